@@ -1,0 +1,1 @@
+/* writer.c: to be written. */

@@ -1,0 +1,1 @@
+/* base/bytes.c: to be written. */

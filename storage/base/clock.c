@@ -1,0 +1,1 @@
+/* base/clock.c: to be written. */

@@ -1,0 +1,1 @@
+/* base/hash.c: to be written. */

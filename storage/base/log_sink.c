@@ -1,0 +1,1 @@
+/* base/log_sink.c: to be written. */

@@ -1,0 +1,1 @@
+/* base/rcu.c: to be written. */

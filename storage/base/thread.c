@@ -1,0 +1,1 @@
+/* base/thread.c: to be written. */

@@ -1,0 +1,1 @@
+/* block_cache.c: to be written. */

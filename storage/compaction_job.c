@@ -1,0 +1,1 @@
+/* compaction_job.c: to be written. */

@@ -1,0 +1,1 @@
+/* conflict_table.c: to be written. */

@@ -1,0 +1,1 @@
+/* dead_set.c: to be written. */

@@ -1,0 +1,1 @@
+/* flush_job.c: to be written. */

@@ -1,0 +1,30 @@
+/* Bump allocator: many small allocations, one release. Not thread-safe for allocation; what was allocated may
+ * be read by any thread that learnt of it through a release/acquire pair. */
+#ifndef SETT_STORAGE_BASE_ARENA_H
+#define SETT_STORAGE_BASE_ARENA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct arena_block;
+
+struct arena {
+	uint8_t *next; /* first free byte of the newest block */
+	uint8_t *end;
+	struct arena_block *blocks; /* newest first */
+	size_t block_size;          /* of an ordinary block; larger requests get a block of their own */
+	size_t allocated;           /* bytes taken from malloc; may be read by other threads (relaxed) */
+};
+
+/* No memory is taken before the first allocation. */
+void arena_init(struct arena *, size_t block_size);
+/* `align` is a power of two, at most 16. NULL if malloc fails. */
+void *arena_allocate(struct arena *, size_t size, size_t align);
+/* A copy of the bytes, unaligned. NULL if malloc fails. */
+void *arena_copy(struct arena *, const void *data, size_t size);
+/* Forgets all allocations but keeps one ordinary block for reuse. */
+void arena_reset(struct arena *);
+/* Frees all. */
+void arena_free(struct arena *);
+
+#endif

@@ -1,0 +1,49 @@
+/* Mutexes, condition variables and threads with clang's thread-safety annotations. Failures of the lock calls
+ * are programming errors and abort. */
+#ifndef SETT_STORAGE_BASE_THREAD_H
+#define SETT_STORAGE_BASE_THREAD_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#if defined(__clang__)
+#define THREAD_ANNOTATION(x) __attribute__((x))
+#else
+#define THREAD_ANNOTATION(x)
+#endif
+#define CAPABILITY(x) THREAD_ANNOTATION(capability(x))
+#define ACQUIRES(...) THREAD_ANNOTATION(acquire_capability(__VA_ARGS__))
+#define TRY_ACQUIRES(...) THREAD_ANNOTATION(try_acquire_capability(__VA_ARGS__))
+#define RELEASES(...) THREAD_ANNOTATION(release_capability(__VA_ARGS__))
+#define REQUIRES(...) THREAD_ANNOTATION(requires_capability(__VA_ARGS__))
+#define EXCLUDES(...) THREAD_ANNOTATION(locks_excluded(__VA_ARGS__))
+#define NO_THREAD_SAFETY_ANALYSIS THREAD_ANNOTATION(no_thread_safety_analysis)
+
+struct CAPABILITY("mutex") mutex {
+	pthread_mutex_t handle;
+};
+
+struct condition {
+	pthread_cond_t handle; /* waits on CLOCK_MONOTONIC */
+};
+
+void mutex_init(struct mutex *);
+void mutex_destroy(struct mutex *);
+void mutex_lock(struct mutex *m) ACQUIRES(m);
+bool mutex_try_lock(struct mutex *m) TRY_ACQUIRES(true, m);
+void mutex_unlock(struct mutex *m) RELEASES(m);
+
+void condition_init(struct condition *);
+void condition_destroy(struct condition *);
+void condition_wait(struct condition *, struct mutex *m) REQUIRES(m);
+/* Waits at most `timeout_ns`; false if it ran out. */
+bool condition_wait_for(struct condition *, struct mutex *m, uint64_t timeout_ns) REQUIRES(m);
+void condition_signal(struct condition *);
+void condition_broadcast(struct condition *);
+
+/* Starts a thread named `name` (cut at 15 bytes) with all signals blocked; 0 or SETT_NO_MEMORY / SETT_IO. */
+int thread_start(pthread_t *ret, const char *name, void *(*run)(void *), void *arg);
+void thread_join(pthread_t);
+
+#endif

@@ -1,0 +1,258 @@
+/* Sett's storage engine: ordered keys, multi-version, serializable transactions, values apart from keys.
+ *
+ *     struct sett_engine *engine;
+ *     sett_engine_open("data", &options, &engine, &error);
+ *     struct sett_txn *txn;
+ *     sett_txn_create(engine, &txn);
+ *     sett_txn_begin(txn, 0);
+ *     sett_txn_put(txn, BYTES_LITERAL("key"), &(struct sett_put){.body = BYTES_LITERAL("value")});
+ *     sett_txn_commit(txn, NULL, NULL);
+ *     sett_txn_destroy(txn);
+ *     sett_engine_close(engine, &error);
+ *
+ * An *entry* is a key, an inline *head* and a *body*. Bodies of `value_threshold` bytes and more live in the
+ * value log and the tree holds a pointer (Lu et al., "WiscKey", FAST 2016); what must be looked at or
+ * rewritten without the body belongs in the head.
+ *
+ * Isolation: serializable snapshot isolation by validating the read set at commit. Commit timestamps are
+ * dense, from 1. Three frontiers only grow: durable <= written <= visible. A commit is *visible* when later
+ * transactions see it, *written* when a killed process cannot lose it, *durable* when a power cut cannot.
+ * What a caller tells the world should wait for the frontier it promises: for its own commit and for
+ * sett_txn_observed().
+ *
+ * Threads: the engine may be used from any number of threads; one transaction (with its iterators) by one
+ * thread at a time. A thread that begins transactions with SETT_TXN_NOWAIT must be registered and online with
+ * storage/base/rcu.h, and must not pass a quiescent point until the transaction ends. Other transactions hold
+ * references instead and may wait for the disk. */
+#ifndef SETT_STORAGE_ENGINE_H
+#define SETT_STORAGE_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "storage/base/bytes.h"
+#include "storage/base/clock.h"
+#include "storage/base/log_sink.h"
+#include "storage/limits.h"
+#include "storage/status.h"
+#include "storage/vfs.h"
+
+struct sett_engine;
+struct sett_txn;
+struct sett_iterator;
+
+enum sett_sync_policy {
+	SETT_SYNC_NO,       /* the operating system decides */
+	SETT_SYNC_EVERYSEC, /* the log is synced once a second */
+	SETT_SYNC_ALWAYS,   /* the log is synced as soon as something is written */
+};
+
+/* All zero is a valid set of options: every field that is 0 or NULL takes the default named beside it. */
+struct sett_options {
+	struct vfs *vfs;                  /* vfs_posix() */
+	const struct sett_clock *clock;   /* sett_system_clock() */
+	struct log_sink sink;             /* silent */
+	uint64_t seed;                    /* random */
+	size_t memory_budget;             /* 64 MiB: memtables, block cache and filters together */
+	size_t value_threshold;           /* 1 KiB; bodies of this size and more go to the value log */
+	uint64_t value_log_file_size;     /* 64 MiB, or a quarter of it for small budgets */
+	double space_amplification_limit; /* 1.5: bytes on disk per live byte */
+	enum sett_sync_policy sync;       /* SETT_SYNC_NO */
+	unsigned workers;                 /* 2; threads for flush, compaction and value-log GC */
+	bool manual_work; /* no threads at all: sett_engine_work runs jobs, sett_engine_sync syncs */
+	bool must_exist;  /* SETT_NOT_FOUND rather than a new, empty database */
+	/* Called, from any thread and without locks, whenever the durable or written frontier has moved or
+	 * the engine has failed. Must not block. */
+	void (*on_progress)(void *arg);
+	void *on_progress_arg;
+	/* Recovery progress: replayed and total bytes of the log; called now and then. */
+	void (*on_recovery)(void *arg, uint64_t done, uint64_t total);
+	void *on_recovery_arg;
+};
+
+/* Opens or creates the database in `directory`. SETT_LOCKED, SETT_CORRUPT (damage below the durable point:
+ * nothing was changed), SETT_IO, SETT_NO_SPACE, SETT_NO_MEMORY. Options are copied. */
+int sett_engine_open(const char *directory, const struct sett_options *, struct sett_engine **ret,
+		     struct sett_error *);
+/* Waits for running jobs, makes all commits durable and frees everything, also on failure. No transaction may
+ * be alive. */
+int sett_engine_close(struct sett_engine *, struct sett_error *);
+
+/* ---- frontiers ---- */
+uint64_t sett_engine_visible(struct sett_engine *);
+uint64_t sett_engine_written(struct sett_engine *);
+uint64_t sett_engine_durable(struct sett_engine *);
+/* Writes every visible commit to the log file (no sync). Cheap when there is nothing to write. SETT_FAILED,
+ * SETT_IO, SETT_NO_SPACE. */
+int sett_engine_write(struct sett_engine *);
+/* Writes and syncs: on success every commit visible at the call is durable. Blocks for the disk. */
+int sett_engine_sync(struct sett_engine *, struct sett_error *);
+void sett_engine_set_sync_policy(struct sett_engine *, enum sett_sync_policy);
+/* How long the oldest written but undurable commit has been waiting, in nanoseconds; 0 if none. */
+uint64_t sett_engine_sync_lag_ns(struct sett_engine *);
+/* SETT_OK, or why writes are refused, with its text. A full disk heals by itself; SETT_FAILED does not. */
+int sett_engine_health(struct sett_engine *, struct sett_error *);
+
+/* ---- transactions ---- */
+enum sett_txn_flags {
+	SETT_TXN_NOWAIT = 1, /* SETT_WOULD_BLOCK instead of waiting for the disk or a claim (see Threads) */
+	SETT_TXN_MANUAL_CONFLICTS =
+		2, /* only what sett_txn_read_conflict / write_conflict name is validated */
+};
+
+/* A reusable transaction object: made once per thread, begun and ended any number of times. */
+int sett_txn_create(struct sett_engine *, struct sett_txn **ret);
+/* Ends it if it is running; NULL is fine. */
+void sett_txn_destroy(struct sett_txn *);
+
+/* Takes a snapshot of everything visible. The object must not be running. */
+int sett_txn_begin(struct sett_txn *, unsigned flags);
+/* Ends it without effect; iterators must be closed, slices from it become invalid. No-op if not running. */
+void sett_txn_discard(struct sett_txn *);
+bool sett_txn_is_running(const struct sett_txn *);
+/* Timestamp of the snapshot. */
+uint64_t sett_txn_snapshot(const struct sett_txn *);
+/* Milliseconds since 1970, fixed at begin; never less than that of any commit in the snapshot (I5). */
+uint64_t sett_txn_now_ms(const struct sett_txn *);
+/* Newest commit whose effect was read so far: what a reply reveals (I1). */
+uint64_t sett_txn_observed(const struct sett_txn *);
+
+/* An entry as read. The slices live until the transaction ends. */
+struct sett_record {
+	struct bytes head;
+	uint64_t body_size;
+	uint64_t expires_at; /* milliseconds since 1970; 0 = never. The engine itself never hides an expired
+				entry */
+	uint64_t timestamp;  /* of its commit; UINT64_MAX for the transaction's own write */
+	struct bytes reserved_value; /* the engine's encoding of the entry */
+};
+
+/* SETT_OK, SETT_NOT_FOUND, SETT_WOULD_BLOCK, SETT_CORRUPT, SETT_IO. Sees the transaction's own writes. */
+int sett_txn_get(struct sett_txn *, struct bytes key, struct sett_record *ret);
+/* The body of a record read in this transaction, checksum verified. */
+int sett_txn_body(struct sett_txn *, const struct sett_record *, struct bytes *ret);
+
+struct sett_put {
+	struct bytes head;
+	struct bytes body;
+	const struct sett_record
+		*body_of;    /* if set: keep that record's body (a pointer is copied); `body` is ignored */
+	uint64_t expires_at; /* 0 = never */
+};
+
+/* The bytes are copied. SETT_TOO_LARGE, SETT_NO_MEMORY, SETT_NO_SPACE, SETT_IO, SETT_FAILED. */
+int sett_txn_put(struct sett_txn *, struct bytes key, const struct sett_put *);
+int sett_txn_delete(struct sett_txn *, struct bytes key);
+/* Every entry whose key begins with `prefix` and that was committed before this transaction is gone, in O(1):
+ * compaction removes it. THE CALLER MUST NEVER READ OR WRITE A KEY WITH THIS PREFIX AGAIN in later snapshots:
+ * entries stay readable until removed. Made for ids that are never reused. */
+int sett_txn_drop_prefix(struct sett_txn *, struct bytes prefix);
+
+/* Counters: signed sums that every commit may change; kept and recovered by the engine. Reading one makes
+ * even a read-only transaction validate at commit; the caller names the conflict key that guards it. */
+int sett_txn_counter_add(struct sett_txn *, uint64_t counter, int64_t delta);
+/* Sum as of now including this transaction's own deltas; 0 if never used. */
+int sett_txn_counter(struct sett_txn *, uint64_t counter, int64_t *ret);
+/* Forgets the counter at commit. */
+int sett_txn_counter_drop(struct sett_txn *, uint64_t counter);
+
+/* Conflict keys are 64-bit hashes of the caller's choice (see SETT_TXN_MANUAL_CONFLICTS). A commit with
+ * writes fails with SETT_CONFLICT if a commit after its snapshot wrote a key that it read. */
+int sett_txn_read_conflict(struct sett_txn *, uint64_t conflict_key);
+int sett_txn_write_conflict(struct sett_txn *, uint64_t conflict_key);
+/* Validate at commit even though nothing is written. */
+void sett_txn_validate_reads(struct sett_txn *);
+
+/* A position in the transaction's writes. Rolling back to it undoes puts, deletes, prefix drops and counters
+ * made since (conflict keys stay). Marks nest; iterators must be repositioned after a rollback. */
+size_t sett_txn_savepoint(const struct sett_txn *);
+void sett_txn_rollback_to(struct sett_txn *, size_t savepoint);
+/* Whether the commit would write anything. */
+bool sett_txn_has_writes(const struct sett_txn *);
+
+struct sett_commit_hooks {
+	/* Under the commit lock, before validation; non-zero aborts with SETT_ABORTED. May be NULL. */
+	int (*check)(void *arg);
+	/* Under the commit lock, once the commit cannot fail any more, before it is visible. For a read-only
+	 * commit that took the lock (check set, or validate_reads) `timestamp` is 0. May be NULL. */
+	void (*publish)(void *arg, uint64_t timestamp);
+	void *arg;
+};
+
+/* Ends the transaction, whatever the outcome. SETT_OK; SETT_CONFLICT: nothing happened, begin and run again;
+ * SETT_ABORTED; SETT_WOULD_BLOCK (NOWAIT only: a claim is in the way; run again where waiting is allowed);
+ * SETT_NO_SPACE, SETT_FAILED. `ret_timestamp` (may be NULL) gets the commit's timestamp, 0 if nothing was
+ * written. */
+int sett_txn_commit(struct sett_txn *, const struct sett_commit_hooks *, uint64_t *ret_timestamp);
+/* After SETT_CONFLICT, not with NOWAIT: waits for its turn, then keeps other transactions from committing
+ * writes to the conflict keys of the last run until the next commit that is not a conflict, or
+ * sett_txn_release_claim (I6). */
+void sett_txn_claim(struct sett_txn *);
+void sett_txn_release_claim(struct sett_txn *);
+
+/* ---- iterators ---- */
+struct sett_iterator_options {
+	struct bytes lower; /* inclusive; empty = from the first key */
+	struct bytes upper; /* exclusive; empty = to the last key */
+};
+
+/* Live entries in key order, at the transaction's snapshot with its own writes on top. Not positioned yet.
+ * The bounds are copied. */
+int sett_iterator_open(struct sett_txn *, const struct sett_iterator_options *, struct sett_iterator **ret);
+void sett_iterator_close(struct sett_iterator *);
+/* Each positions the iterator and returns SETT_OK, SETT_NOT_FOUND (past the end: not valid) or an error,
+ * SETT_WOULD_BLOCK among them (not valid). seek: first key >= target. seek_before: last key < target. */
+int sett_iterator_first(struct sett_iterator *);
+int sett_iterator_last(struct sett_iterator *);
+int sett_iterator_seek(struct sett_iterator *, struct bytes target);
+int sett_iterator_seek_before(struct sett_iterator *, struct bytes target);
+int sett_iterator_next(struct sett_iterator *);
+int sett_iterator_previous(struct sett_iterator *);
+bool sett_iterator_is_valid(const struct sett_iterator *);
+/* Valid until the iterator moves or closes. */
+struct bytes sett_iterator_key(const struct sett_iterator *);
+/* The record's slices are valid until the iterator moves or closes; sett_txn_body works on it until then. */
+int sett_iterator_record(struct sett_iterator *, struct sett_record *ret);
+
+/* A key in [lower, upper) near a random place of the tree, for sampling: some table's separator, not
+ * necessarily a live key. SETT_NOT_FOUND if there is no table data in the range. `ret` is appended to. */
+int sett_txn_sample(struct sett_txn *, struct bytes lower, struct bytes upper, uint64_t random,
+		    struct buffer *ret);
+
+/* ---- expiry ---- */
+/* Finds keys whose expires_at is at or before `now_ms` in some table not looked at since its earliest such
+ * entry came due, and hands them to `each` (which may see keys that were since deleted or renewed: re-read in
+ * a transaction). Reads at most about `max_bytes` of tables, resumes on the next call; returns SETT_NOT_FOUND
+ * once nothing is due. May wait for the disk. */
+int sett_engine_sweep_expired(struct sett_engine *, uint64_t now_ms, uint64_t max_bytes,
+			      void (*each)(void *arg, struct bytes key, uint64_t expires_at), void *arg);
+
+/* ---- upkeep and figures ---- */
+/* Rotates the memtable and waits until everything is in tables (SETT_FAILED, SETT_IO, ...). */
+int sett_engine_flush(struct sett_engine *, struct sett_error *);
+/* Flushes and compacts everything to the bottom level, reclaiming all garbage that no snapshot needs. */
+int sett_engine_compact(struct sett_engine *, struct sett_error *);
+/* manual_work only: runs one pending job; SETT_NOT_FOUND if there is none. */
+int sett_engine_work(struct sett_engine *, struct sett_error *);
+
+struct sett_level_stats {
+	uint64_t tables, bytes, referenced_bytes; /* referenced: value-log bytes its tables point at */
+};
+struct sett_stats {
+	uint64_t memtable_bytes, memtables_waiting;
+	uint64_t log_segments, log_bytes;
+	struct sett_level_stats levels[SETT_LEVELS];
+	uint64_t value_log_files, value_log_total_bytes, value_log_live_bytes;
+	uint64_t disk_bytes; /* all files, from their lengths */
+	uint64_t block_cache_bytes, block_cache_hits, block_cache_misses;
+	uint64_t memory_bytes; /* memtables, block cache, filters, indexes */
+	uint64_t commits, conflicts;
+	uint64_t flushes, compactions, value_log_moved_bytes, bytes_written;
+	uint64_t oldest_snapshot; /* of a running transaction; the visible timestamp if none */
+};
+void sett_engine_stats(struct sett_engine *, struct sett_stats *ret);
+/* Bytes a key's entry takes (key, head, body), without reading the body. */
+uint64_t sett_record_size(struct bytes key, const struct sett_record *);
+
+#endif

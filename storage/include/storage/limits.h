@@ -1,0 +1,20 @@
+/* Every bound of the storage engine, in one place. Sizes are in bytes unless the name says otherwise. */
+#ifndef SETT_STORAGE_LIMITS_H
+#define SETT_STORAGE_LIMITS_H
+
+#include <stdint.h>
+
+enum {
+	SETT_MAX_KEY_SIZE = 16 * 1024,  /* user bytes of one key */
+	SETT_MAX_HEAD_SIZE = 64 * 1024, /* head of an entry */
+	SETT_MAX_PREFIX_SIZE = 64,      /* argument of sett_txn_drop_prefix */
+	SETT_LEVELS = 7,                /* levels of the tree, L0 included */
+	SETT_MAX_TRANSACTIONS = 1024,   /* struct sett_txn alive at once in one engine */
+	SETT_PATH_MAX = 1024,           /* longest path of an engine file */
+};
+
+#define SETT_MAX_BODY_SIZE (1ULL << 30)     /* body of an entry */
+#define SETT_MAX_BATCH_SIZE (1ULL << 31)    /* encoded commit, separated bodies not counted */
+#define SETT_MAX_TIMESTAMP (UINT64_MAX - 1) /* commit timestamps start at 1 */
+
+#endif

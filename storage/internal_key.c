@@ -1,0 +1,1 @@
+/* internal_key.c: to be written. */

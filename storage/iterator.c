@@ -1,0 +1,1 @@
+/* iterator.c: to be written. */

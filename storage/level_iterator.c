@@ -1,0 +1,1 @@
+/* level_iterator.c: to be written. */

@@ -1,0 +1,104 @@
+/* The write-ahead log: preallocated segment files of checksummed records, one record a commit. Format:
+ * docs/format-log.md.
+ *
+ * Appending copies into memory under the caller's commit lock; log_write puts what was appended into the file
+ * with one system call (one thread writes for all who wait); log_sync makes it durable. Frontiers are commit
+ * timestamps.
+ *
+ *     append -> [pending chunks] -> log_write -> written -> log_sync -> durable
+ *
+ * A segment belongs to one memtable: rotation starts both anew. The next segment is made ahead of time
+ * (log_prepare), so rotation does no file work under the commit lock. A failed write or sync makes the log
+ * fail for good (I12): nothing more is written, the frontiers stay.
+ *
+ * Each record carries the durable timestamp known when it was appended, the server's `now`, and room for
+ * extensible fields. */
+#ifndef SETT_LOG_H
+#define SETT_LOG_H
+
+#include "storage/base/bytes.h"
+#include "storage/base/log_sink.h"
+#include "storage/vfs.h"
+
+struct log;
+
+struct log_options {
+	struct vfs *vfs;
+	const char *directory;
+	uint64_t segment_size; /* preallocated bytes of a segment; it may grow past that */
+	/* Gives a file number never used before (thread-safe). */
+	uint64_t (*next_file_number)(void *arg);
+	void *next_file_number_arg;
+	/* Called in log_sync before the log's own sync: values that records up to now point at must be
+	 * durable first (I10). */
+	int (*sync_values)(void *arg, struct sett_error *);
+	void *sync_values_arg;
+};
+
+/* Starts a log whose last used timestamp is `last`; creates the first segment and a spare, and syncs the
+ * directory. */
+int log_create(const struct log_options *, uint64_t last, struct log **ret, struct sett_error *);
+/* Does not write or sync. */
+void log_destroy(struct log *);
+
+/* Under the commit lock. `payload` (the encoded batch) is copied. Timestamps strictly increase. 0 or
+ * SETT_NO_MEMORY, SETT_FAILED. */
+int log_append(struct log *, uint64_t timestamp, uint64_t now_ms, struct bytes payload);
+/* Under the commit lock: later appends go to the spare segment. SETT_WOULD_BLOCK if no spare is ready (call
+ * log_prepare outside the lock), else 0 and the new segment's number. */
+int log_rotate(struct log *, uint64_t *ret_segment);
+uint64_t log_segment(const struct log *);
+/* True if the current segment has less than `more` bytes of its preallocated room left. */
+bool log_is_full(const struct log *, uint64_t more);
+/* Makes the spare segment if there is none (allocated and synced, directory too). Any thread, no locks.
+ * SETT_NO_SPACE leaves the log usable. */
+int log_prepare(struct log *, struct sett_error *);
+bool log_has_spare(const struct log *);
+
+/* Writes all that was appended before the call. Any thread. */
+int log_write(struct log *, struct sett_error *);
+/* log_write, then the values' sync, then the segments'. Any thread; blocks for the disk. Concurrent calls
+ * share syncs. */
+int log_sync(struct log *, struct sett_error *);
+uint64_t log_written(const struct log *); /* acquire */
+uint64_t log_durable(const struct log *);
+/* The failure that stopped the log, or SETT_OK. */
+int log_health(const struct log *, struct sett_error *);
+uint64_t log_bytes_written(const struct log *);
+/* Removes the files of segments with a number below `segment` (their memtables are in tables, the edit is
+ * durable). */
+int log_remove_before(struct log *, uint64_t segment, struct sett_error *);
+void log_figures(const struct log *, uint64_t *ret_segments, uint64_t *ret_bytes);
+
+/* ---- recovery ---- */
+struct log_record {
+	uint64_t timestamp, durable, now_ms;
+	struct bytes payload; /* valid during the callback */
+	uint64_t segment, offset;
+};
+struct log_recovery {
+	/* Each record in timestamp order. SETT_OK; SETT_NOT_FOUND: the record points at a value that is
+	 * missing or damaged (a cut, if beyond the durable timestamp; else corruption); any other error ends
+	 * the replay. */
+	int (*replay)(void *arg, const struct log_record *);
+	void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
+	void *arg;
+	uint64_t first_segment; /* segments below are leftovers: removed */
+	uint64_t durable;       /* known from elsewhere (the manifest): damage at or below is corruption */
+	uint64_t after;         /* records at or below this timestamp are skipped: they are in tables */
+};
+struct log_recovered {
+	uint64_t last;      /* newest timestamp kept, or `after` */
+	uint64_t durable;   /* highest durable timestamp found, or the given one */
+	uint64_t cut_bytes; /* discarded behind the cut */
+	uint64_t newest_segment;
+	uint64_t last_now_ms;
+};
+/* Reads the segments of a directory (I11): two passes, first to find the highest durable timestamp, then to
+ * replay. Damage at or below it: SETT_CORRUPT, naming file and offset, nothing changed. Beyond: the cut is
+ * made durable (the segment is truncated there and synced, later segments removed, directory synced) before
+ * this returns. The old segments stay until log_remove_before, which the new log offers for them too. */
+int log_recover(struct vfs *, const char *directory, const struct log_recovery *, struct log_recovered *ret,
+		struct sett_error *);
+
+#endif

@@ -1,0 +1,1 @@
+/* log_recovery.c: to be written. */

@@ -1,0 +1,1 @@
+/* memtable.c: to be written. */

@@ -1,0 +1,29 @@
+/* The memtable: an arena skiplist (Pugh 1990) of internal keys. One writer at a time (the commit lock), any
+ * number of lock-free readers. */
+#ifndef SETT_MEMTABLE_H
+#define SETT_MEMTABLE_H
+
+#include "internal_iterator.h"
+#include "storage/base/arena.h"
+
+struct memtable;
+
+int memtable_create(uint64_t seed, struct memtable **ret);
+void memtable_retain(struct memtable *);
+/* Frees at the last reference, after calling the drop function if one was set. */
+void memtable_release(struct memtable *);
+/* Called once with `arg` when the memtable is freed. */
+void memtable_on_drop(struct memtable *, void (*drop)(void *arg), void *arg);
+
+/* Key and value (encoded entry) are copied. The key is not in it yet. 0 or SETT_NO_MEMORY. */
+int memtable_insert(struct memtable *, struct ikey key, struct bytes value);
+/* Newest version of `user_key` at or before `snapshot`: SETT_OK or SETT_NOT_FOUND. The value lives as long as
+ * the memtable. */
+int memtable_get(struct memtable *, struct bytes user_key, uint64_t snapshot, struct bytes *ret_value,
+		 uint64_t *ret_timestamp);
+int memtable_iterator_create(struct memtable *, struct internal_iterator **ret);
+uint64_t memtable_entries(const struct memtable *);
+/* Bytes taken from malloc. */
+size_t memtable_memory(const struct memtable *);
+
+#endif

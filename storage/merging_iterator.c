@@ -1,0 +1,1 @@
+/* merging_iterator.c: to be written. */

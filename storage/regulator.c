@@ -1,0 +1,1 @@
+/* regulator.c: to be written. */

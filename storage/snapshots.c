@@ -1,0 +1,1 @@
+/* snapshots.c: to be written. */

@@ -1,0 +1,1 @@
+/* superversion.c: to be written. */

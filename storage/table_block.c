@@ -1,0 +1,1 @@
+/* table_block.c: to be written. */

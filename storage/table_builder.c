@@ -1,0 +1,1 @@
+/* table_builder.c: to be written. */

@@ -1,0 +1,1 @@
+/* table_filter.c: to be written. */

@@ -1,0 +1,1 @@
+/* table_iterator.c: to be written. */

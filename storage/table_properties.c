@@ -1,0 +1,1 @@
+/* table_properties.c: to be written. */

@@ -1,0 +1,1 @@
+/* txn.c: to be written. */

@@ -1,0 +1,81 @@
+/* The value log: bodies of large values, apart from the tree. Format: docs/format-value-log.md.
+ *
+ * Files `NNNNNN.vlog` of records (header, body). Commits write to the *active* file, GC writes through
+ * writers of its own. A file is *sealed* when it is full or its writer is done: never appended to again. A
+ * file is deleted when nothing refers to it (I9): references are counted per file and held by reservations,
+ * memtables and open tables. */
+#ifndef SETT_VALUE_LOG_H
+#define SETT_VALUE_LOG_H
+
+#include "internal_key.h"
+#include "storage/base/log_sink.h"
+#include "storage/vfs.h"
+
+struct value_log;
+struct value_log_file; /* reference counted */
+
+struct value_log_options {
+	struct vfs *vfs;
+	const char *directory;
+	uint64_t file_size; /* the active file is sealed once it is past this */
+	uint64_t (*next_file_number)(void *arg);
+	void *next_file_number_arg;
+	struct log_sink sink;
+};
+
+/* Finds the files in the directory (all sealed). */
+int value_log_open(const struct value_log_options *, struct value_log **ret, struct sett_error *);
+void value_log_close(struct value_log *);
+
+/* ---- writing (any thread) ---- */
+/* Writes the bodies to the active file, one system call, and fills the pointers. The file of each pointer is
+ * retained once per pointer for the caller: release each with value_log_release_number (or hand the
+ * references on to a memtable). Not durable yet. SETT_NO_SPACE, SETT_IO. */
+int value_log_write(struct value_log *, const struct bytes *bodies, size_t count, struct value_pointer *ret,
+		    struct sett_error *);
+/* Syncs every file with unsynced writes that returned before this call, and the directory if a file is new.
+ * SETT_IO is for good. */
+int value_log_sync(struct value_log *, struct sett_error *);
+
+/* ---- GC's own file (one thread) ---- */
+struct value_log_writer;
+int value_log_writer_create(struct value_log *, struct value_log_writer **ret);
+/* Buffers; starts a new file when one is full. The writer holds a reference on each file it made until
+ * destroy. */
+int value_log_writer_add(struct value_log_writer *, struct bytes body, struct value_pointer *ret,
+			 struct sett_error *);
+/* Writes out, syncs files and directory, seals. */
+int value_log_writer_finish(struct value_log_writer *, struct sett_error *);
+void value_log_writer_destroy(struct value_log_writer *);
+
+/* ---- reading (any thread; the caller's snapshot holds the file) ---- */
+/* Appends the body to `ret`, checksum verified. `flags`: VFS_NOWAIT. SETT_WOULD_BLOCK, SETT_NOT_FOUND (no
+ * such file), SETT_CORRUPT, SETT_IO. */
+int value_log_read(struct value_log *, const struct value_pointer *, unsigned flags, struct buffer *ret,
+		   struct sett_error *);
+/* Same, into memory of body_size bytes at `ret`. */
+int value_log_read_into(struct value_log *, const struct value_pointer *, unsigned flags, uint8_t *ret,
+			struct sett_error *);
+
+/* ---- references ---- */
+/* SETT_NOT_FOUND if there is no such file. */
+int value_log_retain_number(struct value_log *, uint64_t file);
+/* At zero references a sealed file is removed from the disk at once. */
+void value_log_release_number(struct value_log *, uint64_t file);
+/* After recovery: removes sealed files without references. */
+int value_log_remove_unreferenced(struct value_log *, struct sett_error *);
+
+/* ---- figures ---- */
+struct value_log_file_info {
+	uint64_t number, size; /* bytes on disk */
+	bool sealed;
+	bool written_by_commits; /* since opening: entries in memtables may point at it */
+};
+/* Calls `each` for every file, in order of number, under the log's lock: be short, call nothing of this
+ * header. */
+void value_log_each_file(struct value_log *, void (*each)(void *arg, const struct value_log_file_info *),
+			 void *arg);
+uint64_t value_log_total_bytes(struct value_log *);
+uint64_t value_log_bytes_written(struct value_log *); /* since opening, GC included */
+
+#endif

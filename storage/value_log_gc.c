@@ -1,0 +1,1 @@
+/* value_log_gc.c: to be written. */

@@ -1,0 +1,1 @@
+/* value_log_writer.c: to be written. */

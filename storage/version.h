@@ -1,0 +1,159 @@
+/* Versions of the tree: which tables make up which level, as a reference-counted immutable picture, and the
+ * manifest that records each change durably. Format: docs/format-manifest.md.
+ *
+ * A table file lives while a version that holds it lives; when the last one goes and a newer version no
+ * longer has it, the file is closed and removed. Each open table holds a reference on every value-log file it
+ * points into. */
+#ifndef SETT_VERSION_H
+#define SETT_VERSION_H
+
+#include "block_cache.h"
+#include "storage/base/thread.h"
+#include "storage/limits.h"
+#include "table.h"
+#include "value_log.h"
+
+/* An open table as the tree knows it. Immutable but for the marked fields. */
+struct table_file {
+	uint64_t number, size;
+	struct table *table;
+	const struct table_properties *properties; /* = table_properties(table) */
+	uint64_t created_sequence; /* grows with each job: the value of version_set_sequence when the job that
+				      made it BEGAN */
+	uint64_t references;       /* atomic; one per version that holds it */
+	uint64_t next_expiry; /* atomic, in memory only: smallest_expiry until a sweep has looked at the table
+			       */
+	bool being_compacted; /* under the version set's lock */
+	bool obsolete;        /* atomic; set when an edit removed it: the last reference removes the file */
+};
+
+struct level {
+	struct table_file **tables; /* L0: newest first; others: by smallest key, disjoint user-key ranges */
+	size_t count;
+	uint64_t bytes, referenced_bytes;
+};
+
+struct version {
+	uint64_t references; /* atomic */
+	struct version_set *set;
+	struct level levels[SETT_LEVELS];
+};
+
+/* A prefix that compaction erases (see sett_txn_drop_prefix). */
+struct dead_prefix {
+	struct buffer prefix; /* owned */
+	uint64_t timestamp;   /* of the commit that dropped it: only entries at or below go */
+	uint64_t sequence;    /* version_set_sequence when it entered the set: it leaves when all overlapping
+				 tables were made by a job that began later */
+};
+
+struct counter_value {
+	uint64_t counter;
+	int64_t value;
+};
+
+struct version_edit_table {
+	unsigned level;
+	struct table_file *file;
+};
+
+/* One atomic change. Arrays are the caller's. */
+struct version_edit {
+	const struct version_edit_table *added; /* opened; ownership passes to the version set on success */
+	size_t added_count;
+	const struct version_edit_table *removed;
+	size_t removed_count;
+	bool has_flush;                       /* the next four are set by a flush */
+	uint64_t log_segment;                 /* first segment still needed */
+	uint64_t flushed;                     /* every commit at or below is in tables */
+	uint64_t now_ms;                      /* newest `now` of a flushed commit */
+	const struct counter_value *counters; /* absolute values as of `flushed`; the whole set */
+	size_t counter_count;
+	const struct dead_prefix *dead_added; /* copied */
+	size_t dead_added_count;
+};
+
+struct version_set;
+
+struct version_set_options {
+	struct vfs *vfs;
+	const char *directory;
+	struct block_cache *cache;
+	struct value_log *value_log;
+	struct log_sink sink;
+	/* Called under no lock after each new version is current: the engine builds a superversion from it.
+	 */
+	void (*on_install)(void *arg, struct version *current);
+	void *on_install_arg;
+};
+
+/* Reads or creates the manifest, opens every table, removes table files no edit knows. */
+int version_set_open(const struct version_set_options *, struct version_set **ret, struct sett_error *);
+void version_set_close(struct version_set *);
+
+/* Never used before, also not by a process that was killed (leased ahead in the manifest). Thread-safe. */
+uint64_t version_set_next_file_number(struct version_set *);
+/* After log and value log were listed: numbers up to and including `number` count as used. */
+void version_set_note_file_number(struct version_set *, uint64_t number);
+
+/* What the manifest knew at open, or the last edit since. Thread-safe copies. */
+uint64_t version_set_log_segment(struct version_set *);
+uint64_t version_set_flushed(struct version_set *);
+uint64_t version_set_now_ms(struct version_set *);
+/* `ret` is malloc'd for the caller. */
+int version_set_counters(struct version_set *, struct counter_value **ret, size_t *ret_count);
+
+/* Order on disk (I10): the caller has synced the tables' files and the value-log files they point into; this
+ * syncs the directory, appends the edit, syncs the manifest, then installs the new version and marks removed
+ * tables obsolete. One edit at a time (lock inside). On failure nothing changed, or, if the manifest could
+ * not be synced, the set refuses every later edit (SETT_FAILED). Rewrites the manifest when it is large. */
+int version_set_apply(struct version_set *, const struct version_edit *, struct sett_error *);
+
+/* The current version with a reference for the caller. */
+struct version *version_set_current(struct version_set *);
+void version_retain(struct version *);
+void version_release(struct version *);
+
+/* ---- for jobs ---- */
+struct mutex *version_set_lock(
+	struct version_set *); /* guards being_compacted; taken by pickers, and by apply only to swap */
+uint64_t version_set_sequence(
+	struct version_set *); /* grows by one at each call: jobs take one when they begin */
+/* Path of a table file: "DIRECTORY/NNNNNN.sst". */
+void table_path(const char *directory, uint64_t number, char ret[SETT_PATH_MAX]);
+/* Opens a finished, synced table file and wraps it; one reference. On failure nothing is left behind. */
+int table_file_open(struct version_set *, uint64_t number, uint64_t created_sequence, struct table_file **ret,
+		    struct sett_error *);
+/* For a file that no edit took: closes and removes it. */
+void table_file_abandon(struct version_set *, struct table_file *);
+
+/* ---- dead prefixes: a snapshot of the set, sorted by prefix; reference counted, immutable ---- */
+struct dead_set {
+	uint64_t references;
+	size_t count;
+	struct dead_prefix *prefixes;
+};
+struct dead_set *version_set_dead(struct version_set *);
+void dead_set_release(struct dead_set *);
+/* Whether an entry is erased: some prefix matches, its commit is at or below the prefix's, and the prefix's
+ * timestamp is at or below `oldest_snapshot`. */
+bool dead_set_covers(const struct dead_set *, struct bytes user_key, uint64_t timestamp,
+		     uint64_t oldest_snapshot);
+/* Adds a prefix at commit time, in memory only (the log has it); the edit of the flush that covers it makes
+ * it durable. Thread-safe, also under the commit lock. */
+int version_set_dead_add(struct version_set *, struct bytes prefix, uint64_t timestamp);
+
+/* ---- reading ---- */
+/* Newest version of the key at or below `snapshot` in any level; as table_get. */
+int version_get(struct version *, struct bytes user_key, uint64_t snapshot, unsigned flags,
+		struct table_hit *ret, struct sett_error *);
+/* Appends one iterator per L0 table and one per non-empty deeper level to `children` (room for
+ * version_iterator_bound()). `flags`: enum table_iterator_flags. */
+size_t version_iterator_bound(const struct version *);
+int version_iterators(struct version *, unsigned flags, struct internal_iterator **children,
+		      size_t *ret_count);
+/* One iterator over a run of disjoint tables in key order (the caller keeps them alive). */
+int level_iterator_create(struct table_file *const *tables, size_t count, unsigned flags,
+			  struct internal_iterator **ret);
+
+#endif

@@ -1,0 +1,1 @@
+/* vfs/fault.c: to be written. */

@@ -1,0 +1,1 @@
+/* vfs/memory.c: to be written. */

@@ -1,0 +1,1 @@
+/* vfs/posix.c: to be written. */

@@ -1,0 +1,1 @@
+/* write_buffer.c: to be written. */
