@@ -1,0 +1,86 @@
+/* Directives: one table of rows (name, type, default, bounds, can it change at run time, who listens), read
+ * from a redis.conf, the command line, CONFIG SET; written by CONFIG REWRITE.
+ *
+ * `struct config` holds the current values, for all rooms. Fields are read on any thread: scalars that can
+ * change at run time are written with
+ * __atomic_store_n and may be read with a relaxed load; strings change only under config_lock. */
+#ifndef SETT_CONFIG_CONFIG_H
+#define SETT_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "storage/base/bytes.h"
+#include "storage/base/log_sink.h"
+#include "storage/base/thread.h"
+#include "storage/status.h"
+
+enum config_sync { CONFIG_SYNC_NO, CONFIG_SYNC_EVERYSEC, CONFIG_SYNC_ALWAYS }; /* appendfsync */
+
+struct config {
+	/* network; set at start unless marked (runtime) */
+	int port;
+	char *bind; /* space separated, as in the file; "*" and "-::*" forms as Redis */
+	int tcp_backlog;
+	char *unix_socket; /* NULL = none */
+	unsigned unix_socket_permission;
+	int io_threads;                    /* reactors; 0 = cores */
+	int pool_threads;                  /* threads of the blocking pool: 8 */
+	bool protected_mode;               /* (runtime) */
+	int64_t max_clients;               /* (runtime) */
+	int64_t timeout_seconds;           /* (runtime) idle clients; 0 = never */
+	int64_t tcp_keepalive;             /* (runtime) seconds; 0 = off */
+	int64_t proto_max_bulk_len;        /* (runtime) */
+	int64_t client_query_buffer_limit; /* (runtime) */
+	/* general */
+	char *dir; /* data directory as given; the process does not change into it for the engine: see
+		      data_directory */
+	char *require_password; /* (runtime, under lock) NULL or empty = none */
+	int databases;
+	char *log_file; /* "" = stdout */
+	int log_level;  /* (runtime) enum log_level */
+	bool daemonize;
+	char *pid_file;
+	int64_t slowlog_slower_than; /* (runtime) microseconds; negative = off */
+	int64_t slowlog_max_len;     /* (runtime) */
+	int enable_debug_command;    /* 0 no, 1 yes, 2 local */
+	int enable_protected_configs;
+	/* storage */
+	enum config_sync sync; /* (runtime) appendfsync */
+	uint64_t max_memory;   /* as set; 0 = a quarter of the machine's */
+	uint64_t value_threshold, value_log_file_size;
+	double space_amplification_limit;
+	int workers;
+	bool active_expire;             /* (runtime) DEBUG SET-ACTIVE-EXPIRE */
+	struct config_private *private; /* the rows that are accepted and shown but used by nothing, the
+					   file's path and lines, the listeners */
+};
+
+/* Defaults, then the file, then the command line, as redis-server reads them: [path] [--directive value ...]
+ * [-]. On SETT_INVALID `error` has Redis' own wording, several lines long if need be ("*** FATAL CONFIG FILE
+ * ERROR (Redis 7.0.15) ***", "Reading the configuration file, at line 3", ">>> '...'", the reason). Warnings
+ * (accepted without effect) go to the sink once it is set: config_print_warnings. */
+int config_load(int argc, char **argv, struct config **ret, struct buffer *ret_error);
+void config_destroy(struct config *);
+void config_print_warnings(struct config *, const struct log_sink *);
+struct mutex *config_lock(struct config *);
+/* What maxmemory amounts to in bytes, never 0. */
+uint64_t config_effective_memory(const struct config *);
+
+/* Calls `each` with name and value of every directive that matches any of the glob patterns, in table order.
+ */
+void config_get(struct config *, const struct bytes *patterns, size_t count,
+		void (*each)(void *arg, const char *name, struct bytes value), void *arg);
+/* Sets all or none. `arguments` are name, value, name, value. On failure `ret_error` has Redis' text, e.g.
+ * "ERR CONFIG SET failed (possibly related to argument 'port') - ...". */
+int config_set(struct config *, const struct bytes *arguments, size_t count, struct buffer *ret_error);
+/* Rewrites the file it was started from, keeping comments and order, through a temporary file, fsync and
+ * rename. "ERR The server is running without a config file". */
+int config_rewrite(struct config *, bool force_all, struct buffer *ret_error);
+/* `changed(arg)` runs after a successful config_set that touched the directive, outside the lock. */
+int config_listen(struct config *, const char *directive, void (*changed)(void *arg), void *arg);
+/* The path CONFIG REWRITE writes to, NULL if none. */
+const char *config_file_path(const struct config *);
+
+#endif

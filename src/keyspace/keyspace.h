@@ -1,0 +1,109 @@
+/* How Redis keys are laid out in the engine's ordered keys. Knows no connection and no command.
+ *
+ *     00 'e' db                      -> epoch of a database (8 bytes, little-endian)
+ *     00 'n'                         -> next epoch never used
+ *     01 epoch:u64be key             -> root record of a key
+ *     02 epoch:u64be object ...      -> elements of spread collections (none yet)
+ *
+ * A root's head is  type:u8 encoding:u8 flags...  and its body the packed content; the expiry is the engine's
+ * own field. FLUSHDB gives the database a new epoch and drops the old one's prefixes, so it is O(1). Counter
+ * 2*epoch counts the keys of an epoch, 2*epoch+1 those with an expiry.
+ *
+ * Conflict keys: the hash of (epoch, user key) for a key; one per database for "which keys exist"; one per
+ * database for its epoch. */
+#ifndef SETT_KEYSPACE_KEYSPACE_H
+#define SETT_KEYSPACE_KEYSPACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "storage/base/arena.h"
+#include "storage/engine.h"
+
+enum { KEYSPACE_MAX_DATABASES = 16384, KEYSPACE_MAX_KEY_SIZE = 8192 };
+
+enum value_type { VALUE_STRING = 1 }; /* the next types get the next numbers: they are in files */
+
+struct keyspace;
+
+/* Reads the epochs, or writes the first ones into a new database directory. */
+int keyspace_open(struct sett_engine *, unsigned databases, struct keyspace **ret, struct sett_error *);
+void keyspace_close(struct keyspace *);
+unsigned keyspace_databases(const struct keyspace *);
+
+/* A key that the running transaction created, changed, removed: what WATCH, events and the expirer want to
+ * know at commit. */
+struct touched_key {
+	struct touched_key *next;
+	unsigned db;
+	struct bytes key;    /* in the view's arena */
+	uint64_t expires_at; /* new deadline, 0 if none */
+	bool whole_database; /* FLUSHDB or SWAPDB of `db`; `key` is empty */
+};
+
+/* One transaction's look at the keyspace. Lives in the command context; all zero but for what keyspace_begin
+ * sets. */
+struct keyspace_view {
+	struct keyspace *keyspace;
+	struct sett_txn *txn;
+	struct arena *arena;
+	uint64_t now_ms;
+	uint64_t *epochs; /* by database, 0 = not read yet; in the arena */
+	struct touched_key *first_touched, *last_touched;
+	bool allow_expired; /* DEBUG and the expirer look at expired keys too */
+};
+
+/* `txn` is running with SETT_TXN_MANUAL_CONFLICTS. */
+int keyspace_begin(struct keyspace_view *, struct keyspace *, struct sett_txn *txn, struct arena *);
+/* Under the commit lock, from the commit hook: makes new epochs known to later transactions. */
+void keyspace_publish(struct keyspace_view *, uint64_t timestamp);
+
+/* A root record as read. Slices live until the transaction ends. */
+struct root {
+	enum value_type type;
+	uint8_t encoding;
+	uint64_t expires_at; /* ms, 0 = never */
+	uint64_t body_size;  /* string: its length */
+	struct sett_record record;
+};
+
+/* SETT_OK; SETT_NOT_FOUND if absent or expired; SETT_WOULD_BLOCK, SETT_CONFLICT (the epoch moved: run again),
+ * ... Joins the read set. */
+int keyspace_lookup(struct keyspace_view *, unsigned db, struct bytes key, struct root *ret);
+int keyspace_body(struct keyspace_view *, const struct root *, struct bytes *ret);
+/* Writes a string. `old` is what keyspace_lookup said of the key in this transaction (NULL if absent): the
+ * counts follow from it. `expires_at` 0 = none. */
+int keyspace_put_string(struct keyspace_view *, unsigned db, struct bytes key, struct bytes value,
+			uint64_t expires_at, const struct root *old);
+/* Rewrites the head alone. */
+int keyspace_set_expiry(struct keyspace_view *, unsigned db, struct bytes key, const struct root *,
+			uint64_t expires_at);
+int keyspace_delete(struct keyspace_view *, unsigned db, struct bytes key, const struct root *);
+/* The value (pointer and all, nothing copied), its type and expiry under another name; `to_old` as for
+ * put_string. The source stays. */
+int keyspace_copy(struct keyspace_view *, const struct root *from, unsigned to_db, struct bytes to_key,
+		  const struct root *to_old);
+int keyspace_flush(struct keyspace_view *, unsigned db);
+int keyspace_swap(struct keyspace_view *, unsigned a, unsigned b);
+/* Exact number of keys (as Redis counts: expired ones that are not yet deleted too), and of keys with an
+ * expiry. */
+int keyspace_count(struct keyspace_view *, unsigned db, int64_t *ret_keys, int64_t *ret_expires);
+
+/* Keys in order, from `resume` (empty = the first), with a literal prefix that all must have (empty = any).
+ * Joins "which keys exist". */
+struct keyspace_cursor;
+int keyspace_cursor_open(struct keyspace_view *, unsigned db, struct bytes prefix, struct bytes resume,
+			 struct keyspace_cursor **ret);
+/* SETT_OK and the next key that is not expired (slices valid until the next call), SETT_NOT_FOUND at the end.
+ */
+int keyspace_cursor_next(struct keyspace_cursor *, struct bytes *ret_key, struct root *ret_root);
+void keyspace_cursor_close(struct keyspace_cursor *);
+/* A random key that is not expired; SETT_NOT_FOUND if there is none. `ret` is in the view's arena. */
+int keyspace_random_key(struct keyspace_view *, unsigned db, struct bytes *ret);
+
+/* Splits a root's engine key into epoch and user key, and the epoch into its database now; false if it is no
+ * root of a live database. For the expirer. */
+bool keyspace_parse_root_key(struct keyspace *, struct bytes engine_key, unsigned *ret_db,
+			     struct bytes *ret_key);
+
+#endif

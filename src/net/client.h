@@ -1,0 +1,45 @@
+/* A client as every room above net sees it. The connection behind it (socket, buffers) is net's own.
+ *
+ * A client belongs to one thread at a time: its reactor, or the pool thread that runs its command while the
+ * connection is parked. Fields marked *shown* are also read by CLIENT LIST from other threads: write them
+ * with __atomic_store_n (relaxed). `name` and the addresses change only under the client registry's lock. */
+#ifndef SETT_NET_CLIENT_H
+#define SETT_NET_CLIENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "storage/base/bytes.h"
+
+struct command;           /* txn/command.h */
+struct transaction_state; /* txn/: the MULTI queue and WATCH list; NULL until used */
+struct connection;        /* net/connection.h */
+
+enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP };
+
+enum { CLIENT_ADDRESS_SIZE = 128 };
+
+struct client {
+	uint64_t id; /* from 1, never reused */
+	struct connection *connection;
+	int fd;                            /* for CLIENT LIST only */
+	char address[CLIENT_ADDRESS_SIZE]; /* "127.0.0.1:50000", "[::1]:50000" or "/path/sock:0" */
+	char local_address[CLIENT_ADDRESS_SIZE];
+	struct buffer name;     /* CLIENT SETNAME; empty if none */
+	unsigned db;            /* shown: selected database */
+	int protocol;           /* shown: 2 or 3 */
+	bool authenticated;     /* AUTH succeeded, or no password was set when it connected */
+	bool no_evict;          /* shown: CLIENT NO-EVICT */
+	bool close_after_reply; /* QUIT, CLIENT KILL of itself: send what is there, then close */
+	bool unix_socket;
+	enum reply_mode reply_mode;          /* CLIENT REPLY */
+	uint64_t created_ms, last_active_ms; /* shown */
+	const char *last_command; /* shown: "get", "config|set"; static text, NULL before the first command */
+	uint64_t query_buffer_bytes, query_buffer_free, output_bytes,
+		argument_bytes; /* shown: upkept by net once a command */
+	unsigned multi_count;   /* shown: queued commands in MULTI, UINT_MAX outside of one */
+	unsigned watch_count;   /* shown */
+	struct transaction_state *transaction;
+};
+
+#endif

@@ -1,0 +1,90 @@
+/* Listening sockets, reactors, connections and the blocking pool: bytes in, requests to the handler, replies
+ * out.
+ *
+ * net knows no command. It parses requests, calls the handler's execute on the reactor, and on the blocking
+ * pool if that asks to wait; it holds each reply until the timestamp that came with it is written
+ * (`everysec`, `no`) or durable (`always`) (I1).
+ *
+ * A tick of a reactor: collect ready sockets; read and parse all; run all commands; one sett_engine_write for
+ * all; send what may leave. */
+#ifndef SETT_NET_NET_H
+#define SETT_NET_NET_H
+
+#include "net/client.h"
+#include "resp/writer.h"
+#include "storage/base/log_sink.h"
+#include "storage/engine.h"
+
+struct net;
+struct config;
+
+enum request_result {
+	REQUEST_DONE,      /* the reply (perhaps empty) was appended; client->close_after_reply may be set */
+	REQUEST_MUST_WAIT, /* nothing happened: call again on the pool, where waiting is allowed */
+	REQUEST_PAUSED,    /* CLIENT PAUSE: nothing happened: keep the request, call again after
+			      net_resume_paused */
+};
+
+struct request_handler {
+	void *arg;
+	/* Per-thread state for each reactor (may_wait = false: registered with RCU and online while it
+	 * executes) and each pool thread (may_wait = true). 0 or a negative status. */
+	int (*thread_start)(void *arg, bool may_wait, void **ret_thread);
+	void (*thread_stop)(void *arg, void *thread);
+	/* Runs one request. `argv` is valid during the call. `reply` has its protocol set from the client. On
+	 * DONE `ret_release` is the commit timestamp the reply depends on, 0 if none. */
+	enum request_result (*execute)(void *arg, void *thread, struct client *, size_t argc,
+				       const struct bytes *argv, struct resp_writer *reply,
+				       uint64_t *ret_release);
+	/* The connection is going: free what hangs on the client (transaction state). On the thread that owns
+	 * the client. */
+	void (*client_closed)(void *arg, struct client *);
+};
+
+struct net_options {
+	struct config *config;
+	struct sett_engine *engine;
+	struct log_sink sink;
+	struct request_handler handler;
+};
+
+/* Opens the listening sockets (`Failed listening on port %d ...` through the sink as Redis words it) but
+ * starts no thread. */
+int net_create(const struct net_options *, struct net **ret, struct sett_error *);
+int net_start(struct net *, struct sett_error *);
+/* Stops accepting, stops the threads, closes all connections. Replies already released are sent first, if the
+ * socket takes them. */
+void net_stop(struct net *);
+void net_destroy(struct net *);
+
+/* The engine's on_progress: the written or durable frontier moved; wakes reactors that hold replies. Any
+ * thread, never blocks. `net` may be NULL. */
+void net_on_progress(void *net);
+/* Runs `run(arg)` on a pool thread, in the lane for long jobs. SETT_NO_MEMORY. */
+int net_run_in_pool(struct net *, void (*run)(void *arg), void *arg);
+/* Calls again what answered REQUEST_PAUSED. Any thread. */
+void net_resume_paused(struct net *);
+/* Asks main to shut down: makes net_wait_for_shutdown return. Any thread, also a signal handler's reach
+ * (async-signal-safe). */
+void net_request_shutdown(struct net *);
+void net_wait_for_shutdown(struct net *);
+
+/* ---- the client registry ---- */
+/* Calls `each` for every client, by id, under the registry's lock (be short; call nothing of net's but
+ * client_kill_locked); stops at its first non-zero result and returns it. */
+int net_each_client(struct net *, int (*each)(void *arg, struct client *), void *arg);
+/* The connection is closed soon, by its reactor. Under the registry's lock, that is from net_each_client. */
+void client_kill_locked(struct net *, struct client *);
+/* Changes the name under the registry's lock. SETT_NO_MEMORY. */
+int net_set_client_name(struct net *, struct client *, struct bytes name);
+
+struct net_stats {
+	uint64_t connections, connections_received, connections_rejected, commands_processed;
+	uint64_t bytes_in, bytes_out, client_buffer_bytes, paused_clients, pool_queue;
+};
+void net_stats(struct net *, struct net_stats *ret);
+void net_reset_stats(struct net *);
+unsigned net_reactor_count(struct net *);
+int net_tcp_port(struct net *);
+
+#endif

@@ -1,0 +1,40 @@
+/* The server as commands see it: a plain record of the rooms' objects, filled by main. No room below txn
+ * knows it. */
+#ifndef SETT_TXN_SERVER_H
+#define SETT_TXN_SERVER_H
+
+#include <stdint.h>
+
+#include "storage/base/clock.h"
+#include "storage/base/log_sink.h"
+
+struct sett_engine;
+struct config;
+struct keyspace;
+struct net;
+struct interest_table;
+struct expirer;
+struct slowlog;
+struct command_stats;
+struct pause_state;
+
+struct server {
+	struct sett_engine *engine;
+	struct config *config;
+	struct keyspace *keyspace;
+	struct net *net;
+	struct interest_table *interest;     /* txn/interest.h: WATCH */
+	struct expirer *expirer;             /* expire/expirer.h */
+	struct slowlog *slowlog;             /* info/slowlog.h */
+	struct command_stats *command_stats; /* info/command_stats.h: calls, failures, error counts */
+	struct pause_state *pause;           /* txn/pause.h: CLIENT PAUSE */
+	const struct sett_clock *clock;
+	struct log_sink sink;
+	uint64_t started_ms, started_monotonic_ns;
+	char run_id[41];        /* 40 hex digits, random per start */
+	const char *executable; /* absolute path, for INFO */
+	uint64_t last_save_ms;  /* atomic: LASTSAVE */
+	int shutdown_failed;    /* atomic */
+};
+
+#endif
