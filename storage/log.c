@@ -1,1 +1,729 @@
-/* log.c: to be written. */
+/* The write-ahead log: appending, group writing, group syncing, rotation.
+ *
+ * Who works where:
+ *
+ *     appender (one at a time,   chunk -> chunk -> chunk (tail)      ready: atomic, only grows
+ *     the engine's commit lock)    |                 ^ copies here
+ *     flusher (flush_lock)         ^ writes [flushed, ready) of each chunk, then moves on
+ *     syncer (sync_lock)         syncs values, then segments in order, then publishes `durable`
+ *
+ * Appender and flusher share the list of chunks without a lock, as one producer and one consumer do: bytes
+ * below a chunk's `ready` belong to the flusher, the rest to the appender, and a chunk whose `next` is set
+ * gets no more bytes. So a commit never waits for I/O, and appends go on while a write is under way. The
+ * flusher also computes the checksums, which keeps them out of the commit lock. A caller of log_write whose
+ * commits are written returns after two loads; the others queue on flush_lock, and whoever gets it writes for
+ * all of them.
+ *
+ * Invariants:
+ *   1. durable <= written <= appended; each only grows. `written` moves after the write call has returned,
+ *      `durable` after the values those records point at and every segment up to there were synced, in this
+ *      order (I10). Rotation does not skip a segment: the old one is synced before the new one.
+ *   2. No record is written behind one that is not: the first failed write or sync stops the log for good,
+ *      also for bytes that wait in chunks (I12). A sync is never tried again: what a failed one dropped is
+ *      unknown.
+ *   3. Bytes beyond a segment's allocated size are never appended, so a full disk is met in log_reserve or
+ *      log_prepare, before anything is committed (I12).
+ *   4. Every record carries its predecessor's timestamp and the durable timestamp of the moment: what
+ *      recovery needs to tell a lost tail from a hole (I11).
+ *   5. A segment's header and directory entry are durable before its first record is appended.
+ *   6. A segment leaves the list, and is closed, only under sync_lock, flush_lock and grow_lock, so their
+ *      holders may use it without the list's lock.
+ *
+ * Lock order: prepare_lock, sync_lock, flush_lock, grow_lock, list_lock, failure_lock. The last two are never
+ * held during I/O. */
+#include "log.h"
+
+#include "log_format.h"
+#include "storage/base/random.h"
+#include "storage/base/thread.h"
+
+enum {
+	CHUNK_SIZE = 256 * 1024, /* larger records get a chunk of their own */
+	CHUNKS_KEPT = 8,         /* empty ones kept for reuse */
+	WRITE_VECTOR = 32,       /* chunks in one write */
+};
+
+/* What a segment grows by at least when it must. */
+#define GROWTH_STEP (1024ULL * 1024)
+
+struct segment {
+	struct vfs_file *file; /* NULL for one left by an earlier run */
+	uint64_t number, seed;
+	uint64_t allocated;   /* atomic; stored by log_reserve, loaded by the appender */
+	uint64_t appended;    /* atomic (relaxed); stored by the appender only */
+	uint64_t written_end; /* atomic; flusher stores, syncer loads */
+	uint64_t synced_end;  /* syncer */
+};
+
+struct chunk {
+	struct chunk *next;      /* atomic; the appender's release pairs with the flusher's acquire */
+	struct segment *segment; /* constant once the chunk is linked, as are the next two */
+	uint64_t offset;         /* of its first byte in the segment */
+	size_t capacity;
+	size_t ready; /* atomic; the appender's release pairs with the flusher's acquire */
+	uint8_t data[];
+};
+
+struct log {
+	struct log_options options;
+	char directory[SETT_PATH_MAX];
+
+	/* Appender. */
+	struct chunk *tail;
+	struct segment *current; /* atomic: log_reserve looks at it */
+	uint64_t current_number; /* atomic copy of its number */
+	uint64_t appended;       /* atomic; newest timestamp; release pairs with log_write's acquire */
+
+	/* Flusher. */
+	struct mutex flush_lock;
+	struct chunk *head;
+	size_t flushed;         /* bytes of `head` already written */
+	uint64_t written;       /* atomic; release pairs with log_written's acquire */
+	uint64_t bytes_written; /* atomic */
+
+	/* Syncer. */
+	struct mutex sync_lock;
+	uint64_t durable; /* atomic; release pairs with log_durable's acquire */
+
+	/* Segments. */
+	struct mutex prepare_lock, grow_lock, list_lock;
+	struct segment **segments; /* list_lock; by number, the spare last */
+	size_t segment_count, segment_capacity;
+	struct segment *spare; /* atomic; log_prepare's release pairs with log_rotate's acquire */
+
+	struct chunk *kept[CHUNKS_KEPT]; /* atomic slots: the flusher fills, the appender empties */
+
+	struct mutex failure_lock;
+	bool failed; /* atomic; set once, after `failure` */
+	struct sett_error failure;
+};
+
+/* ---- failure ---- */
+
+static bool
+has_failed(const struct log *log)
+{
+	return __atomic_load_n(&log->failed, __ATOMIC_ACQUIRE);
+}
+
+/* Stops the log for good; the first failure is the one that is told. */
+static int
+fail(struct log *log, const char *what, const struct sett_error *cause, struct sett_error *error)
+{
+	mutex_lock(&log->failure_lock);
+	if (!log->failed) {
+		sett_error_set(&log->failure, SETT_FAILED, cause->system_errno, "the log stopped: %s: %s",
+			       what, cause->message[0] ? cause->message : sett_status_text(cause->status));
+		__atomic_store_n(&log->failed, true, __ATOMIC_RELEASE);
+	}
+	mutex_unlock(&log->failure_lock);
+	return log_health(log, error);
+}
+
+int
+log_health(const struct log *log, struct sett_error *error)
+{
+	if (!has_failed(log))
+		return SETT_OK;
+	if (error != NULL)
+		*error = log->failure;
+	return SETT_FAILED;
+}
+
+/* ---- chunks ---- */
+
+static struct chunk *
+chunk_obtain(struct log *log, size_t size)
+{
+	struct chunk *chunk = NULL;
+	size_t capacity = size > CHUNK_SIZE ? size : CHUNK_SIZE;
+	for (int i = 0; capacity == CHUNK_SIZE && chunk == NULL && i < CHUNKS_KEPT; i++)
+		chunk = __atomic_exchange_n(&log->kept[i], NULL, __ATOMIC_ACQUIRE);
+	if (chunk == NULL)
+		chunk = malloc(sizeof(*chunk) + capacity);
+	if (chunk == NULL)
+		return NULL;
+	chunk->next = NULL;
+	chunk->capacity = capacity;
+	chunk->ready = 0;
+	return chunk;
+}
+
+static void
+chunk_recycle(struct log *log, struct chunk *chunk)
+{
+	for (int i = 0; chunk->capacity == CHUNK_SIZE && i < CHUNKS_KEPT; i++) {
+		struct chunk *empty = NULL;
+		if (__atomic_compare_exchange_n(&log->kept[i], &empty, chunk, false, __ATOMIC_RELEASE,
+						__ATOMIC_RELAXED))
+			return;
+	}
+	free(chunk);
+}
+
+/* Room for `size` more bytes of the current segment: the tail, or a new chunk behind it. */
+static struct chunk *
+chunk_for(struct log *log, struct segment *segment, size_t size)
+{
+	struct chunk *tail = log->tail;
+	if (tail->segment == segment && tail->capacity - tail->ready >= size)
+		return tail;
+	struct chunk *chunk = chunk_obtain(log, size);
+	if (chunk == NULL)
+		return NULL;
+	chunk->segment = segment;
+	chunk->offset = segment->appended;
+	__atomic_store_n(&tail->next, chunk, __ATOMIC_RELEASE);
+	log->tail = chunk;
+	return chunk;
+}
+
+/* ---- appending (commit lock) ---- */
+
+int
+log_append(struct log *log, uint64_t timestamp, uint64_t now_ms, struct bytes payload)
+{
+	if (has_failed(log))
+		return SETT_FAILED;
+	if (timestamp <= log->appended)
+		return SETT_INVALID;
+	if (payload.size > SETT_MAX_BATCH_SIZE)
+		return SETT_TOO_LARGE;
+	struct segment *segment = log->current;
+	uint64_t span = log_record_span(LOG_RECORD_HEADER_SIZE, payload.size);
+	if (span > __atomic_load_n(&segment->allocated, __ATOMIC_ACQUIRE) - segment->appended)
+		return SETT_NO_SPACE;
+	struct chunk *chunk = chunk_for(log, segment, span);
+	if (chunk == NULL)
+		return SETT_NO_MEMORY;
+
+	uint8_t *p = chunk->data + chunk->ready;
+	log_record_header_encode(p,
+				 &(struct log_record_header){
+					 .payload_size = (uint32_t)payload.size,
+					 .timestamp = timestamp,
+					 .previous = log->appended,
+					 .durable = log_durable(log),
+					 .now_ms = now_ms,
+				 });
+	if (payload.size > 0)
+		memcpy(p + LOG_RECORD_HEADER_SIZE, payload.data, payload.size);
+	size_t used = LOG_RECORD_HEADER_SIZE + payload.size;
+	memset(p + used, 0, span - used);
+
+	__atomic_store_n(&segment->appended, segment->appended + span, __ATOMIC_RELAXED);
+	__atomic_store_n(&chunk->ready, chunk->ready + span, __ATOMIC_RELEASE);
+	__atomic_store_n(&log->appended, timestamp, __ATOMIC_RELEASE);
+	return SETT_OK;
+}
+
+int
+log_rotate(struct log *log, uint64_t *ret_segment)
+{
+	struct segment *spare = __atomic_exchange_n(&log->spare, NULL, __ATOMIC_ACQUIRE);
+	if (spare == NULL)
+		return SETT_WOULD_BLOCK;
+	__atomic_store_n(&log->current, spare, __ATOMIC_RELEASE);
+	__atomic_store_n(&log->current_number, spare->number, __ATOMIC_RELEASE);
+	*ret_segment = spare->number;
+	return SETT_OK;
+}
+
+uint64_t
+log_segment(const struct log *log)
+{
+	return __atomic_load_n(&log->current_number, __ATOMIC_ACQUIRE);
+}
+
+bool
+log_is_full(const struct log *log, uint64_t more)
+{
+	const struct segment *segment = __atomic_load_n(&log->current, __ATOMIC_ACQUIRE);
+	uint64_t room = __atomic_load_n(&segment->allocated, __ATOMIC_ACQUIRE) -
+		__atomic_load_n(&segment->appended, __ATOMIC_RELAXED);
+	return more > SETT_MAX_BATCH_SIZE || room < log_record_span(LOG_RECORD_HEADER_SIZE, more);
+}
+
+bool
+log_has_spare(const struct log *log)
+{
+	return __atomic_load_n(&log->spare, __ATOMIC_RELAXED) != NULL;
+}
+
+/* ---- writing (flush_lock) ---- */
+
+/* Checksums the records in `size` bytes at `data`; returns the last one's timestamp. */
+static uint64_t
+seal_records(uint8_t *data, size_t size, uint64_t seed)
+{
+	uint64_t last = 0;
+	for (size_t at = 0; at < size;) {
+		uint8_t *p = data + at;
+		log_record_seal(p, seed + at);
+		last = get_le64(p + 24);
+		at += log_record_span(LOG_RECORD_HEADER_SIZE, get_le32(p + 8));
+	}
+	return last;
+}
+
+/* One write's worth of what is ready, all in one segment. */
+struct gathering {
+	struct iovec vector[WRITE_VECTOR];
+	int count;
+	struct segment *segment;
+	uint64_t offset, size, last;
+};
+
+/* Moves `head` past drained chunks and gathers what is ready behind. Nothing is marked as written yet, but
+ * chunks that were gathered whole stay in the list until `release_written`. */
+static void
+gather_locked(struct log *log, struct gathering *ret)
+{
+	ret->count = 0;
+	ret->size = 0;
+	size_t from = log->flushed;
+	for (struct chunk *chunk = log->head; chunk != NULL && ret->count < WRITE_VECTOR; from = 0) {
+		/* `next` first: once it is set, `ready` is final. */
+		struct chunk *next = __atomic_load_n(&chunk->next, __ATOMIC_ACQUIRE);
+		size_t ready = __atomic_load_n(&chunk->ready, __ATOMIC_ACQUIRE);
+		if (ready > from) {
+			if (ret->count == 0) {
+				ret->segment = chunk->segment;
+				ret->offset = chunk->offset + from;
+			} else if (chunk->segment != ret->segment) {
+				break;
+			}
+			ret->last = seal_records(chunk->data + from, ready - from,
+						 chunk->segment->seed + chunk->offset + from);
+			ret->vector[ret->count++] = (struct iovec){chunk->data + from, ready - from};
+			ret->size += ready - from;
+		}
+		chunk = next;
+	}
+}
+
+/* Takes `size` written bytes off the front of the list, and drained chunks with them. */
+static void
+advance_locked(struct log *log, uint64_t size)
+{
+	for (;;) {
+		struct chunk *head = log->head;
+		struct chunk *next = __atomic_load_n(&head->next, __ATOMIC_ACQUIRE);
+		size_t ready = __atomic_load_n(&head->ready, __ATOMIC_ACQUIRE);
+		size_t step = ready - log->flushed < size ? ready - log->flushed : size;
+		log->flushed += step;
+		size -= step;
+		if (next == NULL || log->flushed < ready)
+			break;
+		log->head = next;
+		log->flushed = 0;
+		chunk_recycle(log, head);
+	}
+	assert(size == 0);
+}
+
+/* Writes until `target` is written. */
+static int
+flush_locked(struct log *log, uint64_t target, struct sett_error *error)
+{
+	struct gathering g;
+	while (log->written < target) {
+		if (has_failed(log))
+			return log_health(log, error);
+		gather_locked(log, &g);
+		assert(g.count > 0);
+		struct sett_error cause = {0};
+		int status = vfs_write(g.segment->file, g.vector, g.count, g.offset, &cause);
+		if (status != SETT_OK) {
+			cause.status = status;
+			return fail(log, "write", &cause, error);
+		}
+		__atomic_store_n(&g.segment->written_end, g.offset + g.size, __ATOMIC_RELEASE);
+		__atomic_store_n(&log->written, g.last, __ATOMIC_RELEASE);
+		__atomic_fetch_add(&log->bytes_written, g.size, __ATOMIC_RELAXED);
+		advance_locked(log, g.size);
+	}
+	return SETT_OK;
+}
+
+int
+log_write(struct log *log, struct sett_error *error)
+{
+	uint64_t target = __atomic_load_n(&log->appended, __ATOMIC_ACQUIRE);
+	if (log_written(log) >= target)
+		return log_health(log, error);
+	mutex_lock(&log->flush_lock);
+	int status = flush_locked(log, target, error);
+	mutex_unlock(&log->flush_lock);
+	return status;
+}
+
+uint64_t
+log_written(const struct log *log)
+{
+	return __atomic_load_n(&log->written, __ATOMIC_ACQUIRE);
+}
+
+uint64_t
+log_durable(const struct log *log)
+{
+	return __atomic_load_n(&log->durable, __ATOMIC_ACQUIRE);
+}
+
+uint64_t
+log_bytes_written(const struct log *log)
+{
+	return __atomic_load_n(&log->bytes_written, __ATOMIC_RELAXED);
+}
+
+/* ---- syncing (sync_lock) ---- */
+
+/* The first segment past `number` with bytes that were written and not synced; NULL if none. */
+static struct segment *
+next_unsynced_locked(struct log *log, uint64_t number)
+{
+	struct segment *found = NULL;
+	mutex_lock(&log->list_lock);
+	for (size_t i = 0; i < log->segment_count && found == NULL; i++) {
+		struct segment *s = log->segments[i];
+		if (s->number > number && __atomic_load_n(&s->written_end, __ATOMIC_ACQUIRE) > s->synced_end)
+			found = s;
+	}
+	mutex_unlock(&log->list_lock);
+	return found;
+}
+
+static int
+sync_locked(struct log *log, struct sett_error *error)
+{
+	if (has_failed(log))
+		return log_health(log, error);
+	/* Taken first: what is covered below is at least this. */
+	uint64_t target = log_written(log);
+	struct sett_error cause = {0};
+	int status = SETT_OK;
+	if (log->options.sync_values != NULL)
+		status = log->options.sync_values(log->options.sync_values_arg, &cause);
+	if (status != SETT_OK) {
+		cause.status = status;
+		return fail(log, "sync of the values", &cause, error);
+	}
+	struct segment *s = NULL;
+	while ((s = next_unsynced_locked(log, s ? s->number : 0)) != NULL) {
+		uint64_t end = __atomic_load_n(&s->written_end, __ATOMIC_ACQUIRE);
+		status = vfs_sync(s->file, &cause);
+		if (status != SETT_OK) {
+			cause.status = status;
+			return fail(log, "sync", &cause, error);
+		}
+		s->synced_end = end;
+	}
+	/* A write that failed meanwhile freezes the frontier where it is. */
+	if (has_failed(log))
+		return log_health(log, error);
+	if (target > log->durable)
+		__atomic_store_n(&log->durable, target, __ATOMIC_RELEASE);
+	return SETT_OK;
+}
+
+int
+log_sync(struct log *log, struct sett_error *error)
+{
+	int status = log_write(log, error);
+	if (status != SETT_OK)
+		return status;
+	uint64_t target = log_written(log);
+	if (log_durable(log) >= target)
+		return log_health(log, error);
+	mutex_lock(&log->sync_lock);
+	/* Whoever held the lock before may have synced for this caller too. */
+	if (log_durable(log) < target)
+		status = sync_locked(log, error);
+	mutex_unlock(&log->sync_lock);
+	return status;
+}
+
+/* ---- segments ---- */
+
+/* Keeps the list in order of number. */
+static int
+list_insert(struct log *log, struct segment *segment)
+{
+	int status = SETT_OK;
+	mutex_lock(&log->list_lock);
+	if (log->segment_count == log->segment_capacity) {
+		size_t capacity = log->segment_capacity ? 2 * log->segment_capacity : 8;
+		struct segment **grown = realloc(log->segments, capacity * sizeof(struct segment *));
+		if (grown == NULL) {
+			status = SETT_NO_MEMORY;
+			goto out;
+		}
+		log->segments = grown;
+		log->segment_capacity = capacity;
+	}
+	size_t at = log->segment_count;
+	for (; at > 0 && log->segments[at - 1]->number > segment->number; at--)
+		log->segments[at] = log->segments[at - 1];
+	log->segments[at] = segment;
+	log->segment_count++;
+out:
+	mutex_unlock(&log->list_lock);
+	return status;
+}
+
+static void
+segment_free(struct segment *segment)
+{
+	if (segment->file != NULL)
+		vfs_close(segment->file, NULL);
+	free(segment);
+}
+
+/* Allocates the file, writes its header, makes both and the directory entry durable. */
+static int
+segment_fill(struct log *log, struct segment *segment, struct sett_error *error)
+{
+	uint8_t header[LOG_SEGMENT_HEADER_SIZE];
+	uint64_t salt = random_entropy();
+	segment->seed = log_segment_seed(segment->number, salt);
+	log_segment_header_encode(header, segment->number, salt);
+	int status = vfs_allocate(segment->file, segment->allocated, error);
+	if (status == SETT_OK)
+		status = vfs_write_bytes(segment->file, header, sizeof(header), 0, error);
+	if (status == SETT_OK)
+		status = vfs_sync(segment->file, error);
+	if (status == SETT_OK)
+		status = vfs_sync_directory(log->options.vfs, log->directory, error);
+	return status;
+}
+
+static int
+segment_create(struct log *log, struct segment **ret, struct sett_error *error)
+{
+	struct vfs *vfs = log->options.vfs;
+	char path[SETT_PATH_MAX];
+	uint64_t number = log->options.next_file_number(log->options.next_file_number_arg);
+	if (file_name_make(log->directory, number, LOG_SUFFIX, path) != SETT_OK)
+		return sett_error_set(error, SETT_INVALID, 0, "%s: the path is too long", log->directory);
+	struct segment *segment = calloc(1, sizeof(*segment));
+	if (segment == NULL)
+		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory for a log segment");
+	segment->number = number;
+	segment->allocated = log->options.segment_size;
+	segment->appended = segment->written_end = segment->synced_end = LOG_SEGMENT_HEADER_SIZE;
+	int status = vfs_open(vfs, path, VFS_READ | VFS_WRITE | VFS_CREATE, &segment->file, error);
+	if (status == SETT_OK) {
+		status = segment_fill(log, segment, error);
+		if (status == SETT_OK)
+			status = list_insert(log, segment);
+		if (status != SETT_OK)
+			vfs_remove(vfs, path, NULL); /* an empty segment is harmless if it stays */
+	}
+	if (status != SETT_OK) {
+		segment_free(segment);
+		return status;
+	}
+	*ret = segment;
+	return SETT_OK;
+}
+
+int
+log_prepare(struct log *log, struct sett_error *error)
+{
+	int status = SETT_OK;
+	struct segment *segment;
+	mutex_lock(&log->prepare_lock);
+	if (!log_has_spare(log)) {
+		status = segment_create(log, &segment, error);
+		if (status == SETT_OK)
+			__atomic_store_n(&log->spare, segment, __ATOMIC_RELEASE);
+	}
+	mutex_unlock(&log->prepare_lock);
+	return status;
+}
+
+int
+log_reserve(struct log *log, uint64_t bytes, struct sett_error *error)
+{
+	if (bytes > SETT_MAX_BATCH_SIZE)
+		return sett_error_set(error, SETT_TOO_LARGE, 0, "a batch of %" PRIu64 " bytes", bytes);
+	int status = log_health(log, error);
+	if (status != SETT_OK)
+		return status;
+	/* The lock also keeps the segment from being removed under our eyes. */
+	mutex_lock(&log->grow_lock);
+	struct segment *segment = __atomic_load_n(&log->current, __ATOMIC_ACQUIRE);
+	uint64_t end = __atomic_load_n(&segment->appended, __ATOMIC_RELAXED) +
+		log_record_span(LOG_RECORD_HEADER_SIZE, bytes);
+	if (end > segment->allocated) {
+		/* Ahead of what is asked, as other commits may come first. */
+		uint64_t size = (end / GROWTH_STEP + 2) * GROWTH_STEP;
+		status = vfs_allocate(segment->file, size, error);
+		if (status == SETT_OK)
+			__atomic_store_n(&segment->allocated, size, __ATOMIC_RELEASE);
+	}
+	mutex_unlock(&log->grow_lock);
+	return status;
+}
+
+/* Takes the first segment off the list if its number is below `bound`. */
+static struct segment *
+list_take_below(struct log *log, uint64_t bound)
+{
+	struct segment *taken = NULL;
+	mutex_lock(&log->sync_lock);
+	mutex_lock(&log->flush_lock);
+	mutex_lock(&log->grow_lock);
+	mutex_lock(&log->list_lock);
+	if (log->segment_count > 0 && log->segments[0]->number < bound) {
+		taken = log->segments[0];
+		log->segment_count--;
+		memmove(log->segments, log->segments + 1, log->segment_count * sizeof(struct segment *));
+	}
+	mutex_unlock(&log->list_lock);
+	mutex_unlock(&log->grow_lock);
+	mutex_unlock(&log->flush_lock);
+	mutex_unlock(&log->sync_lock);
+	return taken;
+}
+
+int
+log_remove_before(struct log *log, uint64_t segment, struct sett_error *error)
+{
+	uint64_t current = log_segment(log);
+	if (segment > current)
+		segment = current;
+	/* After this nothing waits for an older segment; a log that has failed writes nothing any more. */
+	if (!has_failed(log))
+		log_write(log, NULL);
+	int status = SETT_OK;
+	struct segment *old;
+	while (status == SETT_OK && (old = list_take_below(log, segment)) != NULL) {
+		char path[SETT_PATH_MAX];
+		status = file_name_make(log->directory, old->number, LOG_SUFFIX, path);
+		segment_free(old);
+		if (status == SETT_OK)
+			status = vfs_remove(log->options.vfs, path, error);
+		if (status == SETT_NOT_FOUND)
+			status = SETT_OK;
+	}
+	return status;
+}
+
+void
+log_figures(const struct log *log, uint64_t *ret_segments, uint64_t *ret_bytes)
+{
+	struct mutex *lock = (struct mutex *)&log->list_lock;
+	uint64_t bytes = 0;
+	mutex_lock(lock);
+	for (size_t i = 0; i < log->segment_count; i++)
+		bytes += __atomic_load_n(&log->segments[i]->allocated, __ATOMIC_RELAXED);
+	*ret_segments = log->segment_count;
+	mutex_unlock(lock);
+	*ret_bytes = bytes;
+}
+
+/* ---- opening and closing ---- */
+
+/* Enters a segment that an earlier run left, so that log_remove_before finds it. */
+static int
+adopt(void *arg, const char *name)
+{
+	struct log *log = arg;
+	uint64_t number;
+	char path[SETT_PATH_MAX];
+	struct vfs_file *file;
+	if (!file_name_parse(name, LOG_SUFFIX, &number))
+		return SETT_OK;
+	struct segment *segment = calloc(1, sizeof(*segment));
+	if (segment == NULL)
+		return SETT_NO_MEMORY;
+	segment->number = number;
+	int status = file_name_make(log->directory, number, LOG_SUFFIX, path);
+	if (status == SETT_OK)
+		status = vfs_open(log->options.vfs, path, VFS_READ, &file, NULL);
+	if (status == SETT_OK) {
+		status = vfs_size(file, &segment->allocated, NULL);
+		vfs_close(file, NULL);
+	}
+	if (status == SETT_OK)
+		status = list_insert(log, segment);
+	if (status != SETT_OK)
+		free(segment);
+	return status;
+}
+
+static int
+start(struct log *log, struct sett_error *error)
+{
+	int status = vfs_list(log->options.vfs, log->directory, adopt, log, error);
+	if (status != SETT_OK)
+		return sett_error_set(error, status, 0, "%s: cannot list the log's segments", log->directory);
+	/* Values of recovered commits may still be in the page cache alone (a killed process); they are
+	 * called durable from here on. */
+	if (log->options.sync_values != NULL)
+		status = log->options.sync_values(log->options.sync_values_arg, error);
+	if (status == SETT_OK)
+		status = segment_create(log, &log->current, error);
+	if (status != SETT_OK)
+		return status;
+	log->current_number = log->current->number;
+	log->head = log->tail = chunk_obtain(log, CHUNK_SIZE);
+	if (log->head == NULL)
+		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory for the log");
+	log->head->segment = log->current;
+	log->head->offset = log->current->appended;
+	return log_prepare(log, error);
+}
+
+int
+log_create(const struct log_options *options, uint64_t last, struct log **ret, struct sett_error *error)
+{
+	size_t length = strlen(options->directory);
+	if (length >= SETT_PATH_MAX || options->segment_size <= LOG_SEGMENT_HEADER_SIZE)
+		return sett_error_set(error, SETT_INVALID, 0,
+				      "log: the path is too long or the segment too small");
+	struct log *log = calloc(1, sizeof(*log));
+	if (log == NULL)
+		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory for the log");
+	log->options = *options;
+	memcpy(log->directory, options->directory, length + 1);
+	log->options.directory = log->directory;
+	log->appended = log->written = log->durable = last;
+	mutex_init(&log->flush_lock);
+	mutex_init(&log->sync_lock);
+	mutex_init(&log->prepare_lock);
+	mutex_init(&log->grow_lock);
+	mutex_init(&log->list_lock);
+	mutex_init(&log->failure_lock);
+	int status = start(log, error);
+	if (status != SETT_OK) {
+		log_destroy(log);
+		return status;
+	}
+	*ret = log;
+	return SETT_OK;
+}
+
+void
+log_destroy(struct log *log)
+{
+	if (log == NULL)
+		return;
+	for (struct chunk *chunk = log->head, *next; chunk != NULL; chunk = next) {
+		next = chunk->next;
+		free(chunk);
+	}
+	for (int i = 0; i < CHUNKS_KEPT; i++)
+		free(log->kept[i]);
+	for (size_t i = 0; i < log->segment_count; i++)
+		segment_free(log->segments[i]);
+	free(log->segments);
+	mutex_destroy(&log->flush_lock);
+	mutex_destroy(&log->sync_lock);
+	mutex_destroy(&log->prepare_lock);
+	mutex_destroy(&log->grow_lock);
+	mutex_destroy(&log->list_lock);
+	mutex_destroy(&log->failure_lock);
+	free(log);
+}

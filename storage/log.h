@@ -35,21 +35,29 @@ struct log_options {
 	void *sync_values_arg;
 };
 
-/* Starts a log whose last used timestamp is `last`; creates the first segment and a spare, and syncs the
- * directory. */
+/* Starts a log whose last used timestamp is `last` (as recovered: the next record names it as its
+ * predecessor); syncs the values, creates the first segment and a spare, and syncs the directory. Everything
+ * up to `last` counts as durable. */
 int log_create(const struct log_options *, uint64_t last, struct log **ret, struct sett_error *);
 /* Does not write or sync. */
 void log_destroy(struct log *);
 
 /* Under the commit lock. `payload` (the encoded batch) is copied. Timestamps strictly increase. 0 or
- * SETT_NO_MEMORY, SETT_FAILED. */
+ * SETT_NO_MEMORY, SETT_FAILED; SETT_NO_SPACE if the current segment has no room for it (ask log_is_full
+ * first, then log_rotate, or log_reserve outside the lock). On failure nothing was appended. */
 int log_append(struct log *, uint64_t timestamp, uint64_t now_ms, struct bytes payload);
 /* Under the commit lock: later appends go to the spare segment. SETT_WOULD_BLOCK if no spare is ready (call
  * log_prepare outside the lock), else 0 and the new segment's number. */
 int log_rotate(struct log *, uint64_t *ret_segment);
 uint64_t log_segment(const struct log *);
-/* True if the current segment has less than `more` bytes of its preallocated room left. */
+/* Under the commit lock: true if the current segment has no room left for a record of `more` payload bytes.
+ */
 bool log_is_full(const struct log *, uint64_t more);
+/* Outside the commit lock, any thread: makes room for a payload of `bytes` in the current segment by growing
+ * its allocation, for a batch larger than a segment or when no spare can be had. It claims nothing: others
+ * may use the room first, so ask log_is_full again under the lock. SETT_NO_SPACE leaves the log usable;
+ * SETT_TOO_LARGE, SETT_FAILED, SETT_IO. */
+int log_reserve(struct log *, uint64_t bytes, struct sett_error *);
 /* Makes the spare segment if there is none (allocated and synced, directory too). Any thread, no locks.
  * SETT_NO_SPACE leaves the log usable. */
 int log_prepare(struct log *, struct sett_error *);
@@ -62,7 +70,7 @@ int log_write(struct log *, struct sett_error *);
 int log_sync(struct log *, struct sett_error *);
 uint64_t log_written(const struct log *); /* acquire */
 uint64_t log_durable(const struct log *);
-/* The failure that stopped the log, or SETT_OK. */
+/* SETT_OK, or SETT_FAILED with the text (and errno) of the write or sync that stopped the log. */
 int log_health(const struct log *, struct sett_error *);
 uint64_t log_bytes_written(const struct log *);
 /* Removes the files of segments with a number below `segment` (their memtables are in tables, the edit is
@@ -75,6 +83,7 @@ struct log_record {
 	uint64_t timestamp, durable, now_ms;
 	struct bytes payload; /* valid during the callback */
 	uint64_t segment, offset;
+	bool is_durable; /* not after the highest durable timestamp found: its values need not be read back */
 };
 struct log_recovery {
 	/* Each record in timestamp order. SETT_OK; SETT_NOT_FOUND: the record points at a value that is
@@ -88,10 +97,10 @@ struct log_recovery {
 	uint64_t after;         /* records at or below this timestamp are skipped: they are in tables */
 };
 struct log_recovered {
-	uint64_t last;      /* newest timestamp kept, or `after` */
-	uint64_t durable;   /* highest durable timestamp found, or the given one */
-	uint64_t cut_bytes; /* discarded behind the cut */
-	uint64_t newest_segment;
+	uint64_t last;           /* newest timestamp kept, or `after` */
+	uint64_t durable;        /* highest durable timestamp found, or the given one */
+	uint64_t cut_bytes;      /* discarded behind the cut */
+	uint64_t newest_segment; /* highest number seen, also of removed ones; 0 if there was none */
 	uint64_t last_now_ms;
 };
 /* Reads the segments of a directory (I11): two passes, first to find the highest durable timestamp, then to
