@@ -1,1 +1,129 @@
-/* base/arena.c: to be written. */
+/* The bump allocator.
+ *
+ * Memory comes from malloc in blocks kept in one list. [next, end) is the free tail of the *current* block,
+ * an ordinary one; a request that does not fit there starts a new current block, unless it is so large that
+ * the tail left behind would be a real loss: then it gets a block of its own and the current one goes on
+ * serving.
+ *
+ * Invariants
+ *  - A block's payload begins at a multiple of 16, so any alignment asked for is a matter of rounding `next`.
+ *  - A block is ordinary if and only if its payload is exactly `block_size` bytes.
+ *  - `allocated` is the sum of header and payload over the list. */
+#include "storage/base/arena.h"
+
+#include <assert.h>
+#include <stdalign.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	ARENA_MAX_ALIGN = 16,
+	/* Requests beyond block_size / ARENA_OWN_FRACTION don't evict the current block: at most that share
+	 * of it is ever wasted. */
+	ARENA_OWN_FRACTION = 4,
+};
+
+struct arena_block {
+	alignas(ARENA_MAX_ALIGN) struct arena_block *older;
+	size_t size; /* of the payload, which follows the header */
+};
+
+static_assert(sizeof(struct arena_block) % ARENA_MAX_ALIGN == 0, "the payload is aligned");
+static_assert(alignof(max_align_t) >= ARENA_MAX_ALIGN, "malloc aligns the header");
+
+static void
+arena_account(struct arena *a, size_t allocated)
+{
+	/* Relaxed: readers want a figure for statistics, no memory hangs on it. */
+	__atomic_store_n(&a->allocated, allocated, __ATOMIC_RELAXED);
+}
+
+static uint8_t *
+arena_add_block(struct arena *a, size_t payload)
+{
+	if (payload > SIZE_MAX - sizeof(struct arena_block))
+		return NULL;
+	struct arena_block *b = malloc(sizeof *b + payload);
+	if (b == NULL)
+		return NULL;
+	b->older = a->blocks;
+	b->size = payload;
+	a->blocks = b;
+	arena_account(a, a->allocated + sizeof *b + payload);
+	return (uint8_t *)(b + 1);
+}
+
+void
+arena_init(struct arena *a, size_t block_size)
+{
+	assert(block_size > 0);
+	*a = (struct arena){.block_size = block_size};
+}
+
+void *
+arena_allocate(struct arena *a, size_t size, size_t align)
+{
+	assert(align > 0 && align <= ARENA_MAX_ALIGN && (align & (align - 1)) == 0);
+	/* No two allocations share an address, and NULL means failure alone. */
+	if (size == 0)
+		size = 1;
+	size_t padding = -(uintptr_t)a->next & (align - 1);
+	size_t room = (size_t)(a->end - a->next);
+	if (padding <= room && size <= room - padding) {
+		uint8_t *p = a->next + padding;
+		a->next = p + size;
+		return p;
+	}
+	if (size > a->block_size / ARENA_OWN_FRACTION)
+		return arena_add_block(a, size == a->block_size ? size + 1 : size);
+	uint8_t *p = arena_add_block(a, a->block_size);
+	if (p == NULL)
+		return NULL;
+	a->next = p + size;
+	a->end = p + a->block_size;
+	return p;
+}
+
+void *
+arena_copy(struct arena *a, const void *data, size_t size)
+{
+	void *p = arena_allocate(a, size, 1);
+	if (p != NULL && size > 0)
+		memcpy(p, data, size);
+	return p;
+}
+
+void
+arena_reset(struct arena *a)
+{
+	struct arena_block *kept = NULL;
+	for (struct arena_block *b = a->blocks, *older; b != NULL; b = older) {
+		older = b->older;
+		if (kept == NULL && b->size == a->block_size)
+			kept = b;
+		else
+			free(b);
+	}
+	a->blocks = kept;
+	if (kept == NULL) {
+		a->next = a->end = NULL;
+		arena_account(a, 0);
+		return;
+	}
+	kept->older = NULL;
+	a->next = (uint8_t *)(kept + 1);
+	a->end = a->next + kept->size;
+	arena_account(a, sizeof *kept + kept->size);
+}
+
+void
+arena_free(struct arena *a)
+{
+	for (struct arena_block *b = a->blocks, *older; b != NULL; b = older) {
+		older = b->older;
+		free(b);
+	}
+	a->blocks = NULL;
+	a->next = a->end = NULL;
+	arena_account(a, 0);
+}
