@@ -74,6 +74,13 @@ struct command_context {
 	bool failed;         /* an error reply was given: the runner rolls back to the command's savepoint */
 	struct arena *arena; /* scratch, lives until the transaction ends */
 	struct deferred_effect *first_effect, *last_effect;
+	/* Hooks of the whole transaction, under the commit lock; set by the command, NULL if not needed.
+	 * `check` non-zero: nothing is committed and `aborted` is called instead of sending the reply so far.
+	 */
+	int (*check)(struct command_context *);
+	void (*publish)(struct command_context *);
+	void (*aborted)(struct command_context *);
+	void *hook_data;
 };
 
 /* Appends an error reply ("ERR no such key", without '-') and marks the context failed. Returns SETT_OK, to
@@ -89,6 +96,10 @@ int context_wrong_arity(struct command_context *);
 int context_defer(struct command_context *, void (*run)(struct server *, struct client *, void *data),
 		  void *data);
 
+/* The runner's: runs all deferred effects and forgets them; drops those behind `last` (NULL: all). */
+void context_run_effects(struct command_context *);
+void context_drop_effects_after(struct command_context *, struct deferred_effect *last);
+
 /* Argument parsing with Redis' rules and error texts; on failure the error reply was given and false is
  * returned. */
 bool context_integer(struct command_context *, struct bytes argument,
@@ -100,6 +111,9 @@ bool context_long_double(struct command_context *, struct bytes argument,
 			 long double *ret); /* "ERR value is not a valid float" */
 /* Case-insensitive match of an argument with an upper- or lower-case word. */
 bool argument_is(struct bytes argument, const char *word);
+/* A finite or infinite number in any form that strtold takes, without spaces; no NaN, nothing out of range.
+ */
+bool parse_long_double(struct bytes text, long double *ret);
 /* string2ll: strict decimal, no leading zeros, plus or spaces. */
 bool parse_integer(struct bytes text, int64_t *ret);
 

@@ -1,0 +1,32 @@
+/* Deletes keys whose deadline has passed.
+ *
+ * One thread. It knows near deadlines from commits (a bounded heap), expired keys that reads met, and asks
+ * the engine to sweep its tables for the rest. Whatever the source, a key is deleted in an ordinary
+ * transaction that reads it again. The same thread ends CLIENT PAUSE. */
+#ifndef SETT_EXPIRE_EXPIRER_H
+#define SETT_EXPIRE_EXPIRER_H
+
+#include "storage/base/bytes.h"
+#include "txn/server.h"
+
+struct expirer;
+
+/* Starts the thread. `server` needs engine, config, keyspace, interest, pause (may be NULL), clock, sink; net
+ * may be filled in later. SETT_NO_MEMORY, SETT_IO. */
+int expirer_create(struct server *, struct expirer **ret);
+/* Stops and joins it. NULL is fine. */
+void expirer_destroy(struct expirer *);
+
+/* A commit gave the key a deadline. The key is copied. Any thread, short. */
+void expirer_note(struct expirer *, unsigned db, struct bytes key, uint64_t deadline_ms);
+/* A read met the key past its deadline: it is deleted soon, even if active expiry is off. Any thread, short.
+ */
+void expirer_met(struct expirer *, unsigned db, struct bytes key);
+/* config->active_expire changed. Any thread. */
+void expirer_kick(struct expirer *);
+
+/* Keys deleted because they expired. */
+uint64_t expirer_expired_keys(const struct expirer *);
+void expirer_reset_stats(struct expirer *);
+
+#endif

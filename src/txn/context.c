@@ -1,0 +1,201 @@
+/* What command functions share: error replies, argument parsing, effects that wait for the commit. */
+#include "txn/command.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+
+/* Longest text taken for a floating-point number, as in Redis. */
+enum { LONG_DOUBLE_TEXT_MAX = 5 * 1024 };
+
+/* ---- errors ---- */
+
+int
+context_error(struct command_context *c, const char *text)
+{
+	c->failed = true;
+	resp_error(c->reply, text);
+	return SETT_OK;
+}
+
+int
+context_errorf(struct command_context *c, const char *format, ...)
+{
+	va_list arguments;
+	c->failed = true;
+	va_start(arguments, format);
+	resp_error_format_va(c->reply, format, arguments);
+	va_end(arguments);
+	return SETT_OK;
+}
+
+int
+context_wrong_type(struct command_context *c)
+{
+	return context_error(c, "WRONGTYPE Operation against a key holding the wrong kind of value");
+}
+
+int
+context_syntax_error(struct command_context *c)
+{
+	return context_error(c, "ERR syntax error");
+}
+
+int
+context_wrong_arity(struct command_context *c)
+{
+	return context_errorf(c, "ERR wrong number of arguments for '%s' command", c->command->full_name);
+}
+
+/* ---- deferred effects ---- */
+
+struct deferred_effect {
+	struct deferred_effect *next;
+	void (*run)(struct server *, struct client *, void *data);
+	void *data;
+};
+
+int
+context_defer(struct command_context *c, void (*run)(struct server *, struct client *, void *data),
+	      void *data)
+{
+	struct deferred_effect *effect =
+		arena_allocate(c->arena, sizeof(*effect), _Alignof(struct deferred_effect));
+	if (effect == NULL)
+		return SETT_NO_MEMORY;
+	*effect = (struct deferred_effect){.run = run, .data = data};
+	if (c->last_effect != NULL)
+		c->last_effect->next = effect;
+	else
+		c->first_effect = effect;
+	c->last_effect = effect;
+	return SETT_OK;
+}
+
+void
+context_run_effects(struct command_context *c)
+{
+	for (struct deferred_effect *e = c->first_effect; e != NULL; e = e->next)
+		e->run(c->server, c->client, e->data);
+	c->first_effect = c->last_effect = NULL;
+}
+
+void
+context_drop_effects_after(struct command_context *c, struct deferred_effect *last)
+{
+	c->last_effect = last;
+	if (last != NULL)
+		last->next = NULL;
+	else
+		c->first_effect = NULL;
+}
+
+/* ---- arguments ---- */
+
+bool
+parse_integer(struct bytes text, int64_t *ret)
+{
+	const uint8_t *p = text.data, *end = p + text.size;
+	bool negative = text.size > 0 && *p == '-';
+	if (negative)
+		p++;
+	if (p == end || end - p > 19)
+		return false;
+	if (*p == '0') {
+		if (negative || end - p > 1)
+			return false;
+		*ret = 0;
+		return true;
+	}
+	uint64_t value = 0;
+	for (; p < end; p++) {
+		unsigned digit = (unsigned)*p - '0';
+		if (digit > 9)
+			return false;
+		/* 19 digits stay below 2^64. */
+		value = value * 10 + digit;
+	}
+	if (value > (uint64_t)INT64_MAX + negative)
+		return false;
+	*ret = negative ? (int64_t)(0 - value) : (int64_t)value;
+	return true;
+}
+
+bool
+context_integer_or(struct command_context *c, struct bytes argument, const char *error, int64_t *ret)
+{
+	if (parse_integer(argument, ret))
+		return true;
+	context_error(c, error);
+	return false;
+}
+
+bool
+context_integer(struct command_context *c, struct bytes argument, int64_t *ret)
+{
+	return context_integer_or(c, argument, "ERR value is not an integer or out of range", ret);
+}
+
+bool
+context_integer_range(struct command_context *c, struct bytes argument, int64_t low, int64_t high,
+		      const char *error, int64_t *ret)
+{
+	int64_t value;
+	if (error == NULL)
+		error = "ERR value is out of range";
+	if (!context_integer_or(c, argument, error, &value))
+		return false;
+	if (value < low || value > high) {
+		context_error(c, error);
+		return false;
+	}
+	*ret = value;
+	return true;
+}
+
+bool
+parse_long_double(struct bytes text, long double *ret)
+{
+	char copy[LONG_DOUBLE_TEXT_MAX];
+	if (text.size == 0 || text.size >= sizeof(copy))
+		return false;
+	memcpy(copy, text.data, text.size);
+	copy[text.size] = 0;
+	uint8_t first = text.data[0];
+	if (first == ' ' || (first >= '\t' && first <= '\r'))
+		return false;
+	char *end;
+	errno = 0;
+	long double value = strtold(copy, &end);
+	if ((size_t)(end - copy) != text.size || isnan(value))
+		return false;
+	if (errno == ERANGE && (value == HUGE_VALL || value == -HUGE_VALL || fpclassify(value) == FP_ZERO))
+		return false;
+	*ret = value;
+	return true;
+}
+
+bool
+context_long_double(struct command_context *c, struct bytes argument, long double *ret)
+{
+	if (parse_long_double(argument, ret))
+		return true;
+	context_error(c, "ERR value is not a valid float");
+	return false;
+}
+
+bool
+argument_is(struct bytes argument, const char *word)
+{
+	for (size_t i = 0; i < argument.size; i++) {
+		uint8_t a = argument.data[i], b = (uint8_t)word[i];
+		if (a >= 'A' && a <= 'Z')
+			a = (uint8_t)(a + 32);
+		if (b >= 'A' && b <= 'Z')
+			b = (uint8_t)(b + 32);
+		/* A NUL in the argument must not match the word's end. */
+		if (a != b || b == 0)
+			return false;
+	}
+	return word[argument.size] == 0;
+}

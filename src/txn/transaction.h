@@ -1,0 +1,48 @@
+/* What hangs on a client between its requests: the MULTI queue and the WATCH list. Belongs to the client's
+ * thread, but for the mark that commits set (txn/interest.h). */
+#ifndef SETT_TXN_TRANSACTION_H
+#define SETT_TXN_TRANSACTION_H
+
+#include "net/client.h"
+#include "txn/command.h"
+#include "txn/interest.h"
+
+struct queued_command {
+	const struct command *command;
+	size_t argc;
+	struct bytes *argv; /* one allocation with the arguments' bytes behind */
+};
+
+struct transaction_state {
+	bool in_multi;
+	bool must_abort; /* a command could not be queued: EXEC answers EXECABORT */
+	uint32_t flags;  /* of all queued commands, or-ed */
+	struct queued_command *queue;
+	size_t count, capacity;
+	size_t queued_bytes;
+	struct watcher watcher;
+};
+
+/* The client's state, made on first use; NULL if out of memory. */
+struct transaction_state *transaction_state_of(struct client *);
+static inline bool
+client_in_multi(const struct client *client)
+{
+	return client->transaction != NULL && client->transaction->in_multi;
+}
+/* Leaves MULTI and forgets the queue and all watched keys (DISCARD, RESET). `data` is unused: the signature
+ * is that of a deferred effect. */
+void transaction_reset(struct server *, struct client *, void *data);
+/* transaction_reset, and frees the state. */
+void transaction_free(struct server *, struct client *);
+/* Copies a command to the queue's end. SETT_NO_MEMORY. */
+int transaction_queue(struct client *, const struct command *, size_t argc, const struct bytes *argv);
+
+/* MULTI, EXEC, DISCARD, WATCH, UNWATCH (rows in cmd/transactions.c). */
+int transaction_multi(struct command_context *);
+int transaction_exec(struct command_context *);
+int transaction_discard(struct command_context *);
+int transaction_watch(struct command_context *);
+int transaction_unwatch(struct command_context *);
+
+#endif
