@@ -21,8 +21,10 @@ struct config;
 enum request_result {
 	REQUEST_DONE,      /* the reply (perhaps empty) was appended; client->close_after_reply may be set */
 	REQUEST_MUST_WAIT, /* nothing happened: call again on the pool, where waiting is allowed */
-	REQUEST_PAUSED,    /* CLIENT PAUSE: nothing happened: keep the request, call again after
-			      net_resume_paused */
+	REQUEST_MUST_WAIT_LONG, /* likewise, in the lane for what takes long (KEYS, DEBUG SLEEP) */
+	REQUEST_PAUSED,         /* CLIENT PAUSE: nothing happened: keep the request, call again after
+				   net_resume_paused. It is also called again every few milliseconds, so a pause
+				   that ends by its time needs no call */
 };
 
 struct request_handler {
@@ -31,7 +33,8 @@ struct request_handler {
 	 * executes) and each pool thread (may_wait = true). 0 or a negative status. */
 	int (*thread_start)(void *arg, bool may_wait, void **ret_thread);
 	void (*thread_stop)(void *arg, void *thread);
-	/* Runs one request. `argv` is valid during the call. `reply` has its protocol set from the client. On
+	/* Runs one request. `argv` is valid during the call. `reply` has its protocol set from the client and
+	 * may hold earlier replies: to take one back, truncate to the size at entry, never to 0. On
 	 * DONE `ret_release` is the commit timestamp the reply depends on, 0 if none. */
 	enum request_result (*execute)(void *arg, void *thread, struct client *, size_t argc,
 				       const struct bytes *argv, struct resp_writer *reply,
