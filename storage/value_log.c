@@ -1,1 +1,583 @@
-/* value_log.c: to be written. */
+/* The value log: its files, the references on them, reading and syncing. (Writing: value_log_writer.c.)
+ *
+ * A file's life:   active --full--> retiring --nothing in flight--> sealed --no reference--> removed
+ *
+ * Invariants:
+ *   1. A file goes only when it is sealed, has no reference and nothing in flight (I9). References stand for
+ *      pointers: a reservation has one for each, which its transaction hands on to the memtable; open tables
+ *      hold their own. File numbers are never used twice, so a stale number finds nothing rather than another
+ *      file.
+ *   2. value_log_sync covers every write that returned before it, and the directory entry of every new file
+ *      (I10). After a failed sync it fails for good: what the failed one dropped is unknown.
+ *   3. Files found at opening are synced by the first value_log_sync (a killed process leaves values in the
+ *      page cache alone) and are not removed before value_log_remove_unreferenced: until recovery is through,
+ *      a log record not yet replayed may point at them.
+ *   4. A value is returned only if its checksum, which covers its place, is right.
+ *
+ * Readers hold a reference through their snapshot, so a file can't be closed while they read it; what they
+ * need protection for is the table that maps numbers to files. Threads that are online with rcu.h probe it
+ * without a lock, others take the lock for the look-up.
+ *
+ * Lock order: create_lock or sync_lock, then lock. */
+#include "value_log.h"
+
+#include "value_log_private.h"
+
+enum {
+	TABLE_INITIAL = 64, /* slots; a power of two */
+	SMALL_READ = 4096,  /* records up to this size are read with one call into the stack */
+};
+
+/* ---- from numbers to files ---- */
+
+static size_t
+slot_of(uint64_t number, size_t capacity)
+{
+	return (size_t)((number * 0x9e3779b97f4a7c15ULL) >> 32) & (capacity - 1);
+}
+
+/* Under the lock, or online with rcu.h. NULL if there is no such file. */
+static struct value_log_file *
+table_find(const struct file_table *table, uint64_t number)
+{
+	if (table == NULL || number == 0)
+		return NULL;
+	size_t at = slot_of(number, table->capacity);
+	for (size_t probes = 0; probes < table->capacity; probes++) {
+		const struct file_slot *slot = &table->slots[at];
+		uint64_t found = __atomic_load_n(&slot->number, __ATOMIC_ACQUIRE);
+		if (found == number)
+			return __atomic_load_n(&slot->file, __ATOMIC_ACQUIRE);
+		if (found == 0)
+			return NULL;
+		at = (at + 1) & (table->capacity - 1);
+	}
+	return NULL;
+}
+
+/* The table has a free slot. The file is stored last: a reader that sees the number alone finds nothing. */
+static void
+table_put(struct file_table *table, struct value_log_file *file)
+{
+	size_t at = slot_of(file->number, table->capacity);
+	while (table->slots[at].number != 0)
+		at = (at + 1) & (table->capacity - 1);
+	__atomic_store_n(&table->slots[at].number, file->number, __ATOMIC_RELEASE);
+	__atomic_store_n(&table->slots[at].file, file, __ATOMIC_RELEASE);
+	table->used++;
+}
+
+static void
+table_free(struct rcu_deferred *deferred)
+{
+	free(deferred); /* the table's first member */
+}
+
+/* Makes room for one more file: a new table without the slots of removed files. */
+static int
+table_reserve_locked(struct value_log *log)
+{
+	struct file_table *old = log->table;
+	if (old != NULL && 2 * (old->used + 1) <= old->capacity)
+		return SETT_OK;
+	size_t capacity = TABLE_INITIAL;
+	while (capacity < 4 * (log->file_count + 1))
+		capacity *= 2;
+	struct file_table *table = calloc(1, sizeof(*table) + capacity * sizeof(struct file_slot));
+	if (table == NULL)
+		return SETT_NO_MEMORY;
+	table->capacity = capacity;
+	for (size_t i = 0; i < log->file_count; i++)
+		table_put(table, log->files[i]);
+	rcu_publish(log->table, table);
+	if (old != NULL)
+		rcu_defer(&old->deferred, table_free);
+	return SETT_OK;
+}
+
+static int
+enter_locked(struct value_log *log, struct value_log_file *file)
+{
+	if (log->file_count == log->file_capacity) {
+		size_t capacity = log->file_capacity ? 2 * log->file_capacity : 16;
+		struct value_log_file **grown = realloc(log->files, capacity * sizeof(file));
+		if (grown == NULL)
+			return SETT_NO_MEMORY;
+		log->files = grown;
+		log->file_capacity = capacity;
+	}
+	int status = table_reserve_locked(log);
+	if (status != SETT_OK)
+		return status;
+	size_t at = log->file_count++;
+	for (; at > 0 && log->files[at - 1]->number > file->number; at--)
+		log->files[at] = log->files[at - 1];
+	log->files[at] = file;
+	table_put(log->table, file);
+	return SETT_OK;
+}
+
+static void
+unlink_dirty(struct value_log_file **list, const struct value_log_file *file)
+{
+	for (; *list != NULL; list = &(*list)->next_dirty) {
+		if (*list == file) {
+			*list = file->next_dirty;
+			return;
+		}
+	}
+}
+
+static void
+leave_locked(struct value_log *log, struct value_log_file *file)
+{
+	size_t at = slot_of(file->number, log->table->capacity);
+	while (log->table->slots[at].number != file->number)
+		at = (at + 1) & (log->table->capacity - 1);
+	__atomic_store_n(&log->table->slots[at].file, NULL, __ATOMIC_RELEASE);
+
+	size_t low = 0, high = log->file_count;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (log->files[middle]->number < file->number)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	assert(log->files[low] == file);
+	log->file_count--;
+	memmove(log->files + low, log->files + low + 1, (log->file_count - low) * sizeof(file));
+
+	if (file->dirty) {
+		unlink_dirty(&log->dirty, file);
+		unlink_dirty(&log->syncing, file);
+	}
+}
+
+static struct value_log_file *
+find(struct value_log *log, uint64_t number)
+{
+	if (rcu_thread_is_online())
+		return table_find(rcu_read(log->table), number);
+	mutex_lock(&log->lock);
+	struct value_log_file *file = table_find(log->table, number);
+	mutex_unlock(&log->lock);
+	return file;
+}
+
+/* ---- making and removing files ---- */
+
+static int
+no_memory(struct sett_error *error)
+{
+	return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory for the value log");
+}
+
+int
+value_log_create_file(struct value_log *log, uint64_t references, bool by_commits,
+		      struct value_log_file **ret, struct sett_error *error)
+{
+	char path[SETT_PATH_MAX];
+	uint8_t header[VALUE_LOG_FILE_HEADER_SIZE];
+	uint64_t number = log->options.next_file_number(log->options.next_file_number_arg);
+	if (file_name_make(log->directory, number, VALUE_LOG_SUFFIX, path) != SETT_OK)
+		return sett_error_set(error, SETT_INVALID, 0, "%s: the path is too long", log->directory);
+	struct value_log_file *file = calloc(1, sizeof(*file));
+	if (file == NULL)
+		return no_memory(error);
+	file->number = number;
+	file->size = VALUE_LOG_FILE_HEADER_SIZE;
+	file->references = references;
+	file->written_by_commits = by_commits;
+	value_log_file_header_encode(header, number);
+	int status =
+		vfs_open(log->options.vfs, path, VFS_READ | VFS_WRITE | VFS_CREATE, &file->handle, error);
+	if (status != SETT_OK) {
+		free(file);
+		return status;
+	}
+	status = vfs_write_bytes(file->handle, header, sizeof(header), 0, error);
+	if (status == SETT_OK) {
+		mutex_lock(&log->lock);
+		status = enter_locked(log, file);
+		if (status == SETT_OK && by_commits)
+			log->directory_dirty = true;
+		mutex_unlock(&log->lock);
+		if (status != SETT_OK)
+			no_memory(error);
+	}
+	if (status != SETT_OK) {
+		vfs_close(file->handle, NULL);
+		vfs_remove(log->options.vfs, path, NULL); /* if it stays, it is found without references */
+		free(file);
+		return status;
+	}
+	*ret = file;
+	return SETT_OK;
+}
+
+void
+value_log_seal_locked(struct value_log_file *file)
+{
+	if (file->retiring && file->in_flight == 0)
+		file->sealed = true;
+}
+
+void
+value_log_mark_dirty_locked(struct value_log *log, struct value_log_file *file)
+{
+	if (file->dirty)
+		return;
+	file->dirty = true;
+	file->next_dirty = log->dirty;
+	log->dirty = file;
+}
+
+/* Takes the file out if nothing needs it. */
+static struct value_log_file *
+take_if_unused_locked(struct value_log *log, uint64_t number)
+{
+	struct value_log_file *file = table_find(log->table, number);
+	if (file == NULL || !file->sealed || file->is_kept || file->references > 0 || file->in_flight > 0)
+		return NULL;
+	leave_locked(log, file);
+	return file;
+}
+
+static int
+erase(struct value_log *log, struct value_log_file *file, struct sett_error *error)
+{
+	char path[SETT_PATH_MAX];
+	int status = file_name_make(log->directory, file->number, VALUE_LOG_SUFFIX, path);
+	vfs_close(file->handle, NULL);
+	free(file);
+	return status == SETT_OK ? vfs_remove(log->options.vfs, path, error) : status;
+}
+
+void
+value_log_remove_if_unused(struct value_log *log, uint64_t number)
+{
+	struct sett_error error = {0};
+	mutex_lock(&log->lock);
+	struct value_log_file *file = take_if_unused_locked(log, number);
+	mutex_unlock(&log->lock);
+	/* If it stays on the disk, the next opening finds it without references. */
+	if (file != NULL && erase(log, file, &error) != SETT_OK)
+		log_sink_printf(&log->options.sink, LOG_LEVEL_WARNING,
+				"value log: file %06" PRIu64 " could not be removed: %s", number,
+				error.message);
+}
+
+/* ---- references ---- */
+
+int
+value_log_retain_number(struct value_log *log, uint64_t number)
+{
+	mutex_lock(&log->lock);
+	struct value_log_file *file = table_find(log->table, number);
+	if (file != NULL)
+		file->references++;
+	mutex_unlock(&log->lock);
+	return file != NULL ? SETT_OK : SETT_NOT_FOUND;
+}
+
+void
+value_log_release_number(struct value_log *log, uint64_t number)
+{
+	mutex_lock(&log->lock);
+	struct value_log_file *file = table_find(log->table, number);
+	assert(file != NULL && file->references > 0);
+	bool last = --file->references == 0 && file->sealed;
+	mutex_unlock(&log->lock);
+	if (last)
+		value_log_remove_if_unused(log, number);
+}
+
+int
+value_log_remove_unreferenced(struct value_log *log, struct sett_error *error)
+{
+	int status = SETT_OK;
+	uint64_t after = 0;
+	for (;;) {
+		struct value_log_file *taken = NULL;
+		mutex_lock(&log->lock);
+		for (size_t i = 0; i < log->file_count && taken == NULL; i++) {
+			struct value_log_file *file = log->files[i];
+			if (file->number <= after)
+				continue;
+			after = file->number;
+			file->is_kept = false;
+			taken = take_if_unused_locked(log, after);
+		}
+		mutex_unlock(&log->lock);
+		if (taken == NULL)
+			return status;
+		int result = erase(log, taken, status == SETT_OK ? error : NULL);
+		if (status == SETT_OK)
+			status = result;
+	}
+}
+
+/* ---- syncing ---- */
+
+/* The next file of the round, pinned; NULL at its end. Its mark goes before the sync: a write that returns
+ * later marks it again, for the next round. */
+static struct value_log_file *
+next_to_sync(struct value_log *log)
+{
+	mutex_lock(&log->lock);
+	struct value_log_file *file = log->syncing;
+	if (file != NULL) {
+		log->syncing = file->next_dirty;
+		file->dirty = false;
+		file->in_flight++;
+	}
+	mutex_unlock(&log->lock);
+	return file;
+}
+
+static void
+unpin(struct value_log *log, struct value_log_file *file)
+{
+	uint64_t number = file->number;
+	mutex_lock(&log->lock);
+	file->in_flight--;
+	value_log_seal_locked(file);
+	mutex_unlock(&log->lock);
+	value_log_remove_if_unused(log, number);
+}
+
+static int
+sync_round(struct value_log *log, struct sett_error *error)
+{
+	mutex_lock(&log->lock);
+	bool directory = log->directory_dirty;
+	log->directory_dirty = false;
+	log->syncing = log->dirty;
+	log->dirty = NULL;
+	mutex_unlock(&log->lock);
+
+	int status = SETT_OK;
+	struct value_log_file *file;
+	while (status == SETT_OK && (file = next_to_sync(log)) != NULL) {
+		status = vfs_sync(file->handle, error);
+		unpin(log, file);
+	}
+	if (status == SETT_OK && directory)
+		status = vfs_sync_directory(log->options.vfs, log->directory, error);
+	return status;
+}
+
+int
+value_log_sync(struct value_log *log, struct sett_error *error)
+{
+	int status = SETT_OK;
+	mutex_lock(&log->sync_lock);
+	if (!log->sync_failed) {
+		struct sett_error cause = {0};
+		status = sync_round(log, &cause);
+		if (status != SETT_OK) {
+			log->sync_failed = true;
+			sett_error_set(&log->sync_failure, SETT_IO, cause.system_errno,
+				       "value log: sync failed: %s", cause.message);
+		}
+	}
+	if (log->sync_failed) {
+		status = SETT_IO;
+		if (error != NULL)
+			*error = log->sync_failure;
+	}
+	mutex_unlock(&log->sync_lock);
+	return status;
+}
+
+/* ---- reading ---- */
+
+static int
+damaged(const struct value_log *log, const struct value_pointer *pointer, const char *what,
+	struct sett_error *error)
+{
+	return sett_error_set(error, SETT_CORRUPT, 0,
+			      "%s/%06" PRIu64 VALUE_LOG_SUFFIX " at offset %" PRIu64 ": %s", log->directory,
+			      pointer->file, pointer->offset, what);
+}
+
+/* Reads header and body: a small record with one call, by way of the stack. */
+static int
+read_record(struct vfs_file *handle, const struct value_pointer *pointer, unsigned flags,
+	    uint8_t header[VALUE_LOG_RECORD_HEADER_SIZE], uint8_t *ret, struct sett_error *error)
+{
+	enum { HEADER = VALUE_LOG_RECORD_HEADER_SIZE };
+	if (pointer->stored_size <= SMALL_READ) {
+		uint8_t record[SMALL_READ];
+		int status =
+			vfs_read_exact(handle, record, pointer->stored_size, pointer->offset, flags, error);
+		if (status == SETT_OK) {
+			memcpy(header, record, HEADER);
+			if (pointer->body_size > 0)
+				memcpy(ret, record + HEADER, pointer->body_size);
+		}
+		return status;
+	}
+	int status = vfs_read_exact(handle, header, HEADER, pointer->offset, flags, error);
+	if (status != SETT_OK)
+		return status;
+	return vfs_read_exact(handle, ret, pointer->body_size, pointer->offset + HEADER, flags, error);
+}
+
+int
+value_log_read_into(struct value_log *log, const struct value_pointer *pointer, unsigned flags, uint8_t *ret,
+		    struct sett_error *error)
+{
+	uint8_t header[VALUE_LOG_RECORD_HEADER_SIZE];
+	struct value_log_file *file = find(log, pointer->file);
+	if (file == NULL)
+		return sett_error_set(error, SETT_NOT_FOUND, 0,
+				      "%s/%06" PRIu64 VALUE_LOG_SUFFIX ": no such file", log->directory,
+				      pointer->file);
+	uint64_t size = __atomic_load_n(&file->size, __ATOMIC_ACQUIRE);
+	if (pointer->body_size > SETT_MAX_BODY_SIZE ||
+	    pointer->stored_size != pointer->body_size + VALUE_LOG_RECORD_HEADER_SIZE ||
+	    pointer->offset > size || pointer->stored_size > size - pointer->offset)
+		return damaged(log, pointer, "the pointer is out of bounds", error);
+	int status = read_record(file->handle, pointer, flags, header, ret, error);
+	if (status != SETT_OK)
+		return status;
+	if (!value_log_record_is_valid(header, pointer->file, pointer->offset,
+				       bytes_of(ret, pointer->body_size)))
+		return damaged(log, pointer, "the value's checksum is wrong", error);
+	return SETT_OK;
+}
+
+int
+value_log_read(struct value_log *log, const struct value_pointer *pointer, unsigned flags, struct buffer *ret,
+	       struct sett_error *error)
+{
+	if (pointer->body_size > SETT_MAX_BODY_SIZE)
+		return damaged(log, pointer, "the pointer is out of bounds", error);
+	/* One byte more, so that an empty body has an address too. */
+	if (buffer_reserve(ret, pointer->body_size + 1) != SETT_OK)
+		return no_memory(error);
+	int status = value_log_read_into(log, pointer, flags, ret->data + ret->size, error);
+	if (status == SETT_OK)
+		ret->size += pointer->body_size;
+	return status;
+}
+
+/* ---- figures ---- */
+
+void
+value_log_each_file(struct value_log *log, void (*each)(void *arg, const struct value_log_file_info *),
+		    void *arg)
+{
+	mutex_lock(&log->lock);
+	for (size_t i = 0; i < log->file_count; i++) {
+		const struct value_log_file *file = log->files[i];
+		struct value_log_file_info info = {
+			.number = file->number,
+			.size = __atomic_load_n(&file->size, __ATOMIC_RELAXED),
+			.sealed = file->sealed,
+			.written_by_commits = file->written_by_commits,
+		};
+		each(arg, &info);
+	}
+	mutex_unlock(&log->lock);
+}
+
+static void
+add_size(void *arg, const struct value_log_file_info *info)
+{
+	*(uint64_t *)arg += info->size;
+}
+
+uint64_t
+value_log_total_bytes(struct value_log *log)
+{
+	uint64_t total = 0;
+	value_log_each_file(log, add_size, &total);
+	return total;
+}
+
+uint64_t
+value_log_bytes_written(struct value_log *log)
+{
+	return __atomic_load_n(&log->bytes_written, __ATOMIC_RELAXED);
+}
+
+/* ---- opening and closing ---- */
+
+static int
+adopt(void *arg, const char *name)
+{
+	struct value_log *log = arg;
+	uint64_t number;
+	char path[SETT_PATH_MAX];
+	if (!file_name_parse(name, VALUE_LOG_SUFFIX, &number))
+		return SETT_OK;
+	struct value_log_file *file = calloc(1, sizeof(*file));
+	if (file == NULL)
+		return SETT_NO_MEMORY;
+	file->number = number;
+	file->sealed = file->retiring = file->is_kept = true;
+	int status = file_name_make(log->directory, number, VALUE_LOG_SUFFIX, path);
+	if (status == SETT_OK)
+		status = vfs_open(log->options.vfs, path, VFS_READ, &file->handle, NULL);
+	if (status != SETT_OK) {
+		free(file);
+		return status;
+	}
+	status = vfs_size(file->handle, &file->size, NULL);
+	if (status == SETT_OK)
+		status = enter_locked(log, file);
+	if (status != SETT_OK) {
+		vfs_close(file->handle, NULL);
+		free(file);
+		return status;
+	}
+	value_log_mark_dirty_locked(log, file);
+	log->directory_dirty = true;
+	return SETT_OK;
+}
+
+int
+value_log_open(const struct value_log_options *options, struct value_log **ret, struct sett_error *error)
+{
+	size_t length = strlen(options->directory);
+	if (length >= SETT_PATH_MAX)
+		return sett_error_set(error, SETT_INVALID, 0, "value log: the path is too long");
+	struct value_log *log = calloc(1, sizeof(*log));
+	if (log == NULL)
+		return no_memory(error);
+	log->options = *options;
+	memcpy(log->directory, options->directory, length + 1);
+	log->options.directory = log->directory;
+	mutex_init(&log->create_lock);
+	mutex_init(&log->sync_lock);
+	mutex_init(&log->lock);
+	/* Nobody else knows the log yet: no lock needed. */
+	int status = vfs_list(options->vfs, log->directory, adopt, log, error);
+	if (status != SETT_OK) {
+		value_log_close(log);
+		return sett_error_set(error, status, 0, "%s: cannot open the value-log files",
+				      options->directory);
+	}
+	*ret = log;
+	return SETT_OK;
+}
+
+void
+value_log_close(struct value_log *log)
+{
+	if (log == NULL)
+		return;
+	for (size_t i = 0; i < log->file_count; i++) {
+		vfs_close(log->files[i]->handle, NULL);
+		free(log->files[i]);
+	}
+	free(log->files);
+	free(log->table);
+	mutex_destroy(&log->create_lock);
+	mutex_destroy(&log->sync_lock);
+	mutex_destroy(&log->lock);
+	free(log);
+}

@@ -1,1 +1,288 @@
-/* value_log_writer.c: to be written. */
+/* Writing to the value log: many threads to the commits' active file, or one GC job to files of its own.
+ *
+ * Commits: reserve a range of the active file under a short lock, write outside of it with one vectored call.
+ * Ranges don't overlap, so any number of threads write at once; a reservation in flight and the references of
+ * its pointers keep the file from being sealed or removed (I9). A write that fails leaves a hole that nothing
+ * points into (or takes the range back, if it was the last), and hurts no one else.
+ *
+ * GC: records are gathered in a buffer and written when it is full. Each file keeps the job's reference until
+ * the job is over; by then the tables that point into it hold their own, or nobody does and the file goes. */
+#include "value_log.h"
+
+#include "value_log_private.h"
+
+enum {
+	BODIES_PER_WRITE = 256, /* two vector elements each */
+	WRITER_BUFFER_SIZE = 1024 * 1024,
+	RECORD_HEADER = VALUE_LOG_RECORD_HEADER_SIZE,
+};
+
+/* ---- commits ---- */
+
+/* Retires the active file that is full and puts a new one in its place. */
+static int
+replace_active(struct value_log *log, struct sett_error *error)
+{
+	int status = SETT_OK;
+	struct value_log_file *fresh;
+	uint64_t retired = 0;
+	mutex_lock(&log->create_lock);
+	/* Only holders of create_lock change `active`; another may have been here before us. */
+	mutex_lock(&log->lock);
+	bool is_needed = log->active == NULL || log->active->size >= log->options.file_size;
+	mutex_unlock(&log->lock);
+	if (is_needed)
+		status = value_log_create_file(log, 0, true, &fresh, error);
+	if (is_needed && status == SETT_OK) {
+		mutex_lock(&log->lock);
+		if (log->active != NULL) {
+			retired = log->active->number;
+			log->active->retiring = true;
+			value_log_seal_locked(log->active);
+		}
+		log->active = fresh;
+		mutex_unlock(&log->lock);
+	}
+	mutex_unlock(&log->create_lock);
+	if (retired != 0)
+		value_log_remove_if_unused(log, retired);
+	return status;
+}
+
+/* Takes `total` bytes of the active file and `count` references on it. */
+static int
+reserve(struct value_log *log, uint64_t total, size_t count, struct value_log_file **ret_file,
+	uint64_t *ret_offset, struct sett_error *error)
+{
+	/* Each round but the last means that others have filled a whole file meanwhile. */
+	for (;;) {
+		mutex_lock(&log->lock);
+		struct value_log_file *file = log->active;
+		if (file != NULL && file->size < log->options.file_size) {
+			*ret_file = file;
+			*ret_offset = file->size;
+			__atomic_store_n(&file->size, file->size + total, __ATOMIC_RELEASE);
+			file->references += count;
+			file->in_flight++;
+			mutex_unlock(&log->lock);
+			return SETT_OK;
+		}
+		mutex_unlock(&log->lock);
+		int status = replace_active(log, error);
+		if (status != SETT_OK)
+			return status;
+	}
+}
+
+/* The write is over. On failure the references go back, and the range too if nothing was reserved behind. */
+static void
+conclude(struct value_log *log, struct value_log_file *file, uint64_t offset, uint64_t total, size_t count,
+	 bool is_written)
+{
+	uint64_t number = file->number;
+	mutex_lock(&log->lock);
+	file->in_flight--;
+	if (is_written) {
+		value_log_mark_dirty_locked(log, file);
+	} else {
+		file->references -= count;
+		if (file->size == offset + total && !file->retiring)
+			__atomic_store_n(&file->size, offset, __ATOMIC_RELEASE);
+	}
+	value_log_seal_locked(file);
+	bool is_unused = file->sealed && file->references == 0;
+	mutex_unlock(&log->lock);
+	if (is_unused)
+		value_log_remove_if_unused(log, number);
+}
+
+static int
+write_bodies(struct value_log_file *file, const struct bytes *bodies, size_t count, uint64_t offset,
+	     struct sett_error *error)
+{
+	uint8_t headers[BODIES_PER_WRITE][RECORD_HEADER];
+	struct iovec vector[2 * BODIES_PER_WRITE];
+	for (size_t done = 0; done < count;) {
+		uint64_t start = offset;
+		int used = 0;
+		for (size_t i = 0; i < BODIES_PER_WRITE && done < count; i++, done++) {
+			value_log_header_encode(headers[i], file->number, offset, bodies[done]);
+			vector[used++] = (struct iovec){headers[i], RECORD_HEADER};
+			if (bodies[done].size > 0)
+				vector[used++] = (struct iovec){(void *)(uintptr_t)bodies[done].data,
+								bodies[done].size};
+			offset += RECORD_HEADER + bodies[done].size;
+		}
+		int status = vfs_write(file->handle, vector, used, start, error);
+		if (status != SETT_OK)
+			return status;
+	}
+	return SETT_OK;
+}
+
+int
+value_log_write(struct value_log *log, const struct bytes *bodies, size_t count, struct value_pointer *ret,
+		struct sett_error *error)
+{
+	struct value_log_file *file;
+	uint64_t offset, total = 0;
+	for (size_t i = 0; i < count; i++) {
+		if (bodies[i].size > SETT_MAX_BODY_SIZE)
+			return sett_error_set(error, SETT_TOO_LARGE, 0, "a value of %zu bytes",
+					      bodies[i].size);
+		total += RECORD_HEADER + bodies[i].size;
+	}
+	if (count == 0)
+		return SETT_OK;
+	int status = reserve(log, total, count, &file, &offset, error);
+	if (status != SETT_OK)
+		return status;
+	uint64_t number = file->number;
+	status = write_bodies(file, bodies, count, offset, error);
+	conclude(log, file, offset, total, count, status == SETT_OK);
+	if (status != SETT_OK)
+		return status;
+	__atomic_fetch_add(&log->bytes_written, total, __ATOMIC_RELAXED);
+	for (size_t i = 0; i < count; i++) {
+		uint64_t stored = RECORD_HEADER + bodies[i].size;
+		ret[i] = (struct value_pointer){number, offset, stored, bodies[i].size};
+		offset += stored;
+	}
+	return SETT_OK;
+}
+
+/* ---- GC ---- */
+
+struct value_log_writer {
+	struct value_log *log;
+	struct value_log_file *
+		*files; /* made so far, each with the writer's reference; the last is written to */
+	size_t count, capacity;
+	struct buffer buffer; /* records that follow the last file's size */
+};
+
+int
+value_log_writer_create(struct value_log *log, struct value_log_writer **ret)
+{
+	struct value_log_writer *writer = calloc(1, sizeof(*writer));
+	if (writer == NULL)
+		return SETT_NO_MEMORY;
+	writer->log = log;
+	*ret = writer;
+	return SETT_OK;
+}
+
+/* Appends to the last file what the vector holds. */
+static int
+writer_put(struct value_log_writer *writer, const struct iovec *vector, int count, uint64_t size,
+	   struct sett_error *error)
+{
+	struct value_log_file *file = writer->files[writer->count - 1];
+	int status = vfs_write(file->handle, vector, count, file->size, error);
+	if (status != SETT_OK)
+		return status;
+	__atomic_store_n(&file->size, file->size + size, __ATOMIC_RELEASE);
+	__atomic_fetch_add(&writer->log->bytes_written, size, __ATOMIC_RELAXED);
+	return SETT_OK;
+}
+
+static int
+writer_flush(struct value_log_writer *writer, struct sett_error *error)
+{
+	if (writer->buffer.size == 0)
+		return SETT_OK;
+	struct iovec vector = {writer->buffer.data, writer->buffer.size};
+	int status = writer_put(writer, &vector, 1, writer->buffer.size, error);
+	if (status == SETT_OK)
+		buffer_clear(&writer->buffer);
+	return status;
+}
+
+static int
+writer_start_file(struct value_log_writer *writer, struct sett_error *error)
+{
+	if (writer->count == writer->capacity) {
+		size_t capacity = writer->capacity ? 2 * writer->capacity : 4;
+		void *grown = realloc(writer->files, capacity * sizeof(struct value_log_file *));
+		if (grown == NULL)
+			return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory for the value log");
+		writer->files = grown;
+		writer->capacity = capacity;
+	}
+	int status = writer_flush(writer, error);
+	if (status == SETT_OK)
+		status = value_log_create_file(writer->log, 1, false, &writer->files[writer->count], error);
+	if (status == SETT_OK)
+		writer->count++;
+	return status;
+}
+
+int
+value_log_writer_add(struct value_log_writer *writer, struct bytes body, struct value_pointer *ret,
+		     struct sett_error *error)
+{
+	uint8_t header[RECORD_HEADER];
+	uint64_t stored = RECORD_HEADER + body.size;
+	int status = SETT_OK;
+	if (body.size > SETT_MAX_BODY_SIZE)
+		return sett_error_set(error, SETT_TOO_LARGE, 0, "a value of %zu bytes", body.size);
+	if (writer->count == 0 ||
+	    writer->files[writer->count - 1]->size + writer->buffer.size >= writer->log->options.file_size)
+		status = writer_start_file(writer, error);
+	else if (writer->buffer.size + stored > WRITER_BUFFER_SIZE)
+		status = writer_flush(writer, error);
+	if (status != SETT_OK)
+		return status;
+
+	struct value_log_file *file = writer->files[writer->count - 1];
+	uint64_t offset = file->size + writer->buffer.size;
+	value_log_header_encode(header, file->number, offset, body);
+	if (stored > WRITER_BUFFER_SIZE) {
+		struct iovec vector[] = {{header, RECORD_HEADER}, {(void *)(uintptr_t)body.data, body.size}};
+		status = writer_put(writer, vector, 2, stored, error);
+	} else if (buffer_reserve(&writer->buffer, stored) == SETT_OK) {
+		buffer_append(&writer->buffer, header, RECORD_HEADER); /* room is reserved */
+		buffer_append(&writer->buffer, body.data, body.size);
+	} else {
+		status = sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory for the value log");
+	}
+	if (status == SETT_OK)
+		*ret = (struct value_pointer){file->number, offset, stored, body.size};
+	return status;
+}
+
+int
+value_log_writer_finish(struct value_log_writer *writer, struct sett_error *error)
+{
+	struct value_log *log = writer->log;
+	int status = writer_flush(writer, error);
+	for (size_t i = 0; i < writer->count && status == SETT_OK; i++)
+		status = vfs_sync(writer->files[i]->handle, error);
+	if (status == SETT_OK && writer->count > 0)
+		status = vfs_sync_directory(log->options.vfs, log->directory, error);
+	if (status != SETT_OK)
+		return status;
+	mutex_lock(&log->lock);
+	for (size_t i = 0; i < writer->count; i++)
+		writer->files[i]->sealed = true;
+	mutex_unlock(&log->lock);
+	return SETT_OK;
+}
+
+void
+value_log_writer_destroy(struct value_log_writer *writer)
+{
+	if (writer == NULL)
+		return;
+	struct value_log *log = writer->log;
+	for (size_t i = 0; i < writer->count; i++) {
+		/* Also if the job failed: nothing is written to it any more. */
+		mutex_lock(&log->lock);
+		writer->files[i]->sealed = true;
+		mutex_unlock(&log->lock);
+		value_log_release_number(log, writer->files[i]->number);
+	}
+	free(writer->files);
+	buffer_free(&writer->buffer);
+	free(writer);
+}

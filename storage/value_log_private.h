@@ -1,0 +1,67 @@
+/* What value_log.c (files, references, reading, syncing) and value_log_writer.c (writing) share. */
+#ifndef SETT_VALUE_LOG_PRIVATE_H
+#define SETT_VALUE_LOG_PRIVATE_H
+
+#include "storage/base/rcu.h"
+#include "storage/base/thread.h"
+#include "value_log.h"
+#include "value_log_format.h"
+
+struct value_log_file {
+	uint64_t number;
+	struct vfs_file *handle;
+	uint64_t size; /* atomic: what is reserved or written; readers check bounds with it */
+
+	/* Under the log's lock. */
+	uint64_t references; /* see value_log.h; one more for the writer that made it */
+	uint64_t in_flight;  /* reservations being written, and syncs under way */
+	bool retiring;       /* takes no more reservations; sealed once none is in flight */
+	bool sealed;
+	bool is_kept; /* found at opening: not removed before value_log_remove_unreferenced */
+	bool written_by_commits;
+	bool dirty; /* on one of the two lists of files to sync */
+	struct value_log_file *next_dirty;
+};
+
+/* Open addressing with linear probing; slots are never emptied, only their files go. Replaced as a whole when
+ * half of the slots are used; readers that are online with rcu.h probe it without the lock. */
+struct file_slot {
+	uint64_t number;             /* atomic; 0: free; stored before `file` */
+	struct value_log_file *file; /* atomic; NULL once removed */
+};
+struct file_table {
+	struct rcu_deferred deferred;
+	size_t capacity, used;
+	struct file_slot slots[];
+};
+
+struct value_log {
+	struct value_log_options options;
+	char directory[SETT_PATH_MAX];
+
+	struct mutex create_lock; /* one new active file at a time */
+	struct mutex sync_lock;   /* one sync at a time */
+	bool sync_failed;         /* sync_lock; for good */
+	struct sett_error sync_failure;
+
+	struct mutex lock;             /* never held during I/O */
+	struct file_table *table;      /* replaced under `lock`, read under it or by RCU readers */
+	struct value_log_file **files; /* by number */
+	size_t file_count, file_capacity;
+	struct value_log_file *active;  /* the commits' file; NULL before the first value */
+	struct value_log_file *dirty;   /* written since their last sync */
+	struct value_log_file *syncing; /* the rest of those that the sync under way took over */
+	bool directory_dirty;   /* a file of the commits is newer than the last sync of the directory */
+	uint64_t bytes_written; /* atomic */
+};
+
+/* Makes a file with its header and enters it, with `references`. Nothing is synced. Without the lock. */
+int value_log_create_file(struct value_log *, uint64_t references, bool by_commits,
+			  struct value_log_file **ret, struct sett_error *);
+/* Seals the file if it is retiring and nothing is in flight. */
+void value_log_seal_locked(struct value_log_file *);
+void value_log_mark_dirty_locked(struct value_log *, struct value_log_file *);
+/* Removes the file from log and disk if nothing needs it. It may be gone already: hence by number. */
+void value_log_remove_if_unused(struct value_log *, uint64_t number);
+
+#endif
