@@ -22,6 +22,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "vfs/vfs_error.h"
+
 enum {
 	POSIX_FILE_MODE = 0644,
 	POSIX_DIRECTORY_MODE = 0755,
@@ -40,21 +42,6 @@ static struct posix_file *
 posix_file_of(struct vfs_file *f)
 {
 	return (struct posix_file *)f;
-}
-
-static int
-posix_fail(struct sett_error *error, int system_errno, const char *call, const char *path)
-{
-	int status = SETT_IO;
-	if (system_errno == ENOENT)
-		status = SETT_NOT_FOUND;
-	else if (system_errno == ENOSPC || system_errno == EDQUOT)
-		status = SETT_NO_SPACE;
-	else if (system_errno == ENOMEM)
-		status = SETT_NO_MEMORY;
-	char reason[128];
-	return sett_error_set(error, status, system_errno, "%s %s: %s", call, path,
-			      strerror_r(system_errno, reason, sizeof reason));
 }
 
 static struct posix_file *
@@ -94,7 +81,7 @@ posix_open(struct vfs *v, const char *path, unsigned flags, struct vfs_file **re
 		return sett_error_set(error, SETT_NO_MEMORY, 0, "open %s: out of memory", path);
 	f->fd = posix_open_fd(path, mode);
 	if (f->fd < 0) {
-		int status = posix_fail(error, errno, "open", path);
+		int status = vfs_system_error(error, errno, "open", path);
 		free(f);
 		return status;
 	}
@@ -111,15 +98,9 @@ posix_close(struct vfs_file *file, struct sett_error *error)
 	struct posix_file *f = posix_file_of(file);
 	int status = SETT_OK;
 	if (close(f->fd) != 0 && errno != EINTR)
-		status = posix_fail(error, errno, "close", f->path);
+		status = vfs_system_error(error, errno, "close", f->path);
 	free(f);
 	return status;
-}
-
-static int
-posix_would_block(struct sett_error *error)
-{
-	return sett_error_set(error, SETT_WOULD_BLOCK, 0, "the bytes are not in memory");
 }
 
 /* Some kernels (5.9, 5.10) answer 0 to a read that would wait: it is the end of the file only if the size
@@ -129,8 +110,8 @@ posix_check_end(struct posix_file *f, uint64_t offset, struct sett_error *error)
 {
 	struct stat st;
 	if (fstat(f->fd, &st) != 0)
-		return posix_fail(error, errno, "fstat", f->path);
-	return offset < (uint64_t)st.st_size ? posix_would_block(error) : SETT_OK;
+		return vfs_system_error(error, errno, "fstat", f->path);
+	return offset < (uint64_t)st.st_size ? vfs_would_block(error) : SETT_OK;
 }
 
 static int
@@ -159,8 +140,8 @@ posix_read(struct vfs_file *file, void *buf, size_t size, uint64_t offset, unsig
 			continue;
 		/* A file system or kernel without RWF_NOWAIT can't promise not to wait. */
 		if (nowait && (errno == EAGAIN || errno == EOPNOTSUPP || errno == ENOSYS))
-			return posix_would_block(error);
-		return posix_fail(error, errno, nowait ? "preadv2" : "pread", f->path);
+			return vfs_would_block(error);
+		return vfs_system_error(error, errno, nowait ? "preadv2" : "pread", f->path);
 	}
 	*ret = done;
 	return SETT_OK;
@@ -218,7 +199,7 @@ posix_write(struct vfs_file *file, const struct iovec *iov, int count, uint64_t 
 			continue;
 		/* Nothing written and no reason given: going on might never end. */
 		if (n <= 0)
-			return posix_fail(error, n < 0 ? errno : EIO, "pwritev", f->path);
+			return vfs_system_error(error, n < 0 ? errno : EIO, "pwritev", f->path);
 		offset += (uint64_t)n;
 		posix_cursor_advance(&cursor, (size_t)n);
 	}
@@ -233,7 +214,7 @@ posix_sync(struct vfs_file *file, struct sett_error *error)
 	do
 		result = fdatasync(f->fd);
 	while (result != 0 && errno == EINTR);
-	return result == 0 ? SETT_OK : posix_fail(error, errno, "fdatasync", f->path);
+	return result == 0 ? SETT_OK : vfs_system_error(error, errno, "fdatasync", f->path);
 }
 
 static int
@@ -242,7 +223,7 @@ posix_size(struct vfs_file *file, uint64_t *ret, struct sett_error *error)
 	struct posix_file *f = posix_file_of(file);
 	struct stat st;
 	if (fstat(f->fd, &st) != 0)
-		return posix_fail(error, errno, "fstat", f->path);
+		return vfs_system_error(error, errno, "fstat", f->path);
 	*ret = (uint64_t)st.st_size;
 	return SETT_OK;
 }
@@ -277,7 +258,7 @@ posix_allocate(struct vfs_file *file, uint64_t size, struct sett_error *error)
 		return SETT_OK;
 	if (errno == EOPNOTSUPP || errno == ENOSYS)
 		return posix_allocate_by_writing(f, size, error);
-	return posix_fail(error, errno, "fallocate", f->path);
+	return vfs_system_error(error, errno, "fallocate", f->path);
 }
 
 static int
@@ -288,19 +269,19 @@ posix_truncate(struct vfs_file *file, uint64_t size, struct sett_error *error)
 	do
 		result = ftruncate(f->fd, (off_t)size);
 	while (result != 0 && errno == EINTR);
-	return result == 0 ? SETT_OK : posix_fail(error, errno, "ftruncate", f->path);
+	return result == 0 ? SETT_OK : vfs_system_error(error, errno, "ftruncate", f->path);
 }
 
 static int
 posix_remove(struct vfs *v, const char *path, struct sett_error *error)
 {
-	return unlink(path) == 0 ? SETT_OK : posix_fail(error, errno, "unlink", path);
+	return unlink(path) == 0 ? SETT_OK : vfs_system_error(error, errno, "unlink", path);
 }
 
 static int
 posix_rename(struct vfs *v, const char *from, const char *to, struct sett_error *error)
 {
-	return rename(from, to) == 0 ? SETT_OK : posix_fail(error, errno, "rename", from);
+	return rename(from, to) == 0 ? SETT_OK : vfs_system_error(error, errno, "rename", from);
 }
 
 static int
@@ -308,12 +289,12 @@ posix_sync_directory(struct vfs *v, const char *path, struct sett_error *error)
 {
 	int fd = posix_open_fd(path, O_RDONLY | O_DIRECTORY);
 	if (fd < 0)
-		return posix_fail(error, errno, "open", path);
+		return vfs_system_error(error, errno, "open", path);
 	int result;
 	do
 		result = fsync(fd);
 	while (result != 0 && errno == EINTR);
-	int status = result == 0 ? SETT_OK : posix_fail(error, errno, "fsync", path);
+	int status = result == 0 ? SETT_OK : vfs_system_error(error, errno, "fsync", path);
 	(void)close(fd); /* opened for reading: nothing can be lost */
 	return status;
 }
@@ -324,11 +305,11 @@ posix_make_directory(struct vfs *v, const char *path, struct sett_error *error)
 	if (mkdir(path, POSIX_DIRECTORY_MODE) == 0)
 		return SETT_OK;
 	if (errno != EEXIST)
-		return posix_fail(error, errno, "mkdir", path);
+		return vfs_system_error(error, errno, "mkdir", path);
 	struct stat st;
 	if (stat(path, &st) != 0)
-		return posix_fail(error, errno, "stat", path);
-	return S_ISDIR(st.st_mode) ? SETT_OK : posix_fail(error, ENOTDIR, "mkdir", path);
+		return vfs_system_error(error, errno, "stat", path);
+	return S_ISDIR(st.st_mode) ? SETT_OK : vfs_system_error(error, ENOTDIR, "mkdir", path);
 }
 
 static int
@@ -337,14 +318,14 @@ posix_list(struct vfs *v, const char *path, int (*each)(void *arg, const char *n
 {
 	DIR *directory = opendir(path);
 	if (directory == NULL)
-		return posix_fail(error, errno, "opendir", path);
+		return vfs_system_error(error, errno, "opendir", path);
 	int status = SETT_OK;
 	while (status == SETT_OK) {
 		errno = 0;
 		struct dirent *entry = readdir(directory);
 		if (entry == NULL) {
 			if (errno != 0)
-				status = posix_fail(error, errno, "readdir", path);
+				status = vfs_system_error(error, errno, "readdir", path);
 			break;
 		}
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
@@ -365,7 +346,7 @@ posix_lock(struct vfs *v, const char *path, struct vfs_file **ret, struct sett_e
 	int status = SETT_OK;
 	f->fd = posix_open_fd(path, O_RDWR | O_CREAT);
 	if (f->fd < 0) {
-		status = posix_fail(error, errno, "open", path);
+		status = vfs_system_error(error, errno, "open", path);
 		goto out;
 	}
 	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -376,7 +357,7 @@ posix_lock(struct vfs *v, const char *path, struct vfs_file **ret, struct sett_e
 	if (errno == EAGAIN || errno == EACCES)
 		status = sett_error_set(error, SETT_LOCKED, errno, "lock %s: held by another process", path);
 	else
-		status = posix_fail(error, errno, "fcntl", path);
+		status = vfs_system_error(error, errno, "fcntl", path);
 	(void)close(f->fd);
 out:
 	free(f);
@@ -392,7 +373,7 @@ posix_free_space(struct vfs *v, const char *path, uint64_t *ret, struct sett_err
 		result = statvfs(path, &st);
 	while (result != 0 && errno == EINTR);
 	if (result != 0)
-		return posix_fail(error, errno, "statvfs", path);
+		return vfs_system_error(error, errno, "statvfs", path);
 	*ret = (uint64_t)st.f_bavail * st.f_frsize;
 	return SETT_OK;
 }

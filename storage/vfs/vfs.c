@@ -1,7 +1,11 @@
 /* What every vfs offers on top of its operations. */
 #include "storage/vfs.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <string.h>
+
+#include "vfs/vfs_error.h"
 
 int
 vfs_read_exact(struct vfs_file *f, void *buf, size_t size, uint64_t offset, unsigned flags,
@@ -24,4 +28,31 @@ vfs_write_bytes(struct vfs_file *f, const void *data, size_t size, uint64_t offs
 	/* iovec is shared with reading, hence not const; no implementation writes through it. */
 	struct iovec part = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
 	return vfs_write(f, &part, 1, offset, error);
+}
+
+int
+vfs_system_error(struct sett_error *error, int system_errno, const char *call, const char *path)
+{
+	int status = SETT_IO;
+	if (system_errno == ENOENT)
+		status = SETT_NOT_FOUND;
+	else if (system_errno == ENOSPC || system_errno == EDQUOT)
+		status = SETT_NO_SPACE;
+	else if (system_errno == ENOMEM)
+		status = SETT_NO_MEMORY;
+	char reason[128];
+	return sett_error_set(error, status, system_errno, "%s %s: %s", call, path,
+			      strerror_r(system_errno, reason, sizeof reason));
+}
+
+int
+vfs_would_block(struct sett_error *error)
+{
+	if (error != NULL) {
+		static const char text[] = "the bytes are not in memory";
+		error->status = SETT_WOULD_BLOCK;
+		error->system_errno = 0;
+		memcpy(error->message, text, sizeof text);
+	}
+	return SETT_WOULD_BLOCK;
 }

@@ -163,7 +163,8 @@ struct vfs *vfs_posix(void);
 /* ---- in memory ---- */
 struct vfs *vfs_memory_create(void); /* NULL if out of memory */
 
-/* What a power cut does to writes and directory changes that were not synced. */
+/* What a power cut does to writes and directory changes that were not synced. A directory is an entry of its
+ * parent like any other: it may vanish with all in it until the parent is synced. */
 enum vfs_crash_mode {
 	VFS_CRASH_DROP,   /* all of them are lost */
 	VFS_CRASH_KEEP,   /* all of them arrived */
@@ -172,24 +173,31 @@ enum vfs_crash_mode {
 };
 /* A new in-memory vfs holding what a power cut now would leave. Safe while the original is in use. */
 struct vfs *vfs_memory_crash_clone(struct vfs *, enum vfs_crash_mode, uint64_t seed);
-/* Counts every operation that changes something, so that a test can cut after the n-th. When the count
- * reaches `n` (n > 0), `at(arg)` is called once, before the operation takes effect. */
+/* Counts every operation that changes something (write, sync, allocate, truncate, remove, rename,
+ * sync_directory, make_directory, open with VFS_CREATE), so that a test can cut after the n-th. When the
+ * count since creation reaches `n` (n > 0), `at(arg)` is called once, before the operation takes effect; it
+ * may use the vfs. */
 void vfs_memory_on_operation(struct vfs *, uint64_t n, void (*at)(void *arg), void *arg);
 uint64_t vfs_memory_operation_count(struct vfs *);
 /* While held, vfs_sync calls block; release lets all go on. */
 void vfs_memory_hold_sync(struct vfs *, bool hold);
+/* From now on `percent` of a hundred VFS_NOWAIT reads, drawn by seed, answer SETT_WOULD_BLOCK (at first:
+ * none).
+ */
+void vfs_memory_set_cold(struct vfs *, unsigned percent, uint64_t seed);
 /* Flips the bits of `mask` in one byte of a file: damage for tests. SETT_NOT_FOUND, SETT_INVALID past the
  * end. */
 int vfs_memory_damage(struct vfs *, const char *path, uint64_t offset, uint8_t mask);
 
 /* ---- fault injecting ---- */
 enum vfs_fault_kind {
-	VFS_FAULT_WRITE,
-	VFS_FAULT_SHORT_WRITE,
-	VFS_FAULT_SYNC,
-	VFS_FAULT_NO_SPACE,
+	VFS_FAULT_WRITE,       /* a write writes nothing: SETT_IO */
+	VFS_FAULT_SHORT_WRITE, /* a write writes the first half of its bytes: SETT_IO */
+	VFS_FAULT_SYNC,        /* nothing became durable: SETT_IO */
+	VFS_FAULT_NO_SPACE,    /* of write and allocate: SETT_NO_SPACE, nothing written */
 	VFS_FAULT_READ,
-	VFS_FAULT_DIRECTORY /* open-create, rename, remove, sync_directory */,
+	VFS_FAULT_DIRECTORY, /* open with VFS_CREATE, rename, remove, sync_directory */
+	VFS_FAULT_RESIZE,    /* allocate, truncate: SETT_IO */
 	VFS_FAULT_KINDS
 };
 /* Wraps `inner`, which must outlive it. */
