@@ -1,1 +1,602 @@
-/* engine.c: to be written. */
+/* The engine's life: open, close, generations, upkeep and figures. Transactions are in txn.c and commit.c, the log thread in
+ * log_thread.c, recovery in recovery.c.
+ *
+ *     commit -> newest generation --rotate--> older generations --flush job--> L0 --compaction jobs--> levels
+ *                       \___________________ superversion _____________________________________/
+ *
+ * A superversion is rebuilt whenever the list of generations or the version changes. A flush first installs the version that has the new table and
+ * then drops the generation: for a moment both hold the same entries, which readers do not mind: equal internal keys carry
+ * equal values. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "engine_internal.h"
+
+static const size_t MIN_MEMTABLE = 256 << 10, MAX_MEMTABLE = 64 << 20;
+
+/* ---- generations and superversions ---- */
+
+struct superversion *
+engine_acquire(struct sett_engine *engine)
+{
+	mutex_lock(&engine->install_lock);
+	struct superversion *sv = engine->current;
+	superversion_retain(sv);
+	mutex_unlock(&engine->install_lock);
+	return sv;
+}
+
+static int
+install_locked(struct sett_engine *engine)
+{
+	struct superversion *sv, *old = engine->current;
+	struct version *version = version_set_current(engine->versions);
+	int r = superversion_create(version, engine->generations, engine->generation_count, &sv);
+	version_release(version);
+	if (r != SETT_OK)
+		return r;
+	rcu_publish(engine->current, sv);
+	if (old)
+		superversion_release_later(old);
+	return SETT_OK;
+}
+
+int
+engine_install(struct sett_engine *engine)
+{
+	mutex_lock(&engine->install_lock);
+	int r = engine->generation_count ? install_locked(engine) : SETT_OK;
+	mutex_unlock(&engine->install_lock);
+	return r;
+}
+
+static int
+push_locked(struct sett_engine *engine, struct generation *generation)
+{
+	if (engine->generation_count == engine->generation_capacity) {
+		size_t capacity = engine->generation_capacity ? engine->generation_capacity * 2 : 8;
+		struct generation **list = realloc(engine->generations, capacity * sizeof(*list));
+		if (!list)
+			return SETT_NO_MEMORY;
+		engine->generations = list;
+		engine->generation_capacity = capacity;
+	}
+	memmove(engine->generations + 1, engine->generations,
+		engine->generation_count * sizeof(engine->generations[0]));
+	engine->generations[0] = generation;
+	engine->generation_count++;
+	int r = install_locked(engine);
+	if (r != SETT_OK) {
+		engine->generation_count--;
+		memmove(engine->generations, engine->generations + 1,
+			engine->generation_count * sizeof(engine->generations[0]));
+	}
+	return r;
+}
+
+int
+engine_push_generation(struct sett_engine *engine, struct generation *generation)
+{
+	mutex_lock(&engine->install_lock);
+	int r = push_locked(engine, generation);
+	mutex_unlock(&engine->install_lock);
+	return r;
+}
+
+int
+engine_rotate_locked(struct sett_engine *engine)
+{
+	struct generation *ending = engine->generations[0], *next;
+	if (generation_is_empty(ending))
+		return SETT_OK;
+	struct counter_value *counters;
+	size_t counter_count;
+	int r = counters_copy(&engine->counters, &counters, &counter_count);
+	if (r != SETT_OK)
+		return r;
+	r = generation_create(engine->seed++, engine->value_log, 0, &next);
+	if (r == SETT_OK) {
+		r = log_rotate(engine->log, &next->log_segment);
+		if (r == SETT_OK)
+			r = engine_push_generation(engine, next);
+		if (r != SETT_OK)
+			generation_release(next);
+	}
+	if (r != SETT_OK) {
+		free(counters);
+		return r;
+	}
+	mutex_lock(&engine->install_lock); /* the flush job reads them under it */
+	ending->counters = counters;
+	ending->counter_count = counter_count;
+	mutex_unlock(&engine->install_lock);
+	__atomic_store_n(&engine->memtable_memory, 0, __ATOMIC_RELAXED);
+	workers_kick(engine->workers);
+	log_thread_kick(engine);
+	return SETT_OK;
+}
+
+/* ---- what the workers ask ---- */
+
+static int
+hook_snapshots(void *arg, uint64_t **ret, size_t *ret_count)
+{
+	struct sett_engine *engine = arg;
+	return snapshots_list(&engine->snapshots, &engine->visible, ret, ret_count);
+}
+
+/* (I12) A table must never hold a commit that the log has lost: only what is written is flushed. */
+static int
+hook_flush_source(void *arg, struct flush_source *ret)
+{
+	struct sett_engine *engine = arg;
+	int r = SETT_NOT_FOUND;
+	mutex_lock(&engine->install_lock);
+	if (engine->generation_count > 1) {
+		struct generation *g = engine->generations[engine->generation_count - 1];
+		struct generation *newer = engine->generations[engine->generation_count - 2];
+		*ret = (struct flush_source){.memtable = g->memtable,
+					     .log_segment = newer->log_segment,
+					     .flushed = g->last,
+					     .now_ms = g->now_ms,
+					     .counters = g->counters,
+					     .counter_count = g->counter_count,
+					     .dead = g->dead,
+					     .dead_count = g->dead_count};
+		r = SETT_OK;
+	}
+	mutex_unlock(&engine->install_lock);
+	if (r == SETT_OK && log_written(engine->log) < ret->flushed) {
+		struct sett_error error;
+		r = log_write(engine->log, &error);
+		if (r == SETT_OK && log_written(engine->log) < ret->flushed)
+			r = SETT_FAILED;
+		if (r != SETT_OK)
+			engine_note_failure(engine, r, &error);
+	}
+	return r;
+}
+
+static void
+hook_flushed(void *arg, const struct flush_source *source)
+{
+	struct sett_engine *engine = arg;
+	mutex_lock(&engine->install_lock);
+	struct generation *done = engine->generations[engine->generation_count - 1];
+	engine->generation_count--;
+	if (install_locked(engine) != SETT_OK)
+		engine->generation_count++; /* out of memory: shown twice until the next change; flushed again at worst */
+	else
+		generation_release(done);
+	mutex_unlock(&engine->install_lock);
+	struct sett_error error = {0};
+	if (log_remove_before(engine->log, source->log_segment, &error) != SETT_OK)
+		log_sink_printf(&engine->sink, LOG_LEVEL_WARNING, "Can't remove old log segments: %s",
+				error.message);
+	engine_note_recovered(engine);
+}
+
+static void
+hook_rotate(void *arg)
+{
+	struct sett_engine *engine = arg;
+	struct sett_error error;
+	if (!log_has_spare(engine->log) && log_prepare(engine->log, &error) != SETT_OK)
+		return;
+	mutex_lock(&engine->commit_lock);
+	engine_rotate_locked(engine);
+	mutex_unlock(&engine->commit_lock);
+}
+
+static uint64_t
+hook_memtable_bytes(void *arg)
+{
+	struct sett_engine *engine = arg;
+	uint64_t sum = 0;
+	mutex_lock(&engine->install_lock);
+	for (size_t i = 0; i < engine->generation_count; i++)
+		sum += __atomic_load_n(&engine->generations[i]->referenced_bytes, __ATOMIC_RELAXED) +
+		       __atomic_load_n(&engine->generations[i]->key_bytes, __ATOMIC_RELAXED);
+	mutex_unlock(&engine->install_lock);
+	return sum;
+}
+
+static void
+hook_failed(void *arg, int status, const struct sett_error *error)
+{
+	engine_note_failure(arg, status, error);
+}
+
+static void
+hook_install(void *arg, struct version *current)
+{
+	struct sett_engine *engine = arg;
+	if (engine_install(engine) != SETT_OK)
+		log_sink_printf(&engine->sink, LOG_LEVEL_WARNING, "Out of memory: readers keep an older view of the tree");
+}
+
+static uint64_t
+next_file_number(void *arg)
+{
+	return version_set_next_file_number(((struct sett_engine *)arg)->versions);
+}
+
+static int
+sync_values(void *arg, struct sett_error *error)
+{
+	return value_log_sync(((struct sett_engine *)arg)->value_log, error);
+}
+
+/* ---- health ---- */
+
+void
+engine_note_failure(struct sett_engine *engine, int status, const struct sett_error *error)
+{
+	mutex_lock(&engine->health_lock);
+	if (__atomic_load_n(&engine->failure, __ATOMIC_RELAXED) != status)
+		log_sink_printf(&engine->sink, LOG_LEVEL_WARNING, "Background work failed (%s): %s",
+				sett_status_text(status), error ? error->message : "");
+	if (error)
+		engine->failure_detail = *error;
+	engine->failure_detail.status = status;
+	__atomic_store_n(&engine->failure, status, __ATOMIC_RELEASE);
+	mutex_unlock(&engine->health_lock);
+	if (engine->options.on_progress)
+		engine->options.on_progress(engine->options.on_progress_arg);
+}
+
+void
+engine_note_recovered(struct sett_engine *engine)
+{
+	if (__atomic_load_n(&engine->failure, __ATOMIC_ACQUIRE) != SETT_NO_SPACE)
+		return;
+	mutex_lock(&engine->health_lock);
+	if (engine->failure == SETT_NO_SPACE) {
+		__atomic_store_n(&engine->failure, SETT_OK, __ATOMIC_RELEASE);
+		log_sink_printf(&engine->sink, LOG_LEVEL_NOTICE, "There is space on the disk again");
+	}
+	mutex_unlock(&engine->health_lock);
+}
+
+int
+sett_engine_health(struct sett_engine *engine, struct sett_error *error)
+{
+	int r = log_health(engine->log, error);
+	if (r != SETT_OK)
+		return r;
+	r = __atomic_load_n(&engine->failure, __ATOMIC_ACQUIRE);
+	if (r != SETT_OK && error) {
+		mutex_lock(&engine->health_lock);
+		*error = engine->failure_detail;
+		mutex_unlock(&engine->health_lock);
+	}
+	return r;
+}
+
+/* ---- open and close ---- */
+
+static void
+fill_defaults(struct sett_engine *engine, const struct sett_options *options)
+{
+	struct sett_options *o = &engine->options;
+	*o = *options;
+	if (!o->vfs)
+		o->vfs = vfs_posix();
+	if (!o->clock)
+		o->clock = sett_system_clock();
+	if (!o->seed)
+		o->seed = random_entropy();
+	if (!o->memory_budget)
+		o->memory_budget = 64 << 20;
+	if (!o->value_threshold)
+		o->value_threshold = 1024;
+	if (!o->space_amplification_limit)
+		o->space_amplification_limit = 1.5;
+	if (!o->workers)
+		o->workers = 2;
+	if (o->manual_work)
+		o->workers = 0;
+	size_t memtable = o->memory_budget / 8;
+	memtable = memtable < MIN_MEMTABLE ? MIN_MEMTABLE : memtable > MAX_MEMTABLE ? MAX_MEMTABLE : memtable;
+	engine->memtable_size = memtable;
+	if (!o->value_log_file_size) {
+		o->value_log_file_size = 64 << 20;
+		if (o->memory_budget < 64 << 20)
+			o->value_log_file_size /= 4;
+	}
+	engine->vfs = o->vfs;
+	engine->clock = o->clock;
+	engine->sink = o->sink;
+	engine->seed = o->seed;
+	engine->sync_policy = o->sync;
+}
+
+static int
+open_directory(struct sett_engine *engine, struct sett_error *error)
+{
+	char path[SETT_PATH_MAX];
+	if (snprintf(path, sizeof(path), "%s/LOCK", engine->directory) >= (int)sizeof(path) - 32)
+		return sett_error_set(error, SETT_INVALID, 0, "The directory's path is too long: %s",
+				      engine->directory);
+	if (!engine->options.must_exist) {
+		int r = vfs_make_directory(engine->vfs, engine->directory, error);
+		if (r != SETT_OK)
+			return r;
+	}
+	return vfs_lock(engine->vfs, path, &engine->lock_file, error);
+}
+
+static int
+open_parts(struct sett_engine *engine, struct sett_error *error)
+{
+	const struct sett_options *o = &engine->options;
+	size_t cache = o->memory_budget - 2 * engine->memtable_size;
+	int r = block_cache_create(cache / 4 * 3, &engine->cache);
+	if (r != SETT_OK)
+		return sett_error_set(error, r, 0, "out of memory");
+	struct value_log_options values = {.vfs = engine->vfs,
+					   .directory = engine->directory,
+					   .file_size = o->value_log_file_size,
+					   .next_file_number = next_file_number,
+					   .next_file_number_arg = engine,
+					   .sink = engine->sink};
+	r = value_log_open(&values, &engine->value_log, error);
+	if (r != SETT_OK)
+		return r;
+	struct version_set_options versions = {.vfs = engine->vfs,
+					       .directory = engine->directory,
+					       .cache = engine->cache,
+					       .value_log = engine->value_log,
+					       .sink = engine->sink,
+					       .on_install = hook_install,
+					       .on_install_arg = engine};
+	r = version_set_open(&versions, &engine->versions, error);
+	if (r != SETT_OK)
+		return r;
+	r = engine_recover(engine, error);
+	if (r != SETT_OK)
+		return r;
+	struct worker_options workers = {
+		.vfs = engine->vfs,
+		.directory = engine->directory,
+		.clock = engine->clock,
+		.sink = engine->sink,
+		.versions = engine->versions,
+		.value_log = engine->value_log,
+		.hooks = {.arg = engine,
+			  .snapshots = hook_snapshots,
+			  .flush_source = hook_flush_source,
+			  .flushed = hook_flushed,
+			  .rotate = hook_rotate,
+			  .memtable_bytes = hook_memtable_bytes,
+			  .failed = hook_failed},
+		.threads = o->workers,
+		.memtable_size = engine->memtable_size,
+		.table_size = engine->memtable_size < 1 << 20 ? 1 << 20 : engine->memtable_size,
+		.value_threshold = o->value_threshold,
+		.value_log_file_size = o->value_log_file_size,
+		.space_amplification_limit = o->space_amplification_limit,
+	};
+	r = workers_create(&workers, &engine->workers, error);
+	if (r == SETT_OK && !o->manual_work)
+		r = log_thread_start(engine, error);
+	return r;
+}
+
+int
+engine_create_log(struct sett_engine *engine, uint64_t last, struct sett_error *error)
+{
+	struct log_options options = {.vfs = engine->vfs,
+				      .directory = engine->directory,
+				      .segment_size = engine->memtable_size + (64 << 10),
+				      .next_file_number = next_file_number,
+				      .next_file_number_arg = engine,
+				      .sync_values = sync_values,
+				      .sync_values_arg = engine};
+	return log_create(&options, last, &engine->log, error);
+}
+
+static void
+init_locks(struct sett_engine *engine)
+{
+	mutex_init(&engine->commit_lock);
+	mutex_init(&engine->install_lock);
+	mutex_init(&engine->claim_lock);
+	condition_init(&engine->claim_free);
+	mutex_init(&engine->log_thread_lock);
+	condition_init(&engine->log_thread_wake);
+	mutex_init(&engine->health_lock);
+	mutex_init(&engine->sweep_lock);
+	snapshots_init(&engine->snapshots);
+}
+
+/* Frees whatever open got to; the order is that of dependence. */
+static void
+dismantle(struct sett_engine *engine)
+{
+	struct sett_error ignored;
+	workers_destroy(engine->workers);
+	if (engine->current)
+		superversion_release_later(engine->current);
+	rcu_barrier_wait();
+	for (size_t i = 0; i < engine->generation_count; i++)
+		generation_release(engine->generations[i]);
+	free(engine->generations);
+	version_set_close(engine->versions);
+	log_destroy(engine->log);
+	value_log_close(engine->value_log);
+	block_cache_destroy(engine->cache);
+	if (engine->lock_file)
+		vfs_close(engine->lock_file, &ignored);
+	conflict_table_free(&engine->conflicts);
+	counters_free(&engine->counters);
+	for (size_t i = 0; engine->recent && i < RECENT_WRITES; i++)
+		buffer_free(&engine->recent[i].key);
+	free(engine->recent);
+	free(engine->claimed);
+	buffer_free(&engine->sweep_resume);
+	snapshots_destroy(&engine->snapshots);
+	mutex_destroy(&engine->commit_lock);
+	mutex_destroy(&engine->install_lock);
+	mutex_destroy(&engine->claim_lock);
+	condition_destroy(&engine->claim_free);
+	mutex_destroy(&engine->log_thread_lock);
+	condition_destroy(&engine->log_thread_wake);
+	mutex_destroy(&engine->health_lock);
+	mutex_destroy(&engine->sweep_lock);
+	free(engine);
+}
+
+int
+sett_engine_open(const char *directory, const struct sett_options *options, struct sett_engine **ret,
+		 struct sett_error *error)
+{
+	if (strlen(directory) >= SETT_PATH_MAX - 32)
+		return sett_error_set(error, SETT_INVALID, ENAMETOOLONG, "The directory's path is too long");
+	struct sett_engine *engine = calloc(1, sizeof(*engine));
+	if (!engine)
+		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory");
+	memcpy(engine->directory, directory, strlen(directory) + 1);
+	fill_defaults(engine, options ? options : &(struct sett_options){0});
+	init_locks(engine);
+	int r = open_directory(engine, error);
+	if (r == SETT_OK)
+		r = open_parts(engine, error);
+	if (r != SETT_OK) {
+		dismantle(engine);
+		return r;
+	}
+	*ret = engine;
+	return SETT_OK;
+}
+
+int
+sett_engine_close(struct sett_engine *engine, struct sett_error *error)
+{
+	log_thread_stop(engine);
+	workers_destroy(engine->workers);
+	engine->workers = NULL;
+	int r = log_sync(engine->log, error);
+	dismantle(engine);
+	return r;
+}
+
+/* ---- upkeep ---- */
+
+static bool
+is_flushed(void *arg)
+{
+	struct sett_engine *engine = arg;
+	mutex_lock(&engine->install_lock);
+	bool done = engine->generation_count == 1;
+	mutex_unlock(&engine->install_lock);
+	return done;
+}
+
+int
+sett_engine_flush(struct sett_engine *engine, struct sett_error *error)
+{
+	int r = SETT_OK;
+	/* A rotation by somebody else may take the spare between the two steps: bounded tries. */
+	for (int i = 0; i < 100; i++) {
+		r = log_prepare(engine->log, error);
+		if (r != SETT_OK)
+			return r;
+		mutex_lock(&engine->commit_lock);
+		r = engine_rotate_locked(engine);
+		mutex_unlock(&engine->commit_lock);
+		if (r != SETT_WOULD_BLOCK)
+			break;
+	}
+	if (r != SETT_OK)
+		return sett_error_set(error, r, 0, "can't start a new log segment: %s", sett_status_text(r));
+	return workers_wait(engine->workers, is_flushed, engine, error);
+}
+
+int
+sett_engine_compact(struct sett_engine *engine, struct sett_error *error)
+{
+	int r = sett_engine_flush(engine, error);
+	return r != SETT_OK ? r : workers_compact_all(engine->workers, error);
+}
+
+int
+sett_engine_work(struct sett_engine *engine, struct sett_error *error)
+{
+	if (!log_has_spare(engine->log)) {
+		int r = log_prepare(engine->log, error);
+		if (r != SETT_OK)
+			return r;
+	}
+	return workers_step(engine->workers, error);
+}
+
+/* ---- frontiers ---- */
+
+uint64_t
+sett_engine_visible(struct sett_engine *engine)
+{
+	return __atomic_load_n(&engine->visible, __ATOMIC_ACQUIRE);
+}
+
+uint64_t
+sett_engine_written(struct sett_engine *engine)
+{
+	return log_written(engine->log);
+}
+
+uint64_t
+sett_engine_durable(struct sett_engine *engine)
+{
+	return log_durable(engine->log);
+}
+
+/* ---- figures ---- */
+
+static void
+add_file(void *arg, const struct value_log_file_info *info)
+{
+	struct sett_stats *stats = arg;
+	stats->value_log_files++;
+	stats->value_log_total_bytes += info->size;
+}
+
+void
+sett_engine_stats(struct sett_engine *engine, struct sett_stats *ret)
+{
+	struct sett_stats s = {0};
+	struct worker_figures work;
+	struct superversion *sv = engine_acquire(engine);
+	uint64_t memtable_references = 0;
+	s.memtables_waiting = sv->generation_count - 1;
+	for (size_t i = 0; i < sv->generation_count; i++) {
+		s.memtable_bytes += memtable_memory(sv->generations[i]->memtable);
+		memtable_references += __atomic_load_n(&sv->generations[i]->referenced_bytes, __ATOMIC_RELAXED);
+	}
+	for (int i = 0; i < SETT_LEVELS; i++) {
+		const struct level *level = &sv->version->levels[i];
+		s.levels[i] = (struct sett_level_stats){level->count, level->bytes, level->referenced_bytes};
+		s.disk_bytes += level->bytes;
+		for (size_t t = 0; t < level->count; t++)
+			s.memory_bytes += table_memory(level->tables[t]->table);
+	}
+	superversion_release(sv);
+	log_figures(engine->log, &s.log_segments, &s.log_bytes);
+	value_log_each_file(engine->value_log, add_file, &s);
+	workers_figures(engine->workers, &work);
+	s.value_log_live_bytes = work.value_log_live_bytes + memtable_references;
+	if (s.value_log_live_bytes > s.value_log_total_bytes)
+		s.value_log_live_bytes = s.value_log_total_bytes;
+	s.disk_bytes += s.log_bytes + s.value_log_total_bytes;
+	block_cache_stats(engine->cache, &s.block_cache_bytes, &s.block_cache_hits, &s.block_cache_misses);
+	s.memory_bytes += s.memtable_bytes + s.block_cache_bytes + conflict_table_memory(&engine->conflicts);
+	s.commits = __atomic_load_n(&engine->commits, __ATOMIC_RELAXED);
+	s.conflicts = __atomic_load_n(&engine->conflict_count, __ATOMIC_RELAXED);
+	s.flushes = work.flushes;
+	s.compactions = work.compactions;
+	s.value_log_moved_bytes = work.moved_value_bytes;
+	s.bytes_written = work.table_bytes_written + log_bytes_written(engine->log) +
+			  value_log_bytes_written(engine->value_log);
+	s.oldest_snapshot = snapshots_oldest(&engine->snapshots, &engine->visible);
+	*ret = s;
+}

@@ -1,0 +1,172 @@
+/* Encoding of commits; the grammar is in batch.h. */
+#include "batch.h"
+
+#include "storage/limits.h"
+
+static int
+append_varint(struct buffer *buffer, uint64_t v)
+{
+	int r = buffer_reserve(buffer, VARINT_MAX_SIZE);
+	if (r == SETT_OK)
+		buffer->size = (size_t)(varint_put(buffer->data + buffer->size, v) - buffer->data);
+	return r;
+}
+
+static int
+append_entry(struct buffer *buffer, struct bytes key, const struct entry *entry)
+{
+	size_t value_size = entry_encoded_size(entry);
+	int r = buffer_reserve(buffer, 2 * VARINT_MAX_SIZE + key.size + value_size);
+	if (r != SETT_OK)
+		return r;
+	uint8_t *p = varint_put(buffer->data + buffer->size, key.size);
+	if (key.size)
+		memcpy(p, key.data, key.size);
+	p = varint_put(p + key.size, value_size);
+	p = entry_encode(entry, p);
+	buffer->size = (size_t)(p - buffer->data);
+	return SETT_OK;
+}
+
+static int
+encode_entries(const struct write_buffer *writes, size_t threshold, const struct value_pointer *pointers,
+	       struct buffer *ret)
+{
+	size_t count = 0;
+	for (struct write_node *n = NULL; (n = write_buffer_next(writes, n)) != NULL;)
+		count++;
+	int r = append_varint(ret, count);
+	for (struct write_node *n = NULL; r == SETT_OK && (n = write_buffer_next(writes, n)) != NULL;) {
+		const struct entry *entry = &n->newest->entry;
+		struct entry separated = *entry;
+		if (entry->kind == ENTRY_INLINE && entry->body.size >= threshold) {
+			separated.kind = ENTRY_POINTER;
+			separated.pointer = *pointers++;
+		}
+		r = append_entry(ret, n->key, &separated);
+	}
+	return r;
+}
+
+static int
+encode_counters(const struct write_buffer *writes, struct buffer *ret)
+{
+	int r = append_varint(ret, writes->counter_count);
+	for (size_t i = 0; r == SETT_OK && i < writes->counter_count; i++) {
+		const struct counter_delta *c = &writes->counters[i];
+		r = append_varint(ret, c->counter);
+		uint8_t kind = c->dropped;
+		if (r == SETT_OK)
+			r = buffer_append(ret, &kind, 1);
+		if (r == SETT_OK)
+			r = append_varint(ret, ((uint64_t)c->delta << 1) ^ (uint64_t)(c->delta >> 63));
+	}
+	return r;
+}
+
+int
+batch_encode(const struct write_buffer *writes, size_t threshold, const struct value_pointer *pointers,
+	     struct buffer *ret)
+{
+	int r = encode_entries(writes, threshold, pointers, ret);
+	if (r == SETT_OK)
+		r = encode_counters(writes, ret);
+	if (r == SETT_OK)
+		r = append_varint(ret, writes->prefix_count);
+	for (size_t i = 0; r == SETT_OK && writes->prefix_count && i < writes->operation_count; i++) {
+		const struct write_operation *o = &writes->operations[i];
+		if (o->kind != WRITE_DROP_PREFIX)
+			continue;
+		r = append_varint(ret, o->prefix.size);
+		if (r == SETT_OK)
+			r = buffer_append(ret, o->prefix.data, o->prefix.size);
+	}
+	if (r == SETT_OK)
+		r = append_varint(ret, 0);
+	if (r == SETT_OK && ret->size > SETT_MAX_BATCH_SIZE)
+		r = SETT_TOO_LARGE;
+	return r;
+}
+
+/* ---- reading ---- */
+
+struct cursor {
+	const uint8_t *p, *end; /* p is NULL once something was malformed */
+};
+
+static uint64_t
+take_varint(struct cursor *c)
+{
+	uint64_t v = 0;
+	if (c->p)
+		c->p = varint_get(c->p, c->end, &v);
+	return c->p ? v : 0;
+}
+
+static struct bytes
+take_sized(struct cursor *c)
+{
+	uint64_t size = take_varint(c);
+	if (!c->p || size > (uint64_t)(c->end - c->p)) {
+		c->p = NULL;
+		return bytes_of(NULL, 0);
+	}
+	struct bytes b = bytes_of(c->p, (size_t)size);
+	c->p += size;
+	return b;
+}
+
+static int
+visit_entries(struct cursor *c, const struct batch_visitor *visitor)
+{
+	/* Counts are not trusted: a malformed part ends each loop. */
+	for (uint64_t n = take_varint(c); c->p && n > 0; n--) {
+		struct bytes key = take_sized(c), value = take_sized(c);
+		if (!c->p || key.size > SETT_MAX_KEY_SIZE)
+			return SETT_CORRUPT;
+		int r = visitor->entry(visitor->arg, key, value);
+		if (r != SETT_OK)
+			return r;
+	}
+	return c->p ? SETT_OK : SETT_CORRUPT;
+}
+
+static int
+visit_counters(struct cursor *c, const struct batch_visitor *visitor)
+{
+	for (uint64_t n = take_varint(c); c->p && n > 0; n--) {
+		struct batch_counter counter = {.counter = take_varint(c)};
+		if (!c->p || c->p == c->end || *c->p > 1)
+			return SETT_CORRUPT;
+		counter.forget = *c->p++;
+		uint64_t zigzag = take_varint(c);
+		if (!c->p)
+			return SETT_CORRUPT;
+		counter.delta = (int64_t)(zigzag >> 1) ^ -(int64_t)(zigzag & 1);
+		int r = visitor->counter(visitor->arg, &counter);
+		if (r != SETT_OK)
+			return r;
+	}
+	return c->p ? SETT_OK : SETT_CORRUPT;
+}
+
+int
+batch_visit(struct bytes batch, const struct batch_visitor *visitor)
+{
+	struct cursor c = {batch.data, batch.data + batch.size};
+	int r = visit_entries(&c, visitor);
+	if (r == SETT_OK)
+		r = visit_counters(&c, visitor);
+	if (r != SETT_OK)
+		return r;
+	for (uint64_t n = take_varint(&c); c.p && n > 0; n--) {
+		struct bytes prefix = take_sized(&c);
+		if (!c.p || prefix.size == 0 || prefix.size > SETT_MAX_PREFIX_SIZE)
+			return SETT_CORRUPT;
+		r = visitor->prefix(visitor->arg, prefix);
+		if (r != SETT_OK)
+			return r;
+	}
+	take_sized(&c); /* the extension */
+	return c.p == c.end ? SETT_OK : SETT_CORRUPT;
+}

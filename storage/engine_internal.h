@@ -1,0 +1,162 @@
+/* The engine's own state, shared by engine.c (open, close, upkeep), recovery.c, commit.c, txn.c, iterator.c and log_thread.c.
+ *
+ * Lock order, outermost first:
+ *     claim_lock -> commit_lock -> install_lock -> version set -> value log, log, caches
+ * No lock is held across a read that may wait. */
+#ifndef SETT_ENGINE_INTERNAL_H
+#define SETT_ENGINE_INTERNAL_H
+
+#include "block_cache.h"
+#include "conflict_table.h"
+#include "counters.h"
+#include "log.h"
+#include "snapshots.h"
+#include "storage/base/random.h"
+#include "storage/base/thread.h"
+#include "storage/engine.h"
+#include "superversion.h"
+#include "worker.h"
+#include "write_buffer.h"
+
+struct recent_write { /* for range validation: see commit.c */
+	uint64_t timestamp;
+	struct buffer key;
+};
+
+enum { RECENT_WRITES = 4096 };
+
+struct sett_engine {
+	/* set at open */
+	struct vfs *vfs;
+	const struct sett_clock *clock;
+	struct log_sink sink;
+	char directory[SETT_PATH_MAX];
+	struct sett_options options; /* defaults filled in */
+	size_t memtable_size;        /* bytes after which a generation ends */
+	struct vfs_file *lock_file;
+	struct block_cache *cache;
+	struct value_log *value_log;
+	struct version_set *versions;
+	struct log *log;
+	struct workers *workers;
+	struct snapshots snapshots;
+
+	/* the readable state */
+	struct superversion *current; /* RCU; changed under install_lock */
+	uint64_t visible;             /* atomic; stored under commit_lock (release), partner: snapshot_acquire */
+	uint64_t newest_now_ms;       /* atomic; newest `now` of a commit */
+	uint64_t memtable_memory;     /* atomic; of the newest generation, for commits to look at without the lock */
+
+	struct mutex commit_lock; /* guards the group below */
+	struct conflict_table conflicts;
+	struct counters counters;
+	struct recent_write *recent; /* ring; NULL until a transaction without manual conflicts writes */
+	size_t recent_next;
+	uint64_t recent_floor;       /* newest timestamp that fell out of the ring, or the one before it began */
+	uint64_t seed;
+	uint64_t commits, conflict_count; /* atomic (relaxed) */
+
+	struct mutex install_lock;   /* guards the list of generations and `current` */
+	struct generation **generations; /* newest first */
+	size_t generation_count, generation_capacity;
+
+	struct mutex claim_lock;     /* guards the group below (I6) */
+	struct condition claim_free;
+	struct sett_txn *claim_owner; /* atomic; stored under claim_lock and commit_lock */
+	uint64_t *claimed;           /* sorted conflict keys; under commit_lock */
+	size_t claimed_count;
+
+	/* the log thread (log_thread.c) */
+	struct mutex log_thread_lock; /* guards the group below */
+	struct condition log_thread_wake;
+	bool log_thread_stop, log_thread_kicked;
+	bool log_thread_running;
+	pthread_t log_thread;
+	enum sett_sync_policy sync_policy; /* atomic */
+	uint64_t unsynced_since_ns;  /* atomic; when the oldest written, undurable commit was written; 0 = none */
+
+	/* health */
+	int failure;                 /* atomic: SETT_OK, or why background work failed last; NO_SPACE heals */
+	struct mutex health_lock;    /* guards failure_detail */
+	struct sett_error failure_detail;
+
+	/* the sweep for expired entries (sweep.c) */
+	struct mutex sweep_lock;
+	struct buffer sweep_resume;  /* key in the table being swept */
+	uint64_t sweep_table;        /* its number, 0 = none */
+	uint64_t sweep_next_expiry;
+};
+
+/* recovery.c: everything between an empty struct and a running engine. On failure the caller closes what is there. */
+int engine_recover(struct sett_engine *, struct sett_error *);
+
+/* engine.c */
+/* Starts the log behind the last recovered timestamp. */
+int engine_create_log(struct sett_engine *, uint64_t last, struct sett_error *);
+/* Publishes a new superversion from the generations and the current version. SETT_NO_MEMORY leaves the old one. */
+int engine_install(struct sett_engine *);
+/* Ends the newest generation and starts another; under the commit lock. SETT_WOULD_BLOCK if no log segment is ready. */
+int engine_rotate_locked(struct sett_engine *);
+void engine_note_failure(struct sett_engine *, int status, const struct sett_error *);
+void engine_note_recovered(struct sett_engine *);
+int engine_push_generation(struct sett_engine *, struct generation *);
+/* The current superversion with a reference. */
+struct superversion *engine_acquire(struct sett_engine *);
+
+/* log_thread.c */
+int log_thread_start(struct sett_engine *, struct sett_error *);
+void log_thread_stop(struct sett_engine *);
+void log_thread_kick(struct sett_engine *);
+
+/* txn.c, commit.c, iterator.c */
+struct read_range { /* keys a transaction without manual conflicts has walked over */
+	struct buffer low, high;     /* inclusive */
+	bool to_end;                 /* up to the last key: high is ignored */
+	bool from_start;             /* from the first key: low is ignored */
+	bool used;
+};
+
+struct sett_txn {
+	struct sett_engine *engine;
+	struct snapshot_slot *slot;
+	bool running;
+	unsigned flags;
+	uint64_t snapshot, now_ms, observed;
+	bool validate_reads;
+	struct superversion *superversion;
+	bool owns_superversion;      /* a reference to give back; otherwise borrowed under RCU */
+	struct arena arena;
+	struct write_buffer writes;
+	uint64_t *reads, *written;   /* conflict keys; kept until the next begin, for a claim */
+	size_t read_count, read_capacity, written_count, written_capacity;
+	struct read_range *ranges;
+	size_t range_count, range_capacity;
+	struct block **pins;
+	size_t pin_count, pin_capacity;
+	size_t iterator_count;
+	/* scratch of commits */
+	struct buffer batch;
+	struct value_pointer *pointers;
+	struct bytes *bodies;
+	size_t body_capacity;
+	struct sett_error error;     /* detail of the last failed read; not reported yet */
+};
+
+/* Ends a running transaction: gives back the superversion, the pins and the snapshot. */
+void txn_end(struct sett_txn *);
+int txn_pin(struct sett_txn *, struct block *);
+/* Fills a record from an encoded entry; SETT_NOT_FOUND for a tombstone. */
+int record_from_value(struct bytes value, uint64_t timestamp, struct sett_record *ret);
+static inline void
+txn_observe(struct sett_txn *txn, uint64_t timestamp)
+{
+	if (timestamp > txn->observed && timestamp != WRITE_OWN_TIMESTAMP)
+		txn->observed = timestamp;
+}
+/* A new read range for an iterator; its index. */
+int txn_add_range(struct sett_txn *, size_t *ret);
+
+/* Default conflict key of an engine key. */
+uint64_t conflict_key_of(struct bytes key);
+
+#endif

@@ -1,0 +1,124 @@
+/* Generations; see generation.h.
+ *
+ * (I9) A value-log file lives while a generation points into it: each generation holds one reference per file from the first pointer
+ * until its memtable is freed, and by then the flushed table holds its own. */
+#include "generation.h"
+
+#include <stdlib.h>
+
+int
+generation_create(uint64_t seed, struct value_log *value_log, uint64_t log_segment, struct generation **ret)
+{
+	struct generation *g = calloc(1, sizeof(*g));
+	if (!g)
+		return SETT_NO_MEMORY;
+	int r = memtable_create(seed, &g->memtable);
+	if (r != SETT_OK) {
+		free(g);
+		return r;
+	}
+	g->references = 1;
+	g->value_log = value_log;
+	g->log_segment = log_segment;
+	g->smallest_expiry = UINT64_MAX;
+	*ret = g;
+	return SETT_OK;
+}
+
+void
+generation_retain(struct generation *g)
+{
+	__atomic_add_fetch(&g->references, 1, __ATOMIC_RELAXED);
+}
+
+void
+generation_release(struct generation *g)
+{
+	if (!g || __atomic_sub_fetch(&g->references, 1, __ATOMIC_ACQ_REL) != 0)
+		return;
+	memtable_release(g->memtable);
+	for (size_t i = 0; i < g->value_file_count; i++)
+		value_log_release_number(g->value_log, g->value_files[i]);
+	for (size_t i = 0; i < g->dead_count; i++)
+		buffer_free(&g->dead[i].prefix);
+	free(g->value_files);
+	free(g->dead);
+	free(g->counters);
+	free(g);
+}
+
+static bool
+holds_file(const struct generation *g, uint64_t file)
+{
+	/* Newest first: nearly always the last one. */
+	for (size_t i = g->value_file_count; i-- > 0;)
+		if (g->value_files[i] == file)
+			return true;
+	return false;
+}
+
+static int
+hold_file(struct generation *g, uint64_t file, bool retained)
+{
+	if (holds_file(g, file)) {
+		if (retained)
+			value_log_release_number(g->value_log, file);
+		return SETT_OK;
+	}
+	if (g->value_file_count == g->value_file_capacity) {
+		size_t capacity = g->value_file_capacity ? g->value_file_capacity * 2 : 8;
+		uint64_t *files = realloc(g->value_files, capacity * sizeof(*files));
+		if (!files) {
+			if (retained)
+				value_log_release_number(g->value_log, file);
+			return SETT_NO_MEMORY;
+		}
+		g->value_files = files;
+		g->value_file_capacity = capacity;
+	}
+	if (!retained) {
+		int r = value_log_retain_number(g->value_log, file);
+		if (r != SETT_OK)
+			return r;
+	}
+	g->value_files[g->value_file_count++] = file;
+	return SETT_OK;
+}
+
+int
+generation_insert(struct generation *g, struct ikey key, struct bytes value, bool retained)
+{
+	struct entry entry;
+	int r = entry_decode(value, &entry);
+	if (r == SETT_OK && entry.kind == ENTRY_POINTER)
+		r = hold_file(g, entry.pointer.file, retained);
+	if (r == SETT_OK)
+		r = memtable_insert(g->memtable, key, value);
+	if (r != SETT_OK)
+		return r;
+	if (entry.kind == ENTRY_POINTER)
+		__atomic_add_fetch(&g->referenced_bytes, entry.pointer.stored_size, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&g->key_bytes, key.user.size + value.size, __ATOMIC_RELAXED);
+	if (entry.expires_at && entry.expires_at < __atomic_load_n(&g->smallest_expiry, __ATOMIC_RELAXED))
+		__atomic_store_n(&g->smallest_expiry, entry.expires_at, __ATOMIC_RELAXED);
+	return SETT_OK;
+}
+
+int
+generation_drop_prefix(struct generation *g, struct bytes prefix, uint64_t timestamp)
+{
+	if (g->dead_count == g->dead_capacity) {
+		size_t capacity = g->dead_capacity ? g->dead_capacity * 2 : 8;
+		struct dead_prefix *dead = realloc(g->dead, capacity * sizeof(*dead));
+		if (!dead)
+			return SETT_NO_MEMORY;
+		g->dead = dead;
+		g->dead_capacity = capacity;
+	}
+	struct dead_prefix *d = &g->dead[g->dead_count];
+	*d = (struct dead_prefix){.timestamp = timestamp};
+	int r = buffer_append(&d->prefix, prefix.data, prefix.size);
+	if (r == SETT_OK)
+		g->dead_count++;
+	return r;
+}

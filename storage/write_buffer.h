@@ -1,0 +1,88 @@
+/* What a running transaction has written and not yet committed: an ordered set of keys with undo, counters and prefix drops.
+ *
+ * Memory comes from the transaction's arena; a buffer is emptied with its arena. Not thread-safe. */
+#ifndef SETT_WRITE_BUFFER_H
+#define SETT_WRITE_BUFFER_H
+
+#include <stdbool.h>
+
+#include "internal_iterator.h"
+#include "storage/base/arena.h"
+
+enum { WRITE_BUFFER_MAX_HEIGHT = 12 };
+#define WRITE_OWN_TIMESTAMP UINT64_MAX /* of a transaction's own writes: newer than any commit */
+
+struct write_version {
+	struct write_version *older;
+	struct entry entry;      /* slices in the arena */
+	struct bytes encoded;    /* of the entry as it stands; data NULL after the entry was changed */
+};
+
+struct write_node {
+	struct bytes key;
+	struct write_version *newest; /* NULL: all rolled back */
+	unsigned height;
+	struct write_node *next[];
+};
+
+struct counter_delta {
+	uint64_t counter;
+	int64_t delta;
+	bool dropped;
+};
+
+enum write_operation_kind { WRITE_KEY, WRITE_COUNTER_ADD, WRITE_COUNTER_DROP, WRITE_DROP_PREFIX };
+
+/* One undo record. */
+struct write_operation {
+	enum write_operation_kind kind;
+	struct write_node *node; /* WRITE_KEY */
+	uint64_t counter;
+	int64_t delta;           /* ADD: what was added; DROP: the delta it wiped out */
+	bool was_dropped;
+	struct bytes prefix;
+};
+
+struct write_buffer {
+	struct arena *arena;
+	struct write_node *head[WRITE_BUFFER_MAX_HEIGHT];
+	unsigned height;
+	uint64_t seed;
+	struct write_operation *operations; /* malloc'd, kept between transactions */
+	size_t operation_count, operation_capacity;
+	struct counter_delta *counters; /* likewise */
+	size_t counter_count, counter_capacity;
+	size_t prefix_count; /* live WRITE_DROP_PREFIX operations */
+};
+
+void write_buffer_init(struct write_buffer *, struct arena *);
+/* Forgets everything; the arena is reset by its owner. */
+void write_buffer_clear(struct write_buffer *);
+void write_buffer_free(struct write_buffer *);
+static inline bool
+write_buffer_is_empty(const struct write_buffer *b)
+{
+	return b->operation_count == 0;
+}
+
+/* Copies key, head and body. 0 or SETT_NO_MEMORY. */
+int write_buffer_put(struct write_buffer *, struct bytes key, const struct entry *);
+int write_buffer_counter_add(struct write_buffer *, uint64_t counter, int64_t delta);
+int write_buffer_counter_drop(struct write_buffer *, uint64_t counter);
+int write_buffer_drop_prefix(struct write_buffer *, struct bytes prefix);
+void write_buffer_rollback(struct write_buffer *, size_t operation_count);
+
+/* The newest version of a key, or NULL. */
+struct write_version *write_buffer_find(const struct write_buffer *, struct bytes key);
+/* The encoded entry of a version (made at need); data is NULL if out of memory. */
+struct bytes write_version_encoded(struct write_buffer *, struct write_version *);
+/* NULL if the counter was not touched. */
+const struct counter_delta *write_buffer_counter(const struct write_buffer *, uint64_t counter);
+
+/* Live nodes in key order: start with NULL; NULL at the end. */
+struct write_node *write_buffer_next(const struct write_buffer *, const struct write_node *);
+
+/* Entries with the timestamp WRITE_OWN_TIMESTAMP. Sees writes made later, too. */
+int write_buffer_iterator_create(struct write_buffer *, struct internal_iterator **ret);
+
+#endif
