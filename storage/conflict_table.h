@@ -1,8 +1,9 @@
 /* When was a conflict key last written? Exact for recent commits, an upper bound for older ones.
  *
- * Buckets of seven (hash, timestamp) pairs and a *floor*: the newest timestamp that was evicted from the bucket. A key that is not in
- * its bucket was written at or before the floor, so an answer is never too old: a needless retry at worst, never a missed conflict.
- * Fixed size, no clean-up. All functions are called under the engine's commit lock. */
+ * Buckets of seven (hash, timestamp) pairs and a *floor*: the newest timestamp that was evicted from the
+ * bucket. A key that is not in its bucket was written at or before the floor, so an answer is never too old:
+ * a needless retry at worst, never a missed conflict. Fixed size, no clean-up. All functions are called under
+ * the engine's commit lock. */
 #ifndef SETT_CONFLICT_TABLE_H
 #define SETT_CONFLICT_TABLE_H
 

@@ -1,12 +1,12 @@
-/* The engine's life: open, close, generations, upkeep and figures. Transactions are in txn.c and commit.c, the log thread in
- * log_thread.c, recovery in recovery.c.
+/* The engine's life: open, close, generations, upkeep and figures. Transactions are in txn.c and commit.c,
+ * the log thread in log_thread.c, recovery in recovery.c.
  *
  *     commit -> newest generation --rotate--> older generations --flush job--> L0 --compaction jobs--> levels
  *                       \___________________ superversion _____________________________________/
  *
- * A superversion is rebuilt whenever the list of generations or the version changes. A flush first installs the version that has the new table and
- * then drops the generation: for a moment both hold the same entries, which readers do not mind: equal internal keys carry
- * equal values. */
+ * A superversion is rebuilt whenever the list of generations or the version changes. A flush first installs
+ * the version that has the new table and then drops the generation: for a moment both hold the same entries,
+ * which readers do not mind: equal internal keys carry equal values. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -165,7 +165,8 @@ hook_flushed(void *arg, const struct flush_source *source)
 	struct generation *done = engine->generations[engine->generation_count - 1];
 	engine->generation_count--;
 	if (install_locked(engine) != SETT_OK)
-		engine->generation_count++; /* out of memory: shown twice until the next change; flushed again at worst */
+		engine->generation_count++; /* out of memory: shown twice until the next change; flushed again
+					       at worst */
 	else
 		generation_release(done);
 	mutex_unlock(&engine->install_lock);
@@ -196,7 +197,7 @@ hook_memtable_bytes(void *arg)
 	mutex_lock(&engine->install_lock);
 	for (size_t i = 0; i < engine->generation_count; i++)
 		sum += __atomic_load_n(&engine->generations[i]->referenced_bytes, __ATOMIC_RELAXED) +
-		       __atomic_load_n(&engine->generations[i]->key_bytes, __ATOMIC_RELAXED);
+			__atomic_load_n(&engine->generations[i]->key_bytes, __ATOMIC_RELAXED);
 	mutex_unlock(&engine->install_lock);
 	return sum;
 }
@@ -212,7 +213,8 @@ hook_install(void *arg, struct version *current)
 {
 	struct sett_engine *engine = arg;
 	if (engine_install(engine) != SETT_OK)
-		log_sink_printf(&engine->sink, LOG_LEVEL_WARNING, "Out of memory: readers keep an older view of the tree");
+		log_sink_printf(&engine->sink, LOG_LEVEL_WARNING,
+				"Out of memory: readers keep an older view of the tree");
 }
 
 static uint64_t
@@ -571,7 +573,8 @@ sett_engine_stats(struct sett_engine *engine, struct sett_stats *ret)
 	s.memtables_waiting = sv->generation_count - 1;
 	for (size_t i = 0; i < sv->generation_count; i++) {
 		s.memtable_bytes += memtable_memory(sv->generations[i]->memtable);
-		memtable_references += __atomic_load_n(&sv->generations[i]->referenced_bytes, __ATOMIC_RELAXED);
+		memtable_references +=
+			__atomic_load_n(&sv->generations[i]->referenced_bytes, __ATOMIC_RELAXED);
 	}
 	for (int i = 0; i < SETT_LEVELS; i++) {
 		const struct level *level = &sv->version->levels[i];
@@ -596,7 +599,7 @@ sett_engine_stats(struct sett_engine *engine, struct sett_stats *ret)
 	s.compactions = work.compactions;
 	s.value_log_moved_bytes = work.moved_value_bytes;
 	s.bytes_written = work.table_bytes_written + log_bytes_written(engine->log) +
-			  value_log_bytes_written(engine->value_log);
+		value_log_bytes_written(engine->value_log);
 	s.oldest_snapshot = snapshots_oldest(&engine->snapshots, &engine->visible);
 	*ret = s;
 }

@@ -1,4 +1,5 @@
-/* The engine's own state, shared by engine.c (open, close, upkeep), recovery.c, commit.c, txn.c, iterator.c and log_thread.c.
+/* The engine's own state, shared by engine.c (open, close, upkeep), recovery.c, commit.c, txn.c, iterator.c
+ * and log_thread.c.
  *
  * Lock order, outermost first:
  *     claim_lock -> commit_lock -> install_lock -> version set -> value log, log, caches
@@ -43,27 +44,28 @@ struct sett_engine {
 
 	/* the readable state */
 	struct superversion *current; /* RCU; changed under install_lock */
-	uint64_t visible;             /* atomic; stored under commit_lock (release), partner: snapshot_acquire */
-	uint64_t newest_now_ms;       /* atomic; newest `now` of a commit */
-	uint64_t memtable_memory;     /* atomic; of the newest generation, for commits to look at without the lock */
+	uint64_t visible;         /* atomic; stored under commit_lock (release), partner: snapshot_acquire */
+	uint64_t newest_now_ms;   /* atomic; newest `now` of a commit */
+	uint64_t memtable_memory; /* atomic; of the newest generation, for commits to look at without the lock
+				   */
 
 	struct mutex commit_lock; /* guards the group below */
 	struct conflict_table conflicts;
 	struct counters counters;
 	struct recent_write *recent; /* ring; NULL until a transaction without manual conflicts writes */
 	size_t recent_next;
-	uint64_t recent_floor;       /* newest timestamp that fell out of the ring, or the one before it began */
+	uint64_t recent_floor; /* newest timestamp that fell out of the ring, or the one before it began */
 	uint64_t seed;
 	uint64_t commits, conflict_count; /* atomic (relaxed) */
 
-	struct mutex install_lock;   /* guards the list of generations and `current` */
+	struct mutex install_lock;       /* guards the list of generations and `current` */
 	struct generation **generations; /* newest first */
 	size_t generation_count, generation_capacity;
 
-	struct mutex claim_lock;     /* guards the group below (I6) */
+	struct mutex claim_lock; /* guards the group below (I6) */
 	struct condition claim_free;
 	struct sett_txn *claim_owner; /* atomic; stored under claim_lock and commit_lock */
-	uint64_t *claimed;           /* sorted conflict keys; under commit_lock */
+	uint64_t *claimed;            /* sorted conflict keys; under commit_lock */
 	size_t claimed_count;
 
 	/* the log thread (log_thread.c) */
@@ -73,29 +75,33 @@ struct sett_engine {
 	bool log_thread_running;
 	pthread_t log_thread;
 	enum sett_sync_policy sync_policy; /* atomic */
-	uint64_t unsynced_since_ns;  /* atomic; when the oldest written, undurable commit was written; 0 = none */
+	uint64_t unsynced_since_ns; /* atomic; when the oldest written, undurable commit was written; 0 = none
+				     */
 
 	/* health */
-	int failure;                 /* atomic: SETT_OK, or why background work failed last; NO_SPACE heals */
-	struct mutex health_lock;    /* guards failure_detail */
+	int failure;              /* atomic: SETT_OK, or why background work failed last; NO_SPACE heals */
+	struct mutex health_lock; /* guards failure_detail */
 	struct sett_error failure_detail;
 
 	/* the sweep for expired entries (sweep.c) */
 	struct mutex sweep_lock;
-	struct buffer sweep_resume;  /* key in the table being swept */
-	uint64_t sweep_table;        /* its number, 0 = none */
+	struct buffer sweep_resume; /* key in the table being swept */
+	uint64_t sweep_table;       /* its number, 0 = none */
 	uint64_t sweep_next_expiry;
 };
 
-/* recovery.c: everything between an empty struct and a running engine. On failure the caller closes what is there. */
+/* recovery.c: everything between an empty struct and a running engine. On failure the caller closes what is
+ * there. */
 int engine_recover(struct sett_engine *, struct sett_error *);
 
 /* engine.c */
 /* Starts the log behind the last recovered timestamp. */
 int engine_create_log(struct sett_engine *, uint64_t last, struct sett_error *);
-/* Publishes a new superversion from the generations and the current version. SETT_NO_MEMORY leaves the old one. */
+/* Publishes a new superversion from the generations and the current version. SETT_NO_MEMORY leaves the old
+ * one. */
 int engine_install(struct sett_engine *);
-/* Ends the newest generation and starts another; under the commit lock. SETT_WOULD_BLOCK if no log segment is ready. */
+/* Ends the newest generation and starts another; under the commit lock. SETT_WOULD_BLOCK if no log segment is
+ * ready. */
 int engine_rotate_locked(struct sett_engine *);
 void engine_note_failure(struct sett_engine *, int status, const struct sett_error *);
 void engine_note_recovered(struct sett_engine *);
@@ -109,10 +115,10 @@ void log_thread_stop(struct sett_engine *);
 void log_thread_kick(struct sett_engine *);
 
 /* txn.c, commit.c, iterator.c */
-struct read_range { /* keys a transaction without manual conflicts has walked over */
-	struct buffer low, high;     /* inclusive */
-	bool to_end;                 /* up to the last key: high is ignored */
-	bool from_start;             /* from the first key: low is ignored */
+struct read_range {              /* keys a transaction without manual conflicts has walked over */
+	struct buffer low, high; /* inclusive */
+	bool to_end;             /* up to the last key: high is ignored */
+	bool from_start;         /* from the first key: low is ignored */
 	bool used;
 };
 
@@ -124,10 +130,10 @@ struct sett_txn {
 	uint64_t snapshot, now_ms, observed;
 	bool validate_reads;
 	struct superversion *superversion;
-	bool owns_superversion;      /* a reference to give back; otherwise borrowed under RCU */
+	bool owns_superversion; /* a reference to give back; otherwise borrowed under RCU */
 	struct arena arena;
 	struct write_buffer writes;
-	uint64_t *reads, *written;   /* conflict keys; kept until the next begin, for a claim */
+	uint64_t *reads, *written; /* conflict keys; kept until the next begin, for a claim */
 	size_t read_count, read_capacity, written_count, written_capacity;
 	struct read_range *ranges;
 	size_t range_count, range_capacity;
@@ -139,7 +145,7 @@ struct sett_txn {
 	struct value_pointer *pointers;
 	struct bytes *bodies;
 	size_t body_capacity;
-	struct sett_error error;     /* detail of the last failed read; not reported yet */
+	struct sett_error error; /* detail of the last failed read; not reported yet */
 };
 
 /* Ends a running transaction: gives back the superversion, the pins and the snapshot. */

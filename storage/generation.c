@@ -1,7 +1,7 @@
 /* Generations; see generation.h.
  *
- * (I9) A value-log file lives while a generation points into it: each generation holds one reference per file from the first pointer
- * until its memtable is freed, and by then the flushed table holds its own. */
+ * (I9) A value-log file lives while a generation points into it: each generation holds one reference per file
+ * from the first pointer until its memtable is freed, and by then the flushed table holds its own. */
 #include "generation.h"
 
 #include <stdlib.h>

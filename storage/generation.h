@@ -1,7 +1,9 @@
-/* A generation: one memtable with what belongs to it: its log segment, the commits it covers, the prefixes they dropped, the value-log
- * files they point into. The newest generation takes commits; older ones wait to be flushed.
+/* A generation: one memtable with what belongs to it: its log segment, the commits it covers, the prefixes
+ * they dropped, the value-log files they point into. The newest generation takes commits; older ones wait to
+ * be flushed.
  *
- * Reference counted: one for the engine's list, one for each superversion that shows it. Changed only under the commit lock. */
+ * Reference counted: one for the engine's list, one for each superversion that shows it. Changed only under
+ * the commit lock. */
 #ifndef SETT_GENERATION_H
 #define SETT_GENERATION_H
 
@@ -12,13 +14,13 @@ struct generation {
 	uint64_t references; /* atomic */
 	struct memtable *memtable;
 	struct value_log *value_log;
-	uint64_t log_segment;     /* the first segment that holds its commits */
-	uint64_t last;            /* atomic: newest commit in it, 0 if none */
-	uint64_t now_ms;          /* newest `now` of a commit in it */
+	uint64_t log_segment;      /* the first segment that holds its commits */
+	uint64_t last;             /* atomic: newest commit in it, 0 if none */
+	uint64_t now_ms;           /* newest `now` of a commit in it */
 	uint64_t referenced_bytes; /* atomic: value-log bytes its pointers name */
-	uint64_t key_bytes;       /* atomic: user bytes of its keys, heads and inline bodies */
-	uint64_t smallest_expiry; /* atomic: of entries not looked at by a sweep; UINT64_MAX if none */
-	uint64_t *value_files;    /* each retained once */
+	uint64_t key_bytes;        /* atomic: user bytes of its keys, heads and inline bodies */
+	uint64_t smallest_expiry;  /* atomic: of entries not looked at by a sweep; UINT64_MAX if none */
+	uint64_t *value_files;     /* each retained once */
 	size_t value_file_count, value_file_capacity;
 	struct dead_prefix *dead;
 	size_t dead_count, dead_capacity;
@@ -30,8 +32,9 @@ struct generation {
 int generation_create(uint64_t seed, struct value_log *, uint64_t log_segment, struct generation **ret);
 void generation_retain(struct generation *);
 void generation_release(struct generation *);
-/* Inserts an entry of the commit `timestamp`. `retained`: the caller holds one reference on the pointer's file and hands it over, also on failure;
- * otherwise (recovery) the file is retained here, SETT_NOT_FOUND if it is missing. SETT_NO_MEMORY, SETT_CORRUPT. */
+/* Inserts an entry of the commit `timestamp`. `retained`: the caller holds one reference on the pointer's
+ * file and hands it over, also on failure; otherwise (recovery) the file is retained here, SETT_NOT_FOUND if
+ * it is missing. SETT_NO_MEMORY, SETT_CORRUPT. */
 int generation_insert(struct generation *, struct ikey key, struct bytes value, bool retained);
 int generation_drop_prefix(struct generation *, struct bytes prefix, uint64_t timestamp);
 static inline bool

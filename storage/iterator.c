@@ -1,1 +1,334 @@
-/* iterator.c: to be written. */
+/* Iterators over live entries at a snapshot: a merge of the transaction's writes, the generations and the
+ * tree, from which each key's newest visible version is picked.
+ *
+ *     merge, in internal-key order:   a@own  a@9  a@5  b@7(tombstone)  b@2  c@12(after the snapshot)  c@3
+ *     iterator at snapshot 9:         a@own                                                            c@3
+ *
+ * Forward: the first visible version of a key decides, the rest is skipped. Backward: step before the key's
+ * newest possible version, which gives some version of the key before it, then look that key up forward. Two
+ * seeks a step, and no state beyond the current key.
+ *
+ * The range walked over joins the read set of transactions without manual conflicts (as one convex range). */
+#include <stdlib.h>
+
+#include "engine_internal.h"
+
+struct sett_iterator {
+	struct sett_txn *txn;
+	struct internal_iterator *merge;
+	struct buffer lower, upper; /* empty = none */
+	struct buffer key;          /* of the current entry, or the one to skip from */
+	struct sett_record record;
+	size_t range; /* index into txn->ranges */
+	bool tracks_range;
+	bool valid;
+};
+
+static int
+collect_children(struct sett_txn *txn, struct internal_iterator ***ret, size_t *ret_count)
+{
+	struct superversion *sv = txn->superversion;
+	size_t bound = 1 + sv->generation_count + version_iterator_bound(sv->version), count = 0;
+	struct internal_iterator **children = calloc(bound, sizeof(struct internal_iterator *));
+	if (!children)
+		return SETT_NO_MEMORY;
+	int r = SETT_OK;
+	if (!write_buffer_is_empty(&txn->writes) || txn->running) {
+		r = write_buffer_iterator_create(&txn->writes, &children[0]);
+		count = r == SETT_OK;
+	}
+	for (size_t i = 0; r == SETT_OK && i < sv->generation_count; i++) {
+		r = memtable_iterator_create(sv->generations[i]->memtable, &children[count]);
+		count += r == SETT_OK;
+	}
+	if (r == SETT_OK) {
+		size_t more = 0;
+		r = version_iterators(sv->version, txn->flags & SETT_TXN_NOWAIT ? TABLE_NOWAIT : 0,
+				      children + count, &more);
+		if (r == SETT_OK)
+			count += more;
+	}
+	if (r != SETT_OK) {
+		for (size_t i = 0; i < count; i++)
+			iiter_destroy(children[i]);
+		free(children);
+		return r;
+	}
+	*ret = children;
+	*ret_count = count;
+	return SETT_OK;
+}
+
+static int
+set_key(struct buffer *buffer, struct bytes key)
+{
+	buffer_clear(buffer);
+	return key.size ? buffer_append(buffer, key.data, key.size) : SETT_OK;
+}
+
+int
+sett_iterator_open(struct sett_txn *txn, const struct sett_iterator_options *options,
+		   struct sett_iterator **ret)
+{
+	struct sett_iterator *it = calloc(1, sizeof(*it));
+	if (!it)
+		return SETT_NO_MEMORY;
+	it->txn = txn;
+	struct internal_iterator **children;
+	size_t count;
+	int r = SETT_OK;
+	if (options) {
+		r = set_key(&it->lower, options->lower);
+		if (r == SETT_OK)
+			r = set_key(&it->upper, options->upper);
+	}
+	if (r == SETT_OK && !(txn->flags & SETT_TXN_MANUAL_CONFLICTS)) {
+		r = txn_add_range(txn, &it->range);
+		it->tracks_range = r == SETT_OK;
+	}
+	if (r == SETT_OK)
+		r = collect_children(txn, &children, &count);
+	if (r == SETT_OK) {
+		r = merging_iterator_create(children, count, &it->merge);
+		free(children);
+	}
+	if (r != SETT_OK) {
+		buffer_free(&it->lower);
+		buffer_free(&it->upper);
+		free(it);
+		return r;
+	}
+	txn->iterator_count++;
+	*ret = it;
+	return SETT_OK;
+}
+
+void
+sett_iterator_close(struct sett_iterator *it)
+{
+	if (!it)
+		return;
+	it->txn->iterator_count--;
+	iiter_destroy(it->merge);
+	buffer_free(&it->lower);
+	buffer_free(&it->upper);
+	buffer_free(&it->key);
+	free(it);
+}
+
+/* ---- the read range ---- */
+
+static int
+cover(struct sett_iterator *it, struct bytes key)
+{
+	if (!it->tracks_range)
+		return SETT_OK;
+	struct read_range *range = &it->txn->ranges[it->range];
+	int r = SETT_OK;
+	if (!range->used || bytes_compare(key, buffer_bytes(&range->low)) < 0)
+		r = set_key(&range->low, key);
+	if (r == SETT_OK && (!range->used || bytes_compare(key, buffer_bytes(&range->high)) > 0))
+		r = set_key(&range->high, key);
+	range->used = true;
+	return r;
+}
+
+/* The walk met an end of the iterator's bounds. */
+static int
+cover_end(struct sett_iterator *it, bool at_upper)
+{
+	struct bytes bound = buffer_bytes(at_upper ? &it->upper : &it->lower);
+	if (!it->tracks_range)
+		return SETT_OK;
+	if (bound.size)
+		return cover(it, bound);
+	struct read_range *range = &it->txn->ranges[it->range];
+	int r = range->used ? SETT_OK : cover(it, bound);
+	if (at_upper)
+		range->to_end = true;
+	else
+		range->from_start = true;
+	return r;
+}
+
+/* ---- picking versions ---- */
+
+static bool
+is_visible(const struct sett_iterator *it, uint64_t timestamp)
+{
+	return timestamp <= it->txn->snapshot || timestamp == WRITE_OWN_TIMESTAMP;
+}
+
+static int
+end_at(struct sett_iterator *it, int status, bool at_upper)
+{
+	it->valid = false;
+	if (status != SETT_NOT_FOUND)
+		return status;
+	int r = cover_end(it, at_upper);
+	return r != SETT_OK ? r : SETT_NOT_FOUND;
+}
+
+/* The merge stands on the newest visible version of its key: takes it. SETT_NOT_FOUND for a tombstone. */
+static int
+take(struct sett_iterator *it)
+{
+	int r = set_key(&it->key, it->merge->key.user);
+	if (r == SETT_OK)
+		r = cover(it, it->merge->key.user);
+	if (r != SETT_OK)
+		return r;
+	txn_observe(it->txn, it->merge->key.timestamp);
+	r = record_from_value(it->merge->value, it->merge->key.timestamp, &it->record);
+	it->valid = r == SETT_OK;
+	return r;
+}
+
+/* From where the merge stands (`status` is the result of its last move) to the next live entry; with
+ * `skip_key`, versions of it->key are passed over. */
+static int
+settle_forward(struct sett_iterator *it, int status, bool skip_key)
+{
+	for (; status == SETT_OK; status = iiter_next(it->merge)) {
+		struct ikey key = it->merge->key;
+		if (it->upper.size && bytes_compare(key.user, buffer_bytes(&it->upper)) >= 0)
+			return end_at(it, SETT_NOT_FOUND, true);
+		if (!is_visible(it, key.timestamp) ||
+		    (skip_key && bytes_equal(key.user, buffer_bytes(&it->key))))
+			continue;
+		int r = take(it);
+		if (r != SETT_NOT_FOUND) {
+			if (r != SETT_OK)
+				it->valid = false;
+			return r;
+		}
+		skip_key = true; /* a tombstone: its older versions don't count */
+	}
+	return end_at(it, status, true);
+}
+
+/* To the last live entry before `target`, `target` itself excluded; NULL = from the end. */
+static int
+settle_backward(struct sett_iterator *it, const struct bytes *target)
+{
+	int status = target ? iiter_seek_before(it->merge, (struct ikey){*target, UINT64_MAX})
+			    : iiter_last(it->merge);
+	while (status == SETT_OK) {
+		if (it->lower.size && bytes_compare(it->merge->key.user, buffer_bytes(&it->lower)) < 0)
+			return end_at(it, SETT_NOT_FOUND, false);
+		/* Some version of the key before: find its newest visible one. */
+		int r = set_key(&it->key, it->merge->key.user);
+		if (r != SETT_OK)
+			return end_at(it, r, false);
+		struct bytes key = buffer_bytes(&it->key);
+		status = iiter_seek(it->merge, (struct ikey){key, UINT64_MAX});
+		while (status == SETT_OK && !is_visible(it, it->merge->key.timestamp) &&
+		       bytes_equal(it->merge->key.user, key))
+			status = iiter_next(it->merge);
+		if (status == SETT_OK && bytes_equal(it->merge->key.user, key)) {
+			r = take(it);
+			if (r != SETT_NOT_FOUND) {
+				if (r != SETT_OK)
+					it->valid = false;
+				return r;
+			}
+		} else if (status != SETT_OK && status != SETT_NOT_FOUND) {
+			break;
+		}
+		status = iiter_seek_before(it->merge, (struct ikey){key, UINT64_MAX});
+	}
+	return end_at(it, status, false);
+}
+
+int
+sett_iterator_seek(struct sett_iterator *it, struct bytes target)
+{
+	struct bytes lower = buffer_bytes(&it->lower);
+	if (lower.size && bytes_compare(target, lower) < 0)
+		target = lower;
+	int r = cover(it, target);
+	if (r != SETT_OK)
+		return end_at(it, r, true);
+	return settle_forward(it, iiter_seek(it->merge, (struct ikey){target, UINT64_MAX}), false);
+}
+
+int
+sett_iterator_first(struct sett_iterator *it)
+{
+	if (it->lower.size)
+		return sett_iterator_seek(it, buffer_bytes(&it->lower));
+	int r = cover_end(it, false);
+	if (r != SETT_OK)
+		return end_at(it, r, false);
+	return settle_forward(it, iiter_first(it->merge), false);
+}
+
+int
+sett_iterator_seek_before(struct sett_iterator *it, struct bytes target)
+{
+	struct bytes upper = buffer_bytes(&it->upper);
+	if (upper.size && bytes_compare(target, upper) > 0)
+		target = upper;
+	int r = cover(it, target);
+	if (r != SETT_OK)
+		return end_at(it, r, false);
+	/* `target` may be the iterator's own key, which settling overwrites. */
+	struct buffer copy = {0};
+	r = set_key(&copy, target);
+	if (r != SETT_OK)
+		return end_at(it, r, false);
+	struct bytes stable = buffer_bytes(&copy);
+	r = settle_backward(it, &stable);
+	buffer_free(&copy);
+	return r;
+}
+
+int
+sett_iterator_last(struct sett_iterator *it)
+{
+	if (it->upper.size)
+		return sett_iterator_seek_before(it, buffer_bytes(&it->upper));
+	int r = cover_end(it, true);
+	if (r != SETT_OK)
+		return end_at(it, r, true);
+	return settle_backward(it, NULL);
+}
+
+int
+sett_iterator_next(struct sett_iterator *it)
+{
+	if (!it->valid)
+		return SETT_INVALID;
+	it->valid = false;
+	return settle_forward(it, iiter_next(it->merge), true);
+}
+
+int
+sett_iterator_previous(struct sett_iterator *it)
+{
+	if (!it->valid)
+		return SETT_INVALID;
+	it->valid = false;
+	return sett_iterator_seek_before(it, buffer_bytes(&it->key));
+}
+
+bool
+sett_iterator_is_valid(const struct sett_iterator *it)
+{
+	return it->valid;
+}
+
+struct bytes
+sett_iterator_key(const struct sett_iterator *it)
+{
+	return buffer_bytes(&it->key);
+}
+
+int
+sett_iterator_record(struct sett_iterator *it, struct sett_record *ret)
+{
+	if (!it->valid)
+		return SETT_INVALID;
+	*ret = it->record;
+	return SETT_OK;
+}

@@ -1,1 +1,228 @@
-/* recovery.c: to be written. */
+/* From files to a running engine: what the manifest knows, then the log on top of it.
+ *
+ * (I11) Only records beyond the manifest's `flushed` are applied, in order; a record beyond the durable
+ * timestamp is applied only if every value it points at can be read back, and is where the log is cut
+ * otherwise. So what is recovered is a prefix of the commits. Everything recovered is durable before the
+ * engine takes its first commit, and new commits go to new log and value-log files.
+ *
+ * Replay fills generations as commits do; all but the last wait to be flushed. */
+#include <stdlib.h>
+
+#include "batch.h"
+#include "engine_internal.h"
+
+struct replay {
+	struct sett_engine *engine;
+	struct generation *generation; /* being filled */
+	const struct log_record *record;
+	struct buffer body;   /* scratch of read-back */
+	uint64_t old_segment; /* first segment of the recovered log: all replayed generations need it */
+	struct sett_error *error;
+};
+
+static int
+check_value(struct replay *replay, struct bytes value)
+{
+	struct entry entry;
+	if (entry_decode(value, &entry) != SETT_OK)
+		return SETT_CORRUPT;
+	if (replay->record->is_durable || entry.kind != ENTRY_POINTER)
+		return SETT_OK;
+	buffer_clear(&replay->body);
+	int r = value_log_read(replay->engine->value_log, &entry.pointer, 0, &replay->body, replay->error);
+	return r == SETT_CORRUPT ? SETT_NOT_FOUND : r;
+}
+
+static int
+check_entry(void *arg, struct bytes key, struct bytes value)
+{
+	return check_value(arg, value);
+}
+
+static int
+accept_counter(void *arg, const struct batch_counter *counter)
+{
+	return SETT_OK;
+}
+
+static int
+accept_prefix(void *arg, struct bytes prefix)
+{
+	return SETT_OK;
+}
+
+static int
+apply_entry(void *arg, struct bytes key, struct bytes value)
+{
+	struct replay *replay = arg;
+	return generation_insert(replay->generation, (struct ikey){key, replay->record->timestamp}, value,
+				 false);
+}
+
+static int
+apply_counter(void *arg, const struct batch_counter *counter)
+{
+	struct counters *counters = &((struct replay *)arg)->engine->counters;
+	int r = counters_reserve(counters, 1);
+	if (r != SETT_OK)
+		return r;
+	if (counter->forget)
+		counters_forget(counters, counter->counter);
+	if (!counter->forget || counter->delta != 0)
+		counters_add(counters, counter->counter, counter->delta);
+	return SETT_OK;
+}
+
+static int
+apply_prefix(void *arg, struct bytes prefix)
+{
+	struct replay *replay = arg;
+	int r = version_set_dead_add(replay->engine->versions, prefix, replay->record->timestamp);
+	return r != SETT_OK ? r
+			    : generation_drop_prefix(replay->generation, prefix, replay->record->timestamp);
+}
+
+/* The next generation, when this one is full. */
+static int
+rotate_replay(struct replay *replay)
+{
+	struct sett_engine *engine = replay->engine;
+	struct generation *full = replay->generation;
+	int r = counters_copy(&engine->counters, &full->counters, &full->counter_count);
+	if (r != SETT_OK)
+		return r;
+	r = generation_create(engine->seed++, engine->value_log, replay->old_segment, &replay->generation);
+	if (r != SETT_OK) {
+		replay->generation = full;
+		return r;
+	}
+	r = engine_push_generation(engine, replay->generation);
+	if (r != SETT_OK) {
+		generation_release(replay->generation);
+		replay->generation = full;
+	}
+	return r;
+}
+
+static int
+replay_record(void *arg, const struct log_record *record)
+{
+	struct replay *replay = arg;
+	replay->record = record;
+	/* Looked at whole before any of it is applied: a commit is there or it is not. */
+	struct batch_visitor check = {check_entry, accept_counter, accept_prefix, replay};
+	int r = batch_visit(record->payload, &check);
+	if (r != SETT_OK)
+		return r;
+	if (memtable_memory(replay->generation->memtable) >= replay->engine->memtable_size) {
+		r = rotate_replay(replay);
+		if (r != SETT_OK)
+			return r;
+	}
+	struct batch_visitor apply = {apply_entry, apply_counter, apply_prefix, replay};
+	r = batch_visit(record->payload, &apply);
+	if (r != SETT_OK)
+		return r;
+	replay->generation->last = record->timestamp;
+	if (record->now_ms > replay->generation->now_ms)
+		replay->generation->now_ms = record->now_ms;
+	return SETT_OK;
+}
+
+static void
+report_progress(void *arg, uint64_t done, uint64_t total)
+{
+	struct sett_engine *engine = ((struct replay *)arg)->engine;
+	if (engine->options.on_recovery)
+		engine->options.on_recovery(engine->options.on_recovery_arg, done, total);
+}
+
+/* Frontiers and tables of a log that ends at `recovered->last`. */
+static int
+take_over(struct sett_engine *engine, const struct log_recovered *recovered, struct sett_error *error)
+{
+	engine->visible = recovered->last;
+	engine->recent_floor = recovered->last;
+	uint64_t now = version_set_now_ms(engine->versions);
+	engine->newest_now_ms = recovered->last_now_ms > now ? recovered->last_now_ms : now;
+	if (recovered->newest_segment)
+		version_set_note_file_number(engine->versions, recovered->newest_segment);
+	if (conflict_table_init(&engine->conflicts, engine->options.memory_budget / 64, recovered->last) !=
+	    SETT_OK)
+		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory");
+	/* Values that the kept records point at may never have been synced before the process was killed. */
+	int r = value_log_sync(engine->value_log, error);
+	if (r == SETT_OK)
+		r = value_log_remove_unreferenced(engine->value_log, error);
+	if (r == SETT_OK)
+		r = engine_create_log(engine, recovered->last, error);
+	if (r != SETT_OK)
+		return r;
+	/* The newest generation, if replay left something in it, is ended: its commits are in old segments.
+	 */
+	struct generation *newest = engine->generations[0];
+	if (generation_is_empty(newest)) {
+		newest->log_segment = log_segment(engine->log);
+		return SETT_OK;
+	}
+	struct generation *fresh;
+	r = counters_copy(&engine->counters, &newest->counters, &newest->counter_count);
+	if (r == SETT_OK)
+		r = generation_create(engine->seed++, engine->value_log, log_segment(engine->log), &fresh);
+	if (r == SETT_OK) {
+		r = engine_push_generation(engine, fresh);
+		if (r != SETT_OK)
+			generation_release(fresh);
+	}
+	return r == SETT_OK ? SETT_OK : sett_error_set(error, r, 0, "out of memory");
+}
+
+static int
+load_counters(struct sett_engine *engine)
+{
+	struct counter_value *values;
+	size_t count;
+	int r = version_set_counters(engine->versions, &values, &count);
+	if (r != SETT_OK)
+		return r;
+	r = counters_reserve(&engine->counters, count);
+	for (size_t i = 0; r == SETT_OK && i < count; i++)
+		counters_add(&engine->counters, values[i].counter, values[i].value);
+	free(values);
+	return r;
+}
+
+int
+engine_recover(struct sett_engine *engine, struct sett_error *error)
+{
+	struct replay replay = {.engine = engine, .error = error};
+	replay.old_segment = version_set_log_segment(engine->versions);
+	int r = load_counters(engine);
+	if (r == SETT_OK)
+		r = generation_create(engine->seed++, engine->value_log, replay.old_segment,
+				      &replay.generation);
+	if (r == SETT_OK) {
+		r = engine_push_generation(engine, replay.generation);
+		if (r != SETT_OK)
+			generation_release(replay.generation);
+	}
+	if (r != SETT_OK)
+		return sett_error_set(error, r, 0, "out of memory");
+	uint64_t flushed = version_set_flushed(engine->versions);
+	struct log_recovery recovery = {.replay = replay_record,
+					.progress = report_progress,
+					.arg = &replay,
+					.first_segment = replay.old_segment,
+					.durable = flushed,
+					.after = flushed};
+	struct log_recovered recovered;
+	r = log_recover(engine->vfs, engine->directory, &recovery, &recovered, error);
+	buffer_free(&replay.body);
+	if (r != SETT_OK)
+		return r;
+	if (recovered.cut_bytes)
+		log_sink_printf(&engine->sink, LOG_LEVEL_NOTICE,
+				"The log ended in %llu bytes that were never durable; they were cut",
+				(unsigned long long)recovered.cut_bytes);
+	return take_over(engine, &recovered, error);
+}

@@ -1,8 +1,9 @@
 /* The snapshot slots, and the invariant they keep:
  *
- * (I8) A reader publishes its timestamp, fences, and re-reads the visible timestamp until it is unchanged; a job reads the visible
- * timestamp first and the slots second. So either the job sees the reader's slot, or the reader's timestamp is not older than the visible
- * one the job read, of which the newest version is always kept. */
+ * (I8) A reader publishes its timestamp, fences, and re-reads the visible timestamp until it is unchanged; a
+ * job reads the visible timestamp first and the slots second. So either the job sees the reader's slot, or
+ * the reader's timestamp is not older than the visible one the job read, of which the newest version is
+ * always kept. */
 #include "snapshots.h"
 
 #include <stdlib.h>

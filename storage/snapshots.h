@@ -9,7 +9,8 @@
 #include "storage/limits.h"
 
 struct snapshot_slot {
-	uint64_t timestamp; /* 0 = no snapshot. Written by its transaction, read by jobs; seq_cst on both sides */
+	uint64_t timestamp; /* 0 = no snapshot. Written by its transaction, read by jobs; seq_cst on both
+			       sides */
 	uint64_t padding[7];
 };
 
@@ -26,13 +27,14 @@ void snapshots_destroy(struct snapshots *);
 struct snapshot_slot *snapshots_take_slot(struct snapshots *);
 void snapshots_return_slot(struct snapshots *, struct snapshot_slot *);
 
-/* Publishes the newest visible timestamp in the slot and returns it: afterwards no job drops what that snapshot sees. With `cap` below
- * the visible timestamp, the cap is taken instead: then the caller knows that nothing at or above it is dropped. */
+/* Publishes the newest visible timestamp in the slot and returns it: afterwards no job drops what that
+ * snapshot sees. With `cap` below the visible timestamp, the cap is taken instead: then the caller knows that
+ * nothing at or above it is dropped. */
 uint64_t snapshot_acquire(struct snapshot_slot *, const uint64_t *visible, uint64_t cap);
 void snapshot_release(struct snapshot_slot *);
 
-/* Timestamps in use, ascending, distinct, with the newest visible one (read before the slots) last. malloc'd for the caller.
- * 0 or SETT_NO_MEMORY. */
+/* Timestamps in use, ascending, distinct, with the newest visible one (read before the slots) last. malloc'd
+ * for the caller. 0 or SETT_NO_MEMORY. */
 int snapshots_list(struct snapshots *, const uint64_t *visible, uint64_t **ret, size_t *ret_count);
 /* The oldest in use, or the visible timestamp. */
 uint64_t snapshots_oldest(struct snapshots *, const uint64_t *visible);

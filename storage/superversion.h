@@ -1,7 +1,9 @@
-/* A superversion: the whole readable state at one moment: the generations, newest first, and the tree's version below them.
+/* A superversion: the whole readable state at one moment: the generations, newest first, and the tree's
+ * version below them.
  *
- * Immutable once published. Reactors borrow the current one under RCU, without a count, until their next quiescent point; threads that may
- * wait take a reference (I7). The engine's own reference on a replaced superversion is dropped after a grace period. */
+ * Immutable once published. Reactors borrow the current one under RCU, without a count, until their next
+ * quiescent point; threads that may wait take a reference (I7). The engine's own reference on a replaced
+ * superversion is dropped after a grace period. */
 #ifndef SETT_SUPERVERSION_H
 #define SETT_SUPERVERSION_H
 

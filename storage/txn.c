@@ -1,1 +1,402 @@
-/* txn.c: to be written. */
+/* Transactions: begin, read, buffer writes, end. Committing is in commit.c, iterating in iterator.c.
+ *
+ * A read looks at the transaction's own writes, then at the generations, newest first, then at the tree; the
+ * first version at or before the snapshot wins. With SETT_TXN_NOWAIT the superversion is borrowed under RCU;
+ * otherwise a reference is held. */
+#include <stdlib.h>
+
+#include "engine_internal.h"
+#include "storage/base/hash.h"
+
+enum { ARENA_BLOCK = 16 << 10, KEPT_BATCH = 1 << 20 };
+
+uint64_t
+conflict_key_of(struct bytes key)
+{
+	return hash64_bytes(key, 0x53455454);
+}
+
+/* ---- life ---- */
+
+int
+sett_txn_create(struct sett_engine *engine, struct sett_txn **ret)
+{
+	struct sett_txn *txn = calloc(1, sizeof(*txn));
+	if (!txn)
+		return SETT_NO_MEMORY;
+	txn->slot = snapshots_take_slot(&engine->snapshots);
+	if (!txn->slot) {
+		free(txn);
+		return SETT_TOO_LARGE;
+	}
+	txn->engine = engine;
+	arena_init(&txn->arena, ARENA_BLOCK);
+	write_buffer_init(&txn->writes, &txn->arena);
+	*ret = txn;
+	return SETT_OK;
+}
+
+void
+sett_txn_destroy(struct sett_txn *txn)
+{
+	if (!txn)
+		return;
+	sett_txn_discard(txn);
+	sett_txn_release_claim(txn);
+	snapshots_return_slot(&txn->engine->snapshots, txn->slot);
+	write_buffer_free(&txn->writes);
+	arena_free(&txn->arena);
+	for (size_t i = 0; i < txn->range_capacity; i++) {
+		buffer_free(&txn->ranges[i].low);
+		buffer_free(&txn->ranges[i].high);
+	}
+	free(txn->ranges);
+	free(txn->reads);
+	free(txn->written);
+	free(txn->pins);
+	free(txn->pointers);
+	free(txn->bodies);
+	buffer_free(&txn->batch);
+	free(txn);
+}
+
+int
+sett_txn_begin(struct sett_txn *txn, unsigned flags)
+{
+	struct sett_engine *engine = txn->engine;
+	if (txn->running)
+		return SETT_INVALID;
+	/* After the log failed, only what it holds is shown (I12). */
+	uint64_t cap = UINT64_MAX;
+	if (__builtin_expect(log_health(engine->log, NULL) != SETT_OK, 0))
+		cap = log_written(engine->log);
+	txn->snapshot = snapshot_acquire(txn->slot, &engine->visible, cap);
+	txn->owns_superversion = !(flags & SETT_TXN_NOWAIT);
+	txn->superversion = txn->owns_superversion ? engine_acquire(engine) : rcu_read(engine->current);
+	txn->flags = flags;
+	txn->observed = 0;
+	txn->validate_reads = false;
+	txn->read_count = txn->written_count = 0;
+	txn->range_count = 0;
+	uint64_t now = clock_wall_ms(engine->clock);
+	uint64_t floor = __atomic_load_n(&engine->newest_now_ms, __ATOMIC_ACQUIRE);
+	txn->now_ms = now > floor ? now : floor;
+	txn->running = true;
+	return SETT_OK;
+}
+
+void
+txn_end(struct sett_txn *txn)
+{
+	for (size_t i = 0; i < txn->pin_count; i++)
+		block_release(txn->pins[i]);
+	txn->pin_count = 0;
+	if (txn->owns_superversion)
+		superversion_release(txn->superversion);
+	txn->superversion = NULL;
+	snapshot_release(txn->slot);
+	write_buffer_clear(&txn->writes);
+	arena_reset(&txn->arena);
+	if (txn->batch.capacity > KEPT_BATCH)
+		buffer_free(&txn->batch);
+	txn->running = false;
+}
+
+void
+sett_txn_discard(struct sett_txn *txn)
+{
+	if (txn->running)
+		txn_end(txn);
+}
+
+bool
+sett_txn_is_running(const struct sett_txn *txn)
+{
+	return txn->running;
+}
+
+uint64_t
+sett_txn_snapshot(const struct sett_txn *txn)
+{
+	return txn->snapshot;
+}
+
+uint64_t
+sett_txn_now_ms(const struct sett_txn *txn)
+{
+	return txn->now_ms;
+}
+
+uint64_t
+sett_txn_observed(const struct sett_txn *txn)
+{
+	return txn->observed;
+}
+
+/* ---- conflict keys ---- */
+
+static int
+append_key(uint64_t **keys, size_t *count, size_t *capacity, uint64_t key)
+{
+	/* A command reads and then writes the same key: the commonest repetition. */
+	if (*count && (*keys)[*count - 1] == key)
+		return SETT_OK;
+	if (*count == *capacity) {
+		size_t more = *capacity ? *capacity * 2 : 16;
+		uint64_t *bigger = realloc(*keys, more * sizeof(*bigger));
+		if (!bigger)
+			return SETT_NO_MEMORY;
+		*keys = bigger;
+		*capacity = more;
+	}
+	(*keys)[(*count)++] = key;
+	return SETT_OK;
+}
+
+int
+sett_txn_read_conflict(struct sett_txn *txn, uint64_t key)
+{
+	return append_key(&txn->reads, &txn->read_count, &txn->read_capacity, key);
+}
+
+int
+sett_txn_write_conflict(struct sett_txn *txn, uint64_t key)
+{
+	return append_key(&txn->written, &txn->written_count, &txn->written_capacity, key);
+}
+
+void
+sett_txn_validate_reads(struct sett_txn *txn)
+{
+	txn->validate_reads = true;
+}
+
+int
+txn_add_range(struct sett_txn *txn, size_t *ret)
+{
+	if (txn->range_count == txn->range_capacity) {
+		size_t capacity = txn->range_capacity ? txn->range_capacity * 2 : 4;
+		struct read_range *ranges = realloc(txn->ranges, capacity * sizeof(*ranges));
+		if (!ranges)
+			return SETT_NO_MEMORY;
+		memset(ranges + txn->range_capacity, 0, (capacity - txn->range_capacity) * sizeof(*ranges));
+		txn->ranges = ranges;
+		txn->range_capacity = capacity;
+	}
+	struct read_range *range = &txn->ranges[txn->range_count];
+	buffer_clear(&range->low);
+	buffer_clear(&range->high);
+	range->to_end = range->from_start = range->used = false;
+	*ret = txn->range_count++;
+	return SETT_OK;
+}
+
+/* ---- reading ---- */
+
+int
+txn_pin(struct sett_txn *txn, struct block *pin)
+{
+	if (!pin)
+		return SETT_OK;
+	if (txn->pin_count == txn->pin_capacity) {
+		size_t capacity = txn->pin_capacity ? txn->pin_capacity * 2 : 16;
+		struct block **pins = realloc(txn->pins, capacity * sizeof(struct block *));
+		if (!pins) {
+			block_release(pin);
+			return SETT_NO_MEMORY;
+		}
+		txn->pins = pins;
+		txn->pin_capacity = capacity;
+	}
+	txn->pins[txn->pin_count++] = pin;
+	return SETT_OK;
+}
+
+int
+record_from_value(struct bytes value, uint64_t timestamp, struct sett_record *ret)
+{
+	struct entry entry;
+	if (entry_decode(value, &entry) != SETT_OK)
+		return SETT_CORRUPT;
+	if (entry.kind == ENTRY_TOMBSTONE)
+		return SETT_NOT_FOUND;
+	ret->head = entry.head;
+	ret->body_size = entry.kind == ENTRY_INLINE ? entry.body.size : entry.pointer.body_size;
+	ret->expires_at = entry.expires_at;
+	ret->timestamp = timestamp;
+	ret->reserved_value = value;
+	return SETT_OK;
+}
+
+static int
+find_committed(struct sett_txn *txn, struct bytes key, struct bytes *ret_value, uint64_t *ret_timestamp)
+{
+	struct superversion *sv = txn->superversion;
+	for (size_t i = 0; i < sv->generation_count; i++)
+		if (memtable_get(sv->generations[i]->memtable, key, txn->snapshot, ret_value,
+				 ret_timestamp) == SETT_OK)
+			return SETT_OK;
+	struct table_hit hit;
+	unsigned flags = txn->flags & SETT_TXN_NOWAIT ? VFS_NOWAIT : 0;
+	int r = version_get(sv->version, key, txn->snapshot, flags, &hit, &txn->error);
+	if (r != SETT_OK)
+		return r;
+	*ret_value = hit.value;
+	*ret_timestamp = hit.timestamp;
+	return txn_pin(txn, hit.pin);
+}
+
+static void
+report_damage(struct sett_txn *txn, int status)
+{
+	if (status == SETT_CORRUPT || status == SETT_IO)
+		log_sink_printf(&txn->engine->sink, LOG_LEVEL_WARNING, "A read failed: %s",
+				txn->error.message);
+}
+
+int
+sett_txn_get(struct sett_txn *txn, struct bytes key, struct sett_record *ret)
+{
+	if (!(txn->flags & SETT_TXN_MANUAL_CONFLICTS)) {
+		int r = sett_txn_read_conflict(txn, conflict_key_of(key));
+		if (r != SETT_OK)
+			return r;
+	}
+	struct write_version *own = write_buffer_find(&txn->writes, key);
+	if (own) {
+		struct bytes encoded = write_version_encoded(&txn->writes, own);
+		return encoded.data ? record_from_value(encoded, WRITE_OWN_TIMESTAMP, ret) : SETT_NO_MEMORY;
+	}
+	struct bytes value;
+	uint64_t timestamp;
+	int r = find_committed(txn, key, &value, &timestamp);
+	if (r == SETT_OK) {
+		txn_observe(txn, timestamp);
+		r = record_from_value(value, timestamp, ret);
+	}
+	report_damage(txn, r);
+	return r;
+}
+
+int
+sett_txn_body(struct sett_txn *txn, const struct sett_record *record, struct bytes *ret)
+{
+	struct entry entry;
+	if (entry_decode(record->reserved_value, &entry) != SETT_OK)
+		return SETT_CORRUPT;
+	if (entry.kind == ENTRY_INLINE) {
+		*ret = entry.body;
+		return SETT_OK;
+	}
+	if (entry.pointer.body_size > SETT_MAX_BODY_SIZE)
+		return SETT_CORRUPT;
+	uint8_t *body = arena_allocate(&txn->arena, (size_t)entry.pointer.body_size, 1);
+	if (!body)
+		return SETT_NO_MEMORY;
+	unsigned flags = txn->flags & SETT_TXN_NOWAIT ? VFS_NOWAIT : 0;
+	int r = value_log_read_into(txn->engine->value_log, &entry.pointer, flags, body, &txn->error);
+	if (r == SETT_NOT_FOUND) /* a pointer whose file is gone is damage, not absence */
+		r = SETT_CORRUPT;
+	report_damage(txn, r);
+	if (r == SETT_OK)
+		*ret = bytes_of(body, (size_t)entry.pointer.body_size);
+	return r;
+}
+
+uint64_t
+sett_record_size(struct bytes key, const struct sett_record *record)
+{
+	return key.size + record->head.size + record->body_size;
+}
+
+/* ---- writing ---- */
+
+static int
+check_key(struct sett_txn *txn, struct bytes key)
+{
+	if (key.size > SETT_MAX_KEY_SIZE)
+		return SETT_TOO_LARGE;
+	if (!(txn->flags & SETT_TXN_MANUAL_CONFLICTS))
+		return sett_txn_write_conflict(txn, conflict_key_of(key));
+	return SETT_OK;
+}
+
+int
+sett_txn_put(struct sett_txn *txn, struct bytes key, const struct sett_put *put)
+{
+	int r = check_key(txn, key);
+	if (r != SETT_OK)
+		return r;
+	struct entry entry = {.kind = ENTRY_INLINE, .body = put->body};
+	if (put->body_of && entry_decode(put->body_of->reserved_value, &entry) != SETT_OK)
+		return SETT_CORRUPT;
+	entry.head = put->head;
+	entry.expires_at = put->expires_at;
+	if (entry.head.size > SETT_MAX_HEAD_SIZE || entry.body.size > SETT_MAX_BODY_SIZE)
+		return SETT_TOO_LARGE;
+	return write_buffer_put(&txn->writes, key, &entry);
+}
+
+int
+sett_txn_delete(struct sett_txn *txn, struct bytes key)
+{
+	int r = check_key(txn, key);
+	struct entry tombstone = {.kind = ENTRY_TOMBSTONE};
+	return r != SETT_OK ? r : write_buffer_put(&txn->writes, key, &tombstone);
+}
+
+int
+sett_txn_drop_prefix(struct sett_txn *txn, struct bytes prefix)
+{
+	if (prefix.size == 0 || prefix.size > SETT_MAX_PREFIX_SIZE)
+		return SETT_INVALID;
+	return write_buffer_drop_prefix(&txn->writes, prefix);
+}
+
+int
+sett_txn_counter_add(struct sett_txn *txn, uint64_t counter, int64_t delta)
+{
+	return delta == 0 ? SETT_OK : write_buffer_counter_add(&txn->writes, counter, delta);
+}
+
+int
+sett_txn_counter_drop(struct sett_txn *txn, uint64_t counter)
+{
+	return write_buffer_counter_drop(&txn->writes, counter);
+}
+
+int
+sett_txn_counter(struct sett_txn *txn, uint64_t counter, int64_t *ret)
+{
+	struct sett_engine *engine = txn->engine;
+	const struct counter_delta *own = write_buffer_counter(&txn->writes, counter);
+	int64_t sum = 0;
+	if (!own || !own->dropped) {
+		mutex_lock(&engine->commit_lock);
+		sum = counters_get(&engine->counters, counter);
+		/* It may include commits after the snapshot: what they revealed must be safe too (I1). */
+		txn_observe(txn, engine->visible);
+		mutex_unlock(&engine->commit_lock);
+		txn->validate_reads = true;
+	}
+	*ret = sum + (own ? own->delta : 0);
+	return SETT_OK;
+}
+
+size_t
+sett_txn_savepoint(const struct sett_txn *txn)
+{
+	return txn->writes.operation_count;
+}
+
+void
+sett_txn_rollback_to(struct sett_txn *txn, size_t savepoint)
+{
+	write_buffer_rollback(&txn->writes, savepoint);
+}
+
+bool
+sett_txn_has_writes(const struct sett_txn *txn)
+{
+	return !write_buffer_is_empty(&txn->writes);
+}

@@ -1,5 +1,6 @@
-/* A transaction's own writes: a skiplist (Pugh 1990) of keys, each with a stack of versions, and one undo list for all kinds of
- * writes. Rolling back pops undo records; a node whose stack is empty stays in the list and is skipped, so that nothing moves. */
+/* A transaction's own writes: a skiplist (Pugh 1990) of keys, each with a stack of versions, and one undo
+ * list for all kinds of writes. Rolling back pops undo records; a node whose stack is empty stays in the list
+ * and is skipped, so that nothing moves. */
 #include "write_buffer.h"
 
 #include <stdlib.h>
@@ -202,8 +203,8 @@ write_buffer_counter_add(struct write_buffer *buffer, uint64_t counter, int64_t 
 	if (!slot)
 		return SETT_NO_MEMORY;
 	slot->delta += delta;
-	remember(buffer, (struct write_operation){
-				 .kind = WRITE_COUNTER_ADD, .counter = counter, .delta = delta});
+	remember(buffer,
+		 (struct write_operation){.kind = WRITE_COUNTER_ADD, .counter = counter, .delta = delta});
 	return SETT_OK;
 }
 
@@ -215,10 +216,11 @@ write_buffer_counter_drop(struct write_buffer *buffer, uint64_t counter)
 	struct counter_delta *slot = counter_slot(buffer, counter);
 	if (!slot)
 		return SETT_NO_MEMORY;
-	remember(buffer, (struct write_operation){.kind = WRITE_COUNTER_DROP,
-						   .counter = counter,
-						   .delta = slot->delta,
-						   .was_dropped = slot->dropped});
+	remember(buffer,
+		 (struct write_operation){.kind = WRITE_COUNTER_DROP,
+					  .counter = counter,
+					  .delta = slot->delta,
+					  .was_dropped = slot->dropped});
 	slot->delta = 0;
 	slot->dropped = true;
 	return SETT_OK;
@@ -232,8 +234,8 @@ write_buffer_drop_prefix(struct write_buffer *buffer, struct bytes prefix)
 	const void *copy = arena_copy(buffer->arena, prefix.data, prefix.size);
 	if (!copy)
 		return SETT_NO_MEMORY;
-	remember(buffer, (struct write_operation){.kind = WRITE_DROP_PREFIX,
-						   .prefix = bytes_of(copy, prefix.size)});
+	remember(buffer,
+		 (struct write_operation){.kind = WRITE_DROP_PREFIX, .prefix = bytes_of(copy, prefix.size)});
 	buffer->prefix_count++;
 	return SETT_OK;
 }

@@ -1,4 +1,5 @@
-/* What a running transaction has written and not yet committed: an ordered set of keys with undo, counters and prefix drops.
+/* What a running transaction has written and not yet committed: an ordered set of keys with undo, counters
+ * and prefix drops.
  *
  * Memory comes from the transaction's arena; a buffer is emptied with its arena. Not thread-safe. */
 #ifndef SETT_WRITE_BUFFER_H
@@ -14,8 +15,8 @@ enum { WRITE_BUFFER_MAX_HEIGHT = 12 };
 
 struct write_version {
 	struct write_version *older;
-	struct entry entry;      /* slices in the arena */
-	struct bytes encoded;    /* of the entry as it stands; data NULL after the entry was changed */
+	struct entry entry;   /* slices in the arena */
+	struct bytes encoded; /* of the entry as it stands; data NULL after the entry was changed */
 };
 
 struct write_node {
@@ -38,7 +39,7 @@ struct write_operation {
 	enum write_operation_kind kind;
 	struct write_node *node; /* WRITE_KEY */
 	uint64_t counter;
-	int64_t delta;           /* ADD: what was added; DROP: the delta it wiped out */
+	int64_t delta; /* ADD: what was added; DROP: the delta it wiped out */
 	bool was_dropped;
 	struct bytes prefix;
 };

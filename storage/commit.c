@@ -1,0 +1,451 @@
+/* Commit: from a transaction's buffered writes to a visible timestamp.
+ *
+ *     outside the lock   bodies -> value log;  batch encoded;  log space looked after
+ *     commit lock        claim?  check hook  validate  |  timestamp  log  memtable  conflict table  counters
+ * publish hook  visible
+ *
+ * Before the bar everything may fail and nothing has happened; after it nothing may fail, so what could is
+ * done or reserved before.
+ *
+ * (I6) A transaction that lost several times claims the conflict keys of its last run. While there is a
+ * claim, commits that write one of them wait (or answer SETT_WOULD_BLOCK), outside the lock, and then count
+ * as conflicts. There is one claim at a time. (I10) Bodies are in the value-log file before the log record
+ * that points at them is appended. (I12) Log space is made sure of before validation, so a full disk is an
+ * error on writes only and heals by itself. */
+#include <stdlib.h>
+
+#include "batch.h"
+#include "engine_internal.h"
+
+static const uint64_t WAIT_STEP_NS = 2000000; /* of a commit that is held back */
+
+/* ---- claims ---- */
+
+static int
+compare_keys(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return x < y ? -1 : x > y;
+}
+
+void
+sett_txn_claim(struct sett_txn *txn)
+{
+	struct sett_engine *engine = txn->engine;
+	size_t count = txn->read_count + txn->written_count;
+	uint64_t *keys = malloc((count ? count : 1) * sizeof(*keys));
+	if (!keys)
+		return; /* no claim: the transaction just tries again */
+	if (txn->read_count)
+		memcpy(keys, txn->reads, txn->read_count * sizeof(*keys));
+	if (txn->written_count)
+		memcpy(keys + txn->read_count, txn->written, txn->written_count * sizeof(*keys));
+	qsort(keys, count, sizeof(*keys), compare_keys);
+	mutex_lock(&engine->claim_lock);
+	while (engine->claim_owner && engine->claim_owner != txn)
+		condition_wait(&engine->claim_free, &engine->claim_lock);
+	mutex_lock(&engine->commit_lock);
+	free(engine->claimed);
+	engine->claimed = keys;
+	engine->claimed_count = count;
+	__atomic_store_n(&engine->claim_owner, txn, __ATOMIC_RELEASE);
+	mutex_unlock(&engine->commit_lock);
+	mutex_unlock(&engine->claim_lock);
+}
+
+void
+sett_txn_release_claim(struct sett_txn *txn)
+{
+	struct sett_engine *engine = txn->engine;
+	if (__atomic_load_n(&engine->claim_owner, __ATOMIC_ACQUIRE) != txn)
+		return;
+	mutex_lock(&engine->claim_lock);
+	mutex_lock(&engine->commit_lock);
+	__atomic_store_n(&engine->claim_owner, NULL, __ATOMIC_RELEASE);
+	mutex_unlock(&engine->commit_lock);
+	condition_broadcast(&engine->claim_free);
+	mutex_unlock(&engine->claim_lock);
+}
+
+static bool
+meets_claim_locked(const struct sett_txn *txn)
+{
+	const struct sett_engine *engine = txn->engine;
+	if (!engine->claim_owner || engine->claim_owner == txn)
+		return false;
+	for (size_t i = 0; i < txn->written_count; i++)
+		if (bsearch(&txn->written[i], engine->claimed, engine->claimed_count, sizeof(uint64_t),
+			    compare_keys))
+			return true;
+	return false;
+}
+
+static void
+wait_for_claim(struct sett_engine *engine, struct sett_txn *owner)
+{
+	mutex_lock(&engine->claim_lock);
+	while (owner && engine->claim_owner == owner)
+		condition_wait(&engine->claim_free, &engine->claim_lock);
+	mutex_unlock(&engine->claim_lock);
+}
+
+/* ---- validation ---- */
+
+static bool
+range_has(const struct read_range *range, struct bytes key)
+{
+	return (range->from_start || bytes_compare(key, buffer_bytes(&range->low)) >= 0) &&
+		(range->to_end || bytes_compare(key, buffer_bytes(&range->high)) <= 0);
+}
+
+/* Ranges are checked against a ring of recently written keys; a snapshot older than the ring's memory is a
+ * conflict. */
+static bool
+ranges_conflict_locked(const struct sett_txn *txn)
+{
+	const struct sett_engine *engine = txn->engine;
+	bool used = false;
+	for (size_t i = 0; i < txn->range_count; i++)
+		used |= txn->ranges[i].used;
+	if (!used)
+		return false;
+	if (engine->recent_floor > txn->snapshot)
+		return true;
+	for (size_t i = 0; engine->recent && i < RECENT_WRITES; i++) {
+		const struct recent_write *write = &engine->recent[i];
+		if (write->timestamp <= txn->snapshot)
+			continue;
+		for (size_t r = 0; r < txn->range_count; r++)
+			if (txn->ranges[r].used && range_has(&txn->ranges[r], buffer_bytes(&write->key)))
+				return true;
+	}
+	return false;
+}
+
+static bool
+conflicts_locked(const struct sett_txn *txn)
+{
+	const struct conflict_table *table = &txn->engine->conflicts;
+	for (size_t i = 0; i < txn->read_count; i++)
+		if (conflict_table_newest(table, txn->reads[i]) > txn->snapshot)
+			return true;
+	return ranges_conflict_locked(txn);
+}
+
+static int
+prepare_recent_locked(struct sett_txn *txn)
+{
+	struct sett_engine *engine = txn->engine;
+	if (txn->flags & SETT_TXN_MANUAL_CONFLICTS || engine->recent)
+		return SETT_OK;
+	engine->recent = calloc(RECENT_WRITES, sizeof(*engine->recent));
+	engine->recent_floor = engine->visible;
+	return engine->recent ? SETT_OK : SETT_NO_MEMORY;
+}
+
+static void
+remember_recent_locked(struct sett_txn *txn, uint64_t timestamp)
+{
+	struct sett_engine *engine = txn->engine;
+	if (txn->flags & SETT_TXN_MANUAL_CONFLICTS)
+		return;
+	for (struct write_node *n = NULL; (n = write_buffer_next(&txn->writes, n)) != NULL;) {
+		struct recent_write *slot = &engine->recent[engine->recent_next++ % RECENT_WRITES];
+		if (slot->timestamp > engine->recent_floor)
+			engine->recent_floor = slot->timestamp;
+		buffer_clear(&slot->key);
+		slot->timestamp = timestamp;
+		if (buffer_append(&slot->key, n->key.data, n->key.size) != SETT_OK)
+			engine->recent_floor =
+				timestamp; /* can't remember it: everything before counts as forgotten */
+	}
+}
+
+/* ---- before the lock ---- */
+
+static int
+collect_bodies(struct sett_txn *txn, size_t threshold, size_t *ret_count)
+{
+	size_t count = 0;
+	for (struct write_node *n = NULL; (n = write_buffer_next(&txn->writes, n)) != NULL;) {
+		const struct entry *entry = &n->newest->entry;
+		if (entry->kind != ENTRY_INLINE || entry->body.size < threshold)
+			continue;
+		if (count == txn->body_capacity) {
+			size_t capacity = count ? count * 2 : 4;
+			struct bytes *bodies = realloc(txn->bodies, capacity * sizeof(*bodies));
+			if (bodies)
+				txn->bodies = bodies;
+			struct value_pointer *pointers = realloc(txn->pointers, capacity * sizeof(*pointers));
+			if (pointers)
+				txn->pointers = pointers;
+			if (!bodies || !pointers)
+				return SETT_NO_MEMORY;
+			txn->body_capacity = capacity;
+		}
+		txn->bodies[count++] = entry->body;
+	}
+	*ret_count = count;
+	return SETT_OK;
+}
+
+static void
+release_pointers(struct sett_txn *txn, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		value_log_release_number(txn->engine->value_log, txn->pointers[i].file);
+}
+
+/* Writes the separated bodies and encodes the batch; `ret_count` pointers hold a reference on their file
+ * each. */
+static int
+prepare_batch(struct sett_txn *txn, size_t *ret_count)
+{
+	struct sett_engine *engine = txn->engine;
+	size_t threshold = engine->options.value_threshold, count = 0;
+	int r = collect_bodies(txn, threshold, &count);
+	if (r == SETT_OK && count)
+		r = value_log_write(engine->value_log, txn->bodies, count, txn->pointers, &txn->error);
+	if (r != SETT_OK)
+		return r;
+	buffer_clear(&txn->batch);
+	r = batch_encode(&txn->writes, threshold, txn->pointers, &txn->batch);
+	if (r != SETT_OK) {
+		release_pointers(txn, count);
+		return r;
+	}
+	*ret_count = count;
+	return SETT_OK;
+}
+
+static bool
+is_overdue(struct sett_engine *engine)
+{
+	/* Past its size twice over, and still no log segment to go on in. */
+	return __atomic_load_n(&engine->memtable_memory, __ATOMIC_RELAXED) > 2 * engine->memtable_size;
+}
+
+/* Slows writers down as flush and compaction fall behind: not at all, a little, or until there is room.
+ * Reactors never sleep: they are told to come back from the pool. */
+static int
+admit_write(struct sett_txn *txn)
+{
+	struct sett_engine *engine = txn->engine;
+	if (log_health(engine->log, NULL) != SETT_OK)
+		return SETT_FAILED;
+	for (;;) {
+		double pressure = workers_pressure(engine->workers);
+		if (pressure <= 0 && !is_overdue(engine))
+			return SETT_OK;
+		if (txn->flags & SETT_TXN_NOWAIT)
+			return SETT_WOULD_BLOCK;
+		int failure = __atomic_load_n(&engine->failure, __ATOMIC_ACQUIRE);
+		if (failure != SETT_OK)
+			return failure == SETT_NO_SPACE ? SETT_NO_SPACE : SETT_FAILED;
+		bool stop = pressure >= 1 || is_overdue(engine);
+		if (engine->options.manual_work) {
+			struct sett_error error;
+			int r = stop ? sett_engine_work(engine, &error) : SETT_OK;
+			if (r != SETT_OK || !stop)
+				return r == SETT_NOT_FOUND ? SETT_OK : r;
+			continue;
+		}
+		/* A quarter of a millisecond at little pressure up to two at much. */
+		uint64_t pause_ns = stop ? WAIT_STEP_NS : (uint64_t)(pressure * (double)WAIT_STEP_NS);
+		struct timespec pause = {0, (long)pause_ns};
+		nanosleep(&pause, NULL);
+		if (!stop)
+			return SETT_OK;
+	}
+}
+
+/* Room in the log for the batch: in this segment, in the spare, or by growing. */
+static int
+ensure_log_room(struct sett_txn *txn)
+{
+	struct sett_engine *engine = txn->engine;
+	if (txn->batch.size < engine->memtable_size / 2 && log_has_spare(engine->log))
+		return SETT_OK; /* rotation under the lock will do if this segment is full */
+	if (engine->options.manual_work && !log_has_spare(engine->log)) {
+		int r = log_prepare(engine->log, &txn->error);
+		if (r != SETT_OK)
+			return r;
+	}
+	return log_reserve(engine->log, txn->batch.size, &txn->error);
+}
+
+/* ---- under the lock ---- */
+
+struct application {
+	struct sett_txn *txn;
+	struct generation *generation;
+	uint64_t timestamp;
+};
+
+static int
+insert_entry(void *arg, struct bytes key, struct bytes value)
+{
+	struct application *a = arg;
+	return generation_insert(a->generation, (struct ikey){key, a->timestamp}, value, true);
+}
+
+static int
+count_counter(void *arg, const struct batch_counter *counter)
+{
+	struct counters *counters = &((struct application *)arg)->txn->engine->counters;
+	if (counter->forget)
+		counters_forget(counters, counter->counter);
+	if (!counter->forget || counter->delta != 0)
+		counters_add(counters, counter->counter, counter->delta);
+	return SETT_OK;
+}
+
+static int
+drop_prefix(void *arg, struct bytes prefix)
+{
+	struct application *a = arg;
+	int r = version_set_dead_add(a->txn->engine->versions, prefix, a->timestamp);
+	return r != SETT_OK ? r : generation_drop_prefix(a->generation, prefix, a->timestamp);
+}
+
+/* The generation to write to, rotated if it is full. */
+static int
+make_room_locked(struct sett_txn *txn)
+{
+	struct sett_engine *engine = txn->engine;
+	struct generation *g = engine->generations[0];
+	size_t memory =
+		memtable_memory(g->memtable) + __atomic_load_n(&g->referenced_bytes, __ATOMIC_RELAXED) / 8;
+	__atomic_store_n(&engine->memtable_memory, memory, __ATOMIC_RELAXED);
+	bool log_full = log_is_full(engine->log, txn->batch.size);
+	if (memory < engine->memtable_size && !log_full)
+		return SETT_OK;
+	int r = engine_rotate_locked(engine);
+	if (r == SETT_WOULD_BLOCK)
+		log_thread_kick(engine);
+	/* No spare segment yet: go on in this one as long as the log has room. */
+	return r == SETT_WOULD_BLOCK && !log_full ? SETT_OK : r;
+}
+
+static int
+apply_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint64_t *ret_timestamp)
+{
+	struct sett_engine *engine = txn->engine;
+	int r = counters_reserve(&engine->counters, txn->writes.counter_count);
+	if (r == SETT_OK)
+		r = prepare_recent_locked(txn);
+	if (r == SETT_OK)
+		r = make_room_locked(txn);
+	if (r != SETT_OK)
+		return r;
+	struct generation *generation = engine->generations[0];
+	uint64_t timestamp = engine->visible + 1;
+	r = log_append(engine->log, timestamp, txn->now_ms, buffer_bytes(&txn->batch));
+	if (r != SETT_OK)
+		return r;
+	struct application application = {txn, generation, timestamp};
+	struct batch_visitor visitor = {insert_entry, count_counter, drop_prefix, &application};
+	r = batch_visit(buffer_bytes(&txn->batch), &visitor);
+	if (r != SETT_OK) {
+		/* Out of memory half way: the log has it, memory does not. Only a restart brings both
+		 * together. */
+		engine_note_failure(engine, SETT_FAILED, NULL);
+		abort();
+	}
+	for (size_t i = 0; i < txn->written_count; i++)
+		conflict_table_set(&engine->conflicts, txn->written[i], timestamp);
+	remember_recent_locked(txn, timestamp);
+	__atomic_store_n(&generation->last, timestamp, __ATOMIC_RELAXED);
+	if (txn->now_ms > generation->now_ms)
+		generation->now_ms = txn->now_ms;
+	if (txn->now_ms > __atomic_load_n(&engine->newest_now_ms, __ATOMIC_RELAXED))
+		__atomic_store_n(&engine->newest_now_ms, txn->now_ms, __ATOMIC_RELEASE);
+	if (hooks && hooks->publish)
+		hooks->publish(hooks->arg, timestamp);
+	__atomic_store_n(&engine->visible, timestamp, __ATOMIC_SEQ_CST);
+	__atomic_add_fetch(&engine->commits, 1, __ATOMIC_RELAXED);
+	*ret_timestamp = timestamp;
+	return SETT_OK;
+}
+
+/* SETT_WOULD_BLOCK: a claim is in the way (then `ret_claimer` is set), or the log has no room after all. */
+static int
+commit_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, bool writes,
+	      struct sett_txn **ret_claimer, uint64_t *ret_timestamp)
+{
+	struct sett_engine *engine = txn->engine;
+	if (writes && meets_claim_locked(txn)) {
+		*ret_claimer = engine->claim_owner;
+		return SETT_WOULD_BLOCK;
+	}
+	if (hooks && hooks->check && hooks->check(hooks->arg) != 0)
+		return SETT_ABORTED;
+	if (conflicts_locked(txn)) {
+		__atomic_add_fetch(&engine->conflict_count, 1, __ATOMIC_RELAXED);
+		return SETT_CONFLICT;
+	}
+	if (writes)
+		return apply_locked(txn, hooks, ret_timestamp);
+	if (hooks && hooks->publish)
+		hooks->publish(hooks->arg, 0);
+	return SETT_OK;
+}
+
+static int
+commit_writes(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint64_t *ret_timestamp)
+{
+	struct sett_engine *engine = txn->engine;
+	size_t pointer_count = 0;
+	int r = admit_write(txn);
+	if (r == SETT_OK)
+		r = prepare_batch(txn, &pointer_count);
+	if (r != SETT_OK)
+		return r;
+	struct sett_txn *claimer = NULL;
+	for (int attempt = 0;; attempt++) {
+		r = ensure_log_room(txn);
+		if (r != SETT_OK)
+			break;
+		mutex_lock(&engine->commit_lock);
+		r = commit_locked(txn, hooks, true, &claimer, ret_timestamp);
+		mutex_unlock(&engine->commit_lock);
+		/* A full segment and no spare: somebody took the room that was made. */
+		if ((r != SETT_NO_SPACE && (r != SETT_WOULD_BLOCK || claimer)) || attempt == 8)
+			break;
+		r = log_reserve(engine->log, txn->batch.size, &txn->error);
+		if (r != SETT_OK)
+			break;
+	}
+	if (r != SETT_OK)
+		release_pointers(txn, pointer_count);
+	if (r == SETT_WOULD_BLOCK && !(txn->flags & SETT_TXN_NOWAIT)) {
+		if (claimer)
+			wait_for_claim(engine, claimer);
+		r = SETT_CONFLICT; /* what held it back has passed: run again */
+	}
+	return r;
+}
+
+int
+sett_txn_commit(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint64_t *ret_timestamp)
+{
+	struct sett_engine *engine = txn->engine;
+	uint64_t timestamp = 0;
+	int r = SETT_OK;
+	if (!txn->running)
+		return SETT_INVALID;
+	if (!write_buffer_is_empty(&txn->writes)) {
+		r = commit_writes(txn, hooks, &timestamp);
+	} else if (txn->validate_reads || (hooks && hooks->check)) {
+		struct sett_txn *claimer = NULL;
+		mutex_lock(&engine->commit_lock);
+		r = commit_locked(txn, hooks, false, &claimer, &timestamp);
+		mutex_unlock(&engine->commit_lock);
+	}
+	if (r == SETT_OK && ret_timestamp)
+		*ret_timestamp = timestamp;
+	txn_end(txn);
+	if (r != SETT_CONFLICT)
+		sett_txn_release_claim(txn);
+	return r;
+}

@@ -1,0 +1,167 @@
+/* Writing and syncing the log: sett_engine_write for those who commit, and the thread that syncs by policy
+ * and keeps a spare segment ready.
+ *
+ * `always`: every write wakes the thread, which syncs as long as something written is not durable: a group
+ * commit over all that was written while the last sync was under way. `everysec`: once a second. `no`: never
+ * by itself, but what was committed is written. */
+#include <stdlib.h>
+
+#include "engine_internal.h"
+
+static const uint64_t SECOND_NS = 1000000000;
+
+static void
+note_log_failure(struct sett_engine *engine, const struct sett_error *error)
+{
+	log_sink_printf(&engine->sink, LOG_LEVEL_WARNING,
+			"The log failed, writes are refused from now on: %s", error->message);
+	if (engine->options.on_progress)
+		engine->options.on_progress(engine->options.on_progress_arg);
+}
+
+int
+sett_engine_write(struct sett_engine *engine)
+{
+	if (log_written(engine->log) >= __atomic_load_n(&engine->visible, __ATOMIC_ACQUIRE))
+		return SETT_OK;
+	struct sett_error error = {0};
+	bool failed_before = log_health(engine->log, NULL) != SETT_OK;
+	int r = log_write(engine->log, &error);
+	if (r != SETT_OK) {
+		if (!failed_before)
+			note_log_failure(engine, &error);
+		return r;
+	}
+	if (__atomic_load_n(&engine->unsynced_since_ns, __ATOMIC_RELAXED) == 0) {
+		uint64_t none = 0, now = clock_monotonic_ns(engine->clock);
+		__atomic_compare_exchange_n(&engine->unsynced_since_ns, &none, now, false, __ATOMIC_RELAXED,
+					    __ATOMIC_RELAXED);
+	}
+	if (__atomic_load_n(&engine->sync_policy, __ATOMIC_RELAXED) == SETT_SYNC_ALWAYS)
+		log_thread_kick(engine);
+	return SETT_OK;
+}
+
+static int
+sync_log(struct sett_engine *engine, struct sett_error *error)
+{
+	uint64_t before = log_durable(engine->log), began = clock_monotonic_ns(engine->clock);
+	bool failed_before = log_health(engine->log, NULL) != SETT_OK;
+	int r = log_sync(engine->log, error);
+	if (r != SETT_OK) {
+		if (!failed_before)
+			note_log_failure(engine, error);
+		return r;
+	}
+	bool all = log_durable(engine->log) >= log_written(engine->log);
+	__atomic_store_n(&engine->unsynced_since_ns, all ? 0 : began, __ATOMIC_RELAXED);
+	if (log_durable(engine->log) > before && engine->options.on_progress)
+		engine->options.on_progress(engine->options.on_progress_arg);
+	return SETT_OK;
+}
+
+int
+sett_engine_sync(struct sett_engine *engine, struct sett_error *error)
+{
+	return sync_log(engine, error);
+}
+
+uint64_t
+sett_engine_sync_lag_ns(struct sett_engine *engine)
+{
+	uint64_t since = __atomic_load_n(&engine->unsynced_since_ns, __ATOMIC_RELAXED);
+	if (since == 0)
+		return 0;
+	uint64_t now = clock_monotonic_ns(engine->clock);
+	return now > since ? now - since : 0;
+}
+
+void
+sett_engine_set_sync_policy(struct sett_engine *engine, enum sett_sync_policy policy)
+{
+	__atomic_store_n(&engine->sync_policy, policy, __ATOMIC_RELAXED);
+	log_thread_kick(engine);
+}
+
+void
+log_thread_kick(struct sett_engine *engine)
+{
+	mutex_lock(&engine->log_thread_lock);
+	if (!engine->log_thread_kicked) {
+		engine->log_thread_kicked = true;
+		condition_signal(&engine->log_thread_wake);
+	}
+	mutex_unlock(&engine->log_thread_lock);
+}
+
+/* One round; returns how long the thread may sleep if nobody kicks it. */
+static uint64_t
+work_once(struct sett_engine *engine, uint64_t *last_sync_ns)
+{
+	struct sett_error error = {0};
+	if (!log_has_spare(
+		    engine->log)) /* without space: tried again in a second; commits grow the old segment */
+		log_prepare(engine->log, &error);
+	if (log_health(engine->log, NULL) != SETT_OK)
+		return SECOND_NS;
+	uint64_t now = clock_monotonic_ns(engine->clock);
+	enum sett_sync_policy policy = __atomic_load_n(&engine->sync_policy, __ATOMIC_RELAXED);
+	bool behind = log_durable(engine->log) < sett_engine_visible(engine);
+	uint64_t due = *last_sync_ns + SECOND_NS;
+	if (policy == SETT_SYNC_ALWAYS) {
+		if (log_durable(engine->log) < log_written(engine->log))
+			sync_log(engine, &error);
+		return log_durable(engine->log) < log_written(engine->log) ? 0 : SECOND_NS;
+	}
+	if (now < due)
+		return due - now;
+	*last_sync_ns = now;
+	if (!behind)
+		return SECOND_NS;
+	if (policy == SETT_SYNC_EVERYSEC)
+		sync_log(engine, &error);
+	else
+		sett_engine_write(engine);
+	return SECOND_NS;
+}
+
+static void *
+run(void *arg)
+{
+	struct sett_engine *engine = arg;
+	uint64_t last_sync_ns = clock_monotonic_ns(engine->clock);
+	mutex_lock(&engine->log_thread_lock);
+	while (!engine->log_thread_stop) {
+		engine->log_thread_kicked = false;
+		mutex_unlock(&engine->log_thread_lock);
+		uint64_t sleep_ns = work_once(engine, &last_sync_ns);
+		mutex_lock(&engine->log_thread_lock);
+		if (sleep_ns > 0 && !engine->log_thread_kicked && !engine->log_thread_stop)
+			condition_wait_for(&engine->log_thread_wake, &engine->log_thread_lock, sleep_ns);
+	}
+	mutex_unlock(&engine->log_thread_lock);
+	return NULL;
+}
+
+int
+log_thread_start(struct sett_engine *engine, struct sett_error *error)
+{
+	int r = thread_start(&engine->log_thread, "sett-log", run, engine);
+	if (r != SETT_OK)
+		return sett_error_set(error, r, 0, "can't start the log thread");
+	engine->log_thread_running = true;
+	return SETT_OK;
+}
+
+void
+log_thread_stop(struct sett_engine *engine)
+{
+	if (!engine->log_thread_running)
+		return;
+	mutex_lock(&engine->log_thread_lock);
+	engine->log_thread_stop = true;
+	condition_signal(&engine->log_thread_wake);
+	mutex_unlock(&engine->log_thread_lock);
+	thread_join(engine->log_thread);
+	engine->log_thread_running = false;
+}
