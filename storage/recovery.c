@@ -137,6 +137,12 @@ report_progress(void *arg, uint64_t done, uint64_t total)
 		engine->options.on_recovery(engine->options.on_recovery_arg, done, total);
 }
 
+static void
+note_value_file(void *arg, const struct value_log_file_info *info)
+{
+	version_set_note_file_number(arg, info->number);
+}
+
 /* Frontiers and tables of a log that ends at `recovered->last`. */
 static int
 take_over(struct sett_engine *engine, const struct log_recovered *recovered, struct sett_error *error)
@@ -147,6 +153,7 @@ take_over(struct sett_engine *engine, const struct log_recovered *recovered, str
 	engine->newest_now_ms = recovered->last_now_ms > now ? recovered->last_now_ms : now;
 	if (recovered->newest_segment)
 		version_set_note_file_number(engine->versions, recovered->newest_segment);
+	value_log_each_file(engine->value_log, note_value_file, engine->versions);
 	if (conflict_table_init(&engine->conflicts, engine->options.memory_budget / 64, recovered->last) !=
 	    SETT_OK)
 		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory");

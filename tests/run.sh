@@ -1,0 +1,69 @@
+# Running the tests; sourced by ./dev.
+# shellcheck shell=sh
+
+# run_suite FOLDER NAME [meson test arguments]: adds to $passed and $failed.
+run_suite() {
+	folder=$1
+	name=$2
+	shift 2
+	say "$name"
+	log="$folder/meson-logs/testlog.txt"
+	rm -f "$log"
+	meson test -C "$folder" --no-rebuild --num-processes 2 --print-errorlogs "$@" >"$folder/tests.log" 2>&1 || true
+	grep -E '^ *[0-9]+/[0-9]+ ' "$folder/tests.log" || true
+	ok=$(sed -n 's/^Ok: *\([0-9]*\).*/\1/p' "$folder/tests.log")
+	bad=$(awk '/^(Fail|Timeout|Unexpected Pass):/ {n += $NF} END {print n + 0}' "$folder/tests.log")
+	if [ -z "$ok" ]; then
+		cat "$folder/tests.log"
+		ok=0
+		bad=$((bad + 1))
+	fi
+	[ "$bad" -eq 0 ] || sed -n '/^=* *[0-9]*\/[0-9]* *=*$/,$p' "$folder/tests.log" | tail -200
+	passed=$((passed + ok))
+	failed=$((failed + bad))
+}
+
+finish() {
+	printf '%d passed, %d failed\n' "$passed" "$failed"
+	[ "$failed" -eq 0 ]
+}
+
+passed=0
+failed=0
+
+run_tests() {
+	say "building"
+	configure build-test --buildtype=debugoptimized -Dtests=true
+	compile build-test
+	if [ $# -gt 0 ]; then
+		run_suite build-test "the named tests" "$@"
+		finish
+		return
+	fi
+	run_suite build-test "unit tests" --no-suite redis --no-suite soak
+	run_suite build-test "tests over the socket" --suite redis
+	say "building with address and undefined sanitizers"
+	configure build-asan --buildtype=debugoptimized -Dtests=true -Db_sanitize=address,undefined -Db_lundef=false
+	compile build-asan
+	run_suite build-asan "a subset under address+undefined" --suite sanitize --timeout-multiplier 4
+	finish
+}
+
+run_sanitizers() {
+	say "building with address and undefined sanitizers"
+	configure build-asan --buildtype=debugoptimized -Dtests=true -Db_sanitize=address,undefined -Db_lundef=false
+	compile build-asan
+	run_suite build-asan "everything under address+undefined" --no-suite soak --timeout-multiplier 6
+	say "building with the thread sanitizer"
+	configure build-tsan --buildtype=debugoptimized -Dtests=true -Db_sanitize=thread -Db_lundef=false
+	compile build-tsan
+	run_suite build-tsan "races" --suite thread --timeout-multiplier 6
+	finish
+}
+
+run_soak() {
+	say "building"
+	configure build-test --buildtype=debugoptimized -Dtests=true
+	compile build-test
+	exec build-test/tests/storage/soak "$@"
+}
