@@ -1,0 +1,514 @@
+/* The value log: writing from many threads, references and removal, syncing, damage, GC's writer. */
+#include <criterion/criterion.h>
+
+#include "storage/base/random.h"
+#include "storage/base/rcu.h"
+#include "storage/base/thread.h"
+#include "value_log.h"
+#include "value_log_format.h"
+
+#define DIRECTORY "db"
+
+struct world {
+	struct vfs *memory, *vfs;
+	uint64_t *numbers; /* on the heap, as a world may move */
+	uint64_t file_size;
+	struct value_log *log;
+};
+
+static uint64_t
+next_number(void *arg)
+{
+	return __atomic_add_fetch((uint64_t *)arg, 1, __ATOMIC_RELAXED);
+}
+
+static void
+world_open(struct world *w)
+{
+	struct value_log_options options = {
+		.vfs = w->vfs,
+		.directory = DIRECTORY,
+		.file_size = w->file_size,
+		.next_file_number = next_number,
+		.next_file_number_arg = w->numbers,
+	};
+	struct sett_error error = {0};
+	cr_assert_eq(value_log_open(&options, &w->log, &error), SETT_OK, "%s", error.message);
+}
+
+static struct world
+world_make(uint64_t file_size)
+{
+	struct world w = {.memory = vfs_memory_create(),
+			  .numbers = calloc(1, sizeof(uint64_t)),
+			  .file_size = file_size};
+	cr_assert_not_null(w.memory);
+	cr_assert_not_null(w.numbers);
+	cr_assert_eq(vfs_make_directory(w.memory, DIRECTORY, NULL), SETT_OK);
+	cr_assert_eq(vfs_sync_directory(w.memory, ".", NULL), SETT_OK);
+	w.vfs = vfs_fault_create(w.memory);
+	cr_assert_not_null(w.vfs);
+	world_open(&w);
+	return w;
+}
+
+/* Goes on with what a power cut leaves. */
+static void
+world_crash(struct world *w, enum vfs_crash_mode mode, uint64_t seed)
+{
+	struct vfs *clone = vfs_memory_crash_clone(w->memory, mode, seed);
+	cr_assert_not_null(clone);
+	value_log_close(w->log);
+	w->vfs->operations->destroy(w->vfs);
+	w->memory->operations->destroy(w->memory);
+	w->memory = clone;
+	w->vfs = vfs_fault_create(clone);
+	world_open(w);
+}
+
+static void
+world_free(struct world *w)
+{
+	value_log_close(w->log);
+	w->vfs->operations->destroy(w->vfs);
+	w->memory->operations->destroy(w->memory);
+	free(w->numbers);
+}
+
+/* A body that says who it is. */
+static struct buffer
+make_body(uint64_t id, size_t size)
+{
+	struct buffer body = {0};
+	cr_assert_eq(buffer_reserve(&body, size + 1), SETT_OK);
+	for (size_t i = 0; i < size; i++)
+		body.data[i] = (uint8_t)(id * 131 + i);
+	body.size = size;
+	return body;
+}
+
+static int
+put(struct world *w, uint64_t id, size_t size, struct value_pointer *ret)
+{
+	struct buffer body = make_body(id, size);
+	struct bytes bytes = buffer_bytes(&body);
+	int status = value_log_write(w->log, &bytes, 1, ret, NULL);
+	buffer_free(&body);
+	return status;
+}
+
+static int
+check(struct world *w, uint64_t id, const struct value_pointer *pointer)
+{
+	struct buffer body = make_body(id, pointer->body_size);
+	struct buffer read = {0};
+	cr_assert_eq(buffer_append(&read, "before", 6), SETT_OK);
+	int status = value_log_read(w->log, pointer, 0, &read, NULL);
+	if (status == SETT_OK) {
+		cr_assert_eq(read.size, 6 + body.size);
+		cr_assert(bytes_equal(bytes_of(read.data + 6, body.size), buffer_bytes(&body)));
+	} else {
+		cr_assert_eq(read.size, 6);
+	}
+	buffer_free(&body);
+	buffer_free(&read);
+	return status;
+}
+
+static void
+path_of(uint64_t number, char ret[SETT_PATH_MAX])
+{
+	cr_assert_eq(file_name_make(DIRECTORY, number, VALUE_LOG_SUFFIX, ret), SETT_OK);
+}
+
+static bool
+exists(struct world *w, uint64_t number)
+{
+	char path[SETT_PATH_MAX];
+	struct vfs_file *file;
+	path_of(number, path);
+	int status = vfs_open(w->memory, path, VFS_READ, &file, NULL);
+	if (status == SETT_OK)
+		vfs_close(file, NULL);
+	return status == SETT_OK;
+}
+
+Test(value_log, bodies_of_every_size_come_back)
+{
+	static const size_t sizes[] = {0, 1, 15, 1024, 4079, 4080, 4081, 70000, 3 << 20};
+	enum { COUNT = sizeof(sizes) / sizeof(sizes[0]) };
+	struct world w = world_make(64 << 20);
+	struct buffer bodies[COUNT];
+	struct bytes slices[COUNT];
+	struct value_pointer pointers[COUNT];
+	for (size_t i = 0; i < COUNT; i++) {
+		bodies[i] = make_body(i, sizes[i]);
+		slices[i] = buffer_bytes(&bodies[i]);
+	}
+	cr_assert_eq(value_log_write(w.log, slices, COUNT, pointers, NULL), SETT_OK);
+	uint64_t total = 0;
+	for (size_t i = 0; i < COUNT; i++) {
+		cr_assert_eq(pointers[i].body_size, sizes[i]);
+		cr_assert_eq(check(&w, i, &pointers[i]), SETT_OK);
+		total += pointers[i].stored_size;
+		buffer_free(&bodies[i]);
+	}
+	cr_assert_eq(value_log_bytes_written(w.log), total);
+	cr_assert_eq(value_log_total_bytes(w.log), total + VALUE_LOG_FILE_HEADER_SIZE);
+	world_free(&w);
+}
+
+Test(value_log, thousands_of_bodies_in_one_call)
+{
+	enum { COUNT = 3000 };
+	struct world w = world_make(64 << 20);
+	struct bytes slices[COUNT];
+	struct value_pointer pointers[COUNT];
+	struct buffer body = make_body(7, 2000);
+	for (size_t i = 0; i < COUNT; i++)
+		slices[i] = bytes_of(body.data, i % 2000);
+	cr_assert_eq(value_log_write(w.log, slices, COUNT, pointers, NULL), SETT_OK);
+	for (size_t i = 0; i < COUNT; i++)
+		cr_assert_eq(check(&w, 7, &pointers[i]), SETT_OK);
+	buffer_free(&body);
+	world_free(&w);
+}
+
+Test(value_log, a_file_goes_with_its_last_reference)
+{
+	struct value_pointer a, b, c;
+	struct world w = world_make(1000);
+	cr_assert_eq(put(&w, 1, 600, &a), SETT_OK);
+	cr_assert_eq(put(&w, 2, 600, &b), SETT_OK);
+	cr_assert_eq(a.file, b.file);
+	value_log_release_number(w.log, a.file);
+	cr_assert(exists(&w, a.file));
+	cr_assert_eq(value_log_retain_number(w.log, b.file), SETT_OK);
+	value_log_release_number(w.log, b.file);
+	value_log_release_number(w.log, b.file);
+	/* No reference, but not sealed: it stays until the next file takes over. */
+	cr_assert(exists(&w, a.file));
+	cr_assert_eq(check(&w, 1, &a), SETT_OK);
+	cr_assert_eq(put(&w, 3, 600, &c), SETT_OK);
+	cr_assert_neq(c.file, a.file);
+	cr_assert_not(exists(&w, a.file));
+	cr_assert_eq(check(&w, 1, &a), SETT_NOT_FOUND);
+	cr_assert_eq(value_log_retain_number(w.log, a.file), SETT_NOT_FOUND);
+	cr_assert_eq(check(&w, 3, &c), SETT_OK);
+	world_free(&w);
+}
+
+static void
+note_sealed(void *arg, const struct value_log_file_info *info)
+{
+	uint64_t *sealed = arg;
+	cr_assert(info->written_by_commits);
+	*sealed += info->sealed;
+}
+
+Test(value_log, a_pinned_file_is_not_removed)
+{
+	struct value_pointer a, b;
+	struct world w = world_make(1000);
+	uint64_t sealed = 0;
+	cr_assert_eq(put(&w, 1, 1200, &a), SETT_OK);
+	cr_assert_eq(put(&w, 2, 1200, &b), SETT_OK);
+	value_log_each_file(w.log, note_sealed, &sealed);
+	cr_assert_eq(sealed, 1);
+	cr_assert_eq(check(&w, 1, &a), SETT_OK);
+	value_log_release_number(w.log, a.file);
+	cr_assert_not(exists(&w, a.file));
+	world_free(&w);
+}
+
+Test(value_log, found_files_stay_until_recovery_is_through)
+{
+	struct value_pointer a, b, c;
+	struct world w = world_make(1000);
+	cr_assert_eq(put(&w, 1, 1200, &a), SETT_OK);
+	cr_assert_eq(put(&w, 2, 1200, &b), SETT_OK);
+	cr_assert_eq(put(&w, 3, 1200, &c), SETT_OK);
+	cr_assert_eq(value_log_sync(w.log, NULL), SETT_OK);
+	world_crash(&w, VFS_CRASH_DROP, 1);
+	cr_assert_eq(value_log_retain_number(w.log, b.file), SETT_OK);
+	cr_assert_eq(value_log_retain_number(w.log, c.file), SETT_OK);
+	value_log_release_number(w.log, c.file);
+	cr_assert_eq(check(&w, 3, &c), SETT_OK);
+	cr_assert_eq(value_log_remove_unreferenced(w.log, NULL), SETT_OK);
+	cr_assert_not(exists(&w, a.file));
+	cr_assert_not(exists(&w, c.file));
+	cr_assert_eq(check(&w, 2, &b), SETT_OK);
+	value_log_release_number(w.log, b.file);
+	cr_assert_not(exists(&w, b.file));
+	cr_assert_eq(value_log_total_bytes(w.log), 0);
+	world_free(&w);
+}
+
+Test(value_log, synced_values_survive_a_power_cut)
+{
+	enum { COUNT = 60 };
+	for (uint64_t seed = 1; seed <= 60; seed++) {
+		struct world w = world_make(8000);
+		struct value_pointer pointers[COUNT];
+		struct random random;
+		size_t synced = 0;
+		random_seed(&random, seed);
+		for (size_t i = 0; i < COUNT; i++) {
+			cr_assert_eq(put(&w, i, random_below(&random, 3000), &pointers[i]), SETT_OK);
+			if (random_below(&random, 12) == 0) {
+				cr_assert_eq(value_log_sync(w.log, NULL), SETT_OK);
+				synced = i + 1;
+			}
+		}
+		world_crash(&w, (enum vfs_crash_mode)(seed % 3), seed);
+		for (size_t i = 0; i < COUNT; i++) {
+			/* Others may be there or not; never as something else. */
+			int status = check(&w, i, &pointers[i]);
+			if (i < synced)
+				cr_assert_eq(status, SETT_OK, "seed %lu value %zu of %zu", seed, i, synced);
+			else
+				cr_assert(status == SETT_OK || status == SETT_CORRUPT ||
+					  status == SETT_NOT_FOUND);
+		}
+		world_free(&w);
+	}
+}
+
+Test(value_log, values_of_a_killed_process_are_synced_by_the_next)
+{
+	struct value_pointer a;
+	struct world w = world_make(8000);
+	cr_assert_eq(put(&w, 1, 3000, &a), SETT_OK);
+	value_log_close(w.log); /* the file system lives on */
+	world_open(&w);
+	cr_assert_eq(check(&w, 1, &a), SETT_OK);
+	cr_assert_eq(value_log_sync(w.log, NULL), SETT_OK);
+	world_crash(&w, VFS_CRASH_DROP, 1);
+	cr_assert_eq(check(&w, 1, &a), SETT_OK);
+	world_free(&w);
+}
+
+Test(value_log, every_damaged_byte_is_found)
+{
+	char path[SETT_PATH_MAX];
+	struct value_pointer a, b;
+	struct world w = world_make(1 << 20);
+	cr_assert_eq(put(&w, 1, 100, &a), SETT_OK);
+	cr_assert_eq(put(&w, 1, 100, &b), SETT_OK);
+	path_of(a.file, path);
+	for (uint64_t at = 0; at < a.stored_size; at++) {
+		cr_assert_eq(vfs_memory_damage(w.memory, path, a.offset + at, 0x40), SETT_OK);
+		cr_assert_eq(check(&w, 1, &a), SETT_CORRUPT);
+		cr_assert_eq(check(&w, 1, &b), SETT_OK);
+		cr_assert_eq(vfs_memory_damage(w.memory, path, a.offset + at, 0x40), SETT_OK);
+	}
+	cr_assert_eq(check(&w, 1, &a), SETT_OK);
+	world_free(&w);
+}
+
+Test(value_log, whole_bytes_in_the_wrong_place_are_found)
+{
+	struct value_pointer a, b;
+	struct world w = world_make(1 << 20);
+	cr_assert_eq(put(&w, 1, 100, &a), SETT_OK);
+	cr_assert_eq(put(&w, 2, 100, &b), SETT_OK);
+	struct vfs_file *file;
+	char path[SETT_PATH_MAX];
+	uint8_t record[116];
+	path_of(a.file, path);
+	cr_assert_eq(vfs_open(w.memory, path, VFS_READ | VFS_WRITE, &file, NULL), SETT_OK);
+	cr_assert_eq(vfs_read_exact(file, record, sizeof(record), a.offset, 0, NULL), SETT_OK);
+	cr_assert_eq(vfs_write_bytes(file, record, sizeof(record), b.offset, NULL), SETT_OK);
+	vfs_close(file, NULL);
+	cr_assert_eq(check(&w, 1, &b), SETT_CORRUPT);
+	world_free(&w);
+}
+
+Test(value_log, pointers_are_checked)
+{
+	struct value_pointer a, p;
+	struct world w = world_make(1 << 20);
+	cr_assert_eq(put(&w, 1, 100, &a), SETT_OK);
+	p = a;
+	p.offset = UINT64_MAX;
+	cr_assert_eq(check(&w, 1, &p), SETT_CORRUPT);
+	p = a;
+	p.offset += 1;
+	cr_assert_eq(check(&w, 1, &p), SETT_CORRUPT);
+	p = a;
+	p.stored_size = 90;
+	cr_assert_eq(check(&w, 1, &p), SETT_CORRUPT);
+	p = a;
+	p.body_size = 99;
+	p.stored_size = 115;
+	cr_assert_eq(check(&w, 1, &p), SETT_CORRUPT);
+	struct buffer none = {0};
+	p = a;
+	p.body_size = UINT64_MAX - 10;
+	p.stored_size = p.body_size + 16;
+	cr_assert_eq(value_log_read(w.log, &p, 0, &none, NULL), SETT_CORRUPT);
+	p.file = 77;
+	p.body_size = 100;
+	cr_assert_eq(check(&w, 1, &p), SETT_NOT_FOUND);
+	p.file = 0;
+	cr_assert_eq(check(&w, 1, &p), SETT_NOT_FOUND);
+	buffer_free(&none);
+	world_free(&w);
+}
+
+/* ---- threads ---- */
+
+enum { THREADS = 4, ROUNDS = 400 };
+
+struct load {
+	struct world *world;
+	uint64_t id;
+};
+
+static void *
+load_run(void *arg)
+{
+	struct load *load = arg;
+	struct world *w = load->world;
+	rcu_thread_register();
+	for (uint64_t i = 0; i < ROUNDS; i++) {
+		uint64_t id = load->id * ROUNDS + i;
+		struct value_pointer pointer;
+		cr_assert_eq(put(w, id, 100 + id % 900, &pointer), SETT_OK);
+		if (i % 2 == 0)
+			rcu_thread_offline();
+		cr_assert_eq(check(w, id, &pointer), SETT_OK);
+		if (i % 40 == 0)
+			cr_assert_eq(value_log_sync(w->log, NULL), SETT_OK);
+		if (i % 2 == 0)
+			rcu_thread_online();
+		rcu_quiescent();
+		if (i % 50 != 0)
+			value_log_release_number(w->log, pointer.file);
+	}
+	rcu_thread_unregister();
+	return NULL;
+}
+
+Test(value_log, threads_write_read_and_release)
+{
+	struct world w = world_make(4000);
+	struct load loads[THREADS];
+	pthread_t threads[THREADS];
+	uint64_t sealed = 0;
+	for (uint64_t i = 0; i < THREADS; i++) {
+		loads[i] = (struct load){&w, i};
+		cr_assert_eq(thread_start(&threads[i], "writer", load_run, &loads[i]), SETT_OK);
+	}
+	for (int i = 0; i < THREADS; i++)
+		thread_join(threads[i]);
+	value_log_each_file(w.log, note_sealed, &sealed);
+	/* Each thread kept 8 references; all other files but the active one are gone. */
+	cr_assert_leq(sealed, THREADS * ROUNDS / 50);
+	cr_assert_geq(sealed, 1);
+	world_free(&w);
+	rcu_barrier_wait();
+}
+
+/* ---- failures ---- */
+
+Test(value_log, a_full_disk_heals)
+{
+	struct value_pointer a, b = {.file = 99};
+	struct world w = world_make(1 << 20);
+	cr_assert_eq(put(&w, 1, 100, &a), SETT_OK);
+	vfs_fault_arm(w.vfs, VFS_FAULT_NO_SPACE, 1, true);
+	cr_assert_eq(put(&w, 2, 100, &b), SETT_NO_SPACE);
+	cr_assert_eq(b.file, 99);
+	vfs_fault_arm(w.vfs, VFS_FAULT_NO_SPACE, 0, false);
+	cr_assert_eq(put(&w, 2, 100, &b), SETT_OK);
+	cr_assert_eq(b.offset, a.offset + a.stored_size); /* the range was taken back */
+	cr_assert_eq(check(&w, 1, &a), SETT_OK);
+	cr_assert_eq(check(&w, 2, &b), SETT_OK);
+	value_log_release_number(w.log, a.file);
+	value_log_release_number(w.log, b.file);
+	world_free(&w);
+}
+
+Test(value_log, a_file_that_cannot_be_made_leaves_nothing)
+{
+	for (int kind = 0; kind < VFS_FAULT_KINDS; kind++) {
+		struct value_pointer a;
+		struct world w = world_make(1000);
+		vfs_fault_arm(w.vfs, (enum vfs_fault_kind)kind, 1, false);
+		int status = put(&w, 1, 100, &a);
+		vfs_fault_arm(w.vfs, (enum vfs_fault_kind)kind, 0, false);
+		if (status != SETT_OK) {
+			cr_assert_eq(value_log_total_bytes(w.log), 0);
+			cr_assert_not(exists(&w, 1));
+			cr_assert_eq(put(&w, 1, 100, &a), SETT_OK);
+		}
+		cr_assert_eq(check(&w, 1, &a), SETT_OK);
+		world_free(&w);
+	}
+}
+
+Test(value_log, a_failed_sync_is_for_good)
+{
+	struct value_pointer a;
+	struct sett_error error = {0};
+	struct world w = world_make(1000);
+	cr_assert_eq(put(&w, 1, 100, &a), SETT_OK);
+	vfs_fault_arm(w.vfs, VFS_FAULT_SYNC, 1, false);
+	cr_assert_eq(value_log_sync(w.log, &error), SETT_IO);
+	cr_assert_gt(strlen(error.message), 10);
+	cr_assert_eq(value_log_sync(w.log, NULL), SETT_IO);
+	cr_assert_eq(check(&w, 1, &a), SETT_OK);
+	world_free(&w);
+}
+
+/* ---- GC's writer ---- */
+
+Test(value_log, the_writer_fills_files_and_makes_them_durable)
+{
+	enum { COUNT = 40 };
+	struct world w = world_make(20000);
+	struct value_log_writer *writer;
+	struct value_pointer pointers[COUNT];
+	cr_assert_eq(value_log_writer_create(w.log, &writer), SETT_OK);
+	for (uint64_t i = 0; i < COUNT; i++) {
+		struct buffer body = make_body(i, i == 20 ? 3 << 20 : i * 100);
+		cr_assert_eq(value_log_writer_add(writer, buffer_bytes(&body), &pointers[i], NULL), SETT_OK);
+		buffer_free(&body);
+	}
+	cr_assert_eq(value_log_writer_finish(writer, NULL), SETT_OK);
+	cr_assert_neq(pointers[0].file, pointers[COUNT - 1].file);
+	for (uint64_t i = 0; i < COUNT; i++)
+		if (i % 2)
+			cr_assert_eq(value_log_retain_number(w.log, pointers[i].file), SETT_OK);
+	value_log_writer_destroy(writer);
+	for (uint64_t i = 0; i < COUNT; i++)
+		cr_assert_eq(check(&w, i, &pointers[i]), SETT_OK);
+	world_crash(&w, VFS_CRASH_DROP, 1);
+	for (uint64_t i = 0; i < COUNT; i++)
+		cr_assert_eq(check(&w, i, &pointers[i]), SETT_OK);
+	world_free(&w);
+}
+
+Test(value_log, a_writer_given_up_leaves_no_file)
+{
+	struct world w = world_make(1000);
+	struct value_log_writer *writer;
+	struct value_pointer pointer;
+	for (int finish = 0; finish < 3; finish++) {
+		cr_assert_eq(value_log_writer_create(w.log, &writer), SETT_OK);
+		for (uint64_t i = 0; finish > 0 && i < 5; i++) {
+			struct buffer body = make_body(i, 600);
+			cr_assert_eq(value_log_writer_add(writer, buffer_bytes(&body), &pointer, NULL),
+				     SETT_OK);
+			buffer_free(&body);
+		}
+		if (finish == 2)
+			cr_assert_eq(value_log_writer_finish(writer, NULL), SETT_OK);
+		value_log_writer_destroy(writer);
+		cr_assert_eq(value_log_total_bytes(w.log), 0);
+	}
+	for (uint64_t number = 1; number <= *w.numbers; number++)
+		cr_assert_not(exists(&w, number));
+	world_free(&w);
+}
