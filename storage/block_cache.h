@@ -33,6 +33,11 @@ struct block *block_cache_lookup(struct block_cache *, uint64_t table, uint64_t 
 void block_cache_insert(struct block_cache *, uint64_t table, uint64_t offset, struct block *);
 /* Drops all blocks of a removed table. */
 void block_cache_forget(struct block_cache *, uint64_t table);
+/* Decompression contexts are large and used for microseconds: the cache lends a few to the tables that share
+ * it. take: one that was given, or NULL. give: keeps it, or hands it to `destroy`, which also frees it with
+ * the cache; always the same function. */
+void *block_cache_take_context(struct block_cache *);
+void block_cache_give_context(struct block_cache *, void *context, void (*destroy)(void *context));
 void block_cache_stats(struct block_cache *, uint64_t *ret_bytes, uint64_t *ret_hits, uint64_t *ret_misses);
 
 #endif
