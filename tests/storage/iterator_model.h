@@ -183,7 +183,8 @@ model_random_target(const struct model *m, struct random *r, uint8_t room[128])
 		target.timestamp += random_below(r, 2) ? 1 : -1ULL;
 		break;
 	default:
-		memcpy(room, target.user.data, target.user.size);
+		if (target.user.size)
+			memcpy(room, target.user.data, target.user.size);
 		if (random_below(r, 2) || target.user.size == 0)
 			room[target.user.size++] = (uint8_t)random_next(r);
 		else
