@@ -1,1 +1,330 @@
-/* table_block.c: to be written. */
+/* Data blocks: see table_block.h for the layout.
+ *
+ * Reading trusts nothing: a checksum says that the bytes are the ones written, not that they were written
+ * right, so every length is checked before it is used.
+ *
+ * Searching a block copies no key. Past the restart point the loop carries `matched`, how many bytes the
+ * entry before has in common with the target. Because `shared` is always maximal and the entry before is
+ * smaller than the target, shared > matched   the entry has the byte that made its predecessor smaller:
+ * smaller too; shared < matched   it left the target's bytes upwards: it is the first one greater; shared =
+ * matched   only the unshared bytes need to be compared. */
+#include "table_block.h"
+
+#include <lz4.h>
+#include <zstd.h>
+
+/* ---- writing ---- */
+
+static size_t
+common_prefix(struct bytes a, struct bytes b)
+{
+	size_t n = a.size < b.size ? a.size : b.size, i = 0;
+	while (i < n && a.data[i] == b.data[i])
+		i++;
+	return i;
+}
+
+int
+block_builder_add(struct block_builder *b, struct ikey key, struct bytes value)
+{
+	bool restart = b->entries == 0 || b->in_interval == TABLE_RESTART_INTERVAL;
+	size_t shared = restart ? 0 : common_prefix(buffer_bytes(&b->last_user), key.user);
+	size_t unshared = key.user.size - shared;
+	int r = buffer_reserve(&b->data, 4 * VARINT_MAX_SIZE + unshared + value.size);
+	if (r == SETT_OK)
+		r = buffer_reserve(&b->restarts, 4);
+	if (r == SETT_OK && key.user.size > b->last_user.size)
+		r = buffer_reserve(&b->last_user, key.user.size - b->last_user.size);
+	if (r != SETT_OK)
+		return r;
+
+	if (restart) {
+		put_le32(b->restarts.data + b->restarts.size, (uint32_t)b->data.size);
+		b->restarts.size += 4;
+		b->in_interval = 0;
+	}
+	uint8_t *p = b->data.data + b->data.size;
+	p = varint_put(p, shared);
+	p = varint_put(p, unshared);
+	p = varint_put(p, value.size);
+	p = varint_put(p, key.timestamp);
+	if (unshared)
+		memcpy(p, key.user.data + shared, unshared);
+	p += unshared;
+	if (value.size)
+		memcpy(p, value.data, value.size);
+	p += value.size;
+	b->data.size = (size_t)(p - b->data.data);
+
+	if (key.user.size > shared)
+		memcpy(b->last_user.data + shared, key.user.data + shared, key.user.size - shared);
+	b->last_user.size = key.user.size;
+	b->last_timestamp = key.timestamp;
+	b->in_interval++;
+	b->entries++;
+	return SETT_OK;
+}
+
+size_t
+block_builder_size(const struct block_builder *b)
+{
+	return b->entries ? b->data.size + b->restarts.size + 4 : 0;
+}
+
+int
+block_builder_finish(struct block_builder *b)
+{
+	int r = buffer_reserve(&b->data, b->restarts.size + 4);
+	if (r != SETT_OK)
+		return r;
+	memcpy(b->data.data + b->data.size, b->restarts.data, b->restarts.size);
+	b->data.size += b->restarts.size;
+	put_le32(b->data.data + b->data.size, (uint32_t)(b->restarts.size / 4));
+	b->data.size += 4;
+	return SETT_OK;
+}
+
+void
+block_builder_reset(struct block_builder *b)
+{
+	b->data.size = b->restarts.size = 0;
+	b->in_interval = b->entries = 0;
+}
+
+void
+block_builder_free(struct block_builder *b)
+{
+	buffer_free(&b->data);
+	buffer_free(&b->restarts);
+	buffer_free(&b->last_user);
+}
+
+/* Compresses into `out` behind 4 bytes of raw size; the size of it all, or 0 if it is not worth it. */
+static size_t
+compress_payload(struct block_packer *packer, struct bytes payload, enum table_compression compression,
+		 uint8_t *out, size_t room)
+{
+	size_t limit = payload.size - payload.size / 8, size = 0;
+	if (compression == TABLE_LZ4) {
+		int n = LZ4_compress_default((const char *)payload.data, (char *)out + 4, (int)payload.size,
+					     (int)(room - 4));
+		size = n > 0 ? (size_t)n : 0;
+	} else if (compression == TABLE_ZSTD) {
+		if (!packer->zstd)
+			packer->zstd = ZSTD_createCCtx();
+		if (!packer->zstd)
+			return 0; /* raw is always right */
+		size = ZSTD_compressCCtx(packer->zstd, out + 4, room - 4, payload.data, payload.size,
+					 packer->level ? packer->level : 1);
+		if (ZSTD_isError(size))
+			size = 0;
+	}
+	if (size == 0 || size + 4 > limit)
+		return 0;
+	put_le32(out, (uint32_t)payload.size);
+	return size + 4;
+}
+
+int
+block_pack(struct block_packer *packer, struct bytes payload, enum table_compression compression,
+	   uint64_t number, uint64_t offset, struct buffer *out)
+{
+	if (compression != TABLE_RAW && payload.size > TABLE_MAX_COMPRESSED)
+		compression = TABLE_RAW;
+	size_t room = payload.size;
+	if (compression == TABLE_LZ4)
+		room = (size_t)LZ4_compressBound((int)payload.size) + 4;
+	else if (compression == TABLE_ZSTD)
+		room = ZSTD_compressBound(payload.size) + 4;
+	int r = buffer_reserve(out, room + TABLE_TRAILER_SIZE);
+	if (r != SETT_OK)
+		return r;
+	uint8_t *p = out->data + out->size;
+	size_t size = compression == TABLE_RAW ? 0 : compress_payload(packer, payload, compression, p, room);
+	if (size == 0) {
+		compression = TABLE_RAW;
+		size = payload.size;
+		memcpy(p, payload.data, size);
+	}
+	table_trailer_put(p, size, (uint8_t)compression, number, offset);
+	out->size += size + TABLE_TRAILER_SIZE;
+	return SETT_OK;
+}
+
+void
+block_packer_free(struct block_packer *p)
+{
+	ZSTD_freeCCtx(p->zstd);
+	p->zstd = NULL;
+}
+
+/* ---- unpacking ---- */
+
+static void
+free_context(void *context)
+{
+	ZSTD_freeDCtx(context);
+}
+
+static int
+inflate_zstd(struct bytes in, struct block_cache *cache, struct block *out)
+{
+	ZSTD_DCtx *context = cache ? block_cache_take_context(cache) : NULL;
+	if (!context && !(context = ZSTD_createDCtx()))
+		return SETT_NO_MEMORY;
+	size_t n = ZSTD_decompressDCtx(context, out->data, out->size, in.data, in.size);
+	if (cache)
+		block_cache_give_context(cache, context, free_context);
+	else
+		ZSTD_freeDCtx(context);
+	return !ZSTD_isError(n) && n == out->size ? SETT_OK : SETT_CORRUPT;
+}
+
+static int
+inflate(struct bytes payload, uint8_t compression, struct block_cache *cache, struct block **ret,
+	const char **ret_why)
+{
+	if (payload.size <= 4) {
+		*ret_why = "a compressed block without content";
+		return SETT_CORRUPT;
+	}
+	uint32_t raw_size = get_le32(payload.data);
+	if (raw_size == 0 || raw_size > TABLE_MAX_COMPRESSED) {
+		*ret_why = "a compressed block's size is out of range";
+		return SETT_CORRUPT;
+	}
+	struct block *b = block_allocate(raw_size);
+	if (!b)
+		return SETT_NO_MEMORY;
+	struct bytes in = bytes_of(payload.data + 4, payload.size - 4);
+	int r = SETT_OK;
+	if (compression == TABLE_LZ4) {
+		int n = LZ4_decompress_safe((const char *)in.data, (char *)b->data, (int)in.size,
+					    (int)raw_size);
+		if (n < 0 || (uint32_t)n != raw_size)
+			r = SETT_CORRUPT;
+	} else {
+		r = inflate_zstd(in, cache, b);
+	}
+	if (r != SETT_OK) {
+		*ret_why = "a block does not decompress";
+		block_release(b);
+		return r;
+	}
+	*ret = b;
+	return SETT_OK;
+}
+
+int
+block_unpack(struct bytes stored, uint64_t number, uint64_t offset, struct block_cache *cache,
+	     struct block **ret, const char **ret_why)
+{
+	if (stored.size <= TABLE_TRAILER_SIZE || stored.size > TABLE_MAX_BLOCK_SIZE) {
+		*ret_why = "a block's size is out of range";
+		return SETT_CORRUPT;
+	}
+	size_t size = stored.size - TABLE_TRAILER_SIZE;
+	uint8_t compression = stored.data[size];
+	if (get_le64(stored.data + size + 1) != hash64(stored.data, size + 1, table_seed(number, offset))) {
+		*ret_why = "a block's checksum is wrong";
+		return SETT_CORRUPT;
+	}
+	if (compression == TABLE_LZ4 || compression == TABLE_ZSTD)
+		return inflate(bytes_of(stored.data, size), compression, cache, ret, ret_why);
+	if (compression != TABLE_RAW) {
+		*ret_why = "a block's compression is unknown";
+		return SETT_CORRUPT;
+	}
+	struct block *b = block_allocate((uint32_t)size);
+	if (!b)
+		return SETT_NO_MEMORY;
+	memcpy(b->data, stored.data, size);
+	*ret = b;
+	return SETT_OK;
+}
+
+/* ---- searching ---- */
+
+int
+block_view_parse(const struct block *b, struct block_view *ret)
+{
+	if (b->size < 4)
+		return SETT_CORRUPT;
+	uint32_t count = get_le32(b->data + b->size - 4);
+	if (count == 0 || count > (b->size - 4) / 4)
+		return SETT_CORRUPT;
+	uint32_t entries = b->size - 4 - count * 4;
+	if (entries == 0)
+		return SETT_CORRUPT;
+	*ret = (struct block_view){b->data, b->data + entries, b->data + entries, count};
+	return SETT_OK;
+}
+
+/* Decodes the entry at restart point `i`. */
+static bool
+restart_entry(const struct block_view *v, uint32_t i, struct block_entry *ret)
+{
+	uint32_t offset = block_restart(v, i);
+	return offset < (uint32_t)(v->limit - v->data) &&
+		block_entry_decode(v->data + offset, v->limit, ret) && ret->shared == 0;
+}
+
+int
+block_find_restart(const struct block_view *v, struct ikey target, uint32_t *ret)
+{
+	uint32_t low = 0, high = v->restart_count; /* restarts below `low` are before the target */
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+		struct block_entry e;
+		if (!restart_entry(v, middle, &e))
+			return SETT_CORRUPT;
+		struct ikey key = {bytes_of(e.key, e.unshared), e.timestamp};
+		if (ikey_compare(key, target) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	uint32_t offset = block_restart(v, low ? low - 1 : 0);
+	if (offset >= (uint32_t)(v->limit - v->data))
+		return SETT_CORRUPT;
+	*ret = offset;
+	return SETT_OK;
+}
+
+int
+block_get(const struct block_view *v, struct ikey target, struct block_entry *ret)
+{
+	uint32_t offset;
+	int r = block_find_restart(v, target, &offset);
+	if (r != SETT_OK)
+		return r;
+	const uint8_t *p = v->data + offset;
+	size_t matched = 0;
+	while (p < v->limit) {
+		struct block_entry e;
+		if (!block_entry_decode(p, v->limit, &e))
+			return SETT_CORRUPT;
+		p = e.next;
+		/* A restart point inside the scan: its predecessor's prefix is not shared but spelt out. */
+		if (e.shared == 0)
+			matched = 0;
+		if (e.shared > matched)
+			continue;
+		if (e.shared < matched)
+			return SETT_NOT_FOUND;
+		struct bytes rest = bytes_of(target.user.data + matched, target.user.size - matched);
+		struct bytes mine = bytes_of(e.key, e.unshared);
+		size_t common = common_prefix(mine, rest);
+		matched += common;
+		if (common == mine.size && common == rest.size) {
+			if (e.timestamp <= target.timestamp) {
+				*ret = e;
+				return SETT_OK;
+			}
+		} else if (common == rest.size ||
+			   (common < mine.size && mine.data[common] > rest.data[common])) {
+			return SETT_NOT_FOUND;
+		}
+	}
+	return SETT_NOT_FOUND;
+}
