@@ -75,10 +75,14 @@ void config_get(struct config *, const struct bytes *patterns, size_t count,
 /* Sets all or none. `arguments` are name, value, name, value. On failure `ret_error` has Redis' text, e.g.
  * "ERR CONFIG SET failed (possibly related to argument 'port') - ...". */
 int config_set(struct config *, const struct bytes *arguments, size_t count, struct buffer *ret_error);
+/* The same for a client that is known to be local (or not), which enable-protected-configs may ask. */
+int config_set_from(struct config *, const struct bytes *arguments, size_t count, bool is_local,
+		    struct buffer *ret_error);
 /* Rewrites the file it was started from, keeping comments and order, through a temporary file, fsync and
  * rename. "ERR The server is running without a config file". */
 int config_rewrite(struct config *, bool force_all, struct buffer *ret_error);
-/* `changed(arg)` runs after a successful config_set that touched the directive, outside the lock. */
+/* SETT_NO_MEMORY, SETT_INVALID (no such directive). `changed(arg)` runs after a successful config_set that
+ * touched the directive, outside the lock. */
 int config_listen(struct config *, const char *directive, void (*changed)(void *arg), void *arg);
 /* The path CONFIG REWRITE writes to, NULL if none. */
 const char *config_file_path(const struct config *);

@@ -1,0 +1,348 @@
+/* The current values of all directives.
+ *
+ * A value lives in config_private.values, by row; where something reads it, it is mirrored into a field of
+ * struct config. Strings are owned by the value and borrowed by the field.
+ *
+ * Invariants: every row has a value that its parser accepted; values, fields and the text that CONFIG GET
+ * shows agree whenever the lock is free; config_set changes all of its arguments or none. */
+#include <ctype.h>
+#include <fnmatch.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <unistd.h>
+
+#include "config/directive.h"
+#include "config/words.h"
+
+enum { ARGUMENTS_MAX = 1024 }; /* pairs of one CONFIG SET */
+
+struct mutex *
+config_lock(struct config *config)
+{
+	return &config->private->lock;
+}
+
+const char *
+config_file_path(const struct config *config)
+{
+	return config->private->file_path;
+}
+
+/* Partner: the relaxed loads of whoever reads the field. Only the value itself is handed over. */
+static void
+mirror(struct config *config, const struct directive *row, const struct directive_value *value)
+{
+	if (!row->has_field)
+		return;
+	void *field = (char *)config + row->field;
+	if (row->kind == KIND_DECIMAL)
+		*(double *)field = value->decimal;
+	else if (row->kind >= KIND_STRING)
+		*(char **)field = value->text;
+	else if (row->width == 1)
+		__atomic_store_n((uint8_t *)field, (uint8_t)value->number, __ATOMIC_RELAXED);
+	else if (row->width == sizeof(uint32_t))
+		__atomic_store_n((uint32_t *)field, (uint32_t)value->number, __ATOMIC_RELAXED);
+	else
+		__atomic_store_n((uint64_t *)field, (uint64_t)value->number, __ATOMIC_RELAXED);
+}
+
+void
+config_store(struct config *config, int index, struct directive_value *value)
+{
+	struct directive_value *stored = &config->private->values[index];
+	struct directive_value old = *stored;
+	*stored = *value;
+	*value = (struct directive_value){0};
+	mirror(config, &directive_table[index], stored);
+	directive_value_free(&old);
+}
+
+void
+config_destroy(struct config *config)
+{
+	if (config == NULL)
+		return;
+	struct config_private *private = config->private;
+	if (private != NULL) {
+		for (size_t i = 0; i < directive_count; i++) {
+			if (private->values != NULL)
+				directive_value_free(&private->values[i]);
+			if (private->initial != NULL)
+				directive_value_free(&private->initial[i]);
+		}
+		while (private->listeners != NULL) {
+			struct directive_listener *next = private->listeners->next;
+			free(private->listeners);
+			private->listeners = next;
+		}
+		free(private->values);
+		free(private->initial);
+		free(private->given);
+		free(private->file_path);
+		buffer_free(&private->warnings);
+		mutex_destroy(&private->lock);
+		free(private);
+	}
+	free(config);
+}
+
+void
+config_print_warnings(struct config *config, const struct log_sink *sink)
+{
+	mutex_lock(&config->private->lock);
+	struct buffer *warnings = &config->private->warnings;
+	for (size_t at = 0; at < warnings->size;) {
+		const char *line = (const char *)warnings->data + at;
+		const char *end = memchr(line, '\n', warnings->size - at);
+		if (end == NULL)
+			break;
+		log_sink_printf(sink, LOG_LEVEL_WARNING, "%.*s", (int)(end - line), line);
+		at += (size_t)(end - line) + 1;
+	}
+	buffer_clear(warnings);
+	mutex_unlock(&config->private->lock);
+}
+
+/* Memory of the machine, or what the control group leaves of it. */
+static uint64_t
+machine_memory(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+	uint64_t total = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 1ULL << 30;
+	FILE *limit = fopen("/sys/fs/cgroup/memory.max", "re");
+	if (limit != NULL) {
+		uint64_t bytes;
+		/* "max" where there is none. */
+		if (fscanf(limit, "%" SCNu64, &bytes) == 1 && bytes > 0 && bytes < total)
+			total = bytes;
+		fclose(limit);
+	}
+	return total;
+}
+
+uint64_t
+config_effective_memory(const struct config *config)
+{
+	uint64_t set = __atomic_load_n(&config->max_memory, __ATOMIC_RELAXED);
+	if (set != 0)
+		return set;
+	uint64_t quarter = machine_memory() / 4;
+	return quarter > 0 ? quarter : 1;
+}
+
+int
+config_listen(struct config *config, const char *directive, void (*changed)(void *arg), void *arg)
+{
+	int index = directive_index(bytes_of_string(directive));
+	if (index < 0)
+		return SETT_INVALID;
+	struct directive_listener *listener = malloc(sizeof *listener);
+	if (listener == NULL)
+		return SETT_NO_MEMORY;
+	mutex_lock(&config->private->lock);
+	*listener = (struct directive_listener){
+		.next = config->private->listeners, .index = index, .changed = changed, .arg = arg};
+	config->private->listeners = listener;
+	mutex_unlock(&config->private->lock);
+	return SETT_OK;
+}
+
+/* ---- CONFIG GET ---- */
+
+static bool
+shown(const struct directive *row, const char *name, const struct bytes *patterns, size_t count)
+{
+	if (name == NULL)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		char pattern[256];
+		if (patterns[i].size >= sizeof pattern ||
+		    memchr(patterns[i].data ? patterns[i].data : (const uint8_t *)"", '\0',
+			   patterns[i].size) != NULL)
+			continue;
+		if (patterns[i].size > 0)
+			memcpy(pattern, patterns[i].data, patterns[i].size);
+		pattern[patterns[i].size] = '\0';
+		if (strcasecmp(pattern, name) == 0)
+			return true;
+		if (!(row->flags & DIRECTIVE_HIDDEN) && fnmatch(pattern, name, FNM_CASEFOLD) == 0)
+			return true;
+	}
+	return false;
+}
+
+void
+config_get(struct config *config, const struct bytes *patterns, size_t count,
+	   void (*each)(void *arg, const char *name, struct bytes value), void *arg)
+{
+	struct buffer text = {0};
+	mutex_lock(&config->private->lock);
+	for (size_t i = 0; i < directive_count; i++) {
+		const struct directive *row = &directive_table[i];
+		bool by_name = shown(row, row->name, patterns, count);
+		bool by_alias = shown(row, row->alias, patterns, count);
+		if (!by_name && !by_alias)
+			continue;
+		buffer_clear(&text);
+		if (directive_format(row, &config->private->values[i], &text) != SETT_OK)
+			continue;
+		if (by_name)
+			each(arg, row->name, buffer_bytes(&text));
+		if (by_alias)
+			each(arg, row->alias, buffer_bytes(&text));
+	}
+	mutex_unlock(&config->private->lock);
+	buffer_free(&text);
+}
+
+/* ---- CONFIG SET ---- */
+
+struct change {
+	int index;
+	const char *name; /* as the table writes the name or alias that was given */
+	struct directive_value value;
+};
+
+static int __attribute__((format(printf, 2, 3))) fail(struct buffer *ret_error, const char *format, ...)
+{
+	char text[DIRECTIVE_REASON_SIZE + 256];
+	va_list arguments;
+	va_start(arguments, format);
+	int size = vsnprintf(text, sizeof text, format, arguments);
+	va_end(arguments);
+	size_t used = size < 0 ? 0 : (size_t)size < sizeof text ? (size_t)size : sizeof text - 1;
+	buffer_clear(ret_error);
+	return buffer_append(ret_error, text, used) == SETT_OK ? SETT_INVALID : SETT_NO_MEMORY;
+}
+
+static int
+fail_at(struct buffer *ret_error, const char *name, const char *reason)
+{
+	return fail(ret_error, "ERR CONFIG SET failed (possibly related to argument '%s') - %s", name,
+		    reason);
+}
+
+static bool
+may_set_protected(const struct config *config, bool is_local)
+{
+	return config->enable_protected_configs == 1 || (config->enable_protected_configs == 2 && is_local);
+}
+
+/* Finds the row of each name, and refuses what may not be set at all. */
+static int
+name_changes(struct config *config, const struct bytes *arguments, struct change *changes, size_t count,
+	     bool is_local, struct buffer *ret_error)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct bytes given = arguments[i * 2];
+		int index = directive_index(given);
+		if (index < 0)
+			return fail(ret_error,
+				    "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
+				    given.size < 128 ? (int)given.size : 128, (const char *)given.data);
+		const struct directive *row = &directive_table[index];
+		bool by_alias = row->alias != NULL && strlen(row->alias) == given.size &&
+			strncasecmp(row->alias, (const char *)given.data, given.size) == 0;
+		changes[i].index = index;
+		changes[i].name = by_alias ? row->alias : row->name;
+		if (row->flags & DIRECTIVE_IMMUTABLE)
+			return fail_at(ret_error, changes[i].name, "can't set immutable config");
+		if ((row->flags & DIRECTIVE_PROTECTED) && !may_set_protected(config, is_local))
+			return fail_at(ret_error, changes[i].name, "can't set protected config");
+		for (size_t j = 0; j < i; j++)
+			if (changes[j].name == changes[i].name)
+				return fail_at(ret_error, changes[i].name, "duplicate parameter");
+	}
+	return SETT_OK;
+}
+
+/* A directive of several words comes as one argument: split at spaces, as nothing else separates them. */
+static int
+parse_argument(const struct directive *row, struct bytes text, const struct directive_value *old,
+	       struct directive_value *ret, char *reason)
+{
+	struct bytes words[DIRECTIVE_WORDS_MAX];
+	size_t count = 0;
+	if (!(row->flags & DIRECTIVE_MULTIPLE) || text.size == 0)
+		return directive_parse(row, &text, 1, old, false, ret, reason);
+	for (size_t start = 0, i = 0; i <= text.size; i++) {
+		if (i < text.size && text.data[i] != ' ')
+			continue;
+		if (count == DIRECTIVE_WORDS_MAX) {
+			snprintf(reason, DIRECTIVE_REASON_SIZE, "wrong number of arguments");
+			return SETT_INVALID;
+		}
+		words[count++] = bytes_of(text.data + start, i - start);
+		start = i + 1;
+	}
+	return directive_parse(row, words, count, old, false, ret, reason);
+}
+
+static int
+parse_changes(struct config *config, const struct bytes *arguments, struct change *changes, size_t count,
+	      struct buffer *ret_error)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct directive *row = &directive_table[changes[i].index];
+		const struct directive_value *old = &config->private->values[changes[i].index];
+		char reason[DIRECTIVE_REASON_SIZE];
+		int status = parse_argument(row, arguments[i * 2 + 1], old, &changes[i].value, reason);
+		if (status == SETT_INVALID)
+			return fail_at(ret_error, changes[i].name, reason);
+		if (status != SETT_OK)
+			return fail(ret_error, "ERR out of memory");
+		if ((row->flags & DIRECTIVE_FIXED) && !directive_value_equal(row, old, &changes[i].value))
+			return fail_at(ret_error, changes[i].name, "can't be changed while running");
+	}
+	return SETT_OK;
+}
+
+/* Listeners run without the lock, so their list is copied; they are never removed. */
+static void
+tell_listeners(struct config *config, const struct change *changes, size_t count)
+{
+	mutex_lock(&config->private->lock);
+	const struct directive_listener *first = config->private->listeners;
+	mutex_unlock(&config->private->lock);
+	for (const struct directive_listener *l = first; l != NULL; l = l->next) {
+		bool touched = false;
+		for (size_t i = 0; i < count; i++)
+			touched = touched || changes[i].index == l->index;
+		if (touched)
+			l->changed(l->arg);
+	}
+}
+
+int
+config_set_from(struct config *config, const struct bytes *arguments, size_t count, bool is_local,
+		struct buffer *ret_error)
+{
+	if (count == 0 || count % 2 != 0 || count / 2 > ARGUMENTS_MAX)
+		return fail(ret_error, "ERR syntax error");
+	size_t pairs = count / 2;
+	struct change *changes = calloc(pairs, sizeof *changes);
+	if (changes == NULL)
+		return fail(ret_error, "ERR out of memory");
+	mutex_lock(&config->private->lock);
+	int status = name_changes(config, arguments, changes, pairs, is_local, ret_error);
+	if (status == SETT_OK)
+		status = parse_changes(config, arguments, changes, pairs, ret_error);
+	for (size_t i = 0; i < pairs; i++) {
+		if (status == SETT_OK)
+			config_store(config, changes[i].index, &changes[i].value);
+		else
+			directive_value_free(&changes[i].value);
+	}
+	mutex_unlock(&config->private->lock);
+	if (status == SETT_OK)
+		tell_listeners(config, changes, pairs);
+	free(changes);
+	return status;
+}
+
+int
+config_set(struct config *config, const struct bytes *arguments, size_t count, struct buffer *ret_error)
+{
+	return config_set_from(config, arguments, count, false, ret_error);
+}

@@ -1,0 +1,116 @@
+/* One row of the directive table, and what a value of it is. Internal to config/. */
+#ifndef SETT_CONFIG_DIRECTIVE_H
+#define SETT_CONFIG_DIRECTIVE_H
+
+#include "config/config.h"
+
+enum directive_kind {
+	KIND_BOOLEAN,
+	KIND_CHOICE,  /* one word of a list */
+	KIND_CHOICES, /* several words of a list, or'ed */
+	KIND_INTEGER,
+	KIND_DECIMAL,
+	KIND_STRING,
+	/* The rest keep their canonical text, as CONFIG GET shows it. */
+	KIND_DIRECTORY,
+	KIND_SAVE,
+	KIND_CLIENT_LIMITS,
+	KIND_SCORE_VALUES,
+	KIND_EVENTS,
+	KIND_BIND,
+	KIND_REPLICA_OF,
+	KIND_PERCENTILES,
+	DIRECTIVE_KINDS
+};
+
+enum directive_flag {
+	DIRECTIVE_IMMUTABLE = 1 << 0, /* CONFIG SET refuses */
+	DIRECTIVE_PROTECTED = 1 << 1, /* CONFIG SET asks enable-protected-configs */
+	DIRECTIVE_MULTIPLE = 1 << 2,  /* takes several words; CONFIG SET splits its one argument */
+	DIRECTIVE_HIDDEN = 1 << 3,    /* CONFIG GET shows it only by its exact name */
+	DIRECTIVE_MEMORY = 1 << 4,    /* integers: 1gb, 100mb, ... */
+	DIRECTIVE_PERCENT = 1 << 5,   /* integers: may be a percentage, kept as a negative number */
+	DIRECTIVE_OCTAL = 1 << 6,
+	DIRECTIVE_NULLABLE = 1 << 7,    /* strings: "" is NULL */
+	DIRECTIVE_FIXED = 1 << 8,       /* Redis can change it while running; here CONFIG SET takes only the
+					   value it has */
+	DIRECTIVE_WARN = 1 << 9,        /* accepted without effect; a warning when it is not the default */
+	DIRECTIVE_CUMULATIVE = 1 << 10, /* several lines of a file add up, the first replaces the default */
+};
+
+enum { DIRECTIVE_REASON_SIZE = 512, DIRECTIVE_WORDS_MAX = 1024 };
+
+struct choice {
+	const char *word;
+	int value;
+};
+
+/* Owned by whoever holds it; directive_value_free. */
+struct directive_value {
+	int64_t number; /* boolean, choice(s), integer (an unsigned one by its bits) */
+	double decimal;
+	char *text; /* string and the textual kinds; NULL is a null string */
+};
+
+struct directive {
+	const char *name;
+	const char *alias;
+	enum directive_kind kind;
+	unsigned flags;
+	const char *initial; /* the default, as one would write it behind the name */
+	int64_t low;
+	uint64_t high;
+	const struct choice *choices; /* ends with a NULL word */
+	/* A further rule; false with `ret_reason` set refuses the value. May change it (clamp). */
+	bool (*check)(struct directive_value *, char *ret_reason);
+	bool has_field; /* mirrored in struct config: */
+	size_t field;   /* offset */
+	size_t width;
+};
+
+extern const struct directive directive_table[];
+extern const size_t directive_count;
+/* Index of the row with this name or alias, whatever its case; -1 if there is none. */
+int directive_index(struct bytes name);
+
+/* Parses the words that follow the name. `old` is the present value (for kinds that change a part of it),
+ * `append` says that an earlier line of the same file gave it. SETT_OK, SETT_INVALID with the reason,
+ * SETT_NO_MEMORY. */
+int directive_parse(const struct directive *, const struct bytes *words, size_t count,
+		    const struct directive_value *old, bool append, struct directive_value *ret,
+		    char *reason);
+/* The value as CONFIG GET shows it, appended. */
+int directive_format(const struct directive *, const struct directive_value *, struct buffer *ret);
+void directive_value_free(struct directive_value *);
+bool directive_value_equal(const struct directive *, const struct directive_value *,
+			   const struct directive_value *);
+
+/* value_text.c: the kinds that keep their canonical text. */
+typedef int (*directive_text_parser)(const struct directive *, const struct bytes *words, size_t count,
+				     const char *old, struct buffer *ret, char *reason);
+extern const directive_text_parser directive_text_parsers[DIRECTIVE_KINDS];
+/* "1gb" and the like; false if it is none. Saturates. */
+bool parse_memory(struct bytes text, uint64_t *ret);
+bool parse_decimal_integer(struct bytes text, int64_t *ret);
+
+struct directive_listener {
+	struct directive_listener *next;
+	int index;
+	void (*changed)(void *arg);
+	void *arg;
+};
+
+struct config_private {
+	struct mutex lock;
+	struct directive_value *values;  /* by row; strings mirrored into struct config are owned here */
+	struct directive_value *initial; /* the defaults, parsed */
+	bool *given;                     /* by row: the file or the command line named it */
+	char *file_path;                 /* absolute, NULL if none */
+	struct directive_listener *listeners;
+	struct buffer warnings; /* lines, each ended by a newline */
+};
+
+/* config.c: takes over `value`, mirrors it into struct config. */
+void config_store(struct config *, int index, struct directive_value *value);
+
+#endif

@@ -1,0 +1,410 @@
+/* The directives: every one of Redis 7.0.15's, with its type, bounds and default, and Sett's own.
+ *
+ * Rows without FIELD are accepted, shown and kept, and used by nothing; those among them whose setting would
+ * promise something carry DIRECTIVE_WARN. To add a directive, add a row, and a field to struct config if
+ * something reads it. */
+#include <ctype.h>
+#include <limits.h>
+
+#include "config/directive.h"
+
+#define IMMUTABLE DIRECTIVE_IMMUTABLE
+#define PROTECTED DIRECTIVE_PROTECTED
+#define MULTIPLE DIRECTIVE_MULTIPLE
+#define HIDDEN DIRECTIVE_HIDDEN
+#define MEMORY DIRECTIVE_MEMORY
+#define NULLABLE DIRECTIVE_NULLABLE
+#define FIXED DIRECTIVE_FIXED
+#define WARN DIRECTIVE_WARN
+
+#define FIELD(member)                                                \
+	.has_field = true, .field = offsetof(struct config, member), \
+	.width = sizeof(((struct config *)NULL)->member)
+#define BOOLEAN(text, default_text, how) \
+	.name = text, .kind = KIND_BOOLEAN, .initial = default_text, .flags = how
+#define STRING(text, default_text, how) \
+	.name = text, .kind = KIND_STRING, .initial = default_text, .flags = how
+#define CHOICE(text, list, default_text, how) \
+	.name = text, .kind = KIND_CHOICE, .choices = list, .initial = default_text, .flags = how
+#define INTEGER(text, least, most, default_text, how) \
+	.name = text, .kind = KIND_INTEGER, .low = least, .high = most, .initial = default_text, .flags = how
+#define SPECIAL(text, which, default_text, how) \
+	.name = text, .kind = which, .initial = default_text, .flags = how
+
+static const struct choice sync_choices[] = {
+	{"everysec", CONFIG_SYNC_EVERYSEC}, {"always", CONFIG_SYNC_ALWAYS}, {"no", CONFIG_SYNC_NO}, {0}};
+static const struct choice level_choices[] = {{"debug", LOG_LEVEL_DEBUG},
+					      {"verbose", LOG_LEVEL_VERBOSE},
+					      {"notice", LOG_LEVEL_NOTICE},
+					      {"warning", LOG_LEVEL_WARNING},
+					      {0}};
+static const struct choice supervised_choices[] = {
+	{"upstart", 3}, {"systemd", 2}, {"auto", 1}, {"no", 0}, {0}};
+static const struct choice facility_choices[] = {
+	{"user", 0},   {"local0", 1}, {"local1", 2}, {"local2", 3}, {"local3", 4},
+	{"local4", 5}, {"local5", 6}, {"local6", 7}, {"local7", 8}, {0}};
+static const struct choice diskless_load_choices[] = {
+	{"disabled", 0}, {"on-empty-db", 1}, {"swapdb", 2}, {0}};
+static const struct choice policy_choices[] = {
+	{"volatile-lru", 0},   {"volatile-lfu", 1}, {"volatile-random", 2},
+	{"volatile-ttl", 3},   {"allkeys-lru", 4},  {"allkeys-lfu", 5},
+	{"allkeys-random", 6}, {"noeviction", 7},   {0}};
+static const struct choice score_choices[] = {{"no", 0}, {"yes", 1}, {"relative", 1}, {"absolute", 2}, {0}};
+static const struct choice acl_pubsub_choices[] = {{"allchannels", 1}, {"resetchannels", 0}, {0}};
+static const struct choice sanitize_choices[] = {{"no", 0}, {"yes", 1}, {"clients", 2}, {0}};
+static const struct choice local_choices[] = {{"no", 0}, {"yes", 1}, {"local", 2}, {0}};
+static const struct choice endpoint_choices[] = {{"ip", 0}, {"hostname", 1}, {"unknown-endpoint", 2}, {0}};
+static const struct choice propagation_choices[] = {
+	{"ignore", 0}, {"panic", 1}, {"panic-on-replicas", 2}, {0}};
+static const struct choice tls_clients_choices[] = {{"no", 0}, {"yes", 1}, {"optional", 2}, {0}};
+enum { SHUTDOWN_SAVE = 1, SHUTDOWN_NOSAVE = 2 };
+static const struct choice shutdown_choices[] = {
+	{"default", 0}, {"save", SHUTDOWN_SAVE}, {"nosave", SHUTDOWN_NOSAVE}, {"now", 4}, {"force", 8}, {0}};
+
+static bool
+refuse(char *ret_reason, const char *text)
+{
+	snprintf(ret_reason, DIRECTIVE_REASON_SIZE, "%s", text);
+	return false;
+}
+
+static bool
+check_shutdown(struct directive_value *value, char *ret_reason)
+{
+	enum { BOTH = SHUTDOWN_SAVE | SHUTDOWN_NOSAVE };
+	if ((value->number & BOTH) == BOTH)
+		return refuse(ret_reason, "shutdown options SAVE and NOSAVE can't be used simultaneously");
+	return true;
+}
+
+static bool
+check_hz(struct directive_value *value, char *ret_reason)
+{
+	enum { HZ_MIN = 1, HZ_MAX = 500 };
+	if (value->number < HZ_MIN)
+		value->number = HZ_MIN;
+	if (value->number > HZ_MAX)
+		value->number = HZ_MAX;
+	return true;
+}
+
+static bool
+check_no_defragmentation(struct directive_value *value, char *ret_reason)
+{
+	if (value->number == 0)
+		return true;
+	return refuse(ret_reason,
+		      "Active defragmentation cannot be enabled: it requires a Redis server "
+		      "compiled with a modified Jemalloc like the one shipped by default with "
+		      "the Redis source distribution");
+}
+
+static bool
+check_dump_name(struct directive_value *value, char *ret_reason)
+{
+	return strchr(value->text, '/') == NULL ||
+		refuse(ret_reason, "dbfilename can't be a path, just a filename");
+}
+
+static bool
+check_append_file(struct directive_value *value, char *ret_reason)
+{
+	if (value->text[0] == '\0')
+		return refuse(ret_reason, "appendfilename can't be empty");
+	return strchr(value->text, '/') == NULL ||
+		refuse(ret_reason, "appendfilename can't be a path, just a filename");
+}
+
+static bool
+check_append_directory(struct directive_value *value, char *ret_reason)
+{
+	if (value->text[0] == '\0')
+		return refuse(ret_reason, "appenddirname can't be empty");
+	return strchr(value->text, '/') == NULL ||
+		refuse(ret_reason, "appenddirname can't be a path, just a dirname");
+}
+
+static bool
+check_announce_hostname(struct directive_value *value, char *ret_reason)
+{
+	enum { HOSTNAME_MAX = 256 };
+	if (value->text == NULL)
+		return true;
+	if (strlen(value->text) >= HOSTNAME_MAX)
+		return refuse(ret_reason, "Hostnames must be less than 256 characters");
+	for (const char *c = value->text; *c != '\0'; c++)
+		if (!isalnum((unsigned char)*c) && *c != '-' && *c != '.')
+			return refuse(ret_reason,
+				      "Hostnames may only contain alphanumeric characters, "
+				      "hyphens or dots");
+	return true;
+}
+
+static bool
+check_acl_file(struct directive_value *value, char *ret_reason)
+{
+	/* To start without the users that the file restricts would open what was closed. */
+	return value->text[0] == '\0' || refuse(ret_reason, "ACL users are not supported");
+}
+
+static bool
+check_title(struct directive_value *value, char *ret_reason)
+{
+	static const char *const variables[] = {"title",    "listen-addr", "server-mode", "port",
+						"tls-port", "unixsocket",  "config-file"};
+	for (const char *at = strchr(value->text, '{'); at != NULL; at = strchr(at + 1, '{')) {
+		bool known = false;
+		for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
+			size_t size = strlen(variables[i]);
+			known = known || (strncmp(at + 1, variables[i], size) == 0 && at[1 + size] == '}');
+		}
+		if (!known)
+			return refuse(ret_reason, "template format is invalid or contains unknown variables");
+	}
+	return true;
+}
+
+const struct directive directive_table[] = {
+	/* Sett's own */
+	{INTEGER("pool-threads", 1, 512, "8", IMMUTABLE), FIELD(pool_threads)},
+	{INTEGER("workers", 1, 64, "2", IMMUTABLE), FIELD(workers)},
+	{INTEGER("value-threshold", 1, 1 << 30, "1kb", IMMUTABLE | MEMORY), FIELD(value_threshold)},
+	{INTEGER("value-log-file-size", 0, 1 << 30, "0", IMMUTABLE | MEMORY), FIELD(value_log_file_size)},
+	{.name = "space-amplification-limit",
+	 .kind = KIND_DECIMAL,
+	 .low = 1,
+	 .high = 100,
+	 .initial = "1.5",
+	 .flags = IMMUTABLE,
+	 FIELD(space_amplification_limit)},
+
+	/* network */
+	{INTEGER("port", 0, 65535, "6379", FIXED), FIELD(port)},
+	{SPECIAL("bind", KIND_BIND, "* -::*", MULTIPLE | FIXED), FIELD(bind)},
+	{STRING("bind-source-addr", NULL, NULLABLE)},
+	{INTEGER("tcp-backlog", 0, INT_MAX, "511", IMMUTABLE), FIELD(tcp_backlog)},
+	{STRING("unixsocket", NULL, IMMUTABLE | NULLABLE), FIELD(unix_socket)},
+	{INTEGER("unixsocketperm", 0, 0777, "0", IMMUTABLE | DIRECTIVE_OCTAL), FIELD(unix_socket_permission)},
+	{BOOLEAN("protected-mode", "yes", 0), FIELD(protected_mode)},
+	{INTEGER("maxclients", 1, UINT_MAX, "10000", 0), FIELD(max_clients)},
+	{INTEGER("timeout", 0, INT_MAX, "0", 0), FIELD(timeout_seconds)},
+	{INTEGER("tcp-keepalive", 0, INT_MAX, "300", 0), FIELD(tcp_keepalive)},
+	{INTEGER("proto-max-bulk-len", 1024 * 1024, LONG_MAX, "512mb", MEMORY), FIELD(proto_max_bulk_len)},
+	{INTEGER("client-query-buffer-limit", 1024 * 1024, LONG_MAX, "1gb", MEMORY),
+	 FIELD(client_query_buffer_limit)},
+	{SPECIAL("client-output-buffer-limit", KIND_CLIENT_LIMITS,
+		 "normal 0 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60", MULTIPLE)},
+	{INTEGER("socket-mark-id", 0, UINT_MAX, "0", IMMUTABLE | WARN)},
+	{INTEGER("io-threads", 0, 128, "0", IMMUTABLE), FIELD(io_threads)},
+	{BOOLEAN("io-threads-do-reads", "no", IMMUTABLE)},
+
+	/* TLS */
+	{INTEGER("tls-port", 0, 65535, "0", FIXED | WARN)},
+	{INTEGER("tls-session-cache-size", 0, INT_MAX, "20480", 0)},
+	{INTEGER("tls-session-cache-timeout", 0, INT_MAX, "300", 0)},
+	{BOOLEAN("tls-cluster", "no", 0)},
+	{BOOLEAN("tls-replication", "no", 0)},
+	{CHOICE("tls-auth-clients", tls_clients_choices, "yes", 0)},
+	{BOOLEAN("tls-prefer-server-ciphers", "no", 0)},
+	{BOOLEAN("tls-session-caching", "yes", 0)},
+	{STRING("tls-cert-file", NULL, NULLABLE)},
+	{STRING("tls-key-file", NULL, NULLABLE)},
+	{STRING("tls-key-file-pass", NULL, NULLABLE)},
+	{STRING("tls-client-cert-file", NULL, NULLABLE)},
+	{STRING("tls-client-key-file", NULL, NULLABLE)},
+	{STRING("tls-client-key-file-pass", NULL, NULLABLE)},
+	{STRING("tls-dh-params-file", NULL, NULLABLE)},
+	{STRING("tls-ca-cert-file", NULL, NULLABLE)},
+	{STRING("tls-ca-cert-dir", NULL, NULLABLE)},
+	{STRING("tls-protocols", NULL, NULLABLE)},
+	{STRING("tls-ciphers", NULL, NULLABLE)},
+	{STRING("tls-ciphersuites", NULL, NULLABLE)},
+
+	/* general */
+	{SPECIAL("dir", KIND_DIRECTORY, ".", PROTECTED | FIXED), FIELD(dir)},
+	{STRING("requirepass", NULL, NULLABLE), FIELD(require_password)},
+	{INTEGER("databases", 1, INT_MAX, "16", IMMUTABLE), FIELD(databases)},
+	{STRING("logfile", "", IMMUTABLE), FIELD(log_file)},
+	{CHOICE("loglevel", level_choices, "notice", 0), FIELD(log_level)},
+	{BOOLEAN("daemonize", "no", IMMUTABLE), FIELD(daemonize)},
+	{STRING("pidfile", NULL, IMMUTABLE | NULLABLE), FIELD(pid_file)},
+	{CHOICE("enable-debug-command", local_choices, "no", IMMUTABLE), FIELD(enable_debug_command)},
+	{CHOICE("enable-protected-configs", local_choices, "no", IMMUTABLE), FIELD(enable_protected_configs)},
+	{CHOICE("enable-module-command", local_choices, "no", IMMUTABLE)},
+	{CHOICE("supervised", supervised_choices, "no", IMMUTABLE)},
+	{BOOLEAN("syslog-enabled", "no", IMMUTABLE | WARN)},
+	{STRING("syslog-ident", "redis", IMMUTABLE)},
+	{CHOICE("syslog-facility", facility_choices, "local0", IMMUTABLE)},
+	{BOOLEAN("crash-log-enabled", "yes", 0)},
+	{BOOLEAN("crash-memcheck-enabled", "yes", 0)},
+	{BOOLEAN("use-exit-on-panic", "no", HIDDEN)},
+	{BOOLEAN("always-show-logo", "no", IMMUTABLE)},
+	{BOOLEAN("set-proc-title", "yes", IMMUTABLE)},
+	{STRING("proc-title-template", "{title} {listen-addr} {server-mode}", 0), .check = check_title},
+	{BOOLEAN("disable-thp", "yes", IMMUTABLE)},
+	{STRING("ignore-warnings", "", 0)},
+	{INTEGER("hz", 0, INT_MAX, "10", 0), .check = check_hz},
+	{BOOLEAN("dynamic-hz", "yes", 0)},
+	{INTEGER("watchdog-period", 0, INT_MAX, "0", HIDDEN)},
+	{INTEGER("shutdown-timeout", 0, INT_MAX, "10", 0)},
+	{.name = "shutdown-on-sigint",
+	 .kind = KIND_CHOICES,
+	 .choices = shutdown_choices,
+	 .initial = "default",
+	 .flags = MULTIPLE,
+	 .check = check_shutdown},
+	{.name = "shutdown-on-sigterm",
+	 .kind = KIND_CHOICES,
+	 .choices = shutdown_choices,
+	 .initial = "default",
+	 .flags = MULTIPLE,
+	 .check = check_shutdown},
+	{STRING("server_cpulist", NULL, IMMUTABLE | NULLABLE | WARN)},
+	{STRING("bio_cpulist", NULL, IMMUTABLE | NULLABLE | WARN)},
+	{STRING("aof_rewrite_cpulist", NULL, IMMUTABLE | NULLABLE)},
+	{STRING("bgsave_cpulist", NULL, IMMUTABLE | NULLABLE)},
+	{CHOICE("oom-score-adj", score_choices, "no", WARN)},
+	{SPECIAL("oom-score-adj-values", KIND_SCORE_VALUES, "0 200 800", MULTIPLE)},
+	{INTEGER("slowlog-log-slower-than", -1, LLONG_MAX, "10000", 0), FIELD(slowlog_slower_than)},
+	{INTEGER("slowlog-max-len", 0, LONG_MAX, "128", 0), FIELD(slowlog_max_len)},
+	{INTEGER("latency-monitor-threshold", 0, LLONG_MAX, "0", 0)},
+	{BOOLEAN("latency-tracking", "yes", 0)},
+	{SPECIAL("latency-tracking-info-percentiles", KIND_PERCENTILES, "50 99 99.9", MULTIPLE)},
+	{SPECIAL("notify-keyspace-events", KIND_EVENTS, "", WARN)},
+	{INTEGER("tracking-table-max-keys", 0, LONG_MAX, "1000000", 0)},
+
+	/* access */
+	{STRING("aclfile", "", IMMUTABLE), .check = check_acl_file},
+	{INTEGER("acllog-max-len", 0, LONG_MAX, "128", 0)},
+	{CHOICE("acl-pubsub-default", acl_pubsub_choices, "resetchannels", 0)},
+
+	/* memory */
+	{INTEGER("maxmemory", 0, UINT64_MAX, "0", MEMORY), FIELD(max_memory)},
+	{CHOICE("maxmemory-policy", policy_choices, "noeviction", WARN)},
+	{INTEGER("maxmemory-samples", 1, INT_MAX, "5", 0)},
+	{INTEGER("maxmemory-eviction-tenacity", 0, 100, "10", 0)},
+	{INTEGER("maxmemory-clients", -100, SSIZE_MAX, "0", MEMORY | DIRECTIVE_PERCENT | WARN)},
+	{INTEGER("lfu-log-factor", 0, INT_MAX, "10", 0)},
+	{INTEGER("lfu-decay-time", 0, INT_MAX, "1", 0)},
+	{INTEGER("active-expire-effort", 1, 10, "1", 0)},
+	{BOOLEAN("lazyfree-lazy-eviction", "no", 0)},
+	{BOOLEAN("lazyfree-lazy-expire", "no", 0)},
+	{BOOLEAN("lazyfree-lazy-server-del", "no", 0)},
+	{BOOLEAN("lazyfree-lazy-user-del", "no", 0)},
+	{BOOLEAN("lazyfree-lazy-user-flush", "no", 0)},
+	{BOOLEAN("activerehashing", "yes", 0)},
+	{BOOLEAN("activedefrag", "no", 0), .check = check_no_defragmentation},
+	{INTEGER("active-defrag-ignore-bytes", 1, LLONG_MAX, "100mb", MEMORY)},
+	{INTEGER("active-defrag-threshold-lower", 0, 1000, "10", 0)},
+	{INTEGER("active-defrag-threshold-upper", 0, 1000, "100", 0)},
+	{INTEGER("active-defrag-cycle-min", 1, 99, "1", 0)},
+	{INTEGER("active-defrag-cycle-max", 1, 99, "25", 0)},
+	{INTEGER("active-defrag-max-scan-fields", 1, LONG_MAX, "1000", 0)},
+	{BOOLEAN("jemalloc-bg-thread", "yes", 0)},
+
+	/* persistence */
+	{CHOICE("appendfsync", sync_choices, "everysec", 0), FIELD(sync)},
+	{BOOLEAN("appendonly", "no", 0)},
+	{STRING("appendfilename", "appendonly.aof", IMMUTABLE), .check = check_append_file},
+	{STRING("appenddirname", "appendonlydir", IMMUTABLE), .check = check_append_directory},
+	{BOOLEAN("no-appendfsync-on-rewrite", "no", 0)},
+	{INTEGER("auto-aof-rewrite-percentage", 0, INT_MAX, "100", 0)},
+	{INTEGER("auto-aof-rewrite-min-size", 0, LLONG_MAX, "64mb", MEMORY)},
+	{BOOLEAN("aof-rewrite-incremental-fsync", "yes", 0)},
+	{BOOLEAN("aof-load-truncated", "yes", 0)},
+	{BOOLEAN("aof-use-rdb-preamble", "yes", 0)},
+	{BOOLEAN("aof-timestamp-enabled", "no", 0)},
+	{BOOLEAN("aof-disable-auto-gc", "no", 0)},
+	{SPECIAL("save", KIND_SAVE, "3600 1 300 100 60 10000", MULTIPLE | DIRECTIVE_CUMULATIVE | WARN)},
+	{STRING("dbfilename", "dump.rdb", PROTECTED), .check = check_dump_name},
+	{BOOLEAN("rdbchecksum", "yes", IMMUTABLE)},
+	{BOOLEAN("rdbcompression", "yes", 0)},
+	{BOOLEAN("rdb-del-sync-files", "no", 0)},
+	{BOOLEAN("rdb-save-incremental-fsync", "yes", 0)},
+	{INTEGER("rdb-key-save-delay", INT_MIN, INT_MAX, "0", HIDDEN)},
+	{INTEGER("key-load-delay", INT_MIN, INT_MAX, "0", HIDDEN)},
+	{INTEGER("loading-process-events-interval-bytes", 1024, INT_MAX, "2mb", HIDDEN | MEMORY)},
+	{CHOICE("sanitize-dump-payload", sanitize_choices, "no", 0)},
+	{BOOLEAN("stop-writes-on-bgsave-error", "yes", 0)},
+
+	/* replication */
+	{.alias = "slaveof", SPECIAL("replicaof", KIND_REPLICA_OF, "", IMMUTABLE | MULTIPLE | WARN)},
+	{STRING("masteruser", NULL, NULLABLE)},
+	{STRING("masterauth", NULL, NULLABLE)},
+	{.alias = "slave-serve-stale-data", BOOLEAN("replica-serve-stale-data", "yes", 0)},
+	{.alias = "slave-read-only", BOOLEAN("replica-read-only", "yes", 0)},
+	{.alias = "slave-lazy-flush", BOOLEAN("replica-lazy-flush", "no", 0)},
+	{.alias = "slave-ignore-maxmemory", BOOLEAN("replica-ignore-maxmemory", "yes", 0)},
+	{BOOLEAN("replica-announced", "yes", 0)},
+	{BOOLEAN("replica-ignore-disk-write-errors", "no", 0)},
+	{.alias = "slave-priority", INTEGER("replica-priority", 0, INT_MAX, "100", 0)},
+	{.alias = "slave-announce-ip", STRING("replica-announce-ip", NULL, NULLABLE)},
+	{.alias = "slave-announce-port", INTEGER("replica-announce-port", 0, 65535, "0", 0)},
+	{BOOLEAN("repl-disable-tcp-nodelay", "no", 0)},
+	{BOOLEAN("repl-diskless-sync", "yes", 0)},
+	{INTEGER("repl-diskless-sync-delay", 0, INT_MAX, "5", 0)},
+	{INTEGER("repl-diskless-sync-max-replicas", 0, INT_MAX, "0", 0)},
+	{CHOICE("repl-diskless-load", diskless_load_choices, "disabled", 0)},
+	{INTEGER("repl-timeout", 1, INT_MAX, "60", 0)},
+	{.alias = "repl-ping-slave-period", INTEGER("repl-ping-replica-period", 1, INT_MAX, "10", 0)},
+	{INTEGER("repl-backlog-size", 1, LLONG_MAX, "1mb", MEMORY)},
+	{INTEGER("repl-backlog-ttl", 0, LONG_MAX, "3600", 0)},
+	{.alias = "min-slaves-to-write", INTEGER("min-replicas-to-write", 0, INT_MAX, "0", WARN)},
+	{.alias = "min-slaves-max-lag", INTEGER("min-replicas-max-lag", 0, INT_MAX, "10", 0)},
+	{CHOICE("propagation-error-behavior", propagation_choices, "ignore", 0)},
+
+	/* cluster */
+	{BOOLEAN("cluster-enabled", "no", IMMUTABLE | WARN)},
+	{STRING("cluster-config-file", "nodes.conf", IMMUTABLE)},
+	{INTEGER("cluster-port", 0, 65535, "0", IMMUTABLE)},
+	{INTEGER("cluster-node-timeout", 0, LLONG_MAX, "15000", 0)},
+	{INTEGER("cluster-migration-barrier", 0, INT_MAX, "1", 0)},
+	{.alias = "cluster-slave-validity-factor",
+	 INTEGER("cluster-replica-validity-factor", 0, INT_MAX, "10", 0)},
+	{.alias = "cluster-slave-no-failover", BOOLEAN("cluster-replica-no-failover", "no", 0)},
+	{BOOLEAN("cluster-require-full-coverage", "yes", 0)},
+	{BOOLEAN("cluster-allow-reads-when-down", "no", 0)},
+	{BOOLEAN("cluster-allow-pubsubshard-when-down", "yes", 0)},
+	{BOOLEAN("cluster-allow-replica-migration", "yes", 0)},
+	{STRING("cluster-announce-ip", NULL, NULLABLE)},
+	{STRING("cluster-announce-hostname", NULL, NULLABLE), .check = check_announce_hostname},
+	{INTEGER("cluster-announce-port", 0, 65535, "0", 0)},
+	{INTEGER("cluster-announce-tls-port", 0, 65535, "0", 0)},
+	{INTEGER("cluster-announce-bus-port", 0, 65535, "0", 0)},
+	{CHOICE("cluster-preferred-endpoint-type", endpoint_choices, "ip", 0)},
+	{INTEGER("cluster-link-sendbuf-limit", 0, LLONG_MAX, "0", MEMORY)},
+
+	/* types */
+	{.alias = "hash-max-ziplist-entries", INTEGER("hash-max-listpack-entries", 0, LONG_MAX, "512", 0)},
+	{.alias = "hash-max-ziplist-value", INTEGER("hash-max-listpack-value", 0, LONG_MAX, "64", MEMORY)},
+	{.alias = "list-max-ziplist-size", INTEGER("list-max-listpack-size", INT_MIN, INT_MAX, "-2", 0)},
+	{INTEGER("list-compress-depth", 0, INT_MAX, "0", 0)},
+	{INTEGER("set-max-intset-entries", 0, LONG_MAX, "512", 0)},
+	{.alias = "zset-max-ziplist-entries", INTEGER("zset-max-listpack-entries", 0, LONG_MAX, "128", 0)},
+	{.alias = "zset-max-ziplist-value", INTEGER("zset-max-listpack-value", 0, LONG_MAX, "64", MEMORY)},
+	{INTEGER("hll-sparse-max-bytes", 0, LONG_MAX, "3000", MEMORY)},
+	{INTEGER("stream-node-max-bytes", 0, LONG_MAX, "4kb", MEMORY)},
+	{INTEGER("stream-node-max-entries", 0, LLONG_MAX, "100", 0)},
+
+	/* scripts */
+	{.alias = "lua-time-limit", INTEGER("busy-reply-threshold", 0, LONG_MAX, "5000", 0)},
+	{BOOLEAN("lua-enable-deprecated-api", "no", IMMUTABLE | HIDDEN)},
+};
+
+const size_t directive_count = sizeof directive_table / sizeof *directive_table;
+
+static bool
+name_is(const char *name, struct bytes given)
+{
+	return name != NULL && strlen(name) == given.size &&
+		strncasecmp(name, (const char *)given.data, given.size) == 0;
+}
+
+int
+directive_index(struct bytes name)
+{
+	for (size_t i = 0; i < directive_count; i++)
+		if (name_is(directive_table[i].name, name) || name_is(directive_table[i].alias, name))
+			return (int)i;
+	return -1;
+}

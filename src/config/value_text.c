@@ -1,0 +1,271 @@
+/* Directives of more than one word: each parser checks its words and writes the canonical text, the one that
+ * CONFIG GET shows. */
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <math.h>
+#include <stdarg.h>
+#include <unistd.h>
+
+#include "config/directive.h"
+#include "config/words.h"
+
+static int
+refuse(char *reason, const char *text)
+{
+	snprintf(reason, DIRECTIVE_REASON_SIZE, "%s", text);
+	return SETT_INVALID;
+}
+
+static int __attribute__((format(printf, 2, 3))) append_format(struct buffer *ret, const char *format, ...)
+{
+	char text[256];
+	va_list arguments;
+	va_start(arguments, format);
+	int size = vsnprintf(text, sizeof text, format, arguments);
+	va_end(arguments);
+	if (size < 0 || (size_t)size >= sizeof text)
+		return SETT_INVALID;
+	return buffer_append(ret, text, (size_t)size);
+}
+
+static bool
+word_is(struct bytes word, const char *text)
+{
+	return word.size == strlen(text) && strncasecmp((const char *)word.data, text, word.size) == 0;
+}
+
+/* The directory must be there; it is kept as an absolute path, since Redis shows it so. */
+static int
+parse_directory(const struct directive *row, const struct bytes *words, size_t count, const char *old,
+		struct buffer *ret, char *reason)
+{
+	char *given = strndup((const char *)words[0].data, words[0].size);
+	if (given == NULL)
+		return SETT_NO_MEMORY;
+	errno = 0;
+	char *real = realpath(given, NULL);
+	free(given);
+	if (real == NULL)
+		return refuse(reason, strerror(errno));
+	int status;
+	if (access(real, X_OK) != 0)
+		status = refuse(reason, strerror(errno));
+	else
+		status = buffer_append(ret, real, strlen(real));
+	free(real);
+	return status;
+}
+
+static int
+parse_save(const struct directive *row, const struct bytes *words, size_t count, const char *old,
+	   struct buffer *ret, char *reason)
+{
+	if (count == 1 && words[0].size == 0)
+		return SETT_OK;
+	if (count % 2 != 0)
+		return refuse(reason, "Invalid save parameters");
+	if (old != NULL) {
+		int status = buffer_append(ret, old, strlen(old));
+		if (status != SETT_OK)
+			return status;
+	}
+	for (size_t i = 0; i < count; i += 2) {
+		int64_t seconds, changes;
+		if (!parse_decimal_integer(words[i], &seconds) ||
+		    !parse_decimal_integer(words[i + 1], &changes) || seconds < 1 || seconds > INT_MAX ||
+		    changes < 0 || changes > INT_MAX)
+			return refuse(reason, "Invalid save parameters");
+		int status =
+			append_format(ret, "%s%" PRId64 " %" PRId64, ret->size ? " " : "", seconds, changes);
+		if (status != SETT_OK)
+			return status;
+	}
+	return SETT_OK;
+}
+
+static const char *const limit_classes[] = {"normal", "slave", "pubsub"};
+enum { LIMIT_CLASSES = 3, LIMIT_FIELDS = 3 };
+
+static int
+limit_class(struct bytes word)
+{
+	for (int i = 0; i < LIMIT_CLASSES; i++)
+		if (word_is(word, limit_classes[i]) || (i == 1 && word_is(word, "replica")))
+			return i;
+	return -1;
+}
+
+/* Sets classes from "class hard soft seconds" groups. */
+static int
+read_limits(const struct bytes *words, size_t count, uint64_t limits[LIMIT_CLASSES][LIMIT_FIELDS],
+	    char *reason)
+{
+	if (count % (LIMIT_FIELDS + 1) != 0)
+		return refuse(reason, "Wrong number of arguments in buffer limit configuration.");
+	for (size_t i = 0; i < count; i += LIMIT_FIELDS + 1) {
+		int class = limit_class(words[i]);
+		if (class < 0)
+			return refuse(reason,
+				      "Invalid client class specified in buffer limit configuration.");
+		uint64_t hard, soft;
+		int64_t seconds;
+		if (!parse_memory(words[i + 1], &hard) || !parse_memory(words[i + 2], &soft) ||
+		    !parse_decimal_integer(words[i + 3], &seconds) || seconds < 0)
+			return refuse(reason,
+				      "Error in hard, soft or soft_seconds setting in buffer limit "
+				      "configuration.");
+		limits[class][0] = hard;
+		limits[class][1] = soft;
+		limits[class][2] = (uint64_t)seconds;
+	}
+	return SETT_OK;
+}
+
+static int
+parse_client_limits(const struct directive *row, const struct bytes *words, size_t count, const char *old,
+		    struct buffer *ret, char *reason)
+{
+	uint64_t limits[LIMIT_CLASSES][LIMIT_FIELDS] = {{0}};
+	struct words present = {0};
+	int status = words_split(bytes_of_string(old ? old : ""), &present);
+	if (status != SETT_OK)
+		return status;
+	status = read_limits(present.items, present.count, limits, reason);
+	words_free(&present);
+	if (status == SETT_OK)
+		status = read_limits(words, count, limits, reason);
+	for (int i = 0; i < LIMIT_CLASSES && status == SETT_OK; i++)
+		status = append_format(ret, "%s%s %" PRIu64 " %" PRIu64 " %" PRIu64, i ? " " : "",
+				       limit_classes[i], limits[i][0], limits[i][1], limits[i][2]);
+	return status;
+}
+
+static int
+parse_score_values(const struct directive *row, const struct bytes *words, size_t count, const char *old,
+		   struct buffer *ret, char *reason)
+{
+	enum { VALUES = 3, BOUND = 2000 };
+	if (count != VALUES)
+		return refuse(reason, "wrong number of arguments");
+	for (size_t i = 0; i < count; i++) {
+		int64_t value;
+		if (!parse_decimal_integer(words[i], &value) || value < -BOUND || value > BOUND)
+			return refuse(reason,
+				      "Invalid oom-score-adj-values, elements must be between -2000 "
+				      "and 2000.");
+		int status = append_format(ret, "%s%" PRId64, i ? " " : "", value);
+		if (status != SETT_OK)
+			return status;
+	}
+	return SETT_OK;
+}
+
+/* Letters of the classes of keyspace events; 'A' stands for all but m and n. */
+static int
+parse_events(const struct directive *row, const struct bytes *words, size_t count, const char *old,
+	     struct buffer *ret, char *reason)
+{
+	static const char letters[] = "g$lshzxetdKEmn", all[] = "g$lshzxetd";
+	bool on[sizeof letters] = {false};
+	for (size_t i = 0; i < words[0].size; i++) {
+		char c = (char)words[0].data[i];
+		const char *found = c ? strchr(letters, c) : NULL;
+		if (found != NULL)
+			on[found - letters] = true;
+		else if (c == 'A')
+			memset(on, 1, sizeof all - 1);
+		else
+			return refuse(reason, "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
+	}
+	bool has_all = true;
+	for (size_t i = 0; i < sizeof all - 1; i++)
+		has_all = has_all && on[i];
+	char text[sizeof letters + 1];
+	size_t size = 0;
+	if (has_all)
+		text[size++] = 'A';
+	for (size_t i = has_all ? sizeof all - 1 : 0; i < sizeof letters - 1; i++) {
+		/* Redis leaves out n behind A. */
+		if (on[i] && !(has_all && letters[i] == 'n'))
+			text[size++] = letters[i];
+	}
+	return buffer_append(ret, text, size);
+}
+
+static int
+parse_bind(const struct directive *row, const struct bytes *words, size_t count, const char *old,
+	   struct buffer *ret, char *reason)
+{
+	enum { ADDRESSES = 16 };
+	if (count > ADDRESSES)
+		return refuse(reason, "Too many bind addresses specified.");
+	/* A single empty address means none: nothing listens on TCP. */
+	if (count == 1 && words[0].size == 0)
+		return SETT_OK;
+	for (size_t i = 0; i < count; i++) {
+		int status = i ? buffer_append(ret, " ", 1) : SETT_OK;
+		if (status == SETT_OK)
+			status = buffer_append(ret, words[i].data, words[i].size);
+		if (status != SETT_OK)
+			return status;
+	}
+	return SETT_OK;
+}
+
+static int
+parse_replica_of(const struct directive *row, const struct bytes *words, size_t count, const char *old,
+		 struct buffer *ret, char *reason)
+{
+	/* The default, written by this table itself, is one empty word. */
+	if (count == 1 && words[0].size == 0)
+		return SETT_OK;
+	if (count != 2)
+		return refuse(reason, "wrong number of arguments");
+	if (word_is(words[0], "no") && word_is(words[1], "one"))
+		return SETT_OK;
+	int64_t port;
+	if (!parse_decimal_integer(words[1], &port) || port < 0 || port > 65535)
+		return refuse(reason, "Invalid master port");
+	if (words[0].size > 200)
+		return refuse(reason, "Invalid master host");
+	return append_format(ret, "%.*s %" PRId64, (int)words[0].size, (const char *)words[0].data, port);
+}
+
+static int
+parse_percentiles(const struct directive *row, const struct bytes *words, size_t count, const char *old,
+		  struct buffer *ret, char *reason)
+{
+	if (count == 1 && words[0].size == 0)
+		return SETT_OK;
+	for (size_t i = 0; i < count; i++) {
+		char text[64], *end;
+		if (words[i].size == 0 || words[i].size >= sizeof text)
+			return refuse(reason, "Invalid latency-tracking-info-percentiles parameters");
+		memcpy(text, words[i].data, words[i].size);
+		text[words[i].size] = '\0';
+		double value = strtod(text, &end);
+		if (*end != '\0' || isnan(value))
+			return refuse(reason, "Invalid latency-tracking-info-percentiles parameters");
+		if (value < 0 || value > 100)
+			return refuse(reason,
+				      "latency-tracking-info-percentiles parameters should sit "
+				      "between [0.0,100.0]");
+		int status = append_format(ret, "%s%.10g", i ? " " : "", value);
+		if (status != SETT_OK)
+			return status;
+	}
+	return SETT_OK;
+}
+
+const directive_text_parser directive_text_parsers[DIRECTIVE_KINDS] = {
+	[KIND_DIRECTORY] = parse_directory,
+	[KIND_SAVE] = parse_save,
+	[KIND_CLIENT_LIMITS] = parse_client_limits,
+	[KIND_SCORE_VALUES] = parse_score_values,
+	[KIND_EVENTS] = parse_events,
+	[KIND_BIND] = parse_bind,
+	[KIND_REPLICA_OF] = parse_replica_of,
+	[KIND_PERCENTILES] = parse_percentiles,
+};
