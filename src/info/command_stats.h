@@ -1,0 +1,39 @@
+/* Counters of commands: calls, time, failures, rejections, by the command's index; and of error replies by
+ * their code ("ERR", "WRONGTYPE", ...). What INFO commandstats and errorstats show.
+ *
+ * Threads: any, without locks, but for the first reply with an error code never seen. */
+#ifndef SETT_INFO_COMMAND_STATS_H
+#define SETT_INFO_COMMAND_STATS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "storage/base/bytes.h"
+
+struct command;
+struct command_stats;
+
+/* `commands` is command_index_count(). SETT_NO_MEMORY. */
+int command_stats_create(size_t commands, struct command_stats **ret);
+/* NULL is fine. */
+void command_stats_destroy(struct command_stats *);
+
+/* Once a request. `rejected`: it was refused before it ran (arity, NOAUTH, ...), and counts as no call;
+ * `failed`: it ran and replied with an error. */
+void command_stats_record(struct command_stats *, const struct command *, uint64_t duration_ns, bool failed,
+			  bool rejected);
+/* Once an error reply: its text without '-', e.g. "ERR no such key"; also for unknown commands. */
+void command_stats_record_error(struct command_stats *, struct bytes error_text);
+
+struct command_figures {
+	uint64_t calls, microseconds, rejected, failed;
+};
+void command_stats_get(struct command_stats *, unsigned index, struct command_figures *ret);
+uint64_t command_stats_total_errors(struct command_stats *);
+/* Calls `each` with every error code, in order of first appearance. */
+void command_stats_each_error(struct command_stats *,
+			      void (*each)(void *arg, const char *code, uint64_t count), void *arg);
+/* CONFIG RESETSTAT. */
+void command_stats_reset(struct command_stats *);
+
+#endif

@@ -1,0 +1,57 @@
+/* The slow log: the newest commands that took longer than slowlog-log-slower-than.
+ *
+ * Threads: any. The threshold check is inline and takes no lock. */
+#ifndef SETT_INFO_SLOWLOG_H
+#define SETT_INFO_SLOWLOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config/config.h"
+#include "storage/base/bytes.h"
+
+struct slowlog;
+
+enum { SLOWLOG_ARGUMENTS_MAX = 32, SLOWLOG_ARGUMENT_SIZE_MAX = 128 };
+
+/* What to record. Nothing is kept by reference: arguments are copied, cut as Redis cuts them. */
+struct slowlog_record {
+	uint64_t duration_ns;
+	uint64_t wall_ms; /* when it was run */
+	size_t argc;
+	const struct bytes *argv;
+	const char *client_address;
+	struct bytes client_name;
+};
+
+/* Borrows `config` for the threshold and the bound. SETT_NO_MEMORY. */
+int slowlog_create(struct config *, struct slowlog **ret);
+/* NULL is fine. */
+void slowlog_destroy(struct slowlog *);
+
+/* Whether a command that took so long belongs into the log. */
+static inline bool
+slowlog_wants(const struct config *config, uint64_t duration_ns)
+{
+	/* Relaxed, partner config_set: only the number itself matters. */
+	int64_t threshold = __atomic_load_n(&config->slowlog_slower_than, __ATOMIC_RELAXED);
+	return threshold >= 0 && duration_ns / 1000 >= (uint64_t)threshold;
+}
+/* Files the record; call it only if slowlog_wants (COMMAND_SKIP_SLOWLOG is the caller's to honour). Without
+ * memory it is dropped. */
+void slowlog_record(struct slowlog *, const struct slowlog_record *);
+
+struct slowlog_entry {
+	uint64_t id;
+	uint64_t time_seconds, duration_us;
+	size_t argc;
+	const struct bytes *argv;
+	struct bytes client_address, client_name;
+};
+/* Calls `each` for up to `count` entries, the newest first, under the log's lock. */
+void slowlog_each(struct slowlog *, size_t count, void (*each)(void *arg, const struct slowlog_entry *),
+		  void *arg);
+size_t slowlog_length(struct slowlog *);
+void slowlog_reset(struct slowlog *);
+
+#endif
