@@ -1,0 +1,287 @@
+/* One connection's bytes: in, parsed, out. Knows neither the reactor's phases nor the handler.
+ *
+ * Input. The socket is read straight into the buffer that requests are parsed from and that arguments point
+ * into: nothing is copied on the way to the handler. What is left of a cut-off request moves to the buffer's
+ * start before the next read. A big argument gets a buffer of exactly its need, and is read without the bytes
+ * behind it, so nothing has to move when it is done.
+ *
+ * Invariants:
+ * - input_start <= input_seen <= input_end <= input_capacity; the parser has seen the bytes before
+ * input_seen.
+ * - More is read only when what is there holds no further complete request; so the buffer is bounded by one
+ *   request and one chunk, and never moves while a request of it is with the handler or the pool. */
+#include "net/connection.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+	ARGUMENTS_INITIAL = 16,
+	ARGUMENTS_KEEP = 64,            /* larger arrays are freed when idle */
+	OUTPUT_KEEP = 16 * 1024,        /* so are output buffers */
+	INPUT_GROWTH_MAX = 1024 * 1024, /* most bytes added at once for small arguments */
+};
+
+struct connection *
+connection_create(int fd)
+{
+	struct connection *c = calloc(1, sizeof(*c));
+	if (c == NULL)
+		return NULL;
+	resp_parser_init(&c->parser);
+	c->parser.arguments = malloc(ARGUMENTS_INITIAL * sizeof(c->parser.arguments[0]));
+	if (c->parser.arguments == NULL) {
+		free(c);
+		return NULL;
+	}
+	c->parser.argument_capacity = ARGUMENTS_INITIAL;
+	output_init(&c->output);
+	resp_writer_init(&c->pool.reply, 2);
+	c->client.connection = c;
+	c->client.fd = fd;
+	c->client.protocol = 2;
+	c->client.multi_count = UINT32_MAX;
+	c->writable = true;
+	return c;
+}
+
+void
+connection_destroy(struct connection *c)
+{
+	close(c->client.fd);
+	free(c->input);
+	free(c->parser.arguments);
+	free(c->pool.argv);
+	resp_writer_free(&c->pool.reply);
+	output_free(&c->output);
+	buffer_free(&c->client.name);
+	free(c);
+}
+
+/* Moves the unconsumed bytes to the front. */
+static void
+close_gap(struct connection *c)
+{
+	size_t left = c->input_end - c->input_start;
+	if (c->input_start == 0)
+		return;
+	if (left > 0)
+		memmove(c->input, c->input + c->input_start, left);
+	c->input_seen -= c->input_start;
+	c->input_end = left;
+	c->input_start = 0;
+}
+
+/* Makes room for what is to be read next and says how much that is; 0 if out of memory. */
+static size_t
+make_room(struct connection *c)
+{
+	close_gap(c);
+	bool big = c->request_started && c->parser.state == RESP_STATE_BULK &&
+		c->parser.bulk_size >= INPUT_BIG_ARGUMENT;
+	size_t want = big ? c->input_wanted : INPUT_CHUNK;
+	if (want < c->input_wanted)
+		want = c->input_wanted;
+	if (c->input_capacity - c->input_end >= want)
+		return big ? want : c->input_capacity - c->input_end;
+	size_t capacity = c->input_end + want;
+	if (!big) {
+		size_t extra = c->input_end < INPUT_GROWTH_MAX ? c->input_end : INPUT_GROWTH_MAX;
+		capacity += extra;
+		if (capacity < INPUT_INITIAL)
+			capacity = INPUT_INITIAL;
+	}
+	uint8_t *input = realloc(c->input, capacity);
+	if (input == NULL)
+		return 0;
+	c->input = input;
+	c->input_capacity = capacity;
+	return big ? want : capacity - c->input_end;
+}
+
+enum input_result
+connection_read(struct connection *c, uint64_t limit, size_t *ret_size)
+{
+	size_t room = make_room(c);
+	if (room == 0) {
+		errno = ENOMEM;
+		return INPUT_ERROR;
+	}
+	ssize_t got = recv(c->client.fd, c->input + c->input_end, room, MSG_DONTWAIT);
+	if (got == 0)
+		return INPUT_END;
+	if (got < 0)
+		return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? INPUT_NOTHING
+										 : INPUT_ERROR;
+	c->input_end += (size_t)got;
+	if (c->input_end > c->input_peak)
+		c->input_peak = c->input_end;
+	c->input_wanted = c->input_wanted > (size_t)got ? c->input_wanted - (size_t)got : 0;
+	if (c->input_end > limit) {
+		errno = EMSGSIZE;
+		return INPUT_ERROR;
+	}
+	*ret_size = (size_t)got;
+	return INPUT_OK;
+}
+
+static bool
+grow_arguments(struct resp_parser *parser)
+{
+	size_t needed = parser->arguments_needed;
+	if (needed > SIZE_MAX / sizeof(parser->arguments[0]))
+		return false;
+	struct resp_argument *arguments = realloc(parser->arguments, needed * sizeof(parser->arguments[0]));
+	if (arguments == NULL)
+		return false;
+	parser->arguments = arguments;
+	parser->argument_capacity = needed;
+	return true;
+}
+
+/* The request in progress needs more bytes. For a big argument the buffer is made now, not when its bytes
+ * arrive. */
+static enum parse_result
+await_more(struct connection *c)
+{
+	c->input_seen = c->input_end;
+	c->input_wanted = c->parser.missing;
+	if (c->parser.state == RESP_STATE_BULK && c->parser.bulk_size >= INPUT_BIG_ARGUMENT &&
+	    make_room(c) == 0)
+		return PARSE_NO_MEMORY;
+	return PARSE_MORE;
+}
+
+enum parse_result
+connection_parse(struct connection *c, uint64_t bulk_max)
+{
+	if (c->input_end == c->input_start || c->input_seen == c->input_end)
+		return PARSE_MORE;
+	c->parser.bulk_max = bulk_max;
+	c->parser.unauthenticated = !c->client.authenticated;
+	c->request_started = true;
+	for (;;) {
+		switch (resp_parse(&c->parser, c->input + c->input_start, c->input_end - c->input_start)) {
+		case RESP_NEED_MORE:
+			return await_more(c);
+		case RESP_NEED_ARGUMENTS:
+			if (!grow_arguments(&c->parser))
+				return PARSE_NO_MEMORY;
+			break;
+		case RESP_ERROR:
+			c->input_broken = true;
+			return PARSE_ERROR;
+		case RESP_REQUEST:
+			c->input_wanted = 0;
+			if (c->parser.argc > 0)
+				return PARSE_REQUEST;
+			connection_consume(c);
+			return PARSE_NOTHING;
+		}
+	}
+}
+
+void
+connection_consume(struct connection *c)
+{
+	c->request_started = false;
+	c->input_start += c->parser.consumed;
+	c->input_seen = c->input_start;
+	if (c->input_start == c->input_end)
+		c->input_start = c->input_end = c->input_seen = 0;
+}
+
+bool
+connection_send(struct connection *c, size_t *ret_size)
+{
+	size_t size = output_sendable(&c->output);
+	*ret_size = 0;
+	if (size == 0)
+		return true;
+	ssize_t sent =
+		send(c->client.fd, c->output.writer.data + c->output.sent, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (sent < 0) {
+		if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+			return false;
+		c->writable = false;
+		return true;
+	}
+	output_consume(&c->output, (size_t)sent);
+	c->writable = (size_t)sent == size;
+	*ret_size = (size_t)sent;
+	return true;
+}
+
+/* Gives the input buffer `capacity` bytes, or as many as it holds. */
+static void
+resize_input(struct connection *c, size_t capacity)
+{
+	close_gap(c);
+	if (capacity < c->input_end)
+		capacity = c->input_end;
+	if (capacity >= c->input_capacity)
+		return;
+	if (capacity == 0) {
+		free(c->input);
+		c->input = NULL;
+		c->input_capacity = 0;
+		return;
+	}
+	uint8_t *input = realloc(c->input, capacity);
+	if (input == NULL)
+		return;
+	c->input = input;
+	c->input_capacity = capacity;
+}
+
+static void
+shrink_arguments(struct connection *c)
+{
+	free(c->pool.argv);
+	c->pool.argv = NULL;
+	c->pool.argument_capacity = 0;
+	if (c->request_started || c->parser.argument_capacity <= ARGUMENTS_KEEP)
+		return;
+	size_t size = ARGUMENTS_INITIAL * sizeof(c->parser.arguments[0]);
+	struct resp_argument *arguments = realloc(c->parser.arguments, size);
+	if (arguments == NULL)
+		return;
+	c->parser.arguments = arguments;
+	c->parser.argument_capacity = ARGUMENTS_INITIAL;
+}
+
+void
+connection_shrink(struct connection *c, bool idle)
+{
+	size_t peak = c->input_peak;
+	c->input_peak = c->input_end - c->input_start;
+	if (idle) {
+		resize_input(c, 0);
+		output_shrink(&c->output, OUTPUT_KEEP);
+		if (c->pool.reply.capacity > 0)
+			resp_writer_free(&c->pool.reply);
+		shrink_arguments(c);
+	} else if (c->input_capacity > INPUT_BIG_ARGUMENT && c->input_capacity / 2 > peak &&
+		   c->input_wanted == 0) {
+		resize_input(c, INPUT_INITIAL);
+	}
+}
+
+size_t
+connection_buffer_bytes(const struct connection *c)
+{
+	return c->input_capacity + c->output.writer.capacity +
+		c->parser.argument_capacity * sizeof(c->parser.arguments[0]);
+}
+
+void
+connection_show(struct connection *c, size_t argument_bytes, uint64_t now_ms)
+{
+	struct client *client = &c->client;
+	__atomic_store_n(&client->query_buffer_bytes, c->input_end - c->input_start, __ATOMIC_RELAXED);
+	__atomic_store_n(&client->query_buffer_free, c->input_capacity - c->input_end, __ATOMIC_RELAXED);
+	__atomic_store_n(&client->output_bytes, output_pending(&c->output), __ATOMIC_RELAXED);
+	__atomic_store_n(&client->argument_bytes, argument_bytes, __ATOMIC_RELAXED);
+	__atomic_store_n(&client->last_active_ms, now_ms, __ATOMIC_RELAXED);
+}

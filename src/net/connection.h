@@ -1,0 +1,125 @@
+/* One connection: socket, bytes received, bytes to be sent, and where its next request stands. Owned by its
+ * reactor; while a request of it is in the pool, the pool thread owns `client` and `pool`. */
+#ifndef SETT_NET_CONNECTION_H
+#define SETT_NET_CONNECTION_H
+
+#include "loop/list.h"
+#include "loop/loop.h"
+#include "net/client.h"
+#include "net/net.h"
+#include "net/output.h"
+#include "net/pool.h"
+#include "resp/parser.h"
+
+struct reactor;
+
+enum {
+	INPUT_CHUNK = 16 * 1024,   /* room for an ordinary read */
+	INPUT_INITIAL = 20 * 1024, /* first size of an input buffer */
+	INPUT_BIG_ARGUMENT =
+		32 * 1024 /* arguments of this size and more get a buffer of exactly their need */
+};
+
+enum connection_state {
+	CONNECTION_OPEN,    /* requests run */
+	CONNECTION_IN_POOL, /* its request is with the pool */
+	CONNECTION_PAUSED,  /* its request answered REQUEST_PAUSED */
+};
+
+/* A request on its way through the pool. */
+struct pool_request {
+	struct pool_job job;
+	struct mailbox_message message; /* the way back */
+	struct bytes *argv;             /* owned; kept from request to request */
+	size_t argument_capacity;
+	struct resp_writer reply;
+	uint64_t release;
+	enum request_result result;
+	bool cancelled; /* the server stops: it was not executed */
+};
+
+struct connection {
+	struct client client;
+	struct reactor *reactor;
+	struct loop_watch watch;
+	enum connection_state state;
+	bool readable;     /* the socket was reported */
+	bool writable;     /* false: the socket took no more; EPOLLOUT is awaited */
+	bool throttled;    /* too much output: nothing is read or executed until it is drained */
+	bool input_ended;  /* the peer sent its last byte: close when all replies are out */
+	bool input_broken; /* protocol error: close when all replies are out */
+	bool hung_up;      /* the loop watches it no more */
+	bool closing;      /* on its way out; in the reactor's dead list unless in the pool */
+	bool killed;       /* atomic: CLIENT KILL; pairs with the reactor's control flag */
+
+	/* input: requests are parsed from [input_start, input_end) */
+	uint8_t *input;
+	size_t input_start, input_end, input_capacity;
+	size_t input_peak;    /* most bytes waiting since the cron last came by */
+	size_t input_wanted;  /* bytes that the parser said are missing */
+	size_t input_seen;    /* input_end at the last parse: nothing to do before there is more */
+	bool request_started; /* the parser is inside a request, or has one ready that is parked */
+	struct resp_parser parser;
+
+	struct output output;
+	struct pool_request pool;
+	size_t accounted; /* buffer bytes that the reactor's sum holds for it */
+
+	struct list_link all_link;      /* reactor: all its connections, in the cron's order */
+	struct list_link run_link;      /* reactor: has something to read or run */
+	struct list_link send_link;     /* reactor: has something to send or release */
+	struct list_link held_link;     /* reactor: replies wait for the frontier */
+	struct list_link parked_link;   /* reactor: paused, or dead */
+	struct list_link registry_link; /* under the registry's lock */
+	struct mailbox_message adopt_message;
+};
+
+/* Takes the descriptor over. NULL if out of memory (the descriptor stays the caller's). */
+struct connection *connection_create(int fd);
+/* Closes the socket and frees all. In no list, not watched, not in the pool. */
+void connection_destroy(struct connection *);
+
+enum input_result {
+	INPUT_OK, /* something arrived */
+	INPUT_NOTHING,
+	INPUT_END,   /* the peer closed its side */
+	INPUT_ERROR, /* errno says why; EMSGSIZE: more than `limit` bytes wait to be a request; ENOMEM */
+};
+/* One read from the socket, into the input buffer, which grows as need be. `ret_size` is set for INPUT_OK. */
+enum input_result connection_read(struct connection *, uint64_t limit, size_t *ret_size);
+
+enum parse_result {
+	PARSE_REQUEST, /* parser.argc arguments; connection_argument tells where */
+	PARSE_NOTHING, /* empty request: consumed already */
+	PARSE_MORE,    /* nothing complete */
+	PARSE_ERROR,   /* parser.error; the input is broken */
+	PARSE_NO_MEMORY,
+};
+/* Parses the next request. Not while one is parked. */
+enum parse_result connection_parse(struct connection *, uint64_t bulk_max);
+static inline struct bytes
+connection_argument(const struct connection *c, size_t i)
+{
+	const struct resp_argument *a = &c->parser.arguments[i];
+	return bytes_of(c->input + c->input_start + a->offset, a->size);
+}
+/* The request is done: its bytes are dropped. */
+void connection_consume(struct connection *);
+/* Whether there are bytes that were not parsed yet. */
+static inline bool
+connection_has_input(const struct connection *c)
+{
+	return c->input_end > c->input_seen;
+}
+
+/* Sends once what may leave. False if the socket is broken (errno). `ret_size` is what left. */
+bool connection_send(struct connection *, size_t *ret_size);
+/* Frees what is not needed: all that is empty if it is `idle`, else what its traffic since the last call left
+ * unused. Not while a request is parked. */
+void connection_shrink(struct connection *, bool idle);
+/* Bytes its buffers take. */
+size_t connection_buffer_bytes(const struct connection *);
+/* Updates the shown figures before a request runs. */
+void connection_show(struct connection *, size_t argument_bytes, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,338 @@
+/* The net's life, the registry of clients, and what other rooms call.
+ *
+ * Start: sockets are opened by net_create, so that a busy port is known before anything else runs; threads
+ * start with net_start: pool first, since reactors send requests there, then reactors, the accepting one
+ * last.
+ *
+ * Stop: reactors execute nothing more; the pool finishes what it has; what was committed is synced, so that
+ * the replies that waited for it may leave; the accepting reactor ends first, so that nobody hands a
+ * connection to a reactor that is gone; then the others.
+ *
+ * The registry is a list in the order of ids: connections enter it with the next id and under the same lock.
+ */
+#include "net/net.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "config/config.h"
+#include "net/net_private.h"
+
+enum { REACTORS_MAX = 128, POOL_THREADS_MAX = 256 };
+
+static unsigned
+count_cores(void)
+{
+	cpu_set_t set;
+	if (sched_getaffinity(0, sizeof(set), &set) != 0)
+		return 1;
+	int count = CPU_COUNT(&set);
+	return count > 0 ? (unsigned)count : 1;
+}
+
+static unsigned
+clamp(int value, unsigned low, unsigned high)
+{
+	if (value < (int)low)
+		return low;
+	return (unsigned)value > high ? high : (unsigned)value;
+}
+
+static int
+create_reactors(struct net *net, struct sett_error *error)
+{
+	unsigned count = net->config->io_threads > 0 ? clamp(net->config->io_threads, 1, REACTORS_MAX)
+						     : clamp((int)count_cores(), 1, REACTORS_MAX);
+	net->reactors = calloc(count, sizeof(net->reactors[0]));
+	if (net->reactors == NULL)
+		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory");
+	for (unsigned i = 0; i < count; i++) {
+		int status = reactor_create(net, i, &net->reactors[i], error);
+		if (status != SETT_OK)
+			return status;
+		net->reactor_count++;
+	}
+	return SETT_OK;
+}
+
+static int
+create_parts(struct net *net, struct sett_error *error)
+{
+	net->shutdown_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (net->shutdown_fd < 0)
+		return sett_error_set(error, SETT_IO, errno, "eventfd: %s", strerror(errno));
+	unsigned threads = clamp(net->config->pool_threads, 2, POOL_THREADS_MAX);
+	int status = pool_create(&net->handler, threads, &net->pool);
+	if (status != SETT_OK)
+		return sett_error_set(error, status, 0, "out of memory");
+	status = create_reactors(net, error);
+	if (status != SETT_OK)
+		return status;
+	return listeners_open(net, &net->listeners, error);
+}
+
+int
+net_create(const struct net_options *options, struct net **ret, struct sett_error *error)
+{
+	struct net *net = calloc(1, sizeof(*net));
+	if (net == NULL)
+		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory");
+	net->config = options->config;
+	net->engine = options->engine;
+	net->sink = options->sink;
+	net->handler = options->handler;
+	net->clock = sett_system_clock();
+	net->next_client_id = 1;
+	list_init(&net->clients);
+	mutex_init(&net->registry_mutex);
+	mutex_init(&net->start_mutex);
+	condition_init(&net->start_condition);
+	int status = create_parts(net, error);
+	if (status != SETT_OK) {
+		net_destroy(net);
+		return status;
+	}
+	*ret = net;
+	return SETT_OK;
+}
+
+void
+net_destroy(struct net *net)
+{
+	if (net == NULL)
+		return;
+	listeners_close(net->listeners);
+	for (unsigned i = 0; i < net->reactor_count; i++)
+		reactor_destroy(net->reactors[i]);
+	free(net->reactors);
+	pool_destroy(net->pool);
+	if (net->shutdown_fd >= 0)
+		close(net->shutdown_fd);
+	condition_destroy(&net->start_condition);
+	mutex_destroy(&net->start_mutex);
+	mutex_destroy(&net->registry_mutex);
+	free(net);
+}
+
+void
+net_thread_ready(struct net *net, int status)
+{
+	mutex_lock(&net->start_mutex);
+	net->threads_ready++;
+	if (status != SETT_OK && net->start_status == SETT_OK)
+		net->start_status = status;
+	condition_signal(&net->start_condition);
+	mutex_unlock(&net->start_mutex);
+}
+
+static int
+start_reactor(struct net *net, unsigned index)
+{
+	int status = reactor_start(net->reactors[index], index == 0 ? net->listeners : NULL);
+	if (status != SETT_OK)
+		return status;
+	mutex_lock(&net->start_mutex);
+	while (net->threads_ready < net->reactor_count - index)
+		condition_wait(&net->start_condition, &net->start_mutex);
+	status = net->start_status;
+	mutex_unlock(&net->start_mutex);
+	return status;
+}
+
+int
+net_start(struct net *net, struct sett_error *error)
+{
+	int status = pool_start(net->pool);
+	for (unsigned i = net->reactor_count; status == SETT_OK && i > 0; i--)
+		status = start_reactor(net, i - 1);
+	if (status == SETT_OK)
+		return SETT_OK;
+	net_stop(net);
+	return sett_error_set(error, status, 0, "starting the server's threads: %s",
+			      sett_status_text(status));
+}
+
+void
+net_stop(struct net *net)
+{
+	__atomic_store_n(&net->stopping, true, __ATOMIC_RELEASE); /* partner: run_in_pool */
+	for (unsigned i = 0; i < net->reactor_count; i++)
+		reactor_control(net->reactors[i], REACTOR_STOP);
+	pool_stop(net->pool);
+	struct sett_error error = {0};
+	if (sett_engine_sync(net->engine, &error) != SETT_OK)
+		log_sink_printf(&net->sink, LOG_LEVEL_WARNING, "Syncing the log: %s", error.message);
+	for (unsigned i = 0; i < net->reactor_count; i++) {
+		reactor_control(net->reactors[i], REACTOR_EXIT);
+		reactor_join(net->reactors[i]);
+	}
+}
+
+void
+net_on_progress(void *arg)
+{
+	struct net *net = arg;
+	if (net == NULL)
+		return;
+	for (unsigned i = 0; i < net->reactor_count; i++)
+		reactor_on_progress(net->reactors[i]);
+}
+
+/* ---- the pool for others ---- */
+
+struct pool_task {
+	struct pool_job job;
+	void (*run)(void *arg);
+	void *arg;
+};
+
+static void
+run_task(struct pool_job *job, void *thread)
+{
+	struct pool_task *task = list_entry(job, struct pool_task, job);
+	task->run(task->arg);
+	free(task);
+}
+
+int
+net_run_in_pool(struct net *net, void (*run)(void *arg), void *arg)
+{
+	struct pool_task *task = malloc(sizeof(*task));
+	if (task == NULL)
+		return SETT_NO_MEMORY;
+	*task = (struct pool_task){.job.run = run_task, .run = run, .arg = arg};
+	pool_submit(net->pool, POOL_LONG, &task->job);
+	return SETT_OK;
+}
+
+void
+net_resume_paused(struct net *net)
+{
+	for (unsigned i = 0; i < net->reactor_count; i++)
+		reactor_control(net->reactors[i], REACTOR_RESUME);
+}
+
+/* ---- shutdown ---- */
+
+void
+net_request_shutdown(struct net *net)
+{
+	int saved = errno;
+	uint64_t one = 1;
+	/* EAGAIN: it was requested 2^64 times already. */
+	ssize_t ignored = write(net->shutdown_fd, &one, sizeof(one));
+	(void)ignored;
+	errno = saved;
+}
+
+void
+net_wait_for_shutdown(struct net *net)
+{
+	for (;;) {
+		struct pollfd wait = {.fd = net->shutdown_fd, .events = POLLIN};
+		uint64_t count;
+		if (poll(&wait, 1, -1) > 0 && read(net->shutdown_fd, &count, sizeof(count)) == sizeof(count))
+			return;
+	}
+}
+
+/* ---- the registry ---- */
+
+void
+registry_add(struct net *net, struct connection *c)
+{
+	mutex_lock(&net->registry_mutex);
+	c->client.id = net->next_client_id++;
+	list_append(&net->clients, &c->registry_link);
+	mutex_unlock(&net->registry_mutex);
+}
+
+void
+registry_remove(struct net *net, struct connection *c)
+{
+	mutex_lock(&net->registry_mutex);
+	list_remove(&c->registry_link);
+	mutex_unlock(&net->registry_mutex);
+}
+
+int
+net_each_client(struct net *net, int (*each)(void *arg, struct client *), void *arg)
+{
+	int result = 0;
+	mutex_lock(&net->registry_mutex);
+	for (struct list_link *l = net->clients.next; l != &net->clients && result == 0; l = l->next)
+		result = each(arg, &list_entry(l, struct connection, registry_link)->client);
+	mutex_unlock(&net->registry_mutex);
+	return result;
+}
+
+void
+client_kill_locked(struct net *net, struct client *client)
+{
+	struct connection *c = client->connection;
+	/* Released by reactor_control. The connection is alive: it leaves the registry before it is freed. */
+	__atomic_store_n(&c->killed, true, __ATOMIC_RELAXED);
+	reactor_control(c->reactor, REACTOR_KILL);
+}
+
+int
+net_set_client_name(struct net *net, struct client *client, struct bytes name)
+{
+	struct buffer fresh = {0};
+	int status = buffer_append(&fresh, name.data, name.size);
+	if (status != SETT_OK)
+		return status;
+	mutex_lock(&net->registry_mutex);
+	struct buffer old = client->name;
+	client->name = fresh;
+	mutex_unlock(&net->registry_mutex);
+	buffer_free(&old);
+	return SETT_OK;
+}
+
+/* ---- figures ---- */
+
+void
+net_stats(struct net *net, struct net_stats *ret)
+{
+	struct net_stats sum = {0};
+	for (unsigned i = 0; i < net->reactor_count; i++)
+		reactor_add_stats(net->reactors[i], &sum);
+	sum.connections = __atomic_load_n(&net->accepted, __ATOMIC_RELAXED);
+	sum.pool_queue = pool_queue_length(net->pool);
+	mutex_lock(&net->registry_mutex);
+	struct net_stats base = net->stats_base;
+	mutex_unlock(&net->registry_mutex);
+	sum.connections_received -= base.connections_received;
+	sum.connections_rejected -= base.connections_rejected;
+	sum.commands_processed -= base.commands_processed;
+	sum.bytes_in -= base.bytes_in;
+	sum.bytes_out -= base.bytes_out;
+	*ret = sum;
+}
+
+void
+net_reset_stats(struct net *net)
+{
+	struct net_stats sum = {0};
+	for (unsigned i = 0; i < net->reactor_count; i++)
+		reactor_add_stats(net->reactors[i], &sum);
+	mutex_lock(&net->registry_mutex);
+	net->stats_base = sum;
+	mutex_unlock(&net->registry_mutex);
+}
+
+unsigned
+net_reactor_count(struct net *net)
+{
+	return net->reactor_count;
+}
+
+int
+net_tcp_port(struct net *net)
+{
+	return net->config->port;
+}

@@ -1,0 +1,51 @@
+/* What the files of net share: the room's own state. Not for other rooms. */
+#ifndef SETT_NET_NET_PRIVATE_H
+#define SETT_NET_NET_PRIVATE_H
+
+#include "loop/list.h"
+#include "net/connection.h"
+#include "net/listener.h"
+#include "net/net.h"
+#include "net/pool.h"
+#include "net/reactor.h"
+#include "storage/base/thread.h"
+
+struct config;
+
+/* Lock order: the registry's mutex, then the configuration's, then a pool's. Handlers run without any. */
+struct net {
+	/* set at creation */
+	struct config *config;
+	struct sett_engine *engine;
+	struct log_sink sink;
+	struct request_handler handler;
+	const struct sett_clock *clock;
+	struct pool *pool;
+	int shutdown_fd; /* eventfd */
+	unsigned reactor_count;
+	struct reactor **reactors;
+	struct listeners *listeners; /* the first reactor's thread accepts */
+
+	bool stopping;     /* atomic: nothing more is executed */
+	uint64_t accepted; /* atomic: connections alive, from accept to close: what maxclients bounds */
+
+	struct mutex registry_mutex;
+	/* under the registry's mutex */
+	struct list_link clients; /* by id */
+	uint64_t next_client_id;
+	struct net_stats stats_base; /* what the counters were at the last reset */
+
+	/* start of threads */
+	struct mutex start_mutex;
+	struct condition start_condition;
+	unsigned threads_ready; /* under start_mutex, as is the next one */
+	int start_status;
+};
+
+/* Puts a connection on the list of clients, with the next id. */
+void registry_add(struct net *, struct connection *);
+void registry_remove(struct net *, struct connection *);
+/* A reactor's thread is ready, or failed to get there. */
+void net_thread_ready(struct net *, int status);
+
+#endif

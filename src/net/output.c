@@ -1,0 +1,108 @@
+/* What a connection has yet to send, and how far it may be sent.
+ *
+ *     writer.data   |  sent already  |  may leave  |  waits for marks[0]  |  for marks[1]  | not stamped |
+ *     position      base       base + sent     released              .end             .end    base + size
+ *
+ * Invariants:
+ * - A byte leaves only when every reply up to and with its own has reached its timestamp (I1): replies of one
+ *   connection leave in order, so a mark's timestamp is larger than those before it; a reply that depends on
+ *   less joins the mark before it.
+ * - A client that pipelines without end gets its earlier replies: marks are released one by one, never only
+ *   when all are. The queue has a fixed size; when it is full the newest mark takes the new reply in. That
+ * delays the replies under that one mark by at most one sync more, and releases of the older ones make room.
+ * - Positions count all bytes of the connection's life, so marks survive moves of the buffer. */
+#include "net/output.h"
+
+#include <string.h>
+
+enum {
+	OUTPUT_MOVE_MIN = 64 * 1024, /* sent bytes are worth closing the gap from here on */
+	OUTPUT_SWAP_MIN = 16 * 1024, /* replies of this size change hands rather than being copied */
+};
+
+void
+output_init(struct output *o)
+{
+	memset(o, 0, sizeof(*o));
+	resp_writer_init(&o->writer, 2);
+}
+
+void
+output_free(struct output *o)
+{
+	resp_writer_free(&o->writer);
+}
+
+void
+output_stamp(struct output *o, uint64_t timestamp, uint64_t frontier)
+{
+	uint64_t end = o->base + o->writer.size;
+	if (o->mark_count == 0) {
+		if (timestamp <= frontier) {
+			o->released = end;
+			return;
+		}
+		o->first_mark = 0;
+	} else {
+		struct output_mark *last = &o->marks[(o->first_mark + o->mark_count - 1) % OUTPUT_MARKS];
+		if (timestamp <= last->timestamp || o->mark_count == OUTPUT_MARKS) {
+			last->end = end;
+			if (timestamp > last->timestamp)
+				last->timestamp = timestamp;
+			return;
+		}
+	}
+	o->marks[(o->first_mark + o->mark_count) % OUTPUT_MARKS] =
+		(struct output_mark){.end = end, .timestamp = timestamp};
+	o->mark_count++;
+}
+
+void
+output_release(struct output *o, uint64_t frontier)
+{
+	while (o->mark_count > 0 && o->marks[o->first_mark].timestamp <= frontier) {
+		o->released = o->marks[o->first_mark].end;
+		o->first_mark = (o->first_mark + 1) % OUTPUT_MARKS;
+		o->mark_count--;
+	}
+}
+
+void
+output_consume(struct output *o, size_t size)
+{
+	o->sent += size;
+	size_t left = output_pending(o);
+	if (left > 0 && (o->sent < OUTPUT_MOVE_MIN || o->sent < left))
+		return;
+	if (left > 0)
+		memmove(o->writer.data, o->writer.data + o->sent, left);
+	o->base += o->sent;
+	o->sent = 0;
+	resp_truncate(&o->writer, left);
+}
+
+bool
+output_take(struct output *o, struct resp_writer *reply)
+{
+	if (reply->failed)
+		return false;
+	if (o->writer.size == 0 && reply->size >= OUTPUT_SWAP_MIN && !o->writer.failed) {
+		struct resp_writer mine = o->writer;
+		int protocol = mine.protocol;
+		o->writer = *reply;
+		*reply = mine;
+		o->writer.protocol = protocol;
+		return true;
+	}
+	resp_raw(&o->writer, reply->data, reply->size);
+	resp_truncate(reply, 0);
+	return !o->writer.failed;
+}
+
+void
+output_shrink(struct output *o, size_t keep)
+{
+	/* Nothing may be held either: a held reply can be empty (CLIENT REPLY OFF). */
+	if (o->writer.size == 0 && o->writer.capacity > keep && !o->writer.failed)
+		resp_writer_free(&o->writer);
+}

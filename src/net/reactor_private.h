@@ -1,0 +1,89 @@
+/* What the files of a reactor share: its state, and the steps of its tick. All on the reactor's thread. */
+#ifndef SETT_NET_REACTOR_PRIVATE_H
+#define SETT_NET_REACTOR_PRIVATE_H
+
+#include <pthread.h>
+
+#include "net/net_private.h"
+
+enum {
+	REQUESTS_PER_TICK = 1000,      /* of one connection; then the others get their turn */
+	OUTPUT_HIGH = 4 * 1024 * 1024, /* unsent bytes at which a connection is throttled */
+	OUTPUT_LOW = 1024 * 1024,      /* and at which it goes on */
+	CRON_MS = 100,                 /* a tenth of the connections are looked at each time */
+	CRON_SHARE = 10,
+	CRON_CONNECTIONS_MIN = 5,
+	PAUSED_RETRY_MS = 10,
+	SHRINK_AFTER_MS = 2000,
+	ERROR_LOG_INTERVAL_MS = 1000,
+};
+
+/* Written by the reactor's thread alone (relaxed stores), read by any (relaxed loads). */
+struct reactor_counters {
+	uint64_t connections_received, connections_rejected, commands_processed, bytes_in, bytes_out;
+	uint64_t buffer_bytes, paused;
+};
+
+struct reactor {
+	struct net *net;
+	struct loop *loop;
+	unsigned index;
+	bool started, stopping, exiting;
+	pthread_t thread;
+	void *handler_thread;
+	struct listeners *listeners; /* the accepting reactor only */
+
+	struct list_link connections; /* all, least recently seen by the cron first */
+	uint64_t connection_count;
+	struct list_link runnable; /* to be read or run in the next tick */
+	struct list_link sending;  /* to be sent in this tick */
+	struct list_link held;     /* replies wait for the frontier */
+	struct list_link paused;
+	struct list_link dead; /* to be freed at the end of the tick */
+
+	struct bytes *argv; /* of the request that runs; reused */
+	size_t argument_capacity;
+
+	uint64_t frontier; /* timestamps up to it may leave: as of the last send */
+	uint64_t newest;   /* newest timestamp any reply has carried */
+	struct timer cron, paused_retry;
+	uint64_t last_error_ms;
+	bool failure_logged;
+
+	/* Shared. */
+	unsigned control
+		__attribute__((aligned(64))); /* atomic: bits of enum reactor_control; release, acquire */
+	bool holding;  /* atomic: `held` is not empty; sequentially consistent with the frontiers, see
+			  reactor.c */
+	uint64_t load; /* atomic, relaxed: a hint for the choice */
+	struct reactor_counters counters __attribute__((aligned(64)));
+};
+
+static inline void
+counter_add(uint64_t *counter, uint64_t n)
+{
+	/* One writer: no read-modify-write needed. */
+	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
+}
+
+/* ---- requests.c ---- */
+/* Reads all sockets that were reported, then runs what can run. */
+void reactor_run_requests(struct reactor *);
+/* net_resume_paused, or the retry timer. */
+void reactor_retry_paused(struct reactor *);
+/* Whether the connection wants more bytes from its socket, now or later in this tick. */
+bool reactor_wants_input(const struct reactor *, const struct connection *);
+
+/* ---- reactor.c ---- */
+void reactor_queue_run(struct reactor *, struct connection *);
+void reactor_queue_send(struct reactor *, struct connection *);
+/* Closes it: freed at the end of the tick, or once its request is back from the pool. */
+void reactor_close(struct reactor *, struct connection *);
+/* It is back from the pool, closing: it may be freed now. */
+void reactor_bury(struct reactor *, struct connection *);
+/* Watches the socket for what it waits for now. */
+void reactor_update_watch(struct reactor *, struct connection *);
+/* Brings the sum of buffer bytes up to date. */
+void reactor_account(struct reactor *, struct connection *);
+
+#endif

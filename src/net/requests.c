@@ -1,0 +1,338 @@
+/* A reactor's requests: reading, running, the way through the pool and back, pauses.
+ *
+ * Order. A connection runs one request at a time, in the order they came; while one is in the pool or paused,
+ * no later one runs. Its bytes stay in the input buffer, which does not move meanwhile, so the pool's
+ * arguments point into it too.
+ *
+ * Ownership. From pool_submit to the message's arrival the pool thread owns client and pool_request; the
+ * reactor only marks the connection as closing, and frees it when the message is back. */
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "config/config.h"
+#include "net/reactor_private.h"
+
+enum { ARGUMENTS_FIRST = 64 };
+
+/* ---- reading ---- */
+
+bool
+reactor_wants_input(const struct reactor *r, const struct connection *c)
+{
+	return c->state == CONNECTION_OPEN && !c->throttled && !c->input_ended && !c->input_broken &&
+		!c->closing && !c->client.close_after_reply && !r->stopping;
+}
+
+static void
+read_failed(struct reactor *r, struct connection *c)
+{
+	int error = errno;
+	if (error == EMSGSIZE)
+		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
+				"Closing client that reached max query buffer length: id=%llu addr=%s",
+				(unsigned long long)c->client.id, c->client.address);
+	else if (error == ENOMEM)
+		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
+				"Out of memory reading from client: addr=%s", c->client.address);
+	else
+		log_sink_printf(&r->net->sink, LOG_LEVEL_VERBOSE, "Reading from client: %s", strerror(error));
+	reactor_close(r, c);
+}
+
+static void
+read_input(struct reactor *r, struct connection *c)
+{
+	/* What is there already comes first: it may hold whole requests. */
+	if (!reactor_wants_input(r, c) || connection_has_input(c))
+		return;
+	uint64_t limit =
+		(uint64_t)__atomic_load_n(&r->net->config->client_query_buffer_limit, __ATOMIC_RELAXED);
+	size_t size = 0;
+	c->readable = false;
+	switch (connection_read(c, limit, &size)) {
+	case INPUT_OK:
+		counter_add(&r->counters.bytes_in, size);
+		break;
+	case INPUT_NOTHING:
+		break;
+	case INPUT_END:
+		c->input_ended = true;
+		reactor_update_watch(r, c);
+		reactor_queue_send(r, c);
+		break;
+	case INPUT_ERROR:
+		read_failed(r, c);
+		break;
+	}
+}
+
+/* ---- one request ---- */
+
+/* The request is over and its reply is in the output. */
+static void
+finish_request(struct reactor *r, struct connection *c, uint64_t release)
+{
+	counter_add(&r->counters.commands_processed, 1);
+	if (c->output.writer.failed) {
+		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
+				"Out of memory for a reply: closing client addr=%s", c->client.address);
+		reactor_close(r, c);
+		return;
+	}
+	if (release > r->newest)
+		r->newest = release;
+	output_stamp(&c->output, release, r->frontier);
+	connection_consume(c);
+	if (output_pending(&c->output) > OUTPUT_HIGH)
+		c->throttled = true;
+	reactor_queue_send(r, c);
+}
+
+static void
+pause_request(struct reactor *r, struct connection *c)
+{
+	c->state = CONNECTION_PAUSED;
+	list_append(&r->paused, &c->parked_link);
+	counter_add(&r->counters.paused, 1);
+	if (!timer_is_armed(&r->paused_retry) &&
+	    timers_arm(loop_timers(r->loop), &r->paused_retry,
+		       loop_now_ns(r->loop) + PAUSED_RETRY_MS * 1000000ULL) != SETT_OK)
+		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING, "Out of memory for a timer");
+	reactor_update_watch(r, c);
+}
+
+static void
+leave_pause(struct reactor *r, struct connection *c)
+{
+	list_remove(&c->parked_link);
+	c->state = CONNECTION_OPEN;
+	counter_add(&r->counters.paused, (uint64_t)-1);
+}
+
+/* ---- through the pool ---- */
+
+/* On the reactor: the request is back. */
+static void
+pool_request_done(struct mailbox_message *message)
+{
+	struct connection *c = list_entry(message, struct connection, pool.message);
+	struct reactor *r = c->reactor;
+	c->state = CONNECTION_OPEN;
+	if (c->closing) {
+		reactor_bury(r, c);
+		return;
+	}
+	if (c->pool.cancelled) {
+		reactor_close(r, c);
+		return;
+	}
+	if (c->pool.result == REQUEST_PAUSED) {
+		pause_request(r, c);
+		return;
+	}
+	if (c->pool.result != REQUEST_DONE || !output_take(&c->output, &c->pool.reply)) {
+		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
+				"A request failed in the blocking pool: closing client addr=%s",
+				c->client.address);
+		reactor_close(r, c);
+		return;
+	}
+	finish_request(r, c, c->pool.release);
+	reactor_update_watch(r, c);
+	reactor_queue_run(r, c);
+}
+
+/* On a pool thread. Nothing of the connection may be touched after the post: it may be freed by then. */
+static void
+run_in_pool(struct pool_job *job, void *thread)
+{
+	struct connection *c = list_entry(job, struct connection, pool.job);
+	struct pool_request *p = &c->pool;
+	struct net *net = c->reactor->net;
+	/* Acquire pairs with net_stop's store; late is harmless: one request more is executed. */
+	p->cancelled = __atomic_load_n(&net->stopping, __ATOMIC_ACQUIRE);
+	if (!p->cancelled) {
+		p->reply.protocol = c->client.protocol;
+		p->release = 0;
+		p->result = net->handler.execute(net->handler.arg, thread, &c->client, c->parser.argc,
+						 p->argv, &p->reply, &p->release);
+		if (p->result != REQUEST_DONE)
+			resp_truncate(&p->reply, 0);
+	}
+	loop_post(c->reactor->loop, &p->message);
+}
+
+static void
+send_to_pool(struct reactor *r, struct connection *c, enum pool_lane lane, const struct bytes *argv)
+{
+	struct pool_request *p = &c->pool;
+	size_t argc = c->parser.argc;
+	if (p->argument_capacity < argc) {
+		struct bytes *grown = realloc(p->argv, argc * sizeof(*grown));
+		if (grown == NULL) {
+			log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING, "Out of memory for a request");
+			reactor_close(r, c);
+			return;
+		}
+		p->argv = grown;
+		p->argument_capacity = argc;
+	}
+	memcpy(p->argv, argv, argc * sizeof(*argv));
+	p->job.run = run_in_pool;
+	p->message.run = pool_request_done;
+	c->state = CONNECTION_IN_POOL;
+	pool_submit(r->net->pool, lane, &p->job);
+}
+
+/* ---- running ---- */
+
+/* Points argv at the request's arguments; their bytes in all, or SIZE_MAX if out of memory. */
+static size_t
+collect_arguments(struct reactor *r, struct connection *c)
+{
+	size_t argc = c->parser.argc, sum = 0;
+	if (r->argument_capacity < argc) {
+		size_t capacity = argc > ARGUMENTS_FIRST ? argc : ARGUMENTS_FIRST;
+		struct bytes *argv = realloc(r->argv, capacity * sizeof(*argv));
+		if (argv == NULL)
+			return SIZE_MAX;
+		r->argv = argv;
+		r->argument_capacity = capacity;
+	}
+	for (size_t i = 0; i < argc; i++) {
+		r->argv[i] = connection_argument(c, i);
+		sum += r->argv[i].size;
+	}
+	return sum;
+}
+
+/* Runs the request that the parser has ready. */
+static void
+execute(struct reactor *r, struct connection *c)
+{
+	struct net *net = r->net;
+	size_t argument_bytes = collect_arguments(r, c);
+	if (argument_bytes == SIZE_MAX) {
+		log_sink_printf(&net->sink, LOG_LEVEL_WARNING, "Out of memory for a request");
+		reactor_close(r, c);
+		return;
+	}
+	connection_show(c, argument_bytes, loop_wall_ms(r->loop));
+	size_t before = c->output.writer.size;
+	uint64_t release = 0;
+	c->output.writer.protocol = c->client.protocol;
+	enum request_result result =
+		net->handler.execute(net->handler.arg, r->handler_thread, &c->client, c->parser.argc, r->argv,
+				     &c->output.writer, &release);
+	if (result == REQUEST_DONE) {
+		finish_request(r, c, release);
+		return;
+	}
+	if (!c->output.writer.failed)
+		resp_truncate(&c->output.writer, before);
+	if (result == REQUEST_PAUSED)
+		pause_request(r, c);
+	else
+		send_to_pool(r, c, result == REQUEST_MUST_WAIT_LONG ? POOL_LONG : POOL_SHORT, r->argv);
+}
+
+/* Answers malformed input; the connection closes once that has left. */
+static void
+refuse_input(struct reactor *r, struct connection *c)
+{
+	log_sink_printf(&r->net->sink, LOG_LEVEL_VERBOSE, "Protocol error (%s) from client: id=%llu addr=%s",
+			c->parser.error, (unsigned long long)c->client.id, c->client.address);
+	resp_error_format(&c->output.writer, "ERR %s", c->parser.error);
+	output_stamp(&c->output, 0, r->frontier);
+	reactor_queue_send(r, c);
+}
+
+static bool
+can_run(const struct reactor *r, const struct connection *c)
+{
+	return c->state == CONNECTION_OPEN && !c->closing && !c->throttled && !c->input_broken &&
+		!c->client.close_after_reply && !r->stopping;
+}
+
+/* All requests that are complete have run. */
+static void
+await_input(struct reactor *r, struct connection *c)
+{
+	if (c->input_ended)
+		reactor_queue_send(r, c); /* which finds out whether it is finished */
+	if (c->hung_up)
+		c->readable = true; /* no event will say so */
+	/* Bytes may have arrived while an earlier request was in the pool. */
+	if (c->readable && reactor_wants_input(r, c))
+		reactor_queue_run(r, c);
+}
+
+static void
+run_connection(struct reactor *r, struct connection *c)
+{
+	uint64_t bulk_max = (uint64_t)__atomic_load_n(&r->net->config->proto_max_bulk_len, __ATOMIC_RELAXED);
+	for (int i = 0; i < REQUESTS_PER_TICK && can_run(r, c); i++) {
+		switch (connection_parse(c, bulk_max)) {
+		case PARSE_REQUEST:
+			execute(r, c);
+			break;
+		case PARSE_NOTHING:
+			break;
+		case PARSE_MORE:
+			connection_show(c, 0, loop_wall_ms(r->loop));
+			reactor_account(r, c);
+			await_input(r, c);
+			return;
+		case PARSE_ERROR:
+			refuse_input(r, c);
+			break;
+		case PARSE_NO_MEMORY:
+			errno = ENOMEM;
+			read_failed(r, c);
+			break;
+		}
+	}
+	if (c->closing)
+		return;
+	if (c->state != CONNECTION_IN_POOL)
+		reactor_account(r, c);
+	if (can_run(r, c))
+		reactor_queue_run(r, c); /* it has used up its turn */
+}
+
+void
+reactor_run_requests(struct reactor *r)
+{
+	struct list_link ready, read;
+	list_init(&ready);
+	list_init(&read);
+	list_splice(&ready, &r->runnable);
+	struct list_link *link;
+	while ((link = list_take_first(&ready)) != NULL) {
+		struct connection *c = list_entry(link, struct connection, run_link);
+		list_append(&read, link);
+		if (c->readable)
+			read_input(r, c);
+	}
+	while ((link = list_take_first(&read)) != NULL)
+		run_connection(r, list_entry(link, struct connection, run_link));
+}
+
+void
+reactor_retry_paused(struct reactor *r)
+{
+	struct list_link paused, *link;
+	list_init(&paused);
+	list_splice(&paused, &r->paused);
+	while ((link = paused.next) != &paused) {
+		struct connection *c = list_entry(link, struct connection, parked_link);
+		leave_pause(r, c);
+		if (!r->stopping)
+			execute(r, c); /* may pause again: then it is on the reactor's list */
+		if (c->closing || c->state != CONNECTION_OPEN)
+			continue;
+		reactor_update_watch(r, c);
+		reactor_queue_run(r, c);
+	}
+}
