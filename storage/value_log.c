@@ -425,11 +425,11 @@ read_record(struct vfs_file *handle, const struct value_pointer *pointer, unsign
 	return vfs_read_exact(handle, ret, pointer->body_size, pointer->offset + HEADER, flags, error);
 }
 
-int
-value_log_read_into(struct value_log *log, const struct value_pointer *pointer, unsigned flags, uint8_t *ret,
-		    struct sett_error *error)
+/* The pointer's file; SETT_NOT_FOUND, or SETT_CORRUPT if the record can't lie where it says. */
+static int
+locate(struct value_log *log, const struct value_pointer *pointer, struct value_log_file **ret,
+       struct sett_error *error)
 {
-	uint8_t header[VALUE_LOG_RECORD_HEADER_SIZE];
 	struct value_log_file *file = find(log, pointer->file);
 	if (file == NULL)
 		return sett_error_set(error, SETT_NOT_FOUND, 0,
@@ -440,6 +440,15 @@ value_log_read_into(struct value_log *log, const struct value_pointer *pointer, 
 	    pointer->stored_size != pointer->body_size + VALUE_LOG_RECORD_HEADER_SIZE ||
 	    pointer->offset > size || pointer->stored_size > size - pointer->offset)
 		return damaged(log, pointer, "the pointer is out of bounds", error);
+	*ret = file;
+	return SETT_OK;
+}
+
+static int
+read_checked(struct value_log *log, struct value_log_file *file, const struct value_pointer *pointer,
+	     unsigned flags, uint8_t *ret, struct sett_error *error)
+{
+	uint8_t header[VALUE_LOG_RECORD_HEADER_SIZE];
 	int status = read_record(file->handle, pointer, flags, header, ret, error);
 	if (status != SETT_OK)
 		return status;
@@ -450,15 +459,26 @@ value_log_read_into(struct value_log *log, const struct value_pointer *pointer, 
 }
 
 int
+value_log_read_into(struct value_log *log, const struct value_pointer *pointer, unsigned flags, uint8_t *ret,
+		    struct sett_error *error)
+{
+	struct value_log_file *file;
+	int status = locate(log, pointer, &file, error);
+	return status == SETT_OK ? read_checked(log, file, pointer, flags, ret, error) : status;
+}
+
+int
 value_log_read(struct value_log *log, const struct value_pointer *pointer, unsigned flags, struct buffer *ret,
 	       struct sett_error *error)
 {
-	if (pointer->body_size > SETT_MAX_BODY_SIZE)
-		return damaged(log, pointer, "the pointer is out of bounds", error);
+	struct value_log_file *file;
+	int status = locate(log, pointer, &file, error);
+	if (status != SETT_OK)
+		return status;
 	/* One byte more, so that an empty body has an address too. */
 	if (buffer_reserve(ret, pointer->body_size + 1) != SETT_OK)
 		return no_memory(error);
-	int status = value_log_read_into(log, pointer, flags, ret->data + ret->size, error);
+	status = read_checked(log, file, pointer, flags, ret->data + ret->size, error);
 	if (status == SETT_OK)
 		ret->size += pointer->body_size;
 	return status;

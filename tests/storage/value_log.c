@@ -347,8 +347,8 @@ Test(value_log, pointers_are_checked)
 	p.body_size = UINT64_MAX - 10;
 	p.stored_size = p.body_size + 16;
 	cr_assert_eq(value_log_read(w.log, &p, 0, &none, NULL), SETT_CORRUPT);
+	p = a;
 	p.file = 77;
-	p.body_size = 100;
 	cr_assert_eq(check(&w, 1, &p), SETT_NOT_FOUND);
 	p.file = 0;
 	cr_assert_eq(check(&w, 1, &p), SETT_NOT_FOUND);
