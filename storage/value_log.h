@@ -60,7 +60,8 @@ int value_log_read_into(struct value_log *, const struct value_pointer *, unsign
 /* ---- references ---- */
 /* SETT_NOT_FOUND if there is no such file. */
 int value_log_retain_number(struct value_log *, uint64_t file);
-/* At zero references a sealed file is removed from the disk at once. */
+/* At zero references a sealed file is removed from the disk at once; one found at opening not before
+ * value_log_remove_unreferenced. */
 void value_log_release_number(struct value_log *, uint64_t file);
 /* After recovery: removes sealed files without references. */
 int value_log_remove_unreferenced(struct value_log *, struct sett_error *);

@@ -158,6 +158,42 @@ Test(value_log, bodies_of_every_size_come_back)
 	world_free(&w);
 }
 
+/* The worked example of docs/format-value-log.md: these bytes must be readable for ever. */
+Test(value_log, golden_bytes)
+{
+	static const uint8_t golden[] = {0x53, 0x45, 0x54, 0x54, 0x56, 0x4c, 0x47, 0x0a, 0x01, 0x00, 0x00,
+					 0x00, 0x20, 0x00, 0x00, 0x00, 0x09, 0x00, 0x00, 0x00, 0x00, 0x00,
+					 0x00, 0x00, 0x96, 0xc1, 0xe8, 0x84, 0x3a, 0xeb, 0x01, 0x74, 0xc9,
+					 0x01, 0xf8, 0x54, 0x2f, 0x3f, 0xa7, 0xd9, 0x05, 0x00, 0x00, 0x00,
+					 0x00, 0x00, 0x00, 0x00, 0x68, 0x65, 0x6c, 0x6c, 0x6f};
+	struct world w = world_make(1000);
+	struct value_pointer pointer = {.file = 9, .offset = 32, .stored_size = 21, .body_size = 5};
+	struct vfs_file *file;
+	uint8_t body[5];
+	value_log_close(w.log);
+	cr_assert_eq(vfs_open(w.memory, DIRECTORY "/000009.vlog", VFS_WRITE | VFS_CREATE, &file, NULL),
+		     SETT_OK);
+	cr_assert_eq(vfs_write_bytes(file, golden, sizeof(golden), 0, NULL), SETT_OK);
+	vfs_close(file, NULL);
+	world_open(&w);
+	cr_assert_eq(value_log_read_into(w.log, &pointer, 0, body, NULL), SETT_OK);
+	cr_assert(bytes_equal(bytes_of(body, 5), BYTES_LITERAL("hello")));
+	value_log_close(w.log);
+
+	/* And they are what is written today. */
+	*w.numbers = 8;
+	cr_assert_eq(vfs_remove(w.memory, DIRECTORY "/000009.vlog", NULL), SETT_OK);
+	world_open(&w);
+	struct bytes hello = BYTES_LITERAL("hello");
+	cr_assert_eq(value_log_write(w.log, &hello, 1, &pointer, NULL), SETT_OK);
+	uint8_t written[sizeof(golden)];
+	cr_assert_eq(vfs_open(w.memory, DIRECTORY "/000009.vlog", VFS_READ, &file, NULL), SETT_OK);
+	cr_assert_eq(vfs_read_exact(file, written, sizeof(written), 0, 0, NULL), SETT_OK);
+	vfs_close(file, NULL);
+	cr_assert_eq(memcmp(written, golden, sizeof(golden)), 0);
+	world_free(&w);
+}
+
 Test(value_log, thousands_of_bodies_in_one_call)
 {
 	enum { COUNT = 3000 };
