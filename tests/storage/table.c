@@ -434,6 +434,48 @@ Test(table, sample_walks_over_all_blocks)
 	model_free(&m);
 }
 
+/* The worked example of docs/format-table.md, byte for byte. It changes only together with the version. */
+Test(table, worked_example)
+{
+	static const char expected[] = "000506076170706c65010168726564050001050002050b06"
+				       "7269636f7412e80700038020e40fd00f0000000001000000"
+				       "006fbf6cea5227cece010000000700000000000000000000"
+				       "000600000000000000000000000000000039000000000000"
+				       "000000000061707269636f740002bbdc94766cffb6010000"
+				       "000700000000000000000000000600000000000000390000"
+				       "000000000075000000000000000000000061707269636f74"
+				       "003968a9bdb3c74c1c010000000000000000000000000000"
+				       "000080000040020000000000000420000000000000200000"
+				       "080000000010000200000000000010000000000000000000"
+				       "0000e8b4cd70ddb11e7e030129120507e807e40f010103e4"
+				       "0f010d6170706c65fffffffffffffff80f61707269636f74"
+				       "fffffffffffffff900c23722846d750b8139000000000000"
+				       "007500000000000000b100000000000000fa000000000000"
+				       "0031010000000000002a0000000000000001000000000100"
+				       "00b1cdeeb68abdd31b5345545441424c45";
+	struct entry apple = {.kind = ENTRY_INLINE, .head = BYTES_LITERAL("h"), .body = BYTES_LITERAL("red")};
+	struct entry gone = {.kind = ENTRY_TOMBSTONE};
+	struct entry apricot = {.kind = ENTRY_POINTER, .expires_at = 1000, .pointer = {3, 4096, 2020, 2000}};
+	struct model_entry entries[] = {
+		{{BYTES_LITERAL("apple"), 7}, model_encode(&apple)},
+		{{BYTES_LITERAL("apple"), 5}, model_encode(&gone)},
+		{{BYTES_LITERAL("apricot"), 6}, model_encode(&apricot)},
+	};
+	struct model m = {entries, 3};
+	struct bytes_file f = {0};
+	struct table_properties p = write_table(&f, &m, TABLE_RAW, 0);
+	cr_assert_eq(f.content.size * 2, sizeof(expected) - 1);
+	for (size_t i = 0; i < f.content.size; i++) {
+		char hex[3];
+		snprintf(hex, sizeof(hex), "%02x", f.content.data[i]);
+		cr_assert(memcmp(hex, expected + 2 * i, 2) == 0, "byte %zu is %s", i, hex);
+	}
+	table_properties_free(&p);
+	buffer_free(&f.content);
+	for (size_t i = 0; i < 3; i++)
+		free((void *)(uintptr_t)entries[i].value.data);
+}
+
 /* ---- damage ---- */
 
 /* Opens, verifies and reads what may be damaged; the first status that is not OK. */
