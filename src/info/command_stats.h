@@ -33,6 +33,13 @@ uint64_t command_stats_total_errors(struct command_stats *);
 /* Calls `each` with every error code, in order of first appearance. */
 void command_stats_each_error(struct command_stats *,
 			      void (*each)(void *arg, const char *code, uint64_t count), void *arg);
+/* Rates per second, from what the totals are now: averages since an earlier call, at least a tenth of a
+ * second ago; 0 at the first. */
+struct command_rates {
+	uint64_t commands, bytes_in, bytes_out;
+};
+void command_stats_rates(struct command_stats *, uint64_t monotonic_ns, const struct command_rates *totals,
+			 struct command_rates *ret);
 /* CONFIG RESETSTAT. */
 void command_stats_reset(struct command_stats *);
 

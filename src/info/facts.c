@@ -1,0 +1,178 @@
+/* Where the figures of INFO come from: the rooms' own statistics, the allocator, the kernel. */
+#include "info/facts.h"
+
+#include <malloc.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include "config/config.h"
+#include "expire/expirer.h"
+#include "keyspace/keyspace.h"
+
+/* jemalloc's, if the server is linked with it. */
+int mallctl(const char *name, void *old, size_t *old_size, void *new, size_t new_size) __attribute__((weak));
+
+static uint64_t
+allocator_figure(const char *name)
+{
+	size_t value = 0, size = sizeof value;
+	return mallctl(name, &value, &size, NULL, 0) == 0 ? value : 0;
+}
+
+static void
+gather_allocator(struct info_facts *facts)
+{
+	if (mallctl != NULL) {
+		uint64_t epoch = 1;
+		size_t size = sizeof epoch;
+		/* Its figures are those of the last epoch. */
+		if (mallctl("epoch", &epoch, &size, &epoch, size) == 0) {
+			facts->allocated = allocator_figure("stats.allocated");
+			facts->active = allocator_figure("stats.active");
+			facts->resident = allocator_figure("stats.resident");
+			const char *version = "?";
+			size = sizeof version;
+			if (mallctl("version", &version, &size, NULL, 0) != 0)
+				version = "?";
+			snprintf(facts->allocator, sizeof facts->allocator, "jemalloc-%.*s",
+				 (int)strcspn(version, "-"), version);
+			return;
+		}
+	}
+	struct mallinfo2 info = mallinfo2();
+	facts->allocated = info.uordblks + info.hblkhd;
+	facts->active = facts->resident = info.arena + info.hblkhd;
+	snprintf(facts->allocator, sizeof facts->allocator, "libc");
+}
+
+static void
+gather_process(struct info_facts *facts)
+{
+	struct sysinfo machine;
+	long page = sysconf(_SC_PAGESIZE);
+	unsigned long pages = 0;
+	FILE *file = fopen("/proc/self/statm", "re");
+	if (file != NULL) {
+		if (fscanf(file, "%*u %lu", &pages) != 1)
+			pages = 0;
+		fclose(file);
+	}
+	facts->rss = (uint64_t)pages * (uint64_t)(page > 0 ? page : 0);
+	if (getrusage(RUSAGE_SELF, &facts->self) == 0)
+		facts->rss_peak = (uint64_t)facts->self.ru_maxrss * 1024;
+	if (getrusage(RUSAGE_CHILDREN, &facts->children) != 0)
+		facts->children = (struct rusage){0};
+	if (facts->rss_peak < facts->rss)
+		facts->rss_peak = facts->rss;
+	if (sysinfo(&machine) == 0)
+		facts->system_memory = (uint64_t)machine.totalram * machine.mem_unit;
+	if (uname(&facts->os) != 0)
+		facts->os = (struct utsname){0};
+	facts->process_id = (uint64_t)getpid();
+	gather_allocator(facts);
+}
+
+static void
+gather_time(struct info_facts *facts)
+{
+	enum { LRU_BITS = 24, DAY = 86400 };
+	const struct server *server = facts->server;
+	uint64_t now_ms = clock_wall_ms(server->clock);
+	uint64_t run_ns = clock_monotonic_ns(server->clock) - server->started_monotonic_ns;
+	facts->now_us = now_ms * 1000;
+	facts->uptime_seconds = run_ns / 1000000000;
+	facts->uptime_days = facts->uptime_seconds / DAY;
+	facts->lru_clock = now_ms / 1000 & ((1U << LRU_BITS) - 1);
+}
+
+struct one_value {
+	char *text;
+	size_t size;
+};
+
+static void
+keep_value(void *arg, const char *name, struct bytes value)
+{
+	struct one_value *one = arg;
+	snprintf(one->text, one->size, "%.*s", (int)value.size, (const char *)value.data);
+}
+
+static void
+directive_text(struct config *config, const char *name, char *ret, size_t size)
+{
+	struct bytes pattern = bytes_of_string(name);
+	config_get(config, &pattern, 1, keep_value, &(struct one_value){ret, size});
+}
+
+static void
+gather_config(struct info_facts *facts)
+{
+	struct config *config = facts->server->config;
+	char hz[16] = "";
+	directive_text(config, "maxmemory-policy", facts->max_memory_policy, sizeof facts->max_memory_policy);
+	directive_text(config, "supervised", facts->supervised, sizeof facts->supervised);
+	directive_text(config, "hz", hz, sizeof hz);
+	facts->hz = strtoul(hz, NULL, 10);
+	facts->config_file = config_file_path(config);
+	if (facts->config_file == NULL)
+		facts->config_file = "";
+	facts->max_memory = __atomic_load_n(&config->max_memory, __ATOMIC_RELAXED);
+	facts->memory_budget = config_effective_memory(config);
+	facts->max_clients = (uint64_t)__atomic_load_n(&config->max_clients, __ATOMIC_RELAXED);
+}
+
+/* The registry's lock is held: only reads. */
+static int
+look_at_client(void *arg, struct client *client)
+{
+	struct info_facts *facts = arg;
+	uint64_t input = __atomic_load_n(&client->query_buffer_bytes, __ATOMIC_RELAXED);
+	uint64_t output = __atomic_load_n(&client->output_bytes, __ATOMIC_RELAXED);
+	if (input > facts->max_input_buffer)
+		facts->max_input_buffer = input;
+	if (output > facts->max_output_buffer)
+		facts->max_output_buffer = output;
+	if (__atomic_load_n(&client->watch_count, __ATOMIC_RELAXED) > 0)
+		facts->watching_clients++;
+	return 0;
+}
+
+static void
+gather_storage(struct info_facts *facts)
+{
+	struct sett_engine *engine = facts->server->engine;
+	sett_engine_stats(engine, &facts->storage);
+	facts->durable = sett_engine_durable(engine);
+	facts->written = sett_engine_written(engine);
+	facts->visible = sett_engine_visible(engine);
+	facts->undurable_commits = facts->visible - facts->durable;
+	facts->sync_lag_us = sett_engine_sync_lag_ns(engine) / 1000;
+	facts->oldest_snapshot_age = facts->visible > facts->storage.oldest_snapshot
+		? facts->visible - facts->storage.oldest_snapshot
+		: 0;
+	facts->health_status = sett_engine_health(engine, &facts->health);
+}
+
+void
+info_gather(struct server *server, struct info_facts *ret)
+{
+	*ret = (struct info_facts){.server = server};
+	gather_time(ret);
+	gather_process(ret);
+	gather_config(ret);
+	gather_storage(ret);
+	if (server->net != NULL) {
+		net_stats(server->net, &ret->net);
+		ret->reactors = net_reactor_count(server->net);
+		int port = net_tcp_port(server->net);
+		ret->tcp_port = port > 0 ? (uint64_t)port : 0;
+		net_each_client(server->net, look_at_client, ret);
+	}
+	const struct command_rates totals = {ret->net.commands_processed, ret->net.bytes_in,
+					     ret->net.bytes_out};
+	command_stats_rates(server->command_stats, clock_monotonic_ns(server->clock), &totals, &ret->rates);
+	if (server->expirer != NULL)
+		ret->expired_keys = expirer_expired_keys(server->expirer);
+	ret->total_errors = command_stats_total_errors(server->command_stats);
+	ret->last_save_seconds = __atomic_load_n(&server->last_save_ms, __ATOMIC_RELAXED) / 1000;
+}

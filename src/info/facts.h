@@ -1,0 +1,39 @@
+/* The figures behind INFO, gathered once a call. */
+#ifndef SETT_INFO_FACTS_H
+#define SETT_INFO_FACTS_H
+
+#include <sys/resource.h>
+#include <sys/utsname.h>
+
+#include "info/command_stats.h"
+#include "net/net.h"
+#include "storage/engine.h"
+#include "txn/server.h"
+
+struct info_facts {
+	struct server *server;
+	struct utsname os;
+	struct net_stats net;
+	struct sett_stats storage;
+	struct sett_error health;
+	int health_status;
+	uint64_t zero; /* what Sett has none of */
+	uint64_t now_us, uptime_seconds, uptime_days, lru_clock, process_id, tcp_port, reactors;
+	uint64_t allocated, active, resident; /* the allocator's */
+	uint64_t rss, rss_peak, system_memory, memory_budget, max_memory;
+	uint64_t max_clients, max_input_buffer, max_output_buffer, watching_clients;
+	uint64_t undurable_commits, last_save_seconds, sync_lag_us;
+	uint64_t visible, written, durable, oldest_snapshot_age;
+	uint64_t expired_keys, total_errors;
+	struct command_rates rates;
+	uint64_t hz;
+	char allocator[64];
+	char max_memory_policy[32];
+	char supervised[16];
+	const char *config_file;
+	struct rusage self, children;
+};
+
+void info_gather(struct server *, struct info_facts *ret);
+
+#endif
