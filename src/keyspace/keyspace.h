@@ -5,9 +5,13 @@
  *     01 epoch:u64be key             -> root record of a key
  *     02 epoch:u64be object ...      -> elements of spread collections (none yet)
  *
- * A root's head is  type:u8 encoding:u8 flags...  and its body the packed content; the expiry is the engine's
- * own field. FLUSHDB gives the database a new epoch and drops the old one's prefixes, so it is O(1). Counter
- * 2*epoch counts the keys of an epoch, 2*epoch+1 those with an expiry.
+ * A key beyond KEYSPACE_MAX_KEY_SIZE stands in its engine key as its first KEYSPACE_MAX_KEY_SIZE bytes and
+ * the 128-bit XXH3 of the whole; its full text is in the head, or, if too long for that, at the front of the
+ * body.
+ *
+ * A root's head is  type:u8 encoding:u8 flags:u8 ...  (flags: root.c) and its body the packed content; the
+ * expiry is the engine's own field. FLUSHDB gives the database a new epoch and drops the old one's prefixes,
+ * so it is O(1). Counter 2*epoch counts the keys of an epoch, 2*epoch+1 those with an expiry.
  *
  * Conflict keys: the hash of (epoch, user key) for a key; one per database for "which keys exist"; one per
  * database for its epoch. */
@@ -39,7 +43,22 @@ struct touched_key {
 	struct bytes key;    /* in the view's arena */
 	uint64_t expires_at; /* new deadline, 0 if none */
 	bool whole_database; /* FLUSHDB or SWAPDB of `db`; `key` is empty */
+	bool swapped;        /* whole_database: by SWAPDB, so keys may also have appeared */
+	bool expired;        /* removed because its deadline has passed */
 };
+
+/* A key that a lookup found past its deadline: it reads as absent, but its record is still there and counted.
+ */
+struct expired_key {
+	struct expired_key *next;
+	struct bytes engine_key;
+	struct bytes key;
+	unsigned db;
+	bool had_expiry;
+	bool replaced; /* by a write of this transaction: the record is no longer the expired one */
+};
+
+struct epoch_change;
 
 /* One transaction's look at the keyspace. Lives in the command context; all zero but for what keyspace_begin
  * sets. */
@@ -51,12 +70,30 @@ struct keyspace_view {
 	uint64_t *epochs; /* by database, 0 = not read yet; in the arena */
 	struct touched_key *first_touched, *last_touched;
 	bool allow_expired; /* DEBUG and the expirer look at expired keys too */
+	uint64_t observed;  /* newest epoch change that was seen: joins sett_txn_observed (I1) */
+	struct expired_key *first_expired; /* met so far, newest first: hints for the expirer */
+	unsigned expired_count;
+	struct epoch_change *last_change; /* epochs that this transaction changes, newest first */
+	struct bytes last_engine_key; /* the engine key made last: a lookup is often followed by a write */
+	uint64_t last_conflict_key;
 };
 
 /* `txn` is running with SETT_TXN_MANUAL_CONFLICTS. */
 int keyspace_begin(struct keyspace_view *, struct keyspace *, struct sett_txn *txn, struct arena *);
 /* Under the commit lock, from the commit hook: makes new epochs known to later transactions. */
 void keyspace_publish(struct keyspace_view *, uint64_t timestamp);
+
+/* A point to which a failed command inside a transaction is taken back. */
+struct keyspace_savepoint {
+	size_t txn;
+	struct epoch_change *change;
+	struct touched_key *touched;
+};
+struct keyspace_savepoint keyspace_savepoint(const struct keyspace_view *);
+void keyspace_rollback(struct keyspace_view *, const struct keyspace_savepoint *);
+
+/* How a string is shown by OBJECT ENCODING; all are stored as text. */
+enum string_encoding { STRING_INT = 1, STRING_EMBSTR = 2, STRING_RAW = 3 };
 
 /* A root record as read. Slices live until the transaction ends. */
 struct root {
@@ -75,6 +112,9 @@ int keyspace_body(struct keyspace_view *, const struct root *, struct bytes *ret
  * counts follow from it. `expires_at` 0 = none. */
 int keyspace_put_string(struct keyspace_view *, unsigned db, struct bytes key, struct bytes value,
 			uint64_t expires_at, const struct root *old);
+/* The same with an encoding of the caller's choice (APPEND and SETRANGE leave raw strings). */
+int keyspace_put_encoded(struct keyspace_view *, unsigned db, struct bytes key, struct bytes value,
+			 enum string_encoding, uint64_t expires_at, const struct root *old);
 /* Rewrites the head alone. */
 int keyspace_set_expiry(struct keyspace_view *, unsigned db, struct bytes key, const struct root *,
 			uint64_t expires_at);
@@ -89,7 +129,8 @@ int keyspace_swap(struct keyspace_view *, unsigned a, unsigned b);
  * expiry. */
 int keyspace_count(struct keyspace_view *, unsigned db, int64_t *ret_keys, int64_t *ret_expires);
 
-/* Keys in order, from `resume` (empty = the first), with a literal prefix that all must have (empty = any).
+/* Keys in order, from `resume` (empty = the first; what keyspace_scan_find gave, or a key of up to
+ * KEYSPACE_MAX_KEY_SIZE), with a literal prefix that all must have (empty = any).
  * Joins "which keys exist". */
 struct keyspace_cursor;
 int keyspace_cursor_open(struct keyspace_view *, unsigned db, struct bytes prefix, struct bytes resume,
@@ -97,12 +138,27 @@ int keyspace_cursor_open(struct keyspace_view *, unsigned db, struct bytes prefi
 /* SETT_OK and the next key that is not expired (slices valid until the next call), SETT_NOT_FOUND at the end.
  */
 int keyspace_cursor_next(struct keyspace_cursor *, struct bytes *ret_key, struct root *ret_root);
+/* The same, one step only: the key may be expired (`ret_expired`). */
+int keyspace_cursor_step(struct keyspace_cursor *, struct bytes *ret_key, struct root *ret_root,
+			 bool *ret_expired);
 void keyspace_cursor_close(struct keyspace_cursor *);
 /* A random key that is not expired; SETT_NOT_FOUND if there is none. `ret` is in the view's arena. */
 int keyspace_random_key(struct keyspace_view *, unsigned db, struct bytes *ret);
 
+/* SCAN cursors: keeps where a scan goes on and returns the number a client is given for it, never 0. 0 if out
+ * of memory. Bounded: the oldest are forgotten. Any thread. */
+uint64_t keyspace_scan_save(struct keyspace *, struct bytes resume);
+/* The position behind a cursor, copied into the arena; false if it is unknown (a scan then starts over). */
+bool keyspace_scan_find(struct keyspace *, uint64_t cursor, struct arena *, struct bytes *ret_resume);
+
+/* Deletes a key if its deadline has passed. `stored` is the key as keyspace_parse_root_key gives it: the key
+ * itself up to KEYSPACE_MAX_KEY_SIZE. SETT_NOT_FOUND if it is absent or alive, with its deadline (0 = none)
+ * in `ret_deadline`. */
+int keyspace_expire(struct keyspace_view *, unsigned db, struct bytes stored, uint64_t *ret_deadline);
+
 /* Splits a root's engine key into epoch and user key, and the epoch into its database now; false if it is no
- * root of a live database. For the expirer. */
+ * root of a live database. For the expirer. Of a key beyond KEYSPACE_MAX_KEY_SIZE `ret_key` is what is stored
+ * in its stead: good for keyspace_expire alone. */
 bool keyspace_parse_root_key(struct keyspace *, struct bytes engine_key, unsigned *ret_db,
 			     struct bytes *ret_key);
 

@@ -1,0 +1,331 @@
+/* Walking the keys of a database in order, and picking one at random. Bodies are never read, but for keys so
+ * long that their text is kept there.
+ *
+ * A random key: a small database is walked to a uniformly chosen place. In a large one a random place of the
+ * tree is chosen (a table's separator, or, while all is in memory, a point between the first key and the
+ * last), then a few random steps are made; keys after large gaps are somewhat more likely. */
+#include "keyspace/private.h"
+
+#include "storage/base/varint.h"
+
+enum {
+	UNIFORM_MAX = 1024, /* keys of a database that is walked for a random key */
+	RANDOM_STEPS = 32,
+	RANDOM_TRIES = 8,
+	HINTS_MAX = 1024, /* expired keys remembered per transaction by walks */
+};
+
+struct keyspace_cursor {
+	struct keyspace_view *view;
+	struct sett_iterator *iterator; /* NULL: the range is empty */
+	unsigned db;
+	bool started;
+	struct bytes prefix; /* of user keys */
+};
+
+/* The first key after all that begin with `prefix`, in place; its size shrinks. The epoch's kind byte is
+ * never 0xff, so there is one. */
+static void
+successor(uint8_t *prefix, size_t *size)
+{
+	while (*size > 1 && prefix[*size - 1] == 0xff)
+		--*size;
+	prefix[*size - 1]++;
+}
+
+static int
+prefix_bounds(struct keyspace_view *view, uint64_t epoch, struct bytes prefix, struct bytes *ret_lower,
+	      struct bytes *ret_upper)
+{
+	size_t kept = prefix.size < KEYSPACE_MAX_KEY_SIZE ? prefix.size : (size_t)KEYSPACE_MAX_KEY_SIZE;
+	size_t size = EPOCH_PREFIX_SIZE + kept;
+	uint8_t *p = arena_allocate(view->arena, 2 * size, 1);
+	if (p == NULL)
+		return SETT_NO_MEMORY;
+	epoch_prefix(p, KIND_ROOT, epoch);
+	if (kept > 0)
+		memcpy(p + EPOCH_PREFIX_SIZE, prefix.data, kept);
+	memcpy(p + size, p, size);
+	*ret_lower = bytes_of(p, size);
+	successor(p + size, &size);
+	*ret_upper = bytes_of(p + EPOCH_PREFIX_SIZE + kept, size);
+	return SETT_OK;
+}
+
+int
+keyspace_cursor_open(struct keyspace_view *view, unsigned db, struct bytes prefix, struct bytes resume,
+		     struct keyspace_cursor **ret)
+{
+	uint64_t epoch;
+	struct bytes lower, upper;
+	int status = keyspace_epoch(view, db, &epoch);
+	if (status == SETT_OK)
+		status = sett_txn_read_conflict(view->txn, existence_conflict_key(epoch));
+	if (status == SETT_OK)
+		status = prefix_bounds(view, epoch, prefix, &lower, &upper);
+	if (status == SETT_OK && resume.size > LONG_KEY_STORED_SIZE)
+		status = SETT_INVALID;
+	if (status != SETT_OK)
+		return status;
+	uint8_t *p = arena_allocate(view->arena, EPOCH_PREFIX_SIZE + resume.size, 1);
+	if (p == NULL)
+		return SETT_NO_MEMORY;
+	epoch_prefix(p, KIND_ROOT, epoch);
+	if (resume.size > 0)
+		memcpy(p + EPOCH_PREFIX_SIZE, resume.data, resume.size);
+	struct bytes from = bytes_of(p, EPOCH_PREFIX_SIZE + resume.size);
+	struct keyspace_cursor *c = arena_allocate(view->arena, sizeof(*c), _Alignof(struct keyspace_cursor));
+	if (c == NULL)
+		return SETT_NO_MEMORY;
+	*c = (struct keyspace_cursor){.view = view, .db = db, .prefix = prefix};
+	if (bytes_compare(from, lower) > 0)
+		lower = from;
+	if (bytes_compare(lower, upper) < 0) {
+		struct sett_iterator_options options = {.lower = lower, .upper = upper};
+		status = sett_iterator_open(view->txn, &options, &c->iterator);
+		if (status != SETT_OK)
+			return status;
+	}
+	*ret = c;
+	return SETT_OK;
+}
+
+void
+keyspace_cursor_close(struct keyspace_cursor *c)
+{
+	if (c != NULL && c->iterator != NULL)
+		sett_iterator_close(c->iterator);
+	if (c != NULL)
+		c->iterator = NULL;
+}
+
+/* A hint for the expirer; the iterator's key does not last. */
+static int
+note_expired(struct keyspace_cursor *c, struct bytes engine_key)
+{
+	if (c->view->expired_count >= HINTS_MAX ||
+	    engine_key.size > EPOCH_PREFIX_SIZE + KEYSPACE_MAX_KEY_SIZE)
+		return SETT_OK;
+	const uint8_t *copy = arena_copy(c->view->arena, engine_key.data, engine_key.size);
+	if (copy == NULL)
+		return SETT_NO_MEMORY;
+	struct expired_key *e = arena_allocate(c->view->arena, sizeof(*e), _Alignof(struct expired_key));
+	if (e == NULL)
+		return SETT_NO_MEMORY;
+	*e = (struct expired_key){
+		.next = c->view->first_expired,
+		.engine_key = bytes_of(copy, engine_key.size),
+		.key = bytes_of(copy + EPOCH_PREFIX_SIZE, engine_key.size - EPOCH_PREFIX_SIZE),
+		.db = c->db,
+		.had_expiry = true,
+		/* A write must look the key up first, and finds it then. */
+		.replaced = true};
+	c->view->first_expired = e;
+	c->view->expired_count++;
+	return SETT_OK;
+}
+
+int
+keyspace_cursor_step(struct keyspace_cursor *c, struct bytes *ret_key, struct root *ret_root,
+		     bool *ret_expired)
+{
+	struct sett_record record;
+	struct root root;
+	struct bytes key;
+	if (c->iterator == NULL)
+		return SETT_NOT_FOUND;
+	for (;;) {
+		int status = c->started ? sett_iterator_next(c->iterator) : sett_iterator_first(c->iterator);
+		if (status != SETT_OK)
+			return status;
+		c->started = true;
+		status = sett_iterator_record(c->iterator, &record);
+		if (status == SETT_OK)
+			status = root_parse(&record, &root);
+		if (status != SETT_OK)
+			return status;
+		struct bytes engine_key = sett_iterator_key(c->iterator);
+		bool expired = !c->view->allow_expired && root_is_expired(c->view, &root);
+		if (expired)
+			status = note_expired(c, engine_key);
+		if (status == SETT_OK)
+			status = root_user_key(c->view, engine_key, &root, &key);
+		if (status != SETT_OK)
+			return status;
+		/* Of a prefix beyond what engine keys hold, the rest is compared here. */
+		if (c->prefix.size > KEYSPACE_MAX_KEY_SIZE && !bytes_has_prefix(key, c->prefix))
+			continue;
+		*ret_key = key;
+		*ret_root = root;
+		*ret_expired = expired;
+		return SETT_OK;
+	}
+}
+
+int
+keyspace_cursor_next(struct keyspace_cursor *c, struct bytes *ret_key, struct root *ret_root)
+{
+	bool expired;
+	int status;
+	do
+		status = keyspace_cursor_step(c, ret_key, ret_root, &expired);
+	while (status == SETT_OK && expired);
+	return status;
+}
+
+/* ---- a random key ---- */
+
+/* The `skip`-th living key from `resume` on, or the last one before that; SETT_NOT_FOUND if there is none. */
+static int
+walk(struct keyspace_view *view, unsigned db, struct bytes resume, uint64_t skip, struct bytes *ret)
+{
+	struct keyspace_cursor *cursor;
+	struct bytes key, found = {0};
+	struct root root;
+	bool any = false;
+	int status = keyspace_cursor_open(view, db, (struct bytes){0}, resume, &cursor);
+	if (status != SETT_OK)
+		return status;
+	struct buffer last = {0};
+	for (uint64_t i = 0; i <= skip; i++) {
+		status = keyspace_cursor_next(cursor, &key, &root);
+		if (status != SETT_OK)
+			break;
+		any = true;
+		buffer_clear(&last);
+		status = buffer_append(&last, key.data, key.size);
+		if (status != SETT_OK)
+			break;
+	}
+	keyspace_cursor_close(cursor);
+	if (any && (status == SETT_OK || status == SETT_NOT_FOUND)) {
+		void *copy = arena_copy(view->arena, last.data, last.size);
+		status = copy != NULL ? SETT_OK : SETT_NO_MEMORY;
+		found = bytes_of(copy, last.size);
+	}
+	buffer_free(&last);
+	if (status == SETT_OK)
+		*ret = found;
+	return status;
+}
+
+/* Reservoir sampling of a database small enough to be walked (Vitter 1985). */
+static int
+uniform_key(struct keyspace_view *view, unsigned db, struct bytes *ret)
+{
+	struct keyspace_cursor *cursor;
+	struct bytes key;
+	struct root root;
+	uint64_t alive = 0, chosen = 0;
+	int status = keyspace_cursor_open(view, db, (struct bytes){0}, (struct bytes){0}, &cursor);
+	if (status != SETT_OK)
+		return status;
+	while ((status = keyspace_cursor_next(cursor, &key, &root)) == SETT_OK) {
+		alive++;
+		if (keyspace_random(view->keyspace) % alive == 0)
+			chosen = alive - 1;
+	}
+	keyspace_cursor_close(cursor);
+	if (status != SETT_NOT_FOUND || alive == 0)
+		return status;
+	return walk(view, db, (struct bytes){0}, chosen, ret);
+}
+
+/* The eight bytes behind the first `skip`, as a number. */
+static uint64_t
+bytes_number(struct bytes key, size_t skip)
+{
+	uint8_t room[8] = {0};
+	if (key.size > skip)
+		memcpy(room, key.data + skip, key.size - skip < 8 ? key.size - skip : 8);
+	return get_be64(room);
+}
+
+/* A place between the first key and the last of a range that has no tables yet. */
+static int
+interpolate(struct keyspace_view *view, struct bytes lower, struct bytes upper, struct buffer *ret)
+{
+	struct sett_iterator *iterator;
+	struct buffer first = {0};
+	struct sett_iterator_options options = {.lower = lower, .upper = upper};
+	int status = sett_iterator_open(view->txn, &options, &iterator);
+	if (status != SETT_OK)
+		return status;
+	status = sett_iterator_first(iterator);
+	if (status == SETT_OK) {
+		struct bytes key = sett_iterator_key(iterator);
+		status = buffer_append(&first, key.data, key.size);
+	}
+	if (status == SETT_OK)
+		status = sett_iterator_last(iterator);
+	if (status == SETT_OK) {
+		struct bytes a = buffer_bytes(&first), b = sett_iterator_key(iterator);
+		size_t same = 0;
+		while (same < a.size && same < b.size && a.data[same] == b.data[same])
+			same++;
+		uint64_t low = bytes_number(a, same), high = bytes_number(b, same);
+		uint64_t width = high > low ? high - low : 0;
+		uint64_t place = keyspace_random(view->keyspace);
+		place = low + (width == UINT64_MAX ? place : place % (width + 1));
+		uint8_t text[8];
+		put_be64(text, place);
+		status = buffer_append(ret, a.data, same);
+		if (status == SETT_OK)
+			status = buffer_append(ret, text, sizeof(text));
+	}
+	sett_iterator_close(iterator);
+	buffer_free(&first);
+	return status;
+}
+
+static int
+random_place(struct keyspace_view *view, unsigned db, struct bytes *ret)
+{
+	uint64_t epoch;
+	struct bytes lower, upper;
+	struct buffer place = {0};
+	int status = keyspace_epoch(view, db, &epoch);
+	if (status == SETT_OK)
+		status = prefix_bounds(view, epoch, (struct bytes){0}, &lower, &upper);
+	if (status != SETT_OK)
+		return status;
+	status = sett_txn_sample(view->txn, lower, upper, keyspace_random(view->keyspace), &place);
+	if (status == SETT_NOT_FOUND) {
+		buffer_clear(&place);
+		status = interpolate(view, lower, upper, &place);
+	}
+	if (status == SETT_OK && place.size > EPOCH_PREFIX_SIZE) {
+		/* Cut to what a key may be: a place, not a key, is wanted. */
+		size_t size = place.size - EPOCH_PREFIX_SIZE;
+		size = size < KEYSPACE_MAX_KEY_SIZE ? size : (size_t)KEYSPACE_MAX_KEY_SIZE;
+		const void *copy = arena_copy(view->arena, place.data + EPOCH_PREFIX_SIZE, size);
+		status = copy != NULL ? SETT_OK : SETT_NO_MEMORY;
+		if (copy != NULL)
+			*ret = bytes_of(copy, size);
+	} else if (status == SETT_OK) {
+		*ret = (struct bytes){0};
+	}
+	buffer_free(&place);
+	return status;
+}
+
+int
+keyspace_random_key(struct keyspace_view *view, unsigned db, struct bytes *ret)
+{
+	int64_t keys, expires;
+	int status = keyspace_count(view, db, &keys, &expires);
+	if (status != SETT_OK)
+		return status;
+	if (keys <= UNIFORM_MAX)
+		return uniform_key(view, db, ret);
+	for (int i = 0; i < RANDOM_TRIES; i++) {
+		struct bytes place;
+		status = random_place(view, db, &place);
+		if (status == SETT_OK)
+			status = walk(view, db, place, keyspace_random(view->keyspace) % RANDOM_STEPS, ret);
+		if (status != SETT_NOT_FOUND)
+			return status;
+	}
+	/* Nothing alive behind all those places: from the front. */
+	return walk(view, db, (struct bytes){0}, 0, ret);
+}
