@@ -12,7 +12,8 @@
 
 /* Ends with NULL. */
 static const struct command *const groups[] = {
-	NULL,
+	string_commands, counter_commands, lcs_commands,      bit_commands,         key_commands,
+	expiry_commands, scan_commands,    database_commands, transaction_commands, NULL,
 };
 
 enum { SLOTS = 1024, NAME_MAX_SIZE = 64 };

@@ -2,7 +2,7 @@
  *
  * One thread. It knows near deadlines from commits (a bounded heap), expired keys that reads met, and asks
  * the engine to sweep its tables for the rest. Whatever the source, a key is deleted in an ordinary
- * transaction that reads it again. The same thread ends CLIENT PAUSE. */
+ * transaction that reads it again. While CLIENT PAUSE holds writes, nothing is deleted. */
 #ifndef SETT_EXPIRE_EXPIRER_H
 #define SETT_EXPIRE_EXPIRER_H
 

@@ -11,8 +11,6 @@ enum { MODE_BITS = 2, MODE_MASK = 3 };
 struct pause_state {
 	struct mutex lock; /* writers */
 	uint64_t word;     /* atomic */
-	void (*changed)(void *arg);
-	void *changed_arg;
 };
 
 int
@@ -49,8 +47,6 @@ pause_set(struct pause_state *p, enum pause_mode mode, uint64_t until_ms)
 		mode = (enum pause_mode)old_mode;
 	__atomic_store_n(&p->word, until_ms << MODE_BITS | (uint64_t)mode, __ATOMIC_RELAXED);
 	mutex_unlock(&p->lock);
-	if (p->changed != NULL)
-		p->changed(p->changed_arg);
 }
 
 void
@@ -59,8 +55,6 @@ pause_clear(struct pause_state *p)
 	mutex_lock(&p->lock);
 	__atomic_store_n(&p->word, 0, __ATOMIC_RELAXED);
 	mutex_unlock(&p->lock);
-	if (p->changed != NULL)
-		p->changed(p->changed_arg);
 }
 
 bool
@@ -86,11 +80,4 @@ uint64_t
 pause_until(const struct pause_state *p)
 {
 	return __atomic_load_n(&p->word, __ATOMIC_RELAXED) >> MODE_BITS;
-}
-
-void
-pause_listen(struct pause_state *p, void (*changed)(void *arg), void *arg)
-{
-	p->changed = changed;
-	p->changed_arg = arg;
 }

@@ -1,5 +1,5 @@
-/* CLIENT PAUSE: until when which commands are held back. Commands look at it without a lock; the expirer's
- * thread, which is told of every change, resumes the connections when the time is over. */
+/* CLIENT PAUSE: until when which commands are held back. Commands look at it without a lock; net
+ * asks again now and then for what was held back, so nobody needs to end a pause whose time is over. */
 #ifndef SETT_TXN_PAUSE_H
 #define SETT_TXN_PAUSE_H
 
@@ -25,8 +25,4 @@ bool pause_expire(struct pause_state *, uint64_t now_ms);
 enum pause_mode pause_mode_at(const struct pause_state *, uint64_t now_ms);
 /* Deadline of the pause, 0 if there is none (it may be past). Any thread, lock-free. */
 uint64_t pause_until(const struct pause_state *);
-/* `changed(arg)` is called after each set and clear, by the thread that does it. At most one listener; NULL
- * takes it away. Not while other threads use the state. */
-void pause_listen(struct pause_state *, void (*changed)(void *arg), void *arg);
-
 #endif

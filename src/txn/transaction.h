@@ -21,6 +21,7 @@ struct transaction_state {
 	size_t count, capacity;
 	size_t queued_bytes;
 	struct watcher watcher;
+	struct watched_key *prepared; /* WATCH's keys until it commits */
 };
 
 /* The client's state, made on first use; NULL if out of memory. */

@@ -1,0 +1,170 @@
+/* INCR and its family: numbers kept as text. */
+#include "cmd/groups.h"
+#include "cmd/lookup.h"
+
+#include <math.h>
+
+static int
+add_integer(struct command_context *c, int64_t delta)
+{
+	struct found_string old;
+	int64_t value = 0;
+	char text[RESP_INTEGER_MAX_SIZE];
+	int status = lookup_string(c, c->argv[1], &old);
+	if (status != SETT_OK || c->failed)
+		return status;
+	if (old.exists && !context_integer(c, old.value, &value))
+		return SETT_OK;
+	if (__builtin_add_overflow(value, delta, &value))
+		return context_error(c, "ERR increment or decrement would overflow");
+	size_t size = resp_format_integer(value, text);
+	status = keyspace_put_encoded(&c->view, c->db, c->argv[1], bytes_of(text, size), STRING_INT,
+				      found_deadline(&old), found_root(&old));
+	if (status == SETT_OK)
+		resp_integer(c->reply, value);
+	return status;
+}
+
+static int
+command_incr(struct command_context *c)
+{
+	return add_integer(c, 1);
+}
+
+static int
+command_decr(struct command_context *c)
+{
+	return add_integer(c, -1);
+}
+
+static int
+command_incrby(struct command_context *c)
+{
+	int64_t delta;
+	return context_integer(c, c->argv[2], &delta) ? add_integer(c, delta) : SETT_OK;
+}
+
+static int
+command_decrby(struct command_context *c)
+{
+	int64_t delta;
+	if (!context_integer(c, c->argv[2], &delta))
+		return SETT_OK;
+	if (delta == INT64_MIN)
+		return context_error(c, "ERR decrement would overflow");
+	return add_integer(c, -delta);
+}
+
+/* 17 digits behind the point, without the zeros at the end. */
+static size_t
+format_long_double(long double value, char *text, size_t capacity)
+{
+	int printed = snprintf(text, capacity, "%.17Lf", value);
+	if (printed <= 0 || (size_t)printed >= capacity)
+		return 0;
+	size_t size = (size_t)printed;
+	if (memchr(text, '.', size) != NULL) {
+		while (text[size - 1] == '0')
+			size--;
+		if (text[size - 1] == '.')
+			size--;
+	}
+	if (size == 2 && text[0] == '-' && text[1] == '0') {
+		text[0] = '0';
+		size = 1;
+	}
+	return size;
+}
+
+static int
+command_incrbyfloat(struct command_context *c)
+{
+	struct found_string old;
+	long double value = 0, delta;
+	char text[5 * 1024];
+	int status = lookup_string(c, c->argv[1], &old);
+	if (status != SETT_OK || c->failed)
+		return status;
+	if (old.exists && !context_long_double(c, old.value, &value))
+		return SETT_OK;
+	if (!context_long_double(c, c->argv[2], &delta))
+		return SETT_OK;
+	value += delta;
+	if (isnan(value) || isinf(value))
+		return context_error(c, "ERR increment would produce NaN or Infinity");
+	size_t size = format_long_double(value, text, sizeof(text));
+	status = keyspace_put_encoded(&c->view, c->db, c->argv[1], bytes_of(text, size), STRING_EMBSTR,
+				      found_deadline(&old), found_root(&old));
+	if (status == SETT_OK)
+		resp_bulk(c->reply, text, size);
+	return status;
+}
+
+const struct command counter_commands[] = {
+	{.name = "incr",
+	 .full_name = "incr",
+	 .run = command_incr,
+	 .arity = 2,
+	 .flags = COMMAND_WRITE | COMMAND_DENYOOM | COMMAND_FAST,
+	 .first_key = 1,
+	 .last_key = 1,
+	 .key_step = 1,
+	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_FAST,
+	 .summary = "Increment the integer value of a key by one",
+	 .since = "1.0.0",
+	 .group = "string",
+	 .complexity = "O(1)"},
+	{.name = "decr",
+	 .full_name = "decr",
+	 .run = command_decr,
+	 .arity = 2,
+	 .flags = COMMAND_WRITE | COMMAND_DENYOOM | COMMAND_FAST,
+	 .first_key = 1,
+	 .last_key = 1,
+	 .key_step = 1,
+	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_FAST,
+	 .summary = "Decrement the integer value of a key by one",
+	 .since = "1.0.0",
+	 .group = "string",
+	 .complexity = "O(1)"},
+	{.name = "incrby",
+	 .full_name = "incrby",
+	 .run = command_incrby,
+	 .arity = 3,
+	 .flags = COMMAND_WRITE | COMMAND_DENYOOM | COMMAND_FAST,
+	 .first_key = 1,
+	 .last_key = 1,
+	 .key_step = 1,
+	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_FAST,
+	 .summary = "Increment the integer value of a key by the given amount",
+	 .since = "1.0.0",
+	 .group = "string",
+	 .complexity = "O(1)"},
+	{.name = "decrby",
+	 .full_name = "decrby",
+	 .run = command_decrby,
+	 .arity = 3,
+	 .flags = COMMAND_WRITE | COMMAND_DENYOOM | COMMAND_FAST,
+	 .first_key = 1,
+	 .last_key = 1,
+	 .key_step = 1,
+	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_FAST,
+	 .summary = "Decrement the integer value of a key by the given number",
+	 .since = "1.0.0",
+	 .group = "string",
+	 .complexity = "O(1)"},
+	{.name = "incrbyfloat",
+	 .full_name = "incrbyfloat",
+	 .run = command_incrbyfloat,
+	 .arity = 3,
+	 .flags = COMMAND_WRITE | COMMAND_DENYOOM | COMMAND_FAST,
+	 .first_key = 1,
+	 .last_key = 1,
+	 .key_step = 1,
+	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_FAST,
+	 .summary = "Increment the float value of a key by the given amount",
+	 .since = "2.6.0",
+	 .group = "string",
+	 .complexity = "O(1)"},
+	{0},
+};

@@ -1,0 +1,171 @@
+/* Whole databases, and moving a key between two. */
+#include "cmd/groups.h"
+#include "cmd/lookup.h"
+
+static int
+command_dbsize(struct command_context *c)
+{
+	int64_t keys, expires;
+	int status = keyspace_count(&c->view, c->db, &keys, &expires);
+	if (status == SETT_OK)
+		resp_integer(c->reply, keys);
+	return status;
+}
+
+/* [ASYNC | SYNC], which make no difference here: dropping is O(1). */
+static bool
+flush_arguments_are_right(struct command_context *c)
+{
+	if (c->argc == 1 ||
+	    (c->argc == 2 && (argument_is(c->argv[1], "ASYNC") || argument_is(c->argv[1], "SYNC"))))
+		return true;
+	context_syntax_error(c);
+	return false;
+}
+
+static int
+command_flushdb(struct command_context *c)
+{
+	if (!flush_arguments_are_right(c))
+		return SETT_OK;
+	resp_status(c->reply, "OK");
+	return keyspace_flush(&c->view, c->db);
+}
+
+static int
+command_flushall(struct command_context *c)
+{
+	if (!flush_arguments_are_right(c))
+		return SETT_OK;
+	resp_status(c->reply, "OK");
+	int status = SETT_OK;
+	for (unsigned db = 0; db < keyspace_databases(c->server->keyspace) && status == SETT_OK; db++)
+		status = keyspace_flush(&c->view, db);
+	return status;
+}
+
+static bool
+database_number(struct command_context *c, struct bytes argument, const char *not_integer, unsigned *ret)
+{
+	int64_t value;
+	if (!context_integer_range(c, argument, INT32_MIN, INT32_MAX, not_integer, &value))
+		return false;
+	if (value < 0 || value >= keyspace_databases(c->server->keyspace)) {
+		context_error(c, "ERR DB index is out of range");
+		return false;
+	}
+	*ret = (unsigned)value;
+	return true;
+}
+
+static int
+command_move(struct command_context *c)
+{
+	unsigned to;
+	struct root root, old;
+	bool exists;
+	if (!database_number(c, c->argv[2], "ERR value is not an integer or out of range", &to))
+		return SETT_OK;
+	if (to == c->db)
+		return context_error(c, "ERR source and destination objects are the same");
+	int status = lookup_key(c, c->argv[1], &exists, &root);
+	if (status == SETT_OK && exists) {
+		status = keyspace_lookup(&c->view, to, c->argv[1], &old);
+		exists = status == SETT_NOT_FOUND;
+		if (status == SETT_NOT_FOUND)
+			status = SETT_OK;
+	}
+	if (status != SETT_OK)
+		return status;
+	resp_integer(c->reply, exists);
+	if (!exists)
+		return SETT_OK;
+	status = keyspace_copy(&c->view, &root, to, c->argv[1], NULL);
+	return status == SETT_OK ? keyspace_delete(&c->view, c->db, c->argv[1], &root) : status;
+}
+
+static int
+command_swapdb(struct command_context *c)
+{
+	unsigned a, b;
+	int64_t ignored;
+	/* Both must be numbers before either is looked at. */
+	if (!context_integer_range(c, c->argv[1], INT32_MIN, INT32_MAX, "ERR invalid first DB index",
+				   &ignored) ||
+	    !context_integer_range(c, c->argv[2], INT32_MIN, INT32_MAX, "ERR invalid second DB index",
+				   &ignored) ||
+	    !database_number(c, c->argv[1], NULL, &a) || !database_number(c, c->argv[2], NULL, &b))
+		return SETT_OK;
+	resp_status(c->reply, "OK");
+	return keyspace_swap(&c->view, a, b);
+}
+
+const struct command database_commands[] = {
+	{.name = "dbsize",
+	 .full_name = "dbsize",
+	 .run = command_dbsize,
+	 .arity = 1,
+	 .flags = COMMAND_READONLY | COMMAND_FAST,
+	 .first_key = 0,
+	 .last_key = 0,
+	 .key_step = 0,
+	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_READ | CATEGORY_FAST,
+	 .summary = "Return the number of keys in the selected database",
+	 .since = "1.0.0",
+	 .group = "server",
+	 .complexity = "O(1)"},
+	{.name = "flushdb",
+	 .full_name = "flushdb",
+	 .run = command_flushdb,
+	 .arity = -1,
+	 .flags = COMMAND_WRITE,
+	 .first_key = 0,
+	 .last_key = 0,
+	 .key_step = 0,
+	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_WRITE | CATEGORY_SLOW | CATEGORY_DANGEROUS,
+	 .summary = "Remove all keys from the current database",
+	 .since = "1.0.0",
+	 .group = "server",
+	 .complexity = "O(N) where N is the number of keys in the selected database"},
+	{.name = "flushall",
+	 .full_name = "flushall",
+	 .run = command_flushall,
+	 .arity = -1,
+	 .flags = COMMAND_WRITE,
+	 .first_key = 0,
+	 .last_key = 0,
+	 .key_step = 0,
+	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_WRITE | CATEGORY_SLOW | CATEGORY_DANGEROUS,
+	 .summary = "Remove all keys from all databases",
+	 .since = "1.0.0",
+	 .group = "server",
+	 .complexity = "O(N) where N is the total number of keys in all databases"},
+	{.name = "move",
+	 .full_name = "move",
+	 .run = command_move,
+	 .arity = 3,
+	 .flags = COMMAND_WRITE | COMMAND_FAST,
+	 .first_key = 1,
+	 .last_key = 1,
+	 .key_step = 1,
+	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_WRITE | CATEGORY_FAST,
+	 .summary = "Move a key to another database",
+	 .since = "1.0.0",
+	 .group = "generic",
+	 .complexity = "O(1)"},
+	{.name = "swapdb",
+	 .full_name = "swapdb",
+	 .run = command_swapdb,
+	 .arity = 3,
+	 .flags = COMMAND_WRITE | COMMAND_FAST,
+	 .first_key = 0,
+	 .last_key = 0,
+	 .key_step = 0,
+	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_WRITE | CATEGORY_FAST | CATEGORY_DANGEROUS,
+	 .summary = "Swaps two Redis databases",
+	 .since = "4.0.0",
+	 .group = "server",
+	 .complexity =
+		 "O(N) where N is the count of clients watching or blocking on keys from both databases."},
+	{0},
+};

@@ -1,0 +1,290 @@
+/* Deadlines of keys: setting, removing, asking. */
+#include "cmd/groups.h"
+#include "cmd/lookup.h"
+
+struct expire_options {
+	bool if_none, if_some, if_later, if_earlier;
+};
+
+static bool
+parse_expire_options(struct command_context *c, struct expire_options *ret)
+{
+	struct expire_options o = {0};
+	for (size_t i = 3; i < c->argc; i++) {
+		if (argument_is(c->argv[i], "NX")) {
+			o.if_none = true;
+		} else if (argument_is(c->argv[i], "XX")) {
+			o.if_some = true;
+		} else if (argument_is(c->argv[i], "GT")) {
+			o.if_later = true;
+		} else if (argument_is(c->argv[i], "LT")) {
+			o.if_earlier = true;
+		} else {
+			context_errorf(c, "ERR Unsupported option %.*s",
+				       (int)(c->argv[i].size < 128 ? c->argv[i].size : 128),
+				       (const char *)c->argv[i].data);
+			return false;
+		}
+	}
+	if (o.if_none && (o.if_some || o.if_later || o.if_earlier)) {
+		context_error(c, "ERR NX and XX, GT or LT options at the same time are not compatible");
+		return false;
+	}
+	if (o.if_later && o.if_earlier) {
+		context_error(c, "ERR GT and LT options at the same time are not compatible");
+		return false;
+	}
+	*ret = o;
+	return true;
+}
+
+/* The deadline in milliseconds since 1970; it may lie in the past, even before 1970. */
+static bool
+parse_when(struct command_context *c, enum deadline_form form, int64_t *ret)
+{
+	int64_t when, base = form == DEADLINE_EX || form == DEADLINE_PX ? (int64_t)c->view.now_ms : 0;
+	if (!context_integer(c, c->argv[2], &when))
+		return false;
+	bool seconds = form == DEADLINE_EX || form == DEADLINE_EXAT;
+	if ((seconds && __builtin_mul_overflow(when, 1000, &when)) || when > INT64_MAX - base) {
+		context_errorf(c, "ERR invalid expire time in '%s' command", c->command->full_name);
+		return false;
+	}
+	*ret = when + base;
+	return true;
+}
+
+static bool
+options_allow(const struct expire_options *o, const struct root *root, int64_t when)
+{
+	bool has = root->expires_at != 0;
+	int64_t current = (int64_t)root->expires_at;
+	if ((o->if_none && has) || (o->if_some && !has))
+		return false;
+	/* No deadline counts as an infinitely late one. */
+	if (o->if_later && (!has || when <= current))
+		return false;
+	return !(o->if_earlier && has && when >= current);
+}
+
+static int
+expire(struct command_context *c, enum deadline_form form)
+{
+	struct expire_options options;
+	struct root root;
+	int64_t when;
+	bool exists;
+	if (!parse_expire_options(c, &options) || !parse_when(c, form, &when))
+		return SETT_OK;
+	int status = lookup_key(c, c->argv[1], &exists, &root);
+	if (status != SETT_OK)
+		return status;
+	if (!exists || !options_allow(&options, &root, when)) {
+		resp_integer(c->reply, 0);
+		return SETT_OK;
+	}
+	resp_integer(c->reply, 1);
+	if (when <= (int64_t)c->view.now_ms)
+		return keyspace_delete(&c->view, c->db, c->argv[1], &root);
+	return keyspace_set_expiry(&c->view, c->db, c->argv[1], &root, (uint64_t)when);
+}
+
+static int
+command_expire(struct command_context *c)
+{
+	return expire(c, DEADLINE_EX);
+}
+
+static int
+command_pexpire(struct command_context *c)
+{
+	return expire(c, DEADLINE_PX);
+}
+
+static int
+command_expireat(struct command_context *c)
+{
+	return expire(c, DEADLINE_EXAT);
+}
+
+static int
+command_pexpireat(struct command_context *c)
+{
+	return expire(c, DEADLINE_PXAT);
+}
+
+/* Replies the deadline, or what is left until it; -1 without one, -2 without the key. */
+static int
+reply_deadline(struct command_context *c, bool absolute, bool seconds)
+{
+	struct root root;
+	bool exists;
+	int status = lookup_key(c, c->argv[1], &exists, &root);
+	if (status != SETT_OK)
+		return status;
+	if (!exists || root.expires_at == 0) {
+		resp_integer(c->reply, exists ? -1 : -2);
+		return SETT_OK;
+	}
+	uint64_t value = absolute ? root.expires_at : root.expires_at - c->view.now_ms;
+	resp_integer(c->reply, (int64_t)(seconds ? (value + 500) / 1000 : value));
+	return SETT_OK;
+}
+
+static int
+command_ttl(struct command_context *c)
+{
+	return reply_deadline(c, false, true);
+}
+
+static int
+command_pttl(struct command_context *c)
+{
+	return reply_deadline(c, false, false);
+}
+
+static int
+command_expiretime(struct command_context *c)
+{
+	return reply_deadline(c, true, true);
+}
+
+static int
+command_pexpiretime(struct command_context *c)
+{
+	return reply_deadline(c, true, false);
+}
+
+static int
+command_persist(struct command_context *c)
+{
+	struct root root;
+	bool exists;
+	int status = lookup_key(c, c->argv[1], &exists, &root);
+	if (status != SETT_OK)
+		return status;
+	bool change = exists && root.expires_at != 0;
+	resp_integer(c->reply, change);
+	return change ? keyspace_set_expiry(&c->view, c->db, c->argv[1], &root, 0) : SETT_OK;
+}
+
+const struct command expiry_commands[] = {
+	{.name = "expire",
+	 .full_name = "expire",
+	 .run = command_expire,
+	 .arity = -3,
+	 .flags = COMMAND_WRITE | COMMAND_FAST,
+	 .first_key = 1,
+	 .last_key = 1,
+	 .key_step = 1,
+	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_WRITE | CATEGORY_FAST,
+	 .summary = "Set a key's time to live in seconds",
+	 .since = "1.0.0",
+	 .group = "generic",
+	 .complexity = "O(1)"},
+	{.name = "pexpire",
+	 .full_name = "pexpire",
+	 .run = command_pexpire,
+	 .arity = -3,
+	 .flags = COMMAND_WRITE | COMMAND_FAST,
+	 .first_key = 1,
+	 .last_key = 1,
+	 .key_step = 1,
+	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_WRITE | CATEGORY_FAST,
+	 .summary = "Set a key's time to live in milliseconds",
+	 .since = "2.6.0",
+	 .group = "generic",
+	 .complexity = "O(1)"},
+	{.name = "expireat",
+	 .full_name = "expireat",
+	 .run = command_expireat,
+	 .arity = -3,
+	 .flags = COMMAND_WRITE | COMMAND_FAST,
+	 .first_key = 1,
+	 .last_key = 1,
+	 .key_step = 1,
+	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_WRITE | CATEGORY_FAST,
+	 .summary = "Set the expiration for a key as a UNIX timestamp",
+	 .since = "1.2.0",
+	 .group = "generic",
+	 .complexity = "O(1)"},
+	{.name = "pexpireat",
+	 .full_name = "pexpireat",
+	 .run = command_pexpireat,
+	 .arity = -3,
+	 .flags = COMMAND_WRITE | COMMAND_FAST,
+	 .first_key = 1,
+	 .last_key = 1,
+	 .key_step = 1,
+	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_WRITE | CATEGORY_FAST,
+	 .summary = "Set the expiration for a key as a UNIX timestamp specified in milliseconds",
+	 .since = "2.6.0",
+	 .group = "generic",
+	 .complexity = "O(1)"},
+	{.name = "expiretime",
+	 .full_name = "expiretime",
+	 .run = command_expiretime,
+	 .arity = 2,
+	 .flags = COMMAND_READONLY | COMMAND_FAST,
+	 .first_key = 1,
+	 .last_key = 1,
+	 .key_step = 1,
+	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_READ | CATEGORY_FAST,
+	 .summary = "Get the expiration Unix timestamp for a key",
+	 .since = "7.0.0",
+	 .group = "generic",
+	 .complexity = "O(1)"},
+	{.name = "pexpiretime",
+	 .full_name = "pexpiretime",
+	 .run = command_pexpiretime,
+	 .arity = 2,
+	 .flags = COMMAND_READONLY | COMMAND_FAST,
+	 .first_key = 1,
+	 .last_key = 1,
+	 .key_step = 1,
+	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_READ | CATEGORY_FAST,
+	 .summary = "Get the expiration Unix timestamp for a key in milliseconds",
+	 .since = "7.0.0",
+	 .group = "generic",
+	 .complexity = "O(1)"},
+	{.name = "ttl",
+	 .full_name = "ttl",
+	 .run = command_ttl,
+	 .arity = 2,
+	 .flags = COMMAND_READONLY | COMMAND_FAST,
+	 .first_key = 1,
+	 .last_key = 1,
+	 .key_step = 1,
+	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_READ | CATEGORY_FAST,
+	 .summary = "Get the time to live for a key in seconds",
+	 .since = "1.0.0",
+	 .group = "generic",
+	 .complexity = "O(1)"},
+	{.name = "pttl",
+	 .full_name = "pttl",
+	 .run = command_pttl,
+	 .arity = 2,
+	 .flags = COMMAND_READONLY | COMMAND_FAST,
+	 .first_key = 1,
+	 .last_key = 1,
+	 .key_step = 1,
+	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_READ | CATEGORY_FAST,
+	 .summary = "Get the time to live for a key in milliseconds",
+	 .since = "2.6.0",
+	 .group = "generic",
+	 .complexity = "O(1)"},
+	{.name = "persist",
+	 .full_name = "persist",
+	 .run = command_persist,
+	 .arity = 2,
+	 .flags = COMMAND_WRITE | COMMAND_FAST,
+	 .first_key = 1,
+	 .last_key = 1,
+	 .key_step = 1,
+	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_WRITE | CATEGORY_FAST,
+	 .summary = "Remove the expiration from a key",
+	 .since = "2.2.0",
+	 .group = "generic",
+	 .complexity = "O(1)"},
+	{0},
+};

@@ -1,0 +1,232 @@
+/* Walking the keys: SCAN, KEYS, RANDOMKEY. Values are not read.
+ *
+ * SCAN's cursor is a number for the key at which the next call goes on (keyspace_scan_save). A call looks at
+ * COUNT keys, whether they match or not, so its time is bounded; a pattern's literal beginning narrows the
+ * walk to the keys that begin with it. */
+#include "cmd/groups.h"
+#include "cmd/lookup.h"
+#include "keyspace/glob.h"
+
+#include <errno.h>
+
+struct scan_options {
+	struct bytes pattern; /* empty with `all` */
+	bool all;             /* no pattern, or "*" */
+	int64_t count;
+	bool has_type;
+	struct bytes type;
+};
+
+static const char *
+type_name(enum value_type type)
+{
+	return type == VALUE_STRING ? "string" : "none";
+}
+
+/* As strtoul reads it, which Redis uses: a sign and leading zeros are fine. */
+static bool
+parse_cursor(struct command_context *c, struct bytes argument, uint64_t *ret)
+{
+	char text[32], *end = text;
+	if (argument.size < sizeof(text) && memchr(argument.data, 0, argument.size) == NULL) {
+		memcpy(text, argument.data, argument.size);
+		text[argument.size] = 0;
+		errno = 0;
+		bool space = text[0] == ' ' || (text[0] >= '\t' && text[0] <= '\r');
+		uint64_t value = strtoull(text, &end, 10);
+		if (!space && errno != ERANGE && *end == 0) {
+			*ret = value;
+			return true;
+		}
+	}
+	context_error(c, "ERR invalid cursor");
+	return false;
+}
+
+static bool
+parse_scan_options(struct command_context *c, struct scan_options *ret)
+{
+	struct scan_options o = {.all = true, .count = 10};
+	for (size_t i = 2; i < c->argc; i += 2) {
+		if (i + 1 == c->argc) {
+			context_syntax_error(c);
+			return false;
+		}
+		struct bytes value = c->argv[i + 1];
+		if (argument_is(c->argv[i], "COUNT")) {
+			if (!context_integer(c, value, &o.count))
+				return false;
+			if (o.count < 1) {
+				context_syntax_error(c);
+				return false;
+			}
+		} else if (argument_is(c->argv[i], "MATCH")) {
+			o.pattern = value;
+			o.all = bytes_equal(value, BYTES_LITERAL("*"));
+		} else if (argument_is(c->argv[i], "TYPE")) {
+			o.has_type = true;
+			o.type = value;
+		} else {
+			context_syntax_error(c);
+			return false;
+		}
+	}
+	*ret = o;
+	return true;
+}
+
+static struct bytes
+literal_prefix(bool all, struct bytes pattern)
+{
+	return all ? (struct bytes){0} : bytes_of(pattern.data, glob_literal_size(pattern));
+}
+
+/* Looks at `count` keys and appends those that match; `ret_next` gets the next cursor. */
+static int
+scan_step(struct command_context *c, struct keyspace_cursor *cursor, const struct scan_options *o,
+	  size_t *ret_found, uint64_t *ret_next)
+{
+	for (int64_t seen = 0;; seen++) {
+		struct bytes key;
+		struct root root;
+		bool expired;
+		int status = keyspace_cursor_step(cursor, &key, &root, &expired);
+		if (status == SETT_NOT_FOUND) {
+			*ret_next = 0;
+			return SETT_OK;
+		}
+		if (status != SETT_OK)
+			return status;
+		if (seen == o->count) {
+			*ret_next = keyspace_scan_save(c->server->keyspace, key);
+			return *ret_next != 0 ? SETT_OK : SETT_NO_MEMORY;
+		}
+		if (expired || (!o->all && !glob_match(o->pattern, key, false)) ||
+		    (o->has_type && !argument_is(o->type, type_name(root.type))))
+			continue;
+		reply_bytes(c, key);
+		++*ret_found;
+	}
+}
+
+static int
+command_scan(struct command_context *c)
+{
+	struct scan_options options;
+	struct keyspace_cursor *cursor;
+	struct bytes resume = {0};
+	uint64_t position, next = 0;
+	size_t found = 0;
+	if (!parse_cursor(c, c->argv[1], &position) || !parse_scan_options(c, &options))
+		return SETT_OK;
+	if (position != 0)
+		keyspace_scan_find(c->server->keyspace, position, c->arena, &resume);
+	int status = keyspace_cursor_open(&c->view, c->db, literal_prefix(options.all, options.pattern),
+					  resume, &cursor);
+	if (status != SETT_OK)
+		return status;
+	/* The cursor comes first in the reply and is known last: the keys are written behind it and the whole
+	 * is put in order. */
+	size_t mark = c->reply->size;
+	size_t token = resp_deferred_begin(c->reply);
+	status = scan_step(c, cursor, &options, &found, &next);
+	keyspace_cursor_close(cursor);
+	if (status != SETT_OK)
+		return status;
+	resp_deferred_array_end(c->reply, token, found);
+	if (c->reply->failed)
+		return SETT_NO_MEMORY;
+	size_t size = c->reply->size - mark;
+	void *keys = arena_copy(c->arena, c->reply->data + mark, size);
+	if (keys == NULL)
+		return SETT_NO_MEMORY;
+	resp_truncate(c->reply, mark);
+	resp_array(c->reply, 2);
+	resp_bulk_format(c->reply, "%llu", (unsigned long long)next);
+	resp_raw(c->reply, keys, size);
+	return SETT_OK;
+}
+
+static int
+command_keys_matching(struct command_context *c)
+{
+	struct bytes pattern = c->argv[1], key;
+	bool all = bytes_equal(pattern, BYTES_LITERAL("*"));
+	struct keyspace_cursor *cursor;
+	struct root root;
+	size_t found = 0;
+	int status = keyspace_cursor_open(&c->view, c->db, literal_prefix(all, pattern), (struct bytes){0},
+					  &cursor);
+	if (status != SETT_OK)
+		return status;
+	size_t token = resp_deferred_begin(c->reply);
+	while ((status = keyspace_cursor_next(cursor, &key, &root)) == SETT_OK) {
+		if (!all && !glob_match(pattern, key, false))
+			continue;
+		reply_bytes(c, key);
+		found++;
+	}
+	keyspace_cursor_close(cursor);
+	if (status != SETT_NOT_FOUND)
+		return status;
+	resp_deferred_array_end(c->reply, token, found);
+	return SETT_OK;
+}
+
+static int
+command_randomkey(struct command_context *c)
+{
+	struct bytes key;
+	int status = keyspace_random_key(&c->view, c->db, &key);
+	if (status == SETT_OK)
+		reply_bytes(c, key);
+	else if (status == SETT_NOT_FOUND)
+		resp_null(c->reply);
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}
+
+const struct command scan_commands[] = {
+	{.name = "scan",
+	 .full_name = "scan",
+	 .run = command_scan,
+	 .arity = -2,
+	 .flags = COMMAND_READONLY,
+	 .first_key = 0,
+	 .last_key = 0,
+	 .key_step = 0,
+	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_READ | CATEGORY_SLOW,
+	 .summary = "Incrementally iterate the keys space",
+	 .since = "2.8.0",
+	 .group = "generic",
+	 .complexity =
+		 "O(1) for every call. O(N) for a complete iteration, including enough command calls for the "
+		 "cursor to return back to 0. N is the number of elements inside the collection."},
+	{.name = "keys",
+	 .full_name = "keys",
+	 .run = command_keys_matching,
+	 .arity = 2,
+	 .flags = COMMAND_READONLY | COMMAND_LONG,
+	 .first_key = 0,
+	 .last_key = 0,
+	 .key_step = 0,
+	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_READ | CATEGORY_SLOW | CATEGORY_DANGEROUS,
+	 .summary = "Find all keys matching the given pattern",
+	 .since = "1.0.0",
+	 .group = "generic",
+	 .complexity = "O(N) with N being the number of keys in the database, under the assumption that the "
+		       "key names in the database and the given pattern have limited length."},
+	{.name = "randomkey",
+	 .full_name = "randomkey",
+	 .run = command_randomkey,
+	 .arity = 1,
+	 .flags = COMMAND_READONLY,
+	 .first_key = 0,
+	 .last_key = 0,
+	 .key_step = 0,
+	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_READ | CATEGORY_SLOW,
+	 .summary = "Return a random key from the keyspace",
+	 .since = "1.0.0",
+	 .group = "generic",
+	 .complexity = "O(1)"},
+	{0},
+};

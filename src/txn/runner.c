@@ -1,0 +1,501 @@
+/* One request's life.
+ *
+ *     find -> may it run? -> queue it (MULTI), or
+ *     begin -> run -> commit -> effects -> reply          (again on conflict)
+ *
+ * Invariants
+ * - Until a request is DONE nothing has happened: replies are taken back to their mark, the transaction is
+ *   discarded, effects are dropped. So a request may be handed back (MUST_WAIT, PAUSED) and be called again.
+ * - Effects run once, after the commit, in the order in which they were deferred (I2).
+ * - The release timestamp is the newest of: the own commit, the newest commit read, the newest change of an
+ *   epoch that was used (I1).
+ * - A reactor gives a conflict a few tries and then leaves it to the pool, where the third loss claims the
+ *   conflict keys, so that the next run wins (I6). Waiting happens in sett_txn_claim only, on the pool.
+ *
+ * Threads: each reactor and pool thread has its own struct runner_thread. */
+#include "txn/runner.h"
+
+#include "config/config.h"
+#include "expire/expirer.h"
+#include "txn/execution.h"
+#include "txn/pause.h"
+#include "txn/transaction.h"
+
+void command_stats_record(struct command_stats *, const struct command *, uint64_t duration_ns, bool failed,
+			  bool rejected);
+void slowlog_record(struct slowlog *, struct client *, size_t argc, const struct bytes *argv,
+		    uint64_t duration_ns);
+
+enum {
+	REACTOR_TRIES = 3,
+	CLAIM_AFTER = 3,   /* losses on the pool before the keys are claimed */
+	TRIES_MAX = 10000, /* never reached: a claim makes progress */
+	ARENA_BLOCK = 64 * 1024,
+	UNKNOWN_NAME_MAX = 128, /* bytes of an unknown command and of its arguments that are repeated */
+};
+
+struct runner {
+	struct server *server;
+};
+
+struct runner_thread {
+	struct server *server;
+	struct sett_txn *txn;
+	struct arena arena;
+	bool may_wait;
+};
+
+/* ---- failures ---- */
+
+void
+execution_failure(struct command_context *c, int status)
+{
+	struct sett_error error = {0};
+	switch (status) {
+	case SETT_NO_SPACE:
+	case SETT_FAILED:
+	case SETT_IO:
+	case SETT_READ_ONLY:
+		if (sett_engine_health(c->server->engine, &error) == SETT_OK || error.message[0] == 0)
+			snprintf(error.message, sizeof(error.message), "%s", sett_status_text(status));
+		context_errorf(c, "MISCONF Errors writing to the log: %s", error.message);
+		break;
+	case SETT_NO_MEMORY:
+		context_error(c, "OOM command not allowed: out of memory");
+		break;
+	case SETT_TOO_LARGE:
+		context_error(c, "ERR the transaction, a key or a value is too large");
+		break;
+	case SETT_CORRUPT:
+		context_error(c, "ERR stored data is damaged (see the server's log)");
+		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING,
+				"Command '%s' met damaged data in the database files", c->command->full_name);
+		break;
+	default:
+		context_errorf(c, "ERR internal error: %s", sett_status_text(status));
+		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING, "Command '%s' failed: %s",
+				c->command->full_name, sett_status_text(status));
+		break;
+	}
+}
+
+void
+execution_record(struct server *server, struct client *client, const struct command *command, size_t argc,
+		 const struct bytes *argv, uint64_t duration_ns, bool failed)
+{
+	command_stats_record(server->command_stats, command, duration_ns, failed, false);
+	int64_t slower_than = __atomic_load_n(&server->config->slowlog_slower_than, __ATOMIC_RELAXED);
+	if (slower_than >= 0 && (int64_t)(duration_ns / 1000) >= slower_than &&
+	    (command->flags & COMMAND_SKIP_SLOWLOG) == 0)
+		slowlog_record(server->slowlog, client, argc, argv, duration_ns);
+}
+
+/* ---- one run ---- */
+
+static int
+hook_check(void *arg)
+{
+	struct command_context *c = arg;
+	return c->check(c);
+}
+
+static void
+hook_publish(void *arg, uint64_t timestamp)
+{
+	struct command_context *c = arg;
+	if (timestamp != 0) {
+		keyspace_publish(&c->view, timestamp);
+		interest_mark(c->server->interest, c->view.first_touched);
+	}
+	if (c->publish != NULL)
+		c->publish(c);
+}
+
+/* The expirer learns of deadlines, and of keys that were met past theirs. */
+static void
+tell_expirer(struct command_context *c)
+{
+	struct expirer *expirer = c->server->expirer;
+	if (expirer == NULL)
+		return;
+	for (const struct touched_key *t = c->view.first_touched; t != NULL; t = t->next)
+		if (t->expires_at != 0)
+			expirer_note(expirer, t->db, t->key, t->expires_at);
+	for (const struct expired_key *e = c->view.first_expired; e != NULL; e = e->next)
+		expirer_met(expirer, e->db, e->key);
+}
+
+/* Takes back all that a command did but its reply. */
+static void
+take_back(struct command_context *c, const struct keyspace_savepoint *start)
+{
+	keyspace_rollback(&c->view, start);
+	context_drop_effects_after(c, NULL);
+	c->check = NULL;
+	c->publish = NULL;
+	c->aborted = NULL;
+	c->db = c->client->db;
+	c->protocol = c->reply->protocol = c->client->protocol;
+}
+
+static int
+commit(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
+{
+	struct sett_commit_hooks hooks = {
+		.check = c->check != NULL ? hook_check : NULL, .publish = hook_publish, .arg = c};
+	uint64_t release = sett_txn_observed(t->txn), timestamp = 0;
+	if (c->view.observed > release)
+		release = c->view.observed;
+	int status = sett_txn_commit(t->txn, &hooks, &timestamp);
+	if (status == SETT_OK)
+		*ret_release = timestamp > release ? timestamp : release;
+	return status;
+}
+
+/* One try; the transaction is over after it. `ret_lost` tells a lost commit from a conflict met earlier. */
+static int
+run_once(struct runner_thread *t, struct command_context *c, uint64_t *ret_release, bool *ret_lost)
+{
+	*ret_lost = false;
+	arena_reset(&t->arena);
+	unsigned flags = SETT_TXN_MANUAL_CONFLICTS | (t->may_wait ? 0 : SETT_TXN_NOWAIT);
+	int status = sett_txn_begin(t->txn, flags);
+	if (status == SETT_OK)
+		status = keyspace_begin(&c->view, t->server->keyspace, t->txn, &t->arena);
+	if (status != SETT_OK)
+		return status;
+	c->db = c->client->db;
+	c->protocol = c->client->protocol;
+	c->failed = false;
+	c->first_effect = c->last_effect = NULL;
+	c->check = NULL;
+	c->publish = NULL;
+	c->aborted = NULL;
+	struct keyspace_savepoint start = keyspace_savepoint(&c->view);
+	status = c->command->run(c);
+	if (status != SETT_OK) {
+		sett_txn_discard(t->txn);
+		return status;
+	}
+	if (c->failed)
+		take_back(c, &start);
+	status = commit(t, c, ret_release);
+	*ret_lost = status == SETT_CONFLICT;
+	return status;
+}
+
+static void
+apply(struct command_context *c)
+{
+	struct client *client = c->client;
+	if (client->db != c->db)
+		__atomic_store_n(&client->db, c->db, __ATOMIC_RELAXED);
+	if (client->protocol != c->protocol)
+		__atomic_store_n(&client->protocol, c->protocol, __ATOMIC_RELAXED);
+	tell_expirer(c);
+	if (c->first_effect != NULL)
+		context_run_effects(c);
+}
+
+/* ---- a command, until it is through ---- */
+
+static enum request_result
+run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
+{
+	size_t mark = c->reply->size;
+	bool claimed = false, lost;
+	int status = SETT_CONFLICT;
+	int losses = 0;
+	for (int tries = 1; status == SETT_CONFLICT && tries <= TRIES_MAX; tries++) {
+		status = run_once(t, c, ret_release, &lost);
+		if (status == SETT_OK)
+			break;
+		resp_truncate(c->reply, mark);
+		c->reply->protocol = c->client->protocol;
+		if (!t->may_wait &&
+		    (status == SETT_WOULD_BLOCK || (status == SETT_CONFLICT && tries == REACTOR_TRIES)))
+			return REQUEST_MUST_WAIT;
+		if (lost && ++losses >= CLAIM_AFTER && t->may_wait) {
+			sett_txn_claim(t->txn);
+			claimed = true;
+		}
+	}
+	if (claimed && status != SETT_OK)
+		sett_txn_release_claim(t->txn);
+	if (status == SETT_OK) {
+		apply(c);
+	} else if (status == SETT_ABORTED && c->aborted != NULL) {
+		c->aborted(c);
+	} else {
+		execution_failure(c, status);
+	}
+	return REQUEST_DONE;
+}
+
+static enum request_result
+run_measured(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
+{
+	uint64_t start = clock_monotonic_ns(t->server->clock);
+	const struct command *command = c->command;
+	enum request_result result = run(t, c, ret_release);
+	if (result == REQUEST_DONE)
+		execution_record(t->server, c->client, command, c->argc, c->argv,
+				 clock_monotonic_ns(t->server->clock) - start, c->failed);
+	return result;
+}
+
+/* ---- what is refused before it runs ---- */
+
+/* Refuses a command: inside MULTI that spoils the block. `text` begins with its code. */
+static void
+reject(struct command_context *c, const char *text)
+{
+	if (client_in_multi(c->client))
+		c->client->transaction->must_abort = true;
+	if (c->command != NULL)
+		command_stats_record(c->server->command_stats, c->command, 0, false, true);
+	if (c->command != NULL && c->command->run == transaction_exec) {
+		/* EXEC itself: the block is gone, and its reply says why. */
+		transaction_reset(c->server, c->client, NULL);
+		context_errorf(c, "EXECABORT Transaction discarded because of: %s",
+			       strncmp(text, "ERR ", 4) == 0 ? text + 4 : text);
+		return;
+	}
+	context_error(c, text);
+}
+
+/* Appends bytes as a C string would show them: up to the first NUL, `limit` at most. */
+static void
+append_text(char *text, size_t capacity, size_t *size, struct bytes b, size_t limit)
+{
+	for (size_t i = 0; i < b.size && i < limit && b.data[i] != 0 && *size + 1 < capacity; i++)
+		text[(*size)++] = (char)b.data[i];
+	text[*size] = 0;
+}
+
+static void
+reject_unknown(struct command_context *c, const struct command *container)
+{
+	char text[512], *end = text + sizeof(text);
+	size_t size = 0;
+	if (container != NULL) {
+		char upper[64];
+		size_t i = 0;
+		for (; container->full_name[i] != 0 && i + 1 < sizeof(upper); i++)
+			upper[i] = (char)(container->full_name[i] >= 'a' && container->full_name[i] <= 'z'
+						  ? container->full_name[i] - 32
+						  : container->full_name[i]);
+		upper[i] = 0;
+		append_text(text, sizeof(text), &size, BYTES_LITERAL("ERR unknown subcommand '"), SIZE_MAX);
+		append_text(text, sizeof(text), &size, c->argv[1], UNKNOWN_NAME_MAX);
+		snprintf(text + size, (size_t)(end - text) - size, "'. Try %s HELP.", upper);
+		reject(c, text);
+		return;
+	}
+	append_text(text, sizeof(text), &size, BYTES_LITERAL("ERR unknown command '"), SIZE_MAX);
+	append_text(text, sizeof(text), &size, c->argv[0], UNKNOWN_NAME_MAX);
+	append_text(text, sizeof(text), &size, BYTES_LITERAL("', with args beginning with: "), SIZE_MAX);
+	size_t before = size;
+	for (size_t i = 1; i < c->argc && size - before < UNKNOWN_NAME_MAX; i++) {
+		append_text(text, sizeof(text), &size, BYTES_LITERAL("'"), SIZE_MAX);
+		append_text(text, sizeof(text), &size, c->argv[i], UNKNOWN_NAME_MAX - (size - before - 1));
+		append_text(text, sizeof(text), &size, BYTES_LITERAL("' "), SIZE_MAX);
+	}
+	reject(c, text);
+}
+
+static bool
+password_is_set(struct config *config)
+{
+	mutex_lock(config_lock(config));
+	bool set = config->require_password != NULL && config->require_password[0] != 0;
+	mutex_unlock(config_lock(config));
+	return set;
+}
+
+/* The container's row serves as the command where it was called without a subcommand. */
+static bool
+arity_is_right(const struct command *command, size_t argc)
+{
+	return command->arity >= 0 ? argc == (size_t)command->arity : argc >= (size_t)-command->arity;
+}
+
+/* Whether it may run; if not, the reply says why. */
+static bool
+may_run(struct command_context *c, const struct command *container)
+{
+	const struct command *command = c->command;
+	if (command == NULL) {
+		reject_unknown(c, container);
+		return false;
+	}
+	if (!arity_is_right(command, c->argc) || command->run == NULL) {
+		char text[160];
+		snprintf(text, sizeof(text), "ERR wrong number of arguments for '%s' command",
+			 command->full_name);
+		reject(c, text);
+		return false;
+	}
+	if (!c->client->authenticated && (command->flags & COMMAND_NO_AUTH) == 0 &&
+	    password_is_set(c->server->config)) {
+		reject(c, "NOAUTH Authentication required.");
+		return false;
+	}
+	if (client_in_multi(c->client) && (command->flags & COMMAND_NO_MULTI) != 0) {
+		reject(c, "ERR Command not allowed inside a transaction");
+		return false;
+	}
+	return true;
+}
+
+static bool
+is_paused(const struct command_context *c, uint32_t flags)
+{
+	const struct server *server = c->server;
+	if (server->pause == NULL || pause_until(server->pause) == 0)
+		return false;
+	enum pause_mode mode = pause_mode_at(server->pause, clock_wall_ms(server->clock));
+	return mode == PAUSE_ALL ||
+		(mode == PAUSE_WRITE && (flags & (COMMAND_WRITE | COMMAND_MAY_REPLICATE)) != 0);
+}
+
+static void
+queue(struct command_context *c)
+{
+	if (transaction_queue(c->client, c->command, c->argc, c->argv) == SETT_OK)
+		resp_status(c->reply, "QUEUED");
+	else
+		reject(c, "OOM command not allowed: out of memory");
+}
+
+static enum request_result
+dispatch(struct runner_thread *t, struct command_context *c, const struct command *container,
+	 uint64_t *ret_release)
+{
+	if (!may_run(c, container))
+		return REQUEST_DONE;
+	const struct command *command = c->command;
+	bool in_multi = client_in_multi(c->client);
+	uint32_t flags = command->flags;
+	if (in_multi && command->run == transaction_exec)
+		flags |= c->client->transaction->flags;
+	if (is_paused(c, flags))
+		return REQUEST_PAUSED;
+	if (in_multi && (command->flags & COMMAND_RUNNER) == 0) {
+		queue(c);
+		return REQUEST_DONE;
+	}
+	if ((flags & COMMAND_LONG) != 0 && !t->may_wait)
+		return REQUEST_MUST_WAIT_LONG;
+	return run_measured(t, c, ret_release);
+}
+
+/* CLIENT REPLY: what was said is taken back while replies are off or skipped. */
+static void
+apply_reply_mode(struct client *client, enum reply_mode before, struct resp_writer *reply, size_t mark)
+{
+	if (client->reply_mode == REPLY_OFF || (before == REPLY_SKIP && client->reply_mode != REPLY_ON))
+		resp_truncate(reply, mark);
+	if (before == REPLY_SKIP && client->reply_mode == REPLY_SKIP)
+		client->reply_mode = REPLY_ON;
+	else if (client->reply_mode == REPLY_SKIP_NEXT)
+		client->reply_mode = REPLY_SKIP;
+}
+
+/* ---- the handler ---- */
+
+static enum request_result
+execute(void *arg, void *thread, struct client *client, size_t argc, const struct bytes *argv,
+	struct resp_writer *reply, uint64_t *ret_release)
+{
+	(void)arg;
+	struct runner_thread *t = thread;
+	const struct command *container = NULL;
+	size_t mark = reply->size;
+	enum reply_mode mode = client->reply_mode;
+	uint64_t release = 0;
+	struct command_context c = {.server = t->server,
+				    .client = client,
+				    .command = command_find(argv, argc, &container),
+				    .argc = argc,
+				    .argv = argv,
+				    .reply = reply,
+				    .db = client->db,
+				    .protocol = client->protocol,
+				    .may_wait = t->may_wait,
+				    .arena = &t->arena};
+	if (c.command != NULL)
+		__atomic_store_n(&client->last_command, c.command->full_name, __ATOMIC_RELAXED);
+	enum request_result result = dispatch(t, &c, container, &release);
+	if (result != REQUEST_DONE)
+		return result;
+	if (mode != REPLY_ON || client->reply_mode != REPLY_ON)
+		apply_reply_mode(client, mode, reply, mark);
+	*ret_release = release;
+	return REQUEST_DONE;
+}
+
+static int
+start_thread(void *arg, bool may_wait, void **ret)
+{
+	struct runner *runner = arg;
+	struct runner_thread *t = calloc(1, sizeof(*t));
+	if (t == NULL)
+		return SETT_NO_MEMORY;
+	t->server = runner->server;
+	t->may_wait = may_wait;
+	arena_init(&t->arena, ARENA_BLOCK);
+	int status = sett_txn_create(runner->server->engine, &t->txn);
+	if (status != SETT_OK) {
+		free(t);
+		return status;
+	}
+	*ret = t;
+	return SETT_OK;
+}
+
+static void
+stop_thread(void *arg, void *thread)
+{
+	(void)arg;
+	struct runner_thread *t = thread;
+	if (t == NULL)
+		return;
+	sett_txn_destroy(t->txn);
+	arena_free(&t->arena);
+	free(t);
+}
+
+static void
+client_closed(void *arg, struct client *client)
+{
+	struct runner *runner = arg;
+	transaction_free(runner->server, client);
+}
+
+int
+runner_create(struct server *server, struct runner **ret)
+{
+	struct runner *runner = calloc(1, sizeof(*runner));
+	if (runner == NULL)
+		return SETT_NO_MEMORY;
+	runner->server = server;
+	*ret = runner;
+	return SETT_OK;
+}
+
+struct request_handler
+runner_handler(struct runner *runner)
+{
+	return (struct request_handler){.arg = runner,
+					.thread_start = start_thread,
+					.thread_stop = stop_thread,
+					.execute = execute,
+					.client_closed = client_closed};
+}
+
+void
+runner_destroy(struct runner *runner)
+{
+	free(runner);
+}

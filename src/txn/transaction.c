@@ -1,0 +1,336 @@
+/* MULTI, EXEC, WATCH and their kin.
+ *
+ * EXEC is a command function like others: it runs the queue in its own transaction, each command from a
+ * savepoint of its own, so the whole may be run again. What it found out about its commands is recorded, and
+ * the queue is forgotten, once it is committed.
+ *
+ * WATCH reads its keys in a transaction that validates at commit, and enters them in the interest table from
+ * the commit hook: what it saw of them is true at that moment, and every later change marks it (I3). */
+#include "txn/transaction.h"
+
+#include <limits.h>
+
+#include "txn/execution.h"
+
+/* ---- the state ---- */
+
+struct transaction_state *
+transaction_state_of(struct client *client)
+{
+	if (client->transaction == NULL)
+		client->transaction = calloc(1, sizeof(*client->transaction));
+	return client->transaction;
+}
+
+static void
+free_prepared(struct transaction_state *state)
+{
+	struct watched_key *next;
+	for (struct watched_key *w = state->prepared; w != NULL; w = next) {
+		next = w->next;
+		free(w);
+	}
+	state->prepared = NULL;
+}
+
+static void
+unwatch(struct server *server, struct client *client, void *data)
+{
+	(void)data;
+	struct transaction_state *state = client->transaction;
+	if (state == NULL)
+		return;
+	free_prepared(state);
+	interest_leave(server->interest, &state->watcher);
+	__atomic_store_n(&client->watch_count, 0, __ATOMIC_RELAXED);
+}
+
+void
+transaction_reset(struct server *server, struct client *client, void *data)
+{
+	struct transaction_state *state = client->transaction;
+	if (state == NULL)
+		return;
+	unwatch(server, client, data);
+	for (size_t i = 0; i < state->count; i++)
+		free(state->queue[i].argv);
+	free(state->queue);
+	*state = (struct transaction_state){0};
+	__atomic_store_n(&client->multi_count, UINT_MAX, __ATOMIC_RELAXED);
+}
+
+void
+transaction_free(struct server *server, struct client *client)
+{
+	transaction_reset(server, client, NULL);
+	free(client->transaction);
+	client->transaction = NULL;
+}
+
+/* The arguments' slices and their bytes, in one allocation. */
+static struct bytes *
+copy_arguments(size_t argc, const struct bytes *argv, size_t *ret_size)
+{
+	size_t size = argc * sizeof(*argv);
+	for (size_t i = 0; i < argc; i++)
+		size += argv[i].size;
+	struct bytes *copy = malloc(size);
+	if (copy == NULL)
+		return NULL;
+	uint8_t *p = (uint8_t *)(copy + argc);
+	for (size_t i = 0; i < argc; i++) {
+		copy[i] = bytes_of(p, argv[i].size);
+		if (argv[i].size > 0)
+			memcpy(p, argv[i].data, argv[i].size);
+		p += argv[i].size;
+	}
+	*ret_size = size;
+	return copy;
+}
+
+int
+transaction_queue(struct client *client, const struct command *command, size_t argc, const struct bytes *argv)
+{
+	struct transaction_state *state = client->transaction;
+	/* It will not run: no use in keeping it. */
+	if (state->must_abort || interest_is_marked(&state->watcher))
+		return SETT_OK;
+	if (state->count == state->capacity) {
+		size_t capacity = state->capacity == 0 ? 8 : 2 * state->capacity;
+		struct queued_command *queue = reallocarray(state->queue, capacity, sizeof(*state->queue));
+		if (queue == NULL)
+			return SETT_NO_MEMORY;
+		state->queue = queue;
+		state->capacity = capacity;
+	}
+	size_t size;
+	struct bytes *copy = copy_arguments(argc, argv, &size);
+	if (copy == NULL)
+		return SETT_NO_MEMORY;
+	state->queue[state->count++] =
+		(struct queued_command){.command = command, .argc = argc, .argv = copy};
+	state->queued_bytes += size;
+	state->flags |= command->flags;
+	__atomic_store_n(&client->multi_count, (unsigned)state->count, __ATOMIC_RELAXED);
+	return SETT_OK;
+}
+
+/* ---- MULTI and DISCARD ---- */
+
+static void
+begin_multi(struct server *server, struct client *client, void *data)
+{
+	(void)server;
+	(void)data;
+	client->transaction->in_multi = true;
+	__atomic_store_n(&client->multi_count, 0, __ATOMIC_RELAXED);
+}
+
+int
+transaction_multi(struct command_context *c)
+{
+	if (client_in_multi(c->client))
+		return context_error(c, "ERR MULTI calls can not be nested");
+	if (transaction_state_of(c->client) == NULL)
+		return SETT_NO_MEMORY;
+	resp_status(c->reply, "OK");
+	return context_defer(c, begin_multi, NULL);
+}
+
+int
+transaction_discard(struct command_context *c)
+{
+	if (!client_in_multi(c->client))
+		return context_error(c, "ERR DISCARD without MULTI");
+	resp_status(c->reply, "OK");
+	return context_defer(c, transaction_reset, NULL);
+}
+
+/* ---- WATCH ---- */
+
+static void
+enter_prepared(struct command_context *c)
+{
+	struct transaction_state *state = c->client->transaction;
+	struct watched_key *next;
+	for (struct watched_key *w = state->prepared; w != NULL; w = next) {
+		next = w->next;
+		interest_enter(c->server->interest, &state->watcher, w);
+	}
+	state->prepared = NULL;
+	__atomic_store_n(&c->client->watch_count, state->watcher.count, __ATOMIC_RELAXED);
+}
+
+static bool
+is_prepared(const struct transaction_state *state, unsigned db, struct bytes key)
+{
+	for (const struct watched_key *w = state->prepared; w != NULL; w = w->next)
+		if (w->db == db && bytes_equal(bytes_of(w->key, w->key_size), key))
+			return true;
+	return false;
+}
+
+static int
+prepare_key(struct command_context *c, struct transaction_state *state, struct bytes key)
+{
+	struct root root = {0};
+	if (interest_is_watched(&state->watcher, c->db, key) || is_prepared(state, c->db, key))
+		return SETT_OK;
+	int status = keyspace_lookup(&c->view, c->db, key, &root);
+	if (status != SETT_OK && status != SETT_NOT_FOUND)
+		return status;
+	struct watched_key *w = interest_prepare(c->db, key);
+	if (w == NULL)
+		return SETT_NO_MEMORY;
+	if (status == SETT_OK) {
+		w->expires_at = root.expires_at;
+		w->expired = root.expires_at != 0 && c->view.now_ms > root.expires_at;
+		w->exists = !w->expired;
+	}
+	w->next = state->prepared;
+	state->prepared = w;
+	return SETT_OK;
+}
+
+int
+transaction_watch(struct command_context *c)
+{
+	if (client_in_multi(c->client))
+		return context_error(c, "ERR WATCH inside MULTI is not allowed");
+	struct transaction_state *state = transaction_state_of(c->client);
+	if (state == NULL)
+		return SETT_NO_MEMORY;
+	free_prepared(state); /* of an earlier run */
+	resp_status(c->reply, "OK");
+	/* It is lost already: no use in watching more. */
+	if (interest_is_marked(&state->watcher))
+		return SETT_OK;
+	int status = SETT_OK;
+	c->view.allow_expired = true;
+	for (size_t i = 1; i < c->argc && status == SETT_OK; i++)
+		status = prepare_key(c, state, c->argv[i]);
+	c->view.allow_expired = false;
+	sett_txn_validate_reads(c->view.txn);
+	c->publish = enter_prepared;
+	return status;
+}
+
+int
+transaction_unwatch(struct command_context *c)
+{
+	resp_status(c->reply, "OK");
+	/* In MULTI the keys are watched until EXEC has decided, which forgets them anyway. */
+	return c->in_multi ? SETT_OK : context_defer(c, unwatch, NULL);
+}
+
+/* ---- EXEC ---- */
+
+/* What one command of the queue did, for the statistics. */
+struct outcome {
+	uint64_t duration_ns;
+	bool failed;
+};
+
+static void
+record_outcomes(struct server *server, struct client *client, void *data)
+{
+	const struct outcome *outcomes = data;
+	const struct transaction_state *state = client->transaction;
+	for (size_t i = 0; i < state->count; i++)
+		execution_record(server, client, state->queue[i].command, state->queue[i].argc,
+				 state->queue[i].argv, outcomes[i].duration_ns, outcomes[i].failed);
+}
+
+static int
+exec_check(struct command_context *c)
+{
+	return interest_is_marked(&c->client->transaction->watcher);
+}
+
+/* A watched key changed. */
+static void
+exec_aborted(struct command_context *c)
+{
+	resp_null_array(c->reply);
+	transaction_reset(c->server, c->client, NULL);
+}
+
+/* One command of the queue, from its own savepoint. */
+static int
+run_queued(struct command_context *c, const struct queued_command *q)
+{
+	struct keyspace_savepoint savepoint = keyspace_savepoint(&c->view);
+	struct deferred_effect *effect = c->last_effect;
+	size_t mark = c->reply->size;
+	unsigned db = c->db;
+	int protocol = c->protocol;
+	c->command = q->command;
+	c->argc = q->argc;
+	c->argv = q->argv;
+	c->failed = false;
+	int status = q->command->run(c);
+	if (status == SETT_WOULD_BLOCK || status == SETT_CONFLICT)
+		return status;
+	if (status != SETT_OK) {
+		resp_truncate(c->reply, mark);
+		execution_failure(c, status);
+	}
+	if (c->failed) {
+		keyspace_rollback(&c->view, &savepoint);
+		context_drop_effects_after(c, effect);
+		c->db = db;
+		c->protocol = c->reply->protocol = protocol;
+	}
+	return SETT_OK;
+}
+
+static int
+run_queue(struct command_context *c, struct transaction_state *state)
+{
+	const struct command *exec = c->command;
+	size_t argc = c->argc;
+	const struct bytes *argv = c->argv;
+	struct outcome *outcomes = arena_allocate(c->arena, (state->count + 1) * sizeof(*outcomes), 8);
+	if (outcomes == NULL)
+		return SETT_NO_MEMORY;
+	int status = SETT_OK;
+	resp_array(c->reply, state->count);
+	c->in_multi = true;
+	uint64_t start = clock_monotonic_ns(c->server->clock);
+	for (size_t i = 0; i < state->count && status == SETT_OK; i++) {
+		status = run_queued(c, &state->queue[i]);
+		uint64_t end = clock_monotonic_ns(c->server->clock);
+		outcomes[i] = (struct outcome){.duration_ns = end - start, .failed = c->failed};
+		start = end;
+	}
+	c->in_multi = false;
+	c->failed = false;
+	c->command = exec;
+	c->argc = argc;
+	c->argv = argv;
+	if (status == SETT_OK)
+		status = context_defer(c, record_outcomes, outcomes);
+	return status == SETT_OK ? context_defer(c, transaction_reset, NULL) : status;
+}
+
+int
+transaction_exec(struct command_context *c)
+{
+	struct transaction_state *state = c->client->transaction;
+	if (!client_in_multi(c->client))
+		return context_error(c, "ERR EXEC without MULTI");
+	/* These read nothing, so they are never run again: the queue may go at once. */
+	if (state->must_abort) {
+		transaction_reset(c->server, c->client, NULL);
+		return context_error(c, "EXECABORT Transaction discarded because of previous errors.");
+	}
+	if (interest_is_marked(&state->watcher) || interest_has_expired(&state->watcher, c->view.now_ms)) {
+		exec_aborted(c);
+		return SETT_OK;
+	}
+	if (state->watcher.first != NULL) {
+		c->check = exec_check;
+		c->aborted = exec_aborted;
+	}
+	return run_queue(c, state);
+}
