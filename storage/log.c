@@ -1,6 +1,6 @@
 /* The write-ahead log: appending, group writing, group syncing, rotation.
  *
- * Who works where:
+ * Who works where (log_segments.c makes and removes the files):
  *
  *     appender (one at a time,   chunk -> chunk -> chunk (tail)      ready: atomic, only grows
  *     the engine's commit lock)    |                 ^ copies here
@@ -31,80 +31,14 @@
  *
  * Lock order: prepare_lock, sync_lock, flush_lock, grow_lock, list_lock, failure_lock. The last two are never
  * held during I/O. */
-#include "log.h"
-
-#include "log_format.h"
-#include "storage/base/random.h"
-#include "storage/base/thread.h"
+#include "log_private.h"
 
 enum {
 	CHUNK_SIZE = 256 * 1024, /* larger records get a chunk of their own */
-	CHUNKS_KEPT = 8,         /* empty ones kept for reuse */
 	WRITE_VECTOR = 32,       /* chunks in one write */
 };
 
-/* What a segment grows by at least when it must. */
-#define GROWTH_STEP (1024ULL * 1024)
-
-struct segment {
-	struct vfs_file *file; /* NULL for one left by an earlier run */
-	uint64_t number, seed;
-	uint64_t allocated;   /* atomic; stored by log_reserve, loaded by the appender */
-	uint64_t appended;    /* atomic (relaxed); stored by the appender only */
-	uint64_t written_end; /* atomic; flusher stores, syncer loads */
-	uint64_t synced_end;  /* syncer */
-};
-
-struct chunk {
-	struct chunk *next;      /* atomic; the appender's release pairs with the flusher's acquire */
-	struct segment *segment; /* constant once the chunk is linked, as are the next two */
-	uint64_t offset;         /* of its first byte in the segment */
-	size_t capacity;
-	size_t ready; /* atomic; the appender's release pairs with the flusher's acquire */
-	uint8_t data[];
-};
-
-struct log {
-	struct log_options options;
-	char directory[SETT_PATH_MAX];
-
-	/* Appender. */
-	struct chunk *tail;
-	struct segment *current; /* atomic: log_reserve looks at it */
-	uint64_t current_number; /* atomic copy of its number */
-	uint64_t appended;       /* atomic; newest timestamp; release pairs with log_write's acquire */
-
-	/* Flusher. */
-	struct mutex flush_lock;
-	struct chunk *head;
-	size_t flushed;         /* bytes of `head` already written */
-	uint64_t written;       /* atomic; release pairs with log_written's acquire */
-	uint64_t bytes_written; /* atomic */
-
-	/* Syncer. */
-	struct mutex sync_lock;
-	uint64_t durable; /* atomic; release pairs with log_durable's acquire */
-
-	/* Segments. */
-	struct mutex prepare_lock, grow_lock, list_lock;
-	struct segment **segments; /* list_lock; by number, the spare last */
-	size_t segment_count, segment_capacity;
-	struct segment *spare; /* atomic; log_prepare's release pairs with log_rotate's acquire */
-
-	struct chunk *kept[CHUNKS_KEPT]; /* atomic slots: the flusher fills, the appender empties */
-
-	struct mutex failure_lock;
-	bool failed; /* atomic; set once, after `failure` */
-	struct sett_error failure;
-};
-
 /* ---- failure ---- */
-
-static bool
-has_failed(const struct log *log)
-{
-	return __atomic_load_n(&log->failed, __ATOMIC_ACQUIRE);
-}
 
 /* Stops the log for good; the first failure is the one that is told. */
 static int
@@ -123,7 +57,7 @@ fail(struct log *log, const char *what, const struct sett_error *cause, struct s
 int
 log_health(const struct log *log, struct sett_error *error)
 {
-	if (!has_failed(log))
+	if (!log_has_failed(log))
 		return SETT_OK;
 	if (error != NULL)
 		*error = log->failure;
@@ -183,7 +117,7 @@ chunk_for(struct log *log, struct segment *segment, size_t size)
 int
 log_append(struct log *log, uint64_t timestamp, uint64_t now_ms, struct bytes payload)
 {
-	if (has_failed(log))
+	if (log_has_failed(log))
 		return SETT_FAILED;
 	if (timestamp <= log->appended)
 		return SETT_INVALID;
@@ -266,6 +200,11 @@ seal_records(uint8_t *data, size_t size, uint64_t seed)
 	return last;
 }
 
+static int flush_locked(struct log *log, uint64_t target, struct sett_error *error)
+	REQUIRES(&log->flush_lock);
+static void advance_locked(struct log *log, uint64_t size) REQUIRES(&log->flush_lock);
+static int sync_locked(struct log *log, struct sett_error *error) REQUIRES(&log->sync_lock);
+
 /* One write's worth of what is ready, all in one segment. */
 struct gathering {
 	struct iovec vector[WRITE_VECTOR];
@@ -274,8 +213,9 @@ struct gathering {
 	uint64_t offset, size, last;
 };
 
-/* Moves `head` past drained chunks and gathers what is ready behind. Nothing is marked as written yet, but
- * chunks that were gathered whole stay in the list until `release_written`. */
+static void gather_locked(struct log *log, struct gathering *ret) REQUIRES(&log->flush_lock);
+
+/* Gathers what is ready, from `head` on, and seals it. Nothing is marked as written: see advance_locked. */
 static void
 gather_locked(struct log *log, struct gathering *ret)
 {
@@ -328,7 +268,7 @@ flush_locked(struct log *log, uint64_t target, struct sett_error *error)
 {
 	struct gathering g;
 	while (log->written < target) {
-		if (has_failed(log))
+		if (log_has_failed(log))
 			return log_health(log, error);
 		gather_locked(log, &g);
 		assert(g.count > 0);
@@ -380,7 +320,7 @@ log_bytes_written(const struct log *log)
 
 /* The first segment past `number` with bytes that were written and not synced; NULL if none. */
 static struct segment *
-next_unsynced_locked(struct log *log, uint64_t number)
+next_unsynced(struct log *log, uint64_t number)
 {
 	struct segment *found = NULL;
 	mutex_lock(&log->list_lock);
@@ -396,7 +336,7 @@ next_unsynced_locked(struct log *log, uint64_t number)
 static int
 sync_locked(struct log *log, struct sett_error *error)
 {
-	if (has_failed(log))
+	if (log_has_failed(log))
 		return log_health(log, error);
 	/* Taken first: what is covered below is at least this. */
 	uint64_t target = log_written(log);
@@ -409,7 +349,7 @@ sync_locked(struct log *log, struct sett_error *error)
 		return fail(log, "sync of the values", &cause, error);
 	}
 	struct segment *s = NULL;
-	while ((s = next_unsynced_locked(log, s ? s->number : 0)) != NULL) {
+	while ((s = next_unsynced(log, s ? s->number : 0)) != NULL) {
 		uint64_t end = __atomic_load_n(&s->written_end, __ATOMIC_ACQUIRE);
 		status = vfs_sync(s->file, &cause);
 		if (status != SETT_OK) {
@@ -419,7 +359,7 @@ sync_locked(struct log *log, struct sett_error *error)
 		s->synced_end = end;
 	}
 	/* A write that failed meanwhile freezes the frontier where it is. */
-	if (has_failed(log))
+	if (log_has_failed(log))
 		return log_health(log, error);
 	if (target > log->durable)
 		__atomic_store_n(&log->durable, target, __ATOMIC_RELEASE);
@@ -443,228 +383,18 @@ log_sync(struct log *log, struct sett_error *error)
 	return status;
 }
 
-/* ---- segments ---- */
-
-/* Keeps the list in order of number. */
-static int
-list_insert(struct log *log, struct segment *segment)
-{
-	int status = SETT_OK;
-	mutex_lock(&log->list_lock);
-	if (log->segment_count == log->segment_capacity) {
-		size_t capacity = log->segment_capacity ? 2 * log->segment_capacity : 8;
-		struct segment **grown = realloc(log->segments, capacity * sizeof(struct segment *));
-		if (grown == NULL) {
-			status = SETT_NO_MEMORY;
-			goto out;
-		}
-		log->segments = grown;
-		log->segment_capacity = capacity;
-	}
-	size_t at = log->segment_count;
-	for (; at > 0 && log->segments[at - 1]->number > segment->number; at--)
-		log->segments[at] = log->segments[at - 1];
-	log->segments[at] = segment;
-	log->segment_count++;
-out:
-	mutex_unlock(&log->list_lock);
-	return status;
-}
-
-static void
-segment_free(struct segment *segment)
-{
-	if (segment->file != NULL)
-		vfs_close(segment->file, NULL);
-	free(segment);
-}
-
-/* Allocates the file, writes its header, makes both and the directory entry durable. */
-static int
-segment_fill(struct log *log, struct segment *segment, struct sett_error *error)
-{
-	uint8_t header[LOG_SEGMENT_HEADER_SIZE];
-	uint64_t salt = random_entropy();
-	segment->seed = log_segment_seed(segment->number, salt);
-	log_segment_header_encode(header, segment->number, salt);
-	int status = vfs_allocate(segment->file, segment->allocated, error);
-	if (status == SETT_OK)
-		status = vfs_write_bytes(segment->file, header, sizeof(header), 0, error);
-	if (status == SETT_OK)
-		status = vfs_sync(segment->file, error);
-	if (status == SETT_OK)
-		status = vfs_sync_directory(log->options.vfs, log->directory, error);
-	return status;
-}
-
-static int
-segment_create(struct log *log, struct segment **ret, struct sett_error *error)
-{
-	struct vfs *vfs = log->options.vfs;
-	char path[SETT_PATH_MAX];
-	uint64_t number = log->options.next_file_number(log->options.next_file_number_arg);
-	if (file_name_make(log->directory, number, LOG_SUFFIX, path) != SETT_OK)
-		return sett_error_set(error, SETT_INVALID, 0, "%s: the path is too long", log->directory);
-	struct segment *segment = calloc(1, sizeof(*segment));
-	if (segment == NULL)
-		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory for a log segment");
-	segment->number = number;
-	segment->allocated = log->options.segment_size;
-	segment->appended = segment->written_end = segment->synced_end = LOG_SEGMENT_HEADER_SIZE;
-	int status = vfs_open(vfs, path, VFS_READ | VFS_WRITE | VFS_CREATE, &segment->file, error);
-	if (status == SETT_OK) {
-		status = segment_fill(log, segment, error);
-		if (status == SETT_OK)
-			status = list_insert(log, segment);
-		if (status != SETT_OK)
-			vfs_remove(vfs, path, NULL); /* an empty segment is harmless if it stays */
-	}
-	if (status != SETT_OK) {
-		segment_free(segment);
-		return status;
-	}
-	*ret = segment;
-	return SETT_OK;
-}
-
-int
-log_prepare(struct log *log, struct sett_error *error)
-{
-	int status = SETT_OK;
-	struct segment *segment;
-	mutex_lock(&log->prepare_lock);
-	if (!log_has_spare(log)) {
-		status = segment_create(log, &segment, error);
-		if (status == SETT_OK)
-			__atomic_store_n(&log->spare, segment, __ATOMIC_RELEASE);
-	}
-	mutex_unlock(&log->prepare_lock);
-	return status;
-}
-
-int
-log_reserve(struct log *log, uint64_t bytes, struct sett_error *error)
-{
-	if (bytes > SETT_MAX_BATCH_SIZE)
-		return sett_error_set(error, SETT_TOO_LARGE, 0, "a batch of %" PRIu64 " bytes", bytes);
-	int status = log_health(log, error);
-	if (status != SETT_OK)
-		return status;
-	/* The lock also keeps the segment from being removed under our eyes. */
-	mutex_lock(&log->grow_lock);
-	struct segment *segment = __atomic_load_n(&log->current, __ATOMIC_ACQUIRE);
-	uint64_t end = __atomic_load_n(&segment->appended, __ATOMIC_RELAXED) +
-		log_record_span(LOG_RECORD_HEADER_SIZE, bytes);
-	if (end > segment->allocated) {
-		/* Ahead of what is asked, as other commits may come first. */
-		uint64_t size = (end / GROWTH_STEP + 2) * GROWTH_STEP;
-		status = vfs_allocate(segment->file, size, error);
-		if (status == SETT_OK)
-			__atomic_store_n(&segment->allocated, size, __ATOMIC_RELEASE);
-	}
-	mutex_unlock(&log->grow_lock);
-	return status;
-}
-
-/* Takes the first segment off the list if its number is below `bound`. */
-static struct segment *
-list_take_below(struct log *log, uint64_t bound)
-{
-	struct segment *taken = NULL;
-	mutex_lock(&log->sync_lock);
-	mutex_lock(&log->flush_lock);
-	mutex_lock(&log->grow_lock);
-	mutex_lock(&log->list_lock);
-	if (log->segment_count > 0 && log->segments[0]->number < bound) {
-		taken = log->segments[0];
-		log->segment_count--;
-		memmove(log->segments, log->segments + 1, log->segment_count * sizeof(struct segment *));
-	}
-	mutex_unlock(&log->list_lock);
-	mutex_unlock(&log->grow_lock);
-	mutex_unlock(&log->flush_lock);
-	mutex_unlock(&log->sync_lock);
-	return taken;
-}
-
-int
-log_remove_before(struct log *log, uint64_t segment, struct sett_error *error)
-{
-	uint64_t current = log_segment(log);
-	if (segment > current)
-		segment = current;
-	/* After this nothing waits for an older segment; a log that has failed writes nothing any more. */
-	if (!has_failed(log))
-		log_write(log, NULL);
-	int status = SETT_OK;
-	struct segment *old;
-	while (status == SETT_OK && (old = list_take_below(log, segment)) != NULL) {
-		char path[SETT_PATH_MAX];
-		status = file_name_make(log->directory, old->number, LOG_SUFFIX, path);
-		segment_free(old);
-		if (status == SETT_OK)
-			status = vfs_remove(log->options.vfs, path, error);
-		if (status == SETT_NOT_FOUND)
-			status = SETT_OK;
-	}
-	return status;
-}
-
-void
-log_figures(const struct log *log, uint64_t *ret_segments, uint64_t *ret_bytes)
-{
-	struct mutex *lock = (struct mutex *)&log->list_lock;
-	uint64_t bytes = 0;
-	mutex_lock(lock);
-	for (size_t i = 0; i < log->segment_count; i++)
-		bytes += __atomic_load_n(&log->segments[i]->allocated, __ATOMIC_RELAXED);
-	*ret_segments = log->segment_count;
-	mutex_unlock(lock);
-	*ret_bytes = bytes;
-}
-
 /* ---- opening and closing ---- */
-
-/* Enters a segment that an earlier run left, so that log_remove_before finds it. */
-static int
-adopt(void *arg, const char *name)
-{
-	struct log *log = arg;
-	uint64_t number;
-	char path[SETT_PATH_MAX];
-	struct vfs_file *file;
-	if (!file_name_parse(name, LOG_SUFFIX, &number))
-		return SETT_OK;
-	struct segment *segment = calloc(1, sizeof(*segment));
-	if (segment == NULL)
-		return SETT_NO_MEMORY;
-	segment->number = number;
-	int status = file_name_make(log->directory, number, LOG_SUFFIX, path);
-	if (status == SETT_OK)
-		status = vfs_open(log->options.vfs, path, VFS_READ, &file, NULL);
-	if (status == SETT_OK) {
-		status = vfs_size(file, &segment->allocated, NULL);
-		vfs_close(file, NULL);
-	}
-	if (status == SETT_OK)
-		status = list_insert(log, segment);
-	if (status != SETT_OK)
-		free(segment);
-	return status;
-}
 
 static int
 start(struct log *log, struct sett_error *error)
 {
-	int status = vfs_list(log->options.vfs, log->directory, adopt, log, error);
-	if (status != SETT_OK)
-		return sett_error_set(error, status, 0, "%s: cannot list the log's segments", log->directory);
+	int status = log_segments_adopt(log, error);
 	/* Values of recovered commits may still be in the page cache alone (a killed process); they are
 	 * called durable from here on. */
-	if (log->options.sync_values != NULL)
+	if (status == SETT_OK && log->options.sync_values != NULL)
 		status = log->options.sync_values(log->options.sync_values_arg, error);
 	if (status == SETT_OK)
-		status = segment_create(log, &log->current, error);
+		status = log_segment_create(log, &log->current, error);
 	if (status != SETT_OK)
 		return status;
 	log->current_number = log->current->number;
@@ -717,7 +447,7 @@ log_destroy(struct log *log)
 	for (int i = 0; i < CHUNKS_KEPT; i++)
 		free(log->kept[i]);
 	for (size_t i = 0; i < log->segment_count; i++)
-		segment_free(log->segments[i]);
+		log_segment_free(log->segments[i]);
 	free(log->segments);
 	mutex_destroy(&log->flush_lock);
 	mutex_destroy(&log->sync_lock);

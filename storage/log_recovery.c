@@ -24,6 +24,8 @@
  * Every length read from a file is checked against the file's size before it is used. */
 #include "log.h"
 
+#include <stdlib.h>
+
 #include "log_format.h"
 
 enum {

@@ -28,6 +28,12 @@ enum {
 	SMALL_READ = 4096,  /* records up to this size are read with one call into the stack */
 };
 
+static int table_reserve_locked(struct value_log *log) REQUIRES(&log->lock);
+static int enter_locked(struct value_log *log, struct value_log_file *file) REQUIRES(&log->lock);
+static void leave_locked(struct value_log *log, struct value_log_file *file) REQUIRES(&log->lock);
+static struct value_log_file *take_if_unused_locked(struct value_log *log, uint64_t number)
+	REQUIRES(&log->lock);
+
 /* ---- from numbers to files ---- */
 
 static size_t
@@ -547,16 +553,19 @@ adopt(void *arg, const char *name)
 		return status;
 	}
 	status = vfs_size(file->handle, &file->size, NULL);
+	mutex_lock(&log->lock);
 	if (status == SETT_OK)
 		status = enter_locked(log, file);
+	if (status == SETT_OK) {
+		value_log_mark_dirty_locked(log, file);
+		log->directory_dirty = true;
+	}
+	mutex_unlock(&log->lock);
 	if (status != SETT_OK) {
 		vfs_close(file->handle, NULL);
 		free(file);
-		return status;
 	}
-	value_log_mark_dirty_locked(log, file);
-	log->directory_dirty = true;
-	return SETT_OK;
+	return status;
 }
 
 int
@@ -574,7 +583,6 @@ value_log_open(const struct value_log_options *options, struct value_log **ret, 
 	mutex_init(&log->create_lock);
 	mutex_init(&log->sync_lock);
 	mutex_init(&log->lock);
-	/* Nobody else knows the log yet: no lock needed. */
 	int status = vfs_list(options->vfs, log->directory, adopt, log, error);
 	if (status != SETT_OK) {
 		value_log_close(log);

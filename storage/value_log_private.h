@@ -2,6 +2,8 @@
 #ifndef SETT_VALUE_LOG_PRIVATE_H
 #define SETT_VALUE_LOG_PRIVATE_H
 
+#include <stdlib.h>
+
 #include "storage/base/rcu.h"
 #include "storage/base/thread.h"
 #include "value_log.h"
@@ -60,7 +62,7 @@ int value_log_create_file(struct value_log *, uint64_t references, bool by_commi
 			  struct value_log_file **ret, struct sett_error *);
 /* Seals the file if it is retiring and nothing is in flight. */
 void value_log_seal_locked(struct value_log_file *);
-void value_log_mark_dirty_locked(struct value_log *, struct value_log_file *);
+void value_log_mark_dirty_locked(struct value_log *log, struct value_log_file *file) REQUIRES(&log->lock);
 /* Removes the file from log and disk if nothing needs it. It may be gone already: hence by number. */
 void value_log_remove_if_unused(struct value_log *, uint64_t number);
 
