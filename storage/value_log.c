@@ -244,7 +244,8 @@ static struct value_log_file *
 take_if_unused_locked(struct value_log *log, uint64_t number)
 {
 	struct value_log_file *file = table_find(log->table, number);
-	if (file == NULL || !file->sealed || file->is_kept || file->references > 0 || file->in_flight > 0)
+	if (log->keeping || file == NULL || !file->sealed || file->is_kept || file->references > 0 ||
+	    file->in_flight > 0)
 		return NULL;
 	leave_locked(log, file);
 	return file;
@@ -297,6 +298,14 @@ value_log_release_number(struct value_log *log, uint64_t number)
 	mutex_unlock(&log->lock);
 	if (last)
 		value_log_remove_if_unused(log, number);
+}
+
+void
+value_log_keep_files(struct value_log *log)
+{
+	mutex_lock(&log->lock);
+	log->keeping = true;
+	mutex_unlock(&log->lock);
 }
 
 int

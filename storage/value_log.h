@@ -37,6 +37,10 @@ int value_log_write(struct value_log *, const struct bytes *bodies, size_t count
  * SETT_IO is for good. */
 int value_log_sync(struct value_log *, struct sett_error *);
 
+/* Retires the active file if it holds anything: it is sealed as soon as no write into it is under way, and
+ * the next write begins a new one. So that garbage in it can be collected. */
+void value_log_retire_active(struct value_log *);
+
 /* ---- GC's own file (one thread) ---- */
 struct value_log_writer;
 int value_log_writer_create(struct value_log *, struct value_log_writer **ret);
@@ -60,11 +64,14 @@ int value_log_read_into(struct value_log *, const struct value_pointer *, unsign
 /* ---- references ---- */
 /* SETT_NOT_FOUND if there is no such file. */
 int value_log_retain_number(struct value_log *, uint64_t file);
-/* At zero references a sealed file is removed from the disk at once; one found at opening not before
- * value_log_remove_unreferenced. */
+/* At zero references a sealed file is removed from the disk at once. */
 void value_log_release_number(struct value_log *, uint64_t file);
 /* After recovery: removes sealed files without references. */
 int value_log_remove_unreferenced(struct value_log *, struct sett_error *);
+
+/* From here on no file is removed. Before the owners of references are torn down at the end of the process
+ * (or when opening fails): what the log's records or tables on disk point at must stay. */
+void value_log_keep_files(struct value_log *);
 
 /* ---- figures ---- */
 struct value_log_file_info {

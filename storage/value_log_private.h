@@ -53,6 +53,7 @@ struct value_log {
 	struct value_log_file *active;  /* the commits' file; NULL before the first value */
 	struct value_log_file *dirty;   /* written since their last sync */
 	struct value_log_file *syncing; /* the rest of those that the sync under way took over */
+	bool keeping;                   /* no file is removed any more */
 	bool directory_dirty;   /* a file of the commits is newer than the last sync of the directory */
 	uint64_t bytes_written; /* atomic */
 };

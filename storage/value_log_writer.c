@@ -49,6 +49,24 @@ replace_active(struct value_log *log, struct sett_error *error)
 	return status;
 }
 
+void
+value_log_retire_active(struct value_log *log)
+{
+	uint64_t retired = 0;
+	mutex_lock(&log->create_lock); /* only its holder changes `active` */
+	mutex_lock(&log->lock);
+	if (log->active != NULL && log->active->size > VALUE_LOG_FILE_HEADER_SIZE) {
+		retired = log->active->number;
+		log->active->retiring = true;
+		value_log_seal_locked(log->active);
+		log->active = NULL;
+	}
+	mutex_unlock(&log->lock);
+	mutex_unlock(&log->create_lock);
+	if (retired != 0)
+		value_log_remove_if_unused(log, retired);
+}
+
 /* Takes `total` bytes of the active file and `count` references on it. */
 static int
 reserve(struct value_log *log, uint64_t total, size_t count, struct value_log_file **ret_file,
