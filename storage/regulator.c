@@ -1,1 +1,341 @@
-/* regulator.c: to be written. */
+/* The regulator: the order in which work is due.
+ *
+ *     flush > L0 (by count) > deeper levels (by score) > space (garbage beyond the bound)
+ *
+ * Space goes before the deeper levels once garbage is twice what it may be: else a steady load would starve
+ * it.
+ *
+ * A pick is made by one thread at a time. What only needs to be about right (sizes, accounts) is computed on
+ * a retained version without a lock; the task itself is picked under the version set's lock, on the current
+ * version.
+ *
+ * The work comes to an end: a flush empties a memtable, a task between levels moves bytes down, a task in
+ * place is picked only for what it will drop, a GC batch leaves less garbage than before, and a rotation is
+ * asked for once for the same memtable. So when nothing changes, soon nothing is due. */
+#include "regulator.h"
+
+#include <assert.h>
+
+#include "regulator_internal.h"
+
+enum { RUN_BYTES = 64 * 1024 * 1024 }; /* bite of a task in place */
+
+int
+regulator_create(const struct worker_options *options, struct regulator **ret)
+{
+	struct regulator *r = calloc(1, sizeof(*r));
+	if (!r)
+		return SETT_NO_MEMORY;
+	r->options = options;
+	*ret = r;
+	return SETT_OK;
+}
+
+void
+regulator_destroy(struct regulator *r)
+{
+	if (!r)
+		return;
+	assert(!r->running);
+	gc_marks_release(r->marks);
+	gc_marks_release(r->avoid);
+	free(r);
+}
+
+/* ---- tasks ---- */
+
+int
+regulator_enter(struct regulator *r,
+		int (*pick)(struct regulator *, const struct picker *, void *, struct task **), void *arg,
+		struct task **ret)
+{
+	struct version_set *set = r->options->versions;
+	struct task *t;
+	mutex_lock(version_set_lock(set));
+	struct picker p = {version_set_current_locked(set), r->running};
+	int status = pick(r, &p, arg, &t);
+	if (status == SETT_OK) {
+		task_mark(t, true);
+		t->next = r->running;
+		r->running = t;
+	}
+	mutex_unlock(version_set_lock(set));
+	if (status != SETT_OK)
+		return status;
+	if (t->kind == TASK_COMPACT)
+		t->marks = gc_marks_retain(r->marks);
+	*ret = t;
+	return SETT_OK;
+}
+
+void
+regulator_done(struct regulator *r, struct task *t, bool quarantine)
+{
+	struct mutex *lock = version_set_lock(r->options->versions);
+	mutex_lock(lock);
+	for (struct task **at = &r->running; *at; at = &(*at)->next) {
+		if (*at == t) {
+			*at = t->next;
+			break;
+		}
+	}
+	if (!quarantine)
+		task_mark(t, false);
+	if (t->kind == TASK_FLUSH)
+		r->flushing = false;
+	mutex_unlock(lock);
+	task_free(t);
+}
+
+void
+regulator_avoid_file(struct regulator *r, uint64_t file)
+{
+	struct mutex *lock = version_set_lock(r->options->versions);
+	struct gc_marks *with;
+	mutex_lock(lock);
+	if (!gc_marks_has(r->avoid, file) && gc_marks_with(r->avoid, file, &with) == SETT_OK) {
+		gc_marks_release(r->avoid);
+		r->avoid = with;
+	}
+	mutex_unlock(lock);
+}
+
+bool
+regulator_is_flushing(struct regulator *r)
+{
+	struct mutex *lock = version_set_lock(r->options->versions);
+	mutex_lock(lock);
+	bool flushing = r->flushing;
+	mutex_unlock(lock);
+	return flushing;
+}
+
+/* ---- the classes ---- */
+
+static int
+pick_flush(struct regulator *r, struct task **ret)
+{
+	const struct worker_hooks *hooks = &r->options->hooks;
+	struct mutex *lock = version_set_lock(r->options->versions);
+	struct flush_source source;
+	if (regulator_is_flushing(r))
+		return SETT_NOT_FOUND;
+	int status = hooks->flush_source(hooks->arg, &source);
+	if (status != SETT_OK)
+		return SETT_NOT_FOUND;
+	struct task *t = task_create(TASK_FLUSH, NULL);
+	if (!t)
+		return SETT_NO_MEMORY;
+	t->source = source;
+	r->rotated_at_bytes = 0;
+	mutex_lock(lock);
+	r->flushing = true;
+	t->next = r->running;
+	r->running = t;
+	mutex_unlock(lock);
+	*ret = t;
+	return SETT_OK;
+}
+
+static int
+pick_due_top(struct regulator *r, const struct picker *p, void *arg, struct task **ret)
+{
+	struct level_plan plan;
+	level_plan_make(p->version, r->options->memtable_size, &plan);
+	return plan.scores[0] >= 1 ? pick_top(p, plan.base, ret) : SETT_NOT_FOUND;
+}
+
+static int
+pick_due_deep(struct regulator *r, const struct picker *p, void *arg, struct task **ret)
+{
+	struct level_plan plan;
+	level_plan_make(p->version, r->options->memtable_size, &plan);
+	for (;;) {
+		unsigned best = 0;
+		for (unsigned l = 1; l < BOTTOM_LEVEL; l++) {
+			if (plan.scores[l] >= 1 && (best == 0 || plan.scores[l] > plan.scores[best]))
+				best = l;
+		}
+		if (best == 0)
+			return SETT_NOT_FOUND;
+		int status = pick_down(p, best, NULL, ret);
+		if (status == SETT_OK || status == SETT_NO_MEMORY)
+			return status;
+		plan.scores[best] = 0; /* in the way of others: the next one */
+	}
+}
+
+/* Reads the snapshots (once a pick); dropped prefixes that no snapshot sees any more take effect. */
+static int
+look_around(struct regulator *r, bool in_steps)
+{
+	const struct worker_options *o = r->options;
+	uint64_t *snapshots;
+	size_t count;
+	int status = o->hooks.snapshots(o->hooks.arg, &snapshots, &count);
+	if (status != SETT_OK)
+		return status;
+	assert(count > 0);
+	r->oldest = snapshots[0];
+	r->visible = snapshots[count - 1];
+	free(snapshots);
+	r->in_steps = in_steps;
+	version_set_dead_advance(o->versions, r->oldest);
+	uint64_t bytes = o->hooks.memtable_bytes(o->hooks.arg);
+	if (bytes != r->memtable_bytes) {
+		r->memtable_bytes = bytes;
+		r->memtable_since_ns = clock_monotonic_ns(o->clock);
+	}
+	return SETT_OK;
+}
+
+/* Tries the classes in their order; a class that is only in the way of running tasks makes room for the next.
+ */
+static int
+pick_classes(struct regulator *r, unsigned classes, struct task **ret)
+{
+	struct space space = {0};
+	struct gc_account account = {0};
+	int status = SETT_NOT_FOUND;
+	if (classes & WORK_TOP)
+		status = regulator_enter(r, pick_due_top, NULL, ret);
+	if (status == SETT_OK || status == SETT_NO_MEMORY)
+		return status;
+	if (classes & WORK_SPACE) {
+		struct version *v = version_set_current(r->options->versions);
+		status = regulator_space(r, v, &space, &account);
+		version_release(v);
+		if (status != SETT_OK)
+			return status;
+	}
+	bool too_much = space_sum(&space) > space.slack, urgent = space_sum(&space) / 2 > space.slack;
+	status = SETT_NOT_FOUND;
+	if ((classes & WORK_SPACE) && urgent)
+		status = regulator_pick_space(r, &space, &account, ret);
+	if (status != SETT_OK && (classes & WORK_DEEP))
+		status = regulator_enter(r, pick_due_deep, NULL, ret);
+	if (status != SETT_OK && (classes & WORK_DEEP))
+		status = regulator_pick_dead(r, ret);
+	if (status != SETT_OK && (classes & WORK_SPACE))
+		status = regulator_pick_unclean(r, ret);
+	if (status != SETT_OK && (classes & WORK_SPACE) && too_much && !urgent)
+		status = regulator_pick_space(r, &space, &account, ret);
+	gc_account_free(&account);
+	return status;
+}
+
+int
+regulator_pick(struct regulator *r, unsigned classes, bool in_steps, struct task **ret)
+{
+	int status = SETT_NOT_FOUND;
+	if (classes & WORK_FLUSH)
+		status = pick_flush(r, ret);
+	if (status != SETT_NOT_FOUND)
+		return status;
+	status = look_around(r, in_steps);
+	if (status != SETT_OK)
+		return status;
+	status = pick_classes(r, classes, ret);
+	return status == SETT_WOULD_BLOCK ? SETT_NOT_FOUND : status;
+}
+
+/* ---- for workers_compact_all ---- */
+
+struct level_arg {
+	unsigned level;
+	uint64_t sequence, oldest;
+};
+
+static uint64_t
+measure_older(void *arg, const struct table_file *f)
+{
+	const struct level_arg *a = arg;
+	return f->created_sequence <= a->sequence ? f->size + 1 : 0;
+}
+
+static uint64_t
+measure_droppable(void *arg, const struct table_file *f)
+{
+	const struct level_arg *a = arg;
+	bool droppable =
+		f->properties->tombstones > 0 || (f->held_bytes > 0 && f->held_timestamp <= a->oldest);
+	return droppable ? measure_older(arg, f) : 0;
+}
+
+static int
+pick_all_of_level(struct regulator *r, const struct picker *p, void *arg, struct task **ret)
+{
+	struct level_arg *a = arg;
+	struct table_filter filter = {measure_older, a};
+	struct level_plan plan;
+	if (a->level == 0) {
+		const struct level *top = &p->version->levels[0];
+		/* Newest first: if the oldest is younger than the sequence, all are. */
+		if (top->count == 0 || top->tables[top->count - 1]->created_sequence > a->sequence)
+			return SETT_NOT_FOUND;
+		level_plan_make(p->version, r->options->memtable_size, &plan);
+		return pick_top(p, plan.base, ret);
+	}
+	if (a->level < BOTTOM_LEVEL)
+		return pick_down(p, a->level, &filter, ret);
+	filter.measure = measure_droppable;
+	return pick_run(p, BOTTOM_LEVEL, &filter, RUN_BYTES, ret);
+}
+
+int
+regulator_pick_level(struct regulator *r, unsigned level, uint64_t sequence, struct task **ret)
+{
+	int status = look_around(r, true);
+	struct level_arg arg = {level, sequence, r->oldest};
+	return status == SETT_OK ? regulator_enter(r, pick_all_of_level, &arg, ret) : status;
+}
+
+/* ---- pressure ---- */
+
+static double
+ramp(double value, double from, double to)
+{
+	double x = (value - from) / (to - from);
+	return x < 0 ? 0 : x > 1 ? 1 : x;
+}
+
+void
+regulator_measure(struct regulator *r)
+{
+	const struct worker_options *o = r->options;
+	double flush = (double)(o->memtable_size ? o->memtable_size : 1);
+	uint64_t upper = 0, referenced = 0;
+	struct level_plan plan;
+	mutex_lock(version_set_lock(o->versions));
+	const struct version *v = version_set_current_locked(o->versions);
+	level_plan_make(v, o->memtable_size, &plan);
+	size_t top = v->levels[0].count;
+	for (unsigned l = 0; l < SETT_LEVELS; l++) {
+		referenced += v->levels[l].referenced_bytes;
+		upper += l < BOTTOM_LEVEL ? plan.weights[l] : 0;
+	}
+	mutex_unlock(version_set_lock(o->versions));
+	uint64_t total = value_log_total_bytes(o->value_log);
+	double debt = (double)upper + (total > referenced ? (double)(total - referenced) : 0);
+	double slack = (o->space_amplification_limit - 1) * (double)plan.weights[BOTTOM_LEVEL];
+	if (slack < 8 * flush)
+		slack = 8 * flush;
+	double memtables = (double)o->hooks.memtable_bytes(o->hooks.arg) / flush;
+	double pressure = ramp((double)top, 8, 20);
+	double more[] = {ramp(memtables, 2.5, 5), 0.9 * ramp(debt / slack, 2, 6)};
+	for (size_t i = 0; i < 2; i++)
+		pressure = more[i] > pressure ? more[i] : pressure;
+	uint64_t bits;
+	memcpy(&bits, &pressure, sizeof(bits));
+	/* relaxed: the number stands for itself */
+	__atomic_store_n(&r->pressure, bits, __ATOMIC_RELAXED);
+}
+
+double
+regulator_pressure(struct regulator *r)
+{
+	uint64_t bits = __atomic_load_n(&r->pressure, __ATOMIC_RELAXED);
+	double pressure;
+	memcpy(&pressure, &bits, sizeof(pressure));
+	return pressure;
+}

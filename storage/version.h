@@ -23,6 +23,10 @@ struct table_file {
 	uint64_t references;       /* atomic; one per version that holds it */
 	uint64_t next_expiry; /* atomic, in memory only: smallest_expiry until a sweep has looked at the table
 			       */
+	/* Bytes (with what they point at) of versions that a newer one shadows and that were kept for a
+	 * snapshot alone. Once the oldest snapshot is at or past `held_timestamp`, writing the table anew
+	 * drops them all. Set before the edit that adds the table; kept in the manifest. */
+	uint64_t held_bytes, held_timestamp;
 	bool being_compacted; /* under the version set's lock */
 	bool obsolete;        /* atomic; set when an edit removed it: the last reference removes the file */
 };
@@ -43,8 +47,9 @@ struct version {
 struct dead_prefix {
 	struct buffer prefix; /* owned */
 	uint64_t timestamp;   /* of the commit that dropped it: only entries at or below go */
-	uint64_t sequence;    /* version_set_sequence when it entered the set: it leaves when all overlapping
-				 tables were made by a job that began later */
+	uint64_t sequence; /* version_set_sequence when it took effect (no snapshot older than `timestamp` was
+			      left), UINT64_MAX before: it leaves when all overlapping tables were made by a
+			      job that began later. In memory only: a start of the process begins anew */
 };
 
 struct counter_value {
@@ -57,7 +62,8 @@ struct version_edit_table {
 	struct table_file *file;
 };
 
-/* One atomic change. Arrays are the caller's. */
+/* One atomic change. Arrays are the caller's. A table that stands both in `removed` and in `added` moves to
+ * another level. */
 struct version_edit {
 	const struct version_edit_table *added; /* opened; ownership passes to the version set on success */
 	size_t added_count;
@@ -71,6 +77,8 @@ struct version_edit {
 	size_t counter_count;
 	const struct dead_prefix *dead_added; /* copied */
 	size_t dead_added_count;
+	const struct dead_prefix *dead_removed; /* by prefix and timestamp */
+	size_t dead_removed_count;
 };
 
 struct version_set;
@@ -119,6 +127,9 @@ struct mutex *version_set_lock(
 	struct version_set *); /* guards being_compacted; taken by pickers, and by apply only to swap */
 uint64_t version_set_sequence(
 	struct version_set *); /* grows by one at each call: jobs take one when they begin */
+/* The current version without a reference, valid while the lock is held: what pickers must look at, so that
+ * what they mark is not out of date. */
+struct version *version_set_current_locked(struct version_set *);
 /* Path of a table file: "DIRECTORY/NNNNNN.sst". */
 void table_path(const char *directory, uint64_t number, char ret[SETT_PATH_MAX]);
 /* Opens a finished, synced table file and wraps it; one reference. On failure nothing is left behind. */
@@ -132,6 +143,8 @@ struct dead_set {
 	uint64_t references;
 	size_t count;
 	struct dead_prefix *prefixes;
+	size_t *parents; /* of each prefix: index + 1 of the longest other one that it begins with; 0 = none
+			  */
 };
 struct dead_set *version_set_dead(struct version_set *);
 void dead_set_release(struct dead_set *);
@@ -142,13 +155,15 @@ bool dead_set_covers(const struct dead_set *, struct bytes user_key, uint64_t ti
 /* Adds a prefix at commit time, in memory only (the log has it); the edit of the flush that covers it makes
  * it durable. Thread-safe, also under the commit lock. */
 int version_set_dead_add(struct version_set *, struct bytes prefix, uint64_t timestamp);
+/* Prefixes dropped at or before `oldest_snapshot` take effect: they get the sequence of now. */
+void version_set_dead_advance(struct version_set *, uint64_t oldest_snapshot);
 
 /* ---- reading ---- */
 /* Newest version of the key at or below `snapshot` in any level; as table_get. */
 int version_get(struct version *, struct bytes user_key, uint64_t snapshot, unsigned flags,
 		struct table_hit *ret, struct sett_error *);
-/* Appends one iterator per L0 table and one per non-empty deeper level to `children` (room for
- * version_iterator_bound()). `flags`: enum table_iterator_flags. */
+/* Puts one iterator per L0 table and one per non-empty deeper level into children[0] and on (room for
+ * version_iterator_bound()); `ret_count` is how many. `flags`: enum table_iterator_flags. */
 size_t version_iterator_bound(const struct version *);
 int version_iterators(struct version *, unsigned flags, struct internal_iterator **children,
 		      size_t *ret_count);

@@ -1,1 +1,470 @@
-/* worker.c: to be written. */
+/* Workers: threads that run what the regulator says is due.
+ *
+ *     kick -> generation grows, a sleeper wakes -> pick (one thread at a time) -> run -> done -> kick
+ *
+ * With two threads and more the first takes flushes and L0 work alone, so that a long compaction or GC never
+ * keeps a flush waiting; and every long job looks now and then whether a flush waits that nobody runs, and
+ * runs it in between. One thread wakes once a second by itself: memtables become idle, snapshots end and full
+ * disks heal without a kick.
+ *
+ * Lock order: pick_lock (held while the regulator asks the engine's hooks), then `lock` (a leaf: kick takes
+ * it with any of the engine's locks held, so nothing is called under it).
+ *
+ * Failures: SETT_NO_SPACE and SETT_NO_MEMORY are tried again after a pause; a damaged table is left alone
+ * with its task's other tables (quarantine); after anything else no job runs any more. */
+#include "worker.h"
+
+#include "compaction_job.h"
+#include "flush_job.h"
+#include "regulator.h"
+
+#define POLL_NS 1000000000ULL
+#define RETRY_NS 1000000000ULL
+#define WAIT_NS 20000000ULL /* how often a waiter looks by itself */
+enum { PAUSES_PER_LOOK = 8, MAX_ROUNDS = 1000000 };
+
+struct worker_thread {
+	struct workers *workers;
+	pthread_t handle;
+	unsigned classes;
+	bool polls;
+};
+
+struct workers {
+	struct worker_options options;
+	char *directory;
+	struct regulator *regulator;
+	struct worker_figures figures; /* relaxed atomics */
+	struct worker_thread *threads;
+	unsigned thread_count; /* running */
+	bool stop;             /* atomic: release by destroy, acquire by pauses and loops */
+
+	struct mutex pick_lock;
+
+	struct mutex lock; /* guards the rest */
+	struct condition changed;
+	uint64_t generation; /* grows with each kick */
+	unsigned running;
+	uint64_t failures;
+	int failure; /* the last one for good */
+	struct sett_error failure_error;
+	bool halted;
+	uint64_t retry_at_ns;
+};
+
+/* One job's view of its surroundings. */
+struct running_job {
+	struct workers *workers;
+	bool is_flush;
+	unsigned pauses;
+};
+
+static bool
+is_stopping(struct workers *w)
+{
+	return __atomic_load_n(&w->stop, __ATOMIC_ACQUIRE);
+}
+
+void
+workers_kick(struct workers *w)
+{
+	mutex_lock(&w->lock);
+	w->generation++;
+	condition_broadcast(&w->changed);
+	mutex_unlock(&w->lock);
+}
+
+/* ---- running a task ---- */
+
+static int run_task(struct workers *w, struct task *t, struct sett_error *error);
+
+/* Runs a flush within another job, if one waits and nobody has taken it. */
+static void
+flush_in_between(struct workers *w)
+{
+	struct task *t;
+	struct sett_error error = {0};
+	if (!mutex_try_lock(&w->pick_lock))
+		return; /* someone is picking: a flush comes first for him, too */
+	int r = regulator_pick(w->regulator, WORK_FLUSH, false, &t);
+	mutex_unlock(&w->pick_lock);
+	if (r == SETT_OK)
+		(void)run_task(w, t, &error); /* reported by itself */
+}
+
+static bool
+may_run(struct workers *w)
+{
+	mutex_lock(&w->lock);
+	bool may =
+		!w->halted && (w->retry_at_ns == 0 || clock_monotonic_ns(w->options.clock) >= w->retry_at_ns);
+	mutex_unlock(&w->lock);
+	return may;
+}
+
+static int
+pause_job(void *arg)
+{
+	struct running_job *job = arg;
+	struct workers *w = job->workers;
+	if (is_stopping(w))
+		return SETT_ABORTED;
+	if (++job->pauses % PAUSES_PER_LOOK == 0) {
+		regulator_measure(w->regulator);
+		if (w->options.threads > 0 && !job->is_flush && may_run(w))
+			flush_in_between(w);
+	}
+	return SETT_OK;
+}
+
+static void
+report(struct workers *w, int status, const struct sett_error *error, bool quarantine)
+{
+	bool again = status == SETT_NO_SPACE || status == SETT_NO_MEMORY;
+	mutex_lock(&w->lock);
+	if (again) {
+		w->retry_at_ns = clock_monotonic_ns(w->options.clock) + RETRY_NS;
+	} else {
+		w->failures++;
+		w->failure = status;
+		w->failure_error = *error;
+		w->halted |= !quarantine;
+	}
+	mutex_unlock(&w->lock);
+	w->options.hooks.failed(w->options.hooks.arg, status, error);
+}
+
+/* Runs and ends the task; the status is the job's. */
+static int
+run_task(struct workers *w, struct task *t, struct sett_error *error)
+{
+	struct running_job job = {.workers = w, .is_flush = t->kind == TASK_FLUSH};
+	struct job_context context = {&w->options, pause_job, &job, &w->figures};
+	uint64_t unreadable = 0;
+	int r = SETT_OK;
+	mutex_lock(&w->lock);
+	w->running++;
+	mutex_unlock(&w->lock);
+	if (t->kind == TASK_FLUSH)
+		r = flush_job_run(&context, &t->source, error);
+	else if (t->kind == TASK_ROTATE)
+		w->options.hooks.rotate(w->options.hooks.arg);
+	else
+		r = compaction_job_run(&context, t, &unreadable, error);
+	if (unreadable)
+		regulator_avoid_file(w->regulator, unreadable);
+	bool quarantine = r == SETT_CORRUPT && !job.is_flush;
+	regulator_done(w->regulator, t, quarantine);
+	regulator_measure(w->regulator);
+	if (r != SETT_OK && r != SETT_ABORTED)
+		report(w, r, error, quarantine);
+	mutex_lock(&w->lock);
+	w->running--;
+	if (r == SETT_OK)
+		w->retry_at_ns = 0;
+	mutex_unlock(&w->lock);
+	workers_kick(w);
+	return r;
+}
+
+/* Picks and runs one task. SETT_NOT_FOUND if none is due (or none may run now). */
+static int
+step(struct workers *w, unsigned classes, bool in_steps, struct sett_error *error)
+{
+	struct task *t;
+	mutex_lock(&w->pick_lock);
+	int r = regulator_pick(w->regulator, classes, in_steps, &t);
+	mutex_unlock(&w->pick_lock);
+	return r == SETT_OK ? run_task(w, t, error) : r;
+}
+
+static void *
+work(void *arg)
+{
+	struct worker_thread *self = arg;
+	struct workers *w = self->workers;
+	while (!is_stopping(w)) {
+		struct sett_error error = {0};
+		mutex_lock(&w->lock);
+		uint64_t seen = w->generation;
+		mutex_unlock(&w->lock);
+		int r = may_run(w) ? step(w, self->classes, false, &error) : SETT_NOT_FOUND;
+		if (r == SETT_OK)
+			continue;
+		if (r == SETT_NOT_FOUND)
+			regulator_measure(w->regulator);
+		mutex_lock(&w->lock);
+		bool asleep = true;
+		while (asleep && w->generation == seen && !is_stopping(w)) {
+			if (self->polls)
+				asleep = condition_wait_for(&w->changed, &w->lock, POLL_NS);
+			else
+				condition_wait(&w->changed, &w->lock);
+		}
+		mutex_unlock(&w->lock);
+	}
+	return NULL;
+}
+
+/* ---- life ---- */
+
+static void
+free_workers(struct workers *w)
+{
+	regulator_destroy(w->regulator);
+	mutex_destroy(&w->pick_lock);
+	mutex_destroy(&w->lock);
+	condition_destroy(&w->changed);
+	free(w->threads);
+	free(w->directory);
+	free(w);
+}
+
+static int
+start_threads(struct workers *w)
+{
+	unsigned count = w->options.threads;
+	for (unsigned i = 0; i < count; i++) {
+		struct worker_thread *t = &w->threads[i];
+		char name[24];
+		snprintf(name, sizeof(name), "worker-%u", i);
+		t->workers = w;
+		t->classes = count > 1 && i == 0 ? WORK_FLUSH | WORK_TOP : WORK_ALL;
+		t->polls = i == count - 1;
+		int r = thread_start(&t->handle, name, work, t);
+		if (r != SETT_OK)
+			return r;
+		w->thread_count++;
+	}
+	return SETT_OK;
+}
+
+int
+workers_create(const struct worker_options *options, struct workers **ret, struct sett_error *error)
+{
+	struct workers *w = calloc(1, sizeof(*w));
+	if (!w)
+		return sett_error_set(error, SETT_NO_MEMORY, 0, "workers: out of memory");
+	w->options = *options;
+	mutex_init(&w->pick_lock);
+	mutex_init(&w->lock);
+	condition_init(&w->changed);
+	w->threads = calloc(options->threads + 1, sizeof(*w->threads));
+	w->directory = strdup(options->directory);
+	w->options.directory = w->directory;
+	int r = w->threads && w->directory ? regulator_create(&w->options, &w->regulator) : SETT_NO_MEMORY;
+	if (r == SETT_OK)
+		r = start_threads(w);
+	if (r != SETT_OK) {
+		workers_destroy(w);
+		return sett_error_set(error, r, 0, "workers: cannot start");
+	}
+	*ret = w;
+	return SETT_OK;
+}
+
+void
+workers_destroy(struct workers *w)
+{
+	if (!w)
+		return;
+	__atomic_store_n(&w->stop, true, __ATOMIC_RELEASE);
+	workers_kick(w);
+	for (unsigned i = 0; i < w->thread_count; i++)
+		thread_join(w->threads[i].handle);
+	free_workers(w);
+}
+
+/* ---- from outside ---- */
+
+int
+workers_step(struct workers *w, struct sett_error *error)
+{
+	struct sett_error local = {0};
+	mutex_lock(&w->lock);
+	int halted = w->halted ? w->failure : SETT_OK;
+	if (halted != SETT_OK && error)
+		*error = w->failure_error;
+	mutex_unlock(&w->lock);
+	return halted != SETT_OK ? halted : step(w, WORK_ALL, true, error ? error : &local);
+}
+
+/* Waits for the end of some job, or a moment. */
+static void
+wait_a_moment(struct workers *w, uint64_t seen)
+{
+	mutex_lock(&w->lock);
+	if (w->generation == seen && !is_stopping(w))
+		(void)condition_wait_for(&w->changed, &w->lock, WAIT_NS);
+	mutex_unlock(&w->lock);
+}
+
+static int
+failure_since(struct workers *w, uint64_t failures, uint64_t *ret_seen, struct sett_error *error)
+{
+	int r = SETT_OK;
+	mutex_lock(&w->lock);
+	*ret_seen = w->generation;
+	if (w->halted || w->failures != failures) {
+		r = w->failure;
+		if (error)
+			*error = w->failure_error;
+	}
+	mutex_unlock(&w->lock);
+	return is_stopping(w) && r == SETT_OK ? SETT_ABORTED : r;
+}
+
+int
+workers_wait(struct workers *w, bool (*done)(void *arg), void *arg, struct sett_error *error)
+{
+	uint64_t seen;
+	mutex_lock(&w->lock);
+	uint64_t failures = w->failures;
+	mutex_unlock(&w->lock);
+	while (!done(arg)) {
+		int r = failure_since(w, failures, &seen, error);
+		if (r != SETT_OK)
+			return r;
+		if (w->options.threads > 0) {
+			wait_a_moment(w, seen);
+			continue;
+		}
+		r = workers_step(w, error);
+		if (r == SETT_NOT_FOUND && !done(arg))
+			return sett_error_set(error, SETT_FAILED, 0,
+					      "workers: nothing is due, and still not done");
+		if (r != SETT_OK && r != SETT_NOT_FOUND)
+			return r;
+	}
+	return SETT_OK;
+}
+
+/* ---- compacting everything ---- */
+
+/* A pick of one phase; SETT_NOT_FOUND ends it. */
+struct phase {
+	int (*pick)(struct workers *w, const struct phase *, struct task **ret);
+	unsigned level;
+	uint64_t sequence, flushed;
+};
+
+static int
+run_phase(struct workers *w, const struct phase *phase, struct sett_error *error)
+{
+	uint64_t seen;
+	mutex_lock(&w->lock);
+	uint64_t failures = w->failures;
+	mutex_unlock(&w->lock);
+	for (unsigned round = 0; round < MAX_ROUNDS; round++) {
+		struct task *t;
+		int r = failure_since(w, failures, &seen, error);
+		if (r != SETT_OK)
+			return r;
+		mutex_lock(&w->pick_lock);
+		r = phase->pick(w, phase, &t);
+		mutex_unlock(&w->pick_lock);
+		if (r == SETT_NOT_FOUND)
+			return SETT_OK;
+		if (r == SETT_WOULD_BLOCK) {
+			wait_a_moment(w, seen);
+			continue;
+		}
+		r = r == SETT_OK ? run_task(w, t, error)
+				 : sett_error_set(error, r, 0, "compaction: cannot begin");
+		if (r != SETT_OK)
+			return r;
+	}
+	return SETT_OK;
+}
+
+static int
+pick_flush_phase(struct workers *w, const struct phase *phase, struct task **ret)
+{
+	if (version_set_flushed(w->options.versions) >= phase->flushed)
+		return SETT_NOT_FOUND;
+	int r = regulator_pick(w->regulator, WORK_FLUSH, true, ret);
+	return r == SETT_NOT_FOUND && regulator_is_flushing(w->regulator) ? SETT_WOULD_BLOCK : r;
+}
+
+static int
+pick_level_phase(struct workers *w, const struct phase *phase, struct task **ret)
+{
+	return regulator_pick_level(w->regulator, phase->level, phase->sequence, ret);
+}
+
+static int
+pick_dropped_phase(struct workers *w, const struct phase *phase, struct task **ret)
+{
+	return regulator_pick_dropped(w->regulator, ret);
+}
+
+static int
+pick_marked_phase(struct workers *w, const struct phase *phase, struct task **ret)
+{
+	return regulator_pick_marked(w->regulator, ret);
+}
+
+static int
+collect_values(struct workers *w, struct sett_error *error)
+{
+	struct phase phase = {.pick = pick_marked_phase};
+	value_log_retire_active(w->options.value_log);
+	mutex_lock(&w->pick_lock);
+	int r = regulator_mark_all(w->regulator);
+	mutex_unlock(&w->pick_lock);
+	if (r == SETT_NOT_FOUND)
+		return SETT_OK;
+	return r == SETT_OK ? run_phase(w, &phase, error)
+			    : sett_error_set(error, r, 0, "value log GC: cannot begin");
+}
+
+int
+workers_compact_all(struct workers *w, struct sett_error *error)
+{
+	struct sett_error local = {0};
+	struct worker_hooks *hooks = &w->options.hooks;
+	uint64_t *snapshots;
+	size_t count;
+	if (!error)
+		error = &local;
+	int r = hooks->snapshots(hooks->arg, &snapshots, &count);
+	if (r != SETT_OK)
+		return sett_error_set(error, r, 0, "compaction: cannot begin");
+	struct phase flush = {.pick = pick_flush_phase, .flushed = snapshots[count - 1]};
+	free(snapshots);
+	hooks->rotate(hooks->arg);
+	r = run_phase(w, &flush, error);
+	for (unsigned l = 0; r == SETT_OK && l < SETT_LEVELS; l++) {
+		struct phase down = {.pick = pick_level_phase,
+				     .level = l,
+				     .sequence = version_set_sequence(w->options.versions)};
+		r = run_phase(w, &down, error);
+	}
+	struct phase dropped = {.pick = pick_dropped_phase};
+	if (r == SETT_OK)
+		r = run_phase(w, &dropped, error);
+	return r == SETT_OK ? collect_values(w, error) : r;
+}
+
+/* ---- figures ---- */
+
+double
+workers_pressure(struct workers *w)
+{
+	return regulator_pressure(w->regulator);
+}
+
+void
+workers_figures(struct workers *w, struct worker_figures *ret)
+{
+	struct version *v = version_set_current(w->options.versions);
+	*ret = (struct worker_figures){
+		.flushes = __atomic_load_n(&w->figures.flushes, __ATOMIC_RELAXED),
+		.compactions = __atomic_load_n(&w->figures.compactions, __ATOMIC_RELAXED),
+		.moved_value_bytes = __atomic_load_n(&w->figures.moved_value_bytes, __ATOMIC_RELAXED),
+		.table_bytes_written = __atomic_load_n(&w->figures.table_bytes_written, __ATOMIC_RELAXED),
+	};
+	for (unsigned l = 0; l < SETT_LEVELS; l++)
+		ret->value_log_live_bytes += v->levels[l].referenced_bytes;
+	version_release(v);
+}

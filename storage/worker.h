@@ -7,6 +7,7 @@
 #ifndef SETT_WORKER_H
 #define SETT_WORKER_H
 
+#include "storage/base/clock.h"
 #include "version.h"
 
 struct workers;

@@ -1,0 +1,29 @@
+/* What every job of the workers is given. */
+#ifndef SETT_JOB_H
+#define SETT_JOB_H
+
+#include "worker.h"
+
+struct job_context {
+	const struct worker_options *options;
+	/* Called between stretches of work; SETT_ABORTED: give up, leave nothing behind. */
+	int (*pause)(void *arg);
+	void *pause_arg;
+	/* Counted up as the job's edit goes through (relaxed atomics). */
+	struct worker_figures *figures;
+};
+
+static inline void
+figure_add(uint64_t *figure, uint64_t more)
+{
+	__atomic_fetch_add(figure, more, __ATOMIC_RELAXED);
+}
+
+/* The hook's snapshots, for a retention. SETT_NO_MEMORY, or what the hook says. */
+static inline int
+job_snapshots(const struct job_context *c, uint64_t **ret, size_t *ret_count)
+{
+	return c->options->hooks.snapshots(c->options->hooks.arg, ret, ret_count);
+}
+
+#endif

@@ -1,0 +1,79 @@
+/* The regulator decides what is due: which flush, which compaction, which tables for value-log GC. It looks
+ * at the current version, the value log and the engine's hooks, and does nothing itself. */
+#ifndef SETT_REGULATOR_H
+#define SETT_REGULATOR_H
+
+#include "value_log_gc.h"
+#include "worker.h"
+
+/* By falling priority. */
+enum work_class {
+	WORK_FLUSH = 1,
+	WORK_TOP = 2,   /* out of L0 */
+	WORK_DEEP = 4,  /* between deeper levels, and tables that a dropped prefix swallowed */
+	WORK_SPACE = 8, /* garbage: value-log GC, what snapshots left, dropped prefixes, downwards for the
+			   space bound */
+	WORK_ALL = 15,
+};
+
+enum task_kind {
+	TASK_FLUSH,
+	TASK_COMPACT, /* merge inputs and overlaps into the output level (the same level: write anew in place)
+		       */
+	TASK_MOVE,    /* inputs go to the output level as they are */
+	TASK_DROP,    /* tables vanish unread, prefixes leave the dead set */
+	TASK_ROTATE,  /* the engine is asked to rotate its memtable */
+};
+
+struct task {
+	enum task_kind kind;
+	struct flush_source source; /* TASK_FLUSH */
+	struct version *version;    /* which the task was picked from; a reference */
+	unsigned input_level, output_level;
+	struct table_file **inputs; /* on input_level, in the level's order; owned array */
+	size_t input_count;
+	struct table_file **overlaps; /* on output_level; owned array */
+	size_t overlap_count;
+	struct version_edit_table *dropped; /* TASK_DROP: owned array */
+	size_t dropped_count;
+	struct dead_set *dead; /* TASK_DROP: a reference; prefixes[forgotten[i]] leave */
+	size_t *forgotten;
+	size_t forgotten_count;
+	struct gc_marks *marks; /* values in these files move; a reference, may be NULL */
+	struct bytes low, high; /* user keys that inputs and overlaps span (in the tables' memory) */
+	struct task *next;      /* the regulator's list of running tasks */
+};
+
+struct regulator;
+/* The options must outlive it. */
+int regulator_create(const struct worker_options *, struct regulator **ret);
+void regulator_destroy(struct regulator *);
+
+/* The next task of the classes in `classes`; SETT_NOT_FOUND if none is due. Tables of the task are marked
+ * being_compacted. One caller at a time. `in_steps`: no time plays a part (workers_step). */
+int regulator_pick(struct regulator *, unsigned classes, bool in_steps, struct task **ret);
+/* The task has ended, well or not; frees it. With `quarantine` its tables are never picked again. Any thread.
+ */
+void regulator_done(struct regulator *, struct task *, bool quarantine);
+/* A value in this file is damaged: never mark it (again). Any thread. */
+void regulator_avoid_file(struct regulator *, uint64_t file);
+
+/* For workers_compact_all. What is left of tables at `level` that were there when `sequence` was taken goes
+ * down; on the bottom level, tables that hold what no snapshot needs any more are written anew. As
+ * regulator_pick. */
+int regulator_pick_level(struct regulator *, unsigned level, uint64_t sequence, struct task **ret);
+/* Work for dropped prefixes, without waiting for more of it to gather. */
+int regulator_pick_dropped(struct regulator *, struct task **ret);
+/* Whether a flush is running. Any thread. */
+bool regulator_is_flushing(struct regulator *);
+/* Marks every file that is worth it. SETT_NOT_FOUND if none is. Not while a task is being picked. */
+int regulator_mark_all(struct regulator *);
+/* A GC task of the files marked now; SETT_NOT_FOUND if none is left to pick. */
+int regulator_pick_marked(struct regulator *, struct task **ret);
+
+/* See workers_pressure; lock-free. */
+double regulator_pressure(struct regulator *);
+/* Looks at the state again for regulator_pressure. Any thread. */
+void regulator_measure(struct regulator *);
+
+#endif

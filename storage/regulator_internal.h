@@ -1,0 +1,62 @@
+/* What regulator.c (order of work) and regulator_space.c (garbage) share. */
+#ifndef SETT_REGULATOR_INTERNAL_H
+#define SETT_REGULATOR_INTERNAL_H
+
+#include "compaction_picker.h"
+#include "regulator.h"
+#include "version_internal.h"
+
+struct regulator {
+	const struct worker_options *options;
+	uint64_t pressure; /* atomic: the bits of a double */
+
+	/* Under the version set's lock. */
+	struct task *running;
+	bool flushing;
+	struct gc_marks *avoid; /* files with damaged values */
+
+	/* Of the one thread that picks. */
+	uint64_t oldest; /* snapshot, as of this pick */
+	uint64_t visible;
+	bool in_steps;
+	struct gc_marks *marks;     /* files being emptied; NULL if none */
+	uint64_t memtable_bytes;    /* as of this pick */
+	uint64_t memtable_since_ns; /* when it last changed */
+	uint64_t rotated_at_bytes; /* memtable bytes when a rotation was last asked for; 0 = not since a flush
+				    */
+	uint64_t dead_clean_ns;    /* no cleaning of dropped prefixes before */
+};
+
+/* What is to be gained, in bytes. */
+struct space {
+	uint64_t bottom;  /* tables and references of the bottom level */
+	uint64_t upper;   /* same, above it, and what tombstones there will free below */
+	uint64_t held;    /* bottom tables' versions that no snapshot holds any more */
+	uint64_t garbage; /* in the value log, as far as it can be collected */
+	uint64_t active;  /* garbage in the file that commits write */
+	uint64_t memtable;
+	uint64_t slack; /* how much all that may be */
+};
+static inline uint64_t
+space_sum(const struct space *s)
+{
+	return s->upper + s->held + s->garbage + s->active + s->memtable;
+}
+
+/* Fills `ret`; the account of files only if the sum may be too large (else count 0). `v` is held by the
+ * caller. */
+int regulator_space(struct regulator *, const struct version *v, struct space *ret,
+		    struct gc_account *ret_account);
+/* Runs `pick` under the version set's lock with the current version and enters its task. */
+int regulator_enter(struct regulator *,
+		    int (*pick)(struct regulator *, const struct picker *, void *, struct task **), void *arg,
+		    struct task **ret);
+/* What brings the sum of garbage down, the largest part first. */
+int regulator_pick_space(struct regulator *, const struct space *, const struct gc_account *,
+			 struct task **ret);
+/* Tables that a dropped prefix swallowed whole, and prefixes that are through. */
+int regulator_pick_dead(struct regulator *, struct task **ret);
+/* A table that a dropped prefix overlaps and that no job has visited since. */
+int regulator_pick_unclean(struct regulator *, struct task **ret);
+
+#endif

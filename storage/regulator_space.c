@@ -1,0 +1,487 @@
+/* The space bound (I13), dropped prefixes, and the choice of files for value-log GC.
+ *
+ * What is known to be garbage, or may be once it has sunk:
+ *
+ *     upper    all above the bottom level: each byte there may shadow one below; a tombstone stands for an
+ * average entry of the bottom held     versions on the bottom that were kept for snapshots which are gone
+ *     garbage  value-log bytes that no table refers to, in sealed files (active: in the one that commits
+ * write) memtable not in tables yet
+ *
+ * must stay within (limit - 1) times the bottom level. Beyond that the largest part is worked on first. Left
+ * out are files that no table refers to any more: an old version, a memtable or a reservation still holds
+ * them, and they go by themselves. What a live snapshot needs is no garbage: tables refer to it.
+ *
+ * GC works in batches: the files with the largest share of garbage are marked until their emptying would
+ * bring the sum well below the bound; then the tables that refer to them are written anew in place, run by
+ * run; when none refers to them any more, the batch is through and the next one may be chosen. */
+#include <assert.h>
+
+#include "regulator_internal.h"
+
+enum {
+	RUN_BYTES = 64 * 1024 * 1024, /* bite of a task in place */
+	GC_FILES_PER_RUN = 2,         /* a GC task moves about so many files' worth */
+	GC_FILES_PER_BATCH = 4,       /* live bytes of a batch: so many files', or an eighth of all */
+};
+#define IDLE_NS 1000000000ULL             /* a memtable that did not change for so long is idle */
+#define DEAD_CLEAN_NS (5 * 1000000000ULL) /* pause between two cleanings of dropped prefixes */
+
+/* ---- how much ---- */
+
+static void
+measure_levels(const struct regulator *r, const struct version *v, struct space *s)
+{
+	uint64_t entries = 0, tombstones = 0;
+	for (unsigned l = 0; l < SETT_LEVELS; l++) {
+		const struct level *level = &v->levels[l];
+		uint64_t weight = level->bytes + level->referenced_bytes;
+		if (l < BOTTOM_LEVEL)
+			s->upper += weight;
+		else
+			s->bottom = weight;
+		for (size_t i = 0; i < level->count; i++) {
+			const struct table_file *f = level->tables[i];
+			if (l < BOTTOM_LEVEL)
+				tombstones += f->properties->tombstones;
+			else
+				entries += f->properties->entries;
+			if (l == BOTTOM_LEVEL && f->held_timestamp <= r->oldest)
+				s->held += f->held_bytes;
+		}
+	}
+	if (entries > 0) {
+		double freed = (double)tombstones * ((double)s->bottom / (double)entries);
+		s->upper += freed < (double)s->bottom ? (uint64_t)freed : s->bottom;
+	}
+}
+
+int
+regulator_space(struct regulator *r, const struct version *v, struct space *ret,
+		struct gc_account *ret_account)
+{
+	const struct worker_options *o = r->options;
+	struct space s = {.memtable = r->memtable_bytes};
+	uint64_t referenced = 0;
+	measure_levels(r, v, &s);
+	for (unsigned l = 0; l < SETT_LEVELS; l++)
+		referenced += v->levels[l].referenced_bytes;
+	/* A tenth below the bound, so that it is met when the work stops; never for less than a part of a
+	 * flush. */
+	double slack = 0.9 * (o->space_amplification_limit - 1) * (double)s.bottom;
+	s.slack = slack > 0 ? (uint64_t)slack : 0;
+	if (s.slack < o->memtable_size / 4)
+		s.slack = o->memtable_size / 4;
+	uint64_t total = value_log_total_bytes(o->value_log);
+	s.garbage = total > referenced ? total - referenced : 0;
+	*ret_account = (struct gc_account){0};
+	if (space_sum(&s) > s.slack || r->marks) {
+		int status = gc_account_make(o->value_log, v, r->memtable_bytes, ret_account);
+		if (status != SETT_OK)
+			return status;
+		s.garbage = ret_account->garbage;
+		for (size_t i = 0; i < ret_account->count; i++) {
+			if (!ret_account->files[i].sealed && ret_account->files[i].by_commits)
+				s.active += gc_file_garbage(&ret_account->files[i]);
+		}
+	}
+	*ret = s;
+	return SETT_OK;
+}
+
+/* ---- value-log GC ---- */
+
+static uint64_t
+measure_marked(void *arg, const struct table_file *f)
+{
+	return gc_marks_bytes_of(arg, f);
+}
+
+static int
+pick_marked_locked(struct regulator *r, const struct picker *p, void *arg, struct task **ret)
+{
+	struct table_filter filter = {measure_marked, r->marks};
+	uint64_t limit = GC_FILES_PER_RUN * r->options->value_log_file_size;
+	int found = SETT_NOT_FOUND;
+	for (unsigned l = BOTTOM_LEVEL; l > 0; l--) {
+		int status = pick_run(p, l, &filter, limit ? limit : 1, ret);
+		if (status == SETT_OK || status == SETT_NO_MEMORY)
+			return status;
+		if (status == SETT_WOULD_BLOCK)
+			found = status;
+	}
+	const struct level *top = &p->version->levels[0];
+	for (size_t i = 0; i < top->count; i++) {
+		if (gc_marks_bytes_of(r->marks, top->tables[i]) > 0) {
+			struct level_plan plan;
+			level_plan_make(p->version, r->options->memtable_size, &plan);
+			int status = pick_top(p, plan.base, ret);
+			if (status == SETT_OK && (*ret)->kind == TASK_MOVE)
+				(*ret)->kind = TASK_COMPACT; /* to move values, it has to be written anew */
+			return status;
+		}
+	}
+	return found;
+}
+
+int
+regulator_pick_marked(struct regulator *r, struct task **ret)
+{
+	if (!r->marks)
+		return SETT_NOT_FOUND;
+	int status = regulator_enter(r, pick_marked_locked, NULL, ret);
+	if (status == SETT_NOT_FOUND) {
+		gc_marks_release(r->marks); /* no table refers to them: the batch is through */
+		r->marks = NULL;
+	}
+	return status;
+}
+
+static int
+choose_marks(struct regulator *r, const struct gc_account *account, uint64_t wanted, uint64_t live_limit)
+{
+	struct mutex *lock = version_set_lock(r->options->versions);
+	assert(!r->marks);
+	mutex_lock(lock);
+	struct gc_marks *avoid = gc_marks_retain(r->avoid);
+	mutex_unlock(lock);
+	int status = gc_marks_choose(account, wanted, live_limit, avoid, &r->marks);
+	gc_marks_release(avoid);
+	return status;
+}
+
+/* Damaged values stay where they are: without this their files would be picked for ever. */
+static void
+drop_avoided_marks(struct regulator *r)
+{
+	struct mutex *lock = version_set_lock(r->options->versions);
+	mutex_lock(lock);
+	bool hit = false;
+	for (size_t i = 0; r->marks && r->avoid && i < r->marks->count; i++)
+		hit |= gc_marks_has(r->avoid, r->marks->files[i]);
+	mutex_unlock(lock);
+	if (hit) {
+		gc_marks_release(r->marks);
+		r->marks = NULL;
+	}
+}
+
+static int
+pick_gc(struct regulator *r, const struct space *s, const struct gc_account *account, struct task **ret)
+{
+	drop_avoided_marks(r);
+	int status = regulator_pick_marked(r, ret);
+	if (status != SETT_NOT_FOUND || r->marks)
+		return status;
+	/* A batch just ended: its files are gone, the account is of before. The next pick makes a new one. */
+	uint64_t sum = space_sum(s), aim = s->slack / 10 * 8;
+	uint64_t live = 0, limit = GC_FILES_PER_BATCH * r->options->value_log_file_size;
+	for (size_t i = 0; i < account->count; i++)
+		live += account->files[i].referenced;
+	status = choose_marks(r, account, sum > aim ? sum - aim : 1, live / 8 > limit ? live / 8 : limit);
+	return status == SETT_OK ? regulator_pick_marked(r, ret) : status;
+}
+
+int
+regulator_mark_all(struct regulator *r)
+{
+	struct gc_account account;
+	gc_marks_release(r->marks);
+	r->marks = NULL;
+	struct version *v = version_set_current(r->options->versions);
+	int status = gc_account_make(r->options->value_log, v, r->memtable_bytes, &account);
+	version_release(v);
+	if (status != SETT_OK)
+		return status;
+	status = choose_marks(r, &account, UINT64_MAX, UINT64_MAX);
+	gc_account_free(&account);
+	return status;
+}
+
+/* ---- the parts ---- */
+
+static int
+pick_lower_locked(struct regulator *r, const struct picker *p, void *arg, struct task **ret)
+{
+	struct level_plan plan;
+	int found = SETT_NOT_FOUND;
+	level_plan_make(p->version, r->options->memtable_size, &plan);
+	for (unsigned l = 0; l < BOTTOM_LEVEL; l++) {
+		int status = l == 0 ? pick_top(p, plan.base, ret) : pick_down(p, l, NULL, ret);
+		if (status == SETT_OK || status == SETT_NO_MEMORY)
+			return status;
+		if (status == SETT_WOULD_BLOCK)
+			found = status;
+	}
+	return found;
+}
+
+static uint64_t
+measure_held(void *arg, const struct table_file *f)
+{
+	const struct regulator *r = arg;
+	return f->held_bytes > 0 && f->held_timestamp <= r->oldest ? f->size + 1 : 0;
+}
+
+static int
+pick_held_locked(struct regulator *r, const struct picker *p, void *arg, struct task **ret)
+{
+	struct table_filter filter = {measure_held, r};
+	return pick_run(p, BOTTOM_LEVEL, &filter, RUN_BYTES, ret);
+}
+
+static bool
+is_idle(const struct regulator *r)
+{
+	return r->in_steps || clock_monotonic_ns(r->options->clock) - r->memtable_since_ns >= IDLE_NS;
+}
+
+/* Once for the same memtable: if the engine does not rotate, asking again would not help. */
+static int
+pick_rotation(struct regulator *r, struct task **ret)
+{
+	if (r->memtable_bytes == 0 || r->memtable_bytes == r->rotated_at_bytes || !is_idle(r) ||
+	    regulator_is_flushing(r))
+		return SETT_NOT_FOUND;
+	struct task *t = task_create(TASK_ROTATE, NULL);
+	if (!t)
+		return SETT_NO_MEMORY;
+	r->rotated_at_bytes = r->memtable_bytes;
+	*ret = t;
+	return SETT_OK;
+}
+
+/* Garbage in the active file can be collected once that is sealed; the next commit begins a new one. */
+static void
+retire_active(struct regulator *r, const struct space *s)
+{
+	if (s->active > s->slack / 4 && is_idle(r))
+		value_log_retire_active(r->options->value_log);
+}
+
+enum part { PART_LOWER, PART_HELD, PART_GC, PART_ROTATE, PARTS };
+
+static int
+pick_part(struct regulator *r, enum part part, const struct space *s, const struct gc_account *account,
+	  struct task **ret)
+{
+	switch (part) {
+	case PART_LOWER:
+		return regulator_enter(r, pick_lower_locked, NULL, ret);
+	case PART_HELD:
+		return regulator_enter(r, pick_held_locked, NULL, ret);
+	case PART_GC:
+		return pick_gc(r, s, account, ret);
+	default:
+		return pick_rotation(r, ret);
+	}
+}
+
+int
+regulator_pick_space(struct regulator *r, const struct space *s, const struct gc_account *account,
+		     struct task **ret)
+{
+	uint64_t sizes[PARTS] = {s->upper, s->held, s->garbage, s->memtable};
+	retire_active(r, s);
+	for (unsigned round = 0; round < PARTS; round++) {
+		unsigned best = 0;
+		for (unsigned i = 1; i < PARTS; i++) {
+			if (sizes[i] > sizes[best])
+				best = i;
+		}
+		if (sizes[best] == 0)
+			return SETT_NOT_FOUND;
+		int status = pick_part(r, best, s, account, ret);
+		if (status == SETT_OK || status == SETT_NO_MEMORY)
+			return status;
+		sizes[best] = 0;
+	}
+	return SETT_NOT_FOUND;
+}
+
+/* ---- dropped prefixes ---- */
+
+/* Whether the table's keys may begin with the prefix. */
+static bool
+overlaps_prefix(const struct table_file *f, struct bytes prefix)
+{
+	struct bytes low = table_smallest(f);
+	return bytes_compare(table_largest(f), prefix) >= 0 &&
+		(bytes_compare(low, prefix) <= 0 || bytes_has_prefix(low, prefix));
+}
+
+static bool
+is_swallowed(const struct table_file *f, const struct dead_prefix *d)
+{
+	struct bytes prefix = buffer_bytes(&d->prefix);
+	return f->properties->largest_timestamp <= d->timestamp &&
+		bytes_has_prefix(table_smallest(f), prefix) && bytes_has_prefix(table_largest(f), prefix);
+}
+
+struct dead_look {
+	struct dead_set *dead;
+	uint64_t flushed;
+	struct task *task;
+	size_t dropped_capacity;
+	int status;
+};
+
+static void
+drop_table(struct dead_look *look, unsigned level, struct table_file *f)
+{
+	struct task *t = look->task;
+	for (size_t i = 0; i < t->dropped_count; i++) {
+		if (t->dropped[i].file == f)
+			return;
+	}
+	if (t->dropped_count == look->dropped_capacity) {
+		size_t capacity = look->dropped_capacity ? look->dropped_capacity * 2 : 16;
+		void *p = reallocarray(t->dropped, capacity, sizeof(*t->dropped));
+		if (!p) {
+			look->status = SETT_NO_MEMORY;
+			return;
+		}
+		t->dropped = p;
+		look->dropped_capacity = capacity;
+	}
+	t->dropped[t->dropped_count++] = (struct version_edit_table){level, f};
+}
+
+/* Whether every table that overlaps the prefix was made since it took effect; those that it swallowed whole
+ * and nobody works on are dropped. */
+static bool
+look_at_prefix(struct dead_look *look, const struct version *v, const struct dead_prefix *d)
+{
+	struct bytes prefix = buffer_bytes(&d->prefix);
+	bool clean = true;
+	for (unsigned l = 0; l < SETT_LEVELS; l++) {
+		const struct level *level = &v->levels[l];
+		for (size_t i = l == 0 ? 0 : level_find(level, prefix); i < level->count; i++) {
+			struct table_file *f = level->tables[i];
+			if (!overlaps_prefix(f, prefix)) {
+				if (l > 0)
+					break;
+				continue;
+			}
+			if (f->created_sequence > d->sequence)
+				continue;
+			clean = false;
+			if (!f->being_compacted && is_swallowed(f, d))
+				drop_table(look, l, f);
+		}
+	}
+	return clean;
+}
+
+static int
+pick_dead_locked(struct regulator *r, const struct picker *p, void *arg, struct task **ret)
+{
+	struct dead_look *look = arg;
+	look->task = task_create(TASK_DROP, p->version);
+	if (!look->task)
+		return SETT_NO_MEMORY;
+	look->task->forgotten = calloc(look->dead->count, sizeof(size_t));
+	if (!look->task->forgotten)
+		look->status = SETT_NO_MEMORY;
+	for (size_t i = 0; look->status == SETT_OK && i < look->dead->count; i++) {
+		const struct dead_prefix *d = &look->dead->prefixes[i];
+		if (d->sequence == UINT64_MAX)
+			continue;
+		if (look_at_prefix(look, p->version, d) && d->timestamp <= look->flushed)
+			look->task->forgotten[look->task->forgotten_count++] = i;
+	}
+	if (look->status == SETT_OK && look->task->dropped_count == 0 && look->task->forgotten_count == 0)
+		look->status = SETT_NOT_FOUND;
+	if (look->status != SETT_OK) {
+		task_free(look->task);
+		return look->status;
+	}
+	*ret = look->task;
+	return SETT_OK;
+}
+
+int
+regulator_pick_dead(struct regulator *r, struct task **ret)
+{
+	struct version_set *set = r->options->versions;
+	/* `flushed` before the version: all that was flushed by then is in its tables. */
+	struct dead_look look = {.flushed = version_set_flushed(set), .dead = version_set_dead(set)};
+	if (!look.dead)
+		return SETT_NO_MEMORY;
+	int status = SETT_NOT_FOUND;
+	mutex_lock(version_set_lock(set));
+	bool forgetting = false;
+	for (struct task *t = r->running; t; t = t->next)
+		forgetting |= t->kind == TASK_DROP;
+	mutex_unlock(version_set_lock(set));
+	if (look.dead->count > 0 && !forgetting)
+		status = regulator_enter(r, pick_dead_locked, &look, ret);
+	if (status == SETT_OK)
+		(*ret)->dead = look.dead;
+	else
+		dead_set_release(look.dead);
+	return status;
+}
+
+static uint64_t
+measure_unclean(void *arg, const struct table_file *f)
+{
+	const struct dead_set *dead = arg;
+	for (size_t i = 0; i < dead->count; i++) {
+		const struct dead_prefix *d = &dead->prefixes[i];
+		if (d->sequence != UINT64_MAX && f->created_sequence <= d->sequence &&
+		    overlaps_prefix(f, buffer_bytes(&d->prefix)))
+			return f->size + 1;
+	}
+	return 0;
+}
+
+static int
+pick_unclean_locked(struct regulator *r, const struct picker *p, void *arg, struct task **ret)
+{
+	struct table_filter filter = {measure_unclean, arg};
+	const struct level *top = &p->version->levels[0];
+	for (size_t i = 0; i < top->count; i++) {
+		if (measure_unclean(arg, top->tables[i]) > 0) {
+			struct level_plan plan;
+			level_plan_make(p->version, r->options->memtable_size, &plan);
+			int status = pick_top(p, plan.base, ret);
+			if (status == SETT_OK)
+				(*ret)->kind = TASK_COMPACT;
+			return status;
+		}
+	}
+	for (unsigned l = 1; l < SETT_LEVELS; l++) {
+		int status = pick_run(p, l, &filter, RUN_BYTES, ret);
+		if (status == SETT_OK || status == SETT_NO_MEMORY)
+			return status;
+	}
+	return SETT_NOT_FOUND;
+}
+
+int
+regulator_pick_unclean(struct regulator *r, struct task **ret)
+{
+	uint64_t now = clock_monotonic_ns(r->options->clock);
+	if (!r->in_steps && now < r->dead_clean_ns)
+		return SETT_NOT_FOUND;
+	struct dead_set *dead = version_set_dead(r->options->versions);
+	if (!dead)
+		return SETT_NO_MEMORY;
+	int status = dead->count > 0 ? regulator_enter(r, pick_unclean_locked, dead, ret) : SETT_NOT_FOUND;
+	/* When all is clean, prefixes dropped from now on are gathered for a while. */
+	if (status == SETT_NOT_FOUND && dead->count > 0)
+		r->dead_clean_ns = now + DEAD_CLEAN_NS;
+	dead_set_release(dead);
+	return status;
+}
+
+int
+regulator_pick_dropped(struct regulator *r, struct task **ret)
+{
+	int status = regulator_pick_dead(r, ret);
+	if (status == SETT_NOT_FOUND) {
+		r->in_steps = true;
+		status = regulator_pick_unclean(r, ret);
+	}
+	return status;
+}

@@ -1,0 +1,30 @@
+/* Which versions of a key a flush or a compaction must keep. */
+#ifndef SETT_RETENTION_H
+#define SETT_RETENTION_H
+
+#include "version.h"
+
+/* Set up by the caller; what it points at is the caller's until retention_free. */
+struct retention {
+	const uint64_t *snapshots; /* ascending, the visible timestamp last; at least one */
+	size_t snapshot_count;
+	const struct dead_set *dead;
+	/* Older versions of a key may stand in levels `first_level` and deeper of `version`. */
+	const struct version *version;
+	unsigned first_level;
+
+	/* The walk's state. */
+	struct buffer key;
+	bool has_key;
+	size_t stripe;  /* of the version before, SIZE_MAX if none */
+	uint64_t newer; /* timestamp of the version before */
+};
+
+/* Whether the entry, the next one in key order, stays. If so, `ret_held_until` is the timestamp at which the
+ * oldest snapshot must be for it to go, 0 if it is not held by a snapshot. `ret_new_key`: it is the first
+ * version of its key (also if it goes). SETT_NO_MEMORY. */
+int retention_judge(struct retention *, struct ikey key, struct bytes value, bool *ret_keep,
+		    bool *ret_new_key, uint64_t *ret_held_until);
+void retention_free(struct retention *);
+
+#endif

@@ -1,0 +1,75 @@
+/* What the files of this room share: version.c (pictures of the tree), version_set.c (the set and its
+ * manifest), dead_set.c (dropped prefixes). */
+#ifndef SETT_VERSION_INTERNAL_H
+#define SETT_VERSION_INTERNAL_H
+
+#include "manifest.h"
+#include "version.h"
+
+/* The dropped prefixes as they change; readers get immutable copies. Guarded by the set's lock. */
+struct dead_registry {
+	struct dead_prefix *prefixes; /* the first `sorted` by prefix and timestamp, the rest as they came */
+	size_t count, capacity, sorted;
+	struct dead_set *copy; /* NULL when it is out of date */
+};
+
+int dead_registry_add(struct dead_registry *, struct bytes prefix, uint64_t timestamp);
+bool dead_registry_has(struct dead_registry *, struct bytes prefix, uint64_t timestamp);
+void dead_registry_remove(struct dead_registry *, struct bytes prefix, uint64_t timestamp);
+/* A reference to an up-to-date copy, or NULL if memory ran out. */
+struct dead_set *dead_registry_copy(struct dead_registry *);
+void dead_registry_free(struct dead_registry *);
+
+/* Lock order: apply_lock, manifest_lock, lock. */
+struct version_set {
+	struct version_set_options options;
+	char *directory;
+	struct mutex apply_lock; /* one edit at a time, from its first step to on_install */
+
+	struct mutex manifest_lock; /* guards the next four */
+	struct manifest *manifest;
+	uint64_t file_limit; /* what the manifest says: numbers from here on are unused */
+	uint64_t first_size; /* of the manifest when it was written anew */
+	int failed;          /* status that every later edit gets; 0 = none */
+
+	struct mutex lock; /* guards all below, and being_compacted of every table; held for moments */
+	struct version *current;
+	struct dead_registry dead;
+	struct counter_value *counters;
+	size_t counter_count;
+	uint64_t next_file;
+	uint64_t log_segment, flushed, now_ms;
+	uint64_t sequence;
+};
+
+static inline struct bytes
+table_smallest(const struct table_file *f)
+{
+	return ikey_decode(buffer_bytes(&f->properties->smallest)).user;
+}
+
+static inline struct bytes
+table_largest(const struct table_file *f)
+{
+	return ikey_decode(buffer_bytes(&f->properties->largest)).user;
+}
+
+static inline bool
+table_spans(const struct table_file *f, struct bytes user_key)
+{
+	return bytes_compare(table_smallest(f), user_key) <= 0 &&
+		bytes_compare(user_key, table_largest(f)) <= 0;
+}
+
+/* Index of the first table of a deeper level whose largest key is not below `user_key`. */
+size_t level_find(const struct level *, struct bytes user_key);
+
+/* A new version: `base` (may be NULL) changed by the edit's tables. SETT_CORRUPT if tables of a deeper level
+ * overlap. One reference; each table in it gets one. */
+int version_build(struct version_set *, const struct version *base, const struct version_edit *,
+		  struct version **ret, struct sett_error *);
+void table_file_release(struct version_set *, struct table_file *);
+/* The number in the name of a table file; false if it is none. */
+bool table_name_parse(const char *name, uint64_t *ret);
+
+#endif

@@ -1,0 +1,647 @@
+/* The version set: the current version, the manifest behind it, and the numbers the manifest keeps.
+ *
+ * An edit's way (version_set_apply), each step after the one before has returned:
+ *
+ *     build the new version in memory        fails: nothing happened
+ *     sync the directory                     the tables' names are durable (I10)
+ *     append the edit to the manifest, sync  from here on it holds, whatever comes
+ *     swap the current version, mark the removed tables obsolete
+ *     tell the engine (on_install)
+ *     write the manifest anew if it has grown
+ *
+ * Invariants:
+ *  1. All memory an edit needs is taken before the manifest is touched: what is durable is also current.
+ *  2. A file number is handed out only below the limit that the manifest holds durably, so a process that was
+ *     killed cannot have used one that a later process gets. Each edit moves the limit on in passing.
+ *  3. After a failed manifest sync the set takes no edit, and no table file is removed: which of two states
+ * the next start finds is not known, and both must be whole.
+ *  4. If there is no manifest there must be no table: tables are made after it, so it was lost, and taking
+ * the tables for orphans would finish the loss. */
+#include <assert.h>
+#include <inttypes.h>
+
+#include "version_internal.h"
+
+enum { NUMBER_LEASE = 4096 };     /* file numbers taken at once */
+#define REWRITE_SIZE (1ULL << 20) /* a manifest below is not worth writing anew */
+
+static int
+out_of_memory(const struct version_set *set, struct sett_error *error)
+{
+	return sett_error_set(error, SETT_NO_MEMORY, 0, "%s: out of memory", set->directory);
+}
+
+/* ---- the manifest as a whole ---- */
+
+static int
+encode_state_locked(struct version_set *set, uint64_t file_limit, struct buffer *ret)
+{
+	int r = manifest_put_file_limit(ret, file_limit);
+	if (r == SETT_OK)
+		r = manifest_put_flush(ret, set->log_segment, set->flushed, set->now_ms);
+	if (r == SETT_OK)
+		r = manifest_put_counters(ret, set->counters, set->counter_count);
+	/* Prefixes of commits that are not flushed yet are in the log alone, until their flush's edit. */
+	for (size_t i = 0; r == SETT_OK && i < set->dead.count; i++) {
+		if (set->dead.prefixes[i].timestamp <= set->flushed)
+			r = manifest_put_dead(ret, true, &set->dead.prefixes[i]);
+	}
+	for (unsigned l = 0; l < SETT_LEVELS; l++) {
+		const struct level *level = &set->current->levels[l];
+		for (size_t i = 0; r == SETT_OK && i < level->count; i++)
+			r = manifest_put_table_added(ret, l, level->tables[i]);
+	}
+	return r;
+}
+
+/* Holds the manifest lock (or nobody else is there yet). */
+static int
+rewrite_locked(struct version_set *set, struct sett_error *error)
+{
+	struct buffer payload = {0};
+	mutex_lock(&set->lock);
+	uint64_t limit = set->next_file + NUMBER_LEASE;
+	int r = encode_state_locked(set, limit, &payload);
+	mutex_unlock(&set->lock);
+	if (r != SETT_OK) {
+		buffer_free(&payload);
+		return out_of_memory(set, error);
+	}
+	struct manifest *m;
+	r = manifest_create(set->options.vfs, set->directory, buffer_bytes(&payload), &m, error);
+	buffer_free(&payload);
+	if (r == SETT_FAILED)
+		set->failed = r;
+	if (r != SETT_OK)
+		return r;
+	manifest_close(set->manifest);
+	set->manifest = m;
+	set->file_limit = limit;
+	set->first_size = manifest_size(m);
+	return SETT_OK;
+}
+
+static int
+append_locked(struct version_set *set, struct bytes payload, struct sett_error *error)
+{
+	if (set->failed != SETT_OK)
+		return sett_error_set(error, SETT_FAILED, 0, "%s/MANIFEST: an earlier write failed",
+				      set->directory);
+	int r = manifest_append(set->manifest, payload, error);
+	if (r == SETT_FAILED)
+		set->failed = r;
+	return r;
+}
+
+/* ---- file numbers ---- */
+
+static int
+lease_locked(struct version_set *set, struct sett_error *error)
+{
+	mutex_lock(&set->lock);
+	uint64_t limit = set->next_file + NUMBER_LEASE;
+	mutex_unlock(&set->lock);
+	struct buffer payload = {0};
+	int r = manifest_put_file_limit(&payload, limit);
+	r = r == SETT_OK ? append_locked(set, buffer_bytes(&payload), error) : out_of_memory(set, error);
+	buffer_free(&payload);
+	if (r == SETT_OK)
+		set->file_limit = limit;
+	return r;
+}
+
+uint64_t
+version_set_next_file_number(struct version_set *set)
+{
+	for (;;) {
+		/* relaxed: the limit only grows; a stale one costs a visit to the manifest's lock */
+		uint64_t limit = __atomic_load_n(&set->file_limit, __ATOMIC_RELAXED);
+		mutex_lock(&set->lock);
+		uint64_t number = set->next_file;
+		bool leased = number < limit;
+		if (leased)
+			set->next_file++;
+		mutex_unlock(&set->lock);
+		if (leased)
+			return number;
+		struct sett_error error = {0};
+		mutex_lock(&set->manifest_lock);
+		int r = set->file_limit > number ? SETT_OK : lease_locked(set, &error);
+		if (r != SETT_OK) {
+			/* Thousands of files since the last edit that went through: the manifest is broken,
+			 * and this process at least repeats no number. */
+			log_sink_printf(&set->options.sink, LOG_LEVEL_WARNING,
+					"cannot lease file numbers: %s", error.message);
+			mutex_lock(&set->lock);
+			__atomic_store_n(&set->file_limit, set->next_file + 1, __ATOMIC_RELAXED);
+			mutex_unlock(&set->lock);
+		}
+		mutex_unlock(&set->manifest_lock);
+	}
+}
+
+void
+version_set_note_file_number(struct version_set *set, uint64_t number)
+{
+	mutex_lock(&set->lock);
+	if (set->next_file <= number)
+		set->next_file = number + 1;
+	mutex_unlock(&set->lock);
+}
+
+/* ---- opening ---- */
+
+struct listing {
+	struct version_set *set;
+	uint64_t *numbers; /* of table files */
+	size_t count, capacity;
+};
+
+static int
+note_name(void *arg, const char *name)
+{
+	struct listing *l = arg;
+	uint64_t number;
+	if (!table_name_parse(name, &number))
+		return SETT_OK;
+	if (l->count == l->capacity) {
+		size_t capacity = l->capacity ? l->capacity * 2 : 64;
+		void *p = reallocarray(l->numbers, capacity, sizeof(*l->numbers));
+		if (!p)
+			return SETT_NO_MEMORY;
+		l->numbers = p;
+		l->capacity = capacity;
+	}
+	l->numbers[l->count++] = number;
+	return SETT_OK;
+}
+
+static bool
+state_has(const struct manifest_state *state, uint64_t number)
+{
+	size_t low = 0, high = state->table_count;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (state->tables[middle].number < number)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < state->table_count && state->tables[low].number == number;
+}
+
+/* Removes what no edit knows; `state` is NULL if there was no manifest (invariant 4). */
+static int
+remove_orphans(struct version_set *set, const struct manifest_state *state, struct sett_error *error)
+{
+	struct listing l = {.set = set};
+	int r = vfs_list(set->options.vfs, set->directory, note_name, &l, error);
+	if (r == SETT_NO_MEMORY)
+		(void)out_of_memory(set, error);
+	for (size_t i = 0; r == SETT_OK && i < l.count; i++) {
+		char path[SETT_PATH_MAX];
+		table_path(set->directory, l.numbers[i], path);
+		version_set_note_file_number(set, l.numbers[i]);
+		if (!state)
+			r = sett_error_set(error, SETT_CORRUPT, 0, "%s/MANIFEST is missing, but there is %s",
+					   set->directory, path);
+		else if (!state_has(state, l.numbers[i]))
+			r = vfs_remove(set->options.vfs, path, error);
+	}
+	free(l.numbers);
+	return r;
+}
+
+static int
+open_table(struct version_set *set, const struct manifest_table *t, struct table_file **ret,
+	   struct sett_error *error)
+{
+	char path[SETT_PATH_MAX];
+	struct table_file *f;
+	table_path(set->directory, t->number, path);
+	int r = table_file_open(set, t->number, 0, &f, error);
+	if (r == SETT_NOT_FOUND)
+		return sett_error_set(error, SETT_CORRUPT, 0, "%s is missing", path);
+	if (r != SETT_OK)
+		return r;
+	if (f->size != t->size) {
+		table_file_release(set, f);
+		return sett_error_set(error, SETT_CORRUPT, 0,
+				      "%s: %" PRIu64 " bytes, the manifest says %" PRIu64, path, f->size,
+				      t->size);
+	}
+	f->held_bytes = t->held_bytes;
+	f->held_timestamp = t->held_timestamp;
+	*ret = f;
+	return SETT_OK;
+}
+
+static int
+open_tables(struct version_set *set, const struct manifest_state *state, struct sett_error *error)
+{
+	struct version_edit_table *added = calloc(state->table_count + 1, sizeof(*added));
+	if (!added)
+		return out_of_memory(set, error);
+	size_t count = 0;
+	int r = SETT_OK;
+	for (; r == SETT_OK && count < state->table_count; count += r == SETT_OK) {
+		added[count].level = state->tables[count].level;
+		r = open_table(set, &state->tables[count], &added[count].file, error);
+	}
+	if (r == SETT_OK) {
+		struct version_edit edit = {.added = added, .added_count = count};
+		r = version_build(set, NULL, &edit, &set->current, error);
+	}
+	/* The version holds them now, or nobody does. */
+	while (count > 0)
+		table_file_release(set, added[--count].file);
+	free(added);
+	return r;
+}
+
+/* Takes over numbers, counters and prefixes. */
+static int
+adopt_state(struct version_set *set, struct manifest_state *state, struct sett_error *error)
+{
+	set->log_segment = state->log_segment;
+	set->flushed = state->flushed;
+	set->now_ms = state->now_ms;
+	set->next_file = state->file_limit ? state->file_limit : 1;
+	set->counters = state->counters;
+	set->counter_count = state->counter_count;
+	state->counters = NULL;
+	for (size_t i = 0; i < state->dead_count; i++) {
+		int r = dead_registry_add(&set->dead, buffer_bytes(&state->dead[i].prefix),
+					  state->dead[i].timestamp);
+		if (r != SETT_OK)
+			return sett_error_set(error, r == SETT_INVALID ? SETT_CORRUPT : r, 0,
+					      "%s/MANIFEST: a dropped prefix makes no sense", set->directory);
+	}
+	return SETT_OK;
+}
+
+static int
+load(struct version_set *set, struct sett_error *error)
+{
+	struct manifest_state state = {0};
+	int r = manifest_load(set->options.vfs, set->directory, &state, error);
+	bool found = r == SETT_OK;
+	if (r != SETT_OK && r != SETT_NOT_FOUND)
+		return r;
+	r = adopt_state(set, &state, error);
+	if (r == SETT_OK)
+		r = open_tables(set, &state, error);
+	if (r == SETT_OK)
+		r = remove_orphans(set, found ? &state : NULL, error);
+	manifest_state_free(&state);
+	return r;
+}
+
+static void
+free_set(struct version_set *set)
+{
+	version_release(set->current);
+	manifest_close(set->manifest);
+	dead_registry_free(&set->dead);
+	free(set->counters);
+	mutex_destroy(&set->apply_lock);
+	mutex_destroy(&set->manifest_lock);
+	mutex_destroy(&set->lock);
+	free(set->directory);
+	free(set);
+}
+
+int
+version_set_open(const struct version_set_options *options, struct version_set **ret,
+		 struct sett_error *error)
+{
+	struct version_set *set = calloc(1, sizeof(*set));
+	if (!set)
+		return sett_error_set(error, SETT_NO_MEMORY, 0, "%s: out of memory", options->directory);
+	set->options = *options;
+	set->sequence = 1;
+	mutex_init(&set->apply_lock);
+	mutex_init(&set->manifest_lock);
+	mutex_init(&set->lock);
+	set->directory = strdup(options->directory);
+	int r = set->directory
+		? load(set, error)
+		: sett_error_set(error, SETT_NO_MEMORY, 0, "%s: out of memory", options->directory);
+	if (r == SETT_OK) {
+		mutex_lock(&set->manifest_lock);
+		r = rewrite_locked(set, error); /* drops a torn tail, and leases numbers */
+		mutex_unlock(&set->manifest_lock);
+	}
+	if (r != SETT_OK) {
+		free_set(set);
+		return r;
+	}
+	*ret = set;
+	return SETT_OK;
+}
+
+void
+version_set_close(struct version_set *set)
+{
+	if (!set)
+		return;
+	/* Gives back the numbers that were leased and not used; if it fails, the next start skips them. */
+	mutex_lock(&set->manifest_lock);
+	struct buffer payload = {0};
+	if (manifest_put_file_limit(&payload, set->next_file) == SETT_OK)
+		(void)append_locked(set, buffer_bytes(&payload), NULL);
+	buffer_free(&payload);
+	mutex_unlock(&set->manifest_lock);
+	free_set(set);
+}
+
+/* ---- edits ---- */
+
+/* Memory that the installation will need (invariant 1). */
+struct prepared {
+	struct version *version;
+	struct counter_value *counters;
+	struct buffer payload;
+	uint64_t file_limit;
+};
+
+static int
+encode_edit(const struct version_edit *edit, struct buffer *b)
+{
+	int r = SETT_OK;
+	for (size_t i = 0; r == SETT_OK && i < edit->removed_count; i++)
+		r = manifest_put_table_removed(b, edit->removed[i].file->number);
+	for (size_t i = 0; r == SETT_OK && i < edit->added_count; i++)
+		r = manifest_put_table_added(b, edit->added[i].level, edit->added[i].file);
+	if (r == SETT_OK && edit->has_flush) {
+		r = manifest_put_flush(b, edit->log_segment, edit->flushed, edit->now_ms);
+		if (r == SETT_OK)
+			r = manifest_put_counters(b, edit->counters, edit->counter_count);
+	}
+	for (size_t i = 0; r == SETT_OK && i < edit->dead_added_count; i++)
+		r = manifest_put_dead(b, true, &edit->dead_added[i]);
+	for (size_t i = 0; r == SETT_OK && i < edit->dead_removed_count; i++)
+		r = manifest_put_dead(b, false, &edit->dead_removed[i]);
+	return r;
+}
+
+/* Prefixes that only the edit knows enter the set before it is durable: at worst they stand there too early,
+ * and the commits that dropped them are in the log. */
+static int
+register_dead(struct version_set *set, const struct version_edit *edit)
+{
+	int r = SETT_OK;
+	mutex_lock(&set->lock);
+	for (size_t i = 0; r == SETT_OK && i < edit->dead_added_count; i++) {
+		struct bytes prefix = buffer_bytes(&edit->dead_added[i].prefix);
+		if (!dead_registry_has(&set->dead, prefix, edit->dead_added[i].timestamp))
+			r = dead_registry_add(&set->dead, prefix, edit->dead_added[i].timestamp);
+	}
+	mutex_unlock(&set->lock);
+	return r;
+}
+
+static int
+prepare(struct version_set *set, const struct version_edit *edit, struct prepared *p,
+	struct sett_error *error)
+{
+	/* `current` changes only under the apply lock, which the caller holds. */
+	int r = version_build(set, set->current, edit, &p->version, error);
+	if (r != SETT_OK)
+		return r;
+	if (edit->has_flush) {
+		p->counters = calloc(edit->counter_count + 1, sizeof(*p->counters));
+		if (!p->counters)
+			return out_of_memory(set, error);
+		if (edit->counter_count)
+			memcpy(p->counters, edit->counters, edit->counter_count * sizeof(*p->counters));
+	}
+	if (encode_edit(edit, &p->payload) != SETT_OK || register_dead(set, edit) != SETT_OK)
+		return out_of_memory(set, error);
+	return SETT_OK;
+}
+
+/* Under the manifest lock: makes the edit durable, and moves the limit of file numbers on. */
+static int
+commit_locked(struct version_set *set, struct prepared *p, struct sett_error *error)
+{
+	mutex_lock(&set->lock);
+	uint64_t limit = set->next_file + NUMBER_LEASE;
+	mutex_unlock(&set->lock);
+	if (limit > set->file_limit && manifest_put_file_limit(&p->payload, limit) != SETT_OK)
+		return out_of_memory(set, error);
+	int r = append_locked(set, buffer_bytes(&p->payload), error);
+	if (r == SETT_OK && limit > set->file_limit)
+		__atomic_store_n(&set->file_limit, limit, __ATOMIC_RELAXED);
+	return r;
+}
+
+static bool
+is_added(const struct version_edit *edit, const struct table_file *f)
+{
+	for (size_t i = 0; i < edit->added_count; i++) {
+		if (edit->added[i].file == f)
+			return true;
+	}
+	return false;
+}
+
+static bool
+was_removed(const struct version_edit *edit, const struct table_file *f)
+{
+	for (size_t i = 0; i < edit->removed_count; i++) {
+		if (edit->removed[i].file == f)
+			return true;
+	}
+	return false;
+}
+
+/* Nothing here can fail. */
+static void
+install(struct version_set *set, const struct version_edit *edit, struct prepared *p)
+{
+	struct version *old;
+	mutex_lock(&set->lock);
+	old = set->current;
+	set->current = p->version;
+	if (edit->has_flush) {
+		set->log_segment = edit->log_segment;
+		set->flushed = edit->flushed;
+		set->now_ms = edit->now_ms > set->now_ms ? edit->now_ms : set->now_ms;
+		free(set->counters);
+		set->counters = p->counters;
+		set->counter_count = edit->counter_count;
+		p->counters = NULL;
+	}
+	for (size_t i = 0; i < edit->dead_removed_count; i++)
+		dead_registry_remove(&set->dead, buffer_bytes(&edit->dead_removed[i].prefix),
+				     edit->dead_removed[i].timestamp);
+	mutex_unlock(&set->lock);
+	for (size_t i = 0; i < edit->removed_count; i++) {
+		/* release: with the acquire load of whoever drops the last reference */
+		if (!is_added(edit, edit->removed[i].file))
+			__atomic_store_n(&edit->removed[i].file->obsolete, true, __ATOMIC_RELEASE);
+	}
+	for (size_t i = 0; i < edit->added_count; i++) {
+		if (!was_removed(edit, edit->added[i].file))
+			table_file_release(set,
+					   edit->added[i].file); /* the maker's: the version has its own */
+	}
+	version_release(old);
+}
+
+static void
+maybe_rewrite(struct version_set *set)
+{
+	struct sett_error error = {0};
+	mutex_lock(&set->manifest_lock);
+	uint64_t size = manifest_size(set->manifest);
+	if (set->failed == SETT_OK && size > REWRITE_SIZE && size > 4 * set->first_size &&
+	    rewrite_locked(set, &error) != SETT_OK)
+		log_sink_printf(&set->options.sink, LOG_LEVEL_WARNING, "cannot write the manifest anew: %s",
+				error.message);
+	mutex_unlock(&set->manifest_lock);
+}
+
+int
+version_set_apply(struct version_set *set, const struct version_edit *edit, struct sett_error *error)
+{
+	struct prepared p = {0};
+	mutex_lock(&set->apply_lock);
+	int r = prepare(set, edit, &p, error);
+	if (r == SETT_OK)
+		r = vfs_sync_directory(set->options.vfs, set->directory, error);
+	if (r == SETT_OK) {
+		mutex_lock(&set->manifest_lock);
+		r = commit_locked(set, &p, error);
+		mutex_unlock(&set->manifest_lock);
+	}
+	if (r == SETT_OK) {
+		install(set, edit, &p);
+		if (set->options.on_install)
+			set->options.on_install(set->options.on_install_arg, set->current);
+		maybe_rewrite(set);
+	} else {
+		version_release(p.version);
+	}
+	mutex_unlock(&set->apply_lock);
+	free(p.counters);
+	buffer_free(&p.payload);
+	return r;
+}
+
+/* ---- what it knows ---- */
+
+uint64_t
+version_set_log_segment(struct version_set *set)
+{
+	mutex_lock(&set->lock);
+	uint64_t v = set->log_segment;
+	mutex_unlock(&set->lock);
+	return v;
+}
+
+uint64_t
+version_set_flushed(struct version_set *set)
+{
+	mutex_lock(&set->lock);
+	uint64_t v = set->flushed;
+	mutex_unlock(&set->lock);
+	return v;
+}
+
+uint64_t
+version_set_now_ms(struct version_set *set)
+{
+	mutex_lock(&set->lock);
+	uint64_t v = set->now_ms;
+	mutex_unlock(&set->lock);
+	return v;
+}
+
+int
+version_set_counters(struct version_set *set, struct counter_value **ret, size_t *ret_count)
+{
+	mutex_lock(&set->lock);
+	struct counter_value *copy = calloc(set->counter_count + 1, sizeof(*copy));
+	if (copy) {
+		if (set->counter_count)
+			memcpy(copy, set->counters, set->counter_count * sizeof(*copy));
+		*ret = copy;
+		*ret_count = set->counter_count;
+	}
+	mutex_unlock(&set->lock);
+	return copy ? SETT_OK : SETT_NO_MEMORY;
+}
+
+struct version *
+version_set_current(struct version_set *set)
+{
+	mutex_lock(&set->lock);
+	struct version *v = set->current;
+	version_retain(v);
+	mutex_unlock(&set->lock);
+	return v;
+}
+
+struct version *
+version_set_current_locked(struct version_set *set)
+{
+	return set->current;
+}
+
+struct mutex *
+version_set_lock(struct version_set *set)
+{
+	return &set->lock;
+}
+
+uint64_t
+version_set_sequence(struct version_set *set)
+{
+	mutex_lock(&set->lock);
+	uint64_t v = ++set->sequence;
+	mutex_unlock(&set->lock);
+	return v;
+}
+
+/* ---- dropped prefixes ---- */
+
+struct dead_set *
+version_set_dead(struct version_set *set)
+{
+	mutex_lock(&set->lock);
+	struct dead_set *s = dead_registry_copy(&set->dead);
+	mutex_unlock(&set->lock);
+	return s;
+}
+
+int
+version_set_dead_add(struct version_set *set, struct bytes prefix, uint64_t timestamp)
+{
+	mutex_lock(&set->lock);
+	int r = dead_registry_add(&set->dead, prefix, timestamp);
+	mutex_unlock(&set->lock);
+	return r;
+}
+
+void
+version_set_dead_advance(struct version_set *set, uint64_t oldest_snapshot)
+{
+	mutex_lock(&set->lock);
+	bool changed = false;
+	for (size_t i = 0; i < set->dead.count; i++) {
+		struct dead_prefix *d = &set->dead.prefixes[i];
+		if (d->sequence == UINT64_MAX && d->timestamp <= oldest_snapshot) {
+			if (!changed)
+				set->sequence++;
+			d->sequence = set->sequence;
+			changed = true;
+		}
+	}
+	if (changed && set->dead.copy) {
+		dead_set_release(set->dead.copy);
+		set->dead.copy = NULL;
+	}
+	mutex_unlock(&set->lock);
+}

@@ -1,0 +1,214 @@
+/* Flush and compaction against a model that remembers every version of every key. */
+#include "tree_support.h"
+
+enum { KEYS = 120, VERSIONS = 4096 };
+
+/* What was committed: per key, its versions in order. Size 0 = deleted. */
+struct model {
+	struct {
+		uint64_t timestamp;
+		uint32_t size, seed;
+	} versions[KEYS][VERSIONS];
+	size_t counts[KEYS];
+};
+
+static struct bytes
+key_of(unsigned i, char text[16])
+{
+	/* Keys that are prefixes of each other are among them. */
+	int n = snprintf(text, 16, i % 3 ? "k%02u" : "k%02u-long", i / 3);
+	return bytes_of(text, (size_t)n + (i % 3 == 2));
+}
+
+static void
+fill_body(uint8_t *body, uint32_t size, uint32_t seed)
+{
+	struct random r;
+	random_seed(&r, seed);
+	for (uint32_t i = 0; i < size; i++)
+		body[i] = (uint8_t)random_next(&r);
+}
+
+static void
+write_one(struct tree *t, struct model *m, struct random *random)
+{
+	static uint8_t body[1200];
+	char text[16] = {0};
+	unsigned k = (unsigned)random_below(random, KEYS);
+	size_t at = m->counts[k]++;
+	cr_assert_lt(at, VERSIONS);
+	if (random_below(random, 4) == 0) {
+		m->versions[k][at].timestamp = tree_delete(t, key_of(k, text));
+		m->versions[k][at].size = 0;
+		return;
+	}
+	uint32_t size = 1 + (uint32_t)random_below(random, random_below(random, 2) ? 60 : 1100);
+	uint32_t seed = (uint32_t)random_next(random);
+	fill_body(body, size, seed);
+	m->versions[k][at].timestamp = tree_put(t, key_of(k, text), bytes_of(body, size));
+	m->versions[k][at].size = size;
+	m->versions[k][at].seed = seed;
+}
+
+static void
+check_key(struct tree *t, const struct model *m, unsigned k, uint64_t snapshot)
+{
+	static struct buffer got;
+	uint8_t body[1200];
+	char text[16] = {0};
+	struct sett_error error = {0};
+	size_t at = m->counts[k];
+	while (at > 0 && m->versions[k][at - 1].timestamp > snapshot)
+		at--;
+	int r = tree_get(t, key_of(k, text), snapshot, &got, &error);
+	if (at == 0 || m->versions[k][at - 1].size == 0) {
+		cr_assert_eq(r, SETT_NOT_FOUND, "key %u at %llu: %d %s", k, (unsigned long long)snapshot, r,
+			     error.message);
+		return;
+	}
+	cr_assert_eq(r, SETT_OK, "key %u at %llu: %d %s", k, (unsigned long long)snapshot, r, error.message);
+	fill_body(body, m->versions[k][at - 1].size, m->versions[k][at - 1].seed);
+	cr_assert(bytes_equal(buffer_bytes(&got), bytes_of(body, m->versions[k][at - 1].size)));
+}
+
+static void
+check_all(struct tree *t, const struct model *m)
+{
+	for (unsigned k = 0; k < KEYS; k++) {
+		check_key(t, m, k, t->visible);
+		for (size_t s = 0; s < t->snapshot_count; s++)
+			check_key(t, m, k, t->snapshots[s]);
+	}
+	tree_check_levels(t);
+}
+
+/* All versions that iterators show at a snapshot, as the model has them. */
+static void
+check_scan(struct tree *t, const struct model *m, uint64_t snapshot)
+{
+	struct version *v = version_set_current(t->set);
+	struct internal_iterator **children = calloc(version_iterator_bound(v), sizeof(*children)), *i;
+	size_t count = 0, seen = 0, expected = 0;
+	cr_assert_eq(version_iterators(v, 0, children, &count), SETT_OK);
+	cr_assert_eq(merging_iterator_create(children, count, &i), SETT_OK);
+	struct buffer last = {0};
+	bool any = false;
+	int r;
+	for (r = iiter_first(i); r == SETT_OK; r = iiter_next(i)) {
+		if (i->key.timestamp > snapshot || (any && bytes_equal(buffer_bytes(&last), i->key.user)))
+			continue;
+		any = true;
+		buffer_clear(&last);
+		cr_assert_eq(buffer_append(&last, i->key.user.data, i->key.user.size), SETT_OK);
+		seen += (i->value.data[0] & ENTRY_KIND_MASK) != ENTRY_TOMBSTONE;
+	}
+	cr_assert_eq(r, SETT_NOT_FOUND);
+	for (unsigned k = 0; k < KEYS; k++) {
+		size_t at = m->counts[k];
+		while (at > 0 && m->versions[k][at - 1].timestamp > snapshot)
+			at--;
+		expected += at > 0 && m->versions[k][at - 1].size > 0;
+	}
+	cr_assert_eq(seen, expected);
+	buffer_free(&last);
+	iiter_destroy(i);
+	free(children);
+	version_release(v);
+}
+
+static void
+run_model(uint64_t seed, unsigned threads, unsigned rounds)
+{
+	struct vfs *vfs = vfs_memory_create();
+	struct tree *t = tree_make(vfs, threads);
+	struct model *m = calloc(1, sizeof(*m));
+	struct random random;
+	random_seed(&random, seed);
+	tree_open(t);
+	for (unsigned round = 0; round < rounds; round++) {
+		unsigned writes = 1 + (unsigned)random_below(&random, 80);
+		for (unsigned i = 0; i < writes; i++)
+			write_one(t, m, &random);
+		if (t->snapshot_count < 6 && random_below(&random, 4) == 0)
+			tree_take_snapshot(t);
+		if (t->snapshot_count > 0 && random_below(&random, 5) == 0)
+			tree_drop_snapshot(t, random_below(&random, t->snapshot_count));
+		if (t->waiting_count < 8)
+			tree_hook_rotate(t);
+		for (uint64_t steps = random_below(&random, 5); threads == 0 && steps > 0; steps--) {
+			struct sett_error error = {0};
+			int r = workers_step(t->workers, &error);
+			cr_assert(r == SETT_OK || r == SETT_NOT_FOUND, "%s", error.message);
+		}
+		check_all(t, m);
+	}
+	struct sett_error error = {0};
+	cr_assert_eq(workers_compact_all(t->workers, &error), SETT_OK, "%s", error.message);
+	check_all(t, m);
+	if (t->waiting_count == 0)
+		check_scan(t, m, t->visible);
+	while (t->snapshot_count > 0)
+		tree_drop_snapshot(t, 0);
+	cr_assert_eq(workers_compact_all(t->workers, &error), SETT_OK, "%s", error.message);
+	check_all(t, m);
+	cr_assert_eq(t->failures, 0);
+	/* Everything is at the bottom, and nothing is there twice, nor deleted. */
+	struct version *v = version_set_current(t->set);
+	uint64_t entries = 0, live = 0;
+	for (unsigned l = 0; l < SETT_LEVELS; l++) {
+		for (size_t i = 0; i < v->levels[l].count; i++)
+			entries += v->levels[l].tables[i]->properties->entries;
+		if (l < SETT_LEVELS - 1)
+			cr_assert_eq(v->levels[l].count, 0);
+	}
+	for (unsigned k = 0; k < KEYS; k++)
+		live += m->counts[k] > 0 && m->versions[k][m->counts[k] - 1].size > 0;
+	cr_assert_eq(entries, live);
+	version_release(v);
+	/* And it is all there after a new start. */
+	tree_close(t);
+	tree_open(t);
+	check_all(t, m);
+	tree_close(t);
+	tree_free(t);
+	free(m);
+	vfs->operations->destroy(vfs);
+}
+
+Test(compaction, agrees_with_a_model_step_by_step)
+{
+	for (uint64_t seed = 1; seed <= 6; seed++)
+		run_model(seed, 0, 60);
+}
+
+Test(compaction, agrees_with_a_model_on_threads)
+{
+	for (uint64_t seed = 1; seed <= 3; seed++)
+		run_model(seed, (unsigned)seed, 60);
+}
+
+Test(compaction, settles_when_nothing_changes)
+{
+	struct vfs *vfs = vfs_memory_create();
+	struct tree *t = tree_make(vfs, 0);
+	struct model *m = calloc(1, sizeof(*m));
+	struct random random;
+	random_seed(&random, 99);
+	tree_open(t);
+	for (unsigned i = 0; i < 3000; i++) {
+		write_one(t, m, &random);
+		if (i % 200 == 0) {
+			tree_hook_rotate(t);
+			(void)tree_settle(t);
+		}
+		if (i == 1000)
+			tree_take_snapshot(t);
+	}
+	(void)tree_settle(t);
+	cr_assert_eq(tree_settle(t), 0);
+	check_all(t, m);
+	tree_close(t);
+	tree_free(t);
+	free(m);
+	vfs->operations->destroy(vfs);
+}
