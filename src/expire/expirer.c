@@ -1,0 +1,425 @@
+/* The expirer's thread.
+ *
+ *     commits --note--> deadlines (heap) --.
+ *     reads   --met---> met (list)  -------+--> batch --> transaction that reads again and deletes
+ *     tables  --sweep--> swept (list) -----'
+ *
+ * The heap holds the nearest deadlines of commits since the start. What it had no room for, and what was
+ * there before the start, is found in tables: the engine sweeps those whose earliest deadline has come.
+ * Entries still in a memtable are in no table, so after a start with deadlines around, and when a deadline
+ * that the heap lost has come, memtables are flushed before the sweep.
+ *
+ * Invariants
+ * - A key is deleted only by a transaction that read it past its deadline in its own snapshot.
+ * - Nothing is deleted while CLIENT PAUSE holds writes.
+ * - A noted deadline that was renewed meanwhile is noted again, never dropped.
+ *
+ * Threads: one thread; `lock` guards the lists it is fed through and is never held during engine calls. */
+#include "expire/expirer.h"
+
+#include "config/config.h"
+#include "expire/deadlines.h"
+#include "keyspace/keyspace.h"
+#include "storage/base/thread.h"
+#include "storage/engine.h"
+#include "txn/interest.h"
+#include "txn/pause.h"
+
+enum {
+	BATCH_MAX = 64,
+	TRIES = 10,
+	CLAIM_AFTER = 3,
+	MET_MAX = 4096,
+	NOTED_MAX = 512 * 1024,
+	SWEEP_BYTES = 1024 * 1024,
+	SWEPT_MAX = 16 * 1024,
+	ARENA_BLOCK = 64 * 1024,
+};
+#define NOTED_BYTES_MAX (32u * 1024 * 1024)
+#define SWEEP_PERIOD_NS 1000000000ull
+#define FLUSH_PERIOD_NS 30000000000ull
+#define PAUSE_PERIOD_NS 50000000ull
+#define NS_PER_MS 1000000ull
+
+struct doomed {
+	unsigned db;
+	uint8_t *key; /* owned */
+	size_t size;
+};
+
+struct list {
+	struct doomed *items;
+	size_t count, capacity;
+};
+
+struct expirer {
+	struct server *server;
+	pthread_t thread;
+	uint64_t expired; /* atomic (relaxed): a figure */
+	/* under lock */
+	struct mutex lock;
+	struct condition changed;
+	bool stop;
+	struct deadlines *deadlines;
+	struct list met;
+	uint64_t wake_at; /* ms: the deadline the thread sleeps for; 0 while it is awake */
+	/* the thread's */
+	struct sett_txn *txn;
+	struct arena arena;
+	struct list batch, swept;
+	size_t swept_next;
+	uint64_t swept_ns, flushed_ns; /* when last; monotonic */
+	bool flush_wanted;
+};
+
+/* ---- lists of keys ---- */
+
+static bool
+list_add(struct list *l, size_t max, unsigned db, struct bytes key)
+{
+	if (l->count == l->capacity) {
+		size_t capacity = l->capacity == 0 ? 64 : 2 * l->capacity;
+		if (capacity > max)
+			capacity = max;
+		if (l->count >= capacity)
+			return false;
+		struct doomed *items = reallocarray(l->items, capacity, sizeof(*items));
+		if (items == NULL)
+			return false;
+		l->items = items;
+		l->capacity = capacity;
+	}
+	uint8_t *copy = malloc(key.size + 1);
+	if (copy == NULL)
+		return false;
+	if (key.size > 0)
+		memcpy(copy, key.data, key.size);
+	l->items[l->count++] = (struct doomed){.db = db, .key = copy, .size = key.size};
+	return true;
+}
+
+static void
+list_clear(struct list *l)
+{
+	for (size_t i = 0; i < l->count; i++)
+		free(l->items[i].key);
+	l->count = 0;
+}
+
+static void
+list_free(struct list *l)
+{
+	list_clear(l);
+	free(l->items);
+	*l = (struct list){0};
+}
+
+/* ---- deleting ---- */
+
+struct run {
+	struct expirer *expirer;
+	struct keyspace_view view;
+};
+
+static void
+publish(void *arg, uint64_t timestamp)
+{
+	struct run *run = arg;
+	if (timestamp != 0)
+		interest_mark(run->expirer->server->interest, run->view.first_touched);
+}
+
+/* Deletes those of [first, last) that are past their deadlines, in one transaction. */
+static int
+try_delete(struct expirer *e, size_t first, size_t last, uint64_t *ret_deleted)
+{
+	struct run run = {.expirer = e};
+	struct sett_commit_hooks hooks = {.publish = publish, .arg = &run};
+	uint64_t deleted = 0;
+	arena_reset(&e->arena);
+	int status = sett_txn_begin(e->txn, SETT_TXN_MANUAL_CONFLICTS);
+	if (status != SETT_OK)
+		return status;
+	keyspace_begin(&run.view, e->server->keyspace, e->txn, &e->arena);
+	for (size_t i = first; i < last; i++) {
+		const struct doomed *d = &e->batch.items[i];
+		uint64_t deadline;
+		status = keyspace_expire(&run.view, d->db, bytes_of(d->key, d->size), &deadline);
+		if (status == SETT_OK)
+			deleted++;
+		else if (status != SETT_NOT_FOUND)
+			break;
+		else if (deadline != 0)
+			expirer_note(e, d->db, bytes_of(d->key, d->size), deadline);
+		status = SETT_OK;
+	}
+	if (status != SETT_OK) {
+		sett_txn_discard(e->txn);
+		return status;
+	}
+	status = sett_txn_commit(e->txn, &hooks, NULL);
+	if (status == SETT_OK)
+		*ret_deleted = deleted;
+	return status;
+}
+
+static void
+delete_range(struct expirer *e, size_t first, size_t last)
+{
+	uint64_t deleted = 0;
+	int status = SETT_CONFLICT;
+	bool claimed = false;
+	for (int tries = 1; status == SETT_CONFLICT && tries <= TRIES; tries++) {
+		status = try_delete(e, first, last, &deleted);
+		if (status == SETT_CONFLICT && last - first > 1)
+			break;
+		if (status == SETT_CONFLICT && tries >= CLAIM_AFTER) {
+			sett_txn_claim(e->txn);
+			claimed = true;
+		}
+	}
+	if (claimed && status != SETT_OK)
+		sett_txn_release_claim(e->txn);
+	if (status == SETT_CONFLICT && last - first > 1) {
+		for (size_t i = first; i < last; i++)
+			delete_range(e, i, i + 1);
+		return;
+	}
+	__atomic_add_fetch(&e->expired, deleted, __ATOMIC_RELAXED);
+}
+
+static void
+delete_batch(struct expirer *e)
+{
+	if (e->batch.count == 0)
+		return;
+	delete_range(e, 0, e->batch.count);
+	list_clear(&e->batch);
+	/* Nobody waits for these, and a reactor may be asleep. A failure shows in the engine's health. */
+	(void)sett_engine_write(e->server->engine);
+}
+
+/* ---- sweeping ---- */
+
+static void
+on_swept(void *arg, struct bytes engine_key, uint64_t expires_at)
+{
+	struct expirer *e = arg;
+	unsigned db;
+	struct bytes key;
+	(void)expires_at;
+	/* What does not fit is found again: its table keeps its deadline until it is compacted. */
+	if (keyspace_parse_root_key(e->server->keyspace, engine_key, &db, &key) &&
+	    !list_add(&e->swept, SWEPT_MAX, db, key))
+		e->flush_wanted = true;
+}
+
+/* Whether there is anything to sweep in, for the first time after a start. */
+static bool
+has_deadlines(struct expirer *e)
+{
+	struct keyspace_view view;
+	int64_t keys, expires = 0;
+	arena_reset(&e->arena);
+	if (sett_txn_begin(e->txn, SETT_TXN_MANUAL_CONFLICTS) != SETT_OK)
+		return true;
+	keyspace_begin(&view, e->server->keyspace, e->txn, &e->arena);
+	for (unsigned db = 0; db < keyspace_databases(e->server->keyspace) && expires == 0; db++)
+		if (keyspace_count(&view, db, &keys, &expires) != SETT_OK)
+			expires = 1;
+	sett_txn_discard(e->txn);
+	return expires != 0;
+}
+
+/* One step of a sweep, when one is due; whether it may go on at once. */
+static bool
+sweep(struct expirer *e, uint64_t now_ns, uint64_t now_ms)
+{
+	if (e->swept_ns != 0 && now_ns - e->swept_ns < SWEEP_PERIOD_NS)
+		return false;
+	if (e->flush_wanted && (e->flushed_ns == 0 || now_ns - e->flushed_ns >= FLUSH_PERIOD_NS)) {
+		e->flush_wanted = false;
+		e->flushed_ns = now_ns;
+		(void)sett_engine_flush(e->server->engine, NULL);
+	}
+	int status = sett_engine_sweep_expired(e->server->engine, now_ms, SWEEP_BYTES, on_swept, e);
+	if (status != SETT_OK)
+		e->swept_ns = now_ns; /* done, or failed: again in a while */
+	return status == SETT_OK;
+}
+
+/* ---- the thread ---- */
+
+/* Moves what is due into the batch: what reads met, what was swept, what was noted. With the lock. */
+static void
+collect(struct expirer *e, uint64_t now_ms, bool active)
+{
+	struct buffer key = {0};
+	while (e->met.count > 0 && e->batch.count < BATCH_MAX) {
+		struct doomed d = e->met.items[--e->met.count];
+		list_add(&e->batch, BATCH_MAX, d.db, bytes_of(d.key, d.size));
+		free(d.key);
+	}
+	for (; active && e->swept_next < e->swept.count && e->batch.count < BATCH_MAX; e->swept_next++) {
+		const struct doomed *d = &e->swept.items[e->swept_next];
+		list_add(&e->batch, BATCH_MAX, d->db, bytes_of(d->key, d->size));
+	}
+	if (e->swept_next == e->swept.count) {
+		list_clear(&e->swept);
+		e->swept_next = 0;
+	}
+	while (active && deadlines_nearest(e->deadlines) < now_ms && e->batch.count < BATCH_MAX) {
+		unsigned db;
+		buffer_clear(&key);
+		if (!deadlines_take(e->deadlines, &db, &key))
+			break;
+		list_add(&e->batch, BATCH_MAX, db, buffer_bytes(&key));
+	}
+	if (active && deadlines_lost(e->deadlines) < now_ms) {
+		deadlines_forget_lost(e->deadlines);
+		e->flush_wanted = true;
+	}
+	buffer_free(&key);
+}
+
+/* Sleeps until the nearest deadline, the next sweep or a signal. With the lock. */
+static void
+sleep_locked(struct expirer *e, uint64_t now_ms, bool active)
+{
+	uint64_t nearest = active ? deadlines_nearest(e->deadlines) : UINT64_MAX;
+	uint64_t wait_ns = SWEEP_PERIOD_NS;
+	if (nearest < now_ms)
+		return;
+	if (nearest - now_ms < wait_ns / NS_PER_MS)
+		wait_ns = (nearest - now_ms + 1) * NS_PER_MS;
+	e->wake_at = nearest;
+	condition_wait_for(&e->changed, &e->lock, wait_ns);
+	e->wake_at = 0;
+}
+
+static void
+step(struct expirer *e)
+{
+	const struct server *server = e->server;
+	uint64_t now_ms = clock_wall_ms(server->clock);
+	if (server->pause != NULL && pause_mode_at(server->pause, now_ms) != PAUSE_NONE) {
+		condition_wait_for(&e->changed, &e->lock, PAUSE_PERIOD_NS);
+		return;
+	}
+	bool active = __atomic_load_n(&server->config->active_expire, __ATOMIC_RELAXED);
+	collect(e, now_ms, active);
+	bool more = e->batch.count > 0;
+	mutex_unlock(&e->lock);
+	delete_batch(e);
+	if (!more && active)
+		more = sweep(e, clock_monotonic_ns(server->clock), now_ms) || e->swept.count > 0;
+	mutex_lock(&e->lock);
+	if (!more && !e->stop && e->met.count == 0)
+		sleep_locked(e, now_ms, active);
+}
+
+static void *
+run_thread(void *arg)
+{
+	struct expirer *e = arg;
+	e->flush_wanted = has_deadlines(e);
+	mutex_lock(&e->lock);
+	while (!e->stop)
+		step(e);
+	mutex_unlock(&e->lock);
+	return NULL;
+}
+
+static void
+free_all(struct expirer *e)
+{
+	sett_txn_destroy(e->txn);
+	arena_free(&e->arena);
+	deadlines_destroy(e->deadlines);
+	list_free(&e->met);
+	list_free(&e->batch);
+	list_free(&e->swept);
+	condition_destroy(&e->changed);
+	mutex_destroy(&e->lock);
+	free(e);
+}
+
+int
+expirer_create(struct server *server, struct expirer **ret)
+{
+	struct expirer *e = calloc(1, sizeof(*e));
+	if (e == NULL)
+		return SETT_NO_MEMORY;
+	e->server = server;
+	mutex_init(&e->lock);
+	condition_init(&e->changed);
+	arena_init(&e->arena, ARENA_BLOCK);
+	int status = deadlines_create(NOTED_MAX, NOTED_BYTES_MAX, &e->deadlines);
+	if (status == SETT_OK)
+		status = sett_txn_create(server->engine, &e->txn);
+	if (status == SETT_OK)
+		status = thread_start(&e->thread, "sett-expire", run_thread, e);
+	if (status != SETT_OK) {
+		free_all(e);
+		return status;
+	}
+	*ret = e;
+	return SETT_OK;
+}
+
+void
+expirer_destroy(struct expirer *e)
+{
+	if (e == NULL)
+		return;
+	mutex_lock(&e->lock);
+	e->stop = true;
+	condition_signal(&e->changed);
+	mutex_unlock(&e->lock);
+	thread_join(e->thread);
+	free_all(e);
+}
+
+void
+expirer_note(struct expirer *e, unsigned db, struct bytes key, uint64_t deadline_ms)
+{
+	/* Of a longer key the engine keeps another form, which the sweep finds. */
+	if (key.size > KEYSPACE_MAX_KEY_SIZE)
+		return;
+	mutex_lock(&e->lock);
+	deadlines_note(e->deadlines, db, key, deadline_ms);
+	if (deadline_ms < e->wake_at)
+		condition_signal(&e->changed);
+	mutex_unlock(&e->lock);
+}
+
+void
+expirer_met(struct expirer *e, unsigned db, struct bytes key)
+{
+	if (key.size > KEYSPACE_MAX_KEY_SIZE)
+		return;
+	mutex_lock(&e->lock);
+	list_add(&e->met, MET_MAX, db, key);
+	condition_signal(&e->changed);
+	mutex_unlock(&e->lock);
+}
+
+void
+expirer_kick(struct expirer *e)
+{
+	mutex_lock(&e->lock);
+	condition_signal(&e->changed);
+	mutex_unlock(&e->lock);
+}
+
+uint64_t
+expirer_expired_keys(const struct expirer *e)
+{
+	return __atomic_load_n(&e->expired, __ATOMIC_RELAXED);
+}
+
+void
+expirer_reset_stats(struct expirer *e)
+{
+	__atomic_store_n(&e->expired, 0, __ATOMIC_RELAXED);
+}
