@@ -276,6 +276,9 @@ Test(log_recovery, leftovers_are_removed)
 	struct vfs_file *file;
 	test_segment_path(2, path);
 	cr_assert_eq(vfs_open(vfs, path, VFS_READ, &file, NULL), SETT_NOT_FOUND);
+	struct vfs *clone = vfs_memory_crash_clone(vfs, VFS_CRASH_DROP, 1);
+	cr_assert_eq(vfs_open(clone, path, VFS_READ, &file, NULL), SETT_NOT_FOUND);
+	test_destroy(clone);
 	test_destroy(vfs);
 }
 
@@ -290,7 +293,6 @@ Test(log_recovery, a_missing_value_cuts_or_is_corruption)
 		if (status == SETT_OK) {
 			cr_assert_eq(recovered.last, refuse - 1);
 			cr_assert_gt(recovered.cut_bytes, 0);
-			cr_assert_eq(test_recover_count(vfs), refuse - 1);
 			/* New commits take the timestamps of the cut ones. */
 			uint64_t numbers = recovered.newest_segment;
 			struct log *log = test_log(vfs, &numbers, SEGMENT, refuse - 1);
