@@ -17,14 +17,11 @@
 
 #include "config/config.h"
 #include "expire/expirer.h"
+#include "info/command_stats.h"
+#include "info/slowlog.h"
 #include "txn/execution.h"
 #include "txn/pause.h"
 #include "txn/transaction.h"
-
-void command_stats_record(struct command_stats *, const struct command *, uint64_t duration_ns, bool failed,
-			  bool rejected);
-void slowlog_record(struct slowlog *, struct client *, size_t argc, const struct bytes *argv,
-		    uint64_t duration_ns);
 
 enum {
 	REACTOR_TRIES = 3,
@@ -79,15 +76,32 @@ execution_failure(struct command_context *c, int status)
 	}
 }
 
+struct bytes
+execution_error_text(const struct resp_writer *reply, size_t mark)
+{
+	if (reply->failed || reply->size <= mark || reply->data[mark] != '-')
+		return (struct bytes){0};
+	const uint8_t *text = reply->data + mark + 1;
+	const uint8_t *end = memchr(text, '\r', reply->size - mark - 1);
+	return end != NULL ? bytes_of(text, (size_t)(end - text)) : (struct bytes){0};
+}
+
 void
 execution_record(struct server *server, struct client *client, const struct command *command, size_t argc,
-		 const struct bytes *argv, uint64_t duration_ns, bool failed)
+		 const struct bytes *argv, uint64_t duration_ns, struct bytes error)
 {
-	command_stats_record(server->command_stats, command, duration_ns, failed, false);
-	int64_t slower_than = __atomic_load_n(&server->config->slowlog_slower_than, __ATOMIC_RELAXED);
-	if (slower_than >= 0 && (int64_t)(duration_ns / 1000) >= slower_than &&
-	    (command->flags & COMMAND_SKIP_SLOWLOG) == 0)
-		slowlog_record(server->slowlog, client, argc, argv, duration_ns);
+	command_stats_record(server->command_stats, command, duration_ns, error.size > 0, false);
+	if (error.size > 0)
+		command_stats_record_error(server->command_stats, error);
+	if (!slowlog_wants(server->config, duration_ns) || (command->flags & COMMAND_SKIP_SLOWLOG) != 0)
+		return;
+	struct slowlog_record record = {.duration_ns = duration_ns,
+					.wall_ms = clock_wall_ms(server->clock),
+					.argc = argc,
+					.argv = argv,
+					.client_address = client->address,
+					.client_name = buffer_bytes(&client->name)};
+	slowlog_record(server->slowlog, &record);
 }
 
 /* ---- one run ---- */
@@ -237,10 +251,12 @@ run_measured(struct runner_thread *t, struct command_context *c, uint64_t *ret_r
 {
 	uint64_t start = clock_monotonic_ns(t->server->clock);
 	const struct command *command = c->command;
+	size_t mark = c->reply->size;
 	enum request_result result = run(t, c, ret_release);
 	if (result == REQUEST_DONE)
 		execution_record(t->server, c->client, command, c->argc, c->argv,
-				 clock_monotonic_ns(t->server->clock) - start, c->failed);
+				 clock_monotonic_ns(t->server->clock) - start,
+				 execution_error_text(c->reply, mark));
 	return result;
 }
 
@@ -254,14 +270,16 @@ reject(struct command_context *c, const char *text)
 		c->client->transaction->must_abort = true;
 	if (c->command != NULL)
 		command_stats_record(c->server->command_stats, c->command, 0, false, true);
+	size_t mark = c->reply->size;
 	if (c->command != NULL && c->command->run == transaction_exec) {
 		/* EXEC itself: the block is gone, and its reply says why. */
 		transaction_reset(c->server, c->client, NULL);
 		context_errorf(c, "EXECABORT Transaction discarded because of: %s",
 			       strncmp(text, "ERR ", 4) == 0 ? text + 4 : text);
-		return;
+	} else {
+		context_error(c, text);
 	}
-	context_error(c, text);
+	command_stats_record_error(c->server->command_stats, execution_error_text(c->reply, mark));
 }
 
 /* Appends bytes as a C string would show them: up to the first NUL, `limit` at most. */

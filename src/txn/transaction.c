@@ -12,6 +12,8 @@
 
 #include "txn/execution.h"
 
+enum { ERROR_KEPT_MAX = 64 };
+
 /* ---- the state ---- */
 
 struct transaction_state *
@@ -228,7 +230,7 @@ transaction_unwatch(struct command_context *c)
 /* What one command of the queue did, for the statistics. */
 struct outcome {
 	uint64_t duration_ns;
-	bool failed;
+	struct bytes error; /* its text's beginning, in the arena */
 };
 
 static void
@@ -238,7 +240,7 @@ record_outcomes(struct server *server, struct client *client, void *data)
 	const struct transaction_state *state = client->transaction;
 	for (size_t i = 0; i < state->count; i++)
 		execution_record(server, client, state->queue[i].command, state->queue[i].argc,
-				 state->queue[i].argv, outcomes[i].duration_ns, outcomes[i].failed);
+				 state->queue[i].argv, outcomes[i].duration_ns, outcomes[i].error);
 }
 
 static int
@@ -284,6 +286,19 @@ run_queued(struct command_context *c, const struct queued_command *q)
 	return SETT_OK;
 }
 
+/* The beginning of the error reply at `mark`, for the statistics; empty if it is none. */
+static struct bytes
+keep_error(struct command_context *c, size_t mark)
+{
+	struct bytes text = execution_error_text(c->reply, mark);
+	if (text.size > ERROR_KEPT_MAX)
+		text.size = ERROR_KEPT_MAX;
+	if (text.size == 0)
+		return text;
+	const void *copy = arena_copy(c->arena, text.data, text.size);
+	return copy != NULL ? bytes_of(copy, text.size) : (struct bytes){0};
+}
+
 static int
 run_queue(struct command_context *c, struct transaction_state *state)
 {
@@ -298,9 +313,10 @@ run_queue(struct command_context *c, struct transaction_state *state)
 	c->in_multi = true;
 	uint64_t start = clock_monotonic_ns(c->server->clock);
 	for (size_t i = 0; i < state->count && status == SETT_OK; i++) {
+		size_t mark = c->reply->size;
 		status = run_queued(c, &state->queue[i]);
 		uint64_t end = clock_monotonic_ns(c->server->clock);
-		outcomes[i] = (struct outcome){.duration_ns = end - start, .failed = c->failed};
+		outcomes[i] = (struct outcome){.duration_ns = end - start, .error = keep_error(c, mark)};
 		start = end;
 	}
 	c->in_multi = false;
