@@ -86,7 +86,9 @@ enum table_iterator_flags {
 int table_iterator_create(struct table *, unsigned flags, struct internal_iterator **ret);
 /* Reads the whole file: every checksum, order of keys, and that the properties agree. */
 int table_verify(struct table *, struct sett_error *);
-/* The user key that ends data block number (random mod block count): for sampling. Needs the index blocks. */
+/* Appends the user key that parts data block number (random mod block count) from the next: for sampling.
+ * Not necessarily a key of the table: between two user keys the index holds the shortest that parts them.
+ * Needs the index blocks. */
 int table_sample(struct table *, uint64_t random, unsigned flags, struct buffer *ret, struct sett_error *);
 
 #endif
