@@ -16,9 +16,9 @@
  *
  * Invariants:
  *   1. durable <= written <= appended; each only grows (what a reply may promise rests on this, I1).
- * `written` moves after the write call has returned, `durable` after the values those records point at and
- * every segment up to there were synced, in this order (I10). Rotation does not skip a segment: the old one
- * is synced before the new one.
+ *      `written` moves after the write call has returned, `durable` after the values those records point
+ *      at and every segment up to there were synced, in this order (I10). Rotation does not skip a
+ *      segment: the old one is synced before the new one.
  *   2. No record is written behind one that is not: the first failed write or sync stops the log for good,
  *      also for bytes that wait in chunks (I12). A sync is never tried again: what a failed one dropped is
  *      unknown.
