@@ -5,7 +5,10 @@
 #define SETT_TESTS_PLAIN_CRITERION_H
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
