@@ -1,0 +1,489 @@
+/* The engine through its public header: isolation, conflicts, own writes, savepoints, counters, prefix drops,
+ * iterators, reopening. */
+#include <criterion/criterion.h>
+#include <pthread.h>
+
+#include "storage/base/random.h"
+#include "storage/base/rcu.h"
+#include "storage/engine.h"
+
+#define MUST(call) cr_assert_eq((call), SETT_OK)
+
+static struct vfs *vfs;
+static struct sett_engine *engine;
+
+static void
+open_engine(bool manual)
+{
+	struct sett_options options = {.vfs = vfs,
+				       .seed = 42,
+				       .memory_budget = 2 << 20,
+				       .value_threshold = 256,
+				       .value_log_file_size = 64 << 10,
+				       .manual_work = manual};
+	struct sett_error error = {0};
+	int r = sett_engine_open("db", &options, &engine, &error);
+	cr_assert_eq(r, SETT_OK, "%s", error.message);
+}
+
+static void
+set_up(void)
+{
+	vfs = vfs_memory_create();
+	open_engine(true);
+}
+
+static void
+tear_down(void)
+{
+	struct sett_error error;
+	if (engine)
+		MUST(sett_engine_close(engine, &error));
+	vfs->operations->destroy(vfs);
+}
+
+static void
+reopen(void)
+{
+	struct sett_error error;
+	MUST(sett_engine_close(engine, &error));
+	open_engine(true);
+}
+
+static struct sett_txn *
+begin(unsigned flags)
+{
+	struct sett_txn *txn;
+	MUST(sett_txn_create(engine, &txn));
+	MUST(sett_txn_begin(txn, flags));
+	return txn;
+}
+
+static int
+commit(struct sett_txn *txn)
+{
+	int r = sett_txn_commit(txn, NULL, NULL);
+	sett_txn_destroy(txn);
+	return r;
+}
+
+static int
+put(struct sett_txn *txn, const char *key, const char *value)
+{
+	return sett_txn_put(txn, bytes_of_string(key), &(struct sett_put){.body = bytes_of_string(value)});
+}
+
+static void
+set(const char *key, const char *value)
+{
+	struct sett_txn *txn = begin(0);
+	MUST(put(txn, key, value));
+	MUST(commit(txn));
+}
+
+/* The value as a terminated string in a static buffer; "-" if absent. */
+static const char *
+get(struct sett_txn *txn, const char *key)
+{
+	static char text[512];
+	struct sett_record record;
+	struct bytes body;
+	int r = sett_txn_get(txn, bytes_of_string(key), &record);
+	if (r == SETT_NOT_FOUND)
+		return "-";
+	cr_assert_eq(r, SETT_OK);
+	MUST(sett_txn_body(txn, &record, &body));
+	snprintf(text, sizeof(text), "%.*s", (int)body.size, (const char *)body.data);
+	return text;
+}
+
+static void
+expect(const char *key, const char *value)
+{
+	struct sett_txn *txn = begin(0);
+	cr_assert_str_eq(get(txn, key), value);
+	sett_txn_destroy(txn);
+}
+
+/* Keys of an iteration, joined by spaces. */
+static const char *
+keys(struct sett_txn *txn, const char *lower, const char *upper, bool backward)
+{
+	static char text[512];
+	size_t n = 0;
+	struct sett_iterator *it;
+	struct sett_iterator_options options = {bytes_of_string(lower), bytes_of_string(upper)};
+	MUST(sett_iterator_open(txn, &options, &it));
+	text[0] = 0;
+	int r = backward ? sett_iterator_last(it) : sett_iterator_first(it);
+	while (r == SETT_OK) {
+		struct bytes key = sett_iterator_key(it);
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%.*s", n ? " " : "", (int)key.size,
+				      (const char *)key.data);
+		r = backward ? sett_iterator_previous(it) : sett_iterator_next(it);
+	}
+	cr_assert_eq(r, SETT_NOT_FOUND);
+	sett_iterator_close(it);
+	return text;
+}
+
+TestSuite(engine, .init = set_up, .fini = tear_down);
+
+Test(engine, a_snapshot_does_not_move)
+{
+	set("a", "1");
+	struct sett_txn *reader = begin(0);
+	cr_assert_str_eq(get(reader, "a"), "1");
+	set("a", "2");
+	set("b", "1");
+	cr_assert_str_eq(get(reader, "a"), "1");
+	cr_assert_str_eq(get(reader, "b"), "-");
+	cr_assert_eq(sett_txn_observed(reader), 1);
+	MUST(commit(reader));
+	expect("a", "2");
+}
+
+Test(engine, own_writes_are_seen_and_roll_back_to_savepoints)
+{
+	set("a", "1");
+	struct sett_txn *txn = begin(0);
+	MUST(put(txn, "a", "2"));
+	MUST(put(txn, "b", "2"));
+	size_t mark = sett_txn_savepoint(txn);
+	MUST(put(txn, "a", "3"));
+	MUST(put(txn, "c", "3"));
+	MUST(sett_txn_delete(txn, BYTES_LITERAL("b")));
+	MUST(sett_txn_counter_add(txn, 1, 5));
+	cr_assert_str_eq(keys(txn, "", "", false), "a c");
+	cr_assert_str_eq(get(txn, "a"), "3");
+	sett_txn_rollback_to(txn, mark);
+	int64_t counter;
+	MUST(sett_txn_counter(txn, 1, &counter));
+	cr_assert_eq(counter, 0);
+	cr_assert_str_eq(get(txn, "a"), "2");
+	cr_assert_str_eq(keys(txn, "", "", false), "a b");
+	cr_assert_str_eq(keys(txn, "", "", true), "b a");
+	MUST(commit(txn));
+	expect("a", "2");
+	expect("b", "2");
+	expect("c", "-");
+}
+
+Test(engine, a_read_that_changed_meanwhile_is_a_conflict)
+{
+	set("a", "1");
+	struct sett_txn *txn = begin(0);
+	get(txn, "a");
+	MUST(put(txn, "b", "from a"));
+	set("a", "2");
+	cr_assert_eq(commit(txn), SETT_CONFLICT);
+	expect("b", "-");
+	/* Blind writes don't conflict. */
+	txn = begin(0);
+	MUST(put(txn, "a", "3"));
+	set("a", "4");
+	MUST(commit(txn));
+	expect("a", "3");
+}
+
+Test(engine, write_skew_is_refused)
+{
+	set("x", "1");
+	set("y", "1");
+	struct sett_txn *one = begin(0), *two = begin(0);
+	get(one, "x");
+	get(one, "y");
+	get(two, "x");
+	get(two, "y");
+	MUST(put(one, "x", "0"));
+	MUST(put(two, "y", "0"));
+	MUST(commit(one));
+	cr_assert_eq(commit(two), SETT_CONFLICT);
+}
+
+Test(engine, a_phantom_in_a_walked_range_is_a_conflict)
+{
+	set("b", "1");
+	set("d", "1");
+	struct sett_txn *one = begin(0), *two = begin(0), *three = begin(0);
+	keys(one, "a", "e", false);
+	keys(two, "a", "e", true);
+	keys(three, "x", "", false);
+	MUST(put(one, "sum", "2"));
+	MUST(put(two, "sum", "2"));
+	MUST(put(three, "other", "2"));
+	set("c", "1");
+	cr_assert_eq(commit(one), SETT_CONFLICT);
+	cr_assert_eq(commit(two), SETT_CONFLICT);
+	MUST(commit(three));
+}
+
+Test(engine, iterators_keep_to_bounds_and_versions)
+{
+	for (int i = 0; i < 3; i++) {
+		set("a", "x");
+		set("b", "x");
+		set("c", "x");
+		set("d", "x");
+		if (i == 1) {
+			struct sett_error error;
+			MUST(sett_engine_flush(engine, &error));
+		}
+	}
+	struct sett_txn *txn = begin(0);
+	MUST(sett_txn_delete(txn, BYTES_LITERAL("b")));
+	MUST(commit(txn));
+	txn = begin(0);
+	set("e", "later");
+	cr_assert_str_eq(keys(txn, "", "", false), "a c d");
+	cr_assert_str_eq(keys(txn, "", "", true), "d c a");
+	cr_assert_str_eq(keys(txn, "b", "d", false), "c");
+	cr_assert_str_eq(keys(txn, "b", "d", true), "c");
+	cr_assert_str_eq(keys(txn, "x", "", true), "");
+	sett_txn_destroy(txn);
+}
+
+Test(engine, heads_bodies_and_deadlines_come_back)
+{
+	char big[2000];
+	memset(big, 'v', sizeof(big));
+	struct sett_txn *txn = begin(0);
+	MUST(sett_txn_put(txn, BYTES_LITERAL("k"),
+			  &(struct sett_put){.head = BYTES_LITERAL("head"),
+					     .body = bytes_of(big, sizeof(big)),
+					     .expires_at = 123456}));
+	MUST(commit(txn));
+	/* Rewriting the head copies the pointer: the value log does not grow. */
+	struct sett_stats before, after;
+	sett_engine_stats(engine, &before);
+	cr_assert_geq(before.value_log_total_bytes, sizeof(big));
+	txn = begin(0);
+	struct sett_record record;
+	MUST(sett_txn_get(txn, BYTES_LITERAL("k"), &record));
+	cr_assert_eq(record.expires_at, 123456);
+	MUST(sett_txn_put(txn, BYTES_LITERAL("k2"),
+			  &(struct sett_put){.head = BYTES_LITERAL("new"), .body_of = &record}));
+	MUST(commit(txn));
+	sett_engine_stats(engine, &after);
+	cr_assert_eq(before.value_log_total_bytes, after.value_log_total_bytes);
+	reopen();
+	txn = begin(0);
+	struct bytes body;
+	MUST(sett_txn_get(txn, BYTES_LITERAL("k2"), &record));
+	cr_assert(bytes_equal(record.head, BYTES_LITERAL("new")));
+	cr_assert_eq(record.body_size, sizeof(big));
+	MUST(sett_txn_body(txn, &record, &body));
+	cr_assert(bytes_equal(body, bytes_of(big, sizeof(big))));
+	sett_txn_destroy(txn);
+}
+
+Test(engine, counters_survive_reopening_flushed_or_not)
+{
+	struct sett_error error;
+	for (int round = 0; round < 2; round++) {
+		struct sett_txn *txn = begin(0);
+		MUST(sett_txn_counter_add(txn, 9, 10));
+		MUST(sett_txn_counter_add(txn, 9, -3));
+		MUST(sett_txn_counter_add(txn, 11, 1));
+		MUST(put(txn, "k", "v"));
+		MUST(commit(txn));
+		if (round == 0)
+			MUST(sett_engine_flush(engine, &error));
+	}
+	reopen();
+	struct sett_txn *txn = begin(0);
+	int64_t nine, eleven;
+	MUST(sett_txn_counter(txn, 9, &nine));
+	MUST(sett_txn_counter(txn, 11, &eleven));
+	cr_assert_eq(nine, 14);
+	cr_assert_eq(eleven, 2);
+	MUST(sett_txn_counter_drop(txn, 9));
+	MUST(sett_txn_counter(txn, 9, &nine));
+	cr_assert_eq(nine, 0);
+	MUST(commit(txn));
+	reopen();
+	txn = begin(0);
+	MUST(sett_txn_counter(txn, 9, &nine));
+	cr_assert_eq(nine, 0);
+	sett_txn_destroy(txn);
+}
+
+Test(engine, reading_a_counter_makes_a_reader_validate)
+{
+	struct sett_txn *reader = begin(SETT_TXN_MANUAL_CONFLICTS);
+	int64_t sum;
+	MUST(sett_txn_counter(reader, 1, &sum));
+	MUST(sett_txn_read_conflict(reader, 77));
+	struct sett_txn *writer = begin(SETT_TXN_MANUAL_CONFLICTS);
+	MUST(sett_txn_counter_add(writer, 1, 1));
+	MUST(sett_txn_write_conflict(writer, 77));
+	MUST(commit(writer));
+	cr_assert_eq(commit(reader), SETT_CONFLICT);
+}
+
+Test(engine, a_dropped_prefix_gives_its_space_back)
+{
+	struct sett_error error;
+	char key[32], value[1000];
+	memset(value, 'x', sizeof(value));
+	for (int i = 0; i < 300; i++) {
+		struct sett_txn *txn = begin(0);
+		snprintf(key, sizeof(key), "%s/%04d", i % 3 ? "gone" : "kept", i);
+		MUST(sett_txn_put(txn, bytes_of_string(key),
+				  &(struct sett_put){.body = bytes_of(value, sizeof(value))}));
+		MUST(commit(txn));
+	}
+	MUST(sett_engine_flush(engine, &error));
+	struct sett_txn *txn = begin(0);
+	MUST(sett_txn_drop_prefix(txn, BYTES_LITERAL("gone/")));
+	MUST(commit(txn));
+	reopen();
+	MUST(sett_engine_compact(engine, &error));
+	struct sett_stats stats;
+	sett_engine_stats(engine, &stats);
+	cr_assert_lt(stats.value_log_live_bytes, 130 * 1000);
+	txn = begin(0);
+	struct sett_record record;
+	cr_assert_eq(sett_txn_get(txn, BYTES_LITERAL("gone/0001"), &record), SETT_NOT_FOUND);
+	MUST(sett_txn_get(txn, BYTES_LITERAL("kept/0000"), &record));
+	sett_txn_destroy(txn);
+}
+
+Test(engine, nowait_reads_say_so_when_a_block_is_cold)
+{
+	struct sett_error error;
+	set("k", "v");
+	MUST(sett_engine_flush(engine, &error));
+	reopen();
+	vfs_memory_set_cold(vfs, 100, 1);
+	rcu_thread_register();
+	struct sett_txn *txn = begin(SETT_TXN_NOWAIT);
+	struct sett_record record;
+	cr_assert_eq(sett_txn_get(txn, BYTES_LITERAL("k"), &record), SETT_WOULD_BLOCK);
+	sett_txn_discard(txn);
+	MUST(sett_txn_begin(txn, 0));
+	MUST(sett_txn_get(txn, BYTES_LITERAL("k"), &record));
+	sett_txn_discard(txn);
+	/* Now it is in the block cache. */
+	MUST(sett_txn_begin(txn, SETT_TXN_NOWAIT));
+	MUST(sett_txn_get(txn, BYTES_LITERAL("k"), &record));
+	sett_txn_destroy(txn);
+	rcu_quiescent();
+	rcu_thread_unregister();
+}
+
+static int
+refuse(void *arg)
+{
+	return 1;
+}
+
+Test(engine, a_commit_check_can_refuse)
+{
+	struct sett_txn *txn = begin(0);
+	MUST(put(txn, "k", "v"));
+	cr_assert_eq(sett_txn_commit(txn, &(struct sett_commit_hooks){.check = refuse}, NULL), SETT_ABORTED);
+	sett_txn_destroy(txn);
+	expect("k", "-");
+}
+
+Test(engine, a_claim_holds_others_back_until_its_owner_is_through)
+{
+	set("k", "0");
+	struct sett_txn *loser = begin(0);
+	get(loser, "k");
+	MUST(put(loser, "k", "loser"));
+	set("k", "1");
+	cr_assert_eq(sett_txn_commit(loser, NULL, NULL), SETT_CONFLICT);
+	sett_txn_claim(loser);
+	rcu_thread_register();
+	struct sett_txn *other = begin(SETT_TXN_NOWAIT);
+	MUST(put(other, "k", "other"));
+	cr_assert_eq(commit(other), SETT_WOULD_BLOCK);
+	rcu_thread_unregister();
+	set("unrelated", "fine");
+	MUST(sett_txn_begin(loser, 0));
+	cr_assert_str_eq(get(loser, "k"), "1");
+	MUST(put(loser, "k", "loser"));
+	MUST(sett_txn_commit(loser, NULL, NULL));
+	sett_txn_destroy(loser);
+	expect("k", "loser");
+	set("k", "free again");
+}
+
+Test(engine, two_openers_are_one_too_many)
+{
+	struct sett_engine *second;
+	struct sett_error error;
+	cr_assert_eq(sett_engine_open("db", &(struct sett_options){.vfs = vfs, .manual_work = true}, &second,
+				      &error),
+		     SETT_LOCKED);
+}
+
+/* ---- several threads ---- */
+
+enum { ACCOUNTS = 10, THREADS = 4, TRANSFERS = 400 };
+
+static void *
+transfer(void *arg)
+{
+	struct random random;
+	random_seed(&random, (uint64_t)(uintptr_t)arg);
+	struct sett_txn *txn;
+	MUST(sett_txn_create(engine, &txn));
+	for (int i = 0; i < TRANSFERS; i++) {
+		int r, losses = 0;
+		char from[16], to[16], text[16];
+		snprintf(from, sizeof(from), "account%d", (int)random_below(&random, ACCOUNTS));
+		snprintf(to, sizeof(to), "account%d", (int)random_below(&random, ACCOUNTS));
+		do {
+			struct sett_record record;
+			struct bytes body;
+			long balance[2];
+			const char *names[2] = {from, to};
+			MUST(sett_txn_begin(txn, 0));
+			for (int k = 0; k < 2; k++) {
+				MUST(sett_txn_get(txn, bytes_of_string(names[k]), &record));
+				MUST(sett_txn_body(txn, &record, &body));
+				memcpy(text, body.data, body.size);
+				text[body.size] = 0;
+				balance[k] = strtol(text, NULL, 10) + (k ? 1 : -1);
+				snprintf(text, sizeof(text), "%ld", balance[k]);
+				MUST(put(txn, names[k], text));
+			}
+			r = sett_txn_commit(txn, NULL, NULL);
+			if (r == SETT_CONFLICT && ++losses >= 3)
+				sett_txn_claim(txn);
+		} while (r == SETT_CONFLICT);
+		MUST(r);
+		MUST(sett_engine_write(engine));
+	}
+	sett_txn_destroy(txn);
+	return NULL;
+}
+
+Test(engine, transfers_between_accounts_keep_the_total)
+{
+	struct sett_error error;
+	MUST(sett_engine_close(engine, &error));
+	open_engine(false);
+	char name[16];
+	for (int i = 0; i < ACCOUNTS; i++) {
+		snprintf(name, sizeof(name), "account%d", i);
+		set(name, "100");
+	}
+	pthread_t threads[THREADS];
+	for (int i = 0; i < THREADS; i++)
+		cr_assert_eq(pthread_create(&threads[i], NULL, transfer, (void *)(uintptr_t)(i + 1)), 0);
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	reopen();
+	long total = 0;
+	struct sett_txn *txn = begin(0);
+	for (int i = 0; i < ACCOUNTS; i++) {
+		snprintf(name, sizeof(name), "account%d", i);
+		total += strtol(get(txn, name), NULL, 10);
+	}
+	sett_txn_destroy(txn);
+	cr_assert_eq(total, 100 * ACCOUNTS);
+}
