@@ -286,7 +286,7 @@ static int
 insert_entry(void *arg, struct bytes key, struct bytes value)
 {
 	struct application *a = arg;
-	return generation_insert(a->generation, (struct ikey){key, a->timestamp}, value, true);
+	return generation_insert(a->generation, (struct ikey){key, a->timestamp}, value);
 }
 
 static int
@@ -416,8 +416,7 @@ commit_writes(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint6
 		if (r != SETT_OK)
 			break;
 	}
-	if (r != SETT_OK)
-		release_pointers(txn, pointer_count);
+	release_pointers(txn, pointer_count); /* the generation has its own by now */
 	if (r == SETT_WOULD_BLOCK && !(txn->flags & SETT_TXN_NOWAIT)) {
 		if (claimer)
 			wait_for_claim(engine, claimer);

@@ -58,40 +58,32 @@ holds_file(const struct generation *g, uint64_t file)
 }
 
 static int
-hold_file(struct generation *g, uint64_t file, bool retained)
+hold_file(struct generation *g, uint64_t file)
 {
-	if (holds_file(g, file)) {
-		if (retained)
-			value_log_release_number(g->value_log, file);
+	if (holds_file(g, file))
 		return SETT_OK;
-	}
 	if (g->value_file_count == g->value_file_capacity) {
 		size_t capacity = g->value_file_capacity ? g->value_file_capacity * 2 : 8;
 		uint64_t *files = realloc(g->value_files, capacity * sizeof(*files));
-		if (!files) {
-			if (retained)
-				value_log_release_number(g->value_log, file);
+		if (!files)
 			return SETT_NO_MEMORY;
-		}
 		g->value_files = files;
 		g->value_file_capacity = capacity;
 	}
-	if (!retained) {
-		int r = value_log_retain_number(g->value_log, file);
-		if (r != SETT_OK)
-			return r;
-	}
+	int r = value_log_retain_number(g->value_log, file);
+	if (r != SETT_OK)
+		return r;
 	g->value_files[g->value_file_count++] = file;
 	return SETT_OK;
 }
 
 int
-generation_insert(struct generation *g, struct ikey key, struct bytes value, bool retained)
+generation_insert(struct generation *g, struct ikey key, struct bytes value)
 {
 	struct entry entry;
 	int r = entry_decode(value, &entry);
 	if (r == SETT_OK && entry.kind == ENTRY_POINTER)
-		r = hold_file(g, entry.pointer.file, retained);
+		r = hold_file(g, entry.pointer.file);
 	if (r == SETT_OK)
 		r = memtable_insert(g->memtable, key, value);
 	if (r != SETT_OK)

@@ -32,10 +32,9 @@ struct generation {
 int generation_create(uint64_t seed, struct value_log *, uint64_t log_segment, struct generation **ret);
 void generation_retain(struct generation *);
 void generation_release(struct generation *);
-/* Inserts an entry of the commit `timestamp`. `retained`: the caller holds one reference on the pointer's
- * file and hands it over, also on failure; otherwise (recovery) the file is retained here, SETT_NOT_FOUND if
- * it is missing. SETT_NO_MEMORY, SETT_CORRUPT. */
-int generation_insert(struct generation *, struct ikey key, struct bytes value, bool retained);
+/* Inserts an entry of the commit `timestamp`. The first pointer into a value-log file takes a reference on
+ * it; SETT_NOT_FOUND if there is no such file, SETT_NO_MEMORY, SETT_CORRUPT. */
+int generation_insert(struct generation *, struct ikey key, struct bytes value);
 int generation_drop_prefix(struct generation *, struct bytes prefix, uint64_t timestamp);
 static inline bool
 generation_is_empty(const struct generation *g)

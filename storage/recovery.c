@@ -55,8 +55,7 @@ static int
 apply_entry(void *arg, struct bytes key, struct bytes value)
 {
 	struct replay *replay = arg;
-	return generation_insert(replay->generation, (struct ikey){key, replay->record->timestamp}, value,
-				 false);
+	return generation_insert(replay->generation, (struct ikey){key, replay->record->timestamp}, value);
 }
 
 static int
