@@ -418,6 +418,8 @@ dismantle(struct sett_engine *engine)
 {
 	struct sett_error ignored;
 	workers_destroy(engine->workers);
+	if (engine->value_log)
+		value_log_keep_files(engine->value_log);
 	if (engine->current)
 		superversion_release_later(engine->current);
 	rcu_barrier_wait();
