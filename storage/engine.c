@@ -313,6 +313,26 @@ fill_defaults(struct sett_engine *engine, const struct sett_options *options)
 	engine->sync_policy = o->sync;
 }
 
+/* Makes the directory and its entry in the directory above durable. */
+static int
+make_directory(struct sett_engine *engine, struct sett_error *error)
+{
+	char parent[SETT_PATH_MAX];
+	int r = vfs_make_directory(engine->vfs, engine->directory, error);
+	if (r != SETT_OK)
+		return r;
+	size_t n = strlen(engine->directory);
+	while (n > 1 && engine->directory[n - 1] == '/')
+		n--;
+	while (n > 0 && engine->directory[n - 1] != '/')
+		n--;
+	if (n == 0)
+		snprintf(parent, sizeof(parent), ".");
+	else
+		snprintf(parent, sizeof(parent), "%.*s", (int)n, engine->directory);
+	return vfs_sync_directory(engine->vfs, parent, error);
+}
+
 static int
 open_directory(struct sett_engine *engine, struct sett_error *error)
 {
@@ -321,7 +341,7 @@ open_directory(struct sett_engine *engine, struct sett_error *error)
 		return sett_error_set(error, SETT_INVALID, 0, "The directory's path is too long: %s",
 				      engine->directory);
 	if (!engine->options.must_exist) {
-		int r = vfs_make_directory(engine->vfs, engine->directory, error);
+		int r = make_directory(engine, error);
 		if (r != SETT_OK)
 			return r;
 	}
