@@ -26,7 +26,7 @@
 
 #include "storage/base/random.h"
 
-enum { MAX_HEIGHT = 12, ARENA_BLOCK_SIZE = 256 * 1024 };
+enum { MAX_HEIGHT = 12, ARENA_BLOCK_SIZE = 32 * 1024 };
 
 struct node {
 	uint32_t key_size;

@@ -113,7 +113,8 @@ replay_record(void *arg, const struct log_record *record)
 	int r = batch_visit(record->payload, &check);
 	if (r != SETT_OK)
 		return r;
-	if (memtable_memory(replay->generation->memtable) >= replay->engine->memtable_size) {
+	if (!generation_is_empty(replay->generation) &&
+	    memtable_memory(replay->generation->memtable) >= replay->engine->memtable_size) {
 		r = rotate_replay(replay);
 		if (r != SETT_OK)
 			return r;
