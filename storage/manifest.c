@@ -497,6 +497,12 @@ read_records(const char *path, struct bytes file, struct manifest_state *s, stru
 	for (uint64_t offset = HEADER_SIZE; offset < file.size || offset == HEADER_SIZE;) {
 		struct bytes payload;
 		if (!record_at(file, offset, &payload)) {
+			/* A mark that was lost, or is damaged, takes nothing along. */
+			if (offset > HEADER_SIZE && file.size - offset > RECORD_HEADER_SIZE &&
+			    record_at(file, offset + RECORD_HEADER_SIZE, &payload)) {
+				offset += RECORD_HEADER_SIZE;
+				continue;
+			}
 			if (offset > HEADER_SIZE && !record_follows(file, offset))
 				return SETT_OK; /* torn: nobody was told */
 			return sett_error_set(error, SETT_CORRUPT, 0,
