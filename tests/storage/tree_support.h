@@ -12,7 +12,7 @@
 #include "worker.h"
 
 #define DIRECTORY "db"
-enum { MAX_WAITING = 64, MAX_SNAPSHOTS = 16, THRESHOLD = 256 };
+enum { MAX_WAITING = 512, MAX_SNAPSHOTS = 16, THRESHOLD = 256 };
 
 struct tree_memtable {
 	struct memtable *memtable;
