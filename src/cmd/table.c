@@ -12,8 +12,23 @@
 
 /* Ends with NULL. */
 static const struct command *const groups[] = {
-	string_commands, counter_commands, lcs_commands,      bit_commands,         key_commands,
-	expiry_commands, scan_commands,    database_commands, transaction_commands, NULL,
+	string_commands,
+	counter_commands,
+	lcs_commands,
+	bit_commands,
+	key_commands,
+	expiry_commands,
+	scan_commands,
+	database_commands,
+	transaction_commands,
+	connection_commands,
+	client_commands,
+	config_commands,
+	command_commands,
+	server_commands,
+	debug_commands,
+	function_commands,
+	NULL,
 };
 
 enum { SLOTS = 1024, NAME_MAX_SIZE = 64 };

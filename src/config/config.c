@@ -314,9 +314,10 @@ tell_listeners(struct config *config, const struct change *changes, size_t count
 	}
 }
 
-int
-config_set_from(struct config *config, const struct bytes *arguments, size_t count, bool is_local,
-		struct buffer *ret_error)
+/* Both: checks, and with `apply` does it. */
+static int
+set_or_check(struct config *config, const struct bytes *arguments, size_t count, bool is_local, bool apply,
+	     struct buffer *ret_error)
 {
 	if (count == 0 || count % 2 != 0 || count / 2 > ARGUMENTS_MAX)
 		return fail(ret_error, "ERR syntax error");
@@ -329,16 +330,30 @@ config_set_from(struct config *config, const struct bytes *arguments, size_t cou
 	if (status == SETT_OK)
 		status = parse_changes(config, arguments, changes, pairs, ret_error);
 	for (size_t i = 0; i < pairs; i++) {
-		if (status == SETT_OK)
+		if (status == SETT_OK && apply)
 			config_store(config, changes[i].index, &changes[i].value);
 		else
 			directive_value_free(&changes[i].value);
 	}
 	mutex_unlock(&config->private->lock);
-	if (status == SETT_OK)
+	if (status == SETT_OK && apply)
 		tell_listeners(config, changes, pairs);
 	free(changes);
 	return status;
+}
+
+int
+config_set_from(struct config *config, const struct bytes *arguments, size_t count, bool is_local,
+		struct buffer *ret_error)
+{
+	return set_or_check(config, arguments, count, is_local, true, ret_error);
+}
+
+int
+config_check_from(struct config *config, const struct bytes *arguments, size_t count, bool is_local,
+		  struct buffer *ret_error)
+{
+	return set_or_check(config, arguments, count, is_local, false, ret_error);
 }
 
 int

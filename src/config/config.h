@@ -78,6 +78,9 @@ int config_set(struct config *, const struct bytes *arguments, size_t count, str
 /* The same for a client that is known to be local (or not), which enable-protected-configs may ask. */
 int config_set_from(struct config *, const struct bytes *arguments, size_t count, bool is_local,
 		    struct buffer *ret_error);
+/* Whether config_set_from would do it; changes nothing. */
+int config_check_from(struct config *, const struct bytes *arguments, size_t count, bool is_local,
+		      struct buffer *ret_error);
 /* Rewrites the file it was started from, keeping comments and order, through a temporary file, fsync and
  * rename. "ERR The server is running without a config file". */
 int config_rewrite(struct config *, bool force_all, struct buffer *ret_error);

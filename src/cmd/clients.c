@@ -1,0 +1,584 @@
+/* CLIENT: who is connected, and what one client may do to itself and to others. */
+#include "cmd/groups.h"
+#include "cmd/help.h"
+
+#include <inttypes.h>
+#include <limits.h>
+
+#include "net/net.h"
+#include "txn/pause.h"
+
+/* ---- names ---- */
+
+bool
+context_client_name_is_valid(struct command_context *c, struct bytes name)
+{
+	for (size_t i = 0; i < name.size; i++)
+		if (name.data[i] < '!' || name.data[i] > '~') {
+			context_error(c,
+				      "ERR Client names cannot contain spaces, newlines or special "
+				      "characters.");
+			return false;
+		}
+	return true;
+}
+
+static void
+set_name(struct server *server, struct client *client, void *data)
+{
+	struct bytes *name = data;
+	if (net_set_client_name(server->net, client, *name) != SETT_OK)
+		log_sink_printf(&server->sink, LOG_LEVEL_WARNING, "No memory for the name of client %" PRIu64,
+				client->id);
+}
+
+int
+context_set_client_name(struct command_context *c, struct bytes name)
+{
+	struct bytes *copy = context_copy_arguments(c, &name, 1);
+	return copy == NULL ? SETT_NO_MEMORY : context_defer(c, set_name, copy);
+}
+
+static int
+command_client_setname(struct command_context *c)
+{
+	if (!context_client_name_is_valid(c, c->argv[2]))
+		return SETT_OK;
+	resp_status(c->reply, "OK");
+	return context_set_client_name(c, c->argv[2]);
+}
+
+static int
+command_client_getname(struct command_context *c)
+{
+	const struct buffer *name = &c->client->name;
+	if (name->size > 0)
+		resp_bulk(c->reply, name->data, name->size);
+	else
+		resp_null(c->reply);
+	return SETT_OK;
+}
+
+static int
+command_client_id(struct command_context *c)
+{
+	resp_integer(c->reply, (int64_t)c->client->id);
+	return SETT_OK;
+}
+
+/* ---- CLIENT LIST, INFO ---- */
+
+enum client_type { CLIENT_NORMAL, CLIENT_REPLICA, CLIENT_PUBSUB, CLIENT_MASTER, CLIENT_TYPE_UNKNOWN };
+
+static enum client_type
+client_type_of(struct bytes word)
+{
+	static const struct {
+		const char *word;
+		enum client_type type;
+	} types[] = {{"normal", CLIENT_NORMAL},
+		     {"slave", CLIENT_REPLICA},
+		     {"replica", CLIENT_REPLICA},
+		     {"pubsub", CLIENT_PUBSUB},
+		     {"master", CLIENT_MASTER}};
+	for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+		if (argument_is(word, types[i].word))
+			return types[i].type;
+	return CLIENT_TYPE_UNKNOWN;
+}
+
+static int
+unknown_type(struct command_context *c, struct bytes word)
+{
+	return context_errorf(c, "ERR Unknown client type '%.*s'", word.size < 128 ? (int)word.size : 128,
+			      (const char *)word.data);
+}
+
+static void
+write_flags(const struct client *client, unsigned multi_count, char *ret, size_t size)
+{
+	bool in_multi = multi_count != UINT_MAX;
+	bool no_evict = __atomic_load_n(&client->no_evict, __ATOMIC_RELAXED);
+	snprintf(ret, size, "%s%s%s%s", in_multi ? "x" : "", client->unix_socket ? "U" : "",
+		 no_evict ? "e" : "", !in_multi && !client->unix_socket && !no_evict ? "N" : "");
+}
+
+/* One line of CLIENT LIST. Under the registry's lock, or by the client's own thread. */
+static int
+write_client(const struct client *client, uint64_t now_ms, struct buffer *ret)
+{
+	char text[1024], flags[8];
+	unsigned multi = __atomic_load_n(&client->multi_count, __ATOMIC_RELAXED);
+	const char *command = __atomic_load_n(&client->last_command, __ATOMIC_RELAXED);
+	uint64_t active = __atomic_load_n(&client->last_active_ms, __ATOMIC_RELAXED);
+	uint64_t input = __atomic_load_n(&client->query_buffer_bytes, __ATOMIC_RELAXED);
+	uint64_t input_free = __atomic_load_n(&client->query_buffer_free, __ATOMIC_RELAXED);
+	uint64_t output = __atomic_load_n(&client->output_bytes, __ATOMIC_RELAXED);
+	uint64_t arguments = __atomic_load_n(&client->argument_bytes, __ATOMIC_RELAXED);
+	write_flags(client, multi, flags, sizeof flags);
+	int size = snprintf(text, sizeof text, "id=%" PRIu64 " addr=%s laddr=%s fd=%d name=", client->id,
+			    client->address, client->local_address, client->fd);
+	int status = buffer_append(ret, text, (size_t)size);
+	if (status == SETT_OK)
+		status = buffer_append(ret, client->name.data, client->name.size);
+	size = snprintf(text, sizeof text,
+			" age=%" PRIu64 " idle=%" PRIu64 " flags=%s db=%u sub=0 psub=0 ssub=0 multi=%d"
+			" qbuf=%" PRIu64 " qbuf-free=%" PRIu64 " argv-mem=%" PRIu64
+			" multi-mem=0 rbs=%" PRIu64 " rbp=%" PRIu64 " obl=%" PRIu64
+			" oll=0 omem=0 tot-mem=%" PRIu64 " events=r cmd=%s user=default redir=-1 resp=%d\n",
+			now_ms > client->created_ms ? (now_ms - client->created_ms) / 1000 : 0,
+			now_ms > active ? (now_ms - active) / 1000 : 0, flags,
+			__atomic_load_n(&client->db, __ATOMIC_RELAXED), multi == UINT_MAX ? -1 : (int)multi,
+			input, input_free, arguments, output, output, output,
+			sizeof *client + input + input_free + output + arguments, command ? command : "NULL",
+			__atomic_load_n(&client->protocol, __ATOMIC_RELAXED));
+	return status == SETT_OK ? buffer_append(ret, text, (size_t)size) : status;
+}
+
+struct listing {
+	uint64_t now_ms;
+	bool by_type;
+	enum client_type type;
+	const uint64_t *ids;
+	size_t id_count;
+	struct buffer text;
+};
+
+static int
+list_client(void *arg, struct client *client)
+{
+	struct listing *listing = arg;
+	bool wanted = listing->id_count == 0;
+	for (size_t i = 0; i < listing->id_count; i++)
+		wanted = wanted || listing->ids[i] == client->id;
+	/* Nothing but normal clients is ever connected. */
+	if (!wanted || (listing->by_type && listing->type != CLIENT_NORMAL))
+		return 0;
+	return write_client(client, listing->now_ms, &listing->text);
+}
+
+static int
+parse_ids(struct command_context *c, struct listing *listing)
+{
+	size_t count = c->argc - 3;
+	uint64_t *ids = arena_allocate(c->arena, count * sizeof *ids, sizeof *ids);
+	if (ids == NULL)
+		return SETT_NO_MEMORY;
+	for (size_t i = 0; i < count; i++) {
+		int64_t id;
+		if (!context_integer_range(c, c->argv[i + 3], 1, INT64_MAX, "ERR Invalid client ID", &id))
+			return SETT_OK;
+		ids[i] = (uint64_t)id;
+	}
+	listing->ids = ids;
+	listing->id_count = count;
+	return SETT_OK;
+}
+
+static int
+command_client_list(struct command_context *c)
+{
+	struct listing listing = {.now_ms = clock_wall_ms(c->server->clock)};
+	int status = SETT_OK;
+	if (c->argc == 4 && argument_is(c->argv[2], "TYPE")) {
+		listing.by_type = true;
+		listing.type = client_type_of(c->argv[3]);
+		if (listing.type == CLIENT_TYPE_UNKNOWN)
+			return unknown_type(c, c->argv[3]);
+	} else if (c->argc > 3 && argument_is(c->argv[2], "ID")) {
+		status = parse_ids(c, &listing);
+	} else if (c->argc != 2) {
+		return context_syntax_error(c);
+	}
+	if (status != SETT_OK || c->failed)
+		return status;
+	status = net_each_client(c->server->net, list_client, &listing);
+	if (status == SETT_OK)
+		resp_verbatim(c->reply, "txt", listing.text.data, listing.text.size);
+	buffer_free(&listing.text);
+	return status;
+}
+
+static int
+command_client_info(struct command_context *c)
+{
+	struct buffer text = {0};
+	int status = write_client(c->client, clock_wall_ms(c->server->clock), &text);
+	if (status == SETT_OK)
+		resp_verbatim(c->reply, "txt", text.data, text.size);
+	buffer_free(&text);
+	return status;
+}
+
+/* ---- CLIENT KILL ---- */
+
+struct kill_filter {
+	struct client *self;
+	struct net *net; /* NULL: only count */
+	uint64_t id;     /* 0 = any */
+	struct bytes address, local_address;
+	bool has_address, has_local_address, by_type, skip_self;
+	enum client_type type;
+	int64_t matched;
+};
+
+static int
+kill_matching(void *arg, struct client *client)
+{
+	struct kill_filter *filter = arg;
+	if ((filter->id != 0 && client->id != filter->id) ||
+	    (filter->has_address && !bytes_equal(bytes_of_string(client->address), filter->address)) ||
+	    (filter->has_local_address &&
+	     !bytes_equal(bytes_of_string(client->local_address), filter->local_address)) ||
+	    (filter->by_type && filter->type != CLIENT_NORMAL) ||
+	    (filter->skip_self && client == filter->self))
+		return 0;
+	filter->matched++;
+	if (filter->net == NULL)
+		return 0;
+	/* Its own reply is sent before it goes. */
+	if (client == filter->self)
+		client->close_after_reply = true;
+	else
+		client_kill_locked(filter->net, client);
+	return 0;
+}
+
+static void
+kill_clients(struct server *server, struct client *client, void *data)
+{
+	struct kill_filter *filter = data;
+	filter->net = server->net;
+	(void)net_each_client(server->net, kill_matching, filter);
+}
+
+/* False: the error reply was given. */
+static bool
+parse_kill_option(struct command_context *c, struct bytes name, struct bytes value,
+		  struct kill_filter *filter)
+{
+	int64_t id;
+	if (argument_is(name, "ID")) {
+		if (!context_integer_range(c, value, 1, INT64_MAX, "ERR client-id should be greater than 0",
+					   &id))
+			return false;
+		filter->id = (uint64_t)id;
+	} else if (argument_is(name, "TYPE")) {
+		filter->by_type = true;
+		filter->type = client_type_of(value);
+		if (filter->type == CLIENT_TYPE_UNKNOWN)
+			unknown_type(c, value);
+	} else if (argument_is(name, "ADDR")) {
+		filter->has_address = true;
+		filter->address = value;
+	} else if (argument_is(name, "LADDR")) {
+		filter->has_local_address = true;
+		filter->local_address = value;
+	} else if (argument_is(name, "USER")) {
+		if (!bytes_equal(value, BYTES_LITERAL("default")))
+			context_errorf(c, "ERR No such user '%.*s'", value.size < 128 ? (int)value.size : 128,
+				       (const char *)value.data);
+	} else if (argument_is(name, "SKIPME") && argument_is(value, "yes")) {
+		filter->skip_self = true;
+	} else if (argument_is(name, "SKIPME") && argument_is(value, "no")) {
+		filter->skip_self = false;
+	} else {
+		context_syntax_error(c);
+	}
+	return !c->failed;
+}
+
+static int
+command_client_kill(struct command_context *c)
+{
+	bool is_old_form = c->argc == 3;
+	struct bytes *argv = context_copy_arguments(c, c->argv, c->argc);
+	struct kill_filter *filter = arena_allocate(c->arena, sizeof *filter, _Alignof(struct kill_filter));
+	if (argv == NULL || filter == NULL)
+		return SETT_NO_MEMORY;
+	*filter = (struct kill_filter){.self = c->client, .skip_self = !is_old_form};
+	if (is_old_form) {
+		filter->has_address = true;
+		filter->address = argv[2];
+	} else if (c->argc % 2 != 0) {
+		return context_syntax_error(c);
+	}
+	for (size_t i = 2; i + 1 < c->argc; i += 2)
+		if (!parse_kill_option(c, argv[i], argv[i + 1], filter))
+			return SETT_OK;
+	(void)net_each_client(c->server->net, kill_matching, filter);
+	if (is_old_form && filter->matched == 0)
+		return context_error(c, "ERR No such client");
+	if (is_old_form)
+		resp_status(c->reply, "OK");
+	else
+		resp_integer(c->reply, filter->matched);
+	return filter->matched > 0 ? context_defer(c, kill_clients, filter) : SETT_OK;
+}
+
+/* ---- CLIENT NO-EVICT, REPLY ---- */
+
+static void
+set_no_evict(struct server *server, struct client *client, void *data)
+{
+	__atomic_store_n(&client->no_evict, data != NULL, __ATOMIC_RELAXED);
+}
+
+static int
+command_client_no_evict(struct command_context *c)
+{
+	bool on = argument_is(c->argv[2], "ON");
+	if (!on && !argument_is(c->argv[2], "OFF"))
+		return context_syntax_error(c);
+	resp_status(c->reply, "OK");
+	return context_defer(c, set_no_evict, on ? c : NULL);
+}
+
+static void
+set_reply_mode(struct server *server, struct client *client, void *data)
+{
+	enum reply_mode mode = (enum reply_mode)(uintptr_t)data;
+	/* OFF outlasts SKIP. */
+	if (mode != REPLY_SKIP_NEXT || client->reply_mode != REPLY_OFF)
+		client->reply_mode = mode;
+}
+
+static int
+command_client_reply(struct command_context *c)
+{
+	enum reply_mode mode;
+	if (argument_is(c->argv[2], "ON"))
+		mode = REPLY_ON;
+	else if (argument_is(c->argv[2], "OFF"))
+		mode = REPLY_OFF;
+	else if (argument_is(c->argv[2], "SKIP"))
+		mode = REPLY_SKIP_NEXT;
+	else
+		return context_syntax_error(c);
+	if (mode == REPLY_ON)
+		resp_status(c->reply, "OK");
+	return context_defer(c, set_reply_mode, (void *)(uintptr_t)mode);
+}
+
+/* ---- CLIENT PAUSE, UNPAUSE ---- */
+
+struct pause_request {
+	enum pause_mode mode;
+	int64_t duration_ms;
+};
+
+static void
+start_pause(struct server *server, struct client *client, void *data)
+{
+	const struct pause_request *request = data;
+	uint64_t now_ms = clock_wall_ms(server->clock);
+	pause_set(server->pause, request->mode, now_ms + (uint64_t)request->duration_ms);
+}
+
+static int
+command_client_pause(struct command_context *c)
+{
+	struct pause_request *request =
+		arena_allocate(c->arena, sizeof *request, _Alignof(struct pause_request));
+	if (request == NULL)
+		return SETT_NO_MEMORY;
+	request->mode = PAUSE_ALL;
+	if (c->argc > 4)
+		return context_syntax_error(c);
+	if (c->argc == 4 && argument_is(c->argv[3], "WRITE"))
+		request->mode = PAUSE_WRITE;
+	else if (c->argc == 4 && !argument_is(c->argv[3], "ALL"))
+		return context_error(c, "ERR CLIENT PAUSE mode must be WRITE or ALL");
+	if (!context_integer_or(c, c->argv[2], "ERR timeout is not an integer or out of range",
+				&request->duration_ms))
+		return SETT_OK;
+	if (request->duration_ms < 0)
+		return context_error(c, "ERR timeout is negative");
+	resp_status(c->reply, "OK");
+	return context_defer(c, start_pause, request);
+}
+
+static void
+end_pause(struct server *server, struct client *client, void *data)
+{
+	pause_clear(server->pause);
+	net_resume_paused(server->net);
+}
+
+static int
+command_client_unpause(struct command_context *c)
+{
+	resp_status(c->reply, "OK");
+	return context_defer(c, end_pause, NULL);
+}
+
+static int
+command_client_help(struct command_context *c)
+{
+	static const char *const lines[] = {
+		"GETNAME",
+		"    Return the name of the current connection.",
+		"ID",
+		"    Return the ID of the current connection.",
+		"INFO",
+		"    Return information about the current client connection.",
+		"KILL <ip:port>",
+		"    Kill connection made from <ip:port>.",
+		"KILL <option> <value> [<option> <value> [...]]",
+		"    Kill connections. Options are:",
+		"    * ADDR (<ip:port>|<unixsocket>:0)",
+		"      Kill connections made from the specified address",
+		"    * LADDR (<ip:port>|<unixsocket>:0)",
+		"      Kill connections made to specified local address",
+		"    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
+		"      Kill connections by type.",
+		"    * USER <username>",
+		"      Kill connections authenticated by <username>.",
+		"    * SKIPME (YES|NO)",
+		"      Skip killing current connection (default: yes).",
+		"LIST [options ...]",
+		"    Return information about client connections. Options:",
+		"    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
+		"      Return clients of specified type.",
+		"UNPAUSE",
+		"    Stop the current client pause, resuming traffic.",
+		"PAUSE <timeout> [WRITE|ALL]",
+		"    Suspend all, or just write, clients for <timeout> milliseconds.",
+		"REPLY (ON|OFF|SKIP)",
+		"    Control the replies sent to the current connection.",
+		"SETNAME <name>",
+		"    Assign the name <name> to the current connection.",
+		"NO-EVICT (ON|OFF)",
+		"    Protect current client connection from eviction.",
+		NULL,
+	};
+	return context_help(c, "CLIENT", lines);
+}
+
+static const struct command client_subcommands[] = {
+	{.name = "getname",
+	 .full_name = "client|getname",
+	 .run = command_client_getname,
+	 .arity = 2,
+	 .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
+	 .acl_categories = CATEGORY_SLOW | CATEGORY_CONNECTION,
+	 .summary = "Get the current connection name",
+	 .since = "2.6.9",
+	 .group = "connection",
+	 .complexity = "O(1)"},
+	{.name = "help",
+	 .full_name = "client|help",
+	 .run = command_client_help,
+	 .arity = 2,
+	 .flags = COMMAND_LOADING | COMMAND_STALE,
+	 .acl_categories = CATEGORY_SLOW | CATEGORY_CONNECTION,
+	 .summary = "Show helpful text about the different subcommands",
+	 .since = "5.0.0",
+	 .group = "connection",
+	 .complexity = "O(1)"},
+	{.name = "id",
+	 .full_name = "client|id",
+	 .run = command_client_id,
+	 .arity = 2,
+	 .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
+	 .acl_categories = CATEGORY_SLOW | CATEGORY_CONNECTION,
+	 .summary = "Returns the client ID for the current connection",
+	 .since = "5.0.0",
+	 .group = "connection",
+	 .complexity = "O(1)"},
+	{.name = "info",
+	 .full_name = "client|info",
+	 .run = command_client_info,
+	 .arity = 2,
+	 .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
+	 .acl_categories = CATEGORY_SLOW | CATEGORY_CONNECTION,
+	 .summary = "Returns information about the current client connection.",
+	 .since = "6.2.0",
+	 .group = "connection",
+	 .complexity = "O(1)"},
+	{.name = "kill",
+	 .full_name = "client|kill",
+	 .run = command_client_kill,
+	 .arity = -3,
+	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
+	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS | CATEGORY_CONNECTION,
+	 .summary = "Kill the connection of a client",
+	 .since = "2.4.0",
+	 .group = "connection",
+	 .complexity = "O(N) where N is the number of client connections"},
+	{.name = "list",
+	 .full_name = "client|list",
+	 .run = command_client_list,
+	 .arity = -2,
+	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
+	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS | CATEGORY_CONNECTION,
+	 .summary = "Get the list of client connections",
+	 .since = "2.4.0",
+	 .group = "connection",
+	 .complexity = "O(N) where N is the number of client connections"},
+	{.name = "no-evict",
+	 .full_name = "client|no-evict",
+	 .run = command_client_no_evict,
+	 .arity = 3,
+	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
+	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS | CATEGORY_CONNECTION,
+	 .summary = "Set client eviction mode for the current connection",
+	 .since = "7.0.0",
+	 .group = "connection",
+	 .complexity = "O(1)"},
+	{.name = "pause",
+	 .full_name = "client|pause",
+	 .run = command_client_pause,
+	 .arity = -3,
+	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
+	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS | CATEGORY_CONNECTION,
+	 .summary = "Stop processing commands from clients for some time",
+	 .since = "2.9.50",
+	 .group = "connection",
+	 .complexity = "O(1)"},
+	{.name = "reply",
+	 .full_name = "client|reply",
+	 .run = command_client_reply,
+	 .arity = 3,
+	 .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
+	 .acl_categories = CATEGORY_SLOW | CATEGORY_CONNECTION,
+	 .summary = "Instruct the server whether to reply to commands",
+	 .since = "3.2.0",
+	 .group = "connection",
+	 .complexity = "O(1)"},
+	{.name = "setname",
+	 .full_name = "client|setname",
+	 .run = command_client_setname,
+	 .arity = 3,
+	 .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
+	 .acl_categories = CATEGORY_SLOW | CATEGORY_CONNECTION,
+	 .summary = "Set the current connection name",
+	 .since = "2.6.9",
+	 .group = "connection",
+	 .complexity = "O(1)"},
+	{.name = "unpause",
+	 .full_name = "client|unpause",
+	 .run = command_client_unpause,
+	 .arity = 2,
+	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
+	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS | CATEGORY_CONNECTION,
+	 .summary = "Resume processing of clients that were paused",
+	 .since = "6.2.0",
+	 .group = "connection",
+	 .complexity = "O(N) Where N is the number of paused clients"},
+	{0},
+};
+
+const struct command client_commands[] = {
+	{.name = "client",
+	 .full_name = "client",
+	 .run = NULL,
+	 .arity = -2,
+	 .acl_categories = CATEGORY_SLOW,
+	 .summary = "A container for client connection commands",
+	 .since = "2.4.0",
+	 .group = "connection",
+	 .complexity = "Depends on subcommand.",
+	 .subcommands = client_subcommands},
+	{0},
+};

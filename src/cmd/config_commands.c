@@ -1,0 +1,201 @@
+/* CONFIG. A change is checked when the command runs and made when it commits (I2). */
+#include "cmd/groups.h"
+#include "cmd/help.h"
+#include "config/config.h"
+#include "expire/expirer.h"
+#include "info/command_stats.h"
+#include "net/net.h"
+
+struct values {
+	struct resp_writer *reply;
+	size_t count;
+};
+
+static void
+reply_value(void *arg, const char *name, struct bytes value)
+{
+	struct values *values = arg;
+	resp_bulk_string(values->reply, name);
+	resp_bulk(values->reply, value.data, value.size);
+	values->count++;
+}
+
+static int
+command_config_get(struct command_context *c)
+{
+	struct values values = {.reply = c->reply};
+	size_t token = resp_deferred_begin(c->reply);
+	config_get(c->server->config, c->argv + 2, c->argc - 2, reply_value, &values);
+	resp_deferred_map_end(c->reply, token, values.count);
+	return SETT_OK;
+}
+
+/* ---- CONFIG SET ---- */
+
+struct setting {
+	struct bytes *arguments;
+	size_t count;
+	bool is_local;
+};
+
+static void
+reply_buffer_error(struct command_context *c, struct buffer *error)
+{
+	context_errorf(c, "%.*s", (int)error->size, (const char *)error->data);
+}
+
+static void
+apply_setting(struct server *server, struct client *client, void *data)
+{
+	const struct setting *setting = data;
+	struct buffer error = {0};
+	/* It was checked; only lack of memory, or a racing change of a part of the value, is left. */
+	if (config_set_from(server->config, setting->arguments, setting->count, setting->is_local, &error) !=
+	    SETT_OK)
+		log_sink_printf(&server->sink, LOG_LEVEL_WARNING, "CONFIG SET was not applied: %.*s",
+				(int)error.size, (const char *)error.data);
+	buffer_free(&error);
+}
+
+static int
+command_config_set(struct command_context *c)
+{
+	struct setting *setting = arena_allocate(c->arena, sizeof *setting, _Alignof(struct setting));
+	struct buffer error = {0};
+	if (setting == NULL)
+		return SETT_NO_MEMORY;
+	setting->count = c->argc - 2;
+	setting->is_local = client_is_local(c->client);
+	setting->arguments = context_copy_arguments(c, c->argv + 2, setting->count);
+	if (setting->arguments == NULL)
+		return SETT_NO_MEMORY;
+	if (config_check_from(c->server->config, setting->arguments, setting->count, setting->is_local,
+			      &error) != SETT_OK) {
+		reply_buffer_error(c, &error);
+		buffer_free(&error);
+		return SETT_OK;
+	}
+	resp_status(c->reply, "OK");
+	return context_defer(c, apply_setting, setting);
+}
+
+/* ---- CONFIG RESETSTAT, REWRITE ---- */
+
+static void
+reset_statistics(struct server *server, struct client *client, void *data)
+{
+	command_stats_reset(server->command_stats);
+	if (server->net != NULL)
+		net_reset_stats(server->net);
+	if (server->expirer != NULL)
+		expirer_reset_stats(server->expirer);
+}
+
+static int
+command_config_resetstat(struct command_context *c)
+{
+	resp_status(c->reply, "OK");
+	return context_defer(c, reset_statistics, NULL);
+}
+
+/* May be run again: it writes what is. */
+static int
+command_config_rewrite(struct command_context *c)
+{
+	struct buffer error = {0};
+	if (config_rewrite(c->server->config, false, &error) == SETT_OK) {
+		log_sink_printf(&c->server->sink, LOG_LEVEL_NOTICE, "CONFIG REWRITE executed with success.");
+		resp_status(c->reply, "OK");
+	} else {
+		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING, "CONFIG REWRITE failed: %.*s",
+				(int)error.size, (const char *)error.data);
+		reply_buffer_error(c, &error);
+	}
+	buffer_free(&error);
+	return SETT_OK;
+}
+
+static int
+command_config_help(struct command_context *c)
+{
+	static const char *const lines[] = {
+		"GET <pattern>",
+		"    Return parameters matching the glob-like <pattern> and their values.",
+		"SET <directive> <value>",
+		"    Set the configuration <directive> to <value>.",
+		"RESETSTAT",
+		"    Reset statistics reported by the INFO command.",
+		"REWRITE",
+		"    Rewrite the configuration file.",
+		NULL,
+	};
+	return context_help(c, "CONFIG", lines);
+}
+
+static const struct command config_subcommands[] = {
+	{.name = "get",
+	 .full_name = "config|get",
+	 .run = command_config_get,
+	 .arity = -3,
+	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
+	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS,
+	 .summary = "Get the values of configuration parameters",
+	 .since = "2.0.0",
+	 .group = "server",
+	 .complexity = "O(N) when N is the number of configuration parameters provided"},
+	{.name = "set",
+	 .full_name = "config|set",
+	 .run = command_config_set,
+	 .arity = -4,
+	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
+	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS,
+	 .summary = "Set configuration parameters to the given values",
+	 .since = "2.0.0",
+	 .group = "server",
+	 .complexity = "O(N) when N is the number of configuration parameters provided"},
+	{.name = "resetstat",
+	 .full_name = "config|resetstat",
+	 .run = command_config_resetstat,
+	 .arity = 2,
+	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
+	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS,
+	 .summary = "Reset the stats returned by INFO",
+	 .since = "2.0.0",
+	 .group = "server",
+	 .complexity = "O(1)"},
+	{.name = "rewrite",
+	 .full_name = "config|rewrite",
+	 .run = command_config_rewrite,
+	 .arity = 2,
+	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_LONG,
+	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS,
+	 .summary = "Rewrite the configuration file with the in memory configuration",
+	 .since = "2.8.0",
+	 .group = "server",
+	 .complexity = "O(1)"},
+	{.name = "help",
+	 .full_name = "config|help",
+	 .run = command_config_help,
+	 .arity = 2,
+	 .flags = COMMAND_LOADING | COMMAND_STALE,
+	 .acl_categories = CATEGORY_SLOW,
+	 .summary = "Show helpful text about the different subcommands",
+	 .since = "5.0.0",
+	 .group = "server",
+	 .complexity = "O(1)"},
+	{0},
+};
+
+const struct command config_commands[] = {
+	{.name = "config",
+	 .full_name = "config",
+	 .run = NULL,
+	 .arity = -2,
+	 .acl_categories = CATEGORY_SLOW,
+	 .summary = "A container for server configuration commands",
+	 .since = "2.0.0",
+	 .group = "server",
+	 .complexity = "Depends on subcommand.",
+	 .subcommands = config_subcommands},
+	{0},
+};

@@ -1,0 +1,317 @@
+/* PING, ECHO, SELECT, QUIT, HELLO, RESET, AUTH: what concerns the connection itself.
+ *
+ * The selected database and the protocol are working copies in the context; what else changes on the client
+ * is deferred to the commit (I2). */
+#include "cmd/groups.h"
+#include "cmd/help.h"
+#include "config/config.h"
+#include "net/net.h"
+#include "txn/transaction.h"
+
+#define WRONG_PASSWORD "WRONGPASS invalid username-password pair or user is disabled."
+
+static int
+command_ping(struct command_context *c)
+{
+	if (c->argc > 2)
+		return context_wrong_arity(c);
+	if (c->argc == 2)
+		resp_bulk(c->reply, c->argv[1].data, c->argv[1].size);
+	else
+		resp_status(c->reply, "PONG");
+	return SETT_OK;
+}
+
+static int
+command_echo(struct command_context *c)
+{
+	resp_bulk(c->reply, c->argv[1].data, c->argv[1].size);
+	return SETT_OK;
+}
+
+static int
+command_select(struct command_context *c)
+{
+	int64_t db;
+	if (!context_integer(c, c->argv[1], &db))
+		return SETT_OK;
+	if (db < 0 || db >= (int64_t)keyspace_databases(c->server->keyspace))
+		return context_error(c, "ERR DB index is out of range");
+	c->db = (unsigned)db;
+	resp_status(c->reply, "OK");
+	return SETT_OK;
+}
+
+static void
+close_soon(struct server *server, struct client *client, void *data)
+{
+	client->close_after_reply = true;
+}
+
+static int
+command_quit(struct command_context *c)
+{
+	resp_status(c->reply, "OK");
+	return context_defer(c, close_soon, NULL);
+}
+
+/* ---- AUTH ---- */
+
+static void
+set_authenticated(struct server *server, struct client *client, void *data)
+{
+	client->authenticated = true;
+}
+
+/* Takes the same time wherever the two differ. */
+static bool
+same_password(struct bytes given, struct bytes password)
+{
+	unsigned difference = given.size != password.size;
+	for (size_t i = 0; i < given.size; i++)
+		difference |= given.data[i] ^ (password.size ? password.data[i % password.size] : 0U);
+	return difference == 0;
+}
+
+enum password_check { PASSWORD_NONE, PASSWORD_RIGHT, PASSWORD_WRONG };
+
+static enum password_check
+check_password(struct config *config, struct bytes given)
+{
+	enum password_check result = PASSWORD_NONE;
+	mutex_lock(config_lock(config));
+	const char *password = config->require_password;
+	if (password != NULL && password[0] != '\0')
+		result = same_password(given, bytes_of_string(password)) ? PASSWORD_RIGHT : PASSWORD_WRONG;
+	mutex_unlock(config_lock(config));
+	return result;
+}
+
+/* The one user there is. */
+static bool
+is_default_user(struct bytes user)
+{
+	return bytes_equal(user, BYTES_LITERAL("default"));
+}
+
+static int
+command_auth(struct command_context *c)
+{
+	if (c->argc > 3)
+		return context_syntax_error(c);
+	enum password_check check = check_password(c->server->config, c->argv[c->argc - 1]);
+	if (check == PASSWORD_NONE && c->argc == 2)
+		return context_error(c,
+				     "ERR AUTH <password> called without any password configured for the "
+				     "default user. Are you sure your configuration is correct?");
+	if (check == PASSWORD_WRONG || (c->argc == 3 && !is_default_user(c->argv[1])))
+		return context_error(c, WRONG_PASSWORD);
+	resp_status(c->reply, "OK");
+	return context_defer(c, set_authenticated, NULL);
+}
+
+/* ---- HELLO ---- */
+
+struct hello {
+	int protocol;
+	bool has_auth, has_name;
+	struct bytes user, password, name;
+};
+
+/* False: the error reply was given. */
+static bool
+parse_hello(struct command_context *c, struct hello *hello)
+{
+	int64_t version;
+	hello->protocol = c->protocol;
+	if (c->argc == 1)
+		return true;
+	if (!context_integer_or(c, c->argv[1], "ERR Protocol version is not an integer or out of range",
+				&version))
+		return false;
+	if (version != 2 && version != 3) {
+		context_error(c, "NOPROTO unsupported protocol version");
+		return false;
+	}
+	hello->protocol = (int)version;
+	for (size_t i = 2; i < c->argc; i++) {
+		size_t more = c->argc - i - 1;
+		if (argument_is(c->argv[i], "AUTH") && more >= 2) {
+			hello->has_auth = true;
+			hello->user = c->argv[i + 1];
+			hello->password = c->argv[i + 2];
+			i += 2;
+		} else if (argument_is(c->argv[i], "SETNAME") && more >= 1) {
+			hello->has_name = true;
+			hello->name = c->argv[++i];
+		} else {
+			context_errorf(c, "ERR Syntax error in HELLO option '%.*s'",
+				       c->argv[i].size < 128 ? (int)c->argv[i].size : 128,
+				       (const char *)c->argv[i].data);
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool
+password_is_needed(struct command_context *c)
+{
+	return !c->client->authenticated &&
+		check_password(c->server->config, (struct bytes){0}) != PASSWORD_NONE;
+}
+
+static void
+reply_hello(struct command_context *c)
+{
+	enum { PAIRS = 7 };
+	resp_map(c->reply, PAIRS);
+	resp_bulk_string(c->reply, "server");
+	resp_bulk_string(c->reply, "redis");
+	resp_bulk_string(c->reply, "version");
+	resp_bulk_string(c->reply, "7.0.15");
+	resp_bulk_string(c->reply, "proto");
+	resp_integer(c->reply, c->protocol);
+	resp_bulk_string(c->reply, "id");
+	resp_integer(c->reply, (int64_t)c->client->id);
+	resp_bulk_string(c->reply, "mode");
+	resp_bulk_string(c->reply, "standalone");
+	resp_bulk_string(c->reply, "role");
+	resp_bulk_string(c->reply, "master");
+	resp_bulk_string(c->reply, "modules");
+	resp_array(c->reply, 0);
+}
+
+static int
+command_hello(struct command_context *c)
+{
+	struct hello hello = {0};
+	int status = SETT_OK;
+	if (!parse_hello(c, &hello))
+		return SETT_OK;
+	if (hello.has_auth) {
+		if (check_password(c->server->config, hello.password) == PASSWORD_WRONG ||
+		    !is_default_user(hello.user))
+			return context_error(c, WRONG_PASSWORD);
+		status = context_defer(c, set_authenticated, NULL);
+	} else if (password_is_needed(c)) {
+		return context_error(c,
+				     "NOAUTH HELLO must be called with the client already authenticated, "
+				     "otherwise the HELLO <proto> AUTH <user> <pass> option can be used to "
+				     "authenticate the client and select the RESP protocol version at the "
+				     "same time");
+	}
+	if (status == SETT_OK && hello.has_name) {
+		if (!context_client_name_is_valid(c, hello.name))
+			return SETT_OK;
+		status = context_set_client_name(c, hello.name);
+	}
+	if (status != SETT_OK)
+		return status;
+	c->protocol = hello.protocol;
+	c->reply->protocol = hello.protocol;
+	reply_hello(c);
+	return SETT_OK;
+}
+
+/* ---- RESET ---- */
+
+static void
+reset_client(struct server *server, struct client *client, void *data)
+{
+	transaction_reset(server, client, data);
+	/* A name cannot be kept for lack of memory: an empty one needs none. */
+	(void)net_set_client_name(server->net, client, (struct bytes){0});
+	bool needs_password = check_password(server->config, (struct bytes){0}) != PASSWORD_NONE;
+	client->authenticated = !needs_password;
+	client->reply_mode = REPLY_ON;
+	__atomic_store_n(&client->no_evict, false, __ATOMIC_RELAXED);
+}
+
+static int
+command_reset(struct command_context *c)
+{
+	c->db = 0;
+	c->protocol = 2;
+	c->reply->protocol = 2;
+	resp_status(c->reply, "RESET");
+	return context_defer(c, reset_client, NULL);
+}
+
+const struct command connection_commands[] = {
+	{.name = "ping",
+	 .full_name = "ping",
+	 .run = command_ping,
+	 .arity = -1,
+	 .flags = COMMAND_FAST,
+	 .acl_categories = CATEGORY_FAST | CATEGORY_CONNECTION,
+	 .summary = "Ping the server",
+	 .since = "1.0.0",
+	 .group = "connection",
+	 .complexity = "O(1)"},
+	{.name = "echo",
+	 .full_name = "echo",
+	 .run = command_echo,
+	 .arity = 2,
+	 .flags = COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST,
+	 .acl_categories = CATEGORY_FAST | CATEGORY_CONNECTION,
+	 .summary = "Echo the given string",
+	 .since = "1.0.0",
+	 .group = "connection",
+	 .complexity = "O(1)"},
+	{.name = "select",
+	 .full_name = "select",
+	 .run = command_select,
+	 .arity = 2,
+	 .flags = COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST,
+	 .acl_categories = CATEGORY_FAST | CATEGORY_CONNECTION,
+	 .summary = "Change the selected database for the current connection",
+	 .since = "1.0.0",
+	 .group = "connection",
+	 .complexity = "O(1)"},
+	{.name = "quit",
+	 .full_name = "quit",
+	 .run = command_quit,
+	 .arity = -1,
+	 .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST | COMMAND_NO_AUTH |
+		 COMMAND_ALLOW_BUSY | COMMAND_RUNNER,
+	 .acl_categories = CATEGORY_FAST | CATEGORY_CONNECTION,
+	 .summary = "Close the connection",
+	 .since = "1.0.0",
+	 .group = "connection",
+	 .complexity = "O(1)"},
+	{.name = "hello",
+	 .full_name = "hello",
+	 .run = command_hello,
+	 .arity = -1,
+	 .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST | COMMAND_NO_AUTH |
+		 COMMAND_ALLOW_BUSY,
+	 .acl_categories = CATEGORY_FAST | CATEGORY_CONNECTION,
+	 .summary = "Handshake with Redis",
+	 .since = "6.0.0",
+	 .group = "connection",
+	 .complexity = "O(1)"},
+	{.name = "reset",
+	 .full_name = "reset",
+	 .run = command_reset,
+	 .arity = 1,
+	 .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST | COMMAND_NO_AUTH |
+		 COMMAND_ALLOW_BUSY | COMMAND_RUNNER,
+	 .acl_categories = CATEGORY_FAST | CATEGORY_CONNECTION,
+	 .summary = "Reset the connection",
+	 .since = "6.2.0",
+	 .group = "connection",
+	 .complexity = "O(1)"},
+	{.name = "auth",
+	 .full_name = "auth",
+	 .run = command_auth,
+	 .arity = -2,
+	 .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST | COMMAND_NO_AUTH |
+		 COMMAND_ALLOW_BUSY,
+	 .acl_categories = CATEGORY_FAST | CATEGORY_CONNECTION,
+	 .summary = "Authenticate to the server",
+	 .since = "1.0.0",
+	 .group = "connection",
+	 .complexity = "O(N) where N is the number of passwords defined for the user"},
+	{0},
+};

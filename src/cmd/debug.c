@@ -1,0 +1,548 @@
+/* DEBUG, behind enable-debug-command. The whole command runs in the pool: parts of it wait for the disk, read
+ * every key, or sleep. */
+#include "cmd/groups.h"
+#include "cmd/help.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <time.h>
+
+#include "config/config.h"
+#include "expire/expirer.h"
+#include "storage/base/hash.h"
+#include "txn/interest.h"
+
+static int
+reply_ok(struct command_context *c)
+{
+	resp_status(c->reply, "OK");
+	return SETT_OK;
+}
+
+/* ---- SET-ACTIVE-EXPIRE, SLEEP, ERROR, LOG ---- */
+
+static void
+set_active_expire(struct server *server, struct client *client, void *data)
+{
+	/* Partner: the expirer's relaxed load; the kick makes it look. */
+	__atomic_store_n(&server->config->active_expire, data != NULL, __ATOMIC_RELAXED);
+	if (server->expirer != NULL)
+		expirer_kick(server->expirer);
+}
+
+static int
+debug_set_active_expire(struct command_context *c)
+{
+	/* Redis takes whatever atoi makes of it. */
+	int64_t value;
+	bool on = parse_integer(c->argv[2], &value) && value != 0;
+	resp_status(c->reply, "OK");
+	return context_defer(c, set_active_expire, on ? c : NULL);
+}
+
+static double
+decimal_argument(struct bytes argument)
+{
+	char text[64];
+	snprintf(text, sizeof text, "%.*s", argument.size < 63 ? (int)argument.size : 63,
+		 (const char *)argument.data);
+	return strtod(text, NULL);
+}
+
+static int
+debug_sleep(struct command_context *c)
+{
+	enum { SECONDS_MAX = 86400 };
+	double seconds = decimal_argument(c->argv[2]);
+	if (!(seconds > 0))
+		return reply_ok(c);
+	if (seconds > SECONDS_MAX)
+		seconds = SECONDS_MAX;
+	struct timespec left = {.tv_sec = (time_t)seconds,
+				.tv_nsec = (long)((seconds - floor(seconds)) * 1e9)};
+	while (nanosleep(&left, &left) != 0 && errno == EINTR)
+		continue;
+	return reply_ok(c);
+}
+
+static int
+debug_error(struct command_context *c)
+{
+	c->failed = true;
+	resp_error_data(c->reply, c->argv[2].data, c->argv[2].size);
+	return SETT_OK;
+}
+
+static int
+debug_log(struct command_context *c)
+{
+	log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING, "DEBUG LOG: %.*s",
+			c->argv[2].size < 900 ? (int)c->argv[2].size : 900, (const char *)c->argv[2].data);
+	return reply_ok(c);
+}
+
+/* ---- RELOAD, LOADAOF, CONFIG-REWRITE-FORCE-ALL ---- */
+
+/* What is on disk is the database: there is nothing to load again once all of it is there. */
+static int
+flush_to_disk(struct command_context *c)
+{
+	struct sett_error error = {0};
+	if (sett_engine_flush(c->server->engine, &error) != SETT_OK ||
+	    sett_engine_sync(c->server->engine, &error) != SETT_OK)
+		return context_errorf(c, "ERR %s", error.message);
+	return reply_ok(c);
+}
+
+static int
+debug_reload(struct command_context *c)
+{
+	for (size_t i = 2; i < c->argc; i++)
+		if (!argument_is(c->argv[i], "MERGE") && !argument_is(c->argv[i], "NOFLUSH") &&
+		    !argument_is(c->argv[i], "NOSAVE"))
+			return context_error(c,
+					     "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE "
+					     "options.");
+	return flush_to_disk(c);
+}
+
+static int
+debug_config_rewrite(struct command_context *c)
+{
+	struct buffer error = {0};
+	int status = config_rewrite(c->server->config, true, &error);
+	if (status == SETT_OK)
+		resp_status(c->reply, "OK");
+	else
+		context_errorf(c, "ERR CONFIG-REWRITE-FORCE-ALL failed: %.*s",
+			       error.size > 4 ? (int)error.size - 4 : 0,
+			       error.size > 4 ? (const char *)error.data + 4 : "");
+	buffer_free(&error);
+	return SETT_OK;
+}
+
+/* ---- OBJECT, DIGEST ---- */
+
+static int
+debug_object(struct command_context *c)
+{
+	static const char *const encodings[] = {
+		[STRING_INT] = "int", [STRING_EMBSTR] = "embstr", [STRING_RAW] = "raw"};
+	struct root root;
+	c->view.allow_expired = true;
+	int status = keyspace_lookup(&c->view, c->db, c->argv[2], &root);
+	c->view.allow_expired = false;
+	if (status == SETT_NOT_FOUND)
+		return context_error(c, "ERR no such key");
+	if (status != SETT_OK)
+		return status;
+	const char *encoding =
+		root.encoding < sizeof encodings / sizeof *encodings && encodings[root.encoding] != NULL
+		? encodings[root.encoding]
+		: "raw";
+	char text[256];
+	/* There is no address, reference count or idle time to a record on disk. */
+	snprintf(text, sizeof text,
+		 "Value at:0x0 refcount:1 encoding:%s serializedlength:%" PRIu64 " lru:0 lru_seconds_idle:0",
+		 encoding, root.body_size);
+	resp_status(c->reply, text);
+	return SETT_OK;
+}
+
+enum { DIGEST_SIZE = 20, DIGEST_LANES = 3 };
+
+/* A sum of hashes: the order of the keys does not matter, and the empty set is 0. */
+struct digest {
+	uint64_t lanes[DIGEST_LANES];
+};
+
+static void
+digest_mix(struct digest *digest, uint64_t seed, struct bytes bytes)
+{
+	for (uint64_t i = 0; i < DIGEST_LANES; i++)
+		digest->lanes[i] = hash64_bytes(bytes, digest->lanes[i] + seed * DIGEST_LANES + i + 1);
+}
+
+static void
+digest_text(const struct digest *digest, char ret[DIGEST_SIZE * 2 + 1])
+{
+	snprintf(ret, DIGEST_SIZE * 2 + 1, "%016" PRIx64 "%016" PRIx64 "%08" PRIx32, digest->lanes[0],
+		 digest->lanes[1], (uint32_t)digest->lanes[2]);
+}
+
+static int
+digest_value(struct command_context *c, const struct root *root, struct digest *digest)
+{
+	struct bytes value;
+	uint8_t type = (uint8_t)root->type;
+	int status = keyspace_body(&c->view, root, &value);
+	if (status != SETT_OK)
+		return status;
+	digest_mix(digest, 1, bytes_of(&type, 1));
+	digest_mix(digest, 2, value);
+	if (root->expires_at != 0)
+		digest_mix(digest, 3, BYTES_LITERAL("expires"));
+	return SETT_OK;
+}
+
+static int
+digest_database(struct command_context *c, unsigned db, struct digest *sum)
+{
+	struct keyspace_cursor *cursor;
+	struct bytes key;
+	struct root root;
+	int status = keyspace_cursor_open(&c->view, db, (struct bytes){0}, (struct bytes){0}, &cursor);
+	if (status != SETT_OK)
+		return status;
+	while ((status = keyspace_cursor_next(cursor, &key, &root)) == SETT_OK) {
+		struct digest one = {{0}};
+		digest_mix(&one, 4 + (uint64_t)db, key);
+		status = digest_value(c, &root, &one);
+		if (status != SETT_OK)
+			break;
+		for (int i = 0; i < DIGEST_LANES; i++)
+			sum->lanes[i] += one.lanes[i];
+	}
+	keyspace_cursor_close(cursor);
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}
+
+static int
+debug_digest(struct command_context *c)
+{
+	struct digest digest = {{0}};
+	char text[DIGEST_SIZE * 2 + 1];
+	for (unsigned db = 0; db < keyspace_databases(c->server->keyspace); db++) {
+		int status = digest_database(c, db, &digest);
+		if (status != SETT_OK)
+			return status;
+	}
+	digest_text(&digest, text);
+	resp_status(c->reply, text);
+	return SETT_OK;
+}
+
+static int
+debug_digest_value(struct command_context *c)
+{
+	resp_array(c->reply, c->argc - 2);
+	for (size_t i = 2; i < c->argc; i++) {
+		struct digest digest = {{0}};
+		char text[DIGEST_SIZE * 2 + 1];
+		struct root root;
+		int status = keyspace_lookup(&c->view, c->db, c->argv[i], &root);
+		if (status == SETT_OK)
+			status = digest_value(c, &root, &digest);
+		if (status != SETT_OK && status != SETT_NOT_FOUND)
+			return status;
+		digest_text(&digest, text);
+		resp_status(c->reply, text);
+	}
+	return SETT_OK;
+}
+
+/* ---- POPULATE ---- */
+
+enum { POPULATE_BATCH_KEYS = 1000, POPULATE_BATCH_BYTES = 4 << 20, POPULATE_TRIES = 1000 };
+
+/* Writes in transactions of its own, each of bounded size. */
+struct populate {
+	struct command_context *context;
+	struct sett_txn *txn;
+	struct arena arena;
+	struct bytes prefix;
+	uint64_t count, size;
+	struct buffer key, value;
+	struct keyspace_view view;
+	uint64_t newest_commit;
+};
+
+static int
+make_pair(struct populate *p, uint64_t i)
+{
+	char text[32];
+	buffer_clear(&p->key);
+	buffer_clear(&p->value);
+	int size = snprintf(text, sizeof text, ":%" PRIu64, i);
+	int status = buffer_append(&p->key, p->prefix.data, p->prefix.size);
+	if (status == SETT_OK)
+		status = buffer_append(&p->key, text, (size_t)size);
+	size = snprintf(text, sizeof text, "value:%" PRIu64, i);
+	size_t wanted = p->size > 0 ? p->size : (size_t)size;
+	if (status == SETT_OK)
+		status = buffer_reserve(&p->value, wanted);
+	if (status != SETT_OK)
+		return status;
+	memset(p->value.data, 0, wanted);
+	memcpy(p->value.data, text, wanted < (size_t)size ? wanted : (size_t)size);
+	p->value.size = wanted;
+	return SETT_OK;
+}
+
+static void
+publish_batch(void *arg, uint64_t timestamp)
+{
+	struct populate *p = arg;
+	if (timestamp == 0)
+		return;
+	keyspace_publish(&p->view, timestamp);
+	interest_mark(p->context->server->interest, p->view.first_touched);
+}
+
+/* Writes from key `first` on; keys that are there already stay. */
+static int
+write_batch(struct populate *p, uint64_t first, uint64_t *ret_next)
+{
+	uint64_t next = first, bytes = 0, timestamp = 0;
+	unsigned db = p->context->db;
+	arena_reset(&p->arena);
+	int status = sett_txn_begin(p->txn, SETT_TXN_MANUAL_CONFLICTS);
+	if (status == SETT_OK)
+		status = keyspace_begin(&p->view, p->context->server->keyspace, p->txn, &p->arena);
+	for (; status == SETT_OK && next < p->count && next - first < POPULATE_BATCH_KEYS &&
+	     bytes < POPULATE_BATCH_BYTES;
+	     next++) {
+		struct root old;
+		status = make_pair(p, next);
+		if (status != SETT_OK)
+			break;
+		status = keyspace_lookup(&p->view, db, buffer_bytes(&p->key), &old);
+		if (status == SETT_NOT_FOUND)
+			status = keyspace_put_string(&p->view, db, buffer_bytes(&p->key),
+						     buffer_bytes(&p->value), 0, NULL);
+		bytes += p->key.size + p->value.size;
+	}
+	if (status != SETT_OK) {
+		sett_txn_discard(p->txn);
+		return status;
+	}
+	struct sett_commit_hooks hooks = {.publish = publish_batch, .arg = p};
+	status = sett_txn_commit(p->txn, &hooks, &timestamp);
+	if (status != SETT_OK)
+		return status;
+	if (timestamp > p->newest_commit)
+		p->newest_commit = timestamp;
+	*ret_next = next;
+	return SETT_OK;
+}
+
+static int
+write_batches(struct populate *p)
+{
+	unsigned tries = 0;
+	for (uint64_t next = 0; next < p->count;) {
+		int status = write_batch(p, next, &next);
+		if (status == SETT_CONFLICT && ++tries < POPULATE_TRIES)
+			continue;
+		if (status != SETT_OK)
+			return status;
+		tries = 0;
+	}
+	return SETT_OK;
+}
+
+static int
+debug_populate(struct command_context *c)
+{
+	static const char not_positive[] = "ERR value is out of range, must be positive";
+	int64_t count, size = 0;
+	if (!context_integer_range(c, c->argv[2], 0, INT64_MAX, not_positive, &count) ||
+	    (c->argc == 5 && !context_integer_range(c, c->argv[4], 0, INT32_MAX, not_positive, &size)))
+		return SETT_OK;
+	struct populate p = {.context = c, .count = (uint64_t)count, .size = (uint64_t)size};
+	p.prefix = c->argc > 3 ? c->argv[3] : BYTES_LITERAL("key");
+	arena_init(&p.arena, 64 * 1024);
+	int status = sett_txn_create(c->server->engine, &p.txn);
+	if (status == SETT_OK)
+		status = write_batches(&p);
+	sett_txn_destroy(p.txn);
+	arena_free(&p.arena);
+	buffer_free(&p.key);
+	buffer_free(&p.value);
+	if (status == SETT_CONFLICT)
+		return context_error(c, "ERR DEBUG POPULATE lost to other writers: try again");
+	if (status != SETT_OK)
+		return status;
+	/* The reply waits for what was written (I1). */
+	if (p.newest_commit > c->view.observed)
+		c->view.observed = p.newest_commit;
+	return reply_ok(c);
+}
+
+/* ---- PROTOCOL ---- */
+
+static int
+protocol_attribute(struct command_context *c)
+{
+	if (resp_attribute(c->reply, 1)) {
+		resp_bulk_string(c->reply, "key-popularity");
+		resp_array(c->reply, 2);
+		resp_bulk_string(c->reply, "key:123");
+		resp_integer(c->reply, 90);
+	}
+	resp_bulk_string(c->reply, "Some real reply following the attribute");
+	return SETT_OK;
+}
+
+static int
+protocol_push(struct command_context *c)
+{
+	if (c->protocol < 3)
+		return context_error(c, "ERR RESP2 is not supported by this command");
+	resp_push(c->reply, 2);
+	resp_bulk_string(c->reply, "server-cpu-usage");
+	resp_integer(c->reply, 42);
+	resp_bulk_string(c->reply, "Some real reply following the push reply");
+	return SETT_OK;
+}
+
+static void
+protocol_numbers(struct command_context *c, bool as_map)
+{
+	for (int i = 0; i < 3; i++) {
+		resp_integer(c->reply, i);
+		if (as_map)
+			resp_boolean(c->reply, i == 1);
+	}
+}
+
+static int
+debug_protocol(struct command_context *c)
+{
+	static const char verbatim[] = "This is a verbatim\nstring";
+	static const char big[] = "1234567999999999999999999999999999999";
+	struct bytes name = c->argv[2];
+	if (argument_is(name, "string")) {
+		resp_bulk_string(c->reply, "Hello World");
+	} else if (argument_is(name, "integer")) {
+		resp_integer(c->reply, 12345);
+	} else if (argument_is(name, "double")) {
+		/* As Redis writes it: "%.17g" would show more than was meant. */
+		if (c->protocol == 3)
+			resp_raw(c->reply, ",3.141\r\n", 8);
+		else
+			resp_bulk_string(c->reply, "3.141");
+	} else if (argument_is(name, "bignum")) {
+		resp_big_number(c->reply, big, sizeof big - 1);
+	} else if (argument_is(name, "null")) {
+		resp_null(c->reply);
+	} else if (argument_is(name, "array")) {
+		resp_array(c->reply, 3);
+		protocol_numbers(c, false);
+	} else if (argument_is(name, "set")) {
+		resp_set(c->reply, 3);
+		protocol_numbers(c, false);
+	} else if (argument_is(name, "map")) {
+		resp_map(c->reply, 3);
+		protocol_numbers(c, true);
+	} else if (argument_is(name, "attrib")) {
+		return protocol_attribute(c);
+	} else if (argument_is(name, "push")) {
+		return protocol_push(c);
+	} else if (argument_is(name, "verbatim")) {
+		resp_verbatim(c->reply, "txt", verbatim, sizeof verbatim - 1);
+	} else if (argument_is(name, "true") || argument_is(name, "false")) {
+		resp_boolean(c->reply, argument_is(name, "true"));
+	} else {
+		return context_error(c,
+				     "ERR Wrong protocol type name. Please use one of the following: "
+				     "string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|"
+				     "true|false");
+	}
+	return SETT_OK;
+}
+
+/* ---- the subcommands ---- */
+
+static int
+debug_help(struct command_context *c)
+{
+	static const char *const lines[] = {
+		"CONFIG-REWRITE-FORCE-ALL",
+		"    Like CONFIG REWRITE but writes all configuration options, including",
+		"    keywords not listed in original configuration file or default values.",
+		"DIGEST",
+		"    Output a hex signature representing the current DB content.",
+		"DIGEST-VALUE <key> [<key> ...]",
+		"    Output a hex signature of the values of all the specified keys.",
+		"ERROR <string>",
+		"    Return a Redis protocol error with <string> as message. Useful for clients",
+		"    unit tests to simulate Redis errors.",
+		"LOG <message>",
+		"    Write <message> to the server log.",
+		"LOADAOF",
+		"    Make everything durable and in tables.",
+		"OBJECT <key>",
+		"    Show low level info about `key` and associated value.",
+		"POPULATE <count> [<prefix>] [<size>]",
+		"    Create <count> string keys named key:<num>. If <prefix> is specified then",
+		"    it is used instead of the 'key' prefix.",
+		"PROTOCOL <type>",
+		"    Reply with a test value of the specified type. <type> can be: string,",
+		"    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
+		"    true, false.",
+		"RELOAD [option ...]",
+		"    Make everything durable and in tables. Valid <option> values:",
+		"    MERGE, NOFLUSH, NOSAVE: of no effect.",
+		"SET-ACTIVE-EXPIRE <0|1>",
+		"    Setting it to 0 disables expiring keys in background when they are not",
+		"    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
+		"    default.",
+		"SLEEP <seconds>",
+		"    Sleep before replying, for <seconds>. Decimals allowed.",
+		NULL,
+	};
+	return context_help(c, "DEBUG", lines);
+}
+
+static const struct {
+	const char *name;
+	size_t least, most; /* arguments, with DEBUG and the name */
+	int (*run)(struct command_context *);
+} subcommands[] = {
+	{"HELP", 2, 2, debug_help},
+	{"SET-ACTIVE-EXPIRE", 3, 3, debug_set_active_expire},
+	{"SLEEP", 3, 3, debug_sleep},
+	{"ERROR", 3, 3, debug_error},
+	{"LOG", 3, 3, debug_log},
+	{"RELOAD", 2, SIZE_MAX, debug_reload},
+	{"LOADAOF", 2, 2, flush_to_disk},
+	{"CONFIG-REWRITE-FORCE-ALL", 2, 2, debug_config_rewrite},
+	{"OBJECT", 3, 4, debug_object},
+	{"DIGEST", 2, 2, debug_digest},
+	{"DIGEST-VALUE", 2, SIZE_MAX, debug_digest_value},
+	{"POPULATE", 3, 5, debug_populate},
+	{"PROTOCOL", 3, 3, debug_protocol},
+};
+
+static int
+command_debug(struct command_context *c)
+{
+	int enabled = c->server->config->enable_debug_command;
+	if (enabled == 0 || (enabled == 2 && !client_is_local(c->client)))
+		return context_error(
+			c,
+			"ERR DEBUG command not allowed. If the enable-debug-command option is set to "
+			"\"local\", you can run it from a local connection, otherwise you need to set this "
+			"option in the configuration file, and then restart the server.");
+	for (size_t i = 0; i < sizeof subcommands / sizeof *subcommands; i++)
+		if (argument_is(c->argv[1], subcommands[i].name) && c->argc >= subcommands[i].least &&
+		    c->argc <= subcommands[i].most)
+			return subcommands[i].run(c);
+	return context_unknown_subcommand(c, "DEBUG");
+}
+
+const struct command debug_commands[] = {
+	{.name = "debug",
+	 .full_name = "debug",
+	 .run = command_debug,
+	 .arity = -2,
+	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_LONG,
+	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS,
+	 .summary = "A container for debugging commands",
+	 .since = "1.0.0",
+	 .group = "server",
+	 .complexity = "Depends on subcommand."},
+	{0},
+};

@@ -1,0 +1,141 @@
+/* FUNCTION over an empty library: there is no way yet to load one. */
+#include "cmd/groups.h"
+#include "cmd/help.h"
+
+static int
+command_function_flush(struct command_context *c)
+{
+	if (c->argc > 3 ||
+	    (c->argc == 3 && !argument_is(c->argv[2], "SYNC") && !argument_is(c->argv[2], "ASYNC")))
+		return context_error(c, "ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
+	resp_status(c->reply, "OK");
+	return SETT_OK;
+}
+
+static int
+command_function_list(struct command_context *c)
+{
+	bool has_name = false, with_code = false;
+	for (size_t i = 2; i < c->argc; i++) {
+		if (!with_code && argument_is(c->argv[i], "WITHCODE")) {
+			with_code = true;
+		} else if (!has_name && argument_is(c->argv[i], "LIBRARYNAME")) {
+			if (i + 1 == c->argc)
+				return context_error(c, "ERR library name argument was not given");
+			has_name = true;
+			i++;
+		} else {
+			return context_errorf(c, "ERR Unknown argument %.*s",
+					      c->argv[i].size < 128 ? (int)c->argv[i].size : 128,
+					      (const char *)c->argv[i].data);
+		}
+	}
+	resp_array(c->reply, 0);
+	return SETT_OK;
+}
+
+static int
+command_function_stats(struct command_context *c)
+{
+	resp_map(c->reply, 2);
+	resp_bulk_string(c->reply, "running_script");
+	resp_null(c->reply);
+	resp_bulk_string(c->reply, "engines");
+	resp_map(c->reply, 1);
+	resp_bulk_string(c->reply, "LUA");
+	resp_map(c->reply, 2);
+	resp_bulk_string(c->reply, "libraries_count");
+	resp_integer(c->reply, 0);
+	resp_bulk_string(c->reply, "functions_count");
+	resp_integer(c->reply, 0);
+	return SETT_OK;
+}
+
+static int
+command_function_help(struct command_context *c)
+{
+	static const char *const lines[] = {
+		"LIST [LIBRARYNAME PATTERN] [WITHCODE]",
+		"    Return general information on all the libraries:",
+		"    * Library name",
+		"    * The engine used to run the Library",
+		"    * Library description",
+		"    * Functions list",
+		"    * Library code (if WITHCODE is given)",
+		"    It also possible to get only function that matches a pattern using LIBRARYNAME "
+		"argument.",
+		"STATS",
+		"    Return information about the current function running:",
+		"    * Function name",
+		"    * Command used to run the function",
+		"    * Duration in MS that the function is running",
+		"    If no function is running, return nil",
+		"    In addition, returns a list of available engines.",
+		"FLUSH [ASYNC|SYNC]",
+		"    Delete all the libraries.",
+		"    When called without the optional mode argument, the behavior is determined by the",
+		"    lazyfree-lazy-user-flush configuration directive. Valid modes are:",
+		"    * ASYNC: Asynchronously flush the libraries.",
+		"    * SYNC: Synchronously flush the libraries.",
+		NULL,
+	};
+	return context_help(c, "FUNCTION", lines);
+}
+
+static const struct command function_subcommands[] = {
+	{.name = "flush",
+	 .full_name = "function|flush",
+	 .run = command_function_flush,
+	 .arity = -2,
+	 .flags = COMMAND_WRITE | COMMAND_NOSCRIPT,
+	 .acl_categories = CATEGORY_WRITE | CATEGORY_SLOW | CATEGORY_SCRIPTING,
+	 .summary = "Deleting all functions",
+	 .since = "7.0.0",
+	 .group = "scripting",
+	 .complexity = "O(N) where N is the number of functions deleted"},
+	{.name = "list",
+	 .full_name = "function|list",
+	 .run = command_function_list,
+	 .arity = -2,
+	 .flags = COMMAND_NOSCRIPT,
+	 .acl_categories = CATEGORY_SLOW | CATEGORY_SCRIPTING,
+	 .summary = "List information about all the functions",
+	 .since = "7.0.0",
+	 .group = "scripting",
+	 .complexity = "O(N) where N is the number of functions"},
+	{.name = "stats",
+	 .full_name = "function|stats",
+	 .run = command_function_stats,
+	 .arity = 2,
+	 .flags = COMMAND_NOSCRIPT | COMMAND_ALLOW_BUSY,
+	 .acl_categories = CATEGORY_SLOW | CATEGORY_SCRIPTING,
+	 .summary = "Return information about the function currently running (name, description, duration)",
+	 .since = "7.0.0",
+	 .group = "scripting",
+	 .complexity = "O(1)"},
+	{.name = "help",
+	 .full_name = "function|help",
+	 .run = command_function_help,
+	 .arity = 2,
+	 .flags = COMMAND_LOADING | COMMAND_STALE,
+	 .acl_categories = CATEGORY_SLOW | CATEGORY_SCRIPTING,
+	 .summary = "Show helpful text about the different subcommands",
+	 .since = "7.0.0",
+	 .group = "scripting",
+	 .complexity = "O(1)"},
+	{0},
+};
+
+const struct command function_commands[] = {
+	{.name = "function",
+	 .full_name = "function",
+	 .run = NULL,
+	 .arity = -2,
+	 .acl_categories = CATEGORY_SLOW,
+	 .summary = "A container for function commands",
+	 .since = "7.0.0",
+	 .group = "scripting",
+	 .complexity = "Depends on subcommand.",
+	 .subcommands = function_subcommands},
+	{0},
+};

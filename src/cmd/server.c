@@ -1,0 +1,465 @@
+/* INFO, TIME, MEMORY, SLOWLOG, SAVE and its kin, SHUTDOWN, ROLE, LOLWUT: the server as a whole. */
+#include "cmd/groups.h"
+#include "cmd/help.h"
+
+#include <inttypes.h>
+
+#include "info/info.h"
+#include "info/slowlog.h"
+#include "net/net.h"
+
+static int
+command_info(struct command_context *c)
+{
+	struct buffer text = {0};
+	int status = info_write(c->server, &c->view, c->argv + 1, c->argc - 1, &text);
+	if (status == SETT_OK)
+		resp_verbatim(c->reply, "txt", text.data, text.size);
+	buffer_free(&text);
+	return status;
+}
+
+static int
+command_time(struct command_context *c)
+{
+	struct timespec now;
+	if (clock_gettime(CLOCK_REALTIME, &now) != 0)
+		return SETT_IO;
+	resp_array(c->reply, 2);
+	resp_bulk_integer(c->reply, now.tv_sec);
+	resp_bulk_integer(c->reply, now.tv_nsec / 1000);
+	return SETT_OK;
+}
+
+static int
+command_role(struct command_context *c)
+{
+	resp_array(c->reply, 3);
+	resp_bulk_string(c->reply, "master");
+	resp_integer(c->reply, 0);
+	resp_array(c->reply, 0);
+	return SETT_OK;
+}
+
+static int
+command_lolwut(struct command_context *c)
+{
+	int64_t version;
+	if (c->argc >= 3 && argument_is(c->argv[1], "VERSION") && !context_integer(c, c->argv[2], &version))
+		return SETT_OK;
+	static const char text[] = "Redis ver. 7.0.15\nSett ver. " SETT_VERSION "\n";
+	resp_verbatim(c->reply, "txt", text, sizeof text - 1);
+	return SETT_OK;
+}
+
+/* ---- MEMORY ---- */
+
+static int
+command_memory_usage(struct command_context *c)
+{
+	int64_t samples;
+	for (size_t i = 3; i < c->argc; i += 2) {
+		if (!argument_is(c->argv[i], "SAMPLES") || i + 1 == c->argc)
+			return context_syntax_error(c);
+		if (!context_integer(c, c->argv[i + 1], &samples))
+			return SETT_OK;
+		if (samples < 0)
+			return context_syntax_error(c);
+	}
+	struct root root;
+	int status = keyspace_lookup(&c->view, c->db, c->argv[2], &root);
+	if (status == SETT_NOT_FOUND) {
+		resp_null(c->reply);
+		return SETT_OK;
+	}
+	if (status == SETT_OK)
+		resp_integer(c->reply, (int64_t)sett_record_size(c->argv[2], &root.record));
+	return status;
+}
+
+static int
+command_memory_help(struct command_context *c)
+{
+	static const char *const lines[] = {
+		"USAGE <key> [SAMPLES <count>]",
+		"    Return memory in bytes used by <key> and its value. Nested values are",
+		"    sampled up to <count> times (default: 5, 0 means sample all).",
+		NULL,
+	};
+	return context_help(c, "MEMORY", lines);
+}
+
+/* ---- SLOWLOG ---- */
+
+struct entries {
+	struct resp_writer *reply;
+	size_t count;
+};
+
+static void
+reply_entry(void *arg, const struct slowlog_entry *entry)
+{
+	enum { FIELDS = 6 };
+	struct entries *entries = arg;
+	struct resp_writer *reply = entries->reply;
+	resp_array(reply, FIELDS);
+	resp_integer(reply, (int64_t)entry->id);
+	resp_integer(reply, (int64_t)entry->time_seconds);
+	resp_integer(reply, (int64_t)entry->duration_us);
+	resp_array(reply, entry->argc);
+	for (size_t i = 0; i < entry->argc; i++)
+		resp_bulk(reply, entry->argv[i].data, entry->argv[i].size);
+	resp_bulk(reply, entry->client_address.data, entry->client_address.size);
+	resp_bulk(reply, entry->client_name.data, entry->client_name.size);
+	entries->count++;
+}
+
+static int
+command_slowlog_get(struct command_context *c)
+{
+	enum { DEFAULT_COUNT = 10 };
+	int64_t count = DEFAULT_COUNT;
+	if (c->argc > 3)
+		return context_unknown_subcommand(c, "SLOWLOG");
+	if (c->argc == 3 &&
+	    !context_integer_range(c, c->argv[2], -1, INT64_MAX,
+				   "ERR count should be greater than or equal to -1", &count))
+		return SETT_OK;
+	struct entries entries = {.reply = c->reply};
+	size_t token = resp_deferred_begin(c->reply);
+	slowlog_each(c->server->slowlog, count < 0 ? SIZE_MAX : (size_t)count, reply_entry, &entries);
+	resp_deferred_array_end(c->reply, token, entries.count);
+	return SETT_OK;
+}
+
+static int
+command_slowlog_len(struct command_context *c)
+{
+	resp_integer(c->reply, (int64_t)slowlog_length(c->server->slowlog));
+	return SETT_OK;
+}
+
+static void
+reset_slowlog(struct server *server, struct client *client, void *data)
+{
+	slowlog_reset(server->slowlog);
+}
+
+static int
+command_slowlog_reset(struct command_context *c)
+{
+	resp_status(c->reply, "OK");
+	return context_defer(c, reset_slowlog, NULL);
+}
+
+static int
+command_slowlog_help(struct command_context *c)
+{
+	static const char *const lines[] = {
+		"GET [<count>]",
+		"    Return top <count> entries from the slowlog (default: 10, -1 mean all).",
+		"    Entries are made of:",
+		"    id, timestamp, time in microseconds, arguments array, client IP and port,",
+		"    client name",
+		"LEN",
+		"    Return the length of the slowlog.",
+		"RESET",
+		"    Reset the slowlog.",
+		NULL,
+	};
+	return context_help(c, "SLOWLOG", lines);
+}
+
+/* ---- SAVE and its kin: every commit is in the log, so to save is to sync it ---- */
+
+/* False: the error reply was given. On a pool thread, as the rows say. */
+static bool
+save(struct command_context *c)
+{
+	struct sett_error error = {0};
+	if (sett_engine_sync(c->server->engine, &error) != SETT_OK) {
+		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING, "Saving failed: %s", error.message);
+		context_errorf(c, "ERR %s", error.message);
+		return false;
+	}
+	/* Relaxed: a number of its own, read by LASTSAVE and INFO. */
+	__atomic_store_n(&c->server->last_save_ms, clock_wall_ms(c->server->clock), __ATOMIC_RELAXED);
+	return true;
+}
+
+static int
+command_save(struct command_context *c)
+{
+	if (save(c))
+		resp_status(c->reply, "OK");
+	return SETT_OK;
+}
+
+static int
+command_bgsave(struct command_context *c)
+{
+	if (c->argc > 2 || (c->argc == 2 && !argument_is(c->argv[1], "SCHEDULE")))
+		return context_syntax_error(c);
+	if (save(c))
+		resp_status(c->reply, "Background saving started");
+	return SETT_OK;
+}
+
+static int
+command_bgrewriteaof(struct command_context *c)
+{
+	if (save(c))
+		resp_status(c->reply, "Background append only file rewriting started");
+	return SETT_OK;
+}
+
+static int
+command_lastsave(struct command_context *c)
+{
+	resp_integer(c->reply, (int64_t)(__atomic_load_n(&c->server->last_save_ms, __ATOMIC_RELAXED) / 1000));
+	return SETT_OK;
+}
+
+/* ---- SHUTDOWN ---- */
+
+struct shutdown_request {
+	bool save, no_save, now, force, abort;
+};
+
+static bool
+parse_shutdown(struct command_context *c, struct shutdown_request *request)
+{
+	for (size_t i = 1; i < c->argc; i++) {
+		if (argument_is(c->argv[i], "NOSAVE"))
+			request->no_save = true;
+		else if (argument_is(c->argv[i], "SAVE"))
+			request->save = true;
+		else if (argument_is(c->argv[i], "NOW"))
+			request->now = true;
+		else if (argument_is(c->argv[i], "FORCE"))
+			request->force = true;
+		else if (argument_is(c->argv[i], "ABORT"))
+			request->abort = true;
+		else
+			return false;
+	}
+	return !(request->abort && c->argc > 2) && !(request->save && request->no_save);
+}
+
+static void
+shut_down(struct server *server, struct client *client, void *data)
+{
+	log_sink_printf(&server->sink, LOG_LEVEL_WARNING, "User requested shutdown...");
+	client->close_after_reply = true;
+	net_request_shutdown(server->net);
+}
+
+/* No reply: the connection closes. What was acknowledged is durable first, whatever the options, unless that
+ * fails and it is forced. */
+static int
+command_shutdown(struct command_context *c)
+{
+	struct shutdown_request request = {0};
+	struct sett_error error = {0};
+	if (!parse_shutdown(c, &request))
+		return context_syntax_error(c);
+	/* It is over before another command could be read. */
+	if (request.abort)
+		return context_error(c, "ERR No shutdown in progress.");
+	if (sett_engine_sync(c->server->engine, &error) != SETT_OK) {
+		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING, "Error trying to save the DB: %s",
+				error.message);
+		__atomic_store_n(&c->server->shutdown_failed, 1, __ATOMIC_RELAXED);
+		if (!request.force && !request.no_save)
+			return context_error(c, "ERR Errors trying to SHUTDOWN. Check logs.");
+	}
+	return context_defer(c, shut_down, NULL);
+}
+
+static const struct command memory_subcommands[] = {
+	{.name = "usage",
+	 .full_name = "memory|usage",
+	 .run = command_memory_usage,
+	 .arity = -3,
+	 .flags = COMMAND_READONLY,
+	 .first_key = 2,
+	 .last_key = 2,
+	 .key_step = 1,
+	 .acl_categories = CATEGORY_READ | CATEGORY_SLOW,
+	 .summary = "Estimate the memory usage of a key",
+	 .since = "4.0.0",
+	 .group = "server",
+	 .complexity = "O(N) where N is the number of samples."},
+	{.name = "help",
+	 .full_name = "memory|help",
+	 .run = command_memory_help,
+	 .arity = 2,
+	 .flags = COMMAND_LOADING | COMMAND_STALE,
+	 .acl_categories = CATEGORY_SLOW,
+	 .summary = "Show helpful text about the different subcommands",
+	 .since = "4.0.0",
+	 .group = "server",
+	 .complexity = "O(1)"},
+	{0},
+};
+
+static const struct command slowlog_subcommands[] = {
+	{.name = "get",
+	 .full_name = "slowlog|get",
+	 .run = command_slowlog_get,
+	 .arity = -2,
+	 .flags = COMMAND_ADMIN | COMMAND_LOADING | COMMAND_STALE,
+	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS,
+	 .summary = "Get the slow log's entries",
+	 .since = "2.2.12",
+	 .group = "server",
+	 .complexity = "O(N) where N is the number of entries returned"},
+	{.name = "len",
+	 .full_name = "slowlog|len",
+	 .run = command_slowlog_len,
+	 .arity = 2,
+	 .flags = COMMAND_ADMIN | COMMAND_LOADING | COMMAND_STALE,
+	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS,
+	 .summary = "Get the slow log's length",
+	 .since = "2.2.12",
+	 .group = "server",
+	 .complexity = "O(1)"},
+	{.name = "reset",
+	 .full_name = "slowlog|reset",
+	 .run = command_slowlog_reset,
+	 .arity = 2,
+	 .flags = COMMAND_ADMIN | COMMAND_LOADING | COMMAND_STALE,
+	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS,
+	 .summary = "Clear all entries from the slow log",
+	 .since = "2.2.12",
+	 .group = "server",
+	 .complexity = "O(N) where N is the number of entries in the slowlog"},
+	{.name = "help",
+	 .full_name = "slowlog|help",
+	 .run = command_slowlog_help,
+	 .arity = 2,
+	 .flags = COMMAND_LOADING | COMMAND_STALE,
+	 .acl_categories = CATEGORY_SLOW,
+	 .summary = "Show helpful text about the different subcommands",
+	 .since = "6.2.0",
+	 .group = "server",
+	 .complexity = "O(1)"},
+	{0},
+};
+
+const struct command server_commands[] = {
+	{.name = "info",
+	 .full_name = "info",
+	 .run = command_info,
+	 .arity = -1,
+	 .flags = COMMAND_LOADING | COMMAND_STALE,
+	 .acl_categories = CATEGORY_SLOW | CATEGORY_DANGEROUS,
+	 .summary = "Get information and statistics about the server",
+	 .since = "1.0.0",
+	 .group = "server",
+	 .complexity = "O(1)"},
+	{.name = "time",
+	 .full_name = "time",
+	 .run = command_time,
+	 .arity = 1,
+	 .flags = COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST,
+	 .acl_categories = CATEGORY_FAST,
+	 .summary = "Return the current server time",
+	 .since = "2.6.0",
+	 .group = "server",
+	 .complexity = "O(1)"},
+	{.name = "lastsave",
+	 .full_name = "lastsave",
+	 .run = command_lastsave,
+	 .arity = 1,
+	 .flags = COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST,
+	 .acl_categories = CATEGORY_ADMIN | CATEGORY_FAST | CATEGORY_DANGEROUS,
+	 .summary = "Get the UNIX time stamp of the last successful save to disk",
+	 .since = "1.0.0",
+	 .group = "server",
+	 .complexity = "O(1)"},
+	{.name = "save",
+	 .full_name = "save",
+	 .run = command_save,
+	 .arity = 1,
+	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_NO_ASYNC_LOADING | COMMAND_NO_MULTI |
+		 COMMAND_LONG,
+	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS,
+	 .summary = "Synchronously save the dataset to disk",
+	 .since = "1.0.0",
+	 .group = "server",
+	 .complexity = "O(N) where N is the total number of keys in all databases"},
+	{.name = "bgsave",
+	 .full_name = "bgsave",
+	 .run = command_bgsave,
+	 .arity = -1,
+	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_NO_ASYNC_LOADING | COMMAND_LONG,
+	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS,
+	 .summary = "Asynchronously save the dataset to disk",
+	 .since = "1.0.0",
+	 .group = "server",
+	 .complexity = "O(1)"},
+	{.name = "bgrewriteaof",
+	 .full_name = "bgrewriteaof",
+	 .run = command_bgrewriteaof,
+	 .arity = 1,
+	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_NO_ASYNC_LOADING | COMMAND_LONG,
+	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS,
+	 .summary = "Asynchronously rewrite the append-only file",
+	 .since = "1.0.0",
+	 .group = "server",
+	 .complexity = "O(1)"},
+	{.name = "shutdown",
+	 .full_name = "shutdown",
+	 .run = command_shutdown,
+	 .arity = -1,
+	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_NO_MULTI |
+		 COMMAND_ALLOW_BUSY | COMMAND_LONG,
+	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS,
+	 .summary = "Synchronously save the dataset to disk and then shut down the server",
+	 .since = "1.0.0",
+	 .group = "server",
+	 .complexity = "O(N) when saving, where N is the total number of keys in all databases when saving "
+		       "data, otherwise O(1)"},
+	{.name = "role",
+	 .full_name = "role",
+	 .run = command_role,
+	 .arity = 1,
+	 .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST,
+	 .acl_categories = CATEGORY_ADMIN | CATEGORY_FAST | CATEGORY_DANGEROUS,
+	 .summary = "Return the role of the instance in the context of replication",
+	 .since = "2.8.12",
+	 .group = "server",
+	 .complexity = "O(1)"},
+	{.name = "lolwut",
+	 .full_name = "lolwut",
+	 .run = command_lolwut,
+	 .arity = -1,
+	 .flags = COMMAND_READONLY | COMMAND_FAST,
+	 .acl_categories = CATEGORY_READ | CATEGORY_FAST,
+	 .summary = "Display some computer art and the Redis version",
+	 .since = "5.0.0",
+	 .group = "server",
+	 .complexity = NULL},
+	{.name = "memory",
+	 .full_name = "memory",
+	 .run = NULL,
+	 .arity = -2,
+	 .acl_categories = CATEGORY_SLOW,
+	 .summary = "A container for memory diagnostics commands",
+	 .since = "4.0.0",
+	 .group = "server",
+	 .complexity = "Depends on subcommand.",
+	 .subcommands = memory_subcommands},
+	{.name = "slowlog",
+	 .full_name = "slowlog",
+	 .run = NULL,
+	 .arity = -2,
+	 .acl_categories = CATEGORY_SLOW,
+	 .summary = "A container for slow log commands",
+	 .since = "2.2.12",
+	 .group = "server",
+	 .complexity = "Depends on subcommand.",
+	 .subcommands = slowlog_subcommands},
+	{0},
+};
