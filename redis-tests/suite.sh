@@ -1,0 +1,247 @@
+#!/bin/sh
+# Redis' own test suite, from Debian's source package, against a running server in the suite's external mode.
+#
+#     redis-tests/suite.sh SERVER [UNIT ...]
+#
+# Each unit runs on a fresh server under a time limit. What should pass is learnt from Debian's redis-server, which
+# runs the same units once (kept in the cache folder). A test that passes there and not here is run again alone on
+# a fresh server, since an earlier failure may have spoiled it. What then still fails must be
+# listed in suite-expected-failures.txt, and what is listed must still fail: the list can only shrink.
+#
+# Nothing of the suite is kept in the repository: it is fetched with apt-get into the cache folder, through a private
+# list derived from the system's own sources. Settings from the environment:
+#     SETT_CACHE       cache folder                        (default: ~/.cache/sett)
+#     SETT_SUITE_LOGS  keep the units' output in this folder
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+all_units="unit/protocol unit/keyspace unit/type/string unit/type/incr unit/expire unit/scan unit/multi unit/quit
+	unit/info-command unit/other unit/introspection unit/querybuf"
+# Of the tests that redis-server passes; asked for when all units run.
+least=290
+unit_seconds=150
+one_test_seconds=60
+reference_server=/usr/bin/redis-server
+cache=${SETT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sett}
+package_version=7.0.15
+
+fail() { printf 'suite: %s\n' "$*" >&2; exit 1; }
+
+[ $# -ge 1 ] || fail "usage: suite.sh SERVER [UNIT ...]"
+server=$(command -v "$1") || fail "no such server: $1"
+case "$server" in /*) ;; *) server=$PWD/$server ;; esac
+shift
+units=${*:-$all_units}
+tab=$(printf '\t')
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/sett-suite.XXXXXX")
+server_pid=
+clean_up() {
+	[ -z "$server_pid" ] || kill -9 "$server_pid" 2>/dev/null || true
+	rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'exit 1' HUP INT TERM
+
+# ---- fetching the suite ----------------------------------------------------------------------------------
+
+# The system's binary sources of this Debian release, as source lists.
+write_source_lists() {
+	parts=$1
+	release=$(. /etc/os-release && echo "$VERSION_CODENAME")
+	for list in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
+		[ ! -f "$list" ] || sed -n -E \
+			"s/^deb([[:space:]].*[[:space:]]$release(-updates|-security)?[[:space:]].*)/deb-src\1/p" "$list"
+	done >"$parts/system.list"
+	for list in /etc/apt/sources.list.d/*.sources; do
+		[ ! -f "$list" ] || awk -v RS= -v ORS='\n\n' -v release="$release" '
+			$0 ~ "(^|\n)Suites:([^\n]*[ \t])?" release "([- \t\n]|$)" {
+				gsub(/(^|\n)Types:[^\n]*/, "\nTypes: deb-src")
+				sub(/^\n/, "")
+				print
+			}' "$list"
+	done >"$parts/system.sources"
+}
+
+fetch_source() {
+	apt=$work/apt
+	mkdir -p "$apt/parts" "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/source"
+	write_source_lists "$apt/parts"
+	set -- -q -o Dir::Etc::SourceList=/dev/null -o "Dir::Etc::SourceParts=$apt/parts" \
+		-o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache"
+	{
+		apt-get "$@" update && cd "$apt/source" && apt-get "$@" source --download-only redis &&
+			dpkg-source --no-check -x redis_"$package_version"-*.dsc "$apt/suite"
+	} >"$apt/log" 2>&1 || { tail -20 "$apt/log" >&2; fail "cannot fetch Debian's source package redis $package_version"; }
+	ln -sf "$(command -v redis-cli)" "$(command -v redis-benchmark)" "$apt/suite/src/"
+	mkdir -p "$cache"
+	rm -rf "$cache/redis-$package_version"
+	mv "$apt/suite" "$cache/redis-$package_version"
+}
+
+# Two runs may not share the suite's tests/tmp: each works on a copy.
+prepare_suite() {
+	mkdir -p "$cache"
+	(
+		flock 9
+		[ -x "$cache/redis-$package_version/runtest" ] || (fetch_source)
+	) 9>"$cache/lock"
+	mkdir -p "$work/suite/src"
+	cp -R "$cache/redis-$package_version/runtest" "$cache/redis-$package_version/tests" "$work/suite/"
+	cp -RP "$cache/redis-$package_version/src/redis-cli" "$cache/redis-$package_version/src/redis-benchmark" \
+		"$work/suite/src/"
+}
+
+# ---- running it ------------------------------------------------------------------------------------------
+
+free_port() {
+	echo 'set s [socket -server none -myaddr 127.0.0.1 0]; puts [lindex [fconfigure $s -sockname] 2]' | tclsh
+}
+
+# start_server PATH: a fresh server in an empty directory, on $port.
+start_server() {
+	port=$(free_port)
+	rm -rf "$work/data"
+	mkdir -p "$work/data"
+	"$1" --port "$port" --bind 127.0.0.1 --dir "$work/data" --enable-debug-command yes --save '' \
+		>"$work/server.log" 2>&1 &
+	server_pid=$!
+	tries=0
+	until [ "$(redis-cli -p "$port" ping 2>/dev/null)" = PONG ]; do
+		tries=$((tries + 1))
+		if [ "$tries" -gt 100 ] || ! kill -0 "$server_pid" 2>/dev/null; then
+			tail -20 "$work/server.log" >&2
+			fail "$1 does not come up"
+		fi
+		sleep 0.1
+	done
+}
+
+# Stops it; a server that died by itself, or that must be killed, is worth a line.
+stop_server() {
+	if ! kill -TERM "$server_pid" 2>/dev/null; then
+		echo "suite: the server was gone after $1:" >&2
+		tail -20 "$work/server.log" >&2
+	fi
+	tries=0
+	while kill -0 "$server_pid" 2>/dev/null && [ "$tries" -lt 100 ]; do
+		tries=$((tries + 1))
+		sleep 0.1
+	done
+	if kill -9 "$server_pid" 2>/dev/null; then
+		echo "suite: the server had to be killed after $1" >&2
+	fi
+	wait "$server_pid" 2>/dev/null || true
+	server_pid=
+}
+
+# run_unit SERVER UNIT SECONDS OUTPUT [runtest arguments]
+run_unit() {
+	run_server=$1
+	run_name=$2
+	run_seconds=$3
+	run_output=$4
+	shift 4
+	start_server "$run_server"
+	# The skipped test wants the server's pid and upsets what follows where the suite did not start the server.
+	(cd "$work/suite" && timeout "$run_seconds" ./runtest --host 127.0.0.1 --port "$port" --clients 1 --durable \
+		--tags "-needs:repl" --skiptest "SRANDMEMBER with a dict containing long chain" \
+		--single "$run_name" "$@") 2>&1 | sed "s/$(printf '\033')\[[0-9;]*m//g" >"$run_output" || true
+	stop_server "$run_name"
+}
+
+# passed_names OUTPUT: the names that are ok, one per line.
+passed_names() {
+	sed -n -E 's/^\[ok\]: (.*) \([0-9]+ ms\)$/\1/p' "$1"
+}
+
+# less A B: the lines of A without those of B, counting repetitions.
+less() {
+	awk 'NR == FNR { have[$0]++; next } have[$0] > 0 { have[$0]--; next } { print }' "$2" "$1"
+}
+
+# What redis-server passes of a unit: once per version of the package.
+reference_names() {
+	version=$("$reference_server" --version | sed -n 's/.* v=\([^ ]*\).*/\1/p')
+	reference=$cache/reference-$version/$1
+	if [ ! -s "$reference" ]; then
+		mkdir -p "$(dirname "$reference")"
+		run_unit "$reference_server" "$1" "$unit_seconds" "$work/reference.out"
+		passed_names "$work/reference.out" >"$work/reference"
+		[ -s "$work/reference" ] || fail "$reference_server passes nothing of $1"
+		mv "$work/reference" "$reference"
+	fi
+	cat "$reference"
+}
+
+# listed UNIT NAME: is it among the expected failures?
+listed() {
+	awk -v unit="$1" -v name="$2" 'BEGIN { found = 1 }
+		{ if (index($0, unit " :: " name " :: ") == 1) found = 0 } END { exit found }' \
+		"$here/suite-expected-failures.txt"
+}
+
+# judge UNIT NAME: one that did not pass in its unit gets a run of its own, then it must be listed.
+judge() {
+	run_unit "$server" "$1" "$one_test_seconds" "$work/alone.out" --only "$2"
+	passed_names "$work/alone.out" >"$work/alone"
+	if grep -qxF -e "$2" "$work/alone"; then
+		passed=$((passed + 1))
+		alone=$((alone + 1))
+		if listed "$1" "$2"; then report "passes, remove it from the list" "$1" "$2"; fi
+	elif listed "$1" "$2"; then
+		expected=$((expected + 1))
+	else
+		report "fails" "$1" "$2"
+		sed -n '/^\[err\]\|^\[exception\]/,/^\[[0-9]*\/[0-9]* done\]/p' "$work/alone.out" | head -8
+	fi
+}
+
+report() {
+	failed=$((failed + 1))
+	printf '%s: %s :: %s\n' "$1" "$2" "$3"
+}
+
+judge_unit() {
+	unit=$1
+	printf '== %s: ' "$unit"
+	reference_names "$unit" >"$work/wanted"
+	run_unit "$server" "$unit" "$unit_seconds" "$work/unit.out"
+	[ -z "${SETT_SUITE_LOGS:-}" ] || cp "$work/unit.out" "$SETT_SUITE_LOGS/$(echo "$unit" | tr / -).out"
+	passed_names "$work/unit.out" >"$work/got"
+	less "$work/wanted" "$work/got" >"$work/missing"
+	want=$(wc -l <"$work/wanted")
+	ok=$((want - $(wc -l <"$work/missing")))
+	printf '%d of %d, %d err, %d exception\n' "$ok" "$want" "$(grep -c '^\[err\]' "$work/unit.out")" \
+		"$(grep -c '^\[exception\]' "$work/unit.out")"
+	passed=$((passed + ok))
+	total=$((total + want))
+	while IFS= read -r name <&3; do
+		if listed "$unit" "$name"; then report "passes, remove it from the list" "$unit" "$name"; fi
+	done 3<<TEXT
+$(less "$work/got" "$work/missing" | sort -u)
+TEXT
+	while IFS= read -r name <&3; do
+		[ -z "$name" ] || judge "$unit" "$name"
+	done 3<"$work/missing"
+}
+
+mkdir -p "$work/data"
+[ -z "${SETT_SUITE_LOGS:-}" ] || mkdir -p "$SETT_SUITE_LOGS"
+prepare_suite
+passed=0
+failed=0
+expected=0
+alone=0
+total=0
+for unit in $units; do
+	judge_unit "$unit"
+done
+printf '%d of %d ok (%d of them only when run alone), %d listed failures, %d complaints\n' "$passed" "$total" "$alone" \
+	"$expected" "$failed"
+if [ -z "${*:-}" ] && [ "$passed" -lt "$least" ]; then
+	failed=$((failed + 1))
+	printf 'at least %d must pass\n' "$least"
+fi
+printf '%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]
