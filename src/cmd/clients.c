@@ -384,7 +384,7 @@ command_client_pause(struct command_context *c)
 		return SETT_NO_MEMORY;
 	request->mode = PAUSE_ALL;
 	if (c->argc > 4)
-		return context_syntax_error(c);
+		return context_unknown_subcommand(c, "CLIENT");
 	if (c->argc == 4 && argument_is(c->argv[3], "WRITE"))
 		request->mode = PAUSE_WRITE;
 	else if (c->argc == 4 && !argument_is(c->argv[3], "ALL"))

@@ -93,17 +93,15 @@ key_use_of(const struct command *command)
 
 /* Words separated by spaces, as a set of statuses. */
 static void
-reply_words(struct resp_writer *reply, const char *words, const char *without)
+reply_words(struct resp_writer *reply, const char *words)
 {
 	size_t count = 0, token = resp_deferred_begin(reply);
 	while (*words != '\0') {
 		char word[32];
 		size_t size = strcspn(words, " ");
 		snprintf(word, sizeof word, "%.*s", (int)size, words);
-		if (without == NULL || strcmp(word, without) != 0) {
-			resp_status(reply, word);
-			count++;
-		}
+		resp_status(reply, word);
+		count++;
 		words += size + (words[size] == ' ');
 	}
 	resp_deferred_set_end(reply, token, count);
@@ -140,7 +138,7 @@ reply_key_spec(struct resp_writer *reply, const char *flags, int index, int last
 {
 	resp_map(reply, 3);
 	resp_bulk_string(reply, "flags");
-	reply_words(reply, flags, NULL);
+	reply_words(reply, flags);
 	resp_bulk_string(reply, "begin_search");
 	resp_map(reply, 2);
 	resp_bulk_string(reply, "type");
@@ -396,6 +394,20 @@ command_command_list(struct command_context *c)
 
 /* ---- COMMAND GETKEYS ---- */
 
+/* SET reads its key only with GET: the one use that depends on the arguments. */
+static struct key_use
+key_use_in(const struct command *command, const struct bytes *argv, size_t argc)
+{
+	struct key_use use = key_use_of(command);
+	if (strcmp(command->full_name, "set") != 0)
+		return use;
+	use.first = "OW update";
+	for (size_t i = 3; i < argc; i++)
+		if (argument_is(argv[i], "GET"))
+			use.first = "RW access update";
+	return use;
+}
+
 static int
 get_keys(struct command_context *c, bool with_flags)
 {
@@ -416,14 +428,14 @@ get_keys(struct command_context *c, bool with_flags)
 				     command->flags & COMMAND_NO_MANDATORY_KEYS
 					     ? "ERR The command has no key arguments"
 					     : "ERR Invalid arguments specified for command");
-	struct key_use use = key_use_of(command);
+	struct key_use use = key_use_in(command, argv, argc);
 	resp_array(c->reply, count);
 	for (size_t i = 0; i < count; i++) {
 		if (with_flags)
 			resp_array(c->reply, 2);
 		resp_bulk(c->reply, argv[keys[i]].data, argv[keys[i]].size);
 		if (with_flags)
-			reply_words(c->reply, i > 0 && use.others ? use.others : use.first, "variable_flags");
+			reply_words(c->reply, i > 0 && use.others ? use.others : use.first);
 	}
 	return SETT_OK;
 }

@@ -197,7 +197,7 @@ command_hello(struct command_context *c)
 	} else if (password_is_needed(c)) {
 		return context_error(c,
 				     "NOAUTH HELLO must be called with the client already authenticated, "
-				     "otherwise the HELLO <proto> AUTH <user> <pass> option can be used to "
+				     "otherwise the HELLO AUTH <user> <pass> option can be used to "
 				     "authenticate the client and select the RESP protocol version at the "
 				     "same time");
 	}
