@@ -205,6 +205,8 @@ static void
 cut(void *arg)
 {
 	struct run *run = arg;
+	if (run->clone) /* cut already: the planned operation came while closing */
+		return;
 	run->durable_at_cut = run->engine ? sett_engine_durable(run->engine) : run->durable_at_cut;
 	run->clone = vfs_memory_crash_clone(run->vfs, VFS_CRASH_RANDOM, run->clone_seed);
 }
