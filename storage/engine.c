@@ -202,6 +202,17 @@ hook_memtable_bytes(void *arg)
 	return sum;
 }
 
+static double
+hook_memtables(void *arg)
+{
+	struct sett_engine *engine = arg;
+	mutex_lock(&engine->install_lock);
+	size_t waiting = engine->generation_count - 1;
+	mutex_unlock(&engine->install_lock);
+	uint64_t filled = __atomic_load_n(&engine->memtable_memory, __ATOMIC_RELAXED);
+	return (double)waiting + (double)filled / (double)engine->memtable_size;
+}
+
 static void
 hook_failed(void *arg, int status, const struct sett_error *error)
 {
@@ -391,6 +402,7 @@ open_parts(struct sett_engine *engine, struct sett_error *error)
 			  .flushed = hook_flushed,
 			  .rotate = hook_rotate,
 			  .memtable_bytes = hook_memtable_bytes,
+			  .memtables = hook_memtables,
 			  .failed = hook_failed},
 		.threads = o->workers,
 		.memtable_size = engine->memtable_size,

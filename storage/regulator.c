@@ -320,7 +320,7 @@ regulator_measure(struct regulator *r)
 	double slack = (o->space_amplification_limit - 1) * (double)plan.weights[BOTTOM_LEVEL];
 	if (slack < 8 * flush)
 		slack = 8 * flush;
-	double memtables = (double)o->hooks.memtable_bytes(o->hooks.arg) / flush;
+	double memtables = o->hooks.memtables(o->hooks.arg);
 	double pressure = ramp((double)top, 8, 20);
 	double more[] = {ramp(memtables, 2.5, 5), 0.9 * ramp(debt / slack, 2, 6)};
 	for (size_t i = 0; i < 2; i++)

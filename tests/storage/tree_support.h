@@ -151,6 +151,16 @@ tree_hook_bytes(void *arg)
 	return sum;
 }
 
+static inline double
+tree_hook_memtables(void *arg)
+{
+	struct tree *t = arg;
+	mutex_lock(&t->lock);
+	double waiting = (double)t->waiting_count;
+	mutex_unlock(&t->lock);
+	return waiting;
+}
+
 static inline void
 tree_hook_failed(void *arg, int status, const struct sett_error *error)
 {
@@ -194,7 +204,7 @@ tree_start_workers(struct tree *t)
 		.versions = t->set,
 		.value_log = t->log,
 		.hooks = {t, tree_hook_snapshots, tree_hook_source, tree_hook_flushed, tree_hook_rotate,
-			  tree_hook_bytes, tree_hook_failed},
+			  tree_hook_bytes, tree_hook_memtables, tree_hook_failed},
 		.threads = t->threads,
 		.memtable_size = t->memtable_size,
 		.table_size = t->table_size,
