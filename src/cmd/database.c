@@ -1,6 +1,7 @@
 /* Whole databases, and moving a key between two. */
 #include "cmd/groups.h"
 #include "cmd/lookup.h"
+#include "txn/interest.h"
 
 static int
 command_dbsize(struct command_context *c)
@@ -84,6 +85,65 @@ command_move(struct command_context *c)
 	return status == SETT_OK ? keyspace_delete(&c->view, c->db, c->argv[1], &root) : status;
 }
 
+/* Keys that someone watches, copied. */
+struct watched_list {
+	struct arena *arena;
+	struct watched_item {
+		struct watched_item *next;
+		struct bytes key;
+	} * first;
+};
+
+static int
+keep_watched(void *arg, struct bytes key)
+{
+	struct watched_list *list = arg;
+	struct watched_item *item = arena_allocate(list->arena, sizeof(*item), _Alignof(struct watched_item));
+	const void *copy = arena_copy(list->arena, key.data, key.size);
+	if (item == NULL || copy == NULL)
+		return SETT_NO_MEMORY;
+	*item = (struct watched_item){.next = list->first, .key = bytes_of(copy, key.size)};
+	list->first = item;
+	return 0;
+}
+
+/* Touches the watched keys of `db` that are there now or will be after the swap; the others stay absent, and
+ * their watchers are not disturbed. */
+static int
+touch_watched(struct command_context *c, unsigned db, unsigned other)
+{
+	struct watched_list list = {.arena = c->arena};
+	int status = interest_each_key(c->server->interest, db, keep_watched, &list);
+	for (struct watched_item *i = list.first; i != NULL && status == SETT_OK; i = i->next) {
+		struct root root;
+		status = keyspace_lookup(&c->view, db, i->key, &root);
+		if (status == SETT_NOT_FOUND)
+			status = keyspace_lookup(&c->view, other, i->key, &root);
+		if (status == SETT_OK)
+			status = keyspace_touch_key(&c->view, db, i->key);
+		else if (status == SETT_NOT_FOUND)
+			status = SETT_OK;
+	}
+	return status;
+}
+
+static int
+swap(struct command_context *c, unsigned a, unsigned b)
+{
+	uint64_t watches = interest_generation(c->server->interest);
+	int status = touch_watched(c, a, b);
+	if (status == SETT_OK)
+		status = touch_watched(c, b, a);
+	struct touched_key *last = c->view.last_touched;
+	if (status == SETT_OK)
+		status = keyspace_swap(&c->view, a, b);
+	/* Who watches from now on is not among those told: then all are. */
+	for (struct touched_key *t = last != NULL ? last->next : c->view.first_touched; t != NULL;
+	     t = t->next)
+		t->watches = watches;
+	return status;
+}
+
 static int
 command_swapdb(struct command_context *c)
 {
@@ -97,7 +157,7 @@ command_swapdb(struct command_context *c)
 	    !database_number(c, c->argv[1], NULL, &a) || !database_number(c, c->argv[2], NULL, &b))
 		return SETT_OK;
 	resp_status(c->reply, "OK");
-	return keyspace_swap(&c->view, a, b);
+	return a == b ? SETT_OK : swap(c, a, b);
 }
 
 const struct command database_commands[] = {

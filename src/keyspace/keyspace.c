@@ -276,6 +276,14 @@ keyspace_touch(struct keyspace_view *view, unsigned db, struct bytes key)
 	return t;
 }
 
+int
+keyspace_touch_key(struct keyspace_view *view, unsigned db, struct bytes key)
+{
+	const void *copy = arena_copy(view->arena, key.data, key.size);
+	bool done = copy != NULL && keyspace_touch(view, db, bytes_of(copy, key.size)) != NULL;
+	return done ? SETT_OK : SETT_NO_MEMORY;
+}
+
 /* ---- whole databases ---- */
 
 static int

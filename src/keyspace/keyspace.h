@@ -44,7 +44,8 @@ struct touched_key {
 	uint64_t expires_at; /* new deadline, 0 if none */
 	bool whole_database; /* FLUSHDB or SWAPDB of `db`; `key` is empty */
 	bool swapped;        /* whole_database: by SWAPDB, so keys may also have appeared */
-	bool expired;        /* removed because its deadline has passed */
+	uint64_t watches; /* swapped: those who watched by then (interest_generation) are told key by key */
+	bool expired;     /* removed because its deadline has passed */
 };
 
 /* A key that a lookup found past its deadline: it reads as absent, but its record is still there and counted.
@@ -125,6 +126,9 @@ int keyspace_copy(struct keyspace_view *, const struct root *from, unsigned to_d
 		  const struct root *to_old);
 int keyspace_flush(struct keyspace_view *, unsigned db);
 int keyspace_swap(struct keyspace_view *, unsigned a, unsigned b);
+/* Adds a key to those that the transaction touched, without a write of its own: SWAPDB changes what a name
+ * stands for. The key is copied. */
+int keyspace_touch_key(struct keyspace_view *, unsigned db, struct bytes key);
 /* Exact number of keys (as Redis counts: expired ones that are not yet deleted too), and of keys with an
  * expiry. */
 int keyspace_count(struct keyspace_view *, unsigned db, int64_t *ret_keys, int64_t *ret_expires);

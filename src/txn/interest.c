@@ -18,6 +18,7 @@ enum { BUCKETS = 4096, LOCKS = 64 };
 struct interest_table {
 	uint64_t entered; /* atomic: keys in the table; 0 lets commits pass by. Relaxed: entering and marking
 			     are ordered by the commit lock */
+	uint64_t generation; /* atomic: changes under the commit lock; relaxed */
 	struct mutex locks[LOCKS];
 	struct watched_key *buckets[BUCKETS];
 };
@@ -30,6 +31,7 @@ interest_create(struct interest_table **ret)
 		return SETT_NO_MEMORY;
 	for (unsigned i = 0; i < LOCKS; i++)
 		mutex_init(&t->locks[i]);
+	t->generation = 1;
 	*ret = t;
 	return SETT_OK;
 }
@@ -94,6 +96,7 @@ interest_enter(struct interest_table *t, struct watcher *watcher, struct watched
 	*bucket = w;
 	mutex_unlock(lock_of(t, w->hash));
 	__atomic_add_fetch(&t->entered, 1, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&t->generation, 1, __ATOMIC_RELAXED);
 }
 
 void
@@ -130,7 +133,7 @@ mark_key(struct interest_table *t, const struct touched_key *touched)
 	for (struct watched_key *w = t->buckets[hash % BUCKETS]; w != NULL; w = w->next) {
 		if (!is_key(w, hash, touched->db, touched->key))
 			continue;
-		if (touched->expired && w->expired)
+		if (touched->expired && !w->exists)
 			w->expired = false; /* it counted as absent already */
 		else
 			mark(w);
@@ -143,6 +146,8 @@ mark_key(struct interest_table *t, const struct touched_key *touched)
 static void
 mark_database(struct interest_table *t, const struct touched_key *touched)
 {
+	if (touched->swapped && touched->watches == interest_generation(t))
+		return;
 	for (size_t i = 0; i < BUCKETS; i++) {
 		struct mutex *lock = lock_of(t, i);
 		mutex_lock(lock);
@@ -184,6 +189,12 @@ interest_has_expired(const struct watcher *watcher, uint64_t now_ms)
 		if (w->exists && w->expires_at != 0 && now_ms > w->expires_at)
 			return true;
 	return false;
+}
+
+uint64_t
+interest_generation(const struct interest_table *t)
+{
+	return __atomic_load_n(&t->generation, __ATOMIC_RELAXED);
 }
 
 int

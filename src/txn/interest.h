@@ -53,6 +53,8 @@ void interest_mark(struct interest_table *, const struct touched_key *);
 bool interest_is_marked(const struct watcher *);
 /* Whether a watched key reached its deadline since it was watched. The watcher's thread. */
 bool interest_has_expired(const struct watcher *, uint64_t now_ms);
+/* A number, never 0, that changes whenever a key is entered. Any thread. */
+uint64_t interest_generation(const struct interest_table *);
 /* Calls `each` for every key that someone watches in a database, with a lock held (be short); a key may come
  * more than once. Stops at the first non-zero result and returns it. */
 int interest_each_key(struct interest_table *, unsigned db, int (*each)(void *arg, struct bytes key),

@@ -1,0 +1,195 @@
+/* The keyspace under transactions of its own. */
+#include "server_support.h"
+
+struct session {
+	struct sett_txn *txn;
+	struct arena arena;
+	struct keyspace_view view;
+};
+
+static void
+session_open(struct fixture *f, struct session *s)
+{
+	arena_init(&s->arena, 4096);
+	cr_assert_eq(sett_txn_create(f->server.engine, &s->txn), SETT_OK);
+	cr_assert_eq(sett_txn_begin(s->txn, SETT_TXN_MANUAL_CONFLICTS), SETT_OK);
+	cr_assert_eq(keyspace_begin(&s->view, f->server.keyspace, s->txn, &s->arena), SETT_OK);
+}
+
+static void
+publish(void *arg, uint64_t timestamp)
+{
+	if (timestamp != 0)
+		keyspace_publish(arg, timestamp);
+}
+
+static int
+session_commit(struct session *s)
+{
+	struct sett_commit_hooks hooks = {.publish = publish, .arg = &s->view};
+	int status = sett_txn_commit(s->txn, &hooks, NULL);
+	sett_txn_destroy(s->txn);
+	arena_free(&s->arena);
+	return status;
+}
+
+static int
+put(struct session *s, const char *key, const char *value)
+{
+	struct root root;
+	int status = keyspace_lookup(&s->view, 0, bytes_of_string(key), &root);
+	if (status != SETT_OK && status != SETT_NOT_FOUND)
+		return status;
+	return keyspace_put_string(&s->view, 0, bytes_of_string(key), bytes_of_string(value), 0,
+				   status == SETT_OK ? &root : NULL);
+}
+
+static int64_t
+count(struct fixture *f)
+{
+	struct session s;
+	int64_t keys, expires;
+	session_open(f, &s);
+	cr_assert_eq(keyspace_count(&s.view, 0, &keys, &expires), SETT_OK);
+	cr_assert_eq(session_commit(&s), SETT_OK);
+	return keys;
+}
+
+/* Two that create the same key: one must lose, or it would count twice. */
+Test(keyspace, one_of_two_creators_loses)
+{
+	struct fixture *f = fixture_open();
+	struct session a, b;
+	session_open(f, &a);
+	session_open(f, &b);
+	cr_assert_eq(put(&a, "k", "1"), SETT_OK);
+	cr_assert_eq(put(&b, "k", "2"), SETT_OK);
+	cr_assert_eq(session_commit(&a), SETT_OK);
+	cr_assert_eq(session_commit(&b), SETT_CONFLICT);
+	cr_assert_eq(count(f), 1);
+	fixture_close(f);
+}
+
+/* A write into an epoch that was flushed meanwhile. */
+Test(keyspace, nobody_writes_into_a_dropped_epoch)
+{
+	struct fixture *f = fixture_open();
+	struct session setup, writer, flusher, late;
+	session_open(f, &setup);
+	cr_assert_eq(put(&setup, "k", "1"), SETT_OK);
+	cr_assert_eq(session_commit(&setup), SETT_OK);
+	session_open(f, &writer);
+	session_open(f, &late);
+	session_open(f, &flusher);
+	cr_assert_eq(put(&writer, "other", "1"), SETT_OK);
+	cr_assert_eq(keyspace_flush(&flusher.view, 0), SETT_OK);
+	cr_assert_eq(session_commit(&flusher), SETT_OK);
+	cr_assert_eq(session_commit(&writer), SETT_CONFLICT);
+	/* A snapshot from before finds the epoch moved. */
+	cr_assert_eq(put(&late, "other", "1"), SETT_CONFLICT);
+	sett_txn_discard(late.txn);
+	sett_txn_destroy(late.txn);
+	arena_free(&late.arena);
+	cr_assert_eq(count(f), 0);
+	fixture_close(f);
+}
+
+/* "Which keys exist" is in the read set of whoever counts or walks (no phantoms). */
+Test(keyspace, a_count_conflicts_with_a_creation)
+{
+	struct fixture *f = fixture_open();
+	struct session reader, creator;
+	int64_t keys, expires;
+	session_open(f, &reader);
+	session_open(f, &creator);
+	cr_assert_eq(keyspace_count(&reader.view, 0, &keys, &expires), SETT_OK);
+	cr_assert_eq(put(&reader, "sum", "0"), SETT_OK);
+	cr_assert_eq(put(&creator, "k", "1"), SETT_OK);
+	cr_assert_eq(session_commit(&creator), SETT_OK);
+	cr_assert_eq(session_commit(&reader), SETT_CONFLICT);
+	fixture_close(f);
+}
+
+Test(keyspace, rollback_restores_epochs_and_counts)
+{
+	struct fixture *f = fixture_open();
+	struct session s;
+	struct root root;
+	int64_t keys, expires;
+	session_open(f, &s);
+	cr_assert_eq(put(&s, "a", "1"), SETT_OK);
+	struct keyspace_savepoint point = keyspace_savepoint(&s.view);
+	cr_assert_eq(keyspace_flush(&s.view, 0), SETT_OK);
+	cr_assert_eq(keyspace_swap(&s.view, 0, 1), SETT_OK);
+	cr_assert_eq(put(&s, "b", "1"), SETT_OK);
+	cr_assert_eq(keyspace_lookup(&s.view, 0, BYTES_LITERAL("a"), &root), SETT_NOT_FOUND);
+	keyspace_rollback(&s.view, &point);
+	cr_assert_eq(keyspace_lookup(&s.view, 0, BYTES_LITERAL("a"), &root), SETT_OK);
+	cr_assert_eq(keyspace_lookup(&s.view, 0, BYTES_LITERAL("b"), &root), SETT_NOT_FOUND);
+	cr_assert_eq(keyspace_count(&s.view, 0, &keys, &expires), SETT_OK);
+	cr_assert_eq(keys, 1);
+	cr_assert_eq(s.view.first_touched, s.view.last_touched);
+	cr_assert_eq(session_commit(&s), SETT_OK);
+	cr_assert_eq(count(f), 1);
+	fixture_close(f);
+}
+
+/* The counters against a model, through a restart. */
+Test(keyspace, counts_are_exact)
+{
+	struct fixture *f = fixture_open();
+	bool there[20] = {0};
+	uint64_t state = 12345;
+	for (int i = 0; i < 3000; i++) {
+		char line[64];
+		state = state * 6364136223846793005u + 1442695040888963407u;
+		unsigned key = (unsigned)(state >> 33) % 20, other = (unsigned)(state >> 40) % 20;
+		switch ((state >> 50) % 6) {
+		case 0:
+		case 1:
+			snprintf(line, sizeof(line), "SET k%u v", key);
+			there[key] = true;
+			break;
+		case 2:
+			snprintf(line, sizeof(line), "DEL k%u", key);
+			there[key] = false;
+			break;
+		case 3:
+			snprintf(line, sizeof(line), "RENAME k%u k%u", key, other);
+			if (there[key] && key != other) {
+				there[other] = true;
+				there[key] = false;
+			}
+			break;
+		case 4:
+			snprintf(line, sizeof(line), "SET k%u v PX 1", key);
+			there[key] = true;
+			break;
+		default:
+			snprintf(line, sizeof(line), "EXPIREAT k%u 1", key);
+			there[key] = false;
+			break;
+		}
+		fixture_run_line(f, 0, line);
+		if (i == 1500) {
+			fixture_stop(f);
+			fixture_start(f);
+		}
+	}
+	int64_t expected = 0;
+	for (int i = 0; i < 20; i++)
+		expected += there[i];
+	cr_assert_eq(count(f), expected);
+	fixture_close(f);
+}
+
+Test(keyspace, refuses_too_many_databases)
+{
+	struct fixture *f = fixture_open();
+	struct keyspace *k = NULL;
+	struct sett_error error;
+	cr_assert_eq(keyspace_open(f->server.engine, 0, &k, &error), SETT_INVALID);
+	cr_assert_eq(keyspace_open(f->server.engine, KEYSPACE_MAX_DATABASES + 1, &k, &error), SETT_INVALID);
+	cr_assert_null(k);
+	fixture_close(f);
+}

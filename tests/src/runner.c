@@ -1,0 +1,157 @@
+/* What the runner refuses, hands back and measures. */
+#include "server_support.h"
+
+Test(runner, refuses)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "nosuch a b", "-ERR unknown command 'nosuch', with args beginning with: 'a' 'b' ");
+	EXPECT(f, 0, "object nosuch", "-ERR unknown subcommand 'nosuch'. Try OBJECT HELP.");
+	EXPECT(f, 0, "object", "-ERR wrong number of arguments for 'object' command");
+	EXPECT(f, 0, "GET", "-ERR wrong number of arguments for 'get' command");
+	f->clients[0].authenticated = false;
+	EXPECT(f, 0, "DBSIZE", ":0");
+	struct bytes set[] = {BYTES_LITERAL("requirepass"), BYTES_LITERAL("secret")};
+	struct buffer error = {0};
+	cr_assert_eq(config_set(f->server.config, set, 2, &error), SETT_OK);
+	EXPECT(f, 0, "DBSIZE", "-NOAUTH Authentication required.");
+	EXPECT(f, 1, "DBSIZE", ":0");
+	buffer_free(&error);
+	fixture_close(f);
+}
+
+Test(runner, long_commands_go_to_the_pool)
+{
+	struct fixture *f = fixture_open();
+	struct bytes argv[] = {BYTES_LITERAL("KEYS"), BYTES_LITERAL("*")};
+	rcu_thread_register();
+	resp_truncate(&f->reply, 0);
+	cr_assert_eq(f->handler.execute(f->handler.arg, f->reactor, &f->clients[0], 2, argv, &f->reply,
+					&f->release),
+		     REQUEST_MUST_WAIT_LONG);
+	cr_assert_eq(f->reply.size, 0);
+	rcu_thread_unregister();
+	EXPECT(f, 0, "KEYS *", "*0");
+	fixture_close(f);
+}
+
+Test(runner, pauses)
+{
+	struct fixture *f = fixture_open();
+	pause_set(f->server.pause, PAUSE_WRITE, f->now_ms + 100);
+	EXPECT(f, 0, "GET a", "$-1");
+	fixture_run_line(f, 0, "SET a 1");
+	cr_assert_eq(f->result, REQUEST_PAUSED);
+	cr_assert_eq(f->reply.size, 0);
+	EXPECT(f, 0, "MULTI", "+OK");
+	EXPECT(f, 0, "GET a", "+QUEUED");
+	EXPECT(f, 0, "EXEC", "*1\r\n$-1");
+	pause_set(f->server.pause, PAUSE_ALL, f->now_ms + 50);
+	fixture_run_line(f, 0, "GET a");
+	cr_assert_eq(f->result, REQUEST_PAUSED);
+	fixture_advance(f, 100);
+	EXPECT(f, 0, "GET a", "$-1");
+	cr_assert(pause_expire(f->server.pause, f->now_ms));
+	cr_assert_eq(pause_until(f->server.pause), 0);
+	fixture_close(f);
+}
+
+Test(runner, reply_modes)
+{
+	struct fixture *f = fixture_open();
+	f->clients[0].reply_mode = REPLY_SKIP_NEXT;
+	fixture_run_line(f, 0, "GET a"); /* stands for CLIENT REPLY SKIP itself */
+	fixture_run_line(f, 0, "GET a");
+	cr_assert_eq(f->reply.size, 0);
+	EXPECT(f, 0, "GET a", "$-1");
+	f->clients[0].reply_mode = REPLY_OFF;
+	fixture_run_line(f, 0, "GET a");
+	cr_assert_eq(f->reply.size, 0);
+	fixture_run_line(f, 0, "nosuch");
+	cr_assert_eq(f->reply.size, 0);
+	fixture_close(f);
+}
+
+/* A reply waits for what it shows (I1). */
+Test(runner, releases_with_what_was_read)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "GET a", "$-1");
+	uint64_t before = f->release;
+	EXPECT(f, 0, "SET a 1", "+OK");
+	uint64_t written = f->release;
+	cr_assert_gt(written, before);
+	EXPECT(f, 1, "GET a", "$1\r\n1");
+	cr_assert_geq(f->release, written);
+	EXPECT(f, 1, "DEL a", ":1");
+	uint64_t deleted = f->release;
+	EXPECT(f, 1, "GET a", "$-1");
+	cr_assert_geq(f->release, deleted);
+	fixture_close(f);
+}
+
+Test(runner, statistics)
+{
+	struct fixture *f = fixture_open();
+	struct command_figures figures;
+	struct bytes name = BYTES_LITERAL("incr");
+	const struct command *incr = command_find(&name, 1, NULL);
+	EXPECT(f, 0, "SET a x", "+OK");
+	EXPECT(f, 0, "INCR a", "-ERR value is not an integer or out of range");
+	EXPECT(f, 0, "INCR", "-ERR wrong number of arguments for 'incr' command");
+	EXPECT(f, 0, "MULTI", "+OK");
+	EXPECT(f, 0, "INCR b", "+QUEUED");
+	EXPECT(f, 0, "INCR a", "+QUEUED");
+	EXPECT(f, 0, "EXEC", "*2\r\n:1\r\n-ERR value is not an integer or out of range");
+	command_stats_get(f->server.command_stats, incr->index, &figures);
+	cr_assert_eq(figures.calls, 3);
+	cr_assert_eq(figures.failed, 2);
+	cr_assert_eq(figures.rejected, 1);
+	cr_assert_eq(command_stats_total_errors(f->server.command_stats), 3);
+	fixture_close(f);
+}
+
+struct race {
+	struct fixture *f;
+	int client;
+};
+
+static void *
+add_many(void *arg)
+{
+	struct race *race = arg;
+	struct fixture *f = race->f;
+	struct client *client = &f->clients[race->client];
+	struct bytes argv[] = {BYTES_LITERAL("INCR"), BYTES_LITERAL("counter")};
+	struct resp_writer reply;
+	uint64_t release;
+	void *thread;
+	resp_writer_init(&reply, 2);
+	if (f->handler.thread_start(f->handler.arg, true, &thread) != SETT_OK)
+		return arg;
+	for (int i = 0; i < 2000; i++) {
+		resp_truncate(&reply, 0);
+		f->handler.execute(f->handler.arg, thread, client, 2, argv, &reply, &release);
+	}
+	f->handler.thread_stop(f->handler.arg, thread);
+	resp_writer_free(&reply);
+	return NULL;
+}
+
+Test(runner, concurrent_increments_are_all_there)
+{
+	struct fixture *f = fixture_open();
+	pthread_t threads[FIXTURE_CLIENTS];
+	struct race races[FIXTURE_CLIENTS];
+	for (int i = 0; i < FIXTURE_CLIENTS; i++) {
+		races[i] = (struct race){f, i};
+		cr_assert_eq(pthread_create(&threads[i], NULL, add_many, &races[i]), 0);
+	}
+	for (int i = 0; i < FIXTURE_CLIENTS; i++) {
+		void *result;
+		pthread_join(threads[i], &result);
+		cr_assert_null(result);
+	}
+	EXPECT(f, 0, "GET counter", "$4\r\n8000");
+	EXPECT(f, 0, "DBSIZE", ":1");
+	fixture_close(f);
+}

@@ -1,0 +1,163 @@
+/* A server without sockets: engine on the in-memory vfs, keyspace, runner, and clients whose commands are run
+ * in the calling thread. Time stands still until a test moves it. */
+#ifndef SETT_TESTS_SRC_SERVER_SUPPORT_H
+#define SETT_TESTS_SRC_SERVER_SUPPORT_H
+
+#include <criterion/criterion.h>
+#include <limits.h>
+
+#include "cmd/groups.h"
+#include "config/config.h"
+#include "expire/expirer.h"
+#include "info/command_stats.h"
+#include "info/slowlog.h"
+#include "storage/base/rcu.h"
+#include "txn/interest.h"
+#include "txn/pause.h"
+#include "txn/runner.h"
+#include "txn/transaction.h"
+
+enum { FIXTURE_CLIENTS = 4, FIXTURE_ARGUMENTS = 64 };
+
+struct fixture {
+	struct vfs *vfs;
+	struct sett_clock clock;
+	uint64_t now_ms; /* atomic */
+	struct server server;
+	struct runner *runner;
+	struct request_handler handler;
+	void *thread;  /* may wait */
+	void *reactor; /* may not */
+	struct client clients[FIXTURE_CLIENTS];
+	struct resp_writer reply;
+	uint64_t release;
+	enum request_result result;
+};
+
+__attribute__((unused)) static uint64_t
+fixture_wall(void *arg)
+{
+	return __atomic_load_n(&((struct fixture *)arg)->now_ms, __ATOMIC_RELAXED);
+}
+
+__attribute__((unused)) static uint64_t
+fixture_monotonic(void *arg)
+{
+	return clock_monotonic_ns(sett_system_clock());
+}
+
+/* Opens what is on f->vfs. */
+__attribute__((unused)) static void
+fixture_start(struct fixture *f)
+{
+	struct sett_error error;
+	struct buffer text = {0};
+	char *arguments[] = {(char *)"sett-server"};
+	f->clock = (struct sett_clock){.wall_ms = fixture_wall, .monotonic_ns = fixture_monotonic, .arg = f};
+	struct sett_options options = {.vfs = f->vfs, .clock = &f->clock, .seed = 1, .value_threshold = 256};
+	f->server = (struct server){.clock = &f->clock};
+	cr_assert_eq(sett_engine_open("db", &options, &f->server.engine, &error), SETT_OK, "%s",
+		     error.message);
+	cr_assert_eq(config_load(1, arguments, &f->server.config, &text), SETT_OK);
+	cr_assert_eq(keyspace_open(f->server.engine, 16, &f->server.keyspace, &error), SETT_OK, "%s",
+		     error.message);
+	cr_assert_eq(interest_create(&f->server.interest), SETT_OK);
+	cr_assert_eq(pause_create(&f->server.pause), SETT_OK);
+	cr_assert_eq(command_stats_create(command_index_count(), &f->server.command_stats), SETT_OK);
+	cr_assert_eq(slowlog_create(f->server.config, &f->server.slowlog), SETT_OK);
+	cr_assert_eq(runner_create(&f->server, &f->runner), SETT_OK);
+	f->handler = runner_handler(f->runner);
+	cr_assert_eq(f->handler.thread_start(f->handler.arg, true, &f->thread), SETT_OK);
+	cr_assert_eq(f->handler.thread_start(f->handler.arg, false, &f->reactor), SETT_OK);
+	for (int i = 0; i < FIXTURE_CLIENTS; i++)
+		f->clients[i] = (struct client){
+			.id = (uint64_t)i + 1, .protocol = 2, .authenticated = true, .multi_count = UINT_MAX};
+	resp_writer_init(&f->reply, 2);
+	buffer_free(&text);
+}
+
+__attribute__((unused)) static void
+fixture_stop(struct fixture *f)
+{
+	struct sett_error error;
+	for (int i = 0; i < FIXTURE_CLIENTS; i++)
+		f->handler.client_closed(f->handler.arg, &f->clients[i]);
+	expirer_destroy(f->server.expirer);
+	f->server.expirer = NULL;
+	f->handler.thread_stop(f->handler.arg, f->thread);
+	f->handler.thread_stop(f->handler.arg, f->reactor);
+	runner_destroy(f->runner);
+	slowlog_destroy(f->server.slowlog);
+	command_stats_destroy(f->server.command_stats);
+	pause_destroy(f->server.pause);
+	interest_destroy(f->server.interest);
+	keyspace_close(f->server.keyspace);
+	config_destroy(f->server.config);
+	cr_assert_eq(sett_engine_close(f->server.engine, &error), SETT_OK, "%s", error.message);
+	resp_writer_free(&f->reply);
+}
+
+__attribute__((unused)) static struct fixture *
+fixture_open(void)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	cr_assert_not_null(f);
+	f->vfs = vfs_memory_create();
+	cr_assert_not_null(f->vfs);
+	f->now_ms = 1700000000000;
+	fixture_start(f);
+	return f;
+}
+
+__attribute__((unused)) static void
+fixture_close(struct fixture *f)
+{
+	fixture_stop(f);
+	f->vfs->operations->destroy(f->vfs);
+	free(f);
+}
+
+__attribute__((unused)) static void
+fixture_advance(struct fixture *f, uint64_t ms)
+{
+	__atomic_add_fetch(&f->now_ms, ms, __ATOMIC_RELAXED);
+}
+
+/* Runs one request on a thread that may wait; the reply is in f->reply. */
+__attribute__((unused)) static void
+fixture_run(struct fixture *f, int client, size_t argc, const struct bytes *argv)
+{
+	resp_truncate(&f->reply, 0);
+	f->reply.protocol = f->clients[client].protocol;
+	f->result = f->handler.execute(f->handler.arg, f->thread, &f->clients[client], argc, argv, &f->reply,
+				       &f->release);
+}
+
+/* The same from a line of words; "" stands for an empty one. */
+__attribute__((unused)) static void
+fixture_run_line(struct fixture *f, int client, const char *line)
+{
+	struct bytes argv[FIXTURE_ARGUMENTS];
+	size_t argc = 0;
+	while (*line != 0) {
+		size_t size = strcspn(line, " ");
+		cr_assert_lt(argc, FIXTURE_ARGUMENTS);
+		argv[argc++] =
+			size == 2 && memcmp(line, "\"\"", 2) == 0 ? (struct bytes){0} : bytes_of(line, size);
+		line += size;
+		line += strspn(line, " ");
+	}
+	fixture_run(f, client, argc, argv);
+}
+
+__attribute__((unused)) static void
+fixture_expect_at(struct fixture *f, int client, const char *line, const char *expected, int source_line)
+{
+	fixture_run_line(f, client, line);
+	cr_assert(f->reply.size == strlen(expected) && memcmp(f->reply.data, expected, f->reply.size) == 0,
+		  "line %d: %s: expected %s, got %.*s", source_line, line, expected, (int)f->reply.size,
+		  (const char *)f->reply.data);
+}
+#define EXPECT(f, client, line, expected) fixture_expect_at(f, client, line, expected "\r\n", __LINE__)
+
+#endif
