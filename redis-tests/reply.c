@@ -191,6 +191,34 @@ reply_sort(struct reply *reply, int deep)
 	sort_children(reply);
 }
 
+static void
+remove_children(struct reply *reply, size_t at, size_t count)
+{
+	for (size_t i = at; i < at + count; i++)
+		reply_free(reply->children[i]);
+	memmove(reply->children + at, reply->children + at + count,
+		(reply->count - at - count) * sizeof(*reply->children));
+	reply->count -= count;
+}
+
+void
+reply_remove(struct reply *reply, const char *key)
+{
+	if (strcmp(key, "tips") == 0 && reply->type == '*' && reply->count == 10 &&
+	    reply->children[0]->type == '$')
+		remove_children(reply, 7, 1);
+	for (size_t i = 0; reply->count % 2 == 0 && i < reply->count;) {
+		const struct reply *child = reply->children[i];
+		if (child->type == '$' && child->size == strlen(key) &&
+		    memcmp(child->text, key, child->size) == 0)
+			remove_children(reply, i, 2);
+		else
+			i += 2;
+	}
+	for (size_t i = 0; i < reply->count; i++)
+		reply_remove(reply->children[i], key);
+}
+
 void
 reply_hide_numbers(struct reply *reply)
 {

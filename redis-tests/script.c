@@ -26,6 +26,8 @@ struct modifiers {
 	long long near;
 	char save[32];
 	char poll[256];
+	char without[4][32];
+	size_t without_count;
 };
 
 struct line {
@@ -261,6 +263,10 @@ same(struct reply *a, struct reply *b, const struct modifiers *modifiers)
 		return same_type(a, b);
 	if (modifiers->near > 0 && a->type == ':' && b->type == ':')
 		return llabs((long long)(a->integer - b->integer)) <= modifiers->near;
+	for (size_t i = 0; i < modifiers->without_count; i++) {
+		reply_remove(a, modifiers->without[i]);
+		reply_remove(b, modifiers->without[i]);
+	}
 	if (modifiers->numbers) {
 		reply_hide_numbers(a);
 		reply_hide_numbers(b);
@@ -345,6 +351,8 @@ parse_modifier(char *text, struct modifiers *modifiers)
 		snprintf(modifiers->save, sizeof(modifiers->save), "%.31s", word + 5);
 	else if (strncmp(word, "poll ", 5) == 0)
 		snprintf(modifiers->poll, sizeof(modifiers->poll), "%.255s", word + 5);
+	else if (strncmp(word, "without ", 8) == 0 && modifiers->without_count < 4)
+		snprintf(modifiers->without[modifiers->without_count++], 32, "%.31s", word + 8);
 	else
 		return NULL;
 	return end + 1;
