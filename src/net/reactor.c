@@ -461,6 +461,7 @@ reactor_main(void *arg)
 	if (status == SETT_OK) {
 		while (!r->exiting)
 			tick(r);
+		loop_wake(r->loop); /* nothing else would: the last tick must not sleep */
 		tick(r); /* messages that came between the last wait and the look at the control bits */
 		close_all(r);
 	}
