@@ -196,8 +196,11 @@ reply_info(struct resp_writer *reply, const struct command *command)
 	reply_categories(reply, command);
 	resp_set(reply, 0);
 	reply_key_specs(reply, command);
-	/* A set; one level deep, as there are no subcommands of subcommands. */
-	resp_set(reply, count);
+	/* None are an empty set, some are an array. One level deep: subcommands have none of their own. */
+	if (count == 0)
+		resp_set(reply, 0);
+	else
+		resp_array(reply, count);
 	for (size_t i = 0; i < count; i++)
 		reply_info(reply, &sub[i]);
 }

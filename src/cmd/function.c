@@ -5,8 +5,9 @@
 static int
 command_function_flush(struct command_context *c)
 {
-	if (c->argc > 3 ||
-	    (c->argc == 3 && !argument_is(c->argv[2], "SYNC") && !argument_is(c->argv[2], "ASYNC")))
+	if (c->argc > 3)
+		return context_unknown_subcommand(c, "FUNCTION");
+	if (c->argc == 3 && !argument_is(c->argv[2], "SYNC") && !argument_is(c->argv[2], "ASYNC"))
 		return context_error(c, "ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
 	resp_status(c->reply, "OK");
 	return SETT_OK;
