@@ -333,11 +333,11 @@ tune_tcp(int fd, int64_t keepalive)
 static void
 reject(struct net *net, int fd, const char *text, size_t size)
 {
+	reactor_count_rejected(net->reactors[0]);
 	/* Best effort: the peer that does not read it sees a closed connection. */
 	ssize_t ignored = send(fd, text, size, MSG_DONTWAIT | MSG_NOSIGNAL);
 	(void)ignored;
 	close(fd);
-	reactor_count_rejected(net->reactors[0]);
 }
 
 static bool

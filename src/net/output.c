@@ -33,6 +33,24 @@ output_free(struct output *o)
 	resp_writer_free(&o->writer);
 }
 
+/* Merges two neighbours: the first waits for the second. */
+static void
+make_mark_room(struct output *o)
+{
+	uint64_t before = o->released_timestamp, smallest = UINT64_MAX;
+	unsigned choice = 0;
+	for (unsigned i = 0; i + 1 < o->mark_count; i++) {
+		uint64_t span = o->marks[i + 1].timestamp - before;
+		if (span < smallest) {
+			smallest = span;
+			choice = i;
+		}
+		before = o->marks[i].timestamp;
+	}
+	o->mark_count--;
+	memmove(&o->marks[choice], &o->marks[choice + 1], (o->mark_count - choice) * sizeof(o->marks[0]));
+}
+
 void
 output_stamp(struct output *o, uint64_t timestamp, uint64_t frontier)
 {
@@ -42,29 +60,27 @@ output_stamp(struct output *o, uint64_t timestamp, uint64_t frontier)
 			o->released = end;
 			return;
 		}
-		o->first_mark = 0;
-	} else {
-		struct output_mark *last = &o->marks[(o->first_mark + o->mark_count - 1) % OUTPUT_MARKS];
-		if (timestamp <= last->timestamp || o->mark_count == OUTPUT_MARKS) {
-			last->end = end;
-			if (timestamp > last->timestamp)
-				last->timestamp = timestamp;
-			return;
-		}
+	} else if (timestamp <= o->marks[o->mark_count - 1].timestamp) {
+		o->marks[o->mark_count - 1].end = end;
+		return;
 	}
-	o->marks[(o->first_mark + o->mark_count) % OUTPUT_MARKS] =
-		(struct output_mark){.end = end, .timestamp = timestamp};
-	o->mark_count++;
+	if (o->mark_count == OUTPUT_MARKS)
+		make_mark_room(o);
+	o->marks[o->mark_count++] = (struct output_mark){.end = end, .timestamp = timestamp};
 }
 
 void
 output_release(struct output *o, uint64_t frontier)
 {
-	while (o->mark_count > 0 && o->marks[o->first_mark].timestamp <= frontier) {
-		o->released = o->marks[o->first_mark].end;
-		o->first_mark = (o->first_mark + 1) % OUTPUT_MARKS;
-		o->mark_count--;
-	}
+	unsigned count = 0;
+	while (count < o->mark_count && o->marks[count].timestamp <= frontier)
+		count++;
+	if (count == 0)
+		return;
+	o->released = o->marks[count - 1].end;
+	o->released_timestamp = o->marks[count - 1].timestamp;
+	o->mark_count -= count;
+	memmove(o->marks, o->marks + count, o->mark_count * sizeof(o->marks[0]));
 }
 
 void

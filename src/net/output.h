@@ -22,10 +22,11 @@ struct output_mark {
 struct output {
 	struct resp_writer writer; /* unsent bytes begin at `sent` */
 	size_t sent;
-	uint64_t base;     /* stream position of writer.data[0] */
-	uint64_t released; /* stream position up to which bytes may leave */
-	struct output_mark marks[OUTPUT_MARKS];
-	unsigned first_mark, mark_count;
+	uint64_t base;                          /* stream position of writer.data[0] */
+	uint64_t released;                      /* stream position up to which bytes may leave */
+	uint64_t released_timestamp;            /* of the newest mark that was released */
+	struct output_mark marks[OUTPUT_MARKS]; /* oldest first */
+	unsigned mark_count;
 };
 
 void output_init(struct output *);
@@ -45,7 +46,7 @@ output_is_held(const struct output *o)
 static inline uint64_t
 output_held_for(const struct output *o)
 {
-	return o->marks[o->first_mark].timestamp;
+	return o->marks[0].timestamp;
 }
 /* Unsent bytes, held or not. */
 static inline size_t

@@ -436,9 +436,8 @@ static void
 tick(struct reactor *r)
 {
 	static const struct loop_hooks hooks = {.before_sleep = before_sleep, .after_sleep = after_sleep};
-	loop_wait(r->loop,
-		  list_is_empty(&r->runnable) && list_is_empty(&r->sending) && list_is_empty(&r->dead),
-		  &hooks);
+	bool idle = list_is_empty(&r->runnable) && list_is_empty(&r->sending) && list_is_empty(&r->dead);
+	loop_wait(r->loop, idle && !r->exiting, &hooks);
 	obey(r);
 	reactor_run_requests(r);
 	write_commits(r);

@@ -1,0 +1,363 @@
+/* When a reply may leave (I1), and what happens to a connection while its request is with the pool or paused.
+ */
+#include "net_support.h"
+
+Test(net_held, under_always_replies_leave_in_order_and_only_when_durable)
+{
+	struct world *w = world_create();
+	w->config.sync = CONFIG_SYNC_ALWAYS;
+	world_start(w);
+	int fd = dial(w), other = dial(w);
+	put(fd, "PING\r\nCOMMIT\r\nPING\r\nCOMMIT\r\nREAD 1\r\nCOMMIT\r\n");
+	wait_for(&w->executed, 6);
+	let_tick_pass(other);
+	expect(fd, "+PONG\r\n");
+	expect_nothing(fd);
+	cr_assert_eq(load(&w->engine.written), 3);
+	make_durable(w, 1);
+	expect(fd, ":1\r\n+PONG\r\n");
+	let_tick_pass(other);
+	expect_nothing(fd);
+	make_durable(w, 3);
+	expect(fd, ":2\r\n:1\r\n:3\r\n");
+	close(fd);
+	close(other);
+	world_destroy(w);
+}
+
+Test(net_held, a_read_waits_for_what_it_saw)
+{
+	struct world *w = world_create();
+	w->config.sync = CONFIG_SYNC_ALWAYS;
+	world_start(w);
+	int writer = dial(w), reader = dial(w), other = dial(w);
+	put(writer, "COMMIT\r\n");
+	wait_for(&w->executed, 1);
+	put(reader, "READ 1\r\n");
+	wait_for(&w->executed, 2);
+	let_tick_pass(other);
+	expect_nothing(reader);
+	expect_nothing(writer);
+	make_durable(w, 1);
+	expect(reader, ":1\r\n");
+	expect(writer, ":1\r\n");
+	close(writer);
+	close(reader);
+	close(other);
+	world_destroy(w);
+}
+
+Test(net_held, without_always_nothing_leaves_before_it_is_written)
+{
+	struct world *w = world_create();
+	w->engine.hold_write = true;
+	world_start(w);
+	int fd = dial(w), other = dial(w);
+	put(fd, "COMMIT\r\n");
+	wait_for(&w->executed, 1);
+	let_tick_pass(other);
+	expect_nothing(fd);
+	store(&w->engine.written, 1);
+	net_on_progress(w->net);
+	expect(fd, ":1\r\n");
+	close(fd);
+	close(other);
+	world_destroy(w);
+}
+
+Test(net_held, one_write_serves_all_commits_of_a_tick)
+{
+	struct world *w = world_create();
+	world_start(w);
+	int fd = dial(w);
+	ping(fd);
+	struct buffer out = {0};
+	for (int i = 0; i < 500; i++)
+		cr_assert_eq(buffer_append(&out, "COMMIT\r\n", 8), 0);
+	put_bytes(fd, out.data, out.size);
+	char text[16];
+	for (int i = 1; i <= 500; i++) {
+		snprintf(text, sizeof(text), ":%d\r\n", i);
+		expect(fd, text);
+	}
+	cr_assert(load(&w->engine.writes) <= 20, "%llu writes for one pipeline",
+		  (unsigned long long)load(&w->engine.writes));
+	buffer_free(&out);
+	close(fd);
+	world_destroy(w);
+}
+
+Test(net_held, everysec_holds_new_writes_while_a_sync_is_late)
+{
+	struct world *w = world_create();
+	world_start(w);
+	int fd = dial(w), other = dial(w);
+	put(fd, "COMMIT\r\n");
+	expect(fd, ":1\r\n");
+	store(&w->engine.lag_ns, 2500000000);
+	put(fd, "READ 1\r\nCOMMIT\r\n");
+	expect(fd, ":1\r\n");
+	wait_for(&w->executed, 3);
+	let_tick_pass(other);
+	expect_nothing(fd);
+	store(&w->engine.lag_ns, 0);
+	make_durable(w, 2);
+	expect(fd, ":2\r\n");
+	close(fd);
+	close(other);
+	world_destroy(w);
+}
+
+/* A sync that is always behind by a few commits while the client never stops sending. */
+Test(net_held, a_client_that_pipelines_without_end_gets_its_earlier_replies)
+{
+	enum { AHEAD = 300, ROUNDS = 3000 };
+	struct world *w = world_create();
+	w->config.sync = CONFIG_SYNC_ALWAYS;
+	world_start(w);
+	int fd = dial(w), other = dial(w);
+	uint64_t got = 0;
+	char text[32];
+	for (uint64_t sent = 1; sent <= ROUNDS; sent++) {
+		put(fd, "COMMIT\r\n");
+		if (sent % 10 != 0 || sent <= AHEAD)
+			continue;
+		wait_for(&w->executed, sent);
+		make_durable(w, sent - AHEAD);
+		/* All but what may share a mark has to arrive, though nothing is ever quiet. */
+		while (got + AHEAD + AHEAD / 4 < sent) {
+			snprintf(text, sizeof(text), ":%llu\r\n", (unsigned long long)++got);
+			expect(fd, text);
+		}
+		expect_nothing(other);
+	}
+	cr_assert(got >= ROUNDS - AHEAD - AHEAD / 4);
+	close(fd);
+	close(other);
+	world_destroy(w);
+}
+
+Test(net_held, a_failed_log_closes_those_that_wait_for_it)
+{
+	struct world *w = world_create();
+	w->engine.write_status = SETT_IO;
+	world_start(w);
+	int fd = dial(w), other = dial(w);
+	put(fd, "COMMIT\r\n");
+	wait_for(&w->executed, 1);
+	let_tick_pass(other);
+	expect_nothing(fd);
+	cr_assert(world_logged(w, "Writing the log"));
+	__atomic_store_n(&w->engine.health, SETT_FAILED, __ATOMIC_SEQ_CST);
+	expect_closed(fd);
+	ping(other);
+	close(fd);
+	close(other);
+	world_destroy(w);
+}
+
+/* ---- the pool ---- */
+
+Test(net_pool, order_is_kept_around_a_request_that_waits)
+{
+	struct world *w = world_create();
+	set_gate(w, true);
+	world_start(w);
+	int fd = dial(w), other = dial(w);
+	put(fd, "PING\r\nPOOL a\r\nECHO b\r\nPOOL c\r\nECHO d\r\n");
+	expect(fd, "+PONG\r\n");
+	wait_for(&w->pool_running, 1);
+	let_tick_pass(other);
+	expect_nothing(fd);
+	put(fd, "ECHO e\r\n");
+	let_tick_pass(other);
+	expect_nothing(fd);
+	set_gate(w, false);
+	expect(fd, "$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n$1\r\nd\r\n$1\r\ne\r\n");
+	close(fd);
+	close(other);
+	world_destroy(w);
+}
+
+Test(net_pool, a_client_may_leave_while_its_request_is_in_the_pool)
+{
+	enum { COUNT = 20 };
+	struct world *w = world_create();
+	set_gate(w, true);
+	world_start(w);
+	int other = dial(w);
+	ping(other);
+	int fds[COUNT];
+	for (int i = 0; i < COUNT; i++) {
+		fds[i] = dial(w);
+		put(fds[i], "POOL abcdefgh\r\nPING\r\n");
+	}
+	wait_for(&w->pool_running, 4);
+	for (int i = 0; i < COUNT; i++)
+		close(fds[i]);
+	let_tick_pass(other);
+	cr_assert_eq(load(&w->closed_clients), 0, "freed while the pool has it");
+	set_gate(w, false);
+	wait_for(&w->closed_clients, COUNT);
+	ping(other);
+	close(other);
+	world_destroy(w);
+}
+
+static int
+kill_all_but_first(void *arg, struct client *client)
+{
+	struct world *w = arg;
+	if (client->id > 1)
+		client_kill_locked(w->net, client);
+	return 0;
+}
+
+Test(net_pool, a_client_killed_in_the_pool_is_closed_at_once_and_freed_later)
+{
+	struct world *w = world_create();
+	set_gate(w, true);
+	world_start(w);
+	int other = dial(w);
+	ping(other);
+	int fd = dial(w);
+	put(fd, "POOL x\r\n");
+	wait_for(&w->pool_running, 1);
+	net_each_client(w->net, kill_all_but_first, w);
+	expect_closed(fd);
+	let_tick_pass(other);
+	cr_assert_eq(load(&w->closed_clients), 0);
+	set_gate(w, false);
+	wait_for(&w->closed_clients, 1);
+	close(fd);
+	close(other);
+	world_destroy(w);
+}
+
+Test(net_pool, long_requests_do_not_hold_up_short_ones)
+{
+	enum { COUNT = 12 };
+	struct world *w = world_create();
+	set_gate(w, true);
+	world_start(w);
+	int fds[COUNT];
+	for (int i = 0; i < COUNT; i++) {
+		fds[i] = dial(w);
+		put(fds[i], "LONG x\r\n");
+	}
+	wait_for(&w->pool_running, 1);
+	/* One of four threads is the long lane's: the others are still there. The gate is shut, so short
+	 * requests cannot end, but they begin. */
+	int fd = dial(w), second = dial(w), third = dial(w);
+	put(fd, "POOL a\r\n");
+	put(second, "POOL b\r\n");
+	put(third, "POOL c\r\n");
+	wait_for(&w->pool_running, 4);
+	struct net_stats stats;
+	net_stats(w->net, &stats);
+	cr_assert_leq(stats.pool_queue, COUNT - 1);
+	set_gate(w, false);
+	expect(fd, "$1\r\na\r\n");
+	for (int i = 0; i < COUNT; i++) {
+		expect(fds[i], "$1\r\nx\r\n");
+		close(fds[i]);
+	}
+	close(fd);
+	close(second);
+	close(third);
+	world_destroy(w);
+}
+
+static void
+count_run(void *arg)
+{
+	__atomic_add_fetch((uint64_t *)arg, 1, __ATOMIC_SEQ_CST);
+}
+
+Test(net_pool, other_rooms_run_their_jobs_there)
+{
+	struct world *w = world_create();
+	world_start(w);
+	uint64_t runs = 0;
+	for (int i = 0; i < 100; i++)
+		cr_assert_eq(net_run_in_pool(w->net, count_run, &runs), SETT_OK);
+	wait_for(&runs, 100);
+	world_destroy(w);
+}
+
+Test(net_pool, stopping_with_requests_in_the_pool_ends)
+{
+	struct world *w = world_create();
+	w->config.io_threads = 2;
+	world_start(w);
+	int fds[30];
+	for (int i = 0; i < 30; i++) {
+		fds[i] = dial(w);
+		for (int k = 0; k < 50; k++)
+			put(fds[i], "POOL x\r\nCOMMIT\r\n");
+	}
+	wait_for(&w->executed, 100);
+	world_destroy(w);
+	for (int i = 0; i < 30; i++)
+		close(fds[i]);
+}
+
+/* ---- pauses ---- */
+
+Test(net_pause, a_paused_request_runs_after_the_pause_and_keeps_its_place)
+{
+	struct world *w = world_create();
+	store(&w->paused, 1);
+	world_start(w);
+	int fd = dial(w), other = dial(w);
+	put(fd, "PING\r\nPAUSABLE\r\nPING\r\n");
+	expect(fd, "+PONG\r\n");
+	let_tick_pass(other);
+	expect_nothing(fd);
+	struct net_stats stats;
+	net_stats(w->net, &stats);
+	cr_assert_eq(stats.paused_clients, 1);
+	store(&w->paused, 0);
+	net_resume_paused(w->net);
+	expect(fd, "+OK\r\n+PONG\r\n");
+	let_tick_pass(other);
+	net_stats(w->net, &stats);
+	cr_assert_eq(stats.paused_clients, 0);
+	close(fd);
+	close(other);
+	world_destroy(w);
+}
+
+Test(net_pause, a_pause_that_ends_by_its_time_needs_no_call)
+{
+	struct world *w = world_create();
+	store(&w->paused, 1);
+	world_start(w);
+	int fd = dial(w), other = dial(w);
+	put(fd, "PAUSABLE\r\n");
+	let_tick_pass(other);
+	expect_nothing(fd);
+	store(&w->paused, 0);
+	expect(fd, "+OK\r\n");
+	close(fd);
+	close(other);
+	world_destroy(w);
+}
+
+Test(net_pause, a_paused_client_may_leave)
+{
+	struct world *w = world_create();
+	store(&w->paused, 1);
+	world_start(w);
+	int fd = dial(w), other = dial(w);
+	put(fd, "PAUSABLE\r\n");
+	let_tick_pass(other);
+	close(fd);
+	wait_for(&w->closed_clients, 1);
+	ping(other);
+	struct net_stats stats;
+	net_stats(w->net, &stats);
+	cr_assert_eq(stats.paused_clients, 0);
+	close(other);
+	world_destroy(w);
+}

@@ -1,0 +1,134 @@
+/* What may leave, and when: the marks of one connection's output. */
+#include <criterion/criterion.h>
+
+#include "net/output.h"
+#include "storage/base/random.h"
+
+static void
+append(struct output *o, const char *text, uint64_t timestamp, uint64_t frontier)
+{
+	resp_raw(&o->writer, text, strlen(text));
+	output_stamp(o, timestamp, frontier);
+}
+
+Test(output, what_depends_on_nothing_leaves_at_once_and_not_past_what_is_held)
+{
+	struct output o;
+	output_init(&o);
+	append(&o, "aa", 0, 5);
+	append(&o, "bb", 5, 5);
+	cr_assert_eq(output_sendable(&o), 4);
+	append(&o, "cc", 6, 5);
+	append(&o, "dd", 0, 5);
+	cr_assert_eq(output_sendable(&o), 4);
+	cr_assert(output_is_held(&o) && output_held_for(&o) == 6);
+	output_release(&o, 5);
+	cr_assert_eq(output_sendable(&o), 4);
+	output_release(&o, 6);
+	cr_assert_eq(output_sendable(&o), 8);
+	cr_assert(!output_is_held(&o));
+	output_free(&o);
+}
+
+Test(output, positions_survive_consumption)
+{
+	struct output o;
+	output_init(&o);
+	append(&o, "aaaa", 0, 0);
+	append(&o, "bbbb", 1, 0);
+	append(&o, "cccc", 2, 0);
+	output_consume(&o, 3);
+	cr_assert_eq(output_sendable(&o), 1);
+	cr_assert_eq(output_pending(&o), 9);
+	output_release(&o, 1);
+	cr_assert_eq(output_sendable(&o), 5);
+	cr_assert_eq(memcmp(o.writer.data + o.sent, "abbbb", 5), 0);
+	output_consume(&o, 5);
+	cr_assert_eq(output_sendable(&o), 0);
+	output_release(&o, 2);
+	output_consume(&o, 4);
+	cr_assert_eq(output_pending(&o), 0);
+	cr_assert_eq(o.base, 12);
+	output_free(&o);
+}
+
+/* Model: every byte carries the largest timestamp up to it; a byte is sendable only if that is reached. With
+ * the queue full a byte may wait for more, never for less. */
+Test(output, a_random_run_never_releases_too_early_and_in_the_end_everything)
+{
+	enum { REPLIES = 20000 };
+	struct random random;
+	random_seed(&random, 7);
+	struct output o;
+	output_init(&o);
+	static uint64_t needs[REPLIES * 8]; /* by stream position */
+	uint64_t total = 0, taken = 0, clock = 0, frontier = 0;
+	for (int i = 0; i < REPLIES; i++) {
+		size_t size = random_below(&random, 8);
+		uint64_t timestamp =
+			random_below(&random, 3) == 0 ? 0 : clock - random_below(&random, 5) % (clock + 1);
+		if (random_below(&random, 2) == 0)
+			timestamp = ++clock;
+		uint64_t need = total > 0 && needs[total - 1] > timestamp ? needs[total - 1] : timestamp;
+		for (size_t k = 0; k < size; k++)
+			needs[total++] = need;
+		resp_raw(&o.writer, "xxxxxxxx", size);
+		output_stamp(&o, timestamp, frontier);
+		if (random_below(&random, 10) == 0) {
+			frontier += random_below(&random, clock - frontier + 1);
+			output_release(&o, frontier);
+		}
+		size_t sendable = output_sendable(&o);
+		if (sendable > 0)
+			cr_assert_leq(needs[taken + sendable - 1], frontier);
+		size_t size_out = random_below(&random, sendable + 1);
+		output_consume(&o, size_out);
+		taken += size_out;
+		cr_assert_eq(output_pending(&o), total - taken);
+	}
+	output_release(&o, clock);
+	cr_assert_eq(output_sendable(&o), total - taken);
+	cr_assert(!output_is_held(&o));
+	output_free(&o);
+}
+
+Test(output, a_full_queue_delays_no_reply_by_more_than_a_small_part)
+{
+	enum { OUTSTANDING = 100 * OUTPUT_MARKS };
+	struct output o;
+	output_init(&o);
+	uint64_t taken = 0;
+	for (uint64_t t = 1; t <= 5 * OUTSTANDING; t++) {
+		append(&o, "x", t, 0);
+		if (t <= OUTSTANDING)
+			continue;
+		output_release(&o, t - OUTSTANDING);
+		taken += output_sendable(&o);
+		output_consume(&o, output_sendable(&o));
+		cr_assert_leq(taken, t - OUTSTANDING);
+		cr_assert_geq(taken + OUTSTANDING / 8, t - OUTSTANDING);
+	}
+	output_free(&o);
+}
+
+Test(output, a_big_reply_changes_hands_without_a_copy)
+{
+	struct output o;
+	output_init(&o);
+	struct resp_writer reply;
+	resp_writer_init(&reply, 3);
+	cr_assert(resp_reserve(&reply, 100000));
+	uint8_t *space = resp_bulk_space(&reply, 90000);
+	cr_assert_not_null(space);
+	memset(space, 'x', 90000);
+	uint8_t *data = reply.data;
+	cr_assert(output_take(&o, &reply));
+	cr_assert_eq(o.writer.data, data);
+	resp_status(&reply, "OK");
+	size_t before = o.writer.size;
+	cr_assert(output_take(&o, &reply));
+	cr_assert_eq(o.writer.size, before + 5);
+	cr_assert_eq(reply.size, 0);
+	resp_writer_free(&reply);
+	output_free(&o);
+}
