@@ -172,6 +172,12 @@ net_stop(struct net *net)
 }
 
 void
+net_set_engine(struct net *net, struct sett_engine *engine)
+{
+	net->engine = engine;
+}
+
+void
 net_on_progress(void *arg)
 {
 	struct net *net = arg;

@@ -46,7 +46,7 @@ struct request_handler {
 
 struct net_options {
 	struct config *config;
-	struct sett_engine *engine;
+	struct sett_engine *engine; /* may be NULL: see net_set_engine */
 	struct log_sink sink;
 	struct request_handler handler;
 };
@@ -54,6 +54,8 @@ struct net_options {
 /* Opens the listening sockets (`Failed listening on port %d ...` through the sink as Redis words it) but
  * starts no thread. */
 int net_create(const struct net_options *, struct net **ret, struct sett_error *);
+/* For a server that binds its port before it opens its database. Before net_start. */
+void net_set_engine(struct net *, struct sett_engine *);
 int net_start(struct net *, struct sett_error *);
 /* Stops accepting, stops the threads, closes all connections. Replies already released are sent first, if the
  * socket takes them. */

@@ -1,0 +1,316 @@
+/* sett-server: reads the configuration, makes the rooms' objects, runs until it is asked to stop.
+ *
+ * Order of the start: the port is bound before the database is opened, so that a second server on the same
+ * port ends at once and touches nothing; threads that serve start last. The stop takes it all down in
+ * reverse, with one exception: net outlives the engine, which reports its progress to it.
+ *
+ * Every failure before "Ready to accept connections" is one line in the log (or on standard error, where the
+ * configuration itself is wrong) and exit code 1. */
+#include <errno.h>
+#include <unistd.h>
+
+#include "config/config.h"
+#include "expire/expirer.h"
+#include "info/command_stats.h"
+#include "info/slowlog.h"
+#include "keyspace/keyspace.h"
+#include "net/net.h"
+#include "process.h"
+#include "server_log.h"
+#include "storage/base/random.h"
+#include "storage/engine.h"
+#include "txn/command.h"
+#include "txn/interest.h"
+#include "txn/pause.h"
+#include "txn/runner.h"
+#include "txn/server.h"
+
+enum { PATH_SIZE = 4096, RECOVERY_LOG_INTERVAL_MS = 2000 };
+
+/* Everything that lives as long as the process. */
+struct program {
+	struct server_log log;
+	struct server server;
+	struct runner *runner;
+	struct signal_watch signals;
+	uint64_t recovery_logged_ms;
+	char executable[PATH_SIZE];
+};
+
+/* ---- words ---- */
+
+static int
+print_version(void)
+{
+	printf("Sett server v=%s redis=7.0.15 malloc=%s bits=64\n", SETT_VERSION, SETT_ALLOCATOR);
+	return 0;
+}
+
+static int
+print_help(void)
+{
+	printf("Usage: sett-server [/path/to/sett.conf] [options] [-]\n"
+	       "       sett-server -            (reads the configuration from standard input)\n"
+	       "       sett-server -v or --version\n"
+	       "       sett-server -h or --help\n"
+	       "\n"
+	       "A configuration file has the directives of redis.conf; each can be given as an option, too:\n"
+	       "       sett-server --port 7777 --dir /var/lib/sett --appendfsync always\n"
+	       "       sett-server /etc/sett.conf --loglevel verbose\n");
+	return 0;
+}
+
+static void
+greet(struct program *p)
+{
+	const struct log_sink *sink = &p->server.sink;
+	log_sink_printf(sink, LOG_LEVEL_WARNING, "oO0OoO0OoO0Oo Sett is starting oO0OoO0OoO0Oo");
+	log_sink_printf(sink, LOG_LEVEL_WARNING,
+			"Sett version=%s, redis=7.0.15, bits=64, pid=%d, just started", SETT_VERSION,
+			(int)getpid());
+	if (config_file_path(p->server.config) != NULL)
+		log_sink_printf(sink, LOG_LEVEL_WARNING, "Configuration loaded");
+	config_print_warnings(p->server.config, sink);
+}
+
+/* What scripts look for to learn that the server runs, and as which process. */
+static void
+show_process(struct program *p)
+{
+	char text[200];
+	log_sink_printf(&p->server.sink, LOG_LEVEL_NOTICE, "Running mode=standalone, port=%d.",
+			p->server.config->port);
+	snprintf(text, sizeof(text), "\n     Sett %s\n     Port: %d\n     PID: %d\n\n", SETT_VERSION,
+		 p->server.config->port, (int)getpid());
+	server_log_raw(&p->log, text);
+	log_sink_printf(&p->server.sink, LOG_LEVEL_WARNING, "Server initialized");
+}
+
+/* ---- the database ---- */
+
+static void
+on_recovery(void *arg, uint64_t done, uint64_t total)
+{
+	struct program *p = arg;
+	uint64_t now = clock_wall_ms(p->server.clock);
+	if (total == 0 || now - p->recovery_logged_ms < RECOVERY_LOG_INTERVAL_MS)
+		return;
+	p->recovery_logged_ms = now;
+	log_sink_printf(&p->server.sink, LOG_LEVEL_NOTICE, "Recovering the log: %llu of %llu bytes",
+			(unsigned long long)done, (unsigned long long)total);
+}
+
+static enum sett_sync_policy
+sync_policy(const struct config *config)
+{
+	switch (__atomic_load_n(&config->sync, __ATOMIC_RELAXED)) {
+	case CONFIG_SYNC_ALWAYS:
+		return SETT_SYNC_ALWAYS;
+	case CONFIG_SYNC_EVERYSEC:
+		return SETT_SYNC_EVERYSEC;
+	default:
+		return SETT_SYNC_NO;
+	}
+}
+
+static void
+sync_changed(void *arg)
+{
+	struct server *server = arg;
+	sett_engine_set_sync_policy(server->engine, sync_policy(server->config));
+}
+
+static int
+open_database(struct program *p, struct sett_error *error)
+{
+	struct server *s = &p->server;
+	const struct config *config = s->config;
+	/* A quarter of the memory is left to connections, transactions and the process itself. */
+	struct sett_options options = {
+		.clock = s->clock,
+		.sink = s->sink,
+		.memory_budget = (size_t)(config_effective_memory(config) / 4 * 3),
+		.value_threshold = (size_t)config->value_threshold,
+		.value_log_file_size = config->value_log_file_size,
+		.space_amplification_limit = config->space_amplification_limit,
+		.sync = sync_policy(config),
+		.workers = config->workers > 0 ? (unsigned)config->workers : 0,
+		.on_progress = net_on_progress,
+		.on_progress_arg = s->net,
+		.on_recovery = on_recovery,
+		.on_recovery_arg = p,
+	};
+	int status = sett_engine_open(config->dir, &options, &s->engine, error);
+	if (status != SETT_OK)
+		return status;
+	net_set_engine(s->net, s->engine);
+	return keyspace_open(s->engine, (unsigned)config->databases, &s->keyspace, error);
+}
+
+/* ---- start and stop ---- */
+
+static void
+identify(struct program *p)
+{
+	struct server *s = &p->server;
+	s->clock = sett_system_clock();
+	s->started_ms = clock_wall_ms(s->clock);
+	s->started_monotonic_ns = clock_monotonic_ns(s->clock);
+	s->last_save_ms = s->started_ms;
+	for (unsigned i = 0; i < 40; i += 8)
+		snprintf(s->run_id + i, sizeof(s->run_id) - i, "%08x", (unsigned)random_entropy());
+	ssize_t size = readlink("/proc/self/exe", p->executable, sizeof(p->executable) - 1);
+	p->executable[size > 0 ? size : 0] = '\0';
+	s->executable = p->executable;
+}
+
+static int
+out_of_memory(struct sett_error *error)
+{
+	return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory");
+}
+
+/* The runner and the sockets. net logs its own failures: `error` stays without a message. */
+static int
+open_net(struct program *p)
+{
+	struct server *s = &p->server;
+	if (runner_create(s, &p->runner) != SETT_OK)
+		return SETT_NO_MEMORY;
+	struct net_options options = {
+		.config = s->config, .sink = s->sink, .handler = runner_handler(p->runner)};
+	return net_create(&options, &s->net, NULL);
+}
+
+static int
+create_rooms(struct program *p, struct sett_error *error)
+{
+	struct server *s = &p->server;
+	if (interest_create(&s->interest) != SETT_OK || pause_create(&s->pause) != SETT_OK ||
+	    slowlog_create(s->config, &s->slowlog) != SETT_OK ||
+	    command_stats_create(command_index_count(), &s->command_stats) != SETT_OK ||
+	    config_listen(s->config, "appendfsync", sync_changed, s) != SETT_OK)
+		return out_of_memory(error);
+	int status = expirer_create(s, &s->expirer);
+	if (status != SETT_OK)
+		return sett_error_set(error, status, 0, "starting the expirer: %s", sett_status_text(status));
+	return SETT_OK;
+}
+
+/* Everything up to "Ready". On failure the reason is logged. */
+static int
+start(struct program *p)
+{
+	struct sett_error error = {0};
+	struct server *s = &p->server;
+	int status = open_net(p);
+	if (status != SETT_OK)
+		return status;
+	status = signal_watch_start(&p->signals, s->net, s->sink);
+	if (status != SETT_OK)
+		sett_error_set(&error, status, 0, "starting the signal thread: %s", sett_status_text(status));
+	if (status == SETT_OK) {
+		show_process(p);
+		status = open_database(p, &error);
+		if (status != SETT_OK) {
+			log_sink_printf(&s->sink, LOG_LEVEL_WARNING,
+					"Can't open the database in %s: %s, exiting.", s->config->dir,
+					error.message);
+			return status;
+		}
+	}
+	if (status == SETT_OK)
+		status = create_rooms(p, &error);
+	if (status == SETT_OK)
+		status = net_start(s->net, &error);
+	if (status != SETT_OK)
+		log_sink_printf(&s->sink, LOG_LEVEL_WARNING, "Can't start: %s", error.message);
+	else
+		log_sink_printf(&s->sink, LOG_LEVEL_NOTICE, "Ready to accept connections");
+	return status;
+}
+
+/* Also after a start that failed half way. False if the database could not be closed in good order. */
+static bool
+stop(struct program *p, bool started)
+{
+	struct server *s = &p->server;
+	struct sett_error error = {0};
+	bool ok = true;
+	if (started)
+		net_stop(s->net);
+	signal_watch_stop(&p->signals);
+	expirer_destroy(s->expirer);
+	command_stats_destroy(s->command_stats);
+	slowlog_destroy(s->slowlog);
+	if (s->pause != NULL)
+		pause_destroy(s->pause);
+	interest_destroy(s->interest);
+	if (s->keyspace != NULL)
+		keyspace_close(s->keyspace);
+	if (s->engine != NULL && sett_engine_close(s->engine, &error) != SETT_OK) {
+		log_sink_printf(&s->sink, LOG_LEVEL_WARNING, "Closing the database: %s", error.message);
+		ok = false;
+	}
+	net_destroy(s->net);
+	runner_destroy(p->runner);
+	return ok;
+}
+
+static int
+run(struct program *p)
+{
+	struct server *s = &p->server;
+	if (!server_log_check(&p->log)) {
+		fprintf(stderr, "Can't open the log file: %s\n", strerror(errno));
+		return 1;
+	}
+	if (s->config->daemonize && !process_daemonize()) {
+		fprintf(stderr, "Can't daemonize: %s\n", strerror(errno));
+		return 1;
+	}
+	process_prepare_signals();
+	identify(p);
+	greet(p);
+	process_raise_descriptors(s->config, &s->sink);
+	if (start(p) != SETT_OK) {
+		stop(p, false);
+		return 1;
+	}
+	process_write_pid_file(s->config, &s->sink);
+	net_wait_for_shutdown(s->net);
+	bool ok = stop(p, true);
+	process_remove_pid_file(s->config);
+	log_sink_printf(&s->sink, LOG_LEVEL_WARNING, "Sett is now ready to exit, bye bye...");
+	return ok ? 0 : 1;
+}
+
+int
+main(int argc, char **argv)
+{
+	if (argc == 2 && (strcmp(argv[1], "-v") == 0 || strcmp(argv[1], "--version") == 0))
+		return print_version();
+	if (argc == 2 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0))
+		return print_help();
+	struct buffer error = {0};
+	struct config *config = NULL;
+	if (config_load(argc, argv, &config, &error) != SETT_OK) {
+		fprintf(stderr, "%.*s", (int)error.size, error.data != NULL ? (const char *)error.data : "");
+		buffer_free(&error);
+		return 1;
+	}
+	struct program *p = calloc(1, sizeof(*p));
+	if (p == NULL) {
+		fprintf(stderr, "Out of memory\n");
+		config_destroy(config);
+		return 1;
+	}
+	p->log.config = config;
+	p->server.config = config;
+	p->server.sink = server_log_sink(&p->log);
+	int code = run(p);
+	free(p);
+	config_destroy(config);
+	buffer_free(&error);
+	return code;
+}

@@ -1,0 +1,179 @@
+/* What a server does with its process.
+ *
+ * Signals are not handled but waited for: blocked in every thread (storage/base/thread.h does so for those it
+ * starts), they are taken by one thread with sigwaitinfo, which may do and log what it likes. So no handler
+ * needs a global variable, and as process 1 of a container, where default actions are off, it works the same.
+ */
+#include "process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "storage/base/thread.h"
+
+enum {
+	DESCRIPTORS_RESERVED = 1024, /* the engine's files, listeners, logs */
+	MAX_CLIENTS_MIN = 1,
+};
+
+static const char default_pid_file[] = "/var/run/sett.pid";
+
+static void
+end_signals(sigset_t *ret)
+{
+	sigemptyset(ret);
+	sigaddset(ret, SIGTERM);
+	sigaddset(ret, SIGINT);
+}
+
+void
+process_prepare_signals(void)
+{
+	sigset_t set;
+	end_signals(&set);
+	/* Cannot fail with these arguments. */
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+}
+
+static void *
+watch_signals(void *arg)
+{
+	struct signal_watch *watch = arg;
+	sigset_t set;
+	bool asked = false;
+	end_signals(&set);
+	for (;;) {
+		int number = sigwaitinfo(&set, NULL);
+		/* Acquire pairs with signal_watch_stop, which sends a signal to end the wait. */
+		if (__atomic_load_n(&watch->ending, __ATOMIC_ACQUIRE))
+			return NULL;
+		if (number < 0)
+			continue;
+		if (asked && number == SIGINT) {
+			log_sink_printf(&watch->sink, LOG_LEVEL_WARNING, "You insist... exiting now.");
+			_exit(1);
+		}
+		asked = true;
+		log_sink_printf(&watch->sink, LOG_LEVEL_WARNING, "Received %s scheduling shutdown...",
+				number == SIGINT ? "SIGINT" : "SIGTERM");
+		log_sink_printf(&watch->sink, LOG_LEVEL_WARNING, "User requested shutdown...");
+		net_request_shutdown(watch->net);
+	}
+}
+
+int
+signal_watch_start(struct signal_watch *watch, struct net *net, struct log_sink sink)
+{
+	*watch = (struct signal_watch){.net = net, .sink = sink};
+	int status = thread_start(&watch->thread, "signals", watch_signals, watch);
+	watch->started = status == SETT_OK;
+	return status;
+}
+
+void
+signal_watch_stop(struct signal_watch *watch)
+{
+	if (!watch->started)
+		return;
+	__atomic_store_n(&watch->ending, true, __ATOMIC_RELEASE);
+	pthread_kill(watch->thread, SIGTERM);
+	thread_join(watch->thread);
+	watch->started = false;
+}
+
+bool
+process_daemonize(void)
+{
+	pid_t child = fork();
+	if (child < 0)
+		return false;
+	if (child > 0)
+		_exit(0);
+	if (setsid() < 0)
+		return false;
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	bool ok = dup2(fd, STDIN_FILENO) >= 0 && dup2(fd, STDOUT_FILENO) >= 0 && dup2(fd, STDERR_FILENO) >= 0;
+	if (fd > STDERR_FILENO)
+		close(fd);
+	return ok;
+}
+
+/* The limit after trying to have `wanted`. */
+static rlim_t
+raise_limit(rlim_t wanted)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return wanted; /* nothing is known: go on as if it were enough */
+	if (limit.rlim_cur >= wanted)
+		return limit.rlim_cur;
+	struct rlimit larger = {.rlim_cur = wanted,
+				.rlim_max = limit.rlim_max > wanted ? limit.rlim_max : wanted};
+	if (setrlimit(RLIMIT_NOFILE, &larger) == 0)
+		return wanted;
+	/* Not allowed to raise the hard limit: up to it, then. */
+	larger = (struct rlimit){.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+	if (limit.rlim_max < wanted && setrlimit(RLIMIT_NOFILE, &larger) == 0)
+		return limit.rlim_max;
+	return limit.rlim_cur;
+}
+
+void
+process_raise_descriptors(struct config *config, const struct log_sink *sink)
+{
+	rlim_t wanted = (rlim_t)config->max_clients + DESCRIPTORS_RESERVED;
+	rlim_t got = raise_limit(wanted);
+	if (got >= wanted)
+		return;
+	rlim_t reserved = got / 2 < DESCRIPTORS_RESERVED ? got / 2 : DESCRIPTORS_RESERVED;
+	int64_t clients = (int64_t)(got - reserved);
+	if (clients < MAX_CLIENTS_MIN)
+		clients = MAX_CLIENTS_MIN;
+	log_sink_printf(
+		sink, LOG_LEVEL_WARNING,
+		"You requested maxclients of %lld requiring at least %llu max file descriptors. Current "
+		"maximum open files is %llu. maxclients has been reduced to %lld to compensate for low "
+		"ulimit. If you need higher maxclients increase 'ulimit -n'.",
+		(long long)config->max_clients, (unsigned long long)wanted, (unsigned long long)got,
+		(long long)clients);
+	if (clients < config->max_clients)
+		__atomic_store_n(&config->max_clients, clients, __ATOMIC_RELAXED);
+}
+
+static const char *
+pid_file(const struct config *config)
+{
+	if (config->pid_file != NULL && config->pid_file[0] != '\0')
+		return config->pid_file;
+	return config->daemonize ? default_pid_file : NULL;
+}
+
+void
+process_write_pid_file(const struct config *config, const struct log_sink *sink)
+{
+	const char *path = pid_file(config);
+	if (path == NULL)
+		return;
+	FILE *file = fopen(path, "we");
+	bool ok = file != NULL && fprintf(file, "%d\n", (int)getpid()) > 0;
+	if (file != NULL && fclose(file) != 0)
+		ok = false;
+	if (!ok)
+		log_sink_printf(sink, LOG_LEVEL_WARNING, "Failed to write PID file %s: %s", path,
+				strerror(errno));
+}
+
+void
+process_remove_pid_file(const struct config *config)
+{
+	const char *path = pid_file(config);
+	if (path != NULL)
+		unlink(path);
+}

@@ -1,0 +1,37 @@
+/* What a server does with its process: signals, descriptors, the background, the pid file. */
+#ifndef SETT_PROCESS_H
+#define SETT_PROCESS_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "config/config.h"
+#include "net/net.h"
+#include "storage/base/log_sink.h"
+
+/* Before any thread is started: blocks the signals that ask for an end (signal_watch waits for them) and
+ * ignores SIGPIPE and SIGHUP. */
+void process_prepare_signals(void);
+
+/* A thread that turns SIGTERM and SIGINT into net_request_shutdown. */
+struct signal_watch {
+	struct net *net;
+	struct log_sink sink;
+	pthread_t thread;
+	bool ending; /* atomic */
+	bool started;
+};
+/* The struct must stay where it is until the stop. SETT_NO_MEMORY, SETT_IO. */
+int signal_watch_start(struct signal_watch *, struct net *, struct log_sink);
+/* No-op if it was not started. */
+void signal_watch_stop(struct signal_watch *);
+
+/* Goes to the background: returns in the child, false if that fails (errno). */
+bool process_daemonize(void);
+/* Raises the limit of open descriptors to what maxclients needs, or lowers maxclients to what there is. */
+void process_raise_descriptors(struct config *, const struct log_sink *);
+/* Writes the pid file where one is configured, or the process went to the background. */
+void process_write_pid_file(const struct config *, const struct log_sink *);
+void process_remove_pid_file(const struct config *);
+
+#endif
