@@ -5,9 +5,11 @@
 #include "script.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "resp/parser.h"
@@ -17,6 +19,7 @@
 #define ARGUMENTS_MAX 256
 #define VARIABLES 16
 #define TIMEOUT_MS 10000
+#define STOP_TIMEOUT_MS 30000
 #define POLL_SECONDS 5
 /* Differences printed per run; further ones are counted. */
 #define SHOWN_MAX 400
@@ -438,6 +441,19 @@ out:
 	free(line);
 }
 
+/* It must end cleanly when asked to; a sanitizer has its say then. */
+static void
+stop_subject(struct runner *runner)
+{
+	int status = server_process_stop(runner->subject.server, SIGTERM, STOP_TIMEOUT_MS);
+
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return;
+	printf("SIGTERM: wait status %d\n", status);
+	runner->differences++;
+	runner->dead = true;
+}
+
 bool
 script_run(const struct script_backend *backend, int protocol, const char *subject, const char *reference,
 	   const char *const *files, size_t file_count)
@@ -457,6 +473,8 @@ script_run(const struct script_backend *backend, int protocol, const char *subje
 		close_connections(&runner, &runner.reference);
 		close_connections(&runner, &runner.subject);
 	}
+	if (runner.subject.server != NULL && !runner.dead)
+		stop_subject(&runner);
 	printf("RESP%d: %zu commands, %zu differences\n", protocol, runner.commands, runner.differences);
 	server_process_free(runner.reference.server, false);
 	server_process_free(runner.subject.server, runner.dead);

@@ -25,6 +25,8 @@
 #define READY_TIMEOUT_S 60
 #define START_ATTEMPTS 3
 #define OUTPUT_SIZE 65536
+/* Of that, printed on demand. */
+#define OUTPUT_SHOWN 6000
 #define ARGUMENTS_MAX 64
 
 struct server_process {
@@ -329,8 +331,10 @@ server_process_free(struct server_process *server, bool show_output)
 	if (server == NULL)
 		return;
 	server_process_stop(server, SIGKILL, 10000);
-	if (show_output)
-		fprintf(stderr, "output of %s:\n%s\n", server->path, server->output);
+	if (show_output) {
+		size_t skipped = server->output_size > OUTPUT_SHOWN ? server->output_size - OUTPUT_SHOWN : 0;
+		fprintf(stderr, "output of %s:\n%s\n", server->path, server->output + skipped);
+	}
 	if (server->temporary && nftw(server->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS) < 0)
 		fprintf(stderr, "%s: %s\n", server->directory, strerror(errno));
 	pthread_mutex_destroy(&server->lock);
