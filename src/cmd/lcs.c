@@ -162,14 +162,27 @@ reply_lcs(struct command_context *c, const struct lcs *l, const struct lcs_optio
 	return SETT_OK;
 }
 
+/* A wrong type has a text of its own here. */
+static int
+look_up(struct command_context *c, struct bytes key, struct found_string *ret)
+{
+	ret->value = (struct bytes){0};
+	int status = lookup_key(c, key, &ret->exists, &ret->root);
+	if (status != SETT_OK || !ret->exists)
+		return status;
+	if (ret->root.type != VALUE_STRING)
+		return context_error(c, "ERR The specified keys must contain string values");
+	return keyspace_body(&c->view, &ret->root, &ret->value);
+}
+
 static int
 command_lcs(struct command_context *c)
 {
 	struct lcs_options options;
 	struct found_string a, b = {0};
-	int status = lookup_string(c, c->argv[1], &a);
+	int status = look_up(c, c->argv[1], &a);
 	if (status == SETT_OK && !c->failed)
-		status = lookup_string(c, c->argv[2], &b);
+		status = look_up(c, c->argv[2], &b);
 	if (status != SETT_OK || c->failed || !parse_options(c, &options))
 		return status;
 	if (a.value.size >= UINT32_MAX - 1 || b.value.size >= UINT32_MAX - 1)

@@ -9,7 +9,7 @@
 #include "storage/base/varint.h"
 
 enum {
-	UNIFORM_MAX = 1024, /* keys of a database that is walked for a random key */
+	UNIFORM_MAX = 256, /* keys of a database that is walked for a random key */
 	RANDOM_STEPS = 32,
 	RANDOM_TRIES = 8,
 	HINTS_MAX = 1024, /* expired keys remembered per transaction by walks */

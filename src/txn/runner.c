@@ -380,8 +380,13 @@ is_paused(const struct command_context *c, uint32_t flags)
 static void
 queue(struct command_context *c)
 {
-	if (transaction_queue(c->client, c->command, c->argc, c->argv) == SETT_OK)
+	uint64_t limit =
+		(uint64_t)__atomic_load_n(&c->server->config->client_query_buffer_limit, __ATOMIC_RELAXED);
+	int status = transaction_queue(c->client, c->command, c->argc, c->argv, limit);
+	if (status == SETT_OK)
 		resp_status(c->reply, "QUEUED");
+	else if (status == SETT_TOO_LARGE)
+		reject(c, "ERR the queued commands exceed client-query-buffer-limit");
 	else
 		reject(c, "OOM command not allowed: out of memory");
 }

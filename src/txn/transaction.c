@@ -69,13 +69,10 @@ transaction_free(struct server *server, struct client *client)
 	client->transaction = NULL;
 }
 
-/* The arguments' slices and their bytes, in one allocation. */
+/* The arguments' slices and their bytes, in one allocation of `size` bytes. */
 static struct bytes *
-copy_arguments(size_t argc, const struct bytes *argv, size_t *ret_size)
+copy_arguments(size_t argc, const struct bytes *argv, size_t size)
 {
-	size_t size = argc * sizeof(*argv);
-	for (size_t i = 0; i < argc; i++)
-		size += argv[i].size;
 	struct bytes *copy = malloc(size);
 	if (copy == NULL)
 		return NULL;
@@ -86,12 +83,12 @@ copy_arguments(size_t argc, const struct bytes *argv, size_t *ret_size)
 			memcpy(p, argv[i].data, argv[i].size);
 		p += argv[i].size;
 	}
-	*ret_size = size;
 	return copy;
 }
 
 int
-transaction_queue(struct client *client, const struct command *command, size_t argc, const struct bytes *argv)
+transaction_queue(struct client *client, const struct command *command, size_t argc, const struct bytes *argv,
+		  uint64_t limit)
 {
 	struct transaction_state *state = client->transaction;
 	/* It will not run: no use in keeping it. */
@@ -105,8 +102,12 @@ transaction_queue(struct client *client, const struct command *command, size_t a
 		state->queue = queue;
 		state->capacity = capacity;
 	}
-	size_t size;
-	struct bytes *copy = copy_arguments(argc, argv, &size);
+	size_t size = argc * sizeof(*argv);
+	for (size_t i = 0; i < argc; i++)
+		size += argv[i].size;
+	if (size > limit || state->queued_bytes > limit - size)
+		return SETT_TOO_LARGE;
+	struct bytes *copy = copy_arguments(argc, argv, size);
 	if (copy == NULL)
 		return SETT_NO_MEMORY;
 	state->queue[state->count++] =

@@ -36,8 +36,10 @@ client_in_multi(const struct client *client)
 void transaction_reset(struct server *, struct client *, void *data);
 /* transaction_reset, and frees the state. */
 void transaction_free(struct server *, struct client *);
-/* Copies a command to the queue's end. SETT_NO_MEMORY. */
-int transaction_queue(struct client *, const struct command *, size_t argc, const struct bytes *argv);
+/* Copies a command to the queue's end. SETT_NO_MEMORY; SETT_TOO_LARGE if the queue's arguments would take
+ * more than `limit` bytes. */
+int transaction_queue(struct client *, const struct command *, size_t argc, const struct bytes *argv,
+		      uint64_t limit);
 
 /* MULTI, EXEC, DISCARD, WATCH, UNWATCH (rows in cmd/transactions.c). */
 int transaction_multi(struct command_context *);
