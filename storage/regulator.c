@@ -27,6 +27,7 @@ regulator_create(const struct worker_options *options, struct regulator **ret)
 	if (!r)
 		return SETT_NO_MEMORY;
 	r->options = options;
+	r->flush_bytes = options->memtable_size ? options->memtable_size : 1;
 	*ret = r;
 	return SETT_OK;
 }
@@ -128,6 +129,7 @@ pick_flush(struct regulator *r, struct task **ret)
 		return SETT_NO_MEMORY;
 	t->source = source;
 	r->rotated_at_bytes = 0;
+	r->last_flush_ns = clock_monotonic_ns(r->options->clock);
 	mutex_lock(lock);
 	r->flushing = true;
 	t->next = r->running;
@@ -141,7 +143,7 @@ static int
 pick_due_top(struct regulator *r, const struct picker *p, void *arg, struct task **ret)
 {
 	struct level_plan plan;
-	level_plan_make(p->version, r->options->memtable_size, &plan);
+	level_plan_make(p->version, regulator_flush_bytes(r), &plan);
 	return plan.scores[0] >= 1 ? pick_top(p, plan.base, ret) : SETT_NOT_FOUND;
 }
 
@@ -149,7 +151,7 @@ static int
 pick_due_deep(struct regulator *r, const struct picker *p, void *arg, struct task **ret)
 {
 	struct level_plan plan;
-	level_plan_make(p->version, r->options->memtable_size, &plan);
+	level_plan_make(p->version, regulator_flush_bytes(r), &plan);
 	for (;;) {
 		unsigned best = 0;
 		for (unsigned l = 1; l < BOTTOM_LEVEL; l++) {
@@ -163,6 +165,24 @@ pick_due_deep(struct regulator *r, const struct picker *p, void *arg, struct tas
 			return status;
 		plan.scores[best] = 0; /* in the way of others: the next one */
 	}
+}
+
+/* A memtable ends by its memory, and what it points at may be many times that: the levels are sized by what
+ * flushes really bring. */
+static void
+learn_flush_bytes(struct regulator *r)
+{
+	uint64_t bytes = regulator_flush_bytes(r),
+		 least = r->options->memtable_size ? r->options->memtable_size : 1;
+	mutex_lock(version_set_lock(r->options->versions));
+	const struct level *top = &version_set_current_locked(r->options->versions)->levels[0];
+	if (top->count > 0 && top->tables[0]->number != r->newest_top) {
+		const struct table_file *f = top->tables[0];
+		r->newest_top = f->number;
+		bytes = (3 * bytes + f->size + f->properties->referenced_bytes) / 4;
+	}
+	mutex_unlock(version_set_lock(r->options->versions));
+	__atomic_store_n(&r->flush_bytes, bytes > least ? bytes : least, __ATOMIC_RELAXED);
 }
 
 /* Reads the snapshots (once a pick); dropped prefixes that no snapshot sees any more take effect. */
@@ -181,6 +201,7 @@ look_around(struct regulator *r, bool in_steps)
 	free(snapshots);
 	r->in_steps = in_steps;
 	version_set_dead_advance(o->versions, r->oldest);
+	learn_flush_bytes(r);
 	uint64_t bytes = o->hooks.memtable_bytes(o->hooks.arg);
 	if (bytes != r->memtable_bytes) {
 		r->memtable_bytes = bytes;
@@ -273,7 +294,7 @@ pick_all_of_level(struct regulator *r, const struct picker *p, void *arg, struct
 		/* Newest first: if the oldest is younger than the sequence, all are. */
 		if (top->count == 0 || top->tables[top->count - 1]->created_sequence > a->sequence)
 			return SETT_NOT_FOUND;
-		level_plan_make(p->version, r->options->memtable_size, &plan);
+		level_plan_make(p->version, regulator_flush_bytes(r), &plan);
 		return pick_top(p, plan.base, ret);
 	}
 	if (a->level < BOTTOM_LEVEL)
@@ -303,12 +324,12 @@ void
 regulator_measure(struct regulator *r)
 {
 	const struct worker_options *o = r->options;
-	double flush = (double)(o->memtable_size ? o->memtable_size : 1);
+	double flush = (double)regulator_flush_bytes(r);
 	uint64_t upper = 0, referenced = 0;
 	struct level_plan plan;
 	mutex_lock(version_set_lock(o->versions));
 	const struct version *v = version_set_current_locked(o->versions);
-	level_plan_make(v, o->memtable_size, &plan);
+	level_plan_make(v, regulator_flush_bytes(r), &plan);
 	size_t top = v->levels[0].count;
 	for (unsigned l = 0; l < SETT_LEVELS; l++) {
 		referenced += v->levels[l].referenced_bytes;
@@ -318,8 +339,8 @@ regulator_measure(struct regulator *r)
 	uint64_t total = value_log_total_bytes(o->value_log);
 	double debt = (double)upper + (total > referenced ? (double)(total - referenced) : 0);
 	double slack = (o->space_amplification_limit - 1) * (double)plan.weights[BOTTOM_LEVEL];
-	if (slack < 8 * flush)
-		slack = 8 * flush;
+	if (slack < 2 * flush)
+		slack = 2 * flush;
 	double memtables = o->hooks.memtables(o->hooks.arg);
 	double pressure = ramp((double)top, 8, 20);
 	double more[] = {ramp(memtables, 2.5, 5), 0.9 * ramp(debt / slack, 2, 6)};

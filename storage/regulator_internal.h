@@ -8,7 +8,9 @@
 
 struct regulator {
 	const struct worker_options *options;
-	uint64_t pressure; /* atomic: the bits of a double */
+	uint64_t pressure;    /* atomic: the bits of a double */
+	uint64_t flush_bytes; /* atomic: what a flush brings, with what it points at, of late; never below the
+				 memtable size */
 
 	/* Under the version set's lock. */
 	struct task *running;
@@ -24,6 +26,8 @@ struct regulator {
 	uint64_t memtable_since_ns; /* when it last changed */
 	uint64_t rotated_at_bytes; /* memtable bytes when a rotation was last asked for; 0 = not since a flush
 				    */
+	uint64_t last_flush_ns;    /* when a flush was last picked */
+	uint64_t newest_top;       /* number of the newest L0 table that was counted in flush_bytes */
 	uint64_t dead_clean_ns;    /* no cleaning of dropped prefixes before */
 };
 
@@ -41,6 +45,12 @@ static inline uint64_t
 space_sum(const struct space *s)
 {
 	return s->upper + s->held + s->garbage + s->active + s->memtable;
+}
+
+static inline uint64_t
+regulator_flush_bytes(const struct regulator *r)
+{
+	return __atomic_load_n(&r->flush_bytes, __ATOMIC_RELAXED);
 }
 
 /* Fills `ret`; the account of files only if the sum may be too large (else count 0). `v` is held by the

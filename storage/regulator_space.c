@@ -24,6 +24,7 @@ enum {
 	GC_FILES_PER_BATCH = 4,       /* live bytes of a batch: so many files', or an eighth of all */
 };
 #define IDLE_NS 1000000000ULL             /* a memtable that did not change for so long is idle */
+#define CALM_NS (3 * 1000000000ULL)       /* without a flush for so long, it is quiet */
 #define DEAD_CLEAN_NS (5 * 1000000000ULL) /* pause between two cleanings of dropped prefixes */
 
 /* ---- how much ---- */
@@ -113,7 +114,7 @@ pick_marked_locked(struct regulator *r, const struct picker *p, void *arg, struc
 	for (size_t i = 0; i < top->count; i++) {
 		if (gc_marks_bytes_of(r->marks, top->tables[i]) > 0) {
 			struct level_plan plan;
-			level_plan_make(p->version, r->options->memtable_size, &plan);
+			level_plan_make(p->version, regulator_flush_bytes(r), &plan);
 			int status = pick_top(p, plan.base, ret);
 			if (status == SETT_OK && (*ret)->kind == TASK_MOVE)
 				(*ret)->kind = TASK_COMPACT; /* to move values, it has to be written anew */
@@ -204,7 +205,7 @@ pick_lower_locked(struct regulator *r, const struct picker *p, void *arg, struct
 {
 	struct level_plan plan;
 	int found = SETT_NOT_FOUND;
-	level_plan_make(p->version, r->options->memtable_size, &plan);
+	level_plan_make(p->version, regulator_flush_bytes(r), &plan);
 	for (unsigned l = 0; l < BOTTOM_LEVEL; l++) {
 		int status = l == 0 ? pick_top(p, plan.base, ret) : pick_down(p, l, NULL, ret);
 		if (status == SETT_OK || status == SETT_NO_MEMORY)
@@ -233,6 +234,15 @@ static bool
 is_idle(const struct regulator *r)
 {
 	return r->in_steps || clock_monotonic_ns(r->options->clock) - r->memtable_since_ns >= IDLE_NS;
+}
+
+/* Under load, bytes sink by the levels' scores, in larger bites; the bound alone drives them down once it is
+ * quiet, or when they are twice too many. */
+static bool
+may_force_down(const struct regulator *r, const struct space *s)
+{
+	return r->in_steps || space_sum(s) / 2 > s->slack ||
+		clock_monotonic_ns(r->options->clock) - r->last_flush_ns >= CALM_NS;
 }
 
 /* Once for the same memtable: if the engine does not rotate, asking again would not help. */
@@ -282,6 +292,8 @@ regulator_pick_space(struct regulator *r, const struct space *s, const struct gc
 {
 	uint64_t sizes[PARTS] = {s->upper, s->held, s->garbage, s->memtable};
 	retire_active(r, s);
+	if (!may_force_down(r, s))
+		sizes[PART_LOWER] = 0;
 	for (unsigned round = 0; round < PARTS; round++) {
 		unsigned best = 0;
 		for (unsigned i = 1; i < PARTS; i++) {
@@ -443,7 +455,7 @@ pick_unclean_locked(struct regulator *r, const struct picker *p, void *arg, stru
 	for (size_t i = 0; i < top->count; i++) {
 		if (measure_unclean(arg, top->tables[i]) > 0) {
 			struct level_plan plan;
-			level_plan_make(p->version, r->options->memtable_size, &plan);
+			level_plan_make(p->version, regulator_flush_bytes(r), &plan);
 			int status = pick_top(p, plan.base, ret);
 			if (status == SETT_OK)
 				(*ret)->kind = TASK_COMPACT;

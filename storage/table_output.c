@@ -7,7 +7,7 @@
 
 /* A table is also full when it points at this many times its size in the value log, so that GC and compaction
  * take bites of about one size; but not below a few entries. */
-enum { REFERENCE_FACTOR = 32, MINIMUM_ENTRIES = 16 };
+enum { REFERENCE_FACTOR = 8, MINIMUM_ENTRIES = 16 };
 
 static int
 begin_table(struct table_output *o, struct sett_error *error)

@@ -55,7 +55,8 @@ struct worker_options {
 	struct value_log *value_log;
 	struct worker_hooks hooks;
 	unsigned threads;       /* 0: none, workers_step runs the jobs */
-	uint64_t memtable_size; /* expected bytes of one flush: sizes the levels */
+	uint64_t memtable_size; /* least bytes of an ordinary flush (keys and values): sizes the levels, with
+				   what flushes turn out to be */
 	uint64_t table_size;    /* target size of an output table */
 	size_t value_threshold;
 	uint64_t value_log_file_size;
