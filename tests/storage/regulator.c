@@ -1,0 +1,296 @@
+/* The regulator: sizes of levels, order of work, dropped prefixes, pressure, and that it comes to rest. */
+#include "compaction_picker.h"
+#include "tree_model.h"
+
+static struct tree *
+make(unsigned threads)
+{
+	struct tree *t = tree_make(vfs_memory_create(), threads);
+	tree_open(t);
+	return t;
+}
+
+static void
+destroy(struct tree *t)
+{
+	struct vfs *vfs = t->vfs;
+	tree_close(t);
+	tree_free(t);
+	vfs->operations->destroy(vfs);
+}
+
+/* ---- sizes ---- */
+
+static void
+set_level(struct version *v, unsigned level, size_t count, uint64_t bytes, uint64_t referenced)
+{
+	v->levels[level].count = count;
+	v->levels[level].bytes = bytes;
+	v->levels[level].referenced_bytes = referenced;
+}
+
+Test(regulator, levels_are_sized_from_the_bottom_up)
+{
+	struct version v = {0};
+	struct level_plan plan;
+	level_plan_make(&v, 1000, &plan);
+	cr_assert_eq(plan.base, BOTTOM_LEVEL); /* nothing there: L0 goes all the way */
+	set_level(&v, 6, 10, 100000, 300000);
+	level_plan_make(&v, 1000, &plan);
+	/* 400,000 -> 40,000 -> 4,000, which is four flushes */
+	cr_assert_eq(plan.targets[5], 40000);
+	cr_assert_eq(plan.targets[4], 4000);
+	cr_assert_eq(plan.base, 4);
+	set_level(&v, 5, 3, 40000, 40000);
+	level_plan_make(&v, 1000, &plan);
+	cr_assert_float_eq(plan.scores[5], 2.0, 0.001);
+	cr_assert_lt(plan.scores[4], 1);
+	/* A level above the base is drained, and nothing from L0 passes it by. */
+	set_level(&v, 2, 1, 10, 0);
+	level_plan_make(&v, 1000, &plan);
+	cr_assert_eq(plan.base, 2);
+	cr_assert_gt(plan.scores[2], plan.scores[5]);
+	set_level(&v, 0, 4, 10, 0);
+	level_plan_make(&v, 1000, &plan);
+	cr_assert_geq(plan.scores[0], 1);
+}
+
+Test(regulator, the_shape_follows_the_plan)
+{
+	struct tree *t = make(0);
+	struct model *m = calloc(1, sizeof(*m));
+	struct random random;
+	uint8_t body[100] = {0};
+	char text[24];
+	random_seed(&random, 9);
+	t->memtable_size = 16 * 1024;
+	tree_close(t);
+	tree_open(t);
+	for (unsigned i = 0; i < 60000; i++) {
+		int n = snprintf(text, sizeof(text), "%016llx", (unsigned long long)random_next(&random));
+		(void)tree_put(t, bytes_of(text, (size_t)n), bytes_of(body, sizeof(body)));
+		if (t->active.bytes > t->memtable_size) {
+			tree_hook_rotate(t);
+			(void)tree_settle(t);
+			tree_check_levels(t);
+		}
+	}
+	struct version *v = version_set_current(t->set);
+	uint64_t above = 0, bottom = v->levels[BOTTOM_LEVEL].bytes;
+	for (unsigned l = 0; l < BOTTOM_LEVEL; l++)
+		above += v->levels[l].bytes;
+	cr_assert_gt(bottom, 0);
+	cr_assert_leq((double)above, 0.5 * (double)bottom + 4 * 16 * 1024);
+	cr_assert_leq(v->levels[0].count, 4);
+	version_release(v);
+	free(m);
+	destroy(t);
+}
+
+/* ---- dropped prefixes ---- */
+
+static void
+fill(struct tree *t, const char *prefix, unsigned count, size_t size)
+{
+	uint8_t body[1024] = {0};
+	char text[32];
+	for (unsigned i = 0; i < count; i++) {
+		int n = snprintf(text, sizeof(text), "%s%05u", prefix, i);
+		(void)tree_put(t, bytes_of(text, (size_t)n), bytes_of(body, size));
+		if (t->active.bytes > t->memtable_size)
+			tree_hook_rotate(t);
+	}
+}
+
+static uint64_t
+entries_of(struct tree *t)
+{
+	struct version *v = version_set_current(t->set);
+	uint64_t sum = 0;
+	for (unsigned l = 0; l < SETT_LEVELS; l++) {
+		for (size_t i = 0; i < v->levels[l].count; i++)
+			sum += v->levels[l].tables[i]->properties->entries;
+	}
+	version_release(v);
+	return sum;
+}
+
+static size_t
+dead_count(struct tree *t)
+{
+	struct dead_set *s = version_set_dead(t->set);
+	size_t count = s->count;
+	dead_set_release(s);
+	return count;
+}
+
+Test(regulator, a_dropped_prefix_is_erased_and_leaves_the_set)
+{
+	struct tree *t = make(0);
+	fill(t, "a", 500, 50);
+	fill(t, "b", 3000, 50);
+	fill(t, "c", 500, 50);
+	tree_hook_rotate(t);
+	(void)tree_settle(t);
+	cr_assert_eq(entries_of(t), 4000);
+	(void)tree_drop_prefix(t, BYTES_LITERAL("b"));
+	cr_assert_eq(dead_count(t), 1);
+	(void)tree_settle(t); /* not flushed: it stays in the set, but its tables are gone already */
+	cr_assert_eq(dead_count(t), 1);
+	cr_assert_eq(entries_of(t), 1000);
+	tree_hook_rotate(t);
+	(void)tree_settle(t);
+	cr_assert_eq(dead_count(t), 0);
+	cr_assert_eq(entries_of(t), 1000);
+	cr_assert_eq(tree_settle(t), 0);
+	tree_close(t);
+	tree_open(t);
+	cr_assert_eq(dead_count(t), 0);
+	destroy(t);
+}
+
+Test(regulator, a_dropped_prefix_waits_for_snapshots)
+{
+	struct tree *t = make(0);
+	fill(t, "a", 300, 50);
+	fill(t, "b", 300, 50);
+	tree_hook_rotate(t);
+	(void)tree_settle(t);
+	tree_take_snapshot(t);
+	(void)tree_drop_prefix(t, BYTES_LITERAL("b"));
+	fill(t, "c", 300, 50);
+	tree_hook_rotate(t);
+	(void)tree_settle(t);
+	cr_assert_eq(dead_count(t), 1);
+	cr_assert_eq(entries_of(t), 900);
+	struct buffer got = {0};
+	cr_assert_eq(tree_get(t, BYTES_LITERAL("b00007"), t->snapshots[0], &got, NULL), SETT_OK);
+	buffer_free(&got);
+	/* Known again after a new start, even though the commit's log would be gone. */
+	tree_close(t);
+	t->snapshot_count = 0;
+	tree_open(t);
+	cr_assert_eq(dead_count(t), 1);
+	(void)tree_settle(t);
+	cr_assert_eq(dead_count(t), 0);
+	cr_assert_eq(entries_of(t), 600);
+	destroy(t);
+}
+
+Test(regulator, entries_of_a_dropped_prefix_die_in_the_flush)
+{
+	struct tree *t = make(0);
+	fill(t, "b", 100, 50);
+	(void)tree_drop_prefix(t, BYTES_LITERAL("b"));
+	fill(t, "c", 10, 50);
+	tree_hook_rotate(t);
+	(void)tree_settle(t);
+	cr_assert_eq(entries_of(t), 10);
+	cr_assert_eq(dead_count(t), 0);
+	destroy(t);
+}
+
+Test(regulator, dropping_frees_values)
+{
+	struct tree *t = make(0);
+	fill(t, "b", 600, 1000);
+	tree_hook_rotate(t);
+	(void)tree_settle(t);
+	cr_assert_gt(value_log_total_bytes(t->log), 600 * 1000);
+	(void)tree_drop_prefix(t, BYTES_LITERAL("b"));
+	tree_hook_rotate(t);
+	(void)tree_settle(t);
+	cr_assert_leq(value_log_total_bytes(t->log), 64 * 1024 + 2000);
+	destroy(t);
+}
+
+/* ---- order and rest ---- */
+
+Test(regulator, a_memtable_without_entries_still_advances)
+{
+	struct tree *t = make(0);
+	uint64_t timestamp = tree_drop_prefix(t, BYTES_LITERAL("nothing"));
+	tree_hook_rotate(t);
+	(void)tree_settle(t);
+	cr_assert_eq(version_set_flushed(t->set), timestamp);
+	cr_assert_eq(tree_level_tables(t, 0), 0);
+	cr_assert_eq(dead_count(t), 0);
+	destroy(t);
+}
+
+Test(regulator, flushes_come_first)
+{
+	struct tree *t = make(0);
+	struct sett_error error = {0};
+	for (unsigned i = 0; i < 12; i++) {
+		fill(t, "k", 50, 50);
+		tree_hook_rotate(t);
+	}
+	for (unsigned i = 0; i < 12; i++)
+		cr_assert_eq(workers_step(t->workers, &error), SETT_OK, "%s", error.message);
+	cr_assert_eq(t->waiting_count, 0);
+	cr_assert_eq(tree_level_tables(t, 0), 12);
+	cr_assert_gt(workers_pressure(t->workers), 0);
+	(void)tree_settle(t);
+	cr_assert_eq(tree_level_tables(t, 0), 0);
+	cr_assert_eq(workers_pressure(t->workers), 0);
+	destroy(t);
+}
+
+static bool
+never(void *arg)
+{
+	return false;
+}
+
+Test(regulator, waiting_without_work_ends)
+{
+	struct tree *t = make(0);
+	struct sett_error error = {0};
+	cr_assert_eq(workers_wait(t->workers, never, t, &error), SETT_FAILED);
+	destroy(t);
+}
+
+/* Writers, snapshots and threads at once; then all stops, and soon nothing is due. */
+Test(regulator, threads_come_to_rest)
+{
+	for (unsigned threads = 1; threads <= 3; threads++) {
+		struct tree *t = make(threads);
+		struct sett_error error = {0};
+		for (unsigned i = 0; i < 40; i++) {
+			fill(t, i % 2 ? "x" : "y", 100, i % 3 ? 50 : 700);
+			tree_hook_rotate(t);
+			if (i % 8 == 0)
+				tree_take_snapshot(t);
+			if (i % 8 == 5)
+				tree_drop_snapshot(t, 0);
+		}
+		while (t->snapshot_count > 0)
+			tree_drop_snapshot(t, 0);
+		cr_assert_eq(workers_compact_all(t->workers, &error), SETT_OK, "%s", error.message);
+		cr_assert_eq(entries_of(t), 200);
+		cr_assert_eq(t->failures, 0);
+		destroy(t);
+	}
+}
+
+/* Destroying while jobs run leaves a directory that opens with everything that was flushed. */
+Test(regulator, destroyed_in_the_middle)
+{
+	for (unsigned round = 0; round < 10; round++) {
+		struct tree *t = make(2);
+		struct model *m = calloc(1, sizeof(*m));
+		struct random random;
+		random_seed(&random, round);
+		for (unsigned i = 0; i < 20 + round; i++) {
+			for (unsigned k = 0; k < 100; k++)
+				write_one(t, m, &random);
+			tree_hook_rotate(t);
+		}
+		tree_close(t);
+		tree_open(t);
+		check_all(t, m);
+		free(m);
+		destroy(t);
+	}
+}
