@@ -382,8 +382,10 @@ pick_flush_phase(struct workers *w, const struct phase *phase, struct task **ret
 {
 	if (version_set_flushed(w->options.versions) >= phase->flushed)
 		return SETT_NOT_FOUND;
+	/* Asked first: a flush may end in between, but none begins, as the caller holds the pick lock. */
+	bool flushing = regulator_is_flushing(w->regulator);
 	int r = regulator_pick(w->regulator, WORK_FLUSH, true, ret);
-	return r == SETT_NOT_FOUND && regulator_is_flushing(w->regulator) ? SETT_WOULD_BLOCK : r;
+	return r == SETT_NOT_FOUND && flushing ? SETT_WOULD_BLOCK : r;
 }
 
 static int
