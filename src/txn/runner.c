@@ -239,6 +239,8 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 	if (status == SETT_OK) {
 		apply(c);
 	} else if (status == SETT_ABORTED && c->aborted != NULL) {
+		/* That reveals the commit which marked the watcher (I1). */
+		*ret_release = sett_engine_visible(t->server->engine);
 		c->aborted(c);
 	} else {
 		execution_failure(c, status);
