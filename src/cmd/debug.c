@@ -287,7 +287,7 @@ publish_batch(void *arg, uint64_t timestamp)
 	if (timestamp == 0)
 		return;
 	keyspace_publish(&p->view, timestamp);
-	interest_mark(p->context->server->interest, p->view.first_touched);
+	interest_mark(p->context->server->interest, p->view.first_touched, timestamp);
 }
 
 /* Writes from key `first` on; keys that are there already stay. */

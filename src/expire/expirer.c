@@ -126,7 +126,7 @@ publish(void *arg, uint64_t timestamp)
 {
 	struct run *run = arg;
 	if (timestamp != 0)
-		interest_mark(run->expirer->server->interest, run->view.first_touched);
+		interest_mark(run->expirer->server->interest, run->view.first_touched, timestamp);
 }
 
 /* Deletes those of [first, last) that are past their deadlines, in one transaction. */

@@ -71,7 +71,8 @@ struct keyspace_view {
 	uint64_t *epochs; /* by database, 0 = not read yet; in the arena */
 	struct touched_key *first_touched, *last_touched;
 	bool allow_expired; /* DEBUG and the expirer look at expired keys too */
-	uint64_t observed;  /* newest epoch change that was seen: joins sett_txn_observed (I1) */
+	uint64_t observed;  /* newest epoch change that was seen, or commit that was otherwise heard of: joins
+			       sett_txn_observed (I1) */
 	struct expired_key *first_expired; /* met so far, newest first: hints for the expirer */
 	unsigned expired_count;
 	struct epoch_change *last_change; /* epochs that this transaction changes, newest first */

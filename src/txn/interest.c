@@ -120,13 +120,14 @@ interest_leave(struct interest_table *t, struct watcher *watcher)
 }
 
 static void
-mark(struct watched_key *w)
+mark(struct watched_key *w, uint64_t timestamp)
 {
-	__atomic_store_n(&w->watcher->marked, 1, __ATOMIC_RELAXED);
+	if (__atomic_load_n(&w->watcher->marked, __ATOMIC_RELAXED) == 0)
+		__atomic_store_n(&w->watcher->marked, timestamp, __ATOMIC_RELAXED);
 }
 
 static void
-mark_key(struct interest_table *t, const struct touched_key *touched)
+mark_key(struct interest_table *t, const struct touched_key *touched, uint64_t timestamp)
 {
 	uint64_t hash = hash64_bytes(touched->key, touched->db);
 	mutex_lock(lock_of(t, hash));
@@ -136,7 +137,7 @@ mark_key(struct interest_table *t, const struct touched_key *touched)
 		if (touched->expired && !w->exists)
 			w->expired = false; /* it counted as absent already */
 		else
-			mark(w);
+			mark(w, timestamp);
 	}
 	mutex_unlock(lock_of(t, hash));
 }
@@ -144,7 +145,7 @@ mark_key(struct interest_table *t, const struct touched_key *touched)
 /* FLUSHDB changes only keys that are there; after SWAPDB a watched key may be another one whether it was
  * there or not. */
 static void
-mark_database(struct interest_table *t, const struct touched_key *touched)
+mark_database(struct interest_table *t, const struct touched_key *touched, uint64_t timestamp)
 {
 	if (touched->swapped && touched->watches == interest_generation(t))
 		return;
@@ -155,7 +156,7 @@ mark_database(struct interest_table *t, const struct touched_key *touched)
 			if (w->db != touched->db)
 				continue;
 			if (touched->swapped || w->exists)
-				mark(w);
+				mark(w, timestamp);
 			else
 				w->expired = false;
 		}
@@ -164,22 +165,28 @@ mark_database(struct interest_table *t, const struct touched_key *touched)
 }
 
 void
-interest_mark(struct interest_table *t, const struct touched_key *first)
+interest_mark(struct interest_table *t, const struct touched_key *first, uint64_t timestamp)
 {
 	if (__atomic_load_n(&t->entered, __ATOMIC_RELAXED) == 0)
 		return;
 	for (const struct touched_key *touched = first; touched != NULL; touched = touched->next) {
 		if (touched->whole_database)
-			mark_database(t, touched);
+			mark_database(t, touched, timestamp);
 		else
-			mark_key(t, touched);
+			mark_key(t, touched, timestamp);
 	}
 }
 
 bool
 interest_is_marked(const struct watcher *watcher)
 {
-	return __atomic_load_n(&watcher->marked, __ATOMIC_RELAXED) != 0;
+	return interest_marked_by(watcher) != 0;
+}
+
+uint64_t
+interest_marked_by(const struct watcher *watcher)
+{
+	return __atomic_load_n(&watcher->marked, __ATOMIC_RELAXED);
 }
 
 bool

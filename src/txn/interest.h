@@ -32,7 +32,8 @@ struct watched_key {
 struct watcher {
 	struct watched_key *first; /* the owner's thread alone */
 	unsigned count;
-	uint32_t marked; /* atomic: set under the commit lock, read there by the check that decides */
+	uint64_t marked; /* atomic: the commit that marked it first, 0 if none; set under the commit lock,
+			    read there by the check that decides */
 };
 
 /* SETT_NO_MEMORY. */
@@ -47,10 +48,13 @@ bool interest_is_watched(const struct watcher *, unsigned db, struct bytes key);
 void interest_enter(struct interest_table *, struct watcher *, struct watched_key *);
 /* Forgets all of a watcher's keys and its mark. The watcher's thread. */
 void interest_leave(struct interest_table *, struct watcher *);
-/* Marks who watches what a transaction touched. Under the commit lock. */
-void interest_mark(struct interest_table *, const struct touched_key *);
+/* Marks who watches what the transaction touched that commits with this timestamp. Under the commit lock. */
+void interest_mark(struct interest_table *, const struct touched_key *, uint64_t timestamp);
 /* Whether the watcher was marked (exact under the commit lock, a hint elsewhere). */
 bool interest_is_marked(const struct watcher *);
+/* The commit that marked it, which may not be visible yet; 0 if none. What tells of the mark depends on it.
+ */
+uint64_t interest_marked_by(const struct watcher *);
 /* Whether a watched key reached its deadline since it was watched. The watcher's thread. */
 bool interest_has_expired(const struct watcher *, uint64_t now_ms);
 /* A number, never 0, that changes whenever a key is entered. Any thread. */

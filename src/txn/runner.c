@@ -8,7 +8,7 @@
  *   discarded, effects are dropped. So a request may be handed back (MUST_WAIT, PAUSED) and be called again.
  * - Effects run once, after the commit, in the order in which they were deferred (I2).
  * - The release timestamp is the newest of: the own commit, the newest commit read, the newest change of an
- *   epoch that was used (I1).
+ *   epoch that was used, and, where EXEC says that a watched key changed, the commit that changed it (I1).
  * - A reactor gives a conflict a few tries and then leaves it to the pool, where the third loss claims the
  *   conflict keys, so that the next run wins (I6). Waiting happens in sett_txn_claim only, on the pool.
  *
@@ -119,7 +119,7 @@ hook_publish(void *arg, uint64_t timestamp)
 	struct command_context *c = arg;
 	if (timestamp != 0) {
 		keyspace_publish(&c->view, timestamp);
-		interest_mark(c->server->interest, c->view.first_touched);
+		interest_mark(c->server->interest, c->view.first_touched, timestamp);
 	}
 	if (c->publish != NULL)
 		c->publish(c);
@@ -242,6 +242,7 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 		/* That reveals the commit which marked the watcher (I1). */
 		*ret_release = sett_engine_visible(t->server->engine);
 		c->aborted(c);
+		*ret_release = c->view.observed;
 	} else {
 		execution_failure(c, status);
 	}

@@ -250,10 +250,13 @@ exec_check(struct command_context *c)
 	return interest_is_marked(&c->client->transaction->watcher);
 }
 
-/* A watched key changed. */
+/* A watched key changed, or reached its deadline. The reply tells of the commit that changed it (I1). */
 static void
 exec_aborted(struct command_context *c)
 {
+	uint64_t marked_by = interest_marked_by(&c->client->transaction->watcher);
+	if (marked_by > c->view.observed)
+		c->view.observed = marked_by;
 	resp_null_array(c->reply);
 	transaction_reset(c->server, c->client, NULL);
 }

@@ -15,7 +15,7 @@ watch(struct interest_table *t, struct watcher *w, unsigned db, const char *key,
 static bool
 marks(struct interest_table *t, struct watcher *w, struct touched_key touched)
 {
-	interest_mark(t, &touched);
+	interest_mark(t, &touched, 1);
 	return interest_is_marked(w);
 }
 
