@@ -293,7 +293,8 @@ parse_changes(struct config *config, const struct bytes *arguments, struct chang
 		if (status != SETT_OK)
 			return fail(ret_error, "ERR out of memory");
 		if ((row->flags & DIRECTIVE_FIXED) && !directive_value_equal(row, old, &changes[i].value))
-			return fail_at(ret_error, changes[i].name, "can't be changed while running");
+			return fail_at(ret_error, changes[i].name,
+				       row->fixed ? row->fixed : "can't be changed while running");
 	}
 	return SETT_OK;
 }

@@ -63,8 +63,9 @@ struct directive {
 	const struct choice *choices; /* ends with a NULL word */
 	/* A further rule; false with `ret_reason` set refuses the value. May change it (clamp). */
 	bool (*check)(struct directive_value *, char *ret_reason);
-	bool has_field; /* mirrored in struct config: */
-	size_t field;   /* offset */
+	const char *fixed; /* DIRECTIVE_FIXED: the reason, if not just "can't be changed while running" */
+	bool has_field;    /* mirrored in struct config: */
+	size_t field;      /* offset */
 	size_t width;
 };
 

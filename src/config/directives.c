@@ -166,21 +166,23 @@ check_title(struct directive_value *value, char *ret_reason)
 
 const struct directive directive_table[] = {
 	/* Sett's own */
-	{INTEGER("pool-threads", 1, 512, "8", IMMUTABLE), FIELD(pool_threads)},
-	{INTEGER("workers", 1, 64, "2", IMMUTABLE), FIELD(workers)},
-	{INTEGER("value-threshold", 1, 1 << 30, "1kb", IMMUTABLE | MEMORY), FIELD(value_threshold)},
-	{INTEGER("value-log-file-size", 0, 1 << 30, "0", IMMUTABLE | MEMORY), FIELD(value_log_file_size)},
+	{INTEGER("pool-threads", 1, 512, "8", FIXED), FIELD(pool_threads)},
+	{INTEGER("workers", 1, 64, "2", FIXED), FIELD(workers)},
+	{INTEGER("value-threshold", 1, 1 << 30, "1kb", FIXED | MEMORY), FIELD(value_threshold)},
+	{INTEGER("value-log-file-size", 0, 1 << 30, "0", FIXED | MEMORY), FIELD(value_log_file_size)},
 	{.name = "space-amplification-limit",
 	 .kind = KIND_DECIMAL,
 	 .low = 1,
 	 .high = 100,
 	 .initial = "1.5",
-	 .flags = IMMUTABLE,
+	 .flags = FIXED,
 	 FIELD(space_amplification_limit)},
 
 	/* network */
-	{INTEGER("port", 0, 65535, "6379", FIXED), FIELD(port)},
-	{SPECIAL("bind", KIND_BIND, "* -::*", MULTIPLE | FIXED), FIELD(bind)},
+	{INTEGER("port", 0, 65535, "6379", FIXED), FIELD(port),
+	 .fixed = "Unable to listen on this port: it can't be changed while running"},
+	{SPECIAL("bind", KIND_BIND, "* -::*", MULTIPLE | FIXED), FIELD(bind),
+	 .fixed = "Failed to bind to specified addresses."},
 	{STRING("bind-source-addr", NULL, NULLABLE)},
 	{INTEGER("tcp-backlog", 0, INT_MAX, "511", IMMUTABLE), FIELD(tcp_backlog)},
 	{STRING("unixsocket", NULL, IMMUTABLE | NULLABLE), FIELD(unix_socket)},
@@ -199,7 +201,8 @@ const struct directive directive_table[] = {
 	{BOOLEAN("io-threads-do-reads", "no", IMMUTABLE)},
 
 	/* TLS */
-	{INTEGER("tls-port", 0, 65535, "0", FIXED | WARN)},
+	{INTEGER("tls-port", 0, 65535, "0", FIXED | WARN),
+	 .fixed = "Unable to update TLS configuration. Check server logs."},
 	{INTEGER("tls-session-cache-size", 0, INT_MAX, "20480", 0)},
 	{INTEGER("tls-session-cache-timeout", 0, INT_MAX, "300", 0)},
 	{BOOLEAN("tls-cluster", "no", 0)},

@@ -270,7 +270,7 @@ static const struct field client_fields[] = {
 	NUMBER("maxclients", max_clients),
 	NUMBER("client_recent_max_input_buffer", max_input_buffer),
 	NUMBER("client_recent_max_output_buffer", max_output_buffer),
-	NONE("blocked_clients"),
+	NUMBER("blocked_clients", net.paused_clients),
 	NONE("tracking_clients"),
 	NONE("clients_in_timeout_table"),
 	NUMBER("paused_clients", net.paused_clients),
