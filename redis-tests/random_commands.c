@@ -1,0 +1,341 @@
+/*
+ * Random commands, the same ones from one seed, over three connections to the server under test and to
+ *redis-server: every reply must be equal. After each round the server under test is killed (SIGKILL) and
+ *started again, and both must hold the same keys, values and deadlines.
+ *
+ *	random_commands SERVER REDIS_SERVER [ROUNDS [COMMANDS [SEED]]]
+ */
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client.h"
+#include "server_process.h"
+
+#define TIMEOUT_MS 20000
+#define CONNECTIONS 3
+#define DATABASES 3
+#define KEYS 12
+#define ARGUMENTS_MAX 16
+#define VALUE_MAX 6000
+#define DIFFERENCES_MAX 20
+
+struct side {
+	struct server_process *server;
+	struct client *clients[CONNECTIONS];
+};
+
+struct run {
+	struct side reference, subject;
+	uint64_t random;
+	size_t commands, differences;
+};
+
+/* %k key, %v value, %i integer, %f float, %o offset, %b bit, %d database, %t a second since 1970, %m
+ * milliseconds. A template that stands here twice comes twice as often. */
+static const char *const templates[] = {"SET %k %v",
+					"SET %k %v",
+					"SET %k %v",
+					"SET %k %i",
+					"SET %k %f",
+					"SET %k %v NX",
+					"SET %k %v XX GET",
+					"SET %k %v EXAT %t",
+					"SET %k %v KEEPTTL",
+					"SET %k %v PXAT %m GET NX",
+					"GET %k",
+					"GET %k",
+					"GET %k",
+					"GETDEL %k",
+					"GETSET %k %v",
+					"GETEX %k EXAT %t",
+					"GETEX %k PERSIST",
+					"STRLEN %k",
+					"APPEND %k %v",
+					"APPEND %k %v",
+					"APPEND %k %i",
+					"GETRANGE %k %i %i",
+					"GETRANGE %k %o %o",
+					"SETRANGE %k %o %v",
+					"SETRANGE %k %o %v",
+					"SUBSTR %k %o %i",
+					"SETNX %k %v",
+					"MSET %k %v %k %v",
+					"MSETNX %k %v %k %v",
+					"MGET %k %k %k",
+					"INCR %k",
+					"DECR %k",
+					"INCRBY %k %i",
+					"DECRBY %k %i",
+					"INCRBYFLOAT %k %f",
+					"SETBIT %k %o %b",
+					"GETBIT %k %o",
+					"DEL %k",
+					"UNLINK %k %k",
+					"EXISTS %k %k",
+					"TYPE %k",
+					"RENAME %k %k",
+					"RENAMENX %k %k",
+					"COPY %k %k",
+					"COPY %k %k REPLACE",
+					"COPY %k %k DB %d REPLACE",
+					"MOVE %k %d",
+					"TOUCH %k %k",
+					"DBSIZE",
+					"EXPIREAT %k %t",
+					"EXPIREAT %k %t NX",
+					"EXPIREAT %k %t XX",
+					"PEXPIREAT %k %m GT",
+					"PEXPIREAT %k %m LT",
+					"EXPIREAT %k 1",
+					"EXPIRETIME %k",
+					"PEXPIRETIME %k",
+					"PERSIST %k",
+					"SELECT %d",
+					"SWAPDB %d %d",
+					"FLUSHDB",
+					"MULTI",
+					"MULTI",
+					"EXEC",
+					"EXEC",
+					"EXEC",
+					"DISCARD",
+					"WATCH %k",
+					"WATCH %k %k",
+					"UNWATCH",
+					"LCS %k %k LEN",
+					"INCR %k %k",
+					"SET %k",
+					"NOSUCH %k",
+					"GETRANGE %k a b",
+					"SETBIT %k %o %i"};
+
+static uint64_t
+below(struct run *run, uint64_t bound)
+{
+	uint64_t x = run->random;
+
+	x ^= x >> 12;
+	x ^= x << 25;
+	x ^= x >> 27;
+	run->random = x;
+	return (x * 2685821657736338717u >> 11) % bound;
+}
+
+static size_t
+make_value(struct run *run, char *text)
+{
+	/* Mostly short; now and then long enough to be stored apart from its key. */
+	size_t size = (size_t)(below(run, 8) > 0 ? below(run, 24) : below(run, 3000));
+
+	for (size_t i = 0; i < size; i++)
+		text[i] = (char)(below(run, 10) > 0 ? 'a' + below(run, 4) : below(run, 256));
+	return size;
+}
+
+/* One argument for the letter behind a '%'; text has VALUE_MAX bytes. Returns its size. */
+static size_t
+make_argument(struct run *run, char letter, char *text)
+{
+	static const char *const odd[] = {"0",   "-1", "9223372036854775807", "-9223372036854775808",
+					  "1.5", "007"};
+
+	switch (letter) {
+	case 'k':
+		return (size_t)snprintf(text, VALUE_MAX, "key:%d", (int)below(run, KEYS));
+	case 'v':
+		return make_value(run, text);
+	case 'i':
+		if (below(run, 12) == 0)
+			return (size_t)snprintf(text, VALUE_MAX, "%s", odd[below(run, 6)]);
+		return (size_t)snprintf(text, VALUE_MAX, "%d", (int)below(run, 200) - 100);
+	case 'f':
+		return (size_t)snprintf(text, VALUE_MAX, "%.*f", (int)below(run, 5),
+					((double)below(run, 20001) - 10000) / 16);
+	case 'o':
+		return (size_t)snprintf(text, VALUE_MAX, "%d",
+					(int)(below(run, 8) > 0 ? below(run, 60) : below(run, 5000)));
+	case 'b':
+	case 'd':
+		return (size_t)snprintf(text, VALUE_MAX, "%d",
+					(int)below(run, letter == 'b' ? 2 : DATABASES));
+	case 't':
+		return (size_t)snprintf(text, VALUE_MAX, "%d", 2000000000 + (int)below(run, 1000));
+	default:
+		return (size_t)snprintf(text, VALUE_MAX, "%llu", 2000000000000ull + below(run, 1000000));
+	}
+}
+
+/* Splits the template at blanks and fills in. Returns the number of arguments. */
+static size_t
+make_command(struct run *run, const char *template, const char **argv, size_t *sizes)
+{
+	static char texts[ARGUMENTS_MAX][VALUE_MAX];
+	size_t argc = 0;
+
+	while (*template != '\0' && argc < ARGUMENTS_MAX) {
+		size_t size = strcspn(template, " ");
+		argv[argc] = texts[argc];
+		if (template[0] == '%') {
+			sizes[argc] = make_argument(run, template[1], texts[argc]);
+		} else {
+			memcpy(texts[argc], template, size);
+			sizes[argc] = size;
+		}
+		argc++;
+		template += size + (template[size] == ' ');
+	}
+	return argc;
+}
+
+static void
+differ(struct run *run, const struct reply *a, const struct reply *b, size_t argc, const char *const *argv,
+       const size_t *sizes)
+{
+	char *text_a, *text_b, *text_command;
+	struct reply *command = reply_new('*');
+
+	if (++run->differences > DIFFERENCES_MAX) {
+		reply_free(command);
+		return;
+	}
+	for (size_t i = 0; i < argc; i++) {
+		struct reply *argument = reply_new('$');
+		reply_append_text(argument, argv[i], sizes != NULL ? sizes[i] : strlen(argv[i]));
+		reply_append_child(command, argument);
+	}
+	text_a = a != NULL ? reply_render(a) : strdup("(no reply)");
+	text_b = b != NULL ? reply_render(b) : strdup("(no reply)");
+	text_command = reply_render(command);
+	printf("command %zu: %s\n  reference: %s\n  subject:   %s\n", run->commands, text_command, text_a,
+	       text_b);
+	free(text_a);
+	free(text_b);
+	free(text_command);
+	reply_free(command);
+}
+
+/* Runs one command on both sides; returns the reference's reply. */
+static struct reply *
+both(struct run *run, size_t connection, size_t argc, const char *const *argv, const size_t *sizes,
+     bool sorted)
+{
+	struct reply *a = client_call(run->reference.clients[connection], argc, argv, sizes);
+	struct reply *b = client_call(run->subject.clients[connection], argc, argv, sizes);
+	char *text_a = NULL, *text_b = NULL;
+
+	run->commands++;
+	if (a != NULL && b != NULL) {
+		if (sorted) {
+			reply_sort(a, 0);
+			reply_sort(b, 0);
+		}
+		text_a = reply_render(a);
+		text_b = reply_render(b);
+	}
+	if (text_a == NULL || strcmp(text_a, text_b) != 0)
+		differ(run, a, b, argc, argv, sizes);
+	if (a == NULL || b == NULL) {
+		printf("%s; %s\n", client_error(run->reference.clients[connection]),
+		       client_error(run->subject.clients[connection]));
+		run->differences += DIFFERENCES_MAX;
+	}
+	free(text_a);
+	free(text_b);
+	reply_free(b);
+	return a;
+}
+
+static void
+connect_side(struct side *side)
+{
+	for (size_t i = 0; i < CONNECTIONS; i++) {
+		client_close(side->clients[i]);
+		side->clients[i] = client_connect(server_process_port(side->server), TIMEOUT_MS);
+		if (side->clients[i] == NULL) {
+			perror("connect");
+			exit(1);
+		}
+	}
+}
+
+static void
+compare_data(struct run *run)
+{
+	for (int db = 0; db < DATABASES && run->differences < DIFFERENCES_MAX; db++) {
+		char number[12];
+		const char *select[] = {"SELECT", number}, *keys[] = {"KEYS", "*"}, *size[] = {"DBSIZE"};
+
+		snprintf(number, sizeof(number), "%d", db);
+		reply_free(both(run, 0, 2, select, NULL, false));
+		reply_free(both(run, 0, 1, size, NULL, false));
+		struct reply *names = both(run, 0, 2, keys, NULL, true);
+		for (size_t i = 0; names != NULL && i < names->count; i++) {
+			const char *get[] = {"GET", names->children[i]->text};
+			const char *deadline[] = {"PEXPIRETIME", names->children[i]->text};
+			reply_free(both(run, 0, 2, get, NULL, false));
+			reply_free(both(run, 0, 2, deadline, NULL, false));
+		}
+		reply_free(names);
+	}
+}
+
+static void
+run_round(struct run *run, size_t commands)
+{
+	for (size_t i = 0; i < commands && run->differences < DIFFERENCES_MAX; i++) {
+		const char *argv[ARGUMENTS_MAX];
+		size_t sizes[ARGUMENTS_MAX];
+		const char *template = templates[below(run, sizeof(templates) / sizeof(templates[0]))];
+		size_t argc = make_command(run, template, argv, sizes);
+		/* The first connection does most, so that transactions get somewhere. */
+		size_t connection = (size_t)(below(run, 4) > 0 ? 0 : below(run, CONNECTIONS));
+		reply_free(both(run, connection, argc, argv, sizes, false));
+	}
+	if (run->differences >= DIFFERENCES_MAX)
+		return;
+	server_process_stop(run->subject.server, SIGKILL, TIMEOUT_MS);
+	if (!server_process_restart(run->subject.server)) {
+		printf("no restart after SIGKILL\n");
+		server_process_free(run->subject.server, true);
+		exit(1);
+	}
+	connect_side(&run->subject);
+	connect_side(&run->reference);
+	compare_data(run);
+}
+
+int
+main(int argc, char **argv)
+{
+	size_t rounds = argc > 3 ? strtoull(argv[3], NULL, 10) : 5;
+	size_t commands = argc > 4 ? strtoull(argv[4], NULL, 10) : 4000;
+	uint64_t seed = argc > 5 ? strtoull(argv[5], NULL, 10) : 1;
+	struct run run = {.random = seed * 0x9e3779b97f4a7c15u | 1};
+
+	if (argc < 3) {
+		fprintf(stderr, "usage: %s SERVER REDIS_SERVER [ROUNDS [COMMANDS [SEED]]]\n", argv[0]);
+		return 2;
+	}
+	run.subject.server = server_process_start(argv[1], NULL, NULL);
+	run.reference.server = server_process_start(argv[2], NULL, NULL);
+	if (run.subject.server != NULL && run.reference.server != NULL) {
+		connect_side(&run.subject);
+		connect_side(&run.reference);
+		for (size_t i = 0; i < rounds && run.differences < DIFFERENCES_MAX; i++)
+			run_round(&run, commands);
+	} else {
+		run.differences++;
+	}
+	printf("seed %llu: %zu commands, %zu differences\n", (unsigned long long)seed, run.commands,
+	       run.differences);
+	for (size_t i = 0; i < CONNECTIONS; i++) {
+		client_close(run.subject.clients[i]);
+		client_close(run.reference.clients[i]);
+	}
+	server_process_free(run.subject.server, run.differences > 0);
+	server_process_free(run.reference.server, false);
+	return run.differences == 0 ? 0 : 1;
+}
