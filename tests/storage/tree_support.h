@@ -17,6 +17,7 @@ enum { MAX_WAITING = 512, MAX_SNAPSHOTS = 16, THRESHOLD = 256 };
 struct tree_memtable {
 	struct memtable *memtable;
 	uint64_t last, bytes, segment;
+	struct counter_value counter; /* as of its end */
 	struct dead_prefix *dead;
 	size_t dead_count;
 	uint64_t *pins; /* value-log references */
@@ -82,7 +83,7 @@ tree_hook_source(void *arg, struct flush_source *ret)
 					     .log_segment = m->segment + 1,
 					     .flushed = m->last,
 					     .now_ms = m->last * 10,
-					     .counters = &t->counter,
+					     .counters = &m->counter,
 					     .counter_count = 1,
 					     .dead = m->dead,
 					     .dead_count = m->dead_count};
@@ -131,6 +132,7 @@ tree_hook_rotate(void *arg)
 	mutex_lock(&t->lock);
 	if (memtable_entries(t->active.memtable) > 0 || t->active.dead_count > 0) {
 		cr_assert_lt(t->waiting_count, MAX_WAITING);
+		t->active.counter = t->counter;
 		t->waiting[t->waiting_count++] = t->active;
 		tree_new_memtable(t);
 	}
