@@ -120,6 +120,13 @@ sync_changed(void *arg)
 	sett_engine_set_sync_policy(server->engine, sync_policy(server->config));
 }
 
+static void
+max_clients_changed(void *arg)
+{
+	struct server *server = arg;
+	process_raise_descriptors(server->config, &server->sink);
+}
+
 static int
 open_database(struct program *p, struct sett_error *error)
 {
@@ -189,7 +196,8 @@ create_rooms(struct program *p, struct sett_error *error)
 	if (interest_create(&s->interest) != SETT_OK || pause_create(&s->pause) != SETT_OK ||
 	    slowlog_create(s->config, &s->slowlog) != SETT_OK ||
 	    command_stats_create(command_index_count(), &s->command_stats) != SETT_OK ||
-	    config_listen(s->config, "appendfsync", sync_changed, s) != SETT_OK)
+	    config_listen(s->config, "appendfsync", sync_changed, s) != SETT_OK ||
+	    config_listen(s->config, "maxclients", max_clients_changed, s) != SETT_OK)
 		return out_of_memory(error);
 	int status = expirer_create(s, &s->expirer);
 	if (status != SETT_OK)

@@ -23,7 +23,7 @@ enum request_result {
 	REQUEST_MUST_WAIT, /* nothing happened: call again on the pool, where waiting is allowed */
 	REQUEST_MUST_WAIT_LONG, /* likewise, in the lane for what takes long (KEYS, DEBUG SLEEP) */
 	REQUEST_PAUSED,         /* CLIENT PAUSE: nothing happened: keep the request, call again after
-				   net_resume_paused. It is also called again every few milliseconds, so a pause
+				   net_resume_paused. It is also called again every now and then, so a pause
 				   that ends by its time needs no call */
 };
 

@@ -13,7 +13,7 @@ enum {
 	CRON_MS = 100,                 /* a tenth of the connections are looked at each time */
 	CRON_SHARE = 10,
 	CRON_CONNECTIONS_MIN = 5,
-	PAUSED_RETRY_MS = 10,
+	PAUSED_RETRY_MS = 50,
 	SHRINK_AFTER_MS = 2000,
 	ERROR_LOG_INTERVAL_MS = 1000,
 };

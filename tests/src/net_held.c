@@ -156,6 +156,48 @@ Test(net_held, a_failed_log_closes_those_that_wait_for_it)
 	world_destroy(w);
 }
 
+Test(net_held, a_stop_syncs_and_answers_those_that_wait)
+{
+	struct world *w = world_create();
+	w->config.sync = CONFIG_SYNC_ALWAYS;
+	world_start(w);
+	int fd = dial(w), other = dial(w);
+	put(fd, "COMMIT\r\nCOMMIT\r\n");
+	wait_for(&w->executed, 2);
+	let_tick_pass(other);
+	expect_nothing(fd);
+	world_destroy(w);
+	expect(fd, ":1\r\n:2\r\n");
+	expect_closed(fd);
+	close(fd);
+	close(other);
+}
+
+Test(net_held, the_policy_may_change_while_replies_are_held)
+{
+	struct world *w = world_create();
+	w->config.sync = CONFIG_SYNC_ALWAYS;
+	world_start(w);
+	int fd = dial(w), other = dial(w);
+	put(fd, "COMMIT\r\n");
+	wait_for(&w->executed, 1);
+	let_tick_pass(other);
+	expect_nothing(fd);
+	__atomic_store_n(&w->config.sync, CONFIG_SYNC_NO, __ATOMIC_RELAXED);
+	put(fd, "PING\r\n");
+	expect(fd, ":1\r\n+PONG\r\n");
+	__atomic_store_n(&w->config.sync, CONFIG_SYNC_ALWAYS, __ATOMIC_RELAXED);
+	put(fd, "READ 1\r\n");
+	wait_for(&w->executed, 3 + 2); /* with the two pings of the other */
+	let_tick_pass(other);
+	expect_nothing(fd);
+	make_durable(w, 1);
+	expect(fd, ":1\r\n");
+	close(fd);
+	close(other);
+	world_destroy(w);
+}
+
 /* ---- the pool ---- */
 
 Test(net_pool, order_is_kept_around_a_request_that_waits)

@@ -76,6 +76,8 @@ sett_engine_write(struct sett_engine *e)
 int
 sett_engine_sync(struct sett_engine *e, struct sett_error *error)
 {
+	store(&e->written, load(&e->newest));
+	store(&e->durable, load(&e->newest));
 	return SETT_OK;
 }
 
