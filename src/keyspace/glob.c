@@ -1,10 +1,13 @@
 /* Glob matching with Redis' rules, without recursion: a star that fails is retried one byte further from the
  * last star alone, because what an earlier star could still give, the last one can too.
  *
- * Redis' corner cases are kept: an unclosed class ends with the pattern, a class's range may be written
- * backwards, a backslash at the very end stands for itself, and an empty text is matched by the empty pattern
- * only (callers treat the pattern "*" as "all"). */
+ * Redis' corner cases are kept: a pattern matches nothing that takes more than STARS_MAX stars, an unclosed
+ * class ends with the pattern, a class's range may be written backwards, a backslash at the very end stands
+ * for itself, and an empty text is matched by the empty pattern only (callers treat the pattern "*" as
+ * "all"). */
 #include "keyspace/glob.h"
+
+enum { STARS_MAX = 1000 };
 
 static uint8_t
 fold(uint8_t c, bool ignore_case)
@@ -71,10 +74,16 @@ glob_match(struct bytes p, struct bytes text, bool ignore_case)
 	if (text.size == 0)
 		return p.size == 0;
 	size_t at = 0, position = 0;
-	size_t star = SIZE_MAX, star_position = 0; /* behind the last star; where its match ends */
+	size_t stars = 0, star = SIZE_MAX, star_position = 0; /* behind the last star; where its match ends */
 	while (position < text.size) {
 		if (at < p.size && p.data[at] == '*') {
-			star = ++at;
+			while (at < p.size && p.data[at] == '*')
+				at++;
+			if (at == p.size)
+				return true;
+			if (++stars > STARS_MAX)
+				return false;
+			star = at;
 			star_position = position;
 			continue;
 		}
@@ -84,8 +93,6 @@ glob_match(struct bytes p, struct bytes text, bool ignore_case)
 		}
 		if (star == SIZE_MAX)
 			return false;
-		if (star == p.size)
-			return true;
 		at = star;
 		position = ++star_position;
 	}

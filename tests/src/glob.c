@@ -89,6 +89,16 @@ Test(glob, takes_no_exponential_time)
 	cr_assert_not(glob_match(bytes_of(pattern, sizeof(pattern)), bytes_of(text, sizeof(text)), false));
 }
 
+Test(glob, gives_up_on_too_many_stars)
+{
+	char pattern[2002], text[1001];
+	memset(text, 'a', sizeof(text));
+	for (size_t i = 0; i < sizeof(pattern); i++)
+		pattern[i] = i % 2 == 0 ? '*' : '?';
+	cr_assert(glob_match(bytes_of(pattern, 2000), bytes_of(text, 1000), false));
+	cr_assert_not(glob_match(bytes_of(pattern, 2002), bytes_of(text, 1001), false));
+}
+
 Test(glob, literal_beginning)
 {
 	cr_assert_eq(glob_literal_size(BYTES_LITERAL("user:*")), 5);
