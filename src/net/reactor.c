@@ -211,6 +211,7 @@ read_frontier(struct reactor *r)
 {
 	struct net *net = r->net;
 	int sync = (int)__atomic_load_n(&net->config->sync, __ATOMIC_RELAXED);
+	r->policy = sync;
 	if (sync == CONFIG_SYNC_ALWAYS)
 		return sett_engine_durable(net->engine);
 	uint64_t written = sett_engine_written(net->engine);
@@ -220,6 +221,15 @@ read_frontier(struct reactor *r)
 		return durable > r->frontier ? durable : r->frontier;
 	}
 	return written;
+}
+
+uint64_t
+reactor_frontier(struct reactor *r)
+{
+	/* CONFIG SET appendfsync: what was enough for the old policy may not be for the new one. */
+	if (r->policy != (int)__atomic_load_n(&r->net->config->sync, __ATOMIC_RELAXED))
+		r->frontier = read_frontier(r);
+	return r->frontier;
 }
 
 static void
@@ -282,9 +292,9 @@ send_connection(struct reactor *r, struct connection *c)
 static void
 send_queued(struct reactor *r)
 {
-	uint64_t frontier = read_frontier(r);
-	if (frontier != r->frontier) {
-		r->frontier = frontier;
+	uint64_t frontier = r->frontier = read_frontier(r);
+	if (frontier != r->walked) {
+		r->walked = frontier;
 		for (struct list_link *l = r->held.next; l != &r->held; l = l->next) {
 			struct connection *c = list_entry(l, struct connection, held_link);
 			if (output_held_for(&c->output) <= frontier)

@@ -44,7 +44,9 @@ struct reactor {
 	struct bytes *argv; /* of the request that runs; reused */
 	size_t argument_capacity;
 
-	uint64_t frontier; /* timestamps up to it may leave: as of the last send */
+	uint64_t frontier; /* timestamps up to it may leave: as of the last look */
+	int policy;        /* enum config_sync under which that was so */
+	uint64_t walked;   /* the frontier with which `held` was last walked */
 	uint64_t newest;   /* newest timestamp any reply has carried */
 	struct timer cron, paused_retry;
 	uint64_t last_error_ms;
@@ -83,6 +85,8 @@ void reactor_close(struct reactor *, struct connection *);
 void reactor_bury(struct reactor *, struct connection *);
 /* Watches the socket for what it waits for now. */
 void reactor_update_watch(struct reactor *, struct connection *);
+/* A frontier that was reached under the policy of this moment. */
+uint64_t reactor_frontier(struct reactor *);
 /* Brings the sum of buffer bytes up to date. */
 void reactor_account(struct reactor *, struct connection *);
 

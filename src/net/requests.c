@@ -82,7 +82,7 @@ finish_request(struct reactor *r, struct connection *c, uint64_t release)
 	}
 	if (release > r->newest)
 		r->newest = release;
-	output_stamp(&c->output, release, r->frontier);
+	output_stamp(&c->output, release, reactor_frontier(r));
 	connection_consume(c);
 	if (output_pending(&c->output) > OUTPUT_HIGH)
 		c->throttled = true;
@@ -244,7 +244,7 @@ refuse_input(struct reactor *r, struct connection *c)
 	log_sink_printf(&r->net->sink, LOG_LEVEL_VERBOSE, "Protocol error (%s) from client: id=%llu addr=%s",
 			c->parser.error, (unsigned long long)c->client.id, c->client.address);
 	resp_error_format(&c->output.writer, "ERR %s", c->parser.error);
-	output_stamp(&c->output, 0, r->frontier);
+	output_stamp(&c->output, 0, reactor_frontier(r));
 	reactor_queue_send(r, c);
 }
 
