@@ -107,7 +107,7 @@ command_config_rewrite(struct command_context *c)
 		log_sink_printf(&c->server->sink, LOG_LEVEL_NOTICE, "CONFIG REWRITE executed with success.");
 		resp_status(c->reply, "OK");
 	} else {
-		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING, "CONFIG REWRITE failed: %.*s",
+		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING, "CONFIG REWRITE failed. %.*s",
 				(int)error.size, (const char *)error.data);
 		reply_buffer_error(c, &error);
 	}
