@@ -1,0 +1,381 @@
+/*
+ * Workloads. A row's text is compiled once into a request with gaps; a request is then a few copies, so that
+ * the load generator stays cheaper than any server it drives.
+ *
+ * Value of 16 bytes or more: key number (8 bytes), offset into the pool (4 bytes), pool bytes from there.
+ * Shorter ones: pool bytes at an offset made from the key. Zipf ranks follow Gray et al., "Quickly generating
+ * billion-record synthetic databases" (SIGMOD 1994), with theta 0.99, and are scattered over the keys.
+ */
+#include "workload.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define POOL_OFFSETS 65536U
+#define KEY_DIGITS 12
+#define KEYS_MAX 1000000000000ULL
+#define TAG_SIZE 12
+#define TAGGED_VALUE_MIN 16
+#define ZIPF_THETA 0.99
+
+static const struct workload_command commands[] = {
+	{"SET", "SET {key} {value}", NULL, 0, "key:", WORKLOAD_REPLY_OK, "SET"},
+	{"GET", "GET {key}", NULL, 0, "key:", WORKLOAD_REPLY_VALUE, "SET"},
+	{"GETMISS", "GET {key}", NULL, 0, "gap:", WORKLOAD_REPLY_NULL, "SET"},
+	{"INCR", "INCR {key}", NULL, 0, "counter:", WORKLOAD_REPLY_POSITIVE, "INCR"},
+	{"MSET", "MSET", "{key} {value}", 10, "key:", WORKLOAD_REPLY_OK, "SET"},
+};
+
+const struct workload_command *
+workload_commands(unsigned *ret_count)
+{
+	*ret_count = sizeof(commands) / sizeof(commands[0]);
+	return commands;
+}
+
+const struct workload_command *
+workload_command_find(const char *name)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcasecmp(commands[i].name, name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+/* splitmix64 (Steele, Lea, Flood). */
+static inline uint64_t
+next_random(uint64_t *state)
+{
+	uint64_t z = *state += 0x9e3779b97f4a7c15ULL;
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+	return z ^ (z >> 31);
+}
+
+static uint64_t
+common_factor(uint64_t a, uint64_t b)
+{
+	while (b != 0) {
+		uint64_t rest = a % b;
+		a = b;
+		b = rest;
+	}
+	return a;
+}
+
+static uint64_t
+scatter(const struct workload *workload, uint64_t rank)
+{
+	return (uint64_t)((unsigned __int128)rank * workload->stride % workload->settings.keys);
+}
+
+static void
+prepare_zipf(struct workload *workload)
+{
+	double keys = (double)workload->settings.keys;
+	double zeta = 0;
+	for (uint64_t i = 1; i <= workload->settings.keys; i++)
+		zeta += pow((double)i, -ZIPF_THETA);
+	double zeta_of_two = 1 + pow(0.5, ZIPF_THETA);
+	workload->zipf_zeta = zeta;
+	workload->zipf_alpha = 1 / (1 - ZIPF_THETA);
+	workload->zipf_eta = (1 - pow(2 / keys, 1 - ZIPF_THETA)) / (1 - zeta_of_two / zeta);
+	workload->zipf_half = zeta_of_two;
+}
+
+static uint64_t
+zipf_rank(struct workload *workload)
+{
+	double u = (double)(next_random(&workload->random) >> 11) * 0x1p-53;
+	double uz = u * workload->zipf_zeta;
+	if (uz < 1)
+		return 0;
+	if (uz < workload->zipf_half)
+		return 1;
+	double keys = (double)workload->settings.keys;
+	uint64_t rank =
+		(uint64_t)(keys * pow(workload->zipf_eta * u - workload->zipf_eta + 1, workload->zipf_alpha));
+	return rank < workload->settings.keys ? rank : workload->settings.keys - 1;
+}
+
+static uint64_t
+choose_key(struct workload *workload)
+{
+	if (workload->settings.each_once)
+		return scatter(workload, workload->next++ % workload->settings.keys);
+	if (workload->settings.zipf)
+		return scatter(workload, zipf_rank(workload));
+	uint64_t random = next_random(&workload->random);
+	return (uint64_t)((unsigned __int128)random * workload->settings.keys >> 64);
+}
+
+static void
+write_digits(uint8_t *at, uint64_t key)
+{
+	static const char pairs[] = "0001020304050607080910111213141516171819"
+				    "2021222324252627282930313233343536373839"
+				    "4041424344454647484950515253545556575859"
+				    "6061626364656667686970717273747576777879"
+				    "8081828384858687888990919293949596979899";
+	uint32_t high = (uint32_t)(key / 1000000), low = (uint32_t)(key % 1000000);
+	for (int i = 4; i >= 0; i -= 2, high /= 100, low /= 100) {
+		memcpy(at + i, pairs + (size_t)(high % 100) * 2, 2);
+		memcpy(at + 6 + i, pairs + (size_t)(low % 100) * 2, 2);
+	}
+}
+
+static inline uint32_t
+untagged_offset(uint64_t key)
+{
+	return (uint32_t)(key * 0x9e3779b97f4a7c15ULL >> 48);
+}
+
+static void
+write_value(struct workload *workload, uint8_t *at, uint64_t key)
+{
+	size_t size = workload->settings.value_size;
+	if (size < TAGGED_VALUE_MIN) {
+		memcpy(at, workload->pool + untagged_offset(key), size);
+		return;
+	}
+	uint32_t offset = (uint32_t)next_random(&workload->random) % POOL_OFFSETS;
+	memcpy(at, &key, sizeof(key));
+	memcpy(at + sizeof(key), &offset, sizeof(offset));
+	memcpy(at + TAG_SIZE, workload->pool + offset, size - TAG_SIZE);
+}
+
+static bool
+value_is_right(const struct workload *workload, const uint8_t *at, uint64_t key)
+{
+	size_t size = workload->settings.value_size;
+	if (size < TAGGED_VALUE_MIN)
+		return memcmp(at, workload->pool + untagged_offset(key), size) == 0;
+	uint32_t offset;
+	memcpy(&offset, at + sizeof(key), sizeof(offset));
+	return memcmp(at, &key, sizeof(key)) == 0 && offset < POOL_OFFSETS &&
+		memcmp(at + TAG_SIZE, workload->pool + offset, size - TAG_SIZE) == 0;
+}
+
+/* --- Compiling a row --------------------------------------------------------------------------------- */
+
+static int
+append_text(struct workload *workload, const void *text, size_t size)
+{
+	if (workload->text_size + size > workload->text_capacity) {
+		size_t capacity = (workload->text_size + size) * 2 + 256;
+		char *grown = realloc(workload->text, capacity);
+		if (grown == NULL)
+			return -1;
+		workload->text = grown;
+		workload->text_capacity = capacity;
+	}
+	memcpy(workload->text + workload->text_size, text, size);
+	workload->text_size += size;
+	return 0;
+}
+
+/* Ends the literal bytes that began at *start. */
+static int
+end_segment(struct workload *workload, size_t *start, int then)
+{
+	if (workload->segment_count == WORKLOAD_SEGMENTS_MAX)
+		return -1;
+	struct workload_segment *segment = &workload->segments[workload->segment_count++];
+	segment->start = *start;
+	segment->size = workload->text_size - *start;
+	segment->then = then;
+	*start = workload->text_size;
+	return 0;
+}
+
+static int
+compile_word(struct workload *workload, const char *word, size_t size, size_t *start)
+{
+	const struct workload_settings *settings = &workload->settings;
+	const char *prefix = settings->command->prefix;
+	char header[64];
+	bool key = size == 5 && memcmp(word, "{key}", 5) == 0;
+	bool value = size == 7 && memcmp(word, "{value}", 7) == 0;
+	size_t bytes = key ? strlen(prefix) + KEY_DIGITS : value ? settings->value_size : size;
+	int header_size = snprintf(header, sizeof(header), "$%zu\r\n", bytes);
+	workload->request_max += (size_t)header_size + bytes + 2;
+	if (append_text(workload, header, (size_t)header_size) != 0)
+		return -1;
+	if (key &&
+	    (append_text(workload, prefix, strlen(prefix)) != 0 ||
+	     end_segment(workload, start, WORKLOAD_KEY) != 0))
+		return -1;
+	if (value && end_segment(workload, start, WORKLOAD_VALUE) != 0)
+		return -1;
+	if (!key && !value && append_text(workload, word, size) != 0)
+		return -1;
+	return append_text(workload, "\r\n", 2);
+}
+
+static unsigned
+count_words(const char *text)
+{
+	unsigned count = text != NULL;
+	for (; text != NULL && *text != '\0'; text++)
+		count += *text == ' ';
+	return count;
+}
+
+static int
+compile_words(struct workload *workload, const char *text, size_t *start)
+{
+	for (;;) {
+		size_t size = strcspn(text, " ");
+		if (compile_word(workload, text, size, start) != 0)
+			return -1;
+		if (text[size] == '\0')
+			return 0;
+		text += size + 1;
+	}
+}
+
+static int
+compile(struct workload *workload)
+{
+	const struct workload_command *command = workload->settings.command;
+	unsigned words = count_words(command->text) + count_words(command->repeat) * command->repeats;
+	char header[32];
+	size_t start = 0;
+	int size = snprintf(header, sizeof(header), "*%u\r\n", words);
+	workload->request_max = (size_t)size;
+	if (append_text(workload, header, (size_t)size) != 0 ||
+	    compile_words(workload, command->text, &start) != 0)
+		return -1;
+	for (unsigned i = 0; i < command->repeats; i++)
+		if (compile_words(workload, command->repeat, &start) != 0)
+			return -1;
+	return end_segment(workload, &start, WORKLOAD_END);
+}
+
+/* --- The public functions ---------------------------------------------------------------------------- */
+
+int
+workload_open(struct workload *workload, const struct workload_settings *settings)
+{
+	*workload = (struct workload){.settings = *settings, .random = settings->seed};
+	if (settings->keys == 0 || settings->keys > KEYS_MAX || settings->value_size == 0 ||
+	    settings->value_size > (64U << 20))
+		return -1;
+	workload->stride = 0x9e3779b97f4a7c15ULL % settings->keys;
+	while (common_factor(workload->stride, settings->keys) != 1)
+		workload->stride++;
+	if (settings->zipf)
+		prepare_zipf(workload);
+	size_t pool_size = POOL_OFFSETS + settings->value_size;
+	workload->pool = malloc(pool_size);
+	if (workload->pool == NULL)
+		return -1;
+	/* The same pool whatever the seed: one run's values can be checked by the next. */
+	uint64_t state = 1;
+	for (size_t i = 0; i < pool_size; i++)
+		workload->pool[i] = (uint8_t)(next_random(&state) >> 56);
+	workload->value_head_size = (size_t)snprintf(workload->value_head, sizeof(workload->value_head),
+						     "$%zu\r\n", settings->value_size);
+	workload->reply_max = 64;
+	if (settings->command->reply == WORKLOAD_REPLY_VALUE)
+		workload->reply_max += settings->value_size;
+	if (compile(workload) != 0) {
+		workload_close(workload);
+		return -1;
+	}
+	return 0;
+}
+
+void
+workload_close(struct workload *workload)
+{
+	free(workload->pool);
+	free(workload->text);
+	workload->pool = NULL;
+	workload->text = NULL;
+}
+
+uint8_t *
+workload_write(struct workload *workload, uint8_t *at, uint64_t *ret_key)
+{
+	uint64_t key = 0;
+	for (const struct workload_segment *segment = workload->segments;; segment++) {
+		memcpy(at, workload->text + segment->start, segment->size);
+		at += segment->size;
+		if (segment->then == WORKLOAD_END)
+			break;
+		if (segment->then == WORKLOAD_KEY) {
+			key = choose_key(workload);
+			write_digits(at, key);
+			at += KEY_DIGITS;
+		} else {
+			write_value(workload, at, key);
+			at += workload->settings.value_size;
+		}
+	}
+	*ret_key = key;
+	return at;
+}
+
+/* The whole reply must be `text`. */
+static enum workload_check
+check_text(const char *text, size_t text_size, const uint8_t *data, size_t size, size_t *ret_used)
+{
+	if (memcmp(data, text, size < text_size ? size : text_size) != 0)
+		return WORKLOAD_WRONG;
+	if (size < text_size)
+		return WORKLOAD_MORE;
+	*ret_used = text_size;
+	return WORKLOAD_RIGHT;
+}
+
+static enum workload_check
+check_positive(const uint8_t *data, size_t size, size_t *ret_used)
+{
+	size_t i = 1;
+	if (size > 0 && data[0] != ':')
+		return WORKLOAD_WRONG;
+	while (i < size && data[i] >= '0' && data[i] <= '9')
+		i++;
+	if (i + 1 >= size)
+		return i > 20 || (i < size && data[i] != '\r') ? WORKLOAD_WRONG : WORKLOAD_MORE;
+	if (i == 1 || data[1] == '0' || data[i] != '\r' || data[i + 1] != '\n')
+		return WORKLOAD_WRONG;
+	*ret_used = i + 2;
+	return WORKLOAD_RIGHT;
+}
+
+static enum workload_check
+check_value(const struct workload *workload, uint64_t key, const uint8_t *data, size_t size, size_t *ret_used)
+{
+	size_t head = workload->value_head_size, body = workload->settings.value_size, used;
+	enum workload_check found = check_text(workload->value_head, head, data, size, &used);
+	if (found != WORKLOAD_RIGHT)
+		return found;
+	if (size < head + body + 2)
+		return WORKLOAD_MORE;
+	if (!value_is_right(workload, data + head, key) || memcmp(data + head + body, "\r\n", 2) != 0)
+		return WORKLOAD_WRONG;
+	*ret_used = head + body + 2;
+	return WORKLOAD_RIGHT;
+}
+
+enum workload_check
+workload_check(const struct workload *workload, uint64_t key, const uint8_t *data, size_t size,
+	       size_t *ret_used)
+{
+	switch (workload->settings.command->reply) {
+	case WORKLOAD_REPLY_OK:
+		return check_text("+OK\r\n", 5, data, size, ret_used);
+	case WORKLOAD_REPLY_NULL:
+		return check_text("$-1\r\n", 5, data, size, ret_used);
+	case WORKLOAD_REPLY_POSITIVE:
+		return check_positive(data, size, ret_used);
+	case WORKLOAD_REPLY_VALUE:
+		return check_value(workload, key, data, size, ret_used);
+	}
+	return WORKLOAD_WRONG;
+}
