@@ -282,6 +282,9 @@ collect(struct expirer *e, uint64_t now_ms, bool active)
 	buffer_free(&key);
 }
 
+static void sleep_locked(struct expirer *e, uint64_t now_ms, bool active) REQUIRES(&e->lock);
+static void step_locked(struct expirer *e) REQUIRES(&e->lock);
+
 /* Sleeps until the nearest deadline, the next sweep or a signal. With the lock. */
 static void
 sleep_locked(struct expirer *e, uint64_t now_ms, bool active)
@@ -297,8 +300,9 @@ sleep_locked(struct expirer *e, uint64_t now_ms, bool active)
 	e->wake_at = 0;
 }
 
+/* One batch: taken under the lock, deleted without it. */
 static void
-step(struct expirer *e)
+step_locked(struct expirer *e)
 {
 	const struct server *server = e->server;
 	uint64_t now_ms = clock_wall_ms(server->clock);
@@ -325,7 +329,7 @@ run_thread(void *arg)
 	e->flush_wanted = has_deadlines(e);
 	mutex_lock(&e->lock);
 	while (!e->stop)
-		step(e);
+		step_locked(e);
 	mutex_unlock(&e->lock);
 	return NULL;
 }
@@ -342,6 +346,20 @@ free_all(struct expirer *e)
 	condition_destroy(&e->changed);
 	mutex_destroy(&e->lock);
 	free(e);
+}
+
+static void
+hear_deadline(struct server *server, unsigned db, struct bytes key, uint64_t deadline_ms)
+{
+	if (server->expirer != NULL)
+		expirer_note(server->expirer, db, key, deadline_ms);
+}
+
+static void
+hear_met_expired(struct server *server, unsigned db, struct bytes key)
+{
+	if (server->expirer != NULL)
+		expirer_met(server->expirer, db, key);
 }
 
 int
@@ -364,6 +382,8 @@ expirer_create(struct server *server, struct expirer **ret)
 		return status;
 	}
 	*ret = e;
+	server->listeners.deadline = hear_deadline;
+	server->listeners.met_expired = hear_met_expired;
 	return SETT_OK;
 }
 

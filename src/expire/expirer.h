@@ -11,8 +11,9 @@
 
 struct expirer;
 
-/* Starts the thread. `server` needs engine, config, keyspace, interest, pause (may be NULL), clock, sink; net
- * may be filled in later. SETT_NO_MEMORY, SETT_IO. */
+/* Starts the thread and enters it among the server's listeners, which find it in server->expirer. `server`
+ * needs engine, config, keyspace, interest, pause (may be NULL), clock, sink; net may be filled in later.
+ * SETT_NO_MEMORY, SETT_IO. */
 int expirer_create(struct server *, struct expirer **ret);
 /* Stops and joins it. NULL is fine. */
 void expirer_destroy(struct expirer *);

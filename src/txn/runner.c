@@ -16,9 +16,6 @@
 #include "txn/runner.h"
 
 #include "config/config.h"
-#include "expire/expirer.h"
-#include "info/command_stats.h"
-#include "info/slowlog.h"
 #include "txn/execution.h"
 #include "txn/pause.h"
 #include "txn/transaction.h"
@@ -90,18 +87,15 @@ void
 execution_record(struct server *server, struct client *client, const struct command *command, size_t argc,
 		 const struct bytes *argv, uint64_t duration_ns, struct bytes error)
 {
-	command_stats_record(server->command_stats, command, duration_ns, error.size > 0, false);
-	if (error.size > 0)
-		command_stats_record_error(server->command_stats, error);
-	if (!slowlog_wants(server->config, duration_ns) || (command->flags & COMMAND_SKIP_SLOWLOG) != 0)
+	if (server->listeners.ran == NULL)
 		return;
-	struct slowlog_record record = {.duration_ns = duration_ns,
-					.wall_ms = clock_wall_ms(server->clock),
-					.argc = argc,
-					.argv = argv,
-					.client_address = client->address,
-					.client_name = buffer_bytes(&client->name)};
-	slowlog_record(server->slowlog, &record);
+	struct command_run run = {.command = command,
+				  .client = client,
+				  .argc = argc,
+				  .argv = argv,
+				  .duration_ns = duration_ns,
+				  .error = error};
+	server->listeners.ran(server, &run);
 }
 
 /* ---- one run ---- */
@@ -125,18 +119,19 @@ hook_publish(void *arg, uint64_t timestamp)
 		c->publish(c);
 }
 
-/* The expirer learns of deadlines, and of keys that were met past theirs. */
+/* Deadlines that were set, and keys that were met past theirs. */
 static void
-tell_expirer(struct command_context *c)
+tell_of_deadlines(struct command_context *c)
 {
-	struct expirer *expirer = c->server->expirer;
-	if (expirer == NULL)
-		return;
-	for (const struct touched_key *t = c->view.first_touched; t != NULL; t = t->next)
+	struct server *server = c->server;
+	const struct server_listeners *listeners = &server->listeners;
+	for (const struct touched_key *t = c->view.first_touched; t != NULL && listeners->deadline != NULL;
+	     t = t->next)
 		if (t->expires_at != 0)
-			expirer_note(expirer, t->db, t->key, t->expires_at);
-	for (const struct expired_key *e = c->view.first_expired; e != NULL; e = e->next)
-		expirer_met(expirer, e->db, e->key);
+			listeners->deadline(server, t->db, t->key, t->expires_at);
+	for (const struct expired_key *e = c->view.first_expired; e != NULL && listeners->met_expired != NULL;
+	     e = e->next)
+		listeners->met_expired(server, e->db, e->key);
 }
 
 /* Takes back all that a command did but its reply. */
@@ -206,7 +201,7 @@ apply(struct command_context *c)
 		__atomic_store_n(&client->db, c->db, __ATOMIC_RELAXED);
 	if (client->protocol != c->protocol)
 		__atomic_store_n(&client->protocol, c->protocol, __ATOMIC_RELAXED);
-	tell_expirer(c);
+	tell_of_deadlines(c);
 	if (c->first_effect != NULL)
 		context_run_effects(c);
 }
@@ -271,8 +266,6 @@ reject(struct command_context *c, const char *text)
 {
 	if (client_in_multi(c->client))
 		c->client->transaction->must_abort = true;
-	if (c->command != NULL)
-		command_stats_record(c->server->command_stats, c->command, 0, false, true);
 	size_t mark = c->reply->size;
 	if (c->command != NULL && c->command->run == transaction_exec) {
 		/* EXEC itself: the block is gone, and its reply says why. */
@@ -282,7 +275,8 @@ reject(struct command_context *c, const char *text)
 	} else {
 		context_error(c, text);
 	}
-	command_stats_record_error(c->server->command_stats, execution_error_text(c->reply, mark));
+	if (c->server->listeners.refused != NULL)
+		c->server->listeners.refused(c->server, c->command, execution_error_text(c->reply, mark));
 }
 
 /* Appends bytes as a C string would show them: up to the first NUL, `limit` at most. */

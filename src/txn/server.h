@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#include "storage/base/bytes.h"
 #include "storage/base/clock.h"
 #include "storage/base/log_sink.h"
 
@@ -17,6 +18,31 @@ struct expirer;
 struct slowlog;
 struct command_stats;
 struct pause_state;
+struct server;
+struct client;
+struct command;
+
+/* A command that ran, with what it was given. Borrowed for the call. */
+struct command_run {
+	const struct command *command;
+	const struct client *client;
+	size_t argc;
+	const struct bytes *argv;
+	uint64_t duration_ns;
+	struct bytes error; /* the text of its error reply, empty if it did not fail */
+};
+
+/* What the rooms above txn want to hear of requests. They enter themselves before the first request
+ * (expirer_create, recorder_listen); NULL: nobody listens. Called by any thread, outside locks. */
+struct server_listeners {
+	/* A commit gave the key a deadline. */
+	void (*deadline)(struct server *, unsigned db, struct bytes key, uint64_t deadline_ms);
+	/* A read met the key past its deadline. */
+	void (*met_expired)(struct server *, unsigned db, struct bytes key);
+	void (*ran)(struct server *, const struct command_run *);
+	/* It was not run: `command` is NULL where there is none of that name. */
+	void (*refused)(struct server *, const struct command *, struct bytes error);
+};
 
 struct server {
 	struct sett_engine *engine;
@@ -28,6 +54,7 @@ struct server {
 	struct slowlog *slowlog;             /* info/slowlog.h */
 	struct command_stats *command_stats; /* info/command_stats.h: calls, failures, error counts */
 	struct pause_state *pause;           /* txn/pause.h: CLIENT PAUSE */
+	struct server_listeners listeners;
 	const struct sett_clock *clock;
 	struct log_sink sink;
 	uint64_t started_ms, started_monotonic_ns;

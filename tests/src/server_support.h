@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "expire/expirer.h"
 #include "info/command_stats.h"
+#include "info/recorder.h"
 #include "info/slowlog.h"
 #include "storage/base/rcu.h"
 #include "txn/interest.h"
@@ -65,6 +66,7 @@ fixture_start(struct fixture *f)
 	cr_assert_eq(pause_create(&f->server.pause), SETT_OK);
 	cr_assert_eq(command_stats_create(command_index_count(), &f->server.command_stats), SETT_OK);
 	cr_assert_eq(slowlog_create(f->server.config, &f->server.slowlog), SETT_OK);
+	recorder_listen(&f->server);
 	cr_assert_eq(runner_create(&f->server, &f->runner), SETT_OK);
 	f->handler = runner_handler(f->runner);
 	cr_assert_eq(f->handler.thread_start(f->handler.arg, true, &f->thread), SETT_OK);

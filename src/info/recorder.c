@@ -1,0 +1,47 @@
+/* What a finished request leaves behind in the figures. Keeps nothing of its own: counters belong to
+ * command_stats.c, entries to slowlog.c. */
+#include "info/recorder.h"
+
+#include "info/command_stats.h"
+#include "info/slowlog.h"
+#include "net/client.h"
+#include "txn/command.h"
+
+static void
+record_slow(struct server *server, const struct command_run *run)
+{
+	struct slowlog_record record = {.duration_ns = run->duration_ns,
+					.wall_ms = clock_wall_ms(server->clock),
+					.argc = run->argc,
+					.argv = run->argv,
+					.client_address = run->client->address,
+					.client_name = buffer_bytes(&run->client->name)};
+	slowlog_record(server->slowlog, &record);
+}
+
+static void
+hear_ran(struct server *server, const struct command_run *run)
+{
+	command_stats_record(server->command_stats, run->command, run->duration_ns, run->error.size > 0,
+			     false);
+	if (run->error.size > 0)
+		command_stats_record_error(server->command_stats, run->error);
+	if (slowlog_wants(server->config, run->duration_ns) &&
+	    (run->command->flags & COMMAND_SKIP_SLOWLOG) == 0)
+		record_slow(server, run);
+}
+
+static void
+hear_refused(struct server *server, const struct command *command, struct bytes error)
+{
+	if (command != NULL)
+		command_stats_record(server->command_stats, command, 0, false, true);
+	command_stats_record_error(server->command_stats, error);
+}
+
+void
+recorder_listen(struct server *server)
+{
+	server->listeners.ran = hear_ran;
+	server->listeners.refused = hear_refused;
+}

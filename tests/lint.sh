@@ -1,0 +1,134 @@
+#!/bin/sh
+# What a reader should not have to look for: `./dev lint` runs all of it, `lint.sh quick` only what needs no build.
+#
+#     format      clang-format leaves every source as it is
+#     layers      who may include whom (below), and that a planted break is seen
+#     analysis    clang builds everything with its thread-safety analysis, warnings as errors
+#     tidy        clang-tidy, the checks of .clang-tidy
+set -eu
+cd "$(dirname "$0")/.."
+
+# The rooms of src/, from the ground up: each may include its own headers and those of rooms before it. main.c may
+# include all. A header named *private.h or *_private.h belongs to its room alone.
+rooms="loop config keyspace net txn expire info cmd"
+
+failures=0
+complain() {
+	printf '%s\n' "$*" >&2
+	failures=$((failures + 1))
+}
+
+# check_layers ROOT: prints every include that breaks the rule; fails if there is one.
+# - storage/ and resp/ include their own headers: never src/, never each other.
+# - src/ includes public headers of both (storage/include, resp/include), and rooms as said above.
+check_layers() (
+	cd "$1"
+	find storage resp src -name '*.[ch]' -exec grep -HnE '^[[:space:]]*#[[:space:]]*include[[:space:]]+["<]' {} + |
+		sed -E 's/^([^:]*):([0-9]*):[^"<]*(["<])([^">]*)[">].*/\1 \2 \3 \4/' >"${TMPDIR:-/tmp}/sett-includes.$$"
+	find storage resp src -name '*.h' >"${TMPDIR:-/tmp}/sett-headers.$$"
+	status=0
+	awk -v rooms="$rooms" '
+		BEGIN {
+			count = split(rooms, list, " ")
+			for (i = 1; i <= count; i++)
+				rank[list[i]] = i
+		}
+		function breaks(why) { printf "%s:%s: \"%s\" %s\n", file, line, name, why; bad = 1 }
+		function library(own,    folder) {
+			if ((own "/" name) in header || (own "/include/" name) in header)
+				return
+			folder = file
+			sub(/[^\/]*$/, "", folder)
+			if (!((folder name) in header))
+				breaks("is no header of " own "/, which knows nobody else")
+		}
+		function room(    own, other, parts) {
+			if (name ~ /^(storage|resp)\//) {
+				split(name, parts, "/")
+				if (!((parts[1] "/include/" name) in header))
+					breaks("is no public header")
+				return
+			}
+			split(file, parts, "/")
+			own = (parts[3] == "") ? "main" : parts[2]
+			split(name, parts, "/")
+			other = parts[1]
+			if (own != "main" && !(own in rank))
+				breaks("stands in a room that lint.sh does not know: " own)
+			else if (!(other in rank) || !(("src/" name) in header))
+				breaks("is no header of a room")
+			else if (own != "main" && rank[other] > rank[own])
+				breaks("is of a room above " own)
+			else if (other != own && name ~ /(\/|_)private\.h$/)
+				breaks("belongs to " other " alone")
+		}
+		NR == FNR { header[$0] = 1; next }
+		{ file = $1; line = $2; quote = $3; name = $4 }
+		# A system header is one that no folder of ours has.
+		quote == "<" && name !~ /^(storage|resp|src|loop|config|keyspace|txn|expire|info|cmd)\// { next }
+		file ~ /^storage\// { library("storage"); next }
+		file ~ /^resp\// { library("resp"); next }
+		{ room() }
+		END { exit bad }
+	' "${TMPDIR:-/tmp}/sett-headers.$$" "${TMPDIR:-/tmp}/sett-includes.$$" || status=1
+	rm -f "${TMPDIR:-/tmp}/sett-headers.$$" "${TMPDIR:-/tmp}/sett-includes.$$"
+	exit "$status"
+)
+
+# must_reject COPY FILE INCLUDE: the rule is of use only if it sees this break.
+must_reject() {
+	cp "$1/$2" "$1/saved"
+	printf '#include "%s"\n' "$3" >>"$1/$2"
+	if check_layers "$1" >"$1/said" || ! grep -q "^$2:.*\"$3\"" "$1/said"; then
+		complain "lint: a planted break was not seen: $2 includes \"$3\""
+	fi
+	mv "$1/saved" "$1/$2"
+}
+
+layers() {
+	check_layers . >&2 || complain "lint: the layer rule is broken"
+	copy=$(mktemp -d "${TMPDIR:-/tmp}/sett-lint.XXXXXX")
+	cp -R storage resp src "$copy/"
+	if check_layers "$copy" >/dev/null; then
+		must_reject "$copy" storage/engine.c resp/writer.h
+		must_reject "$copy" storage/log.c keyspace/keyspace.h
+		must_reject "$copy" resp/parser.c storage/base/bytes.h
+		must_reject "$copy" src/keyspace/root.c storage/../../memtable.h
+		must_reject "$copy" src/keyspace/root.c memtable.h
+		must_reject "$copy" src/loop/loop.c config/config.h
+		must_reject "$copy" src/txn/runner.c info/slowlog.h
+		must_reject "$copy" src/cmd/keys.c keyspace/private.h
+	fi
+	rm -rf "$copy"
+}
+
+sources() {
+	git ls-files '*.c' '*.h'
+}
+
+format() {
+	# shellcheck disable=SC2046
+	clang-format --dry-run --Werror $(sources) || complain "lint: clang-format -i would change the files above"
+}
+
+analysis() {
+	if [ ! -f build-lint/build.ninja ]; then
+		CC=clang meson setup build-lint -Dtests=false >/dev/null
+	fi
+	ninja -C build-lint >build-lint/ninja.log 2>&1 ||
+		{ grep -v '^\[' build-lint/ninja.log | head -60 >&2; complain "lint: clang objects: build-lint/ninja.log"; }
+}
+
+tidy() {
+	git ls-files 'storage/*.c' 'resp/*.c' 'src/*.c' | xargs -P "$(nproc)" -n 8 clang-tidy -p build-lint --quiet 2>/dev/null ||
+		complain "lint: clang-tidy objects"
+}
+
+for part in $(if [ "${1:-}" = quick ]; then echo format layers; else echo format layers analysis tidy; fi); do
+	[ "${1:-}" = quick ] || echo "== $part"
+	"$part"
+done
+if [ "$failures" -gt 0 ]; then
+	exit 1
+fi
+echo "lint: clean"
