@@ -28,7 +28,8 @@ struct worker_hooks {
 	void (*rotate)(void *arg);
 	/* Value-log bytes and key bytes in memtables that are not in tables yet. */
 	uint64_t (*memtable_bytes)(void *arg);
-	/* How many memtables' worth is not in tables yet: those that wait, and the filled part of the newest. */
+	/* How many memtables' worth is not in tables yet: those that wait, and the filled part of the newest.
+	 */
 	double (*memtables)(void *arg);
 	/* A job failed. The worker tries again after a pause (NO_SPACE) or not at all (others). */
 	void (*failed)(void *arg, int status, const struct sett_error *);
