@@ -12,6 +12,7 @@
 #include "config/config.h"
 #include "expire/expirer.h"
 #include "info/command_stats.h"
+#include "info/recorder.h"
 #include "info/slowlog.h"
 #include "keyspace/keyspace.h"
 #include "net/net.h"
@@ -199,6 +200,7 @@ create_rooms(struct program *p, struct sett_error *error)
 	    config_listen(s->config, "appendfsync", sync_changed, s) != SETT_OK ||
 	    config_listen(s->config, "maxclients", max_clients_changed, s) != SETT_OK)
 		return out_of_memory(error);
+	recorder_listen(s);
 	int status = expirer_create(s, &s->expirer);
 	if (status != SETT_OK)
 		return sett_error_set(error, status, 0, "starting the expirer: %s", sett_status_text(status));
