@@ -2,8 +2,8 @@
  * long that their text is kept there.
  *
  * A random key: a small database is walked to a uniformly chosen place. In a large one a random place of the
- * tree is chosen (a table's separator, or, while all is in memory, a point between the first key and the
- * last), then a few random steps are made; keys after large gaps are somewhat more likely. */
+ * tree is chosen (a table's separator, or, while all is in memory, a prefix chosen byte by byte), then a few
+ * random steps are made; not all keys are equally likely, but every region is reached. */
 #include "keyspace/private.h"
 
 #include "storage/base/varint.h"
@@ -12,6 +12,8 @@ enum {
 	UNIFORM_MAX = 256, /* keys of a database that is walked for a random key */
 	RANDOM_STEPS = 32,
 	RANDOM_TRIES = 8,
+	DESCENTS_MAX = 16,
+	DEPTH_MAX = 24,   /* bytes of a key that are chosen one by one */
 	HINTS_MAX = 1024, /* expired keys remembered per transaction by walks */
 };
 
@@ -231,59 +233,93 @@ uniform_key(struct keyspace_view *view, unsigned db, struct bytes *ret)
 	return walk(view, db, (struct bytes){0}, chosen, ret);
 }
 
-/* The eight bytes behind the first `skip`, as a number. */
-static uint64_t
-bytes_number(struct bytes key, size_t skip)
+/* The first key at or behind `target` that begins with `prefix`; SETT_NOT_FOUND if there is none. */
+static int
+seek_within(struct sett_iterator *iterator, struct bytes prefix, struct bytes target, struct bytes *ret)
 {
-	uint8_t room[8] = {0};
-	if (key.size > skip)
-		memcpy(room, key.data + skip, key.size - skip < 8 ? key.size - skip : 8);
-	return get_be64(room);
+	int status = sett_iterator_seek(iterator, target);
+	if (status != SETT_OK)
+		return status;
+	struct bytes key = sett_iterator_key(iterator);
+	if (!bytes_has_prefix(key, prefix))
+		return SETT_NOT_FOUND;
+	*ret = key;
+	return SETT_OK;
 }
 
-/* A place between the first key and the last of a range that has no tables yet. */
+/* Adds to `place`, a prefix of some keys, one of the bytes with which they go on, each as likely: `ways` is
+ * multiplied by their number. `ret_done`: the key that is chosen ends here. */
 static int
-interpolate(struct keyspace_view *view, struct bytes lower, struct bytes upper, struct buffer *ret)
+descend(struct keyspace *k, struct sett_iterator *iterator, struct buffer *place, double *ways,
+	bool *ret_done)
+{
+	uint8_t bytes[256];
+	size_t count = 0;
+	struct bytes key;
+	bool ends = false;
+	int status = seek_within(iterator, buffer_bytes(place), buffer_bytes(place), &key);
+	if (status != SETT_OK)
+		return status;
+	size_t at = place->size;
+	if (key.size == at) {
+		ends = true;
+	} else {
+		bytes[count++] = key.data[at];
+	}
+	status = buffer_append(place, "", 1);
+	for (unsigned next = ends ? 0 : bytes[0] + 1u; status == SETT_OK && next < 256;
+	     next = bytes[count - 1] + 1u) {
+		place->data[at] = (uint8_t)next;
+		status = seek_within(iterator, bytes_of(place->data, at), buffer_bytes(place), &key);
+		if (status == SETT_OK)
+			bytes[count++] = key.data[at];
+	}
+	if (status != SETT_OK && status != SETT_NOT_FOUND)
+		return status;
+	uint64_t chosen = keyspace_random(k) % (count + ends);
+	*ways *= (double)(count + ends);
+	*ret_done = chosen == count;
+	if (*ret_done)
+		place->size = at;
+	else
+		place->data[at] = bytes[chosen];
+	return SETT_OK;
+}
+
+/* A place among `keys` keys that are in no table yet: from the front of the keys, byte by byte, to one of the
+ * bytes that occur there. A key with few others beside it is reached more often than its share, and is taken
+ * so much more seldom. */
+static int
+descend_from(struct keyspace_view *view, struct bytes lower, struct bytes upper, int64_t keys,
+	     struct buffer *ret)
 {
 	struct sett_iterator *iterator;
-	struct buffer first = {0};
 	struct sett_iterator_options options = {.lower = lower, .upper = upper};
 	int status = sett_iterator_open(view->txn, &options, &iterator);
 	if (status != SETT_OK)
 		return status;
-	status = sett_iterator_first(iterator);
-	if (status == SETT_OK) {
-		struct bytes key = sett_iterator_key(iterator);
-		status = buffer_append(&first, key.data, key.size);
-	}
-	if (status == SETT_OK)
-		status = sett_iterator_last(iterator);
-	if (status == SETT_OK) {
-		struct bytes a = buffer_bytes(&first), b = sett_iterator_key(iterator);
-		size_t same = 0;
-		while (same < a.size && same < b.size && a.data[same] == b.data[same])
-			same++;
-		uint64_t low = bytes_number(a, same), high = bytes_number(b, same);
-		uint64_t width = high > low ? high - low : 0;
-		uint64_t place = keyspace_random(view->keyspace);
-		place = low + (width == UINT64_MAX ? place : place % (width + 1));
-		uint8_t text[8];
-		put_be64(text, place);
-		status = buffer_append(ret, a.data, same);
-		if (status == SETT_OK)
-			status = buffer_append(ret, text, sizeof(text));
+	bool taken = false;
+	for (int tries = 0; tries < DESCENTS_MAX && status == SETT_OK && !taken; tries++) {
+		bool done = false;
+		double ways = 1;
+		buffer_clear(ret);
+		status = buffer_append(ret, lower.data, lower.size);
+		for (int depth = 0; depth < DEPTH_MAX && status == SETT_OK && !done; depth++)
+			status = descend(view->keyspace, iterator, ret, &ways, &done);
+		double luck = (double)(keyspace_random(view->keyspace) >> 11) / (double)(1ull << 53);
+		taken = luck * (double)keys < ways;
 	}
 	sett_iterator_close(iterator);
-	buffer_free(&first);
 	return status;
 }
 
 static int
-random_place(struct keyspace_view *view, unsigned db, struct bytes *ret)
+random_place(struct keyspace_view *view, unsigned db, int64_t keys, uint64_t *ret_steps, struct bytes *ret)
 {
 	uint64_t epoch;
 	struct bytes lower, upper;
 	struct buffer place = {0};
+	uint64_t steps = keyspace_random(view->keyspace) % RANDOM_STEPS;
 	int status = keyspace_epoch(view, db, &epoch);
 	if (status == SETT_OK)
 		status = prefix_bounds(view, epoch, (struct bytes){0}, &lower, &upper);
@@ -292,7 +328,8 @@ random_place(struct keyspace_view *view, unsigned db, struct bytes *ret)
 	status = sett_txn_sample(view->txn, lower, upper, keyspace_random(view->keyspace), &place);
 	if (status == SETT_NOT_FOUND) {
 		buffer_clear(&place);
-		status = interpolate(view, lower, upper, &place);
+		status = descend_from(view, lower, upper, keys, &place);
+		steps = 0;
 	}
 	if (status == SETT_OK && place.size > EPOCH_PREFIX_SIZE) {
 		/* Cut to what a key may be: a place, not a key, is wanted. */
@@ -306,6 +343,8 @@ random_place(struct keyspace_view *view, unsigned db, struct bytes *ret)
 		*ret = (struct bytes){0};
 	}
 	buffer_free(&place);
+	if (status == SETT_OK)
+		*ret_steps = steps;
 	return status;
 }
 
@@ -320,9 +359,10 @@ keyspace_random_key(struct keyspace_view *view, unsigned db, struct bytes *ret)
 		return uniform_key(view, db, ret);
 	for (int i = 0; i < RANDOM_TRIES; i++) {
 		struct bytes place;
-		status = random_place(view, db, &place);
+		uint64_t steps;
+		status = random_place(view, db, keys, &steps, &place);
 		if (status == SETT_OK)
-			status = walk(view, db, place, keyspace_random(view->keyspace) % RANDOM_STEPS, ret);
+			status = walk(view, db, place, steps, ret);
 		if (status != SETT_NOT_FOUND)
 			return status;
 	}
