@@ -267,12 +267,14 @@ descend(struct keyspace *k, struct sett_iterator *iterator, struct buffer *place
 		bytes[count++] = key.data[at];
 	}
 	status = buffer_append(place, "", 1);
-	for (unsigned next = ends ? 0 : bytes[0] + 1u; status == SETT_OK && next < 256;
-	     next = bytes[count - 1] + 1u) {
+	unsigned next = ends ? 0 : bytes[0] + 1u;
+	while (status == SETT_OK && next < sizeof(bytes)) {
 		place->data[at] = (uint8_t)next;
 		status = seek_within(iterator, bytes_of(place->data, at), buffer_bytes(place), &key);
-		if (status == SETT_OK)
+		if (status == SETT_OK) {
 			bytes[count++] = key.data[at];
+			next = key.data[at] + 1u;
+		}
 	}
 	if (status != SETT_OK && status != SETT_NOT_FOUND)
 		return status;
