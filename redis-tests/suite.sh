@@ -188,12 +188,13 @@ judge() {
 	if grep -qxF -e "$2" "$work/alone"; then
 		passed=$((passed + 1))
 		alone=$((alone + 1))
+		printf 'passes alone: %s :: %s\n' "$1" "$2"
 		if listed "$1" "$2"; then report "passes, remove it from the list" "$1" "$2"; fi
 	elif listed "$1" "$2"; then
 		expected=$((expected + 1))
 	else
 		report "fails" "$1" "$2"
-		sed -n '/^\[err\]\|^\[exception\]/,/^\[[0-9]*\/[0-9]* done\]/p' "$work/alone.out" | head -8
+		grep -v '^\[skip\]' "$work/alone.out" | sed -n '/^\[err\]\|^\[exception\]/,/^\[[0-9]*\/[0-9]* done\]/p' | head -8
 	fi
 }
 
