@@ -31,8 +31,9 @@ enum {
 	CLAIM_AFTER = 3,
 	MET_MAX = 4096,
 	NOTED_MAX = 512 * 1024,
-	SWEEP_BYTES = 1024 * 1024,
-	SWEPT_MAX = 16 * 1024,
+	SWEEP_BYTES = 256 * 1024,
+	SWEPT_MAX = 128 * 1024,
+	RETRY_MS = 5000, /* after a failure */
 	ARENA_BLOCK = 64 * 1024,
 };
 #define NOTED_BYTES_MAX (32u * 1024 * 1024)
@@ -185,7 +186,15 @@ delete_range(struct expirer *e, size_t first, size_t last)
 			delete_range(e, i, i + 1);
 		return;
 	}
-	__atomic_add_fetch(&e->expired, deleted, __ATOMIC_RELAXED);
+	if (status == SETT_OK) {
+		__atomic_add_fetch(&e->expired, deleted, __ATOMIC_RELAXED);
+		return;
+	}
+	/* A full disk may heal. */
+	uint64_t again = clock_wall_ms(e->server->clock) + RETRY_MS;
+	for (size_t i = first; i < last; i++)
+		expirer_note(e, e->batch.items[i].db, bytes_of(e->batch.items[i].key, e->batch.items[i].size),
+			     again);
 }
 
 static void
@@ -207,11 +216,10 @@ on_swept(void *arg, struct bytes engine_key, uint64_t expires_at)
 	struct expirer *e = arg;
 	unsigned db;
 	struct bytes key;
-	(void)expires_at;
-	/* What does not fit is found again: its table keeps its deadline until it is compacted. */
+	/* A table is not read twice for the same deadline: what does not fit here is kept elsewhere. */
 	if (keyspace_parse_root_key(e->server->keyspace, engine_key, &db, &key) &&
 	    !list_add(&e->swept, SWEPT_MAX, db, key))
-		e->flush_wanted = true;
+		expirer_note(e, db, key, expires_at);
 }
 
 /* Whether there is anything to sweep in, for the first time after a start. */

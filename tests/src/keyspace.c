@@ -183,6 +183,50 @@ Test(keyspace, counts_are_exact)
 	fixture_close(f);
 }
 
+/* The example of docs/format-keyspace.md. */
+Test(keyspace, the_bytes_of_the_format)
+{
+	static const struct {
+		struct bytes key, head, body;
+	} expected[] = {
+		{BYTES_LITERAL("\0e\0\0"), BYTES_LITERAL("\1\0\0\0\0\0\0\0"), BYTES_LITERAL("")},
+		{BYTES_LITERAL("\0n"), BYTES_LITERAL("\2\0\0\0\0\0\0\0"), BYTES_LITERAL("")},
+		{BYTES_LITERAL("\1\0\0\0\0\0\0\0\1a"), BYTES_LITERAL("\1\1\0"), BYTES_LITERAL("7")},
+	};
+	struct sett_engine *engine;
+	struct sett_error error;
+	struct sett_iterator *iterator;
+	struct fixture f = {.vfs = vfs_memory_create()};
+	struct session s;
+	cr_assert_eq(sett_engine_open("db", &(struct sett_options){.vfs = f.vfs, .seed = 1}, &engine, &error),
+		     SETT_OK);
+	cr_assert_eq(keyspace_open(engine, 1, &f.server.keyspace, &error), SETT_OK);
+	f.server.engine = engine;
+	session_open(&f, &s);
+	cr_assert_eq(put(&s, "a", "7"), SETT_OK);
+	cr_assert_eq(session_commit(&s), SETT_OK);
+	session_open(&f, &s);
+	cr_assert_eq(sett_iterator_open(s.txn, &(struct sett_iterator_options){0}, &iterator), SETT_OK);
+	int status = sett_iterator_first(iterator);
+	for (size_t i = 0; i < 3; i++) {
+		struct sett_record record;
+		struct bytes body;
+		cr_assert_eq(status, SETT_OK);
+		cr_assert(bytes_equal(sett_iterator_key(iterator), expected[i].key), "key %zu", i);
+		cr_assert_eq(sett_iterator_record(iterator, &record), SETT_OK);
+		cr_assert(bytes_equal(record.head, expected[i].head), "head %zu", i);
+		cr_assert_eq(sett_txn_body(s.txn, &record, &body), SETT_OK);
+		cr_assert(bytes_equal(body, expected[i].body), "body %zu", i);
+		status = sett_iterator_next(iterator);
+	}
+	cr_assert_eq(status, SETT_NOT_FOUND);
+	sett_iterator_close(iterator);
+	cr_assert_eq(session_commit(&s), SETT_OK);
+	keyspace_close(f.server.keyspace);
+	cr_assert_eq(sett_engine_close(engine, &error), SETT_OK);
+	f.vfs->operations->destroy(f.vfs);
+}
+
 Test(keyspace, refuses_too_many_databases)
 {
 	struct fixture *f = fixture_open();
