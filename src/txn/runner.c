@@ -234,8 +234,7 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 	if (status == SETT_OK) {
 		apply(c);
 	} else if (status == SETT_ABORTED && c->aborted != NULL) {
-		/* That reveals the commit which marked the watcher (I1). */
-		*ret_release = sett_engine_visible(t->server->engine);
+		/* It heard of a commit that may not even be visible yet. */
 		c->aborted(c);
 		*ret_release = c->view.observed;
 	} else {
