@@ -25,6 +25,7 @@
 #define WRITERS 4
 #define READERS 2
 #define FAILURES_SHOWN 40
+#define LOOKS_PER_INFO 50
 
 struct trial {
 	struct server_process *server;
@@ -37,7 +38,8 @@ struct trial {
 	struct writer *writers;
 	uint64_t shared; /* the shared counter as last verified */
 	uint64_t total_acknowledged, total_seen, total_lost_unacknowledged;
-	struct latencies restarts; /* in milliseconds */
+	uint64_t total_flushes, total_compactions, total_moved; /* what took part, as far as a reader heard */
+	struct latencies restarts;                              /* in milliseconds */
 };
 
 struct writer {
@@ -58,7 +60,8 @@ struct reader {
 	struct random random;
 	uint64_t version[WRITERS];                 /* newest seen of each writer */
 	uint64_t counters[WRITERS][KILL_COUNTERS]; /* largest seen */
-	uint64_t shared, seen;
+	uint64_t shared, seen, looks;
+	uint64_t flushes, compactions, moved; /* INFO's, as last asked in this round */
 };
 
 static void __attribute__((format(printf, 2, 3))) fail(struct trial *trial, const char *format, ...)
@@ -320,6 +323,23 @@ look(struct reader *reader, redisContext *context)
 	return true;
 }
 
+static void
+note_figure(redisContext *context, const char *field, uint64_t *figure)
+{
+	long long value = load_info(context, field);
+
+	if (value > (long long)*figure)
+		*figure = (uint64_t)value;
+}
+
+static void
+ask_what_takes_part(struct reader *reader, redisContext *context)
+{
+	note_figure(context, "flushes", &reader->flushes);
+	note_figure(context, "compactions", &reader->compactions);
+	note_figure(context, "value_log_moved_bytes", &reader->moved);
+}
+
 static void *
 run_reader(void *argument)
 {
@@ -331,7 +351,8 @@ run_reader(void *argument)
 		return NULL;
 	}
 	while (look(reader, context))
-		;
+		if (++reader->looks % LOOKS_PER_INFO == 0)
+			ask_what_takes_part(reader, context);
 	connection_broke(reader->trial, context, "reader");
 	redisFree(context);
 	return NULL;
@@ -587,6 +608,9 @@ run_round(struct trial *trial, uint64_t operations)
 	trial->total_acknowledged += trial->acknowledged;
 	for (unsigned i = 0; i < READERS; i++)
 		trial->total_seen += readers[i].seen;
+	trial->total_flushes += readers[0].flushes;
+	trial->total_compactions += readers[0].compactions;
+	trial->total_moved += readers[0].moved;
 	verify(trial, readers);
 	return true;
 }
@@ -595,7 +619,7 @@ int
 main(int argc, char **argv)
 {
 	const char *path, *fsync_policy = "everysec";
-	uint64_t rounds = 50, operations = 2000, seed = 1, memory = 16 << 20;
+	uint64_t rounds = 50, operations = 4000, seed = 1, memory = 16 << 20;
 	const struct load_option table[] = {{"fsync", NULL, &fsync_policy},    {"rounds", &rounds, NULL},
 					    {"operations", &operations, NULL}, {"seed", &seed, NULL},
 					    {"maxmemory", &memory, NULL},      {0}};
@@ -629,6 +653,9 @@ main(int argc, char **argv)
 	       fsync_policy, seed, trial.round, rounds, trial.total_acknowledged, trial.total_seen,
 	       trial.total_lost_unacknowledged, latencies_at(&trial.restarts, 500),
 	       latencies_at(&trial.restarts, 1000), (double)(load_now_us() - start) / 1e6, trial.failures);
+	printf("kill: at least %" PRIu64 " flushes and %" PRIu64 " compactions took part, %" PRIu64
+	       " bytes were moved in the value log\n",
+	       trial.total_flushes, trial.total_compactions, trial.total_moved);
 	bool passed = trial.round == rounds && trial.failures == 0;
 	server_process_free(trial.server, !passed);
 	latencies_free(&trial.restarts);
