@@ -221,8 +221,26 @@ prepare_batch(struct sett_txn *txn, size_t *ret_count)
 static bool
 is_overdue(struct sett_engine *engine)
 {
-	/* Past its size twice over, and still no log segment to go on in. */
+	/* Past its size twice over: there was no log segment to go on in. */
 	return __atomic_load_n(&engine->memtable_memory, __ATOMIC_RELAXED) > 2 * engine->memtable_size;
+}
+
+/* Commits end a full memtable, but those that wait for room make none: so it is ended here. Without this, a
+ * segment that came too late would find nobody to begin it. */
+static int
+end_full_memtable(struct sett_txn *txn)
+{
+	struct sett_engine *engine = txn->engine;
+	if (__atomic_load_n(&engine->memtable_memory, __ATOMIC_RELAXED) < engine->memtable_size)
+		return SETT_OK;
+	int r = log_prepare(engine->log, &txn->error); /* a full disk is an error, not a wait (I12) */
+	if (r != SETT_OK)
+		return r;
+	mutex_lock(&engine->commit_lock);
+	if (__atomic_load_n(&engine->memtable_memory, __ATOMIC_RELAXED) >= engine->memtable_size)
+		r = engine_rotate_locked(engine);
+	mutex_unlock(&engine->commit_lock);
+	return r == SETT_WOULD_BLOCK ? SETT_OK : r; /* someone took the spare: next time round */
 }
 
 /* Slows writers down as flush and compaction fall behind: not at all, a little, or until there is room.
@@ -250,6 +268,9 @@ admit_write(struct sett_txn *txn)
 				return r == SETT_NOT_FOUND ? SETT_OK : r;
 			continue;
 		}
+		int r = stop ? end_full_memtable(txn) : SETT_OK;
+		if (r != SETT_OK)
+			return r;
 		/* A quarter of a millisecond at little pressure up to two at much. */
 		uint64_t pause_ns = stop ? WAIT_STEP_NS : (uint64_t)(pressure * (double)WAIT_STEP_NS);
 		struct timespec pause = {0, (long)pause_ns};

@@ -487,3 +487,58 @@ Test(engine, transfers_between_accounts_keep_the_total)
 	sett_txn_destroy(txn);
 	cr_assert_eq(total, 100 * ACCOUNTS);
 }
+
+/* ---- writers that wait ---- */
+
+struct flood {
+	uint64_t committed; /* atomic */
+	int status;         /* of the last commit; read after the join */
+};
+
+enum { FLOOD_COMMITS = 4000, FLOOD_HEAD = 1000 };
+
+static void *
+run_flood(void *arg)
+{
+	struct flood *flood = arg;
+	uint8_t head[FLOOD_HEAD] = {1};
+	struct sett_txn *txn;
+	flood->status = sett_txn_create(engine, &txn);
+	for (uint32_t i = 0; flood->status == SETT_OK && i < FLOOD_COMMITS; i++) {
+		struct sett_put put = {.head = bytes_of(head, sizeof(head))};
+		if ((flood->status = sett_txn_begin(txn, 0)) == SETT_OK &&
+		    (flood->status = sett_txn_put(txn, bytes_of(&i, sizeof(i)), &put)) == SETT_OK)
+			flood->status = sett_txn_commit(txn, NULL, NULL);
+		__atomic_store_n(&flood->committed, i + 1, __ATOMIC_RELAXED);
+	}
+	sett_txn_destroy(txn);
+	return NULL;
+}
+
+/* A slow disk: the next log segment is not ready when the memtable has grown past all bounds. The writers,
+ * who wait for it, go on once it is there. */
+Test(engine, writers_go_on_when_a_late_log_segment_comes)
+{
+	struct sett_error error;
+	struct flood flood = {0};
+	pthread_t writer;
+	uint64_t before = 0, now = 1;
+	MUST(sett_engine_close(engine, &error));
+	open_engine(false);
+	vfs_memory_hold_sync(vfs, true);
+	cr_assert_eq(pthread_create(&writer, NULL, run_flood, &flood), 0);
+	for (unsigned calm = 0; calm < 20; calm = now != 0 && now == before ? calm + 1 : 0) {
+		struct timespec pause = {.tv_nsec = 5000000};
+		before = now;
+		nanosleep(&pause, NULL);
+		now = __atomic_load_n(&flood.committed, __ATOMIC_RELAXED);
+	}
+	cr_assert(now < FLOOD_COMMITS, "nothing held the writer up");
+	uint64_t start = clock_monotonic_ns(sett_system_clock());
+	vfs_memory_hold_sync(vfs, false);
+	cr_assert_eq(pthread_join(writer, NULL), 0);
+	MUST(flood.status);
+	/* A memtable that nobody ends is ended by its idleness, seconds later, if at all. */
+	cr_assert(clock_monotonic_ns(sett_system_clock()) - start < 3000000000, "the writer went on late");
+	cr_assert_eq(flood.committed, FLOOD_COMMITS);
+}
