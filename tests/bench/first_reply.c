@@ -6,6 +6,7 @@
  * Prints {"pid":N,"first_reply_ms":T}: T from the moment before the fork to the first +PONG. The server keeps
  * running, with its output in the file LOG; the caller ends it by its pid, which is its process group too.
  * A server that ends, or gives no answer within 120 s (it is killed then), is an error: exit status 1.
+ * A port that is in use already: exit status 3.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -59,6 +60,12 @@ main(int argc, char **argv)
 		return 2;
 	}
 	struct swarm_settings address = {.host = "127.0.0.1", .port = (unsigned)strtoul(argv[1], NULL, 10)};
+	int fd = swarm_connect(&address);
+	if (fd >= 0) {
+		(void)close(fd);
+		(void)fprintf(stderr, "sett-first-reply: port %u is in use\n", address.port);
+		return 3;
+	}
 	uint64_t start = swarm_now();
 	pid_t pid = fork();
 	if (pid < 0) {
