@@ -307,6 +307,7 @@ static int
 insert_entry(void *arg, struct bytes key, struct bytes value)
 {
 	struct application *a = arg;
+	record_cache_update(a->txn->engine->records, key, value, a->timestamp);
 	return generation_insert(a->generation, (struct ikey){key, a->timestamp}, value);
 }
 

@@ -364,7 +364,9 @@ open_parts(struct sett_engine *engine, struct sett_error *error)
 {
 	const struct sett_options *o = &engine->options;
 	size_t cache = o->memory_budget - 2 * engine->memtable_size;
-	int r = block_cache_create(cache / 4 * 3, &engine->cache);
+	int r = block_cache_create(cache / 2, &engine->cache);
+	if (r == SETT_OK)
+		r = record_cache_create(cache / 4, engine->seed, &engine->records);
 	if (r != SETT_OK)
 		return sett_error_set(error, r, 0, "out of memory");
 	struct value_log_options values = {.vfs = engine->vfs,
@@ -462,6 +464,7 @@ dismantle(struct sett_engine *engine)
 	log_destroy(engine->log);
 	value_log_close(engine->value_log);
 	block_cache_destroy(engine->cache);
+	record_cache_destroy(engine->records);
 	if (engine->lock_file)
 		vfs_close(engine->lock_file, &ignored);
 	conflict_table_free(&engine->conflicts);
@@ -626,7 +629,10 @@ sett_engine_stats(struct sett_engine *engine, struct sett_stats *ret)
 		s.value_log_live_bytes = s.value_log_total_bytes;
 	s.disk_bytes += s.log_bytes + s.value_log_total_bytes;
 	block_cache_stats(engine->cache, &s.block_cache_bytes, &s.block_cache_hits, &s.block_cache_misses);
-	s.memory_bytes += s.memtable_bytes + s.block_cache_bytes + conflict_table_memory(&engine->conflicts);
+	record_cache_stats(engine->records, &s.record_cache_bytes, &s.record_cache_hits,
+			   &s.record_cache_misses);
+	s.memory_bytes += s.memtable_bytes + s.block_cache_bytes + s.record_cache_bytes +
+		conflict_table_memory(&engine->conflicts);
 	s.commits = __atomic_load_n(&engine->commits, __ATOMIC_RELAXED);
 	s.conflicts = __atomic_load_n(&engine->conflict_count, __ATOMIC_RELAXED);
 	s.flushes = work.flushes;

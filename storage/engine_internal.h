@@ -11,6 +11,7 @@
 #include "conflict_table.h"
 #include "counters.h"
 #include "log.h"
+#include "record_cache.h"
 #include "snapshots.h"
 #include "storage/base/random.h"
 #include "storage/base/thread.h"
@@ -36,6 +37,7 @@ struct sett_engine {
 	size_t memtable_size;        /* bytes after which a generation ends */
 	struct vfs_file *lock_file;
 	struct block_cache *cache;
+	struct record_cache *records;
 	struct value_log *value_log;
 	struct version_set *versions;
 	struct log *log;

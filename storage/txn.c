@@ -1,8 +1,8 @@
 /* Transactions: begin, read, buffer writes, end. Committing is in commit.c, iterating in iterator.c.
  *
- * A read looks at the transaction's own writes, then at the generations, newest first, then at the tree; the
- * first version at or before the snapshot wins. With SETT_TXN_NOWAIT the superversion is borrowed under RCU;
- * otherwise a reference is held. */
+ * A read looks at the transaction's own writes, then into the record cache, then at the generations, newest
+ * first, then at the tree; the first version at or before the snapshot wins. With SETT_TXN_NOWAIT the
+ * superversion is borrowed under RCU; otherwise a reference is held. */
 #include <stdlib.h>
 
 #include "engine_internal.h"
@@ -228,8 +228,9 @@ record_from_value(struct bytes value, uint64_t timestamp, struct sett_record *re
 	return SETT_OK;
 }
 
+/* The newest version in generations and tree; SETT_NOT_FOUND if there is none. */
 static int
-find_committed(struct sett_txn *txn, struct bytes key, struct bytes *ret_value, uint64_t *ret_timestamp)
+find_in_tree(struct sett_txn *txn, struct bytes key, struct bytes *ret_value, uint64_t *ret_timestamp)
 {
 	struct superversion *sv = txn->superversion;
 	for (size_t i = 0; i < sv->generation_count; i++)
@@ -244,6 +245,22 @@ find_committed(struct sett_txn *txn, struct bytes key, struct bytes *ret_value, 
 	*ret_value = hit.value;
 	*ret_timestamp = hit.timestamp;
 	return txn_pin(txn, hit.pin);
+}
+
+static int
+find_committed(struct sett_txn *txn, struct bytes key, struct bytes *ret_value, uint64_t *ret_timestamp)
+{
+	struct record_cache *cache = txn->engine->records;
+	uint64_t hash = record_cache_hash(cache, key);
+	int r = record_cache_get(cache, hash, key, txn->snapshot, &txn->arena, ret_value, ret_timestamp);
+	if (r != SETT_NOT_FOUND)
+		return r;
+	r = find_in_tree(txn, key, ret_value, ret_timestamp);
+	if (r == SETT_OK)
+		record_cache_admit(cache, hash, key, txn->snapshot, *ret_value, *ret_timestamp);
+	else if (r == SETT_NOT_FOUND)
+		record_cache_admit(cache, hash, key, txn->snapshot, bytes_of(NULL, 0), 0);
+	return r;
 }
 
 static void

@@ -246,6 +246,7 @@ struct sett_stats {
 	uint64_t value_log_files, value_log_total_bytes, value_log_live_bytes;
 	uint64_t disk_bytes; /* all files, from their lengths */
 	uint64_t block_cache_bytes, block_cache_hits, block_cache_misses;
+	uint64_t record_cache_bytes, record_cache_hits, record_cache_misses;
 	uint64_t memory_bytes; /* memtables, block cache, filters, indexes */
 	uint64_t commits, conflicts;
 	uint64_t flushes, compactions, value_log_moved_bytes, bytes_written;

@@ -1,0 +1,301 @@
+/* The record cache; see record_cache.h.
+ *
+ * (I14) A record is the key's newest committed version, always:
+ *   - a commit visits the bucket of every key it writes before it becomes visible, raises `newest` and
+ * replaces the record if there is one;
+ *   - a reader at snapshot S admits what it read only if `newest` <= S, under the bucket's lock. A commit T >
+ * S that has visited the bucket is seen in `newest`; one that has not will replace what is admitted now. So a
+ * record with a timestamp at or below a reader's snapshot is what the tree would answer.
+ *
+ * The lock is held for a probe and a copy of at most RECORD_MAX bytes; memory is taken and given back outside
+ * of it. */
+#include "record_cache.h"
+
+#include <sched.h>
+#include <stdlib.h>
+
+#include "internal_key.h"
+#include "storage/base/hash.h"
+#include "storage/status.h"
+
+enum {
+	WAYS = 6,
+	RECORD_MAX = 4096,    /* key and value; larger ones are not kept */
+	TYPICAL_RECORD = 192, /* bytes, for the number of buckets */
+	SPINS_BEFORE_YIELD = 200,
+	EVICTION_STEPS = 64, /* buckets looked at for one insertion, at most */
+};
+
+struct record {
+	uint64_t hash, timestamp;
+	uint32_t capacity; /* of data */
+	uint16_t key_size, value_size;
+	uint8_t data[]; /* key, value */
+};
+
+struct bucket {
+	uint32_t lock;   /* 0 free, 1 held: exchange (acquire), store (release) */
+	uint8_t used;    /* bit per way: read since the clock's hand passed */
+	uint64_t newest; /* commit that last wrote a key of this bucket */
+	struct record *records[WAYS];
+};
+
+_Static_assert(sizeof(struct bucket) == 64, "one cache line");
+
+struct record_cache {
+	struct bucket *buckets;
+	uint64_t mask, seed;
+	size_t capacity;
+	size_t bytes;          /* atomic (relaxed): of records */
+	uint64_t hand;         /* atomic (relaxed): next bucket to evict from */
+	uint64_t hits, misses; /* atomic (relaxed), lossy */
+};
+
+static void
+bucket_lock(struct bucket *b)
+{
+	/* Partner: bucket_unlock. Ends: holders never wait. */
+	for (unsigned spins = 0; __atomic_exchange_n(&b->lock, 1, __ATOMIC_ACQUIRE) != 0; spins++) {
+		if (spins >= SPINS_BEFORE_YIELD)
+			sched_yield();
+		else
+			__builtin_ia32_pause();
+	}
+}
+
+static void
+bucket_unlock(struct bucket *b)
+{
+	__atomic_store_n(&b->lock, 0, __ATOMIC_RELEASE);
+}
+
+static struct bucket *
+bucket_of(const struct record_cache *cache, uint64_t hash)
+{
+	return &cache->buckets[hash & cache->mask];
+}
+
+int
+record_cache_create(size_t memory, uint64_t seed, struct record_cache **ret)
+{
+	struct record_cache *cache = calloc(1, sizeof(*cache));
+	uint64_t count = 64;
+	while (count * 2 * (sizeof(struct bucket) + (WAYS - 2) * TYPICAL_RECORD) <= memory)
+		count *= 2;
+	void *buckets = NULL;
+	if (!cache || posix_memalign(&buckets, 64, count * sizeof(struct bucket)) != 0) {
+		free(cache);
+		return SETT_NO_MEMORY;
+	}
+	memset(buckets, 0, count * sizeof(struct bucket));
+	cache->buckets = buckets;
+	cache->mask = count - 1;
+	cache->seed = seed;
+	size_t overhead = count * sizeof(struct bucket);
+	cache->capacity = memory > overhead ? memory - overhead : 0;
+	*ret = cache;
+	return SETT_OK;
+}
+
+void
+record_cache_destroy(struct record_cache *cache)
+{
+	if (!cache)
+		return;
+	for (uint64_t i = 0; i <= cache->mask; i++)
+		for (int w = 0; w < WAYS; w++)
+			free(cache->buckets[i].records[w]);
+	free(cache->buckets);
+	free(cache);
+}
+
+uint64_t
+record_cache_hash(const struct record_cache *cache, struct bytes key)
+{
+	return hash64_bytes(key, cache->seed);
+}
+
+/* ---- records ---- */
+
+static size_t
+record_bytes(const struct record *r)
+{
+	return sizeof(*r) + r->capacity;
+}
+
+static struct record *
+record_new(uint64_t hash, struct bytes key, struct bytes value, uint64_t timestamp)
+{
+	size_t capacity = (key.size + value.size + 47) & ~(size_t)31; /* a little room to grow in place */
+	struct record *r = malloc(sizeof(*r) + capacity);
+	if (!r)
+		return NULL;
+	r->hash = hash;
+	r->timestamp = timestamp;
+	r->capacity = (uint32_t)capacity;
+	r->key_size = (uint16_t)key.size;
+	r->value_size = (uint16_t)value.size;
+	if (key.size)
+		memcpy(r->data, key.data, key.size);
+	memcpy(r->data + key.size, value.data, value.size);
+	return r;
+}
+
+static int
+find_way(const struct bucket *b, uint64_t hash, struct bytes key)
+{
+	for (int w = 0; w < WAYS; w++) {
+		const struct record *r = b->records[w];
+		if (r && r->hash == hash && bytes_equal(bytes_of(r->data, r->key_size), key))
+			return w;
+	}
+	return -1;
+}
+
+static void
+count_bytes(struct record_cache *cache, const struct record *added, const struct record *removed)
+{
+	size_t more = added ? record_bytes(added) : 0, less = removed ? record_bytes(removed) : 0;
+	__atomic_add_fetch(&cache->bytes, more - less, __ATOMIC_RELAXED);
+}
+
+/* A free way, or the one whose record goes: the first not read since the hand passed. */
+static int
+choose_way(struct bucket *b)
+{
+	for (int w = 0; w < WAYS; w++)
+		if (!b->records[w])
+			return w;
+	for (int w = 0; w < WAYS; w++)
+		if (!(b->used & 1U << w))
+			return w;
+	b->used = 0;
+	return 0;
+}
+
+/* Moves the hand until the records fit again, for a bounded number of buckets. */
+static void
+evict(struct record_cache *cache)
+{
+	for (int i = 0;
+	     i < EVICTION_STEPS && __atomic_load_n(&cache->bytes, __ATOMIC_RELAXED) > cache->capacity; i++) {
+		struct record *gone[WAYS] = {0};
+		uint64_t at = __atomic_fetch_add(&cache->hand, 1, __ATOMIC_RELAXED);
+		struct bucket *b = &cache->buckets[at & cache->mask];
+		bucket_lock(b);
+		for (int w = 0; w < WAYS; w++) {
+			if (!b->records[w] || b->used & 1U << w)
+				continue;
+			gone[w] = b->records[w];
+			b->records[w] = NULL;
+		}
+		b->used = 0;
+		bucket_unlock(b);
+		for (int w = 0; w < WAYS; w++) {
+			if (gone[w])
+				count_bytes(cache, NULL, gone[w]);
+			free(gone[w]);
+		}
+	}
+}
+
+/* ---- readers ---- */
+
+int
+record_cache_get(struct record_cache *cache, uint64_t hash, struct bytes key, uint64_t snapshot,
+		 struct arena *arena, struct bytes *ret_value, uint64_t *ret_timestamp)
+{
+	struct bucket *b = bucket_of(cache, hash);
+	int status = SETT_NOT_FOUND;
+	bucket_lock(b);
+	int way = find_way(b, hash, key);
+	if (way >= 0 && b->records[way]->timestamp <= snapshot) {
+		const struct record *r = b->records[way];
+		const void *copy = arena_copy(arena, r->data + r->key_size, r->value_size);
+		b->used |= (uint8_t)(1U << way);
+		*ret_timestamp = r->timestamp;
+		*ret_value = bytes_of(copy, r->value_size);
+		status = copy ? SETT_OK : SETT_NO_MEMORY;
+	}
+	bucket_unlock(b);
+	uint64_t *counter = status == SETT_OK ? &cache->hits : &cache->misses;
+	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
+	return status;
+}
+
+static bool
+is_kept(struct bytes key, struct bytes value)
+{
+	return key.size + value.size <= RECORD_MAX && (value.data[0] & ENTRY_KIND_MASK) != ENTRY_POINTER;
+}
+
+void
+record_cache_admit(struct record_cache *cache, uint64_t hash, struct bytes key, uint64_t snapshot,
+		   struct bytes value, uint64_t timestamp)
+{
+	static const uint8_t tombstone = ENTRY_TOMBSTONE;
+	if (value.size == 0)
+		value = bytes_of(&tombstone, 1);
+	struct bucket *b = bucket_of(cache, hash);
+	if (!is_kept(key, value) || __atomic_load_n(&b->newest, __ATOMIC_RELAXED) > snapshot)
+		return;
+	if (__atomic_load_n(&cache->bytes, __ATOMIC_RELAXED) > cache->capacity)
+		evict(cache);
+	struct record *record = record_new(hash, key, value, timestamp), *replaced = record;
+	if (!record)
+		return;
+	bucket_lock(b);
+	if (b->newest <= snapshot && find_way(b, hash, key) < 0) {
+		int way = choose_way(b);
+		replaced = b->records[way];
+		b->records[way] = record;
+		b->used &= (uint8_t) ~(1U << way); /* the first read after this one earns the bit */
+	}
+	bucket_unlock(b);
+	if (replaced != record)
+		count_bytes(cache, record, replaced);
+	free(replaced);
+}
+
+/* ---- commits ---- */
+
+void
+record_cache_update(struct record_cache *cache, struct bytes key, struct bytes value, uint64_t timestamp)
+{
+	uint64_t hash = record_cache_hash(cache, key);
+	struct bucket *b = bucket_of(cache, hash);
+	struct record *record = NULL, *replaced = NULL;
+	bucket_lock(b);
+	__atomic_store_n(&b->newest, timestamp, __ATOMIC_RELAXED);
+	int way = find_way(b, hash, key);
+	if (way >= 0) {
+		struct record *old = b->records[way];
+		if (!is_kept(key, value)) {
+			replaced = old;
+			b->records[way] = NULL;
+		} else if (key.size + value.size <= old->capacity) {
+			memcpy(old->data + key.size, value.data, value.size);
+			old->value_size = (uint16_t)value.size;
+			old->timestamp = timestamp;
+		} else {
+			/* Out of memory: no record is right, a wrong one is not. */
+			record = record_new(hash, key, value, timestamp);
+			replaced = old;
+			b->records[way] = record;
+		}
+	}
+	bucket_unlock(b);
+	if (replaced)
+		count_bytes(cache, record, replaced);
+	free(replaced);
+}
+
+void
+record_cache_stats(const struct record_cache *cache, uint64_t *ret_bytes, uint64_t *ret_hits,
+		   uint64_t *ret_misses)
+{
+	*ret_bytes =
+		__atomic_load_n(&cache->bytes, __ATOMIC_RELAXED) + (cache->mask + 1) * sizeof(struct bucket);
+	*ret_hits = __atomic_load_n(&cache->hits, __ATOMIC_RELAXED);
+	*ret_misses = __atomic_load_n(&cache->misses, __ATOMIC_RELAXED);
+}

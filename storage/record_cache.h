@@ -1,0 +1,40 @@
+/* The record cache: the newest committed entry of hot keys, found without a walk through memtables and
+ * tables.
+ *
+ * A hash table of fixed size: buckets of one cache line, each with its own spin lock, up to six records and
+ * the timestamp of the newest commit that wrote any key of the bucket. Records are copied in and out, so
+ * nobody holds on to them; CLOCK decides which go when the memory bound is met. Absence is a record too.
+ * Entries that point into the value log are not kept: GC may move their values.
+ *
+ * All functions may be called from any thread. */
+#ifndef SETT_RECORD_CACHE_H
+#define SETT_RECORD_CACHE_H
+
+#include <stdint.h>
+
+#include "storage/base/arena.h"
+#include "storage/base/bytes.h"
+
+struct record_cache;
+
+/* `memory` bounds buckets and records together. 0 or SETT_NO_MEMORY. */
+int record_cache_create(size_t memory, uint64_t seed, struct record_cache **ret);
+void record_cache_destroy(struct record_cache *);
+
+uint64_t record_cache_hash(const struct record_cache *, struct bytes key);
+/* The key's newest entry at or before `snapshot`, if the cache knows it: SETT_OK and a copy of the encoded
+ * entry in `arena` (a tombstone for a key that is absent), with its timestamp (0 for a key never written).
+ * SETT_NOT_FOUND: ask the tree. SETT_NO_MEMORY. */
+int record_cache_get(struct record_cache *, uint64_t hash, struct bytes key, uint64_t snapshot,
+		     struct arena *, struct bytes *ret_value, uint64_t *ret_timestamp);
+/* What a reader found in the tree at `snapshot`; an empty `value` says that there was nothing. Kept only if
+ * nothing of the bucket was committed after that snapshot (I14). */
+void record_cache_admit(struct record_cache *, uint64_t hash, struct bytes key, uint64_t snapshot,
+			struct bytes value, uint64_t timestamp);
+/* A commit wrote the key: called under the commit lock, before the commit is visible, in timestamp order. */
+void record_cache_update(struct record_cache *, struct bytes key, struct bytes value, uint64_t timestamp);
+
+void record_cache_stats(const struct record_cache *, uint64_t *ret_bytes, uint64_t *ret_hits,
+			uint64_t *ret_misses);
+
+#endif

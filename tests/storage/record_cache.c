@@ -1,0 +1,143 @@
+/* The record cache: what it may answer, what it may keep (I14), and that it stays within its bound. */
+#include <criterion/criterion.h>
+
+#include "internal_key.h"
+#include "record_cache.h"
+#include "storage/status.h"
+
+static struct record_cache *cache;
+static struct arena arena;
+
+static void
+set_up(void)
+{
+	cr_assert_eq(record_cache_create(1 << 20, 7, &cache), SETT_OK);
+	arena_init(&arena, 4096);
+}
+
+static void
+tear_down(void)
+{
+	record_cache_destroy(cache);
+	arena_free(&arena);
+}
+
+TestSuite(record_cache, .init = set_up, .fini = tear_down);
+
+static struct bytes
+inline_value(const char *text, uint8_t *buffer)
+{
+	struct entry entry = {.kind = ENTRY_INLINE, .body = bytes_of_string(text)};
+	return bytes_of(buffer, (size_t)(entry_encode(&entry, buffer) - buffer));
+}
+
+static void
+admit(const char *key, uint64_t snapshot, const char *text, uint64_t timestamp)
+{
+	uint8_t buffer[128];
+	struct bytes k = bytes_of_string(key);
+	struct bytes value = text ? inline_value(text, buffer) : bytes_of(NULL, 0);
+	record_cache_admit(cache, record_cache_hash(cache, k), k, snapshot, value, timestamp);
+}
+
+static void
+update(const char *key, const char *text, uint64_t timestamp)
+{
+	uint8_t buffer[128];
+	record_cache_update(cache, bytes_of_string(key), inline_value(text, buffer), timestamp);
+}
+
+/* The text, "-" for absence, NULL if the cache does not know. */
+static const char *
+get(const char *key, uint64_t snapshot, uint64_t *ret_timestamp)
+{
+	static char text[128];
+	struct bytes k = bytes_of_string(key), value;
+	struct entry entry;
+	int r = record_cache_get(cache, record_cache_hash(cache, k), k, snapshot, &arena, &value,
+				 ret_timestamp);
+	if (r == SETT_NOT_FOUND)
+		return NULL;
+	cr_assert_eq(r, SETT_OK);
+	cr_assert_eq(entry_decode(value, &entry), SETT_OK);
+	if (entry.kind == ENTRY_TOMBSTONE)
+		return "-";
+	snprintf(text, sizeof(text), "%.*s", (int)entry.body.size, (const char *)entry.body.data);
+	return text;
+}
+
+Test(record_cache, answers_snapshots_at_or_after_the_record)
+{
+	uint64_t timestamp;
+	cr_assert_null(get("k", 9, &timestamp));
+	admit("k", 9, "five", 5);
+	cr_assert_str_eq(get("k", 9, &timestamp), "five");
+	cr_assert_eq(timestamp, 5);
+	cr_assert_str_eq(get("k", 5, &timestamp), "five");
+	cr_assert_null(get("k", 4, &timestamp));
+	cr_assert_null(get("other", 9, &timestamp));
+}
+
+Test(record_cache, a_commit_replaces_the_record)
+{
+	uint64_t timestamp;
+	admit("k", 9, "five", 5);
+	update("k", "ten", 10);
+	cr_assert_null(get("k", 9, &timestamp), "a reader before the commit must ask the tree");
+	cr_assert_str_eq(get("k", 10, &timestamp), "ten");
+	update("k", "a value that is much longer than the room the first one left behind it", 11);
+	cr_assert_str_eq(get("k", 11, &timestamp),
+			 "a value that is much longer than the room the first one left behind it");
+	cr_assert_eq(timestamp, 11);
+}
+
+Test(record_cache, a_reader_behind_a_commit_may_not_admit)
+{
+	/* The reader took its snapshot at 9 and read "old"; then 10 was committed. */
+	uint64_t timestamp;
+	update("k", "new", 10);
+	admit("k", 9, "old", 5);
+	cr_assert_null(get("k", 20, &timestamp));
+	admit("k", 10, "new", 10);
+	cr_assert_str_eq(get("k", 20, &timestamp), "new");
+}
+
+Test(record_cache, absence_is_known_too)
+{
+	uint64_t timestamp;
+	admit("k", 3, NULL, 0);
+	cr_assert_str_eq(get("k", 3, &timestamp), "-");
+	update("k", "there", 4);
+	cr_assert_str_eq(get("k", 4, &timestamp), "there");
+}
+
+Test(record_cache, pointers_are_not_kept)
+{
+	uint64_t timestamp;
+	uint8_t buffer[64];
+	struct entry entry = {.kind = ENTRY_POINTER, .pointer = {1, 16, 5000, 4984}};
+	struct bytes pointer = bytes_of(buffer, (size_t)(entry_encode(&entry, buffer) - buffer));
+	admit("k", 3, "inline", 2);
+	record_cache_update(cache, BYTES_LITERAL("k"), pointer, 4);
+	cr_assert_null(get("k", 9, &timestamp));
+	struct bytes k = BYTES_LITERAL("k");
+	record_cache_admit(cache, record_cache_hash(cache, k), k, 9, pointer, 4);
+	cr_assert_null(get("k", 9, &timestamp));
+}
+
+Test(record_cache, memory_is_bounded_and_hot_records_stay)
+{
+	char key[32];
+	uint64_t timestamp, bytes, hits, misses, found = 0;
+	for (int i = 0; i < 50000; i++) {
+		snprintf(key, sizeof(key), "key%d", i);
+		admit(key, 9, "some value of a usual length, which is not short", 5);
+		if (i % 4 == 0)
+			admit("hot", 9, "hot", 5);
+		found += get("hot", 9, &timestamp) != NULL;
+	}
+	record_cache_stats(cache, &bytes, &hits, &misses);
+	cr_assert_leq(bytes, (1 << 20) + 8192);
+	cr_assert_gt(bytes, 1 << 19);
+	cr_assert_gt(found, 49000, "found %d", (int)found);
+}
