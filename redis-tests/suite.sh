@@ -157,7 +157,7 @@ passed_names() {
 
 # less A B: the lines of A without those of B, counting repetitions.
 less() {
-	awk 'NR == FNR { have[$0]++; next } have[$0] > 0 { have[$0]--; next } { print }' "$2" "$1"
+	awk 'FILENAME == ARGV[1] { have[$0]++; next } have[$0] > 0 { have[$0]--; next } { print }' "$2" "$1"
 }
 
 # What redis-server passes of a unit: once per version of the package.
