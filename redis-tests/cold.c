@@ -300,6 +300,5 @@ main(int argc, char **argv)
 	run(&trial, memory * times);
 	printf("cold: maxmemory %" PRIu64 " MiB, data %" PRIu64 " times that: %" PRIu64 " failures\n",
 	       memory >> 20, times, trial.failures);
-	server_process_free(trial.server, trial.failures > 0);
-	return trial.failures > 0 ? 1 : 0;
+	return load_finish(trial.server, trial.failures == 0);
 }

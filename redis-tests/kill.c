@@ -657,8 +657,7 @@ main(int argc, char **argv)
 	       " bytes were moved in the value log\n",
 	       trial.total_flushes, trial.total_compactions, trial.total_moved);
 	bool passed = trial.round == rounds && trial.failures == 0;
-	server_process_free(trial.server, !passed);
 	latencies_free(&trial.restarts);
 	free(trial.writers);
-	return passed ? 0 : 1;
+	return load_finish(trial.server, passed);
 }

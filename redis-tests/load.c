@@ -1,13 +1,18 @@
 /* Errors that a test cannot survive (no memory) end the program with a message. */
 #include "load.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <time.h>
 
+#include "server_process.h"
+
 #define TIMEOUT_S 60
+#define STOP_TIMEOUT_MS 60000
 
 static bool
 take_option(const struct load_option *table, const char *name, const char *value)
@@ -112,6 +117,19 @@ load_info(redisContext *context, const char *field)
 	}
 	freeReplyObject(reply);
 	return value;
+}
+
+int
+load_finish(struct server_process *server, bool passed)
+{
+	int status = server_process_stop(server, SIGTERM, STOP_TIMEOUT_MS);
+
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+		printf("FAILED: the server does not end cleanly: wait status %d\n", status);
+		passed = false;
+	}
+	server_process_free(server, !passed);
+	return passed ? 0 : 1;
 }
 
 static void

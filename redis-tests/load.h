@@ -33,6 +33,12 @@ bool load_expect_ok(redisReply *reply);
 /* The value of an INFO field, -1 if it is not there. */
 long long load_info(redisContext *context, const char *field);
 
+struct server_process;
+
+/* Stops the server with SIGTERM, which must end it cleanly (sanitizers speak through its exit code), and
+ * frees it; its output is shown if that or the test failed. Returns the program's exit code. */
+int load_finish(struct server_process *server, bool passed);
+
 struct latencies {
 	uint32_t *us;
 	size_t count, capacity;

@@ -415,6 +415,5 @@ main(int argc, char **argv)
 	       " refused by EXEC, %" PRIu64 " looks, %.1f s: %" PRIu64 " failures\n",
 	       io_threads, CONNECTIONS, watched, blind, switched, refused,
 	       auditors[0].looks + auditors[1].looks, (double)(load_now_us() - start) / 1e6, bank.failures);
-	server_process_free(server, bank.failures > 0);
-	return bank.failures > 0 ? 1 : 0;
+	return load_finish(server, bank.failures == 0);
 }

@@ -192,7 +192,5 @@ main(int argc, char **argv)
 	struct server_process *server = server_process_start(path, NULL, arguments);
 	if (server == NULL)
 		return 1;
-	bool passed = run(server);
-	server_process_free(server, !passed);
-	return passed ? 0 : 1;
+	return load_finish(server, run(server));
 }
