@@ -99,21 +99,26 @@ node_allocate(struct arena *arena, unsigned height, size_t payload)
 	return (struct node *)(void *)(p + links);
 }
 
-/* As ikey_compare(node's key, target), with short keys compared a word at a time: keys are mostly 16 to 40
- * bytes with long common beginnings, where a call of memcmp costs more than the comparison. */
+/* As ikey_compare(node's key, target), given that both are known to begin with the same `from` bytes;
+ * *ret_same: how many they are found to share, perhaps less than all. Compared a word at a time: keys are
+ * mostly 16 to 40 bytes, where a call of memcmp costs more than the comparison. */
 static inline int
-node_compare(const struct node *n, struct ikey target)
+node_compare_from(const struct node *n, struct ikey target, size_t from, size_t *ret_same)
 {
 	const uint8_t *a = n->data, *b = target.user.data;
 	size_t common = n->key_size < target.user.size ? n->key_size : target.user.size;
+	*ret_same = from;
 	if (common >= 8) {
-		for (size_t i = 0; i < common; i += 8) {
+		for (size_t i = from; i < common; i += 8) {
 			if (i + 8 > common)
 				i = common - 8; /* the last, overlapping word */
 			uint64_t x = get_be64(a + i), y = get_be64(b + i);
-			if (x != y)
+			if (x != y) {
+				*ret_same = i + (unsigned)__builtin_clzll(x ^ y) / 8;
 				return x < y ? -1 : 1;
+			}
 		}
+		*ret_same = common;
 	} else if (common) {
 		int c = memcmp(a, b, common);
 		if (c != 0)
@@ -124,14 +129,25 @@ node_compare(const struct node *n, struct ikey target)
 	return n->timestamp > target.timestamp ? -1 : n->timestamp < target.timestamp;
 }
 
+static inline int
+node_compare(const struct node *n, struct ikey target)
+{
+	size_t same;
+	return node_compare_from(n, target, 0, &same);
+}
+
 /* ---- searching ---- */
 
 /* The last node before `target` at every level used, in `ret_before` if not NULL; returns the last one before
- * it at level 0 (perhaps the head). */
+ * it at level 0 (perhaps the head).
+ *
+ * All keys between `n` and `stop` begin with the bytes that both share with the target, so a comparison skips
+ * these: near the bottom, where neighbours are alike, most of the key. */
 static struct node *
 find_before(struct memtable *t, struct ikey target, struct node **ret_before)
 {
 	struct node *n = t->head, *stop = NULL;
+	size_t same_as_n = 0, same_as_stop = 0; /* the head and NULL have no key: they share nothing */
 	unsigned level = __atomic_load_n(&t->height, __ATOMIC_RELAXED);
 	while (level-- > 0) {
 		for (;;) {
@@ -140,11 +156,16 @@ find_before(struct memtable *t, struct ikey target, struct node **ret_before)
 			if (level > 0)
 				__builtin_prefetch(next_of(n, level - 1));
 			/* `stop` was found to be at or after the target on the level above. */
-			if (next == stop || !next || node_compare(next, target) >= 0) {
+			if (next == stop || !next)
+				break;
+			size_t same, from = same_as_n < same_as_stop ? same_as_n : same_as_stop;
+			if (node_compare_from(next, target, from, &same) >= 0) {
 				stop = next;
+				same_as_stop = same;
 				break;
 			}
 			n = next;
+			same_as_n = same;
 		}
 		if (ret_before)
 			ret_before[level] = n;

@@ -46,6 +46,47 @@ Test(memtable, iterates_like_a_sorted_array)
 	}
 }
 
+/* Comparisons skip the bytes that neighbours share: keys of two letters and of all lengths share as many as
+ * there are. */
+Test(memtable, keys_with_long_common_beginnings_are_in_order)
+{
+	enum { COUNT = 5000, SIZE_MAX_HERE = 40 };
+	struct memtable *t;
+	struct random r;
+	static uint8_t keys[COUNT][SIZE_MAX_HERE];
+	static size_t sizes[COUNT];
+	cr_assert_eq(memtable_create(5, &t), SETT_OK);
+	random_seed(&r, 5);
+	for (size_t k = 0; k < COUNT; k++) {
+		sizes[k] = random_below(&r, SIZE_MAX_HERE + 1);
+		memset(keys[k], 'a', sizes[k]);
+		for (int flips = 0; flips < 3 && sizes[k] > 0; flips++)
+			keys[k][random_below(&r, sizes[k])] = random_below(&r, 2) ? 'b' : 0xff;
+		struct ikey key = {bytes_of(keys[k], sizes[k]), k + 1};
+		cr_assert_eq(memtable_insert(t, key, bytes_of(keys[k], sizes[k])), SETT_OK);
+	}
+	struct internal_iterator *i;
+	cr_assert_eq(memtable_iterator_create(t, &i), SETT_OK);
+	size_t seen = 0;
+	struct ikey last = {0};
+	for (int status = iiter_first(i); status == SETT_OK; status = iiter_next(i)) {
+		cr_assert(seen == 0 || ikey_compare(last, i->key) < 0);
+		last = i->key;
+		seen++;
+	}
+	cr_assert_eq(seen, COUNT);
+	for (size_t k = 0; k < COUNT; k++) {
+		struct bytes value;
+		uint64_t timestamp;
+		cr_assert_eq(memtable_get(t, bytes_of(keys[k], sizes[k]), k + 1, &value, &timestamp),
+			     SETT_OK);
+		cr_assert_eq(timestamp, k + 1);
+		cr_assert(bytes_equal(value, bytes_of(keys[k], sizes[k])));
+	}
+	iiter_destroy(i);
+	memtable_release(t);
+}
+
 Test(memtable, empty_table_has_no_entries)
 {
 	struct model m = {0};
