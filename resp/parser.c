@@ -138,6 +138,33 @@ parse_count(struct resp_parser *parser, const uint8_t *data, size_t size)
 	return RESP_REQUEST;
 }
 
+/* The header of nearly every bulk: "$" and one to four digits that are there as a whole with their line end.
+ * False: anything else, for parse_bulk_header to judge; nothing has changed then. It accepts nothing that
+ * parse_bulk_header would not, and looks only at bytes not searched before. */
+static inline bool
+parse_short_bulk_header(struct resp_parser *parser, const uint8_t *data, size_t size)
+{
+	size_t position = parser->position;
+	if (parser->scanned != position || size - position < 7 || data[position] != '$')
+		return false;
+	const uint8_t *at = data + position + 1;
+	unsigned length = (unsigned)(*at++ - '0');
+	if (length > 9 || (length == 0 && *at != '\r'))
+		return false;
+	for (int more = 0; more < 3 && *at != '\r'; more++, at++) {
+		unsigned digit = (unsigned)(*at - '0');
+		if (digit > 9)
+			return false;
+		length = length * 10 + digit;
+	}
+	if (*at != '\r' || length > parser->bulk_max)
+		return false;
+	parser->position = parser->scanned = (size_t)(at - data) + 2;
+	parser->bulk_size = length;
+	parser->state = RESP_STATE_BULK;
+	return true;
+}
+
 static enum resp_result
 fail_dollar(struct resp_parser *parser, uint8_t got)
 {
@@ -382,6 +409,10 @@ resp_parse(struct resp_parser *parser, uint8_t *data, size_t size)
 			result = parse_count(parser, data, size);
 			break;
 		case RESP_STATE_BULK_HEADER:
+			if (parse_short_bulk_header(parser, data, size)) {
+				result = parse_bulk(parser, size);
+				break;
+			}
 			result = parse_bulk_header(parser, data, size);
 			break;
 		case RESP_STATE_BULK:
