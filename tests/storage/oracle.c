@@ -1,0 +1,182 @@
+/* A known history of commits; see oracle.h. */
+#include "oracle.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+int
+oracle_complain(struct oracle *oracle, const char *format, ...)
+{
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(oracle->why, oracle->why_size, format, arguments);
+	va_end(arguments);
+	return -1;
+}
+
+static void
+fill(uint8_t *p, size_t size, uint64_t seed)
+{
+	struct random random;
+	random_seed(&random, seed);
+	for (size_t i = 0; i < size; i++) {
+		if (i % 8 == 0)
+			seed = random_next(&random);
+		p[i] = (uint8_t)(seed >> (i % 8 * 8));
+	}
+}
+
+static struct bytes
+key_name(unsigned key, char name[16])
+{
+	int n = snprintf(name, 16, "key%03u", key);
+	return bytes_of(name, (size_t)n);
+}
+
+/* ---- making the history ---- */
+
+static int
+buffer_write(struct sett_txn *txn, const struct oracle_write *write)
+{
+	uint8_t bytes[ORACLE_VALUE_MAX];
+	char name[16];
+	struct bytes key = key_name(write->key, name);
+	if (write->is_delete)
+		return sett_txn_delete(txn, key);
+	fill(bytes, write->size, write->content);
+	return sett_txn_put(txn, key, &(struct sett_put){.body = bytes_of(bytes, write->size)});
+}
+
+int
+oracle_prepare(struct oracle *oracle, struct random *random, struct sett_txn *txn)
+{
+	if (oracle->count == ORACLE_COMMITS)
+		return SETT_TOO_LARGE;
+	struct oracle_commit *commit = &oracle->commits[oracle->count];
+	commit->count = 1 + (unsigned)random_below(random, ORACLE_WRITES);
+	commit->delta = (int64_t)random_below(random, 9) - 4;
+	int r = sett_txn_begin(txn, 0);
+	if (r != SETT_OK)
+		return r;
+	for (unsigned i = 0; i < commit->count; i++) {
+		struct oracle_write *w = &commit->writes[i];
+		w->key = (uint8_t)random_below(random, ORACLE_KEYS);
+		w->is_delete = random_below(random, 5) == 0;
+		w->content = random_next(random);
+		w->size = (uint32_t)random_below(random, random_below(random, 3) ? 100 : ORACLE_VALUE_MAX);
+		int put = buffer_write(txn, w); /* all numbers are drawn, whatever fails */
+		r = r == SETT_OK ? put : r;
+	}
+	if (r == SETT_OK && commit->delta)
+		r = sett_txn_counter_add(txn, ORACLE_COUNTER, commit->delta);
+	if (r == SETT_OK)
+		oracle->count++;
+	else
+		sett_txn_discard(txn);
+	return r;
+}
+
+void
+oracle_take_back(struct oracle *oracle)
+{
+	oracle->count--;
+}
+
+/* ---- comparing ---- */
+
+static const struct oracle_write *
+newest_write(const struct oracle *oracle, size_t commits, unsigned key)
+{
+	for (size_t c = commits; c-- > 0;)
+		for (unsigned w = oracle->commits[c].count; w-- > 0;)
+			if (oracle->commits[c].writes[w].key == key)
+				return &oracle->commits[c].writes[w];
+	return NULL;
+}
+
+static int
+check_key(struct oracle *oracle, struct sett_txn *txn, size_t commits, unsigned key, int allowed)
+{
+	char name[16];
+	uint8_t expected[ORACLE_VALUE_MAX];
+	struct sett_record record;
+	const struct oracle_write *write = newest_write(oracle, commits, key);
+	int r = sett_txn_get(txn, key_name(key, name), &record);
+	if (r != SETT_OK && r == allowed)
+		return 0;
+	if (!write || write->is_delete)
+		return r == SETT_NOT_FOUND
+			? 0
+			: oracle_complain(oracle, "%s should be absent after %zu commits: %d", name, commits,
+					  r);
+	if (r != SETT_OK)
+		return oracle_complain(oracle, "%s should be there after %zu commits: %d", name, commits, r);
+	struct bytes body = {0};
+	r = sett_txn_body(txn, &record, &body);
+	if (r != SETT_OK && r == allowed)
+		return 0;
+	fill(expected, write->size, write->content);
+	if (r != SETT_OK || !bytes_equal(body, bytes_of(expected, write->size)))
+		return oracle_complain(oracle,
+				       "%s is not what its commit made it (status %d, %zu of %u bytes)", name,
+				       r, body.size, write->size);
+	return 0;
+}
+
+static int
+check_scan(struct oracle *oracle, struct sett_txn *txn, size_t commits, bool backward, int allowed)
+{
+	struct sett_iterator *it;
+	unsigned expected = 0, found = 0;
+	for (unsigned k = 0; k < ORACLE_KEYS; k++) {
+		const struct oracle_write *w = newest_write(oracle, commits, k);
+		expected += w && !w->is_delete;
+	}
+	int r = sett_iterator_open(txn, NULL, &it);
+	if (r != SETT_OK)
+		return r == allowed ? 0 : oracle_complain(oracle, "no iterator: %d", r);
+	r = backward ? sett_iterator_last(it) : sett_iterator_first(it);
+	while (r == SETT_OK) {
+		found++;
+		r = backward ? sett_iterator_previous(it) : sett_iterator_next(it);
+	}
+	sett_iterator_close(it);
+	if (r != SETT_NOT_FOUND && r == allowed)
+		return 0;
+	if (r != SETT_NOT_FOUND || found != expected)
+		return oracle_complain(oracle, "%s scan found %u of %u keys (status %d)",
+				       backward ? "backward" : "forward", found, expected, r);
+	return 0;
+}
+
+int
+oracle_check(struct oracle *oracle, struct sett_txn *txn, size_t commits, bool counter, int allowed)
+{
+	int r = 0;
+	for (unsigned k = 0; r == 0 && k < ORACLE_KEYS; k++)
+		r = check_key(oracle, txn, commits, k, allowed);
+	if (r == 0)
+		r = check_scan(oracle, txn, commits, false, allowed);
+	if (r == 0)
+		r = check_scan(oracle, txn, commits, true, allowed);
+	int64_t expected = 0, found = 0;
+	for (size_t c = 0; c < commits; c++)
+		expected += oracle->commits[c].delta;
+	if (r == 0 && counter &&
+	    (sett_txn_counter(txn, ORACLE_COUNTER, &found) != SETT_OK || found != expected))
+		r = oracle_complain(oracle, "counter is %lld, not %lld", (long long)found,
+				    (long long)expected);
+	return r;
+}
+
+int
+oracle_check_engine(struct oracle *oracle, struct sett_engine *engine, size_t commits)
+{
+	struct sett_txn *txn;
+	if (sett_txn_create(engine, &txn) != SETT_OK)
+		return oracle_complain(oracle, "no transaction");
+	int r = sett_txn_begin(txn, 0) == SETT_OK ? oracle_check(oracle, txn, commits, true, SETT_OK)
+						  : oracle_complain(oracle, "begin failed");
+	sett_txn_destroy(txn);
+	return r;
+}
