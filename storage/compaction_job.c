@@ -30,6 +30,7 @@ struct compaction {
 	struct dead_set *dead;
 	uint64_t moved_at_pause;
 	size_t entries;
+	struct sett_error unreadable; /* of an input */
 };
 
 /* ---- inputs ---- */
@@ -53,6 +54,8 @@ open_inputs(struct compaction *c)
 		r = level_iterator_create(t->overlaps, t->overlap_count, TABLE_NO_FILL, &children[count]);
 		count += r == SETT_OK;
 	}
+	for (size_t i = 0; i < count; i++)
+		children[i]->detail = &c->unreadable;
 	if (r == SETT_OK)
 		r = merging_iterator_create(children, count, &c->merged); /* takes the children in any case */
 	else
@@ -137,7 +140,8 @@ merge(struct compaction *c, struct sett_error *error)
 	}
 	if (r != SETT_NOT_FOUND)
 		return sett_error_set(error, r, 0, "compaction: a table of level %u or %u cannot be read: %s",
-				      c->task->input_level, c->task->output_level, sett_status_text(r));
+				      c->task->input_level, c->task->output_level,
+				      c->unreadable.message[0] ? c->unreadable.message : sett_status_text(r));
 	r = table_output_finish(&c->output, error);
 	return r == SETT_OK ? gc_mover_finish(&c->mover, error) : r;
 }

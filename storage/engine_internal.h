@@ -153,6 +153,8 @@ struct sett_txn {
 /* Ends a running transaction: gives back the superversion, the pins and the snapshot. */
 void txn_end(struct sett_txn *);
 int txn_pin(struct sett_txn *, struct block *);
+/* Logs what txn->error says if the status is that of damage or of a failed read. */
+void txn_report_damage(struct sett_txn *, int status);
 /* Fills a record from an encoded entry; SETT_NOT_FOUND for a tombstone. */
 int record_from_value(struct bytes value, uint64_t timestamp, struct sett_record *ret);
 static inline void

@@ -30,6 +30,9 @@ struct internal_iterator {
 	bool valid;
 	struct ikey key;
 	struct bytes value;
+	/* Where the words of a failed read go (which file, which offset); NULL: nowhere. Set by whoever made
+	 * the iterator, whose it is. Only iterators over files use it. */
+	struct sett_error *detail;
 };
 
 static inline int

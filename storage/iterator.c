@@ -45,6 +45,8 @@ collect_children(struct sett_txn *txn, struct internal_iterator ***ret, size_t *
 		size_t more = 0;
 		r = version_iterators(sv->version, txn->flags & SETT_TXN_NOWAIT ? TABLE_NOWAIT : 0,
 				      children + count, &more);
+		for (size_t i = 0; r == SETT_OK && i < more; i++)
+			children[count + i]->detail = &txn->error;
 		if (r == SETT_OK)
 			count += more;
 	}
@@ -163,8 +165,10 @@ static int
 end_at(struct sett_iterator *it, int status, bool at_upper)
 {
 	it->valid = false;
-	if (status != SETT_NOT_FOUND)
+	if (status != SETT_NOT_FOUND) {
+		txn_report_damage(it->txn, status);
 		return status;
+	}
 	int r = cover_end(it, at_upper);
 	return r != SETT_OK ? r : SETT_NOT_FOUND;
 }

@@ -29,6 +29,7 @@ open_child(struct level_iterator *l, size_t at)
 	int r = table_iterator_create(l->tables[at]->table, l->flags, &child);
 	if (r != SETT_OK)
 		return r;
+	child->detail = l->base.detail;
 	iiter_destroy(l->child);
 	l->child = child;
 	l->at = at;

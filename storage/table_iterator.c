@@ -55,7 +55,7 @@ load_part(struct table_iterator *i, uint32_t part)
 	block_release(i->index_pin);
 	i->index_pin = NULL;
 	i->part_loaded = false;
-	int r = table_index(i->table, part, &i->access, &i->index, &i->index_pin, NULL);
+	int r = table_index(i->table, part, &i->access, &i->index, &i->index_pin, i->base.detail);
 	if (r != SETT_OK)
 		return r;
 	i->part = part;
@@ -72,13 +72,14 @@ load_block(struct table_iterator *i, uint32_t in_part)
 	drop_block(i);
 	struct block *b;
 	int r = table_block(i->table, index_offset(&i->index, in_part), index_offset(&i->index, in_part + 1),
-			    &i->access, &b, NULL);
+			    &i->access, &b, i->base.detail);
 	if (r != SETT_OK)
 		return r;
 	r = block_view_parse(b, &i->view);
 	if (r != SETT_OK) {
 		block_release(b);
-		return r;
+		return table_corrupt(i->table, index_offset(&i->index, in_part), "the block is damaged",
+				     i->base.detail);
 	}
 	i->block = b;
 	i->in_part = in_part;
@@ -91,7 +92,8 @@ step_onto(struct table_iterator *i, const uint8_t *p)
 {
 	struct block_entry e;
 	if (p >= i->view.limit || !block_entry_decode(p, i->view.limit, &e) || e.shared > i->user.size)
-		return SETT_CORRUPT;
+		return table_corrupt(i->table, index_offset(&i->index, i->in_part), "an entry is damaged",
+				     i->base.detail);
 	if (e.unshared) {
 		size_t size = (size_t)e.shared + e.unshared;
 		if (size > i->user.capacity) {

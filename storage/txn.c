@@ -263,8 +263,8 @@ find_committed(struct sett_txn *txn, struct bytes key, struct bytes *ret_value, 
 	return r;
 }
 
-static void
-report_damage(struct sett_txn *txn, int status)
+void
+txn_report_damage(struct sett_txn *txn, int status)
 {
 	if (status == SETT_CORRUPT || status == SETT_IO)
 		log_sink_printf(&txn->engine->sink, LOG_LEVEL_WARNING, "A read failed: %s",
@@ -291,7 +291,7 @@ sett_txn_get(struct sett_txn *txn, struct bytes key, struct sett_record *ret)
 		txn_observe(txn, timestamp);
 		r = record_from_value(value, timestamp, ret);
 	}
-	report_damage(txn, r);
+	txn_report_damage(txn, r);
 	return r;
 }
 
@@ -314,7 +314,7 @@ sett_txn_body(struct sett_txn *txn, const struct sett_record *record, struct byt
 	int r = value_log_read_into(txn->engine->value_log, &entry.pointer, flags, body, &txn->error);
 	if (r == SETT_NOT_FOUND) /* a pointer whose file is gone is damage, not absence */
 		r = SETT_CORRUPT;
-	report_damage(txn, r);
+	txn_report_damage(txn, r);
 	if (r == SETT_OK)
 		*ret = bytes_of(body, (size_t)entry.pointer.body_size);
 	return r;
