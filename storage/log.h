@@ -92,7 +92,7 @@ struct log_recovery {
 	int (*replay)(void *arg, const struct log_record *);
 	void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
 	void *arg;
-	uint64_t first_segment; /* segments below are leftovers: removed */
+	uint64_t first_segment; /* segments below are leftovers: removed. If not 0, it must be there */
 	uint64_t durable;       /* known from elsewhere (the manifest): damage at or below is corruption */
 	uint64_t after;         /* records at or below this timestamp are skipped: they are in tables */
 };

@@ -20,6 +20,9 @@
  *      synced. A crash within leaves a log whose chain breaks at the same place, so recovery ends the same.
  *   4. A damaged segment header is harmless only in a segment without any other byte: it was being made. A
  *      header is synced before the first record (log.c), so before records it is corruption.
+ *   5. The segment that the manifest names as the first was durable, header and all, before the edit that
+ *      names it (log_segments.c), and is removed only after a later one: its absence is corruption, also when
+ *      no intact record tells how far the log went.
  *
  * Every length read from a file is checked against the file's size before it is used. */
 #include "log.h"
@@ -374,6 +377,13 @@ survey(struct recovery *r)
 			return status;
 		r->total += r->segments[i].end;
 	}
+	uint64_t first = r->options->first_segment;
+	if (first != 0 && (r->count == 0 || r->segments[0].number != first || r->segments[0].unused))
+		return sett_error_set(r->error, SETT_CORRUPT, 0,
+				      "%s/%06" PRIu64 LOG_SUFFIX
+				      " at offset 0: the log begins with this segment, "
+				      "which is missing or empty",
+				      r->directory, first);
 	if (known_end(r) >= r->durable)
 		return SETT_OK;
 	if (r->is_cut)
@@ -511,8 +521,9 @@ settle(struct recovery *r, uint64_t *ret_cut_bytes)
 		uint64_t from = i < kept_end ? r->cut_offset : LOG_SEGMENT_HEADER_SIZE;
 		if (r->is_cut && i >= r->cut_index && segment->data_end > from)
 			cut_bytes += segment->data_end - from;
-		int status =
-			i >= kept_end || segment->records == 0 ? remove_segment(r, segment->number) : SETT_OK;
+		/* The one that the manifest names stays, even if nothing is in it (invariant 5). */
+		bool is_empty = segment->records == 0 && segment->number != r->options->first_segment;
+		int status = i >= kept_end || is_empty ? remove_segment(r, segment->number) : SETT_OK;
 		if (status != SETT_OK)
 			return status;
 	}

@@ -282,6 +282,30 @@ Test(log_recovery, leftovers_are_removed)
 	test_destroy(vfs);
 }
 
+Test(log_recovery, the_first_segment_stays_while_the_manifest_names_it_and_its_loss_is_corruption)
+{
+	struct vfs *vfs = segmented_log(8);
+	struct test_replay replay = {0};
+	struct log_recovered recovered;
+	struct sett_error error = {0};
+	char path[SETT_PATH_MAX];
+	struct vfs_file *file;
+	/* All of its records are in tables. */
+	struct log_recovery recovery = {
+		.replay = test_replay_record, .arg = &replay, .first_segment = 3, .durable = 10, .after = 10};
+	test_segment_path(3, path);
+	for (int i = 0; i < 2; i++) {
+		cr_assert_eq(log_recover(vfs, TEST_DIRECTORY, &recovery, &recovered, &error), SETT_OK, "%s",
+			     error.message);
+		cr_assert_eq(vfs_open(vfs, path, VFS_READ, &file, NULL), SETT_OK);
+		cr_assert_eq(vfs_close(file, NULL), SETT_OK);
+	}
+	cr_assert_eq(vfs_remove(vfs, path, NULL), SETT_OK);
+	cr_assert_eq(log_recover(vfs, TEST_DIRECTORY, &recovery, &recovered, &error), SETT_CORRUPT);
+	cr_assert_not_null(strstr(error.message, path));
+	test_destroy(vfs);
+}
+
 Test(log_recovery, a_missing_value_cuts_or_is_corruption)
 {
 	for (uint64_t refuse = 1; refuse <= 10; refuse++) {
