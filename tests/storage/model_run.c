@@ -291,12 +291,12 @@ do_walk(struct run *run, struct txn *t)
 			case 0:
 				r = sett_iterator_first(it);
 				at = nearest(run, t, low, 1, low, high);
-				observe(t, low, at);
+				observe(t, low, at < high ? at : high - 1);
 				break;
 			case 1:
 				r = sett_iterator_last(it);
 				at = nearest(run, t, high - 1, -1, low, high);
-				observe(t, at, high - 1);
+				observe(t, at < low ? low : at, high - 1);
 				break;
 			case 2:
 				r = sett_iterator_seek(it, key_name(target, names[2]));

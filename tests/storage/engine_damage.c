@@ -1,0 +1,280 @@
+/* Damage: a byte flipped, or a file cut short or gone, in a small database of every kind of file.
+ *
+ * The database has tables on two levels, value-log files, a log with commits that are durable and commits
+ * that are only written, and preallocated space behind them. After each damage, opening must refuse (naming
+ * file and offset) or give a prefix of the commits that covers what the files say was durable, with every
+ * read right or refused: never a crash, never wrong data. */
+#include "oracle.h"
+#include "support.h"
+
+enum { COMMITS = 160, MAX_FILES = 64, QUICK_TRIES = 1200 };
+
+struct file {
+	char path[64];
+	uint64_t size;
+};
+
+struct database {
+	struct vfs *vfs; /* never changed: each try clones it */
+	struct oracle oracle;
+	char why[400];
+	uint64_t durable; /* commits that a record of the newest log segment calls durable */
+	uint64_t flushed; /* commits that the manifest calls durable: they are in tables */
+	struct file files[MAX_FILES];
+	size_t file_count;
+};
+
+struct outcome {
+	unsigned refused, unreadable, cut, none;
+};
+
+static int
+open_engine(struct vfs *vfs, struct test_log *log, struct sett_engine **ret, struct sett_error *error)
+{
+	struct sett_options options = {.vfs = vfs,
+				       .sink = log->sink,
+				       .seed = 3,
+				       .memory_budget = 1 << 20,
+				       .value_threshold = 512,
+				       .value_log_file_size = 32 << 10,
+				       .manual_work = true};
+	return sett_engine_open("db", &options, ret, error);
+}
+
+static int
+note_file(void *arg, const char *name)
+{
+	struct database *db = arg;
+	struct sett_error error = {0};
+	struct vfs_file *f;
+	cr_assert_lt(db->file_count, MAX_FILES);
+	struct file *file = &db->files[db->file_count++];
+	snprintf(file->path, sizeof(file->path), "db/%s", name);
+	MUST(vfs_open(db->vfs, file->path, VFS_READ, &f, &error), &error);
+	MUST(vfs_size(f, &file->size, &error), &error);
+	MUST(vfs_close(f, &error), &error);
+	return 0;
+}
+
+static void
+commit(struct database *db, struct random *random, struct sett_txn *txn)
+{
+	MUST_FAIL(oracle_prepare(&db->oracle, random, txn), SETT_OK);
+	MUST_FAIL(sett_txn_commit(txn, NULL, NULL), SETT_OK);
+}
+
+/* On return `db->vfs` is what a kill has left. */
+static struct database *
+make_database(uint64_t seed)
+{
+	struct database *db = calloc(1, sizeof(*db));
+	struct sett_error error = {0};
+	struct random random;
+	struct test_log log;
+	struct sett_engine *engine;
+	struct sett_txn *txn;
+	cr_assert_not_null(db);
+	db->oracle.why = db->why;
+	db->oracle.why_size = sizeof(db->why);
+	random_seed(&random, seed);
+	test_log_init(&log);
+	struct vfs *vfs = vfs_memory_create();
+	MUST(open_engine(vfs, &log, &engine, &error), &error);
+	MUST_FAIL(sett_txn_create(engine, &txn), SETT_OK);
+	for (int i = 0; i < COMMITS; i++) {
+		commit(db, &random, txn);
+		if (i == 60)
+			MUST(sett_engine_compact(engine, &error), &error);
+		if (i == 100 || i == 120)
+			MUST(sett_engine_flush(engine, &error), &error);
+		if (i == COMMITS - 20)
+			MUST(sett_engine_sync(engine, &error), &error);
+	}
+	MUST_FAIL(sett_engine_write(engine), SETT_OK);
+	db->durable = COMMITS - 19;
+	db->flushed = 121;
+	cr_assert_eq(sett_engine_durable(engine), db->durable);
+	db->vfs = vfs_memory_crash_clone(vfs, VFS_CRASH_KEEP, 0);
+	sett_txn_destroy(txn);
+	MUST(sett_engine_close(engine, &error), &error);
+	test_vfs_destroy(vfs);
+	test_log_free(&log);
+	MUST(vfs_list(db->vfs, "db", note_file, db, &error), &error);
+	return db;
+}
+
+static void
+free_database(struct database *db)
+{
+	test_vfs_destroy(db->vfs);
+	free(db);
+}
+
+/* Whether the text names a file of the directory. */
+static bool
+names_a_file(const char *text)
+{
+	return strstr(text, "db/") != NULL;
+}
+
+/* Opens the damaged clone, which must still know of its first `least` commits, and looks at all of it. */
+static void
+examine(struct database *db, struct vfs *vfs, uint64_t least, const char *damage, struct outcome *outcome)
+{
+	struct sett_error error = {0};
+	struct test_log log;
+	struct sett_engine *engine;
+	struct sett_txn *txn;
+	test_log_init(&log);
+	int r = open_engine(vfs, &log, &engine, &error);
+	if (r != SETT_OK) {
+		cr_assert_eq(r, SETT_CORRUPT, "%s: %d %s", damage, r, error.message);
+		cr_assert(names_a_file(error.message), "%s: %s", damage, error.message);
+		outcome->refused++;
+		test_log_free(&log);
+		return;
+	}
+	uint64_t kept = sett_engine_visible(engine);
+	cr_assert_geq(kept, least, "%s: %d of %d durable commits", damage, (int)kept, (int)least);
+	cr_assert_leq(kept, db->oracle.count, "%s", damage);
+	MUST_FAIL(sett_txn_create(engine, &txn), SETT_OK);
+	MUST_FAIL(sett_txn_begin(txn, 0), SETT_OK);
+	r = oracle_check(&db->oracle, txn, kept, true, SETT_CORRUPT);
+	cr_assert_eq(r, 0, "%s: %s", damage, db->why);
+	if (oracle_check(&db->oracle, txn, kept, true, SETT_OK) != 0) {
+		cr_assert(test_log_contains(&log, "A read failed: db/"),
+			  "%s: a read failed, and no line names the file", damage);
+		outcome->unreadable++;
+	} else if (kept < db->oracle.count) {
+		outcome->cut++;
+	} else {
+		outcome->none++;
+	}
+	sett_txn_destroy(txn);
+	MUST(sett_engine_close(engine, &error), &error);
+	test_log_free(&log);
+}
+
+static void
+try_flip(struct database *db, const struct file *file, uint64_t offset, uint8_t mask, struct outcome *outcome)
+{
+	char damage[128];
+	struct vfs *clone = vfs_memory_crash_clone(db->vfs, VFS_CRASH_KEEP, 0);
+	cr_assert_not_null(clone);
+	snprintf(damage, sizeof(damage), "%s, byte %llu ^ %02x", file->path, (unsigned long long)offset,
+		 mask);
+	MUST_FAIL(vfs_memory_damage(clone, file->path, offset, mask), SETT_OK);
+	examine(db, clone, db->durable, damage, outcome);
+	test_vfs_destroy(clone);
+}
+
+static void
+try_truncate(struct database *db, const struct file *file, uint64_t size, struct outcome *outcome)
+{
+	char damage[128];
+	struct sett_error error = {0};
+	struct vfs_file *f;
+	struct vfs *clone = vfs_memory_crash_clone(db->vfs, VFS_CRASH_KEEP, 0);
+	cr_assert_not_null(clone);
+	snprintf(damage, sizeof(damage), "%s cut to %llu bytes", file->path, (unsigned long long)size);
+	MUST(vfs_open(clone, file->path, VFS_READ | VFS_WRITE, &f, &error), &error);
+	MUST(vfs_truncate(f, size, &error), &error);
+	MUST(vfs_close(f, &error), &error);
+	/* A log cut between two records is a shorter log: the records that told how much was durable are gone
+	 * with the rest. What is in tables stays known. */
+	bool is_log = strstr(file->path, ".log") != NULL;
+	examine(db, clone, is_log ? db->flushed : db->durable, damage, outcome);
+	test_vfs_destroy(clone);
+}
+
+/* Bytes in use: preallocated zeros at the end are looked at more sparsely. */
+static uint64_t
+used_size(struct database *db, const struct file *file)
+{
+	struct buffer content;
+	cr_assert(test_get_file(db->vfs, file->path, &content));
+	uint64_t used = content.size;
+	while (used > 0 && content.data[used - 1] == 0)
+		used--;
+	buffer_free(&content);
+	return used;
+}
+
+static uint64_t
+total_used(struct database *db)
+{
+	uint64_t total = 0;
+	for (size_t i = 0; i < db->file_count; i++)
+		total += used_size(db, &db->files[i]);
+	return total;
+}
+
+Test(engine_damage, an_undamaged_clone_is_whole)
+{
+	struct database *db = make_database(1);
+	struct outcome outcome = {0};
+	struct vfs *clone = vfs_memory_crash_clone(db->vfs, VFS_CRASH_KEEP, 0);
+	examine(db, clone, db->durable, "nothing", &outcome);
+	cr_assert_eq(outcome.none, 1);
+	test_vfs_destroy(clone);
+	free_database(db);
+}
+
+Test(engine_damage, a_flipped_bit_is_detected_or_has_no_effect_or_cuts_the_tail)
+{
+	struct database *db = make_database(1);
+	struct outcome outcome = {0};
+	uint64_t stride = total_used(db) / QUICK_TRIES + 1;
+	struct random random;
+	random_seed(&random, 1);
+	for (size_t i = 0; i < db->file_count; i++) {
+		const struct file *file = &db->files[i];
+		uint64_t used = used_size(db, file);
+		for (uint64_t at = random_below(&random, stride); at < file->size;
+		     at += at < used && (at < 64 || used - at < 64) ? 1
+			     : at < used                            ? stride
+								    : 64 * stride)
+			try_flip(db, file, at, (uint8_t)(1u << random_below(&random, 8)), &outcome);
+	}
+	cr_assert(outcome.refused > 50 && outcome.unreadable > 50 && outcome.cut > 10 && outcome.none > 10,
+		  "%u refused, %u unreadable, %u cut, %u without effect", outcome.refused, outcome.unreadable,
+		  outcome.cut, outcome.none);
+	free_database(db);
+}
+
+Test(engine_damage, a_truncated_file_is_detected_or_has_no_effect_or_cuts_the_tail)
+{
+	struct database *db = make_database(2);
+	struct outcome outcome = {0};
+	uint64_t stride = total_used(db) / (QUICK_TRIES / 4) + 1;
+	struct random random;
+	random_seed(&random, 2);
+	for (size_t i = 0; i < db->file_count; i++) {
+		const struct file *file = &db->files[i];
+		uint64_t used = used_size(db, file);
+		for (uint64_t at = 0; at < file->size;
+		     at += at < used ? 1 + random_below(&random, 2 * stride) : 64 * stride)
+			try_truncate(db, file, at, &outcome);
+	}
+	cr_assert(outcome.refused > 5 && outcome.unreadable > 20 && outcome.cut > 5,
+		  "%u refused, %u unreadable, %u cut, %u without effect", outcome.refused, outcome.unreadable,
+		  outcome.cut, outcome.none);
+	free_database(db);
+}
+
+Test(engine_damage, a_missing_file_is_detected_or_held_nothing)
+{
+	struct database *db = make_database(3);
+	struct outcome outcome = {0};
+	for (size_t i = 0; i < db->file_count; i++) {
+		char damage[128];
+		struct sett_error error = {0};
+		struct vfs *clone = vfs_memory_crash_clone(db->vfs, VFS_CRASH_KEEP, 0);
+		snprintf(damage, sizeof(damage), "%s gone", db->files[i].path);
+		MUST(vfs_remove(clone, db->files[i].path, &error), &error);
+		examine(db, clone, db->durable, damage, &outcome);
+		test_vfs_destroy(clone);
+	}
+	cr_assert_gt(outcome.refused + outcome.unreadable, 4);
+	free_database(db);
+}
