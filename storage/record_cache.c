@@ -34,9 +34,10 @@ struct record {
 };
 
 struct bucket {
-	uint32_t lock;   /* 0 free, 1 held: exchange (acquire), store (release) */
-	uint8_t used;    /* bit per way: read since the clock's hand passed */
-	uint64_t newest; /* commit that last wrote a key of this bucket */
+	uint8_t lock;       /* 0 free, 1 held: exchange (acquire), store (release) */
+	uint8_t used;       /* bit per way: read since the clock's hand passed */
+	uint8_t tags[WAYS]; /* tag_of the record's hash, where there is a record */
+	uint64_t newest;    /* commit that last wrote a key of this bucket */
 	struct record *records[WAYS];
 };
 
@@ -141,10 +142,20 @@ record_new(uint64_t hash, struct bytes key, struct bytes value, uint64_t timesta
 	return r;
 }
 
+/* Bits that do not choose the bucket. */
+static uint8_t
+tag_of(uint64_t hash)
+{
+	return (uint8_t)(hash >> 56);
+}
+
+/* The tags spare a look, which is a cache miss, at nearly every record of another key. */
 static int
 find_way(const struct bucket *b, uint64_t hash, struct bytes key)
 {
 	for (int w = 0; w < WAYS; w++) {
+		if (b->tags[w] != tag_of(hash))
+			continue;
 		const struct record *r = b->records[w];
 		if (r && r->hash == hash && bytes_equal(bytes_of(r->data, r->key_size), key))
 			return w;
@@ -249,6 +260,7 @@ record_cache_admit(struct record_cache *cache, uint64_t hash, struct bytes key, 
 		int way = choose_way(b);
 		replaced = b->records[way];
 		b->records[way] = record;
+		b->tags[way] = tag_of(hash);
 		b->used &= (uint8_t) ~(1U << way); /* the first read after this one earns the bit */
 	}
 	bucket_unlock(b);
