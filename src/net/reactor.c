@@ -257,6 +257,14 @@ is_finished(const struct reactor *r, const struct connection *c)
 		(c->input_ended && !connection_has_input(c) && !list_is_linked(&c->run_link));
 }
 
+/* Somebody who gave no password, and whose replies fill the socket: that must not cost memory. */
+static bool
+hoards_replies(const struct connection *c)
+{
+	return !c->client.authenticated && c->state == CONNECTION_OPEN && !c->writable &&
+		output_pending(&c->output) > OUTPUT_STRANGER;
+}
+
 static void
 send_connection(struct reactor *r, struct connection *c)
 {
@@ -275,6 +283,13 @@ send_connection(struct reactor *r, struct connection *c)
 		return;
 	}
 	counter_add(&r->counters.bytes_out, size);
+	if (hoards_replies(c)) {
+		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
+				"Closing unauthenticated client addr=%s: it does not read its replies",
+				c->client.address);
+		reactor_close(r, c);
+		return;
+	}
 	if (is_finished(r, c)) {
 		reactor_close(r, c);
 		return;

@@ -10,6 +10,7 @@ enum {
 	REQUESTS_PER_TICK = 1000,      /* of one connection; then the others get their turn */
 	OUTPUT_HIGH = 4 * 1024 * 1024, /* unsent bytes at which a connection is throttled */
 	OUTPUT_LOW = 1024 * 1024,      /* and at which it goes on */
+	OUTPUT_STRANGER = 1024,        /* that one who gave no password may leave unread */
 	CRON_MS = 100,                 /* a tenth of the connections are looked at each time */
 	CRON_SHARE = 10,
 	CRON_CONNECTIONS_MIN = 5,

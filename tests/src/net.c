@@ -389,6 +389,21 @@ Test(net, with_a_password_clients_start_unauthenticated_and_bounded)
 	world_destroy(w);
 }
 
+Test(net, without_the_password_nobody_piles_up_replies)
+{
+	struct world *w = world_create();
+	char password[] = "secret";
+	w->config.require_password = password;
+	world_start(w);
+	int fd = dial(w);
+	for (int i = 0; i < 64; i++)
+		put(fd, "BIG 1048576\r\n");
+	wait_for(&w->closed_clients, 1);
+	cr_assert(world_logged(w, "does not read its replies"));
+	close(fd);
+	world_destroy(w);
+}
+
 Test(net, a_query_beyond_the_limit_closes_the_client)
 {
 	struct world *w = world_create();
