@@ -164,11 +164,12 @@ hook_flushed(void *arg, const struct flush_source *source)
 	mutex_lock(&engine->install_lock);
 	struct generation *done = engine->generations[engine->generation_count - 1];
 	engine->generation_count--;
+	/* Out of memory: readers keep the old superversion, which still holds the generation; the next change
+	 * makes a new one. */
 	if (install_locked(engine) != SETT_OK)
-		engine->generation_count++; /* out of memory: shown twice until the next change; flushed again
-					       at worst */
-	else
-		generation_release(done);
+		log_sink_printf(&engine->sink, LOG_LEVEL_WARNING,
+				"Out of memory: a flushed memtable is kept for a while");
+	generation_release(done);
 	mutex_unlock(&engine->install_lock);
 	struct sett_error error = {0};
 	if (log_remove_before(engine->log, source->log_segment, &error) != SETT_OK)
