@@ -262,10 +262,10 @@ record_cache_admit(struct record_cache *cache, uint64_t hash, struct bytes key, 
 		b->records[way] = record;
 		b->tags[way] = tag_of(hash);
 		b->used &= (uint8_t) ~(1U << way); /* the first read after this one earns the bit */
+		/* Before the lock goes: after it another thread may free the new record. */
+		count_bytes(cache, record, replaced);
 	}
 	bucket_unlock(b);
-	if (replaced != record)
-		count_bytes(cache, record, replaced);
 	free(replaced);
 }
 
@@ -295,10 +295,10 @@ record_cache_update(struct record_cache *cache, struct bytes key, struct bytes v
 			replaced = old;
 			b->records[way] = record;
 		}
+		if (replaced)
+			count_bytes(cache, record, replaced);
 	}
 	bucket_unlock(b);
-	if (replaced)
-		count_bytes(cache, record, replaced);
 	free(replaced);
 }
 
