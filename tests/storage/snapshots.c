@@ -1,102 +1,68 @@
-/* Snapshot slots under races (I8): while a reader holds a timestamp, no job's list is without it. */
+/* Snapshot slots: a job that looks at them at any moment of a reader's registration keeps what it sees (I8).
+ */
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include "snapshots.h"
 #include "storage/status.h"
 
-enum { READERS = 2, ROUNDS = 60000, LIST_MAX = READERS + 1 };
+enum { INTERRUPTIONS = 4000 };
 
-/* What a compaction goes by: it keeps, for each timestamp of the list, the newest version not after it. */
-struct list {
-	uint64_t sequence; /* odd while it changes; acquire and release, partner: the other side */
-	uint64_t timestamps[LIST_MAX], count;
-};
-
-struct race {
+/* The reader is interrupted by a signal, whose handler commits and looks at the slots as a job does: so the
+ * job comes between any two instructions of the registration, which threads alone hardly ever hit. */
+static struct interruption {
 	struct snapshots snapshots;
 	uint64_t visible;
-	struct list list;
-	bool stop;       /* atomic, relaxed */
-	uint64_t missed; /* atomic, relaxed: read after the threads were joined */
-};
+	uint64_t horizon; /* atomic: what the newest job kept: older versions that are shadowed are gone */
+	uint64_t count;   /* atomic: jobs so far */
+	bool stop;        /* atomic */
+	pthread_t reader;
+} interruption;
 
-/* Commits, and takes a list at once, as a job that begins at this moment would. */
-static void *
-commit_and_list(void *arg)
+static void
+commit_and_look(int signal_number)
 {
-	struct race *race = arg;
-	while (!__atomic_load_n(&race->stop, __ATOMIC_RELAXED)) {
-		uint64_t *timestamps;
-		size_t count;
-		__atomic_add_fetch(&race->visible, 1, __ATOMIC_SEQ_CST);
-		if (snapshots_list(&race->snapshots, &race->visible, &timestamps, &count) != SETT_OK ||
-		    count > LIST_MAX)
-			abort();
-		struct list *list = &race->list;
-		__atomic_add_fetch(&list->sequence, 1, __ATOMIC_SEQ_CST);
-		for (size_t i = 0; i < count; i++)
-			__atomic_store_n(&list->timestamps[i], timestamps[i], __ATOMIC_RELAXED);
-		__atomic_store_n(&list->count, count, __ATOMIC_RELAXED);
-		__atomic_add_fetch(&list->sequence, 1, __ATOMIC_SEQ_CST);
-		free(timestamps);
-	}
-	return NULL;
-}
-
-/* Whether the newest list would have kept what a reader at `timestamp` sees; true if the list is changing. */
-static bool
-is_kept(struct race *race, uint64_t timestamp)
-{
-	struct list *list = &race->list;
-	uint64_t before = __atomic_load_n(&list->sequence, __ATOMIC_SEQ_CST), newest = 0;
-	bool found = false;
-	size_t count = __atomic_load_n(&list->count, __ATOMIC_SEQ_CST);
-	for (size_t i = 0; i < count && i < LIST_MAX; i++) {
-		newest = __atomic_load_n(&list->timestamps[i], __ATOMIC_SEQ_CST);
-		found |= newest == timestamp;
-	}
-	if (before % 2 || __atomic_load_n(&list->sequence, __ATOMIC_SEQ_CST) != before)
-		return true;
-	return found || timestamp >= newest;
+	struct interruption *i = &interruption;
+	__atomic_add_fetch(&i->visible, 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&i->horizon, snapshots_oldest(&i->snapshots, &i->visible), __ATOMIC_SEQ_CST);
+	__atomic_add_fetch(&i->count, 1, __ATOMIC_SEQ_CST);
 }
 
 static void *
-read_some(void *arg)
+interrupt(void *arg)
 {
-	struct race *race = arg;
-	struct snapshot_slot *slot = snapshots_take_slot(&race->snapshots);
-	if (!slot)
-		abort();
-	for (int i = 0; i < ROUNDS; i++) {
-		uint64_t timestamp = snapshot_acquire(slot, &race->visible, UINT64_MAX);
-		for (int look = 0; look < 8; look++)
-			if (!is_kept(race, timestamp))
-				__atomic_add_fetch(&race->missed, 1, __ATOMIC_RELAXED);
-		snapshot_release(slot);
+	struct interruption *i = arg;
+	for (uint64_t n = 0; n < INTERRUPTIONS; n++) {
+		pthread_kill(i->reader, SIGUSR1);
+		while (__atomic_load_n(&i->count, __ATOMIC_SEQ_CST) <= n)
+			sched_yield();
 	}
-	snapshots_return_slot(&race->snapshots, slot);
+	__atomic_store_n(&i->stop, true, __ATOMIC_SEQ_CST);
 	return NULL;
 }
 
 Test(snapshots, a_job_keeps_what_a_reader_that_registers_meanwhile_sees)
 {
-	struct race *race = calloc(1, sizeof(*race));
-	pthread_t writer, readers[READERS];
-	cr_assert_not_null(race);
-	race->visible = 1;
-	snapshots_init(&race->snapshots);
-	cr_assert_eq(pthread_create(&writer, NULL, commit_and_list, race), 0);
-	for (int i = 0; i < READERS; i++)
-		cr_assert_eq(pthread_create(&readers[i], NULL, read_some, race), 0);
-	for (int i = 0; i < READERS; i++)
-		pthread_join(readers[i], NULL);
-	__atomic_store_n(&race->stop, true, __ATOMIC_RELAXED);
-	pthread_join(writer, NULL);
-	cr_assert_eq(race->missed, 0, "%llu times", (unsigned long long)race->missed);
-	snapshots_destroy(&race->snapshots);
-	free(race);
+	struct interruption *i = &interruption;
+	pthread_t thread;
+	uint64_t missed = 0;
+	i->visible = 1;
+	i->reader = pthread_self();
+	snapshots_init(&i->snapshots);
+	struct snapshot_slot *slot = snapshots_take_slot(&i->snapshots);
+	cr_assert_eq(sigaction(SIGUSR1, &(struct sigaction){.sa_handler = commit_and_look}, NULL), 0);
+	cr_assert_eq(pthread_create(&thread, NULL, interrupt, i), 0);
+	while (!__atomic_load_n(&i->stop, __ATOMIC_SEQ_CST)) {
+		uint64_t timestamp = snapshot_acquire(slot, &i->visible, UINT64_MAX);
+		missed += timestamp < __atomic_load_n(&i->horizon, __ATOMIC_SEQ_CST);
+		snapshot_release(slot);
+	}
+	pthread_join(thread, NULL);
+	cr_assert_eq(missed, 0, "%llu of %d times", (unsigned long long)missed, INTERRUPTIONS);
+	snapshots_return_slot(&i->snapshots, slot);
+	snapshots_destroy(&i->snapshots);
 }
 
 Test(snapshots, a_list_is_sorted_has_each_once_and_ends_in_the_visible)
