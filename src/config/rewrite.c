@@ -166,7 +166,17 @@ memory_text(uint64_t value, char *ret, size_t size)
 	snprintf(ret, size, "%" PRIu64, value);
 }
 
-/* Pairs of words, each on a line of its own. */
+static bool
+has_old_line(const struct rewrite *rewrite, int directive)
+{
+	for (size_t i = 0; i < rewrite->count; i++)
+		if (rewrite->lines[i].directive == directive)
+			return true;
+	return false;
+}
+
+/* Pairs of words, each on a line of its own: all of them or, where the default is meant and the file said
+ * nothing, none. One line alone would stand for fewer points. */
 static int
 write_save(struct rewrite *rewrite, int index, const struct directive *row, const char *text, bool force)
 {
@@ -174,6 +184,7 @@ write_save(struct rewrite *rewrite, int index, const struct directive *row, cons
 	int status = words_split(bytes_of_string(text), &words);
 	if (status != SETT_OK)
 		return status;
+	force = force || has_old_line(rewrite, index);
 	if (words.count == 0)
 		status = put_line(rewrite, index, BYTES_LITERAL("save \"\""), force);
 	for (size_t i = 0; i + 1 < words.count && status == SETT_OK; i += 2) {

@@ -245,7 +245,8 @@ directive_parse(const struct directive *row, const struct bytes *words, size_t c
 	reason[0] = '\0';
 	if (!(row->flags & DIRECTIVE_MULTIPLE) && count != 1)
 		return refuse(reason, "wrong number of arguments");
-	if (count == 0 && row->kind != KIND_BIND)
+	/* A bare "bind" binds nothing, a bare "save" saves nothing. */
+	if (count == 0 && row->kind != KIND_BIND && row->kind != KIND_SAVE)
 		return refuse(reason, "wrong number of arguments");
 	switch (row->kind) {
 	case KIND_BOOLEAN:

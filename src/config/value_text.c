@@ -62,7 +62,7 @@ static int
 parse_save(const struct directive *row, const struct bytes *words, size_t count, const char *old,
 	   struct buffer *ret, char *reason)
 {
-	if (count == 1 && words[0].size == 0)
+	if (count == 0 || (count == 1 && words[0].size == 0))
 		return SETT_OK;
 	if (count % 2 != 0)
 		return refuse(reason, "Invalid save parameters");
