@@ -27,6 +27,8 @@ cli() { timeout 20 redis-cli -s "$socket" "$@"; }
 
 # start ARGUMENT...: waits until it serves; at most 20 seconds.
 start() {
+	# Emptied here: the child may not have come to it before the first look.
+	: >log
 	"$server" "$@" >log 2>&1 &
 	running=$!
 	tries=0
