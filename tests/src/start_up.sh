@@ -51,6 +51,8 @@ await_line() {
 start() {
 	log=$1
 	shift
+	# Emptied here: the child may not have come to it before the first look.
+	: >"$log"
 	"$server" "$@" >"$log" 2>&1 &
 	running=$!
 	await_line 'Ready to accept connections' "$log"
@@ -70,6 +72,7 @@ stop() {
 # A free port of the loopback: the first one that a server can have.
 port=28100
 while :; do
+	: >log
 	"$server" --port $port --bind 127.0.0.1 --dir data >log 2>&1 &
 	running=$!
 	until grep -qE 'Ready to accept|exiting|aborting' log; do sleep 0.05; done
