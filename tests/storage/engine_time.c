@@ -1,0 +1,57 @@
+/* Time is part of the snapshot (I5): no transaction has a `now` before that of a commit it sees, whatever the
+ * wall clock does, in this life of the database or the next. */
+#include "storage/engine.h"
+#include "support.h"
+
+static struct sett_engine *
+open_engine(struct vfs *vfs, const struct test_clock *clock)
+{
+	struct sett_error error = {0};
+	struct sett_engine *engine;
+	struct sett_options options = {
+		.vfs = vfs, .clock = &clock->clock, .seed = 1, .memory_budget = 1 << 20, .manual_work = true};
+	MUST(sett_engine_open("db", &options, &engine, &error), &error);
+	return engine;
+}
+
+/* `now` of a new transaction; with `commit` it writes something. */
+static uint64_t
+now_of(struct sett_engine *engine, bool commit)
+{
+	struct sett_txn *txn;
+	MUST_FAIL(sett_txn_create(engine, &txn), SETT_OK);
+	MUST_FAIL(sett_txn_begin(txn, 0), SETT_OK);
+	uint64_t now = sett_txn_now_ms(txn);
+	if (commit) {
+		MUST_FAIL(
+			sett_txn_put(txn, BYTES_LITERAL("k"), &(struct sett_put){.body = BYTES_LITERAL("v")}),
+			SETT_OK);
+		MUST_FAIL(sett_txn_commit(txn, NULL, NULL), SETT_OK);
+	}
+	sett_txn_destroy(txn);
+	return now;
+}
+
+Test(engine_time, now_never_goes_back_behind_a_commit)
+{
+	struct vfs *vfs = vfs_memory_create();
+	struct sett_error error = {0};
+	struct test_clock clock;
+	test_clock_init(&clock, 5000000);
+	struct sett_engine *engine = open_engine(vfs, &clock);
+	cr_assert_eq(now_of(engine, true), 5000000);
+	test_clock_set_wall_ms(&clock, 4000000);
+	cr_assert_eq(now_of(engine, false), 5000000);
+	cr_assert_eq(now_of(engine, true), 5000000);
+	/* In the log, then in the manifest alone. */
+	for (int flushed = 0; flushed < 2; flushed++) {
+		MUST(sett_engine_close(engine, &error), &error);
+		engine = open_engine(vfs, &clock);
+		cr_assert_eq(now_of(engine, false), 5000000);
+		MUST(sett_engine_flush(engine, &error), &error);
+	}
+	test_clock_set_wall_ms(&clock, 6000000);
+	cr_assert_eq(now_of(engine, true), 6000000);
+	MUST(sett_engine_close(engine, &error), &error);
+	test_vfs_destroy(vfs);
+}
