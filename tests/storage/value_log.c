@@ -257,6 +257,40 @@ Test(value_log, a_pinned_file_is_not_removed)
 	world_free(&w);
 }
 
+struct retirement {
+	struct value_log *log;
+	uint64_t sealed_in_flight;
+	bool came;
+};
+
+/* The file's only writer is in the middle of its write. */
+static void
+retire_in_flight(void *arg)
+{
+	struct retirement *r = arg;
+	r->came = true;
+	value_log_retire_active(r->log);
+	value_log_each_file(r->log, note_sealed, &r->sealed_in_flight);
+}
+
+Test(value_log, a_file_is_not_sealed_under_a_write)
+{
+	struct value_pointer a, b;
+	struct world w = world_make(100000);
+	struct retirement retirement = {.log = w.log};
+	uint64_t sealed = 0;
+	cr_assert_eq(put(&w, 1, 1200, &a), SETT_OK);
+	vfs_memory_on_operation(w.memory, vfs_memory_operation_count(w.memory) + 1, retire_in_flight,
+				&retirement);
+	cr_assert_eq(put(&w, 2, 1200, &b), SETT_OK);
+	cr_assert(retirement.came);
+	cr_assert_eq(retirement.sealed_in_flight, 0);
+	value_log_each_file(w.log, note_sealed, &sealed);
+	cr_assert_eq(sealed, 1, "retired, and sealed once the write was over");
+	cr_assert_eq(check(&w, 2, &b), SETT_OK);
+	world_free(&w);
+}
+
 Test(value_log, found_files_stay_until_recovery_is_through)
 {
 	struct value_pointer a, b, c;
