@@ -4,6 +4,8 @@
  * that are only written, and preallocated space behind them. After each damage, opening must refuse (naming
  * file and offset) or give a prefix of the commits that covers what the files say was durable, with every
  * read right or refused: never a crash, never wrong data. */
+#include <stdio.h>
+
 #include "oracle.h"
 #include "support.h"
 
