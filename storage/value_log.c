@@ -440,10 +440,9 @@ read_record(struct vfs_file *handle, const struct value_pointer *pointer, unsign
 	return vfs_read_exact(handle, ret, pointer->body_size, pointer->offset + HEADER, flags, error);
 }
 
-/* The pointer's file; SETT_NOT_FOUND, or SETT_CORRUPT if the record can't lie where it says. */
-static int
-locate(struct value_log *log, const struct value_pointer *pointer, struct value_log_file **ret,
-       struct sett_error *error)
+int
+value_log_locate(struct value_log *log, const struct value_pointer *pointer, struct value_log_file **ret,
+		 struct sett_error *error)
 {
 	struct value_log_file *file = find(log, pointer->file);
 	if (file == NULL)
@@ -478,7 +477,7 @@ value_log_read_into(struct value_log *log, const struct value_pointer *pointer, 
 		    struct sett_error *error)
 {
 	struct value_log_file *file;
-	int status = locate(log, pointer, &file, error);
+	int status = value_log_locate(log, pointer, &file, error);
 	return status == SETT_OK ? read_checked(log, file, pointer, flags, ret, error) : status;
 }
 
@@ -487,7 +486,7 @@ value_log_read(struct value_log *log, const struct value_pointer *pointer, unsig
 	       struct sett_error *error)
 {
 	struct value_log_file *file;
-	int status = locate(log, pointer, &file, error);
+	int status = value_log_locate(log, pointer, &file, error);
 	if (status != SETT_OK)
 		return status;
 	/* One byte more, so that an empty body has an address too. */

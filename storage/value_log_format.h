@@ -43,14 +43,20 @@ value_log_file_header_encode(uint8_t p[VALUE_LOG_FILE_HEADER_SIZE], uint64_t num
 
 /* `header` holds the size and the flags already. */
 static inline uint64_t
-value_log_checksum(uint64_t file, uint64_t offset, const uint8_t header[VALUE_LOG_RECORD_HEADER_SIZE],
-		   struct bytes body)
+value_log_checksum_seed(uint64_t file, uint64_t offset, const uint8_t header[VALUE_LOG_RECORD_HEADER_SIZE])
 {
 	uint8_t place[24];
 	put_le64(place, file);
 	put_le64(place + 8, offset);
 	memcpy(place + 16, header + 8, 8);
-	return hash64_bytes(body, hash64(place, sizeof(place), 0));
+	return hash64(place, sizeof(place), 0);
+}
+
+static inline uint64_t
+value_log_checksum(uint64_t file, uint64_t offset, const uint8_t header[VALUE_LOG_RECORD_HEADER_SIZE],
+		   struct bytes body)
+{
+	return hash64_bytes(body, value_log_checksum_seed(file, offset, header));
 }
 
 static inline void

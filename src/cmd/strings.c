@@ -103,19 +103,19 @@ set_with_options(struct command_context *c, const struct set_options *o)
 	uint64_t deadline = 0;
 	if (o->has_deadline && !context_deadline(c, o->deadline, o->form, &deadline))
 		return SETT_OK;
-	int status = o->get ? lookup_string(c, c->argv[1], &old)
+	int status = o->get ? lookup_string_root(c, c->argv[1], &old.exists, &old.root)
 			    : lookup_key(c, c->argv[1], &old.exists, &old.root);
 	if (status != SETT_OK || c->failed)
 		return status;
 	bool go = !(o->if_absent && old.exists) && !(o->if_present && !old.exists);
 	if (o->get && old.exists)
-		reply_bytes(c, old.value);
+		status = context_reply_string(c, &old.root);
 	else if (o->get || !go)
 		resp_null(c->reply);
 	else
 		resp_status(c->reply, "OK");
-	if (!go)
-		return SETT_OK;
+	if (!go || status != SETT_OK)
+		return status;
 	if (o->keep_deadline)
 		deadline = found_deadline(&old);
 	return keyspace_put_string(&c->view, c->db, c->argv[1], c->argv[2], deadline, found_root(&old));
@@ -186,33 +186,33 @@ command_psetex(struct command_context *c)
 
 /* ---- GET and its kin ---- */
 
-static void
-reply_found(struct command_context *c, const struct found_string *found)
+/* Looks the string up and replies with it, or with null. */
+static int
+reply_string(struct command_context *c, struct bytes key, struct found_string *ret)
 {
-	if (found->exists)
-		reply_bytes(c, found->value);
-	else
-		resp_null(c->reply);
+	int status = lookup_string_root(c, key, &ret->exists, &ret->root);
+	if (status != SETT_OK || c->failed)
+		return status;
+	if (ret->exists)
+		return context_reply_string(c, &ret->root);
+	resp_null(c->reply);
+	return SETT_OK;
 }
 
 static int
 command_get(struct command_context *c)
 {
 	struct found_string found;
-	int status = lookup_string(c, c->argv[1], &found);
-	if (status == SETT_OK && !c->failed)
-		reply_found(c, &found);
-	return status;
+	return reply_string(c, c->argv[1], &found);
 }
 
 static int
 command_getdel(struct command_context *c)
 {
 	struct found_string found;
-	int status = lookup_string(c, c->argv[1], &found);
+	int status = reply_string(c, c->argv[1], &found);
 	if (status != SETT_OK || c->failed)
 		return status;
-	reply_found(c, &found);
 	return found.exists ? keyspace_delete(&c->view, c->db, c->argv[1], &found.root) : SETT_OK;
 }
 
@@ -220,10 +220,9 @@ static int
 command_getset(struct command_context *c)
 {
 	struct found_string found;
-	int status = lookup_string(c, c->argv[1], &found);
+	int status = reply_string(c, c->argv[1], &found);
 	if (status != SETT_OK || c->failed)
 		return status;
-	reply_found(c, &found);
 	return put(c, c->argv[1], c->argv[2], 0, &found);
 }
 
@@ -235,7 +234,7 @@ command_getex(struct command_context *c)
 	uint64_t deadline = 0;
 	if (!parse_set_options(c, 2, false, &o))
 		return SETT_OK;
-	int status = lookup_string(c, c->argv[1], &found);
+	int status = lookup_string_root(c, c->argv[1], &found.exists, &found.root);
 	if (status != SETT_OK || c->failed)
 		return status;
 	if (!found.exists) {
@@ -244,7 +243,9 @@ command_getex(struct command_context *c)
 	}
 	if (o.has_deadline && !context_deadline(c, o.deadline, o.form, &deadline))
 		return SETT_OK;
-	reply_bytes(c, found.value);
+	status = context_reply_string(c, &found.root);
+	if (status != SETT_OK)
+		return status;
 	if (o.has_deadline && deadline <= c->view.now_ms)
 		return keyspace_delete(&c->view, c->db, c->argv[1], &found.root);
 	if (o.has_deadline || (o.persist && found.root.expires_at != 0))
@@ -269,13 +270,10 @@ command_mget(struct command_context *c)
 	resp_array(c->reply, c->argc - 1);
 	for (size_t i = 1; i < c->argc; i++) {
 		struct root root;
-		struct bytes value;
 		bool exists;
 		int status = lookup_key(c, c->argv[i], &exists, &root);
 		if (status == SETT_OK && exists && root.type == VALUE_STRING) {
-			status = keyspace_body(&c->view, &root, &value);
-			if (status == SETT_OK)
-				reply_bytes(c, value);
+			status = context_reply_string(c, &root);
 		} else if (status == SETT_OK) {
 			resp_null(c->reply);
 		}

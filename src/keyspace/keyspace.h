@@ -110,6 +110,9 @@ struct root {
  * ... Joins the read set. */
 int keyspace_lookup(struct keyspace_view *, unsigned db, struct bytes key, struct root *ret);
 int keyspace_body(struct keyspace_view *, const struct root *, struct bytes *ret);
+/* The body as a stream (storage/engine.h), to be closed by the caller; SETT_INVALID if it can't be had as
+ * one: keyspace_body has it. */
+int keyspace_body_stream(struct keyspace_view *, const struct root *, struct sett_body_stream **ret);
 /* Writes a string. `old` is what keyspace_lookup said of the key in this transaction (NULL if absent): the
  * counts follow from it. `expires_at` 0 = none. */
 int keyspace_put_string(struct keyspace_view *, unsigned db, struct bytes key, struct bytes value,

@@ -205,6 +205,14 @@ keyspace_body(struct keyspace_view *view, const struct root *root, struct bytes 
 	return SETT_OK;
 }
 
+int
+keyspace_body_stream(struct keyspace_view *view, const struct root *root, struct sett_body_stream **ret)
+{
+	if (root->record.body_size != root->body_size)
+		return SETT_INVALID; /* a long key's text stands before it */
+	return sett_body_stream_open(view->txn, &root->record, ret);
+}
+
 /* ---- writing ---- */
 
 /* What stood under the key before: from the caller's lookup, or an expired record that reads as absent. */

@@ -14,6 +14,7 @@
 struct command;           /* txn/command.h */
 struct transaction_state; /* txn/: the MULTI queue and WATCH list; NULL until used */
 struct connection;        /* net/connection.h */
+struct output_stream;     /* net/output.h */
 
 enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP };
 
@@ -40,6 +41,8 @@ struct client {
 	unsigned multi_count;   /* shown: queued commands in MULTI, UINT_MAX outside of one */
 	unsigned watch_count;   /* shown */
 	struct transaction_state *transaction;
+	struct output_stream *reply_streams; /* bodies within the reply that execute returns with; net takes
+						them over */
 };
 
 #endif

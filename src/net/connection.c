@@ -54,6 +54,8 @@ connection_destroy(struct connection *c)
 	free(c->parser.arguments);
 	free(c->pool.argv);
 	resp_writer_free(&c->pool.reply);
+	output_streams_free(c->client.reply_streams);
+	free(c->piece.data);
 	output_free(&c->output);
 	buffer_free(&c->client.name);
 	free(c);
@@ -192,25 +194,76 @@ connection_consume(struct connection *c)
 		c->input_start = c->input_end = c->input_seen = 0;
 }
 
-bool
-connection_send(struct connection *c, size_t *ret_size)
+/* One send; `ret_size` of the bytes have left. False if the socket is broken. */
+static bool
+send_bytes(struct connection *c, const uint8_t *data, size_t size, size_t *ret_size)
 {
-	size_t size = output_sendable(&c->output);
+	ssize_t sent = send(c->client.fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
 	*ret_size = 0;
-	if (size == 0)
-		return true;
-	ssize_t sent =
-		send(c->client.fd, c->output.writer.data + c->output.sent, size, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (sent < 0) {
 		if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
 			return false;
 		c->writable = false;
 		return true;
 	}
-	output_consume(&c->output, (size_t)sent);
 	c->writable = (size_t)sent == size;
 	*ret_size = (size_t)sent;
 	return true;
+}
+
+static bool
+send_text(struct connection *c, size_t *ret_size)
+{
+	size_t size = output_sendable(&c->output);
+	*ret_size = 0;
+	if (size == 0)
+		return true;
+	if (!send_bytes(c, c->output.writer.data + c->output.sent, size, ret_size))
+		return false;
+	if (*ret_size > 0)
+		output_consume(&c->output, *ret_size);
+	return true;
+}
+
+/* Sends of the piece that is there, and ends its stream behind the last one. */
+static bool
+send_piece(struct connection *c, size_t *ret_size)
+{
+	struct piece *p = &c->piece;
+	if (!send_bytes(c, p->data + p->start, p->end - p->start, ret_size))
+		return false;
+	p->start += *ret_size;
+	if (p->start == p->end && sett_body_stream_remaining(c->output.streams->body) == 0)
+		output_finish_stream(&c->output);
+	if (c->output.streams == NULL) {
+		free(p->data);
+		*p = (struct piece){0};
+	}
+	return true;
+}
+
+/* Text and bodies in turn, until the socket is full or a piece has to be read. Each round but the last sends
+ * all of the text before a body, or all of a piece. */
+static bool
+send_streams(struct connection *c, size_t *ret_size)
+{
+	size_t size;
+	do {
+		bool has_piece = c->piece.start < c->piece.end;
+		if (!(has_piece ? send_piece(c, &size) : send_text(c, &size)))
+			return false;
+		*ret_size += size;
+	} while (size > 0 && c->writable);
+	return true;
+}
+
+bool
+connection_send(struct connection *c, size_t *ret_size)
+{
+	*ret_size = 0;
+	if (__builtin_expect(c->output.streams != NULL, 0))
+		return c->state == CONNECTION_READING || send_streams(c, ret_size);
+	return send_text(c, ret_size);
 }
 
 /* Gives the input buffer `capacity` bytes, or as many as it holds. */
@@ -271,7 +324,7 @@ connection_shrink(struct connection *c, bool idle)
 size_t
 connection_buffer_bytes(const struct connection *c)
 {
-	return c->input_capacity + c->output.writer.capacity +
+	return c->input_capacity + c->output.writer.capacity + (c->piece.data != NULL ? PIECE_SIZE : 0) +
 		c->parser.argument_capacity * sizeof(c->parser.arguments[0]);
 }
 

@@ -16,6 +16,7 @@ struct reactor;
 enum {
 	INPUT_CHUNK = 16 * 1024,   /* room for an ordinary read */
 	INPUT_INITIAL = 20 * 1024, /* first size of an input buffer */
+	PIECE_SIZE = 256 * 1024,   /* of a large body at a time in memory */
 	INPUT_BIG_ARGUMENT =
 		32 * 1024 /* arguments of this size and more get a buffer of exactly their need */
 };
@@ -23,6 +24,7 @@ enum {
 enum connection_state {
 	CONNECTION_OPEN,    /* requests run */
 	CONNECTION_IN_POOL, /* its request is with the pool */
+	CONNECTION_READING, /* the next piece of a large reply is with the pool; no request of it is */
 	CONNECTION_PAUSED,  /* its request answered REQUEST_PAUSED */
 };
 
@@ -36,6 +38,15 @@ struct pool_request {
 	uint64_t release;
 	enum request_result result;
 	bool cancelled; /* the server stops: it was not executed */
+};
+
+/* The part of output.streams' first body that is in memory. While it is being read (`state` is
+ * CONNECTION_READING) it and that body belong to the pool thread. */
+struct piece {
+	uint8_t *data; /* PIECE_SIZE bytes; NULL while no body is sent */
+	size_t start, end;
+	int status;
+	struct sett_error error;
 };
 
 struct connection {
@@ -62,6 +73,7 @@ struct connection {
 	struct resp_parser parser;
 
 	struct output output;
+	struct piece piece;
 	struct pool_request pool;
 	size_t accounted; /* buffer bytes that the reactor's sum holds for it */
 
@@ -112,7 +124,21 @@ connection_has_input(const struct connection *c)
 	return c->input_end > c->input_seen;
 }
 
-/* Sends once what may leave. False if the socket is broken (errno). `ret_size` is what left. */
+/* Whether a pool thread owns a part of it. */
+static inline bool
+connection_is_in_pool(const struct connection *c)
+{
+	return c->state == CONNECTION_IN_POOL || c->state == CONNECTION_READING;
+}
+/* Whether the next piece of a body must be read before more can be sent. */
+static inline bool
+connection_needs_piece(const struct connection *c)
+{
+	return __builtin_expect(c->output.streams != NULL, 0) && c->state == CONNECTION_OPEN &&
+		c->piece.start == c->piece.end && output_ready_stream(&c->output) != NULL;
+}
+/* Sends once what may leave, and of bodies what was read. False if the socket is broken (errno). `ret_size`
+ * is what left. */
 bool connection_send(struct connection *, size_t *ret_size);
 /* Frees what is not needed: all that is empty if it is `idle`, else what its traffic since the last call left
  * unused. Not while a request is parked. */

@@ -10,10 +10,15 @@
  * - A client that pipelines without end gets its earlier replies: marks are released one by one, never only
  *   when all are. The queue has a fixed size; when it is full the newest mark takes the new reply in. That
  * delays the replies under that one mark by at most one sync more, and releases of the older ones make room.
+ * - A stream's bytes come behind those before its position and before those behind it. What follows it is of
+ *   the same reply (its line end), so a stream may leave when its position has been passed by `released`.
  * - Positions count all bytes of the connection's life, so marks survive moves of the buffer. */
 #include "net/output.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "storage/engine.h"
 
 enum {
 	OUTPUT_MOVE_MIN = 64 * 1024, /* sent bytes are worth closing the gap from here on */
@@ -31,7 +36,67 @@ void
 output_free(struct output *o)
 {
 	resp_writer_free(&o->writer);
+	output_streams_free(o->streams);
+	o->streams = NULL;
 }
+
+/* ---- streams ---- */
+
+struct output_stream *
+output_stream_create(struct sett_body_stream *body, uint64_t position)
+{
+	struct output_stream *stream = malloc(sizeof(*stream));
+	if (stream == NULL)
+		return NULL;
+	*stream = (struct output_stream){.position = position, .body = body};
+	return stream;
+}
+
+struct output_stream *
+output_streams_reverse(struct output_stream *stream)
+{
+	struct output_stream *reversed = NULL;
+	while (stream != NULL) {
+		struct output_stream *next = stream->next;
+		stream->next = reversed;
+		reversed = stream;
+		stream = next;
+	}
+	return reversed;
+}
+
+void
+output_streams_free(struct output_stream *stream)
+{
+	while (stream != NULL) {
+		struct output_stream *next = stream->next;
+		sett_body_stream_close(stream->body);
+		free(stream);
+		stream = next;
+	}
+}
+
+void
+output_add_streams(struct output *o, struct output_stream *streams, uint64_t start)
+{
+	struct output_stream **end = &o->streams;
+	while (*end != NULL)
+		end = &(*end)->next;
+	*end = streams;
+	for (; streams != NULL; streams = streams->next)
+		streams->position += start;
+}
+
+void
+output_finish_stream(struct output *o)
+{
+	struct output_stream *done = o->streams;
+	o->streams = done->next;
+	done->next = NULL;
+	output_streams_free(done);
+}
+
+/* ---- marks ---- */
 
 /* Merges two neighbours: the first waits for the second. */
 static void

@@ -19,6 +19,21 @@ struct output_mark {
 	uint64_t timestamp;
 };
 
+/* A large body within the replies: read and sent piece by piece when all before it has left. */
+struct output_stream {
+	struct output_stream *next;
+	uint64_t position; /* its bytes come behind those before it; themselves they are not counted. While it
+			      is on its way from the command: an offset into the reply */
+	struct sett_body_stream *body; /* owned */
+};
+
+/* Takes the body over. NULL if out of memory (the body stays the caller's). */
+struct output_stream *output_stream_create(struct sett_body_stream *, uint64_t position);
+/* Turns a list around. */
+struct output_stream *output_streams_reverse(struct output_stream *);
+/* Frees the stream and those that follow it. NULL is fine. */
+void output_streams_free(struct output_stream *);
+
 struct output {
 	struct resp_writer writer; /* unsent bytes begin at `sent` */
 	size_t sent;
@@ -27,6 +42,7 @@ struct output {
 	uint64_t released_timestamp;            /* of the newest mark that was released */
 	struct output_mark marks[OUTPUT_MARKS]; /* oldest first */
 	unsigned mark_count;
+	struct output_stream *streams; /* yet to be sent, by position */
 };
 
 void output_init(struct output *);
@@ -54,12 +70,26 @@ output_pending(const struct output *o)
 {
 	return o->writer.size - o->sent;
 }
-/* Unsent bytes that may leave. */
+/* Unsent bytes that may leave now, that is before the next stream. */
 static inline size_t
 output_sendable(const struct output *o)
 {
-	return (size_t)(o->released - o->base) - o->sent;
+	uint64_t end = o->released;
+	if (__builtin_expect(o->streams != NULL, 0) && o->streams->position < end)
+		end = o->streams->position;
+	return (size_t)(end - o->base) - o->sent;
 }
+/* The stream whose turn it is: all before it has left, and it may leave too. NULL if there is none. */
+static inline struct output_stream *
+output_ready_stream(const struct output *o)
+{
+	struct output_stream *s = o->streams;
+	return s != NULL && s->position == o->base + o->sent && s->position < o->released ? s : NULL;
+}
+/* Takes over the streams of a reply, whose position 0 is the stream position `start`. Behind all others. */
+void output_add_streams(struct output *, struct output_stream *, uint64_t start);
+/* Frees the first stream: all of it has left. */
+void output_finish_stream(struct output *);
 /* The first `size` sendable bytes have left. */
 void output_consume(struct output *, size_t size);
 /* Takes over the bytes of `reply`, which is empty and freed or reusable after: its buffer itself where that

@@ -78,7 +78,7 @@ reactor_close(struct reactor *r, struct connection *c)
 	list_remove(&c->run_link);
 	list_remove(&c->send_link);
 	list_remove(&c->held_link);
-	if (c->state == CONNECTION_IN_POOL) {
+	if (connection_is_in_pool(c)) {
 		/* The peer sees it at once; the memory follows when the pool is done with it. */
 		shutdown(c->client.fd, SHUT_RDWR);
 		return;
@@ -294,7 +294,12 @@ send_connection(struct reactor *r, struct connection *c)
 		reactor_close(r, c);
 		return;
 	}
-	if (c->throttled && output_pending(&c->output) <= OUTPUT_LOW) {
+	if (connection_needs_piece(c)) {
+		reactor_read_piece(r, c);
+		if (c->closing)
+			return;
+	}
+	if (c->throttled && output_pending(&c->output) <= OUTPUT_LOW && c->output.streams == NULL) {
 		c->throttled = false;
 		reactor_queue_run(r, c);
 		reactor_update_watch(r, c);
@@ -447,7 +452,7 @@ close_all(struct reactor *r)
 {
 	for (struct list_link *link = r->connections.next; link != &r->connections; link = link->next) {
 		struct connection *c = list_entry(link, struct connection, all_link);
-		if (c->state == CONNECTION_IN_POOL) {
+		if (connection_is_in_pool(c)) {
 			c->state = CONNECTION_OPEN;
 			if (c->closing)
 				reactor_bury(r, c);

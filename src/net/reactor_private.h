@@ -74,6 +74,8 @@ counter_add(uint64_t *counter, uint64_t n)
 void reactor_run_requests(struct reactor *);
 /* net_resume_paused, or the retry timer. */
 void reactor_retry_paused(struct reactor *);
+/* Has the next piece of a large body read by the pool: a send follows. */
+void reactor_read_piece(struct reactor *, struct connection *);
 /* Whether the connection wants more bytes from its socket, now or later in this tick. */
 bool reactor_wants_input(const struct reactor *, const struct connection *);
 

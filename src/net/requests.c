@@ -4,6 +4,9 @@
  * no later one runs. Its bytes stay in the input buffer, which does not move meanwhile, so the pool's
  * arguments point into it too.
  *
+ * Large bodies within a reply (output.h) are read by the pool, piece by piece, as the socket takes them. The
+ * connection is throttled meanwhile: no request runs, so the same job and message serve both.
+ *
  * Ownership. From pool_submit to the message's arrival the pool thread owns client and pool_request; the
  * reactor only marks the connection as closing, and frees it when the message is back. */
 #include <errno.h>
@@ -71,9 +74,13 @@ read_input(struct reactor *r, struct connection *c)
 
 /* The request is over and its reply is in the output. */
 static void
-finish_request(struct reactor *r, struct connection *c, uint64_t release)
+finish_request(struct reactor *r, struct connection *c, uint64_t reply_start, uint64_t release)
 {
 	counter_add(&r->counters.commands_processed, 1);
+	if (__builtin_expect(c->client.reply_streams != NULL, 0)) {
+		output_add_streams(&c->output, c->client.reply_streams, reply_start);
+		c->client.reply_streams = NULL;
+	}
 	if (c->output.writer.failed) {
 		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
 				"Out of memory for a reply: closing client addr=%s", c->client.address);
@@ -84,7 +91,8 @@ finish_request(struct reactor *r, struct connection *c, uint64_t release)
 		r->newest = release;
 	output_stamp(&c->output, release, reactor_frontier(r));
 	connection_consume(c);
-	if (output_pending(&c->output) > OUTPUT_HIGH)
+	/* One request's bodies at a time: each keeps a file on the disk. */
+	if (output_pending(&c->output) > OUTPUT_HIGH || c->output.streams != NULL)
 		c->throttled = true;
 	reactor_queue_send(r, c);
 }
@@ -131,6 +139,7 @@ pool_request_done(struct mailbox_message *message)
 		pause_request(r, c);
 		return;
 	}
+	uint64_t start = c->output.base + c->output.writer.size;
 	if (c->pool.result != REQUEST_DONE || !output_take(&c->output, &c->pool.reply)) {
 		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
 				"A request failed in the blocking pool: closing client addr=%s",
@@ -138,7 +147,7 @@ pool_request_done(struct mailbox_message *message)
 		reactor_close(r, c);
 		return;
 	}
-	finish_request(r, c, c->pool.release);
+	finish_request(r, c, start, c->pool.release);
 	reactor_update_watch(r, c);
 	reactor_queue_run(r, c);
 }
@@ -185,6 +194,63 @@ send_to_pool(struct reactor *r, struct connection *c, enum pool_lane lane, const
 	pool_submit(r->net->pool, lane, &p->job);
 }
 
+/* ---- pieces of large replies ---- */
+
+/* On the reactor: the piece is there. */
+static void
+piece_done(struct mailbox_message *message)
+{
+	struct connection *c = list_entry(message, struct connection, pool.message);
+	struct reactor *r = c->reactor;
+	c->state = CONNECTION_OPEN;
+	if (c->closing) {
+		reactor_bury(r, c);
+		return;
+	}
+	if (c->piece.status != SETT_OK) {
+		/* The header has left: there is no way to say it in the reply. */
+		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
+				"A value cannot be read while it is being sent (%s): closing client addr=%s",
+				c->piece.error.message, c->client.address);
+		reactor_close(r, c);
+		return;
+	}
+	__atomic_store_n(&c->client.last_active_ms, loop_wall_ms(r->loop), __ATOMIC_RELAXED);
+	reactor_queue_send(r, c);
+}
+
+/* On a pool thread. Nothing of the connection may be touched after the post. */
+static void
+read_piece(struct pool_job *job, void *thread)
+{
+	(void)thread;
+	struct connection *c = list_entry(job, struct connection, pool.job);
+	struct piece *p = &c->piece;
+	p->start = p->end = 0;
+	p->status = sett_body_stream_read(c->output.streams->body, p->data, PIECE_SIZE, &p->end, &p->error);
+	loop_post(c->reactor->loop, &c->pool.message);
+}
+
+void
+reactor_read_piece(struct reactor *r, struct connection *c)
+{
+	if (c->piece.data == NULL) {
+		c->piece.data = malloc(PIECE_SIZE);
+		if (c->piece.data == NULL) {
+			log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
+					"Out of memory for a reply: closing client addr=%s",
+					c->client.address);
+			reactor_close(r, c);
+			return;
+		}
+		reactor_account(r, c);
+	}
+	c->pool.job.run = read_piece;
+	c->pool.message.run = piece_done;
+	c->state = CONNECTION_READING;
+	pool_submit(r->net->pool, POOL_SHORT, &c->pool.job);
+}
+
 /* ---- running ---- */
 
 /* Points argv at the request's arguments; their bytes in all, or SIZE_MAX if out of memory. */
@@ -226,7 +292,7 @@ execute(struct reactor *r, struct connection *c)
 		net->handler.execute(net->handler.arg, r->handler_thread, &c->client, c->parser.argc, r->argv,
 				     &c->output.writer, &release);
 	if (result == REQUEST_DONE) {
-		finish_request(r, c, release);
+		finish_request(r, c, c->output.base, release);
 		return;
 	}
 	if (!c->output.writer.failed)

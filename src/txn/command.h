@@ -19,6 +19,8 @@ struct deferred_effect;
 typedef int (*command_function)(struct command_context *);
 
 /* Redis' command flags (COMMAND INFO), by the same names. */
+enum { CONTEXT_STREAM_MIN = 1024 * 1024 /* bytes of a string from which on it is sent in pieces */ };
+
 enum command_flag {
 	COMMAND_WRITE = 1 << 0,
 	COMMAND_READONLY = 1 << 1,
@@ -74,6 +76,7 @@ struct command_context {
 	bool failed;         /* an error reply was given: the runner rolls back to the command's savepoint */
 	struct arena *arena; /* scratch, lives until the transaction ends */
 	struct deferred_effect *first_effect, *last_effect;
+	struct output_stream *streams; /* large bodies within the reply, last first */
 	/* Hooks of the whole transaction, under the commit lock; set by the command, NULL if not needed.
 	 * `check` non-zero: nothing is committed and `aborted` is called instead of sending the reply so far.
 	 */
@@ -91,6 +94,11 @@ int context_errorf(struct command_context *, const char *format, ...) __attribut
 int context_wrong_type(struct command_context *);
 int context_syntax_error(struct command_context *);
 int context_wrong_arity(struct command_context *);
+/* Appends a string as a bulk: by itself where it is small; as a body that net reads and sends piece by piece
+ * where it is large. SETT_WOULD_BLOCK, SETT_NO_MEMORY, SETT_CORRUPT, SETT_IO. */
+int context_reply_string(struct command_context *, const struct root *);
+/* The runner's: forgets the streams behind the reply's first `size` bytes, which is truncated to them. */
+void context_truncate_reply(struct command_context *, size_t size);
 /* Calls run(server, client, data) after the commit, in order, on the thread that executed. `data` is from
  * context->arena. SETT_NO_MEMORY. */
 int context_defer(struct command_context *, void (*run)(struct server *, struct client *, void *data),

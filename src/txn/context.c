@@ -2,8 +2,12 @@
 #include "txn/command.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
+#include <stdio.h>
+
+#include "net/output.h"
 
 /* Longest text taken for a floating-point number, as in Redis. */
 enum { LONG_DOUBLE_TEXT_MAX = 5 * 1024 };
@@ -45,6 +49,56 @@ int
 context_wrong_arity(struct command_context *c)
 {
 	return context_errorf(c, "ERR wrong number of arguments for '%s' command", c->command->full_name);
+}
+
+/* ---- large replies ---- */
+
+static int
+reply_stream(struct command_context *c, const struct root *root)
+{
+	struct sett_body_stream *body;
+	char header[RESP_INTEGER_MAX_SIZE + 4];
+	int status = keyspace_body_stream(&c->view, root, &body);
+	if (status != SETT_OK)
+		return status;
+	int size = snprintf(header, sizeof(header), "$%" PRIu64 "\r\n", root->body_size);
+	resp_raw(c->reply, header, (size_t)size);
+	struct output_stream *stream = output_stream_create(body, c->reply->size);
+	if (stream == NULL) {
+		sett_body_stream_close(body);
+		return SETT_NO_MEMORY;
+	}
+	stream->next = c->streams;
+	c->streams = stream;
+	resp_raw(c->reply, "\r\n", 2);
+	return SETT_OK;
+}
+
+int
+context_reply_string(struct command_context *c, const struct root *root)
+{
+	struct bytes value;
+	int status = SETT_INVALID;
+	if (__builtin_expect(root->body_size >= CONTEXT_STREAM_MIN, 0))
+		status = reply_stream(c, root);
+	if (status != SETT_INVALID)
+		return status;
+	status = keyspace_body(&c->view, root, &value);
+	if (status == SETT_OK)
+		resp_bulk(c->reply, value.data, value.size);
+	return status;
+}
+
+void
+context_truncate_reply(struct command_context *c, size_t size)
+{
+	while (c->streams != NULL && c->streams->position > size) {
+		struct output_stream *stream = c->streams;
+		c->streams = stream->next;
+		stream->next = NULL;
+		output_streams_free(stream);
+	}
+	resp_truncate(c->reply, size);
 }
 
 /* ---- deferred effects ---- */

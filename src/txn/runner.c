@@ -16,6 +16,7 @@
 #include "txn/runner.h"
 
 #include "config/config.h"
+#include "net/output.h"
 #include "txn/execution.h"
 #include "txn/pause.h"
 #include "txn/transaction.h"
@@ -219,7 +220,7 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 		status = run_once(t, c, ret_release, &lost);
 		if (status == SETT_OK)
 			break;
-		resp_truncate(c->reply, mark);
+		context_truncate_reply(c, mark);
 		c->reply->protocol = c->client->protocol;
 		if (!t->may_wait &&
 		    (status == SETT_WOULD_BLOCK || (status == SETT_CONFLICT && tries == REACTOR_TRIES)))
@@ -411,10 +412,11 @@ dispatch(struct runner_thread *t, struct command_context *c, const struct comman
 
 /* CLIENT REPLY: what was said is taken back while replies are off or skipped. */
 static void
-apply_reply_mode(struct client *client, enum reply_mode before, struct resp_writer *reply, size_t mark)
+apply_reply_mode(struct command_context *c, enum reply_mode before, size_t mark)
 {
+	struct client *client = c->client;
 	if (client->reply_mode == REPLY_OFF || (before == REPLY_SKIP && client->reply_mode != REPLY_ON))
-		resp_truncate(reply, mark);
+		context_truncate_reply(c, mark);
 	if (before == REPLY_SKIP && client->reply_mode == REPLY_SKIP)
 		client->reply_mode = REPLY_ON;
 	else if (client->reply_mode == REPLY_SKIP_NEXT)
@@ -449,7 +451,9 @@ execute(void *arg, void *thread, struct client *client, size_t argc, const struc
 	if (result != REQUEST_DONE)
 		return result;
 	if (mode != REPLY_ON || client->reply_mode != REPLY_ON)
-		apply_reply_mode(client, mode, reply, mark);
+		apply_reply_mode(&c, mode, mark);
+	if (__builtin_expect(c.streams != NULL, 0))
+		client->reply_streams = output_streams_reverse(c.streams);
 	*ret_release = release;
 	return REQUEST_DONE;
 }

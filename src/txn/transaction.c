@@ -278,7 +278,7 @@ run_queued(struct command_context *c, const struct queued_command *q)
 	if (status == SETT_WOULD_BLOCK || status == SETT_CONFLICT)
 		return status;
 	if (status != SETT_OK) {
-		resp_truncate(c->reply, mark);
+		context_truncate_reply(c, mark);
 		execution_failure(c, status);
 	}
 	if (c->failed) {

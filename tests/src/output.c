@@ -132,3 +132,49 @@ Test(output, a_big_reply_changes_hands_without_a_copy)
 	resp_writer_free(&reply);
 	output_free(&o);
 }
+
+Test(output, a_stream_takes_its_turn_between_the_bytes_around_it)
+{
+	struct output o;
+	output_init(&o);
+	append(&o, "aaaa", 0, 0);
+	output_consume(&o, 4);
+	append(&o, "$9\r\n", 1, 0);
+	struct output_stream *first = output_stream_create(NULL, 4), *second = output_stream_create(NULL, 10);
+	cr_assert(first != NULL && second != NULL);
+	first->next = second;
+	output_add_streams(&o, first, 4);
+	append(&o, "\r\n$9\r\n\r\nbb", 1, 0);
+	cr_assert_eq(output_sendable(&o), 0);
+	cr_assert_null(output_ready_stream(&o));
+	output_release(&o, 1);
+	cr_assert_eq(output_sendable(&o), 4);
+	cr_assert_null(output_ready_stream(&o));
+	output_consume(&o, 4);
+	cr_assert_eq(output_sendable(&o), 0);
+	cr_assert_eq(output_ready_stream(&o), first);
+	output_finish_stream(&o);
+	cr_assert_eq(output_sendable(&o), 6);
+	output_consume(&o, 6);
+	cr_assert_eq(output_ready_stream(&o), second);
+	output_finish_stream(&o);
+	cr_assert_eq(output_sendable(&o), 4);
+	output_consume(&o, 4);
+	cr_assert_eq(output_pending(&o), 0);
+	output_free(&o);
+}
+
+Test(output, a_stream_waits_for_its_reply_even_if_all_before_it_has_left)
+{
+	struct output o;
+	output_init(&o);
+	append(&o, "aaaa", 0, 0);
+	output_consume(&o, 4);
+	output_add_streams(&o, output_stream_create(NULL, 0), 4);
+	append(&o, "\r\n", 1, 0);
+	cr_assert_null(output_ready_stream(&o));
+	cr_assert_eq(output_sendable(&o), 0);
+	output_release(&o, 1);
+	cr_assert_not_null(output_ready_stream(&o));
+	output_free(&o);
+}

@@ -12,6 +12,7 @@
 #include "info/command_stats.h"
 #include "info/recorder.h"
 #include "info/slowlog.h"
+#include "net/output.h"
 #include "storage/base/rcu.h"
 #include "txn/interest.h"
 #include "txn/pause.h"
@@ -125,6 +126,35 @@ fixture_advance(struct fixture *f, uint64_t ms)
 	__atomic_add_fetch(&f->now_ms, ms, __ATOMIC_RELAXED);
 }
 
+/* Puts the bodies that net would send piece by piece where they belong in the reply. */
+__attribute__((unused)) static void
+fixture_join_streams(struct fixture *f, struct client *client)
+{
+	struct resp_writer whole;
+	size_t done = 0;
+	if (client->reply_streams == NULL)
+		return;
+	resp_writer_init(&whole, f->reply.protocol);
+	for (const struct output_stream *s = client->reply_streams; s != NULL; s = s->next) {
+		uint64_t size = sett_body_stream_remaining(s->body);
+		uint8_t *piece = malloc(size);
+		size_t got = 0;
+		cr_assert_not_null(piece);
+		cr_assert_eq(sett_body_stream_read(s->body, piece, size, &got, NULL), SETT_OK);
+		cr_assert_eq(got, size);
+		cr_assert(s->position > done && s->position < f->reply.size);
+		resp_raw(&whole, f->reply.data + done, s->position - done);
+		resp_raw(&whole, piece, size);
+		done = s->position;
+		free(piece);
+	}
+	resp_raw(&whole, f->reply.data + done, f->reply.size - done);
+	output_streams_free(client->reply_streams);
+	client->reply_streams = NULL;
+	resp_writer_free(&f->reply);
+	f->reply = whole;
+}
+
 /* Runs one request on a thread that may wait; the reply is in f->reply. */
 __attribute__((unused)) static void
 fixture_run(struct fixture *f, int client, size_t argc, const struct bytes *argv)
@@ -133,6 +163,7 @@ fixture_run(struct fixture *f, int client, size_t argc, const struct bytes *argv
 	f->reply.protocol = f->clients[client].protocol;
 	f->result = f->handler.execute(f->handler.arg, f->thread, &f->clients[client], argc, argv, &f->reply,
 				       &f->release);
+	fixture_join_streams(f, &f->clients[client]);
 }
 
 /* The same from a line of words; "" stands for an empty one. */

@@ -133,6 +133,21 @@ int sett_txn_get(struct sett_txn *, struct bytes key, struct sett_record *ret);
 /* The body of a record read in this transaction, checksum verified. */
 int sett_txn_body(struct sett_txn *, const struct sett_record *, struct bytes *ret);
 
+/* A body that is read in pieces: of any size, in memory of the caller's choice, also after the transaction
+ * has ended, whatever becomes of the key. It keeps the body's file on the disk: close it, before the engine.
+ * One thread at a time. */
+struct sett_body_stream;
+/* Of a record read in this transaction; reads nothing yet. SETT_INVALID: the body does not lie in the value
+ * log (it is small, or the transaction's own write): sett_txn_body has it. SETT_NO_MEMORY, SETT_CORRUPT. */
+int sett_body_stream_open(struct sett_txn *, const struct sett_record *, struct sett_body_stream **ret);
+uint64_t sett_body_stream_remaining(const struct sett_body_stream *);
+/* The next `capacity` bytes, or what remains. May wait for the disk. The last bytes come only if the checksum
+ * of the whole is right: SETT_CORRUPT, SETT_IO (then the stream can only be closed). */
+int sett_body_stream_read(struct sett_body_stream *, void *data, size_t capacity, size_t *ret,
+			  struct sett_error *);
+/* NULL is fine. */
+void sett_body_stream_close(struct sett_body_stream *);
+
 struct sett_put {
 	struct bytes head;
 	struct bytes body;
