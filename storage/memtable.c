@@ -1,199 +1,239 @@
-/* The memtable: a skiplist (Pugh, "Skip Lists: A Probabilistic Alternative to Balanced Trees", 1990) whose
- * nodes lie in one arena and are never moved, changed or removed before the whole table is freed.
+/* The memtable: an adaptive radix tree (Leis, Kemper and Neumann, ICDE 2013; nodes in memtable_node.h) over
+ * internal keys: a search among a million of them passes a few wide nodes, of which the upper ones stay in
+ * the processor's cache, where a skiplist waits for some twenty keys.
  *
- * A node keeps what a search step looks at together: the forward pointers end where the header begins (level
- * 0 is the word just before it), and the key's bytes follow the header, so that a comparison and the step
- * that follows it usually share a cache line:
+ * What the tree branches on is a string of symbols that sorts as internal keys do:
  *
- *     ... next[2] next[1] next[0] | key_size value_size timestamp | key bytes | value bytes
- *                                 ^ struct node *
+ *     byte + 1 of the user's key ...  0  byte + 1 of the timestamp's big-endian complement, eight times
+ *
+ * so the versions of a key are entries like any others, newest first, behind the end of their key, and a key
+ * that begins another one ends where the other goes on. A node stands only where keys differ (path
+ * compression) and knows the depth at which they do, not the symbols before it. A search therefore follows
+ * its symbols without looking at those in between, and compares whole keys once, with an entry of the place
+ * it has come to: the first symbol in which they differ says where the target belongs (as in Morrison's
+ * PATRICIA, 1968). What comes behind or before that place is found on the path to it.
+ *
+ * Entries and nodes lie in one arena. An entry is never moved, changed or removed before the whole table is
+ * freed; a node that a larger copy has replaced stays until then, too, which is at most as much again as the
+ * copy takes (56, 160, 656 and 2064 bytes).
  *
  * Threads: one writer (the caller's commit lock), any number of readers without locks.
  *
  * Invariants
- * - A node is complete, its own forward pointers included, before a release store of a predecessor's forward
- *   pointer makes it reachable; a reader's acquire load of that pointer is the partner.
- * - Each level is a sublist of the one below, and every level ends in NULL. The writer links from the bottom
- *   up, so a reader that meets a node at some level also meets it, or what lies behind it, further down.
- * - `height` only grows; a reader that sees a stale one merely starts lower or meets a NULL.
+ * - An entry or a node is complete before a release store makes it reachable (memtable_node.h).
+ * - All entries below a node have the same symbols before its depth; a node has at least two children.
+ * - From any node that a reader has come to, also one replaced since, all that was in its range when the
+ *   reader set out can be reached: nothing is ever taken out. So a search or a step of an iterator finds all
+ *   that was there before it began, in order, and may or may not find what is put in meanwhile.
  *
- * Bounds: levels are chosen with probability 1/4 up to MAX_HEIGHT = 12, good for 4^12 (16 million) entries.
+ * Bounds: a path has no more nodes than keys that begin the target, or differ from it first in as many
+ * places: n of them take n * n / 2 bytes of keys, so that a full table of 64 MiB has paths of 11,000 nodes at
+ * the very worst.
  */
 #include "memtable.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-#include "storage/base/random.h"
+#include "memtable_node.h"
 
-enum { MAX_HEIGHT = 12, ARENA_BLOCK_SIZE = 32 * 1024 };
-
-struct node {
-	uint32_t key_size;
-	uint32_t value_size;
-	uint64_t timestamp;
-	uint8_t data[]; /* key bytes, then value bytes */
+enum {
+	ARENA_BLOCK_SIZE = 32 * 1024,
+	END_SYMBOLS = 1 + IKEY_TRAILER_SIZE, /* behind the user's bytes */
 };
 
+static const size_t NO_DIFFERENCE = SIZE_MAX;
+
 struct memtable {
-	struct node *head;   /* no key; MAX_HEIGHT forward pointers */
-	unsigned height;     /* atomic: levels in use; written by the writer, read by all (relaxed) */
+	tree_ref root;       /* atomic */
 	uint32_t references; /* atomic */
 	uint64_t entries;    /* atomic (relaxed): a figure, orders nothing */
-	/* the writer's */
-	struct random random;
-	struct arena arena;
+	struct arena arena;  /* the writer's */
 	/* set once, before the table is shared */
 	void (*drop)(void *arg);
 	void *drop_arg;
 };
 
+/* An entry and the node it was found in, NULL if it was the only one. */
+struct place {
+	struct memtable_entry *entry;
+	struct tree_node *parent;
+};
+
 struct memtable_iterator {
 	struct internal_iterator base;
 	struct memtable *table; /* not retained: the caller keeps it alive */
-	struct node *node;
+	struct place place;
 };
 
-/* ---- nodes ---- */
+/* ---- keys ---- */
 
-static struct node **
-next_slot(struct node *n, unsigned level)
+static struct ikey
+entry_key(const struct memtable_entry *e)
 {
-	return (struct node **)(void *)n - 1 - level;
-}
-
-static struct node *
-next_of(struct node *n, unsigned level)
-{
-	/* Acquire: partner of the release store in publish(). */
-	return __atomic_load_n(next_slot(n, level), __ATOMIC_ACQUIRE);
-}
-
-static void
-publish(struct node *before, unsigned level, struct node *n)
-{
-	/* Release: partner of the acquire load in next_of(); the node is complete. */
-	__atomic_store_n(next_slot(before, level), n, __ATOMIC_RELEASE);
+	return (struct ikey){bytes_of(e->data, e->key_size), e->timestamp};
 }
 
 static struct bytes
-node_key(const struct node *n)
+entry_value(const struct memtable_entry *e)
 {
-	return bytes_of(n->data, n->key_size);
+	return bytes_of(e->data + e->key_size, e->value_size);
 }
 
-static struct bytes
-node_value(const struct node *n)
-{
-	return bytes_of(n->data + n->key_size, n->value_size);
-}
-
-static struct node *
-node_allocate(struct arena *arena, unsigned height, size_t payload)
-{
-	size_t links = height * sizeof(struct node *);
-	uint8_t *p = arena_allocate(arena, links + sizeof(struct node) + payload, 8);
-	if (!p)
-		return NULL;
-	memset(p, 0, links);
-	return (struct node *)(void *)(p + links);
-}
-
-/* As ikey_compare(node's key, target), given that both are known to begin with the same `from` bytes;
- * *ret_same: how many they are found to share, perhaps less than all. Compared a word at a time: keys are
- * mostly 16 to 40 bytes, where a call of memcmp costs more than the comparison. */
+/* Any symbol will do at depths that the key does not reach: whoever goes by it compares afterwards. */
 static inline int
-node_compare_from(const struct node *n, struct ikey target, size_t from, size_t *ret_same)
+symbol_at(struct ikey key, size_t depth)
 {
-	const uint8_t *a = n->data, *b = target.user.data;
-	size_t common = n->key_size < target.user.size ? n->key_size : target.user.size;
-	*ret_same = from;
-	if (common >= 8) {
-		for (size_t i = from; i < common; i += 8) {
-			if (i + 8 > common)
-				i = common - 8; /* the last, overlapping word */
-			uint64_t x = get_be64(a + i), y = get_be64(b + i);
-			if (x != y) {
-				*ret_same = i + (unsigned)__builtin_clzll(x ^ y) / 8;
-				return x < y ? -1 : 1;
-			}
-		}
-		*ret_same = common;
-	} else if (common) {
-		int c = memcmp(a, b, common);
-		if (c != 0)
-			return c;
+	if (depth < key.user.size)
+		return key.user.data[depth] + 1;
+	size_t behind = depth - key.user.size;
+	if (behind == 0 || behind >= END_SYMBOLS)
+		return SYMBOL_END;
+	return (int)(~key.timestamp >> (IKEY_TRAILER_SIZE - behind) * 8 & 0xff) + 1;
+}
+
+/* Depth of the first symbol in which they differ, or NO_DIFFERENCE. Keys are mostly 16 to 40 bytes with long
+ * common beginnings: compared a word at a time. */
+static inline size_t
+first_difference(struct ikey a, struct ikey b)
+{
+	size_t common = a.user.size < b.user.size ? a.user.size : b.user.size, i = 0;
+	for (; i + 8 <= common; i += 8) {
+		uint64_t x = get_be64(a.user.data + i) ^ get_be64(b.user.data + i);
+		if (x)
+			return i + (size_t)__builtin_clzll(x) / 8;
 	}
-	if (n->key_size != target.user.size)
-		return n->key_size < target.user.size ? -1 : 1;
-	return n->timestamp > target.timestamp ? -1 : n->timestamp < target.timestamp;
-}
-
-static inline int
-node_compare(const struct node *n, struct ikey target)
-{
-	size_t same;
-	return node_compare_from(n, target, 0, &same);
+	for (; i < common; i++)
+		if (a.user.data[i] != b.user.data[i])
+			return i;
+	if (a.user.size != b.user.size)
+		return common;
+	uint64_t x = a.timestamp ^ b.timestamp;
+	return x ? common + 1 + (size_t)__builtin_clzll(x) / 8 : NO_DIFFERENCE;
 }
 
 /* ---- searching ---- */
 
-/* The last node before `target` at every level used, in `ret_before` if not NULL; returns the last one before
- * it at level 0 (perhaps the head).
- *
- * All keys between `n` and `stop` begin with the bytes that both share with the target, so a comparison skips
- * these: near the bottom, where neighbours are alike, most of the key. */
-static struct node *
-find_before(struct memtable *t, struct ikey target, struct node **ret_before)
+/* The first (`forwards`) or last entry below `r`, which `parent` refers to. */
+static struct place
+edge_of(struct tree_node *parent, tree_ref r, bool forwards)
 {
-	struct node *n = t->head, *stop = NULL;
-	size_t same_as_n = 0, same_as_stop = 0; /* the head and NULL have no key: they share nothing */
-	unsigned level = __atomic_load_n(&t->height, __ATOMIC_RELAXED);
-	while (level-- > 0) {
-		for (;;) {
-			struct node *next = next_of(n, level);
-			/* What is compared next if this comparison says "down". */
-			if (level > 0)
-				__builtin_prefetch(next_of(n, level - 1));
-			/* `stop` was found to be at or after the target on the level above. */
-			if (next == stop || !next)
-				break;
-			size_t same, from = same_as_n < same_as_stop ? same_as_n : same_as_stop;
-			if (node_compare_from(next, target, from, &same) >= 0) {
-				stop = next;
-				same_as_stop = same;
-				break;
-			}
-			n = next;
-			same_as_n = same;
+	while (!ref_is_entry(r)) {
+		parent = ref_node(r);
+		r = node_sibling(parent, forwards ? SYMBOL_BEFORE_ALL : SYMBOL_AFTER_ALL, forwards);
+	}
+	return (struct place){ref_entry(r), parent};
+}
+
+/* Any entry below `r`: the one that is found soonest. */
+static struct memtable_entry *
+any_entry(tree_ref r)
+{
+	while (!ref_is_entry(r)) {
+		struct tree_node *n = ref_node(r);
+		switch (n->kind) {
+		case NODE_4:
+		case NODE_16:
+			r = ref_load(small_children(n));
+			break;
+		case NODE_48:
+			r = ref_load(((struct node_48 *)n)->child);
+			break;
+		default:
+			r = node_sibling(n, SYMBOL_END, true);
 		}
-		if (ret_before)
-			ret_before[level] = n;
 	}
-	return n;
+	return ref_entry(r);
 }
 
-static struct node *
-find_at_or_after(struct memtable *t, struct ikey target)
+/* Follows the symbols of `key` until an entry or a node without such a child. Returns where that is referred
+ * to, and the node of that reference (NULL: the root). */
+static inline tree_ref *
+descend(struct memtable *t, struct ikey key, tree_ref *ret, struct tree_node **ret_parent)
 {
-	struct node *n = next_of(find_before(t, target, NULL), 0);
-	/* The writer may have put nodes behind the one found, still before the target. */
-	while (n && node_compare(n, target) < 0)
-		n = next_of(n, 0);
-	return n;
+	tree_ref *slot = &t->root;
+	tree_ref r = ref_load(slot);
+	struct tree_node *parent = NULL;
+	while (r && !ref_is_entry(r)) {
+		struct tree_node *n = ref_node(r);
+		tree_ref *below = node_slot(n, symbol_at(key, n->depth));
+		tree_ref child = below ? ref_load(below) : 0;
+		if (!child)
+			break;
+		slot = below;
+		r = child;
+		parent = n;
+	}
+	*ret = r;
+	*ret_parent = parent;
+	return slot;
 }
 
-static struct node *
-find_last(struct memtable *t)
+/* Follows the symbols of `key`, of which those before `limit` are known to be in the tree, to the first place
+ * that is an entry or decides at `limit` or behind it. */
+static tree_ref *
+descend_to(struct memtable *t, struct ikey key, size_t limit, tree_ref *ret, struct tree_node **ret_parent)
 {
-	struct node *n = t->head;
-	unsigned level = __atomic_load_n(&t->height, __ATOMIC_RELAXED);
-	while (level-- > 0) {
-		struct node *next;
-		while ((next = next_of(n, level)) != NULL)
-			n = next;
+	tree_ref *slot = &t->root;
+	tree_ref r = ref_load(slot);
+	struct tree_node *parent = NULL;
+	while (!ref_is_entry(r) && ref_node(r)->depth < limit) {
+		parent = ref_node(r);
+		slot = node_slot(parent, symbol_at(key, parent->depth));
+		r = ref_load(slot);
 	}
-	return n == t->head ? NULL : n;
+	*ret = r;
+	*ret_parent = parent;
+	return slot;
+}
+
+/* The nearest entry behind or before all those that have the symbols of `key` before `limit`, which are known
+ * to be in the tree. */
+static struct place
+find_beyond(struct memtable *t, struct ikey key, size_t limit, bool forwards)
+{
+	struct tree_node *parent = NULL;
+	tree_ref nearest = 0;
+	for (tree_ref r = ref_load(&t->root); !ref_is_entry(r) && ref_node(r)->depth < limit;) {
+		struct tree_node *n = ref_node(r);
+		int symbol = symbol_at(key, n->depth);
+		tree_ref sibling = node_sibling(n, symbol, forwards);
+		if (sibling) {
+			nearest = sibling;
+			parent = n;
+		}
+		r = node_child(n, symbol);
+	}
+	return nearest ? edge_of(parent, nearest, forwards) : (struct place){NULL, NULL};
+}
+
+/* The first entry at or behind the target (`forwards`), or the last one before it. */
+static struct place
+find(struct memtable *t, struct ikey target, bool forwards)
+{
+	tree_ref r;
+	struct tree_node *parent;
+	descend(t, target, &r, &parent);
+	if (!r)
+		return (struct place){NULL, NULL};
+	struct ikey other = entry_key(any_entry(r));
+	size_t depth = first_difference(target, other);
+	if (depth == NO_DIFFERENCE)
+		return forwards ? (struct place){ref_entry(r), parent}
+				: find_beyond(t, target, NO_DIFFERENCE, false);
+
+	/* All entries below this place have the target's symbols before `depth`; the target's symbol at
+	 * `depth` had no child in it when the search began. */
+	descend_to(t, target, depth, &r, &parent);
+	int symbol = symbol_at(target, depth);
+	if (!ref_is_entry(r) && ref_node(r)->depth == depth) {
+		tree_ref sibling = node_sibling(ref_node(r), symbol, forwards);
+		if (sibling)
+			return edge_of(ref_node(r), sibling, forwards);
+	} else if ((symbol_at(other, depth) > symbol) == forwards) {
+		return edge_of(parent, r, forwards);
+	}
+	return find_beyond(t, target, depth, forwards);
 }
 
 /* ---- life ---- */
@@ -205,15 +245,7 @@ memtable_create(uint64_t seed, struct memtable **ret)
 	if (!t)
 		return SETT_NO_MEMORY;
 	arena_init(&t->arena, ARENA_BLOCK_SIZE);
-	random_seed(&t->random, seed);
 	t->references = 1;
-	t->height = 1;
-	t->head = node_allocate(&t->arena, MAX_HEIGHT, 0);
-	if (!t->head) {
-		free(t);
-		return SETT_NO_MEMORY;
-	}
-	memset(t->head, 0, sizeof(*t->head));
 	*ret = t;
 	return SETT_OK;
 }
@@ -261,40 +293,63 @@ memtable_memory(const struct memtable *t)
 
 /* ---- writing ---- */
 
-static unsigned
-random_height(struct random *r)
+static struct memtable_entry *
+entry_create(struct arena *arena, struct ikey key, struct bytes value)
 {
-	unsigned height = 1;
-	for (uint64_t bits = random_next(r); height < MAX_HEIGHT && (bits & 3) == 0; bits >>= 2)
-		height++;
-	return height;
+	struct memtable_entry *e = arena_allocate(arena, sizeof(*e) + key.user.size + value.size, 8);
+	if (!e)
+		return NULL;
+	e->key_size = (uint32_t)key.user.size;
+	e->value_size = (uint32_t)value.size;
+	e->timestamp = key.timestamp;
+	if (key.user.size)
+		memcpy(e->data, key.user.data, key.user.size);
+	if (value.size)
+		memcpy(e->data + key.user.size, value.data, value.size);
+	return e;
+}
+
+/* Puts the entry where its key differs from the keys there: into the node that decides at that depth, or into
+ * a new one above what is there. No caller puts a key in twice; should a damaged log say so, the last one
+ * counts. */
+static bool
+tree_insert(struct memtable *t, struct ikey key, tree_ref entry)
+{
+	tree_ref r;
+	struct tree_node *parent;
+	tree_ref *slot = descend(t, key, &r, &parent);
+	if (!r) {
+		ref_publish(slot, entry);
+		return true;
+	}
+	struct ikey other = entry_key(any_entry(r));
+	size_t depth = first_difference(key, other);
+	if (depth == NO_DIFFERENCE) {
+		ref_publish(slot, entry);
+		return true;
+	}
+	if (parent && parent->depth > depth) /* it went by symbols that are not the key's */
+		slot = descend_to(t, key, depth, &r, &parent);
+	int symbol = symbol_at(key, depth);
+	if (!ref_is_entry(r) && ref_node(r)->depth == depth)
+		return node_add(&t->arena, slot, symbol, entry);
+	struct tree_node *n =
+		node_create(&t->arena, (uint32_t)depth, symbol_at(other, depth), r, symbol, entry);
+	if (!n)
+		return false;
+	ref_publish(slot, ref_of_node(n));
+	return true;
 }
 
 int
 memtable_insert(struct memtable *t, struct ikey key, struct bytes value)
 {
-	if (key.user.size > UINT32_MAX || value.size > UINT32_MAX)
+	/* Depths are 32 bits wide. */
+	if (key.user.size > UINT32_MAX - END_SYMBOLS || value.size > UINT32_MAX)
 		return SETT_TOO_LARGE;
-	unsigned height = random_height(&t->random);
-	struct node *n = node_allocate(&t->arena, height, key.user.size + value.size);
-	if (!n)
+	struct memtable_entry *e = entry_create(&t->arena, key, value);
+	if (!e || !tree_insert(t, key, ref_of_entry(e)))
 		return SETT_NO_MEMORY;
-	n->key_size = (uint32_t)key.user.size;
-	n->value_size = (uint32_t)value.size;
-	n->timestamp = key.timestamp;
-	if (key.user.size)
-		memcpy(n->data, key.user.data, key.user.size);
-	if (value.size)
-		memcpy(n->data + key.user.size, value.data, value.size);
-
-	if (height > t->height) /* relaxed: see the invariants; find_before below fills the new levels */
-		__atomic_store_n(&t->height, height, __ATOMIC_RELAXED);
-	struct node *before[MAX_HEIGHT];
-	find_before(t, key, before);
-	for (unsigned level = 0; level < height; level++)
-		*next_slot(n, level) = next_of(before[level], level);
-	for (unsigned level = 0; level < height; level++)
-		publish(before[level], level, n);
 	__atomic_store_n(&t->entries, t->entries + 1, __ATOMIC_RELAXED);
 	return SETT_OK;
 }
@@ -305,70 +360,98 @@ int
 memtable_get(struct memtable *t, struct bytes user_key, uint64_t snapshot, struct bytes *ret_value,
 	     uint64_t *ret_timestamp)
 {
-	/* Versions sort newest first: the first at or after (key, snapshot) is the newest visible one. */
-	struct node *n = find_at_or_after(t, (struct ikey){user_key, snapshot});
-	if (!n || !bytes_equal(node_key(n), user_key))
+	struct ikey target = {user_key, snapshot};
+	tree_ref r;
+	struct tree_node *parent;
+	descend(t, target, &r, &parent);
+	if (!r)
 		return SETT_NOT_FOUND;
-	*ret_value = node_value(n);
-	*ret_timestamp = n->timestamp;
+	/* If the tree has versions of the key, the symbols have led to one. */
+	struct memtable_entry *e = any_entry(r);
+	if (!bytes_equal(entry_key(e).user, user_key))
+		return SETT_NOT_FOUND;
+	if (!ref_is_entry(r) || (parent && parent->depth > user_key.size)) {
+		/* There are several. They sort newest first: the first at or behind (key, snapshot) is the
+		 * newest visible one. */
+		e = find(t, target, true).entry;
+		if (!e || !bytes_equal(entry_key(e).user, user_key))
+			return SETT_NOT_FOUND;
+	} else if (e->timestamp > snapshot) {
+		return SETT_NOT_FOUND;
+	}
+	*ret_value = entry_value(e);
+	*ret_timestamp = e->timestamp;
 	return SETT_OK;
 }
 
 static int
-settle(struct memtable_iterator *i, struct node *n)
+settle(struct internal_iterator *base, struct place place)
 {
-	i->node = n;
-	i->base.valid = n != NULL;
-	if (!n)
+	((struct memtable_iterator *)base)->place = place;
+	base->valid = place.entry != NULL;
+	if (!place.entry)
 		return SETT_NOT_FOUND;
-	i->base.key = (struct ikey){node_key(n), n->timestamp};
-	i->base.value = node_value(n);
+	base->key = entry_key(place.entry);
+	base->value = entry_value(place.entry);
 	return SETT_OK;
+}
+
+static int
+settle_at_edge(struct internal_iterator *base, bool forwards)
+{
+	tree_ref r = ref_load(&((struct memtable_iterator *)base)->table->root);
+	return settle(base, r ? edge_of(NULL, r, forwards) : (struct place){NULL, NULL});
 }
 
 static int
 iterator_first(struct internal_iterator *base)
 {
-	struct memtable_iterator *i = (struct memtable_iterator *)base;
-	return settle(i, next_of(i->table->head, 0));
+	return settle_at_edge(base, true);
 }
 
 static int
 iterator_last(struct internal_iterator *base)
 {
-	struct memtable_iterator *i = (struct memtable_iterator *)base;
-	return settle(i, find_last(i->table));
+	return settle_at_edge(base, false);
 }
 
 static int
 iterator_seek(struct internal_iterator *base, struct ikey target)
 {
-	struct memtable_iterator *i = (struct memtable_iterator *)base;
-	return settle(i, find_at_or_after(i->table, target));
+	return settle(base, find(((struct memtable_iterator *)base)->table, target, true));
 }
 
 static int
 iterator_seek_before(struct internal_iterator *base, struct ikey target)
 {
+	return settle(base, find(((struct memtable_iterator *)base)->table, target, false));
+}
+
+/* The neighbour is mostly in the node of the present entry, or below it; else on the path from the root. */
+static int
+iterator_step(struct internal_iterator *base, bool forwards)
+{
 	struct memtable_iterator *i = (struct memtable_iterator *)base;
-	struct node *n = find_before(i->table, target, NULL);
-	return settle(i, n == i->table->head ? NULL : n);
+	assert(base->valid);
+	struct tree_node *parent = i->place.parent;
+	if (parent) {
+		tree_ref r = node_sibling(parent, symbol_at(base->key, parent->depth), forwards);
+		if (r)
+			return settle(base, edge_of(parent, r, forwards));
+	}
+	return settle(base, find_beyond(i->table, base->key, NO_DIFFERENCE, forwards));
 }
 
 static int
 iterator_next(struct internal_iterator *base)
 {
-	struct memtable_iterator *i = (struct memtable_iterator *)base;
-	assert(base->valid);
-	return settle(i, next_of(i->node, 0));
+	return iterator_step(base, true);
 }
 
-/* There are no backward pointers: a search, as in LevelDB. */
 static int
 iterator_previous(struct internal_iterator *base)
 {
-	assert(base->valid);
-	return iterator_seek_before(base, base->key);
+	return iterator_step(base, false);
 }
 
 static void

@@ -1,5 +1,5 @@
-/* The memtable: an arena skiplist (Pugh 1990) of internal keys. One writer at a time (the commit lock), any
- * number of lock-free readers. */
+/* The memtable: an adaptive radix tree (Leis et al. 2013) of internal keys in an arena. One writer at a time
+ * (the commit lock), any number of lock-free readers. */
 #ifndef SETT_MEMTABLE_H
 #define SETT_MEMTABLE_H
 
@@ -8,6 +8,7 @@
 
 struct memtable;
 
+/* `seed` is for structures that draw lots; this one does not. 0 or SETT_NO_MEMORY. */
 int memtable_create(uint64_t seed, struct memtable **ret);
 void memtable_retain(struct memtable *);
 /* Frees at the last reference, after calling the drop function if one was set. */

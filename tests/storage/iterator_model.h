@@ -163,9 +163,12 @@ model_expect_at(const struct model *m, const struct internal_iterator *i, int st
 	cr_assert(bytes_equal(i->value, m->entries[at].value), "wrong value at entry %zu", at);
 }
 
+/* The longest key that a model may have, and what a target may have more. */
+enum { MODEL_KEY_MAX = 8192, MODEL_ROOM = MODEL_KEY_MAX + 1 };
+
 /* A target on, between, before and behind the model's keys. */
 static inline struct ikey
-model_random_target(const struct model *m, struct random *r, uint8_t room[128])
+model_random_target(const struct model *m, struct random *r, uint8_t room[MODEL_ROOM])
 {
 	if (m->count == 0 || random_below(r, 20) == 0)
 		return (struct ikey){bytes_of(room, 0), random_below(r, 2) ? UINT64_MAX : 0};
@@ -211,7 +214,7 @@ model_check_iterator(const struct model *m, struct internal_iterator *i, uint64_
 	struct random r;
 	random_seed(&r, seed);
 	size_t at = SIZE_MAX;
-	uint8_t room[128];
+	uint8_t room[MODEL_ROOM];
 	for (size_t step = 0; step < steps; step++) {
 		unsigned move = (unsigned)random_below(&r, i->valid ? 12 : 4);
 		struct ikey target = model_random_target(m, &r, room);

@@ -48,7 +48,7 @@ check_gets(const struct model *m, struct table *t, uint64_t seed, unsigned steps
 {
 	struct random r;
 	random_seed(&r, seed);
-	uint8_t room[128];
+	uint8_t room[MODEL_ROOM];
 	for (unsigned n = 0; n < steps; n++) {
 		struct ikey target = model_random_target(m, &r, room);
 		size_t at = model_lower_bound(m, target);
