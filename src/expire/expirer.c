@@ -370,6 +370,13 @@ hear_met_expired(struct server *server, unsigned db, struct bytes key)
 		expirer_met(server->expirer, db, key);
 }
 
+static void
+hear_expired(struct server *server, uint64_t count)
+{
+	if (server->expirer != NULL)
+		__atomic_add_fetch(&server->expirer->expired, count, __ATOMIC_RELAXED);
+}
+
 int
 expirer_create(struct server *server, struct expirer **ret)
 {
@@ -392,6 +399,7 @@ expirer_create(struct server *server, struct expirer **ret)
 	*ret = e;
 	server->listeners.deadline = hear_deadline;
 	server->listeners.met_expired = hear_met_expired;
+	server->listeners.expired = hear_expired;
 	return SETT_OK;
 }
 

@@ -57,6 +57,7 @@ struct expired_key {
 	unsigned db;
 	bool had_expiry;
 	bool replaced; /* by a write of this transaction: the record is no longer the expired one */
+	bool deleted;  /* the runner's: it went with the transaction, or was no longer there */
 };
 
 struct epoch_change;

@@ -74,6 +74,7 @@ struct command_context {
 	bool in_multi;       /* run by EXEC */
 	bool may_wait;       /* on a pool thread */
 	bool failed;         /* an error reply was given: the runner rolls back to the command's savepoint */
+	uint64_t expired;    /* the runner's: keys past their deadlines that the commit deletes */
 	struct arena *arena; /* scratch, lives until the transaction ends */
 	struct deferred_effect *first_effect, *last_effect;
 	struct output_stream *streams; /* large bodies within the reply, last first */

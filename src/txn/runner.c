@@ -26,7 +26,8 @@ enum {
 	CLAIM_AFTER = 3,   /* losses on the pool before the keys are claimed */
 	TRIES_MAX = 10000, /* never reached: a claim makes progress */
 	ARENA_BLOCK = 64 * 1024,
-	UNKNOWN_NAME_MAX = 128, /* bytes of an unknown command and of its arguments that are repeated */
+	DELETE_EXPIRED_MAX = 16, /* keys met past their deadlines that one commit deletes */
+	UNKNOWN_NAME_MAX = 128,  /* bytes of an unknown command and of its arguments that are repeated */
 };
 
 struct runner {
@@ -38,6 +39,7 @@ struct runner_thread {
 	struct sett_txn *txn;
 	struct arena arena;
 	bool may_wait;
+	bool deletes_expired; /* the commits of the present request delete what it met past its deadline */
 };
 
 /* ---- failures ---- */
@@ -132,7 +134,36 @@ tell_of_deadlines(struct command_context *c)
 			listeners->deadline(server, t->db, t->key, t->expires_at);
 	for (const struct expired_key *e = c->view.first_expired; e != NULL && listeners->met_expired != NULL;
 	     e = e->next)
-		listeners->met_expired(server, e->db, e->key);
+		if (!e->deleted)
+			listeners->met_expired(server, e->db, e->key);
+	if (c->expired > 0 && listeners->expired != NULL)
+		listeners->expired(server, c->expired);
+}
+
+/* As in Redis, what a command met past its deadline goes with it: DBSIZE after a GET says so. Only a few at
+ * once (the expirer takes the rest), not while clients are paused, and not where it could make a read fail.
+ */
+static int
+delete_expired(struct runner_thread *t, struct command_context *c)
+{
+	const struct server *server = t->server;
+	c->expired = 0;
+	if (c->view.first_expired == NULL || !t->deletes_expired ||
+	    (server->pause != NULL && pause_until(server->pause) != 0) ||
+	    sett_engine_health(server->engine, NULL) != SETT_OK)
+		return SETT_OK;
+	for (struct expired_key *e = c->view.first_expired; e != NULL && c->expired < DELETE_EXPIRED_MAX;
+	     e = e->next) {
+		uint64_t deadline;
+		if (e->key.size > KEYSPACE_MAX_KEY_SIZE)
+			continue; /* known to the sweep by what is stored in its stead */
+		int status = keyspace_expire(&c->view, e->db, e->key, &deadline);
+		if (status != SETT_OK && status != SETT_NOT_FOUND)
+			return status;
+		e->deleted = true;
+		c->expired += status == SETT_OK;
+	}
+	return SETT_OK;
 }
 
 /* Takes back all that a command did but its reply. */
@@ -189,8 +220,19 @@ run_once(struct runner_thread *t, struct command_context *c, uint64_t *ret_relea
 	}
 	if (c->failed)
 		take_back(c, &start);
+	bool wrote = sett_txn_has_writes(t->txn);
+	status = delete_expired(t, c);
+	if (status != SETT_OK) {
+		sett_txn_discard(t->txn);
+		return status;
+	}
 	status = commit(t, c, ret_release);
 	*ret_lost = status == SETT_CONFLICT;
+	if (!wrote && c->expired > 0 &&
+	    (status == SETT_NO_SPACE || status == SETT_FAILED || status == SETT_IO)) {
+		t->deletes_expired = false; /* a read goes on without */
+		status = SETT_CONFLICT;
+	}
 	return status;
 }
 
@@ -216,6 +258,7 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 	bool claimed = false, lost;
 	int status = SETT_CONFLICT;
 	int losses = 0;
+	t->deletes_expired = true;
 	for (int tries = 1; status == SETT_CONFLICT && tries <= TRIES_MAX; tries++) {
 		status = run_once(t, c, ret_release, &lost);
 		if (status == SETT_OK)

@@ -37,8 +37,10 @@ struct command_run {
 struct server_listeners {
 	/* A commit gave the key a deadline. */
 	void (*deadline)(struct server *, unsigned db, struct bytes key, uint64_t deadline_ms);
-	/* A read met the key past its deadline. */
+	/* A command met the key past its deadline, and its commit did not delete it. */
 	void (*met_expired)(struct server *, unsigned db, struct bytes key);
+	/* A commit deleted so many keys past their deadlines. */
+	void (*expired)(struct server *, uint64_t count);
 	void (*ran)(struct server *, const struct command_run *);
 	/* It was not run: `command` is NULL where there is none of that name. */
 	void (*refused)(struct server *, const struct command *, struct bytes error);
