@@ -12,6 +12,9 @@ cd "$(dirname "$0")/.."
 # files beside it may include all. A header named *private.h or *_private.h belongs to its room alone.
 rooms="loop config keyspace net txn expire info cmd"
 
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
 failures=0
 complain() {
 	printf '%s\n' "$*" >&2
@@ -24,8 +27,8 @@ complain() {
 check_layers() (
 	cd "$1"
 	find storage resp src -name '*.[ch]' -exec grep -HnE '^[[:space:]]*#[[:space:]]*include[[:space:]]+["<]' {} + |
-		sed -E 's/^([^:]*):([0-9]*):[^"<]*(["<])([^">]*)[">].*/\1 \2 \3 \4/' >"${TMPDIR:-/tmp}/sett-includes.$$"
-	find storage resp src -name '*.h' >"${TMPDIR:-/tmp}/sett-headers.$$"
+		sed -E 's/^([^:]*):([0-9]*):[^"<]*(["<])([^">]*)[">].*/\1 \2 \3 \4/' >"$scratch/includes"
+	find storage resp src -name '*.h' >"$scratch/headers"
 	status=0
 	awk -v rooms="$rooms" '
 		BEGIN {
@@ -72,8 +75,8 @@ check_layers() (
 		file ~ /^resp\// { library("resp"); next }
 		{ room() }
 		END { exit bad }
-	' "${TMPDIR:-/tmp}/sett-headers.$$" "${TMPDIR:-/tmp}/sett-includes.$$" || status=1
-	rm -f "${TMPDIR:-/tmp}/sett-headers.$$" "${TMPDIR:-/tmp}/sett-includes.$$"
+	' "$scratch/headers" "$scratch/includes" || status=1
+	rm -f "$scratch/headers" "$scratch/includes"
 	exit "$status"
 )
 

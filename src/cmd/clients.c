@@ -372,7 +372,10 @@ start_pause(struct server *server, struct client *client, void *data)
 {
 	const struct pause_request *request = data;
 	uint64_t now_ms = clock_wall_ms(server->clock);
-	pause_set(server->pause, request->mode, now_ms + (uint64_t)request->duration_ms);
+	/* As in Redis, a deadline beyond all time has passed already. */
+	if ((uint64_t)request->duration_ms > (uint64_t)INT64_MAX - now_ms)
+		return;
+	pause_set(server->pause, request->mode, now_ms, now_ms + (uint64_t)request->duration_ms);
 }
 
 static int

@@ -34,10 +34,12 @@ pause_destroy(struct pause_state *p)
 }
 
 void
-pause_set(struct pause_state *p, enum pause_mode mode, uint64_t until_ms)
+pause_set(struct pause_state *p, enum pause_mode mode, uint64_t now_ms, uint64_t until_ms)
 {
 	mutex_lock(&p->lock);
 	uint64_t old = __atomic_load_n(&p->word, __ATOMIC_RELAXED);
+	if (now_ms >= old >> MODE_BITS)
+		old = 0; /* over, though nobody has said so yet */
 	uint64_t old_until = old >> MODE_BITS, old_mode = old & MODE_MASK;
 	if (until_ms > UINT64_MAX >> MODE_BITS)
 		until_ms = UINT64_MAX >> MODE_BITS;

@@ -16,7 +16,7 @@ void pause_destroy(struct pause_state *);
 
 /* Pauses until `until_ms` (milliseconds since 1970). A pause under way keeps the longer time and the stricter
  * mode of the two. Any thread. */
-void pause_set(struct pause_state *, enum pause_mode, uint64_t until_ms);
+void pause_set(struct pause_state *, enum pause_mode, uint64_t now_ms, uint64_t until_ms);
 /* Ends the pause. Any thread. */
 void pause_clear(struct pause_state *);
 /* Forgets a pause whose deadline has passed; whether there was one. Any thread. */

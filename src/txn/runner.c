@@ -193,11 +193,10 @@ commit(struct runner_thread *t, struct command_context *c, uint64_t *ret_release
 	return status;
 }
 
-/* One try; the transaction is over after it. `ret_lost` tells a lost commit from a conflict met earlier. */
+/* One try; the transaction is over after it. */
 static int
-run_once(struct runner_thread *t, struct command_context *c, uint64_t *ret_release, bool *ret_lost)
+run_once(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 {
-	*ret_lost = false;
 	arena_reset(&t->arena);
 	unsigned flags = SETT_TXN_MANUAL_CONFLICTS | (t->may_wait ? 0 : SETT_TXN_NOWAIT);
 	int status = sett_txn_begin(t->txn, flags);
@@ -227,7 +226,6 @@ run_once(struct runner_thread *t, struct command_context *c, uint64_t *ret_relea
 		return status;
 	}
 	status = commit(t, c, ret_release);
-	*ret_lost = status == SETT_CONFLICT;
 	if (!wrote && c->expired > 0 &&
 	    (status == SETT_NO_SPACE || status == SETT_FAILED || status == SETT_IO)) {
 		t->deletes_expired = false; /* a read goes on without */
@@ -255,12 +253,12 @@ static enum request_result
 run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 {
 	size_t mark = c->reply->size;
-	bool claimed = false, lost;
+	bool claimed = false;
 	int status = SETT_CONFLICT;
 	int losses = 0;
 	t->deletes_expired = true;
 	for (int tries = 1; status == SETT_CONFLICT && tries <= TRIES_MAX; tries++) {
-		status = run_once(t, c, ret_release, &lost);
+		status = run_once(t, c, ret_release);
 		if (status == SETT_OK)
 			break;
 		context_truncate_reply(c, mark);
@@ -268,7 +266,9 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 		if (!t->may_wait &&
 		    (status == SETT_WOULD_BLOCK || (status == SETT_CONFLICT && tries == REACTOR_TRIES)))
 			return REQUEST_MUST_WAIT;
-		if (lost && ++losses >= CLAIM_AFTER && t->may_wait) {
+		/* Also where a read met news that is not visible yet: to claim is to wait for the commit
+		 * under way. */
+		if (status == SETT_CONFLICT && ++losses >= CLAIM_AFTER && t->may_wait) {
 			sett_txn_claim(t->txn);
 			claimed = true;
 		}
@@ -331,6 +331,24 @@ append_text(char *text, size_t capacity, size_t *size, struct bytes b, size_t li
 	text[*size] = 0;
 }
 
+/* A web page can make a browser send a request here: its first line, or its Host header, ends the connection
+ * before anything in the body is taken for commands. As in Redis. */
+static bool
+is_http(const struct command_context *c)
+{
+	return argument_is(c->argv[0], "post") || argument_is(c->argv[0], "host:");
+}
+
+static void
+refuse_http(struct command_context *c)
+{
+	log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING,
+			"Possible cross-protocol attack: %s sent POST or Host: as a command. The connection "
+			"is closed",
+			c->client->address);
+	c->client->close_after_reply = true;
+}
+
 static void
 reject_unknown(struct command_context *c, const struct command *container)
 {
@@ -383,6 +401,10 @@ static bool
 may_run(struct command_context *c, const struct command *container)
 {
 	const struct command *command = c->command;
+	if (command == NULL && is_http(c)) {
+		refuse_http(c);
+		return false;
+	}
 	if (command == NULL) {
 		reject_unknown(c, container);
 		return false;

@@ -37,7 +37,7 @@ Test(runner, long_commands_go_to_the_pool)
 Test(runner, pauses)
 {
 	struct fixture *f = fixture_open();
-	pause_set(f->server.pause, PAUSE_WRITE, f->now_ms + 100);
+	pause_set(f->server.pause, PAUSE_WRITE, f->now_ms, f->now_ms + 100);
 	EXPECT(f, 0, "GET a", "$-1");
 	fixture_run_line(f, 0, "SET a 1");
 	cr_assert_eq(f->result, REQUEST_PAUSED);
@@ -45,13 +45,18 @@ Test(runner, pauses)
 	EXPECT(f, 0, "MULTI", "+OK");
 	EXPECT(f, 0, "GET a", "+QUEUED");
 	EXPECT(f, 0, "EXEC", "*1\r\n$-1");
-	pause_set(f->server.pause, PAUSE_ALL, f->now_ms + 50);
+	pause_set(f->server.pause, PAUSE_ALL, f->now_ms, f->now_ms + 50);
 	fixture_run_line(f, 0, "GET a");
 	cr_assert_eq(f->result, REQUEST_PAUSED);
 	fixture_advance(f, 100);
 	EXPECT(f, 0, "GET a", "$-1");
 	cr_assert(pause_expire(f->server.pause, f->now_ms));
 	cr_assert_eq(pause_until(f->server.pause), 0);
+	/* One that is over has no say in the next, whether somebody noticed its end or not. */
+	pause_set(f->server.pause, PAUSE_ALL, f->now_ms, f->now_ms + 50);
+	pause_set(f->server.pause, PAUSE_WRITE, f->now_ms + 60, f->now_ms + 100);
+	cr_assert_eq(pause_mode_at(f->server.pause, f->now_ms + 70), PAUSE_WRITE);
+	pause_clear(f->server.pause);
 	fixture_close(f);
 }
 
