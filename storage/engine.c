@@ -12,6 +12,7 @@
 
 #include "engine_internal.h"
 
+enum { LOG_SEGMENT_EXTRA = 64 << 10 }; /* bytes of a log segment beyond a memtable's */
 static const size_t MIN_MEMTABLE = 256 << 10, MAX_MEMTABLE = 64 << 20;
 
 /* ---- generations and superversions ---- */
@@ -413,6 +414,7 @@ open_parts(struct sett_engine *engine, struct sett_error *error)
 		.value_threshold = o->value_threshold,
 		.value_log_file_size = o->value_log_file_size,
 		.space_amplification_limit = o->space_amplification_limit,
+		.log_reserve = 2 * (engine->memtable_size + LOG_SEGMENT_EXTRA),
 	};
 	r = workers_create(&workers, &engine->workers, error);
 	if (r == SETT_OK && !o->manual_work)
@@ -425,7 +427,7 @@ engine_create_log(struct sett_engine *engine, uint64_t last, struct sett_error *
 {
 	struct log_options options = {.vfs = engine->vfs,
 				      .directory = engine->directory,
-				      .segment_size = engine->memtable_size + (64 << 10),
+				      .segment_size = engine->memtable_size + LOG_SEGMENT_EXTRA,
 				      .next_file_number = next_file_number,
 				      .next_file_number_arg = engine,
 				      .sync_values = sync_values,

@@ -69,6 +69,8 @@ regulator_space(struct regulator *r, const struct version *v, struct space *ret,
 	/* A tenth below the bound, so that it is met when the work stops; never for less than a part of a
 	 * flush. */
 	double slack = 0.9 * (o->space_amplification_limit - 1) * (double)s.bottom;
+	/* The log's share of the disk comes off, but in a small database it must not take all. */
+	slack -= (double)o->log_reserve < slack / 2 ? (double)o->log_reserve : slack / 2;
 	s.slack = slack > 0 ? (uint64_t)slack : 0;
 	if (s.slack < o->memtable_size / 4)
 		s.slack = o->memtable_size / 4;

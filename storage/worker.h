@@ -62,6 +62,7 @@ struct worker_options {
 	size_t value_threshold;
 	uint64_t value_log_file_size;
 	double space_amplification_limit;
+	uint64_t log_reserve; /* bytes that the log's preallocated segments take when all is at rest */
 };
 
 int workers_create(const struct worker_options *, struct workers **ret, struct sett_error *);
