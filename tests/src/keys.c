@@ -71,7 +71,8 @@ Test(keys, deadlines)
 	fixture_close(f);
 }
 
-/* An expired key counts until somebody meets it; what meets it deletes it, and a write over it counts once. */
+/* An expired key counts until somebody meets it; what meets it deletes it, and a write over it counts once.
+ */
 Test(keys, an_expired_key_goes_with_the_first_command_that_meets_it)
 {
 	struct fixture *f = fixture_open();
