@@ -1,19 +1,20 @@
 /* A reactor: the tick.
  *
- *     collect      loop_wait: ready sockets, due timers, messages (adopted connections, requests back from
- * the pool) run          read all sockets that were reported, then run their requests (requests.c) write one
- * sett_engine_write for all that committed send         what the frontier releases; the rest is held until
- * net_on_progress wakes the reactor reap         free what was closed
+ *     collect  loop_wait: ready sockets, due timers, messages (adopted connections, requests from the pool)
+ *     run      read all sockets that were reported, then run their requests (requests.c)
+ *     write    one sett_engine_write for all that committed
+ *     send     what the frontier releases; the rest is held until net_on_progress wakes the reactor
+ *     reap     free what was closed
  *
  * Invariants:
  * - (I1) A reply leaves only when its timestamp is written (`everysec`, `no`) or durable (`always`): only
  *   send_replies calls connection_send, after output_release with a frontier read from the engine.
  * - (I7) Between ticks the thread holds no RCU-protected pointer: it passes a quiescent point at the end of
- * each and is offline while it sleeps.
+ *   each and is offline while it sleeps.
  * - No wake-up for held replies is lost. The reactor sets `holding`, fences, reads the frontier again; the
- * engine moves the frontier, net_on_progress fences and reads `holding`. One of the two sees the other.
+ *   engine moves the frontier, net_on_progress fences and reads `holding`. One of the two sees the other.
  * - Memory of a connection is freed only in reap: no event, timer or message of the tick refers to it any
- * more, and it is off the registry before.
+ *   more, and it is off the registry before.
  *
  * A write that fails is tried again with every tick (the cron's at the latest); its replies stay held. Once
  * the engine says that its log has failed for good, connections that hold replies are closed: those can never
