@@ -13,6 +13,8 @@
 #include <lz4.h>
 #include <zstd.h>
 
+enum { RAW_AFTER_MAX = 31 }; /* blocks between two that are tried, where none shrinks */
+
 /* ---- writing ---- */
 
 static size_t
@@ -125,11 +127,31 @@ compress_payload(struct block_packer *packer, struct bytes payload, enum table_c
 	return size + 4;
 }
 
+/* Whether to try. Random data is recognized by the blocks before it: a failed try costs as much as a good one
+ * and yields nothing. */
+static bool
+is_worth_trying(struct block_packer *packer)
+{
+	if (packer->raw_due == 0)
+		return true;
+	packer->raw_due--;
+	return false;
+}
+
+static void
+note_try(struct block_packer *packer, bool shrank)
+{
+	packer->raw_after = shrank ? 0 : packer->raw_after == 0 ? 1 : packer->raw_after * 2;
+	if (packer->raw_after > RAW_AFTER_MAX)
+		packer->raw_after = RAW_AFTER_MAX;
+	packer->raw_due = packer->raw_after;
+}
+
 int
 block_pack(struct block_packer *packer, struct bytes payload, enum table_compression compression,
 	   uint64_t number, uint64_t offset, struct buffer *out)
 {
-	if (compression != TABLE_RAW && payload.size > TABLE_MAX_COMPRESSED)
+	if (compression != TABLE_RAW && (payload.size > TABLE_MAX_COMPRESSED || !is_worth_trying(packer)))
 		compression = TABLE_RAW;
 	size_t room = payload.size;
 	if (compression == TABLE_LZ4)
@@ -140,7 +162,11 @@ block_pack(struct block_packer *packer, struct bytes payload, enum table_compres
 	if (r != SETT_OK)
 		return r;
 	uint8_t *p = out->data + out->size;
-	size_t size = compression == TABLE_RAW ? 0 : compress_payload(packer, payload, compression, p, room);
+	size_t size = 0;
+	if (compression != TABLE_RAW) {
+		size = compress_payload(packer, payload, compression, p, room);
+		note_try(packer, size != 0);
+	}
 	if (size == 0) {
 		compression = TABLE_RAW;
 		size = payload.size;

@@ -39,9 +39,11 @@ void block_builder_free(struct block_builder *);
 struct block_packer {
 	void *zstd; /* ZSTD_CCtx */
 	int level;
+	unsigned raw_due;   /* blocks that are not tried, since those before them did not shrink */
+	unsigned raw_after; /* how many that will be after the next one that does not */
 };
 /* Appends `payload`, compressed if that saves an eighth, and its trailer to `out`; the block will stand at
- * `offset`. 0 or SETT_NO_MEMORY. */
+ * `offset`. Where blocks don't shrink, only some are tried: one in 32 in the end. 0 or SETT_NO_MEMORY. */
 int block_pack(struct block_packer *, struct bytes payload, enum table_compression, uint64_t number,
 	       uint64_t offset, struct buffer *out);
 void block_packer_free(struct block_packer *);

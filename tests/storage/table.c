@@ -5,6 +5,7 @@
 
 #include "bytes_file.h"
 #include "iterator_model.h"
+#include "table_block.h"
 #include "table_format.h"
 
 enum { NUMBER = 42 };
@@ -502,6 +503,39 @@ read_all(struct bytes_file *f, struct sett_error *error)
 		block_release(hit.pin);
 	table_close(t);
 	return r;
+}
+
+/* Blocks of random bytes are tried less and less; what shrinks again is found again. */
+Test(table, blocks_that_do_not_shrink_are_stored_as_they_are)
+{
+	struct block_packer packer = {0};
+	struct buffer out = {0};
+	struct random r;
+	uint8_t noise[4096], text[4096];
+	random_seed(&r, 5);
+	memset(text, 'x', sizeof(text));
+	for (size_t i = 0; i < sizeof(noise); i++)
+		noise[i] = (uint8_t)random_below(&r, 256);
+	for (int i = 0; i < 200; i++) {
+		buffer_clear(&out);
+		cr_assert_eq(block_pack(&packer, bytes_of(noise, sizeof(noise)), TABLE_LZ4, NUMBER, 0, &out),
+			     SETT_OK);
+		cr_assert_eq(out.size, sizeof(noise) + TABLE_TRAILER_SIZE);
+	}
+	int raw = 0;
+	do {
+		buffer_clear(&out);
+		cr_assert_eq(block_pack(&packer, bytes_of(text, sizeof(text)), TABLE_LZ4, NUMBER, 0, &out),
+			     SETT_OK);
+		raw += out.size > sizeof(text);
+	} while (out.size > sizeof(text) && raw < 100);
+	cr_assert_gt(raw, 0, "some are not tried");
+	cr_assert_lt(raw, 40);
+	buffer_clear(&out);
+	cr_assert_eq(block_pack(&packer, bytes_of(text, sizeof(text)), TABLE_LZ4, NUMBER, 0, &out), SETT_OK);
+	cr_assert_lt(out.size, sizeof(text));
+	block_packer_free(&packer);
+	buffer_free(&out);
 }
 
 Test(table, every_flipped_byte_is_found)
