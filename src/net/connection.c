@@ -5,11 +5,16 @@
  * start before the next read. A big argument gets a buffer of exactly its need, and is read without the bytes
  * behind it, so nothing has to move when it is done.
  *
+ * Requests are parsed a few at a time, so that what several of them need can be fetched at once before the
+ * first one runs. What a request changes for the parser (AUTH: how long an argument may be) holds for those
+ * parsed after it; a stranger's are parsed one by one.
+ *
  * Invariants:
- * - input_start <= input_seen <= input_end <= input_capacity; the parser has seen the bytes before
- * input_seen.
+ * - input_start <= parse_start <= input_seen <= input_end <= input_capacity; the parser has seen the bytes
+ *   before input_seen. Without parsed requests input_start is parse_start.
  * - More is read only when what is there holds no further complete request; so the buffer is bounded by one
- *   request and one chunk, and never moves while a request of it is with the handler or the pool. */
+ *   request and one chunk, and never moves while there are parsed requests, of which the first may be with
+ *   the handler or the pool. */
 #include "net/connection.h"
 
 #include <errno.h>
@@ -30,12 +35,12 @@ connection_create(int fd)
 	if (c == NULL)
 		return NULL;
 	resp_parser_init(&c->parser);
-	c->parser.arguments = malloc(ARGUMENTS_INITIAL * sizeof(c->parser.arguments[0]));
-	if (c->parser.arguments == NULL) {
+	c->arguments = malloc(ARGUMENTS_INITIAL * sizeof(c->arguments[0]));
+	if (c->arguments == NULL) {
 		free(c);
 		return NULL;
 	}
-	c->parser.argument_capacity = ARGUMENTS_INITIAL;
+	c->argument_capacity = ARGUMENTS_INITIAL;
 	output_init(&c->output);
 	resp_writer_init(&c->pool.reply, 2);
 	c->client.connection = c;
@@ -51,7 +56,7 @@ connection_destroy(struct connection *c)
 {
 	close(c->client.fd);
 	free(c->input);
-	free(c->parser.arguments);
+	free(c->arguments);
 	free(c->pool.argv);
 	resp_writer_free(&c->pool.reply);
 	output_streams_free(c->client.reply_streams);
@@ -71,6 +76,7 @@ close_gap(struct connection *c)
 	if (left > 0)
 		memmove(c->input, c->input + c->input_start, left);
 	c->input_seen -= c->input_start;
+	c->parse_start -= c->input_start;
 	c->input_end = left;
 	c->input_start = 0;
 }
@@ -128,70 +134,146 @@ connection_read(struct connection *c, uint64_t limit, size_t *ret_size)
 	return INPUT_OK;
 }
 
+/* Gives the parser, which is behind the arguments of the parsed requests, more room. */
 static bool
-grow_arguments(struct resp_parser *parser)
+grow_arguments(struct connection *c)
 {
-	size_t needed = parser->arguments_needed;
-	if (needed > SIZE_MAX / sizeof(parser->arguments[0]))
+	size_t needed = c->parser.arguments_needed;
+	if (needed > SIZE_MAX / sizeof(c->arguments[0]) - c->argument_count)
 		return false;
-	struct resp_argument *arguments = realloc(parser->arguments, needed * sizeof(parser->arguments[0]));
+	needed += c->argument_count;
+	struct resp_argument *arguments = realloc(c->arguments, needed * sizeof(c->arguments[0]));
 	if (arguments == NULL)
 		return false;
-	parser->arguments = arguments;
-	parser->argument_capacity = needed;
+	c->arguments = arguments;
+	c->argument_capacity = needed;
 	return true;
 }
 
 /* The request in progress needs more bytes. For a big argument the buffer is made now, not when its bytes
- * arrive. */
+ * arrive, unless requests are in front of it: then the parser is asked once more behind them. */
 static enum parse_result
 await_more(struct connection *c)
 {
-	c->input_seen = c->input_end;
 	c->input_wanted = c->parser.missing;
+	if (connection_has_parsed(c))
+		return PARSE_REQUEST;
+	c->input_seen = c->input_end;
 	if (c->parser.state == RESP_STATE_BULK && c->parser.bulk_size >= INPUT_BIG_ARGUMENT &&
 	    make_room(c) == 0)
 		return PARSE_NO_MEMORY;
 	return PARSE_MORE;
 }
 
-enum parse_result
-connection_parse(struct connection *c, uint64_t bulk_max)
+/* Puts the request that the parser has complete behind the others. */
+static void
+keep_request(struct connection *c)
 {
-	if (c->input_end == c->input_start || c->input_seen == c->input_end)
-		return PARSE_MORE;
-	c->parser.bulk_max = bulk_max;
-	c->parser.unauthenticated = !c->client.authenticated;
-	c->request_started = true;
-	for (;;) {
-		switch (resp_parse(&c->parser, c->input + c->input_start, c->input_end - c->input_start)) {
+	struct resp_parser *parser = &c->parser;
+	c->input_wanted = 0;
+	c->request_started = false;
+	c->parse_start += parser->consumed;
+	c->input_seen = c->parse_start;
+	if (parser->argc > 0) {
+		c->parsed[c->parsed_end++] = (struct parsed_request){
+			.argc = parser->argc, .first_argument = c->argument_count, .size = parser->consumed};
+		c->argument_count += parser->argc;
+	} else if (connection_has_parsed(c)) {
+		c->parsed[c->parsed_end - 1].size += parser->consumed;
+	} else {
+		c->input_start = c->parse_start;
+	}
+}
+
+static bool
+may_parse_ahead(const struct connection *c)
+{
+	if (!connection_has_parsed(c))
+		return true;
+	return c->parsed_end < PARSED_MAX && c->argument_count < PARSED_ARGUMENTS_MAX &&
+		c->client.authenticated;
+}
+
+/* Nothing is parsed and nothing is left: the buffer is used from its start again. */
+static void
+rewind_input(struct connection *c)
+{
+	if (c->input_start == c->input_end)
+		c->input_start = c->parse_start = c->input_end = c->input_seen = 0;
+}
+
+static enum parse_result
+parse_requests(struct connection *c)
+{
+	struct resp_parser *parser = &c->parser;
+	while (may_parse_ahead(c) && c->parse_start < c->input_end) {
+		c->request_started = true;
+		parser->arguments = c->arguments + c->argument_count;
+		parser->argument_capacity = c->argument_capacity - c->argument_count;
+		switch (resp_parse(parser, c->input + c->parse_start, c->input_end - c->parse_start)) {
 		case RESP_NEED_MORE:
 			return await_more(c);
 		case RESP_NEED_ARGUMENTS:
-			if (!grow_arguments(&c->parser))
-				return PARSE_NO_MEMORY;
+			if (!grow_arguments(c))
+				return connection_has_parsed(c) ? PARSE_REQUEST : PARSE_NO_MEMORY;
 			break;
 		case RESP_ERROR:
-			c->input_broken = true;
-			return PARSE_ERROR;
+			c->parse_failed = true;
+			return connection_has_parsed(c) ? PARSE_REQUEST : PARSE_ERROR;
 		case RESP_REQUEST:
-			c->input_wanted = 0;
-			if (c->parser.argc > 0)
-				return PARSE_REQUEST;
-			connection_consume(c);
-			return PARSE_NOTHING;
+			keep_request(c);
+			break;
 		}
 	}
+	if (connection_has_parsed(c))
+		return PARSE_REQUEST;
+	rewind_input(c);
+	return PARSE_MORE;
+}
+
+enum parse_result
+connection_parse(struct connection *c, uint64_t bulk_max)
+{
+	if (connection_has_parsed(c))
+		return PARSE_REQUEST;
+	enum parse_result result = c->parse_failed ? PARSE_ERROR : PARSE_MORE;
+	if (!c->parse_failed && c->input_end > c->input_seen) {
+		c->parser.bulk_max = bulk_max;
+		c->parser.unauthenticated = !c->client.authenticated;
+		result = parse_requests(c);
+	}
+	if (result == PARSE_ERROR) {
+		c->parse_failed = false;
+		c->input_broken = true;
+	}
+	return result;
+}
+
+size_t
+connection_arguments(const struct connection *c, const struct parsed_request *request, size_t start,
+		     struct bytes *argv)
+{
+	const struct resp_argument *arguments = c->arguments + request->first_argument;
+	size_t sum = 0;
+	for (size_t i = 0; i < request->argc; i++) {
+		argv[i] = bytes_of(c->input + start + arguments[i].offset, arguments[i].size);
+		sum += arguments[i].size;
+	}
+	return sum;
 }
 
 void
 connection_consume(struct connection *c)
 {
-	c->request_started = false;
-	c->input_start += c->parser.consumed;
-	c->input_seen = c->input_start;
-	if (c->input_start == c->input_end)
-		c->input_start = c->input_end = c->input_seen = 0;
+	c->input_start += connection_next(c)->size;
+	if (++c->parsed_first < c->parsed_end)
+		return;
+	c->parsed_first = c->parsed_end = 0;
+	if (c->request_started && c->argument_count > 0 && c->parser.argc > 0)
+		memmove(c->arguments, c->arguments + c->argument_count,
+			c->parser.argc * sizeof(c->arguments[0]));
+	c->argument_count = 0;
+	rewind_input(c);
 }
 
 /* One send; `ret_size` of the bytes have left. False if the socket is broken. */
@@ -294,19 +376,20 @@ shrink_arguments(struct connection *c)
 	free(c->pool.argv);
 	c->pool.argv = NULL;
 	c->pool.argument_capacity = 0;
-	if (c->request_started || c->parser.argument_capacity <= ARGUMENTS_KEEP)
+	if (c->request_started || c->argument_capacity <= ARGUMENTS_KEEP)
 		return;
-	size_t size = ARGUMENTS_INITIAL * sizeof(c->parser.arguments[0]);
-	struct resp_argument *arguments = realloc(c->parser.arguments, size);
+	struct resp_argument *arguments = realloc(c->arguments, ARGUMENTS_INITIAL * sizeof(c->arguments[0]));
 	if (arguments == NULL)
 		return;
-	c->parser.arguments = arguments;
-	c->parser.argument_capacity = ARGUMENTS_INITIAL;
+	c->arguments = arguments;
+	c->argument_capacity = ARGUMENTS_INITIAL;
 }
 
 void
 connection_shrink(struct connection *c, bool idle)
 {
+	if (connection_has_parsed(c))
+		return; /* they point into the buffers */
 	size_t peak = c->input_peak;
 	c->input_peak = c->input_end - c->input_start;
 	if (idle) {
@@ -325,7 +408,7 @@ size_t
 connection_buffer_bytes(const struct connection *c)
 {
 	return c->input_capacity + c->output.writer.capacity + (c->piece.data != NULL ? PIECE_SIZE : 0) +
-		c->parser.argument_capacity * sizeof(c->parser.arguments[0]);
+		c->argument_capacity * sizeof(c->arguments[0]);
 }
 
 void

@@ -18,7 +18,9 @@ enum {
 	INPUT_INITIAL = 20 * 1024, /* first size of an input buffer */
 	PIECE_SIZE = 256 * 1024,   /* of a large body at a time in memory */
 	INPUT_BIG_ARGUMENT =
-		32 * 1024 /* arguments of this size and more get a buffer of exactly their need */
+		32 * 1024,         /* arguments of this size and more get a buffer of exactly their need */
+	PARSED_MAX = 16,           /* requests that are parsed ahead */
+	PARSED_ARGUMENTS_MAX = 256 /* no more are parsed ahead once they have so many arguments */
 };
 
 enum connection_state {
@@ -28,12 +30,24 @@ enum connection_state {
 	CONNECTION_PAUSED,  /* its request answered REQUEST_PAUSED */
 };
 
+/* A request that is parsed and not done. */
+struct parsed_request {
+	size_t argc;
+	size_t first_argument; /* in connection.arguments */
+	size_t size;           /* of its bytes in the input, with empty requests behind it */
+
+	/* the reactor's, valid in the batch that the connection belongs to */
+	size_t argv; /* index of the first in reactor.argv */
+	size_t argument_bytes;
+	unsigned foreseen; /* what request_handler.foresee said */
+};
+
 /* A request on its way through the pool. */
 struct pool_request {
 	struct pool_job job;
 	struct mailbox_message message; /* the way back */
 	struct bytes *argv;             /* owned; kept from request to request */
-	size_t argument_capacity;
+	size_t argc, argument_capacity;
 	struct resp_writer reply;
 	uint64_t release;
 	enum request_result result;
@@ -63,14 +77,22 @@ struct connection {
 	bool closing;      /* on its way out; in the reactor's dead list unless in the pool */
 	bool killed;       /* atomic: CLIENT KILL; pairs with the reactor's control flag */
 
-	/* input: requests are parsed from [input_start, input_end) */
+	/* input: the bytes of the parsed requests from input_start on, those behind them from parse_start on
+	 */
 	uint8_t *input;
-	size_t input_start, input_end, input_capacity;
+	size_t input_start, parse_start, input_end, input_capacity;
 	size_t input_peak;    /* most bytes waiting since the cron last came by */
 	size_t input_wanted;  /* bytes that the parser said are missing */
-	size_t input_seen;    /* input_end at the last parse: nothing to do before there is more */
-	bool request_started; /* the parser is inside a request, or has one ready that is parked */
+	size_t input_seen;    /* input_end at the last parse: nothing to parse before there is more */
+	bool request_started; /* the parser is inside a request */
+	bool parse_failed;    /* it met an error, which comes up behind the requests that are parsed */
 	struct resp_parser parser;
+	struct resp_argument *arguments; /* of the parsed requests, then of the one the parser is in */
+	size_t argument_count, argument_capacity;
+	struct parsed_request parsed[PARSED_MAX];
+	unsigned parsed_first, parsed_end;
+	uint64_t batch; /* of the reactor, in which its parsed requests were looked at; 0 = in none */
+	unsigned ran;   /* requests in this tick */
 
 	struct output output;
 	struct piece piece;
@@ -101,27 +123,35 @@ enum input_result {
 enum input_result connection_read(struct connection *, uint64_t limit, size_t *ret_size);
 
 enum parse_result {
-	PARSE_REQUEST, /* parser.argc arguments; connection_argument tells where */
-	PARSE_NOTHING, /* empty request: consumed already */
+	PARSE_REQUEST, /* requests are there: connection_next */
 	PARSE_MORE,    /* nothing complete */
 	PARSE_ERROR,   /* parser.error; the input is broken */
 	PARSE_NO_MEMORY,
 };
-/* Parses the next request. Not while one is parked. */
+/* Parses what is there, up to PARSED_MAX requests; nothing, if some are there already. */
 enum parse_result connection_parse(struct connection *, uint64_t bulk_max);
-static inline struct bytes
-connection_argument(const struct connection *c, size_t i)
+static inline bool
+connection_has_parsed(const struct connection *c)
 {
-	const struct resp_argument *a = &c->parser.arguments[i];
-	return bytes_of(c->input + c->input_start + a->offset, a->size);
+	return c->parsed_first < c->parsed_end;
 }
-/* The request is done: its bytes are dropped. */
+/* The request that is next, of which there is one. */
+static inline struct parsed_request *
+connection_next(struct connection *c)
+{
+	return &c->parsed[c->parsed_first];
+}
+/* Fills in the arguments of a parsed request whose bytes begin at `start` of the input. They stay valid until
+ * connection_consume has taken all parsed requests. The sum of their sizes. */
+size_t connection_arguments(const struct connection *, const struct parsed_request *, size_t start,
+			    struct bytes *argv);
+/* The next request is done: its bytes are dropped. */
 void connection_consume(struct connection *);
-/* Whether there are bytes that were not parsed yet. */
+/* Whether there are requests, or bytes that were not parsed yet. */
 static inline bool
 connection_has_input(const struct connection *c)
 {
-	return c->input_end > c->input_seen;
+	return connection_has_parsed(c) || c->parse_failed || c->input_end > c->input_seen;
 }
 
 /* Whether a pool thread owns a part of it. */

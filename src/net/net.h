@@ -27,18 +27,30 @@ enum request_result {
 				   that ends by its time needs no call */
 };
 
+struct request {
+	size_t argc;
+	const struct bytes *argv; /* valid during the call */
+	unsigned foreseen;        /* what foresee returned for it, or 0 */
+};
+
 struct request_handler {
 	void *arg;
 	/* Per-thread state for each reactor (may_wait = false: registered with RCU and online while it
 	 * executes) and each pool thread (may_wait = true). 0 or a negative status. */
 	int (*thread_start)(void *arg, bool may_wait, void **ret_thread);
 	void (*thread_stop)(void *arg, void *thread);
-	/* Runs one request. `argv` is valid during the call. `reply` has its protocol set from the client and
-	 * may hold earlier replies: to take one back, truncate to the size at entry, never to 0. On
-	 * DONE `ret_release` is the commit timestamp the reply depends on, 0 if none. */
-	enum request_result (*execute)(void *arg, void *thread, struct client *, size_t argc,
-				       const struct bytes *argv, struct resp_writer *reply,
-				       uint64_t *ret_release);
+	/* Hints, both or neither (NULL): a reactor tells of a batch of requests that it is about to execute,
+	 * then calls fetch, then executes them, in this order, those of one client at least, and perhaps not
+	 * all. So what several of them need from memory can be asked for at once. foresee may return a number
+	 * that execute gets with the request, if that is executed in this batch; 0 says nothing. */
+	unsigned (*foresee)(void *arg, void *thread, const struct client *, size_t argc,
+			    const struct bytes *argv);
+	void (*fetch)(void *arg, void *thread);
+	/* Runs one request. `reply` has its protocol set from the client and may hold earlier replies: to
+	 * take one back, truncate to the size at entry, never to 0. On DONE `ret_release` is the commit
+	 * timestamp the reply depends on, 0 if none. */
+	enum request_result (*execute)(void *arg, void *thread, struct client *, const struct request *,
+				       struct resp_writer *reply, uint64_t *ret_release);
 	/* The connection is going: free what hangs on the client (transaction state). On the thread that owns
 	 * the client. */
 	void (*client_closed)(void *arg, struct client *);

@@ -510,6 +510,7 @@ reactor_create(struct net *net, unsigned index, struct reactor **ret, struct set
 	memset(r, 0, sizeof(*r));
 	r->net = net;
 	r->index = index;
+	r->batch = 1;
 	list_init(&r->connections);
 	list_init(&r->runnable);
 	list_init(&r->sending);

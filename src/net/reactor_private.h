@@ -7,7 +7,9 @@
 #include "net/net_private.h"
 
 enum {
-	REQUESTS_PER_TICK = 1000,      /* of one connection; then the others get their turn */
+	REQUESTS_PER_TICK = 1000, /* of one connection; then the others get their turn */
+	BATCH_REQUESTS = 64,      /* looked at before the first of them runs, about */
+	BATCH_CONNECTIONS = 64,
 	OUTPUT_HIGH = 4 * 1024 * 1024, /* unsent bytes at which a connection is throttled */
 	OUTPUT_LOW = 1024 * 1024,      /* and at which it goes on */
 	OUTPUT_STRANGER = 1024,        /* that one who gave no password may leave unread */
@@ -42,8 +44,9 @@ struct reactor {
 	struct list_link paused;
 	struct list_link dead; /* to be freed at the end of the tick */
 
-	struct bytes *argv; /* of the request that runs; reused */
-	size_t argument_capacity;
+	uint64_t batch;     /* number of the present one; others outside of one */
+	struct bytes *argv; /* of its requests; reused */
+	size_t argument_count, argument_capacity;
 
 	uint64_t frontier; /* timestamps up to it may leave: as of the last look */
 	int policy;        /* enum config_sync under which that was so */

@@ -1,5 +1,8 @@
 /* A reactor's requests: reading, running, the way through the pool and back, pauses.
  *
+ * Batches. Before any of a batch of requests runs, all are parsed and shown to the handler, which asks memory
+ * for what they need: fetched one behind another, that is what most of a short command's time would go into.
+ *
  * Order. A connection runs one request at a time, in the order they came; while one is in the pool or paused,
  * no later one runs. Its bytes stay in the input buffer, which does not move meanwhile, so the pool's
  * arguments point into it too.
@@ -164,8 +167,9 @@ run_in_pool(struct pool_job *job, void *thread)
 	if (!p->cancelled) {
 		p->reply.protocol = c->client.protocol;
 		p->release = 0;
-		p->result = net->handler.execute(net->handler.arg, thread, &c->client, c->parser.argc,
-						 p->argv, &p->reply, &p->release);
+		struct request request = {.argc = p->argc, .argv = p->argv};
+		p->result = net->handler.execute(net->handler.arg, thread, &c->client, &request, &p->reply,
+						 &p->release);
 		if (p->result != REQUEST_DONE)
 			resp_truncate(&p->reply, 0);
 	}
@@ -173,10 +177,10 @@ run_in_pool(struct pool_job *job, void *thread)
 }
 
 static void
-send_to_pool(struct reactor *r, struct connection *c, enum pool_lane lane, const struct bytes *argv)
+send_to_pool(struct reactor *r, struct connection *c, enum pool_lane lane, const struct request *request)
 {
 	struct pool_request *p = &c->pool;
-	size_t argc = c->parser.argc;
+	size_t argc = request->argc;
 	if (p->argument_capacity < argc) {
 		struct bytes *grown = realloc(p->argv, argc * sizeof(*grown));
 		if (grown == NULL) {
@@ -187,7 +191,8 @@ send_to_pool(struct reactor *r, struct connection *c, enum pool_lane lane, const
 		p->argv = grown;
 		p->argument_capacity = argc;
 	}
-	memcpy(p->argv, argv, argc * sizeof(*argv));
+	p->argc = argc;
+	memcpy(p->argv, request->argv, argc * sizeof(*p->argv));
 	p->job.run = run_in_pool;
 	p->message.run = pool_request_done;
 	c->state = CONNECTION_IN_POOL;
@@ -253,44 +258,44 @@ reactor_read_piece(struct reactor *r, struct connection *c)
 
 /* ---- running ---- */
 
-/* Points argv at the request's arguments; their bytes in all, or SIZE_MAX if out of memory. */
-static size_t
-collect_arguments(struct reactor *r, struct connection *c)
+/* Puts the arguments of a request whose bytes begin at `start` of the input into the reactor's. */
+static bool
+collect_arguments(struct reactor *r, struct connection *c, struct parsed_request *p, size_t start)
 {
-	size_t argc = c->parser.argc, sum = 0;
-	if (r->argument_capacity < argc) {
-		size_t capacity = argc > ARGUMENTS_FIRST ? argc : ARGUMENTS_FIRST;
+	size_t needed = r->argument_count + p->argc;
+	if (r->argument_capacity < needed) {
+		size_t capacity = needed > ARGUMENTS_FIRST ? needed + needed / 2 : ARGUMENTS_FIRST;
 		struct bytes *argv = realloc(r->argv, capacity * sizeof(*argv));
 		if (argv == NULL)
-			return SIZE_MAX;
+			return false;
 		r->argv = argv;
 		r->argument_capacity = capacity;
 	}
-	for (size_t i = 0; i < argc; i++) {
-		r->argv[i] = connection_argument(c, i);
-		sum += r->argv[i].size;
-	}
-	return sum;
+	p->argv = r->argument_count;
+	p->argument_bytes = connection_arguments(c, p, start, r->argv + p->argv);
+	p->foreseen = 0;
+	r->argument_count = needed;
+	return true;
 }
 
-/* Runs the request that the parser has ready. */
+/* Runs the request that is next. */
 static void
 execute(struct reactor *r, struct connection *c)
 {
 	struct net *net = r->net;
-	size_t argument_bytes = collect_arguments(r, c);
-	if (argument_bytes == SIZE_MAX) {
+	struct parsed_request *p = connection_next(c);
+	if (c->batch != r->batch && !collect_arguments(r, c, p, c->input_start)) {
 		log_sink_printf(&net->sink, LOG_LEVEL_WARNING, "Out of memory for a request");
 		reactor_close(r, c);
 		return;
 	}
-	connection_show(c, argument_bytes, loop_wall_ms(r->loop));
+	struct request request = {.argc = p->argc, .argv = r->argv + p->argv, .foreseen = p->foreseen};
+	connection_show(c, p->argument_bytes, loop_wall_ms(r->loop));
 	size_t before = c->output.writer.size;
 	uint64_t release = 0;
 	c->output.writer.protocol = c->client.protocol;
-	enum request_result result =
-		net->handler.execute(net->handler.arg, r->handler_thread, &c->client, c->parser.argc, r->argv,
-				     &c->output.writer, &release);
+	enum request_result result = net->handler.execute(net->handler.arg, r->handler_thread, &c->client,
+							  &request, &c->output.writer, &release);
 	if (result == REQUEST_DONE) {
 		finish_request(r, c, c->output.base, release);
 		return;
@@ -300,7 +305,7 @@ execute(struct reactor *r, struct connection *c)
 	if (result == REQUEST_PAUSED)
 		pause_request(r, c);
 	else
-		send_to_pool(r, c, result == REQUEST_MUST_WAIT_LONG ? POOL_LONG : POOL_SHORT, r->argv);
+		send_to_pool(r, c, result == REQUEST_MUST_WAIT_LONG ? POOL_LONG : POOL_SHORT, &request);
 }
 
 /* Answers malformed input; the connection closes once that has left. */
@@ -334,37 +339,87 @@ await_input(struct reactor *r, struct connection *c)
 		reactor_queue_run(r, c);
 }
 
+/* Shows the handler what the connection is about to run. */
 static void
-run_connection(struct reactor *r, struct connection *c)
+look_ahead(struct reactor *r, struct connection *c)
 {
-	uint64_t bulk_max = (uint64_t)__atomic_load_n(&r->net->config->proto_max_bulk_len, __ATOMIC_RELAXED);
-	for (int i = 0; i < REQUESTS_PER_TICK && can_run(r, c); i++) {
-		switch (connection_parse(c, bulk_max)) {
-		case PARSE_REQUEST:
-			execute(r, c);
-			break;
-		case PARSE_NOTHING:
-			break;
-		case PARSE_MORE:
-			connection_show(c, 0, loop_wall_ms(r->loop));
-			reactor_account(r, c);
-			await_input(r, c);
+	const struct request_handler *handler = &r->net->handler;
+	size_t start = c->input_start;
+	for (unsigned i = c->parsed_first; i < c->parsed_end; i++) {
+		struct parsed_request *p = &c->parsed[i];
+		if (!collect_arguments(r, c, p, start))
 			return;
-		case PARSE_ERROR:
-			refuse_input(r, c);
-			break;
-		case PARSE_NO_MEMORY:
-			errno = ENOMEM;
-			read_failed(r, c);
-			break;
-		}
+		if (handler->foresee != NULL)
+			p->foreseen = handler->foresee(handler->arg, r->handler_thread, &c->client, p->argc,
+						       r->argv + p->argv);
+		start += p->size;
+	}
+	c->batch = r->batch;
+}
+
+/* Runs what was parsed, or does what became of parsing. `waiting` are those that have a turn in this tick. */
+static void
+run_connection(struct reactor *r, struct connection *c, enum parse_result parsed, struct list_link *waiting)
+{
+	switch (parsed) {
+	case PARSE_REQUEST:
+		for (; connection_has_parsed(c) && can_run(r, c); c->ran++)
+			execute(r, c);
+		break;
+	case PARSE_MORE:
+		connection_show(c, 0, loop_wall_ms(r->loop));
+		reactor_account(r, c);
+		await_input(r, c);
+		return;
+	case PARSE_ERROR:
+		refuse_input(r, c);
+		break;
+	case PARSE_NO_MEMORY:
+		errno = ENOMEM;
+		read_failed(r, c);
+		break;
 	}
 	if (c->closing)
 		return;
-	if (c->state != CONNECTION_IN_POOL)
+	if (!connection_is_in_pool(c))
 		reactor_account(r, c);
-	if (can_run(r, c))
-		reactor_queue_run(r, c); /* it has used up its turn */
+	if (!can_run(r, c))
+		return;
+	if (c->ran < REQUESTS_PER_TICK)
+		list_append(waiting, &c->run_link);
+	else
+		reactor_queue_run(r, c);
+}
+
+static void
+run_batch(struct reactor *r, struct list_link *waiting)
+{
+	struct {
+		struct connection *connection;
+		enum parse_result parsed;
+	} batch[BATCH_CONNECTIONS];
+	const struct request_handler *handler = &r->net->handler;
+	uint64_t bulk_max = (uint64_t)__atomic_load_n(&r->net->config->proto_max_bulk_len, __ATOMIC_RELAXED);
+	unsigned count = 0, requests = 0;
+	struct list_link *link;
+	r->argument_count = 0;
+	while (count < BATCH_CONNECTIONS && requests < BATCH_REQUESTS &&
+	       (link = list_take_first(waiting)) != NULL) {
+		struct connection *c = list_entry(link, struct connection, run_link);
+		if (!can_run(r, c))
+			continue;
+		enum parse_result parsed = connection_parse(c, bulk_max);
+		if (parsed == PARSE_REQUEST)
+			look_ahead(r, c);
+		requests += c->parsed_end - c->parsed_first;
+		batch[count].connection = c;
+		batch[count++].parsed = parsed;
+	}
+	if (requests > 0 && handler->fetch != NULL)
+		handler->fetch(handler->arg, r->handler_thread);
+	for (unsigned i = 0; i < count; i++)
+		run_connection(r, batch[i].connection, batch[i].parsed, waiting);
+	r->batch++;
 }
 
 void
@@ -378,11 +433,12 @@ reactor_run_requests(struct reactor *r)
 	while ((link = list_take_first(&ready)) != NULL) {
 		struct connection *c = list_entry(link, struct connection, run_link);
 		list_append(&read, link);
+		c->ran = 0;
 		if (c->readable)
 			read_input(r, c);
 	}
-	while ((link = list_take_first(&read)) != NULL)
-		run_connection(r, list_entry(link, struct connection, run_link));
+	while (!list_is_empty(&read))
+		run_batch(r, &read);
 }
 
 void
@@ -391,6 +447,7 @@ reactor_retry_paused(struct reactor *r)
 	struct list_link paused, *link;
 	list_init(&paused);
 	list_splice(&paused, &r->paused);
+	r->argument_count = 0;
 	while ((link = paused.next) != &paused) {
 		struct connection *c = list_entry(link, struct connection, parked_link);
 		leave_pause(r, c);

@@ -491,11 +491,13 @@ apply_reply_mode(struct command_context *c, enum reply_mode before, size_t mark)
 /* ---- the handler ---- */
 
 static enum request_result
-execute(void *arg, void *thread, struct client *client, size_t argc, const struct bytes *argv,
+execute(void *arg, void *thread, struct client *client, const struct request *request,
 	struct resp_writer *reply, uint64_t *ret_release)
 {
 	(void)arg;
 	struct runner_thread *t = thread;
+	size_t argc = request->argc;
+	const struct bytes *argv = request->argv;
 	const struct command *container = NULL;
 	size_t mark = reply->size;
 	enum reply_mode mode = client->reply_mode;

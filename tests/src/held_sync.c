@@ -41,12 +41,12 @@ on_progress(void *arg)
 
 /* The runner's execute, counted. */
 static enum request_result
-execute(void *arg, void *thread, struct client *client, size_t argc, const struct bytes *argv,
+execute(void *arg, void *thread, struct client *client, const struct request *request,
 	struct resp_writer *reply, uint64_t *ret_release)
 {
 	struct world *w = arg;
 	enum request_result result =
-		w->inner.execute(w->inner.arg, thread, client, argc, argv, reply, ret_release);
+		w->inner.execute(w->inner.arg, thread, client, request, reply, ret_release);
 
 	if (result == REQUEST_DONE)
 		__atomic_add_fetch(&w->executed, 1, __ATOMIC_SEQ_CST);

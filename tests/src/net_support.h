@@ -187,13 +187,14 @@ number(struct bytes b)
 }
 
 static enum request_result
-handler_execute(void *arg, void *thread, struct client *client, size_t argc, const struct bytes *argv,
+handler_execute(void *arg, void *thread, struct client *client, const struct request *request,
 		struct resp_writer *reply, uint64_t *ret_release)
 {
+	const struct bytes *argv = request->argv;
 	struct world *w = arg;
 	void *waiting;
 	handler_start(arg, true, &waiting);
-	struct bytes name = argv[0], x = argc > 1 ? argv[1] : (struct bytes){0};
+	struct bytes name = argv[0], x = request->argc > 1 ? argv[1] : (struct bytes){0};
 	bool pool = is_word(name, "POOL"), lane_long = is_word(name, "LONG");
 	if ((pool || lane_long) && thread != waiting)
 		return pool ? REQUEST_MUST_WAIT : REQUEST_MUST_WAIT_LONG;

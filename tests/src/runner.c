@@ -25,7 +25,8 @@ Test(runner, long_commands_go_to_the_pool)
 	struct bytes argv[] = {BYTES_LITERAL("KEYS"), BYTES_LITERAL("*")};
 	rcu_thread_register();
 	resp_truncate(&f->reply, 0);
-	cr_assert_eq(f->handler.execute(f->handler.arg, f->reactor, &f->clients[0], 2, argv, &f->reply,
+	struct request request = {.argc = 2, .argv = argv};
+	cr_assert_eq(f->handler.execute(f->handler.arg, f->reactor, &f->clients[0], &request, &f->reply,
 					&f->release),
 		     REQUEST_MUST_WAIT_LONG);
 	cr_assert_eq(f->reply.size, 0);
@@ -128,6 +129,7 @@ add_many(void *arg)
 	struct client *client = &f->clients[race->client];
 	struct bytes argv[] = {BYTES_LITERAL("INCR"), BYTES_LITERAL("counter")};
 	struct resp_writer reply;
+	struct request request = {.argc = 2, .argv = argv};
 	uint64_t release;
 	void *thread;
 	resp_writer_init(&reply, 2);
@@ -135,7 +137,7 @@ add_many(void *arg)
 		return arg;
 	for (int i = 0; i < 2000; i++) {
 		resp_truncate(&reply, 0);
-		f->handler.execute(f->handler.arg, thread, client, 2, argv, &reply, &release);
+		f->handler.execute(f->handler.arg, thread, client, &request, &reply, &release);
 	}
 	f->handler.thread_stop(f->handler.arg, thread);
 	resp_writer_free(&reply);
