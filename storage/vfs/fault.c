@@ -65,9 +65,11 @@ strikes(struct vfs *v, enum vfs_fault_kind kind)
 
 /* ---- files ---- */
 
-/* Puts a file of the inner vfs into one of ours: with `lock`, by locking it. */
+enum opening { TO_USE, TO_LOCK, TO_LOCK_SHARED };
+
+/* Puts a file of the inner vfs into one of ours. */
 static int
-open_file(struct vfs *v, const char *path, unsigned flags, bool lock, struct vfs_file **ret,
+open_file(struct vfs *v, const char *path, unsigned flags, enum opening why, struct vfs_file **ret,
 	  struct sett_error *error)
 {
 	size_t path_size = strlen(path) + 1;
@@ -77,8 +79,9 @@ open_file(struct vfs *v, const char *path, unsigned flags, bool lock, struct vfs
 	f->base.vfs = v;
 	memcpy(f->path, path, path_size);
 	struct vfs *inner = fault_of(v)->inner;
-	int status = lock ? vfs_lock(inner, path, &f->inner, error)
-			  : vfs_open(inner, path, flags, &f->inner, error);
+	int status = why == TO_LOCK     ? vfs_lock(inner, path, &f->inner, error)
+		: why == TO_LOCK_SHARED ? vfs_lock_shared(inner, path, &f->inner, error)
+					: vfs_open(inner, path, flags, &f->inner, error);
 	if (status != SETT_OK) {
 		free(f);
 		return status;
@@ -92,13 +95,19 @@ fault_open(struct vfs *v, const char *path, unsigned flags, struct vfs_file **re
 {
 	if ((flags & VFS_CREATE) != 0 && strikes(v, VFS_FAULT_DIRECTORY))
 		return vfs_system_error(error, EIO, "open", path);
-	return open_file(v, path, flags, false, ret, error);
+	return open_file(v, path, flags, TO_USE, ret, error);
 }
 
 static int
 fault_lock(struct vfs *v, const char *path, struct vfs_file **ret, struct sett_error *error)
 {
-	return open_file(v, path, 0, true, ret, error);
+	return open_file(v, path, 0, TO_LOCK, ret, error);
+}
+
+static int
+fault_lock_shared(struct vfs *v, const char *path, struct vfs_file **ret, struct sett_error *error)
+{
+	return open_file(v, path, 0, TO_LOCK_SHARED, ret, error);
 }
 
 static int
@@ -260,6 +269,7 @@ static const struct vfs_operations fault_operations = {
 	.make_directory = fault_make_directory,
 	.list = fault_list,
 	.lock = fault_lock,
+	.lock_shared = fault_lock_shared,
 	.free_space = fault_free_space,
 	.destroy = fault_destroy,
 };

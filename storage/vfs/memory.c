@@ -41,11 +41,13 @@ struct memory_vfs {
 	struct random cold_random;
 };
 
+enum lock_kind { NO_LOCK, LOCK_SHARED, LOCK_EXCLUSIVE };
+
 struct memory_file {
 	struct vfs_file base;
 	struct memory_node *node; /* one reference */
 	unsigned flags;
-	bool holds_lock;
+	enum lock_kind lock;
 	char path[]; /* for error texts */
 };
 
@@ -199,8 +201,17 @@ open_node_locked(struct memory_vfs *m, const char *path, bool create, bool exclu
 	return 0;
 }
 
+static bool
+lock_node_locked(struct memory_node *node, enum lock_kind lock)
+{
+	if (lock == LOCK_EXCLUSIVE ? node->locks != 0 : lock == LOCK_SHARED && node->locks < 0)
+		return false;
+	node->locks += lock == LOCK_EXCLUSIVE ? -1 : lock == LOCK_SHARED;
+	return true;
+}
+
 static int
-open_file(struct vfs *v, const char *path, unsigned flags, bool lock, struct vfs_file **ret,
+open_file(struct vfs *v, const char *path, unsigned flags, enum lock_kind lock, struct vfs_file **ret,
 	  struct sett_error *error)
 {
 	struct memory_vfs *m = memory_of(v);
@@ -208,18 +219,17 @@ open_file(struct vfs *v, const char *path, unsigned flags, bool lock, struct vfs
 	struct memory_file *f = malloc(sizeof *f + path_size);
 	if (f == NULL)
 		return vfs_system_error(error, ENOMEM, "open", path);
-	*f = (struct memory_file){.base.vfs = v, .flags = flags, .holds_lock = lock};
+	*f = (struct memory_file){.base.vfs = v, .flags = flags, .lock = lock};
 	memcpy(f->path, path, path_size);
 
-	bool create = (flags & VFS_CREATE) != 0 || lock;
+	bool exclusive = (flags & VFS_CREATE) != 0;
 	mutex_lock(&m->mutex);
 	struct memory_node *node;
-	int system_errno = open_node_locked(m, path, create, create && !lock, &node);
-	if (system_errno == 0 && lock && node->locked)
+	int system_errno = open_node_locked(m, path, exclusive || lock == LOCK_EXCLUSIVE, exclusive, &node);
+	if (system_errno == 0 && !lock_node_locked(node, lock))
 		system_errno = EAGAIN;
 	if (system_errno == 0) {
 		f->node = memory_node_ref(node);
-		node->locked |= lock;
 		m->open_files++;
 	}
 	mutex_unlock(&m->mutex);
@@ -241,13 +251,19 @@ memory_open(struct vfs *v, const char *path, unsigned flags, struct vfs_file **r
 				      path);
 	if (flags & VFS_CREATE)
 		count_operation(memory_of(v));
-	return open_file(v, path, flags, false, ret, error);
+	return open_file(v, path, flags, NO_LOCK, ret, error);
 }
 
 static int
 memory_lock(struct vfs *v, const char *path, struct vfs_file **ret, struct sett_error *error)
 {
-	return open_file(v, path, VFS_READ | VFS_WRITE, true, ret, error);
+	return open_file(v, path, VFS_READ | VFS_WRITE, LOCK_EXCLUSIVE, ret, error);
+}
+
+static int
+memory_lock_shared(struct vfs *v, const char *path, struct vfs_file **ret, struct sett_error *error)
+{
+	return open_file(v, path, VFS_READ, LOCK_SHARED, ret, error);
 }
 
 static int
@@ -256,8 +272,7 @@ memory_close(struct vfs_file *file, struct sett_error *error)
 	struct memory_file *f = memory_file_of(file);
 	struct memory_vfs *m = memory_of(file->vfs);
 	mutex_lock(&m->mutex);
-	if (f->holds_lock)
-		f->node->locked = false;
+	f->node->locks += f->lock == LOCK_EXCLUSIVE ? 1 : f->lock == LOCK_SHARED ? -1 : 0;
 	memory_node_unref(f->node);
 	assert(m->open_files > 0);
 	m->open_files--;
@@ -521,6 +536,7 @@ static const struct vfs_operations memory_operations = {
 	.make_directory = memory_make_directory,
 	.list = memory_list,
 	.lock = memory_lock,
+	.lock_shared = memory_lock_shared,
 	.free_space = memory_free_space,
 	.destroy = memory_destroy,
 };

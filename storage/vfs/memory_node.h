@@ -61,7 +61,7 @@ struct memory_node {
 	struct memory_content current, durable;
 	struct memory_file_change *first_change, **last_change;
 	uint64_t changes; /* number of the newest one ever made */
-	bool locked;
+	int locks;        /* readers that hold it locked; -1: one that has it to itself */
 
 	/* a directory */
 	struct memory_entries entries, durable_entries;

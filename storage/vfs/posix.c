@@ -338,18 +338,18 @@ posix_list(struct vfs *v, const char *path, int (*each)(void *arg, const char *n
 /* An open file description lock: unlike fcntl's older kind it is not dropped when some other descriptor of
  * the file is closed, and it holds between two users in one process too. */
 static int
-posix_lock(struct vfs *v, const char *path, struct vfs_file **ret, struct sett_error *error)
+lock_file(const char *path, int open_flags, short type, struct vfs_file **ret, struct sett_error *error)
 {
 	struct posix_file *f = posix_file_new(path);
 	if (f == NULL)
 		return sett_error_set(error, SETT_NO_MEMORY, 0, "lock %s: out of memory", path);
 	int status = SETT_OK;
-	f->fd = posix_open_fd(path, O_RDWR | O_CREAT);
+	f->fd = posix_open_fd(path, open_flags);
 	if (f->fd < 0) {
 		status = vfs_system_error(error, errno, "open", path);
 		goto out;
 	}
-	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	struct flock whole = {.l_type = type, .l_whence = SEEK_SET};
 	if (fcntl(f->fd, F_OFD_SETLK, &whole) == 0) {
 		*ret = &f->base;
 		return SETT_OK;
@@ -362,6 +362,18 @@ posix_lock(struct vfs *v, const char *path, struct vfs_file **ret, struct sett_e
 out:
 	free(f);
 	return status;
+}
+
+static int
+posix_lock(struct vfs *v, const char *path, struct vfs_file **ret, struct sett_error *error)
+{
+	return lock_file(path, O_RDWR | O_CREAT, F_WRLCK, ret, error);
+}
+
+static int
+posix_lock_shared(struct vfs *v, const char *path, struct vfs_file **ret, struct sett_error *error)
+{
+	return lock_file(path, O_RDONLY, F_RDLCK, ret, error);
 }
 
 static int
@@ -402,6 +414,7 @@ vfs_posix(void)
 		.make_directory = posix_make_directory,
 		.list = posix_list,
 		.lock = posix_lock,
+		.lock_shared = posix_lock_shared,
 		.free_space = posix_free_space,
 		.destroy = posix_destroy,
 	};

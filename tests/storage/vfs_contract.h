@@ -182,6 +182,26 @@ contract_directories(struct vfs *v, const char *d)
 	MUST(vfs_close(f, &error), &error);
 }
 
+/* Readers share; beside one of them there is no other holder, nor beside another holder a reader. */
+static inline void
+contract_lock_shared(struct vfs *v, const char *path)
+{
+	struct sett_error error = {0};
+	struct vfs_file *first, *second, *other = NULL;
+	MUST(vfs_lock(v, path, &first, &error), &error);
+	MUST_FAIL(vfs_lock_shared(v, path, &other, &error), SETT_LOCKED);
+	MUST(vfs_close(first, &error), &error);
+	MUST(vfs_lock_shared(v, path, &first, &error), &error);
+	MUST(vfs_lock_shared(v, path, &second, &error), &error);
+	MUST_FAIL(vfs_lock(v, path, &other, &error), SETT_LOCKED);
+	MUST(vfs_close(first, &error), &error);
+	MUST_FAIL(vfs_lock(v, path, &other, &error), SETT_LOCKED);
+	cr_assert_null(other);
+	MUST(vfs_close(second, &error), &error);
+	MUST(vfs_lock(v, path, &first, &error), &error);
+	MUST(vfs_close(first, &error), &error);
+}
+
 /* One holder at a time, and none after closing. */
 static inline void
 contract_lock(struct vfs *v, const char *d)
@@ -190,6 +210,7 @@ contract_lock(struct vfs *v, const char *d)
 	struct sett_error error = {0};
 	struct vfs_file *first, *second = NULL;
 	contract_path(path, d, "LOCK");
+	MUST_FAIL(vfs_lock_shared(v, path, &first, &error), SETT_NOT_FOUND);
 	MUST(vfs_lock(v, path, &first, &error), &error);
 	MUST_FAIL(vfs_lock(v, path, &second, &error), SETT_LOCKED);
 	cr_assert_null(second);
@@ -200,6 +221,7 @@ contract_lock(struct vfs *v, const char *d)
 	MUST(vfs_close(first, &error), &error);
 	MUST(vfs_lock(v, path, &second, &error), &error);
 	MUST(vfs_close(second, &error), &error);
+	contract_lock_shared(v, path);
 	uint64_t space = 0;
 	MUST(vfs_free_space(v, d, &space, &error), &error);
 	cr_assert_gt(space, 0);

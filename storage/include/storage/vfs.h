@@ -59,6 +59,9 @@ struct vfs_operations {
 	/* Takes an exclusive lock on `path` (created if missing) until the file is closed; SETT_LOCKED if
 	 * held. */
 	int (*lock)(struct vfs *, const char *path, struct vfs_file **ret, struct sett_error *);
+	/* The same for those who only read: any number may hold it, but nobody together with an exclusive
+	 * one. Never creates the file (SETT_NOT_FOUND), nor needs leave to write it. */
+	int (*lock_shared)(struct vfs *, const char *path, struct vfs_file **ret, struct sett_error *);
 	/* Bytes that this process could still write to the file system of `path`. */
 	int (*free_space)(struct vfs *, const char *path, uint64_t *ret, struct sett_error *);
 	/* Frees a vfs made by vfs_memory_create or vfs_fault_create; no file may be open. */
@@ -144,6 +147,11 @@ static inline int
 vfs_lock(struct vfs *v, const char *path, struct vfs_file **ret, struct sett_error *e)
 {
 	return v->operations->lock(v, path, ret, e);
+}
+static inline int
+vfs_lock_shared(struct vfs *v, const char *path, struct vfs_file **ret, struct sett_error *e)
+{
+	return v->operations->lock_shared(v, path, ret, e);
 }
 static inline int
 vfs_free_space(struct vfs *v, const char *path, uint64_t *ret, struct sett_error *e)
