@@ -81,25 +81,40 @@ void log_figures(const struct log *, uint64_t *ret_segments, uint64_t *ret_bytes
 /* ---- recovery ---- */
 struct log_record {
 	uint64_t timestamp, durable, now_ms;
+	uint64_t previous;    /* timestamp of the commit before it in the log */
 	struct bytes payload; /* valid during the callback */
 	uint64_t segment, offset;
 	bool is_durable; /* not after the highest durable timestamp found: its values need not be read back */
+};
+struct log_segment_info {
+	uint64_t number, size;
+	uint64_t used;    /* bytes up to the last that is not zero */
+	uint64_t records; /* that are replayed */
+	bool is_unused;   /* was being made: its header is not written */
+	bool is_leftover; /* below the first segment: to be removed; nothing else is known of it */
 };
 struct log_recovery {
 	/* Each record in timestamp order. SETT_OK; SETT_NOT_FOUND: the record points at a value that is
 	 * missing or damaged (a cut, if beyond the durable timestamp; else corruption); any other error ends
 	 * the replay. */
 	int (*replay)(void *arg, const struct log_record *);
-	void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
+	void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes); /* may be NULL, as the next */
+	/* Each place where the chain of records is broken, in order, before the first call of `replay`.
+	 * Whether recovery may cut there or refuses is in the result. */
+	void (*damage)(void *arg, uint64_t segment, uint64_t offset, const char *what);
+	/* Each segment, at the end, also if recovery was refused: then the figures of some may be 0. */
+	void (*segment)(void *arg, const struct log_segment_info *);
 	void *arg;
 	uint64_t first_segment; /* segments below are leftovers: removed. If not 0, it must be there */
 	uint64_t durable;       /* known from elsewhere (the manifest): damage at or below is corruption */
 	uint64_t after;         /* records at or below this timestamp are skipped: they are in tables */
 };
 struct log_recovered {
-	uint64_t last;           /* newest timestamp kept, or `after` */
-	uint64_t durable;        /* highest durable timestamp found, or the given one */
-	uint64_t cut_bytes;      /* discarded behind the cut */
+	uint64_t last;        /* newest timestamp kept, or `after` */
+	uint64_t durable;     /* highest durable timestamp found, or the given one */
+	uint64_t cut_bytes;   /* discarded behind the cut */
+	uint64_t cut_segment; /* where the log was cut; 0: nowhere */
+	uint64_t cut_offset;
 	uint64_t newest_segment; /* highest number seen, also of removed ones; 0 if there was none */
 	uint64_t last_now_ms;
 };
@@ -108,6 +123,9 @@ struct log_recovered {
  * made durable (the segment is truncated there and synced, later segments removed, directory synced) before
  * this returns. The old segments stay until log_remove_before, which the new log offers for them too. */
 int log_recover(struct vfs *, const char *directory, const struct log_recovery *, struct log_recovered *ret,
+		struct sett_error *);
+/* The same, but nothing is changed: what log_recover would do. */
+int log_examine(struct vfs *, const char *directory, const struct log_recovery *, struct log_recovered *ret,
 		struct sett_error *);
 
 #endif

@@ -22,22 +22,18 @@
  *      header is synced before the first record (log.c), so before records it is corruption.
  *   5. The segment that the manifest names as the first was durable, header and all, before the edit that
  *      names it (log_segments.c), and is removed only after a later one: its absence is corruption, also when
- *      no intact record tells how far the log went.
- *
- * Every length read from a file is checked against the file's size before it is used. */
+ *      no intact record tells how far the log went. */
 #include "log.h"
 
 #include <stdlib.h>
 
 #include "log_format.h"
+#include "log_reader.h"
 
-enum {
-	WINDOW_SIZE = 1024 * 1024, /* bytes read at once */
-	SCAN_STEP = 64 * 1024,     /* bytes searched at once for a record behind damage */
-};
+enum { PROGRESS_STEP = 1024 * 1024 }; /* bytes between two reports */
 
 struct segment {
-	uint64_t number, seed, size;
+	uint64_t number, size, seed;
 	uint64_t records;  /* of the chain */
 	uint64_t end;      /* of the last of them */
 	uint64_t data_end; /* last byte that is not zero, rounded up to a record's end */
@@ -74,158 +70,14 @@ known_end(const struct recovery *r)
 
 /* ---- reading one segment ---- */
 
-struct reader {
-	struct recovery *recovery;
-	struct segment *segment;
-	struct vfs_file *file;
-	struct buffer window;
-	uint64_t base; /* offset of the window's first byte */
-};
-
 static int
-reader_open(struct reader *reader, struct recovery *r, struct segment *segment)
+open_segment(struct recovery *r, const struct segment *segment, struct log_reader *ret)
 {
 	char path[SETT_PATH_MAX];
-	*reader = (struct reader){.recovery = r, .segment = segment};
 	int status = file_name_make(r->directory, segment->number, LOG_SUFFIX, path);
 	if (status == SETT_OK)
-		status = vfs_open(r->vfs, path, VFS_READ | VFS_SEQUENTIAL, &reader->file, r->error);
+		status = log_reader_open(ret, r->vfs, path, segment->number, r->error);
 	return status;
-}
-
-static void
-reader_close(struct reader *reader)
-{
-	buffer_free(&reader->window);
-	vfs_close(reader->file, NULL);
-}
-
-/* Makes `size` bytes at `offset` readable until the next call; they lie within the file. */
-static int
-reader_fetch(struct reader *reader, uint64_t offset, size_t size, const uint8_t **ret)
-{
-	struct buffer *window = &reader->window;
-	if (offset < reader->base || offset + size > reader->base + window->size) {
-		uint64_t left = reader->segment->size - offset;
-		size_t wanted = size > WINDOW_SIZE ? size : WINDOW_SIZE;
-		if (wanted > left)
-			wanted = left;
-		buffer_clear(window);
-		if (buffer_reserve(window, wanted) != SETT_OK)
-			return sett_error_set(reader->recovery->error, SETT_NO_MEMORY, 0,
-					      "out of memory for a log record");
-		int status = vfs_read_exact(reader->file, window->data, wanted, offset, 0,
-					    reader->recovery->error);
-		if (status != SETT_OK)
-			return status;
-		window->size = wanted;
-		reader->base = offset;
-	}
-	*ret = window->data + (offset - reader->base);
-	return SETT_OK;
-}
-
-static bool
-is_zero(const uint8_t *p, size_t size)
-{
-	return size == 0 || (p[0] == 0 && memcmp(p, p + 1, size - 1) == 0);
-}
-
-enum found {
-	FOUND_RECORD,  /* intact */
-	FOUND_DAMAGED, /* its header is intact, its payload is not */
-	FOUND_ZEROS,   /* where a header would be: the end of what was written, or of the file */
-	FOUND_NOISE,
-};
-
-/* What stands at `offset` (a multiple of 8). For a header that is intact, `ret` and `ret_next` are set. */
-static int
-reader_look(struct reader *reader, uint64_t offset, enum found *ret_found, struct log_record *ret,
-	    uint64_t *ret_next)
-{
-	const uint8_t *p;
-	uint64_t left = reader->segment->size - offset;
-	uint64_t seed = reader->segment->seed + offset;
-	size_t probe = left < LOG_RECORD_HEADER_SIZE ? left : LOG_RECORD_HEADER_SIZE;
-	int status = reader_fetch(reader, offset, probe, &p);
-	if (status != SETT_OK)
-		return status;
-	*ret_found = is_zero(p, probe) ? FOUND_ZEROS : FOUND_NOISE;
-	size_t header_size = probe < LOG_RECORD_HEADER_SIZE ? 0 : log_record_header_claim(p);
-	if (header_size == 0 || header_size > left)
-		return SETT_OK;
-	status = reader_fetch(reader, offset, header_size, &p);
-	struct log_record_header h;
-	if (status != SETT_OK || !log_record_header_decode(p, header_size, seed, &h))
-		return status;
-
-	uint64_t span = log_record_span(header_size, h.payload_size);
-	*ret_found = FOUND_DAMAGED;
-	*ret = (struct log_record){
-		.timestamp = h.timestamp,
-		.durable = h.durable,
-		.now_ms = h.now_ms,
-		.segment = reader->segment->number,
-		.offset = offset,
-	};
-	*ret_next = offset + (span < left ? span : left);
-	if (span > left)
-		return SETT_OK;
-	status = reader_fetch(reader, offset, span, &p);
-	if (status != SETT_OK)
-		return status;
-	size_t used = header_size + h.payload_size;
-	ret->payload = bytes_of(p + header_size, h.payload_size);
-	if (hash64_bytes(ret->payload, seed) == h.payload_checksum && is_zero(p + used, span - used))
-		*ret_found = FOUND_RECORD;
-	return SETT_OK;
-}
-
-/* The predecessor's timestamp of a record that reader_look has just found. */
-static int
-reader_previous(struct reader *reader, uint64_t offset, uint64_t *ret)
-{
-	const uint8_t *p;
-	int status = reader_fetch(reader, offset, LOG_RECORD_HEADER_SIZE, &p);
-	if (status == SETT_OK)
-		*ret = get_le64(p + 32);
-	return status;
-}
-
-/* Looks from `offset` on for the next record whose header is intact; the file's size if there is none. */
-static int
-reader_search(struct reader *reader, uint64_t offset, uint64_t *ret)
-{
-	struct segment *segment = reader->segment;
-	while (offset < segment->size) {
-		const uint8_t *p;
-		uint64_t left = segment->size - offset;
-		size_t step = left < SCAN_STEP ? left : SCAN_STEP;
-		int status = reader_fetch(reader, offset, step, &p);
-		if (status != SETT_OK)
-			return status;
-		if (is_zero(p, step)) {
-			offset += step;
-			continue;
-		}
-		uint64_t end = offset + step;
-		for (; offset < end; offset += LOG_ALIGNMENT) {
-			enum found found;
-			struct log_record record;
-			uint64_t next;
-			status = reader_look(reader, offset, &found, &record, &next);
-			if (status != SETT_OK)
-				return status;
-			if (found == FOUND_NOISE && offset + LOG_ALIGNMENT > segment->data_end)
-				segment->data_end = offset + LOG_ALIGNMENT;
-			if (found == FOUND_RECORD || found == FOUND_DAMAGED) {
-				*ret = offset;
-				return SETT_OK;
-			}
-		}
-	}
-	*ret = segment->size;
-	return SETT_OK;
 }
 
 /* ---- the first pass ---- */
@@ -239,9 +91,12 @@ corrupt(struct recovery *r, const struct segment *segment, uint64_t offset, cons
 			      r->directory, segment->number, offset, what, r->durable, known_end(r));
 }
 
+/* The chain ends here, if it has not ended before. */
 static void
-cut(struct recovery *r, size_t index, uint64_t offset)
+cut(struct recovery *r, size_t index, uint64_t offset, const char *what)
 {
+	if (r->options->damage != NULL)
+		r->options->damage(r->options->arg, r->segments[index].number, offset, what);
 	if (r->is_cut)
 		return;
 	r->is_cut = true;
@@ -258,56 +113,60 @@ continues(const struct recovery *r, uint64_t previous, uint64_t timestamp)
 	return linked && timestamp > previous && timestamp > r->last;
 }
 
-static int
-survey_record(struct reader *reader, size_t index, enum found found, const struct log_record *record,
+static void
+survey_record(struct recovery *r, size_t index, enum log_found found, const struct log_record *record,
 	      uint64_t next)
 {
-	struct recovery *r = reader->recovery;
-	struct segment *segment = reader->segment;
+	struct segment *segment = &r->segments[index];
 	segment->data_end = next;
 	if (record->durable > r->durable)
 		r->durable = record->durable;
-	if (r->is_cut)
-		return SETT_OK;
-	uint64_t previous;
-	int status = reader_previous(reader, record->offset, &previous);
-	if (status != SETT_OK)
-		return status;
-	if (found == FOUND_RECORD && continues(r, previous, record->timestamp)) {
+	if (found == LOG_FOUND_DAMAGED) {
+		cut(r, index, record->offset, "a record's payload is damaged");
+	} else if (!r->is_cut && !continues(r, record->previous, record->timestamp)) {
+		cut(r, index, record->offset, "records before this one are missing");
+	} else if (!r->is_cut) {
 		r->last = record->timestamp;
 		segment->records++;
 		segment->end = next;
-	} else {
-		cut(r, index, record->offset);
 	}
+}
+
+/* What stands at `offset` is no record: where the next one begins. */
+static int
+survey_gap(struct recovery *r, struct log_reader *reader, size_t index, uint64_t offset, enum log_found found,
+	   uint64_t *ret_next)
+{
+	struct segment *segment = &r->segments[index];
+	uint64_t noise_end;
+	int status = log_reader_search(reader, offset, ret_next, &noise_end);
+	if (status != SETT_OK)
+		return status;
+	if (noise_end > segment->data_end)
+		segment->data_end = noise_end;
+	/* Behind zeros nothing may follow. */
+	if (found == LOG_FOUND_NOISE || segment->data_end > offset || *ret_next < segment->size)
+		cut(r, index, offset, "no record where one must begin");
 	return SETT_OK;
 }
 
 static int
-survey_records(struct reader *reader, size_t index)
+survey_records(struct recovery *r, struct log_reader *reader, size_t index)
 {
-	struct segment *segment = reader->segment;
+	struct segment *segment = &r->segments[index];
 	uint64_t offset = LOG_SEGMENT_HEADER_SIZE;
 	segment->end = segment->data_end = offset;
 	while (offset < segment->size) {
-		enum found found;
+		enum log_found found;
 		struct log_record record;
 		uint64_t next;
-		int status = reader_look(reader, offset, &found, &record, &next);
+		int status = log_reader_look(reader, offset, &found, &record, &next);
 		if (status != SETT_OK)
 			return status;
-		if (found == FOUND_RECORD || found == FOUND_DAMAGED) {
-			status = survey_record(reader, index, found, &record, next);
-		} else {
-			if (found == FOUND_NOISE)
-				cut(reader->recovery, index, offset);
-			status = reader_search(reader, offset, &next);
-			/* Behind zeros nothing may follow. */
-			if (status == SETT_OK && segment->data_end > offset)
-				cut(reader->recovery, index, offset);
-			if (status == SETT_OK && next < segment->size)
-				cut(reader->recovery, index, offset);
-		}
+		if (found == LOG_FOUND_RECORD || found == LOG_FOUND_DAMAGED)
+			survey_record(r, index, found, &record, next);
+		else
+			status = survey_gap(r, reader, index, offset, found, &next);
 		if (status != SETT_OK)
 			return status;
 		offset = next;
@@ -317,54 +176,42 @@ survey_records(struct reader *reader, size_t index)
 
 /* Reads the segment's header; one that cannot be read makes it `unused`, or is corruption (invariant 4). */
 static int
-survey_header(struct reader *reader)
+survey_header(struct recovery *r, struct log_reader *reader, struct segment *segment)
 {
-	struct recovery *r = reader->recovery;
-	struct segment *segment = reader->segment;
-	const uint8_t *p;
-	uint32_t version;
-	uint64_t number, salt;
-	if (segment->size < LOG_SEGMENT_HEADER_SIZE) {
-		segment->unused = true;
-		return SETT_OK;
-	}
-	int status = reader_fetch(reader, 0, LOG_SEGMENT_HEADER_SIZE, &p);
+	enum log_header header;
+	int status = log_reader_header(reader, &header);
 	if (status != SETT_OK)
 		return status;
-	if (log_segment_header_decode(p, &version, &number, &salt)) {
-		if (version != LOG_VERSION)
-			return corrupt(r, segment, 0, "made by another version");
-		if (number != segment->number)
-			return corrupt(r, segment, 0, "the segment has another file's name");
-		segment->seed = log_segment_seed(number, salt);
+	switch (header) {
+	case LOG_HEADER_INTACT:
+		segment->seed = reader->seed;
 		return SETT_OK;
+	case LOG_HEADER_BLANK:
+		segment->unused = true;
+		return SETT_OK;
+	case LOG_HEADER_DAMAGED:
+		return corrupt(r, segment, 0, "the segment's header is damaged");
+	case LOG_HEADER_OTHER_VERSION:
+		return corrupt(r, segment, 0, "made by another version");
+	case LOG_HEADER_OTHER_NUMBER:
+		return corrupt(r, segment, 0, "the segment has another file's name");
 	}
-	segment->unused = true;
-	for (uint64_t at = LOG_SEGMENT_HEADER_SIZE; at < segment->size; at += SCAN_STEP) {
-		size_t step = segment->size - at < SCAN_STEP ? segment->size - at : SCAN_STEP;
-		status = reader_fetch(reader, at, step, &p);
-		if (status != SETT_OK)
-			return status;
-		if (!is_zero(p, step))
-			return corrupt(r, segment, 0, "the segment's header is damaged");
-	}
-	return SETT_OK;
+	return SETT_CORRUPT;
 }
 
 static int
 survey_segment(struct recovery *r, size_t index)
 {
-	struct reader reader;
+	struct log_reader reader;
 	struct segment *segment = &r->segments[index];
-	int status = reader_open(&reader, r, segment);
+	int status = open_segment(r, segment, &reader);
 	if (status != SETT_OK)
 		return status;
-	status = vfs_size(reader.file, &segment->size, r->error);
-	if (status == SETT_OK)
-		status = survey_header(&reader);
+	segment->size = reader.size;
+	status = survey_header(r, &reader, segment);
 	if (status == SETT_OK && !segment->unused)
-		status = survey_records(&reader, index);
-	reader_close(&reader);
+		status = survey_records(r, &reader, index);
+	log_reader_close(&reader);
 	return status;
 }
 
@@ -411,8 +258,9 @@ replay_record(struct recovery *r, size_t index, struct log_record *record)
 			return corrupt(r, &r->segments[index], record->offset,
 				       "a durable commit points at a value that is missing or damaged");
 		/* Earlier than the survey's cut, if there was one. */
-		r->is_cut = false;
-		cut(r, index, record->offset);
+		r->is_cut = true;
+		r->cut_index = index;
+		r->cut_offset = record->offset;
 		return SETT_NOT_FOUND;
 	}
 	if (status == SETT_OK) {
@@ -429,17 +277,18 @@ replay_segment(struct recovery *r, size_t index)
 	struct segment *segment = &r->segments[index];
 	uint64_t records = segment->records;
 	uint64_t reported = r->done;
-	struct reader reader;
-	int status = reader_open(&reader, r, segment);
+	struct log_reader reader;
+	int status = open_segment(r, segment, &reader);
 	if (status != SETT_OK)
 		return status;
+	reader.seed = segment->seed;
 	uint64_t offset = LOG_SEGMENT_HEADER_SIZE;
 	for (segment->records = 0; status == SETT_OK && segment->records < records;) {
-		enum found found;
+		enum log_found found;
 		struct log_record record;
 		uint64_t next;
-		status = reader_look(&reader, offset, &found, &record, &next);
-		if (status == SETT_OK && found != FOUND_RECORD)
+		status = log_reader_look(&reader, offset, &found, &record, &next);
+		if (status == SETT_OK && found != LOG_FOUND_RECORD)
 			status = corrupt(r, segment, offset, "the log changed while it was read");
 		if (status == SETT_OK)
 			status = replay_record(r, index, &record);
@@ -447,12 +296,12 @@ replay_segment(struct recovery *r, size_t index)
 			break;
 		offset = segment->end = next;
 		segment->records++;
-		if (r->options->progress != NULL && r->done + offset - reported >= WINDOW_SIZE) {
+		if (r->options->progress != NULL && r->done + offset - reported >= PROGRESS_STEP) {
 			reported = r->done + offset;
 			r->options->progress(r->options->arg, reported, r->total);
 		}
 	}
-	reader_close(&reader);
+	log_reader_close(&reader);
 	r->done += offset;
 	return status;
 }
@@ -503,10 +352,22 @@ settle_segment(struct recovery *r, size_t index)
 	return status;
 }
 
-static int
-settle(struct recovery *r, uint64_t *ret_cut_bytes)
+/* Bytes in use behind the cut. */
+static uint64_t
+bytes_to_cut(const struct recovery *r)
 {
-	uint64_t cut_bytes = 0;
+	uint64_t bytes = 0;
+	for (size_t i = r->cut_index; r->is_cut && i < r->count; i++) {
+		uint64_t from = i == r->cut_index ? r->cut_offset : LOG_SEGMENT_HEADER_SIZE;
+		if (r->segments[i].data_end > from)
+			bytes += r->segments[i].data_end - from;
+	}
+	return bytes;
+}
+
+static int
+settle(struct recovery *r)
+{
 	size_t kept_end = r->is_cut ? r->cut_index + 1 : r->count;
 	for (size_t i = 0; i < kept_end; i++) {
 		int status = r->segments[i].records > 0 || (r->is_cut && i == r->cut_index)
@@ -518,9 +379,6 @@ settle(struct recovery *r, uint64_t *ret_cut_bytes)
 	/* Newest first: a crash in between leaves no segment behind a missing one. */
 	for (size_t i = r->count; i-- > 0;) {
 		struct segment *segment = &r->segments[i];
-		uint64_t from = i < kept_end ? r->cut_offset : LOG_SEGMENT_HEADER_SIZE;
-		if (r->is_cut && i >= r->cut_index && segment->data_end > from)
-			cut_bytes += segment->data_end - from;
 		/* The one that the manifest names stays, even if nothing is in it (invariant 5). */
 		bool is_empty = segment->records == 0 && segment->number != r->options->first_segment;
 		int status = i >= kept_end || is_empty ? remove_segment(r, segment->number) : SETT_OK;
@@ -532,7 +390,6 @@ settle(struct recovery *r, uint64_t *ret_cut_bytes)
 		if (status != SETT_OK)
 			return status;
 	}
-	*ret_cut_bytes = cut_bytes;
 	return vfs_sync_directory(r->vfs, r->directory, r->error);
 }
 
@@ -578,9 +435,27 @@ note_file(void *arg, const char *name)
 	return SETT_OK;
 }
 
-int
-log_recover(struct vfs *vfs, const char *directory, const struct log_recovery *options,
-	    struct log_recovered *ret, struct sett_error *error)
+static void
+describe_segments(struct recovery *r)
+{
+	for (size_t i = 0; r->options->segment != NULL && i < r->leftover_count; i++)
+		r->options->segment(
+			r->options->arg,
+			&(struct log_segment_info){.number = r->leftovers[i], .is_leftover = true});
+	for (size_t i = 0; r->options->segment != NULL && i < r->count; i++) {
+		const struct segment *s = &r->segments[i];
+		struct log_segment_info info = {.number = s->number,
+						.size = s->size,
+						.used = s->data_end,
+						.records = s->records,
+						.is_unused = s->unused};
+		r->options->segment(r->options->arg, &info);
+	}
+}
+
+static int
+run(struct vfs *vfs, const char *directory, const struct log_recovery *options, bool look_only,
+    struct log_recovered *ret, struct sett_error *error)
 {
 	struct recovery r = {
 		.vfs = vfs,
@@ -589,7 +464,6 @@ log_recover(struct vfs *vfs, const char *directory, const struct log_recovery *o
 		.error = error,
 		.durable = options->durable,
 	};
-	uint64_t cut_bytes = 0;
 	int status = vfs_list(vfs, directory, note_file, &r, error);
 	if (status == SETT_NOT_FOUND)
 		status = sett_error_set(error, SETT_NOT_FOUND, 0, "%s: no such directory", directory);
@@ -597,17 +471,34 @@ log_recover(struct vfs *vfs, const char *directory, const struct log_recovery *o
 		status = survey(&r);
 	if (status == SETT_OK)
 		status = replay(&r);
-	if (status == SETT_OK)
-		status = settle(&r, &cut_bytes);
+	if (status == SETT_OK && !look_only)
+		status = settle(&r);
 	if (status == SETT_OK)
 		*ret = (struct log_recovered){
 			.last = known_end(&r),
 			.durable = r.durable,
-			.cut_bytes = cut_bytes,
+			.cut_bytes = bytes_to_cut(&r),
+			.cut_segment = r.is_cut ? r.segments[r.cut_index].number : 0,
+			.cut_offset = r.cut_offset,
 			.newest_segment = r.newest,
 			.last_now_ms = r.last_now_ms,
 		};
+	describe_segments(&r);
 	free(r.segments);
 	free(r.leftovers);
 	return status;
+}
+
+int
+log_recover(struct vfs *vfs, const char *directory, const struct log_recovery *options,
+	    struct log_recovered *ret, struct sett_error *error)
+{
+	return run(vfs, directory, options, false, ret, error);
+}
+
+int
+log_examine(struct vfs *vfs, const char *directory, const struct log_recovery *options,
+	    struct log_recovered *ret, struct sett_error *error)
+{
+	return run(vfs, directory, options, true, ret, error);
 }

@@ -30,7 +30,7 @@ enum {
 int
 table_corrupt(const struct table *t, uint64_t offset, const char *why, struct sett_error *error)
 {
-	return sett_error_set(error, SETT_CORRUPT, 0, "%s: offset %llu: %s", t->path,
+	return sett_error_set(error, SETT_CORRUPT, 0, "%s at offset %llu: %s", t->path,
 			      (unsigned long long)offset, why);
 }
 

@@ -554,7 +554,7 @@ Test(table, every_flipped_byte_is_found)
 			int status = read_all(&f, &error);
 			cr_assert_eq(status, SETT_CORRUPT, "byte %zu of %zu xor %d: status %d", at,
 				     f.content.size, mask, status);
-			cr_assert(strstr(error.message, "dir/000042.sst: offset "), "%s", error.message);
+			cr_assert(strstr(error.message, "dir/000042.sst at offset "), "%s", error.message);
 			f.content.data[at] ^= mask;
 		}
 		cr_assert_eq(read_all(&f, NULL), SETT_OK);
@@ -578,7 +578,7 @@ Test(table, every_truncation_is_found)
 		cr_assert_eq(table_open(bytes_file_open(&f), "dir/000042.sst", NUMBER, NULL, &t, &error),
 			     SETT_CORRUPT);
 		cr_assert_eq(f.closes, 1);
-		cr_assert(strstr(error.message, "dir/000042.sst: offset "), "%s", error.message);
+		cr_assert(strstr(error.message, "dir/000042.sst at offset "), "%s", error.message);
 	}
 	f.content.size = size;
 	buffer_append(&f.content, "", 1);

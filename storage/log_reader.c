@@ -1,0 +1,186 @@
+/* One segment's bytes, through a window; see log_reader.h.
+ *
+ * Every length read from a file is checked against the file's size before it is used. */
+#include "log_reader.h"
+
+#include "log_format.h"
+
+enum {
+	WINDOW_SIZE = 1024 * 1024, /* bytes read at once */
+	SCAN_STEP = 64 * 1024,     /* bytes searched at once for a record behind damage */
+};
+
+int
+log_reader_open(struct log_reader *reader, struct vfs *vfs, const char *path, uint64_t number,
+		struct sett_error *error)
+{
+	*reader = (struct log_reader){.error = error, .number = number};
+	int status = vfs_open(vfs, path, VFS_READ | VFS_SEQUENTIAL, &reader->file, error);
+	if (status != SETT_OK)
+		return status;
+	status = vfs_size(reader->file, &reader->size, error);
+	if (status != SETT_OK)
+		log_reader_close(reader);
+	return status;
+}
+
+void
+log_reader_close(struct log_reader *reader)
+{
+	buffer_free(&reader->window);
+	vfs_close(reader->file, NULL); /* it was only read */
+}
+
+/* Makes `size` bytes at `offset` readable until the next call; they lie within the file. */
+static int
+fetch(struct log_reader *reader, uint64_t offset, size_t size, const uint8_t **ret)
+{
+	struct buffer *window = &reader->window;
+	if (offset < reader->base || offset + size > reader->base + window->size) {
+		uint64_t left = reader->size - offset;
+		size_t wanted = size > WINDOW_SIZE ? size : WINDOW_SIZE;
+		if (wanted > left)
+			wanted = left;
+		buffer_clear(window);
+		if (buffer_reserve(window, wanted) != SETT_OK)
+			return sett_error_set(reader->error, SETT_NO_MEMORY, 0,
+					      "out of memory for a log record");
+		int status = vfs_read_exact(reader->file, window->data, wanted, offset, 0, reader->error);
+		if (status != SETT_OK)
+			return status;
+		window->size = wanted;
+		reader->base = offset;
+	}
+	*ret = window->data + (offset - reader->base);
+	return SETT_OK;
+}
+
+static bool
+is_zero(const uint8_t *p, size_t size)
+{
+	return size == 0 || (p[0] == 0 && memcmp(p, p + 1, size - 1) == 0);
+}
+
+/* Whether all from `offset` on is zero. */
+static int
+is_blank_behind(struct log_reader *reader, uint64_t offset, bool *ret)
+{
+	bool blank = true;
+	for (uint64_t at = offset; blank && at < reader->size; at += SCAN_STEP) {
+		size_t step = reader->size - at < SCAN_STEP ? reader->size - at : SCAN_STEP;
+		const uint8_t *p;
+		int status = fetch(reader, at, step, &p);
+		if (status != SETT_OK)
+			return status;
+		blank = is_zero(p, step);
+	}
+	*ret = blank;
+	return SETT_OK;
+}
+
+int
+log_reader_header(struct log_reader *reader, enum log_header *ret)
+{
+	const uint8_t *p;
+	uint32_t version;
+	uint64_t number, salt;
+	if (reader->size < LOG_SEGMENT_HEADER_SIZE) {
+		*ret = LOG_HEADER_BLANK;
+		return SETT_OK;
+	}
+	int status = fetch(reader, 0, LOG_SEGMENT_HEADER_SIZE, &p);
+	if (status != SETT_OK)
+		return status;
+	if (log_segment_header_decode(p, &version, &number, &salt)) {
+		*ret = version != LOG_VERSION      ? LOG_HEADER_OTHER_VERSION
+			: number != reader->number ? LOG_HEADER_OTHER_NUMBER
+						   : LOG_HEADER_INTACT;
+		reader->seed = log_segment_seed(number, salt);
+		return SETT_OK;
+	}
+	bool blank;
+	status = is_blank_behind(reader, LOG_SEGMENT_HEADER_SIZE, &blank);
+	if (status == SETT_OK)
+		*ret = blank ? LOG_HEADER_BLANK : LOG_HEADER_DAMAGED;
+	return status;
+}
+
+int
+log_reader_look(struct log_reader *reader, uint64_t offset, enum log_found *ret_found, struct log_record *ret,
+		uint64_t *ret_next)
+{
+	const uint8_t *p;
+	uint64_t left = reader->size - offset;
+	uint64_t seed = reader->seed + offset;
+	size_t probe = left < LOG_RECORD_HEADER_SIZE ? left : LOG_RECORD_HEADER_SIZE;
+	int status = fetch(reader, offset, probe, &p);
+	if (status != SETT_OK)
+		return status;
+	*ret_found = is_zero(p, probe) ? LOG_FOUND_ZEROS : LOG_FOUND_NOISE;
+	size_t header_size = probe < LOG_RECORD_HEADER_SIZE ? 0 : log_record_header_claim(p);
+	if (header_size == 0 || header_size > left)
+		return SETT_OK;
+	status = fetch(reader, offset, header_size, &p);
+	struct log_record_header h;
+	if (status != SETT_OK || !log_record_header_decode(p, header_size, seed, &h))
+		return status;
+
+	uint64_t span = log_record_span(header_size, h.payload_size);
+	*ret_found = LOG_FOUND_DAMAGED;
+	*ret = (struct log_record){
+		.timestamp = h.timestamp,
+		.previous = h.previous,
+		.durable = h.durable,
+		.now_ms = h.now_ms,
+		.segment = reader->number,
+		.offset = offset,
+	};
+	*ret_next = offset + (span < left ? span : left);
+	if (span > left)
+		return SETT_OK;
+	status = fetch(reader, offset, span, &p);
+	if (status != SETT_OK)
+		return status;
+	size_t used = header_size + h.payload_size;
+	ret->payload = bytes_of(p + header_size, h.payload_size);
+	if (hash64_bytes(ret->payload, seed) == h.payload_checksum && is_zero(p + used, span - used))
+		*ret_found = LOG_FOUND_RECORD;
+	return SETT_OK;
+}
+
+int
+log_reader_search(struct log_reader *reader, uint64_t offset, uint64_t *ret, uint64_t *ret_noise_end)
+{
+	uint64_t noise_end = 0, at = reader->size;
+	while (offset < reader->size) {
+		const uint8_t *p;
+		uint64_t left = reader->size - offset;
+		size_t step = left < SCAN_STEP ? left : SCAN_STEP;
+		int status = fetch(reader, offset, step, &p);
+		if (status != SETT_OK)
+			return status;
+		uint64_t end = offset + step;
+		if (is_zero(p, step)) {
+			offset = end;
+			continue;
+		}
+		for (; offset < end; offset += LOG_ALIGNMENT) {
+			enum log_found found;
+			struct log_record record;
+			uint64_t next;
+			status = log_reader_look(reader, offset, &found, &record, &next);
+			if (status != SETT_OK)
+				return status;
+			if (found == LOG_FOUND_NOISE)
+				noise_end = offset + LOG_ALIGNMENT;
+			if (found == LOG_FOUND_RECORD || found == LOG_FOUND_DAMAGED) {
+				at = offset;
+				goto out;
+			}
+		}
+	}
+out:
+	*ret = at;
+	*ret_noise_end = noise_end;
+	return SETT_OK;
+}
