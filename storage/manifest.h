@@ -26,11 +26,54 @@ struct manifest_state {
 	uint64_t file_limit; /* file numbers below may have been used */
 };
 void manifest_state_free(struct manifest_state *);
+/* NULL if no edit left a table of this number. */
+const struct manifest_table *manifest_state_table(const struct manifest_state *, uint64_t number);
 
 /* Reads DIRECTORY/MANIFEST. SETT_NOT_FOUND if there is none; SETT_CORRUPT names file and offset. A torn last
  * edit, which nobody was told of, is left out. `ret` is to be freed with manifest_state_free. */
 int manifest_load(struct vfs *, const char *directory, struct manifest_state *ret, struct sett_error *);
 
+/* ---- reading record by record ---- */
+enum manifest_field_kind { /* as in the file */
+			   MANIFEST_TABLE_ADDED = 1,
+			   MANIFEST_TABLE_REMOVED = 2,
+			   MANIFEST_FLUSH = 3,
+			   MANIFEST_COUNTERS = 4,
+			   MANIFEST_DEAD_ADDED = 5,
+			   MANIFEST_DEAD_REMOVED = 6,
+			   MANIFEST_FILE_LIMIT = 7,
+};
+/* One change; by kind, as in struct manifest_state. */
+struct manifest_field {
+	enum manifest_field_kind kind;
+	struct manifest_table table; /* TABLE_ADDED; TABLE_REMOVED: its number alone */
+	uint64_t log_segment, flushed, now_ms;
+	struct counter_value
+		*counters; /* freed after the visit, unless the visitor takes it over (sets NULL) */
+	size_t counter_count;
+	uint64_t timestamp; /* DEAD_...; as is the next */
+	struct bytes prefix;
+	uint64_t file_limit;
+};
+enum manifest_record {
+	MANIFEST_EDIT,
+	MANIFEST_MARK,
+	MANIFEST_LOST_MARK, /* damaged, with a good record right behind it */
+	MANIFEST_TORN,      /* the last edit, of which nobody was told: up to the end of the file */
+};
+struct manifest_visitor {
+	/* Each record before its fields; `size` is its payload's, of MANIFEST_TORN what is left. May be NULL.
+	 */
+	int (*record)(void *arg, uint64_t offset, enum manifest_record, uint64_t size);
+	/* Each field of each edit. SETT_CORRUPT: it makes no sense. */
+	int (*field)(void *arg, struct manifest_field *);
+	void *arg;
+};
+/* Reads the manifest `path`. SETT_NOT_FOUND, SETT_CORRUPT (file and offset in the text), SETT_IO,
+ * SETT_NO_MEMORY, or a visitor's result. */
+int manifest_read(struct vfs *, const char *path, const struct manifest_visitor *, struct sett_error *);
+
+/* ---- writing ---- */
 /* Writes a new manifest whose first record is `payload`, and puts it in the place of the old one.
  * SETT_FAILED: which of the two a power cut would leave is not known; with any other error it is the old one.
  */

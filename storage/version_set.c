@@ -176,20 +176,6 @@ note_name(void *arg, const char *name)
 	return SETT_OK;
 }
 
-static bool
-state_has(const struct manifest_state *state, uint64_t number)
-{
-	size_t low = 0, high = state->table_count;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (state->tables[middle].number < number)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < state->table_count && state->tables[low].number == number;
-}
-
 /* Removes what no edit knows; `state` is NULL if there was no manifest (invariant 4). */
 static int
 remove_orphans(struct version_set *set, const struct manifest_state *state, struct sett_error *error)
@@ -205,7 +191,7 @@ remove_orphans(struct version_set *set, const struct manifest_state *state, stru
 		if (!state)
 			r = sett_error_set(error, SETT_CORRUPT, 0, "%s/MANIFEST is missing, but there is %s",
 					   set->directory, path);
-		else if (!state_has(state, l.numbers[i]))
+		else if (!manifest_state_table(state, l.numbers[i]))
 			r = vfs_remove(set->options.vfs, path, error);
 	}
 	free(l.numbers);

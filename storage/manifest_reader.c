@@ -1,0 +1,384 @@
+/* Reading a manifest: what its records hold, and what they add up to. Which damage is which: the invariants
+ * in manifest.c.
+ *
+ * Fields are decoded one by one (struct manifest_field) and handed to a visitor; manifest_load is the visitor
+ * that folds them into a state. */
+#include <stdlib.h>
+
+#include "manifest.h"
+#include "manifest_format.h"
+
+/* ---- fields ---- */
+
+/* What is being read: the fields of one record. */
+struct field_reader {
+	const uint8_t *p, *end;
+};
+
+static bool
+take_numbers(struct field_reader *r, uint64_t *ret, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const uint8_t *next = varint_get(r->p, r->end, &ret[i]);
+		if (!next)
+			return false;
+		r->p = next;
+	}
+	return true;
+}
+
+static int
+read_counters(struct field_reader *r, struct manifest_field *ret)
+{
+	uint64_t count;
+	/* Each takes two bytes at least. */
+	if (!take_numbers(r, &count, 1) || count > (uint64_t)(r->end - r->p) / 2)
+		return SETT_CORRUPT;
+	struct counter_value *counters = calloc(count ? count : 1, sizeof(*counters));
+	if (!counters)
+		return SETT_NO_MEMORY;
+	for (size_t i = 0; i < count; i++) {
+		uint64_t n[2];
+		if (!take_numbers(r, n, 2)) {
+			free(counters);
+			return SETT_CORRUPT;
+		}
+		uint64_t v = (n[1] >> 1) ^ (0 - (n[1] & 1));
+		counters[i] = (struct counter_value){n[0], (int64_t)v};
+	}
+	ret->counters = counters;
+	ret->counter_count = count;
+	return SETT_OK;
+}
+
+static int
+read_dead(struct field_reader *r, struct manifest_field *ret)
+{
+	uint64_t n[2];
+	if (!take_numbers(r, n, 2) || n[1] > SETT_MAX_PREFIX_SIZE || n[1] > (uint64_t)(r->end - r->p))
+		return SETT_CORRUPT;
+	ret->timestamp = n[0];
+	ret->prefix = bytes_of(r->p, n[1]);
+	r->p += n[1];
+	return SETT_OK;
+}
+
+/* On success the field's counters are the caller's to free. */
+static int
+read_field(struct field_reader *r, struct manifest_field *ret)
+{
+	uint64_t kind, n[5];
+	if (!take_numbers(r, &kind, 1))
+		return SETT_CORRUPT;
+	*ret = (struct manifest_field){.kind = (enum manifest_field_kind)kind};
+	switch (kind) {
+	case MANIFEST_TABLE_ADDED:
+		if (!take_numbers(r, n, 5) || n[0] >= SETT_LEVELS)
+			return SETT_CORRUPT;
+		ret->table = (struct manifest_table){(unsigned)n[0], n[1], n[2], n[3], n[4]};
+		return SETT_OK;
+	case MANIFEST_TABLE_REMOVED:
+		return take_numbers(r, &ret->table.number, 1) ? SETT_OK : SETT_CORRUPT;
+	case MANIFEST_FLUSH:
+		if (!take_numbers(r, n, 3))
+			return SETT_CORRUPT;
+		ret->log_segment = n[0];
+		ret->flushed = n[1];
+		ret->now_ms = n[2];
+		return SETT_OK;
+	case MANIFEST_COUNTERS:
+		return read_counters(r, ret);
+	case MANIFEST_DEAD_ADDED:
+	case MANIFEST_DEAD_REMOVED:
+		return read_dead(r, ret);
+	case MANIFEST_FILE_LIMIT:
+		return take_numbers(r, &ret->file_limit, 1) ? SETT_OK : SETT_CORRUPT;
+	default:
+		return SETT_CORRUPT;
+	}
+}
+
+static int
+read_payload(struct bytes payload, const struct manifest_visitor *visitor)
+{
+	struct field_reader r = {payload.data, payload.data + payload.size};
+	while (r.p < r.end) {
+		struct manifest_field field;
+		int status = read_field(&r, &field);
+		if (status != SETT_OK)
+			return status;
+		status = visitor->field(visitor->arg, &field);
+		free(field.counters);
+		if (status != SETT_OK)
+			return status;
+	}
+	return SETT_OK;
+}
+
+/* ---- records ---- */
+
+/* Whether a good record stands at `offset`. */
+static bool
+record_at(struct bytes file, uint64_t offset, struct bytes *ret_payload)
+{
+	if (file.size - offset < MANIFEST_RECORD_HEADER_SIZE ||
+	    get_le32(file.data + offset) != MANIFEST_RECORD_MAGIC)
+		return false;
+	uint32_t size = get_le32(file.data + offset + 4);
+	const uint8_t *payload = file.data + offset + MANIFEST_RECORD_HEADER_SIZE;
+	if (size > file.size - offset - MANIFEST_RECORD_HEADER_SIZE ||
+	    manifest_record_checksum(offset, payload, size) != get_le64(file.data + offset + 8))
+		return false;
+	*ret_payload = bytes_of(payload, size);
+	return true;
+}
+
+/* Whether any good record stands behind `offset` (invariant 1). */
+static bool
+record_follows(struct bytes file, uint64_t offset)
+{
+	uint8_t magic[4];
+	put_le32(magic, MANIFEST_RECORD_MAGIC);
+	for (uint64_t at = offset + 1; at < file.size;) {
+		const uint8_t *p = memmem(file.data + at, file.size - at, magic, sizeof(magic));
+		struct bytes payload;
+		if (!p)
+			return false;
+		if (record_at(file, (uint64_t)(p - file.data), &payload))
+			return true;
+		at = (uint64_t)(p - file.data) + 1;
+	}
+	return false;
+}
+
+static int
+tell(const struct manifest_visitor *visitor, uint64_t offset, enum manifest_record kind, uint64_t size)
+{
+	return visitor->record ? visitor->record(visitor->arg, offset, kind, size) : SETT_OK;
+}
+
+/* No good record stands at `offset`: a mark that was lost, the torn end, or damage. `ret_end`: the next
+ * record, or the end of the file. */
+static int
+pass_damage(const char *path, struct bytes file, uint64_t offset, const struct manifest_visitor *visitor,
+	    uint64_t *ret_end, struct sett_error *error)
+{
+	struct bytes next;
+	if (offset > MANIFEST_HEADER_SIZE && file.size - offset > MANIFEST_RECORD_HEADER_SIZE &&
+	    record_at(file, offset + MANIFEST_RECORD_HEADER_SIZE, &next)) {
+		*ret_end = offset + MANIFEST_RECORD_HEADER_SIZE;
+		return tell(visitor, offset, MANIFEST_LOST_MARK, 0);
+	}
+	if (offset > MANIFEST_HEADER_SIZE && !record_follows(file, offset)) {
+		*ret_end = file.size; /* torn: nobody was told */
+		return tell(visitor, offset, MANIFEST_TORN, file.size - offset);
+	}
+	return sett_error_set(error, SETT_CORRUPT, 0, "%s at offset %llu: the edit is damaged", path,
+			      (unsigned long long)offset);
+}
+
+static int
+read_records(const char *path, struct bytes file, const struct manifest_visitor *visitor,
+	     struct sett_error *error)
+{
+	uint8_t header[MANIFEST_HEADER_SIZE];
+	manifest_header_encode(header);
+	if (file.size < sizeof(header) || memcmp(file.data, header, sizeof(header)) != 0)
+		return sett_error_set(error, SETT_CORRUPT, 0, "%s at offset 0: the header is damaged", path);
+	for (uint64_t offset = sizeof(header); offset < file.size || offset == sizeof(header);) {
+		struct bytes payload;
+		int r;
+		if (!record_at(file, offset, &payload)) {
+			r = pass_damage(path, file, offset, visitor, &offset, error);
+			if (r != SETT_OK)
+				return r;
+			continue;
+		}
+		r = tell(visitor, offset, payload.size ? MANIFEST_EDIT : MANIFEST_MARK, payload.size);
+		if (r == SETT_OK)
+			r = read_payload(payload, visitor);
+		if (r != SETT_OK)
+			return sett_error_set(error, r, 0, "%s at offset %llu: the edit makes no sense", path,
+					      (unsigned long long)offset);
+		offset += MANIFEST_RECORD_HEADER_SIZE + payload.size;
+	}
+	return SETT_OK;
+}
+
+int
+manifest_read(struct vfs *vfs, const char *path, const struct manifest_visitor *visitor,
+	      struct sett_error *error)
+{
+	struct vfs_file *file;
+	int r = vfs_open(vfs, path, VFS_READ | VFS_SEQUENTIAL, &file, error);
+	if (r != SETT_OK)
+		return r;
+	uint8_t *data = NULL;
+	uint64_t size;
+	r = vfs_size(file, &size, error);
+	if (r != SETT_OK)
+		goto out;
+	if (size > MANIFEST_MAX_SIZE) {
+		r = sett_error_set(error, SETT_CORRUPT, 0, "%s: larger than any manifest", path);
+		goto out;
+	}
+	data = malloc(size ? size : 1);
+	r = data ? vfs_read_exact(file, data, size, 0, 0, error)
+		 : sett_error_set(error, SETT_NO_MEMORY, 0, "%s: out of memory", path);
+	if (r == SETT_OK)
+		r = read_records(path, bytes_of(data, size), visitor, error);
+out:
+	free(data);
+	(void)vfs_close(file, NULL);
+	return r;
+}
+
+/* ---- the sum of all edits ---- */
+
+void
+manifest_state_free(struct manifest_state *s)
+{
+	for (size_t i = 0; i < s->dead_count; i++)
+		buffer_free(&s->dead[i].prefix);
+	free(s->dead);
+	free(s->counters);
+	free(s->tables);
+	*s = (struct manifest_state){0};
+}
+
+/* Index of the first table whose number is not below `number`. */
+static size_t
+find_table(const struct manifest_state *s, uint64_t number)
+{
+	size_t low = 0, high = s->table_count;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (s->tables[middle].number < number)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+const struct manifest_table *
+manifest_state_table(const struct manifest_state *s, uint64_t number)
+{
+	size_t at = find_table(s, number);
+	return at < s->table_count && s->tables[at].number == number ? &s->tables[at] : NULL;
+}
+
+/* Makes room for one more element. */
+static int
+grow(void **array, size_t count, size_t *capacity, size_t size)
+{
+	if (count < *capacity)
+		return SETT_OK;
+	size_t wanted = *capacity ? *capacity * 2 : 16;
+	void *p = reallocarray(*array, wanted, size);
+	if (!p)
+		return SETT_NO_MEMORY;
+	*array = p;
+	*capacity = wanted;
+	return SETT_OK;
+}
+
+static int
+add_table(struct manifest_state *s, const struct manifest_table *table)
+{
+	size_t at = find_table(s, table->number);
+	if (at < s->table_count && s->tables[at].number == table->number)
+		return SETT_CORRUPT;
+	int status = grow((void **)&s->tables, s->table_count, &s->table_capacity, sizeof(*s->tables));
+	if (status != SETT_OK)
+		return status;
+	memmove(s->tables + at + 1, s->tables + at, (s->table_count - at) * sizeof(*s->tables));
+	s->tables[at] = *table;
+	s->table_count++;
+	return SETT_OK;
+}
+
+static int
+remove_table(struct manifest_state *s, uint64_t number)
+{
+	size_t at = find_table(s, number);
+	if (at == s->table_count || s->tables[at].number != number)
+		return SETT_CORRUPT;
+	memmove(s->tables + at, s->tables + at + 1, (s->table_count - at - 1) * sizeof(*s->tables));
+	s->table_count--;
+	return SETT_OK;
+}
+
+static int
+add_dead(struct manifest_state *s, const struct manifest_field *f)
+{
+	int status = grow((void **)&s->dead, s->dead_count, &s->dead_capacity, sizeof(*s->dead));
+	if (status != SETT_OK)
+		return status;
+	struct dead_prefix d = {.timestamp = f->timestamp, .sequence = UINT64_MAX};
+	status = buffer_append(&d.prefix, f->prefix.data, f->prefix.size);
+	if (status == SETT_OK)
+		s->dead[s->dead_count++] = d;
+	return status;
+}
+
+static void
+remove_dead(struct manifest_state *s, const struct manifest_field *f)
+{
+	for (size_t i = 0; i < s->dead_count; i++) {
+		struct dead_prefix *d = &s->dead[i];
+		if (d->timestamp == f->timestamp && bytes_equal(buffer_bytes(&d->prefix), f->prefix)) {
+			buffer_free(&d->prefix);
+			*d = s->dead[--s->dead_count];
+			return;
+		}
+	}
+	/* not there: never flushed */
+}
+
+static int
+apply_field(void *arg, struct manifest_field *f)
+{
+	struct manifest_state *s = arg;
+	switch (f->kind) {
+	case MANIFEST_TABLE_ADDED:
+		return add_table(s, &f->table);
+	case MANIFEST_TABLE_REMOVED:
+		return remove_table(s, f->table.number);
+	case MANIFEST_FLUSH:
+		s->log_segment = f->log_segment;
+		s->flushed = f->flushed;
+		s->now_ms = f->now_ms;
+		return SETT_OK;
+	case MANIFEST_COUNTERS:
+		free(s->counters);
+		s->counters = f->counters;
+		s->counter_count = f->counter_count;
+		f->counters = NULL;
+		return SETT_OK;
+	case MANIFEST_DEAD_ADDED:
+		return add_dead(s, f);
+	case MANIFEST_DEAD_REMOVED:
+		remove_dead(s, f);
+		return SETT_OK;
+	case MANIFEST_FILE_LIMIT:
+		s->file_limit = f->file_limit;
+		return SETT_OK;
+	}
+	return SETT_CORRUPT;
+}
+
+int
+manifest_load(struct vfs *vfs, const char *directory, struct manifest_state *ret, struct sett_error *error)
+{
+	char path[SETT_PATH_MAX];
+	snprintf(path, sizeof(path), "%s/MANIFEST", directory);
+	struct manifest_state state = {0};
+	struct manifest_visitor visitor = {.field = apply_field, .arg = &state};
+	int r = manifest_read(vfs, path, &visitor, error);
+	if (r == SETT_OK)
+		*ret = state;
+	else
+		manifest_state_free(&state);
+	return r;
+}
