@@ -86,6 +86,17 @@ enum table_iterator_flags {
 int table_iterator_create(struct table *, unsigned flags, struct internal_iterator **ret);
 /* Reads the whole file: every checksum, order of keys, and that the properties agree. */
 int table_verify(struct table *, struct sett_error *);
+struct table_visitor {
+	/* Each entry in order, valid during the call; `offset` is its block's. Results other than SETT_OK end
+	 * the walk; not SETT_CORRUPT. May be NULL. */
+	int (*entry)(void *arg, struct ikey key, struct bytes value, uint64_t offset);
+	/* Each damage, file and offset in the text; the walk goes on with the next block. May be NULL: then
+	 * the first damage ends it. */
+	void (*damage)(void *arg, const char *text);
+	void *arg;
+};
+/* table_verify for those who want to hear of it: SETT_CORRUPT if there was any damage. */
+int table_examine(struct table *, const struct table_visitor *, struct sett_error *);
 /* Appends the user key that parts data block number (random mod block count) from the next: for sampling.
  * Not necessarily a key of the table: between two user keys the index holds the shortest that parts them.
  * Needs the index blocks. */

@@ -3,7 +3,10 @@
  * All of it is read from the file again, past caches and resident index: every checksum; that blocks follow
  * one another without a gap; that keys ascend, prefixes are shared as far as they go and restart points stand
  * where they should (block_get relies on that); that each separator parts its blocks; that the filter knows
- * every key; that the properties are those of the entries. */
+ * every key; that the properties are those of the entries.
+ *
+ * A visitor that wants to hear of every damage gets the next one too: a block that can't be read is left out,
+ * and what depends on all of them (the properties) is then not looked at. */
 #include <stdlib.h>
 
 #include "table_filter.h"
@@ -23,7 +26,21 @@ struct verifier {
 	uint64_t next_block; /* where the next data block must begin */
 	uint64_t blocks;
 	uint64_t offset; /* of the block being checked, for error texts */
+	const struct table_visitor *visitor;
+	bool is_damaged; /* and the visitor was told */
+	bool has_gap;    /* an index block was left out: next_block is not known */
 };
+
+/* Damage that the visitor takes note of is no reason to stop. */
+static int
+pass_on(struct verifier *v, int status)
+{
+	if (status != SETT_CORRUPT || v->visitor->damage == NULL)
+		return status;
+	v->visitor->damage(v->visitor->arg, v->error->message);
+	v->is_damaged = true;
+	return SETT_OK;
+}
 
 static int
 corrupt(const struct verifier *v, const char *why)
@@ -90,10 +107,41 @@ check_data_block(struct verifier *v, const struct block *b)
 		r = property_collector_add(&v->properties, last_key(v), block_entry_value(&e));
 		if (r != SETT_OK)
 			return r == SETT_CORRUPT ? corrupt(v, "an entry's value is malformed") : r;
+		if (v->visitor->entry)
+			r = v->visitor->entry(v->visitor->arg, last_key(v), block_entry_value(&e), v->offset);
+		if (r != SETT_OK)
+			return r;
 		restart += is_restart;
 		p = e.next;
 	}
 	return restart == view.restart_count ? SETT_OK : corrupt(v, "a restart point is not an entry");
+}
+
+/* The block of entry `i` of an index block, and the separator behind it. */
+static int
+check_child(struct verifier *v, const struct index_view *index, uint32_t i)
+{
+	struct block *b;
+	uint64_t end = index_offset(index, i + 1);
+	v->offset = index_offset(index, i);
+	int r = table_block(v->table, v->offset, end, &v->access, &b, v->error);
+	if (r == SETT_OK) {
+		r = check_data_block(v, b);
+		block_release(b);
+	}
+	bool is_whole = r == SETT_OK;
+	r = pass_on(v, r);
+	if (r != SETT_OK)
+		return r;
+	buffer_clear(&v->separator);
+	if ((r = index_separator(index, i, &v->separator)) != SETT_OK)
+		return r;
+	v->separator_timestamp = index_timestamp(index, i);
+	v->blocks++;
+	if (is_whole &&
+	    ikey_compare(last_key(v), (struct ikey){buffer_bytes(&v->separator), v->separator_timestamp}) > 0)
+		return corrupt(v, "a separator is before its block's last key");
+	return SETT_OK;
 }
 
 static int
@@ -101,60 +149,56 @@ check_index_block(struct verifier *v, const struct index_view *index, uint64_t i
 {
 	for (uint32_t i = 0; i < index->count; i++) {
 		uint64_t offset = index_offset(index, i);
+		bool follows = offset == v->next_block || v->has_gap;
+		v->has_gap = false;
 		v->offset = index_offset_in_file;
-		if (offset != v->next_block)
-			return corrupt(v, "data blocks do not follow one another");
-		v->offset = offset;
 		v->next_block = index_offset(index, i + 1);
-		struct block *b;
-		int r = table_block(v->table, offset, v->next_block, &v->access, &b, v->error);
+		int r = follows ? check_child(v, index, i)
+				: corrupt(v, "data blocks do not follow one another");
+		r = pass_on(v, r);
 		if (r != SETT_OK)
 			return r;
-		r = check_data_block(v, b);
-		block_release(b);
-		if (r != SETT_OK)
-			return r;
-		buffer_clear(&v->separator);
-		if ((r = index_separator(index, i, &v->separator)) != SETT_OK)
-			return r;
-		v->separator_timestamp = index_timestamp(index, i);
-		v->blocks++;
-		if (ikey_compare(last_key(v),
-				 (struct ikey){buffer_bytes(&v->separator), v->separator_timestamp}) > 0)
-			return corrupt(v, "a separator is before its block's last key");
 	}
 	return SETT_OK;
+}
+
+static int
+check_top_entry(struct verifier *v, uint32_t i)
+{
+	struct table *t = v->table;
+	uint64_t offset = index_offset(&t->top, i);
+	struct block *b;
+	v->offset = offset;
+	int r = table_block(t, offset, index_offset(&t->top, i + 1), &v->access, &b, v->error);
+	if (r != SETT_OK) {
+		v->has_gap = true;
+		return r;
+	}
+	struct index_view index = index_view_again(bytes_of(b->data, b->size));
+	struct buffer top_separator = {0};
+	if (i + 1 < t->top.count && index.count != t->footer.index_fanout)
+		r = corrupt(v, "an index block is not full");
+	if (r == SETT_OK)
+		r = check_index_block(v, &index, offset);
+	if (r == SETT_OK)
+		r = index_separator(&t->top, i, &top_separator);
+	v->offset = offset;
+	if (r == SETT_OK &&
+	    (!bytes_equal(buffer_bytes(&top_separator), buffer_bytes(&v->separator)) ||
+	     index_timestamp(&t->top, i) != v->separator_timestamp))
+		r = corrupt(v, "the top index disagrees with an index block");
+	buffer_free(&top_separator);
+	block_release(b);
+	return r;
 }
 
 /* Every index block, and through it every data block. */
 static int
 check_blocks(struct verifier *v)
 {
-	struct table *t = v->table;
-	struct buffer top_separator = {0};
 	int r = SETT_OK;
-	for (uint32_t i = 0; i < t->top.count && r == SETT_OK; i++) {
-		uint64_t offset = index_offset(&t->top, i);
-		struct block *b;
-		v->offset = offset;
-		r = table_block(t, offset, index_offset(&t->top, i + 1), &v->access, &b, v->error);
-		if (r != SETT_OK)
-			break;
-		struct index_view index = index_view_again(bytes_of(b->data, b->size));
-		if (i + 1 < t->top.count && index.count != t->footer.index_fanout)
-			r = corrupt(v, "an index block is not full");
-		if (r == SETT_OK)
-			r = check_index_block(v, &index, offset);
-		block_release(b);
-		buffer_clear(&top_separator);
-		if (r == SETT_OK)
-			r = index_separator(&t->top, i, &top_separator);
-		if (r == SETT_OK &&
-		    (!bytes_equal(buffer_bytes(&top_separator), buffer_bytes(&v->separator)) ||
-		     index_timestamp(&t->top, i) != v->separator_timestamp))
-			r = corrupt(v, "the top index disagrees with an index block");
-	}
-	buffer_free(&top_separator);
+	for (uint32_t i = 0; i < v->table->top.count && r == SETT_OK; i++)
+		r = pass_on(v, check_top_entry(v, i));
 	return r;
 }
 
@@ -171,8 +215,9 @@ check_rest(struct verifier *v)
 		uint8_t *memory = malloc((size_t)(bounds[i + 1] - bounds[i]));
 		if (!memory)
 			return sett_error_set(v->error, SETT_NO_MEMORY, 0, "%s: out of memory", t->path);
-		r = table_read_raw(t, bounds[i], bounds[i + 1], memory, "a block's checksum is wrong",
-				   v->error);
+		r = pass_on(v,
+			    table_read_raw(t, bounds[i], bounds[i + 1], memory, "a block's checksum is wrong",
+					   v->error));
 		free(memory);
 	}
 	if (r != SETT_OK)
@@ -185,7 +230,7 @@ check_rest(struct verifier *v)
 		return r;
 	v->offset = t->footer.properties_end;
 	if (got != sizeof(stored) || memcmp(stored, expected, sizeof(stored)) != 0)
-		return corrupt(v, "the footer has changed");
+		return pass_on(v, corrupt(v, "the footer has changed"));
 	return SETT_OK;
 }
 
@@ -204,19 +249,30 @@ check_properties(struct verifier *v)
 }
 
 int
-table_verify(struct table *t, struct sett_error *error)
+table_examine(struct table *t, const struct table_visitor *visitor, struct sett_error *error)
 {
-	struct verifier v = {.table = t, .error = error};
+	struct sett_error found = {0};
+	struct verifier v = {.table = t, .error = &found, .visitor = visitor};
 	v.access = (struct table_access){TABLE_NO_FILL, true, &v.readahead};
 	property_collector_init(&v.properties);
 	int r = check_rest(&v);
 	if (r == SETT_OK)
 		r = check_blocks(&v);
-	if (r == SETT_OK)
-		r = check_properties(&v);
+	if (r == SETT_OK && !v.is_damaged)
+		r = pass_on(&v, check_properties(&v));
 	property_collector_free(&v.properties);
 	table_readahead_free(&v.readahead);
 	buffer_free(&v.last_user);
 	buffer_free(&v.separator);
+	if (r == SETT_OK && v.is_damaged)
+		r = SETT_CORRUPT;
+	if (r != SETT_OK && error)
+		*error = found;
 	return r;
+}
+
+int
+table_verify(struct table *t, struct sett_error *error)
+{
+	return table_examine(t, &(struct table_visitor){0}, error);
 }

@@ -564,6 +564,51 @@ Test(table, every_flipped_byte_is_found)
 	}
 }
 
+struct seen {
+	uint64_t entries, damages;
+};
+
+static int
+see_entry(void *arg, struct ikey key, struct bytes value, uint64_t offset)
+{
+	((struct seen *)arg)->entries++;
+	return SETT_OK;
+}
+
+static void
+see_damage(void *arg, const char *text)
+{
+	cr_assert(strstr(text, " at offset "), "%s", text);
+	((struct seen *)arg)->damages++;
+}
+
+Test(table, a_visitor_is_told_of_every_damage_and_shown_the_rest)
+{
+	struct model m = model_create(37, 300, 60);
+	struct bytes_file f = {0};
+	struct table_properties p = write_table(&f, &m, TABLE_RAW, 300);
+	struct seen whole = {0}, damaged = {0};
+	struct table_visitor visitor = {see_entry, see_damage, &whole};
+	struct table *t = open_table(&f, NULL);
+	cr_assert_eq(table_examine(t, &visitor, NULL), SETT_OK);
+	cr_assert_eq(whole.entries, p.entries);
+	cr_assert_eq(whole.damages, 0);
+	/* Data in two places; the filter, which is behind the index and in memory already. */
+	uint64_t data_end = get_le64(f.content.data + f.content.size - TABLE_FOOTER_SIZE);
+	uint64_t top_end = get_le64(f.content.data + f.content.size - TABLE_FOOTER_SIZE + 16);
+	f.content.data[data_end / 4] ^= 1;
+	f.content.data[data_end / 4 * 3] ^= 1;
+	f.content.data[top_end] ^= 1;
+	visitor.arg = &damaged;
+	cr_assert_eq(table_examine(t, &visitor, NULL), SETT_CORRUPT);
+	cr_assert_eq(damaged.damages, 3);
+	cr_assert(damaged.entries > whole.entries / 2 && damaged.entries < whole.entries);
+	table_close(t);
+	table_properties_free(&p);
+	buffer_free(&f.content);
+	model_free(&m);
+}
+
 Test(table, every_truncation_is_found)
 {
 	struct model m = model_create(35, 30, 60);
