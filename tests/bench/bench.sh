@@ -22,14 +22,14 @@ seconds=
 sets='quick'
 names=
 
-fail() { printf 'bench: %s\n' "$*" >&2; exit 1; }
+. tests/bench/common.sh
 
 while [ $# -gt 0 ]; do
 	case "$1" in
 	--full) sets='quick full' ;;
 	--rounds) rounds=$2; shift ;;
 	--seconds) seconds=$2; shift ;;
-	--list) sed '/^# *name/s/^#/ /; /^#/d; s/^  *name/name/' "$rows"; exit 0 ;;
+	--list) list_rows "$rows"; exit 0 ;;
 	-*) fail "usage: ./dev bench [--full] [--rounds N] [--seconds S] [--list] [row ...]" ;;
 	*) names="$names $1" ;;
 	esac
@@ -84,8 +84,6 @@ on_core() { # on_core load|server COMMAND ...
 	if [ "$setup" = two ]; then "$@"; else taskset -c "$core" "$@"; fi
 }
 
-field() { printf '%s\n' "$2" | sed -n "s/.*\"$1\":\\([-0-9.]*\\).*/\\1/p"; }
-
 pid_of() { if [ "$1" = redis ]; then echo "$redis_pid"; else echo "$sett_pid"; fi; }
 port_of() { if [ "$1" = redis ]; then echo "$redis_port"; else echo "$sett_port"; fi; }
 
@@ -120,17 +118,6 @@ start() {
 }
 
 # --- Measuring --------------------------------------------------------------------------------------------
-
-began=$(date +%s)
-progress() {
-	now=$(date +%s)
-	if [ -t 2 ]; then
-		printf '\r\033[K[%d/%d %3d s] %s' "$row_number" "$row_count" $((now - began)) "$*" >&2
-	else
-		printf '[%d/%d %3d s] %s\n' "$row_number" "$row_count" $((now - began)) "$*" >&2
-	fi
-}
-clear_progress() { [ ! -t 2 ] || printf '\r\033[K' >&2; }
 
 # run_load SIDE ARGUMENTS...: with only that server awake; sets $line.
 run_load() {
@@ -186,7 +173,7 @@ measure_row() {
 		round=$((round + 1))
 	done
 	clear_progress
-	awk -v only="$row" -f tests/bench/summary.awk "$work/samples" >>"$work/summary"
+	awk -v only="$row" -f tests/bench/common.awk -f tests/bench/summary.awk "$work/samples" >>"$work/summary"
 	tail -1 "$work/summary" | awk -f tests/bench/table.awk
 }
 
@@ -235,21 +222,7 @@ second_opinion() {
 
 # --- The run ----------------------------------------------------------------------------------------------
 
-wanted() { # wanted ROW SET
-	if [ -z "$names" ]; then
-		case " $sets " in *" $2 "*) return 0 ;; esac
-		return 1
-	fi
-	for pattern in $names; do
-		# shellcheck disable=SC2254
-		case "$1" in $pattern) return 0 ;; esac
-	done
-	return 1
-}
-
-grep -v '^#' "$rows" | while read -r row set rest; do
-	if wanted "$row" "$set"; then echo "$row $set $rest"; fi
-done >"$work/rows"
+choose_rows "$rows" >"$work/rows"
 row_count=$(wc -l <"$work/rows")
 [ "$row_count" -gt 0 ] || fail "no such row:$names (./dev bench --list)"
 : >"$work/samples"
@@ -273,9 +246,8 @@ done 4<"$work/rows"
 		[ ! -f "$work/$extra" ] || cat "$work/$extra"
 	done
 } >"$out/table.txt"
-awk -v commit="$(git rev-parse --short HEAD 2>/dev/null || echo unknown)" -v date="$(date -u +%Y-%m-%dT%H:%M:%SZ)" \
-	-v processor="$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" -v processors="$(nproc)" \
+awk -v commit="$(commit)" -v date="$(utc)" -v processor="$(processor)" -v processors="$(nproc)" \
 	-v peer="$("$redis" --version | sed 's/.* v=\([^ ]*\).*/\1/')" \
-	-v start="$(cat "$work/start.txt" 2>/dev/null || true)" -f tests/bench/json.awk "$work/summary" >"$out/result.json"
+	-v start="$(cat "$work/start.txt" 2>/dev/null || true)" -f tests/bench/common.awk -f tests/bench/json.awk "$work/summary" >"$out/result.json"
 awk -f tests/bench/plot.awk "$work/summary" >"$out/ratios.svg"
 printf '%s\n' "written: $out/table.txt $out/result.json $out/ratios.svg"

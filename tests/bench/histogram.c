@@ -44,6 +44,16 @@ histogram_add(struct histogram *histogram, uint64_t value)
 		histogram->maximum = value;
 }
 
+void
+histogram_merge(struct histogram *histogram, const struct histogram *part)
+{
+	histogram->count += part->count;
+	for (unsigned slot = 0; slot < HISTOGRAM_SLOTS; slot++)
+		histogram->slots[slot] += part->slots[slot];
+	if (part->maximum > histogram->maximum)
+		histogram->maximum = part->maximum;
+}
+
 uint64_t
 histogram_quantile(const struct histogram *histogram, double fraction)
 {

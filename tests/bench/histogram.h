@@ -21,6 +21,8 @@ struct histogram {
 
 void histogram_clear(struct histogram *histogram);
 void histogram_add(struct histogram *histogram, uint64_t value);
+/* Adds all that `part` holds. */
+void histogram_merge(struct histogram *histogram, const struct histogram *part);
 /* The smallest recorded value, to the precision above and rounded up, that at least `fraction` (0 to 1) of
  * all values do not exceed. 0 for an empty histogram. */
 uint64_t histogram_quantile(const struct histogram *histogram, double fraction);

@@ -1,9 +1,4 @@
 # Summary lines as JSON.
-function quoted(text) {
-	gsub(/\\/, "\\\\", text)
-	gsub(/"/, "\\\"", text)
-	return "\"" text "\""
-}
 function trio(at) { return sprintf("{\"median\":%s,\"lowest\":%s,\"highest\":%s}", $at, $(at + 1), $(at + 2)) }
 function side(name, from) {
 	return sprintf("%s:{\"ops_per_second\":%s,\"cpu_us_per_op\":%s,\"p50_us\":%s,\"p99_us\":%s,\"p999_us\":%s,\"longest_pause_us\":%s}",

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arguments.h"
 #include "swarm.h"
 #include "workload.h"
 
@@ -40,31 +41,6 @@ usage(FILE *out)
 		    "  --seed N             of keys and values (1)\n"
 		    "  --server-pid PID     report the CPU time of this process too\n",
 		    out);
-}
-
-static uint64_t
-number(const char *option, const char *text, uint64_t minimum, uint64_t maximum)
-{
-	char *end;
-	unsigned long long value = strtoull(text, &end, 10);
-	if (*text < '0' || *text > '9' || *end != '\0' || value < minimum || value > maximum) {
-		(void)fprintf(stderr, "sett-load: --%s: a number from %llu to %llu, not \"%s\"\n", option,
-			      (unsigned long long)minimum, (unsigned long long)maximum, text);
-		exit(2);
-	}
-	return value;
-}
-
-static double
-duration(const char *option, const char *text)
-{
-	char *end;
-	double value = strtod(text, &end);
-	if (end == text || *end != '\0' || !(value >= 0 && value <= 1e6)) {
-		(void)fprintf(stderr, "sett-load: --%s: seconds, not \"%s\"\n", option, text);
-		exit(2);
-	}
-	return value;
 }
 
 enum option_code {
@@ -106,14 +82,6 @@ static const struct option options[] = {
 	{0},
 };
 
-/* Names that are not one of a few. */
-static void
-refuse(const char *option, const char *text)
-{
-	(void)fprintf(stderr, "sett-load: --%s: \"%s\" is not known\n", option, text);
-	exit(2);
-}
-
 static void
 take_option(struct load *load, enum option_code option, const char *name, const char *text)
 {
@@ -122,7 +90,7 @@ take_option(struct load *load, enum option_code option, const char *name, const 
 		load->swarm.host = text;
 		break;
 	case OPTION_PORT:
-		load->swarm.port = (unsigned)number(name, text, 1, 65535);
+		load->swarm.port = (unsigned)argument_number(name, text, 1, 65535);
 		break;
 	case OPTION_SOCKET:
 		load->swarm.socket = text;
@@ -130,42 +98,42 @@ take_option(struct load *load, enum option_code option, const char *name, const 
 	case OPTION_COMMAND:
 		load->workload.command = workload_command_find(text);
 		if (load->workload.command == NULL)
-			refuse(name, text);
+			argument_refuse(name, text);
 		break;
 	case OPTION_CLIENTS:
-		load->swarm.clients = (unsigned)number(name, text, 1, 50000);
+		load->swarm.clients = (unsigned)argument_number(name, text, 1, 50000);
 		break;
 	case OPTION_PIPELINE:
-		load->swarm.pipeline = (unsigned)number(name, text, 1, 100000);
+		load->swarm.pipeline = (unsigned)argument_number(name, text, 1, 100000);
 		break;
 	case OPTION_KEYS:
-		load->workload.keys = number(name, text, 1, 1000000000000ULL);
+		load->workload.keys = argument_number(name, text, 1, 1000000000000ULL);
 		break;
 	case OPTION_DISTRIBUTION:
 		load->workload.zipf = strcmp(text, "zipf") == 0;
 		if (!load->workload.zipf && strcmp(text, "uniform") != 0)
-			refuse(name, text);
+			argument_refuse(name, text);
 		break;
 	case OPTION_VALUE_SIZE:
-		load->workload.value_size = (size_t)number(name, text, 1, 64U << 20);
+		load->workload.value_size = (size_t)argument_number(name, text, 1, 64U << 20);
 		break;
 	case OPTION_SECONDS:
-		load->swarm.seconds = duration(name, text);
+		load->swarm.seconds = argument_real(name, text, 1e6, "seconds");
 		break;
 	case OPTION_WARM:
-		load->swarm.warm = duration(name, text);
+		load->swarm.warm = argument_real(name, text, 1e6, "seconds");
 		break;
 	case OPTION_REQUESTS:
-		load->swarm.requests = number(name, text, 1, UINT64_MAX);
+		load->swarm.requests = argument_number(name, text, 1, UINT64_MAX);
 		break;
 	case OPTION_FILL:
 		load->fill = true;
 		break;
 	case OPTION_SEED:
-		load->workload.seed = number(name, text, 0, UINT64_MAX);
+		load->workload.seed = argument_number(name, text, 0, UINT64_MAX);
 		break;
 	case OPTION_SERVER_PID:
-		load->swarm.server_pid = (int)number(name, text, 1, 1U << 30);
+		load->swarm.server_pid = (int)argument_number(name, text, 1, 1U << 30);
 		break;
 	case OPTION_HELP:
 		usage(stdout);

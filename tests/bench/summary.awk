@@ -2,16 +2,6 @@
 # Output: row, then ops/s of redis and sett, the ratio sett/redis (median lowest highest), CPU us per operation of
 # redis and sett, their ratio redis/sett (median lowest highest), p50 of both, p99 of both, p99.9 of both, CPU us
 # per operation of the load generator, the share of its core that it used, the longest pause of both (us).
-function sorted_median(values, count,   i, j, held) {
-	for (i = 2; i <= count; i++) {
-		held = values[i]
-		for (j = i - 1; j >= 1 && values[j] > held; j--) values[j + 1] = values[j]
-		values[j + 1] = held
-	}
-	lowest = values[1]
-	highest = values[count]
-	return count % 2 ? values[(count + 1) / 2] : (values[count / 2] + values[count / 2 + 1]) / 2
-}
 function median(side, column,   i, list) {
 	for (i = 1; i <= rounds; i++) list[i] = sample[side, i, column] + 0
 	return sorted_median(list, rounds)

@@ -60,3 +60,17 @@ Test(histogram, within_one_percent_of_the_exact_quantile)
 			  exact);
 	}
 }
+
+Test(histogram, a_sum_of_two_holds_both)
+{
+	static struct histogram other;
+	histogram_clear(&histogram);
+	histogram_clear(&other);
+	histogram_add(&histogram, 5);
+	histogram_add(&other, 9);
+	histogram_add(&other, 100000);
+	histogram_merge(&histogram, &other);
+	cr_assert_eq(histogram.count, 3);
+	cr_assert_eq(histogram.maximum, 100000);
+	cr_assert_eq(histogram_quantile(&histogram, 0.5), 9);
+}

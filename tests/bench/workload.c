@@ -2,8 +2,7 @@
  * Workloads. A row's text is compiled once into a request with gaps; a request is then a few copies, so that
  * the load generator stays cheaper than any server it drives.
  *
- * Value of 16 bytes or more: key number (8 bytes), offset into the pool (4 bytes), pool bytes from there.
- * Shorter ones: pool bytes at an offset made from the key. Zipf ranks follow Gray et al., "Quickly generating
+ * Zipf ranks follow Gray et al., "Quickly generating
  * billion-record synthetic databases" (SIGMOD 1994), with theta 0.99, and are scattered over the keys.
  */
 #include "workload.h"
@@ -14,11 +13,8 @@
 #include <string.h>
 #include <strings.h>
 
-#define POOL_OFFSETS 65536U
 #define KEY_DIGITS 12
 #define KEYS_MAX 1000000000000ULL
-#define TAG_SIZE 12
-#define TAGGED_VALUE_MIN 16
 #define ZIPF_THETA 0.99
 
 static const struct workload_command commands[] = {
@@ -45,31 +41,10 @@ workload_command_find(const char *name)
 	return NULL;
 }
 
-/* splitmix64 (Steele, Lea, Flood). */
-static inline uint64_t
-next_random(uint64_t *state)
-{
-	uint64_t z = *state += 0x9e3779b97f4a7c15ULL;
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-	return z ^ (z >> 31);
-}
-
-static uint64_t
-common_factor(uint64_t a, uint64_t b)
-{
-	while (b != 0) {
-		uint64_t rest = a % b;
-		a = b;
-		b = rest;
-	}
-	return a;
-}
-
 static uint64_t
 scatter(const struct workload *workload, uint64_t rank)
 {
-	return (uint64_t)((unsigned __int128)rank * workload->stride % workload->settings.keys);
+	return bench_scatter(rank, workload->stride, workload->settings.keys);
 }
 
 static void
@@ -89,7 +64,7 @@ prepare_zipf(struct workload *workload)
 static uint64_t
 zipf_rank(struct workload *workload)
 {
-	double u = (double)(next_random(&workload->random) >> 11) * 0x1p-53;
+	double u = (double)(bench_random(&workload->random) >> 11) * 0x1p-53;
 	double uz = u * workload->zipf_zeta;
 	if (uz < 1)
 		return 0;
@@ -108,8 +83,7 @@ choose_key(struct workload *workload)
 		return scatter(workload, workload->next++ % workload->settings.keys);
 	if (workload->settings.zipf)
 		return scatter(workload, zipf_rank(workload));
-	uint64_t random = next_random(&workload->random);
-	return (uint64_t)((unsigned __int128)random * workload->settings.keys >> 64);
+	return bench_random_below(&workload->random, workload->settings.keys);
 }
 
 static void
@@ -125,38 +99,6 @@ write_digits(uint8_t *at, uint64_t key)
 		memcpy(at + i, pairs + (size_t)(high % 100) * 2, 2);
 		memcpy(at + 6 + i, pairs + (size_t)(low % 100) * 2, 2);
 	}
-}
-
-static inline uint32_t
-untagged_offset(uint64_t key)
-{
-	return (uint32_t)(key * 0x9e3779b97f4a7c15ULL >> 48);
-}
-
-static void
-write_value(struct workload *workload, uint8_t *at, uint64_t key)
-{
-	size_t size = workload->settings.value_size;
-	if (size < TAGGED_VALUE_MIN) {
-		memcpy(at, workload->pool + untagged_offset(key), size);
-		return;
-	}
-	uint32_t offset = (uint32_t)next_random(&workload->random) % POOL_OFFSETS;
-	memcpy(at, &key, sizeof(key));
-	memcpy(at + sizeof(key), &offset, sizeof(offset));
-	memcpy(at + TAG_SIZE, workload->pool + offset, size - TAG_SIZE);
-}
-
-static bool
-value_is_right(const struct workload *workload, const uint8_t *at, uint64_t key)
-{
-	size_t size = workload->settings.value_size;
-	if (size < TAGGED_VALUE_MIN)
-		return memcmp(at, workload->pool + untagged_offset(key), size) == 0;
-	uint32_t offset;
-	memcpy(&offset, at + sizeof(key), sizeof(offset));
-	return memcmp(at, &key, sizeof(key)) == 0 && offset < POOL_OFFSETS &&
-		memcmp(at + TAG_SIZE, workload->pool + offset, size - TAG_SIZE) == 0;
 }
 
 /* --- Compiling a row --------------------------------------------------------------------------------- */
@@ -261,22 +203,12 @@ int
 workload_open(struct workload *workload, const struct workload_settings *settings)
 {
 	*workload = (struct workload){.settings = *settings, .random = settings->seed};
-	if (settings->keys == 0 || settings->keys > KEYS_MAX || settings->value_size == 0 ||
-	    settings->value_size > (64U << 20))
+	if (settings->keys == 0 || settings->keys > KEYS_MAX ||
+	    values_open(&workload->values, settings->value_size) != 0)
 		return -1;
-	workload->stride = 0x9e3779b97f4a7c15ULL % settings->keys;
-	while (common_factor(workload->stride, settings->keys) != 1)
-		workload->stride++;
+	workload->stride = bench_stride(settings->keys);
 	if (settings->zipf)
 		prepare_zipf(workload);
-	size_t pool_size = POOL_OFFSETS + settings->value_size;
-	workload->pool = malloc(pool_size);
-	if (workload->pool == NULL)
-		return -1;
-	/* The same pool whatever the seed: one run's values can be checked by the next. */
-	uint64_t state = 1;
-	for (size_t i = 0; i < pool_size; i++)
-		workload->pool[i] = (uint8_t)(next_random(&state) >> 56);
 	workload->value_head_size = (size_t)snprintf(workload->value_head, sizeof(workload->value_head),
 						     "$%zu\r\n", settings->value_size);
 	workload->reply_max = 64;
@@ -292,9 +224,8 @@ workload_open(struct workload *workload, const struct workload_settings *setting
 void
 workload_close(struct workload *workload)
 {
-	free(workload->pool);
+	values_close(&workload->values);
 	free(workload->text);
-	workload->pool = NULL;
 	workload->text = NULL;
 }
 
@@ -312,7 +243,7 @@ workload_write(struct workload *workload, uint8_t *at, uint64_t *ret_key)
 			write_digits(at, key);
 			at += KEY_DIGITS;
 		} else {
-			write_value(workload, at, key);
+			values_write(&workload->values, bench_random(&workload->random), at, key);
 			at += workload->settings.value_size;
 		}
 	}
@@ -357,7 +288,7 @@ check_value(const struct workload *workload, uint64_t key, const uint8_t *data, 
 		return found;
 	if (size < head + body + 2)
 		return WORKLOAD_MORE;
-	if (!value_is_right(workload, data + head, key) || memcmp(data + head + body, "\r\n", 2) != 0)
+	if (!values_match(&workload->values, data + head, key) || memcmp(data + head + body, "\r\n", 2) != 0)
 		return WORKLOAD_WRONG;
 	*ret_used = head + body + 2;
 	return WORKLOAD_RIGHT;

@@ -1,8 +1,7 @@
 /*
  * What a load consists of: which command, which keys, which values, and what the reply must be.
  *
- * A value tells what key it belongs to and is otherwise taken from a pool of random bytes, so a reply can be
- * checked byte by byte without remembering what was written, and no server gains by compressing it.
+ * Values are those of values.h, so a reply can be checked byte by byte.
  *
  * Threads: one at a time.
  */
@@ -12,6 +11,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "values.h"
 
 /* Most placeholders of one request. */
 #define WORKLOAD_SEGMENTS_MAX 64
@@ -65,8 +66,8 @@ struct workload {
 	uint64_t stride; /* shares no factor with keys: rank * stride % keys visits every key */
 	uint64_t next;   /* each_once */
 	double zipf_alpha, zipf_zeta, zipf_eta, zipf_half;
-	uint8_t *pool; /* owned */
-	char *text;    /* owned: the literal parts of a request */
+	struct values values;
+	char *text; /* owned: the literal parts of a request */
 	size_t text_size, text_capacity;
 	struct workload_segment segments[WORKLOAD_SEGMENTS_MAX];
 	unsigned segment_count;
