@@ -124,9 +124,8 @@ rcu_run_deferred(struct rcu_head *head)
 static void
 rcu_start_thread(void)
 {
-	sigset_t all, before;
-	if (sigfillset(&all) != 0 || pthread_sigmask(SIG_SETMASK, &all, &before) != 0)
-		abort();
+	sigset_t before;
+	thread_block_signals(&before);
 	(void)urcu_qsbr_get_default_call_rcu_data();
 	if (pthread_sigmask(SIG_SETMASK, &before, NULL) != 0)
 		abort();

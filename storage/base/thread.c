@@ -112,14 +112,24 @@ condition_broadcast(struct condition *c)
 /* A thread inherits its creator's signal mask, so all are blocked around the creation: signals belong to the
  * main thread, and none may slip in before the new thread could block them itself. Faults stay open: a
  * blocked one ends the process without a word from a sanitizer or a debugger. */
+void
+thread_block_signals(sigset_t *ret_before)
+{
+	static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+	sigset_t set;
+	if (sigfillset(&set) != 0)
+		abort();
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+		if (sigdelset(&set, faults[i]) != 0)
+			abort();
+	must(pthread_sigmask(SIG_SETMASK, &set, ret_before));
+}
+
 int
 thread_start(pthread_t *ret, const char *name, void *(*run)(void *), void *arg)
 {
-	sigset_t all, before;
-	if (sigfillset(&all) != 0 || sigdelset(&all, SIGSEGV) != 0 || sigdelset(&all, SIGBUS) != 0 ||
-	    sigdelset(&all, SIGFPE) != 0 || sigdelset(&all, SIGILL) != 0)
-		return SETT_IO;
-	must(pthread_sigmask(SIG_SETMASK, &all, &before));
+	sigset_t before;
+	thread_block_signals(&before);
 	pthread_t thread;
 	int error = pthread_create(&thread, NULL, run, arg);
 	must(pthread_sigmask(SIG_SETMASK, &before, NULL));

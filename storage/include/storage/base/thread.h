@@ -4,6 +4,7 @@
 #define SETT_STORAGE_BASE_THREAD_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -42,7 +43,11 @@ bool condition_wait_for(struct condition *, struct mutex *m, uint64_t timeout_ns
 void condition_signal(struct condition *);
 void condition_broadcast(struct condition *);
 
-/* Starts a thread named `name` (cut at 15 bytes) with all signals blocked; 0 or SETT_NO_MEMORY / SETT_IO. */
+/* Blocks all signals but faults in this thread, until pthread_sigmask brings `ret_before` back: around the
+ * start of threads that libraries start by themselves, which inherit the mask. */
+void thread_block_signals(sigset_t *ret_before);
+/* Starts a thread named `name` (cut at 15 bytes) with all signals but faults blocked; 0 or SETT_NO_MEMORY /
+ * SETT_IO. */
 int thread_start(pthread_t *ret, const char *name, void *(*run)(void *), void *arg);
 void thread_join(pthread_t);
 
