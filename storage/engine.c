@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "engine_internal.h"
+#include "storage/base/sync_point.h"
 
 enum { LOG_SEGMENT_EXTRA = 64 << 10 }; /* bytes of a log segment beyond a memtable's */
 static const size_t MIN_MEMTABLE = 256 << 10, MAX_MEMTABLE = 64 << 20;
@@ -84,6 +85,21 @@ engine_push_generation(struct sett_engine *engine, struct generation *generation
 	return r;
 }
 
+/* Both in one: once there is a newer generation, a flush may take this one, with what its counters say. */
+static int
+push_over(struct sett_engine *engine, struct generation *ending, struct generation *next,
+	  struct counter_value *counters, size_t counter_count)
+{
+	mutex_lock(&engine->install_lock);
+	int r = push_locked(engine, next);
+	if (r == SETT_OK) {
+		ending->counters = counters;
+		ending->counter_count = counter_count;
+	}
+	mutex_unlock(&engine->install_lock);
+	return r;
+}
+
 int
 engine_rotate_locked(struct sett_engine *engine)
 {
@@ -99,7 +115,7 @@ engine_rotate_locked(struct sett_engine *engine)
 	if (r == SETT_OK) {
 		r = log_rotate(engine->log, &next->log_segment);
 		if (r == SETT_OK)
-			r = engine_push_generation(engine, next);
+			r = push_over(engine, ending, next, counters, counter_count);
 		if (r != SETT_OK)
 			generation_release(next);
 	}
@@ -107,10 +123,7 @@ engine_rotate_locked(struct sett_engine *engine)
 		free(counters);
 		return r;
 	}
-	mutex_lock(&engine->install_lock); /* the flush job reads them under it */
-	ending->counters = counters;
-	ending->counter_count = counter_count;
-	mutex_unlock(&engine->install_lock);
+	SYNC_POINT("rotate: pushed");
 	__atomic_store_n(&engine->memtable_memory, 0, __ATOMIC_RELAXED);
 	workers_kick(engine->workers);
 	log_thread_kick(engine);

@@ -16,6 +16,7 @@
 
 #include "internal_key.h"
 #include "storage/base/hash.h"
+#include "storage/base/sync_point.h"
 #include "storage/status.h"
 
 enum {
@@ -255,6 +256,7 @@ record_cache_admit(struct record_cache *cache, uint64_t hash, struct bytes key, 
 	struct record *record = record_new(hash, key, value, timestamp), *replaced = record;
 	if (!record)
 		return;
+	SYNC_POINT("admit: before the lock");
 	bucket_lock(b);
 	if (b->newest <= snapshot && find_way(b, hash, key) < 0) {
 		int way = choose_way(b);

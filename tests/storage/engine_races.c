@@ -1,0 +1,133 @@
+/* Moments at which two threads meet, each held by a sync point, so that the meeting takes place in every run.
+ */
+#include "storage/base/sync_point.h"
+#include "storage/engine.h"
+#include "support.h"
+
+static struct vfs *vfs;
+static struct sett_engine *engine;
+
+static void
+open_engine(void)
+{
+	struct sett_error error = {0};
+	struct sett_options options = {.vfs = vfs,
+				       .seed = 7,
+				       .memory_budget = 2 << 20,
+				       .value_threshold = 4096,
+				       .manual_work = true};
+	MUST(sett_engine_open("db", &options, &engine, &error), &error);
+}
+
+static void
+set_up(void)
+{
+	vfs = vfs_memory_create();
+	open_engine();
+}
+
+static void
+tear_down(void)
+{
+	struct sett_error error = {0};
+	sync_point_arm(NULL);
+	MUST(sett_engine_close(engine, &error), &error);
+	test_vfs_destroy(vfs);
+}
+
+TestSuite(engine_races, .init = set_up, .fini = tear_down);
+
+static struct sett_txn *
+begin(void)
+{
+	struct sett_txn *txn;
+	MUST_FAIL(sett_txn_create(engine, &txn), SETT_OK);
+	MUST_FAIL(sett_txn_begin(txn, 0), SETT_OK);
+	return txn;
+}
+
+static void
+put(const char *key, struct bytes value, uint64_t counter)
+{
+	struct sett_txn *txn = begin();
+	MUST_FAIL(sett_txn_put(txn, bytes_of_string(key), &(struct sett_put){.body = value}), SETT_OK);
+	MUST_FAIL(sett_txn_counter_add(txn, counter, 1), SETT_OK);
+	MUST_FAIL(sett_txn_commit(txn, NULL, NULL), SETT_OK);
+	sett_txn_destroy(txn);
+}
+
+static void
+expect(struct sett_txn *txn, const char *key, const char *value)
+{
+	struct sett_record record;
+	struct bytes body;
+	MUST_FAIL(sett_txn_get(txn, bytes_of_string(key), &record), SETT_OK);
+	MUST_FAIL(sett_txn_body(txn, &record, &body), SETT_OK);
+	cr_assert(bytes_equal(body, bytes_of_string(value)), "%s is %.*s, not %s", key, (int)body.size,
+		  (const char *)body.data, value);
+}
+
+/* ---- a reader's admission to the record cache and a commit (I14) ---- */
+
+static void
+commit_newer(void *arg)
+{
+	*(bool *)arg = true;
+	put("k", BYTES_LITERAL("new"), 1);
+}
+
+Test(engine_races, what_a_commit_has_replaced_meanwhile_is_not_admitted)
+{
+	bool came = false;
+	struct sync_point point = {"admit: before the lock", commit_newer, &came};
+	put("k", BYTES_LITERAL("old"), 1);
+	struct sett_txn *reader = begin();
+	sync_point_arm(&point);
+	expect(reader, "k", "old");
+	cr_assert(came);
+	sett_txn_destroy(reader);
+	struct sett_txn *later = begin();
+	expect(later, "k", "new");
+	sett_txn_destroy(later);
+}
+
+/* ---- a new generation and the flush of the one before it ---- */
+
+static void
+flush_at_once(void *arg)
+{
+	struct sett_error error = {0};
+	*(bool *)arg = true;
+	MUST(sett_engine_work(engine, &error), &error);
+}
+
+static int64_t
+counter(uint64_t number)
+{
+	struct sett_txn *txn = begin();
+	int64_t sum;
+	MUST_FAIL(sett_txn_counter(txn, number, &sum), SETT_OK);
+	sett_txn_destroy(txn);
+	return sum;
+}
+
+/* The manifest must say what the counters were: the log segments that told of them go with the flush. */
+Test(engine_races, a_flush_that_follows_at_once_has_the_counters)
+{
+	static uint8_t value[4000];
+	bool came = false;
+	int64_t count = 0;
+	char key[16];
+	struct sett_error error = {0};
+	struct sync_point point = {"rotate: pushed", flush_at_once, &came};
+	sync_point_arm(&point);
+	while (!came) {
+		cr_assert_lt(count, 10000);
+		snprintf(key, sizeof(key), "%06d", (int)count++);
+		put(key, bytes_of(value, sizeof(value)), 9);
+	}
+	cr_assert_eq(counter(9), count);
+	MUST(sett_engine_close(engine, &error), &error);
+	open_engine();
+	cr_assert_eq(counter(9), count);
+}
