@@ -146,3 +146,136 @@ Test(transactions, swapdb_and_watch)
 	EXPECT(f, 0, "EXEC", "*0");
 	fixture_close(f);
 }
+
+/* ---- what happens within a run, by a command that is not in the table ---- */
+
+/* What the command did, and what it lets another client do before it ends. */
+static struct intruder {
+	struct fixture *f;
+	void *thread;       /* the other client's */
+	const char *change; /* its request; NULL: none */
+	int changes_left;   /* runs in which it is made */
+	int runs;
+	char effects[16]; /* a digit for each effect that happened: the run that deferred it */
+	size_t effect_count;
+} intruder;
+
+static void
+note_effect(struct server *server, struct client *client, void *data)
+{
+	intruder.effects[intruder.effect_count++] = (char)('0' + (int)(uintptr_t)data);
+}
+
+/* A request of client 1 on a thread of its own, while the fixture's own is busy. */
+static void
+change_meanwhile(void)
+{
+	struct bytes argv[] = {BYTES_LITERAL("SET"), BYTES_LITERAL("k"), bytes_of_string(intruder.change)};
+	struct request request = {.argc = 3, .argv = argv};
+	struct fixture *f = intruder.f;
+	struct resp_writer reply;
+	uint64_t release;
+	resp_writer_init(&reply, 2);
+	f->handler.execute(f->handler.arg, intruder.thread, &f->clients[1], &request, &reply, &release);
+	cr_assert(reply.size == 5 && memcmp(reply.data, "+OK\r\n", 5) == 0);
+	resp_writer_free(&reply);
+}
+
+/* Reads `k`, defers an effect, and is met by the change. */
+static int
+run_intruded(struct command_context *c)
+{
+	struct root root;
+	intruder.runs++;
+	int status = keyspace_lookup(&c->view, c->db, BYTES_LITERAL("k"), &root);
+	if (status != SETT_OK && status != SETT_NOT_FOUND)
+		return status;
+	sett_txn_validate_reads(c->view.txn);
+	/* Another run need not use memory like the one before it: here it leaves alone what that one had. */
+	if (intruder.runs > 1 && arena_allocate(c->arena, 4096, 8) == NULL)
+		return SETT_NO_MEMORY;
+	status = context_defer(c, note_effect, (void *)(uintptr_t)intruder.runs);
+	if (intruder.changes_left > 0) {
+		intruder.changes_left--;
+		change_meanwhile();
+	}
+	resp_integer(c->reply, intruder.runs);
+	return status;
+}
+
+static const struct command intruded = {.name = "intruded", .full_name = "intruded", .run = run_intruded};
+
+static void
+intruder_start(struct fixture *f, int changes)
+{
+	intruder = (struct intruder){.f = f, .change = "changed", .changes_left = changes};
+	cr_assert_eq(f->handler.thread_start(f->handler.arg, true, &intruder.thread), SETT_OK);
+}
+
+static void
+intruder_stop(struct fixture *f)
+{
+	f->handler.thread_stop(f->handler.arg, intruder.thread);
+}
+
+static void
+queue_intruded(struct fixture *f)
+{
+	static const struct bytes argv[] = {BYTES_LITERAL("intruded")};
+	EXPECT(f, 0, "MULTI", "+OK");
+	EXPECT(f, 0, "SET mine 1", "+QUEUED");
+	cr_assert_eq(transaction_queue(&f->clients[0], &intruded, 1, argv, SIZE_MAX), SETT_OK);
+}
+
+/* (I2) */
+Test(transactions, effects_of_a_lost_run_do_not_happen, .timeout = 60)
+{
+	struct fixture *f = fixture_open();
+	struct command_figures figures;
+	intruder_start(f, 2);
+	queue_intruded(f);
+	EXPECT(f, 0, "EXEC", "*2\r\n+OK\r\n:3");
+	cr_assert_str_eq(intruder.effects, "3");
+	/* EXEC's own effects: its commands are counted, its queue is gone. */
+	struct bytes name = BYTES_LITERAL("set");
+	command_stats_get(f->server.command_stats, command_find(&name, 1, NULL)->index, &figures);
+	cr_assert_eq(figures.calls, 3);
+	cr_assert_not(client_in_multi(&f->clients[0]));
+	intruder_stop(f);
+	fixture_close(f);
+}
+
+/* (I3) The change comes when EXEC has looked at its mark and runs; it conflicts with nothing that EXEC reads.
+ */
+Test(transactions, a_watched_key_that_changes_while_exec_runs_aborts_it)
+{
+	struct fixture *f = fixture_open();
+	static const struct bytes argv[] = {BYTES_LITERAL("intruded")};
+	intruder_start(f, 1);
+	EXPECT(f, 0, "WATCH k", "+OK");
+	EXPECT(f, 0, "SELECT 1", "+OK"); /* where the command does not read what is changed */
+	EXPECT(f, 0, "MULTI", "+OK");
+	EXPECT(f, 0, "SET mine 1", "+QUEUED");
+	cr_assert_eq(transaction_queue(&f->clients[0], &intruded, 1, argv, SIZE_MAX), SETT_OK);
+	EXPECT(f, 0, "EXEC", "*-1");
+	cr_assert_gt(f->release, 0, "the reply tells of the change (I1)");
+	cr_assert_eq(intruder.runs, 1);
+	cr_assert_str_eq(intruder.effects, "");
+	EXPECT(f, 0, "GET mine", "$-1");
+	intruder_stop(f);
+	fixture_close(f);
+}
+
+/* The look before that spares the run: what can't be committed need not be read from the disk. */
+Test(transactions, exec_runs_nothing_once_a_watched_key_has_changed)
+{
+	struct fixture *f = fixture_open();
+	intruder_start(f, 0);
+	EXPECT(f, 0, "WATCH k", "+OK");
+	queue_intruded(f);
+	EXPECT(f, 1, "SET k 1", "+OK");
+	EXPECT(f, 0, "EXEC", "*-1");
+	cr_assert_eq(intruder.runs, 0);
+	intruder_stop(f);
+	fixture_close(f);
+}
