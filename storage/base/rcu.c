@@ -55,12 +55,16 @@ struct rcu_registration {
 
 /* What this thread is to liburcu. */
 static _Thread_local struct rcu_registration registration;
+static unsigned registered; /* atomic: threads known to liburcu */
+static uint64_t pending;    /* atomic: deferred and not through yet */
 
 void
 rcu_thread_register(void)
 {
 	if (registration.count++ > 0)
 		return;
+	/* Sequentially consistent: before whatever it reads. Partner: rcu_has_readers. */
+	__atomic_add_fetch(&registered, 1, __ATOMIC_SEQ_CST);
 	urcu_qsbr_register_thread(); /* leaves it online */
 	registration.online = true;
 }
@@ -74,6 +78,15 @@ rcu_thread_unregister(void)
 	registration.online = false;
 	TSAN_RELEASE(&tsan_grace_period);
 	urcu_qsbr_unregister_thread();
+	__atomic_sub_fetch(&registered, 1, __ATOMIC_RELEASE);
+}
+
+bool
+rcu_has_readers(void)
+{
+	/* A thread that is not counted below will find what was published before. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return __atomic_load_n(&registered, __ATOMIC_ACQUIRE) > 0;
 }
 
 bool
@@ -117,6 +130,7 @@ rcu_run_deferred(struct rcu_head *head)
 	TSAN_ACQUIRE(d);
 	TSAN_ACQUIRE(&tsan_grace_period);
 	d->run(d); /* usually frees d */
+	__atomic_sub_fetch(&pending, 1, __ATOMIC_RELEASE);
 }
 
 /* liburcu starts its thread at the first call_rcu; it must not inherit an open signal mask, or the main
@@ -138,6 +152,7 @@ rcu_defer(struct rcu_deferred *d, void (*run)(struct rcu_deferred *))
 	if (pthread_once(&started, rcu_start_thread) != 0)
 		abort();
 	d->run = run;
+	__atomic_add_fetch(&pending, 1, __ATOMIC_RELAXED);
 	TSAN_RELEASE(d);
 	urcu_qsbr_call_rcu((struct rcu_head *)d, rcu_run_deferred);
 }
@@ -167,6 +182,9 @@ void
 rcu_barrier_wait(void)
 {
 	assert(!registration.online);
+	/* Acquire: with the release behind each run. */
+	if (__atomic_load_n(&pending, __ATOMIC_ACQUIRE) == 0)
+		return;
 	struct rcu_marker m = {.done = false};
 	mutex_init(&m.mutex);
 	condition_init(&m.done_changed);

@@ -12,11 +12,13 @@
 Test(rcu, registration_is_counted_and_offline_is_remembered)
 {
 	cr_assert_not(rcu_thread_is_online());
+	cr_assert_not(rcu_has_readers());
 	rcu_thread_register();
 	cr_assert(rcu_thread_is_online());
+	cr_assert(rcu_has_readers());
 	rcu_thread_register();
 	rcu_thread_unregister();
-	cr_assert(rcu_thread_is_online(), "registered twice, left once");
+	cr_assert(rcu_thread_is_online() && rcu_has_readers(), "registered twice, left once");
 	rcu_thread_offline();
 	cr_assert_not(rcu_thread_is_online());
 	rcu_thread_offline();
@@ -26,6 +28,7 @@ Test(rcu, registration_is_counted_and_offline_is_remembered)
 	rcu_quiescent();
 	rcu_thread_unregister();
 	cr_assert_not(rcu_thread_is_online());
+	cr_assert_not(rcu_has_readers());
 }
 
 struct counted {

@@ -18,6 +18,8 @@ bool rcu_thread_is_online(void);
 void rcu_thread_offline(void);
 void rcu_thread_online(void);
 void rcu_quiescent(void);
+/* False: no thread is registered, so nobody can hold what was published before, and replaced. */
+bool rcu_has_readers(void);
 
 /* Embedded in what is to be freed. */
 struct rcu_deferred {
