@@ -61,15 +61,17 @@ run_sanitizers() {
 	finish
 }
 
+# With arguments only the engine's seeded runs.
 run_soak() {
 	say "building"
 	configure build-test --buildtype=debugoptimized -Dtests=true
 	compile build-test
+	[ $# -eq 0 ] || exec build-test/tests/storage/soak "$@"
 	for policy in always everysec no; do
 		build-test/redis-tests/kill build-test/src/sett-server --fsync $policy --rounds 100 --operations 10000 --seed 7
 	done
 	build-test/redis-tests/serializable build-test/src/sett-server --transfers 100000
 	build-test/redis-tests/value_log build-test/src/sett-server --keys 200000 --rounds 10
 	build-test/redis-tests/cold build-test/src/sett-server --maxmemory 67108864
-	exec build-test/tests/storage/soak "$@"
+	exec build-test/tests/storage/soak
 }

@@ -353,7 +353,7 @@ fault_run(uint64_t seed, const struct fault_plan *plan, uint64_t *ret_calls, cha
 }
 
 int
-fault_sweep(uint64_t seed, uint64_t stride, uint64_t *ret_runs, char *ret_why, size_t size)
+fault_sweep(uint64_t seed, uint64_t *ret_runs, char *ret_why, size_t size)
 {
 	char why[400];
 	for (int kind = 0; kind < VFS_FAULT_KINDS; kind++) {
@@ -363,7 +363,7 @@ fault_sweep(uint64_t seed, uint64_t stride, uint64_t *ret_runs, char *ret_why, s
 			snprintf(ret_why, size, "without a fault: %s", why);
 			return -1;
 		}
-		for (uint64_t n = 1 + seed % stride; n <= calls; n += stride) {
+		for (uint64_t n = 1; n <= calls; n++) {
 			for (int sticky = 0; sticky < 2; sticky++) {
 				plan.n = n;
 				plan.sticky = sticky;

@@ -5,12 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "crash_run.h"
 #include "fault_run.h"
 #include "model_run.h"
 
-enum { MODEL_OPERATIONS = 5000, FAULT_CALLS = 120 };
+enum { MODEL_OPERATIONS = 5000, FAULT_CALLS = 120, SEEDS_PER_LINE = 500, JOBS_MAX = 64 };
 
 /* One fault, of a kind and at a call that the seed says; the workload is the seed's, too. */
 static int
@@ -26,7 +28,7 @@ static int
 every_fault(uint64_t seed, char *why, size_t size)
 {
 	uint64_t runs = 0;
-	return fault_sweep(seed, 1, &runs, why, size);
+	return fault_sweep(seed, &runs, why, size);
 }
 
 static int
@@ -58,8 +60,8 @@ usage(FILE *to)
 	      "  fault  one failing call; kind, number and stickiness come from the seed\n"
 	      "  model  random operations beside a sorted map with versions\n"
 	      "and only if asked for with --only:\n"
-	      "  sweep  one workload with every call failing in turn, about two minutes a seed\n"
-	      "Exits with 1 after the first run that fails, naming its kind and seed.\n",
+	      "  sweep  one workload with every call failing in turn, a few seconds a seed\n"
+	      "Uses all cores. Exits with 1 if a run failed, after naming its kind and seed.\n",
 	      to);
 	return to == stdout ? 0 : 2;
 }
@@ -74,25 +76,65 @@ number(const char *text, unsigned long long *ret)
 }
 
 static int
-run_seed(unsigned long long seed, const char *only, unsigned long long *runs)
+run_seed(unsigned long long seed, const char *only)
 {
 	char why[500];
 	for (int k = 0; k < KINDS; k++) {
 		if (only ? strcmp(only, kinds[k].name) != 0 : !kinds[k].by_default)
 			continue;
-		if (kinds[k].run(seed, why, sizeof(why)) != 0) {
-			printf("%s, seed %llu: %s\n", kinds[k].name, seed, why);
-			return -1;
-		}
-		++*runs;
+		if (kinds[k].run(seed, why, sizeof(why)) == 0)
+			continue;
+		printf("%s, seed %llu: %s\nagain: ./dev soak --only %s --seeds 1 --from %llu\n",
+		       kinds[k].name, seed, why, kinds[k].name, seed);
+		return -1;
 	}
 	return 0;
+}
+
+/* One process' share: every `step`-th seed. */
+static int
+run_share(unsigned long long first, unsigned long long end, unsigned step, const char *only, bool tells)
+{
+	unsigned long long shown = first;
+	for (unsigned long long seed = first; seed < end; seed += step) {
+		if (run_seed(seed, only) != 0)
+			return 1;
+		if (!tells || seed - shown < SEEDS_PER_LINE)
+			continue;
+		shown = seed;
+		printf("seed %llu of %llu to %llu\n", seed, first, end - 1);
+		fflush(stdout);
+	}
+	return 0;
+}
+
+/* Processes rather than threads: a seed's run depends on nothing but the seed. */
+static int
+run_shares(unsigned long long from, unsigned long long seeds, unsigned jobs, const char *only)
+{
+	pid_t children[JOBS_MAX];
+	int failed = 0;
+	for (unsigned i = 0; i < jobs; i++) {
+		children[i] = fork();
+		if (children[i] == 0) {
+			int r = run_share(from + i, from + seeds, jobs, only, i == 0);
+			fflush(stdout);
+			_exit(r);
+		}
+		failed += children[i] < 0;
+	}
+	for (unsigned i = 0; i < jobs; i++) {
+		int status;
+		if (children[i] > 0)
+			failed += waitpid(children[i], &status, 0) < 0 || status != 0;
+	}
+	return failed;
 }
 
 int
 main(int argc, char **argv)
 {
-	unsigned long long seeds = 2000, from = 1, runs = 0;
+	unsigned long long seeds = 2000, from = 1;
 	const char *only = NULL;
 	for (int i = 1; i < argc; i += 2) {
 		if (strcmp(argv[i], "--help") == 0)
@@ -114,14 +156,9 @@ main(int argc, char **argv)
 		if (!to || number(argv[i + 1], to) != 0)
 			return usage(stderr);
 	}
-	for (unsigned long long seed = from; seed < from + seeds; seed++) {
-		if (run_seed(seed, only, &runs) != 0)
-			return 1;
-		if ((seed - from + 1) % 100 == 0) {
-			printf("%llu of %llu seeds\n", seed - from + 1, seeds);
-			fflush(stdout);
-		}
-	}
-	printf("%llu passed, 0 failed\n", runs);
-	return 0;
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned jobs = cores < 1 ? 1 : cores > JOBS_MAX ? JOBS_MAX : (unsigned)cores;
+	int failed = run_shares(from, seeds, jobs, only);
+	printf("%llu seeds from %llu on: %s\n", seeds, from, failed ? "FAILED" : "all passed");
+	return failed ? 1 : 0;
 }
