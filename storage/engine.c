@@ -28,8 +28,8 @@ engine_acquire(struct sett_engine *engine)
 	return sv;
 }
 
-/* Without threads of its own, and nobody online, the engine lets go at once: so a test's run repeats itself to
- * the last file operation. */
+/* Without threads of its own, and nobody online, the engine lets go at once: so a test's run repeats itself
+ * to the last file operation. */
 static void
 let_go(const struct sett_engine *engine, struct superversion *old)
 {
