@@ -243,8 +243,19 @@ end_full_memtable(struct sett_txn *txn)
 	return r == SETT_WOULD_BLOCK ? SETT_OK : r; /* someone took the spare: next time round */
 }
 
-/* Slows writers down as flush and compaction fall behind: not at all, a little, or until there is room.
- * Reactors never sleep: they are told to come back from the pool. */
+static uint64_t
+written_bytes(const struct sett_txn *txn)
+{
+	uint64_t bytes = 0;
+	for (struct write_node *n = NULL; (n = write_buffer_next(&txn->writes, n)) != NULL;) {
+		const struct entry *entry = &n->newest->entry;
+		bytes += n->key.size + entry->head.size + entry->body.size;
+	}
+	return bytes;
+}
+
+/* Slows writers down as flush and compaction fall behind: not at all, a little (pacer.h), or until there is
+ * room. Reactors never sleep: they are told to come back from the pool. */
 static int
 admit_write(struct sett_txn *txn)
 {
@@ -255,12 +266,12 @@ admit_write(struct sett_txn *txn)
 		double pressure = workers_pressure(engine->workers);
 		if (pressure <= 0 && !is_overdue(engine))
 			return SETT_OK;
-		if (txn->flags & SETT_TXN_NOWAIT)
+		bool stop = pressure >= 1 || is_overdue(engine), nowait = txn->flags & SETT_TXN_NOWAIT;
+		if (nowait && stop)
 			return SETT_WOULD_BLOCK;
 		int failure = __atomic_load_n(&engine->failure, __ATOMIC_ACQUIRE);
 		if (failure != SETT_OK)
 			return failure == SETT_NO_SPACE ? SETT_NO_SPACE : SETT_FAILED;
-		bool stop = pressure >= 1 || is_overdue(engine);
 		if (engine->options.manual_work) {
 			struct sett_error error;
 			int r = stop ? sett_engine_work(engine, &error) : SETT_OK;
@@ -271,8 +282,12 @@ admit_write(struct sett_txn *txn)
 		int r = stop ? end_full_memtable(txn) : SETT_OK;
 		if (r != SETT_OK)
 			return r;
-		/* A quarter of a millisecond at little pressure up to two at much. */
-		uint64_t pause_ns = stop ? WAIT_STEP_NS : (uint64_t)(pressure * (double)WAIT_STEP_NS);
+		uint64_t pause_ns = WAIT_STEP_NS;
+		if (!stop)
+			pause_ns = pacer_admit(&engine->pacer, clock_monotonic_ns(engine->clock),
+					       written_bytes(txn), pressure, nowait);
+		if (nowait || pause_ns == 0)
+			return pause_ns == 0 ? SETT_OK : SETT_WOULD_BLOCK;
 		struct timespec pause = {0, (long)pause_ns};
 		nanosleep(&pause, NULL);
 		if (!stop)

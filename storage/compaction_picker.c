@@ -2,8 +2,11 @@
  *
  * Sizes are derived from the bottom up (as in Badger and RocksDB's dynamic levels): the largest level sets
  * the measure, each one above should be a tenth of the one below, and L0 goes to the first whose target is no
- * more than a few memtables. Levels above that should be empty and are drained. So what lies above the bottom
- * stays near a ninth of it, whatever the total.
+ * more than ten times what L0 brings. Levels above that should be empty and are drained. So what lies above
+ * the bottom stays near a ninth of it, whatever the total.
+ *
+ * Among levels that are due, one whose lower neighbour is over its target by as much waits (as in Pebble):
+ * what it sent down would only be merged into a level that is too large already.
  *
  * Invariants:
  *  1. L0 goes down as a whole (whatever is there when the task is picked), so nothing older is left above.
@@ -15,8 +18,7 @@
 
 enum {
 	LEVEL_RATIO = 10,
-	TOP_TRIGGER = 4,    /* tables in L0 that make it due */
-	BASE_MEMTABLES = 4, /* the base level's target is at most this many flushes */
+	TOP_TRIGGER = 4, /* tables in L0 that make it due */
 };
 
 /* ---- sizes ---- */
@@ -24,7 +26,7 @@ enum {
 void
 level_plan_make(const struct version *v, uint64_t memtable_size, struct level_plan *ret)
 {
-	uint64_t base_max = BASE_MEMTABLES * (memtable_size ? memtable_size : 1), largest = 0;
+	uint64_t top = TOP_TRIGGER * (memtable_size ? memtable_size : 1), largest = 0;
 	unsigned first = BOTTOM_LEVEL;
 	*ret = (struct level_plan){0};
 	for (unsigned l = 0; l < SETT_LEVELS; l++) {
@@ -36,9 +38,9 @@ level_plan_make(const struct version *v, uint64_t memtable_size, struct level_pl
 	}
 	unsigned base = BOTTOM_LEVEL;
 	uint64_t target = largest;
-	for (; base > 1 && target > base_max; base--, target /= LEVEL_RATIO)
+	for (; base > 1 && target > LEVEL_RATIO * top; base--, target /= LEVEL_RATIO)
 		ret->targets[base] = target;
-	ret->targets[base] = target > base_max / LEVEL_RATIO ? target : base_max / LEVEL_RATIO;
+	ret->targets[base] = target > top ? target : top;
 	ret->targets[BOTTOM_LEVEL] = UINT64_MAX;
 	ret->base = base < first ? base : first; /* invariant 2 */
 	ret->scores[0] = (double)v->levels[0].count / TOP_TRIGGER;
@@ -46,6 +48,11 @@ level_plan_make(const struct version *v, uint64_t memtable_size, struct level_pl
 		if (v->levels[l].count > 0)
 			ret->scores[l] = ret->targets[l] ? (double)ret->weights[l] / (double)ret->targets[l]
 							 : 1000.0 - l;
+	}
+	for (unsigned l = 0; l < BOTTOM_LEVEL; l++) {
+		unsigned below = l == 0 ? ret->base : l + 1;
+		double over = ret->scores[below];
+		ret->urgency[l] = over > 1 ? ret->scores[l] / over : ret->scores[l];
 	}
 }
 

@@ -13,6 +13,7 @@ struct level_plan {
 	uint64_t weights[SETT_LEVELS]; /* bytes of tables and of what they point at */
 	uint64_t targets[SETT_LEVELS]; /* 0: should be empty; the bottom has none (UINT64_MAX) */
 	double scores[SETT_LEVELS];    /* 1 and more: due */
+	double urgency[SETT_LEVELS];   /* the score, less what the level below is over: which is first */
 	unsigned base;                 /* where L0 goes */
 };
 void level_plan_make(const struct version *, uint64_t memtable_size, struct level_plan *ret);

@@ -239,6 +239,14 @@ hook_memtables(void *arg)
 	return (double)waiting + (double)filled / (double)engine->memtable_size;
 }
 
+static uint64_t
+hook_log_bytes(void *arg)
+{
+	uint64_t segments, bytes;
+	log_figures(((struct sett_engine *)arg)->log, &segments, &bytes);
+	return bytes;
+}
+
 static void
 hook_failed(void *arg, int status, const struct sett_error *error)
 {
@@ -431,6 +439,7 @@ open_parts(struct sett_engine *engine, struct sett_error *error)
 			  .rotate = hook_rotate,
 			  .memtable_bytes = hook_memtable_bytes,
 			  .memtables = hook_memtables,
+			  .log_bytes = hook_log_bytes,
 			  .failed = hook_failed},
 		.threads = o->workers,
 		.memtable_size = engine->memtable_size,
@@ -438,7 +447,6 @@ open_parts(struct sett_engine *engine, struct sett_error *error)
 		.value_threshold = o->value_threshold,
 		.value_log_file_size = o->value_log_file_size,
 		.space_amplification_limit = o->space_amplification_limit,
-		.log_reserve = 2 * (engine->memtable_size + LOG_SEGMENT_EXTRA),
 	};
 	r = workers_create(&workers, &engine->workers, error);
 	if (r == SETT_OK && !o->manual_work)

@@ -11,6 +11,7 @@
 #include "conflict_table.h"
 #include "counters.h"
 #include "log.h"
+#include "pacer.h"
 #include "record_cache.h"
 #include "snapshots.h"
 #include "storage/base/random.h"
@@ -63,6 +64,8 @@ struct sett_engine {
 	struct mutex install_lock;       /* guards the list of generations and `current` */
 	struct generation **generations; /* newest first */
 	size_t generation_count, generation_capacity;
+
+	struct pacer pacer; /* of writers */
 
 	struct mutex claim_lock; /* guards the group below (I6) */
 	struct condition claim_free;

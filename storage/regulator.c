@@ -2,8 +2,8 @@
  *
  *     flush > L0 (by count) > deeper levels (by score) > space (garbage beyond the bound)
  *
- * Space goes before the deeper levels once garbage is twice what it may be: else a steady load would starve
- * it.
+ * Space goes before the deeper levels once garbage is close to what it may be: else a steady load would
+ * starve it.
  *
  * A pick is made by one thread at a time. What only needs to be about right (sizes, accounts) is computed on
  * a retained version without a lock; the task itself is picked under the version set's lock, on the current
@@ -18,7 +18,12 @@
 
 #include "regulator_internal.h"
 
-enum { RUN_BYTES = 64 * 1024 * 1024 }; /* bite of a task in place */
+enum {
+	RUN_BYTES = 64 * 1024 * 1024, /* bite of a task in place */
+	LEAST_MEMTABLES = 4,          /* a small database may have so many memtables of garbage */
+};
+/* Space alone never stops writers: some of it may be out of reach. */
+#define SPACE_PRESSURE 0.98
 
 int
 regulator_create(const struct worker_options *options, struct regulator **ret)
@@ -155,7 +160,7 @@ pick_due_deep(struct regulator *r, const struct picker *p, void *arg, struct tas
 	for (;;) {
 		unsigned best = 0;
 		for (unsigned l = 1; l < BOTTOM_LEVEL; l++) {
-			if (plan.scores[l] >= 1 && (best == 0 || plan.scores[l] > plan.scores[best]))
+			if (plan.scores[l] >= 1 && (best == 0 || plan.urgency[l] > plan.urgency[best]))
 				best = l;
 		}
 		if (best == 0)
@@ -213,34 +218,42 @@ look_around(struct regulator *r, bool in_steps)
 /* Tries the classes in their order; a class that is only in the way of running tasks makes room for the next.
  */
 static int
-pick_classes(struct regulator *r, unsigned classes, struct task **ret)
+pick_parts(struct regulator *r, unsigned classes, const struct space *space, const struct gc_account *account,
+	   struct task **ret)
 {
-	struct space space = {0};
-	struct gc_account account = {0};
+	bool due = space_is_due(space), urgent = space_is_urgent(space);
 	int status = SETT_NOT_FOUND;
 	if (classes & WORK_TOP)
 		status = regulator_enter(r, pick_due_top, NULL, ret);
 	if (status == SETT_OK || status == SETT_NO_MEMORY)
 		return status;
-	if (classes & WORK_SPACE) {
-		struct version *v = version_set_current(r->options->versions);
-		status = regulator_space(r, v, &space, &account);
-		version_release(v);
-		if (status != SETT_OK)
-			return status;
-	}
-	bool too_much = space_sum(&space) > space.slack, urgent = space_sum(&space) / 2 > space.slack;
 	status = SETT_NOT_FOUND;
 	if ((classes & WORK_SPACE) && urgent)
-		status = regulator_pick_space(r, &space, &account, ret);
+		status = regulator_pick_space(r, space, account, ret);
 	if (status != SETT_OK && (classes & WORK_DEEP))
 		status = regulator_enter(r, pick_due_deep, NULL, ret);
 	if (status != SETT_OK && (classes & WORK_DEEP))
 		status = regulator_pick_dead(r, ret);
 	if (status != SETT_OK && (classes & WORK_SPACE))
 		status = regulator_pick_unclean(r, ret);
-	if (status != SETT_OK && (classes & WORK_SPACE) && too_much && !urgent)
-		status = regulator_pick_space(r, &space, &account, ret);
+	if (status != SETT_OK && (classes & WORK_SPACE) && due && !urgent)
+		status = regulator_pick_space(r, space, account, ret);
+	return status;
+}
+
+static int
+pick_classes(struct regulator *r, unsigned classes, struct task **ret)
+{
+	struct space space = {0};
+	struct gc_account account = {0};
+	struct version *v = version_set_current(r->options->versions);
+	int status = regulator_space(r, v, &space, &account);
+	version_release(v);
+	/* Marked before anything is picked: what goes down anyway takes their values along. */
+	if (status == SETT_OK && space_is_due(&space))
+		status = regulator_begin_round(r, &space, &account);
+	if (status == SETT_OK || status == SETT_NOT_FOUND)
+		status = pick_parts(r, classes, &space, &account, ret);
 	gc_account_free(&account);
 	return status;
 }
@@ -256,7 +269,10 @@ regulator_pick(struct regulator *r, unsigned classes, bool in_steps, struct task
 	status = look_around(r, in_steps);
 	if (status != SETT_OK)
 		return status;
+	bool marked = r->marks != NULL;
 	status = pick_classes(r, classes, ret);
+	if (status == SETT_NOT_FOUND && marked && !r->marks)
+		status = pick_classes(r, classes, ret); /* a round just ended: the next one may be due */
 	return status == SETT_WOULD_BLOCK ? SETT_NOT_FOUND : status;
 }
 
@@ -324,7 +340,6 @@ void
 regulator_measure(struct regulator *r)
 {
 	const struct worker_options *o = r->options;
-	double flush = (double)regulator_flush_bytes(r);
 	uint64_t upper = 0, referenced = 0;
 	struct level_plan plan;
 	mutex_lock(version_set_lock(o->versions));
@@ -337,13 +352,15 @@ regulator_measure(struct regulator *r)
 	}
 	mutex_unlock(version_set_lock(o->versions));
 	uint64_t total = value_log_total_bytes(o->value_log);
-	double debt = (double)upper + (total > referenced ? (double)(total - referenced) : 0);
-	double slack = (o->space_amplification_limit - 1) * (double)plan.weights[BOTTOM_LEVEL];
-	if (slack < 2 * flush)
-		slack = 2 * flush;
+	referenced += __atomic_load_n(&r->pinned, __ATOMIC_RELAXED);
+	uint64_t allowed = regulator_allowed(r, plan.weights[BOTTOM_LEVEL], o->hooks.log_bytes(o->hooks.arg));
+	if (allowed < LEAST_MEMTABLES * o->memtable_size)
+		allowed = LEAST_MEMTABLES * o->memtable_size;
+	double excess = (double)upper + (total > referenced ? (double)(total - referenced) : 0);
 	double memtables = o->hooks.memtables(o->hooks.arg);
 	double pressure = ramp((double)top, 8, 20);
-	double more[] = {ramp(memtables, 2.5, 5), 0.9 * ramp(debt / slack, 2, 6)};
+	double more[] = {ramp(memtables, 2.5, 5),
+			 SPACE_PRESSURE * ramp(excess / (double)(allowed ? allowed : 1), 0.80, 1.0)};
 	for (size_t i = 0; i < 2; i++)
 		pressure = more[i] > pressure ? more[i] : pressure;
 	uint64_t bits;

@@ -9,6 +9,7 @@
 struct regulator {
 	const struct worker_options *options;
 	uint64_t pressure;    /* atomic: the bits of a double */
+	uint64_t pinned;      /* atomic: bytes of value-log files that no table of the version refers to */
 	uint64_t flush_bytes; /* atomic: what a flush brings, with what it points at, of late; never below the
 				 memtable size */
 
@@ -22,6 +23,7 @@ struct regulator {
 	uint64_t visible;
 	bool in_steps;
 	struct gc_marks *marks;     /* files being emptied; NULL if none */
+	uint64_t round_sequence;    /* when they were marked: tables of before are sunk on the way */
 	uint64_t memtable_bytes;    /* as of this pick */
 	uint64_t memtable_since_ns; /* when it last changed */
 	uint64_t rotated_at_bytes; /* memtable bytes when a rotation was last asked for; 0 = not since a flush
@@ -39,7 +41,8 @@ struct space {
 	uint64_t garbage; /* in the value log, as far as it can be collected */
 	uint64_t active;  /* garbage in the file that commits write */
 	uint64_t memtable;
-	uint64_t slack; /* how much all that may be */
+	uint64_t pinned;  /* value-log files that no table refers to: readers or memtables hold them */
+	uint64_t allowed; /* how much all that may be, pinned files apart */
 };
 static inline uint64_t
 space_sum(const struct space *s)
@@ -53,14 +56,32 @@ regulator_flush_bytes(const struct regulator *r)
 	return __atomic_load_n(&r->flush_bytes, __ATOMIC_RELAXED);
 }
 
-/* Fills `ret`; the account of files only if the sum may be too large (else count 0). `v` is held by the
- * caller. */
+/* Collection begins at four fifths of what is allowed: what it moves takes space before what it frees is
+ * gone. Beyond nine tenths it goes before the deeper levels: else a steady load would starve it. */
+static inline bool
+space_is_due(const struct space *s)
+{
+	return space_sum(s) > s->allowed / 5 * 4;
+}
+static inline bool
+space_is_urgent(const struct space *s)
+{
+	return space_sum(s) > s->allowed / 10 * 9;
+}
+
+/* What the bound allows beside `bottom` bytes that are alive, with so much in the log. */
+uint64_t regulator_allowed(const struct regulator *, uint64_t bottom, uint64_t log_bytes);
+/* Fills `ret`; the account of files only if space is due or files are marked (else count 0). `v` is held by
+ * the caller. */
 int regulator_space(struct regulator *, const struct version *v, struct space *ret,
 		    struct gc_account *ret_account);
 /* Runs `pick` under the version set's lock with the current version and enters its task. */
 int regulator_enter(struct regulator *,
 		    int (*pick)(struct regulator *, const struct picker *, void *, struct task **), void *arg,
 		    struct task **ret);
+/* Marks files for collection, unless some are marked. SETT_NOT_FOUND if none is worth it. Compactions that
+ * are picked from then on move what they meet. */
+int regulator_begin_round(struct regulator *, const struct space *, const struct gc_account *);
 /* What brings the sum of garbage down, the largest part first. */
 int regulator_pick_space(struct regulator *, const struct space *, const struct gc_account *,
 			 struct task **ret);

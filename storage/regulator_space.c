@@ -11,17 +11,19 @@
  * out are files that no table refers to any more: an old version, a memtable or a reservation still holds
  * them, and they go by themselves. What a live snapshot needs is no garbage: tables refer to it.
  *
- * GC works in batches: the files with the largest share of garbage are marked until their emptying would
- * bring the sum well below the bound; then the tables that refer to them are written anew in place, run by
- * run; when none refers to them any more, the batch is through and the next one may be chosen. */
+ * GC works in rounds: the files with the largest share of garbage are marked until their emptying would bring
+ * the sum well below the bound. What stands above the tables that refer to them is sunk: most of it shadows
+ * something, so that it need not be moved, and those tables are written anew once for both. What still refers
+ * to marked files then is written anew in place, run by run; when nothing does, the round is through. */
 #include <assert.h>
 
 #include "regulator_internal.h"
 
 enum {
 	RUN_BYTES = 64 * 1024 * 1024, /* bite of a task in place */
+	AIM_PERCENT = 68,             /* of what is allowed: what a round leaves */
 	GC_FILES_PER_RUN = 2,         /* a GC task moves about so many files' worth */
-	GC_FILES_PER_BATCH = 4,       /* live bytes of a batch: so many files', or an eighth of all */
+	VALUE_HEAVY = 4, /* a level that points at so many times its bytes is cheap to merge downwards */
 };
 #define IDLE_NS 1000000000ULL             /* a memtable that did not change for so long is idle */
 #define CALM_NS (3 * 1000000000ULL)       /* without a flush for so long, it is quiet */
@@ -56,6 +58,20 @@ measure_levels(const struct regulator *r, const struct version *v, struct space 
 	}
 }
 
+uint64_t
+regulator_allowed(const struct regulator *r, uint64_t bottom, uint64_t log_bytes)
+{
+	const struct worker_options *o = r->options;
+	double allowed = (o->space_amplification_limit - 1) * (double)bottom;
+	/* What the log takes comes off, and a value-log file that is emptied but not yet gone; but in a small
+	 * database they must not take all. */
+	double other = (double)(log_bytes + o->value_log_file_size);
+	allowed -= other < allowed / 2 ? other : allowed / 2;
+	/* Never for less than a part of a flush. */
+	double least = (double)(o->memtable_size / 4);
+	return (uint64_t)(allowed > least ? allowed : least);
+}
+
 int
 regulator_space(struct regulator *r, const struct version *v, struct space *ret,
 		struct gc_account *ret_account)
@@ -66,26 +82,24 @@ regulator_space(struct regulator *r, const struct version *v, struct space *ret,
 	measure_levels(r, v, &s);
 	for (unsigned l = 0; l < SETT_LEVELS; l++)
 		referenced += v->levels[l].referenced_bytes;
-	/* A tenth below the bound, so that it is met when the work stops; never for less than a part of a
-	 * flush. */
-	double slack = 0.9 * (o->space_amplification_limit - 1) * (double)s.bottom;
-	/* The log's share of the disk comes off, but in a small database it must not take all. */
-	slack -= (double)o->log_reserve < slack / 2 ? (double)o->log_reserve : slack / 2;
-	s.slack = slack > 0 ? (uint64_t)slack : 0;
-	if (s.slack < o->memtable_size / 4)
-		s.slack = o->memtable_size / 4;
+	s.allowed = regulator_allowed(r, s.bottom, o->hooks.log_bytes(o->hooks.arg));
 	uint64_t total = value_log_total_bytes(o->value_log);
 	s.garbage = total > referenced ? total - referenced : 0;
 	*ret_account = (struct gc_account){0};
-	if (space_sum(&s) > s.slack || r->marks) {
+	if (space_is_due(&s) || r->marks) {
 		int status = gc_account_make(o->value_log, v, r->memtable_bytes, ret_account);
 		if (status != SETT_OK)
 			return status;
 		s.garbage = ret_account->garbage;
 		for (size_t i = 0; i < ret_account->count; i++) {
-			if (!ret_account->files[i].sealed && ret_account->files[i].by_commits)
-				s.active += gc_file_garbage(&ret_account->files[i]);
+			const struct gc_file *f = &ret_account->files[i];
+			if (!f->sealed && f->by_commits)
+				s.active += gc_file_garbage(f);
+			else if (f->referenced == 0 && f->unflushed == 0)
+				s.pinned += gc_file_garbage(f);
 		}
+		/* relaxed: the number stands for itself */
+		__atomic_store_n(&r->pinned, s.pinned, __ATOMIC_RELAXED);
 	}
 	*ret = s;
 	return SETT_OK;
@@ -99,14 +113,75 @@ measure_marked(void *arg, const struct table_file *f)
 	return gc_marks_bytes_of(arg, f);
 }
 
+static bool
+is_value_heavy(const struct level *level)
+{
+	return level->count > 0 && level->referenced_bytes >= VALUE_HEAVY * level->bytes;
+}
+
+struct above_arg {
+	const struct gc_marks *marks;
+	const struct level *below;
+};
+
+/* Whether the table or one that it overlaps below refers to marked files. */
+static uint64_t
+measure_above_marked(void *arg, const struct table_file *f)
+{
+	const struct above_arg *a = arg;
+	uint64_t bytes = gc_marks_bytes_of(a->marks, f);
+	for (size_t i = level_find(a->below, table_smallest(f)); i < a->below->count; i++) {
+		if (bytes_compare(table_smallest(a->below->tables[i]), table_largest(f)) > 0)
+			break;
+		bytes += gc_marks_bytes_of(a->marks, a->below->tables[i]);
+	}
+	return bytes;
+}
+
+static int
+pick_top_anew(struct regulator *r, const struct picker *p, struct task **ret)
+{
+	struct level_plan plan;
+	level_plan_make(p->version, regulator_flush_bytes(r), &plan);
+	int status = pick_top(p, plan.base, ret);
+	if (status == SETT_OK && (*ret)->kind == TASK_MOVE)
+		(*ret)->kind = TASK_COMPACT; /* what must move or go, must be written anew */
+	return status;
+}
+
+/* Tables above those that refer to marked files, as far as merging them down is cheap. */
+static int
+pick_sinking(struct regulator *r, const struct picker *p, struct task **ret)
+{
+	const struct level *top = &p->version->levels[0];
+	if (is_value_heavy(top) && top->tables[top->count - 1]->created_sequence <= r->round_sequence) {
+		int status = pick_top_anew(r, p, ret);
+		if (status != SETT_NOT_FOUND)
+			return status;
+	}
+	for (unsigned l = 1; l < BOTTOM_LEVEL; l++) {
+		struct above_arg arg = {r->marks, &p->version->levels[l + 1]};
+		struct table_filter filter = {measure_above_marked, &arg};
+		if (!is_value_heavy(&p->version->levels[l]))
+			continue;
+		int status = pick_down(p, l, &filter, ret);
+		if (status != SETT_NOT_FOUND)
+			return status;
+	}
+	return SETT_NOT_FOUND;
+}
+
 static int
 pick_marked_locked(struct regulator *r, const struct picker *p, void *arg, struct task **ret)
 {
 	struct table_filter filter = {measure_marked, r->marks};
 	uint64_t limit = GC_FILES_PER_RUN * r->options->value_log_file_size;
 	int found = SETT_NOT_FOUND;
+	int status = pick_sinking(r, p, ret);
+	if (status != SETT_NOT_FOUND)
+		return status;
 	for (unsigned l = BOTTOM_LEVEL; l > 0; l--) {
-		int status = pick_run(p, l, &filter, limit ? limit : 1, ret);
+		status = pick_run(p, l, &filter, limit ? limit : 1, ret);
 		if (status == SETT_OK || status == SETT_NO_MEMORY)
 			return status;
 		if (status == SETT_WOULD_BLOCK)
@@ -114,14 +189,8 @@ pick_marked_locked(struct regulator *r, const struct picker *p, void *arg, struc
 	}
 	const struct level *top = &p->version->levels[0];
 	for (size_t i = 0; i < top->count; i++) {
-		if (gc_marks_bytes_of(r->marks, top->tables[i]) > 0) {
-			struct level_plan plan;
-			level_plan_make(p->version, regulator_flush_bytes(r), &plan);
-			int status = pick_top(p, plan.base, ret);
-			if (status == SETT_OK && (*ret)->kind == TASK_MOVE)
-				(*ret)->kind = TASK_COMPACT; /* to move values, it has to be written anew */
-			return status;
-		}
+		if (gc_marks_bytes_of(r->marks, top->tables[i]) > 0)
+			return pick_top_anew(r, p, ret);
 	}
 	return found;
 }
@@ -168,19 +237,23 @@ drop_avoided_marks(struct regulator *r)
 	}
 }
 
+int
+regulator_begin_round(struct regulator *r, const struct space *s, const struct gc_account *account)
+{
+	drop_avoided_marks(r);
+	if (r->marks)
+		return SETT_OK;
+	uint64_t sum = space_sum(s), aim = s->allowed / 100 * AIM_PERCENT;
+	/* What moves is there twice until the round is through. */
+	uint64_t room = s->allowed > sum ? s->allowed - sum : 0;
+	r->round_sequence = version_set_sequence(r->options->versions);
+	return choose_marks(r, account, sum > aim ? sum - aim : 1, room);
+}
+
 static int
 pick_gc(struct regulator *r, const struct space *s, const struct gc_account *account, struct task **ret)
 {
-	drop_avoided_marks(r);
-	int status = regulator_pick_marked(r, ret);
-	if (status != SETT_NOT_FOUND || r->marks)
-		return status;
-	/* A batch just ended: its files are gone, the account is of before. The next pick makes a new one. */
-	uint64_t sum = space_sum(s), aim = s->slack / 10 * 8;
-	uint64_t live = 0, limit = GC_FILES_PER_BATCH * r->options->value_log_file_size;
-	for (size_t i = 0; i < account->count; i++)
-		live += account->files[i].referenced;
-	status = choose_marks(r, account, sum > aim ? sum - aim : 1, live / 8 > limit ? live / 8 : limit);
+	int status = regulator_begin_round(r, s, account);
 	return status == SETT_OK ? regulator_pick_marked(r, ret) : status;
 }
 
@@ -239,19 +312,20 @@ is_idle(const struct regulator *r)
 }
 
 /* Under load, bytes sink by the levels' scores, in larger bites; the bound alone drives them down once it is
- * quiet, or when they are twice too many. */
+ * quiet, or when it is close. */
 static bool
 may_force_down(const struct regulator *r, const struct space *s)
 {
-	return r->in_steps || space_sum(s) / 2 > s->slack ||
+	return r->in_steps || space_is_urgent(s) ||
 		clock_monotonic_ns(r->options->clock) - r->last_flush_ns >= CALM_NS;
 }
 
 /* Once for the same memtable: if the engine does not rotate, asking again would not help. */
 static int
-pick_rotation(struct regulator *r, struct task **ret)
+pick_rotation(struct regulator *r, const struct space *s, struct task **ret)
 {
-	if (r->memtable_bytes == 0 || r->memtable_bytes == r->rotated_at_bytes || !is_idle(r) ||
+	bool large = r->memtable_bytes > s->allowed / 6;
+	if (r->memtable_bytes == 0 || r->memtable_bytes == r->rotated_at_bytes || !(is_idle(r) || large) ||
 	    regulator_is_flushing(r))
 		return SETT_NOT_FOUND;
 	struct task *t = task_create(TASK_ROTATE, NULL);
@@ -266,7 +340,7 @@ pick_rotation(struct regulator *r, struct task **ret)
 static void
 retire_active(struct regulator *r, const struct space *s)
 {
-	if (s->active > s->slack / 4 && is_idle(r))
+	if (s->active > s->allowed / 4 && is_idle(r))
 		value_log_retire_active(r->options->value_log);
 }
 
@@ -284,7 +358,7 @@ pick_part(struct regulator *r, enum part part, const struct space *s, const stru
 	case PART_GC:
 		return pick_gc(r, s, account, ret);
 	default:
-		return pick_rotation(r, ret);
+		return pick_rotation(r, s, ret);
 	}
 }
 
@@ -455,14 +529,8 @@ pick_unclean_locked(struct regulator *r, const struct picker *p, void *arg, stru
 	struct table_filter filter = {measure_unclean, arg};
 	const struct level *top = &p->version->levels[0];
 	for (size_t i = 0; i < top->count; i++) {
-		if (measure_unclean(arg, top->tables[i]) > 0) {
-			struct level_plan plan;
-			level_plan_make(p->version, regulator_flush_bytes(r), &plan);
-			int status = pick_top(p, plan.base, ret);
-			if (status == SETT_OK)
-				(*ret)->kind = TASK_COMPACT;
-			return status;
-		}
+		if (measure_unclean(arg, top->tables[i]) > 0)
+			return pick_top_anew(r, p, ret);
 	}
 	for (unsigned l = 1; l < SETT_LEVELS; l++) {
 		int status = pick_run(p, l, &filter, RUN_BYTES, ret);

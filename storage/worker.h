@@ -31,6 +31,8 @@ struct worker_hooks {
 	/* How many memtables' worth is not in tables yet: those that wait, and the filled part of the newest.
 	 */
 	double (*memtables)(void *arg);
+	/* Bytes of the log's files. */
+	uint64_t (*log_bytes)(void *arg);
 	/* A job failed. The worker tries again after a pause (NO_SPACE) or not at all (others). */
 	void (*failed)(void *arg, int status, const struct sett_error *);
 };
@@ -62,7 +64,6 @@ struct worker_options {
 	size_t value_threshold;
 	uint64_t value_log_file_size;
 	double space_amplification_limit;
-	uint64_t log_reserve; /* bytes that the log's preallocated segments take when all is at rest */
 };
 
 int workers_create(const struct worker_options *, struct workers **ret, struct sett_error *);

@@ -37,8 +37,11 @@ Test(regulator, levels_are_sized_from_the_bottom_up)
 	cr_assert_eq(plan.base, BOTTOM_LEVEL); /* nothing there: L0 goes all the way */
 	set_level(&v, 6, 10, 100000, 300000);
 	level_plan_make(&v, 1000, &plan);
-	/* 400,000 -> 40,000 -> 4,000, which is four flushes */
+	/* 400,000 -> 40,000, ten times four flushes: L0 can go there */
 	cr_assert_eq(plan.targets[5], 40000);
+	cr_assert_eq(plan.targets[4], 0);
+	cr_assert_eq(plan.base, 5);
+	level_plan_make(&v, 100, &plan);
 	cr_assert_eq(plan.targets[4], 4000);
 	cr_assert_eq(plan.base, 4);
 	set_level(&v, 5, 3, 40000, 40000);

@@ -1,0 +1,33 @@
+/* The writers' token bucket; see pacer.h. */
+#include "pacer.h"
+
+uint64_t
+pacer_cost_ns(uint64_t bytes, double pressure)
+{
+	if (pressure <= 0)
+		return 0;
+	if (pressure >= 1)
+		return PACER_WAIT_NS;
+	double ns = (double)bytes * 1e9 / PACER_RATE * pressure / (1 - pressure);
+	return ns < (double)PACER_WAIT_NS ? (uint64_t)ns : PACER_WAIT_NS;
+}
+
+uint64_t
+pacer_admit(struct pacer *p, uint64_t now_ns, uint64_t bytes, double pressure, bool only_if_free)
+{
+	uint64_t cost = pacer_cost_ns(bytes, pressure), seen = __atomic_load_n(&p->next_ns, __ATOMIC_RELAXED);
+	for (;;) {
+		uint64_t start = now_ns > PACER_BURST_NS ? now_ns - PACER_BURST_NS : 0, next;
+		next = (seen > start ? seen : start) + cost;
+		/* Many threads in a row: none waits longer for the others than for itself. */
+		if (next > now_ns + PACER_WAIT_NS)
+			next = now_ns + PACER_WAIT_NS;
+		uint64_t wait = next > now_ns ? next - now_ns : 0;
+		if (wait > 0 && only_if_free)
+			return wait;
+		/* relaxed: the number stands for itself */
+		if (__atomic_compare_exchange_n(&p->next_ns, &seen, next, true, __ATOMIC_RELAXED,
+						__ATOMIC_RELAXED))
+			return wait;
+	}
+}
