@@ -351,8 +351,10 @@ make_room_locked(struct sett_txn *txn)
 {
 	struct sett_engine *engine = txn->engine;
 	struct generation *g = engine->generations[0];
-	size_t memory =
-		memtable_memory(g->memtable) + __atomic_load_n(&g->referenced_bytes, __ATOMIC_RELAXED) / 8;
+	uint64_t referenced = __atomic_load_n(&g->referenced_bytes, __ATOMIC_RELAXED);
+	size_t memory = memtable_memory(g->memtable) + referenced / 8;
+	if (memory < engine->memtable_size && referenced >= workers_memtable_limit(engine->workers))
+		memory = engine->memtable_size;
 	__atomic_store_n(&engine->memtable_memory, memory, __ATOMIC_RELAXED);
 	bool log_full = log_is_full(engine->log, txn->batch.size);
 	if (memory < engine->memtable_size && !log_full)

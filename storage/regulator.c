@@ -21,6 +21,7 @@
 enum {
 	RUN_BYTES = 64 * 1024 * 1024, /* bite of a task in place */
 	LEAST_MEMTABLES = 4,          /* a small database may have so many memtables of garbage */
+	MEMTABLES_ALLOWED = 12,       /* so many memtables point at what garbage may be */
 };
 /* Space alone never stops writers: some of it may be out of reach. */
 #define SPACE_PRESSURE 0.98
@@ -33,6 +34,7 @@ regulator_create(const struct worker_options *options, struct regulator **ret)
 		return SETT_NO_MEMORY;
 	r->options = options;
 	r->flush_bytes = options->memtable_size ? options->memtable_size : 1;
+	r->memtable_limit = UINT64_MAX;
 	*ret = r;
 	return SETT_OK;
 }
@@ -356,6 +358,10 @@ regulator_measure(struct regulator *r)
 	uint64_t allowed = regulator_allowed(r, plan.weights[BOTTOM_LEVEL], o->hooks.log_bytes(o->hooks.arg));
 	if (allowed < LEAST_MEMTABLES * o->memtable_size)
 		allowed = LEAST_MEMTABLES * o->memtable_size;
+	/* relaxed, as the pressure below: the numbers stand for themselves */
+	uint64_t limit = allowed / MEMTABLES_ALLOWED;
+	limit = limit > o->memtable_size ? limit : o->memtable_size;
+	__atomic_store_n(&r->memtable_limit, limit, __ATOMIC_RELAXED);
 	double excess = (double)upper + (total > referenced ? (double)(total - referenced) : 0);
 	double memtables = o->hooks.memtables(o->hooks.arg);
 	double pressure = ramp((double)top, 8, 20);
@@ -365,8 +371,13 @@ regulator_measure(struct regulator *r)
 		pressure = more[i] > pressure ? more[i] : pressure;
 	uint64_t bits;
 	memcpy(&bits, &pressure, sizeof(bits));
-	/* relaxed: the number stands for itself */
 	__atomic_store_n(&r->pressure, bits, __ATOMIC_RELAXED);
+}
+
+uint64_t
+regulator_memtable_limit(struct regulator *r)
+{
+	return __atomic_load_n(&r->memtable_limit, __ATOMIC_RELAXED);
 }
 
 double

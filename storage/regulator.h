@@ -73,7 +73,9 @@ int regulator_pick_marked(struct regulator *, struct task **ret);
 
 /* See workers_pressure; lock-free. */
 double regulator_pressure(struct regulator *);
-/* Looks at the state again for regulator_pressure. Any thread. */
+/* See workers_memtable_limit; lock-free. */
+uint64_t regulator_memtable_limit(struct regulator *);
+/* Looks at the state again for the two above. Any thread. */
 void regulator_measure(struct regulator *);
 
 #endif

@@ -8,8 +8,9 @@
 
 struct regulator {
 	const struct worker_options *options;
-	uint64_t pressure;    /* atomic: the bits of a double */
-	uint64_t pinned;      /* atomic: bytes of value-log files that no table of the version refers to */
+	uint64_t pressure;       /* atomic: the bits of a double */
+	uint64_t pinned;         /* atomic: bytes of value-log files that no table of the version refers to */
+	uint64_t memtable_limit; /* atomic */
 	uint64_t flush_bytes; /* atomic: what a flush brings, with what it points at, of late; never below the
 				 memtable size */
 

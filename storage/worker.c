@@ -456,6 +456,12 @@ workers_pressure(struct workers *w)
 	return regulator_pressure(w->regulator);
 }
 
+uint64_t
+workers_memtable_limit(struct workers *w)
+{
+	return regulator_memtable_limit(w->regulator);
+}
+
 void
 workers_figures(struct workers *w, struct worker_figures *ret)
 {

@@ -81,6 +81,9 @@ int workers_compact_all(struct workers *, struct sett_error *);
 /* How much writers should be slowed, from L0 count, waiting memtables and pending bytes: 0 = not, 1 = stop.
  * Smooth. Lock-free read. */
 double workers_pressure(struct workers *);
+/* A memtable should end when it points at so many bytes of the value log: what it shadows is not known to be
+ * garbage before it is in tables. Lock-free read. */
+uint64_t workers_memtable_limit(struct workers *);
 
 struct worker_figures {
 	uint64_t flushes, compactions, moved_value_bytes, table_bytes_written;
