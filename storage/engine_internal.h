@@ -18,6 +18,7 @@
 #include "storage/base/thread.h"
 #include "storage/engine.h"
 #include "superversion.h"
+#include "value_log_ahead.h"
 #include "worker.h"
 #include "write_buffer.h"
 
@@ -145,6 +146,7 @@ struct sett_txn {
 	struct block **pins;
 	size_t pin_count, pin_capacity;
 	size_t iterator_count;
+	struct value_ahead ahead; /* values that iterators meet */
 	/* scratch of commits */
 	struct buffer batch;
 	struct value_pointer *pointers;

@@ -96,6 +96,8 @@ txn_end(struct sett_txn *txn)
 	txn->superversion = NULL;
 	snapshot_release(txn->slot);
 	write_buffer_clear(&txn->writes);
+	if (txn->ahead.runs[0].file)
+		txn->ahead = (struct value_ahead){0};
 	arena_reset(&txn->arena);
 	if (txn->batch.capacity > KEPT_BATCH)
 		buffer_free(&txn->batch);
@@ -307,16 +309,12 @@ sett_txn_body(struct sett_txn *txn, const struct sett_record *record, struct byt
 	}
 	if (entry.pointer.body_size > SETT_MAX_BODY_SIZE)
 		return SETT_CORRUPT;
-	uint8_t *body = arena_allocate(&txn->arena, (size_t)entry.pointer.body_size, 1);
-	if (!body)
-		return SETT_NO_MEMORY;
 	unsigned flags = txn->flags & SETT_TXN_NOWAIT ? VFS_NOWAIT : 0;
-	int r = value_log_read_into(txn->engine->value_log, &entry.pointer, flags, body, &txn->error);
+	int r = value_log_read_ahead(txn->engine->value_log, &txn->ahead, &entry.pointer, flags, &txn->arena,
+				     ret, &txn->error);
 	if (r == SETT_NOT_FOUND) /* a pointer whose file is gone is damage, not absence */
 		r = SETT_CORRUPT;
 	txn_report_damage(txn, r);
-	if (r == SETT_OK)
-		*ret = bytes_of(body, (size_t)entry.pointer.body_size);
 	return r;
 }
 

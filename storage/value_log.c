@@ -408,9 +408,9 @@ value_log_sync(struct value_log *log, struct sett_error *error)
 
 /* ---- reading ---- */
 
-static int
-damaged(const struct value_log *log, const struct value_pointer *pointer, const char *what,
-	struct sett_error *error)
+int
+value_log_damaged(const struct value_log *log, const struct value_pointer *pointer, const char *what,
+		  struct sett_error *error)
 {
 	return sett_error_set(error, SETT_CORRUPT, 0,
 			      "%s/%06" PRIu64 VALUE_LOG_SUFFIX " at offset %" PRIu64 ": %s", log->directory,
@@ -453,7 +453,7 @@ value_log_locate(struct value_log *log, const struct value_pointer *pointer, str
 	if (pointer->body_size > SETT_MAX_BODY_SIZE ||
 	    pointer->stored_size != pointer->body_size + VALUE_LOG_RECORD_HEADER_SIZE ||
 	    pointer->offset > size || pointer->stored_size > size - pointer->offset)
-		return damaged(log, pointer, "the pointer is out of bounds", error);
+		return value_log_damaged(log, pointer, "the pointer is out of bounds", error);
 	*ret = file;
 	return SETT_OK;
 }
@@ -468,7 +468,7 @@ read_checked(struct value_log *log, struct value_log_file *file, const struct va
 		return status;
 	if (!value_log_record_is_valid(header, pointer->file, pointer->offset,
 				       bytes_of(ret, pointer->body_size)))
-		return damaged(log, pointer, "the value's checksum is wrong", error);
+		return value_log_damaged(log, pointer, "the value's checksum is wrong", error);
 	return SETT_OK;
 }
 

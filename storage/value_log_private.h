@@ -64,6 +64,9 @@ int value_log_create_file(struct value_log *, uint64_t references, bool by_commi
 /* The pointer's file; SETT_NOT_FOUND, or SETT_CORRUPT if the record can't lie where it says. */
 int value_log_locate(struct value_log *, const struct value_pointer *, struct value_log_file **ret,
 		     struct sett_error *);
+/* SETT_CORRUPT, with the record's place and a phrase. */
+int value_log_damaged(const struct value_log *, const struct value_pointer *, const char *what,
+		      struct sett_error *);
 /* Seals the file if it is retiring and nothing is in flight. */
 void value_log_seal_locked(struct value_log_file *);
 void value_log_mark_dirty_locked(struct value_log *log, struct value_log_file *file) REQUIRES(&log->lock);
