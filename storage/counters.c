@@ -54,6 +54,19 @@ counters_forget(struct counters *counters, uint64_t counter)
 		*v = counters->values[--counters->count];
 }
 
+int
+counters_apply(struct counters *counters, uint64_t counter, bool forget, int64_t delta)
+{
+	int r = counters_reserve(counters, 1);
+	if (r != SETT_OK)
+		return r;
+	if (forget)
+		counters_forget(counters, counter);
+	if (!forget || delta != 0)
+		counters_add(counters, counter, delta);
+	return SETT_OK;
+}
+
 int64_t
 counters_get(const struct counters *counters, uint64_t counter)
 {

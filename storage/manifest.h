@@ -73,6 +73,9 @@ struct manifest_visitor {
  * SETT_NO_MEMORY, or a visitor's result. */
 int manifest_read(struct vfs *, const char *path, const struct manifest_visitor *, struct sett_error *);
 
+/* A visitor's `field` that adds to the struct manifest_state in `arg` (all zero at first). */
+int manifest_state_apply(void *state, struct manifest_field *);
+
 /* ---- writing ---- */
 /* Writes a new manifest whose first record is `payload`, and puts it in the place of the old one.
  * SETT_FAILED: which of the two a power cut would leave is not known; with any other error it is the old one.

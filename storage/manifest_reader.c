@@ -336,10 +336,10 @@ remove_dead(struct manifest_state *s, const struct manifest_field *f)
 	/* not there: never flushed */
 }
 
-static int
-apply_field(void *arg, struct manifest_field *f)
+int
+manifest_state_apply(void *state, struct manifest_field *f)
 {
-	struct manifest_state *s = arg;
+	struct manifest_state *s = state;
 	switch (f->kind) {
 	case MANIFEST_TABLE_ADDED:
 		return add_table(s, &f->table);
@@ -374,7 +374,7 @@ manifest_load(struct vfs *vfs, const char *directory, struct manifest_state *ret
 	char path[SETT_PATH_MAX];
 	snprintf(path, sizeof(path), "%s/MANIFEST", directory);
 	struct manifest_state state = {0};
-	struct manifest_visitor visitor = {.field = apply_field, .arg = &state};
+	struct manifest_visitor visitor = {.field = manifest_state_apply, .arg = &state};
 	int r = manifest_read(vfs, path, &visitor, error);
 	if (r == SETT_OK)
 		*ret = state;

@@ -61,15 +61,8 @@ apply_entry(void *arg, struct bytes key, struct bytes value)
 static int
 apply_counter(void *arg, const struct batch_counter *counter)
 {
-	struct counters *counters = &((struct replay *)arg)->engine->counters;
-	int r = counters_reserve(counters, 1);
-	if (r != SETT_OK)
-		return r;
-	if (counter->forget)
-		counters_forget(counters, counter->counter);
-	if (!counter->forget || counter->delta != 0)
-		counters_add(counters, counter->counter, counter->delta);
-	return SETT_OK;
+	struct replay *replay = arg;
+	return counters_apply(&replay->engine->counters, counter->counter, counter->forget, counter->delta);
 }
 
 static int

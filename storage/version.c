@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <inttypes.h>
 
+#include "file_names.h"
 #include "version_internal.h"
 
 /* ---- table files ---- */
@@ -24,17 +25,7 @@ table_path(const char *directory, uint64_t number, char ret[SETT_PATH_MAX])
 bool
 table_name_parse(const char *name, uint64_t *ret)
 {
-	uint64_t number = 0;
-	size_t digits = 0;
-	for (; name[digits] >= '0' && name[digits] <= '9'; digits++) {
-		if (digits == 18)
-			return false;
-		number = number * 10 + (uint64_t)(name[digits] - '0');
-	}
-	if (digits < 6 || (digits > 6 && name[0] == '0') || number == 0 || strcmp(name + digits, ".sst") != 0)
-		return false;
-	*ret = number;
-	return true;
+	return file_name_parse(name, ".sst", ret);
 }
 
 /* The first `count` references of the table. */
@@ -169,10 +160,12 @@ is_removed(const struct version_edit *edit, unsigned level, const struct table_f
 	return false;
 }
 
-static int
-check_order(const struct version_set *set, const struct level *level, unsigned number,
-	    struct sett_error *error)
+int
+level_sort(const char *directory, struct level *level, unsigned number, struct sett_error *error)
 {
+	if (level->count > 1)
+		qsort(level->tables, level->count, sizeof(struct table_file *),
+		      number == 0 ? compare_recency : compare_keys);
 	for (size_t i = 1; i < level->count; i++) {
 		const struct table_file *a = level->tables[i - 1], *b = level->tables[i];
 		bool overlap = number == 0
@@ -182,7 +175,7 @@ check_order(const struct version_set *set, const struct level *level, unsigned n
 			return sett_error_set(error, SETT_CORRUPT, 0,
 					      "%s: tables %06" PRIu64 " and %06" PRIu64
 					      " of level %u overlap",
-					      set->directory, a->number, b->number, number);
+					      directory, a->number, b->number, number);
 	}
 	return SETT_OK;
 }
@@ -209,9 +202,7 @@ build_level(const struct version_set *set, const struct level *base, unsigned nu
 		ret->bytes += ret->tables[i]->size;
 		ret->referenced_bytes += ret->tables[i]->properties->referenced_bytes;
 	}
-	qsort(ret->tables, ret->count, sizeof(struct table_file *),
-	      number == 0 ? compare_recency : compare_keys);
-	return check_order(set, ret, number, error);
+	return level_sort(set->directory, ret, number, error);
 }
 
 int

@@ -64,6 +64,9 @@ table_spans(const struct table_file *f, struct bytes user_key)
 /* Index of the first table of a deeper level whose largest key is not below `user_key`. */
 size_t level_find(const struct level *, struct bytes user_key);
 
+/* Sorts the tables as readers want them (their properties must be there). SETT_CORRUPT if they overlap. */
+int level_sort(const char *directory, struct level *, unsigned number, struct sett_error *);
+
 /* A new version: `base` (may be NULL) changed by the edit's tables. SETT_CORRUPT if tables of a deeper level
  * overlap. One reference; each table in it gets one. */
 int version_build(struct version_set *, const struct version *base, const struct version_edit *,

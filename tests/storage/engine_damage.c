@@ -3,10 +3,12 @@
  * The database has tables on two levels, value-log files, a log with commits that are durable and commits
  * that are only written, and preallocated space behind them. After each damage, opening must refuse (naming
  * file and offset) or give a prefix of the commits that covers what the files say was durable, with every
- * read right or refused: never a crash, never wrong data. */
+ * read right or refused: never a crash, never wrong data. What looks at the files without opening the
+ * database (storage/inspect.h) must find whatever the engine stumbles over, and change nothing. */
 #include <stdio.h>
 
 #include "oracle.h"
+#include "storage/inspect.h"
 #include "support.h"
 
 enum { COMMITS = 160, MAX_FILES = 64, QUICK_TRIES = 1200 };
@@ -22,12 +24,15 @@ struct database {
 	char why[400];
 	uint64_t durable; /* commits that a record of the newest log segment calls durable */
 	uint64_t flushed; /* commits that the manifest calls durable: they are in tables */
+	uint64_t notes;   /* what sett_check has to say of it undamaged */
 	struct file files[MAX_FILES];
 	size_t file_count;
 };
 
 struct outcome {
 	unsigned refused, unreadable, cut, none;
+	unsigned unnoticed; /* by sett_check: neither damage nor a note that was not there before */
+	unsigned found;     /* damage that sett_check found, and the engine did not stumble over */
 };
 
 static int
@@ -102,6 +107,10 @@ make_database(uint64_t seed)
 	test_vfs_destroy(vfs);
 	test_log_free(&log);
 	MUST(vfs_list(db->vfs, "db", note_file, db, &error), &error);
+	struct sett_check_figures figures;
+	MUST(sett_check("db", &(struct sett_check_options){.vfs = db->vfs}, &figures, &error), &error);
+	cr_assert_eq(figures.damages, 0);
+	db->notes = figures.notes;
 	return db;
 }
 
@@ -119,6 +128,69 @@ names_a_file(const char *text)
 	return strstr(text, "db/") != NULL;
 }
 
+/* ---- without opening ---- */
+
+struct inspected {
+	struct vfs *vfs;
+	uint64_t damages, notes;
+	unsigned damage_items; /* of sett_read_file */
+};
+
+static void
+on_finding(void *arg, const struct sett_finding *finding)
+{
+	struct inspected *i = arg;
+	cr_assert(names_a_file(finding->text), "%s", finding->text);
+	i->damages += finding->kind == SETT_DAMAGE;
+	i->notes += finding->kind == SETT_NOTE;
+}
+
+static int
+on_item(void *arg, const struct sett_item *item)
+{
+	((struct inspected *)arg)->damage_items += item->kind == SETT_ITEM_DAMAGE;
+	return SETT_OK;
+}
+
+static int
+read_file(void *arg, const char *name)
+{
+	struct inspected *i = arg;
+	enum sett_file_kind kind;
+	uint64_t number;
+	char path[64];
+	struct sett_error error = {0};
+	if (!sett_file_classify(name, &kind, &number))
+		return SETT_OK;
+	snprintf(path, sizeof(path), "db/%s", name);
+	MUST(sett_read_file(i->vfs, path, kind, number, on_item, i, &error), &error);
+	return SETT_OK;
+}
+
+static struct inspected
+inspect(struct vfs *vfs, const char *damage)
+{
+	struct inspected i = {.vfs = vfs};
+	struct sett_error error = {0};
+	struct sett_check_figures figures;
+	struct sett_description description;
+	uint64_t operations = vfs_memory_operation_count(vfs);
+	struct sett_check_options options = {.vfs = vfs, .on_finding = on_finding, .arg = &i};
+	int r = sett_check("db", &options, &figures, &error);
+	cr_assert_eq(r, SETT_OK, "%s: %s", damage, error.message);
+	cr_assert_eq(figures.damages, i.damages);
+	cr_assert_eq(figures.notes, i.notes);
+	r = sett_describe("db", vfs, &description, &error);
+	cr_assert(r == SETT_OK || r == SETT_CORRUPT, "%s: %d %s", damage, r, error.message);
+	if (r == SETT_OK)
+		sett_description_free(&description);
+	MUST(vfs_list(vfs, "db", read_file, &i, &error), &error);
+	cr_assert_eq(vfs_memory_operation_count(vfs), operations, "%s: something was changed", damage);
+	return i;
+}
+
+/* ---- damages ---- */
+
 /* Opens the damaged clone, which must still know of its first `least` commits, and looks at all of it. */
 static void
 examine(struct database *db, struct vfs *vfs, uint64_t least, const char *damage, struct outcome *outcome)
@@ -127,9 +199,12 @@ examine(struct database *db, struct vfs *vfs, uint64_t least, const char *damage
 	struct test_log log;
 	struct sett_engine *engine;
 	struct sett_txn *txn;
+	struct inspected inspected = inspect(vfs, damage);
+	outcome->unnoticed += inspected.damages == 0 && inspected.notes <= db->notes;
 	test_log_init(&log);
 	int r = open_engine(vfs, &log, &engine, &error);
 	if (r != SETT_OK) {
+		cr_assert_gt(inspected.damages, 0, "%s: not found: %s", damage, error.message);
 		cr_assert_eq(r, SETT_CORRUPT, "%s: %d %s", damage, r, error.message);
 		cr_assert(names_a_file(error.message), "%s: %s", damage, error.message);
 		outcome->refused++;
@@ -146,11 +221,15 @@ examine(struct database *db, struct vfs *vfs, uint64_t least, const char *damage
 	if (oracle_check(&db->oracle, txn, kept, true, SETT_OK) != 0) {
 		cr_assert(test_log_contains(&log, "A read failed: db/"),
 			  "%s: a read failed, and no line names the file", damage);
+		cr_assert_gt(inspected.damages, 0, "%s: not found", damage);
 		outcome->unreadable++;
 	} else if (kept < db->oracle.count) {
+		cr_assert_gt(inspected.damages + inspected.notes, 0, "%s: the cut was not told of", damage);
 		outcome->cut++;
+		outcome->found += inspected.damages > 0;
 	} else {
 		outcome->none++;
+		outcome->found += inspected.damages > 0;
 	}
 	sett_txn_destroy(txn);
 	MUST(sett_engine_close(engine, &error), &error);
@@ -216,6 +295,9 @@ Test(engine_damage, an_undamaged_clone_is_whole)
 	struct database *db = make_database(1);
 	struct outcome outcome = {0};
 	struct vfs *clone = vfs_memory_crash_clone(db->vfs, VFS_CRASH_KEEP, 0);
+	struct inspected inspected = inspect(clone, "nothing");
+	cr_assert_eq(inspected.damages, 0);
+	cr_assert_eq(inspected.damage_items, 0);
 	examine(db, clone, db->durable, "nothing", &outcome);
 	cr_assert_eq(outcome.none, 1);
 	test_vfs_destroy(clone);
@@ -241,6 +323,7 @@ Test(engine_damage, a_flipped_bit_is_detected_or_has_no_effect_or_cuts_the_tail)
 	cr_assert(outcome.refused > 50 && outcome.unreadable > 50 && outcome.cut > 10 && outcome.none > 10,
 		  "%u refused, %u unreadable, %u cut, %u without effect", outcome.refused, outcome.unreadable,
 		  outcome.cut, outcome.none);
+	cr_assert_eq(outcome.unnoticed, 0, "%u flips went unnoticed", outcome.unnoticed);
 	free_database(db);
 }
 
