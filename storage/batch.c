@@ -13,38 +13,32 @@ append_varint(struct buffer *buffer, uint64_t v)
 }
 
 static int
-append_entry(struct buffer *buffer, struct bytes key, const struct entry *entry)
+append_entry(struct buffer *buffer, struct write_node *node)
 {
-	size_t value_size = entry_encoded_size(entry);
-	int r = buffer_reserve(buffer, 2 * VARINT_MAX_SIZE + key.size + value_size);
+	struct bytes key = node->key, value = node->newest->encoded;
+	int r = buffer_reserve(buffer, 2 * VARINT_MAX_SIZE + key.size + value.size);
 	if (r != SETT_OK)
 		return r;
 	uint8_t *p = varint_put(buffer->data + buffer->size, key.size);
 	if (key.size)
 		memcpy(p, key.data, key.size);
-	p = varint_put(p + key.size, value_size);
-	p = entry_encode(entry, p);
-	buffer->size = (size_t)(p - buffer->data);
+	p = varint_put(p + key.size, value.size);
+	memcpy(p, value.data, value.size);
+	node->batch_at = (size_t)(p - buffer->data);
+	node->batch_size = value.size;
+	buffer->size = node->batch_at + value.size;
 	return SETT_OK;
 }
 
 static int
-encode_entries(const struct write_buffer *writes, size_t threshold, const struct value_pointer *pointers,
-	       struct buffer *ret)
+encode_entries(struct write_buffer *writes, struct buffer *ret)
 {
 	size_t count = 0;
 	for (struct write_node *n = NULL; (n = write_buffer_next(writes, n)) != NULL;)
 		count++;
 	int r = append_varint(ret, count);
-	for (struct write_node *n = NULL; r == SETT_OK && (n = write_buffer_next(writes, n)) != NULL;) {
-		const struct entry *entry = &n->newest->entry;
-		struct entry separated = *entry;
-		if (entry->kind == ENTRY_INLINE && entry->body.size >= threshold) {
-			separated.kind = ENTRY_POINTER;
-			separated.pointer = *pointers++;
-		}
-		r = append_entry(ret, n->key, &separated);
-	}
+	for (struct write_node *n = NULL; r == SETT_OK && (n = write_buffer_next(writes, n)) != NULL;)
+		r = append_entry(ret, n);
 	return r;
 }
 
@@ -65,10 +59,9 @@ encode_counters(const struct write_buffer *writes, struct buffer *ret)
 }
 
 int
-batch_encode(const struct write_buffer *writes, size_t threshold, const struct value_pointer *pointers,
-	     struct buffer *ret)
+batch_encode(struct write_buffer *writes, struct buffer *ret)
 {
-	int r = encode_entries(writes, threshold, pointers, ret);
+	int r = encode_entries(writes, ret);
 	if (r == SETT_OK)
 		r = encode_counters(writes, ret);
 	if (r == SETT_OK)

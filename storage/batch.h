@@ -14,10 +14,9 @@
 #include "value_log.h"
 #include "write_buffer.h"
 
-/* Appends the batch to `ret`. Bodies of `threshold` bytes and more are written as pointers: the next ones of
- * `pointers`, in key order. */
-int batch_encode(const struct write_buffer *, size_t threshold, const struct value_pointer *pointers,
-		 struct buffer *ret);
+/* Appends the batch to `ret`, and notes in each node where in `ret` its value is. SETT_NO_MEMORY,
+ * SETT_TOO_LARGE. */
+int batch_encode(struct write_buffer *, struct buffer *ret);
 
 struct batch_counter {
 	uint64_t counter;

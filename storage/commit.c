@@ -163,27 +163,41 @@ remember_recent_locked(struct sett_txn *txn, uint64_t timestamp)
 
 /* ---- before the lock ---- */
 
+static bool
+is_separate(const struct sett_txn *txn, const struct write_node *node)
+{
+	const struct entry *entry = &node->newest->entry;
+	return entry->kind == ENTRY_INLINE && entry->body.size >= txn->engine->options.value_threshold;
+}
+
 static int
-collect_bodies(struct sett_txn *txn, size_t threshold, size_t *ret_count)
+reserve_bodies(struct sett_txn *txn, size_t count)
+{
+	if (count <= txn->body_capacity)
+		return SETT_OK;
+	struct bytes *bodies = realloc(txn->bodies, 2 * count * sizeof(*bodies));
+	if (bodies)
+		txn->bodies = bodies;
+	struct value_pointer *pointers = realloc(txn->pointers, 2 * count * sizeof(*pointers));
+	if (pointers)
+		txn->pointers = pointers;
+	if (!bodies || !pointers)
+		return SETT_NO_MEMORY;
+	txn->body_capacity = 2 * count;
+	return SETT_OK;
+}
+
+static int
+collect_bodies(struct sett_txn *txn, size_t *ret_count)
 {
 	size_t count = 0;
 	for (struct write_node *n = NULL; (n = write_buffer_next(&txn->writes, n)) != NULL;) {
-		const struct entry *entry = &n->newest->entry;
-		if (entry->kind != ENTRY_INLINE || entry->body.size < threshold)
+		if (!is_separate(txn, n))
 			continue;
-		if (count == txn->body_capacity) {
-			size_t capacity = count ? count * 2 : 4;
-			struct bytes *bodies = realloc(txn->bodies, capacity * sizeof(*bodies));
-			if (bodies)
-				txn->bodies = bodies;
-			struct value_pointer *pointers = realloc(txn->pointers, capacity * sizeof(*pointers));
-			if (pointers)
-				txn->pointers = pointers;
-			if (!bodies || !pointers)
-				return SETT_NO_MEMORY;
-			txn->body_capacity = capacity;
-		}
-		txn->bodies[count++] = entry->body;
+		int r = reserve_bodies(txn, count + 1);
+		if (r != SETT_OK)
+			return r;
+		txn->bodies[count++] = n->newest->entry.body;
 	}
 	*ret_count = count;
 	return SETT_OK;
@@ -196,20 +210,44 @@ release_pointers(struct sett_txn *txn, size_t count)
 		value_log_release_number(txn->engine->value_log, txn->pointers[i].file);
 }
 
+/* Puts pointers in place of the bodies that collect_bodies found. */
+static int
+point_at_bodies(struct sett_txn *txn)
+{
+	const struct value_pointer *pointer = txn->pointers;
+	for (struct write_node *n = NULL; (n = write_buffer_next(&txn->writes, n)) != NULL;) {
+		if (!is_separate(txn, n))
+			continue;
+		struct write_version *version = n->newest;
+		version->entry.kind = ENTRY_POINTER;
+		version->entry.pointer = *pointer++;
+		size_t size = entry_encoded_size(&version->entry);
+		uint8_t *data = arena_allocate(&txn->arena, size, 1);
+		if (!data)
+			return SETT_NO_MEMORY;
+		entry_encode(&version->entry, data);
+		version->encoded = bytes_of(data, size);
+	}
+	return SETT_OK;
+}
+
 /* Writes the separated bodies and encodes the batch; `ret_count` pointers hold a reference on their file
  * each. */
 static int
 prepare_batch(struct sett_txn *txn, size_t *ret_count)
 {
 	struct sett_engine *engine = txn->engine;
-	size_t threshold = engine->options.value_threshold, count = 0;
-	int r = collect_bodies(txn, threshold, &count);
+	size_t count = 0;
+	int r = collect_bodies(txn, &count);
 	if (r == SETT_OK && count)
 		r = value_log_write(engine->value_log, txn->bodies, count, txn->pointers, &txn->error);
 	if (r != SETT_OK)
 		return r;
+	if (count)
+		r = point_at_bodies(txn);
 	buffer_clear(&txn->batch);
-	r = batch_encode(&txn->writes, threshold, txn->pointers, &txn->batch);
+	if (r == SETT_OK)
+		r = batch_encode(&txn->writes, &txn->batch);
 	if (r != SETT_OK) {
 		release_pointers(txn, count);
 		return r;
@@ -312,37 +350,35 @@ ensure_log_room(struct sett_txn *txn)
 
 /* ---- under the lock ---- */
 
-struct application {
-	struct sett_txn *txn;
-	struct generation *generation;
-	uint64_t timestamp;
-};
-
+/* What recovery does with the batch, from the writes themselves. */
 static int
-insert_entry(void *arg, struct bytes key, struct bytes value)
+apply_batch_locked(struct sett_txn *txn, struct generation *generation, uint64_t timestamp)
 {
-	struct application *a = arg;
-	record_cache_update(a->txn->engine->records, key, value, a->timestamp);
-	return generation_insert(a->generation, (struct ikey){key, a->timestamp}, value);
-}
-
-static int
-count_counter(void *arg, const struct batch_counter *counter)
-{
-	struct counters *counters = &((struct application *)arg)->txn->engine->counters;
-	if (counter->forget)
-		counters_forget(counters, counter->counter);
-	if (!counter->forget || counter->delta != 0)
-		counters_add(counters, counter->counter, counter->delta);
-	return SETT_OK;
-}
-
-static int
-drop_prefix(void *arg, struct bytes prefix)
-{
-	struct application *a = arg;
-	int r = version_set_dead_add(a->txn->engine->versions, prefix, a->timestamp);
-	return r != SETT_OK ? r : generation_drop_prefix(a->generation, prefix, a->timestamp);
+	struct sett_engine *engine = txn->engine;
+	const struct write_buffer *writes = &txn->writes;
+	int r = SETT_OK;
+	for (struct write_node *n = NULL; r == SETT_OK && (n = write_buffer_next(writes, n)) != NULL;) {
+		struct bytes value = bytes_of(txn->batch.data + n->batch_at, n->batch_size);
+		record_cache_update(engine->records, n->hash, n->key, value, timestamp);
+		r = generation_insert_entry(generation, (struct ikey){n->key, timestamp}, value,
+					    &n->newest->entry);
+	}
+	for (size_t i = 0; i < writes->counter_count; i++) {
+		const struct counter_delta *c = &writes->counters[i];
+		if (c->dropped)
+			counters_forget(&engine->counters, c->counter);
+		if (!c->dropped || c->delta != 0)
+			counters_add(&engine->counters, c->counter, c->delta);
+	}
+	for (size_t i = 0; r == SETT_OK && writes->prefix_count && i < writes->operation_count; i++) {
+		const struct write_operation *o = &writes->operations[i];
+		if (o->kind != WRITE_DROP_PREFIX)
+			continue;
+		r = version_set_dead_add(engine->versions, o->prefix, timestamp);
+		if (r == SETT_OK)
+			r = generation_drop_prefix(generation, o->prefix, timestamp);
+	}
+	return r;
 }
 
 /* The generation to write to, rotated if it is full. */
@@ -382,9 +418,7 @@ apply_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint64
 	r = log_append(engine->log, timestamp, txn->now_ms, buffer_bytes(&txn->batch));
 	if (r != SETT_OK)
 		return r;
-	struct application application = {txn, generation, timestamp};
-	struct batch_visitor visitor = {insert_entry, count_counter, drop_prefix, &application};
-	r = batch_visit(buffer_bytes(&txn->batch), &visitor);
+	r = apply_batch_locked(txn, generation, timestamp);
 	if (r != SETT_OK) {
 		/* Out of memory half way: the log has it, memory does not. Only a restart brings both
 		 * together. */

@@ -59,6 +59,14 @@ conflict_table_newest(const struct conflict_table *table, uint64_t key)
 }
 
 void
+conflict_table_fetch(const struct conflict_table *table, uint64_t key)
+{
+	const char *bucket = (const char *)bucket_of(table, key);
+	__builtin_prefetch(bucket, 1);
+	__builtin_prefetch(bucket + sizeof(struct conflict_bucket) / 2, 1);
+}
+
+void
 conflict_table_set(struct conflict_table *table, uint64_t key, uint64_t timestamp)
 {
 	struct conflict_bucket *bucket = bucket_of(table, key);

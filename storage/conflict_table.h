@@ -24,6 +24,8 @@ void conflict_table_free(struct conflict_table *);
 uint64_t conflict_table_newest(const struct conflict_table *, uint64_t key);
 /* `timestamp` is not less than any given before. */
 void conflict_table_set(struct conflict_table *, uint64_t key, uint64_t timestamp);
+/* A hint to the processor: the key is about to be asked for or set. */
+void conflict_table_fetch(const struct conflict_table *, uint64_t key);
 size_t conflict_table_memory(const struct conflict_table *);
 
 #endif

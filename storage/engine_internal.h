@@ -171,7 +171,4 @@ txn_observe(struct sett_txn *txn, uint64_t timestamp)
 /* A new read range for an iterator; its index. */
 int txn_add_range(struct sett_txn *, size_t *ret);
 
-/* Default conflict key of an engine key. */
-uint64_t conflict_key_of(struct bytes key);
-
 #endif

@@ -77,23 +77,35 @@ hold_file(struct generation *g, uint64_t file)
 	return SETT_OK;
 }
 
+/* One writer: the commit lock's. */
+static void
+add_bytes(uint64_t *sum, uint64_t bytes)
+{
+	__atomic_store_n(sum, __atomic_load_n(sum, __ATOMIC_RELAXED) + bytes, __ATOMIC_RELAXED);
+}
+
+int
+generation_insert_entry(struct generation *g, struct ikey key, struct bytes value, const struct entry *entry)
+{
+	int r = entry->kind == ENTRY_POINTER ? hold_file(g, entry->pointer.file) : SETT_OK;
+	if (r == SETT_OK)
+		r = memtable_insert(g->memtable, key, value);
+	if (r != SETT_OK)
+		return r;
+	if (entry->kind == ENTRY_POINTER)
+		add_bytes(&g->referenced_bytes, entry->pointer.stored_size);
+	add_bytes(&g->key_bytes, key.user.size + value.size);
+	if (entry->expires_at && entry->expires_at < __atomic_load_n(&g->smallest_expiry, __ATOMIC_RELAXED))
+		__atomic_store_n(&g->smallest_expiry, entry->expires_at, __ATOMIC_RELAXED);
+	return SETT_OK;
+}
+
 int
 generation_insert(struct generation *g, struct ikey key, struct bytes value)
 {
 	struct entry entry;
 	int r = entry_decode(value, &entry);
-	if (r == SETT_OK && entry.kind == ENTRY_POINTER)
-		r = hold_file(g, entry.pointer.file);
-	if (r == SETT_OK)
-		r = memtable_insert(g->memtable, key, value);
-	if (r != SETT_OK)
-		return r;
-	if (entry.kind == ENTRY_POINTER)
-		__atomic_add_fetch(&g->referenced_bytes, entry.pointer.stored_size, __ATOMIC_RELAXED);
-	__atomic_add_fetch(&g->key_bytes, key.user.size + value.size, __ATOMIC_RELAXED);
-	if (entry.expires_at && entry.expires_at < __atomic_load_n(&g->smallest_expiry, __ATOMIC_RELAXED))
-		__atomic_store_n(&g->smallest_expiry, entry.expires_at, __ATOMIC_RELAXED);
-	return SETT_OK;
+	return r == SETT_OK ? generation_insert_entry(g, key, value, &entry) : r;
 }
 
 int

@@ -35,6 +35,9 @@ void generation_release(struct generation *);
 /* Inserts an entry of the commit `timestamp`. The first pointer into a value-log file takes a reference on
  * it; SETT_NOT_FOUND if there is no such file, SETT_NO_MEMORY, SETT_CORRUPT. */
 int generation_insert(struct generation *, struct ikey key, struct bytes value);
+/* The same of a value that is known to be the encoded `entry`. */
+int generation_insert_entry(struct generation *, struct ikey key, struct bytes value,
+			    const struct entry *entry);
 int generation_drop_prefix(struct generation *, struct bytes prefix, uint64_t timestamp);
 static inline bool
 generation_is_empty(const struct generation *g)

@@ -40,6 +40,8 @@
 enum {
 	ARENA_BLOCK_SIZE = 32 * 1024,
 	END_SYMBOLS = 1 + IKEY_TRAILER_SIZE, /* behind the user's bytes */
+	FETCH_LEVELS = 32,
+	CACHE_LINE = 64,
 };
 
 static const size_t NO_DIFFERENCE = SIZE_MAX;
@@ -383,6 +385,44 @@ memtable_get(struct memtable *t, struct bytes user_key, uint64_t snapshot, struc
 	*ret_timestamp = e->timestamp;
 	return SETT_OK;
 }
+
+/* ---- hints ---- */
+
+static void
+fetch_ref(tree_ref r)
+{
+	const char *p = (const char *)(r & ~(tree_ref)1);
+	__builtin_prefetch(p);
+	__builtin_prefetch(p + CACHE_LINE);
+	if (!ref_is_entry(r))
+		__builtin_prefetch(p + 2 * CACHE_LINE);
+}
+
+/* All keys go down one level at a time, so that the nodes of a level are on their way together. */
+void
+memtable_fetch(struct memtable *t, const struct bytes *keys, size_t count, uint64_t timestamp)
+{
+	tree_ref at[MEMTABLE_FETCH_MAX];
+	tree_ref root = ref_load(&t->root);
+	bool deeper = root && !ref_is_entry(root);
+	for (size_t i = 0; i < count; i++)
+		at[i] = root;
+	for (int level = 0; deeper && level < FETCH_LEVELS; level++) {
+		deeper = false;
+		for (size_t i = 0; i < count; i++) {
+			if (!at[i] || ref_is_entry(at[i]))
+				continue;
+			struct tree_node *n = ref_node(at[i]);
+			at[i] = node_child(n, symbol_at((struct ikey){keys[i], timestamp}, n->depth));
+			if (!at[i])
+				continue;
+			fetch_ref(at[i]);
+			deeper = true;
+		}
+	}
+}
+
+/* ---- iterating ---- */
 
 static int
 settle(struct internal_iterator *base, struct place place)

@@ -25,6 +25,7 @@ enum {
 	TYPICAL_RECORD = 192, /* bytes, for the number of buckets */
 	SPINS_BEFORE_YIELD = 200,
 	EVICTION_STEPS = 64, /* buckets looked at for one insertion, at most */
+	CACHE_LINE = 64,
 };
 
 struct record {
@@ -42,7 +43,7 @@ struct bucket {
 	struct record *records[WAYS];
 };
 
-_Static_assert(sizeof(struct bucket) == 64, "one cache line");
+_Static_assert(sizeof(struct bucket) == CACHE_LINE, "one cache line");
 
 struct record_cache {
 	struct bucket *buckets;
@@ -274,9 +275,9 @@ record_cache_admit(struct record_cache *cache, uint64_t hash, struct bytes key, 
 /* ---- commits ---- */
 
 void
-record_cache_update(struct record_cache *cache, struct bytes key, struct bytes value, uint64_t timestamp)
+record_cache_update(struct record_cache *cache, uint64_t hash, struct bytes key, struct bytes value,
+		    uint64_t timestamp)
 {
-	uint64_t hash = record_cache_hash(cache, key);
 	struct bucket *b = bucket_of(cache, hash);
 	struct record *record = NULL, *replaced = NULL;
 	bucket_lock(b);
@@ -302,6 +303,33 @@ record_cache_update(struct record_cache *cache, struct bytes key, struct bytes v
 	}
 	bucket_unlock(b);
 	free(replaced);
+}
+
+/* ---- hints ---- */
+
+void
+record_cache_fetch_bucket(const struct record_cache *cache, uint64_t hash)
+{
+	__builtin_prefetch(bucket_of(cache, hash), 1);
+}
+
+/* Without the lock: what it reads may be outdated, and to prefetch what was freed does no harm. */
+bool
+record_cache_fetch_record(const struct record_cache *cache, uint64_t hash)
+{
+	const struct bucket *b = bucket_of(cache, hash);
+	for (int w = 0; w < WAYS; w++) {
+		if (__atomic_load_n(&b->tags[w], __ATOMIC_RELAXED) != tag_of(hash))
+			continue;
+		const char *record = (const char *)__atomic_load_n(&b->records[w], __ATOMIC_RELAXED);
+		if (!record)
+			continue;
+		__builtin_prefetch(record);
+		__builtin_prefetch(record + CACHE_LINE);
+		__builtin_prefetch(record + 2 * CACHE_LINE);
+		return true;
+	}
+	return false;
 }
 
 void

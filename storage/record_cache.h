@@ -32,7 +32,13 @@ int record_cache_get(struct record_cache *, uint64_t hash, struct bytes key, uin
 void record_cache_admit(struct record_cache *, uint64_t hash, struct bytes key, uint64_t snapshot,
 			struct bytes value, uint64_t timestamp);
 /* A commit wrote the key: called under the commit lock, before the commit is visible, in timestamp order. */
-void record_cache_update(struct record_cache *, struct bytes key, struct bytes value, uint64_t timestamp);
+void record_cache_update(struct record_cache *, uint64_t hash, struct bytes key, struct bytes value,
+			 uint64_t timestamp);
+
+/* Hints to the processor: first ask for the bucket, later, once it is there, for the record. The latter says
+ * whether there is one, or was a moment ago. */
+void record_cache_fetch_bucket(const struct record_cache *, uint64_t hash);
+bool record_cache_fetch_record(const struct record_cache *, uint64_t hash);
 
 void record_cache_stats(const struct record_cache *, uint64_t *ret_bytes, uint64_t *ret_hits,
 			uint64_t *ret_misses);

@@ -11,9 +11,15 @@
 enum { ARENA_BLOCK = 16 << 10, KEPT_BATCH = 1 << 20 };
 
 uint64_t
-conflict_key_of(struct bytes key)
+sett_engine_hash(const struct sett_engine *engine, struct bytes key)
 {
-	return hash64_bytes(key, 0x53455454);
+	return record_cache_hash(engine->records, key);
+}
+
+static struct sett_key
+with_hash(const struct sett_txn *txn, struct bytes key)
+{
+	return (struct sett_key){key, sett_engine_hash(txn->engine, key)};
 }
 
 /* ---- life ---- */
@@ -250,10 +256,11 @@ find_in_tree(struct sett_txn *txn, struct bytes key, struct bytes *ret_value, ui
 }
 
 static int
-find_committed(struct sett_txn *txn, struct bytes key, struct bytes *ret_value, uint64_t *ret_timestamp)
+find_committed(struct sett_txn *txn, struct sett_key hashed, struct bytes *ret_value, uint64_t *ret_timestamp)
 {
 	struct record_cache *cache = txn->engine->records;
-	uint64_t hash = record_cache_hash(cache, key);
+	struct bytes key = hashed.bytes;
+	uint64_t hash = hashed.hash;
 	int r = record_cache_get(cache, hash, key, txn->snapshot, &txn->arena, ret_value, ret_timestamp);
 	if (r != SETT_NOT_FOUND)
 		return r;
@@ -276,16 +283,20 @@ txn_report_damage(struct sett_txn *txn, int status)
 int
 sett_txn_get(struct sett_txn *txn, struct bytes key, struct sett_record *ret)
 {
+	return sett_txn_get_hashed(txn, with_hash(txn, key), ret);
+}
+
+int
+sett_txn_get_hashed(struct sett_txn *txn, struct sett_key key, struct sett_record *ret)
+{
 	if (!(txn->flags & SETT_TXN_MANUAL_CONFLICTS)) {
-		int r = sett_txn_read_conflict(txn, conflict_key_of(key));
+		int r = sett_txn_read_conflict(txn, key.hash);
 		if (r != SETT_OK)
 			return r;
 	}
-	struct write_version *own = write_buffer_find(&txn->writes, key);
-	if (own) {
-		struct bytes encoded = write_version_encoded(&txn->writes, own);
-		return encoded.data ? record_from_value(encoded, WRITE_OWN_TIMESTAMP, ret) : SETT_NO_MEMORY;
-	}
+	struct write_version *own = write_buffer_find(&txn->writes, key.bytes);
+	if (own)
+		return record_from_value(own->encoded, WRITE_OWN_TIMESTAMP, ret);
 	struct bytes value;
 	uint64_t timestamp;
 	int r = find_committed(txn, key, &value, &timestamp);
@@ -327,17 +338,23 @@ sett_record_size(struct bytes key, const struct sett_record *record)
 /* ---- writing ---- */
 
 static int
-check_key(struct sett_txn *txn, struct bytes key)
+check_key(struct sett_txn *txn, struct sett_key key)
 {
-	if (key.size > SETT_MAX_KEY_SIZE)
+	if (key.bytes.size > SETT_MAX_KEY_SIZE)
 		return SETT_TOO_LARGE;
 	if (!(txn->flags & SETT_TXN_MANUAL_CONFLICTS))
-		return sett_txn_write_conflict(txn, conflict_key_of(key));
+		return sett_txn_write_conflict(txn, key.hash);
 	return SETT_OK;
 }
 
 int
 sett_txn_put(struct sett_txn *txn, struct bytes key, const struct sett_put *put)
+{
+	return sett_txn_put_hashed(txn, with_hash(txn, key), put);
+}
+
+int
+sett_txn_put_hashed(struct sett_txn *txn, struct sett_key key, const struct sett_put *put)
 {
 	int r = check_key(txn, key);
 	if (r != SETT_OK)
@@ -349,15 +366,21 @@ sett_txn_put(struct sett_txn *txn, struct bytes key, const struct sett_put *put)
 	entry.expires_at = put->expires_at;
 	if (entry.head.size > SETT_MAX_HEAD_SIZE || entry.body.size > SETT_MAX_BODY_SIZE)
 		return SETT_TOO_LARGE;
-	return write_buffer_put(&txn->writes, key, &entry);
+	return write_buffer_put(&txn->writes, key.bytes, key.hash, &entry);
 }
 
 int
 sett_txn_delete(struct sett_txn *txn, struct bytes key)
 {
+	return sett_txn_delete_hashed(txn, with_hash(txn, key));
+}
+
+int
+sett_txn_delete_hashed(struct sett_txn *txn, struct sett_key key)
+{
 	int r = check_key(txn, key);
 	struct entry tombstone = {.kind = ENTRY_TOMBSTONE};
-	return r != SETT_OK ? r : write_buffer_put(&txn->writes, key, &tombstone);
+	return r != SETT_OK ? r : write_buffer_put(&txn->writes, key.bytes, key.hash, &tombstone);
 }
 
 int

@@ -69,7 +69,7 @@ random_height(struct write_buffer *buffer)
 
 /* 0 and the key's node, new or old. */
 static int
-node_for_key(struct write_buffer *buffer, struct bytes key, struct write_node **ret)
+node_for_key(struct write_buffer *buffer, struct bytes key, uint64_t hash, struct write_node **ret)
 {
 	struct write_node *previous[WRITE_BUFFER_MAX_HEIGHT] = {0};
 	struct write_node *found = find_node(buffer, key, previous);
@@ -78,12 +78,16 @@ node_for_key(struct write_buffer *buffer, struct bytes key, struct write_node **
 		return SETT_OK;
 	}
 	unsigned height = random_height(buffer);
-	struct write_node *node =
-		arena_allocate(buffer->arena, sizeof(*node) + height * sizeof(node->next[0]), 8);
-	const void *copy = arena_copy(buffer->arena, key.data, key.size);
-	if (!node || !copy)
+	struct write_node *node;
+	size_t links = height * sizeof(node->next[0]);
+	node = arena_allocate(buffer->arena, sizeof(*node) + links + key.size, 8);
+	if (!node)
 		return SETT_NO_MEMORY;
+	uint8_t *copy = (uint8_t *)node->next + links;
+	if (key.size)
+		memcpy(copy, key.data, key.size);
 	node->key = bytes_of(copy, key.size);
+	node->hash = hash;
 	node->newest = NULL;
 	node->height = height;
 	if (height > buffer->height)
@@ -145,26 +149,40 @@ remember(struct write_buffer *buffer, struct write_operation operation)
 	buffer->operations[buffer->operation_count++] = operation;
 }
 
+/* A version with the entry encoded in the arena; its slices are those of the copy. NULL if out of memory. */
+static struct write_version *
+version_create(struct write_buffer *buffer, const struct entry *entry)
+{
+	size_t size = entry_encoded_size(entry);
+	struct write_version *version = arena_allocate(buffer->arena, sizeof(*version) + size, 8);
+	if (!version)
+		return NULL;
+	uint8_t *data = (uint8_t *)(version + 1);
+	entry_encode(entry, data);
+	version->encoded = bytes_of(data, size);
+	version->entry = *entry;
+	if (entry->kind == ENTRY_TOMBSTONE)
+		return version;
+	size_t front = 1 + varint_size(entry->head.size);
+	if (entry->expires_at)
+		front += varint_size(entry->expires_at);
+	version->entry.head.data = data + front;
+	version->entry.body.data = data + front + entry->head.size;
+	return version;
+}
+
 int
-write_buffer_put(struct write_buffer *buffer, struct bytes key, const struct entry *entry)
+write_buffer_put(struct write_buffer *buffer, struct bytes key, uint64_t hash, const struct entry *entry)
 {
 	struct write_node *node;
 	int r = reserve_operation(buffer);
 	if (r == SETT_OK)
-		r = node_for_key(buffer, key, &node);
+		r = node_for_key(buffer, key, hash, &node);
 	if (r != SETT_OK)
 		return r;
-	struct write_version *version = arena_allocate(buffer->arena, sizeof(*version), 8);
+	struct write_version *version = version_create(buffer, entry);
 	if (!version)
 		return SETT_NO_MEMORY;
-	version->entry = *entry;
-	version->encoded = bytes_of(NULL, 0);
-	const void *head = arena_copy(buffer->arena, entry->head.data, entry->head.size);
-	const void *body = arena_copy(buffer->arena, entry->body.data, entry->body.size);
-	if (!head || !body)
-		return SETT_NO_MEMORY;
-	version->entry.head.data = head;
-	version->entry.body.data = body;
 	version->older = node->newest;
 	node->newest = version;
 	remember(buffer, (struct write_operation){.kind = WRITE_KEY, .node = node});
@@ -265,20 +283,6 @@ write_buffer_rollback(struct write_buffer *buffer, size_t operation_count)
 	}
 }
 
-struct bytes
-write_version_encoded(struct write_buffer *buffer, struct write_version *version)
-{
-	if (!version->encoded.data) {
-		size_t size = entry_encoded_size(&version->entry);
-		uint8_t *data = arena_allocate(buffer->arena, size, 1);
-		if (data) {
-			entry_encode(&version->entry, data);
-			version->encoded = bytes_of(data, size);
-		}
-	}
-	return version->encoded;
-}
-
 /* ---- the iterator ---- */
 
 struct write_buffer_iterator {
@@ -294,11 +298,8 @@ settle(struct write_buffer_iterator *it, struct write_node *node)
 	it->base.valid = false;
 	if (!node)
 		return SETT_NOT_FOUND;
-	struct bytes value = write_version_encoded(it->buffer, node->newest);
-	if (!value.data)
-		return SETT_NO_MEMORY;
 	it->base.key = (struct ikey){node->key, WRITE_OWN_TIMESTAMP};
-	it->base.value = value;
+	it->base.value = node->newest->encoded;
 	it->base.valid = true;
 	return SETT_OK;
 }

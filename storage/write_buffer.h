@@ -15,13 +15,15 @@ enum { WRITE_BUFFER_MAX_HEIGHT = 12 };
 
 struct write_version {
 	struct write_version *older;
-	struct entry entry;   /* slices in the arena */
-	struct bytes encoded; /* of the entry as it stands; data NULL after the entry was changed */
+	struct bytes encoded; /* the entry, in the arena */
+	struct entry entry;   /* slices of `encoded`; the commit puts a pointer in place of a large body */
 };
 
 struct write_node {
 	struct bytes key;
+	uint64_t hash;                /* of the key: record_cache_hash */
 	struct write_version *newest; /* NULL: all rolled back */
+	size_t batch_at, batch_size;  /* the value in the encoded batch: see batch_encode */
 	unsigned height;
 	struct write_node *next[];
 };
@@ -67,7 +69,7 @@ write_buffer_is_empty(const struct write_buffer *b)
 }
 
 /* Copies key, head and body. 0 or SETT_NO_MEMORY. */
-int write_buffer_put(struct write_buffer *, struct bytes key, const struct entry *);
+int write_buffer_put(struct write_buffer *, struct bytes key, uint64_t hash, const struct entry *);
 int write_buffer_counter_add(struct write_buffer *, uint64_t counter, int64_t delta);
 int write_buffer_counter_drop(struct write_buffer *, uint64_t counter);
 int write_buffer_drop_prefix(struct write_buffer *, struct bytes prefix);
@@ -75,8 +77,6 @@ void write_buffer_rollback(struct write_buffer *, size_t operation_count);
 
 /* The newest version of a key, or NULL. */
 struct write_version *write_buffer_find(const struct write_buffer *, struct bytes key);
-/* The encoded entry of a version (made at need); data is NULL if out of memory. */
-struct bytes write_version_encoded(struct write_buffer *, struct write_version *);
 /* NULL if the counter was not touched. */
 const struct counter_delta *write_buffer_counter(const struct write_buffer *, uint64_t counter);
 

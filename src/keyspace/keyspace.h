@@ -13,8 +13,8 @@
  * expiry is the engine's own field. FLUSHDB gives the database a new epoch and drops the old one's prefixes,
  * so it is O(1). Counter 2*epoch counts the keys of an epoch, 2*epoch+1 those with an expiry.
  *
- * Conflict keys: the hash of (epoch, user key) for a key; one per database for "which keys exist"; one per
- * database for its epoch. */
+ * Conflict keys: the engine's hash of the engine key for a key; one per database for "which keys exist"; one
+ * per database for its epoch. */
 #ifndef SETT_KEYSPACE_KEYSPACE_H
 #define SETT_KEYSPACE_KEYSPACE_H
 
@@ -62,6 +62,14 @@ struct expired_key {
 
 struct epoch_change;
 
+/* A user key with what stands for it in the engine, made ready before its transaction begins. */
+struct prepared_key {
+	struct bytes key; /* of an argument: it is found again by its place, which stays until the transaction
+			     ends */
+	uint64_t epoch;
+	struct sett_key engine_key;
+};
+
 /* One transaction's look at the keyspace. Lives in the command context; all zero but for what keyspace_begin
  * sets. */
 struct keyspace_view {
@@ -77,12 +85,17 @@ struct keyspace_view {
 	struct expired_key *first_expired; /* met so far, newest first: hints for the expirer */
 	unsigned expired_count;
 	struct epoch_change *last_change; /* epochs that this transaction changes, newest first */
-	struct bytes last_engine_key; /* the engine key made last: a lookup is often followed by a write */
-	uint64_t last_conflict_key;
+	struct sett_key last; /* the engine key used last: a lookup is often followed by a write */
+	const struct prepared_key *prepared, *prepared_end; /* keys about to be used, in this order; may be
+							       NULL. Set after keyspace_begin */
 };
 
 /* `txn` is running with SETT_TXN_MANUAL_CONFLICTS. */
 int keyspace_begin(struct keyspace_view *, struct keyspace *, struct sett_txn *txn, struct arena *);
+/* Makes a key ready for lookups of transactions to come; they check that its epoch is theirs. The engine key
+ * is in the arena. False: not this key (it is long, or memory is short). */
+bool keyspace_prepare(struct keyspace *, unsigned db, struct bytes key, struct arena *,
+		      struct prepared_key *ret);
 /* Under the commit lock, from the commit hook: makes new epochs known to later transactions. */
 void keyspace_publish(struct keyspace_view *, uint64_t timestamp);
 

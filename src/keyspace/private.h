@@ -46,9 +46,9 @@ uint64_t existence_conflict_key(uint64_t epoch);
 /* Appends to the list of touched keys; NULL if out of memory. */
 struct touched_key *keyspace_touch(struct keyspace_view *, unsigned db, struct bytes key);
 
-/* root.c: the engine key of a user key under an epoch, in the arena, and its conflict key in
- * view->last_conflict_key. SETT_NO_MEMORY. */
-int root_engine_key(struct keyspace_view *, uint64_t epoch, struct bytes key, struct bytes *ret);
+/* root.c: the engine key of a user key under an epoch, in the arena; its hash is its conflict key. It becomes
+ * view->last. SETT_NO_MEMORY. */
+int root_engine_key(struct keyspace_view *, uint64_t epoch, struct bytes key, struct sett_key *ret);
 /* The 16 bytes that stand behind a long key's prefix. */
 void long_key_hash(struct bytes key, uint8_t ret[16]);
 /* SETT_CORRUPT if the head makes no sense. */

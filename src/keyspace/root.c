@@ -35,29 +35,70 @@ long_key_hash(struct bytes key, uint8_t ret[16])
 	put_be64(ret + 8, h.low);
 }
 
-int
-root_engine_key(struct keyspace_view *view, uint64_t epoch, struct bytes key, struct bytes *ret)
+static bool
+is_same_place(struct bytes a, struct bytes b)
+{
+	return a.data == b.data && a.size == b.size;
+}
+
+/* Whether the engine key used last is that of this key, which is not long. */
+static bool
+is_last_key(const struct keyspace_view *view, uint64_t epoch, struct bytes key)
+{
+	struct bytes last = view->last.bytes;
+	return last.size == EPOCH_PREFIX_SIZE + key.size && get_be64(last.data + 1) == epoch &&
+		(key.size == 0 || memcmp(last.data + EPOCH_PREFIX_SIZE, key.data, key.size) == 0);
+}
+
+static int
+make_engine_key(struct sett_engine *engine, struct arena *arena, uint64_t epoch, struct bytes key,
+		struct sett_key *ret)
 {
 	bool is_long = key.size > KEYSPACE_MAX_KEY_SIZE;
 	size_t kept = is_long ? KEYSPACE_MAX_KEY_SIZE : key.size;
-	struct bytes last = view->last_engine_key;
-	if (!is_long && last.size == EPOCH_PREFIX_SIZE + kept && get_be64(last.data + 1) == epoch &&
-	    (kept == 0 || memcmp(last.data + EPOCH_PREFIX_SIZE, key.data, kept) == 0)) {
-		*ret = last;
-		return SETT_OK;
-	}
 	size_t size = EPOCH_PREFIX_SIZE + (is_long ? (size_t)LONG_KEY_STORED_SIZE : kept);
-	uint8_t *p = arena_allocate(view->arena, size, 1);
+	uint8_t *p = arena_allocate(arena, size, 1);
 	if (p == NULL)
 		return SETT_NO_MEMORY;
 	epoch_prefix(p, KIND_ROOT, epoch);
 	if (kept > 0)
 		memcpy(p + EPOCH_PREFIX_SIZE, key.data, kept);
-	if (is_long) {
+	if (is_long)
 		long_key_hash(key, p + EPOCH_PREFIX_SIZE + kept);
+	ret->bytes = bytes_of(p, size);
+	ret->hash = sett_engine_hash(engine, ret->bytes);
+	return SETT_OK;
+}
+
+bool
+keyspace_prepare(struct keyspace *k, unsigned db, struct bytes key, struct arena *arena,
+		 struct prepared_key *ret)
+{
+	if (db >= k->count || key.size > KEYSPACE_MAX_KEY_SIZE)
+		return false;
+	ret->key = key;
+	/* Relaxed: whoever uses it compares it with the epoch of its snapshot. */
+	ret->epoch = __atomic_load_n(&k->databases[db].epoch, __ATOMIC_RELAXED);
+	return make_engine_key(k->engine, arena, ret->epoch, key, &ret->engine_key) == SETT_OK;
+}
+
+int
+root_engine_key(struct keyspace_view *view, uint64_t epoch, struct bytes key, struct sett_key *ret)
+{
+	if (key.size <= KEYSPACE_MAX_KEY_SIZE && is_last_key(view, epoch, key)) {
+		*ret = view->last;
+		return SETT_OK;
 	}
-	view->last_engine_key = *ret = bytes_of(p, size);
-	view->last_conflict_key = hash64(p, size, 0);
+	const struct prepared_key *next = view->prepared;
+	if (next != view->prepared_end && next->epoch == epoch && is_same_place(next->key, key)) {
+		view->last = next->engine_key;
+		view->prepared++;
+	} else {
+		int status = make_engine_key(view->keyspace->engine, view->arena, epoch, key, &view->last);
+		if (status != SETT_OK)
+			return status;
+	}
+	*ret = view->last;
 	return SETT_OK;
 }
 
@@ -167,16 +208,16 @@ int
 keyspace_lookup(struct keyspace_view *view, unsigned db, struct bytes key, struct root *ret)
 {
 	uint64_t epoch;
-	struct bytes engine_key;
+	struct sett_key engine_key;
 	struct sett_record record;
 	struct root root;
 	int status = keyspace_epoch(view, db, &epoch);
 	if (status == SETT_OK)
 		status = root_engine_key(view, epoch, key, &engine_key);
 	if (status == SETT_OK)
-		status = sett_txn_read_conflict(view->txn, view->last_conflict_key);
+		status = sett_txn_read_conflict(view->txn, view->last.hash);
 	if (status == SETT_OK)
-		status = sett_txn_get(view->txn, engine_key, &record);
+		status = sett_txn_get_hashed(view->txn, engine_key, &record);
 	if (status == SETT_OK)
 		status = root_parse(&record, &root);
 	if (status != SETT_OK)
@@ -184,7 +225,7 @@ keyspace_lookup(struct keyspace_view *view, unsigned db, struct bytes key, struc
 	if (!is_record_of(key, &root))
 		return SETT_INVALID;
 	if (!view->allow_expired && root_is_expired(view, &root)) {
-		status = root_note_expired(view, db, engine_key, key);
+		status = root_note_expired(view, db, engine_key.bytes, key);
 		return status == SETT_OK ? SETT_NOT_FOUND : status;
 	}
 	*ret = root;
@@ -240,7 +281,7 @@ account(struct keyspace_view *view, uint64_t epoch, unsigned db, struct bytes ke
 {
 	int keys = (int)now_exists - (int)was.exists;
 	int expires = (int)(now_exists && expires_at != 0) - (int)was.had_expiry;
-	int status = sett_txn_write_conflict(view->txn, view->last_conflict_key);
+	int status = sett_txn_write_conflict(view->txn, view->last.hash);
 	if (status == SETT_OK && (keys != 0 || now_exists != was.visible))
 		status = sett_txn_write_conflict(view->txn, existence_conflict_key(epoch));
 	if (status == SETT_OK && keys != 0)
@@ -282,12 +323,13 @@ put_root(struct keyspace_view *view, unsigned db, struct bytes key, uint8_t type
 			       .body_of = body_of,
 			       .expires_at = expires_at};
 	uint64_t epoch;
-	struct bytes engine_key, kept_key;
+	struct sett_key engine_key;
+	struct bytes kept_key;
 	int status = keyspace_epoch(view, db, &epoch);
 	if (status == SETT_OK)
 		status = root_engine_key(view, epoch, key, &engine_key);
 	if (status == SETT_OK)
-		status = arena_key(view, engine_key, key, &kept_key);
+		status = arena_key(view, engine_key.bytes, key, &kept_key);
 	if (status != SETT_OK)
 		return status;
 	uint8_t *joined = NULL;
@@ -310,11 +352,11 @@ put_root(struct keyspace_view *view, unsigned db, struct bytes key, uint8_t type
 		memcpy(head + HEAD_SIZE, key.data, key.size);
 		put.head = bytes_of(head, HEAD_SIZE + key.size);
 	}
-	status = sett_txn_put(view->txn, engine_key, &put);
+	status = sett_txn_put_hashed(view->txn, engine_key, &put);
 	free(joined);
 	if (status != SETT_OK)
 		return status;
-	return account(view, epoch, db, kept_key, previous_of(view, engine_key, old), true, expires_at);
+	return account(view, epoch, db, kept_key, previous_of(view, engine_key.bytes, old), true, expires_at);
 }
 
 int
@@ -387,17 +429,18 @@ int
 keyspace_delete(struct keyspace_view *view, unsigned db, struct bytes key, const struct root *root)
 {
 	uint64_t epoch;
-	struct bytes engine_key, kept_key;
+	struct sett_key engine_key;
+	struct bytes kept_key;
 	int status = keyspace_epoch(view, db, &epoch);
 	if (status == SETT_OK)
 		status = root_engine_key(view, epoch, key, &engine_key);
 	if (status == SETT_OK)
-		status = arena_key(view, engine_key, key, &kept_key);
+		status = arena_key(view, engine_key.bytes, key, &kept_key);
 	if (status == SETT_OK)
-		status = sett_txn_delete(view->txn, engine_key);
+		status = sett_txn_delete_hashed(view->txn, engine_key);
 	if (status != SETT_OK)
 		return status;
-	return account(view, epoch, db, kept_key, previous_of(view, engine_key, root), false, 0);
+	return account(view, epoch, db, kept_key, previous_of(view, engine_key.bytes, root), false, 0);
 }
 
 int
@@ -418,21 +461,21 @@ keyspace_expire(struct keyspace_view *view, unsigned db, struct bytes stored, ui
 	epoch_prefix(p, KIND_ROOT, epoch);
 	if (stored.size > 0)
 		memcpy(p + EPOCH_PREFIX_SIZE, stored.data, stored.size);
-	struct bytes engine_key = bytes_of(p, EPOCH_PREFIX_SIZE + stored.size);
-	view->last_engine_key = engine_key;
-	view->last_conflict_key = hash64(engine_key.data, engine_key.size, 0);
-	status = sett_txn_read_conflict(view->txn, view->last_conflict_key);
+	struct sett_key engine_key = {.bytes = bytes_of(p, EPOCH_PREFIX_SIZE + stored.size)};
+	engine_key.hash = sett_engine_hash(view->keyspace->engine, engine_key.bytes);
+	view->last = engine_key;
+	status = sett_txn_read_conflict(view->txn, view->last.hash);
 	if (status == SETT_OK)
-		status = sett_txn_get(view->txn, engine_key, &record);
+		status = sett_txn_get_hashed(view->txn, engine_key, &record);
 	if (status == SETT_OK)
 		status = root_parse(&record, &root);
 	if (status != SETT_OK || !root_is_expired(view, &root)) {
 		*ret_deadline = status == SETT_OK ? root.expires_at : 0;
 		return status == SETT_OK ? SETT_NOT_FOUND : status;
 	}
-	status = root_user_key(view, engine_key, &root, &key);
+	status = root_user_key(view, engine_key.bytes, &root, &key);
 	if (status == SETT_OK)
-		status = sett_txn_delete(view->txn, engine_key);
+		status = sett_txn_delete_hashed(view->txn, engine_key);
 	if (status == SETT_OK)
 		status = account(view, epoch, db, key, (struct previous){.exists = true, .had_expiry = true},
 				 false, 0);

@@ -18,6 +18,7 @@
 #include "config/config.h"
 #include "net/output.h"
 #include "txn/execution.h"
+#include "txn/foresight.h"
 #include "txn/pause.h"
 #include "txn/transaction.h"
 
@@ -39,7 +40,9 @@ struct runner_thread {
 	struct sett_txn *txn;
 	struct arena arena;
 	bool may_wait;
-	bool deletes_expired; /* the commits of the present request delete what it met past its deadline */
+	struct foresight *ahead; /* of reactors; NULL on the pool */
+	struct foreseen present; /* what is known of the present request */
+	bool deletes_expired;    /* the commits of the present request delete what it met past its deadline */
 };
 
 /* ---- failures ---- */
@@ -204,6 +207,8 @@ run_once(struct runner_thread *t, struct command_context *c, uint64_t *ret_relea
 		status = keyspace_begin(&c->view, t->server->keyspace, t->txn, &t->arena);
 	if (status != SETT_OK)
 		return status;
+	c->view.prepared = t->present.keys;
+	c->view.prepared_end = t->present.keys_end;
 	c->db = c->client->db;
 	c->protocol = c->client->protocol;
 	c->failed = false;
@@ -502,9 +507,12 @@ execute(void *arg, void *thread, struct client *client, const struct request *re
 	size_t mark = reply->size;
 	enum reply_mode mode = client->reply_mode;
 	uint64_t release = 0;
+	t->present = foresight_of(t->ahead, request->foreseen);
+	const struct command *command = t->present.command;
 	struct command_context c = {.server = t->server,
 				    .client = client,
-				    .command = command_find(argv, argc, &container),
+				    .command =
+					    command != NULL ? command : command_find(argv, argc, &container),
 				    .argc = argc,
 				    .argv = argv,
 				    .reply = reply,
@@ -525,6 +533,35 @@ execute(void *arg, void *thread, struct client *client, const struct request *re
 	return REQUEST_DONE;
 }
 
+static unsigned
+foresee(void *arg, void *thread, const struct client *client, size_t argc, const struct bytes *argv)
+{
+	(void)arg;
+	struct runner_thread *t = thread;
+	return foresight_add(t->ahead, client, argc, argv);
+}
+
+static void
+fetch(void *arg, void *thread)
+{
+	(void)arg;
+	struct runner_thread *t = thread;
+	foresight_fetch(t->ahead);
+}
+
+static void
+stop_thread(void *arg, void *thread)
+{
+	(void)arg;
+	struct runner_thread *t = thread;
+	if (t == NULL)
+		return;
+	foresight_destroy(t->ahead);
+	sett_txn_destroy(t->txn);
+	arena_free(&t->arena);
+	free(t);
+}
+
 static int
 start_thread(void *arg, bool may_wait, void **ret)
 {
@@ -536,24 +573,14 @@ start_thread(void *arg, bool may_wait, void **ret)
 	t->may_wait = may_wait;
 	arena_init(&t->arena, ARENA_BLOCK);
 	int status = sett_txn_create(runner->server->engine, &t->txn);
+	if (status == SETT_OK && !may_wait && (t->ahead = foresight_create(runner->server)) == NULL)
+		status = SETT_NO_MEMORY;
 	if (status != SETT_OK) {
-		free(t);
+		stop_thread(arg, t);
 		return status;
 	}
 	*ret = t;
 	return SETT_OK;
-}
-
-static void
-stop_thread(void *arg, void *thread)
-{
-	(void)arg;
-	struct runner_thread *t = thread;
-	if (t == NULL)
-		return;
-	sett_txn_destroy(t->txn);
-	arena_free(&t->arena);
-	free(t);
 }
 
 static void
@@ -580,6 +607,8 @@ runner_handler(struct runner *runner)
 	return (struct request_handler){.arg = runner,
 					.thread_start = start_thread,
 					.thread_stop = stop_thread,
+					.foresee = foresee,
+					.fetch = fetch,
 					.execute = execute,
 					.client_closed = client_closed};
 }

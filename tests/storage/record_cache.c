@@ -44,7 +44,8 @@ static void
 update(const char *key, const char *text, uint64_t timestamp)
 {
 	uint8_t buffer[128];
-	record_cache_update(cache, bytes_of_string(key), inline_value(text, buffer), timestamp);
+	struct bytes k = bytes_of_string(key);
+	record_cache_update(cache, record_cache_hash(cache, k), k, inline_value(text, buffer), timestamp);
 }
 
 /* The text, "-" for absence, NULL if the cache does not know. */
@@ -117,10 +118,10 @@ Test(record_cache, pointers_are_not_kept)
 	uint8_t buffer[64];
 	struct entry entry = {.kind = ENTRY_POINTER, .pointer = {1, 16, 5000, 4984}};
 	struct bytes pointer = bytes_of(buffer, (size_t)(entry_encode(&entry, buffer) - buffer));
-	admit("k", 3, "inline", 2);
-	record_cache_update(cache, BYTES_LITERAL("k"), pointer, 4);
-	cr_assert_null(get("k", 9, &timestamp));
 	struct bytes k = BYTES_LITERAL("k");
+	admit("k", 3, "inline", 2);
+	record_cache_update(cache, record_cache_hash(cache, k), k, pointer, 4);
+	cr_assert_null(get("k", 9, &timestamp));
 	record_cache_admit(cache, record_cache_hash(cache, k), k, 9, pointer, 4);
 	cr_assert_null(get("k", 9, &timestamp));
 }

@@ -94,6 +94,23 @@ uint64_t sett_engine_sync_lag_ns(struct sett_engine *);
 /* SETT_OK, or why writes are refused, with its text. A full disk heals by itself; SETT_FAILED does not. */
 int sett_engine_health(struct sett_engine *, struct sett_error *);
 
+/* ---- keys with their hashes, for callers that use a key more than once ---- */
+struct sett_key {
+	struct bytes bytes;
+	uint64_t hash; /* sett_engine_hash */
+};
+/* Seeded at open: it means something to this engine alone, for as long as it is open. Good as a conflict key.
+ */
+uint64_t sett_engine_hash(const struct sett_engine *, struct bytes key);
+/* A hint: these keys are about to be read by transactions of this thread; and written, where `writes` says
+ * so. Asks the processor for the memory that this will need, for all keys at once. The thread is online with
+ * storage/base/rcu.h. */
+struct sett_fetch {
+	struct sett_key key;
+	bool writes;
+};
+void sett_engine_fetch(struct sett_engine *, const struct sett_fetch *, size_t count);
+
 /* ---- transactions ---- */
 enum sett_txn_flags {
 	SETT_TXN_NOWAIT = 1, /* SETT_WOULD_BLOCK instead of waiting for the disk or a claim (see Threads) */
@@ -130,6 +147,7 @@ struct sett_record {
 
 /* SETT_OK, SETT_NOT_FOUND, SETT_WOULD_BLOCK, SETT_CORRUPT, SETT_IO. Sees the transaction's own writes. */
 int sett_txn_get(struct sett_txn *, struct bytes key, struct sett_record *ret);
+int sett_txn_get_hashed(struct sett_txn *, struct sett_key, struct sett_record *ret);
 /* The body of a record read in this transaction, checksum verified. */
 int sett_txn_body(struct sett_txn *, const struct sett_record *, struct bytes *ret);
 
@@ -158,7 +176,9 @@ struct sett_put {
 
 /* The bytes are copied. SETT_TOO_LARGE, SETT_NO_MEMORY, SETT_NO_SPACE, SETT_IO, SETT_FAILED. */
 int sett_txn_put(struct sett_txn *, struct bytes key, const struct sett_put *);
+int sett_txn_put_hashed(struct sett_txn *, struct sett_key, const struct sett_put *);
 int sett_txn_delete(struct sett_txn *, struct bytes key);
+int sett_txn_delete_hashed(struct sett_txn *, struct sett_key);
 /* Every entry whose key begins with `prefix` and that was committed before this transaction is gone, in O(1):
  * compaction removes it. THE CALLER MUST NEVER READ OR WRITE A KEY WITH THIS PREFIX AGAIN in later snapshots:
  * entries stay readable until removed. Made for ids that are never reused. */

@@ -1,0 +1,94 @@
+/* See foresight.h. A key is made ready at most once for a request: keys beyond the room for a batch, and
+ * those of commands that don't say where their keys are, are left to the command itself. */
+#include "txn/foresight.h"
+
+#include "txn/transaction.h"
+
+enum {
+	REQUESTS_MAX = 128,
+	KEYS_MAX = 256,
+	ARENA_BLOCK = 16 * 1024,
+};
+
+struct foresight {
+	struct server *server;
+	struct arena arena; /* of the engine keys */
+	bool fetched;       /* the batch is complete */
+	unsigned request_count;
+	size_t key_count;
+	struct foreseen requests[REQUESTS_MAX];
+	struct prepared_key keys[KEYS_MAX];
+	struct sett_fetch fetches[KEYS_MAX];
+};
+
+struct foresight *
+foresight_create(struct server *server)
+{
+	struct foresight *f = calloc(1, sizeof(*f));
+	if (f == NULL)
+		return NULL;
+	f->server = server;
+	arena_init(&f->arena, ARENA_BLOCK);
+	return f;
+}
+
+void
+foresight_destroy(struct foresight *f)
+{
+	if (f == NULL)
+		return;
+	arena_free(&f->arena);
+	free(f);
+}
+
+static void
+add_keys(struct foresight *f, const struct command *command, unsigned db, size_t argc,
+	 const struct bytes *argv)
+{
+	int64_t last = command->last_key >= 0 ? command->last_key : (int64_t)argc + command->last_key;
+	int64_t step = command->key_step > 0 ? command->key_step : 1;
+	if (command->first_key <= 0 || last >= (int64_t)argc)
+		return;
+	for (int64_t i = command->first_key; i <= last && f->key_count < KEYS_MAX; i += step) {
+		struct prepared_key *prepared = &f->keys[f->key_count];
+		if (!keyspace_prepare(f->server->keyspace, db, argv[i], &f->arena, prepared))
+			return;
+		f->fetches[f->key_count++] = (struct sett_fetch){
+			.key = prepared->engine_key, .writes = (command->flags & COMMAND_WRITE) != 0};
+	}
+}
+
+unsigned
+foresight_add(struct foresight *f, const struct client *client, size_t argc, const struct bytes *argv)
+{
+	if (f->fetched) {
+		arena_reset(&f->arena);
+		f->request_count = 0;
+		f->key_count = 0;
+		f->fetched = false;
+	}
+	const struct command *command =
+		f->request_count < REQUESTS_MAX ? command_find(argv, argc, NULL) : NULL;
+	if (command == NULL)
+		return 0;
+	struct foreseen *seen = &f->requests[f->request_count++];
+	seen->command = command;
+	seen->keys = &f->keys[f->key_count];
+	if (!client_in_multi(client))
+		add_keys(f, command, client->db, argc, argv);
+	seen->keys_end = &f->keys[f->key_count];
+	return f->request_count;
+}
+
+void
+foresight_fetch(struct foresight *f)
+{
+	sett_engine_fetch(f->server->engine, f->fetches, f->key_count);
+	f->fetched = true;
+}
+
+struct foreseen
+foresight_of(const struct foresight *f, unsigned number)
+{
+	return number > 0 ? f->requests[number - 1] : (struct foreseen){0};
+}
