@@ -143,6 +143,12 @@ tell_of_deadlines(struct command_context *c)
 		listeners->expired(server, c->expired);
 }
 
+static bool
+is_pausing(const struct server *server, uint64_t now_ms)
+{
+	return server->pause != NULL && pause_mode_at(server->pause, now_ms) != PAUSE_NONE;
+}
+
 /* As in Redis, what a command met past its deadline goes with it: DBSIZE after a GET says so. Only a few at
  * once (the expirer takes the rest), not while clients are paused, and not where it could make a read fail.
  */
@@ -151,8 +157,7 @@ delete_expired(struct runner_thread *t, struct command_context *c)
 {
 	const struct server *server = t->server;
 	c->expired = 0;
-	if (c->view.first_expired == NULL || !t->deletes_expired ||
-	    (server->pause != NULL && pause_until(server->pause) != 0) ||
+	if (c->view.first_expired == NULL || !t->deletes_expired || is_pausing(server, c->view.now_ms) ||
 	    sett_engine_health(server->engine, NULL) != SETT_OK)
 		return SETT_OK;
 	for (struct expired_key *e = c->view.first_expired; e != NULL && c->expired < DELETE_EXPIRED_MAX;

@@ -58,6 +58,15 @@ Test(runner, pauses)
 	pause_set(f->server.pause, PAUSE_WRITE, f->now_ms + 60, f->now_ms + 100);
 	cr_assert_eq(pause_mode_at(f->server.pause, f->now_ms + 70), PAUSE_WRITE);
 	pause_clear(f->server.pause);
+	/* What a command meets past its deadline stays while there is a pause, and no longer. */
+	EXPECT(f, 0, "SET a 1 PX 10", "+OK");
+	fixture_advance(f, 20);
+	pause_set(f->server.pause, PAUSE_WRITE, f->now_ms, f->now_ms + 100);
+	EXPECT(f, 0, "GET a", "$-1");
+	EXPECT(f, 0, "DBSIZE", ":1");
+	fixture_advance(f, 100);
+	EXPECT(f, 0, "GET a", "$-1");
+	EXPECT(f, 0, "DBSIZE", ":0");
 	fixture_close(f);
 }
 
