@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "engine_internal.h"
+#include "iterator_prefetch.h"
 
 struct sett_iterator {
 	struct sett_txn *txn;
@@ -19,13 +20,18 @@ struct sett_iterator {
 	struct buffer lower, upper; /* empty = none */
 	struct buffer key;          /* of the current entry, or the one to skip from */
 	struct sett_record record;
-	size_t range; /* index into txn->ranges */
+	struct iterator_prefetch *prefetch; /* NULL as long as values are found in memory */
+	unsigned misses;                    /* txn->ahead.misses that were seen to */
+	size_t range;                       /* index into txn->ranges */
 	bool tracks_range;
 	bool valid;
 };
 
+/* Everything that the transaction sees; its own writes only if `with_own`. Words of failed reads go to
+ * `detail`. */
 static int
-collect_children(struct sett_txn *txn, struct internal_iterator ***ret, size_t *ret_count)
+collect_children(struct sett_txn *txn, bool with_own, struct sett_error *detail,
+		 struct internal_iterator ***ret, size_t *ret_count)
 {
 	struct superversion *sv = txn->superversion;
 	size_t bound = 1 + sv->generation_count + version_iterator_bound(sv->version), count = 0;
@@ -33,7 +39,7 @@ collect_children(struct sett_txn *txn, struct internal_iterator ***ret, size_t *
 	if (!children)
 		return SETT_NO_MEMORY;
 	int r = SETT_OK;
-	if (!write_buffer_is_empty(&txn->writes) || txn->running) {
+	if (with_own) {
 		r = write_buffer_iterator_create(&txn->writes, &children[0]);
 		count = r == SETT_OK;
 	}
@@ -46,7 +52,7 @@ collect_children(struct sett_txn *txn, struct internal_iterator ***ret, size_t *
 		r = version_iterators(sv->version, txn->flags & SETT_TXN_NOWAIT ? TABLE_NOWAIT : 0,
 				      children + count, &more);
 		for (size_t i = 0; r == SETT_OK && i < more; i++)
-			children[count + i]->detail = &txn->error;
+			children[count + i]->detail = detail;
 		if (r == SETT_OK)
 			count += more;
 	}
@@ -59,6 +65,19 @@ collect_children(struct sett_txn *txn, struct internal_iterator ***ret, size_t *
 	*ret = children;
 	*ret_count = count;
 	return SETT_OK;
+}
+
+static int
+make_merge(struct sett_txn *txn, bool with_own, struct sett_error *detail, struct internal_iterator **ret)
+{
+	struct internal_iterator **children;
+	size_t count;
+	int r = collect_children(txn, with_own, detail, &children, &count);
+	if (r == SETT_OK) {
+		r = merging_iterator_create(children, count, ret);
+		free(children);
+	}
+	return r;
 }
 
 static int
@@ -76,8 +95,6 @@ sett_iterator_open(struct sett_txn *txn, const struct sett_iterator_options *opt
 	if (!it)
 		return SETT_NO_MEMORY;
 	it->txn = txn;
-	struct internal_iterator **children;
-	size_t count;
 	int r = SETT_OK;
 	if (options) {
 		r = set_key(&it->lower, options->lower);
@@ -89,11 +106,7 @@ sett_iterator_open(struct sett_txn *txn, const struct sett_iterator_options *opt
 		it->tracks_range = r == SETT_OK;
 	}
 	if (r == SETT_OK)
-		r = collect_children(txn, &children, &count);
-	if (r == SETT_OK) {
-		r = merging_iterator_create(children, count, &it->merge);
-		free(children);
-	}
+		r = make_merge(txn, true, &txn->error, &it->merge);
 	if (r != SETT_OK) {
 		buffer_free(&it->lower);
 		buffer_free(&it->upper);
@@ -101,6 +114,8 @@ sett_iterator_open(struct sett_txn *txn, const struct sett_iterator_options *opt
 		return r;
 	}
 	txn->iterator_count++;
+	txn->ahead.counts_misses = !(txn->flags & SETT_TXN_NOWAIT);
+	it->misses = txn->ahead.misses;
 	*ret = it;
 	return SETT_OK;
 }
@@ -112,6 +127,7 @@ sett_iterator_close(struct sett_iterator *it)
 		return;
 	it->txn->iterator_count--;
 	iiter_destroy(it->merge);
+	iterator_prefetch_destroy(it->prefetch);
 	buffer_free(&it->lower);
 	buffer_free(&it->upper);
 	buffer_free(&it->key);
@@ -244,9 +260,39 @@ settle_backward(struct sett_iterator *it, const struct bytes *target)
 	return end_at(it, status, false);
 }
 
+/* The walk does not go on from where it was. */
+static void
+end_prefetch(struct sett_iterator *it)
+{
+	iterator_prefetch_destroy(it->prefetch);
+	it->prefetch = NULL;
+	it->misses = it->txn->ahead.misses;
+}
+
+/* After a step forwards. Starts as soon as a value was not in memory; without memory for it, the walk just
+ * waits for each value. */
+static void
+step_prefetch(struct sett_iterator *it)
+{
+	if (it->prefetch) {
+		iterator_prefetch_step(it->prefetch);
+		return;
+	}
+	if (it->misses == it->txn->ahead.misses)
+		return;
+	struct internal_iterator *merge;
+	it->misses = it->txn->ahead.misses;
+	if (make_merge(it->txn, false, NULL, &merge) == SETT_OK &&
+	    iterator_prefetch_create(it->txn->engine->value_log, merge, it->txn->snapshot,
+				     buffer_bytes(&it->key), buffer_bytes(&it->upper),
+				     &it->prefetch) != SETT_OK)
+		it->prefetch = NULL;
+}
+
 int
 sett_iterator_seek(struct sett_iterator *it, struct bytes target)
 {
+	end_prefetch(it);
 	struct bytes lower = buffer_bytes(&it->lower);
 	if (lower.size && bytes_compare(target, lower) < 0)
 		target = lower;
@@ -261,6 +307,7 @@ sett_iterator_first(struct sett_iterator *it)
 {
 	if (it->lower.size)
 		return sett_iterator_seek(it, buffer_bytes(&it->lower));
+	end_prefetch(it);
 	int r = cover_end(it, false);
 	if (r != SETT_OK)
 		return end_at(it, r, false);
@@ -270,6 +317,7 @@ sett_iterator_first(struct sett_iterator *it)
 int
 sett_iterator_seek_before(struct sett_iterator *it, struct bytes target)
 {
+	end_prefetch(it);
 	struct bytes upper = buffer_bytes(&it->upper);
 	if (upper.size && bytes_compare(target, upper) > 0)
 		target = upper;
@@ -292,6 +340,7 @@ sett_iterator_last(struct sett_iterator *it)
 {
 	if (it->upper.size)
 		return sett_iterator_seek_before(it, buffer_bytes(&it->upper));
+	end_prefetch(it);
 	int r = cover_end(it, true);
 	if (r != SETT_OK)
 		return end_at(it, r, true);
@@ -304,7 +353,10 @@ sett_iterator_next(struct sett_iterator *it)
 	if (!it->valid)
 		return SETT_INVALID;
 	it->valid = false;
-	return settle_forward(it, iiter_next(it->merge), true);
+	int r = settle_forward(it, iiter_next(it->merge), true);
+	if (r == SETT_OK)
+		step_prefetch(it);
+	return r;
 }
 
 int

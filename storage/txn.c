@@ -102,7 +102,7 @@ txn_end(struct sett_txn *txn)
 	txn->superversion = NULL;
 	snapshot_release(txn->slot);
 	write_buffer_clear(&txn->writes);
-	if (txn->ahead.runs[0].file)
+	if (txn->ahead.runs[0].file || txn->ahead.counts_misses)
 		txn->ahead = (struct value_ahead){0};
 	arena_reset(&txn->arena);
 	if (txn->batch.capacity > KEPT_BATCH)

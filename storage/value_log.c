@@ -481,6 +481,14 @@ value_log_read_into(struct value_log *log, const struct value_pointer *pointer, 
 	return status == SETT_OK ? read_checked(log, file, pointer, flags, ret, error) : status;
 }
 
+void
+value_log_prefetch(struct value_log *log, const struct value_pointer *pointer)
+{
+	struct value_log_file *file;
+	if (value_log_locate(log, pointer, &file, NULL) == SETT_OK)
+		vfs_prefetch(file->handle, pointer->offset, pointer->stored_size);
+}
+
 int
 value_log_read(struct value_log *log, const struct value_pointer *pointer, unsigned flags, struct buffer *ret,
 	       struct sett_error *error)

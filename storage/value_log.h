@@ -60,6 +60,8 @@ int value_log_read(struct value_log *, const struct value_pointer *, unsigned fl
 /* Same, into memory of body_size bytes at `ret`. */
 int value_log_read_into(struct value_log *, const struct value_pointer *, unsigned flags, uint8_t *ret,
 			struct sett_error *);
+/* A hint that the body is read soon. Does not wait. */
+void value_log_prefetch(struct value_log *, const struct value_pointer *);
 
 /* ---- references ---- */
 /* SETT_NOT_FOUND if there is no such file. */

@@ -95,13 +95,18 @@ take(struct value_log *log, struct value_ahead_run *run, const struct value_poin
 }
 
 static int
-read_alone(struct value_log *log, const struct value_pointer *pointer, unsigned flags, struct arena *arena,
-	   struct bytes *ret, struct sett_error *error)
+read_alone(struct value_log *log, struct value_ahead *ahead, const struct value_pointer *pointer,
+	   unsigned flags, struct arena *arena, struct bytes *ret, struct sett_error *error)
 {
 	uint8_t *body = arena_allocate(arena, (size_t)pointer->body_size, 1);
 	if (!body)
 		return SETT_NO_MEMORY;
-	int r = value_log_read_into(log, pointer, flags, body, error);
+	int r = value_log_read_into(log, pointer, ahead->counts_misses ? flags | VFS_NOWAIT : flags, body,
+				    error);
+	if (r == SETT_WOULD_BLOCK && ahead->counts_misses && !(flags & VFS_NOWAIT)) {
+		ahead->misses++;
+		r = value_log_read_into(log, pointer, flags, body, error);
+	}
 	if (r == SETT_OK)
 		*ret = bytes_of(body, (size_t)pointer->body_size);
 	return r;
@@ -118,7 +123,7 @@ value_log_read_ahead(struct value_log *log, struct value_ahead *ahead, const str
 		return take(log, run, pointer, ret, error);
 	/* Scattered; or what follows is not in memory, or cannot be read: which is no failure of this value.
 	 */
-	int r = read_alone(log, pointer, flags, arena, ret, error);
+	int r = read_alone(log, ahead, pointer, flags, arena, ret, error);
 	if (r != SETT_OK)
 		return r;
 	if (!run) {

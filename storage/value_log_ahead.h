@@ -26,7 +26,9 @@ struct value_ahead_run {
 /* All zero is valid, and what it must be again once the arena is reset. */
 struct value_ahead {
 	struct value_ahead_run runs[VALUE_AHEAD_RUNS];
-	unsigned next; /* the run to give up for a new one */
+	unsigned next;      /* the run to give up for a new one */
+	bool counts_misses; /* set by who wants `misses`: costs a call more for each of them */
+	unsigned misses;    /* scattered values that were not in memory */
 };
 
 /* The body, checksum verified, in memory of the arena. `flags` and results as value_log_read; out of memory

@@ -27,6 +27,7 @@ struct fault_vfs {
 	struct vfs *inner;
 	struct mutex mutex; /* covers `faults` */
 	struct fault faults[VFS_FAULT_KINDS];
+	uint64_t prefetches; /* atomic */
 };
 
 struct fault_file {
@@ -127,6 +128,13 @@ fault_read(struct vfs_file *file, void *buf, size_t size, uint64_t offset, unsig
 	if (strikes(file->vfs, VFS_FAULT_READ))
 		return vfs_system_error(error, EIO, "read", f->path);
 	return vfs_read(f->inner, buf, size, offset, flags, ret, error);
+}
+
+static void
+fault_prefetch(struct vfs_file *file, uint64_t offset, uint64_t size)
+{
+	__atomic_fetch_add(&fault_of(file->vfs)->prefetches, 1, __ATOMIC_RELAXED);
+	vfs_prefetch(fault_file_of(file)->inner, offset, size);
 }
 
 /* Writes the first half of the bytes, and fails. */
@@ -258,6 +266,7 @@ static const struct vfs_operations fault_operations = {
 	.open = fault_open,
 	.close = fault_close,
 	.read = fault_read,
+	.prefetch = fault_prefetch,
 	.write = fault_write,
 	.sync = fault_sync,
 	.allocate = fault_allocate,
@@ -307,4 +316,10 @@ vfs_fault_count(struct vfs *v, enum vfs_fault_kind kind)
 	uint64_t n = f->faults[kind].count;
 	mutex_unlock(&f->mutex);
 	return n;
+}
+
+uint64_t
+vfs_fault_prefetch_count(struct vfs *v)
+{
+	return __atomic_load_n(&fault_of(v)->prefetches, __ATOMIC_RELAXED);
 }

@@ -503,6 +503,12 @@ memory_list(struct vfs *v, const char *path, int (*each)(void *arg, const char *
 	return status;
 }
 
+static void
+memory_prefetch(struct vfs_file *file, uint64_t offset, uint64_t size)
+{
+	/* All is in memory. */
+}
+
 static int
 memory_free_space(struct vfs *v, const char *path, uint64_t *ret, struct sett_error *error)
 {
@@ -525,6 +531,7 @@ static const struct vfs_operations memory_operations = {
 	.open = memory_open,
 	.close = memory_close,
 	.read = memory_read,
+	.prefetch = memory_prefetch,
 	.write = memory_write,
 	.sync = memory_sync,
 	.allocate = memory_allocate,

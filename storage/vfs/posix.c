@@ -147,6 +147,12 @@ posix_read(struct vfs_file *file, void *buf, size_t size, uint64_t offset, unsig
 	return SETT_OK;
 }
 
+static void
+posix_prefetch(struct vfs_file *file, uint64_t offset, uint64_t size)
+{
+	(void)posix_fadvise(posix_file_of(file)->fd, (off_t)offset, (off_t)size, POSIX_FADV_WILLNEED);
+}
+
 /* Where in the caller's vector a write stands. */
 struct posix_cursor {
 	const struct iovec *iov;
@@ -403,6 +409,7 @@ vfs_posix(void)
 		.open = posix_open,
 		.close = posix_close,
 		.read = posix_read,
+		.prefetch = posix_prefetch,
 		.write = posix_write,
 		.sync = posix_sync,
 		.allocate = posix_allocate,

@@ -15,6 +15,9 @@ struct disk_usage {
 /* The files right in `directory`; one that goes meanwhile counts as gone. 0, or -1 with errno. */
 int disk_usage_measure(const char *directory, struct disk_usage *ret);
 
+/* Has the system drop what it caches of these files, once all of it is on the disk. 0, or -1 with errno. */
+int disk_cache_drop(const char *directory);
+
 /* All zero before start. */
 struct disk_sampler {
 	struct disk_usage largest; /* each over all samples; read after stop */

@@ -1,11 +1,12 @@
 #!/bin/sh
 # Sett's storage engine beside RocksDB's db_bench, in one run:
-#   ./dev bench engine [--full] [--live MIB] [--amount N] [--slices N] [--threshold BYTES] [--list] [row ...]
+#   ./dev bench engine [--full] [--live MIB] [--seconds S] [--slices N] [--threshold BYTES] [--list] [row ...]
 #
 # Four sides: Sett; RocksDB leveled; RocksDB with blob files, with blob GC up to an age of 0.25 and of 0.5. All have
 # the same keys and value sizes, their log on without syncs, and the same memory. Each run is a process of its own
 # that ends when its background work has come to rest; CPU time and bytes written are those of the whole process.
 #
+# --live: other amounts of data than in the list of rows, what is overwritten in proportion.
 # Writes build/bench/engine.txt and build/bench/engine.json.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -19,7 +20,7 @@ out=build/bench
 sets='quick'
 names=
 live_override=
-amount_override=
+seconds_override=
 slices_override=
 threshold=
 
@@ -37,11 +38,11 @@ while [ $# -gt 0 ]; do
 	case "$1" in
 	--full) sets='quick full' ;;
 	--live) live_override=$2; shift ;;
-	--amount) amount_override=$2; shift ;;
+	--seconds) seconds_override=$2; shift ;;
 	--slices) slices_override=$2; shift ;;
 	--threshold) threshold=$2; shift ;;
 	--list) list_rows "$rows"; exit 0 ;;
-	-*) fail "usage: ./dev bench engine [--full] [--live MIB] [--amount N] [--slices N] [--threshold BYTES] [--list] [row ...]" ;;
+	-*) fail "usage: ./dev bench engine [--full] [--live MIB] [--seconds S] [--slices N] [--threshold BYTES] [--list] [row ...]" ;;
 	*) names="$names $1" ;;
 	esac
 	shift
@@ -280,8 +281,11 @@ settings
 awk -f tests/bench/engine-table.awk -v header=1 /dev/null
 while read -r row set kind threads value live amount slices <&4; do
 	row_number=$((row_number + 1))
+	case "$kind" in
+	read | scan | mixed) amount=${seconds_override:-$amount} ;;
+	*) amount=$((amount * ${live_override:-$live} / live)) ;; # as many times the live data
+	esac
 	live=${live_override:-$live}
-	amount=${amount_override:-$amount}
 	slices=${slices_override:-$slices}
 	keys=$((live * 1048576 / value))
 	writes=$((amount * 1048576 / value))

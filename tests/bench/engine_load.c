@@ -23,6 +23,7 @@ struct load {
 	struct engine_workload work;
 	size_t value_size;
 	bool idle; /* wait for it */
+	bool cold; /* nothing of the files in memory at the start */
 };
 
 enum option_code {
@@ -39,6 +40,7 @@ enum option_code {
 	OPTION_SEED,
 	OPTION_CHECK,
 	OPTION_NO_IDLE,
+	OPTION_COLD,
 	OPTION_MEMORY,
 	OPTION_THRESHOLD,
 	OPTION_VALUE_LOG_FILE,
@@ -61,6 +63,7 @@ static const struct option options[] = {
 	{"seed", required_argument, NULL, OPTION_SEED},
 	{"check", no_argument, NULL, OPTION_CHECK},
 	{"no-idle", no_argument, NULL, OPTION_NO_IDLE},
+	{"cold", no_argument, NULL, OPTION_COLD},
 	{"memory", required_argument, NULL, OPTION_MEMORY},
 	{"value-threshold", required_argument, NULL, OPTION_THRESHOLD},
 	{"value-log-file-size", required_argument, NULL, OPTION_VALUE_LOG_FILE},
@@ -87,6 +90,7 @@ usage(FILE *out)
 		    "  --seed N                 (1)\n"
 		    "  --check                  every byte that is read, instead of each value's first ones\n"
 		    "  --no-idle                don't wait for background work at the end\n"
+		    "  --cold                   start with nothing of the files in the page cache\n"
 		    "  --memory N               memory budget, bytes (402653184)\n"
 		    "  --value-threshold N, --value-log-file-size N, --space-limit X, --workers N\n"
 		    "                           the engine's options of these names (its defaults)\n",
@@ -137,6 +141,9 @@ take_option(struct load *load, enum option_code option, const char *name, const 
 		break;
 	case OPTION_NO_IDLE:
 		load->idle = false;
+		break;
+	case OPTION_COLD:
+		load->cold = true;
 		break;
 	case OPTION_MEMORY:
 		load->options.memory_budget = (size_t)argument_number(name, text, 1U << 20, 1ULL << 40);
@@ -277,6 +284,10 @@ main(int argc, char **argv)
 	load.work.values = &values;
 	struct sett_engine *engine;
 	struct sett_error error = {0};
+	if (load.cold && disk_cache_drop(load.directory) != 0) {
+		perror("sett-engine-load: --cold");
+		return 1;
+	}
 	int r = sett_engine_open(load.directory, &load.options, &engine, &error);
 	if (r != SETT_OK)
 		return fail(load.directory, r, &error);

@@ -36,6 +36,9 @@ struct vfs_operations {
 	/* Reads up to `size` bytes at `offset`; fewer only at the end of the file. */
 	int (*read)(struct vfs_file *, void *buf, size_t size, uint64_t offset, unsigned flags, size_t *ret,
 		    struct sett_error *);
+	/* A hint that these bytes are read soon, so that several places can come from the device at once.
+	 * Neither waits for them nor fails. */
+	void (*prefetch)(struct vfs_file *, uint64_t offset, uint64_t size);
 	/* Writes all of the vector at `offset`, or fails (some bytes may then be there). Extends the file. */
 	int (*write)(struct vfs_file *, const struct iovec *, int count, uint64_t offset,
 		     struct sett_error *);
@@ -92,6 +95,11 @@ vfs_read(struct vfs_file *f, void *buf, size_t size, uint64_t offset, unsigned f
 	 struct sett_error *e)
 {
 	return f->vfs->operations->read(f, buf, size, offset, flags, ret, e);
+}
+static inline void
+vfs_prefetch(struct vfs_file *f, uint64_t offset, uint64_t size)
+{
+	f->vfs->operations->prefetch(f, offset, size);
 }
 static inline int
 vfs_write(struct vfs_file *f, const struct iovec *iov, int count, uint64_t offset, struct sett_error *e)
@@ -214,5 +222,7 @@ struct vfs *vfs_fault_create(struct vfs *inner);
 void vfs_fault_arm(struct vfs *, enum vfs_fault_kind, uint64_t n, bool sticky);
 /* How often a call of this kind was made since creation. */
 uint64_t vfs_fault_count(struct vfs *, enum vfs_fault_kind);
+/* How often vfs_prefetch was called; it has no way to fail. */
+uint64_t vfs_fault_prefetch_count(struct vfs *);
 
 #endif
