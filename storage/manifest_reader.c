@@ -55,7 +55,8 @@ static int
 read_dead(struct field_reader *r, struct manifest_field *ret)
 {
 	uint64_t n[2];
-	if (!take_numbers(r, n, 2) || n[1] > SETT_MAX_PREFIX_SIZE || n[1] > (uint64_t)(r->end - r->p))
+	if (!take_numbers(r, n, 2) || n[1] == 0 || n[1] > SETT_MAX_PREFIX_SIZE ||
+	    n[1] > (uint64_t)(r->end - r->p))
 		return SETT_CORRUPT;
 	ret->timestamp = n[0];
 	ret->prefix = bytes_of(r->p, n[1]);
