@@ -295,12 +295,13 @@ engine_note_failure(struct sett_engine *engine, int status, const struct sett_er
 void
 engine_note_recovered(struct sett_engine *engine)
 {
-	if (__atomic_load_n(&engine->failure, __ATOMIC_ACQUIRE) != SETT_NO_SPACE)
+	if (!failure_heals(__atomic_load_n(&engine->failure, __ATOMIC_ACQUIRE)))
 		return;
 	mutex_lock(&engine->health_lock);
-	if (engine->failure == SETT_NO_SPACE) {
+	if (failure_heals(engine->failure)) {
+		log_sink_printf(&engine->sink, LOG_LEVEL_NOTICE, "There is %s again",
+				engine->failure == SETT_NO_SPACE ? "space on the disk" : "memory");
 		__atomic_store_n(&engine->failure, SETT_OK, __ATOMIC_RELEASE);
-		log_sink_printf(&engine->sink, LOG_LEVEL_NOTICE, "There is space on the disk again");
 	}
 	mutex_unlock(&engine->health_lock);
 }

@@ -85,7 +85,7 @@ struct sett_engine {
 				     */
 
 	/* health */
-	int failure;              /* atomic: SETT_OK, or why background work failed last; NO_SPACE heals */
+	int failure;              /* atomic: SETT_OK, or why background work failed last */
 	struct mutex health_lock; /* guards failure_detail */
 	struct sett_error failure_detail;
 
@@ -95,6 +95,13 @@ struct sett_engine {
 	uint64_t sweep_table;       /* its number, 0 = none */
 	uint64_t sweep_next_expiry;
 };
+
+/* A failure of background work that passes: the work is tried again. */
+static inline bool
+failure_heals(int failure)
+{
+	return failure == SETT_NO_SPACE || failure == SETT_NO_MEMORY;
+}
 
 /* recovery.c: everything between an empty struct and a running engine. On failure the caller closes what is
  * there. */

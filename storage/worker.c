@@ -175,7 +175,11 @@ step(struct workers *w, unsigned classes, bool in_steps, struct sett_error *erro
 	mutex_lock(&w->pick_lock);
 	int r = regulator_pick(w->regulator, classes, in_steps, &t);
 	mutex_unlock(&w->pick_lock);
-	return r == SETT_OK ? run_task(w, t, error) : r;
+	if (r == SETT_OK)
+		return run_task(w, t, error);
+	return r == SETT_NOT_FOUND
+		? r
+		: sett_error_set(error, r, 0, "workers: looking for work: %s", sett_status_text(r));
 }
 
 static void *

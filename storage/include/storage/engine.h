@@ -91,7 +91,8 @@ int sett_engine_sync(struct sett_engine *, struct sett_error *);
 void sett_engine_set_sync_policy(struct sett_engine *, enum sett_sync_policy);
 /* How long the oldest written but undurable commit has been waiting, in nanoseconds; 0 if none. */
 uint64_t sett_engine_sync_lag_ns(struct sett_engine *);
-/* SETT_OK, or why writes are refused, with its text. A full disk heals by itself; SETT_FAILED does not. */
+/* SETT_OK, or why writes are refused, with its text. A full disk (SETT_NO_SPACE) and a
+ * want of memory (SETT_NO_MEMORY) of background work heal by themselves; SETT_FAILED does not. */
 int sett_engine_health(struct sett_engine *, struct sett_error *);
 
 /* ---- keys with their hashes, for callers that use a key more than once ---- */
