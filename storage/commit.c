@@ -309,7 +309,7 @@ admit_write(struct sett_txn *txn)
 			return SETT_WOULD_BLOCK;
 		int failure = __atomic_load_n(&engine->failure, __ATOMIC_ACQUIRE);
 		if (failure != SETT_OK)
-			return failure == SETT_NO_SPACE ? SETT_NO_SPACE : SETT_FAILED;
+			return failure_heals(failure) ? failure : SETT_FAILED;
 		if (engine->options.manual_work) {
 			struct sett_error error;
 			int r = stop ? sett_engine_work(engine, &error) : SETT_OK;
@@ -411,17 +411,22 @@ apply_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint64
 		r = prepare_recent_locked(txn);
 	if (r == SETT_OK)
 		r = make_room_locked(txn);
+	struct generation *generation = engine->generations[0];
+	size_t operations = txn->writes.operation_count, prefixes = txn->writes.prefix_count;
+	if (r == SETT_OK)
+		r = generation_reserve(generation, operations, operations, prefixes, txn->batch.size);
+	if (r == SETT_OK && prefixes)
+		r = version_set_dead_reserve(engine->versions, prefixes);
 	if (r != SETT_OK)
 		return r;
-	struct generation *generation = engine->generations[0];
 	uint64_t timestamp = engine->visible + 1;
 	r = log_append(engine->log, timestamp, txn->now_ms, buffer_bytes(&txn->batch));
 	if (r != SETT_OK)
 		return r;
 	r = apply_batch_locked(txn, generation, timestamp);
 	if (r != SETT_OK) {
-		/* Out of memory half way: the log has it, memory does not. Only a restart brings both
-		 * together. */
+		/* Memory was reserved, so this is a fault of ours: the log has it, memory does not, and
+		 * only a restart brings both together. */
 		engine_note_failure(engine, SETT_FAILED, NULL);
 		abort();
 	}

@@ -230,7 +230,7 @@ run_drop(const struct job_context *context, const struct task *t, struct sett_er
 	if (!forgotten)
 		return sett_error_set(error, SETT_NO_MEMORY, 0, "compaction: out of memory");
 	for (size_t i = 0; i < t->forgotten_count; i++)
-		forgotten[i] = t->dead->prefixes[t->forgotten[i]]; /* borrowed */
+		forgotten[i] = t->dead->prefixes[t->forgotten[i]];
 	struct version_edit edit = {
 		.removed = t->dropped,
 		.removed_count = t->dropped_count,

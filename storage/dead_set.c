@@ -14,7 +14,7 @@ static int
 compare_prefixes(const void *a, const void *b)
 {
 	const struct dead_prefix *x = a, *y = b;
-	int c = bytes_compare(buffer_bytes(&x->prefix), buffer_bytes(&y->prefix));
+	int c = bytes_compare(dead_prefix_bytes(x), dead_prefix_bytes(y));
 	if (c != 0)
 		return c;
 	return x->timestamp < y->timestamp ? -1 : x->timestamp > y->timestamp;
@@ -38,23 +38,28 @@ drop_copy(struct dead_registry *r)
 }
 
 int
+dead_registry_reserve(struct dead_registry *r, size_t more)
+{
+	if (r->count + more <= r->capacity)
+		return SETT_OK;
+	size_t capacity = (r->count + more) * 2 + 14;
+	void *p = reallocarray(r->prefixes, capacity, sizeof(*r->prefixes));
+	if (!p)
+		return SETT_NO_MEMORY;
+	r->prefixes = p;
+	r->capacity = capacity;
+	return SETT_OK;
+}
+
+int
 dead_registry_add(struct dead_registry *r, struct bytes prefix, uint64_t timestamp)
 {
 	if (prefix.size == 0 || prefix.size > SETT_MAX_PREFIX_SIZE)
 		return SETT_INVALID;
-	if (r->count == r->capacity) {
-		size_t capacity = r->capacity ? r->capacity * 2 : 16;
-		void *p = reallocarray(r->prefixes, capacity, sizeof(*r->prefixes));
-		if (!p)
-			return SETT_NO_MEMORY;
-		r->prefixes = p;
-		r->capacity = capacity;
-	}
-	struct dead_prefix d = {.timestamp = timestamp, .sequence = UINT64_MAX};
-	int status = buffer_append(&d.prefix, prefix.data, prefix.size);
+	int status = dead_registry_reserve(r, 1);
 	if (status != SETT_OK)
 		return status;
-	r->prefixes[r->count++] = d;
+	r->prefixes[r->count++] = dead_prefix_of(prefix, timestamp);
 	drop_copy(r);
 	return SETT_OK;
 }
@@ -68,7 +73,7 @@ find_exact(struct dead_registry *r, struct bytes prefix, uint64_t timestamp)
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 		struct dead_prefix *d = &r->prefixes[middle];
-		int c = bytes_compare(buffer_bytes(&d->prefix), prefix);
+		int c = bytes_compare(dead_prefix_bytes(d), prefix);
 		if (c == 0)
 			c = d->timestamp < timestamp ? -1 : d->timestamp > timestamp;
 		if (c == 0)
@@ -93,7 +98,6 @@ dead_registry_remove(struct dead_registry *r, struct bytes prefix, uint64_t time
 	struct dead_prefix *d = find_exact(r, prefix, timestamp);
 	if (!d)
 		return;
-	buffer_free(&d->prefix);
 	size_t at = (size_t)(d - r->prefixes);
 	memmove(d, d + 1, (r->count - at - 1) * sizeof(*d));
 	r->count--;
@@ -105,8 +109,6 @@ void
 dead_registry_free(struct dead_registry *r)
 {
 	drop_copy(r);
-	for (size_t i = 0; i < r->count; i++)
-		buffer_free(&r->prefixes[i].prefix);
 	free(r->prefixes);
 	*r = (struct dead_registry){0};
 }
@@ -116,9 +118,9 @@ static void
 link_parents(struct dead_set *s)
 {
 	for (size_t i = 0; i < s->count; i++) {
-		struct bytes prefix = buffer_bytes(&s->prefixes[i].prefix);
+		struct bytes prefix = dead_prefix_bytes(&s->prefixes[i]);
 		size_t parent = i;
-		while (parent > 0 && !bytes_has_prefix(prefix, buffer_bytes(&s->prefixes[parent - 1].prefix)))
+		while (parent > 0 && !bytes_has_prefix(prefix, dead_prefix_bytes(&s->prefixes[parent - 1])))
 			parent = s->parents[parent - 1];
 		s->parents[i] = parent;
 	}
@@ -135,17 +137,13 @@ dead_registry_copy(struct dead_registry *r)
 		s->references = 1;
 		s->prefixes = calloc(r->count + 1, sizeof(*s->prefixes));
 		s->parents = calloc(r->count + 1, sizeof(*s->parents));
-		for (; s->prefixes && s->parents && s->count < r->count; s->count++) {
-			struct dead_prefix *d = &s->prefixes[s->count], *from = &r->prefixes[s->count];
-			d->timestamp = from->timestamp;
-			d->sequence = from->sequence;
-			if (buffer_append(&d->prefix, from->prefix.data, from->prefix.size) != SETT_OK)
-				break;
-		}
-		if (!s->prefixes || !s->parents || s->count < r->count) {
+		if (!s->prefixes || !s->parents) {
 			dead_set_release(s);
 			return NULL;
 		}
+		if (r->count)
+			memcpy(s->prefixes, r->prefixes, r->count * sizeof(*s->prefixes));
+		s->count = r->count;
 		link_parents(s);
 		r->copy = s;
 	}
@@ -160,8 +158,6 @@ dead_set_release(struct dead_set *s)
 	/* acq_rel: the last one to let go sees all that the others did with it */
 	if (!s || __atomic_fetch_sub(&s->references, 1, __ATOMIC_ACQ_REL) > 1)
 		return;
-	for (size_t i = 0; i < s->count; i++)
-		buffer_free(&s->prefixes[i].prefix);
 	free(s->prefixes);
 	free(s->parents);
 	free(s);
@@ -175,7 +171,7 @@ dead_set_covers(const struct dead_set *s, struct bytes user_key, uint64_t timest
 	size_t low = 0, high = s->count; /* low: how many prefixes are not above the key */
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		if (bytes_compare(buffer_bytes(&s->prefixes[middle].prefix), user_key) <= 0)
+		if (bytes_compare(dead_prefix_bytes(&s->prefixes[middle]), user_key) <= 0)
 			low = middle + 1;
 		else
 			high = middle;
@@ -183,7 +179,7 @@ dead_set_covers(const struct dead_set *s, struct bytes user_key, uint64_t timest
 	for (size_t at = low; at > 0; at = s->parents[at - 1]) {
 		const struct dead_prefix *d = &s->prefixes[at - 1];
 		if (timestamp <= d->timestamp && d->timestamp <= oldest_snapshot &&
-		    bytes_has_prefix(user_key, buffer_bytes(&d->prefix)))
+		    bytes_has_prefix(user_key, dead_prefix_bytes(d)))
 			return true;
 	}
 	return false;

@@ -39,8 +39,6 @@ generation_release(struct generation *g)
 	memtable_release(g->memtable);
 	for (size_t i = 0; i < g->value_file_count; i++)
 		value_log_release_number(g->value_log, g->value_files[i]);
-	for (size_t i = 0; i < g->dead_count; i++)
-		buffer_free(&g->dead[i].prefix);
 	free(g->value_files);
 	free(g->dead);
 	free(g->counters);
@@ -58,23 +56,54 @@ holds_file(const struct generation *g, uint64_t file)
 }
 
 static int
+reserve_files(struct generation *g, size_t more)
+{
+	if (g->value_file_count + more <= g->value_file_capacity)
+		return SETT_OK;
+	size_t capacity = g->value_file_count + more + 7;
+	uint64_t *files = realloc(g->value_files, capacity * sizeof(*files));
+	if (!files)
+		return SETT_NO_MEMORY;
+	g->value_files = files;
+	g->value_file_capacity = capacity;
+	return SETT_OK;
+}
+
+static int
 hold_file(struct generation *g, uint64_t file)
 {
 	if (holds_file(g, file))
 		return SETT_OK;
-	if (g->value_file_count == g->value_file_capacity) {
-		size_t capacity = g->value_file_capacity ? g->value_file_capacity * 2 : 8;
-		uint64_t *files = realloc(g->value_files, capacity * sizeof(*files));
-		if (!files)
-			return SETT_NO_MEMORY;
-		g->value_files = files;
-		g->value_file_capacity = capacity;
-	}
-	int r = value_log_retain_number(g->value_log, file);
+	int r = reserve_files(g, 1);
+	if (r == SETT_OK)
+		r = value_log_retain_number(g->value_log, file);
 	if (r != SETT_OK)
 		return r;
 	g->value_files[g->value_file_count++] = file;
 	return SETT_OK;
+}
+
+static int
+reserve_dead(struct generation *g, size_t more)
+{
+	if (g->dead_count + more <= g->dead_capacity)
+		return SETT_OK;
+	size_t capacity = (g->dead_count + more) * 2;
+	struct dead_prefix *dead = realloc(g->dead, capacity * sizeof(*dead));
+	if (!dead)
+		return SETT_NO_MEMORY;
+	g->dead = dead;
+	g->dead_capacity = capacity;
+	return SETT_OK;
+}
+
+int
+generation_reserve(struct generation *g, size_t entries, size_t pointers, size_t prefixes, size_t bytes)
+{
+	int r = memtable_reserve(g->memtable, entries, bytes);
+	if (r == SETT_OK)
+		r = reserve_files(g, pointers);
+	return r == SETT_OK ? reserve_dead(g, prefixes) : r;
 }
 
 /* One writer: the commit lock's. */
@@ -111,18 +140,8 @@ generation_insert(struct generation *g, struct ikey key, struct bytes value)
 int
 generation_drop_prefix(struct generation *g, struct bytes prefix, uint64_t timestamp)
 {
-	if (g->dead_count == g->dead_capacity) {
-		size_t capacity = g->dead_capacity ? g->dead_capacity * 2 : 8;
-		struct dead_prefix *dead = realloc(g->dead, capacity * sizeof(*dead));
-		if (!dead)
-			return SETT_NO_MEMORY;
-		g->dead = dead;
-		g->dead_capacity = capacity;
-	}
-	struct dead_prefix *d = &g->dead[g->dead_count];
-	*d = (struct dead_prefix){.timestamp = timestamp};
-	int r = buffer_append(&d->prefix, prefix.data, prefix.size);
+	int r = reserve_dead(g, 1);
 	if (r == SETT_OK)
-		g->dead_count++;
+		g->dead[g->dead_count++] = dead_prefix_of(prefix, timestamp);
 	return r;
 }

@@ -32,12 +32,16 @@ struct generation {
 int generation_create(uint64_t seed, struct value_log *, uint64_t log_segment, struct generation **ret);
 void generation_retain(struct generation *);
 void generation_release(struct generation *);
+/* Makes sure of the memory for a commit of so many entries and dropped prefixes, whose keys and values have
+ * `bytes` in all, at most `pointers` of them pointers: its insertion cannot fail. SETT_NO_MEMORY. */
+int generation_reserve(struct generation *, size_t entries, size_t pointers, size_t prefixes, size_t bytes);
 /* Inserts an entry of the commit `timestamp`. The first pointer into a value-log file takes a reference on
  * it; SETT_NOT_FOUND if there is no such file, SETT_NO_MEMORY, SETT_CORRUPT. */
 int generation_insert(struct generation *, struct ikey key, struct bytes value);
 /* The same of a value that is known to be the encoded `entry`. */
 int generation_insert_entry(struct generation *, struct ikey key, struct bytes value,
 			    const struct entry *entry);
+/* `prefix` has 1 to SETT_MAX_PREFIX_SIZE bytes. SETT_NO_MEMORY. */
 int generation_drop_prefix(struct generation *, struct bytes prefix, uint64_t timestamp);
 static inline bool
 generation_is_empty(const struct generation *g)

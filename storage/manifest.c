@@ -80,11 +80,10 @@ manifest_put_counters(struct buffer *b, const struct counter_value *counters, si
 int
 manifest_put_dead(struct buffer *b, bool added, const struct dead_prefix *d)
 {
-	int r = put_numbers(b,
-			    (uint64_t[]){added ? MANIFEST_DEAD_ADDED : MANIFEST_DEAD_REMOVED, d->timestamp,
-					 d->prefix.size},
-			    3);
-	return r == SETT_OK ? buffer_append(b, d->prefix.data, d->prefix.size) : r;
+	int r = put_numbers(
+		b, (uint64_t[]){added ? MANIFEST_DEAD_ADDED : MANIFEST_DEAD_REMOVED, d->timestamp, d->size},
+		3);
+	return r == SETT_OK ? buffer_append(b, d->bytes, d->size) : r;
 }
 
 int

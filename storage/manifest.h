@@ -20,7 +20,7 @@ struct manifest_state {
 	size_t table_count, table_capacity;
 	struct counter_value *counters; /* owned */
 	size_t counter_count;
-	struct dead_prefix *dead; /* owned, with their prefixes */
+	struct dead_prefix *dead; /* owned */
 	size_t dead_count, dead_capacity;
 	uint64_t log_segment, flushed, now_ms;
 	uint64_t file_limit; /* file numbers below may have been used */

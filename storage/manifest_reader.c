@@ -239,8 +239,6 @@ out:
 void
 manifest_state_free(struct manifest_state *s)
 {
-	for (size_t i = 0; i < s->dead_count; i++)
-		buffer_free(&s->dead[i].prefix);
 	free(s->dead);
 	free(s->counters);
 	free(s->tables);
@@ -314,12 +312,8 @@ static int
 add_dead(struct manifest_state *s, const struct manifest_field *f)
 {
 	int status = grow((void **)&s->dead, s->dead_count, &s->dead_capacity, sizeof(*s->dead));
-	if (status != SETT_OK)
-		return status;
-	struct dead_prefix d = {.timestamp = f->timestamp, .sequence = UINT64_MAX};
-	status = buffer_append(&d.prefix, f->prefix.data, f->prefix.size);
 	if (status == SETT_OK)
-		s->dead[s->dead_count++] = d;
+		s->dead[s->dead_count++] = dead_prefix_of(f->prefix, f->timestamp);
 	return status;
 }
 
@@ -328,8 +322,7 @@ remove_dead(struct manifest_state *s, const struct manifest_field *f)
 {
 	for (size_t i = 0; i < s->dead_count; i++) {
 		struct dead_prefix *d = &s->dead[i];
-		if (d->timestamp == f->timestamp && bytes_equal(buffer_bytes(&d->prefix), f->prefix)) {
-			buffer_free(&d->prefix);
+		if (d->timestamp == f->timestamp && bytes_equal(dead_prefix_bytes(d), f->prefix)) {
 			*d = s->dead[--s->dead_count];
 			return;
 		}

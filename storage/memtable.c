@@ -343,6 +343,31 @@ tree_insert(struct memtable *t, struct ikey key, tree_ref entry)
 	return true;
 }
 
+static size_t
+smaller(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+/* What the nodes of `more` insertions take at most. Each makes a small node or lets one grow; and for each
+ * node that has grown past n children there are n - 1 entries of its own. */
+static size_t
+nodes_size_max(size_t entries, size_t more)
+{
+	size_t all = entries + more;
+	return more * sizeof(struct node_16) + smaller(more, all / 15) * sizeof(struct node_48) +
+		smaller(more, all / 47) * sizeof(struct node_256);
+}
+
+int
+memtable_reserve(struct memtable *t, size_t count, size_t bytes)
+{
+	enum { ALIGNED = 2 * 8 }; /* an entry and a node */
+	size_t size = count * (sizeof(struct memtable_entry) + ALIGNED) + bytes +
+		nodes_size_max(memtable_entries(t), count);
+	return arena_reserve(&t->arena, size) ? SETT_OK : SETT_NO_MEMORY;
+}
+
 int
 memtable_insert(struct memtable *t, struct ikey key, struct bytes value)
 {

@@ -400,7 +400,7 @@ overlaps_prefix(const struct table_file *f, struct bytes prefix)
 static bool
 is_swallowed(const struct table_file *f, const struct dead_prefix *d)
 {
-	struct bytes prefix = buffer_bytes(&d->prefix);
+	struct bytes prefix = dead_prefix_bytes(d);
 	return f->properties->largest_timestamp <= d->timestamp &&
 		bytes_has_prefix(table_smallest(f), prefix) && bytes_has_prefix(table_largest(f), prefix);
 }
@@ -439,7 +439,7 @@ drop_table(struct dead_look *look, unsigned level, struct table_file *f)
 static bool
 look_at_prefix(struct dead_look *look, const struct version *v, const struct dead_prefix *d)
 {
-	struct bytes prefix = buffer_bytes(&d->prefix);
+	struct bytes prefix = dead_prefix_bytes(d);
 	bool clean = true;
 	for (unsigned l = 0; l < SETT_LEVELS; l++) {
 		const struct level *level = &v->levels[l];
@@ -517,7 +517,7 @@ measure_unclean(void *arg, const struct table_file *f)
 	for (size_t i = 0; i < dead->count; i++) {
 		const struct dead_prefix *d = &dead->prefixes[i];
 		if (d->sequence != UINT64_MAX && f->created_sequence <= d->sequence &&
-		    overlaps_prefix(f, buffer_bytes(&d->prefix)))
+		    overlaps_prefix(f, dead_prefix_bytes(d)))
 			return f->size + 1;
 	}
 	return 0;

@@ -45,12 +45,28 @@ struct version {
 
 /* A prefix that compaction erases (see sett_txn_drop_prefix). */
 struct dead_prefix {
-	struct buffer prefix; /* owned */
-	uint64_t timestamp;   /* of the commit that dropped it: only entries at or below go */
+	uint8_t size;
+	uint8_t bytes[SETT_MAX_PREFIX_SIZE];
+	uint64_t timestamp; /* of the commit that dropped it: only entries at or below go */
 	uint64_t sequence; /* version_set_sequence when it took effect (no snapshot older than `timestamp` was
 			      left), UINT64_MAX before: it leaves when all overlapping tables were made by a
 			      job that began later. In memory only: a start of the process begins anew */
 };
+
+static inline struct bytes
+dead_prefix_bytes(const struct dead_prefix *d)
+{
+	return bytes_of(d->bytes, d->size);
+}
+
+/* `prefix` has 1 to SETT_MAX_PREFIX_SIZE bytes. It has not taken effect yet. */
+static inline struct dead_prefix
+dead_prefix_of(struct bytes prefix, uint64_t timestamp)
+{
+	struct dead_prefix d = {.size = (uint8_t)prefix.size, .timestamp = timestamp, .sequence = UINT64_MAX};
+	memcpy(d.bytes, prefix.data, prefix.size);
+	return d;
+}
 
 struct counter_value {
 	uint64_t counter;
@@ -155,6 +171,8 @@ bool dead_set_covers(const struct dead_set *, struct bytes user_key, uint64_t ti
 /* Adds a prefix at commit time, in memory only (the log has it); the edit of the flush that covers it makes
  * it durable. Thread-safe, also under the commit lock. */
 int version_set_dead_add(struct version_set *, struct bytes prefix, uint64_t timestamp);
+/* Makes sure of the memory for that many more, so that the next ones cannot fail. */
+int version_set_dead_reserve(struct version_set *, size_t more);
 /* Prefixes dropped at or before `oldest_snapshot` take effect: they get the sequence of now. */
 void version_set_dead_advance(struct version_set *, uint64_t oldest_snapshot);
 

@@ -13,6 +13,7 @@ struct dead_registry {
 	struct dead_set *copy; /* NULL when it is out of date */
 };
 
+int dead_registry_reserve(struct dead_registry *, size_t more);
 int dead_registry_add(struct dead_registry *, struct bytes prefix, uint64_t timestamp);
 bool dead_registry_has(struct dead_registry *, struct bytes prefix, uint64_t timestamp);
 void dead_registry_remove(struct dead_registry *, struct bytes prefix, uint64_t timestamp);

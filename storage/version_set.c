@@ -257,7 +257,7 @@ adopt_state(struct version_set *set, struct manifest_state *state, struct sett_e
 	set->counter_count = state->counter_count;
 	state->counters = NULL;
 	for (size_t i = 0; i < state->dead_count; i++) {
-		int r = dead_registry_add(&set->dead, buffer_bytes(&state->dead[i].prefix),
+		int r = dead_registry_add(&set->dead, dead_prefix_bytes(&state->dead[i]),
 					  state->dead[i].timestamp);
 		if (r != SETT_OK)
 			return sett_error_set(error, r == SETT_INVALID ? SETT_CORRUPT : r, 0,
@@ -379,7 +379,7 @@ register_dead(struct version_set *set, const struct version_edit *edit)
 	int r = SETT_OK;
 	mutex_lock(&set->lock);
 	for (size_t i = 0; r == SETT_OK && i < edit->dead_added_count; i++) {
-		struct bytes prefix = buffer_bytes(&edit->dead_added[i].prefix);
+		struct bytes prefix = dead_prefix_bytes(&edit->dead_added[i]);
 		if (!dead_registry_has(&set->dead, prefix, edit->dead_added[i].timestamp))
 			r = dead_registry_add(&set->dead, prefix, edit->dead_added[i].timestamp);
 	}
@@ -460,7 +460,7 @@ install(struct version_set *set, const struct version_edit *edit, struct prepare
 		p->counters = NULL;
 	}
 	for (size_t i = 0; i < edit->dead_removed_count; i++)
-		dead_registry_remove(&set->dead, buffer_bytes(&edit->dead_removed[i].prefix),
+		dead_registry_remove(&set->dead, dead_prefix_bytes(&edit->dead_removed[i]),
 				     edit->dead_removed[i].timestamp);
 	mutex_unlock(&set->lock);
 	for (size_t i = 0; i < edit->removed_count; i++) {
@@ -600,6 +600,15 @@ version_set_dead(struct version_set *set)
 	struct dead_set *s = dead_registry_copy(&set->dead);
 	mutex_unlock(&set->lock);
 	return s;
+}
+
+int
+version_set_dead_reserve(struct version_set *set, size_t more)
+{
+	mutex_lock(&set->lock);
+	int r = dead_registry_reserve(&set->dead, more);
+	mutex_unlock(&set->lock);
+	return r;
 }
 
 int

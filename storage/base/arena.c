@@ -8,7 +8,9 @@
  * Invariants
  *  - A block's payload begins at a multiple of 16, so any alignment asked for is a matter of rounding `next`.
  *  - A block is ordinary if and only if its payload is exactly `block_size` bytes.
- *  - `allocated` is the sum of header and payload over the list. */
+ *  - `allocated` is the sum of header and payload over the list.
+ *  - A reservation is kept by the current block's tail, if it is large enough, or else by a spare block of at
+ *    least its size: at the first malloc that fails the spare becomes the current block. */
 #include "storage/base/arena.h"
 
 #include <assert.h>
@@ -38,19 +40,56 @@ arena_account(struct arena *a, size_t allocated)
 	__atomic_store_n(&a->allocated, allocated, __ATOMIC_RELAXED);
 }
 
-static uint8_t *
-arena_add_block(struct arena *a, size_t payload)
+static struct arena_block *
+block_create(size_t payload)
 {
 	if (payload > SIZE_MAX - sizeof(struct arena_block))
 		return NULL;
 	struct arena_block *b = malloc(sizeof *b + payload);
-	if (b == NULL)
-		return NULL;
+	if (b != NULL)
+		b->size = payload;
+	return b;
+}
+
+static uint8_t *
+arena_link(struct arena *a, struct arena_block *b)
+{
 	b->older = a->blocks;
-	b->size = payload;
 	a->blocks = b;
-	arena_account(a, a->allocated + sizeof *b + payload);
+	arena_account(a, a->allocated + sizeof *b + b->size);
 	return (uint8_t *)(b + 1);
+}
+
+static uint8_t *
+allocate_in(struct arena *a, uint8_t *start, size_t block_size, size_t size)
+{
+	a->next = start + size;
+	a->end = start + block_size;
+	return start;
+}
+
+/* A request that the current block has no room for, where malloc fails. */
+static uint8_t *
+allocate_from_spare(struct arena *a, size_t size)
+{
+	struct arena_block *b = a->spare;
+	if (b == NULL || b->size < size)
+		return NULL;
+	a->spare = NULL;
+	return allocate_in(a, arena_link(a, b), b->size, size);
+}
+
+bool
+arena_reserve(struct arena *a, size_t size)
+{
+	if (size <= (size_t)(a->end - a->next) || (a->spare != NULL && size <= a->spare->size))
+		return true;
+	struct arena_block *b = block_create(size > a->block_size ? size : a->block_size);
+	if (b == NULL)
+		return false;
+	free(a->spare);
+	a->spare = b;
+	return true;
 }
 
 void
@@ -74,14 +113,14 @@ arena_allocate(struct arena *a, size_t size, size_t align)
 		a->next = p + size;
 		return p;
 	}
-	if (size > a->block_size / ARENA_OWN_FRACTION)
-		return arena_add_block(a, size == a->block_size ? size + 1 : size);
-	uint8_t *p = arena_add_block(a, a->block_size);
-	if (p == NULL)
-		return NULL;
-	a->next = p + size;
-	a->end = p + a->block_size;
-	return p;
+	bool has_own = size > a->block_size / ARENA_OWN_FRACTION;
+	struct arena_block *b = block_create(!has_own                        ? a->block_size
+						     : size == a->block_size ? size + 1
+									     : size);
+	if (b == NULL)
+		return allocate_from_spare(a, size);
+	uint8_t *p = arena_link(a, b);
+	return has_own ? p : allocate_in(a, p, b->size, size);
 }
 
 void *
@@ -124,6 +163,8 @@ arena_free(struct arena *a)
 		free(b);
 	}
 	a->blocks = NULL;
+	free(a->spare);
+	a->spare = NULL;
 	a->next = a->end = NULL;
 	arena_account(a, 0);
 }

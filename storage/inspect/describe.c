@@ -266,7 +266,7 @@ begin(struct describer *s)
 	for (size_t i = 0; r == SETT_OK && i < m->counter_count; i++)
 		counters_add(&s->counters, m->counters[i].counter, m->counters[i].value);
 	for (size_t i = 0; r == SETT_OK && i < m->dead_count; i++)
-		r = add_prefix(s, buffer_bytes(&m->dead[i].prefix), m->dead[i].timestamp);
+		r = add_prefix(s, dead_prefix_bytes(&m->dead[i]), m->dead[i].timestamp);
 	d->value_files = calloc(files->count + 1, sizeof(*d->value_files));
 	if (r != SETT_OK || !d->value_files)
 		return out_of_memory(s);

@@ -129,7 +129,7 @@ check_sense(const struct manifest_state *s)
 		MUST(manifest_state_table(s, s->tables[i].number) == &s->tables[i]);
 	}
 	for (size_t i = 0; i < s->dead_count; i++)
-		MUST(s->dead[i].prefix.size > 0 && s->dead[i].prefix.size <= SETT_MAX_PREFIX_SIZE);
+		MUST(s->dead[i].size > 0 && s->dead[i].size <= SETT_MAX_PREFIX_SIZE);
 }
 
 int

@@ -33,8 +33,7 @@ edit_payload(uint64_t n)
 	struct buffer b = {0};
 	struct table_file f = {.number = n, .size = n * 10, .held_bytes = n, .held_timestamp = n * 2};
 	struct counter_value counters[2] = {{1, (int64_t)n}, {UINT64_MAX, -(int64_t)n}};
-	struct dead_prefix dead = {.timestamp = n};
-	cr_assert_eq(buffer_append(&dead.prefix, &n, 1 + n % 8), SETT_OK);
+	struct dead_prefix dead = dead_prefix_of(bytes_of((const uint8_t *)&n, 1 + n % 8), n);
 	if (n > 3)
 		cr_assert_eq(manifest_put_table_removed(&b, n - 3), SETT_OK);
 	cr_assert_eq(manifest_put_table_added(&b, n % SETT_LEVELS, &f), SETT_OK);
@@ -42,7 +41,6 @@ edit_payload(uint64_t n)
 	cr_assert_eq(manifest_put_counters(&b, counters, 2), SETT_OK);
 	cr_assert_eq(manifest_put_dead(&b, true, &dead), SETT_OK);
 	cr_assert_eq(manifest_put_file_limit(&b, 100 + n), SETT_OK);
-	buffer_free(&dead.prefix);
 	return b;
 }
 
@@ -128,9 +126,8 @@ Test(manifest, a_prefix_leaves_by_an_edit)
 	struct manifest *m = create(vfs);
 	struct buffer b = {0};
 	uint64_t one = 1;
-	struct dead_prefix dead = {.timestamp = 1};
+	struct dead_prefix dead = dead_prefix_of(bytes_of((const uint8_t *)&one, 2), 1);
 	cr_assert_eq(append(m, 1), SETT_OK);
-	cr_assert_eq(buffer_append(&dead.prefix, &one, 2), SETT_OK);
 	cr_assert_eq(manifest_put_dead(&b, false, &dead), SETT_OK);
 	cr_assert_eq(manifest_append(m, buffer_bytes(&b), NULL), SETT_OK);
 	struct manifest_state state;
@@ -138,7 +135,6 @@ Test(manifest, a_prefix_leaves_by_an_edit)
 	cr_assert_eq(state.dead_count, 0);
 	manifest_state_free(&state);
 	buffer_free(&b);
-	buffer_free(&dead.prefix);
 	manifest_close(m);
 	vfs->operations->destroy(vfs);
 }

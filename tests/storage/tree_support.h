@@ -99,8 +99,6 @@ tree_memtable_free(struct tree *t, struct tree_memtable *m)
 	memtable_release(m->memtable);
 	for (size_t i = 0; i < m->pin_count; i++)
 		value_log_release_number(t->log, m->pins[i]);
-	for (size_t i = 0; i < m->dead_count; i++)
-		buffer_free(&m->dead[i].prefix);
 	free(m->dead);
 	free(m->pins);
 }
@@ -339,8 +337,7 @@ tree_drop_prefix(struct tree *t, struct bytes prefix)
 	struct tree_memtable *m = &t->active;
 	cr_assert_eq(version_set_dead_add(t->set, prefix, timestamp), SETT_OK);
 	m->dead = reallocarray(m->dead, m->dead_count + 1, sizeof(*m->dead));
-	m->dead[m->dead_count] = (struct dead_prefix){.timestamp = timestamp};
-	cr_assert_eq(buffer_append(&m->dead[m->dead_count].prefix, prefix.data, prefix.size), SETT_OK);
+	m->dead[m->dead_count] = dead_prefix_of(prefix, timestamp);
 	m->dead_count++;
 	m->last = timestamp;
 	t->visible = timestamp;

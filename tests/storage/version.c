@@ -342,7 +342,7 @@ covers_slowly(const struct dead_set *s, struct bytes key, uint64_t timestamp, ui
 {
 	for (size_t i = 0; i < s->count; i++) {
 		const struct dead_prefix *d = &s->prefixes[i];
-		if (bytes_has_prefix(key, buffer_bytes(&d->prefix)) && timestamp <= d->timestamp &&
+		if (bytes_has_prefix(key, dead_prefix_bytes(d)) && timestamp <= d->timestamp &&
 		    d->timestamp <= oldest)
 			return true;
 	}

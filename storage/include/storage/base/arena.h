@@ -3,6 +3,7 @@
 #ifndef SETT_STORAGE_BASE_ARENA_H
 #define SETT_STORAGE_BASE_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,12 +13,16 @@ struct arena {
 	uint8_t *next; /* first free byte of the newest block */
 	uint8_t *end;
 	struct arena_block *blocks; /* newest first */
+	struct arena_block *spare;  /* taken by arena_reserve, used where malloc fails */
 	size_t block_size;          /* of an ordinary block; larger requests get a block of their own */
 	size_t allocated;           /* bytes taken from malloc; may be read by other threads (relaxed) */
 };
 
 /* No memory is taken before the first allocation. */
 void arena_init(struct arena *, size_t block_size);
+/* Makes sure of the memory for allocations of `size` bytes in all, with what their alignment takes: they
+ * cannot fail. False if malloc fails. */
+bool arena_reserve(struct arena *, size_t size);
 /* `align` is a power of two, at most 16. NULL if malloc fails. */
 void *arena_allocate(struct arena *, size_t size, size_t align);
 /* A copy of the bytes, unaligned. NULL if malloc fails. */
