@@ -1,6 +1,7 @@
 /* The bump allocator: alignment, ownership of blocks, reuse. */
 #include <criterion/criterion.h>
 
+#include "allocation_fault.h"
 #include "storage/base/arena.h"
 #include "storage/base/random.h"
 
@@ -128,4 +129,31 @@ Test(arena, an_absurd_size_fails_cleanly)
 	cr_assert_null(arena_allocate(&a, absurd - 8, 16));
 	cr_assert_not_null(arena_allocate(&a, 8, 16));
 	arena_free(&a);
+}
+
+Test(arena, what_is_reserved_needs_no_more_memory)
+{
+	enum { SIZE = 700, COUNT = 40 };
+	struct arena a;
+	arena_init(&a, 1000);
+	cr_assert_not_null(arena_allocate(&a, 10, 1));
+	cr_assert(arena_reserve(&a, 500));
+	cr_assert_null(a.spare, "the tail is enough");
+	cr_assert(arena_reserve(&a, (size_t)SIZE * COUNT));
+	cr_assert_not_null(a.spare);
+	allocation_fault_arm(1, true);
+	uint8_t *at[COUNT];
+	for (int i = 0; i < COUNT; i++) {
+		at[i] = arena_allocate(&a, SIZE, 1);
+		cr_assert_not_null(at[i]);
+		memset(at[i], i, SIZE);
+	}
+	allocation_fault_arm(0, false);
+	for (int i = 0; i < COUNT; i++)
+		cr_assert(at[i][0] == i && at[i][SIZE - 1] == i);
+	cr_assert_null(a.spare);
+	cr_assert(arena_reserve(&a, 5000));
+	cr_assert(arena_reserve(&a, 6000), "a larger one takes its place");
+	arena_free(&a);
+	cr_assert_null(a.spare);
 }

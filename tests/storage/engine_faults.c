@@ -5,9 +5,9 @@
 #include "fault_run.h"
 
 #ifdef __SANITIZE_ADDRESS__
-enum { SEEDS = 2 };
+enum { SEEDS = 1 };
 #else
-enum { SEEDS = 5 };
+enum { SEEDS = 3 };
 #endif
 
 Test(engine_faults, a_failing_call_loses_nothing_and_is_told)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "allocation_fault.h"
 #include "oracle.h"
 
 enum { STEPS = 70 };
@@ -15,6 +16,7 @@ struct run {
 	struct sett_clock clock;
 	uint64_t now_ns; /* moved by the run, so that pauses after failures pass */
 	struct vfs *memory, *faulty;
+	const struct fault_plan *plan;
 	struct sett_engine *engine;
 	struct sett_txn *txn;
 	uint64_t written, durable; /* newest that the engine has reported */
@@ -45,12 +47,29 @@ open_engine(struct run *run, struct vfs *vfs, struct sett_error *error)
 	return sett_engine_open("db", &options, &run->engine, error);
 }
 
+static void
+arm(struct run *run, const struct fault_plan *plan, uint64_t n)
+{
+	if (plan->kind == FAULT_ALLOCATION)
+		allocation_fault_arm(n, plan->sticky);
+	else
+		vfs_fault_arm(run->faulty, (enum vfs_fault_kind)plan->kind, n, plan->sticky);
+}
+
+static uint64_t
+count_calls(struct run *run, const struct fault_plan *plan)
+{
+	return plan->kind == FAULT_ALLOCATION ? allocation_fault_count()
+					      : vfs_fault_count(run->faulty, (enum vfs_fault_kind)plan->kind);
+}
+
 /* ---- what may be answered ---- */
 
 static bool
-is_fault(int status)
+is_fault(const struct run *run, int status)
 {
-	return status == SETT_IO || status == SETT_NO_SPACE || status == SETT_FAILED;
+	return status == SETT_IO || status == SETT_NO_SPACE || status == SETT_FAILED ||
+		(status == SETT_NO_MEMORY && run->plan->kind == FAULT_ALLOCATION);
 }
 
 /* After every step: notes the frontiers and whether the log has failed; a failure must carry words. */
@@ -59,7 +78,7 @@ look(struct run *run, const char *step, int status, const struct sett_error *err
 {
 	struct sett_error why = {0};
 	if (status != SETT_OK && status != SETT_NOT_FOUND) {
-		if (!is_fault(status))
+		if (!is_fault(run, status))
 			return oracle_complain(&run->oracle, "%s answered %d (%s)", step, status,
 					       error ? error->message : "");
 		if (error && error->message[0] == 0)
@@ -91,7 +110,7 @@ step_commit(struct run *run)
 	uint64_t timestamp = 0;
 	int r = oracle_prepare(&run->oracle, &run->random, run->txn);
 	if (r != SETT_OK)
-		return oracle_complain(&run->oracle, "preparing a commit: %d", r);
+		return look(run, "preparing a commit", r, NULL);
 	r = sett_txn_commit(run->txn, NULL, &timestamp);
 	if (r != SETT_OK)
 		oracle_take_back(&run->oracle);
@@ -99,6 +118,15 @@ step_commit(struct run *run)
 		return oracle_complain(&run->oracle, "commit %zu got timestamp %llu", run->oracle.count,
 				       (unsigned long long)timestamp);
 	return look(run, "commit", r, NULL);
+}
+
+/* What a read may answer while the fault is there. */
+static int
+read_failure(const struct run *run)
+{
+	return run->plan->kind == FAULT_ALLOCATION  ? SETT_NO_MEMORY
+		: run->plan->kind == VFS_FAULT_READ ? SETT_IO
+						    : SETT_OK;
 }
 
 /* Everything that should be readable, is. While reads fail, what they say must still not be wrong. */
@@ -140,7 +168,10 @@ begin_life(struct run *run)
 		run->engine = NULL;
 		return look(run, "open", r, &error);
 	}
-	if (sett_txn_create(run->engine, &run->txn) != SETT_OK)
+	allocation_fault_pause();
+	r = sett_txn_create(run->engine, &run->txn);
+	allocation_fault_go_on();
+	if (r != SETT_OK)
 		return oracle_complain(&run->oracle, "no transaction");
 	uint64_t visible = sett_engine_visible(run->engine);
 	if (visible < run->written || visible > run->oracle.count)
@@ -189,7 +220,7 @@ step(struct run *run, unsigned number)
 	case 7:
 		return look(run, "compact", sett_engine_compact(run->engine, &error), &error);
 	case 8:
-		return step_read(run, SETT_IO);
+		return step_read(run, read_failure(run));
 	default:
 		return step_commit(run);
 	}
@@ -199,7 +230,7 @@ step(struct run *run, unsigned number)
 
 /* The fault is gone. Either the engine works again, or it says why not. */
 static int
-heal(struct run *run, enum vfs_fault_kind kind)
+heal(struct run *run, unsigned kind)
 {
 	struct sett_error error = {0}, why = {0};
 	size_t before = run->oracle.count;
@@ -271,6 +302,7 @@ check_left(struct run *run, struct vfs *vfs, uint64_t least, const char *after)
 static int
 check_clone(struct run *run, enum vfs_crash_mode mode, uint64_t least, const char *after)
 {
+	allocation_fault_pause();
 	struct random random = run->random;
 	struct oracle *oracle = malloc(sizeof(*oracle));
 	struct vfs *clone = vfs_memory_crash_clone(run->memory, mode, 1);
@@ -291,13 +323,14 @@ check_clone(struct run *run, enum vfs_crash_mode mode, uint64_t least, const cha
 	if (r == 0) /* after a failure the engine may still have files open */
 		clone->operations->destroy(clone);
 	free(oracle);
+	allocation_fault_go_on();
 	return r;
 }
 
 static int
-run_with_fault(struct run *run, const struct fault_plan *plan)
+run_with_fault(struct run *run, const struct fault_plan *plan, uint64_t *ret_calls)
 {
-	vfs_fault_arm(run->faulty, plan->kind, plan->n, plan->sticky);
+	arm(run, plan, plan->n);
 	int r = begin_life(run);
 	for (unsigned i = 0; r == 0 && run->engine && i < STEPS; i++)
 		r = step(run, i);
@@ -306,8 +339,9 @@ run_with_fault(struct run *run, const struct fault_plan *plan)
 	if (r == 0 && plan->n)
 		r = check_clone(run, VFS_CRASH_KEEP, run->written, "a kill");
 	if (r == 0 && run->engine)
-		r = step_read(run, plan->n && plan->kind == VFS_FAULT_READ ? SETT_IO : SETT_OK);
-	vfs_fault_arm(run->faulty, plan->kind, 0, false);
+		r = step_read(run, plan->n ? read_failure(run) : SETT_OK);
+	*ret_calls = count_calls(run, plan);
+	arm(run, plan, 0);
 	run->now_ns += 5000000000;
 	if (r == 0 && run->engine)
 		r = step_read(run, SETT_OK);
@@ -326,6 +360,7 @@ fault_run(uint64_t seed, const struct fault_plan *plan, uint64_t *ret_calls, cha
 	struct run *run = calloc(1, sizeof(*run));
 	if (!run)
 		return -1;
+	run->plan = plan;
 	run->oracle.why = ret_why;
 	run->oracle.why_size = size;
 	run->clock = (struct sett_clock){wall_ms, monotonic_ns, run};
@@ -333,8 +368,9 @@ fault_run(uint64_t seed, const struct fault_plan *plan, uint64_t *ret_calls, cha
 	random_seed(&run->random, seed);
 	run->memory = vfs_memory_create();
 	run->faulty = run->memory ? vfs_fault_create(run->memory) : NULL;
-	int r = run->faulty ? run_with_fault(run, plan) : oracle_complain(&run->oracle, "out of memory");
-	uint64_t calls = run->faulty ? vfs_fault_count(run->faulty, plan->kind) : 0;
+	uint64_t calls = 0;
+	int r = run->faulty ? run_with_fault(run, plan, &calls)
+			    : oracle_complain(&run->oracle, "out of memory");
 	if (r == 0)
 		r = check_left(run, run->memory, run->written, "the end");
 	struct sett_error error;
@@ -356,8 +392,8 @@ int
 fault_sweep(uint64_t seed, uint64_t *ret_runs, char *ret_why, size_t size)
 {
 	char why[400];
-	for (int kind = 0; kind < VFS_FAULT_KINDS; kind++) {
-		struct fault_plan plan = {.kind = (enum vfs_fault_kind)kind};
+	for (unsigned kind = 0; kind < FAULT_KINDS; kind++) {
+		struct fault_plan plan = {.kind = kind};
 		uint64_t calls;
 		if (fault_run(seed, &plan, &calls, why, sizeof(why)) != 0) {
 			snprintf(ret_why, size, "without a fault: %s", why);
@@ -370,7 +406,7 @@ fault_sweep(uint64_t seed, uint64_t *ret_runs, char *ret_why, size_t size)
 				(*ret_runs)++;
 				if (fault_run(seed, &plan, NULL, why, sizeof(why)) == 0)
 					continue;
-				snprintf(ret_why, size, "kind %d, call %llu%s: %s", kind,
+				snprintf(ret_why, size, "kind %u, call %llu%s: %s", kind,
 					 (unsigned long long)n, sticky ? " and later" : "", why);
 				return -1;
 			}

@@ -18,8 +18,10 @@
 
 #include "storage/vfs.h"
 
+enum { FAULT_ALLOCATION = VFS_FAULT_KINDS, FAULT_KINDS }; /* the kinds of vfs.h, and this */
+
 struct fault_plan {
-	enum vfs_fault_kind kind;
+	unsigned kind;
 	uint64_t n;  /* which call fails, from 1; 0: none */
 	bool sticky; /* and all later ones */
 };

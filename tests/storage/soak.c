@@ -18,9 +18,9 @@ enum { MODEL_OPERATIONS = 5000, FAULT_CALLS = 120, SEEDS_PER_LINE = 500, JOBS_MA
 static int
 one_fault(uint64_t seed, char *why, size_t size)
 {
-	struct fault_plan plan = {.kind = (enum vfs_fault_kind)(seed % VFS_FAULT_KINDS),
-				  .n = 1 + seed / VFS_FAULT_KINDS % FAULT_CALLS,
-				  .sticky = seed / VFS_FAULT_KINDS / FAULT_CALLS % 2};
+	struct fault_plan plan = {.kind = seed % FAULT_KINDS,
+				  .n = 1 + seed / FAULT_KINDS % FAULT_CALLS,
+				  .sticky = seed / FAULT_KINDS / FAULT_CALLS % 2};
 	return fault_run(seed, &plan, NULL, why, size);
 }
 
