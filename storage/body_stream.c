@@ -27,7 +27,7 @@ sett_body_stream_open(struct sett_txn *txn, const struct sett_record *record, st
 	struct entry entry;
 	if (entry_decode(record->reserved_value, &entry) != SETT_OK)
 		return SETT_CORRUPT;
-	if (entry.kind != ENTRY_POINTER)
+	if (entry.kind != ENTRY_POINTER || value_log_is_packed(&entry.pointer))
 		return SETT_INVALID;
 	struct sett_body_stream *stream = calloc(1, sizeof(*stream));
 	if (!stream)

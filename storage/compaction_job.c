@@ -75,9 +75,14 @@ begin(struct compaction *c, struct sett_error *error)
 		.directory = o->directory,
 		.versions = o->versions,
 		.table_size = o->table_size,
-		.compression = t->output_level == SETT_LEVELS - 1 ? TABLE_ZSTD : TABLE_LZ4,
+		.compression = (enum table_compression)(
+			t->output_level == SETT_LEVELS - 1 ? o->bottom_compression : o->upper_compression),
+		.zstd_level = o->compression_level,
 	};
-	c->mover = (struct gc_mover){.value_log = o->value_log, .marks = t->marks, .sink = o->sink};
+	c->mover = (struct gc_mover){.value_log = o->value_log,
+				     .marks = t->marks,
+				     .threshold = o->value_threshold,
+				     .sink = o->sink};
 	/* The sequence comes first: what took effect before it, this job sees. */
 	c->output.sequence = version_set_sequence(o->versions);
 	c->dead = version_set_dead(o->versions);

@@ -407,6 +407,8 @@ open_parts(struct sett_engine *engine, struct sett_error *error)
 	struct value_log_options values = {.vfs = engine->vfs,
 					   .directory = engine->directory,
 					   .file_size = o->value_log_file_size,
+					   .compression = codec_of(o->value_compression, CODEC_RAW),
+					   .compression_level = o->compression_level,
 					   .next_file_number = next_file_number,
 					   .next_file_number_arg = engine,
 					   .sink = engine->sink};
@@ -446,6 +448,9 @@ open_parts(struct sett_engine *engine, struct sett_error *error)
 		.memtable_size = engine->memtable_size,
 		.table_size = engine->memtable_size < 1 << 20 ? 1 << 20 : engine->memtable_size,
 		.value_threshold = o->value_threshold,
+		.upper_compression = codec_of(o->table_compression, CODEC_LZ4),
+		.bottom_compression = codec_of(o->bottom_compression, CODEC_ZSTD),
+		.compression_level = o->compression_level,
 		.value_log_file_size = o->value_log_file_size,
 		.space_amplification_limit = o->space_amplification_limit,
 	};
@@ -624,58 +629,4 @@ uint64_t
 sett_engine_durable(struct sett_engine *engine)
 {
 	return log_durable(engine->log);
-}
-
-/* ---- figures ---- */
-
-static void
-add_file(void *arg, const struct value_log_file_info *info)
-{
-	struct sett_stats *stats = arg;
-	stats->value_log_files++;
-	stats->value_log_total_bytes += info->size;
-}
-
-void
-sett_engine_stats(struct sett_engine *engine, struct sett_stats *ret)
-{
-	struct sett_stats s = {0};
-	struct worker_figures work;
-	struct superversion *sv = engine_acquire(engine);
-	uint64_t memtable_references = 0;
-	s.memtables_waiting = sv->generation_count - 1;
-	for (size_t i = 0; i < sv->generation_count; i++) {
-		s.memtable_bytes += memtable_memory(sv->generations[i]->memtable);
-		memtable_references +=
-			__atomic_load_n(&sv->generations[i]->referenced_bytes, __ATOMIC_RELAXED);
-	}
-	for (int i = 0; i < SETT_LEVELS; i++) {
-		const struct level *level = &sv->version->levels[i];
-		s.levels[i] = (struct sett_level_stats){level->count, level->bytes, level->referenced_bytes};
-		s.disk_bytes += level->bytes;
-		for (size_t t = 0; t < level->count; t++)
-			s.memory_bytes += table_memory(level->tables[t]->table);
-	}
-	superversion_release(sv);
-	log_figures(engine->log, &s.log_segments, &s.log_bytes);
-	value_log_each_file(engine->value_log, add_file, &s);
-	workers_figures(engine->workers, &work);
-	s.value_log_live_bytes = work.value_log_live_bytes + memtable_references;
-	if (s.value_log_live_bytes > s.value_log_total_bytes)
-		s.value_log_live_bytes = s.value_log_total_bytes;
-	s.disk_bytes += s.log_bytes + s.value_log_total_bytes;
-	block_cache_stats(engine->cache, &s.block_cache_bytes, &s.block_cache_hits, &s.block_cache_misses);
-	record_cache_stats(engine->records, &s.record_cache_bytes, &s.record_cache_hits,
-			   &s.record_cache_misses);
-	s.memory_bytes += s.memtable_bytes + s.block_cache_bytes + s.record_cache_bytes +
-		conflict_table_memory(&engine->conflicts);
-	s.commits = __atomic_load_n(&engine->commits, __ATOMIC_RELAXED);
-	s.conflicts = __atomic_load_n(&engine->conflict_count, __ATOMIC_RELAXED);
-	s.flushes = work.flushes;
-	s.compactions = work.compactions;
-	s.value_log_moved_bytes = work.moved_value_bytes;
-	s.bytes_written = work.table_bytes_written + log_bytes_written(engine->log) +
-		value_log_bytes_written(engine->value_log);
-	s.oldest_snapshot = snapshots_oldest(&engine->snapshots, &engine->visible);
-	*ret = s;
 }

@@ -102,7 +102,8 @@ flush_job_run(const struct job_context *c, const struct flush_source *source, st
 		.vfs = c->options->vfs,
 		.directory = c->options->directory,
 		.versions = c->options->versions,
-		.compression = TABLE_LZ4,
+		.compression = (enum table_compression)c->options->upper_compression,
+		.zstd_level = c->options->compression_level,
 	};
 	int r = write_table(c, source, &output, error);
 	if (r == SETT_OK)

@@ -10,8 +10,7 @@
  * matched   only the unshared bytes need to be compared. */
 #include "table_block.h"
 
-#include <lz4.h>
-#include <zstd.h>
+#include "codec.h"
 
 enum { RAW_AFTER_MAX = 31 }; /* blocks between two that are tried, where none shrinks */
 
@@ -101,32 +100,6 @@ block_builder_free(struct block_builder *b)
 	buffer_free(&b->last_user);
 }
 
-/* Compresses into `out` behind 4 bytes of raw size; the size of it all, or 0 if it is not worth it. */
-static size_t
-compress_payload(struct block_packer *packer, struct bytes payload, enum table_compression compression,
-		 uint8_t *out, size_t room)
-{
-	size_t limit = payload.size - payload.size / 8, size = 0;
-	if (compression == TABLE_LZ4) {
-		int n = LZ4_compress_default((const char *)payload.data, (char *)out + 4, (int)payload.size,
-					     (int)(room - 4));
-		size = n > 0 ? (size_t)n : 0;
-	} else if (compression == TABLE_ZSTD) {
-		if (!packer->zstd)
-			packer->zstd = ZSTD_createCCtx();
-		if (!packer->zstd)
-			return 0; /* raw is always right */
-		size = ZSTD_compressCCtx(packer->zstd, out + 4, room - 4, payload.data, payload.size,
-					 packer->level ? packer->level : 1);
-		if (ZSTD_isError(size))
-			size = 0;
-	}
-	if (size == 0 || size + 4 > limit)
-		return 0;
-	put_le32(out, (uint32_t)payload.size);
-	return size + 4;
-}
-
 /* Whether to try. Random data is recognized by the blocks before it: a failed try costs as much as a good one
  * and yields nothing. */
 static bool
@@ -153,18 +126,14 @@ block_pack(struct block_packer *packer, struct bytes payload, enum table_compres
 {
 	if (compression != TABLE_RAW && (payload.size > TABLE_MAX_COMPRESSED || !is_worth_trying(packer)))
 		compression = TABLE_RAW;
-	size_t room = payload.size;
-	if (compression == TABLE_LZ4)
-		room = (size_t)LZ4_compressBound((int)payload.size) + 4;
-	else if (compression == TABLE_ZSTD)
-		room = ZSTD_compressBound(payload.size) + 4;
+	size_t room = codec_bound((enum codec)compression, payload.size);
 	int r = buffer_reserve(out, room + TABLE_TRAILER_SIZE);
 	if (r != SETT_OK)
 		return r;
 	uint8_t *p = out->data + out->size;
 	size_t size = 0;
 	if (compression != TABLE_RAW) {
-		size = compress_payload(packer, payload, compression, p, room);
+		size = codec_pack((enum codec)compression, packer->level, &packer->zstd, payload, p, room);
 		note_try(packer, size != 0);
 	}
 	if (size == 0) {
@@ -180,41 +149,17 @@ block_pack(struct block_packer *packer, struct bytes payload, enum table_compres
 void
 block_packer_free(struct block_packer *p)
 {
-	ZSTD_freeCCtx(p->zstd);
+	codec_context_free(p->zstd);
 	p->zstd = NULL;
 }
 
 /* ---- unpacking ---- */
 
-static void
-free_context(void *context)
-{
-	ZSTD_freeDCtx(context);
-}
-
-static int
-inflate_zstd(struct bytes in, struct block_cache *cache, struct block *out)
-{
-	ZSTD_DCtx *context = cache ? block_cache_take_context(cache) : NULL;
-	if (!context && !(context = ZSTD_createDCtx()))
-		return SETT_NO_MEMORY;
-	size_t n = ZSTD_decompressDCtx(context, out->data, out->size, in.data, in.size);
-	if (cache)
-		block_cache_give_context(cache, context, free_context);
-	else
-		ZSTD_freeDCtx(context);
-	return !ZSTD_isError(n) && n == out->size ? SETT_OK : SETT_CORRUPT;
-}
-
 static int
 inflate(struct bytes payload, uint8_t compression, struct block_cache *cache, struct block **ret,
 	const char **ret_why)
 {
-	if (payload.size <= 4) {
-		*ret_why = "a compressed block without content";
-		return SETT_CORRUPT;
-	}
-	uint32_t raw_size = get_le32(payload.data);
+	uint32_t raw_size = codec_raw_size(payload);
 	if (raw_size == 0 || raw_size > TABLE_MAX_COMPRESSED) {
 		*ret_why = "a compressed block's size is out of range";
 		return SETT_CORRUPT;
@@ -222,16 +167,12 @@ inflate(struct bytes payload, uint8_t compression, struct block_cache *cache, st
 	struct block *b = block_allocate(raw_size);
 	if (!b)
 		return SETT_NO_MEMORY;
-	struct bytes in = bytes_of(payload.data + 4, payload.size - 4);
-	int r = SETT_OK;
-	if (compression == TABLE_LZ4) {
-		int n = LZ4_decompress_safe((const char *)in.data, (char *)b->data, (int)in.size,
-					    (int)raw_size);
-		if (n < 0 || (uint32_t)n != raw_size)
-			r = SETT_CORRUPT;
-	} else {
-		r = inflate_zstd(in, cache, b);
-	}
+	void *context = cache && compression == TABLE_ZSTD ? block_cache_take_context(cache) : NULL;
+	if (cache && compression == TABLE_ZSTD && !context)
+		context = codec_unpacker_create(); /* NULL: it may fail, or do without */
+	int r = codec_unpack((enum codec)compression, context, payload, b->data, raw_size);
+	if (context)
+		block_cache_give_context(cache, context, codec_unpacker_free);
 	if (r != SETT_OK) {
 		*ret_why = "a block does not decompress";
 		block_release(b);

@@ -22,7 +22,8 @@ begin_table(struct table_output *o, struct sett_error *error)
 	}
 	o->number = number;
 	o->held_bytes = o->held_timestamp = 0;
-	struct table_builder_options options = {.number = number, .compression = o->compression};
+	struct table_builder_options options = {
+		.number = number, .compression = o->compression, .zstd_level = o->zstd_level};
 	r = table_builder_create(o->file, &options, &o->builder);
 	if (r != SETT_OK) {
 		o->builder = NULL;

@@ -13,6 +13,7 @@ struct table_output {
 	uint64_t sequence;   /* of the job */
 	uint64_t table_size; /* a table is full at this size; 0: never */
 	enum table_compression compression;
+	int zstd_level;
 
 	/* The table being written; NULL if none. */
 	struct table_builder *builder;

@@ -417,7 +417,7 @@ value_log_damaged(const struct value_log *log, const struct value_pointer *point
 			      pointer->file, pointer->offset, what);
 }
 
-/* Reads header and body: a small record with one call, by way of the stack. */
+/* Reads header and payload: a small record with one call, by way of the stack. */
 static int
 read_record(struct vfs_file *handle, const struct value_pointer *pointer, unsigned flags,
 	    uint8_t header[VALUE_LOG_RECORD_HEADER_SIZE], uint8_t *ret, struct sett_error *error)
@@ -429,15 +429,16 @@ read_record(struct vfs_file *handle, const struct value_pointer *pointer, unsign
 			vfs_read_exact(handle, record, pointer->stored_size, pointer->offset, flags, error);
 		if (status == SETT_OK) {
 			memcpy(header, record, HEADER);
-			if (pointer->body_size > 0)
-				memcpy(ret, record + HEADER, pointer->body_size);
+			if (pointer->stored_size > HEADER)
+				memcpy(ret, record + HEADER, pointer->stored_size - HEADER);
 		}
 		return status;
 	}
 	int status = vfs_read_exact(handle, header, HEADER, pointer->offset, flags, error);
 	if (status != SETT_OK)
 		return status;
-	return vfs_read_exact(handle, ret, pointer->body_size, pointer->offset + HEADER, flags, error);
+	return vfs_read_exact(handle, ret, pointer->stored_size - HEADER, pointer->offset + HEADER, flags,
+			      error);
 }
 
 int
@@ -451,11 +452,37 @@ value_log_locate(struct value_log *log, const struct value_pointer *pointer, str
 				      pointer->file);
 	uint64_t size = __atomic_load_n(&file->size, __ATOMIC_ACQUIRE);
 	if (pointer->body_size > SETT_MAX_BODY_SIZE ||
-	    pointer->stored_size != pointer->body_size + VALUE_LOG_RECORD_HEADER_SIZE ||
+	    pointer->stored_size > pointer->body_size + VALUE_LOG_RECORD_HEADER_SIZE ||
+	    pointer->stored_size < VALUE_LOG_RECORD_HEADER_SIZE ||
+	    (pointer->body_size >= SETT_MAX_PACKED_SIZE && value_log_is_packed(pointer)) ||
 	    pointer->offset > size || pointer->stored_size > size - pointer->offset)
 		return value_log_damaged(log, pointer, "the pointer is out of bounds", error);
 	*ret = file;
 	return SETT_OK;
+}
+
+int
+value_log_check(const struct value_log *log, const struct value_pointer *pointer, const uint8_t *header,
+		struct bytes payload, enum codec *ret, struct sett_error *error)
+{
+	if (!value_log_record_is_valid(header, pointer->file, pointer->offset, payload))
+		return value_log_damaged(log, pointer, "the value's checksum is wrong", error);
+	/* A body that is packed is smaller, by the rule of writers. */
+	uint32_t encoding = get_le32(header + 12);
+	if (encoding >= CODEC_KINDS || (encoding != VALUE_LOG_PLAIN) != value_log_is_packed(pointer))
+		return value_log_damaged(log, pointer, "the value's encoding is unknown", error);
+	*ret = (enum codec)encoding;
+	return SETT_OK;
+}
+
+int
+value_log_unpack(struct value_log *log, const struct value_pointer *pointer, enum codec encoding,
+		 struct bytes payload, uint8_t *ret, struct sett_error *error)
+{
+	int status = codec_pool_unpack(&log->codecs, encoding, payload, ret, (size_t)pointer->body_size);
+	if (status == SETT_CORRUPT)
+		return value_log_damaged(log, pointer, "the value does not unpack", error);
+	return status == SETT_OK ? status : no_memory(error);
 }
 
 static int
@@ -463,13 +490,20 @@ read_checked(struct value_log *log, struct value_log_file *file, const struct va
 	     unsigned flags, uint8_t *ret, struct sett_error *error)
 {
 	uint8_t header[VALUE_LOG_RECORD_HEADER_SIZE];
-	int status = read_record(file->handle, pointer, flags, header, ret, error);
-	if (status != SETT_OK)
-		return status;
-	if (!value_log_record_is_valid(header, pointer->file, pointer->offset,
-				       bytes_of(ret, pointer->body_size)))
-		return value_log_damaged(log, pointer, "the value's checksum is wrong", error);
-	return SETT_OK;
+	enum codec encoding;
+	size_t size = (size_t)pointer->stored_size - sizeof(header);
+	/* Packed bodies come by way of a buffer of their own. */
+	uint8_t *packed = value_log_is_packed(pointer) ? malloc(size + 1) : NULL;
+	if (value_log_is_packed(pointer) && packed == NULL)
+		return no_memory(error);
+	uint8_t *at = packed != NULL ? packed : ret;
+	int status = read_record(file->handle, pointer, flags, header, at, error);
+	if (status == SETT_OK)
+		status = value_log_check(log, pointer, header, bytes_of(at, size), &encoding, error);
+	if (status == SETT_OK && packed != NULL)
+		status = value_log_unpack(log, pointer, encoding, bytes_of(at, size), ret, error);
+	free(packed);
+	return status;
 }
 
 int
@@ -599,6 +633,7 @@ value_log_open(const struct value_log_options *options, struct value_log **ret, 
 	mutex_init(&log->create_lock);
 	mutex_init(&log->sync_lock);
 	mutex_init(&log->lock);
+	codec_pool_init(&log->codecs);
 	int status = vfs_list(options->vfs, log->directory, adopt, log, error);
 	if (status != SETT_OK) {
 		value_log_close(log);
@@ -623,5 +658,6 @@ value_log_close(struct value_log *log)
 	mutex_destroy(&log->create_lock);
 	mutex_destroy(&log->sync_lock);
 	mutex_destroy(&log->lock);
+	codec_pool_free(&log->codecs);
 	free(log);
 }

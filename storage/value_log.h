@@ -7,6 +7,7 @@
 #ifndef SETT_VALUE_LOG_H
 #define SETT_VALUE_LOG_H
 
+#include "codec.h"
 #include "internal_key.h"
 #include "storage/base/log_sink.h"
 #include "storage/vfs.h"
@@ -17,7 +18,9 @@ struct value_log_file; /* reference counted */
 struct value_log_options {
 	struct vfs *vfs;
 	const char *directory;
-	uint64_t file_size; /* the active file is sealed once it is past this */
+	uint64_t file_size;     /* the active file is sealed once it is past this */
+	enum codec compression; /* of bodies below SETT_MAX_PACKED_SIZE, where that saves an eighth */
+	int compression_level;
 	uint64_t (*next_file_number)(void *arg);
 	void *next_file_number_arg;
 	struct log_sink sink;

@@ -34,7 +34,8 @@ holds(const struct value_ahead_run *run, const struct value_pointer *pointer)
 {
 	return run->bytes && pointer->offset >= run->start && pointer->offset <= run->stop &&
 		pointer->stored_size <= run->stop - pointer->offset &&
-		pointer->stored_size == pointer->body_size + VALUE_LOG_RECORD_HEADER_SIZE;
+		pointer->stored_size >= VALUE_LOG_RECORD_HEADER_SIZE &&
+		pointer->stored_size <= pointer->body_size + VALUE_LOG_RECORD_HEADER_SIZE;
 }
 
 static bool
@@ -82,12 +83,21 @@ fetch(struct value_log *log, struct value_ahead_run *run, const struct value_poi
 /* The record at its place in the run. */
 static int
 take(struct value_log *log, struct value_ahead_run *run, const struct value_pointer *pointer,
-     struct bytes *ret, struct sett_error *error)
+     struct arena *arena, struct bytes *ret, struct sett_error *error)
 {
+	enum { HEADER = VALUE_LOG_RECORD_HEADER_SIZE };
 	const uint8_t *record = run->bytes + (pointer->offset - run->start);
-	struct bytes body = bytes_of(record + VALUE_LOG_RECORD_HEADER_SIZE, (size_t)pointer->body_size);
-	if (!value_log_record_is_valid(record, pointer->file, pointer->offset, body))
-		return value_log_damaged(log, pointer, "the value's checksum is wrong", error);
+	struct bytes body = bytes_of(record + HEADER, (size_t)pointer->stored_size - HEADER);
+	enum codec encoding;
+	int r = value_log_check(log, pointer, record, body, &encoding, error);
+	if (r == SETT_OK && encoding != CODEC_RAW) {
+		uint8_t *unpacked = arena_allocate(arena, (size_t)pointer->body_size, 1);
+		r = unpacked ? value_log_unpack(log, pointer, encoding, body, unpacked, error)
+			     : SETT_NO_MEMORY;
+		body = bytes_of(unpacked, (size_t)pointer->body_size);
+	}
+	if (r != SETT_OK)
+		return r;
 	run->used += pointer->stored_size;
 	run->end = pointer->offset + pointer->stored_size;
 	*ret = body;
@@ -118,9 +128,9 @@ value_log_read_ahead(struct value_log *log, struct value_ahead *ahead, const str
 {
 	struct value_ahead_run *run = run_of(ahead, pointer->file);
 	if (run && holds(run, pointer))
-		return take(log, run, pointer, ret, error);
+		return take(log, run, pointer, arena, ret, error);
 	if (run && is_next(run, pointer) && fetch(log, run, pointer, flags, arena))
-		return take(log, run, pointer, ret, error);
+		return take(log, run, pointer, arena, ret, error);
 	/* Scattered; or what follows is not in memory, or cannot be read: which is no failure of this value.
 	 */
 	int r = read_alone(log, ahead, pointer, flags, arena, ret, error);

@@ -2,7 +2,7 @@
  *
  *     file   = header record*
  *     header = magic:8 version:u32 header_size:u32 number:u64 checksum:u64
- *     record = checksum:u64 body_size:u32 flags:u32 body
+ *     record = checksum:u64 payload_size:u32 flags:u32 payload
  *
  * All integers are little-endian. A record's checksum is seeded with the number of its file, its offset and
  * its own header, so bytes that are whole but in the wrong place are found. The file's header names the file
@@ -26,7 +26,8 @@ enum {
 	VALUE_LOG_VERSION = 1,
 	VALUE_LOG_FILE_HEADER_SIZE = 32,
 	VALUE_LOG_RECORD_HEADER_SIZE = 16,
-	VALUE_LOG_PLAIN = 0, /* the only encoding so far: the low byte of `flags`; the other bits are 0 */
+	VALUE_LOG_PLAIN = 0, /* how the body stands in the payload: the low byte of `flags`, an enum codec
+				(storage/codec.h); the other bits are 0 */
 };
 
 static_assert(sizeof(VALUE_LOG_MAGIC) == 9, "the magic is 8 bytes");
@@ -54,27 +55,27 @@ value_log_checksum_seed(uint64_t file, uint64_t offset, const uint8_t header[VAL
 
 static inline uint64_t
 value_log_checksum(uint64_t file, uint64_t offset, const uint8_t header[VALUE_LOG_RECORD_HEADER_SIZE],
-		   struct bytes body)
+		   struct bytes payload)
 {
-	return hash64_bytes(body, value_log_checksum_seed(file, offset, header));
+	return hash64_bytes(payload, value_log_checksum_seed(file, offset, header));
 }
 
 static inline void
 value_log_header_encode(uint8_t p[VALUE_LOG_RECORD_HEADER_SIZE], uint64_t file, uint64_t offset,
-			struct bytes body)
+			uint32_t encoding, struct bytes payload)
 {
-	put_le32(p + 8, (uint32_t)body.size);
-	put_le32(p + 12, VALUE_LOG_PLAIN);
-	put_le64(p, value_log_checksum(file, offset, p, body));
+	put_le32(p + 8, (uint32_t)payload.size);
+	put_le32(p + 12, encoding);
+	put_le64(p, value_log_checksum(file, offset, p, payload));
 }
 
 /* Whether header and body are what was written at this place. */
 static inline bool
 value_log_record_is_valid(const uint8_t header[VALUE_LOG_RECORD_HEADER_SIZE], uint64_t file, uint64_t offset,
-			  struct bytes body)
+			  struct bytes payload)
 {
-	return get_le32(header + 8) == body.size && get_le32(header + 12) == VALUE_LOG_PLAIN &&
-		get_le64(header) == value_log_checksum(file, offset, header, body);
+	return get_le32(header + 8) == payload.size &&
+		get_le64(header) == value_log_checksum(file, offset, header, payload);
 }
 
 #endif

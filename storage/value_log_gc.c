@@ -250,41 +250,77 @@ gc_marks_bytes_of(const struct gc_marks *m, const struct table_file *f)
 
 /* ---- moving ---- */
 
+/* Into a file of the mover's: `e` gets the pointer. */
 static int
-move_body(struct gc_mover *m, struct entry *e, struct sett_error *error)
+put_out(struct gc_mover *m, struct bytes body, struct entry *e, struct sett_error *error)
 {
-	int r = SETT_OK;
 	if (!m->writer) {
-		r = value_log_writer_create(m->value_log, &m->writer);
+		int r = value_log_writer_create(m->value_log, &m->writer);
 		if (r != SETT_OK) {
 			m->writer = NULL;
 			return sett_error_set(error, r, 0, "value log: cannot begin a file for moved values");
 		}
 	}
-	buffer_clear(&m->body);
-	r = value_log_read(m->value_log, &e->pointer, 0, &m->body, error);
+	int r = value_log_writer_add(m->writer, body, &e->pointer, error);
 	if (r != SETT_OK)
 		return r;
-	r = value_log_writer_add(m->writer, buffer_bytes(&m->body), &e->pointer, error);
-	if (r == SETT_OK)
-		m->moved_bytes += e->pointer.stored_size;
-	return r;
+	e->kind = ENTRY_POINTER;
+	m->moved_bytes += e->pointer.stored_size;
+	return SETT_OK;
+}
+
+/* Out of its file: to another one, or into the entry if it is small. */
+static int
+move_body(struct gc_mover *m, struct entry *e, struct sett_error *error)
+{
+	buffer_clear(&m->body);
+	int r = value_log_read(m->value_log, &e->pointer, 0, &m->body, error);
+	if (r != SETT_OK)
+		return r;
+	if (e->pointer.body_size >= m->threshold)
+		return put_out(m, buffer_bytes(&m->body), e, error);
+	e->kind = ENTRY_INLINE;
+	e->body = buffer_bytes(&m->body);
+	return SETT_OK;
+}
+
+/* Whether the entry's body should lie elsewhere. */
+static bool
+is_misplaced(const struct gc_mover *m, const struct entry *e)
+{
+	if (e->kind == ENTRY_INLINE)
+		return e->body.size >= m->threshold;
+	return e->kind == ENTRY_POINTER &&
+		(e->pointer.body_size < m->threshold || gc_marks_has(m->marks, e->pointer.file));
+}
+
+static int
+encode(struct gc_mover *m, const struct entry *e, struct bytes *ret_value, struct sett_error *error)
+{
+	buffer_clear(&m->entry);
+	if (buffer_reserve(&m->entry, entry_encoded_size(e)) != SETT_OK)
+		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory");
+	m->entry.size = (size_t)(entry_encode(e, m->entry.data) - m->entry.data);
+	*ret_value = buffer_bytes(&m->entry);
+	return SETT_OK;
 }
 
 int
 gc_mover_take(struct gc_mover *m, struct bytes value, struct bytes *ret_value, struct sett_error *error)
 {
 	struct entry e;
-	if (!m->marks || value.size == 0 || (value.data[0] & ENTRY_KIND_MASK) != ENTRY_POINTER) {
-		*ret_value = value;
+	unsigned kind = value.size > 0 ? value.data[0] & ENTRY_KIND_MASK : ENTRY_TOMBSTONE;
+	*ret_value = value;
+	if (kind == ENTRY_TOMBSTONE || (kind == ENTRY_INLINE && value.size < m->threshold))
 		return SETT_OK;
-	}
 	int r = entry_decode(value, &e);
 	if (r != SETT_OK)
-		return sett_error_set(error, r, 0, "a table entry with a value pointer makes no sense");
-	if (!gc_marks_has(m->marks, e.pointer.file)) {
-		*ret_value = value;
+		return sett_error_set(error, r, 0, "a table entry makes no sense");
+	if (!is_misplaced(m, &e))
 		return SETT_OK;
+	if (e.kind == ENTRY_INLINE) {
+		r = put_out(m, e.body, &e, error);
+		return r == SETT_OK ? encode(m, &e, ret_value, error) : r;
 	}
 	uint64_t file = e.pointer.file;
 	r = move_body(m, &e, error);
@@ -293,17 +329,9 @@ gc_mover_take(struct gc_mover *m, struct bytes value, struct bytes *ret_value, s
 				"value log: a value in file %" PRIu64 " is damaged%s%s", file,
 				error ? ": " : "", error ? error->message : "");
 		m->unreadable = file;
-		*ret_value = value;
 		return SETT_OK;
 	}
-	if (r != SETT_OK)
-		return r;
-	buffer_clear(&m->entry);
-	if (buffer_reserve(&m->entry, entry_encoded_size(&e)) != SETT_OK)
-		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory");
-	m->entry.size = (size_t)(entry_encode(&e, m->entry.data) - m->entry.data);
-	*ret_value = buffer_bytes(&m->entry);
-	return SETT_OK;
+	return r == SETT_OK ? encode(m, &e, ret_value, error) : r;
 }
 
 int

@@ -46,16 +46,18 @@ uint64_t gc_marks_bytes_of(const struct gc_marks *, const struct table_file *);
 
 /* ---- moving, within a compaction (one thread) ---- */
 struct gc_mover {
-	struct value_log *value_log; /* set by the caller, with the next two */
+	struct value_log *value_log; /* set by the caller, with the next three */
 	const struct gc_marks *marks;
+	size_t threshold; /* bodies of this size and more belong into the value log */
 	struct log_sink sink;
 	struct value_log_writer *writer;
 	struct buffer body, entry;
 	uint64_t moved_bytes;
 	uint64_t unreadable; /* a marked file that holds a damaged value; 0 = none */
 };
-/* If `value` points into a marked file, moves its body and returns the new entry, valid until the next call;
- * else returns `value` itself. A damaged body stays where it is: losing the pointer would hide the damage. */
+/* If `value` points into a marked file, or its body lies on the wrong side of the threshold, moves its body
+ * and returns the new entry, valid until the next call; else returns `value` itself. A damaged body stays
+ * where it is: losing the pointer would hide the damage. */
 int gc_mover_take(struct gc_mover *, struct bytes value, struct bytes *ret_value, struct sett_error *);
 /* Makes what was moved durable; before the edit that points at it. */
 int gc_mover_finish(struct gc_mover *, struct sett_error *);

@@ -40,6 +40,7 @@ struct file_table {
 struct value_log {
 	struct value_log_options options;
 	char directory[SETT_PATH_MAX];
+	struct codec_pool codecs;
 
 	struct mutex create_lock; /* one new active file at a time */
 	struct mutex sync_lock;   /* one sync at a time */
@@ -67,6 +68,17 @@ int value_log_locate(struct value_log *, const struct value_pointer *, struct va
 /* SETT_CORRUPT, with the record's place and a phrase. */
 int value_log_damaged(const struct value_log *, const struct value_pointer *, const char *what,
 		      struct sett_error *);
+/* Whether header and payload are what was written at the pointer's place; `ret`: how the body stands there. */
+int value_log_check(const struct value_log *, const struct value_pointer *, const uint8_t *header,
+		    struct bytes payload, enum codec *ret, struct sett_error *);
+/* The body of a payload that is packed, into body_size bytes at `ret`. SETT_CORRUPT, SETT_NO_MEMORY. */
+int value_log_unpack(struct value_log *, const struct value_pointer *, enum codec, struct bytes payload,
+		     uint8_t *ret, struct sett_error *);
+static inline bool
+value_log_is_packed(const struct value_pointer *p)
+{
+	return p->stored_size != p->body_size + VALUE_LOG_RECORD_HEADER_SIZE;
+}
 /* Seals the file if it is retiring and nothing is in flight. */
 void value_log_seal_locked(struct value_log_file *);
 void value_log_mark_dirty_locked(struct value_log *log, struct value_log_file *file) REQUIRES(&log->lock);

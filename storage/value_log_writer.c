@@ -114,9 +114,72 @@ conclude(struct value_log *log, struct value_log_file *file, uint64_t offset, ui
 		value_log_remove_if_unused(log, number);
 }
 
+/* How bodies stand in the file: as they are, or packed into `scratch`. */
+struct payloads {
+	const struct bytes *bodies;
+	struct payload *packed; /* of each body; NULL: all as they are */
+	struct buffer scratch;
+};
+struct payload {
+	struct bytes bytes;
+	enum codec encoding;
+};
+
+static struct payload
+payload_at(const struct payloads *p, size_t i)
+{
+	return p->packed != NULL ? p->packed[i] : (struct payload){p->bodies[i], CODEC_RAW};
+}
+
+/* The body packed behind what `scratch` holds, which has room; or as it is, if that saves too little. */
+static struct payload
+pack(struct value_log *log, struct bytes body, struct buffer *scratch)
+{
+	enum codec codec = log->options.compression;
+	uint8_t *at = scratch->data + scratch->size;
+	size_t size = 0;
+	if (codec != CODEC_RAW && body.size < SETT_MAX_PACKED_SIZE)
+		size = codec_pool_pack(&log->codecs, codec, log->options.compression_level, body, at,
+				       scratch->capacity - scratch->size);
+	scratch->size += size;
+	return size > 0 ? (struct payload){bytes_of(at, size), codec} : (struct payload){body, CODEC_RAW};
+}
+
+static size_t
+pack_room(const struct value_log *log, struct bytes body)
+{
+	return body.size < SETT_MAX_PACKED_SIZE ? codec_bound(log->options.compression, body.size) : 0;
+}
+
 static int
-write_bodies(struct value_log_file *file, const struct bytes *bodies, size_t count, uint64_t offset,
-	     struct sett_error *error)
+payloads_make(struct value_log *log, const struct bytes *bodies, size_t count, struct payloads *ret)
+{
+	size_t room = 0;
+	*ret = (struct payloads){.bodies = bodies};
+	if (log->options.compression == CODEC_RAW)
+		return SETT_OK;
+	for (size_t i = 0; i < count; i++)
+		room += pack_room(log, bodies[i]);
+	ret->packed = calloc(count, sizeof(*ret->packed));
+	if (ret->packed == NULL || buffer_reserve(&ret->scratch, room) != SETT_OK) {
+		free(ret->packed);
+		return SETT_NO_MEMORY;
+	}
+	for (size_t i = 0; i < count; i++)
+		ret->packed[i] = pack(log, bodies[i], &ret->scratch);
+	return SETT_OK;
+}
+
+static void
+payloads_free(struct payloads *p)
+{
+	free(p->packed);
+	buffer_free(&p->scratch);
+}
+
+static int
+write_payloads(struct value_log_file *file, const struct payloads *payloads, size_t count, uint64_t offset,
+	       struct sett_error *error)
 {
 	uint8_t headers[BODIES_PER_WRITE][RECORD_HEADER];
 	struct iovec vector[2 * BODIES_PER_WRITE];
@@ -124,12 +187,13 @@ write_bodies(struct value_log_file *file, const struct bytes *bodies, size_t cou
 		uint64_t start = offset;
 		int used = 0;
 		for (size_t i = 0; i < BODIES_PER_WRITE && done < count; i++, done++) {
-			value_log_header_encode(headers[i], file->number, offset, bodies[done]);
+			struct payload p = payload_at(payloads, done);
+			value_log_header_encode(headers[i], file->number, offset, p.encoding, p.bytes);
 			vector[used++] = (struct iovec){headers[i], RECORD_HEADER};
-			if (bodies[done].size > 0)
-				vector[used++] = (struct iovec){(void *)(uintptr_t)bodies[done].data,
-								bodies[done].size};
-			offset += RECORD_HEADER + bodies[done].size;
+			if (p.bytes.size > 0)
+				vector[used++] =
+					(struct iovec){(void *)(uintptr_t)p.bytes.data, p.bytes.size};
+			offset += RECORD_HEADER + p.bytes.size;
 		}
 		int status = vfs_write(file->handle, vector, used, start, error);
 		if (status != SETT_OK)
@@ -138,35 +202,50 @@ write_bodies(struct value_log_file *file, const struct bytes *bodies, size_t cou
 	return SETT_OK;
 }
 
-int
-value_log_write(struct value_log *log, const struct bytes *bodies, size_t count, struct value_pointer *ret,
-		struct sett_error *error)
+/* Reserves, writes, and fills the pointers. */
+static int
+write_reserved(struct value_log *log, const struct payloads *payloads, size_t count,
+	       struct value_pointer *ret, struct sett_error *error)
 {
 	struct value_log_file *file;
 	uint64_t offset, total = 0;
-	for (size_t i = 0; i < count; i++) {
-		if (bodies[i].size > SETT_MAX_BODY_SIZE)
-			return sett_error_set(error, SETT_TOO_LARGE, 0, "a value of %zu bytes",
-					      bodies[i].size);
-		total += RECORD_HEADER + bodies[i].size;
-	}
-	if (count == 0)
-		return SETT_OK;
+	for (size_t i = 0; i < count; i++)
+		total += RECORD_HEADER + payload_at(payloads, i).bytes.size;
 	int status = reserve(log, total, count, &file, &offset, error);
 	if (status != SETT_OK)
 		return status;
 	uint64_t number = file->number;
-	status = write_bodies(file, bodies, count, offset, error);
+	status = write_payloads(file, payloads, count, offset, error);
 	conclude(log, file, offset, total, count, status == SETT_OK);
 	if (status != SETT_OK)
 		return status;
 	__atomic_fetch_add(&log->bytes_written, total, __ATOMIC_RELAXED);
 	for (size_t i = 0; i < count; i++) {
-		uint64_t stored = RECORD_HEADER + bodies[i].size;
-		ret[i] = (struct value_pointer){number, offset, stored, bodies[i].size};
+		uint64_t stored = RECORD_HEADER + payload_at(payloads, i).bytes.size;
+		ret[i] = (struct value_pointer){number, offset, stored, payloads->bodies[i].size};
 		offset += stored;
 	}
 	return SETT_OK;
+}
+
+int
+value_log_write(struct value_log *log, const struct bytes *bodies, size_t count, struct value_pointer *ret,
+		struct sett_error *error)
+{
+	struct payloads payloads;
+	for (size_t i = 0; i < count; i++) {
+		if (bodies[i].size > SETT_MAX_BODY_SIZE)
+			return sett_error_set(error, SETT_TOO_LARGE, 0, "a value of %zu bytes",
+					      bodies[i].size);
+	}
+	if (count == 0)
+		return SETT_OK;
+	int status = payloads_make(log, bodies, count, &payloads);
+	if (status != SETT_OK)
+		return sett_error_set(error, status, 0, "out of memory for the value log");
+	status = write_reserved(log, &payloads, count, ret, error);
+	payloads_free(&payloads);
+	return status;
 }
 
 /* ---- GC ---- */
@@ -177,6 +256,7 @@ struct value_log_writer {
 		*files; /* made so far, each with the writer's reference; the last is written to */
 	size_t count, capacity;
 	struct buffer buffer; /* records that follow the last file's size */
+	struct buffer packed; /* scratch */
 };
 
 int
@@ -240,10 +320,14 @@ value_log_writer_add(struct value_log_writer *writer, struct bytes body, struct 
 		     struct sett_error *error)
 {
 	uint8_t header[RECORD_HEADER];
-	uint64_t stored = RECORD_HEADER + body.size;
 	int status = SETT_OK;
 	if (body.size > SETT_MAX_BODY_SIZE)
 		return sett_error_set(error, SETT_TOO_LARGE, 0, "a value of %zu bytes", body.size);
+	buffer_clear(&writer->packed);
+	if (buffer_reserve(&writer->packed, pack_room(writer->log, body)) != SETT_OK)
+		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory for the value log");
+	struct payload p = pack(writer->log, body, &writer->packed);
+	uint64_t stored = RECORD_HEADER + p.bytes.size;
 	if (writer->count == 0 ||
 	    writer->files[writer->count - 1]->size + writer->buffer.size >= writer->log->options.file_size)
 		status = writer_start_file(writer, error);
@@ -254,13 +338,14 @@ value_log_writer_add(struct value_log_writer *writer, struct bytes body, struct 
 
 	struct value_log_file *file = writer->files[writer->count - 1];
 	uint64_t offset = file->size + writer->buffer.size;
-	value_log_header_encode(header, file->number, offset, body);
+	value_log_header_encode(header, file->number, offset, p.encoding, p.bytes);
 	if (stored > WRITER_BUFFER_SIZE) {
-		struct iovec vector[] = {{header, RECORD_HEADER}, {(void *)(uintptr_t)body.data, body.size}};
+		struct iovec vector[] = {{header, RECORD_HEADER},
+					 {(void *)(uintptr_t)p.bytes.data, p.bytes.size}};
 		status = writer_put(writer, vector, 2, stored, error);
 	} else if (buffer_reserve(&writer->buffer, stored) == SETT_OK) {
 		buffer_append(&writer->buffer, header, RECORD_HEADER); /* room is reserved */
-		buffer_append(&writer->buffer, body.data, body.size);
+		buffer_append(&writer->buffer, p.bytes.data, p.bytes.size);
 	} else {
 		status = sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory for the value log");
 	}
@@ -302,5 +387,6 @@ value_log_writer_destroy(struct value_log_writer *writer)
 	}
 	free(writer->files);
 	buffer_free(&writer->buffer);
+	buffer_free(&writer->packed);
 	free(writer);
 }

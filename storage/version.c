@@ -77,6 +77,7 @@ table_file_open(struct version_set *set, uint64_t number, uint64_t created_seque
 	r = retain_values(set, f->properties, path, error);
 	if (r != SETT_OK)
 		goto fail;
+	__atomic_fetch_add(&set->table_bytes, f->size, __ATOMIC_RELAXED);
 	*ret = f;
 	return SETT_OK;
 fail:
@@ -112,6 +113,7 @@ table_file_release(struct version_set *set, struct table_file *f)
 	 * them. */
 	if (obsolete) {
 		remove_table(set, number);
+		__atomic_fetch_sub(&set->table_bytes, f->size, __ATOMIC_RELAXED);
 		release_values(set, f->properties, f->properties->reference_count);
 		if (set->options.cache)
 			block_cache_forget(set->options.cache, number);

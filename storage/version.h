@@ -133,6 +133,9 @@ int version_set_counters(struct version_set *, struct counter_value **ret, size_
  * not be synced, the set refuses every later edit (SETT_FAILED). Rewrites the manifest when it is large. */
 int version_set_apply(struct version_set *, const struct version_edit *, struct sett_error *);
 
+/* Bytes of the tables and the manifest on the disk, tables that only old versions hold included. */
+uint64_t version_set_disk_bytes(struct version_set *, uint64_t *ret_tables);
+
 /* The current version with a reference for the caller. */
 struct version *version_set_current(struct version_set *);
 void version_retain(struct version *);

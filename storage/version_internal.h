@@ -33,6 +33,9 @@ struct version_set {
 	uint64_t first_size; /* of the manifest when it was written anew */
 	int failed;          /* status that every later edit gets; 0 = none */
 
+	uint64_t manifest_bytes; /* atomic: as of the last edit */
+	uint64_t table_bytes;    /* atomic: of all finished tables on the disk, obsolete ones too */
+
 	struct mutex lock; /* guards all below, and being_compacted of every table; held for moments */
 	struct version *current;
 	struct dead_registry dead;

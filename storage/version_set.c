@@ -78,6 +78,7 @@ rewrite_locked(struct version_set *set, struct sett_error *error)
 	set->manifest = m;
 	set->file_limit = limit;
 	set->first_size = manifest_size(m);
+	__atomic_store_n(&set->manifest_bytes, set->first_size, __ATOMIC_RELAXED);
 	return SETT_OK;
 }
 
@@ -482,6 +483,7 @@ maybe_rewrite(struct version_set *set)
 	struct sett_error error = {0};
 	mutex_lock(&set->manifest_lock);
 	uint64_t size = manifest_size(set->manifest);
+	__atomic_store_n(&set->manifest_bytes, size, __ATOMIC_RELAXED);
 	if (set->failed == SETT_OK && size > REWRITE_SIZE && size > 4 * set->first_size &&
 	    rewrite_locked(set, &error) != SETT_OK)
 		log_sink_printf(&set->options.sink, LOG_LEVEL_WARNING, "cannot write the manifest anew: %s",
@@ -517,6 +519,13 @@ version_set_apply(struct version_set *set, const struct version_edit *edit, stru
 }
 
 /* ---- what it knows ---- */
+
+uint64_t
+version_set_disk_bytes(struct version_set *set, uint64_t *ret_tables)
+{
+	*ret_tables = __atomic_load_n(&set->table_bytes, __ATOMIC_RELAXED);
+	return *ret_tables + __atomic_load_n(&set->manifest_bytes, __ATOMIC_RELAXED);
+}
 
 uint64_t
 version_set_log_segment(struct version_set *set)

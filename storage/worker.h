@@ -62,6 +62,8 @@ struct worker_options {
 				   what flushes turn out to be */
 	uint64_t table_size;    /* target size of an output table */
 	size_t value_threshold;
+	enum codec upper_compression, bottom_compression; /* of tables */
+	int compression_level;
 	uint64_t value_log_file_size;
 	double space_amplification_limit;
 };

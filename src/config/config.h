@@ -51,6 +51,8 @@ struct config {
 	uint64_t max_memory;   /* as set; 0 = a quarter of the machine's */
 	uint64_t value_threshold, value_log_file_size;
 	double space_amplification_limit;
+	int table_compression, bottom_compression, value_compression; /* enum sett_compression */
+	int compression_level;
 	int workers;
 	bool active_expire;             /* (runtime) DEBUG SET-ACTIVE-EXPIRE */
 	struct config_private *private; /* the rows that are accepted and shown but used by nothing, the

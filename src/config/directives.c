@@ -7,6 +7,7 @@
 #include <limits.h>
 
 #include "config/directive.h"
+#include "storage/engine.h"
 
 #define IMMUTABLE DIRECTIVE_IMMUTABLE
 #define PROTECTED DIRECTIVE_PROTECTED
@@ -33,6 +34,8 @@
 
 static const struct choice sync_choices[] = {
 	{"everysec", CONFIG_SYNC_EVERYSEC}, {"always", CONFIG_SYNC_ALWAYS}, {"no", CONFIG_SYNC_NO}, {0}};
+static const struct choice compression_choices[] = {
+	{"none", SETT_COMPRESSION_NONE}, {"lz4", SETT_COMPRESSION_LZ4}, {"zstd", SETT_COMPRESSION_ZSTD}, {0}};
 static const struct choice level_choices[] = {{"debug", LOG_LEVEL_DEBUG},
 					      {"verbose", LOG_LEVEL_VERBOSE},
 					      {"notice", LOG_LEVEL_NOTICE},
@@ -177,6 +180,10 @@ const struct directive directive_table[] = {
 	 .initial = "1.5",
 	 .flags = FIXED,
 	 FIELD(space_amplification_limit)},
+	{CHOICE("table-compression", compression_choices, "lz4", FIXED), FIELD(table_compression)},
+	{CHOICE("bottom-compression", compression_choices, "zstd", FIXED), FIELD(bottom_compression)},
+	{CHOICE("value-compression", compression_choices, "none", FIXED), FIELD(value_compression)},
+	{INTEGER("compression-level", 1, 19, "1", FIXED), FIELD(compression_level)},
 
 	/* network */
 	{INTEGER("port", 0, 65535, "6379", FIXED), FIELD(port),

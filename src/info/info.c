@@ -182,6 +182,12 @@ write_value_log_garbage(const struct info_facts *f, struct output *out)
 }
 
 static void
+write_space_amplification(const struct info_facts *f, struct output *out)
+{
+	print(out, "%.3f", f->storage.space_amplification);
+}
+
+static void
 write_cache_hit_ratio(const struct info_facts *f, struct output *out)
 {
 	write_ratio(out, f->storage.block_cache_hits,
@@ -350,6 +356,9 @@ static const struct field storage_fields[] = {
 	NUMBER("oldest_snapshot_age", oldest_snapshot_age),
 	NUMBER("disk_bytes", storage.disk_bytes),
 	HUMAN("disk_bytes_human", storage.disk_bytes),
+	NUMBER("live_bytes", storage.live_bytes),
+	NUMBER("held_bytes", storage.held_bytes),
+	FUNCTION("space_amplification", write_space_amplification),
 	NUMBER("log_segments", storage.log_segments),
 	NUMBER("log_bytes", storage.log_bytes),
 	NUMBER("memtable_bytes", storage.memtable_bytes),

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "config/config.h"
+#include "storage/engine.h"
 
 enum { ARGUMENTS_MAX = 16 };
 
@@ -109,6 +110,10 @@ Test(config, defaults)
 	cr_assert(config->protected_mode && config->active_expire && !config->daemonize);
 	cr_assert_float_eq(config->space_amplification_limit, 1.5, 1e-9);
 	cr_assert_eq(config->value_threshold, 1024);
+	cr_assert_eq(config->table_compression, SETT_COMPRESSION_LZ4);
+	cr_assert_eq(config->bottom_compression, SETT_COMPRESSION_ZSTD);
+	cr_assert_eq(config->value_compression, SETT_COMPRESSION_NONE);
+	cr_assert_eq(config->compression_level, 1);
 	cr_assert_gt(config_effective_memory(config), 0);
 	expect_value(config, "bind", "* -::*;");
 	expect_value(config, "client-output-buffer-limit",

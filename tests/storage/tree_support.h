@@ -215,6 +215,8 @@ tree_start_workers(struct tree *t)
 		.memtable_size = t->memtable_size,
 		.table_size = t->table_size,
 		.value_threshold = THRESHOLD,
+		.upper_compression = CODEC_LZ4,
+		.bottom_compression = CODEC_ZSTD,
 		.value_log_file_size = t->value_file_size,
 		.space_amplification_limit = 1.5,
 	};

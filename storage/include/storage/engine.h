@@ -48,18 +48,32 @@ enum sett_sync_policy {
 	SETT_SYNC_ALWAYS,   /* the log is synced as soon as something is written */
 };
 
+enum sett_compression {
+	SETT_COMPRESSION_DEFAULT,
+	SETT_COMPRESSION_NONE,
+	SETT_COMPRESSION_LZ4,
+	SETT_COMPRESSION_ZSTD
+};
+
 /* All zero is a valid set of options: every field that is 0 or NULL takes the default named beside it. */
 struct sett_options {
-	struct vfs *vfs;                  /* vfs_posix() */
-	const struct sett_clock *clock;   /* sett_system_clock() */
-	struct log_sink sink;             /* silent */
-	uint64_t seed;                    /* random */
-	size_t memory_budget;             /* 64 MiB: memtables, block cache and filters together */
-	size_t value_threshold;           /* 1 KiB; bodies of this size and more go to the value log */
+	struct vfs *vfs;                /* vfs_posix() */
+	const struct sett_clock *clock; /* sett_system_clock() */
+	struct log_sink sink;           /* silent */
+	uint64_t seed;                  /* random */
+	size_t memory_budget;           /* 64 MiB: memtables, block cache and filters together */
+	/* 1 KiB; bodies of this size and more go to the value log. After a change, compaction moves those
+	 * that it meets in or out. */
+	size_t value_threshold;
 	uint64_t value_log_file_size;     /* 64 MiB, or a quarter of it for small budgets */
 	double space_amplification_limit; /* 1.5: bytes on disk per live byte */
-	enum sett_sync_policy sync;       /* SETT_SYNC_NO */
-	unsigned workers;                 /* 2; threads for flush, compaction and value-log GC */
+	/* What is written from now on; all kinds can be read at any time. */
+	enum sett_compression table_compression;  /* LZ4: tables above the bottom level */
+	enum sett_compression bottom_compression; /* ZSTD: tables of the bottom level */
+	enum sett_compression value_compression;  /* none: bodies in the value log, those below 1 MiB */
+	int compression_level;                    /* 1; of zstd, up to 19 */
+	enum sett_sync_policy sync;               /* SETT_SYNC_NO */
+	unsigned workers;                         /* 2; threads for flush, compaction and value-log GC */
 	bool manual_work; /* no threads at all: sett_engine_work runs jobs, sett_engine_sync syncs */
 	bool must_exist;  /* SETT_NOT_FOUND rather than a new, empty database */
 	/* Called, from any thread and without locks, whenever the durable or written frontier has moved or
@@ -157,7 +171,8 @@ int sett_txn_body(struct sett_txn *, const struct sett_record *, struct bytes *r
  * One thread at a time. */
 struct sett_body_stream;
 /* Of a record read in this transaction; reads nothing yet. SETT_INVALID: the body does not lie in the value
- * log (it is small, or the transaction's own write): sett_txn_body has it. SETT_NO_MEMORY, SETT_CORRUPT. */
+ * log as it is (it is small, packed, or the transaction's own write): sett_txn_body has it. SETT_NO_MEMORY,
+ * SETT_CORRUPT. */
 int sett_body_stream_open(struct sett_txn *, const struct sett_record *, struct sett_body_stream **ret);
 uint64_t sett_body_stream_remaining(const struct sett_body_stream *);
 /* The next `capacity` bytes, or what remains. May wait for the disk. The last bytes come only if the checksum
@@ -280,7 +295,10 @@ struct sett_stats {
 	uint64_t log_segments, log_bytes;
 	struct sett_level_stats levels[SETT_LEVELS];
 	uint64_t value_log_files, value_log_total_bytes, value_log_live_bytes;
-	uint64_t disk_bytes; /* all files, from their lengths */
+	uint64_t disk_bytes;        /* all files, from their lengths, but for tables that are being written */
+	uint64_t live_bytes;        /* at least so many of them are alive: those of the largest level */
+	uint64_t held_bytes;        /* what only snapshots and running reads keep on the disk */
+	double space_amplification; /* disk bytes that are not held, per live byte; 0 if nothing is alive */
 	uint64_t block_cache_bytes, block_cache_hits, block_cache_misses;
 	uint64_t record_cache_bytes, record_cache_hits, record_cache_misses;
 	uint64_t memory_bytes; /* memtables, block cache, filters, indexes */

@@ -13,7 +13,9 @@ enum {
 	SETT_PATH_MAX = 1024,           /* longest path of an engine file */
 };
 
-#define SETT_MAX_BODY_SIZE (1ULL << 30)     /* body of an entry */
+#define SETT_MAX_BODY_SIZE (1ULL << 30) /* body of an entry */
+#define SETT_MAX_PACKED_SIZE \
+	(1ULL << 20) /* bodies of this size and more are not compressed: they can be read in pieces */
 #define SETT_MAX_BATCH_SIZE (1ULL << 31)    /* encoded commit, separated bodies not counted */
 #define SETT_MAX_TIMESTAMP (UINT64_MAX - 1) /* commit timestamps start at 1 */
 
