@@ -451,11 +451,8 @@ value_log_locate(struct value_log *log, const struct value_pointer *pointer, str
 				      "%s/%06" PRIu64 VALUE_LOG_SUFFIX ": no such file", log->directory,
 				      pointer->file);
 	uint64_t size = __atomic_load_n(&file->size, __ATOMIC_ACQUIRE);
-	if (pointer->body_size > SETT_MAX_BODY_SIZE ||
-	    pointer->stored_size > pointer->body_size + VALUE_LOG_RECORD_HEADER_SIZE ||
-	    pointer->stored_size < VALUE_LOG_RECORD_HEADER_SIZE ||
-	    (pointer->body_size >= SETT_MAX_PACKED_SIZE && value_log_is_packed(pointer)) ||
-	    pointer->offset > size || pointer->stored_size > size - pointer->offset)
+	if (!value_log_sizes_fit(pointer) || pointer->offset > size ||
+	    pointer->stored_size > size - pointer->offset)
 		return value_log_damaged(log, pointer, "the pointer is out of bounds", error);
 	*ret = file;
 	return SETT_OK;

@@ -33,9 +33,7 @@ static bool
 holds(const struct value_ahead_run *run, const struct value_pointer *pointer)
 {
 	return run->bytes && pointer->offset >= run->start && pointer->offset <= run->stop &&
-		pointer->stored_size <= run->stop - pointer->offset &&
-		pointer->stored_size >= VALUE_LOG_RECORD_HEADER_SIZE &&
-		pointer->stored_size <= pointer->body_size + VALUE_LOG_RECORD_HEADER_SIZE;
+		pointer->stored_size <= run->stop - pointer->offset && value_log_sizes_fit(pointer);
 }
 
 static bool

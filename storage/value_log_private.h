@@ -68,7 +68,8 @@ int value_log_locate(struct value_log *, const struct value_pointer *, struct va
 /* SETT_CORRUPT, with the record's place and a phrase. */
 int value_log_damaged(const struct value_log *, const struct value_pointer *, const char *what,
 		      struct sett_error *);
-/* Whether header and payload are what was written at the pointer's place; `ret`: how the body stands there. */
+/* Whether header and payload are what was written at the pointer's place; `ret`: how the body stands there.
+ */
 int value_log_check(const struct value_log *, const struct value_pointer *, const uint8_t *header,
 		    struct bytes payload, enum codec *ret, struct sett_error *);
 /* The body of a payload that is packed, into body_size bytes at `ret`. SETT_CORRUPT, SETT_NO_MEMORY. */
@@ -78,6 +79,14 @@ static inline bool
 value_log_is_packed(const struct value_pointer *p)
 {
 	return p->stored_size != p->body_size + VALUE_LOG_RECORD_HEADER_SIZE;
+}
+/* Whether the pointer's sizes can be true together. */
+static inline bool
+value_log_sizes_fit(const struct value_pointer *p)
+{
+	return p->body_size <= SETT_MAX_BODY_SIZE && p->stored_size >= VALUE_LOG_RECORD_HEADER_SIZE &&
+		p->stored_size <= p->body_size + VALUE_LOG_RECORD_HEADER_SIZE &&
+		(p->body_size < SETT_MAX_PACKED_SIZE || !value_log_is_packed(p));
 }
 /* Seals the file if it is retiring and nothing is in flight. */
 void value_log_seal_locked(struct value_log_file *);

@@ -352,6 +352,9 @@ log_segment_found(void *arg, const struct log_segment_info *info)
 	check_progress(l->check, info->size);
 	if (info->is_leftover)
 		find(l->check, SETT_NOTE, name, ": not needed any more; the next start removes it");
+	else if (info->is_unused)
+		find(l->check, SETT_NOTE, name,
+		     ": no whole header, and nothing behind it: it was being made, or is damaged");
 }
 
 /* The chain is broken where something durable is missing: all places, the one that recovery would name first.

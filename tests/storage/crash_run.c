@@ -22,7 +22,9 @@ open_engine(struct run *run)
 	struct sett_options options = {.vfs = run->vfs,
 				       .seed = 1 + random_next(&run->random) / 2,
 				       .memory_budget = 1 << 20,
-				       .value_threshold = 512,
+				       .value_threshold = 256 << random_below(&run->random, 3),
+				       .value_compression =
+					       (enum sett_compression)random_below(&run->random, 4),
 				       .value_log_file_size = 32 << 10,
 				       .manual_work = true};
 	struct sett_error error = {0};

@@ -19,6 +19,7 @@ struct run {
 	const struct fault_plan *plan;
 	struct sett_engine *engine;
 	struct sett_txn *txn;
+	unsigned openings;
 	uint64_t written, durable; /* newest that the engine has reported */
 };
 
@@ -37,11 +38,14 @@ monotonic_ns(void *arg)
 static int
 open_engine(struct run *run, struct vfs *vfs, struct sett_error *error)
 {
+	unsigned opening = run->openings++;
 	struct sett_options options = {.vfs = vfs,
 				       .clock = &run->clock,
 				       .seed = 5,
 				       .memory_budget = 1 << 20,
-				       .value_threshold = 512,
+				       .value_threshold = opening % 2 ? 300 : 512,
+				       .value_compression =
+					       opening % 2 ? SETT_COMPRESSION_ZSTD : SETT_COMPRESSION_LZ4,
 				       .value_log_file_size = 16 << 10,
 				       .manual_work = true};
 	return sett_engine_open("db", &options, &run->engine, error);

@@ -13,6 +13,7 @@ struct world {
 	struct vfs *memory, *vfs;
 	uint64_t *numbers; /* on the heap, as a world may move */
 	uint64_t file_size;
+	enum codec compression; /* for the next world_open */
 	struct value_log *log;
 };
 
@@ -29,6 +30,7 @@ world_open(struct world *w)
 		.vfs = w->vfs,
 		.directory = DIRECTORY,
 		.file_size = w->file_size,
+		.compression = w->compression,
 		.next_file_number = next_number,
 		.next_file_number_arg = w->numbers,
 	};

@@ -1,0 +1,204 @@
+/* Options that change between two openings: what is written follows the new ones, what was written is read.
+ */
+#include <criterion/criterion.h>
+
+#include "storage/engine.h"
+
+#define MUST(call) cr_assert_eq((call), SETT_OK)
+
+enum { KEYS = 400, BODY = 600 };
+
+static struct vfs *vfs;
+static struct sett_engine *engine;
+
+static void
+open_with(struct sett_options options)
+{
+	struct sett_error error = {0};
+	if (engine)
+		MUST(sett_engine_close(engine, &error));
+	options.vfs = vfs;
+	options.seed = 42;
+	options.memory_budget = 2 << 20;
+	options.value_log_file_size = 64 << 10;
+	options.manual_work = true;
+	int r = sett_engine_open("db", &options, &engine, &error);
+	cr_assert_eq(r, SETT_OK, "%s", error.message);
+}
+
+static void
+set_up(void)
+{
+	vfs = vfs_memory_create();
+}
+
+static void
+tear_down(void)
+{
+	MUST(sett_engine_close(engine, NULL));
+	vfs->operations->destroy(vfs);
+}
+
+TestSuite(engine_options, .init = set_up, .fini = tear_down);
+
+static struct bytes
+key_of(unsigned i, char text[16])
+{
+	int n = snprintf(text, 16, "key%05u", i);
+	return bytes_of(text, (size_t)n);
+}
+
+static struct bytes
+body_of(unsigned i, unsigned round, uint8_t body[BODY])
+{
+	for (unsigned k = 0; k < BODY; k++)
+		body[k] = (uint8_t)(k % 10 < 2 ? i * 7 + round : k % 10);
+	return bytes_of(body, BODY);
+}
+
+/* Every `step`th key. */
+static void
+write_keys(unsigned step, unsigned round)
+{
+	struct sett_txn *txn;
+	uint8_t body[BODY];
+	char text[16];
+	MUST(sett_txn_create(engine, &txn));
+	for (unsigned i = 0; i < KEYS; i += step) {
+		MUST(sett_txn_begin(txn, 0));
+		MUST(sett_txn_put(txn, key_of(i, text),
+				  &(struct sett_put){.head = BYTES_LITERAL("head"),
+						     .body = body_of(i, round, body),
+						     .expires_at = 5000000000000}));
+		MUST(sett_txn_commit(txn, NULL, NULL));
+	}
+	sett_txn_destroy(txn);
+}
+
+static void
+check_keys(unsigned step, unsigned round, unsigned other)
+{
+	struct sett_txn *txn;
+	uint8_t body[BODY];
+	char text[16];
+	MUST(sett_txn_create(engine, &txn));
+	MUST(sett_txn_begin(txn, 0));
+	for (unsigned i = 0; i < KEYS; i++) {
+		struct sett_record record;
+		struct bytes got;
+		MUST(sett_txn_get(txn, key_of(i, text), &record));
+		cr_assert_eq(record.body_size, BODY);
+		cr_assert_eq(record.expires_at, 5000000000000);
+		cr_assert(bytes_equal(record.head, BYTES_LITERAL("head")));
+		MUST(sett_txn_body(txn, &record, &got));
+		cr_assert(bytes_equal(got, body_of(i, i % step ? other : round, body)), "key %u", i);
+	}
+	sett_txn_discard(txn);
+	sett_txn_destroy(txn);
+}
+
+static struct sett_stats
+compacted(void)
+{
+	struct sett_error error = {0};
+	struct sett_stats stats;
+	int r = sett_engine_compact(engine, &error);
+	cr_assert_eq(r, SETT_OK, "%s", error.message);
+	sett_engine_stats(engine, &stats);
+	return stats;
+}
+
+Test(engine_options, a_lower_threshold_moves_values_out)
+{
+	open_with((struct sett_options){.value_threshold = 4096});
+	write_keys(1, 1);
+	cr_assert_eq(compacted().value_log_live_bytes, 0);
+	open_with((struct sett_options){.value_threshold = 256});
+	write_keys(10, 2); /* compaction has to meet them */
+	struct sett_stats stats = compacted();
+	cr_assert_eq(stats.levels[SETT_LEVELS - 1].referenced_bytes, KEYS * (BODY + 16));
+	check_keys(10, 2, 1);
+	open_with((struct sett_options){.value_threshold = 256});
+	check_keys(10, 2, 1);
+}
+
+Test(engine_options, a_higher_threshold_moves_values_in)
+{
+	open_with((struct sett_options){.value_threshold = 256});
+	write_keys(1, 1);
+	cr_assert_gt(compacted().value_log_live_bytes, KEYS * BODY);
+	open_with((struct sett_options){.value_threshold = 4096});
+	write_keys(10, 2);
+	struct sett_stats stats = compacted();
+	cr_assert_eq(stats.value_log_live_bytes, 0);
+	cr_assert_eq(stats.value_log_files, 0);
+	check_keys(10, 2, 1);
+	open_with((struct sett_options){.value_threshold = 4096});
+	check_keys(10, 2, 1);
+}
+
+Test(engine_options, tables_are_packed_as_asked)
+{
+	uint64_t bytes[3];
+	for (unsigned i = 0; i < 3; i++) {
+		static const enum sett_compression kinds[] = {SETT_COMPRESSION_NONE, SETT_COMPRESSION_LZ4,
+							      SETT_COMPRESSION_DEFAULT};
+		open_with((struct sett_options){.value_threshold = 4096,
+						.bottom_compression = kinds[i],
+						.table_compression = kinds[2 - i]});
+		write_keys(1, i);
+		(void)compacted();
+		write_keys(1, i); /* else tables might move as they are */
+		bytes[i] = compacted().levels[SETT_LEVELS - 1].bytes;
+		check_keys(1, i, 0);
+	}
+	cr_assert_gt(bytes[0], KEYS * BODY);
+	cr_assert_lt(bytes[1], bytes[0] / 2);
+	cr_assert_lt(bytes[2], bytes[1]);
+}
+
+Test(engine_options, values_are_packed_as_asked)
+{
+	static const enum sett_compression kinds[] = {SETT_COMPRESSION_DEFAULT, SETT_COMPRESSION_LZ4,
+						      SETT_COMPRESSION_ZSTD};
+	for (unsigned i = 0; i < 3; i++) {
+		open_with((struct sett_options){
+			.value_threshold = 256, .value_compression = kinds[i], .compression_level = 3});
+		write_keys(1, i);
+		check_keys(1, i, 0);
+		uint64_t bytes = compacted().levels[SETT_LEVELS - 1].referenced_bytes;
+		if (i == 0)
+			cr_assert_eq(bytes, KEYS * (BODY + 16));
+		else
+			cr_assert_lt(bytes, KEYS * BODY / 2);
+		check_keys(1, i, 0);
+	}
+}
+
+/* What is alive, what snapshots hold, and what the files take, as they are on the disk. */
+Test(engine_options, the_figures_of_space_are_those_of_the_files)
+{
+	struct sett_txn *txn;
+	open_with((struct sett_options){.value_threshold = 256});
+	write_keys(1, 1);
+	struct sett_stats stats = compacted();
+	uint64_t live = KEYS * (BODY + 16);
+	cr_assert(stats.live_bytes >= live && stats.live_bytes < live + live / 5);
+	cr_assert_eq(stats.held_bytes, 0);
+	uint64_t log = stats.log_bytes;
+	cr_assert_leq(stats.disk_bytes, log + live + live / 4);
+	MUST(sett_txn_create(engine, &txn));
+	MUST(sett_txn_begin(txn, 0));
+	write_keys(1, 2);
+	stats = compacted();
+	/* The first round is there for the snapshot alone. */
+	cr_assert_geq(stats.held_bytes, live);
+	cr_assert_lt(stats.held_bytes, live + live / 4);
+	cr_assert(stats.live_bytes > live - live / 10 &&
+		  stats.live_bytes < live + live / 10); /* held: before packing */
+	cr_assert_leq(stats.space_amplification, 1.3 + (double)log / (double)live);
+	sett_txn_destroy(txn);
+	stats = compacted();
+	cr_assert_eq(stats.held_bytes, 0);
+	cr_assert_leq(stats.disk_bytes, stats.log_bytes + live + live / 4);
+}
