@@ -20,7 +20,6 @@
 
 enum {
 	RUN_BYTES = 64 * 1024 * 1024, /* bite of a task in place */
-	LEAST_MEMTABLES = 4,          /* a small database may have so many memtables of garbage */
 	MEMTABLES_ALLOWED = 12,       /* so many memtables point at what garbage may be */
 };
 /* Space alone never stops writers: some of it may be out of reach. */
@@ -355,9 +354,8 @@ regulator_measure(struct regulator *r)
 	mutex_unlock(version_set_lock(o->versions));
 	uint64_t total = value_log_total_bytes(o->value_log);
 	referenced += __atomic_load_n(&r->pinned, __ATOMIC_RELAXED);
-	uint64_t allowed = regulator_allowed(r, plan.weights[BOTTOM_LEVEL], o->hooks.log_bytes(o->hooks.arg));
-	if (allowed < LEAST_MEMTABLES * o->memtable_size)
-		allowed = LEAST_MEMTABLES * o->memtable_size;
+	uint64_t allowed =
+		regulator_allowed(r, plan.weights[BOTTOM_LEVEL], o->hooks.log_bytes(o->hooks.arg), true);
 	/* relaxed, as the pressure below: the numbers stand for themselves */
 	uint64_t limit = allowed / MEMTABLES_ALLOWED;
 	limit = limit > o->memtable_size ? limit : o->memtable_size;

@@ -70,8 +70,9 @@ space_is_urgent(const struct space *s)
 	return space_sum(s) > s->allowed / 10 * 9;
 }
 
-/* What the bound allows beside `bottom` bytes that are alive, with so much in the log. */
-uint64_t regulator_allowed(const struct regulator *, uint64_t bottom, uint64_t log_bytes);
+/* What the bound allows beside `bottom` bytes that are alive, with so much in the log. While it is busy, a
+ * small database may have some memtables of garbage: it would be written anew for each of them. */
+uint64_t regulator_allowed(const struct regulator *, uint64_t bottom, uint64_t log_bytes, bool busy);
 /* Fills `ret`; the account of files only if space is due or files are marked (else count 0). `v` is held by
  * the caller. */
 int regulator_space(struct regulator *, const struct version *v, struct space *ret,

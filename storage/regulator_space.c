@@ -23,11 +23,18 @@ enum {
 	RUN_BYTES = 64 * 1024 * 1024, /* bite of a task in place */
 	AIM_PERCENT = 68,             /* of what is allowed: what a round leaves */
 	GC_FILES_PER_RUN = 2,         /* a GC task moves about so many files' worth */
+	BUSY_MEMTABLES = 6,           /* a small database under load may have so many memtables of garbage */
 	VALUE_HEAVY = 4, /* a level that points at so many times its bytes is cheap to merge downwards */
 };
 #define IDLE_NS 1000000000ULL             /* a memtable that did not change for so long is idle */
 #define CALM_NS (3 * 1000000000ULL)       /* without a flush for so long, it is quiet */
 #define DEAD_CLEAN_NS (5 * 1000000000ULL) /* pause between two cleanings of dropped prefixes */
+
+static bool
+is_calm(const struct regulator *r)
+{
+	return r->in_steps || clock_monotonic_ns(r->options->clock) - r->last_flush_ns >= CALM_NS;
+}
 
 /* ---- how much ---- */
 
@@ -59,7 +66,7 @@ measure_levels(const struct regulator *r, const struct version *v, struct space 
 }
 
 uint64_t
-regulator_allowed(const struct regulator *r, uint64_t bottom, uint64_t log_bytes)
+regulator_allowed(const struct regulator *r, uint64_t bottom, uint64_t log_bytes, bool busy)
 {
 	const struct worker_options *o = r->options;
 	double allowed = (o->space_amplification_limit - 1) * (double)bottom;
@@ -67,8 +74,7 @@ regulator_allowed(const struct regulator *r, uint64_t bottom, uint64_t log_bytes
 	 * database they must not take all. */
 	double other = (double)(log_bytes + o->value_log_file_size);
 	allowed -= other < allowed / 2 ? other : allowed / 2;
-	/* Never for less than a part of a flush. */
-	double least = (double)(o->memtable_size / 4);
+	double least = busy ? BUSY_MEMTABLES * (double)o->memtable_size : (double)o->memtable_size / 4;
 	return (uint64_t)(allowed > least ? allowed : least);
 }
 
@@ -82,7 +88,7 @@ regulator_space(struct regulator *r, const struct version *v, struct space *ret,
 	measure_levels(r, v, &s);
 	for (unsigned l = 0; l < SETT_LEVELS; l++)
 		referenced += v->levels[l].referenced_bytes;
-	s.allowed = regulator_allowed(r, s.bottom, o->hooks.log_bytes(o->hooks.arg));
+	s.allowed = regulator_allowed(r, s.bottom, o->hooks.log_bytes(o->hooks.arg), !is_calm(r));
 	uint64_t total = value_log_total_bytes(o->value_log);
 	s.garbage = total > referenced ? total - referenced : 0;
 	*ret_account = (struct gc_account){0};
@@ -316,8 +322,7 @@ is_idle(const struct regulator *r)
 static bool
 may_force_down(const struct regulator *r, const struct space *s)
 {
-	return r->in_steps || space_is_urgent(s) ||
-		clock_monotonic_ns(r->options->clock) - r->last_flush_ns >= CALM_NS;
+	return is_calm(r) || space_is_urgent(s);
 }
 
 /* Once for the same memtable: if the engine does not rotate, asking again would not help. */
