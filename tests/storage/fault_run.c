@@ -393,7 +393,7 @@ fault_run(uint64_t seed, const struct fault_plan *plan, uint64_t *ret_calls, cha
 }
 
 int
-fault_sweep(uint64_t seed, uint64_t *ret_runs, char *ret_why, size_t size)
+fault_sweep(uint64_t seed, uint64_t stride, uint64_t *ret_runs, char *ret_why, size_t size)
 {
 	char why[400];
 	for (unsigned kind = 0; kind < FAULT_KINDS; kind++) {
@@ -403,7 +403,7 @@ fault_sweep(uint64_t seed, uint64_t *ret_runs, char *ret_why, size_t size)
 			snprintf(ret_why, size, "without a fault: %s", why);
 			return -1;
 		}
-		for (uint64_t n = 1; n <= calls; n++) {
+		for (uint64_t n = 1 + seed % stride; n <= calls; n += stride) {
 			for (int sticky = 0; sticky < 2; sticky++) {
 				plan.n = n;
 				plan.sticky = sticky;

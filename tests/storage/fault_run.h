@@ -30,7 +30,7 @@ struct fault_plan {
  * workload made. */
 int fault_run(uint64_t seed, const struct fault_plan *, uint64_t *ret_calls, char *ret_why, size_t size);
 
-/* All plans of a seed: every kind, once and sticky, every call. */
-int fault_sweep(uint64_t seed, uint64_t *ret_runs, char *ret_why, size_t size);
+/* All plans of a seed: every kind, once and sticky, every `stride`-th call. */
+int fault_sweep(uint64_t seed, uint64_t stride, uint64_t *ret_runs, char *ret_why, size_t size);
 
 #endif

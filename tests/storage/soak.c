@@ -28,7 +28,7 @@ static int
 every_fault(uint64_t seed, char *why, size_t size)
 {
 	uint64_t runs = 0;
-	return fault_sweep(seed, &runs, why, size);
+	return fault_sweep(seed, 1, &runs, why, size);
 }
 
 static int
