@@ -18,6 +18,7 @@
  */
 #include "resp/parser.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -39,6 +40,13 @@ resp_parser_reset(struct resp_parser *parser)
 	parser->argc = 0;
 	parser->consumed = 0;
 	parser->error[0] = '\0';
+}
+
+void
+resp_parser_shrink_bulk(struct resp_parser *parser, size_t kept)
+{
+	assert(parser->state == RESP_STATE_BULK && kept <= parser->bulk_size);
+	parser->bulk_size = kept;
 }
 
 static enum resp_result

@@ -276,6 +276,40 @@ Test(parser, missing_says_what_a_bulk_lacks)
 	end(&run);
 }
 
+/* An argument whose bytes the caller takes away as they come, but for the first few. */
+Test(parser, an_argument_shrinks)
+{
+	static const char text[] = "*3\r\n$3\r\nSET\r\n$10\r\n0123456789\r\n$1\r\nx\r\nPING\r\n";
+	static const size_t body = 18, size = sizeof(text) - 1;
+	for (size_t there = 0; there <= 11; there++) {
+		for (size_t kept = 0; kept <= 10; kept++) {
+			uint8_t data[sizeof(text)];
+			struct resp_argument arguments[4];
+			struct resp_parser parser;
+			resp_parser_init(&parser);
+			parser.arguments = arguments;
+			parser.argument_capacity = 4;
+			memcpy(data, text, body + there);
+			cr_assert_eq(resp_parse(&parser, data, body + there), RESP_NEED_MORE);
+			cr_assert_eq(parser.state, RESP_STATE_BULK);
+			cr_assert_eq(parser.position, body);
+			memcpy(data + body, "abcdefghij", kept);
+			resp_parser_shrink_bulk(&parser, kept);
+			memcpy(data + body + kept, text + body + 10, size - body - 10);
+			if (kept > 0) {
+				cr_assert_eq(resp_parse(&parser, data, body + kept - 1), RESP_NEED_MORE);
+				cr_assert_eq(parser.missing, 3);
+			}
+			cr_assert_eq(resp_parse(&parser, data, size - 10 + kept), RESP_REQUEST);
+			cr_assert_eq(parser.argc, 3);
+			cr_assert_eq(arguments[1].offset, body);
+			cr_assert_eq(arguments[1].size, kept);
+			cr_assert_eq(data[arguments[2].offset], 'x');
+			cr_assert_eq(parser.consumed, size - 10 + kept - 6);
+		}
+	}
+}
+
 Test(parser, unauthenticated)
 {
 	ANONYMOUS("*11\r\n", "!Protocol error: unauthenticated multibulk length");

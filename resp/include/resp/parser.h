@@ -101,4 +101,11 @@ void resp_parser_reset(struct resp_parser *parser);
  */
 enum resp_result resp_parse(struct resp_parser *parser, uint8_t *data, size_t size);
 
+/*
+ * In RESP_STATE_BULK, behind RESP_NEED_MORE: the caller has taken the argument's bytes out of its buffer, all
+ * but the first `kept`, and what followed the argument follows these. From here on the argument is these
+ * bytes.
+ */
+void resp_parser_shrink_bulk(struct resp_parser *parser, size_t kept);
+
 #endif
