@@ -178,4 +178,7 @@ txn_observe(struct sett_txn *txn, uint64_t timestamp)
 /* A new read range for an iterator; its index. */
 int txn_add_range(struct sett_txn *, size_t *ret);
 
+/* body_writer.c: where a finished body lies; NULL if it is not finished. */
+const struct value_pointer *body_writer_pointer(const struct sett_body_writer *);
+
 #endif

@@ -11,6 +11,8 @@
 #include "batch.h"
 #include "engine_internal.h"
 
+enum { READ_BACK_WHOLE = 1024 * 1024 }; /* bytes of a value; a larger one is read in pieces */
+
 struct replay {
 	struct sett_engine *engine;
 	struct generation *generation; /* being filled */
@@ -28,8 +30,11 @@ check_value(struct replay *replay, struct bytes value)
 		return SETT_CORRUPT;
 	if (replay->record->is_durable || entry.kind != ENTRY_POINTER)
 		return SETT_OK;
+	struct value_log *log = replay->engine->value_log;
 	buffer_clear(&replay->body);
-	int r = value_log_read(replay->engine->value_log, &entry.pointer, 0, &replay->body, replay->error);
+	int r = entry.pointer.stored_size > READ_BACK_WHOLE
+		? value_log_verify(log, &entry.pointer, replay->error)
+		: value_log_read(log, &entry.pointer, 0, &replay->body, replay->error);
 	return r == SETT_CORRUPT ? SETT_NOT_FOUND : r;
 }
 

@@ -362,6 +362,12 @@ sett_txn_put_hashed(struct sett_txn *txn, struct sett_key key, const struct sett
 	struct entry entry = {.kind = ENTRY_INLINE, .body = put->body};
 	if (put->body_of && entry_decode(put->body_of->reserved_value, &entry) != SETT_OK)
 		return SETT_CORRUPT;
+	if (put->written) {
+		const struct value_pointer *pointer = body_writer_pointer(put->written);
+		if (!pointer)
+			return SETT_INVALID;
+		entry = (struct entry){.kind = ENTRY_POINTER, .pointer = *pointer};
+	}
 	entry.head = put->head;
 	entry.expires_at = put->expires_at;
 	if (entry.head.size > SETT_MAX_HEAD_SIZE || entry.body.size > SETT_MAX_BODY_SIZE)

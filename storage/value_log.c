@@ -1,4 +1,5 @@
-/* The value log: its files, the references on them, reading and syncing. (Writing: value_log_writer.c.)
+/* The value log: its files, the references on them, reading and syncing. (Writing: value_log_writer.c;
+ * in pieces: value_log_pieces.c.)
  *
  * A file's life:   active --full--> retiring --nothing in flight--> sealed --no reference--> removed
  *
@@ -549,6 +550,7 @@ value_log_each_file(struct value_log *log, void (*each)(void *arg, const struct 
 		struct value_log_file_info info = {
 			.number = file->number,
 			.size = __atomic_load_n(&file->size, __ATOMIC_RELAXED),
+			.promised = file->promised,
 			.sealed = file->sealed,
 			.written_by_commits = file->written_by_commits,
 		};

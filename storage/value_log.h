@@ -51,6 +51,10 @@ int value_log_writer_create(struct value_log *, struct value_log_writer **ret);
  * destroy. */
 int value_log_writer_add(struct value_log_writer *, struct bytes body, struct value_pointer *ret,
 			 struct sett_error *);
+/* Adds a copy of the body that `from` points at, by way of a buffer of bounded size. SETT_NOT_FOUND and
+ * SETT_CORRUPT speak of the source; the writer can be used on. */
+int value_log_writer_copy(struct value_log_writer *, const struct value_pointer *from,
+			  struct value_pointer *ret, struct sett_error *);
 /* Writes out, syncs files and directory, seals. */
 int value_log_writer_finish(struct value_log_writer *, struct sett_error *);
 void value_log_writer_destroy(struct value_log_writer *);
@@ -65,6 +69,9 @@ int value_log_read_into(struct value_log *, const struct value_pointer *, unsign
 			struct sett_error *);
 /* A hint that the body is read soon. Does not wait. */
 void value_log_prefetch(struct value_log *, const struct value_pointer *);
+/* Whether the body can be read, of any size, in little memory. SETT_NOT_FOUND, SETT_CORRUPT, SETT_IO,
+ * SETT_NO_MEMORY. */
+int value_log_verify(struct value_log *, const struct value_pointer *, struct sett_error *);
 
 /* ---- references ---- */
 /* SETT_NOT_FOUND if there is no such file. */
@@ -81,6 +88,7 @@ void value_log_keep_files(struct value_log *);
 /* ---- figures ---- */
 struct value_log_file_info {
 	uint64_t number, size; /* bytes on disk */
+	uint64_t promised;     /* of them: bodies that come in pieces, or have come and wait for a commit */
 	bool sealed;
 	bool written_by_commits; /* since opening: entries in memtables may point at it */
 };

@@ -41,6 +41,7 @@ collect_file(void *arg, const struct value_log_file_info *info)
 	c->account.files[c->account.count++] = (struct gc_file){
 		.number = info->number,
 		.size = info->size,
+		.promised = info->promised,
 		.sealed = info->sealed,
 		.by_commits = info->written_by_commits,
 	};
@@ -78,7 +79,7 @@ count_references(struct gc_account *a, const struct version *v)
 uint64_t
 gc_file_garbage(const struct gc_file *f)
 {
-	uint64_t used = f->referenced + f->unflushed;
+	uint64_t used = f->referenced + f->unflushed + f->promised;
 	return used < f->size ? f->size - used : 0;
 }
 
@@ -250,18 +251,23 @@ gc_marks_bytes_of(const struct gc_marks *m, const struct table_file *f)
 
 /* ---- moving ---- */
 
-/* Into a file of the mover's: `e` gets the pointer. */
 static int
-put_out(struct gc_mover *m, struct bytes body, struct entry *e, struct sett_error *error)
+ensure_writer(struct gc_mover *m, struct sett_error *error)
 {
-	if (!m->writer) {
-		int r = value_log_writer_create(m->value_log, &m->writer);
-		if (r != SETT_OK) {
-			m->writer = NULL;
-			return sett_error_set(error, r, 0, "value log: cannot begin a file for moved values");
-		}
-	}
-	int r = value_log_writer_add(m->writer, body, &e->pointer, error);
+	int r = m->writer ? SETT_OK : value_log_writer_create(m->value_log, &m->writer);
+	if (r == SETT_OK)
+		return r;
+	m->writer = NULL;
+	return sett_error_set(error, r, 0, "value log: cannot begin a file for moved values");
+}
+
+/* Out of the entry into a file of the mover's: `e` gets the pointer. */
+static int
+put_out(struct gc_mover *m, struct entry *e, struct sett_error *error)
+{
+	int r = ensure_writer(m, error);
+	if (r == SETT_OK)
+		r = value_log_writer_add(m->writer, e->body, &e->pointer, error);
 	if (r != SETT_OK)
 		return r;
 	e->kind = ENTRY_POINTER;
@@ -273,12 +279,19 @@ put_out(struct gc_mover *m, struct bytes body, struct entry *e, struct sett_erro
 static int
 move_body(struct gc_mover *m, struct entry *e, struct sett_error *error)
 {
+	if (e->pointer.body_size >= m->threshold) {
+		struct value_pointer from = e->pointer;
+		int r = ensure_writer(m, error);
+		if (r == SETT_OK)
+			r = value_log_writer_copy(m->writer, &from, &e->pointer, error);
+		if (r == SETT_OK)
+			m->moved_bytes += e->pointer.stored_size;
+		return r;
+	}
 	buffer_clear(&m->body);
 	int r = value_log_read(m->value_log, &e->pointer, 0, &m->body, error);
 	if (r != SETT_OK)
 		return r;
-	if (e->pointer.body_size >= m->threshold)
-		return put_out(m, buffer_bytes(&m->body), e, error);
 	e->kind = ENTRY_INLINE;
 	e->body = buffer_bytes(&m->body);
 	return SETT_OK;
@@ -319,7 +332,7 @@ gc_mover_take(struct gc_mover *m, struct bytes value, struct bytes *ret_value, s
 	if (!is_misplaced(m, &e))
 		return SETT_OK;
 	if (e.kind == ENTRY_INLINE) {
-		r = put_out(m, e.body, &e, error);
+		r = put_out(m, &e, error);
 		return r == SETT_OK ? encode(m, &e, ret_value, error) : r;
 	}
 	uint64_t file = e.pointer.file;

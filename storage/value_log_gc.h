@@ -12,6 +12,7 @@
 struct gc_file {
 	uint64_t number, size, referenced; /* by tables of the version it was counted from */
 	uint64_t unflushed;                /* at most this much may be referenced by memtables alone */
+	uint64_t promised;                 /* to bodies that no commit has taken up yet */
 	bool sealed, by_commits;
 };
 struct gc_account {

@@ -17,6 +17,7 @@ struct value_log_file {
 	/* Under the log's lock. */
 	uint64_t references; /* see value_log.h; one more for the writer that made it */
 	uint64_t in_flight;  /* reservations being written, and syncs under way */
+	uint64_t promised;   /* bytes of records that body writers hold */
 	bool retiring;       /* takes no more reservations; sealed once none is in flight */
 	bool sealed;
 	bool is_kept; /* found at opening: not removed before value_log_remove_unreferenced */
@@ -62,6 +63,13 @@ struct value_log {
 /* Makes a file with its header and enters it, with `references`. Nothing is synced. Without the lock. */
 int value_log_create_file(struct value_log *, uint64_t references, bool by_commits,
 			  struct value_log_file **ret, struct sett_error *);
+/* Takes `total` bytes of the active file and `count` references on it, until value_log_conclude. */
+int value_log_reserve(struct value_log *, uint64_t total, size_t count, struct value_log_file **ret_file,
+		      uint64_t *ret_offset, struct sett_error *);
+/* The writing of a reservation is over. If it failed the references go back, and the range too if nothing was
+ * reserved behind. */
+void value_log_conclude(struct value_log *, struct value_log_file *, uint64_t offset, uint64_t total,
+			size_t count, bool is_written);
 /* The pointer's file; SETT_NOT_FOUND, or SETT_CORRUPT if the record can't lie where it says. */
 int value_log_locate(struct value_log *, const struct value_pointer *, struct value_log_file **ret,
 		     struct sett_error *);

@@ -1,4 +1,5 @@
 /* Writing to the value log: many threads to the commits' active file, or one GC job to files of its own.
+ * (Bodies that come in pieces: body_writer.c.)
  *
  * Commits: reserve a range of the active file under a short lock, write outside of it with one vectored call.
  * Ranges don't overlap, so any number of threads write at once; a reservation in flight and the references of
@@ -9,7 +10,7 @@
  * the job is over; by then the tables that point into it hold their own, or nobody does and the file goes. */
 #include "value_log.h"
 
-#include "value_log_private.h"
+#include "value_log_pieces.h"
 
 enum {
 	BODIES_PER_WRITE = 256, /* two vector elements each */
@@ -67,10 +68,9 @@ value_log_retire_active(struct value_log *log)
 		value_log_remove_if_unused(log, retired);
 }
 
-/* Takes `total` bytes of the active file and `count` references on it. */
-static int
-reserve(struct value_log *log, uint64_t total, size_t count, struct value_log_file **ret_file,
-	uint64_t *ret_offset, struct sett_error *error)
+int
+value_log_reserve(struct value_log *log, uint64_t total, size_t count, struct value_log_file **ret_file,
+		  uint64_t *ret_offset, struct sett_error *error)
 {
 	/* Each round but the last means that others have filled a whole file meanwhile. */
 	for (;;) {
@@ -92,10 +92,9 @@ reserve(struct value_log *log, uint64_t total, size_t count, struct value_log_fi
 	}
 }
 
-/* The write is over. On failure the references go back, and the range too if nothing was reserved behind. */
-static void
-conclude(struct value_log *log, struct value_log_file *file, uint64_t offset, uint64_t total, size_t count,
-	 bool is_written)
+void
+value_log_conclude(struct value_log *log, struct value_log_file *file, uint64_t offset, uint64_t total,
+		   size_t count, bool is_written)
 {
 	uint64_t number = file->number;
 	mutex_lock(&log->lock);
@@ -211,12 +210,12 @@ write_reserved(struct value_log *log, const struct payloads *payloads, size_t co
 	uint64_t offset, total = 0;
 	for (size_t i = 0; i < count; i++)
 		total += RECORD_HEADER + payload_at(payloads, i).bytes.size;
-	int status = reserve(log, total, count, &file, &offset, error);
+	int status = value_log_reserve(log, total, count, &file, &offset, error);
 	if (status != SETT_OK)
 		return status;
 	uint64_t number = file->number;
 	status = write_payloads(file, payloads, count, offset, error);
-	conclude(log, file, offset, total, count, status == SETT_OK);
+	value_log_conclude(log, file, offset, total, count, status == SETT_OK);
 	if (status != SETT_OK)
 		return status;
 	__atomic_fetch_add(&log->bytes_written, total, __ATOMIC_RELAXED);
@@ -257,6 +256,7 @@ struct value_log_writer {
 	size_t count, capacity;
 	struct buffer buffer; /* records that follow the last file's size */
 	struct buffer packed; /* scratch */
+	struct buffer body;   /* scratch: one that is copied */
 };
 
 int
@@ -315,12 +315,24 @@ writer_start_file(struct value_log_writer *writer, struct sett_error *error)
 	return status;
 }
 
+/* Makes a file and the buffer ready for a record that takes `stored` bytes: one that is larger than the
+ * buffer finds it empty. */
+static int
+writer_make_room(struct value_log_writer *writer, uint64_t stored, struct sett_error *error)
+{
+	if (writer->count == 0 ||
+	    writer->files[writer->count - 1]->size + writer->buffer.size >= writer->log->options.file_size)
+		return writer_start_file(writer, error);
+	if (writer->buffer.size + stored > WRITER_BUFFER_SIZE)
+		return writer_flush(writer, error);
+	return SETT_OK;
+}
+
 int
 value_log_writer_add(struct value_log_writer *writer, struct bytes body, struct value_pointer *ret,
 		     struct sett_error *error)
 {
 	uint8_t header[RECORD_HEADER];
-	int status = SETT_OK;
 	if (body.size > SETT_MAX_BODY_SIZE)
 		return sett_error_set(error, SETT_TOO_LARGE, 0, "a value of %zu bytes", body.size);
 	buffer_clear(&writer->packed);
@@ -328,11 +340,7 @@ value_log_writer_add(struct value_log_writer *writer, struct bytes body, struct 
 		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory for the value log");
 	struct payload p = pack(writer->log, body, &writer->packed);
 	uint64_t stored = RECORD_HEADER + p.bytes.size;
-	if (writer->count == 0 ||
-	    writer->files[writer->count - 1]->size + writer->buffer.size >= writer->log->options.file_size)
-		status = writer_start_file(writer, error);
-	else if (writer->buffer.size + stored > WRITER_BUFFER_SIZE)
-		status = writer_flush(writer, error);
+	int status = writer_make_room(writer, stored, error);
 	if (status != SETT_OK)
 		return status;
 
@@ -351,6 +359,27 @@ value_log_writer_add(struct value_log_writer *writer, struct bytes body, struct 
 	}
 	if (status == SETT_OK)
 		*ret = (struct value_pointer){file->number, offset, stored, body.size};
+	return status;
+}
+
+int
+value_log_writer_copy(struct value_log_writer *writer, const struct value_pointer *from,
+		      struct value_pointer *ret, struct sett_error *error)
+{
+	if (from->stored_size <= WRITER_BUFFER_SIZE || value_log_is_packed(from)) {
+		buffer_clear(&writer->body);
+		int status = value_log_read(writer->log, from, 0, &writer->body, error);
+		return status == SETT_OK
+			? value_log_writer_add(writer, buffer_bytes(&writer->body), ret, error)
+			: status;
+	}
+	int status = writer_make_room(writer, from->stored_size, error);
+	if (status != SETT_OK)
+		return status;
+	struct value_log_file *file = writer->files[writer->count - 1];
+	status = record_copy(writer->log, from, file, file->size, ret, error);
+	if (status == SETT_OK)
+		__atomic_store_n(&file->size, file->size + ret->stored_size, __ATOMIC_RELEASE);
 	return status;
 }
 
@@ -388,5 +417,6 @@ value_log_writer_destroy(struct value_log_writer *writer)
 	free(writer->files);
 	buffer_free(&writer->buffer);
 	buffer_free(&writer->packed);
+	buffer_free(&writer->body);
 	free(writer);
 }

@@ -29,6 +29,7 @@ open_engine(struct run *run)
 				       .manual_work = true};
 	struct sett_error error = {0};
 	int r = sett_engine_open("db", &options, &run->engine, &error);
+	run->oracle.engine = r == SETT_OK ? run->engine : NULL;
 	return r == SETT_OK ? 0 : oracle_complain(&run->oracle, "open failed: %d %s", r, error.message);
 }
 
@@ -116,6 +117,7 @@ static void
 take_clone(struct run *run)
 {
 	struct sett_error error;
+	oracle_let_go(&run->oracle);
 	if (run->engine)
 		sett_engine_close(run->engine, &error);
 	run->engine = NULL;
@@ -177,6 +179,7 @@ crash_run(uint64_t seed, char *ret_why, size_t size)
 			r = recover_and_check(run);
 	}
 	struct sett_error error;
+	oracle_let_go(&run->oracle);
 	if (run->engine)
 		sett_engine_close(run->engine, &error);
 	if (run->clone)

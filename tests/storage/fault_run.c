@@ -48,7 +48,9 @@ open_engine(struct run *run, struct vfs *vfs, struct sett_error *error)
 					       opening % 2 ? SETT_COMPRESSION_ZSTD : SETT_COMPRESSION_LZ4,
 				       .value_log_file_size = 16 << 10,
 				       .manual_work = true};
-	return sett_engine_open("db", &options, &run->engine, error);
+	int r = sett_engine_open("db", &options, &run->engine, error);
+	run->oracle.engine = r == SETT_OK ? run->engine : NULL;
+	return r;
 }
 
 static void
@@ -193,6 +195,7 @@ end_life(struct run *run)
 	uint64_t visible = sett_engine_visible(run->engine);
 	sett_txn_destroy(run->txn);
 	run->txn = NULL;
+	oracle_let_go(&run->oracle);
 	int r = sett_engine_close(run->engine, &error);
 	run->engine = NULL;
 	if (r == SETT_OK)
@@ -296,6 +299,7 @@ check_left(struct run *run, struct vfs *vfs, uint64_t least, const char *after)
 		r = oracle_complain(&run->oracle, "after %s: %s", after, error.message);
 	if (r == 0)
 		r = oracle_check_engine(&run->oracle, run->engine, kept + 1);
+	oracle_let_go(&run->oracle);
 	if (sett_engine_close(run->engine, &error) != SETT_OK && r == 0)
 		r = oracle_complain(&run->oracle, "after %s it does not close: %s", after, error.message);
 	run->engine = NULL;
@@ -316,6 +320,8 @@ check_clone(struct run *run, enum vfs_crash_mode mode, uint64_t least, const cha
 	if (!oracle || !clone)
 		return oracle_complain(&run->oracle, "out of memory");
 	*oracle = run->oracle;
+	run->oracle.upload = (struct upload){0}; /* of the engine that goes on */
+	run->oracle.put = NULL;
 	run->written = run->durable = 0;
 	int r = check_left(run, clone, least, after);
 	run->oracle = *oracle;
@@ -380,6 +386,7 @@ fault_run(uint64_t seed, const struct fault_plan *plan, uint64_t *ret_calls, cha
 	struct sett_error error;
 	if (run->engine) {
 		sett_txn_destroy(run->txn);
+		oracle_let_go(&run->oracle);
 		sett_engine_close(run->engine, &error);
 	}
 	if (r == 0) {

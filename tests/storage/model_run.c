@@ -13,8 +13,10 @@
 
 #include "storage/base/random.h"
 #include "storage/engine.h"
+#include "upload.h"
 
 enum {
+	UPLOADS = 4, /* bodies in pieces at once */
 	KEYS = 120,
 	TXNS = 6,
 	MAX_RANGES = 16,
@@ -84,6 +86,8 @@ struct run {
 	uint64_t groups_made[GROUPS], groups_dropped[GROUPS]; /* timestamps; 0 = not (yet) */
 	unsigned group_count;
 	uint64_t last; /* newest commit */
+	struct upload uploads[UPLOADS];
+	unsigned users[UPLOADS]; /* the running transactions that put it, a bit each */
 	struct model_figures *figures;
 	char *why;
 	size_t why_size;
@@ -115,15 +119,7 @@ key_name(int key, char name[16])
 static struct bytes
 body_of(struct run *run, const struct value *value)
 {
-	struct random random;
-	uint64_t word = 0;
-	random_seed(&random, value->content);
-	/* Every other one shrinks when it is packed. */
-	for (uint32_t i = 0; i < value->size; i++) {
-		if (i % 8 == 0 && (i == 0 || value->content % 2))
-			word = random_next(&random);
-		run->body[i] = (uint8_t)(word >> (i % 8 * 8));
-	}
+	upload_fill(run->body, value->size, value->content);
 	return bytes_of(run->body, value->size);
 }
 
@@ -369,7 +365,13 @@ do_put(struct run *run, struct txn *t)
 		.live = true, .content = random_next(&run->random), .head = random_next(&run->random)};
 	v.size = below(run, 8) ? below(run, below(run, 2) ? 40 : 700) : below(run, MAX_BODY);
 	v.expires_at = below(run, 4) ? 0 : 1 + below(run, 1000);
-	if (below(run, 6) == 0) { /* with the body of some other record */
+	unsigned upload = below(run, UPLOADS);
+	if (run->uploads[upload].finished) { /* with a body that came in pieces */
+		put.written = run->uploads[upload].writer;
+		v.content = run->uploads[upload].content;
+		v.size = run->uploads[upload].size;
+		run->users[upload] |= 1u << (t - run->txns);
+	} else if (below(run, 6) == 0) { /* with the body of some other record */
 		int from = (int)below(run, KEYS);
 		int r = sett_txn_get(t->txn, key_name(from, other), &record);
 		t->read[from] = true;
@@ -384,7 +386,7 @@ do_put(struct run *run, struct txn *t)
 	}
 	put.head = bytes_of(&v.head, 8);
 	put.expires_at = v.expires_at;
-	if (!put.body_of)
+	if (!put.body_of && !put.written)
 		put.body = body_of(run, &v);
 	int r = sett_txn_put(t->txn, key_name(key, name), &put);
 	t->own.writes[key] = (struct own_write){true, v};
@@ -448,6 +450,14 @@ apply(struct run *run, const struct txn *t)
 	return r;
 }
 
+/* The transaction has ended: what it put in pieces is no longer its concern. */
+static void
+leave_uploads(struct run *run, const struct txn *t)
+{
+	for (int i = 0; i < UPLOADS; i++)
+		run->users[i] &= ~(1u << (t - run->txns));
+}
+
 static int
 commit(struct run *run, struct txn *t)
 {
@@ -458,6 +468,7 @@ commit(struct run *run, struct txn *t)
 		if (t->own.writes[k].written && !writes)
 			return complain(run, "a transaction has forgotten its writes");
 	int r = sett_txn_commit(t->txn, NULL, &timestamp);
+	leave_uploads(run, t);
 	if (!writes)
 		return r == SETT_OK || r == SETT_CONFLICT ? 0 : complain(run, "commit of a reader: %d", r);
 	if (r == SETT_CONFLICT) {
@@ -477,6 +488,19 @@ commit(struct run *run, struct txn *t)
 				(unsigned long long)timestamp);
 	run->figures->commits++;
 	return apply(run, t);
+}
+
+static int
+use_upload(struct run *run)
+{
+	unsigned i = below(run, UPLOADS);
+	if (!run->uploads[i].finished) {
+		int r = upload_step(&run->uploads[i], run->engine, random_next(&run->random), MAX_BODY);
+		return r == SETT_OK ? 0 : complain(run, "a body in pieces: %d", r);
+	}
+	if (!run->users[i] && below(run, 4) == 0)
+		upload_close(&run->uploads[i]);
+	return 0;
 }
 
 static int
@@ -515,6 +539,7 @@ use_transaction(struct run *run, struct txn *t)
 			return do_get(run, t);
 		sett_txn_discard(t->txn);
 		t->running = false;
+		leave_uploads(run, t);
 		return 0;
 	default:
 		return do_get(run, t);
@@ -642,6 +667,14 @@ close_transactions(struct run *run)
 		sett_txn_destroy(run->txns[i].txn);
 		memset(&run->txns[i], 0, sizeof(run->txns[i]));
 	}
+	memset(run->users, 0, sizeof(run->users));
+}
+
+static void
+close_uploads(struct run *run)
+{
+	for (int i = 0; i < UPLOADS; i++)
+		upload_close(&run->uploads[i]);
 }
 
 static int
@@ -649,6 +682,7 @@ reopen(struct run *run)
 {
 	struct sett_error error = {0};
 	close_transactions(run);
+	close_uploads(run);
 	int r = sett_engine_close(run->engine, &error);
 	run->engine = NULL;
 	run->figures->reopened++;
@@ -746,6 +780,7 @@ model_run(uint64_t seed, uint64_t operations, struct model_figures *figures, cha
 		unsigned what = below(run, 100);
 		r = what < 2       ? upkeep(run)
 			: what < 4 ? use_groups(run)
+			: what < 6 ? use_upload(run)
 				   : use_transaction(run, &run->txns[below(run, TXNS)]);
 	}
 	if (r == 0)
@@ -753,6 +788,7 @@ model_run(uint64_t seed, uint64_t operations, struct model_figures *figures, cha
 	if (r == 0)
 		r = check_all_groups(run);
 	close_transactions(run);
+	close_uploads(run);
 	if (run->engine && sett_engine_close(run->engine, &error) != SETT_OK && r == 0)
 		r = complain(run, "close failed at the end");
 	if (run->vfs && r == 0)

@@ -14,19 +14,6 @@ oracle_complain(struct oracle *oracle, const char *format, ...)
 	return -1;
 }
 
-static void
-fill(uint8_t *p, size_t size, uint64_t seed)
-{
-	struct random random;
-	bool shrinks = seed % 2; /* every other one, when it is packed */
-	random_seed(&random, seed);
-	for (size_t i = 0; i < size; i++) {
-		if (i % 8 == 0 && (i == 0 || !shrinks))
-			seed = random_next(&random);
-		p[i] = (uint8_t)(seed >> (i % 8 * 8));
-	}
-}
-
 static struct bytes
 key_name(unsigned key, char name[16])
 {
@@ -36,6 +23,29 @@ key_name(unsigned key, char name[16])
 
 /* ---- making the history ---- */
 
+/* A step of the body in pieces. It may fail where the vfs does: then there is none. */
+static void
+advance_upload(struct oracle *oracle, struct random *random)
+{
+	sett_body_writer_close(oracle->put);
+	oracle->put = NULL;
+	if (oracle->engine)
+		(void)upload_step(&oracle->upload, oracle->engine, random_next(random), ORACLE_VALUE_MAX);
+}
+
+/* Puts the body that came in pieces. */
+static int
+put_upload(struct oracle *oracle, struct sett_txn *txn, struct oracle_write *write)
+{
+	char name[16];
+	write->is_delete = false;
+	write->content = oracle->upload.content;
+	write->size = oracle->upload.size;
+	oracle->put = oracle->upload.writer;
+	oracle->upload = (struct upload){0};
+	return sett_txn_put(txn, key_name(write->key, name), &(struct sett_put){.written = oracle->put});
+}
+
 static int
 buffer_write(struct sett_txn *txn, const struct oracle_write *write)
 {
@@ -44,7 +54,7 @@ buffer_write(struct sett_txn *txn, const struct oracle_write *write)
 	struct bytes key = key_name(write->key, name);
 	if (write->is_delete)
 		return sett_txn_delete(txn, key);
-	fill(bytes, write->size, write->content);
+	upload_fill(bytes, write->size, write->content);
 	return sett_txn_put(txn, key, &(struct sett_put){.body = bytes_of(bytes, write->size)});
 }
 
@@ -56,6 +66,7 @@ oracle_prepare(struct oracle *oracle, struct random *random, struct sett_txn *tx
 	struct oracle_commit *commit = &oracle->commits[oracle->count];
 	commit->count = 1 + (unsigned)random_below(random, ORACLE_WRITES);
 	commit->delta = (int64_t)random_below(random, 9) - 4;
+	advance_upload(oracle, random);
 	int r = sett_txn_begin(txn, 0);
 	if (r != SETT_OK)
 		return r;
@@ -65,7 +76,8 @@ oracle_prepare(struct oracle *oracle, struct random *random, struct sett_txn *tx
 		w->is_delete = random_below(random, 5) == 0;
 		w->content = random_next(random);
 		w->size = (uint32_t)random_below(random, random_below(random, 3) ? 100 : ORACLE_VALUE_MAX);
-		int put = buffer_write(txn, w); /* all numbers are drawn, whatever fails */
+		/* All numbers are drawn, whatever fails. */
+		int put = oracle->upload.finished ? put_upload(oracle, txn, w) : buffer_write(txn, w);
 		r = r == SETT_OK ? put : r;
 	}
 	if (r == SETT_OK && commit->delta)
@@ -75,6 +87,15 @@ oracle_prepare(struct oracle *oracle, struct random *random, struct sett_txn *tx
 	else
 		sett_txn_discard(txn);
 	return r;
+}
+
+void
+oracle_let_go(struct oracle *oracle)
+{
+	upload_close(&oracle->upload);
+	sett_body_writer_close(oracle->put);
+	oracle->put = NULL;
+	oracle->engine = NULL;
 }
 
 void
@@ -116,7 +137,7 @@ check_key(struct oracle *oracle, struct sett_txn *txn, size_t commits, unsigned 
 	r = sett_txn_body(txn, &record, &body);
 	if (r != SETT_OK && r == allowed)
 		return 0;
-	fill(expected, write->size, write->content);
+	upload_fill(expected, write->size, write->content);
 	if (r != SETT_OK || !bytes_equal(body, bytes_of(expected, write->size)))
 		return oracle_complain(oracle,
 				       "%s is not what its commit made it (status %d, %zu of %u bytes)", name,

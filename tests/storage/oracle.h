@@ -11,6 +11,7 @@
 
 #include "storage/base/random.h"
 #include "storage/engine.h"
+#include "upload.h"
 
 enum {
 	ORACLE_KEYS = 60,
@@ -36,7 +37,10 @@ struct oracle_commit {
 struct oracle {
 	struct oracle_commit commits[ORACLE_COMMITS];
 	size_t count;
-	char *why; /* what went wrong; the caller's */
+	struct sett_engine *engine;   /* bodies are also written to it in pieces; NULL: none are */
+	struct upload upload;         /* begun, or whole and not put yet */
+	struct sett_body_writer *put; /* what the newest commit put */
+	char *why;                    /* what went wrong; the caller's */
 	size_t why_size;
 };
 
@@ -46,6 +50,8 @@ int oracle_complain(struct oracle *, const char *format, ...) __attribute__((for
 /* Begins the transaction, buffers the next commit of the history in it, and enters it in the history. The
  * status of the call that failed, if one did: then the transaction is discarded and the history as it was. */
 int oracle_prepare(struct oracle *, struct random *, struct sett_txn *);
+/* Lets go of all bodies in pieces and of the engine, before that is closed. */
+void oracle_let_go(struct oracle *);
 /* The newest commit has not happened after all. */
 void oracle_take_back(struct oracle *);
 

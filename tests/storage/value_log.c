@@ -437,6 +437,41 @@ Test(value_log, the_writer_fills_files_and_makes_them_durable)
 	world_free(&w);
 }
 
+/* By way of its buffer, or in pieces; a damaged source is told, whatever its size, and hurts no other. */
+Test(value_log, the_writer_copies_bodies_of_any_size)
+{
+	static const size_t sizes[] = {0, 100, (1 << 20) - 16, (1 << 20) - 15, (3 << 20) + 1, 7};
+	enum { COUNT = sizeof(sizes) / sizeof(sizes[0]) };
+	struct value_pointer from[COUNT], to[COUNT];
+	char path[SETT_PATH_MAX];
+	for (int damaged = -1; damaged < COUNT; damaged++) {
+		struct world w = world_make(1 << 22);
+		struct value_log_writer *writer;
+		for (size_t i = 0; i < COUNT; i++)
+			cr_assert_eq(put(&w, i, sizes[i], &from[i]), SETT_OK);
+		if (damaged >= 0) {
+			const struct value_pointer *p = &from[damaged];
+			path_of(p->file, path);
+			cr_assert_eq(vfs_memory_damage(w.memory, path, p->offset + p->stored_size - 1, 1),
+				     SETT_OK);
+		}
+		cr_assert_eq(value_log_writer_create(w.log, &writer), SETT_OK);
+		for (int i = 0; i < COUNT; i++)
+			cr_assert_eq(value_log_writer_copy(writer, &from[i], &to[i], NULL),
+				     i == damaged ? SETT_CORRUPT : SETT_OK, "%d of %d", i, damaged);
+		cr_assert_eq(value_log_writer_finish(writer, NULL), SETT_OK);
+		for (int i = 0; i < COUNT; i++) {
+			if (i == damaged)
+				continue;
+			cr_assert_neq(to[i].file, from[i].file);
+			cr_assert_eq(check(&w, (uint64_t)i, &to[i]), SETT_OK, "%d of %d", i, damaged);
+			cr_assert_eq(value_log_verify(w.log, &to[i], NULL), SETT_OK);
+		}
+		value_log_writer_destroy(writer);
+		world_free(&w);
+	}
+}
+
 Test(value_log, a_writer_given_up_leaves_no_file)
 {
 	struct world w = world_make(1000);

@@ -179,18 +179,39 @@ uint64_t sett_body_stream_remaining(const struct sett_body_stream *);
  * of the whole is right: SETT_CORRUPT, SETT_IO (then the stream can only be closed). */
 int sett_body_stream_read(struct sett_body_stream *, void *data, size_t capacity, size_t *ret,
 			  struct sett_error *);
-/* NULL is fine. */
+/* NULL is fine. A thread that is online with rcu.h does not wait for the disk here: what is left to do there
+ * is done later, by another. */
 void sett_body_stream_close(struct sett_body_stream *);
+
+/* A body that is written in pieces, straight to the value log, whatever its size: before the transaction that
+ * puts it begins, so in as many runs of that as it takes. One thread at a time; to be closed before the
+ * engine. */
+struct sett_body_writer;
+/* `size` is that of the whole body. SETT_TOO_LARGE, SETT_FAILED, SETT_NO_SPACE, SETT_IO, SETT_NO_MEMORY. */
+int sett_body_writer_open(struct sett_engine *, uint64_t size, struct sett_body_writer **ret,
+			  struct sett_error *);
+/* The next bytes. Waits for the disk. SETT_NO_SPACE, SETT_IO: then it can only be closed. SETT_INVALID: more
+ * than was said. */
+int sett_body_writer_append(struct sett_body_writer *, const void *data, size_t size, struct sett_error *);
+/* The body is whole: it can be put (struct sett_put). SETT_NO_SPACE, SETT_IO; SETT_INVALID: something is
+ * missing. */
+int sett_body_writer_finish(struct sett_body_writer *, struct sett_error *);
+uint64_t sett_body_writer_size(const struct sett_body_writer *);
+/* Not before the end of transactions that put it. What no commit has put is garbage from here on. As of
+ * sett_body_stream_close: NULL, and threads that are online. */
+void sett_body_writer_close(struct sett_body_writer *);
 
 struct sett_put {
 	struct bytes head;
 	struct bytes body;
 	const struct sett_record
-		*body_of;    /* if set: keep that record's body (a pointer is copied); `body` is ignored */
-	uint64_t expires_at; /* 0 = never */
+		*body_of; /* if set: keep that record's body (a pointer is copied); `body` is ignored */
+	const struct sett_body_writer *written; /* if set: the body that was finished there, likewise */
+	uint64_t expires_at;                    /* 0 = never */
 };
 
-/* The bytes are copied. SETT_TOO_LARGE, SETT_NO_MEMORY, SETT_NO_SPACE, SETT_IO, SETT_FAILED. */
+/* The bytes are copied. SETT_TOO_LARGE, SETT_NO_MEMORY, SETT_NO_SPACE, SETT_IO, SETT_FAILED; SETT_INVALID:
+ * the body in `written` is not finished. */
 int sett_txn_put(struct sett_txn *, struct bytes key, const struct sett_put *);
 int sett_txn_put_hashed(struct sett_txn *, struct sett_key, const struct sett_put *);
 int sett_txn_delete(struct sett_txn *, struct bytes key);
