@@ -96,6 +96,19 @@ parse_set_options(struct command_context *c, size_t first, bool is_set, struct s
 	return true;
 }
 
+/* Puts argv[index], in whatever form it came. */
+static int
+put_argument(struct command_context *c, struct bytes key, size_t index, uint64_t deadline,
+	     const struct found_string *old)
+{
+	if (__builtin_expect(c->bodies != NULL, 0)) {
+		const struct argument_body *body = argument_body_find(c->bodies, index);
+		if (body != NULL)
+			return keyspace_put_body(&c->view, c->db, key, body->body, deadline, found_root(old));
+	}
+	return keyspace_put_string(&c->view, c->db, key, c->argv[index], deadline, found_root(old));
+}
+
 static int
 set_with_options(struct command_context *c, const struct set_options *o)
 {
@@ -118,7 +131,7 @@ set_with_options(struct command_context *c, const struct set_options *o)
 		return status;
 	if (o->keep_deadline)
 		deadline = found_deadline(&old);
-	return keyspace_put_string(&c->view, c->db, c->argv[1], c->argv[2], deadline, found_root(&old));
+	return put_argument(c, c->argv[1], 2, deadline, &old);
 }
 
 static int
@@ -131,30 +144,14 @@ command_set(struct command_context *c)
 }
 
 static int
-put(struct command_context *c, struct bytes key, struct bytes value, uint64_t deadline,
-    const struct found_string *old)
-{
-	return keyspace_put_string(&c->view, c->db, key, value, deadline, found_root(old));
-}
-
-static int
-set_if_absent(struct command_context *c, struct bytes key, struct bytes value, bool *ret_set)
-{
-	struct found_string old;
-	int status = lookup_key(c, key, &old.exists, &old.root);
-	if (status != SETT_OK)
-		return status;
-	*ret_set = !old.exists;
-	return old.exists ? SETT_OK : put(c, key, value, 0, &old);
-}
-
-static int
 command_setnx(struct command_context *c)
 {
-	bool set;
-	int status = set_if_absent(c, c->argv[1], c->argv[2], &set);
+	struct found_string old;
+	int status = lookup_key(c, c->argv[1], &old.exists, &old.root);
+	if (status == SETT_OK && !old.exists)
+		status = put_argument(c, c->argv[1], 2, 0, &old);
 	if (status == SETT_OK)
-		resp_integer(c->reply, set);
+		resp_integer(c->reply, !old.exists);
 	return status;
 }
 
@@ -169,7 +166,7 @@ set_with_deadline(struct command_context *c, enum deadline_form form)
 	if (status != SETT_OK)
 		return status;
 	resp_status(c->reply, "OK");
-	return put(c, c->argv[1], c->argv[3], deadline, &old);
+	return put_argument(c, c->argv[1], 3, deadline, &old);
 }
 
 static int
@@ -223,7 +220,7 @@ command_getset(struct command_context *c)
 	int status = reply_string(c, c->argv[1], &found);
 	if (status != SETT_OK || c->failed)
 		return status;
-	return put(c, c->argv[1], c->argv[2], 0, &found);
+	return put_argument(c, c->argv[1], 2, 0, &found);
 }
 
 static int
@@ -290,7 +287,7 @@ set_pairs(struct command_context *c)
 		struct found_string old;
 		int status = lookup_key(c, c->argv[i], &old.exists, &old.root);
 		if (status == SETT_OK)
-			status = put(c, c->argv[i], c->argv[i + 1], 0, &old);
+			status = put_argument(c, c->argv[i], i + 1, 0, &old);
 		if (status != SETT_OK)
 			return status;
 	}
@@ -385,7 +382,7 @@ command_append(struct command_context *c)
 		return status;
 	if (!old.exists) {
 		resp_integer(c->reply, (int64_t)c->argv[2].size);
-		return put(c, c->argv[1], c->argv[2], 0, &old);
+		return put_argument(c, c->argv[1], 2, 0, &old);
 	}
 	if (!string_size_is_allowed(c, old.value.size, c->argv[2].size))
 		return SETT_OK;
@@ -436,6 +433,7 @@ const struct command string_commands[] = {
 	 .first_key = 1,
 	 .last_key = 1,
 	 .key_step = 1,
+	 .first_value = 2,
 	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_SLOW,
 	 .summary = "Set the string value of a key",
 	 .since = "1.0.0",
@@ -475,6 +473,7 @@ const struct command string_commands[] = {
 	 .first_key = 1,
 	 .last_key = 1,
 	 .key_step = 1,
+	 .first_value = 2,
 	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_FAST,
 	 .summary = "Set the string value of a key and return its old value",
 	 .since = "1.0.0",
@@ -574,6 +573,7 @@ const struct command string_commands[] = {
 	 .first_key = 1,
 	 .last_key = -1,
 	 .key_step = 2,
+	 .first_value = 2,
 	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_SLOW,
 	 .summary = "Set multiple keys to multiple values",
 	 .since = "1.0.1",
@@ -587,6 +587,7 @@ const struct command string_commands[] = {
 	 .first_key = 1,
 	 .last_key = -1,
 	 .key_step = 2,
+	 .first_value = 2,
 	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_SLOW,
 	 .summary = "Set multiple keys to multiple values, only if none of the keys exist",
 	 .since = "1.0.1",
@@ -600,6 +601,7 @@ const struct command string_commands[] = {
 	 .first_key = 1,
 	 .last_key = 1,
 	 .key_step = 1,
+	 .first_value = 2,
 	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_FAST,
 	 .summary = "Set the value of a key, only if the key does not exist",
 	 .since = "1.0.0",
@@ -613,6 +615,7 @@ const struct command string_commands[] = {
 	 .first_key = 1,
 	 .last_key = 1,
 	 .key_step = 1,
+	 .first_value = 3,
 	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_SLOW,
 	 .summary = "Set the value and expiration of a key",
 	 .since = "2.0.0",
@@ -626,6 +629,7 @@ const struct command string_commands[] = {
 	 .first_key = 1,
 	 .last_key = 1,
 	 .key_step = 1,
+	 .first_value = 3,
 	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_SLOW,
 	 .summary = "Set the value and expiration in milliseconds of a key",
 	 .since = "2.6.0",

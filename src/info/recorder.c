@@ -14,6 +14,7 @@ record_slow(struct server *server, const struct command_run *run)
 					.wall_ms = clock_wall_ms(server->clock),
 					.argc = run->argc,
 					.argv = run->argv,
+					.bodies = run->bodies,
 					.client_address = run->client->address,
 					.client_name = buffer_bytes(&run->client->name)};
 	slowlog_record(server->slowlog, &record);

@@ -4,6 +4,10 @@
  * lists are cut, with Redis' words for what is missing, so that an entry stays small. */
 #include "info/slowlog.h"
 
+#include <assert.h>
+#include <inttypes.h>
+
+#include "net/argument_body.h"
 #include "storage/base/thread.h"
 #include "storage/status.h"
 
@@ -23,6 +27,9 @@ struct slowlog {
 };
 
 enum { NOTE_SIZE_MAX = 64 };
+
+static_assert((int)ARGUMENT_BODY_SHOWN >= (int)SLOWLOG_ARGUMENT_SIZE_MAX,
+	      "a large value is cut as others are");
 
 int
 slowlog_create(struct config *config, struct slowlog **ret)
@@ -46,16 +53,16 @@ slowlog_destroy(struct slowlog *log)
 	free(log);
 }
 
-/* Copies one argument; what is cut off is counted in words. */
+/* Copies one argument of `whole` bytes; what is cut off is counted in words. */
 static size_t
-copy_argument(struct bytes argument, uint8_t *text)
+copy_argument(struct bytes argument, uint64_t whole, uint8_t *text)
 {
 	size_t size = argument.size < SLOWLOG_ARGUMENT_SIZE_MAX ? argument.size : SLOWLOG_ARGUMENT_SIZE_MAX;
 	if (size > 0)
 		memcpy(text, argument.data, size);
-	if (size < argument.size)
-		size += (size_t)snprintf((char *)text + size, NOTE_SIZE_MAX, "... (%zu more bytes)",
-					 argument.size - size);
+	if (size < whole)
+		size += (size_t)snprintf((char *)text + size, NOTE_SIZE_MAX, "... (%" PRIu64 " more bytes)",
+					 whole - size);
 	return size;
 }
 
@@ -81,12 +88,14 @@ store(const struct slowlog_record *record)
 		return NULL;
 	uint8_t *at = stored->text;
 	for (size_t i = 0; i < shown; i++) {
+		const struct argument_body *body = argument_body_find(record->bodies, i);
 		size_t size;
 		if (i + 1 == shown && shown < record->argc)
 			size = (size_t)snprintf((char *)at, NOTE_SIZE_MAX, "... (%zu more arguments)",
 						record->argc - shown + 1);
 		else
-			size = copy_argument(record->argv[i], at);
+			size = copy_argument(record->argv[i],
+					     body != NULL ? body->size : record->argv[i].size, at);
 		stored->arguments[i] = bytes_of(at, size);
 		at += size;
 	}

@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "storage/base/bytes.h"
 
+struct argument_body;
 struct slowlog;
 
 enum { SLOWLOG_ARGUMENTS_MAX = 32, SLOWLOG_ARGUMENT_SIZE_MAX = 128 };
@@ -20,6 +21,7 @@ struct slowlog_record {
 	uint64_t wall_ms; /* when it was run */
 	size_t argc;
 	const struct bytes *argv;
+	const struct argument_body *bodies; /* of large values among them */
 	const char *client_address;
 	struct bytes client_name;
 };

@@ -134,6 +134,11 @@ int keyspace_put_string(struct keyspace_view *, unsigned db, struct bytes key, s
 /* The same with an encoding of the caller's choice (APPEND and SETRANGE leave raw strings). */
 int keyspace_put_encoded(struct keyspace_view *, unsigned db, struct bytes key, struct bytes value,
 			 enum string_encoding, uint64_t expires_at, const struct root *old);
+/* The same with a body that was finished (storage/engine.h), which stays open until the transaction ends.
+ * Only under a key that takes it. */
+bool keyspace_key_takes_body(struct bytes key);
+int keyspace_put_body(struct keyspace_view *, unsigned db, struct bytes key, const struct sett_body_writer *,
+		      uint64_t expires_at, const struct root *old);
 /* Rewrites the head alone. */
 int keyspace_set_expiry(struct keyspace_view *, unsigned db, struct bytes key, const struct root *,
 			uint64_t expires_at);

@@ -312,15 +312,25 @@ arena_key(struct keyspace_view *view, struct bytes engine_key, struct bytes key,
 	return SETT_OK;
 }
 
-/* Puts a root. The body is `value`, or that of `body_of` (whose key's text is not in its body). */
+/* What a root is to hold: `value`, or else the body of a record or one that was written in pieces (in neither
+ * of which a key's text stands). */
+struct content {
+	uint8_t type, encoding;
+	struct bytes value;
+	const struct sett_record *body_of;
+	const struct sett_body_writer *written;
+};
+
 static int
-put_root(struct keyspace_view *view, unsigned db, struct bytes key, uint8_t type, uint8_t encoding,
-	 struct bytes value, const struct sett_record *body_of, uint64_t expires_at, const struct root *old)
+put_root(struct keyspace_view *view, unsigned db, struct bytes key, const struct content *content,
+	 uint64_t expires_at, const struct root *old)
 {
-	uint8_t short_head[HEAD_SIZE + VARINT_MAX_SIZE] = {type, encoding, 0};
+	uint8_t short_head[HEAD_SIZE + VARINT_MAX_SIZE] = {content->type, content->encoding, 0};
+	struct bytes value = content->value;
 	struct sett_put put = {.head = bytes_of(short_head, HEAD_SIZE),
 			       .body = value,
-			       .body_of = body_of,
+			       .body_of = content->body_of,
+			       .written = content->written,
 			       .expires_at = expires_at};
 	uint64_t epoch;
 	struct sett_key engine_key;
@@ -363,7 +373,24 @@ int
 keyspace_put_encoded(struct keyspace_view *view, unsigned db, struct bytes key, struct bytes value,
 		     enum string_encoding encoding, uint64_t expires_at, const struct root *old)
 {
-	return put_root(view, db, key, VALUE_STRING, (uint8_t)encoding, value, NULL, expires_at, old);
+	struct content content = {.type = VALUE_STRING, .encoding = (uint8_t)encoding, .value = value};
+	return put_root(view, db, key, &content, expires_at, old);
+}
+
+bool
+keyspace_key_takes_body(struct bytes key)
+{
+	return key.size <= HEAD_KEY_MAX;
+}
+
+int
+keyspace_put_body(struct keyspace_view *view, unsigned db, struct bytes key,
+		  const struct sett_body_writer *written, uint64_t expires_at, const struct root *old)
+{
+	struct content content = {.type = VALUE_STRING, .encoding = STRING_RAW, .written = written};
+	if (!keyspace_key_takes_body(key))
+		return SETT_INVALID;
+	return put_root(view, db, key, &content, expires_at, old);
 }
 
 /* Whether the text is a 64-bit integer as it would be printed. */
@@ -400,15 +427,15 @@ static int
 put_content(struct keyspace_view *view, const struct root *from, unsigned db, struct bytes key,
 	    uint64_t expires_at, const struct root *old)
 {
-	struct bytes value = {0};
-	bool has_text = from->record.body_size != from->body_size || key.size > HEAD_KEY_MAX;
-	if (has_text) {
-		int status = keyspace_body(view, from, &value);
+	struct content content = {.type = (uint8_t)from->type, .encoding = from->encoding};
+	if (from->record.body_size == from->body_size && key.size <= HEAD_KEY_MAX) {
+		content.body_of = &from->record;
+	} else {
+		int status = keyspace_body(view, from, &content.value);
 		if (status != SETT_OK)
 			return status;
 	}
-	return put_root(view, db, key, (uint8_t)from->type, from->encoding, value,
-			has_text ? NULL : &from->record, expires_at, old);
+	return put_root(view, db, key, &content, expires_at, old);
 }
 
 int

@@ -15,6 +15,7 @@ struct command;           /* txn/command.h */
 struct transaction_state; /* txn/: the MULTI queue and WATCH list; NULL until used */
 struct connection;        /* net/connection.h */
 struct output_stream;     /* net/output.h */
+struct argument_body;     /* net/argument_body.h */
 
 enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP };
 
@@ -43,6 +44,9 @@ struct client {
 	struct transaction_state *transaction;
 	struct output_stream *reply_streams; /* bodies within the reply that execute returns with; net takes
 						them over */
+	struct argument_body
+		*argument_bodies; /* large values among the arguments that execute is called
+				     with; net frees them after, unless it took them over (NULL) */
 };
 
 #endif

@@ -21,6 +21,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/upload.h"
+
 enum {
 	ARGUMENTS_INITIAL = 16,
 	ARGUMENTS_KEEP = 64,            /* larger arrays are freed when idle */
@@ -60,6 +62,8 @@ connection_destroy(struct connection *c)
 	free(c->pool.argv);
 	resp_writer_free(&c->pool.reply);
 	output_streams_free(c->client.reply_streams);
+	argument_bodies_free(c->client.argument_bodies);
+	upload_free(c->upload);
 	free(c->piece.data);
 	output_free(&c->output);
 	buffer_free(&c->client.name);
@@ -109,6 +113,25 @@ make_room(struct connection *c)
 }
 
 enum input_result
+connection_read_error(void)
+{
+	return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? INPUT_NOTHING : INPUT_ERROR;
+}
+
+bool
+connection_reserve_input(struct connection *c, size_t extra)
+{
+	if (c->input_capacity - c->input_end >= extra)
+		return true;
+	uint8_t *input = realloc(c->input, c->input_end + extra);
+	if (input == NULL)
+		return false;
+	c->input = input;
+	c->input_capacity = c->input_end + extra;
+	return true;
+}
+
+enum input_result
 connection_read(struct connection *c, uint64_t limit, size_t *ret_size)
 {
 	size_t room = make_room(c);
@@ -120,8 +143,7 @@ connection_read(struct connection *c, uint64_t limit, size_t *ret_size)
 	if (got == 0)
 		return INPUT_END;
 	if (got < 0)
-		return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? INPUT_NOTHING
-										 : INPUT_ERROR;
+		return connection_read_error();
 	c->input_end += (size_t)got;
 	if (c->input_end > c->input_peak)
 		c->input_peak = c->input_end;
@@ -151,7 +173,8 @@ grow_arguments(struct connection *c)
 }
 
 /* The request in progress needs more bytes. For a big argument the buffer is made now, not when its bytes
- * arrive, unless requests are in front of it: then the parser is asked once more behind them. */
+ * arrive, unless requests are in front of it: then the parser is asked once more behind them. For one that
+ * may go to the value log, it is made when it turns out that it does not. */
 static enum parse_result
 await_more(struct connection *c)
 {
@@ -160,7 +183,7 @@ await_more(struct connection *c)
 		return PARSE_REQUEST;
 	c->input_seen = c->input_end;
 	if (c->parser.state == RESP_STATE_BULK && c->parser.bulk_size >= INPUT_BIG_ARGUMENT &&
-	    make_room(c) == 0)
+	    !connection_awaits_large(c) && make_room(c) == 0)
 		return PARSE_NO_MEMORY;
 	return PARSE_MORE;
 }
@@ -408,14 +431,17 @@ size_t
 connection_buffer_bytes(const struct connection *c)
 {
 	return c->input_capacity + c->output.writer.capacity + (c->piece.data != NULL ? PIECE_SIZE : 0) +
-		c->argument_capacity * sizeof(c->arguments[0]);
+		(c->upload != NULL ? sizeof(*c->upload) : 0) + c->argument_capacity * sizeof(c->arguments[0]);
 }
 
 void
 connection_show(struct connection *c, size_t argument_bytes, uint64_t now_ms)
 {
 	struct client *client = &c->client;
-	__atomic_store_n(&client->query_buffer_bytes, c->input_end - c->input_start, __ATOMIC_RELAXED);
+	size_t query_bytes = c->input_end - c->input_start;
+	if (__builtin_expect(c->upload != NULL, 0))
+		query_bytes += c->upload->filled;
+	__atomic_store_n(&client->query_buffer_bytes, query_bytes, __ATOMIC_RELAXED);
 	__atomic_store_n(&client->query_buffer_free, c->input_capacity - c->input_end, __ATOMIC_RELAXED);
 	__atomic_store_n(&client->output_bytes, output_pending(&c->output), __ATOMIC_RELAXED);
 	__atomic_store_n(&client->argument_bytes, argument_bytes, __ATOMIC_RELAXED);

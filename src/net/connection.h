@@ -27,6 +27,7 @@ enum connection_state {
 	CONNECTION_OPEN,    /* requests run */
 	CONNECTION_IN_POOL, /* its request is with the pool */
 	CONNECTION_READING, /* the next piece of a large reply is with the pool; no request of it is */
+	CONNECTION_STORING, /* likewise a piece of a large argument */
 	CONNECTION_PAUSED,  /* its request answered REQUEST_PAUSED */
 };
 
@@ -91,8 +92,9 @@ struct connection {
 	size_t argument_count, argument_capacity;
 	struct parsed_request parsed[PARSED_MAX];
 	unsigned parsed_first, parsed_end;
-	uint64_t batch; /* of the reactor, in which its parsed requests were looked at; 0 = in none */
-	unsigned ran;   /* requests in this tick */
+	uint64_t batch;        /* of the reactor, in which its parsed requests were looked at; 0 = in none */
+	unsigned ran;          /* requests in this tick */
+	struct upload *upload; /* the argument that the parser stands in goes to the value log; NULL: none */
 
 	struct output output;
 	struct piece piece;
@@ -119,6 +121,8 @@ enum input_result {
 	INPUT_END,   /* the peer closed its side */
 	INPUT_ERROR, /* errno says why; EMSGSIZE: more than `limit` bytes wait to be a request; ENOMEM */
 };
+/* What a failed read of the socket means, by errno. */
+enum input_result connection_read_error(void);
 /* One read from the socket, into the input buffer, which grows as need be. `ret_size` is set for INPUT_OK. */
 enum input_result connection_read(struct connection *, uint64_t limit, size_t *ret_size);
 
@@ -145,6 +149,8 @@ connection_next(struct connection *c)
  * connection_consume has taken all parsed requests. The sum of their sizes. */
 size_t connection_arguments(const struct connection *, const struct parsed_request *, size_t start,
 			    struct bytes *argv);
+/* Room for `extra` bytes behind those that are there. False if out of memory. */
+bool connection_reserve_input(struct connection *, size_t extra);
 /* The next request is done: its bytes are dropped. */
 void connection_consume(struct connection *);
 /* Whether there are requests, or bytes that were not parsed yet. */
@@ -158,7 +164,8 @@ connection_has_input(const struct connection *c)
 static inline bool
 connection_is_in_pool(const struct connection *c)
 {
-	return c->state == CONNECTION_IN_POOL || c->state == CONNECTION_READING;
+	return c->state == CONNECTION_IN_POOL || c->state == CONNECTION_READING ||
+		c->state == CONNECTION_STORING;
 }
 /* Whether the next piece of a body must be read before more can be sent. */
 static inline bool

@@ -10,6 +10,10 @@
  * Large bodies within a reply (output.h) are read by the pool, piece by piece, as the socket takes them. The
  * connection is throttled meanwhile: no request runs, so the same job and message serve both.
  *
+ * Large arguments (upload.h) are stored by the pool, piece by piece, as they come; the socket is not read
+ * while a piece is on its way. No request runs meanwhile and no body is sent, so the same job and message
+ * serve here too.
+ *
  * Ownership. From pool_submit to the message's arrival the pool thread owns client and pool_request; the
  * reactor only marks the connection as closing, and frees it when the message is back. */
 #include <errno.h>
@@ -18,6 +22,7 @@
 
 #include "config/config.h"
 #include "net/reactor_private.h"
+#include "net/upload.h"
 
 enum { ARGUMENTS_FIRST = 64 };
 
@@ -56,7 +61,8 @@ read_input(struct reactor *r, struct connection *c)
 		(uint64_t)__atomic_load_n(&r->net->config->client_query_buffer_limit, __ATOMIC_RELAXED);
 	size_t size = 0;
 	c->readable = false;
-	switch (connection_read(c, limit, &size)) {
+	switch (__builtin_expect(c->upload != NULL, 0) ? upload_read(c, &size)
+						       : connection_read(c, limit, &size)) {
 	case INPUT_OK:
 		counter_add(&r->counters.bytes_in, size);
 		break;
@@ -83,6 +89,10 @@ finish_request(struct reactor *r, struct connection *c, uint64_t reply_start, ui
 	if (__builtin_expect(c->client.reply_streams != NULL, 0)) {
 		output_add_streams(&c->output, c->client.reply_streams, reply_start);
 		c->client.reply_streams = NULL;
+	}
+	if (__builtin_expect(c->client.argument_bodies != NULL, 0)) {
+		argument_bodies_free(c->client.argument_bodies);
+		c->client.argument_bodies = NULL;
 	}
 	if (c->output.writer.failed) {
 		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
@@ -339,6 +349,96 @@ await_input(struct reactor *r, struct connection *c)
 		reactor_queue_run(r, c);
 }
 
+/* ---- large arguments ---- */
+
+static void advance_upload(struct reactor *r, struct connection *c);
+
+/* On the reactor: the piece is stored, or could not be. */
+static void
+piece_stored(struct mailbox_message *message)
+{
+	struct connection *c = list_entry(message, struct connection, pool.message);
+	struct reactor *r = c->reactor;
+	const struct upload *u = c->upload;
+	c->state = CONNECTION_OPEN;
+	if (c->closing) {
+		reactor_bury(r, c);
+		return;
+	}
+	if (u->argument->status != SETT_OK)
+		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
+				"A value of %llu bytes cannot be stored (%s): client addr=%s",
+				(unsigned long long)u->argument->size, u->error.message, c->client.address);
+	advance_upload(r, c);
+	if (!c->closing)
+		reactor_update_watch(r, c);
+}
+
+/* On a pool thread. */
+static void
+store_piece(struct pool_job *job, void *thread)
+{
+	struct connection *c = list_entry(job, struct connection, pool.job);
+	upload_store(c->upload, c->reactor->net->engine);
+	loop_post(c->reactor->loop, &c->pool.message);
+}
+
+/* Goes on with what has come of the argument. */
+static void
+advance_upload(struct reactor *r, struct connection *c)
+{
+	struct upload *u = c->upload;
+	if (!can_run(r, c))
+		return;
+	upload_take(c);
+	/* What cannot be stored is read all the same: behind it come the next requests. */
+	while (u->argument->status != SETT_OK && upload_is_ready(u) && !upload_is_over(u)) {
+		u->filled = 0;
+		upload_take(c);
+	}
+	connection_show(c, 0, loop_wall_ms(r->loop));
+	if (upload_is_over(u)) {
+		if (!upload_end(c)) {
+			errno = ENOMEM;
+			read_failed(r, c);
+			return;
+		}
+		reactor_queue_run(r, c);
+	} else if (upload_is_ready(u)) {
+		c->pool.job.run = store_piece;
+		c->pool.message.run = piece_stored;
+		c->state = CONNECTION_STORING;
+		pool_submit(r->net->pool, POOL_SHORT, &c->pool.job);
+	} else {
+		await_input(r, c);
+	}
+}
+
+/* Whether the argument that the parser stands in is to go to the value log, and can. */
+static bool
+begin_upload(struct reactor *r, struct connection *c)
+{
+	const struct request_handler *handler = &r->net->handler;
+	struct parsed_request begun = {.argc = c->parser.argc, .first_argument = c->argument_count};
+	if (handler->takes_body == NULL || !collect_arguments(r, c, &begun, c->parse_start) ||
+	    !handler->takes_body(handler->arg, begun.argc, r->argv + begun.argv,
+				 begun.argc + c->parser.remaining, c->parser.bulk_size) ||
+	    !upload_begin(c))
+		return false;
+	reactor_account(r, c);
+	return true;
+}
+
+/* The parser waits in a large argument. False if its bytes are to go to the input buffer like others. */
+static bool
+run_large(struct reactor *r, struct connection *c)
+{
+	if (c->upload == NULL && !begin_upload(r, c))
+		return false;
+	advance_upload(r, c);
+	return true;
+}
+
 /* Shows the handler what the connection is about to run. */
 static void
 look_ahead(struct reactor *r, struct connection *c)
@@ -367,6 +467,8 @@ run_connection(struct reactor *r, struct connection *c, enum parse_result parsed
 			execute(r, c);
 		break;
 	case PARSE_MORE:
+		if (connection_awaits_large(c) && run_large(r, c))
+			return;
 		connection_show(c, 0, loop_wall_ms(r->loop));
 		reactor_account(r, c);
 		await_input(r, c);

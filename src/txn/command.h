@@ -5,6 +5,7 @@
 #define SETT_TXN_COMMAND_H
 
 #include "keyspace/keyspace.h"
+#include "net/argument_body.h"
 #include "net/client.h"
 #include "resp/writer.h"
 #include "storage/base/arena.h"
@@ -54,7 +55,9 @@ struct command {
 	command_function run;  /* NULL for a container without a function of its own */
 	int arity;             /* as Redis: with the command's name; negative = at least */
 	uint32_t flags;
-	int first_key, last_key, key_step;                /* as COMMAND INFO; 0 = none */
+	int first_key, last_key, key_step; /* as COMMAND INFO; 0 = none */
+	int first_value; /* argument that is stored whole under the first key, and so may come as a body
+			    (net/argument_body.h), like those of the further keys; 0 = none */
 	uint64_t acl_categories;                          /* bits, cmd/categories.h */
 	const char *summary, *since, *group, *complexity; /* COMMAND DOCS */
 	const struct command *subcommands;                /* ends with a row whose name is NULL */
@@ -66,8 +69,9 @@ struct command_context {
 	struct client *client;
 	const struct command *command;
 	size_t argc;
-	const struct bytes *argv;  /* argv[0] is the name as typed */
-	struct keyspace_view view; /* the transaction, its `now`, and what it touched */
+	const struct bytes *argv;           /* argv[0] is the name as typed */
+	const struct argument_body *bodies; /* of the large values among them; NULL: none */
+	struct keyspace_view view;          /* the transaction, its `now`, and what it touched */
 	struct resp_writer *reply;
 	unsigned db;         /* selected database: a working copy, applied to the client at commit */
 	int protocol;        /* likewise */

@@ -7,10 +7,8 @@
 /* Answers a failure of the engine or of memory with an error reply, and says so in the log where it concerns
  * the operator. */
 void execution_failure(struct command_context *, int status);
-/* Tells statistics and slow log of a command that ran. `error` is its error reply's text, empty if it did not
- * fail. */
-void execution_record(struct server *, struct client *, const struct command *, size_t argc,
-		      const struct bytes *argv, uint64_t duration_ns, struct bytes error);
+/* Tells statistics and slow log of a command that ran. */
+void execution_record(struct server *, const struct command_run *);
 /* The text of the error reply that begins at `mark`, without '-' and line end; empty if it is none. Borrowed
  * from the reply. */
 struct bytes execution_error_text(const struct resp_writer *, size_t mark);

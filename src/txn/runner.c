@@ -47,8 +47,11 @@ struct runner_thread {
 
 /* ---- failures ---- */
 
-void
-execution_failure(struct command_context *c, int status)
+enum { FAILURE_TEXT_SIZE = sizeof(((struct sett_error *)0)->message) + 64 };
+
+/* The error reply for a failure of the engine or of memory; false if it is one that should not be. */
+static bool
+word_failure(const struct server *server, int status, char ret[FAILURE_TEXT_SIZE])
 {
 	struct sett_error error = {0};
 	switch (status) {
@@ -56,27 +59,36 @@ execution_failure(struct command_context *c, int status)
 	case SETT_FAILED:
 	case SETT_IO:
 	case SETT_READ_ONLY:
-		if (sett_engine_health(c->server->engine, &error) == SETT_OK || error.message[0] == 0)
+		if (sett_engine_health(server->engine, &error) == SETT_OK || error.message[0] == 0)
 			snprintf(error.message, sizeof(error.message), "%s", sett_status_text(status));
-		context_errorf(c, "MISCONF Errors writing to the log: %s", error.message);
-		break;
+		snprintf(ret, FAILURE_TEXT_SIZE, "MISCONF Errors writing to the log: %s", error.message);
+		return true;
 	case SETT_NO_MEMORY:
-		context_error(c, "OOM command not allowed: out of memory");
-		break;
+		snprintf(ret, FAILURE_TEXT_SIZE, "OOM command not allowed: out of memory");
+		return true;
 	case SETT_TOO_LARGE:
-		context_error(c, "ERR the transaction, a key or a value is too large");
-		break;
+		snprintf(ret, FAILURE_TEXT_SIZE, "ERR the transaction, a key or a value is too large");
+		return true;
 	case SETT_CORRUPT:
-		context_error(c, "ERR stored data is damaged (see the server's log)");
-		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING,
-				"Command '%s' met damaged data in the database files", c->command->full_name);
-		break;
+		snprintf(ret, FAILURE_TEXT_SIZE, "ERR stored data is damaged (see the server's log)");
+		return false;
 	default:
-		context_errorf(c, "ERR internal error: %s", sett_status_text(status));
-		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING, "Command '%s' failed: %s",
-				c->command->full_name, sett_status_text(status));
-		break;
+		snprintf(ret, FAILURE_TEXT_SIZE, "ERR internal error: %s", sett_status_text(status));
+		return false;
 	}
+}
+
+void
+execution_failure(struct command_context *c, int status)
+{
+	char text[FAILURE_TEXT_SIZE];
+	if (!word_failure(c->server, status, text))
+		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING,
+				status == SETT_CORRUPT
+					? "Command '%s' met damaged data in the database files (%s)"
+					: "Command '%s' failed: %s",
+				c->command->full_name, sett_status_text(status));
+	context_error(c, text);
 }
 
 struct bytes
@@ -90,18 +102,10 @@ execution_error_text(const struct resp_writer *reply, size_t mark)
 }
 
 void
-execution_record(struct server *server, struct client *client, const struct command *command, size_t argc,
-		 const struct bytes *argv, uint64_t duration_ns, struct bytes error)
+execution_record(struct server *server, const struct command_run *run)
 {
-	if (server->listeners.ran == NULL)
-		return;
-	struct command_run run = {.command = command,
-				  .client = client,
-				  .argc = argc,
-				  .argv = argv,
-				  .duration_ns = duration_ns,
-				  .error = error};
-	server->listeners.ran(server, &run);
+	if (server->listeners.ran != NULL)
+		server->listeners.ran(server, run);
 }
 
 /* ---- one run ---- */
@@ -304,10 +308,16 @@ run_measured(struct runner_thread *t, struct command_context *c, uint64_t *ret_r
 	const struct command *command = c->command;
 	size_t mark = c->reply->size;
 	enum request_result result = run(t, c, ret_release);
-	if (result == REQUEST_DONE)
-		execution_record(t->server, c->client, command, c->argc, c->argv,
-				 clock_monotonic_ns(t->server->clock) - start,
-				 execution_error_text(c->reply, mark));
+	if (result != REQUEST_DONE)
+		return result;
+	struct command_run done = {.command = command,
+				   .client = c->client,
+				   .argc = c->argc,
+				   .argv = c->argv,
+				   .bodies = c->bodies,
+				   .duration_ns = clock_monotonic_ns(t->server->clock) - start,
+				   .error = execution_error_text(c->reply, mark)};
+	execution_record(t->server, &done);
 	return result;
 }
 
@@ -438,6 +448,21 @@ may_run(struct command_context *c, const struct command *container)
 	return true;
 }
 
+/* Whether all large values among its arguments could be stored; if not, the reply says why. */
+static bool
+bodies_are_stored(struct command_context *c)
+{
+	char text[FAILURE_TEXT_SIZE];
+	for (const struct argument_body *b = c->bodies; b != NULL; b = b->next) {
+		if (b->status == SETT_OK)
+			continue;
+		word_failure(c->server, b->status, text);
+		reject(c, text);
+		return false;
+	}
+	return true;
+}
+
 static bool
 is_paused(const struct command_context *c, uint32_t flags)
 {
@@ -468,6 +493,8 @@ dispatch(struct runner_thread *t, struct command_context *c, const struct comman
 	 uint64_t *ret_release)
 {
 	if (!may_run(c, container))
+		return REQUEST_DONE;
+	if (__builtin_expect(c->bodies != NULL, 0) && !bodies_are_stored(c))
 		return REQUEST_DONE;
 	const struct command *command = c->command;
 	bool in_multi = client_in_multi(c->client);
@@ -520,6 +547,7 @@ execute(void *arg, void *thread, struct client *client, const struct request *re
 					    command != NULL ? command : command_find(argv, argc, &container),
 				    .argc = argc,
 				    .argv = argv,
+				    .bodies = client->argument_bodies,
 				    .reply = reply,
 				    .db = client->db,
 				    .protocol = client->protocol,
@@ -565,6 +593,21 @@ stop_thread(void *arg, void *thread)
 	sett_txn_destroy(t->txn);
 	arena_free(&t->arena);
 	free(t);
+}
+
+/* Values that a command stores whole, where it will get so far, under keys that leave the body to them. */
+static bool
+takes_body(void *arg, size_t argc, const struct bytes *argv, size_t total, uint64_t size)
+{
+	const struct runner *runner = arg;
+	const struct command *command = command_find(argv, argc, NULL);
+	if (command == NULL || command->first_value == 0 || !arity_is_right(command, total) ||
+	    size < runner->server->config->value_threshold || argc < (size_t)command->first_value)
+		return false;
+	size_t behind = argc - (size_t)command->first_value;
+	if (behind > 0 && (command->last_key > 0 || behind % (size_t)command->key_step != 0))
+		return false;
+	return keyspace_key_takes_body(argv[(size_t)command->first_key + behind]);
 }
 
 static int
@@ -614,6 +657,7 @@ runner_handler(struct runner *runner)
 					.thread_stop = stop_thread,
 					.foresee = foresee,
 					.fetch = fetch,
+					.takes_body = takes_body,
 					.execute = execute,
 					.client_closed = client_closed};
 }

@@ -19,6 +19,7 @@ struct slowlog;
 struct command_stats;
 struct pause_state;
 struct server;
+struct argument_body;
 struct client;
 struct command;
 
@@ -28,6 +29,7 @@ struct command_run {
 	const struct client *client;
 	size_t argc;
 	const struct bytes *argv;
+	const struct argument_body *bodies; /* of large values among argv */
 	uint64_t duration_ns;
 	struct bytes error; /* the text of its error reply, empty if it did not fail */
 };

@@ -54,8 +54,10 @@ transaction_reset(struct server *server, struct client *client, void *data)
 	if (state == NULL)
 		return;
 	unwatch(server, client, data);
-	for (size_t i = 0; i < state->count; i++)
+	for (size_t i = 0; i < state->count; i++) {
+		argument_bodies_free(state->queue[i].bodies);
 		free(state->queue[i].argv);
+	}
 	free(state->queue);
 	*state = (struct transaction_state){0};
 	__atomic_store_n(&client->multi_count, UINT_MAX, __ATOMIC_RELAXED);
@@ -110,8 +112,9 @@ transaction_queue(struct client *client, const struct command *command, size_t a
 	struct bytes *copy = copy_arguments(argc, argv, size);
 	if (copy == NULL)
 		return SETT_NO_MEMORY;
-	state->queue[state->count++] =
-		(struct queued_command){.command = command, .argc = argc, .argv = copy};
+	state->queue[state->count++] = (struct queued_command){
+		.command = command, .argc = argc, .argv = copy, .bodies = client->argument_bodies};
+	client->argument_bodies = NULL;
 	state->queued_bytes += size;
 	state->flags |= command->flags;
 	__atomic_store_n(&client->multi_count, (unsigned)state->count, __ATOMIC_RELAXED);
@@ -239,9 +242,17 @@ record_outcomes(struct server *server, struct client *client, void *data)
 {
 	const struct outcome *outcomes = data;
 	const struct transaction_state *state = client->transaction;
-	for (size_t i = 0; i < state->count; i++)
-		execution_record(server, client, state->queue[i].command, state->queue[i].argc,
-				 state->queue[i].argv, outcomes[i].duration_ns, outcomes[i].error);
+	for (size_t i = 0; i < state->count; i++) {
+		const struct queued_command *q = &state->queue[i];
+		struct command_run run = {.command = q->command,
+					  .client = client,
+					  .argc = q->argc,
+					  .argv = q->argv,
+					  .bodies = q->bodies,
+					  .duration_ns = outcomes[i].duration_ns,
+					  .error = outcomes[i].error};
+		execution_record(server, &run);
+	}
 }
 
 static int
@@ -273,6 +284,7 @@ run_queued(struct command_context *c, const struct queued_command *q)
 	c->command = q->command;
 	c->argc = q->argc;
 	c->argv = q->argv;
+	c->bodies = q->bodies;
 	c->failed = false;
 	int status = q->command->run(c);
 	if (status == SETT_WOULD_BLOCK || status == SETT_CONFLICT)
@@ -328,6 +340,7 @@ run_queue(struct command_context *c, struct transaction_state *state)
 	c->command = exec;
 	c->argc = argc;
 	c->argv = argv;
+	c->bodies = NULL; /* EXEC itself has none */
 	if (status == SETT_OK)
 		status = context_defer(c, record_outcomes, outcomes);
 	return status == SETT_OK ? context_defer(c, transaction_reset, NULL) : status;

@@ -10,7 +10,8 @@
 struct queued_command {
 	const struct command *command;
 	size_t argc;
-	struct bytes *argv; /* one allocation with the arguments' bytes behind */
+	struct bytes *argv;           /* one allocation with the arguments' bytes behind */
+	struct argument_body *bodies; /* owned */
 };
 
 struct transaction_state {
@@ -36,8 +37,8 @@ client_in_multi(const struct client *client)
 void transaction_reset(struct server *, struct client *, void *data);
 /* transaction_reset, and frees the state. */
 void transaction_free(struct server *, struct client *);
-/* Copies a command to the queue's end. SETT_NO_MEMORY; SETT_TOO_LARGE if the queue's arguments would take
- * more than `limit` bytes. */
+/* Copies a command to the queue's end, and takes over the client's argument bodies. SETT_NO_MEMORY;
+ * SETT_TOO_LARGE if the queue's arguments would take more than `limit` bytes. */
 int transaction_queue(struct client *, const struct command *, size_t argc, const struct bytes *argv,
 		      uint64_t limit);
 

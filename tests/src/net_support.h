@@ -2,11 +2,12 @@
  *
  * The fake engine takes the place of the real one at link time: net's objects find these functions before the
  * linker looks into the storage library. Its commits become written when a reactor calls sett_engine_write
- * (unless `hold_write`), and durable when the test says so.
+ * (unless `hold_write`), and durable when the test says so. Bodies are kept in memory; the disk is full after
+ * `body_room` bytes of each, and `body_closed` counts those that were closed.
  *
  * Requests of the handler: PING; ECHO x; COMMIT (the next timestamp); READ t (depends on timestamp t); BIG n;
- * SIZE x (length and sum of the bytes); POOL x, LONG x (echo from the pool, once the gate is open); PAUSABLE;
- * QUIT. */
+ * SIZE x (length and sum of the bytes); STORE x, whose argument may come as a body (the same); POOL x, LONG x
+ * (echo from the pool, once the gate is open); PAUSABLE; QUIT. */
 #ifndef SETT_TESTS_NET_SUPPORT_H
 #define SETT_TESTS_NET_SUPPORT_H
 
@@ -21,13 +22,15 @@
 #include <unistd.h>
 
 #include "config/config.h"
+#include "net/argument_body.h"
 #include "net/net.h"
 #include "storage/base/thread.h"
 
 #define SUPPORT __attribute__((unused)) static
 
 struct sett_engine {
-	uint64_t newest, written, durable, lag_ns, writes; /* all atomic */
+	uint64_t newest, written, durable, lag_ns, writes; /* all atomic, like the next */
+	uint64_t body_room, body_opened, body_closed;
 	bool hold_write;
 	int health, write_status;
 };
@@ -85,6 +88,53 @@ int
 sett_engine_health(struct sett_engine *e, struct sett_error *error)
 {
 	return __atomic_load_n(&e->health, __ATOMIC_SEQ_CST);
+}
+
+/* ---- bodies ---- */
+
+struct sett_body_writer {
+	struct sett_engine *engine;
+	uint64_t size, done, sum;
+	bool finished;
+};
+
+int
+sett_body_writer_open(struct sett_engine *e, uint64_t size, struct sett_body_writer **ret,
+		      struct sett_error *error)
+{
+	struct sett_body_writer *w = calloc(1, sizeof(*w));
+	cr_assert_not_null(w);
+	w->engine = e;
+	w->size = size;
+	__atomic_add_fetch(&e->body_opened, 1, __ATOMIC_SEQ_CST);
+	*ret = w;
+	return SETT_OK;
+}
+
+int
+sett_body_writer_append(struct sett_body_writer *w, const void *data, size_t size, struct sett_error *error)
+{
+	if (w->done + size > load(&w->engine->body_room))
+		return sett_error_set(error, SETT_NO_SPACE, 0, "no room for a body");
+	for (size_t i = 0; i < size; i++)
+		w->sum += ((const uint8_t *)data)[i];
+	w->done += size;
+	return SETT_OK;
+}
+
+int
+sett_body_writer_finish(struct sett_body_writer *w, struct sett_error *error)
+{
+	w->finished = w->done == w->size;
+	return w->finished ? SETT_OK : sett_error_set(error, SETT_INVALID, 0, "not whole");
+}
+
+void
+sett_body_writer_close(struct sett_body_writer *w)
+{
+	if (w != NULL)
+		__atomic_add_fetch(&w->engine->body_closed, 1, __ATOMIC_SEQ_CST);
+	free(w);
 }
 
 /* ---- the world of one test ---- */
@@ -186,6 +236,33 @@ number(struct bytes b)
 	return n;
 }
 
+static bool
+handler_takes_body(void *arg, size_t argc, const struct bytes *argv, size_t total, uint64_t size)
+{
+	return argc > 0 && is_word(argv[0], "STORE");
+}
+
+/* Length and sum of each argument's bytes. */
+static void
+reply_stored(const struct client *client, size_t argc, const struct bytes *argv, struct resp_writer *reply)
+{
+	resp_array(reply, argc - 1);
+	for (size_t i = 1; i < argc; i++) {
+		const struct argument_body *body = argument_body_find(client->argument_bodies, i);
+		uint64_t sum = 0;
+		for (size_t k = 0; k < argv[i].size; k++)
+			sum += argv[i].data[k];
+		if (body == NULL)
+			resp_error_format(reply, "%zu %llu", argv[i].size, (unsigned long long)sum);
+		else if (body->status != SETT_OK)
+			resp_error_format(reply, "%s", sett_status_text(body->status));
+		else
+			resp_error_format(reply, "body %llu %llu, shown %zu %llu",
+					  (unsigned long long)body->size, (unsigned long long)body->body->sum,
+					  argv[i].size, (unsigned long long)sum);
+	}
+}
+
 static enum request_result
 handler_execute(void *arg, void *thread, struct client *client, const struct request *request,
 		struct resp_writer *reply, uint64_t *ret_release)
@@ -222,6 +299,8 @@ handler_execute(void *arg, void *thread, struct client *client, const struct req
 		for (size_t i = 0; i < x.size; i++)
 			sum += x.data[i];
 		resp_error_format(reply, "%zu %llu", x.size, (unsigned long long)sum);
+	} else if (is_word(name, "STORE")) {
+		reply_stored(client, request->argc, argv, reply);
 	} else if (is_word(name, "QUIT")) {
 		client->close_after_reply = true;
 		resp_status(reply, "OK");
@@ -245,6 +324,7 @@ world_create(void)
 	snprintf(w->directory, sizeof(w->directory), "/tmp/sett-net-XXXXXX");
 	cr_assert_not_null(mkdtemp(w->directory));
 	snprintf(w->path, sizeof(w->path), "%s/socket", w->directory);
+	w->engine.body_room = UINT64_MAX;
 	w->config = (struct config){.tcp_backlog = 511,
 				    .unix_socket = w->path,
 				    .io_threads = 1,
@@ -266,6 +346,7 @@ world_start(struct world *w)
 				      .handler = {.arg = w,
 						  .thread_start = handler_start,
 						  .thread_stop = handler_stop,
+						  .takes_body = handler_takes_body,
 						  .execute = handler_execute,
 						  .client_closed = handler_closed}};
 	struct sett_error error = {0};
@@ -279,6 +360,7 @@ world_destroy(struct world *w)
 	set_gate(w, false);
 	net_stop(w->net);
 	net_destroy(w->net);
+	cr_assert_eq(w->engine.body_opened, w->engine.body_closed, "a body was forgotten");
 	cr_assert_eq(access(w->path, F_OK), -1, "the socket's file stays behind");
 	rmdir(w->directory);
 	condition_destroy(&w->gate_changed);
