@@ -1,5 +1,6 @@
 /*
- * Values of up to many times the memory, whole in both directions, in a server that stays small.
+ * Values of up to many times the memory, whole in both directions, in a server that stays small; what else
+ *may be done with large values; clients that leave in the middle, and a kill.
  *
  *	large SERVER [--maxmemory BYTES] [--size BYTES] [--connections N] [--slack BYTES]
  *
@@ -187,6 +188,29 @@ static bool
 set(struct link *l, const char *key, uint64_t seed, uint64_t size)
 {
 	return send_set(l, key, seed, size) && expect(l, "+OK");
+}
+
+/* Words with a value of `size` bytes for each %, and the reply they get. */
+static bool
+send_command(struct link *l, const char *words, uint64_t seed, uint64_t size, const char *reply)
+{
+	char header[LINE];
+	unsigned count = 1;
+	for (const char *p = words; *p != 0; p++)
+		count += *p == ' ';
+	snprintf(header, sizeof(header), "*%u\r\n", count);
+	bool going = say(l, header);
+	while (going && *words != 0) {
+		size_t length = strcspn(words, " ");
+		bool is_value = *words == '%';
+		snprintf(header, sizeof(header), "$%" PRIu64 "\r\n", is_value ? size : length);
+		going = say(l, header) &&
+			(is_value ? send_value(l, seed, size) : link_send(l, words, length)) &&
+			say(l, "\r\n");
+		words += length;
+		words += strspn(words, " ");
+	}
+	return (going || fail(l->trial, "cannot send a command")) && expect(l, reply);
 }
 
 /* `count` bytes of a value, from `offset` on. */
@@ -397,26 +421,88 @@ leave_in_the_middle(struct trial *trial)
 static void
 survive_a_kill(struct trial *trial)
 {
-	struct link *l = link_open(trial);
+	struct link *l = link_open(trial), *half = link_open(trial);
+	if (!send_set_header(half, "half", MIDDLE) || !send_value(half, 1, MIDDLE / 2))
+		fail(trial, "cannot send half of a SET");
 	set(l, "killed", 31, MIDDLE);
 	server_process_stop(trial->server, SIGKILL, 10000);
 	link_close(l);
+	link_close(half);
 	if (!server_process_restart(trial->server)) {
 		fail(trial, "the server does not come up again");
 		return;
 	}
 	l = link_open(trial);
-	get(l, "killed", 31, MIDDLE);
+	if (get(l, "killed", 31, MIDDLE) && say(l, "EXISTS half\r\n"))
+		expect(l, ":0");
 	link_close(l);
+}
+
+/* Commands that take a large value apart from SET, refusals among them; behind each comes the next. */
+static void
+write_in_other_ways(struct trial *trial)
+{
+	struct link *l = link_open(trial);
+	if (send_command(l, "SETNX w1 %", 41, 3 << 20, ":1") &&
+	    send_command(l, "SETNX w1 %", 42, 3 << 20, ":0") && get(l, "w1", 41, 3 << 20) &&
+	    send_command(l, "SETEX w2 100 %", 43, 1 << 20, "+OK") &&
+	    send_command(l, "PSETEX w2 100000 %", 44, 2 << 20, "+OK") && get(l, "w2", 44, 2 << 20) &&
+	    send_command(l, "MSET w3 % w4 small w5 %", 45, 2 << 20, "+OK") && get(l, "w3", 45, 2 << 20) &&
+	    get(l, "w5", 45, 2 << 20) && send_command(l, "MSETNX w6 % w5 %", 46, 2 << 20, ":0") &&
+	    send_command(l, "SET w5 % NX", 47, 2 << 20, "$-1") && get(l, "w5", 45, 2 << 20) &&
+	    send_command(l, "GETSET w6 %", 48, 2 << 20, "$-1") && get(l, "w6", 48, 2 << 20) &&
+	    send_command(l, "SET w6 % EX", 49, 2 << 20, "-ERR syntax error") &&
+	    send_command(l, "SETNX w6 % x", 49, 2 << 20,
+			 "-ERR wrong number of arguments for 'setnx' command") &&
+	    send_command(l, "APPEND w6 %", 50, 2 << 20, ":4194304") &&
+	    say(l, "EXISTS w1 w2 w3 w4 w5 w6 w7\r\n"))
+		expect(l, ":6");
+	link_close(l);
+}
+
+/* A queue that is larger than the memory. */
+static void
+queue_more_than_memory(struct trial *trial)
+{
+	enum { COUNT = 4 };
+	uint64_t size = trial->memory / 2;
+	struct link *l = link_open(trial);
+	bool going = say(l, "MULTI\r\n") && expect(l, "+OK");
+	char key[LINE], header[LINE];
+	for (unsigned i = 0; going && i < COUNT; i++) {
+		snprintf(key, sizeof(key), "q%u", i);
+		going = send_set(l, key, 60 + i, size) && expect(l, "+QUEUED");
+	}
+	snprintf(header, sizeof(header), "*%d", COUNT);
+	going = going && say(l, "EXEC\r\n") && expect(l, header);
+	for (unsigned i = 0; going && i < COUNT; i++)
+		going = expect(l, "+OK");
+	for (unsigned i = 0; going && i < COUNT; i++) {
+		snprintf(key, sizeof(key), "q%u", i);
+		going = get(l, key, 60 + i, size);
+	}
+	link_close(l);
+}
+
+static void
+write_all(struct trial *trial)
+{
+	reset_peak(trial);
+	run_workers(trial, true);
+	judge_peak(trial, "writing");
+	struct link *l = link_open(trial);
+	set(l, "p2", 21, MIDDLE);
+	link_close(l);
+	write_in_other_ways(trial);
+	reset_peak(trial);
+	queue_more_than_memory(trial);
+	judge_peak(trial, "queueing");
 }
 
 static void
 run(struct trial *trial)
 {
-	run_workers(trial, true);
-	struct link *l = link_open(trial);
-	set(l, "p2", 21, MIDDLE);
-	link_close(l);
+	write_all(trial);
 	reset_peak(trial);
 	run_workers(trial, false);
 	judge_peak(trial, "reading");

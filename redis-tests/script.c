@@ -145,7 +145,25 @@ save_variable(struct side *side, const char *name, const struct reply *reply)
 			 reply->text != NULL ? reply->text : "");
 }
 
-/* The argument with its ${NAME} replaced; to be freed. */
+/* Appends what ${...} stands for: a value that was saved, or "x*100", a hundred times x. */
+static void
+append_value(const struct side *side, const char *name, size_t size, struct reply *text)
+{
+	char piece[4096];
+	if (size < 3 || name[1] != '*') {
+		const char *value = variable_of(side, name, size);
+		reply_append_text(text, value, strlen(value));
+		return;
+	}
+	memset(piece, name[0], sizeof(piece));
+	for (size_t left = strtoull(name + 2, NULL, 10); left > 0;) {
+		size_t part = left < sizeof(piece) ? left : sizeof(piece);
+		reply_append_text(text, piece, part);
+		left -= part;
+	}
+}
+
+/* The argument with its ${...} replaced; to be freed. */
 static char *
 substitute(const struct side *side, const uint8_t *data, size_t size, size_t *ret_size)
 {
@@ -162,9 +180,7 @@ substitute(const struct side *side, const uint8_t *data, size_t size, size_t *re
 			at++;
 			continue;
 		}
-		const char *value =
-			variable_of(side, (const char *)data + at + 2, (size_t)(brace - data) - at - 2);
-		reply_append_text(text, value, strlen(value));
+		append_value(side, (const char *)data + at + 2, (size_t)(brace - data) - at - 2, text);
 		at = (size_t)(brace - data) + 1;
 	}
 	char *result = text->text;

@@ -6,8 +6,8 @@
  *	[@N] {"[" modifier "]"} command argument ...
  *
  * with redis-cli's quoting. N (0 to 9) names a connection; without it, connection 0. ${NAME} in an argument
- *stands for a value saved before, on each server its own. Each script begins with a FLUSHALL and fresh
- *connections.
+ *stands for a value saved before, on each server its own; ${x*N} for N times the byte x. Each script begins
+ *with a FLUSHALL and fresh connections.
  *
  *	[ignore]     the replies are not compared: say why in a comment
  *	[type]       only the type is compared, and the code of an error
