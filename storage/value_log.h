@@ -69,8 +69,8 @@ int value_log_read_into(struct value_log *, const struct value_pointer *, unsign
 			struct sett_error *);
 /* A hint that the body is read soon. Does not wait. */
 void value_log_prefetch(struct value_log *, const struct value_pointer *);
-/* Whether the body can be read, of any size, in little memory. SETT_NOT_FOUND, SETT_CORRUPT, SETT_IO,
- * SETT_NO_MEMORY. */
+/* Whether the body, which is not packed, can be read, of any size, in little memory. SETT_NOT_FOUND,
+ * SETT_CORRUPT, SETT_IO, SETT_NO_MEMORY. */
 int value_log_verify(struct value_log *, const struct value_pointer *, struct sett_error *);
 
 /* ---- references ---- */
