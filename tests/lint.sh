@@ -21,14 +21,16 @@ complain() {
 	failures=$((failures + 1))
 }
 
+# tool/ stands beside the server: it includes its own headers, public headers of storage/, and keyspace/.
+
 # check_layers ROOT: prints every include that breaks the rule; fails if there is one.
 # - storage/ and resp/ include their own headers: never src/, never each other.
 # - src/ includes public headers of both (storage/include, resp/include), and rooms as said above.
 check_layers() (
 	cd "$1"
-	find storage resp src -name '*.[ch]' -exec grep -HnE '^[[:space:]]*#[[:space:]]*include[[:space:]]+["<]' {} + |
+	find storage resp src tool -name '*.[ch]' -exec grep -HnE '^[[:space:]]*#[[:space:]]*include[[:space:]]+["<]' {} + |
 		sed -E 's/^([^:]*):([0-9]*):[^"<]*(["<])([^">]*)[">].*/\1 \2 \3 \4/' >"$scratch/includes"
-	find storage resp src -name '*.h' >"$scratch/headers"
+	find storage resp src tool -name '*.h' >"$scratch/headers"
 	status=0
 	awk -v rooms="$rooms" '
 		BEGIN {
@@ -67,12 +69,19 @@ check_layers() (
 			else if (other != own && name ~ /(\/|_)private\.h$/)
 				breaks("belongs to " other " alone")
 		}
+		function beside() {
+			if (("storage/include/" name) in header || ("tool/" name) in header || ("tool/bench/" name) in header)
+				return
+			if (name !~ /^keyspace\// || !(("src/" name) in header) || name ~ /(\/|_)private\.h$/)
+				breaks("is neither public nor of tool/ or keyspace/")
+		}
 		NR == FNR { header[$0] = 1; next }
 		{ file = $1; line = $2; quote = $3; name = $4 }
 		# A system header is one that no folder of ours has.
 		quote == "<" && name !~ /^(storage|resp|src|loop|config|keyspace|txn|expire|info|cmd)\// { next }
 		file ~ /^storage\// { library("storage"); next }
 		file ~ /^resp\// { library("resp"); next }
+		file ~ /^tool\// { beside(); next }
 		{ room() }
 		END { exit bad }
 	' "$scratch/headers" "$scratch/includes" || status=1
@@ -93,7 +102,7 @@ must_reject() {
 layers() {
 	check_layers . >&2 || complain "lint: the layer rule is broken"
 	copy=$(mktemp -d "${TMPDIR:-/tmp}/sett-lint.XXXXXX")
-	cp -R storage resp src "$copy/"
+	cp -R storage resp src tool "$copy/"
 	if check_layers "$copy" >/dev/null; then
 		must_reject "$copy" storage/engine.c resp/writer.h
 		must_reject "$copy" storage/log.c keyspace/keyspace.h
@@ -104,6 +113,9 @@ layers() {
 		must_reject "$copy" src/txn/runner.c info/slowlog.h
 		must_reject "$copy" src/cmd/keys.c keyspace/private.h
 		must_reject "$copy" src/cmd/keys.c process.h
+		must_reject "$copy" tool/check.c table.h
+		must_reject "$copy" tool/check.c net/net.h
+		must_reject "$copy" tool/text.c keyspace/private.h
 	fi
 	rm -rf "$copy"
 }
@@ -126,7 +138,7 @@ analysis() {
 }
 
 tidy() {
-	git ls-files 'storage/*.c' 'resp/*.c' 'src/*.c' | xargs -P "$(nproc)" -n 8 clang-tidy -p build-lint --quiet 2>/dev/null ||
+	git ls-files 'storage/*.c' 'resp/*.c' 'src/*.c' 'tool/*.c' | xargs -P "$(nproc)" -n 8 clang-tidy -p build-lint --quiet 2>/dev/null ||
 		complain "lint: clang-tidy objects"
 }
 

@@ -454,6 +454,8 @@ sett_check(const char *path, const struct sett_check_options *options, struct se
 	if (r == SETT_OK && c.directory.strangers.size)
 		find(&c, SETT_NOTE, "", ": not of the database: %.200s",
 		     (const char *)c.directory.strangers.data);
+	if (r == SETT_OK && options->on_progress)
+		options->on_progress(options->arg, c.done, c.done);
 	close_check(&c);
 	if (r == SETT_OK)
 		*ret = figures;

@@ -1,4 +1,5 @@
 /* The keyspace under transactions of its own. */
+#include "keyspace/describe.h"
 #include "server_support.h"
 
 struct session {
@@ -225,6 +226,28 @@ Test(keyspace, the_bytes_of_the_format)
 	keyspace_close(f.server.keyspace);
 	cr_assert_eq(sett_engine_close(engine, &error), SETT_OK);
 	f.vfs->operations->destroy(f.vfs);
+}
+
+Test(keyspace, what_engine_keys_stand_for)
+{
+	struct engine_key k = keyspace_describe_key(BYTES_LITERAL("\0e\1\2"));
+	cr_assert_eq(k.kind, ENGINE_KEY_EPOCH);
+	cr_assert_eq(k.db, 258);
+	cr_assert_eq(keyspace_describe_key(BYTES_LITERAL("\0n")).kind, ENGINE_KEY_NEXT_EPOCH);
+	k = keyspace_describe_key(BYTES_LITERAL("\1\0\0\0\0\0\0\0\7name"));
+	cr_assert_eq(k.kind, ENGINE_KEY_ROOT);
+	cr_assert_eq(k.epoch, 7);
+	cr_assert(bytes_equal(k.name, BYTES_LITERAL("name")) && !k.is_cut);
+	k = keyspace_describe_key(BYTES_LITERAL("\2\0\0\0\0\0\0\0\7element"));
+	cr_assert_eq(k.kind, ENGINE_KEY_ELEMENT);
+	static uint8_t cut[9 + KEYSPACE_MAX_KEY_SIZE + 16] = {1};
+	k = keyspace_describe_key(bytes_of(cut, sizeof(cut)));
+	cr_assert(k.kind == ENGINE_KEY_ROOT && k.is_cut && k.name.size == KEYSPACE_MAX_KEY_SIZE);
+	static const struct bytes others[] = {
+		BYTES_LITERAL(""),      BYTES_LITERAL("\0"),      BYTES_LITERAL("\0x"),
+		BYTES_LITERAL("\0e\1"), BYTES_LITERAL("\1short"), BYTES_LITERAL("a key of somebody else")};
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		cr_assert_eq(keyspace_describe_key(others[i]).kind, ENGINE_KEY_OTHER, "%zu", i);
 }
 
 Test(keyspace, refuses_too_many_databases)

@@ -34,7 +34,7 @@ struct sett_check_options {
 	struct vfs *vfs; /* NULL: vfs_posix() */
 	/* May be NULL, as the next. Slices and texts are valid during the call. */
 	void (*on_finding)(void *arg, const struct sett_finding *);
-	/* After every few MiB. `total` may grow. */
+	/* After every few MiB, and at the end. `total` may grow. */
 	void (*on_progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
 	void *arg;
 };
