@@ -2,20 +2,25 @@
  * What kill -9 must not take back.
  *
  *	kill SERVER [--fsync always|everysec|no] [--rounds N] [--operations N] [--seed N] [--maxmemory BYTES]
+ *	     [--check SETT_TOOL]
  *
  * Four writers send small pipelines of SET, APPEND, DEL, INCR and MULTI blocks, each to keys of its own and
  *all to some shared ones; two readers look at what is there. After a number of acknowledged operations that
  *the seed chooses, one of the writers kills the server. It is started again on its directory, everything is
  *read back and compared with the models (kill_model.h): each writer's keys stand as after some prefix of what
  *it sent, which contains all that was acknowledged and all that any reader saw; values are whole, blocks are
- *whole, DBSIZE is what a full SCAN finds. The next round goes on with what is there.
+ *whole, DBSIZE is what a full SCAN finds. The next round goes on with what is there. With --check, sett-tool
+ *must find no damage in what each kill leaves.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "kill_model.h"
@@ -40,6 +45,8 @@ struct trial {
 	uint64_t total_acknowledged, total_seen, total_lost_unacknowledged;
 	uint64_t total_flushes, total_compactions, total_moved; /* what took part, as far as a reader heard */
 	struct latencies restarts;                              /* in milliseconds */
+	const char *tool;                                       /* sett-tool; NULL: no checks */
+	uint64_t checks;
 };
 
 struct writer {
@@ -566,9 +573,33 @@ run_until_killed(struct trial *trial, struct reader *readers)
 		pthread_join(threads[i], NULL);
 }
 
+/* What the kill has left must be whole, before anybody repairs it. */
+static void
+check_files(struct trial *trial)
+{
+	const char *directory = server_process_directory(trial->server);
+	const char *arguments[] = {trial->tool, "check", "--quiet", directory, NULL};
+	int status = -1;
+	pid_t pid;
+
+	if (trial->tool == NULL)
+		return;
+	server_process_stop(trial->server, 0, 10000); /* waits for the end of the killed one */
+	if (posix_spawn(&pid, trial->tool, NULL, NULL, (char **)(uintptr_t)arguments, environ) != 0) {
+		fail(trial, "%s can't be run", trial->tool);
+		return;
+	}
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	trial->checks++;
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		fail(trial, "sett-tool check of what the kill has left: wait status %#x", (unsigned)status);
+}
+
 static bool
 restart(struct trial *trial, struct random *random)
 {
+	check_files(trial);
 	uint64_t start = load_now_us();
 	bool up = server_process_restart(trial->server);
 
@@ -618,11 +649,15 @@ run_round(struct trial *trial, uint64_t operations)
 int
 main(int argc, char **argv)
 {
-	const char *path, *fsync_policy = "everysec";
+	const char *path, *fsync_policy = "everysec", *tool = NULL;
 	uint64_t rounds = 50, operations = 4000, seed = 1, memory = 16 << 20;
-	const struct load_option table[] = {{"fsync", NULL, &fsync_policy},    {"rounds", &rounds, NULL},
-					    {"operations", &operations, NULL}, {"seed", &seed, NULL},
-					    {"maxmemory", &memory, NULL},      {0}};
+	const struct load_option table[] = {{"fsync", NULL, &fsync_policy},
+					    {"rounds", &rounds, NULL},
+					    {"operations", &operations, NULL},
+					    {"seed", &seed, NULL},
+					    {"maxmemory", &memory, NULL},
+					    {"check", NULL, &tool},
+					    {0}};
 	char memory_text[32];
 	uint64_t start = load_now_us();
 	struct trial trial = {0};
@@ -635,6 +670,7 @@ main(int argc, char **argv)
 	const char *arguments[] = {"--appendonly", "yes", "--appendfsync", fsync_policy, "--maxmemory",
 				   memory_text,    NULL};
 	trial.seed = seed;
+	trial.tool = tool;
 	trial.writers = calloc(WRITERS, sizeof(*trial.writers));
 	trial.server = server_process_start(path, NULL, arguments);
 	if (trial.writers == NULL || trial.server == NULL)
@@ -656,6 +692,8 @@ main(int argc, char **argv)
 	printf("kill: at least %" PRIu64 " flushes and %" PRIu64 " compactions took part, %" PRIu64
 	       " bytes were moved in the value log\n",
 	       trial.total_flushes, trial.total_compactions, trial.total_moved);
+	if (tool != NULL)
+		printf("kill: %" PRIu64 " directories were checked\n", trial.checks);
 	bool passed = trial.round == rounds && trial.failures == 0;
 	latencies_free(&trial.restarts);
 	free(trial.writers);

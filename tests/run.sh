@@ -68,7 +68,8 @@ run_soak() {
 	compile build-test
 	[ $# -eq 0 ] || exec build-test/tests/storage/soak "$@"
 	for policy in always everysec no; do
-		build-test/redis-tests/kill build-test/src/sett-server --fsync $policy --rounds 100 --operations 10000 --seed 7
+		build-test/redis-tests/kill build-test/src/sett-server --fsync $policy --rounds 100 --operations 10000 --seed 7 \
+			--check build-test/tool/sett-tool
 	done
 	build-test/redis-tests/serializable build-test/src/sett-server --transfers 100000
 	build-test/redis-tests/value_log build-test/src/sett-server --keys 200000 --rounds 10
