@@ -2,8 +2,8 @@
 # What sett-tool says of whole and of damaged directories: sett_tool.sh SETT_TOOL MAKE_DIRECTORY [SEED]
 set -eu
 
-tool=$1
-make=$2
+tool=$(realpath "$1")
+make=$(realpath "$2")
 seed=${3:-1}
 # A sanitizer's report must not look like an exit code of the tool's own.
 export ASAN_OPTIONS=exitcode=99 UBSAN_OPTIONS=halt_on_error=1:exitcode=99
