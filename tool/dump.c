@@ -157,6 +157,8 @@ print_item(struct dump *d, const struct sett_item *item)
 	case SETT_ITEM_VALUE:
 		printf("%" PRIu64 " value of %zu bytes ", item->offset, item->key.size);
 		print_bytes(stdout, item->key, d->shown);
+		if (item->text)
+			printf(" packed with %s, %" PRIu64 " bytes there", item->text, item->size);
 		putchar('\n');
 		break;
 	case SETT_ITEM_UNUSED:

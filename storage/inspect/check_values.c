@@ -141,7 +141,7 @@ struct walked {
 };
 
 static int
-walk_record(void *arg, uint64_t offset, uint64_t size, struct bytes body)
+walk_record(void *arg, uint64_t offset, uint64_t size, uint32_t flags, struct bytes payload)
 {
 	struct walked *w = arg;
 	w->check->figures->stored_values++;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "batch.h"
+#include "codec.h"
 #include "inspect/describe.h"
 #include "inspect/value_walk.h"
 #include "log_format.h"
@@ -353,11 +354,29 @@ read_manifest(struct reading *r)
 /* ---- the value log ---- */
 
 static int
-on_value(void *arg, uint64_t offset, uint64_t size, struct bytes body)
+on_value(void *arg, uint64_t offset, uint64_t size, uint32_t flags, struct bytes payload)
 {
-	return give(
-		arg,
-		&(struct sett_item){.kind = SETT_ITEM_VALUE, .offset = offset, .size = size, .key = body});
+	static const char *const words[CODEC_KINDS] = {NULL, "lz4", "zstd"};
+	struct reading *r = arg;
+	struct sett_item item = {.kind = SETT_ITEM_VALUE, .offset = offset, .size = size, .key = payload};
+	uint32_t encoding = flags & 0xff;
+	if (encoding == CODEC_RAW)
+		return give(r, &item);
+	uint32_t raw = codec_raw_size(payload);
+	if (encoding >= CODEC_KINDS || raw >= SETT_MAX_PACKED_SIZE)
+		return give_damage(r, offset, size, "a value that does not unpack");
+	uint8_t *body = malloc(raw + 1);
+	if (body == NULL)
+		return sett_error_set(r->error, SETT_NO_MEMORY, 0, "%s: out of memory", r->path);
+	item.key = bytes_of(body, raw);
+	item.text = words[encoding];
+	int status = codec_unpack((enum codec)encoding, NULL, payload, body, raw);
+	if (status == SETT_CORRUPT)
+		status = give_damage(r, offset, size, "a value that does not unpack");
+	else if (status == SETT_OK)
+		status = give(r, &item);
+	free(body);
+	return status;
 }
 
 static int

@@ -67,20 +67,28 @@ claim(struct walker *w, uint64_t offset, uint64_t *ret)
 	return SETT_OK;
 }
 
-/* Whether a whole record stands at `offset`. */
+/* What stands at `offset`. */
+struct looked {
+	uint64_t span; /* that it claims; 0: no record can begin here */
+	bool is_whole;
+	uint32_t flags;
+	struct bytes payload; /* until the next call */
+};
+
 static int
-look(struct walker *w, uint64_t offset, uint64_t *ret_span, bool *ret_whole, struct bytes *ret_body)
+look(struct walker *w, uint64_t offset, struct looked *ret)
 {
 	const uint8_t *p;
-	*ret_whole = false;
-	int r = claim(w, offset, ret_span);
-	if (r != SETT_OK || *ret_span == 0)
+	*ret = (struct looked){0};
+	int r = claim(w, offset, &ret->span);
+	if (r != SETT_OK || ret->span == 0)
 		return r;
-	r = fetch(w, offset, *ret_span, &p);
+	r = fetch(w, offset, ret->span, &p);
 	if (r != SETT_OK)
 		return r;
-	*ret_body = bytes_of(p + HEADER, (size_t)(*ret_span - HEADER));
-	*ret_whole = value_log_record_is_valid(p, w->number, offset, *ret_body);
+	ret->flags = get_le32(p + 12);
+	ret->payload = bytes_of(p + HEADER, (size_t)(ret->span - HEADER));
+	ret->is_whole = value_log_record_is_valid(p, w->number, offset, ret->payload);
 	return SETT_OK;
 }
 
@@ -90,8 +98,7 @@ search(struct walker *w, uint64_t offset, uint64_t *ret)
 {
 	for (; offset < w->size; offset++) {
 		uint64_t span;
-		bool whole;
-		struct bytes body;
+		struct looked looked;
 		int r = claim(w, offset, &span);
 		if (r != SETT_OK)
 			return r;
@@ -100,10 +107,10 @@ search(struct walker *w, uint64_t offset, uint64_t *ret)
 		if (span > w->budget)
 			break;
 		w->budget -= span;
-		r = look(w, offset, &span, &whole, &body);
+		r = look(w, offset, &looked);
 		if (r != SETT_OK)
 			return r;
-		if (whole) {
+		if (looked.is_whole) {
 			*ret = offset;
 			return SETT_OK;
 		}
@@ -117,11 +124,10 @@ static int
 pass_gap(struct walker *w, uint64_t offset, uint64_t span, uint64_t *ret_next)
 {
 	const char *text = "no whole value: a hole, or damage";
-	uint64_t next = offset + span, ignored;
-	bool whole = span != 0 && next == w->size;
-	struct bytes body;
-	int r = span != 0 && !whole ? look(w, next, &ignored, &whole, &body) : SETT_OK;
-	if (r == SETT_OK && whole)
+	uint64_t next = offset + span;
+	struct looked behind = {.is_whole = span != 0 && next == w->size};
+	int r = span != 0 && !behind.is_whole ? look(w, next, &behind) : SETT_OK;
+	if (r == SETT_OK && behind.is_whole)
 		text = "a value that is torn or damaged";
 	else if (r == SETT_OK)
 		r = search(w, offset + 1, &next);
@@ -153,18 +159,17 @@ walk_records(struct walker *w)
 	int r = check_header(w);
 	uint64_t offset = VALUE_LOG_FILE_HEADER_SIZE;
 	while (r == SETT_OK && offset < w->size) {
-		uint64_t span;
-		bool whole;
-		struct bytes body;
-		r = look(w, offset, &span, &whole, &body);
+		struct looked looked;
+		r = look(w, offset, &looked);
 		if (r != SETT_OK)
 			return r;
-		if (whole) {
+		if (looked.is_whole) {
 			if (w->walk->record)
-				r = w->walk->record(w->walk->arg, offset, span, body);
-			offset += span;
+				r = w->walk->record(w->walk->arg, offset, looked.span, looked.flags,
+						    looked.payload);
+			offset += looked.span;
 		} else {
-			r = pass_gap(w, offset, span, &offset);
+			r = pass_gap(w, offset, looked.span, &offset);
 		}
 	}
 	return r;

@@ -2,9 +2,9 @@
  *
  *     make_directory DIRECTORY [close|kill|hold]
  *
- * Tables on two levels, values live and dead, a log with commits that are durable and some that are only
- * written, counters, a dropped prefix, expiries, and a key such as a server would write. Ends by closing the
- * engine (default), by killing itself, or stays, saying "open", until standard input ends. */
+ * Tables on two levels, values live and dead, packed and not, a log with commits that are durable and some
+ * that are only written, counters, a dropped prefix, expiries, and a key such as a server would write. Ends
+ * by closing the engine (default), by killing itself, or stays, saying "open", until standard input ends. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +31,8 @@ put(struct sett_txn *txn, struct bytes key, unsigned seed)
 	static uint8_t body[BODY_MAX];
 	size_t size = seed % 5 == 0 ? 600 + seed * 37 % 2000 : seed % 300;
 	for (size_t i = 0; i < size; i++)
-		body[i] = (uint8_t)(seed * 31 + i * 7);
+		body[i] = (uint8_t)(seed * 31 + i * 7 +
+				    (seed % 2 ? i * i / 251 : 0)); /* some are hard to compress */
 	struct sett_put value = {.head = BYTES_LITERAL("head"),
 				 .body = bytes_of(body, size),
 				 .expires_at = seed % 7 == 0 ? 1900000000000 + seed : 0};
@@ -85,6 +86,7 @@ main(int argc, char **argv)
 				       .memory_budget = 1 << 20,
 				       .value_threshold = 512,
 				       .value_log_file_size = 32 << 10,
+				       .value_compression = SETT_COMPRESSION_LZ4,
 				       .manual_work = true};
 	struct sett_engine *engine;
 	struct sett_error error = {0};

@@ -88,6 +88,9 @@ for kind in log table manifest value-log; do
 	expect 0 dump --limit 3 "$kind" "$scratch/whole"
 	lines 3
 done
+expect 0 dump value-log "$scratch/whole"
+says '^[0-9]* value of .* packed with lz4, [0-9]* bytes there$'
+says ' bytes)$'
 expect 0 dump --keys-only table "$scratch/whole"
 says '^epoch 1 "name"$'
 says '^"key 5"$'

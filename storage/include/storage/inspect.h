@@ -132,9 +132,10 @@ enum sett_item_kind {
 	SETT_ITEM_TABLE_REMOVED, /* number */
 	SETT_ITEM_FLUSH,         /* number (first log segment needed), timestamp, now_ms */
 	SETT_ITEM_FILE_LIMIT,    /* number */
-	SETT_ITEM_VALUE,         /* value log: offset, size (of the record), key (the body) */
-	SETT_ITEM_UNUSED,        /* offset, size: zeros, or a hole */
-	SETT_ITEM_DAMAGE,        /* offset (if known), text */
+	SETT_ITEM_VALUE,  /* value log: offset, size (of the record), key (the body); text: how it was packed,
+			     NULL if not */
+	SETT_ITEM_UNUSED, /* offset, size: zeros, or a hole */
+	SETT_ITEM_DAMAGE, /* offset (if known), text */
 };
 /* A key as it is stored. */
 struct sett_stored_entry {
