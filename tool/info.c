@@ -102,8 +102,10 @@ print_value_log(const struct sett_description *d)
 static void
 print_log(const struct sett_description *d)
 {
-	printf("\nlog            %zu segments, begins with %06" PRIu64 ".log\n", d->segment_count,
-	       d->first_segment);
+	printf("\nlog            %zu segments", d->segment_count);
+	if (d->first_segment)
+		printf(", begins with %06" PRIu64 ".log", d->first_segment);
+	putchar('\n');
 	for (size_t i = 0; i < d->segment_count; i++) {
 		const struct sett_segment_description *s = &d->segments[i];
 		printf("  %06" PRIu64 ".log  %s", s->number, size_text(s->size).text);

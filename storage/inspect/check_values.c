@@ -15,6 +15,7 @@ enum {
 	HELD_MAX = 1 << 18,
 	HELD_KEYS_MAX = 32 << 20, /* bytes */
 	GAPS_TOLD = 8,            /* of one file */
+	READ_WHOLE = 1 << 20,     /* stored bytes; larger values are read in pieces */
 };
 
 int
@@ -62,7 +63,8 @@ check_values_read(struct check *c, const struct value_pointer *pointer, struct s
 	if (!c->values)
 		return SETT_OK; /* told already */
 	buffer_clear(&c->body);
-	int r = value_log_read(c->values, pointer, 0, &c->body, error);
+	int r = pointer->stored_size > READ_WHOLE ? value_log_verify(c->values, pointer, error)
+						  : value_log_read(c->values, pointer, 0, &c->body, error);
 	if (r == SETT_NO_MEMORY)
 		return check_no_memory(c);
 	c->figures->values += r == SETT_OK;
