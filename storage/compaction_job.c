@@ -1,17 +1,22 @@
 /* Compaction: a merge of a task's tables, judged entry by entry (retention.c), written as new tables of the
  * output level; values that stand in marked value-log files move on the way (value_log_gc.c).
  *
- *     inputs (L)  -----\
- *                       merge -> retention -> gc_mover -> table_output -> one edit
- *     overlaps (L+1) --/
+ *     inputs (L)  -----\                                                       part 0 \
+ *                       merge -> retention -> gc_mover -> table_output   of part 1 -> one edit
+ *     overlaps (L+1) --/                                                       ...    /
+ *
+ * A large task is cut into ranges of keys (compaction_cuts.h), and workers that are free take parts of it.
  *
  * Invariants:
  *  1. All versions that a key has on the output level within the inputs' span are among the overlaps, and an
  * output table ends between user keys only: so no key stands in two tables of one level.
  *  2. No other running task writes to the same level within this one's span (the regulator sees to it).
- *  3. Nothing of a task that fails or is given up stays behind but orphans, which the next start removes. */
+ *  3. Parts are disjoint ranges of user keys and write tables and value-log files of their own; what they
+ * share does not change while they run. Moved values of each stand in key order.
+ *  4. Nothing of a task that fails or is given up stays behind but orphans, which the next start removes. */
 #include "compaction_job.h"
 
+#include "compaction_cuts.h"
 #include "retention.h"
 #include "table_output.h"
 #include "version_internal.h"
@@ -19,26 +24,41 @@
 /* A pause every so many entries, or moved bytes. */
 enum { ENTRIES_PER_PAUSE = 128, BYTES_PER_PAUSE = 256 * 1024 };
 
+/* What all parts share; set before the first begins. */
 struct compaction {
 	const struct job_context *context;
 	const struct task *task;
+	uint64_t *snapshots;
+	size_t snapshot_count;
+	struct dead_set *dead;
+	uint64_t sequence;
+	struct compaction_cuts cuts;
+	struct part *parts; /* cuts.count + 1 of them */
+	bool failed;        /* atomic (relaxed): the other parts can stop */
+};
+
+/* One range of keys, written by one thread. */
+struct part {
+	struct compaction *compaction;
+	struct bytes low, high; /* user keys: from `low` to before `high` */
+	bool has_high;
 	struct retention retention;
 	struct gc_mover mover;
 	struct table_output output;
 	struct internal_iterator *merged;
-	uint64_t *snapshots;
-	struct dead_set *dead;
 	uint64_t moved_at_pause;
 	size_t entries;
 	struct sett_error unreadable; /* of an input */
+	int status;
+	struct sett_error error;
 };
 
 /* ---- inputs ---- */
 
 static int
-open_inputs(struct compaction *c)
+open_inputs(struct part *p)
 {
-	const struct task *t = c->task;
+	const struct task *t = p->compaction->task;
 	struct internal_iterator **children = calloc(t->input_count + 2, sizeof(struct internal_iterator *));
 	size_t count = 0;
 	int r = children ? SETT_OK : SETT_NO_MEMORY;
@@ -55,9 +75,9 @@ open_inputs(struct compaction *c)
 		count += r == SETT_OK;
 	}
 	for (size_t i = 0; i < count; i++)
-		children[i]->detail = &c->unreadable;
+		children[i]->detail = &p->unreadable;
 	if (r == SETT_OK)
-		r = merging_iterator_create(children, count, &c->merged); /* takes the children in any case */
+		r = merging_iterator_create(children, count, &p->merged); /* takes the children in any case */
 	else
 		while (count > 0)
 			iiter_destroy(children[--count]);
@@ -66,89 +86,105 @@ open_inputs(struct compaction *c)
 }
 
 static int
-begin(struct compaction *c, struct sett_error *error)
+begin_part(struct part *p)
 {
+	const struct compaction *c = p->compaction;
 	const struct worker_options *o = c->context->options;
 	const struct task *t = c->task;
-	c->output = (struct table_output){
+	enum codec codec = t->output_level == SETT_LEVELS - 1 ? o->bottom_compression : o->upper_compression;
+	p->output = (struct table_output){
 		.vfs = o->vfs,
 		.directory = o->directory,
 		.versions = o->versions,
 		.table_size = o->table_size,
-		.compression = (enum table_compression)(
-			t->output_level == SETT_LEVELS - 1 ? o->bottom_compression : o->upper_compression),
+		.compression = (enum table_compression)codec,
 		.zstd_level = o->compression_level,
+		.sequence = c->sequence,
 	};
-	c->mover = (struct gc_mover){.value_log = o->value_log,
+	p->mover = (struct gc_mover){.value_log = o->value_log,
 				     .marks = t->marks,
 				     .threshold = o->value_threshold,
 				     .sink = o->sink};
-	/* The sequence comes first: what took effect before it, this job sees. */
-	c->output.sequence = version_set_sequence(o->versions);
-	c->dead = version_set_dead(o->versions);
-	size_t count = 0;
-	int r = c->dead ? job_snapshots(c->context, &c->snapshots, &count) : SETT_NO_MEMORY;
-	if (r == SETT_OK)
-		r = open_inputs(c);
-	if (r != SETT_OK)
-		return sett_error_set(error, r, 0, "compaction: cannot begin");
-	c->retention = (struct retention){
+	p->retention = (struct retention){
 		.snapshots = c->snapshots,
-		.snapshot_count = count,
+		.snapshot_count = c->snapshot_count,
 		.dead = c->dead,
 		.version = t->version,
 		.first_level = t->output_level + 1,
 	};
-	return SETT_OK;
+	int r = open_inputs(p);
+	return r == SETT_OK ? r : sett_error_set(&p->error, r, 0, "compaction: cannot begin");
 }
 
 /* ---- the merge ---- */
 
 static int
-maybe_pause(struct compaction *c)
+maybe_pause(struct part *p)
 {
-	if (++c->entries % ENTRIES_PER_PAUSE != 0 &&
-	    c->mover.moved_bytes - c->moved_at_pause < BYTES_PER_PAUSE)
+	const struct job_context *context = p->compaction->context;
+	if (++p->entries % ENTRIES_PER_PAUSE != 0 &&
+	    p->mover.moved_bytes - p->moved_at_pause < BYTES_PER_PAUSE)
 		return SETT_OK;
-	c->moved_at_pause = c->mover.moved_bytes;
-	return c->context->pause(c->context->pause_arg);
+	p->moved_at_pause = p->mover.moved_bytes;
+	if (__atomic_load_n(&p->compaction->failed, __ATOMIC_RELAXED))
+		return SETT_ABORTED;
+	return context->pause(context->pause_arg);
 }
 
 static int
-merge_entry(struct compaction *c, struct sett_error *error)
+merge_entry(struct part *p)
 {
-	struct internal_iterator *i = c->merged;
+	struct internal_iterator *i = p->merged;
 	bool keep, new_key;
 	uint64_t held_until;
 	struct bytes value;
-	int r = retention_judge(&c->retention, i->key, i->value, &keep, &new_key, &held_until);
+	int r = retention_judge(&p->retention, i->key, i->value, &keep, &new_key, &held_until);
 	if (r != SETT_OK)
-		return sett_error_set(error, r, 0, "compaction: out of memory");
+		return sett_error_set(&p->error, r, 0, "compaction: out of memory");
 	if (!keep)
 		return SETT_OK;
-	r = gc_mover_take(&c->mover, i->value, &value, error);
+	r = gc_mover_take(&p->mover, i->value, &value, &p->error);
 	if (r != SETT_OK)
 		return r;
-	return table_output_add(&c->output, i->key, value, new_key, held_until, error);
+	return table_output_add(&p->output, i->key, value, new_key, held_until, &p->error);
 }
 
 static int
-merge(struct compaction *c, struct sett_error *error)
+merge(struct part *p)
 {
-	int r = iiter_first(c->merged);
-	for (; r == SETT_OK; r = iiter_next(c->merged)) {
-		r = maybe_pause(c);
+	const struct task *t = p->compaction->task;
+	struct ikey first = {p->low, SETT_MAX_TIMESTAMP};
+	int r = p->low.size > 0 ? iiter_seek(p->merged, first) : iiter_first(p->merged);
+	for (; r == SETT_OK; r = iiter_next(p->merged)) {
+		if (p->has_high && bytes_compare(p->merged->key.user, p->high) >= 0)
+			break;
+		r = maybe_pause(p);
 		if (r == SETT_OK)
-			r = merge_entry(c, error);
+			r = merge_entry(p);
 		if (r != SETT_OK)
 			return r;
 	}
-	if (r != SETT_NOT_FOUND)
-		return sett_error_set(error, r, 0, "compaction: a table of level %u or %u cannot be read: %s",
-				      c->task->input_level, c->task->output_level,
-				      c->unreadable.message[0] ? c->unreadable.message : sett_status_text(r));
-	r = table_output_finish(&c->output, error);
-	return r == SETT_OK ? gc_mover_finish(&c->mover, error) : r;
+	if (r != SETT_OK && r != SETT_NOT_FOUND)
+		return sett_error_set(&p->error, r, 0,
+				      "compaction: a table of level %u or %u cannot be read: %s",
+				      t->input_level, t->output_level,
+				      p->unreadable.message[0] ? p->unreadable.message : sett_status_text(r));
+	r = table_output_finish(&p->output, &p->error);
+	return r == SETT_OK ? gc_mover_finish(&p->mover, &p->error) : r;
+}
+
+static void
+run_part(void *arg, size_t index)
+{
+	struct compaction *c = arg;
+	struct part *p = &c->parts[index];
+	p->status = __atomic_load_n(&c->failed, __ATOMIC_RELAXED) ? SETT_ABORTED : begin_part(p);
+	if (p->status == SETT_OK)
+		p->status = merge(p);
+	iiter_destroy(p->merged);
+	p->merged = NULL;
+	if (p->status != SETT_OK)
+		__atomic_store_n(&c->failed, true, __ATOMIC_RELAXED);
 }
 
 /* ---- the edit ---- */
@@ -157,8 +193,10 @@ static int
 apply(struct compaction *c, struct sett_error *error)
 {
 	const struct task *t = c->task;
-	size_t removed_count = t->input_count + t->overlap_count;
-	struct version_edit_table *tables = calloc(removed_count + c->output.count, sizeof(*tables));
+	size_t removed_count = t->input_count + t->overlap_count, added_count = 0;
+	for (size_t p = 0; p <= c->cuts.count; p++)
+		added_count += c->parts[p].output.count;
+	struct version_edit_table *tables = calloc(removed_count + added_count, sizeof(*tables));
 	if (!tables)
 		return sett_error_set(error, SETT_NO_MEMORY, 0, "compaction: out of memory");
 	size_t n = 0;
@@ -166,13 +204,16 @@ apply(struct compaction *c, struct sett_error *error)
 		tables[n++] = (struct version_edit_table){t->input_level, t->inputs[i]};
 	for (size_t i = 0; i < t->overlap_count; i++)
 		tables[n++] = (struct version_edit_table){t->output_level, t->overlaps[i]};
-	for (size_t i = 0; i < c->output.count; i++)
-		tables[n++] = (struct version_edit_table){t->output_level, c->output.tables[i]};
+	for (size_t p = 0; p <= c->cuts.count; p++) {
+		const struct table_output *o = &c->parts[p].output;
+		for (size_t i = 0; i < o->count; i++)
+			tables[n++] = (struct version_edit_table){t->output_level, o->tables[i]};
+	}
 	struct version_edit edit = {
 		.removed = tables,
 		.removed_count = removed_count,
 		.added = tables + removed_count,
-		.added_count = c->output.count,
+		.added_count = added_count,
 	};
 	int r = version_set_apply(c->context->options->versions, &edit, error);
 	free(tables);
@@ -180,28 +221,81 @@ apply(struct compaction *c, struct sett_error *error)
 }
 
 static int
+begin(struct compaction *c, struct sett_error *error)
+{
+	const struct worker_options *o = c->context->options;
+	/* The sequence comes first: what took effect before it, this job sees. */
+	c->sequence = version_set_sequence(o->versions);
+	c->dead = version_set_dead(o->versions);
+	int r = c->dead ? job_snapshots(c->context, &c->snapshots, &c->snapshot_count) : SETT_NO_MEMORY;
+	compaction_cuts_make(c->task, o->value_log_file_size, &c->cuts);
+	c->parts = calloc(c->cuts.count + 1, sizeof(*c->parts));
+	if (r == SETT_OK && !c->parts)
+		r = SETT_NO_MEMORY;
+	if (r != SETT_OK)
+		return sett_error_set(error, r, 0, "compaction: cannot begin");
+	for (size_t i = 0; i <= c->cuts.count; i++) {
+		struct part *p = &c->parts[i];
+		p->compaction = c;
+		p->has_high = compaction_cuts_range(&c->cuts, i, &p->low, &p->high);
+	}
+	return SETT_OK;
+}
+
+/* The status of the first part that failed by itself. */
+static int
+outcome(const struct compaction *c, struct sett_error *error)
+{
+	int r = SETT_OK;
+	for (size_t i = 0; i <= c->cuts.count; i++) {
+		const struct part *p = &c->parts[i];
+		if (p->status == SETT_OK ||
+		    (r != SETT_OK && (r != SETT_ABORTED || p->status == SETT_ABORTED)))
+			continue;
+		r = p->status;
+		if (error)
+			*error = p->error;
+	}
+	return r;
+}
+
+static void
+end_part(struct part *p, const struct job_context *context, bool applied)
+{
+	if (applied) {
+		table_output_forget(&p->output);
+		figure_add(&context->figures->moved_value_bytes, p->mover.moved_bytes);
+		figure_add(&context->figures->table_bytes_written, p->output.bytes_written);
+	}
+	table_output_free(&p->output);
+	gc_mover_free(&p->mover); /* after the tables: they hold references of their own */
+	retention_free(&p->retention);
+}
+
+static int
 run_merge(const struct job_context *context, const struct task *task, uint64_t *ret_unreadable,
 	  struct sett_error *error)
 {
 	struct compaction c = {.context = context, .task = task};
+	unsigned classes = task->input_level == 0 ? WORK_TOP : WORK_DEEP | WORK_SPACE;
 	int r = begin(&c, error);
-	if (r == SETT_OK)
-		r = merge(&c, error);
-	if (r == SETT_OK)
-		r = apply(&c, error);
 	if (r == SETT_OK) {
-		table_output_forget(&c.output);
-		figure_add(&context->figures->compactions, 1);
-		figure_add(&context->figures->moved_value_bytes, c.mover.moved_bytes);
-		figure_add(&context->figures->table_bytes_written, c.output.bytes_written);
+		context->share(context->share_arg, classes, run_part, &c, c.cuts.count + 1);
+		r = outcome(&c, error);
+		if (r == SETT_OK)
+			r = apply(&c, error);
+		if (r == SETT_OK)
+			figure_add(&context->figures->compactions, 1);
 	}
-	iiter_destroy(c.merged);
-	table_output_free(&c.output);
-	gc_mover_free(&c.mover); /* after the tables: they hold references of their own */
-	retention_free(&c.retention);
+	for (size_t i = 0; c.parts && i <= c.cuts.count; i++) {
+		if (c.parts[i].mover.unreadable)
+			*ret_unreadable = c.parts[i].mover.unreadable;
+		end_part(&c.parts[i], context, r == SETT_OK);
+	}
+	free(c.parts);
+	compaction_cuts_free(&c.cuts);
 	dead_set_release(c.dead);
 	free(c.snapshots);
-	*ret_unreadable = c.mover.unreadable;
 	return r;
 }
 

@@ -9,6 +9,11 @@ struct job_context {
 	/* Called between stretches of work; SETT_ABORTED: give up, leave nothing behind. */
 	int (*pause)(void *arg);
 	void *pause_arg;
+	/* Calls run(arg, 0 .. count - 1), each once, here and on workers that have nothing better to do;
+	 * returns when all have returned. `classes`: what those workers must be there for. */
+	void (*share)(void *share_arg, unsigned classes, void (*run)(void *arg, size_t index), void *arg,
+		      size_t count);
+	void *share_arg;
 	/* Counted up as the job's edit goes through (relaxed atomics). */
 	struct worker_figures *figures;
 };

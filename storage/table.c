@@ -446,6 +446,12 @@ table_get(struct table *t, struct bytes user_key, uint64_t hash, uint64_t snapsh
 	return SETT_OK;
 }
 
+uint64_t
+table_block_count(const struct table *t)
+{
+	return t->data_blocks;
+}
+
 int
 table_sample(struct table *t, uint64_t random, unsigned flags, struct buffer *ret, struct sett_error *error)
 {

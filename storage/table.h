@@ -63,6 +63,7 @@ void table_close(struct table *);
 const struct table_properties *table_properties(const struct table *);
 uint64_t table_number(const struct table *);
 uint64_t table_file_size(const struct table *);
+uint64_t table_block_count(const struct table *);
 /* Memory held by filter and index. */
 size_t table_memory(const struct table *);
 

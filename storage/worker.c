@@ -7,6 +7,10 @@
  * runs it in between. One thread wakes once a second by itself: memtables become idle, snapshots end and full
  * disks heal without a kick.
  *
+ * A large compaction is shared: its parts are taken by whoever has nothing of his own to do. The first thread
+ * helps with L0 alone. Parts look for waiting flushes like jobs do, and an owner waits for its helpers, which
+ * wait for nobody.
+ *
  * Lock order: pick_lock (held while the regulator asks the engine's hooks), then `lock` (a leaf: kick takes
  * it with any of the engine's locks held, so nothing is called under it).
  *
@@ -22,6 +26,15 @@
 #define RETRY_NS 1000000000ULL
 #define WAIT_NS 20000000ULL /* how often a waiter looks by itself */
 enum { PAUSES_PER_LOOK = 8, MAX_ROUNDS = 1000000 };
+
+/* Work that its owner shares; on the owner's stack. */
+struct shared_work {
+	unsigned classes; /* whose workers may help */
+	void (*run)(void *arg, size_t index);
+	void *arg;
+	size_t next, count, active; /* active: with helpers */
+	struct shared_work *link;
+};
 
 struct worker_thread {
 	struct workers *workers;
@@ -45,6 +58,7 @@ struct workers {
 	struct condition changed;
 	uint64_t generation; /* grows with each kick */
 	unsigned running;
+	struct shared_work *shared; /* list */
 	uint64_t failures;
 	int failure; /* the last one for good */
 	struct sett_error failure_error;
@@ -56,7 +70,7 @@ struct workers {
 struct running_job {
 	struct workers *workers;
 	bool is_flush;
-	unsigned pauses;
+	unsigned pauses; /* atomic (relaxed): parts of a job run at once */
 };
 
 static bool
@@ -109,12 +123,68 @@ pause_job(void *arg)
 	struct workers *w = job->workers;
 	if (is_stopping(w))
 		return SETT_ABORTED;
-	if (++job->pauses % PAUSES_PER_LOOK == 0) {
+	if (__atomic_add_fetch(&job->pauses, 1, __ATOMIC_RELAXED) % PAUSES_PER_LOOK == 0) {
 		regulator_measure(w->regulator);
 		if (w->options.threads > 0 && !job->is_flush && may_run(w))
 			flush_in_between(w);
 	}
 	return SETT_OK;
+}
+
+/* ---- sharing ---- */
+
+/* Runs the next part of `s`, if one is left. Holds the lock before and after, not while it runs. */
+static bool
+run_part_locked(struct workers *w, struct shared_work *s)
+{
+	if (s->next == s->count)
+		return false;
+	size_t index = s->next++;
+	s->active++;
+	mutex_unlock(&w->lock);
+	s->run(s->arg, index);
+	mutex_lock(&w->lock);
+	if (--s->active == 0)
+		condition_broadcast(&w->changed);
+	return true;
+}
+
+static void
+share_work(void *share_arg, unsigned classes, void (*run)(void *arg, size_t index), void *arg, size_t count)
+{
+	struct workers *w = share_arg;
+	struct shared_work s = {.classes = classes, .run = run, .arg = arg, .count = count};
+	mutex_lock(&w->lock);
+	if (count > 1) {
+		s.link = w->shared;
+		w->shared = &s;
+		w->generation++;
+		condition_broadcast(&w->changed);
+	}
+	while (run_part_locked(w, &s))
+		;
+	while (s.active > 0)
+		condition_wait(&w->changed, &w->lock);
+	for (struct shared_work **at = &w->shared; count > 1 && *at; at = &(*at)->link) {
+		if (*at == &s) {
+			*at = s.link;
+			break;
+		}
+	}
+	mutex_unlock(&w->lock);
+}
+
+/* Takes one part of what others share. */
+static bool
+help(struct workers *w, unsigned classes)
+{
+	mutex_lock(&w->lock);
+	struct shared_work *s = w->shared;
+	while (s && (!(s->classes & classes) || s->next == s->count))
+		s = s->link;
+	bool helped = s && run_part_locked(w, s); /* then its owner may have left already */
+	mutex_unlock(&w->lock);
+	return helped;
 }
 
 static void
@@ -139,7 +209,7 @@ static int
 run_task(struct workers *w, struct task *t, struct sett_error *error)
 {
 	struct running_job job = {.workers = w, .is_flush = t->kind == TASK_FLUSH};
-	struct job_context context = {&w->options, pause_job, &job, &w->figures};
+	struct job_context context = {&w->options, pause_job, &job, share_work, w, &w->figures};
 	uint64_t unreadable = 0;
 	int r = SETT_OK;
 	mutex_lock(&w->lock);
@@ -193,7 +263,7 @@ work(void *arg)
 		uint64_t seen = w->generation;
 		mutex_unlock(&w->lock);
 		int r = may_run(w) ? step(w, self->classes, false, &error) : SETT_NOT_FOUND;
-		if (r == SETT_OK)
+		if (r == SETT_OK || help(w, self->classes))
 			continue;
 		if (r == SETT_NOT_FOUND)
 			regulator_measure(w->regulator);

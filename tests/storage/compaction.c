@@ -1,4 +1,5 @@
 /* Flush and compaction against a model that remembers every version of every key. */
+#include "compaction_cuts.h"
 #include "tree_model.h"
 
 /* All versions that iterators show at a snapshot, as the model has them. */
@@ -129,5 +130,67 @@ Test(compaction, settles_when_nothing_changes)
 	tree_close(t);
 	tree_free(t);
 	free(m);
+	vfs->operations->destroy(vfs);
+}
+
+/* ---- cutting ---- */
+
+static uint64_t
+weight_below(const struct level *level, struct bytes key)
+{
+	uint64_t sum = 0;
+	for (size_t i = 0; i < level->count && bytes_compare(table_largest(level->tables[i]), key) < 0; i++)
+		sum += level->tables[i]->size + level->tables[i]->properties->referenced_bytes;
+	return sum;
+}
+
+/* Cuts part the keys: in order, each key in one part, the parts of about one weight. */
+Test(compaction, cuts_part_the_keys_evenly)
+{
+	struct vfs *vfs = vfs_memory_create();
+	struct tree *t = tree_make(vfs, 0);
+	uint8_t body[1000] = {0};
+	char text[24];
+	struct sett_error error = {0};
+	tree_open(t);
+	for (unsigned i = 0; i < 4000; i++) {
+		int n = snprintf(text, sizeof(text), "key%06u", i * 7919 % 4000);
+		(void)tree_put(t, bytes_of(text, (size_t)n), bytes_of(body, i % 2 ? 1000 : 10));
+		if (i % 1000 == 999)
+			tree_hook_rotate(t);
+	}
+	cr_assert_eq(workers_compact_all(t->workers, &error), SETT_OK, "%s", error.message);
+	struct version *v = version_set_current(t->set);
+	struct level *bottom = &v->levels[SETT_LEVELS - 1];
+	struct task task = {.input_level = SETT_LEVELS - 1, .output_level = SETT_LEVELS - 1};
+	task.inputs = bottom->tables;
+	task.input_count = bottom->count;
+	uint64_t total = bottom->bytes + bottom->referenced_bytes;
+	cr_assert_gt(bottom->count, 5);
+	static const size_t wanted[] = {1, 2, 5, COMPACTION_PARTS_MAX, 1000};
+	for (size_t w = 0; w < sizeof(wanted) / sizeof(wanted[0]); w++) {
+		struct compaction_cuts cuts;
+		size_t parts = wanted[w] > COMPACTION_PARTS_MAX ? COMPACTION_PARTS_MAX : wanted[w];
+		struct bytes low, high, last = {0};
+		compaction_cuts_make(&task, total / wanted[w], &cuts);
+		cr_assert_eq(cuts.count + 1, parts);
+		for (size_t i = 0; i < parts; i++) {
+			bool has_high = compaction_cuts_range(&cuts, i, &low, &high);
+			cr_assert(bytes_equal(low, last));
+			cr_assert_eq(has_high, i + 1 < parts);
+			last = high;
+			if (!has_high)
+				continue;
+			cr_assert_lt(bytes_compare(low, high), 0);
+			double share = (double)weight_below(bottom, high) / (double)total;
+			cr_assert_float_eq(share, (double)(i + 1) / (double)parts,
+					   1.0 / (double)bottom->count + 0.02, "cut %zu of %zu: %f", i, parts,
+					   share);
+		}
+		compaction_cuts_free(&cuts);
+	}
+	version_release(v);
+	tree_close(t);
+	tree_free(t);
 	vfs->operations->destroy(vfs);
 }
