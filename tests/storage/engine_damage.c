@@ -6,12 +6,22 @@
  * read right or refused: never a crash, never wrong data. What looks at the files without opening the
  * database (storage/inspect.h) must find whatever the engine stumbles over, and change nothing. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "oracle.h"
 #include "storage/inspect.h"
 #include "support.h"
 
 enum { COMMITS = 160, MAX_FILES = 64, QUICK_TRIES = 1200 };
+
+/* SETT_DAMAGE_TRIES in the environment: about so many places of each kind of damage, up to all of them. */
+static uint64_t
+tries(void)
+{
+	const char *text = getenv("SETT_DAMAGE_TRIES");
+	uint64_t wanted = text ? strtoull(text, NULL, 10) : 0;
+	return wanted > QUICK_TRIES ? wanted : QUICK_TRIES;
+}
 
 struct file {
 	char path[64];
@@ -308,7 +318,7 @@ Test(engine_damage, a_flipped_bit_is_detected_or_has_no_effect_or_cuts_the_tail)
 {
 	struct database *db = make_database(1);
 	struct outcome outcome = {0};
-	uint64_t stride = total_used(db) / QUICK_TRIES + 1;
+	uint64_t stride = total_used(db) / tries() + 1;
 	struct random random;
 	random_seed(&random, 1);
 	for (size_t i = 0; i < db->file_count; i++) {
@@ -331,7 +341,7 @@ Test(engine_damage, a_truncated_file_is_detected_or_has_no_effect_or_cuts_the_ta
 {
 	struct database *db = make_database(2);
 	struct outcome outcome = {0};
-	uint64_t stride = total_used(db) / (QUICK_TRIES / 4) + 1;
+	uint64_t stride = total_used(db) / (tries() / 4) + 1;
 	struct random random;
 	random_seed(&random, 2);
 	for (size_t i = 0; i < db->file_count; i++) {

@@ -677,12 +677,23 @@ close_uploads(struct run *run)
 		upload_close(&run->uploads[i]);
 }
 
+static void
+add_figures(struct run *run)
+{
+	struct sett_stats stats;
+	sett_engine_stats(run->engine, &stats);
+	run->figures->flushes += stats.flushes;
+	run->figures->compactions += stats.compactions;
+	run->figures->moved_bytes += stats.value_log_moved_bytes;
+}
+
 static int
 reopen(struct run *run)
 {
 	struct sett_error error = {0};
 	close_transactions(run);
 	close_uploads(run);
+	add_figures(run);
 	int r = sett_engine_close(run->engine, &error);
 	run->engine = NULL;
 	run->figures->reopened++;

@@ -13,6 +13,7 @@
 
 struct model_figures {
 	uint64_t operations, commits, conflicts, reopened, dropped;
+	uint64_t flushes, compactions, moved_bytes; /* of values, by collection */
 	uint64_t needless; /* conflicts of transactions without walks that the model did not ask for */
 };
 
