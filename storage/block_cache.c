@@ -108,13 +108,13 @@ charge_of(const struct block *b)
 }
 
 static uint32_t *
-bucket_locked(struct shard *s, uint64_t hash)
+bucket_locked(struct shard *s, uint64_t hash) REQUIRES(&s->lock)
 {
 	return &s->buckets[(uint32_t)hash & (s->capacity - 1)];
 }
 
 static struct slot *
-find_locked(struct shard *s, uint64_t hash, uint64_t table, uint64_t offset)
+find_locked(struct shard *s, uint64_t hash, uint64_t table, uint64_t offset) REQUIRES(&s->lock)
 {
 	if (s->capacity == 0)
 		return NULL;
@@ -126,7 +126,7 @@ find_locked(struct shard *s, uint64_t hash, uint64_t table, uint64_t offset)
 
 /* Doubles the slots and hashes anew; false if malloc fails (nothing changed). */
 static bool
-grow_locked(struct shard *s)
+grow_locked(struct shard *s) REQUIRES(&s->lock)
 {
 	if (s->capacity > UINT32_MAX / 4)
 		return false;
@@ -158,7 +158,7 @@ grow_locked(struct shard *s)
 
 /* Takes slot `i` out of its chain; its block is the caller's. */
 static struct block *
-remove_locked(struct shard *s, uint32_t i)
+remove_locked(struct shard *s, uint32_t i) REQUIRES(&s->lock)
 {
 	struct slot *slot = &s->slots[i];
 	uint32_t *link = bucket_locked(s, hash_of(slot->table, slot->offset));
@@ -175,7 +175,7 @@ remove_locked(struct shard *s, uint32_t i)
 
 /* The next block that CLOCK gives up; NULL if the shard is empty. */
 static struct block *
-evict_locked(struct shard *s)
+evict_locked(struct shard *s) REQUIRES(&s->lock)
 {
 	if (s->used == 0)
 		return NULL;
@@ -281,6 +281,7 @@ block_cache_lookup(struct block_cache *c, uint64_t table, uint64_t offset)
 
 static bool
 insert_locked(struct shard *s, uint64_t hash, uint64_t table, uint64_t offset, struct block *b)
+	REQUIRES(&s->lock)
 {
 	if (find_locked(s, hash, table, offset))
 		return false;

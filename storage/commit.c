@@ -68,7 +68,7 @@ sett_txn_release_claim(struct sett_txn *txn)
 }
 
 static bool
-meets_claim_locked(const struct sett_txn *txn)
+meets_claim_locked(const struct sett_txn *txn) REQUIRES(&txn->engine->commit_lock)
 {
 	const struct sett_engine *engine = txn->engine;
 	if (!engine->claim_owner || engine->claim_owner == txn)
@@ -101,7 +101,7 @@ range_has(const struct read_range *range, struct bytes key)
 /* Ranges are checked against a ring of recently written keys; a snapshot older than the ring's memory is a
  * conflict. */
 static bool
-ranges_conflict_locked(const struct sett_txn *txn)
+ranges_conflict_locked(const struct sett_txn *txn) REQUIRES(&txn->engine->commit_lock)
 {
 	const struct sett_engine *engine = txn->engine;
 	bool used = false;
@@ -123,7 +123,7 @@ ranges_conflict_locked(const struct sett_txn *txn)
 }
 
 static bool
-conflicts_locked(const struct sett_txn *txn)
+conflicts_locked(const struct sett_txn *txn) REQUIRES(&txn->engine->commit_lock)
 {
 	const struct conflict_table *table = &txn->engine->conflicts;
 	for (size_t i = 0; i < txn->read_count; i++)
@@ -133,7 +133,7 @@ conflicts_locked(const struct sett_txn *txn)
 }
 
 static int
-prepare_recent_locked(struct sett_txn *txn)
+prepare_recent_locked(struct sett_txn *txn) REQUIRES(&txn->engine->commit_lock)
 {
 	struct sett_engine *engine = txn->engine;
 	if (txn->flags & SETT_TXN_MANUAL_CONFLICTS || engine->recent)
@@ -144,7 +144,7 @@ prepare_recent_locked(struct sett_txn *txn)
 }
 
 static void
-remember_recent_locked(struct sett_txn *txn, uint64_t timestamp)
+remember_recent_locked(struct sett_txn *txn, uint64_t timestamp) REQUIRES(&txn->engine->commit_lock)
 {
 	struct sett_engine *engine = txn->engine;
 	if (txn->flags & SETT_TXN_MANUAL_CONFLICTS)
@@ -353,6 +353,7 @@ ensure_log_room(struct sett_txn *txn)
 /* What recovery does with the batch, from the writes themselves. */
 static int
 apply_batch_locked(struct sett_txn *txn, struct generation *generation, uint64_t timestamp)
+	REQUIRES(&txn->engine->commit_lock)
 {
 	struct sett_engine *engine = txn->engine;
 	const struct write_buffer *writes = &txn->writes;
@@ -383,7 +384,7 @@ apply_batch_locked(struct sett_txn *txn, struct generation *generation, uint64_t
 
 /* The generation to write to, rotated if it is full. */
 static int
-make_room_locked(struct sett_txn *txn)
+make_room_locked(struct sett_txn *txn) REQUIRES(&txn->engine->commit_lock)
 {
 	struct sett_engine *engine = txn->engine;
 	struct generation *g = engine->generations[0];
@@ -395,7 +396,7 @@ make_room_locked(struct sett_txn *txn)
 	bool log_full = log_is_full(engine->log, txn->batch.size);
 	if (memory < engine->memtable_size && !log_full)
 		return SETT_OK;
-	int r = engine_rotate_locked(engine);
+	int r = engine_rotate_locked(txn->engine);
 	if (r == SETT_WOULD_BLOCK)
 		log_thread_kick(engine);
 	/* No spare segment yet: go on in this one as long as the log has room. */
@@ -404,6 +405,7 @@ make_room_locked(struct sett_txn *txn)
 
 static int
 apply_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint64_t *ret_timestamp)
+	REQUIRES(&txn->engine->commit_lock)
 {
 	struct sett_engine *engine = txn->engine;
 	int r = counters_reserve(&engine->counters, txn->writes.counter_count);
@@ -449,7 +451,7 @@ apply_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint64
 /* SETT_WOULD_BLOCK: a claim is in the way (then `ret_claimer` is set), or the log has no room after all. */
 static int
 commit_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, bool writes,
-	      struct sett_txn **ret_claimer, uint64_t *ret_timestamp)
+	      struct sett_txn **ret_claimer, uint64_t *ret_timestamp) REQUIRES(&txn->engine->commit_lock)
 {
 	struct sett_engine *engine = txn->engine;
 	if (writes && meets_claim_locked(txn)) {
@@ -484,9 +486,9 @@ commit_writes(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint6
 		r = ensure_log_room(txn);
 		if (r != SETT_OK)
 			break;
-		mutex_lock(&engine->commit_lock);
+		mutex_lock(&txn->engine->commit_lock);
 		r = commit_locked(txn, hooks, true, &claimer, ret_timestamp);
-		mutex_unlock(&engine->commit_lock);
+		mutex_unlock(&txn->engine->commit_lock);
 		/* A full segment and no spare: somebody took the room that was made. */
 		if ((r != SETT_NO_SPACE && (r != SETT_WOULD_BLOCK || claimer)) || attempt == 8)
 			break;
@@ -506,7 +508,6 @@ commit_writes(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint6
 int
 sett_txn_commit(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint64_t *ret_timestamp)
 {
-	struct sett_engine *engine = txn->engine;
 	uint64_t timestamp = 0;
 	int r = SETT_OK;
 	if (!txn->running)
@@ -515,9 +516,9 @@ sett_txn_commit(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uin
 		r = commit_writes(txn, hooks, &timestamp);
 	} else if (txn->validate_reads || (hooks && hooks->check)) {
 		struct sett_txn *claimer = NULL;
-		mutex_lock(&engine->commit_lock);
+		mutex_lock(&txn->engine->commit_lock);
 		r = commit_locked(txn, hooks, false, &claimer, &timestamp);
-		mutex_unlock(&engine->commit_lock);
+		mutex_unlock(&txn->engine->commit_lock);
 	}
 	if (r == SETT_OK && ret_timestamp)
 		*ret_timestamp = timestamp;

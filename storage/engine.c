@@ -40,7 +40,7 @@ let_go(const struct sett_engine *engine, struct superversion *old)
 }
 
 static int
-install_locked(struct sett_engine *engine)
+install_locked(struct sett_engine *engine) REQUIRES(&engine->install_lock)
 {
 	struct superversion *sv, *old = engine->current;
 	struct version *version = version_set_current(engine->versions);
@@ -64,7 +64,7 @@ engine_install(struct sett_engine *engine)
 }
 
 static int
-push_locked(struct sett_engine *engine, struct generation *generation)
+push_locked(struct sett_engine *engine, struct generation *generation) REQUIRES(&engine->install_lock)
 {
 	if (engine->generation_count == engine->generation_capacity) {
 		size_t capacity = engine->generation_capacity ? engine->generation_capacity * 2 : 8;

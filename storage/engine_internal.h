@@ -1,9 +1,7 @@
 /* The engine's own state, shared by engine.c (open, close, upkeep), recovery.c, commit.c, txn.c, iterator.c
  * and log_thread.c.
  *
- * Lock order, outermost first:
- *     claim_lock -> commit_lock -> install_lock -> version set -> value log, log, caches
- * No lock is held across a read that may wait. */
+ * Lock order: docs/LOCKING.md. */
 #ifndef SETT_ENGINE_INTERNAL_H
 #define SETT_ENGINE_INTERNAL_H
 
@@ -115,7 +113,7 @@ int engine_create_log(struct sett_engine *, uint64_t last, struct sett_error *);
 int engine_install(struct sett_engine *);
 /* Ends the newest generation and starts another; under the commit lock. SETT_WOULD_BLOCK if no log segment is
  * ready. */
-int engine_rotate_locked(struct sett_engine *);
+int engine_rotate_locked(struct sett_engine *engine) REQUIRES(&engine->commit_lock);
 void engine_note_failure(struct sett_engine *, int status, const struct sett_error *);
 void engine_note_recovered(struct sett_engine *);
 int engine_push_generation(struct sett_engine *, struct generation *);

@@ -201,11 +201,6 @@ seal_records(uint8_t *data, size_t size, uint64_t seed)
 	return last;
 }
 
-static int flush_locked(struct log *log, uint64_t target, struct sett_error *error)
-	REQUIRES(&log->flush_lock);
-static void advance_locked(struct log *log, uint64_t size) REQUIRES(&log->flush_lock);
-static int sync_locked(struct log *log, struct sett_error *error) REQUIRES(&log->sync_lock);
-
 /* One write's worth of what is ready, all in one segment. */
 struct gathering {
 	struct iovec vector[WRITE_VECTOR];
@@ -214,11 +209,9 @@ struct gathering {
 	uint64_t offset, size, last;
 };
 
-static void gather_locked(struct log *log, struct gathering *ret) REQUIRES(&log->flush_lock);
-
 /* Gathers what is ready, from `head` on, and seals it. Nothing is marked as written: see advance_locked. */
 static void
-gather_locked(struct log *log, struct gathering *ret)
+gather_locked(struct log *log, struct gathering *ret) REQUIRES(&log->flush_lock)
 {
 	ret->count = 0;
 	ret->size = 0;
@@ -245,7 +238,7 @@ gather_locked(struct log *log, struct gathering *ret)
 
 /* Takes `size` written bytes off the front of the list, and drained chunks with them. */
 static void
-advance_locked(struct log *log, uint64_t size)
+advance_locked(struct log *log, uint64_t size) REQUIRES(&log->flush_lock)
 {
 	for (;;) {
 		struct chunk *head = log->head;
@@ -265,7 +258,7 @@ advance_locked(struct log *log, uint64_t size)
 
 /* Writes until `target` is written. */
 static int
-flush_locked(struct log *log, uint64_t target, struct sett_error *error)
+flush_locked(struct log *log, uint64_t target, struct sett_error *error) REQUIRES(&log->flush_lock)
 {
 	struct gathering g;
 	while (log->written < target) {
@@ -335,7 +328,7 @@ next_unsynced(struct log *log, uint64_t number)
 }
 
 static int
-sync_locked(struct log *log, struct sett_error *error)
+sync_locked(struct log *log, struct sett_error *error) REQUIRES(&log->sync_lock)
 {
 	if (log_has_failed(log))
 		return log_health(log, error);

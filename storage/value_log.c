@@ -29,12 +29,6 @@ enum {
 	SMALL_READ = 4096,  /* records up to this size are read with one call into the stack */
 };
 
-static int table_reserve_locked(struct value_log *log) REQUIRES(&log->lock);
-static int enter_locked(struct value_log *log, struct value_log_file *file) REQUIRES(&log->lock);
-static void leave_locked(struct value_log *log, struct value_log_file *file) REQUIRES(&log->lock);
-static struct value_log_file *take_if_unused_locked(struct value_log *log, uint64_t number)
-	REQUIRES(&log->lock);
-
 /* ---- from numbers to files ---- */
 
 static size_t
@@ -82,7 +76,7 @@ table_free(struct rcu_deferred *deferred)
 
 /* Makes room for one more file: a new table without the slots of removed files. */
 static int
-table_reserve_locked(struct value_log *log)
+table_reserve_locked(struct value_log *log) REQUIRES(&log->lock)
 {
 	struct file_table *old = log->table;
 	if (old != NULL && 2 * (old->used + 1) <= old->capacity)
@@ -103,7 +97,7 @@ table_reserve_locked(struct value_log *log)
 }
 
 static int
-enter_locked(struct value_log *log, struct value_log_file *file)
+enter_locked(struct value_log *log, struct value_log_file *file) REQUIRES(&log->lock)
 {
 	if (log->file_count == log->file_capacity) {
 		size_t capacity = log->file_capacity ? 2 * log->file_capacity : 16;
@@ -136,7 +130,7 @@ unlink_dirty(struct value_log_file **list, const struct value_log_file *file)
 }
 
 static void
-leave_locked(struct value_log *log, struct value_log_file *file)
+leave_locked(struct value_log *log, struct value_log_file *file) REQUIRES(&log->lock)
 {
 	size_t at = slot_of(file->number, log->table->capacity);
 	while (log->table->slots[at].number != file->number)
@@ -242,7 +236,7 @@ value_log_mark_dirty_locked(struct value_log *log, struct value_log_file *file)
 
 /* Takes the file out if nothing needs it. */
 static struct value_log_file *
-take_if_unused_locked(struct value_log *log, uint64_t number)
+take_if_unused_locked(struct value_log *log, uint64_t number) REQUIRES(&log->lock)
 {
 	struct value_log_file *file = table_find(log->table, number);
 	if (log->keeping || file == NULL || !file->sealed || file->is_kept || file->references > 0 ||

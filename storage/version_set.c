@@ -34,7 +34,7 @@ out_of_memory(const struct version_set *set, struct sett_error *error)
 /* ---- the manifest as a whole ---- */
 
 static int
-encode_state_locked(struct version_set *set, uint64_t file_limit, struct buffer *ret)
+encode_state_locked(struct version_set *set, uint64_t file_limit, struct buffer *ret) REQUIRES(&set->lock)
 {
 	int r = manifest_put_file_limit(ret, file_limit);
 	if (r == SETT_OK)
@@ -56,7 +56,7 @@ encode_state_locked(struct version_set *set, uint64_t file_limit, struct buffer 
 
 /* Holds the manifest lock (or nobody else is there yet). */
 static int
-rewrite_locked(struct version_set *set, struct sett_error *error)
+rewrite_locked(struct version_set *set, struct sett_error *error) REQUIRES(&set->manifest_lock)
 {
 	struct buffer payload = {0};
 	mutex_lock(&set->lock);
@@ -84,6 +84,7 @@ rewrite_locked(struct version_set *set, struct sett_error *error)
 
 static int
 append_locked(struct version_set *set, struct bytes payload, struct sett_error *error)
+	REQUIRES(&set->manifest_lock)
 {
 	if (set->failed != SETT_OK)
 		return sett_error_set(error, SETT_FAILED, 0, "%s/MANIFEST: an earlier write failed",
@@ -97,7 +98,7 @@ append_locked(struct version_set *set, struct bytes payload, struct sett_error *
 /* ---- file numbers ---- */
 
 static int
-lease_locked(struct version_set *set, struct sett_error *error)
+lease_locked(struct version_set *set, struct sett_error *error) REQUIRES(&set->manifest_lock)
 {
 	mutex_lock(&set->lock);
 	uint64_t limit = set->next_file + NUMBER_LEASE;
@@ -411,6 +412,7 @@ prepare(struct version_set *set, const struct version_edit *edit, struct prepare
 /* Under the manifest lock: makes the edit durable, and moves the limit of file numbers on. */
 static int
 commit_locked(struct version_set *set, struct prepared *p, struct sett_error *error)
+	REQUIRES(&set->manifest_lock)
 {
 	mutex_lock(&set->lock);
 	uint64_t limit = set->next_file + NUMBER_LEASE;

@@ -129,7 +129,21 @@ format() {
 	clang-format --dry-run --Werror $(sources) || complain "lint: clang-format -i would change the files above"
 }
 
+# must_object: the analysis is of use only if it sees a call without its lock.
+must_object() {
+	cat >"$scratch/planted.c" <<'PLANTED'
+#include "storage/base/thread.h"
+void change_locked(struct mutex *m) REQUIRES(m);
+void change(struct mutex *m);
+void change(struct mutex *m) { change_locked(m); }
+PLANTED
+	if clang -std=gnu17 -D_GNU_SOURCE -Istorage/include -Wthread-safety -Werror -fsyntax-only "$scratch/planted.c" 2>/dev/null; then
+		complain "lint: a planted call without its lock was not seen"
+	fi
+}
+
 analysis() {
+	must_object
 	if [ ! -f build-lint/build.ninja ]; then
 		CC=clang meson setup build-lint -Dtests=false >/dev/null
 	fi

@@ -290,12 +290,9 @@ collect(struct expirer *e, uint64_t now_ms, bool active)
 	buffer_free(&key);
 }
 
-static void sleep_locked(struct expirer *e, uint64_t now_ms, bool active) REQUIRES(&e->lock);
-static void step_locked(struct expirer *e) REQUIRES(&e->lock);
-
 /* Sleeps until the nearest deadline, the next sweep or a signal. With the lock. */
 static void
-sleep_locked(struct expirer *e, uint64_t now_ms, bool active)
+sleep_locked(struct expirer *e, uint64_t now_ms, bool active) REQUIRES(&e->lock)
 {
 	uint64_t nearest = active ? deadlines_nearest(e->deadlines) : UINT64_MAX;
 	uint64_t wait_ns = SWEEP_PERIOD_NS;
@@ -310,7 +307,7 @@ sleep_locked(struct expirer *e, uint64_t now_ms, bool active)
 
 /* One batch: taken under the lock, deleted without it. */
 static void
-step_locked(struct expirer *e)
+step_locked(struct expirer *e) REQUIRES(&e->lock)
 {
 	const struct server *server = e->server;
 	uint64_t now_ms = clock_wall_ms(server->clock);

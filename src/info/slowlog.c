@@ -109,7 +109,7 @@ store(const struct slowlog_record *record)
 }
 
 static void
-cut_locked(struct slowlog *log, size_t length)
+cut_locked(struct slowlog *log, size_t length) REQUIRES(&log->lock)
 {
 	while (log->length > length) {
 		struct stored_entry *oldest = log->oldest;

@@ -276,7 +276,7 @@ net_each_client(struct net *net, int (*each)(void *arg, struct client *), void *
 }
 
 void
-client_kill_locked(struct net *net, struct client *client)
+client_kill_locked(struct net *net, struct client *client) REQUIRES(&net->registry_mutex)
 {
 	struct connection *c = client->connection;
 	/* Released by reactor_control. The connection is alive: it leaves the registry before it is freed. */

@@ -75,7 +75,7 @@ take_from(struct pool *pool, enum pool_lane lane)
 }
 
 static struct pool_job *
-take_locked(struct pool *pool, enum pool_lane lane)
+take_locked(struct pool *pool, enum pool_lane lane) REQUIRES(&pool->mutex)
 {
 	struct pool_job *job = take_from(pool, lane);
 	return job == NULL && lane == POOL_LONG ? take_from(pool, POOL_SHORT) : job;

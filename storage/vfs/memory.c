@@ -122,7 +122,7 @@ next_component(const char **path, char name[MEMORY_NAME_MAX + 1])
  * the root itself. Borrowed. 0 or an errno. */
 static int
 walk_locked(struct memory_vfs *m, const char *path, struct memory_node **ret_parent,
-	    char name[MEMORY_NAME_MAX + 1])
+	    char name[MEMORY_NAME_MAX + 1]) REQUIRES(&m->mutex)
 {
 	struct memory_node *at = m->root;
 	int more = next_component(&path, name);
@@ -146,7 +146,7 @@ walk_locked(struct memory_vfs *m, const char *path, struct memory_node **ret_par
 
 /* The node of a path, borrowed. 0 or an errno. */
 static int
-find_locked(struct memory_vfs *m, const char *path, struct memory_node **ret)
+find_locked(struct memory_vfs *m, const char *path, struct memory_node **ret) REQUIRES(&m->mutex)
 {
 	char name[MEMORY_NAME_MAX + 1];
 	struct memory_node *parent, *node;
@@ -163,7 +163,7 @@ find_locked(struct memory_vfs *m, const char *path, struct memory_node **ret)
 /* Makes a node under a name that is free. 0 or an errno. */
 static int
 create_locked(struct memory_vfs *m, struct memory_node *parent, const char *name, bool is_directory,
-	      struct memory_node **ret)
+	      struct memory_node **ret) REQUIRES(&m->mutex)
 {
 	struct memory_node *node = memory_node_new(is_directory, m->next_id++);
 	if (node == NULL)
@@ -181,7 +181,7 @@ create_locked(struct memory_vfs *m, struct memory_node *parent, const char *name
 /* Finds or makes the file to open; borrowed. 0 or an errno. */
 static int
 open_node_locked(struct memory_vfs *m, const char *path, bool create, bool exclusive,
-		 struct memory_node **ret)
+		 struct memory_node **ret) REQUIRES(&m->mutex)
 {
 	char name[MEMORY_NAME_MAX + 1];
 	struct memory_node *parent;
@@ -370,7 +370,7 @@ memory_size(struct vfs_file *file, uint64_t *ret, struct sett_error *error)
 /* ---- directories ---- */
 
 static int
-remove_locked(struct memory_vfs *m, const char *path)
+remove_locked(struct memory_vfs *m, const char *path) REQUIRES(&m->mutex)
 {
 	char name[MEMORY_NAME_MAX + 1];
 	struct memory_node *parent;
@@ -398,7 +398,7 @@ memory_remove(struct vfs *v, const char *path, struct sett_error *error)
 
 /* Files only. Between two directories it is two changes, of which a power cut may keep either. */
 static int
-rename_locked(struct memory_vfs *m, const char *from, const char *to)
+rename_locked(struct memory_vfs *m, const char *from, const char *to) REQUIRES(&m->mutex)
 {
 	char from_name[MEMORY_NAME_MAX + 1], to_name[MEMORY_NAME_MAX + 1];
 	struct memory_node *from_parent, *to_parent;
@@ -453,7 +453,7 @@ memory_sync_directory(struct vfs *v, const char *path, struct sett_error *error)
 }
 
 static int
-make_directory_locked(struct memory_vfs *m, const char *path)
+make_directory_locked(struct memory_vfs *m, const char *path) REQUIRES(&m->mutex)
 {
 	char name[MEMORY_NAME_MAX + 1];
 	struct memory_node *parent, *made;
