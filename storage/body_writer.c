@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "engine_internal.h"
+#include "storage/base/sync_point.h"
 #include "value_log_pieces.h"
 
 struct sett_body_writer {
@@ -153,8 +154,10 @@ end(struct rcu_deferred *deferred)
 		value_log_release_number(record->log, pointer->file);
 	} else {
 		cut_off(record->log, record->file, pointer);
-		value_log_conclude(record->log, record->file, pointer->offset, pointer->stored_size, 1,
-				   false);
+		SYNC_POINT("body: cut off");
+		/* The range is cut off, or stays as a hole: what follows its beginning may be others' by now.
+		 */
+		value_log_conclude(record->log, record->file, pointer->offset, 0, 1, false);
 	}
 	record_writer_close(record);
 	free(writer);

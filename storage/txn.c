@@ -321,8 +321,11 @@ sett_txn_body(struct sett_txn *txn, const struct sett_record *record, struct byt
 	if (entry.pointer.body_size > SETT_MAX_BODY_SIZE)
 		return SETT_CORRUPT;
 	unsigned flags = txn->flags & SETT_TXN_NOWAIT ? VFS_NOWAIT : 0;
-	int r = value_log_read_ahead(txn->engine->value_log, &txn->ahead, &entry.pointer, flags, &txn->arena,
-				     ret, &txn->error);
+	/* An own write's body may have come since something was read ahead from its place. */
+	struct value_ahead none = {0};
+	struct value_ahead *ahead = record->timestamp == WRITE_OWN_TIMESTAMP ? &none : &txn->ahead;
+	int r = value_log_read_ahead(txn->engine->value_log, ahead, &entry.pointer, flags, &txn->arena, ret,
+				     &txn->error);
 	if (r == SETT_NOT_FOUND) /* a pointer whose file is gone is damage, not absence */
 		r = SETT_CORRUPT;
 	txn_report_damage(txn, r);

@@ -131,3 +131,99 @@ Test(engine_races, a_flush_that_follows_at_once_has_the_counters)
 	open_engine();
 	cr_assert_eq(counter(9), count);
 }
+
+/* ---- bodies in pieces ---- */
+
+enum { BODY_SIZE = 5000 };
+
+static struct sett_body_writer *
+open_body(void)
+{
+	struct sett_error error = {0};
+	struct sett_body_writer *writer;
+	MUST(sett_body_writer_open(engine, BODY_SIZE, &writer, &error), &error);
+	return writer;
+}
+
+static void
+finish_body(struct sett_body_writer *writer, int fill)
+{
+	static uint8_t body[BODY_SIZE];
+	struct sett_error error = {0};
+	memset(body, fill, sizeof(body));
+	MUST(sett_body_writer_append(writer, body, sizeof(body), &error), &error);
+	MUST(sett_body_writer_finish(writer, &error), &error);
+}
+
+static void
+put_written(struct sett_txn *txn, const char *key, struct sett_body_writer *writer)
+{
+	MUST_FAIL(sett_txn_put(txn, bytes_of_string(key), &(struct sett_put){.written = writer}), SETT_OK);
+}
+
+static void
+expect_filled(struct sett_txn *txn, const char *key, int fill)
+{
+	struct sett_record record;
+	struct bytes body;
+	MUST_FAIL(sett_txn_get(txn, bytes_of_string(key), &record), SETT_OK);
+	MUST_FAIL(sett_txn_body(txn, &record, &body), SETT_OK);
+	cr_assert_eq(body.size, BODY_SIZE);
+	cr_assert(body.data[0] == fill && body.data[BODY_SIZE - 1] == fill);
+}
+
+static void
+write_another(void *arg)
+{
+	struct sett_body_writer **writer = arg;
+	*writer = open_body();
+	finish_body(*writer, 'b');
+}
+
+/* The next one may begin where the one that was given up did, and be as large. */
+Test(engine_races, a_body_that_is_given_up_takes_nothing_from_the_next)
+{
+	static uint8_t other[BODY_SIZE];
+	struct sett_body_writer *next = NULL;
+	struct sync_point point = {"body: cut off", write_another, &next};
+	struct sett_body_writer *given_up = open_body();
+	sync_point_arm(&point);
+	sett_body_writer_close(given_up);
+	cr_assert_not_null(next);
+	put("other", bytes_of(other, sizeof(other)), 1);
+	struct sett_txn *txn = begin();
+	put_written(txn, "next", next);
+	MUST_FAIL(sett_txn_commit(txn, NULL, NULL), SETT_OK);
+	sett_body_writer_close(next);
+	MUST_FAIL(sett_txn_begin(txn, 0), SETT_OK);
+	expect_filled(txn, "next", 'b');
+	expect_filled(txn, "other", 0);
+	sett_txn_destroy(txn);
+}
+
+/* A transaction reads values around the place of a body that is not all there yet, and then puts that body.
+ */
+Test(engine_races, what_was_read_ahead_is_not_taken_for_an_own_body)
+{
+	static uint8_t values[12][BODY_SIZE];
+	struct sett_body_writer *writer = NULL;
+	char key[16];
+	for (int i = 0; i < 12; i++) {
+		if (i == 6)
+			writer = open_body();
+		memset(values[i], 'A' + i, BODY_SIZE);
+		snprintf(key, sizeof(key), "%02d", i);
+		put(key, bytes_of(values[i], BODY_SIZE), 1);
+	}
+	struct sett_txn *txn = begin();
+	for (int i = 0; i < 12; i++) {
+		snprintf(key, sizeof(key), "%02d", i);
+		expect_filled(txn, key, 'A' + i);
+	}
+	finish_body(writer, 'w');
+	put_written(txn, "own", writer);
+	expect_filled(txn, "own", 'w');
+	MUST_FAIL(sett_txn_commit(txn, NULL, NULL), SETT_OK);
+	sett_txn_destroy(txn);
+	sett_body_writer_close(writer);
+}
