@@ -9,11 +9,14 @@
 
 #define WRITER_SHIFT 48
 
-/* Sizes from both sides of the value log's threshold, few of them large. */
+/* Sizes from both sides of the value log's threshold, few of them large; some so large that they go to the
+ * value log as they come. */
 static uint32_t
 draw_size(struct random *random)
 {
-	static const uint32_t bounds[] = {200, 200, 200, 200, 200, 1200, 4096, 4096, 16384, KILL_VALUE_MAX};
+	static const uint32_t bounds[] = {200, 200, 200, 200, 200, 1200, 4096, 4096, 16384, 65536};
+	if (random_below(random, 300) == 0)
+		return KILL_VALUE_MAX / 4 + (uint32_t)random_below(random, KILL_VALUE_MAX / 4 * 3);
 	uint32_t bound = bounds[random_below(random, sizeof(bounds) / sizeof(bounds[0]))];
 
 	return CHUNK_MIN + (uint32_t)random_below(random, bound - CHUNK_MIN + 1);

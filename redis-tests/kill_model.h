@@ -20,7 +20,7 @@ enum {
 	KILL_PARTS = 3,
 	KILL_CHUNKS_MAX = 6, /* in one string */
 	KILL_PENDING_MAX = 16,
-	KILL_VALUE_MAX = 65536,
+	KILL_VALUE_MAX = 5 << 19,
 	KILL_KEY_MAX = 32,
 };
 
