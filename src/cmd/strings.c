@@ -96,16 +96,24 @@ parse_set_options(struct command_context *c, size_t first, bool is_set, struct s
 	return true;
 }
 
+/* Of a request with bodies among its arguments. */
+static __attribute__((noinline)) int
+put_large(struct command_context *c, struct bytes key, size_t index, uint64_t deadline,
+	  const struct root *old)
+{
+	const struct argument_body *body = argument_body_find(c->bodies, index);
+	if (body == NULL)
+		return keyspace_put_string(&c->view, c->db, key, c->argv[index], deadline, old);
+	return keyspace_put_body(&c->view, c->db, key, body->body, deadline, old);
+}
+
 /* Puts argv[index], in whatever form it came. */
-static int
+static inline int
 put_argument(struct command_context *c, struct bytes key, size_t index, uint64_t deadline,
 	     const struct found_string *old)
 {
-	if (__builtin_expect(c->bodies != NULL, 0)) {
-		const struct argument_body *body = argument_body_find(c->bodies, index);
-		if (body != NULL)
-			return keyspace_put_body(&c->view, c->db, key, body->body, deadline, found_root(old));
-	}
+	if (__builtin_expect(c->bodies != NULL, 0))
+		return put_large(c, key, index, deadline, found_root(old));
 	return keyspace_put_string(&c->view, c->db, key, c->argv[index], deadline, found_root(old));
 }
 

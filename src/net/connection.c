@@ -438,10 +438,7 @@ void
 connection_show(struct connection *c, size_t argument_bytes, uint64_t now_ms)
 {
 	struct client *client = &c->client;
-	size_t query_bytes = c->input_end - c->input_start;
-	if (__builtin_expect(c->upload != NULL, 0))
-		query_bytes += c->upload->filled;
-	__atomic_store_n(&client->query_buffer_bytes, query_bytes, __ATOMIC_RELAXED);
+	__atomic_store_n(&client->query_buffer_bytes, c->input_end - c->input_start, __ATOMIC_RELAXED);
 	__atomic_store_n(&client->query_buffer_free, c->input_capacity - c->input_end, __ATOMIC_RELAXED);
 	__atomic_store_n(&client->output_bytes, output_pending(&c->output), __ATOMIC_RELAXED);
 	__atomic_store_n(&client->argument_bytes, argument_bytes, __ATOMIC_RELAXED);

@@ -397,6 +397,7 @@ advance_upload(struct reactor *r, struct connection *c)
 		upload_take(c);
 	}
 	connection_show(c, 0, loop_wall_ms(r->loop));
+	__atomic_add_fetch(&c->client.query_buffer_bytes, u->filled, __ATOMIC_RELAXED);
 	if (upload_is_over(u)) {
 		if (!upload_end(c)) {
 			errno = ENOMEM;

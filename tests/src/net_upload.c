@@ -195,6 +195,41 @@ Test(net_upload, a_full_disk_is_an_error_of_that_request)
 	world_destroy(w);
 }
 
+static int
+most_query_bytes(void *arg, struct client *client)
+{
+	uint64_t *most = arg, bytes = load(&client->query_buffer_bytes);
+	*most = bytes > *most ? bytes : *most;
+	return 0;
+}
+
+/* CLIENT LIST's qbuf: what of it is in memory. */
+Test(net_upload, what_waits_to_be_stored_is_shown)
+{
+	struct world *w = world_create();
+	world_start(w);
+	int fd = dial(w), other = dial(w);
+	size_t size = 2 * MIB, part = PIECE + 100000;
+	uint8_t *data = make_data(size);
+	uint64_t most = 0;
+	put(fd, "*2\r\n$5\r\nSTORE\r\n$2097152\r\n");
+	put_bytes(fd, data, part);
+	for (int i = 0; i < 100000 && most < 100000; i++) {
+		ping(other);
+		most = 0;
+		net_each_client(w->net, most_query_bytes, &most);
+	}
+	cr_assert(most >= 100000 && most < 2 * PIECE, "%llu bytes", (unsigned long long)most);
+	put_bytes(fd, data + part, size - part);
+	put(fd, "\r\n");
+	expect(fd, "*1\r\n");
+	expect_body(fd, data, size);
+	free(data);
+	close(fd);
+	close(other);
+	world_destroy(w);
+}
+
 /* world_destroy sees that no body is forgotten. */
 Test(net_upload, clients_that_leave_and_a_server_that_stops_in_the_middle)
 {
