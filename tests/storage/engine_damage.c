@@ -234,7 +234,10 @@ examine(struct database *db, struct vfs *vfs, uint64_t least, const char *damage
 		cr_assert_gt(inspected.damages, 0, "%s: not found", damage);
 		outcome->unreadable++;
 	} else if (kept < db->oracle.count) {
-		cr_assert_gt(inspected.damages + inspected.notes, 0, "%s: the cut was not told of", damage);
+		/* A log that was cut short between two records is a shorter log: nothing can tell. */
+		bool may_be_clean = least < db->durable;
+		cr_assert(inspected.damages + inspected.notes > 0 || may_be_clean,
+			  "%s: the cut was not told of", damage);
 		outcome->cut++;
 		outcome->found += inspected.damages > 0;
 	} else {
