@@ -5,54 +5,26 @@
 
 #include "log_format.h"
 
-enum {
-	WINDOW_SIZE = 1024 * 1024, /* bytes read at once */
-	SCAN_STEP = 64 * 1024,     /* bytes searched at once for a record behind damage */
-};
+enum { SCAN_STEP = 64 * 1024 }; /* bytes searched at once for a record behind damage */
 
 int
 log_reader_open(struct log_reader *reader, struct vfs *vfs, const char *path, uint64_t number,
 		struct sett_error *error)
 {
-	*reader = (struct log_reader){.error = error, .number = number};
-	int status = vfs_open(vfs, path, VFS_READ | VFS_SEQUENTIAL, &reader->file, error);
-	if (status != SETT_OK)
-		return status;
-	status = vfs_size(reader->file, &reader->size, error);
-	if (status != SETT_OK)
-		log_reader_close(reader);
-	return status;
+	*reader = (struct log_reader){.number = number};
+	return file_window_open(&reader->bytes, vfs, path, error);
 }
 
 void
 log_reader_close(struct log_reader *reader)
 {
-	buffer_free(&reader->window);
-	vfs_close(reader->file, NULL); /* it was only read */
+	file_window_close(&reader->bytes);
 }
 
-/* Makes `size` bytes at `offset` readable until the next call; they lie within the file. */
 static int
 fetch(struct log_reader *reader, uint64_t offset, size_t size, const uint8_t **ret)
 {
-	struct buffer *window = &reader->window;
-	if (offset < reader->base || offset + size > reader->base + window->size) {
-		uint64_t left = reader->size - offset;
-		size_t wanted = size > WINDOW_SIZE ? size : WINDOW_SIZE;
-		if (wanted > left)
-			wanted = left;
-		buffer_clear(window);
-		if (buffer_reserve(window, wanted) != SETT_OK)
-			return sett_error_set(reader->error, SETT_NO_MEMORY, 0,
-					      "out of memory for a log record");
-		int status = vfs_read_exact(reader->file, window->data, wanted, offset, 0, reader->error);
-		if (status != SETT_OK)
-			return status;
-		window->size = wanted;
-		reader->base = offset;
-	}
-	*ret = window->data + (offset - reader->base);
-	return SETT_OK;
+	return file_window_fetch(&reader->bytes, offset, size, ret);
 }
 
 static bool
@@ -66,8 +38,8 @@ static int
 is_blank_behind(struct log_reader *reader, uint64_t offset, bool *ret)
 {
 	bool blank = true;
-	for (uint64_t at = offset; blank && at < reader->size; at += SCAN_STEP) {
-		size_t step = reader->size - at < SCAN_STEP ? reader->size - at : SCAN_STEP;
+	for (uint64_t at = offset; blank && at < reader->bytes.size; at += SCAN_STEP) {
+		size_t step = reader->bytes.size - at < SCAN_STEP ? reader->bytes.size - at : SCAN_STEP;
 		const uint8_t *p;
 		int status = fetch(reader, at, step, &p);
 		if (status != SETT_OK)
@@ -84,7 +56,7 @@ log_reader_header(struct log_reader *reader, enum log_header *ret)
 	const uint8_t *p;
 	uint32_t version;
 	uint64_t number, salt;
-	if (reader->size < LOG_SEGMENT_HEADER_SIZE) {
+	if (reader->bytes.size < LOG_SEGMENT_HEADER_SIZE) {
 		*ret = LOG_HEADER_BLANK;
 		return SETT_OK;
 	}
@@ -110,7 +82,7 @@ log_reader_look(struct log_reader *reader, uint64_t offset, enum log_found *ret_
 		uint64_t *ret_next)
 {
 	const uint8_t *p;
-	uint64_t left = reader->size - offset;
+	uint64_t left = reader->bytes.size - offset;
 	uint64_t seed = reader->seed + offset;
 	size_t probe = left < LOG_RECORD_HEADER_SIZE ? left : LOG_RECORD_HEADER_SIZE;
 	int status = fetch(reader, offset, probe, &p);
@@ -151,10 +123,10 @@ log_reader_look(struct log_reader *reader, uint64_t offset, enum log_found *ret_
 int
 log_reader_search(struct log_reader *reader, uint64_t offset, uint64_t *ret, uint64_t *ret_noise_end)
 {
-	uint64_t noise_end = 0, at = reader->size;
-	while (offset < reader->size) {
+	uint64_t noise_end = 0, at = reader->bytes.size;
+	while (offset < reader->bytes.size) {
 		const uint8_t *p;
-		uint64_t left = reader->size - offset;
+		uint64_t left = reader->bytes.size - offset;
 		size_t step = left < SCAN_STEP ? left : SCAN_STEP;
 		int status = fetch(reader, offset, step, &p);
 		if (status != SETT_OK)

@@ -4,16 +4,13 @@
 #ifndef SETT_LOG_READER_H
 #define SETT_LOG_READER_H
 
+#include "file_window.h"
 #include "log.h"
 
 struct log_reader {
-	struct vfs_file *file;
-	struct sett_error *error; /* gets the text of failed reads; the caller's */
-	uint64_t number;          /* as the file's name has it */
-	uint64_t size;            /* of the file */
-	uint64_t seed;            /* of its checksums; set by log_reader_header, or by who knows it */
-	struct buffer window;     /* bytes read, from `base` on */
-	uint64_t base;
+	struct file_window bytes;
+	uint64_t number; /* as the file's name has it */
+	uint64_t seed;   /* of its checksums; set by log_reader_header, or by who knows it */
 };
 
 /* SETT_NOT_FOUND, SETT_IO, ... */

@@ -207,7 +207,7 @@ survey_segment(struct recovery *r, size_t index)
 	int status = open_segment(r, segment, &reader);
 	if (status != SETT_OK)
 		return status;
-	segment->size = reader.size;
+	segment->size = reader.bytes.size;
 	status = survey_header(r, &reader, segment);
 	if (status == SETT_OK && !segment->unused)
 		status = survey_records(r, &reader, index);

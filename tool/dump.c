@@ -98,6 +98,19 @@ print_damage(struct dump *d, const struct sett_item *item)
 }
 
 static void
+print_value(const struct dump *d, const struct sett_item *item)
+{
+	size_t shown = item->key.size < d->shown ? item->key.size : d->shown;
+	printf("%" PRIu64 " value of %" PRIu64 " bytes ", item->offset, item->count);
+	print_bytes(stdout, bytes_of(item->key.data, shown), shown);
+	if (shown < item->count)
+		fputs("...", stdout);
+	if (item->text)
+		printf(" packed with %s, %" PRIu64 " bytes there", item->text, item->size);
+	putchar('\n');
+}
+
+static void
 print_item(struct dump *d, const struct sett_item *item)
 {
 	switch (item->kind) {
@@ -155,11 +168,7 @@ print_item(struct dump *d, const struct sett_item *item)
 		printf("    file numbers below %" PRIu64 " may be used\n", item->number);
 		break;
 	case SETT_ITEM_VALUE:
-		printf("%" PRIu64 " value of %zu bytes ", item->offset, item->key.size);
-		print_bytes(stdout, item->key, d->shown);
-		if (item->text)
-			printf(" packed with %s, %" PRIu64 " bytes there", item->text, item->size);
-		putchar('\n');
+		print_value(d, item);
 		break;
 	case SETT_ITEM_UNUSED:
 		printf("%" PRIu64 " unused: %" PRIu64 " bytes\n", item->offset, item->size);

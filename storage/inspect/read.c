@@ -10,6 +10,7 @@
 #include "log_reader.h"
 #include "manifest.h"
 #include "storage/inspect.h"
+#include "value_log_format.h"
 
 struct reading {
 	struct vfs *vfs;
@@ -145,7 +146,7 @@ give_log_gap(struct reading *r, struct log_reader *reader, uint64_t offset, enum
 	int status = log_reader_search(reader, offset, ret_next, &noise_end);
 	if (status != SETT_OK)
 		return status;
-	if (found == LOG_FOUND_NOISE || noise_end != 0 || *ret_next < reader->size)
+	if (found == LOG_FOUND_NOISE || noise_end != 0 || *ret_next < reader->bytes.size)
 		return give_damage(r, offset, *ret_next - offset, "no record where one must begin");
 	return give(
 		r,
@@ -156,7 +157,7 @@ static int
 read_log_records(struct reading *r, struct log_reader *reader)
 {
 	int status = SETT_OK;
-	for (uint64_t offset = LOG_SEGMENT_HEADER_SIZE; status == SETT_OK && offset < reader->size;) {
+	for (uint64_t offset = LOG_SEGMENT_HEADER_SIZE; status == SETT_OK && offset < reader->bytes.size;) {
 		enum log_found found;
 		struct log_record record;
 		uint64_t next;
@@ -189,7 +190,8 @@ read_log(struct reading *r)
 			status = read_log_records(r, &reader);
 			break;
 		case LOG_HEADER_BLANK:
-			status = give(r, &(struct sett_item){.kind = SETT_ITEM_UNUSED, .size = reader.size});
+			status = give(
+				r, &(struct sett_item){.kind = SETT_ITEM_UNUSED, .size = reader.bytes.size});
 			break;
 		case LOG_HEADER_DAMAGED:
 			status = give_damage(r, 0, 0, "the segment's header is damaged");
@@ -360,6 +362,7 @@ on_value(void *arg, uint64_t offset, uint64_t size, uint32_t flags, struct bytes
 	struct reading *r = arg;
 	struct sett_item item = {.kind = SETT_ITEM_VALUE, .offset = offset, .size = size, .key = payload};
 	uint32_t encoding = flags & 0xff;
+	item.count = size - VALUE_LOG_RECORD_HEADER_SIZE;
 	if (encoding == CODEC_RAW)
 		return give(r, &item);
 	uint32_t raw = codec_raw_size(payload);
@@ -369,6 +372,7 @@ on_value(void *arg, uint64_t offset, uint64_t size, uint32_t flags, struct bytes
 	if (body == NULL)
 		return sett_error_set(r->error, SETT_NO_MEMORY, 0, "%s: out of memory", r->path);
 	item.key = bytes_of(body, raw);
+	item.count = raw;
 	item.text = words[encoding];
 	int status = codec_unpack((enum codec)encoding, NULL, payload, body, raw);
 	if (status == SETT_CORRUPT)

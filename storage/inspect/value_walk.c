@@ -8,46 +8,21 @@
  * rest of the file is one gap. */
 #include "inspect/value_walk.h"
 
+#include "file_window.h"
 #include "value_log_format.h"
 
 enum {
 	HEADER = VALUE_LOG_RECORD_HEADER_SIZE,
-	WINDOW_SIZE = 1 << 20,
 	BUDGET_FACTOR = 8, /* of the file's size */
 };
 
 struct walker {
-	struct vfs_file *file;
-	uint64_t number, size;
-	struct buffer window;
-	uint64_t base; /* offset of the window's first byte */
+	struct file_window bytes;
+	uint64_t number;
 	uint64_t budget;
+	struct hash64_stream *hash; /* of records larger than the window */
 	const struct value_walk *walk;
-	struct sett_error *error;
 };
-
-/* Makes `size` bytes at `offset` readable until the next call; they lie within the file. */
-static int
-fetch(struct walker *w, uint64_t offset, uint64_t size, const uint8_t **ret)
-{
-	struct buffer *window = &w->window;
-	if (offset < w->base || offset + size > w->base + window->size) {
-		uint64_t left = w->size - offset;
-		uint64_t wanted = size > WINDOW_SIZE ? size : WINDOW_SIZE;
-		if (wanted > left)
-			wanted = left;
-		buffer_clear(window);
-		if (buffer_reserve(window, wanted) != SETT_OK)
-			return sett_error_set(w->error, SETT_NO_MEMORY, 0, "out of memory for a value");
-		int r = vfs_read_exact(w->file, window->data, wanted, offset, 0, w->error);
-		if (r != SETT_OK)
-			return r;
-		window->size = wanted;
-		w->base = offset;
-	}
-	*ret = window->data + (offset - w->base);
-	return SETT_OK;
-}
 
 /* What a record at `offset` would take by its header, 0 if none can begin there. */
 static int
@@ -55,13 +30,13 @@ claim(struct walker *w, uint64_t offset, uint64_t *ret)
 {
 	const uint8_t *p;
 	*ret = 0;
-	if (w->size - offset < HEADER)
+	if (w->bytes.size - offset < HEADER)
 		return SETT_OK;
-	int r = fetch(w, offset, HEADER, &p);
+	int r = file_window_fetch(&w->bytes, offset, HEADER, &p);
 	if (r != SETT_OK)
 		return r;
 	uint64_t span = HEADER + (uint64_t)get_le32(p + 8);
-	bool fits = span <= w->size - offset && span <= SETT_MAX_BODY_SIZE + HEADER;
+	bool fits = span <= w->bytes.size - offset && span <= SETT_MAX_BODY_SIZE + HEADER;
 	if (fits && (get_le32(p + 12) & ~0xffU) == 0)
 		*ret = span;
 	return SETT_OK;
@@ -72,23 +47,53 @@ struct looked {
 	uint64_t span; /* that it claims; 0: no record can begin here */
 	bool is_whole;
 	uint32_t flags;
-	struct bytes payload; /* until the next call */
+	struct bytes payload; /* the first FILE_WINDOW_SIZE bytes of it, until the next call */
 };
+
+/* A record larger than the window, piece by piece. */
+static int
+look_through(struct walker *w, uint64_t offset, uint64_t span, const uint8_t header[HEADER], bool *ret_whole)
+{
+	uint64_t checksum = get_le64(header), end = offset + span;
+	hash64_stream_reset(w->hash, value_log_checksum_seed(w->number, offset, header));
+	for (uint64_t at = offset + HEADER; at < end;) {
+		const uint8_t *p;
+		size_t n = end - at < FILE_WINDOW_SIZE ? end - at : FILE_WINDOW_SIZE;
+		int r = file_window_fetch(&w->bytes, at, n, &p);
+		if (r != SETT_OK)
+			return r;
+		hash64_stream_update(w->hash, p, n);
+		at += n;
+	}
+	*ret_whole = hash64_stream_digest(w->hash) == checksum;
+	return SETT_OK;
+}
 
 static int
 look(struct walker *w, uint64_t offset, struct looked *ret)
 {
 	const uint8_t *p;
+	uint8_t header[HEADER];
 	*ret = (struct looked){0};
 	int r = claim(w, offset, &ret->span);
 	if (r != SETT_OK || ret->span == 0)
 		return r;
-	r = fetch(w, offset, ret->span, &p);
+	r = file_window_fetch(&w->bytes, offset, HEADER, &p);
 	if (r != SETT_OK)
 		return r;
-	ret->flags = get_le32(p + 12);
-	ret->payload = bytes_of(p + HEADER, (size_t)(ret->span - HEADER));
-	ret->is_whole = value_log_record_is_valid(p, w->number, offset, ret->payload);
+	memcpy(header, p, HEADER);
+	ret->flags = get_le32(header + 12);
+	size_t size = (size_t)(ret->span - HEADER);
+	bool is_large = size > FILE_WINDOW_SIZE;
+	if (is_large)
+		r = look_through(w, offset, ret->span, header, &ret->is_whole);
+	if (r == SETT_OK)
+		r = file_window_fetch(&w->bytes, offset + HEADER, is_large ? FILE_WINDOW_SIZE : size, &p);
+	if (r != SETT_OK)
+		return r;
+	ret->payload = bytes_of(p, is_large ? FILE_WINDOW_SIZE : size);
+	if (!is_large)
+		ret->is_whole = value_log_record_is_valid(header, w->number, offset, ret->payload);
 	return SETT_OK;
 }
 
@@ -96,7 +101,7 @@ look(struct walker *w, uint64_t offset, struct looked *ret)
 static int
 search(struct walker *w, uint64_t offset, uint64_t *ret)
 {
-	for (; offset < w->size; offset++) {
+	for (; offset < w->bytes.size; offset++) {
 		uint64_t span;
 		struct looked looked;
 		int r = claim(w, offset, &span);
@@ -115,7 +120,7 @@ search(struct walker *w, uint64_t offset, uint64_t *ret)
 			return SETT_OK;
 		}
 	}
-	*ret = w->size;
+	*ret = w->bytes.size;
 	return SETT_OK;
 }
 
@@ -125,7 +130,7 @@ pass_gap(struct walker *w, uint64_t offset, uint64_t span, uint64_t *ret_next)
 {
 	const char *text = "no whole value: a hole, or damage";
 	uint64_t next = offset + span;
-	struct looked behind = {.is_whole = span != 0 && next == w->size};
+	struct looked behind = {.is_whole = span != 0 && next == w->bytes.size};
 	int r = span != 0 && !behind.is_whole ? look(w, next, &behind) : SETT_OK;
 	if (r == SETT_OK && behind.is_whole)
 		text = "a value that is torn or damaged";
@@ -143,8 +148,8 @@ check_header(struct walker *w)
 	uint8_t expected[VALUE_LOG_FILE_HEADER_SIZE];
 	const uint8_t *p;
 	value_log_file_header_encode(expected, w->number);
-	if (w->size >= sizeof(expected)) {
-		int r = fetch(w, 0, sizeof(expected), &p);
+	if (w->bytes.size >= sizeof(expected)) {
+		int r = file_window_fetch(&w->bytes, 0, sizeof(expected), &p);
 		if (r != SETT_OK)
 			return r;
 		if (memcmp(p, expected, sizeof(expected)) == 0)
@@ -158,7 +163,7 @@ walk_records(struct walker *w)
 {
 	int r = check_header(w);
 	uint64_t offset = VALUE_LOG_FILE_HEADER_SIZE;
-	while (r == SETT_OK && offset < w->size) {
+	while (r == SETT_OK && offset < w->bytes.size) {
 		struct looked looked;
 		r = look(w, offset, &looked);
 		if (r != SETT_OK)
@@ -179,15 +184,14 @@ int
 value_walk(struct vfs *vfs, const char *path, uint64_t number, const struct value_walk *walk,
 	   struct sett_error *error)
 {
-	struct walker w = {.number = number, .walk = walk, .error = error};
-	int r = vfs_open(vfs, path, VFS_READ | VFS_SEQUENTIAL, &w.file, error);
+	struct walker w = {.number = number, .walk = walk};
+	int r = file_window_open(&w.bytes, vfs, path, error);
 	if (r != SETT_OK)
 		return r;
-	r = vfs_size(w.file, &w.size, error);
-	w.budget = BUDGET_FACTOR * w.size;
-	if (r == SETT_OK)
-		r = walk_records(&w);
-	buffer_free(&w.window);
-	(void)vfs_close(w.file, NULL);
+	w.budget = BUDGET_FACTOR * w.bytes.size;
+	w.hash = hash64_stream_create();
+	r = w.hash ? walk_records(&w) : sett_error_set(error, SETT_NO_MEMORY, 0, "%s: out of memory", path);
+	hash64_stream_free(w.hash);
+	file_window_close(&w.bytes);
 	return r;
 }

@@ -13,7 +13,7 @@
 
 #include "storage/engine.h"
 
-enum { COMMITS = 400, KEYS = 90, BODY_MAX = 3000 };
+enum { COMMITS = 400, KEYS = 90, BODY_MAX = 3000, LARGE = 3 << 20 };
 
 static void
 must(int status, const char *what, const struct sett_error *error)
@@ -39,6 +39,17 @@ put(struct sett_txn *txn, struct bytes key, unsigned seed)
 	must(sett_txn_put(txn, key, &value), "put", NULL);
 }
 
+/* A value that is read in pieces. */
+static void
+put_large(struct sett_txn *txn)
+{
+	static uint8_t body[LARGE];
+	for (size_t i = 0; i < sizeof(body); i++)
+		body[i] = (uint8_t)(i * i / 251 + i);
+	struct sett_put value = {.body = bytes_of(body, sizeof(body))};
+	must(sett_txn_put(txn, BYTES_LITERAL("large"), &value), "put", NULL);
+}
+
 static void
 commit(struct sett_txn *txn, unsigned number)
 {
@@ -52,6 +63,8 @@ commit(struct sett_txn *txn, unsigned number)
 		snprintf(key, sizeof(key), "key %u", (number + 7) % KEYS);
 		must(sett_txn_delete(txn, bytes_of_string(key)), "delete", NULL);
 	}
+	if (number == COMMITS / 4)
+		put_large(txn);
 	if (number == COMMITS / 2)
 		must(sett_txn_drop_prefix(txn, BYTES_LITERAL("dropped\xff")), "drop", NULL);
 	put(txn, BYTES_LITERAL("\1\0\0\0\0\0\0\0\1name"), number);

@@ -90,7 +90,7 @@ for kind in log table manifest value-log; do
 done
 expect 0 dump value-log "$scratch/whole"
 says '^[0-9]* value of .* packed with lz4, [0-9]* bytes there$'
-says ' bytes)$'
+says '^[0-9]* value of .*"\.\.\.$'
 expect 0 dump --keys-only table "$scratch/whole"
 says '^epoch 1 "name"$'
 says '^"key 5"$'
@@ -172,6 +172,18 @@ expect 1 check "$db"
 says "^damage: $db/$value_file at offset $place: .* for key \"$key\"$"
 expect 1 dump value-log "$db/$value_file"
 says "^damage: $db/$value_file at offset $place: "
+
+large=$("$tool" dump table "$scratch/whole" | sed -n 's/.*put "large".* in \([0-9]*.vlog\) at \([0-9]*\) .*/\1 \2/p' | tail -1)
+large_file=${large% *}
+place=${large#* }
+expect 0 dump value-log --bytes 4 "$scratch/whole/$large_file"
+says "^$place value of 3145728 bytes \".*\"...$"
+fresh
+flip "$db/$large_file" $((place + 2000000))
+expect 1 check "$db"
+says "^damage: $db/$large_file at offset $place: .* for key \"large\"$"
+expect 1 dump value-log "$db/$large_file"
+says "^damage: $db/$large_file at offset $place: "
 
 # Of two durable commits that are damaged both are told. The second stands behind the manifest's last flush.
 segment=$("$tool" info --json "$scratch/whole" | sed 's/.*"log_first":\([0-9]*\).*/\1/')

@@ -132,8 +132,8 @@ enum sett_item_kind {
 	SETT_ITEM_TABLE_REMOVED, /* number */
 	SETT_ITEM_FLUSH,         /* number (first log segment needed), timestamp, now_ms */
 	SETT_ITEM_FILE_LIMIT,    /* number */
-	SETT_ITEM_VALUE,  /* value log: offset, size (of the record), key (the body); text: how it was packed,
-			     NULL if not */
+	SETT_ITEM_VALUE, /* value log: offset, size (of the record), count (bytes of the body), key (the body,
+			  * or its first MiB), text (how it was packed, NULL if not) */
 	SETT_ITEM_UNUSED, /* offset, size: zeros, or a hole */
 	SETT_ITEM_DAMAGE, /* offset (if known), text */
 };
