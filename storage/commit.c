@@ -323,7 +323,7 @@ admit_write(struct sett_txn *txn)
 		uint64_t pause_ns = WAIT_STEP_NS;
 		if (!stop)
 			pause_ns = pacer_admit(&engine->pacer, clock_monotonic_ns(engine->clock),
-					       written_bytes(txn), pressure, nowait);
+					       written_bytes(txn), pacer_writers_rate(pressure), nowait);
 		if (nowait || pause_ns == 0)
 			return pause_ns == 0 ? SETT_OK : SETT_WOULD_BLOCK;
 		struct timespec pause = {0, (long)pause_ns};

@@ -46,7 +46,7 @@ struct part {
 	struct gc_mover mover;
 	struct table_output output;
 	struct internal_iterator *merged;
-	uint64_t moved_at_pause;
+	uint64_t moved_at_pause, written_at_pause;
 	size_t entries;
 	struct sett_error unreadable; /* of an input */
 	int status;
@@ -128,7 +128,10 @@ maybe_pause(struct part *p)
 	p->moved_at_pause = p->mover.moved_bytes;
 	if (__atomic_load_n(&p->compaction->failed, __ATOMIC_RELAXED))
 		return SETT_ABORTED;
-	return context->pause(context->pause_arg);
+	uint64_t written = p->mover.moved_bytes + table_output_bytes(&p->output);
+	uint64_t more = written - p->written_at_pause;
+	p->written_at_pause = written;
+	return context->pause(context->pause_arg, more);
 }
 
 static int

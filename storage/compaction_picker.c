@@ -18,7 +18,8 @@
 
 enum {
 	LEVEL_RATIO = 10,
-	TOP_TRIGGER = 4, /* tables in L0 that make it due */
+	TOP_TRIGGER = 4,  /* tables in L0 that make it due */
+	DENSE_LEAST = 32, /* fewer tombstones in a table are not worth a job */
 };
 
 /* ---- sizes ---- */
@@ -221,17 +222,23 @@ pick_top(const struct picker *p, unsigned base, struct task **ret)
 	return make_task(p, 0, top->tables, top->count, base, ret);
 }
 
-/* Bytes to rewrite below per byte that goes down. */
+/* Bytes to rewrite below per byte that goes down or, by a tombstone, away: tables dense with tombstones go
+ * first. */
 static double
 cost_of(const struct picker *p, unsigned level, const struct table_file *f)
 {
 	const struct level *below = &p->version->levels[level + 1];
 	size_t from, count;
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, weight = 0, entries = 0;
 	overlap_range(below, table_smallest(f), table_largest(f), &from, &count);
-	for (size_t i = from; i < from + count; i++)
-		bytes += below->tables[i]->size;
-	return (double)bytes / (double)(f->size + f->properties->referenced_bytes + 1);
+	for (size_t i = from; i < from + count; i++) {
+		const struct table_file *b = below->tables[i];
+		bytes += b->size;
+		weight += b->size + b->properties->referenced_bytes;
+		entries += b->properties->entries;
+	}
+	double freed = entries > 0 ? (double)f->properties->tombstones * (double)weight / (double)entries : 0;
+	return (double)bytes / ((double)(f->size + f->properties->referenced_bytes + 1) + freed);
 }
 
 int
@@ -296,4 +303,32 @@ pick_run(const struct picker *p, unsigned level, const struct table_filter *filt
 		i = end;
 	}
 	return status;
+}
+
+/* Half of a table's entries being tombstones, each of which hides something and is walked over by readers. */
+static uint64_t
+measure_dense(void *arg, const struct table_file *f)
+{
+	const struct table_properties *p = f->properties;
+	return p->tombstones >= DENSE_LEAST && 2 * p->tombstones >= p->entries ? f->size : 0;
+}
+
+/* On the bottom they are there for snapshots alone, and go with those. */
+static uint64_t
+measure_dense_bottom(void *arg, const struct table_file *f)
+{
+	const uint64_t *oldest = arg;
+	return f->held_timestamp <= *oldest ? measure_dense(arg, f) : 0;
+}
+
+int
+pick_dense(const struct picker *p, uint64_t oldest, uint64_t limit, struct task **ret)
+{
+	struct table_filter down = {measure_dense, NULL}, bottom = {measure_dense_bottom, &oldest};
+	for (unsigned l = 1; l < BOTTOM_LEVEL; l++) {
+		int status = pick_down(p, l, &down, ret);
+		if (status == SETT_OK || status == SETT_NO_MEMORY)
+			return status;
+	}
+	return pick_run(p, BOTTOM_LEVEL, &bottom, limit, ret);
 }

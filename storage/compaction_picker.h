@@ -39,6 +39,9 @@ int pick_down(const struct picker *, unsigned level, const struct table_filter *
 /* Neighbouring tables of `level` (from 1) that are wanted, up to `limit` in sum, written anew in place. */
 int pick_run(const struct picker *, unsigned level, const struct table_filter *, uint64_t limit,
 	     struct task **ret);
+/* A table dense with tombstones goes one level down; those on the bottom, up to `limit` bytes of them, are
+ * written anew in place once the `oldest` snapshot needs them no more. */
+int pick_dense(const struct picker *, uint64_t oldest, uint64_t limit, struct task **ret);
 
 struct task *task_create(enum task_kind, struct version *);
 void task_free(struct task *);

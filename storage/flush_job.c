@@ -24,7 +24,7 @@ copy_entries(const struct job_context *c, struct internal_iterator *i, struct re
 	for (; r == SETT_OK; r = iiter_next(i)) {
 		bool keep, new_key;
 		uint64_t held_until;
-		if (++count % ENTRIES_PER_PAUSE == 0 && (r = c->pause(c->pause_arg)) != SETT_OK)
+		if (++count % ENTRIES_PER_PAUSE == 0 && (r = c->pause(c->pause_arg, 0)) != SETT_OK)
 			return r;
 		r = retention_judge(retention, i->key, i->value, &keep, &new_key, &held_until);
 		if (r != SETT_OK)

@@ -6,8 +6,9 @@
 
 struct job_context {
 	const struct worker_options *options;
-	/* Called between stretches of work; SETT_ABORTED: give up, leave nothing behind. */
-	int (*pause)(void *arg);
+	/* Called between stretches of work, with the bytes that each has written; may wait. SETT_ABORTED:
+	 * give up, leave nothing behind. */
+	int (*pause)(void *arg, uint64_t written);
 	void *pause_arg;
 	/* Calls run(arg, 0 .. count - 1), each once, here and on workers that have nothing better to do;
 	 * returns when all have returned. `classes`: what those workers must be there for. */

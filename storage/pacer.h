@@ -1,28 +1,31 @@
-/* How fast writers may go while the background falls behind: a token bucket whose rate follows the pressure
- * (workers_pressure), without a step anywhere.
+/* Token buckets whose rate follows a measure of need, without a step anywhere: one slows writers down while
+ * the background falls behind, one keeps the background from taking the device while there is no hurry.
  *
- *     rate(p) = PACER_RATE * (1 - p) / p      no limit at p = 0, 16 MiB/s at a half, none at 1
+ *     writers      16 MiB/s * (1 - p) / p      p: pressure (workers_pressure); no limit at 0, nothing at 1
+ *     background   64 MiB/s * u / (1 - u)      u: urgency, from what is due; 16 MiB/s at least, no limit at 1
  *
- * So writers settle at the pressure at which the background keeps up with them, whatever the device. Any
- * number of threads share a pacer. */
+ * So writers settle at the pressure at which the background keeps up with them, and the background at the
+ * urgency at which it keeps up with writers, whatever the device. Any number of threads share a pacer. */
 #ifndef SETT_PACER_H
 #define SETT_PACER_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PACER_RATE (16.0 * 1024 * 1024)
-#define PACER_BURST_NS 1000000ULL  /* what may be written ahead of time: no wait is shorter */
-#define PACER_WAIT_NS 100000000ULL /* the longest wait for one commit */
+#define PACER_BURST_NS 1000000ULL  /* what may be done ahead of time: no wait is shorter */
+#define PACER_WAIT_NS 100000000ULL /* the longest wait at once */
 
 struct pacer {
 	uint64_t next_ns; /* atomic: when all that was admitted is paid for, on the monotonic clock */
 };
 
-/* Nanoseconds that `bytes` take at `pressure` (0 to 1). */
-uint64_t pacer_cost_ns(uint64_t bytes, double pressure);
-/* Enters `bytes` and answers how long the caller has to wait before it goes on. With `only_if_free`, a write
- * that would have to wait is not entered. */
-uint64_t pacer_admit(struct pacer *, uint64_t now_ns, uint64_t bytes, double pressure, bool only_if_free);
+/* Bytes a second; INFINITY: no limit. */
+double pacer_writers_rate(double pressure);
+double pacer_background_rate(double urgency);
+/* Nanoseconds that `bytes` take. */
+uint64_t pacer_cost_ns(uint64_t bytes, double rate);
+/* Enters `bytes` and answers how long the caller has to wait before it goes on. With `only_if_free`, what
+ * would have to wait is not entered. */
+uint64_t pacer_admit(struct pacer *, uint64_t now_ns, uint64_t bytes, double rate, bool only_if_free);
 
 #endif

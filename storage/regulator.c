@@ -15,6 +15,7 @@
 #include "regulator.h"
 
 #include <assert.h>
+#include <math.h>
 
 #include "regulator_internal.h"
 
@@ -135,7 +136,7 @@ pick_flush(struct regulator *r, struct task **ret)
 		return SETT_NO_MEMORY;
 	t->source = source;
 	r->rotated_at_bytes = 0;
-	r->last_flush_ns = clock_monotonic_ns(r->options->clock);
+	__atomic_store_n(&r->last_flush_ns, clock_monotonic_ns(r->options->clock), __ATOMIC_RELAXED);
 	mutex_lock(lock);
 	r->flushing = true;
 	t->next = r->running;
@@ -171,6 +172,12 @@ pick_due_deep(struct regulator *r, const struct picker *p, void *arg, struct tas
 			return status;
 		plan.scores[best] = 0; /* in the way of others: the next one */
 	}
+}
+
+static int
+pick_due_dense(struct regulator *r, const struct picker *p, void *arg, struct task **ret)
+{
+	return pick_dense(p, r->oldest, RUN_BYTES, ret);
 }
 
 /* A memtable ends by its memory, and what it points at may be many times that: the levels are sized by what
@@ -233,6 +240,8 @@ pick_parts(struct regulator *r, unsigned classes, const struct space *space, con
 		status = regulator_pick_space(r, space, account, ret);
 	if (status != SETT_OK && (classes & WORK_DEEP))
 		status = regulator_enter(r, pick_due_deep, NULL, ret);
+	if (status != SETT_OK && (classes & WORK_DEEP))
+		status = regulator_enter(r, pick_due_dense, NULL, ret);
 	if (status != SETT_OK && (classes & WORK_DEEP))
 		status = regulator_pick_dead(r, ret);
 	if (status != SETT_OK && (classes & WORK_SPACE))
@@ -337,6 +346,52 @@ ramp(double value, double from, double to)
 	return x < 0 ? 0 : x > 1 ? 1 : x;
 }
 
+double
+load_pressure(const struct load *l)
+{
+	double p = ramp(l->top, 8, 20);
+	p = fmax(p, ramp(l->memtables, 2.5, 5));
+	return fmax(p, SPACE_PRESSURE * ramp(l->space, 0.80, 1.0));
+}
+
+double
+load_urgency(const struct load *l)
+{
+	if (l->calm || load_pressure(l) > 0)
+		return 1;
+	double u = ramp(l->space, 0.72, 0.80);
+	u = fmax(u, ramp(l->top, 3, 8));
+	u = fmax(u, ramp(l->memtables, 1.5, 2.5));
+	return fmax(u, ramp(l->deep, 0.8, 2));
+}
+
+static double
+deepest_score(const struct level_plan *plan)
+{
+	double score = 0;
+	for (unsigned l = 1; l < BOTTOM_LEVEL; l++)
+		score = fmax(score, plan->scores[l]);
+	return score;
+}
+
+static void
+store_double(uint64_t *to, double value)
+{
+	uint64_t bits;
+	memcpy(&bits, &value, sizeof(bits));
+	/* relaxed: the number stands for itself */
+	__atomic_store_n(to, bits, __ATOMIC_RELAXED);
+}
+
+static double
+load_double(const uint64_t *from)
+{
+	uint64_t bits = __atomic_load_n(from, __ATOMIC_RELAXED);
+	double value;
+	memcpy(&value, &bits, sizeof(value));
+	return value;
+}
+
 void
 regulator_measure(struct regulator *r)
 {
@@ -361,15 +416,15 @@ regulator_measure(struct regulator *r)
 	limit = limit > o->memtable_size ? limit : o->memtable_size;
 	__atomic_store_n(&r->memtable_limit, limit, __ATOMIC_RELAXED);
 	double excess = (double)upper + (total > referenced ? (double)(total - referenced) : 0);
-	double memtables = o->hooks.memtables(o->hooks.arg);
-	double pressure = ramp((double)top, 8, 20);
-	double more[] = {ramp(memtables, 2.5, 5),
-			 SPACE_PRESSURE * ramp(excess / (double)(allowed ? allowed : 1), 0.80, 1.0)};
-	for (size_t i = 0; i < 2; i++)
-		pressure = more[i] > pressure ? more[i] : pressure;
-	uint64_t bits;
-	memcpy(&bits, &pressure, sizeof(bits));
-	__atomic_store_n(&r->pressure, bits, __ATOMIC_RELAXED);
+	struct load load = {
+		.space = excess / (double)(allowed ? allowed : 1),
+		.memtables = o->hooks.memtables(o->hooks.arg),
+		.top = (double)top,
+		.deep = deepest_score(&plan),
+		.calm = regulator_is_calm(r),
+	};
+	store_double(&r->pressure, load_pressure(&load));
+	store_double(&r->urgency, load_urgency(&load));
 }
 
 uint64_t
@@ -381,8 +436,11 @@ regulator_memtable_limit(struct regulator *r)
 double
 regulator_pressure(struct regulator *r)
 {
-	uint64_t bits = __atomic_load_n(&r->pressure, __ATOMIC_RELAXED);
-	double pressure;
-	memcpy(&pressure, &bits, sizeof(pressure));
-	return pressure;
+	return load_double(&r->pressure);
+}
+
+double
+regulator_urgency(struct regulator *r)
+{
+	return load_double(&r->urgency);
 }

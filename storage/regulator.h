@@ -73,9 +73,11 @@ int regulator_pick_marked(struct regulator *, struct task **ret);
 
 /* See workers_pressure; lock-free. */
 double regulator_pressure(struct regulator *);
+/* How much what is due hurries: 0 = not, 1 = it must not be held back. Lock-free. */
+double regulator_urgency(struct regulator *);
 /* See workers_memtable_limit; lock-free. */
 uint64_t regulator_memtable_limit(struct regulator *);
-/* Looks at the state again for the two above. Any thread. */
+/* Looks at the state again for the three above. Any thread. */
 void regulator_measure(struct regulator *);
 
 #endif

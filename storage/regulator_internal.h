@@ -9,6 +9,7 @@
 struct regulator {
 	const struct worker_options *options;
 	uint64_t pressure;       /* atomic: the bits of a double */
+	uint64_t urgency;        /* atomic: as well */
 	uint64_t pinned;         /* atomic: bytes of value-log files that no table of the version refers to */
 	uint64_t memtable_limit; /* atomic */
 	uint64_t flush_bytes; /* atomic: what a flush brings, with what it points at, of late; never below the
@@ -29,7 +30,7 @@ struct regulator {
 	uint64_t memtable_since_ns; /* when it last changed */
 	uint64_t rotated_at_bytes; /* memtable bytes when a rotation was last asked for; 0 = not since a flush
 				    */
-	uint64_t last_flush_ns;    /* when a flush was last picked */
+	uint64_t last_flush_ns;    /* atomic (relaxed): when a flush was last picked */
 	uint64_t newest_top;       /* number of the newest L0 table that was counted in flush_bytes */
 	uint64_t dead_clean_ns;    /* no cleaning of dropped prefixes before */
 };
@@ -57,12 +58,26 @@ regulator_flush_bytes(const struct regulator *r)
 	return __atomic_load_n(&r->flush_bytes, __ATOMIC_RELAXED);
 }
 
-/* Collection begins at four fifths of what is allowed: what it moves takes space before what it frees is
- * gone. Beyond nine tenths it goes before the deeper levels: else a steady load would starve it. */
+/* What pressure and urgency come from. */
+struct load {
+	double space;     /* garbage and what may be some, as a share of what is allowed */
+	double memtables; /* waiting, and the filled part of the newest */
+	double top;       /* tables in L0 */
+	double deep;      /* the highest score of a deeper level */
+	bool calm;        /* nobody writes much: the background disturbs nobody */
+};
+double load_pressure(const struct load *);
+double load_urgency(const struct load *);
+
+/* Whether no flush has begun for a while: nobody writes much. Any thread. */
+bool regulator_is_calm(const struct regulator *);
+/* Collection begins at three quarters of what is allowed, gently, and hurries from four fifths on: what it
+ * moves takes space before what it frees is gone. Beyond nine tenths it goes before the deeper levels: else a
+ * steady load would starve it. */
 static inline bool
 space_is_due(const struct space *s)
 {
-	return space_sum(s) > s->allowed / 5 * 4;
+	return space_sum(s) > s->allowed / 4 * 3;
 }
 static inline bool
 space_is_urgent(const struct space *s)

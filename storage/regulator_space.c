@@ -30,10 +30,17 @@ enum {
 #define CALM_NS (3 * 1000000000ULL)       /* without a flush for so long, it is quiet */
 #define DEAD_CLEAN_NS (5 * 1000000000ULL) /* pause between two cleanings of dropped prefixes */
 
+bool
+regulator_is_calm(const struct regulator *r)
+{
+	uint64_t last = __atomic_load_n(&r->last_flush_ns, __ATOMIC_RELAXED);
+	return clock_monotonic_ns(r->options->clock) - last >= CALM_NS;
+}
+
 static bool
 is_calm(const struct regulator *r)
 {
-	return r->in_steps || clock_monotonic_ns(r->options->clock) - r->last_flush_ns >= CALM_NS;
+	return r->in_steps || regulator_is_calm(r);
 }
 
 /* ---- how much ---- */

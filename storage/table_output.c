@@ -142,6 +142,12 @@ table_output_finish(struct table_output *o, struct sett_error *error)
 	return SETT_OK;
 }
 
+uint64_t
+table_output_bytes(const struct table_output *o)
+{
+	return o->bytes_written + (o->builder ? table_builder_size(o->builder) : 0);
+}
+
 void
 table_output_forget(struct table_output *o)
 {

@@ -32,6 +32,8 @@ int table_output_add(struct table_output *, struct ikey key, struct bytes value,
 		     uint64_t held_until, struct sett_error *);
 /* Finishes the table being written, if there is one. */
 int table_output_finish(struct table_output *, struct sett_error *);
+/* Bytes written so far, those of the table that is being written too. */
+uint64_t table_output_bytes(const struct table_output *);
 /* After an edit took the tables. */
 void table_output_forget(struct table_output *);
 /* Frees everything; tables that no edit took are removed. */

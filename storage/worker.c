@@ -20,6 +20,7 @@
 
 #include "compaction_job.h"
 #include "flush_job.h"
+#include "pacer.h"
 #include "regulator.h"
 
 #define POLL_NS 1000000000ULL
@@ -51,6 +52,9 @@ struct workers {
 	struct worker_thread *threads;
 	unsigned thread_count; /* running */
 	bool stop;             /* atomic: release by destroy, acquire by pauses and loops */
+
+	struct pacer background; /* of what jobs write */
+	unsigned hurried;        /* atomic (relaxed): callers who wait for all to be compacted */
 
 	struct mutex pick_lock;
 
@@ -116,8 +120,22 @@ may_run(struct workers *w)
 	return may;
 }
 
+/* Holds a job back while nothing hurries. Flushes are not asked: writers wait for them. */
+static void
+limit(struct workers *w, uint64_t written)
+{
+	if (w->options.threads == 0 || __atomic_load_n(&w->hurried, __ATOMIC_RELAXED) > 0)
+		return;
+	double rate = pacer_background_rate(regulator_urgency(w->regulator));
+	uint64_t wait =
+		pacer_admit(&w->background, clock_monotonic_ns(w->options.clock), written, rate, false);
+	struct timespec pause = {0, (long)wait};
+	if (wait > 0)
+		nanosleep(&pause, NULL);
+}
+
 static int
-pause_job(void *arg)
+pause_job(void *arg, uint64_t written)
 {
 	struct running_job *job = arg;
 	struct workers *w = job->workers;
@@ -128,6 +146,8 @@ pause_job(void *arg)
 		if (w->options.threads > 0 && !job->is_flush && may_run(w))
 			flush_in_between(w);
 	}
+	if (!job->is_flush)
+		limit(w, written);
 	return SETT_OK;
 }
 
@@ -494,8 +514,8 @@ collect_values(struct workers *w, struct sett_error *error)
 			    : sett_error_set(error, r, 0, "value log GC: cannot begin");
 }
 
-int
-workers_compact_all(struct workers *w, struct sett_error *error)
+static int
+compact_all(struct workers *w, struct sett_error *error)
 {
 	struct sett_error local = {0};
 	struct worker_hooks *hooks = &w->options.hooks;
@@ -520,6 +540,15 @@ workers_compact_all(struct workers *w, struct sett_error *error)
 	if (r == SETT_OK)
 		r = run_phase(w, &dropped, error);
 	return r == SETT_OK ? collect_values(w, error) : r;
+}
+
+int
+workers_compact_all(struct workers *w, struct sett_error *error)
+{
+	__atomic_add_fetch(&w->hurried, 1, __ATOMIC_RELAXED);
+	int r = compact_all(w, error);
+	__atomic_sub_fetch(&w->hurried, 1, __ATOMIC_RELAXED);
+	return r;
 }
 
 /* ---- figures ---- */

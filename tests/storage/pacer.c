@@ -1,9 +1,10 @@
-/* The writers' token bucket. */
+/* The token buckets of writers and of the background. */
 #include <criterion/criterion.h>
 
 #include "pacer.h"
 
 enum { MIB = 1024 * 1024 };
+#define HALF pacer_writers_rate(0.5)
 
 Test(pacer, the_cost_follows_the_pressure)
 {
@@ -21,13 +22,13 @@ Test(pacer, the_cost_follows_the_pressure)
 		{1 << 30, 0.5, PACER_WAIT_NS, PACER_WAIT_NS},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		uint64_t cost = pacer_cost_ns(cases[i].bytes, cases[i].pressure);
+		uint64_t cost = pacer_cost_ns(cases[i].bytes, pacer_writers_rate(cases[i].pressure));
 		cr_assert(cost >= cases[i].least && cost <= cases[i].most, "case %zu: %llu", i,
 			  (unsigned long long)cost);
 	}
 	uint64_t last = 0;
 	for (int p = 1; p < 100; p++) {
-		uint64_t cost = pacer_cost_ns(4096, p / 100.0);
+		uint64_t cost = pacer_cost_ns(4096, pacer_writers_rate(p / 100.0));
 		cr_assert_geq(cost, last);
 		/* No cliff: a hundredth more pressure never more than doubles it, but near the ends. */
 		if (p > 3 && p < 98)
@@ -41,7 +42,7 @@ Test(pacer, bytes_go_through_at_the_rate)
 	struct pacer p = {0};
 	uint64_t now = 1000000000000ULL, begin = now;
 	for (int i = 0; i < 4096; i++) {
-		uint64_t wait = pacer_admit(&p, now, 4096, 0.5, false);
+		uint64_t wait = pacer_admit(&p, now, 4096, HALF, false);
 		now += wait;
 	}
 	/* 16 MiB at 16 MiB/s */
@@ -49,17 +50,17 @@ Test(pacer, bytes_go_through_at_the_rate)
 		  (unsigned long long)(now - begin));
 	/* What was not used meanwhile is not saved up beyond the burst. */
 	now += 1000000000;
-	cr_assert_eq(pacer_admit(&p, now, 4096, 0.5, false), 0);
-	cr_assert_gt(pacer_admit(&p, now, MIB, 0.5, false), 50000000);
+	cr_assert_eq(pacer_admit(&p, now, 4096, HALF, false), 0);
+	cr_assert_gt(pacer_admit(&p, now, MIB, HALF, false), 50000000);
 }
 
 Test(pacer, who_may_not_wait_is_not_entered)
 {
 	struct pacer p = {0};
 	uint64_t now = 1000000000000ULL;
-	cr_assert_eq(pacer_admit(&p, now, 4096, 0.5, true), 0);
-	cr_assert_gt(pacer_admit(&p, now, MIB, 0.5, true), 0);
-	cr_assert_eq(pacer_admit(&p, now, 4096, 0.5, true), 0); /* the megabyte left no debt */
+	cr_assert_eq(pacer_admit(&p, now, 4096, HALF, true), 0);
+	cr_assert_gt(pacer_admit(&p, now, MIB, HALF, true), 0);
+	cr_assert_eq(pacer_admit(&p, now, 4096, HALF, true), 0); /* the megabyte left no debt */
 }
 
 Test(pacer, a_queue_is_no_longer_than_the_longest_wait)
@@ -67,8 +68,19 @@ Test(pacer, a_queue_is_no_longer_than_the_longest_wait)
 	struct pacer p = {0};
 	uint64_t now = 1000000000000ULL, longest = 0;
 	for (int i = 0; i < 100; i++) {
-		uint64_t wait = pacer_admit(&p, now, MIB, 0.9, false);
+		uint64_t wait = pacer_admit(&p, now, MIB, pacer_writers_rate(0.9), false);
 		longest = wait > longest ? wait : longest;
 	}
 	cr_assert_leq(longest, PACER_WAIT_NS);
+}
+
+Test(pacer, the_background_goes_by_what_is_due)
+{
+	static const struct {
+		double urgency, mib;
+	} cases[] = {{-1, 16}, {0, 16}, {0.2, 16}, {0.5, 64}, {0.75, 192}, {0.9, 576}};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		cr_assert_float_eq(pacer_background_rate(cases[i].urgency) / MIB, cases[i].mib, 0.01,
+				   "case %zu", i);
+	cr_assert_eq(pacer_cost_ns(1 << 30, pacer_background_rate(1)), 0);
 }

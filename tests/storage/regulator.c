@@ -1,5 +1,6 @@
 /* The regulator: sizes of levels, order of work, dropped prefixes, pressure, and that it comes to rest. */
 #include "compaction_picker.h"
+#include "regulator_internal.h"
 #include "tree_model.h"
 
 static struct tree *
@@ -56,6 +57,185 @@ Test(regulator, levels_are_sized_from_the_bottom_up)
 	set_level(&v, 0, 4, 10, 0);
 	level_plan_make(&v, 1000, &plan);
 	cr_assert_geq(plan.scores[0], 1);
+}
+
+/* A level waits for its lower neighbour if that is over its target by more. */
+Test(regulator, a_level_is_less_urgent_the_fuller_the_next_one)
+{
+	static const struct {
+		size_t top;
+		uint64_t fourth, fifth; /* bytes; targets are 4,000 and 40,000 */
+		unsigned first;         /* the most urgent level */
+		double urgency[6];      /* of L0, L4 and L5 */
+	} cases[] = {
+		{0, 8000, 20000, 4, {0, 0, 0, 0, 2, 0.5}},   {0, 8000, 120000, 5, {0, 0, 0, 0, 2.0 / 3, 3}},
+		{0, 40000, 80000, 4, {0, 0, 0, 0, 5, 2}},    {8, 12000, 20000, 4, {2.0 / 3, 0, 0, 0, 3, 0.5}},
+		{8, 2000, 20000, 0, {2, 0, 0, 0, 0.5, 0.5}},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct version v = {0};
+		struct level_plan plan;
+		set_level(&v, 6, 10, 400000, 0);
+		set_level(&v, 0, cases[i].top, 100, 0);
+		set_level(&v, 4, 1, cases[i].fourth, 0);
+		set_level(&v, 5, 1, cases[i].fifth, 0);
+		level_plan_make(&v, 100, &plan);
+		cr_assert_eq(plan.base, 4);
+		unsigned first = 0;
+		for (unsigned l = 0; l < BOTTOM_LEVEL; l++) {
+			if (plan.urgency[l] > plan.urgency[first])
+				first = l;
+			if (l == 0 || l >= 4)
+				cr_assert_float_eq(plan.urgency[l], cases[i].urgency[l], 0.001,
+						   "case %zu, level %u: %f", i, l, plan.urgency[l]);
+		}
+		cr_assert_eq(first, cases[i].first, "case %zu", i);
+	}
+}
+
+/* What slows writers, and what hurries the background, which must not be held back before writers are. */
+Test(regulator, pressure_and_urgency_follow_the_load)
+{
+	static const struct {
+		struct load load;
+		double pressure, urgency;
+	} cases[] = {
+		{{0}, 0, 0},
+		{{.calm = true}, 0, 1},
+		{{.space = 0.72, .memtables = 1.5, .top = 3, .deep = 0.8}, 0, 0},
+		{{.space = 0.76}, 0, 0.5},
+		{{.space = 0.80}, 0, 1},
+		{{.space = 0.90}, 0.49, 1},
+		{{.space = 5}, 0.98, 1}, /* slow, but never stopped for space alone */
+		{{.memtables = 2}, 0, 0.5},
+		{{.memtables = 3.75}, 0.5, 1},
+		{{.memtables = 5}, 1, 1},
+		{{.top = 5.5}, 0, 0.5},
+		{{.top = 14}, 0.5, 1},
+		{{.top = 20}, 1, 1},
+		{{.deep = 1.4}, 0, 0.5},
+		{{.deep = 100}, 0, 1},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		cr_assert_float_eq(load_pressure(&cases[i].load), cases[i].pressure, 0.001, "case %zu", i);
+		cr_assert_float_eq(load_urgency(&cases[i].load), cases[i].urgency, 0.001, "case %zu", i);
+	}
+}
+
+/* ---- picks from tables that are only said to be there ---- */
+
+struct said {
+	const char *low, *high;
+	uint64_t entries, tombstones, held_timestamp;
+};
+
+static struct table_file *
+make_said(const struct said *said)
+{
+	struct table_file *f = calloc(1, sizeof(*f));
+	struct table_properties *p = calloc(1, sizeof(*p));
+	const char *keys[2] = {said->low, said->high};
+	struct buffer *to[2] = {&p->smallest, &p->largest};
+	for (int i = 0; i < 2; i++) {
+		struct ikey key = {bytes_of(keys[i], strlen(keys[i])), 1};
+		cr_assert_eq(buffer_reserve(to[i], key.user.size + IKEY_TRAILER_SIZE), SETT_OK);
+		ikey_encode(key, to[i]->data);
+		to[i]->size = key.user.size + IKEY_TRAILER_SIZE;
+	}
+	p->entries = said->entries;
+	p->tombstones = said->tombstones;
+	f->properties = p;
+	f->size = 1000;
+	f->held_timestamp = said->held_timestamp;
+	return f;
+}
+
+static void
+say(struct version *v, unsigned level, const struct said *said, size_t count)
+{
+	v->levels[level].tables = calloc(count, sizeof(struct table_file *));
+	v->levels[level].count = count;
+	for (size_t i = 0; i < count; i++)
+		v->levels[level].tables[i] = make_said(&said[i]);
+}
+
+static void
+unsay(struct version *v)
+{
+	for (unsigned l = 0; l < SETT_LEVELS; l++) {
+		for (size_t i = 0; i < v->levels[l].count; i++) {
+			struct table_file *f = v->levels[l].tables[i];
+			struct table_properties *p = (struct table_properties *)(uintptr_t)f->properties;
+			table_properties_free(p);
+			free(p);
+			free(f);
+		}
+		free(v->levels[l].tables);
+	}
+}
+
+/* Of tables that cost the same, the one whose tombstones free more below; and by themselves, without a level
+ * over its target, those that are dense, on the bottom too. */
+Test(regulator, tables_dense_with_tombstones_go_first)
+{
+	static const struct {
+		struct said upper[3], bottom[3];
+		uint64_t oldest;
+		const char *down, *dense; /* smallest key of what is picked; NULL: nothing */
+		unsigned output_level;    /* of the dense */
+	} cases[] = {
+		{{{"a", "b", 100, 0, 0}, {"k", "l", 100, 40, 0}, {"x", "y", 100, 10, 0}},
+		 {{"a", "b", 100, 0, 0}, {"k", "l", 100, 0, 0}, {"x", "y", 100, 0, 0}},
+		 9,
+		 "k",
+		 NULL,
+		 0},
+		{{{"a", "b", 100, 0, 0}, {"k", "l", 100, 20, 0}, {"x", "y", 100, 50, 0}},
+		 {{"a", "b", 100, 0, 0}, {"k", "l", 100, 0, 0}, {"x", "y", 100, 0, 0}},
+		 9,
+		 "x",
+		 "x",
+		 6},
+		/* too few to bother */
+		{{{"a", "b", 20, 20, 0}, {"k", "l", 100, 0, 0}, {"x", "y", 100, 0, 0}},
+		 {{"a", "b", 100, 0, 0}, {"k", "l", 100, 0, 0}, {"x", "y", 100, 0, 0}},
+		 9,
+		 "a",
+		 NULL,
+		 0},
+		/* on the bottom: one is still seen by a snapshot, one is not */
+		{{{"a", "b", 100, 9, 0}, {"k", "l", 100, 0, 0}, {"x", "y", 100, 0, 0}},
+		 {{"a", "b", 100, 0, 0}, {"k", "l", 100, 90, 10}, {"x", "y", 100, 60, 8}},
+		 9,
+		 "a",
+		 "x",
+		 6},
+		{{{"a", "b", 100, 9, 0}, {"k", "l", 100, 0, 0}, {"x", "y", 100, 0, 0}},
+		 {{"a", "b", 100, 0, 0}, {"k", "l", 100, 90, 10}, {"x", "y", 100, 60, 11}},
+		 9,
+		 "a",
+		 NULL,
+		 0},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct version v = {.references = 1};
+		struct picker p = {&v, NULL};
+		struct task *t;
+		say(&v, 5, cases[i].upper, 3);
+		say(&v, BOTTOM_LEVEL, cases[i].bottom, 3);
+		cr_assert_eq(pick_down(&p, 5, NULL, &t), SETT_OK, "case %zu", i);
+		cr_assert(bytes_equal(t->low, bytes_of_string(cases[i].down)), "case %zu", i);
+		task_free(t);
+		int r = pick_dense(&p, cases[i].oldest, 1 << 20, &t);
+		cr_assert_eq(r, cases[i].dense ? SETT_OK : SETT_NOT_FOUND, "case %zu: %d", i, r);
+		if (r == SETT_OK) {
+			cr_assert(bytes_equal(t->low, bytes_of_string(cases[i].dense)), "case %zu", i);
+			cr_assert_eq(t->output_level, cases[i].output_level);
+			cr_assert_eq(t->kind, TASK_COMPACT);
+			task_free(t);
+		}
+		unsay(&v);
+	}
 }
 
 Test(regulator, the_shape_follows_the_plan)
