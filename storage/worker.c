@@ -155,7 +155,7 @@ pause_job(void *arg, uint64_t written)
 
 /* Runs the next part of `s`, if one is left. Holds the lock before and after, not while it runs. */
 static bool
-run_part_locked(struct workers *w, struct shared_work *s)
+run_part_locked(struct workers *w, struct shared_work *s) REQUIRES(&w->lock)
 {
 	if (s->next == s->count)
 		return false;
