@@ -351,7 +351,7 @@ load_pressure(const struct load *l)
 {
 	double p = ramp(l->top, 8, 20);
 	p = fmax(p, ramp(l->memtables, 2.5, 5));
-	return fmax(p, SPACE_PRESSURE * ramp(l->space, 0.80, 1.0));
+	return fmax(p, SPACE_PRESSURE * ramp(l->space, 0.76, 0.92));
 }
 
 double
@@ -359,7 +359,7 @@ load_urgency(const struct load *l)
 {
 	if (l->calm || load_pressure(l) > 0)
 		return 1;
-	double u = ramp(l->space, 0.72, 0.80);
+	double u = ramp(l->space, 0.68, 0.76);
 	u = fmax(u, ramp(l->top, 3, 8));
 	u = fmax(u, ramp(l->memtables, 1.5, 2.5));
 	return fmax(u, ramp(l->deep, 0.8, 2));

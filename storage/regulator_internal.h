@@ -71,13 +71,13 @@ double load_urgency(const struct load *);
 
 /* Whether no flush has begun for a while: nobody writes much. Any thread. */
 bool regulator_is_calm(const struct regulator *);
-/* Collection begins at three quarters of what is allowed, gently, and hurries from four fifths on: what it
+/* Collection begins at three quarters of what is allowed, gently, and hurries soon after: what it
  * moves takes space before what it frees is gone. Beyond nine tenths it goes before the deeper levels: else a
  * steady load would starve it. */
 static inline bool
 space_is_due(const struct space *s)
 {
-	return space_sum(s) > s->allowed / 4 * 3;
+	return space_sum(s) > s->allowed / 100 * 74;
 }
 static inline bool
 space_is_urgent(const struct space *s)

@@ -21,7 +21,7 @@
 
 enum {
 	RUN_BYTES = 64 * 1024 * 1024, /* bite of a task in place */
-	AIM_PERCENT = 68,             /* of what is allowed: what a round leaves */
+	AIM_PERCENT = 58,             /* of what is allowed: what a round leaves */
 	GC_FILES_PER_RUN = 2,         /* a GC task moves about so many files' worth */
 	BUSY_MEMTABLES = 6,           /* a small database under load may have so many memtables of garbage */
 	VALUE_HEAVY = 4, /* a level that points at so many times its bytes is cheap to merge downwards */
@@ -77,9 +77,9 @@ regulator_allowed(const struct regulator *r, uint64_t bottom, uint64_t log_bytes
 {
 	const struct worker_options *o = r->options;
 	double allowed = (o->space_amplification_limit - 1) * (double)bottom;
-	/* What the log takes comes off, and a value-log file that is emptied but not yet gone; but in a small
-	 * database they must not take all. */
-	double other = (double)(log_bytes + o->value_log_file_size);
+	/* What the log takes comes off, and a value-log file that is emptied but not yet gone, and one that
+	 * is being filled; but in a small database they must not take all. */
+	double other = (double)(log_bytes + 2 * o->value_log_file_size);
 	allowed -= other < allowed / 2 ? other : allowed / 2;
 	double least = busy ? BUSY_MEMTABLES * (double)o->memtable_size : (double)o->memtable_size / 4;
 	return (uint64_t)(allowed > least ? allowed : least);
