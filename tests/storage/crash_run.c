@@ -25,7 +25,7 @@ open_engine(struct run *run)
 				       .value_threshold = 256 << random_below(&run->random, 3),
 				       .value_compression =
 					       (enum sett_compression)random_below(&run->random, 4),
-				       .value_log_file_size = 32 << 10,
+				       .value_log_file_size = 4 << 10 << random_below(&run->random, 3),
 				       .manual_work = true};
 	struct sett_error error = {0};
 	int r = sett_engine_open("db", &options, &run->engine, &error);

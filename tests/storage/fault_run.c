@@ -46,7 +46,7 @@ open_engine(struct run *run, struct vfs *vfs, struct sett_error *error)
 				       .value_threshold = opening % 2 ? 300 : 512,
 				       .value_compression =
 					       opening % 2 ? SETT_COMPRESSION_ZSTD : SETT_COMPRESSION_LZ4,
-				       .value_log_file_size = 16 << 10,
+				       .value_log_file_size = 4 << 10,
 				       .manual_work = true};
 	int r = sett_engine_open("db", &options, &run->engine, error);
 	run->oracle.engine = r == SETT_OK ? run->engine : NULL;
