@@ -43,6 +43,24 @@ is_next(const struct value_ahead_run *run, const struct value_pointer *pointer)
 	return pointer->offset >= run->end && pointer->offset - run->end <= gap;
 }
 
+/* Half of what was read ahead last was asked for. */
+static bool
+paid_off(const struct value_ahead_run *run)
+{
+	return run->step > 0 && (!run->bytes || 2 * run->used >= run->stop - run->start);
+}
+
+void
+value_ahead_forget(struct value_ahead *ahead)
+{
+	for (unsigned i = 0; i < VALUE_AHEAD_RUNS; i++) {
+		struct value_ahead_run *run = &ahead->runs[i];
+		if (!paid_off(run))
+			run->step = 0;
+		run->bytes = NULL;
+	}
+}
+
 /* How much to read from the start of `pointer`'s record; its size alone if it does not look worth more. */
 static uint64_t
 choose_step(struct value_ahead_run *run, const struct value_pointer *pointer, uint64_t file_size)
@@ -50,8 +68,7 @@ choose_step(struct value_ahead_run *run, const struct value_pointer *pointer, ui
 	uint64_t least = pointer->stored_size * VALUES_PER_STEP_MIN;
 	if (least < STEP_MIN)
 		least = STEP_MIN;
-	bool paid = run->bytes && 2 * run->used >= run->stop - run->start;
-	run->step = paid ? 2 * run->step : least;
+	run->step = paid_off(run) ? 2 * run->step : least;
 	if (run->step > STEP_MAX)
 		run->step = STEP_MAX;
 	uint64_t size = run->step > pointer->stored_size ? run->step : pointer->stored_size;
@@ -108,7 +125,7 @@ read_alone(struct value_log *log, struct value_ahead *ahead, const struct value_
 {
 	uint8_t *body = arena_allocate(arena, (size_t)pointer->body_size, 1);
 	if (!body)
-		return SETT_NO_MEMORY;
+		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory for the value log");
 	int r = value_log_read_into(log, pointer, ahead->counts_misses ? flags | VFS_NOWAIT : flags, body,
 				    error);
 	if (r == SETT_WOULD_BLOCK && ahead->counts_misses && !(flags & VFS_NOWAIT)) {

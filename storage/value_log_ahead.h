@@ -23,7 +23,7 @@ struct value_ahead_run {
 	uint64_t step;        /* how much was read ahead last; 0: nothing yet */
 };
 
-/* All zero is valid, and what it must be again once the arena is reset. */
+/* All zero is valid. Before the arena is reset: value_ahead_forget, or all zero again. */
 struct value_ahead {
 	struct value_ahead_run runs[VALUE_AHEAD_RUNS];
 	unsigned next;      /* the run to give up for a new one */
@@ -35,5 +35,8 @@ struct value_ahead {
  * is SETT_NO_MEMORY. */
 int value_log_read_ahead(struct value_log *, struct value_ahead *, const struct value_pointer *,
 			 unsigned flags, struct arena *, struct bytes *ret, struct sett_error *);
+
+/* Lets go of what was read ahead; the runs go on. Bodies that were given out are as lost as the arena. */
+void value_ahead_forget(struct value_ahead *);
 
 #endif

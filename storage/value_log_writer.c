@@ -10,11 +10,14 @@
  * the job is over; by then the tables that point into it hold their own, or nobody does and the file goes. */
 #include "value_log.h"
 
+#include "value_log_ahead.h"
 #include "value_log_pieces.h"
 
 enum {
 	BODIES_PER_WRITE = 256, /* two vector elements each */
 	WRITER_BUFFER_SIZE = 1024 * 1024,
+	COPY_BLOCK = 256 * 1024,       /* of memory for bodies being copied, */
+	COPY_MEMORY = 2 * 1024 * 1024, /* in all, but for one body */
 	RECORD_HEADER = VALUE_LOG_RECORD_HEADER_SIZE,
 };
 
@@ -254,9 +257,10 @@ struct value_log_writer {
 	struct value_log_file *
 		*files; /* made so far, each with the writer's reference; the last is written to */
 	size_t count, capacity;
-	struct buffer buffer; /* records that follow the last file's size */
-	struct buffer packed; /* scratch */
-	struct buffer body;   /* scratch: one that is copied */
+	struct buffer buffer;     /* records that follow the last file's size */
+	struct buffer packed;     /* scratch */
+	struct value_ahead ahead; /* files that GC wrote before are in key order */
+	struct arena arena;       /* bodies being copied */
 };
 
 int
@@ -266,6 +270,7 @@ value_log_writer_create(struct value_log *log, struct value_log_writer **ret)
 	if (writer == NULL)
 		return SETT_NO_MEMORY;
 	writer->log = log;
+	arena_init(&writer->arena, COPY_BLOCK);
 	*ret = writer;
 	return SETT_OK;
 }
@@ -367,11 +372,14 @@ value_log_writer_copy(struct value_log_writer *writer, const struct value_pointe
 		      struct value_pointer *ret, struct sett_error *error)
 {
 	if (from->stored_size <= WRITER_BUFFER_SIZE || value_log_is_packed(from)) {
-		buffer_clear(&writer->body);
-		int status = value_log_read(writer->log, from, 0, &writer->body, error);
-		return status == SETT_OK
-			? value_log_writer_add(writer, buffer_bytes(&writer->body), ret, error)
-			: status;
+		struct bytes body;
+		if (writer->arena.allocated >= COPY_MEMORY) {
+			value_ahead_forget(&writer->ahead);
+			arena_reset(&writer->arena);
+		}
+		int status = value_log_read_ahead(writer->log, &writer->ahead, from, 0, &writer->arena, &body,
+						  error);
+		return status == SETT_OK ? value_log_writer_add(writer, body, ret, error) : status;
 	}
 	int status = writer_make_room(writer, from->stored_size, error);
 	if (status != SETT_OK)
@@ -417,6 +425,6 @@ value_log_writer_destroy(struct value_log_writer *writer)
 	free(writer->files);
 	buffer_free(&writer->buffer);
 	buffer_free(&writer->packed);
-	buffer_free(&writer->body);
+	arena_free(&writer->arena);
 	free(writer);
 }

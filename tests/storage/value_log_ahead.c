@@ -161,3 +161,15 @@ Test(value_log_ahead, large_values_are_read_alone)
 	cr_assert(reads() - before >= 4);
 	cr_assert(arena.allocated < 5 * large, "%zu bytes", arena.allocated);
 }
+
+Test(value_log_ahead, a_run_goes_on_when_its_memory_is_given_back)
+{
+	for (uint64_t i = 0; i < COUNT; i++) {
+		if (i % 50 == 0) {
+			value_ahead_forget(&ahead);
+			arena_reset(&arena);
+		}
+		expect(i);
+	}
+	cr_assert(reads() <= 40, "%lu reads", reads());
+}
