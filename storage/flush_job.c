@@ -53,7 +53,7 @@ write_table(const struct job_context *c, const struct flush_source *source, stru
 	struct version *version = version_set_current(output->versions);
 	int r = dead ? job_snapshots(c, &snapshots, &retention.snapshot_count) : SETT_NO_MEMORY;
 	if (r == SETT_OK)
-		r = memtable_iterator_create(source->memtable, &i);
+		r = memtable_walk_create(source->memtable, &i);
 	if (r == SETT_OK) {
 		retention.snapshots = snapshots;
 		retention.dead = dead;

@@ -281,6 +281,12 @@ memtable_on_drop(struct memtable *t, void (*drop)(void *arg), void *arg)
 	t->drop_arg = arg;
 }
 
+tree_ref
+memtable_root(const struct memtable *t)
+{
+	return ref_load(&t->root);
+}
+
 uint64_t
 memtable_entries(const struct memtable *t)
 {

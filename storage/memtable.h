@@ -30,6 +30,8 @@ int memtable_get(struct memtable *, struct bytes user_key, uint64_t snapshot, st
 enum { MEMTABLE_FETCH_MAX = 32 };
 void memtable_fetch(struct memtable *, const struct bytes *keys, size_t count, uint64_t timestamp);
 int memtable_iterator_create(struct memtable *, struct internal_iterator **ret);
+/* All entries in order, once, of a memtable that takes no more: `first` and `next` alone. */
+int memtable_walk_create(struct memtable *, struct internal_iterator **ret);
 uint64_t memtable_entries(const struct memtable *);
 /* Bytes taken from malloc. */
 size_t memtable_memory(const struct memtable *);

@@ -112,6 +112,10 @@ ref_publish(tree_ref *slot, tree_ref r)
 	__atomic_store_n(slot, r, __ATOMIC_RELEASE);
 }
 
+struct memtable;
+/* Where a memtable's tree begins. */
+tree_ref memtable_root(const struct memtable *);
+
 /* ---- looking at a node ---- */
 
 static inline unsigned

@@ -30,6 +30,26 @@ fill(const struct model *m, uint64_t seed)
 	return t;
 }
 
+/* Twice: a walk may begin again. */
+static void
+check_walk(struct memtable *t, const struct model *m)
+{
+	struct internal_iterator *walk;
+	cr_assert_eq(memtable_walk_create(t, &walk), SETT_OK);
+	for (int turn = 0; turn < 2; turn++) {
+		int status = iiter_first(walk);
+		for (size_t k = 0; k < m->count; k++, status = iiter_next(walk)) {
+			cr_assert_eq(status, SETT_OK);
+			cr_assert(walk->valid);
+			cr_assert_eq(ikey_compare(walk->key, m->entries[k].key), 0);
+			cr_assert(bytes_equal(walk->value, m->entries[k].value));
+		}
+		cr_assert_eq(status, SETT_NOT_FOUND);
+		cr_assert_not(walk->valid);
+	}
+	iiter_destroy(walk);
+}
+
 Test(memtable, iterates_like_a_sorted_array)
 {
 	for (uint64_t seed = 1; seed <= 3; seed++) {
@@ -40,6 +60,7 @@ Test(memtable, iterates_like_a_sorted_array)
 		cr_assert_eq(memtable_iterator_create(t, &i), SETT_OK);
 		cr_assert_not(i->valid);
 		model_check_iterator(&m, i, seed, 20000);
+		check_walk(t, &m);
 		iiter_destroy(i);
 		memtable_release(t);
 		model_free(&m);
@@ -168,6 +189,7 @@ check_model(struct model *m, uint64_t seed, size_t steps)
 		cr_assert_eq(memtable_iterator_create(t, &i), SETT_OK);
 		model_check_iterator(now, i, seed, steps);
 		check_gets(t, now, seed, (int)steps);
+		check_walk(t, now);
 		iiter_destroy(i);
 		memtable_release(t);
 	}
