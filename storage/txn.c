@@ -69,6 +69,12 @@ sett_txn_destroy(struct sett_txn *txn)
 int
 sett_txn_begin(struct sett_txn *txn, unsigned flags)
 {
+	return sett_txn_begin_at(txn, flags, clock_wall_ms(txn->engine->clock));
+}
+
+int
+sett_txn_begin_at(struct sett_txn *txn, unsigned flags, uint64_t now_ms)
+{
 	struct sett_engine *engine = txn->engine;
 	if (txn->running)
 		return SETT_INVALID;
@@ -84,9 +90,8 @@ sett_txn_begin(struct sett_txn *txn, unsigned flags)
 	txn->validate_reads = false;
 	txn->read_count = txn->written_count = 0;
 	txn->range_count = 0;
-	uint64_t now = clock_wall_ms(engine->clock);
 	uint64_t floor = __atomic_load_n(&engine->newest_now_ms, __ATOMIC_ACQUIRE);
-	txn->now_ms = now > floor ? now : floor;
+	txn->now_ms = now_ms > floor ? now_ms : floor;
 	txn->running = true;
 	return SETT_OK;
 }

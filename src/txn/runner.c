@@ -23,6 +23,7 @@
 #include "txn/transaction.h"
 
 enum {
+	NANOSECONDS_PER_MS = 1000000,
 	REACTOR_TRIES = 3,
 	CLAIM_AFTER = 3,   /* losses on the pool before the keys are claimed */
 	TRIES_MAX = 10000, /* never reached: a claim makes progress */
@@ -42,7 +43,11 @@ struct runner_thread {
 	bool may_wait;
 	struct foresight *ahead; /* of reactors; NULL on the pool */
 	struct foreseen present; /* what is known of the present request */
-	bool deletes_expired;    /* the commits of the present request delete what it met past its deadline */
+	/* A look at the clock costs as much as a tenth of a short command. In a batch the end of one command
+	 * is the beginning of the next; 0: the next one looks. */
+	uint64_t time_ns;             /* monotonic, of the last look */
+	uint64_t wall_ms, wall_at_ns; /* the wall clock at a monotonic moment of the batch */
+	bool deletes_expired; /* the commits of the present request delete what it met past its deadline */
 };
 
 /* ---- failures ---- */
@@ -211,7 +216,8 @@ run_once(struct runner_thread *t, struct command_context *c, uint64_t *ret_relea
 {
 	arena_reset(&t->arena);
 	unsigned flags = SETT_TXN_MANUAL_CONFLICTS | (t->may_wait ? 0 : SETT_TXN_NOWAIT);
-	int status = sett_txn_begin(t->txn, flags);
+	int status = sett_txn_begin_at(t->txn, flags,
+				       t->wall_ms + (t->time_ns - t->wall_at_ns) / NANOSECONDS_PER_MS);
 	if (status == SETT_OK)
 		status = keyspace_begin(&c->view, t->server->keyspace, t->txn, &t->arena);
 	if (status != SETT_OK)
@@ -263,6 +269,13 @@ apply(struct command_context *c)
 
 /* ---- a command, until it is through ---- */
 
+static void
+look_at_clocks(struct runner_thread *t)
+{
+	t->time_ns = t->wall_at_ns = clock_monotonic_ns(t->server->clock);
+	t->wall_ms = clock_wall_ms(t->server->clock);
+}
+
 static enum request_result
 run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 {
@@ -286,6 +299,7 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 			sett_txn_claim(t->txn);
 			claimed = true;
 		}
+		look_at_clocks(t);
 	}
 	if (claimed && status != SETT_OK)
 		sett_txn_release_claim(t->txn);
@@ -304,18 +318,23 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 static enum request_result
 run_measured(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 {
-	uint64_t start = clock_monotonic_ns(t->server->clock);
+	if (t->time_ns == 0)
+		look_at_clocks(t);
+	uint64_t start = t->time_ns;
 	const struct command *command = c->command;
 	size_t mark = c->reply->size;
 	enum request_result result = run(t, c, ret_release);
-	if (result != REQUEST_DONE)
+	if (result != REQUEST_DONE) {
+		t->time_ns = 0;
 		return result;
+	}
+	t->time_ns = clock_monotonic_ns(t->server->clock);
 	struct command_run done = {.command = command,
 				   .client = c->client,
 				   .argc = c->argc,
 				   .argv = c->argv,
 				   .bodies = c->bodies,
-				   .duration_ns = clock_monotonic_ns(t->server->clock) - start,
+				   .duration_ns = t->time_ns - start,
 				   .error = execution_error_text(c->reply, mark)};
 	execution_record(t->server, &done);
 	return result;
@@ -540,6 +559,8 @@ execute(void *arg, void *thread, struct client *client, const struct request *re
 	enum reply_mode mode = client->reply_mode;
 	uint64_t release = 0;
 	t->present = foresight_of(t->ahead, request->foreseen);
+	if (request->foreseen == 0)
+		t->time_ns = 0; /* it may have waited */
 	const struct command *command = t->present.command;
 	struct command_context c = {.server = t->server,
 				    .client = client,
@@ -579,6 +600,7 @@ fetch(void *arg, void *thread)
 {
 	(void)arg;
 	struct runner_thread *t = thread;
+	t->time_ns = 0;
 	foresight_fetch(t->ahead);
 }
 

@@ -140,6 +140,9 @@ void sett_txn_destroy(struct sett_txn *);
 
 /* Takes a snapshot of everything visible. The object must not be running. */
 int sett_txn_begin(struct sett_txn *, unsigned flags);
+/* The same with the caller's look at the engine's wall clock, a moment ago, for those who begin many
+ * transactions at once. */
+int sett_txn_begin_at(struct sett_txn *, unsigned flags, uint64_t now_ms);
 /* Ends it without effect; iterators must be closed, slices from it become invalid. No-op if not running. */
 void sett_txn_discard(struct sett_txn *);
 bool sett_txn_is_running(const struct sett_txn *);
