@@ -35,6 +35,71 @@ Test(runner, long_commands_go_to_the_pool)
 	fixture_close(f);
 }
 
+/* A batch is shown as a whole before its first request runs; what that one changes for the others counts. */
+Test(runner, what_was_foreseen_is_a_hint)
+{
+	static const struct {
+		const char *words[3], *reply;
+	} batch[] = {
+		{{"SET", "a", "zero"}, "+OK\r\n"},
+		{{"GET", "a"}, "$4\r\nzero\r\n"},
+		{{"SELECT", "1"}, "+OK\r\n"},
+		{{"GET", "a"}, "$-1\r\n"},
+		{{"SET", "a", "one"}, "+OK\r\n"},
+		{{"NOSUCH", "a"}, NULL},
+		{{"GET", "a"}, "$3\r\none\r\n"},
+		{{"SELECT", "0"}, "+OK\r\n"},
+		{{"GET", "a"}, "$4\r\nzero\r\n"},
+		{{"FLUSHDB"}, "+OK\r\n"},
+		{{"GET", "a"}, "$-1\r\n"},
+		{{"SET", "a", "new"}, "+OK\r\n"},
+		{{"SWAPDB", "0", "1"}, "+OK\r\n"},
+		{{"GET", "a"}, "$3\r\none\r\n"},
+		{{"MULTI"}, "+OK\r\n"},
+		{{"SET", "a", "multi"}, "+QUEUED\r\n"},
+		{{"EXEC"}, "*1\r\n+OK\r\n"},
+		{{"GET", "a"}, "$5\r\nmulti\r\n"},
+		{{"DEL", "a", "a"}, ":1\r\n"},
+		{{"GET"}, NULL},
+		{{"GET", "a"}, "$-1\r\n"},
+	};
+	enum { COUNT = sizeof(batch) / sizeof(batch[0]) };
+	struct fixture *f = fixture_open();
+	struct bytes argv[COUNT][3];
+	struct request requests[COUNT];
+	rcu_thread_register();
+	for (int round = 0; round < 20; round++) {
+		for (size_t i = 0; i < COUNT; i++) {
+			size_t argc = 0;
+			for (; argc < 3 && batch[i].words[argc] != NULL; argc++)
+				argv[i][argc] = bytes_of_string(batch[i].words[argc]);
+			requests[i] = (struct request){.argc = argc, .argv = argv[i]};
+			requests[i].foreseen =
+				f->handler.foresee(f->handler.arg, f->reactor, &f->clients[0], argc, argv[i]);
+		}
+		cr_assert_eq(requests[5].foreseen, 0);
+		cr_assert_neq(requests[6].foreseen, 0);
+		f->handler.fetch(f->handler.arg, f->reactor);
+		for (size_t i = 0; i < COUNT; i++) {
+			resp_truncate(&f->reply, 0);
+			cr_assert_eq(f->handler.execute(f->handler.arg, f->reactor, &f->clients[0],
+							&requests[i], &f->reply, &f->release),
+				     REQUEST_DONE);
+			if (batch[i].reply != NULL)
+				cr_assert(bytes_equal(bytes_of(f->reply.data, f->reply.size),
+						      bytes_of_string(batch[i].reply)),
+					  "request %zu of round %d: %.*s", i, round, (int)f->reply.size,
+					  (const char *)f->reply.data);
+			else
+				cr_assert_eq(f->reply.data[0], '-');
+		}
+		rcu_quiescent();
+		EXPECT(f, 0, "FLUSHALL", "+OK");
+	}
+	rcu_thread_unregister();
+	fixture_close(f);
+}
+
 Test(runner, pauses)
 {
 	struct fixture *f = fixture_open();
