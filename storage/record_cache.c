@@ -172,6 +172,13 @@ count_bytes(struct record_cache *cache, const struct record *added, const struct
 	__atomic_add_fetch(&cache->bytes, more - less, __ATOMIC_RELAXED);
 }
 
+/* Under the lock. Relaxed: hints look at it without, and take what they find for nothing but an address. */
+static void
+set_record(struct bucket *b, int way, struct record *record)
+{
+	__atomic_store_n(&b->records[way], record, __ATOMIC_RELAXED);
+}
+
 /* A free way, or the one whose record goes: the first not read since the hand passed. */
 static int
 choose_way(struct bucket *b)
@@ -200,7 +207,7 @@ evict(struct record_cache *cache)
 			if (!b->records[w] || b->used & 1U << w)
 				continue;
 			gone[w] = b->records[w];
-			b->records[w] = NULL;
+			set_record(b, w, NULL);
 		}
 		b->used = 0;
 		bucket_unlock(b);
@@ -262,8 +269,9 @@ record_cache_admit(struct record_cache *cache, uint64_t hash, struct bytes key, 
 	if (b->newest <= snapshot && find_way(b, hash, key) < 0) {
 		int way = choose_way(b);
 		replaced = b->records[way];
-		b->records[way] = record;
-		b->tags[way] = tag_of(hash);
+		set_record(b, way, record);
+		/* Relaxed, as in set_record. */
+		__atomic_store_n(&b->tags[way], tag_of(hash), __ATOMIC_RELAXED);
 		b->used &= (uint8_t) ~(1U << way); /* the first read after this one earns the bit */
 		/* Before the lock goes: after it another thread may free the new record. */
 		count_bytes(cache, record, replaced);
@@ -287,7 +295,7 @@ record_cache_update(struct record_cache *cache, uint64_t hash, struct bytes key,
 		struct record *old = b->records[way];
 		if (!is_kept(key, value)) {
 			replaced = old;
-			b->records[way] = NULL;
+			set_record(b, way, NULL);
 		} else if (key.size + value.size <= old->capacity) {
 			memcpy(old->data + key.size, value.data, value.size);
 			old->value_size = (uint16_t)value.size;
@@ -296,7 +304,7 @@ record_cache_update(struct record_cache *cache, uint64_t hash, struct bytes key,
 			/* Out of memory: no record is right, a wrong one is not. */
 			record = record_new(hash, key, value, timestamp);
 			replaced = old;
-			b->records[way] = record;
+			set_record(b, way, record);
 		}
 		if (replaced)
 			count_bytes(cache, record, replaced);
