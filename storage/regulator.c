@@ -20,8 +20,7 @@
 #include "regulator_internal.h"
 
 enum {
-	RUN_BYTES = 64 * 1024 * 1024, /* bite of a task in place */
-	MEMTABLES_ALLOWED = 12,       /* so many memtables point at what garbage may be */
+	MEMTABLES_ALLOWED = 12, /* so many memtables point at what garbage may be */
 };
 /* Space alone never stops writers: some of it may be out of reach. */
 #define SPACE_PRESSURE 0.98

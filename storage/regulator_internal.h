@@ -6,6 +6,8 @@
 #include "regulator.h"
 #include "version_internal.h"
 
+enum { RUN_BYTES = 64 * 1024 * 1024 }; /* bite of a task in place */
+
 struct regulator {
 	const struct worker_options *options;
 	uint64_t pressure;       /* atomic: the bits of a double */

@@ -20,11 +20,10 @@
 #include "regulator_internal.h"
 
 enum {
-	RUN_BYTES = 64 * 1024 * 1024, /* bite of a task in place */
-	AIM_PERCENT = 58,             /* of what is allowed: what a round leaves */
-	GC_FILES_PER_RUN = 2,         /* a GC task moves about so many files' worth */
-	BUSY_MEMTABLES = 6,           /* a small database under load may have so many memtables of garbage */
-	VALUE_HEAVY = 4, /* a level that points at so many times its bytes is cheap to merge downwards */
+	AIM_PERCENT = 58,     /* of what is allowed: what a round leaves */
+	GC_FILES_PER_RUN = 2, /* a GC task moves about so many files' worth */
+	BUSY_MEMTABLES = 6,   /* a small database under load may have so many memtables of garbage */
+	VALUE_HEAVY = 4,      /* a level that points at so many times its bytes is cheap to merge downwards */
 };
 #define IDLE_NS 1000000000ULL             /* a memtable that did not change for so long is idle */
 #define CALM_NS (3 * 1000000000ULL)       /* without a flush for so long, it is quiet */
