@@ -1,6 +1,7 @@
 /* Large arguments on their way to the value log; see upload.h. */
 #include "net/upload.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <sys/socket.h>
 
@@ -84,6 +85,7 @@ enum input_result
 upload_read(struct connection *c, size_t *ret_size)
 {
 	struct upload *u = c->upload;
+	assert(wanted(u) > 0); /* a full piece is with the pool: 0 bytes read would look like the end */
 	ssize_t got = recv(c->client.fd, u->piece + u->filled, wanted(u), MSG_DONTWAIT);
 	if (got == 0)
 		return INPUT_END;
