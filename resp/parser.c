@@ -6,7 +6,7 @@
  *
  * Invariants:
  *  1. position <= scanned <= size of the last call, and no byte before `scanned` is searched for a line end
- *again; so the work is linear in the bytes, however they arrive.
+ * again; so the work is linear in the bytes, however they arrive.
  *  2. Offsets count from the start of the request, so the caller's buffer may move.
  *  3. What is announced is never believed: the arguments array grows by what has arrived, and `bulk_size` is
  *     compared with what is there, never added to anything that could overflow.
@@ -14,7 +14,7 @@
  *  5. Unescaping writes behind what it reads, never past it (an escape is longer than what it stands for).
  *
  * The protocol: https://redis.io/docs/reference/protocol-spec. Limits, texts and quoting rules were taken
- *from the behaviour of Redis 7.0.15.
+ * from the behaviour of Redis 7.0.15.
  */
 #include "resp/parser.h"
 

@@ -2,20 +2,20 @@
  * A resumable parser of Redis requests (multibulk and inline) over the caller's bytes.
  *
  * The caller owns two buffers: the bytes it received, and an array of arguments. The parser allocates nothing
- *and remembers offsets, never pointers, so both buffers may move and grow between calls. It never looks at a
- *byte twice: a request that arrives in a thousand pieces costs what it costs in one.
+ * and remembers offsets, never pointers, so both buffers may move and grow between calls. It never looks at a
+ * byte twice: a request that arrives in a thousand pieces costs what it costs in one.
  *
  *	struct resp_parser parser;
  *	resp_parser_init(&parser);                      (arguments and capacity may start as NULL and 0)
  *	for (;;) switch (resp_parse(&parser, buffer + start, used - start)) {
  *	case RESP_NEED_MORE:      read more bytes behind the present ones, at least parser.missing; call again
- *	case RESP_NEED_ARGUMENTS: grow parser.arguments to parser.arguments_needed elements, keeping its
- *content case RESP_REQUEST:        run parser.argc arguments, then start += parser.consumed; call again case
- *RESP_ERROR:          reply "-ERR <parser.error>", close the connection
+ *	case RESP_NEED_ARGUMENTS: grow parser.arguments to arguments_needed elements, with content
+ *	case RESP_REQUEST:        run parser.argc arguments; start += parser.consumed; again
+ *	case RESP_ERROR:          reply "-ERR <parser.error>", close the connection
  *	}
  *
  * Limits and error texts are those of Redis 7.0. The outcome depends on the bytes alone, never on where they
- *were cut. As in Redis, the two bytes behind a bulk and the one behind a '\r' are skipped, not checked.
+ * were cut. As in Redis, the two bytes behind a bulk and the one behind a '\r' are skipped, not checked.
  *
  * Threads: none of its own; one parser is used by one thread at a time.
  */

@@ -1,13 +1,13 @@
 /*
  * The client's side: a resumable reader of replies, all types of RESP2 and RESP3, that tells a visitor what
- *it meets.
+ * it meets.
  *
  * Bulk strings of any size stream through bulk_data in the pieces that arrive; headers and lines are bounded
- *by RESP_REPLY_LINE_MAX. Nothing is allocated and nothing recurses: open collections are kept on a stack of
- *fixed depth inside the reader. The caller hands over unconsumed bytes and drops what was consumed:
+ * by RESP_REPLY_LINE_MAX. Nothing is allocated and nothing recurses: open collections are kept on a stack of
+ * fixed depth inside the reader. The caller hands over unconsumed bytes and drops what was consumed:
  *
  *	result = resp_reader_feed(&reader, data, size, &consumed);     (then drop `consumed` bytes in any
- *case)
+ * case)
  *
  * Threads: one at a time.
  */
