@@ -250,36 +250,18 @@ get(struct link *l, const char *key, uint64_t seed, uint64_t size)
 
 /* ---- memory ---- */
 
-static uint64_t
-status_field(struct trial *trial, const char *name)
-{
-	char path[64], line[256];
-	unsigned long long kib = 0;
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)server_process_pid(trial->server));
-	FILE *file = fopen(path, "r");
-	while (file != NULL && fgets(line, sizeof(line), file) != NULL)
-		if (strncmp(line, name, strlen(name)) == 0)
-			kib = strtoull(line + strlen(name) + 1, NULL, 10);
-	if (file != NULL)
-		fclose(file);
-	return (uint64_t)kib << 10;
-}
-
-/* From now on VmHWM counts anew. */
+/* From now on the peak counts anew. */
 static void
 reset_peak(struct trial *trial)
 {
-	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/clear_refs", (int)server_process_pid(trial->server));
-	FILE *file = fopen(path, "w");
-	if (file == NULL || fputs("5", file) < 0 || fclose(file) != 0)
+	if (!server_process_reset_peak(trial->server))
 		fail(trial, "cannot reset the peak of the memory");
 }
 
 static void
 judge_peak(struct trial *trial, const char *what)
 {
-	uint64_t peak = status_field(trial, "VmHWM");
+	uint64_t peak = server_process_peak_memory(trial->server);
 	printf("large: %s: the server took %" PRIu64 " MiB at most\n", what, peak >> 20);
 	if (trial->slack > 0 && (peak == 0 || peak > trial->memory + trial->slack))
 		fail(trial, "the server took too much memory");

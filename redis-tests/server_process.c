@@ -293,6 +293,34 @@ wait_end(struct server_process *server, int timeout_ms)
 	pthread_mutex_unlock(&server->lock);
 }
 
+uint64_t
+server_process_peak_memory(const struct server_process *server)
+{
+	static const char name[] = "VmHWM:";
+	char path[64], line[256];
+	unsigned long long kib = 0;
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)server->pid);
+	FILE *file = fopen(path, "r");
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+		if (strncmp(line, name, sizeof(name) - 1) == 0)
+			kib = strtoull(line + sizeof(name) - 1, NULL, 10);
+	if (file != NULL)
+		fclose(file);
+	return (uint64_t)kib << 10;
+}
+
+bool
+server_process_reset_peak(const struct server_process *server)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/clear_refs", (int)server->pid);
+	FILE *file = fopen(path, "w");
+	if (file == NULL)
+		return false;
+	bool written = fputs("5", file) >= 0;
+	return fclose(file) == 0 && written;
+}
+
 int
 server_process_stop(struct server_process *server, int signal_number, int timeout_ms)
 {

@@ -3,6 +3,7 @@
 #define SETT_REDIS_TESTS_SERVER_PROCESS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct server_process;
@@ -20,6 +21,10 @@ pid_t server_process_pid(const struct server_process *server);
 const char *server_process_directory(const struct server_process *server);
 /* True until the child has ended. */
 bool server_process_alive(struct server_process *server);
+/* Bytes that the child had resident at most, since it began or since the peak was last reset; 0 if unknown.
+ */
+uint64_t server_process_peak_memory(const struct server_process *server);
+bool server_process_reset_peak(const struct server_process *server);
 /* Sends the signal, waits for the end (at most timeout_ms, then SIGKILL). Returns the wait status. 0 signal:
  * only waits. */
 int server_process_stop(struct server_process *server, int signal_number, int timeout_ms);

@@ -3,7 +3,7 @@
  * Invariants:
  * - The stream holds a reference on the body's value-log file, taken while the transaction's snapshot still
  *   held it, so the bytes stay where the pointer says until the stream is closed (I9).
- * - Damage is never passed off as a complete body (value_log_pieces.h). */
+ * - Damage is never given out (value_log_pieces.h). */
 #include <stdlib.h>
 
 #include "engine_internal.h"
@@ -12,45 +12,63 @@
 struct sett_body_stream {
 	struct rcu_deferred deferred; /* first: the two have one address */
 	struct record_reader reader;  /* one reference of its file is the stream's */
+	uint64_t left;
 };
 
 int
-sett_body_stream_open(struct sett_txn *txn, const struct sett_record *record, struct sett_body_stream **ret)
+body_stream_open(struct value_log *log, const struct value_pointer *pointer, uint64_t offset, uint64_t size,
+		 struct sett_body_stream **ret, struct sett_error *error)
 {
-	struct value_log *log = txn->engine->value_log;
-	struct entry entry;
-	if (entry_decode(record->reserved_value, &entry) != SETT_OK)
-		return SETT_CORRUPT;
-	if (entry.kind != ENTRY_POINTER || value_log_is_packed(&entry.pointer))
+	if (size > pointer->body_size || offset > pointer->body_size - size)
 		return SETT_INVALID;
 	struct sett_body_stream *stream = calloc(1, sizeof(*stream));
 	if (!stream)
 		return SETT_NO_MEMORY;
-	int r = value_log_retain_number(log, entry.pointer.file);
+	int r = value_log_retain_number(log, pointer->file);
 	if (r == SETT_OK) {
-		r = record_reader_open(&stream->reader, log, &entry.pointer, &txn->error);
+		r = record_reader_open(&stream->reader, log, pointer, error);
 		if (r != SETT_OK)
-			value_log_release_number(log, entry.pointer.file);
+			value_log_release_number(log, pointer->file);
 	}
 	if (r != SETT_OK) {
 		free(stream);
 		return r == SETT_NOT_FOUND ? SETT_CORRUPT : r; /* a pointer whose file is gone is damage */
 	}
+	stream->reader.position = offset;
+	stream->left = size;
 	*ret = stream;
 	return SETT_OK;
+}
+
+int
+sett_body_stream_open(struct sett_txn *txn, const struct sett_record *record, uint64_t offset, uint64_t size,
+		      struct sett_body_stream **ret)
+{
+	struct entry entry;
+	if (entry_decode(record->reserved_value, &entry) != SETT_OK)
+		return SETT_CORRUPT;
+	if (entry.kind != ENTRY_POINTER || value_log_is_packed(&entry.pointer))
+		return SETT_INVALID;
+	return body_stream_open(txn->engine->value_log, &entry.pointer, offset, size, ret, &txn->error);
 }
 
 uint64_t
 sett_body_stream_remaining(const struct sett_body_stream *stream)
 {
-	return record_reader_remaining(&stream->reader);
+	return stream->left;
 }
 
 int
 sett_body_stream_read(struct sett_body_stream *stream, void *data, size_t capacity, size_t *ret,
 		      struct sett_error *error)
 {
-	return record_reader_read(&stream->reader, data, capacity, ret, error);
+	size_t size = stream->left < capacity ? (size_t)stream->left : capacity;
+	int r = record_reader_read(&stream->reader, data, size, error);
+	if (r != SETT_OK)
+		return r;
+	stream->left -= size;
+	*ret = size;
+	return SETT_OK;
 }
 
 static void

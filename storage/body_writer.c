@@ -41,7 +41,7 @@ sett_body_writer_open(struct sett_engine *engine, uint64_t size, struct sett_bod
 {
 	struct value_log *log = engine->value_log;
 	struct value_log_file *file;
-	uint64_t offset, total = VALUE_LOG_RECORD_HEADER_SIZE + size;
+	uint64_t offset, total = value_log_plain_size(size);
 	if (size > SETT_MAX_BODY_SIZE)
 		return sett_error_set(error, SETT_TOO_LARGE, 0, "a value of %" PRIu64 " bytes", size);
 	int r = log_health(engine->log, error);
@@ -110,6 +110,15 @@ const struct value_pointer *
 body_writer_pointer(const struct sett_body_writer *writer)
 {
 	return writer->finished ? &writer->record.pointer : NULL;
+}
+
+int
+sett_body_writer_stream(const struct sett_body_writer *writer, struct sett_body_stream **ret)
+{
+	const struct value_pointer *pointer = body_writer_pointer(writer);
+	if (!pointer)
+		return SETT_INVALID;
+	return body_stream_open(writer->record.log, pointer, 0, pointer->body_size, ret, NULL);
 }
 
 /* ---- giving up ---- */

@@ -178,5 +178,8 @@ int txn_add_range(struct sett_txn *, size_t *ret);
 
 /* body_writer.c: where a finished body lies; NULL if it is not finished. */
 const struct value_pointer *body_writer_pointer(const struct sett_body_writer *);
+/* body_stream.c: of a body that is not packed; the caller holds its file. */
+int body_stream_open(struct value_log *, const struct value_pointer *, uint64_t offset, uint64_t size,
+		     struct sett_body_stream **ret, struct sett_error *);
 
 #endif

@@ -337,6 +337,31 @@ sett_txn_body(struct sett_txn *txn, const struct sett_record *record, struct byt
 	return r;
 }
 
+int
+sett_txn_body_part(struct sett_txn *txn, const struct sett_record *record, uint64_t offset, size_t size,
+		   void *ret)
+{
+	struct entry entry;
+	struct bytes body;
+	if (offset > record->body_size || size > record->body_size - offset)
+		return SETT_INVALID;
+	if (size == 0)
+		return SETT_OK;
+	if (record->body_size < SETT_MAX_PACKED_SIZE ||
+	    entry_decode(record->reserved_value, &entry) != SETT_OK || entry.kind != ENTRY_POINTER) {
+		int r = sett_txn_body(txn, record, &body);
+		if (r == SETT_OK)
+			memcpy(ret, body.data + offset, size);
+		return r;
+	}
+	int r = value_log_read_part(txn->engine->value_log, &entry.pointer, offset, size,
+				    txn->flags & SETT_TXN_NOWAIT ? VFS_NOWAIT : 0, ret, &txn->error);
+	if (r == SETT_NOT_FOUND) /* a pointer whose file is gone is damage, not absence */
+		r = SETT_CORRUPT;
+	txn_report_damage(txn, r);
+	return r;
+}
+
 uint64_t
 sett_record_size(struct bytes key, const struct sett_record *record)
 {

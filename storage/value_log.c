@@ -22,7 +22,7 @@
  * Lock order: create_lock or sync_lock, then lock. */
 #include "value_log.h"
 
-#include "value_log_private.h"
+#include "value_log_pieces.h"
 
 enum {
 	TABLE_INITIAL = 64, /* slots; a power of two */
@@ -503,6 +503,8 @@ value_log_read_into(struct value_log *log, const struct value_pointer *pointer, 
 		    struct sett_error *error)
 {
 	struct value_log_file *file;
+	if (value_log_is_pieced(pointer->body_size))
+		return value_log_read_part(log, pointer, 0, (size_t)pointer->body_size, flags, ret, error);
 	int status = value_log_locate(log, pointer, &file, error);
 	return status == SETT_OK ? read_checked(log, file, pointer, flags, ret, error) : status;
 }
@@ -526,7 +528,7 @@ value_log_read(struct value_log *log, const struct value_pointer *pointer, unsig
 	/* One byte more, so that an empty body has an address too. */
 	if (buffer_reserve(ret, pointer->body_size + 1) != SETT_OK)
 		return no_memory(error);
-	status = read_checked(log, file, pointer, flags, ret->data + ret->size, error);
+	status = value_log_read_into(log, pointer, flags, ret->data + ret->size, error);
 	if (status == SETT_OK)
 		ret->size += pointer->body_size;
 	return status;

@@ -67,6 +67,10 @@ int value_log_read(struct value_log *, const struct value_pointer *, unsigned fl
 /* Same, into memory of body_size bytes at `ret`. */
 int value_log_read_into(struct value_log *, const struct value_pointer *, unsigned flags, uint8_t *ret,
 			struct sett_error *);
+/* Same, `size` bytes of a body of SETT_MAX_PACKED_SIZE and more, from `position` on: costs no more for what
+ * is around them. They lie within the body. */
+int value_log_read_part(struct value_log *, const struct value_pointer *, uint64_t position, size_t size,
+			unsigned flags, uint8_t *ret, struct sett_error *);
 /* A hint that the body is read soon. Does not wait. */
 void value_log_prefetch(struct value_log *, const struct value_pointer *);
 /* Whether the body, which is not packed, can be read, of any size, in little memory. SETT_NOT_FOUND,

@@ -142,6 +142,8 @@ value_log_read_ahead(struct value_log *log, struct value_ahead *ahead, const str
 		     unsigned flags, struct arena *arena, struct bytes *ret, struct sett_error *error)
 {
 	struct value_ahead_run *run = run_of(ahead, pointer->file);
+	if (value_log_is_pieced(pointer->body_size)) /* large enough by itself */
+		return read_alone(log, ahead, pointer, flags, arena, ret, error);
 	if (run && holds(run, pointer))
 		return take(log, run, pointer, arena, ret, error);
 	if (run && is_next(run, pointer) && fetch(log, run, pointer, flags, arena))

@@ -5,8 +5,10 @@
  *     record = checksum:u64 payload_size:u32 flags:u32 payload
  *
  * All integers are little-endian. A record's checksum is seeded with the number of its file, its offset and
- * its own header, so bytes that are whole but in the wrong place are found. The file's header names the file
- * for people and tools; a record proves itself without it. */
+ * its own header, so bytes that are whole but in the wrong place are found. It covers the payload; of a body
+ * that stands in pieces, only the table of their checksums, which ends the payload: so a part of it can be
+ * read, and proves itself, without the rest. The file's header names the file for people and tools; a record
+ * proves itself without it. */
 #ifndef SETT_VALUE_LOG_FORMAT_H
 #define SETT_VALUE_LOG_FORMAT_H
 
@@ -18,6 +20,7 @@
 #include "storage/base/bytes.h"
 #include "storage/base/hash.h"
 #include "storage/base/varint.h"
+#include "storage/limits.h"
 
 #define VALUE_LOG_SUFFIX ".vlog"
 #define VALUE_LOG_MAGIC "SETTVLG\n"
@@ -27,10 +30,62 @@ enum {
 	VALUE_LOG_FILE_HEADER_SIZE = 32,
 	VALUE_LOG_RECORD_HEADER_SIZE = 16,
 	VALUE_LOG_PLAIN = 0, /* how the body stands in the payload: the low byte of `flags`, an enum codec
-				(storage/codec.h); the other bits are 0 */
+				(storage/codec.h); the other bits are 0, but for: */
+	VALUE_LOG_PIECED = 0x100, /* the payload is a plain body and the table of its pieces' checksums */
+	VALUE_LOG_PIECE_SIZE = 64 * 1024, /* but for the last */
+	VALUE_LOG_SUM_SIZE = 8,           /* XXH3-64 of a piece, seed 0 */
 };
 
 static_assert(sizeof(VALUE_LOG_MAGIC) == 9, "the magic is 8 bytes");
+
+static inline bool
+value_log_is_pieced(uint64_t body_size)
+{
+	return body_size >= SETT_MAX_PACKED_SIZE;
+}
+
+/* Of a body that stands in pieces. */
+static inline uint64_t
+value_log_piece_count(uint64_t body_size)
+{
+	return (body_size + VALUE_LOG_PIECE_SIZE - 1) / VALUE_LOG_PIECE_SIZE;
+}
+
+/* Bytes of the table behind the body; 0 if it does not stand in pieces. */
+static inline uint64_t
+value_log_table_size(uint64_t body_size)
+{
+	return value_log_is_pieced(body_size) ? value_log_piece_count(body_size) * VALUE_LOG_SUM_SIZE : 0;
+}
+
+/* The body of a payload that is one in pieces; 0 if it cannot be. */
+static inline uint64_t
+value_log_pieced_body_size(uint64_t payload_size)
+{
+	enum { BOTH = VALUE_LOG_PIECE_SIZE + VALUE_LOG_SUM_SIZE };
+	uint64_t table = (payload_size + BOTH - 1) / BOTH * VALUE_LOG_SUM_SIZE;
+	uint64_t body = payload_size > table ? payload_size - table : 0;
+	return value_log_table_size(body) == table ? body : 0;
+}
+
+/* Bytes of a record whose body is not packed. */
+static inline uint64_t
+value_log_plain_size(uint64_t body_size)
+{
+	return VALUE_LOG_RECORD_HEADER_SIZE + body_size + value_log_table_size(body_size);
+}
+
+/* The checksums of the body's pieces, in the form in which they are stored. */
+static inline void
+value_log_table_encode(struct bytes body, uint8_t *table)
+{
+	for (size_t at = 0; at < body.size; at += VALUE_LOG_PIECE_SIZE, table += VALUE_LOG_SUM_SIZE) {
+		size_t left = body.size - at;
+		put_le64(
+			table,
+			hash64(body.data + at, left < VALUE_LOG_PIECE_SIZE ? left : VALUE_LOG_PIECE_SIZE, 0));
+	}
+}
 
 static inline void
 value_log_file_header_encode(uint8_t p[VALUE_LOG_FILE_HEADER_SIZE], uint64_t number)
@@ -60,16 +115,17 @@ value_log_checksum(uint64_t file, uint64_t offset, const uint8_t header[VALUE_LO
 	return hash64_bytes(payload, value_log_checksum_seed(file, offset, header));
 }
 
+/* `covered`: what the checksum covers, the end of the payload or all of it. */
 static inline void
 value_log_header_encode(uint8_t p[VALUE_LOG_RECORD_HEADER_SIZE], uint64_t file, uint64_t offset,
-			uint32_t encoding, struct bytes payload)
+			uint32_t flags, uint64_t payload_size, struct bytes covered)
 {
-	put_le32(p + 8, (uint32_t)payload.size);
-	put_le32(p + 12, encoding);
-	put_le64(p, value_log_checksum(file, offset, p, payload));
+	put_le32(p + 8, (uint32_t)payload_size);
+	put_le32(p + 12, flags);
+	put_le64(p, value_log_checksum(file, offset, p, covered));
 }
 
-/* Whether header and body are what was written at this place. */
+/* Whether header and payload, not one in pieces, are what was written at this place. */
 static inline bool
 value_log_record_is_valid(const uint8_t header[VALUE_LOG_RECORD_HEADER_SIZE], uint64_t file, uint64_t offset,
 			  struct bytes payload)

@@ -1,8 +1,10 @@
-/* Records of the value log, read and written in pieces: bodies of any size, a piece of them in memory.
+/* Records of the value log, read and written in parts: bodies of any size, a piece of them in memory.
  *
- * A record's header holds the checksum over its place and the whole body. So a reader gives its last piece
- * out only if the whole is right, and a writer writes the header last: until then nothing at that place
- * proves itself to be a record. What is packed (value_log.h) is small, and not for pieces. */
+ * A body of SETT_MAX_PACKED_SIZE and more stands in pieces, each with a checksum in the table behind the
+ * body, which the header's checksum covers (value_log_format.h). A smaller one is a single piece whose
+ * checksum the header has itself. A reader gives out what belongs to pieces that are right, and nothing else.
+ * A writer writes the header last: until then nothing at that place proves itself to be a record. What is
+ * packed (value_log.h) is small, and not for this. */
 #ifndef SETT_VALUE_LOG_PIECES_H
 #define SETT_VALUE_LOG_PIECES_H
 
@@ -12,21 +14,26 @@ struct record_reader {
 	struct value_log *log;
 	struct value_log_file *file;
 	struct value_pointer pointer;
-	uint64_t done; /* bytes of the body that were given out */
-	struct hash64_stream *hash;
-	uint8_t header[VALUE_LOG_RECORD_HEADER_SIZE]; /* read before the first piece */
+	unsigned flags;    /* of reads: VFS_NOWAIT */
+	uint64_t position; /* in the body, of the next byte that is given out */
+	uint64_t seed;     /* of a piece's checksum */
+	uint8_t *sums;     /* of the pieces, as they are stored; NULL: not read yet */
+	uint8_t *piece;    /* one of which a part was wanted */
+	uint64_t held;     /* its number, if `is_held` */
+	bool is_held;
 };
 
 /* The caller holds the file, from before until the reader is closed. Reads nothing yet. SETT_NOT_FOUND,
- * SETT_CORRUPT, SETT_NO_MEMORY; SETT_INVALID: it is packed, and so small. */
+ * SETT_CORRUPT; SETT_INVALID: it is packed, and so small. */
 int record_reader_open(struct record_reader *, struct value_log *, const struct value_pointer *,
 		       struct sett_error *);
-/* The next `capacity` bytes of the body, or what remains. SETT_CORRUPT, SETT_IO: it can only be closed. */
-int record_reader_read(struct record_reader *, void *data, size_t capacity, size_t *ret, struct sett_error *);
+/* The next `size` bytes of the body, which has them. SETT_WOULD_BLOCK (then again, where waiting is allowed),
+ * SETT_CORRUPT, SETT_IO, SETT_NO_MEMORY. */
+int record_reader_read(struct record_reader *, void *data, size_t size, struct sett_error *);
 static inline uint64_t
 record_reader_remaining(const struct record_reader *r)
 {
-	return r->pointer.body_size - r->done;
+	return r->pointer.body_size - r->position;
 }
 /* Only of one that was opened. */
 void record_reader_close(struct record_reader *);
@@ -36,7 +43,8 @@ struct record_writer {
 	struct value_log_file *file;
 	struct value_pointer pointer; /* valid once it is finished */
 	uint64_t done;                /* bytes of the body that were written */
-	struct hash64_stream *hash;
+	uint8_t *sums;                /* of the pieces, as they are stored; NULL: it is a single one */
+	struct hash64_stream *hash;   /* of the present piece */
 	uint8_t header[VALUE_LOG_RECORD_HEADER_SIZE];
 };
 

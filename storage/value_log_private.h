@@ -86,15 +86,15 @@ int value_log_unpack(struct value_log *, const struct value_pointer *, enum code
 static inline bool
 value_log_is_packed(const struct value_pointer *p)
 {
-	return p->stored_size != p->body_size + VALUE_LOG_RECORD_HEADER_SIZE;
+	return p->stored_size != value_log_plain_size(p->body_size);
 }
 /* Whether the pointer's sizes can be true together. */
 static inline bool
 value_log_sizes_fit(const struct value_pointer *p)
 {
 	return p->body_size <= SETT_MAX_BODY_SIZE && p->stored_size >= VALUE_LOG_RECORD_HEADER_SIZE &&
-		p->stored_size <= p->body_size + VALUE_LOG_RECORD_HEADER_SIZE &&
-		(p->body_size < SETT_MAX_PACKED_SIZE || !value_log_is_packed(p));
+		p->stored_size <= value_log_plain_size(p->body_size) &&
+		!(value_log_is_pieced(p->body_size) && value_log_is_packed(p));
 }
 /* Seals the file if it is retiring and nothing is in flight. */
 void value_log_seal_locked(struct value_log_file *);

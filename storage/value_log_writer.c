@@ -14,7 +14,7 @@
 #include "value_log_pieces.h"
 
 enum {
-	BODIES_PER_WRITE = 256, /* two vector elements each */
+	BODIES_PER_WRITE = 256, /* three vector elements each */
 	WRITER_BUFFER_SIZE = 1024 * 1024,
 	COPY_BLOCK = 256 * 1024,       /* of memory for bodies being copied, */
 	COPY_MEMORY = 2 * 1024 * 1024, /* in all, but for one body */
@@ -116,41 +116,69 @@ value_log_conclude(struct value_log *log, struct value_log_file *file, uint64_t 
 		value_log_remove_if_unused(log, number);
 }
 
-/* How bodies stand in the file: as they are, or packed into `scratch`. */
-struct payloads {
-	const struct bytes *bodies;
-	struct payload *packed; /* of each body; NULL: all as they are */
-	struct buffer scratch;
-};
+/* How a body stands in the file: as it is, packed, or in pieces. */
 struct payload {
 	struct bytes bytes;
-	enum codec encoding;
+	struct bytes table; /* behind it, of the checksums of its pieces; empty if it is not in pieces */
+	uint32_t flags;
+};
+
+static uint64_t
+stored_size(const struct payload *p)
+{
+	return RECORD_HEADER + p->bytes.size + p->table.size;
+}
+
+static void
+encode_header(uint8_t header[RECORD_HEADER], uint64_t file, uint64_t offset, const struct payload *p)
+{
+	value_log_header_encode(header, file, offset, p->flags, p->bytes.size + p->table.size,
+				p->table.size > 0 ? p->table : p->bytes);
+}
+
+/* What making its payload takes of the scratch. */
+static size_t
+payload_room(const struct value_log *log, struct bytes body)
+{
+	if (value_log_is_pieced(body.size))
+		return (size_t)value_log_table_size(body.size);
+	return log->options.compression == CODEC_RAW ? 0 : codec_bound(log->options.compression, body.size);
+}
+
+/* What is made is put behind what `scratch` holds, which has room. The body stays as it is if packing saves
+ * too little. */
+static struct payload
+payload_make(struct value_log *log, struct bytes body, struct buffer *scratch)
+{
+	enum codec codec = log->options.compression;
+	struct payload payload = {.bytes = body, .flags = VALUE_LOG_PLAIN};
+	uint8_t *at = scratch->data + scratch->size;
+	size_t size = 0;
+	if (value_log_is_pieced(body.size)) {
+		size = (size_t)value_log_table_size(body.size);
+		value_log_table_encode(body, at);
+		payload = (struct payload){body, bytes_of(at, size), VALUE_LOG_PIECED};
+	} else if (codec != CODEC_RAW) {
+		size = codec_pool_pack(&log->codecs, codec, log->options.compression_level, body, at,
+				       scratch->capacity - scratch->size);
+		if (size > 0)
+			payload = (struct payload){.bytes = bytes_of(at, size), .flags = codec};
+	}
+	scratch->size += size;
+	return payload;
+}
+
+struct payloads {
+	const struct bytes *bodies;
+	struct payload *made; /* of each body; NULL: all as they are */
+	struct buffer scratch;
 };
 
 static struct payload
 payload_at(const struct payloads *p, size_t i)
 {
-	return p->packed != NULL ? p->packed[i] : (struct payload){p->bodies[i], CODEC_RAW};
-}
-
-/* The body packed behind what `scratch` holds, which has room; or as it is, if that saves too little. */
-static struct payload
-pack(struct value_log *log, struct bytes body, struct buffer *scratch)
-{
-	enum codec codec = log->options.compression;
-	uint8_t *at = scratch->data + scratch->size;
-	size_t size = 0;
-	if (codec != CODEC_RAW && body.size < SETT_MAX_PACKED_SIZE)
-		size = codec_pool_pack(&log->codecs, codec, log->options.compression_level, body, at,
-				       scratch->capacity - scratch->size);
-	scratch->size += size;
-	return size > 0 ? (struct payload){bytes_of(at, size), codec} : (struct payload){body, CODEC_RAW};
-}
-
-static size_t
-pack_room(const struct value_log *log, struct bytes body)
-{
-	return body.size < SETT_MAX_PACKED_SIZE ? codec_bound(log->options.compression, body.size) : 0;
+	return p->made != NULL ? p->made[i]
+			       : (struct payload){.bytes = p->bodies[i], .flags = VALUE_LOG_PLAIN};
 }
 
 static int
@@ -158,25 +186,32 @@ payloads_make(struct value_log *log, const struct bytes *bodies, size_t count, s
 {
 	size_t room = 0;
 	*ret = (struct payloads){.bodies = bodies};
-	if (log->options.compression == CODEC_RAW)
-		return SETT_OK;
 	for (size_t i = 0; i < count; i++)
-		room += pack_room(log, bodies[i]);
-	ret->packed = calloc(count, sizeof(*ret->packed));
-	if (ret->packed == NULL || buffer_reserve(&ret->scratch, room) != SETT_OK) {
-		free(ret->packed);
+		room += payload_room(log, bodies[i]);
+	if (room == 0)
+		return SETT_OK;
+	ret->made = calloc(count, sizeof(*ret->made));
+	if (ret->made == NULL || buffer_reserve(&ret->scratch, room) != SETT_OK) {
+		free(ret->made);
 		return SETT_NO_MEMORY;
 	}
 	for (size_t i = 0; i < count; i++)
-		ret->packed[i] = pack(log, bodies[i], &ret->scratch);
+		ret->made[i] = payload_make(log, bodies[i], &ret->scratch);
 	return SETT_OK;
 }
 
 static void
 payloads_free(struct payloads *p)
 {
-	free(p->packed);
+	free(p->made);
 	buffer_free(&p->scratch);
+}
+
+static void
+add_to_vector(struct iovec *vector, int *used, struct bytes b)
+{
+	if (b.size > 0)
+		vector[(*used)++] = (struct iovec){(void *)(uintptr_t)b.data, b.size};
 }
 
 static int
@@ -184,18 +219,17 @@ write_payloads(struct value_log_file *file, const struct payloads *payloads, siz
 	       struct sett_error *error)
 {
 	uint8_t headers[BODIES_PER_WRITE][RECORD_HEADER];
-	struct iovec vector[2 * BODIES_PER_WRITE];
+	struct iovec vector[3 * BODIES_PER_WRITE];
 	for (size_t done = 0; done < count;) {
 		uint64_t start = offset;
 		int used = 0;
 		for (size_t i = 0; i < BODIES_PER_WRITE && done < count; i++, done++) {
 			struct payload p = payload_at(payloads, done);
-			value_log_header_encode(headers[i], file->number, offset, p.encoding, p.bytes);
-			vector[used++] = (struct iovec){headers[i], RECORD_HEADER};
-			if (p.bytes.size > 0)
-				vector[used++] =
-					(struct iovec){(void *)(uintptr_t)p.bytes.data, p.bytes.size};
-			offset += RECORD_HEADER + p.bytes.size;
+			encode_header(headers[i], file->number, offset, &p);
+			add_to_vector(vector, &used, bytes_of(headers[i], RECORD_HEADER));
+			add_to_vector(vector, &used, p.bytes);
+			add_to_vector(vector, &used, p.table);
+			offset += stored_size(&p);
 		}
 		int status = vfs_write(file->handle, vector, used, start, error);
 		if (status != SETT_OK)
@@ -211,8 +245,10 @@ write_reserved(struct value_log *log, const struct payloads *payloads, size_t co
 {
 	struct value_log_file *file;
 	uint64_t offset, total = 0;
-	for (size_t i = 0; i < count; i++)
-		total += RECORD_HEADER + payload_at(payloads, i).bytes.size;
+	for (size_t i = 0; i < count; i++) {
+		struct payload p = payload_at(payloads, i);
+		total += stored_size(&p);
+	}
 	int status = value_log_reserve(log, total, count, &file, &offset, error);
 	if (status != SETT_OK)
 		return status;
@@ -223,7 +259,8 @@ write_reserved(struct value_log *log, const struct payloads *payloads, size_t co
 		return status;
 	__atomic_fetch_add(&log->bytes_written, total, __ATOMIC_RELAXED);
 	for (size_t i = 0; i < count; i++) {
-		uint64_t stored = RECORD_HEADER + payload_at(payloads, i).bytes.size;
+		struct payload p = payload_at(payloads, i);
+		uint64_t stored = stored_size(&p);
 		ret[i] = (struct value_pointer){number, offset, stored, payloads->bodies[i].size};
 		offset += stored;
 	}
@@ -258,7 +295,7 @@ struct value_log_writer {
 		*files; /* made so far, each with the writer's reference; the last is written to */
 	size_t count, capacity;
 	struct buffer buffer;     /* records that follow the last file's size */
-	struct buffer packed;     /* scratch */
+	struct buffer scratch;    /* of the payload being made */
 	struct value_ahead ahead; /* files that GC wrote before are in key order */
 	struct arena arena;       /* bodies being copied */
 };
@@ -340,25 +377,29 @@ value_log_writer_add(struct value_log_writer *writer, struct bytes body, struct 
 	uint8_t header[RECORD_HEADER];
 	if (body.size > SETT_MAX_BODY_SIZE)
 		return sett_error_set(error, SETT_TOO_LARGE, 0, "a value of %zu bytes", body.size);
-	buffer_clear(&writer->packed);
-	if (buffer_reserve(&writer->packed, pack_room(writer->log, body)) != SETT_OK)
+	buffer_clear(&writer->scratch);
+	if (buffer_reserve(&writer->scratch, payload_room(writer->log, body)) != SETT_OK)
 		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory for the value log");
-	struct payload p = pack(writer->log, body, &writer->packed);
-	uint64_t stored = RECORD_HEADER + p.bytes.size;
+	struct payload p = payload_make(writer->log, body, &writer->scratch);
+	uint64_t stored = stored_size(&p);
 	int status = writer_make_room(writer, stored, error);
 	if (status != SETT_OK)
 		return status;
 
 	struct value_log_file *file = writer->files[writer->count - 1];
 	uint64_t offset = file->size + writer->buffer.size;
-	value_log_header_encode(header, file->number, offset, p.encoding, p.bytes);
+	encode_header(header, file->number, offset, &p);
 	if (stored > WRITER_BUFFER_SIZE) {
-		struct iovec vector[] = {{header, RECORD_HEADER},
-					 {(void *)(uintptr_t)p.bytes.data, p.bytes.size}};
-		status = writer_put(writer, vector, 2, stored, error);
+		struct iovec vector[3];
+		int used = 0;
+		add_to_vector(vector, &used, bytes_of(header, RECORD_HEADER));
+		add_to_vector(vector, &used, p.bytes);
+		add_to_vector(vector, &used, p.table);
+		status = writer_put(writer, vector, used, stored, error);
 	} else if (buffer_reserve(&writer->buffer, stored) == SETT_OK) {
 		buffer_append(&writer->buffer, header, RECORD_HEADER); /* room is reserved */
 		buffer_append(&writer->buffer, p.bytes.data, p.bytes.size);
+		buffer_append(&writer->buffer, p.table.data, p.table.size);
 	} else {
 		status = sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory for the value log");
 	}
@@ -371,7 +412,7 @@ int
 value_log_writer_copy(struct value_log_writer *writer, const struct value_pointer *from,
 		      struct value_pointer *ret, struct sett_error *error)
 {
-	if (from->stored_size <= WRITER_BUFFER_SIZE || value_log_is_packed(from)) {
+	if (!value_log_is_pieced(from->body_size)) {
 		struct bytes body;
 		if (writer->arena.allocated >= COPY_MEMORY) {
 			value_ahead_forget(&writer->ahead);
@@ -424,7 +465,7 @@ value_log_writer_destroy(struct value_log_writer *writer)
 	}
 	free(writer->files);
 	buffer_free(&writer->buffer);
-	buffer_free(&writer->packed);
+	buffer_free(&writer->scratch);
 	arena_free(&writer->arena);
 	free(writer);
 }

@@ -1,6 +1,6 @@
-/* Bits of strings, the most significant of a byte first. A change rewrites the value. */
+/* Bits of strings, the most significant of a byte first. */
 #include "cmd/groups.h"
-#include "cmd/lookup.h"
+#include "cmd/splice.h"
 #include "config/config.h"
 
 static bool
@@ -18,22 +18,43 @@ bit_offset(struct command_context *c, struct bytes argument, uint64_t *ret)
 	return true;
 }
 
-static bool
-bit_of(struct bytes value, uint64_t offset)
+/* The byte in which the bit is; 0 behind the string's end. */
+static int
+byte_of(struct command_context *c, const struct found_string *found, uint64_t offset, uint8_t *ret)
 {
-	return offset >> 3 < value.size && (value.data[offset >> 3] >> (7 - (offset & 7)) & 1) != 0;
+	struct bytes value;
+	uint64_t at = offset >> 3;
+	*ret = 0;
+	if (at >= found_size(found))
+		return SETT_OK;
+	if (found->root.body_size >= CONTEXT_STREAM_MIN)
+		return keyspace_body_part(&c->view, &found->root, at, 1, ret);
+	int status = keyspace_body(&c->view, &found->root, &value);
+	if (status == SETT_OK)
+		*ret = value.data[at];
+	return status;
+}
+
+static uint8_t
+mask_of(uint64_t offset)
+{
+	return (uint8_t)(0x80 >> (offset & 7));
 }
 
 static int
 command_getbit(struct command_context *c)
 {
 	uint64_t offset;
+	uint8_t byte;
 	struct found_string found;
 	if (!bit_offset(c, c->argv[2], &offset))
 		return SETT_OK;
-	int status = lookup_string(c, c->argv[1], &found);
-	if (status == SETT_OK && !c->failed)
-		resp_integer(c->reply, bit_of(found.value, offset));
+	int status = lookup_string_root(c, c->argv[1], &found.exists, &found.root);
+	if (status != SETT_OK || c->failed)
+		return status;
+	status = byte_of(c, &found, offset, &byte);
+	if (status == SETT_OK)
+		resp_integer(c->reply, (byte & mask_of(offset)) != 0);
 	return status;
 }
 
@@ -42,31 +63,21 @@ command_setbit(struct command_context *c)
 {
 	uint64_t offset;
 	int64_t bit;
+	uint8_t byte;
 	struct found_string old;
 	if (!bit_offset(c, c->argv[2], &offset) ||
 	    !context_integer_range(c, c->argv[3], 0, 1, "ERR bit is not an integer or out of range", &bit))
 		return SETT_OK;
-	int status = lookup_string(c, c->argv[1], &old);
+	int status = lookup_string_root(c, c->argv[1], &old.exists, &old.root);
 	if (status != SETT_OK || c->failed)
 		return status;
-	resp_integer(c->reply, bit_of(old.value, offset));
-	size_t size = (offset >> 3) + 1;
-	if (size < old.value.size)
-		size = old.value.size;
-	uint8_t *value = calloc(1, size);
-	if (value == NULL)
-		return SETT_NO_MEMORY;
-	if (old.value.size > 0)
-		memcpy(value, old.value.data, old.value.size);
-	uint8_t mask = (uint8_t)(0x80 >> (offset & 7));
-	if (bit != 0)
-		value[offset >> 3] |= mask;
-	else
-		value[offset >> 3] &= (uint8_t)~mask;
-	status = keyspace_put_encoded(&c->view, c->db, c->argv[1], bytes_of(value, size), STRING_RAW,
-				      found_deadline(&old), found_root(&old));
-	free(value);
-	return status;
+	status = byte_of(c, &old, offset, &byte);
+	if (status != SETT_OK)
+		return status;
+	resp_integer(c->reply, (byte & mask_of(offset)) != 0);
+	byte = bit != 0 ? byte | mask_of(offset) : byte & (uint8_t)~mask_of(offset);
+	struct string_part part = {.size = 1, .data = &byte};
+	return string_splice(c, c->argv[1], &old, offset >> 3, &part);
 }
 
 const struct command bit_commands[] = {

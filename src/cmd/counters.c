@@ -4,13 +4,15 @@
 
 #include <math.h>
 
+enum { INTEGER_TEXT_MAX = 20 };
+
 static int
 add_integer(struct command_context *c, int64_t delta)
 {
 	struct found_string old;
 	int64_t value = 0;
 	char text[RESP_INTEGER_MAX_SIZE];
-	int status = lookup_string(c, c->argv[1], &old);
+	int status = lookup_short_string(c, c->argv[1], INTEGER_TEXT_MAX, &old);
 	if (status != SETT_OK || c->failed)
 		return status;
 	if (old.exists && !context_integer(c, old.value, &value))
@@ -82,7 +84,7 @@ command_incrbyfloat(struct command_context *c)
 	struct found_string old;
 	long double value = 0, delta;
 	char text[5 * 1024];
-	int status = lookup_string(c, c->argv[1], &old);
+	int status = lookup_short_string(c, c->argv[1], LONG_DOUBLE_TEXT_MAX, &old);
 	if (status != SETT_OK || c->failed)
 		return status;
 	if (old.exists && !context_long_double(c, old.value, &value))

@@ -171,16 +171,42 @@ digest_text(const struct digest *digest, char ret[DIGEST_SIZE * 2 + 1])
 		 digest->lanes[1], (uint32_t)digest->lanes[2]);
 }
 
+/* Pieces of a long string, of one size wherever they lie. */
+static int
+digest_pieces(struct command_context *c, const struct root *root, struct digest *digest)
+{
+	enum { PIECE_SIZE = 64 * 1024 };
+	uint8_t *piece = malloc(PIECE_SIZE);
+	if (piece == NULL)
+		return SETT_NO_MEMORY;
+	int status = SETT_OK;
+	for (uint64_t at = 0; status == SETT_OK && at < root->body_size; at += PIECE_SIZE) {
+		uint64_t left = root->body_size - at;
+		size_t size = left < PIECE_SIZE ? (size_t)left : PIECE_SIZE;
+		status = keyspace_body_part(&c->view, root, at, size, piece);
+		if (status == SETT_OK)
+			digest_mix(digest, 2, bytes_of(piece, size));
+	}
+	free(piece);
+	return status;
+}
+
 static int
 digest_value(struct command_context *c, const struct root *root, struct digest *digest)
 {
 	struct bytes value;
 	uint8_t type = (uint8_t)root->type;
-	int status = keyspace_body(&c->view, root, &value);
+	int status;
+	digest_mix(digest, 1, bytes_of(&type, 1));
+	if (root->body_size >= CONTEXT_STREAM_MIN) {
+		status = digest_pieces(c, root, digest);
+	} else {
+		status = keyspace_body(&c->view, root, &value);
+		if (status == SETT_OK)
+			digest_mix(digest, 2, value);
+	}
 	if (status != SETT_OK)
 		return status;
-	digest_mix(digest, 1, bytes_of(&type, 1));
-	digest_mix(digest, 2, value);
 	if (root->expires_at != 0)
 		digest_mix(digest, 3, BYTES_LITERAL("expires"));
 	return SETT_OK;

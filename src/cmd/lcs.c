@@ -171,8 +171,14 @@ look_up(struct command_context *c, struct bytes key, struct found_string *ret)
 	if (status != SETT_OK || !ret->exists)
 		return status;
 	if (ret->root.type != VALUE_STRING)
-		return context_error(c, "ERR The specified keys must contain string values");
-	return keyspace_body(&c->view, &ret->root, &ret->value);
+		context_error(c, "ERR The specified keys must contain string values");
+	return SETT_OK;
+}
+
+static int
+read_value(struct command_context *c, struct found_string *found)
+{
+	return found_size(found) > 0 ? keyspace_body(&c->view, &found->root, &found->value) : SETT_OK;
 }
 
 static int
@@ -185,9 +191,9 @@ command_lcs(struct command_context *c)
 		status = look_up(c, c->argv[2], &b);
 	if (status != SETT_OK || c->failed || !parse_options(c, &options))
 		return status;
-	if (a.value.size >= UINT32_MAX - 1 || b.value.size >= UINT32_MAX - 1)
+	if (found_size(&a) >= UINT32_MAX - 1 || found_size(&b) >= UINT32_MAX - 1)
 		return context_error(c, "ERR String too long for LCS");
-	uint64_t cells = ((uint64_t)a.value.size + 1) * ((uint64_t)b.value.size + 1);
+	uint64_t cells = (found_size(&a) + 1) * (found_size(&b) + 1);
 	uint64_t limit = (uint64_t)__atomic_load_n(&c->server->config->proto_max_bulk_len, __ATOMIC_RELAXED);
 	if (cells > limit / sizeof(uint32_t))
 		return context_error(c,
@@ -195,6 +201,11 @@ command_lcs(struct command_context *c)
 				     "proto-max-bulk-len");
 	if (cells > REACTOR_CELLS_MAX && !c->may_wait)
 		return SETT_WOULD_BLOCK;
+	status = read_value(c, &a);
+	if (status == SETT_OK)
+		status = read_value(c, &b);
+	if (status != SETT_OK)
+		return status;
 	struct lcs l = {.a = a.value, .b = b.value, .cells = malloc(cells * sizeof(uint32_t))};
 	if (l.cells == NULL)
 		return context_error(c,

@@ -8,7 +8,7 @@
 struct found_string {
 	bool exists;
 	struct root root;   /* if it exists */
-	struct bytes value; /* empty if it does not */
+	struct bytes value; /* empty if it does not; of lookup_string and its kin alone */
 };
 
 /* The root of a key; a missing one is no failure (`ret_exists`). */
@@ -30,13 +30,14 @@ lookup_string_root(struct command_context *c, struct bytes key, bool *ret_exists
 	return status;
 }
 
-/* The same with the value. */
+/* The same with the value, for who can use none of more than `most` bytes: of a longer one `value` stays
+ * empty. */
 static inline int
-lookup_string(struct command_context *c, struct bytes key, struct found_string *ret)
+lookup_short_string(struct command_context *c, struct bytes key, uint64_t most, struct found_string *ret)
 {
 	ret->value = (struct bytes){0};
 	int status = lookup_string_root(c, key, &ret->exists, &ret->root);
-	if (status != SETT_OK || !ret->exists || c->failed)
+	if (status != SETT_OK || !ret->exists || c->failed || ret->root.body_size > most)
 		return status;
 	return keyspace_body(&c->view, &ret->root, &ret->value);
 }
@@ -45,6 +46,12 @@ static inline const struct root *
 found_root(const struct found_string *found)
 {
 	return found->exists ? &found->root : NULL;
+}
+
+static inline uint64_t
+found_size(const struct found_string *found)
+{
+	return found->exists ? found->root.body_size : 0;
 }
 
 static inline uint64_t

@@ -1,6 +1,7 @@
-/* Commands on whole strings and on parts of them. Parts are changed by rewriting the value. */
+/* Commands on whole strings and on parts of them. */
 #include "cmd/groups.h"
 #include "cmd/lookup.h"
+#include "cmd/splice.h"
 #include "config/config.h"
 
 bool
@@ -337,13 +338,14 @@ static int
 command_getrange(struct command_context *c)
 {
 	int64_t start, end;
-	struct found_string found;
+	bool exists;
+	struct root root;
 	if (!context_integer(c, c->argv[2], &start) || !context_integer(c, c->argv[3], &end))
 		return SETT_OK;
-	int status = lookup_string(c, c->argv[1], &found);
+	int status = lookup_string_root(c, c->argv[1], &exists, &root);
 	if (status != SETT_OK || c->failed)
 		return status;
-	int64_t size = (int64_t)found.value.size;
+	int64_t size = exists ? (int64_t)root.body_size : 0;
 	bool reversed = start < 0 && end < 0 && start > end;
 	if (start < 0)
 		start = start + size > 0 ? start + size : 0;
@@ -351,50 +353,40 @@ command_getrange(struct command_context *c)
 		end = end + size > 0 ? end + size : 0;
 	if (end >= size)
 		end = size - 1;
-	if (reversed || start > end || size == 0)
-		resp_bulk(c->reply, "", 0);
-	else
-		resp_bulk(c->reply, found.value.data + start, (size_t)(end - start + 1));
+	if (!reversed && start <= end && size > 0)
+		return context_reply_part(c, &root, (uint64_t)start, (uint64_t)(end - start + 1));
+	resp_bulk(c->reply, "", 0);
 	return SETT_OK;
 }
 
-/* Puts a string made of the old value with `part` at `offset`, zero bytes between, and replies its length. */
-static int
-splice(struct command_context *c, const struct found_string *old, uint64_t offset, struct bytes part)
+/* The argument as bytes to be put into a string, in whatever form it came. */
+static struct string_part
+part_of(const struct command_context *c, size_t index)
 {
-	uint64_t size = offset + part.size;
-	if (size < old->value.size)
-		size = old->value.size;
-	/* Not from the arena, which keeps what it has once taken. */
-	uint8_t *value = calloc(1, size + 1);
-	if (value == NULL)
-		return SETT_NO_MEMORY;
-	if (old->value.size > 0)
-		memcpy(value, old->value.data, old->value.size);
-	if (part.size > 0)
-		memcpy(value + offset, part.data, part.size);
-	int status = keyspace_put_encoded(&c->view, c->db, c->argv[1], bytes_of(value, size), STRING_RAW,
-					  found_deadline(old), found_root(old));
-	free(value);
-	if (status == SETT_OK)
-		resp_integer(c->reply, (int64_t)size);
-	return status;
+	const struct argument_body *body = c->bodies != NULL ? argument_body_find(c->bodies, index) : NULL;
+	if (body != NULL)
+		return (struct string_part){.size = body->size, .body = body->body};
+	return (struct string_part){.size = c->argv[index].size, .data = c->argv[index].data};
 }
 
 static int
 command_append(struct command_context *c)
 {
 	struct found_string old;
-	int status = lookup_string(c, c->argv[1], &old);
+	struct string_part part = part_of(c, 2);
+	int status = lookup_string_root(c, c->argv[1], &old.exists, &old.root);
 	if (status != SETT_OK || c->failed)
 		return status;
 	if (!old.exists) {
-		resp_integer(c->reply, (int64_t)c->argv[2].size);
+		resp_integer(c->reply, (int64_t)part.size);
 		return put_argument(c, c->argv[1], 2, 0, &old);
 	}
-	if (!string_size_is_allowed(c, old.value.size, c->argv[2].size))
+	if (!string_size_is_allowed(c, old.root.body_size, part.size))
 		return SETT_OK;
-	return splice(c, &old, old.value.size, c->argv[2]);
+	status = string_splice(c, c->argv[1], &old, old.root.body_size, &part);
+	if (status == SETT_OK)
+		resp_integer(c->reply, (int64_t)(old.root.body_size + part.size));
+	return status;
 }
 
 static int
@@ -402,21 +394,26 @@ command_setrange(struct command_context *c)
 {
 	int64_t offset;
 	struct found_string old;
-	struct bytes part = c->argv[3];
+	struct string_part part = part_of(c, 3);
 	if (!context_integer(c, c->argv[2], &offset))
 		return SETT_OK;
 	if (offset < 0)
 		return context_error(c, "ERR offset is out of range");
-	int status = lookup_string(c, c->argv[1], &old);
+	int status = lookup_string_root(c, c->argv[1], &old.exists, &old.root);
 	if (status != SETT_OK || c->failed)
 		return status;
+	uint64_t size = found_size(&old);
 	if (part.size == 0) {
-		resp_integer(c->reply, (int64_t)old.value.size);
+		resp_integer(c->reply, (int64_t)size);
 		return SETT_OK;
 	}
 	if (!string_size_is_allowed(c, (uint64_t)offset, part.size))
 		return SETT_OK;
-	return splice(c, &old, (uint64_t)offset, part);
+	status = string_splice(c, c->argv[1], &old, (uint64_t)offset, &part);
+	uint64_t end = (uint64_t)offset + part.size;
+	if (status == SETT_OK)
+		resp_integer(c->reply, (int64_t)(end > size ? end : size));
+	return status;
 }
 
 const struct command string_commands[] = {
@@ -525,6 +522,7 @@ const struct command string_commands[] = {
 	 .first_key = 1,
 	 .last_key = 1,
 	 .key_step = 1,
+	 .first_value = 3,
 	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_SLOW,
 	 .summary = "Overwrite part of a string at key starting at the specified offset",
 	 .since = "2.2.0",
@@ -540,6 +538,7 @@ const struct command string_commands[] = {
 	 .first_key = 1,
 	 .last_key = 1,
 	 .key_step = 1,
+	 .first_value = 2,
 	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_FAST,
 	 .summary = "Append a value to a key",
 	 .since = "2.0.0",

@@ -124,9 +124,12 @@ struct root {
  * ... Joins the read set. */
 int keyspace_lookup(struct keyspace_view *, unsigned db, struct bytes key, struct root *ret);
 int keyspace_body(struct keyspace_view *, const struct root *, struct bytes *ret);
-/* The body as a stream (storage/engine.h), to be closed by the caller; SETT_INVALID if it can't be had as
+/* `size` bytes of it from `offset` on, which it has, into `ret`: of a large body little more is read. */
+int keyspace_body_part(struct keyspace_view *, const struct root *, uint64_t offset, size_t size, void *ret);
+/* The same as a stream (storage/engine.h), to be closed by the caller; SETT_INVALID if it can't be had as
  * one: keyspace_body has it. */
-int keyspace_body_stream(struct keyspace_view *, const struct root *, struct sett_body_stream **ret);
+int keyspace_body_stream(struct keyspace_view *, const struct root *, uint64_t offset, uint64_t size,
+			 struct sett_body_stream **ret);
 /* Writes a string. `old` is what keyspace_lookup said of the key in this transaction (NULL if absent): the
  * counts follow from it. `expires_at` 0 = none. */
 int keyspace_put_string(struct keyspace_view *, unsigned db, struct bytes key, struct bytes value,

@@ -246,12 +246,25 @@ keyspace_body(struct keyspace_view *view, const struct root *root, struct bytes 
 	return SETT_OK;
 }
 
-int
-keyspace_body_stream(struct keyspace_view *view, const struct root *root, struct sett_body_stream **ret)
+/* Bytes of the record's body that stand before the root's: a long key's text. */
+static uint64_t
+before_body(const struct root *root)
 {
-	if (root->record.body_size != root->body_size)
-		return SETT_INVALID; /* a long key's text stands before it */
-	return sett_body_stream_open(view->txn, &root->record, ret);
+	return root->record.body_size - root->body_size;
+}
+
+int
+keyspace_body_part(struct keyspace_view *view, const struct root *root, uint64_t offset, size_t size,
+		   void *ret)
+{
+	return sett_txn_body_part(view->txn, &root->record, before_body(root) + offset, size, ret);
+}
+
+int
+keyspace_body_stream(struct keyspace_view *view, const struct root *root, uint64_t offset, uint64_t size,
+		     struct sett_body_stream **ret)
+{
+	return sett_body_stream_open(view->txn, &root->record, before_body(root) + offset, size, ret);
 }
 
 /* ---- writing ---- */

@@ -17,7 +17,7 @@ struct argument_body {
 	struct argument_body *next;
 	size_t index; /* in argv */
 	uint64_t size;
-	int status;                    /* SETT_OK, or why it could not be stored */
+	int status;                    /* SETT_OK, or why it was not stored; SETT_INVALID: as it was asked */
 	struct sett_body_writer *body; /* finished; owned; NULL if it could not be stored */
 };
 

@@ -33,6 +33,13 @@ struct request {
 	unsigned foreseen;        /* what foresee returned for it, or 0 */
 };
 
+/* How a large argument comes. */
+enum argument_way {
+	ARGUMENT_WHOLE,   /* in memory */
+	ARGUMENT_BODY,    /* as a body (net/argument_body.h) */
+	ARGUMENT_DROPPED, /* its first bytes alone, likewise: the request will be refused */
+};
+
 struct request_handler {
 	void *arg;
 	/* Per-thread state for each reactor (may_wait = false: registered with RCU and online while it
@@ -46,9 +53,10 @@ struct request_handler {
 	unsigned (*foresee)(void *arg, void *thread, const struct client *, size_t argc,
 			    const struct bytes *argv);
 	void (*fetch)(void *arg, void *thread);
-	/* Whether a large argument of a request may come as a body (net/argument_body.h): the one behind
-	 * the first `argc` of `total`, `size` bytes long. On the reactor. NULL: none may. */
-	bool (*takes_body)(void *arg, size_t argc, const struct bytes *argv, size_t total, uint64_t size);
+	/* What becomes of a large argument of a request: the one behind the first `argc` of `total`, `size`
+	 * bytes long. On the reactor. NULL: it comes like any other. */
+	enum argument_way (*large_argument)(void *arg, size_t argc, const struct bytes *argv, size_t total,
+					    uint64_t size);
 	/* Runs one request. `reply` has its protocol set from the client and may hold earlier replies: to
 	 * take one back, truncate to the size at entry, never to 0. On DONE `ret_release` is the commit
 	 * timestamp the reply depends on, 0 if none. */

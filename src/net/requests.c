@@ -415,16 +415,18 @@ advance_upload(struct reactor *r, struct connection *c)
 	}
 }
 
-/* Whether the argument that the parser stands in is to go to the value log, and can. */
+/* Whether the argument that the parser stands in is to go to the value log, or nowhere, and can. */
 static bool
 begin_upload(struct reactor *r, struct connection *c)
 {
 	const struct request_handler *handler = &r->net->handler;
 	struct parsed_request begun = {.argc = c->parser.argc, .first_argument = c->argument_count};
-	if (handler->takes_body == NULL || !collect_arguments(r, c, &begun, c->parse_start) ||
-	    !handler->takes_body(handler->arg, begun.argc, r->argv + begun.argv,
-				 begun.argc + c->parser.remaining, c->parser.bulk_size) ||
-	    !upload_begin(c))
+	if (handler->large_argument == NULL || !collect_arguments(r, c, &begun, c->parse_start))
+		return false;
+	enum argument_way way =
+		handler->large_argument(handler->arg, begun.argc, r->argv + begun.argv,
+					begun.argc + c->parser.remaining, c->parser.bulk_size);
+	if (way == ARGUMENT_WHOLE || !upload_begin(c, way == ARGUMENT_DROPPED))
 		return false;
 	reactor_account(r, c);
 	return true;

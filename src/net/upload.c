@@ -26,7 +26,7 @@ upload_free(struct upload *u)
 }
 
 bool
-upload_begin(struct connection *c)
+upload_begin(struct connection *c, bool drops)
 {
 	struct upload *u = malloc(sizeof(*u));
 	struct argument_body *argument = calloc(1, sizeof(*argument));
@@ -37,6 +37,7 @@ upload_begin(struct connection *c)
 	}
 	argument->index = c->parser.argc;
 	argument->size = c->parser.bulk_size;
+	argument->status = drops ? SETT_INVALID : SETT_OK;
 	u->argument = argument;
 	u->taken = u->filled = 0;
 	c->upload = u;

@@ -25,8 +25,9 @@ connection_awaits_large(const struct connection *c)
 {
 	return c->parser.state == RESP_STATE_BULK && c->parser.bulk_size >= ARGUMENT_BODY_MIN;
 }
-/* Begins with the argument that the parser stands in. False if out of memory. */
-bool upload_begin(struct connection *);
+/* Begins with the argument that the parser stands in; `drops`: of which the first bytes alone are wanted.
+ * False if out of memory. */
+bool upload_begin(struct connection *, bool drops);
 /* Takes from the input buffer what it has of the argument and the piece has room for. */
 void upload_take(struct connection *);
 /* One read from the socket, as connection_read. The piece is not ready, the input buffer has nothing of the

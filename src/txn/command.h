@@ -20,7 +20,10 @@ struct deferred_effect;
 typedef int (*command_function)(struct command_context *);
 
 /* Redis' command flags (COMMAND INFO), by the same names. */
-enum { CONTEXT_STREAM_MIN = 1024 * 1024 /* bytes of a string from which on it is sent in pieces */ };
+enum {
+	CONTEXT_STREAM_MIN =
+		1024 * 1024 /* bytes of a string from which on it is sent, and edited, in pieces */
+};
 
 enum command_flag {
 	COMMAND_WRITE = 1 << 0,
@@ -82,6 +85,7 @@ struct command_context {
 	struct arena *arena; /* scratch, lives until the transaction ends */
 	struct deferred_effect *first_effect, *last_effect;
 	struct output_stream *streams; /* large bodies within the reply, last first */
+	struct made_body *made;        /* large bodies that the command writes */
 	/* Hooks of the whole transaction, under the commit lock; set by the command, NULL if not needed.
 	 * `check` non-zero: nothing is committed and `aborted` is called instead of sending the reply so far.
 	 */
@@ -102,6 +106,13 @@ int context_wrong_arity(struct command_context *);
 /* Appends a string as a bulk: by itself where it is small; as a body that net reads and sends piece by piece
  * where it is large. SETT_WOULD_BLOCK, SETT_NO_MEMORY, SETT_CORRUPT, SETT_IO. */
 int context_reply_string(struct command_context *, const struct root *);
+/* The same of `size` bytes of it from `offset` on, which it has. */
+int context_reply_part(struct command_context *, const struct root *, uint64_t offset, uint64_t size);
+/* A body of `size` bytes to be written (storage/engine.h) and put; it is closed when the transaction is over.
+ * On the pool alone: SETT_WOULD_BLOCK. SETT_NO_MEMORY, SETT_NO_SPACE, SETT_IO, SETT_FAILED. */
+int context_make_body(struct command_context *, uint64_t size, struct sett_body_writer **ret);
+/* The runner's: closes them. */
+void context_close_made(struct command_context *);
 /* The runner's: forgets the streams behind the reply's first `size` bytes, which is truncated to them. */
 void context_truncate_reply(struct command_context *, size_t size);
 /* Calls run(server, client, data) after the commit, in order, on the thread that executed. `data` is from
@@ -124,6 +135,7 @@ bool context_long_double(struct command_context *, struct bytes argument,
 			 long double *ret); /* "ERR value is not a valid float" */
 /* Case-insensitive match of an argument with an upper- or lower-case word. */
 bool argument_is(struct bytes argument, const char *word);
+enum { LONG_DOUBLE_TEXT_MAX = 5 * 1024 /* a text of a floating-point number is shorter, as in Redis */ };
 /* A finite or infinite number in any form that strtold takes, without spaces; no NaN, nothing out of range.
  */
 bool parse_long_double(struct bytes text, long double *ret);

@@ -9,9 +9,6 @@
 
 #include "net/output.h"
 
-/* Longest text taken for a floating-point number, as in Redis. */
-enum { LONG_DOUBLE_TEXT_MAX = 5 * 1024 };
-
 /* ---- errors ---- */
 
 int
@@ -54,15 +51,15 @@ context_wrong_arity(struct command_context *c)
 /* ---- large replies ---- */
 
 static int
-reply_stream(struct command_context *c, const struct root *root)
+reply_stream(struct command_context *c, const struct root *root, uint64_t offset, uint64_t size)
 {
 	struct sett_body_stream *body;
 	char header[RESP_INTEGER_MAX_SIZE + 4];
-	int status = keyspace_body_stream(&c->view, root, &body);
+	int status = keyspace_body_stream(&c->view, root, offset, size, &body);
 	if (status != SETT_OK)
 		return status;
-	int size = snprintf(header, sizeof(header), "$%" PRIu64 "\r\n", root->body_size);
-	resp_raw(c->reply, header, (size_t)size);
+	int length = snprintf(header, sizeof(header), "$%" PRIu64 "\r\n", size);
+	resp_raw(c->reply, header, (size_t)length);
 	struct output_stream *stream = output_stream_create(body, c->reply->size);
 	if (stream == NULL) {
 		sett_body_stream_close(body);
@@ -74,19 +71,41 @@ reply_stream(struct command_context *c, const struct root *root)
 	return SETT_OK;
 }
 
+/* By way of a copy: the arena keeps what it has once taken. */
+static int
+reply_copy(struct command_context *c, const struct root *root, uint64_t offset, size_t size)
+{
+	uint8_t *copy = malloc(size);
+	if (copy == NULL)
+		return SETT_NO_MEMORY;
+	int status = keyspace_body_part(&c->view, root, offset, size, copy);
+	if (status == SETT_OK)
+		resp_bulk(c->reply, copy, size);
+	free(copy);
+	return status;
+}
+
 int
-context_reply_string(struct command_context *c, const struct root *root)
+context_reply_part(struct command_context *c, const struct root *root, uint64_t offset, uint64_t size)
 {
 	struct bytes value;
 	int status = SETT_INVALID;
-	if (__builtin_expect(root->body_size >= CONTEXT_STREAM_MIN, 0))
-		status = reply_stream(c, root);
+	if (__builtin_expect(size >= CONTEXT_STREAM_MIN, 0))
+		status = reply_stream(c, root, offset, size);
 	if (status != SETT_INVALID)
 		return status;
+	if (__builtin_expect(root->body_size >= CONTEXT_STREAM_MIN && size > 0, 0))
+		return reply_copy(c, root, offset, (size_t)size);
 	status = keyspace_body(&c->view, root, &value);
 	if (status == SETT_OK)
-		resp_bulk(c->reply, value.data, value.size);
+		resp_bulk(c->reply, value.data + offset, (size_t)size);
 	return status;
+}
+
+int
+context_reply_string(struct command_context *c, const struct root *root)
+{
+	return context_reply_part(c, root, 0, root->body_size);
 }
 
 void
@@ -99,6 +118,38 @@ context_truncate_reply(struct command_context *c, size_t size)
 		output_streams_free(stream);
 	}
 	resp_truncate(c->reply, size);
+}
+
+/* ---- large bodies that are written ---- */
+
+struct made_body {
+	struct made_body *next;
+	struct sett_body_writer *writer;
+};
+
+int
+context_make_body(struct command_context *c, uint64_t size, struct sett_body_writer **ret)
+{
+	if (!c->may_wait)
+		return SETT_WOULD_BLOCK;
+	struct made_body *made = arena_allocate(c->arena, sizeof(*made), _Alignof(struct made_body));
+	if (made == NULL)
+		return SETT_NO_MEMORY;
+	int status = sett_body_writer_open(c->server->engine, size, &made->writer, NULL);
+	if (status != SETT_OK)
+		return status;
+	made->next = c->made;
+	c->made = made;
+	*ret = made->writer;
+	return SETT_OK;
+}
+
+void
+context_close_made(struct command_context *c)
+{
+	for (struct made_body *made = c->made; made != NULL; made = made->next)
+		sett_body_writer_close(made->writer);
+	c->made = NULL;
 }
 
 /* ---- deferred effects ---- */

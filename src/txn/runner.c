@@ -210,9 +210,8 @@ commit(struct runner_thread *t, struct command_context *c, uint64_t *ret_release
 	return status;
 }
 
-/* One try; the transaction is over after it. */
 static int
-run_once(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
+try_once(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 {
 	arena_reset(&t->arena);
 	unsigned flags = SETT_TXN_MANUAL_CONFLICTS | (t->may_wait ? 0 : SETT_TXN_NOWAIT);
@@ -251,6 +250,16 @@ run_once(struct runner_thread *t, struct command_context *c, uint64_t *ret_relea
 		t->deletes_expired = false; /* a read goes on without */
 		status = SETT_CONFLICT;
 	}
+	return status;
+}
+
+/* One try; the transaction is over after it. */
+static int
+run_once(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
+{
+	int status = try_once(t, c, ret_release);
+	if (__builtin_expect(c->made != NULL, 0))
+		context_close_made(c);
 	return status;
 }
 
@@ -617,19 +626,31 @@ stop_thread(void *arg, void *thread)
 	free(t);
 }
 
-/* Values that a command stores whole, where it will get so far, under keys that leave the body to them. */
+/* Whether a command stores the argument behind `argc` others as a value, under a key that leaves the body to
+ * it. */
 static bool
-takes_body(void *arg, size_t argc, const struct bytes *argv, size_t total, uint64_t size)
+takes_body(const struct command *command, size_t argc, const struct bytes *argv)
 {
-	const struct runner *runner = arg;
-	const struct command *command = command_find(argv, argc, NULL);
-	if (command == NULL || command->first_value == 0 || !arity_is_right(command, total) ||
-	    size < runner->server->config->value_threshold || argc < (size_t)command->first_value)
+	if (command->first_value == 0 || argc < (size_t)command->first_value)
 		return false;
 	size_t behind = argc - (size_t)command->first_value;
 	if (behind > 0 && (command->last_key > 0 || behind % (size_t)command->key_step != 0))
 		return false;
 	return keyspace_key_takes_body(argv[(size_t)command->first_key + behind]);
+}
+
+static enum argument_way
+large_argument(void *arg, size_t argc, const struct bytes *argv, size_t total, uint64_t size)
+{
+	const struct runner *runner = arg;
+	const struct command *command = command_find(argv, argc, NULL);
+	if (command == NULL)
+		return ARGUMENT_DROPPED; /* not even the name is of a command */
+	if (command->subcommands == NULL && !arity_is_right(command, total))
+		return ARGUMENT_DROPPED;
+	return size >= runner->server->config->value_threshold && takes_body(command, argc, argv)
+		? ARGUMENT_BODY
+		: ARGUMENT_WHOLE;
 }
 
 static int
@@ -679,7 +700,7 @@ runner_handler(struct runner *runner)
 					.thread_stop = stop_thread,
 					.foresee = foresee,
 					.fetch = fetch,
-					.takes_body = takes_body,
+					.large_argument = large_argument,
 					.execute = execute,
 					.client_closed = client_closed};
 }

@@ -363,6 +363,8 @@ on_value(void *arg, uint64_t offset, uint64_t size, uint32_t flags, struct bytes
 	struct sett_item item = {.kind = SETT_ITEM_VALUE, .offset = offset, .size = size, .key = payload};
 	uint32_t encoding = flags & 0xff;
 	item.count = size - VALUE_LOG_RECORD_HEADER_SIZE;
+	if (flags == VALUE_LOG_PIECED)
+		item.count = value_log_pieced_body_size(item.count);
 	if (encoding == CODEC_RAW)
 		return give(r, &item);
 	uint32_t raw = codec_raw_size(payload);

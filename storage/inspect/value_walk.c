@@ -8,6 +8,8 @@
  * rest of the file is one gap. */
 #include "inspect/value_walk.h"
 
+#include <stdlib.h>
+
 #include "file_window.h"
 #include "value_log_format.h"
 
@@ -20,7 +22,6 @@ struct walker {
 	struct file_window bytes;
 	uint64_t number;
 	uint64_t budget;
-	struct hash64_stream *hash; /* of records larger than the window */
 	const struct value_walk *walk;
 };
 
@@ -35,9 +36,12 @@ claim(struct walker *w, uint64_t offset, uint64_t *ret)
 	int r = file_window_fetch(&w->bytes, offset, HEADER, &p);
 	if (r != SETT_OK)
 		return r;
-	uint64_t span = HEADER + (uint64_t)get_le32(p + 8);
-	bool fits = span <= w->bytes.size - offset && span <= SETT_MAX_BODY_SIZE + HEADER;
-	if (fits && (get_le32(p + 12) & ~0xffU) == 0)
+	uint64_t payload = get_le32(p + 8), span = HEADER + payload;
+	uint32_t flags = get_le32(p + 12);
+	if (span > w->bytes.size - offset || span > value_log_plain_size(SETT_MAX_BODY_SIZE))
+		return SETT_OK;
+	if (flags == VALUE_LOG_PIECED ? value_log_pieced_body_size(payload) > 0
+				      : flags <= 0xff && payload < SETT_MAX_PACKED_SIZE)
 		*ret = span;
 	return SETT_OK;
 }
@@ -50,23 +54,34 @@ struct looked {
 	struct bytes payload; /* the first FILE_WINDOW_SIZE bytes of it, until the next call */
 };
 
-/* A record larger than the window, piece by piece. */
+/* A body in pieces: its table, and then each by that. */
 static int
-look_through(struct walker *w, uint64_t offset, uint64_t span, const uint8_t header[HEADER], bool *ret_whole)
+look_at_pieces(struct walker *w, uint64_t offset, uint64_t span, const uint8_t header[HEADER],
+	       bool *ret_whole)
 {
-	uint64_t checksum = get_le64(header), end = offset + span;
-	hash64_stream_reset(w->hash, value_log_checksum_seed(w->number, offset, header));
-	for (uint64_t at = offset + HEADER; at < end;) {
-		const uint8_t *p;
-		size_t n = end - at < FILE_WINDOW_SIZE ? end - at : FILE_WINDOW_SIZE;
-		int r = file_window_fetch(&w->bytes, at, n, &p);
+	const uint8_t *p;
+	uint64_t body = value_log_pieced_body_size(span - HEADER), table = value_log_table_size(body);
+	int r = file_window_fetch(&w->bytes, offset + HEADER + body, (size_t)table, &p);
+	if (r != SETT_OK)
+		return r;
+	struct bytes sums = bytes_of(p, (size_t)table);
+	if (value_log_checksum(w->number, offset, header, sums) != get_le64(header))
+		return SETT_OK;
+	uint8_t *kept = malloc(sums.size);
+	if (kept == NULL)
+		return sett_error_set(w->bytes.error, SETT_NO_MEMORY, 0, "out of memory for a value");
+	memcpy(kept, sums.data, sums.size);
+	*ret_whole = true;
+	for (uint64_t i = 0; i < value_log_piece_count(body) && *ret_whole; i++) {
+		uint64_t at = i * VALUE_LOG_PIECE_SIZE, left = body - at;
+		size_t size = left < VALUE_LOG_PIECE_SIZE ? (size_t)left : VALUE_LOG_PIECE_SIZE;
+		r = file_window_fetch(&w->bytes, offset + HEADER + at, size, &p);
 		if (r != SETT_OK)
-			return r;
-		hash64_stream_update(w->hash, p, n);
-		at += n;
+			break;
+		*ret_whole = hash64(p, size, 0) == get_le64(kept + i * VALUE_LOG_SUM_SIZE);
 	}
-	*ret_whole = hash64_stream_digest(w->hash) == checksum;
-	return SETT_OK;
+	free(kept);
+	return r;
 }
 
 static int
@@ -84,15 +99,17 @@ look(struct walker *w, uint64_t offset, struct looked *ret)
 	memcpy(header, p, HEADER);
 	ret->flags = get_le32(header + 12);
 	size_t size = (size_t)(ret->span - HEADER);
-	bool is_large = size > FILE_WINDOW_SIZE;
-	if (is_large)
-		r = look_through(w, offset, ret->span, header, &ret->is_whole);
+	bool is_pieced = ret->flags == VALUE_LOG_PIECED;
+	if (is_pieced) {
+		r = look_at_pieces(w, offset, ret->span, header, &ret->is_whole);
+		size = FILE_WINDOW_SIZE; /* it is larger */
+	}
 	if (r == SETT_OK)
-		r = file_window_fetch(&w->bytes, offset + HEADER, is_large ? FILE_WINDOW_SIZE : size, &p);
+		r = file_window_fetch(&w->bytes, offset + HEADER, size, &p);
 	if (r != SETT_OK)
 		return r;
-	ret->payload = bytes_of(p, is_large ? FILE_WINDOW_SIZE : size);
-	if (!is_large)
+	ret->payload = bytes_of(p, size);
+	if (!is_pieced)
 		ret->is_whole = value_log_record_is_valid(header, w->number, offset, ret->payload);
 	return SETT_OK;
 }
@@ -189,9 +206,7 @@ value_walk(struct vfs *vfs, const char *path, uint64_t number, const struct valu
 	if (r != SETT_OK)
 		return r;
 	w.budget = BUDGET_FACTOR * w.bytes.size;
-	w.hash = hash64_stream_create();
-	r = w.hash ? walk_records(&w) : sett_error_set(error, SETT_NO_MEMORY, 0, "%s: out of memory", path);
-	hash64_stream_free(w.hash);
+	r = walk_records(&w);
 	file_window_close(&w.bytes);
 	return r;
 }

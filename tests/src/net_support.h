@@ -236,10 +236,12 @@ number(struct bytes b)
 	return n;
 }
 
-static bool
-handler_takes_body(void *arg, size_t argc, const struct bytes *argv, size_t total, uint64_t size)
+static enum argument_way
+handler_large_argument(void *arg, size_t argc, const struct bytes *argv, size_t total, uint64_t size)
 {
-	return argc > 0 && is_word(argv[0], "STORE");
+	if (argc > 0 && is_word(argv[0], "DROP"))
+		return ARGUMENT_DROPPED;
+	return argc > 0 && is_word(argv[0], "STORE") ? ARGUMENT_BODY : ARGUMENT_WHOLE;
 }
 
 /* Length and sum of each argument's bytes. */
@@ -346,7 +348,7 @@ world_start(struct world *w)
 				      .handler = {.arg = w,
 						  .thread_start = handler_start,
 						  .thread_stop = handler_stop,
-						  .takes_body = handler_takes_body,
+						  .large_argument = handler_large_argument,
 						  .execute = handler_execute,
 						  .client_closed = handler_closed}};
 	struct sett_error error = {0};

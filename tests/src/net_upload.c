@@ -195,6 +195,28 @@ Test(net_upload, a_full_disk_is_an_error_of_that_request)
 	world_destroy(w);
 }
 
+/* What will be refused is not kept meanwhile, and no disk hears of it. */
+Test(net_upload, what_is_not_wanted_is_dropped)
+{
+	struct world *w = world_create();
+	world_start(w);
+	int fd = dial(w);
+	size_t size = 5 * MIB + 1;
+	uint8_t *data = make_data(size);
+	for (int i = 0; i < 3; i++) {
+		put(fd, "*3\r\n$4\r\nDROP\r\n");
+		put_header(fd, size);
+		put_bytes(fd, data, size);
+		put(fd, "\r\n$1\r\nx\r\nPING\r\n");
+		expect(fd, "+OK\r\n+PONG\r\n");
+	}
+	cr_assert_eq(load(&w->engine.body_opened), 0);
+	cr_assert_not(world_logged(w, "cannot be stored"));
+	free(data);
+	close(fd);
+	world_destroy(w);
+}
+
 static int
 most_query_bytes(void *arg, struct client *client)
 {

@@ -9,7 +9,8 @@
 
 #define MUST(call) cr_assert_eq((call), SETT_OK)
 
-enum { SIZE = 300 * 1024 + 7, FILE_SIZE = 64 << 10 };
+/* LARGE stands in pieces (docs/format-value-log.md). */
+enum { SIZE = 300 * 1024 + 7, LARGE = (1 << 20) + 65536 + 3, FILE_SIZE = 64 << 10 };
 
 static struct vfs *memory, *vfs;
 static struct sett_engine *engine;
@@ -41,8 +42,8 @@ set_up(void)
 	memory = vfs_memory_create();
 	vfs = vfs_fault_create(memory);
 	open_engine();
-	body = malloc(SIZE);
-	upload_fill(body, SIZE, 8);
+	body = malloc(LARGE);
+	upload_fill(body, LARGE, 8);
 }
 
 static void
@@ -162,7 +163,8 @@ reopen(void)
 
 Test(body_writer, pieces_of_any_size_make_the_whole)
 {
-	const size_t sizes[] = {0, 1, 255, 4096, SIZE}, pieces[] = {SIZE, 1000, 4096, 65536};
+	const size_t sizes[] = {0, 1, 255, 4096, SIZE, LARGE, LARGE - 3, 1 << 20, (1 << 20) - 1},
+		     pieces[] = {LARGE, 1000, 4096, 65536, 65537};
 	char key[32];
 	for (int again = 0; again < 2; again++) {
 		for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
@@ -177,6 +179,27 @@ Test(body_writer, pieces_of_any_size_make_the_whole)
 			}
 		}
 		reopen();
+	}
+}
+
+Test(body_writer, what_was_written_can_be_read_at_once)
+{
+	static uint8_t data[LARGE];
+	const size_t sizes[] = {1, SIZE, LARGE};
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct sett_body_stream *stream;
+		struct sett_error error;
+		size_t got;
+		struct sett_body_writer *w = begin(sizes[i]);
+		append(w, 0, sizes[i], 100000);
+		cr_assert_eq(sett_body_writer_stream(w, &stream), SETT_INVALID);
+		MUST(sett_body_writer_finish(w, &error));
+		MUST(sett_body_writer_stream(w, &stream));
+		sett_body_writer_close(w); /* the stream has a reference of its own */
+		MUST(sett_body_stream_read(stream, data, sizeof(data), &got, &error));
+		cr_assert_eq(got, sizes[i]);
+		cr_assert_eq(memcmp(data, body, got), 0);
+		sett_body_stream_close(stream);
 	}
 }
 

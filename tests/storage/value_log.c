@@ -67,6 +67,40 @@ Test(value_log, golden_bytes)
 	world_free(&w);
 }
 
+/* The same of a body in pieces, by the words of docs/format-value-log.md. */
+Test(value_log, golden_bytes_of_pieces)
+{
+	enum { BODY = (1 << 20) + 1, PIECES = 17, PAYLOAD = BODY + 8 * PIECES };
+	static uint8_t body[BODY], record[16 + PAYLOAD], place[24], read[BODY];
+	struct world w = world_make(4 << 20);
+	struct value_pointer pointer;
+	struct vfs_file *file;
+	for (size_t i = 0; i < BODY; i++)
+		body[i] = (uint8_t)(i * i >> 8);
+	*w.numbers = 8;
+	struct bytes slice = bytes_of(body, BODY);
+	cr_assert_eq(value_log_write(w.log, &slice, 1, &pointer, NULL), SETT_OK);
+	cr_assert_eq(pointer.stored_size, sizeof(record));
+	cr_assert_eq(vfs_open(w.memory, DIRECTORY "/000009.vlog", VFS_READ, &file, NULL), SETT_OK);
+	cr_assert_eq(vfs_read_exact(file, record, sizeof(record), 32, 0, NULL), SETT_OK);
+	vfs_close(file, NULL);
+	cr_assert_eq(get_le32(record + 8), PAYLOAD);
+	cr_assert_eq(get_le32(record + 12), 0x100);
+	cr_assert_eq(memcmp(record + 16, body, BODY), 0);
+	const uint8_t *table = record + 16 + BODY;
+	for (size_t i = 0; i < PIECES; i++)
+		cr_assert_eq(get_le64(table + 8 * i), hash64(body + 65536 * i, i == 16 ? 1 : 65536, 0));
+	put_le64(place, 9);
+	put_le64(place + 8, 32);
+	put_le32(place + 16, PAYLOAD);
+	put_le32(place + 20, 0x100);
+	cr_assert_eq(get_le64(record), hash64(table, 8 * PIECES, hash64(place, sizeof(place), 0)));
+	cr_assert_eq(get_le64(record), 0x446d3059fd65db24ULL);
+	cr_assert_eq(value_log_read_into(w.log, &pointer, 0, read, NULL), SETT_OK);
+	cr_assert_eq(memcmp(read, body, BODY), 0);
+	world_free(&w);
+}
+
 Test(value_log, thousands_of_bodies_in_one_call)
 {
 	enum { COUNT = 3000 };

@@ -169,17 +169,23 @@ int sett_txn_get_hashed(struct sett_txn *, struct sett_key, struct sett_record *
 /* The body of a record read in this transaction, checksum verified. */
 int sett_txn_body(struct sett_txn *, const struct sett_record *, struct bytes *ret);
 
-/* A body that is read in pieces: of any size, in memory of the caller's choice, also after the transaction
- * has ended, whatever becomes of the key. It keeps the body's file on the disk: close it, before the engine.
- * One thread at a time. */
+/* `size` bytes of such a body from `offset` on, which it has, into `ret`: of a large one little more is read.
+ */
+int sett_txn_body_part(struct sett_txn *, const struct sett_record *, uint64_t offset, size_t size,
+		       void *ret);
+
+/* A body, or a part of one, that is read in pieces: of any size, in memory of the caller's choice, also after
+ * the transaction has ended, whatever becomes of the key. It keeps the body's file on the disk: close it,
+ * before the engine. One thread at a time. */
 struct sett_body_stream;
-/* Of a record read in this transaction; reads nothing yet. SETT_INVALID: the body does not lie in the value
- * log as it is (it is small, packed, or the transaction's own write): sett_txn_body has it. SETT_NO_MEMORY,
- * SETT_CORRUPT. */
-int sett_body_stream_open(struct sett_txn *, const struct sett_record *, struct sett_body_stream **ret);
+/* `size` bytes from `offset` on of a record read in this transaction, whose body has them; reads nothing yet.
+ * SETT_INVALID: the body does not lie in the value log as it is (it is small, packed, or the transaction's
+ * own write): sett_txn_body has it. SETT_NO_MEMORY, SETT_CORRUPT. */
+int sett_body_stream_open(struct sett_txn *, const struct sett_record *, uint64_t offset, uint64_t size,
+			  struct sett_body_stream **ret);
 uint64_t sett_body_stream_remaining(const struct sett_body_stream *);
-/* The next `capacity` bytes, or what remains. May wait for the disk. The last bytes come only if the checksum
- * of the whole is right: SETT_CORRUPT, SETT_IO (then the stream can only be closed). */
+/* The next `capacity` bytes, or what remains. May wait for the disk. Bytes come only if their checksum is
+ * right: SETT_CORRUPT, SETT_IO, SETT_NO_MEMORY (then the stream can only be closed). */
 int sett_body_stream_read(struct sett_body_stream *, void *data, size_t capacity, size_t *ret,
 			  struct sett_error *);
 /* NULL is fine. A thread that is online with rcu.h does not wait for the disk here: what is left to do there
@@ -200,6 +206,8 @@ int sett_body_writer_append(struct sett_body_writer *, const void *data, size_t 
  * missing. */
 int sett_body_writer_finish(struct sett_body_writer *, struct sett_error *);
 uint64_t sett_body_writer_size(const struct sett_body_writer *);
+/* What was written, once it is finished, as a stream. SETT_INVALID: it is not; SETT_NO_MEMORY. */
+int sett_body_writer_stream(const struct sett_body_writer *, struct sett_body_stream **ret);
 /* Not before the end of transactions that put it. What no commit has put is garbage from here on. As of
  * sett_body_stream_close: NULL, and threads that are online. */
 void sett_body_writer_close(struct sett_body_writer *);
