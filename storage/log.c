@@ -158,6 +158,7 @@ log_rotate(struct log *log, uint64_t *ret_segment)
 	struct segment *spare = __atomic_exchange_n(&log->spare, NULL, __ATOMIC_ACQUIRE);
 	if (spare == NULL)
 		return SETT_WOULD_BLOCK;
+	__atomic_store_n(&log->last_used, log->current->appended, __ATOMIC_RELAXED);
 	__atomic_store_n(&log->current, spare, __ATOMIC_RELEASE);
 	__atomic_store_n(&log->current_number, spare->number, __ATOMIC_RELEASE);
 	*ret_segment = spare->number;

@@ -25,7 +25,7 @@ struct log;
 struct log_options {
 	struct vfs *vfs;
 	const char *directory;
-	uint64_t segment_size; /* preallocated bytes of a segment; it may grow past that */
+	uint64_t segment_size; /* bytes that are preallocated for a segment at most; it may grow past that */
 	/* Gives a file number never used before (thread-safe). */
 	uint64_t (*next_file_number)(void *arg);
 	void *next_file_number_arg;

@@ -37,6 +37,7 @@ struct log {
 	struct segment *current; /* atomic: log_reserve looks at it */
 	uint64_t current_number; /* atomic copy of its number */
 	uint64_t appended;       /* atomic; newest timestamp; release pairs with log_write's acquire */
+	uint64_t last_used;      /* atomic (relaxed): bytes that the segment before the current one took */
 
 	/* Flusher. */
 	struct mutex flush_lock;

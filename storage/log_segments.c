@@ -11,6 +11,8 @@
 
 /* What a segment grows by at least when it must. */
 #define GROWTH_STEP (1024ULL * 1024)
+/* What a segment gets at least. */
+#define SEGMENT_MIN (8ULL * 1024 * 1024)
 
 /* Keeps the list in order of number. */
 static int
@@ -64,6 +66,17 @@ segment_fill(struct log *log, struct segment *segment, struct sett_error *error)
 	return status;
 }
 
+/* Twice what the last one took: preallocated space is taken from the disk, and where values lie in the value log,
+ * a segment ends long before it is full. */
+static uint64_t
+choose_size(const struct log *log)
+{
+	uint64_t size = 2 * __atomic_load_n(&log->last_used, __ATOMIC_RELAXED);
+	if (size < SEGMENT_MIN)
+		size = SEGMENT_MIN;
+	return size < log->options.segment_size ? size : log->options.segment_size;
+}
+
 int
 log_segment_create(struct log *log, struct segment **ret, struct sett_error *error)
 {
@@ -76,7 +89,7 @@ log_segment_create(struct log *log, struct segment **ret, struct sett_error *err
 	if (segment == NULL)
 		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory for a log segment");
 	segment->number = number;
-	segment->allocated = log->options.segment_size;
+	segment->allocated = choose_size(log);
 	segment->appended = segment->written_end = segment->synced_end = LOG_SEGMENT_HEADER_SIZE;
 	int status = vfs_open(vfs, path, VFS_READ | VFS_WRITE | VFS_CREATE, &segment->file, error);
 	if (status == SETT_OK) {
