@@ -66,8 +66,8 @@ segment_fill(struct log *log, struct segment *segment, struct sett_error *error)
 	return status;
 }
 
-/* Twice what the last one took: preallocated space is taken from the disk, and where values lie in the value log,
- * a segment ends long before it is full. */
+/* Twice what the last one took: preallocated space is taken from the disk, and where values lie in the value
+ * log, a segment ends long before it is full. */
 static uint64_t
 choose_size(const struct log *log)
 {

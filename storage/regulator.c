@@ -350,7 +350,7 @@ load_pressure(const struct load *l)
 {
 	double p = ramp(l->top, 8, 20);
 	p = fmax(p, ramp(l->memtables, 2.5, 5));
-	return fmax(p, SPACE_PRESSURE * ramp(l->space, 0.76, 0.92));
+	return fmax(p, SPACE_PRESSURE * ramp(l->space, SPACE_PACED / 100., SPACE_FULL / 100.));
 }
 
 double
@@ -358,7 +358,7 @@ load_urgency(const struct load *l)
 {
 	if (l->calm || load_pressure(l) > 0)
 		return 1;
-	double u = ramp(l->space, 0.68, 0.76);
+	double u = ramp(l->space, (SPACE_DUE - 6) / 100., SPACE_PACED / 100.);
 	u = fmax(u, ramp(l->top, 3, 8));
 	u = fmax(u, ramp(l->memtables, 1.5, 2.5));
 	return fmax(u, ramp(l->deep, 0.8, 2));

@@ -73,18 +73,21 @@ double load_urgency(const struct load *);
 
 /* Whether no flush has begun for a while: nobody writes much. Any thread. */
 bool regulator_is_calm(const struct regulator *);
-/* Collection begins at three quarters of what is allowed, gently, and hurries soon after: what it
- * moves takes space before what it frees is gone. Beyond nine tenths it goes before the deeper levels: else a
- * steady load would starve it. */
+/* Shares of what is allowed, in percent. Collection begins at SPACE_DUE, gently, and hurries soon after: what
+ * it moves takes space before what it frees is gone. From SPACE_PACED on writers are slowed, to a crawl at
+ * SPACE_FULL. Beyond SPACE_URGENT it goes before the deeper levels: else a steady load would starve it. Each
+ * round leaves SPACE_AIM. The higher all of them, the less is moved for each byte that is freed; the smaller
+ * the rounds, the more often tables are written anew for them (docs/performance.md has what was measured). */
+enum { SPACE_AIM = 62, SPACE_DUE = 80, SPACE_PACED = 82, SPACE_URGENT = 93, SPACE_FULL = 95 };
 static inline bool
 space_is_due(const struct space *s)
 {
-	return space_sum(s) > s->allowed / 100 * 74;
+	return space_sum(s) > s->allowed / 100 * SPACE_DUE;
 }
 static inline bool
 space_is_urgent(const struct space *s)
 {
-	return space_sum(s) > s->allowed / 10 * 9;
+	return space_sum(s) > s->allowed / 100 * SPACE_URGENT;
 }
 
 /* What the bound allows beside `bottom` bytes that are alive, with so much in the log. While it is busy, a

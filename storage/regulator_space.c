@@ -20,7 +20,6 @@
 #include "regulator_internal.h"
 
 enum {
-	AIM_PERCENT = 58,     /* of what is allowed: what a round leaves */
 	GC_FILES_PER_RUN = 2, /* a GC task moves about so many files' worth */
 	BUSY_MEMTABLES = 6,   /* a small database under load may have so many memtables of garbage */
 	VALUE_HEAVY = 4,      /* a level that points at so many times its bytes is cheap to merge downwards */
@@ -76,9 +75,9 @@ regulator_allowed(const struct regulator *r, uint64_t bottom, uint64_t log_bytes
 {
 	const struct worker_options *o = r->options;
 	double allowed = (o->space_amplification_limit - 1) * (double)bottom;
-	/* What the log takes comes off, and a value-log file that is emptied but not yet gone, and one that
-	 * is being filled; but in a small database they must not take all. */
-	double other = (double)(log_bytes + 2 * o->value_log_file_size);
+	/* What the log takes comes off, and, as experience has it, one and a half value-log files that are
+	 * being filled, or emptied but not yet gone; but in a small database they must not take all. */
+	double other = (double)(log_bytes + o->value_log_file_size + o->value_log_file_size / 2);
 	allowed -= other < allowed / 2 ? other : allowed / 2;
 	double least = busy ? BUSY_MEMTABLES * (double)o->memtable_size : (double)o->memtable_size / 4;
 	return (uint64_t)(allowed > least ? allowed : least);
@@ -255,7 +254,7 @@ regulator_begin_round(struct regulator *r, const struct space *s, const struct g
 	drop_avoided_marks(r);
 	if (r->marks)
 		return SETT_OK;
-	uint64_t sum = space_sum(s), aim = s->allowed / 100 * AIM_PERCENT;
+	uint64_t sum = space_sum(s), aim = s->allowed / 100 * SPACE_AIM;
 	/* What moves is there twice until the round is through. */
 	uint64_t room = s->allowed > sum ? s->allowed - sum : 0;
 	r->round_sequence = version_set_sequence(r->options->versions);

@@ -118,6 +118,46 @@ Test(log, a_new_log_offers_old_segments_for_removal)
 	test_destroy(vfs);
 }
 
+/* Bytes of the segment that is made next. */
+static uint64_t
+next_segment_bytes(struct log *log)
+{
+	uint64_t segments, before, after;
+	log_figures(log, &segments, &before);
+	cr_assert_eq(log_prepare(log, NULL), SETT_OK);
+	log_figures(log, &segments, &after);
+	return after - before;
+}
+
+/* Preallocated space counts against the space bound: a segment gets twice what the last one took. */
+Test(log, segments_are_as_large_as_they_were_of_use)
+{
+	enum { MIB = 1 << 20 };
+	/* Taken of one segment after the other, and what the second behind it gets: the spare is there by
+	 * then. */
+	static const uint64_t taken[] = {1 * MIB, 7 * MIB, 13 * MIB, 1000, 0},
+			      got[] = {8 * MIB, 8 * MIB, 14 * MIB, 26 * MIB, 8 * MIB};
+	static uint8_t payload[MIB - 1000];
+	struct vfs *vfs = test_memory();
+	uint64_t numbers = 0, timestamp = 1, segment;
+	struct log *log = test_log(vfs, &numbers, 26 * MIB + 5, 0);
+	cr_assert_eq(log_rotate(log, &segment), SETT_OK); /* into the spare that a new log has */
+	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
+		uint64_t bytes = next_segment_bytes(log);
+		cr_assert(bytes >= got[i] - 30000 && bytes <= got[i], "segment %zu has %llu bytes", i,
+			  (unsigned long long)bytes);
+		for (uint64_t k = 0; k < taken[i] / MIB; k++, timestamp++) {
+			struct bytes p = bytes_of(payload, sizeof(payload));
+			cr_assert_eq(log_reserve(log, sizeof(payload), NULL), SETT_OK);
+			cr_assert_eq(log_append(log, timestamp, 1, p), SETT_OK);
+		}
+		cr_assert_eq(log_write(log, NULL), SETT_OK);
+		cr_assert_eq(log_rotate(log, &segment), SETT_OK);
+	}
+	log_destroy(log);
+	vfs->operations->destroy(vfs);
+}
+
 Test(log, room_is_refused_before_it_runs_out)
 {
 	uint64_t numbers = 0;

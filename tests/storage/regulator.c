@@ -102,10 +102,10 @@ Test(regulator, pressure_and_urgency_follow_the_load)
 	} cases[] = {
 		{{0}, 0, 0},
 		{{.calm = true}, 0, 1},
-		{{.space = 0.68, .memtables = 1.5, .top = 3, .deep = 0.8}, 0, 0},
-		{{.space = 0.72}, 0, 0.5},
-		{{.space = 0.76}, 0, 1},
-		{{.space = 0.84}, 0.49, 1},
+		{{.space = 0.74, .memtables = 1.5, .top = 3, .deep = 0.8}, 0, 0},
+		{{.space = 0.78}, 0, 0.5},
+		{{.space = 0.82}, 0, 1},
+		{{.space = 0.885}, 0.49, 1},
 		{{.space = 5}, 0.98, 1}, /* slow, but never stopped for space alone */
 		{{.memtables = 2}, 0, 0.5},
 		{{.memtables = 3.75}, 0.5, 1},
