@@ -186,6 +186,7 @@ value_log_create_file(struct value_log *log, uint64_t references, bool by_commit
 	struct value_log_file *file = calloc(1, sizeof(*file));
 	if (file == NULL)
 		return no_memory(error);
+	file->log = log;
 	file->number = number;
 	file->size = VALUE_LOG_FILE_HEADER_SIZE;
 	file->references = references;
@@ -256,18 +257,33 @@ erase(struct value_log *log, struct value_log_file *file, struct sett_error *err
 	return status == SETT_OK ? vfs_remove(log->options.vfs, path, error) : status;
 }
 
-void
-value_log_remove_if_unused(struct value_log *log, uint64_t number)
+static void
+erase_or_warn(struct rcu_deferred *deferred)
 {
+	struct value_log_file *file = (struct value_log_file *)deferred;
+	struct value_log *log = file->log;
 	struct sett_error error = {0};
-	mutex_lock(&log->lock);
-	struct value_log_file *file = take_if_unused_locked(log, number);
-	mutex_unlock(&log->lock);
+	uint64_t number = file->number;
 	/* If it stays on the disk, the next opening finds it without references. */
-	if (file != NULL && erase(log, file, &error) != SETT_OK)
+	if (erase(log, file, &error) != SETT_OK)
 		log_sink_printf(&log->options.sink, LOG_LEVEL_WARNING,
 				"value log: file %06" PRIu64 " could not be removed: %s", number,
 				error.message);
+}
+
+void
+value_log_remove_if_unused(struct value_log *log, uint64_t number)
+{
+	mutex_lock(&log->lock);
+	struct value_log_file *file = take_if_unused_locked(log, number);
+	mutex_unlock(&log->lock);
+	if (file == NULL)
+		return;
+	/* Removing a file can take the disk a tenth of a second: not on a thread that serves others. */
+	if (rcu_thread_is_online())
+		rcu_defer(&file->deferred, erase_or_warn);
+	else
+		erase_or_warn(&file->deferred);
 }
 
 /* ---- references ---- */
@@ -588,6 +604,7 @@ adopt(void *arg, const char *name)
 	struct value_log_file *file = calloc(1, sizeof(*file));
 	if (file == NULL)
 		return SETT_NO_MEMORY;
+	file->log = log;
 	file->number = number;
 	file->sealed = file->retiring = file->is_kept = true;
 	int status = file_name_make(log->directory, number, VALUE_LOG_SUFFIX, path);

@@ -10,6 +10,8 @@
 #include "value_log_format.h"
 
 struct value_log_file {
+	struct rcu_deferred deferred; /* first: the two have one address; of one that is being removed */
+	struct value_log *log;
 	uint64_t number;
 	struct vfs_file *handle;
 	uint64_t size; /* atomic: what is reserved or written; readers check bounds with it */

@@ -321,6 +321,7 @@ writer_put(struct value_log_writer *writer, const struct iovec *vector, int coun
 	int status = vfs_write(file->handle, vector, count, file->size, error);
 	if (status != SETT_OK)
 		return status;
+	vfs_begin_sync(file->handle, file->size, size); /* so that finish waits for little */
 	__atomic_store_n(&file->size, file->size + size, __ATOMIC_RELEASE);
 	__atomic_fetch_add(&writer->log->bytes_written, size, __ATOMIC_RELAXED);
 	return SETT_OK;

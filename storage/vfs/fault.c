@@ -137,6 +137,12 @@ fault_prefetch(struct vfs_file *file, uint64_t offset, uint64_t size)
 	vfs_prefetch(fault_file_of(file)->inner, offset, size);
 }
 
+static void
+fault_begin_sync(struct vfs_file *file, uint64_t offset, uint64_t size)
+{
+	vfs_begin_sync(fault_file_of(file)->inner, offset, size);
+}
+
 /* Writes the first half of the bytes, and fails. */
 static int
 write_short(struct fault_file *f, const struct iovec *iov, int count, uint64_t offset,
@@ -267,6 +273,7 @@ static const struct vfs_operations fault_operations = {
 	.close = fault_close,
 	.read = fault_read,
 	.prefetch = fault_prefetch,
+	.begin_sync = fault_begin_sync,
 	.write = fault_write,
 	.sync = fault_sync,
 	.allocate = fault_allocate,

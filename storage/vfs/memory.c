@@ -509,6 +509,12 @@ memory_prefetch(struct vfs_file *file, uint64_t offset, uint64_t size)
 	/* All is in memory. */
 }
 
+static void
+memory_begin_sync(struct vfs_file *file, uint64_t offset, uint64_t size)
+{
+	/* Only a sync decides what a crash leaves. */
+}
+
 static int
 memory_free_space(struct vfs *v, const char *path, uint64_t *ret, struct sett_error *error)
 {
@@ -532,6 +538,7 @@ static const struct vfs_operations memory_operations = {
 	.close = memory_close,
 	.read = memory_read,
 	.prefetch = memory_prefetch,
+	.begin_sync = memory_begin_sync,
 	.write = memory_write,
 	.sync = memory_sync,
 	.allocate = memory_allocate,

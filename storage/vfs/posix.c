@@ -153,6 +153,13 @@ posix_prefetch(struct vfs_file *file, uint64_t offset, uint64_t size)
 	(void)posix_fadvise(posix_file_of(file)->fd, (off_t)offset, (off_t)size, POSIX_FADV_WILLNEED);
 }
 
+/* Without waiting it takes no errors off the file: the next fdatasync tells them. */
+static void
+posix_begin_sync(struct vfs_file *file, uint64_t offset, uint64_t size)
+{
+	(void)sync_file_range(posix_file_of(file)->fd, (off_t)offset, (off_t)size, SYNC_FILE_RANGE_WRITE);
+}
+
 /* Where in the caller's vector a write stands. */
 struct posix_cursor {
 	const struct iovec *iov;
@@ -410,6 +417,7 @@ vfs_posix(void)
 		.close = posix_close,
 		.read = posix_read,
 		.prefetch = posix_prefetch,
+		.begin_sync = posix_begin_sync,
 		.write = posix_write,
 		.sync = posix_sync,
 		.allocate = posix_allocate,

@@ -42,6 +42,9 @@ struct vfs_operations {
 	/* Writes all of the vector at `offset`, or fails (some bytes may then be there). Extends the file. */
 	int (*write)(struct vfs_file *, const struct iovec *, int count, uint64_t offset,
 		     struct sett_error *);
+	/* A hint that these bytes, which were written, are synced soon: the device may begin with them.
+	 * Neither waits for it nor fails, and says nothing of the bytes' fate. */
+	void (*begin_sync)(struct vfs_file *, uint64_t offset, uint64_t size);
 	/* Data and length reach the device (fdatasync). */
 	int (*sync)(struct vfs_file *, struct sett_error *);
 	/* Reserves space for [0, size) and makes the file that long, filled with zeros (fallocate). */
@@ -105,6 +108,11 @@ static inline int
 vfs_write(struct vfs_file *f, const struct iovec *iov, int count, uint64_t offset, struct sett_error *e)
 {
 	return f->vfs->operations->write(f, iov, count, offset, e);
+}
+static inline void
+vfs_begin_sync(struct vfs_file *f, uint64_t offset, uint64_t size)
+{
+	f->vfs->operations->begin_sync(f, offset, size);
 }
 static inline int
 vfs_sync(struct vfs_file *f, struct sett_error *e)
