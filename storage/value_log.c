@@ -661,6 +661,7 @@ value_log_close(struct value_log *log)
 {
 	if (log == NULL)
 		return;
+	rcu_barrier_wait(); /* files that are being removed */
 	for (size_t i = 0; i < log->file_count; i++) {
 		vfs_close(log->files[i]->handle, NULL);
 		free(log->files[i]);

@@ -28,6 +28,7 @@ struct value_log_options {
 
 /* Finds the files in the directory (all sealed). */
 int value_log_open(const struct value_log_options *, struct value_log **ret, struct sett_error *);
+/* On a thread that is not online with rcu.h. */
 void value_log_close(struct value_log *);
 
 /* ---- writing (any thread) ---- */
