@@ -337,6 +337,12 @@ sett_txn_body(struct sett_txn *txn, const struct sett_record *record, struct byt
 	return r;
 }
 
+const char *
+sett_txn_failure(const struct sett_txn *txn)
+{
+	return txn->error.message;
+}
+
 int
 sett_txn_body_part(struct sett_txn *txn, const struct sett_record *record, uint64_t offset, size_t size,
 		   void *ret)

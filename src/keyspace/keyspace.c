@@ -164,12 +164,15 @@ keyspace_open(struct sett_engine *engine, unsigned databases, struct keyspace **
 		status = load_epochs(k, txn);
 	if (status == SETT_OK)
 		status = sett_txn_commit(txn, NULL, NULL);
-	sett_txn_destroy(txn);
 	if (status != SETT_OK) {
+		const char *failure = txn != NULL ? sett_txn_failure(txn) : "";
+		sett_error_set(error, status, 0, "cannot read the databases' epochs: %s",
+			       failure[0] != 0 ? failure : sett_status_text(status));
 		keyspace_close(k);
-		return sett_error_set(error, status, 0, "cannot read the databases' epochs: %s",
-				      sett_status_text(status));
 	}
+	sett_txn_destroy(txn);
+	if (status != SETT_OK)
+		return status;
 	*ret = k;
 	return SETT_OK;
 }

@@ -146,6 +146,8 @@ int sett_txn_begin_at(struct sett_txn *, unsigned flags, uint64_t now_ms);
 /* Ends it without effect; iterators must be closed, slices from it become invalid. No-op if not running. */
 void sett_txn_discard(struct sett_txn *);
 bool sett_txn_is_running(const struct sett_txn *);
+/* The text of the last read that failed, with file and place; empty if none did. */
+const char *sett_txn_failure(const struct sett_txn *);
 /* Timestamp of the snapshot. */
 uint64_t sett_txn_snapshot(const struct sett_txn *);
 /* Milliseconds since 1970, fixed at begin; never less than that of any commit in the snapshot (I5). */
