@@ -85,19 +85,42 @@ open_inputs(struct part *p)
 	return r;
 }
 
+/* Whether the tables are little but an index of values: these take so many times their bytes in the value
+ * log. */
+static bool
+are_an_index(struct table_file *const *tables, size_t count)
+{
+	enum { INDEX_SHARE = 16 };
+	uint64_t bytes = 0, referenced = 0;
+	for (size_t i = 0; i < count; i++) {
+		bytes += tables[i]->size;
+		referenced += tables[i]->properties->referenced_bytes;
+	}
+	return referenced >= INDEX_SHARE * bytes;
+}
+
+/* The bottom level holds nearly everything, and is worth the better compression; not so an index, which is
+ * small beside its values and is written anew each time some of them move. */
+static enum codec
+choose_codec(const struct worker_options *o, const struct task *t)
+{
+	bool is_index =
+		are_an_index(t->inputs, t->input_count) && are_an_index(t->overlaps, t->overlap_count);
+	return t->output_level == SETT_LEVELS - 1 && !is_index ? o->bottom_compression : o->upper_compression;
+}
+
 static int
 begin_part(struct part *p)
 {
 	const struct compaction *c = p->compaction;
 	const struct worker_options *o = c->context->options;
 	const struct task *t = c->task;
-	enum codec codec = t->output_level == SETT_LEVELS - 1 ? o->bottom_compression : o->upper_compression;
 	p->output = (struct table_output){
 		.vfs = o->vfs,
 		.directory = o->directory,
 		.versions = o->versions,
 		.table_size = o->table_size,
-		.compression = (enum table_compression)codec,
+		.compression = (enum table_compression)choose_codec(o, t),
 		.zstd_level = o->compression_level,
 		.sequence = c->sequence,
 	};
