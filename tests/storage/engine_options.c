@@ -157,6 +157,28 @@ Test(engine_options, tables_are_packed_as_asked)
 	cr_assert_lt(bytes[2], bytes[1]);
 }
 
+/* Tables that are little but pointers: the bottom level is packed like those above. */
+Test(engine_options, an_index_of_values_is_packed_cheaply)
+{
+	uint64_t bytes[3];
+	for (unsigned i = 0; i < 3; i++) {
+		static const enum sett_compression bottom[] = {SETT_COMPRESSION_ZSTD, SETT_COMPRESSION_LZ4,
+							       SETT_COMPRESSION_ZSTD},
+						   upper[] = {SETT_COMPRESSION_LZ4, SETT_COMPRESSION_LZ4,
+							      SETT_COMPRESSION_NONE};
+		open_with((struct sett_options){.value_threshold = 256,
+						.bottom_compression = bottom[i],
+						.table_compression = upper[i]});
+		write_keys(1, 1);
+		(void)compacted();
+		write_keys(1, 1);
+		bytes[i] = compacted().levels[SETT_LEVELS - 1].bytes;
+		check_keys(1, 1, 0);
+	}
+	cr_assert_eq(bytes[0], bytes[1]);
+	cr_assert_gt(bytes[2], bytes[0] + bytes[0] / 10);
+}
+
 Test(engine_options, values_are_packed_as_asked)
 {
 	static const enum sett_compression kinds[] = {SETT_COMPRESSION_DEFAULT, SETT_COMPRESSION_LZ4,
