@@ -77,7 +77,7 @@ regulator_allowed(const struct regulator *r, uint64_t bottom, uint64_t log_bytes
 	double allowed = (o->space_amplification_limit - 1) * (double)bottom;
 	/* What the log takes comes off, and, as experience has it, one and a half value-log files that are
 	 * being filled, or emptied but not yet gone; but in a small database they must not take all. */
-	double other = (double)(log_bytes + o->value_log_file_size + o->value_log_file_size / 2);
+	double other = (double)log_bytes + 1.5 * (double)o->value_log_file_size;
 	allowed -= other < allowed / 2 ? other : allowed / 2;
 	double least = busy ? BUSY_MEMTABLES * (double)o->memtable_size : (double)o->memtable_size / 4;
 	return (uint64_t)(allowed > least ? allowed : least);
