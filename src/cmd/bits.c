@@ -22,17 +22,10 @@ bit_offset(struct command_context *c, struct bytes argument, uint64_t *ret)
 static int
 byte_of(struct command_context *c, const struct found_string *found, uint64_t offset, uint8_t *ret)
 {
-	struct bytes value;
-	uint64_t at = offset >> 3;
 	*ret = 0;
-	if (at >= found_size(found))
+	if (offset >> 3 >= found_size(found))
 		return SETT_OK;
-	if (found->root.body_size >= CONTEXT_STREAM_MIN)
-		return keyspace_body_part(&c->view, &found->root, at, 1, ret);
-	int status = keyspace_body(&c->view, &found->root, &value);
-	if (status == SETT_OK)
-		*ret = value.data[at];
-	return status;
+	return keyspace_body_part(&c->view, &found->root, offset >> 3, 1, ret);
 }
 
 static uint8_t

@@ -8,7 +8,7 @@
 struct found_string {
 	bool exists;
 	struct root root;   /* if it exists */
-	struct bytes value; /* empty if it does not; of lookup_string and its kin alone */
+	struct bytes value; /* empty if it was not read */
 };
 
 /* The root of a key; a missing one is no failure (`ret_exists`). */

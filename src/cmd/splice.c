@@ -18,20 +18,6 @@ copy_old(struct command_context *c, const struct found_string *old, uint8_t *val
 	return status;
 }
 
-/* `size` bytes of a body that was written, to `at`. */
-static int
-read_written(const struct sett_body_writer *body, uint8_t *at, uint64_t size)
-{
-	struct sett_body_stream *stream;
-	size_t got;
-	int status = sett_body_writer_stream(body, &stream);
-	if (status != SETT_OK)
-		return status;
-	status = sett_body_stream_read(stream, at, (size_t)size, &got, NULL);
-	sett_body_stream_close(stream);
-	return status;
-}
-
 static int
 splice_in_memory(struct command_context *c, struct bytes key, const struct found_string *old, uint64_t offset,
 		 const struct string_part *part, uint64_t size)
@@ -41,9 +27,7 @@ splice_in_memory(struct command_context *c, struct bytes key, const struct found
 	if (value == NULL)
 		return SETT_NO_MEMORY;
 	int status = copy_old(c, old, value);
-	if (status == SETT_OK && part->body != NULL)
-		status = read_written(part->body, value + offset, part->size);
-	else if (status == SETT_OK)
+	if (status == SETT_OK)
 		memcpy(value + offset, part->data, (size_t)part->size);
 	if (status == SETT_OK)
 		status = keyspace_put_encoded(&c->view, c->db, key, bytes_of(value, (size_t)size), STRING_RAW,
@@ -58,6 +42,7 @@ struct pouring {
 	struct command_context *c;
 	struct sett_body_writer *to;
 	uint8_t *piece;
+	struct sett_error error; /* of the read or write that failed */
 };
 
 /* Takes the stream over. */
@@ -67,9 +52,9 @@ pour_stream(struct pouring *p, struct sett_body_stream *stream)
 	int status = SETT_OK;
 	while (status == SETT_OK && sett_body_stream_remaining(stream) > 0) {
 		size_t size;
-		status = sett_body_stream_read(stream, p->piece, PIECE_SIZE, &size, NULL);
+		status = sett_body_stream_read(stream, p->piece, PIECE_SIZE, &size, &p->error);
 		if (status == SETT_OK)
-			status = sett_body_writer_append(p->to, p->piece, size, NULL);
+			status = sett_body_writer_append(p->to, p->piece, size, &p->error);
 	}
 	sett_body_stream_close(stream);
 	return status;
@@ -82,15 +67,13 @@ pour_old(struct pouring *p, const struct root *old, uint64_t from, uint64_t size
 	struct bytes body;
 	if (size == 0)
 		return SETT_OK;
-	int status = SETT_INVALID;
-	if (old->body_size >= CONTEXT_STREAM_MIN)
-		status = keyspace_body_stream(&p->c->view, old, from, size, &stream);
+	int status = keyspace_body_stream(&p->c->view, old, from, size, &stream);
 	if (status == SETT_OK)
 		return pour_stream(p, stream);
 	if (status != SETT_INVALID)
 		return status;
 	status = keyspace_body(&p->c->view, old, &body);
-	return status == SETT_OK ? sett_body_writer_append(p->to, body.data + from, (size_t)size, NULL)
+	return status == SETT_OK ? sett_body_writer_append(p->to, body.data + from, (size_t)size, &p->error)
 				 : status;
 }
 
@@ -101,7 +84,7 @@ pour_zeros(struct pouring *p, uint64_t size)
 	memset(p->piece, 0, PIECE_SIZE);
 	while (status == SETT_OK && size > 0) {
 		size_t part = size < PIECE_SIZE ? (size_t)size : PIECE_SIZE;
-		status = sett_body_writer_append(p->to, p->piece, part, NULL);
+		status = sett_body_writer_append(p->to, p->piece, part, &p->error);
 		size -= part;
 	}
 	return status;
@@ -112,7 +95,7 @@ pour_part(struct pouring *p, const struct string_part *part)
 {
 	struct sett_body_stream *stream;
 	if (part->body == NULL)
-		return sett_body_writer_append(p->to, part->data, (size_t)part->size, NULL);
+		return sett_body_writer_append(p->to, part->data, (size_t)part->size, &p->error);
 	int status = sett_body_writer_stream(part->body, &stream);
 	return status == SETT_OK ? pour_stream(p, stream) : status;
 }
@@ -129,7 +112,7 @@ pour(struct pouring *p, const struct found_string *old, uint64_t offset, const s
 		status = pour_part(p, part);
 	if (status == SETT_OK && end < old_size)
 		status = pour_old(p, &old->root, end, old_size - end);
-	return status == SETT_OK ? sett_body_writer_finish(p->to, NULL) : status;
+	return status == SETT_OK ? sett_body_writer_finish(p->to, &p->error) : status;
 }
 
 static int
@@ -145,6 +128,9 @@ splice_in_files(struct command_context *c, struct bytes key, const struct found_
 		return SETT_NO_MEMORY;
 	status = pour(&p, old, offset, part);
 	free(p.piece);
+	if (status != SETT_OK && p.error.message[0] != 0)
+		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING, "A value cannot be changed: %s",
+				p.error.message);
 	if (status == SETT_OK)
 		status = keyspace_put_body(&c->view, c->db, key, p.to, found_deadline(old), found_root(old));
 	return status;
@@ -157,7 +143,7 @@ string_splice(struct command_context *c, struct bytes key, const struct found_st
 	uint64_t size = offset + part->size;
 	if (size < found_size(old))
 		size = found_size(old);
-	if (size >= CONTEXT_STREAM_MIN && keyspace_key_takes_body(key))
+	if (part->body != NULL || (size >= CONTEXT_STREAM_MIN && keyspace_key_takes_body(key)))
 		return splice_in_files(c, key, old, offset, part, size);
 	return splice_in_memory(c, key, old, offset, part, size);
 }
