@@ -40,18 +40,6 @@ body_stream_open(struct value_log *log, const struct value_pointer *pointer, uin
 	return SETT_OK;
 }
 
-int
-sett_body_stream_open(struct sett_txn *txn, const struct sett_record *record, uint64_t offset, uint64_t size,
-		      struct sett_body_stream **ret)
-{
-	struct entry entry;
-	if (entry_decode(record->reserved_value, &entry) != SETT_OK)
-		return SETT_CORRUPT;
-	if (entry.kind != ENTRY_POINTER || value_log_is_packed(&entry.pointer))
-		return SETT_INVALID;
-	return body_stream_open(txn->engine->value_log, &entry.pointer, offset, size, ret, &txn->error);
-}
-
 uint64_t
 sett_body_stream_remaining(const struct sett_body_stream *stream)
 {

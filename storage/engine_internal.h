@@ -167,6 +167,10 @@ int txn_pin(struct sett_txn *, struct block *);
 void txn_report_damage(struct sett_txn *, int status);
 /* Fills a record from an encoded entry; SETT_NOT_FOUND for a tombstone. */
 int record_from_value(struct bytes value, uint64_t timestamp, struct sett_record *ret);
+/* The entry of a record that was read; from the tree again if the record cache's does not say where the body
+ * is (or if it says what the body is and `inline_will_do` is false: the tree's stands for less).
+ * SETT_CORRUPT, SETT_WOULD_BLOCK, ... */
+int txn_entry(struct sett_txn *, const struct sett_record *, bool inline_will_do, struct entry *ret);
 static inline void
 txn_observe(struct sett_txn *txn, uint64_t timestamp)
 {

@@ -21,8 +21,8 @@
 
 enum {
 	WAYS = 6,
-	RECORD_MAX = 4096,    /* key and value; larger ones are not kept */
-	TYPICAL_RECORD = 192, /* bytes, for the number of buckets */
+	RECORD_MAX = 20 << 10, /* key and value; larger ones are not kept, nor what takes a 256th of all */
+	TYPICAL_RECORD = 192,  /* bytes, for the number of buckets */
 	SPINS_BEFORE_YIELD = 200,
 	EVICTION_STEPS = 64, /* buckets looked at for one insertion, at most */
 	CACHE_LINE = 64,
@@ -31,7 +31,7 @@ enum {
 struct record {
 	uint64_t hash, timestamp;
 	uint32_t capacity; /* of data */
-	uint16_t key_size, value_size;
+	uint32_t key_size, value_size;
 	uint8_t data[]; /* key, value */
 };
 
@@ -136,8 +136,8 @@ record_new(uint64_t hash, struct bytes key, struct bytes value, uint64_t timesta
 	r->hash = hash;
 	r->timestamp = timestamp;
 	r->capacity = (uint32_t)capacity;
-	r->key_size = (uint16_t)key.size;
-	r->value_size = (uint16_t)value.size;
+	r->key_size = (uint32_t)key.size;
+	r->value_size = (uint32_t)value.size;
 	if (key.size)
 		memcpy(r->data, key.data, key.size);
 	memcpy(r->data + key.size, value.data, value.size);
@@ -243,10 +243,35 @@ record_cache_get(struct record_cache *cache, uint64_t hash, struct bytes key, ui
 	return status;
 }
 
-static bool
-is_kept(struct bytes key, struct bytes value)
+bool
+record_cache_takes(const struct record_cache *cache, size_t size)
 {
-	return key.size + value.size <= RECORD_MAX && (value.data[0] & ENTRY_KIND_MASK) != ENTRY_POINTER;
+	return size <= RECORD_MAX && (size <= TYPICAL_RECORD || size <= cache->capacity / 256);
+}
+
+static bool
+is_full(const struct record_cache *cache)
+{
+	return __atomic_load_n(&cache->bytes, __ATOMIC_RELAXED) > cache->capacity;
+}
+
+static bool
+has_pointer(const uint8_t *value)
+{
+	return (value[0] & ENTRY_KIND_MASK) == ENTRY_POINTER;
+}
+
+/* The way for a record that a reader admits, under the lock; -1: it is there already. */
+static int
+way_to_admit(struct bucket *b, const struct record *record)
+{
+	int way = find_way(b, record->hash, bytes_of(record->data, record->key_size));
+	if (way < 0)
+		return choose_way(b);
+	const struct record *old = b->records[way];
+	bool adds_body =
+		has_pointer(old->data + old->key_size) && !has_pointer(record->data + record->key_size);
+	return adds_body && old->timestamp == record->timestamp ? way : -1;
 }
 
 void
@@ -257,17 +282,21 @@ record_cache_admit(struct record_cache *cache, uint64_t hash, struct bytes key, 
 	if (value.size == 0)
 		value = bytes_of(&tombstone, 1);
 	struct bucket *b = bucket_of(cache, hash);
-	if (!is_kept(key, value) || __atomic_load_n(&b->newest, __ATOMIC_RELAXED) > snapshot)
+	if (!record_cache_takes(cache, key.size + value.size) ||
+	    __atomic_load_n(&b->newest, __ATOMIC_RELAXED) > snapshot)
 		return;
-	if (__atomic_load_n(&cache->bytes, __ATOMIC_RELAXED) > cache->capacity)
+	if (is_full(cache)) {
 		evict(cache);
+		if (is_full(cache)) /* all in use, or large: what is here stays */
+			return;
+	}
 	struct record *record = record_new(hash, key, value, timestamp), *replaced = record;
 	if (!record)
 		return;
 	SYNC_POINT("admit: before the lock");
 	bucket_lock(b);
-	if (b->newest <= snapshot && find_way(b, hash, key) < 0) {
-		int way = choose_way(b);
+	int way = b->newest <= snapshot ? way_to_admit(b, record) : -1;
+	if (way >= 0) {
 		replaced = b->records[way];
 		set_record(b, way, record);
 		/* Relaxed, as in set_record. */
@@ -293,12 +322,12 @@ record_cache_update(struct record_cache *cache, uint64_t hash, struct bytes key,
 	int way = find_way(b, hash, key);
 	if (way >= 0) {
 		struct record *old = b->records[way];
-		if (!is_kept(key, value)) {
+		if (!record_cache_takes(cache, key.size + value.size)) {
 			replaced = old;
 			set_record(b, way, NULL);
 		} else if (key.size + value.size <= old->capacity) {
 			memcpy(old->data + key.size, value.data, value.size);
-			old->value_size = (uint16_t)value.size;
+			old->value_size = (uint32_t)value.size;
 			old->timestamp = timestamp;
 		} else {
 			/* Out of memory: no record is right, a wrong one is not. */

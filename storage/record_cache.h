@@ -4,12 +4,16 @@
  * A hash table of fixed size: buckets of one cache line, each with its own spin lock, up to six records and
  * the timestamp of the newest commit that wrote any key of the bucket. Records are copied in and out, so
  * nobody holds on to them; CLOCK decides which go when the memory bound is met. Absence is a record too.
- * Entries that point into the value log are not kept: GC may move their values.
+ *
+ * Of an entry that points into the value log the pointer means nothing here, as GC may have moved the value:
+ * it tells head, size and timestamp, and the tree where the body is. Who has read the body may have the
+ * record hold it, as an inline entry.
  *
  * All functions may be called from any thread. */
 #ifndef SETT_RECORD_CACHE_H
 #define SETT_RECORD_CACHE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "storage/base/arena.h"
@@ -28,9 +32,12 @@ uint64_t record_cache_hash(const struct record_cache *, struct bytes key);
 int record_cache_get(struct record_cache *, uint64_t hash, struct bytes key, uint64_t snapshot,
 		     struct arena *, struct bytes *ret_value, uint64_t *ret_timestamp);
 /* What a reader found in the tree at `snapshot`; an empty `value` says that there was nothing. Kept only if
- * nothing of the bucket was committed after that snapshot (I14). */
+ * nothing of the bucket was committed after that snapshot (I14), and in place of an entry with a pointer only
+ * if `value` is the same version with its body. */
 void record_cache_admit(struct record_cache *, uint64_t hash, struct bytes key, uint64_t snapshot,
 			struct bytes value, uint64_t timestamp);
+/* Whether a record of so many bytes, key and value, may be kept. */
+bool record_cache_takes(const struct record_cache *, size_t size);
 /* A commit wrote the key: called under the commit lock, before the commit is visible, in timestamp order. */
 void record_cache_update(struct record_cache *, uint64_t hash, struct bytes key, struct bytes value,
 			 uint64_t timestamp);

@@ -7,6 +7,7 @@
 
 #include "engine_internal.h"
 #include "storage/base/hash.h"
+#include "value_log_pieces.h"
 
 enum { ARENA_BLOCK = 16 << 10, KEPT_BATCH = 1 << 20 };
 
@@ -238,6 +239,8 @@ record_from_value(struct bytes value, uint64_t timestamp, struct sett_record *re
 	ret->expires_at = entry.expires_at;
 	ret->timestamp = timestamp;
 	ret->reserved_value = value;
+	ret->reserved_key = (struct sett_key){0};
+	ret->reserved_cached = false;
 	return SETT_OK;
 }
 
@@ -261,12 +264,14 @@ find_in_tree(struct sett_txn *txn, struct bytes key, struct bytes *ret_value, ui
 }
 
 static int
-find_committed(struct sett_txn *txn, struct sett_key hashed, struct bytes *ret_value, uint64_t *ret_timestamp)
+find_committed(struct sett_txn *txn, struct sett_key hashed, struct bytes *ret_value, uint64_t *ret_timestamp,
+	       bool *ret_cached)
 {
 	struct record_cache *cache = txn->engine->records;
 	struct bytes key = hashed.bytes;
 	uint64_t hash = hashed.hash;
 	int r = record_cache_get(cache, hash, key, txn->snapshot, &txn->arena, ret_value, ret_timestamp);
+	*ret_cached = r == SETT_OK;
 	if (r != SETT_NOT_FOUND)
 		return r;
 	r = find_in_tree(txn, key, ret_value, ret_timestamp);
@@ -275,6 +280,55 @@ find_committed(struct sett_txn *txn, struct sett_key hashed, struct bytes *ret_v
 	else if (r == SETT_NOT_FOUND)
 		record_cache_admit(cache, hash, key, txn->snapshot, bytes_of(NULL, 0), 0);
 	return r;
+}
+
+/* Of a record whose body stands in the value log, or may: the key, to look again where, and to have the
+ * record cache hold the body. */
+static int
+remember_key(struct sett_txn *txn, struct sett_key key, bool cached, struct sett_record *ret)
+{
+	if (ret->body_size < txn->engine->options.value_threshold &&
+	    (ret->reserved_value.data[0] & ENTRY_KIND_MASK) != ENTRY_POINTER)
+		return SETT_OK;
+	const void *copy = arena_copy(&txn->arena, key.bytes.data, key.bytes.size);
+	if (!copy)
+		return SETT_NO_MEMORY;
+	ret->reserved_key = (struct sett_key){bytes_of(copy, key.bytes.size), key.hash};
+	ret->reserved_cached = cached;
+	return SETT_OK;
+}
+
+int
+txn_entry(struct sett_txn *txn, const struct sett_record *record, bool inline_will_do, struct entry *ret)
+{
+	if (entry_decode(record->reserved_value, ret) != SETT_OK)
+		return SETT_CORRUPT;
+	if (!record->reserved_cached || (inline_will_do && ret->kind == ENTRY_INLINE))
+		return SETT_OK;
+	struct bytes value;
+	uint64_t timestamp;
+	int r = find_in_tree(txn, record->reserved_key.bytes, &value, &timestamp);
+	if (r == SETT_NOT_FOUND || (r == SETT_OK && timestamp != record->timestamp))
+		r = sett_error_set(&txn->error, SETT_CORRUPT, 0, "A record of the cache is not in the tree");
+	return r == SETT_OK ? entry_decode(value, ret) : r;
+}
+
+/* Has the record cache hold a body that was just read. */
+static void
+cache_body(struct sett_txn *txn, const struct sett_record *record, struct bytes body)
+{
+	struct entry entry = {
+		.kind = ENTRY_INLINE, .head = record->head, .body = body, .expires_at = record->expires_at};
+	struct sett_key key = record->reserved_key;
+	size_t size = entry_encoded_size(&entry);
+	if (!key.bytes.data || !record_cache_takes(txn->engine->records, key.bytes.size + size))
+		return;
+	uint8_t *value = arena_allocate(&txn->arena, size, 1);
+	if (!value)
+		return; /* it is but a cache */
+	(void)entry_encode(&entry, value);
+	record_cache_admit(txn->engine->records, key.hash, key.bytes, txn->snapshot, bytes_of(value, size),
+			   record->timestamp);
 }
 
 void
@@ -304,11 +358,14 @@ sett_txn_get_hashed(struct sett_txn *txn, struct sett_key key, struct sett_recor
 		return record_from_value(own->encoded, WRITE_OWN_TIMESTAMP, ret);
 	struct bytes value;
 	uint64_t timestamp;
-	int r = find_committed(txn, key, &value, &timestamp);
+	bool cached;
+	int r = find_committed(txn, key, &value, &timestamp, &cached);
 	if (r == SETT_OK) {
 		txn_observe(txn, timestamp);
 		r = record_from_value(value, timestamp, ret);
 	}
+	if (r == SETT_OK)
+		r = remember_key(txn, key, cached, ret);
 	txn_report_damage(txn, r);
 	return r;
 }
@@ -317,22 +374,25 @@ int
 sett_txn_body(struct sett_txn *txn, const struct sett_record *record, struct bytes *ret)
 {
 	struct entry entry;
-	if (entry_decode(record->reserved_value, &entry) != SETT_OK)
-		return SETT_CORRUPT;
-	if (entry.kind == ENTRY_INLINE) {
+	int r = txn_entry(txn, record, true, &entry);
+	if (r == SETT_OK && entry.kind == ENTRY_INLINE) {
 		*ret = entry.body;
 		return SETT_OK;
 	}
-	if (entry.pointer.body_size > SETT_MAX_BODY_SIZE)
-		return SETT_CORRUPT;
-	unsigned flags = txn->flags & SETT_TXN_NOWAIT ? VFS_NOWAIT : 0;
-	/* An own write's body may have come since something was read ahead from its place. */
-	struct value_ahead none = {0};
-	struct value_ahead *ahead = record->timestamp == WRITE_OWN_TIMESTAMP ? &none : &txn->ahead;
-	int r = value_log_read_ahead(txn->engine->value_log, ahead, &entry.pointer, flags, &txn->arena, ret,
-				     &txn->error);
-	if (r == SETT_NOT_FOUND) /* a pointer whose file is gone is damage, not absence */
+	if (r == SETT_OK && entry.pointer.body_size > SETT_MAX_BODY_SIZE)
 		r = SETT_CORRUPT;
+	if (r == SETT_OK) {
+		unsigned flags = txn->flags & SETT_TXN_NOWAIT ? VFS_NOWAIT : 0;
+		/* An own write's body may have come since something was read ahead from its place. */
+		struct value_ahead none = {0};
+		struct value_ahead *ahead = record->timestamp == WRITE_OWN_TIMESTAMP ? &none : &txn->ahead;
+		r = value_log_read_ahead(txn->engine->value_log, ahead, &entry.pointer, flags, &txn->arena,
+					 ret, &txn->error);
+		if (r == SETT_NOT_FOUND) /* a pointer whose file is gone is damage, not absence */
+			r = SETT_CORRUPT;
+	}
+	if (r == SETT_OK)
+		cache_body(txn, record, *ret);
 	txn_report_damage(txn, r);
 	return r;
 }
@@ -353,19 +413,36 @@ sett_txn_body_part(struct sett_txn *txn, const struct sett_record *record, uint6
 		return SETT_INVALID;
 	if (size == 0)
 		return SETT_OK;
-	if (record->body_size < SETT_MAX_PACKED_SIZE ||
-	    entry_decode(record->reserved_value, &entry) != SETT_OK || entry.kind != ENTRY_POINTER) {
-		int r = sett_txn_body(txn, record, &body);
+	int r = record->body_size < SETT_MAX_PACKED_SIZE ? SETT_OK : txn_entry(txn, record, true, &entry);
+	if (r != SETT_OK) {
+		txn_report_damage(txn, r);
+		return r;
+	}
+	if (record->body_size < SETT_MAX_PACKED_SIZE || entry.kind != ENTRY_POINTER) {
+		r = sett_txn_body(txn, record, &body);
 		if (r == SETT_OK)
 			memcpy(ret, body.data + offset, size);
 		return r;
 	}
-	int r = value_log_read_part(txn->engine->value_log, &entry.pointer, offset, size,
-				    txn->flags & SETT_TXN_NOWAIT ? VFS_NOWAIT : 0, ret, &txn->error);
+	r = value_log_read_part(txn->engine->value_log, &entry.pointer, offset, size,
+				txn->flags & SETT_TXN_NOWAIT ? VFS_NOWAIT : 0, ret, &txn->error);
 	if (r == SETT_NOT_FOUND) /* a pointer whose file is gone is damage, not absence */
 		r = SETT_CORRUPT;
 	txn_report_damage(txn, r);
 	return r;
+}
+
+int
+sett_body_stream_open(struct sett_txn *txn, const struct sett_record *record, uint64_t offset, uint64_t size,
+		      struct sett_body_stream **ret)
+{
+	struct entry entry;
+	int r = txn_entry(txn, record, true, &entry);
+	if (r != SETT_OK)
+		return r;
+	if (entry.kind != ENTRY_POINTER || value_log_is_packed(&entry.pointer))
+		return SETT_INVALID;
+	return body_stream_open(txn->engine->value_log, &entry.pointer, offset, size, ret, &txn->error);
 }
 
 uint64_t
@@ -399,8 +476,8 @@ sett_txn_put_hashed(struct sett_txn *txn, struct sett_key key, const struct sett
 	if (r != SETT_OK)
 		return r;
 	struct entry entry = {.kind = ENTRY_INLINE, .body = put->body};
-	if (put->body_of && entry_decode(put->body_of->reserved_value, &entry) != SETT_OK)
-		return SETT_CORRUPT;
+	if (put->body_of && (r = txn_entry(txn, put->body_of, false, &entry)) != SETT_OK)
+		return r;
 	if (put->written) {
 		const struct value_pointer *pointer = body_writer_pointer(put->written);
 		if (!pointer)

@@ -277,6 +277,63 @@ Test(engine, heads_bodies_and_deadlines_come_back)
 	sett_txn_destroy(txn);
 }
 
+/* Bodies that the record cache holds, while what they came from moves: the tree has the pointers. */
+Test(engine, cached_bodies_are_those_of_the_newest_version)
+{
+	char big[2000], text[32];
+	struct sett_record record;
+	struct bytes body;
+	struct sett_stats before, after;
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < 200; i++) {
+			memset(big, 'a' + round, sizeof(big));
+			snprintf(text, sizeof(text), "key%d", i);
+			memcpy(big, text, strlen(text));
+			struct sett_txn *txn = begin(0);
+			MUST(sett_txn_put(txn, bytes_of_string(text),
+					  &(struct sett_put){.body = bytes_of(big, sizeof(big))}));
+			MUST(commit(txn));
+		}
+		MUST(sett_engine_flush(engine, NULL));
+		for (int pass = 0; pass < 3; pass++) {
+			for (int i = 0; i < 200; i++) {
+				memset(big, 'a' + round, sizeof(big));
+				snprintf(text, sizeof(text), "key%d", i);
+				memcpy(big, text, strlen(text));
+				struct sett_txn *txn = begin(0);
+				MUST(sett_txn_get(txn, bytes_of_string(text), &record));
+				MUST(sett_txn_body(txn, &record, &body));
+				cr_assert(bytes_equal(body, bytes_of(big, sizeof(big))), "%s", text);
+				uint8_t part[100];
+				MUST(sett_txn_body_part(txn, &record, 900, sizeof(part), part));
+				cr_assert_arr_eq(part, big + 900, sizeof(part));
+				sett_txn_destroy(txn);
+			}
+			if (pass == 1)
+				MUST(sett_engine_compact(engine, NULL));
+		}
+	}
+	/* From the cache or not: a new deadline writes no body. */
+	sett_engine_stats(engine, &before);
+	struct sett_txn *txn = begin(0);
+	MUST(sett_txn_get(txn, BYTES_LITERAL("key7"), &record));
+	MUST(sett_txn_put(txn, BYTES_LITERAL("key7"),
+			  &(struct sett_put){.body_of = &record, .expires_at = 99}));
+	MUST(commit(txn));
+	sett_engine_stats(engine, &after);
+	cr_assert_gt(after.record_cache_hits, before.record_cache_hits);
+	cr_assert_eq(before.value_log_total_bytes, after.value_log_total_bytes);
+	reopen();
+	txn = begin(0);
+	MUST(sett_txn_get(txn, BYTES_LITERAL("key7"), &record));
+	cr_assert_eq(record.expires_at, 99);
+	MUST(sett_txn_body(txn, &record, &body));
+	memset(big, 'c', sizeof(big));
+	memcpy(big, "key7", 4);
+	cr_assert(bytes_equal(body, bytes_of(big, sizeof(big))));
+	sett_txn_destroy(txn);
+}
+
 Test(engine, counters_survive_reopening_flushed_or_not)
 {
 	struct sett_error error;

@@ -112,18 +112,63 @@ Test(record_cache, absence_is_known_too)
 	cr_assert_str_eq(get("k", 4, &timestamp), "there");
 }
 
-Test(record_cache, pointers_are_not_kept)
+Test(record_cache, a_pointer_gives_way_to_the_body_of_its_version)
 {
 	uint64_t timestamp;
 	uint8_t buffer[64];
 	struct entry entry = {.kind = ENTRY_POINTER, .pointer = {1, 16, 5000, 4984}};
-	struct bytes pointer = bytes_of(buffer, (size_t)(entry_encode(&entry, buffer) - buffer));
+	struct bytes pointer = bytes_of(buffer, (size_t)(entry_encode(&entry, buffer) - buffer)), value;
 	struct bytes k = BYTES_LITERAL("k");
+	uint64_t hash = record_cache_hash(cache, k);
 	admit("k", 3, "inline", 2);
-	record_cache_update(cache, record_cache_hash(cache, k), k, pointer, 4);
-	cr_assert_null(get("k", 9, &timestamp));
-	record_cache_admit(cache, record_cache_hash(cache, k), k, 9, pointer, 4);
-	cr_assert_null(get("k", 9, &timestamp));
+	record_cache_update(cache, hash, k, pointer, 4);
+	cr_assert_eq(record_cache_get(cache, hash, k, 9, &arena, &value, &timestamp), SETT_OK);
+	cr_assert(bytes_equal(value, pointer));
+	cr_assert_eq(timestamp, 4);
+	admit("k", 9, "of another version", 3);
+	cr_assert_str_eq(get("k", 9, &timestamp), "", "a pointer still");
+	admit("k", 3, "read before the commit", 4);
+	cr_assert_str_eq(get("k", 9, &timestamp), "");
+	admit("k", 9, "the body", 4);
+	cr_assert_str_eq(get("k", 9, &timestamp), "the body");
+	record_cache_admit(cache, hash, k, 9, pointer, 4);
+	cr_assert_str_eq(get("k", 9, &timestamp), "the body");
+	record_cache_update(cache, hash, k, pointer, 10);
+	cr_assert_str_eq(get("k", 10, &timestamp), "");
+	cr_assert_eq(timestamp, 10);
+}
+
+Test(record_cache, large_records_do_not_take_it_over)
+{
+	static char text[40000];
+	static uint8_t buffer[sizeof(text) + 64];
+	char key[32];
+	uint64_t bytes, hits, misses;
+	memset(text, 'x', sizeof(text) - 1);
+	struct bytes big = inline_value(text, buffer), k = BYTES_LITERAL("big");
+	struct bytes value;
+	uint64_t hash = record_cache_hash(cache, k), timestamp;
+	cr_assert(!record_cache_takes(cache, k.size + big.size));
+	record_cache_admit(cache, hash, k, 9, big, 5);
+	cr_assert_eq(record_cache_get(cache, hash, k, 9, &arena, &value, &timestamp), SETT_NOT_FOUND);
+	text[3000] = '\0';
+	big = inline_value(text, buffer);
+	for (int i = 0; i < 5000; i++) {
+		snprintf(key, sizeof(key), "key%d", i);
+		k = bytes_of_string(key);
+		hash = record_cache_hash(cache, k);
+		record_cache_admit(cache, hash, k, 9, big, 5);
+		for (int j = i < 100 ? 0 : i - 100; j <= i; j += 7) { /* all in use */
+			snprintf(key, sizeof(key), "key%d", j);
+			k = bytes_of_string(key);
+			(void)record_cache_get(cache, record_cache_hash(cache, k), k, 9, &arena, &value,
+					       &timestamp);
+		}
+		arena_reset(&arena);
+		record_cache_stats(cache, &bytes, &hits, &misses);
+		cr_assert_leq(bytes, (1 << 20) + 4096);
+	}
+	cr_assert_gt(bytes, 1 << 19);
 }
 
 Test(record_cache, memory_is_bounded_and_hot_records_stay)

@@ -162,13 +162,18 @@ struct sett_record {
 	uint64_t expires_at; /* milliseconds since 1970; 0 = never. The engine itself never hides an expired
 				entry */
 	uint64_t timestamp;  /* of its commit; UINT64_MAX for the transaction's own write */
-	struct bytes reserved_value; /* the engine's encoding of the entry */
+	/* The engine's: its encoding of the entry; the key, of records whose body is large (in the
+	 * transaction's memory), else none; and whether the encoding is the record cache's, which does not
+	 * know where such a body lies. */
+	struct bytes reserved_value;
+	struct sett_key reserved_key;
+	bool reserved_cached;
 };
 
 /* SETT_OK, SETT_NOT_FOUND, SETT_WOULD_BLOCK, SETT_CORRUPT, SETT_IO. Sees the transaction's own writes. */
 int sett_txn_get(struct sett_txn *, struct bytes key, struct sett_record *ret);
 int sett_txn_get_hashed(struct sett_txn *, struct sett_key, struct sett_record *ret);
-/* The body of a record read in this transaction, checksum verified. */
+/* The body of a record read in this transaction, checksum verified. SETT_WOULD_BLOCK, ... as above. */
 int sett_txn_body(struct sett_txn *, const struct sett_record *, struct bytes *ret);
 
 /* `size` bytes of such a body from `offset` on, which it has, into `ret`: of a large one little more is read.
@@ -182,7 +187,7 @@ int sett_txn_body_part(struct sett_txn *, const struct sett_record *, uint64_t o
 struct sett_body_stream;
 /* `size` bytes from `offset` on of a record read in this transaction, whose body has them; reads nothing yet.
  * SETT_INVALID: the body does not lie in the value log as it is (it is small, packed, or the transaction's
- * own write): sett_txn_body has it. SETT_NO_MEMORY, SETT_CORRUPT. */
+ * own write): sett_txn_body has it. SETT_NO_MEMORY; SETT_WOULD_BLOCK, ... as above. */
 int sett_body_stream_open(struct sett_txn *, const struct sett_record *, uint64_t offset, uint64_t size,
 			  struct sett_body_stream **ret);
 uint64_t sett_body_stream_remaining(const struct sett_body_stream *);
@@ -218,7 +223,8 @@ struct sett_put {
 	struct bytes head;
 	struct bytes body;
 	const struct sett_record
-		*body_of; /* if set: keep that record's body (a pointer is copied); `body` is ignored */
+		*body_of; /* if set: keep that record's body (a pointer is copied, which may have to be read:
+			     SETT_WOULD_BLOCK, ... as above); `body` is ignored */
 	const struct sett_body_writer *written; /* if set: the body that was finished there, likewise */
 	uint64_t expires_at;                    /* 0 = never */
 };
