@@ -1,8 +1,8 @@
 /* Writing and syncing the log: sett_engine_write for those who commit, and the thread that syncs by policy
  * and keeps a spare segment ready.
  *
- * `always`: every write wakes the thread, which syncs as long as something written is not durable: a group
- * commit over all that was written while the last sync was under way. `everysec`: once a second. `no`: never
+ * `always`: writers wake the thread, which syncs once over all that was written until then: while a sync is
+ * under way, the next one's group gathers. `everysec`: once a second. `no`: never
  * by itself, but what was committed is written. */
 #include <stdlib.h>
 
@@ -20,7 +20,7 @@ note_log_failure(struct sett_engine *engine, const struct sett_error *error)
 }
 
 int
-sett_engine_write(struct sett_engine *engine)
+sett_engine_write_unsynced(struct sett_engine *engine)
 {
 	if (log_written(engine->log) >= __atomic_load_n(&engine->visible, __ATOMIC_ACQUIRE))
 		return SETT_OK;
@@ -37,9 +37,23 @@ sett_engine_write(struct sett_engine *engine)
 		__atomic_compare_exchange_n(&engine->unsynced_since_ns, &none, now, false, __ATOMIC_RELAXED,
 					    __ATOMIC_RELAXED);
 	}
+	return SETT_OK;
+}
+
+void
+sett_engine_start_sync(struct sett_engine *engine)
+{
 	if (__atomic_load_n(&engine->sync_policy, __ATOMIC_RELAXED) == SETT_SYNC_ALWAYS)
 		log_thread_kick(engine);
-	return SETT_OK;
+}
+
+int
+sett_engine_write(struct sett_engine *engine)
+{
+	int r = sett_engine_write_unsynced(engine);
+	if (r == SETT_OK && log_durable(engine->log) < log_written(engine->log))
+		sett_engine_start_sync(engine);
+	return r;
 }
 
 static int
@@ -111,7 +125,7 @@ work_once(struct sett_engine *engine, uint64_t *last_sync_ns)
 	if (policy == SETT_SYNC_ALWAYS) {
 		if (log_durable(engine->log) < log_written(engine->log))
 			sync_log(engine, &error);
-		return log_durable(engine->log) < log_written(engine->log) ? 0 : SECOND_NS;
+		return SECOND_NS;
 	}
 	if (now < due)
 		return due - now;

@@ -5,7 +5,7 @@
  * pool if that asks to wait; it holds each reply until the timestamp that came with it is written
  * (`everysec`, `no`) or durable (`always`) (I1).
  *
- * A tick of a reactor: collect ready sockets; read and parse all; run all commands; one sett_engine_write for
+ * A tick of a reactor: collect ready sockets; read and parse all; run all commands; one write of the log for
  * all; send what may leave. */
 #ifndef SETT_NET_NET_H
 #define SETT_NET_NET_H

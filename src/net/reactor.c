@@ -2,9 +2,9 @@
  *
  *     collect  loop_wait: ready sockets, due timers, messages (adopted connections, requests from the pool)
  *     run      read all sockets that were reported, then run their requests (requests.c)
- *     write    one sett_engine_write for all that committed
- *     send     what the frontier releases; the rest is held until net_on_progress wakes the reactor
- *     reap     free what was closed
+ *     write    one call of the engine for all that committed; under `always` the sync is begun once no socket
+ * is ready any more, so that it covers the commits of as many connections as there are send     what the
+ * frontier releases; the rest is held until net_on_progress wakes the reactor reap     free what was closed
  *
  * Invariants:
  * - (I1) A reply leaves only when its timestamp is written (`everysec`, `no`) or durable (`always`): only
@@ -31,6 +31,8 @@
 
 /* As in Redis, `everysec` holds write replies while a sync is this late. */
 static const uint64_t sync_lag_max_ns = 2000000000;
+/* While input keeps coming, a sync waits for more commits no longer than this. */
+static const uint64_t sync_delay_max_ns = 1000000;
 
 /* ---- lists ---- */
 
@@ -239,13 +241,28 @@ write_commits(struct reactor *r)
 	struct net *net = r->net;
 	if (r->newest <= sett_engine_written(net->engine))
 		return;
-	int status = sett_engine_write(net->engine);
+	int status = sett_engine_write_unsynced(net->engine);
 	uint64_t now_ms = loop_wall_ms(r->loop);
+	bool always = __atomic_load_n(&net->config->sync, __ATOMIC_RELAXED) == CONFIG_SYNC_ALWAYS;
+	if (status == SETT_OK && always && !r->sync_due) {
+		r->sync_due = true;
+		r->sync_due_since_ns = loop_now_ns(r->loop);
+	}
 	if (status == SETT_OK || now_ms - r->last_error_ms < ERROR_LOG_INTERVAL_MS)
 		return;
 	r->last_error_ms = now_ms;
 	log_sink_printf(&net->sink, LOG_LEVEL_WARNING, "Writing the log: %s; replies are held back",
 			sett_status_text(status));
+}
+
+/* After a tick in which some connection had input (`busy`) the next one is likely to commit more. */
+static void
+start_sync(struct reactor *r, bool busy)
+{
+	if (!r->sync_due || (busy && loop_now_ns(r->loop) - r->sync_due_since_ns < sync_delay_max_ns))
+		return;
+	r->sync_due = false;
+	sett_engine_start_sync(r->net->engine);
 }
 
 /* Nothing more will come from this connection's requests, and all is sent. */
@@ -468,10 +485,12 @@ tick(struct reactor *r)
 {
 	static const struct loop_hooks hooks = {.before_sleep = before_sleep, .after_sleep = after_sleep};
 	bool idle = list_is_empty(&r->runnable) && list_is_empty(&r->sending) && list_is_empty(&r->dead);
-	loop_wait(r->loop, idle && !r->exiting, &hooks);
+	loop_wait(r->loop, idle && !r->sync_due && !r->exiting, &hooks);
 	obey(r);
+	bool busy = !list_is_empty(&r->runnable);
 	reactor_run_requests(r);
 	write_commits(r);
+	start_sync(r, busy);
 	send_replies(r);
 	reap(r);
 	rcu_quiescent();

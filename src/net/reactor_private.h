@@ -52,6 +52,8 @@ struct reactor {
 	int policy;        /* enum config_sync under which that was so */
 	uint64_t walked;   /* the frontier with which `held` was last walked */
 	uint64_t newest;   /* newest timestamp any reply has carried */
+	bool sync_due;     /* something was written whose sync was not begun */
+	uint64_t sync_due_since_ns;
 	struct timer cron, paused_retry;
 	uint64_t last_error_ms;
 	bool failure_logged;

@@ -25,6 +25,40 @@ Test(net_held, under_always_replies_leave_in_order_and_only_when_durable)
 	world_destroy(w);
 }
 
+Test(net_held, under_always_a_sync_begins_by_itself_and_few_for_many_commits)
+{
+	struct world *w = world_create();
+	w->config.sync = CONFIG_SYNC_ALWAYS;
+	world_start(w);
+	int fd = dial(w);
+	ping(fd);
+	for (uint64_t i = 1; i <= 3; i++) { /* one commit, then silence */
+		put(fd, "COMMIT\r\n");
+		wait_for(&w->engine.syncs_begun, i);
+		make_durable(w, i);
+		char text[16];
+		snprintf(text, sizeof(text), ":%d\r\n", (int)i);
+		expect(fd, text);
+	}
+	uint64_t before = load(&w->engine.syncs_begun);
+	struct buffer out = {0};
+	for (int i = 0; i < 500; i++)
+		cr_assert_eq(buffer_append(&out, "COMMIT\r\n", 8), 0);
+	put_bytes(fd, out.data, out.size);
+	wait_for(&w->engine.written, 503);
+	wait_for(&w->engine.syncs_begun, before + 1);
+	make_durable(w, 503);
+	for (int i = 4; i <= 503; i++) {
+		char text[16];
+		snprintf(text, sizeof(text), ":%d\r\n", i);
+		expect(fd, text);
+	}
+	cr_assert_leq(load(&w->engine.syncs_begun) - before, 20);
+	buffer_free(&out);
+	close(fd);
+	world_destroy(w);
+}
+
 Test(net_held, a_read_waits_for_what_it_saw)
 {
 	struct world *w = world_create();

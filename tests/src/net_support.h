@@ -1,9 +1,9 @@
 /* A net with a fake engine and a handler that does what a test tells it; clients over real sockets.
  *
  * The fake engine takes the place of the real one at link time: net's objects find these functions before the
- * linker looks into the storage library. Its commits become written when a reactor calls sett_engine_write
- * (unless `hold_write`), and durable when the test says so. Bodies are kept in memory; the disk is full after
- * `body_room` bytes of each, and `body_closed` counts those that were closed.
+ * linker looks into the storage library. Its commits become written when a reactor calls
+ * sett_engine_write_unsynced (unless `hold_write`), and durable when the test says so. Bodies are kept in
+ * memory; the disk is full after `body_room` bytes of each, and `body_closed` counts those that were closed.
  *
  * Requests of the handler: PING; ECHO x; COMMIT (the next timestamp); READ t (depends on timestamp t); BIG n;
  * SIZE x (length and sum of the bytes); STORE x, whose argument may come as a body (the same); POOL x, LONG x
@@ -29,7 +29,7 @@
 #define SUPPORT __attribute__((unused)) static
 
 struct sett_engine {
-	uint64_t newest, written, durable, lag_ns, writes; /* all atomic, like the next */
+	uint64_t newest, written, durable, lag_ns, writes, syncs_begun; /* all atomic, like the next */
 	uint64_t body_room, body_opened, body_closed;
 	bool hold_write;
 	int health, write_status;
@@ -66,7 +66,7 @@ sett_engine_sync_lag_ns(struct sett_engine *e)
 }
 
 int
-sett_engine_write(struct sett_engine *e)
+sett_engine_write_unsynced(struct sett_engine *e)
 {
 	__atomic_add_fetch(&e->writes, 1, __ATOMIC_SEQ_CST);
 	if (e->write_status != SETT_OK)
@@ -74,6 +74,12 @@ sett_engine_write(struct sett_engine *e)
 	if (!e->hold_write)
 		store(&e->written, load(&e->newest));
 	return SETT_OK;
+}
+
+void
+sett_engine_start_sync(struct sett_engine *e)
+{
+	__atomic_add_fetch(&e->syncs_begun, 1, __ATOMIC_SEQ_CST);
 }
 
 int

@@ -100,6 +100,11 @@ uint64_t sett_engine_durable(struct sett_engine *);
 /* Writes every visible commit to the log file (no sync). Cheap when there is nothing to write. SETT_FAILED,
  * SETT_IO, SETT_NO_SPACE. */
 int sett_engine_write(struct sett_engine *);
+/* The same, but under SETT_SYNC_ALWAYS no sync begins for it before sett_engine_start_sync, or a second
+ * later: for who expects to write more at once, as every sync costs time of the processor too. */
+int sett_engine_write_unsynced(struct sett_engine *);
+/* Under SETT_SYNC_ALWAYS: what is written now will be durable soon. Does not wait. */
+void sett_engine_start_sync(struct sett_engine *);
 /* Writes and syncs: on success every commit visible at the call is durable. Blocks for the disk. */
 int sett_engine_sync(struct sett_engine *, struct sett_error *);
 void sett_engine_set_sync_policy(struct sett_engine *, enum sett_sync_policy);
