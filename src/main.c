@@ -15,6 +15,7 @@
 #include "info/recorder.h"
 #include "info/slowlog.h"
 #include "keyspace/keyspace.h"
+#include "memory_keeper.h"
 #include "net/net.h"
 #include "process.h"
 #include "server_log.h"
@@ -34,6 +35,7 @@ struct program {
 	struct server server;
 	struct runner *runner;
 	struct signal_watch signals;
+	struct memory_keeper *memory_keeper;
 	uint64_t recovery_logged_ms;
 	char executable[PATH_SIZE];
 };
@@ -133,11 +135,10 @@ open_database(struct program *p, struct sett_error *error)
 {
 	struct server *s = &p->server;
 	const struct config *config = s->config;
-	/* A quarter of the memory is left to connections, transactions and the process itself. */
 	struct sett_options options = {
 		.clock = s->clock,
 		.sink = s->sink,
-		.memory_budget = (size_t)(config_effective_memory(config) / 4 * 3),
+		.memory_budget = (size_t)memory_keeper_share(config_effective_memory(config)),
 		.value_threshold = (size_t)config->value_threshold,
 		.value_log_file_size = config->value_log_file_size,
 		.space_amplification_limit = config->space_amplification_limit,
@@ -205,6 +206,10 @@ create_rooms(struct program *p, struct sett_error *error)
 	    config_listen(s->config, "maxclients", max_clients_changed, s) != SETT_OK)
 		return out_of_memory(error);
 	recorder_listen(s);
+	/* Without /proc there is no figure to keep it by. */
+	if (memory_keeper_start(s->engine, s->config, &s->sink, s->clock, &p->memory_keeper) ==
+	    SETT_NO_MEMORY)
+		return out_of_memory(error);
 	int status = expirer_create(s, &s->expirer);
 	if (status != SETT_OK)
 		return sett_error_set(error, status, 0, "starting the expirer: %s", sett_status_text(status));
@@ -255,6 +260,7 @@ stop(struct program *p, bool started)
 		net_stop(s->net);
 	signal_watch_stop(&p->signals);
 	expirer_destroy(s->expirer);
+	memory_keeper_stop(p->memory_keeper);
 	command_stats_destroy(s->command_stats);
 	slowlog_destroy(s->slowlog);
 	if (s->pause != NULL)

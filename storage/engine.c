@@ -14,7 +14,7 @@
 #include "storage/base/sync_point.h"
 
 enum { LOG_SEGMENT_EXTRA = 64 << 10 }; /* bytes of a log segment beyond a memtable's */
-static const size_t MIN_MEMTABLE = 256 << 10, MAX_MEMTABLE = 64 << 20;
+static const size_t MIN_MEMTABLE = 256 << 10, MAX_MEMTABLE = 64 << 20, MIN_CACHE = 256 << 10;
 
 /* ---- generations and superversions ---- */
 
@@ -394,11 +394,28 @@ open_directory(struct sett_engine *engine, struct sett_error *error)
 	return vfs_lock(engine->vfs, path, &engine->lock_file, error);
 }
 
+/* Of what memtables leave the block cache has a half and the record cache a quarter; the rest is for filters
+ * and indexes. */
+static size_t
+cache_budget(const struct sett_engine *engine, size_t budget)
+{
+	size_t memtables = 2 * engine->memtable_size;
+	return budget > memtables + MIN_CACHE ? budget - memtables : MIN_CACHE;
+}
+
+void
+sett_engine_set_memory_budget(struct sett_engine *engine, size_t budget)
+{
+	size_t cache = cache_budget(engine, budget);
+	block_cache_set_capacity(engine->cache, cache / 2);
+	record_cache_set_memory(engine->records, cache / 4);
+}
+
 static int
 open_parts(struct sett_engine *engine, struct sett_error *error)
 {
 	const struct sett_options *o = &engine->options;
-	size_t cache = o->memory_budget - 2 * engine->memtable_size;
+	size_t cache = cache_budget(engine, o->memory_budget);
 	int r = block_cache_create(cache / 2, &engine->cache);
 	if (r == SETT_OK)
 		r = record_cache_create(cache / 4, engine->seed, &engine->records);

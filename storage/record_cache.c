@@ -48,7 +48,7 @@ _Static_assert(sizeof(struct bucket) == CACHE_LINE, "one cache line");
 struct record_cache {
 	struct bucket *buckets;
 	uint64_t mask, seed;
-	size_t capacity;
+	size_t capacity;       /* atomic (relaxed) */
 	size_t bytes;          /* atomic (relaxed): of records */
 	uint64_t hand;         /* atomic (relaxed): next bucket to evict from */
 	uint64_t hits, misses; /* atomic (relaxed), lossy */
@@ -78,6 +78,21 @@ bucket_of(const struct record_cache *cache, uint64_t hash)
 	return &cache->buckets[hash & cache->mask];
 }
 
+/* For records. */
+static size_t
+capacity_of(const struct record_cache *cache, size_t memory)
+{
+	size_t overhead = (cache->mask + 1) * sizeof(struct bucket);
+	return memory > overhead ? memory - overhead : 0;
+}
+
+static bool
+is_full(const struct record_cache *cache)
+{
+	return __atomic_load_n(&cache->bytes, __ATOMIC_RELAXED) >
+		__atomic_load_n(&cache->capacity, __ATOMIC_RELAXED);
+}
+
 int
 record_cache_create(size_t memory, uint64_t seed, struct record_cache **ret)
 {
@@ -94,8 +109,7 @@ record_cache_create(size_t memory, uint64_t seed, struct record_cache **ret)
 	cache->buckets = buckets;
 	cache->mask = count - 1;
 	cache->seed = seed;
-	size_t overhead = count * sizeof(struct bucket);
-	cache->capacity = memory > overhead ? memory - overhead : 0;
+	cache->capacity = capacity_of(cache, memory);
 	*ret = cache;
 	return SETT_OK;
 }
@@ -197,8 +211,7 @@ choose_way(struct bucket *b)
 static void
 evict(struct record_cache *cache)
 {
-	for (int i = 0;
-	     i < EVICTION_STEPS && __atomic_load_n(&cache->bytes, __ATOMIC_RELAXED) > cache->capacity; i++) {
+	for (int i = 0; i < EVICTION_STEPS && is_full(cache); i++) {
 		struct record *gone[WAYS] = {0};
 		uint64_t at = __atomic_fetch_add(&cache->hand, 1, __ATOMIC_RELAXED);
 		struct bucket *b = &cache->buckets[at & cache->mask];
@@ -217,6 +230,15 @@ evict(struct record_cache *cache)
 			free(gone[w]);
 		}
 	}
+}
+
+void
+record_cache_set_memory(struct record_cache *cache, size_t memory)
+{
+	__atomic_store_n(&cache->capacity, capacity_of(cache, memory), __ATOMIC_RELAXED);
+	/* Twice around: what was in use the first time no longer is. */
+	for (uint64_t i = 0; i <= 2 * cache->mask / EVICTION_STEPS && is_full(cache); i++)
+		evict(cache);
 }
 
 /* ---- readers ---- */
@@ -246,13 +268,8 @@ record_cache_get(struct record_cache *cache, uint64_t hash, struct bytes key, ui
 bool
 record_cache_takes(const struct record_cache *cache, size_t size)
 {
-	return size <= RECORD_MAX && (size <= TYPICAL_RECORD || size <= cache->capacity / 256);
-}
-
-static bool
-is_full(const struct record_cache *cache)
-{
-	return __atomic_load_n(&cache->bytes, __ATOMIC_RELAXED) > cache->capacity;
+	return size <= RECORD_MAX &&
+		(size <= TYPICAL_RECORD || size <= __atomic_load_n(&cache->capacity, __ATOMIC_RELAXED) / 256);
 }
 
 static bool

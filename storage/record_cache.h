@@ -24,6 +24,9 @@ struct record_cache;
 /* `memory` bounds buckets and records together. 0 or SETT_NO_MEMORY. */
 int record_cache_create(size_t memory, uint64_t seed, struct record_cache **ret);
 void record_cache_destroy(struct record_cache *);
+/* Another bound; the table of buckets stays as it is. Evicts what is too much, unless all is in use: then
+ * insertions go on with it. */
+void record_cache_set_memory(struct record_cache *, size_t memory);
 
 uint64_t record_cache_hash(const struct record_cache *, struct bytes key);
 /* The key's newest entry at or before `snapshot`, if the cache knows it: SETT_OK and a copy of the encoded

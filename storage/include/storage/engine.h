@@ -107,6 +107,9 @@ int sett_engine_write_unsynced(struct sett_engine *);
 void sett_engine_start_sync(struct sett_engine *);
 /* Writes and syncs: on success every commit visible at the call is durable. Blocks for the disk. */
 int sett_engine_sync(struct sett_engine *, struct sett_error *);
+/* Caches have what `memory_budget` of the options leaves beside memtables; from now on, what this budget
+ * leaves. Memtables stay as they are. Any thread. */
+void sett_engine_set_memory_budget(struct sett_engine *, size_t budget);
 void sett_engine_set_sync_policy(struct sett_engine *, enum sett_sync_policy);
 /* How long the oldest written but undurable commit has been waiting, in nanoseconds; 0 if none. */
 uint64_t sett_engine_sync_lag_ns(struct sett_engine *);

@@ -1,0 +1,188 @@
+/* See memory_keeper.h. */
+#include "memory_keeper.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "storage/base/thread.h"
+
+#define LOOK_NS 100000000ULL
+#define CLOSE_LOOK_NS 10000000ULL /* while the bound is near */
+#define WARN_NS 60000000000ULL    /* between two warnings */
+enum { MALLOC_ARENAS_ALL = 4096 };
+
+/* jemalloc's, if the server is linked with it. */
+int mallctl(const char *name, void *old, size_t *old_size, void *new, size_t new_size) __attribute__((weak));
+
+struct memory_keeper {
+	struct sett_engine *engine;
+	const struct config *config;
+	const struct log_sink *sink;
+	const struct sett_clock *clock;
+	pthread_t thread;
+	int statm;
+	uint64_t page, budget;
+	uint64_t limit, limit_of; /* what maxmemory amounted to, when it was `limit_of` */
+	uint64_t next_warning_ns;
+	struct mutex mutex;
+	struct condition wake;
+	bool stopping; /* under the mutex */
+};
+
+/* A quarter is for connections, transactions, background work, and the process itself. */
+uint64_t
+memory_keeper_share(uint64_t limit)
+{
+	return limit / 4 * 3;
+}
+
+/* Down by all that is too much, as it comes off at once; up by an eighth of what is free, as what took it may
+ * come back. In between nothing changes: caches are not filled and emptied in turn. */
+uint64_t
+memory_keeper_next(uint64_t limit, uint64_t resident, uint64_t budget)
+{
+	uint64_t most = memory_keeper_share(limit), least = limit / 16;
+	uint64_t high = limit / 100 * 98, low = limit / 100 * 92;
+	if (resident > high)
+		budget = budget > resident - high ? budget - (resident - high) : 0;
+	else if (resident < low)
+		budget += (low - resident) / 8;
+	return budget < least ? least : budget > most ? most : budget;
+}
+
+static uint64_t
+resident_bytes(const struct memory_keeper *keeper)
+{
+	char text[128];
+	unsigned long pages;
+	ssize_t size = pread(keeper->statm, text, sizeof(text) - 1, 0);
+	if (size <= 0)
+		return 0;
+	text[size] = '\0';
+	return sscanf(text, "%*u %lu", &pages) == 1 ? pages * keeper->page : 0;
+}
+
+/* What was freed is still resident until the allocator gives it back. */
+static void
+give_back(void)
+{
+	char name[32];
+	if (mallctl == NULL)
+		return;
+	snprintf(name, sizeof(name), "arena.%d.purge", MALLOC_ARENAS_ALL);
+	(void)mallctl(name, NULL, NULL, NULL, 0); /* as much as it can */
+}
+
+static void
+warn(struct memory_keeper *keeper, uint64_t limit, uint64_t resident)
+{
+	uint64_t now = clock_monotonic_ns(keeper->clock);
+	if (now < keeper->next_warning_ns)
+		return;
+	keeper->next_warning_ns = now + WARN_NS;
+	log_sink_printf(
+		keeper->sink, LOG_LEVEL_WARNING,
+		"%" PRIu64 " MB are resident, more than maxmemory (%" PRIu64
+		" MB), although the caches were given up: connections, transactions or memtables take it",
+		resident >> 20, limit >> 20);
+}
+
+static uint64_t
+find_limit(struct memory_keeper *keeper)
+{
+	uint64_t set = __atomic_load_n(&keeper->config->max_memory, __ATOMIC_RELAXED);
+	if (set != keeper->limit_of || keeper->limit == 0) {
+		keeper->limit = config_effective_memory(keeper->config);
+		keeper->limit_of = set;
+	}
+	return keeper->limit;
+}
+
+/* How long to sleep before the next look. */
+static uint64_t
+look(struct memory_keeper *keeper)
+{
+	uint64_t resident = resident_bytes(keeper), limit = find_limit(keeper);
+	if (resident == 0)
+		return LOOK_NS;
+	uint64_t budget = memory_keeper_next(limit, resident, keeper->budget);
+	if (budget != keeper->budget)
+		sett_engine_set_memory_budget(keeper->engine, budget);
+	if (resident > limit / 100 * 98)
+		give_back();
+	if (resident > limit / 10 * 11 && budget == keeper->budget)
+		warn(keeper, limit, resident);
+	keeper->budget = budget;
+	return resident > limit / 100 * 92 ? CLOSE_LOOK_NS : LOOK_NS;
+}
+
+static void *
+run(void *arg)
+{
+	struct memory_keeper *keeper = arg;
+	mutex_lock(&keeper->mutex);
+	while (!keeper->stopping) {
+		mutex_unlock(&keeper->mutex);
+		uint64_t pause_ns = look(keeper);
+		mutex_lock(&keeper->mutex);
+		if (!keeper->stopping)
+			(void)condition_wait_for(&keeper->wake, &keeper->mutex, pause_ns);
+	}
+	mutex_unlock(&keeper->mutex);
+	return NULL;
+}
+
+static void
+destroy(struct memory_keeper *keeper)
+{
+	if (keeper->statm >= 0)
+		(void)close(keeper->statm);
+	condition_destroy(&keeper->wake);
+	mutex_destroy(&keeper->mutex);
+	free(keeper);
+}
+
+int
+memory_keeper_start(struct sett_engine *engine, const struct config *config, const struct log_sink *sink,
+		    const struct sett_clock *clock, struct memory_keeper **ret)
+{
+	long page = sysconf(_SC_PAGESIZE);
+	struct memory_keeper *keeper = calloc(1, sizeof(*keeper));
+	if (keeper == NULL)
+		return SETT_NO_MEMORY;
+	keeper->engine = engine;
+	keeper->config = config;
+	keeper->sink = sink;
+	keeper->clock = clock;
+	keeper->page = page > 0 ? (uint64_t)page : 4096;
+	keeper->budget = memory_keeper_share(config_effective_memory(config));
+	mutex_init(&keeper->mutex);
+	condition_init(&keeper->wake);
+	keeper->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	int status = keeper->statm >= 0 ? SETT_OK : SETT_IO;
+	if (status == SETT_OK)
+		status = thread_start(&keeper->thread, "memory", run, keeper);
+	if (status != SETT_OK) {
+		destroy(keeper);
+		return status;
+	}
+	*ret = keeper;
+	return SETT_OK;
+}
+
+void
+memory_keeper_stop(struct memory_keeper *keeper)
+{
+	if (keeper == NULL)
+		return;
+	mutex_lock(&keeper->mutex);
+	keeper->stopping = true;
+	condition_signal(&keeper->wake);
+	mutex_unlock(&keeper->mutex);
+	thread_join(keeper->thread);
+	destroy(keeper);
+}

@@ -1,0 +1,28 @@
+/* Keeps the process' resident memory within maxmemory: what connections, transactions, background work and
+ * the allocator take beyond the share that is left to them comes off the engine's caches, and goes back to
+ * them when it is given back.
+ *
+ * A thread looks at /proc/self/statm ten times a second, more often near the bound; CONFIG SET maxmemory
+ * counts from its next look. */
+#ifndef SETT_MEMORY_KEEPER_H
+#define SETT_MEMORY_KEEPER_H
+
+#include <stdint.h>
+
+#include "config/config.h"
+#include "storage/engine.h"
+
+struct memory_keeper;
+
+/* The engine's budget before anything is known. */
+uint64_t memory_keeper_share(uint64_t limit);
+/* The budget after `budget`, when so much is resident. */
+uint64_t memory_keeper_next(uint64_t limit, uint64_t resident, uint64_t budget);
+
+/* All four are borrowed. SETT_NO_MEMORY, SETT_IO (no statm to read). */
+int memory_keeper_start(struct sett_engine *, const struct config *, const struct log_sink *,
+			const struct sett_clock *, struct memory_keeper **ret);
+/* Before the engine is closed. NULL is fine. */
+void memory_keeper_stop(struct memory_keeper *);
+
+#endif
