@@ -139,6 +139,7 @@ struct sett_txn {
 	bool running;
 	unsigned flags;
 	uint64_t snapshot, now_ms, observed;
+	uint64_t missing; /* see sett_txn_missing */
 	bool validate_reads;
 	struct superversion *superversion;
 	bool owns_superversion; /* a reference to give back; otherwise borrowed under RCU */
@@ -163,8 +164,8 @@ struct sett_txn {
 /* Ends a running transaction: gives back the superversion, the pins and the snapshot. */
 void txn_end(struct sett_txn *);
 int txn_pin(struct sett_txn *, struct block *);
-/* Logs what txn->error says if the status is that of damage or of a failed read. */
-void txn_report_damage(struct sett_txn *, int status);
+/* Logs what txn->error says if the status is that of damage or of a failed read; remembers a miss. */
+void txn_note_read(struct sett_txn *, int status);
 /* Fills a record from an encoded entry; SETT_NOT_FOUND for a tombstone. */
 int record_from_value(struct bytes value, uint64_t timestamp, struct sett_record *ret);
 /* The entry of a record that was read; from the tree again if the record cache's does not say where the body

@@ -182,7 +182,7 @@ end_at(struct sett_iterator *it, int status, bool at_upper)
 {
 	it->valid = false;
 	if (status != SETT_NOT_FOUND) {
-		txn_report_damage(it->txn, status);
+		txn_note_read(it->txn, status);
 		return status;
 	}
 	int r = cover_end(it, at_upper);

@@ -89,6 +89,7 @@ sett_txn_begin_at(struct sett_txn *txn, unsigned flags, uint64_t now_ms)
 	txn->flags = flags;
 	txn->observed = 0;
 	txn->validate_reads = false;
+	txn->missing = 0;
 	txn->read_count = txn->written_count = 0;
 	txn->range_count = 0;
 	uint64_t floor = __atomic_load_n(&engine->newest_now_ms, __ATOMIC_ACQUIRE);
@@ -332,9 +333,11 @@ cache_body(struct sett_txn *txn, const struct sett_record *record, struct bytes 
 }
 
 void
-txn_report_damage(struct sett_txn *txn, int status)
+txn_note_read(struct sett_txn *txn, int status)
 {
-	if (status == SETT_CORRUPT || status == SETT_IO)
+	if (status == SETT_WOULD_BLOCK)
+		txn->missing = txn->error.missing + 1;
+	else if (status == SETT_CORRUPT || status == SETT_IO)
 		log_sink_printf(&txn->engine->sink, LOG_LEVEL_WARNING, "A read failed: %s",
 				txn->error.message);
 }
@@ -366,7 +369,7 @@ sett_txn_get_hashed(struct sett_txn *txn, struct sett_key key, struct sett_recor
 	}
 	if (r == SETT_OK)
 		r = remember_key(txn, key, cached, ret);
-	txn_report_damage(txn, r);
+	txn_note_read(txn, r);
 	return r;
 }
 
@@ -393,8 +396,14 @@ sett_txn_body(struct sett_txn *txn, const struct sett_record *record, struct byt
 	}
 	if (r == SETT_OK)
 		cache_body(txn, record, *ret);
-	txn_report_damage(txn, r);
+	txn_note_read(txn, r);
 	return r;
+}
+
+uint64_t
+sett_txn_missing(const struct sett_txn *txn)
+{
+	return txn->missing;
 }
 
 const char *
@@ -415,7 +424,7 @@ sett_txn_body_part(struct sett_txn *txn, const struct sett_record *record, uint6
 		return SETT_OK;
 	int r = record->body_size < SETT_MAX_PACKED_SIZE ? SETT_OK : txn_entry(txn, record, true, &entry);
 	if (r != SETT_OK) {
-		txn_report_damage(txn, r);
+		txn_note_read(txn, r);
 		return r;
 	}
 	if (record->body_size < SETT_MAX_PACKED_SIZE || entry.kind != ENTRY_POINTER) {
@@ -428,7 +437,7 @@ sett_txn_body_part(struct sett_txn *txn, const struct sett_record *record, uint6
 				txn->flags & SETT_TXN_NOWAIT ? VFS_NOWAIT : 0, ret, &txn->error);
 	if (r == SETT_NOT_FOUND) /* a pointer whose file is gone is damage, not absence */
 		r = SETT_CORRUPT;
-	txn_report_damage(txn, r);
+	txn_note_read(txn, r);
 	return r;
 }
 
@@ -438,6 +447,7 @@ sett_body_stream_open(struct sett_txn *txn, const struct sett_record *record, ui
 {
 	struct entry entry;
 	int r = txn_entry(txn, record, true, &entry);
+	txn_note_read(txn, r);
 	if (r != SETT_OK)
 		return r;
 	if (entry.kind != ENTRY_POINTER || value_log_is_packed(&entry.pointer))
@@ -476,8 +486,10 @@ sett_txn_put_hashed(struct sett_txn *txn, struct sett_key key, const struct sett
 	if (r != SETT_OK)
 		return r;
 	struct entry entry = {.kind = ENTRY_INLINE, .body = put->body};
-	if (put->body_of && (r = txn_entry(txn, put->body_of, false, &entry)) != SETT_OK)
+	if (put->body_of && (r = txn_entry(txn, put->body_of, false, &entry)) != SETT_OK) {
+		txn_note_read(txn, r);
 		return r;
+	}
 	if (put->written) {
 		const struct value_pointer *pointer = body_writer_pointer(put->written);
 		if (!pointer)

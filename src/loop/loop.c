@@ -31,6 +31,8 @@ struct loop {
 	struct timers timers;
 	struct loop_watch wake_watch;
 	uint64_t now_ns, wall_ms;
+	uint64_t wait_until_ns; /* of the next wait; UINT64_MAX: none was asked for */
+	bool coarse;            /* the system has no epoll_pwait2 */
 	struct epoll_event batch[LOOP_BATCH];
 
 	/* Shared with wakers, on lines of their own. */
@@ -63,6 +65,7 @@ loop_create(const struct sett_clock *clock, struct loop **ret, struct sett_error
 		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory for an event loop");
 	memset(loop, 0, sizeof(*loop));
 	loop->clock = clock;
+	loop->wait_until_ns = UINT64_MAX;
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (loop->epoll_fd < 0 || loop->wake_fd < 0 ||
@@ -124,33 +127,49 @@ loop_remove(struct loop *loop, struct loop_watch *watch)
 	epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
 }
 
-/* Milliseconds for epoll_wait: rounded up, so that it does not return just before the timer and spin. */
-static int
-timeout_ms(struct loop *loop)
+/* Nanoseconds until the wait has to end; UINT64_MAX: nothing says. */
+static uint64_t
+time_left(const struct loop *loop)
 {
 	uint64_t next = timers_next(&loop->timers);
+	if (loop->wait_until_ns < next)
+		next = loop->wait_until_ns;
 	if (next == UINT64_MAX)
-		return -1;
+		return UINT64_MAX;
 	uint64_t now = clock_monotonic_ns(loop->clock);
-	if (next <= now)
-		return 0;
-	uint64_t ms = (next - now + 999999) / 1000000;
-	return ms > 1000000 ? 1000000 : (int)ms;
+	return next <= now ? 0 : next - now;
+}
+
+/* In milliseconds, rounded up, so that the wait does not end just before a timer and spin; but to the
+ * nanosecond where that was asked for. */
+static int
+wait_events(struct loop *loop, uint64_t left)
+{
+	if (loop->wait_until_ns != UINT64_MAX && !loop->coarse) {
+		struct timespec timeout = {(time_t)(left / 1000000000), (long)(left % 1000000000)};
+		int count = epoll_pwait2(loop->epoll_fd, loop->batch, LOOP_BATCH, &timeout, NULL);
+		loop->coarse = count < 0 && errno == ENOSYS;
+		if (!loop->coarse)
+			return count;
+	}
+	uint64_t ms = left / 1000000 + (left % 1000000 > 0);
+	int timeout = left == UINT64_MAX ? -1 : ms > 1000000 ? 1000000 : (int)ms;
+	return epoll_wait(loop->epoll_fd, loop->batch, LOOP_BATCH, timeout);
 }
 
 static int
 collect(struct loop *loop, bool may_sleep, const struct loop_hooks *hooks)
 {
-	int timeout = may_sleep ? timeout_ms(loop) : 0;
-	if (timeout == 0)
+	uint64_t left = may_sleep ? time_left(loop) : 0;
+	if (left == 0)
 		return epoll_wait(loop->epoll_fd, loop->batch, LOOP_BATCH, 0);
 	__atomic_store_n(&loop->sleeping, true, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&loop->woken, __ATOMIC_SEQ_CST))
-		timeout = 0;
-	if (timeout != 0 && hooks != NULL && hooks->before_sleep != NULL)
+		left = 0;
+	if (left != 0 && hooks != NULL && hooks->before_sleep != NULL)
 		hooks->before_sleep(hooks->arg);
-	int count = epoll_wait(loop->epoll_fd, loop->batch, LOOP_BATCH, timeout);
-	if (timeout != 0 && hooks != NULL && hooks->after_sleep != NULL)
+	int count = wait_events(loop, left);
+	if (left != 0 && hooks != NULL && hooks->after_sleep != NULL)
 		hooks->after_sleep(hooks->arg);
 	/* Late is harmless: a waker that still sees true writes to the eventfd for nothing. */
 	__atomic_store_n(&loop->sleeping, false, __ATOMIC_RELAXED);
@@ -163,6 +182,7 @@ loop_wait(struct loop *loop, bool may_sleep, const struct loop_hooks *hooks)
 	/* Errors: EINTR only; the others are faults of this file and would show as a loop that does nothing.
 	 */
 	int count = collect(loop, may_sleep, hooks);
+	loop->wait_until_ns = UINT64_MAX;
 	read_clock(loop);
 	for (int i = 0; i < count; i++) {
 		struct loop_watch *watch = loop->batch[i].data.ptr;
@@ -172,6 +192,13 @@ loop_wait(struct loop *loop, bool may_sleep, const struct loop_hooks *hooks)
 	timers_run(&loop->timers, loop->now_ns);
 	if (__atomic_exchange_n(&loop->woken, false, __ATOMIC_SEQ_CST))
 		mailbox_run(&loop->mailbox);
+}
+
+void
+loop_wait_until(struct loop *loop, uint64_t monotonic_ns)
+{
+	if (monotonic_ns < loop->wait_until_ns)
+		loop->wait_until_ns = monotonic_ns;
 }
 
 struct timers *

@@ -47,6 +47,9 @@ struct loop_hooks {
 /* Collects what is ready: sleeps, unless `may_sleep` is false, until a descriptor is ready, a timer due, or a
  * message or loop_wake arrives; then calls the watches, the due timers and the messages, in that order. */
 void loop_wait(struct loop *, bool may_sleep, const struct loop_hooks *);
+/* The next wait ends at this time of the monotonic clock at the latest, to the microsecond (timers are good
+ * to the millisecond). */
+void loop_wait_until(struct loop *, uint64_t monotonic_ns);
 struct timers *loop_timers(struct loop *);
 /* The clock as of the last loop_wait. */
 uint64_t loop_now_ns(const struct loop *);

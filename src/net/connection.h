@@ -28,6 +28,7 @@ enum connection_state {
 	CONNECTION_IN_POOL, /* its request is with the pool */
 	CONNECTION_READING, /* the next piece of a large reply is with the pool; no request of it is */
 	CONNECTION_STORING, /* likewise a piece of a large argument */
+	CONNECTION_COLD,    /* its request answered REQUEST_MISSED */
 	CONNECTION_PAUSED,  /* its request answered REQUEST_PAUSED */
 };
 
@@ -53,6 +54,7 @@ struct pool_request {
 	uint64_t release;
 	enum request_result result;
 	bool cancelled; /* the server stops: it was not executed */
+	bool missed;    /* it waits for the disk there; the reactor's */
 };
 
 /* The part of output.streams' first body that is in memory. While it is being read (`state` is
@@ -92,8 +94,12 @@ struct connection {
 	size_t argument_count, argument_capacity;
 	struct parsed_request parsed[PARSED_MAX];
 	unsigned parsed_first, parsed_end;
-	uint64_t batch;        /* of the reactor, in which its parsed requests were looked at; 0 = in none */
-	unsigned ran;          /* requests in this tick */
+	uint64_t batch;   /* of the reactor, in which its parsed requests were looked at; 0 = in none */
+	unsigned ran;     /* requests in this tick */
+	unsigned misses;  /* of the request that is next, for the same bytes */
+	unsigned places;  /* it missed others before */
+	uint64_t missing; /* as the client's, at the last miss */
+	uint64_t missed_ns, retry_ns; /* when it missed that first; when it is to be tried again */
 	struct upload *upload; /* the argument that the parser stands in goes to the value log; NULL: none */
 
 	struct output output;
@@ -105,7 +111,7 @@ struct connection {
 	struct list_link run_link;      /* reactor: has something to read or run */
 	struct list_link send_link;     /* reactor: has something to send or release */
 	struct list_link held_link;     /* reactor: replies wait for the frontier */
-	struct list_link parked_link;   /* reactor: paused, or dead */
+	struct list_link parked_link;   /* reactor: paused, cold, or dead */
 	struct list_link registry_link; /* under the registry's lock */
 	struct mailbox_message adopt_message;
 };

@@ -21,6 +21,8 @@ struct config;
 enum request_result {
 	REQUEST_DONE,      /* the reply (perhaps empty) was appended; client->close_after_reply may be set */
 	REQUEST_MUST_WAIT, /* nothing happened: call again on the pool, where waiting is allowed */
+	REQUEST_MISSED,    /* likewise, and what it has to wait for is on its way from the disk: called on the
+			      reactor again in a moment, it may go through there */
 	REQUEST_MUST_WAIT_LONG, /* likewise, in the lane for what takes long (KEYS, DEBUG SLEEP) */
 	REQUEST_PAUSED,         /* CLIENT PAUSE: nothing happened: keep the request, call again after
 				   net_resume_paused. It is also called again every now and then, so a pause

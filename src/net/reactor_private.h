@@ -19,12 +19,27 @@ enum {
 	PAUSED_RETRY_MS = 50,
 	SHRINK_AFTER_MS = 2000,
 	ERROR_LOG_INTERVAL_MS = 1000,
+	PATIENCE_MIN_NS = 40000, /* what the fastest disks take, about */
+	PATIENCE_MAX_NS = 4000000,
+	PATIENCE_ALONE = 2,  /* so few wait in the pool, where they are woken at the very moment */
+	PATIENCE_PLACES = 4, /* reads of one request */
+	PATIENCE_TRIES = 5,
+	PATIENCE_LOSSES = 16,
+	PATIENCE_REST_NS = 1000000000,
 };
 
 /* Written by the reactor's thread alone (relaxed stores), read by any (relaxed loads). */
 struct reactor_counters {
 	uint64_t connections_received, connections_rejected, commands_processed, bytes_in, bytes_out;
 	uint64_t buffer_bytes, paused;
+};
+
+/* How long the disk takes, as experience has it, for the requests that wait for it without a thread. */
+struct patience {
+	uint64_t wait_ns;       /* until such a request is tried again */
+	unsigned in_pool;       /* so many wait in the pool */
+	unsigned losses;        /* in a row, although the wait is as long as it may be */
+	uint64_t rest_until_ns; /* no more are tried before */
 };
 
 struct reactor {
@@ -42,6 +57,9 @@ struct reactor {
 	struct list_link sending;  /* to be sent in this tick */
 	struct list_link held;     /* replies wait for the frontier */
 	struct list_link paused;
+	/* Requests that wait for the disk, by how often they missed: in each list all wait about as long, so
+	 * the first is the next to be tried. */
+	struct list_link cold[PATIENCE_TRIES];
 	struct list_link dead; /* to be freed at the end of the tick */
 
 	uint64_t batch;     /* number of the present one; others outside of one */
@@ -55,6 +73,7 @@ struct reactor {
 	bool sync_due;     /* something was written whose sync was not begun */
 	uint64_t sync_due_since_ns;
 	struct timer cron, paused_retry;
+	struct patience patience;
 	uint64_t last_error_ms;
 	bool failure_logged;
 
@@ -79,6 +98,10 @@ counter_add(uint64_t *counter, uint64_t n)
 void reactor_run_requests(struct reactor *);
 /* net_resume_paused, or the retry timer. */
 void reactor_retry_paused(struct reactor *);
+/* Requests that wait for the disk: those whose time has come are run with the rest. */
+void reactor_retry_cold(struct reactor *);
+/* The loop's next wait ends when the next one's time comes. */
+void reactor_await_cold(struct reactor *);
 /* Has the next piece of a large body read by the pool: a send follows. */
 void reactor_read_piece(struct reactor *, struct connection *);
 /* Whether the connection wants more bytes from its socket, now or later in this tick. */

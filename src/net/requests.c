@@ -7,6 +7,12 @@
  * no later one runs. Its bytes stay in the input buffer, which does not move meanwhile, so the pool's
  * arguments point into it too.
  *
+ * Cold requests. A read that finds its bytes not in memory has told the system to fetch them, and the reactor
+ * tries the request again a little later, when the disk has usually answered: a thread of the pool that waits
+ * costs two wake-ups, which take longer than all else that is to be done. How long that is the reactor
+ * learns. What takes much longer, or needs many reads (each try begins anew), goes to the pool, and so does
+ * all for a while if this keeps happening (a slow disk, or a system that fetches nothing by itself).
+ *
  * Large bodies within a reply (output.h) are read by the pool, piece by piece, as the socket takes them. The
  * connection is throttled meanwhile: no request runs, so the same job and message serve both.
  *
@@ -131,6 +137,99 @@ leave_pause(struct reactor *r, struct connection *c)
 	counter_add(&r->counters.paused, (uint64_t)-1);
 }
 
+/* ---- cold requests ---- */
+
+/* What the request had missed is there. */
+static void
+learn_patience(struct reactor *r, struct connection *c)
+{
+	struct patience *p = &r->patience;
+	uint64_t took = loop_now_ns(r->loop) - c->missed_ns;
+	p->losses = 0;
+	if (c->misses == 1) /* perhaps it was there long before */
+		p->wait_ns -= p->wait_ns / 32;
+	else if (took > p->wait_ns)
+		p->wait_ns += (took - p->wait_ns) / 8;
+	p->wait_ns = p->wait_ns < PATIENCE_MIN_NS ? PATIENCE_MIN_NS
+		: p->wait_ns > PATIENCE_MAX_NS    ? PATIENCE_MAX_NS
+						  : p->wait_ns;
+	c->misses = 0;
+}
+
+/* In vain, for so long, which is nearly five times the first wait. Many may have begun before the wait grew.
+ */
+static void
+lose_patience(struct patience *p, uint64_t now, uint64_t waited_ns)
+{
+	uint64_t wait_ns = waited_ns / 5 * 3 / 2;
+	if (wait_ns > p->wait_ns)
+		p->wait_ns = wait_ns < PATIENCE_MAX_NS ? wait_ns : PATIENCE_MAX_NS;
+	if (wait_ns >= PATIENCE_MAX_NS && ++p->losses == PATIENCE_LOSSES) {
+		p->losses = 0;
+		p->rest_until_ns = now + PATIENCE_REST_NS;
+	}
+}
+
+/* Whether the request, which just missed, is to be tried here again. */
+static bool
+await_disk(struct reactor *r, struct connection *c)
+{
+	struct patience *p = &r->patience;
+	uint64_t now = loop_now_ns(r->loop);
+	bool first = c->misses == 0;
+	if (now < p->rest_until_ns || (first && p->in_pool < PATIENCE_ALONE))
+		return false;
+	if (!first && c->missing != c->client.missing) {
+		learn_patience(r, c);
+		if (++c->places == PATIENCE_PLACES)
+			return false;
+	}
+	c->missing = c->client.missing;
+	if (c->misses == PATIENCE_TRIES) {
+		lose_patience(p, now, now - c->missed_ns);
+		return false;
+	}
+	/* A quarter of the first wait again, then a half, then one, then two. */
+	uint64_t wait = c->misses == 0 ? p->wait_ns : p->wait_ns / 4 << (c->misses - 1);
+	if (c->misses++ == 0)
+		c->missed_ns = now;
+	c->retry_ns = now + wait;
+	c->state = CONNECTION_COLD;
+	list_append(&r->cold[c->misses - 1], &c->parked_link);
+	return true;
+}
+
+static struct connection *
+first_cold(struct list_link *list)
+{
+	return list_is_empty(list) ? NULL : list_entry(list->next, struct connection, parked_link);
+}
+
+void
+reactor_retry_cold(struct reactor *r)
+{
+	uint64_t now = loop_now_ns(r->loop);
+	for (int i = 0; i < PATIENCE_TRIES; i++) {
+		struct connection *c;
+		while ((c = first_cold(&r->cold[i])) != NULL && c->retry_ns <= now) {
+			list_remove(&c->parked_link);
+			c->state = CONNECTION_OPEN;
+			reactor_update_watch(r, c);
+			reactor_queue_run(r, c);
+		}
+	}
+}
+
+void
+reactor_await_cold(struct reactor *r)
+{
+	for (int i = 0; i < PATIENCE_TRIES; i++) {
+		const struct connection *c = first_cold(&r->cold[i]);
+		if (c != NULL)
+			loop_wait_until(r->loop, c->retry_ns);
+	}
+}
+
 /* ---- through the pool ---- */
 
 /* On the reactor: the request is back. */
@@ -140,6 +239,7 @@ pool_request_done(struct mailbox_message *message)
 	struct connection *c = list_entry(message, struct connection, pool.message);
 	struct reactor *r = c->reactor;
 	c->state = CONNECTION_OPEN;
+	r->patience.in_pool -= c->pool.missed;
 	if (c->closing) {
 		reactor_bury(r, c);
 		return;
@@ -187,7 +287,8 @@ run_in_pool(struct pool_job *job, void *thread)
 }
 
 static void
-send_to_pool(struct reactor *r, struct connection *c, enum pool_lane lane, const struct request *request)
+send_to_pool(struct reactor *r, struct connection *c, enum request_result result,
+	     const struct request *request)
 {
 	struct pool_request *p = &c->pool;
 	size_t argc = request->argc;
@@ -206,7 +307,9 @@ send_to_pool(struct reactor *r, struct connection *c, enum pool_lane lane, const
 	p->job.run = run_in_pool;
 	p->message.run = pool_request_done;
 	c->state = CONNECTION_IN_POOL;
-	pool_submit(r->net->pool, lane, &p->job);
+	p->missed = result == REQUEST_MISSED;
+	r->patience.in_pool += p->missed;
+	pool_submit(r->net->pool, result == REQUEST_MUST_WAIT_LONG ? POOL_LONG : POOL_SHORT, &p->job);
 }
 
 /* ---- pieces of large replies ---- */
@@ -307,15 +410,22 @@ execute(struct reactor *r, struct connection *c)
 	enum request_result result = net->handler.execute(net->handler.arg, r->handler_thread, &c->client,
 							  &request, &c->output.writer, &release);
 	if (result == REQUEST_DONE) {
+		if (__builtin_expect(c->misses > 0, 0)) {
+			learn_patience(r, c);
+			c->places = 0;
+		}
 		finish_request(r, c, c->output.base, release);
 		return;
 	}
 	if (!c->output.writer.failed)
 		resp_truncate(&c->output.writer, before);
+	if (result == REQUEST_MISSED && await_disk(r, c))
+		return;
+	c->misses = c->places = 0;
 	if (result == REQUEST_PAUSED)
 		pause_request(r, c);
 	else
-		send_to_pool(r, c, result == REQUEST_MUST_WAIT_LONG ? POOL_LONG : POOL_SHORT, &request);
+		send_to_pool(r, c, result, &request);
 }
 
 /* Answers malformed input; the connection closes once that has left. */

@@ -301,7 +301,8 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 		c->reply->protocol = c->client->protocol;
 		if (!t->may_wait &&
 		    (status == SETT_WOULD_BLOCK || (status == SETT_CONFLICT && tries == REACTOR_TRIES)))
-			return REQUEST_MUST_WAIT;
+			return (c->client->missing = sett_txn_missing(t->txn)) != 0 ? REQUEST_MISSED
+										    : REQUEST_MUST_WAIT;
 		/* Also where a read met news that is not visible yet: to claim is to wait for the commit
 		 * under way. */
 		if (status == SETT_CONFLICT && ++losses >= CLAIM_AFTER && t->may_wait) {

@@ -295,7 +295,7 @@ memory_read(struct vfs_file *file, void *buf, size_t size, uint64_t offset, unsi
 	size_t n = cold ? 0 : memory_content_read(&f->node->current, buf, size, offset);
 	mutex_unlock(&m->mutex);
 	if (cold)
-		return vfs_would_block(error);
+		return vfs_would_block(error, offset);
 	*ret = n;
 	return SETT_OK;
 }

@@ -111,7 +111,7 @@ posix_check_end(struct posix_file *f, uint64_t offset, struct sett_error *error)
 	struct stat st;
 	if (fstat(f->fd, &st) != 0)
 		return vfs_system_error(error, errno, "fstat", f->path);
-	return offset < (uint64_t)st.st_size ? vfs_would_block(error) : SETT_OK;
+	return offset < (uint64_t)st.st_size ? vfs_would_block(error, offset) : SETT_OK;
 }
 
 static int
@@ -140,7 +140,7 @@ posix_read(struct vfs_file *file, void *buf, size_t size, uint64_t offset, unsig
 			continue;
 		/* A file system or kernel without RWF_NOWAIT can't promise not to wait. */
 		if (nowait && (errno == EAGAIN || errno == EOPNOTSUPP || errno == ENOSYS))
-			return vfs_would_block(error);
+			return vfs_would_block(error, offset + done);
 		return vfs_system_error(error, errno, nowait ? "preadv2" : "pread", f->path);
 	}
 	*ret = done;

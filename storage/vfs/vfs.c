@@ -46,12 +46,13 @@ vfs_system_error(struct sett_error *error, int system_errno, const char *call, c
 }
 
 int
-vfs_would_block(struct sett_error *error)
+vfs_would_block(struct sett_error *error, uint64_t offset)
 {
 	if (error != NULL) {
 		static const char text[] = "the bytes are not in memory";
 		error->status = SETT_WOULD_BLOCK;
 		error->system_errno = 0;
+		error->missing = offset;
 		memcpy(error->message, text, sizeof text);
 	}
 	return SETT_WOULD_BLOCK;

@@ -8,7 +8,8 @@
  * ENOENT is SETT_NOT_FOUND, ENOSPC and EDQUOT are SETT_NO_SPACE, ENOMEM is SETT_NO_MEMORY, any other SETT_IO.
  */
 int vfs_system_error(struct sett_error *error, int system_errno, const char *call, const char *path);
-/* SETT_WOULD_BLOCK, with a constant text: this is no failure, and frequent. */
-int vfs_would_block(struct sett_error *error);
+/* SETT_WOULD_BLOCK, with a constant text: this is no failure, and frequent. `offset`: of the first byte that
+ * is not in memory. */
+int vfs_would_block(struct sett_error *error, uint64_t offset);
 
 #endif

@@ -290,3 +290,22 @@ Test(loop, a_watch_removed_by_another_is_not_called_though_its_event_was_collect
 	}
 	loop_destroy(p.loop);
 }
+
+Test(loop, a_wait_ends_when_it_was_asked_to, .timeout = 60)
+{
+	struct loop *loop;
+	const struct sett_clock *clock = sett_system_clock();
+	cr_assert_eq(loop_create(clock, &loop, NULL), SETT_OK);
+	for (int i = 0; i < 100; i++) {
+		uint64_t until = clock_monotonic_ns(clock) + 50000;
+		loop_wait_until(loop, until + 1000000000000);
+		loop_wait_until(loop, until); /* the earlier one counts */
+		loop_wait_until(loop, until + 1000000000000);
+		loop_wait(loop, true, NULL);
+		cr_assert_geq(loop_now_ns(loop), until);
+	}
+	/* It counted for one wait: this one ends by the wake alone. */
+	loop_wake(loop);
+	loop_wait(loop, true, NULL);
+	loop_destroy(loop);
+}

@@ -310,6 +310,136 @@ Test(net_pool, a_client_killed_in_the_pool_is_closed_at_once_and_freed_later)
 	world_destroy(w);
 }
 
+/* Two may wait in the pool, where they are held here; the rest are tried again on the reactor. */
+Test(net_cold, requests_that_missed_are_tried_again_without_a_thread)
+{
+	enum { COUNT = 20 };
+	struct world *w = world_create();
+	set_gate(w, true);
+	world_start(w);
+	int first = dial(w), second = dial(w), fds[COUNT];
+	put(first, "COLD 1 1\r\nPING\r\n");
+	put(second, "COLD 1 1\r\n");
+	wait_for(&w->pool_running, 2);
+	for (int i = 0; i < COUNT; i++) {
+		fds[i] = dial(w);
+		put(fds[i], "PING\r\nCOLD 3 2\r\nPING\r\nCOLD 0 0\r\n");
+	}
+	for (int i = 0; i < COUNT; i++)
+		expect(fds[i], "+PONG\r\n+reactor\r\n+PONG\r\n+reactor\r\n");
+	set_gate(w, false);
+	expect(first, "+pool\r\n+PONG\r\n");
+	expect(second, "+pool\r\n");
+	for (int i = 0; i < COUNT; i++) {
+		put(fds[i], "COLD 2 1\r\n"); /* one at a time: in the pool */
+		expect(fds[i], "+pool\r\n");
+		close(fds[i]);
+	}
+	close(first);
+	close(second);
+	world_destroy(w);
+}
+
+Test(net_cold, what_reads_many_things_does_so_in_the_pool)
+{
+	struct world *w = world_create();
+	set_gate(w, true);
+	world_start(w);
+	int first = dial(w), second = dial(w), fd = dial(w);
+	put(first, "COLD 1 1\r\n");
+	put(second, "COLD 1 1\r\n");
+	wait_for(&w->pool_running, 2);
+	put(fd, "COLD 4 1\r\n");
+	expect(fd, "+reactor\r\n");
+	put(fd, "COLD 100000 1\r\nCOLD 4 1\r\n");
+	wait_for(&w->pool_running, 3);
+	set_gate(w, false);
+	expect(fd, "+pool\r\n");
+	expect(first, "+pool\r\n");
+	expect(second, "+pool\r\n");
+	close(fd);
+	close(first);
+	close(second);
+	world_destroy(w);
+}
+
+Test(net_cold, what_does_not_come_is_waited_for_in_the_pool)
+{
+	enum { COUNT = 20 };
+	struct world *w = world_create();
+	set_gate(w, true);
+	world_start(w);
+	int first = dial(w), second = dial(w), fds[COUNT];
+	put(first, "COLD 1 1\r\n");
+	put(second, "COLD 1 1\r\n");
+	wait_for(&w->pool_running, 2);
+	for (int i = 0; i < COUNT; i++) {
+		fds[i] = dial(w);
+		put(fds[i], "COLD 1000000 1000000\r\nPING\r\n");
+	}
+	wait_for(&w->pool_running, 3); /* all short threads of four */
+	set_gate(w, false);
+	for (int i = 0; i < COUNT; i++) {
+		expect(fds[i], "+pool\r\n+PONG\r\n");
+		close(fds[i]);
+	}
+	expect(first, "+pool\r\n");
+	expect(second, "+pool\r\n");
+	close(first);
+	close(second);
+	world_destroy(w);
+}
+
+Test(net_cold, clients_may_leave_or_be_killed_while_they_wait)
+{
+	enum { COUNT = 20 };
+	struct world *w = world_create();
+	set_gate(w, true);
+	world_start(w);
+	int other = dial(w);
+	ping(other);
+	int first = dial(w), second = dial(w), fds[COUNT];
+	put(first, "COLD 1 1\r\n");
+	put(second, "COLD 1 1\r\n");
+	wait_for(&w->pool_running, 2);
+	for (int i = 0; i < COUNT; i++) {
+		fds[i] = dial(w);
+		put(fds[i], "COLD 1000000000 1000\r\n");
+	}
+	let_tick_pass(other);
+	for (int i = 0; i < COUNT / 2; i++)
+		close(fds[i]);
+	net_each_client(w->net, kill_all_but_first, w);
+	for (int i = COUNT / 2; i < COUNT; i++) {
+		expect_closed(fds[i]);
+		close(fds[i]);
+	}
+	set_gate(w, false); /* some had gone on to the pool */
+	wait_for(&w->closed_clients, COUNT + 2);
+	ping(other);
+	close(first);
+	close(second);
+	close(other);
+	world_destroy(w);
+}
+
+Test(net_cold, a_server_may_stop_while_requests_wait)
+{
+	struct world *w = world_create();
+	set_gate(w, true);
+	world_start(w);
+	int fds[8];
+	for (int i = 0; i < 8; i++) {
+		fds[i] = dial(w);
+		put(fds[i], "COLD 1000000000 1000\r\n");
+	}
+	wait_for(&w->pool_running, 2);
+	set_gate(w, false);
+	for (int i = 0; i < 8; i++)
+		close(fds[i]);
+	world_destroy(w);
+}
+
 Test(net_pool, long_requests_do_not_hold_up_short_ones)
 {
 	enum { COUNT = 12 };

@@ -6,8 +6,9 @@
  * memory; the disk is full after `body_room` bytes of each, and `body_closed` counts those that were closed.
  *
  * Requests of the handler: PING; ECHO x; COMMIT (the next timestamp); READ t (depends on timestamp t); BIG n;
- * SIZE x (length and sum of the bytes); STORE x, whose argument may come as a body (the same); POOL x, LONG x
- * (echo from the pool, once the gate is open); PAUSABLE; QUIT. */
+ * COLD n p (misses n times on the reactor, p times the same bytes, then says where it ran; waits at the gate
+ * in the pool); SIZE x (length and sum of the bytes); STORE x, whose argument may come as a body (the same);
+ * POOL x, LONG x (echo from the pool, once the gate is open); PAUSABLE; QUIT. */
 #ifndef SETT_TESTS_NET_SUPPORT_H
 #define SETT_TESTS_NET_SUPPORT_H
 
@@ -145,6 +146,8 @@ sett_body_writer_close(struct sett_body_writer *w)
 
 /* ---- the world of one test ---- */
 
+enum { MISSED_CLIENTS = 64 };
+
 struct world {
 	struct config config;
 	struct mutex config_mutex;
@@ -158,7 +161,8 @@ struct world {
 	struct condition gate_changed;
 	bool gate_closed; /* under gate_mutex: pool requests wait */
 	struct mutex log_mutex;
-	char log[8192]; /* under log_mutex: all lines */
+	char log[8192];                  /* under log_mutex: all lines */
+	uint64_t missed[MISSED_CLIENTS]; /* of the request under way, by client */
 };
 
 /* The configuration's lock is found through the configuration, which begins the world. */
@@ -272,6 +276,23 @@ reply_stored(const struct client *client, size_t argc, const struct bytes *argv,
 }
 
 static enum request_result
+run_cold(struct world *w, struct client *client, bool in_pool, uint64_t misses, uint64_t same,
+	 struct resp_writer *reply)
+{
+	uint64_t *missed = &w->missed[client->id % MISSED_CLIENTS];
+	if (!in_pool && *missed < misses) {
+		client->missing = 1 + *missed / (same > 0 ? same : 1);
+		++*missed;
+		return REQUEST_MISSED;
+	}
+	*missed = 0;
+	if (in_pool)
+		wait_at_gate(w);
+	resp_status(reply, in_pool ? "pool" : "reactor");
+	return REQUEST_DONE;
+}
+
+static enum request_result
 handler_execute(void *arg, void *thread, struct client *client, const struct request *request,
 		struct resp_writer *reply, uint64_t *ret_release)
 {
@@ -287,6 +308,8 @@ handler_execute(void *arg, void *thread, struct client *client, const struct req
 		resp_status(reply, "must be taken back");
 		return REQUEST_PAUSED;
 	}
+	if (is_word(name, "COLD"))
+		return run_cold(w, client, thread == waiting, number(x), number(argv[2]), reply);
 	if (pool || lane_long)
 		wait_at_gate(w);
 	if (pool || lane_long || is_word(name, "ECHO")) {

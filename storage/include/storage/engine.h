@@ -156,6 +156,10 @@ void sett_txn_discard(struct sett_txn *);
 bool sett_txn_is_running(const struct sett_txn *);
 /* The text of the last read that failed, with file and place; empty if none did. */
 const char *sett_txn_failure(const struct sett_txn *);
+/* Not 0: a read of this transaction said SETT_WOULD_BLOCK because what it needs is not in memory; the number
+ * is another one for other bytes, as a rule. The system has been asked for them, if it is Linux as of 5.9: in
+ * a moment the same read may go through. */
+uint64_t sett_txn_missing(const struct sett_txn *);
 /* Timestamp of the snapshot. */
 uint64_t sett_txn_snapshot(const struct sett_txn *);
 /* Milliseconds since 1970, fixed at begin; never less than that of any commit in the snapshot (I5). */

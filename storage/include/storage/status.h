@@ -6,6 +6,8 @@
 #ifndef SETT_STORAGE_STATUS_H
 #define SETT_STORAGE_STATUS_H
 
+#include <stdint.h>
+
 enum sett_status {
 	SETT_OK = 0,
 	SETT_NOT_FOUND = -1,   /* no such key, file, ... */
@@ -27,6 +29,8 @@ enum sett_status {
 struct sett_error {
 	int status;
 	int system_errno; /* 0 where no system call was involved */
+	uint64_t missing; /* SETT_WOULD_BLOCK of a file's read: offset of the first byte that is not in memory
+			   */
 	char message[400];
 };
 
