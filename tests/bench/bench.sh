@@ -1,6 +1,9 @@
 #!/bin/sh
 # Sett beside redis-server, in one run: ./dev bench [--full] [--rounds N] [--seconds S] [--list] [row ...]
 #
+# Rows of the setups `small`, `cold` and `mixed` look at Sett alone, against its own settings or the device: see
+# alone.sh.
+#
 # Both servers hold the same data and are pinned to the same core, the load generator to another. A row is
 # measured in slices that alternate between the two; the server that is not measured is stopped (SIGSTOP, with
 # its children), so each pays for its own background work in its own slices. Quoted: the median of the slices'
@@ -23,6 +26,7 @@ sets='quick'
 names=
 
 . tests/bench/common.sh
+. tests/bench/alone.sh
 
 while [ $# -gt 0 ]; do
 	case "$1" in
@@ -55,6 +59,7 @@ stop_servers() {
 	signal KILL "$sett_pid"
 	redis_pid=
 	sett_pid=
+	end_writer
 }
 
 cleanup() {
@@ -81,7 +86,10 @@ on_core() { # on_core load|server COMMAND ...
 	core=$load_core
 	[ "$1" = load ] || core=$server_core
 	shift
-	if [ "$setup" = two ]; then "$@"; else taskset -c "$core" "$@"; fi
+	case "$setup" in
+	two | cold) "$@" ;;
+	*) taskset -c "$core" "$@" ;;
+	esac
 }
 
 pid_of() { if [ "$1" = redis ]; then echo "$redis_pid"; else echo "$sett_pid"; fi; }
@@ -93,11 +101,16 @@ launch() {
 	[ "$1" = redis ] || program=$sett
 	policy=everysec
 	threads=1
-	[ "$setup" != always ] || policy=always
-	[ "$setup" != two ] || threads=2
+	memory=0
+	case "$setup" in
+	always) policy=always ;;
+	two) threads=2 ;;
+	small) memory=64mb ;;
+	cold) memory=512mb ;;
+	esac
 	mkdir -p "$work/$1"
 	on_core server "$first_reply" "$2" "$work/$1.log" "$program" --port "$2" --bind 127.0.0.1 --dir "$work/$1" \
-		--appendonly yes --appendfsync "$policy" --save '' --io-threads "$threads"
+		--appendonly yes --appendfsync "$policy" --save '' --io-threads "$threads" --maxmemory "$memory"
 }
 
 # start SIDE: on a free port.
@@ -115,6 +128,12 @@ start() {
 	pid=$(field pid "$line")
 	if [ "$1" = redis ]; then redis_pid=$pid redis_port=$port; else sett_pid=$pid sett_port=$port; fi
 	signal STOP "$pid"
+}
+
+# note TEXT: a result that is no row of the table.
+note() {
+	clear_progress
+	printf '%s\n' "$1" | tee -a "$work/notes"
 }
 
 # --- Measuring --------------------------------------------------------------------------------------------
@@ -140,15 +159,18 @@ enter_stage() {
 	rm -rf "$work/redis" "$work/sett"
 	stage="$setup $value $keys"
 	filled=
-	start redis
-	start sett
+	case "$setup" in
+	small | cold | mixed) sides=sett ;;
+	*) sides='redis sett' ;;
+	esac
+	for side in $sides; do start "$side"; done
 }
 
 fill() { # fill COMMAND: load its keys into both servers, once
 	what=SET
 	[ "$1" != INCR ] || what=INCR
 	case " $filled " in *" $what "*) return 0 ;; esac
-	for side in redis sett; do
+	for side in $sides; do
 		progress "loading $keys keys into $side"
 		run_load "$side" --fill --command "$what" --pipeline 16
 	done
@@ -180,8 +202,9 @@ measure_row() {
 # From kill -9 to the first +PONG, three times each.
 measure_start() {
 	fill SET
+	: >"$work/start"
 	for round in 1 2 3; do
-		for side in redis sett; do
+		for side in $sides; do
 			progress "start: $side, round $round of 3"
 			signal KILL "$(pid_of "$side")"
 			sleep 0.2
@@ -193,15 +216,9 @@ measure_start() {
 				"$(du -sm "$work/$side" | cut -f1)" >>"$work/start"
 		done
 	done
-	clear_progress
-	awk '{ n[$1]++; t[$1, n[$1]] = $2 + 0; mib[$1] = $3 }
-		function median(s,   a, b, c) {
-			a = t[s, 1]; b = t[s, 2]; c = t[s, 3]
-			return a > b ? (b > c ? b : (a > c ? c : a)) : (a > c ? a : (b > c ? c : b))
-		}
-		END { printf "start after kill -9, to the first PONG: redis %.0f ms (%d MiB on disk), sett %.0f ms (%d MiB on disk)\n",
-			median("redis"), mib["redis"], median("sett"), mib["sett"] }' "$work/start" >"$work/start.txt"
-	cat "$work/start.txt"
+	note "$(sort -k1,1 -k2,2n "$work/start" | awk -v row="$row" '
+		++n[$1] == 2 { text = text sprintf("%s %s %.0f ms (%s MiB on disk)", text == "" ? "" : ",", $1, $2, $3) }
+		END { print row ": from kill -9 to the first PONG:" text }')"
 }
 
 second_opinion() {
@@ -213,8 +230,7 @@ second_opinion() {
 			rate=$(on_core load redis-benchmark -p "$(port_of "$side")" -t "$what" -n 1000000 -r "$keys" -c "$clients" \
 				-P "$pipeline" -d "$value" --csv | sed -n '2s/^"[^"]*","\([0-9.]*\)".*/\1/p')
 			clear_progress
-			printf 'redis-benchmark, pipeline %s: %s %s: %s per second\n' "$pipeline" "$side" "$what" "$rate" |
-				tee -a "$work/opinion.txt"
+			note "$row: redis-benchmark, pipeline $pipeline: $side $what: $rate per second"
 		done
 		signal STOP "$(pid_of "$side")"
 	done
@@ -226,6 +242,7 @@ choose_rows "$rows" >"$work/rows"
 row_count=$(wc -l <"$work/rows")
 [ "$row_count" -gt 0 ] || fail "no such row:$names (./dev bench --list)"
 : >"$work/samples"
+: >"$work/notes"
 : >"$work/summary"
 row_number=0
 
@@ -236,18 +253,24 @@ while read -r row set setup command clients pipeline value keys distribution sli
 	case "$command" in
 	START) measure_start ;;
 	OPINION) second_opinion ;;
-	*) measure_row ;;
+	DEVICE) measure_device ;;
+	*)
+		case "$setup" in
+		small) measure_memory ;;
+		cold) measure_cold ;;
+		mixed) measure_mixed ;;
+		*) measure_row ;;
+		esac
+		;;
 	esac
 done 4<"$work/rows"
 
 {
 	awk -f tests/bench/table.awk -v header=1 "$work/summary"
-	for extra in start.txt opinion.txt; do
-		[ ! -f "$work/$extra" ] || cat "$work/$extra"
-	done
+	cat "$work/notes"
 } >"$out/table.txt"
 awk -v commit="$(commit)" -v date="$(utc)" -v processor="$(processor)" -v processors="$(nproc)" \
 	-v peer="$("$redis" --version | sed 's/.* v=\([^ ]*\).*/\1/')" \
-	-v start="$(cat "$work/start.txt" 2>/dev/null || true)" -f tests/bench/common.awk -f tests/bench/json.awk "$work/summary" >"$out/result.json"
+	-v notes="$work/notes" -f tests/bench/common.awk -f tests/bench/json.awk "$work/summary" >"$out/result.json"
 awk -f tests/bench/plot.awk "$work/summary" >"$out/ratios.svg"
 printf '%s\n' "written: $out/table.txt $out/result.json $out/ratios.svg"

@@ -5,11 +5,15 @@ function side(name, from) {
 		quoted(name), $(2 + from), $(7 + from), $(12 + from), $(14 + from), $(16 + from), $(20 + from))
 }
 BEGIN {
-	printf "{\"date\":%s,\"commit\":%s,\"processor\":%s,\"processors\":%s,\"redis_version\":%s,\"start\":%s,\n\"rows\":[",
-		quoted(date), quoted(commit), quoted(processor), processors, quoted(peer), quoted(start)
+	printf "{\"date\":%s,\"commit\":%s,\"processor\":%s,\"processors\":%s,\"redis_version\":%s,\n\"rows\":[",
+		quoted(date), quoted(commit), quoted(processor), processors, quoted(peer)
 }
 {
 	printf "%s\n {\"row\":%s,\"ratio\":%s,\"cpu_ratio\":%s,%s,%s,\"load_cpu_us_per_op\":%s,\"load_core_use\":%s}",
 		(NR > 1 ? "," : ""), quoted($1), trio(4), trio(9), side("redis", 0), side("sett", 1), $18, $19
 }
-END { print "\n]}" }
+END {
+	printf "\n],\n\"notes\":["
+	while ((getline line <notes) > 0) printf "%s\n %s", (count++ ? "," : ""), quoted(line)
+	print "\n]}"
+}

@@ -36,10 +36,11 @@ usage(FILE *out)
 		    "  --value-size N       bytes (100)\n"
 		    "  --seconds S          how long to measure (10), after\n"
 		    "  --warm S             seconds that are not measured (0)\n"
+		    "  --rate N             requests a second at most (as fast as replies come)\n"
 		    "  --requests N         stop after N requests, whatever the time\n"
 		    "  --fill               write all keys that the command needs, each once, then stop\n"
 		    "  --seed N             of keys and values (1)\n"
-		    "  --server-pid PID     report the CPU time of this process too\n",
+		    "  --server-pid PID     report CPU time and peak memory of this process too\n",
 		    out);
 }
 
@@ -55,6 +56,7 @@ enum option_code {
 	OPTION_VALUE_SIZE,
 	OPTION_SECONDS,
 	OPTION_WARM,
+	OPTION_RATE,
 	OPTION_REQUESTS,
 	OPTION_FILL,
 	OPTION_SEED,
@@ -74,6 +76,7 @@ static const struct option options[] = {
 	{"value-size", required_argument, NULL, OPTION_VALUE_SIZE},
 	{"seconds", required_argument, NULL, OPTION_SECONDS},
 	{"warm", required_argument, NULL, OPTION_WARM},
+	{"rate", required_argument, NULL, OPTION_RATE},
 	{"requests", required_argument, NULL, OPTION_REQUESTS},
 	{"fill", no_argument, NULL, OPTION_FILL},
 	{"seed", required_argument, NULL, OPTION_SEED},
@@ -122,6 +125,9 @@ take_option(struct load *load, enum option_code option, const char *name, const 
 		break;
 	case OPTION_WARM:
 		load->swarm.warm = argument_real(name, text, 1e6, "seconds");
+		break;
+	case OPTION_RATE:
+		load->swarm.rate = argument_real(name, text, 1e9, "requests a second");
 		break;
 	case OPTION_REQUESTS:
 		load->swarm.requests = argument_number(name, text, 1, UINT64_MAX);
@@ -188,6 +194,8 @@ report(const struct load *load, const struct swarm_result *result)
 	if (result->server_cpu >= 0)
 		printf(",\"server_cpu_seconds\":%.3f,\"server_cpu_us_per_op\":%.4f", result->server_cpu,
 		       result->server_cpu * 1e6 / operations);
+	if (result->server_memory > 0)
+		printf(",\"server_memory_mib\":%.1f", (double)result->server_memory / 0x1p20);
 	printf("}\n");
 }
 

@@ -3,7 +3,8 @@
  * clock; nothing is allocated after the start.
  *
  * Invariants:
- * 1. A connection has either `awaited` > 0 replies under way or is idle because the load ends.
+ * 1. A connection has either `awaited` > 0 replies under way, or waits in `due` for its turn (with a rate),
+ * or is idle because the load ends.
  * 2. Operations, latencies and both CPU times belong to the same span, begin_measure to end_measure.
  */
 #include "swarm.h"
@@ -36,7 +37,8 @@ struct connection {
 	unsigned awaited; /* replies under way */
 	unsigned batch;   /* of so many requests */
 	uint64_t sent_at;
-	uint64_t *keys; /* of each request of the batch */
+	struct connection *next; /* in `due` */
+	uint64_t *keys;          /* of each request of the batch */
 	uint8_t *output;
 	size_t output_size, output_sent;
 	uint8_t *input;
@@ -50,8 +52,10 @@ struct swarm {
 	struct workload *workload;
 	struct swarm_result *result;
 	struct connection *connections;
-	unsigned connected; /* of the array, so many are open */
-	unsigned active;    /* so many have replies under way */
+	unsigned connected;                 /* of the array, so many are open */
+	unsigned active;                    /* so many have replies under way */
+	struct connection *due, **due_tail; /* ready to send, in order, when it is time */
+	uint64_t next_at;                   /* with a rate: when the next batch may be sent */
 	size_t input_capacity;
 	uint8_t *memory; /* owned: all buffers */
 	int epoll;
@@ -102,6 +106,35 @@ process_cpu(int pid)
 		return -1;
 	double ticks = (double)user + (double)system + (double)user_of_children + (double)system_of_children;
 	return ticks / (double)sysconf(_SC_CLK_TCK);
+}
+
+/* From now on VmHWM is the peak since now. Where that is not allowed, it is the peak of the process' life. */
+static void
+process_reset_peak(int pid)
+{
+	char path[64];
+	(void)snprintf(path, sizeof(path), "/proc/%d/clear_refs", pid);
+	FILE *file = pid > 0 ? fopen(path, "w") : NULL;
+	if (file == NULL)
+		return;
+	(void)fputs("5", file);
+	(void)fclose(file);
+}
+
+static uint64_t
+process_peak_memory(int pid)
+{
+	char path[64], line[256];
+	unsigned long long kib = 0;
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	FILE *file = pid > 0 ? fopen(path, "r") : NULL;
+	if (file == NULL)
+		return 0;
+	while (fgets(line, sizeof(line), file) != NULL)
+		if (sscanf(line, "VmHWM: %llu", &kib) == 1)
+			break;
+	(void)fclose(file);
+	return kib * 1024;
 }
 
 __attribute__((format(printf, 2, 3))) static int
@@ -248,6 +281,35 @@ send_batch(struct swarm *swarm, struct connection *connection, uint64_t now)
 	return send_output(swarm, connection);
 }
 
+/* As send_batch, when its time has come. */
+static int
+send_paced(struct swarm *swarm, struct connection *connection, uint64_t now)
+{
+	if (swarm->settings->rate <= 0)
+		return send_batch(swarm, connection, now);
+	connection->next = NULL;
+	*swarm->due_tail = connection;
+	swarm->due_tail = &connection->next;
+	return 0;
+}
+
+/* Sends what is due. Its latency counts from when it was due, whether or not a connection was free then. */
+static int
+send_due(struct swarm *swarm, uint64_t now)
+{
+	uint64_t interval = (uint64_t)((double)swarm->settings->pipeline * 1e9 / swarm->settings->rate);
+	while (swarm->due != NULL && (swarm->next_at <= now || swarm->phase == PHASE_DRAIN)) {
+		struct connection *connection = swarm->due;
+		swarm->due = connection->next;
+		if (swarm->due == NULL)
+			swarm->due_tail = &swarm->due;
+		if (send_batch(swarm, connection, swarm->next_at) != 0)
+			return -1;
+		swarm->next_at += interval;
+	}
+	return 0;
+}
+
 /* --- Replies ----------------------------------------------------------------------------------------- */
 
 static int
@@ -311,7 +373,7 @@ serve(struct swarm *swarm, struct connection *connection, uint32_t events)
 	swarm->last_reply = now;
 	if (take_replies(swarm, connection, now) != 0)
 		return -1;
-	return connection->awaited == 0 ? send_batch(swarm, connection, now) : 0;
+	return connection->awaited == 0 ? send_paced(swarm, connection, now) : 0;
 }
 
 /* --- Phases ------------------------------------------------------------------------------------------ */
@@ -338,16 +400,31 @@ end_measure(struct swarm *swarm, uint64_t now)
 	double after = process_cpu(swarm->settings->server_pid);
 	result->server_cpu =
 		swarm->server_cpu_before < 0 || after < 0 ? -1 : after - swarm->server_cpu_before;
+	result->server_memory = process_peak_memory(swarm->settings->server_pid);
+}
+
+/* Until something comes, a request is due, or 100 ms have passed. */
+static int
+wait_for_events(struct swarm *swarm, struct epoll_event *events)
+{
+	struct timespec wait = {.tv_nsec = 100000000};
+	if (swarm->due != NULL) {
+		uint64_t now = swarm_now();
+		uint64_t left = swarm->next_at > now ? swarm->next_at - now : 0;
+		if (left < (uint64_t)wait.tv_nsec)
+			wait.tv_nsec = (long)left;
+	}
+	return epoll_pwait2(swarm->epoll, events, EVENTS, &wait, NULL);
 }
 
 static int
 loop(struct swarm *swarm)
 {
 	struct epoll_event events[EVENTS];
-	while (swarm->active > 0) {
-		int count = epoll_wait(swarm->epoll, events, EVENTS, 100);
+	while (swarm->active > 0 || swarm->due != NULL) {
+		int count = wait_for_events(swarm, events);
 		if (count < 0 && errno != EINTR)
-			return fail(swarm, "epoll_wait: %s", strerror(errno));
+			return fail(swarm, "epoll_pwait2: %s", strerror(errno));
 		uint64_t now = swarm_now();
 		if (swarm->phase == PHASE_WARM && now >= swarm->phase_ends)
 			begin_measure(swarm, now);
@@ -358,6 +435,8 @@ loop(struct swarm *swarm)
 		for (int i = 0; i < count; i++)
 			if (serve(swarm, events[i].data.ptr, events[i].events) != 0)
 				return -1;
+		if (swarm->due != NULL && send_due(swarm, now) != 0)
+			return -1;
 	}
 	if (swarm->phase != PHASE_DRAIN)
 		end_measure(swarm, swarm_now());
@@ -374,12 +453,14 @@ run(struct swarm *swarm)
 		return -1;
 	uint64_t now = swarm_now();
 	swarm->left = swarm->settings->requests;
-	swarm->last_reply = now;
+	swarm->last_reply = swarm->next_at = now;
+	swarm->due_tail = &swarm->due;
+	process_reset_peak(swarm->settings->server_pid);
 	swarm->phase_ends = now + (uint64_t)(swarm->settings->warm * 1e9);
 	if (swarm->settings->warm <= 0)
 		begin_measure(swarm, now);
 	for (unsigned i = 0; i < swarm->connected; i++)
-		if (send_batch(swarm, &swarm->connections[i], swarm_now()) != 0)
+		if (send_paced(swarm, &swarm->connections[i], swarm_now()) != 0)
 			return -1;
 	return loop(swarm);
 }

@@ -2,7 +2,8 @@
  * Many connections in one thread that send a workload's requests and check every reply.
  *
  * Each connection sends `pipeline` requests in one go and sends again when all their replies have come. The
- * latency of a request is the time from that sending to the moment its reply was received.
+ * latency of a request is the time from that sending (with a rate: from when it was due) to the moment its
+ * reply was received.
  */
 #ifndef SETT_BENCH_SWARM_H
 #define SETT_BENCH_SWARM_H
@@ -21,7 +22,8 @@ struct swarm_settings {
 	uint64_t requests; /* stop after so many; 0: by time alone */
 	double warm;       /* seconds that are not measured */
 	double seconds;    /* measured; unlimited if requests is not 0 */
-	int server_pid;    /* whose CPU time to read; 0: none */
+	double rate;       /* requests a second at most; 0: as fast as replies come */
+	int server_pid;    /* whose CPU time and memory to read; 0: none */
 };
 
 struct swarm_result {
@@ -29,6 +31,7 @@ struct swarm_result {
 	double seconds;
 	double own_cpu;           /* seconds */
 	double server_cpu;        /* seconds, of all its threads and ended children; -1 if unknown */
+	uint64_t server_memory;   /* most bytes that were resident meanwhile; 0 if unknown */
 	uint64_t longest_pause;   /* ns in which no reply came on any connection */
 	struct histogram latency; /* ns */
 	char error[256];          /* of swarm_run == -1 */
