@@ -1,11 +1,11 @@
 /*
- * Resident memory under loads that each take their memory elsewhere: connections with long pipelines, commits of
- * many keys, caches full of values large and small.
+ * Resident memory under loads that each take their memory elsewhere: connections with long pipelines, commits
+ *of many keys, caches full of values large and small.
  *
  *	memory SERVER [--maxmemory BYTES] [--rounds N] [--percent N] [--seed N]
  *
- * The server's VmHWM over all of it must stay within `percent` of maxmemory; 0: it is not judged (a sanitizer's
- * build).
+ * The server's VmHWM over all of it must stay within `percent` of maxmemory; 0: it is not judged (a
+ *sanitizer's build).
  */
 #include <inttypes.h>
 #include <signal.h>
@@ -17,7 +17,14 @@
 #include "server_process.h"
 #include "values.h"
 
-enum { KEYS = 100000, VALUE_MAX = 4096, CONNECTIONS_MAX = 500, SET_OF = 10, WORDS_MAX = 1 + 2 * SET_OF, KEY_MAX = 24 };
+enum {
+	KEYS = 100000,
+	VALUE_MAX = 4096,
+	CONNECTIONS_MAX = 500,
+	SET_OF = 10,
+	WORDS_MAX = 1 + 2 * SET_OF,
+	KEY_MAX = 24
+};
 
 struct phase {
 	const char *name, *command;
@@ -76,8 +83,9 @@ take_replies(redisContext *context, const struct phase *phase)
 	for (unsigned i = 0; i < phase->pipeline; i++) {
 		redisReply *reply = load_reply(context);
 		bool right = reply != NULL &&
-			(phase->value > 0 ? reply->type == REDIS_REPLY_STATUS
-					  : reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_NIL);
+			(phase->value > 0
+				 ? reply->type == REDIS_REPLY_STATUS
+				 : reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_NIL);
 		if (!right)
 			printf("FAILED: %s: %s\n", phase->name, reply == NULL ? "no reply" : reply->str);
 		if (reply != NULL)
