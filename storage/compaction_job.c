@@ -254,7 +254,7 @@ begin(struct compaction *c, struct sett_error *error)
 	c->sequence = version_set_sequence(o->versions);
 	c->dead = version_set_dead(o->versions);
 	int r = c->dead ? job_snapshots(c->context, &c->snapshots, &c->snapshot_count) : SETT_NO_MEMORY;
-	compaction_cuts_make(c->task, o->value_log_file_size, &c->cuts);
+	compaction_cuts_make(c->task, value_log_file_size(o->value_log), &c->cuts);
 	c->parts = calloc(c->cuts.count + 1, sizeof(*c->parts));
 	if (r == SETT_OK && !c->parts)
 		r = SETT_NO_MEMORY;

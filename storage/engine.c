@@ -468,7 +468,6 @@ open_parts(struct sett_engine *engine, struct sett_error *error)
 		.upper_compression = codec_of(o->table_compression, CODEC_LZ4),
 		.bottom_compression = codec_of(o->bottom_compression, CODEC_ZSTD),
 		.compression_level = o->compression_level,
-		.value_log_file_size = o->value_log_file_size,
 		.space_amplification_limit = o->space_amplification_limit,
 	};
 	r = workers_create(&workers, &engine->workers, error);

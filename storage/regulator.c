@@ -401,15 +401,20 @@ regulator_measure(struct regulator *r)
 	const struct version *v = version_set_current_locked(o->versions);
 	level_plan_make(v, regulator_flush_bytes(r), &plan);
 	size_t top = v->levels[0].count;
+	uint64_t tables = v->levels[BOTTOM_LEVEL].bytes;
 	for (unsigned l = 0; l < SETT_LEVELS; l++) {
 		referenced += v->levels[l].referenced_bytes;
 		upper += l < BOTTOM_LEVEL ? plan.weights[l] : 0;
 	}
 	mutex_unlock(version_set_lock(o->versions));
 	uint64_t total = value_log_total_bytes(o->value_log);
-	referenced += __atomic_load_n(&r->pinned, __ATOMIC_RELAXED);
-	uint64_t allowed =
-		regulator_allowed(r, plan.weights[BOTTOM_LEVEL], o->hooks.log_bytes(o->hooks.arg), true);
+	/* Those of the pinned files that have been removed since are in neither sum. */
+	uint64_t pinned = __atomic_load_n(&r->pinned, __ATOMIC_RELAXED);
+	uint64_t gone =
+		value_log_removed_bytes(o->value_log) - __atomic_load_n(&r->pinned_removed, __ATOMIC_RELAXED);
+	referenced += pinned > gone ? pinned - gone : 0;
+	uint64_t allowed = regulator_allowed(r, plan.weights[BOTTOM_LEVEL], tables,
+					     o->hooks.log_bytes(o->hooks.arg), true);
 	/* relaxed, as the pressure below: the numbers stand for themselves */
 	uint64_t limit = allowed / MEMTABLES_ALLOWED;
 	limit = limit > o->memtable_size ? limit : o->memtable_size;

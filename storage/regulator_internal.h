@@ -10,9 +10,10 @@ enum { RUN_BYTES = 64 * 1024 * 1024 }; /* bite of a task in place */
 
 struct regulator {
 	const struct worker_options *options;
-	uint64_t pressure;       /* atomic: the bits of a double */
-	uint64_t urgency;        /* atomic: as well */
-	uint64_t pinned;         /* atomic: bytes of value-log files that no table of the version refers to */
+	uint64_t pressure; /* atomic: the bits of a double */
+	uint64_t urgency;  /* atomic: as well */
+	uint64_t pinned;   /* atomic: bytes of value-log files that no table of the version referred to, */
+	uint64_t pinned_removed; /* atomic: when so much had been removed of the value log */
 	uint64_t memtable_limit; /* atomic */
 	uint64_t flush_bytes; /* atomic: what a flush brings, with what it points at, of late; never below the
 				 memtable size */
@@ -90,9 +91,11 @@ space_is_urgent(const struct space *s)
 	return space_sum(s) > s->allowed / 100 * SPACE_URGENT;
 }
 
-/* What the bound allows beside `bottom` bytes that are alive, with so much in the log. While it is busy, a
- * small database may have some memtables of garbage: it would be written anew for each of them. */
-uint64_t regulator_allowed(const struct regulator *, uint64_t bottom, uint64_t log_bytes, bool busy);
+/* What the bound allows beside `bottom` bytes that are alive, of which `tables`, with so much in the log.
+ * While it is busy, a small database may have some memtables of garbage: it would be written anew for each of
+ * them. */
+uint64_t regulator_allowed(const struct regulator *, uint64_t bottom, uint64_t tables, uint64_t log_bytes,
+			   bool busy);
 /* Fills `ret`; the account of files only if space is due or files are marked (else count 0). `v` is held by
  * the caller. */
 int regulator_space(struct regulator *, const struct version *v, struct space *ret,

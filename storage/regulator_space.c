@@ -16,13 +16,16 @@
  * something, so that it need not be moved, and those tables are written anew once for both. What still refers
  * to marked files then is written anew in place, run by run; when nothing does, the round is through. */
 #include <assert.h>
+#include <math.h>
 
 #include "regulator_internal.h"
 
 enum {
 	GC_FILES_PER_RUN = 2, /* a GC task moves about so many files' worth */
 	BUSY_MEMTABLES = 6,   /* a small database under load may have so many memtables of garbage */
-	VALUE_HEAVY = 4,      /* a level that points at so many times its bytes is cheap to merge downwards */
+	TABLES_TWICE_MAX = 64 * 1024 * 1024, /* in one task */
+	EMPTIED_MAX = 40 * 1024 * 1024,
+	VALUE_HEAVY = 4, /* a level that points at so many times its bytes is cheap to merge downwards */
 };
 #define IDLE_NS 1000000000ULL             /* a memtable that did not change for so long is idle */
 #define CALM_NS (3 * 1000000000ULL)       /* without a flush for so long, it is quiet */
@@ -71,13 +74,16 @@ measure_levels(const struct regulator *r, const struct version *v, struct space 
 }
 
 uint64_t
-regulator_allowed(const struct regulator *r, uint64_t bottom, uint64_t log_bytes, bool busy)
+regulator_allowed(const struct regulator *r, uint64_t bottom, uint64_t tables, uint64_t log_bytes, bool busy)
 {
 	const struct worker_options *o = r->options;
 	double allowed = (o->space_amplification_limit - 1) * (double)bottom;
-	/* What the log takes comes off, and, as experience has it, one and a half value-log files that are
-	 * being filled, or emptied but not yet gone; but in a small database they must not take all. */
-	double other = (double)log_bytes + 1.5 * (double)o->value_log_file_size;
+	/* What comes off: the log; the tables, which are there twice while they are written anew; a value-log
+	 * file that is being filled; and, as experience has it, what is written while emptied files wait for
+	 * their removal. But in a small database that must not take all. */
+	uint64_t file = value_log_file_size(o->value_log);
+	double other = (double)log_bytes + (double)(tables < TABLES_TWICE_MAX ? tables : TABLES_TWICE_MAX) +
+		(double)file + fmin(2.5 * (double)file, EMPTIED_MAX);
 	allowed -= other < allowed / 2 ? other : allowed / 2;
 	double least = busy ? BUSY_MEMTABLES * (double)o->memtable_size : (double)o->memtable_size / 4;
 	return (uint64_t)(allowed > least ? allowed : least);
@@ -88,12 +94,14 @@ regulator_space(struct regulator *r, const struct version *v, struct space *ret,
 		struct gc_account *ret_account)
 {
 	const struct worker_options *o = r->options;
+	uint64_t removed = value_log_removed_bytes(o->value_log);
 	struct space s = {.memtable = r->memtable_bytes};
 	uint64_t referenced = 0;
 	measure_levels(r, v, &s);
 	for (unsigned l = 0; l < SETT_LEVELS; l++)
 		referenced += v->levels[l].referenced_bytes;
-	s.allowed = regulator_allowed(r, s.bottom, o->hooks.log_bytes(o->hooks.arg), !is_calm(r));
+	s.allowed = regulator_allowed(r, s.bottom, v->levels[BOTTOM_LEVEL].bytes,
+				      o->hooks.log_bytes(o->hooks.arg), !is_calm(r));
 	uint64_t total = value_log_total_bytes(o->value_log);
 	s.garbage = total > referenced ? total - referenced : 0;
 	*ret_account = (struct gc_account){0};
@@ -109,8 +117,9 @@ regulator_space(struct regulator *r, const struct version *v, struct space *ret,
 			else if (f->referenced == 0 && f->unflushed == 0)
 				s.pinned += gc_file_garbage(f);
 		}
-		/* relaxed: the number stands for itself */
+		/* relaxed: the numbers stand for themselves */
 		__atomic_store_n(&r->pinned, s.pinned, __ATOMIC_RELAXED);
+		__atomic_store_n(&r->pinned_removed, removed, __ATOMIC_RELAXED);
 	}
 	*ret = s;
 	return SETT_OK;
@@ -186,7 +195,7 @@ static int
 pick_marked_locked(struct regulator *r, const struct picker *p, void *arg, struct task **ret)
 {
 	struct table_filter filter = {measure_marked, r->marks};
-	uint64_t limit = GC_FILES_PER_RUN * r->options->value_log_file_size;
+	uint64_t limit = GC_FILES_PER_RUN * value_log_file_size(r->options->value_log);
 	int found = SETT_NOT_FOUND;
 	int status = pick_sinking(r, p, ret);
 	if (status != SETT_NOT_FOUND)

@@ -25,8 +25,10 @@
 #include "value_log_pieces.h"
 
 enum {
-	TABLE_INITIAL = 64, /* slots; a power of two */
-	SMALL_READ = 4096,  /* records up to this size are read with one call into the stack */
+	TABLE_INITIAL = 64,      /* slots; a power of two */
+	FILES_OF_SMALL_LOG = 64, /* in about so many files stands what would fit into few */
+	SMALL_FILE = 16 << 20,   /* bytes; which then hold so much at least */
+	SMALL_READ = 4096,       /* records up to this size are read with one call into the stack */
 };
 
 /* ---- from numbers to files ---- */
@@ -96,6 +98,23 @@ table_reserve_locked(struct value_log *log) REQUIRES(&log->lock)
 	return SETT_OK;
 }
 
+static void
+choose_file_size_locked(struct value_log *log) REQUIRES(&log->lock)
+{
+	uint64_t total = 0, most = log->options.file_size, least = most < SMALL_FILE ? most : SMALL_FILE;
+	for (size_t i = 0; i < log->file_count; i++)
+		total += log->files[i]->size;
+	uint64_t size = total / FILES_OF_SMALL_LOG;
+	/* relaxed: the number stands for itself */
+	__atomic_store_n(&log->file_size, size < least ? least : size > most ? most : size, __ATOMIC_RELAXED);
+}
+
+uint64_t
+value_log_file_size(struct value_log *log)
+{
+	return __atomic_load_n(&log->file_size, __ATOMIC_RELAXED);
+}
+
 static int
 enter_locked(struct value_log *log, struct value_log_file *file) REQUIRES(&log->lock)
 {
@@ -115,6 +134,7 @@ enter_locked(struct value_log *log, struct value_log_file *file) REQUIRES(&log->
 		log->files[at] = log->files[at - 1];
 	log->files[at] = file;
 	table_put(log->table, file);
+	choose_file_size_locked(log);
 	return SETT_OK;
 }
 
@@ -279,6 +299,8 @@ value_log_remove_if_unused(struct value_log *log, uint64_t number)
 	mutex_unlock(&log->lock);
 	if (file == NULL)
 		return;
+	/* relaxed: the number stands for itself */
+	__atomic_add_fetch(&log->removed, file->size, __ATOMIC_RELAXED);
 	/* Removing a file can take the disk a tenth of a second: not on a thread that serves others. */
 	if (rcu_thread_is_online())
 		rcu_defer(&file->deferred, erase_or_warn);
@@ -586,6 +608,12 @@ value_log_total_bytes(struct value_log *log)
 }
 
 uint64_t
+value_log_removed_bytes(struct value_log *log)
+{
+	return __atomic_load_n(&log->removed, __ATOMIC_RELAXED);
+}
+
+uint64_t
 value_log_bytes_written(struct value_log *log)
 {
 	return __atomic_load_n(&log->bytes_written, __ATOMIC_RELAXED);
@@ -640,6 +668,7 @@ value_log_open(const struct value_log_options *options, struct value_log **ret, 
 	if (log == NULL)
 		return no_memory(error);
 	log->options = *options;
+	log->file_size = options->file_size < SMALL_FILE ? options->file_size : SMALL_FILE;
 	memcpy(log->directory, options->directory, length + 1);
 	log->options.directory = log->directory;
 	mutex_init(&log->create_lock);

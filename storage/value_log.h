@@ -18,7 +18,7 @@ struct value_log_file; /* reference counted */
 struct value_log_options {
 	struct vfs *vfs;
 	const char *directory;
-	uint64_t file_size;     /* the active file is sealed once it is past this */
+	uint64_t file_size;     /* of large logs: a file is sealed once it is past this */
 	enum codec compression; /* of bodies below SETT_MAX_PACKED_SIZE, where that saves an eighth */
 	int compression_level;
 	uint64_t (*next_file_number)(void *arg);
@@ -102,6 +102,11 @@ struct value_log_file_info {
 void value_log_each_file(struct value_log *, void (*each)(void *arg, const struct value_log_file_info *),
 			 void *arg);
 uint64_t value_log_total_bytes(struct value_log *);
+/* Sum of all files that were removed since the opening, those of which are counted that are about to be. */
+uint64_t value_log_removed_bytes(struct value_log *);
+/* What a file is to hold now: a sixty-fourth of the whole, from 16 MiB to `file_size`, so
+ * that the files that are being filled or emptied take little beside the rest. */
+uint64_t value_log_file_size(struct value_log *);
 uint64_t value_log_bytes_written(struct value_log *); /* since opening, GC included */
 
 #endif

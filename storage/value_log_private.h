@@ -60,6 +60,8 @@ struct value_log {
 	bool keeping;                   /* no file is removed any more */
 	bool directory_dirty;   /* a file of the commits is newer than the last sync of the directory */
 	uint64_t bytes_written; /* atomic */
+	uint64_t file_size;     /* atomic: what is to be in a file */
+	uint64_t removed;       /* atomic: see value_log_removed_bytes */
 };
 
 /* Makes a file with its header and enters it, with `references`. Nothing is synced. Without the lock. */

@@ -33,7 +33,7 @@ replace_active(struct value_log *log, struct sett_error *error)
 	mutex_lock(&log->create_lock);
 	/* Only holders of create_lock change `active`; another may have been here before us. */
 	mutex_lock(&log->lock);
-	bool is_needed = log->active == NULL || log->active->size >= log->options.file_size;
+	bool is_needed = log->active == NULL || log->active->size >= value_log_file_size(log);
 	mutex_unlock(&log->lock);
 	if (is_needed)
 		status = value_log_create_file(log, 0, true, &fresh, error);
@@ -79,7 +79,7 @@ value_log_reserve(struct value_log *log, uint64_t total, size_t count, struct va
 	for (;;) {
 		mutex_lock(&log->lock);
 		struct value_log_file *file = log->active;
-		if (file != NULL && file->size < log->options.file_size) {
+		if (file != NULL && file->size < value_log_file_size(log)) {
 			*ret_file = file;
 			*ret_offset = file->size;
 			__atomic_store_n(&file->size, file->size + total, __ATOMIC_RELEASE);
@@ -364,7 +364,7 @@ static int
 writer_make_room(struct value_log_writer *writer, uint64_t stored, struct sett_error *error)
 {
 	if (writer->count == 0 ||
-	    writer->files[writer->count - 1]->size + writer->buffer.size >= writer->log->options.file_size)
+	    writer->files[writer->count - 1]->size + writer->buffer.size >= value_log_file_size(writer->log))
 		return writer_start_file(writer, error);
 	if (writer->buffer.size + stored > WRITER_BUFFER_SIZE)
 		return writer_flush(writer, error);

@@ -64,7 +64,6 @@ struct worker_options {
 	size_t value_threshold;
 	enum codec upper_compression, bottom_compression; /* of tables */
 	int compression_level;
-	uint64_t value_log_file_size;
 	double space_amplification_limit;
 };
 

@@ -217,7 +217,6 @@ tree_start_workers(struct tree *t)
 		.value_threshold = THRESHOLD,
 		.upper_compression = CODEC_LZ4,
 		.bottom_compression = CODEC_ZSTD,
-		.value_log_file_size = t->value_file_size,
 		.space_amplification_limit = 1.5,
 	};
 	cr_assert_eq(workers_create(&options, &t->workers, &error), SETT_OK, "%s", error.message);

@@ -31,6 +31,33 @@ Test(value_log, bodies_of_every_size_come_back)
 	world_free(&w);
 }
 
+Test(value_log, files_are_small_while_there_is_little)
+{
+	enum { MIB = 1 << 20 };
+	struct world w = world_make(64 * MIB);
+	cr_assert_eq(value_log_file_size(w.log), 16 * MIB);
+	uint64_t before = value_log_removed_bytes(w.log);
+	struct buffer body = make_body(1, 9 * MIB);
+	struct bytes slice = buffer_bytes(&body);
+	struct value_pointer pointers[4];
+	for (int i = 0; i < 4; i++) /* two fill a file */
+		cr_assert_eq(value_log_write(w.log, &slice, 1, &pointers[i], NULL), SETT_OK);
+	cr_assert_eq(pointers[0].file, pointers[1].file);
+	cr_assert_neq(pointers[1].file, pointers[2].file);
+	uint64_t total = value_log_total_bytes(w.log);
+	value_log_release_number(w.log, pointers[0].file);
+	cr_assert_eq(value_log_removed_bytes(w.log), before);
+	value_log_release_number(w.log, pointers[1].file);
+	uint64_t removed = value_log_removed_bytes(w.log) - before;
+	cr_assert_gt(removed, 18 * MIB);
+	cr_assert_eq(value_log_total_bytes(w.log), total - removed);
+	buffer_free(&body);
+	world_free(&w);
+	w = world_make(4 * MIB);
+	cr_assert_eq(value_log_file_size(w.log), 4 * MIB);
+	world_free(&w);
+}
+
 /* The worked example of docs/format-value-log.md: these bytes must be readable for ever. */
 Test(value_log, golden_bytes)
 {
