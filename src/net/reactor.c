@@ -245,11 +245,6 @@ write_commits(struct reactor *r)
 		return;
 	int status = sett_engine_write_unsynced(net->engine);
 	uint64_t now_ms = loop_wall_ms(r->loop);
-	bool always = __atomic_load_n(&net->config->sync, __ATOMIC_RELAXED) == CONFIG_SYNC_ALWAYS;
-	if (status == SETT_OK && always && !r->sync_due) {
-		r->sync_due = true;
-		r->sync_due_since_ns = loop_now_ns(r->loop);
-	}
 	if (status == SETT_OK || now_ms - r->last_error_ms < ERROR_LOG_INTERVAL_MS)
 		return;
 	r->last_error_ms = now_ms;
@@ -257,14 +252,27 @@ write_commits(struct reactor *r)
 			sett_status_text(status));
 }
 
-/* After a tick in which some connection had input (`busy`) the next one is likely to commit more. */
+/* For what is written, whoever wrote it, and was not asked for. After a tick in which some connection had
+ * input
+ * (`busy`) the next one is likely to commit more. */
 static void
 start_sync(struct reactor *r, bool busy)
 {
-	if (!r->sync_due || (busy && loop_now_ns(r->loop) - r->sync_due_since_ns < sync_delay_max_ns))
+	struct net *net = r->net;
+	uint64_t now = loop_now_ns(r->loop);
+	bool always = __atomic_load_n(&net->config->sync, __ATOMIC_RELAXED) == CONFIG_SYNC_ALWAYS;
+	if (!always || r->newest <= r->sync_asked || r->newest > sett_engine_written(net->engine)) {
+		r->sync_due = false;
 		return;
-	r->sync_due = false;
-	sett_engine_start_sync(r->net->engine);
+	}
+	if (!r->sync_due)
+		r->sync_due_since_ns = now;
+	r->sync_due = busy && now - r->sync_due_since_ns < sync_delay_max_ns;
+	if (r->sync_due)
+		return;
+	r->sync_asked = r->newest;
+	if (r->newest > sett_engine_durable(net->engine))
+		sett_engine_start_sync(net->engine);
 }
 
 /* Nothing more will come from this connection's requests, and all is sent. */

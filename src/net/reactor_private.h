@@ -66,11 +66,12 @@ struct reactor {
 	struct bytes *argv; /* of its requests; reused */
 	size_t argument_count, argument_capacity;
 
-	uint64_t frontier; /* timestamps up to it may leave: as of the last look */
-	int policy;        /* enum config_sync under which that was so */
-	uint64_t walked;   /* the frontier with which `held` was last walked */
-	uint64_t newest;   /* newest timestamp any reply has carried */
-	bool sync_due;     /* something was written whose sync was not begun */
+	uint64_t frontier;   /* timestamps up to it may leave: as of the last look */
+	int policy;          /* enum config_sync under which that was so */
+	uint64_t walked;     /* the frontier with which `held` was last walked */
+	uint64_t newest;     /* newest timestamp any reply has carried */
+	uint64_t sync_asked; /* timestamps up to it have had a sync begun for them */
+	bool sync_due;       /* others wait for the end of a run of input, since: */
 	uint64_t sync_due_since_ns;
 	struct timer cron, paused_retry;
 	struct patience patience;

@@ -59,6 +59,23 @@ Test(net_held, under_always_a_sync_begins_by_itself_and_few_for_many_commits)
 	world_destroy(w);
 }
 
+Test(net_held, under_always_what_somebody_else_wrote_is_synced_too)
+{
+	struct world *w = world_create();
+	w->config.sync = CONFIG_SYNC_ALWAYS;
+	world_start(w);
+	store(&w->engine.newest, 8);
+	store(&w->engine.written, 9); /* ahead of the commit: the reactor finds nothing to write */
+	int fd = dial(w);
+	put(fd, "COMMIT\r\n");
+	wait_for(&w->engine.syncs_begun, 1);
+	make_durable(w, 9);
+	expect(fd, ":9\r\n");
+	cr_assert_eq(load(&w->engine.writes), 0);
+	close(fd);
+	world_destroy(w);
+}
+
 Test(net_held, a_read_waits_for_what_it_saw)
 {
 	struct world *w = world_create();
@@ -310,17 +327,35 @@ Test(net_pool, a_client_killed_in_the_pool_is_closed_at_once_and_freed_later)
 	world_destroy(w);
 }
 
-/* Two may wait in the pool, where they are held here; the rest are tried again on the reactor. */
+/* Two may wait in the pool, where these are held while the gate is shut; the rest are tried again on the
+ * reactor. */
+static void
+hold_two(struct world *w, int held[2])
+{
+	for (int i = 0; i < 2; i++) {
+		held[i] = dial(w);
+		put(held[i], "COLD 1 1\r\n");
+	}
+	wait_for(&w->pool_running, 2);
+}
+
+static void
+release_two(const int held[2])
+{
+	for (int i = 0; i < 2; i++) {
+		expect(held[i], "+pool\r\n");
+		close(held[i]);
+	}
+}
+
 Test(net_cold, requests_that_missed_are_tried_again_without_a_thread)
 {
 	enum { COUNT = 20 };
 	struct world *w = world_create();
 	set_gate(w, true);
 	world_start(w);
-	int first = dial(w), second = dial(w), fds[COUNT];
-	put(first, "COLD 1 1\r\nPING\r\n");
-	put(second, "COLD 1 1\r\n");
-	wait_for(&w->pool_running, 2);
+	int held[2], fds[COUNT];
+	hold_two(w, held);
 	for (int i = 0; i < COUNT; i++) {
 		fds[i] = dial(w);
 		put(fds[i], "PING\r\nCOLD 3 2\r\nPING\r\nCOLD 0 0\r\n");
@@ -328,15 +363,12 @@ Test(net_cold, requests_that_missed_are_tried_again_without_a_thread)
 	for (int i = 0; i < COUNT; i++)
 		expect(fds[i], "+PONG\r\n+reactor\r\n+PONG\r\n+reactor\r\n");
 	set_gate(w, false);
-	expect(first, "+pool\r\n+PONG\r\n");
-	expect(second, "+pool\r\n");
+	release_two(held);
 	for (int i = 0; i < COUNT; i++) {
 		put(fds[i], "COLD 2 1\r\n"); /* one at a time: in the pool */
 		expect(fds[i], "+pool\r\n");
 		close(fds[i]);
 	}
-	close(first);
-	close(second);
 	world_destroy(w);
 }
 
@@ -345,21 +377,16 @@ Test(net_cold, what_reads_many_things_does_so_in_the_pool)
 	struct world *w = world_create();
 	set_gate(w, true);
 	world_start(w);
-	int first = dial(w), second = dial(w), fd = dial(w);
-	put(first, "COLD 1 1\r\n");
-	put(second, "COLD 1 1\r\n");
-	wait_for(&w->pool_running, 2);
+	int held[2], fd = dial(w);
+	hold_two(w, held);
 	put(fd, "COLD 4 1\r\n");
 	expect(fd, "+reactor\r\n");
 	put(fd, "COLD 100000 1\r\nCOLD 4 1\r\n");
 	wait_for(&w->pool_running, 3);
 	set_gate(w, false);
 	expect(fd, "+pool\r\n");
-	expect(first, "+pool\r\n");
-	expect(second, "+pool\r\n");
+	release_two(held);
 	close(fd);
-	close(first);
-	close(second);
 	world_destroy(w);
 }
 
@@ -369,10 +396,8 @@ Test(net_cold, what_does_not_come_is_waited_for_in_the_pool)
 	struct world *w = world_create();
 	set_gate(w, true);
 	world_start(w);
-	int first = dial(w), second = dial(w), fds[COUNT];
-	put(first, "COLD 1 1\r\n");
-	put(second, "COLD 1 1\r\n");
-	wait_for(&w->pool_running, 2);
+	int held[2], fds[COUNT];
+	hold_two(w, held);
 	for (int i = 0; i < COUNT; i++) {
 		fds[i] = dial(w);
 		put(fds[i], "COLD 1000000 1000000\r\nPING\r\n");
@@ -383,10 +408,7 @@ Test(net_cold, what_does_not_come_is_waited_for_in_the_pool)
 		expect(fds[i], "+pool\r\n+PONG\r\n");
 		close(fds[i]);
 	}
-	expect(first, "+pool\r\n");
-	expect(second, "+pool\r\n");
-	close(first);
-	close(second);
+	release_two(held);
 	world_destroy(w);
 }
 
@@ -398,10 +420,8 @@ Test(net_cold, clients_may_leave_or_be_killed_while_they_wait)
 	world_start(w);
 	int other = dial(w);
 	ping(other);
-	int first = dial(w), second = dial(w), fds[COUNT];
-	put(first, "COLD 1 1\r\n");
-	put(second, "COLD 1 1\r\n");
-	wait_for(&w->pool_running, 2);
+	int held[2], fds[COUNT];
+	hold_two(w, held);
 	for (int i = 0; i < COUNT; i++) {
 		fds[i] = dial(w);
 		put(fds[i], "COLD 1000000000 1000\r\n");
@@ -417,8 +437,8 @@ Test(net_cold, clients_may_leave_or_be_killed_while_they_wait)
 	set_gate(w, false); /* some had gone on to the pool */
 	wait_for(&w->closed_clients, COUNT + 2);
 	ping(other);
-	close(first);
-	close(second);
+	close(held[0]);
+	close(held[1]);
 	close(other);
 	world_destroy(w);
 }
