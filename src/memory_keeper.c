@@ -13,7 +13,11 @@
 #define LOOK_NS 100000000ULL
 #define CLOSE_LOOK_NS 10000000ULL /* while the bound is near */
 #define WARN_NS 60000000000ULL    /* between two warnings */
-enum { MALLOC_ARENAS_ALL = 4096 };
+enum {
+	HIGH = 98, /* per cent of maxmemory, beyond which caches shrink */
+	LOW = 92,  /* and below which they grow */
+	MALLOC_ARENAS_ALL = 4096,
+};
 
 /* jemalloc's, if the server is linked with it. */
 int mallctl(const char *name, void *old, size_t *old_size, void *new, size_t new_size) __attribute__((weak));
@@ -24,8 +28,7 @@ struct memory_keeper {
 	const struct log_sink *sink;
 	const struct sett_clock *clock;
 	pthread_t thread;
-	int statm;
-	uint64_t page, budget;
+	uint64_t budget;
 	uint64_t limit, limit_of; /* what maxmemory amounted to, when it was `limit_of` */
 	uint64_t next_warning_ns;
 	struct mutex mutex;
@@ -46,7 +49,7 @@ uint64_t
 memory_keeper_next(uint64_t limit, uint64_t resident, uint64_t budget)
 {
 	uint64_t most = memory_keeper_share(limit), least = limit / 16;
-	uint64_t high = limit / 100 * 98, low = limit / 100 * 92;
+	uint64_t high = limit / 100 * HIGH, low = limit / 100 * LOW;
 	if (resident > high)
 		budget = budget > resident - high ? budget - (resident - high) : 0;
 	else if (resident < low)
@@ -54,16 +57,21 @@ memory_keeper_next(uint64_t limit, uint64_t resident, uint64_t budget)
 	return budget < least ? least : budget > most ? most : budget;
 }
 
-static uint64_t
-resident_bytes(const struct memory_keeper *keeper)
+uint64_t
+memory_resident_bytes(void)
 {
 	char text[128];
 	unsigned long pages;
-	ssize_t size = pread(keeper->statm, text, sizeof(text) - 1, 0);
-	if (size <= 0)
+	long page = sysconf(_SC_PAGESIZE);
+	int statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	if (statm < 0)
+		return 0;
+	ssize_t size = read(statm, text, sizeof(text) - 1);
+	(void)close(statm);
+	if (size <= 0 || page <= 0)
 		return 0;
 	text[size] = '\0';
-	return sscanf(text, "%*u %lu", &pages) == 1 ? pages * keeper->page : 0;
+	return sscanf(text, "%*u %lu", &pages) == 1 ? (uint64_t)pages * (uint64_t)page : 0;
 }
 
 /* What was freed is still resident until the allocator gives it back. */
@@ -106,18 +114,18 @@ find_limit(struct memory_keeper *keeper)
 static uint64_t
 look(struct memory_keeper *keeper)
 {
-	uint64_t resident = resident_bytes(keeper), limit = find_limit(keeper);
+	uint64_t resident = memory_resident_bytes(), limit = find_limit(keeper);
 	if (resident == 0)
 		return LOOK_NS;
 	uint64_t budget = memory_keeper_next(limit, resident, keeper->budget);
 	if (budget != keeper->budget)
 		sett_engine_set_memory_budget(keeper->engine, budget);
-	if (resident > limit / 100 * 98)
+	if (resident > limit / 100 * HIGH)
 		give_back();
 	if (resident > limit / 10 * 11 && budget == keeper->budget)
 		warn(keeper, limit, resident);
 	keeper->budget = budget;
-	return resident > limit / 100 * 92 ? CLOSE_LOOK_NS : LOOK_NS;
+	return resident > limit / 100 * LOW ? CLOSE_LOOK_NS : LOOK_NS;
 }
 
 static void *
@@ -139,8 +147,6 @@ run(void *arg)
 static void
 destroy(struct memory_keeper *keeper)
 {
-	if (keeper->statm >= 0)
-		(void)close(keeper->statm);
 	condition_destroy(&keeper->wake);
 	mutex_destroy(&keeper->mutex);
 	free(keeper);
@@ -150,7 +156,6 @@ int
 memory_keeper_start(struct sett_engine *engine, const struct config *config, const struct log_sink *sink,
 		    const struct sett_clock *clock, struct memory_keeper **ret)
 {
-	long page = sysconf(_SC_PAGESIZE);
 	struct memory_keeper *keeper = calloc(1, sizeof(*keeper));
 	if (keeper == NULL)
 		return SETT_NO_MEMORY;
@@ -158,14 +163,10 @@ memory_keeper_start(struct sett_engine *engine, const struct config *config, con
 	keeper->config = config;
 	keeper->sink = sink;
 	keeper->clock = clock;
-	keeper->page = page > 0 ? (uint64_t)page : 4096;
 	keeper->budget = memory_keeper_share(config_effective_memory(config));
 	mutex_init(&keeper->mutex);
 	condition_init(&keeper->wake);
-	keeper->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-	int status = keeper->statm >= 0 ? SETT_OK : SETT_IO;
-	if (status == SETT_OK)
-		status = thread_start(&keeper->thread, "memory", run, keeper);
+	int status = thread_start(&keeper->thread, "memory", run, keeper);
 	if (status != SETT_OK) {
 		destroy(keeper);
 		return status;

@@ -8,6 +8,7 @@
 #include "config/config.h"
 #include "expire/expirer.h"
 #include "keyspace/keyspace.h"
+#include "memory_keeper.h"
 
 /* jemalloc's, if the server is linked with it. */
 int mallctl(const char *name, void *old, size_t *old_size, void *new, size_t new_size) __attribute__((weak));
@@ -49,15 +50,7 @@ static void
 gather_process(struct info_facts *facts)
 {
 	struct sysinfo machine;
-	long page = sysconf(_SC_PAGESIZE);
-	unsigned long pages = 0;
-	FILE *file = fopen("/proc/self/statm", "re");
-	if (file != NULL) {
-		if (fscanf(file, "%*u %lu", &pages) != 1)
-			pages = 0;
-		fclose(file);
-	}
-	facts->rss = (uint64_t)pages * (uint64_t)(page > 0 ? page : 0);
+	facts->rss = memory_resident_bytes();
 	if (getrusage(RUSAGE_SELF, &facts->self) == 0)
 		facts->rss_peak = (uint64_t)facts->self.ru_maxrss * 1024;
 	if (getrusage(RUSAGE_CHILDREN, &facts->children) != 0)
