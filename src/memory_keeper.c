@@ -1,13 +1,12 @@
 /* See memory_keeper.h. */
 #include "memory_keeper.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "info/facts.h"
 #include "storage/base/thread.h"
 
 #define LOOK_NS 100000000ULL
@@ -57,23 +56,6 @@ memory_keeper_next(uint64_t limit, uint64_t resident, uint64_t budget)
 	return budget < least ? least : budget > most ? most : budget;
 }
 
-uint64_t
-memory_resident_bytes(void)
-{
-	char text[128];
-	unsigned long pages;
-	long page = sysconf(_SC_PAGESIZE);
-	int statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-	if (statm < 0)
-		return 0;
-	ssize_t size = read(statm, text, sizeof(text) - 1);
-	(void)close(statm);
-	if (size <= 0 || page <= 0)
-		return 0;
-	text[size] = '\0';
-	return sscanf(text, "%*u %lu", &pages) == 1 ? (uint64_t)pages * (uint64_t)page : 0;
-}
-
 /* What was freed is still resident until the allocator gives it back. */
 static void
 give_back(void)
@@ -114,7 +96,7 @@ find_limit(struct memory_keeper *keeper)
 static uint64_t
 look(struct memory_keeper *keeper)
 {
-	uint64_t resident = memory_resident_bytes(), limit = find_limit(keeper);
+	uint64_t resident = facts_resident_bytes(), limit = find_limit(keeper);
 	if (resident == 0)
 		return LOOK_NS;
 	uint64_t budget = memory_keeper_next(limit, resident, keeper->budget);

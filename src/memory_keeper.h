@@ -19,9 +19,6 @@ uint64_t memory_keeper_share(uint64_t limit);
 /* The budget after `budget`, when so much is resident. */
 uint64_t memory_keeper_next(uint64_t limit, uint64_t resident, uint64_t budget);
 
-/* What the process has resident, in bytes, as the kernel says; 0 if it doesn't. */
-uint64_t memory_resident_bytes(void);
-
 /* All four are borrowed. Without /proc it keeps nothing. SETT_NO_MEMORY. */
 int memory_keeper_start(struct sett_engine *, const struct config *, const struct log_sink *,
 			const struct sett_clock *, struct memory_keeper **ret);

@@ -1,6 +1,7 @@
 /* Where the figures of INFO come from: the rooms' own statistics, the allocator, the kernel. */
 #include "info/facts.h"
 
+#include <fcntl.h>
 #include <malloc.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
@@ -8,7 +9,6 @@
 #include "config/config.h"
 #include "expire/expirer.h"
 #include "keyspace/keyspace.h"
-#include "memory_keeper.h"
 
 /* jemalloc's, if the server is linked with it. */
 int mallctl(const char *name, void *old, size_t *old_size, void *new, size_t new_size) __attribute__((weak));
@@ -46,11 +46,28 @@ gather_allocator(struct info_facts *facts)
 	snprintf(facts->allocator, sizeof facts->allocator, "libc");
 }
 
+uint64_t
+facts_resident_bytes(void)
+{
+	char text[128];
+	unsigned long pages;
+	long page = sysconf(_SC_PAGESIZE);
+	int statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	if (statm < 0)
+		return 0;
+	ssize_t size = read(statm, text, sizeof(text) - 1);
+	(void)close(statm);
+	if (size <= 0 || page <= 0)
+		return 0;
+	text[size] = '\0';
+	return sscanf(text, "%*u %lu", &pages) == 1 ? (uint64_t)pages * (uint64_t)page : 0;
+}
+
 static void
 gather_process(struct info_facts *facts)
 {
 	struct sysinfo machine;
-	facts->rss = memory_resident_bytes();
+	facts->rss = facts_resident_bytes();
 	if (getrusage(RUSAGE_SELF, &facts->self) == 0)
 		facts->rss_peak = (uint64_t)facts->self.ru_maxrss * 1024;
 	if (getrusage(RUSAGE_CHILDREN, &facts->children) != 0)

@@ -36,4 +36,7 @@ struct info_facts {
 
 void info_gather(struct server *, struct info_facts *ret);
 
+/* What the process has resident, in bytes, as the kernel says; 0 if it doesn't. Any thread. */
+uint64_t facts_resident_bytes(void);
+
 #endif
