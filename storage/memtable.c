@@ -44,6 +44,8 @@ enum {
 	CACHE_LINE = 64,
 };
 
+_Static_assert(MEMTABLE_FETCH_MAX <= 32, "a bit per key");
+
 static const size_t NO_DIFFERENCE = SIZE_MAX;
 
 struct memtable {
@@ -127,24 +129,26 @@ edge_of(struct tree_node *parent, tree_ref r, bool forwards)
 	return (struct place){ref_entry(r), parent};
 }
 
-/* Any entry below `r`: the one that is found soonest. */
+/* The child that is found soonest. */
+static tree_ref
+any_child(struct tree_node *n)
+{
+	switch (n->kind) {
+	case NODE_4:
+	case NODE_16:
+		return ref_load(small_children(n));
+	case NODE_48:
+		return ref_load(((struct node_48 *)n)->child);
+	default:
+		return node_sibling(n, SYMBOL_END, true);
+	}
+}
+
 static struct memtable_entry *
 any_entry(tree_ref r)
 {
-	while (!ref_is_entry(r)) {
-		struct tree_node *n = ref_node(r);
-		switch (n->kind) {
-		case NODE_4:
-		case NODE_16:
-			r = ref_load(small_children(n));
-			break;
-		case NODE_48:
-			r = ref_load(((struct node_48 *)n)->child);
-			break;
-		default:
-			r = node_sibling(n, SYMBOL_END, true);
-		}
-	}
+	while (!ref_is_entry(r))
+		r = any_child(ref_node(r));
 	return ref_entry(r);
 }
 
@@ -397,9 +401,9 @@ memtable_get(struct memtable *t, struct bytes user_key, uint64_t snapshot, struc
 	tree_ref r;
 	struct tree_node *parent;
 	descend(t, target, &r, &parent);
-	if (!r)
+	/* If the tree has versions of the key, its symbols, those of its end included, lead to one. */
+	if (!r || (!ref_is_entry(r) && ref_node(r)->depth <= user_key.size))
 		return SETT_NOT_FOUND;
-	/* If the tree has versions of the key, the symbols have led to one. */
 	struct memtable_entry *e = any_entry(r);
 	if (!bytes_equal(entry_key(e).user, user_key))
 		return SETT_NOT_FOUND;
@@ -431,10 +435,11 @@ fetch_ref(tree_ref r)
 
 /* All keys go down one level at a time, so that the nodes of a level are on their way together. */
 void
-memtable_fetch(struct memtable *t, const struct bytes *keys, size_t count, uint64_t timestamp)
+memtable_fetch(struct memtable *t, const struct bytes *keys, size_t count, uint64_t timestamp, bool to_insert)
 {
 	tree_ref at[MEMTABLE_FETCH_MAX];
 	tree_ref root = ref_load(&t->root);
+	uint32_t astray = 0; /* bit per key: where its symbols end, there is no entry */
 	bool deeper = root && !ref_is_entry(root);
 	for (size_t i = 0; i < count; i++)
 		at[i] = root;
@@ -444,7 +449,14 @@ memtable_fetch(struct memtable *t, const struct bytes *keys, size_t count, uint6
 			if (!at[i] || ref_is_entry(at[i]))
 				continue;
 			struct tree_node *n = ref_node(at[i]);
-			at[i] = node_child(n, symbol_at((struct ikey){keys[i], timestamp}, n->depth));
+			if (!(astray & 1U << i))
+				at[i] = node_child(n, symbol_at((struct ikey){keys[i], timestamp}, n->depth));
+			else
+				at[i] = 0;
+			if (!at[i] && to_insert) { /* it will look at any of the entries there */
+				astray |= 1U << i;
+				at[i] = any_child(n);
+			}
 			if (!at[i])
 				continue;
 			fetch_ref(at[i]);

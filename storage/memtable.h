@@ -25,10 +25,11 @@ int memtable_insert(struct memtable *, struct ikey key, struct bytes value);
  * the memtable. */
 int memtable_get(struct memtable *, struct bytes user_key, uint64_t snapshot, struct bytes *ret_value,
 		 uint64_t *ret_timestamp);
-/* A hint to the processor: versions of these keys with this timestamp or a later one are about to be put in,
- * or looked for. At most MEMTABLE_FETCH_MAX keys. */
+/* A hint to the processor: versions of these keys with this timestamp or a later one are about to be looked
+ * for, and put in if `to_insert`. At most MEMTABLE_FETCH_MAX keys. */
 enum { MEMTABLE_FETCH_MAX = 32 };
-void memtable_fetch(struct memtable *, const struct bytes *keys, size_t count, uint64_t timestamp);
+void memtable_fetch(struct memtable *, const struct bytes *keys, size_t count, uint64_t timestamp,
+		    bool to_insert);
 int memtable_iterator_create(struct memtable *, struct internal_iterator **ret);
 /* All entries in order, once, of a memtable that takes no more: `first` and `next` alone. */
 int memtable_walk_create(struct memtable *, struct internal_iterator **ret);

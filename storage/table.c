@@ -446,6 +446,12 @@ table_get(struct table *t, struct bytes user_key, uint64_t hash, uint64_t snapsh
 	return SETT_OK;
 }
 
+void
+table_fetch(const struct table *t, uint64_t hash)
+{
+	filter_fetch(t->filter, t->filter_lines, hash);
+}
+
 uint64_t
 table_block_count(const struct table *t)
 {

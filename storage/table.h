@@ -78,6 +78,8 @@ struct table_hit {
 int table_get(struct table *, struct bytes user_key, uint64_t hash, uint64_t snapshot, unsigned flags,
 	      struct table_hit *ret, struct sett_error *);
 uint64_t table_filter_hash(struct bytes user_key);
+/* A hint: the key with that hash is about to be looked for. */
+void table_fetch(const struct table *, uint64_t hash);
 
 enum table_iterator_flags {
 	TABLE_NOWAIT = 1, /* = VFS_NOWAIT */

@@ -34,10 +34,22 @@ table_filter_hash(struct bytes user_key)
 	return hash64_bytes(user_key, 0);
 }
 
+static const uint8_t *
+line_at(const uint8_t *lines, uint32_t count, uint64_t hash)
+{
+	return lines + (size_t)TABLE_FILTER_LINE * line_of(hash, count);
+}
+
+void
+filter_fetch(const uint8_t *lines, uint32_t count, uint64_t hash)
+{
+	__builtin_prefetch(line_at(lines, count, hash));
+}
+
 bool
 filter_may_contain(const uint8_t *lines, uint32_t count, uint64_t hash)
 {
-	const uint8_t *line = lines + (size_t)TABLE_FILTER_LINE * line_of(hash, count);
+	const uint8_t *line = line_at(lines, count, hash);
 	uint64_t bits = remix(hash);
 	for (int i = 0; i < PROBES; i++, bits <<= PROBE_BITS) {
 		unsigned bit = (unsigned)(bits >> (64 - PROBE_BITS));

@@ -21,5 +21,7 @@ void filter_builder_free(struct filter_builder *);
 
 /* `lines` is aligned to 64 bytes; count > 0. False means: not in the table. */
 bool filter_may_contain(const uint8_t *lines, uint32_t count, uint64_t hash);
+/* A hint: that is about to be asked. */
+void filter_fetch(const uint8_t *lines, uint32_t count, uint64_t hash);
 
 #endif

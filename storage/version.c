@@ -264,6 +264,16 @@ level_find(const struct level *level, struct bytes user_key)
 	return low;
 }
 
+/* The table of a deeper level that the key can be in; NULL: none. */
+static struct table_file *
+table_for(const struct level *level, struct bytes user_key)
+{
+	size_t at = level_find(level, user_key);
+	if (at == level->count || bytes_compare(table_smallest(level->tables[at]), user_key) > 0)
+		return NULL;
+	return level->tables[at];
+}
+
 int
 version_get(struct version *v, struct bytes user_key, uint64_t snapshot, unsigned flags,
 	    struct table_hit *ret, struct sett_error *error)
@@ -279,17 +289,29 @@ version_get(struct version *v, struct bytes user_key, uint64_t snapshot, unsigne
 			return r;
 	}
 	for (unsigned l = 1; l < SETT_LEVELS; l++) {
-		size_t at = level_find(&v->levels[l], user_key);
-		if (at == v->levels[l].count)
-			continue;
-		struct table_file *f = v->levels[l].tables[at];
-		if (bytes_compare(table_smallest(f), user_key) > 0)
+		struct table_file *f = table_for(&v->levels[l], user_key);
+		if (!f)
 			continue;
 		int r = table_get(f->table, user_key, hash, snapshot, flags, ret, error);
 		if (r != SETT_NOT_FOUND)
 			return r;
 	}
 	return SETT_NOT_FOUND;
+}
+
+void
+version_fetch(const struct version *v, const struct bytes *keys, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		uint64_t hash = table_filter_hash(keys[i]);
+		for (size_t t = 0; t < v->levels[0].count; t++)
+			table_fetch(v->levels[0].tables[t]->table, hash);
+		for (unsigned l = 1; l < SETT_LEVELS; l++) {
+			const struct table_file *f = table_for(&v->levels[l], keys[i]);
+			if (f)
+				table_fetch(f->table, hash);
+		}
+	}
 }
 
 size_t

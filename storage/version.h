@@ -183,6 +183,8 @@ void version_set_dead_advance(struct version_set *, uint64_t oldest_snapshot);
 /* Newest version of the key at or below `snapshot` in any level; as table_get. */
 int version_get(struct version *, struct bytes user_key, uint64_t snapshot, unsigned flags,
 		struct table_hit *ret, struct sett_error *);
+/* A hint: the keys are about to be looked for, all versions of them. */
+void version_fetch(const struct version *, const struct bytes *keys, size_t count);
 /* Puts one iterator per L0 table and one per non-empty deeper level into children[0] and on (room for
  * version_iterator_bound()); `ret_count` is how many. `flags`: enum table_iterator_flags. */
 size_t version_iterator_bound(const struct version *);
