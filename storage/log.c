@@ -39,6 +39,8 @@ enum {
 	WRITE_VECTOR = 32,       /* chunks in one write */
 };
 
+static const uint8_t zero_page[LOG_PAGE];
+
 /* ---- failure ---- */
 
 /* Stops the log for good; the first failure is the one that is told. */
@@ -204,7 +206,7 @@ seal_records(uint8_t *data, size_t size, uint64_t seed)
 
 /* One write's worth of what is ready, all in one segment. */
 struct gathering {
-	struct iovec vector[WRITE_VECTOR];
+	struct iovec vector[WRITE_VECTOR + 1]; /* one for zeros */
 	int count;
 	struct segment *segment;
 	uint64_t offset, size, last;
@@ -235,6 +237,18 @@ gather_locked(struct log *log, struct gathering *ret) REQUIRES(&log->flush_lock)
 		}
 		chunk = next;
 	}
+}
+
+/* Zeros to write behind the records that end at `end`, so that the log ends in zeros wherever it ends. They
+ * also spare the system the reading of a page of which only the front is written. */
+static size_t
+padding_of(const struct segment *segment, uint64_t end)
+{
+	if (end < segment->clean_end)
+		return 0;
+	uint64_t allocated = __atomic_load_n(&segment->allocated, __ATOMIC_ACQUIRE);
+	uint64_t page_end = log_page_end(end);
+	return (size_t)((page_end < allocated ? page_end : allocated) - end);
 }
 
 /* Takes `size` written bytes off the front of the list, and drained chunks with them. */
@@ -268,14 +282,20 @@ flush_locked(struct log *log, uint64_t target, struct sett_error *error) REQUIRE
 		gather_locked(log, &g);
 		assert(g.count > 0);
 		struct sett_error cause = {0};
+		uint64_t end = g.offset + g.size;
+		size_t padding = padding_of(g.segment, end);
+		if (padding > 0)
+			g.vector[g.count++] = (struct iovec){(void *)(uintptr_t)zero_page, padding};
 		int status = vfs_write(g.segment->file, g.vector, g.count, g.offset, &cause);
 		if (status != SETT_OK) {
 			cause.status = status;
 			return fail(log, "write", &cause, error);
 		}
-		__atomic_store_n(&g.segment->written_end, g.offset + g.size, __ATOMIC_RELEASE);
+		if (padding > 0)
+			g.segment->clean_end = end + padding;
+		__atomic_store_n(&g.segment->written_end, end, __ATOMIC_RELEASE);
 		__atomic_store_n(&log->written, g.last, __ATOMIC_RELEASE);
-		__atomic_fetch_add(&log->bytes_written, g.size, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&log->bytes_written, g.size + padding, __ATOMIC_RELAXED);
 		advance_locked(log, g.size);
 	}
 	return SETT_OK;
@@ -444,6 +464,7 @@ log_destroy(struct log *log)
 	for (size_t i = 0; i < log->segment_count; i++)
 		log_segment_free(log->segments[i]);
 	free(log->segments);
+	log_segments_forget(log);
 	mutex_destroy(&log->flush_lock);
 	mutex_destroy(&log->sync_lock);
 	mutex_destroy(&log->prepare_lock);

@@ -39,7 +39,7 @@ struct log_options {
  * predecessor); syncs the values, creates the first segment and a spare, and syncs the directory. Everything
  * up to `last` counts as durable. */
 int log_create(const struct log_options *, uint64_t last, struct log **ret, struct sett_error *);
-/* Does not write or sync. */
+/* Does not write or sync. Removes the file that was kept to be used again. */
 void log_destroy(struct log *);
 
 /* Under the commit lock. `payload` (the encoded batch) is copied. Timestamps strictly increase. 0 or

@@ -1,13 +1,14 @@
 /* The bytes of a log segment (docs/format-log.md). Shared by the writer and recovery; nothing here does I/O.
  *
- *     segment = header record* zeros
+ *     segment = header record* zeros anything
  *     header  = magic:8 version:u32 header_size:u32 number:u64 salt:u64 checksum:u64
  *     record  = checksum:u64 payload_size:u32 header_size:u16 flags:u16 payload_checksum:u64
  *               timestamp:u64 previous:u64 durable:u64 now_ms:u64 payload padding
  *
  * All integers are little-endian, records begin at multiples of 8. Both checksums of a record are seeded with
  * its segment's number and salt and with its offset, so zeros, bytes left over from another file, and records
- * quoted inside a payload never look like a record. The header has a checksum of its own, so a damaged
+ * quoted inside a payload never look like a record. The zeros reach to the end of the page; behind them may
+ * stand what the file held in an earlier life. The header has a checksum of its own, so a damaged
  * payload does not hide the durable timestamp in front of it, nor the records behind it. */
 #ifndef SETT_LOG_FORMAT_H
 #define SETT_LOG_FORMAT_H
@@ -29,6 +30,7 @@ enum {
 	LOG_RECORD_HEADER_SIZE = 56,
 	LOG_RECORD_HEADER_MAX = 1024, /* what a later version's header may grow to */
 	LOG_ALIGNMENT = 8,
+	LOG_PAGE = 4096,
 };
 
 static_assert(sizeof(LOG_MAGIC) == 9, "the magic is 8 bytes");
@@ -47,6 +49,13 @@ static inline uint64_t
 log_record_span(uint64_t header_size, uint64_t payload_size)
 {
 	return (header_size + payload_size + LOG_ALIGNMENT - 1) / LOG_ALIGNMENT * LOG_ALIGNMENT;
+}
+
+/* Where the zeros end that stand behind a last record that ends at `offset`: there are some. */
+static inline uint64_t
+log_page_end(uint64_t offset)
+{
+	return (offset / LOG_PAGE + 1) * LOG_PAGE;
 }
 
 /* What the checksums of a segment's records are seeded with, before their offset is added. */

@@ -16,6 +16,8 @@ struct segment {
 	uint64_t allocated;   /* atomic; stored by log_reserve, loaded by the appender */
 	uint64_t appended;    /* atomic (relaxed); stored by the appender only */
 	uint64_t written_end; /* atomic; flusher stores, syncer loads */
+	uint64_t clean_end;   /* flusher: from written_end to here all is zero; beyond, in a file that is used
+				 again, anything */
 	uint64_t synced_end;  /* syncer */
 };
 
@@ -55,6 +57,8 @@ struct log {
 	struct segment **segments; /* list_lock; by number, the spare last */
 	size_t segment_count, segment_capacity;
 	struct segment *spare; /* atomic; log_prepare's release pairs with log_rotate's acquire */
+	struct segment
+		*retired; /* list_lock; not in the list: its file is used again, NULL if there is none */
 
 	struct chunk *kept[CHUNKS_KEPT]; /* atomic slots: the flusher fills, the appender empties */
 
@@ -67,6 +71,8 @@ struct log {
 int log_segment_create(struct log *, struct segment **ret, struct sett_error *);
 /* Closes the file; the segment is in no list any more. */
 void log_segment_free(struct segment *);
+/* Removes the file that was kept to be used again. */
+void log_segments_forget(struct log *);
 /* Enters the segments that an earlier run left, so that log_remove_before finds them. */
 int log_segments_adopt(struct log *, struct sett_error *);
 

@@ -85,10 +85,14 @@ log_reader_look(struct log_reader *reader, uint64_t offset, enum log_found *ret_
 	uint64_t left = reader->bytes.size - offset;
 	uint64_t seed = reader->seed + offset;
 	size_t probe = left < LOG_RECORD_HEADER_SIZE ? left : LOG_RECORD_HEADER_SIZE;
-	int status = fetch(reader, offset, probe, &p);
+	uint64_t page = log_page_end(offset) - offset;
+	int status = fetch(reader, offset, left < page ? left : page, &p);
 	if (status != SETT_OK)
 		return status;
-	*ret_found = is_zero(p, probe) ? LOG_FOUND_ZEROS : LOG_FOUND_NOISE;
+	*ret_found = is_zero(p, left < page ? left : page) ? LOG_FOUND_ZEROS : LOG_FOUND_NOISE;
+	status = fetch(reader, offset, probe, &p);
+	if (status != SETT_OK)
+		return status;
 	size_t header_size = probe < LOG_RECORD_HEADER_SIZE ? 0 : log_record_header_claim(p);
 	if (header_size == 0 || header_size > left)
 		return SETT_OK;
@@ -120,10 +124,28 @@ log_reader_look(struct log_reader *reader, uint64_t offset, enum log_found *ret_
 	return SETT_OK;
 }
 
+/* Looks at each place in [offset, end), of which `p` are the bytes, for what could begin a record; where
+ * there is one, or the bytes of that are not all in, sets *ret to it. False if there is none. */
+static bool
+next_candidate(const uint8_t *p, uint64_t offset, uint64_t end, uint64_t *ret, uint64_t *ret_noise_end)
+{
+	enum { CLAIM_END = 16 };
+	for (; offset < end; offset += LOG_ALIGNMENT, p += LOG_ALIGNMENT) {
+		if (end - offset >= LOG_ALIGNMENT && get_le64(p) != 0)
+			*ret_noise_end = offset + LOG_ALIGNMENT;
+		if (end - offset < CLAIM_END || log_record_header_claim(p) != 0) {
+			*ret = offset;
+			return true;
+		}
+	}
+	return false;
+}
+
 int
 log_reader_search(struct log_reader *reader, uint64_t offset, uint64_t *ret, uint64_t *ret_noise_end)
 {
-	uint64_t noise_end = 0, at = reader->bytes.size;
+	*ret = reader->bytes.size;
+	*ret_noise_end = 0;
 	while (offset < reader->bytes.size) {
 		const uint8_t *p;
 		uint64_t left = reader->bytes.size - offset;
@@ -132,27 +154,23 @@ log_reader_search(struct log_reader *reader, uint64_t offset, uint64_t *ret, uin
 		if (status != SETT_OK)
 			return status;
 		uint64_t end = offset + step;
-		if (is_zero(p, step)) {
+		if (is_zero(p, step) || !next_candidate(p, offset, end, &offset, ret_noise_end)) {
 			offset = end;
 			continue;
 		}
-		for (; offset < end; offset += LOG_ALIGNMENT) {
-			enum log_found found;
-			struct log_record record;
-			uint64_t next;
-			status = log_reader_look(reader, offset, &found, &record, &next);
-			if (status != SETT_OK)
-				return status;
-			if (found == LOG_FOUND_NOISE)
-				noise_end = offset + LOG_ALIGNMENT;
-			if (found == LOG_FOUND_RECORD || found == LOG_FOUND_DAMAGED) {
-				at = offset;
-				goto out;
-			}
+		enum log_found found;
+		struct log_record record;
+		uint64_t next;
+		status = log_reader_look(reader, offset, &found, &record, &next);
+		if (status != SETT_OK)
+			return status;
+		if (found == LOG_FOUND_RECORD || found == LOG_FOUND_DAMAGED) {
+			*ret = offset;
+			return SETT_OK;
 		}
+		if (found == LOG_FOUND_NOISE)
+			*ret_noise_end = offset + LOG_ALIGNMENT;
+		offset += LOG_ALIGNMENT;
 	}
-out:
-	*ret = at;
-	*ret_noise_end = noise_end;
 	return SETT_OK;
 }

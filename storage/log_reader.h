@@ -31,7 +31,7 @@ int log_reader_header(struct log_reader *, enum log_header *ret);
 enum log_found {
 	LOG_FOUND_RECORD,  /* intact */
 	LOG_FOUND_DAMAGED, /* its header is intact, its payload is not */
-	LOG_FOUND_ZEROS,   /* where a header would be: the end of what was written, or of the file */
+	LOG_FOUND_ZEROS, /* to the end of the page (LOG_PAGE), or of the file: the end of what was written */
 	LOG_FOUND_NOISE,
 };
 /* What stands at `offset` (a multiple of 8, below the size). For a header that is intact `ret` and `ret_next`
@@ -39,7 +39,8 @@ enum log_found {
 int log_reader_look(struct log_reader *, uint64_t offset, enum log_found *ret_found, struct log_record *ret,
 		    uint64_t *ret_next);
 /* Looks from `offset` on for the next record whose header is intact; the file's size if there is none.
- * `ret_noise_end`: end of the last bytes passed over that are not zero, 0 if all are. */
+ * `ret_noise_end`: end of the last bytes passed over that are not zero, 0 if all are; behind a log's end they
+ * mean nothing. */
 int log_reader_search(struct log_reader *, uint64_t offset, uint64_t *ret, uint64_t *ret_noise_end);
 
 #endif

@@ -142,10 +142,10 @@ survey_gap(struct recovery *r, struct log_reader *reader, size_t index, uint64_t
 	int status = log_reader_search(reader, offset, ret_next, &noise_end);
 	if (status != SETT_OK)
 		return status;
-	if (noise_end > segment->data_end)
+	if (found == LOG_FOUND_NOISE && noise_end > segment->data_end)
 		segment->data_end = noise_end;
-	/* Behind zeros nothing may follow. */
-	if (found == LOG_FOUND_NOISE || segment->data_end > offset || *ret_next < segment->size)
+	/* Behind zeros there is no record, though there may be what the file held before. */
+	if (found == LOG_FOUND_NOISE || *ret_next < segment->size)
 		cut(r, index, offset, "no record where one must begin");
 	return SETT_OK;
 }

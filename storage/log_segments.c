@@ -1,5 +1,7 @@
 /* The log's segments: made ahead of time, grown, entered in a list, removed. (Their bytes: log.c.)
  *
+ *     new file, or the retired one -> spare -> current -> (flushed) -> retired, or removed
+ *
  * All file work that is not writing or syncing records happens here, on threads that may wait for the disk. A
  * segment is entered in the list only once its allocation, its header and its directory entry are durable, so
  * a crash leaves at most an unused file, which recovery removes. It leaves the list under sync_lock,
@@ -48,24 +50,6 @@ log_segment_free(struct segment *segment)
 	free(segment);
 }
 
-/* Allocates the file, writes its header, makes both and the directory entry durable. */
-static int
-segment_fill(struct log *log, struct segment *segment, struct sett_error *error)
-{
-	uint8_t header[LOG_SEGMENT_HEADER_SIZE];
-	uint64_t salt = random_entropy();
-	segment->seed = log_segment_seed(segment->number, salt);
-	log_segment_header_encode(header, segment->number, salt);
-	int status = vfs_allocate(segment->file, segment->allocated, error);
-	if (status == SETT_OK)
-		status = vfs_write_bytes(segment->file, header, sizeof(header), 0, error);
-	if (status == SETT_OK)
-		status = vfs_sync(segment->file, error);
-	if (status == SETT_OK)
-		status = vfs_sync_directory(log->options.vfs, log->directory, error);
-	return status;
-}
-
 /* Twice what the last one took: preallocated space is taken from the disk, and where values lie in the value
  * log, a segment ends long before it is full. */
 static uint64_t
@@ -77,27 +61,125 @@ choose_size(const struct log *log)
 	return size < log->options.segment_size ? size : log->options.segment_size;
 }
 
+/* ---- making one ---- */
+
+static int
+segment_path(const struct log *log, uint64_t number, char ret[SETT_PATH_MAX], struct sett_error *error)
+{
+	if (file_name_make(log->directory, number, LOG_SUFFIX, ret) == SETT_OK)
+		return SETT_OK;
+	return sett_error_set(error, SETT_INVALID, 0, "%s: the path is too long", log->directory);
+}
+
+/* The header, and zeros up to the end of its page. */
+static int
+write_header(struct vfs_file *file, struct segment *segment, struct sett_error *error)
+{
+	uint8_t page[LOG_PAGE] = {0};
+	uint64_t salt = random_entropy();
+	segment->seed = log_segment_seed(segment->number, salt);
+	log_segment_header_encode(page, segment->number, salt);
+	size_t size = segment->allocated < LOG_PAGE ? (size_t)segment->allocated : LOG_PAGE;
+	int status = vfs_write_bytes(file, page, size, 0, error);
+	return status == SETT_OK ? vfs_sync(file, error) : status;
+}
+
+static struct segment *
+take_retired(struct log *log)
+{
+	mutex_lock(&log->list_lock);
+	struct segment *retired = log->retired;
+	log->retired = NULL;
+	mutex_unlock(&log->list_lock);
+	return retired;
+}
+
+/* False if there is one already, or the file is too large to be kept. */
+static bool
+retire(struct log *log, struct segment *segment)
+{
+	if (segment->file == NULL || segment->allocated > log->options.segment_size)
+		return false;
+	mutex_lock(&log->list_lock);
+	bool taken = log->retired == NULL;
+	if (taken)
+		log->retired = segment;
+	mutex_unlock(&log->list_lock);
+	return taken;
+}
+
+/* The retired file under a new name, if there is one: its blocks are there and were written before, so that a
+ * sync has no more to do than to write them. The new header is durable before the file gets the new name;
+ * under the old one recovery removes it unread, whatever it holds. */
+static bool
+open_retired(struct log *log, struct segment *segment, const char *path)
+{
+	struct segment *old = take_retired(log);
+	if (old == NULL)
+		return false;
+	char old_path[SETT_PATH_MAX];
+	int status = segment_path(log, old->number, old_path, NULL);
+	if (status == SETT_OK)
+		status = segment->allocated < old->allocated
+			? vfs_truncate(old->file, segment->allocated, NULL)
+			: vfs_allocate(old->file, segment->allocated, NULL);
+	if (status == SETT_OK)
+		status = write_header(old->file, segment, NULL);
+	if (status == SETT_OK)
+		status = vfs_rename(log->options.vfs, old_path, path, NULL);
+	if (status == SETT_OK)
+		status = vfs_sync_directory(log->options.vfs, log->directory, NULL);
+	if (status == SETT_OK) {
+		segment->file = old->file;
+		segment->clean_end = segment->allocated < LOG_PAGE ? segment->allocated : LOG_PAGE;
+		old->file = NULL;
+	} else { /* whatever it was: a new file may fare better */
+		vfs_remove(log->options.vfs, old_path, NULL);
+		vfs_remove(log->options.vfs, path, NULL);
+	}
+	log_segment_free(old);
+	return status == SETT_OK;
+}
+
+/* Allocates a new file, writes its header, makes both and the directory entry durable. */
+static int
+open_new(struct log *log, struct segment *segment, const char *path, struct sett_error *error)
+{
+	struct vfs *vfs = log->options.vfs;
+	int status = vfs_open(vfs, path, VFS_READ | VFS_WRITE | VFS_CREATE, &segment->file, error);
+	if (status != SETT_OK)
+		return status;
+	segment->clean_end = UINT64_MAX;
+	status = vfs_allocate(segment->file, segment->allocated, error);
+	if (status == SETT_OK)
+		status = write_header(segment->file, segment, error);
+	if (status == SETT_OK)
+		status = vfs_sync_directory(vfs, log->directory, error);
+	if (status != SETT_OK)
+		vfs_remove(vfs, path, NULL); /* an empty segment is harmless if it stays */
+	return status;
+}
+
 int
 log_segment_create(struct log *log, struct segment **ret, struct sett_error *error)
 {
-	struct vfs *vfs = log->options.vfs;
 	char path[SETT_PATH_MAX];
 	uint64_t number = log->options.next_file_number(log->options.next_file_number_arg);
-	if (file_name_make(log->directory, number, LOG_SUFFIX, path) != SETT_OK)
-		return sett_error_set(error, SETT_INVALID, 0, "%s: the path is too long", log->directory);
+	int status = segment_path(log, number, path, error);
+	if (status != SETT_OK)
+		return status;
 	struct segment *segment = calloc(1, sizeof(*segment));
 	if (segment == NULL)
 		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory for a log segment");
 	segment->number = number;
 	segment->allocated = choose_size(log);
 	segment->appended = segment->written_end = segment->synced_end = LOG_SEGMENT_HEADER_SIZE;
-	int status = vfs_open(vfs, path, VFS_READ | VFS_WRITE | VFS_CREATE, &segment->file, error);
+	if (!open_retired(log, segment, path))
+		status = open_new(log, segment, path, error);
 	if (status == SETT_OK) {
-		status = segment_fill(log, segment, error);
-		if (status == SETT_OK)
-			status = list_insert(log, segment);
+		status = list_insert(log, segment);
 		if (status != SETT_OK)
-			vfs_remove(vfs, path, NULL); /* an empty segment is harmless if it stays */
+			vfs_remove(log->options.vfs, path, NULL);
 	}
 	if (status != SETT_OK) {
 		log_segment_free(segment);
@@ -179,8 +261,10 @@ log_remove_before(struct log *log, uint64_t segment, struct sett_error *error)
 	int status = SETT_OK;
 	struct segment *old;
 	while (status == SETT_OK && (old = list_take_below(log, segment)) != NULL) {
+		if (retire(log, old))
+			continue;
 		char path[SETT_PATH_MAX];
-		status = file_name_make(log->directory, old->number, LOG_SUFFIX, path);
+		status = segment_path(log, old->number, path, error);
 		log_segment_free(old);
 		if (status == SETT_OK)
 			status = vfs_remove(log->options.vfs, path, error);
@@ -188,6 +272,18 @@ log_remove_before(struct log *log, uint64_t segment, struct sett_error *error)
 			status = SETT_OK;
 	}
 	return status;
+}
+
+void
+log_segments_forget(struct log *log)
+{
+	struct segment *retired = take_retired(log);
+	char path[SETT_PATH_MAX];
+	if (retired == NULL)
+		return;
+	if (segment_path(log, retired->number, path, NULL) == SETT_OK)
+		vfs_remove(log->options.vfs, path, NULL); /* else the next start does */
+	log_segment_free(retired);
 }
 
 void
@@ -199,6 +295,8 @@ log_figures(const struct log *log, uint64_t *ret_segments, uint64_t *ret_bytes)
 	for (size_t i = 0; i < log->segment_count; i++)
 		bytes += __atomic_load_n(&log->segments[i]->allocated, __ATOMIC_RELAXED);
 	*ret_segments = log->segment_count;
+	if (log->retired != NULL)
+		bytes += log->retired->allocated;
 	mutex_unlock(lock);
 	*ret_bytes = bytes;
 }
@@ -217,7 +315,7 @@ adopt(void *arg, const char *name)
 	if (segment == NULL)
 		return SETT_NO_MEMORY;
 	segment->number = number;
-	int status = file_name_make(log->directory, number, LOG_SUFFIX, path);
+	int status = segment_path(log, number, path, NULL);
 	if (status == SETT_OK)
 		status = vfs_open(log->options.vfs, path, VFS_READ, &file, NULL);
 	if (status == SETT_OK) {

@@ -146,7 +146,7 @@ give_log_gap(struct reading *r, struct log_reader *reader, uint64_t offset, enum
 	int status = log_reader_search(reader, offset, ret_next, &noise_end);
 	if (status != SETT_OK)
 		return status;
-	if (found == LOG_FOUND_NOISE || noise_end != 0 || *ret_next < reader->bytes.size)
+	if (found == LOG_FOUND_NOISE || *ret_next < reader->bytes.size)
 		return give_damage(r, offset, *ret_next - offset, "no record where one must begin");
 	return give(
 		r,
