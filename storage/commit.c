@@ -226,6 +226,7 @@ point_at_bodies(struct sett_txn *txn)
 		if (!data)
 			return SETT_NO_MEMORY;
 		entry_encode(&version->entry, data);
+		version->whole = version->encoded;
 		version->encoded = bytes_of(data, size);
 	}
 	return SETT_OK;
@@ -360,7 +361,7 @@ apply_batch_locked(struct sett_txn *txn, struct generation *generation, uint64_t
 	int r = SETT_OK;
 	for (struct write_node *n = NULL; r == SETT_OK && (n = write_buffer_next(writes, n)) != NULL;) {
 		struct bytes value = bytes_of(txn->batch.data + n->batch_at, n->batch_size);
-		record_cache_update(engine->records, n->hash, n->key, value, timestamp);
+		record_cache_update(engine->records, n->hash, n->key, value, n->newest->whole, timestamp);
 		r = generation_insert_entry(generation, (struct ikey){n->key, timestamp}, value,
 					    &n->newest->entry);
 	}

@@ -273,9 +273,9 @@ record_cache_takes(const struct record_cache *cache, size_t size)
 }
 
 static bool
-has_pointer(const uint8_t *value)
+has_kind(const struct record *r, enum entry_kind kind)
 {
-	return (value[0] & ENTRY_KIND_MASK) == ENTRY_POINTER;
+	return (r->data[r->key_size] & ENTRY_KIND_MASK) == kind;
 }
 
 /* The way for a record that a reader admits, under the lock; -1: it is there already. */
@@ -286,8 +286,7 @@ way_to_admit(struct bucket *b, const struct record *record)
 	if (way < 0)
 		return choose_way(b);
 	const struct record *old = b->records[way];
-	bool adds_body =
-		has_pointer(old->data + old->key_size) && !has_pointer(record->data + record->key_size);
+	bool adds_body = has_kind(old, ENTRY_POINTER) && !has_kind(record, ENTRY_POINTER);
 	return adds_body && old->timestamp == record->timestamp ? way : -1;
 }
 
@@ -330,7 +329,7 @@ record_cache_admit(struct record_cache *cache, uint64_t hash, struct bytes key, 
 
 void
 record_cache_update(struct record_cache *cache, uint64_t hash, struct bytes key, struct bytes value,
-		    uint64_t timestamp)
+		    struct bytes whole, uint64_t timestamp)
 {
 	struct bucket *b = bucket_of(cache, hash);
 	struct record *record = NULL, *replaced = NULL;
@@ -339,6 +338,9 @@ record_cache_update(struct record_cache *cache, uint64_t hash, struct bytes key,
 	int way = find_way(b, hash, key);
 	if (way >= 0) {
 		struct record *old = b->records[way];
+		if (whole.size && has_kind(old, ENTRY_INLINE) &&
+		    record_cache_takes(cache, key.size + whole.size))
+			value = whole;
 		if (!record_cache_takes(cache, key.size + value.size)) {
 			replaced = old;
 			set_record(b, way, NULL);

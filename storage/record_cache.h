@@ -41,9 +41,11 @@ void record_cache_admit(struct record_cache *, uint64_t hash, struct bytes key, 
 			struct bytes value, uint64_t timestamp);
 /* Whether a record of so many bytes, key and value, may be kept. */
 bool record_cache_takes(const struct record_cache *, size_t size);
-/* A commit wrote the key: called under the commit lock, before the commit is visible, in timestamp order. */
+/* A commit wrote the key: called under the commit lock, before the commit is visible, in timestamp order.
+ * `whole`: the same entry with its body, if `value` has a pointer and the body is at hand; it is kept where
+ * the record held a body before, that is, where somebody reads the key. */
 void record_cache_update(struct record_cache *, uint64_t hash, struct bytes key, struct bytes value,
-			 uint64_t timestamp);
+			 struct bytes whole, uint64_t timestamp);
 
 /* Hints to the processor: first ask for the bucket, later, once it is there, for the record. The latter says
  * whether there is one, or was a moment ago. */

@@ -161,6 +161,7 @@ version_create(struct write_buffer *buffer, const struct entry *entry)
 	entry_encode(entry, data);
 	version->encoded = bytes_of(data, size);
 	version->entry = *entry;
+	version->whole = bytes_of(NULL, 0);
 	if (entry->kind == ENTRY_TOMBSTONE)
 		return version;
 	size_t front = 1 + varint_size(entry->head.size);

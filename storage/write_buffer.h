@@ -17,6 +17,7 @@ struct write_version {
 	struct write_version *older;
 	struct bytes encoded; /* the entry, in the arena */
 	struct entry entry;   /* slices of `encoded`; the commit puts a pointer in place of a large body */
+	struct bytes whole;   /* then what `encoded` was before, with the body */
 };
 
 struct write_node {

@@ -45,7 +45,8 @@ update(const char *key, const char *text, uint64_t timestamp)
 {
 	uint8_t buffer[128];
 	struct bytes k = bytes_of_string(key);
-	record_cache_update(cache, record_cache_hash(cache, k), k, inline_value(text, buffer), timestamp);
+	record_cache_update(cache, record_cache_hash(cache, k), k, inline_value(text, buffer),
+			    bytes_of(NULL, 0), timestamp);
 }
 
 /* The text, "-" for absence, NULL if the cache does not know. */
@@ -121,7 +122,7 @@ Test(record_cache, a_pointer_gives_way_to_the_body_of_its_version)
 	struct bytes k = BYTES_LITERAL("k");
 	uint64_t hash = record_cache_hash(cache, k);
 	admit("k", 3, "inline", 2);
-	record_cache_update(cache, hash, k, pointer, 4);
+	record_cache_update(cache, hash, k, pointer, bytes_of(NULL, 0), 4);
 	cr_assert_eq(record_cache_get(cache, hash, k, 9, &arena, &value, &timestamp), SETT_OK);
 	cr_assert(bytes_equal(value, pointer));
 	cr_assert_eq(timestamp, 4);
@@ -133,9 +134,17 @@ Test(record_cache, a_pointer_gives_way_to_the_body_of_its_version)
 	cr_assert_str_eq(get("k", 9, &timestamp), "the body");
 	record_cache_admit(cache, hash, k, 9, pointer, 4);
 	cr_assert_str_eq(get("k", 9, &timestamp), "the body");
-	record_cache_update(cache, hash, k, pointer, 10);
+	record_cache_update(cache, hash, k, pointer, bytes_of(NULL, 0), 10);
 	cr_assert_str_eq(get("k", 10, &timestamp), "");
 	cr_assert_eq(timestamp, 10);
+	/* A commit that has the body leaves it where there was one, and where there was none does not. */
+	uint8_t whole[64];
+	record_cache_update(cache, hash, k, pointer, inline_value("not read", whole), 11);
+	cr_assert_str_eq(get("k", 11, &timestamp), "");
+	admit("k", 11, "read", 11);
+	record_cache_update(cache, hash, k, pointer, inline_value("written then", whole), 12);
+	cr_assert_str_eq(get("k", 12, &timestamp), "written then");
+	cr_assert_eq(timestamp, 12);
 }
 
 Test(record_cache, large_records_do_not_take_it_over)
