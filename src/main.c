@@ -288,6 +288,7 @@ run(struct program *p)
 		return 1;
 	}
 	process_prepare_signals();
+	process_shorten_slices();
 	identify(p);
 	greet(p);
 	process_raise_descriptors(s->config, &s->sink);

@@ -9,7 +9,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sched.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "storage/base/thread.h"
@@ -17,6 +19,17 @@
 enum {
 	DESCRIPTORS_RESERVED = 1024, /* the engine's files, listeners, logs */
 	MAX_CLIENTS_MIN = 1,
+	SLICE_NS = 200 * 1000,
+};
+
+/* As sched_setattr(2) has it; neither glibc's header nor the kernel's, which does not go with the former, is of
+ * use here. */
+struct scheduling {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime_ns, deadline_ns, period_ns;
 };
 
 static const char default_pid_file[] = "/var/run/sett.pid";
@@ -38,6 +51,18 @@ process_prepare_signals(void)
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
+}
+
+void
+process_shorten_slices(void)
+{
+	struct scheduling s;
+	if (syscall(SYS_sched_getattr, 0, &s, sizeof(s), 0) != 0 ||
+	    (s.policy != SCHED_OTHER && s.policy != SCHED_BATCH))
+		return;
+	s.runtime_ns = SLICE_NS;
+	/* Older systems take no notice, and some containers forbid it: it is a wish. */
+	(void)syscall(SYS_sched_setattr, 0, &s, 0);
 }
 
 static void *

@@ -13,6 +13,11 @@
  * ignores SIGPIPE and SIGHUP. */
 void process_prepare_signals(void);
 
+/* Before any thread is started, which inherits it: asks for short time slices, where the system gives them
+ * (Linux 6.12 and later, EEVDF), so that a reactor that shares its core with workers waits for less. No more
+ * and no less of the processor for any of them. */
+void process_shorten_slices(void);
+
 /* A thread that turns SIGTERM and SIGINT into net_request_shutdown. */
 struct signal_watch {
 	struct net *net;
