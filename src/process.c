@@ -8,8 +8,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -22,8 +22,8 @@ enum {
 	SLICE_NS = 200 * 1000,
 };
 
-/* As sched_setattr(2) has it; neither glibc's header nor the kernel's, which does not go with the former, is of
- * use here. */
+/* As sched_setattr(2) has it; neither glibc's header nor the kernel's, which does not go with the former, is
+ * of use here. */
 struct scheduling {
 	uint32_t size, policy;
 	uint64_t flags;

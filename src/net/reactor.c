@@ -22,6 +22,7 @@
 #include "net/reactor.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -490,13 +491,32 @@ close_all(struct reactor *r)
 	reap(r);
 }
 
+/* Before a sleep: see yielding.h. */
+static void
+give_way(struct reactor *r)
+{
+	struct net *net = r->net;
+	if (yielding_begin_turn(&net->yielding, loop_now_ns(r->loop))) {
+		uint64_t requests = 0;
+		for (unsigned i = 0; i < net->reactor_count; i++)
+			requests += __atomic_load_n(&net->reactors[i]->counters.commands_processed,
+						    __ATOMIC_RELAXED);
+		yielding_end_turn(&net->yielding, loop_now_ns(r->loop), requests);
+	}
+	if (yielding_is_on(&net->yielding))
+		sched_yield();
+}
+
 static void
 tick(struct reactor *r)
 {
 	static const struct loop_hooks hooks = {.before_sleep = before_sleep, .after_sleep = after_sleep};
 	bool idle = list_is_empty(&r->runnable) && list_is_empty(&r->sending) && list_is_empty(&r->dead);
+	bool may_sleep = idle && !r->sync_due && !r->exiting;
 	reactor_await_cold(r);
-	loop_wait(r->loop, idle && !r->sync_due && !r->exiting, &hooks);
+	if (may_sleep)
+		give_way(r);
+	loop_wait(r->loop, may_sleep, &hooks);
 	obey(r);
 	reactor_retry_cold(r);
 	bool busy = !list_is_empty(&r->runnable);
