@@ -294,7 +294,7 @@ written_bytes(const struct sett_txn *txn)
 }
 
 /* Slows writers down as flush and compaction fall behind: not at all, a little (pacer.h), or until there is
- * room. Reactors never sleep: they are told to come back from the pool. */
+ * room. Reactors never sleep: they are told when to come back, or to do so from the pool. */
 static int
 admit_write(struct sett_txn *txn)
 {
@@ -321,10 +321,13 @@ admit_write(struct sett_txn *txn)
 		int r = stop ? end_full_memtable(txn) : SETT_OK;
 		if (r != SETT_OK)
 			return r;
+		if (!stop && txn->flags & SETT_TXN_PACED)
+			return SETT_OK;
 		uint64_t pause_ns = WAIT_STEP_NS;
 		if (!stop)
 			pause_ns = pacer_admit(&engine->pacer, clock_monotonic_ns(engine->clock),
-					       written_bytes(txn), pacer_writers_rate(pressure), nowait);
+					       written_bytes(txn), pacer_writers_rate(pressure));
+		txn->pause_ns = nowait ? pause_ns : 0;
 		if (nowait || pause_ns == 0)
 			return pause_ns == 0 ? SETT_OK : SETT_WOULD_BLOCK;
 		struct timespec pause = {0, (long)pause_ns};

@@ -139,7 +139,8 @@ struct sett_txn {
 	bool running;
 	unsigned flags;
 	uint64_t snapshot, now_ms, observed;
-	uint64_t missing; /* see sett_txn_missing */
+	uint64_t missing;  /* see sett_txn_missing */
+	uint64_t pause_ns; /* see sett_txn_pause_ns */
 	bool validate_reads;
 	struct superversion *superversion;
 	bool owns_superversion; /* a reference to give back; otherwise borrowed under RCU */

@@ -30,7 +30,7 @@ pacer_cost_ns(uint64_t bytes, double rate)
 }
 
 uint64_t
-pacer_admit(struct pacer *p, uint64_t now_ns, uint64_t bytes, double rate, bool only_if_free)
+pacer_admit(struct pacer *p, uint64_t now_ns, uint64_t bytes, double rate)
 {
 	uint64_t cost = pacer_cost_ns(bytes, rate), seen = __atomic_load_n(&p->next_ns, __ATOMIC_RELAXED);
 	for (;;) {
@@ -40,8 +40,6 @@ pacer_admit(struct pacer *p, uint64_t now_ns, uint64_t bytes, double rate, bool 
 		if (next > now_ns + PACER_WAIT_NS)
 			next = now_ns + PACER_WAIT_NS;
 		uint64_t wait = next > now_ns ? next - now_ns : 0;
-		if (wait > 0 && only_if_free)
-			return wait;
 		/* relaxed: the number stands for itself */
 		if (__atomic_compare_exchange_n(&p->next_ns, &seen, next, true, __ATOMIC_RELAXED,
 						__ATOMIC_RELAXED))

@@ -24,8 +24,7 @@ double pacer_writers_rate(double pressure);
 double pacer_background_rate(double urgency);
 /* Nanoseconds that `bytes` take. */
 uint64_t pacer_cost_ns(uint64_t bytes, double rate);
-/* Enters `bytes` and answers how long the caller has to wait before it goes on. With `only_if_free`, what
- * would have to wait is not entered. */
-uint64_t pacer_admit(struct pacer *, uint64_t now_ns, uint64_t bytes, double rate, bool only_if_free);
+/* Enters `bytes` and answers how long the caller has to wait before it goes on. */
+uint64_t pacer_admit(struct pacer *, uint64_t now_ns, uint64_t bytes, double rate);
 
 #endif

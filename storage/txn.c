@@ -89,7 +89,7 @@ sett_txn_begin_at(struct sett_txn *txn, unsigned flags, uint64_t now_ms)
 	txn->flags = flags;
 	txn->observed = 0;
 	txn->validate_reads = false;
-	txn->missing = 0;
+	txn->missing = txn->pause_ns = 0;
 	txn->read_count = txn->written_count = 0;
 	txn->range_count = 0;
 	uint64_t floor = __atomic_load_n(&engine->newest_now_ms, __ATOMIC_ACQUIRE);
@@ -404,6 +404,12 @@ uint64_t
 sett_txn_missing(const struct sett_txn *txn)
 {
 	return txn->missing;
+}
+
+uint64_t
+sett_txn_pause_ns(const struct sett_txn *txn)
+{
+	return txn->pause_ns;
 }
 
 const char *

@@ -127,8 +127,7 @@ limit(struct workers *w, uint64_t written)
 	if (w->options.threads == 0 || __atomic_load_n(&w->hurried, __ATOMIC_RELAXED) > 0)
 		return;
 	double rate = pacer_background_rate(regulator_urgency(w->regulator));
-	uint64_t wait =
-		pacer_admit(&w->background, clock_monotonic_ns(w->options.clock), written, rate, false);
+	uint64_t wait = pacer_admit(&w->background, clock_monotonic_ns(w->options.clock), written, rate);
 	struct timespec pause = {0, (long)wait};
 	if (wait > 0)
 		nanosleep(&pause, NULL);

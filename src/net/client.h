@@ -42,7 +42,8 @@ struct client {
 	unsigned multi_count;   /* shown: queued commands in MULTI, UINT_MAX outside of one */
 	unsigned watch_count;   /* shown */
 	struct transaction_state *transaction;
-	uint64_t missing; /* of REQUEST_MISSED: for which bytes it waits; another number: for others */
+	uint64_t missing;  /* of REQUEST_MISSED: for which bytes it waits; another number: for others */
+	uint64_t pause_ns; /* of REQUEST_SLOWED: until its turn */
 	struct output_stream *reply_streams; /* bodies within the reply that execute returns with; net takes
 						them over */
 	struct argument_body

@@ -29,6 +29,7 @@ enum connection_state {
 	CONNECTION_READING, /* the next piece of a large reply is with the pool; no request of it is */
 	CONNECTION_STORING, /* likewise a piece of a large argument */
 	CONNECTION_COLD,    /* its request answered REQUEST_MISSED */
+	CONNECTION_SLOWED,  /* its request answered REQUEST_SLOWED */
 	CONNECTION_PAUSED,  /* its request answered REQUEST_PAUSED */
 };
 
@@ -100,6 +101,7 @@ struct connection {
 	unsigned places;  /* it missed others before */
 	uint64_t missing; /* as the client's, at the last miss */
 	uint64_t missed_ns, retry_ns; /* when it missed that first; when it is to be tried again */
+	bool paced;                   /* it was slowed down */
 	struct upload *upload; /* the argument that the parser stands in goes to the value log; NULL: none */
 
 	struct output output;
@@ -111,7 +113,7 @@ struct connection {
 	struct list_link run_link;      /* reactor: has something to read or run */
 	struct list_link send_link;     /* reactor: has something to send or release */
 	struct list_link held_link;     /* reactor: replies wait for the frontier */
-	struct list_link parked_link;   /* reactor: paused, cold, or dead */
+	struct list_link parked_link;   /* reactor: paused, cold, slowed, or dead */
 	struct list_link registry_link; /* under the registry's lock */
 	struct mailbox_message adopt_message;
 };

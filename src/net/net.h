@@ -23,6 +23,8 @@ enum request_result {
 	REQUEST_MUST_WAIT, /* nothing happened: call again on the pool, where waiting is allowed */
 	REQUEST_MISSED,    /* likewise, and what it has to wait for is on its way from the disk: called on the
 			      reactor again in a moment, it may go through there */
+	REQUEST_SLOWED,    /* likewise, and writers are slowed down: called on the reactor again with `paced`
+			      when its turn has come, it goes through there */
 	REQUEST_MUST_WAIT_LONG, /* likewise, in the lane for what takes long (KEYS, DEBUG SLEEP) */
 	REQUEST_PAUSED,         /* CLIENT PAUSE: nothing happened: keep the request, call again after
 				   net_resume_paused. It is also called again every now and then, so a pause
@@ -33,6 +35,7 @@ struct request {
 	size_t argc;
 	const struct bytes *argv; /* valid during the call */
 	unsigned foreseen;        /* what foresee returned for it, or 0 */
+	bool paced;               /* it answered REQUEST_SLOWED before */
 };
 
 /* How a large argument comes. */

@@ -88,7 +88,7 @@ reactor_close(struct reactor *r, struct connection *c)
 		shutdown(c->client.fd, SHUT_RDWR);
 		return;
 	}
-	if (c->state == CONNECTION_PAUSED || c->state == CONNECTION_COLD) {
+	if (c->state == CONNECTION_PAUSED || c->state == CONNECTION_COLD || c->state == CONNECTION_SLOWED) {
 		list_remove(&c->parked_link);
 		if (c->state == CONNECTION_PAUSED)
 			counter_add(&r->counters.paused, (uint64_t)-1);
@@ -513,12 +513,12 @@ tick(struct reactor *r)
 	static const struct loop_hooks hooks = {.before_sleep = before_sleep, .after_sleep = after_sleep};
 	bool idle = list_is_empty(&r->runnable) && list_is_empty(&r->sending) && list_is_empty(&r->dead);
 	bool may_sleep = idle && !r->sync_due && !r->exiting;
-	reactor_await_cold(r);
+	reactor_await_parked(r);
 	if (may_sleep)
 		give_way(r);
 	loop_wait(r->loop, may_sleep, &hooks);
 	obey(r);
-	reactor_retry_cold(r);
+	reactor_retry_parked(r);
 	bool busy = !list_is_empty(&r->runnable);
 	reactor_run_requests(r);
 	write_commits(r);
@@ -571,6 +571,7 @@ reactor_create(struct net *net, unsigned index, struct reactor **ret, struct set
 	list_init(&r->paused);
 	for (int i = 0; i < PATIENCE_TRIES; i++)
 		list_init(&r->cold[i]);
+	list_init(&r->slowed);
 	r->patience.wait_ns = PATIENCE_MIN_NS;
 	list_init(&r->dead);
 	r->cron = (struct timer){.run = run_cron, .arg = r};

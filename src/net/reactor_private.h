@@ -26,6 +26,7 @@ enum {
 	PATIENCE_TRIES = 5,
 	PATIENCE_LOSSES = 16,
 	PATIENCE_REST_NS = 1000000000,
+	TURNS_NS = 200 * 1000, /* that the first may be late, so that several have their turn at once */
 };
 
 /* Written by the reactor's thread alone (relaxed stores), read by any (relaxed loads). */
@@ -60,7 +61,8 @@ struct reactor {
 	/* Requests that wait for the disk, by how often they missed: in each list all wait about as long, so
 	 * the first is the next to be tried. */
 	struct list_link cold[PATIENCE_TRIES];
-	struct list_link dead; /* to be freed at the end of the tick */
+	struct list_link slowed; /* writers that wait for their turn, the next one first */
+	struct list_link dead;   /* to be freed at the end of the tick */
 
 	uint64_t batch;     /* number of the present one; others outside of one */
 	struct bytes *argv; /* of its requests; reused */
@@ -99,10 +101,10 @@ counter_add(uint64_t *counter, uint64_t n)
 void reactor_run_requests(struct reactor *);
 /* net_resume_paused, or the retry timer. */
 void reactor_retry_paused(struct reactor *);
-/* Requests that wait for the disk: those whose time has come are run with the rest. */
-void reactor_retry_cold(struct reactor *);
+/* Requests that wait for the disk or for their turn: those whose time has come are run with the rest. */
+void reactor_retry_parked(struct reactor *);
 /* The loop's next wait ends when the next one's time comes. */
-void reactor_await_cold(struct reactor *);
+void reactor_await_parked(struct reactor *);
 /* Has the next piece of a large body read by the pool: a send follows. */
 void reactor_read_piece(struct reactor *, struct connection *);
 /* Whether the connection wants more bytes from its socket, now or later in this tick. */

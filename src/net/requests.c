@@ -199,35 +199,58 @@ await_disk(struct reactor *r, struct connection *c)
 	return true;
 }
 
+/* The request has its turn later. Pauses grow while others are given out, so the list is in order, but for
+ * what the longest pause cuts off. */
+static void
+await_turn(struct reactor *r, struct connection *c)
+{
+	c->paced = true;
+	c->retry_ns = loop_now_ns(r->loop) + c->client.pause_ns;
+	c->state = CONNECTION_SLOWED;
+	list_append(&r->slowed, &c->parked_link);
+}
+
 static struct connection *
-first_cold(struct list_link *list)
+first_parked(struct list_link *list)
 {
 	return list_is_empty(list) ? NULL : list_entry(list->next, struct connection, parked_link);
 }
 
-void
-reactor_retry_cold(struct reactor *r)
+static void
+retry_list(struct reactor *r, struct list_link *list)
 {
 	uint64_t now = loop_now_ns(r->loop);
-	for (int i = 0; i < PATIENCE_TRIES; i++) {
-		struct connection *c;
-		while ((c = first_cold(&r->cold[i])) != NULL && c->retry_ns <= now) {
-			list_remove(&c->parked_link);
-			c->state = CONNECTION_OPEN;
-			reactor_update_watch(r, c);
-			reactor_queue_run(r, c);
-		}
+	struct connection *c;
+	while ((c = first_parked(list)) != NULL && c->retry_ns <= now) {
+		list_remove(&c->parked_link);
+		c->state = CONNECTION_OPEN;
+		reactor_update_watch(r, c);
+		reactor_queue_run(r, c);
 	}
 }
 
 void
-reactor_await_cold(struct reactor *r)
+reactor_retry_parked(struct reactor *r)
 {
-	for (int i = 0; i < PATIENCE_TRIES; i++) {
-		const struct connection *c = first_cold(&r->cold[i]);
-		if (c != NULL)
-			loop_wait_until(r->loop, c->retry_ns);
-	}
+	for (int i = 0; i < PATIENCE_TRIES; i++)
+		retry_list(r, &r->cold[i]);
+	retry_list(r, &r->slowed);
+}
+
+static void
+await_list(struct reactor *r, struct list_link *list, uint64_t late_ns)
+{
+	const struct connection *c = first_parked(list);
+	if (c != NULL)
+		loop_wait_until(r->loop, c->retry_ns + late_ns);
+}
+
+void
+reactor_await_parked(struct reactor *r)
+{
+	for (int i = 0; i < PATIENCE_TRIES; i++)
+		await_list(r, &r->cold[i], 0);
+	await_list(r, &r->slowed, TURNS_NS);
 }
 
 /* ---- through the pool ---- */
@@ -402,7 +425,8 @@ execute(struct reactor *r, struct connection *c)
 		reactor_close(r, c);
 		return;
 	}
-	struct request request = {.argc = p->argc, .argv = r->argv + p->argv, .foreseen = p->foreseen};
+	struct request request = {
+		.argc = p->argc, .argv = r->argv + p->argv, .foreseen = p->foreseen, .paced = c->paced};
 	connection_show(c, p->argument_bytes, loop_wall_ms(r->loop));
 	size_t before = c->output.writer.size;
 	uint64_t release = 0;
@@ -414,6 +438,7 @@ execute(struct reactor *r, struct connection *c)
 			learn_patience(r, c);
 			c->places = 0;
 		}
+		c->paced = false;
 		finish_request(r, c, c->output.base, release);
 		return;
 	}
@@ -422,6 +447,11 @@ execute(struct reactor *r, struct connection *c)
 	if (result == REQUEST_MISSED && await_disk(r, c))
 		return;
 	c->misses = c->places = 0;
+	if (result == REQUEST_SLOWED) {
+		await_turn(r, c);
+		return;
+	}
+	c->paced = false;
 	if (result == REQUEST_PAUSED)
 		pause_request(r, c);
 	else

@@ -43,6 +43,7 @@ struct runner_thread {
 	bool may_wait;
 	struct foresight *ahead; /* of reactors; NULL on the pool */
 	struct foreseen present; /* what is known of the present request */
+	bool paced;              /* it has waited for its turn */
 	/* A look at the clock costs as much as a tenth of a short command. In a batch the end of one command
 	 * is the beginning of the next; 0: the next one looks. */
 	uint64_t time_ns;             /* monotonic, of the last look */
@@ -214,7 +215,8 @@ static int
 try_once(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 {
 	arena_reset(&t->arena);
-	unsigned flags = SETT_TXN_MANUAL_CONFLICTS | (t->may_wait ? 0 : SETT_TXN_NOWAIT);
+	unsigned flags = SETT_TXN_MANUAL_CONFLICTS | (t->may_wait ? 0 : SETT_TXN_NOWAIT) |
+		(t->paced ? SETT_TXN_PACED : 0);
 	int status = sett_txn_begin_at(t->txn, flags,
 				       t->wall_ms + (t->time_ns - t->wall_at_ns) / NANOSECONDS_PER_MS);
 	if (status == SETT_OK)
@@ -285,6 +287,17 @@ look_at_clocks(struct runner_thread *t)
 	t->wall_ms = clock_wall_ms(t->server->clock);
 }
 
+/* On a reactor: nothing happened, because of what? */
+static enum request_result
+must_wait(struct runner_thread *t, struct client *client)
+{
+	client->missing = sett_txn_missing(t->txn);
+	client->pause_ns = sett_txn_pause_ns(t->txn);
+	return client->missing != 0     ? REQUEST_MISSED
+		: client->pause_ns != 0 ? REQUEST_SLOWED
+					: REQUEST_MUST_WAIT;
+}
+
 static enum request_result
 run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 {
@@ -301,8 +314,7 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 		c->reply->protocol = c->client->protocol;
 		if (!t->may_wait &&
 		    (status == SETT_WOULD_BLOCK || (status == SETT_CONFLICT && tries == REACTOR_TRIES)))
-			return (c->client->missing = sett_txn_missing(t->txn)) != 0 ? REQUEST_MISSED
-										    : REQUEST_MUST_WAIT;
+			return must_wait(t, c->client);
 		/* Also where a read met news that is not visible yet: to claim is to wait for the commit
 		 * under way. */
 		if (status == SETT_CONFLICT && ++losses >= CLAIM_AFTER && t->may_wait) {
@@ -569,6 +581,7 @@ execute(void *arg, void *thread, struct client *client, const struct request *re
 	enum reply_mode mode = client->reply_mode;
 	uint64_t release = 0;
 	t->present = foresight_of(t->ahead, request->foreseen);
+	t->paced = request->paced;
 	if (request->foreseen == 0)
 		t->time_ns = 0; /* it may have waited */
 	const struct command *command = t->present.command;

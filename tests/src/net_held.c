@@ -443,6 +443,51 @@ Test(net_cold, clients_may_leave_or_be_killed_while_they_wait)
 	world_destroy(w);
 }
 
+Test(net_slowed, writers_have_their_turn_on_the_reactor)
+{
+	enum { COUNT = 20 };
+	struct world *w = world_create();
+	world_start(w);
+	int fds[COUNT];
+	for (int i = 0; i < COUNT; i++) {
+		fds[i] = dial(w);
+		put(fds[i], "PING\r\nSLOW 2\r\nPING\r\nSLOW 1\r\n");
+	}
+	for (int i = 0; i < COUNT; i++) {
+		expect(fds[i], "+PONG\r\n+reactor\r\n+PONG\r\n+reactor\r\n");
+		close(fds[i]);
+	}
+	world_destroy(w);
+}
+
+Test(net_slowed, clients_may_leave_or_be_killed_while_they_wait)
+{
+	enum { COUNT = 10 };
+	struct world *w = world_create();
+	world_start(w);
+	int fds[COUNT], other = dial(w);
+	ping(other);
+	for (int i = 0; i < COUNT; i++) {
+		fds[i] = dial(w);
+		put(fds[i], "SLOW 100000000\r\n");
+	}
+	let_tick_pass(other);
+	for (int i = 0; i < COUNT / 2; i++)
+		close(fds[i]);
+	net_each_client(w->net, kill_all_but_first, w);
+	for (int i = COUNT / 2; i < COUNT; i++) {
+		expect_closed(fds[i]);
+		close(fds[i]);
+	}
+	wait_for(&w->closed_clients, COUNT);
+	int last = dial(w);
+	put(last, "SLOW 100000000\r\n");
+	let_tick_pass(other);
+	world_destroy(w); /* with one that waits */
+	close(last);
+	close(other);
+}
+
 Test(net_cold, a_server_may_stop_while_requests_wait)
 {
 	struct world *w = world_create();

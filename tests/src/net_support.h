@@ -7,8 +7,9 @@
  *
  * Requests of the handler: PING; ECHO x; COMMIT (the next timestamp); READ t (depends on timestamp t); BIG n;
  * COLD n p (misses n times on the reactor, p times the same bytes, then says where it ran; waits at the gate
- * in the pool); SIZE x (length and sum of the bytes); STORE x, whose argument may come as a body (the same);
- * POOL x, LONG x (echo from the pool, once the gate is open); PAUSABLE; QUIT. */
+ * in the pool); SLOW ms (says the first time that it has its turn then); SIZE x (length and sum of the
+ * bytes); STORE x, whose argument may come as a body (the same); POOL x, LONG x (echo from the pool, once the
+ * gate is open); PAUSABLE; QUIT. */
 #ifndef SETT_TESTS_NET_SUPPORT_H
 #define SETT_TESTS_NET_SUPPORT_H
 
@@ -308,12 +309,18 @@ handler_execute(void *arg, void *thread, struct client *client, const struct req
 		resp_status(reply, "must be taken back");
 		return REQUEST_PAUSED;
 	}
+	if (is_word(name, "SLOW") && !request->paced) {
+		client->pause_ns = number(x) * 1000000;
+		return REQUEST_SLOWED;
+	}
 	if (is_word(name, "COLD"))
 		return run_cold(w, client, thread == waiting, number(x), number(argv[2]), reply);
 	if (pool || lane_long)
 		wait_at_gate(w);
 	if (pool || lane_long || is_word(name, "ECHO")) {
 		resp_bulk(reply, x.data, x.size);
+	} else if (is_word(name, "SLOW")) {
+		resp_status(reply, thread == waiting ? "pool" : "reactor");
 	} else if (is_word(name, "PING")) {
 		resp_status(reply, "PONG");
 	} else if (is_word(name, "COMMIT")) {

@@ -42,7 +42,7 @@ Test(pacer, bytes_go_through_at_the_rate)
 	struct pacer p = {0};
 	uint64_t now = 1000000000000ULL, begin = now;
 	for (int i = 0; i < 4096; i++) {
-		uint64_t wait = pacer_admit(&p, now, 4096, HALF, false);
+		uint64_t wait = pacer_admit(&p, now, 4096, HALF);
 		now += wait;
 	}
 	/* 16 MiB at 16 MiB/s */
@@ -50,17 +50,8 @@ Test(pacer, bytes_go_through_at_the_rate)
 		  (unsigned long long)(now - begin));
 	/* What was not used meanwhile is not saved up beyond the burst. */
 	now += 1000000000;
-	cr_assert_eq(pacer_admit(&p, now, 4096, HALF, false), 0);
-	cr_assert_gt(pacer_admit(&p, now, MIB, HALF, false), 50000000);
-}
-
-Test(pacer, who_may_not_wait_is_not_entered)
-{
-	struct pacer p = {0};
-	uint64_t now = 1000000000000ULL;
-	cr_assert_eq(pacer_admit(&p, now, 4096, HALF, true), 0);
-	cr_assert_gt(pacer_admit(&p, now, MIB, HALF, true), 0);
-	cr_assert_eq(pacer_admit(&p, now, 4096, HALF, true), 0); /* the megabyte left no debt */
+	cr_assert_eq(pacer_admit(&p, now, 4096, HALF), 0);
+	cr_assert_gt(pacer_admit(&p, now, MIB, HALF), 50000000);
 }
 
 Test(pacer, a_queue_is_no_longer_than_the_longest_wait)
@@ -68,7 +59,7 @@ Test(pacer, a_queue_is_no_longer_than_the_longest_wait)
 	struct pacer p = {0};
 	uint64_t now = 1000000000000ULL, longest = 0;
 	for (int i = 0; i < 100; i++) {
-		uint64_t wait = pacer_admit(&p, now, MIB, pacer_writers_rate(0.9), false);
+		uint64_t wait = pacer_admit(&p, now, MIB, pacer_writers_rate(0.9));
 		longest = wait > longest ? wait : longest;
 	}
 	cr_assert_leq(longest, PACER_WAIT_NS);

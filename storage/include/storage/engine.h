@@ -140,7 +140,8 @@ void sett_engine_fetch(struct sett_engine *, const struct sett_fetch *, size_t c
 enum sett_txn_flags {
 	SETT_TXN_NOWAIT = 1, /* SETT_WOULD_BLOCK instead of waiting for the disk or a claim (see Threads) */
 	SETT_TXN_MANUAL_CONFLICTS =
-		2, /* only what sett_txn_read_conflict / write_conflict name is validated */
+		2,          /* only what sett_txn_read_conflict / write_conflict name is validated */
+	SETT_TXN_PACED = 4, /* its commit has waited as sett_txn_pause_ns said: it is not slowed down again */
 };
 
 /* A reusable transaction object: made once per thread, begun and ended any number of times. */
@@ -162,6 +163,10 @@ const char *sett_txn_failure(const struct sett_txn *);
  * is another one for other bytes, as a rule. The system has been asked for them, if it is Linux as of 5.9: in
  * a moment the same read may go through. */
 uint64_t sett_txn_missing(const struct sett_txn *);
+/* Not 0: the commit of this transaction said SETT_WOULD_BLOCK because writers are slowed down, and has its
+ * turn in so many nanoseconds. Who then begins the same with SETT_TXN_PACED need not wait for one elsewhere.
+ */
+uint64_t sett_txn_pause_ns(const struct sett_txn *);
 /* Timestamp of the snapshot. */
 uint64_t sett_txn_snapshot(const struct sett_txn *);
 /* Milliseconds since 1970, fixed at begin; never less than that of any commit in the snapshot (I5). */
