@@ -10,8 +10,10 @@
 #include "storage/base/thread.h"
 
 #define LOOK_NS 100000000ULL
+#define NEAR_LOOK_NS 25000000ULL  /* where replies may take what is left in LOOK_NS */
 #define CLOSE_LOOK_NS 10000000ULL /* while the bound is near */
-#define WARN_NS 60000000000ULL    /* between two warnings */
+#define NEAR_BYTES (32ULL << 20)
+#define WARN_NS 60000000000ULL /* between two warnings */
 enum {
 	HIGH = 98, /* per cent of maxmemory, beyond which caches shrink */
 	LOW = 92,  /* and below which they grow */
@@ -107,7 +109,9 @@ look(struct memory_keeper *keeper)
 	if (resident > limit / 10 * 11 && budget == keeper->budget)
 		warn(keeper, limit, resident);
 	keeper->budget = budget;
-	return resident > limit / 100 * LOW ? CLOSE_LOOK_NS : LOOK_NS;
+	if (resident > limit / 100 * LOW)
+		return CLOSE_LOOK_NS;
+	return limit - resident < NEAR_BYTES ? NEAR_LOOK_NS : LOOK_NS;
 }
 
 static void *
