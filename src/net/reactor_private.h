@@ -10,6 +10,8 @@ enum {
 	REQUESTS_PER_TICK = 1000, /* of one connection; then the others get their turn */
 	BATCH_REQUESTS = 64,      /* looked at before the first of them runs, about */
 	BATCH_CONNECTIONS = 64,
+	BATCH_ARGUMENTS =
+		128, /* likewise: what is asked of memory for more keys is gone again when they run */
 	OUTPUT_HIGH = 4 * 1024 * 1024, /* unsent bytes at which a connection is throttled */
 	OUTPUT_LOW = 1024 * 1024,      /* and at which it goes on */
 	OUTPUT_STRANGER = 1024,        /* that one who gave no password may leave unread */

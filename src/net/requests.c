@@ -649,7 +649,7 @@ run_batch(struct reactor *r, struct list_link *waiting)
 	struct list_link *link;
 	r->argument_count = 0;
 	while (count < BATCH_CONNECTIONS && requests < BATCH_REQUESTS &&
-	       (link = list_take_first(waiting)) != NULL) {
+	       r->argument_count < BATCH_ARGUMENTS && (link = list_take_first(waiting)) != NULL) {
 		struct connection *c = list_entry(link, struct connection, run_link);
 		if (!can_run(r, c))
 			continue;
