@@ -74,7 +74,7 @@ uint64_t log_durable(const struct log *);
 int log_health(const struct log *, struct sett_error *);
 uint64_t log_bytes_written(const struct log *);
 /* Removes the files of segments with a number below `segment` (their memtables are in tables, the edit is
- * durable). */
+ * durable), or keeps one of them for the next segment to lie in. */
 int log_remove_before(struct log *, uint64_t segment, struct sett_error *);
 void log_figures(const struct log *, uint64_t *ret_segments, uint64_t *ret_bytes);
 

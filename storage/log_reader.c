@@ -85,14 +85,12 @@ log_reader_look(struct log_reader *reader, uint64_t offset, enum log_found *ret_
 	uint64_t left = reader->bytes.size - offset;
 	uint64_t seed = reader->seed + offset;
 	size_t probe = left < LOG_RECORD_HEADER_SIZE ? left : LOG_RECORD_HEADER_SIZE;
-	uint64_t page = log_page_end(offset) - offset;
-	int status = fetch(reader, offset, left < page ? left : page, &p);
+	uint64_t to_page_end = log_page_end(offset) - offset;
+	size_t page = left < to_page_end ? left : to_page_end;
+	int status = fetch(reader, offset, page > probe ? page : probe, &p);
 	if (status != SETT_OK)
 		return status;
-	*ret_found = is_zero(p, left < page ? left : page) ? LOG_FOUND_ZEROS : LOG_FOUND_NOISE;
-	status = fetch(reader, offset, probe, &p);
-	if (status != SETT_OK)
-		return status;
+	*ret_found = is_zero(p, page) ? LOG_FOUND_ZEROS : LOG_FOUND_NOISE;
 	size_t header_size = probe < LOG_RECORD_HEADER_SIZE ? 0 : log_record_header_claim(p);
 	if (header_size == 0 || header_size > left)
 		return SETT_OK;

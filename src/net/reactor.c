@@ -253,9 +253,8 @@ write_commits(struct reactor *r)
 			sett_status_text(status));
 }
 
-/* For what is written, whoever wrote it, and was not asked for. After a tick in which some connection had
- * input
- * (`busy`) the next one is likely to commit more. */
+/* For what is written, whoever wrote it, and was not asked for. After a tick in which some
+ * connection had input (`busy`) the next one is likely to commit more. */
 static void
 start_sync(struct reactor *r, bool busy)
 {

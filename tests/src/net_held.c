@@ -327,6 +327,19 @@ Test(net_pool, a_client_killed_in_the_pool_is_closed_at_once_and_freed_later)
 	world_destroy(w);
 }
 
+/* Half of these clients go by themselves; the first of all stays. */
+static void
+leave_or_be_killed(struct world *w, const int *fds, int count)
+{
+	for (int i = 0; i < count / 2; i++)
+		close(fds[i]);
+	net_each_client(w->net, kill_all_but_first, w);
+	for (int i = count / 2; i < count; i++) {
+		expect_closed(fds[i]);
+		close(fds[i]);
+	}
+}
+
 /* Two may wait in the pool, where these are held while the gate is shut; the rest are tried again on the
  * reactor. */
 static void
@@ -427,13 +440,7 @@ Test(net_cold, clients_may_leave_or_be_killed_while_they_wait)
 		put(fds[i], "COLD 1000000000 1000\r\n");
 	}
 	let_tick_pass(other);
-	for (int i = 0; i < COUNT / 2; i++)
-		close(fds[i]);
-	net_each_client(w->net, kill_all_but_first, w);
-	for (int i = COUNT / 2; i < COUNT; i++) {
-		expect_closed(fds[i]);
-		close(fds[i]);
-	}
+	leave_or_be_killed(w, fds, COUNT);
 	set_gate(w, false); /* some had gone on to the pool */
 	wait_for(&w->closed_clients, COUNT + 2);
 	ping(other);
@@ -472,13 +479,7 @@ Test(net_slowed, clients_may_leave_or_be_killed_while_they_wait)
 		put(fds[i], "SLOW 100000000\r\n");
 	}
 	let_tick_pass(other);
-	for (int i = 0; i < COUNT / 2; i++)
-		close(fds[i]);
-	net_each_client(w->net, kill_all_but_first, w);
-	for (int i = COUNT / 2; i < COUNT; i++) {
-		expect_closed(fds[i]);
-		close(fds[i]);
-	}
+	leave_or_be_killed(w, fds, COUNT);
 	wait_for(&w->closed_clients, COUNT);
 	int last = dial(w);
 	put(last, "SLOW 100000000\r\n");

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "log_format.h"
 #include "oracle.h"
 #include "storage/inspect.h"
 #include "support.h"
@@ -81,7 +82,7 @@ note_end(void *arg, const struct sett_item *item)
 {
 	struct file *file = arg;
 	if (item->kind == SETT_ITEM_UNUSED && item->offset + item->size == file->size)
-		file->meaning_end = item->offset / 4096 * 4096 + 4096;
+		file->meaning_end = log_page_end(item->offset);
 	return SETT_OK;
 }
 

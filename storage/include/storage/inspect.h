@@ -134,7 +134,7 @@ enum sett_item_kind {
 	SETT_ITEM_FILE_LIMIT,    /* number */
 	SETT_ITEM_VALUE, /* value log: offset, size (of the record), count (bytes of the body), key (the body,
 			  * or its first MiB), text (how it was packed, NULL if not) */
-	SETT_ITEM_UNUSED, /* offset, size: zeros, or a hole */
+	SETT_ITEM_UNUSED, /* offset, size: zeros, a hole, or what a log's file held before */
 	SETT_ITEM_DAMAGE, /* offset (if known), text */
 };
 /* A key as it is stored. */
