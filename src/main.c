@@ -18,6 +18,7 @@
 #include "memory_keeper.h"
 #include "net/net.h"
 #include "process.h"
+#include "redis_files.h"
 #include "server_log.h"
 #include "storage/base/random.h"
 #include "storage/engine.h"
@@ -59,7 +60,12 @@ print_help(void)
 	       "\n"
 	       "A configuration file has the directives of redis.conf; each can be given as an option, too:\n"
 	       "       sett-server --port 7777 --dir /var/lib/sett --appendfsync always\n"
-	       "       sett-server /etc/sett.conf --loglevel verbose\n");
+	       "       sett-server /etc/sett.conf --loglevel verbose\n"
+	       "\n"
+	       "Sett does not read Redis' own files (dump.rdb, appendonlydir). Where they lie in the data "
+	       "directory\n"
+	       "and no Sett database does, the start is refused; --ignore-redis-files yes begins empty "
+	       "beside them.\n");
 	return 0;
 }
 
@@ -153,7 +159,9 @@ open_database(struct program *p, struct sett_error *error)
 		.on_recovery = on_recovery,
 		.on_recovery_arg = p,
 	};
-	int status = sett_engine_open(config->dir, &options, &s->engine, error);
+	int status = redis_files_check(config, vfs_posix(), &s->sink, error);
+	if (status == SETT_OK)
+		status = sett_engine_open(config->dir, &options, &s->engine, error);
 	if (status != SETT_OK)
 		return status;
 	net_set_engine(s->net, s->engine);

@@ -46,6 +46,10 @@ struct config {
 	int64_t slowlog_max_len;     /* (runtime) */
 	int enable_debug_command;    /* 0 no, 1 yes, 2 local */
 	int enable_protected_configs;
+	/* names in `dir` of what redis-server would load (redis_files.h) */
+	char *dump_file; /* (runtime, under lock) */
+	char *append_file, *append_directory;
+	bool ignore_redis_files;
 	/* storage */
 	enum config_sync sync; /* (runtime) appendfsync */
 	uint64_t max_memory;   /* as set; 0 = a quarter of the machine's */

@@ -184,6 +184,7 @@ const struct directive directive_table[] = {
 	{CHOICE("bottom-compression", compression_choices, "zstd", FIXED), FIELD(bottom_compression)},
 	{CHOICE("value-compression", compression_choices, "none", FIXED), FIELD(value_compression)},
 	{INTEGER("compression-level", 1, 19, "1", FIXED), FIELD(compression_level)},
+	{BOOLEAN("ignore-redis-files", "no", IMMUTABLE), FIELD(ignore_redis_files)},
 
 	/* network */
 	{INTEGER("port", 0, 65535, "6379", FIXED), FIELD(port),
@@ -315,8 +316,10 @@ const struct directive directive_table[] = {
 	/* persistence */
 	{CHOICE("appendfsync", sync_choices, "everysec", 0), FIELD(sync)},
 	{BOOLEAN("appendonly", "no", 0)},
-	{STRING("appendfilename", "appendonly.aof", IMMUTABLE), .check = check_append_file},
-	{STRING("appenddirname", "appendonlydir", IMMUTABLE), .check = check_append_directory},
+	{STRING("appendfilename", "appendonly.aof", IMMUTABLE), FIELD(append_file),
+	 .check = check_append_file},
+	{STRING("appenddirname", "appendonlydir", IMMUTABLE), FIELD(append_directory),
+	 .check = check_append_directory},
 	{BOOLEAN("no-appendfsync-on-rewrite", "no", 0)},
 	{INTEGER("auto-aof-rewrite-percentage", 0, INT_MAX, "100", 0)},
 	{INTEGER("auto-aof-rewrite-min-size", 0, LLONG_MAX, "64mb", MEMORY)},
@@ -326,7 +329,7 @@ const struct directive directive_table[] = {
 	{BOOLEAN("aof-timestamp-enabled", "no", 0)},
 	{BOOLEAN("aof-disable-auto-gc", "no", 0)},
 	{SPECIAL("save", KIND_SAVE, "3600 1 300 100 60 10000", MULTIPLE | DIRECTIVE_CUMULATIVE | WARN)},
-	{STRING("dbfilename", "dump.rdb", PROTECTED), .check = check_dump_name},
+	{STRING("dbfilename", "dump.rdb", PROTECTED), FIELD(dump_file), .check = check_dump_name},
 	{BOOLEAN("rdbchecksum", "yes", IMMUTABLE)},
 	{BOOLEAN("rdbcompression", "yes", 0)},
 	{BOOLEAN("rdb-del-sync-files", "no", 0)},

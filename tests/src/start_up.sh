@@ -99,6 +99,18 @@ start log --port 0 --unixsocket "$socket" --dir data
 stop INT log
 [ ! -e "$socket" ] || complain 'the unix socket stays behind'
 
+# Redis' own data: refused alone, taken with a line beside a database or where the operator says so.
+mkdir redis
+printf REDIS0010 >redis/dump.rdb
+expect_failure "Redis' files" 'redis/dump.rdb holds data of Redis' --port 0 --unixsocket "$socket" --dir redis
+[ "$(ls redis)" = dump.rdb ] || complain "Redis' files: something was written"
+start log --port 0 --unixsocket "$socket" --dir redis --ignore-redis-files yes
+stop TERM log
+start log --port 0 --unixsocket "$socket" --dir redis
+grep -q 'redis/dump.rdb holds data of Redis and is not read' log || complain "Redis' files beside a database: no line"
+stop TERM log
+[ "$(cat redis/dump.rdb)" = REDIS0010 ] || complain "Redis' files: changed"
+
 # Damage: every byte of the manifest's beginning turned.
 cp -r data broken
 head -c 64 data/MANIFEST | tr '\000-\377' '\377\000-\376' >head
