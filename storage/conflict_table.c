@@ -1,15 +1,13 @@
 /* Conflict detection for commits; see conflict_table.h. */
 #include "conflict_table.h"
 
-#include <stdlib.h>
-#include <string.h>
-
+#include "storage/base/pages.h"
 #include "storage/status.h"
 
 enum { SLOTS = 7 };
 
 struct conflict_bucket {
-	uint64_t floor;
+	uint64_t floor; /* 0: the table's */
 	uint64_t hashes[SLOTS];
 	uint64_t timestamps[SLOTS]; /* 0 = free */
 	uint64_t padding;
@@ -23,21 +21,18 @@ conflict_table_init(struct conflict_table *table, size_t memory, uint64_t floor)
 	uint64_t count = 64;
 	while (count * 2 * sizeof(struct conflict_bucket) <= memory)
 		count *= 2;
-	void *buckets;
-	if (posix_memalign(&buckets, 64, count * sizeof(struct conflict_bucket)) != 0)
+	struct conflict_bucket *buckets = pages_allocate(count * sizeof(*buckets));
+	if (buckets == NULL)
 		return SETT_NO_MEMORY;
-	memset(buckets, 0, count * sizeof(struct conflict_bucket));
-	table->buckets = buckets;
-	table->mask = count - 1;
-	for (uint64_t i = 0; i < count; i++)
-		table->buckets[i].floor = floor;
+	*table = (struct conflict_table){.buckets = buckets, .mask = count - 1, .floor = floor};
 	return SETT_OK;
 }
 
 void
 conflict_table_free(struct conflict_table *table)
 {
-	free(table->buckets);
+	if (table->buckets != NULL)
+		pages_free(table->buckets, (table->mask + 1) * sizeof(struct conflict_bucket));
 	table->buckets = NULL;
 }
 
@@ -55,7 +50,7 @@ conflict_table_newest(const struct conflict_table *table, uint64_t key)
 	for (int i = 0; i < SLOTS; i++)
 		if (bucket->hashes[i] == key && bucket->timestamps[i] != 0)
 			return bucket->timestamps[i];
-	return bucket->floor;
+	return bucket->floor > table->floor ? bucket->floor : table->floor;
 }
 
 void
@@ -88,5 +83,5 @@ conflict_table_set(struct conflict_table *table, uint64_t key, uint64_t timestam
 size_t
 conflict_table_memory(const struct conflict_table *table)
 {
-	return (table->mask + 1) * sizeof(struct conflict_bucket);
+	return pages_resident(table->buckets, (table->mask + 1) * sizeof(struct conflict_bucket));
 }

@@ -3,7 +3,7 @@
  * Buckets of seven (hash, timestamp) pairs and a *floor*: the newest timestamp that was evicted from the
  * bucket. A key that is not in its bucket was written at or before the floor, so an answer is never too old:
  * a needless retry at worst, never a missed conflict. Fixed size, no clean-up. All functions are called under
- * the engine's commit lock. */
+ * the engine's commit lock. Memory is taken page by page, as buckets are first written. */
 #ifndef SETT_CONFLICT_TABLE_H
 #define SETT_CONFLICT_TABLE_H
 
@@ -15,6 +15,7 @@ struct conflict_bucket;
 struct conflict_table {
 	struct conflict_bucket *buckets;
 	uint64_t mask;
+	uint64_t floor; /* of every bucket at the start */
 };
 
 /* About `memory` bytes. Every key counts as last written at `floor` or before. 0 or SETT_NO_MEMORY. */
@@ -26,6 +27,7 @@ uint64_t conflict_table_newest(const struct conflict_table *, uint64_t key);
 void conflict_table_set(struct conflict_table *, uint64_t key, uint64_t timestamp);
 /* A hint to the processor: the key is about to be asked for or set. */
 void conflict_table_fetch(const struct conflict_table *, uint64_t key);
+/* Bytes that the table takes by now. Any thread. */
 size_t conflict_table_memory(const struct conflict_table *);
 
 #endif

@@ -16,6 +16,7 @@
 
 #include "internal_key.h"
 #include "storage/base/hash.h"
+#include "storage/base/pages.h"
 #include "storage/base/sync_point.h"
 #include "storage/status.h"
 
@@ -100,12 +101,12 @@ record_cache_create(size_t memory, uint64_t seed, struct record_cache **ret)
 	uint64_t count = 64;
 	while (count * 2 * (sizeof(struct bucket) + (WAYS - 2) * TYPICAL_RECORD) <= memory)
 		count *= 2;
-	void *buckets = NULL;
-	if (!cache || posix_memalign(&buckets, 64, count * sizeof(struct bucket)) != 0) {
+	/* Page-aligned, so a bucket is one cache line; taken as buckets are first used. */
+	struct bucket *buckets = cache ? pages_allocate(count * sizeof(*buckets)) : NULL;
+	if (!buckets) {
 		free(cache);
 		return SETT_NO_MEMORY;
 	}
-	memset(buckets, 0, count * sizeof(struct bucket));
 	cache->buckets = buckets;
 	cache->mask = count - 1;
 	cache->seed = seed;
@@ -119,10 +120,11 @@ record_cache_destroy(struct record_cache *cache)
 {
 	if (!cache)
 		return;
-	for (uint64_t i = 0; i <= cache->mask; i++)
+	/* An empty cache is not walked: that would fetch a page for each part of the table. */
+	for (uint64_t i = 0; cache->bytes > 0 && i <= cache->mask; i++)
 		for (int w = 0; w < WAYS; w++)
 			free(cache->buckets[i].records[w]);
-	free(cache->buckets);
+	pages_free(cache->buckets, (cache->mask + 1) * sizeof(struct bucket));
 	free(cache);
 }
 
@@ -388,12 +390,17 @@ record_cache_fetch_record(const struct record_cache *cache, uint64_t hash)
 	return false;
 }
 
+size_t
+record_cache_table_memory(const struct record_cache *cache)
+{
+	return pages_resident(cache->buckets, (cache->mask + 1) * sizeof(struct bucket));
+}
+
 void
 record_cache_stats(const struct record_cache *cache, uint64_t *ret_bytes, uint64_t *ret_hits,
 		   uint64_t *ret_misses)
 {
-	*ret_bytes =
-		__atomic_load_n(&cache->bytes, __ATOMIC_RELAXED) + (cache->mask + 1) * sizeof(struct bucket);
+	*ret_bytes = __atomic_load_n(&cache->bytes, __ATOMIC_RELAXED);
 	*ret_hits = __atomic_load_n(&cache->hits, __ATOMIC_RELAXED);
 	*ret_misses = __atomic_load_n(&cache->misses, __ATOMIC_RELAXED);
 }

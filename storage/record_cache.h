@@ -52,7 +52,10 @@ void record_cache_update(struct record_cache *, uint64_t hash, struct bytes key,
 void record_cache_fetch_bucket(const struct record_cache *, uint64_t hash);
 bool record_cache_fetch_record(const struct record_cache *, uint64_t hash);
 
+/* Bytes of the records. */
 void record_cache_stats(const struct record_cache *, uint64_t *ret_bytes, uint64_t *ret_hits,
 			uint64_t *ret_misses);
+/* Bytes that the table of buckets takes by now. A system call for every 16 MiB. */
+size_t record_cache_table_memory(const struct record_cache *);
 
 #endif

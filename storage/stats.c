@@ -54,6 +54,12 @@ measure_disk(struct sett_engine *engine, struct sett_stats *s)
 		s->space_amplification = (double)(s->disk_bytes - s->held_bytes) / (double)s->live_bytes;
 }
 
+uint64_t
+sett_engine_mapped_bytes(struct sett_engine *engine)
+{
+	return record_cache_table_memory(engine->records) + conflict_table_memory(&engine->conflicts);
+}
+
 void
 sett_engine_stats(struct sett_engine *engine, struct sett_stats *ret)
 {
@@ -80,8 +86,9 @@ sett_engine_stats(struct sett_engine *engine, struct sett_stats *ret)
 	block_cache_stats(engine->cache, &s.block_cache_bytes, &s.block_cache_hits, &s.block_cache_misses);
 	record_cache_stats(engine->records, &s.record_cache_bytes, &s.record_cache_hits,
 			   &s.record_cache_misses);
-	s.memory_bytes += s.memtable_bytes + s.block_cache_bytes + s.record_cache_bytes +
-		conflict_table_memory(&engine->conflicts);
+	s.mapped_bytes = sett_engine_mapped_bytes(engine);
+	s.memory_bytes += s.memtable_bytes + s.block_cache_bytes + s.record_cache_bytes + s.mapped_bytes;
+	s.record_cache_bytes += record_cache_table_memory(engine->records);
 	s.commits = __atomic_load_n(&engine->commits, __ATOMIC_RELAXED);
 	s.conflicts = __atomic_load_n(&engine->conflict_count, __ATOMIC_RELAXED);
 	s.flushes = work.flushes;

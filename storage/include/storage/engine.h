@@ -360,12 +360,15 @@ struct sett_stats {
 	double space_amplification; /* disk bytes that are not held, per live byte; 0 if nothing is alive */
 	uint64_t block_cache_bytes, block_cache_hits, block_cache_misses;
 	uint64_t record_cache_bytes, record_cache_hits, record_cache_misses;
-	uint64_t memory_bytes; /* memtables, block cache, filters, indexes */
+	uint64_t memory_bytes; /* memtables, caches, conflict table, filters, indexes */
+	uint64_t mapped_bytes; /* of them: see sett_engine_mapped_bytes */
 	uint64_t commits, conflicts;
 	uint64_t flushes, compactions, value_log_moved_bytes, bytes_written;
 	uint64_t oldest_snapshot; /* of a running transaction; the visible timestamp if none */
 };
 void sett_engine_stats(struct sett_engine *, struct sett_stats *ret);
+/* Memory in use that does not come from malloc. Never less than before. A system call for every 16 MiB. */
+uint64_t sett_engine_mapped_bytes(struct sett_engine *);
 /* Bytes a key's entry takes (key, head, body), without reading the body. */
 uint64_t sett_record_size(struct bytes key, const struct sett_record *);
 
