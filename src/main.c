@@ -214,7 +214,7 @@ create_rooms(struct program *p, struct sett_error *error)
 	    config_listen(s->config, "maxclients", max_clients_changed, s) != SETT_OK)
 		return out_of_memory(error);
 	recorder_listen(s);
-	if (memory_keeper_start(s->engine, s->config, &s->sink, s->clock, &p->memory_keeper) != SETT_OK)
+	if (memory_keeper_start(s, &p->memory_keeper) != SETT_OK)
 		return out_of_memory(error);
 	int status = expirer_create(s, &s->expirer);
 	if (status != SETT_OK)

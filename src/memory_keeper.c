@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/config.h"
 #include "info/facts.h"
 #include "storage/base/thread.h"
 
@@ -14,6 +15,7 @@
 #define CLOSE_LOOK_NS 10000000ULL /* while the bound is near */
 #define NEAR_BYTES (32ULL << 20)
 #define WARN_NS 60000000000ULL /* between two warnings */
+#define SECOND_NS 1000000000ULL
 enum {
 	HIGH = 98, /* per cent of maxmemory, beyond which caches shrink */
 	LOW = 92,  /* and below which they grow */
@@ -24,14 +26,12 @@ enum {
 int mallctl(const char *name, void *old, size_t *old_size, void *new, size_t new_size) __attribute__((weak));
 
 struct memory_keeper {
-	struct sett_engine *engine;
-	const struct config *config;
-	const struct log_sink *sink;
-	const struct sett_clock *clock;
+	struct server *server;
 	pthread_t thread;
 	uint64_t budget;
 	uint64_t limit, limit_of; /* what maxmemory amounted to, when it was `limit_of` */
-	uint64_t next_warning_ns;
+	uint64_t next_warning_ns, next_second_ns;
+	uint64_t mapped; /* of the engine, as of the last second */
 	struct mutex mutex;
 	struct condition wake;
 	bool stopping; /* under the mutex */
@@ -58,26 +58,40 @@ memory_keeper_next(uint64_t limit, uint64_t resident, uint64_t budget)
 	return budget < least ? least : budget > most ? most : budget;
 }
 
-/* What was freed is still resident until the allocator gives it back. */
+/* What was freed is still resident until the allocator gives it back: "purge" all of it, "decay" what has been
+ * free for some seconds. */
 static void
-give_back(void)
+give_back(const char *how)
 {
 	char name[32];
 	if (mallctl == NULL)
 		return;
-	snprintf(name, sizeof(name), "arena.%d.purge", MALLOC_ARENAS_ALL);
+	snprintf(name, sizeof(name), "arena.%d.%s", MALLOC_ARENAS_ALL, how);
 	(void)mallctl(name, NULL, NULL, NULL, 0); /* as much as it can */
+}
+
+/* The mapped part costs a walk over page tables and changes slowly. */
+static void
+sample(struct memory_keeper *keeper)
+{
+	uint64_t now = clock_monotonic_ns(keeper->server->clock);
+	if (now >= keeper->next_second_ns) {
+		keeper->next_second_ns = now + SECOND_NS;
+		keeper->mapped = sett_engine_mapped_bytes(keeper->server->engine);
+		give_back("decay");
+	}
+	facts_note_used(keeper->server, facts_allocated_bytes() + keeper->mapped);
 }
 
 static void
 warn(struct memory_keeper *keeper, uint64_t limit, uint64_t resident)
 {
-	uint64_t now = clock_monotonic_ns(keeper->clock);
+	uint64_t now = clock_monotonic_ns(keeper->server->clock);
 	if (now < keeper->next_warning_ns)
 		return;
 	keeper->next_warning_ns = now + WARN_NS;
 	log_sink_printf(
-		keeper->sink, LOG_LEVEL_WARNING,
+		&keeper->server->sink, LOG_LEVEL_WARNING,
 		"%" PRIu64 " MB are resident, more than maxmemory (%" PRIu64
 		" MB), although the caches were given up: connections, transactions or memtables take it",
 		resident >> 20, limit >> 20);
@@ -86,9 +100,10 @@ warn(struct memory_keeper *keeper, uint64_t limit, uint64_t resident)
 static uint64_t
 find_limit(struct memory_keeper *keeper)
 {
-	uint64_t set = __atomic_load_n(&keeper->config->max_memory, __ATOMIC_RELAXED);
+	const struct config *config = keeper->server->config;
+	uint64_t set = __atomic_load_n(&config->max_memory, __ATOMIC_RELAXED);
 	if (set != keeper->limit_of || keeper->limit == 0) {
-		keeper->limit = config_effective_memory(keeper->config);
+		keeper->limit = config_effective_memory(config);
 		keeper->limit_of = set;
 	}
 	return keeper->limit;
@@ -99,13 +114,14 @@ static uint64_t
 look(struct memory_keeper *keeper)
 {
 	uint64_t resident = facts_resident_bytes(), limit = find_limit(keeper);
+	sample(keeper);
 	if (resident == 0)
 		return LOOK_NS;
 	uint64_t budget = memory_keeper_next(limit, resident, keeper->budget);
 	if (budget != keeper->budget)
-		sett_engine_set_memory_budget(keeper->engine, budget);
+		sett_engine_set_memory_budget(keeper->server->engine, budget);
 	if (resident > limit / 100 * HIGH)
-		give_back();
+		give_back("purge");
 	if (resident > limit / 10 * 11 && budget == keeper->budget)
 		warn(keeper, limit, resident);
 	keeper->budget = budget;
@@ -139,17 +155,13 @@ destroy(struct memory_keeper *keeper)
 }
 
 int
-memory_keeper_start(struct sett_engine *engine, const struct config *config, const struct log_sink *sink,
-		    const struct sett_clock *clock, struct memory_keeper **ret)
+memory_keeper_start(struct server *server, struct memory_keeper **ret)
 {
 	struct memory_keeper *keeper = calloc(1, sizeof(*keeper));
 	if (keeper == NULL)
 		return SETT_NO_MEMORY;
-	keeper->engine = engine;
-	keeper->config = config;
-	keeper->sink = sink;
-	keeper->clock = clock;
-	keeper->budget = memory_keeper_share(config_effective_memory(config));
+	keeper->server = server;
+	keeper->budget = memory_keeper_share(config_effective_memory(server->config));
 	mutex_init(&keeper->mutex);
 	condition_init(&keeper->wake);
 	int status = thread_start(&keeper->thread, "memory", run, keeper);

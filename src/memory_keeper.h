@@ -3,14 +3,15 @@
  * them when it is given back.
  *
  * A thread looks at /proc/self/statm ten times a second, more often near the bound; CONFIG SET maxmemory
- * counts from its next look. */
+ * counts from its next look. At each look it samples used_memory, for its peak. Once a second it has the
+ * allocator give back pages that were freed some seconds before: without it they stay for as long as nobody
+ * allocates. */
 #ifndef SETT_MEMORY_KEEPER_H
 #define SETT_MEMORY_KEEPER_H
 
 #include <stdint.h>
 
-#include "config/config.h"
-#include "storage/engine.h"
+struct server;
 
 struct memory_keeper;
 
@@ -19,9 +20,8 @@ uint64_t memory_keeper_share(uint64_t limit);
 /* The budget after `budget`, when so much is resident. */
 uint64_t memory_keeper_next(uint64_t limit, uint64_t resident, uint64_t budget);
 
-/* All four are borrowed. Without /proc it keeps nothing. SETT_NO_MEMORY. */
-int memory_keeper_start(struct sett_engine *, const struct config *, const struct log_sink *,
-			const struct sett_clock *, struct memory_keeper **ret);
+/* The server is borrowed; its engine is open. Without /proc it keeps nothing. SETT_NO_MEMORY. */
+int memory_keeper_start(struct server *, struct memory_keeper **ret);
 /* Before the engine is closed. NULL is fine. */
 void memory_keeper_stop(struct memory_keeper *);
 

@@ -20,30 +20,53 @@ allocator_figure(const char *name)
 	return mallctl(name, &value, &size, NULL, 0) == 0 ? value : 0;
 }
 
+/* jemalloc's figures are those of the last epoch. */
+static bool
+begin_epoch(void)
+{
+	uint64_t epoch = 1;
+	size_t size = sizeof epoch;
+	return mallctl != NULL && mallctl("epoch", &epoch, &size, &epoch, size) == 0;
+}
+
+uint64_t
+facts_allocated_bytes(void)
+{
+	if (begin_epoch())
+		return allocator_figure("stats.allocated");
+	struct mallinfo2 info = mallinfo2();
+	return info.uordblks + info.hblkhd;
+}
+
 static void
 gather_allocator(struct info_facts *facts)
 {
+	facts->allocated = facts_allocated_bytes();
 	if (mallctl != NULL) {
-		uint64_t epoch = 1;
-		size_t size = sizeof epoch;
-		/* Its figures are those of the last epoch. */
-		if (mallctl("epoch", &epoch, &size, &epoch, size) == 0) {
-			facts->allocated = allocator_figure("stats.allocated");
-			facts->active = allocator_figure("stats.active");
-			facts->resident = allocator_figure("stats.resident");
-			const char *version = "?";
-			size = sizeof version;
-			if (mallctl("version", &version, &size, NULL, 0) != 0)
-				version = "?";
-			snprintf(facts->allocator, sizeof facts->allocator, "jemalloc-%.*s",
-				 (int)strcspn(version, "-"), version);
-			return;
-		}
+		facts->active = allocator_figure("stats.active");
+		facts->resident = allocator_figure("stats.resident");
+		const char *version = "?";
+		size_t size = sizeof version;
+		if (mallctl("version", &version, &size, NULL, 0) != 0)
+			version = "?";
+		snprintf(facts->allocator, sizeof facts->allocator, "jemalloc-%.*s",
+			 (int)strcspn(version, "-"), version);
+		return;
 	}
 	struct mallinfo2 info = mallinfo2();
-	facts->allocated = info.uordblks + info.hblkhd;
 	facts->active = facts->resident = info.arena + info.hblkhd;
 	snprintf(facts->allocator, sizeof facts->allocator, "libc");
+}
+
+void
+facts_note_used(struct server *server, uint64_t used)
+{
+	/* Relaxed: a figure that orders nothing. */
+	uint64_t peak = __atomic_load_n(&server->used_memory_peak, __ATOMIC_RELAXED);
+	while (used > peak &&
+	       !__atomic_compare_exchange_n(&server->used_memory_peak, &peak, used, true, __ATOMIC_RELAXED,
+					    __ATOMIC_RELAXED)) {
+	}
 }
 
 uint64_t
@@ -68,12 +91,10 @@ gather_process(struct info_facts *facts)
 {
 	struct sysinfo machine;
 	facts->rss = facts_resident_bytes();
-	if (getrusage(RUSAGE_SELF, &facts->self) == 0)
-		facts->rss_peak = (uint64_t)facts->self.ru_maxrss * 1024;
+	if (getrusage(RUSAGE_SELF, &facts->self) != 0)
+		facts->self = (struct rusage){0};
 	if (getrusage(RUSAGE_CHILDREN, &facts->children) != 0)
 		facts->children = (struct rusage){0};
-	if (facts->rss_peak < facts->rss)
-		facts->rss_peak = facts->rss;
 	if (sysinfo(&machine) == 0)
 		facts->system_memory = (uint64_t)machine.totalram * machine.mem_unit;
 	if (uname(&facts->os) != 0)
@@ -152,6 +173,9 @@ gather_storage(struct info_facts *facts)
 {
 	struct sett_engine *engine = facts->server->engine;
 	sett_engine_stats(engine, &facts->storage);
+	facts->used = facts->allocated + facts->storage.mapped_bytes;
+	facts_note_used(facts->server, facts->used);
+	facts->used_peak = __atomic_load_n(&facts->server->used_memory_peak, __ATOMIC_RELAXED);
 	facts->durable = sett_engine_durable(engine);
 	facts->written = sett_engine_written(engine);
 	facts->visible = sett_engine_visible(engine);

@@ -20,7 +20,8 @@ struct info_facts {
 	uint64_t zero; /* what Sett has none of */
 	uint64_t now_us, uptime_seconds, uptime_days, lru_clock, process_id, tcp_port, reactors;
 	uint64_t allocated, active, resident; /* the allocator's */
-	uint64_t rss, rss_peak, system_memory, memory_budget, max_memory;
+	uint64_t used, used_peak;             /* what is allocated and mapped; its largest figure */
+	uint64_t rss, system_memory, memory_budget, max_memory;
 	uint64_t max_clients, max_input_buffer, max_output_buffer, watching_clients;
 	uint64_t undurable_commits, last_save_seconds, sync_lag_us;
 	uint64_t visible, written, durable, oldest_snapshot_age;
@@ -36,6 +37,10 @@ struct info_facts {
 
 void info_gather(struct server *, struct info_facts *ret);
 
+/* Bytes that malloc has given out, from a walk over the allocator's arenas: some 50 us. Any thread. */
+uint64_t facts_allocated_bytes(void);
+/* Raises the peak of used_memory to `used`, if that is more. Any thread. */
+void facts_note_used(struct server *, uint64_t used);
 /* What the process has resident, in bytes, as the kernel says; 0 if it doesn't. Any thread. */
 uint64_t facts_resident_bytes(void);
 

@@ -105,19 +105,19 @@ write_supervised(const struct info_facts *f, struct output *out)
 static void
 write_peak_percent(const struct info_facts *f, struct output *out)
 {
-	print(out, "%.2f%%", f->rss_peak > 0 ? 100.0 * (double)f->rss / (double)f->rss_peak : 0);
+	print(out, "%.2f%%", f->used_peak > 0 ? 100.0 * (double)f->used / (double)f->used_peak : 0);
 }
 
 static void
 write_fragmentation_ratio(const struct info_facts *f, struct output *out)
 {
-	write_ratio(out, f->rss, f->allocated);
+	write_ratio(out, f->rss, f->used);
 }
 
 static void
 write_fragmentation_bytes(const struct info_facts *f, struct output *out)
 {
-	print(out, "%" PRId64, (int64_t)(f->rss - f->allocated));
+	print(out, "%" PRId64, (int64_t)(f->rss - f->used));
 }
 
 static void
@@ -284,14 +284,15 @@ static const struct field client_fields[] = {
 	{0},
 };
 
-/* The peak is the kernel's, of resident memory: the allocator keeps none. */
+/* used_memory counts what malloc has given out and the mapped tables of the engine. The allocator keeps no
+ * peak of it: the memory keeper samples it (ten times a second, more often near maxmemory), and so does INFO. */
 static const struct field memory_fields[] = {
-	NUMBER("used_memory", allocated),
-	HUMAN("used_memory_human", allocated),
+	NUMBER("used_memory", used),
+	HUMAN("used_memory_human", used),
 	NUMBER("used_memory_rss", rss),
 	HUMAN("used_memory_rss_human", rss),
-	NUMBER("used_memory_peak", rss_peak),
-	HUMAN("used_memory_peak_human", rss_peak),
+	NUMBER("used_memory_peak", used_peak),
+	HUMAN("used_memory_peak_human", used_peak),
 	FUNCTION("used_memory_peak_perc", write_peak_percent),
 	NUMBER("used_memory_storage", storage.memory_bytes),
 	HUMAN("used_memory_storage_human", storage.memory_bytes),

@@ -62,10 +62,11 @@ struct server {
 	const struct sett_clock *clock;
 	struct log_sink sink;
 	uint64_t started_ms, started_monotonic_ns;
-	char run_id[41];        /* 40 hex digits, random per start */
-	const char *executable; /* absolute path, for INFO */
-	uint64_t last_save_ms;  /* atomic: LASTSAVE */
-	int shutdown_failed;    /* atomic */
+	char run_id[41];           /* 40 hex digits, random per start */
+	const char *executable;    /* absolute path, for INFO */
+	uint64_t last_save_ms;     /* atomic: LASTSAVE */
+	int shutdown_failed;       /* atomic */
+	uint64_t used_memory_peak; /* atomic: info/facts.h */
 };
 
 #endif

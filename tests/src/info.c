@@ -3,6 +3,7 @@
 
 #include "config/config.h"
 #include "info/command_stats.h"
+#include "info/facts.h"
 #include "info/info.h"
 #include "storage/base/arena.h"
 #include "txn/command.h"
@@ -140,6 +141,34 @@ Test(info, counts_keys_commands_and_errors)
 	command_stats_record_error(f.server.command_stats, BYTES_LITERAL("NOAUTH x"));
 	cr_assert_str_eq(INFO(&f, "errorstats"), "# Errorstats\r\nerrorstat_NOAUTH:count=1\r\n");
 	cr_assert_not_null(strstr(INFO(&f, "stats"), "\r\ntotal_error_replies:1\r\n"));
+	tear_down(&f);
+}
+
+static uint64_t
+figure(struct fixture *f, const char *name)
+{
+	const char *at = strstr(INFO(f, "memory"), name);
+	cr_assert_not_null(at, "%s", name);
+	return strtoull(at + strlen(name), NULL, 10);
+}
+
+Test(info, the_peak_of_used_memory_stays)
+{
+	enum { LARGE = 100 << 20 };
+	struct fixture f;
+	set_up(&f);
+	void *volatile large = malloc(LARGE); /* volatile: not optimised away */
+	cr_assert_not_null(large);
+	uint64_t used = figure(&f, "\r\nused_memory:"), peak = figure(&f, "\r\nused_memory_peak:");
+	cr_assert_geq(used, LARGE);
+	cr_assert_geq(peak, used);
+	free(large);
+	cr_assert_lt(figure(&f, "\r\nused_memory:"), used);
+	cr_assert_geq(figure(&f, "\r\nused_memory_peak:"), peak);
+	/* As the memory keeper sees one between two calls of INFO. */
+	facts_note_used(&f.server, 2 * peak);
+	facts_note_used(&f.server, peak);
+	cr_assert_eq(figure(&f, "\r\nused_memory_peak:"), 2 * peak);
 	tear_down(&f);
 }
 
