@@ -44,11 +44,11 @@ struct client {
 	struct transaction_state *transaction;
 	uint64_t missing;  /* of REQUEST_MISSED: for which bytes it waits; another number: for others */
 	uint64_t pause_ns; /* of REQUEST_SLOWED: until its turn */
-	struct output_stream *reply_streams; /* bodies within the reply that execute returns with; net takes
-						them over */
-	struct argument_body
-		*argument_bodies; /* large values among the arguments that execute is called
-				     with; net frees them after, unless it took them over (NULL) */
+	/* Large bodies within the reply that execute returned with: net takes them over. */
+	struct output_stream *reply_streams;
+	/* Large values among the arguments that execute is called with. Net frees them after, unless execute took
+	 * them over (NULL). */
+	struct argument_body *argument_bodies;
 };
 
 #endif
