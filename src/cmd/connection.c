@@ -296,7 +296,7 @@ const struct command connection_commands[] = {
 	 .run = command_reset,
 	 .arity = 1,
 	 .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST | COMMAND_NO_AUTH |
-		 COMMAND_ALLOW_BUSY | COMMAND_RUNNER,
+		 COMMAND_ALLOW_BUSY | COMMAND_RUNNER | COMMAND_ENDS_MULTI,
 	 .acl_categories = CATEGORY_FAST | CATEGORY_CONNECTION,
 	 .summary = "Reset the connection",
 	 .since = "6.2.0",

@@ -199,9 +199,10 @@ command_lcs(struct command_context *c)
 		return context_error(c,
 				     "ERR Insufficient memory, transient memory for LCS exceeds "
 				     "proto-max-bulk-len");
-	if (cells > REACTOR_CELLS_MAX && !c->may_wait)
-		return SETT_WOULD_BLOCK;
-	status = read_value(c, &a);
+	if (cells > REACTOR_CELLS_MAX)
+		status = context_enter_long_lane(c);
+	if (status == SETT_OK)
+		status = read_value(c, &a);
 	if (status == SETT_OK)
 		status = read_value(c, &b);
 	if (status != SETT_OK)

@@ -9,6 +9,8 @@
 
 #include <errno.h>
 
+enum { LONG_COUNT = 10000 /* a SCAN that looks at more keys takes long */ };
+
 struct scan_options {
 	struct bytes pattern; /* empty with `all` */
 	bool all;             /* no pattern, or "*" */
@@ -119,6 +121,11 @@ command_scan(struct command_context *c)
 	size_t found = 0;
 	if (!parse_cursor(c, c->argv[1], &position) || !parse_scan_options(c, &options))
 		return SETT_OK;
+	if (options.count > LONG_COUNT) {
+		int status = context_enter_long_lane(c);
+		if (status != SETT_OK)
+			return status;
+	}
 	if (position != 0)
 		keyspace_scan_find(c->server->keyspace, position, c->arena, &resume);
 	int status = keyspace_cursor_open(&c->view, c->db, literal_prefix(options.all, options.pattern),

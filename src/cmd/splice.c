@@ -143,6 +143,11 @@ string_splice(struct command_context *c, struct bytes key, const struct found_st
 	uint64_t size = offset + part->size;
 	if (size < found_size(old))
 		size = found_size(old);
+	if (size >= CONTEXT_LONG_MIN) {
+		int status = context_enter_long_lane(c);
+		if (status != SETT_OK)
+			return status;
+	}
 	if (part->body != NULL || (size >= CONTEXT_STREAM_MIN && keyspace_key_takes_body(key)))
 		return splice_in_files(c, key, old, offset, part, size);
 	return splice_in_memory(c, key, old, offset, part, size);

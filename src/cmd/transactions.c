@@ -21,7 +21,8 @@ const struct command transaction_commands[] = {
 	 .full_name = "exec",
 	 .run = transaction_exec,
 	 .arity = 1,
-	 .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_SKIP_SLOWLOG | COMMAND_RUNNER,
+	 .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_SKIP_SLOWLOG | COMMAND_RUNNER |
+		 COMMAND_ENDS_MULTI,
 	 .first_key = 0,
 	 .last_key = 0,
 	 .key_step = 0,
@@ -35,7 +36,7 @@ const struct command transaction_commands[] = {
 	 .run = transaction_discard,
 	 .arity = 1,
 	 .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST | COMMAND_ALLOW_BUSY |
-		 COMMAND_RUNNER,
+		 COMMAND_RUNNER | COMMAND_ENDS_MULTI,
 	 .first_key = 0,
 	 .last_key = 0,
 	 .key_step = 0,

@@ -56,6 +56,7 @@ struct pool_request {
 	enum request_result result;
 	bool cancelled; /* the server stops: it was not executed */
 	bool missed;    /* it waits for the disk there; the reactor's */
+	bool is_long;   /* it is in the long lane */
 };
 
 /* The part of output.streams' first body that is in memory. While it is being read (`state` is

@@ -25,7 +25,8 @@ enum request_result {
 			      reactor again in a moment, it may go through there */
 	REQUEST_SLOWED,    /* likewise, and writers are slowed down: called on the reactor again with `paced`
 			      when its turn has come, it goes through there */
-	REQUEST_MUST_WAIT_LONG, /* likewise, in the lane for what takes long (KEYS, DEBUG SLEEP) */
+	REQUEST_MUST_WAIT_LONG, /* nothing happened: call again in the pool's lane for what takes long. Also
+				   answered in the pool's other lane, where a request may find out */
 	REQUEST_PAUSED,         /* CLIENT PAUSE: nothing happened: keep the request, call again after
 				   net_resume_paused. It is also called again every now and then, so a pause
 				   that ends by its time needs no call */
@@ -36,6 +37,7 @@ struct request {
 	const struct bytes *argv; /* valid during the call */
 	unsigned foreseen;        /* what foresee returned for it, or 0 */
 	bool paced;               /* it answered REQUEST_SLOWED before */
+	bool in_long_lane;        /* it answered REQUEST_MUST_WAIT_LONG before */
 };
 
 /* How a large argument comes. */

@@ -288,7 +288,8 @@ pool_request_done(struct mailbox_message *message)
 	reactor_queue_run(r, c);
 }
 
-/* On a pool thread. Nothing of the connection may be touched after the post: it may be freed by then. */
+/* On a pool thread. Nothing of the connection may be touched after the post or the submission: it may be
+ * freed by then. */
 static void
 run_in_pool(struct pool_job *job, void *thread)
 {
@@ -300,11 +301,16 @@ run_in_pool(struct pool_job *job, void *thread)
 	if (!p->cancelled) {
 		p->reply.protocol = c->client.protocol;
 		p->release = 0;
-		struct request request = {.argc = p->argc, .argv = p->argv};
+		struct request request = {.argc = p->argc, .argv = p->argv, .in_long_lane = p->is_long};
 		p->result = net->handler.execute(net->handler.arg, thread, &c->client, &request, &p->reply,
 						 &p->release);
 		if (p->result != REQUEST_DONE)
 			resp_truncate(&p->reply, 0);
+		if (p->result == REQUEST_MUST_WAIT_LONG && !p->is_long) {
+			p->is_long = true;
+			pool_submit(net->pool, POOL_LONG, &p->job);
+			return;
+		}
 	}
 	loop_post(c->reactor->loop, &p->message);
 }
@@ -332,7 +338,8 @@ send_to_pool(struct reactor *r, struct connection *c, enum request_result result
 	c->state = CONNECTION_IN_POOL;
 	p->missed = result == REQUEST_MISSED;
 	r->patience.in_pool += p->missed;
-	pool_submit(r->net->pool, result == REQUEST_MUST_WAIT_LONG ? POOL_LONG : POOL_SHORT, &p->job);
+	p->is_long = result == REQUEST_MUST_WAIT_LONG;
+	pool_submit(r->net->pool, p->is_long ? POOL_LONG : POOL_SHORT, &p->job);
 }
 
 /* ---- pieces of large replies ---- */

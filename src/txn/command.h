@@ -19,11 +19,12 @@ struct deferred_effect;
  * run again; the reply is discarded by the runner. Any other status: a failure that the runner words. */
 typedef int (*command_function)(struct command_context *);
 
-/* Redis' command flags (COMMAND INFO), by the same names. */
 enum {
-	CONTEXT_STREAM_MIN =
-		1024 * 1024 /* bytes of a string from which on it is sent, and edited, in pieces */
+	CONTEXT_STREAM_MIN = 1024 * 1024,    /* strings of this size and more are sent and edited in pieces */
+	CONTEXT_LONG_MIN = 16 * 1024 * 1024, /* to copy this many bytes takes long: context_enter_long_lane */
 };
+
+/* Redis' command flags (COMMAND INFO), by the same names. */
 
 enum command_flag {
 	COMMAND_WRITE = 1 << 0,
@@ -46,9 +47,10 @@ enum command_flag {
 	COMMAND_ALLOW_BUSY = 1 << 17,
 	COMMAND_NO_MANDATORY_KEYS = 1 << 18,
 	/* Sett's own, not shown to users: */
-	COMMAND_LONG = 1 << 24,   /* always runs in the pool (KEYS, DEBUG SLEEP, SAVE, ...) */
+	COMMAND_LONG = 1 << 24,   /* runs in the pool's long lane alone (KEYS, DEBUG SLEEP, SAVE, ...) */
 	COMMAND_RUNNER = 1 << 25, /* MULTI, EXEC, DISCARD, WATCH, UNWATCH, RESET, QUIT: executed by the runner
 				     even inside MULTI as Redis does */
+	COMMAND_ENDS_MULTI = 1 << 26, /* EXEC, DISCARD, RESET: MULTI is over after it, even if it failed */
 };
 
 /* One row of the command table; subcommands are rows of their own (`subcommands`). */
@@ -80,6 +82,8 @@ struct command_context {
 	int protocol;        /* likewise */
 	bool in_multi;       /* run by EXEC */
 	bool may_wait;       /* on a pool thread */
+	bool in_long_lane;   /* in the pool's lane for what takes long */
+	bool is_long;        /* set by context_enter_long_lane */
 	bool failed;         /* an error reply was given: the runner rolls back to the command's savepoint */
 	uint64_t expired;    /* the runner's: keys past their deadlines that the commit deletes */
 	struct arena *arena; /* scratch, lives until the transaction ends */
@@ -108,6 +112,9 @@ int context_wrong_arity(struct command_context *);
 int context_reply_string(struct command_context *, const struct root *);
 /* The same of `size` bytes of it from `offset` on, which it has. */
 int context_reply_part(struct command_context *, const struct root *, uint64_t offset, uint64_t size);
+/* For a command that finds out that it takes long: some milliseconds of a processor, or very many reads.
+ * SETT_OK in the pool's long lane; elsewhere SETT_WOULD_BLOCK, to be returned: the command runs again there. */
+int context_enter_long_lane(struct command_context *);
 /* A body of `size` bytes to be written (storage/engine.h) and put; it is closed when the transaction is over.
  * On the pool alone: SETT_WOULD_BLOCK. SETT_NO_MEMORY, SETT_NO_SPACE, SETT_IO, SETT_FAILED. */
 int context_make_body(struct command_context *, uint64_t size, struct sett_body_writer **ret);

@@ -75,10 +75,13 @@ reply_stream(struct command_context *c, const struct root *root, uint64_t offset
 static int
 reply_copy(struct command_context *c, const struct root *root, uint64_t offset, size_t size)
 {
+	int status = size >= CONTEXT_LONG_MIN ? context_enter_long_lane(c) : SETT_OK;
+	if (status != SETT_OK)
+		return status;
 	uint8_t *copy = malloc(size);
 	if (copy == NULL)
 		return SETT_NO_MEMORY;
-	int status = keyspace_body_part(&c->view, root, offset, size, copy);
+	status = keyspace_body_part(&c->view, root, offset, size, copy);
 	if (status == SETT_OK)
 		resp_bulk(c->reply, copy, size);
 	free(copy);
@@ -118,6 +121,17 @@ context_truncate_reply(struct command_context *c, size_t size)
 		output_streams_free(stream);
 	}
 	resp_truncate(c->reply, size);
+}
+
+/* ---- what takes long ---- */
+
+int
+context_enter_long_lane(struct command_context *c)
+{
+	if (c->in_long_lane)
+		return SETT_OK;
+	c->is_long = true;
+	return SETT_WOULD_BLOCK;
 }
 
 /* ---- large bodies that are written ---- */

@@ -30,6 +30,8 @@ enum {
 	ARENA_BLOCK = 64 * 1024,
 	DELETE_EXPIRED_MAX = 16, /* keys met past their deadlines that one commit deletes */
 	UNKNOWN_NAME_MAX = 128,  /* bytes of an unknown command and of its arguments that are repeated */
+	LONG_ARGUMENTS =
+		8192, /* a command with more (of EXEC: of its queue) takes long: DEL, MGET, MSET, ... */
 };
 
 struct runner {
@@ -84,17 +86,29 @@ word_failure(const struct server *server, int status, char ret[FAILURE_TEXT_SIZE
 	}
 }
 
+/* EXEC's reply where the whole block comes to nothing. `reason` begins with its code. */
+static void
+answer_discarded(struct command_context *c, const char *reason)
+{
+	context_errorf(c, "EXECABORT Transaction discarded because of: %s",
+		       strncmp(reason, "ERR ", 4) == 0 ? reason + 4 : reason);
+}
+
 void
 execution_failure(struct command_context *c, int status)
 {
 	char text[FAILURE_TEXT_SIZE];
-	if (!word_failure(c->server, status, text))
+	bool is_expected = word_failure(c->server, status, text);
+	if (!is_expected)
 		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING,
 				status == SETT_CORRUPT
 					? "Command '%s' met damaged data in the database files (%s)"
 					: "Command '%s' failed: %s",
 				c->command->full_name, sett_status_text(status));
-	context_error(c, text);
+	if (c->command->run == transaction_exec)
+		answer_discarded(c, text);
+	else
+		context_error(c, text);
 }
 
 struct bytes
@@ -312,6 +326,8 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 			break;
 		context_truncate_reply(c, mark);
 		c->reply->protocol = c->client->protocol;
+		if (status == SETT_WOULD_BLOCK && c->is_long)
+			return REQUEST_MUST_WAIT_LONG;
 		if (!t->may_wait &&
 		    (status == SETT_WOULD_BLOCK || (status == SETT_CONFLICT && tries == REACTOR_TRIES)))
 			return must_wait(t, c->client);
@@ -374,8 +390,7 @@ reject(struct command_context *c, const char *text)
 	if (c->command != NULL && c->command->run == transaction_exec) {
 		/* EXEC itself: the block is gone, and its reply says why. */
 		transaction_reset(c->server, c->client, NULL);
-		context_errorf(c, "EXECABORT Transaction discarded because of: %s",
-			       strncmp(text, "ERR ", 4) == 0 ? text + 4 : text);
+		answer_discarded(c, text);
 	} else {
 		context_error(c, text);
 	}
@@ -529,6 +544,16 @@ queue(struct command_context *c)
 		reject(c, "OOM command not allowed: out of memory");
 }
 
+/* `flags` are the command's, of EXEC those of its queue too. */
+static bool
+takes_long(const struct command_context *c, uint32_t flags)
+{
+	size_t arguments = c->argc;
+	if (client_in_multi(c->client) && c->command->run == transaction_exec)
+		arguments = c->client->transaction->queued_arguments;
+	return (flags & COMMAND_LONG) != 0 || arguments > LONG_ARGUMENTS;
+}
+
 static enum request_result
 dispatch(struct runner_thread *t, struct command_context *c, const struct command *container,
 	 uint64_t *ret_release)
@@ -548,9 +573,14 @@ dispatch(struct runner_thread *t, struct command_context *c, const struct comman
 		queue(c);
 		return REQUEST_DONE;
 	}
-	if ((flags & COMMAND_LONG) != 0 && !t->may_wait)
+	if (takes_long(c, flags) && !c->in_long_lane)
 		return REQUEST_MUST_WAIT_LONG;
-	return run_measured(t, c, ret_release);
+	enum request_result result = run_measured(t, c, ret_release);
+	/* Not with the deferred effects: those of a command that fails are dropped, and who reads an error in the
+	 * place of EXEC's reply must not go on queueing. */
+	if (result == REQUEST_DONE && in_multi && (command->flags & COMMAND_ENDS_MULTI) != 0)
+		transaction_reset(c->server, c->client, NULL);
+	return result;
 }
 
 /* CLIENT REPLY: what was said is taken back while replies are off or skipped. */
@@ -596,6 +626,7 @@ execute(void *arg, void *thread, struct client *client, const struct request *re
 				    .db = client->db,
 				    .protocol = client->protocol,
 				    .may_wait = t->may_wait,
+				    .in_long_lane = request->in_long_lane,
 				    .arena = &t->arena};
 	if (c.command != NULL)
 		__atomic_store_n(&client->last_command, c.command->full_name, __ATOMIC_RELAXED);

@@ -1,8 +1,8 @@
 /* MULTI, EXEC, WATCH and their kin.
  *
  * EXEC is a command function like others: it runs the queue in its own transaction, each command from a
- * savepoint of its own, so the whole may be run again. What it found out about its commands is recorded, and
- * the queue is forgotten, once it is committed.
+ * savepoint of its own, so the whole may be run again. The statistics of its commands are recorded once it is
+ * committed. The runner leaves MULTI after EXEC and DISCARD, whether they succeeded or failed.
  *
  * WATCH reads its keys in a transaction that validates at commit, and enters them in the interest table from
  * the commit hook: what it saw of them is true at that moment, and every later change marks it (I3). */
@@ -116,6 +116,7 @@ transaction_queue(struct client *client, const struct command *command, size_t a
 		.command = command, .argc = argc, .argv = copy, .bodies = client->argument_bodies};
 	client->argument_bodies = NULL;
 	state->queued_bytes += size;
+	state->queued_arguments += argc;
 	state->flags |= command->flags;
 	__atomic_store_n(&client->multi_count, (unsigned)state->count, __ATOMIC_RELAXED);
 	return SETT_OK;
@@ -149,7 +150,7 @@ transaction_discard(struct command_context *c)
 	if (!client_in_multi(c->client))
 		return context_error(c, "ERR DISCARD without MULTI");
 	resp_status(c->reply, "OK");
-	return context_defer(c, transaction_reset, NULL);
+	return SETT_OK;
 }
 
 /* ---- WATCH ---- */
@@ -269,7 +270,6 @@ exec_aborted(struct command_context *c)
 	if (marked_by > c->view.observed)
 		c->view.observed = marked_by;
 	resp_null_array(c->reply);
-	transaction_reset(c->server, c->client, NULL);
 }
 
 /* One command of the queue, from its own savepoint. */
@@ -341,9 +341,7 @@ run_queue(struct command_context *c, struct transaction_state *state)
 	c->argc = argc;
 	c->argv = argv;
 	c->bodies = NULL; /* EXEC itself has none */
-	if (status == SETT_OK)
-		status = context_defer(c, record_outcomes, outcomes);
-	return status == SETT_OK ? context_defer(c, transaction_reset, NULL) : status;
+	return status == SETT_OK ? context_defer(c, record_outcomes, outcomes) : status;
 }
 
 int
@@ -352,11 +350,8 @@ transaction_exec(struct command_context *c)
 	struct transaction_state *state = c->client->transaction;
 	if (!client_in_multi(c->client))
 		return context_error(c, "ERR EXEC without MULTI");
-	/* These read nothing, so they are never run again: the queue may go at once. */
-	if (state->must_abort) {
-		transaction_reset(c->server, c->client, NULL);
+	if (state->must_abort)
 		return context_error(c, "EXECABORT Transaction discarded because of previous errors.");
-	}
 	if (interest_is_marked(&state->watcher) || interest_has_expired(&state->watcher, c->view.now_ms)) {
 		exec_aborted(c);
 		return SETT_OK;

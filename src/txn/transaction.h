@@ -20,7 +20,7 @@ struct transaction_state {
 	uint32_t flags;  /* of all queued commands, or-ed */
 	struct queued_command *queue;
 	size_t count, capacity;
-	size_t queued_bytes;
+	size_t queued_bytes, queued_arguments;
 	struct watcher watcher;
 	struct watched_key *prepared; /* WATCH's keys until it commits */
 };
@@ -32,7 +32,7 @@ client_in_multi(const struct client *client)
 {
 	return client->transaction != NULL && client->transaction->in_multi;
 }
-/* Leaves MULTI and forgets the queue and all watched keys (DISCARD, RESET). `data` is unused: the signature
+/* Leaves MULTI and forgets the queue and all watched keys. `data` is unused: the signature
  * is that of a deferred effect. */
 void transaction_reset(struct server *, struct client *, void *data);
 /* transaction_reset, and frees the state. */

@@ -506,7 +506,8 @@ Test(net_cold, a_server_may_stop_while_requests_wait)
 	world_destroy(w);
 }
 
-Test(net_pool, long_requests_do_not_hold_up_short_ones)
+static void
+fill_the_long_lane(const char *request)
 {
 	enum { COUNT = 12 };
 	struct world *w = world_create();
@@ -515,7 +516,7 @@ Test(net_pool, long_requests_do_not_hold_up_short_ones)
 	int fds[COUNT];
 	for (int i = 0; i < COUNT; i++) {
 		fds[i] = dial(w);
-		put(fds[i], "LONG x\r\n");
+		put(fds[i], request);
 	}
 	wait_for(&w->pool_running, 1);
 	/* One of four threads is the long lane's: the others are still there. The gate is shut, so short
@@ -525,6 +526,7 @@ Test(net_pool, long_requests_do_not_hold_up_short_ones)
 	put(second, "POOL b\r\n");
 	put(third, "POOL c\r\n");
 	wait_for(&w->pool_running, 4);
+	cr_assert_eq(load(&w->long_begun), 1);
 	struct net_stats stats;
 	net_stats(w->net, &stats);
 	cr_assert_leq(stats.pool_queue, COUNT - 1);
@@ -538,6 +540,16 @@ Test(net_pool, long_requests_do_not_hold_up_short_ones)
 	close(second);
 	close(third);
 	world_destroy(w);
+}
+
+Test(net_pool, long_requests_do_not_hold_up_short_ones)
+{
+	fill_the_long_lane("LONG x\r\n");
+}
+
+Test(net_pool, what_turns_out_to_be_long_in_the_pool_leaves_the_short_lane)
+{
+	fill_the_long_lane("GROWN x\r\n");
 }
 
 static void

@@ -9,7 +9,8 @@
  * COLD n p (misses n times on the reactor, p times the same bytes, then says where it ran; waits at the gate
  * in the pool); SLOW ms (says the first time that it has its turn then); SIZE x (length and sum of the
  * bytes); STORE x, whose argument may come as a body (the same); POOL x, LONG x (echo from the pool, once the
- * gate is open); PAUSABLE; QUIT. */
+ * gate is open); GROWN x (the same, but asks for the long lane only once it is in the pool); PAUSABLE; QUIT.
+ */
 #ifndef SETT_TESTS_NET_SUPPORT_H
 #define SETT_TESTS_NET_SUPPORT_H
 
@@ -157,7 +158,7 @@ struct world {
 	char directory[64], path[96];
 	int port;
 	/* the handler's */
-	uint64_t executed, pool_running, closed_clients, paused; /* atomic */
+	uint64_t executed, pool_running, long_begun, closed_clients, paused; /* atomic */
 	struct mutex gate_mutex;
 	struct condition gate_changed;
 	bool gate_closed; /* under gate_mutex: pool requests wait */
@@ -302,9 +303,15 @@ handler_execute(void *arg, void *thread, struct client *client, const struct req
 	void *waiting;
 	handler_start(arg, true, &waiting);
 	struct bytes name = argv[0], x = request->argc > 1 ? argv[1] : (struct bytes){0};
-	bool pool = is_word(name, "POOL"), lane_long = is_word(name, "LONG");
+	bool grown = is_word(name, "GROWN");
+	bool pool = is_word(name, "POOL") || grown, lane_long = is_word(name, "LONG");
 	if ((pool || lane_long) && thread != waiting)
 		return pool ? REQUEST_MUST_WAIT : REQUEST_MUST_WAIT_LONG;
+	if (grown && !request->in_long_lane)
+		return REQUEST_MUST_WAIT_LONG;
+	cr_assert_eq(request->in_long_lane, lane_long || grown);
+	if (request->in_long_lane)
+		__atomic_add_fetch(&w->long_begun, 1, __ATOMIC_SEQ_CST);
 	if (is_word(name, "PAUSABLE") && load(&w->paused)) {
 		resp_status(reply, "must be taken back");
 		return REQUEST_PAUSED;

@@ -19,19 +19,86 @@ Test(runner, refuses)
 	fixture_close(f);
 }
 
-Test(runner, long_commands_go_to_the_pool)
+/* The answer to a request on a thread of the pool, or on a reactor. */
+static enum request_result
+answer(struct fixture *f, void *thread, bool in_long_lane, size_t argc, const struct bytes *argv)
 {
-	struct fixture *f = fixture_open();
-	struct bytes argv[] = {BYTES_LITERAL("KEYS"), BYTES_LITERAL("*")};
-	rcu_thread_register();
 	resp_truncate(&f->reply, 0);
-	struct request request = {.argc = 2, .argv = argv};
-	cr_assert_eq(f->handler.execute(f->handler.arg, f->reactor, &f->clients[0], &request, &f->reply,
-					&f->release),
-		     REQUEST_MUST_WAIT_LONG);
+	struct request request = {.argc = argc, .argv = argv, .in_long_lane = in_long_lane};
+	return f->handler.execute(f->handler.arg, thread, &f->clients[0], &request, &f->reply, &f->release);
+}
+
+/* Neither a reactor nor a thread that short requests wait for runs it. */
+static void
+expect_long(struct fixture *f, size_t argc, const struct bytes *argv)
+{
+	cr_assert_eq(answer(f, f->reactor, false, argc, argv), REQUEST_MUST_WAIT_LONG);
 	cr_assert_eq(f->reply.size, 0);
+	cr_assert_eq(answer(f, f->thread, false, argc, argv), REQUEST_MUST_WAIT_LONG);
+	cr_assert_eq(f->reply.size, 0);
+	cr_assert_eq(answer(f, f->thread, true, argc, argv), REQUEST_DONE);
+	cr_assert_gt(f->reply.size, 0);
+}
+
+static size_t
+split(const char *line, struct bytes *argv)
+{
+	size_t argc = 0;
+	for (; *line != 0; line += strspn(line, " ")) {
+		argv[argc++] = bytes_of(line, strcspn(line, " "));
+		line += argv[argc - 1].size;
+	}
+	return argc;
+}
+
+Test(runner, what_takes_long_runs_in_the_long_lane)
+{
+	static const char *const lines[] = {"KEYS *",
+					    "DEBUG SLEEP 0",
+					    "LCS long long",
+					    "SCAN 0 COUNT 100000",
+					    "SETRANGE new 20000000 x",
+					    "SETBIT new 160000000 1"};
+	enum { KEYS = 8193 };
+	static struct bytes many[KEYS + 1];
+	struct fixture *f = fixture_open();
+	struct bytes argv[FIXTURE_ARGUMENTS];
+	rcu_thread_register();
+	EXPECT(f, 0, "SETRANGE long 3000 x", ":3001");
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+		expect_long(f, split(lines[i], argv), argv);
+	for (size_t i = 0; i <= KEYS; i++)
+		many[i] = BYTES_LITERAL("k");
+	many[0] = BYTES_LITERAL("DEL");
+	expect_long(f, KEYS + 1, many);
+	many[0] = BYTES_LITERAL("MGET");
+	expect_long(f, KEYS + 1, many);
+	cr_assert_eq(answer(f, f->reactor, false, 100, many), REQUEST_DONE);
 	rcu_thread_unregister();
-	EXPECT(f, 0, "KEYS *", "*0");
+	fixture_close(f);
+}
+
+/* EXEC takes as long as its queue. */
+Test(runner, a_long_block_runs_in_the_long_lane)
+{
+	static const char *const lines[] = {"KEYS *", "LCS long long"};
+	struct fixture *f = fixture_open();
+	struct bytes argv[FIXTURE_ARGUMENTS], exec[] = {BYTES_LITERAL("EXEC")};
+	rcu_thread_register();
+	EXPECT(f, 0, "SETRANGE long 3000 x", ":3001");
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		EXPECT(f, 0, "MULTI", "+OK");
+		cr_assert_eq(answer(f, f->reactor, false, split(lines[i], argv), argv), REQUEST_DONE);
+		expect_long(f, 1, exec);
+	}
+	EXPECT(f, 0, "MULTI", "+OK");
+	for (int i = 0; i < 4097; i++)
+		EXPECT(f, 0, "GET k", "+QUEUED");
+	expect_long(f, 1, exec);
+	EXPECT(f, 0, "MULTI", "+OK");
+	EXPECT(f, 0, "GET k", "+QUEUED");
+	cr_assert_eq(answer(f, f->reactor, false, 1, exec), REQUEST_DONE);
+	rcu_thread_unregister();
 	fixture_close(f);
 }
 

@@ -161,7 +161,7 @@ fixture_run(struct fixture *f, int client, size_t argc, const struct bytes *argv
 {
 	resp_truncate(&f->reply, 0);
 	f->reply.protocol = f->clients[client].protocol;
-	struct request request = {.argc = argc, .argv = argv};
+	struct request request = {.argc = argc, .argv = argv, .in_long_lane = true};
 	f->result = f->handler.execute(f->handler.arg, f->thread, &f->clients[client], &request, &f->reply,
 				       &f->release);
 	fixture_join_streams(f, &f->clients[client]);

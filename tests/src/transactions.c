@@ -279,3 +279,83 @@ Test(transactions, exec_runs_nothing_once_a_watched_key_has_changed)
 	intruder_stop(f);
 	fixture_close(f);
 }
+
+/* ---- EXEC whose commit fails ---- */
+
+static char large_value[301]; /* goes to the value log, before the commit */
+
+static struct fixture *
+open_on_a_disk_that_fills(void)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	cr_assert_not_null(f);
+	memset(large_value, 'v', sizeof(large_value) - 1);
+	f->vfs = vfs_fault_create(vfs_memory_create());
+	cr_assert_not_null(f->vfs);
+	f->now_ms = 1700000000000;
+	fixture_start(f);
+	return f;
+}
+
+static void
+fill_disk(struct fixture *f, bool full)
+{
+	vfs_fault_arm(f->vfs, VFS_FAULT_NO_SPACE, full ? 1 : 0, full);
+}
+
+static void
+expect_begin(struct fixture *f, int client, const char *line, const char *expected)
+{
+	fixture_run_line(f, client, line);
+	cr_assert(f->reply.size > strlen(expected) && memcmp(f->reply.data, expected, strlen(expected)) == 0,
+		  "%s: expected %s, got %.*s", line, expected, (int)f->reply.size,
+		  (const char *)f->reply.data);
+}
+
+Test(transactions, an_exec_that_fails_to_commit_ends_the_block)
+{
+	static const char discarded[] = "-EXECABORT Transaction discarded because of: MISCONF ";
+	struct fixture *f = open_on_a_disk_that_fills();
+	char line[400];
+	snprintf(line, sizeof(line), "SET a %s", large_value);
+	EXPECT(f, 0, "SET k 1", "+OK");
+	EXPECT(f, 0, "WATCH k", "+OK");
+	EXPECT(f, 0, "MULTI", "+OK");
+	EXPECT(f, 0, "SELECT 1", "+QUEUED");
+	EXPECT(f, 0, "CLIENT SETNAME mine", "+QUEUED");
+	EXPECT(f, 0, line, "+QUEUED");
+	fill_disk(f, true);
+	expect_begin(f, 0, "EXEC", discarded);
+	/* Nothing of the block happened, nothing of it is left. */
+	EXPECT(f, 0, "EXEC", "-ERR EXEC without MULTI");
+	EXPECT(f, 0, "GET k", "$1\r\n1");
+	EXPECT(f, 0, "CLIENT GETNAME", "$-1");
+	cr_assert_eq(f->clients[0].watch_count, 0);
+	cr_assert_eq(f->clients[0].multi_count, UINT_MAX);
+	cr_assert_eq(f->clients[0].transaction->count, 0);
+	fill_disk(f, false);
+	/* The keys are not watched any more either. */
+	EXPECT(f, 1, "SET k 2", "+OK");
+	EXPECT(f, 0, "MULTI", "+OK");
+	EXPECT(f, 0, line, "+QUEUED");
+	EXPECT(f, 0, "EXEC", "*1\r\n+OK");
+	fixture_close(f);
+}
+
+Test(transactions, what_fails_otherwise_leaves_the_state_as_it_was)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "WATCH k", "+OK");
+	EXPECT(f, 0, "EXEC", "-ERR EXEC without MULTI");
+	EXPECT(f, 0, "DISCARD", "-ERR DISCARD without MULTI");
+	cr_assert_eq(f->clients[0].watch_count, 1, "an EXEC outside of MULTI forgets nothing");
+	EXPECT(f, 0, "MULTI", "+OK");
+	EXPECT(f, 0, "SET a", "-ERR wrong number of arguments for 'set' command");
+	EXPECT(f, 0, "DISCARD x", "-ERR wrong number of arguments for 'discard' command");
+	cr_assert(client_in_multi(&f->clients[0]), "a DISCARD that was refused discards nothing");
+	EXPECT(f, 0, "DISCARD", "+OK");
+	cr_assert_not(client_in_multi(&f->clients[0]));
+	cr_assert_eq(f->clients[0].watch_count, 0);
+	EXPECT(f, 0, "DISCARD", "-ERR DISCARD without MULTI");
+	fixture_close(f);
+}
