@@ -22,6 +22,7 @@
 #include "server_log.h"
 #include "storage/base/random.h"
 #include "storage/engine.h"
+#include "supervisor.h"
 #include "txn/command.h"
 #include "txn/interest.h"
 #include "txn/pause.h"
@@ -36,6 +37,7 @@ struct program {
 	struct server server;
 	struct runner *runner;
 	struct signal_watch signals;
+	struct supervisor supervisor;
 	struct memory_keeper *memory_keeper;
 	uint64_t recovery_logged_ms;
 	char executable[PATH_SIZE];
@@ -107,6 +109,7 @@ on_recovery(void *arg, uint64_t done, uint64_t total)
 	p->recovery_logged_ms = now;
 	log_sink_printf(&p->server.sink, LOG_LEVEL_NOTICE, "Recovering the log: %llu of %llu bytes",
 			(unsigned long long)done, (unsigned long long)total);
+	supervisor_recovering(&p->supervisor, done, total);
 }
 
 static enum sett_sync_policy
@@ -291,7 +294,10 @@ run(struct program *p)
 		fprintf(stderr, "Can't open the log file: %s\n", strerror(errno));
 		return 1;
 	}
-	if (s->config->daemonize && !process_daemonize()) {
+	supervisor_find(&p->supervisor, s->config, s->sink);
+	s->supervised = supervisor_name(&p->supervisor);
+	bool in_background = s->config->daemonize && p->supervisor.mode == CONFIG_SUPERVISED_NO;
+	if (in_background && !process_daemonize()) {
 		fprintf(stderr, "Can't daemonize: %s\n", strerror(errno));
 		return 1;
 	}
@@ -304,10 +310,12 @@ run(struct program *p)
 		stop(p, false);
 		return 1;
 	}
-	process_write_pid_file(s->config, &s->sink);
+	process_write_pid_file(s->config, in_background, &s->sink);
+	supervisor_ready(&p->supervisor);
 	net_wait_for_shutdown(s->net);
+	supervisor_stopping(&p->supervisor);
 	bool ok = stop(p, true);
-	process_remove_pid_file(s->config);
+	process_remove_pid_file(s->config, in_background);
 	log_sink_printf(&s->sink, LOG_LEVEL_WARNING, "Sett is now ready to exit, bye bye...");
 	return ok ? 0 : 1;
 }

@@ -36,7 +36,7 @@ bool process_daemonize(void);
 /* Raises the limit of open descriptors to what maxclients needs, or lowers maxclients to what there is. */
 void process_raise_descriptors(struct config *, const struct log_sink *);
 /* Writes the pid file where one is configured, or the process went to the background. */
-void process_write_pid_file(const struct config *, const struct log_sink *);
-void process_remove_pid_file(const struct config *);
+void process_write_pid_file(const struct config *, bool in_background, const struct log_sink *);
+void process_remove_pid_file(const struct config *, bool in_background);
 
 #endif

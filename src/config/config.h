@@ -17,6 +17,12 @@
 #include "storage/status.h"
 
 enum config_sync { CONFIG_SYNC_NO, CONFIG_SYNC_EVERYSEC, CONFIG_SYNC_ALWAYS }; /* appendfsync */
+enum config_supervised {
+	CONFIG_SUPERVISED_NO,
+	CONFIG_SUPERVISED_AUTO,
+	CONFIG_SUPERVISED_SYSTEMD,
+	CONFIG_SUPERVISED_UPSTART
+};
 
 struct config {
 	/* network; set at start unless marked (runtime) */
@@ -41,6 +47,7 @@ struct config {
 	char *log_file; /* "" = stdout */
 	int log_level;  /* (runtime) enum log_level */
 	bool daemonize;
+	int supervised; /* enum config_supervised, as set: see supervisor.h for what was found */
 	char *pid_file;
 	int64_t slowlog_slower_than; /* (runtime) microseconds; negative = off */
 	int64_t slowlog_max_len;     /* (runtime) */

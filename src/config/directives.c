@@ -41,8 +41,11 @@ static const struct choice level_choices[] = {{"debug", LOG_LEVEL_DEBUG},
 					      {"notice", LOG_LEVEL_NOTICE},
 					      {"warning", LOG_LEVEL_WARNING},
 					      {0}};
-static const struct choice supervised_choices[] = {
-	{"upstart", 3}, {"systemd", 2}, {"auto", 1}, {"no", 0}, {0}};
+static const struct choice supervised_choices[] = {{"upstart", CONFIG_SUPERVISED_UPSTART},
+						   {"systemd", CONFIG_SUPERVISED_SYSTEMD},
+						   {"auto", CONFIG_SUPERVISED_AUTO},
+						   {"no", CONFIG_SUPERVISED_NO},
+						   {0}};
 static const struct choice facility_choices[] = {
 	{"user", 0},   {"local0", 1}, {"local1", 2}, {"local2", 3}, {"local3", 4},
 	{"local4", 5}, {"local5", 6}, {"local6", 7}, {"local7", 8}, {0}};
@@ -242,7 +245,7 @@ const struct directive directive_table[] = {
 	{CHOICE("enable-debug-command", local_choices, "no", IMMUTABLE), FIELD(enable_debug_command)},
 	{CHOICE("enable-protected-configs", local_choices, "no", IMMUTABLE), FIELD(enable_protected_configs)},
 	{CHOICE("enable-module-command", local_choices, "no", IMMUTABLE)},
-	{CHOICE("supervised", supervised_choices, "no", IMMUTABLE)},
+	{CHOICE("supervised", supervised_choices, "no", IMMUTABLE), FIELD(supervised)},
 	{BOOLEAN("syslog-enabled", "no", IMMUTABLE | WARN)},
 	{STRING("syslog-ident", "redis", IMMUTABLE)},
 	{CHOICE("syslog-facility", facility_choices, "local0", IMMUTABLE)},

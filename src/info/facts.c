@@ -141,7 +141,6 @@ gather_config(struct info_facts *facts)
 	struct config *config = facts->server->config;
 	char hz[16] = "";
 	directive_text(config, "maxmemory-policy", facts->max_memory_policy, sizeof facts->max_memory_policy);
-	directive_text(config, "supervised", facts->supervised, sizeof facts->supervised);
 	directive_text(config, "hz", hz, sizeof hz);
 	facts->hz = strtoul(hz, NULL, 10);
 	facts->config_file = config_file_path(config);

@@ -30,7 +30,6 @@ struct info_facts {
 	uint64_t hz;
 	char allocator[64];
 	char max_memory_policy[32];
-	char supervised[16];
 	const char *config_file;
 	struct rusage self, children;
 };

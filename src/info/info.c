@@ -99,7 +99,7 @@ write_executable(const struct info_facts *f, struct output *out)
 static void
 write_supervised(const struct info_facts *f, struct output *out)
 {
-	print(out, "%s", f->supervised);
+	print(out, "%s", f->server->supervised ? f->server->supervised : "no");
 }
 
 static void

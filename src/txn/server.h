@@ -64,6 +64,7 @@ struct server {
 	uint64_t started_ms, started_monotonic_ns;
 	char run_id[41];           /* 40 hex digits, random per start */
 	const char *executable;    /* absolute path, for INFO */
+	const char *supervised;    /* "systemd", "upstart", "no", for INFO; NULL: no */
 	uint64_t last_save_ms;     /* atomic: LASTSAVE */
 	int shutdown_failed;       /* atomic */
 	uint64_t used_memory_peak; /* atomic: info/facts.h */
