@@ -44,6 +44,20 @@ reply_buffer_error(struct command_context *c, struct buffer *error)
 	context_errorf(c, "%.*s", (int)error->size, (const char *)error->data);
 }
 
+/* As the start's log does for a configuration file. */
+static void
+log_no_effect(struct server *server, const struct setting *setting)
+{
+	for (size_t i = 0; i + 1 < setting->count; i += 2) {
+		struct bytes name = setting->arguments[i];
+		const char *why = config_no_effect(name);
+		if (why != NULL)
+			log_sink_printf(&server->sink, LOG_LEVEL_NOTICE,
+					"CONFIG SET '%.*s': accepted, has no effect: %s", (int)name.size,
+					(const char *)name.data, why);
+	}
+}
+
 static void
 apply_setting(struct server *server, struct client *client, void *data)
 {
@@ -54,6 +68,8 @@ apply_setting(struct server *server, struct client *client, void *data)
 	    SETT_OK)
 		log_sink_printf(&server->sink, LOG_LEVEL_WARNING, "CONFIG SET was not applied: %.*s",
 				(int)error.size, (const char *)error.data);
+	else
+		log_no_effect(server, setting);
 	buffer_free(&error);
 }
 

@@ -81,26 +81,50 @@ config_destroy(struct config *config)
 		free(private->given);
 		free(private->file_path);
 		buffer_free(&private->warnings);
+		buffer_free(&private->notes);
 		mutex_destroy(&private->lock);
 		free(private);
 	}
 	free(config);
 }
 
+bool
+config_refuses(const struct config *config, int index, const struct directive_value *value, char *ret_reason)
+{
+	const struct directive *row = &directive_table[index];
+	if (row->refused == NULL || directive_value_equal(row, value, &config->private->initial[index]))
+		return false;
+	snprintf(ret_reason, DIRECTIVE_REASON_SIZE, "only the default is supported: %s", row->refused);
+	return true;
+}
+
+const char *
+config_no_effect(struct bytes directive)
+{
+	int index = directive_index(directive);
+	return index < 0 ? NULL : directive_table[index].no_effect;
+}
+
+static void
+print_lines(struct buffer *lines, const struct log_sink *sink, enum log_level level)
+{
+	for (size_t at = 0; at < lines->size;) {
+		const char *line = (const char *)lines->data + at;
+		const char *end = memchr(line, '\n', lines->size - at);
+		if (end == NULL)
+			break;
+		log_sink_printf(sink, level, "%.*s", (int)(end - line), line);
+		at += (size_t)(end - line) + 1;
+	}
+	buffer_clear(lines);
+}
+
 void
 config_print_warnings(struct config *config, const struct log_sink *sink)
 {
 	mutex_lock(&config->private->lock);
-	struct buffer *warnings = &config->private->warnings;
-	for (size_t at = 0; at < warnings->size;) {
-		const char *line = (const char *)warnings->data + at;
-		const char *end = memchr(line, '\n', warnings->size - at);
-		if (end == NULL)
-			break;
-		log_sink_printf(sink, LOG_LEVEL_WARNING, "%.*s", (int)(end - line), line);
-		at += (size_t)(end - line) + 1;
-	}
-	buffer_clear(warnings);
+	print_lines(&config->private->warnings, sink, LOG_LEVEL_WARNING);
+	print_lines(&config->private->notes, sink, LOG_LEVEL_NOTICE);
 	mutex_unlock(&config->private->lock);
 }
 
@@ -292,6 +316,8 @@ parse_changes(struct config *config, const struct bytes *arguments, struct chang
 			return fail_at(ret_error, changes[i].name, reason);
 		if (status != SETT_OK)
 			return fail(ret_error, "ERR out of memory");
+		if (config_refuses(config, changes[i].index, &changes[i].value, reason))
+			return fail_at(ret_error, changes[i].name, reason);
 		if ((row->flags & DIRECTIVE_FIXED) && !directive_value_equal(row, old, &changes[i].value))
 			return fail_at(ret_error, changes[i].name,
 				       row->fixed ? row->fixed : "can't be changed while running");

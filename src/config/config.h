@@ -72,12 +72,14 @@ struct config {
 
 /* Defaults, then the file, then the command line, as redis-server reads them: [path] [--directive value ...]
  * [-]. On SETT_INVALID `error` has Redis' own wording, several lines long if need be ("*** FATAL CONFIG FILE
- * ERROR (Redis 7.0.15) ***", "Reading the configuration file, at line 3", ">>> '...'", the reason). Warnings
- * (accepted without effect) go to the sink once it is set: config_print_warnings. */
+ * ERROR (Redis 7.0.15) ***", "Reading the configuration file, at line 3", ">>> '...'", the reason). What
+ * was accepted without effect is logged once there is a sink: config_print_warnings. */
 int config_load(int argc, char **argv, struct config **ret, struct buffer *ret_error);
 void config_destroy(struct config *);
 void config_print_warnings(struct config *, const struct log_sink *);
 struct mutex *config_lock(struct config *);
+/* Why setting this directive changes nothing, or not all that it says; NULL if it works or there is none. */
+const char *config_no_effect(struct bytes directive);
 /* What maxmemory amounts to in bytes, never 0. */
 uint64_t config_effective_memory(const struct config *);
 

@@ -31,11 +31,10 @@ enum directive_flag {
 	DIRECTIVE_MEMORY = 1 << 4,    /* integers: 1gb, 100mb, ... */
 	DIRECTIVE_PERCENT = 1 << 5,   /* integers: may be a percentage, kept as a negative number */
 	DIRECTIVE_OCTAL = 1 << 6,
-	DIRECTIVE_NULLABLE = 1 << 7,    /* strings: "" is NULL */
-	DIRECTIVE_FIXED = 1 << 8,       /* Redis can change it while running; here CONFIG SET takes only the
+	DIRECTIVE_NULLABLE = 1 << 7,   /* strings: "" is NULL */
+	DIRECTIVE_FIXED = 1 << 8,      /* Redis can change it while running; here CONFIG SET takes only the
 					   value it has */
-	DIRECTIVE_WARN = 1 << 9,        /* accepted without effect; a warning when it is not the default */
-	DIRECTIVE_CUMULATIVE = 1 << 10, /* several lines of a file add up, the first replaces the default */
+	DIRECTIVE_CUMULATIVE = 1 << 9, /* several lines of a file add up, the first replaces the default */
 };
 
 enum { DIRECTIVE_REASON_SIZE = 512, DIRECTIVE_WORDS_MAX = 1024 };
@@ -64,8 +63,13 @@ struct directive {
 	/* A further rule; false with `ret_reason` set refuses the value. May change it (clamp). */
 	bool (*check)(struct directive_value *, char *ret_reason);
 	const char *fixed; /* DIRECTIVE_FIXED: the reason, if not just "can't be changed while running" */
-	bool has_field;    /* mirrored in struct config: */
-	size_t field;      /* offset */
+	/* What becomes of the setting. Both NULL: it does what it says. */
+	const char *no_effect; /* why it changes nothing (beside the field, if there is one: not all that it
+				  says); the log names it */
+	const char *refused;   /* why only the default is taken: the setting protects data or access, and
+				  would not */
+	bool has_field;        /* mirrored in struct config: */
+	size_t field;          /* offset */
 	size_t width;
 };
 
@@ -108,10 +112,12 @@ struct config_private {
 	bool *given;                     /* by row: the file or the command line named it */
 	char *file_path;                 /* absolute, NULL if none */
 	struct directive_listener *listeners;
-	struct buffer warnings; /* lines, each ended by a newline */
+	struct buffer warnings, notes; /* for the log: lines, each ended by a newline */
 };
 
 /* config.c: takes over `value`, mirrors it into struct config. */
 void config_store(struct config *, int index, struct directive_value *value);
+/* config.c: whether only the default is taken of this row and this is another value; then with the reason. */
+bool config_refuses(const struct config *, int index, const struct directive_value *, char *ret_reason);
 
 #endif

@@ -1,8 +1,9 @@
 /* The directives: every one of Redis 7.0.15's, with its type, bounds and default, and Sett's own.
  *
- * Rows without FIELD are accepted, shown and kept, and used by nothing; those among them whose setting would
- * promise something carry DIRECTIVE_WARN. To add a directive, add a row, and a field to struct config if
- * something reads it. */
+ * Each row says what becomes of its setting: it has a FIELD that something reads, or says why it has NO_EFFECT,
+ * or why any value but the default is REFUSED. NO_EFFECT: the value is accepted, shown and kept, and the log
+ * names it. REFUSED: the setting guards data or access, so a start without what it asks for would be worse
+ * than none. To add a directive, add a row, and a field to struct config if something reads it. */
 #include <ctype.h>
 #include <limits.h>
 
@@ -16,8 +17,9 @@
 #define MEMORY DIRECTIVE_MEMORY
 #define NULLABLE DIRECTIVE_NULLABLE
 #define FIXED DIRECTIVE_FIXED
-#define WARN DIRECTIVE_WARN
 
+#define NO_EFFECT(why) .no_effect = (why)
+#define REFUSED(why) .refused = (why)
 #define FIELD(member)                                                \
 	.has_field = true, .field = offsetof(struct config, member), \
 	.width = sizeof(((struct config *)NULL)->member)
@@ -147,13 +149,6 @@ check_announce_hostname(struct directive_value *value, char *ret_reason)
 }
 
 static bool
-check_acl_file(struct directive_value *value, char *ret_reason)
-{
-	/* To start without the users that the file restricts would open what was closed. */
-	return value->text[0] == '\0' || refuse(ret_reason, "ACL users are not supported");
-}
-
-static bool
 check_title(struct directive_value *value, char *ret_reason)
 {
 	static const char *const variables[] = {"title",    "listen-addr", "server-mode", "port",
@@ -169,6 +164,43 @@ check_title(struct directive_value *value, char *ret_reason)
 	}
 	return true;
 }
+
+/* ---- why settings have no effect, or are refused ---- */
+static const char NO_CONNECTIONS_OUT[] = "the server makes no outgoing connections";
+static const char NO_MARK[] = "sockets are not marked";
+static const char NO_OUTPUT_LIMIT[] = "a client that reads slowly is not read from until it has caught up";
+static const char REACTORS_READ[] = "the threads of io-threads always read, too";
+static const char NO_TLS[] = "there is no TLS yet";
+static const char NO_MODULES[] = "there are no modules";
+static const char NO_SYSLOG[] = "lines go to the log file or to standard output alone";
+static const char NO_REPORT[] = "there is no crash report";
+static const char NO_LOGO[] = "the log begins with a short banner instead";
+static const char NO_TITLE[] = "the process keeps its command line as its title";
+static const char NO_THP[] = "transparent huge pages are left as the system has them";
+static const char NO_CHECKS[] = "none of Redis' checks of the system are made";
+static const char NO_TICK[] = "there is no periodic task: work begins when it is due";
+static const char NO_WAIT[] = "a shutdown has no replicas to wait for";
+static const char ALWAYS_SYNCS[] = "every shutdown syncs the log, and nothing holds it up";
+static const char NO_PINNING[] = "threads are not bound to cores";
+static const char NO_OOM[] = "the kernel's choice when memory runs out is left alone";
+static const char NO_MONITOR[] = "there is no latency monitor yet";
+static const char NO_LATENCY[] = "latencies are not tracked per command yet";
+static const char NO_PUBSUB[] = "there is no Pub/Sub yet";
+static const char NO_TRACKING[] = "there is no client tracking yet";
+static const char NO_ACL[] = "there are no ACL users yet: requirepass is the only password";
+static const char NO_EVICTION[] = "nothing is evicted: maxmemory bounds memory, not the data";
+static const char NO_CLIENT_EVICTION[] = "clients are not evicted";
+static const char NO_EFFORT[] = "expired keys are deleted when they are due, whatever that costs";
+static const char FREED_LATER[] = "what is deleted is always freed in the background";
+static const char NO_TABLES[] = "the data is not in memory: there is nothing to rehash or to defragment";
+static const char NO_THREAD[] = "a thread of the server's own gives memory back";
+static const char ALL_LOGGED[] = "every commit is in the server's own log: there is no AOF";
+static const char ALL_SAVED[] = "every commit is in the server's own log: there is no RDB file";
+static const char NO_RESTORE[] = "there is no RESTORE yet";
+static const char NO_REPLICATION[] = "there is no replication yet";
+static const char NO_CLUSTER[] = "there is no cluster mode";
+static const char NO_SUCH_TYPE[] = "strings are the only type yet";
+static const char NO_SCRIPTS[] = "there are no scripts yet";
 
 const struct directive directive_table[] = {
 	/* Sett's own */
@@ -194,7 +226,7 @@ const struct directive directive_table[] = {
 	 .fixed = "Unable to listen on this port: it can't be changed while running"},
 	{SPECIAL("bind", KIND_BIND, "* -::*", MULTIPLE | FIXED), FIELD(bind),
 	 .fixed = "Failed to bind to specified addresses."},
-	{STRING("bind-source-addr", NULL, NULLABLE)},
+	{STRING("bind-source-addr", NULL, NULLABLE), NO_EFFECT(NO_CONNECTIONS_OUT)},
 	{INTEGER("tcp-backlog", 0, INT_MAX, "511", IMMUTABLE), FIELD(tcp_backlog)},
 	{STRING("unixsocket", NULL, IMMUTABLE | NULLABLE), FIELD(unix_socket)},
 	{INTEGER("unixsocketperm", 0, 0777, "0", IMMUTABLE | DIRECTIVE_OCTAL), FIELD(unix_socket_permission)},
@@ -206,33 +238,34 @@ const struct directive directive_table[] = {
 	{INTEGER("client-query-buffer-limit", 1024 * 1024, LONG_MAX, "1gb", MEMORY),
 	 FIELD(client_query_buffer_limit)},
 	{SPECIAL("client-output-buffer-limit", KIND_CLIENT_LIMITS,
-		 "normal 0 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60", MULTIPLE)},
-	{INTEGER("socket-mark-id", 0, UINT_MAX, "0", IMMUTABLE | WARN)},
+		 "normal 0 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60", MULTIPLE),
+	 NO_EFFECT(NO_OUTPUT_LIMIT)},
+	{INTEGER("socket-mark-id", 0, UINT_MAX, "0", IMMUTABLE), NO_EFFECT(NO_MARK)},
 	{INTEGER("io-threads", 0, 128, "0", IMMUTABLE), FIELD(io_threads)},
-	{BOOLEAN("io-threads-do-reads", "no", IMMUTABLE)},
+	{BOOLEAN("io-threads-do-reads", "no", IMMUTABLE), NO_EFFECT(REACTORS_READ)},
 
 	/* TLS */
-	{INTEGER("tls-port", 0, 65535, "0", FIXED | WARN),
-	 .fixed = "Unable to update TLS configuration. Check server logs."},
-	{INTEGER("tls-session-cache-size", 0, INT_MAX, "20480", 0)},
-	{INTEGER("tls-session-cache-timeout", 0, INT_MAX, "300", 0)},
-	{BOOLEAN("tls-cluster", "no", 0)},
-	{BOOLEAN("tls-replication", "no", 0)},
-	{CHOICE("tls-auth-clients", tls_clients_choices, "yes", 0)},
-	{BOOLEAN("tls-prefer-server-ciphers", "no", 0)},
-	{BOOLEAN("tls-session-caching", "yes", 0)},
-	{STRING("tls-cert-file", NULL, NULLABLE)},
-	{STRING("tls-key-file", NULL, NULLABLE)},
-	{STRING("tls-key-file-pass", NULL, NULLABLE)},
-	{STRING("tls-client-cert-file", NULL, NULLABLE)},
-	{STRING("tls-client-key-file", NULL, NULLABLE)},
-	{STRING("tls-client-key-file-pass", NULL, NULLABLE)},
-	{STRING("tls-dh-params-file", NULL, NULLABLE)},
-	{STRING("tls-ca-cert-file", NULL, NULLABLE)},
-	{STRING("tls-ca-cert-dir", NULL, NULLABLE)},
-	{STRING("tls-protocols", NULL, NULLABLE)},
-	{STRING("tls-ciphers", NULL, NULLABLE)},
-	{STRING("tls-ciphersuites", NULL, NULLABLE)},
+	{INTEGER("tls-port", 0, 65535, "0", FIXED),
+	 .fixed = "Unable to update TLS configuration. Check server logs.", REFUSED(NO_TLS)},
+	{INTEGER("tls-session-cache-size", 0, INT_MAX, "20480", 0), NO_EFFECT(NO_TLS)},
+	{INTEGER("tls-session-cache-timeout", 0, INT_MAX, "300", 0), NO_EFFECT(NO_TLS)},
+	{BOOLEAN("tls-cluster", "no", 0), NO_EFFECT(NO_TLS)},
+	{BOOLEAN("tls-replication", "no", 0), NO_EFFECT(NO_TLS)},
+	{CHOICE("tls-auth-clients", tls_clients_choices, "yes", 0), NO_EFFECT(NO_TLS)},
+	{BOOLEAN("tls-prefer-server-ciphers", "no", 0), NO_EFFECT(NO_TLS)},
+	{BOOLEAN("tls-session-caching", "yes", 0), NO_EFFECT(NO_TLS)},
+	{STRING("tls-cert-file", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
+	{STRING("tls-key-file", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
+	{STRING("tls-key-file-pass", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
+	{STRING("tls-client-cert-file", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
+	{STRING("tls-client-key-file", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
+	{STRING("tls-client-key-file-pass", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
+	{STRING("tls-dh-params-file", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
+	{STRING("tls-ca-cert-file", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
+	{STRING("tls-ca-cert-dir", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
+	{STRING("tls-protocols", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
+	{STRING("tls-ciphers", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
+	{STRING("tls-ciphersuites", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
 
 	/* general */
 	{SPECIAL("dir", KIND_DIRECTORY, ".", PROTECTED | FIXED), FIELD(dir)},
@@ -244,167 +277,208 @@ const struct directive directive_table[] = {
 	{STRING("pidfile", NULL, IMMUTABLE | NULLABLE), FIELD(pid_file)},
 	{CHOICE("enable-debug-command", local_choices, "no", IMMUTABLE), FIELD(enable_debug_command)},
 	{CHOICE("enable-protected-configs", local_choices, "no", IMMUTABLE), FIELD(enable_protected_configs)},
-	{CHOICE("enable-module-command", local_choices, "no", IMMUTABLE)},
+	{CHOICE("enable-module-command", local_choices, "no", IMMUTABLE), NO_EFFECT(NO_MODULES)},
 	{CHOICE("supervised", supervised_choices, "no", IMMUTABLE), FIELD(supervised)},
-	{BOOLEAN("syslog-enabled", "no", IMMUTABLE | WARN)},
-	{STRING("syslog-ident", "redis", IMMUTABLE)},
-	{CHOICE("syslog-facility", facility_choices, "local0", IMMUTABLE)},
-	{BOOLEAN("crash-log-enabled", "yes", 0)},
-	{BOOLEAN("crash-memcheck-enabled", "yes", 0)},
-	{BOOLEAN("use-exit-on-panic", "no", HIDDEN)},
-	{BOOLEAN("always-show-logo", "no", IMMUTABLE)},
-	{BOOLEAN("set-proc-title", "yes", IMMUTABLE)},
-	{STRING("proc-title-template", "{title} {listen-addr} {server-mode}", 0), .check = check_title},
-	{BOOLEAN("disable-thp", "yes", IMMUTABLE)},
-	{STRING("ignore-warnings", "", 0)},
-	{INTEGER("hz", 0, INT_MAX, "10", 0), .check = check_hz},
-	{BOOLEAN("dynamic-hz", "yes", 0)},
-	{INTEGER("watchdog-period", 0, INT_MAX, "0", HIDDEN)},
-	{INTEGER("shutdown-timeout", 0, INT_MAX, "10", 0)},
+	{BOOLEAN("syslog-enabled", "no", IMMUTABLE), NO_EFFECT(NO_SYSLOG)},
+	{STRING("syslog-ident", "redis", IMMUTABLE), NO_EFFECT(NO_SYSLOG)},
+	{CHOICE("syslog-facility", facility_choices, "local0", IMMUTABLE), NO_EFFECT(NO_SYSLOG)},
+	{BOOLEAN("crash-log-enabled", "yes", 0), NO_EFFECT(NO_REPORT)},
+	{BOOLEAN("crash-memcheck-enabled", "yes", 0), NO_EFFECT(NO_REPORT)},
+	{BOOLEAN("use-exit-on-panic", "no", HIDDEN), NO_EFFECT(NO_REPORT)},
+	{BOOLEAN("always-show-logo", "no", IMMUTABLE), NO_EFFECT(NO_LOGO)},
+	{BOOLEAN("set-proc-title", "yes", IMMUTABLE), NO_EFFECT(NO_TITLE)},
+	{STRING("proc-title-template", "{title} {listen-addr} {server-mode}", 0), .check = check_title,
+	 NO_EFFECT(NO_TITLE)},
+	{BOOLEAN("disable-thp", "yes", IMMUTABLE), NO_EFFECT(NO_THP)},
+	{STRING("ignore-warnings", "", 0), NO_EFFECT(NO_CHECKS)},
+	{INTEGER("hz", 0, INT_MAX, "10", 0), .check = check_hz, NO_EFFECT(NO_TICK)},
+	{BOOLEAN("dynamic-hz", "yes", 0), NO_EFFECT(NO_TICK)},
+	{INTEGER("watchdog-period", 0, INT_MAX, "0", HIDDEN), NO_EFFECT(NO_REPORT)},
+	{INTEGER("shutdown-timeout", 0, INT_MAX, "10", 0), NO_EFFECT(NO_WAIT)},
 	{.name = "shutdown-on-sigint",
 	 .kind = KIND_CHOICES,
 	 .choices = shutdown_choices,
 	 .initial = "default",
 	 .flags = MULTIPLE,
-	 .check = check_shutdown},
+	 .check = check_shutdown,
+	 NO_EFFECT(ALWAYS_SYNCS)},
 	{.name = "shutdown-on-sigterm",
 	 .kind = KIND_CHOICES,
 	 .choices = shutdown_choices,
 	 .initial = "default",
 	 .flags = MULTIPLE,
-	 .check = check_shutdown},
-	{STRING("server_cpulist", NULL, IMMUTABLE | NULLABLE | WARN)},
-	{STRING("bio_cpulist", NULL, IMMUTABLE | NULLABLE | WARN)},
-	{STRING("aof_rewrite_cpulist", NULL, IMMUTABLE | NULLABLE)},
-	{STRING("bgsave_cpulist", NULL, IMMUTABLE | NULLABLE)},
-	{CHOICE("oom-score-adj", score_choices, "no", WARN)},
-	{SPECIAL("oom-score-adj-values", KIND_SCORE_VALUES, "0 200 800", MULTIPLE)},
+	 .check = check_shutdown,
+	 NO_EFFECT(ALWAYS_SYNCS)},
+	{STRING("server_cpulist", NULL, IMMUTABLE | NULLABLE), NO_EFFECT(NO_PINNING)},
+	{STRING("bio_cpulist", NULL, IMMUTABLE | NULLABLE), NO_EFFECT(NO_PINNING)},
+	{STRING("aof_rewrite_cpulist", NULL, IMMUTABLE | NULLABLE), NO_EFFECT(NO_PINNING)},
+	{STRING("bgsave_cpulist", NULL, IMMUTABLE | NULLABLE), NO_EFFECT(NO_PINNING)},
+	{CHOICE("oom-score-adj", score_choices, "no", 0), NO_EFFECT(NO_OOM)},
+	{SPECIAL("oom-score-adj-values", KIND_SCORE_VALUES, "0 200 800", MULTIPLE), NO_EFFECT(NO_OOM)},
 	{INTEGER("slowlog-log-slower-than", -1, LLONG_MAX, "10000", 0), FIELD(slowlog_slower_than)},
 	{INTEGER("slowlog-max-len", 0, LONG_MAX, "128", 0), FIELD(slowlog_max_len)},
-	{INTEGER("latency-monitor-threshold", 0, LLONG_MAX, "0", 0)},
-	{BOOLEAN("latency-tracking", "yes", 0)},
-	{SPECIAL("latency-tracking-info-percentiles", KIND_PERCENTILES, "50 99 99.9", MULTIPLE)},
-	{SPECIAL("notify-keyspace-events", KIND_EVENTS, "", WARN)},
-	{INTEGER("tracking-table-max-keys", 0, LONG_MAX, "1000000", 0)},
+	{INTEGER("latency-monitor-threshold", 0, LLONG_MAX, "0", 0), NO_EFFECT(NO_MONITOR)},
+	{BOOLEAN("latency-tracking", "yes", 0), NO_EFFECT(NO_LATENCY)},
+	{SPECIAL("latency-tracking-info-percentiles", KIND_PERCENTILES, "50 99 99.9", MULTIPLE),
+	 NO_EFFECT(NO_LATENCY)},
+	{SPECIAL("notify-keyspace-events", KIND_EVENTS, "", 0), NO_EFFECT(NO_PUBSUB)},
+	{INTEGER("tracking-table-max-keys", 0, LONG_MAX, "1000000", 0), NO_EFFECT(NO_TRACKING)},
 
 	/* access */
-	{STRING("aclfile", "", IMMUTABLE), .check = check_acl_file},
-	{INTEGER("acllog-max-len", 0, LONG_MAX, "128", 0)},
-	{CHOICE("acl-pubsub-default", acl_pubsub_choices, "resetchannels", 0)},
+	{STRING("aclfile", "", IMMUTABLE), REFUSED(NO_ACL)},
+	{INTEGER("acllog-max-len", 0, LONG_MAX, "128", 0), NO_EFFECT(NO_ACL)},
+	{CHOICE("acl-pubsub-default", acl_pubsub_choices, "resetchannels", 0), NO_EFFECT(NO_ACL)},
 
 	/* memory */
 	{INTEGER("maxmemory", 0, UINT64_MAX, "0", MEMORY), FIELD(max_memory)},
-	{CHOICE("maxmemory-policy", policy_choices, "noeviction", WARN)},
-	{INTEGER("maxmemory-samples", 1, INT_MAX, "5", 0)},
-	{INTEGER("maxmemory-eviction-tenacity", 0, 100, "10", 0)},
-	{INTEGER("maxmemory-clients", -100, SSIZE_MAX, "0", MEMORY | DIRECTIVE_PERCENT | WARN)},
-	{INTEGER("lfu-log-factor", 0, INT_MAX, "10", 0)},
-	{INTEGER("lfu-decay-time", 0, INT_MAX, "1", 0)},
-	{INTEGER("active-expire-effort", 1, 10, "1", 0)},
-	{BOOLEAN("lazyfree-lazy-eviction", "no", 0)},
-	{BOOLEAN("lazyfree-lazy-expire", "no", 0)},
-	{BOOLEAN("lazyfree-lazy-server-del", "no", 0)},
-	{BOOLEAN("lazyfree-lazy-user-del", "no", 0)},
-	{BOOLEAN("lazyfree-lazy-user-flush", "no", 0)},
-	{BOOLEAN("activerehashing", "yes", 0)},
-	{BOOLEAN("activedefrag", "no", 0), .check = check_no_defragmentation},
-	{INTEGER("active-defrag-ignore-bytes", 1, LLONG_MAX, "100mb", MEMORY)},
-	{INTEGER("active-defrag-threshold-lower", 0, 1000, "10", 0)},
-	{INTEGER("active-defrag-threshold-upper", 0, 1000, "100", 0)},
-	{INTEGER("active-defrag-cycle-min", 1, 99, "1", 0)},
-	{INTEGER("active-defrag-cycle-max", 1, 99, "25", 0)},
-	{INTEGER("active-defrag-max-scan-fields", 1, LONG_MAX, "1000", 0)},
-	{BOOLEAN("jemalloc-bg-thread", "yes", 0)},
+	{CHOICE("maxmemory-policy", policy_choices, "noeviction", 0), NO_EFFECT(NO_EVICTION)},
+	{INTEGER("maxmemory-samples", 1, INT_MAX, "5", 0), NO_EFFECT(NO_EVICTION)},
+	{INTEGER("maxmemory-eviction-tenacity", 0, 100, "10", 0), NO_EFFECT(NO_EVICTION)},
+	{INTEGER("maxmemory-clients", -100, SSIZE_MAX, "0", MEMORY | DIRECTIVE_PERCENT),
+	 NO_EFFECT(NO_CLIENT_EVICTION)},
+	{INTEGER("lfu-log-factor", 0, INT_MAX, "10", 0), NO_EFFECT(NO_EVICTION)},
+	{INTEGER("lfu-decay-time", 0, INT_MAX, "1", 0), NO_EFFECT(NO_EVICTION)},
+	{INTEGER("active-expire-effort", 1, 10, "1", 0), NO_EFFECT(NO_EFFORT)},
+	{BOOLEAN("lazyfree-lazy-eviction", "no", 0), NO_EFFECT(NO_EVICTION)},
+	{BOOLEAN("lazyfree-lazy-expire", "no", 0), NO_EFFECT(FREED_LATER)},
+	{BOOLEAN("lazyfree-lazy-server-del", "no", 0), NO_EFFECT(FREED_LATER)},
+	{BOOLEAN("lazyfree-lazy-user-del", "no", 0), NO_EFFECT(FREED_LATER)},
+	{BOOLEAN("lazyfree-lazy-user-flush", "no", 0), NO_EFFECT(FREED_LATER)},
+	{BOOLEAN("activerehashing", "yes", 0), NO_EFFECT(NO_TABLES)},
+	{BOOLEAN("activedefrag", "no", 0), .check = check_no_defragmentation, NO_EFFECT(NO_TABLES)},
+	{INTEGER("active-defrag-ignore-bytes", 1, LLONG_MAX, "100mb", MEMORY), NO_EFFECT(NO_TABLES)},
+	{INTEGER("active-defrag-threshold-lower", 0, 1000, "10", 0), NO_EFFECT(NO_TABLES)},
+	{INTEGER("active-defrag-threshold-upper", 0, 1000, "100", 0), NO_EFFECT(NO_TABLES)},
+	{INTEGER("active-defrag-cycle-min", 1, 99, "1", 0), NO_EFFECT(NO_TABLES)},
+	{INTEGER("active-defrag-cycle-max", 1, 99, "25", 0), NO_EFFECT(NO_TABLES)},
+	{INTEGER("active-defrag-max-scan-fields", 1, LONG_MAX, "1000", 0), NO_EFFECT(NO_TABLES)},
+	{BOOLEAN("jemalloc-bg-thread", "yes", 0), NO_EFFECT(NO_THREAD)},
 
 	/* persistence */
 	{CHOICE("appendfsync", sync_choices, "everysec", 0), FIELD(sync)},
-	{BOOLEAN("appendonly", "no", 0)},
+	{BOOLEAN("appendonly", "no", 0), NO_EFFECT(ALL_LOGGED)},
 	{STRING("appendfilename", "appendonly.aof", IMMUTABLE), FIELD(append_file),
 	 .check = check_append_file},
 	{STRING("appenddirname", "appendonlydir", IMMUTABLE), FIELD(append_directory),
 	 .check = check_append_directory},
-	{BOOLEAN("no-appendfsync-on-rewrite", "no", 0)},
-	{INTEGER("auto-aof-rewrite-percentage", 0, INT_MAX, "100", 0)},
-	{INTEGER("auto-aof-rewrite-min-size", 0, LLONG_MAX, "64mb", MEMORY)},
-	{BOOLEAN("aof-rewrite-incremental-fsync", "yes", 0)},
-	{BOOLEAN("aof-load-truncated", "yes", 0)},
-	{BOOLEAN("aof-use-rdb-preamble", "yes", 0)},
-	{BOOLEAN("aof-timestamp-enabled", "no", 0)},
-	{BOOLEAN("aof-disable-auto-gc", "no", 0)},
-	{SPECIAL("save", KIND_SAVE, "3600 1 300 100 60 10000", MULTIPLE | DIRECTIVE_CUMULATIVE | WARN)},
+	{BOOLEAN("no-appendfsync-on-rewrite", "no", 0), NO_EFFECT(ALL_LOGGED)},
+	{INTEGER("auto-aof-rewrite-percentage", 0, INT_MAX, "100", 0), NO_EFFECT(ALL_LOGGED)},
+	{INTEGER("auto-aof-rewrite-min-size", 0, LLONG_MAX, "64mb", MEMORY), NO_EFFECT(ALL_LOGGED)},
+	{BOOLEAN("aof-rewrite-incremental-fsync", "yes", 0), NO_EFFECT(ALL_LOGGED)},
+	{BOOLEAN("aof-load-truncated", "yes", 0), NO_EFFECT(ALL_LOGGED)},
+	{BOOLEAN("aof-use-rdb-preamble", "yes", 0), NO_EFFECT(ALL_LOGGED)},
+	{BOOLEAN("aof-timestamp-enabled", "no", 0), NO_EFFECT(ALL_LOGGED)},
+	{BOOLEAN("aof-disable-auto-gc", "no", 0), NO_EFFECT(ALL_LOGGED)},
+	{SPECIAL("save", KIND_SAVE, "3600 1 300 100 60 10000", MULTIPLE | DIRECTIVE_CUMULATIVE),
+	 NO_EFFECT(ALL_SAVED)},
 	{STRING("dbfilename", "dump.rdb", PROTECTED), FIELD(dump_file), .check = check_dump_name},
-	{BOOLEAN("rdbchecksum", "yes", IMMUTABLE)},
-	{BOOLEAN("rdbcompression", "yes", 0)},
-	{BOOLEAN("rdb-del-sync-files", "no", 0)},
-	{BOOLEAN("rdb-save-incremental-fsync", "yes", 0)},
-	{INTEGER("rdb-key-save-delay", INT_MIN, INT_MAX, "0", HIDDEN)},
-	{INTEGER("key-load-delay", INT_MIN, INT_MAX, "0", HIDDEN)},
-	{INTEGER("loading-process-events-interval-bytes", 1024, INT_MAX, "2mb", HIDDEN | MEMORY)},
-	{CHOICE("sanitize-dump-payload", sanitize_choices, "no", 0)},
-	{BOOLEAN("stop-writes-on-bgsave-error", "yes", 0)},
+	{BOOLEAN("rdbchecksum", "yes", IMMUTABLE), NO_EFFECT(ALL_SAVED)},
+	{BOOLEAN("rdbcompression", "yes", 0), NO_EFFECT(ALL_SAVED)},
+	{BOOLEAN("rdb-del-sync-files", "no", 0), NO_EFFECT(ALL_SAVED)},
+	{BOOLEAN("rdb-save-incremental-fsync", "yes", 0), NO_EFFECT(ALL_SAVED)},
+	{INTEGER("rdb-key-save-delay", INT_MIN, INT_MAX, "0", HIDDEN), NO_EFFECT(ALL_SAVED)},
+	{INTEGER("key-load-delay", INT_MIN, INT_MAX, "0", HIDDEN), NO_EFFECT(ALL_SAVED)},
+	{INTEGER("loading-process-events-interval-bytes", 1024, INT_MAX, "2mb", HIDDEN | MEMORY),
+	 NO_EFFECT(ALL_SAVED)},
+	{CHOICE("sanitize-dump-payload", sanitize_choices, "no", 0), NO_EFFECT(NO_RESTORE)},
+	{BOOLEAN("stop-writes-on-bgsave-error", "yes", 0), NO_EFFECT(ALL_SAVED)},
 
 	/* replication */
-	{.alias = "slaveof", SPECIAL("replicaof", KIND_REPLICA_OF, "", IMMUTABLE | MULTIPLE | WARN)},
-	{STRING("masteruser", NULL, NULLABLE)},
-	{STRING("masterauth", NULL, NULLABLE)},
-	{.alias = "slave-serve-stale-data", BOOLEAN("replica-serve-stale-data", "yes", 0)},
-	{.alias = "slave-read-only", BOOLEAN("replica-read-only", "yes", 0)},
-	{.alias = "slave-lazy-flush", BOOLEAN("replica-lazy-flush", "no", 0)},
-	{.alias = "slave-ignore-maxmemory", BOOLEAN("replica-ignore-maxmemory", "yes", 0)},
-	{BOOLEAN("replica-announced", "yes", 0)},
-	{BOOLEAN("replica-ignore-disk-write-errors", "no", 0)},
-	{.alias = "slave-priority", INTEGER("replica-priority", 0, INT_MAX, "100", 0)},
-	{.alias = "slave-announce-ip", STRING("replica-announce-ip", NULL, NULLABLE)},
-	{.alias = "slave-announce-port", INTEGER("replica-announce-port", 0, 65535, "0", 0)},
-	{BOOLEAN("repl-disable-tcp-nodelay", "no", 0)},
-	{BOOLEAN("repl-diskless-sync", "yes", 0)},
-	{INTEGER("repl-diskless-sync-delay", 0, INT_MAX, "5", 0)},
-	{INTEGER("repl-diskless-sync-max-replicas", 0, INT_MAX, "0", 0)},
-	{CHOICE("repl-diskless-load", diskless_load_choices, "disabled", 0)},
-	{INTEGER("repl-timeout", 1, INT_MAX, "60", 0)},
-	{.alias = "repl-ping-slave-period", INTEGER("repl-ping-replica-period", 1, INT_MAX, "10", 0)},
-	{INTEGER("repl-backlog-size", 1, LLONG_MAX, "1mb", MEMORY)},
-	{INTEGER("repl-backlog-ttl", 0, LONG_MAX, "3600", 0)},
-	{.alias = "min-slaves-to-write", INTEGER("min-replicas-to-write", 0, INT_MAX, "0", WARN)},
-	{.alias = "min-slaves-max-lag", INTEGER("min-replicas-max-lag", 0, INT_MAX, "10", 0)},
-	{CHOICE("propagation-error-behavior", propagation_choices, "ignore", 0)},
+	{.alias = "slaveof",
+	 SPECIAL("replicaof", KIND_REPLICA_OF, "", IMMUTABLE | MULTIPLE),
+	 REFUSED(NO_REPLICATION)},
+	{STRING("masteruser", NULL, NULLABLE), NO_EFFECT(NO_REPLICATION)},
+	{STRING("masterauth", NULL, NULLABLE), NO_EFFECT(NO_REPLICATION)},
+	{.alias = "slave-serve-stale-data",
+	 BOOLEAN("replica-serve-stale-data", "yes", 0),
+	 NO_EFFECT(NO_REPLICATION)},
+	{.alias = "slave-read-only", BOOLEAN("replica-read-only", "yes", 0), NO_EFFECT(NO_REPLICATION)},
+	{.alias = "slave-lazy-flush", BOOLEAN("replica-lazy-flush", "no", 0), NO_EFFECT(NO_REPLICATION)},
+	{.alias = "slave-ignore-maxmemory",
+	 BOOLEAN("replica-ignore-maxmemory", "yes", 0),
+	 NO_EFFECT(NO_REPLICATION)},
+	{BOOLEAN("replica-announced", "yes", 0), NO_EFFECT(NO_REPLICATION)},
+	{BOOLEAN("replica-ignore-disk-write-errors", "no", 0), NO_EFFECT(NO_REPLICATION)},
+	{.alias = "slave-priority",
+	 INTEGER("replica-priority", 0, INT_MAX, "100", 0),
+	 NO_EFFECT(NO_REPLICATION)},
+	{.alias = "slave-announce-ip",
+	 STRING("replica-announce-ip", NULL, NULLABLE),
+	 NO_EFFECT(NO_REPLICATION)},
+	{.alias = "slave-announce-port",
+	 INTEGER("replica-announce-port", 0, 65535, "0", 0),
+	 NO_EFFECT(NO_REPLICATION)},
+	{BOOLEAN("repl-disable-tcp-nodelay", "no", 0), NO_EFFECT(NO_REPLICATION)},
+	{BOOLEAN("repl-diskless-sync", "yes", 0), NO_EFFECT(NO_REPLICATION)},
+	{INTEGER("repl-diskless-sync-delay", 0, INT_MAX, "5", 0), NO_EFFECT(NO_REPLICATION)},
+	{INTEGER("repl-diskless-sync-max-replicas", 0, INT_MAX, "0", 0), NO_EFFECT(NO_REPLICATION)},
+	{CHOICE("repl-diskless-load", diskless_load_choices, "disabled", 0), NO_EFFECT(NO_REPLICATION)},
+	{INTEGER("repl-timeout", 1, INT_MAX, "60", 0), NO_EFFECT(NO_REPLICATION)},
+	{.alias = "repl-ping-slave-period",
+	 INTEGER("repl-ping-replica-period", 1, INT_MAX, "10", 0),
+	 NO_EFFECT(NO_REPLICATION)},
+	{INTEGER("repl-backlog-size", 1, LLONG_MAX, "1mb", MEMORY), NO_EFFECT(NO_REPLICATION)},
+	{INTEGER("repl-backlog-ttl", 0, LONG_MAX, "3600", 0), NO_EFFECT(NO_REPLICATION)},
+	{.alias = "min-slaves-to-write",
+	 INTEGER("min-replicas-to-write", 0, INT_MAX, "0", 0),
+	 REFUSED(NO_REPLICATION)},
+	{.alias = "min-slaves-max-lag",
+	 INTEGER("min-replicas-max-lag", 0, INT_MAX, "10", 0),
+	 NO_EFFECT(NO_REPLICATION)},
+	{CHOICE("propagation-error-behavior", propagation_choices, "ignore", 0), NO_EFFECT(NO_REPLICATION)},
 
 	/* cluster */
-	{BOOLEAN("cluster-enabled", "no", IMMUTABLE | WARN)},
-	{STRING("cluster-config-file", "nodes.conf", IMMUTABLE)},
-	{INTEGER("cluster-port", 0, 65535, "0", IMMUTABLE)},
-	{INTEGER("cluster-node-timeout", 0, LLONG_MAX, "15000", 0)},
-	{INTEGER("cluster-migration-barrier", 0, INT_MAX, "1", 0)},
+	{BOOLEAN("cluster-enabled", "no", IMMUTABLE), REFUSED(NO_CLUSTER)},
+	{STRING("cluster-config-file", "nodes.conf", IMMUTABLE), NO_EFFECT(NO_CLUSTER)},
+	{INTEGER("cluster-port", 0, 65535, "0", IMMUTABLE), NO_EFFECT(NO_CLUSTER)},
+	{INTEGER("cluster-node-timeout", 0, LLONG_MAX, "15000", 0), NO_EFFECT(NO_CLUSTER)},
+	{INTEGER("cluster-migration-barrier", 0, INT_MAX, "1", 0), NO_EFFECT(NO_CLUSTER)},
 	{.alias = "cluster-slave-validity-factor",
-	 INTEGER("cluster-replica-validity-factor", 0, INT_MAX, "10", 0)},
-	{.alias = "cluster-slave-no-failover", BOOLEAN("cluster-replica-no-failover", "no", 0)},
-	{BOOLEAN("cluster-require-full-coverage", "yes", 0)},
-	{BOOLEAN("cluster-allow-reads-when-down", "no", 0)},
-	{BOOLEAN("cluster-allow-pubsubshard-when-down", "yes", 0)},
-	{BOOLEAN("cluster-allow-replica-migration", "yes", 0)},
-	{STRING("cluster-announce-ip", NULL, NULLABLE)},
-	{STRING("cluster-announce-hostname", NULL, NULLABLE), .check = check_announce_hostname},
-	{INTEGER("cluster-announce-port", 0, 65535, "0", 0)},
-	{INTEGER("cluster-announce-tls-port", 0, 65535, "0", 0)},
-	{INTEGER("cluster-announce-bus-port", 0, 65535, "0", 0)},
-	{CHOICE("cluster-preferred-endpoint-type", endpoint_choices, "ip", 0)},
-	{INTEGER("cluster-link-sendbuf-limit", 0, LLONG_MAX, "0", MEMORY)},
+	 INTEGER("cluster-replica-validity-factor", 0, INT_MAX, "10", 0),
+	 NO_EFFECT(NO_CLUSTER)},
+	{.alias = "cluster-slave-no-failover",
+	 BOOLEAN("cluster-replica-no-failover", "no", 0),
+	 NO_EFFECT(NO_CLUSTER)},
+	{BOOLEAN("cluster-require-full-coverage", "yes", 0), NO_EFFECT(NO_CLUSTER)},
+	{BOOLEAN("cluster-allow-reads-when-down", "no", 0), NO_EFFECT(NO_CLUSTER)},
+	{BOOLEAN("cluster-allow-pubsubshard-when-down", "yes", 0), NO_EFFECT(NO_CLUSTER)},
+	{BOOLEAN("cluster-allow-replica-migration", "yes", 0), NO_EFFECT(NO_CLUSTER)},
+	{STRING("cluster-announce-ip", NULL, NULLABLE), NO_EFFECT(NO_CLUSTER)},
+	{STRING("cluster-announce-hostname", NULL, NULLABLE), .check = check_announce_hostname,
+	 NO_EFFECT(NO_CLUSTER)},
+	{INTEGER("cluster-announce-port", 0, 65535, "0", 0), NO_EFFECT(NO_CLUSTER)},
+	{INTEGER("cluster-announce-tls-port", 0, 65535, "0", 0), NO_EFFECT(NO_TLS)},
+	{INTEGER("cluster-announce-bus-port", 0, 65535, "0", 0), NO_EFFECT(NO_CLUSTER)},
+	{CHOICE("cluster-preferred-endpoint-type", endpoint_choices, "ip", 0), NO_EFFECT(NO_CLUSTER)},
+	{INTEGER("cluster-link-sendbuf-limit", 0, LLONG_MAX, "0", MEMORY), NO_EFFECT(NO_CLUSTER)},
 
 	/* types */
-	{.alias = "hash-max-ziplist-entries", INTEGER("hash-max-listpack-entries", 0, LONG_MAX, "512", 0)},
-	{.alias = "hash-max-ziplist-value", INTEGER("hash-max-listpack-value", 0, LONG_MAX, "64", MEMORY)},
-	{.alias = "list-max-ziplist-size", INTEGER("list-max-listpack-size", INT_MIN, INT_MAX, "-2", 0)},
-	{INTEGER("list-compress-depth", 0, INT_MAX, "0", 0)},
-	{INTEGER("set-max-intset-entries", 0, LONG_MAX, "512", 0)},
-	{.alias = "zset-max-ziplist-entries", INTEGER("zset-max-listpack-entries", 0, LONG_MAX, "128", 0)},
-	{.alias = "zset-max-ziplist-value", INTEGER("zset-max-listpack-value", 0, LONG_MAX, "64", MEMORY)},
-	{INTEGER("hll-sparse-max-bytes", 0, LONG_MAX, "3000", MEMORY)},
-	{INTEGER("stream-node-max-bytes", 0, LONG_MAX, "4kb", MEMORY)},
-	{INTEGER("stream-node-max-entries", 0, LLONG_MAX, "100", 0)},
+	{.alias = "hash-max-ziplist-entries",
+	 INTEGER("hash-max-listpack-entries", 0, LONG_MAX, "512", 0),
+	 NO_EFFECT(NO_SUCH_TYPE)},
+	{.alias = "hash-max-ziplist-value",
+	 INTEGER("hash-max-listpack-value", 0, LONG_MAX, "64", MEMORY),
+	 NO_EFFECT(NO_SUCH_TYPE)},
+	{.alias = "list-max-ziplist-size",
+	 INTEGER("list-max-listpack-size", INT_MIN, INT_MAX, "-2", 0),
+	 NO_EFFECT(NO_SUCH_TYPE)},
+	{INTEGER("list-compress-depth", 0, INT_MAX, "0", 0), NO_EFFECT(NO_SUCH_TYPE)},
+	{INTEGER("set-max-intset-entries", 0, LONG_MAX, "512", 0), NO_EFFECT(NO_SUCH_TYPE)},
+	{.alias = "zset-max-ziplist-entries",
+	 INTEGER("zset-max-listpack-entries", 0, LONG_MAX, "128", 0),
+	 NO_EFFECT(NO_SUCH_TYPE)},
+	{.alias = "zset-max-ziplist-value",
+	 INTEGER("zset-max-listpack-value", 0, LONG_MAX, "64", MEMORY),
+	 NO_EFFECT(NO_SUCH_TYPE)},
+	{INTEGER("hll-sparse-max-bytes", 0, LONG_MAX, "3000", MEMORY), NO_EFFECT(NO_SUCH_TYPE)},
+	{INTEGER("stream-node-max-bytes", 0, LONG_MAX, "4kb", MEMORY), NO_EFFECT(NO_SUCH_TYPE)},
+	{INTEGER("stream-node-max-entries", 0, LLONG_MAX, "100", 0), NO_EFFECT(NO_SUCH_TYPE)},
 
 	/* scripts */
-	{.alias = "lua-time-limit", INTEGER("busy-reply-threshold", 0, LONG_MAX, "5000", 0)},
-	{BOOLEAN("lua-enable-deprecated-api", "no", IMMUTABLE | HIDDEN)},
+	{.alias = "lua-time-limit",
+	 INTEGER("busy-reply-threshold", 0, LONG_MAX, "5000", 0),
+	 NO_EFFECT(NO_SCRIPTS)},
+	{BOOLEAN("lua-enable-deprecated-api", "no", IMMUTABLE | HIDDEN), NO_EFFECT(NO_SCRIPTS)},
 };
 
 const size_t directive_count = sizeof directive_table / sizeof *directive_table;

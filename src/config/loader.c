@@ -14,7 +14,7 @@
 #include "config/directive.h"
 #include "config/words.h"
 
-enum { INCLUDE_DEPTH_MAX = 16, FILE_SIZE_MAX = 64 << 20, LINE_SHOWN_MAX = 1024 };
+enum { INCLUDE_DEPTH_MAX = 16, FILE_SIZE_MAX = 64 << 20, LINE_SHOWN_MAX = 1024, NOTE_LINE_SIZE = 700 };
 
 struct loader {
 	struct config *config;
@@ -159,12 +159,6 @@ check_user(struct loader *loader, const struct words *words)
 	return NULL;
 }
 
-static int
-warn_no_effect(struct config *config, const char *what)
-{
-	return say(&config->private->warnings, "Directive '%s': accepted, has no effect\n", what);
-}
-
 /* Lines that are no directive; `ret_reason` is left NULL if the line was taken. False if it is none of them.
  */
 static bool
@@ -177,9 +171,10 @@ load_other(struct loader *loader, const struct words *words, const char **ret_re
 	else if (word_is(name, "user"))
 		*ret_reason = check_user(loader, words);
 	else if (word_is(name, "rename-command") && words->count == 3)
-		*ret_status = warn_no_effect(loader->config, "rename-command");
+		*ret_status = say(&loader->config->private->warnings,
+				  "Directive 'rename-command': accepted, has no effect\n");
 	else if (word_is(name, "loadmodule") && words->count >= 2)
-		*ret_status = warn_no_effect(loader->config, "loadmodule");
+		*ret_reason = "modules are not supported";
 	else if (word_is(name, "list-max-ziplist-entries") || word_is(name, "list-max-ziplist-value"))
 		return words->count == 2;
 	else if (word_is(name, "sentinel"))
@@ -211,6 +206,10 @@ load_directive(struct loader *loader, int index, const struct words *words, char
 	bool append = (row->flags & DIRECTIVE_CUMULATIVE) && private->given[index];
 	int status = directive_parse(row, items, count, &private->values[index], append, &value, reason);
 	words_free(&split);
+	if (status == SETT_OK && config_refuses(loader->config, index, &value, reason)) {
+		directive_value_free(&value);
+		status = SETT_INVALID;
+	}
 	if (status != SETT_OK)
 		return status;
 	private->given[index] = true;
@@ -345,6 +344,7 @@ load_all(struct loader *loader, int argc, char **argv)
 
 /* ---- what concerns several directives ---- */
 
+/* A setting that is not the default asks for something: it gets a line of its own, with the reason. */
 static int
 warn_of_unused(struct config *config)
 {
@@ -352,30 +352,50 @@ warn_of_unused(struct config *config)
 	int status = SETT_OK;
 	for (size_t i = 0; i < directive_count && status == SETT_OK; i++) {
 		const struct directive *row = &directive_table[i];
-		if (!private->given[i] || !(row->flags & DIRECTIVE_WARN) ||
+		if (!private->given[i] || row->no_effect == NULL ||
 		    directive_value_equal(row, &private->values[i], &private->initial[i]))
 			continue;
 		if (row->kind == KIND_SAVE && private->values[i].text[0] == '\0')
 			continue;
-		status = warn_no_effect(config, row->name);
+		status = say(&private->warnings, "Directive '%s': accepted, has no effect: %s\n", row->name,
+			     row->no_effect);
 	}
 	return status;
+}
+
+/* Those that were given at their defaults, as in most files, share lines. */
+static int
+list_unused(struct config *config)
+{
+	static const char begin[] = "Accepted at their defaults, without effect here:";
+	struct config_private *private = config->private;
+	size_t line = 0;
+	int status = SETT_OK;
+	for (size_t i = 0; i < directive_count && status == SETT_OK; i++) {
+		const struct directive *row = &directive_table[i];
+		if (!private->given[i] || row->no_effect == NULL ||
+		    !directive_value_equal(row, &private->values[i], &private->initial[i]))
+			continue;
+		struct buffer *notes = &private->notes;
+		if (line == 0 || notes->size - line > NOTE_LINE_SIZE) {
+			status = say(notes, "%s%s", line == 0 ? "" : "\n", begin);
+			line = notes->size;
+		}
+		if (status == SETT_OK)
+			status = say(notes, "%s %s", notes->size == line ? "" : ",", row->name);
+	}
+	return status == SETT_OK && line > 0 ? say(&private->notes, "\n") : status;
 }
 
 static int
 check_together(struct loader *loader)
 {
 	struct config *config = loader->config;
-	const struct directive_value *values = config->private->values;
-	int cluster = directive_index(BYTES_LITERAL("cluster-enabled"));
-	int replica = directive_index(BYTES_LITERAL("replicaof"));
-	if (values[cluster].number && values[replica].text[0] != '\0')
-		return fail_line(loader, 0, (struct bytes){0},
-				 "replicaof directive not allowed in cluster mode");
 	if (loader->user_needs_password && config->require_password == NULL)
 		return fail_line(loader, 0, (struct bytes){0},
 				 "ACL passwords are not supported: use requirepass");
-	return warn_of_unused(config);
+	int status = warn_of_unused(config);
+	return status == SETT_OK ? list_unused(config) : status;
 }
 
 static int

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "config/config.h"
+#include "config/directive.h"
 #include "storage/engine.h"
 
 enum { ARGUMENTS_MAX = 16 };
@@ -199,8 +200,6 @@ Test(config, load_errors)
 	expect_load_error("dir /nonexistent\n",
 			  FATAL "Reading the configuration file, at line 1\n>>> 'dir /nonexistent'\n"
 				"No such file or directory\n");
-	expect_load_error("cluster-enabled yes\nreplicaof a 1\n",
-			  FATAL "replicaof directive not allowed in cluster mode\n");
 	/* Access rules that would not be kept must not be swallowed. */
 	expect_load_error("user x on >p\n",
 			  FATAL "Reading the configuration file, at line 1\n"
@@ -334,20 +333,73 @@ keep_line(void *arg, enum log_level level, const char *line)
 	buffer_append(buffer, "\n", 1);
 }
 
-Test(config, warnings)
+Test(config, what_has_no_effect_is_named)
 {
-	struct config *config = load_content("maxmemory-policy allkeys-lru\nreplicaof no one\nsave \"\"\n"
-					     "appendonly yes\nmin-replicas-to-write 1\n");
+	struct config *config =
+		load_content("maxmemory-policy allkeys-lru\nreplicaof no one\nsave \"\"\n"
+			     "appendonly yes\nrdbchecksum yes\nactiverehashing yes\ntimeout 3\n");
 	struct buffer lines = {0};
 	struct log_sink sink = {keep_line, &lines};
 	config_print_warnings(config, &sink);
 	config_print_warnings(config, &sink);
 	buffer_append(&lines, "", 1);
-	cr_assert_str_eq((char *)lines.data,
-			 "Directive 'maxmemory-policy': accepted, has no effect\n"
-			 "Directive 'min-replicas-to-write': accepted, has no effect\n");
+	cr_assert_str_eq(
+		(char *)lines.data,
+		"Directive 'maxmemory-policy': accepted, has no effect: nothing is evicted: maxmemory "
+		"bounds memory, not the data\n"
+		"Directive 'appendonly': accepted, has no effect: every commit is in the server's own log: "
+		"there is no AOF\n"
+		"Accepted at their defaults, without effect here: activerehashing, rdbchecksum\n");
 	buffer_free(&lines);
 	config_destroy(config);
+}
+
+/* The reason that is given for a line that must not load. */
+static void
+expect_load_refused(const char *line, const char *reason)
+{
+	struct config *config = NULL;
+	struct buffer error = {0};
+	char *path = write_file(line);
+	cr_assert_eq(LOAD(&config, &error, path), SETT_INVALID, "%s", line);
+	unlink(path);
+	buffer_append(&error, "", 1);
+	cr_assert_not_null(strstr((char *)error.data, reason), "%s: %s", line, (char *)error.data);
+	buffer_free(&error);
+}
+
+Test(config, what_protects_and_would_not_is_refused)
+{
+	expect_load_refused("tls-port 6380\n", "only the default is supported: there is no TLS yet");
+	expect_load_refused("aclfile /etc/users.acl\n",
+			    "only the default is supported: there are no ACL users");
+	expect_load_refused("min-replicas-to-write 1\n", "there is no replication yet");
+	expect_load_refused("replicaof 127.0.0.1 6379\n", "there is no replication yet");
+	expect_load_refused("slaveof 127.0.0.1 6379\n", "there is no replication yet");
+	expect_load_refused("cluster-enabled yes\n", "there is no cluster mode");
+	expect_load_refused("loadmodule /usr/lib/module.so\n", "modules are not supported");
+	expect_load_refused("user alice on >secret ~* +@all\n", "ACL users are not supported");
+	struct config *config = load_content("tls-port 0\ncluster-enabled no\naclfile \"\"\n");
+	struct bytes words[] = {BYTES_LITERAL("min-slaves-to-write"), BYTES_LITERAL("1")};
+	struct buffer error = {0};
+	cr_assert_eq(config_set(config, words, 2, &error), SETT_INVALID);
+	buffer_append(&error, "", 1);
+	cr_assert_str_eq(
+		(char *)error.data,
+		"ERR CONFIG SET failed (possibly related to argument 'min-slaves-to-write') - only the "
+		"default is supported: there is no replication yet");
+	buffer_free(&error);
+	config_destroy(config);
+}
+
+/* No row promises without an answer to what becomes of it. */
+Test(config, every_row_works_or_says_that_it_does_not)
+{
+	for (size_t i = 0; i < directive_count; i++) {
+		const struct directive *row = &directive_table[i];
+		cr_assert(row->has_field || row->no_effect != NULL || row->refused != NULL, "%s", row->name);
+		cr_assert(row->no_effect == NULL || row->refused == NULL, "%s", row->name);
+	}
 }
 
 /* Whatever the file holds: an error or a configuration, never a crash. */
