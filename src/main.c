@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "cmd/commands.h"
 #include "config/config.h"
 #include "expire/expirer.h"
 #include "info/command_stats.h"
@@ -186,6 +187,7 @@ identify(struct program *p)
 	ssize_t size = readlink("/proc/self/exe", p->executable, sizeof(p->executable) - 1);
 	p->executable[size > 0 ? size : 0] = '\0';
 	s->executable = p->executable;
+	s->commands = &sett_commands;
 }
 
 static int
@@ -212,7 +214,7 @@ create_rooms(struct program *p, struct sett_error *error)
 	struct server *s = &p->server;
 	if (interest_create(&s->interest) != SETT_OK || pause_create(&s->pause) != SETT_OK ||
 	    slowlog_create(s->config, &s->slowlog) != SETT_OK ||
-	    command_stats_create(command_index_count(), &s->command_stats) != SETT_OK ||
+	    command_stats_create(s->commands->row_count, &s->command_stats) != SETT_OK ||
 	    config_listen(s->config, "appendfsync", sync_changed, s) != SETT_OK ||
 	    config_listen(s->config, "maxclients", max_clients_changed, s) != SETT_OK)
 		return out_of_memory(error);

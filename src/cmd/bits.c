@@ -1,5 +1,5 @@
 /* Bits of strings, the most significant of a byte first. */
-#include "cmd/groups.h"
+#include "cmd/commands.h"
 #include "cmd/splice.h"
 #include "config/config.h"
 
@@ -34,7 +34,7 @@ mask_of(uint64_t offset)
 	return (uint8_t)(0x80 >> (offset & 7));
 }
 
-static int
+int
 command_getbit(struct command_context *c)
 {
 	uint64_t offset;
@@ -51,7 +51,7 @@ command_getbit(struct command_context *c)
 	return status;
 }
 
-static int
+int
 command_setbit(struct command_context *c)
 {
 	uint64_t offset;
@@ -72,33 +72,3 @@ command_setbit(struct command_context *c)
 	struct string_part part = {.size = 1, .data = &byte};
 	return string_splice(c, c->argv[1], &old, offset >> 3, &part);
 }
-
-const struct command bit_commands[] = {
-	{.name = "setbit",
-	 .full_name = "setbit",
-	 .run = command_setbit,
-	 .arity = 4,
-	 .flags = COMMAND_WRITE | COMMAND_DENYOOM,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_WRITE | CATEGORY_BITMAP | CATEGORY_SLOW,
-	 .summary = "Sets or clears the bit at offset in the string value stored at key",
-	 .since = "2.2.0",
-	 .group = "bitmap",
-	 .complexity = "O(1)"},
-	{.name = "getbit",
-	 .full_name = "getbit",
-	 .run = command_getbit,
-	 .arity = 3,
-	 .flags = COMMAND_READONLY | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_READ | CATEGORY_BITMAP | CATEGORY_FAST,
-	 .summary = "Returns the bit value at offset in the string value stored at key",
-	 .since = "2.2.0",
-	 .group = "bitmap",
-	 .complexity = "O(1)"},
-	{0},
-};

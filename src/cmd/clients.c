@@ -1,5 +1,5 @@
 /* CLIENT: who is connected, and what one client may do to itself and to others. */
-#include "cmd/groups.h"
+#include "cmd/commands.h"
 #include "cmd/help.h"
 
 #include <inttypes.h>
@@ -39,7 +39,7 @@ context_set_client_name(struct command_context *c, struct bytes name)
 	return copy == NULL ? SETT_NO_MEMORY : context_defer(c, set_name, copy);
 }
 
-static int
+int
 command_client_setname(struct command_context *c)
 {
 	if (!context_client_name_is_valid(c, c->argv[2]))
@@ -48,7 +48,7 @@ command_client_setname(struct command_context *c)
 	return context_set_client_name(c, c->argv[2]);
 }
 
-static int
+int
 command_client_getname(struct command_context *c)
 {
 	const struct buffer *name = &c->client->name;
@@ -59,7 +59,7 @@ command_client_getname(struct command_context *c)
 	return SETT_OK;
 }
 
-static int
+int
 command_client_id(struct command_context *c)
 {
 	resp_integer(c->reply, (int64_t)c->client->id);
@@ -175,7 +175,7 @@ parse_ids(struct command_context *c, struct listing *listing)
 	return SETT_OK;
 }
 
-static int
+int
 command_client_list(struct command_context *c)
 {
 	struct listing listing = {.now_ms = clock_wall_ms(c->server->clock)};
@@ -199,7 +199,7 @@ command_client_list(struct command_context *c)
 	return status;
 }
 
-static int
+int
 command_client_info(struct command_context *c)
 {
 	struct buffer text = {0};
@@ -288,7 +288,7 @@ parse_kill_option(struct command_context *c, struct bytes name, struct bytes val
 	return !c->failed;
 }
 
-static int
+int
 command_client_kill(struct command_context *c)
 {
 	bool is_old_form = c->argc == 3;
@@ -324,7 +324,7 @@ set_no_evict(struct server *server, struct client *client, void *data)
 	__atomic_store_n(&client->no_evict, data != NULL, __ATOMIC_RELAXED);
 }
 
-static int
+int
 command_client_no_evict(struct command_context *c)
 {
 	bool on = argument_is(c->argv[2], "ON");
@@ -343,7 +343,7 @@ set_reply_mode(struct server *server, struct client *client, void *data)
 		client->reply_mode = mode;
 }
 
-static int
+int
 command_client_reply(struct command_context *c)
 {
 	enum reply_mode mode;
@@ -378,7 +378,7 @@ start_pause(struct server *server, struct client *client, void *data)
 	pause_set(server->pause, request->mode, now_ms, now_ms + (uint64_t)request->duration_ms);
 }
 
-static int
+int
 command_client_pause(struct command_context *c)
 {
 	struct pause_request *request =
@@ -408,14 +408,14 @@ end_pause(struct server *server, struct client *client, void *data)
 	net_resume_paused(server->net);
 }
 
-static int
+int
 command_client_unpause(struct command_context *c)
 {
 	resp_status(c->reply, "OK");
 	return context_defer(c, end_pause, NULL);
 }
 
-static int
+int
 command_client_help(struct command_context *c)
 {
 	static const char *const lines[] = {
@@ -457,131 +457,3 @@ command_client_help(struct command_context *c)
 	};
 	return context_help(c, "CLIENT", lines);
 }
-
-static const struct command client_subcommands[] = {
-	{.name = "getname",
-	 .full_name = "client|getname",
-	 .run = command_client_getname,
-	 .arity = 2,
-	 .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
-	 .acl_categories = CATEGORY_SLOW | CATEGORY_CONNECTION,
-	 .summary = "Get the current connection name",
-	 .since = "2.6.9",
-	 .group = "connection",
-	 .complexity = "O(1)"},
-	{.name = "help",
-	 .full_name = "client|help",
-	 .run = command_client_help,
-	 .arity = 2,
-	 .flags = COMMAND_LOADING | COMMAND_STALE,
-	 .acl_categories = CATEGORY_SLOW | CATEGORY_CONNECTION,
-	 .summary = "Show helpful text about the different subcommands",
-	 .since = "5.0.0",
-	 .group = "connection",
-	 .complexity = "O(1)"},
-	{.name = "id",
-	 .full_name = "client|id",
-	 .run = command_client_id,
-	 .arity = 2,
-	 .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
-	 .acl_categories = CATEGORY_SLOW | CATEGORY_CONNECTION,
-	 .summary = "Returns the client ID for the current connection",
-	 .since = "5.0.0",
-	 .group = "connection",
-	 .complexity = "O(1)"},
-	{.name = "info",
-	 .full_name = "client|info",
-	 .run = command_client_info,
-	 .arity = 2,
-	 .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
-	 .acl_categories = CATEGORY_SLOW | CATEGORY_CONNECTION,
-	 .summary = "Returns information about the current client connection.",
-	 .since = "6.2.0",
-	 .group = "connection",
-	 .complexity = "O(1)"},
-	{.name = "kill",
-	 .full_name = "client|kill",
-	 .run = command_client_kill,
-	 .arity = -3,
-	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
-	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS | CATEGORY_CONNECTION,
-	 .summary = "Kill the connection of a client",
-	 .since = "2.4.0",
-	 .group = "connection",
-	 .complexity = "O(N) where N is the number of client connections"},
-	{.name = "list",
-	 .full_name = "client|list",
-	 .run = command_client_list,
-	 .arity = -2,
-	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
-	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS | CATEGORY_CONNECTION,
-	 .summary = "Get the list of client connections",
-	 .since = "2.4.0",
-	 .group = "connection",
-	 .complexity = "O(N) where N is the number of client connections"},
-	{.name = "no-evict",
-	 .full_name = "client|no-evict",
-	 .run = command_client_no_evict,
-	 .arity = 3,
-	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
-	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS | CATEGORY_CONNECTION,
-	 .summary = "Set client eviction mode for the current connection",
-	 .since = "7.0.0",
-	 .group = "connection",
-	 .complexity = "O(1)"},
-	{.name = "pause",
-	 .full_name = "client|pause",
-	 .run = command_client_pause,
-	 .arity = -3,
-	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
-	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS | CATEGORY_CONNECTION,
-	 .summary = "Stop processing commands from clients for some time",
-	 .since = "2.9.50",
-	 .group = "connection",
-	 .complexity = "O(1)"},
-	{.name = "reply",
-	 .full_name = "client|reply",
-	 .run = command_client_reply,
-	 .arity = 3,
-	 .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
-	 .acl_categories = CATEGORY_SLOW | CATEGORY_CONNECTION,
-	 .summary = "Instruct the server whether to reply to commands",
-	 .since = "3.2.0",
-	 .group = "connection",
-	 .complexity = "O(1)"},
-	{.name = "setname",
-	 .full_name = "client|setname",
-	 .run = command_client_setname,
-	 .arity = 3,
-	 .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
-	 .acl_categories = CATEGORY_SLOW | CATEGORY_CONNECTION,
-	 .summary = "Set the current connection name",
-	 .since = "2.6.9",
-	 .group = "connection",
-	 .complexity = "O(1)"},
-	{.name = "unpause",
-	 .full_name = "client|unpause",
-	 .run = command_client_unpause,
-	 .arity = 2,
-	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
-	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS | CATEGORY_CONNECTION,
-	 .summary = "Resume processing of clients that were paused",
-	 .since = "6.2.0",
-	 .group = "connection",
-	 .complexity = "O(N) Where N is the number of paused clients"},
-	{0},
-};
-
-const struct command client_commands[] = {
-	{.name = "client",
-	 .full_name = "client",
-	 .run = NULL,
-	 .arity = -2,
-	 .acl_categories = CATEGORY_SLOW,
-	 .summary = "A container for client connection commands",
-	 .since = "2.4.0",
-	 .group = "connection",
-	 .complexity = "Depends on subcommand.",
-	 .subcommands = client_subcommands},
-	{0},
-};

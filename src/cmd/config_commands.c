@@ -1,5 +1,5 @@
 /* CONFIG. A change is checked when the command runs and made when it commits (I2). */
-#include "cmd/groups.h"
+#include "cmd/commands.h"
 #include "cmd/help.h"
 #include "config/config.h"
 #include "expire/expirer.h"
@@ -20,7 +20,7 @@ reply_value(void *arg, const char *name, struct bytes value)
 	values->count++;
 }
 
-static int
+int
 command_config_get(struct command_context *c)
 {
 	struct values values = {.reply = c->reply};
@@ -73,7 +73,7 @@ apply_setting(struct server *server, struct client *client, void *data)
 	buffer_free(&error);
 }
 
-static int
+int
 command_config_set(struct command_context *c)
 {
 	struct setting *setting = arena_allocate(c->arena, sizeof *setting, _Alignof(struct setting));
@@ -107,7 +107,7 @@ reset_statistics(struct server *server, struct client *client, void *data)
 		expirer_reset_stats(server->expirer);
 }
 
-static int
+int
 command_config_resetstat(struct command_context *c)
 {
 	resp_status(c->reply, "OK");
@@ -115,7 +115,7 @@ command_config_resetstat(struct command_context *c)
 }
 
 /* May be run again: it writes what is. */
-static int
+int
 command_config_rewrite(struct command_context *c)
 {
 	struct buffer error = {0};
@@ -131,7 +131,7 @@ command_config_rewrite(struct command_context *c)
 	return SETT_OK;
 }
 
-static int
+int
 command_config_help(struct command_context *c)
 {
 	static const char *const lines[] = {
@@ -147,71 +147,3 @@ command_config_help(struct command_context *c)
 	};
 	return context_help(c, "CONFIG", lines);
 }
-
-static const struct command config_subcommands[] = {
-	{.name = "get",
-	 .full_name = "config|get",
-	 .run = command_config_get,
-	 .arity = -3,
-	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
-	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS,
-	 .summary = "Get the values of configuration parameters",
-	 .since = "2.0.0",
-	 .group = "server",
-	 .complexity = "O(N) when N is the number of configuration parameters provided"},
-	{.name = "set",
-	 .full_name = "config|set",
-	 .run = command_config_set,
-	 .arity = -4,
-	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
-	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS,
-	 .summary = "Set configuration parameters to the given values",
-	 .since = "2.0.0",
-	 .group = "server",
-	 .complexity = "O(N) when N is the number of configuration parameters provided"},
-	{.name = "resetstat",
-	 .full_name = "config|resetstat",
-	 .run = command_config_resetstat,
-	 .arity = 2,
-	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE,
-	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS,
-	 .summary = "Reset the stats returned by INFO",
-	 .since = "2.0.0",
-	 .group = "server",
-	 .complexity = "O(1)"},
-	{.name = "rewrite",
-	 .full_name = "config|rewrite",
-	 .run = command_config_rewrite,
-	 .arity = 2,
-	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_LONG,
-	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS,
-	 .summary = "Rewrite the configuration file with the in memory configuration",
-	 .since = "2.8.0",
-	 .group = "server",
-	 .complexity = "O(1)"},
-	{.name = "help",
-	 .full_name = "config|help",
-	 .run = command_config_help,
-	 .arity = 2,
-	 .flags = COMMAND_LOADING | COMMAND_STALE,
-	 .acl_categories = CATEGORY_SLOW,
-	 .summary = "Show helpful text about the different subcommands",
-	 .since = "5.0.0",
-	 .group = "server",
-	 .complexity = "O(1)"},
-	{0},
-};
-
-const struct command config_commands[] = {
-	{.name = "config",
-	 .full_name = "config",
-	 .run = NULL,
-	 .arity = -2,
-	 .acl_categories = CATEGORY_SLOW,
-	 .summary = "A container for server configuration commands",
-	 .since = "2.0.0",
-	 .group = "server",
-	 .complexity = "Depends on subcommand.",
-	 .subcommands = config_subcommands},
-	{0},
-};

@@ -2,7 +2,7 @@
  *
  * The selected database and the protocol are working copies in the context; what else changes on the client
  * is deferred to the commit (I2). */
-#include "cmd/groups.h"
+#include "cmd/commands.h"
 #include "cmd/help.h"
 #include "config/config.h"
 #include "net/net.h"
@@ -10,7 +10,7 @@
 
 #define WRONG_PASSWORD "WRONGPASS invalid username-password pair or user is disabled."
 
-static int
+int
 command_ping(struct command_context *c)
 {
 	if (c->argc > 2)
@@ -22,14 +22,14 @@ command_ping(struct command_context *c)
 	return SETT_OK;
 }
 
-static int
+int
 command_echo(struct command_context *c)
 {
 	resp_bulk(c->reply, c->argv[1].data, c->argv[1].size);
 	return SETT_OK;
 }
 
-static int
+int
 command_select(struct command_context *c)
 {
 	int64_t db;
@@ -48,7 +48,7 @@ close_soon(struct server *server, struct client *client, void *data)
 	client->close_after_reply = true;
 }
 
-static int
+int
 command_quit(struct command_context *c)
 {
 	resp_status(c->reply, "OK");
@@ -94,7 +94,7 @@ is_default_user(struct bytes user)
 	return bytes_equal(user, BYTES_LITERAL("default"));
 }
 
-static int
+int
 command_auth(struct command_context *c)
 {
 	if (c->argc > 3)
@@ -182,7 +182,7 @@ reply_hello(struct command_context *c)
 	resp_array(c->reply, 0);
 }
 
-static int
+int
 command_hello(struct command_context *c)
 {
 	struct hello hello = {0};
@@ -228,7 +228,7 @@ reset_client(struct server *server, struct client *client, void *data)
 	__atomic_store_n(&client->no_evict, false, __ATOMIC_RELAXED);
 }
 
-static int
+int
 command_reset(struct command_context *c)
 {
 	c->db = 0;
@@ -237,81 +237,3 @@ command_reset(struct command_context *c)
 	resp_status(c->reply, "RESET");
 	return context_defer(c, reset_client, NULL);
 }
-
-const struct command connection_commands[] = {
-	{.name = "ping",
-	 .full_name = "ping",
-	 .run = command_ping,
-	 .arity = -1,
-	 .flags = COMMAND_FAST,
-	 .acl_categories = CATEGORY_FAST | CATEGORY_CONNECTION,
-	 .summary = "Ping the server",
-	 .since = "1.0.0",
-	 .group = "connection",
-	 .complexity = "O(1)"},
-	{.name = "echo",
-	 .full_name = "echo",
-	 .run = command_echo,
-	 .arity = 2,
-	 .flags = COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST,
-	 .acl_categories = CATEGORY_FAST | CATEGORY_CONNECTION,
-	 .summary = "Echo the given string",
-	 .since = "1.0.0",
-	 .group = "connection",
-	 .complexity = "O(1)"},
-	{.name = "select",
-	 .full_name = "select",
-	 .run = command_select,
-	 .arity = 2,
-	 .flags = COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST,
-	 .acl_categories = CATEGORY_FAST | CATEGORY_CONNECTION,
-	 .summary = "Change the selected database for the current connection",
-	 .since = "1.0.0",
-	 .group = "connection",
-	 .complexity = "O(1)"},
-	{.name = "quit",
-	 .full_name = "quit",
-	 .run = command_quit,
-	 .arity = -1,
-	 .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST | COMMAND_NO_AUTH |
-		 COMMAND_ALLOW_BUSY | COMMAND_RUNNER,
-	 .acl_categories = CATEGORY_FAST | CATEGORY_CONNECTION,
-	 .summary = "Close the connection",
-	 .since = "1.0.0",
-	 .group = "connection",
-	 .complexity = "O(1)"},
-	{.name = "hello",
-	 .full_name = "hello",
-	 .run = command_hello,
-	 .arity = -1,
-	 .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST | COMMAND_NO_AUTH |
-		 COMMAND_ALLOW_BUSY,
-	 .acl_categories = CATEGORY_FAST | CATEGORY_CONNECTION,
-	 .summary = "Handshake with Redis",
-	 .since = "6.0.0",
-	 .group = "connection",
-	 .complexity = "O(1)"},
-	{.name = "reset",
-	 .full_name = "reset",
-	 .run = command_reset,
-	 .arity = 1,
-	 .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST | COMMAND_NO_AUTH |
-		 COMMAND_ALLOW_BUSY | COMMAND_RUNNER | COMMAND_ENDS_MULTI,
-	 .acl_categories = CATEGORY_FAST | CATEGORY_CONNECTION,
-	 .summary = "Reset the connection",
-	 .since = "6.2.0",
-	 .group = "connection",
-	 .complexity = "O(1)"},
-	{.name = "auth",
-	 .full_name = "auth",
-	 .run = command_auth,
-	 .arity = -2,
-	 .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST | COMMAND_NO_AUTH |
-		 COMMAND_ALLOW_BUSY,
-	 .acl_categories = CATEGORY_FAST | CATEGORY_CONNECTION,
-	 .summary = "Authenticate to the server",
-	 .since = "1.0.0",
-	 .group = "connection",
-	 .complexity = "O(N) where N is the number of passwords defined for the user"},
-	{0},
-};

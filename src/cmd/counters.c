@@ -1,5 +1,5 @@
 /* INCR and its family: numbers kept as text. */
-#include "cmd/groups.h"
+#include "cmd/commands.h"
 #include "cmd/lookup.h"
 
 #include <math.h>
@@ -27,26 +27,26 @@ add_integer(struct command_context *c, int64_t delta)
 	return status;
 }
 
-static int
+int
 command_incr(struct command_context *c)
 {
 	return add_integer(c, 1);
 }
 
-static int
+int
 command_decr(struct command_context *c)
 {
 	return add_integer(c, -1);
 }
 
-static int
+int
 command_incrby(struct command_context *c)
 {
 	int64_t delta;
 	return context_integer(c, c->argv[2], &delta) ? add_integer(c, delta) : SETT_OK;
 }
 
-static int
+int
 command_decrby(struct command_context *c)
 {
 	int64_t delta;
@@ -78,7 +78,7 @@ format_long_double(long double value, char *text, size_t capacity)
 	return size;
 }
 
-static int
+int
 command_incrbyfloat(struct command_context *c)
 {
 	struct found_string old;
@@ -101,72 +101,3 @@ command_incrbyfloat(struct command_context *c)
 		resp_bulk(c->reply, text, size);
 	return status;
 }
-
-const struct command counter_commands[] = {
-	{.name = "incr",
-	 .full_name = "incr",
-	 .run = command_incr,
-	 .arity = 2,
-	 .flags = COMMAND_WRITE | COMMAND_DENYOOM | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_FAST,
-	 .summary = "Increment the integer value of a key by one",
-	 .since = "1.0.0",
-	 .group = "string",
-	 .complexity = "O(1)"},
-	{.name = "decr",
-	 .full_name = "decr",
-	 .run = command_decr,
-	 .arity = 2,
-	 .flags = COMMAND_WRITE | COMMAND_DENYOOM | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_FAST,
-	 .summary = "Decrement the integer value of a key by one",
-	 .since = "1.0.0",
-	 .group = "string",
-	 .complexity = "O(1)"},
-	{.name = "incrby",
-	 .full_name = "incrby",
-	 .run = command_incrby,
-	 .arity = 3,
-	 .flags = COMMAND_WRITE | COMMAND_DENYOOM | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_FAST,
-	 .summary = "Increment the integer value of a key by the given amount",
-	 .since = "1.0.0",
-	 .group = "string",
-	 .complexity = "O(1)"},
-	{.name = "decrby",
-	 .full_name = "decrby",
-	 .run = command_decrby,
-	 .arity = 3,
-	 .flags = COMMAND_WRITE | COMMAND_DENYOOM | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_FAST,
-	 .summary = "Decrement the integer value of a key by the given number",
-	 .since = "1.0.0",
-	 .group = "string",
-	 .complexity = "O(1)"},
-	{.name = "incrbyfloat",
-	 .full_name = "incrbyfloat",
-	 .run = command_incrbyfloat,
-	 .arity = 3,
-	 .flags = COMMAND_WRITE | COMMAND_DENYOOM | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_FAST,
-	 .summary = "Increment the float value of a key by the given amount",
-	 .since = "2.6.0",
-	 .group = "string",
-	 .complexity = "O(1)"},
-	{0},
-};

@@ -1,9 +1,9 @@
 /* Whole databases, and moving a key between two. */
-#include "cmd/groups.h"
+#include "cmd/commands.h"
 #include "cmd/lookup.h"
 #include "txn/interest.h"
 
-static int
+int
 command_dbsize(struct command_context *c)
 {
 	int64_t keys, expires;
@@ -24,7 +24,7 @@ flush_arguments_are_right(struct command_context *c)
 	return false;
 }
 
-static int
+int
 command_flushdb(struct command_context *c)
 {
 	if (!flush_arguments_are_right(c))
@@ -33,7 +33,7 @@ command_flushdb(struct command_context *c)
 	return keyspace_flush(&c->view, c->db);
 }
 
-static int
+int
 command_flushall(struct command_context *c)
 {
 	if (!flush_arguments_are_right(c))
@@ -59,7 +59,7 @@ database_number(struct command_context *c, struct bytes argument, const char *no
 	return true;
 }
 
-static int
+int
 command_move(struct command_context *c)
 {
 	unsigned to;
@@ -144,7 +144,7 @@ swap(struct command_context *c, unsigned a, unsigned b)
 	return status;
 }
 
-static int
+int
 command_swapdb(struct command_context *c)
 {
 	unsigned a, b;
@@ -159,73 +159,3 @@ command_swapdb(struct command_context *c)
 	resp_status(c->reply, "OK");
 	return a == b ? SETT_OK : swap(c, a, b);
 }
-
-const struct command database_commands[] = {
-	{.name = "dbsize",
-	 .full_name = "dbsize",
-	 .run = command_dbsize,
-	 .arity = 1,
-	 .flags = COMMAND_READONLY | COMMAND_FAST,
-	 .first_key = 0,
-	 .last_key = 0,
-	 .key_step = 0,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_READ | CATEGORY_FAST,
-	 .summary = "Return the number of keys in the selected database",
-	 .since = "1.0.0",
-	 .group = "server",
-	 .complexity = "O(1)"},
-	{.name = "flushdb",
-	 .full_name = "flushdb",
-	 .run = command_flushdb,
-	 .arity = -1,
-	 .flags = COMMAND_WRITE,
-	 .first_key = 0,
-	 .last_key = 0,
-	 .key_step = 0,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_WRITE | CATEGORY_SLOW | CATEGORY_DANGEROUS,
-	 .summary = "Remove all keys from the current database",
-	 .since = "1.0.0",
-	 .group = "server",
-	 .complexity = "O(N) where N is the number of keys in the selected database"},
-	{.name = "flushall",
-	 .full_name = "flushall",
-	 .run = command_flushall,
-	 .arity = -1,
-	 .flags = COMMAND_WRITE,
-	 .first_key = 0,
-	 .last_key = 0,
-	 .key_step = 0,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_WRITE | CATEGORY_SLOW | CATEGORY_DANGEROUS,
-	 .summary = "Remove all keys from all databases",
-	 .since = "1.0.0",
-	 .group = "server",
-	 .complexity = "O(N) where N is the total number of keys in all databases"},
-	{.name = "move",
-	 .full_name = "move",
-	 .run = command_move,
-	 .arity = 3,
-	 .flags = COMMAND_WRITE | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_WRITE | CATEGORY_FAST,
-	 .summary = "Move a key to another database",
-	 .since = "1.0.0",
-	 .group = "generic",
-	 .complexity = "O(1)"},
-	{.name = "swapdb",
-	 .full_name = "swapdb",
-	 .run = command_swapdb,
-	 .arity = 3,
-	 .flags = COMMAND_WRITE | COMMAND_FAST,
-	 .first_key = 0,
-	 .last_key = 0,
-	 .key_step = 0,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_WRITE | CATEGORY_FAST | CATEGORY_DANGEROUS,
-	 .summary = "Swaps two Redis databases",
-	 .since = "4.0.0",
-	 .group = "server",
-	 .complexity =
-		 "O(N) where N is the count of clients watching or blocking on keys from both databases."},
-	{0},
-};

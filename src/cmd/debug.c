@@ -1,6 +1,6 @@
 /* DEBUG, behind enable-debug-command. The whole command runs in the pool: parts of it wait for the disk, read
  * every key, or sleep. */
-#include "cmd/groups.h"
+#include "cmd/commands.h"
 #include "cmd/help.h"
 
 #include <errno.h>
@@ -542,7 +542,7 @@ static const struct {
 	{"PROTOCOL", 3, 3, debug_protocol},
 };
 
-static int
+int
 command_debug(struct command_context *c)
 {
 	int enabled = c->server->config->enable_debug_command;
@@ -558,17 +558,3 @@ command_debug(struct command_context *c)
 			return subcommands[i].run(c);
 	return context_unknown_subcommand(c, "DEBUG");
 }
-
-const struct command debug_commands[] = {
-	{.name = "debug",
-	 .full_name = "debug",
-	 .run = command_debug,
-	 .arity = -2,
-	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_LONG,
-	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS,
-	 .summary = "A container for debugging commands",
-	 .since = "1.0.0",
-	 .group = "server",
-	 .complexity = "Depends on subcommand."},
-	{0},
-};

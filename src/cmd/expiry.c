@@ -1,5 +1,5 @@
 /* Deadlines of keys: setting, removing, asking. */
-#include "cmd/groups.h"
+#include "cmd/commands.h"
 #include "cmd/lookup.h"
 
 struct expire_options {
@@ -89,25 +89,25 @@ expire(struct command_context *c, enum deadline_form form)
 	return keyspace_set_expiry(&c->view, c->db, c->argv[1], &root, (uint64_t)when);
 }
 
-static int
+int
 command_expire(struct command_context *c)
 {
 	return expire(c, DEADLINE_EX);
 }
 
-static int
+int
 command_pexpire(struct command_context *c)
 {
 	return expire(c, DEADLINE_PX);
 }
 
-static int
+int
 command_expireat(struct command_context *c)
 {
 	return expire(c, DEADLINE_EXAT);
 }
 
-static int
+int
 command_pexpireat(struct command_context *c)
 {
 	return expire(c, DEADLINE_PXAT);
@@ -131,31 +131,31 @@ reply_deadline(struct command_context *c, bool absolute, bool seconds)
 	return SETT_OK;
 }
 
-static int
+int
 command_ttl(struct command_context *c)
 {
 	return reply_deadline(c, false, true);
 }
 
-static int
+int
 command_pttl(struct command_context *c)
 {
 	return reply_deadline(c, false, false);
 }
 
-static int
+int
 command_expiretime(struct command_context *c)
 {
 	return reply_deadline(c, true, true);
 }
 
-static int
+int
 command_pexpiretime(struct command_context *c)
 {
 	return reply_deadline(c, true, false);
 }
 
-static int
+int
 command_persist(struct command_context *c)
 {
 	struct root root;
@@ -167,124 +167,3 @@ command_persist(struct command_context *c)
 	resp_integer(c->reply, change);
 	return change ? keyspace_set_expiry(&c->view, c->db, c->argv[1], &root, 0) : SETT_OK;
 }
-
-const struct command expiry_commands[] = {
-	{.name = "expire",
-	 .full_name = "expire",
-	 .run = command_expire,
-	 .arity = -3,
-	 .flags = COMMAND_WRITE | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_WRITE | CATEGORY_FAST,
-	 .summary = "Set a key's time to live in seconds",
-	 .since = "1.0.0",
-	 .group = "generic",
-	 .complexity = "O(1)"},
-	{.name = "pexpire",
-	 .full_name = "pexpire",
-	 .run = command_pexpire,
-	 .arity = -3,
-	 .flags = COMMAND_WRITE | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_WRITE | CATEGORY_FAST,
-	 .summary = "Set a key's time to live in milliseconds",
-	 .since = "2.6.0",
-	 .group = "generic",
-	 .complexity = "O(1)"},
-	{.name = "expireat",
-	 .full_name = "expireat",
-	 .run = command_expireat,
-	 .arity = -3,
-	 .flags = COMMAND_WRITE | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_WRITE | CATEGORY_FAST,
-	 .summary = "Set the expiration for a key as a UNIX timestamp",
-	 .since = "1.2.0",
-	 .group = "generic",
-	 .complexity = "O(1)"},
-	{.name = "pexpireat",
-	 .full_name = "pexpireat",
-	 .run = command_pexpireat,
-	 .arity = -3,
-	 .flags = COMMAND_WRITE | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_WRITE | CATEGORY_FAST,
-	 .summary = "Set the expiration for a key as a UNIX timestamp specified in milliseconds",
-	 .since = "2.6.0",
-	 .group = "generic",
-	 .complexity = "O(1)"},
-	{.name = "expiretime",
-	 .full_name = "expiretime",
-	 .run = command_expiretime,
-	 .arity = 2,
-	 .flags = COMMAND_READONLY | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_READ | CATEGORY_FAST,
-	 .summary = "Get the expiration Unix timestamp for a key",
-	 .since = "7.0.0",
-	 .group = "generic",
-	 .complexity = "O(1)"},
-	{.name = "pexpiretime",
-	 .full_name = "pexpiretime",
-	 .run = command_pexpiretime,
-	 .arity = 2,
-	 .flags = COMMAND_READONLY | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_READ | CATEGORY_FAST,
-	 .summary = "Get the expiration Unix timestamp for a key in milliseconds",
-	 .since = "7.0.0",
-	 .group = "generic",
-	 .complexity = "O(1)"},
-	{.name = "ttl",
-	 .full_name = "ttl",
-	 .run = command_ttl,
-	 .arity = 2,
-	 .flags = COMMAND_READONLY | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_READ | CATEGORY_FAST,
-	 .summary = "Get the time to live for a key in seconds",
-	 .since = "1.0.0",
-	 .group = "generic",
-	 .complexity = "O(1)"},
-	{.name = "pttl",
-	 .full_name = "pttl",
-	 .run = command_pttl,
-	 .arity = 2,
-	 .flags = COMMAND_READONLY | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_READ | CATEGORY_FAST,
-	 .summary = "Get the time to live for a key in milliseconds",
-	 .since = "2.6.0",
-	 .group = "generic",
-	 .complexity = "O(1)"},
-	{.name = "persist",
-	 .full_name = "persist",
-	 .run = command_persist,
-	 .arity = 2,
-	 .flags = COMMAND_WRITE | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_WRITE | CATEGORY_FAST,
-	 .summary = "Remove the expiration from a key",
-	 .since = "2.2.0",
-	 .group = "generic",
-	 .complexity = "O(1)"},
-	{0},
-};

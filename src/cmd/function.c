@@ -1,8 +1,8 @@
 /* FUNCTION over an empty library: there is no way yet to load one. */
-#include "cmd/groups.h"
+#include "cmd/commands.h"
 #include "cmd/help.h"
 
-static int
+int
 command_function_flush(struct command_context *c)
 {
 	if (c->argc > 3)
@@ -13,7 +13,7 @@ command_function_flush(struct command_context *c)
 	return SETT_OK;
 }
 
-static int
+int
 command_function_list(struct command_context *c)
 {
 	bool has_name = false, with_code = false;
@@ -35,7 +35,7 @@ command_function_list(struct command_context *c)
 	return SETT_OK;
 }
 
-static int
+int
 command_function_stats(struct command_context *c)
 {
 	resp_map(c->reply, 2);
@@ -52,7 +52,7 @@ command_function_stats(struct command_context *c)
 	return SETT_OK;
 }
 
-static int
+int
 command_function_help(struct command_context *c)
 {
 	static const char *const lines[] = {
@@ -82,61 +82,3 @@ command_function_help(struct command_context *c)
 	};
 	return context_help(c, "FUNCTION", lines);
 }
-
-static const struct command function_subcommands[] = {
-	{.name = "flush",
-	 .full_name = "function|flush",
-	 .run = command_function_flush,
-	 .arity = -2,
-	 .flags = COMMAND_WRITE | COMMAND_NOSCRIPT,
-	 .acl_categories = CATEGORY_WRITE | CATEGORY_SLOW | CATEGORY_SCRIPTING,
-	 .summary = "Deleting all functions",
-	 .since = "7.0.0",
-	 .group = "scripting",
-	 .complexity = "O(N) where N is the number of functions deleted"},
-	{.name = "list",
-	 .full_name = "function|list",
-	 .run = command_function_list,
-	 .arity = -2,
-	 .flags = COMMAND_NOSCRIPT,
-	 .acl_categories = CATEGORY_SLOW | CATEGORY_SCRIPTING,
-	 .summary = "List information about all the functions",
-	 .since = "7.0.0",
-	 .group = "scripting",
-	 .complexity = "O(N) where N is the number of functions"},
-	{.name = "stats",
-	 .full_name = "function|stats",
-	 .run = command_function_stats,
-	 .arity = 2,
-	 .flags = COMMAND_NOSCRIPT | COMMAND_ALLOW_BUSY,
-	 .acl_categories = CATEGORY_SLOW | CATEGORY_SCRIPTING,
-	 .summary = "Return information about the function currently running (name, description, duration)",
-	 .since = "7.0.0",
-	 .group = "scripting",
-	 .complexity = "O(1)"},
-	{.name = "help",
-	 .full_name = "function|help",
-	 .run = command_function_help,
-	 .arity = 2,
-	 .flags = COMMAND_LOADING | COMMAND_STALE,
-	 .acl_categories = CATEGORY_SLOW | CATEGORY_SCRIPTING,
-	 .summary = "Show helpful text about the different subcommands",
-	 .since = "7.0.0",
-	 .group = "scripting",
-	 .complexity = "O(1)"},
-	{0},
-};
-
-const struct command function_commands[] = {
-	{.name = "function",
-	 .full_name = "function",
-	 .run = NULL,
-	 .arity = -2,
-	 .acl_categories = CATEGORY_SLOW,
-	 .summary = "A container for function commands",
-	 .since = "7.0.0",
-	 .group = "scripting",
-	 .complexity = "Depends on subcommand.",
-	 .subcommands = function_subcommands},
-	{0},
-};

@@ -1,8 +1,8 @@
 /* Commands on keys of any type. */
-#include "cmd/groups.h"
+#include "cmd/commands.h"
 #include "cmd/lookup.h"
 
-static int
+int
 command_del(struct command_context *c)
 {
 	int64_t deleted = 0;
@@ -21,7 +21,7 @@ command_del(struct command_context *c)
 	return SETT_OK;
 }
 
-static int
+int
 command_exists(struct command_context *c)
 {
 	int64_t found = 0;
@@ -37,7 +37,7 @@ command_exists(struct command_context *c)
 	return SETT_OK;
 }
 
-static int
+int
 command_type(struct command_context *c)
 {
 	struct root root;
@@ -75,13 +75,13 @@ rename_key(struct command_context *c, bool only_if_absent)
 	return status == SETT_OK ? keyspace_delete(&c->view, c->db, from, &root) : status;
 }
 
-static int
+int
 command_rename(struct command_context *c)
 {
 	return rename_key(c, false);
 }
 
-static int
+int
 command_renamenx(struct command_context *c)
 {
 	return rename_key(c, true);
@@ -113,7 +113,7 @@ parse_copy_options(struct command_context *c, unsigned *ret_db, bool *ret_replac
 	return true;
 }
 
-static int
+int
 command_copy(struct command_context *c)
 {
 	unsigned db;
@@ -165,7 +165,7 @@ object_lookup(struct command_context *c, bool *ret_exists, struct root *ret)
 	return status;
 }
 
-static int
+int
 command_object_encoding(struct command_context *c)
 {
 	struct root root;
@@ -177,7 +177,7 @@ command_object_encoding(struct command_context *c)
 }
 
 /* Records are not shared. */
-static int
+int
 command_object_refcount(struct command_context *c)
 {
 	struct root root;
@@ -189,7 +189,7 @@ command_object_refcount(struct command_context *c)
 }
 
 /* Nothing is evicted, so accesses are not tracked. */
-static int
+int
 command_object_idletime(struct command_context *c)
 {
 	struct root root;
@@ -200,7 +200,7 @@ command_object_idletime(struct command_context *c)
 	return status;
 }
 
-static int
+int
 command_object_freq(struct command_context *c)
 {
 	struct root root;
@@ -216,7 +216,7 @@ command_object_freq(struct command_context *c)
 	return status;
 }
 
-static int
+int
 command_object_help(struct command_context *c)
 {
 	static const char *const lines[] = {
@@ -242,201 +242,3 @@ command_object_help(struct command_context *c)
 		resp_status(c->reply, lines[i]);
 	return SETT_OK;
 }
-
-static const struct command object_subcommands[] = {
-	{.name = "encoding",
-	 .full_name = "object|encoding",
-	 .run = command_object_encoding,
-	 .arity = 3,
-	 .flags = COMMAND_READONLY,
-	 .first_key = 2,
-	 .last_key = 2,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_READ | CATEGORY_SLOW,
-	 .summary = "Inspect the internal encoding of a Redis object",
-	 .since = "2.2.3",
-	 .group = "generic",
-	 .complexity = "O(1)"},
-	{.name = "freq",
-	 .full_name = "object|freq",
-	 .run = command_object_freq,
-	 .arity = 3,
-	 .flags = COMMAND_READONLY,
-	 .first_key = 2,
-	 .last_key = 2,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_READ | CATEGORY_SLOW,
-	 .summary = "Get the logarithmic access frequency counter of a Redis object",
-	 .since = "4.0.0",
-	 .group = "generic",
-	 .complexity = "O(1)"},
-	{.name = "help",
-	 .full_name = "object|help",
-	 .run = command_object_help,
-	 .arity = 2,
-	 .flags = COMMAND_LOADING | COMMAND_STALE,
-	 .first_key = 0,
-	 .last_key = 0,
-	 .key_step = 0,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_SLOW,
-	 .summary = "Show helpful text about the different subcommands",
-	 .since = "6.2.0",
-	 .group = "generic",
-	 .complexity = "O(1)"},
-	{.name = "idletime",
-	 .full_name = "object|idletime",
-	 .run = command_object_idletime,
-	 .arity = 3,
-	 .flags = COMMAND_READONLY,
-	 .first_key = 2,
-	 .last_key = 2,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_READ | CATEGORY_SLOW,
-	 .summary = "Get the time since a Redis object was last accessed",
-	 .since = "2.2.3",
-	 .group = "generic",
-	 .complexity = "O(1)"},
-	{.name = "refcount",
-	 .full_name = "object|refcount",
-	 .run = command_object_refcount,
-	 .arity = 3,
-	 .flags = COMMAND_READONLY,
-	 .first_key = 2,
-	 .last_key = 2,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_READ | CATEGORY_SLOW,
-	 .summary = "Get the number of references to the value of the key",
-	 .since = "2.2.3",
-	 .group = "generic",
-	 .complexity = "O(1)"},
-	{0},
-};
-
-const struct command key_commands[] = {
-	{.name = "del",
-	 .full_name = "del",
-	 .run = command_del,
-	 .arity = -2,
-	 .flags = COMMAND_WRITE,
-	 .first_key = 1,
-	 .last_key = -1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_WRITE | CATEGORY_SLOW,
-	 .summary = "Delete a key",
-	 .since = "1.0.0",
-	 .group = "generic",
-	 .complexity = "O(N) where N is the number of keys that will be removed. When a key to remove holds "
-		       "a value other than a string, the individual complexity for this key is O(M) where M "
-		       "is the number of elements in the list, set, sorted set or hash. Removing a single "
-		       "key that holds a string value is O(1)."},
-	{.name = "unlink",
-	 .full_name = "unlink",
-	 .run = command_del,
-	 .arity = -2,
-	 .flags = COMMAND_WRITE | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = -1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_WRITE | CATEGORY_FAST,
-	 .summary = "Delete a key asynchronously in another thread. Otherwise it is just as DEL, but non "
-		    "blocking.",
-	 .since = "4.0.0",
-	 .group = "generic",
-	 .complexity = "O(1) for each key removed regardless of its size. Then the command does O(N) work in "
-		       "a different thread in order to reclaim memory, where N is the number of allocations "
-		       "the deleted objects where composed of."},
-	{.name = "exists",
-	 .full_name = "exists",
-	 .run = command_exists,
-	 .arity = -2,
-	 .flags = COMMAND_READONLY | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = -1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_READ | CATEGORY_FAST,
-	 .summary = "Determine if a key exists",
-	 .since = "1.0.0",
-	 .group = "generic",
-	 .complexity = "O(N) where N is the number of keys to check."},
-	{.name = "type",
-	 .full_name = "type",
-	 .run = command_type,
-	 .arity = 2,
-	 .flags = COMMAND_READONLY | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_READ | CATEGORY_FAST,
-	 .summary = "Determine the type stored at key",
-	 .since = "1.0.0",
-	 .group = "generic",
-	 .complexity = "O(1)"},
-	{.name = "rename",
-	 .full_name = "rename",
-	 .run = command_rename,
-	 .arity = 3,
-	 .flags = COMMAND_WRITE,
-	 .first_key = 1,
-	 .last_key = 2,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_WRITE | CATEGORY_SLOW,
-	 .summary = "Rename a key",
-	 .since = "1.0.0",
-	 .group = "generic",
-	 .complexity = "O(1)"},
-	{.name = "renamenx",
-	 .full_name = "renamenx",
-	 .run = command_renamenx,
-	 .arity = 3,
-	 .flags = COMMAND_WRITE | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 2,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_WRITE | CATEGORY_FAST,
-	 .summary = "Rename a key, only if the new key does not exist",
-	 .since = "1.0.0",
-	 .group = "generic",
-	 .complexity = "O(1)"},
-	{.name = "copy",
-	 .full_name = "copy",
-	 .run = command_copy,
-	 .arity = -3,
-	 .flags = COMMAND_WRITE | COMMAND_DENYOOM,
-	 .first_key = 1,
-	 .last_key = 2,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_WRITE | CATEGORY_SLOW,
-	 .summary = "Copy a key",
-	 .since = "6.2.0",
-	 .group = "generic",
-	 .complexity = "O(N) worst case for collections, where N is the number of nested items. O(1) for "
-		       "string values."},
-	{.name = "touch",
-	 .full_name = "touch",
-	 .run = command_exists,
-	 .arity = -2,
-	 .flags = COMMAND_READONLY | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = -1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_READ | CATEGORY_FAST,
-	 .summary = "Alters the last access time of a key(s). Returns the number of existing keys specified.",
-	 .since = "3.2.1",
-	 .group = "generic",
-	 .complexity = "O(N) where N is the number of keys that will be touched."},
-	{.name = "object",
-	 .full_name = "object",
-	 .run = NULL,
-	 .arity = -2,
-	 .flags = 0,
-	 .first_key = 0,
-	 .last_key = 0,
-	 .key_step = 0,
-	 .acl_categories = CATEGORY_SLOW,
-	 .summary = "A container for object introspection commands",
-	 .since = "2.2.3",
-	 .group = "generic",
-	 .complexity = "Depends on subcommand.",
-	 .subcommands = object_subcommands},
-	{0},
-};

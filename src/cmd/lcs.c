@@ -1,7 +1,7 @@
 /* LCS: the longest common subsequence of two strings, by the textbook table of the lengths for all pairs of
  * prefixes (Wagner and Fischer 1974), walked back from its end. Time and memory are the product of the two
  * sizes: a large one runs in the pool. */
-#include "cmd/groups.h"
+#include "cmd/commands.h"
 #include "cmd/lookup.h"
 #include "config/config.h"
 
@@ -181,7 +181,7 @@ read_value(struct command_context *c, struct found_string *found)
 	return found_size(found) > 0 ? keyspace_body(&c->view, &found->root, &found->value) : SETT_OK;
 }
 
-static int
+int
 command_lcs(struct command_context *c)
 {
 	struct lcs_options options;
@@ -216,20 +216,3 @@ command_lcs(struct command_context *c)
 	free(l.cells);
 	return status;
 }
-
-const struct command lcs_commands[] = {
-	{.name = "lcs",
-	 .full_name = "lcs",
-	 .run = command_lcs,
-	 .arity = -3,
-	 .flags = COMMAND_READONLY,
-	 .first_key = 1,
-	 .last_key = 2,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_READ | CATEGORY_STRING | CATEGORY_SLOW,
-	 .summary = "Find longest common substring",
-	 .since = "7.0.0",
-	 .group = "string",
-	 .complexity = "O(N*M) where N and M are the lengths of s1 and s2, respectively"},
-	{0},
-};

@@ -3,7 +3,7 @@
  * SCAN's cursor is a number for the key at which the next call goes on (keyspace_scan_save). A call looks at
  * COUNT keys, whether they match or not, so its time is bounded; a pattern's literal beginning narrows the
  * walk to the keys that begin with it. */
-#include "cmd/groups.h"
+#include "cmd/commands.h"
 #include "cmd/lookup.h"
 #include "keyspace/glob.h"
 
@@ -111,7 +111,7 @@ scan_step(struct command_context *c, struct keyspace_cursor *cursor, const struc
 	}
 }
 
-static int
+int
 command_scan(struct command_context *c)
 {
 	struct scan_options options;
@@ -154,8 +154,8 @@ command_scan(struct command_context *c)
 	return SETT_OK;
 }
 
-static int
-command_keys_matching(struct command_context *c)
+int
+command_keys(struct command_context *c)
 {
 	struct bytes pattern = c->argv[1], key;
 	bool all = bytes_equal(pattern, BYTES_LITERAL("*"));
@@ -180,7 +180,7 @@ command_keys_matching(struct command_context *c)
 	return SETT_OK;
 }
 
-static int
+int
 command_randomkey(struct command_context *c)
 {
 	struct bytes key;
@@ -191,49 +191,3 @@ command_randomkey(struct command_context *c)
 		resp_null(c->reply);
 	return status == SETT_NOT_FOUND ? SETT_OK : status;
 }
-
-const struct command scan_commands[] = {
-	{.name = "scan",
-	 .full_name = "scan",
-	 .run = command_scan,
-	 .arity = -2,
-	 .flags = COMMAND_READONLY,
-	 .first_key = 0,
-	 .last_key = 0,
-	 .key_step = 0,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_READ | CATEGORY_SLOW,
-	 .summary = "Incrementally iterate the keys space",
-	 .since = "2.8.0",
-	 .group = "generic",
-	 .complexity =
-		 "O(1) for every call. O(N) for a complete iteration, including enough command calls for the "
-		 "cursor to return back to 0. N is the number of elements inside the collection."},
-	{.name = "keys",
-	 .full_name = "keys",
-	 .run = command_keys_matching,
-	 .arity = 2,
-	 .flags = COMMAND_READONLY | COMMAND_LONG,
-	 .first_key = 0,
-	 .last_key = 0,
-	 .key_step = 0,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_READ | CATEGORY_SLOW | CATEGORY_DANGEROUS,
-	 .summary = "Find all keys matching the given pattern",
-	 .since = "1.0.0",
-	 .group = "generic",
-	 .complexity = "O(N) with N being the number of keys in the database, under the assumption that the "
-		       "key names in the database and the given pattern have limited length."},
-	{.name = "randomkey",
-	 .full_name = "randomkey",
-	 .run = command_randomkey,
-	 .arity = 1,
-	 .flags = COMMAND_READONLY,
-	 .first_key = 0,
-	 .last_key = 0,
-	 .key_step = 0,
-	 .acl_categories = CATEGORY_KEYSPACE | CATEGORY_READ | CATEGORY_SLOW,
-	 .summary = "Return a random key from the keyspace",
-	 .since = "1.0.0",
-	 .group = "generic",
-	 .complexity = "O(1)"},
-	{0},
-};

@@ -1,5 +1,5 @@
 /* INFO, TIME, MEMORY, SLOWLOG, SAVE and its kin, SHUTDOWN, ROLE, LOLWUT: the server as a whole. */
-#include "cmd/groups.h"
+#include "cmd/commands.h"
 #include "cmd/help.h"
 
 #include <inttypes.h>
@@ -8,7 +8,7 @@
 #include "info/slowlog.h"
 #include "net/net.h"
 
-static int
+int
 command_info(struct command_context *c)
 {
 	struct buffer text = {0};
@@ -19,7 +19,7 @@ command_info(struct command_context *c)
 	return status;
 }
 
-static int
+int
 command_time(struct command_context *c)
 {
 	struct timespec now;
@@ -31,7 +31,7 @@ command_time(struct command_context *c)
 	return SETT_OK;
 }
 
-static int
+int
 command_role(struct command_context *c)
 {
 	resp_array(c->reply, 3);
@@ -41,7 +41,7 @@ command_role(struct command_context *c)
 	return SETT_OK;
 }
 
-static int
+int
 command_lolwut(struct command_context *c)
 {
 	int64_t version;
@@ -54,7 +54,7 @@ command_lolwut(struct command_context *c)
 
 /* ---- MEMORY ---- */
 
-static int
+int
 command_memory_usage(struct command_context *c)
 {
 	int64_t samples;
@@ -77,7 +77,7 @@ command_memory_usage(struct command_context *c)
 	return status;
 }
 
-static int
+int
 command_memory_help(struct command_context *c)
 {
 	static const char *const lines[] = {
@@ -114,7 +114,7 @@ reply_entry(void *arg, const struct slowlog_entry *entry)
 	entries->count++;
 }
 
-static int
+int
 command_slowlog_get(struct command_context *c)
 {
 	enum { DEFAULT_COUNT = 10 };
@@ -132,7 +132,7 @@ command_slowlog_get(struct command_context *c)
 	return SETT_OK;
 }
 
-static int
+int
 command_slowlog_len(struct command_context *c)
 {
 	resp_integer(c->reply, (int64_t)slowlog_length(c->server->slowlog));
@@ -145,14 +145,14 @@ reset_slowlog(struct server *server, struct client *client, void *data)
 	slowlog_reset(server->slowlog);
 }
 
-static int
+int
 command_slowlog_reset(struct command_context *c)
 {
 	resp_status(c->reply, "OK");
 	return context_defer(c, reset_slowlog, NULL);
 }
 
-static int
+int
 command_slowlog_help(struct command_context *c)
 {
 	static const char *const lines[] = {
@@ -187,7 +187,7 @@ save(struct command_context *c)
 	return true;
 }
 
-static int
+int
 command_save(struct command_context *c)
 {
 	if (save(c))
@@ -195,7 +195,7 @@ command_save(struct command_context *c)
 	return SETT_OK;
 }
 
-static int
+int
 command_bgsave(struct command_context *c)
 {
 	if (c->argc > 2 || (c->argc == 2 && !argument_is(c->argv[1], "SCHEDULE")))
@@ -205,7 +205,7 @@ command_bgsave(struct command_context *c)
 	return SETT_OK;
 }
 
-static int
+int
 command_bgrewriteaof(struct command_context *c)
 {
 	if (save(c))
@@ -213,7 +213,7 @@ command_bgrewriteaof(struct command_context *c)
 	return SETT_OK;
 }
 
-static int
+int
 command_lastsave(struct command_context *c)
 {
 	resp_integer(c->reply, (int64_t)(__atomic_load_n(&c->server->last_save_ms, __ATOMIC_RELAXED) / 1000));
@@ -256,7 +256,7 @@ shut_down(struct server *server, struct client *client, void *data)
 
 /* No reply: the connection closes. What was acknowledged is durable first, whatever the options, unless that
  * fails and it is forced. */
-static int
+int
 command_shutdown(struct command_context *c)
 {
 	struct shutdown_request request = {0};
@@ -275,191 +275,3 @@ command_shutdown(struct command_context *c)
 	}
 	return context_defer(c, shut_down, NULL);
 }
-
-static const struct command memory_subcommands[] = {
-	{.name = "usage",
-	 .full_name = "memory|usage",
-	 .run = command_memory_usage,
-	 .arity = -3,
-	 .flags = COMMAND_READONLY,
-	 .first_key = 2,
-	 .last_key = 2,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_READ | CATEGORY_SLOW,
-	 .summary = "Estimate the memory usage of a key",
-	 .since = "4.0.0",
-	 .group = "server",
-	 .complexity = "O(N) where N is the number of samples."},
-	{.name = "help",
-	 .full_name = "memory|help",
-	 .run = command_memory_help,
-	 .arity = 2,
-	 .flags = COMMAND_LOADING | COMMAND_STALE,
-	 .acl_categories = CATEGORY_SLOW,
-	 .summary = "Show helpful text about the different subcommands",
-	 .since = "4.0.0",
-	 .group = "server",
-	 .complexity = "O(1)"},
-	{0},
-};
-
-static const struct command slowlog_subcommands[] = {
-	{.name = "get",
-	 .full_name = "slowlog|get",
-	 .run = command_slowlog_get,
-	 .arity = -2,
-	 .flags = COMMAND_ADMIN | COMMAND_LOADING | COMMAND_STALE,
-	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS,
-	 .summary = "Get the slow log's entries",
-	 .since = "2.2.12",
-	 .group = "server",
-	 .complexity = "O(N) where N is the number of entries returned"},
-	{.name = "len",
-	 .full_name = "slowlog|len",
-	 .run = command_slowlog_len,
-	 .arity = 2,
-	 .flags = COMMAND_ADMIN | COMMAND_LOADING | COMMAND_STALE,
-	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS,
-	 .summary = "Get the slow log's length",
-	 .since = "2.2.12",
-	 .group = "server",
-	 .complexity = "O(1)"},
-	{.name = "reset",
-	 .full_name = "slowlog|reset",
-	 .run = command_slowlog_reset,
-	 .arity = 2,
-	 .flags = COMMAND_ADMIN | COMMAND_LOADING | COMMAND_STALE,
-	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS,
-	 .summary = "Clear all entries from the slow log",
-	 .since = "2.2.12",
-	 .group = "server",
-	 .complexity = "O(N) where N is the number of entries in the slowlog"},
-	{.name = "help",
-	 .full_name = "slowlog|help",
-	 .run = command_slowlog_help,
-	 .arity = 2,
-	 .flags = COMMAND_LOADING | COMMAND_STALE,
-	 .acl_categories = CATEGORY_SLOW,
-	 .summary = "Show helpful text about the different subcommands",
-	 .since = "6.2.0",
-	 .group = "server",
-	 .complexity = "O(1)"},
-	{0},
-};
-
-const struct command server_commands[] = {
-	{.name = "info",
-	 .full_name = "info",
-	 .run = command_info,
-	 .arity = -1,
-	 .flags = COMMAND_LOADING | COMMAND_STALE,
-	 .acl_categories = CATEGORY_SLOW | CATEGORY_DANGEROUS,
-	 .summary = "Get information and statistics about the server",
-	 .since = "1.0.0",
-	 .group = "server",
-	 .complexity = "O(1)"},
-	{.name = "time",
-	 .full_name = "time",
-	 .run = command_time,
-	 .arity = 1,
-	 .flags = COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST,
-	 .acl_categories = CATEGORY_FAST,
-	 .summary = "Return the current server time",
-	 .since = "2.6.0",
-	 .group = "server",
-	 .complexity = "O(1)"},
-	{.name = "lastsave",
-	 .full_name = "lastsave",
-	 .run = command_lastsave,
-	 .arity = 1,
-	 .flags = COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST,
-	 .acl_categories = CATEGORY_ADMIN | CATEGORY_FAST | CATEGORY_DANGEROUS,
-	 .summary = "Get the UNIX time stamp of the last successful save to disk",
-	 .since = "1.0.0",
-	 .group = "server",
-	 .complexity = "O(1)"},
-	{.name = "save",
-	 .full_name = "save",
-	 .run = command_save,
-	 .arity = 1,
-	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_NO_ASYNC_LOADING | COMMAND_NO_MULTI |
-		 COMMAND_LONG,
-	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS,
-	 .summary = "Synchronously save the dataset to disk",
-	 .since = "1.0.0",
-	 .group = "server",
-	 .complexity = "O(N) where N is the total number of keys in all databases"},
-	{.name = "bgsave",
-	 .full_name = "bgsave",
-	 .run = command_bgsave,
-	 .arity = -1,
-	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_NO_ASYNC_LOADING | COMMAND_LONG,
-	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS,
-	 .summary = "Asynchronously save the dataset to disk",
-	 .since = "1.0.0",
-	 .group = "server",
-	 .complexity = "O(1)"},
-	{.name = "bgrewriteaof",
-	 .full_name = "bgrewriteaof",
-	 .run = command_bgrewriteaof,
-	 .arity = 1,
-	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_NO_ASYNC_LOADING | COMMAND_LONG,
-	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS,
-	 .summary = "Asynchronously rewrite the append-only file",
-	 .since = "1.0.0",
-	 .group = "server",
-	 .complexity = "O(1)"},
-	{.name = "shutdown",
-	 .full_name = "shutdown",
-	 .run = command_shutdown,
-	 .arity = -1,
-	 .flags = COMMAND_ADMIN | COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_NO_MULTI |
-		 COMMAND_ALLOW_BUSY | COMMAND_LONG,
-	 .acl_categories = CATEGORY_ADMIN | CATEGORY_SLOW | CATEGORY_DANGEROUS,
-	 .summary = "Synchronously save the dataset to disk and then shut down the server",
-	 .since = "1.0.0",
-	 .group = "server",
-	 .complexity = "O(N) when saving, where N is the total number of keys in all databases when saving "
-		       "data, otherwise O(1)"},
-	{.name = "role",
-	 .full_name = "role",
-	 .run = command_role,
-	 .arity = 1,
-	 .flags = COMMAND_NOSCRIPT | COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST,
-	 .acl_categories = CATEGORY_ADMIN | CATEGORY_FAST | CATEGORY_DANGEROUS,
-	 .summary = "Return the role of the instance in the context of replication",
-	 .since = "2.8.12",
-	 .group = "server",
-	 .complexity = "O(1)"},
-	{.name = "lolwut",
-	 .full_name = "lolwut",
-	 .run = command_lolwut,
-	 .arity = -1,
-	 .flags = COMMAND_READONLY | COMMAND_FAST,
-	 .acl_categories = CATEGORY_READ | CATEGORY_FAST,
-	 .summary = "Display some computer art and the Redis version",
-	 .since = "5.0.0",
-	 .group = "server",
-	 .complexity = NULL},
-	{.name = "memory",
-	 .full_name = "memory",
-	 .run = NULL,
-	 .arity = -2,
-	 .acl_categories = CATEGORY_SLOW,
-	 .summary = "A container for memory diagnostics commands",
-	 .since = "4.0.0",
-	 .group = "server",
-	 .complexity = "Depends on subcommand.",
-	 .subcommands = memory_subcommands},
-	{.name = "slowlog",
-	 .full_name = "slowlog",
-	 .run = NULL,
-	 .arity = -2,
-	 .acl_categories = CATEGORY_SLOW,
-	 .summary = "A container for slow log commands",
-	 .since = "2.2.12",
-	 .group = "server",
-	 .complexity = "Depends on subcommand.",
-	 .subcommands = slowlog_subcommands},
-	{0},
-};

@@ -1,5 +1,5 @@
 /* Commands on whole strings and on parts of them. */
-#include "cmd/groups.h"
+#include "cmd/commands.h"
 #include "cmd/lookup.h"
 #include "cmd/splice.h"
 #include "config/config.h"
@@ -143,7 +143,20 @@ set_with_options(struct command_context *c, const struct set_options *o)
 	return put_argument(c, c->argv[1], 2, deadline, &old);
 }
 
-static int
+/* SET reads its key only with GET. */
+int
+key_rule_of_set(const struct bytes *argv, size_t argc, struct command_key *ret, size_t *ret_count)
+{
+	uint32_t flags = KEY_OW | KEY_UPDATE;
+	for (size_t i = 3; i < argc; i++)
+		if (argument_is(argv[i], "GET"))
+			flags = KEY_RW | KEY_ACCESS | KEY_UPDATE;
+	ret[0] = (struct command_key){.position = 1, .flags = flags};
+	*ret_count = 1;
+	return SETT_OK;
+}
+
+int
 command_set(struct command_context *c)
 {
 	struct set_options options = {0};
@@ -152,7 +165,7 @@ command_set(struct command_context *c)
 	return set_with_options(c, &options);
 }
 
-static int
+int
 command_setnx(struct command_context *c)
 {
 	struct found_string old;
@@ -178,13 +191,13 @@ set_with_deadline(struct command_context *c, enum deadline_form form)
 	return put_argument(c, c->argv[1], 3, deadline, &old);
 }
 
-static int
+int
 command_setex(struct command_context *c)
 {
 	return set_with_deadline(c, DEADLINE_EX);
 }
 
-static int
+int
 command_psetex(struct command_context *c)
 {
 	return set_with_deadline(c, DEADLINE_PX);
@@ -205,14 +218,14 @@ reply_string(struct command_context *c, struct bytes key, struct found_string *r
 	return SETT_OK;
 }
 
-static int
+int
 command_get(struct command_context *c)
 {
 	struct found_string found;
 	return reply_string(c, c->argv[1], &found);
 }
 
-static int
+int
 command_getdel(struct command_context *c)
 {
 	struct found_string found;
@@ -222,7 +235,7 @@ command_getdel(struct command_context *c)
 	return found.exists ? keyspace_delete(&c->view, c->db, c->argv[1], &found.root) : SETT_OK;
 }
 
-static int
+int
 command_getset(struct command_context *c)
 {
 	struct found_string found;
@@ -232,7 +245,7 @@ command_getset(struct command_context *c)
 	return put_argument(c, c->argv[1], 2, 0, &found);
 }
 
-static int
+int
 command_getex(struct command_context *c)
 {
 	struct set_options o;
@@ -259,7 +272,7 @@ command_getex(struct command_context *c)
 	return SETT_OK;
 }
 
-static int
+int
 command_strlen(struct command_context *c)
 {
 	bool exists;
@@ -270,7 +283,7 @@ command_strlen(struct command_context *c)
 	return status;
 }
 
-static int
+int
 command_mget(struct command_context *c)
 {
 	resp_array(c->reply, c->argc - 1);
@@ -303,7 +316,7 @@ set_pairs(struct command_context *c)
 	return SETT_OK;
 }
 
-static int
+int
 command_mset(struct command_context *c)
 {
 	if (c->argc % 2 == 0)
@@ -312,7 +325,7 @@ command_mset(struct command_context *c)
 	return set_pairs(c);
 }
 
-static int
+int
 command_msetnx(struct command_context *c)
 {
 	if (c->argc % 2 == 0)
@@ -334,7 +347,7 @@ command_msetnx(struct command_context *c)
 
 /* ---- parts ---- */
 
-static int
+int
 command_getrange(struct command_context *c)
 {
 	int64_t start, end;
@@ -369,7 +382,7 @@ part_of(const struct command_context *c, size_t index)
 	return (struct string_part){.size = c->argv[index].size, .data = c->argv[index].data};
 }
 
-static int
+int
 command_append(struct command_context *c)
 {
 	struct found_string old;
@@ -389,7 +402,7 @@ command_append(struct command_context *c)
 	return status;
 }
 
-static int
+int
 command_setrange(struct command_context *c)
 {
 	int64_t offset;
@@ -415,232 +428,3 @@ command_setrange(struct command_context *c)
 		resp_integer(c->reply, (int64_t)(end > size ? end : size));
 	return status;
 }
-
-const struct command string_commands[] = {
-	{.name = "get",
-	 .full_name = "get",
-	 .run = command_get,
-	 .arity = 2,
-	 .flags = COMMAND_READONLY | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_READ | CATEGORY_STRING | CATEGORY_FAST,
-	 .summary = "Get the value of a key",
-	 .since = "1.0.0",
-	 .group = "string",
-	 .complexity = "O(1)"},
-	{.name = "set",
-	 .full_name = "set",
-	 .run = command_set,
-	 .arity = -3,
-	 .flags = COMMAND_WRITE | COMMAND_DENYOOM,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .first_value = 2,
-	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_SLOW,
-	 .summary = "Set the string value of a key",
-	 .since = "1.0.0",
-	 .group = "string",
-	 .complexity = "O(1)"},
-	{.name = "getex",
-	 .full_name = "getex",
-	 .run = command_getex,
-	 .arity = -2,
-	 .flags = COMMAND_WRITE | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_FAST,
-	 .summary = "Get the value of a key and optionally set its expiration",
-	 .since = "6.2.0",
-	 .group = "string",
-	 .complexity = "O(1)"},
-	{.name = "getdel",
-	 .full_name = "getdel",
-	 .run = command_getdel,
-	 .arity = 2,
-	 .flags = COMMAND_WRITE | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_FAST,
-	 .summary = "Get the value of a key and delete the key",
-	 .since = "6.2.0",
-	 .group = "string",
-	 .complexity = "O(1)"},
-	{.name = "getset",
-	 .full_name = "getset",
-	 .run = command_getset,
-	 .arity = 3,
-	 .flags = COMMAND_WRITE | COMMAND_DENYOOM | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .first_value = 2,
-	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_FAST,
-	 .summary = "Set the string value of a key and return its old value",
-	 .since = "1.0.0",
-	 .group = "string",
-	 .complexity = "O(1)"},
-	{.name = "getrange",
-	 .full_name = "getrange",
-	 .run = command_getrange,
-	 .arity = 4,
-	 .flags = COMMAND_READONLY,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_READ | CATEGORY_STRING | CATEGORY_SLOW,
-	 .summary = "Get a substring of the string stored at a key",
-	 .since = "2.4.0",
-	 .group = "string",
-	 .complexity = "O(N) where N is the length of the returned string. The complexity is ultimately "
-		       "determined by the returned length, but because creating a substring from an existing "
-		       "string is very cheap, it can be considered O(1) for small strings."},
-	{.name = "substr",
-	 .full_name = "substr",
-	 .run = command_getrange,
-	 .arity = 4,
-	 .flags = COMMAND_READONLY,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_READ | CATEGORY_STRING | CATEGORY_SLOW,
-	 .summary = "Get a substring of the string stored at a key",
-	 .since = "1.0.0",
-	 .group = "string",
-	 .complexity = "O(N) where N is the length of the returned string. The complexity is ultimately "
-		       "determined by the returned length, but because creating a substring from an existing "
-		       "string is very cheap, it can be considered O(1) for small strings."},
-	{.name = "setrange",
-	 .full_name = "setrange",
-	 .run = command_setrange,
-	 .arity = 4,
-	 .flags = COMMAND_WRITE | COMMAND_DENYOOM,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .first_value = 3,
-	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_SLOW,
-	 .summary = "Overwrite part of a string at key starting at the specified offset",
-	 .since = "2.2.0",
-	 .group = "string",
-	 .complexity = "O(1), not counting the time taken to copy the new string in place. Usually, this "
-		       "string is very small so the amortized complexity is O(1). Otherwise, complexity is "
-		       "O(M) with M being the length of the value argument."},
-	{.name = "append",
-	 .full_name = "append",
-	 .run = command_append,
-	 .arity = 3,
-	 .flags = COMMAND_WRITE | COMMAND_DENYOOM | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .first_value = 2,
-	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_FAST,
-	 .summary = "Append a value to a key",
-	 .since = "2.0.0",
-	 .group = "string",
-	 .complexity = "O(1). The amortized time complexity is O(1) assuming the appended value is small and "
-		       "the already present value is of any size, since the dynamic string library used by "
-		       "Redis will double the free space available on every reallocation."},
-	{.name = "strlen",
-	 .full_name = "strlen",
-	 .run = command_strlen,
-	 .arity = 2,
-	 .flags = COMMAND_READONLY | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_READ | CATEGORY_STRING | CATEGORY_FAST,
-	 .summary = "Get the length of the value stored in a key",
-	 .since = "2.2.0",
-	 .group = "string",
-	 .complexity = "O(1)"},
-	{.name = "mget",
-	 .full_name = "mget",
-	 .run = command_mget,
-	 .arity = -2,
-	 .flags = COMMAND_READONLY | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = -1,
-	 .key_step = 1,
-	 .acl_categories = CATEGORY_READ | CATEGORY_STRING | CATEGORY_FAST,
-	 .summary = "Get the values of all the given keys",
-	 .since = "1.0.0",
-	 .group = "string",
-	 .complexity = "O(N) where N is the number of keys to retrieve."},
-	{.name = "mset",
-	 .full_name = "mset",
-	 .run = command_mset,
-	 .arity = -3,
-	 .flags = COMMAND_WRITE | COMMAND_DENYOOM,
-	 .first_key = 1,
-	 .last_key = -1,
-	 .key_step = 2,
-	 .first_value = 2,
-	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_SLOW,
-	 .summary = "Set multiple keys to multiple values",
-	 .since = "1.0.1",
-	 .group = "string",
-	 .complexity = "O(N) where N is the number of keys to set."},
-	{.name = "msetnx",
-	 .full_name = "msetnx",
-	 .run = command_msetnx,
-	 .arity = -3,
-	 .flags = COMMAND_WRITE | COMMAND_DENYOOM,
-	 .first_key = 1,
-	 .last_key = -1,
-	 .key_step = 2,
-	 .first_value = 2,
-	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_SLOW,
-	 .summary = "Set multiple keys to multiple values, only if none of the keys exist",
-	 .since = "1.0.1",
-	 .group = "string",
-	 .complexity = "O(N) where N is the number of keys to set."},
-	{.name = "setnx",
-	 .full_name = "setnx",
-	 .run = command_setnx,
-	 .arity = 3,
-	 .flags = COMMAND_WRITE | COMMAND_DENYOOM | COMMAND_FAST,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .first_value = 2,
-	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_FAST,
-	 .summary = "Set the value of a key, only if the key does not exist",
-	 .since = "1.0.0",
-	 .group = "string",
-	 .complexity = "O(1)"},
-	{.name = "setex",
-	 .full_name = "setex",
-	 .run = command_setex,
-	 .arity = 4,
-	 .flags = COMMAND_WRITE | COMMAND_DENYOOM,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .first_value = 3,
-	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_SLOW,
-	 .summary = "Set the value and expiration of a key",
-	 .since = "2.0.0",
-	 .group = "string",
-	 .complexity = "O(1)"},
-	{.name = "psetex",
-	 .full_name = "psetex",
-	 .run = command_psetex,
-	 .arity = 4,
-	 .flags = COMMAND_WRITE | COMMAND_DENYOOM,
-	 .first_key = 1,
-	 .last_key = 1,
-	 .key_step = 1,
-	 .first_value = 3,
-	 .acl_categories = CATEGORY_WRITE | CATEGORY_STRING | CATEGORY_SLOW,
-	 .summary = "Set the value and expiration in milliseconds of a key",
-	 .since = "2.6.0",
-	 .group = "string",
-	 .complexity = "O(1)"},
-	{0},
-};

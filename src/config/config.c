@@ -155,6 +155,13 @@ config_effective_memory(const struct config *config)
 	return quarter > 0 ? quarter : 1;
 }
 
+bool
+config_directive_is_sensitive(struct bytes name)
+{
+	int index = directive_index(name);
+	return index >= 0 && (directive_table[index].flags & DIRECTIVE_SENSITIVE) != 0;
+}
+
 int
 config_listen(struct config *config, const char *directive, void (*changed)(void *arg), void *arg)
 {

@@ -99,6 +99,8 @@ int config_check_from(struct config *, const struct bytes *arguments, size_t cou
 /* Rewrites the file it was started from, keeping comments and order, through a temporary file, fsync and
  * rename. "ERR The server is running without a config file". */
 int config_rewrite(struct config *, bool force_all, struct buffer *ret_error);
+/* Whether the values of a directive of this name are secrets, not to be logged. */
+bool config_directive_is_sensitive(struct bytes name);
 /* SETT_NO_MEMORY, SETT_INVALID (no such directive). `changed(arg)` runs after a successful config_set that
  * touched the directive, outside the lock. */
 int config_listen(struct config *, const char *directive, void (*changed)(void *arg), void *arg);

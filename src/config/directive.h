@@ -35,6 +35,7 @@ enum directive_flag {
 	DIRECTIVE_FIXED = 1 << 8,      /* Redis can change it while running; here CONFIG SET takes only the
 					   value it has */
 	DIRECTIVE_CUMULATIVE = 1 << 9, /* several lines of a file add up, the first replaces the default */
+	DIRECTIVE_SENSITIVE = 1 << 10, /* a secret: shown by CONFIG GET alone */
 };
 
 enum { DIRECTIVE_REASON_SIZE = 512, DIRECTIVE_WORDS_MAX = 1024 };

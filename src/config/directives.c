@@ -16,6 +16,7 @@
 #define HIDDEN DIRECTIVE_HIDDEN
 #define MEMORY DIRECTIVE_MEMORY
 #define NULLABLE DIRECTIVE_NULLABLE
+#define SENSITIVE DIRECTIVE_SENSITIVE
 #define FIXED DIRECTIVE_FIXED
 
 #define NO_EFFECT(why) .no_effect = (why)
@@ -256,10 +257,10 @@ const struct directive directive_table[] = {
 	{BOOLEAN("tls-session-caching", "yes", 0), NO_EFFECT(NO_TLS)},
 	{STRING("tls-cert-file", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
 	{STRING("tls-key-file", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
-	{STRING("tls-key-file-pass", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
+	{STRING("tls-key-file-pass", NULL, NULLABLE | SENSITIVE), NO_EFFECT(NO_TLS)},
 	{STRING("tls-client-cert-file", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
 	{STRING("tls-client-key-file", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
-	{STRING("tls-client-key-file-pass", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
+	{STRING("tls-client-key-file-pass", NULL, NULLABLE | SENSITIVE), NO_EFFECT(NO_TLS)},
 	{STRING("tls-dh-params-file", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
 	{STRING("tls-ca-cert-file", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
 	{STRING("tls-ca-cert-dir", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
@@ -269,7 +270,7 @@ const struct directive directive_table[] = {
 
 	/* general */
 	{SPECIAL("dir", KIND_DIRECTORY, ".", PROTECTED | FIXED), FIELD(dir)},
-	{STRING("requirepass", NULL, NULLABLE), FIELD(require_password)},
+	{STRING("requirepass", NULL, NULLABLE | SENSITIVE), FIELD(require_password)},
 	{INTEGER("databases", 1, INT_MAX, "16", IMMUTABLE), FIELD(databases)},
 	{STRING("logfile", "", IMMUTABLE), FIELD(log_file)},
 	{CHOICE("loglevel", level_choices, "notice", 0), FIELD(log_level)},
@@ -387,8 +388,8 @@ const struct directive directive_table[] = {
 	{.alias = "slaveof",
 	 SPECIAL("replicaof", KIND_REPLICA_OF, "", IMMUTABLE | MULTIPLE),
 	 REFUSED(NO_REPLICATION)},
-	{STRING("masteruser", NULL, NULLABLE), NO_EFFECT(NO_REPLICATION)},
-	{STRING("masterauth", NULL, NULLABLE), NO_EFFECT(NO_REPLICATION)},
+	{STRING("masteruser", NULL, NULLABLE | SENSITIVE), NO_EFFECT(NO_REPLICATION)},
+	{STRING("masterauth", NULL, NULLABLE | SENSITIVE), NO_EFFECT(NO_REPLICATION)},
 	{.alias = "slave-serve-stale-data",
 	 BOOLEAN("replica-serve-stale-data", "yes", 0),
 	 NO_EFFECT(NO_REPLICATION)},

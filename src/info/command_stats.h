@@ -13,7 +13,7 @@
 struct command;
 struct command_stats;
 
-/* `commands` is command_index_count(). SETT_NO_MEMORY. */
+/* `commands` is the table's row_count. SETT_NO_MEMORY. */
 int command_stats_create(size_t commands, struct command_stats **ret);
 /* NULL is fine. */
 void command_stats_destroy(struct command_stats *);

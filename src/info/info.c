@@ -460,14 +460,9 @@ write_command(const struct info_facts *facts, const struct command *command, str
 static int
 write_commands(const struct info_facts *facts, struct keyspace_view *view, struct output *out)
 {
-	size_t count;
-	const struct command *table = command_table(&count);
-	for (size_t i = 0; i < count; i++) {
-		write_command(facts, &table[i], out);
-		const struct command *sub = table[i].subcommands;
-		for (; sub != NULL && sub->name != NULL; sub++)
-			write_command(facts, sub, out);
-	}
+	const struct command_table *table = facts->server->commands;
+	for (size_t i = 0; i < table->row_count; i++)
+		write_command(facts, &table->rows[i], out);
 	return SETT_OK;
 }
 

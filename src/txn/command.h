@@ -10,63 +10,15 @@
 #include "resp/writer.h"
 #include "storage/base/arena.h"
 #include "storage/engine.h"
+#include "txn/command_table.h"
 #include "txn/server.h"
 
 struct command_context;
 struct deferred_effect;
 
-/* SETT_OK: the reply was appended (perhaps an error, through context_error). SETT_WOULD_BLOCK, SETT_CONFLICT:
- * run again; the reply is discarded by the runner. Any other status: a failure that the runner words. */
-typedef int (*command_function)(struct command_context *);
-
 enum {
 	CONTEXT_STREAM_MIN = 1024 * 1024,    /* strings of this size and more are sent and edited in pieces */
 	CONTEXT_LONG_MIN = 16 * 1024 * 1024, /* to copy this many bytes takes long: context_enter_long_lane */
-};
-
-/* Redis' command flags (COMMAND INFO), by the same names. */
-
-enum command_flag {
-	COMMAND_WRITE = 1 << 0,
-	COMMAND_READONLY = 1 << 1,
-	COMMAND_DENYOOM = 1 << 2,
-	COMMAND_ADMIN = 1 << 3,
-	COMMAND_PUBSUB = 1 << 4,
-	COMMAND_NOSCRIPT = 1 << 5,
-	COMMAND_LOADING = 1 << 6,
-	COMMAND_STALE = 1 << 7,
-	COMMAND_FAST = 1 << 8,
-	COMMAND_NO_AUTH = 1 << 9,
-	COMMAND_NO_MULTI = 1 << 10,
-	COMMAND_MOVABLE_KEYS = 1 << 11,
-	COMMAND_BLOCKING = 1 << 12,
-	COMMAND_SKIP_SLOWLOG = 1 << 13,
-	COMMAND_SKIP_MONITOR = 1 << 14,
-	COMMAND_MAY_REPLICATE = 1 << 15,
-	COMMAND_NO_ASYNC_LOADING = 1 << 16,
-	COMMAND_ALLOW_BUSY = 1 << 17,
-	COMMAND_NO_MANDATORY_KEYS = 1 << 18,
-	/* Sett's own, not shown to users: */
-	COMMAND_LONG = 1 << 24,   /* runs in the pool's long lane alone (KEYS, DEBUG SLEEP, SAVE, ...) */
-	COMMAND_RUNNER = 1 << 25, /* MULTI, EXEC, DISCARD, WATCH, UNWATCH, RESET, QUIT: executed by the runner
-				     even inside MULTI as Redis does */
-	COMMAND_ENDS_MULTI = 1 << 26, /* EXEC, DISCARD, RESET: MULTI is over after it, even if it failed */
-};
-
-/* One row of the command table; subcommands are rows of their own (`subcommands`). */
-struct command {
-	const char *name;      /* lower case; of a subcommand its own word: "set" of "config|set" */
-	const char *full_name; /* "config|set", or name */
-	command_function run;  /* NULL for a container without a function of its own */
-	int arity;             /* as Redis: with the command's name; negative = at least */
-	uint32_t flags;
-	int first_key, last_key, key_step; /* as COMMAND INFO; 0 = none */
-	int first_value; /* argument that is stored whole under the first key, and so may come as a body
-			    (net/argument_body.h), like those of the further keys; 0 = none */
-	uint64_t acl_categories;                          /* bits, cmd/categories.h */
-	const char *summary, *since, *group, *complexity; /* COMMAND DOCS */
-	const struct command *subcommands;                /* ends with a row whose name is NULL */
-	unsigned index; /* position in the flat numbering of all rows, for statistics */
 };
 
 struct command_context {
@@ -148,17 +100,5 @@ enum { LONG_DOUBLE_TEXT_MAX = 5 * 1024 /* a text of a floating-point number is s
 bool parse_long_double(struct bytes text, long double *ret);
 /* string2ll: strict decimal, no leading zeros, plus or spaces. */
 bool parse_integer(struct bytes text, int64_t *ret);
-
-/* ---- the command table (cmd/table.c) ---- */
-/* The row for argv (the subcommand's row where the command is a container with that subcommand), NULL if
- * unknown. `ret_container` (may be NULL) gets the container when only the subcommand is unknown. */
-const struct command *command_find(const struct bytes *argv, size_t argc,
-				   const struct command **ret_container);
-const struct command *command_table(size_t *ret_count); /* top-level rows */
-size_t command_index_count(void);
-/* Positions of the key arguments, by the row's key fields (or a command's own rule); SETT_INVALID if they
- * make no sense. `ret` has room for `argc`. */
-int command_keys(const struct command *, const struct bytes *argv, size_t argc, size_t *ret,
-		 size_t *ret_count);
 
 #endif

@@ -45,16 +45,17 @@ static void
 add_keys(struct foresight *f, const struct command *command, unsigned db, size_t argc,
 	 const struct bytes *argv)
 {
-	int64_t last = command->last_key >= 0 ? command->last_key : (int64_t)argc + command->last_key;
-	int64_t step = command->key_step > 0 ? command->key_step : 1;
-	if (command->first_key <= 0 || last >= (int64_t)argc)
-		return;
-	for (int64_t i = command->first_key; i <= last && f->key_count < KEYS_MAX; i += step) {
-		struct prepared_key *prepared = &f->keys[f->key_count];
-		if (!keyspace_prepare(f->server->keyspace, db, argv[i], &f->arena, prepared))
-			return;
-		f->fetches[f->key_count++] = (struct sett_fetch){
-			.key = prepared->engine_key, .writes = (command->flags & COMMAND_WRITE) != 0};
+	for (unsigned s = 0; s < command->key_spec_count; s++) {
+		struct key_range range;
+		if (key_spec_range(&command->key_specs[s], argv, argc, &range) != SETT_OK)
+			continue;
+		for (size_t i = range.first; i < range.end && f->key_count < KEYS_MAX; i += range.step) {
+			struct prepared_key *prepared = &f->keys[f->key_count];
+			if (!keyspace_prepare(f->server->keyspace, db, argv[i], &f->arena, prepared))
+				return;
+			f->fetches[f->key_count++] = (struct sett_fetch){
+				.key = prepared->engine_key, .writes = (command->flags & COMMAND_WRITE) != 0};
+		}
 	}
 }
 
@@ -68,7 +69,7 @@ foresight_add(struct foresight *f, const struct client *client, size_t argc, con
 		f->fetched = false;
 	}
 	const struct command *command =
-		f->request_count < REQUESTS_MAX ? command_find(argv, argc, NULL) : NULL;
+		f->request_count < REQUESTS_MAX ? command_find(f->server->commands, argv, argc, NULL) : NULL;
 	if (command == NULL)
 		return 0;
 	struct foreseen *seen = &f->requests[f->request_count++];

@@ -617,8 +617,9 @@ execute(void *arg, void *thread, struct client *client, const struct request *re
 	const struct command *command = t->present.command;
 	struct command_context c = {.server = t->server,
 				    .client = client,
-				    .command =
-					    command != NULL ? command : command_find(argv, argc, &container),
+				    .command = command != NULL
+					    ? command
+					    : command_find(t->server->commands, argv, argc, &container),
 				    .argc = argc,
 				    .argv = argv,
 				    .bodies = client->argument_bodies,
@@ -676,19 +677,15 @@ stop_thread(void *arg, void *thread)
 static bool
 takes_body(const struct command *command, size_t argc, const struct bytes *argv)
 {
-	if (command->first_value == 0 || argc < (size_t)command->first_value)
-		return false;
-	size_t behind = argc - (size_t)command->first_value;
-	if (behind > 0 && (command->last_key > 0 || behind % (size_t)command->key_step != 0))
-		return false;
-	return keyspace_key_takes_body(argv[(size_t)command->first_key + behind]);
+	size_t key = command_key_of_value(command, argc);
+	return key != 0 && keyspace_key_takes_body(argv[key]);
 }
 
 static enum argument_way
 large_argument(void *arg, size_t argc, const struct bytes *argv, size_t total, uint64_t size)
 {
 	const struct runner *runner = arg;
-	const struct command *command = command_find(argv, argc, NULL);
+	const struct command *command = command_find(runner->server->commands, argv, argc, NULL);
 	if (command == NULL)
 		return ARGUMENT_DROPPED; /* not even the name is of a command */
 	if (command->subcommands == NULL && !arity_is_right(command, total))

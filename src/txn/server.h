@@ -22,6 +22,7 @@ struct server;
 struct argument_body;
 struct client;
 struct command;
+struct command_table;
 
 /* A command that ran, with what it was given. Borrowed for the call. */
 struct command_run {
@@ -53,11 +54,12 @@ struct server {
 	struct config *config;
 	struct keyspace *keyspace;
 	struct net *net;
-	struct interest_table *interest;     /* txn/interest.h: WATCH */
-	struct expirer *expirer;             /* expire/expirer.h */
-	struct slowlog *slowlog;             /* info/slowlog.h */
-	struct command_stats *command_stats; /* info/command_stats.h: calls, failures, error counts */
-	struct pause_state *pause;           /* txn/pause.h: CLIENT PAUSE */
+	const struct command_table *commands; /* cmd/commands.h, as cmd is a room above */
+	struct interest_table *interest;      /* txn/interest.h: WATCH */
+	struct expirer *expirer;              /* expire/expirer.h */
+	struct slowlog *slowlog;              /* info/slowlog.h */
+	struct command_stats *command_stats;  /* info/command_stats.h: calls, failures, error counts */
+	struct pause_state *pause;            /* txn/pause.h: CLIENT PAUSE */
 	struct server_listeners listeners;
 	const struct sett_clock *clock;
 	struct log_sink sink;

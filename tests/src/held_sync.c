@@ -15,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "cmd/commands.h"
 #include "net/net.h"
 #include "server_support.h"
 
@@ -94,7 +95,7 @@ start_engine(struct world *w)
 			     (char *)"--appendfsync",
 			     (char *)"always"};
 
-	*server = (struct server){.clock = sett_system_clock()};
+	*server = (struct server){.clock = sett_system_clock(), .commands = &sett_commands};
 	cr_assert_eq(config_load(sizeof(arguments) / sizeof(arguments[0]), arguments, &server->config,
 				 &w->config_error),
 		     SETT_OK, "%.*s", (int)w->config_error.size, (const char *)w->config_error.data);
@@ -103,7 +104,7 @@ start_engine(struct world *w)
 		     error.message);
 	cr_assert_eq(interest_create(&server->interest), SETT_OK);
 	cr_assert_eq(pause_create(&server->pause), SETT_OK);
-	cr_assert_eq(command_stats_create(command_index_count(), &server->command_stats), SETT_OK);
+	cr_assert_eq(command_stats_create(sett_commands.row_count, &server->command_stats), SETT_OK);
 	cr_assert_eq(slowlog_create(server->config, &server->slowlog), SETT_OK);
 	cr_assert_eq(runner_create(server, &w->base.runner), SETT_OK);
 	w->inner = runner_handler(w->base.runner);

@@ -1,6 +1,7 @@
 /* INFO over a real engine and keyspace in memory: sections, fields, counts of keys. */
 #include <criterion/criterion.h>
 
+#include "cmd/commands.h"
 #include "config/config.h"
 #include "info/command_stats.h"
 #include "info/facts.h"
@@ -25,6 +26,7 @@ set_up(struct fixture *f)
 	char *argv[] = {(char *)"sett-server", (char *)"--maxmemory", (char *)"100mb"};
 	*f = (struct fixture){.vfs = vfs_memory_create()};
 	f->server.clock = sett_system_clock();
+	f->server.commands = &sett_commands;
 	f->server.started_ms = clock_wall_ms(f->server.clock);
 	f->server.started_monotonic_ns = clock_monotonic_ns(f->server.clock);
 	snprintf(f->server.run_id, sizeof f->server.run_id, "%040d", 1);
@@ -34,7 +36,7 @@ set_up(struct fixture *f)
 		     error.message);
 	cr_assert_eq(keyspace_open(f->server.engine, 16, &f->server.keyspace, &error), SETT_OK, "%s",
 		     error.message);
-	cr_assert_eq(command_stats_create(command_index_count(), &f->server.command_stats), SETT_OK);
+	cr_assert_eq(command_stats_create(sett_commands.row_count, &f->server.command_stats), SETT_OK);
 	cr_assert_eq(sett_txn_create(f->server.engine, &f->txn), SETT_OK);
 	arena_init(&f->arena, 4096);
 }
@@ -130,7 +132,7 @@ Test(info, counts_keys_commands_and_errors)
 	cr_assert_eq(sett_txn_commit(f.txn, NULL, NULL), SETT_OK);
 	cr_assert_str_eq(INFO(&f, "keyspace"), "# Keyspace\r\ndb2:keys=3,expires=1,avg_ttl=0\r\n");
 	struct bytes argv[] = {BYTES_LITERAL("config"), BYTES_LITERAL("get")};
-	const struct command *command = command_find(argv, 2, NULL);
+	const struct command *command = command_find(&sett_commands, argv, 2, NULL);
 	cr_assert_not_null(command);
 	command_stats_record(f.server.command_stats, command, 3000, false, false);
 	command_stats_record(f.server.command_stats, command, 5000, true, false);

@@ -241,7 +241,7 @@ Test(runner, statistics)
 	struct fixture *f = fixture_open();
 	struct command_figures figures;
 	struct bytes name = BYTES_LITERAL("incr");
-	const struct command *incr = command_find(&name, 1, NULL);
+	const struct command *incr = command_find(&sett_commands, &name, 1, NULL);
 	EXPECT(f, 0, "SET a x", "+OK");
 	EXPECT(f, 0, "INCR a", "-ERR value is not an integer or out of range");
 	EXPECT(f, 0, "INCR", "-ERR wrong number of arguments for 'incr' command");

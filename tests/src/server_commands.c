@@ -122,24 +122,6 @@ Test(server_commands, command_introspection)
 	fixture_close(f);
 }
 
-/* Each row must be fit to be shown and found. */
-Test(server_commands, every_row_is_complete)
-{
-	size_t count;
-	const struct command *table = command_table(&count);
-	for (size_t i = 0; i < count; i++) {
-		const struct command *row = &table[i];
-		cr_assert(row->run != NULL || row->subcommands != NULL, "%s", row->full_name);
-		cr_assert(row->summary && row->since && row->group && row->arity != 0, "%s", row->full_name);
-		for (const struct command *sub = row->subcommands; sub != NULL && sub->name != NULL; sub++) {
-			struct bytes words[] = {bytes_of_string(row->name), bytes_of_string(sub->name)};
-			cr_assert_eq(command_find(words, 2, NULL), sub, "%s", sub->full_name);
-			cr_assert_not_null(sub->run, "%s", sub->full_name);
-			cr_assert(sub->summary && sub->group, "%s", sub->full_name);
-		}
-	}
-}
-
 Test(server_commands, debug_needs_to_be_enabled)
 {
 	struct fixture *f = fixture_open();

@@ -6,7 +6,7 @@
 #include <criterion/criterion.h>
 #include <limits.h>
 
-#include "cmd/groups.h"
+#include "cmd/commands.h"
 #include "config/config.h"
 #include "expire/expirer.h"
 #include "info/command_stats.h"
@@ -57,7 +57,7 @@ fixture_start(struct fixture *f)
 	char *arguments[] = {(char *)"sett-server"};
 	f->clock = (struct sett_clock){.wall_ms = fixture_wall, .monotonic_ns = fixture_monotonic, .arg = f};
 	struct sett_options options = {.vfs = f->vfs, .clock = &f->clock, .seed = 1, .value_threshold = 256};
-	f->server = (struct server){.clock = &f->clock};
+	f->server = (struct server){.clock = &f->clock, .commands = &sett_commands};
 	cr_assert_eq(sett_engine_open("db", &options, &f->server.engine, &error), SETT_OK, "%s",
 		     error.message);
 	cr_assert_eq(config_load(1, arguments, &f->server.config, &text), SETT_OK);
@@ -65,7 +65,7 @@ fixture_start(struct fixture *f)
 		     error.message);
 	cr_assert_eq(interest_create(&f->server.interest), SETT_OK);
 	cr_assert_eq(pause_create(&f->server.pause), SETT_OK);
-	cr_assert_eq(command_stats_create(command_index_count(), &f->server.command_stats), SETT_OK);
+	cr_assert_eq(command_stats_create(sett_commands.row_count, &f->server.command_stats), SETT_OK);
 	cr_assert_eq(slowlog_create(f->server.config, &f->server.slowlog), SETT_OK);
 	recorder_listen(&f->server);
 	cr_assert_eq(runner_create(&f->server, &f->runner), SETT_OK);

@@ -238,7 +238,8 @@ Test(transactions, effects_of_a_lost_run_do_not_happen, .timeout = 60)
 	cr_assert_str_eq(intruder.effects, "3");
 	/* EXEC's own effects: its commands are counted, its queue is gone. */
 	struct bytes name = BYTES_LITERAL("set");
-	command_stats_get(f->server.command_stats, command_find(&name, 1, NULL)->index, &figures);
+	command_stats_get(f->server.command_stats, command_find(&sett_commands, &name, 1, NULL)->index,
+			  &figures);
 	cr_assert_eq(figures.calls, 3);
 	cr_assert_not(client_in_multi(&f->clients[0]));
 	intruder_stop(f);

@@ -1,0 +1,60 @@
+#include "cmd/command_words.h"
+
+#include <stdio.h>
+
+#include "txn/command.h"
+
+#define WORDS(array)                                     \
+	{                                                \
+		(array), sizeof(array) / sizeof *(array) \
+	}
+
+static const char *const flags[] = {
+	"write",         "readonly",          "denyoom",          "module",   "admin",
+	"pubsub",        "noscript",          "blocking",         "loading",  "stale",
+	"skip_monitor",  "skip_slowlog",      "asking",           "fast",     "no_auth",
+	"may_replicate", "no_mandatory_keys", "no_async_loading", "no_multi", "movablekeys",
+	"allow_busy",
+};
+const struct words command_flag_words = WORDS(flags);
+
+static const char *const categories[] = {
+	"keyspace", "read",   "write",       "set",       "sortedset",  "list",        "hash",
+	"string",   "bitmap", "hyperloglog", "geo",       "stream",     "pubsub",      "admin",
+	"fast",     "slow",   "blocking",    "dangerous", "connection", "transaction", "scripting",
+};
+const struct words command_category_words = WORDS(categories);
+
+static const char *const key_flags[] = {
+	"RO",     "RW",     "OW",      "RM",         "access",         "update",
+	"insert", "delete", "not_key", "incomplete", "variable_flags",
+};
+const struct words key_flag_words = WORDS(key_flags);
+
+static const char *const argument_flags[] = {"optional", "multiple", "multiple_token"};
+const struct words argument_flag_words = WORDS(argument_flags);
+
+static const char *const doc_flags[] = {"deprecated", "syscmd"};
+const struct words doc_flag_words = WORDS(doc_flags);
+
+void
+reply_words(struct resp_writer *reply, const struct words *words, uint32_t bits, const char *prefix)
+{
+	char text[64];
+	uint32_t shown = bits & (uint32_t)((1ULL << words->count) - 1);
+	resp_set(reply, (size_t)__builtin_popcount(shown));
+	for (unsigned i = 0; i < words->count; i++)
+		if (shown & 1U << i) {
+			snprintf(text, sizeof text, "%s%s", prefix, words->words[i]);
+			resp_status(reply, text);
+		}
+}
+
+uint32_t
+word_bit(const struct words *words, struct bytes word)
+{
+	for (unsigned i = 0; i < words->count; i++)
+		if (argument_is(word, words->words[i]))
+			return 1U << i;
+	return 0;
+}
