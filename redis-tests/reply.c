@@ -204,9 +204,6 @@ remove_children(struct reply *reply, size_t at, size_t count)
 void
 reply_remove(struct reply *reply, const char *key)
 {
-	if (strcmp(key, "tips") == 0 && reply->type == '*' && reply->count == 10 &&
-	    reply->children[0]->type == '$')
-		remove_children(reply, 7, 1);
 	for (size_t i = 0; reply->count % 2 == 0 && i < reply->count;) {
 		const struct reply *child = reply->children[i];
 		if (child->type == '$' && child->size == strlen(key) &&

@@ -25,8 +25,7 @@ void reply_free(struct reply *reply);
  * sorted. */
 void reply_sort(struct reply *reply, int deep);
 
-/* Removes, on every level, the pair whose key is `key` from maps and from flat arrays of pairs; "tips": the
- * eighth of the ten elements by which COMMAND INFO describes a command. */
+/* Removes, on every level, the pair whose key is `key` from maps and from flat arrays of pairs. */
 void reply_remove(struct reply *reply, const char *key);
 
 /* Replaces each run of digits in texts by '#', and each integer by 0: what is left is the shape. */

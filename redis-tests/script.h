@@ -14,9 +14,9 @@
  *	[sorted]     the elements have no order; [deep]: on no level
  *	[numbers]    digits do not matter
  *	[near N]     integers may differ by N
- *	[without K]  on every level, the pair with key K is left out (also of a flat array); K "tips" stands
- *for what COMMAND INFO says in its eighth place [save NAME]  the reply is kept for ${NAME}; only its type is
- *compared [poll TEXT]  the command is repeated, for some seconds, until its rendered reply begins with TEXT
+ *	[without K]  on every level, the pair with key K is left out (also of a flat array)
+ *	[save NAME]  the reply is kept for ${NAME}; only its type is compared
+ *	[poll TEXT]  the command is repeated, for some seconds, until its rendered reply begins with TEXT
  *	[send]       the reply is not read; [read]: alone on its line, reads one
  *	[raw]        the one argument is sent as it is; [raw] [send] sends and reads nothing
  *	[closed]     alone on its line: the server must have closed the connection
