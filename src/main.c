@@ -163,9 +163,7 @@ open_database(struct program *p, struct sett_error *error)
 		.on_recovery = on_recovery,
 		.on_recovery_arg = p,
 	};
-	int status = redis_files_check(config, vfs_posix(), &s->sink, error);
-	if (status == SETT_OK)
-		status = sett_engine_open(config->dir, &options, &s->engine, error);
+	int status = sett_engine_open(config->dir, &options, &s->engine, error);
 	if (status != SETT_OK)
 		return status;
 	net_set_engine(s->net, s->engine);
@@ -241,6 +239,9 @@ start(struct program *p)
 		sett_error_set(&error, status, 0, "starting the signal thread: %s", sett_status_text(status));
 	if (status == SETT_OK) {
 		show_process(p);
+		status = redis_files_check(s->config, vfs_posix(), &s->sink, &error);
+	}
+	if (status == SETT_OK) {
 		status = open_database(p, &error);
 		if (status != SETT_OK) {
 			log_sink_printf(&s->sink, LOG_LEVEL_WARNING,
