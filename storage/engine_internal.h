@@ -152,8 +152,8 @@ struct sett_txn {
 	size_t range_count, range_capacity;
 	struct block **pins;
 	size_t pin_count, pin_capacity;
-	size_t iterator_count;
-	struct value_ahead ahead; /* values that iterators meet */
+	struct sett_iterator *iterators; /* those that are open */
+	struct value_ahead ahead;        /* values that iterators meet */
 	/* scratch of commits */
 	struct buffer batch;
 	struct value_pointer *pointers;

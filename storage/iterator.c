@@ -9,6 +9,7 @@
  * seeks a step, and no state beyond the current key.
  *
  * The range walked over joins the read set of transactions without manual conflicts (as one convex range). */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "engine_internal.h"
@@ -16,6 +17,7 @@
 
 struct sett_iterator {
 	struct sett_txn *txn;
+	struct sett_iterator *next, **link; /* in txn->iterators; `link` is what points here */
 	struct internal_iterator *merge;
 	struct buffer lower, upper; /* empty = none */
 	struct buffer key;          /* of the current entry, or the one to skip from */
@@ -113,7 +115,11 @@ sett_iterator_open(struct sett_txn *txn, const struct sett_iterator_options *opt
 		free(it);
 		return r;
 	}
-	txn->iterator_count++;
+	it->next = txn->iterators;
+	it->link = &txn->iterators;
+	if (it->next)
+		it->next->link = &it->next;
+	txn->iterators = it;
 	txn->ahead.counts_misses = !(txn->flags & SETT_TXN_NOWAIT);
 	it->misses = txn->ahead.misses;
 	*ret = it;
@@ -125,7 +131,10 @@ sett_iterator_close(struct sett_iterator *it)
 {
 	if (!it)
 		return;
-	it->txn->iterator_count--;
+	assert(*it->link == it && it->txn->running);
+	*it->link = it->next;
+	if (it->next)
+		it->next->link = it->link;
 	iiter_destroy(it->merge);
 	iterator_prefetch_destroy(it->prefetch);
 	buffer_free(&it->lower);

@@ -101,6 +101,8 @@ sett_txn_begin_at(struct sett_txn *txn, unsigned flags, uint64_t now_ms)
 void
 txn_end(struct sett_txn *txn)
 {
+	while (txn->iterators)
+		sett_iterator_close(txn->iterators);
 	for (size_t i = 0; i < txn->pin_count; i++)
 		block_release(txn->pins[i]);
 	txn->pin_count = 0;
@@ -122,6 +124,12 @@ sett_txn_discard(struct sett_txn *txn)
 {
 	if (txn->running)
 		txn_end(txn);
+}
+
+bool
+sett_txn_may_wait(const struct sett_txn *txn)
+{
+	return !(txn->flags & SETT_TXN_NOWAIT);
 }
 
 bool

@@ -57,10 +57,15 @@ print_key(FILE *out, struct bytes key, bool raw)
 	case ENGINE_KEY_NEXT_EPOCH:
 		fputs("next-epoch", out);
 		break;
-	case ENGINE_KEY_ROOT:
+	case ENGINE_KEY_NEXT_OBJECT:
+		fputs("next-object", out);
+		break;
 	case ENGINE_KEY_ELEMENT:
-		fprintf(out, "%s %" PRIu64 " ", k.kind == ENGINE_KEY_ROOT ? "epoch" : "element-of-epoch",
-			k.epoch);
+		fprintf(out, "epoch %" PRIu64 " object %" PRIu64 " ", k.epoch, k.object);
+		print_bytes(out, k.name, SIZE_MAX);
+		break;
+	case ENGINE_KEY_ROOT:
+		fprintf(out, "epoch %" PRIu64 " ", k.epoch);
 		print_bytes(out, k.name, SIZE_MAX);
 		if (k.is_cut)
 			fputs("...", out);

@@ -18,14 +18,14 @@ bit_offset(struct command_context *c, struct bytes argument, uint64_t *ret)
 	return true;
 }
 
-/* The byte in which the bit is; 0 behind the string's end. */
+/* The byte that has the bit; 0 after the string's end. */
 static int
-byte_of(struct command_context *c, const struct found_string *found, uint64_t offset, uint8_t *ret)
+byte_of(const struct key *k, uint64_t offset, uint8_t *ret)
 {
 	*ret = 0;
-	if (offset >> 3 >= found_size(found))
+	if (offset >> 3 >= string_size(k))
 		return SETT_OK;
-	return keyspace_body_part(&c->view, &found->root, offset >> 3, 1, ret);
+	return key_body_part(k, offset >> 3, 1, ret);
 }
 
 static uint8_t
@@ -39,13 +39,13 @@ command_getbit(struct command_context *c)
 {
 	uint64_t offset;
 	uint8_t byte;
-	struct found_string found;
+	struct key k;
 	if (!bit_offset(c, c->argv[2], &offset))
 		return SETT_OK;
-	int status = lookup_string_root(c, c->argv[1], &found.exists, &found.root);
+	int status = open_string(c, c->argv[1], &k);
 	if (status != SETT_OK || c->failed)
 		return status;
-	status = byte_of(c, &found, offset, &byte);
+	status = byte_of(&k, offset, &byte);
 	if (status == SETT_OK)
 		resp_integer(c->reply, (byte & mask_of(offset)) != 0);
 	return status;
@@ -57,18 +57,18 @@ command_setbit(struct command_context *c)
 	uint64_t offset;
 	int64_t bit;
 	uint8_t byte;
-	struct found_string old;
+	struct key k;
 	if (!bit_offset(c, c->argv[2], &offset) ||
 	    !context_integer_range(c, c->argv[3], 0, 1, "ERR bit is not an integer or out of range", &bit))
 		return SETT_OK;
-	int status = lookup_string_root(c, c->argv[1], &old.exists, &old.root);
+	int status = open_string(c, c->argv[1], &k);
 	if (status != SETT_OK || c->failed)
 		return status;
-	status = byte_of(c, &old, offset, &byte);
+	status = byte_of(&k, offset, &byte);
 	if (status != SETT_OK)
 		return status;
 	resp_integer(c->reply, (byte & mask_of(offset)) != 0);
 	byte = bit != 0 ? byte | mask_of(offset) : byte & (uint8_t)~mask_of(offset);
 	struct string_part part = {.size = 1, .data = &byte};
-	return string_splice(c, c->argv[1], &old, offset >> 3, &part);
+	return string_splice(c, &k, offset >> 3, &part);
 }

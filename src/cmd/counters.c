@@ -9,19 +9,19 @@ enum { INTEGER_TEXT_MAX = 20 };
 static int
 add_integer(struct command_context *c, int64_t delta)
 {
-	struct found_string old;
+	struct key k;
+	struct bytes old;
 	int64_t value = 0;
 	char text[RESP_INTEGER_MAX_SIZE];
-	int status = lookup_short_string(c, c->argv[1], INTEGER_TEXT_MAX, &old);
+	int status = open_short_string(c, c->argv[1], INTEGER_TEXT_MAX, &k, &old);
 	if (status != SETT_OK || c->failed)
 		return status;
-	if (old.exists && !context_integer(c, old.value, &value))
+	if (k.exists && !context_integer(c, old, &value))
 		return SETT_OK;
 	if (__builtin_add_overflow(value, delta, &value))
 		return context_error(c, "ERR increment or decrement would overflow");
 	size_t size = resp_format_integer(value, text);
-	status = keyspace_put_encoded(&c->view, c->db, c->argv[1], bytes_of(text, size), STRING_INT,
-				      found_deadline(&old), found_root(&old));
+	status = key_put_encoded(&k, bytes_of(text, size), STRING_INT, key_deadline(&k));
 	if (status == SETT_OK)
 		resp_integer(c->reply, value);
 	return status;
@@ -81,13 +81,14 @@ format_long_double(long double value, char *text, size_t capacity)
 int
 command_incrbyfloat(struct command_context *c)
 {
-	struct found_string old;
+	struct key k;
+	struct bytes old;
 	long double value = 0, delta;
 	char text[5 * 1024];
-	int status = lookup_short_string(c, c->argv[1], LONG_DOUBLE_TEXT_MAX, &old);
+	int status = open_short_string(c, c->argv[1], LONG_DOUBLE_TEXT_MAX, &k, &old);
 	if (status != SETT_OK || c->failed)
 		return status;
-	if (old.exists && !context_long_double(c, old.value, &value))
+	if (k.exists && !context_long_double(c, old, &value))
 		return SETT_OK;
 	if (!context_long_double(c, c->argv[2], &delta))
 		return SETT_OK;
@@ -95,8 +96,7 @@ command_incrbyfloat(struct command_context *c)
 	if (isnan(value) || isinf(value))
 		return context_error(c, "ERR increment would produce NaN or Infinity");
 	size_t size = format_long_double(value, text, sizeof(text));
-	status = keyspace_put_encoded(&c->view, c->db, c->argv[1], bytes_of(text, size), STRING_EMBSTR,
-				      found_deadline(&old), found_root(&old));
+	status = key_put_encoded(&k, bytes_of(text, size), STRING_EMBSTR, key_deadline(&k));
 	if (status == SETT_OK)
 		resp_bulk(c->reply, text, size);
 	return status;

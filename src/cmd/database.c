@@ -2,6 +2,7 @@
 #include "cmd/commands.h"
 #include "cmd/lookup.h"
 #include "txn/interest.h"
+#include "types/type.h"
 
 int
 command_dbsize(struct command_context *c)
@@ -63,26 +64,22 @@ int
 command_move(struct command_context *c)
 {
 	unsigned to;
-	struct root root, old;
-	bool exists;
+	struct key from, target;
 	if (!database_number(c, c->argv[2], "ERR value is not an integer or out of range", &to))
 		return SETT_OK;
 	if (to == c->db)
 		return context_error(c, "ERR source and destination objects are the same");
-	int status = lookup_key(c, c->argv[1], &exists, &root);
-	if (status == SETT_OK && exists) {
-		status = keyspace_lookup(&c->view, to, c->argv[1], &old);
-		exists = status == SETT_NOT_FOUND;
-		if (status == SETT_NOT_FOUND)
-			status = SETT_OK;
-	}
+	int status = open_key(c, c->argv[1], &from);
+	if (status == SETT_OK && from.exists)
+		status = key_open(&c->view, to, c->argv[1], &target);
 	if (status != SETT_OK)
 		return status;
-	resp_integer(c->reply, exists);
-	if (!exists)
+	bool go = from.exists && !target.exists;
+	resp_integer(c->reply, go);
+	if (!go)
 		return SETT_OK;
-	status = keyspace_copy(&c->view, &root, to, c->argv[1], NULL);
-	return status == SETT_OK ? keyspace_delete(&c->view, c->db, c->argv[1], &root) : status;
+	status = type_copy(&from, &target);
+	return status == SETT_OK ? key_delete(&from) : status;
 }
 
 /* Keys that someone watches, copied. */
@@ -115,14 +112,12 @@ touch_watched(struct command_context *c, unsigned db, unsigned other)
 	struct watched_list list = {.arena = c->arena};
 	int status = interest_each_key(c->server->interest, db, keep_watched, &list);
 	for (struct watched_item *i = list.first; i != NULL && status == SETT_OK; i = i->next) {
-		struct root root;
-		status = keyspace_lookup(&c->view, db, i->key, &root);
-		if (status == SETT_NOT_FOUND)
-			status = keyspace_lookup(&c->view, other, i->key, &root);
+		struct key here, there;
+		status = key_open(&c->view, db, i->key, &here);
 		if (status == SETT_OK)
+			status = key_open(&c->view, other, i->key, &there);
+		if (status == SETT_OK && (here.exists || there.exists))
 			status = keyspace_touch_key(&c->view, db, i->key);
-		else if (status == SETT_NOT_FOUND)
-			status = SETT_OK;
 	}
 	return status;
 }

@@ -2,6 +2,7 @@
  * every key, or sleep. */
 #include "cmd/commands.h"
 #include "cmd/help.h"
+#include "cmd/lookup.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -12,6 +13,7 @@
 #include "expire/expirer.h"
 #include "storage/base/hash.h"
 #include "txn/interest.h"
+#include "types/type.h"
 
 static int
 reply_ok(struct command_context *c)
@@ -127,25 +129,19 @@ debug_config_rewrite(struct command_context *c)
 static int
 debug_object(struct command_context *c)
 {
-	static const char *const encodings[] = {
-		[STRING_INT] = "int", [STRING_EMBSTR] = "embstr", [STRING_RAW] = "raw"};
-	struct root root;
+	struct key k;
 	c->view.allow_expired = true;
-	int status = keyspace_lookup(&c->view, c->db, c->argv[2], &root);
+	int status = open_key(c, c->argv[2], &k);
 	c->view.allow_expired = false;
-	if (status == SETT_NOT_FOUND)
-		return context_error(c, "ERR no such key");
 	if (status != SETT_OK)
 		return status;
-	const char *encoding =
-		root.encoding < sizeof encodings / sizeof *encodings && encodings[root.encoding] != NULL
-		? encodings[root.encoding]
-		: "raw";
+	if (!k.exists)
+		return context_error(c, "ERR no such key");
 	char text[256];
 	/* There is no address, reference count or idle time to a record on disk. */
 	snprintf(text, sizeof text,
 		 "Value at:0x0 refcount:1 encoding:%s serializedlength:%" PRIu64 " lru:0 lru_seconds_idle:0",
-		 encoding, root.body_size);
+		 type_encoding_name(&k.root), k.root.body_size);
 	resp_status(c->reply, text);
 	return SETT_OK;
 }
@@ -173,17 +169,17 @@ digest_text(const struct digest *digest, char ret[DIGEST_SIZE * 2 + 1])
 
 /* Pieces of a long string, of one size wherever they lie. */
 static int
-digest_pieces(struct command_context *c, const struct root *root, struct digest *digest)
+digest_pieces(const struct key *k, struct digest *digest)
 {
 	enum { PIECE_SIZE = 64 * 1024 };
 	uint8_t *piece = malloc(PIECE_SIZE);
 	if (piece == NULL)
 		return SETT_NO_MEMORY;
 	int status = SETT_OK;
-	for (uint64_t at = 0; status == SETT_OK && at < root->body_size; at += PIECE_SIZE) {
-		uint64_t left = root->body_size - at;
+	for (uint64_t at = 0; status == SETT_OK && at < k->root.body_size; at += PIECE_SIZE) {
+		uint64_t left = k->root.body_size - at;
 		size_t size = left < PIECE_SIZE ? (size_t)left : PIECE_SIZE;
-		status = keyspace_body_part(&c->view, root, at, size, piece);
+		status = key_body_part(k, at, size, piece);
 		if (status == SETT_OK)
 			digest_mix(digest, 2, bytes_of(piece, size));
 	}
@@ -192,22 +188,22 @@ digest_pieces(struct command_context *c, const struct root *root, struct digest 
 }
 
 static int
-digest_value(struct command_context *c, const struct root *root, struct digest *digest)
+digest_value(const struct key *k, struct digest *digest)
 {
 	struct bytes value;
-	uint8_t type = (uint8_t)root->type;
+	uint8_t type = (uint8_t)k->root.type;
 	int status;
 	digest_mix(digest, 1, bytes_of(&type, 1));
-	if (root->body_size >= CONTEXT_STREAM_MIN) {
-		status = digest_pieces(c, root, digest);
+	if (k->root.body_size >= CONTEXT_STREAM_MIN) {
+		status = digest_pieces(k, digest);
 	} else {
-		status = keyspace_body(&c->view, root, &value);
+		status = key_body(k, &value);
 		if (status == SETT_OK)
 			digest_mix(digest, 2, value);
 	}
 	if (status != SETT_OK)
 		return status;
-	if (root->expires_at != 0)
+	if (k->root.expires_at != 0)
 		digest_mix(digest, 3, BYTES_LITERAL("expires"));
 	return SETT_OK;
 }
@@ -216,15 +212,14 @@ static int
 digest_database(struct command_context *c, unsigned db, struct digest *sum)
 {
 	struct keyspace_cursor *cursor;
-	struct bytes key;
-	struct root root;
+	struct key k;
 	int status = keyspace_cursor_open(&c->view, db, (struct bytes){0}, (struct bytes){0}, &cursor);
 	if (status != SETT_OK)
 		return status;
-	while ((status = keyspace_cursor_next(cursor, &key, &root)) == SETT_OK) {
+	while ((status = keyspace_cursor_next(cursor, &k)) == SETT_OK) {
 		struct digest one = {{0}};
-		digest_mix(&one, 4 + (uint64_t)db, key);
-		status = digest_value(c, &root, &one);
+		digest_mix(&one, 4 + (uint64_t)db, k.name);
+		status = digest_value(&k, &one);
 		if (status != SETT_OK)
 			break;
 		for (int i = 0; i < DIGEST_LANES; i++)
@@ -256,11 +251,11 @@ debug_digest_value(struct command_context *c)
 	for (size_t i = 2; i < c->argc; i++) {
 		struct digest digest = {{0}};
 		char text[DIGEST_SIZE * 2 + 1];
-		struct root root;
-		int status = keyspace_lookup(&c->view, c->db, c->argv[i], &root);
-		if (status == SETT_OK)
-			status = digest_value(c, &root, &digest);
-		if (status != SETT_OK && status != SETT_NOT_FOUND)
+		struct key k;
+		int status = open_key(c, c->argv[i], &k);
+		if (status == SETT_OK && k.exists)
+			status = digest_value(&k, &digest);
+		if (status != SETT_OK)
 			return status;
 		digest_text(&digest, text);
 		resp_status(c->reply, text);
@@ -329,14 +324,13 @@ write_batch(struct populate *p, uint64_t first, uint64_t *ret_next)
 	for (; status == SETT_OK && next < p->count && next - first < POPULATE_BATCH_KEYS &&
 	     bytes < POPULATE_BATCH_BYTES;
 	     next++) {
-		struct root old;
+		struct key k;
 		status = make_pair(p, next);
 		if (status != SETT_OK)
 			break;
-		status = keyspace_lookup(&p->view, db, buffer_bytes(&p->key), &old);
-		if (status == SETT_NOT_FOUND)
-			status = keyspace_put_string(&p->view, db, buffer_bytes(&p->key),
-						     buffer_bytes(&p->value), 0, NULL);
+		status = key_open(&p->view, db, buffer_bytes(&p->key), &k);
+		if (status == SETT_OK && !k.exists)
+			status = key_put_string(&k, buffer_bytes(&p->value), 0);
 		bytes += p->key.size + p->value.size;
 	}
 	if (status != SETT_OK) {

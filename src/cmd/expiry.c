@@ -55,10 +55,10 @@ parse_when(struct command_context *c, enum deadline_form form, int64_t *ret)
 }
 
 static bool
-options_allow(const struct expire_options *o, const struct root *root, int64_t when)
+options_allow(const struct expire_options *o, uint64_t deadline, int64_t when)
 {
-	bool has = root->expires_at != 0;
-	int64_t current = (int64_t)root->expires_at;
+	bool has = deadline != 0;
+	int64_t current = (int64_t)deadline;
 	if ((o->if_none && has) || (o->if_some && !has))
 		return false;
 	/* No deadline counts as an infinitely late one. */
@@ -71,22 +71,21 @@ static int
 expire(struct command_context *c, enum deadline_form form)
 {
 	struct expire_options options;
-	struct root root;
+	struct key k;
 	int64_t when;
-	bool exists;
 	if (!parse_expire_options(c, &options) || !parse_when(c, form, &when))
 		return SETT_OK;
-	int status = lookup_key(c, c->argv[1], &exists, &root);
+	int status = open_key(c, c->argv[1], &k);
 	if (status != SETT_OK)
 		return status;
-	if (!exists || !options_allow(&options, &root, when)) {
+	if (!k.exists || !options_allow(&options, k.root.expires_at, when)) {
 		resp_integer(c->reply, 0);
 		return SETT_OK;
 	}
 	resp_integer(c->reply, 1);
 	if (when <= (int64_t)c->view.now_ms)
-		return keyspace_delete(&c->view, c->db, c->argv[1], &root);
-	return keyspace_set_expiry(&c->view, c->db, c->argv[1], &root, (uint64_t)when);
+		return key_delete(&k);
+	return key_set_expiry(&k, (uint64_t)when);
 }
 
 int
@@ -117,16 +116,15 @@ command_pexpireat(struct command_context *c)
 static int
 reply_deadline(struct command_context *c, bool absolute, bool seconds)
 {
-	struct root root;
-	bool exists;
-	int status = lookup_key(c, c->argv[1], &exists, &root);
+	struct key k;
+	int status = open_key(c, c->argv[1], &k);
 	if (status != SETT_OK)
 		return status;
-	if (!exists || root.expires_at == 0) {
-		resp_integer(c->reply, exists ? -1 : -2);
+	if (!k.exists || k.root.expires_at == 0) {
+		resp_integer(c->reply, k.exists ? -1 : -2);
 		return SETT_OK;
 	}
-	uint64_t value = absolute ? root.expires_at : root.expires_at - c->view.now_ms;
+	uint64_t value = absolute ? k.root.expires_at : k.root.expires_at - c->view.now_ms;
 	resp_integer(c->reply, (int64_t)(seconds ? (value + 500) / 1000 : value));
 	return SETT_OK;
 }
@@ -158,12 +156,11 @@ command_pexpiretime(struct command_context *c)
 int
 command_persist(struct command_context *c)
 {
-	struct root root;
-	bool exists;
-	int status = lookup_key(c, c->argv[1], &exists, &root);
+	struct key k;
+	int status = open_key(c, c->argv[1], &k);
 	if (status != SETT_OK)
 		return status;
-	bool change = exists && root.expires_at != 0;
+	bool change = k.exists && k.root.expires_at != 0;
 	resp_integer(c->reply, change);
-	return change ? keyspace_set_expiry(&c->view, c->db, c->argv[1], &root, 0) : SETT_OK;
+	return change ? key_set_expiry(&k, 0) : SETT_OK;
 }

@@ -1,17 +1,17 @@
 /* Commands on keys of any type. */
 #include "cmd/commands.h"
 #include "cmd/lookup.h"
+#include "types/type.h"
 
 int
 command_del(struct command_context *c)
 {
 	int64_t deleted = 0;
 	for (size_t i = 1; i < c->argc; i++) {
-		struct root root;
-		bool exists;
-		int status = lookup_key(c, c->argv[i], &exists, &root);
-		if (status == SETT_OK && exists) {
-			status = keyspace_delete(&c->view, c->db, c->argv[i], &root);
+		struct key k;
+		int status = open_key(c, c->argv[i], &k);
+		if (status == SETT_OK && k.exists) {
+			status = key_delete(&k);
 			deleted++;
 		}
 		if (status != SETT_OK)
@@ -26,12 +26,11 @@ command_exists(struct command_context *c)
 {
 	int64_t found = 0;
 	for (size_t i = 1; i < c->argc; i++) {
-		struct root root;
-		bool exists;
-		int status = lookup_key(c, c->argv[i], &exists, &root);
+		struct key k;
+		int status = open_key(c, c->argv[i], &k);
 		if (status != SETT_OK)
 			return status;
-		found += exists;
+		found += k.exists;
 	}
 	resp_integer(c->reply, found);
 	return SETT_OK;
@@ -40,11 +39,10 @@ command_exists(struct command_context *c)
 int
 command_type(struct command_context *c)
 {
-	struct root root;
-	bool exists;
-	int status = lookup_key(c, c->argv[1], &exists, &root);
+	struct key k;
+	int status = open_key(c, c->argv[1], &k);
 	if (status == SETT_OK)
-		resp_status(c->reply, exists ? "string" : "none");
+		resp_status(c->reply, k.exists ? value_type_name(k.root.type) : "none");
 	return status;
 }
 
@@ -52,27 +50,22 @@ command_type(struct command_context *c)
 static int
 rename_key(struct command_context *c, bool only_if_absent)
 {
-	struct bytes from = c->argv[1], to = c->argv[2];
-	struct root root, old;
-	bool exists, target_exists;
-	int status = lookup_key(c, from, &exists, &root);
+	struct key from, to;
+	int status = open_key(c, c->argv[1], &from);
 	if (status != SETT_OK)
 		return status;
-	if (!exists)
+	if (!from.exists)
 		return context_error(c, "ERR no such key");
-	bool same = bytes_equal(from, to);
-	status = same ? SETT_OK : lookup_key(c, to, &target_exists, &old);
+	bool same = bytes_equal(c->argv[1], c->argv[2]);
+	status = same ? SETT_OK : open_key(c, c->argv[2], &to);
 	if (status != SETT_OK)
 		return status;
-	bool refused = only_if_absent && (same || target_exists);
+	bool refused = only_if_absent && (same || to.exists);
 	if (only_if_absent)
 		resp_integer(c->reply, !refused);
 	else
 		resp_status(c->reply, "OK");
-	if (same || refused)
-		return SETT_OK;
-	status = keyspace_copy(&c->view, &root, c->db, to, target_exists ? &old : NULL);
-	return status == SETT_OK ? keyspace_delete(&c->view, c->db, from, &root) : status;
+	return same || refused ? SETT_OK : key_rename(&from, &to);
 }
 
 int
@@ -117,50 +110,30 @@ int
 command_copy(struct command_context *c)
 {
 	unsigned db;
-	bool replace, exists;
-	struct root root, old;
+	bool replace;
+	struct key from, to;
 	if (!parse_copy_options(c, &db, &replace))
 		return SETT_OK;
 	if (db == c->db && bytes_equal(c->argv[1], c->argv[2]))
 		return context_error(c, "ERR source and destination objects are the same");
-	int status = lookup_key(c, c->argv[1], &exists, &root);
+	int status = open_key(c, c->argv[1], &from);
+	if (status == SETT_OK && from.exists)
+		status = key_open(&c->view, db, c->argv[2], &to);
 	if (status != SETT_OK)
 		return status;
-	if (exists) {
-		status = keyspace_lookup(&c->view, db, c->argv[2], &old);
-		if (status != SETT_OK && status != SETT_NOT_FOUND)
-			return status;
-		bool target_exists = status == SETT_OK;
-		if (replace || !target_exists) {
-			resp_integer(c->reply, 1);
-			return keyspace_copy(&c->view, &root, db, c->argv[2], target_exists ? &old : NULL);
-		}
-	}
-	resp_integer(c->reply, 0);
-	return SETT_OK;
+	bool go = from.exists && (replace || !to.exists);
+	resp_integer(c->reply, go);
+	return go ? type_copy(&from, &to) : SETT_OK;
 }
 
 /* ---- OBJECT ---- */
 
-static const char *
-encoding_name(const struct root *root)
-{
-	switch (root->encoding) {
-	case STRING_INT:
-		return "int";
-	case STRING_EMBSTR:
-		return "embstr";
-	default:
-		return "raw";
-	}
-}
-
 /* The key in argv[2]; if it is missing the null reply is given. */
 static int
-object_lookup(struct command_context *c, bool *ret_exists, struct root *ret)
+object_lookup(struct command_context *c, struct key *ret)
 {
-	int status = lookup_key(c, c->argv[2], ret_exists, ret);
-	if (status == SETT_OK && !*ret_exists)
+	int status = open_key(c, c->argv[2], ret);
+	if (status == SETT_OK && !ret->exists)
 		resp_null(c->reply);
 	return status;
 }
@@ -168,11 +141,10 @@ object_lookup(struct command_context *c, bool *ret_exists, struct root *ret)
 int
 command_object_encoding(struct command_context *c)
 {
-	struct root root;
-	bool exists;
-	int status = object_lookup(c, &exists, &root);
-	if (status == SETT_OK && exists)
-		resp_bulk_string(c->reply, encoding_name(&root));
+	struct key k;
+	int status = object_lookup(c, &k);
+	if (status == SETT_OK && k.exists)
+		resp_bulk_string(c->reply, type_encoding_name(&k.root));
 	return status;
 }
 
@@ -180,10 +152,9 @@ command_object_encoding(struct command_context *c)
 int
 command_object_refcount(struct command_context *c)
 {
-	struct root root;
-	bool exists;
-	int status = object_lookup(c, &exists, &root);
-	if (status == SETT_OK && exists)
+	struct key k;
+	int status = object_lookup(c, &k);
+	if (status == SETT_OK && k.exists)
 		resp_integer(c->reply, 1);
 	return status;
 }
@@ -192,10 +163,9 @@ command_object_refcount(struct command_context *c)
 int
 command_object_idletime(struct command_context *c)
 {
-	struct root root;
-	bool exists;
-	int status = object_lookup(c, &exists, &root);
-	if (status == SETT_OK && exists)
+	struct key k;
+	int status = object_lookup(c, &k);
+	if (status == SETT_OK && k.exists)
 		resp_integer(c->reply, 0);
 	return status;
 }
@@ -203,10 +173,9 @@ command_object_idletime(struct command_context *c)
 int
 command_object_freq(struct command_context *c)
 {
-	struct root root;
-	bool exists;
-	int status = object_lookup(c, &exists, &root);
-	if (status == SETT_OK && exists)
+	struct key k;
+	int status = object_lookup(c, &k);
+	if (status == SETT_OK && k.exists)
 		return context_error(c,
 				     "ERR An LFU maxmemory policy is not selected, access frequency not "
 				     "tracked. Please note "

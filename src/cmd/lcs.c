@@ -164,10 +164,9 @@ reply_lcs(struct command_context *c, const struct lcs *l, const struct lcs_optio
 
 /* A wrong type has a text of its own here. */
 static int
-look_up(struct command_context *c, struct bytes key, struct found_string *ret)
+look_up(struct command_context *c, struct bytes name, struct key *ret)
 {
-	ret->value = (struct bytes){0};
-	int status = lookup_key(c, key, &ret->exists, &ret->root);
+	int status = open_key(c, name, ret);
 	if (status != SETT_OK || !ret->exists)
 		return status;
 	if (ret->root.type != VALUE_STRING)
@@ -176,24 +175,26 @@ look_up(struct command_context *c, struct bytes key, struct found_string *ret)
 }
 
 static int
-read_value(struct command_context *c, struct found_string *found)
+read_value(const struct key *k, struct bytes *ret)
 {
-	return found_size(found) > 0 ? keyspace_body(&c->view, &found->root, &found->value) : SETT_OK;
+	*ret = (struct bytes){0};
+	return k->exists ? key_body(k, ret) : SETT_OK;
 }
 
 int
 command_lcs(struct command_context *c)
 {
 	struct lcs_options options;
-	struct found_string a, b = {0};
+	struct key a, b;
+	struct lcs l;
 	int status = look_up(c, c->argv[1], &a);
 	if (status == SETT_OK && !c->failed)
 		status = look_up(c, c->argv[2], &b);
 	if (status != SETT_OK || c->failed || !parse_options(c, &options))
 		return status;
-	if (found_size(&a) >= UINT32_MAX - 1 || found_size(&b) >= UINT32_MAX - 1)
+	if (string_size(&a) >= UINT32_MAX - 1 || string_size(&b) >= UINT32_MAX - 1)
 		return context_error(c, "ERR String too long for LCS");
-	uint64_t cells = (found_size(&a) + 1) * (found_size(&b) + 1);
+	uint64_t cells = (string_size(&a) + 1) * (string_size(&b) + 1);
 	uint64_t limit = (uint64_t)__atomic_load_n(&c->server->config->proto_max_bulk_len, __ATOMIC_RELAXED);
 	if (cells > limit / sizeof(uint32_t))
 		return context_error(c,
@@ -202,12 +203,12 @@ command_lcs(struct command_context *c)
 	if (cells > REACTOR_CELLS_MAX)
 		status = context_enter_long_lane(c);
 	if (status == SETT_OK)
-		status = read_value(c, &a);
+		status = read_value(&a, &l.a);
 	if (status == SETT_OK)
-		status = read_value(c, &b);
+		status = read_value(&b, &l.b);
 	if (status != SETT_OK)
 		return status;
-	struct lcs l = {.a = a.value, .b = b.value, .cells = malloc(cells * sizeof(uint32_t))};
+	l.cells = malloc(cells * sizeof(uint32_t));
 	if (l.cells == NULL)
 		return context_error(c,
 				     "ERR Insufficient memory, failed allocating transient memory for LCS");

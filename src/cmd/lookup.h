@@ -4,60 +4,53 @@
 
 #include "txn/command.h"
 
-/* A string as found under a key. */
-struct found_string {
-	bool exists;
-	struct root root;   /* if it exists */
-	struct bytes value; /* empty if it was not read */
-};
-
-/* The root of a key; a missing one is no failure (`ret_exists`). */
+/* Opens a key of the selected database. An absent one is no failure (ret->exists). */
 static inline int
-lookup_key(struct command_context *c, struct bytes key, bool *ret_exists, struct root *ret)
+open_key(struct command_context *c, struct bytes name, struct key *ret)
 {
-	int status = keyspace_lookup(&c->view, c->db, key, ret);
-	*ret_exists = status == SETT_OK;
-	return status == SETT_NOT_FOUND ? SETT_OK : status;
+	return key_open(&c->view, c->db, name, ret);
 }
 
-/* The root of a string. If the key holds another type the error reply is given: look at c->failed. */
+/* The same for a key that must hold this type if it exists. If it holds another, the error reply is given:
+ * look at c->failed. */
 static inline int
-lookup_string_root(struct command_context *c, struct bytes key, bool *ret_exists, struct root *ret)
+open_typed(struct command_context *c, struct bytes name, enum value_type type, struct key *ret)
 {
-	int status = lookup_key(c, key, ret_exists, ret);
-	if (status == SETT_OK && *ret_exists && ret->type != VALUE_STRING)
+	int status = open_key(c, name, ret);
+	if (status == SETT_OK && ret->exists && ret->root.type != type)
 		return context_wrong_type(c);
 	return status;
 }
 
-/* The same with the value, for who can use none of more than `most` bytes: of a longer one `value` stays
- * empty. */
 static inline int
-lookup_short_string(struct command_context *c, struct bytes key, uint64_t most, struct found_string *ret)
+open_string(struct command_context *c, struct bytes name, struct key *ret)
 {
-	ret->value = (struct bytes){0};
-	int status = lookup_string_root(c, key, &ret->exists, &ret->root);
+	return open_typed(c, name, VALUE_STRING, ret);
+}
+
+/* The same with the value, for callers that can use at most `most` bytes: a longer one is not read, and
+ * `ret_value` is empty, as it is for an absent key. */
+static inline int
+open_short_string(struct command_context *c, struct bytes name, uint64_t most, struct key *ret,
+		  struct bytes *ret_value)
+{
+	*ret_value = (struct bytes){0};
+	int status = open_string(c, name, ret);
 	if (status != SETT_OK || !ret->exists || c->failed || ret->root.body_size > most)
 		return status;
-	return keyspace_body(&c->view, &ret->root, &ret->value);
-}
-
-static inline const struct root *
-found_root(const struct found_string *found)
-{
-	return found->exists ? &found->root : NULL;
+	return key_body(ret, ret_value);
 }
 
 static inline uint64_t
-found_size(const struct found_string *found)
+string_size(const struct key *k)
 {
-	return found->exists ? found->root.body_size : 0;
+	return k->exists ? k->root.body_size : 0;
 }
 
 static inline uint64_t
-found_deadline(const struct found_string *found)
+key_deadline(const struct key *k)
 {
-	return found->exists ? found->root.expires_at : 0;
+	return k->exists ? k->root.expires_at : 0;
 }
 
 static inline void

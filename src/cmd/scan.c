@@ -19,12 +19,6 @@ struct scan_options {
 	struct bytes type;
 };
 
-static const char *
-type_name(enum value_type type)
-{
-	return type == VALUE_STRING ? "string" : "none";
-}
-
 /* As strtoul reads it, which Redis uses: a sign and leading zeros are fine. */
 static bool
 parse_cursor(struct command_context *c, struct bytes argument, uint64_t *ret)
@@ -89,10 +83,8 @@ scan_step(struct command_context *c, struct keyspace_cursor *cursor, const struc
 	  size_t *ret_found, uint64_t *ret_next)
 {
 	for (int64_t seen = 0;; seen++) {
-		struct bytes key;
-		struct root root;
-		bool expired;
-		int status = keyspace_cursor_step(cursor, &key, &root, &expired);
+		struct key k;
+		int status = keyspace_cursor_step(cursor, &k);
 		if (status == SETT_NOT_FOUND) {
 			*ret_next = 0;
 			return SETT_OK;
@@ -100,13 +92,13 @@ scan_step(struct command_context *c, struct keyspace_cursor *cursor, const struc
 		if (status != SETT_OK)
 			return status;
 		if (seen == o->count) {
-			*ret_next = keyspace_scan_save(c->server->keyspace, key);
+			*ret_next = keyspace_scan_save(c->server->keyspace, k.name);
 			return *ret_next != 0 ? SETT_OK : SETT_NO_MEMORY;
 		}
-		if (expired || (!o->all && !glob_match(o->pattern, key, false)) ||
-		    (o->has_type && !argument_is(o->type, type_name(root.type))))
+		if (!k.exists || (!o->all && !glob_match(o->pattern, k.name, false)) ||
+		    (o->has_type && !argument_is(o->type, value_type_name(k.root.type))))
 			continue;
-		reply_bytes(c, key);
+		reply_bytes(c, k.name);
 		++*ret_found;
 	}
 }
@@ -157,20 +149,20 @@ command_scan(struct command_context *c)
 int
 command_keys(struct command_context *c)
 {
-	struct bytes pattern = c->argv[1], key;
+	struct bytes pattern = c->argv[1];
 	bool all = bytes_equal(pattern, BYTES_LITERAL("*"));
 	struct keyspace_cursor *cursor;
-	struct root root;
+	struct key k;
 	size_t found = 0;
 	int status = keyspace_cursor_open(&c->view, c->db, literal_prefix(all, pattern), (struct bytes){0},
 					  &cursor);
 	if (status != SETT_OK)
 		return status;
 	size_t token = resp_deferred_begin(c->reply);
-	while ((status = keyspace_cursor_next(cursor, &key, &root)) == SETT_OK) {
-		if (!all && !glob_match(pattern, key, false))
+	while ((status = keyspace_cursor_next(cursor, &k)) == SETT_OK) {
+		if (!all && !glob_match(pattern, k.name, false))
 			continue;
-		reply_bytes(c, key);
+		reply_bytes(c, k.name);
 		found++;
 	}
 	keyspace_cursor_close(cursor);

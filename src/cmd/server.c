@@ -1,6 +1,7 @@
 /* INFO, TIME, MEMORY, SLOWLOG, SAVE and its kin, SHUTDOWN, ROLE, LOLWUT: the server as a whole. */
 #include "cmd/commands.h"
 #include "cmd/help.h"
+#include "cmd/lookup.h"
 
 #include <inttypes.h>
 
@@ -66,15 +67,15 @@ command_memory_usage(struct command_context *c)
 		if (samples < 0)
 			return context_syntax_error(c);
 	}
-	struct root root;
-	int status = keyspace_lookup(&c->view, c->db, c->argv[2], &root);
-	if (status == SETT_NOT_FOUND) {
+	struct key k;
+	int status = open_key(c, c->argv[2], &k);
+	if (status != SETT_OK)
+		return status;
+	if (k.exists)
+		resp_integer(c->reply, (int64_t)sett_record_size(c->argv[2], &k.root.record));
+	else
 		resp_null(c->reply);
-		return SETT_OK;
-	}
-	if (status == SETT_OK)
-		resp_integer(c->reply, (int64_t)sett_record_size(c->argv[2], &root.record));
-	return status;
+	return SETT_OK;
 }
 
 int

@@ -7,31 +7,29 @@ enum { PIECE_SIZE = 256 * 1024 };
 /* ---- in memory ---- */
 
 static int
-copy_old(struct command_context *c, const struct found_string *old, uint8_t *value)
+copy_old(const struct key *k, uint8_t *value)
 {
 	struct bytes body;
-	if (found_size(old) == 0)
+	if (string_size(k) == 0)
 		return SETT_OK;
-	int status = keyspace_body(&c->view, &old->root, &body);
+	int status = key_body(k, &body);
 	if (status == SETT_OK)
 		memcpy(value, body.data, body.size);
 	return status;
 }
 
 static int
-splice_in_memory(struct command_context *c, struct bytes key, const struct found_string *old, uint64_t offset,
-		 const struct string_part *part, uint64_t size)
+splice_in_memory(struct key *k, uint64_t offset, const struct string_part *part, uint64_t size)
 {
 	/* Not from the arena, which keeps what it has once taken. */
 	uint8_t *value = calloc(1, (size_t)size);
 	if (value == NULL)
 		return SETT_NO_MEMORY;
-	int status = copy_old(c, old, value);
+	int status = copy_old(k, value);
 	if (status == SETT_OK)
 		memcpy(value + offset, part->data, (size_t)part->size);
 	if (status == SETT_OK)
-		status = keyspace_put_encoded(&c->view, c->db, key, bytes_of(value, (size_t)size), STRING_RAW,
-					      found_deadline(old), found_root(old));
+		status = key_put_encoded(k, bytes_of(value, (size_t)size), STRING_RAW, key_deadline(k));
 	free(value);
 	return status;
 }
@@ -61,18 +59,18 @@ pour_stream(struct pouring *p, struct sett_body_stream *stream)
 }
 
 static int
-pour_old(struct pouring *p, const struct root *old, uint64_t from, uint64_t size)
+pour_old(struct pouring *p, const struct key *k, uint64_t from, uint64_t size)
 {
 	struct sett_body_stream *stream;
 	struct bytes body;
 	if (size == 0)
 		return SETT_OK;
-	int status = keyspace_body_stream(&p->c->view, old, from, size, &stream);
+	int status = key_body_stream(k, from, size, &stream);
 	if (status == SETT_OK)
 		return pour_stream(p, stream);
 	if (status != SETT_INVALID)
 		return status;
-	status = keyspace_body(&p->c->view, old, &body);
+	status = key_body(k, &body);
 	return status == SETT_OK ? sett_body_writer_append(p->to, body.data + from, (size_t)size, &p->error)
 				 : status;
 }
@@ -101,23 +99,23 @@ pour_part(struct pouring *p, const struct string_part *part)
 }
 
 static int
-pour(struct pouring *p, const struct found_string *old, uint64_t offset, const struct string_part *part)
+pour(struct pouring *p, const struct key *k, uint64_t offset, const struct string_part *part)
 {
-	uint64_t old_size = found_size(old), before = offset < old_size ? offset : old_size;
+	uint64_t old_size = string_size(k), before = offset < old_size ? offset : old_size;
 	uint64_t end = offset + part->size;
-	int status = pour_old(p, &old->root, 0, before);
+	int status = pour_old(p, k, 0, before);
 	if (status == SETT_OK)
 		status = pour_zeros(p, offset - before);
 	if (status == SETT_OK)
 		status = pour_part(p, part);
 	if (status == SETT_OK && end < old_size)
-		status = pour_old(p, &old->root, end, old_size - end);
+		status = pour_old(p, k, end, old_size - end);
 	return status == SETT_OK ? sett_body_writer_finish(p->to, &p->error) : status;
 }
 
 static int
-splice_in_files(struct command_context *c, struct bytes key, const struct found_string *old, uint64_t offset,
-		const struct string_part *part, uint64_t size)
+splice_in_files(struct command_context *c, struct key *k, uint64_t offset, const struct string_part *part,
+		uint64_t size)
 {
 	struct pouring p = {.c = c};
 	int status = context_make_body(c, size, &p.to);
@@ -126,29 +124,28 @@ splice_in_files(struct command_context *c, struct bytes key, const struct found_
 	p.piece = malloc(PIECE_SIZE);
 	if (p.piece == NULL)
 		return SETT_NO_MEMORY;
-	status = pour(&p, old, offset, part);
+	status = pour(&p, k, offset, part);
 	free(p.piece);
 	if (status != SETT_OK && p.error.message[0] != 0)
 		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING, "A value cannot be changed: %s",
 				p.error.message);
 	if (status == SETT_OK)
-		status = keyspace_put_body(&c->view, c->db, key, p.to, found_deadline(old), found_root(old));
+		status = key_put_body(k, p.to, key_deadline(k));
 	return status;
 }
 
 int
-string_splice(struct command_context *c, struct bytes key, const struct found_string *old, uint64_t offset,
-	      const struct string_part *part)
+string_splice(struct command_context *c, struct key *k, uint64_t offset, const struct string_part *part)
 {
 	uint64_t size = offset + part->size;
-	if (size < found_size(old))
-		size = found_size(old);
+	if (size < string_size(k))
+		size = string_size(k);
 	if (size >= CONTEXT_LONG_MIN) {
 		int status = context_enter_long_lane(c);
 		if (status != SETT_OK)
 			return status;
 	}
-	if (part->body != NULL || (size >= CONTEXT_STREAM_MIN && keyspace_key_takes_body(key)))
-		return splice_in_files(c, key, old, offset, part, size);
-	return splice_in_memory(c, key, old, offset, part, size);
+	if (part->body != NULL || (size >= CONTEXT_STREAM_MIN && key_takes_body(k->name)))
+		return splice_in_files(c, k, offset, part, size);
+	return splice_in_memory(k, offset, part, size);
 }

@@ -11,10 +11,9 @@ struct string_part {
 	const struct sett_body_writer *body;
 };
 
-/* Puts a string made of the old value with the part at `offset`, zero bytes between. A large one is made in
- * pieces, on the pool, in its long lane from CONTEXT_LONG_MIN bytes on: SETT_WOULD_BLOCK, SETT_NO_MEMORY,
- * SETT_NO_SPACE, SETT_IO, SETT_CORRUPT, ... */
-int string_splice(struct command_context *, struct bytes key, const struct found_string *old, uint64_t offset,
-		  const struct string_part *);
+/* Puts a string made of the key's value with the part at `offset`, zero bytes between. The deadline stays. A
+ * large one is made in pieces, on the pool, in its long lane from CONTEXT_LONG_MIN bytes on: SETT_WOULD_BLOCK,
+ * SETT_NO_MEMORY, SETT_NO_SPACE, SETT_IO, SETT_CORRUPT, ... */
+int string_splice(struct command_context *, struct key *, uint64_t offset, const struct string_part *);
 
 #endif

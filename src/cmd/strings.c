@@ -99,39 +99,36 @@ parse_set_options(struct command_context *c, size_t first, bool is_set, struct s
 
 /* Of a request with bodies among its arguments. */
 static __attribute__((noinline)) int
-put_large(struct command_context *c, struct bytes key, size_t index, uint64_t deadline,
-	  const struct root *old)
+put_large(struct command_context *c, struct key *k, size_t index, uint64_t deadline)
 {
 	const struct argument_body *body = argument_body_find(c->bodies, index);
 	if (body == NULL)
-		return keyspace_put_string(&c->view, c->db, key, c->argv[index], deadline, old);
-	return keyspace_put_body(&c->view, c->db, key, body->body, deadline, old);
+		return key_put_string(k, c->argv[index], deadline);
+	return key_put_body(k, body->body, deadline);
 }
 
 /* Puts argv[index], in whatever form it came. */
 static inline int
-put_argument(struct command_context *c, struct bytes key, size_t index, uint64_t deadline,
-	     const struct found_string *old)
+put_argument(struct command_context *c, struct key *k, size_t index, uint64_t deadline)
 {
 	if (__builtin_expect(c->bodies != NULL, 0))
-		return put_large(c, key, index, deadline, found_root(old));
-	return keyspace_put_string(&c->view, c->db, key, c->argv[index], deadline, found_root(old));
+		return put_large(c, k, index, deadline);
+	return key_put_string(k, c->argv[index], deadline);
 }
 
 static int
 set_with_options(struct command_context *c, const struct set_options *o)
 {
-	struct found_string old = {0};
+	struct key k;
 	uint64_t deadline = 0;
 	if (o->has_deadline && !context_deadline(c, o->deadline, o->form, &deadline))
 		return SETT_OK;
-	int status = o->get ? lookup_string_root(c, c->argv[1], &old.exists, &old.root)
-			    : lookup_key(c, c->argv[1], &old.exists, &old.root);
+	int status = o->get ? open_string(c, c->argv[1], &k) : open_key(c, c->argv[1], &k);
 	if (status != SETT_OK || c->failed)
 		return status;
-	bool go = !(o->if_absent && old.exists) && !(o->if_present && !old.exists);
-	if (o->get && old.exists)
-		status = context_reply_string(c, &old.root);
+	bool go = !(o->if_absent && k.exists) && !(o->if_present && !k.exists);
+	if (o->get && k.exists)
+		status = context_reply_string(c, &k);
 	else if (o->get || !go)
 		resp_null(c->reply);
 	else
@@ -139,8 +136,8 @@ set_with_options(struct command_context *c, const struct set_options *o)
 	if (!go || status != SETT_OK)
 		return status;
 	if (o->keep_deadline)
-		deadline = found_deadline(&old);
-	return put_argument(c, c->argv[1], 2, deadline, &old);
+		deadline = key_deadline(&k);
+	return put_argument(c, &k, 2, deadline);
 }
 
 /* SET reads its key only with GET. */
@@ -168,27 +165,26 @@ command_set(struct command_context *c)
 int
 command_setnx(struct command_context *c)
 {
-	struct found_string old;
-	int status = lookup_key(c, c->argv[1], &old.exists, &old.root);
-	if (status == SETT_OK && !old.exists)
-		status = put_argument(c, c->argv[1], 2, 0, &old);
-	if (status == SETT_OK)
-		resp_integer(c->reply, !old.exists);
-	return status;
+	struct key k;
+	int status = open_key(c, c->argv[1], &k);
+	if (status != SETT_OK)
+		return status;
+	resp_integer(c->reply, !k.exists);
+	return k.exists ? SETT_OK : put_argument(c, &k, 2, 0);
 }
 
 static int
 set_with_deadline(struct command_context *c, enum deadline_form form)
 {
-	struct found_string old;
+	struct key k;
 	uint64_t deadline;
 	if (!context_deadline(c, c->argv[2], form, &deadline))
 		return SETT_OK;
-	int status = lookup_key(c, c->argv[1], &old.exists, &old.root);
+	int status = open_key(c, c->argv[1], &k);
 	if (status != SETT_OK)
 		return status;
 	resp_status(c->reply, "OK");
-	return put_argument(c, c->argv[1], 3, deadline, &old);
+	return put_argument(c, &k, 3, deadline);
 }
 
 int
@@ -205,15 +201,15 @@ command_psetex(struct command_context *c)
 
 /* ---- GET and its kin ---- */
 
-/* Looks the string up and replies with it, or with null. */
+/* Opens the string and replies with it, or with null. */
 static int
-reply_string(struct command_context *c, struct bytes key, struct found_string *ret)
+reply_string(struct command_context *c, struct bytes name, struct key *ret)
 {
-	int status = lookup_string_root(c, key, &ret->exists, &ret->root);
+	int status = open_string(c, name, ret);
 	if (status != SETT_OK || c->failed)
 		return status;
 	if (ret->exists)
-		return context_reply_string(c, &ret->root);
+		return context_reply_string(c, ret);
 	resp_null(c->reply);
 	return SETT_OK;
 }
@@ -221,65 +217,64 @@ reply_string(struct command_context *c, struct bytes key, struct found_string *r
 int
 command_get(struct command_context *c)
 {
-	struct found_string found;
-	return reply_string(c, c->argv[1], &found);
+	struct key k;
+	return reply_string(c, c->argv[1], &k);
 }
 
 int
 command_getdel(struct command_context *c)
 {
-	struct found_string found;
-	int status = reply_string(c, c->argv[1], &found);
+	struct key k;
+	int status = reply_string(c, c->argv[1], &k);
 	if (status != SETT_OK || c->failed)
 		return status;
-	return found.exists ? keyspace_delete(&c->view, c->db, c->argv[1], &found.root) : SETT_OK;
+	return k.exists ? key_delete(&k) : SETT_OK;
 }
 
 int
 command_getset(struct command_context *c)
 {
-	struct found_string found;
-	int status = reply_string(c, c->argv[1], &found);
+	struct key k;
+	int status = reply_string(c, c->argv[1], &k);
 	if (status != SETT_OK || c->failed)
 		return status;
-	return put_argument(c, c->argv[1], 2, 0, &found);
+	return put_argument(c, &k, 2, 0);
 }
 
 int
 command_getex(struct command_context *c)
 {
 	struct set_options o;
-	struct found_string found;
+	struct key k;
 	uint64_t deadline = 0;
 	if (!parse_set_options(c, 2, false, &o))
 		return SETT_OK;
-	int status = lookup_string_root(c, c->argv[1], &found.exists, &found.root);
+	int status = open_string(c, c->argv[1], &k);
 	if (status != SETT_OK || c->failed)
 		return status;
-	if (!found.exists) {
+	if (!k.exists) {
 		resp_null(c->reply);
 		return SETT_OK;
 	}
 	if (o.has_deadline && !context_deadline(c, o.deadline, o.form, &deadline))
 		return SETT_OK;
-	status = context_reply_string(c, &found.root);
+	status = context_reply_string(c, &k);
 	if (status != SETT_OK)
 		return status;
 	if (o.has_deadline && deadline <= c->view.now_ms)
-		return keyspace_delete(&c->view, c->db, c->argv[1], &found.root);
-	if (o.has_deadline || (o.persist && found.root.expires_at != 0))
-		return keyspace_set_expiry(&c->view, c->db, c->argv[1], &found.root, deadline);
+		return key_delete(&k);
+	if (o.has_deadline || (o.persist && k.root.expires_at != 0))
+		return key_set_expiry(&k, deadline);
 	return SETT_OK;
 }
 
 int
 command_strlen(struct command_context *c)
 {
-	bool exists;
-	struct root root;
-	int status = lookup_string_root(c, c->argv[1], &exists, &root);
+	struct key k;
+	int status = open_string(c, c->argv[1], &k);
 	if (status == SETT_OK && !c->failed)
-		resp_integer(c->reply, exists ? (int64_t)root.body_size : 0);
+		resp_integer(c->reply, (int64_t)string_size(&k));
 	return status;
 }
 
@@ -288,11 +283,10 @@ command_mget(struct command_context *c)
 {
 	resp_array(c->reply, c->argc - 1);
 	for (size_t i = 1; i < c->argc; i++) {
-		struct root root;
-		bool exists;
-		int status = lookup_key(c, c->argv[i], &exists, &root);
-		if (status == SETT_OK && exists && root.type == VALUE_STRING) {
-			status = context_reply_string(c, &root);
+		struct key k;
+		int status = open_key(c, c->argv[i], &k);
+		if (status == SETT_OK && k.exists && k.root.type == VALUE_STRING) {
+			status = context_reply_string(c, &k);
 		} else if (status == SETT_OK) {
 			resp_null(c->reply);
 		}
@@ -306,10 +300,10 @@ static int
 set_pairs(struct command_context *c)
 {
 	for (size_t i = 1; i + 1 < c->argc; i += 2) {
-		struct found_string old;
-		int status = lookup_key(c, c->argv[i], &old.exists, &old.root);
+		struct key k;
+		int status = open_key(c, c->argv[i], &k);
 		if (status == SETT_OK)
-			status = put_argument(c, c->argv[i], i + 1, 0, &old);
+			status = put_argument(c, &k, i + 1, 0);
 		if (status != SETT_OK)
 			return status;
 	}
@@ -331,12 +325,11 @@ command_msetnx(struct command_context *c)
 	if (c->argc % 2 == 0)
 		return context_wrong_arity(c);
 	for (size_t i = 1; i < c->argc; i += 2) {
-		struct root root;
-		bool exists;
-		int status = lookup_key(c, c->argv[i], &exists, &root);
+		struct key k;
+		int status = open_key(c, c->argv[i], &k);
 		if (status != SETT_OK)
 			return status;
-		if (exists) {
+		if (k.exists) {
 			resp_integer(c->reply, 0);
 			return SETT_OK;
 		}
@@ -351,14 +344,13 @@ int
 command_getrange(struct command_context *c)
 {
 	int64_t start, end;
-	bool exists;
-	struct root root;
+	struct key k;
 	if (!context_integer(c, c->argv[2], &start) || !context_integer(c, c->argv[3], &end))
 		return SETT_OK;
-	int status = lookup_string_root(c, c->argv[1], &exists, &root);
+	int status = open_string(c, c->argv[1], &k);
 	if (status != SETT_OK || c->failed)
 		return status;
-	int64_t size = exists ? (int64_t)root.body_size : 0;
+	int64_t size = (int64_t)string_size(&k);
 	bool reversed = start < 0 && end < 0 && start > end;
 	if (start < 0)
 		start = start + size > 0 ? start + size : 0;
@@ -367,7 +359,7 @@ command_getrange(struct command_context *c)
 	if (end >= size)
 		end = size - 1;
 	if (!reversed && start <= end && size > 0)
-		return context_reply_part(c, &root, (uint64_t)start, (uint64_t)(end - start + 1));
+		return context_reply_part(c, &k, (uint64_t)start, (uint64_t)(end - start + 1));
 	resp_bulk(c->reply, "", 0);
 	return SETT_OK;
 }
@@ -385,20 +377,21 @@ part_of(const struct command_context *c, size_t index)
 int
 command_append(struct command_context *c)
 {
-	struct found_string old;
+	struct key k;
 	struct string_part part = part_of(c, 2);
-	int status = lookup_string_root(c, c->argv[1], &old.exists, &old.root);
+	int status = open_string(c, c->argv[1], &k);
 	if (status != SETT_OK || c->failed)
 		return status;
-	if (!old.exists) {
+	if (!k.exists) {
 		resp_integer(c->reply, (int64_t)part.size);
-		return put_argument(c, c->argv[1], 2, 0, &old);
+		return put_argument(c, &k, 2, 0);
 	}
-	if (!string_size_is_allowed(c, old.root.body_size, part.size))
+	uint64_t size = k.root.body_size;
+	if (!string_size_is_allowed(c, size, part.size))
 		return SETT_OK;
-	status = string_splice(c, c->argv[1], &old, old.root.body_size, &part);
+	status = string_splice(c, &k, size, &part);
 	if (status == SETT_OK)
-		resp_integer(c->reply, (int64_t)(old.root.body_size + part.size));
+		resp_integer(c->reply, (int64_t)(size + part.size));
 	return status;
 }
 
@@ -406,23 +399,23 @@ int
 command_setrange(struct command_context *c)
 {
 	int64_t offset;
-	struct found_string old;
+	struct key k;
 	struct string_part part = part_of(c, 3);
 	if (!context_integer(c, c->argv[2], &offset))
 		return SETT_OK;
 	if (offset < 0)
 		return context_error(c, "ERR offset is out of range");
-	int status = lookup_string_root(c, c->argv[1], &old.exists, &old.root);
+	int status = open_string(c, c->argv[1], &k);
 	if (status != SETT_OK || c->failed)
 		return status;
-	uint64_t size = found_size(&old);
+	uint64_t size = string_size(&k);
 	if (part.size == 0) {
 		resp_integer(c->reply, (int64_t)size);
 		return SETT_OK;
 	}
 	if (!string_size_is_allowed(c, (uint64_t)offset, part.size))
 		return SETT_OK;
-	status = string_splice(c, c->argv[1], &old, (uint64_t)offset, &part);
+	status = string_splice(c, &k, (uint64_t)offset, &part);
 	uint64_t end = (uint64_t)offset + part.size;
 	if (status == SETT_OK)
 		resp_integer(c->reply, (int64_t)(end > size ? end : size));

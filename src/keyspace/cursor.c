@@ -5,6 +5,7 @@
  * tree is chosen (a table's separator, or, while all is in memory, a prefix chosen byte by byte), then a few
  * random steps are made; not all keys are equally likely, but every region is reached. */
 #include "keyspace/private.h"
+#include "keyspace/root.h"
 
 #include "storage/base/varint.h"
 
@@ -13,13 +14,13 @@ enum {
 	RANDOM_STEPS = 32,
 	RANDOM_TRIES = 8,
 	DESCENTS_MAX = 16,
-	DEPTH_MAX = 24,   /* bytes of a key that are chosen one by one */
-	HINTS_MAX = 1024, /* expired keys remembered per transaction by walks */
+	DEPTH_MAX = 24, /* bytes of a key that are chosen one by one */
 };
 
 struct keyspace_cursor {
 	struct keyspace_view *view;
 	struct sett_iterator *iterator; /* NULL: the range is empty */
+	uint64_t epoch;
 	unsigned db;
 	bool started;
 	struct bytes prefix; /* of user keys */
@@ -79,7 +80,7 @@ keyspace_cursor_open(struct keyspace_view *view, unsigned db, struct bytes prefi
 	struct keyspace_cursor *c = arena_allocate(view->arena, sizeof(*c), _Alignof(struct keyspace_cursor));
 	if (c == NULL)
 		return SETT_NO_MEMORY;
-	*c = (struct keyspace_cursor){.view = view, .db = db, .prefix = prefix};
+	*c = (struct keyspace_cursor){.view = view, .epoch = epoch, .db = db, .prefix = prefix};
 	if (bytes_compare(from, lower) > 0)
 		lower = from;
 	if (bytes_compare(lower, upper) < 0) {
@@ -105,35 +106,42 @@ keyspace_cursor_close(struct keyspace_cursor *c)
 static int
 note_expired(struct keyspace_cursor *c, struct bytes engine_key)
 {
-	if (c->view->expired_count >= HINTS_MAX ||
-	    engine_key.size > EPOCH_PREFIX_SIZE + KEYSPACE_MAX_KEY_SIZE)
+	size_t size = engine_key.size - EPOCH_PREFIX_SIZE;
+	if (c->view->expired_count >= HINTS_MAX || size > KEYSPACE_MAX_KEY_SIZE)
 		return SETT_OK;
-	const uint8_t *copy = arena_copy(c->view->arena, engine_key.data, engine_key.size);
+	const uint8_t *copy = arena_copy(c->view->arena, engine_key.data + EPOCH_PREFIX_SIZE, size);
 	if (copy == NULL)
 		return SETT_NO_MEMORY;
-	struct expired_key *e = arena_allocate(c->view->arena, sizeof(*e), _Alignof(struct expired_key));
-	if (e == NULL)
-		return SETT_NO_MEMORY;
-	*e = (struct expired_key){
-		.next = c->view->first_expired,
-		.engine_key = bytes_of(copy, engine_key.size),
-		.key = bytes_of(copy + EPOCH_PREFIX_SIZE, engine_key.size - EPOCH_PREFIX_SIZE),
-		.db = c->db,
-		.had_expiry = true,
-		/* A write must look the key up first, and finds it then. */
-		.replaced = true};
-	c->view->first_expired = e;
-	c->view->expired_count++;
-	return SETT_OK;
+	return keyspace_note_expired(c->view, c->db, bytes_of(copy, size));
+}
+
+static int
+fill_handle(struct keyspace_cursor *c, const struct sett_record *record, struct key *ret)
+{
+	struct bytes engine_key = sett_iterator_key(c->iterator);
+	*ret = (struct key){.view = c->view,
+			    .engine_key = {.bytes = engine_key},
+			    .epoch = c->epoch,
+			    .db = c->db,
+			    .exists = true,
+			    .is_stored = true};
+	int status = root_parse(record, &ret->root);
+	if (status != SETT_OK)
+		return status;
+	ret->has_deadline = ret->root.expires_at != 0;
+	ret->object = ret->root.object;
+	ret->object_bytes = ret->root.object_bytes;
+	if (!c->view->allow_expired && root_is_expired(c->view, &ret->root)) {
+		ret->exists = false;
+		status = note_expired(c, engine_key);
+	}
+	return status == SETT_OK ? root_user_key(c->view, engine_key, &ret->root, &ret->name) : status;
 }
 
 int
-keyspace_cursor_step(struct keyspace_cursor *c, struct bytes *ret_key, struct root *ret_root,
-		     bool *ret_expired)
+keyspace_cursor_step(struct keyspace_cursor *c, struct key *ret)
 {
 	struct sett_record record;
-	struct root root;
-	struct bytes key;
 	if (c->iterator == NULL)
 		return SETT_NOT_FOUND;
 	for (;;) {
@@ -143,35 +151,23 @@ keyspace_cursor_step(struct keyspace_cursor *c, struct bytes *ret_key, struct ro
 		c->started = true;
 		status = sett_iterator_record(c->iterator, &record);
 		if (status == SETT_OK)
-			status = root_parse(&record, &root);
-		if (status != SETT_OK)
-			return status;
-		struct bytes engine_key = sett_iterator_key(c->iterator);
-		bool expired = !c->view->allow_expired && root_is_expired(c->view, &root);
-		if (expired)
-			status = note_expired(c, engine_key);
-		if (status == SETT_OK)
-			status = root_user_key(c->view, engine_key, &root, &key);
+			status = fill_handle(c, &record, ret);
 		if (status != SETT_OK)
 			return status;
 		/* Of a prefix beyond what engine keys hold, the rest is compared here. */
-		if (c->prefix.size > KEYSPACE_MAX_KEY_SIZE && !bytes_has_prefix(key, c->prefix))
+		if (c->prefix.size > KEYSPACE_MAX_KEY_SIZE && !bytes_has_prefix(ret->name, c->prefix))
 			continue;
-		*ret_key = key;
-		*ret_root = root;
-		*ret_expired = expired;
 		return SETT_OK;
 	}
 }
 
 int
-keyspace_cursor_next(struct keyspace_cursor *c, struct bytes *ret_key, struct root *ret_root)
+keyspace_cursor_next(struct keyspace_cursor *c, struct key *ret)
 {
-	bool expired;
 	int status;
 	do
-		status = keyspace_cursor_step(c, ret_key, ret_root, &expired);
-	while (status == SETT_OK && expired);
+		status = keyspace_cursor_step(c, ret);
+	while (status == SETT_OK && !ret->exists);
 	return status;
 }
 
@@ -182,20 +178,20 @@ static int
 walk(struct keyspace_view *view, unsigned db, struct bytes resume, uint64_t skip, struct bytes *ret)
 {
 	struct keyspace_cursor *cursor;
-	struct bytes key, found = {0};
-	struct root root;
+	struct bytes found = {0};
+	struct key k;
 	bool any = false;
 	int status = keyspace_cursor_open(view, db, (struct bytes){0}, resume, &cursor);
 	if (status != SETT_OK)
 		return status;
 	struct buffer last = {0};
 	for (uint64_t i = 0; i <= skip; i++) {
-		status = keyspace_cursor_next(cursor, &key, &root);
+		status = keyspace_cursor_next(cursor, &k);
 		if (status != SETT_OK)
 			break;
 		any = true;
 		buffer_clear(&last);
-		status = buffer_append(&last, key.data, key.size);
+		status = buffer_append(&last, k.name.data, k.name.size);
 		if (status != SETT_OK)
 			break;
 	}
@@ -216,13 +212,12 @@ static int
 uniform_key(struct keyspace_view *view, unsigned db, struct bytes *ret)
 {
 	struct keyspace_cursor *cursor;
-	struct bytes key;
-	struct root root;
+	struct key k;
 	uint64_t alive = 0, chosen = 0;
 	int status = keyspace_cursor_open(view, db, (struct bytes){0}, (struct bytes){0}, &cursor);
 	if (status != SETT_OK)
 		return status;
-	while ((status = keyspace_cursor_next(cursor, &key, &root)) == SETT_OK) {
+	while ((status = keyspace_cursor_next(cursor, &k)) == SETT_OK) {
 		alive++;
 		if (keyspace_random(view->keyspace) % alive == 0)
 			chosen = alive - 1;

@@ -9,16 +9,17 @@
 #include "storage/base/bytes.h"
 
 enum engine_key_kind {
-	ENGINE_KEY_OTHER,      /* none that a server writes */
-	ENGINE_KEY_EPOCH,      /* db: its epoch is the entry's head */
-	ENGINE_KEY_NEXT_EPOCH, /* the next epoch that was never used */
-	ENGINE_KEY_ROOT,       /* epoch, name: a Redis key */
-	ENGINE_KEY_ELEMENT,    /* epoch, name: of a large collection; its bytes as they are */
+	ENGINE_KEY_OTHER,       /* none that a server writes */
+	ENGINE_KEY_EPOCH,       /* db: its epoch is the entry's head */
+	ENGINE_KEY_NEXT_EPOCH,  /* the next epoch that was never used */
+	ENGINE_KEY_NEXT_OBJECT, /* the next object id that was never leased */
+	ENGINE_KEY_ROOT,        /* epoch, name: a Redis key */
+	ENGINE_KEY_ELEMENT,     /* epoch, object, name: of a spread collection; its bytes as they are */
 };
 struct engine_key {
 	enum engine_key_kind kind;
 	unsigned db;
-	uint64_t epoch;
+	uint64_t epoch, object;
 	struct bytes name;
 	bool is_cut; /* a root whose name is too long for a key: `name` is its beginning */
 };

@@ -55,13 +55,6 @@ keyspace_random(struct keyspace *k)
 	return mix(__atomic_add_fetch(&k->random_counter, 0x9e3779b97f4a7c15u, __ATOMIC_RELAXED));
 }
 
-void
-epoch_prefix(uint8_t ret[EPOCH_PREFIX_SIZE], uint8_t kind, uint64_t epoch)
-{
-	ret[0] = kind;
-	put_be64(ret + 1, epoch);
-}
-
 static struct bytes
 epoch_meta_key(uint8_t room[META_KEY_SIZE], unsigned db)
 {
@@ -157,6 +150,8 @@ keyspace_open(struct sett_engine *engine, unsigned databases, struct keyspace **
 	k->random_counter = random_entropy();
 	status = scan_cursors_create(random_entropy(), &k->cursors);
 	if (status == SETT_OK)
+		status = object_ids_open(engine, &k->objects);
+	if (status == SETT_OK)
 		status = sett_txn_create(engine, &txn);
 	if (status == SETT_OK)
 		status = sett_txn_begin(txn, SETT_TXN_MANUAL_CONFLICTS);
@@ -182,6 +177,7 @@ keyspace_close(struct keyspace *k)
 {
 	if (k == NULL)
 		return;
+	object_ids_close(k->objects);
 	scan_cursors_destroy(k->cursors);
 	free(k);
 }
@@ -374,20 +370,4 @@ keyspace_count(struct keyspace_view *view, unsigned db, int64_t *ret_keys, int64
 	*ret_keys = keys;
 	*ret_expires = expires;
 	return SETT_OK;
-}
-
-bool
-keyspace_parse_root_key(struct keyspace *k, struct bytes engine_key, unsigned *ret_db, struct bytes *ret_key)
-{
-	if (engine_key.size < EPOCH_PREFIX_SIZE || engine_key.data[0] != KIND_ROOT)
-		return false;
-	uint64_t epoch = get_be64(engine_key.data + 1);
-	for (unsigned db = 0; db < k->count; db++) {
-		if (__atomic_load_n(&k->databases[db].epoch, __ATOMIC_RELAXED) != epoch)
-			continue;
-		*ret_db = db;
-		*ret_key = bytes_of(engine_key.data + EPOCH_PREFIX_SIZE, engine_key.size - EPOCH_PREFIX_SIZE);
-		return true;
-	}
-	return false;
 }

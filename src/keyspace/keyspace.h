@@ -2,19 +2,23 @@
  *
  *     00 'e' db                      -> epoch of a database (8 bytes, little-endian)
  *     00 'n'                         -> next epoch never used
- *     01 epoch:u64be key             -> root record of a key
- *     02 epoch:u64be object ...      -> elements of spread collections (none yet)
+ *     00 'o'                         -> next object id never leased
+ *     01 epoch:u64be key             -> root record of a key (root.c)
+ *     02 epoch:u64be object:u64be ...-> elements of a spread collection
  *
- * A key beyond KEYSPACE_MAX_KEY_SIZE stands in its engine key as its first KEYSPACE_MAX_KEY_SIZE bytes and
- * the 128-bit XXH3 of the whole; its full text is in the head, or, if too long for that, at the front of the
+ * The engine key of a key longer than KEYSPACE_MAX_KEY_SIZE has its first KEYSPACE_MAX_KEY_SIZE bytes and the
+ * 128-bit XXH3 of the whole; the full text is in the root's head, or, if too long for that, at the front of its
  * body.
  *
- * A root's head is  type:u8 encoding:u8 flags:u8 ...  (flags: root.c) and its body the packed content; the
- * expiry is the engine's own field. FLUSHDB gives the database a new epoch and drops the old one's prefixes,
- * so it is O(1). Counter 2*epoch counts the keys of an epoch, 2*epoch+1 those with an expiry.
+ * A collection is packed into the body of its root while it is small. A larger one is spread: its elements are
+ * entries of their own under an object id, which is never used twice. FLUSHDB gives the database a new epoch
+ * and drops the old one's prefixes; dropping a collection drops the prefix of its object: both cost the same
+ * whatever is in there. Counter 2*epoch counts the keys of an epoch, 2*epoch+1 those with a deadline.
  *
- * Conflict keys: the engine's hash of the engine key for a key; one per database for "which keys exist"; one
- * per database for its epoch. */
+ * Conflict keys: the engine's hash of the root's engine key for a key and all its elements; one per database
+ * for "which keys exist"; one per database for its epoch.
+ *
+ * This header has databases, the transaction's view of them, and walks over their keys; key.h has single keys. */
 #ifndef SETT_KEYSPACE_KEYSPACE_H
 #define SETT_KEYSPACE_KEYSPACE_H
 
@@ -25,8 +29,6 @@
 #include "storage/engine.h"
 
 enum { KEYSPACE_MAX_DATABASES = 16384, KEYSPACE_MAX_KEY_SIZE = 8192 };
-
-enum value_type { VALUE_STRING = 1 }; /* the next types get the next numbers: they are in files */
 
 struct keyspace;
 
@@ -48,19 +50,16 @@ struct touched_key {
 	bool expired;     /* removed because its deadline has passed */
 };
 
-/* A key that a lookup found past its deadline: it reads as absent, but its record is still there and counted.
- */
+/* A key that was met past its deadline: it reads as absent, but its record is still there and counted. */
 struct expired_key {
 	struct expired_key *next;
-	struct bytes engine_key;
 	struct bytes key;
 	unsigned db;
-	bool had_expiry;
-	bool replaced; /* by a write of this transaction: the record is no longer the expired one */
-	bool deleted;  /* the runner's: it went with the transaction, or was no longer there */
+	bool deleted; /* the runner's: it went with the transaction, or was no longer there */
 };
 
 struct epoch_change;
+struct key;
 
 /* A user key with what stands for it in the engine, made ready before its transaction begins. */
 struct prepared_key {
@@ -85,7 +84,6 @@ struct keyspace_view {
 	struct expired_key *first_expired; /* met so far, newest first: hints for the expirer */
 	unsigned expired_count;
 	struct epoch_change *last_change; /* epochs that this transaction changes, newest first */
-	struct sett_key last; /* the engine key used last: a lookup is often followed by a write */
 	const struct prepared_key *prepared, *prepared_end; /* keys about to be used, in this order; may be
 							       NULL. Set after keyspace_begin */
 };
@@ -108,48 +106,6 @@ struct keyspace_savepoint {
 struct keyspace_savepoint keyspace_savepoint(const struct keyspace_view *);
 void keyspace_rollback(struct keyspace_view *, const struct keyspace_savepoint *);
 
-/* How a string is shown by OBJECT ENCODING; all are stored as text. */
-enum string_encoding { STRING_INT = 1, STRING_EMBSTR = 2, STRING_RAW = 3 };
-
-/* A root record as read. Slices live until the transaction ends. */
-struct root {
-	enum value_type type;
-	uint8_t encoding;
-	uint64_t expires_at; /* ms, 0 = never */
-	uint64_t body_size;  /* string: its length */
-	struct sett_record record;
-};
-
-/* SETT_OK; SETT_NOT_FOUND if absent or expired; SETT_WOULD_BLOCK, SETT_CONFLICT (the epoch moved: run again),
- * ... Joins the read set. */
-int keyspace_lookup(struct keyspace_view *, unsigned db, struct bytes key, struct root *ret);
-int keyspace_body(struct keyspace_view *, const struct root *, struct bytes *ret);
-/* `size` bytes of it from `offset` on, which it has, into `ret`: of a large body little more is read. */
-int keyspace_body_part(struct keyspace_view *, const struct root *, uint64_t offset, size_t size, void *ret);
-/* The same as a stream (storage/engine.h), to be closed by the caller; SETT_INVALID if it can't be had as
- * one: keyspace_body has it. */
-int keyspace_body_stream(struct keyspace_view *, const struct root *, uint64_t offset, uint64_t size,
-			 struct sett_body_stream **ret);
-/* Writes a string. `old` is what keyspace_lookup said of the key in this transaction (NULL if absent): the
- * counts follow from it. `expires_at` 0 = none. */
-int keyspace_put_string(struct keyspace_view *, unsigned db, struct bytes key, struct bytes value,
-			uint64_t expires_at, const struct root *old);
-/* The same with an encoding of the caller's choice (APPEND and SETRANGE leave raw strings). */
-int keyspace_put_encoded(struct keyspace_view *, unsigned db, struct bytes key, struct bytes value,
-			 enum string_encoding, uint64_t expires_at, const struct root *old);
-/* The same with a body that was finished (storage/engine.h), which stays open until the transaction ends.
- * Only under a key that takes it. */
-bool keyspace_key_takes_body(struct bytes key);
-int keyspace_put_body(struct keyspace_view *, unsigned db, struct bytes key, const struct sett_body_writer *,
-		      uint64_t expires_at, const struct root *old);
-/* Rewrites the head alone. */
-int keyspace_set_expiry(struct keyspace_view *, unsigned db, struct bytes key, const struct root *,
-			uint64_t expires_at);
-int keyspace_delete(struct keyspace_view *, unsigned db, struct bytes key, const struct root *);
-/* The value (pointer and all, nothing copied), its type and expiry under another name; `to_old` as for
- * put_string. The source stays. */
-int keyspace_copy(struct keyspace_view *, const struct root *from, unsigned to_db, struct bytes to_key,
-		  const struct root *to_old);
 int keyspace_flush(struct keyspace_view *, unsigned db);
 int keyspace_swap(struct keyspace_view *, unsigned a, unsigned b);
 /* Adds a key to those that the transaction touched, without a write of its own: SWAPDB changes what a name
@@ -159,18 +115,24 @@ int keyspace_touch_key(struct keyspace_view *, unsigned db, struct bytes key);
  * expiry. */
 int keyspace_count(struct keyspace_view *, unsigned db, int64_t *ret_keys, int64_t *ret_expires);
 
+/* An object id that was never used (I21). On a reactor SETT_WOULD_BLOCK if the lease is used up and can't be
+ * renewed at once. */
+int keyspace_take_object(struct keyspace_view *, uint64_t *ret);
+/* The prefix of an object's elements. `ret` has room for ELEMENT_PREFIX_SIZE bytes. */
+enum { ELEMENT_PREFIX_SIZE = 17 };
+void keyspace_element_prefix(uint8_t *ret, uint64_t epoch, uint64_t object);
+
 /* Keys in order, from `resume` (empty = the first; what keyspace_scan_find gave, or a key of up to
  * KEYSPACE_MAX_KEY_SIZE), with a literal prefix that all must have (empty = any).
  * Joins "which keys exist". */
 struct keyspace_cursor;
 int keyspace_cursor_open(struct keyspace_view *, unsigned db, struct bytes prefix, struct bytes resume,
 			 struct keyspace_cursor **ret);
-/* SETT_OK and the next key that is not expired (slices valid until the next call), SETT_NOT_FOUND at the end.
- */
-int keyspace_cursor_next(struct keyspace_cursor *, struct bytes *ret_key, struct root *ret_root);
-/* The same, one step only: the key may be expired (`ret_expired`). */
-int keyspace_cursor_step(struct keyspace_cursor *, struct bytes *ret_key, struct root *ret_root,
-			 bool *ret_expired);
+/* SETT_OK and the next key that is not expired, SETT_NOT_FOUND at the end. The handle is for reading, and valid
+ * until the next call. */
+int keyspace_cursor_next(struct keyspace_cursor *, struct key *ret);
+/* The same, one step only: an expired key comes too, as one that does not exist. */
+int keyspace_cursor_step(struct keyspace_cursor *, struct key *ret);
 void keyspace_cursor_close(struct keyspace_cursor *);
 /* A random key that is not expired; SETT_NOT_FOUND if there is none. `ret` is in the view's arena. */
 int keyspace_random_key(struct keyspace_view *, unsigned db, struct bytes *ret);

@@ -11,9 +11,11 @@ enum {
 	KIND_ROOT = 1,
 	KIND_ELEMENT = 2,
 	LONG_KEY_STORED_SIZE = KEYSPACE_MAX_KEY_SIZE + 16,
+	HINTS_MAX = 1024, /* expired keys that one transaction remembers for the expirer */
 };
 
 struct scan_cursors;
+struct object_ids;
 
 /* The epoch of a database as later transactions find it. Written under the commit lock, `since` first; read
  * by any thread, `epoch` first (acquire; partner: the release store in keyspace_publish), so that a new epoch
@@ -28,6 +30,7 @@ struct keyspace {
 	unsigned count;
 	uint64_t random_counter; /* atomic (relaxed): a stream of random numbers */
 	struct scan_cursors *cursors;
+	struct object_ids *objects;
 	struct database databases[];
 };
 
@@ -40,24 +43,30 @@ struct epoch_change {
 uint64_t keyspace_random(struct keyspace *);
 /* The epoch of a database in this transaction; joins the read set. SETT_CONFLICT if it moved. */
 int keyspace_epoch(struct keyspace_view *, unsigned db, uint64_t *ret);
-void epoch_prefix(uint8_t ret[EPOCH_PREFIX_SIZE], uint8_t kind, uint64_t epoch);
 /* "Which keys exist" in an epoch. */
 uint64_t existence_conflict_key(uint64_t epoch);
 /* Appends to the list of touched keys; NULL if out of memory. */
 struct touched_key *keyspace_touch(struct keyspace_view *, unsigned db, struct bytes key);
+/* Remembers a key that was met past its deadline, for the expirer. `key` is an argument or in the arena. */
+int keyspace_note_expired(struct keyspace_view *, unsigned db, struct bytes key);
+/* Drops the elements of an object, which take about `bytes` bytes. */
+int keyspace_drop_object(struct keyspace_view *, uint64_t epoch, uint64_t object, uint64_t bytes);
 
-/* root.c: the engine key of a user key under an epoch, in the arena; its hash is its conflict key. It becomes
- * view->last. SETT_NO_MEMORY. */
-int root_engine_key(struct keyspace_view *, uint64_t epoch, struct bytes key, struct sett_key *ret);
-/* The 16 bytes that stand behind a long key's prefix. */
+/* ---- engine_key.c: both make an engine key in the arena. SETT_NO_MEMORY ---- */
+void epoch_prefix(uint8_t ret[EPOCH_PREFIX_SIZE], uint8_t kind, uint64_t epoch);
+/* Of a user key. */
+int root_engine_key(struct sett_engine *, struct arena *, uint64_t epoch, struct bytes name,
+		    struct sett_key *ret);
+/* Of what an engine key has in a user key's place (keyspace_parse_root_key). SETT_INVALID: too long. */
+int stored_engine_key(struct sett_engine *, struct arena *, uint64_t epoch, struct bytes stored,
+		      struct sett_key *ret);
+/* The 16 bytes after a long key's prefix. */
 void long_key_hash(struct bytes key, uint8_t ret[16]);
-/* SETT_CORRUPT if the head makes no sense. */
-int root_parse(const struct sett_record *, struct root *ret);
-bool root_is_expired(const struct keyspace_view *, const struct root *);
-/* The user key of a root found under `engine_key`; reads the body if the key is kept there. */
-int root_user_key(struct keyspace_view *, struct bytes engine_key, const struct root *, struct bytes *ret);
-/* Remembers a key that was met past its deadline. */
-int root_note_expired(struct keyspace_view *, unsigned db, struct bytes engine_key, struct bytes key);
+
+/* ---- object_ids.c ---- */
+int object_ids_open(struct sett_engine *, struct object_ids **ret);
+/* NULL is fine. */
+void object_ids_close(struct object_ids *);
 
 int scan_cursors_create(uint64_t seed, struct scan_cursors **ret);
 void scan_cursors_destroy(struct scan_cursors *);

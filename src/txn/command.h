@@ -4,7 +4,7 @@
 #ifndef SETT_TXN_COMMAND_H
 #define SETT_TXN_COMMAND_H
 
-#include "keyspace/keyspace.h"
+#include "keyspace/key.h"
 #include "net/argument_body.h"
 #include "net/client.h"
 #include "resp/writer.h"
@@ -59,11 +59,11 @@ int context_errorf(struct command_context *, const char *format, ...) __attribut
 int context_wrong_type(struct command_context *);
 int context_syntax_error(struct command_context *);
 int context_wrong_arity(struct command_context *);
-/* Appends a string as a bulk: by itself where it is small; as a body that net reads and sends piece by piece
+/* Appends the string under a key as a bulk: by itself where it is small; as a body that net reads and sends piece by piece
  * where it is large. SETT_WOULD_BLOCK, SETT_NO_MEMORY, SETT_CORRUPT, SETT_IO. */
-int context_reply_string(struct command_context *, const struct root *);
+int context_reply_string(struct command_context *, const struct key *);
 /* The same of `size` bytes of it from `offset` on, which it has. */
-int context_reply_part(struct command_context *, const struct root *, uint64_t offset, uint64_t size);
+int context_reply_part(struct command_context *, const struct key *, uint64_t offset, uint64_t size);
 /* For a command that finds out that it takes long: some milliseconds of a processor, or very many reads.
  * SETT_OK in the pool's long lane; elsewhere SETT_WOULD_BLOCK, to be returned: the command runs again there. */
 int context_enter_long_lane(struct command_context *);

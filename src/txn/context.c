@@ -51,11 +51,11 @@ context_wrong_arity(struct command_context *c)
 /* ---- large replies ---- */
 
 static int
-reply_stream(struct command_context *c, const struct root *root, uint64_t offset, uint64_t size)
+reply_stream(struct command_context *c, const struct key *key, uint64_t offset, uint64_t size)
 {
 	struct sett_body_stream *body;
 	char header[RESP_INTEGER_MAX_SIZE + 4];
-	int status = keyspace_body_stream(&c->view, root, offset, size, &body);
+	int status = key_body_stream(key, offset, size, &body);
 	if (status != SETT_OK)
 		return status;
 	int length = snprintf(header, sizeof(header), "$%" PRIu64 "\r\n", size);
@@ -73,7 +73,7 @@ reply_stream(struct command_context *c, const struct root *root, uint64_t offset
 
 /* By way of a copy: the arena keeps what it has once taken. */
 static int
-reply_copy(struct command_context *c, const struct root *root, uint64_t offset, size_t size)
+reply_copy(struct command_context *c, const struct key *key, uint64_t offset, size_t size)
 {
 	int status = size >= CONTEXT_LONG_MIN ? context_enter_long_lane(c) : SETT_OK;
 	if (status != SETT_OK)
@@ -81,7 +81,7 @@ reply_copy(struct command_context *c, const struct root *root, uint64_t offset, 
 	uint8_t *copy = malloc(size);
 	if (copy == NULL)
 		return SETT_NO_MEMORY;
-	status = keyspace_body_part(&c->view, root, offset, size, copy);
+	status = key_body_part(key, offset, size, copy);
 	if (status == SETT_OK)
 		resp_bulk(c->reply, copy, size);
 	free(copy);
@@ -89,26 +89,26 @@ reply_copy(struct command_context *c, const struct root *root, uint64_t offset, 
 }
 
 int
-context_reply_part(struct command_context *c, const struct root *root, uint64_t offset, uint64_t size)
+context_reply_part(struct command_context *c, const struct key *key, uint64_t offset, uint64_t size)
 {
 	struct bytes value;
 	int status = SETT_INVALID;
 	if (__builtin_expect(size >= CONTEXT_STREAM_MIN, 0))
-		status = reply_stream(c, root, offset, size);
+		status = reply_stream(c, key, offset, size);
 	if (status != SETT_INVALID)
 		return status;
-	if (__builtin_expect(root->body_size >= CONTEXT_STREAM_MIN && size > 0, 0))
-		return reply_copy(c, root, offset, (size_t)size);
-	status = keyspace_body(&c->view, root, &value);
+	if (__builtin_expect(key->root.body_size >= CONTEXT_STREAM_MIN && size > 0, 0))
+		return reply_copy(c, key, offset, (size_t)size);
+	status = key_body(key, &value);
 	if (status == SETT_OK)
 		resp_bulk(c->reply, value.data + offset, (size_t)size);
 	return status;
 }
 
 int
-context_reply_string(struct command_context *c, const struct root *root)
+context_reply_string(struct command_context *c, const struct key *key)
 {
-	return context_reply_part(c, root, 0, root->body_size);
+	return context_reply_part(c, key, 0, key->root.body_size);
 }
 
 void

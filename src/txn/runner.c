@@ -678,7 +678,7 @@ static bool
 takes_body(const struct command *command, size_t argc, const struct bytes *argv)
 {
 	size_t key = command_key_of_value(command, argc);
-	return key != 0 && keyspace_key_takes_body(argv[key]);
+	return key != 0 && key_takes_body(argv[key]);
 }
 
 static enum argument_way

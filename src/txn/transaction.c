@@ -180,18 +180,18 @@ is_prepared(const struct transaction_state *state, unsigned db, struct bytes key
 static int
 prepare_key(struct command_context *c, struct transaction_state *state, struct bytes key)
 {
-	struct root root = {0};
+	struct key k;
 	if (interest_is_watched(&state->watcher, c->db, key) || is_prepared(state, c->db, key))
 		return SETT_OK;
-	int status = keyspace_lookup(&c->view, c->db, key, &root);
-	if (status != SETT_OK && status != SETT_NOT_FOUND)
+	int status = key_open(&c->view, c->db, key, &k);
+	if (status != SETT_OK)
 		return status;
 	struct watched_key *w = interest_prepare(c->db, key);
 	if (w == NULL)
 		return SETT_NO_MEMORY;
-	if (status == SETT_OK) {
-		w->expires_at = root.expires_at;
-		w->expired = root.expires_at != 0 && c->view.now_ms > root.expires_at;
+	if (k.exists) {
+		w->expires_at = k.root.expires_at;
+		w->expired = k.root.expires_at != 0 && c->view.now_ms > k.root.expires_at;
 		w->exists = !w->expired;
 	}
 	w->next = state->prepared;

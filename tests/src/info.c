@@ -123,11 +123,11 @@ Test(info, counts_keys_commands_and_errors)
 	set_up(&f);
 	begin(&f);
 	for (int i = 0; i < 3; i++) {
-		char key[8];
-		snprintf(key, sizeof key, "k%d", i);
-		cr_assert_eq(keyspace_put_string(&f.view, 2, bytes_of_string(key), BYTES_LITERAL("v"),
-						 i == 0 ? UINT64_MAX / 2 : 0, NULL),
-			     SETT_OK);
+		char name[8];
+		struct key k;
+		snprintf(name, sizeof name, "k%d", i);
+		cr_assert_eq(key_open(&f.view, 2, bytes_of_string(name), &k), SETT_OK);
+		cr_assert_eq(key_put_string(&k, BYTES_LITERAL("v"), i == 0 ? UINT64_MAX / 2 : 0), SETT_OK);
 	}
 	cr_assert_eq(sett_txn_commit(f.txn, NULL, NULL), SETT_OK);
 	cr_assert_str_eq(INFO(&f, "keyspace"), "# Keyspace\r\ndb2:keys=3,expires=1,avg_ttl=0\r\n");

@@ -1,5 +1,6 @@
 /* The keyspace under transactions of its own. */
 #include "keyspace/describe.h"
+#include "keyspace/key.h"
 #include "server_support.h"
 
 struct session {
@@ -37,12 +38,17 @@ session_commit(struct session *s)
 static int
 put(struct session *s, const char *key, const char *value)
 {
-	struct root root;
-	int status = keyspace_lookup(&s->view, 0, bytes_of_string(key), &root);
-	if (status != SETT_OK && status != SETT_NOT_FOUND)
-		return status;
-	return keyspace_put_string(&s->view, 0, bytes_of_string(key), bytes_of_string(value), 0,
-				   status == SETT_OK ? &root : NULL);
+	struct key k;
+	int status = key_open(&s->view, 0, bytes_of_string(key), &k);
+	return status == SETT_OK ? key_put_string(&k, bytes_of_string(value), 0) : status;
+}
+
+static bool
+exists(struct session *s, const char *key)
+{
+	struct key k;
+	cr_assert_eq(key_open(&s->view, 0, bytes_of_string(key), &k), SETT_OK);
+	return k.exists;
 }
 
 static int64_t
@@ -115,7 +121,6 @@ Test(keyspace, rollback_restores_epochs_and_counts)
 {
 	struct fixture *f = fixture_open();
 	struct session s;
-	struct root root;
 	int64_t keys, expires;
 	session_open(f, &s);
 	cr_assert_eq(put(&s, "a", "1"), SETT_OK);
@@ -123,10 +128,10 @@ Test(keyspace, rollback_restores_epochs_and_counts)
 	cr_assert_eq(keyspace_flush(&s.view, 0), SETT_OK);
 	cr_assert_eq(keyspace_swap(&s.view, 0, 1), SETT_OK);
 	cr_assert_eq(put(&s, "b", "1"), SETT_OK);
-	cr_assert_eq(keyspace_lookup(&s.view, 0, BYTES_LITERAL("a"), &root), SETT_NOT_FOUND);
+	cr_assert(!exists(&s, "a"));
 	keyspace_rollback(&s.view, &point);
-	cr_assert_eq(keyspace_lookup(&s.view, 0, BYTES_LITERAL("a"), &root), SETT_OK);
-	cr_assert_eq(keyspace_lookup(&s.view, 0, BYTES_LITERAL("b"), &root), SETT_NOT_FOUND);
+	cr_assert(exists(&s, "a"));
+	cr_assert(!exists(&s, "b"));
 	cr_assert_eq(keyspace_count(&s.view, 0, &keys, &expires), SETT_OK);
 	cr_assert_eq(keys, 1);
 	cr_assert_eq(s.view.first_touched, s.view.last_touched);
@@ -184,6 +189,152 @@ Test(keyspace, counts_are_exact)
 	fixture_close(f);
 }
 
+/* ---- objects ---- */
+
+/* What a spread collection leaves in the tree: a root with an object, and one element. */
+static uint64_t
+put_object(struct session *s, const char *name, uint64_t expires_at)
+{
+	struct key k;
+	uint64_t object = 0;
+	uint8_t element[ELEMENT_PREFIX_SIZE + 1] = {0};
+	cr_assert_eq(key_open(&s->view, 0, bytes_of_string(name), &k), SETT_OK);
+	cr_assert_eq(keyspace_take_object(&s->view, &object), SETT_OK);
+	struct root_content content = {.type = VALUE_STRING,
+				       .encoding = STRING_RAW,
+				       .object = object,
+				       .object_bytes = 100,
+				       .fields = BYTES_LITERAL("own"),
+				       .expires_at = expires_at};
+	cr_assert_eq(key_put(&k, &content), SETT_OK);
+	keyspace_element_prefix(element, k.epoch, object);
+	cr_assert_eq(sett_txn_put(s->txn, bytes_of(element, sizeof(element)), &(struct sett_put){0}),
+		     SETT_OK);
+	return object;
+}
+
+static size_t
+count_elements(struct fixture *f)
+{
+	struct session s;
+	struct sett_iterator *iterator;
+	size_t elements = 0;
+	cr_assert_eq(sett_engine_compact(f->server.engine, NULL), SETT_OK);
+	session_open(f, &s);
+	struct sett_iterator_options bounds = {.lower = BYTES_LITERAL("\2"), .upper = BYTES_LITERAL("\3")};
+	cr_assert_eq(sett_iterator_open(s.txn, &bounds, &iterator), SETT_OK);
+	for (int status = sett_iterator_first(iterator); status == SETT_OK;
+	     status = sett_iterator_next(iterator))
+		elements++;
+	cr_assert_eq(session_commit(&s), SETT_OK); /* which closes the iterator */
+	return elements;
+}
+
+Test(keyspace, object_ids_are_never_used_twice)
+{
+	struct fixture *f = fixture_open();
+	struct session s;
+	uint64_t last = 0;
+	for (int start = 0; start < 3; start++) {
+		session_open(f, &s);
+		for (int i = 0; i < 100000; i++) {
+			uint64_t object;
+			cr_assert_eq(keyspace_take_object(&s.view, &object), SETT_OK);
+			cr_assert_gt(object, last);
+			last = object;
+		}
+		sett_txn_discard(s.txn);
+		sett_txn_destroy(s.txn);
+		arena_free(&s.arena);
+		fixture_stop(f);
+		fixture_start(f);
+	}
+	fixture_close(f);
+}
+
+/* Whatever removes a root drops its elements; what only moves it does not. */
+Test(keyspace, elements_go_with_their_root)
+{
+	static const char *const ends[] = {"DEL h", "SET h v", "RENAME other h", "FLUSHDB"};
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		struct fixture *f = fixture_open();
+		struct session s;
+		session_open(f, &s);
+		put_object(&s, "h", 0);
+		cr_assert_eq(put(&s, "other", "1"), SETT_OK);
+		cr_assert_eq(session_commit(&s), SETT_OK);
+		fixture_run_line(f, 0, "PEXPIRE h 100000");
+		fixture_run_line(f, 0, "PERSIST h");
+		fixture_run_line(f, 0, "RENAME h moved");
+		cr_assert_eq(count_elements(f), 1);
+		fixture_run_line(f, 0, "RENAME moved h");
+		fixture_run_line(f, 0, ends[i]);
+		cr_assert_eq(count_elements(f), 0, "after %s", ends[i]);
+		fixture_close(f);
+	}
+}
+
+/* An overwrite of a key that has expired, and nobody deleted, must drop what the record leaves too. */
+Test(keyspace, elements_of_an_expired_key_go_with_the_overwrite)
+{
+	struct fixture *f = fixture_open();
+	struct session s;
+	session_open(f, &s);
+	put_object(&s, "h", f->now_ms + 10);
+	cr_assert_eq(session_commit(&s), SETT_OK);
+	__atomic_store_n(&f->now_ms, f->now_ms + 100, __ATOMIC_RELAXED);
+	session_open(f, &s);
+	cr_assert(!exists(&s, "h"));
+	cr_assert_eq(put(&s, "h", "1"), SETT_OK);
+	cr_assert_eq(session_commit(&s), SETT_OK);
+	cr_assert_eq(count_elements(f), 0);
+	cr_assert_eq(count(f), 1);
+	fixture_close(f);
+}
+
+/* All that a head can have, under keys of every length, through a rename that changes where the text is. */
+Test(keyspace, heads_keep_their_parts)
+{
+	static const size_t sizes[] = {1, KEYSPACE_MAX_KEY_SIZE + 1, 65000, 65472, 70000};
+	struct fixture *f = fixture_open();
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct session s;
+		struct key k, to;
+		struct bytes body;
+		char *name = calloc(1, sizes[i] + 1);
+		memset(name, 'a' + (int)i, sizes[i]);
+		session_open(f, &s);
+		cr_assert_eq(key_open(&s.view, 0, bytes_of(name, sizes[i]), &k), SETT_OK);
+		struct root_content content = {.type = VALUE_STRING,
+					       .encoding = STRING_RAW,
+					       .object = 7 + i,
+					       .object_bytes = 1000,
+					       .due_at = f->now_ms + 1000,
+					       .expires_at = f->now_ms + 5000,
+					       .fields = BYTES_LITERAL("fields of the type"),
+					       .value = BYTES_LITERAL("value")};
+		cr_assert_eq(key_put(&k, &content), SETT_OK);
+		cr_assert_eq(key_open(&s.view, 0, bytes_of(name, sizes[i]), &k), SETT_OK);
+		cr_assert_eq(k.root.record.expires_at, f->now_ms + 1000);
+		cr_assert_eq(key_open(&s.view, 0, BYTES_LITERAL("short"), &to), SETT_OK);
+		cr_assert_eq(key_rename(&k, &to), SETT_OK);
+		cr_assert_eq(key_open(&s.view, 0, BYTES_LITERAL("short"), &to), SETT_OK);
+		cr_assert_eq(key_open(&s.view, 0, bytes_of(name, sizes[i]), &k), SETT_OK);
+		cr_assert(!k.exists);
+		cr_assert_eq(key_rename(&to, &k), SETT_OK);
+		cr_assert_eq(key_open(&s.view, 0, bytes_of(name, sizes[i]), &k), SETT_OK);
+		cr_assert(k.exists && k.root.object == 7 + i && k.root.object_bytes == 1000);
+		cr_assert_eq(k.root.due_at, f->now_ms + 1000);
+		cr_assert_eq(k.root.expires_at, f->now_ms + 5000);
+		cr_assert(bytes_equal(k.root.fields, BYTES_LITERAL("fields of the type")));
+		cr_assert_eq(key_body(&k, &body), SETT_OK);
+		cr_assert(bytes_equal(body, BYTES_LITERAL("value")));
+		cr_assert_eq(session_commit(&s), SETT_OK);
+		free(name);
+	}
+	fixture_close(f);
+}
+
 /* The example of docs/format-keyspace.md. */
 Test(keyspace, the_bytes_of_the_format)
 {
@@ -238,14 +389,20 @@ Test(keyspace, what_engine_keys_stand_for)
 	cr_assert_eq(k.kind, ENGINE_KEY_ROOT);
 	cr_assert_eq(k.epoch, 7);
 	cr_assert(bytes_equal(k.name, BYTES_LITERAL("name")) && !k.is_cut);
-	k = keyspace_describe_key(BYTES_LITERAL("\2\0\0\0\0\0\0\0\7element"));
+	k = keyspace_describe_key(BYTES_LITERAL("\2\0\0\0\0\0\0\0\7\0\0\0\0\0\0\1\2element"));
 	cr_assert_eq(k.kind, ENGINE_KEY_ELEMENT);
+	cr_assert(k.epoch == 7 && k.object == 258 && bytes_equal(k.name, BYTES_LITERAL("element")));
+	cr_assert_eq(keyspace_describe_key(BYTES_LITERAL("\0o")).kind, ENGINE_KEY_NEXT_OBJECT);
 	static uint8_t cut[9 + KEYSPACE_MAX_KEY_SIZE + 16] = {1};
 	k = keyspace_describe_key(bytes_of(cut, sizeof(cut)));
 	cr_assert(k.kind == ENGINE_KEY_ROOT && k.is_cut && k.name.size == KEYSPACE_MAX_KEY_SIZE);
-	static const struct bytes others[] = {
-		BYTES_LITERAL(""),      BYTES_LITERAL("\0"),      BYTES_LITERAL("\0x"),
-		BYTES_LITERAL("\0e\1"), BYTES_LITERAL("\1short"), BYTES_LITERAL("a key of somebody else")};
+	static const struct bytes others[] = {BYTES_LITERAL(""),
+					      BYTES_LITERAL("\0"),
+					      BYTES_LITERAL("\0x"),
+					      BYTES_LITERAL("\0e\1"),
+					      BYTES_LITERAL("\1short"),
+					      BYTES_LITERAL("\2\0\0\0\0\0\0\0\7\0"),
+					      BYTES_LITERAL("a key of somebody else")};
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		cr_assert_eq(keyspace_describe_key(others[i]).kind, ENGINE_KEY_OTHER, "%zu", i);
 }

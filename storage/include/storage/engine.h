@@ -154,9 +154,11 @@ int sett_txn_begin(struct sett_txn *, unsigned flags);
 /* The same with the caller's look at the engine's wall clock, a moment ago, for those who begin many
  * transactions at once. */
 int sett_txn_begin_at(struct sett_txn *, unsigned flags, uint64_t now_ms);
-/* Ends it without effect; iterators must be closed, slices from it become invalid. No-op if not running. */
+/* Ends it without effect: its iterators are closed, slices from it become invalid. No-op if not running. */
 void sett_txn_discard(struct sett_txn *);
 bool sett_txn_is_running(const struct sett_txn *);
+/* Whether it was begun without SETT_TXN_NOWAIT. */
+bool sett_txn_may_wait(const struct sett_txn *);
 /* The text of the last read that failed, with file and place; empty if none did. */
 const char *sett_txn_failure(const struct sett_txn *);
 /* Not 0: a read of this transaction said SETT_WOULD_BLOCK because what it needs is not in memory; the number
@@ -310,6 +312,7 @@ struct sett_iterator_options {
 /* Live entries in key order, at the transaction's snapshot with its own writes on top. Not positioned yet.
  * The bounds are copied. */
 int sett_iterator_open(struct sett_txn *, const struct sett_iterator_options *, struct sett_iterator **ret);
+/* Iterators that are still open when their transaction ends are closed by it. NULL is fine. */
 void sett_iterator_close(struct sett_iterator *);
 /* Each positions the iterator and returns SETT_OK, SETT_NOT_FOUND (past the end: not valid) or an error,
  * SETT_WOULD_BLOCK among them (not valid). seek: first key >= target. seek_before: last key < target. */

@@ -1,0 +1,417 @@
+/* Opening and changing one key.
+ *
+ * Invariants
+ * - Each write of a root keeps the two counters of its epoch right, from what the transaction itself read: the
+ *   number of records, and of those with a deadline. A record past its deadline counts until it is removed,
+ *   though it reads as absent.
+ * - Each write names the key's conflict key, and "which keys exist" if that changed.
+ * - Elements whose root goes are dropped in the same transaction (I22). */
+#include "keyspace/key.h"
+
+#include "keyspace/private.h"
+#include "keyspace/root.h"
+
+enum {
+	EMBSTR_MAX = 44,   /* Redis' limit between embstr and raw */
+	INT_TEXT_MAX = 20, /* digits and sign of a 64-bit integer */
+};
+
+const char *
+value_type_name(enum value_type type)
+{
+	static const char *const names[VALUE_TYPE_END] = {
+		[VALUE_STRING] = "string", [VALUE_LIST] = "list", [VALUE_SET] = "set",
+		[VALUE_ZSET] = "zset",     [VALUE_HASH] = "hash", [VALUE_STREAM] = "stream"};
+	assert((unsigned)type < VALUE_TYPE_END && names[type] != NULL);
+	return names[type];
+}
+
+/* ---- opening ---- */
+
+static bool
+is_same_place(struct bytes a, struct bytes b)
+{
+	return a.data == b.data && a.size == b.size;
+}
+
+/* The engine key made ahead if this is the next of those, else a new one. */
+static int
+find_engine_key(struct keyspace_view *view, struct key *k)
+{
+	const struct prepared_key *next = view->prepared;
+	if (next != view->prepared_end && next->epoch == k->epoch && is_same_place(next->key, k->name)) {
+		k->engine_key = next->engine_key;
+		view->prepared++;
+		return SETT_OK;
+	}
+	return root_engine_key(view->keyspace->engine, view->arena, k->epoch, k->name, &k->engine_key);
+}
+
+int
+keyspace_note_expired(struct keyspace_view *view, unsigned db, struct bytes key)
+{
+	const struct expired_key *newest = view->first_expired;
+	if (view->expired_count >= HINTS_MAX ||
+	    (newest != NULL && newest->db == db && bytes_equal(newest->key, key)))
+		return SETT_OK;
+	struct expired_key *e = arena_allocate(view->arena, sizeof(*e), _Alignof(struct expired_key));
+	if (e == NULL)
+		return SETT_NO_MEMORY;
+	*e = (struct expired_key){.next = view->first_expired, .key = key, .db = db};
+	view->first_expired = e;
+	view->expired_count++;
+	return SETT_OK;
+}
+
+/* Reads the record; `exists` says that one is there, past its deadline or not. */
+static int
+read_root(struct key *k)
+{
+	struct sett_record record;
+	struct keyspace_view *view = k->view;
+	k->exists = k->is_stored = k->has_deadline = false;
+	k->object = k->object_bytes = 0;
+	int status = sett_txn_read_conflict(view->txn, k->engine_key.hash);
+	if (status == SETT_OK)
+		status = sett_txn_get_hashed(view->txn, k->engine_key, &record);
+	if (status != SETT_OK)
+		return status == SETT_NOT_FOUND ? SETT_OK : status;
+	status = root_parse(&record, &k->root);
+	if (status != SETT_OK)
+		return status;
+	k->exists = k->is_stored = true;
+	k->has_deadline = k->root.expires_at != 0;
+	k->object = k->root.object;
+	k->object_bytes = k->root.object_bytes;
+	return SETT_OK;
+}
+
+int
+key_open(struct keyspace_view *view, unsigned db, struct bytes name, struct key *ret)
+{
+	ret->view = view;
+	ret->db = db;
+	ret->name = name;
+	int status = keyspace_epoch(view, db, &ret->epoch);
+	if (status == SETT_OK)
+		status = find_engine_key(view, ret);
+	if (status == SETT_OK)
+		status = read_root(ret);
+	if (status != SETT_OK || !ret->exists)
+		return status;
+	if (__builtin_expect(name.size > KEYSPACE_MAX_KEY_SIZE, 0) && !root_is_of(&ret->root, name))
+		return SETT_INVALID;
+	if (!view->allow_expired && root_is_expired(view, &ret->root)) {
+		ret->exists = false;
+		return keyspace_note_expired(view, db, name);
+	}
+	return SETT_OK;
+}
+
+/* ---- reading the body ---- */
+
+int
+key_body(const struct key *k, struct bytes *ret)
+{
+	struct bytes body;
+	assert(k->exists);
+	int status = sett_txn_body(k->view->txn, &k->root.record, &body);
+	if (status != SETT_OK)
+		return status;
+	if (body.size < k->root.body_size)
+		return SETT_CORRUPT;
+	size_t skip = body.size - k->root.body_size; /* a long key's text */
+	*ret = bytes_of(body.data + skip, k->root.body_size);
+	return SETT_OK;
+}
+
+/* Bytes of the record's body before the root's own: a long key's text. */
+static uint64_t
+before_body(const struct root *root)
+{
+	return root->record.body_size - root->body_size;
+}
+
+int
+key_body_part(const struct key *k, uint64_t offset, size_t size, void *ret)
+{
+	assert(k->exists && offset <= k->root.body_size && size <= k->root.body_size - offset);
+	return sett_txn_body_part(k->view->txn, &k->root.record, before_body(&k->root) + offset, size, ret);
+}
+
+int
+key_body_stream(const struct key *k, uint64_t offset, uint64_t size, struct sett_body_stream **ret)
+{
+	assert(k->exists);
+	return sett_body_stream_open(k->view->txn, &k->root.record, before_body(&k->root) + offset, size,
+				     ret);
+}
+
+/* ---- accounting ---- */
+
+/* The key's text in the arena, which the engine key of a short one already has. */
+static int
+arena_name(const struct key *k, struct bytes *ret)
+{
+	if (k->name.size <= KEYSPACE_MAX_KEY_SIZE) {
+		*ret = bytes_of(k->engine_key.bytes.data + EPOCH_PREFIX_SIZE, k->name.size);
+		return SETT_OK;
+	}
+	void *copy = arena_copy(k->view->arena, k->name.data, k->name.size);
+	if (copy == NULL)
+		return SETT_NO_MEMORY;
+	*ret = bytes_of(copy, k->name.size);
+	return SETT_OK;
+}
+
+static int
+count(const struct key *k, int keys, int deadlines)
+{
+	struct sett_txn *txn = k->view->txn;
+	int status = SETT_OK;
+	if (keys != 0)
+		status = sett_txn_counter_add(txn, 2 * k->epoch, keys);
+	if (status == SETT_OK && deadlines != 0)
+		status = sett_txn_counter_add(txn, 2 * k->epoch + 1, deadlines);
+	return status;
+}
+
+static int
+touch(struct key *k, uint64_t deadline)
+{
+	struct bytes name;
+	int status = arena_name(k, &name);
+	if (status != SETT_OK)
+		return status;
+	struct touched_key *t = keyspace_touch(k->view, k->db, name);
+	if (t == NULL)
+		return SETT_NO_MEMORY;
+	t->expires_at = deadline;
+	return SETT_OK;
+}
+
+/* What the engine calls the deadline: the earlier of the key's own and its elements', 0 being none. */
+static uint64_t
+first_deadline(const struct root_content *content)
+{
+	uint64_t own = content->expires_at, due = content->due_at;
+	return own == 0 || (due != 0 && due < own) ? due : own;
+}
+
+/* The record under the key has become `now`, or is gone (NULL). */
+static int
+account(struct key *k, const struct root_content *now)
+{
+	bool has_deadline = now != NULL && now->expires_at != 0;
+	int keys = (int)(now != NULL) - (int)k->is_stored;
+	int deadlines = (int)has_deadline - (int)k->has_deadline;
+	struct sett_txn *txn = k->view->txn;
+	int status = sett_txn_write_conflict(txn, k->engine_key.hash);
+	if (status == SETT_OK && (keys != 0 || (now != NULL) != k->exists))
+		status = sett_txn_write_conflict(txn, existence_conflict_key(k->epoch));
+	if (status == SETT_OK)
+		status = count(k, keys, deadlines);
+	if (status == SETT_OK && __builtin_expect(k->object != 0, 0) &&
+	    (now == NULL || now->object != k->object))
+		status = keyspace_drop_object(k->view, k->epoch, k->object, k->object_bytes);
+	if (status == SETT_OK)
+		status = touch(k, now != NULL ? first_deadline(now) : 0);
+	if (status != SETT_OK)
+		return status;
+	k->exists = k->is_stored = now != NULL;
+	k->has_deadline = has_deadline;
+	k->object = now != NULL ? now->object : 0;
+	k->object_bytes = now != NULL ? now->object_bytes : 0;
+	return SETT_OK;
+}
+
+/* ---- writing ---- */
+
+/* Puts the key's text before the value. */
+static int
+put_joined(struct key *k, const struct root_content *content, struct sett_put *put)
+{
+	size_t size = k->name.size + content->value.size;
+	/* Not from the arena, which keeps what it has once taken. */
+	uint8_t *joined = malloc(size);
+	if (joined == NULL)
+		return SETT_NO_MEMORY;
+	memcpy(joined, k->name.data, k->name.size);
+	if (content->value.size > 0)
+		memcpy(joined + k->name.size, content->value.data, content->value.size);
+	put->body = bytes_of(joined, size);
+	int status = sett_txn_put_hashed(k->view->txn, k->engine_key, put);
+	free(joined);
+	return status;
+}
+
+int
+key_put(struct key *k, const struct root_content *content)
+{
+	uint8_t room[ROOT_HEAD_ROOM];
+	bool text_in_body;
+	struct sett_put put = {.body = content->value,
+			       .body_of = content->body_of,
+			       .written = content->written,
+			       .expires_at = first_deadline(content)};
+	int status = root_encode_head(content, k->name, k->view->arena, room, &put.head, &text_in_body);
+	if (status != SETT_OK)
+		return status;
+	if (__builtin_expect(text_in_body, 0)) {
+		assert(content->body_of == NULL && content->written == NULL);
+		status = put_joined(k, content, &put);
+	} else {
+		status = sett_txn_put_hashed(k->view->txn, k->engine_key, &put);
+	}
+	return status == SETT_OK ? account(k, content) : status;
+}
+
+int
+key_put_encoded(struct key *k, struct bytes value, enum string_encoding encoding, uint64_t expires_at)
+{
+	struct root_content content = {.type = VALUE_STRING,
+				       .encoding = (uint8_t)encoding,
+				       .value = value,
+				       .expires_at = expires_at};
+	return key_put(k, &content);
+}
+
+bool
+key_takes_body(struct bytes name)
+{
+	return name.size <= root_longest_name_in_head();
+}
+
+int
+key_put_body(struct key *k, const struct sett_body_writer *written, uint64_t expires_at)
+{
+	struct root_content content = {
+		.type = VALUE_STRING, .encoding = STRING_RAW, .written = written, .expires_at = expires_at};
+	if (!key_takes_body(k->name))
+		return SETT_INVALID;
+	return key_put(k, &content);
+}
+
+/* Whether the text is a 64-bit integer as it would be printed. */
+static bool
+is_integer(struct bytes text)
+{
+	size_t i = text.data[0] == '-', digits = text.size - i;
+	if (digits == 0 || digits > 19 || (text.data[i] == '0' && text.size > 1))
+		return false;
+	uint64_t value = 0;
+	for (size_t j = i; j < text.size; j++) {
+		unsigned digit = (unsigned)text.data[j] - '0';
+		if (digit > 9)
+			return false;
+		value = value * 10 + digit; /* 19 digits stay below 2^64 */
+	}
+	return value <= (uint64_t)INT64_MAX + i;
+}
+
+int
+key_put_string(struct key *k, struct bytes value, uint64_t expires_at)
+{
+	enum string_encoding encoding = STRING_RAW;
+	if (value.size > 0 && value.size <= INT_TEXT_MAX && is_integer(value))
+		encoding = STRING_INT;
+	else if (value.size <= EMBSTR_MAX)
+		encoding = STRING_EMBSTR;
+	return key_put_encoded(k, value, encoding, expires_at);
+}
+
+/* The content of a root as it was opened. Its body is taken over without being read, unless the text of a key
+ * stands before it, here or there. */
+static int
+content_of(const struct key *from, const struct key *to, struct root_content *ret)
+{
+	const struct root *root = &from->root;
+	assert(from->exists);
+	*ret = (struct root_content){.type = root->type,
+				     .encoding = root->encoding,
+				     .expires_at = root->expires_at,
+				     .due_at = root->due_at,
+				     .object = root->object,
+				     .object_bytes = root->object_bytes,
+				     .fields = root->fields};
+	if (before_body(root) == 0 && to->name.size + root->fields.size <= root_longest_name_in_head()) {
+		ret->body_of = &root->record;
+		return SETT_OK;
+	}
+	return key_body(from, &ret->value);
+}
+
+int
+key_set_expiry(struct key *k, uint64_t expires_at)
+{
+	struct root_content content;
+	int status = content_of(k, k, &content);
+	content.expires_at = expires_at;
+	return status == SETT_OK ? key_put(k, &content) : status;
+}
+
+int
+key_copy_packed(const struct key *from, struct key *to)
+{
+	struct root_content content;
+	assert(from->root.object == 0);
+	int status = content_of(from, to, &content);
+	return status == SETT_OK ? key_put(to, &content) : status;
+}
+
+int
+key_delete(struct key *k)
+{
+	assert(k->is_stored);
+	int status = sett_txn_delete_hashed(k->view->txn, k->engine_key);
+	return status == SETT_OK ? account(k, NULL) : status;
+}
+
+int
+key_rename(struct key *from, struct key *to)
+{
+	struct root_content content;
+	assert(from->db == to->db && from->view == to->view);
+	int status = content_of(from, to, &content);
+	if (status == SETT_OK)
+		status = key_put(to, &content);
+	if (status != SETT_OK)
+		return status;
+	from->object = 0; /* it is the other's now */
+	return key_delete(from);
+}
+
+int
+key_touch(struct key *k)
+{
+	assert(k->exists);
+	int status = sett_txn_write_conflict(k->view->txn, k->engine_key.hash);
+	return status == SETT_OK ? touch(k, 0) : status;
+}
+
+/* ---- expiry ---- */
+
+int
+keyspace_expire(struct keyspace_view *view, unsigned db, struct bytes stored, uint64_t *ret_deadline)
+{
+	struct key k = {.view = view, .db = db};
+	int status = keyspace_epoch(view, db, &k.epoch);
+	if (status == SETT_OK)
+		status = stored_engine_key(view->keyspace->engine, view->arena, k.epoch, stored,
+					   &k.engine_key);
+	if (status == SETT_OK)
+		status = read_root(&k);
+	if (status != SETT_OK)
+		return status;
+	if (!k.exists || !root_is_expired(view, &k.root)) {
+		*ret_deadline = k.exists ? k.root.expires_at : 0;
+		return SETT_NOT_FOUND;
+	}
+	status = root_user_key(view, k.engine_key.bytes, &k.root, &k.name);
+	k.exists = false;
+	if (status == SETT_OK)
+		status = key_delete(&k);
+	if (status == SETT_OK)
+		view->last_touched->expired = true;
+	return status;
+}

@@ -1,0 +1,112 @@
+/* One Redis key within a transaction: the only way to its root record.
+ *
+ * A command opens a key, looks at it, and changes it through the handle. Each change keeps everything that
+ * depends on the root: the counters of its database, the conflict keys, the list of touched keys, and the
+ * elements that an overwrite or a deletion leaves without a root. A type adds its own reading and writing
+ * (types/).
+ *
+ * A handle holds no resource. It is valid until the transaction ends or is rolled back to a point before
+ * key_open. `name` must last as long as the handle: it is an argument of the command, or in the view's arena. */
+#ifndef SETT_KEYSPACE_KEY_H
+#define SETT_KEYSPACE_KEY_H
+
+#include <assert.h>
+
+#include "keyspace/keyspace.h"
+
+/* In files. The numbers never change. */
+enum value_type {
+	VALUE_STRING = 1,
+	VALUE_LIST = 2,
+	VALUE_SET = 3,
+	VALUE_ZSET = 4,
+	VALUE_HASH = 5,
+	VALUE_STREAM = 6,
+};
+enum { VALUE_TYPE_END = 7 };
+
+/* What TYPE says of it. */
+const char *value_type_name(enum value_type);
+
+/* How a string is shown by OBJECT ENCODING; all are stored as text. */
+enum string_encoding { STRING_INT = 1, STRING_EMBSTR = 2, STRING_RAW = 3 };
+
+/* A root record as read. Slices live until the transaction ends. */
+struct root {
+	enum value_type type;
+	uint8_t encoding;      /* the type's own */
+	uint64_t expires_at;   /* the key's deadline: ms since 1970, 0 = never */
+	uint64_t due_at;       /* the earliest deadline among its elements; 0 = none */
+	uint64_t body_size;    /* of a string: its length */
+	uint64_t object;       /* the id under which its elements are stored; 0: all is in the body */
+	uint64_t object_bytes; /* about how many bytes those elements take */
+	struct bytes fields;   /* what the type keeps in the head */
+	struct sett_record record;
+};
+
+struct key {
+	struct keyspace_view *view;
+	struct bytes name;
+	struct sett_key engine_key; /* in the view's arena; its hash is the conflict key */
+	uint64_t epoch;
+	unsigned db;
+	bool exists;      /* a record is there, and it is not past its deadline */
+	struct root root; /* if it exists, as it was opened */
+	/* What is stored now, seen or not: a record past its deadline still counts until it is replaced. */
+	bool is_stored, has_deadline;
+	uint64_t object, object_bytes; /* elements of that record; 0 = none */
+};
+
+/* Reads the root; joins the key to the read set. An absent or expired key is no failure (`exists`).
+ * SETT_WOULD_BLOCK, SETT_CONFLICT (the epoch moved: run again), SETT_CORRUPT, SETT_NO_MEMORY, ... */
+int key_open(struct keyspace_view *, unsigned db, struct bytes name, struct key *ret);
+
+/* ---- reading the body ---- */
+
+int key_body(const struct key *, struct bytes *ret);
+/* `size` bytes starting at `offset`, which must lie within the body, into `ret`. Of a large body little more
+ * is read. */
+int key_body_part(const struct key *, uint64_t offset, size_t size, void *ret);
+/* The same as a stream (storage/engine.h), which the caller closes. SETT_INVALID: the body can't be streamed;
+ * key_body has it. */
+int key_body_stream(const struct key *, uint64_t offset, uint64_t size, struct sett_body_stream **ret);
+
+/* ---- writing ----
+ * Each of these writes the record; later ones replace earlier ones. `root` stays as it was opened. */
+
+/* What a root is to hold. The body is `value`, or else that of the record `body_of`, or one that was finished
+ * in pieces (`written`); neither of the latter may begin with a key's text. */
+struct root_content {
+	enum value_type type;
+	uint8_t encoding;
+	uint64_t expires_at;
+	uint64_t due_at; /* the earliest deadline among its elements, 0 = none */
+	uint64_t object, object_bytes;
+	struct bytes fields;
+	struct bytes value;
+	const struct sett_record *body_of;
+	const struct sett_body_writer *written;
+};
+/* Elements of another object than `content->object` that the key had are dropped. */
+int key_put(struct key *, const struct root_content *content);
+/* A string, with the encoding that its text gives; with one of the caller's choice (APPEND and SETRANGE leave
+ * raw strings). `expires_at` 0 = no deadline. */
+int key_put_string(struct key *, struct bytes value, uint64_t expires_at);
+int key_put_encoded(struct key *, struct bytes value, enum string_encoding, uint64_t expires_at);
+/* A string that was finished in pieces, which stays open until the transaction ends. Only under a key that
+ * takes it. */
+bool key_takes_body(struct bytes name);
+int key_put_body(struct key *, const struct sett_body_writer *, uint64_t expires_at);
+/* Rewrites the head alone; the key exists. */
+int key_set_expiry(struct key *, uint64_t expires_at);
+/* Deletes the record and drops its elements. The key exists or is stored. */
+int key_delete(struct key *);
+/* RENAME: `to` becomes what `from` is, elements and deadline included; `from` is gone. Both are of one
+ * database, and of one transaction. */
+int key_rename(struct key *from, struct key *to);
+/* Gives `to` a copy of a root whose content is all in the body, deadline included. */
+int key_copy_packed(const struct key *from, struct key *to);
+/* An element was changed without a write of the root: WATCH and conflicts must know of it. */
+int key_touch(struct key *);
+
+#endif
