@@ -35,16 +35,34 @@ static int __attribute__((format(printf, 2, 3))) say(struct buffer *buffer, cons
 	return buffer_append(buffer, text, (size_t)size < sizeof text ? (size_t)size : sizeof text - 1);
 }
 
+/* Whether a line may hold a password. It need not be one that can be parsed. */
+static bool
+line_has_secret(struct bytes line, size_t *ret_name_size)
+{
+	size_t start = 0, end;
+	while (start < line.size && strchr("\"'", line.data[start]) != NULL)
+		start++;
+	for (end = start; end < line.size && strchr(" \t\"'", line.data[end]) == NULL; end++) {
+	}
+	struct bytes name = bytes_of(line.data + start, end - start);
+	*ret_name_size = end;
+	return config_directive_is_sensitive(name) ||
+		(name.size == 4 && strncasecmp((const char *)name.data, "user", 4) == 0);
+}
+
 static int
 fail_line(struct loader *loader, size_t line_number, struct bytes line, const char *reason)
 {
 	struct buffer *error = loader->ret_error;
 	buffer_clear(error);
 	int status = say(error, "\n*** FATAL CONFIG FILE ERROR (Redis 7.0.15) ***\n");
+	size_t shown = line.size < LINE_SHOWN_MAX ? line.size : LINE_SHOWN_MAX, name_size;
+	bool secret = line_has_secret(line, &name_size);
+	if (secret && name_size < shown)
+		shown = name_size;
 	if (status == SETT_OK && line_number > 0)
-		status = say(error, "Reading the configuration file, at line %zu\n>>> '%.*s'\n", line_number,
-			     line.size < LINE_SHOWN_MAX ? (int)line.size : LINE_SHOWN_MAX,
-			     (const char *)line.data);
+		status = say(error, "Reading the configuration file, at line %zu\n>>> '%.*s%s'\n",
+			     line_number, (int)shown, (const char *)line.data, secret ? " (redacted)" : "");
 	if (status == SETT_OK)
 		status = say(error, "%s\n", reason);
 	return status == SETT_OK ? SETT_INVALID : status;

@@ -12,6 +12,7 @@ record_slow(struct server *server, const struct command_run *run)
 {
 	struct slowlog_record record = {.duration_ns = run->duration_ns,
 					.wall_ms = clock_wall_ms(server->clock),
+					.command = run->command,
 					.argc = run->argc,
 					.argv = run->argv,
 					.bodies = run->bodies,

@@ -1,7 +1,8 @@
 /* The slow log: a list of copies, the newest first, cut to slowlog-max-len.
  *
  * An entry is one allocation: the slices of its arguments, then the bytes. Long arguments and long argument
- * lists are cut, with Redis' words for what is missing, so that an entry stays small. */
+ * lists are cut, with Redis' words for what is missing, so that an entry stays small. Arguments that the command
+ * table marks as secrets are never copied. */
 #include "info/slowlog.h"
 
 #include <assert.h>
@@ -10,6 +11,7 @@
 #include "net/argument_body.h"
 #include "storage/base/thread.h"
 #include "storage/status.h"
+#include "txn/command_table.h"
 
 struct stored_entry {
 	struct stored_entry *newer, *older;
@@ -93,6 +95,8 @@ store(const struct slowlog_record *record)
 		if (i + 1 == shown && shown < record->argc)
 			size = (size_t)snprintf((char *)at, NOTE_SIZE_MAX, "... (%zu more arguments)",
 						record->argc - shown + 1);
+		else if (command_argument_is_sensitive(record->command, record->argv, record->argc, i))
+			size = (size_t)snprintf((char *)at, NOTE_SIZE_MAX, "(redacted)");
 		else
 			size = copy_argument(record->argv[i],
 					     body != NULL ? body->size : record->argv[i].size, at);

@@ -11,6 +11,7 @@
 #include "storage/base/bytes.h"
 
 struct argument_body;
+struct command;
 struct slowlog;
 
 enum { SLOWLOG_ARGUMENTS_MAX = 32, SLOWLOG_ARGUMENT_SIZE_MAX = 128 };
@@ -18,7 +19,8 @@ enum { SLOWLOG_ARGUMENTS_MAX = 32, SLOWLOG_ARGUMENT_SIZE_MAX = 128 };
 /* What to record. Nothing is kept by reference: arguments are copied, cut as Redis cuts them. */
 struct slowlog_record {
 	uint64_t duration_ns;
-	uint64_t wall_ms; /* when it was run */
+	uint64_t wall_ms;              /* when it was run */
+	const struct command *command; /* says which arguments are secrets: those are not copied */
 	size_t argc;
 	const struct bytes *argv;
 	const struct argument_body *bodies; /* of large values among them */

@@ -203,7 +203,14 @@ Test(config, load_errors)
 	/* Access rules that would not be kept must not be swallowed. */
 	expect_load_error("user x on >p\n",
 			  FATAL "Reading the configuration file, at line 1\n"
-				">>> 'user x on >p'\nACL users are not supported\n");
+				">>> 'user (redacted)'\nACL users are not supported\n");
+	/* Passwords are not repeated, whatever is wrong with the line. */
+	expect_load_error("requirepass secret surplus\n",
+			  FATAL "Reading the configuration file, at line 1\n"
+				">>> 'requirepass (redacted)'\nwrong number of arguments\n");
+	expect_load_error("'masterauth' \"secret\n",
+			  FATAL "Reading the configuration file, at line 1\n"
+				">>> ''masterauth (redacted)'\nUnbalanced quotes in configuration line\n");
 	expect_load_error("user default on #abc\n",
 			  FATAL "ACL passwords are not supported: use requirepass\n");
 }

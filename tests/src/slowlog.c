@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 
 #include "info/slowlog.h"
+#include "txn/command_table.h"
 
 struct seen {
 	size_t count;
@@ -24,15 +25,23 @@ look(void *arg, const struct slowlog_entry *entry)
 }
 
 static void
-record(struct slowlog *log, size_t argc, const struct bytes *argv)
+record_command(struct slowlog *log, const struct command *command, size_t argc, const struct bytes *argv)
 {
 	slowlog_record(log,
 		       &(struct slowlog_record){.duration_ns = 5000,
 						.wall_ms = 7000,
+						.command = command,
 						.argc = argc,
 						.argv = argv,
 						.client_address = "127.0.0.1:1",
 						.client_name = BYTES_LITERAL("me")});
+}
+
+static void
+record(struct slowlog *log, size_t argc, const struct bytes *argv)
+{
+	static const struct command command = {.name = "ping"};
+	record_command(log, &command, argc, argv);
 }
 
 Test(slowlog, threshold)
@@ -94,5 +103,25 @@ Test(slowlog, cuts_what_is_long)
 	record(log, 32, argv);
 	slowlog_each(log, 1, look, &seen);
 	cr_assert_str_eq(seen.last[31], "a");
+	slowlog_destroy(log);
+}
+
+Test(slowlog, keeps_no_secrets)
+{
+	static const struct sensitive_argument sensitive = {
+		.kind = SENSITIVE_AFTER, .keyword = "AUTH", .first = 1, .count = 1};
+	static const struct command command = {.name = "x", .sensitive = &sensitive, .sensitive_count = 1};
+	struct config config = {.slowlog_max_len = 3};
+	struct slowlog *log;
+	struct bytes argv[] = {BYTES_LITERAL("x"), BYTES_LITERAL("auth"), BYTES_LITERAL("secret"),
+			       BYTES_LITERAL("shown")};
+	cr_assert_eq(slowlog_create(&config, &log), SETT_OK);
+	record_command(log, &command, 4, argv);
+	struct seen seen = {0};
+	slowlog_each(log, 1, look, &seen);
+	cr_assert_eq(seen.last_argc, 4);
+	cr_assert_str_eq(seen.last[1], "auth");
+	cr_assert_str_eq(seen.last[2], "(redacted)");
+	cr_assert_str_eq(seen.last[3], "shown");
 	slowlog_destroy(log);
 }
