@@ -107,9 +107,82 @@ while IFS= read -r line; do
 	printf 'port 0\nunixsocket %s\ndir data\n%s\n' "$work/sett.socket" "$line" >one.conf
 	timeout 20 "$server" one.conf >out 2>&1
 	[ $? -eq 1 ] || complain "'$line' is not refused"
-	grep -qF ">>> '$line'" out || { complain "'$line': the line is not named"; cat out; }
+	# A user's line may hold a password.
+	case $line in
+	user*) shown="user (redacted)" ;;
+	*) shown=$line ;;
+	esac
+	grep -qF ">>> '$shown'" out || { complain "'$line': the line is not named"; cat out; }
 	grep -q 'Ready to accept' out && complain "'$line': it came up"
 done <refused
+
+# ---- rename-command ----
+
+renames() {
+	printf 'rename-command FLUSHALL ""\nrename-command config b840fc02\nrename-command B840FC02 Cfg\n'
+	printf 'rename-command GET set-aside\nrename-command SET GET\n'
+}
+# Compared line by line; what a server has renamed away it does not know, whatever the letters.
+cat >asked <<'TEXT'
+FLUSHALL
+flushall ASYNC
+CONFIG GET appendfsync
+b840fc02 GET appendfsync
+cfg GET appendfsync
+CFG
+CFG GET
+CFG NOSUCH
+CFG HELP
+GET a b
+set-aside a
+SET a c
+get a
+COMMAND INFO flushall config b840fc02 set
+COMMAND GETKEYS FLUSHALL
+COMMAND GETKEYS get key value
+COMMAND DOCS flushall
+COMMAND LIST FILTERBY PATTERN flushall
+COMMAND LIST FILTERBY PATTERN config
+CFG RESETSTAT
+CFG GET appendfsync
+set-aside a
+TEXT
+answers() {
+	while IFS= read -r line; do
+		# shellcheck disable=SC2086
+		redis-cli -s "$1" $line
+	done <asked
+	printf 'MULTI\nFLUSHALL\nEXEC\n' | redis-cli -s "$1"
+	redis-cli -s "$1" INFO commandstats | sed -n 's/usec.*rejected/rejected/; /config|get\|cmdstat_get/p' | sort
+}
+{ renames; printf 'port 0\nunixsocket %s\ndir redis\n' "$work/redis.socket"; } >redis.conf
+start "$reference" redis.log redis.conf
+answers "$work/redis.socket" >redis.answers
+stop
+{ renames; printf 'port 0\nunixsocket %s\ndir data\n' "$work/sett.socket"; } >sett.conf
+start "$server" sett.log sett.conf
+answers "$work/sett.socket" >sett.answers
+count=$(redis-cli -s "$work/sett.socket" COMMAND COUNT)
+[ "$(redis-cli -s "$work/sett.socket" COMMAND | grep -c -e '^flushall$' -e '^flushdb$')" = 1 ] ||
+	complain 'COMMAND shows FLUSHALL'
+stop
+[ "$(wc -l <redis.answers)" -gt 25 ] || complain "only $(wc -l <redis.answers) lines of answers"
+diff redis.answers sett.answers >difference || { complain 'rename-command: other answers'; cat difference; }
+start "$server" sett.log --port 0 --unixsocket "$work/sett.socket" --dir data
+[ "$(redis-cli -s "$work/sett.socket" COMMAND COUNT)" -eq $((count + 1)) ] || complain 'COMMAND COUNT'
+stop
+for line in 'rename-command NOSUCH x' 'rename-command config|get x' 'rename-command GET SET' 'rename-command GET'; do
+	printf 'port 0\n%s\n' "$line" >one.conf
+	timeout 20 "$server" one.conf >out 2>&1
+	[ $? -eq 1 ] || complain "'$line' is not refused"
+	case $line in
+	*'|'*) ;; # Redis ends with an assertion
+	*)
+		timeout 20 "$reference" one.conf 2>&1 | sed -n '/^>>>/,$p' >redis.out
+		sed -n '/^>>>/,$p' out | diff redis.out - >difference || { complain "'$line'"; cat difference; }
+		;;
+	esac
+done
 
 # ---- Debian's redis.conf ----
 

@@ -25,6 +25,7 @@
 #include "storage/engine.h"
 #include "supervisor.h"
 #include "txn/command.h"
+#include "txn/command_rename.h"
 #include "txn/interest.h"
 #include "txn/pause.h"
 #include "txn/runner.h"
@@ -185,7 +186,6 @@ identify(struct program *p)
 	ssize_t size = readlink("/proc/self/exe", p->executable, sizeof(p->executable) - 1);
 	p->executable[size > 0 ? size : 0] = '\0';
 	s->executable = p->executable;
-	s->commands = &sett_commands;
 }
 
 static int
@@ -323,6 +323,32 @@ run(struct program *p)
 	return ok ? 0 : 1;
 }
 
+/* The table with the names that the configuration gives; NULL if it gives none. */
+static int
+rename_commands(struct config *config, struct command_table **ret, struct buffer *ret_error)
+{
+	const struct config_rename *first = config_renames(config), *r;
+	size_t count = 0, i = 0, failed = 0;
+	const char *reason = NULL;
+	for (r = first; r != NULL; r = r->next)
+		count++;
+	if (count == 0)
+		return SETT_OK;
+	struct command_rename *renames = calloc(count, sizeof(*renames));
+	if (renames == NULL)
+		return SETT_NO_MEMORY;
+	for (r = first; r != NULL; r = r->next, i++)
+		renames[i] = (struct command_rename){buffer_bytes(&r->from), buffer_bytes(&r->to)};
+	int status = command_table_rename(&sett_commands, renames, count, ret, &failed, &reason);
+	if (status == SETT_INVALID) {
+		for (r = first; failed > 0; failed--)
+			r = r->next;
+		status = config_refuse_line(ret_error, r->line_number, buffer_bytes(&r->line), reason);
+	}
+	free(renames);
+	return status;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -332,21 +358,29 @@ main(int argc, char **argv)
 		return print_help();
 	struct buffer error = {0};
 	struct config *config = NULL;
-	if (config_load(argc, argv, &config, &error) != SETT_OK) {
+	struct command_table *renamed = NULL;
+	int status = config_load(argc, argv, &config, &error);
+	if (status == SETT_OK)
+		status = rename_commands(config, &renamed, &error);
+	if (status != SETT_OK) {
 		fprintf(stderr, "%.*s", (int)error.size, error.data != NULL ? (const char *)error.data : "");
 		buffer_free(&error);
+		config_destroy(config);
 		return 1;
 	}
 	struct program *p = calloc(1, sizeof(*p));
 	if (p == NULL) {
 		fprintf(stderr, "Out of memory\n");
+		command_table_free(renamed);
 		config_destroy(config);
 		return 1;
 	}
 	p->log.config = config;
 	p->server.config = config;
 	p->server.sink = server_log_sink(&p->log);
+	p->server.commands = renamed != NULL ? renamed : &sett_commands;
 	int code = run(p);
+	command_table_free(renamed);
 	free(p);
 	config_destroy(config);
 	buffer_free(&error);

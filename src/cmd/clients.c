@@ -387,7 +387,7 @@ command_client_pause(struct command_context *c)
 		return SETT_NO_MEMORY;
 	request->mode = PAUSE_ALL;
 	if (c->argc > 4)
-		return context_unknown_subcommand(c, "CLIENT");
+		return context_unknown_subcommand(c);
 	if (c->argc == 4 && argument_is(c->argv[3], "WRITE"))
 		request->mode = PAUSE_WRITE;
 	else if (c->argc == 4 && !argument_is(c->argv[3], "ALL"))
@@ -455,5 +455,5 @@ command_client_help(struct command_context *c)
 		"    Protect current client connection from eviction.",
 		NULL,
 	};
-	return context_help(c, "CLIENT", lines);
+	return context_help(c, lines);
 }

@@ -158,5 +158,5 @@ command_command_help(struct command_context *c)
 		"    Return the keys and the access flags from a full Redis command.",
 		NULL,
 	};
-	return context_help(c, "COMMAND", lines);
+	return context_help(c, lines);
 }

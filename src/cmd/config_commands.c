@@ -145,5 +145,5 @@ command_config_help(struct command_context *c)
 		"    Rewrite the configuration file.",
 		NULL,
 	};
-	return context_help(c, "CONFIG", lines);
+	return context_help(c, lines);
 }

@@ -513,7 +513,7 @@ debug_help(struct command_context *c)
 		"    Sleep before replying, for <seconds>. Decimals allowed.",
 		NULL,
 	};
-	return context_help(c, "DEBUG", lines);
+	return context_help(c, lines);
 }
 
 static const struct {
@@ -550,5 +550,5 @@ command_debug(struct command_context *c)
 		if (argument_is(c->argv[1], subcommands[i].name) && c->argc >= subcommands[i].least &&
 		    c->argc <= subcommands[i].most)
 			return subcommands[i].run(c);
-	return context_unknown_subcommand(c, "DEBUG");
+	return context_unknown_subcommand(c);
 }

@@ -6,7 +6,7 @@ int
 command_function_flush(struct command_context *c)
 {
 	if (c->argc > 3)
-		return context_unknown_subcommand(c, "FUNCTION");
+		return context_unknown_subcommand(c);
 	if (c->argc == 3 && !argument_is(c->argv[2], "SYNC") && !argument_is(c->argv[2], "ASYNC"))
 		return context_error(c, "ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
 	resp_status(c->reply, "OK");
@@ -80,5 +80,5 @@ command_function_help(struct command_context *c)
 		"    * SYNC: Synchronously flush the libraries.",
 		NULL,
 	};
-	return context_help(c, "FUNCTION", lines);
+	return context_help(c, lines);
 }

@@ -2,13 +2,14 @@
 #include "cmd/help.h"
 
 int
-context_help(struct command_context *c, const char *container, const char *const *lines)
+context_help(struct command_context *c, const char *const *lines)
 {
-	enum { FRAME_LINES = 3, TITLE_SIZE = 128 };
-	char title[TITLE_SIZE];
+	enum { FRAME_LINES = 3 };
+	char container[CONTEXT_NAME_SIZE], title[CONTEXT_NAME_SIZE + 64];
 	size_t count = 0;
 	while (lines[count] != NULL)
 		count++;
+	context_typed_name(c, container);
 	snprintf(title, sizeof title,
 		 "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", container);
 	resp_array(c->reply, count + FRAME_LINES);
@@ -21,10 +22,12 @@ context_help(struct command_context *c, const char *container, const char *const
 }
 
 int
-context_unknown_subcommand(struct command_context *c, const char *container)
+context_unknown_subcommand(struct command_context *c)
 {
 	enum { SHOWN_MAX = 128 };
 	struct bytes word = c->argv[1];
+	char container[CONTEXT_NAME_SIZE];
+	context_typed_name(c, container);
 	return context_errorf(
 		c, "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try %s HELP.",
 		word.size < SHOWN_MAX ? (int)word.size : SHOWN_MAX, (const char *)word.data, container);

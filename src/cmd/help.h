@@ -6,9 +6,9 @@
 
 /* Replies the lines as Redis frames them: a title over them, HELP itself at the end. `lines` ends with NULL.
  */
-int context_help(struct command_context *, const char *container, const char *const *lines);
+int context_help(struct command_context *, const char *const *lines);
 /* "ERR unknown subcommand or wrong number of arguments for '...'. Try CONTAINER HELP." */
-int context_unknown_subcommand(struct command_context *, const char *container);
+int context_unknown_subcommand(struct command_context *);
 /* Whether the client is on this machine: loopback or a Unix socket. */
 bool client_is_local(const struct client *);
 /* A copy in the context's arena; NULL if out of memory. */

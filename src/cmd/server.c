@@ -87,7 +87,7 @@ command_memory_help(struct command_context *c)
 		"    sampled up to <count> times (default: 5, 0 means sample all).",
 		NULL,
 	};
-	return context_help(c, "MEMORY", lines);
+	return context_help(c, lines);
 }
 
 /* ---- SLOWLOG ---- */
@@ -121,7 +121,7 @@ command_slowlog_get(struct command_context *c)
 	enum { DEFAULT_COUNT = 10 };
 	int64_t count = DEFAULT_COUNT;
 	if (c->argc > 3)
-		return context_unknown_subcommand(c, "SLOWLOG");
+		return context_unknown_subcommand(c);
 	if (c->argc == 3 &&
 	    !context_integer_range(c, c->argv[2], -1, INT64_MAX,
 				   "ERR count should be greater than or equal to -1", &count))
@@ -168,7 +168,7 @@ command_slowlog_help(struct command_context *c)
 		"    Reset the slowlog.",
 		NULL,
 	};
-	return context_help(c, "SLOWLOG", lines);
+	return context_help(c, lines);
 }
 
 /* ---- SAVE and its kin: every commit is in the log, so to save is to sync it ---- */

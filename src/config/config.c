@@ -58,6 +58,25 @@ config_store(struct config *config, int index, struct directive_value *value)
 	directive_value_free(&old);
 }
 
+static void
+free_renames(struct config_rename *first)
+{
+	while (first != NULL) {
+		struct config_rename *next = first->next;
+		buffer_free(&first->from);
+		buffer_free(&first->to);
+		buffer_free(&first->line);
+		free(first);
+		first = next;
+	}
+}
+
+const struct config_rename *
+config_renames(const struct config *config)
+{
+	return config->private->renames;
+}
+
 void
 config_destroy(struct config *config)
 {
@@ -76,6 +95,7 @@ config_destroy(struct config *config)
 			free(private->listeners);
 			private->listeners = next;
 		}
+		free_renames(private->renames);
 		free(private->values);
 		free(private->initial);
 		free(private->given);

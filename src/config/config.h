@@ -80,6 +80,17 @@ void config_print_warnings(struct config *, const struct log_sink *);
 struct mutex *config_lock(struct config *);
 /* Why setting this directive changes nothing, or not all that it says; NULL if it works or there is none. */
 const char *config_no_effect(struct bytes directive);
+/* A `rename-command` line, for main: this room does not know the commands. */
+struct config_rename {
+	struct config_rename *next; /* in the order of the lines */
+	struct buffer from, to;     /* `to` empty: the command is to be gone */
+	struct buffer line;
+	size_t line_number;
+};
+/* NULL: there are none. Lives as long as the configuration. */
+const struct config_rename *config_renames(const struct config *);
+/* Words the refusal of a line of the configuration, as config_load does. SETT_INVALID, SETT_NO_MEMORY. */
+int config_refuse_line(struct buffer *ret_error, size_t line_number, struct bytes line, const char *reason);
 /* What maxmemory amounts to in bytes, never 0. */
 uint64_t config_effective_memory(const struct config *);
 

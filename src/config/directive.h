@@ -113,7 +113,8 @@ struct config_private {
 	bool *given;                     /* by row: the file or the command line named it */
 	char *file_path;                 /* absolute, NULL if none */
 	struct directive_listener *listeners;
-	struct buffer warnings, notes; /* for the log: lines, each ended by a newline */
+	struct config_rename *renames, **last_rename; /* `last_rename`: where the next one goes */
+	struct buffer warnings, notes;                /* for the log: lines, each ended by a newline */
 };
 
 /* config.c: takes over `value`, mirrors it into struct config. */

@@ -50,22 +50,27 @@ line_has_secret(struct bytes line, size_t *ret_name_size)
 		(name.size == 4 && strncasecmp((const char *)name.data, "user", 4) == 0);
 }
 
-static int
-fail_line(struct loader *loader, size_t line_number, struct bytes line, const char *reason)
+int
+config_refuse_line(struct buffer *ret_error, size_t line_number, struct bytes line, const char *reason)
 {
-	struct buffer *error = loader->ret_error;
-	buffer_clear(error);
-	int status = say(error, "\n*** FATAL CONFIG FILE ERROR (Redis 7.0.15) ***\n");
+	buffer_clear(ret_error);
+	int status = say(ret_error, "\n*** FATAL CONFIG FILE ERROR (Redis 7.0.15) ***\n");
 	size_t shown = line.size < LINE_SHOWN_MAX ? line.size : LINE_SHOWN_MAX, name_size;
 	bool secret = line_has_secret(line, &name_size);
 	if (secret && name_size < shown)
 		shown = name_size;
 	if (status == SETT_OK && line_number > 0)
-		status = say(error, "Reading the configuration file, at line %zu\n>>> '%.*s%s'\n",
+		status = say(ret_error, "Reading the configuration file, at line %zu\n>>> '%.*s%s'\n",
 			     line_number, (int)shown, (const char *)line.data, secret ? " (redacted)" : "");
 	if (status == SETT_OK)
-		status = say(error, "%s\n", reason);
+		status = say(ret_error, "%s\n", reason);
 	return status == SETT_OK ? SETT_INVALID : status;
+}
+
+static int
+fail_line(struct loader *loader, size_t line_number, struct bytes line, const char *reason)
+{
+	return config_refuse_line(loader->ret_error, line_number, line, reason);
 }
 
 static bool
@@ -177,10 +182,32 @@ check_user(struct loader *loader, const struct words *words)
 	return NULL;
 }
 
+static int
+append_bytes(struct buffer *buffer, struct bytes bytes)
+{
+	return buffer_append(buffer, bytes.data, bytes.size);
+}
+
+static int
+keep_rename(struct config_private *private, const struct words *words, size_t line_number, struct bytes line)
+{
+	struct config_rename *rename = calloc(1, sizeof *rename);
+	if (rename == NULL)
+		return SETT_NO_MEMORY;
+	*private->last_rename = rename; /* config_destroy frees it whatever happens */
+	private->last_rename = &rename->next;
+	rename->line_number = line_number;
+	int status = append_bytes(&rename->line, line);
+	if (status == SETT_OK)
+		status = append_bytes(&rename->from, words->items[1]);
+	return status == SETT_OK ? append_bytes(&rename->to, words->items[2]) : status;
+}
+
 /* Lines that are no directive; `ret_reason` is left NULL if the line was taken. False if it is none of them.
  */
 static bool
-load_other(struct loader *loader, const struct words *words, const char **ret_reason, int *ret_status)
+load_other(struct loader *loader, const struct words *words, size_t line_number, struct bytes line,
+	   const char **ret_reason, int *ret_status)
 {
 	struct bytes name = words->items[0];
 	*ret_status = SETT_OK;
@@ -189,8 +216,7 @@ load_other(struct loader *loader, const struct words *words, const char **ret_re
 	else if (word_is(name, "user"))
 		*ret_reason = check_user(loader, words);
 	else if (word_is(name, "rename-command") && words->count == 3)
-		*ret_status = say(&loader->config->private->warnings,
-				  "Directive 'rename-command': accepted, has no effect\n");
+		*ret_status = keep_rename(loader->config->private, words, line_number, line);
 	else if (word_is(name, "loadmodule") && words->count >= 2)
 		*ret_reason = "modules are not supported";
 	else if (word_is(name, "list-max-ziplist-entries") || word_is(name, "list-max-ziplist-value"))
@@ -262,7 +288,7 @@ load_line(struct loader *loader, size_t line_number, struct bytes line)
 		status = load_directive(loader, index, &words, reason);
 		if (status == SETT_INVALID)
 			status = fail_line(loader, line_number, line, reason);
-	} else if (!load_other(loader, &words, &other_reason, &status)) {
+	} else if (!load_other(loader, &words, line_number, line, &other_reason, &status)) {
 		status = fail_line(loader, line_number, line, "Bad directive or wrong number of arguments");
 	} else if (other_reason != NULL) {
 		status = fail_line(loader, line_number, line, other_reason);
@@ -445,6 +471,7 @@ config_create(struct config **ret)
 	}
 	mutex_init(&private->lock);
 	config->private = private;
+	private->last_rename = &private->renames;
 	config->active_expire = true;
 	private->values = calloc(directive_count, sizeof *private->values);
 	private->initial = calloc(directive_count, sizeof *private->initial);

@@ -55,6 +55,10 @@ struct command_context {
  * be returned. */
 int context_error(struct command_context *, const char *text);
 int context_errorf(struct command_context *, const char *format, ...) __attribute__((format(printf, 2, 3)));
+enum { CONTEXT_NAME_SIZE = 132 };
+/* argv[0] in upper case, as a C string of at most 128 bytes: what error and help texts call a container, which
+ * may be renamed. */
+void context_typed_name(const struct command_context *, char ret[CONTEXT_NAME_SIZE]);
 /* The errors every command shares. */
 int context_wrong_type(struct command_context *);
 int context_syntax_error(struct command_context *);

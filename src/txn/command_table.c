@@ -27,9 +27,8 @@ load(const uint8_t *from, size_t size)
 	return le64toh(word);
 }
 
-/* The first eight bytes in lower case, the first one lowest; zeros after a shorter name, which is not empty. */
-static uint64_t
-name_head(struct bytes name)
+uint64_t
+command_name_head(struct bytes name)
 {
 	const uint8_t *data = name.data;
 	size_t size = name.size;
@@ -53,8 +52,8 @@ name_equal(struct bytes typed, uint64_t head, const struct command *row)
 	return true;
 }
 
-static size_t
-first_slot(const struct command_table *table, uint64_t head, size_t size)
+size_t
+command_first_slot(const struct command_table *table, uint64_t head, size_t size)
 {
 	return ((head ^ size) * 0x9e3779b97f4a7c15) >> 32 & table->slot_mask;
 }
@@ -64,8 +63,8 @@ find_top(const struct command_table *table, struct bytes name)
 {
 	if (name.size == 0)
 		return NULL;
-	uint64_t head = name_head(name);
-	size_t slot = first_slot(table, head, name.size);
+	uint64_t head = command_name_head(name);
+	size_t slot = command_first_slot(table, head, name.size);
 	for (; table->slots[slot] != 0; slot = (slot + 1) & table->slot_mask) {
 		const struct command *row = &table->rows[table->slots[slot] - 1];
 		if (name_equal(name, head, row))
@@ -77,7 +76,7 @@ find_top(const struct command_table *table, struct bytes name)
 static const struct command *
 find_subcommand(const struct command *container, struct bytes name)
 {
-	uint64_t head = name.size > 0 ? name_head(name) : 0;
+	uint64_t head = name.size > 0 ? command_name_head(name) : 0;
 	for (unsigned i = 0; i < container->subcommand_count; i++)
 		if (name_equal(name, head, &container->subcommands[i]))
 			return &container->subcommands[i];

@@ -164,6 +164,11 @@ const struct command *command_find(const struct command_table *, const struct by
 /* By full name, "get" or "config|get"; NULL if unknown. */
 const struct command *command_find_full_name(const struct command_table *, struct bytes name);
 
+/* The first eight bytes in lower case, the first one lowest; zeros after a shorter name. `name` is not empty. */
+uint64_t command_name_head(struct bytes name);
+/* Where the search for a name with this head and size begins. */
+size_t command_first_slot(const struct command_table *, uint64_t head, size_t size);
+
 /* A run of arguments: first, first + step, ..., before `end`. Empty if first is not below `end`. */
 struct key_range {
 	size_t first, end, step;

@@ -30,6 +30,17 @@ context_errorf(struct command_context *c, const char *format, ...)
 	return SETT_OK;
 }
 
+void
+context_typed_name(const struct command_context *c, char ret[CONTEXT_NAME_SIZE])
+{
+	size_t i = 0;
+	for (; i < c->argv[0].size && c->argv[0].data[i] != '\0' && i + 1 < CONTEXT_NAME_SIZE; i++) {
+		uint8_t byte = c->argv[0].data[i];
+		ret[i] = (char)(byte >= 'a' && byte <= 'z' ? byte - 32 : byte);
+	}
+	ret[i] = '\0';
+}
+
 int
 context_wrong_type(struct command_context *c)
 {

@@ -431,13 +431,8 @@ reject_unknown(struct command_context *c, const struct command *container)
 	char text[512], *end = text + sizeof(text);
 	size_t size = 0;
 	if (container != NULL) {
-		char upper[64];
-		size_t i = 0;
-		for (; container->full_name[i] != 0 && i + 1 < sizeof(upper); i++)
-			upper[i] = (char)(container->full_name[i] >= 'a' && container->full_name[i] <= 'z'
-						  ? container->full_name[i] - 32
-						  : container->full_name[i]);
-		upper[i] = 0;
+		char upper[CONTEXT_NAME_SIZE];
+		context_typed_name(c, upper);
 		append_text(text, sizeof(text), &size, BYTES_LITERAL("ERR unknown subcommand '"), SIZE_MAX);
 		append_text(text, sizeof(text), &size, c->argv[1], UNKNOWN_NAME_MAX);
 		snprintf(text + size, (size_t)(end - text) - size, "'. Try %s HELP.", upper);
