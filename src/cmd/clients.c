@@ -94,45 +94,11 @@ unknown_type(struct command_context *c, struct bytes word)
 			      (const char *)word.data);
 }
 
-static void
-write_flags(const struct client *client, unsigned multi_count, char *ret, size_t size)
-{
-	bool in_multi = multi_count != UINT_MAX;
-	bool no_evict = __atomic_load_n(&client->no_evict, __ATOMIC_RELAXED);
-	snprintf(ret, size, "%s%s%s%s", in_multi ? "x" : "", client->unix_socket ? "U" : "",
-		 no_evict ? "e" : "", !in_multi && !client->unix_socket && !no_evict ? "N" : "");
-}
-
-/* One line of CLIENT LIST. Under the registry's lock, or by the client's own thread. */
 static int
 write_client(const struct client *client, uint64_t now_ms, struct buffer *ret)
 {
-	char text[1024], flags[8];
-	unsigned multi = __atomic_load_n(&client->multi_count, __ATOMIC_RELAXED);
-	const char *command = __atomic_load_n(&client->last_command, __ATOMIC_RELAXED);
-	uint64_t active = __atomic_load_n(&client->last_active_ms, __ATOMIC_RELAXED);
-	uint64_t input = __atomic_load_n(&client->query_buffer_bytes, __ATOMIC_RELAXED);
-	uint64_t input_free = __atomic_load_n(&client->query_buffer_free, __ATOMIC_RELAXED);
-	uint64_t output = __atomic_load_n(&client->output_bytes, __ATOMIC_RELAXED);
-	uint64_t arguments = __atomic_load_n(&client->argument_bytes, __ATOMIC_RELAXED);
-	write_flags(client, multi, flags, sizeof flags);
-	int size = snprintf(text, sizeof text, "id=%" PRIu64 " addr=%s laddr=%s fd=%d name=", client->id,
-			    client->address, client->local_address, client->fd);
-	int status = buffer_append(ret, text, (size_t)size);
-	if (status == SETT_OK)
-		status = buffer_append(ret, client->name.data, client->name.size);
-	size = snprintf(text, sizeof text,
-			" age=%" PRIu64 " idle=%" PRIu64 " flags=%s db=%u sub=0 psub=0 ssub=0 multi=%d"
-			" qbuf=%" PRIu64 " qbuf-free=%" PRIu64 " argv-mem=%" PRIu64
-			" multi-mem=0 rbs=%" PRIu64 " rbp=%" PRIu64 " obl=%" PRIu64
-			" oll=0 omem=0 tot-mem=%" PRIu64 " events=r cmd=%s user=default redir=-1 resp=%d\n",
-			now_ms > client->created_ms ? (now_ms - client->created_ms) / 1000 : 0,
-			now_ms > active ? (now_ms - active) / 1000 : 0, flags,
-			__atomic_load_n(&client->db, __ATOMIC_RELAXED), multi == UINT_MAX ? -1 : (int)multi,
-			input, input_free, arguments, output, output, output,
-			sizeof *client + input + input_free + output + arguments, command ? command : "NULL",
-			__atomic_load_n(&client->protocol, __ATOMIC_RELAXED));
-	return status == SETT_OK ? buffer_append(ret, text, (size_t)size) : status;
+	int status = client_describe(client, now_ms, ret);
+	return status == SETT_OK ? buffer_append(ret, "\n", 1) : status;
 }
 
 struct listing {

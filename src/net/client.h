@@ -51,4 +51,8 @@ struct client {
 	struct argument_body *argument_bodies;
 };
 
+/* Appends the client's line of CLIENT LIST, without its end. Under the registry's lock, or on the client's own
+ * thread. SETT_NO_MEMORY. */
+int client_describe(const struct client *, uint64_t now_ms, struct buffer *ret);
+
 #endif

@@ -11,7 +11,10 @@
 
 #include "resp/writer.h"
 
-enum { OUTPUT_MARKS = 32 };
+enum {
+	OUTPUT_MARKS = 32,
+	OUTPUT_UNCOUNTED = 16 * 1024, /* unsent bytes that no limit counts: Redis' fixed reply buffer */
+};
 
 /* Bytes before stream position `end` that are behind the previous mark wait for `timestamp`. */
 struct output_mark {

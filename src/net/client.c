@@ -1,0 +1,66 @@
+/* A client in one line of text, as CLIENT LIST and the log show it. */
+#include "net/client.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+
+#include "net/output.h"
+#include "storage/status.h"
+
+static void
+write_flags(const struct client *client, bool in_multi, char *ret, size_t size)
+{
+	bool no_evict = __atomic_load_n(&client->no_evict, __ATOMIC_RELAXED);
+	snprintf(ret, size, "%s%s%s%s", in_multi ? "x" : "", client->unix_socket ? "U" : "",
+		 no_evict ? "e" : "", !in_multi && !client->unix_socket && !no_evict ? "N" : "");
+}
+
+/* The fields of the buffers. As Redis shows them, the first bytes of the output are those of a fixed buffer (rbs,
+ * obl), and the rest is a list of blocks (oll, omem). */
+static int
+write_buffers(const struct client *client, struct buffer *ret)
+{
+	char text[512];
+	uint64_t input = __atomic_load_n(&client->query_buffer_bytes, __ATOMIC_RELAXED);
+	uint64_t input_free = __atomic_load_n(&client->query_buffer_free, __ATOMIC_RELAXED);
+	uint64_t output = __atomic_load_n(&client->output_bytes, __ATOMIC_RELAXED);
+	uint64_t arguments = __atomic_load_n(&client->argument_bytes, __ATOMIC_RELAXED);
+	uint64_t listed = output > OUTPUT_UNCOUNTED ? output - OUTPUT_UNCOUNTED : 0;
+	int size = snprintf(text, sizeof text,
+			    " qbuf=%" PRIu64 " qbuf-free=%" PRIu64 " argv-mem=%" PRIu64
+			    " multi-mem=0 rbs=%" PRIu64 " rbp=%" PRIu64 " obl=%" PRIu64 " oll=%" PRIu64
+			    " omem=%" PRIu64 " tot-mem=%" PRIu64,
+			    input, input_free, arguments, output - listed, output - listed, output - listed,
+			    (listed + OUTPUT_UNCOUNTED - 1) / OUTPUT_UNCOUNTED, listed,
+			    sizeof *client + input + input_free + output + arguments);
+	return buffer_append(ret, text, (size_t)size);
+}
+
+int
+client_describe(const struct client *client, uint64_t now_ms, struct buffer *ret)
+{
+	char text[512], flags[8];
+	unsigned multi = __atomic_load_n(&client->multi_count, __ATOMIC_RELAXED);
+	const char *command = __atomic_load_n(&client->last_command, __ATOMIC_RELAXED);
+	uint64_t active = __atomic_load_n(&client->last_active_ms, __ATOMIC_RELAXED);
+	write_flags(client, multi != UINT_MAX, flags, sizeof flags);
+	int size = snprintf(text, sizeof text, "id=%" PRIu64 " addr=%s laddr=%s fd=%d name=", client->id,
+			    client->address, client->local_address, client->fd);
+	int status = buffer_append(ret, text, (size_t)size);
+	if (status == SETT_OK)
+		status = buffer_append(ret, client->name.data, client->name.size);
+	size = snprintf(text, sizeof text,
+			" age=%" PRIu64 " idle=%" PRIu64 " flags=%s db=%u sub=0 psub=0 ssub=0 multi=%d",
+			now_ms > client->created_ms ? (now_ms - client->created_ms) / 1000 : 0,
+			now_ms > active ? (now_ms - active) / 1000 : 0, flags,
+			__atomic_load_n(&client->db, __ATOMIC_RELAXED), multi == UINT_MAX ? -1 : (int)multi);
+	if (status == SETT_OK)
+		status = buffer_append(ret, text, (size_t)size);
+	if (status == SETT_OK)
+		status = write_buffers(client, ret);
+	size = snprintf(text, sizeof text, " events=r cmd=%s user=default redir=-1 resp=%d",
+			command != NULL ? command : "NULL",
+			__atomic_load_n(&client->protocol, __ATOMIC_RELAXED));
+	return status == SETT_OK ? buffer_append(ret, text, (size_t)size) : status;
+}
