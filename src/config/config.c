@@ -9,7 +9,6 @@
 #include <fnmatch.h>
 #include <inttypes.h>
 #include <stdarg.h>
-#include <unistd.h>
 
 #include "config/directive.h"
 #include "config/words.h"
@@ -28,6 +27,20 @@ config_file_path(const struct config *config)
 	return config->private->file_path;
 }
 
+/* A reader may meet one figure of the old limits and one of the new: each holds by itself. */
+static void
+mirror_client_limits(struct config_output_limit *field, const char *text)
+{
+	struct config_output_limit limits[CONFIG_CLIENT_CLASSES];
+	if (!client_limits_read(text, limits))
+		return; /* never: the text is this room's own */
+	for (int i = 0; i < CONFIG_CLIENT_CLASSES; i++) {
+		__atomic_store_n(&field[i].hard, limits[i].hard, __ATOMIC_RELAXED);
+		__atomic_store_n(&field[i].soft, limits[i].soft, __ATOMIC_RELAXED);
+		__atomic_store_n(&field[i].soft_seconds, limits[i].soft_seconds, __ATOMIC_RELAXED);
+	}
+}
+
 /* Partner: the relaxed loads of whoever reads the field. Only the value itself is handed over. */
 static void
 mirror(struct config *config, const struct directive *row, const struct directive_value *value)
@@ -35,6 +48,10 @@ mirror(struct config *config, const struct directive *row, const struct directiv
 	if (!row->has_field)
 		return;
 	void *field = (char *)config + row->field;
+	if (row->kind == KIND_CLIENT_LIMITS) {
+		mirror_client_limits(field, value->text);
+		return;
+	}
 	if (row->kind == KIND_DECIMAL)
 		*(double *)field = value->decimal;
 	else if (row->kind >= KIND_STRING)
@@ -146,33 +163,6 @@ config_print_warnings(struct config *config, const struct log_sink *sink)
 	print_lines(&config->private->warnings, sink, LOG_LEVEL_WARNING);
 	print_lines(&config->private->notes, sink, LOG_LEVEL_NOTICE);
 	mutex_unlock(&config->private->lock);
-}
-
-/* Memory of the machine, or what the control group leaves of it. */
-static uint64_t
-machine_memory(void)
-{
-	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-	uint64_t total = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 1ULL << 30;
-	FILE *limit = fopen("/sys/fs/cgroup/memory.max", "re");
-	if (limit != NULL) {
-		uint64_t bytes;
-		/* "max" where there is none. */
-		if (fscanf(limit, "%" SCNu64, &bytes) == 1 && bytes > 0 && bytes < total)
-			total = bytes;
-		fclose(limit);
-	}
-	return total;
-}
-
-uint64_t
-config_effective_memory(const struct config *config)
-{
-	uint64_t set = __atomic_load_n(&config->max_memory, __ATOMIC_RELAXED);
-	if (set != 0)
-		return set;
-	uint64_t quarter = machine_memory() / 4;
-	return quarter > 0 ? quarter : 1;
 }
 
 bool

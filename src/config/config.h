@@ -16,6 +16,21 @@
 #include "storage/base/thread.h"
 #include "storage/status.h"
 
+/* The classes of client-output-buffer-limit, in the order of its text. */
+enum config_client_class {
+	CONFIG_CLIENT_NORMAL,
+	CONFIG_CLIENT_REPLICA,
+	CONFIG_CLIENT_PUBSUB,
+	CONFIG_CLIENT_CLASSES
+};
+
+/* Bytes of replies that may wait to be sent to one client; 0 = no limit. */
+struct config_output_limit {
+	uint64_t hard; /* never as many */
+	uint64_t soft; /* not as many for longer than soft_seconds */
+	uint64_t soft_seconds;
+};
+
 enum config_sync { CONFIG_SYNC_NO, CONFIG_SYNC_EVERYSEC, CONFIG_SYNC_ALWAYS }; /* appendfsync */
 enum config_supervised {
 	CONFIG_SUPERVISED_NO,
@@ -39,6 +54,7 @@ struct config {
 	int64_t tcp_keepalive;             /* (runtime) seconds; 0 = off */
 	int64_t proto_max_bulk_len;        /* (runtime) */
 	int64_t client_query_buffer_limit; /* (runtime) */
+	struct config_output_limit output_limits[CONFIG_CLIENT_CLASSES]; /* (runtime) */
 	/* general */
 	char *dir; /* data directory as given; the process does not change into it for the engine: see
 		      data_directory */

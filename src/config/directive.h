@@ -95,6 +95,8 @@ bool directive_value_equal(const struct directive *, const struct directive_valu
 typedef int (*directive_text_parser)(const struct directive *, const struct bytes *words, size_t count,
 				     const char *old, struct buffer *ret, char *reason);
 extern const directive_text_parser directive_text_parsers[DIRECTIVE_KINDS];
+/* Reads the canonical text of client-output-buffer-limit. False if it is none. */
+bool client_limits_read(const char *text, struct config_output_limit ret[CONFIG_CLIENT_CLASSES]);
 /* "1gb" and the like; false if it is none. Saturates. */
 bool parse_memory(struct bytes text, uint64_t *ret);
 bool parse_decimal_integer(struct bytes text, int64_t *ret);

@@ -169,7 +169,6 @@ check_title(struct directive_value *value, char *ret_reason)
 /* ---- why settings have no effect, or are refused ---- */
 static const char NO_CONNECTIONS_OUT[] = "the server makes no outgoing connections";
 static const char NO_MARK[] = "sockets are not marked";
-static const char NO_OUTPUT_LIMIT[] = "a client that reads slowly is not read from until it has caught up";
 static const char REACTORS_READ[] = "the threads of io-threads always read, too";
 static const char NO_TLS[] = "there is no TLS yet";
 static const char NO_MODULES[] = "there are no modules";
@@ -240,7 +239,7 @@ const struct directive directive_table[] = {
 	 FIELD(client_query_buffer_limit)},
 	{SPECIAL("client-output-buffer-limit", KIND_CLIENT_LIMITS,
 		 "normal 0 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60", MULTIPLE),
-	 NO_EFFECT(NO_OUTPUT_LIMIT)},
+	 FIELD(output_limits)},
 	{INTEGER("socket-mark-id", 0, UINT_MAX, "0", IMMUTABLE), NO_EFFECT(NO_MARK)},
 	{INTEGER("io-threads", 0, 128, "0", IMMUTABLE), FIELD(io_threads)},
 	{BOOLEAN("io-threads-do-reads", "no", IMMUTABLE), NO_EFFECT(REACTORS_READ)},

@@ -201,23 +201,18 @@ static int
 write_client_limits(struct rewrite *rewrite, int index, const struct directive *row, const char *text)
 {
 	static const char *const names[] = {"normal", "replica", "pubsub"};
-	uint64_t now[3][3], initial[3][3];
-	static const char format[] = "normal %" SCNu64 " %" SCNu64 " %" SCNu64 " slave %" SCNu64 " %" SCNu64
-				     " %" SCNu64 " pubsub %" SCNu64 " %" SCNu64 " %" SCNu64;
-	const char *before = rewrite->private->initial[index].text;
-	if (sscanf(text, format, &now[0][0], &now[0][1], &now[0][2], &now[1][0], &now[1][1], &now[1][2],
-		   &now[2][0], &now[2][1], &now[2][2]) != 9 ||
-	    sscanf(before, format, &initial[0][0], &initial[0][1], &initial[0][2], &initial[1][0],
-		   &initial[1][1], &initial[1][2], &initial[2][0], &initial[2][1], &initial[2][2]) != 9)
+	struct config_output_limit now[CONFIG_CLIENT_CLASSES], initial[CONFIG_CLIENT_CLASSES];
+	if (!client_limits_read(text, now) ||
+	    !client_limits_read(rewrite->private->initial[index].text, initial))
 		return SETT_INVALID;
 	int status = SETT_OK;
-	for (int i = 0; i < 3 && status == SETT_OK; i++) {
+	for (int i = 0; i < CONFIG_CLIENT_CLASSES && status == SETT_OK; i++) {
 		char hard[32], soft[32], line[160];
-		memory_text(now[i][0], hard, sizeof hard);
-		memory_text(now[i][1], soft, sizeof soft);
+		memory_text(now[i].hard, hard, sizeof hard);
+		memory_text(now[i].soft, soft, sizeof soft);
 		snprintf(line, sizeof line, "client-output-buffer-limit %s %s %s %" PRIu64, names[i], hard,
-			 soft, now[i][2]);
-		bool force = rewrite->force_all || memcmp(now[i], initial[i], sizeof now[i]) != 0;
+			 soft, now[i].soft_seconds);
+		bool force = rewrite->force_all || memcmp(&now[i], &initial[i], sizeof now[i]) != 0;
 		status = put_line(rewrite, index, bytes_of_string(line), force);
 	}
 	return status;

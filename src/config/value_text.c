@@ -85,26 +85,27 @@ parse_save(const struct directive *row, const struct bytes *words, size_t count,
 	return SETT_OK;
 }
 
-static const char *const limit_classes[] = {"normal", "slave", "pubsub"};
-enum { LIMIT_CLASSES = 3, LIMIT_FIELDS = 3 };
+static const char *const limit_classes[CONFIG_CLIENT_CLASSES] = {"normal", "slave", "pubsub"};
+enum { LIMIT_WORDS = 4 }; /* class, hard, soft, seconds */
 
 static int
 limit_class(struct bytes word)
 {
-	for (int i = 0; i < LIMIT_CLASSES; i++)
-		if (word_is(word, limit_classes[i]) || (i == 1 && word_is(word, "replica")))
+	for (int i = 0; i < CONFIG_CLIENT_CLASSES; i++)
+		if (word_is(word, limit_classes[i]) ||
+		    (i == CONFIG_CLIENT_REPLICA && word_is(word, "replica")))
 			return i;
 	return -1;
 }
 
 /* Sets classes from "class hard soft seconds" groups. */
 static int
-read_limits(const struct bytes *words, size_t count, uint64_t limits[LIMIT_CLASSES][LIMIT_FIELDS],
+read_limits(const struct bytes *words, size_t count, struct config_output_limit limits[CONFIG_CLIENT_CLASSES],
 	    char *reason)
 {
-	if (count % (LIMIT_FIELDS + 1) != 0)
+	if (count % LIMIT_WORDS != 0)
 		return refuse(reason, "Wrong number of arguments in buffer limit configuration.");
-	for (size_t i = 0; i < count; i += LIMIT_FIELDS + 1) {
+	for (size_t i = 0; i < count; i += LIMIT_WORDS) {
 		int class = limit_class(words[i]);
 		if (class < 0)
 			return refuse(reason,
@@ -116,9 +117,8 @@ read_limits(const struct bytes *words, size_t count, uint64_t limits[LIMIT_CLASS
 			return refuse(reason,
 				      "Error in hard, soft or soft_seconds setting in buffer limit "
 				      "configuration.");
-		limits[class][0] = hard;
-		limits[class][1] = soft;
-		limits[class][2] = (uint64_t)seconds;
+		limits[class] = (struct config_output_limit){
+			.hard = hard, .soft = soft, .soft_seconds = (uint64_t)seconds};
 	}
 	return SETT_OK;
 }
@@ -127,7 +127,7 @@ static int
 parse_client_limits(const struct directive *row, const struct bytes *words, size_t count, const char *old,
 		    struct buffer *ret, char *reason)
 {
-	uint64_t limits[LIMIT_CLASSES][LIMIT_FIELDS] = {{0}};
+	struct config_output_limit limits[CONFIG_CLIENT_CLASSES] = {{0}};
 	struct words present = {0};
 	int status = words_split(bytes_of_string(old ? old : ""), &present);
 	if (status != SETT_OK)
@@ -136,10 +136,24 @@ parse_client_limits(const struct directive *row, const struct bytes *words, size
 	words_free(&present);
 	if (status == SETT_OK)
 		status = read_limits(words, count, limits, reason);
-	for (int i = 0; i < LIMIT_CLASSES && status == SETT_OK; i++)
+	for (int i = 0; i < CONFIG_CLIENT_CLASSES && status == SETT_OK; i++)
 		status = append_format(ret, "%s%s %" PRIu64 " %" PRIu64 " %" PRIu64, i ? " " : "",
-				       limit_classes[i], limits[i][0], limits[i][1], limits[i][2]);
+				       limit_classes[i], limits[i].hard, limits[i].soft,
+				       limits[i].soft_seconds);
 	return status;
+}
+
+bool
+client_limits_read(const char *text, struct config_output_limit ret[CONFIG_CLIENT_CLASSES])
+{
+	static const char format[] = "normal %" SCNu64 " %" SCNu64 " %" SCNu64 " slave %" SCNu64 " %" SCNu64
+				     " %" SCNu64 " pubsub %" SCNu64 " %" SCNu64 " %" SCNu64;
+	struct config_output_limit l[CONFIG_CLIENT_CLASSES];
+	if (sscanf(text, format, &l[0].hard, &l[0].soft, &l[0].soft_seconds, &l[1].hard, &l[1].soft,
+		   &l[1].soft_seconds, &l[2].hard, &l[2].soft, &l[2].soft_seconds) != 9)
+		return false;
+	memcpy(ret, l, sizeof l);
+	return true;
 }
 
 static int

@@ -269,6 +269,11 @@ Test(config, set_is_all_or_nothing)
 	SET(config, NULL, "client-output-buffer-limit", "replica 1mb 2mb 3");
 	expect_value(config, "client-output-buffer-limit",
 		     "normal 0 0 0 slave 1048576 2097152 3 pubsub 33554432 8388608 60;");
+	cr_assert_eq(config->output_limits[CONFIG_CLIENT_NORMAL].hard, 0);
+	cr_assert_eq(config->output_limits[CONFIG_CLIENT_REPLICA].hard, 1 << 20);
+	cr_assert_eq(config->output_limits[CONFIG_CLIENT_REPLICA].soft, 2 << 20);
+	cr_assert_eq(config->output_limits[CONFIG_CLIENT_REPLICA].soft_seconds, 3);
+	cr_assert_eq(config->output_limits[CONFIG_CLIENT_PUBSUB].soft_seconds, 60);
 	SET(config, NULL, "save", "100 10", "notify-keyspace-events", "KEA", "maxmemory-clients", "5%");
 	expect_value(config, "save", "100 10;");
 	expect_value(config, "notify-keyspace-events", "AKE;");
