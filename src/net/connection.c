@@ -14,7 +14,9 @@
  *   before input_seen. Without parsed requests input_start is parse_start.
  * - More is read only when what is there holds no further complete request; so the buffer is bounded by one
  *   request and one chunk, and never moves while there are parsed requests, of which the first may be with
- *   the handler or the pool. */
+ *   the handler or the pool.
+ * - While the connection is throttled the socket is read into the backlog, which is read before the socket
+ *   afterwards: bytes keep their order. */
 #include "net/connection.h"
 
 #include <errno.h>
@@ -64,6 +66,7 @@ connection_destroy(struct connection *c)
 	output_streams_free(c->client.reply_streams);
 	argument_bodies_free(c->client.argument_bodies);
 	upload_free(c->upload);
+	backlog_free(&c->backlog);
 	free(c->piece.data);
 	output_free(&c->output);
 	buffer_free(&c->client.name);
@@ -112,8 +115,9 @@ make_room(struct connection *c)
 	return big ? want : capacity - c->input_end;
 }
 
-enum input_result
-connection_read_error(void)
+/* What a failed read of the socket means. */
+static enum input_result
+read_error(void)
 {
 	return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? INPUT_NOTHING : INPUT_ERROR;
 }
@@ -132,6 +136,36 @@ connection_reserve_input(struct connection *c, size_t extra)
 }
 
 enum input_result
+connection_receive(struct connection *c, void *to, size_t room, size_t *ret_size)
+{
+	if (__builtin_expect(c->backlog.size > 0, 0)) {
+		*ret_size = backlog_take(&c->backlog, to, room);
+		return INPUT_OK;
+	}
+	ssize_t got = recv(c->client.fd, to, room, MSG_DONTWAIT);
+	if (got == 0)
+		return INPUT_END;
+	if (got < 0)
+		return read_error();
+	*ret_size = (size_t)got;
+	return INPUT_OK;
+}
+
+enum input_result
+connection_receive_ahead(struct connection *c, size_t *ret_size)
+{
+	ssize_t got = backlog_receive(&c->backlog, c->client.fd);
+	if (got < 0)
+		return read_error();
+	if (got == 0) {
+		c->backlog_ended = true;
+		return INPUT_NOTHING; /* the end is met again once all before it was read */
+	}
+	*ret_size = (size_t)got;
+	return INPUT_OK;
+}
+
+enum input_result
 connection_read(struct connection *c, uint64_t limit, size_t *ret_size)
 {
 	size_t room = make_room(c);
@@ -139,20 +173,19 @@ connection_read(struct connection *c, uint64_t limit, size_t *ret_size)
 		errno = ENOMEM;
 		return INPUT_ERROR;
 	}
-	ssize_t got = recv(c->client.fd, c->input + c->input_end, room, MSG_DONTWAIT);
-	if (got == 0)
-		return INPUT_END;
-	if (got < 0)
-		return connection_read_error();
-	c->input_end += (size_t)got;
+	size_t got;
+	enum input_result result = connection_receive(c, c->input + c->input_end, room, &got);
+	if (result != INPUT_OK)
+		return result;
+	c->input_end += got;
 	if (c->input_end > c->input_peak)
 		c->input_peak = c->input_end;
-	c->input_wanted = c->input_wanted > (size_t)got ? c->input_wanted - (size_t)got : 0;
+	c->input_wanted = c->input_wanted > got ? c->input_wanted - got : 0;
 	if (c->input_end > limit) {
 		errno = EMSGSIZE;
 		return INPUT_ERROR;
 	}
-	*ret_size = (size_t)got;
+	*ret_size = got;
 	return INPUT_OK;
 }
 
@@ -427,18 +460,28 @@ connection_shrink(struct connection *c, bool idle)
 	}
 }
 
+uint64_t
+connection_unsent(const struct connection *c)
+{
+	uint64_t unsent = output_pending(&c->output) + (c->piece.end - c->piece.start);
+	for (const struct output_stream *s = c->output.streams; s != NULL; s = s->next)
+		unsent += sett_body_stream_remaining(s->body);
+	return unsent;
+}
+
 size_t
 connection_buffer_bytes(const struct connection *c)
 {
-	return c->input_capacity + c->output.writer.capacity + (c->piece.data != NULL ? PIECE_SIZE : 0) +
-		(c->upload != NULL ? sizeof(*c->upload) : 0) + c->argument_capacity * sizeof(c->arguments[0]);
+	return c->input_capacity + backlog_memory(&c->backlog) + c->output.writer.capacity +
+		(c->piece.data != NULL ? PIECE_SIZE : 0) + (c->upload != NULL ? sizeof(*c->upload) : 0) +
+		c->argument_capacity * sizeof(c->arguments[0]);
 }
 
 void
 connection_show(struct connection *c, size_t argument_bytes, uint64_t now_ms)
 {
 	struct client *client = &c->client;
-	__atomic_store_n(&client->query_buffer_bytes, c->input_end - c->input_start, __ATOMIC_RELAXED);
+	__atomic_store_n(&client->query_buffer_bytes, connection_waiting_input(c), __ATOMIC_RELAXED);
 	__atomic_store_n(&client->query_buffer_free, c->input_capacity - c->input_end, __ATOMIC_RELAXED);
 	__atomic_store_n(&client->output_bytes, output_pending(&c->output), __ATOMIC_RELAXED);
 	__atomic_store_n(&client->argument_bytes, argument_bytes, __ATOMIC_RELAXED);

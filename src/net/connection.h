@@ -5,6 +5,7 @@
 
 #include "loop/list.h"
 #include "loop/loop.h"
+#include "net/backlog.h"
 #include "net/client.h"
 #include "net/net.h"
 #include "net/output.h"
@@ -75,7 +76,7 @@ struct connection {
 	enum connection_state state;
 	bool readable;     /* the socket was reported */
 	bool writable;     /* false: the socket took no more; EPOLLOUT is awaited */
-	bool throttled;    /* too much output: nothing is read or executed until it is drained */
+	bool throttled;    /* too much output: nothing is executed until it is drained */
 	bool input_ended;  /* the peer sent its last byte: close when all replies are out */
 	bool input_broken; /* protocol error: close when all replies are out */
 	bool hung_up;      /* the loop watches it no more */
@@ -105,7 +106,11 @@ struct connection {
 	bool paced;                   /* it was slowed down */
 	struct upload *upload; /* the argument that the parser stands in goes to the value log; NULL: none */
 
+	struct backlog backlog; /* received while it was throttled: to be read before the socket */
+	bool backlog_ended;     /* no more is received into it: the peer closed its side */
+
 	struct output output;
+	uint64_t over_soft_limit_ns; /* since when too many bytes are unsent; 0: they are not */
 	struct piece piece;
 	struct pool_request pool;
 	size_t accounted; /* buffer bytes that the reactor's sum holds for it */
@@ -130,9 +135,11 @@ enum input_result {
 	INPUT_END,   /* the peer closed its side */
 	INPUT_ERROR, /* errno says why; EMSGSIZE: more than `limit` bytes wait to be a request; ENOMEM */
 };
-/* What a failed read of the socket means, by errno. */
-enum input_result connection_read_error(void);
-/* One read from the socket, into the input buffer, which grows as need be. `ret_size` is set for INPUT_OK. */
+/* The next bytes of the input: of the backlog, or else one read from the socket. `ret_size` is set for INPUT_OK. */
+enum input_result connection_receive(struct connection *, void *to, size_t room, size_t *ret_size);
+/* One read from the socket into the backlog. */
+enum input_result connection_receive_ahead(struct connection *, size_t *ret_size);
+/* connection_receive into the input buffer, which grows as need be. */
 enum input_result connection_read(struct connection *, uint64_t limit, size_t *ret_size);
 
 enum parse_result {
@@ -189,6 +196,14 @@ bool connection_send(struct connection *, size_t *ret_size);
 /* Frees what is not needed: all that is empty if it is `idle`, else what its traffic since the last call left
  * unused. Not while a request is parked. */
 void connection_shrink(struct connection *, bool idle);
+/* Bytes that were received and not executed yet. */
+static inline size_t
+connection_waiting_input(const struct connection *c)
+{
+	return c->input_end - c->input_start + c->backlog.size;
+}
+/* Bytes of replies that have not left, large bodies included. No piece is being read. */
+uint64_t connection_unsent(const struct connection *);
 /* Bytes its buffers take. */
 size_t connection_buffer_bytes(const struct connection *);
 /* Updates the shown figures before a request runs. */

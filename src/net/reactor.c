@@ -285,14 +285,6 @@ is_finished(const struct reactor *r, const struct connection *c)
 		(c->input_ended && !connection_has_input(c) && !list_is_linked(&c->run_link));
 }
 
-/* Somebody who gave no password, and whose replies fill the socket: that must not cost memory. */
-static bool
-hoards_replies(const struct connection *c)
-{
-	return !c->client.authenticated && c->state == CONNECTION_OPEN && !c->writable &&
-		output_pending(&c->output) > OUTPUT_STRANGER;
-}
-
 static void
 send_connection(struct reactor *r, struct connection *c)
 {
@@ -311,13 +303,8 @@ send_connection(struct reactor *r, struct connection *c)
 		return;
 	}
 	counter_add(&r->counters.bytes_out, size);
-	if (hoards_replies(c)) {
-		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
-				"Closing unauthenticated client addr=%s: it does not read its replies",
-				c->client.address);
-		reactor_close(r, c);
+	if (!c->client.authenticated && reactor_close_stranger(r, c))
 		return;
-	}
 	if (is_finished(r, c)) {
 		reactor_close(r, c);
 		return;
@@ -329,7 +316,7 @@ send_connection(struct reactor *r, struct connection *c)
 	}
 	if (c->throttled && output_pending(&c->output) <= OUTPUT_LOW && c->output.streams == NULL) {
 		c->throttled = false;
-		reactor_queue_run(r, c);
+		reactor_queue_run(r, c); /* which reads the backlog, too */
 		reactor_update_watch(r, c);
 	} else if (c->writable == ((c->watch.events & EPOLLOUT) != 0)) {
 		reactor_update_watch(r, c);
@@ -384,6 +371,9 @@ look_after(struct reactor *r, struct connection *c)
 {
 	struct client *client = &c->client;
 	uint64_t now = loop_wall_ms(r->loop);
+	if (c->closing || connection_is_in_pool(c))
+		return;
+	reactor_look_at_unsent(r, c);
 	if (c->state != CONNECTION_OPEN || c->closing)
 		return;
 	uint64_t idle = now > client->last_active_ms ? now - client->last_active_ms : 0;

@@ -12,9 +12,8 @@ enum {
 	BATCH_CONNECTIONS = 64,
 	BATCH_ARGUMENTS =
 		128, /* likewise: what is asked of memory for more keys is gone again when they run */
-	OUTPUT_HIGH = 4 * 1024 * 1024, /* unsent bytes at which a connection is throttled */
+	OUTPUT_HIGH = 4 * 1024 * 1024, /* unsent bytes at which a connection is throttled, by itself */
 	OUTPUT_LOW = 1024 * 1024,      /* and at which it goes on */
-	OUTPUT_STRANGER = 1024,        /* that one who gave no password may leave unread */
 	CRON_MS = 100,                 /* a tenth of the connections are looked at each time */
 	CRON_SHARE = 10,
 	CRON_CONNECTIONS_MIN = 5,
@@ -111,6 +110,18 @@ void reactor_await_parked(struct reactor *);
 void reactor_read_piece(struct reactor *, struct connection *);
 /* Whether the connection wants more bytes from its socket, now or later in this tick. */
 bool reactor_wants_input(const struct reactor *, const struct connection *);
+
+/* ---- slow_reader.c ---- */
+/* After a request: throttles the connection, or closes it, if too much of its output is unsent. */
+void reactor_check_unsent(struct reactor *, struct connection *);
+/* The cron's look: closes it if that lasts. The pool has no part of it. */
+void reactor_look_at_unsent(struct reactor *, struct connection *);
+/* Closes one who gave no password and leaves replies unread; whether it did. */
+bool reactor_close_stranger(struct reactor *, struct connection *);
+/* Whether a throttled connection may receive more requests ahead of their time. */
+bool reactor_may_receive_ahead(const struct reactor *, const struct connection *);
+/* It has, or could not. */
+void reactor_received_ahead(struct reactor *, struct connection *);
 
 /* ---- reactor.c ---- */
 void reactor_queue_run(struct reactor *, struct connection *);

@@ -16,6 +16,8 @@
  * Large bodies within a reply (output.h) are read by the pool, piece by piece, as the socket takes them. The
  * connection is throttled meanwhile: no request runs, so the same job and message serve both.
  *
+ * A client that does not read its replies is throttled: slow_reader.c.
+ *
  * Large arguments (upload.h) are stored by the pool, piece by piece, as they come; the socket is not read
  * while a piece is on its way. No request runs meanwhile and no body is sent, so the same job and message
  * serve here too.
@@ -37,8 +39,9 @@ enum { ARGUMENTS_FIRST = 64 };
 bool
 reactor_wants_input(const struct reactor *r, const struct connection *c)
 {
-	return c->state == CONNECTION_OPEN && !c->throttled && !c->input_ended && !c->input_broken &&
-		!c->closing && !c->client.close_after_reply && !r->stopping;
+	return c->state == CONNECTION_OPEN && !c->input_ended && !c->input_broken && !c->closing &&
+		!c->client.close_after_reply && !r->stopping &&
+		(!c->throttled || reactor_may_receive_ahead(r, c));
 }
 
 static void
@@ -57,20 +60,30 @@ read_failed(struct reactor *r, struct connection *c)
 	reactor_close(r, c);
 }
 
+static enum input_result
+receive(struct reactor *r, struct connection *c, size_t *ret_size)
+{
+	uint64_t limit =
+		(uint64_t)__atomic_load_n(&r->net->config->client_query_buffer_limit, __ATOMIC_RELAXED);
+	if (__builtin_expect(c->throttled, 0))
+		return connection_receive_ahead(c, ret_size);
+	return __builtin_expect(c->upload != NULL, 0) ? upload_read(c, ret_size)
+						      : connection_read(c, limit, ret_size);
+}
+
 static void
 read_input(struct reactor *r, struct connection *c)
 {
 	/* What is there already comes first: it may hold whole requests. */
-	if (!reactor_wants_input(r, c) || connection_has_input(c))
+	if (!reactor_wants_input(r, c) || (!c->throttled && connection_has_input(c)))
 		return;
-	uint64_t limit =
-		(uint64_t)__atomic_load_n(&r->net->config->client_query_buffer_limit, __ATOMIC_RELAXED);
+	bool from_socket = c->throttled || c->backlog.size == 0;
 	size_t size = 0;
 	c->readable = false;
-	switch (__builtin_expect(c->upload != NULL, 0) ? upload_read(c, &size)
-						       : connection_read(c, limit, &size)) {
+	switch (receive(r, c, &size)) {
 	case INPUT_OK:
-		counter_add(&r->counters.bytes_in, size);
+		if (from_socket)
+			counter_add(&r->counters.bytes_in, size);
 		break;
 	case INPUT_NOTHING:
 		break;
@@ -83,6 +96,8 @@ read_input(struct reactor *r, struct connection *c)
 		read_failed(r, c);
 		break;
 	}
+	if (__builtin_expect(c->throttled, 0))
+		reactor_received_ahead(r, c);
 }
 
 /* ---- one request ---- */
@@ -110,9 +125,7 @@ finish_request(struct reactor *r, struct connection *c, uint64_t reply_start, ui
 		r->newest = release;
 	output_stamp(&c->output, release, reactor_frontier(r));
 	connection_consume(c);
-	/* One request's bodies at a time: each keeps a file on the disk. */
-	if (output_pending(&c->output) > OUTPUT_HIGH || c->output.streams != NULL)
-		c->throttled = true;
+	reactor_check_unsent(r, c);
 	reactor_queue_send(r, c);
 }
 
@@ -284,6 +297,8 @@ pool_request_done(struct mailbox_message *message)
 		return;
 	}
 	finish_request(r, c, start, c->pool.release);
+	if (c->closing)
+		return;
 	reactor_update_watch(r, c);
 	reactor_queue_run(r, c);
 }
@@ -492,7 +507,7 @@ await_input(struct reactor *r, struct connection *c)
 	if (c->hung_up)
 		c->readable = true; /* no event will say so */
 	/* Bytes may have arrived while an earlier request was in the pool. */
-	if (c->readable && reactor_wants_input(r, c))
+	if ((c->readable || c->backlog.size > 0) && reactor_wants_input(r, c))
 		reactor_queue_run(r, c);
 }
 
@@ -686,7 +701,7 @@ reactor_run_requests(struct reactor *r)
 		struct connection *c = list_entry(link, struct connection, run_link);
 		list_append(&read, link);
 		c->ran = 0;
-		if (c->readable)
+		if (c->readable || c->backlog.size > 0)
 			read_input(r, c);
 	}
 	while (!list_is_empty(&read))

@@ -2,8 +2,6 @@
 #include "net/upload.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <sys/socket.h>
 
 void
 argument_bodies_free(struct argument_body *first)
@@ -87,13 +85,12 @@ upload_read(struct connection *c, size_t *ret_size)
 {
 	struct upload *u = c->upload;
 	assert(wanted(u) > 0); /* a full piece is with the pool: 0 bytes read would look like the end */
-	ssize_t got = recv(c->client.fd, u->piece + u->filled, wanted(u), MSG_DONTWAIT);
-	if (got == 0)
-		return INPUT_END;
-	if (got < 0)
-		return connection_read_error();
-	note_taken(u, (size_t)got);
-	*ret_size = (size_t)got;
+	size_t got;
+	enum input_result result = connection_receive(c, u->piece + u->filled, wanted(u), &got);
+	if (result != INPUT_OK)
+		return result;
+	note_taken(u, got);
+	*ret_size = got;
 	return INPUT_OK;
 }
 

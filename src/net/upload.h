@@ -30,7 +30,7 @@ connection_awaits_large(const struct connection *c)
 bool upload_begin(struct connection *, bool drops);
 /* Takes from the input buffer what it has of the argument and the piece has room for. */
 void upload_take(struct connection *);
-/* One read from the socket, as connection_read. The piece is not ready, the input buffer has nothing of the
+/* connection_receive into the piece. The piece is not ready, the input buffer has nothing of the
  * argument. */
 enum input_result upload_read(struct connection *, size_t *ret_size);
 /* Whether the piece is full, or the last one. */

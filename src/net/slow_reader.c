@@ -1,0 +1,160 @@
+/* Clients that do not read their replies.
+ *
+ * Such a client costs memory, and one that writes all its requests before it reads a reply (as the pipelines of
+ * most client libraries do) can't be made to wait by not reading its socket: then both sides wait for ever.
+ *
+ *     unsent output          0 ------ OUTPUT_LOW ------------ OUTPUT_HIGH
+ *     open                   requests run                       | throttled
+ *     throttled, going on <--|  requests wait, and what is received goes to the backlog
+ *
+ * So a throttled connection runs nothing but is received from. Its requests run, in batches as ever, each time
+ * most of the output has left.
+ *
+ * What bounds the memory: of replies, OUTPUT_HIGH and the last reply; of requests, client-query-buffer-limit for
+ * one client, and three quarters of maxmemory for all buffers. At these bounds it is received no more from.
+ *
+ * client-output-buffer-limit closes a client as in Redis: at once when the hard limit is reached, and when it was
+ * above the soft limit for longer than the seconds. All bytes of replies that have not left count, those of large
+ * bodies too, but for the first OUTPUT_UNCOUNTED. Where a limit is set, the connection is throttled no earlier
+ * than there: else nobody would ever reach it. */
+#include <inttypes.h>
+
+#include "config/config.h"
+#include "net/reactor_private.h"
+
+enum {
+	STRANGER_UNSENT_MAX = 1024, /* bytes that one who gave no password may leave unread */
+	BUFFERS_SHARE_OF = 4, /* all buffers together take less than three of so many parts of maxmemory */
+};
+
+/* Every client is a normal one: there are no replicas yet, and no subscribers. */
+static struct config_output_limit
+limit_of(const struct reactor *r, const struct connection *c)
+{
+	(void)c;
+	const struct config_output_limit *limit = &r->net->config->output_limits[CONFIG_CLIENT_NORMAL];
+	return (struct config_output_limit){.hard = __atomic_load_n(&limit->hard, __ATOMIC_RELAXED),
+					    .soft = __atomic_load_n(&limit->soft, __ATOMIC_RELAXED),
+					    .soft_seconds =
+						    __atomic_load_n(&limit->soft_seconds, __ATOMIC_RELAXED)};
+}
+
+/* Whether it is to be closed for these bytes. Notes since when it is above the soft limit. */
+static bool
+is_over(struct connection *c, const struct config_output_limit *limit, uint64_t counted, uint64_t now_ns)
+{
+	if (limit->hard != 0 && counted >= limit->hard)
+		return true;
+	if (limit->soft == 0 || counted < limit->soft) {
+		c->over_soft_limit_ns = 0;
+		return false;
+	}
+	if (c->over_soft_limit_ns == 0)
+		c->over_soft_limit_ns = now_ns;
+	return (now_ns - c->over_soft_limit_ns) / 1000000000 > limit->soft_seconds;
+}
+
+/* `how` is Redis' wording. */
+static void
+close_over_limit(struct reactor *r, struct connection *c, uint64_t unsent, const char *how)
+{
+	struct buffer text = {0};
+	uint64_t now_ms = loop_wall_ms(r->loop);
+	__atomic_store_n(&c->client.output_bytes, unsent, __ATOMIC_RELAXED);
+	if (client_describe(&c->client, now_ms, &text) == SETT_OK)
+		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
+				"Client %.*s %s for overcoming of output buffer limits.", (int)text.size,
+				(const char *)text.data, how);
+	else
+		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
+				"Client id=%" PRIu64 " %s for overcoming of output buffer limits.",
+				c->client.id, how);
+	buffer_free(&text);
+	reactor_close(r, c);
+}
+
+static uint64_t
+throttled_at(const struct config_output_limit *limit)
+{
+	uint64_t least = limit->hard != 0 ? limit->hard : limit->soft;
+	return least > OUTPUT_HIGH ? least : OUTPUT_HIGH;
+}
+
+static void
+check_unsent(struct reactor *r, struct connection *c)
+{
+	struct config_output_limit limit = limit_of(r, c);
+	uint64_t unsent = connection_unsent(c);
+	uint64_t counted = unsent > OUTPUT_UNCOUNTED ? unsent - OUTPUT_UNCOUNTED : 0;
+	if (is_over(c, &limit, counted, loop_now_ns(r->loop))) {
+		close_over_limit(r, c, unsent, "scheduled to be closed ASAP");
+		return;
+	}
+	/* One request's bodies at a time: each keeps a file on the disk. */
+	if (c->output.streams != NULL || counted > throttled_at(&limit))
+		c->throttled = true;
+}
+
+void
+reactor_check_unsent(struct reactor *r, struct connection *c)
+{
+	if (__builtin_expect(output_pending(&c->output) > OUTPUT_UNCOUNTED || c->output.streams != NULL, 0))
+		check_unsent(r, c);
+}
+
+void
+reactor_look_at_unsent(struct reactor *r, struct connection *c)
+{
+	struct config_output_limit limit = limit_of(r, c);
+	uint64_t unsent = connection_unsent(c);
+	uint64_t counted = unsent > OUTPUT_UNCOUNTED ? unsent - OUTPUT_UNCOUNTED : 0;
+	__atomic_store_n(&c->client.output_bytes, unsent, __ATOMIC_RELAXED);
+	if (is_over(c, &limit, counted, loop_now_ns(r->loop)))
+		close_over_limit(r, c, unsent, "closed");
+	else if (c->throttled)
+		reactor_update_watch(r, c); /* there may be memory for its requests again */
+}
+
+bool
+reactor_close_stranger(struct reactor *r, struct connection *c)
+{
+	if (c->client.authenticated || c->state != CONNECTION_OPEN || c->writable ||
+	    output_pending(&c->output) <= STRANGER_UNSENT_MAX)
+		return false;
+	log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
+			"Closing unauthenticated client addr=%s: it does not read its replies",
+			c->client.address);
+	reactor_close(r, c);
+	return true;
+}
+
+/* ---- receiving ahead ---- */
+
+static bool
+memory_is_left(const struct net *net)
+{
+	uint64_t sum = 0;
+	for (unsigned i = 0; i < net->reactor_count; i++)
+		sum += __atomic_load_n(&net->reactors[i]->counters.buffer_bytes, __ATOMIC_RELAXED);
+	return sum < config_effective_memory(net->config) / BUFFERS_SHARE_OF * (BUFFERS_SHARE_OF - 1);
+}
+
+bool
+reactor_may_receive_ahead(const struct reactor *r, const struct connection *c)
+{
+	uint64_t limit =
+		(uint64_t)__atomic_load_n(&r->net->config->client_query_buffer_limit, __ATOMIC_RELAXED);
+	return !c->backlog_ended && connection_waiting_input(c) < limit && memory_is_left(r->net);
+}
+
+void
+reactor_received_ahead(struct reactor *r, struct connection *c)
+{
+	if (c->closing)
+		return;
+	__atomic_store_n(&c->client.query_buffer_bytes, connection_waiting_input(c), __ATOMIC_RELAXED);
+	__atomic_store_n(&c->client.last_active_ms, loop_wall_ms(r->loop), __ATOMIC_RELAXED);
+	reactor_account(r, c);
+	if (!reactor_may_receive_ahead(r, c))
+		reactor_update_watch(r, c);
+}
