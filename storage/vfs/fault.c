@@ -33,6 +33,7 @@ struct fault_vfs {
 struct fault_file {
 	struct vfs_file base;
 	struct vfs_file *inner;
+	bool is_directory;
 	char path[]; /* for error texts */
 };
 
@@ -78,6 +79,7 @@ open_file(struct vfs *v, const char *path, unsigned flags, enum opening why, str
 	if (f == NULL)
 		return vfs_system_error(error, ENOMEM, "open", path);
 	f->base.vfs = v;
+	f->is_directory = (flags & VFS_DIRECTORY) != 0;
 	memcpy(f->path, path, path_size);
 	struct vfs *inner = fault_of(v)->inner;
 	int status = why == TO_LOCK     ? vfs_lock(inner, path, &f->inner, error)
@@ -184,7 +186,7 @@ static int
 fault_sync(struct vfs_file *file, struct sett_error *error)
 {
 	struct fault_file *f = fault_file_of(file);
-	if (strikes(file->vfs, VFS_FAULT_SYNC))
+	if (strikes(file->vfs, f->is_directory ? VFS_FAULT_DIRECTORY : VFS_FAULT_SYNC))
 		return vfs_system_error(error, EIO, "sync", f->path);
 	return vfs_sync(f->inner, error);
 }
@@ -234,14 +236,6 @@ fault_rename(struct vfs *v, const char *from, const char *to, struct sett_error 
 }
 
 static int
-fault_sync_directory(struct vfs *v, const char *path, struct sett_error *error)
-{
-	if (strikes(v, VFS_FAULT_DIRECTORY))
-		return vfs_system_error(error, EIO, "sync_directory", path);
-	return vfs_sync_directory(fault_of(v)->inner, path, error);
-}
-
-static int
 fault_make_directory(struct vfs *v, const char *path, struct sett_error *error)
 {
 	return vfs_make_directory(fault_of(v)->inner, path, error);
@@ -281,7 +275,6 @@ static const struct vfs_operations fault_operations = {
 	.size = fault_size,
 	.remove = fault_remove,
 	.rename = fault_rename,
-	.sync_directory = fault_sync_directory,
 	.make_directory = fault_make_directory,
 	.list = fault_list,
 	.lock = fault_lock,

@@ -222,10 +222,14 @@ open_file(struct vfs *v, const char *path, unsigned flags, enum lock_kind lock, 
 	*f = (struct memory_file){.base.vfs = v, .flags = flags, .lock = lock};
 	memcpy(f->path, path, path_size);
 
-	bool exclusive = (flags & VFS_CREATE) != 0;
+	bool exclusive = (flags & VFS_CREATE) != 0, is_directory = (flags & VFS_DIRECTORY) != 0;
 	mutex_lock(&m->mutex);
 	struct memory_node *node;
-	int system_errno = open_node_locked(m, path, exclusive || lock == LOCK_EXCLUSIVE, exclusive, &node);
+	int system_errno = is_directory
+		? find_locked(m, path, &node)
+		: open_node_locked(m, path, exclusive || lock == LOCK_EXCLUSIVE, exclusive, &node);
+	if (system_errno == 0 && is_directory && !node->is_directory)
+		system_errno = ENOTDIR;
 	if (system_errno == 0 && !lock_node_locked(node, lock))
 		system_errno = EAGAIN;
 	if (system_errno == 0) {
@@ -289,6 +293,8 @@ memory_read(struct vfs_file *file, void *buf, size_t size, uint64_t offset, unsi
 	struct memory_vfs *m = memory_of(file->vfs);
 	if ((f->flags & VFS_READ) == 0)
 		return vfs_system_error(error, EBADF, "read", f->path);
+	if (f->flags & VFS_DIRECTORY)
+		return vfs_system_error(error, EISDIR, "read", f->path);
 	mutex_lock(&m->mutex);
 	bool cold = (flags & VFS_NOWAIT) != 0 && m->cold_percent > 0 &&
 		random_below(&m->cold_random, 100) < m->cold_percent;
@@ -323,9 +329,10 @@ memory_sync(struct vfs_file *file, struct sett_error *error)
 	count_operation(m);
 	mutex_lock(&m->mutex);
 	uint64_t until = f->node->changes;
-	while (m->hold_sync)
+	while (m->hold_sync && !f->node->is_directory)
 		condition_wait(&m->sync_released, &m->mutex);
-	int status = memory_file_sync(f->node, until);
+	int status =
+		f->node->is_directory ? memory_directory_sync(f->node) : memory_file_sync(f->node, until);
 	mutex_unlock(&m->mutex);
 	return explain(status, "sync", f->path, error);
 }
@@ -437,22 +444,6 @@ memory_rename(struct vfs *v, const char *from, const char *to, struct sett_error
 }
 
 static int
-memory_sync_directory(struct vfs *v, const char *path, struct sett_error *error)
-{
-	struct memory_vfs *m = memory_of(v);
-	count_operation(m);
-	mutex_lock(&m->mutex);
-	struct memory_node *node;
-	int system_errno = find_locked(m, path, &node);
-	if (system_errno == 0 && !node->is_directory)
-		system_errno = ENOTDIR;
-	if (system_errno == 0 && memory_directory_sync(node) != SETT_OK)
-		system_errno = ENOMEM;
-	mutex_unlock(&m->mutex);
-	return system_errno == 0 ? SETT_OK : vfs_system_error(error, system_errno, "sync_directory", path);
-}
-
-static int
 make_directory_locked(struct memory_vfs *m, const char *path) REQUIRES(&m->mutex)
 {
 	char name[MEMORY_NAME_MAX + 1];
@@ -546,7 +537,6 @@ static const struct vfs_operations memory_operations = {
 	.size = memory_size,
 	.remove = memory_remove,
 	.rename = memory_rename,
-	.sync_directory = memory_sync_directory,
 	.make_directory = memory_make_directory,
 	.list = memory_list,
 	.lock = memory_lock,

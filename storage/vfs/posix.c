@@ -35,6 +35,7 @@ enum {
 struct posix_file {
 	struct vfs_file base;
 	int fd;
+	bool is_directory;
 	char path[]; /* for error texts */
 };
 
@@ -53,6 +54,7 @@ posix_file_new(const char *path)
 		return NULL;
 	f->base.vfs = vfs_posix();
 	f->fd = -1;
+	f->is_directory = false;
 	memcpy(f->path, path, n);
 	return f;
 }
@@ -76,9 +78,12 @@ posix_open(struct vfs *v, const char *path, unsigned flags, struct vfs_file **re
 	int mode = (flags & VFS_WRITE) == 0 ? O_RDONLY : (flags & VFS_READ) == 0 ? O_WRONLY : O_RDWR;
 	if (flags & VFS_CREATE)
 		mode |= O_CREAT | O_EXCL;
+	if (flags & VFS_DIRECTORY)
+		mode |= O_DIRECTORY;
 	struct posix_file *f = posix_file_new(path);
 	if (f == NULL)
 		return sett_error_set(error, SETT_NO_MEMORY, 0, "open %s: out of memory", path);
+	f->is_directory = (flags & VFS_DIRECTORY) != 0;
 	f->fd = posix_open_fd(path, mode);
 	if (f->fd < 0) {
 		int status = vfs_system_error(error, errno, "open", path);
@@ -225,9 +230,10 @@ posix_sync(struct vfs_file *file, struct sett_error *error)
 	struct posix_file *f = posix_file_of(file);
 	int result;
 	do
-		result = fdatasync(f->fd);
+		result = f->is_directory ? fsync(f->fd) : fdatasync(f->fd);
 	while (result != 0 && errno == EINTR);
-	return result == 0 ? SETT_OK : vfs_system_error(error, errno, "fdatasync", f->path);
+	return result == 0 ? SETT_OK
+			   : vfs_system_error(error, errno, f->is_directory ? "fsync" : "fdatasync", f->path);
 }
 
 static int
@@ -295,21 +301,6 @@ static int
 posix_rename(struct vfs *v, const char *from, const char *to, struct sett_error *error)
 {
 	return rename(from, to) == 0 ? SETT_OK : vfs_system_error(error, errno, "rename", from);
-}
-
-static int
-posix_sync_directory(struct vfs *v, const char *path, struct sett_error *error)
-{
-	int fd = posix_open_fd(path, O_RDONLY | O_DIRECTORY);
-	if (fd < 0)
-		return vfs_system_error(error, errno, "open", path);
-	int result;
-	do
-		result = fsync(fd);
-	while (result != 0 && errno == EINTR);
-	int status = result == 0 ? SETT_OK : vfs_system_error(error, errno, "fsync", path);
-	(void)close(fd); /* opened for reading: nothing can be lost */
-	return status;
 }
 
 static int
@@ -425,7 +416,6 @@ vfs_posix(void)
 		.size = posix_size,
 		.remove = posix_remove,
 		.rename = posix_rename,
-		.sync_directory = posix_sync_directory,
 		.make_directory = posix_make_directory,
 		.list = posix_list,
 		.lock = posix_lock,

@@ -23,6 +23,18 @@ vfs_read_exact(struct vfs_file *f, void *buf, size_t size, uint64_t offset, unsi
 }
 
 int
+vfs_sync_directory(struct vfs *v, const char *path, struct sett_error *error)
+{
+	struct vfs_file *directory;
+	int status = vfs_open(v, path, VFS_READ | VFS_DIRECTORY, &directory, error);
+	if (status != SETT_OK)
+		return status;
+	status = vfs_sync(directory, error);
+	(void)vfs_close(directory, NULL); /* opened for reading: nothing can be lost */
+	return status;
+}
+
+int
 vfs_write_bytes(struct vfs_file *f, const void *data, size_t size, uint64_t offset, struct sett_error *error)
 {
 	/* iovec is shared with reading, hence not const; no implementation writes through it. */

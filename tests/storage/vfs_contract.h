@@ -148,12 +148,20 @@ contract_directories(struct vfs *v, const char *d)
 	cr_assert_eq(count, 0);
 	MUST_FAIL(vfs_list(v, contract_path(other, d, "no"), contract_count, &count, &error), SETT_NOT_FOUND);
 	MUST_FAIL(vfs_sync_directory(v, other, &error), SETT_NOT_FOUND);
+	struct vfs_file *directory;
+	MUST(vfs_open(v, path, VFS_READ | VFS_DIRECTORY, &directory, &error), &error);
 
 	test_put_file(v, contract_path(path, d, "sub/a"), BYTES_LITERAL("A"));
 	test_put_file(v, contract_path(other, d, "sub/b"), BYTES_LITERAL("B"));
 	MUST_FAIL(vfs_make_directory(v, path, &error), SETT_IO);
+	MUST_FAIL(vfs_open(v, path, VFS_READ | VFS_DIRECTORY, &directory, NULL), SETT_IO);
 	contract_path(other, d, "sub");
 	MUST(vfs_sync_directory(v, other, &error), &error);
+	MUST(vfs_sync(directory, &error), &error);
+	uint8_t some;
+	size_t got;
+	MUST_FAIL(vfs_read(directory, &some, 1, 0, 0, &got, NULL), SETT_IO);
+	MUST(vfs_close(directory, &error), &error);
 	MUST(vfs_list(v, other, contract_count, &count, &error), &error);
 	cr_assert_eq(count, 2);
 	cr_assert_eq(vfs_list(v, other, contract_stop, &count, &error), 17);

@@ -23,6 +23,9 @@ enum vfs_open_flags {
 	VFS_WRITE = 2,
 	VFS_CREATE = 4,     /* the file must not exist (O_EXCL) */
 	VFS_SEQUENTIAL = 8, /* hint: read once, front to back */
+	VFS_DIRECTORY =
+		16, /* a directory (with VFS_READ): for vfs_sync alone, which makes the entries created,
+			     * renamed and removed in it reach the device */
 };
 
 enum vfs_read_flags {
@@ -54,8 +57,6 @@ struct vfs_operations {
 	/* SETT_NOT_FOUND if absent. */
 	int (*remove)(struct vfs *, const char *path, struct sett_error *);
 	int (*rename)(struct vfs *, const char *from, const char *to, struct sett_error *);
-	/* Directory entries created, renamed and removed in `path` reach the device. */
-	int (*sync_directory)(struct vfs *, const char *path, struct sett_error *);
 	/* Creates one directory; SETT_OK if it is there already. */
 	int (*make_directory)(struct vfs *, const char *path, struct sett_error *);
 	/* Calls `each` with every name in the directory except . and .. ; stops at its first non-zero result
@@ -145,11 +146,6 @@ vfs_rename(struct vfs *v, const char *from, const char *to, struct sett_error *e
 	return v->operations->rename(v, from, to, e);
 }
 static inline int
-vfs_sync_directory(struct vfs *v, const char *path, struct sett_error *e)
-{
-	return v->operations->sync_directory(v, path, e);
-}
-static inline int
 vfs_make_directory(struct vfs *v, const char *path, struct sett_error *e)
 {
 	return v->operations->make_directory(v, path, e);
@@ -178,6 +174,8 @@ vfs_free_space(struct vfs *v, const char *path, uint64_t *ret, struct sett_error
 /* Reads exactly `size` bytes; SETT_CORRUPT if the file ends before. */
 int vfs_read_exact(struct vfs_file *, void *buf, size_t size, uint64_t offset, unsigned flags,
 		   struct sett_error *);
+/* Opens the directory, syncs it and closes it. */
+int vfs_sync_directory(struct vfs *, const char *path, struct sett_error *);
 /* Writes one run of bytes. */
 int vfs_write_bytes(struct vfs_file *, const void *data, size_t size, uint64_t offset, struct sett_error *);
 
@@ -198,12 +196,12 @@ enum vfs_crash_mode {
 /* A new in-memory vfs holding what a power cut now would leave. Safe while the original is in use. */
 struct vfs *vfs_memory_crash_clone(struct vfs *, enum vfs_crash_mode, uint64_t seed);
 /* Counts every operation that changes something (write, sync, allocate, truncate, remove, rename,
- * sync_directory, make_directory, open with VFS_CREATE), so that a test can cut after the n-th. When the
+ * make_directory, open with VFS_CREATE), so that a test can cut after the n-th. When the
  * count since creation reaches `n` (n > 0), `at(arg)` is called once, before the operation takes effect; it
  * may use the vfs. */
 void vfs_memory_on_operation(struct vfs *, uint64_t n, void (*at)(void *arg), void *arg);
 uint64_t vfs_memory_operation_count(struct vfs *);
-/* While held, vfs_sync calls block; release lets all go on. */
+/* While held, vfs_sync of files blocks; release lets all go on. */
 void vfs_memory_hold_sync(struct vfs *, bool hold);
 /* From now on `percent` of a hundred VFS_NOWAIT reads, drawn by seed, answer SETT_WOULD_BLOCK (at first:
  * none).
@@ -217,10 +215,10 @@ int vfs_memory_damage(struct vfs *, const char *path, uint64_t offset, uint8_t m
 enum vfs_fault_kind {
 	VFS_FAULT_WRITE,       /* a write writes nothing: SETT_IO */
 	VFS_FAULT_SHORT_WRITE, /* a write writes the first half of its bytes: SETT_IO */
-	VFS_FAULT_SYNC,        /* nothing became durable: SETT_IO */
+	VFS_FAULT_SYNC,        /* of a file; nothing became durable: SETT_IO */
 	VFS_FAULT_NO_SPACE,    /* of write and allocate: SETT_NO_SPACE, nothing written */
 	VFS_FAULT_READ,
-	VFS_FAULT_DIRECTORY, /* open with VFS_CREATE, rename, remove, sync_directory */
+	VFS_FAULT_DIRECTORY, /* open with VFS_CREATE, rename, remove, sync of a directory */
 	VFS_FAULT_RESIZE,    /* allocate, truncate: SETT_IO */
 	VFS_FAULT_KINDS
 };
