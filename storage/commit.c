@@ -310,7 +310,7 @@ admit_write(struct sett_txn *txn)
 			return SETT_WOULD_BLOCK;
 		int failure = __atomic_load_n(&engine->failure, __ATOMIC_ACQUIRE);
 		if (failure != SETT_OK)
-			return failure_heals(failure) ? failure : SETT_FAILED;
+			return sett_status_heals(failure) ? failure : SETT_FAILED;
 		if (engine->options.manual_work) {
 			struct sett_error error;
 			int r = stop ? sett_engine_work(engine, &error) : SETT_OK;

@@ -12,6 +12,7 @@
 
 #include "engine_internal.h"
 #include "storage/base/sync_point.h"
+#include "vfs/handle_cache.h"
 
 enum { LOG_SEGMENT_EXTRA = 64 << 10 }; /* bytes of a log segment beyond a memtable's */
 static const size_t MIN_MEMTABLE = 256 << 10, MAX_MEMTABLE = 64 << 20, MIN_CACHE = 256 << 10;
@@ -295,12 +296,14 @@ engine_note_failure(struct sett_engine *engine, int status, const struct sett_er
 void
 engine_note_recovered(struct sett_engine *engine)
 {
-	if (!failure_heals(__atomic_load_n(&engine->failure, __ATOMIC_ACQUIRE)))
+	if (!sett_status_heals(__atomic_load_n(&engine->failure, __ATOMIC_ACQUIRE)))
 		return;
 	mutex_lock(&engine->health_lock);
-	if (failure_heals(engine->failure)) {
+	if (sett_status_heals(engine->failure)) {
 		log_sink_printf(&engine->sink, LOG_LEVEL_NOTICE, "There is %s again",
-				engine->failure == SETT_NO_SPACE ? "space on the disk" : "memory");
+				engine->failure == SETT_NO_SPACE             ? "space on the disk"
+					: engine->failure == SETT_NO_HANDLES ? "room for open files"
+									     : "memory");
 		__atomic_store_n(&engine->failure, SETT_OK, __ATOMIC_RELEASE);
 	}
 	mutex_unlock(&engine->health_lock);
@@ -391,7 +394,14 @@ open_directory(struct sett_engine *engine, struct sett_error *error)
 		if (r != SETT_OK)
 			return r;
 	}
-	return vfs_lock(engine->vfs, path, &engine->lock_file, error);
+	int r = vfs_lock(engine->vfs, path, &engine->lock_file, error);
+	if (r != SETT_OK)
+		return r;
+	size_t budget = engine->options.open_files ? engine->options.open_files : SIZE_MAX;
+	r = handle_cache_create(engine->vfs, engine->directory, budget, &engine->handles, error);
+	if (r == SETT_OK)
+		engine->vfs = engine->handles;
+	return r;
 }
 
 /* Of what memtables leave the block cache has a half and the record cache a quarter; the rest is for filters
@@ -522,6 +532,8 @@ dismantle(struct sett_engine *engine)
 	value_log_close(engine->value_log);
 	block_cache_destroy(engine->cache);
 	record_cache_destroy(engine->records);
+	if (engine->handles)
+		engine->handles->operations->destroy(engine->handles);
 	if (engine->lock_file)
 		vfs_close(engine->lock_file, &ignored);
 	conflict_table_free(&engine->conflicts);

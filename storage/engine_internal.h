@@ -29,7 +29,8 @@ enum { RECENT_WRITES = 4096 };
 
 struct sett_engine {
 	/* set at open */
-	struct vfs *vfs;
+	struct vfs *vfs;     /* `handles`, once it is there */
+	struct vfs *handles; /* the directory's files within a budget of handles: vfs/handle_cache.h */
 	const struct sett_clock *clock;
 	struct log_sink sink;
 	char directory[SETT_PATH_MAX];
@@ -93,13 +94,6 @@ struct sett_engine {
 	uint64_t sweep_table;       /* its number, 0 = none */
 	uint64_t sweep_next_expiry;
 };
-
-/* A failure of background work that passes: the work is tried again. */
-static inline bool
-failure_heals(int failure)
-{
-	return failure == SETT_NO_SPACE || failure == SETT_NO_MEMORY;
-}
 
 /* recovery.c: everything between an empty struct and a running engine. On failure the caller closes what is
  * there. */

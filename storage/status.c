@@ -20,6 +20,7 @@ static const char *const status_texts[] = {
 	[-SETT_READ_ONLY] = "read-only",
 	[-SETT_FAILED] = "writes are refused after an earlier failure",
 	[-SETT_TOO_LARGE] = "too large",
+	[-SETT_NO_HANDLES] = "too many open files",
 };
 
 const char *
@@ -29,6 +30,12 @@ sett_status_text(int status)
 	if (status > 0 || status <= -count)
 		return "unknown status";
 	return status_texts[-status];
+}
+
+bool
+sett_status_heals(int status)
+{
+	return status == SETT_NO_SPACE || status == SETT_NO_MEMORY || status == SETT_NO_HANDLES;
 }
 
 int

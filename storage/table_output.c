@@ -15,7 +15,7 @@ begin_table(struct table_output *o, struct sett_error *error)
 	char path[SETT_PATH_MAX];
 	uint64_t number = version_set_next_file_number(o->versions);
 	table_path(o->directory, number, path);
-	int r = vfs_open(o->vfs, path, VFS_READ | VFS_WRITE | VFS_CREATE, &o->file, error);
+	int r = vfs_open(o->vfs, path, VFS_READ | VFS_WRITE | VFS_CREATE | VFS_CLOSABLE, &o->file, error);
 	if (r != SETT_OK) {
 		o->file = NULL;
 		return r;

@@ -212,8 +212,8 @@ value_log_create_file(struct value_log *log, uint64_t references, bool by_commit
 	file->references = references;
 	file->written_by_commits = by_commits;
 	value_log_file_header_encode(header, number);
-	int status =
-		vfs_open(log->options.vfs, path, VFS_READ | VFS_WRITE | VFS_CREATE, &file->handle, error);
+	int status = vfs_open(log->options.vfs, path, VFS_READ | VFS_WRITE | VFS_CREATE | VFS_CLOSABLE,
+			      &file->handle, error);
 	if (status != SETT_OK) {
 		free(file);
 		return status;
@@ -637,7 +637,7 @@ adopt(void *arg, const char *name)
 	file->sealed = file->retiring = file->is_kept = true;
 	int status = file_name_make(log->directory, number, VALUE_LOG_SUFFIX, path);
 	if (status == SETT_OK)
-		status = vfs_open(log->options.vfs, path, VFS_READ, &file->handle, NULL);
+		status = vfs_open(log->options.vfs, path, VFS_READ | VFS_CLOSABLE, &file->handle, NULL);
 	if (status != SETT_OK) {
 		free(file);
 		return status;

@@ -63,7 +63,7 @@ table_file_open(struct version_set *set, uint64_t number, uint64_t created_seque
 	if (!f)
 		return sett_error_set(error, SETT_NO_MEMORY, 0, "%s: out of memory", path);
 	struct vfs_file *file;
-	int r = vfs_open(set->options.vfs, path, VFS_READ, &file, error);
+	int r = vfs_open(set->options.vfs, path, VFS_READ | VFS_CLOSABLE, &file, error);
 	if (r == SETT_OK)
 		r = table_open(file, path, number, set->options.cache, &f->table, error);
 	if (r != SETT_OK)

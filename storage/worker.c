@@ -209,7 +209,7 @@ help(struct workers *w, unsigned classes)
 static void
 report(struct workers *w, int status, const struct sett_error *error, bool quarantine)
 {
-	bool again = status == SETT_NO_SPACE || status == SETT_NO_MEMORY;
+	bool again = sett_status_heals(status);
 	mutex_lock(&w->lock);
 	if (again) {
 		w->retry_at_ns = clock_monotonic_ns(w->options.clock) + RETRY_NS;

@@ -64,6 +64,7 @@ word_failure(const struct server *server, int status, char ret[FAILURE_TEXT_SIZE
 	struct sett_error error = {0};
 	switch (status) {
 	case SETT_NO_SPACE:
+	case SETT_NO_HANDLES:
 	case SETT_FAILED:
 	case SETT_IO:
 	case SETT_READ_ONLY:
@@ -262,7 +263,8 @@ try_once(struct runner_thread *t, struct command_context *c, uint64_t *ret_relea
 	}
 	status = commit(t, c, ret_release);
 	if (!wrote && c->expired > 0 &&
-	    (status == SETT_NO_SPACE || status == SETT_FAILED || status == SETT_IO)) {
+	    (status == SETT_NO_SPACE || status == SETT_NO_HANDLES || status == SETT_FAILED ||
+	     status == SETT_IO)) {
 		t->deletes_expired = false; /* a read goes on without */
 		status = SETT_CONFLICT;
 	}

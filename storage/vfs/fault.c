@@ -96,8 +96,9 @@ open_file(struct vfs *v, const char *path, unsigned flags, enum opening why, str
 static int
 fault_open(struct vfs *v, const char *path, unsigned flags, struct vfs_file **ret, struct sett_error *error)
 {
-	if ((flags & VFS_CREATE) != 0 && strikes(v, VFS_FAULT_DIRECTORY))
-		return vfs_system_error(error, EIO, "open", path);
+	bool creates = (flags & VFS_CREATE) != 0;
+	if (strikes(v, creates ? VFS_FAULT_DIRECTORY : VFS_FAULT_OPEN))
+		return vfs_system_error(error, creates ? EIO : EMFILE, "open", path);
 	return open_file(v, path, flags, TO_USE, ret, error);
 }
 

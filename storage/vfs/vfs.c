@@ -52,6 +52,8 @@ vfs_system_error(struct sett_error *error, int system_errno, const char *call, c
 		status = SETT_NO_SPACE;
 	else if (system_errno == ENOMEM)
 		status = SETT_NO_MEMORY;
+	else if (system_errno == EMFILE || system_errno == ENFILE)
+		status = SETT_NO_HANDLES;
 	char reason[128];
 	return sett_error_set(error, status, system_errno, "%s %s: %s", call, path,
 			      strerror_r(system_errno, reason, sizeof reason));

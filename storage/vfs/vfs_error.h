@@ -5,7 +5,8 @@
 #include "storage/status.h"
 
 /* Fills `error` (may be NULL) with "CALL PATH: reason" and returns the status that belongs to the errno:
- * ENOENT is SETT_NOT_FOUND, ENOSPC and EDQUOT are SETT_NO_SPACE, ENOMEM is SETT_NO_MEMORY, any other SETT_IO.
+ * ENOENT is SETT_NOT_FOUND, ENOSPC and EDQUOT are SETT_NO_SPACE, ENOMEM is SETT_NO_MEMORY, EMFILE and ENFILE
+ * are SETT_NO_HANDLES, any other SETT_IO.
  */
 int vfs_system_error(struct sett_error *error, int system_errno, const char *call, const char *path);
 /* SETT_WOULD_BLOCK, with a constant text: this is no failure, and frequent. `offset`: of the first byte that

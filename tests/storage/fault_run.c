@@ -47,6 +47,7 @@ open_engine(struct run *run, struct vfs *vfs, struct sett_error *error)
 				       .value_compression =
 					       opening % 2 ? SETT_COMPRESSION_ZSTD : SETT_COMPRESSION_LZ4,
 				       .value_log_file_size = 4 << 10,
+				       .open_files = 3,
 				       .manual_work = true};
 	int r = sett_engine_open("db", &options, &run->engine, error);
 	run->oracle.engine = r == SETT_OK ? run->engine : NULL;
@@ -75,7 +76,8 @@ static bool
 is_fault(const struct run *run, int status)
 {
 	return status == SETT_IO || status == SETT_NO_SPACE || status == SETT_FAILED ||
-		(status == SETT_NO_MEMORY && run->plan->kind == FAULT_ALLOCATION);
+		(status == SETT_NO_MEMORY && run->plan->kind == FAULT_ALLOCATION) ||
+		(status == SETT_NO_HANDLES && run->plan->kind == VFS_FAULT_OPEN);
 }
 
 /* After every step: notes the frontiers and whether the log has failed; a failure must carry words. */
@@ -132,6 +134,7 @@ read_failure(const struct run *run)
 {
 	return run->plan->kind == FAULT_ALLOCATION  ? SETT_NO_MEMORY
 		: run->plan->kind == VFS_FAULT_READ ? SETT_IO
+		: run->plan->kind == VFS_FAULT_OPEN ? SETT_NO_HANDLES
 						    : SETT_OK;
 }
 
@@ -254,6 +257,14 @@ heal(struct run *run, unsigned kind)
 	if (sync == SETT_OK && run->durable != run->oracle.count)
 		return oracle_complain(&run->oracle, "a sync left commits behind");
 	int health = sett_engine_health(run->engine, &why);
+	/* The commit may have been refused for work that was only tried again afterwards. */
+	if (!took && flush == SETT_OK && health == SETT_OK) {
+		r = step_commit(run);
+		if (r != 0)
+			return r;
+		took = run->oracle.count > before;
+		sync = sett_engine_sync(run->engine, &error);
+	}
 	if (took && flush == SETT_OK && sync == SETT_OK)
 		return health == SETT_OK ? 0
 					 : oracle_complain(&run->oracle, "works, but its health is %d: %s",
@@ -265,6 +276,8 @@ heal(struct run *run, unsigned kind)
 	if (health == SETT_NO_SPACE)
 		return oracle_complain(&run->oracle, "there is space, but %s (flush %d, sync %d)",
 				       why.message, flush, sync);
+	if (kind == VFS_FAULT_OPEN)
+		return oracle_complain(&run->oracle, "files can be opened, but %s", why.message);
 	/* A full disk met in the log's own write, or in a sync, is the log's end; anywhere else it heals. */
 	if (kind == VFS_FAULT_NO_SPACE && !strstr(why.message, "the log stopped"))
 		return oracle_complain(&run->oracle, "a full disk has not healed: %s", why.message);

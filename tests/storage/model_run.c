@@ -647,6 +647,7 @@ open_engine(struct run *run)
 				       .table_compression = (enum sett_compression)below(run, 4),
 				       .bottom_compression = (enum sett_compression)below(run, 4),
 				       .value_compression = (enum sett_compression)below(run, 4),
+				       .open_files = below(run, 2) ? 0 : 1 + below(run, 4),
 				       .manual_work = true};
 	int r = sett_engine_open("db", &options, &run->engine, &error);
 	if (r != SETT_OK)

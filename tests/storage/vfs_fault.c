@@ -56,6 +56,13 @@ call(struct layers *l, enum vfs_fault_kind kind, struct sett_error *error)
 		return vfs_sync_directory(l->v, "d", error);
 	case VFS_FAULT_RESIZE:
 		return vfs_truncate(l->file, 10, error);
+	case VFS_FAULT_OPEN: {
+		struct vfs_file *f;
+		int status = vfs_open(l->v, "d/f", VFS_READ, &f, error);
+		if (status == SETT_OK)
+			MUST(vfs_close(f, error), error);
+		return status;
+	}
 	case VFS_FAULT_KINDS:
 		break;
 	}
@@ -65,7 +72,9 @@ call(struct layers *l, enum vfs_fault_kind kind, struct sett_error *error)
 Test(vfs_fault, exactly_the_nth_call_fails)
 {
 	for (enum vfs_fault_kind kind = 0; kind < VFS_FAULT_KINDS; kind++) {
-		int expected = kind == VFS_FAULT_NO_SPACE ? SETT_NO_SPACE : SETT_IO;
+		int expected = kind == VFS_FAULT_NO_SPACE ? SETT_NO_SPACE
+			: kind == VFS_FAULT_OPEN          ? SETT_NO_HANDLES
+							  : SETT_IO;
 		for (uint64_t n = 1; n <= 5; n++) {
 			for (int sticky = 0; sticky < 2; sticky++) {
 				struct layers l = layers_make();

@@ -76,6 +76,8 @@ struct sett_options {
 	int compression_level;                    /* 1; of zstd, up to 19 */
 	enum sett_sync_policy sync;               /* SETT_SYNC_NO */
 	unsigned workers;                         /* 2; threads for flush, compaction and value-log GC */
+	size_t open_files; /* no bound; of tables and value-log files so many are open at once. Beside them up to
+			    * SETT_KEPT_HANDLES are: lock, directory, manifest, log */
 	bool manual_work; /* no threads at all: sett_engine_work runs jobs, sett_engine_sync syncs */
 	bool must_exist;  /* SETT_NOT_FOUND rather than a new, empty database */
 	/* Called, from any thread and without locks, whenever the durable or written frontier has moved or
@@ -115,8 +117,8 @@ void sett_engine_set_memory_budget(struct sett_engine *, size_t budget);
 void sett_engine_set_sync_policy(struct sett_engine *, enum sett_sync_policy);
 /* How long the oldest written but undurable commit has been waiting, in nanoseconds; 0 if none. */
 uint64_t sett_engine_sync_lag_ns(struct sett_engine *);
-/* SETT_OK, or why writes are refused, with its text. A full disk (SETT_NO_SPACE) and a
- * want of memory (SETT_NO_MEMORY) of background work heal by themselves; SETT_FAILED does not. */
+/* SETT_OK, or why writes are refused, with its text. What sett_status_heals says heals by itself: a full disk,
+ * a want of memory or of file handles of background work; SETT_FAILED does not. */
 int sett_engine_health(struct sett_engine *, struct sett_error *);
 
 /* ---- keys with their hashes, for callers that use a key more than once ---- */

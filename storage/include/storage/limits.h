@@ -11,6 +11,10 @@ enum {
 	SETT_LEVELS = 7,                /* levels of the tree, L0 included */
 	SETT_MAX_TRANSACTIONS = 1024,   /* struct sett_txn alive at once in one engine */
 	SETT_PATH_MAX = 1024,           /* longest path of an engine file */
+	/* File handles beside those of sett_options.open_files: lock, directory, two manifests while one is
+	 * written anew, log segments (current, spare, retired, and one for each memtable that waits), and what
+	 * recovery and a first directory need for a moment. */
+	SETT_KEPT_HANDLES = 16,
 };
 
 #define SETT_MAX_BODY_SIZE (1ULL << 30) /* body of an entry */

@@ -6,6 +6,7 @@
 #ifndef SETT_STORAGE_STATUS_H
 #define SETT_STORAGE_STATUS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum sett_status {
@@ -23,6 +24,7 @@ enum sett_status {
 	SETT_READ_ONLY = -11,  /* the engine, or the transaction, takes no writes */
 	SETT_FAILED = -12,     /* the log failed earlier; writes are refused until reopened */
 	SETT_TOO_LARGE = -13,  /* a key, value or transaction beyond the bounds in storage/limits.h */
+	SETT_NO_HANDLES = -14, /* EMFILE or ENFILE; heals when others close files */
 };
 
 /* Where a failure happened, in words; `message` is always terminated. */
@@ -36,6 +38,9 @@ struct sett_error {
 
 /* A short constant phrase for a status, e.g. "not found". Never NULL. */
 const char *sett_status_text(int status);
+
+/* Whether a failure passes once others give up space, memory or handles: what failed is tried again. */
+bool sett_status_heals(int status);
 
 /* Fills `error` (which may be NULL) and returns `status`, so that a caller can `return sett_error_set(...)`.
  */

@@ -3,8 +3,8 @@
  * Three implementations: POSIX; in memory, which can be cloned as a power cut would leave it; and fault
  * injecting, which wraps another. All functions may be called from any thread; two calls on one file may run
  * at once (writes to overlapping ranges are the caller's fault). Paths are what the caller gave, relative or
- * absolute. Errors: SETT_IO, SETT_NO_SPACE, SETT_NO_MEMORY, and those named. The text goes to `error` if not
- * NULL. */
+ * absolute. Errors: SETT_IO, SETT_NO_SPACE, SETT_NO_MEMORY, SETT_NO_HANDLES, and those named. The text goes to
+ * `error` if not NULL. */
 #ifndef SETT_STORAGE_VFS_H
 #define SETT_STORAGE_VFS_H
 
@@ -21,11 +21,16 @@ struct vfs_file;
 enum vfs_open_flags {
 	VFS_READ = 1,
 	VFS_WRITE = 2,
-	VFS_CREATE = 4,     /* the file must not exist (O_EXCL) */
-	VFS_SEQUENTIAL = 8, /* hint: read once, front to back */
-	VFS_DIRECTORY =
-		16, /* a directory (with VFS_READ): for vfs_sync alone, which makes the entries created,
-			     * renamed and removed in it reach the device */
+	/* The file must not exist (O_EXCL). */
+	VFS_CREATE = 4,
+	/* Hint: read once, front to back. */
+	VFS_SEQUENTIAL = 8,
+	/* A directory (with VFS_READ), for vfs_sync alone: the entries created, renamed and removed in it reach
+	 * the device. */
+	VFS_DIRECTORY = 16,
+	/* The file keeps its name as long as it is open: who bounds open handles (vfs/handle_cache.h) may close
+	 * the handle, and open it again by its path. */
+	VFS_CLOSABLE = 32,
 };
 
 enum vfs_read_flags {
@@ -220,6 +225,7 @@ enum vfs_fault_kind {
 	VFS_FAULT_READ,
 	VFS_FAULT_DIRECTORY, /* open with VFS_CREATE, rename, remove, sync of a directory */
 	VFS_FAULT_RESIZE,    /* allocate, truncate: SETT_IO */
+	VFS_FAULT_OPEN,      /* open without VFS_CREATE: SETT_NO_HANDLES */
 	VFS_FAULT_KINDS
 };
 /* Wraps `inner`, which must outlive it. */
