@@ -107,6 +107,23 @@ if start sett.conf; then
 fi
 rm -rf data
 
+# ---- SHUTDOWN: whatever it is told, the data is durable, the connection closes without a reply, the exit is clean ----
+
+mkdir data
+for options in '' SAVE NOSAVE NOW 'NOSAVE NOW FORCE' 'SAVE FORCE'; do
+	start --port 0 --unixsocket "$socket" --dir data --appendfsync no || break
+	equal "SET before SHUTDOWN $options" OK "$(cli SET "kept:$options" value)"
+	# shellcheck disable=SC2086
+	equal "SHUTDOWN $options" '' "$(cli SHUTDOWN $options 2>&1)"
+	wait "$running"
+	equal "exit code after SHUTDOWN $options" 0 $?
+	running=
+	start --port 0 --unixsocket "$socket" --dir data || break
+	equal "GET after SHUTDOWN $options" value "$(cli GET "kept:$options")"
+	stop KILL
+done
+rm -rf data
+
 # ---- damage ----
 
 # A table and values behind it (recovery makes a table of what the log holds), and a log with durable commits.

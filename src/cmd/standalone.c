@@ -1,0 +1,156 @@
+/* What concerns more than one server, or code that is loaded into it: a server that stands alone has an answer, too.
+ * WAIT, REPLICAOF, FAILOVER, CLUSTER and its kin, MODULE. */
+#include "cmd/commands.h"
+#include "cmd/help.h"
+#include "config/config.h"
+
+/* ---- replication ---- */
+
+/* There are no replicas to wait for: the count does not grow, however long one waits. */
+int
+command_wait(struct command_context *c)
+{
+	int64_t replicas, timeout;
+	if (!context_integer(c, c->argv[1], &replicas) ||
+	    !context_integer_or(c, c->argv[2], "ERR timeout is not an integer or out of range", &timeout))
+		return SETT_OK;
+	if (timeout < 0)
+		return context_error(c, "ERR timeout is negative");
+	resp_integer(c->reply, 0);
+	return SETT_OK;
+}
+
+int
+command_replicaof(struct command_context *c)
+{
+	int64_t port;
+	if (argument_is(c->argv[1], "NO") && argument_is(c->argv[2], "ONE")) {
+		resp_status(c->reply, "OK");
+		return SETT_OK;
+	}
+	if (!context_integer_range(c, c->argv[2], 0, UINT16_MAX, "ERR Invalid master port", &port))
+		return SETT_OK;
+	return context_error(c, "ERR this server can't be a replica yet");
+}
+
+struct failover_options {
+	bool has_target, has_timeout, force;
+};
+
+/* False: the error reply was given. */
+static bool
+parse_failover(struct command_context *c, struct failover_options *options)
+{
+	int64_t number;
+	for (size_t i = 1; i < c->argc; i++) {
+		size_t more = c->argc - i - 1;
+		if (argument_is(c->argv[i], "TIMEOUT") && more >= 1 && !options->has_timeout) {
+			if (!context_integer(c, c->argv[++i], &number))
+				return false;
+			if (number <= 0) {
+				context_error(c, "ERR FAILOVER timeout must be greater than 0");
+				return false;
+			}
+			options->has_timeout = true;
+		} else if (argument_is(c->argv[i], "TO") && more >= 2 && !options->has_target) {
+			if (!context_integer(c, c->argv[i + 2], &number))
+				return false;
+			options->has_target = true;
+			i += 2;
+		} else if (argument_is(c->argv[i], "FORCE") && !options->force) {
+			options->force = true;
+		} else {
+			context_syntax_error(c);
+			return false;
+		}
+	}
+	return true;
+}
+
+int
+command_failover(struct command_context *c)
+{
+	struct failover_options options = {0};
+	if (c->argc == 2 && argument_is(c->argv[1], "ABORT"))
+		return context_error(c, "ERR No failover in progress.");
+	if (!parse_failover(c, &options))
+		return SETT_OK;
+	return context_error(c, "ERR FAILOVER requires connected replicas.");
+}
+
+/* ---- CLUSTER, READONLY, READWRITE, ASKING ---- */
+
+/* Clients take this text, word for word, for the sign of a server that stands alone. */
+int
+command_needs_cluster(struct command_context *c)
+{
+	return context_error(c, "ERR This instance has cluster support disabled");
+}
+
+/* ---- MODULE ---- */
+
+static void
+keep_text(void *arg, const char *name, struct bytes value)
+{
+	snprintf(arg, 16, "%.*s", (int)value.size, (const char *)value.data);
+}
+
+/* Whether enable-module-command lets this client load modules; if not, the error reply was given. */
+static bool
+modules_are_allowed(struct command_context *c)
+{
+	struct bytes name = BYTES_LITERAL("enable-module-command");
+	char allowed[16] = "";
+	config_get(c->server->config, &name, 1, keep_text, allowed);
+	if (strcmp(allowed, "yes") == 0 || (strcmp(allowed, "local") == 0 && client_is_local(c->client)))
+		return true;
+	context_error(c,
+		      "ERR MODULE command not allowed. If the enable-module-command option is set to "
+		      "\"local\", you can run it from a local connection, otherwise you need to set this "
+		      "option in the configuration file, and then restart the server.");
+	return false;
+}
+
+/* Modules are built against Redis' own memory layout. */
+int
+command_module_load(struct command_context *c)
+{
+	if (!modules_are_allowed(c))
+		return SETT_OK;
+	log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING,
+			"A module was not loaded: modules of Redis don't run here");
+	return context_error(c, "ERR Error loading the extension. Please check the server logs.");
+}
+
+int
+command_module_unload(struct command_context *c)
+{
+	if (!modules_are_allowed(c))
+		return SETT_OK;
+	return context_error(c, "ERR Error unloading module: no such module with that name");
+}
+
+int
+command_module_list(struct command_context *c)
+{
+	resp_array(c->reply, 0);
+	return SETT_OK;
+}
+
+int
+command_module_help(struct command_context *c)
+{
+	static const char *const lines[] = {
+		"LIST",
+		"    Return a list of loaded modules.",
+		"LOAD <path> [<arg> ...]",
+		"    Load a module library from <path>, passing to it any optional arguments.",
+		"LOADEX <path> [[CONFIG NAME VALUE] [CONFIG NAME VALUE]] [ARGS ...]",
+		"    Load a module library from <path>, while passing it module configurations and optional "
+		"arguments.",
+		"UNLOAD <name>",
+		"    Unload a module.",
+		NULL,
+	};
+	return context_help(c, lines);
+}
