@@ -1,21 +1,31 @@
 /* Counters of commands and of error replies.
  *
- * Calls are counted in shards, picked by thread, so that reactors running the same command do not share a
- * cache line; a reader adds the shards up. Error codes are few and rare: one table that only grows, searched
- * from its start. */
+ * Calls are counted, and their durations sorted into histograms, in a block of each thread's own: an addition
+ * costs no more than memory that no other thread writes. A reader adds the blocks up. Blocks stay until the end,
+ * as threads do. A reset cannot write into them: it notes what the sums are, and readers subtract that.
+ *
+ * Error codes are few and rare: one table that only grows, searched from its start. */
 #include "info/command_stats.h"
 
-#include <pthread.h>
+#include <assert.h>
 
 #include "storage/base/thread.h"
 #include "storage/status.h"
 #include "txn/command.h"
 
-enum { SHARDS = 8, CODES_MAX = 128, CODE_SIZE_MAX = 32, LINE_SIZE = 64 };
+enum { CODES_MAX = 128, CODE_SIZE_MAX = 32, LINE_SIZE = 64 };
 
 /* All relaxed: each is a number of its own. */
 struct counters {
 	uint64_t calls, nanoseconds, rejected, failed;
+};
+
+/* Written by its thread alone. */
+struct thread_block {
+	struct thread_block *next;
+	struct histogram **histograms; /* by command, NULL until the first call; released once they are empty,
+					  partner: the acquire in command_stats_latency */
+	struct counters counters[];    /* by command */
 };
 
 struct error_code {
@@ -24,8 +34,12 @@ struct error_code {
 };
 
 struct command_stats {
-	size_t commands, stride; /* counters of one shard */
-	struct counters *counters;
+	uint64_t id; /* no other of this process had it: a thread knows its block by it */
+	size_t commands;
+	struct mutex blocks_lock;    /* guards growth of `blocks`, and what follows */
+	struct thread_block *blocks; /* released with the new block, partner: the acquires of readers */
+	struct counters *base;       /* the sums at the last reset */
+	struct histogram **base_histograms;
 	uint64_t total_errors;
 	struct mutex codes_lock; /* guards growth */
 	unsigned code_count;     /* released after a code is written; partner: the acquire in find_code */
@@ -35,26 +49,42 @@ struct command_stats {
 	struct command_rates sample, rates;
 };
 
+/* The block of this thread, and whose it is. */
+static __thread struct {
+	uint64_t id;
+	struct thread_block *block;
+} mine;
+
 int
 command_stats_create(size_t commands, struct command_stats **ret)
 {
+	static uint64_t last_id;
 	struct command_stats *stats = calloc(1, sizeof *stats);
 	if (stats == NULL)
 		return SETT_NO_MEMORY;
-	stats->commands = commands;
-	/* Whole cache lines to each shard. */
-	stats->stride = (commands + 2) & ~(size_t)1;
-	size_t size = SHARDS * stats->stride * sizeof *stats->counters;
-	stats->counters = aligned_alloc(LINE_SIZE, (size + LINE_SIZE - 1) / LINE_SIZE * LINE_SIZE);
-	if (stats->counters == NULL) {
+	stats->base = calloc(commands, sizeof *stats->base);
+	stats->base_histograms = calloc(commands, sizeof(struct histogram *));
+	if (stats->base == NULL || stats->base_histograms == NULL) {
+		free(stats->base);
+		free(stats->base_histograms);
 		free(stats);
 		return SETT_NO_MEMORY;
 	}
-	memset(stats->counters, 0, size);
+	stats->id = __atomic_add_fetch(&last_id, 1, __ATOMIC_RELAXED);
+	stats->commands = commands;
+	mutex_init(&stats->blocks_lock);
 	mutex_init(&stats->codes_lock);
 	mutex_init(&stats->rates_lock);
 	*ret = stats;
 	return SETT_OK;
+}
+
+static void
+free_histograms(struct histogram **histograms, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(histograms[i]);
+	free(histograms);
 }
 
 void
@@ -62,39 +92,67 @@ command_stats_destroy(struct command_stats *stats)
 {
 	if (stats == NULL)
 		return;
+	for (struct thread_block *b = stats->blocks, *next; b != NULL; b = next) {
+		next = b->next;
+		free_histograms(b->histograms, stats->commands);
+		free(b);
+	}
+	free_histograms(stats->base_histograms, stats->commands);
+	mutex_destroy(&stats->blocks_lock);
 	mutex_destroy(&stats->codes_lock);
 	mutex_destroy(&stats->rates_lock);
-	free(stats->counters);
+	free(stats->base);
 	free(stats);
 }
 
-static struct counters *
-counters_of(struct command_stats *stats, size_t shard, unsigned index)
+/* ---- counting ---- */
+
+static struct thread_block *
+add_block(struct command_stats *stats)
 {
-	return &stats->counters[shard * stats->stride + index];
+	size_t size = sizeof(struct thread_block) + stats->commands * sizeof(struct counters);
+	size = (size + LINE_SIZE - 1) / LINE_SIZE * LINE_SIZE;
+	struct thread_block *block = aligned_alloc(LINE_SIZE, size);
+	if (block == NULL)
+		return NULL;
+	memset(block, 0, size);
+	block->histograms = calloc(stats->commands, sizeof(struct histogram *));
+	if (block->histograms == NULL) {
+		free(block);
+		return NULL;
+	}
+	mutex_lock(&stats->blocks_lock);
+	block->next = stats->blocks;
+	__atomic_store_n(&stats->blocks, block, __ATOMIC_RELEASE);
+	mutex_unlock(&stats->blocks_lock);
+	mine.id = stats->id;
+	mine.block = block;
+	return block;
 }
 
-/* Thread descriptors lie apart by whole stacks: mix the bits that differ. */
-static size_t
-own_shard(void)
+/* NULL if out of memory: then nothing is counted. */
+static inline struct thread_block *
+own_block(struct command_stats *stats)
 {
-	uint64_t self = (uint64_t)(uintptr_t)pthread_self();
-	return (size_t)((self * 0x9e3779b97f4a7c15ULL) >> 61) % SHARDS;
+	return __builtin_expect(mine.id == stats->id, 1) ? mine.block : add_block(stats);
 }
 
-static void
+/* To a counter that only this thread writes. */
+static inline void
 add(uint64_t *counter, uint64_t amount)
 {
-	__atomic_fetch_add(counter, amount, __ATOMIC_RELAXED);
+	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + amount, __ATOMIC_RELAXED);
 }
 
 void
 command_stats_record(struct command_stats *stats, const struct command *command, uint64_t duration_ns,
 		     bool failed, bool rejected)
 {
-	if (command->index >= stats->commands)
+	struct thread_block *block = own_block(stats);
+	assert(command->index < stats->commands);
+	if (block == NULL)
 		return;
-	struct counters *counters = counters_of(stats, own_shard(), command->index);
+	struct counters *counters = &block->counters[command->index];
 	if (rejected) {
 		add(&counters->rejected, 1);
 		return;
@@ -106,22 +164,107 @@ command_stats_record(struct command_stats *stats, const struct command *command,
 }
 
 void
+command_stats_record_latency(struct command_stats *stats, const struct command *command, uint64_t duration_ns)
+{
+	struct thread_block *block = own_block(stats);
+	assert(command->index < stats->commands);
+	if (block == NULL)
+		return;
+	struct histogram *histogram = block->histograms[command->index];
+	if (__builtin_expect(histogram == NULL, 0)) {
+		histogram = calloc(1, sizeof *histogram);
+		if (histogram == NULL)
+			return;
+		__atomic_store_n(&block->histograms[command->index], histogram, __ATOMIC_RELEASE);
+	}
+	add(&histogram->counts[histogram_bucket(duration_ns)], 1);
+}
+
+/* ---- reading ---- */
+
+static struct counters
+sum_counters(struct command_stats *stats, unsigned index)
+{
+	struct counters sum = {0};
+	for (struct thread_block *b = __atomic_load_n(&stats->blocks, __ATOMIC_ACQUIRE); b != NULL;
+	     b = b->next) {
+		const struct counters *c = &b->counters[index];
+		sum.calls += __atomic_load_n(&c->calls, __ATOMIC_RELAXED);
+		sum.nanoseconds += __atomic_load_n(&c->nanoseconds, __ATOMIC_RELAXED);
+		sum.rejected += __atomic_load_n(&c->rejected, __ATOMIC_RELAXED);
+		sum.failed += __atomic_load_n(&c->failed, __ATOMIC_RELAXED);
+	}
+	return sum;
+}
+
+/* Whether there was anything to add. */
+static bool
+sum_latencies(struct command_stats *stats, unsigned index, struct histogram *ret)
+{
+	bool found = false;
+	memset(ret, 0, sizeof *ret);
+	for (struct thread_block *b = __atomic_load_n(&stats->blocks, __ATOMIC_ACQUIRE); b != NULL;
+	     b = b->next) {
+		const struct histogram *h = __atomic_load_n(&b->histograms[index], __ATOMIC_ACQUIRE);
+		for (unsigned i = 0; h != NULL && i < HISTOGRAM_BUCKETS; i++)
+			ret->counts[i] += __atomic_load_n(&h->counts[i], __ATOMIC_RELAXED);
+		found = found || h != NULL;
+	}
+	return found;
+}
+
+void
 command_stats_get(struct command_stats *stats, unsigned index, struct command_figures *ret)
 {
-	struct command_figures sum = {0};
-	uint64_t nanoseconds = 0;
-	for (size_t shard = 0; shard < SHARDS && index < stats->commands; shard++) {
-		struct counters *counters = counters_of(stats, shard, index);
-		sum.calls += __atomic_load_n(&counters->calls, __ATOMIC_RELAXED);
-		nanoseconds += __atomic_load_n(&counters->nanoseconds, __ATOMIC_RELAXED);
-		sum.rejected += __atomic_load_n(&counters->rejected, __ATOMIC_RELAXED);
-		sum.failed += __atomic_load_n(&counters->failed, __ATOMIC_RELAXED);
+	assert(index < stats->commands);
+	mutex_lock(&stats->blocks_lock);
+	struct counters sum = sum_counters(stats, index), base = stats->base[index];
+	mutex_unlock(&stats->blocks_lock);
+	*ret = (struct command_figures){.calls = sum.calls - base.calls,
+					.microseconds = (sum.nanoseconds - base.nanoseconds) / 1000,
+					.rejected = sum.rejected - base.rejected,
+					.failed = sum.failed - base.failed};
+}
+
+bool
+command_stats_latency(struct command_stats *stats, unsigned index, struct histogram *ret)
+{
+	assert(index < stats->commands);
+	mutex_lock(&stats->blocks_lock);
+	bool any = sum_latencies(stats, index, ret);
+	const struct histogram *base = stats->base_histograms[index];
+	if (any && base != NULL) {
+		any = false;
+		for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+			ret->counts[i] -= base->counts[i];
+			any = any || ret->counts[i] > 0;
+		}
 	}
-	sum.microseconds = nanoseconds / 1000;
-	*ret = sum;
+	mutex_unlock(&stats->blocks_lock);
+	return any;
+}
+
+/* Out of memory: the histogram goes on with what it had. */
+static void
+reset_latency(struct command_stats *stats, unsigned index)
+{
+	struct histogram *sum = malloc(sizeof *sum);
+	if (sum != NULL && sum_latencies(stats, index, sum)) {
+		free(stats->base_histograms[index]);
+		stats->base_histograms[index] = sum;
+	} else {
+		free(sum);
+	}
 }
 
 /* ---- errors ---- */
+
+/* To a counter that all threads write. */
+static void
+add_shared(uint64_t *counter, uint64_t amount)
+{
+	__atomic_fetch_add(counter, amount, __ATOMIC_RELAXED);
+}
 
 static struct error_code *
 find_code(struct command_stats *stats, struct bytes code)
@@ -159,12 +302,12 @@ command_stats_record_error(struct command_stats *stats, struct bytes text)
 	struct bytes code = bytes_of(text.data, size);
 	if (size == 0 || size >= CODE_SIZE_MAX)
 		code = BYTES_LITERAL("ERR");
-	add(&stats->total_errors, 1);
+	add_shared(&stats->total_errors, 1);
 	struct error_code *found = find_code(stats, code);
 	if (found == NULL)
 		found = add_code(stats, code);
 	if (found != NULL)
-		add(&found->count, 1);
+		add_shared(&found->count, 1);
 }
 
 uint64_t
@@ -216,13 +359,12 @@ command_stats_rates(struct command_stats *stats, uint64_t monotonic_ns, const st
 void
 command_stats_reset(struct command_stats *stats)
 {
-	for (size_t i = 0; i < SHARDS * stats->stride; i++) {
-		struct counters *counters = &stats->counters[i];
-		__atomic_store_n(&counters->calls, 0, __ATOMIC_RELAXED);
-		__atomic_store_n(&counters->nanoseconds, 0, __ATOMIC_RELAXED);
-		__atomic_store_n(&counters->rejected, 0, __ATOMIC_RELAXED);
-		__atomic_store_n(&counters->failed, 0, __ATOMIC_RELAXED);
+	mutex_lock(&stats->blocks_lock);
+	for (unsigned i = 0; i < stats->commands; i++) {
+		stats->base[i] = sum_counters(stats, i);
+		reset_latency(stats, i);
 	}
+	mutex_unlock(&stats->blocks_lock);
 	__atomic_store_n(&stats->total_errors, 0, __ATOMIC_RELAXED);
 	/* Codes stay, with nothing counted: readers hold no lock. */
 	unsigned count = __atomic_load_n(&stats->code_count, __ATOMIC_ACQUIRE);

@@ -1,13 +1,15 @@
 /* Counters of commands: calls, time, failures, rejections, by the command's index; and of error replies by
  * their code ("ERR", "WRONGTYPE", ...). What INFO commandstats and errorstats show.
  *
- * Threads: any, without locks, but for the first reply with an error code never seen. */
+ * Threads: any. Recording takes no locks, but for the first time a thread records and the first reply with an
+ * error code never seen. */
 #ifndef SETT_INFO_COMMAND_STATS_H
 #define SETT_INFO_COMMAND_STATS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "info/histogram.h"
 #include "storage/base/bytes.h"
 
 struct command;
@@ -22,6 +24,9 @@ void command_stats_destroy(struct command_stats *);
  * `failed`: it ran and replied with an error. */
 void command_stats_record(struct command_stats *, const struct command *, uint64_t duration_ns, bool failed,
 			  bool rejected);
+/* Once a call whose duration counts in INFO latencystats (latency-tracking). The first of a command on a thread
+ * takes 24 KiB. */
+void command_stats_record_latency(struct command_stats *, const struct command *, uint64_t duration_ns);
 /* Once an error reply: its text without '-', e.g. "ERR no such key"; also for unknown commands. */
 void command_stats_record_error(struct command_stats *, struct bytes error_text);
 
@@ -29,6 +34,8 @@ struct command_figures {
 	uint64_t calls, microseconds, rejected, failed;
 };
 void command_stats_get(struct command_stats *, unsigned index, struct command_figures *ret);
+/* The durations recorded since the last reset; false if there are none. */
+bool command_stats_latency(struct command_stats *, unsigned index, struct histogram *ret);
 uint64_t command_stats_total_errors(struct command_stats *);
 /* Calls `each` with every error code, in order of first appearance. */
 void command_stats_each_error(struct command_stats *,

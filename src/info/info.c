@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 
+#include "config/config.h"
 #include "info/command_stats.h"
 #include "info/facts.h"
 #include "txn/command.h"
@@ -479,6 +480,51 @@ write_errors(const struct info_facts *facts, struct keyspace_view *view, struct 
 	return SETT_OK;
 }
 
+/* The percentiles that are configured, as "50 99 99.9"; the caller frees the text. NULL: out of memory. */
+static char *
+copy_percentiles(struct config *config)
+{
+	mutex_lock(config_lock(config));
+	const char *text = config->latency_percentiles;
+	char *copy = strdup(text != NULL ? text : "");
+	mutex_unlock(config_lock(config));
+	return copy;
+}
+
+static void
+write_latency(const struct command *command, const struct histogram *histogram, const char *percentiles,
+	      struct output *out)
+{
+	print(out, "latency_percentiles_usec_%s:", command->full_name);
+	for (const char *at = percentiles; *at != '\0';) {
+		char *end;
+		double percentile = strtod(at, &end);
+		print(out, "%sp%.10g=%.3f", at == percentiles ? "" : ",", percentile,
+		      (double)histogram_percentile(histogram, percentile) / 1000);
+		at = end + (*end == ' ');
+	}
+	print(out, "\r\n");
+}
+
+static int
+write_latencies(const struct info_facts *facts, struct keyspace_view *view, struct output *out)
+{
+	const struct server *server = facts->server;
+	if (!__atomic_load_n(&server->config->latency_tracking, __ATOMIC_RELAXED))
+		return SETT_OK;
+	char *percentiles = copy_percentiles(server->config);
+	struct histogram *histogram = malloc(sizeof *histogram);
+	int status = percentiles != NULL && histogram != NULL ? SETT_OK : SETT_NO_MEMORY;
+	for (size_t i = 0; i < server->commands->row_count && status == SETT_OK; i++) {
+		const struct command *row = &server->commands->rows[i];
+		if (command_stats_latency(server->command_stats, row->index, histogram))
+			write_latency(row, histogram, percentiles, out);
+	}
+	free(histogram);
+	free(percentiles);
+	return status;
+}
+
 static int
 write_databases(const struct info_facts *facts, struct keyspace_view *view, struct output *out)
 {
@@ -509,6 +555,7 @@ static const struct section sections[] = {
 	{"modules", "Modules", true, NULL, NULL},
 	{"commandstats", "Commandstats", false, NULL, write_commands},
 	{"errorstats", "Errorstats", true, NULL, write_errors},
+	{"latencystats", "Latencystats", false, NULL, write_latencies},
 	{"cluster", "Cluster", true, cluster_fields, NULL},
 	{"keyspace", "Keyspace", true, NULL, write_databases},
 };

@@ -2,6 +2,7 @@
  * command_stats.c, entries to slowlog.c. */
 #include "info/recorder.h"
 
+#include "config/config.h"
 #include "info/command_stats.h"
 #include "info/slowlog.h"
 #include "net/client.h"
@@ -26,6 +27,8 @@ hear_ran(struct server *server, const struct command_run *run)
 {
 	command_stats_record(server->command_stats, run->command, run->duration_ns, run->error.size > 0,
 			     false);
+	if (__atomic_load_n(&server->config->latency_tracking, __ATOMIC_RELAXED))
+		command_stats_record_latency(server->command_stats, run->command, run->duration_ns);
 	if (run->error.size > 0)
 		command_stats_record_error(server->command_stats, run->error);
 	if (slowlog_wants(server->config, run->duration_ns) &&

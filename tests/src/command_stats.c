@@ -16,6 +16,7 @@ count_up(void *arg)
 	for (int i = 0; i < ROUNDS; i++) {
 		command_stats_record(stats, &get, 1500, i % 10 == 0, false);
 		command_stats_record(stats, &get, 0, false, true);
+		command_stats_record_latency(stats, &get, i % 100 == 0 ? 900000 : 1500);
 		command_stats_record_error(stats,
 					   i % 2 ? BYTES_LITERAL("WRONGTYPE Operation")
 						 : BYTES_LITERAL("ERR no such key"));
@@ -56,9 +57,28 @@ Test(command_stats, threads_add_up)
 	cr_assert_eq(counts[1], THREADS * ROUNDS / 2);
 	cr_assert_eq(counts[2], 0);
 	cr_assert_eq(command_stats_total_errors(stats), THREADS * ROUNDS);
-	command_stats_reset(stats);
-	command_stats_get(stats, get.index, &figures);
-	cr_assert_eq(figures.calls, 0);
+	struct histogram latency;
+	cr_assert(command_stats_latency(stats, get.index, &latency));
+	cr_assert_eq(latency.counts[histogram_bucket(1500)], THREADS * ROUNDS * 99 / 100);
+	cr_assert_eq(latency.counts[histogram_bucket(900000)], THREADS * ROUNDS / 100);
+	cr_assert_not(command_stats_latency(stats, 0, &latency));
+	/* A reset hides what was, and what follows counts from 0; twice, so that both kinds of base are used. */
+	for (int round = 0; round < 2; round++) {
+		command_stats_reset(stats);
+		command_stats_get(stats, get.index, &figures);
+		cr_assert_eq(figures.calls, 0);
+		cr_assert_not(command_stats_latency(stats, get.index, &latency));
+		command_stats_record(stats, &get, 2000, false, false);
+		command_stats_record_latency(stats, &get, 2000);
+		command_stats_get(stats, get.index, &figures);
+		cr_assert_eq(figures.calls, 1);
+		cr_assert_eq(figures.microseconds, 2);
+		cr_assert_eq(figures.failed, 0);
+		cr_assert(command_stats_latency(stats, get.index, &latency));
+		cr_assert_eq(histogram_percentile(&latency, 100),
+			     histogram_bucket_top(histogram_bucket(2000)));
+		command_stats_reset(stats);
+	}
 	cr_assert_eq(command_stats_total_errors(stats), 0);
 	command_stats_destroy(stats);
 }

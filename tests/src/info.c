@@ -117,6 +117,14 @@ Test(info, every_line_is_a_field_or_a_title)
 	tear_down(&f);
 }
 
+static void
+set_directive(struct fixture *f, const char *name, const char *value)
+{
+	struct bytes words[] = {bytes_of_string(name), bytes_of_string(value)};
+	struct buffer error = {0};
+	cr_assert_eq(config_set(f->server.config, words, 2, &error), SETT_OK);
+}
+
 Test(info, counts_keys_commands_and_errors)
 {
 	struct fixture f;
@@ -140,6 +148,16 @@ Test(info, counts_keys_commands_and_errors)
 	cr_assert_str_eq(INFO(&f, "commandstats"),
 			 "# Commandstats\r\ncmdstat_config|get:calls=2,usec=8,usec_per_call=4.00,"
 			 "rejected_calls=1,failed_calls=1\r\n");
+	command_stats_record_latency(f.server.command_stats, command, 3000);
+	command_stats_record_latency(f.server.command_stats, command, 6000);
+	cr_assert_str_eq(
+		INFO(&f, "latencystats"),
+		"# Latencystats\r\nlatency_percentiles_usec_config|get:p50=3.007,p99=6.015,p99.9=6.015\r\n");
+	set_directive(&f, "latency-tracking-info-percentiles", "0 100");
+	cr_assert_str_eq(INFO(&f, "latencystats"),
+			 "# Latencystats\r\nlatency_percentiles_usec_config|get:p0=3.007,p100=6.015\r\n");
+	set_directive(&f, "latency-tracking", "no");
+	cr_assert_str_eq(INFO(&f, "latencystats"), "# Latencystats\r\n");
 	command_stats_record_error(f.server.command_stats, BYTES_LITERAL("NOAUTH x"));
 	cr_assert_str_eq(INFO(&f, "errorstats"), "# Errorstats\r\nerrorstat_NOAUTH:count=1\r\n");
 	cr_assert_not_null(strstr(INFO(&f, "stats"), "\r\ntotal_error_replies:1\r\n"));
