@@ -1,7 +1,7 @@
 /* Commit: from a transaction's buffered writes to a visible timestamp.
  *
  *     outside the lock   bodies -> value log;  batch encoded;  log space looked after
- *     commit lock        claim?  check hook  validate  |  timestamp  log  memtable  conflict table  counters
+ *     commit lock        claim?  validate  check hook  |  timestamp  log  memtable  conflict table  counters
  * publish hook  visible
  *
  * Before the bar everything may fail and nothing has happened; after it nothing may fail, so what could is
@@ -462,12 +462,14 @@ commit_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, bool 
 		*ret_claimer = engine->claim_owner;
 		return SETT_WOULD_BLOCK;
 	}
-	if (hooks && hooks->check && hooks->check(hooks->arg) != 0)
-		return SETT_ABORTED;
-	if (conflicts_locked(txn)) {
+	/* Acquire: partner of the compare-and-swap in sett_txn_deadline_passed (I18). */
+	if (conflicts_locked(txn) ||
+	    (writes && txn->live_until <= __atomic_load_n(&engine->passed_ms, __ATOMIC_ACQUIRE))) {
 		__atomic_add_fetch(&engine->conflict_count, 1, __ATOMIC_RELAXED);
 		return SETT_CONFLICT;
 	}
+	if (hooks && hooks->check && hooks->check(hooks->arg) != 0)
+		return SETT_ABORTED;
 	if (writes)
 		return apply_locked(txn, hooks, ret_timestamp);
 	if (hooks && hooks->publish)

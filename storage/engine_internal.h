@@ -49,6 +49,7 @@ struct sett_engine {
 	struct superversion *current; /* RCU; changed under install_lock */
 	uint64_t visible;         /* atomic; stored under commit_lock (release), partner: snapshot_acquire */
 	uint64_t newest_now_ms;   /* atomic; newest `now` of a commit */
+	uint64_t passed_ms;       /* atomic; newest deadline that was treated as passed (I18) */
 	uint64_t memtable_memory; /* atomic; of the newest generation, for commits to look at without the lock
 				   */
 
@@ -136,6 +137,7 @@ struct sett_txn {
 	uint64_t missing;  /* see sett_txn_missing */
 	uint64_t pause_ns; /* see sett_txn_pause_ns */
 	bool validate_reads;
+	uint64_t live_until; /* the earliest deadline that it took as not passed yet; UINT64_MAX: none */
 	struct superversion *superversion;
 	bool owns_superversion; /* a reference to give back; otherwise borrowed under RCU */
 	struct arena arena;

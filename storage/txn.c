@@ -3,6 +3,7 @@
  * A read looks at the transaction's own writes, then into the record cache, then at the generations, newest
  * first, then at the tree; the first version at or before the snapshot wins. With SETT_TXN_NOWAIT the
  * superversion is borrowed under RCU; otherwise a reference is held. */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "engine_internal.h"
@@ -93,7 +94,12 @@ sett_txn_begin_at(struct sett_txn *txn, unsigned flags, uint64_t now_ms)
 	txn->read_count = txn->written_count = 0;
 	txn->range_count = 0;
 	uint64_t floor = __atomic_load_n(&engine->newest_now_ms, __ATOMIC_ACQUIRE);
+	/* Acquire: partner of the compare-and-swap in sett_txn_deadline_passed. */
+	uint64_t passed = __atomic_load_n(&engine->passed_ms, __ATOMIC_ACQUIRE);
 	txn->now_ms = now_ms > floor ? now_ms : floor;
+	if (__builtin_expect(txn->now_ms <= passed, 0))
+		txn->now_ms = passed + 1;
+	txn->live_until = UINT64_MAX;
 	txn->running = true;
 	return SETT_OK;
 }
@@ -148,6 +154,26 @@ uint64_t
 sett_txn_now_ms(const struct sett_txn *txn)
 {
 	return txn->now_ms;
+}
+
+void
+sett_txn_deadline_passed(struct sett_txn *txn, uint64_t deadline_ms)
+{
+	uint64_t *passed = &txn->engine->passed_ms, before = __atomic_load_n(passed, __ATOMIC_RELAXED);
+	assert(deadline_ms < txn->now_ms);
+	/* Release: partners are the load of sett_txn_begin_at and that of a commit. */
+	while (before < deadline_ms &&
+	       !__atomic_compare_exchange_n(passed, &before, deadline_ms, true, __ATOMIC_RELEASE,
+					    __ATOMIC_RELAXED))
+		continue;
+}
+
+void
+sett_txn_deadline_ahead(struct sett_txn *txn, uint64_t deadline_ms)
+{
+	assert(deadline_ms >= txn->now_ms);
+	if (deadline_ms < txn->live_until)
+		txn->live_until = deadline_ms;
 }
 
 uint64_t

@@ -43,7 +43,7 @@ command_getbit(struct command_context *c)
 	if (!bit_offset(c, c->argv[2], &offset))
 		return SETT_OK;
 	int status = open_string(c, c->argv[1], &k);
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	status = byte_of(&k, offset, &byte);
 	if (status == SETT_OK)
@@ -62,7 +62,7 @@ command_setbit(struct command_context *c)
 	    !context_integer_range(c, c->argv[3], 0, 1, "ERR bit is not an integer or out of range", &bit))
 		return SETT_OK;
 	int status = open_string(c, c->argv[1], &k);
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	status = byte_of(&k, offset, &byte);
 	if (status != SETT_OK)

@@ -133,7 +133,7 @@ parse_ids(struct command_context *c, struct listing *listing)
 	for (size_t i = 0; i < count; i++) {
 		int64_t id;
 		if (!context_integer_range(c, c->argv[i + 3], 1, INT64_MAX, "ERR Invalid client ID", &id))
-			return SETT_OK;
+			return OUTCOME_FAILED;
 		ids[i] = (uint64_t)id;
 	}
 	listing->ids = ids;
@@ -156,7 +156,7 @@ command_client_list(struct command_context *c)
 	} else if (c->argc != 2) {
 		return context_syntax_error(c);
 	}
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	status = net_each_client(c->server->net, list_client, &listing);
 	if (status == SETT_OK)

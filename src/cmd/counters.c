@@ -14,7 +14,7 @@ add_integer(struct command_context *c, int64_t delta)
 	int64_t value = 0;
 	char text[RESP_INTEGER_MAX_SIZE];
 	int status = open_short_string(c, c->argv[1], INTEGER_TEXT_MAX, &k, &old);
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	if (k.exists && !context_integer(c, old, &value))
 		return SETT_OK;
@@ -86,7 +86,7 @@ command_incrbyfloat(struct command_context *c)
 	long double value = 0, delta;
 	char text[5 * 1024];
 	int status = open_short_string(c, c->argv[1], LONG_DOUBLE_TEXT_MAX, &k, &old);
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	if (k.exists && !context_long_double(c, old, &value))
 		return SETT_OK;

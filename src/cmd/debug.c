@@ -12,7 +12,6 @@
 #include "config/config.h"
 #include "expire/expirer.h"
 #include "storage/base/hash.h"
-#include "txn/interest.h"
 #include "types/type.h"
 
 static int
@@ -301,16 +300,6 @@ make_pair(struct populate *p, uint64_t i)
 	return SETT_OK;
 }
 
-static void
-publish_batch(void *arg, uint64_t timestamp)
-{
-	struct populate *p = arg;
-	if (timestamp == 0)
-		return;
-	keyspace_publish(&p->view, timestamp);
-	interest_mark(p->context->server->interest, p->view.first_touched, timestamp);
-}
-
 /* Writes from key `first` on; keys that are there already stay. */
 static int
 write_batch(struct populate *p, uint64_t first, uint64_t *ret_next)
@@ -337,8 +326,7 @@ write_batch(struct populate *p, uint64_t first, uint64_t *ret_next)
 		sett_txn_discard(p->txn);
 		return status;
 	}
-	struct sett_commit_hooks hooks = {.publish = publish_batch, .arg = p};
-	status = sett_txn_commit(p->txn, &hooks, &timestamp);
+	status = commit_transaction(p->context->server, &p->view, NULL, &timestamp, NULL);
 	if (status != SETT_OK)
 		return status;
 	if (timestamp > p->newest_commit)

@@ -170,7 +170,7 @@ look_up(struct command_context *c, struct bytes name, struct key *ret)
 	if (status != SETT_OK || !ret->exists)
 		return status;
 	if (ret->root.type != VALUE_STRING)
-		context_error(c, "ERR The specified keys must contain string values");
+		return context_error(c, "ERR The specified keys must contain string values");
 	return SETT_OK;
 }
 
@@ -188,9 +188,9 @@ command_lcs(struct command_context *c)
 	struct key a, b;
 	struct lcs l;
 	int status = look_up(c, c->argv[1], &a);
-	if (status == SETT_OK && !c->failed)
+	if (status == SETT_OK)
 		status = look_up(c, c->argv[2], &b);
-	if (status != SETT_OK || c->failed || !parse_options(c, &options))
+	if (status != SETT_OK || !parse_options(c, &options))
 		return status;
 	if (string_size(&a) >= UINT32_MAX - 1 || string_size(&b) >= UINT32_MAX - 1)
 		return context_error(c, "ERR String too long for LCS");

@@ -11,8 +11,8 @@ open_key(struct command_context *c, struct bytes name, struct key *ret)
 	return key_open(&c->view, c->db, name, ret);
 }
 
-/* The same for a key that must hold this type if it exists. If it holds another, the error reply is given:
- * look at c->failed. */
+/* The same for a key that must hold this type if it exists. If it holds another: OUTCOME_FAILED, with the error
+ * reply. */
 static inline int
 open_typed(struct command_context *c, struct bytes name, enum value_type type, struct key *ret)
 {
@@ -36,7 +36,7 @@ open_short_string(struct command_context *c, struct bytes name, uint64_t most, s
 {
 	*ret_value = (struct bytes){0};
 	int status = open_string(c, name, ret);
-	if (status != SETT_OK || !ret->exists || c->failed || ret->root.body_size > most)
+	if (status != SETT_OK || !ret->exists || ret->root.body_size > most)
 		return status;
 	return key_body(ret, ret_value);
 }

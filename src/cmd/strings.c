@@ -124,7 +124,7 @@ set_with_options(struct command_context *c, const struct set_options *o)
 	if (o->has_deadline && !context_deadline(c, o->deadline, o->form, &deadline))
 		return SETT_OK;
 	int status = o->get ? open_string(c, c->argv[1], &k) : open_key(c, c->argv[1], &k);
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	bool go = !(o->if_absent && k.exists) && !(o->if_present && !k.exists);
 	if (o->get && k.exists)
@@ -206,7 +206,7 @@ static int
 reply_string(struct command_context *c, struct bytes name, struct key *ret)
 {
 	int status = open_string(c, name, ret);
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	if (ret->exists)
 		return context_reply_string(c, ret);
@@ -226,7 +226,7 @@ command_getdel(struct command_context *c)
 {
 	struct key k;
 	int status = reply_string(c, c->argv[1], &k);
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	return k.exists ? key_delete(&k) : SETT_OK;
 }
@@ -236,7 +236,7 @@ command_getset(struct command_context *c)
 {
 	struct key k;
 	int status = reply_string(c, c->argv[1], &k);
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	return put_argument(c, &k, 2, 0);
 }
@@ -250,7 +250,7 @@ command_getex(struct command_context *c)
 	if (!parse_set_options(c, 2, false, &o))
 		return SETT_OK;
 	int status = open_string(c, c->argv[1], &k);
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	if (!k.exists) {
 		resp_null(c->reply);
@@ -273,7 +273,7 @@ command_strlen(struct command_context *c)
 {
 	struct key k;
 	int status = open_string(c, c->argv[1], &k);
-	if (status == SETT_OK && !c->failed)
+	if (status == SETT_OK)
 		resp_integer(c->reply, (int64_t)string_size(&k));
 	return status;
 }
@@ -348,7 +348,7 @@ command_getrange(struct command_context *c)
 	if (!context_integer(c, c->argv[2], &start) || !context_integer(c, c->argv[3], &end))
 		return SETT_OK;
 	int status = open_string(c, c->argv[1], &k);
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	int64_t size = (int64_t)string_size(&k);
 	bool reversed = start < 0 && end < 0 && start > end;
@@ -380,7 +380,7 @@ command_append(struct command_context *c)
 	struct key k;
 	struct string_part part = part_of(c, 2);
 	int status = open_string(c, c->argv[1], &k);
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	if (!k.exists) {
 		resp_integer(c->reply, (int64_t)part.size);
@@ -406,7 +406,7 @@ command_setrange(struct command_context *c)
 	if (offset < 0)
 		return context_error(c, "ERR offset is out of range");
 	int status = open_string(c, c->argv[1], &k);
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	uint64_t size = string_size(&k);
 	if (part.size == 0) {

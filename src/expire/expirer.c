@@ -22,7 +22,7 @@
 #include "keyspace/keyspace.h"
 #include "storage/base/thread.h"
 #include "storage/engine.h"
-#include "txn/interest.h"
+#include "txn/commit.h"
 #include "txn/pause.h"
 
 enum {
@@ -117,35 +117,21 @@ list_free(struct list *l)
 
 /* ---- deleting ---- */
 
-struct run {
-	struct expirer *expirer;
-	struct keyspace_view view;
-};
-
-static void
-publish(void *arg, uint64_t timestamp)
-{
-	struct run *run = arg;
-	if (timestamp != 0)
-		interest_mark(run->expirer->server->interest, run->view.first_touched, timestamp);
-}
-
 /* Deletes those of [first, last) that are past their deadlines, in one transaction. */
 static int
 try_delete(struct expirer *e, size_t first, size_t last, uint64_t *ret_deleted)
 {
-	struct run run = {.expirer = e};
-	struct sett_commit_hooks hooks = {.publish = publish, .arg = &run};
-	uint64_t deleted = 0;
+	struct keyspace_view view;
+	uint64_t deleted = 0, timestamp;
 	arena_reset(&e->arena);
 	int status = sett_txn_begin(e->txn, SETT_TXN_MANUAL_CONFLICTS);
 	if (status != SETT_OK)
 		return status;
-	keyspace_begin(&run.view, e->server->keyspace, e->txn, &e->arena);
+	keyspace_begin(&view, e->server->keyspace, e->txn, &e->arena);
 	for (size_t i = first; i < last; i++) {
 		const struct doomed *d = &e->batch.items[i];
 		uint64_t deadline;
-		status = keyspace_expire(&run.view, d->db, bytes_of(d->key, d->size), &deadline);
+		status = keyspace_expire(&view, d->db, bytes_of(d->key, d->size), &deadline);
 		if (status == SETT_OK)
 			deleted++;
 		else if (status != SETT_NOT_FOUND)
@@ -158,7 +144,7 @@ try_delete(struct expirer *e, size_t first, size_t last, uint64_t *ret_deleted)
 		sett_txn_discard(e->txn);
 		return status;
 	}
-	status = sett_txn_commit(e->txn, &hooks, NULL);
+	status = commit_transaction(e->server, &view, NULL, &timestamp, NULL);
 	if (status == SETT_OK)
 		*ret_deleted = deleted;
 	return status;

@@ -86,6 +86,20 @@ read_root(struct key *k)
 	return SETT_OK;
 }
 
+/* A record with a deadline: is it there? */
+static int
+judge_deadline(struct key *k)
+{
+	struct keyspace_view *view = k->view;
+	if (!root_is_expired(view, &k->root)) {
+		sett_txn_deadline_ahead(view->txn, k->root.expires_at);
+		return SETT_OK;
+	}
+	sett_txn_deadline_passed(view->txn, k->root.expires_at);
+	k->exists = false;
+	return keyspace_note_expired(view, k->db, k->name);
+}
+
 int
 key_open(struct keyspace_view *view, unsigned db, struct bytes name, struct key *ret)
 {
@@ -101,11 +115,7 @@ key_open(struct keyspace_view *view, unsigned db, struct bytes name, struct key 
 		return status;
 	if (__builtin_expect(name.size > KEYSPACE_MAX_KEY_SIZE, 0) && !root_is_of(&ret->root, name))
 		return SETT_INVALID;
-	if (!view->allow_expired && root_is_expired(view, &ret->root)) {
-		ret->exists = false;
-		return keyspace_note_expired(view, db, name);
-	}
-	return SETT_OK;
+	return ret->root.expires_at != 0 && !view->allow_expired ? judge_deadline(ret) : SETT_OK;
 }
 
 /* ---- reading the body ---- */
@@ -407,6 +417,7 @@ keyspace_expire(struct keyspace_view *view, unsigned db, struct bytes stored, ui
 		*ret_deadline = k.exists ? k.root.expires_at : 0;
 		return SETT_NOT_FOUND;
 	}
+	sett_txn_deadline_passed(view->txn, k.root.expires_at);
 	status = root_user_key(view, k.engine_key.bytes, &k.root, &k.name);
 	k.exists = false;
 	if (status == SETT_OK)

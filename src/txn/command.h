@@ -11,6 +11,7 @@
 #include "storage/base/arena.h"
 #include "storage/engine.h"
 #include "txn/command_table.h"
+#include "txn/commit.h"
 #include "txn/server.h"
 
 struct command_context;
@@ -19,6 +20,14 @@ struct deferred_effect;
 enum {
 	CONTEXT_STREAM_MIN = 1024 * 1024,    /* strings of this size and more are sent and edited in pieces */
 	CONTEXT_LONG_MIN = 16 * 1024 * 1024, /* to copy this many bytes takes long: context_enter_long_lane */
+};
+
+/* What a command function returns: SETT_OK when it answered, a negative status of the engine, or one of
+ * these. SETT_WOULD_BLOCK and SETT_CONFLICT: it is run again, and the reply so far is taken back. Other
+ * negative statuses are failures, which the caller words. */
+enum {
+	OUTCOME_FAILED = 1, /* it answered with an error: context_error */
+	OUTCOME_LONG = 2,   /* it is to be run again in the pool's long lane: context_enter_long_lane */
 };
 
 struct command_context {
@@ -35,24 +44,17 @@ struct command_context {
 	bool in_multi;       /* run by EXEC */
 	bool may_wait;       /* on a pool thread */
 	bool in_long_lane;   /* in the pool's lane for what takes long */
-	bool is_long;        /* set by context_enter_long_lane */
-	bool failed;         /* an error reply was given: the runner rolls back to the command's savepoint */
+	bool failed;         /* an error reply was given */
 	uint64_t expired;    /* the runner's: keys past their deadlines that the commit deletes */
 	struct arena *arena; /* scratch, lives until the transaction ends */
 	struct deferred_effect *first_effect, *last_effect;
 	struct output_stream *streams; /* large bodies within the reply, last first */
 	struct made_body *made;        /* large bodies that the command writes */
-	/* Hooks of the whole transaction, under the commit lock; set by the command, NULL if not needed.
-	 * `check` non-zero: nothing is committed and `aborted` is called instead of sending the reply so far.
-	 */
-	int (*check)(struct command_context *);
-	void (*publish)(struct command_context *);
-	void (*aborted)(struct command_context *);
-	void *hook_data;
+	struct commit_participant *first_participant, *last_participant;
 };
 
-/* Appends an error reply ("ERR no such key", without '-') and marks the context failed. Returns SETT_OK, to
- * be returned. */
+/* Appends an error reply ("ERR no such key", without '-'). Returns OUTCOME_FAILED, for the command to return:
+ * what it did besides is taken back. */
 int context_error(struct command_context *, const char *text);
 int context_errorf(struct command_context *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 enum { CONTEXT_NAME_SIZE = 132 };
@@ -69,7 +71,7 @@ int context_reply_string(struct command_context *, const struct key *);
 /* The same of `size` bytes of it from `offset` on, which it has. */
 int context_reply_part(struct command_context *, const struct key *, uint64_t offset, uint64_t size);
 /* For a command that finds out that it takes long: some milliseconds of a processor, or very many reads.
- * SETT_OK in the pool's long lane; elsewhere SETT_WOULD_BLOCK, to be returned: the command runs again there. */
+ * SETT_OK in the pool's long lane; elsewhere OUTCOME_LONG, to be returned: the command runs again there. */
 int context_enter_long_lane(struct command_context *);
 /* A body of `size` bytes to be written (storage/engine.h) and put; it is closed when the transaction is over.
  * On the pool alone: SETT_WOULD_BLOCK. SETT_NO_MEMORY, SETT_NO_SPACE, SETT_IO, SETT_FAILED. */
@@ -83,9 +85,14 @@ void context_truncate_reply(struct command_context *, size_t size);
 int context_defer(struct command_context *, void (*run)(struct server *, struct client *, void *data),
 		  void *data);
 
-/* The runner's: runs all deferred effects and forgets them; drops those behind `last` (NULL: all). */
+/* Takes part in the commit of the transaction (commit.h). */
+void context_join_commit(struct command_context *, struct commit_participant *);
+
+/* The runner's: runs all deferred effects and forgets them; drops those, or the participants, that came after
+ * `last` (NULL: all). */
 void context_run_effects(struct command_context *);
 void context_drop_effects_after(struct command_context *, struct deferred_effect *last);
+void context_drop_participants_after(struct command_context *, struct commit_participant *last);
 
 /* Argument parsing with Redis' rules and error texts; on failure the error reply was given and false is
  * returned. */

@@ -14,8 +14,7 @@
 struct command_context;
 struct command_docs; /* cmd/command_docs.h */
 
-/* SETT_OK: the reply was appended (perhaps an error, through context_error). SETT_WOULD_BLOCK, SETT_CONFLICT:
- * run again; the reply is discarded by the runner. Any other status: a failure that the runner words. */
+/* Returns a status or an outcome: command.h. */
 typedef int (*command_function)(struct command_context *);
 
 /* Redis' command flags (COMMAND INFO), by the same names and in the order in which it names them. */

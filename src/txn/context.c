@@ -16,7 +16,7 @@ context_error(struct command_context *c, const char *text)
 {
 	c->failed = true;
 	resp_error(c->reply, text);
-	return SETT_OK;
+	return OUTCOME_FAILED;
 }
 
 int
@@ -27,7 +27,7 @@ context_errorf(struct command_context *c, const char *format, ...)
 	va_start(arguments, format);
 	resp_error_format_va(c->reply, format, arguments);
 	va_end(arguments);
-	return SETT_OK;
+	return OUTCOME_FAILED;
 }
 
 void
@@ -139,10 +139,7 @@ context_truncate_reply(struct command_context *c, size_t size)
 int
 context_enter_long_lane(struct command_context *c)
 {
-	if (c->in_long_lane)
-		return SETT_OK;
-	c->is_long = true;
-	return SETT_WOULD_BLOCK;
+	return c->in_long_lane ? SETT_OK : OUTCOME_LONG;
 }
 
 /* ---- large bodies that are written ---- */
@@ -208,6 +205,27 @@ context_run_effects(struct command_context *c)
 	for (struct deferred_effect *e = c->first_effect; e != NULL; e = e->next)
 		e->run(c->server, c->client, e->data);
 	c->first_effect = c->last_effect = NULL;
+}
+
+void
+context_join_commit(struct command_context *c, struct commit_participant *p)
+{
+	p->next = NULL;
+	if (c->last_participant != NULL)
+		c->last_participant->next = p;
+	else
+		c->first_participant = p;
+	c->last_participant = p;
+}
+
+void
+context_drop_participants_after(struct command_context *c, struct commit_participant *last)
+{
+	c->last_participant = last;
+	if (last != NULL)
+		last->next = NULL;
+	else
+		c->first_participant = NULL;
 }
 
 void

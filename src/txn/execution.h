@@ -1,13 +1,34 @@
-/* What running a request (runner.c) and running a queue of them (transaction.c) share. */
+/* Running one command within a transaction: the only place that calls command functions. The runner runs a
+ * request through it, EXEC each command of its queue. */
 #ifndef SETT_TXN_EXECUTION_H
 #define SETT_TXN_EXECUTION_H
 
 #include "txn/command.h"
 
-/* Answers a failure of the engine or of memory with an error reply, and says so in the log where it concerns
- * the operator. */
-void execution_failure(struct command_context *, int status);
-/* Tells statistics and slow log of a command that ran. */
+/* A command and its arguments. */
+struct call {
+	const struct command *command;
+	size_t argc;
+	const struct bytes *argv;
+	const struct argument_body *bodies; /* of the large values among them; NULL: none */
+};
+
+/* Runs the call in the context's transaction, from a savepoint of its own, and leaves the context's own call
+ * as it was.
+ *   SETT_OK          it answered
+ *   OUTCOME_FAILED   it answered with an error, and all else that it did is taken back
+ *   SETT_CONFLICT, SETT_WOULD_BLOCK, OUTCOME_LONG: the transaction must be given up and run again; the reply
+ *                    is the caller's to truncate
+ * Failures of the engine or of memory are answered with an error here. */
+int execution_run(struct command_context *, const struct call *);
+
+/* The error reply for a failure of the engine or of memory. False: the failure is unexpected, and must be
+ * logged. */
+enum { FAILURE_TEXT_SIZE = sizeof(((struct sett_error *)0)->message) + 64 };
+bool execution_word_failure(const struct server *, int status, char ret[FAILURE_TEXT_SIZE]);
+/* Answers such a failure, and logs it where it concerns the operator. */
+int execution_failure(struct command_context *, int status);
+/* Reports a command that ran to statistics and slow log. */
 void execution_record(struct server *, const struct command_run *);
 /* The text of the error reply that begins at `mark`, without '-' and line end; empty if it is none. Borrowed
  * from the reply. */

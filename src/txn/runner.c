@@ -17,6 +17,7 @@
 
 #include "config/config.h"
 #include "net/output.h"
+#include "txn/admission.h"
 #include "txn/execution.h"
 #include "txn/foresight.h"
 #include "txn/pause.h"
@@ -29,7 +30,6 @@ enum {
 	TRIES_MAX = 10000, /* never reached: a claim makes progress */
 	ARENA_BLOCK = 64 * 1024,
 	DELETE_EXPIRED_MAX = 16, /* keys met past their deadlines that one commit deletes */
-	UNKNOWN_NAME_MAX = 128,  /* bytes of an unknown command and of its arguments that are repeated */
 	LONG_ARGUMENTS =
 		8192, /* a command with more (of EXEC: of its queue) takes long: DEL, MGET, MSET, ... */
 };
@@ -53,102 +53,7 @@ struct runner_thread {
 	bool deletes_expired; /* the commits of the present request delete what it met past its deadline */
 };
 
-/* ---- failures ---- */
-
-enum { FAILURE_TEXT_SIZE = sizeof(((struct sett_error *)0)->message) + 64 };
-
-/* The error reply for a failure of the engine or of memory; false if it is one that should not be. */
-static bool
-word_failure(const struct server *server, int status, char ret[FAILURE_TEXT_SIZE])
-{
-	struct sett_error error = {0};
-	switch (status) {
-	case SETT_NO_SPACE:
-	case SETT_NO_HANDLES:
-	case SETT_FAILED:
-	case SETT_IO:
-	case SETT_READ_ONLY:
-		if (sett_engine_health(server->engine, &error) == SETT_OK || error.message[0] == 0)
-			snprintf(error.message, sizeof(error.message), "%s", sett_status_text(status));
-		snprintf(ret, FAILURE_TEXT_SIZE, "MISCONF Errors writing to the log: %s", error.message);
-		return true;
-	case SETT_NO_MEMORY:
-		snprintf(ret, FAILURE_TEXT_SIZE, "OOM command not allowed: out of memory");
-		return true;
-	case SETT_TOO_LARGE:
-		snprintf(ret, FAILURE_TEXT_SIZE, "ERR the transaction, a key or a value is too large");
-		return true;
-	case SETT_CORRUPT:
-		snprintf(ret, FAILURE_TEXT_SIZE, "ERR stored data is damaged (see the server's log)");
-		return false;
-	default:
-		snprintf(ret, FAILURE_TEXT_SIZE, "ERR internal error: %s", sett_status_text(status));
-		return false;
-	}
-}
-
-/* EXEC's reply where the whole block comes to nothing. `reason` begins with its code. */
-static void
-answer_discarded(struct command_context *c, const char *reason)
-{
-	context_errorf(c, "EXECABORT Transaction discarded because of: %s",
-		       strncmp(reason, "ERR ", 4) == 0 ? reason + 4 : reason);
-}
-
-void
-execution_failure(struct command_context *c, int status)
-{
-	char text[FAILURE_TEXT_SIZE];
-	bool is_expected = word_failure(c->server, status, text);
-	if (!is_expected)
-		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING,
-				status == SETT_CORRUPT
-					? "Command '%s' met damaged data in the database files (%s)"
-					: "Command '%s' failed: %s",
-				c->command->full_name, sett_status_text(status));
-	if (c->command->run == transaction_exec)
-		answer_discarded(c, text);
-	else
-		context_error(c, text);
-}
-
-struct bytes
-execution_error_text(const struct resp_writer *reply, size_t mark)
-{
-	if (reply->failed || reply->size <= mark || reply->data[mark] != '-')
-		return (struct bytes){0};
-	const uint8_t *text = reply->data + mark + 1;
-	const uint8_t *end = memchr(text, '\r', reply->size - mark - 1);
-	return end != NULL ? bytes_of(text, (size_t)(end - text)) : (struct bytes){0};
-}
-
-void
-execution_record(struct server *server, const struct command_run *run)
-{
-	if (server->listeners.ran != NULL)
-		server->listeners.ran(server, run);
-}
-
 /* ---- one run ---- */
-
-static int
-hook_check(void *arg)
-{
-	struct command_context *c = arg;
-	return c->check(c);
-}
-
-static void
-hook_publish(void *arg, uint64_t timestamp)
-{
-	struct command_context *c = arg;
-	if (timestamp != 0) {
-		keyspace_publish(&c->view, timestamp);
-		interest_mark(c->server->interest, c->view.first_touched, timestamp);
-	}
-	if (c->publish != NULL)
-		c->publish(c);
-}
 
 /* Deadlines that were set, and keys that were met past theirs. */
 static void
@@ -199,39 +104,25 @@ delete_expired(struct runner_thread *t, struct command_context *c)
 	return SETT_OK;
 }
 
-/* Takes back all that a command did but its reply. */
-static void
-take_back(struct command_context *c, const struct keyspace_savepoint *start)
-{
-	keyspace_rollback(&c->view, start);
-	context_drop_effects_after(c, NULL);
-	c->check = NULL;
-	c->publish = NULL;
-	c->aborted = NULL;
-	c->db = c->client->db;
-	c->protocol = c->reply->protocol = c->client->protocol;
-}
-
 static int
-commit(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
+commit(struct runner_thread *t, struct command_context *c, struct commit_participant **ret_refuser,
+       uint64_t *ret_release)
 {
-	struct sett_commit_hooks hooks = {
-		.check = c->check != NULL ? hook_check : NULL, .publish = hook_publish, .arg = c};
 	uint64_t release = sett_txn_observed(t->txn), timestamp = 0;
 	if (c->view.observed > release)
 		release = c->view.observed;
-	int status = sett_txn_commit(t->txn, &hooks, &timestamp);
+	int status = commit_transaction(t->server, &c->view, c->first_participant, &timestamp, ret_refuser);
 	if (status == SETT_OK)
 		*ret_release = timestamp > release ? timestamp : release;
 	return status;
 }
 
 static int
-try_once(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
+begin(struct runner_thread *t, struct command_context *c)
 {
-	arena_reset(&t->arena);
 	unsigned flags = SETT_TXN_MANUAL_CONFLICTS | (t->may_wait ? 0 : SETT_TXN_NOWAIT) |
 		(t->paced ? SETT_TXN_PACED : 0);
+	arena_reset(&t->arena);
 	int status = sett_txn_begin_at(t->txn, flags,
 				       t->wall_ms + (t->time_ns - t->wall_at_ns) / NANOSECONDS_PER_MS);
 	if (status == SETT_OK)
@@ -242,40 +133,34 @@ try_once(struct runner_thread *t, struct command_context *c, uint64_t *ret_relea
 	c->view.prepared_end = t->present.keys_end;
 	c->db = c->client->db;
 	c->protocol = c->client->protocol;
-	c->failed = false;
 	c->first_effect = c->last_effect = NULL;
-	c->check = NULL;
-	c->publish = NULL;
-	c->aborted = NULL;
-	struct keyspace_savepoint start = keyspace_savepoint(&c->view);
-	status = c->command->run(c);
-	if (status != SETT_OK) {
-		sett_txn_discard(t->txn);
+	c->first_participant = c->last_participant = NULL;
+	return SETT_OK;
+}
+
+/* One try; the transaction is over after it. */
+static int
+try_once(struct runner_thread *t, struct command_context *c, struct commit_participant **ret_refuser,
+	 uint64_t *ret_release)
+{
+	struct call call = {.command = c->command, .argc = c->argc, .argv = c->argv, .bodies = c->bodies};
+	int status = begin(t, c);
+	if (status != SETT_OK)
 		return status;
-	}
-	if (c->failed)
-		take_back(c, &start);
+	status = execution_run(c, &call);
 	bool wrote = sett_txn_has_writes(t->txn);
-	status = delete_expired(t, c);
-	if (status != SETT_OK) {
+	if (status == SETT_OK || status == OUTCOME_FAILED)
+		status = delete_expired(t, c);
+	if (status == SETT_OK)
+		status = commit(t, c, ret_refuser, ret_release);
+	else
 		sett_txn_discard(t->txn);
-		return status;
-	}
-	status = commit(t, c, ret_release);
 	if (!wrote && c->expired > 0 &&
 	    (status == SETT_NO_SPACE || status == SETT_NO_HANDLES || status == SETT_FAILED ||
 	     status == SETT_IO)) {
 		t->deletes_expired = false; /* a read goes on without */
 		status = SETT_CONFLICT;
 	}
-	return status;
-}
-
-/* One try; the transaction is over after it. */
-static int
-run_once(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
-{
-	int status = try_once(t, c, ret_release);
 	if (__builtin_expect(c->made != NULL, 0))
 		context_close_made(c);
 	return status;
@@ -321,14 +206,15 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 	bool claimed = false;
 	int status = SETT_CONFLICT;
 	int losses = 0;
+	struct commit_participant *refuser = NULL;
 	t->deletes_expired = true;
 	for (int tries = 1; status == SETT_CONFLICT && tries <= TRIES_MAX; tries++) {
-		status = run_once(t, c, ret_release);
+		status = try_once(t, c, &refuser, ret_release);
 		if (status == SETT_OK)
 			break;
 		context_truncate_reply(c, mark);
 		c->reply->protocol = c->client->protocol;
-		if (status == SETT_WOULD_BLOCK && c->is_long)
+		if (status == OUTCOME_LONG)
 			return REQUEST_MUST_WAIT_LONG;
 		if (!t->may_wait &&
 		    (status == SETT_WOULD_BLOCK || (status == SETT_CONFLICT && tries == REACTOR_TRIES)))
@@ -345,9 +231,9 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 		sett_txn_release_claim(t->txn);
 	if (status == SETT_OK) {
 		apply(c);
-	} else if (status == SETT_ABORTED && c->aborted != NULL) {
-		/* It heard of a commit that may not even be visible yet. */
-		c->aborted(c);
+	} else if (status == SETT_ABORTED) {
+		refuser->answer(refuser, c);
+		/* It may have heard of a commit that is not even visible yet. */
 		*ret_release = c->view.observed;
 	} else {
 		execution_failure(c, status);
@@ -380,141 +266,7 @@ run_measured(struct runner_thread *t, struct command_context *c, uint64_t *ret_r
 	return result;
 }
 
-/* ---- what is refused before it runs ---- */
-
-/* Refuses a command: inside MULTI that spoils the block. `text` begins with its code. */
-static void
-reject(struct command_context *c, const char *text)
-{
-	if (client_in_multi(c->client))
-		c->client->transaction->must_abort = true;
-	size_t mark = c->reply->size;
-	if (c->command != NULL && c->command->run == transaction_exec) {
-		/* EXEC itself: the block is gone, and its reply says why. */
-		transaction_reset(c->server, c->client, NULL);
-		answer_discarded(c, text);
-	} else {
-		context_error(c, text);
-	}
-	if (c->server->listeners.refused != NULL)
-		c->server->listeners.refused(c->server, c->command, execution_error_text(c->reply, mark));
-}
-
-/* Appends bytes as a C string would show them: up to the first NUL, `limit` at most. */
-static void
-append_text(char *text, size_t capacity, size_t *size, struct bytes b, size_t limit)
-{
-	for (size_t i = 0; i < b.size && i < limit && b.data[i] != 0 && *size + 1 < capacity; i++)
-		text[(*size)++] = (char)b.data[i];
-	text[*size] = 0;
-}
-
-/* A web page can make a browser send a request here: its first line, or its Host header, ends the connection
- * before anything in the body is taken for commands. As in Redis. */
-static bool
-is_http(const struct command_context *c)
-{
-	return argument_is(c->argv[0], "post") || argument_is(c->argv[0], "host:");
-}
-
-static void
-refuse_http(struct command_context *c)
-{
-	log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING,
-			"Possible cross-protocol attack: %s sent POST or Host: as a command. The connection "
-			"is closed",
-			c->client->address);
-	c->client->close_after_reply = true;
-}
-
-static void
-reject_unknown(struct command_context *c, const struct command *container)
-{
-	char text[512], *end = text + sizeof(text);
-	size_t size = 0;
-	if (container != NULL) {
-		char upper[CONTEXT_NAME_SIZE];
-		context_typed_name(c, upper);
-		append_text(text, sizeof(text), &size, BYTES_LITERAL("ERR unknown subcommand '"), SIZE_MAX);
-		append_text(text, sizeof(text), &size, c->argv[1], UNKNOWN_NAME_MAX);
-		snprintf(text + size, (size_t)(end - text) - size, "'. Try %s HELP.", upper);
-		reject(c, text);
-		return;
-	}
-	append_text(text, sizeof(text), &size, BYTES_LITERAL("ERR unknown command '"), SIZE_MAX);
-	append_text(text, sizeof(text), &size, c->argv[0], UNKNOWN_NAME_MAX);
-	append_text(text, sizeof(text), &size, BYTES_LITERAL("', with args beginning with: "), SIZE_MAX);
-	size_t before = size;
-	for (size_t i = 1; i < c->argc && size - before < UNKNOWN_NAME_MAX; i++) {
-		append_text(text, sizeof(text), &size, BYTES_LITERAL("'"), SIZE_MAX);
-		append_text(text, sizeof(text), &size, c->argv[i], UNKNOWN_NAME_MAX - (size - before - 1));
-		append_text(text, sizeof(text), &size, BYTES_LITERAL("' "), SIZE_MAX);
-	}
-	reject(c, text);
-}
-
-static bool
-password_is_set(struct config *config)
-{
-	mutex_lock(config_lock(config));
-	bool set = config->require_password != NULL && config->require_password[0] != 0;
-	mutex_unlock(config_lock(config));
-	return set;
-}
-
-/* The container's row serves as the command where it was called without a subcommand. */
-static bool
-arity_is_right(const struct command *command, size_t argc)
-{
-	return command->arity >= 0 ? argc == (size_t)command->arity : argc >= (size_t)-command->arity;
-}
-
-/* Whether it may run; if not, the reply says why. */
-static bool
-may_run(struct command_context *c, const struct command *container)
-{
-	const struct command *command = c->command;
-	if (command == NULL && is_http(c)) {
-		refuse_http(c);
-		return false;
-	}
-	if (command == NULL) {
-		reject_unknown(c, container);
-		return false;
-	}
-	if (!arity_is_right(command, c->argc) || command->run == NULL) {
-		char text[160];
-		snprintf(text, sizeof(text), "ERR wrong number of arguments for '%s' command",
-			 command->full_name);
-		reject(c, text);
-		return false;
-	}
-	if (!c->client->authenticated && (command->flags & COMMAND_NO_AUTH) == 0 &&
-	    password_is_set(c->server->config)) {
-		reject(c, "NOAUTH Authentication required.");
-		return false;
-	}
-	if (client_in_multi(c->client) && (command->flags & COMMAND_NO_MULTI) != 0) {
-		reject(c, "ERR Command not allowed inside a transaction");
-		return false;
-	}
-	return true;
-}
-
-/* Whether all large values among its arguments could be stored; if not, the reply says why. */
-static bool
-bodies_are_stored(struct command_context *c)
-{
-	char text[FAILURE_TEXT_SIZE];
-	for (const struct argument_body *b = c->bodies; b != NULL; b = b->next) {
-		if (b->status == SETT_OK)
-			continue;
-		word_failure(c->server, b->status, text);
-		reject(c, text);
-		return false;
-	}
-	return true;
-}
+/* ---- what happens to a request ---- */
 
 static bool
 is_paused(const struct command_context *c, uint32_t flags)
@@ -536,9 +288,9 @@ queue(struct command_context *c)
 	if (status == SETT_OK)
 		resp_status(c->reply, "QUEUED");
 	else if (status == SETT_TOO_LARGE)
-		reject(c, "ERR the queued commands exceed client-query-buffer-limit");
+		admission_refuse(c, "ERR the queued commands exceed client-query-buffer-limit");
 	else
-		reject(c, "OOM command not allowed: out of memory");
+		admission_refuse(c, "OOM command not allowed: out of memory");
 }
 
 /* `flags` are the command's, of EXEC those of its queue too. */
@@ -555,9 +307,7 @@ static enum request_result
 dispatch(struct runner_thread *t, struct command_context *c, const struct command *container,
 	 uint64_t *ret_release)
 {
-	if (!may_run(c, container))
-		return REQUEST_DONE;
-	if (__builtin_expect(c->bodies != NULL, 0) && !bodies_are_stored(c))
+	if (!admission_check(c, container))
 		return REQUEST_DONE;
 	const struct command *command = c->command;
 	bool in_multi = client_in_multi(c->client);
@@ -685,7 +435,7 @@ large_argument(void *arg, size_t argc, const struct bytes *argv, size_t total, u
 	const struct command *command = command_find(runner->server->commands, argv, argc, NULL);
 	if (command == NULL)
 		return ARGUMENT_DROPPED; /* not even the name is of a command */
-	if (command->subcommands == NULL && !arity_is_right(command, total))
+	if (command->subcommands == NULL && !admission_arity_is_right(command, total))
 		return ARGUMENT_DROPPED;
 	return size >= runner->server->config->value_threshold && takes_body(command, argc, argv)
 		? ARGUMENT_BODY

@@ -155,17 +155,35 @@ transaction_discard(struct command_context *c)
 
 /* ---- WATCH ---- */
 
-static void
-enter_prepared(struct command_context *c)
+/* WATCH's part in its commit, and EXEC's. */
+struct watch_part {
+	struct commit_participant participant;
+	struct server *server;
+	struct client *client;
+};
+
+static struct watch_part *
+make_part(struct command_context *c)
 {
-	struct transaction_state *state = c->client->transaction;
+	struct watch_part *part = arena_allocate(c->arena, sizeof(*part), _Alignof(struct watch_part));
+	if (part != NULL)
+		*part = (struct watch_part){.server = c->server, .client = c->client};
+	return part;
+}
+
+static void
+enter_prepared(struct commit_participant *p, uint64_t timestamp)
+{
+	(void)timestamp;
+	struct watch_part *part = (struct watch_part *)p;
+	struct transaction_state *state = part->client->transaction;
 	struct watched_key *next;
 	for (struct watched_key *w = state->prepared; w != NULL; w = next) {
 		next = w->next;
-		interest_enter(c->server->interest, &state->watcher, w);
+		interest_enter(part->server->interest, &state->watcher, w);
 	}
 	state->prepared = NULL;
-	__atomic_store_n(&c->client->watch_count, state->watcher.count, __ATOMIC_RELAXED);
+	__atomic_store_n(&part->client->watch_count, state->watcher.count, __ATOMIC_RELAXED);
 }
 
 static bool
@@ -217,8 +235,12 @@ transaction_watch(struct command_context *c)
 	for (size_t i = 1; i < c->argc && status == SETT_OK; i++)
 		status = prepare_key(c, state, c->argv[i]);
 	c->view.allow_expired = false;
+	struct watch_part *part = make_part(c);
+	if (part == NULL)
+		return SETT_NO_MEMORY;
+	part->participant.apply = enter_prepared;
+	context_join_commit(c, &part->participant);
 	sett_txn_validate_reads(c->view.txn);
-	c->publish = enter_prepared;
 	return status;
 }
 
@@ -256,50 +278,36 @@ record_outcomes(struct server *server, struct client *client, void *data)
 	}
 }
 
-static int
-exec_check(struct command_context *c)
+static bool
+is_untouched(struct commit_participant *p)
 {
-	return interest_is_marked(&c->client->transaction->watcher);
+	const struct watch_part *part = (const struct watch_part *)p;
+	return !interest_is_marked(&part->client->transaction->watcher);
 }
 
 /* A watched key changed, or reached its deadline. The reply tells of the commit that changed it (I1). */
-static void
-exec_aborted(struct command_context *c)
+static int
+answer_touched(struct command_context *c)
 {
 	uint64_t marked_by = interest_marked_by(&c->client->transaction->watcher);
 	if (marked_by > c->view.observed)
 		c->view.observed = marked_by;
 	resp_null_array(c->reply);
+	return SETT_OK;
 }
 
-/* One command of the queue, from its own savepoint. */
-static int
-run_queued(struct command_context *c, const struct queued_command *q)
+static void
+answer_refused(struct commit_participant *p, struct command_context *c)
 {
-	struct keyspace_savepoint savepoint = keyspace_savepoint(&c->view);
-	struct deferred_effect *effect = c->last_effect;
-	size_t mark = c->reply->size;
-	unsigned db = c->db;
-	int protocol = c->protocol;
-	c->command = q->command;
-	c->argc = q->argc;
-	c->argv = q->argv;
-	c->bodies = q->bodies;
-	c->failed = false;
-	int status = q->command->run(c);
-	if (status == SETT_WOULD_BLOCK || status == SETT_CONFLICT)
-		return status;
-	if (status != SETT_OK) {
-		context_truncate_reply(c, mark);
-		execution_failure(c, status);
-	}
-	if (c->failed) {
-		keyspace_rollback(&c->view, &savepoint);
-		context_drop_effects_after(c, effect);
-		c->db = db;
-		c->protocol = c->reply->protocol = protocol;
-	}
-	return SETT_OK;
+	(void)p;
+	answer_touched(c);
+}
+
+int
+transaction_answer_discarded(struct command_context *c, const char *reason)
+{
+	return context_errorf(c, "EXECABORT Transaction discarded because of: %s",
+			      strncmp(reason, "ERR ", 4) == 0 ? reason + 4 : reason);
 }
 
 /* The beginning of the error reply at `mark`, for the statistics; empty if it is none. */
@@ -318,30 +326,40 @@ keep_error(struct command_context *c, size_t mark)
 static int
 run_queue(struct command_context *c, struct transaction_state *state)
 {
-	const struct command *exec = c->command;
-	size_t argc = c->argc;
-	const struct bytes *argv = c->argv;
 	struct outcome *outcomes = arena_allocate(c->arena, (state->count + 1) * sizeof(*outcomes), 8);
 	if (outcomes == NULL)
 		return SETT_NO_MEMORY;
-	int status = SETT_OK;
 	resp_array(c->reply, state->count);
 	c->in_multi = true;
 	uint64_t start = clock_monotonic_ns(c->server->clock);
-	for (size_t i = 0; i < state->count && status == SETT_OK; i++) {
+	int status = SETT_OK;
+	for (size_t i = 0; i < state->count && (status == SETT_OK || status == OUTCOME_FAILED); i++) {
+		const struct queued_command *q = &state->queue[i];
+		struct call call = {
+			.command = q->command, .argc = q->argc, .argv = q->argv, .bodies = q->bodies};
 		size_t mark = c->reply->size;
-		status = run_queued(c, &state->queue[i]);
+		status = execution_run(c, &call);
 		uint64_t end = clock_monotonic_ns(c->server->clock);
 		outcomes[i] = (struct outcome){.duration_ns = end - start, .error = keep_error(c, mark)};
 		start = end;
 	}
 	c->in_multi = false;
-	c->failed = false;
-	c->command = exec;
-	c->argc = argc;
-	c->argv = argv;
-	c->bodies = NULL; /* EXEC itself has none */
+	if (status == OUTCOME_FAILED)
+		status = SETT_OK; /* the error is that command's, not EXEC's */
 	return status == SETT_OK ? context_defer(c, record_outcomes, outcomes) : status;
+}
+
+/* The commit is refused if a watched key has changed by then. */
+static int
+guard_watched(struct command_context *c)
+{
+	struct watch_part *part = make_part(c);
+	if (part == NULL)
+		return SETT_NO_MEMORY;
+	part->participant.validate = is_untouched;
+	part->participant.answer = answer_refused;
+	context_join_commit(c, &part->participant);
+	return SETT_OK;
 }
 
 int
@@ -352,13 +370,8 @@ transaction_exec(struct command_context *c)
 		return context_error(c, "ERR EXEC without MULTI");
 	if (state->must_abort)
 		return context_error(c, "EXECABORT Transaction discarded because of previous errors.");
-	if (interest_is_marked(&state->watcher) || interest_has_expired(&state->watcher, c->view.now_ms)) {
-		exec_aborted(c);
-		return SETT_OK;
-	}
-	if (state->watcher.first != NULL) {
-		c->check = exec_check;
-		c->aborted = exec_aborted;
-	}
-	return run_queue(c, state);
+	if (interest_is_marked(&state->watcher) || interest_has_expired(&state->watcher, c->view.now_ms))
+		return answer_touched(c);
+	int status = state->watcher.first != NULL ? guard_watched(c) : SETT_OK;
+	return status == SETT_OK ? run_queue(c, state) : status;
 }

@@ -45,6 +45,8 @@ int transaction_queue(struct client *, const struct command *, size_t argc, cons
 /* MULTI, EXEC, DISCARD, WATCH, UNWATCH (rows in cmd/transactions.c). */
 int transaction_multi(struct command_context *);
 int transaction_exec(struct command_context *);
+/* EXEC's reply where the whole block comes to nothing. `reason` begins with its code. OUTCOME_FAILED. */
+int transaction_answer_discarded(struct command_context *, const char *reason);
 int transaction_discard(struct command_context *);
 int transaction_watch(struct command_context *);
 int transaction_unwatch(struct command_context *);

@@ -55,3 +55,47 @@ Test(engine_time, now_never_goes_back_behind_a_commit)
 	MUST(sett_engine_close(engine, &error), &error);
 	test_vfs_destroy(vfs);
 }
+
+static struct sett_txn *
+begin_at(struct sett_engine *engine, uint64_t now_ms)
+{
+	struct sett_txn *txn;
+	MUST_FAIL(sett_txn_create(engine, &txn), SETT_OK);
+	MUST_FAIL(sett_txn_begin_at(txn, 0, now_ms), SETT_OK);
+	return txn;
+}
+
+static int
+commit_write(struct sett_txn *txn)
+{
+	MUST_FAIL(sett_txn_put(txn, BYTES_LITERAL("k"), &(struct sett_put){.body = BYTES_LITERAL("v")}),
+		  SETT_OK);
+	int status = sett_txn_commit(txn, NULL, NULL);
+	sett_txn_destroy(txn);
+	return status;
+}
+
+/* (I18) A reader whose clock is ahead saw a deadline pass. Nobody may see it ahead again, in its own time or in
+ * a commit that began before. */
+Test(engine_time, a_deadline_that_somebody_saw_pass_has_passed_for_all)
+{
+	enum { DEADLINE = 5000 };
+	struct vfs *vfs = vfs_memory_create();
+	struct sett_error error = {0};
+	struct test_clock clock;
+	test_clock_init(&clock, 1000);
+	struct sett_engine *engine = open_engine(vfs, &clock);
+	struct sett_txn *slow = begin_at(engine, DEADLINE - 1), *later = begin_at(engine, DEADLINE - 1);
+	sett_txn_deadline_ahead(slow, DEADLINE);
+	sett_txn_deadline_ahead(later, DEADLINE + 1);
+	struct sett_txn *reader = begin_at(engine, DEADLINE + 1);
+	sett_txn_deadline_passed(reader, DEADLINE);
+	sett_txn_destroy(reader);
+	cr_assert_eq(commit_write(slow), SETT_CONFLICT);
+	cr_assert_eq(commit_write(later), SETT_OK);
+	struct sett_txn *next = begin_at(engine, DEADLINE - 1);
+	cr_assert_eq(sett_txn_now_ms(next), DEADLINE + 1);
+	sett_txn_destroy(next);
+	MUST(sett_engine_close(engine, &error), &error);
+	test_vfs_destroy(vfs);
+}

@@ -171,9 +171,15 @@ uint64_t sett_txn_missing(const struct sett_txn *);
  * turn in so many nanoseconds. Who then begins the same with SETT_TXN_PACED need not wait for one elsewhere.
  */
 uint64_t sett_txn_pause_ns(const struct sett_txn *);
+/* Deadlines are the caller's business, but all transactions must agree which have passed (I18). One that treats
+ * a deadline as passed says so: from then on no transaction begins with a `now` at or before it, and none that
+ * took such a deadline as still ahead commits writes: it is run again (SETT_CONFLICT). */
+void sett_txn_deadline_passed(struct sett_txn *, uint64_t deadline_ms);
+void sett_txn_deadline_ahead(struct sett_txn *, uint64_t deadline_ms);
 /* Timestamp of the snapshot. */
 uint64_t sett_txn_snapshot(const struct sett_txn *);
-/* Milliseconds since 1970, fixed at begin; never less than that of any commit in the snapshot (I5). */
+/* Milliseconds since 1970, fixed at begin; never less than that of any commit in the snapshot (I5), and past
+ * every deadline that a transaction has treated as passed (I18). */
 uint64_t sett_txn_now_ms(const struct sett_txn *);
 /* Newest commit whose effect was read so far: what a reply reveals (I1). */
 uint64_t sett_txn_observed(const struct sett_txn *);
@@ -286,7 +292,7 @@ void sett_txn_rollback_to(struct sett_txn *, size_t savepoint);
 bool sett_txn_has_writes(const struct sett_txn *);
 
 struct sett_commit_hooks {
-	/* Under the commit lock, before validation; non-zero aborts with SETT_ABORTED. May be NULL. */
+	/* Under the commit lock, once no conflict was found; non-zero aborts with SETT_ABORTED. May be NULL. */
 	int (*check)(void *arg);
 	/* Under the commit lock, once the commit cannot fail any more, before it is visible. For a read-only
 	 * commit that took the lock (check set, or validate_reads) `timestamp` is 0. May be NULL. */

@@ -1,0 +1,146 @@
+/* See admission.h. Texts and their order are those of Redis' processCommand. */
+#include "txn/admission.h"
+
+#include "config/config.h"
+#include "txn/execution.h"
+#include "txn/transaction.h"
+
+enum { UNKNOWN_NAME_MAX = 128 /* bytes of an unknown command and of its arguments that are repeated */ };
+
+void
+admission_refuse(struct command_context *c, const char *text)
+{
+	if (client_in_multi(c->client))
+		c->client->transaction->must_abort = true;
+	size_t mark = c->reply->size;
+	if (c->command != NULL && c->command->run == transaction_exec) {
+		/* EXEC itself: the block is gone, and its reply says why. */
+		transaction_reset(c->server, c->client, NULL);
+		transaction_answer_discarded(c, text);
+	} else {
+		context_error(c, text);
+	}
+	if (c->server->listeners.refused != NULL)
+		c->server->listeners.refused(c->server, c->command, execution_error_text(c->reply, mark));
+}
+
+/* Appends bytes as a C string would show them: up to the first NUL, `limit` at most. */
+static void
+append_text(char *text, size_t capacity, size_t *size, struct bytes b, size_t limit)
+{
+	for (size_t i = 0; i < b.size && i < limit && b.data[i] != 0 && *size + 1 < capacity; i++)
+		text[(*size)++] = (char)b.data[i];
+	text[*size] = 0;
+}
+
+/* A web page can make a browser send a request here: its first line, or its Host header, ends the connection
+ * before anything in the body is taken for commands. As in Redis. */
+static bool
+is_http(const struct command_context *c)
+{
+	return argument_is(c->argv[0], "post") || argument_is(c->argv[0], "host:");
+}
+
+static void
+refuse_http(struct command_context *c)
+{
+	log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING,
+			"Possible cross-protocol attack: %s sent POST or Host: as a command. The connection "
+			"is closed",
+			c->client->address);
+	c->client->close_after_reply = true;
+}
+
+static void
+reject_unknown(struct command_context *c, const struct command *container)
+{
+	char text[512], *end = text + sizeof(text);
+	size_t size = 0;
+	if (container != NULL) {
+		char upper[CONTEXT_NAME_SIZE];
+		context_typed_name(c, upper);
+		append_text(text, sizeof(text), &size, BYTES_LITERAL("ERR unknown subcommand '"), SIZE_MAX);
+		append_text(text, sizeof(text), &size, c->argv[1], UNKNOWN_NAME_MAX);
+		snprintf(text + size, (size_t)(end - text) - size, "'. Try %s HELP.", upper);
+		admission_refuse(c, text);
+		return;
+	}
+	append_text(text, sizeof(text), &size, BYTES_LITERAL("ERR unknown command '"), SIZE_MAX);
+	append_text(text, sizeof(text), &size, c->argv[0], UNKNOWN_NAME_MAX);
+	append_text(text, sizeof(text), &size, BYTES_LITERAL("', with args beginning with: "), SIZE_MAX);
+	size_t before = size;
+	for (size_t i = 1; i < c->argc && size - before < UNKNOWN_NAME_MAX; i++) {
+		append_text(text, sizeof(text), &size, BYTES_LITERAL("'"), SIZE_MAX);
+		append_text(text, sizeof(text), &size, c->argv[i], UNKNOWN_NAME_MAX - (size - before - 1));
+		append_text(text, sizeof(text), &size, BYTES_LITERAL("' "), SIZE_MAX);
+	}
+	admission_refuse(c, text);
+}
+
+static bool
+password_is_set(struct config *config)
+{
+	mutex_lock(config_lock(config));
+	bool set = config->require_password != NULL && config->require_password[0] != 0;
+	mutex_unlock(config_lock(config));
+	return set;
+}
+
+/* The container's row serves as the command where it was called without a subcommand. */
+bool
+admission_arity_is_right(const struct command *command, size_t argc)
+{
+	return command->arity >= 0 ? argc == (size_t)command->arity : argc >= (size_t)-command->arity;
+}
+
+static bool
+is_allowed(struct command_context *c, const struct command *container)
+{
+	const struct command *command = c->command;
+	if (command == NULL && is_http(c)) {
+		refuse_http(c);
+		return false;
+	}
+	if (command == NULL) {
+		reject_unknown(c, container);
+		return false;
+	}
+	if (!admission_arity_is_right(command, c->argc) || command->run == NULL) {
+		char text[160];
+		snprintf(text, sizeof(text), "ERR wrong number of arguments for '%s' command",
+			 command->full_name);
+		admission_refuse(c, text);
+		return false;
+	}
+	if (!c->client->authenticated && (command->flags & COMMAND_NO_AUTH) == 0 &&
+	    password_is_set(c->server->config)) {
+		admission_refuse(c, "NOAUTH Authentication required.");
+		return false;
+	}
+	if (client_in_multi(c->client) && (command->flags & COMMAND_NO_MULTI) != 0) {
+		admission_refuse(c, "ERR Command not allowed inside a transaction");
+		return false;
+	}
+	return true;
+}
+
+/* Whether all large values among its arguments could be stored; if not, the reply says why. */
+static bool
+bodies_are_stored(struct command_context *c)
+{
+	char text[FAILURE_TEXT_SIZE];
+	for (const struct argument_body *b = c->bodies; b != NULL; b = b->next) {
+		if (b->status == SETT_OK)
+			continue;
+		execution_word_failure(c->server, b->status, text);
+		admission_refuse(c, text);
+		return false;
+	}
+	return true;
+}
+
+bool
+admission_check(struct command_context *c, const struct command *container)
+{
+	return is_allowed(c, container) && (__builtin_expect(c->bodies == NULL, 1) || bodies_are_stored(c));
+}

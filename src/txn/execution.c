@@ -1,0 +1,140 @@
+/* See execution.h. */
+#include "txn/execution.h"
+
+#include <assert.h>
+
+#include "txn/transaction.h"
+
+/* ---- failures ---- */
+
+bool
+execution_word_failure(const struct server *server, int status, char ret[FAILURE_TEXT_SIZE])
+{
+	struct sett_error error = {0};
+	switch (status) {
+	case SETT_NO_SPACE:
+	case SETT_NO_HANDLES:
+	case SETT_FAILED:
+	case SETT_IO:
+	case SETT_READ_ONLY:
+		if (sett_engine_health(server->engine, &error) == SETT_OK || error.message[0] == 0)
+			snprintf(error.message, sizeof(error.message), "%s", sett_status_text(status));
+		snprintf(ret, FAILURE_TEXT_SIZE, "MISCONF Errors writing to the log: %s", error.message);
+		return true;
+	case SETT_NO_MEMORY:
+		snprintf(ret, FAILURE_TEXT_SIZE, "OOM command not allowed: out of memory");
+		return true;
+	case SETT_TOO_LARGE:
+		snprintf(ret, FAILURE_TEXT_SIZE, "ERR the transaction, a key or a value is too large");
+		return true;
+	case SETT_CORRUPT:
+		snprintf(ret, FAILURE_TEXT_SIZE, "ERR stored data is damaged (see the server's log)");
+		return false;
+	default:
+		snprintf(ret, FAILURE_TEXT_SIZE, "ERR internal error: %s", sett_status_text(status));
+		return false;
+	}
+}
+
+int
+execution_failure(struct command_context *c, int status)
+{
+	char text[FAILURE_TEXT_SIZE];
+	bool is_expected = execution_word_failure(c->server, status, text);
+	if (!is_expected)
+		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING,
+				status == SETT_CORRUPT
+					? "Command '%s' met damaged data in the database files (%s)"
+					: "Command '%s' failed: %s",
+				c->command->full_name, sett_status_text(status));
+	if (c->command->run == transaction_exec)
+		return transaction_answer_discarded(c, text);
+	return context_error(c, text);
+}
+
+struct bytes
+execution_error_text(const struct resp_writer *reply, size_t mark)
+{
+	if (reply->failed || reply->size <= mark || reply->data[mark] != '-')
+		return (struct bytes){0};
+	const uint8_t *text = reply->data + mark + 1;
+	const uint8_t *end = memchr(text, '\r', reply->size - mark - 1);
+	return end != NULL ? bytes_of(text, (size_t)(end - text)) : (struct bytes){0};
+}
+
+void
+execution_record(struct server *server, const struct command_run *run)
+{
+	if (server->listeners.ran != NULL)
+		server->listeners.ran(server, run);
+}
+
+/* ---- running ---- */
+
+/* What a failed command is taken back to, its reply apart. */
+struct savepoint {
+	struct keyspace_savepoint keyspace;
+	struct deferred_effect *effect;
+	struct commit_participant *participant;
+	unsigned db;
+	int protocol;
+};
+
+static void
+take_back(struct command_context *c, const struct savepoint *to)
+{
+	keyspace_rollback(&c->view, &to->keyspace);
+	context_drop_effects_after(c, to->effect);
+	context_drop_participants_after(c, to->participant);
+	c->db = to->db;
+	c->protocol = c->reply->protocol = to->protocol;
+}
+
+static bool
+must_run_again(int status)
+{
+	return status == SETT_CONFLICT || status == SETT_WOULD_BLOCK || status == OUTCOME_LONG;
+}
+
+/* Runs the context's own call. */
+static int
+run(struct command_context *c)
+{
+	struct savepoint start = {.keyspace = keyspace_savepoint(&c->view),
+				  .effect = c->last_effect,
+				  .participant = c->last_participant,
+				  .db = c->db,
+				  .protocol = c->protocol};
+	size_t mark = c->reply->size;
+	c->failed = false;
+	int status = c->command->run(c);
+	if (must_run_again(status))
+		return status;
+	if (status < 0) {
+		context_truncate_reply(c, mark);
+		status = execution_failure(c, status);
+	}
+	if (c->failed) {
+		take_back(c, &start);
+		return OUTCOME_FAILED;
+	}
+	assert(status == SETT_OK);
+	return SETT_OK;
+}
+
+int
+execution_run(struct command_context *c, const struct call *call)
+{
+	struct call outer = {.command = c->command, .argc = c->argc, .argv = c->argv, .bodies = c->bodies};
+	c->command = call->command;
+	c->argc = call->argc;
+	c->argv = call->argv;
+	c->bodies = call->bodies;
+	int status = run(c);
+	c->command = outer.command;
+	c->argc = outer.argc;
+	c->argv = outer.argv;
+	c->bodies = outer.bodies;
+	c->failed = false; /* the caller goes by the status */
+	return status;
+}
