@@ -117,6 +117,8 @@ command_copy(struct command_context *c)
 	if (db == c->db && bytes_equal(c->argv[1], c->argv[2]))
 		return context_error(c, "ERR source and destination objects are the same");
 	int status = open_key(c, c->argv[1], &from);
+	if (status == SETT_OK)
+		count_read(c, &from);
 	if (status == SETT_OK && from.exists)
 		status = key_open(&c->view, db, c->argv[2], &to);
 	if (status != SETT_OK)

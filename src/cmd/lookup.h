@@ -4,11 +4,25 @@
 
 #include "txn/command.h"
 
+/* Counts a read of a key for INFO's keyspace_hits and keyspace_misses. Which reads count is Redis' choice: all of
+ * commands that only read, and those of some others whose reply is the old value. */
+static inline void
+count_read(struct command_context *c, const struct key *k)
+{
+	if (k->exists)
+		c->view.hits++;
+	else
+		c->view.misses++;
+}
+
 /* Opens a key of the selected database. An absent one is no failure (ret->exists). */
 static inline int
 open_key(struct command_context *c, struct bytes name, struct key *ret)
 {
-	return key_open(&c->view, c->db, name, ret);
+	int status = key_open(&c->view, c->db, name, ret);
+	if (status == SETT_OK && (c->command->flags & COMMAND_READONLY) != 0)
+		count_read(c, ret);
+	return status;
 }
 
 /* The same for a key that must hold this type if it exists. If it holds another: OUTCOME_FAILED, with the error
@@ -26,6 +40,17 @@ static inline int
 open_string(struct command_context *c, struct bytes name, struct key *ret)
 {
 	return open_typed(c, name, VALUE_STRING, ret);
+}
+
+/* The same for a string whose value is the reply, also of commands that write: it counts as a read. */
+static inline int
+open_read_string(struct command_context *c, struct bytes name, struct key *ret)
+{
+	int status = key_open(&c->view, c->db, name, ret);
+	if (status != SETT_OK)
+		return status;
+	count_read(c, ret);
+	return ret->exists && ret->root.type != VALUE_STRING ? context_wrong_type(c) : SETT_OK;
 }
 
 /* The same with the value, for callers that can use at most `most` bytes: a longer one is not read, and

@@ -123,7 +123,7 @@ set_with_options(struct command_context *c, const struct set_options *o)
 	uint64_t deadline = 0;
 	if (o->has_deadline && !context_deadline(c, o->deadline, o->form, &deadline))
 		return SETT_OK;
-	int status = o->get ? open_string(c, c->argv[1], &k) : open_key(c, c->argv[1], &k);
+	int status = o->get ? open_read_string(c, c->argv[1], &k) : open_key(c, c->argv[1], &k);
 	if (status != SETT_OK)
 		return status;
 	bool go = !(o->if_absent && k.exists) && !(o->if_present && !k.exists);
@@ -205,7 +205,7 @@ command_psetex(struct command_context *c)
 static int
 reply_string(struct command_context *c, struct bytes name, struct key *ret)
 {
-	int status = open_string(c, name, ret);
+	int status = open_read_string(c, name, ret);
 	if (status != SETT_OK)
 		return status;
 	if (ret->exists)
@@ -249,7 +249,7 @@ command_getex(struct command_context *c)
 	uint64_t deadline = 0;
 	if (!parse_set_options(c, 2, false, &o))
 		return SETT_OK;
-	int status = open_string(c, c->argv[1], &k);
+	int status = open_read_string(c, c->argv[1], &k);
 	if (status != SETT_OK)
 		return status;
 	if (!k.exists) {

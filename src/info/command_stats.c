@@ -20,9 +20,14 @@ struct counters {
 	uint64_t calls, nanoseconds, rejected, failed;
 };
 
+struct lookups {
+	uint64_t misses, hits;
+};
+
 /* Written by its thread alone. */
 struct thread_block {
 	struct thread_block *next;
+	struct lookups lookups;
 	struct histogram **histograms; /* by command, NULL until the first call; released once they are empty,
 					  partner: the acquire in command_stats_latency */
 	struct counters counters[];    /* by command */
@@ -39,6 +44,7 @@ struct command_stats {
 	struct mutex blocks_lock;    /* guards growth of `blocks`, and what follows */
 	struct thread_block *blocks; /* released with the new block, partner: the acquires of readers */
 	struct counters *base;       /* the sums at the last reset */
+	struct lookups base_lookups;
 	struct histogram **base_histograms;
 	uint64_t total_errors;
 	struct mutex codes_lock; /* guards growth */
@@ -180,7 +186,41 @@ command_stats_record_latency(struct command_stats *stats, const struct command *
 	add(&histogram->counts[histogram_bucket(duration_ns)], 1);
 }
 
+void
+command_stats_record_lookups(struct command_stats *stats, uint64_t misses, uint64_t hits)
+{
+	struct thread_block *block = own_block(stats);
+	if (block == NULL)
+		return;
+	if (misses > 0)
+		add(&block->lookups.misses, misses);
+	if (hits > 0)
+		add(&block->lookups.hits, hits);
+}
+
 /* ---- reading ---- */
+
+static struct lookups
+sum_lookups(struct command_stats *stats)
+{
+	struct lookups sum = {0};
+	for (struct thread_block *b = __atomic_load_n(&stats->blocks, __ATOMIC_ACQUIRE); b != NULL;
+	     b = b->next) {
+		sum.misses += __atomic_load_n(&b->lookups.misses, __ATOMIC_RELAXED);
+		sum.hits += __atomic_load_n(&b->lookups.hits, __ATOMIC_RELAXED);
+	}
+	return sum;
+}
+
+void
+command_stats_lookups(struct command_stats *stats, uint64_t *ret_misses, uint64_t *ret_hits)
+{
+	mutex_lock(&stats->blocks_lock);
+	struct lookups sum = sum_lookups(stats), base = stats->base_lookups;
+	mutex_unlock(&stats->blocks_lock);
+	*ret_misses = sum.misses - base.misses;
+	*ret_hits = sum.hits - base.hits;
+}
 
 static struct counters
 sum_counters(struct command_stats *stats, unsigned index)
@@ -364,6 +404,7 @@ command_stats_reset(struct command_stats *stats)
 		stats->base[i] = sum_counters(stats, i);
 		reset_latency(stats, i);
 	}
+	stats->base_lookups = sum_lookups(stats);
 	mutex_unlock(&stats->blocks_lock);
 	__atomic_store_n(&stats->total_errors, 0, __ATOMIC_RELAXED);
 	/* Codes stay, with nothing counted: readers hold no lock. */

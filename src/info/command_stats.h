@@ -27,6 +27,8 @@ void command_stats_record(struct command_stats *, const struct command *, uint64
 /* Once a call whose duration counts in INFO latencystats (latency-tracking). The first of a command on a thread
  * takes 24 KiB. */
 void command_stats_record_latency(struct command_stats *, const struct command *, uint64_t duration_ns);
+/* Keys that a request read, absent and there. */
+void command_stats_record_lookups(struct command_stats *, uint64_t misses, uint64_t hits);
 /* Once an error reply: its text without '-', e.g. "ERR no such key"; also for unknown commands. */
 void command_stats_record_error(struct command_stats *, struct bytes error_text);
 
@@ -36,6 +38,8 @@ struct command_figures {
 void command_stats_get(struct command_stats *, unsigned index, struct command_figures *ret);
 /* The durations recorded since the last reset; false if there are none. */
 bool command_stats_latency(struct command_stats *, unsigned index, struct histogram *ret);
+/* Keyspace misses and hits. */
+void command_stats_lookups(struct command_stats *, uint64_t *ret_misses, uint64_t *ret_hits);
 uint64_t command_stats_total_errors(struct command_stats *);
 /* Calls `each` with every error code, in order of first appearance. */
 void command_stats_each_error(struct command_stats *,

@@ -206,6 +206,7 @@ info_gather(struct server *server, struct info_facts *ret)
 	command_stats_rates(server->command_stats, clock_monotonic_ns(server->clock), &totals, &ret->rates);
 	if (server->expirer != NULL)
 		ret->expired_keys = expirer_expired_keys(server->expirer);
+	command_stats_lookups(server->command_stats, &ret->keyspace_misses, &ret->keyspace_hits);
 	ret->total_errors = command_stats_total_errors(server->command_stats);
 	ret->last_save_seconds = __atomic_load_n(&server->last_save_ms, __ATOMIC_RELAXED) / 1000;
 }

@@ -25,7 +25,7 @@ struct info_facts {
 	uint64_t max_clients, max_input_buffer, max_output_buffer, watching_clients;
 	uint64_t undurable_commits, last_save_seconds, sync_lag_us;
 	uint64_t visible, written, durable, oldest_snapshot_age;
-	uint64_t expired_keys, total_errors;
+	uint64_t expired_keys, total_errors, keyspace_misses, keyspace_hits;
 	struct command_rates rates;
 	uint64_t hz;
 	char allocator[64];

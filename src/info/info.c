@@ -402,6 +402,8 @@ static const struct field stats_fields[] = {
 	NUMBER("expired_keys", expired_keys),
 	NONE("evicted_keys"),
 	NONE("evicted_clients"),
+	NUMBER("keyspace_hits", keyspace_hits),
+	NUMBER("keyspace_misses", keyspace_misses),
 	NONE("pubsub_channels"),
 	NONE("pubsub_patterns"),
 	NONE("pubsubshard_channels"),

@@ -27,6 +27,7 @@ hear_ran(struct server *server, const struct command_run *run)
 {
 	command_stats_record(server->command_stats, run->command, run->duration_ns, run->error.size > 0,
 			     false);
+	command_stats_record_lookups(server->command_stats, run->misses, run->hits);
 	if (__atomic_load_n(&server->config->latency_tracking, __ATOMIC_RELAXED))
 		command_stats_record_latency(server->command_stats, run->command, run->duration_ns);
 	if (run->error.size > 0)

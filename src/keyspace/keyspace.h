@@ -83,6 +83,7 @@ struct keyspace_view {
 			       sett_txn_observed (I1) */
 	struct expired_key *first_expired; /* met so far, newest first: hints for the expirer */
 	unsigned expired_count;
+	uint64_t misses, hits;            /* key_read: keys that commands asked for, absent and there */
 	struct epoch_change *last_change; /* epochs that this transaction changes, newest first */
 	const struct prepared_key *prepared, *prepared_end; /* keys about to be used, in this order; may be
 							       NULL. Set after keyspace_begin */

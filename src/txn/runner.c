@@ -261,6 +261,8 @@ run_measured(struct runner_thread *t, struct command_context *c, uint64_t *ret_r
 				   .argv = c->argv,
 				   .bodies = c->bodies,
 				   .duration_ns = t->time_ns - start,
+				   .misses = c->view.misses,
+				   .hits = c->view.hits,
 				   .error = execution_error_text(c->reply, mark)};
 	execution_record(t->server, &done);
 	return result;

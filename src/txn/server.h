@@ -32,7 +32,8 @@ struct command_run {
 	const struct bytes *argv;
 	const struct argument_body *bodies; /* of large values among argv */
 	uint64_t duration_ns;
-	struct bytes error; /* the text of its error reply, empty if it did not fail */
+	uint64_t misses, hits; /* keys that it read, absent and there; EXEC: of all its commands */
+	struct bytes error;    /* the text of its error reply, empty if it did not fail */
 };
 
 /* What the rooms above txn want to hear of requests. They enter themselves before the first request

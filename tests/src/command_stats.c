@@ -17,6 +17,7 @@ count_up(void *arg)
 		command_stats_record(stats, &get, 1500, i % 10 == 0, false);
 		command_stats_record(stats, &get, 0, false, true);
 		command_stats_record_latency(stats, &get, i % 100 == 0 ? 900000 : 1500);
+		command_stats_record_lookups(stats, 2, i % 2);
 		command_stats_record_error(stats,
 					   i % 2 ? BYTES_LITERAL("WRONGTYPE Operation")
 						 : BYTES_LITERAL("ERR no such key"));
@@ -57,6 +58,10 @@ Test(command_stats, threads_add_up)
 	cr_assert_eq(counts[1], THREADS * ROUNDS / 2);
 	cr_assert_eq(counts[2], 0);
 	cr_assert_eq(command_stats_total_errors(stats), THREADS * ROUNDS);
+	uint64_t misses, hits;
+	command_stats_lookups(stats, &misses, &hits);
+	cr_assert_eq(misses, THREADS * ROUNDS * 2);
+	cr_assert_eq(hits, THREADS * ROUNDS / 2);
 	struct histogram latency;
 	cr_assert(command_stats_latency(stats, get.index, &latency));
 	cr_assert_eq(latency.counts[histogram_bucket(1500)], THREADS * ROUNDS * 99 / 100);
@@ -67,6 +72,8 @@ Test(command_stats, threads_add_up)
 		command_stats_reset(stats);
 		command_stats_get(stats, get.index, &figures);
 		cr_assert_eq(figures.calls, 0);
+		command_stats_lookups(stats, &misses, &hits);
+		cr_assert_eq(misses + hits, 0);
 		cr_assert_not(command_stats_latency(stats, get.index, &latency));
 		command_stats_record(stats, &get, 2000, false, false);
 		command_stats_record_latency(stats, &get, 2000);
