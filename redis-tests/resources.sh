@@ -1,5 +1,5 @@
 #!/bin/sh
-# What the server takes of the machine: memory when it is empty.
+# What the server takes of the machine: memory when it is empty; file descriptors, of which it has few.
 #
 #     resources.sh SERVER
 set -u
@@ -29,8 +29,18 @@ info() { cli INFO "$1" | tr -d '\r' | sed -n "s/^$2://p"; }
 start() {
 	rm -rf data
 	mkdir data
+	start_again "$@"
+}
+
+# With what is in ./data, and `limit` descriptors if that is set.
+limit=
+start_again() {
 	: >log
-	"$server" --port 0 --unixsocket "$socket" --dir data "$@" >log 2>&1 &
+	if [ -n "$limit" ]; then
+		(limited "$limit" "$server" --port 0 --unixsocket "$socket" --dir data "$@") >log 2>&1 &
+	else
+		"$server" --port 0 --unixsocket "$socket" --dir data "$@" >log 2>&1 &
+	fi
 	running=$!
 	tries=0
 	until grep -q 'Ready to accept connections' log; do
@@ -42,6 +52,16 @@ start() {
 		fi
 		sleep 0.05
 	done
+}
+
+# Goes on as the command, with at most N descriptors: (limited N COMMAND...). Root could raise the limit again.
+limited() {
+	descriptors=$1
+	shift
+	if [ "$(id -u)" = 0 ]; then
+		exec setpriv --bounding-set=-sys_resource sh -c "ulimit -n $descriptors && exec \"\$@\"" sh "$@"
+	fi
+	ulimit -n "$descriptors" && exec "$@"
 }
 
 stop() {
@@ -64,6 +84,81 @@ if start --maxmemory 4gb; then
 	at_most 'used_memory of an empty server' $((16 * mib)) "$(info memory used_memory)"
 	stop
 fi
+
+# ---- few descriptors ----
+
+# put PREFIX COUNT SIZE SALT: values that no two share, each from its key.
+put() {
+	awk -v prefix="$1" -v count="$2" -v size="$3" -v salt="$4" 'BEGIN {
+		for (i = 0; i < count; i++) {
+			key = sprintf("%s%07d", prefix, i)
+			value = sprintf("%s%0*d", key, size - length(key), i * 7919 + salt)
+			printf "*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n", length(key), key, size, value
+		}
+	}' | cli --pipe >pipe 2>&1
+	grep -q "errors: 0, replies: $2" pipe || { complain "put $*"; head -5 pipe; }
+}
+
+# look PREFIX COUNT SIZE SALT: every value is there, read in an order of its own.
+look() {
+	awk -v prefix="$1" -v count="$2" 'BEGIN {
+		for (i = 0; i < count; i++)
+			printf "GET %s%07d\n", prefix, i * 7 % count
+	}' | cli >got
+	awk -v prefix="$1" -v count="$2" -v size="$3" -v salt="$4" '{
+		i = (NR - 1) * 7 % count
+		key = sprintf("%s%07d", prefix, i)
+		if ($0 != sprintf("%s%0*d", key, size - length(key), i * 7919 + salt))
+			wrong++
+	} END { if (wrong || NR != count) { print wrong + 0, "wrong of", NR; exit 1 } }' got ||
+		complain "look $*"
+}
+
+limit=64
+set -- --maxmemory 8mb --value-log-file-size 64kb --value-threshold 2kb --table-compression none \
+	--bottom-compression none
+if start "$@"; then
+	clients=$(cli CONFIG GET maxclients | tail -1)
+	[ "$clients" = "$(info clients maxclients)" ] || complain "CONFIG GET says $clients, INFO another maxclients"
+	grep -qF "Current maximum open files is 64. maxclients has been reduced to $clients to" log ||
+		complain 'the log says another maxclients'
+	at_most 'clients of 64 descriptors' 63 "$clients"
+	cli CONFIG SET maxclients 20000 >reply
+	grep -qF "ERR CONFIG SET failed (possibly related to argument 'maxclients') - The operating system is not able to handle the specified number of clients, try with $clients" reply ||
+		{ complain 'CONFIG SET maxclients'; cat reply; }
+	[ "$clients" = "$(cli CONFIG GET maxclients | tail -1)" ] || complain 'CONFIG SET has changed maxclients'
+
+	put small: 30000 1000 1
+	put large: 3001 4096 1
+	put large: 3001 4096 2 # most of the first ones are garbage
+	look small: 30000 1000 1
+	look large: 3001 4096 2
+	files=$(find data -name '*.vlog' -o -name '*.sst' | wc -l)
+	[ "$files" -ge 200 ] || complain "the test has only $files files"
+	at_most 'open descriptors' 64 "$(find "/proc/$running/fd" -type l | wc -l)"
+	stop
+	grep -iE 'too many open|failed|refused' log && complain 'the log has errors'
+	if start_again "$@"; then
+		look small: 30000 1000 1
+		look large: 3001 4096 2
+		put small: 100 1000 5
+		stop
+	fi
+fi
+
+mkdir -p refused
+(limited 28 "$server" --port 0 --unixsocket "$socket" --dir refused) >log 2>&1
+code=$?
+[ $code -eq 1 ] || complain "28 descriptors: exit code $code"
+grep -qE "Your current 'ulimit -n' of 28 is not enough for the server to start. Please increase your open file limit to at least [0-9]+. Exiting." log ||
+	{ complain '28 descriptors: no line says so'; cat log; }
+least=$(sed -n 's/.*at least \([0-9]*\)\. Exiting.*/\1/p' log)
+limit=$least
+if start; then
+	put few: 10 100 1
+	stop
+fi
+(limited $((least - 1)) "$server" --port 0 --unixsocket "$socket" --dir refused) >log 2>&1 && complain 'one less is enough'
 
 [ $failures -eq 0 ] && echo "all as it should be"
 [ $failures -eq 0 ]

@@ -11,6 +11,7 @@
 
 #include "cmd/commands.h"
 #include "config/config.h"
+#include "descriptors.h"
 #include "expire/expirer.h"
 #include "info/command_stats.h"
 #include "info/recorder.h"
@@ -41,6 +42,7 @@ struct program {
 	struct signal_watch signals;
 	struct supervisor supervisor;
 	struct memory_keeper *memory_keeper;
+	struct descriptors descriptors;
 	uint64_t recovery_logged_ms;
 	char executable[PATH_SIZE];
 };
@@ -134,13 +136,6 @@ sync_changed(void *arg)
 	sett_engine_set_sync_policy(server->engine, sync_policy(server->config));
 }
 
-static void
-max_clients_changed(void *arg)
-{
-	struct server *server = arg;
-	process_raise_descriptors(server->config, &server->sink);
-}
-
 static int
 open_database(struct program *p, struct sett_error *error)
 {
@@ -158,6 +153,7 @@ open_database(struct program *p, struct sett_error *error)
 		.value_compression = (enum sett_compression)config->value_compression,
 		.compression_level = config->compression_level,
 		.sync = sync_policy(config),
+		.open_files = (size_t)p->descriptors.files,
 		.workers = config->workers > 0 ? (unsigned)config->workers : 0,
 		.on_progress = net_on_progress,
 		.on_progress_arg = s->net,
@@ -214,7 +210,7 @@ create_rooms(struct program *p, struct sett_error *error)
 	    slowlog_create(s->config, &s->slowlog) != SETT_OK ||
 	    command_stats_create(s->commands->row_count, &s->command_stats) != SETT_OK ||
 	    config_listen(s->config, "appendfsync", sync_changed, s) != SETT_OK ||
-	    config_listen(s->config, "maxclients", max_clients_changed, s) != SETT_OK)
+	    config_guard(s->config, "maxclients", descriptors_allow_clients, &p->descriptors) != SETT_OK)
 		return out_of_memory(error);
 	recorder_listen(s);
 	if (memory_keeper_start(s, &p->memory_keeper) != SETT_OK)
@@ -308,7 +304,8 @@ run(struct program *p)
 	process_shorten_slices();
 	identify(p);
 	greet(p);
-	process_raise_descriptors(s->config, &s->sink);
+	if (!descriptors_share(s->config, &s->sink, &p->descriptors))
+		return 1;
 	if (start(p) != SETT_OK) {
 		stop(p, false);
 		return 1;

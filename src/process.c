@@ -11,7 +11,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,8 +18,6 @@
 #include "storage/base/thread.h"
 
 enum {
-	DESCRIPTORS_RESERVED = 1024, /* the engine's files, listeners, logs */
-	MAX_CLIENTS_MIN = 1,
 	SLICE_NS = 200 * 1000,
 };
 
@@ -148,48 +145,6 @@ process_daemonize(void)
 	if (fd > STDERR_FILENO)
 		close(fd);
 	return ok;
-}
-
-/* The limit after trying to have `wanted`. */
-static rlim_t
-raise_limit(rlim_t wanted)
-{
-	struct rlimit limit;
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return wanted; /* nothing is known: go on as if it were enough */
-	if (limit.rlim_cur >= wanted)
-		return limit.rlim_cur;
-	struct rlimit larger = {.rlim_cur = wanted,
-				.rlim_max = limit.rlim_max > wanted ? limit.rlim_max : wanted};
-	if (setrlimit(RLIMIT_NOFILE, &larger) == 0)
-		return wanted;
-	/* Not allowed to raise the hard limit: up to it, then. */
-	larger = (struct rlimit){.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
-	if (limit.rlim_max < wanted && setrlimit(RLIMIT_NOFILE, &larger) == 0)
-		return limit.rlim_max;
-	return limit.rlim_cur;
-}
-
-void
-process_raise_descriptors(struct config *config, const struct log_sink *sink)
-{
-	rlim_t wanted = (rlim_t)config->max_clients + DESCRIPTORS_RESERVED;
-	rlim_t got = raise_limit(wanted);
-	if (got >= wanted)
-		return;
-	rlim_t reserved = got / 2 < DESCRIPTORS_RESERVED ? got / 2 : DESCRIPTORS_RESERVED;
-	int64_t clients = (int64_t)(got - reserved);
-	if (clients < MAX_CLIENTS_MIN)
-		clients = MAX_CLIENTS_MIN;
-	log_sink_printf(
-		sink, LOG_LEVEL_WARNING,
-		"You requested maxclients of %lld requiring at least %llu max file descriptors. Current "
-		"maximum open files is %llu. maxclients has been reduced to %lld to compensate for low "
-		"ulimit. If you need higher maxclients increase 'ulimit -n'.",
-		(long long)config->max_clients, (unsigned long long)wanted, (unsigned long long)got,
-		(long long)clients);
-	if (clients < config->max_clients)
-		__atomic_store_n(&config->max_clients, clients, __ATOMIC_RELAXED);
 }
 
 static const char *

@@ -1,4 +1,4 @@
-/* What a server does with its process: signals, descriptors, the background, the pid file. */
+/* What a server does with its process: signals, the background, the pid file. */
 #ifndef SETT_PROCESS_H
 #define SETT_PROCESS_H
 
@@ -33,8 +33,6 @@ void signal_watch_stop(struct signal_watch *);
 
 /* Goes to the background: returns in the child, false if that fails (errno). */
 bool process_daemonize(void);
-/* Raises the limit of open descriptors to what maxclients needs, or lowers maxclients to what there is. */
-void process_raise_descriptors(struct config *, const struct log_sink *);
 /* Writes the pid file where one is configured, or the process went to the background. */
 void process_write_pid_file(const struct config *, bool in_background, const struct log_sink *);
 void process_remove_pid_file(const struct config *, bool in_background);

@@ -172,21 +172,45 @@ config_directive_is_sensitive(struct bytes name)
 	return index >= 0 && (directive_table[index].flags & DIRECTIVE_SENSITIVE) != 0;
 }
 
-int
-config_listen(struct config *config, const char *directive, void (*changed)(void *arg), void *arg)
+static int
+add_listener(struct config *config, const char *directive, struct directive_listener added)
 {
-	int index = directive_index(bytes_of_string(directive));
-	if (index < 0)
+	added.index = directive_index(bytes_of_string(directive));
+	if (added.index < 0)
 		return SETT_INVALID;
 	struct directive_listener *listener = malloc(sizeof *listener);
 	if (listener == NULL)
 		return SETT_NO_MEMORY;
 	mutex_lock(&config->private->lock);
-	*listener = (struct directive_listener){
-		.next = config->private->listeners, .index = index, .changed = changed, .arg = arg};
+	added.next = config->private->listeners;
+	*listener = added;
 	config->private->listeners = listener;
 	mutex_unlock(&config->private->lock);
 	return SETT_OK;
+}
+
+int
+config_listen(struct config *config, const char *directive, void (*changed)(void *arg), void *arg)
+{
+	return add_listener(config, directive, (struct directive_listener){.changed = changed, .arg = arg});
+}
+
+int
+config_guard(struct config *config, const char *directive,
+	     bool (*allows)(void *arg, int64_t value, char *ret_reason, size_t size), void *arg)
+{
+	return add_listener(config, directive, (struct directive_listener){.allows = allows, .arg = arg});
+}
+
+/* Under the lock. */
+static bool
+guards_allow(const struct config *config, int index, const struct directive_value *value, char *ret_reason)
+{
+	for (const struct directive_listener *l = config->private->listeners; l != NULL; l = l->next)
+		if (l->index == index && l->allows != NULL &&
+		    !l->allows(l->arg, value->number, ret_reason, DIRECTIVE_REASON_SIZE))
+			return false;
+	return true;
 }
 
 /* ---- CONFIG GET ---- */
@@ -335,6 +359,8 @@ parse_changes(struct config *config, const struct bytes *arguments, struct chang
 			return fail(ret_error, "ERR out of memory");
 		if (config_refuses(config, changes[i].index, &changes[i].value, reason))
 			return fail_at(ret_error, changes[i].name, reason);
+		if (!guards_allow(config, changes[i].index, &changes[i].value, reason))
+			return fail_at(ret_error, changes[i].name, reason);
 		if ((row->flags & DIRECTIVE_FIXED) && !directive_value_equal(row, old, &changes[i].value))
 			return fail_at(ret_error, changes[i].name,
 				       row->fixed ? row->fixed : "can't be changed while running");
@@ -353,7 +379,7 @@ tell_listeners(struct config *config, const struct change *changes, size_t count
 		bool touched = false;
 		for (size_t i = 0; i < count; i++)
 			touched = touched || changes[i].index == l->index;
-		if (touched)
+		if (touched && l->changed != NULL)
 			l->changed(l->arg);
 	}
 }

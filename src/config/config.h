@@ -133,6 +133,11 @@ bool config_directive_is_sensitive(struct bytes name);
 /* SETT_NO_MEMORY, SETT_INVALID (no such directive). `changed(arg)` runs after a successful config_set that
  * touched the directive, outside the lock. */
 int config_listen(struct config *, const char *directive, void (*changed)(void *arg), void *arg);
+/* For a directive that is a number: config_set and config_check_from ask `allows(arg, value, reason, size)`,
+ * under the lock (call nothing of this header), whether it may have a value; false, with the reason, refuses it.
+ * SETT_NO_MEMORY, SETT_INVALID (no such directive). */
+int config_guard(struct config *, const char *directive,
+		 bool (*allows)(void *arg, int64_t value, char *ret_reason, size_t size), void *arg);
 /* The path CONFIG REWRITE writes to, NULL if none. */
 const char *config_file_path(const struct config *);
 

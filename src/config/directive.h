@@ -101,9 +101,11 @@ bool client_limits_read(const char *text, struct config_output_limit ret[CONFIG_
 bool parse_memory(struct bytes text, uint64_t *ret);
 bool parse_decimal_integer(struct bytes text, int64_t *ret);
 
+/* One of the two. */
 struct directive_listener {
 	struct directive_listener *next;
 	int index;
+	bool (*allows)(void *arg, int64_t value, char *ret_reason, size_t size);
 	void (*changed)(void *arg);
 	void *arg;
 };

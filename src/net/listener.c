@@ -27,6 +27,7 @@ enum {
 	ADDRESS_TEXT = 256,
 };
 
+static const char default_bind[] = "* -::*";
 static const char max_clients_error[] = "-ERR max number of clients reached\r\n";
 static const char protected_error[] =
 	"-DENIED Sett is running in protected mode because protected mode is enabled and no password is set "
@@ -174,9 +175,7 @@ open_word(struct listeners *all, const char *word)
 static int
 open_tcp(struct listeners *all)
 {
-	const char *next = all->net->config->bind;
-	if (next == NULL)
-		next = "* -::*";
+	const char *next = all->net->config->bind != NULL ? all->net->config->bind : default_bind;
 	while (*(next += strspn(next, " \t")) != '\0') {
 		char word[ADDRESS_TEXT];
 		size_t size = strcspn(next, " \t");
@@ -190,6 +189,18 @@ open_tcp(struct listeners *all)
 			return status;
 	}
 	return SETT_OK;
+}
+
+unsigned
+listeners_count(const struct config *config)
+{
+	unsigned count = config->unix_socket != NULL && config->unix_socket[0] != '\0';
+	const char *next = config->bind != NULL ? config->bind : default_bind;
+	while (config->port != 0 && *(next += strspn(next, " \t")) != '\0') {
+		next += strcspn(next, " \t");
+		count++;
+	}
+	return count;
 }
 
 static int

@@ -7,12 +7,15 @@
 
 #include "storage/status.h"
 
+struct config;
 struct net;
 struct loop;
 struct listeners;
 
 /* Opens what the configuration names. Failures are logged as Redis words them. SETT_IO, SETT_NO_MEMORY. */
 int listeners_open(struct net *, struct listeners **ret, struct sett_error *);
+/* How many sockets that is at most. */
+unsigned listeners_count(const struct config *);
 /* Accepts from now on, on the loop's thread. SETT_IO. */
 int listeners_watch(struct listeners *, struct loop *);
 /* Accepts no more; the sockets stay open. The loop's thread. */

@@ -41,11 +41,23 @@ clamp(int value, unsigned low, unsigned high)
 	return (unsigned)value > high ? high : (unsigned)value;
 }
 
+static unsigned
+count_reactors(const struct config *config)
+{
+	return clamp(config->io_threads > 0 ? config->io_threads : (int)count_cores(), 1, REACTORS_MAX);
+}
+
+unsigned
+net_descriptors(const struct config *config)
+{
+	/* A reactor has an epoll instance and a descriptor to be woken by; one more asks for the shutdown. */
+	return 2 * count_reactors(config) + 1 + listeners_count(config);
+}
+
 static int
 create_reactors(struct net *net, struct sett_error *error)
 {
-	unsigned count = net->config->io_threads > 0 ? clamp(net->config->io_threads, 1, REACTORS_MAX)
-						     : clamp((int)count_cores(), 1, REACTORS_MAX);
+	unsigned count = count_reactors(net->config);
 	net->reactors = calloc(count, sizeof(net->reactors[0]));
 	if (net->reactors == NULL)
 		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory");

@@ -84,6 +84,8 @@ struct net_options {
 /* Opens the listening sockets (`Failed listening on port %d ...` through the sink as Redis words it) but
  * starts no thread. */
 int net_create(const struct net_options *, struct net **ret, struct sett_error *);
+/* How many file descriptors net_create takes. */
+unsigned net_descriptors(const struct config *);
 /* For a server that binds its port before it opens its database. Before net_start. */
 void net_set_engine(struct net *, struct sett_engine *);
 int net_start(struct net *, struct sett_error *);
