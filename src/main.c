@@ -14,6 +14,7 @@
 #include "descriptors.h"
 #include "expire/expirer.h"
 #include "info/command_stats.h"
+#include "info/latency_monitor.h"
 #include "info/recorder.h"
 #include "info/slowlog.h"
 #include "keyspace/keyspace.h"
@@ -208,6 +209,7 @@ create_rooms(struct program *p, struct sett_error *error)
 	struct server *s = &p->server;
 	if (interest_create(&s->interest) != SETT_OK || pause_create(&s->pause) != SETT_OK ||
 	    slowlog_create(s->config, &s->slowlog) != SETT_OK ||
+	    latency_monitor_create(&s->latency_monitor) != SETT_OK ||
 	    command_stats_create(s->commands->row_count, &s->command_stats) != SETT_OK ||
 	    config_listen(s->config, "appendfsync", sync_changed, s) != SETT_OK ||
 	    config_guard(s->config, "maxclients", descriptors_allow_clients, &p->descriptors) != SETT_OK)
@@ -271,6 +273,7 @@ stop(struct program *p, bool started)
 	memory_keeper_stop(p->memory_keeper);
 	command_stats_destroy(s->command_stats);
 	slowlog_destroy(s->slowlog);
+	latency_monitor_destroy(s->latency_monitor);
 	if (s->pause != NULL)
 		pause_destroy(s->pause);
 	interest_destroy(s->interest);

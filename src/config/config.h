@@ -65,11 +65,12 @@ struct config {
 	bool daemonize;
 	int supervised; /* enum config_supervised, as set: see supervisor.h for what was found */
 	char *pid_file;
-	int64_t slowlog_slower_than; /* (runtime) microseconds; negative = off */
-	int64_t slowlog_max_len;     /* (runtime) */
-	bool latency_tracking;       /* (runtime) */
-	char *latency_percentiles;   /* (runtime, under lock) words, each 0 to 100 */
-	int enable_debug_command;    /* 0 no, 1 yes, 2 local */
+	int64_t slowlog_slower_than;       /* (runtime) microseconds; negative = off */
+	int64_t slowlog_max_len;           /* (runtime) */
+	bool latency_tracking;             /* (runtime) */
+	int64_t latency_monitor_threshold; /* (runtime) milliseconds; 0 = off */
+	char *latency_percentiles;         /* (runtime, under lock) words, each 0 to 100 */
+	int enable_debug_command;          /* 0 no, 1 yes, 2 local */
 	int enable_protected_configs;
 	/* names in `dir` of what redis-server would load (redis_files.h) */
 	char *dump_file; /* (runtime, under lock) */

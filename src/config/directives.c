@@ -183,7 +183,6 @@ static const char NO_WAIT[] = "a shutdown has no replicas to wait for";
 static const char ALWAYS_SYNCS[] = "every shutdown syncs the log, and nothing holds it up";
 static const char NO_PINNING[] = "threads are not bound to cores";
 static const char NO_OOM[] = "the kernel's choice when memory runs out is left alone";
-static const char NO_MONITOR[] = "there is no latency monitor yet";
 static const char NO_PUBSUB[] = "there is no Pub/Sub yet";
 static const char NO_TRACKING[] = "there is no client tracking yet";
 static const char NO_ACL[] = "there are no ACL users yet: requirepass is the only password";
@@ -316,7 +315,7 @@ const struct directive directive_table[] = {
 	{SPECIAL("oom-score-adj-values", KIND_SCORE_VALUES, "0 200 800", MULTIPLE), NO_EFFECT(NO_OOM)},
 	{INTEGER("slowlog-log-slower-than", -1, LLONG_MAX, "10000", 0), FIELD(slowlog_slower_than)},
 	{INTEGER("slowlog-max-len", 0, LONG_MAX, "128", 0), FIELD(slowlog_max_len)},
-	{INTEGER("latency-monitor-threshold", 0, LLONG_MAX, "0", 0), NO_EFFECT(NO_MONITOR)},
+	{INTEGER("latency-monitor-threshold", 0, LLONG_MAX, "0", 0), FIELD(latency_monitor_threshold)},
 	{BOOLEAN("latency-tracking", "yes", 0), FIELD(latency_tracking)},
 	{SPECIAL("latency-tracking-info-percentiles", KIND_PERCENTILES, "50 99 99.9", MULTIPLE),
 	 FIELD(latency_percentiles)},

@@ -1,9 +1,10 @@
 /* What a finished request leaves behind in the figures. Keeps nothing of its own: counters belong to
- * command_stats.c, entries to slowlog.c. */
+ * command_stats.c, entries to slowlog.c, samples to latency_monitor.c. */
 #include "info/recorder.h"
 
 #include "config/config.h"
 #include "info/command_stats.h"
+#include "info/latency_monitor.h"
 #include "info/slowlog.h"
 #include "net/client.h"
 #include "txn/command.h"
@@ -35,6 +36,11 @@ hear_ran(struct server *server, const struct command_run *run)
 	if (slowlog_wants(server->config, run->duration_ns) &&
 	    (run->command->flags & COMMAND_SKIP_SLOWLOG) == 0)
 		record_slow(server, run);
+	if (latency_monitor_wants(server->config, run->duration_ns))
+		latency_monitor_record(server->latency_monitor,
+				       run->command->flags & COMMAND_FAST ? LATENCY_FAST_COMMAND
+									  : LATENCY_COMMAND,
+				       clock_wall_ms(server->clock), run->duration_ns);
 }
 
 static void

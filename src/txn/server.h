@@ -16,6 +16,7 @@ struct net;
 struct interest_table;
 struct expirer;
 struct slowlog;
+struct latency_monitor;
 struct command_stats;
 struct pause_state;
 struct server;
@@ -55,12 +56,13 @@ struct server {
 	struct config *config;
 	struct keyspace *keyspace;
 	struct net *net;
-	const struct command_table *commands; /* cmd/commands.h, as cmd is a room above */
-	struct interest_table *interest;      /* txn/interest.h: WATCH */
-	struct expirer *expirer;              /* expire/expirer.h */
-	struct slowlog *slowlog;              /* info/slowlog.h */
-	struct command_stats *command_stats;  /* info/command_stats.h: calls, failures, error counts */
-	struct pause_state *pause;            /* txn/pause.h: CLIENT PAUSE */
+	const struct command_table *commands;    /* cmd/commands.h, as cmd is a room above */
+	struct interest_table *interest;         /* txn/interest.h: WATCH */
+	struct expirer *expirer;                 /* expire/expirer.h */
+	struct slowlog *slowlog;                 /* info/slowlog.h */
+	struct latency_monitor *latency_monitor; /* info/latency_monitor.h */
+	struct command_stats *command_stats;     /* info/command_stats.h: calls, failures, error counts */
+	struct pause_state *pause;               /* txn/pause.h: CLIENT PAUSE */
 	struct server_listeners listeners;
 	const struct sett_clock *clock;
 	struct log_sink sink;

@@ -106,6 +106,7 @@ start_engine(struct world *w)
 	cr_assert_eq(pause_create(&server->pause), SETT_OK);
 	cr_assert_eq(command_stats_create(sett_commands.row_count, &server->command_stats), SETT_OK);
 	cr_assert_eq(slowlog_create(server->config, &server->slowlog), SETT_OK);
+	cr_assert_eq(latency_monitor_create(&server->latency_monitor), SETT_OK);
 	cr_assert_eq(runner_create(server, &w->base.runner), SETT_OK);
 	w->inner = runner_handler(w->base.runner);
 }
@@ -234,6 +235,7 @@ close_world(struct world *w)
 	net_stop(w->net);
 	runner_destroy(w->base.runner);
 	slowlog_destroy(server->slowlog);
+	latency_monitor_destroy(server->latency_monitor);
 	command_stats_destroy(server->command_stats);
 	pause_destroy(server->pause);
 	interest_destroy(server->interest);

@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "expire/expirer.h"
 #include "info/command_stats.h"
+#include "info/latency_monitor.h"
 #include "info/recorder.h"
 #include "info/slowlog.h"
 #include "net/output.h"
@@ -67,6 +68,7 @@ fixture_start(struct fixture *f)
 	cr_assert_eq(pause_create(&f->server.pause), SETT_OK);
 	cr_assert_eq(command_stats_create(sett_commands.row_count, &f->server.command_stats), SETT_OK);
 	cr_assert_eq(slowlog_create(f->server.config, &f->server.slowlog), SETT_OK);
+	cr_assert_eq(latency_monitor_create(&f->server.latency_monitor), SETT_OK);
 	recorder_listen(&f->server);
 	cr_assert_eq(runner_create(&f->server, &f->runner), SETT_OK);
 	f->handler = runner_handler(f->runner);
@@ -91,6 +93,7 @@ fixture_stop(struct fixture *f)
 	f->handler.thread_stop(f->handler.arg, f->reactor);
 	runner_destroy(f->runner);
 	slowlog_destroy(f->server.slowlog);
+	latency_monitor_destroy(f->server.latency_monitor);
 	command_stats_destroy(f->server.command_stats);
 	pause_destroy(f->server.pause);
 	interest_destroy(f->server.interest);
