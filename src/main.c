@@ -14,6 +14,7 @@
 #include "descriptors.h"
 #include "expire/expirer.h"
 #include "info/command_stats.h"
+#include "info/facts.h"
 #include "info/latency_monitor.h"
 #include "info/recorder.h"
 #include "info/slowlog.h"
@@ -250,8 +251,10 @@ start(struct program *p)
 	}
 	if (status == SETT_OK)
 		status = create_rooms(p, &error);
-	if (status == SETT_OK)
+	if (status == SETT_OK) {
+		facts_note_start(s);
 		status = net_start(s->net, &error);
+	}
 	if (status != SETT_OK)
 		log_sink_printf(&s->sink, LOG_LEVEL_WARNING, "Can't start: %s", error.message);
 	else

@@ -184,7 +184,8 @@ save(struct command_context *c)
 		context_errorf(c, "ERR %s", error.message);
 		return false;
 	}
-	/* Relaxed: a number of its own, read by LASTSAVE and INFO. */
+	/* Relaxed: numbers of their own, read by LASTSAVE and INFO. */
+	__atomic_fetch_add(&c->server->saves, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&c->server->last_save_ms, clock_wall_ms(c->server->clock), __ATOMIC_RELAXED);
 	return true;
 }

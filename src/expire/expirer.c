@@ -56,7 +56,8 @@ struct list {
 struct expirer {
 	struct server *server;
 	pthread_t thread;
-	uint64_t expired; /* atomic (relaxed): a figure */
+	uint64_t expired;     /* atomic (relaxed): a figure */
+	uint64_t cpu_base_ns; /* atomic (relaxed): what the thread had used at the last reset */
 	/* under lock */
 	struct mutex lock;
 	struct condition changed;
@@ -437,8 +438,26 @@ expirer_expired_keys(const struct expirer *e)
 	return __atomic_load_n(&e->expired, __ATOMIC_RELAXED);
 }
 
+static uint64_t
+thread_cpu_ns(const struct expirer *e)
+{
+	clockid_t clock;
+	struct timespec used;
+	if (pthread_getcpuclockid(e->thread, &clock) != 0 || clock_gettime(clock, &used) != 0)
+		return 0;
+	return (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec;
+}
+
+uint64_t
+expirer_cpu_ns(const struct expirer *e)
+{
+	uint64_t used = thread_cpu_ns(e), base = __atomic_load_n(&e->cpu_base_ns, __ATOMIC_RELAXED);
+	return used > base ? used - base : 0;
+}
+
 void
 expirer_reset_stats(struct expirer *e)
 {
+	__atomic_store_n(&e->cpu_base_ns, thread_cpu_ns(e), __ATOMIC_RELAXED);
 	__atomic_store_n(&e->expired, 0, __ATOMIC_RELAXED);
 }

@@ -28,6 +28,8 @@ void expirer_kick(struct expirer *);
 
 /* Keys deleted because they expired. */
 uint64_t expirer_expired_keys(const struct expirer *);
+/* Processor time that its thread took since the last reset, in ns; 0 if the system does not say. */
+uint64_t expirer_cpu_ns(const struct expirer *);
 void expirer_reset_stats(struct expirer *);
 
 #endif

@@ -86,6 +86,31 @@ facts_resident_bytes(void)
 	return sscanf(text, "%*u %lu", &pages) == 1 ? (uint64_t)pages * (uint64_t)page : 0;
 }
 
+/* The kernel counts in ticks. The thread's name, in parentheses, may hold anything. */
+static void
+gather_main_thread(struct info_facts *facts)
+{
+	char path[64], text[1024];
+	unsigned long user, system;
+	long ticks = sysconf(_SC_CLK_TCK);
+	snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)getpid());
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	ssize_t size = read(fd, text, sizeof text - 1);
+	(void)close(fd);
+	if (size <= 0 || ticks <= 0)
+		return;
+	text[size] = '\0';
+	const char *after_name = strrchr(text, ')');
+	if (after_name == NULL ||
+	    sscanf(after_name + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) !=
+		    2)
+		return;
+	facts->main_user_seconds = (double)user / (double)ticks;
+	facts->main_system_seconds = (double)system / (double)ticks;
+}
+
 static void
 gather_process(struct info_facts *facts)
 {
@@ -101,6 +126,7 @@ gather_process(struct info_facts *facts)
 		facts->os = (struct utsname){0};
 	facts->process_id = (uint64_t)getpid();
 	gather_allocator(facts);
+	gather_main_thread(facts);
 }
 
 static void
@@ -174,6 +200,10 @@ gather_storage(struct info_facts *facts)
 	sett_engine_stats(engine, &facts->storage);
 	facts->used = facts->allocated + facts->storage.mapped_bytes;
 	facts_note_used(facts->server, facts->used);
+	const struct sett_stats *storage = &facts->storage;
+	uint64_t dataset = storage->memtable_bytes + storage->record_cache_bytes + storage->block_cache_bytes;
+	facts->dataset = dataset < facts->used ? dataset : facts->used;
+	facts->overhead = facts->used - facts->dataset;
 	facts->used_peak = __atomic_load_n(&facts->server->used_memory_peak, __ATOMIC_RELAXED);
 	facts->durable = sett_engine_durable(engine);
 	facts->written = sett_engine_written(engine);
@@ -183,7 +213,35 @@ gather_storage(struct info_facts *facts)
 	facts->oldest_snapshot_age = facts->visible > facts->storage.oldest_snapshot
 		? facts->visible - facts->storage.oldest_snapshot
 		: 0;
+	facts->pending_syncs = facts->undurable_commits > 0 &&
+		__atomic_load_n(&facts->server->config->sync, __ATOMIC_RELAXED) != CONFIG_SYNC_NO;
 	facts->health_status = sett_engine_health(engine, &facts->health);
+}
+
+/* With several reactors, all of them are what Redis calls I/O threads; one alone is its main thread. */
+static void
+gather_net(struct info_facts *facts)
+{
+	struct net *net = facts->server->net;
+	net_stats(net, &facts->net);
+	facts->reactors = net_reactor_count(net);
+	facts->io_threads_active = facts->reactors > 1;
+	if (facts->io_threads_active) {
+		facts->threaded_reads = facts->net.reads;
+		facts->threaded_writes = facts->net.writes;
+	}
+	int port = net_tcp_port(net);
+	facts->tcp_port = port > 0 ? (uint64_t)port : 0;
+	net_each_client(net, look_at_client, facts);
+}
+
+void
+facts_note_start(struct server *server)
+{
+	struct sett_stats storage;
+	sett_engine_stats(server->engine, &storage);
+	server->startup_memory = facts_allocated_bytes() + storage.mapped_bytes;
+	server->startup_log_bytes = storage.log_bytes;
 }
 
 void
@@ -194,18 +252,18 @@ info_gather(struct server *server, struct info_facts *ret)
 	gather_process(ret);
 	gather_config(ret);
 	gather_storage(ret);
-	if (server->net != NULL) {
-		net_stats(server->net, &ret->net);
-		ret->reactors = net_reactor_count(server->net);
-		int port = net_tcp_port(server->net);
-		ret->tcp_port = port > 0 ? (uint64_t)port : 0;
-		net_each_client(server->net, look_at_client, ret);
-	}
+	if (server->net != NULL)
+		gather_net(ret);
 	const struct command_rates totals = {ret->net.commands_processed, ret->net.bytes_in,
 					     ret->net.bytes_out};
 	command_stats_rates(server->command_stats, clock_monotonic_ns(server->clock), &totals, &ret->rates);
-	if (server->expirer != NULL)
+	if (server->expirer != NULL) {
 		ret->expired_keys = expirer_expired_keys(server->expirer);
+		ret->expire_cpu_ms = expirer_cpu_ns(server->expirer) / 1000000;
+	}
+	ret->startup_memory = server->startup_memory;
+	ret->startup_log_bytes = server->startup_log_bytes;
+	ret->saves = __atomic_load_n(&server->saves, __ATOMIC_RELAXED);
 	command_stats_lookups(server->command_stats, &ret->keyspace_misses, &ret->keyspace_hits);
 	ret->total_errors = command_stats_total_errors(server->command_stats);
 	ret->last_save_seconds = __atomic_load_n(&server->last_save_ms, __ATOMIC_RELAXED) / 1000;

@@ -21,8 +21,11 @@ struct info_facts {
 	uint64_t now_us, uptime_seconds, uptime_days, lru_clock, process_id, tcp_port, reactors;
 	uint64_t allocated, active, resident; /* the allocator's */
 	uint64_t used, used_peak;             /* what is allocated and mapped; its largest figure */
+	uint64_t overhead, dataset, startup_memory;
 	uint64_t rss, system_memory, memory_budget, max_memory;
 	uint64_t max_clients, max_input_buffer, max_output_buffer, watching_clients;
+	uint64_t io_threads_active, threaded_reads, threaded_writes;
+	uint64_t startup_log_bytes, pending_syncs, saves, expire_cpu_ms;
 	uint64_t undurable_commits, last_save_seconds, sync_lag_us;
 	uint64_t visible, written, durable, oldest_snapshot_age;
 	uint64_t expired_keys, total_errors, keyspace_misses, keyspace_hits;
@@ -32,10 +35,14 @@ struct info_facts {
 	char max_memory_policy[32];
 	const char *config_file;
 	struct rusage self, children;
+	double main_user_seconds,
+		main_system_seconds; /* processor time of the main thread, which only waits */
 };
 
 void info_gather(struct server *, struct info_facts *ret);
 
+/* Keeps what the server had taken when it was ready, which later figures are compared with. Before it serves. */
+void facts_note_start(struct server *);
 /* Bytes that malloc has given out, from a walk over the allocator's arenas: some 50 us. Any thread. */
 uint64_t facts_allocated_bytes(void);
 /* Raises the peak of used_memory to `used`, if that is more. Any thread. */

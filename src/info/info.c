@@ -8,9 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 
-#include "config/config.h"
-#include "info/command_stats.h"
-#include "info/facts.h"
+#include "info/sections.h"
 #include "txn/command.h"
 
 enum field_kind {
@@ -20,11 +18,6 @@ enum field_kind {
 	FIELD_TEXT,    /* char array in the facts */
 	FIELD_POINTER, /* const char * in the facts */
 	FIELD_FUNCTION
-};
-
-struct output {
-	struct buffer *buffer;
-	int status; /* the first failure; later writes do nothing */
 };
 
 struct field {
@@ -42,7 +35,8 @@ struct section {
 	int (*write)(const struct info_facts *, struct keyspace_view *, struct output *);
 };
 
-static void __attribute__((format(printf, 2, 3))) print(struct output *out, const char *format, ...)
+void
+info_print(struct output *out, const char *format, ...)
 {
 	char text[1024];
 	va_list arguments;
@@ -76,37 +70,37 @@ info_human_size(uint64_t bytes, char *ret, size_t size)
 static void
 write_ratio(struct output *out, uint64_t a, uint64_t b)
 {
-	print(out, "%.2f", b > 0 ? (double)a / (double)b : 0);
+	info_print(out, "%.2f", b > 0 ? (double)a / (double)b : 0);
 }
 
 static void
 write_os(const struct info_facts *f, struct output *out)
 {
-	print(out, "%s %s %s", f->os.sysname, f->os.release, f->os.machine);
+	info_print(out, "%s %s %s", f->os.sysname, f->os.release, f->os.machine);
 }
 
 static void
 write_run_id(const struct info_facts *f, struct output *out)
 {
-	print(out, "%s", f->server->run_id);
+	info_print(out, "%s", f->server->run_id);
 }
 
 static void
 write_executable(const struct info_facts *f, struct output *out)
 {
-	print(out, "%s", f->server->executable ? f->server->executable : "");
+	info_print(out, "%s", f->server->executable ? f->server->executable : "");
 }
 
 static void
 write_supervised(const struct info_facts *f, struct output *out)
 {
-	print(out, "%s", f->server->supervised ? f->server->supervised : "no");
+	info_print(out, "%s", f->server->supervised ? f->server->supervised : "no");
 }
 
 static void
 write_peak_percent(const struct info_facts *f, struct output *out)
 {
-	print(out, "%.2f%%", f->used_peak > 0 ? 100.0 * (double)f->used / (double)f->used_peak : 0);
+	info_print(out, "%.2f%%", f->used_peak > 0 ? 100.0 * (double)f->used / (double)f->used_peak : 0);
 }
 
 static void
@@ -118,25 +112,88 @@ write_fragmentation_ratio(const struct info_facts *f, struct output *out)
 static void
 write_fragmentation_bytes(const struct info_facts *f, struct output *out)
 {
-	print(out, "%" PRId64, (int64_t)(f->rss - f->used));
+	info_print(out, "%" PRId64, (int64_t)(f->rss - f->used));
+}
+
+static void
+write_difference(struct output *out, uint64_t a, uint64_t b)
+{
+	info_print(out, "%" PRId64, (int64_t)(a - b));
+}
+
+/* Of what was taken since the start. */
+static void
+write_dataset_percent(const struct info_facts *f, struct output *out)
+{
+	uint64_t net = f->used > f->startup_memory ? f->used - f->startup_memory : 0;
+	double percent = net > 0 ? 100.0 * (double)f->dataset / (double)net : 0;
+	info_print(out, "%.2f%%", percent < 100 ? percent : 100);
+}
+
+static void
+write_allocator_ratio(const struct info_facts *f, struct output *out)
+{
+	write_ratio(out, f->active, f->allocated);
+}
+
+static void
+write_allocator_bytes(const struct info_facts *f, struct output *out)
+{
+	write_difference(out, f->active, f->allocated);
+}
+
+static void
+write_allocator_rss_ratio(const struct info_facts *f, struct output *out)
+{
+	write_ratio(out, f->resident, f->active);
+}
+
+static void
+write_allocator_rss_bytes(const struct info_facts *f, struct output *out)
+{
+	write_difference(out, f->resident, f->active);
+}
+
+static void
+write_rss_ratio(const struct info_facts *f, struct output *out)
+{
+	write_ratio(out, f->rss, f->resident);
+}
+
+static void
+write_rss_bytes(const struct info_facts *f, struct output *out)
+{
+	write_difference(out, f->rss, f->resident);
+}
+
+static void
+write_main_sys(const struct info_facts *f, struct output *out)
+{
+	info_print(out, "%.6f", f->main_system_seconds);
+}
+
+static void
+write_main_user(const struct info_facts *f, struct output *out)
+{
+	info_print(out, "%.6f", f->main_user_seconds);
 }
 
 static void
 write_time(struct output *out, const struct timeval *time)
 {
-	print(out, "%ld.%06ld", (long)time->tv_sec, (long)time->tv_usec);
+	info_print(out, "%ld.%06ld", (long)time->tv_sec, (long)time->tv_usec);
 }
 
 static void
 write_input_rate(const struct info_facts *f, struct output *out)
 {
-	print(out, "%.2f", (double)f->rates.bytes_in / 1024);
+	info_print(out, "%.2f", (double)f->rates.bytes_in / 1024);
 }
 
 static void
 write_output_rate(const struct info_facts *f, struct output *out)
 {
-	print(out, "%.2f", (double)f->rates.bytes_out / 1024);
+	info_print(out, "%.2f", (double)f->rates.bytes_out / 1024);
 }
 
 static void
@@ -166,26 +223,26 @@ write_cpu_user_children(const struct info_facts *f, struct output *out)
 static void
 write_health(const struct info_facts *f, struct output *out)
 {
-	print(out, "%s", f->health_status == SETT_OK ? "ok" : "err");
+	info_print(out, "%s", f->health_status == SETT_OK ? "ok" : "err");
 }
 
 static void
 write_health_text(const struct info_facts *f, struct output *out)
 {
-	print(out, "%s", f->health_status == SETT_OK ? "" : f->health.message);
+	info_print(out, "%s", f->health_status == SETT_OK ? "" : f->health.message);
 }
 
 static void
 write_value_log_garbage(const struct info_facts *f, struct output *out)
 {
 	uint64_t total = f->storage.value_log_total_bytes, live = f->storage.value_log_live_bytes;
-	print(out, "%" PRIu64, total > live ? total - live : 0);
+	info_print(out, "%" PRIu64, total > live ? total - live : 0);
 }
 
 static void
 write_space_amplification(const struct info_facts *f, struct output *out)
 {
-	print(out, "%.3f", f->storage.space_amplification);
+	info_print(out, "%.3f", f->storage.space_amplification);
 }
 
 static void
@@ -200,8 +257,8 @@ write_levels(const struct info_facts *f, struct output *out)
 {
 	for (int i = 0; i < SETT_LEVELS; i++) {
 		const struct sett_level_stats *level = &f->storage.levels[i];
-		print(out, "%slevel%d:tables=%" PRIu64 ",bytes=%" PRIu64 ",referenced_bytes=%" PRIu64,
-		      i ? "\r\n" : "", i, level->tables, level->bytes, level->referenced_bytes);
+		info_print(out, "%slevel%d:tables=%" PRIu64 ",bytes=%" PRIu64 ",referenced_bytes=%" PRIu64,
+			   i ? "\r\n" : "", i, level->tables, level->bytes, level->referenced_bytes);
 	}
 }
 
@@ -267,7 +324,7 @@ static const struct field server_fields[] = {
 	FUNCTION("executable", write_executable),
 	POINTER("config_file", config_file),
 	NUMBER("io_threads", reactors),
-	NONE("io_threads_active"),
+	NUMBER("io_threads_active", io_threads_active),
 	{0},
 };
 
@@ -295,6 +352,10 @@ static const struct field memory_fields[] = {
 	NUMBER("used_memory_peak", used_peak),
 	HUMAN("used_memory_peak_human", used_peak),
 	FUNCTION("used_memory_peak_perc", write_peak_percent),
+	NUMBER("used_memory_overhead", overhead),
+	NUMBER("used_memory_startup", startup_memory),
+	NUMBER("used_memory_dataset", dataset),
+	FUNCTION("used_memory_dataset_perc", write_dataset_percent),
 	NUMBER("used_memory_storage", storage.memory_bytes),
 	HUMAN("used_memory_storage_human", storage.memory_bytes),
 	NUMBER("allocator_allocated", allocated),
@@ -303,23 +364,37 @@ static const struct field memory_fields[] = {
 	NUMBER("total_system_memory", system_memory),
 	HUMAN("total_system_memory_human", system_memory),
 	NONE("used_memory_lua"),
+	NONE("used_memory_vm_eval"),
 	HUMAN("used_memory_lua_human", zero),
-	NONE("used_memory_scripts"),
-	HUMAN("used_memory_scripts_human", zero),
+	NONE("used_memory_scripts_eval"),
 	NONE("number_of_cached_scripts"),
 	NONE("number_of_functions"),
 	NONE("number_of_libraries"),
+	NONE("used_memory_vm_functions"),
+	NONE("used_memory_vm_total"),
+	HUMAN("used_memory_vm_total_human", zero),
+	NONE("used_memory_functions"),
+	NONE("used_memory_scripts"),
+	HUMAN("used_memory_scripts_human", zero),
 	NUMBER("maxmemory", max_memory),
 	HUMAN("maxmemory_human", max_memory),
 	TEXT("maxmemory_policy", max_memory_policy),
 	NUMBER("memory_budget", memory_budget),
 	HUMAN("memory_budget_human", memory_budget),
+	FUNCTION("allocator_frag_ratio", write_allocator_ratio),
+	FUNCTION("allocator_frag_bytes", write_allocator_bytes),
+	FUNCTION("allocator_rss_ratio", write_allocator_rss_ratio),
+	FUNCTION("allocator_rss_bytes", write_allocator_rss_bytes),
+	FUNCTION("rss_overhead_ratio", write_rss_ratio),
+	FUNCTION("rss_overhead_bytes", write_rss_bytes),
 	FUNCTION("mem_fragmentation_ratio", write_fragmentation_ratio),
 	FUNCTION("mem_fragmentation_bytes", write_fragmentation_bytes),
 	NONE("mem_not_counted_for_evict"),
 	NONE("mem_replication_backlog"),
+	NONE("mem_total_replication_buffers"),
 	NONE("mem_clients_slaves"),
 	NUMBER("mem_clients_normal", net.client_buffer_bytes),
+	NONE("mem_cluster_links"),
 	TEXT("mem_allocator", allocator),
 	NONE("active_defrag_running"),
 	NONE("lazyfree_pending_objects"),
@@ -331,20 +406,38 @@ static const struct field memory_fields[] = {
 static const struct field persistence_fields[] = {
 	NONE("loading"),
 	NONE("async_loading"),
+	NONE("current_cow_peak"),
+	NONE("current_cow_size"),
+	NONE("current_cow_size_age"),
+	CONSTANT("current_fork_perc", "0.00"),
+	NONE("current_save_keys_processed"),
+	NONE("current_save_keys_total"),
 	NUMBER("rdb_changes_since_last_save", undurable_commits),
 	NONE("rdb_bgsave_in_progress"),
 	NUMBER("rdb_last_save_time", last_save_seconds),
 	FUNCTION("rdb_last_bgsave_status", write_health),
 	CONSTANT("rdb_last_bgsave_time_sec", "-1"),
 	CONSTANT("rdb_current_bgsave_time_sec", "-1"),
+	NUMBER("rdb_saves", saves),
+	NONE("rdb_last_cow_size"),
+	NONE("rdb_last_load_keys_expired"),
+	NONE("rdb_last_load_keys_loaded"),
 	CONSTANT("aof_enabled", "1"),
 	NONE("aof_rewrite_in_progress"),
 	NONE("aof_rewrite_scheduled"),
 	CONSTANT("aof_last_rewrite_time_sec", "-1"),
 	CONSTANT("aof_current_rewrite_time_sec", "-1"),
 	FUNCTION("aof_last_bgrewrite_status", write_health),
+	NONE("aof_rewrites"),
+	NONE("aof_rewrites_consecutive_failures"),
 	FUNCTION("aof_last_write_status", write_health),
+	NONE("aof_last_cow_size"),
+	NONE("module_fork_in_progress"),
+	NONE("module_fork_last_cow_size"),
 	NUMBER("aof_current_size", storage.log_bytes),
+	NUMBER("aof_base_size", startup_log_bytes),
+	NONE("aof_pending_rewrite"),
+	NUMBER("aof_pending_bio_fsync", pending_syncs),
 	{0},
 };
 
@@ -392,16 +485,24 @@ static const struct field stats_fields[] = {
 	NUMBER("instantaneous_ops_per_sec", rates.commands),
 	NUMBER("total_net_input_bytes", net.bytes_in),
 	NUMBER("total_net_output_bytes", net.bytes_out),
+	NONE("total_net_repl_input_bytes"),
+	NONE("total_net_repl_output_bytes"),
 	FUNCTION("instantaneous_input_kbps", write_input_rate),
 	FUNCTION("instantaneous_output_kbps", write_output_rate),
+	CONSTANT("instantaneous_input_repl_kbps", "0.00"),
+	CONSTANT("instantaneous_output_repl_kbps", "0.00"),
 	NUMBER("rejected_connections", net.connections_rejected),
 	NUMBER("pool_queue", net.pool_queue),
 	NONE("sync_full"),
 	NONE("sync_partial_ok"),
 	NONE("sync_partial_err"),
 	NUMBER("expired_keys", expired_keys),
+	NONE("expired_time_cap_reached_count"),
+	NUMBER("expire_cycle_cpu_milliseconds", expire_cpu_ms),
 	NONE("evicted_keys"),
 	NONE("evicted_clients"),
+	NONE("total_eviction_exceeded_time"),
+	NONE("current_eviction_exceeded_time"),
 	NUMBER("keyspace_hits", keyspace_hits),
 	NUMBER("keyspace_misses", keyspace_misses),
 	NONE("pubsub_channels"),
@@ -409,10 +510,24 @@ static const struct field stats_fields[] = {
 	NONE("pubsubshard_channels"),
 	NONE("latest_fork_usec"),
 	NONE("total_forks"),
+	NONE("migrate_cached_sockets"),
+	NONE("slave_expires_tracked_keys"),
+	NONE("active_defrag_hits"),
+	NONE("active_defrag_misses"),
+	NONE("active_defrag_key_hits"),
+	NONE("active_defrag_key_misses"),
+	NONE("total_active_defrag_time"),
+	NONE("current_active_defrag_time"),
 	NONE("tracking_total_keys"),
 	NONE("tracking_total_items"),
 	NONE("tracking_total_prefixes"),
+	NONE("unexpected_error_replies"),
 	NUMBER("total_error_replies", total_errors),
+	NONE("dump_payload_sanitizations"),
+	NUMBER("total_reads_processed", net.reads),
+	NUMBER("total_writes_processed", net.writes),
+	NUMBER("io_threaded_reads_processed", threaded_reads),
+	NUMBER("io_threaded_writes_processed", threaded_writes),
 	{0},
 };
 
@@ -436,6 +551,8 @@ static const struct field cpu_fields[] = {
 	FUNCTION("used_cpu_user", write_cpu_user),
 	FUNCTION("used_cpu_sys_children", write_cpu_sys_children),
 	FUNCTION("used_cpu_user_children", write_cpu_user_children),
+	FUNCTION("used_cpu_sys_main_thread", write_main_sys),
+	FUNCTION("used_cpu_user_main_thread", write_main_user),
 	{0},
 };
 
@@ -444,106 +561,7 @@ static const struct field cluster_fields[] = {
 	{0},
 };
 
-/* ---- lists ---- */
-
-static void
-write_command(const struct info_facts *facts, const struct command *command, struct output *out)
-{
-	struct command_figures f;
-	command_stats_get(facts->server->command_stats, command->index, &f);
-	if (f.calls == 0 && f.rejected == 0 && f.failed == 0)
-		return;
-	print(out,
-	      "cmdstat_%s:calls=%" PRIu64 ",usec=%" PRIu64 ",usec_per_call=%.2f,rejected_calls=%" PRIu64
-	      ",failed_calls=%" PRIu64 "\r\n",
-	      command->full_name, f.calls, f.microseconds,
-	      f.calls ? (double)f.microseconds / (double)f.calls : 0, f.rejected, f.failed);
-}
-
-static int
-write_commands(const struct info_facts *facts, struct keyspace_view *view, struct output *out)
-{
-	const struct command_table *table = facts->server->commands;
-	for (size_t i = 0; i < table->row_count; i++)
-		write_command(facts, &table->rows[i], out);
-	return SETT_OK;
-}
-
-static void
-write_error(void *arg, const char *code, uint64_t count)
-{
-	print(arg, "errorstat_%s:count=%" PRIu64 "\r\n", code, count);
-}
-
-static int
-write_errors(const struct info_facts *facts, struct keyspace_view *view, struct output *out)
-{
-	command_stats_each_error(facts->server->command_stats, write_error, out);
-	return SETT_OK;
-}
-
-/* The percentiles that are configured, as "50 99 99.9"; the caller frees the text. NULL: out of memory. */
-static char *
-copy_percentiles(struct config *config)
-{
-	mutex_lock(config_lock(config));
-	const char *text = config->latency_percentiles;
-	char *copy = strdup(text != NULL ? text : "");
-	mutex_unlock(config_lock(config));
-	return copy;
-}
-
-static void
-write_latency(const struct command *command, const struct histogram *histogram, const char *percentiles,
-	      struct output *out)
-{
-	print(out, "latency_percentiles_usec_%s:", command->full_name);
-	for (const char *at = percentiles; *at != '\0';) {
-		char *end;
-		double percentile = strtod(at, &end);
-		print(out, "%sp%.10g=%.3f", at == percentiles ? "" : ",", percentile,
-		      (double)histogram_percentile(histogram, percentile) / 1000);
-		at = end + (*end == ' ');
-	}
-	print(out, "\r\n");
-}
-
-static int
-write_latencies(const struct info_facts *facts, struct keyspace_view *view, struct output *out)
-{
-	const struct server *server = facts->server;
-	if (!__atomic_load_n(&server->config->latency_tracking, __ATOMIC_RELAXED))
-		return SETT_OK;
-	char *percentiles = copy_percentiles(server->config);
-	struct histogram *histogram = malloc(sizeof *histogram);
-	int status = percentiles != NULL && histogram != NULL ? SETT_OK : SETT_NO_MEMORY;
-	for (size_t i = 0; i < server->commands->row_count && status == SETT_OK; i++) {
-		const struct command *row = &server->commands->rows[i];
-		if (command_stats_latency(server->command_stats, row->index, histogram))
-			write_latency(row, histogram, percentiles, out);
-	}
-	free(histogram);
-	free(percentiles);
-	return status;
-}
-
-static int
-write_databases(const struct info_facts *facts, struct keyspace_view *view, struct output *out)
-{
-	if (view == NULL)
-		return SETT_OK;
-	unsigned databases = keyspace_databases(facts->server->keyspace);
-	for (unsigned db = 0; db < databases; db++) {
-		int64_t keys, expires;
-		int status = keyspace_count(view, db, &keys, &expires);
-		if (status != SETT_OK)
-			return status;
-		if (keys > 0 || expires > 0)
-			print(out, "db%u:keys=%" PRId64 ",expires=%" PRId64 ",avg_ttl=0\r\n", db, keys,
-			      expires);
-	}
-	return SETT_OK;
-}
+/* ---- the sections ---- */
 
 static const struct section sections[] = {
 	{"server", "Server", true, server_fields, NULL},
@@ -555,11 +573,11 @@ static const struct section sections[] = {
 	{"replication", "Replication", true, replication_fields, NULL},
 	{"cpu", "CPU", true, cpu_fields, NULL},
 	{"modules", "Modules", true, NULL, NULL},
-	{"commandstats", "Commandstats", false, NULL, write_commands},
-	{"errorstats", "Errorstats", true, NULL, write_errors},
-	{"latencystats", "Latencystats", false, NULL, write_latencies},
+	{"commandstats", "Commandstats", false, NULL, info_write_commands},
+	{"errorstats", "Errorstats", true, NULL, info_write_errors},
+	{"latencystats", "Latencystats", false, NULL, info_write_latencies},
 	{"cluster", "Cluster", true, cluster_fields, NULL},
-	{"keyspace", "Keyspace", true, NULL, write_databases},
+	{"keyspace", "Keyspace", true, NULL, info_write_databases},
 };
 
 /* ---- putting it together ---- */
@@ -570,29 +588,29 @@ write_field(const struct info_facts *facts, const struct field *field, struct ou
 	const void *fact = (const char *)facts + field->offset;
 	char human[32];
 	if (field->name != NULL)
-		print(out, "%s:", field->name);
+		info_print(out, "%s:", field->name);
 	switch (field->kind) {
 	case FIELD_NUMBER:
-		print(out, "%" PRIu64, *(const uint64_t *)fact);
+		info_print(out, "%" PRIu64, *(const uint64_t *)fact);
 		break;
 	case FIELD_HUMAN:
 		info_human_size(*(const uint64_t *)fact, human, sizeof human);
-		print(out, "%s", human);
+		info_print(out, "%s", human);
 		break;
 	case FIELD_CONSTANT:
-		print(out, "%s", field->constant);
+		info_print(out, "%s", field->constant);
 		break;
 	case FIELD_TEXT:
-		print(out, "%s", (const char *)fact);
+		info_print(out, "%s", (const char *)fact);
 		break;
 	case FIELD_POINTER:
-		print(out, "%s", *(const char *const *)fact);
+		info_print(out, "%s", *(const char *const *)fact);
 		break;
 	case FIELD_FUNCTION:
 		field->write(facts, out);
 		break;
 	}
-	print(out, "\r\n");
+	info_print(out, "\r\n");
 }
 
 static bool
@@ -625,7 +643,7 @@ info_write(struct server *server, struct keyspace_view *view, const struct bytes
 		const struct section *section = &sections[i];
 		if (!is_wanted(section, words, count))
 			continue;
-		print(&out, "%s# %s\r\n", is_first ? "" : "\r\n", section->title);
+		info_print(&out, "%s# %s\r\n", is_first ? "" : "\r\n", section->title);
 		is_first = false;
 		for (const struct field *f = section->fields;
 		     f != NULL && (f->name != NULL || f->kind == FIELD_FUNCTION); f++)

@@ -329,6 +329,8 @@ net_stats(struct net *net, struct net_stats *ret)
 	sum.commands_processed -= base.commands_processed;
 	sum.bytes_in -= base.bytes_in;
 	sum.bytes_out -= base.bytes_out;
+	sum.reads -= base.reads;
+	sum.writes -= base.writes;
 	*ret = sum;
 }
 

@@ -117,7 +117,7 @@ int net_set_client_name(struct net *, struct client *, struct bytes name);
 
 struct net_stats {
 	uint64_t connections, connections_received, connections_rejected, commands_processed;
-	uint64_t bytes_in, bytes_out, client_buffer_bytes, paused_clients, pool_queue;
+	uint64_t bytes_in, bytes_out, reads, writes, client_buffer_bytes, paused_clients, pool_queue;
 };
 void net_stats(struct net *, struct net_stats *ret);
 void net_reset_stats(struct net *);

@@ -302,7 +302,10 @@ send_connection(struct reactor *r, struct connection *c)
 		reactor_close(r, c);
 		return;
 	}
-	counter_add(&r->counters.bytes_out, size);
+	if (size > 0) {
+		counter_add(&r->counters.bytes_out, size);
+		counter_add(&r->counters.writes, 1);
+	}
 	if (!c->client.authenticated && reactor_close_stranger(r, c))
 		return;
 	if (is_finished(r, c)) {
@@ -637,6 +640,8 @@ reactor_add_stats(struct reactor *r, struct net_stats *ret)
 	ret->commands_processed += __atomic_load_n(&from->commands_processed, __ATOMIC_RELAXED);
 	ret->bytes_in += __atomic_load_n(&from->bytes_in, __ATOMIC_RELAXED);
 	ret->bytes_out += __atomic_load_n(&from->bytes_out, __ATOMIC_RELAXED);
+	ret->reads += __atomic_load_n(&from->reads, __ATOMIC_RELAXED);
+	ret->writes += __atomic_load_n(&from->writes, __ATOMIC_RELAXED);
 	ret->client_buffer_bytes += __atomic_load_n(&from->buffer_bytes, __ATOMIC_RELAXED);
 	ret->paused_clients += __atomic_load_n(&from->paused, __ATOMIC_RELAXED);
 }

@@ -33,6 +33,7 @@ enum {
 /* Written by the reactor's thread alone (relaxed stores), read by any (relaxed loads). */
 struct reactor_counters {
 	uint64_t connections_received, connections_rejected, commands_processed, bytes_in, bytes_out;
+	uint64_t reads, writes; /* that moved bytes */
 	uint64_t buffer_bytes, paused;
 };
 

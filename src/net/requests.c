@@ -82,8 +82,10 @@ read_input(struct reactor *r, struct connection *c)
 	c->readable = false;
 	switch (receive(r, c, &size)) {
 	case INPUT_OK:
-		if (from_socket)
+		if (from_socket) {
 			counter_add(&r->counters.bytes_in, size);
+			counter_add(&r->counters.reads, 1);
+		}
 		break;
 	case INPUT_NOTHING:
 		break;

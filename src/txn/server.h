@@ -67,12 +67,14 @@ struct server {
 	const struct sett_clock *clock;
 	struct log_sink sink;
 	uint64_t started_ms, started_monotonic_ns;
-	char run_id[41];           /* 40 hex digits, random per start */
-	const char *executable;    /* absolute path, for INFO */
-	const char *supervised;    /* "systemd", "upstart", "no", for INFO; NULL: no */
-	uint64_t last_save_ms;     /* atomic: LASTSAVE */
-	int shutdown_failed;       /* atomic */
-	uint64_t used_memory_peak; /* atomic: info/facts.h */
+	char run_id[41];                            /* 40 hex digits, random per start */
+	const char *executable;                     /* absolute path, for INFO */
+	const char *supervised;                     /* "systemd", "upstart", "no", for INFO; NULL: no */
+	uint64_t last_save_ms;                      /* atomic: LASTSAVE */
+	uint64_t saves;                             /* atomic: SAVE and its kin that succeeded */
+	int shutdown_failed;                        /* atomic */
+	uint64_t startup_memory, startup_log_bytes; /* used_memory, length of the log: facts_note_start */
+	uint64_t used_memory_peak;                  /* atomic: info/facts.h */
 };
 
 #endif
