@@ -15,7 +15,7 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-all_units="unit/protocol unit/keyspace unit/type/string unit/type/incr unit/expire unit/scan unit/multi unit/quit
+all_units="unit/protocol unit/keyspace unit/type/string unit/type/incr unit/type/hash unit/expire unit/scan unit/multi unit/quit
 	unit/info-command unit/other unit/introspection unit/querybuf"
 # Of the tests that redis-server passes; asked for when all units run.
 least=290

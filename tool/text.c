@@ -60,6 +60,9 @@ print_key(FILE *out, struct bytes key, bool raw)
 	case ENGINE_KEY_NEXT_OBJECT:
 		fputs("next-object", out);
 		break;
+	case ENGINE_KEY_MEMBER_SEED:
+		fputs("member-seed", out);
+		break;
 	case ENGINE_KEY_ELEMENT:
 		fprintf(out, "epoch %" PRIu64 " object %" PRIu64 " ", k.epoch, k.object);
 		print_bytes(out, k.name, SIZE_MAX);

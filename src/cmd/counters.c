@@ -57,8 +57,7 @@ command_decrby(struct command_context *c)
 	return add_integer(c, -delta);
 }
 
-/* 17 digits behind the point, without the zeros at the end. */
-static size_t
+size_t
 format_long_double(long double value, char *text, size_t capacity)
 {
 	int printed = snprintf(text, capacity, "%.17Lf", value);
@@ -84,7 +83,7 @@ command_incrbyfloat(struct command_context *c)
 	struct key k;
 	struct bytes old;
 	long double value = 0, delta;
-	char text[5 * 1024];
+	char text[LONG_DOUBLE_TEXT_MAX];
 	int status = open_short_string(c, c->argv[1], LONG_DOUBLE_TEXT_MAX, &k, &old);
 	if (status != SETT_OK)
 		return status;

@@ -11,7 +11,7 @@
 
 #include "config/config.h"
 #include "expire/expirer.h"
-#include "storage/base/hash.h"
+#include "types/digest.h"
 #include "types/type.h"
 
 static int
@@ -140,70 +140,8 @@ debug_object(struct command_context *c)
 	/* There is no address, reference count or idle time to a record on disk. */
 	snprintf(text, sizeof text,
 		 "Value at:0x0 refcount:1 encoding:%s serializedlength:%" PRIu64 " lru:0 lru_seconds_idle:0",
-		 type_encoding_name(&k.root), k.root.body_size);
+		 type_encoding_name(&k.root), type_stored_size(&k.root));
 	resp_status(c->reply, text);
-	return SETT_OK;
-}
-
-enum { DIGEST_SIZE = 20, DIGEST_LANES = 3 };
-
-/* A sum of hashes: the order of the keys does not matter, and the empty set is 0. */
-struct digest {
-	uint64_t lanes[DIGEST_LANES];
-};
-
-static void
-digest_mix(struct digest *digest, uint64_t seed, struct bytes bytes)
-{
-	for (uint64_t i = 0; i < DIGEST_LANES; i++)
-		digest->lanes[i] = hash64_bytes(bytes, digest->lanes[i] + seed * DIGEST_LANES + i + 1);
-}
-
-static void
-digest_text(const struct digest *digest, char ret[DIGEST_SIZE * 2 + 1])
-{
-	snprintf(ret, DIGEST_SIZE * 2 + 1, "%016" PRIx64 "%016" PRIx64 "%08" PRIx32, digest->lanes[0],
-		 digest->lanes[1], (uint32_t)digest->lanes[2]);
-}
-
-/* Pieces of a long string, of one size wherever they lie. */
-static int
-digest_pieces(const struct key *k, struct digest *digest)
-{
-	enum { PIECE_SIZE = 64 * 1024 };
-	uint8_t *piece = malloc(PIECE_SIZE);
-	if (piece == NULL)
-		return SETT_NO_MEMORY;
-	int status = SETT_OK;
-	for (uint64_t at = 0; status == SETT_OK && at < k->root.body_size; at += PIECE_SIZE) {
-		uint64_t left = k->root.body_size - at;
-		size_t size = left < PIECE_SIZE ? (size_t)left : PIECE_SIZE;
-		status = key_body_part(k, at, size, piece);
-		if (status == SETT_OK)
-			digest_mix(digest, 2, bytes_of(piece, size));
-	}
-	free(piece);
-	return status;
-}
-
-static int
-digest_value(const struct key *k, struct digest *digest)
-{
-	struct bytes value;
-	uint8_t type = (uint8_t)k->root.type;
-	int status;
-	digest_mix(digest, 1, bytes_of(&type, 1));
-	if (k->root.body_size >= CONTEXT_STREAM_MIN) {
-		status = digest_pieces(k, digest);
-	} else {
-		status = key_body(k, &value);
-		if (status == SETT_OK)
-			digest_mix(digest, 2, value);
-	}
-	if (status != SETT_OK)
-		return status;
-	if (k->root.expires_at != 0)
-		digest_mix(digest, 3, BYTES_LITERAL("expires"));
 	return SETT_OK;
 }
 
@@ -218,11 +156,10 @@ digest_database(struct command_context *c, unsigned db, struct digest *sum)
 	while ((status = keyspace_cursor_next(cursor, &k)) == SETT_OK) {
 		struct digest one = {{0}};
 		digest_mix(&one, 4 + (uint64_t)db, k.name);
-		status = digest_value(&k, &one);
+		status = type_digest(&k, &one);
 		if (status != SETT_OK)
 			break;
-		for (int i = 0; i < DIGEST_LANES; i++)
-			sum->lanes[i] += one.lanes[i];
+		digest_add(sum, &one);
 	}
 	keyspace_cursor_close(cursor);
 	return status == SETT_NOT_FOUND ? SETT_OK : status;
@@ -232,7 +169,7 @@ static int
 debug_digest(struct command_context *c)
 {
 	struct digest digest = {{0}};
-	char text[DIGEST_SIZE * 2 + 1];
+	char text[DIGEST_TEXT_SIZE + 1];
 	for (unsigned db = 0; db < keyspace_databases(c->server->keyspace); db++) {
 		int status = digest_database(c, db, &digest);
 		if (status != SETT_OK)
@@ -249,11 +186,11 @@ debug_digest_value(struct command_context *c)
 	resp_array(c->reply, c->argc - 2);
 	for (size_t i = 2; i < c->argc; i++) {
 		struct digest digest = {{0}};
-		char text[DIGEST_SIZE * 2 + 1];
+		char text[DIGEST_TEXT_SIZE + 1];
 		struct key k;
 		int status = open_key(c, c->argv[i], &k);
 		if (status == SETT_OK && k.exists)
-			status = digest_value(&k, &digest);
+			status = type_digest(&k, &digest);
 		if (status != SETT_OK)
 			return status;
 		digest_text(&digest, text);

@@ -87,6 +87,10 @@ reply_bytes(struct command_context *c, struct bytes b)
 /* Whether `size` and `more` together are a string that may be stored; if not, the error reply is given. */
 bool string_size_is_allowed(struct command_context *, uint64_t size, uint64_t more);
 
+/* As Redis prints one: 17 digits after the point, without the zeros at the end. `text` has
+ * LONG_DOUBLE_TEXT_MAX bytes. */
+size_t format_long_double(long double value, char *text, size_t capacity);
+
 /* Units and bases of a deadline as given in an argument. */
 enum deadline_form { DEADLINE_EX, DEADLINE_PX, DEADLINE_EXAT, DEADLINE_PXAT };
 /* The deadline in milliseconds since 1970; false, with the reply "ERR invalid expire time in '...' command"

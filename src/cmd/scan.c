@@ -3,25 +3,15 @@
  * SCAN's cursor is a number for the key at which the next call goes on (keyspace_scan_save). A call looks at
  * COUNT keys, whether they match or not, so its time is bounded; a pattern's literal beginning narrows the
  * walk to the keys that begin with it. */
+#include "cmd/scan.h"
 #include "cmd/commands.h"
 #include "cmd/lookup.h"
 #include "keyspace/glob.h"
 
 #include <errno.h>
 
-enum { LONG_COUNT = 10000 /* a SCAN that looks at more keys takes long */ };
-
-struct scan_options {
-	struct bytes pattern; /* empty with `all` */
-	bool all;             /* no pattern, or "*" */
-	int64_t count;
-	bool has_type;
-	struct bytes type;
-};
-
-/* As strtoul reads it, which Redis uses: a sign and leading zeros are fine. */
-static bool
-parse_cursor(struct command_context *c, struct bytes argument, uint64_t *ret)
+bool
+scan_parse_cursor(struct command_context *c, struct bytes argument, uint64_t *ret)
 {
 	char text[32], *end = text;
 	if (argument.size < sizeof(text) && memchr(argument.data, 0, argument.size) == NULL) {
@@ -39,11 +29,16 @@ parse_cursor(struct command_context *c, struct bytes argument, uint64_t *ret)
 	return false;
 }
 
-static bool
-parse_scan_options(struct command_context *c, struct scan_options *ret)
+bool
+scan_parse_options(struct command_context *c, size_t first, enum scan_kind kind, struct scan_options *ret)
 {
 	struct scan_options o = {.all = true, .count = 10};
-	for (size_t i = 2; i < c->argc; i += 2) {
+	for (size_t i = first; i < c->argc; i += 2) {
+		if (kind == SCAN_HASH && argument_is(c->argv[i], "NOVALUES")) {
+			o.no_values = true;
+			i--;
+			continue;
+		}
 		if (i + 1 == c->argc) {
 			context_syntax_error(c);
 			return false;
@@ -59,7 +54,7 @@ parse_scan_options(struct command_context *c, struct scan_options *ret)
 		} else if (argument_is(c->argv[i], "MATCH")) {
 			o.pattern = value;
 			o.all = bytes_equal(value, BYTES_LITERAL("*"));
-		} else if (argument_is(c->argv[i], "TYPE")) {
+		} else if (kind == SCAN_KEYS && argument_is(c->argv[i], "TYPE")) {
 			o.has_type = true;
 			o.type = value;
 		} else {
@@ -103,6 +98,30 @@ scan_step(struct command_context *c, struct keyspace_cursor *cursor, const struc
 	}
 }
 
+struct scan_reply
+scan_reply_begin(struct command_context *c)
+{
+	size_t mark = c->reply->size;
+	return (struct scan_reply){.mark = mark, .token = resp_deferred_begin(c->reply)};
+}
+
+int
+scan_reply_end(struct command_context *c, const struct scan_reply *r, size_t found, uint64_t next)
+{
+	resp_deferred_array_end(c->reply, r->token, found);
+	if (c->reply->failed)
+		return SETT_NO_MEMORY;
+	size_t size = c->reply->size - r->mark;
+	void *elements = arena_copy(c->arena, c->reply->data + r->mark, size);
+	if (elements == NULL)
+		return SETT_NO_MEMORY;
+	resp_truncate(c->reply, r->mark);
+	resp_array(c->reply, 2);
+	resp_bulk_format(c->reply, "%llu", (unsigned long long)next);
+	resp_raw(c->reply, elements, size);
+	return SETT_OK;
+}
+
 int
 command_scan(struct command_context *c)
 {
@@ -111,9 +130,9 @@ command_scan(struct command_context *c)
 	struct bytes resume = {0};
 	uint64_t position, next = 0;
 	size_t found = 0;
-	if (!parse_cursor(c, c->argv[1], &position) || !parse_scan_options(c, &options))
+	if (!scan_parse_cursor(c, c->argv[1], &position) || !scan_parse_options(c, 2, SCAN_KEYS, &options))
 		return SETT_OK;
-	if (options.count > LONG_COUNT) {
+	if (options.count > SCAN_LONG_COUNT) {
 		int status = context_enter_long_lane(c);
 		if (status != SETT_OK)
 			return status;
@@ -124,26 +143,10 @@ command_scan(struct command_context *c)
 					  resume, &cursor);
 	if (status != SETT_OK)
 		return status;
-	/* The cursor comes first in the reply and is known last: the keys are written behind it and the whole
-	 * is put in order. */
-	size_t mark = c->reply->size;
-	size_t token = resp_deferred_begin(c->reply);
+	struct scan_reply reply = scan_reply_begin(c);
 	status = scan_step(c, cursor, &options, &found, &next);
 	keyspace_cursor_close(cursor);
-	if (status != SETT_OK)
-		return status;
-	resp_deferred_array_end(c->reply, token, found);
-	if (c->reply->failed)
-		return SETT_NO_MEMORY;
-	size_t size = c->reply->size - mark;
-	void *keys = arena_copy(c->arena, c->reply->data + mark, size);
-	if (keys == NULL)
-		return SETT_NO_MEMORY;
-	resp_truncate(c->reply, mark);
-	resp_array(c->reply, 2);
-	resp_bulk_format(c->reply, "%llu", (unsigned long long)next);
-	resp_raw(c->reply, keys, size);
-	return SETT_OK;
+	return status == SETT_OK ? scan_reply_end(c, &reply, found, next) : status;
 }
 
 int

@@ -73,7 +73,8 @@ command_memory_usage(struct command_context *c)
 	if (status != SETT_OK)
 		return status;
 	if (k.exists)
-		resp_integer(c->reply, (int64_t)sett_record_size(c->argv[2], &k.root.record));
+		resp_integer(c->reply,
+			     (int64_t)(sett_record_size(c->argv[2], &k.root.record) + k.root.object_bytes));
 	else
 		resp_null(c->reply);
 	return SETT_OK;

@@ -84,6 +84,9 @@ struct config {
 	int table_compression, bottom_compression, value_compression; /* enum sett_compression */
 	int compression_level;
 	int workers;
+	/* types */
+	int64_t hash_max_listpack_entries, hash_max_listpack_value; /* (runtime) */
+	int64_t packed_max_size;        /* (runtime) bytes of a collection that is kept within its root */
 	bool active_expire;             /* (runtime) DEBUG SET-ACTIVE-EXPIRE */
 	struct config_private *private; /* the rows that are accepted and shown but used by nothing, the
 					   file's path and lines, the listeners */

@@ -453,10 +453,11 @@ const struct directive directive_table[] = {
 	/* types */
 	{.alias = "hash-max-ziplist-entries",
 	 INTEGER("hash-max-listpack-entries", 0, LONG_MAX, "512", 0),
-	 NO_EFFECT(NO_SUCH_TYPE)},
+	 FIELD(hash_max_listpack_entries)},
 	{.alias = "hash-max-ziplist-value",
 	 INTEGER("hash-max-listpack-value", 0, LONG_MAX, "64", MEMORY),
-	 NO_EFFECT(NO_SUCH_TYPE)},
+	 FIELD(hash_max_listpack_value)},
+	{INTEGER("packed-max-size", 64, 4096, "1000", MEMORY), FIELD(packed_max_size)},
 	{.alias = "list-max-ziplist-size",
 	 INTEGER("list-max-listpack-size", INT_MIN, INT_MAX, "-2", 0),
 	 NO_EFFECT(NO_SUCH_TYPE)},

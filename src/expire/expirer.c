@@ -10,7 +10,7 @@
  * that the heap lost has come, memtables are flushed before the sweep.
  *
  * Invariants
- * - A key is deleted only by a transaction that read it past its deadline in its own snapshot.
+ * - A key, or an element, is deleted only by a transaction that read it past its deadline in its own snapshot.
  * - Nothing is deleted while CLIENT PAUSE holds writes.
  * - A noted deadline that was renewed meanwhile is noted again, never dropped.
  *
@@ -24,9 +24,11 @@
 #include "storage/engine.h"
 #include "txn/commit.h"
 #include "txn/pause.h"
+#include "types/type.h"
 
 enum {
 	BATCH_MAX = 64,
+	ELEMENTS_MAX = 1024, /* of collections, in one transaction; the rest follows in the next */
 	TRIES = 10,
 	CLAIM_AFTER = 3,
 	MET_MAX = 4096,
@@ -129,17 +131,16 @@ try_delete(struct expirer *e, size_t first, size_t last, uint64_t *ret_deleted)
 	if (status != SETT_OK)
 		return status;
 	keyspace_begin(&view, e->server->keyspace, e->txn, &e->arena);
-	for (size_t i = first; i < last; i++) {
+	size_t elements = ELEMENTS_MAX;
+	for (size_t i = first; i < last && status == SETT_OK; i++) {
 		const struct doomed *d = &e->batch.items[i];
-		uint64_t deadline;
-		status = keyspace_expire(&view, d->db, bytes_of(d->key, d->size), &deadline);
-		if (status == SETT_OK)
-			deleted++;
-		else if (status != SETT_NOT_FOUND)
+		struct type_expired expired;
+		status = type_expire(&view, d->db, bytes_of(d->key, d->size), &elements, &expired);
+		if (status != SETT_OK)
 			break;
-		else if (deadline != 0)
-			expirer_note(e, d->db, bytes_of(d->key, d->size), deadline);
-		status = SETT_OK;
+		deleted += expired.key;
+		if (expired.deadline != 0)
+			expirer_note(e, d->db, bytes_of(d->key, d->size), expired.deadline);
 	}
 	if (status != SETT_OK) {
 		sett_txn_discard(e->txn);
@@ -214,16 +215,17 @@ static bool
 has_deadlines(struct expirer *e)
 {
 	struct keyspace_view view;
-	int64_t keys, expires = 0;
+	int64_t keys, expires = 0, due = 0;
 	arena_reset(&e->arena);
 	if (sett_txn_begin(e->txn, SETT_TXN_MANUAL_CONFLICTS) != SETT_OK)
 		return true;
 	keyspace_begin(&view, e->server->keyspace, e->txn, &e->arena);
-	for (unsigned db = 0; db < keyspace_databases(e->server->keyspace) && expires == 0; db++)
-		if (keyspace_count(&view, db, &keys, &expires) != SETT_OK)
+	for (unsigned db = 0; db < keyspace_databases(e->server->keyspace) && expires == 0 && due == 0; db++)
+		if (keyspace_count(&view, db, &keys, &expires) != SETT_OK ||
+		    keyspace_count_due(&view, db, &due) != SETT_OK)
 			expires = 1;
 	sett_txn_discard(e->txn);
-	return expires != 0;
+	return expires != 0 || due != 0;
 }
 
 /* One step of a sweep, when one is due; whether it may go on at once. */

@@ -13,6 +13,7 @@ enum engine_key_kind {
 	ENGINE_KEY_EPOCH,       /* db: its epoch is the entry's head */
 	ENGINE_KEY_NEXT_EPOCH,  /* the next epoch that was never used */
 	ENGINE_KEY_NEXT_OBJECT, /* the next object id that was never leased */
+	ENGINE_KEY_MEMBER_SEED, /* the seed of members' hashes */
 	ENGINE_KEY_ROOT,        /* epoch, name: a Redis key */
 	ENGINE_KEY_ELEMENT,     /* epoch, object, name: of a spread collection; its bytes as they are */
 };

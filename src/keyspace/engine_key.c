@@ -13,7 +13,7 @@ epoch_prefix(uint8_t ret[EPOCH_PREFIX_SIZE], uint8_t kind, uint64_t epoch)
 }
 
 void
-long_key_hash(struct bytes key, uint8_t ret[16])
+keyspace_name_hash(struct bytes key, uint8_t ret[16])
 {
 	struct hash128 h = hash128(key.data, key.size, 0);
 	put_be64(ret, h.high);
@@ -34,7 +34,7 @@ root_engine_key(struct sett_engine *engine, struct arena *arena, uint64_t epoch,
 	if (kept > 0)
 		memcpy(p + EPOCH_PREFIX_SIZE, name.data, kept);
 	if (is_long)
-		long_key_hash(name, p + EPOCH_PREFIX_SIZE + kept);
+		keyspace_name_hash(name, p + EPOCH_PREFIX_SIZE + kept);
 	ret->bytes = bytes_of(p, size);
 	ret->hash = sett_engine_hash(engine, ret->bytes);
 	return SETT_OK;
@@ -97,6 +97,8 @@ describe_meta(struct bytes key)
 		return (struct engine_key){.kind = ENGINE_KEY_NEXT_EPOCH};
 	if (key.size == 2 && key.data[1] == 'o')
 		return (struct engine_key){.kind = ENGINE_KEY_NEXT_OBJECT};
+	if (key.size == 2 && key.data[1] == 's')
+		return (struct engine_key){.kind = ENGINE_KEY_MEMBER_SEED};
 	return (struct engine_key){0};
 }
 

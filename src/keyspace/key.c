@@ -1,9 +1,9 @@
 /* Opening and changing one key.
  *
  * Invariants
- * - Each write of a root keeps the two counters of its epoch right, from what the transaction itself read: the
- *   number of records, and of those with a deadline. A record past its deadline counts until it is removed,
- *   though it reads as absent.
+ * - Each write of a root keeps the counters of its epoch right, from what the transaction itself read: the
+ *   number of records, of those with a deadline, and of those with a deadline among their elements. A record
+ *   past its deadline counts until it is removed, though it reads as absent.
  * - Each write names the key's conflict key, and "which keys exist" if that changed.
  * - Elements whose root goes are dropped in the same transaction (I22). */
 #include "keyspace/key.h"
@@ -69,7 +69,7 @@ read_root(struct key *k)
 {
 	struct sett_record record;
 	struct keyspace_view *view = k->view;
-	k->exists = k->is_stored = k->has_deadline = false;
+	k->exists = k->is_stored = k->has_deadline = k->has_due = false;
 	k->object = k->object_bytes = 0;
 	int status = sett_txn_read_conflict(view->txn, k->engine_key.hash);
 	if (status == SETT_OK)
@@ -81,23 +81,22 @@ read_root(struct key *k)
 		return status;
 	k->exists = k->is_stored = true;
 	k->has_deadline = k->root.expires_at != 0;
+	k->has_due = k->root.due_at != 0;
 	k->object = k->root.object;
 	k->object_bytes = k->root.object_bytes;
 	return SETT_OK;
 }
 
-/* A record with a deadline: is it there? */
-static int
-judge_deadline(struct key *k)
+/* Whether a record with a deadline is there. */
+static bool
+judge_deadline(const struct key *k)
 {
-	struct keyspace_view *view = k->view;
-	if (!root_is_expired(view, &k->root)) {
-		sett_txn_deadline_ahead(view->txn, k->root.expires_at);
-		return SETT_OK;
-	}
-	sett_txn_deadline_passed(view->txn, k->root.expires_at);
-	k->exists = false;
-	return keyspace_note_expired(view, k->db, k->name);
+	bool is_expired = root_is_expired(k->view, &k->root);
+	if (is_expired)
+		sett_txn_deadline_passed(k->view->txn, k->root.expires_at);
+	else
+		sett_txn_deadline_ahead(k->view->txn, k->root.expires_at);
+	return !is_expired;
 }
 
 int
@@ -115,7 +114,32 @@ key_open(struct keyspace_view *view, unsigned db, struct bytes name, struct key 
 		return status;
 	if (__builtin_expect(name.size > KEYSPACE_MAX_KEY_SIZE, 0) && !root_is_of(&ret->root, name))
 		return SETT_INVALID;
-	return ret->root.expires_at != 0 && !view->allow_expired ? judge_deadline(ret) : SETT_OK;
+	if (ret->root.expires_at == 0 || view->allow_expired || judge_deadline(ret))
+		return SETT_OK;
+	ret->exists = false;
+	return keyspace_note_expired(view, db, name);
+}
+
+int
+key_open_stored(struct keyspace_view *view, unsigned db, struct bytes stored, struct key *ret)
+{
+	*ret = (struct key){.view = view, .db = db, .name = stored};
+	int status = keyspace_epoch(view, db, &ret->epoch);
+	if (status == SETT_OK)
+		status = stored_engine_key(view->keyspace->engine, view->arena, ret->epoch, stored,
+					   &ret->engine_key);
+	if (status == SETT_OK)
+		status = read_root(ret);
+	if (status != SETT_OK || !ret->exists)
+		return status;
+	ret->exists = ret->root.expires_at == 0 || judge_deadline(ret);
+	return root_user_key(view, ret->engine_key.bytes, &ret->root, &ret->name);
+}
+
+int
+key_note_due(const struct key *k)
+{
+	return keyspace_note_expired(k->view, k->db, k->name);
 }
 
 /* ---- reading the body ---- */
@@ -175,14 +199,16 @@ arena_name(const struct key *k, struct bytes *ret)
 }
 
 static int
-count(const struct key *k, int keys, int deadlines)
+count(const struct key *k, int keys, int deadlines, int due)
 {
 	struct sett_txn *txn = k->view->txn;
 	int status = SETT_OK;
 	if (keys != 0)
-		status = sett_txn_counter_add(txn, 2 * k->epoch, keys);
+		status = sett_txn_counter_add(txn, keys_counter(k->epoch), keys);
 	if (status == SETT_OK && deadlines != 0)
-		status = sett_txn_counter_add(txn, 2 * k->epoch + 1, deadlines);
+		status = sett_txn_counter_add(txn, deadlines_counter(k->epoch), deadlines);
+	if (status == SETT_OK && __builtin_expect(due != 0, 0))
+		status = sett_txn_counter_add(txn, due_counter(k->epoch), due);
 	return status;
 }
 
@@ -213,6 +239,7 @@ static int
 account(struct key *k, const struct root_content *now)
 {
 	bool has_deadline = now != NULL && now->expires_at != 0;
+	bool has_due = now != NULL && now->due_at != 0;
 	int keys = (int)(now != NULL) - (int)k->is_stored;
 	int deadlines = (int)has_deadline - (int)k->has_deadline;
 	struct sett_txn *txn = k->view->txn;
@@ -220,7 +247,7 @@ account(struct key *k, const struct root_content *now)
 	if (status == SETT_OK && (keys != 0 || (now != NULL) != k->exists))
 		status = sett_txn_write_conflict(txn, existence_conflict_key(k->epoch));
 	if (status == SETT_OK)
-		status = count(k, keys, deadlines);
+		status = count(k, keys, deadlines, (int)has_due - (int)k->has_due);
 	if (status == SETT_OK && __builtin_expect(k->object != 0, 0) &&
 	    (now == NULL || now->object != k->object))
 		status = keyspace_drop_object(k->view, k->epoch, k->object, k->object_bytes);
@@ -230,6 +257,7 @@ account(struct key *k, const struct root_content *now)
 		return status;
 	k->exists = k->is_stored = now != NULL;
 	k->has_deadline = has_deadline;
+	k->has_due = has_due;
 	k->object = now != NULL ? now->object : 0;
 	k->object_bytes = now != NULL ? now->object_bytes : 0;
 	return SETT_OK;
@@ -397,32 +425,4 @@ key_touch(struct key *k)
 	assert(k->exists);
 	int status = sett_txn_write_conflict(k->view->txn, k->engine_key.hash);
 	return status == SETT_OK ? touch(k, 0) : status;
-}
-
-/* ---- expiry ---- */
-
-int
-keyspace_expire(struct keyspace_view *view, unsigned db, struct bytes stored, uint64_t *ret_deadline)
-{
-	struct key k = {.view = view, .db = db};
-	int status = keyspace_epoch(view, db, &k.epoch);
-	if (status == SETT_OK)
-		status = stored_engine_key(view->keyspace->engine, view->arena, k.epoch, stored,
-					   &k.engine_key);
-	if (status == SETT_OK)
-		status = read_root(&k);
-	if (status != SETT_OK)
-		return status;
-	if (!k.exists || !root_is_expired(view, &k.root)) {
-		*ret_deadline = k.exists ? k.root.expires_at : 0;
-		return SETT_NOT_FOUND;
-	}
-	sett_txn_deadline_passed(view->txn, k.root.expires_at);
-	status = root_user_key(view, k.engine_key.bytes, &k.root, &k.name);
-	k.exists = false;
-	if (status == SETT_OK)
-		status = key_delete(&k);
-	if (status == SETT_OK)
-		view->last_touched->expired = true;
-	return status;
 }

@@ -54,12 +54,18 @@ struct key {
 	struct root root; /* if it exists, as it was opened */
 	/* What is stored now, seen or not: a record past its deadline still counts until it is replaced. */
 	bool is_stored, has_deadline;
+	bool has_due;                  /* a deadline among its elements */
 	uint64_t object, object_bytes; /* elements of that record; 0 = none */
 };
 
 /* Reads the root; joins the key to the read set. An absent or expired key is no failure (`exists`).
  * SETT_WOULD_BLOCK, SETT_CONFLICT (the epoch moved: run again), SETT_CORRUPT, SETT_NO_MEMORY, ... */
 int key_open(struct keyspace_view *, unsigned db, struct bytes name, struct key *ret);
+/* The same for a key as keyspace_parse_root_key gives it: the key itself up to KEYSPACE_MAX_KEY_SIZE. Of a key
+ * past its deadline too `root` is read (`is_stored`), so that it can be deleted. */
+int key_open_stored(struct keyspace_view *, unsigned db, struct bytes stored, struct key *ret);
+/* The key was met with elements past their deadlines: the runner or the expirer deletes them. SETT_NO_MEMORY. */
+int key_note_due(const struct key *);
 
 /* ---- reading the body ---- */
 

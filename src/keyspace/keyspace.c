@@ -50,6 +50,12 @@ next_epoch_conflict_key(void)
 }
 
 uint64_t
+keyspace_member_seed(const struct keyspace *k, uint64_t epoch)
+{
+	return mix(k->member_seed + epoch);
+}
+
+uint64_t
 keyspace_random(struct keyspace *k)
 {
 	return mix(__atomic_add_fetch(&k->random_counter, 0x9e3779b97f4a7c15u, __ATOMIC_RELAXED));
@@ -66,6 +72,7 @@ epoch_meta_key(uint8_t room[META_KEY_SIZE], unsigned db)
 }
 
 static const uint8_t next_epoch_key[2] = {KIND_META, 'n'};
+static const uint8_t member_seed_key[2] = {KIND_META, 's'};
 
 /* ---- opening ---- */
 
@@ -112,6 +119,18 @@ take_epoch(struct sett_txn *txn, uint64_t *ret)
 	return status;
 }
 
+/* The seed is made once, with the first start that knows of it. */
+static int
+load_member_seed(struct keyspace *k, struct sett_txn *txn)
+{
+	struct bytes key = bytes_of(member_seed_key, sizeof(member_seed_key));
+	int status = read_number(txn, key, &k->member_seed);
+	if (status != SETT_NOT_FOUND)
+		return status;
+	k->member_seed = random_entropy();
+	return write_number(txn, key, k->member_seed);
+}
+
 static int
 load_epochs(struct keyspace *k, struct sett_txn *txn)
 {
@@ -131,7 +150,7 @@ load_epochs(struct keyspace *k, struct sett_txn *txn)
 			return SETT_CORRUPT;
 		k->databases[db].epoch = epoch;
 	}
-	return SETT_OK;
+	return load_member_seed(k, txn);
 }
 
 int
@@ -317,9 +336,11 @@ drop_epoch(struct keyspace_view *view, uint64_t epoch)
 		status = sett_txn_drop_prefix(view->txn, bytes_of(prefix, sizeof(prefix)));
 	}
 	if (status == SETT_OK)
-		status = sett_txn_counter_drop(view->txn, 2 * epoch);
+		status = sett_txn_counter_drop(view->txn, keys_counter(epoch));
 	if (status == SETT_OK)
-		status = sett_txn_counter_drop(view->txn, 2 * epoch + 1);
+		status = sett_txn_counter_drop(view->txn, deadlines_counter(epoch));
+	if (status == SETT_OK)
+		status = sett_txn_counter_drop(view->txn, due_counter(epoch));
 	return status;
 }
 
@@ -362,12 +383,20 @@ keyspace_count(struct keyspace_view *view, unsigned db, int64_t *ret_keys, int64
 	if (status == SETT_OK)
 		status = sett_txn_read_conflict(view->txn, existence_conflict_key(epoch));
 	if (status == SETT_OK)
-		status = sett_txn_counter(view->txn, 2 * epoch, &keys);
+		status = sett_txn_counter(view->txn, keys_counter(epoch), &keys);
 	if (status == SETT_OK)
-		status = sett_txn_counter(view->txn, 2 * epoch + 1, &expires);
+		status = sett_txn_counter(view->txn, deadlines_counter(epoch), &expires);
 	if (status != SETT_OK)
 		return status;
 	*ret_keys = keys;
 	*ret_expires = expires;
 	return SETT_OK;
+}
+
+int
+keyspace_count_due(struct keyspace_view *view, unsigned db, int64_t *ret)
+{
+	uint64_t epoch;
+	int status = keyspace_epoch(view, db, &epoch);
+	return status == SETT_OK ? sett_txn_counter(view->txn, due_counter(epoch), ret) : status;
 }

@@ -3,6 +3,7 @@
  *     00 'e' db                      -> epoch of a database (8 bytes, little-endian)
  *     00 'n'                         -> next epoch never used
  *     00 'o'                         -> next object id never leased
+ *     00 's'                         -> seed of members' hashes (8 random bytes)
  *     01 epoch:u64be key             -> root record of a key (root.c)
  *     02 epoch:u64be object:u64be ...-> elements of a spread collection
  *
@@ -13,7 +14,8 @@
  * A collection is packed into the body of its root while it is small. A larger one is spread: its elements are
  * entries of their own under an object id, which is never used twice. FLUSHDB gives the database a new epoch
  * and drops the old one's prefixes; dropping a collection drops the prefix of its object: both cost the same
- * whatever is in there. Counter 2*epoch counts the keys of an epoch, 2*epoch+1 those with a deadline.
+ * whatever is in there. Counter 2*epoch counts the keys of an epoch, 2*epoch+1 those with a deadline of their
+ * own, 2^63+epoch those with a deadline among their elements.
  *
  * Conflict keys: the engine's hash of the root's engine key for a key and all its elements; one per database
  * for "which keys exist"; one per database for its epoch.
@@ -115,6 +117,8 @@ int keyspace_touch_key(struct keyspace_view *, unsigned db, struct bytes key);
 /* Exact number of keys (as Redis counts: expired ones that are not yet deleted too), and of keys with an
  * expiry. */
 int keyspace_count(struct keyspace_view *, unsigned db, int64_t *ret_keys, int64_t *ret_expires);
+/* Number of keys with a deadline among their elements; may be a moment old when it is validated. */
+int keyspace_count_due(struct keyspace_view *, unsigned db, int64_t *ret);
 
 /* An object id that was never used (I21). On a reactor SETT_WOULD_BLOCK if the lease is used up and can't be
  * renewed at once. */
@@ -122,6 +126,14 @@ int keyspace_take_object(struct keyspace_view *, uint64_t *ret);
 /* The prefix of an object's elements. `ret` has room for ELEMENT_PREFIX_SIZE bytes. */
 enum { ELEMENT_PREFIX_SIZE = 17 };
 void keyspace_element_prefix(uint8_t *ret, uint64_t epoch, uint64_t object);
+/* What stands for a name that is too long for an engine key, after its beginning: 128 bits. */
+enum { NAME_HASH_SIZE = 16 };
+void keyspace_name_hash(struct bytes name, uint8_t ret[NAME_HASH_SIZE]);
+/* The seed of the hashes by which the elements of an epoch are ordered. Nobody outside can guess it, so nobody
+ * can choose elements whose hashes collide. */
+uint64_t keyspace_member_seed(const struct keyspace *, uint64_t epoch);
+/* A random number, for choices that need no secrecy. Any thread. */
+uint64_t keyspace_random(struct keyspace *);
 
 /* Keys in order, from `resume` (empty = the first; what keyspace_scan_find gave, or a key of up to
  * KEYSPACE_MAX_KEY_SIZE), with a literal prefix that all must have (empty = any).
@@ -144,14 +156,9 @@ uint64_t keyspace_scan_save(struct keyspace *, struct bytes resume);
 /* The position behind a cursor, copied into the arena; false if it is unknown (a scan then starts over). */
 bool keyspace_scan_find(struct keyspace *, uint64_t cursor, struct arena *, struct bytes *ret_resume);
 
-/* Deletes a key if its deadline has passed. `stored` is the key as keyspace_parse_root_key gives it: the key
- * itself up to KEYSPACE_MAX_KEY_SIZE. SETT_NOT_FOUND if it is absent or alive, with its deadline (0 = none)
- * in `ret_deadline`. */
-int keyspace_expire(struct keyspace_view *, unsigned db, struct bytes stored, uint64_t *ret_deadline);
-
 /* Splits a root's engine key into epoch and user key, and the epoch into its database now; false if it is no
  * root of a live database. For the expirer. Of a key beyond KEYSPACE_MAX_KEY_SIZE `ret_key` is what is stored
- * in its stead: good for keyspace_expire alone. */
+ * in its stead: good for key_open_stored alone. */
 bool keyspace_parse_root_key(struct keyspace *, struct bytes engine_key, unsigned *ret_db,
 			     struct bytes *ret_key);
 

@@ -29,6 +29,7 @@ struct keyspace {
 	struct sett_engine *engine;
 	unsigned count;
 	uint64_t random_counter; /* atomic (relaxed): a stream of random numbers */
+	uint64_t member_seed;    /* entry `00 's'` */
 	struct scan_cursors *cursors;
 	struct object_ids *objects;
 	struct database databases[];
@@ -40,9 +41,24 @@ struct epoch_change {
 	uint64_t before;
 };
 
-uint64_t keyspace_random(struct keyspace *);
 /* The epoch of a database in this transaction; joins the read set. SETT_CONFLICT if it moved. */
 int keyspace_epoch(struct keyspace_view *, unsigned db, uint64_t *ret);
+/* The counters of an epoch: its keys, those with a deadline, those with a deadline among their elements. */
+static inline uint64_t
+keys_counter(uint64_t epoch)
+{
+	return 2 * epoch;
+}
+static inline uint64_t
+deadlines_counter(uint64_t epoch)
+{
+	return 2 * epoch + 1;
+}
+static inline uint64_t
+due_counter(uint64_t epoch)
+{
+	return (uint64_t)1 << 63 | epoch;
+}
 /* "Which keys exist" in an epoch. */
 uint64_t existence_conflict_key(uint64_t epoch);
 /* Appends to the list of touched keys; NULL if out of memory. */
@@ -60,8 +76,6 @@ int root_engine_key(struct sett_engine *, struct arena *, uint64_t epoch, struct
 /* Of what an engine key has in a user key's place (keyspace_parse_root_key). SETT_INVALID: too long. */
 int stored_engine_key(struct sett_engine *, struct arena *, uint64_t epoch, struct bytes stored,
 		      struct sett_key *ret);
-/* The 16 bytes after a long key's prefix. */
-void long_key_hash(struct bytes key, uint8_t ret[16]);
 
 /* ---- object_ids.c ---- */
 int object_ids_open(struct sett_engine *, struct object_ids **ret);

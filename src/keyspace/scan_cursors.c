@@ -67,7 +67,7 @@ keyspace_scan_save(struct keyspace *k, struct bytes resume)
 	if (kept > 0)
 		memcpy(copy, resume.data, kept);
 	if (resume.size > KEYSPACE_MAX_KEY_SIZE) {
-		long_key_hash(resume, copy + kept);
+		keyspace_name_hash(resume, copy + kept);
 		resume.size = LONG_KEY_STORED_SIZE;
 	}
 	mutex_lock(&s->lock);

@@ -70,6 +70,8 @@ int context_wrong_arity(struct command_context *);
 int context_reply_string(struct command_context *, const struct key *);
 /* The same of `size` bytes of it from `offset` on, which it has. */
 int context_reply_part(struct command_context *, const struct key *, uint64_t offset, uint64_t size);
+/* The same for the body of any record read in this transaction, from `offset` to its end. */
+int context_reply_record(struct command_context *, const struct sett_record *, uint64_t offset);
 /* For a command that finds out that it takes long: some milliseconds of a processor, or very many reads.
  * SETT_OK in the pool's long lane; elsewhere OUTCOME_LONG, to be returned: the command runs again there. */
 int context_enter_long_lane(struct command_context *);

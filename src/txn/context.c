@@ -61,14 +61,11 @@ context_wrong_arity(struct command_context *c)
 
 /* ---- large replies ---- */
 
+/* Takes over the stream, which has `size` bytes. */
 static int
-reply_stream(struct command_context *c, const struct key *key, uint64_t offset, uint64_t size)
+reply_stream(struct command_context *c, struct sett_body_stream *body, uint64_t size)
 {
-	struct sett_body_stream *body;
 	char header[RESP_INTEGER_MAX_SIZE + 4];
-	int status = key_body_stream(key, offset, size, &body);
-	if (status != SETT_OK)
-		return status;
 	int length = snprintf(header, sizeof(header), "$%" PRIu64 "\r\n", size);
 	resp_raw(c->reply, header, (size_t)length);
 	struct output_stream *stream = output_stream_create(body, c->reply->size);
@@ -103,14 +100,32 @@ int
 context_reply_part(struct command_context *c, const struct key *key, uint64_t offset, uint64_t size)
 {
 	struct bytes value;
+	struct sett_body_stream *body;
 	int status = SETT_INVALID;
 	if (__builtin_expect(size >= CONTEXT_STREAM_MIN, 0))
-		status = reply_stream(c, key, offset, size);
+		status = key_body_stream(key, offset, size, &body);
 	if (status != SETT_INVALID)
-		return status;
+		return status == SETT_OK ? reply_stream(c, body, size) : status;
 	if (__builtin_expect(key->root.body_size >= CONTEXT_STREAM_MIN && size > 0, 0))
 		return reply_copy(c, key, offset, (size_t)size);
 	status = key_body(key, &value);
+	if (status == SETT_OK)
+		resp_bulk(c->reply, value.data + offset, (size_t)size);
+	return status;
+}
+
+int
+context_reply_record(struct command_context *c, const struct sett_record *record, uint64_t offset)
+{
+	struct bytes value;
+	struct sett_body_stream *body;
+	uint64_t size = record->body_size - offset;
+	int status = SETT_INVALID;
+	if (__builtin_expect(size >= CONTEXT_STREAM_MIN, 0))
+		status = sett_body_stream_open(c->view.txn, record, offset, size, &body);
+	if (status != SETT_INVALID)
+		return status == SETT_OK ? reply_stream(c, body, size) : status;
+	status = sett_txn_body(c->view.txn, record, &value);
 	if (status == SETT_OK)
 		resp_bulk(c->reply, value.data + offset, (size_t)size);
 	return status;

@@ -22,6 +22,7 @@
 #include "txn/foresight.h"
 #include "txn/pause.h"
 #include "txn/transaction.h"
+#include "types/type.h"
 
 enum {
 	NANOSECONDS_PER_MS = 1000000,
@@ -90,16 +91,17 @@ delete_expired(struct runner_thread *t, struct command_context *c)
 	if (c->view.first_expired == NULL || !t->deletes_expired || is_pausing(server, c->view.now_ms) ||
 	    sett_engine_health(server->engine, NULL) != SETT_OK)
 		return SETT_OK;
-	for (struct expired_key *e = c->view.first_expired; e != NULL && c->expired < DELETE_EXPIRED_MAX;
-	     e = e->next) {
-		uint64_t deadline;
+	size_t elements = DELETE_EXPIRED_MAX;
+	for (struct expired_key *e = c->view.first_expired;
+	     e != NULL && c->expired < DELETE_EXPIRED_MAX && elements > 0; e = e->next) {
+		struct type_expired expired;
 		if (e->key.size > KEYSPACE_MAX_KEY_SIZE)
 			continue; /* known to the sweep by what is stored in its stead */
-		int status = keyspace_expire(&c->view, e->db, e->key, &deadline);
-		if (status != SETT_OK && status != SETT_NOT_FOUND)
+		int status = type_expire(&c->view, e->db, e->key, &elements, &expired);
+		if (status != SETT_OK)
 			return status;
-		e->deleted = true;
-		c->expired += status == SETT_OK;
+		e->deleted = expired.deadline == 0 || expired.deadline >= c->view.now_ms;
+		c->expired += expired.key;
 	}
 	return SETT_OK;
 }

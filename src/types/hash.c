@@ -1,0 +1,611 @@
+/* Hashes over both layouts; see hash.h. */
+#include "types/hash.h"
+
+#include "storage/base/varint.h"
+#include "types/digest.h"
+
+/* ---- opening ---- */
+
+/* Whether a deadline has passed; all transactions agree on that (I18). */
+static bool
+judge_deadline(const struct hash *h, uint64_t deadline)
+{
+	const struct keyspace_view *view = h->key->view;
+	bool passed = view->now_ms > deadline;
+	if (passed)
+		sett_txn_deadline_passed(view->txn, deadline);
+	else
+		sett_txn_deadline_ahead(view->txn, deadline);
+	return passed;
+}
+
+static int
+parse_fields(struct hash *h, struct bytes fields)
+{
+	const uint8_t *p = fields.data, *end = p + fields.size;
+	p = varint_get(p, end, &h->count);
+	if (p != NULL)
+		p = varint_get(p, end, &h->with_deadline);
+	return p == end && h->count > 0 && h->with_deadline <= h->count ? SETT_OK : SETT_CORRUPT;
+}
+
+int
+hash_open(struct key *key, const struct hash_limits *limits, struct hash *ret)
+{
+	*ret = (struct hash){.key = key, .limits = *limits, .encoding = HASH_LISTPACK};
+	if (!key->exists) {
+		ret->is_body_read = true;
+		return SETT_OK;
+	}
+	const struct root *root = &key->root;
+	assert(root->type == VALUE_HASH);
+	ret->encoding = root->encoding;
+	ret->due_at = root->due_at;
+	ret->object = root->object;
+	ret->object_bytes = root->object_bytes;
+	if (root->object != 0)
+		members_init(&ret->members, key->view, key->epoch, root->object);
+	int status = parse_fields(ret, root->fields);
+	if (status == SETT_OK && (ret->due_at != 0) != (ret->with_deadline != 0))
+		return SETT_CORRUPT;
+	if (status == SETT_OK && root->due_at != 0)
+		ret->some_due = judge_deadline(ret, root->due_at);
+	return status;
+}
+
+static int
+read_body(struct hash *h)
+{
+	if (h->is_body_read)
+		return SETT_OK;
+	int status = key_body(h->key, &h->body);
+	h->is_body_read = status == SETT_OK;
+	return status;
+}
+
+/* ---- fields ---- */
+
+static bool
+is_due(const struct hash *h, uint64_t deadline)
+{
+	/* If the earliest deadline is ahead, so are all. */
+	return h->some_due && deadline != 0 && judge_deadline(h, deadline);
+}
+
+static void
+field_of_packed(const struct hash *h, const struct packed_field *p, struct hash_field *ret)
+{
+	ret->name = p->name;
+	ret->deadline = p->deadline;
+	ret->value_size = p->value.size;
+	ret->is_due = is_due(h, p->deadline);
+	ret->is_spread = false;
+	ret->packed = *p;
+}
+
+static void
+field_of_member(const struct hash *h, const struct member *m, struct bytes name, struct hash_field *ret)
+{
+	ret->name = name;
+	ret->deadline = m->deadline;
+	ret->value_size = member_value_size(m);
+	ret->is_due = is_due(h, m->deadline);
+	ret->is_spread = true;
+	ret->member = *m;
+}
+
+/* Also a field past its deadline. */
+static int
+find_stored(struct hash *h, struct bytes name, struct hash_field *ret)
+{
+	int status;
+	if (h->object != 0) {
+		struct member member;
+		status = members_find(&h->members, name, &member);
+		if (status == SETT_OK)
+			field_of_member(h, &member, name, ret);
+		return status;
+	}
+	struct packed_field packed;
+	status = read_body(h);
+	if (status == SETT_OK)
+		status = packed_find(h->body, name, &packed);
+	if (status == SETT_OK)
+		field_of_packed(h, &packed, ret);
+	return status;
+}
+
+int
+hash_find(struct hash *h, struct bytes name, struct hash_field *ret)
+{
+	ret->is_due = false;
+	int status = find_stored(h, name, ret);
+	return status == SETT_OK && ret->is_due ? SETT_NOT_FOUND : status;
+}
+
+int
+hash_value(struct hash *h, const struct hash_field *field, struct bytes *ret)
+{
+	if (field->is_spread)
+		return members_value(&h->members, &field->member, ret);
+	*ret = field->packed.value;
+	return SETT_OK;
+}
+
+/* ---- changing ---- */
+
+static void
+change_deadline(struct hash *h, uint64_t old, uint64_t now)
+{
+	if (old == now)
+		return;
+	h->changed = true;
+	h->with_deadline += (uint64_t)(now != 0) - (uint64_t)(old != 0);
+	if (h->with_deadline == 0) {
+		h->due_at = 0;
+		h->due_unknown = false;
+	} else if (now != 0 && (h->due_at == 0 || now <= h->due_at)) {
+		h->due_at = now;
+		h->due_unknown = false;
+	} else if (old == h->due_at) {
+		h->due_unknown = true;
+	}
+}
+
+/* The body in memory of our own, with room for `more` bytes beyond its size. */
+static int
+own_body(struct hash *h, size_t more)
+{
+	size_t wanted = h->body.size + more;
+	if (h->own != NULL && wanted <= h->own_capacity)
+		return SETT_OK;
+	size_t capacity = wanted < h->limits.packed_size ? h->limits.packed_size : wanted;
+	uint8_t *own = arena_allocate(h->key->view->arena, capacity, 1);
+	if (own == NULL)
+		return SETT_NO_MEMORY;
+	if (h->body.size > 0)
+		memcpy(own, h->body.data, h->body.size);
+	h->own = own;
+	h->own_capacity = capacity;
+	h->body.data = own;
+	return SETT_OK;
+}
+
+/* Makes `size` bytes of the entry at `offset`, which takes `old` now. */
+static int
+resize_entry(struct hash *h, size_t offset, size_t old, size_t size)
+{
+	int status = own_body(h, size > old ? size - old : 0);
+	if (status != SETT_OK)
+		return status;
+	size_t after = h->body.size - offset - old;
+	memmove(h->own + offset + size, h->own + offset + old, after);
+	h->body.size += size - old;
+	h->changed = true;
+	return SETT_OK;
+}
+
+/* Gives the hash an object and moves the fields of the body to entries of their own. */
+static int
+spread(struct hash *h)
+{
+	struct packed_field field;
+	size_t offset = 0;
+	struct key *key = h->key;
+	int status = keyspace_take_object(key->view, &h->object);
+	if (status != SETT_OK)
+		return status;
+	members_init(&h->members, key->view, key->epoch, h->object);
+	h->changed = true;
+	h->object_bytes = 0;
+	while ((status = packed_at(h->body, offset, &field)) == SETT_OK) {
+		status = members_put(&h->members, field.name, field.value, field.deadline, NULL);
+		if (status != SETT_OK)
+			return status;
+		h->object_bytes += member_size(field.name, field.value.size);
+		offset += field.size;
+	}
+	h->body = (struct bytes){0};
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}
+
+/* Counters that follow from the bytes of elements; the root is only written for them if they moved a lot. */
+static void
+change_bytes(struct hash *h, uint64_t old, uint64_t now)
+{
+	uint64_t moved = now > old ? now - old : old - now;
+	h->object_bytes = h->object_bytes + now > old ? h->object_bytes + now - old : 0;
+	h->touched = true;
+	if (moved > h->object_bytes / 8)
+		h->changed = true;
+}
+
+static int
+put_spread(struct hash *h, struct bytes name, struct bytes value, uint64_t deadline,
+	   const struct hash_field *old)
+{
+	change_bytes(h, old != NULL ? member_size(name, old->value_size) : 0, member_size(name, value.size));
+	return members_put(&h->members, name, value, deadline, old != NULL ? &old->member : NULL);
+}
+
+static int
+put_packed(struct hash *h, struct bytes name, struct bytes value, uint64_t deadline,
+	   const struct hash_field *old)
+{
+	size_t offset = old != NULL ? old->packed.offset : h->body.size;
+	size_t old_size = old != NULL ? old->packed.size : 0;
+	size_t size = packed_size(name, value, deadline);
+	int status = resize_entry(h, offset, old_size, size);
+	if (status == SETT_OK)
+		packed_write(h->own + offset, name, value, deadline);
+	return status;
+}
+
+static bool
+is_too_large(const struct hash *h, struct bytes name, struct bytes value, uint64_t deadline,
+	     const struct hash_field *old)
+{
+	return h->body.size - (old != NULL ? old->packed.size : 0) + packed_size(name, value, deadline) >
+		h->limits.packed_size;
+}
+
+static void
+choose_encoding(struct hash *h, struct bytes name, struct bytes value)
+{
+	if (h->encoding == HASH_LISTPACK &&
+	    (h->count > h->limits.listpack_entries || name.size > h->limits.listpack_value ||
+	     value.size > h->limits.listpack_value)) {
+		h->encoding = HASH_HASHTABLE;
+		h->changed = true;
+	}
+}
+
+int
+hash_put(struct hash *h, struct bytes name, struct bytes value, uint64_t deadline, bool *ret_existed)
+{
+	struct hash_field field, *old = &field;
+	int status = find_stored(h, name, &field);
+	if (status == SETT_NOT_FOUND)
+		old = NULL;
+	else if (status != SETT_OK)
+		return status;
+	if (h->object == 0 && is_too_large(h, name, value, deadline, old)) {
+		status = spread(h);
+		/* The field has another place now. */
+		if (status == SETT_OK && old != NULL)
+			status = find_stored(h, name, &field);
+		if (status != SETT_OK)
+			return status;
+	}
+	if (ret_existed != NULL)
+		*ret_existed = old != NULL && !old->is_due;
+	status = h->object != 0 ? put_spread(h, name, value, deadline, old)
+				: put_packed(h, name, value, deadline, old);
+	if (status != SETT_OK)
+		return status;
+	if (old == NULL) {
+		h->count++;
+		h->changed = true;
+	}
+	change_deadline(h, old != NULL ? old->deadline : 0, deadline);
+	choose_encoding(h, name, value);
+	return SETT_OK;
+}
+
+/* Copies first: the slices are of the body that changes. */
+static int
+rewrite_packed(struct hash *h, const struct packed_field *field, uint64_t deadline)
+{
+	struct arena *arena = h->key->view->arena;
+	const void *name = arena_copy(arena, field->name.data, field->name.size);
+	const void *value = arena_copy(arena, field->value.data, field->value.size);
+	if (name == NULL || value == NULL)
+		return SETT_NO_MEMORY;
+	return hash_put(h, bytes_of(name, field->name.size), bytes_of(value, field->value.size), deadline,
+			NULL);
+}
+
+int
+hash_set_deadline(struct hash *h, const struct hash_field *field, uint64_t deadline)
+{
+	if (deadline == field->deadline)
+		return SETT_OK;
+	if (!field->is_spread)
+		return rewrite_packed(h, &field->packed, deadline);
+	int status = members_set_deadline(&h->members, &field->member, deadline);
+	if (status == SETT_OK)
+		change_deadline(h, field->deadline, deadline);
+	return status;
+}
+
+int
+hash_remove(struct hash *h, const struct hash_field *field)
+{
+	int status;
+	assert(h->count > 0);
+	if (field->is_spread) {
+		status = members_remove(&h->members, &field->member);
+		change_bytes(h, member_size(field->name, field->value_size), 0);
+	} else {
+		status = resize_entry(h, field->packed.offset, field->packed.size, 0);
+	}
+	if (status != SETT_OK)
+		return status;
+	h->count--;
+	h->changed = true;
+	change_deadline(h, field->deadline, 0);
+	return SETT_OK;
+}
+
+/* ---- saving ---- */
+
+static int
+find_first_deadline(struct hash *h)
+{
+	struct packed_field field;
+	size_t offset = 0;
+	int status;
+	h->due_unknown = false;
+	if (h->object != 0) {
+		status = members_first_deadline(&h->members, &h->due_at);
+		return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
+	}
+	h->due_at = 0;
+	while ((status = packed_at(h->body, offset, &field)) == SETT_OK) {
+		if (field.deadline != 0 && (h->due_at == 0 || field.deadline < h->due_at))
+			h->due_at = field.deadline;
+		offset += field.size;
+	}
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}
+
+static int
+put_root(struct hash *h)
+{
+	uint8_t fields[2 * VARINT_MAX_SIZE], *end;
+	struct key *key = h->key;
+	int status = h->due_unknown ? find_first_deadline(h) : SETT_OK;
+	if (status == SETT_OK && h->object == 0)
+		status = read_body(h);
+	if (status != SETT_OK)
+		return status;
+	end = varint_put(fields, h->count);
+	end = varint_put(end, h->with_deadline);
+	struct root_content content = {.type = VALUE_HASH,
+				       .encoding = h->encoding,
+				       .expires_at = key->exists ? key->root.expires_at : 0,
+				       .due_at = h->due_at,
+				       .object = h->object,
+				       .object_bytes = h->object_bytes,
+				       .fields = bytes_of(fields, (size_t)(end - fields)),
+				       .value = h->body};
+	return key_put(key, &content);
+}
+
+int
+hash_save(struct hash *h)
+{
+	int status = SETT_OK;
+	assert(h->with_deadline <= h->count && (h->due_at != 0) == (h->with_deadline != 0));
+	if (h->changed && h->count == 0)
+		status = h->key->is_stored ? key_delete(h->key) : SETT_OK;
+	else if (h->changed)
+		status = put_root(h);
+	else if (h->touched)
+		status = key_touch(h->key);
+	h->changed = h->touched = false;
+	return status;
+}
+
+/* ---- walking ---- */
+
+int
+hash_walk_from(struct hash *h, uint32_t start, struct hash_walk *ret)
+{
+	*ret = (struct hash_walk){.hash = h};
+	if (h->object != 0)
+		return members_walk(&h->members, start, &ret->members);
+	return read_body(h);
+}
+
+int
+hash_walk(struct hash *h, struct hash_walk *ret)
+{
+	return hash_walk_from(h, 0, ret);
+}
+
+static int
+walk_member(struct hash_walk *walk, const struct member *member, struct hash_field *ret)
+{
+	struct bytes name;
+	int status = members_name(&walk->hash->members, member, &name);
+	if (status == SETT_OK)
+		field_of_member(walk->hash, member, name, ret);
+	return status;
+}
+
+int
+hash_walk_step(struct hash_walk *walk, struct hash_field *ret)
+{
+	int status;
+	if (walk->hash->object != 0) {
+		struct member member;
+		status = member_walk_next(&walk->members, &member);
+		return status == SETT_OK ? walk_member(walk, &member, ret) : status;
+	}
+	struct packed_field packed;
+	status = packed_at(walk->hash->body, walk->offset, &packed);
+	if (status != SETT_OK)
+		return status;
+	walk->offset += packed.size;
+	field_of_packed(walk->hash, &packed, ret);
+	return SETT_OK;
+}
+
+int
+hash_walk_next(struct hash_walk *walk, struct hash_field *ret)
+{
+	int status;
+	do
+		status = hash_walk_step(walk, ret);
+	while (status == SETT_OK && ret->is_due);
+	return status;
+}
+
+void
+hash_walk_close(struct hash_walk *walk)
+{
+	if (walk->members.iterator != NULL)
+		member_walk_close(&walk->members);
+}
+
+static int
+draw_packed(struct hash_walk *walk, struct hash_field *ret)
+{
+	uint64_t place = keyspace_random(walk->hash->key->view->keyspace) % walk->hash->count;
+	int status = SETT_OK;
+	walk->offset = 0;
+	for (uint64_t i = 0; i <= place && status == SETT_OK; i++)
+		status = hash_walk_step(walk, ret);
+	return status;
+}
+
+int
+hash_walk_draw(struct hash_walk *walk, struct hash_field *ret)
+{
+	enum { TRIES = 64 };
+	struct hash *h = walk->hash;
+	struct member member;
+	for (int tries = 0; tries < TRIES && h->count > 0; tries++) {
+		int status = h->object != 0 ? member_walk_draw(&walk->members, h->count, &member)
+					    : draw_packed(walk, ret);
+		if (status == SETT_OK && h->object != 0)
+			status = walk_member(walk, &member, ret);
+		if (status != SETT_OK || !ret->is_due)
+			return status;
+	}
+	return SETT_NOT_FOUND;
+}
+
+/* ---- for the table of types ---- */
+
+/* For those who only read, or remove. */
+static const struct hash_limits no_limits = {.packed_size = 0};
+
+const char *
+hash_encoding_name(const struct root *root)
+{
+	return root->encoding == HASH_LISTPACK ? "listpack" : "hashtable";
+}
+
+int
+hash_copy(const struct key *from, struct key *to)
+{
+	struct members source, target;
+	const struct root *root = &from->root;
+	uint64_t object;
+	if (root->object == 0)
+		return key_copy_packed(from, to);
+	int status = keyspace_take_object(to->view, &object);
+	if (status != SETT_OK)
+		return status;
+	members_init(&source, from->view, from->epoch, root->object);
+	members_init(&target, to->view, to->epoch, object);
+	status = members_copy(&source, &target);
+	struct root_content content = {.type = VALUE_HASH,
+				       .encoding = root->encoding,
+				       .expires_at = root->expires_at,
+				       .due_at = root->due_at,
+				       .object = object,
+				       .object_bytes = root->object_bytes,
+				       .fields = root->fields};
+	return status == SETT_OK ? key_put(to, &content) : status;
+}
+
+int
+hash_digest(struct key *key, struct digest *digest)
+{
+	struct hash h;
+	struct hash_walk walk;
+	struct hash_field field;
+	struct digest sum = {{0}};
+	int status = hash_open(key, &no_limits, &h);
+	if (status == SETT_OK)
+		status = hash_walk(&h, &walk);
+	if (status != SETT_OK)
+		return status;
+	while ((status = hash_walk_next(&walk, &field)) == SETT_OK) {
+		struct digest one = {{0}};
+		struct bytes value;
+		status = hash_value(&h, &field, &value);
+		if (status != SETT_OK)
+			break;
+		digest_mix(&one, 1, field.name);
+		digest_mix(&one, 2, value);
+		if (field.deadline != 0)
+			digest_mix(&one, 3, BYTES_LITERAL("expires"));
+		digest_add(&sum, &one);
+	}
+	hash_walk_close(&walk);
+	digest_mix(digest, 2, bytes_of(sum.lanes, sizeof(sum.lanes)));
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}
+
+static int
+expire_packed(struct hash *h, size_t most, size_t *ret_deleted)
+{
+	struct packed_field packed;
+	size_t offset = 0;
+	int status = read_body(h);
+	while (status == SETT_OK && *ret_deleted < most) {
+		struct hash_field field;
+		status = packed_at(h->body, offset, &packed);
+		if (status != SETT_OK)
+			break;
+		field_of_packed(h, &packed, &field);
+		if (!field.is_due) {
+			offset += packed.size;
+			continue;
+		}
+		status = hash_remove(h, &field);
+		++*ret_deleted;
+	}
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}
+
+static int
+expire_spread(struct hash *h, size_t most, size_t *ret_deleted)
+{
+	struct bytes *due;
+	size_t count;
+	int status = members_due(&h->members, h->key->view->now_ms, most, &due, &count);
+	for (size_t i = 0; i < count && status == SETT_OK; i++) {
+		struct member member;
+		struct hash_field field;
+		status = members_find_stored(&h->members, due[i], &member);
+		if (status != SETT_OK)
+			return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
+		field_of_member(h, &member, due[i], &field);
+		status = hash_remove(h, &field);
+		++*ret_deleted;
+	}
+	return status;
+}
+
+int
+hash_expire(struct key *key, size_t most, size_t *ret_deleted, uint64_t *ret_due_at)
+{
+	struct hash h;
+	*ret_deleted = 0;
+	int status = hash_open(key, &no_limits, &h);
+	if (status != SETT_OK)
+		return status;
+	status = h.object != 0 ? expire_spread(&h, most, ret_deleted) : expire_packed(&h, most, ret_deleted);
+	if (status == SETT_OK && *ret_deleted == 0)
+		status = SETT_CORRUPT; /* the root's deadline is that of some field */
+	if (status == SETT_OK)
+		status = hash_save(&h);
+	if (status == SETT_OK)
+		*ret_due_at = h.due_at;
+	return status;
+}

@@ -1,0 +1,105 @@
+/* Hashes: fields with values, and perhaps deadlines of their own.
+ *
+ * A small hash is packed into the body of its root (packed.h). One whose body would be larger than
+ * `packed_size` is spread (members.h), and stays so. The root's fields are two varints: the number of fields,
+ * and of those with a deadline.
+ *
+ *     struct hash h;
+ *     hash_open(&key, &limits, &h);
+ *     hash_put(&h, name, value, 0, NULL);
+ *     hash_save(&h);
+ *
+ * A field past its deadline reads as absent, though it is stored, and counted, until it is deleted. Changes
+ * are seen at once through the same struct hash; the root is written by hash_save, which deletes the key when
+ * no field is left. Of one key there may be only one struct hash that is changed and not yet saved.
+ *
+ * Functions return statuses of the engine, as members.h says. */
+#ifndef SETT_TYPES_HASH_H
+#define SETT_TYPES_HASH_H
+
+#include "keyspace/key.h"
+#include "types/members.h"
+#include "types/packed.h"
+
+struct digest;
+
+/* What OBJECT ENCODING says, by Redis' rules; how the hash is stored is another matter. In files. */
+enum hash_encoding { HASH_LISTPACK = 1, HASH_HASHTABLE = 2 };
+
+struct hash_limits {
+	size_t packed_size;        /* a larger body is spread */
+	uint64_t listpack_entries; /* more fields, or a longer name or value, make a hashtable */
+	uint64_t listpack_value;
+};
+
+struct hash {
+	struct key *key;
+	struct hash_limits limits;
+	uint64_t count;         /* fields that are stored */
+	uint64_t with_deadline; /* of them */
+	uint64_t due_at;        /* the earliest of their deadlines, 0 = none */
+	bool some_due;          /* at hash_open the earliest deadline had passed */
+	bool due_unknown;       /* that one is gone: hash_save finds the next */
+	bool changed;           /* the root has to be written */
+	bool touched;           /* only elements were changed */
+	uint8_t encoding;
+	uint64_t object;       /* 0: packed */
+	uint64_t object_bytes; /* about what the elements take */
+	struct members members;
+	struct bytes body; /* packed: once it is read */
+	bool is_body_read;
+	uint8_t *own; /* packed: the body's memory once it is changed, in the view's arena */
+	size_t own_capacity;
+};
+
+/* A field as read. Slices of it live until the hash is changed. */
+struct hash_field {
+	struct bytes name;
+	uint64_t deadline; /* ms since 1970, 0 = none */
+	uint64_t value_size;
+	bool is_due; /* past its deadline */
+	bool is_spread;
+	struct packed_field packed;
+	struct member member;
+};
+
+/* The key has been opened; it is absent or holds a hash. SETT_CORRUPT. */
+int hash_open(struct key *, const struct hash_limits *, struct hash *ret);
+/* SETT_NOT_FOUND: there is none, or (with `ret->is_due`, and all of `ret` set) it is past its deadline. */
+int hash_find(struct hash *, struct bytes name, struct hash_field *ret);
+int hash_value(struct hash *, const struct hash_field *, struct bytes *ret);
+/* Adds a field or replaces its value and deadline (0 = none). `ret_existed` (may be NULL): it was there. */
+int hash_put(struct hash *, struct bytes name, struct bytes value, uint64_t deadline, bool *ret_existed);
+/* Both: the field as hash_find gave it, with no change of the hash since. */
+int hash_set_deadline(struct hash *, const struct hash_field *, uint64_t deadline);
+int hash_remove(struct hash *, const struct hash_field *);
+int hash_save(struct hash *);
+
+/* ---- walking ----
+ * The hash must not be changed meanwhile. */
+struct hash_walk {
+	struct hash *hash;
+	size_t offset; /* packed */
+	struct member_walk members;
+};
+int hash_walk(struct hash *, struct hash_walk *ret);
+/* The same from a cursor on: a spread hash's fields whose hash is not below `start`. */
+int hash_walk_from(struct hash *, uint32_t start, struct hash_walk *ret);
+/* The next field that is not past its deadline; SETT_NOT_FOUND at the end. Valid until the next call. */
+int hash_walk_next(struct hash_walk *, struct hash_field *ret);
+/* The same, one step only: a field past its deadline comes too (`is_due`). */
+int hash_walk_step(struct hash_walk *, struct hash_field *ret);
+void hash_walk_close(struct hash_walk *);
+/* One of the fields, each with the same probability. SETT_NOT_FOUND: no field was hit, because there is none,
+ * or because most are past their deadlines. It moves the walk. */
+int hash_walk_draw(struct hash_walk *, struct hash_field *ret);
+
+/* ---- for the table of types ---- */
+const char *hash_encoding_name(const struct root *);
+int hash_copy(const struct key *from, struct key *to);
+int hash_digest(struct key *, struct digest *);
+/* Deletes up to `most` fields that are past their deadlines, of which there are some, and the key if none is
+ * left. */
+int hash_expire(struct key *, size_t most, size_t *ret_deleted, uint64_t *ret_due_at);
+
+#endif
