@@ -217,7 +217,7 @@ const struct directive directive_table[] = {
 	{CHOICE("bottom-compression", compression_choices, "zstd", FIXED), FIELD(bottom_compression)},
 	{CHOICE("value-compression", compression_choices, "none", FIXED), FIELD(value_compression)},
 	{INTEGER("compression-level", 1, 19, "1", FIXED), FIELD(compression_level)},
-	{BOOLEAN("ignore-redis-files", "no", IMMUTABLE), FIELD(ignore_redis_files)},
+	{BOOLEAN("ignore-redis-files", "no", IMMUTABLE | HIDDEN), FIELD(ignore_redis_files)},
 
 	/* network */
 	{INTEGER("port", 0, 65535, "6379", FIXED), FIELD(port),
