@@ -12,10 +12,10 @@ struct values {
 };
 
 static void
-reply_value(void *arg, const char *name, struct bytes value)
+reply_value(void *arg, struct bytes name, struct bytes value)
 {
 	struct values *values = arg;
-	resp_bulk_string(values->reply, name);
+	resp_bulk(values->reply, name.data, name.size);
 	resp_bulk(values->reply, value.data, value.size);
 	values->count++;
 }

@@ -90,7 +90,7 @@ command_needs_cluster(struct command_context *c)
 /* ---- MODULE ---- */
 
 static void
-keep_text(void *arg, const char *name, struct bytes value)
+keep_text(void *arg, struct bytes name, struct bytes value)
 {
 	snprintf(arg, 16, "%.*s", (int)value.size, (const char *)value.data);
 }

@@ -216,46 +216,69 @@ guards_allow(const struct config *config, int index, const struct directive_valu
 /* ---- CONFIG GET ---- */
 
 static bool
-shown(const struct directive *row, const char *name, const struct bytes *patterns, size_t count)
+name_is(const char *name, struct bytes given)
 {
-	if (name == NULL)
+	return strlen(name) == given.size && strncasecmp(name, (const char *)given.data, given.size) == 0;
+}
+
+static bool
+name_matches(struct bytes pattern, const char *name)
+{
+	char text[256];
+	if (pattern.size == 0 || pattern.size >= sizeof text ||
+	    memchr(pattern.data, '\0', pattern.size) != NULL)
 		return false;
-	for (size_t i = 0; i < count; i++) {
-		char pattern[256];
-		if (patterns[i].size >= sizeof pattern ||
-		    memchr(patterns[i].data ? patterns[i].data : (const uint8_t *)"", '\0',
-			   patterns[i].size) != NULL)
+	memcpy(text, pattern.data, pattern.size);
+	text[pattern.size] = '\0';
+	return fnmatch(text, name, FNM_CASEFOLD) == 0;
+}
+
+static bool
+is_pattern(struct bytes word)
+{
+	for (size_t i = 0; i < word.size; i++)
+		if (word.data[i] == '*' || word.data[i] == '?' || word.data[i] == '[')
+			return true;
+	return false;
+}
+
+/* Whether a name, or alias, of a row is asked for, and how it is written in the reply: the first word that asks
+ * decides. As in Redis, a name that is spelled out comes back in the letters that were used. */
+static bool
+is_asked(const struct directive *row, const char *name, const struct bytes *words, size_t count,
+	 struct bytes *ret_name)
+{
+	for (size_t i = 0; i < count && name != NULL; i++) {
+		bool exact = !is_pattern(words[i]);
+		if (exact ? !name_is(name, words[i])
+			  : (row->flags & DIRECTIVE_HIDDEN) || !name_matches(words[i], name))
 			continue;
-		if (patterns[i].size > 0)
-			memcpy(pattern, patterns[i].data, patterns[i].size);
-		pattern[patterns[i].size] = '\0';
-		if (strcasecmp(pattern, name) == 0)
-			return true;
-		if (!(row->flags & DIRECTIVE_HIDDEN) && fnmatch(pattern, name, FNM_CASEFOLD) == 0)
-			return true;
+		*ret_name = exact ? words[i] : bytes_of_string(name);
+		return true;
 	}
 	return false;
 }
 
 void
-config_get(struct config *config, const struct bytes *patterns, size_t count,
-	   void (*each)(void *arg, const char *name, struct bytes value), void *arg)
+config_get(struct config *config, const struct bytes *words, size_t count,
+	   void (*each)(void *arg, struct bytes name, struct bytes value), void *arg)
 {
 	struct buffer text = {0};
 	mutex_lock(&config->private->lock);
 	for (size_t i = 0; i < directive_count; i++) {
 		const struct directive *row = &directive_table[i];
-		bool by_name = shown(row, row->name, patterns, count);
-		bool by_alias = shown(row, row->alias, patterns, count);
+		struct bytes name, alias;
+		bool by_name = is_asked(row, row->name, words, count, &name);
+		bool by_alias = is_asked(row, row->alias, words, count, &alias);
 		if (!by_name && !by_alias)
 			continue;
 		buffer_clear(&text);
 		if (directive_format(row, &config->private->values[i], &text) != SETT_OK)
 			continue;
 		if (by_name)
-			each(arg, row->name, buffer_bytes(&text));
+			each(arg, name, buffer_bytes(&text));
 		if (by_alias)
-			each(arg, row->alias, buffer_bytes(&text));
+			each(arg, alias, buffer_bytes(&text));
 	}
 	mutex_unlock(&config->private->lock);
 	buffer_free(&text);
@@ -307,8 +330,7 @@ name_changes(struct config *config, const struct bytes *arguments, struct change
 				    "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
 				    given.size < 128 ? (int)given.size : 128, (const char *)given.data);
 		const struct directive *row = &directive_table[index];
-		bool by_alias = row->alias != NULL && strlen(row->alias) == given.size &&
-			strncasecmp(row->alias, (const char *)given.data, given.size) == 0;
+		bool by_alias = row->alias != NULL && name_is(row->alias, given);
 		changes[i].index = index;
 		changes[i].name = by_alias ? row->alias : row->name;
 		if (row->flags & DIRECTIVE_IMMUTABLE)

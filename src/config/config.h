@@ -116,10 +116,11 @@ int config_refuse_line(struct buffer *ret_error, size_t line_number, struct byte
 /* What maxmemory amounts to in bytes, never 0. */
 uint64_t config_effective_memory(const struct config *);
 
-/* Calls `each` with name and value of every directive that matches any of the glob patterns, in table order.
- */
-void config_get(struct config *, const struct bytes *patterns, size_t count,
-		void (*each)(void *arg, const char *name, struct bytes value), void *arg);
+/* Calls `each` with name and value of every directive that any of the words asks for, in table order. A word
+ * is a name or an alias, which `each` gets as it is written there, or a glob pattern, for which `each` gets the
+ * names of the table. */
+void config_get(struct config *, const struct bytes *words, size_t count,
+		void (*each)(void *arg, struct bytes name, struct bytes value), void *arg);
 /* Sets all or none. `arguments` are name, value, name, value. On failure `ret_error` has Redis' text, e.g.
  * "ERR CONFIG SET failed (possibly related to argument 'port') - ...". */
 int config_set(struct config *, const struct bytes *arguments, size_t count, struct buffer *ret_error);

@@ -148,7 +148,7 @@ struct one_value {
 };
 
 static void
-keep_value(void *arg, const char *name, struct bytes value)
+keep_value(void *arg, struct bytes name, struct bytes value)
 {
 	struct one_value *one = arg;
 	snprintf(one->text, one->size, "%.*s", (int)value.size, (const char *)value.data);

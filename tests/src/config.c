@@ -46,7 +46,7 @@ load_content(const char *content)
 }
 
 static void
-keep_value(void *arg, const char *name, struct bytes value)
+keep_value(void *arg, struct bytes name, struct bytes value)
 {
 	struct buffer *buffer = arg;
 	buffer_append(buffer, value.data, value.size);
