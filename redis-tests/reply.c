@@ -217,6 +217,19 @@ reply_remove(struct reply *reply, const char *key)
 }
 
 void
+reply_keep_keys(struct reply *reply)
+{
+	for (size_t i = 1; i < reply->count; i += 2) {
+		if (reply->children[i]->count > 0) {
+			reply_keep_keys(reply->children[i]);
+			continue;
+		}
+		reply_free(reply->children[i]);
+		reply->children[i] = reply_new('_');
+	}
+}
+
+void
 reply_hide_numbers(struct reply *reply)
 {
 	size_t to = 0;

@@ -28,6 +28,9 @@ void reply_sort(struct reply *reply, int deep);
 /* Removes, on every level, the pair whose key is `key` from maps and from flat arrays of pairs. */
 void reply_remove(struct reply *reply, const char *key);
 
+/* Makes every value of a pair, in maps and flat arrays of pairs, a null, unless it has pairs itself. */
+void reply_keep_keys(struct reply *reply);
+
 /* Replaces each run of digits in texts by '#', and each integer by 0: what is left is the shape. */
 void reply_hide_numbers(struct reply *reply);
 

@@ -25,7 +25,7 @@
 #define SHOWN_MAX 400
 
 struct modifiers {
-	bool ignore, type, sorted, deep, numbers, send, read, raw, closed;
+	bool ignore, type, sorted, deep, numbers, keys, send, read, raw, closed;
 	long long near;
 	char save[32];
 	char poll[256];
@@ -286,6 +286,10 @@ same(struct reply *a, struct reply *b, const struct modifiers *modifiers)
 		reply_remove(a, modifiers->without[i]);
 		reply_remove(b, modifiers->without[i]);
 	}
+	if (modifiers->keys) {
+		reply_keep_keys(a);
+		reply_keep_keys(b);
+	}
 	if (modifiers->numbers) {
 		reply_hide_numbers(a);
 		reply_hide_numbers(b);
@@ -346,12 +350,16 @@ parse_modifier(char *text, struct modifiers *modifiers)
 	static const struct {
 		const char *name;
 		size_t offset;
-	} flags[] = {
-		{"ignore", offsetof(struct modifiers, ignore)},   {"type", offsetof(struct modifiers, type)},
-		{"sorted", offsetof(struct modifiers, sorted)},   {"deep", offsetof(struct modifiers, deep)},
-		{"numbers", offsetof(struct modifiers, numbers)}, {"send", offsetof(struct modifiers, send)},
-		{"read", offsetof(struct modifiers, read)},       {"raw", offsetof(struct modifiers, raw)},
-		{"closed", offsetof(struct modifiers, closed)}};
+	} flags[] = {{"ignore", offsetof(struct modifiers, ignore)},
+		     {"type", offsetof(struct modifiers, type)},
+		     {"sorted", offsetof(struct modifiers, sorted)},
+		     {"deep", offsetof(struct modifiers, deep)},
+		     {"numbers", offsetof(struct modifiers, numbers)},
+		     {"keys", offsetof(struct modifiers, keys)},
+		     {"send", offsetof(struct modifiers, send)},
+		     {"read", offsetof(struct modifiers, read)},
+		     {"raw", offsetof(struct modifiers, raw)},
+		     {"closed", offsetof(struct modifiers, closed)}};
 	char *end = strchr(text, ']');
 	char word[300];
 

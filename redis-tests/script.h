@@ -14,6 +14,7 @@
  *	[sorted]     the elements have no order; [deep]: on no level
  *	[numbers]    digits do not matter
  *	[near N]     integers may differ by N
+ *	[keys]       of pairs (also in a flat array) only the keys are compared, on every level
  *	[without K]  on every level, the pair with key K is left out (also of a flat array)
  *	[save NAME]  the reply is kept for ${NAME}; only its type is compared
  *	[poll TEXT]  the command is repeated, for some seconds, until its rendered reply begins with TEXT

@@ -1,4 +1,4 @@
-/* INFO, TIME, MEMORY, SLOWLOG, SAVE and its kin, SHUTDOWN, ROLE, LOLWUT: the server as a whole. */
+/* INFO, TIME, SLOWLOG, SAVE and its kin, SHUTDOWN, ROLE, LOLWUT: the server as a whole. */
 #include "cmd/commands.h"
 #include "cmd/help.h"
 #include "cmd/lookup.h"
@@ -51,45 +51,6 @@ command_lolwut(struct command_context *c)
 	static const char text[] = "Redis ver. 7.0.15\nSett ver. " SETT_VERSION "\n";
 	resp_verbatim(c->reply, "txt", text, sizeof text - 1);
 	return SETT_OK;
-}
-
-/* ---- MEMORY ---- */
-
-int
-command_memory_usage(struct command_context *c)
-{
-	int64_t samples;
-	for (size_t i = 3; i < c->argc; i += 2) {
-		if (!argument_is(c->argv[i], "SAMPLES") || i + 1 == c->argc)
-			return context_syntax_error(c);
-		if (!context_integer(c, c->argv[i + 1], &samples))
-			return SETT_OK;
-		if (samples < 0)
-			return context_syntax_error(c);
-	}
-	struct key k;
-	/* Not open_key: this read does not count as a hit or a miss. */
-	int status = key_open(&c->view, c->db, c->argv[2], &k);
-	if (status != SETT_OK)
-		return status;
-	if (k.exists)
-		resp_integer(c->reply,
-			     (int64_t)(sett_record_size(c->argv[2], &k.root.record) + k.root.object_bytes));
-	else
-		resp_null(c->reply);
-	return SETT_OK;
-}
-
-int
-command_memory_help(struct command_context *c)
-{
-	static const char *const lines[] = {
-		"USAGE <key> [SAMPLES <count>]",
-		"    Return memory in bytes used by <key> and its value. Nested values are",
-		"    sampled up to <count> times (default: 5, 0 means sample all).",
-		NULL,
-	};
-	return context_help(c, lines);
 }
 
 /* ---- SLOWLOG ---- */

@@ -13,6 +13,9 @@
 /* jemalloc's, if the server is linked with it. */
 int mallctl(const char *name, void *old, size_t *old_size, void *new, size_t new_size) __attribute__((weak));
 
+void malloc_stats_print(void (*write)(void *arg, const char *text), void *arg, const char *options)
+	__attribute__((weak));
+
 static uint64_t
 allocator_figure(const char *name)
 {
@@ -36,6 +39,42 @@ facts_allocated_bytes(void)
 		return allocator_figure("stats.allocated");
 	struct mallinfo2 info = mallinfo2();
 	return info.uordblks + info.hblkhd;
+}
+
+void
+facts_purge_allocator(void)
+{
+	enum { ALL_ARENAS = 4096 /* jemalloc's MALLCTL_ARENAS_ALL */ };
+	char name[32];
+	if (mallctl == NULL) {
+		(void)malloc_trim(0); /* whether there was anything to give back does not matter */
+		return;
+	}
+	snprintf(name, sizeof name, "arena.%d.purge", ALL_ARENAS);
+	(void)mallctl(name, NULL, NULL, NULL, 0); /* as much as it can */
+}
+
+struct report {
+	struct buffer *text;
+	int status;
+};
+
+static void
+append_report(void *arg, const char *text)
+{
+	struct report *report = arg;
+	if (report->status == SETT_OK)
+		report->status = buffer_append(report->text, text, strlen(text));
+}
+
+int
+facts_allocator_report(struct buffer *ret)
+{
+	struct report report = {.text = ret};
+	if (malloc_stats_print == NULL)
+		return SETT_INVALID;
+	malloc_stats_print(append_report, &report, NULL);
+	return report.status;
 }
 
 static void

@@ -47,6 +47,10 @@ void facts_note_start(struct server *);
 uint64_t facts_allocated_bytes(void);
 /* Raises the peak of used_memory to `used`, if that is more. Any thread. */
 void facts_note_used(struct server *, uint64_t used);
+/* Gives back to the system what the allocator keeps of freed memory. Takes milliseconds. Any thread. */
+void facts_purge_allocator(void);
+/* Appends what the allocator reports of itself, for people. SETT_NO_MEMORY; SETT_INVALID if it has no report. */
+int facts_allocator_report(struct buffer *ret);
 /* What the process has resident, in bytes, as the kernel says; 0 if it doesn't. Any thread. */
 uint64_t facts_resident_bytes(void);
 
