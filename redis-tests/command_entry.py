@@ -3,8 +3,9 @@
 
 	command_entry.py PORT COMMAND ...        e.g. command_entry.py 6379 hset 'xgroup|create'
 
-What COMMAND INFO and COMMAND DOCS say is filled in. The summary is left for the author to write, and Sett's own
-fields (own_flags, first_value, sensitive, function) are left out: see the top of commands.toml.
+What COMMAND INFO and COMMAND DOCS say is filled in, and which arguments redis-server keeps out of its slow log. The
+summary is left for the author to write, and Sett's own fields (own_flags, first_value, key_rule, function) are left
+out: see the top of commands.toml.
 """
 import json
 import subprocess
@@ -12,6 +13,16 @@ import sys
 
 # Categories and flags that generate_commands.py derives.
 IMPLIED_FLAGS = {"movablekeys"}
+
+
+# What redis-server redacts (it does not say so in COMMAND INFO).
+SENSITIVE = {
+	"acl|setuser": "[{from = 2}]",
+	"auth": "[{from = 1}]",
+	"config|set": "[{directives = true}]",
+	"hello": '[{after = "AUTH", count = 2}]',
+	"migrate": '[{after = "AUTH", count = 1}, {after = "AUTH2", count = 2}]',
+}
 
 
 def ask(port, *words):
@@ -91,7 +102,9 @@ def entry(info, docs, extra=()):
 	shown = [word for word in flags if word not in IMPLIED_FLAGS]
 	if shown:
 		lines.append(f"flags = {quoted(' '.join(shown))}")
-	lines += [f"{key} = {value}" for key, value in extra if key != "summary"]
+	lines += [f"{key} = {value}" for key, value in extra if key not in ("summary", "sensitive")]
+	if name in SENSITIVE:
+		lines.append(f"sensitive = {SENSITIVE[name]}")
 	if explicit:
 		lines.append(f"categories = {quoted(' '.join(explicit))}")
 	if tips:
