@@ -1,13 +1,18 @@
 #include "cmd/command_words.h"
 
+#include <assert.h>
 #include <stdio.h>
 
+#include "cmd/command_docs.h"
 #include "txn/command.h"
 
 #define WORDS(array)                                     \
 	{                                                \
 		(array), sizeof(array) / sizeof *(array) \
 	}
+
+/* Each word has the place of its bit: the last one must have the last bit. */
+#define LAST_BIT(array) (1U << (sizeof(array) / sizeof *(array)-1))
 
 static const char *const flags[] = {
 	"write",         "readonly",          "denyoom",          "module",   "admin",
@@ -16,6 +21,7 @@ static const char *const flags[] = {
 	"may_replicate", "no_mandatory_keys", "no_async_loading", "no_multi", "movablekeys",
 	"allow_busy",
 };
+static_assert(LAST_BIT(flags) == COMMAND_ALLOW_BUSY, "a word a flag");
 const struct words command_flag_words = WORDS(flags);
 
 static const char *const categories[] = {
@@ -23,18 +29,22 @@ static const char *const categories[] = {
 	"string",   "bitmap", "hyperloglog", "geo",       "stream",     "pubsub",      "admin",
 	"fast",     "slow",   "blocking",    "dangerous", "connection", "transaction", "scripting",
 };
+static_assert(LAST_BIT(categories) == CATEGORY_SCRIPTING, "a word a category");
 const struct words command_category_words = WORDS(categories);
 
 static const char *const key_flags[] = {
 	"RO",     "RW",     "OW",      "RM",         "access",         "update",
 	"insert", "delete", "not_key", "incomplete", "variable_flags",
 };
+static_assert(LAST_BIT(key_flags) == KEY_VARIABLE_FLAGS, "a word a flag");
 const struct words key_flag_words = WORDS(key_flags);
 
 static const char *const argument_flags[] = {"optional", "multiple", "multiple_token"};
+static_assert(LAST_BIT(argument_flags) == ARGUMENT_MULTIPLE_TOKEN, "a word a flag");
 const struct words argument_flag_words = WORDS(argument_flags);
 
 static const char *const doc_flags[] = {"deprecated", "syscmd"};
+static_assert(LAST_BIT(doc_flags) == DOC_SYSCMD, "a word a flag");
 const struct words doc_flag_words = WORDS(doc_flags);
 
 void

@@ -193,7 +193,7 @@ age_text(uint64_t seconds, char ret[AGE_SIZE])
 
 enum { GRAPH_ROWS = 4, GRAPH_STEPS = 3, GRAPH_COLUMNS = 80 };
 
-/* One row of a column: how high the sample stands in it. */
+/* The character of a column in one row; row 0 is the top. */
 static char
 graph_cell(uint64_t ms, const struct range *range, unsigned row)
 {

@@ -1,4 +1,4 @@
-/* MEMORY: what the server takes, from the figures behind INFO (info/facts.h), and what a key takes. */
+/* MEMORY: how much memory the server uses, from the same figures as INFO (info/facts.h), and how much a key uses. */
 #include "cmd/commands.h"
 #include "cmd/help.h"
 #include "cmd/lookup.h"
@@ -207,7 +207,7 @@ command_memory_doctor(struct command_context *c)
 	info_gather(c->server, &facts);
 	int status = append_findings(&text, &facts);
 	if (status == SETT_OK && text.size == 0)
-		status = append_text(&text, "Nothing about the memory of this server stands out.\n");
+		status = append_text(&text, "No problem was found with the memory of this server.\n");
 	if (status == SETT_OK)
 		resp_verbatim(c->reply, "txt", text.data, text.size);
 	buffer_free(&text);

@@ -1,5 +1,5 @@
-/* What concerns more than one server, or code that is loaded into it: a server that stands alone has an answer, too.
- * WAIT, REPLICAOF, FAILOVER, CLUSTER and its kin, MODULE. */
+/* WAIT, REPLICAOF, FAILOVER, CLUSTER, READONLY, READWRITE, ASKING and MODULE, which need other servers or loaded code: the
+ * replies of a stand-alone server without modules. */
 #include "cmd/commands.h"
 #include "cmd/help.h"
 #include "config/config.h"
@@ -80,7 +80,7 @@ command_failover(struct command_context *c)
 
 /* ---- CLUSTER, READONLY, READWRITE, ASKING ---- */
 
-/* Clients take this text, word for word, for the sign of a server that stands alone. */
+/* Clients compare this text, word for word, to find out that the server is no cluster node. */
 int
 command_needs_cluster(struct command_context *c)
 {

@@ -1,4 +1,6 @@
 /* Where among its arguments a command has keys, values and secrets: what a row says, applied to arguments. */
+#include <assert.h>
+
 #include "config/config.h"
 #include "storage/status.h"
 #include "txn/command.h"
@@ -38,6 +40,7 @@ key_spec_search(const struct key_spec *spec, const struct bytes *argv, size_t ar
 {
 	struct key_range range = {0, 0, 1};
 	size_t begin = 0;
+	assert(spec->find == FIND_UNKNOWN || spec->step > 0);
 	if (spec->begin == BEGIN_INDEX)
 		begin = (size_t)spec->index;
 	else if (spec->begin == BEGIN_KEYWORD)
@@ -90,8 +93,10 @@ int
 command_key_positions(const struct command *command, const struct bytes *argv, size_t argc,
 		      struct command_key *ret, size_t *ret_count)
 {
-	return command->key_rule != NULL ? command->key_rule(argv, argc, ret, ret_count)
-					 : positions_by_specs(command, argv, argc, ret, ret_count);
+	int status = command->key_rule != NULL ? command->key_rule(argv, argc, ret, ret_count)
+					       : positions_by_specs(command, argv, argc, ret, ret_count);
+	assert(status != SETT_OK || *ret_count <= argc);
+	return status;
 }
 
 size_t

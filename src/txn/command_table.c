@@ -5,6 +5,7 @@
  * row its name's first eight bytes, and fills the slots with the same hash. */
 #include "txn/command_table.h"
 
+#include <assert.h>
 #include <endian.h>
 
 static const uint64_t every_byte = 0x0101010101010101;
@@ -92,6 +93,7 @@ command_find(const struct command_table *table, const struct bytes *argv, size_t
 	const struct command *found = find_top(table, argv[0]);
 	if (found == NULL || found->subcommands == NULL || argc == 1)
 		return found;
+	assert(found->subcommand_count > 0);
 	const struct command *sub = find_subcommand(found, argv[1]);
 	/* A container with a function of its own (COMMAND) takes what is no subcommand only when alone. */
 	if (sub == NULL && ret_container != NULL)
