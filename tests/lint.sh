@@ -3,6 +3,7 @@
 #
 #     format      clang-format leaves every source as it is
 #     layers      who may include whom (below), and that a planted break is seen
+#     links       no room of src/ calls a function, or uses a variable, of a room above it (in what analysis has built)
 #     analysis    clang builds everything with its thread-safety analysis, warnings as errors
 #     tidy        clang-tidy, the checks of .clang-tidy
 set -eu
@@ -152,6 +153,50 @@ analysis() {
 		{ grep -v '^\[' build-lint/ninja.log | head -60 >&2; complain "lint: clang objects: build-lint/ninja.log"; }
 }
 
+# What the objects of the rooms define ("D room file symbol") and use ("U room file symbol").
+symbols() {
+	for room in $rooms; do
+		for file in src/"$room"/*.c; do
+			object=build-lint/src/libsett-server-lib.a.p/${room}_$(basename "$file").o
+			[ -f "$object" ] || { complain "lint: $object is missing"; continue; }
+			nm "$object" | awk -v room="$room" -v file="$file" '
+				NF == 3 && $2 ~ /[A-TV-Z]/ { print "D", room, file, $3 }
+				$1 == "U" { print "U", room, file, $2 }'
+		done
+	done
+}
+
+# Reads symbols; prints every use of a room above; fails if there is one.
+check_links() {
+	awk -v rooms="$rooms" '
+		BEGIN {
+			count = split(rooms, list, " ")
+			for (i = 1; i <= count; i++)
+				rank[list[i]] = i
+		}
+		$1 == "D" { room[$4] = $2; home[$4] = $3 }
+		$1 == "U" { line[++uses] = $0 }
+		END {
+			for (i = 1; i <= uses; i++) {
+				split(line[i], use, " ")
+				if (use[4] in room && rank[room[use[4]]] > rank[use[2]]) {
+					printf "%s: %s is of a room above: %s\n", use[3], use[4], home[use[4]]
+					bad = 1
+				}
+			}
+			exit bad
+		}'
+}
+
+links() {
+	symbols >"$scratch/symbols"
+	check_links <"$scratch/symbols" >&2 || complain "lint: a room uses a room above it"
+	# The rule is of use only if it sees a break.
+	echo "U txn src/txn/runner.c command_get" | cat - "$scratch/symbols" | check_links >"$scratch/said" &&
+		complain "lint: a planted use of a room above was not seen"
+	grep -q 'runner.c: command_get' "$scratch/said" || complain "lint: the planted use was not named"
+}
+
 tidy() {
 	git ls-files 'storage/*.c' 'resp/*.c' 'src/*.c' 'tool/*.c' | xargs -P "$(nproc)" -n 8 clang-tidy -p build-lint --quiet 2>/dev/null ||
 		complain "lint: clang-tidy objects"
@@ -160,7 +205,7 @@ tidy() {
 if [ "${1:-}" = quick ] && ! command -v clang-format >/dev/null; then
 	format() { :; }
 fi
-for part in $(if [ "${1:-}" = quick ]; then echo format layers; else echo format layers analysis tidy; fi); do
+for part in $(if [ "${1:-}" = quick ]; then echo format layers; else echo format layers analysis links tidy; fi); do
 	[ "${1:-}" = quick ] || echo "== $part"
 	"$part"
 done
