@@ -60,7 +60,7 @@ reply_header(struct command_context *c, unsigned parts, uint64_t count)
 
 /* Counts the fields that are there, which takes a walk if some are past their deadlines. */
 static int
-count_live(struct open_hash *h, uint64_t *ret)
+count_live(struct command_context *c, struct open_hash *h, uint64_t *ret)
 {
 	struct hash_walk walk;
 	struct hash_field field;
@@ -69,7 +69,9 @@ count_live(struct open_hash *h, uint64_t *ret)
 		*ret = h->hash.count;
 		return SETT_OK;
 	}
-	int status = hash_walk(&h->hash, &walk);
+	int status = enter_lane(c, &h->hash);
+	if (status == SETT_OK)
+		status = hash_walk(&h->hash, &walk);
 	if (status != SETT_OK)
 		return status;
 	while ((status = hash_walk_next(&walk, &field)) == SETT_OK)
@@ -84,7 +86,7 @@ reply_all(struct command_context *c, struct open_hash *h, unsigned parts)
 {
 	struct hash_walk walk;
 	uint64_t count, found;
-	int status = count_live(h, &count);
+	int status = count_live(c, h, &count);
 	if (status == SETT_OK)
 		status = hash_walk(&h->hash, &walk);
 	if (status != SETT_OK)
@@ -231,7 +233,7 @@ reply_one(struct command_context *c, struct open_hash *h)
 	struct hash_walk walk;
 	struct hash_field field;
 	uint64_t live;
-	int status = count_live(h, &live);
+	int status = count_live(c, h, &live);
 	if (status != SETT_OK)
 		return status;
 	if (live == 0) {
@@ -349,7 +351,7 @@ reply_some(struct command_context *c, struct open_hash *h, int64_t count, bool w
 	uint64_t wanted = count < 0 ? 0 - (uint64_t)count : (uint64_t)count, live;
 	int status = wanted > LONG_FIELDS ? enter_lane(c, &h->hash) : SETT_OK;
 	if (status == SETT_OK)
-		status = count_live(h, &live);
+		status = count_live(c, h, &live);
 	if (status != SETT_OK)
 		return status;
 	if (live == 0 || count == 0) {
