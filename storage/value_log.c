@@ -621,28 +621,62 @@ value_log_bytes_written(struct value_log *log)
 
 /* ---- opening and closing ---- */
 
+/* Refuses a file that an intact header says is none of this log's. A header that is torn or damaged passes: a
+ * record proves itself without it, and no record that anyone points at has a torn header before it. */
+static int
+check_header(const struct value_log_file *file, const char *path, struct sett_error *error)
+{
+	uint8_t header[VALUE_LOG_FILE_HEADER_SIZE];
+	uint32_t version;
+	uint64_t number;
+	if (file->size < sizeof(header))
+		return SETT_OK;
+	int status = vfs_read_exact(file->handle, header, sizeof(header), 0, 0, error);
+	if (status != SETT_OK || !value_log_file_header_decode(header, &version, &number))
+		return status;
+	if (version != VALUE_LOG_VERSION)
+		return sett_error_set(error, SETT_CORRUPT, 0,
+				      "%s at offset 0: a value log of version %" PRIu32
+				      "; this program reads version %d",
+				      path, version, VALUE_LOG_VERSION);
+	if (number != file->number)
+		return sett_error_set(
+			error, SETT_CORRUPT, 0,
+			"%s at offset 0: the file has another file's name: it is number %" PRIu64, path,
+			number);
+	return SETT_OK;
+}
+
+struct adoption {
+	struct value_log *log;
+	struct sett_error *error;
+};
+
 static int
 adopt(void *arg, const char *name)
 {
-	struct value_log *log = arg;
+	struct adoption *adoption = arg;
+	struct value_log *log = adoption->log;
 	uint64_t number;
 	char path[SETT_PATH_MAX];
 	if (!file_name_parse(name, VALUE_LOG_SUFFIX, &number))
 		return SETT_OK;
 	struct value_log_file *file = calloc(1, sizeof(*file));
 	if (file == NULL)
-		return SETT_NO_MEMORY;
+		return no_memory(adoption->error);
 	file->log = log;
 	file->number = number;
 	file->sealed = file->retiring = file->is_kept = true;
 	int status = file_name_make(log->directory, number, VALUE_LOG_SUFFIX, path);
 	if (status == SETT_OK)
-		status = vfs_open(log->options.vfs, path, VFS_READ | VFS_CLOSABLE, &file->handle, NULL);
+		status = vfs_open(log->options.vfs, path, VFS_READ | VFS_CLOSABLE, &file->handle, adoption->error);
 	if (status != SETT_OK) {
 		free(file);
 		return status;
 	}
-	status = vfs_size(file->handle, &file->size, NULL);
+	status = vfs_size(file->handle, &file->size, adoption->error);
+	if (status == SETT_OK)
+		status = check_header(file, path, adoption->error);
 	mutex_lock(&log->lock);
 	if (status == SETT_OK)
 		status = enter_locked(log, file);
@@ -675,11 +709,13 @@ value_log_open(const struct value_log_options *options, struct value_log **ret, 
 	mutex_init(&log->sync_lock);
 	mutex_init(&log->lock);
 	codec_pool_init(&log->codecs);
-	int status = vfs_list(options->vfs, log->directory, adopt, log, error);
+	struct sett_error why = {0};
+	struct adoption adoption = {log, &why};
+	int status = vfs_list(options->vfs, log->directory, adopt, &adoption, &why);
 	if (status != SETT_OK) {
 		value_log_close(log);
-		return sett_error_set(error, status, 0, "%s: cannot open the value-log files",
-				      options->directory);
+		return sett_error_set(error, status, why.system_errno, "%s",
+				      why.message[0] ? why.message : "cannot open the value-log files");
 	}
 	*ret = log;
 	return SETT_OK;

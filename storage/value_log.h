@@ -26,7 +26,8 @@ struct value_log_options {
 	struct log_sink sink;
 };
 
-/* Finds the files in the directory (all sealed). */
+/* Finds the files in the directory (all sealed). Changes nothing. SETT_CORRUPT: one is of another version, or
+ * has another's name; SETT_IO, SETT_NO_MEMORY. */
 int value_log_open(const struct value_log_options *, struct value_log **ret, struct sett_error *);
 /* On a thread that is not online with rcu.h. */
 void value_log_close(struct value_log *);

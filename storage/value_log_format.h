@@ -97,6 +97,18 @@ value_log_file_header_encode(uint8_t p[VALUE_LOG_FILE_HEADER_SIZE], uint64_t num
 	put_le64(p + 24, hash64(p, 24, 0));
 }
 
+/* False if the bytes are no header: torn, or damaged. `ret_version` may be one that this program cannot read. */
+static inline bool
+value_log_file_header_decode(const uint8_t p[VALUE_LOG_FILE_HEADER_SIZE], uint32_t *ret_version,
+			     uint64_t *ret_number)
+{
+	if (memcmp(p, VALUE_LOG_MAGIC, 8) != 0 || get_le64(p + 24) != hash64(p, 24, 0))
+		return false;
+	*ret_version = get_le32(p + 8);
+	*ret_number = get_le64(p + 16);
+	return true;
+}
+
 /* `header` holds the size and the flags already. */
 static inline uint64_t
 value_log_checksum_seed(uint64_t file, uint64_t offset, const uint8_t header[VALUE_LOG_RECORD_HEADER_SIZE])

@@ -177,14 +177,13 @@ walk_gap(void *arg, uint64_t offset, uint64_t size, const char *what)
 }
 
 static int
-walk_header(void *arg)
+walk_header(void *arg, const char *what)
 {
 	struct walked *w = arg;
 	const struct found_files *files = &w->check->directory.value_files;
 	bool is_needed = w->check->is_referenced[w->file - files->files];
 	char text[SETT_PATH_MAX + 128];
-	snprintf(text, sizeof(text), "%s/%s at offset 0: the file's header is damaged",
-		 w->check->directory.path, w->name);
+	snprintf(text, sizeof(text), "%s/%s at offset 0: %s", w->check->directory.path, w->name, what);
 	check_find(w->check, is_needed ? SETT_DAMAGE : SETT_NOTE, w->name, (struct bytes){0}, text);
 	return SETT_OK;
 }

@@ -392,9 +392,9 @@ on_value_gap(void *arg, uint64_t offset, uint64_t size, const char *text)
 }
 
 static int
-on_value_header(void *arg)
+on_value_header(void *arg, const char *text)
 {
-	return give_damage(arg, 0, 0, "the file's header is damaged");
+	return give_damage(arg, 0, 0, text);
 }
 
 static int

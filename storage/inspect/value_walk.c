@@ -162,17 +162,23 @@ pass_gap(struct walker *w, uint64_t offset, uint64_t span, uint64_t *ret_next)
 static int
 check_header(struct walker *w)
 {
-	uint8_t expected[VALUE_LOG_FILE_HEADER_SIZE];
 	const uint8_t *p;
-	value_log_file_header_encode(expected, w->number);
-	if (w->bytes.size >= sizeof(expected)) {
-		int r = file_window_fetch(&w->bytes, 0, sizeof(expected), &p);
+	uint32_t version;
+	uint64_t number;
+	const char *text = "the file's header is damaged";
+	if (w->bytes.size >= VALUE_LOG_FILE_HEADER_SIZE) {
+		int r = file_window_fetch(&w->bytes, 0, VALUE_LOG_FILE_HEADER_SIZE, &p);
 		if (r != SETT_OK)
 			return r;
-		if (memcmp(p, expected, sizeof(expected)) == 0)
-			return SETT_OK;
+		if (value_log_file_header_decode(p, &version, &number)) {
+			if (version == VALUE_LOG_VERSION && number == w->number)
+				return SETT_OK;
+			text = version != VALUE_LOG_VERSION
+				? "a value log of another version than this program reads"
+				: "the file has another file's name";
+		}
 	}
-	return w->walk->bad_header ? w->walk->bad_header(w->walk->arg) : SETT_OK;
+	return w->walk->bad_header ? w->walk->bad_header(w->walk->arg, text) : SETT_OK;
 }
 
 static int

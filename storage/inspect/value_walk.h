@@ -13,8 +13,8 @@ struct value_walk {
 	/* Bytes that are no whole record: a hole, a torn write, or damage. `text` says which, as far as one
 	 * can tell. */
 	int (*gap)(void *arg, uint64_t offset, uint64_t size, const char *text);
-	/* The file's header is not what it should be; the walk goes on. */
-	int (*bad_header)(void *arg);
+	/* The file's header is not what it should be, `text` says how; the walk goes on. */
+	int (*bad_header)(void *arg, const char *text);
 	void *arg;
 };
 /* SETT_NOT_FOUND, SETT_IO, SETT_NO_MEMORY, or a callback's result. */

@@ -310,6 +310,53 @@ Test(value_log, every_damaged_byte_is_found)
 	world_free(&w);
 }
 
+/* Writes the header of a value-log file over that of file 1; `checksum` is added to the right one. */
+static void
+write_header(struct world *w, uint32_t version, uint64_t number, uint64_t checksum)
+{
+	uint8_t header[VALUE_LOG_FILE_HEADER_SIZE];
+	struct vfs_file *file;
+	value_log_file_header_encode(header, number);
+	put_le32(header + 8, version);
+	put_le64(header + 24, hash64(header, 24, 0) + checksum);
+	cr_assert_eq(vfs_open(w->memory, DIRECTORY "/000001.vlog", VFS_WRITE, &file, NULL), SETT_OK);
+	cr_assert_eq(vfs_write_bytes(file, header, sizeof(header), 0, NULL), SETT_OK);
+	cr_assert_eq(vfs_close(file, NULL), SETT_OK);
+}
+
+Test(value_log, a_file_of_another_version_or_name_is_refused)
+{
+	struct world w = world_make(1000);
+	struct value_pointer pointer;
+	struct sett_error error = {0};
+	cr_assert_eq(put(&w, 1, 100, &pointer), SETT_OK);
+	cr_assert_eq(pointer.file, 1);
+	for (uint32_t version = 0; version <= 2; version += 2) {
+		char said[64];
+		value_log_close(w.log);
+		write_header(&w, version, 1, 0);
+		uint64_t before = vfs_memory_operation_count(w.memory);
+		cr_assert_eq(world_try_open(&w, &error), SETT_CORRUPT);
+		cr_assert_eq(vfs_memory_operation_count(w.memory), before);
+		snprintf(said, sizeof(said), "db/000001.vlog at offset 0: a value log of version %u;",
+			 version);
+		cr_assert_not_null(strstr(error.message, said), "%s", error.message);
+		/* Torn or damaged, it says nothing: records prove themselves. */
+		write_header(&w, version, 1, 1);
+		world_open(&w);
+		cr_assert_eq(check(&w, 1, &pointer), SETT_OK);
+	}
+	value_log_close(w.log);
+	write_header(&w, VALUE_LOG_VERSION, 7, 0);
+	cr_assert_eq(world_try_open(&w, &error), SETT_CORRUPT);
+	cr_assert_not_null(
+		strstr(error.message, "db/000001.vlog at offset 0: the file has another file's name"), "%s",
+		error.message);
+	write_header(&w, VALUE_LOG_VERSION, 1, 0);
+	world_open(&w);
+	world_free(&w);
+}
+
 Test(value_log, whole_bytes_in_the_wrong_place_are_found)
 {
 	struct value_pointer a, b;

@@ -23,8 +23,8 @@ next_number(void *arg)
 	return __atomic_add_fetch((uint64_t *)arg, 1, __ATOMIC_RELAXED);
 }
 
-static inline void
-world_open(struct world *w)
+static inline int
+world_try_open(struct world *w, struct sett_error *error)
 {
 	struct value_log_options options = {
 		.vfs = w->vfs,
@@ -34,8 +34,14 @@ world_open(struct world *w)
 		.next_file_number = next_number,
 		.next_file_number_arg = w->numbers,
 	};
+	return value_log_open(&options, &w->log, error);
+}
+
+static inline void
+world_open(struct world *w)
+{
 	struct sett_error error = {0};
-	cr_assert_eq(value_log_open(&options, &w->log, &error), SETT_OK, "%s", error.message);
+	cr_assert_eq(world_try_open(w, &error), SETT_OK, "%s", error.message);
 }
 
 static inline struct world
