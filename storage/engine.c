@@ -585,6 +585,8 @@ sett_engine_close(struct sett_engine *engine, struct sett_error *error)
 	workers_destroy(engine->workers);
 	engine->workers = NULL;
 	int r = log_sync(engine->log, error);
+	if (r == SETT_OK)
+		engine_note_durable(engine, true);
 	dismantle(engine);
 	return r;
 }
@@ -636,6 +638,8 @@ sett_engine_work(struct sett_engine *engine, struct sett_error *error)
 		if (r != SETT_OK)
 			return r;
 	}
+	if (engine->options.manual_work) /* else the log thread does */
+		engine_note_durable(engine, false);
 	return workers_step(engine->workers, error);
 }
 

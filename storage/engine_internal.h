@@ -81,6 +81,7 @@ struct sett_engine {
 	bool log_thread_running;
 	pthread_t log_thread;
 	enum sett_sync_policy sync_policy; /* atomic */
+	bool durable_note_failed;          /* the log thread's: the last try to note the durable position */
 	uint64_t unsynced_since_ns; /* atomic; when the oldest written, undurable commit was written; 0 = none
 				     */
 
@@ -116,6 +117,9 @@ int engine_push_generation(struct sett_engine *, struct generation *);
 struct superversion *engine_acquire(struct sett_engine *);
 
 /* log_thread.c */
+/* Notes in the manifest how far the log is durable, if that does not say so yet; `is_closed`: and that nothing
+ * follows. On the log thread, or where there is none. Failures are logged once; a later call tries again. */
+void engine_note_durable(struct sett_engine *, bool is_closed);
 int log_thread_start(struct sett_engine *, struct sett_error *);
 void log_thread_stop(struct sett_engine *);
 void log_thread_kick(struct sett_engine *);

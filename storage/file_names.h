@@ -35,4 +35,17 @@ file_name_parse(const char *name, const char *suffix, uint64_t *ret)
 	return true;
 }
 
+/* Whether it is the name of a table, a log segment or a file of the value log. */
+static inline bool
+file_name_is_numbered(const char *name)
+{
+	static const char *const suffixes[] = {".sst", ".log", ".vlog"};
+	uint64_t number;
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(*suffixes); i++) {
+		if (file_name_parse(name, suffixes[i], &number))
+			return true;
+	}
+	return false;
+}
+
 #endif

@@ -79,12 +79,15 @@ int log_remove_before(struct log *, uint64_t segment, struct sett_error *);
 void log_figures(const struct log *, uint64_t *ret_segments, uint64_t *ret_bytes);
 
 /* ---- recovery ---- */
+struct log_recovered;
 struct log_record {
 	uint64_t timestamp, durable, now_ms;
 	uint64_t previous;    /* timestamp of the commit before it in the log */
 	struct bytes payload; /* valid during the callback */
 	uint64_t segment, offset;
-	bool is_durable; /* not after the highest durable timestamp found: its values need not be read back */
+	bool is_durable;  /* not after the highest durable timestamp known */
+	bool is_attested; /* a later record or the tables say that it is durable: its values were synced, and
+			     need not be read back */
 };
 struct log_segment_info {
 	uint64_t number, size;
@@ -102,25 +105,33 @@ struct log_recovery {
 	/* Each place where the chain of records is broken, in order, before the first call of `replay`.
 	 * Whether recovery may cut there or refuses is in the result. */
 	void (*damage)(void *arg, uint64_t segment, uint64_t offset, const char *what);
+	/* All was replayed, what is cut is cut, and what was kept is durable; the files that nobody needs any more
+	 * are still there. What the caller has read (a manifest that says which those are) is to be durable when
+	 * this returns. An error ends the recovery. May be NULL, as the next. */
+	int (*kept)(void *arg, const struct log_recovered *);
 	/* Each segment, at the end, also if recovery was refused: then the figures of some may be 0. */
 	void (*segment)(void *arg, const struct log_segment_info *);
 	void *arg;
 	uint64_t first_segment; /* segments below are leftovers: removed. If not 0, it must be there */
 	uint64_t durable;       /* known from elsewhere (the manifest): damage at or below is corruption */
 	uint64_t after;         /* records at or below this timestamp are skipped: they are in tables */
+	bool must_be_whole; /* nothing may be cut: any damage is corruption (the log was closed in good order)
+			     */
 };
 struct log_recovered {
 	uint64_t last;        /* newest timestamp kept, or `after` */
 	uint64_t durable;     /* highest durable timestamp found, or the given one */
-	uint64_t cut_bytes;   /* discarded behind the cut */
 	uint64_t cut_segment; /* where the log was cut; 0: nowhere */
 	uint64_t cut_offset;
+	uint64_t cut_bytes;   /* discarded from there on */
+	uint64_t cut_commits; /* of them that were whole */
+	char cut_reason[200];
 	uint64_t newest_segment; /* highest number seen, also of removed ones; 0 if there was none */
 	uint64_t last_now_ms;
 };
 /* Reads the segments of a directory (I11): two passes, first to find the highest durable timestamp, then to
- * replay. Damage at or below it: SETT_CORRUPT, naming file and offset, nothing changed. Beyond: the cut is
- * made durable (the segment is truncated there and synced, later segments removed, directory synced) before
+ * replay. Damage at or below it: SETT_CORRUPT, naming file and offset, nothing changed. Nothing is changed
+ * before everything was replayed, either. Beyond: the cut is made durable (the segment is truncated there and synced, later segments removed, directory synced) before
  * this returns. The old segments stay until log_remove_before, which the new log offers for them too. */
 int log_recover(struct vfs *, const char *directory, const struct log_recovery *, struct log_recovered *ret,
 		struct sett_error *);

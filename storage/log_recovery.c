@@ -5,7 +5,9 @@
  *                                 ^cut
  *
  * First pass, the *survey*: reads every segment to its end, also behind damage, and learns two things: the
- * highest durable timestamp that any intact record header carries, and how far the chain of records reaches.
+ * highest durable timestamp that any intact record header carries (the *attested* one), and how far the chain
+ * of records reaches. The caller may know a higher durable timestamp: the manifest keeps one, since the newest
+ * records are attested by none, and those of a log that was cut short are gone.
  * The chain is whole while each record names the one before it as its predecessor, so a lost segment breaks
  * it as a lost record does. Second pass, the *replay*: hands the chain's records to the caller, who may end
  * it earlier (a value is gone). Then the cut is made durable.
@@ -13,11 +15,14 @@
  * Invariants:
  *   1. What is replayed is a prefix of the commits: it ends where the chain breaks, whatever stands behind.
  *   2. If the chain ends before the highest durable timestamp, something durable is lost: SETT_CORRUPT, and
- * no file is changed. This one comparison covers torn and flipped bytes, short files and missing segments.
- *      Commits at or below `after` count as read: tables have them.
+ *      no file is changed. This one comparison covers torn and flipped bytes, short files and missing
+ *      segments. Commits at or below `after` count as read: tables have them. Where nothing may be cut, any
+ *      end of the chain that is not the end of the log is corruption too.
  *   3. When log_recover returns, what was kept is durable and what was cut can't come back: segments are
  *      synced, the cut one is truncated and synced, later ones are removed (newest first), the directory is
  *      synced. A crash within leaves a log whose chain breaks at the same place, so recovery ends the same.
+ *      Before the first removal the caller makes the manifest durable, which it may have read from the page
+ *      cache alone: what an edit frees is removed once the edit is durable (I10).
  *   4. A damaged segment header is harmless only in a segment without any other byte: it was being made. A
  *      header is synced before the first record (log.c), so before records it is corruption.
  *   5. The segment that the manifest names as the first was durable, header and all, before the edit that
@@ -51,13 +56,17 @@ struct recovery {
 	uint64_t *leftovers; /* numbers below first_segment */
 	size_t leftover_count, leftover_capacity;
 
-	uint64_t newest;  /* highest number seen */
-	uint64_t durable; /* highest durable timestamp known */
-	uint64_t last;    /* end of the chain; 0 before its first record */
+	uint64_t newest;   /* highest number seen */
+	uint64_t attested; /* highest durable timestamp that records or tables tell of */
+	uint64_t durable;  /* highest durable timestamp known: this or the caller's */
+	uint64_t whole;    /* intact records that tables do not have */
+	uint64_t replayed; /* of them */
+	uint64_t last;     /* end of the chain; 0 before its first record */
 	uint64_t last_now_ms;
 	bool is_cut;         /* the chain ends at: */
 	size_t cut_index;    /* this segment */
 	uint64_t cut_offset; /* here */
+	char cut_reason[200];
 	uint64_t total, done;
 };
 
@@ -91,17 +100,23 @@ corrupt(struct recovery *r, const struct segment *segment, uint64_t offset, cons
 			      r->directory, segment->number, offset, what, r->durable, known_end(r));
 }
 
-/* The chain ends here, if it has not ended before. */
+static void
+end_chain(struct recovery *r, size_t index, uint64_t offset, const char *what)
+{
+	r->is_cut = true;
+	r->cut_index = index;
+	r->cut_offset = offset;
+	snprintf(r->cut_reason, sizeof(r->cut_reason), "%s", what);
+}
+
+/* The chain is broken here: it ends, if it has not ended before. */
 static void
 cut(struct recovery *r, size_t index, uint64_t offset, const char *what)
 {
 	if (r->options->damage != NULL)
 		r->options->damage(r->options->arg, r->segments[index].number, offset, what);
-	if (r->is_cut)
-		return;
-	r->is_cut = true;
-	r->cut_index = index;
-	r->cut_offset = offset;
+	if (!r->is_cut)
+		end_chain(r, index, offset, what);
 }
 
 /* Whether the record continues the chain. A gap is none where tables hold all that could be in it. */
@@ -119,8 +134,9 @@ survey_record(struct recovery *r, size_t index, enum log_found found, const stru
 {
 	struct segment *segment = &r->segments[index];
 	segment->data_end = next;
-	if (record->durable > r->durable)
-		r->durable = record->durable;
+	if (record->durable > r->attested)
+		r->attested = record->durable;
+	r->whole += found == LOG_FOUND_RECORD && record->timestamp > r->options->after;
 	if (found == LOG_FOUND_DAMAGED) {
 		cut(r, index, record->offset, "a record's payload is damaged");
 	} else if (!r->is_cut && !continues(r, record->previous, record->timestamp)) {
@@ -192,7 +208,7 @@ survey_header(struct recovery *r, struct log_reader *reader, struct segment *seg
 	case LOG_HEADER_DAMAGED:
 		return corrupt(r, segment, 0, "the segment's header is damaged");
 	case LOG_HEADER_OTHER_VERSION:
-		return corrupt(r, segment, 0, "made by another version");
+		return corrupt(r, segment, 0, "a log of another version than this program reads");
 	case LOG_HEADER_OTHER_NUMBER:
 		return corrupt(r, segment, 0, "the segment has another file's name");
 	}
@@ -231,6 +247,10 @@ survey(struct recovery *r)
 				      " at offset 0: the log begins with this segment, "
 				      "which is missing or empty",
 				      r->directory, first);
+	if (r->attested > r->durable)
+		r->durable = r->attested;
+	if (r->options->must_be_whole && r->is_cut)
+		return corrupt(r, &r->segments[r->cut_index], r->cut_offset, r->cut_reason);
 	if (known_end(r) >= r->durable)
 		return SETT_OK;
 	if (r->is_cut)
@@ -246,23 +266,31 @@ survey(struct recovery *r)
 
 /* ---- the second pass ---- */
 
+/* A value that the record points at is missing or damaged: the caller has put into words which one. */
+static int
+value_is_gone(struct recovery *r, size_t index, const struct log_record *record)
+{
+	char what[sizeof(r->cut_reason)];
+	snprintf(what, sizeof(what), "a commit points at a value that is missing or damaged%s%.140s",
+		 r->error->message[0] ? ": " : "", r->error->message);
+	if (record->is_durable || r->options->must_be_whole)
+		return corrupt(r, &r->segments[index], record->offset, what);
+	end_chain(r, index, record->offset, what); /* earlier than the survey's cut, if there was one */
+	return SETT_NOT_FOUND;
+}
+
 static int
 replay_record(struct recovery *r, size_t index, struct log_record *record)
 {
 	int status = SETT_OK;
 	record->is_durable = record->timestamp <= r->durable;
-	if (record->timestamp > r->options->after)
+	record->is_attested = record->timestamp <= r->attested;
+	if (record->timestamp > r->options->after) {
 		status = r->options->replay(r->options->arg, record);
-	if (status == SETT_NOT_FOUND) {
-		if (record->is_durable)
-			return corrupt(r, &r->segments[index], record->offset,
-				       "a durable commit points at a value that is missing or damaged");
-		/* Earlier than the survey's cut, if there was one. */
-		r->is_cut = true;
-		r->cut_index = index;
-		r->cut_offset = record->offset;
-		return SETT_NOT_FOUND;
+		r->replayed += status == SETT_OK;
 	}
+	if (status == SETT_NOT_FOUND)
+		return value_is_gone(r, index, record);
 	if (status == SETT_OK) {
 		r->last = record->timestamp;
 		r->last_now_ms = record->now_ms;
@@ -365,9 +393,27 @@ bytes_to_cut(const struct recovery *r)
 	return bytes;
 }
 
+static void
+report(const struct recovery *r, struct log_recovered *ret)
+{
+	*ret = (struct log_recovered){
+		.last = known_end(r),
+		.durable = r->durable,
+		.cut_segment = r->is_cut ? r->segments[r->cut_index].number : 0,
+		.cut_offset = r->cut_offset,
+		.cut_bytes = bytes_to_cut(r),
+		.cut_commits = r->is_cut ? r->whole - r->replayed : 0,
+		.newest_segment = r->newest,
+		.last_now_ms = r->last_now_ms,
+	};
+	if (r->is_cut)
+		memcpy(ret->cut_reason, r->cut_reason, sizeof(ret->cut_reason));
+}
+
 static int
 settle(struct recovery *r)
 {
+	struct log_recovered recovered;
 	size_t kept_end = r->is_cut ? r->cut_index + 1 : r->count;
 	for (size_t i = 0; i < kept_end; i++) {
 		int status = r->segments[i].records > 0 || (r->is_cut && i == r->cut_index)
@@ -376,17 +422,21 @@ settle(struct recovery *r)
 		if (status != SETT_OK)
 			return status;
 	}
+	report(r, &recovered);
+	int status = r->options->kept != NULL ? r->options->kept(r->options->arg, &recovered) : SETT_OK;
+	if (status != SETT_OK)
+		return status;
 	/* Newest first: a crash in between leaves no segment behind a missing one. */
 	for (size_t i = r->count; i-- > 0;) {
 		struct segment *segment = &r->segments[i];
 		/* The one that the manifest names stays, even if nothing is in it (invariant 5). */
 		bool is_empty = segment->records == 0 && segment->number != r->options->first_segment;
-		int status = i >= kept_end || is_empty ? remove_segment(r, segment->number) : SETT_OK;
+		status = i >= kept_end || is_empty ? remove_segment(r, segment->number) : SETT_OK;
 		if (status != SETT_OK)
 			return status;
 	}
 	for (size_t i = 0; i < r->leftover_count; i++) {
-		int status = remove_segment(r, r->leftovers[i]);
+		status = remove_segment(r, r->leftovers[i]);
 		if (status != SETT_OK)
 			return status;
 	}
@@ -457,16 +507,19 @@ static int
 run(struct vfs *vfs, const char *directory, const struct log_recovery *options, bool look_only,
     struct log_recovered *ret, struct sett_error *error)
 {
+	struct sett_error ignored = {0};
 	struct recovery r = {
 		.vfs = vfs,
 		.directory = directory,
 		.options = options,
-		.error = error,
+		.error = error ? error : &ignored,
+		.attested = options->after,
 		.durable = options->durable,
 	};
-	int status = vfs_list(vfs, directory, note_file, &r, error);
+	r.error->message[0] = '\0';
+	int status = vfs_list(vfs, directory, note_file, &r, r.error);
 	if (status == SETT_NOT_FOUND)
-		status = sett_error_set(error, SETT_NOT_FOUND, 0, "%s: no such directory", directory);
+		status = sett_error_set(r.error, SETT_NOT_FOUND, 0, "%s: no such directory", directory);
 	if (status == SETT_OK)
 		status = survey(&r);
 	if (status == SETT_OK)
@@ -474,15 +527,10 @@ run(struct vfs *vfs, const char *directory, const struct log_recovery *options, 
 	if (status == SETT_OK && !look_only)
 		status = settle(&r);
 	if (status == SETT_OK)
-		*ret = (struct log_recovered){
-			.last = known_end(&r),
-			.durable = r.durable,
-			.cut_bytes = bytes_to_cut(&r),
-			.cut_segment = r.is_cut ? r.segments[r.cut_index].number : 0,
-			.cut_offset = r.cut_offset,
-			.newest_segment = r.newest,
-			.last_now_ms = r.last_now_ms,
-		};
+		report(&r, ret);
+	if (status == SETT_NO_MEMORY)
+		(void)sett_error_set(r.error, status, 0, "%s: out of memory for the recovery of the log",
+				     directory);
 	describe_segments(&r);
 	free(r.segments);
 	free(r.leftovers);

@@ -1,12 +1,18 @@
-/* Writing and syncing the log: sett_engine_write for those who commit, and the thread that syncs by policy
- * and keeps a spare segment ready.
+/* Writing and syncing the log: sett_engine_write for those who commit, and the thread that syncs by policy,
+ * keeps a spare segment ready, and notes in the manifest how far the log is durable.
+ *
+ * The note is what tells damage from a torn end at the next start: the newest records are attested by no later
+ * one, and a log that was cut short has lost those that attested. It is made at most once a second, only when
+ * the durable position has moved, and at a clean close: so it costs a busy server one small sync a second, an
+ * idle one nothing, and what is older than a second or two is under its protection.
  *
  * `always`: writers wake the thread, which syncs once over all that was written until then: while a sync is
- * under way, the next one's group gathers. `everysec`: once a second. `no`: never
- * by itself, but what was committed is written. */
+ * under way, the next one's group gathers. `everysec`: once a second. `no`: never by itself, but what was
+ * committed is written. */
 #include <stdlib.h>
 
 #include "engine_internal.h"
+#include "storage/base/sync_point.h"
 
 static const uint64_t SECOND_NS = 1000000000;
 
@@ -108,17 +114,31 @@ log_thread_kick(struct sett_engine *engine)
 	mutex_unlock(&engine->log_thread_lock);
 }
 
-/* One round; returns how long the thread may sleep if nobody kicks it. */
-static uint64_t
-work_once(struct sett_engine *engine, uint64_t *last_sync_ns)
+void
+engine_note_durable(struct sett_engine *engine, bool is_closed)
 {
 	struct sett_error error = {0};
-	if (!log_has_spare(
-		    engine->log)) /* without space: tried again in a second; commits grow the old segment */
-		log_prepare(engine->log, &error);
-	if (log_health(engine->log, NULL) != SETT_OK)
-		return SECOND_NS;
-	uint64_t now = clock_monotonic_ns(engine->clock);
+	uint64_t durable = log_durable(engine->log);
+	if (durable <= version_set_durable(engine->versions) && !is_closed)
+		return;
+	int r = version_set_note_durable(engine->versions, durable, is_closed, &error);
+	if (r != SETT_OK && !engine->durable_note_failed)
+		log_sink_printf(&engine->sink, LOG_LEVEL_WARNING,
+				"Can't note in the manifest how far the log is durable: %s", error.message);
+	engine->durable_note_failed = r != SETT_OK;
+	if (r == SETT_OK)
+		SYNC_POINT("durable: noted");
+}
+
+struct rounds {
+	uint64_t last_sync_ns, last_note_ns;
+};
+
+/* By the sync policy; returns how long the thread may sleep if nobody kicks it. */
+static uint64_t
+sync_if_due(struct sett_engine *engine, uint64_t now, uint64_t *last_sync_ns)
+{
+	struct sett_error error = {0};
 	enum sett_sync_policy policy = __atomic_load_n(&engine->sync_policy, __ATOMIC_RELAXED);
 	bool behind = log_durable(engine->log) < sett_engine_visible(engine);
 	uint64_t due = *last_sync_ns + SECOND_NS;
@@ -139,16 +159,36 @@ work_once(struct sett_engine *engine, uint64_t *last_sync_ns)
 	return SECOND_NS;
 }
 
+/* One round; returns how long the thread may sleep if nobody kicks it. */
+static uint64_t
+work_once(struct sett_engine *engine, struct rounds *last)
+{
+	struct sett_error error = {0};
+	if (!log_has_spare(
+		    engine->log)) /* without space: tried again in a second; commits grow the old segment */
+		log_prepare(engine->log, &error);
+	if (log_health(engine->log, NULL) != SETT_OK)
+		return SECOND_NS;
+	uint64_t now = clock_monotonic_ns(engine->clock);
+	uint64_t sleep_ns = sync_if_due(engine, now, &last->last_sync_ns);
+	if (now - last->last_note_ns >= SECOND_NS) {
+		last->last_note_ns = now;
+		engine_note_durable(engine, false);
+	}
+	return sleep_ns;
+}
+
 static void *
 run(void *arg)
 {
 	struct sett_engine *engine = arg;
-	uint64_t last_sync_ns = clock_monotonic_ns(engine->clock);
+	uint64_t now = clock_monotonic_ns(engine->clock);
+	struct rounds last = {now, now};
 	mutex_lock(&engine->log_thread_lock);
 	while (!engine->log_thread_stop) {
 		engine->log_thread_kicked = false;
 		mutex_unlock(&engine->log_thread_lock);
-		uint64_t sleep_ns = work_once(engine, &last_sync_ns);
+		uint64_t sleep_ns = work_once(engine, &last);
 		mutex_lock(&engine->log_thread_lock);
 		if (sleep_ns > 0 && !engine->log_thread_kicked && !engine->log_thread_stop)
 			condition_wait_for(&engine->log_thread_wake, &engine->log_thread_lock, sleep_ns);

@@ -6,10 +6,11 @@
  *
  * Invariants:
  *  1. A record is written only after the sync of the one before it has returned. So a damaged record that any
- *     good record follows was once durable: corruption. A damaged record that nothing good follows is the
- * torn last edit of which nobody was told: it is left out.
- *  2. Each synced edit is followed by a *mark* (an empty record), written without a sync of its own. It is
- * what makes damage to the very last edit found: without it that edit would look torn.
+ *     good record follows was once durable: corruption. A damaged record that nothing good follows is taken
+ *     for the torn last edit, which was never acknowledged: it is left out. If the other files show that
+ *     later edits were acknowledged, whoever opens the database refuses (version_set.c).
+ *  2. Each synced edit is followed by a *mark* (an empty record), written without a sync of its own. It makes
+ *     damage to the very last edit visible: without it that edit would look torn.
  *  3. The first record is in the file before the file has its name: damage to it is always corruption.
  *  4. A failed write is taken back (cut off and synced) before the caller learns of it; where that fails too,
  * the manifest refuses further edits. */
@@ -90,6 +91,12 @@ int
 manifest_put_file_limit(struct buffer *b, uint64_t limit)
 {
 	return put_numbers(b, (uint64_t[]){MANIFEST_FILE_LIMIT, limit}, 2);
+}
+
+int
+manifest_put_durable(struct buffer *b, uint64_t durable, bool is_closed)
+{
+	return put_numbers(b, (uint64_t[]){MANIFEST_DURABLE, durable, is_closed}, 3);
 }
 
 static void

@@ -24,13 +24,20 @@ struct manifest_state {
 	size_t dead_count, dead_capacity;
 	uint64_t log_segment, flushed, now_ms;
 	uint64_t file_limit; /* file numbers below may have been used */
+	uint64_t durable;    /* commits up to here were durable when the file said so; 0 if it does not say */
+	bool is_closed;      /* the engine was closed in good order: the log ends with commit `durable` */
+	/* Set by manifest_load alone. */
+	uint32_t version;
+	uint64_t end;     /* offset of the end of the last good record */
+	uint64_t torn_at; /* offset of a torn last edit; 0: there is none */
 };
 void manifest_state_free(struct manifest_state *);
 /* NULL if no edit left a table of this number. */
 const struct manifest_table *manifest_state_table(const struct manifest_state *, uint64_t number);
 
 /* Reads DIRECTORY/MANIFEST. SETT_NOT_FOUND if there is none; SETT_CORRUPT names file and offset. A torn last
- * edit, which nobody was told of, is left out. `ret` is to be freed with manifest_state_free. */
+ * edit is left out: it was never acknowledged, unless the other files show that it was (see torn_at).
+ * `ret` is to be freed with manifest_state_free. */
 int manifest_load(struct vfs *, const char *directory, struct manifest_state *ret, struct sett_error *);
 
 /* ---- reading record by record ---- */
@@ -42,6 +49,7 @@ enum manifest_field_kind { /* as in the file */
 			   MANIFEST_DEAD_ADDED = 5,
 			   MANIFEST_DEAD_REMOVED = 6,
 			   MANIFEST_FILE_LIMIT = 7,
+			   MANIFEST_DURABLE = 8,
 };
 /* One change; by kind, as in struct manifest_state. */
 struct manifest_field {
@@ -51,17 +59,20 @@ struct manifest_field {
 	struct counter_value
 		*counters; /* freed after the visit, unless the visitor takes it over (sets NULL) */
 	size_t counter_count;
-	uint64_t timestamp; /* DEAD_...; as is the next */
-	struct bytes prefix;
+	uint64_t timestamp;  /* DEAD_... and DURABLE */
+	struct bytes prefix; /* DEAD_... */
 	uint64_t file_limit;
+	bool is_closed; /* DURABLE */
 };
 enum manifest_record {
 	MANIFEST_EDIT,
 	MANIFEST_MARK,
 	MANIFEST_LOST_MARK, /* damaged, with a good record right behind it */
-	MANIFEST_TORN,      /* the last edit, of which nobody was told: up to the end of the file */
+	MANIFEST_TORN,      /* damaged, with no good record after it: up to the end of the file */
 };
 struct manifest_visitor {
+	/* First of all. May be NULL. */
+	void (*version)(void *arg, uint32_t version);
 	/* Each record before its fields; `size` is its payload's, of MANIFEST_TORN what is left. May be NULL.
 	 */
 	int (*record)(void *arg, uint64_t offset, enum manifest_record, uint64_t size);
@@ -95,5 +106,6 @@ int manifest_put_flush(struct buffer *, uint64_t log_segment, uint64_t flushed, 
 int manifest_put_counters(struct buffer *, const struct counter_value *, size_t count);
 int manifest_put_dead(struct buffer *, bool added, const struct dead_prefix *);
 int manifest_put_file_limit(struct buffer *, uint64_t limit);
+int manifest_put_durable(struct buffer *, uint64_t durable, bool is_closed);
 
 #endif

@@ -3,6 +3,7 @@
 #ifndef SETT_MANIFEST_FORMAT_H
 #define SETT_MANIFEST_FORMAT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "storage/base/hash.h"
@@ -11,7 +12,8 @@
 enum {
 	MANIFEST_HEADER_SIZE = 16,
 	MANIFEST_RECORD_HEADER_SIZE = 16,
-	MANIFEST_VERSION = 1,
+	MANIFEST_VERSION = 2,        /* what is written */
+	MANIFEST_OLDEST_VERSION = 1, /* what can be read: without MANIFEST_DURABLE */
 };
 #define MANIFEST_MAGIC "settmani"
 #define MANIFEST_RECORD_MAGIC 0x74644553U /* "SEdt" */
@@ -23,6 +25,16 @@ manifest_header_encode(uint8_t p[MANIFEST_HEADER_SIZE])
 	memcpy(p, MANIFEST_MAGIC, 8);
 	put_le32(p + 8, MANIFEST_VERSION);
 	put_le32(p + 12, (uint32_t)hash64(p, 12, 0));
+}
+
+/* False if the header is damaged. `ret_version` may be one that this program cannot read. */
+static inline bool
+manifest_header_decode(const uint8_t p[MANIFEST_HEADER_SIZE], uint32_t *ret_version)
+{
+	if (memcmp(p, MANIFEST_MAGIC, 8) != 0 || get_le32(p + 12) != (uint32_t)hash64(p, 12, 0))
+		return false;
+	*ret_version = get_le32(p + 8);
+	return true;
 }
 
 /* Of the record at `offset`. */

@@ -3,6 +3,7 @@
  *
  * Fields are decoded one by one (struct manifest_field) and handed to a visitor; manifest_load is the visitor
  * that folds them into a state. */
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "manifest.h"
@@ -94,6 +95,12 @@ read_field(struct field_reader *r, struct manifest_field *ret)
 		return read_dead(r, ret);
 	case MANIFEST_FILE_LIMIT:
 		return take_numbers(r, &ret->file_limit, 1) ? SETT_OK : SETT_CORRUPT;
+	case MANIFEST_DURABLE:
+		if (!take_numbers(r, n, 2) || n[1] > 1)
+			return SETT_CORRUPT;
+		ret->timestamp = n[0];
+		ret->is_closed = n[1] == 1;
+		return SETT_OK;
 	default:
 		return SETT_CORRUPT;
 	}
@@ -158,7 +165,7 @@ tell(const struct manifest_visitor *visitor, uint64_t offset, enum manifest_reco
 	return visitor->record ? visitor->record(visitor->arg, offset, kind, size) : SETT_OK;
 }
 
-/* No good record stands at `offset`: a mark that was lost, the torn end, or damage. `ret_end`: the next
+/* There is no good record at `offset`: a mark that was lost, the torn end, or damage. `ret_end`: the next
  * record, or the end of the file. */
 static int
 pass_damage(const char *path, struct bytes file, uint64_t offset, const struct manifest_visitor *visitor,
@@ -171,7 +178,7 @@ pass_damage(const char *path, struct bytes file, uint64_t offset, const struct m
 		return tell(visitor, offset, MANIFEST_LOST_MARK, 0);
 	}
 	if (offset > MANIFEST_HEADER_SIZE && !record_follows(file, offset)) {
-		*ret_end = file.size; /* torn: nobody was told */
+		*ret_end = file.size; /* torn: never acknowledged */
 		return tell(visitor, offset, MANIFEST_TORN, file.size - offset);
 	}
 	return sett_error_set(error, SETT_CORRUPT, 0, "%s at offset %llu: the edit is damaged", path,
@@ -179,14 +186,34 @@ pass_damage(const char *path, struct bytes file, uint64_t offset, const struct m
 }
 
 static int
+read_header(const char *path, struct bytes file, const struct manifest_visitor *visitor,
+	    struct sett_error *error)
+{
+	uint32_t version;
+	if (file.size < MANIFEST_HEADER_SIZE)
+		return sett_error_set(error, SETT_CORRUPT, 0,
+				      "%s: %zu bytes, shorter than any manifest: it was cut short", path,
+				      file.size);
+	if (!manifest_header_decode(file.data, &version))
+		return sett_error_set(error, SETT_CORRUPT, 0, "%s at offset 0: the header is damaged", path);
+	if (version < MANIFEST_OLDEST_VERSION || version > MANIFEST_VERSION)
+		return sett_error_set(error, SETT_CORRUPT, 0,
+				      "%s at offset 0: a manifest of version %" PRIu32
+				      "; this program reads versions %d to %d",
+				      path, version, MANIFEST_OLDEST_VERSION, MANIFEST_VERSION);
+	if (visitor->version)
+		visitor->version(visitor->arg, version);
+	return SETT_OK;
+}
+
+static int
 read_records(const char *path, struct bytes file, const struct manifest_visitor *visitor,
 	     struct sett_error *error)
 {
-	uint8_t header[MANIFEST_HEADER_SIZE];
-	manifest_header_encode(header);
-	if (file.size < sizeof(header) || memcmp(file.data, header, sizeof(header)) != 0)
-		return sett_error_set(error, SETT_CORRUPT, 0, "%s at offset 0: the header is damaged", path);
-	for (uint64_t offset = sizeof(header); offset < file.size || offset == sizeof(header);) {
+	int status = read_header(path, file, visitor, error);
+	if (status != SETT_OK)
+		return status;
+	for (uint64_t offset = MANIFEST_HEADER_SIZE; offset < file.size || offset == MANIFEST_HEADER_SIZE;) {
 		struct bytes payload;
 		int r;
 		if (!record_at(file, offset, &payload)) {
@@ -358,8 +385,29 @@ manifest_state_apply(void *state, struct manifest_field *f)
 	case MANIFEST_FILE_LIMIT:
 		s->file_limit = f->file_limit;
 		return SETT_OK;
+	case MANIFEST_DURABLE:
+		s->durable = f->timestamp;
+		s->is_closed = f->is_closed;
+		return SETT_OK;
 	}
 	return SETT_CORRUPT;
+}
+
+static void
+note_version(void *state, uint32_t version)
+{
+	((struct manifest_state *)state)->version = version;
+}
+
+static int
+note_record(void *state, uint64_t offset, enum manifest_record kind, uint64_t size)
+{
+	struct manifest_state *s = state;
+	if (kind == MANIFEST_TORN)
+		s->torn_at = offset;
+	else
+		s->end = offset + MANIFEST_RECORD_HEADER_SIZE + size;
+	return SETT_OK;
 }
 
 int
@@ -368,7 +416,7 @@ manifest_load(struct vfs *vfs, const char *directory, struct manifest_state *ret
 	char path[SETT_PATH_MAX];
 	snprintf(path, sizeof(path), "%s/MANIFEST", directory);
 	struct manifest_state state = {0};
-	struct manifest_visitor visitor = {.field = manifest_state_apply, .arg = &state};
+	struct manifest_visitor visitor = {note_version, note_record, manifest_state_apply, &state};
 	int r = manifest_read(vfs, path, &visitor, error);
 	if (r == SETT_OK)
 		*ret = state;

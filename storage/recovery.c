@@ -1,15 +1,21 @@
 /* From files to a running engine: what the manifest knows, then the log on top of it.
  *
- * (I11) Only records beyond the manifest's `flushed` are applied, in order; a record beyond the durable
- * timestamp is applied only if every value it points at can be read back, and is where the log is cut
- * otherwise. So what is recovered is a prefix of the commits. Everything recovered is durable before the
- * engine takes its first commit, and new commits go to new log and value-log files.
+ * (I11) Only records beyond the manifest's `flushed` are applied, in order. A record that nothing in log or
+ * tables attests to be durable is applied only if every value it points at can be read back; otherwise the log
+ * is cut there, or, if the manifest says that the commit is durable, the start is refused. So what is
+ * recovered is a prefix of the commits. Everything recovered is durable before the engine takes its first
+ * commit, and new commits go to new log and value-log files.
+ *
+ * A start that is refused changes nothing. The order: all is read (manifest, tables, log); the log is cut; what
+ * is kept, values and log, is made durable; the manifest is written anew and says so; only then is removed what
+ * nobody needs, as the manifest that was read may have been in the page cache alone (I10).
  *
  * Replay fills generations as commits do; all but the last wait to be flushed. */
 #include <stdlib.h>
 
 #include "batch.h"
 #include "engine_internal.h"
+#include "log_format.h"
 
 enum { READ_BACK_WHOLE = 1024 * 1024 }; /* bytes of a value; a larger one is read in pieces */
 
@@ -28,7 +34,7 @@ check_value(struct replay *replay, struct bytes value)
 	struct entry entry;
 	if (entry_decode(value, &entry) != SETT_OK)
 		return SETT_CORRUPT;
-	if (replay->record->is_durable || entry.kind != ENTRY_POINTER)
+	if (replay->record->is_attested || entry.kind != ENTRY_POINTER)
 		return SETT_OK;
 	struct value_log *log = replay->engine->value_log;
 	buffer_clear(&replay->body);
@@ -141,6 +147,22 @@ note_value_file(void *arg, const struct value_log_file_info *info)
 	version_set_note_file_number(arg, info->number);
 }
 
+/* What was replayed is in durable segments. */
+static int
+on_kept(void *arg, const struct log_recovered *recovered)
+{
+	struct replay *replay = arg;
+	struct sett_engine *engine = replay->engine;
+	if (recovered->newest_segment)
+		version_set_note_file_number(engine->versions, recovered->newest_segment);
+	value_log_each_file(engine->value_log, note_value_file, engine->versions);
+	/* Values that the kept records point at may never have been synced before the process was killed. */
+	int r = value_log_sync(engine->value_log, replay->error);
+	if (r != SETT_OK)
+		return r;
+	return version_set_take_over(engine->versions, recovered->last, replay->error);
+}
+
 /* Frontiers and tables of a log that ends at `recovered->last`. */
 static int
 take_over(struct sett_engine *engine, const struct log_recovered *recovered, struct sett_error *error)
@@ -149,16 +171,10 @@ take_over(struct sett_engine *engine, const struct log_recovered *recovered, str
 	engine->recent_floor = recovered->last;
 	uint64_t now = version_set_now_ms(engine->versions);
 	engine->newest_now_ms = recovered->last_now_ms > now ? recovered->last_now_ms : now;
-	if (recovered->newest_segment)
-		version_set_note_file_number(engine->versions, recovered->newest_segment);
-	value_log_each_file(engine->value_log, note_value_file, engine->versions);
 	if (conflict_table_init(&engine->conflicts, engine->options.memory_budget / 64, recovered->last) !=
 	    SETT_OK)
 		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory");
-	/* Values that the kept records point at may never have been synced before the process was killed. */
-	int r = value_log_sync(engine->value_log, error);
-	if (r == SETT_OK)
-		r = value_log_remove_unreferenced(engine->value_log, error);
+	int r = value_log_remove_unreferenced(engine->value_log, error);
 	if (r == SETT_OK)
 		r = engine_create_log(engine, recovered->last, error);
 	if (r != SETT_OK)
@@ -197,6 +213,34 @@ load_counters(struct sett_engine *engine)
 	return r;
 }
 
+/* Nothing tells a torn end from an end that was damaged later: what is said must fit both. */
+static void
+tell_cut(struct sett_engine *engine, const struct log_recovered *r)
+{
+	log_sink_printf(
+		&engine->sink, LOG_LEVEL_WARNING,
+		"The log was cut: %s/%06" PRIu64 ".log at offset %" PRIu64
+		": %s. A power cut leaves such an end, and so does damage. Nothing says that what was cut "
+		"was durable: %" PRIu64 " bytes, %" PRIu64 " whole commits among them",
+		engine->directory, r->cut_segment, r->cut_offset, r->cut_reason, r->cut_bytes,
+		r->cut_commits);
+}
+
+/* The log was refused: for want of its first segment, perhaps since the manifest has lost edits. */
+static int
+explain_refusal(struct sett_engine *engine, struct sett_error *error)
+{
+	char path[SETT_PATH_MAX];
+	struct vfs_file *file;
+	uint64_t first = version_set_log_segment(engine->versions);
+	if (first == 0 || file_name_make(engine->directory, first, LOG_SUFFIX, path) != SETT_OK)
+		return SETT_CORRUPT;
+	int r = vfs_open(engine->vfs, path, VFS_READ, &file, NULL);
+	if (r == SETT_OK)
+		(void)vfs_close(file, NULL);
+	return r == SETT_NOT_FOUND ? version_set_lacks(engine->versions, path, error) : SETT_CORRUPT;
+}
+
 int
 engine_recover(struct sett_engine *engine, struct sett_error *error)
 {
@@ -214,20 +258,24 @@ engine_recover(struct sett_engine *engine, struct sett_error *error)
 	if (r != SETT_OK)
 		return sett_error_set(error, r, 0, "out of memory");
 	uint64_t flushed = version_set_flushed(engine->versions);
+	uint64_t durable = version_set_durable(engine->versions);
 	struct log_recovery recovery = {.replay = replay_record,
+					.kept = on_kept,
 					.progress = report_progress,
 					.arg = &replay,
 					.first_segment = replay.old_segment,
-					.durable = flushed,
-					.after = flushed};
+					.durable = durable > flushed ? durable : flushed,
+					.after = flushed,
+					.must_be_whole = version_set_was_closed(engine->versions) ||
+						engine->options.never_cut_log};
 	struct log_recovered recovered;
 	r = log_recover(engine->vfs, engine->directory, &recovery, &recovered, error);
 	buffer_free(&replay.body);
+	if (r == SETT_CORRUPT)
+		return explain_refusal(engine, error);
 	if (r != SETT_OK)
 		return r;
-	if (recovered.cut_bytes)
-		log_sink_printf(&engine->sink, LOG_LEVEL_NOTICE,
-				"The log ended in %llu bytes that were never durable; they were cut",
-				(unsigned long long)recovered.cut_bytes);
+	if (recovered.cut_segment)
+		tell_cut(engine, &recovered);
 	return take_over(engine, &recovered, error);
 }

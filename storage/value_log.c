@@ -669,7 +669,8 @@ adopt(void *arg, const char *name)
 	file->sealed = file->retiring = file->is_kept = true;
 	int status = file_name_make(log->directory, number, VALUE_LOG_SUFFIX, path);
 	if (status == SETT_OK)
-		status = vfs_open(log->options.vfs, path, VFS_READ | VFS_CLOSABLE, &file->handle, adoption->error);
+		status = vfs_open(log->options.vfs, path, VFS_READ | VFS_CLOSABLE, &file->handle,
+				  adoption->error);
 	if (status != SETT_OK) {
 		free(file);
 		return status;

@@ -111,9 +111,17 @@ struct version_set_options {
 	void *on_install_arg;
 };
 
-/* Reads or creates the manifest, opens every table, removes table files no edit knows. */
+/* Reads the manifest, if there is one, and opens every table. Changes nothing on the disk: who opens the
+ * database looks at everything else first, and may refuse. SETT_CORRUPT names file and offset. */
 int version_set_open(const struct version_set_options *, struct version_set **ret, struct sett_error *);
+/* Nothing was refused: writes the manifest anew (it says from now on that commits up to `durable` are durable,
+ * which must be true), and removes table files that no edit knows. Until then no edit may be applied and no
+ * file number asked for. On failure the set can only be closed. */
+int version_set_take_over(struct version_set *, uint64_t durable, struct sett_error *);
 void version_set_close(struct version_set *);
+/* SETT_CORRUPT: the manifest needs the file `path`, which is gone. Blames the manifest where the files show
+ * that it is the manifest that was cut short or damaged. After version_set_open. */
+int version_set_lacks(const struct version_set *, const char *path, struct sett_error *);
 
 /* Never used before, also not by a process that was killed (leased ahead in the manifest). Thread-safe. */
 uint64_t version_set_next_file_number(struct version_set *);
@@ -124,6 +132,11 @@ void version_set_note_file_number(struct version_set *, uint64_t number);
 uint64_t version_set_log_segment(struct version_set *);
 uint64_t version_set_flushed(struct version_set *);
 uint64_t version_set_now_ms(struct version_set *);
+/* Commits up to here are durable, by the manifest: never more than the caller of version_set_note_durable
+ * said. */
+uint64_t version_set_durable(struct version_set *);
+/* Whether the engine was closed in good order: the log ends with that commit. Before version_set_take_over. */
+bool version_set_was_closed(struct version_set *);
 /* `ret` is malloc'd for the caller. */
 int version_set_counters(struct version_set *, struct counter_value **ret, size_t *ret_count);
 
@@ -132,6 +145,11 @@ int version_set_counters(struct version_set *, struct counter_value **ret, size_
  * tables obsolete. One edit at a time (lock inside). On failure nothing changed, or, if the manifest could
  * not be synced, the set refuses every later edit (SETT_FAILED). Rewrites the manifest when it is large. */
 int version_set_apply(struct version_set *, const struct version_edit *, struct sett_error *);
+
+/* Makes it known to the next start that commits up to `durable` are durable (they must be): the log alone
+ * does not show it of its newest commits, and of none if it is cut short. `is_closed`: nothing is appended to
+ * the log any more. Costs a write and a sync of the manifest. On failure as version_set_apply. Any thread. */
+int version_set_note_durable(struct version_set *, uint64_t durable, bool is_closed, struct sett_error *);
 
 /* Bytes of the tables and the manifest on the disk, tables that only old versions hold included. */
 uint64_t version_set_disk_bytes(struct version_set *, uint64_t *ret_tables);

@@ -33,6 +33,11 @@ struct version_set {
 	uint64_t first_size; /* of the manifest when it was written anew */
 	int failed;          /* status that every later edit gets; 0 = none */
 
+	/* Of the opening, until version_set_take_over. */
+	uint64_t *orphans; /* numbers of table files that no edit knows; owned */
+	size_t orphan_count;
+	uint64_t manifest_end, torn_at; /* as in struct manifest_state */
+
 	uint64_t manifest_bytes; /* atomic: as of the last edit */
 	uint64_t table_bytes;    /* atomic: of all finished tables on the disk, obsolete ones too */
 
@@ -43,6 +48,8 @@ struct version_set {
 	size_t counter_count;
 	uint64_t next_file;
 	uint64_t log_segment, flushed, now_ms;
+	uint64_t durable; /* what the manifest says is durable; changed under manifest_lock too */
+	bool is_closed;   /* the manifest says that the engine was closed in good order; likewise */
 	uint64_t sequence;
 };
 

@@ -14,12 +14,16 @@
  *  2. A file number is handed out only below the limit that the manifest holds durably, so a process that was
  *     killed cannot have used one that a later process gets. Each edit moves the limit on in passing.
  *  3. After a failed manifest sync the set takes no edit, and no table file is removed: which of two states
- * the next start finds is not known, and both must be whole.
- *  4. If there is no manifest there must be no table: tables are made after it, so it was lost, and taking
- * the tables for orphans would finish the loss. */
+ *     the next start finds is not known, and both must be whole.
+ *  4. If there is no manifest there must be no other file of a database: all are made after it, so it was
+ *     lost, and taking the tables for orphans would finish the loss.
+ *  5. Until version_set_take_over nothing on the disk is changed. A table that the manifest names and that is
+ *     gone, while one is there that no edit knows, shows that edits were lost: an edit's input is removed
+ *     after the edit is durable. Removing the orphan would then finish the loss. */
 #include <assert.h>
 #include <inttypes.h>
 
+#include "file_names.h"
 #include "version_internal.h"
 
 enum { NUMBER_LEASE = 4096 };     /* file numbers taken at once */
@@ -39,6 +43,8 @@ encode_state_locked(struct version_set *set, uint64_t file_limit, struct buffer 
 	int r = manifest_put_file_limit(ret, file_limit);
 	if (r == SETT_OK)
 		r = manifest_put_flush(ret, set->log_segment, set->flushed, set->now_ms);
+	if (r == SETT_OK)
+		r = manifest_put_durable(ret, set->durable, set->is_closed);
 	if (r == SETT_OK)
 		r = manifest_put_counters(ret, set->counters, set->counter_count);
 	/* Prefixes of commits that are not flushed yet are in the log alone, until their flush's edit. */
@@ -86,6 +92,7 @@ static int
 append_locked(struct version_set *set, struct bytes payload, struct sett_error *error)
 	REQUIRES(&set->manifest_lock)
 {
+	assert(set->manifest != NULL); /* taken over */
 	if (set->failed != SETT_OK)
 		return sett_error_set(error, SETT_FAILED, 0, "%s/MANIFEST: an earlier write failed",
 				      set->directory);
@@ -155,49 +162,83 @@ version_set_note_file_number(struct version_set *set, uint64_t number)
 
 struct listing {
 	struct version_set *set;
-	uint64_t *numbers; /* of table files */
-	size_t count, capacity;
+	const struct manifest_state *state; /* NULL: there is no manifest */
+	size_t capacity;                    /* of the set's orphans */
+	char stranded[64];                  /* name of a file that must not be there without a manifest */
 };
+
+static int
+note_orphan(struct listing *l, uint64_t number)
+{
+	struct version_set *set = l->set;
+	if (set->orphan_count == l->capacity) {
+		size_t capacity = l->capacity ? l->capacity * 2 : 64;
+		void *p = reallocarray(set->orphans, capacity, sizeof(*set->orphans));
+		if (!p)
+			return SETT_NO_MEMORY;
+		set->orphans = p;
+		l->capacity = capacity;
+	}
+	set->orphans[set->orphan_count++] = number;
+	return SETT_OK;
+}
 
 static int
 note_name(void *arg, const char *name)
 {
 	struct listing *l = arg;
 	uint64_t number;
+	if (!l->state && file_name_is_numbered(name))
+		snprintf(l->stranded, sizeof(l->stranded), "%s", name);
 	if (!table_name_parse(name, &number))
 		return SETT_OK;
-	if (l->count == l->capacity) {
-		size_t capacity = l->capacity ? l->capacity * 2 : 64;
-		void *p = reallocarray(l->numbers, capacity, sizeof(*l->numbers));
-		if (!p)
-			return SETT_NO_MEMORY;
-		l->numbers = p;
-		l->capacity = capacity;
-	}
-	l->numbers[l->count++] = number;
-	return SETT_OK;
+	version_set_note_file_number(l->set, number);
+	return l->state && manifest_state_table(l->state, number) ? SETT_OK : note_orphan(l, number);
 }
 
-/* Removes what no edit knows; `state` is NULL if there was no manifest (invariant 4). */
+/* Finds the files that no edit knows; `state` is NULL if there is no manifest (invariant 4). */
 static int
-remove_orphans(struct version_set *set, const struct manifest_state *state, struct sett_error *error)
+find_orphans(struct version_set *set, const struct manifest_state *state, struct sett_error *error)
 {
-	struct listing l = {.set = set};
+	struct listing l = {.set = set, .state = state};
 	int r = vfs_list(set->options.vfs, set->directory, note_name, &l, error);
 	if (r == SETT_NO_MEMORY)
-		(void)out_of_memory(set, error);
-	for (size_t i = 0; r == SETT_OK && i < l.count; i++) {
-		char path[SETT_PATH_MAX];
-		table_path(set->directory, l.numbers[i], path);
-		version_set_note_file_number(set, l.numbers[i]);
-		if (!state)
-			r = sett_error_set(error, SETT_CORRUPT, 0, "%s/MANIFEST is missing, but there is %s",
-					   set->directory, path);
-		else if (!manifest_state_table(state, l.numbers[i]))
-			r = vfs_remove(set->options.vfs, path, error);
-	}
-	free(l.numbers);
+		return out_of_memory(set, error);
+	if (r == SETT_OK && l.stranded[0])
+		return sett_error_set(error, SETT_CORRUPT, 0, "%s/MANIFEST is missing, but there is %s/%s",
+				      set->directory, set->directory, l.stranded);
 	return r;
+}
+
+static int
+remove_orphans(struct version_set *set, struct sett_error *error)
+{
+	int r = SETT_OK;
+	for (; r == SETT_OK && set->orphan_count > 0; set->orphan_count -= r == SETT_OK) {
+		char path[SETT_PATH_MAX];
+		table_path(set->directory, set->orphans[set->orphan_count - 1], path);
+		r = vfs_remove(set->options.vfs, path, error);
+	}
+	return r;
+}
+
+/* (invariant 5) */
+int
+version_set_lacks(const struct version_set *set, const char *path, struct sett_error *error)
+{
+	if (set->torn_at)
+		return sett_error_set(
+			error, SETT_CORRUPT, 0,
+			"%s/MANIFEST at offset %" PRIu64
+			": its last edits are damaged: what is before them needs %s, which is gone",
+			set->directory, set->torn_at, path);
+	if (set->orphan_count)
+		return sett_error_set(error, SETT_CORRUPT, 0,
+				      "%s/MANIFEST at offset %" PRIu64
+				      ", its end: it needs %s, which is gone, and does not know %06" PRIu64
+				      ".sst, which is there: it seems to have been cut short",
+				      set->directory, set->manifest_end, path, set->orphans[0]);
+	return sett_error_set(error, SETT_CORRUPT, 0, "%s is missing", path);
 }
 
 static int
@@ -209,7 +250,7 @@ open_table(struct version_set *set, const struct manifest_table *t, struct table
 	table_path(set->directory, t->number, path);
 	int r = table_file_open(set, t->number, 0, &f, error);
 	if (r == SETT_NOT_FOUND)
-		return sett_error_set(error, SETT_CORRUPT, 0, "%s is missing", path);
+		return version_set_lacks(set, path, error);
 	if (r != SETT_OK)
 		return r;
 	if (f->size != t->size) {
@@ -254,6 +295,10 @@ adopt_state(struct version_set *set, struct manifest_state *state, struct sett_e
 	set->log_segment = state->log_segment;
 	set->flushed = state->flushed;
 	set->now_ms = state->now_ms;
+	set->durable = state->durable;
+	set->is_closed = state->is_closed;
+	set->manifest_end = state->end;
+	set->torn_at = state->torn_at;
 	set->next_file = state->file_limit ? state->file_limit : 1;
 	set->counters = state->counters;
 	set->counter_count = state->counter_count;
@@ -278,9 +323,9 @@ load(struct version_set *set, struct sett_error *error)
 		return r;
 	r = adopt_state(set, &state, error);
 	if (r == SETT_OK)
-		r = open_tables(set, &state, error);
+		r = find_orphans(set, found ? &state : NULL, error);
 	if (r == SETT_OK)
-		r = remove_orphans(set, found ? &state : NULL, error);
+		r = open_tables(set, &state, error);
 	manifest_state_free(&state);
 	return r;
 }
@@ -292,6 +337,7 @@ free_set(struct version_set *set)
 	manifest_close(set->manifest);
 	dead_registry_free(&set->dead);
 	free(set->counters);
+	free(set->orphans);
 	mutex_destroy(&set->apply_lock);
 	mutex_destroy(&set->manifest_lock);
 	mutex_destroy(&set->lock);
@@ -315,11 +361,6 @@ version_set_open(const struct version_set_options *options, struct version_set *
 	int r = set->directory
 		? load(set, error)
 		: sett_error_set(error, SETT_NO_MEMORY, 0, "%s: out of memory", options->directory);
-	if (r == SETT_OK) {
-		mutex_lock(&set->manifest_lock);
-		r = rewrite_locked(set, error); /* drops a torn tail, and leases numbers */
-		mutex_unlock(&set->manifest_lock);
-	}
 	if (r != SETT_OK) {
 		free_set(set);
 		return r;
@@ -328,19 +369,25 @@ version_set_open(const struct version_set_options *options, struct version_set *
 	return SETT_OK;
 }
 
+int
+version_set_take_over(struct version_set *set, uint64_t durable, struct sett_error *error)
+{
+	mutex_lock(&set->manifest_lock);
+	assert(set->manifest == NULL && durable >= set->durable);
+	mutex_lock(&set->lock);
+	set->durable = durable;
+	set->is_closed = false;
+	mutex_unlock(&set->lock);
+	int r = rewrite_locked(set, error); /* drops a torn tail, and leases numbers */
+	mutex_unlock(&set->manifest_lock);
+	return r == SETT_OK ? remove_orphans(set, error) : r;
+}
+
 void
 version_set_close(struct version_set *set)
 {
-	if (!set)
-		return;
-	/* Gives back the numbers that were leased and not used; if it fails, the next start skips them. */
-	mutex_lock(&set->manifest_lock);
-	struct buffer payload = {0};
-	if (manifest_put_file_limit(&payload, set->next_file) == SETT_OK)
-		(void)append_locked(set, buffer_bytes(&payload), NULL);
-	buffer_free(&payload);
-	mutex_unlock(&set->manifest_lock);
-	free_set(set);
+	if (set)
+		free_set(set);
 }
 
 /* ---- edits ---- */
@@ -479,15 +526,21 @@ install(struct version_set *set, const struct version_edit *edit, struct prepare
 	version_release(old);
 }
 
+static bool
+is_due_for_rewrite_locked(struct version_set *set) REQUIRES(&set->manifest_lock)
+{
+	uint64_t size = manifest_size(set->manifest);
+	__atomic_store_n(&set->manifest_bytes, size, __ATOMIC_RELAXED);
+	return set->failed == SETT_OK && size > REWRITE_SIZE && size > 4 * set->first_size;
+}
+
+/* Under the apply lock. */
 static void
 maybe_rewrite(struct version_set *set)
 {
 	struct sett_error error = {0};
 	mutex_lock(&set->manifest_lock);
-	uint64_t size = manifest_size(set->manifest);
-	__atomic_store_n(&set->manifest_bytes, size, __ATOMIC_RELAXED);
-	if (set->failed == SETT_OK && size > REWRITE_SIZE && size > 4 * set->first_size &&
-	    rewrite_locked(set, &error) != SETT_OK)
+	if (is_due_for_rewrite_locked(set) && rewrite_locked(set, &error) != SETT_OK)
 		log_sink_printf(&set->options.sink, LOG_LEVEL_WARNING, "cannot write the manifest anew: %s",
 				error.message);
 	mutex_unlock(&set->manifest_lock);
@@ -520,6 +573,49 @@ version_set_apply(struct version_set *set, const struct version_edit *edit, stru
 	return r;
 }
 
+static int
+note_durable_locked(struct version_set *set, uint64_t durable, bool is_closed, struct sett_error *error)
+	REQUIRES(&set->manifest_lock)
+{
+	struct buffer payload = {0};
+	mutex_lock(&set->lock);
+	uint64_t next = set->next_file;
+	mutex_unlock(&set->lock);
+	int r = manifest_put_durable(&payload, durable, is_closed);
+	/* Gives back the numbers that were leased and not used. */
+	if (r == SETT_OK && is_closed)
+		r = manifest_put_file_limit(&payload, next);
+	r = r == SETT_OK ? append_locked(set, buffer_bytes(&payload), error) : out_of_memory(set, error);
+	buffer_free(&payload);
+	if (r != SETT_OK)
+		return r;
+	if (is_closed)
+		__atomic_store_n(&set->file_limit, next, __ATOMIC_RELAXED);
+	/* Before the manifest is unlocked: who writes it anew must not take this back. */
+	mutex_lock(&set->lock);
+	set->durable = durable;
+	set->is_closed = is_closed;
+	mutex_unlock(&set->lock);
+	return SETT_OK;
+}
+
+int
+version_set_note_durable(struct version_set *set, uint64_t durable, bool is_closed, struct sett_error *error)
+{
+	mutex_lock(&set->manifest_lock);
+	assert(durable >= set->durable && !set->is_closed);
+	int r = note_durable_locked(set, durable, is_closed, error);
+	bool is_large = r == SETT_OK && is_due_for_rewrite_locked(set);
+	mutex_unlock(&set->manifest_lock);
+	if (is_large) {
+		/* Without this lock an edit may be in the file and not yet in the state that is written. */
+		mutex_lock(&set->apply_lock);
+		maybe_rewrite(set);
+		mutex_unlock(&set->apply_lock);
+	}
+	return r;
+}
+
 /* ---- what it knows ---- */
 
 uint64_t
@@ -543,6 +639,24 @@ version_set_flushed(struct version_set *set)
 {
 	mutex_lock(&set->lock);
 	uint64_t v = set->flushed;
+	mutex_unlock(&set->lock);
+	return v;
+}
+
+uint64_t
+version_set_durable(struct version_set *set)
+{
+	mutex_lock(&set->lock);
+	uint64_t v = set->durable;
+	mutex_unlock(&set->lock);
+	return v;
+}
+
+bool
+version_set_was_closed(struct version_set *set)
+{
+	mutex_lock(&set->lock);
+	bool v = set->is_closed;
 	mutex_unlock(&set->lock);
 	return v;
 }

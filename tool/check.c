@@ -8,17 +8,19 @@
 #include "text.h"
 #include "tool.h"
 
+enum { KINDS = SETT_NOTE + 1 };
+
 struct printing {
 	bool json, raw, quiet;
 	bool progress;    /* on standard error: one line that is written over if it is a terminal */
 	bool is_terminal; /* standard error */
 	unsigned percent; /* shown last, plus one */
 	struct {
-		FILE *file; /* JSON: damages and notes, as they come, to be printed at the end */
+		FILE *file; /* JSON: findings of a kind, as they come, to be printed at the end */
 		char *text;
 		size_t size;
 		unsigned count;
-	} lists[2];
+	} lists[KINDS];
 };
 
 static void
@@ -57,6 +59,8 @@ list_finding(struct printing *p, const struct sett_finding *f)
 static void
 on_finding(void *arg, const struct sett_finding *f)
 {
+	static const char *const words[KINDS] = {
+		[SETT_DAMAGE] = "damage", [SETT_CUT] = "cut", [SETT_NOTE] = "note"};
 	struct printing *p = arg;
 	if (p->json) {
 		list_finding(p, f);
@@ -65,7 +69,7 @@ on_finding(void *arg, const struct sett_finding *f)
 	if (p->quiet && f->kind == SETT_NOTE)
 		return;
 	clear_progress(p);
-	printf("%s: %s", f->kind == SETT_DAMAGE ? "damage" : "note", f->text);
+	printf("%s: %s", words[f->kind], f->text);
 	if (f->key.data) {
 		fputs(", for key ", stdout);
 		print_key(stdout, f->key, p->raw);
@@ -81,8 +85,10 @@ print_summary(const struct printing *p, const struct sett_check_figures *f)
 		return;
 	printf("%s: files %" PRIu64 " (%s); whole: tables %" PRIu64 " (entries %" PRIu64
 	       "), log records %" PRIu64 ", values %" PRIu64,
-	       f->damages ? "damaged" : "clean", f->files, size_text(f->bytes).text, f->tables, f->entries,
-	       f->log_records, f->values);
+	       f->damages        ? "damaged"
+		       : f->cuts ? "cut"
+				 : "clean",
+	       f->files, size_text(f->bytes).text, f->tables, f->entries, f->log_records, f->values);
 	if (f->damages)
 		printf("; damages: %" PRIu64, f->damages);
 	putchar('\n');
@@ -93,9 +99,10 @@ print_json(const struct printing *p, const struct sett_check_figures *f)
 {
 	printf("{\"clean\":%s,\"files\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"tables\":%" PRIu64
 	       ",\"entries\":%" PRIu64 ",\"log_records\":%" PRIu64 ",\"values\":%" PRIu64
-	       ",\"stored_values\":%" PRIu64 ",\"damages\":[%s],\"notes\":[%s]}\n",
-	       f->damages ? "false" : "true", f->files, f->bytes, f->tables, f->entries, f->log_records,
-	       f->values, f->stored_values, p->lists[SETT_DAMAGE].text, p->lists[SETT_NOTE].text);
+	       ",\"stored_values\":%" PRIu64 ",\"damages\":[%s],\"cuts\":[%s],\"notes\":[%s]}\n",
+	       f->damages || f->cuts ? "false" : "true", f->files, f->bytes, f->tables, f->entries,
+	       f->log_records, f->values, f->stored_values, p->lists[SETT_DAMAGE].text,
+	       p->lists[SETT_CUT].text, p->lists[SETT_NOTE].text);
 }
 
 static int
@@ -106,7 +113,7 @@ check(struct printing *p, const char *directory)
 	struct sett_error error = {0};
 	int r = sett_check(directory, &options, &figures, &error);
 	clear_progress(p);
-	for (size_t i = 0; p->json && i < 2; i++) {
+	for (size_t i = 0; p->json && i < KINDS; i++) {
 		if (fclose(p->lists[i].file) != 0)
 			r = SETT_NO_MEMORY;
 	}
@@ -157,14 +164,14 @@ run(const struct command *command, int argc, char **argv)
 	}
 	if (argc - optind != 1)
 		return usage_error(command, "one directory is needed");
-	for (size_t i = 0; p.json && i < 2; i++) {
+	for (size_t i = 0; p.json && i < KINDS; i++) {
 		p.lists[i].file = open_memstream(&p.lists[i].text, &p.lists[i].size);
 		if (!p.lists[i].file)
 			return failure(SETT_NO_MEMORY, NULL);
 	}
 	code = check(&p, argv[optind]);
-	free(p.lists[0].text);
-	free(p.lists[1].text);
+	for (size_t i = 0; i < KINDS; i++)
+		free(p.lists[i].text);
 	return code;
 }
 
@@ -183,13 +190,17 @@ const struct command command_check = {
 		"\n"
 		"Prints a line for each thing found, file and offset in it, and a summary:\n"
 		"  damage: ...   a start would refuse, or reads of some keys would fail\n"
-		"  note: ...     takes nothing away: a tail of the log that was never durable and that the "
-		"next\n"
-		"                start cuts off, files that nothing needs any more, damaged bytes that no "
-		"key needs\n"
+		"  cut: ...      an end of the log or the manifest that the next start cuts off, since "
+		"nothing says\n"
+		"                that it was ever durable: a power cut leaves such an end, and so does "
+		"damage\n"
+		"  note: ...     takes nothing away: files that nothing needs any more, damaged bytes that "
+		"no key\n"
+		"                needs\n"
+		"The summary begins with \"damaged\", \"cut\" or \"clean\".\n"
 		"\n"
 		"  --json          one JSON object instead\n"
-		"  --quiet         damages alone\n"
+		"  --quiet         damages and cuts alone\n"
 		"  --progress      how far it is, on standard error (by default if that is a terminal)\n"
 		"  --no-progress   never that\n"
 		"  --raw           keys as the engine has them, not as Redis keys\n"

@@ -167,6 +167,10 @@ print_item(struct dump *d, const struct sett_item *item)
 	case SETT_ITEM_FILE_LIMIT:
 		printf("    file numbers below %" PRIu64 " may be used\n", item->number);
 		break;
+	case SETT_ITEM_DURABLE:
+		printf("    durable up to commit %" PRIu64 "%s\n", item->timestamp,
+		       item->count ? ", closed in good order" : "");
+		break;
 	case SETT_ITEM_VALUE:
 		print_value(d, item);
 		break;

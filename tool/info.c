@@ -35,6 +35,7 @@ print_head(const struct sett_description *d)
 	printf("commits        %" PRIu64 " visible after a start, durable up to %" PRIu64
 	       ", in tables up to %" PRIu64 "\n",
 	       d->last, d->durable, d->flushed);
+	printf("closed         %s\n", d->is_closed ? "in good order after the last commit" : "no");
 	printf("newest         %s\n", d->now_ms ? time_text(d->now_ms).text : "no commit yet");
 	printf("manifest       %s, file numbers below %" PRIu64 " may have been used\n",
 	       size_text(d->manifest_bytes).text, d->file_limit);
@@ -118,7 +119,7 @@ print_log(const struct sett_description *d)
 	}
 	if (d->cut_segment)
 		printf("  the next start cuts off %" PRIu64 " bytes at offset %" PRIu64 " of %06" PRIu64
-		       ".log: they were never durable\n",
+		       ".log: nothing says that they were durable\n",
 		       d->cut_bytes, d->cut_offset, d->cut_segment);
 }
 
@@ -246,9 +247,11 @@ print_json(const struct sett_description *d)
 {
 	printf("{\"formats\":{\"manifest\":%u,\"tables\":%u,\"log\":%u,\"value_log\":%u},",
 	       d->manifest_version, d->table_version, d->log_version, d->value_log_version);
-	printf("\"visible\":%" PRIu64 ",\"durable\":%" PRIu64 ",\"flushed\":%" PRIu64 ",\"now_ms\":%" PRIu64
-	       ",\"file_limit\":%" PRIu64 ",\"manifest_bytes\":%" PRIu64 ",",
-	       d->last, d->durable, d->flushed, d->now_ms, d->file_limit, d->manifest_bytes);
+	printf("\"visible\":%" PRIu64 ",\"durable\":%" PRIu64 ",\"flushed\":%" PRIu64
+	       ",\"closed\":%s,\"now_ms\":%" PRIu64 ",\"file_limit\":%" PRIu64 ",\"manifest_bytes\":%" PRIu64
+	       ",",
+	       d->last, d->durable, d->flushed, d->is_closed ? "true" : "false", d->now_ms, d->file_limit,
+	       d->manifest_bytes);
 	print_json_levels(d);
 	print_json_tables(d);
 	print_json_logs(d);
@@ -324,6 +327,9 @@ const struct command command_info = {
 		"  commits        timestamps: the newest commit that a start would show; up to which they "
 		"are known\n"
 		"                 to be durable; up to which they are in tables\n"
+		"  closed         whether the server was stopped in good order: any damage of the log is "
+		"then known\n"
+		"                 for what it is\n"
 		"  level          tables, their bytes, the value-log bytes they refer to\n"
 		"  value log      files, their bytes, and how many of them tables or the log still need\n"
 		"  log            segments, how far they are used, commits that are not in tables\n"

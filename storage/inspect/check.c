@@ -2,7 +2,7 @@
  *
  *     manifest -> each table: blocks, order, properties -> the tables of a level against each other
  *              \-> the log, as recovery would read it    \-> pointers -> values
- *     then what stands in the directory and was not met
+ *     then whether the manifest fits what was found, and what the directory holds besides
  *
  * The checks are those of the code that reads the files (table_examine, manifest_read, log_examine,
  * value_log_read); here is what they add up to. After damage the check goes on with what does not depend on
@@ -15,6 +15,7 @@
 #include "batch.h"
 #include "log.h"
 #include "log_format.h"
+#include "manifest_format.h"
 
 static const struct bytes no_key = {0};
 
@@ -24,10 +25,17 @@ void
 check_find(struct check *c, enum sett_finding_kind kind, const char *file, struct bytes key, const char *text)
 {
 	struct sett_finding finding = {kind, file, text, key};
-	if (kind == SETT_DAMAGE)
+	switch (kind) {
+	case SETT_DAMAGE:
 		c->figures->damages++;
-	else
+		break;
+	case SETT_CUT:
+		c->figures->cuts++;
+		break;
+	case SETT_NOTE:
 		c->figures->notes++;
+		break;
+	}
 	if (c->options->on_finding)
 		c->options->on_finding(c->options->arg, &finding);
 }
@@ -78,11 +86,12 @@ manifest_record(void *arg, uint64_t offset, enum manifest_record kind, uint64_t 
 	if (kind == MANIFEST_LOST_MARK)
 		find(c, SETT_NOTE, "MANIFEST",
 		     " at offset %" PRIu64 ": a mark was lost, which takes nothing along", offset);
-	if (kind == MANIFEST_TORN)
-		find(c, SETT_NOTE, "MANIFEST",
-		     " at offset %" PRIu64 ": %" PRIu64
-		     " bytes of a torn last edit, of which nobody was told; the next start leaves them out",
-		     offset, size);
+	if (kind == MANIFEST_TORN) {
+		c->manifest.torn_at = offset;
+		c->torn_size = size;
+	} else {
+		c->manifest.end = offset + MANIFEST_RECORD_HEADER_SIZE + size;
+	}
 	return SETT_OK;
 }
 
@@ -97,7 +106,7 @@ check_manifest(struct check *c)
 {
 	char path[SETT_PATH_MAX];
 	struct sett_error error = {0};
-	struct manifest_visitor visitor = {manifest_record, manifest_field, c};
+	struct manifest_visitor visitor = {NULL, manifest_record, manifest_field, c};
 	snprintf(path, sizeof(path), "%s/MANIFEST", c->directory.path);
 	int r = manifest_read(c->directory.vfs, path, &visitor, &error);
 	check_progress(c, c->directory.manifest_size);
@@ -113,6 +122,38 @@ check_manifest(struct check *c)
 	if (c->directory.has_new_manifest)
 		find(c, SETT_NOTE, "MANIFEST.tmp", ": left over; the next start removes it");
 	return SETT_OK;
+}
+
+/* Once all files were looked for. The next start refuses under the same conditions (version_set_lacks). */
+static void
+check_manifest_fits(struct check *c)
+{
+	const struct manifest_state *m = &c->manifest;
+	if (m->torn_at && c->lacks[0])
+		find(c, SETT_DAMAGE, "MANIFEST",
+		     " at offset %" PRIu64
+		     ": its last edits are damaged: what is before them needs %s, which is "
+		     "gone",
+		     m->torn_at, c->lacks);
+	else if (m->torn_at)
+		find(c, SETT_CUT, "MANIFEST",
+		     " at offset %" PRIu64 ": %" PRIu64 " bytes of a torn last edit, of which nothing else "
+		     "shows a trace; the next start leaves them "
+		     "out",
+		     m->torn_at, c->torn_size);
+	else if (c->lacks[0] && c->stray)
+		find(c, SETT_DAMAGE, "MANIFEST",
+		     " at offset %" PRIu64
+		     ", its end: it needs %s, which is gone, and does not know %06" PRIu64
+		     ".sst, which is there: it seems to have been cut short",
+		     m->end, c->lacks, c->stray);
+}
+
+static void
+note_lacking(struct check *c, uint64_t number, const char *suffix)
+{
+	if (!c->lacks[0])
+		check_file_name(number, suffix, c->lacks);
 }
 
 /* ---- tables ---- */
@@ -214,8 +255,10 @@ check_table(struct check *c, uint64_t number, const struct manifest_table *liste
 	if (r == SETT_NO_MEMORY)
 		return check_no_memory(c);
 	if (r != SETT_OK) {
-		if (r == SETT_NOT_FOUND)
+		if (r == SETT_NOT_FOUND) {
 			snprintf(error.message, sizeof(error.message), "%.300s is missing", path);
+			note_lacking(c, number, ".sst");
+		}
 		table_damage(&t, error.message);
 		return SETT_OK;
 	}
@@ -261,9 +304,11 @@ check_tables(struct check *c)
 		check_file_name(number, ".sst", name);
 		if (!c->has_manifest)
 			r = check_table(c, number, NULL);
-		else if (!manifest_state_table(m, number))
+		else if (!manifest_state_table(m, number)) {
+			c->stray = number;
 			find(c, SETT_NOTE, name,
 			     ": no edit of the manifest knows it; the next start removes it");
+		}
 	}
 	if (r == SETT_OK)
 		r = check_values_read_held(c);
@@ -279,6 +324,7 @@ struct log_damage {
 struct log_check {
 	struct check *check;
 	const struct log_record *record;
+	struct sett_error *error;   /* log_examine's */
 	struct log_damage *damages; /* owned; places where the chain is broken */
 	size_t count, capacity;
 	int failure;
@@ -296,6 +342,8 @@ log_entry(void *arg, struct bytes key, struct bytes value)
 	struct sett_error error = {0};
 	check_values_reference(l->check, e.pointer.file);
 	int r = check_values_read(l->check, &e.pointer, &error);
+	if (r == SETT_NOT_FOUND && !l->record->is_durable)
+		*l->error = error; /* goes into the reason of the cut */
 	if (r != SETT_NOT_FOUND || !l->record->is_durable)
 		return r;
 	char holder[CHECK_NAME_MAX];
@@ -380,16 +428,18 @@ tell_broken_log(struct check *c, const struct log_check *l, const struct sett_er
 static int
 check_log(struct check *c)
 {
-	struct log_check l = {.check = c};
+	struct sett_error error = {0};
+	struct log_check l = {.check = c, .error = &error};
+	const struct manifest_state *m = &c->manifest;
 	struct log_recovery recovery = {.replay = log_replay,
 					.damage = log_broken,
 					.segment = log_segment_found,
 					.arg = &l,
-					.first_segment = c->manifest.log_segment,
-					.durable = c->manifest.flushed,
-					.after = c->manifest.flushed};
+					.first_segment = m->log_segment,
+					.durable = m->durable > m->flushed ? m->durable : m->flushed,
+					.after = m->flushed,
+					.must_be_whole = m->is_closed};
 	struct log_recovered recovered;
-	struct sett_error error = {0};
 	char name[CHECK_NAME_MAX];
 	int r = log_examine(c->directory.vfs, c->directory.path, &recovery, &recovered, &error);
 	if (r == SETT_NO_MEMORY || l.failure != SETT_OK) {
@@ -399,12 +449,16 @@ check_log(struct check *c)
 	if (r != SETT_OK) {
 		c->is_whole = false;
 		tell_broken_log(c, &l, &error);
+		if (m->log_segment && !found_files_find(&c->directory.segments, m->log_segment))
+			note_lacking(c, m->log_segment, LOG_SUFFIX);
 	} else if (recovered.cut_segment) {
 		check_file_name(recovered.cut_segment, LOG_SUFFIX, name);
-		find(c, SETT_NOTE, name,
-		     " at offset %" PRIu64 ": the %" PRIu64 " bytes behind commit %" PRIu64
-		     " were never durable; the next start cuts them off",
-		     recovered.cut_offset, recovered.cut_bytes, recovered.last);
+		find(c, SETT_CUT, name,
+		     " at offset %" PRIu64 ": %s. The next start cuts the log here, after commit %" PRIu64
+		     ": %" PRIu64 " bytes, %" PRIu64
+		     " whole commits among them, of which nothing says that they were durable",
+		     recovered.cut_offset, recovered.cut_reason, recovered.last, recovered.cut_bytes,
+		     recovered.cut_commits);
 	}
 	free(l.damages);
 	return SETT_OK;
@@ -449,6 +503,8 @@ sett_check(const char *path, const struct sett_check_options *options, struct se
 	/* Without a manifest nobody knows where the log begins. */
 	if (r == SETT_OK && c.has_manifest)
 		r = check_log(&c);
+	if (r == SETT_OK && c.has_manifest)
+		check_manifest_fits(&c);
 	if (r == SETT_OK)
 		r = check_values_walk(&c);
 	if (r == SETT_OK && c.directory.strangers.size)

@@ -26,6 +26,9 @@ struct check {
 	struct sett_error *error; /* what stopped the check; the caller's */
 	struct manifest_state manifest;
 	bool has_manifest;
+	uint64_t torn_size;         /* bytes of a torn last edit, at manifest.torn_at */
+	char lacks[CHECK_NAME_MAX]; /* a file that the manifest needs and that is gone; "" if there is none */
+	uint64_t stray;             /* a table that no edit knows; 0: none */
 	bool is_whole; /* no table and no part of the log was left out: who points where is known */
 	struct level levels[SETT_LEVELS]; /* what could be opened: number and a copy of the properties */
 	size_t level_capacity[SETT_LEVELS];

@@ -202,12 +202,14 @@ static int
 describe_log(struct describer *s)
 {
 	struct sett_description *d = s->d;
+	const struct manifest_state *m = &s->manifest;
 	struct log_recovery recovery = {.replay = replay_record,
 					.segment = note_segment,
 					.arg = s,
 					.first_segment = s->manifest.log_segment,
-					.durable = s->manifest.flushed,
-					.after = s->manifest.flushed};
+					.durable = m->durable > m->flushed ? m->durable : m->flushed,
+					.after = m->flushed,
+					.must_be_whole = m->is_closed};
 	struct log_recovered recovered;
 	int r = log_examine(s->directory->vfs, s->directory->path, &recovery, &recovered, s->error);
 	if (r == SETT_CORRUPT || r == SETT_IO)
@@ -253,7 +255,7 @@ begin(struct describer *s)
 	struct sett_description *d = s->d;
 	const struct manifest_state *m = &s->manifest;
 	const struct found_files *files = &s->directory->value_files;
-	d->manifest_version = MANIFEST_VERSION;
+	d->manifest_version = m->version;
 	d->table_version = TABLE_VERSION;
 	d->log_version = LOG_VERSION;
 	d->value_log_version = VALUE_LOG_VERSION;
@@ -261,6 +263,7 @@ begin(struct describer *s)
 	d->file_limit = m->file_limit;
 	d->flushed = d->durable = d->last = m->flushed;
 	d->now_ms = m->now_ms;
+	d->is_closed = m->is_closed;
 	d->first_segment = m->log_segment;
 	int r = counters_reserve(&s->counters, m->counter_count);
 	for (size_t i = 0; r == SETT_OK && i < m->counter_count; i++)

@@ -197,7 +197,7 @@ read_log(struct reading *r)
 			status = give_damage(r, 0, 0, "the segment's header is damaged");
 			break;
 		case LOG_HEADER_OTHER_VERSION:
-			status = give_damage(r, 0, 0, "made by another version");
+			status = give_damage(r, 0, 0, "a log of another version than this program reads");
 			break;
 		case LOG_HEADER_OTHER_NUMBER:
 			status = give_damage(r, 0, 0, "the segment has another file's name");
@@ -290,7 +290,7 @@ on_manifest_record(void *arg, uint64_t offset, enum manifest_record kind, uint64
 		break;
 	case MANIFEST_TORN:
 		item.kind = SETT_ITEM_DAMAGE;
-		item.text = "the torn last edit, of which nobody was told";
+		item.text = "a torn last edit";
 		break;
 	}
 	return give(arg, &item);
@@ -340,6 +340,10 @@ on_manifest_field(void *arg, struct manifest_field *f)
 	case MANIFEST_FILE_LIMIT:
 		item = (struct sett_item){.kind = SETT_ITEM_FILE_LIMIT, .number = f->file_limit};
 		break;
+	case MANIFEST_DURABLE:
+		item = (struct sett_item){
+			.kind = SETT_ITEM_DURABLE, .timestamp = f->timestamp, .count = f->is_closed};
+		break;
 	}
 	return give(arg, &item);
 }
@@ -348,7 +352,7 @@ static int
 read_manifest(struct reading *r)
 {
 	struct sett_error error = {0};
-	struct manifest_visitor visitor = {on_manifest_record, on_manifest_field, r};
+	struct manifest_visitor visitor = {NULL, on_manifest_record, on_manifest_field, r};
 	int status = manifest_read(r->vfs, r->path, &visitor, &error);
 	return status == SETT_OK ? SETT_OK : give_error(r, status, &error);
 }

@@ -61,6 +61,15 @@ cut(void *arg)
 	run->clone = vfs_memory_crash_clone(run->vfs, VFS_CRASH_RANDOM, run->clone_seed);
 }
 
+static void
+plan_cut(struct run *run, uint64_t within)
+{
+	run->clone_seed = random_next(&run->random);
+	vfs_memory_on_operation(run->vfs,
+				vfs_memory_operation_count(run->vfs) + 1 + random_below(&run->random, within),
+				cut, run);
+}
+
 static int
 upkeep(struct run *run)
 {
@@ -93,6 +102,26 @@ upkeep(struct run *run)
 		: oracle_complain(&run->oracle, "upkeep failed: %d %s", r, error.message);
 }
 
+/* Closes the engine, with a cut somewhere in it or after it: then nothing is lost, and the log is whole. */
+static int
+close_and_cut(struct run *run)
+{
+	struct sett_error error = {0};
+	struct sett_engine *engine = run->engine;
+	run->durable_at_cut = sett_engine_durable(engine);
+	oracle_let_go(&run->oracle);
+	run->engine = NULL;
+	plan_cut(run, 8);
+	int r = sett_engine_close(engine, &error);
+	if (r != SETT_OK)
+		return oracle_complain(&run->oracle, "close failed: %d %s", r, error.message);
+	if (!run->clone) {
+		run->durable_at_cut = run->oracle.count;
+		cut(run);
+	}
+	return 0;
+}
+
 /* Commits until the planned operation has cut a clone, or the history is full. */
 static int
 work_until_cut(struct run *run)
@@ -108,6 +137,8 @@ work_until_cut(struct run *run)
 			r = upkeep(run);
 	}
 	sett_txn_destroy(txn);
+	if (r == 0 && !run->clone && random_below(&run->random, 2))
+		r = close_and_cut(run);
 	if (r == 0 && !run->clone)
 		cut(run);
 	return r;
@@ -126,15 +157,6 @@ take_clone(struct run *run)
 	run->vfs->operations->destroy(run->vfs);
 	run->vfs = run->clone;
 	run->clone = NULL;
-}
-
-static void
-plan_cut(struct run *run, uint64_t within)
-{
-	run->clone_seed = random_next(&run->random);
-	vfs_memory_on_operation(run->vfs,
-				vfs_memory_operation_count(run->vfs) + 1 + random_below(&run->random, within),
-				cut, run);
 }
 
 /* (I11) Every other recovery is itself cut short, up to three times in a row: what it had made durable must

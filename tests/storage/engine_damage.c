@@ -1,20 +1,29 @@
 /* Damage: a byte flipped, or a file cut short or gone, in a small database of every kind of file.
  *
  * The database has tables on two levels, value-log files, a log with commits that are durable and commits
- * that are only written, and behind them what the segment held in an earlier life. After each damage, opening
- * must refuse (naming file and offset) or give a prefix of the commits that covers what the files say was
- * durable, with every read right or refused: never a crash, never wrong data. What looks at the files without
- * opening the database (storage/inspect.h) must find whatever the engine stumbles over, and change nothing.
- */
+ * that are only written, and after them what the segment held in an earlier life. It was killed; or it was idle
+ * for a while before, so that the manifest says how much is durable; or it was closed. After each damage, opening
+ * must refuse (naming file and offset, and changing nothing) or give a prefix of the commits that covers what
+ * the files say was durable, with every read right or refused: never a crash, never wrong data. What looks at
+ * the files without opening the database (storage/inspect.h) must find whatever the engine stumbles over, and
+ * change nothing. */
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine_internal.h"
 #include "log_format.h"
 #include "oracle.h"
 #include "storage/inspect.h"
 #include "support.h"
 
 enum { COMMITS = 160, MAX_FILES = 64, QUICK_TRIES = 1200 };
+
+/* How the database came to rest. */
+enum ending {
+	KILLED, /* with commits that are only written */
+	IDLE,   /* killed, after all was synced and the manifest says so */
+	CLOSED,
+};
 
 /* SETT_DAMAGE_TRIES in the environment: about so many places of each kind of damage, up to all of them. */
 static uint64_t
@@ -36,8 +45,9 @@ struct database {
 	struct vfs *vfs; /* never changed: each try clones it */
 	struct oracle oracle;
 	char why[400];
-	uint64_t durable; /* commits that a record of the newest log segment calls durable */
-	uint64_t flushed; /* commits that the manifest calls durable: they are in tables */
+	enum ending ending;
+	uint64_t durable; /* commits that a record of the newest log segment calls durable, or the manifest */
+	uint64_t noted;   /* commits that the manifest calls durable */
 	uint64_t notes;   /* what sett_check has to say of it undamaged */
 	struct file files[MAX_FILES];
 	size_t file_count;
@@ -60,6 +70,45 @@ open_engine(struct vfs *vfs, struct test_log *log, struct sett_engine **ret, str
 				       .value_log_file_size = 32 << 10,
 				       .manual_work = true};
 	return sett_engine_open("db", &options, ret, error);
+}
+
+/* Operations of an open that ends at once, since the directory is locked: it makes sure of the directory. */
+static uint64_t
+idle_operations(struct vfs *vfs)
+{
+	struct sett_error error = {0};
+	struct test_log log;
+	struct sett_engine *engine;
+	struct vfs_file *lock;
+	test_log_init(&log);
+	MUST(vfs_lock(vfs, "db/LOCK", &lock, &error), &error);
+	uint64_t before = vfs_memory_operation_count(vfs);
+	MUST_FAIL(open_engine(vfs, &log, &engine, &error), SETT_LOCKED);
+	uint64_t count = vfs_memory_operation_count(vfs) - before;
+	MUST(vfs_close(lock, &error), &error);
+	test_log_free(&log);
+	return count;
+}
+
+/* What the count of operations will be after an open that is refused and changes nothing. */
+static uint64_t
+operations_after_refusal(struct vfs *vfs)
+{
+	uint64_t before = vfs_memory_operation_count(vfs);
+	return before + 2 * idle_operations(vfs);
+}
+
+/* An open that is refused changes nothing; `ret` is its words. */
+static void
+must_refuse(struct vfs *vfs, struct sett_error *ret)
+{
+	struct test_log log;
+	struct sett_engine *engine;
+	uint64_t expected = operations_after_refusal(vfs);
+	test_log_init(&log);
+	MUST_FAIL(open_engine(vfs, &log, &engine, ret), SETT_CORRUPT);
+	cr_assert_eq(vfs_memory_operation_count(vfs), expected, "something was changed: %s", ret->message);
+	test_log_free(&log);
 }
 
 static int
@@ -126,9 +175,9 @@ commit(struct database *db, struct random *random, struct sett_txn *txn)
 	MUST_FAIL(sett_txn_commit(txn, NULL, NULL), SETT_OK);
 }
 
-/* On return `db->vfs` is what a kill has left. */
+/* On return `db->vfs` is what the ending has left. */
 static struct database *
-make_database(uint64_t seed)
+make_database(uint64_t seed, enum ending ending)
 {
 	struct database *db = calloc(1, sizeof(*db));
 	struct sett_error error = {0};
@@ -154,18 +203,29 @@ make_database(uint64_t seed)
 			MUST(sett_engine_sync(engine, &error), &error);
 	}
 	MUST_FAIL(sett_engine_write(engine), SETT_OK);
+	db->ending = ending;
 	db->durable = COMMITS - 19;
-	db->flushed = 121;
+	db->noted = 121; /* in tables */
 	cr_assert_eq(sett_engine_durable(engine), db->durable);
-	db->vfs = vfs_memory_crash_clone(vfs, VFS_CRASH_KEEP, 0);
+	if (ending == IDLE) {
+		MUST(sett_engine_sync(engine, &error), &error);
+		engine_note_durable(engine, false);
+	}
+	if (ending != KILLED)
+		db->durable = db->noted = COMMITS;
+	if (ending != CLOSED)
+		db->vfs = vfs_memory_crash_clone(vfs, VFS_CRASH_KEEP, 0);
 	sett_txn_destroy(txn);
 	MUST(sett_engine_close(engine, &error), &error);
+	if (ending == CLOSED)
+		db->vfs = vfs_memory_crash_clone(vfs, VFS_CRASH_KEEP, 0);
 	test_vfs_destroy(vfs);
 	test_log_free(&log);
 	MUST(vfs_list(db->vfs, "db", note_file, db, &error), &error);
 	struct sett_check_figures figures;
 	MUST(sett_check("db", &(struct sett_check_options){.vfs = db->vfs}, &figures, &error), &error);
 	cr_assert_eq(figures.damages, 0);
+	cr_assert_eq(figures.cuts, 0);
 	db->notes = figures.notes;
 	cr_assert_gt(note_meaning_ends(db), 0);
 	return db;
@@ -189,7 +249,7 @@ names_a_file(const char *text)
 
 struct inspected {
 	struct vfs *vfs;
-	uint64_t damages, notes;
+	uint64_t damages, cuts, notes;
 	unsigned damage_items; /* of sett_read_file */
 };
 
@@ -199,6 +259,7 @@ on_finding(void *arg, const struct sett_finding *finding)
 	struct inspected *i = arg;
 	cr_assert(names_a_file(finding->text), "%s", finding->text);
 	i->damages += finding->kind == SETT_DAMAGE;
+	i->cuts += finding->kind == SETT_CUT;
 	i->notes += finding->kind == SETT_NOTE;
 }
 
@@ -236,6 +297,7 @@ inspect(struct vfs *vfs, const char *damage)
 	int r = sett_check("db", &options, &figures, &error);
 	cr_assert_eq(r, SETT_OK, "%s: %s", damage, error.message);
 	cr_assert_eq(figures.damages, i.damages);
+	cr_assert_eq(figures.cuts, i.cuts);
 	cr_assert_eq(figures.notes, i.notes);
 	r = sett_describe("db", vfs, &description, &error);
 	cr_assert(r == SETT_OK || r == SETT_CORRUPT, "%s: %d %s", damage, r, error.message);
@@ -248,21 +310,27 @@ inspect(struct vfs *vfs, const char *damage)
 
 /* ---- damages ---- */
 
-/* Opens the damaged clone, which must still know of its first `least` commits, and looks at all of it. */
+/* Opens the damaged clone, which must still know of its first `least` commits, and looks at all of it. A refusal
+ * must name `file`, if that is not NULL, and change nothing. */
 static void
-examine(struct database *db, struct vfs *vfs, uint64_t least, const char *damage, bool has_meaning,
-	struct outcome *outcome)
+examine(struct database *db, struct vfs *vfs, const char *file, uint64_t least, const char *damage,
+	bool has_meaning, struct outcome *outcome)
 {
 	struct sett_error error = {0};
 	struct test_log log;
 	struct sett_engine *engine;
 	struct sett_txn *txn;
 	struct inspected inspected = inspect(vfs, damage);
-	outcome->unnoticed += has_meaning && inspected.damages == 0 && inspected.notes <= db->notes;
+	outcome->unnoticed +=
+		has_meaning && inspected.damages + inspected.cuts == 0 && inspected.notes <= db->notes;
 	cr_assert(has_meaning || inspected.damages == 0, "%s: means nothing, and yet was found", damage);
 	test_log_init(&log);
+	uint64_t operations = operations_after_refusal(vfs);
 	int r = open_engine(vfs, &log, &engine, &error);
 	if (r != SETT_OK) {
+		cr_assert_eq(vfs_memory_operation_count(vfs), operations, "%s: refused, but changed: %s",
+			     damage, error.message);
+		cr_assert(file == NULL || strstr(error.message, file), "%s: %s", damage, error.message);
 		cr_assert_gt(inspected.damages, 0, "%s: not found: %s", damage, error.message);
 		cr_assert_eq(r, SETT_CORRUPT, "%s: %d %s", damage, r, error.message);
 		cr_assert(names_a_file(error.message), "%s: %s", damage, error.message);
@@ -283,9 +351,10 @@ examine(struct database *db, struct vfs *vfs, uint64_t least, const char *damage
 		cr_assert_gt(inspected.damages, 0, "%s: not found", damage);
 		outcome->unreadable++;
 	} else if (kept < db->oracle.count) {
+		cr_assert(test_log_contains(&log, "The log was cut: db/"), "%s: cut without a word", damage);
 		/* A log that was cut short between two records is a shorter log: nothing can tell. */
 		bool may_be_clean = least < db->durable;
-		cr_assert(inspected.damages + inspected.notes > 0 || may_be_clean,
+		cr_assert(inspected.damages + inspected.cuts > 0 || may_be_clean,
 			  "%s: the cut was not told of", damage);
 		outcome->cut++;
 		outcome->found += inspected.damages > 0;
@@ -307,7 +376,7 @@ try_flip(struct database *db, const struct file *file, uint64_t offset, uint8_t 
 	snprintf(damage, sizeof(damage), "%s, byte %llu ^ %02x", file->path, (unsigned long long)offset,
 		 mask);
 	MUST_FAIL(vfs_memory_damage(clone, file->path, offset, mask), SETT_OK);
-	examine(db, clone, db->durable, damage, offset < file->meaning_end, outcome);
+	examine(db, clone, file->path, db->durable, damage, offset < file->meaning_end, outcome);
 	test_vfs_destroy(clone);
 }
 
@@ -324,9 +393,10 @@ try_truncate(struct database *db, const struct file *file, uint64_t size, struct
 	MUST(vfs_truncate(f, size, &error), &error);
 	MUST(vfs_close(f, &error), &error);
 	/* A log cut between two records is a shorter log: the records that told how much was durable are gone
-	 * with the rest. What is in tables stays known. */
+	 * with the rest. What the manifest says stays known. Where the chain breaks may be the next segment. */
 	bool is_log = strstr(file->path, ".log") != NULL;
-	examine(db, clone, is_log ? db->flushed : db->durable, damage, true, outcome);
+	examine(db, clone, is_log ? NULL : file->path, is_log ? db->noted : db->durable, damage,
+		size < file->meaning_end, outcome);
 	test_vfs_destroy(clone);
 }
 
@@ -354,23 +424,24 @@ total_used(struct database *db)
 
 Test(engine_damage, an_undamaged_clone_is_whole)
 {
-	struct database *db = make_database(1);
-	struct outcome outcome = {0};
-	struct vfs *clone = vfs_memory_crash_clone(db->vfs, VFS_CRASH_KEEP, 0);
-	struct inspected inspected = inspect(clone, "nothing");
-	cr_assert_eq(inspected.damages, 0);
-	cr_assert_eq(inspected.damage_items, 0);
-	examine(db, clone, db->durable, "nothing", false, &outcome);
-	cr_assert_eq(outcome.none, 1);
-	test_vfs_destroy(clone);
-	free_database(db);
+	for (enum ending ending = KILLED; ending <= CLOSED; ending++) {
+		struct database *db = make_database(1, ending);
+		struct outcome outcome = {0};
+		struct vfs *clone = vfs_memory_crash_clone(db->vfs, VFS_CRASH_KEEP, 0);
+		struct inspected inspected = inspect(clone, "nothing");
+		cr_assert_eq(inspected.damages + inspected.cuts, 0);
+		cr_assert_eq(inspected.damage_items, 0);
+		examine(db, clone, NULL, db->durable, "nothing", false, &outcome);
+		cr_assert_eq(outcome.none, 1);
+		test_vfs_destroy(clone);
+		free_database(db);
+	}
 }
 
-Test(engine_damage, a_flipped_bit_is_detected_or_has_no_effect_or_cuts_the_tail)
+/* Flips a bit at about one in `stride` bytes of each file in use. */
+static void
+flip_everywhere(struct database *db, uint64_t stride, struct outcome *outcome)
 {
-	struct database *db = make_database(1);
-	struct outcome outcome = {0};
-	uint64_t stride = total_used(db) / tries() + 1;
 	struct random random;
 	random_seed(&random, 1);
 	for (size_t i = 0; i < db->file_count; i++) {
@@ -380,8 +451,15 @@ Test(engine_damage, a_flipped_bit_is_detected_or_has_no_effect_or_cuts_the_tail)
 		     at += at < used && (at < 64 || used - at < 64) ? 1
 			     : at < used                            ? stride
 								    : 64 * stride)
-			try_flip(db, file, at, (uint8_t)(1u << random_below(&random, 8)), &outcome);
+			try_flip(db, file, at, (uint8_t)(1u << random_below(&random, 8)), outcome);
 	}
+}
+
+Test(engine_damage, a_flipped_bit_is_detected_or_has_no_effect_or_cuts_the_tail)
+{
+	struct database *db = make_database(1, KILLED);
+	struct outcome outcome = {0};
+	flip_everywhere(db, total_used(db) / tries() + 1, &outcome);
 	cr_assert(outcome.refused > 50 && outcome.unreadable > 50 && outcome.cut > 10 && outcome.none > 10,
 		  "%u refused, %u unreadable, %u cut, %u without effect", outcome.refused, outcome.unreadable,
 		  outcome.cut, outcome.none);
@@ -389,11 +467,9 @@ Test(engine_damage, a_flipped_bit_is_detected_or_has_no_effect_or_cuts_the_tail)
 	free_database(db);
 }
 
-Test(engine_damage, a_truncated_file_is_detected_or_has_no_effect_or_cuts_the_tail)
+static void
+truncate_everywhere(struct database *db, uint64_t stride, struct outcome *outcome)
 {
-	struct database *db = make_database(2);
-	struct outcome outcome = {0};
-	uint64_t stride = total_used(db) / (tries() / 4) + 1;
 	struct random random;
 	random_seed(&random, 2);
 	for (size_t i = 0; i < db->file_count; i++) {
@@ -401,8 +477,15 @@ Test(engine_damage, a_truncated_file_is_detected_or_has_no_effect_or_cuts_the_ta
 		uint64_t used = used_size(db, file);
 		for (uint64_t at = 0; at < file->size;
 		     at += at < used ? 1 + random_below(&random, 2 * stride) : 64 * stride)
-			try_truncate(db, file, at, &outcome);
+			try_truncate(db, file, at, outcome);
 	}
+}
+
+Test(engine_damage, a_truncated_file_is_detected_or_has_no_effect_or_cuts_the_tail)
+{
+	struct database *db = make_database(2, KILLED);
+	struct outcome outcome = {0};
+	truncate_everywhere(db, total_used(db) / (tries() / 4) + 1, &outcome);
 	cr_assert(outcome.refused > 5 && outcome.unreadable > 20 && outcome.cut > 5,
 		  "%u refused, %u unreadable, %u cut, %u without effect", outcome.refused, outcome.unreadable,
 		  outcome.cut, outcome.none);
@@ -411,7 +494,7 @@ Test(engine_damage, a_truncated_file_is_detected_or_has_no_effect_or_cuts_the_ta
 
 Test(engine_damage, a_missing_file_is_detected_or_held_nothing)
 {
-	struct database *db = make_database(3);
+	struct database *db = make_database(3, KILLED);
 	struct outcome outcome = {0};
 	for (size_t i = 0; i < db->file_count; i++) {
 		char damage[128];
@@ -419,9 +502,124 @@ Test(engine_damage, a_missing_file_is_detected_or_held_nothing)
 		struct vfs *clone = vfs_memory_crash_clone(db->vfs, VFS_CRASH_KEEP, 0);
 		snprintf(damage, sizeof(damage), "%s gone", db->files[i].path);
 		MUST(vfs_remove(clone, db->files[i].path, &error), &error);
-		examine(db, clone, db->durable, damage, true, &outcome);
+		examine(db, clone, NULL, db->durable, damage, true, &outcome);
 		test_vfs_destroy(clone);
 	}
 	cr_assert_gt(outcome.refused + outcome.unreadable, 4);
+	free_database(db);
+}
+
+/* What the manifest calls durable is never cut, whatever is damaged: not a commit is taken back silently. */
+static void
+check_nothing_is_cut(enum ending ending)
+{
+	struct database *db = make_database(4, ending);
+	struct outcome outcome = {0};
+	uint64_t stride = total_used(db) / tries() + 1;
+	flip_everywhere(db, 2 * stride, &outcome);
+	cr_assert_eq(outcome.unnoticed, 0, "%u flips went unnoticed", outcome.unnoticed);
+	truncate_everywhere(db, 8 * stride, &outcome);
+	cr_assert_eq(outcome.cut, 0, "%u cuts", outcome.cut);
+	cr_assert(outcome.refused > 50 && outcome.unreadable > 50 && outcome.none > 10,
+		  "%u refused, %u unreadable, %u without effect", outcome.refused, outcome.unreadable,
+		  outcome.none);
+	free_database(db);
+}
+
+Test(engine_damage, once_the_manifest_says_how_much_is_durable_damage_takes_nothing_back)
+{
+	check_nothing_is_cut(IDLE);
+}
+
+Test(engine_damage, after_a_close_damage_takes_nothing_back)
+{
+	check_nothing_is_cut(CLOSED);
+}
+
+/* After a close even bytes after the last commit are damage: nothing was being written. */
+Test(engine_damage, after_a_close_the_log_has_no_torn_end)
+{
+	for (enum ending ending = IDLE; ending <= CLOSED; ending++) {
+		struct database *db = make_database(5, ending);
+		struct outcome outcome = {0};
+		unsigned ends = 0;
+		for (size_t i = 0; i < db->file_count; i++) {
+			const struct file *file = &db->files[i];
+			if (!strstr(file->path, ".log") || file->meaning_end == 0)
+				continue;
+			ends++;
+			try_flip(db, file, file->meaning_end - 1, 1, &outcome);
+		}
+		cr_assert_gt(ends, 0);
+		cr_assert_eq(outcome.refused, ending == CLOSED ? ends : 0);
+		cr_assert_eq(outcome.none, ending == CLOSED ? 0 : ends);
+		free_database(db);
+	}
+}
+
+/* Values of the newest commits, which no record calls durable, are read back at an open. */
+Test(engine_damage, a_damaged_value_of_the_last_commits_is_refused_and_not_cut)
+{
+	struct test_log log;
+	struct sett_error error = {0};
+	struct sett_engine *engine;
+	struct sett_txn *txn;
+	uint8_t body[2000];
+	test_log_init(&log);
+	struct vfs *vfs = vfs_memory_create();
+	MUST(open_engine(vfs, &log, &engine, &error), &error);
+	MUST_FAIL(sett_txn_create(engine, &txn), SETT_OK);
+	for (uint8_t i = 0; i < 50; i++) { /* none is synced before the last is committed */
+		memset(body, i, sizeof(body));
+		MUST_FAIL(sett_txn_begin(txn, 0), SETT_OK);
+		MUST_FAIL(sett_txn_put(txn, bytes_of(&i, 1),
+				       &(struct sett_put){.body = bytes_of(body, sizeof(body))}),
+			  SETT_OK);
+		MUST_FAIL(sett_txn_commit(txn, NULL, NULL), SETT_OK);
+	}
+	sett_txn_destroy(txn);
+	MUST(sett_engine_close(engine, &error), &error);
+	struct sett_description description;
+	MUST(sett_describe("db", vfs, &description, &error), &error);
+	cr_assert(description.is_closed && description.durable == 50 && description.last == 50);
+	char path[64], place[96];
+	snprintf(path, sizeof(path), "db/%06llu.vlog", (unsigned long long)description.value_files[0].number);
+	snprintf(place, sizeof(place), "%s at offset ", path);
+	sett_description_free(&description);
+	MUST_FAIL(vfs_memory_damage(vfs, path, 12 * 2016 + 500, 1), SETT_OK);
+	must_refuse(vfs, &error);
+	cr_assert_not_null(strstr(error.message, place), "%s", error.message);
+	cr_assert_not_null(strstr(error.message, ".log at offset "), "%s", error.message);
+	struct inspected inspected = inspect(vfs, path);
+	cr_assert_gt(inspected.damages, 0);
+	cr_assert_eq(inspected.cuts, 0);
+	test_vfs_destroy(vfs);
+	test_log_free(&log);
+}
+
+/* Whoever wants no cut at all is asked before one. */
+Test(engine_damage, a_log_that_may_not_be_cut_is_refused)
+{
+	struct database *db = make_database(6, KILLED);
+	struct sett_error error = {0};
+	struct sett_engine *engine;
+	struct sett_options options = {.memory_budget = 1 << 20, .manual_work = true, .never_cut_log = true};
+	const struct file *newest = NULL;
+	for (size_t i = 0; i < db->file_count; i++)
+		if (strstr(db->files[i].path, ".log") && db->files[i].meaning_end > LOG_PAGE &&
+		    (!newest || strcmp(db->files[i].path, newest->path) > 0))
+			newest = &db->files[i];
+	cr_assert_not_null(newest);
+	options.vfs = vfs_memory_crash_clone(db->vfs, VFS_CRASH_KEEP, 0);
+	MUST_FAIL(vfs_memory_damage(options.vfs, newest->path, newest->meaning_end - LOG_PAGE - 200, 1),
+		  SETT_OK);
+	uint64_t expected = operations_after_refusal(options.vfs);
+	MUST_FAIL(sett_engine_open("db", &options, &engine, &error), SETT_CORRUPT);
+	cr_assert_eq(vfs_memory_operation_count(options.vfs), expected);
+	cr_assert_not_null(strstr(error.message, newest->path), "%s", error.message);
+	options.never_cut_log = false;
+	MUST(sett_engine_open("db", &options, &engine, &error), &error);
+	MUST(sett_engine_close(engine, &error), &error);
+	test_vfs_destroy(options.vfs);
 	free_database(db);
 }

@@ -162,6 +162,147 @@ Test(log_recovery, every_flipped_byte_is_corruption_or_a_cut)
 	buffer_free(&all);
 }
 
+/* Where nothing may be cut, every damage within the log and every end before its own is corruption. */
+Test(log_recovery, a_log_that_must_be_whole_is_never_cut)
+{
+	uint64_t offsets[SMALL + 1];
+	char path[SETT_PATH_MAX];
+	struct buffer all = small_log(offsets);
+	test_segment_path(1, path);
+	for (size_t at = 0; at < 2 * offsets[SMALL]; at++) {
+		struct test_replay replay = {0};
+		struct log_recovered recovered;
+		struct log_recovery recovery = {.replay = test_replay_record,
+						.arg = &replay,
+						.first_segment = 1,
+						.durable = SMALL,
+						.must_be_whole = true};
+		struct sett_error error = {0};
+		struct vfs *vfs = test_memory();
+		bool flips = at < offsets[SMALL];
+		size_t cut = flips ? all.size : at - offsets[SMALL];
+		if (flips)
+			all.data[at] ^= 4;
+		test_write_file(vfs, path, all.data, cut);
+		if (flips)
+			all.data[at] ^= 4;
+		uint64_t before = vfs_memory_operation_count(vfs);
+		cr_assert_eq(log_recover(vfs, TEST_DIRECTORY, &recovery, &recovered, &error), SETT_CORRUPT,
+			     "byte %zu of %zu", at, cut);
+		cr_assert_not_null(strstr(error.message, path), "%s", error.message);
+		cr_assert_eq(vfs_memory_operation_count(vfs), before);
+		cr_assert_eq(replay.count, 0);
+		test_destroy(vfs);
+	}
+	buffer_free(&all);
+}
+
+/* Five segments of two commits each, written; synced up to commit `synced`. Segments are numbers 1, 2, ... */
+static struct vfs *
+segmented_log(uint64_t synced)
+{
+	uint64_t numbers = 0, segment;
+	struct vfs *vfs = test_memory();
+	struct log *log = test_log(vfs, &numbers, SEGMENT, 0);
+	for (uint64_t t = 1; t <= 10; t++) {
+		cr_assert_eq(test_append(log, t), SETT_OK);
+		cr_assert_eq(t == synced ? log_sync(log, NULL) : log_write(log, NULL), SETT_OK);
+		if (t % 2 == 0) {
+			cr_assert_eq(log_rotate(log, &segment), SETT_OK);
+			cr_assert_eq(log_prepare(log, NULL), SETT_OK);
+		}
+	}
+	log_destroy(log);
+	return vfs;
+}
+
+/* Records beyond what others attest, and up to what the caller knows to be durable: their values are looked at,
+ * and one that is gone is no cut. */
+Test(log_recovery, what_only_the_caller_knows_to_be_durable_is_refused_without_its_values)
+{
+	for (uint64_t durable = 4; durable <= 10; durable++) {
+		struct vfs *vfs = segmented_log(4);
+		for (uint64_t refuse = 1; refuse <= 10; refuse++) {
+			struct test_replay replay = {.refuse = refuse};
+			struct log_recovered recovered;
+			struct vfs *clone = vfs_memory_crash_clone(vfs, VFS_CRASH_KEEP, 0);
+			int status = test_recover(clone, 0, durable, &replay, &recovered);
+			cr_assert_eq(status, refuse <= durable ? SETT_CORRUPT : SETT_OK);
+			if (status == SETT_OK) {
+				cr_assert_eq(recovered.last, refuse - 1);
+				cr_assert_eq(recovered.cut_commits, 10 - replay.count);
+				cr_assert_not_null(strstr(recovered.cut_reason, "value"));
+			}
+			test_destroy(clone);
+		}
+		test_destroy(vfs);
+	}
+}
+
+struct keeping {
+	struct test_replay replay; /* first */
+	struct vfs *vfs;
+	uint64_t operations;
+	int answer;
+};
+
+static bool
+has_segment(struct vfs *vfs, uint64_t number)
+{
+	char path[SETT_PATH_MAX];
+	struct vfs_file *file;
+	test_segment_path(number, path);
+	int status = vfs_open(vfs, path, VFS_READ, &file, NULL);
+	if (status == SETT_OK)
+		cr_assert_eq(vfs_close(file, NULL), SETT_OK);
+	return status == SETT_OK;
+}
+
+static int
+keep(void *arg, const struct log_recovered *recovered)
+{
+	struct keeping *k = arg;
+	cr_assert_eq(recovered->last, 5);
+	cr_assert_eq(k->replay.last, 5);
+	for (uint64_t number = 1; number <= 5; number++)
+		cr_assert(has_segment(k->vfs, number));
+	/* What is kept is durable already. */
+	struct vfs *clone = vfs_memory_crash_clone(k->vfs, VFS_CRASH_DROP, 0);
+	struct test_replay replay = {0};
+	struct log_recovered again;
+	cr_assert_eq(test_recover(clone, 0, 5, &replay, &again), SETT_OK);
+	cr_assert_eq(again.last, 5);
+	test_destroy(clone);
+	k->operations = vfs_memory_operation_count(k->vfs);
+	return k->answer;
+}
+
+/* The caller makes the manifest durable after the log is, and before a file goes on its word (I10). */
+Test(log_recovery, nothing_is_removed_before_the_caller_has_made_its_own_durable)
+{
+	for (int fails = 0; fails < 2; fails++) {
+		char path[SETT_PATH_MAX];
+		struct vfs *vfs = segmented_log(4);
+		struct keeping k = {.vfs = vfs, .answer = fails ? SETT_IO : SETT_OK};
+		struct log_recovery recovery = {.replay = test_replay_record,
+						.kept = keep,
+						.arg = &k,
+						.first_segment = 2,
+						.durable = 4,
+						.after = 2};
+		struct log_recovered recovered;
+		test_segment_path(3, path);
+		cr_assert_eq(
+			vfs_memory_damage(vfs, path, 40 + log_record_span(56, test_payload_size(5)) + 60, 1),
+			SETT_OK);
+		cr_assert_eq(log_recover(vfs, TEST_DIRECTORY, &recovery, &recovered, NULL), k.answer);
+		for (uint64_t number = 1; number <= 5; number++)
+			cr_assert_eq(has_segment(vfs, number), fails || number == 2 || number == 3);
+		cr_assert_eq(vfs_memory_operation_count(vfs) == k.operations, fails);
+		test_destroy(vfs);
+	}
+}
+
 Test(log_recovery, corruption_changes_nothing)
 {
 	uint64_t offsets[SMALL + 1];
@@ -201,25 +342,6 @@ Test(log_recovery, a_forged_record_in_a_payload_is_not_found)
 	cr_assert_eq(vfs_memory_damage(vfs, path, LOG_SEGMENT_HEADER_SIZE + 3, 0xff), SETT_OK);
 	cr_assert_eq(test_recover_count(vfs), 0);
 	test_destroy(vfs);
-}
-
-/* Five segments of two commits each, written; synced up to commit `synced`. Segments are numbers 1, 2, ... */
-static struct vfs *
-segmented_log(uint64_t synced)
-{
-	uint64_t numbers = 0, segment;
-	struct vfs *vfs = test_memory();
-	struct log *log = test_log(vfs, &numbers, SEGMENT, 0);
-	for (uint64_t t = 1; t <= 10; t++) {
-		cr_assert_eq(test_append(log, t), SETT_OK);
-		cr_assert_eq(t == synced ? log_sync(log, NULL) : log_write(log, NULL), SETT_OK);
-		if (t % 2 == 0) {
-			cr_assert_eq(log_rotate(log, &segment), SETT_OK);
-			cr_assert_eq(log_prepare(log, NULL), SETT_OK);
-		}
-	}
-	log_destroy(log);
-	return vfs;
 }
 
 Test(log_recovery, a_missing_segment_is_a_hole)

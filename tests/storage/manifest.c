@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 
 #include "manifest.h"
+#include "manifest_format.h"
 #include "storage/base/random.h"
 
 #define DIRECTORY "db"
@@ -41,6 +42,7 @@ edit_payload(uint64_t n)
 	cr_assert_eq(manifest_put_counters(&b, counters, 2), SETT_OK);
 	cr_assert_eq(manifest_put_dead(&b, true, &dead), SETT_OK);
 	cr_assert_eq(manifest_put_file_limit(&b, 100 + n), SETT_OK);
+	cr_assert_eq(manifest_put_durable(&b, n + 4000, n % 2), SETT_OK);
 	return b;
 }
 
@@ -84,6 +86,7 @@ check_state(const struct manifest_state *s, uint64_t n)
 	if (n == 0)
 		return;
 	cr_assert(s->log_segment == n + 1000 && s->flushed == n + 2000 && s->now_ms == n + 3000);
+	cr_assert(s->durable == n + 4000 && s->is_closed == n % 2);
 	cr_assert_eq(s->counter_count, 2);
 	cr_assert(s->counters[0].value == (int64_t)n && s->counters[1].value == -(int64_t)n);
 	cr_assert_eq(s->counters[1].counter, UINT64_MAX);
@@ -196,10 +199,57 @@ Test(manifest, every_cut)
 			n--;
 		cr_assert_eq(r, SETT_OK);
 		check_state(&state, n);
+		/* Where what was left out begins; a whole mark may be there. */
+		bool has_mark = n > 0 && size >= ends[n] + 16;
+		cr_assert_eq(state.end, ends[n] + 16 * has_mark);
+		cr_assert_eq(state.torn_at, size > state.end ? state.end : 0);
 		manifest_state_free(&state);
 	}
 	cr_assert_eq(vfs_close(file, NULL), SETT_OK);
 	manifest_close(m);
+	vfs->operations->destroy(vfs);
+}
+
+/* Gives the manifest a header of that version, right but for `checksum`, which is added. */
+static void
+write_header(struct vfs *vfs, uint32_t version, uint32_t checksum)
+{
+	uint8_t header[MANIFEST_HEADER_SIZE];
+	struct vfs_file *file;
+	manifest_header_encode(header);
+	put_le32(header + 8, version);
+	put_le32(header + 12, (uint32_t)hash64(header, 12, 0) + checksum);
+	cr_assert_eq(vfs_open(vfs, PATH, VFS_WRITE, &file, NULL), SETT_OK);
+	cr_assert_eq(vfs_write_bytes(file, header, sizeof(header), 0, NULL), SETT_OK);
+	cr_assert_eq(vfs_close(file, NULL), SETT_OK);
+}
+
+Test(manifest, a_version_that_is_not_known_is_no_damage_and_an_older_one_is_read)
+{
+	struct vfs *vfs = make_vfs();
+	struct manifest *m = create(vfs);
+	struct manifest_state state;
+	struct sett_error error = {0};
+	cr_assert_eq(append(m, 1), SETT_OK);
+	manifest_close(m);
+	for (uint32_t version = 0; version <= MANIFEST_VERSION + 1; version++) {
+		write_header(vfs, version, 0);
+		int r = manifest_load(vfs, DIRECTORY, &state, &error);
+		if (version >= MANIFEST_OLDEST_VERSION && version <= MANIFEST_VERSION) {
+			cr_assert_eq(r, SETT_OK, "%s", error.message);
+			cr_assert_eq(state.version, version);
+			check_state(&state, 1);
+			manifest_state_free(&state);
+			continue;
+		}
+		char said[64];
+		snprintf(said, sizeof(said), PATH " at offset 0: a manifest of version %u;", version);
+		cr_assert_eq(r, SETT_CORRUPT);
+		cr_assert_not_null(strstr(error.message, said), "%s", error.message);
+	}
+	write_header(vfs, MANIFEST_VERSION + 1, 1);
+	cr_assert_eq(manifest_load(vfs, DIRECTORY, &state, &error), SETT_CORRUPT);
+	cr_assert_not_null(strstr(error.message, "the header is damaged"), "%s", error.message);
 	vfs->operations->destroy(vfs);
 }
 

@@ -190,8 +190,15 @@ tree_try_open(struct tree *t, struct sett_error *error)
 		return r;
 	struct version_set_options versions = {
 		.vfs = t->vfs, .directory = DIRECTORY, .cache = t->cache, .value_log = t->log};
+	t->set = NULL;
 	r = version_set_open(&versions, &t->set, error);
+	if (r == SETT_OK) {
+		uint64_t flushed = version_set_flushed(t->set), durable = version_set_durable(t->set);
+		r = version_set_take_over(t->set, durable > flushed ? durable : flushed, error);
+	}
 	if (r != SETT_OK) {
+		version_set_close(t->set);
+		t->set = NULL;
 		value_log_close(t->log);
 		t->log = NULL;
 		return r;

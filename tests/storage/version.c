@@ -234,6 +234,102 @@ Test(version, remembers_numbers_and_counters)
 	vfs->operations->destroy(vfs);
 }
 
+Test(version, what_is_noted_as_durable_is_there_after_a_power_cut)
+{
+	struct vfs *vfs = vfs_memory_create();
+	struct model *m = calloc(1, sizeof(*m));
+	struct tree *t = filled(vfs, m);
+	struct sett_error error = {0};
+	uint64_t flushed = version_set_flushed(t->set);
+	cr_assert_eq(version_set_note_durable(t->set, flushed + 10, false, &error), SETT_OK);
+	for (int closed = 0; closed < 2; closed++) {
+		struct vfs *left = vfs_memory_crash_clone(vfs, VFS_CRASH_DROP, 1);
+		struct manifest_state state;
+		cr_assert_eq(manifest_load(left, DIRECTORY, &state, &error), SETT_OK, "%s", error.message);
+		cr_assert_eq(state.durable, flushed + 10U + (unsigned)closed);
+		cr_assert_eq(state.is_closed, closed);
+		cr_assert_eq(state.flushed, flushed);
+		cr_assert_eq(state.version, 2);
+		manifest_state_free(&state);
+		left->operations->destroy(left);
+		if (!closed)
+			cr_assert_eq(version_set_note_durable(t->set, flushed + 11, true, &error), SETT_OK);
+	}
+	tree_close(t);
+	tree_free(t);
+	free(m);
+	vfs->operations->destroy(vfs);
+}
+
+/* Notes are written anew with the rest, and no edit is lost by it. */
+Test(version, notes_do_not_let_the_manifest_grow_without_bound)
+{
+	struct vfs *vfs = vfs_memory_create();
+	struct model *m = calloc(1, sizeof(*m));
+	struct tree *t = filled(vfs, m);
+	struct sett_error error = {0};
+	uint64_t tables, durable = version_set_flushed(t->set);
+	for (uint64_t i = 1; i <= 50000; i++)
+		cr_assert_eq(version_set_note_durable(t->set, durable + i, false, &error), SETT_OK);
+	cr_assert_lt(version_set_disk_bytes(t->set, &tables) - tables, (1 << 20) + 4096);
+	tree_close(t);
+	struct manifest_state state;
+	cr_assert_eq(manifest_load(vfs, DIRECTORY, &state, &error), SETT_OK, "%s", error.message);
+	cr_assert_eq(state.durable, durable + 50000);
+	manifest_state_free(&state);
+	tree_open(t);
+	check_all(t, m);
+	tree_close(t);
+	tree_free(t);
+	free(m);
+	vfs->operations->destroy(vfs);
+}
+
+/* A manifest that lost edits at its end, whole or torn, is what is named, and not a file that those edits freed;
+ * and nothing is removed on its word. */
+Test(version, a_manifest_that_was_cut_short_is_told_from_a_table_that_is_gone)
+{
+	struct vfs *vfs = vfs_memory_create();
+	struct model *m = calloc(1, sizeof(*m));
+	struct tree *t = filled(vfs, m);
+	struct sett_error error = {0};
+	struct vfs_file *file;
+	uint64_t size;
+	unsigned blamed = 0;
+	tree_close(t);
+	cr_assert_eq(vfs_open(vfs, DIRECTORY "/MANIFEST", VFS_READ, &file, NULL), SETT_OK);
+	cr_assert_eq(vfs_size(file, &size, NULL), SETT_OK);
+	cr_assert_eq(vfs_close(file, NULL), SETT_OK);
+	for (uint64_t cut = 1; cut < size; cut++) {
+		struct vfs *left = vfs_memory_crash_clone(vfs, VFS_CRASH_KEEP, 1);
+		struct tree *damaged = tree_make(left, 0);
+		cr_assert_eq(vfs_open(left, DIRECTORY "/MANIFEST", VFS_READ | VFS_WRITE, &file, NULL),
+			     SETT_OK);
+		cr_assert_eq(vfs_truncate(file, size - cut, NULL), SETT_OK);
+		cr_assert_eq(vfs_close(file, NULL), SETT_OK);
+		uint64_t before = vfs_memory_operation_count(left);
+		int r = tree_try_open(damaged, &error);
+		if (r == SETT_OK) { /* nothing that matters was lost */
+			tree_new_memtable(damaged);
+			tree_start_workers(damaged);
+			tree_close(damaged);
+		} else {
+			cr_assert_eq(r, SETT_CORRUPT);
+			cr_assert_eq(strncmp(error.message, DIRECTORY "/MANIFEST", 11), 0, "cut by %llu: %s",
+				     (unsigned long long)cut, error.message);
+			cr_assert_eq(vfs_memory_operation_count(left), before);
+			blamed += strstr(error.message, "cut short") ||
+				strstr(error.message, "edits are damaged");
+		}
+		tree_free(damaged);
+		left->operations->destroy(left);
+	}
+	cr_assert_gt(blamed, 20);
+	tree_free(t);
+	free(m);
+	vfs->operations->destroy(vfs);
+}
+
 Test(version, a_lost_manifest_or_table_is_corruption)
 {
 	struct vfs *vfs = vfs_memory_create();

@@ -128,9 +128,12 @@ for kind in .sst .log .vlog MANIFEST; do
 			flip "$db/$name" "$offset"
 			code=0
 			"$tool" check "$db" >"$scratch/said" 2>&1 || code=$?
-			# No key may need it, or nothing durable be behind it: then it is a note.
+			# No key may need it, or it is the manifest's last mark: then it is a note, or a cut.
 			case "$code" in
-			0) says "^note: $db/$name at offset [0-9]*:" ;;
+			0)
+				says "^\(note\|cut\): $db/$name at offset [0-9]*:"
+				[ "$kind" != .log ] || complain "damage in the log of a closed database was let pass"
+				;;
 			1) says "^damage: $db/$name at offset [0-9]*:" ;;
 			*) complain "check after $name, byte $offset: exit code $code" ;;
 			esac
@@ -185,6 +188,15 @@ says "^damage: $db/$large_file at offset $place: .* for key \"large\"$"
 expect 1 dump value-log "$db/$large_file"
 says "^damage: $db/$large_file at offset $place: "
 
+# The manifest's last edits are gone, whole or not: it is named, and not what they freed.
+flush=$("$tool" dump manifest "$scratch/whole" | awk '/^[0-9]+ edit/{at = $1; end = $4} /leaves/{found = at} END {print found}')
+for more in 0 5 20; do
+	fresh
+	truncate -s $((flush + more)) "$db/MANIFEST"
+	expect 1 check "$db"
+	says "^damage: $db/MANIFEST at offset $flush[:,] .* which is gone"
+done
+
 # Of two durable commits that are damaged both are told. The second stands behind the manifest's last flush.
 segment=$("$tool" info --json "$scratch/whole" | sed 's/.*"log_first":\([0-9]*\).*/\1/')
 segment=$(printf '%06d.log' "$segment")
@@ -226,7 +238,16 @@ says '^note: .*/900000.sst: '
 says '^note: .*/MANIFEST.tmp: '
 says '^note: .*notes.txt'
 
-# A tail that was never durable.
+# A log that was closed has no torn end: cut short anywhere within its commits, or damaged after them, it is damaged.
+for size in $((first + 60)) $first; do
+	fresh
+	truncate -s "$size" "$db/$segment"
+	expect 1 check "$db"
+	says "^damage: $db/[0-9]*.log at offset [0-9]*: "
+	says '^damaged: '
+done
+
+# A tail of which nothing says that it was durable: it is cut, and that is not clean.
 rm -rf "$scratch/db"
 cp -R "$scratch/killed" "$scratch/db"
 db=$scratch/db
@@ -236,9 +257,21 @@ newest=${newest#* }
 last=$("$tool" dump log "$db/$newest" | awk '/^[0-9]+ commit/{at = $1} END {print at}')
 flip "$db/$newest" $((last + 60))
 expect 0 check "$db"
-says "^note: $db/$newest at offset $last: .* never durable"
+says "^cut: $db/$newest at offset $last: a record's payload is damaged\. .*nothing says that they were durable"
+says '^cut: files '
+says_not clean
+expect 0 check --quiet "$db"
+says '^cut: '
+lines 1
+expect 0 check --json "$db"
+says '^{"clean":false,.*"damages":\[\],"cuts":\[{"file":"'"$newest"'"'
 expect 0 info "$db"
 says 'the next start cuts off'
+says '^closed  *no'
+expect 0 info "$scratch/whole"
+says '^closed  *in good order'
+expect 0 info --json "$scratch/whole"
+says '"closed":true'
 
 # --- Refusals -------------------------------------------------------------------------------------------------
 mkfifo "$scratch/in" "$scratch/out"

@@ -78,8 +78,9 @@ struct sett_options {
 	unsigned workers;                         /* 2; threads for flush, compaction and value-log GC */
 	size_t open_files; /* no bound; of tables and value-log files so many are open at once. Beside them up to
 			    * SETT_KEPT_HANDLES are: lock, directory, manifest, log */
-	bool manual_work; /* no threads at all: sett_engine_work runs jobs, sett_engine_sync syncs */
-	bool must_exist;  /* SETT_NOT_FOUND rather than a new, empty database */
+	bool manual_work;   /* no threads at all: sett_engine_work runs jobs, sett_engine_sync syncs */
+	bool must_exist;    /* SETT_NOT_FOUND rather than a new, empty database */
+	bool never_cut_log; /* SETT_CORRUPT rather than cutting off an end of the log that may be torn */
 	/* Called, from any thread and without locks, whenever the durable or written frontier has moved or
 	 * the engine has failed. Must not block. */
 	void (*on_progress)(void *arg);
@@ -89,8 +90,12 @@ struct sett_options {
 	void *on_recovery_arg;
 };
 
-/* Opens or creates the database in `directory`. SETT_LOCKED, SETT_CORRUPT (damage below the durable point:
- * nothing was changed), SETT_IO, SETT_NO_SPACE, SETT_NO_MEMORY. Options are copied. */
+/* Opens or creates the database in `directory`. SETT_CORRUPT: damage that takes something durable (file and
+ * offset are in the text), or a file of another version of its format; no file of the database was changed.
+ * What is looked at: the manifest, the log, and of each table and value-log file its header or footer, index and
+ * filter. Damage in a table's blocks or a value is an error of the read that meets it, unless sett_check
+ * (storage/inspect.h) has looked before. SETT_LOCKED, SETT_IO, SETT_NO_SPACE, SETT_NO_MEMORY. Options are
+ * copied. */
 int sett_engine_open(const char *directory, const struct sett_options *, struct sett_engine **ret,
 		     struct sett_error *);
 /* Waits for running jobs, makes all commits durable and frees everything, also on failure. No transaction may

@@ -20,8 +20,9 @@
 
 enum sett_finding_kind {
 	SETT_DAMAGE, /* an open would refuse, or reads of some keys would fail */
-	SETT_NOTE,   /* worth knowing, takes nothing away: files nobody needs, a tail that the next open cuts
-			off */
+	SETT_CUT, /* an end that the next open cuts off, since nothing says that it was ever durable: torn by a
+			power cut, or damaged later, which can't be told apart */
+	SETT_NOTE, /* worth knowing, takes nothing away: files nobody needs */
 };
 struct sett_finding {
 	enum sett_finding_kind kind;
@@ -39,15 +40,15 @@ struct sett_check_options {
 	void *arg;
 };
 struct sett_check_figures {
-	uint64_t damages, notes;
+	uint64_t damages, cuts, notes;
 	uint64_t tables, entries, log_records, values; /* looked at and whole */
 	uint64_t stored_values;                        /* whole records in the value log, needed or not */
 	uint64_t files, bytes;                         /* of all files of the database */
 };
 /* Reads everything: every checksum; each table's order, key range, counts and references; that the tables of
  * a level do not overlap; that the manifest fits the files; the log's chain of commits, as recovery would;
- * that every pointer leads to a whole value of the right size. SETT_OK if it could, whatever it found: see
- * `ret->damages`. SETT_NOT_FOUND (there is no database), SETT_LOCKED, SETT_IO, SETT_NO_MEMORY. A file that
+ * that every pointer leads to a whole value of the right size. SETT_OK if it could, whatever it found: a
+ * database is clean if `ret` has neither damages nor cuts. SETT_NOT_FOUND (there is no database), SETT_LOCKED, SETT_IO, SETT_NO_MEMORY. A file that
  * can't be read is damaged. */
 int sett_check(const char *directory, const struct sett_check_options *, struct sett_check_figures *ret,
 	       struct sett_error *);
@@ -89,6 +90,7 @@ struct sett_description {
 	uint64_t file_limit;    /* file numbers below may have been used */
 	uint64_t flushed;       /* commits up to here are in tables */
 	uint64_t durable;       /* known to be durable */
+	bool is_closed;         /* the engine was closed in good order after its last commit */
 	uint64_t last;          /* newest commit that an open would show */
 	uint64_t now_ms;        /* newest time of a commit, milliseconds since 1970 */
 	uint64_t first_segment; /* of the log */
@@ -132,6 +134,7 @@ enum sett_item_kind {
 	SETT_ITEM_TABLE_REMOVED, /* number */
 	SETT_ITEM_FLUSH,         /* number (first log segment needed), timestamp, now_ms */
 	SETT_ITEM_FILE_LIMIT,    /* number */
+	SETT_ITEM_DURABLE,       /* timestamp; count: 1 if the engine was closed in good order */
 	SETT_ITEM_VALUE, /* value log: offset, size (of the record), count (bytes of the body), key (the body,
 			  * or its first MiB), text (how it was packed, NULL if not) */
 	SETT_ITEM_UNUSED, /* offset, size: zeros, a hole, or what a log's file held before */
