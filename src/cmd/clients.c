@@ -300,30 +300,22 @@ command_client_no_evict(struct command_context *c)
 	return context_defer(c, set_no_evict, on ? c : NULL);
 }
 
-static void
-set_reply_mode(struct server *server, struct client *client, void *data)
-{
-	enum reply_mode mode = (enum reply_mode)(uintptr_t)data;
-	/* OFF outlasts SKIP. */
-	if (mode != REPLY_SKIP_NEXT || client->reply_mode != REPLY_OFF)
-		client->reply_mode = mode;
-}
-
 int
 command_client_reply(struct command_context *c)
 {
-	enum reply_mode mode;
-	if (argument_is(c->argv[2], "ON"))
-		mode = REPLY_ON;
-	else if (argument_is(c->argv[2], "OFF"))
-		mode = REPLY_OFF;
-	else if (argument_is(c->argv[2], "SKIP"))
-		mode = REPLY_SKIP_NEXT;
-	else
-		return context_syntax_error(c);
-	if (mode == REPLY_ON)
+	if (argument_is(c->argv[2], "ON")) {
+		c->reply_flags &= ~(unsigned)(REPLY_OFF | REPLY_SKIP);
 		resp_status(c->reply, "OK");
-	return context_defer(c, set_reply_mode, (void *)(uintptr_t)mode);
+	} else if (argument_is(c->argv[2], "OFF")) {
+		c->reply_flags |= REPLY_OFF;
+	} else if (argument_is(c->argv[2], "SKIP")) {
+		/* OFF outlasts SKIP. */
+		if ((c->reply_flags & REPLY_OFF) == 0)
+			c->reply_flags |= REPLY_SKIP_NEXT;
+	} else {
+		return context_syntax_error(c);
+	}
+	return SETT_OK;
 }
 
 /* ---- CLIENT PAUSE, UNPAUSE ---- */

@@ -224,7 +224,6 @@ reset_client(struct server *server, struct client *client, void *data)
 	(void)net_set_client_name(server->net, client, (struct bytes){0});
 	bool needs_password = check_password(server->config, (struct bytes){0}) != PASSWORD_NONE;
 	client->authenticated = !needs_password;
-	client->reply_mode = REPLY_ON;
 	__atomic_store_n(&client->no_evict, false, __ATOMIC_RELAXED);
 }
 
@@ -234,6 +233,7 @@ command_reset(struct command_context *c)
 	c->db = 0;
 	c->protocol = 2;
 	c->reply->protocol = 2;
+	c->reply_flags = 0;
 	resp_status(c->reply, "RESET");
 	return context_defer(c, reset_client, NULL);
 }

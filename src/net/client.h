@@ -17,7 +17,12 @@ struct connection;        /* net/connection.h */
 struct output_stream;     /* net/output.h */
 struct argument_body;     /* net/argument_body.h */
 
-enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP };
+/* CLIENT REPLY. Both of the first two keep a reply back. */
+enum reply_flag {
+	REPLY_OFF = 1 << 0,
+	REPLY_SKIP = 1 << 1,      /* of the present request */
+	REPLY_SKIP_NEXT = 1 << 2, /* of the one after it */
+};
 
 enum { CLIENT_ADDRESS_SIZE = 128 };
 
@@ -34,7 +39,7 @@ struct client {
 	bool no_evict;          /* shown: CLIENT NO-EVICT */
 	bool close_after_reply; /* QUIT, CLIENT KILL of itself: send what is there, then close */
 	bool unix_socket;
-	enum reply_mode reply_mode;          /* CLIENT REPLY */
+	unsigned reply_flags;                /* enum reply_flag */
 	uint64_t created_ms, last_active_ms; /* shown */
 	const char *last_command; /* shown: "get", "config|set"; static text, NULL before the first command */
 	uint64_t query_buffer_bytes, query_buffer_free, output_bytes,

@@ -39,10 +39,12 @@ struct command_context {
 	const struct argument_body *bodies; /* of the large values among them; NULL: none */
 	struct keyspace_view view;          /* the transaction, its `now`, and what it touched */
 	struct resp_writer *reply;
-	unsigned db;         /* selected database: a working copy, applied to the client at commit */
-	int protocol;        /* likewise */
-	bool in_multi;       /* run by EXEC */
-	bool may_wait;       /* on a pool thread */
+	unsigned db;          /* selected database: a working copy, applied to the client at commit */
+	int protocol;         /* likewise */
+	unsigned reply_flags; /* likewise, enum reply_flag */
+	bool reply_is_sifted; /* what the flags keep back is gone from the reply: EXEC does so for each command */
+	bool in_multi;        /* run by EXEC */
+	bool may_wait;        /* on a pool thread */
 	bool in_long_lane;   /* in the pool's lane for what takes long */
 	bool failed;         /* an error reply was given */
 	uint64_t expired;    /* the runner's: keys past their deadlines that the commit deletes */

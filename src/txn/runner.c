@@ -135,6 +135,8 @@ begin(struct runner_thread *t, struct command_context *c)
 	c->view.prepared_end = t->present.keys_end;
 	c->db = c->client->db;
 	c->protocol = c->client->protocol;
+	c->reply_flags = c->client->reply_flags;
+	c->reply_is_sifted = false;
 	c->first_effect = c->last_effect = NULL;
 	c->first_participant = c->last_participant = NULL;
 	return SETT_OK;
@@ -233,7 +235,11 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 		sett_txn_release_claim(t->txn);
 	if (status == SETT_OK) {
 		apply(c);
-	} else if (status == SETT_ABORTED) {
+		return REQUEST_DONE;
+	}
+	c->reply_flags = c->client->reply_flags;
+	c->reply_is_sifted = false;
+	if (status == SETT_ABORTED) {
 		refuser->answer(refuser, c);
 		/* It may have heard of a commit that is not even visible yet. */
 		*ret_release = c->view.observed;
@@ -336,15 +342,12 @@ dispatch(struct runner_thread *t, struct command_context *c, const struct comman
 
 /* CLIENT REPLY: what was said is taken back while replies are off or skipped. */
 static void
-apply_reply_mode(struct command_context *c, enum reply_mode before, size_t mark)
+apply_reply_flags(struct command_context *c, size_t mark)
 {
-	struct client *client = c->client;
-	if (client->reply_mode == REPLY_OFF || (before == REPLY_SKIP && client->reply_mode != REPLY_ON))
+	if ((c->reply_flags & (REPLY_OFF | REPLY_SKIP)) != 0 && !c->reply_is_sifted)
 		context_truncate_reply(c, mark);
-	if (before == REPLY_SKIP && client->reply_mode == REPLY_SKIP)
-		client->reply_mode = REPLY_ON;
-	else if (client->reply_mode == REPLY_SKIP_NEXT)
-		client->reply_mode = REPLY_SKIP;
+	c->client->reply_flags =
+		(c->reply_flags & REPLY_OFF) | ((c->reply_flags & REPLY_SKIP_NEXT) != 0 ? REPLY_SKIP : 0);
 }
 
 /* ---- the handler ---- */
@@ -359,7 +362,6 @@ execute(void *arg, void *thread, struct client *client, const struct request *re
 	const struct bytes *argv = request->argv;
 	const struct command *container = NULL;
 	size_t mark = reply->size;
-	enum reply_mode mode = client->reply_mode;
 	uint64_t release = 0;
 	t->present = foresight_of(t->ahead, request->foreseen);
 	t->paced = request->paced;
@@ -377,6 +379,7 @@ execute(void *arg, void *thread, struct client *client, const struct request *re
 				    .reply = reply,
 				    .db = client->db,
 				    .protocol = client->protocol,
+				    .reply_flags = client->reply_flags,
 				    .may_wait = t->may_wait,
 				    .in_long_lane = request->in_long_lane,
 				    .arena = &t->arena};
@@ -385,8 +388,8 @@ execute(void *arg, void *thread, struct client *client, const struct request *re
 	enum request_result result = dispatch(t, &c, container, &release);
 	if (result != REQUEST_DONE)
 		return result;
-	if (mode != REPLY_ON || client->reply_mode != REPLY_ON)
-		apply_reply_mode(&c, mode, mark);
+	if (__builtin_expect((client->reply_flags | c.reply_flags) != 0, 0))
+		apply_reply_flags(&c, mark);
 	if (__builtin_expect(c.streams != NULL, 0))
 		client->reply_streams = output_streams_reverse(c.streams);
 	*ret_release = release;

@@ -323,13 +323,24 @@ keep_error(struct command_context *c, size_t mark)
 	return copy != NULL ? bytes_of(copy, text.size) : (struct bytes){0};
 }
 
+/* As Redis does it: the array keeps its count, whatever CLIENT REPLY within the block keeps back. */
+static void
+sift_reply(struct command_context *c, size_t mark)
+{
+	if (__builtin_expect((c->reply_flags & (REPLY_OFF | REPLY_SKIP)) != 0, 0))
+		context_truncate_reply(c, mark);
+}
+
 static int
 run_queue(struct command_context *c, struct transaction_state *state)
 {
 	struct outcome *outcomes = arena_allocate(c->arena, (state->count + 1) * sizeof(*outcomes), 8);
 	if (outcomes == NULL)
 		return SETT_NO_MEMORY;
+	size_t mark = c->reply->size;
 	resp_array(c->reply, state->count);
+	sift_reply(c, mark);
+	c->reply_is_sifted = true;
 	c->in_multi = true;
 	uint64_t start = clock_monotonic_ns(c->server->clock);
 	int status = SETT_OK;
@@ -337,11 +348,12 @@ run_queue(struct command_context *c, struct transaction_state *state)
 		const struct queued_command *q = &state->queue[i];
 		struct call call = {
 			.command = q->command, .argc = q->argc, .argv = q->argv, .bodies = q->bodies};
-		size_t mark = c->reply->size;
+		mark = c->reply->size;
 		status = execution_run(c, &call);
 		uint64_t end = clock_monotonic_ns(c->server->clock);
 		outcomes[i] = (struct outcome){.duration_ns = end - start, .error = keep_error(c, mark)};
 		start = end;
+		sift_reply(c, mark);
 	}
 	c->in_multi = false;
 	if (status == OUTCOME_FAILED)

@@ -205,12 +205,11 @@ Test(runner, pauses)
 Test(runner, reply_modes)
 {
 	struct fixture *f = fixture_open();
-	f->clients[0].reply_mode = REPLY_SKIP_NEXT;
-	fixture_run_line(f, 0, "GET a"); /* stands for CLIENT REPLY SKIP itself */
+	f->clients[0].reply_flags = REPLY_SKIP;
 	fixture_run_line(f, 0, "GET a");
 	cr_assert_eq(f->reply.size, 0);
 	EXPECT(f, 0, "GET a", "$-1");
-	f->clients[0].reply_mode = REPLY_OFF;
+	f->clients[0].reply_flags = REPLY_OFF;
 	fixture_run_line(f, 0, "GET a");
 	cr_assert_eq(f->reply.size, 0);
 	fixture_run_line(f, 0, "nosuch");
