@@ -4,13 +4,13 @@
  *	kill SERVER [--fsync always|everysec|no] [--rounds N] [--operations N] [--seed N] [--maxmemory BYTES]
  *	     [--check SETT_TOOL]
  *
- * Four writers send small pipelines of SET, APPEND, DEL, INCR and MULTI blocks, each to keys of its own and
- *all to some shared ones; two readers look at what is there. After a number of acknowledged operations that
- *the seed chooses, one of the writers kills the server. It is started again on its directory, everything is
- *read back and compared with the models (kill_model.h): each writer's keys stand as after some prefix of what
- *it sent, which contains all that was acknowledged and all that any reader saw; values are whole, blocks are
- *whole, DBSIZE is what a full SCAN finds. The next round goes on with what is there. With --check, sett-tool
- *must find no damage in what each kill leaves.
+ * Four writers send small pipelines of SET, APPEND, DEL, INCR and MULTI blocks (of SETs, and of changes to
+ * several hashes), each to keys of its own and all to some shared ones; two readers look at what is there.
+ * After a number of acknowledged operations that the seed chooses, one of the writers kills the server. It is
+ * started again on its directory, everything is read back and compared with the models (kill_model.h): each
+ * writer's keys are as after some prefix of what it sent, which contains all that was acknowledged and all that
+ * any reader saw; values are whole, blocks are whole, DBSIZE is what a full SCAN finds. The next round goes on
+ * with what is there. With --check, sett-tool must find no damage in what each kill leaves.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -94,6 +94,33 @@ connection_broke(struct trial *trial, redisContext *context, const char *who)
 
 /* ---- writers ---- */
 
+/* The same change of one field in each of the writer's hashes. */
+static bool
+send_fields(const struct writer *writer, redisContext *context, const struct kill_change *change)
+{
+	bool is_set = change->kind == KILL_FIELD_SET;
+	char key[KILL_KEY_MAX], name[KILL_FIELD_MAX], value[KILL_FIELD_MAX];
+	const char *multi[] = {"MULTI"}, *exec[] = {"EXEC"};
+	const char *command[] = {is_set ? "HSET" : "HDEL", key, name, value};
+
+	kill_field(change, name, value);
+	if (!load_append(context, 1, multi, NULL))
+		return false;
+	for (unsigned part = 0; part < KILL_PARTS; part++) {
+		kill_key(writer->number, change->kind, change->key, part, key);
+		if (!load_append(context, is_set ? 4 : 3, command, NULL))
+			return false;
+	}
+	return load_append(context, 1, exec, NULL);
+}
+
+static bool
+is_block(const struct kill_change *change)
+{
+	return change->kind == KILL_BLOCK || change->kind == KILL_SHARED_BLOCK ||
+		change->kind == KILL_FIELD_SET || change->kind == KILL_FIELD_DEL;
+}
+
 static bool
 send_change(struct writer *writer, redisContext *context, const struct kill_change *change)
 {
@@ -116,6 +143,9 @@ send_change(struct writer *writer, redisContext *context, const struct kill_chan
 			    kill_owner(writer->number, change->kind, change->key, 0),
 			    kill_version(writer->number, change));
 		return load_append(context, 3, set, sizes);
+	case KILL_FIELD_SET:
+	case KILL_FIELD_DEL:
+		return send_fields(writer, context, change);
 	case KILL_BLOCK:
 	case KILL_SHARED_BLOCK:
 		break;
@@ -139,9 +169,7 @@ send_change(struct writer *writer, redisContext *context, const struct kill_chan
 static redisReply *
 last_reply(redisContext *context, const struct kill_change *change)
 {
-	bool is_block = change->kind == KILL_BLOCK || change->kind == KILL_SHARED_BLOCK;
-
-	for (unsigned i = 0; is_block && i < KILL_PARTS + 1; i++) {
+	for (unsigned i = 0; is_block(change) && i < KILL_PARTS + 1; i++) {
 		redisReply *reply = load_reply(context);
 		if (reply == NULL)
 			return NULL;
@@ -175,6 +203,8 @@ take_reply(struct writer *writer, const struct kill_change *change, const redisR
 		break;
 	case KILL_BLOCK:
 	case KILL_SHARED_BLOCK:
+	case KILL_FIELD_SET:
+	case KILL_FIELD_DEL:
 		if (reply->type != REDIS_REPLY_ARRAY || reply->elements != KILL_PARTS)
 			fail(trial, "writer %u: EXEC did not answer %d results", writer->number, KILL_PARTS);
 		break;

@@ -26,15 +26,18 @@ struct kill_change
 kill_change_draw(struct random *random, const struct kill_model *model, uint64_t version)
 {
 	static const enum kill_kind kinds[] = {
-		KILL_SET,    KILL_SET,         KILL_SET,         KILL_SET,  KILL_SET,  KILL_SET,
-		KILL_SET,    KILL_SET,         KILL_SET,         KILL_DEL,  KILL_DEL,  KILL_APPEND,
-		KILL_APPEND, KILL_APPEND,      KILL_INCR,        KILL_INCR, KILL_INCR, KILL_BLOCK,
-		KILL_BLOCK,  KILL_SHARED_INCR, KILL_SHARED_BLOCK};
+		KILL_SET,          KILL_SET,       KILL_SET,       KILL_SET,      KILL_SET,
+		KILL_SET,          KILL_SET,       KILL_SET,       KILL_SET,      KILL_DEL,
+		KILL_DEL,          KILL_APPEND,    KILL_APPEND,    KILL_APPEND,   KILL_INCR,
+		KILL_INCR,         KILL_INCR,      KILL_BLOCK,     KILL_BLOCK,    KILL_SHARED_INCR,
+		KILL_SHARED_BLOCK, KILL_FIELD_SET, KILL_FIELD_SET, KILL_FIELD_DEL};
 	static const unsigned keys[] = {[KILL_SET] = KILL_STRINGS,
 					[KILL_APPEND] = KILL_STRINGS,
 					[KILL_DEL] = KILL_STRINGS,
 					[KILL_INCR] = KILL_COUNTERS,
 					[KILL_BLOCK] = KILL_BLOCKS,
+					[KILL_FIELD_SET] = KILL_FIELDS,
+					[KILL_FIELD_DEL] = KILL_FIELDS,
 					[KILL_SHARED_INCR] = 1,
 					[KILL_SHARED_BLOCK] = KILL_SHARED_BLOCKS};
 	struct kill_change change = {.version = version};
@@ -68,6 +71,12 @@ kill_model_apply(struct kill_model *model, const struct kill_change *change)
 		break;
 	case KILL_BLOCK:
 		model->blocks[change->key] = change->version;
+		break;
+	case KILL_FIELD_SET:
+		model->fields[change->key] = change->version;
+		break;
+	case KILL_FIELD_DEL:
+		model->fields[change->key] = 0;
 		break;
 	case KILL_SHARED_INCR:
 	case KILL_SHARED_BLOCK:
@@ -109,13 +118,22 @@ kill_model_difference(const struct kill_model *expected, const struct kill_model
 			snprintf(ret, size,
 				 "block %u is of version %" PRIu64 ", %" PRIu64 " was acknowledged", i,
 				 found->blocks[i], expected->blocks[i]);
+	for (unsigned i = 0; i < KILL_FIELDS; i++)
+		if (expected->fields[i] != found->fields[i])
+			snprintf(ret, size,
+				 "field %u is of version %" PRIu64 ", %" PRIu64 " was acknowledged", i,
+				 found->fields[i], expected->fields[i]);
 }
 
 uint64_t
 kill_model_keys(const struct kill_model *model)
 {
 	uint64_t keys = 0;
+	bool hashes = false;
 
+	for (unsigned i = 0; i < KILL_FIELDS; i++)
+		hashes |= model->fields[i] > 0;
+	keys += hashes ? KILL_PARTS : 0;
 	for (unsigned i = 0; i < KILL_STRINGS; i++)
 		keys += model->strings[i].count > 0;
 	for (unsigned i = 0; i < KILL_COUNTERS; i++)
@@ -139,6 +157,10 @@ kill_key(unsigned writer, enum kill_kind kind, unsigned key, unsigned part, char
 		break;
 	case KILL_BLOCK:
 		snprintf(ret, KILL_KEY_MAX, "w%u:block:%u:%u", writer, key, part);
+		break;
+	case KILL_FIELD_SET:
+	case KILL_FIELD_DEL:
+		snprintf(ret, KILL_KEY_MAX, "w%u:hash:%u", writer, part);
 		break;
 	case KILL_SHARED_INCR:
 		snprintf(ret, KILL_KEY_MAX, "shared:counter");
@@ -225,11 +247,19 @@ kill_block_read(unsigned writer, enum kill_kind kind, unsigned key, const redisR
 	return true;
 }
 
+void
+kill_field(const struct kill_change *change, char ret_name[KILL_FIELD_MAX], char ret_value[KILL_FIELD_MAX])
+{
+	snprintf(ret_name, KILL_FIELD_MAX, "%u", change->key);
+	/* Long enough that a hash with most fields is larger than its root may be. */
+	snprintf(ret_value, KILL_FIELD_MAX, "%" PRIu64 " of a field's value", change->version);
+}
+
 static bool
 ask_for_all(redisContext *context, unsigned writer)
 {
 	char keys[KILL_PARTS][KILL_KEY_MAX];
-	const char *get[] = {"GET", keys[0]};
+	const char *get[] = {"GET", keys[0]}, *hgetall[] = {"HGETALL", keys[0]};
 	const char *mget[1 + KILL_PARTS] = {"MGET", keys[0], keys[1], keys[2]};
 
 	for (unsigned i = 0; i < KILL_STRINGS; i++) {
@@ -248,7 +278,31 @@ ask_for_all(redisContext *context, unsigned writer)
 		if (!load_append(context, 1 + KILL_PARTS, mget, NULL))
 			return false;
 	}
+	for (unsigned part = 0; part < KILL_PARTS; part++) {
+		kill_key(writer, KILL_FIELD_SET, 0, part, keys[0]);
+		if (!load_append(context, 2, hgetall, NULL))
+			return false;
+	}
 	return true;
+}
+
+/* All hashes of a writer have the same fields with the same versions. */
+static bool
+take_hash(unsigned part, const redisReply *reply, struct kill_model *model)
+{
+	uint64_t fields[KILL_FIELDS] = {0};
+
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements % 2 != 0)
+		return false;
+	for (size_t i = 0; i < reply->elements; i += 2) {
+		unsigned long field = strtoul(reply->element[i]->str, NULL, 10);
+		if (field >= KILL_FIELDS || fields[field] != 0)
+			return false;
+		fields[field] = strtoull(reply->element[i + 1]->str, NULL, 10);
+	}
+	if (part == 0)
+		memcpy(model->fields, fields, sizeof(fields));
+	return memcmp(model->fields, fields, sizeof(fields)) == 0;
 }
 
 static bool
@@ -272,6 +326,10 @@ take_value(unsigned writer, unsigned i, const redisReply *reply, struct kill_mod
 		return true;
 	}
 	i -= KILL_COUNTERS;
+	if (i >= KILL_BLOCKS) {
+		snprintf(why, why_size, "hash %u is not as the others", i - KILL_BLOCKS);
+		return take_hash(i - KILL_BLOCKS, reply, model);
+	}
 	snprintf(why, why_size, "block %u is not whole", i);
 	return kill_block_read(writer, KILL_BLOCK, i, reply, &model->blocks[i]);
 }
@@ -282,7 +340,7 @@ kill_model_read(redisContext *context, unsigned writer, struct kill_model *ret, 
 	bool whole = ask_for_all(context, writer);
 
 	memset(ret, 0, sizeof(*ret));
-	for (unsigned i = 0; whole && i < KILL_STRINGS + KILL_COUNTERS + KILL_BLOCKS; i++) {
+	for (unsigned i = 0; whole && i < KILL_STRINGS + KILL_COUNTERS + KILL_BLOCKS + KILL_PARTS; i++) {
 		redisReply *reply = load_reply(context);
 		if (reply == NULL) {
 			snprintf(why, why_size, "the connection broke: %s", context->errstr);

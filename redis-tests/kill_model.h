@@ -17,6 +17,7 @@ enum {
 	KILL_COUNTERS = 8,      /* of each writer: INCR */
 	KILL_BLOCKS = 8,        /* of each writer: MULTI blocks of KILL_PARTS keys */
 	KILL_SHARED_BLOCKS = 4, /* written by all */
+	KILL_FIELDS = 64,       /* of each of a writer's KILL_PARTS hashes: MULTI blocks of HSET or HDEL */
 	KILL_PARTS = 3,
 	KILL_CHUNKS_MAX = 6, /* in one string */
 	KILL_PENDING_MAX = 16,
@@ -30,6 +31,8 @@ enum kill_kind {
 	KILL_DEL,
 	KILL_INCR,
 	KILL_BLOCK,
+	KILL_FIELD_SET,
+	KILL_FIELD_DEL,
 	KILL_SHARED_INCR,
 	KILL_SHARED_BLOCK
 };
@@ -53,6 +56,7 @@ struct kill_model {
 	struct kill_string strings[KILL_STRINGS];
 	uint64_t counters[KILL_COUNTERS];
 	uint64_t blocks[KILL_BLOCKS]; /* versions; 0: absent */
+	uint64_t fields[KILL_FIELDS]; /* likewise */
 };
 
 /* A random change that is possible in the given state. */
@@ -78,6 +82,10 @@ bool kill_string_read(unsigned writer, unsigned key, const char *data, size_t si
 /* Reads the reply of MGET; false: not whole, or parts of different versions. 0: all absent. */
 bool kill_block_read(unsigned writer, enum kill_kind kind, unsigned key, const redisReply *reply,
 		     uint64_t *ret_version);
+/* Name and value of a field. */
+enum { KILL_FIELD_MAX = 64 };
+void kill_field(const struct kill_change *change, char ret_name[KILL_FIELD_MAX],
+		char ret_value[KILL_FIELD_MAX]);
 /* Reads all keys of a writer from the server. False: something is half there, or an error; `why` says it. */
 bool kill_model_read(redisContext *context, unsigned writer, struct kill_model *ret, char *why,
 		     size_t why_size);

@@ -1,7 +1,8 @@
 /*
- * Random commands, the same ones from one seed, over three connections to the server under test and to
- *redis-server: every reply must be equal. After each round the server under test is killed (SIGKILL) and
- *started again, and both must hold the same keys, values and deadlines.
+ * Random commands, the same ones from one seed, over three connections (one of them in RESP3) to the server
+ * under test and to redis-server: every reply must be equal. After each round the server under test is killed
+ * (SIGKILL) and started again, and both must hold the same keys, values and deadlines. In every other round
+ * hashes leave their roots as soon as they can.
  *
  *	random_commands SERVER REDIS_SERVER [ROUNDS [COMMANDS [SEED]]]
  */
@@ -18,6 +19,7 @@
 #define CONNECTIONS 3
 #define DATABASES 3
 #define KEYS 12
+#define FIELDS 40
 #define ARGUMENTS_MAX 16
 #define VALUE_MAX 6000
 #define DIFFERENCES_MAX 20
@@ -33,8 +35,9 @@ struct run {
 	size_t commands, differences;
 };
 
-/* %k key, %v value, %i integer, %f float, %o offset, %b bit, %d database, %t a second since 1970, %m
- * milliseconds. A template that stands here twice comes twice as often. */
+/* %k key, %n field of a hash, %v value, %i integer, %f float, %o offset, %b bit, %d database, %t a second since
+ * 1970, %m milliseconds. '~' before a template: the reply's elements have no order. A template that is here
+ * twice comes twice as often. */
 static const char *const templates[] = {"SET %k %v",
 					"SET %k %v",
 					"SET %k %v",
@@ -72,6 +75,32 @@ static const char *const templates[] = {"SET %k %v",
 					"INCRBYFLOAT %k %f",
 					"SETBIT %k %o %b",
 					"GETBIT %k %o",
+					"HSET %k %n %v",
+					"HSET %k %n %v",
+					"HSET %k %n %v",
+					"HSET %k %n %v %n %v %n %i",
+					"HSET %k %n %i",
+					"HMSET %k %n %v %n %v",
+					"HSETNX %k %n %v",
+					"HGET %k %n",
+					"HGET %k %n",
+					"HMGET %k %n %n %n",
+					"HEXISTS %k %n",
+					"HSTRLEN %k %n",
+					"HLEN %k",
+					"HDEL %k %n",
+					"HDEL %k %n %n",
+					"HINCRBY %k %n %i",
+					"HINCRBYFLOAT %k %n %f",
+					"~HGETALL %k",
+					"~HKEYS %k",
+					"~HVALS %k",
+					"~HRANDFIELD %k 1000",
+					"~HRANDFIELD %k 1000 WITHVALUES",
+					"HRANDFIELD %k 0",
+					"~HSCAN %k 0 COUNT 100000",
+					"~HSCAN %k 0 COUNT 100000 MATCH f1*",
+					"OBJECT ENCODING %k",
 					"DEL %k",
 					"UNLINK %k %k",
 					"EXISTS %k %k",
@@ -145,6 +174,8 @@ make_argument(struct run *run, char letter, char *text)
 	switch (letter) {
 	case 'k':
 		return (size_t)snprintf(text, VALUE_MAX, "key:%d", (int)below(run, KEYS));
+	case 'n':
+		return (size_t)snprintf(text, VALUE_MAX, "f%d", (int)below(run, FIELDS));
 	case 'v':
 		return make_value(run, text);
 	case 'i':
@@ -217,10 +248,25 @@ differ(struct run *run, const struct reply *a, const struct reply *b, size_t arg
 	reply_free(command);
 }
 
+enum order {
+	ORDERED,
+	UNORDERED,       /* elements, on every level */
+	INNER_UNORDERED, /* elements of elements: EXEC of commands whose replies have no order */
+};
+
+static void
+sort_reply(struct reply *reply, enum order order)
+{
+	if (order == UNORDERED)
+		reply_sort(reply, 1);
+	for (size_t i = 0; order == INNER_UNORDERED && i < reply->count; i++)
+		reply_sort(reply->children[i], 1);
+}
+
 /* Runs one command on both sides; returns the reference's reply. */
 static struct reply *
 both(struct run *run, size_t connection, size_t argc, const char *const *argv, const size_t *sizes,
-     bool sorted)
+     enum order order)
 {
 	struct reply *a = client_call(run->reference.clients[connection], argc, argv, sizes);
 	struct reply *b = client_call(run->subject.clients[connection], argc, argv, sizes);
@@ -228,10 +274,8 @@ both(struct run *run, size_t connection, size_t argc, const char *const *argv, c
 
 	run->commands++;
 	if (a != NULL && b != NULL) {
-		if (sorted) {
-			reply_sort(a, 0);
-			reply_sort(b, 0);
-		}
+		sort_reply(a, order);
+		sort_reply(b, order);
 		text_a = reply_render(a);
 		text_b = reply_render(b);
 	}
@@ -249,8 +293,20 @@ both(struct run *run, size_t connection, size_t argc, const char *const *argv, c
 }
 
 static void
+ask(struct client *client, size_t argc, const char *const *argv)
+{
+	struct reply *reply = client_call(client, argc, argv, NULL);
+	if (reply == NULL || reply->type == '-') {
+		printf("%s: %s\n", argv[0], reply != NULL ? reply->text : client_error(client));
+		exit(1);
+	}
+	reply_free(reply);
+}
+
+static void
 connect_side(struct side *side)
 {
+	static const char *const hello[] = {"HELLO", "3"};
 	for (size_t i = 0; i < CONNECTIONS; i++) {
 		client_close(side->clients[i]);
 		side->clients[i] = client_connect(server_process_port(side->server), TIMEOUT_MS);
@@ -259,6 +315,7 @@ connect_side(struct side *side)
 			exit(1);
 		}
 	}
+	ask(side->clients[CONNECTIONS - 1], 2, hello);
 }
 
 static void
@@ -269,30 +326,38 @@ compare_data(struct run *run)
 		const char *select[] = {"SELECT", number}, *keys[] = {"KEYS", "*"}, *size[] = {"DBSIZE"};
 
 		snprintf(number, sizeof(number), "%d", db);
-		reply_free(both(run, 0, 2, select, NULL, false));
-		reply_free(both(run, 0, 1, size, NULL, false));
-		struct reply *names = both(run, 0, 2, keys, NULL, true);
+		reply_free(both(run, 0, 2, select, NULL, ORDERED));
+		reply_free(both(run, 0, 1, size, NULL, ORDERED));
+		struct reply *names = both(run, 0, 2, keys, NULL, UNORDERED);
 		for (size_t i = 0; names != NULL && i < names->count; i++) {
 			const char *get[] = {"GET", names->children[i]->text};
+			const char *fields[] = {"HGETALL", names->children[i]->text};
 			const char *deadline[] = {"PEXPIRETIME", names->children[i]->text};
-			reply_free(both(run, 0, 2, get, NULL, false));
-			reply_free(both(run, 0, 2, deadline, NULL, false));
+			reply_free(both(run, 0, 2, get, NULL, ORDERED));
+			reply_free(both(run, CONNECTIONS - 1, 2, select, NULL, ORDERED));
+			reply_free(both(run, CONNECTIONS - 1, 2, fields, NULL, UNORDERED));
+			reply_free(both(run, 0, 2, deadline, NULL, ORDERED));
 		}
 		reply_free(names);
 	}
 }
 
 static void
-run_round(struct run *run, size_t commands)
+run_round(struct run *run, size_t commands, bool spread)
 {
+	const char *config[] = {"CONFIG", "SET", "packed-max-size", spread ? "64" : "1000"};
+	ask(run->subject.clients[0], 4, config);
 	for (size_t i = 0; i < commands && run->differences < DIFFERENCES_MAX; i++) {
 		const char *argv[ARGUMENTS_MAX];
 		size_t sizes[ARGUMENTS_MAX];
 		const char *template = templates[below(run, sizeof(templates) / sizeof(templates[0]))];
-		size_t argc = make_command(run, template, argv, sizes);
+		enum order order = template[0] == '~'   ? UNORDERED
+			: strcmp(template, "EXEC") == 0 ? INNER_UNORDERED
+							: ORDERED;
+		size_t argc = make_command(run, template + (order == UNORDERED), argv, sizes);
 		/* The first connection does most, so that transactions get somewhere. */
 		size_t connection = (size_t)(below(run, 4) > 0 ? 0 : below(run, CONNECTIONS));
-		reply_free(both(run, connection, argc, argv, sizes, false));
+		reply_free(both(run, connection, argc, argv, sizes, order));
 	}
 	if (run->differences >= DIFFERENCES_MAX)
 		return;
@@ -325,7 +390,7 @@ main(int argc, char **argv)
 		connect_side(&run.subject);
 		connect_side(&run.reference);
 		for (size_t i = 0; i < rounds && run.differences < DIFFERENCES_MAX; i++)
-			run_round(&run, commands);
+			run_round(&run, commands, i % 2 == 1);
 	} else {
 		run.differences++;
 	}
