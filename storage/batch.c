@@ -31,11 +31,14 @@ append_entry(struct buffer *buffer, struct write_node *node)
 }
 
 static int
-encode_entries(struct write_buffer *writes, struct buffer *ret)
+encode_entries(struct write_buffer *writes, struct buffer *ret, struct weight *ret_garbage)
 {
 	size_t count = 0;
-	for (struct write_node *n = NULL; (n = write_buffer_next(writes, n)) != NULL;)
-		count++;
+	for (struct write_node *n = NULL; (n = write_buffer_next(writes, n)) != NULL; count++) {
+		weight_add(ret_garbage, n->shadowed);
+		if (n->newest->entry.kind == ENTRY_TOMBSTONE)
+			weight_add(ret_garbage, entry_weight(n->key, n->newest->encoded));
+	}
 	int r = append_varint(ret, count);
 	for (struct write_node *n = NULL; r == SETT_OK && (n = write_buffer_next(writes, n)) != NULL;)
 		r = append_entry(ret, n);
@@ -59,9 +62,10 @@ encode_counters(const struct write_buffer *writes, struct buffer *ret)
 }
 
 int
-batch_encode(struct write_buffer *writes, struct buffer *ret)
+batch_encode(struct write_buffer *writes, struct buffer *ret, struct weight *ret_garbage)
 {
-	int r = encode_entries(writes, ret);
+	*ret_garbage = (struct weight){0};
+	int r = encode_entries(writes, ret, ret_garbage);
 	if (r == SETT_OK)
 		r = encode_counters(writes, ret);
 	if (r == SETT_OK)

@@ -14,9 +14,9 @@
 #include "value_log.h"
 #include "write_buffer.h"
 
-/* Appends the batch to `ret`, and notes in each node where in `ret` its value is. SETT_NO_MEMORY,
- * SETT_TOO_LARGE. */
-int batch_encode(struct write_buffer *, struct buffer *ret);
+/* Appends the batch to `ret`, and notes in each node where in `ret` its value is. `ret_garbage` is what its commit
+ * makes garbage: the entries that it shadows, and its tombstones. SETT_NO_MEMORY, SETT_TOO_LARGE. */
+int batch_encode(struct write_buffer *, struct buffer *ret, struct weight *ret_garbage);
 
 struct batch_counter {
 	uint64_t counter;

@@ -248,7 +248,7 @@ prepare_batch(struct sett_txn *txn, size_t *ret_count)
 		r = point_at_bodies(txn);
 	buffer_clear(&txn->batch);
 	if (r == SETT_OK)
-		r = batch_encode(&txn->writes, &txn->batch);
+		r = batch_encode(&txn->writes, &txn->batch, &txn->garbage);
 	if (r != SETT_OK) {
 		release_pointers(txn, count);
 		return r;
@@ -440,6 +440,7 @@ apply_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint64
 		conflict_table_set(&engine->conflicts, txn->written[i], timestamp);
 	remember_recent_locked(txn, timestamp);
 	__atomic_store_n(&generation->last, timestamp, __ATOMIC_RELAXED);
+	generation_add_garbage(generation, txn->garbage);
 	if (txn->now_ms > generation->now_ms)
 		generation->now_ms = txn->now_ms;
 	if (txn->now_ms > __atomic_load_n(&engine->newest_now_ms, __ATOMIC_RELAXED))

@@ -167,8 +167,10 @@ merge_entry(struct part *p)
 	int r = retention_judge(&p->retention, i->key, i->value, &keep, &new_key, &held_until);
 	if (r != SETT_OK)
 		return sett_error_set(&p->error, r, 0, "compaction: out of memory");
-	if (!keep)
+	if (!keep) {
+		table_output_drop(&p->output, i->key, i->value);
 		return SETT_OK;
+	}
 	r = gc_mover_take(&p->mover, i->value, &value, &p->error);
 	if (r != SETT_OK)
 		return r;
@@ -214,6 +216,35 @@ run_part(void *arg, size_t index)
 }
 
 /* ---- the edit ---- */
+
+static void
+add_garbage(struct weight *sum, struct table_file *const *tables, size_t count,
+	    const struct version_weight *weight)
+{
+	for (size_t i = 0; i < count; i++) {
+		weight_add(sum, table_file_shadowed(tables[i], weight));
+		weight_add(sum, table_file_held(tables[i]));
+	}
+}
+
+/* What the inputs shadowed and the merge did not meet lies deeper, or was kept for snapshots. */
+static int
+set_shadowed(struct compaction *c)
+{
+	const struct task *t = c->task;
+	struct table_output **outputs = calloc(c->cuts.count + 1, sizeof(*outputs));
+	if (!outputs)
+		return SETT_NO_MEMORY;
+	for (size_t i = 0; i <= c->cuts.count; i++)
+		outputs[i] = &c->parts[i].output;
+	struct version_weight weight = version_weigh(t->version);
+	struct weight garbage = {0};
+	add_garbage(&garbage, t->inputs, t->input_count, &weight);
+	add_garbage(&garbage, t->overlaps, t->overlap_count, &weight);
+	table_outputs_set_shadowed(outputs, c->cuts.count + 1, garbage);
+	free(outputs);
+	return SETT_OK;
+}
 
 static int
 apply(struct compaction *c, struct sett_error *error)
@@ -308,6 +339,8 @@ run_merge(const struct job_context *context, const struct task *task, uint64_t *
 	if (r == SETT_OK) {
 		context->share(context->share_arg, classes, run_part, &c, c.cuts.count + 1);
 		r = outcome(&c, error);
+		if (r == SETT_OK && set_shadowed(&c) != SETT_OK)
+			r = sett_error_set(error, SETT_NO_MEMORY, 0, "compaction: out of memory");
 		if (r == SETT_OK)
 			r = apply(&c, error);
 		if (r == SETT_OK)

@@ -222,23 +222,24 @@ pick_top(const struct picker *p, unsigned base, struct task **ret)
 	return make_task(p, 0, top->tables, top->count, base, ret);
 }
 
-/* Bytes to rewrite below per byte that goes down or, by a tombstone, away: tables dense with tombstones go
- * first. */
+/* Bytes to rewrite below per byte that goes down or away: tables that shadow much go first. */
 static double
 cost_of(const struct picker *p, unsigned level, const struct table_file *f)
 {
 	const struct level *below = &p->version->levels[level + 1];
 	size_t from, count;
-	uint64_t bytes = 0, weight = 0, entries = 0;
+	struct version_weight overlapped = {0};
+	uint64_t bytes = 0;
 	overlap_range(below, table_smallest(f), table_largest(f), &from, &count);
 	for (size_t i = from; i < from + count; i++) {
 		const struct table_file *b = below->tables[i];
 		bytes += b->size;
-		weight += b->size + b->properties->referenced_bytes;
-		entries += b->properties->entries;
+		weight_add(&overlapped.weight, table_file_weight(b));
+		overlapped.table_bytes += b->size;
+		overlapped.entries += b->properties->entries;
 	}
-	double freed = entries > 0 ? (double)f->properties->tombstones * (double)weight / (double)entries : 0;
-	return (double)bytes / ((double)(f->size + f->properties->referenced_bytes + 1) + freed);
+	uint64_t freed = version_weight_bytes(&overlapped, table_file_shadowed(f, &overlapped));
+	return (double)bytes / (double)(f->size + f->properties->referenced_bytes + freed + 1);
 }
 
 int

@@ -165,6 +165,8 @@ hook_flush_source(void *arg, struct flush_source *ret)
 					     .log_segment = newer->log_segment,
 					     .flushed = g->last,
 					     .now_ms = g->now_ms,
+					     .garbage = generation_garbage(g),
+					     .garbage_is_known = g->garbage_is_known,
 					     .counters = g->counters,
 					     .counter_count = g->counter_count,
 					     .dead = g->dead,
@@ -216,15 +218,19 @@ hook_rotate(void *arg)
 	mutex_unlock(&engine->commit_lock);
 }
 
-static uint64_t
-hook_memtable_bytes(void *arg)
+static struct memtable_weight
+hook_memtable_weight(void *arg)
 {
 	struct sett_engine *engine = arg;
-	uint64_t sum = 0;
+	struct memtable_weight sum = {0};
 	mutex_lock(&engine->install_lock);
-	for (size_t i = 0; i < engine->generation_count; i++)
-		sum += __atomic_load_n(&engine->generations[i]->referenced_bytes, __ATOMIC_RELAXED) +
-			__atomic_load_n(&engine->generations[i]->key_bytes, __ATOMIC_RELAXED);
+	for (size_t i = 0; i < engine->generation_count; i++) {
+		const struct generation *g = engine->generations[i];
+		sum.bytes += __atomic_load_n(&g->referenced_bytes, __ATOMIC_RELAXED) +
+			__atomic_load_n(&g->key_bytes, __ATOMIC_RELAXED);
+		weight_add(&sum.garbage, generation_garbage(g));
+		sum.has_dropped |= __atomic_load_n(&g->dead_count, __ATOMIC_RELAXED) > 0;
+	}
 	mutex_unlock(&engine->install_lock);
 	return sum;
 }
@@ -467,7 +473,7 @@ open_parts(struct sett_engine *engine, struct sett_error *error)
 			  .flush_source = hook_flush_source,
 			  .flushed = hook_flushed,
 			  .rotate = hook_rotate,
-			  .memtable_bytes = hook_memtable_bytes,
+			  .memtable_weight = hook_memtable_weight,
 			  .memtables = hook_memtables,
 			  .log_bytes = hook_log_bytes,
 			  .failed = hook_failed},

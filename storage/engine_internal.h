@@ -156,6 +156,7 @@ struct sett_txn {
 	struct value_ahead ahead;        /* values that iterators meet */
 	/* scratch of commits */
 	struct buffer batch;
+	struct weight garbage; /* of batch_encode */
 	struct value_pointer *pointers;
 	struct bytes *bodies;
 	size_t body_capacity;

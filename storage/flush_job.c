@@ -29,8 +29,10 @@ copy_entries(const struct job_context *c, struct internal_iterator *i, struct re
 		r = retention_judge(retention, i->key, i->value, &keep, &new_key, &held_until);
 		if (r != SETT_OK)
 			return sett_error_set(error, r, 0, "flush: out of memory");
-		if (!keep)
+		if (!keep) {
+			table_output_drop(output, i->key, i->value);
 			continue;
+		}
 		r = table_output_add(output, i->key, i->value, new_key, held_until, error);
 		if (r != SETT_OK)
 			return r;
@@ -75,6 +77,8 @@ apply(const struct job_context *c, const struct flush_source *source, struct tab
       struct sett_error *error)
 {
 	struct version_edit_table added = {0};
+	if (source->garbage_is_known)
+		table_outputs_set_shadowed(&output, 1, source->garbage);
 	if (output->count > 0)
 		added.file = output->tables[0];
 	struct version_edit edit = {

@@ -21,6 +21,7 @@ generation_create(uint64_t seed, struct value_log *value_log, uint64_t log_segme
 	g->value_log = value_log;
 	g->log_segment = log_segment;
 	g->smallest_expiry = UINT64_MAX;
+	g->garbage_is_known = true;
 	*ret = g;
 	return SETT_OK;
 }
@@ -123,7 +124,7 @@ generation_insert_entry(struct generation *g, struct ikey key, struct bytes valu
 		return r;
 	if (entry->kind == ENTRY_POINTER)
 		add_bytes(&g->referenced_bytes, entry->pointer.stored_size);
-	add_bytes(&g->key_bytes, key.user.size + value.size);
+	add_bytes(&g->key_bytes, key.user.size + IKEY_TRAILER_SIZE + value.size);
 	if (entry->expires_at && entry->expires_at < __atomic_load_n(&g->smallest_expiry, __ATOMIC_RELAXED))
 		__atomic_store_n(&g->smallest_expiry, entry->expires_at, __ATOMIC_RELAXED);
 	return SETT_OK;
@@ -142,6 +143,24 @@ generation_drop_prefix(struct generation *g, struct bytes prefix, uint64_t times
 {
 	int r = reserve_dead(g, 1);
 	if (r == SETT_OK)
-		g->dead[g->dead_count++] = dead_prefix_of(prefix, timestamp);
+		g->dead[g->dead_count] = dead_prefix_of(prefix, timestamp);
+	if (r == SETT_OK)
+		__atomic_store_n(&g->dead_count, g->dead_count + 1, __ATOMIC_RELAXED);
 	return r;
+}
+
+void
+generation_add_garbage(struct generation *g, struct weight garbage)
+{
+	if (garbage.index > 0)
+		add_bytes(&g->garbage.index, garbage.index);
+	if (garbage.values > 0)
+		add_bytes(&g->garbage.values, garbage.values);
+}
+
+struct weight
+generation_garbage(const struct generation *g)
+{
+	return (struct weight){__atomic_load_n(&g->garbage.index, __ATOMIC_RELAXED),
+			       __atomic_load_n(&g->garbage.values, __ATOMIC_RELAXED)};
 }

@@ -18,12 +18,16 @@ struct generation {
 	uint64_t last;             /* atomic: newest commit in it, 0 if none */
 	uint64_t now_ms;           /* newest `now` of a commit in it */
 	uint64_t referenced_bytes; /* atomic: value-log bytes its pointers name */
-	uint64_t key_bytes;        /* atomic: user bytes of its keys, heads and inline bodies */
-	uint64_t smallest_expiry;  /* atomic: of entries not looked at by a sweep; UINT64_MAX if none */
-	uint64_t *value_files;     /* each retained once */
+	uint64_t key_bytes;        /* atomic: its internal keys, heads and inline bodies */
+	struct weight garbage; /* atomic fields: what its commits shadow, here or in older places, and their
+				      tombstones. The flush hands what is left of it to the table */
+	bool garbage_is_known; /* false: its commits were replayed from the log, which does not say */
+	uint64_t smallest_expiry; /* atomic: of entries not looked at by a sweep; UINT64_MAX if none */
+	uint64_t *value_files;    /* each retained once */
 	size_t value_file_count, value_file_capacity;
 	struct dead_prefix *dead;
-	size_t dead_count, dead_capacity;
+	size_t dead_count; /* atomic */
+	size_t dead_capacity;
 	/* Set when it stops taking commits. */
 	struct counter_value *counters;
 	size_t counter_count;
@@ -43,6 +47,10 @@ int generation_insert_entry(struct generation *, struct ikey key, struct bytes v
 			    const struct entry *entry);
 /* `prefix` has 1 to SETT_MAX_PREFIX_SIZE bytes. SETT_NO_MEMORY. */
 int generation_drop_prefix(struct generation *, struct bytes prefix, uint64_t timestamp);
+/* What a commit makes garbage (batch_encode). */
+void generation_add_garbage(struct generation *, struct weight);
+/* Any thread. */
+struct weight generation_garbage(const struct generation *);
 static inline bool
 generation_is_empty(const struct generation *g)
 {

@@ -111,3 +111,14 @@ entry_decode(struct bytes value, struct entry *ret)
 	*ret = e;
 	return SETT_OK;
 }
+
+struct weight
+entry_weight(struct bytes user_key, struct bytes value)
+{
+	struct weight w = {.index = user_key.size + IKEY_TRAILER_SIZE + value.size};
+	struct entry e;
+	if (value.size > 0 && (value.data[0] & ENTRY_KIND_MASK) == ENTRY_POINTER &&
+	    entry_decode(value, &e) == SETT_OK)
+		w.values = e.pointer.stored_size;
+	return w;
+}

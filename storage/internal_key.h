@@ -11,6 +11,7 @@
 #ifndef SETT_INTERNAL_KEY_H
 #define SETT_INTERNAL_KEY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "storage/base/bytes.h"
@@ -77,5 +78,41 @@ size_t entry_encoded_size(const struct entry *);
 uint8_t *entry_encode(const struct entry *, uint8_t *p);
 /* Borrows `value`. 0 or SETT_CORRUPT (checks every length). */
 int entry_decode(struct bytes value, struct entry *ret);
+
+/* What entries take, in bytes. Garbage and live bytes are counted so. */
+struct weight {
+	uint64_t index;  /* internal keys and encoded values, before compression */
+	uint64_t values; /* records in the value log that they point at */
+};
+
+static inline void
+weight_add(struct weight *sum, struct weight more)
+{
+	sum->index += more.index;
+	sum->values += more.values;
+}
+
+/* Down to 0 at the least: some weights are estimates. */
+static inline struct weight
+weight_less(struct weight from, struct weight w)
+{
+	return (struct weight){from.index > w.index ? from.index - w.index : 0,
+			       from.values > w.values ? from.values - w.values : 0};
+}
+
+static inline struct weight
+weight_scaled(struct weight w, double factor)
+{
+	return (struct weight){(uint64_t)((double)w.index * factor), (uint64_t)((double)w.values * factor)};
+}
+
+static inline bool
+weight_is_zero(struct weight w)
+{
+	return w.index == 0 && w.values == 0;
+}
+
+/* Of an entry whose encoded value is `value`. */
+struct weight entry_weight(struct bytes user_key, struct bytes value);
 
 #endif

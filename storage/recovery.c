@@ -127,6 +127,7 @@ replay_record(void *arg, const struct log_record *record)
 	r = batch_visit(record->payload, &apply);
 	if (r != SETT_OK)
 		return r;
+	replay->generation->garbage_is_known = false;
 	replay->generation->last = record->timestamp;
 	if (record->now_ms > replay->generation->now_ms)
 		replay->generation->now_ms = record->now_ms;

@@ -214,11 +214,10 @@ look_around(struct regulator *r, bool in_steps)
 	r->in_steps = in_steps;
 	version_set_dead_advance(o->versions, r->oldest);
 	learn_flush_bytes(r);
-	uint64_t bytes = o->hooks.memtable_bytes(o->hooks.arg);
-	if (bytes != r->memtable_bytes) {
-		r->memtable_bytes = bytes;
+	uint64_t before = r->memtable.bytes;
+	r->memtable = o->hooks.memtable_weight(o->hooks.arg);
+	if (r->memtable.bytes != before)
 		r->memtable_since_ns = clock_monotonic_ns(o->clock);
-	}
 	return SETT_OK;
 }
 
@@ -245,6 +244,8 @@ pick_parts(struct regulator *r, unsigned classes, const struct space *space, con
 		status = regulator_pick_dead(r, ret);
 	if (status != SETT_OK && (classes & WORK_SPACE))
 		status = regulator_pick_unclean(r, ret);
+	if (status != SETT_OK && (classes & WORK_SPACE) && r->memtable.has_dropped)
+		status = regulator_pick_rotation(r, false, ret);
 	if (status != SETT_OK && (classes & WORK_SPACE) && due && !urgent)
 		status = regulator_pick_space(r, space, account, ret);
 	return status;
@@ -402,6 +403,7 @@ regulator_measure(struct regulator *r)
 	level_plan_make(v, regulator_flush_bytes(r), &plan);
 	size_t top = v->levels[0].count;
 	uint64_t tables = v->levels[BOTTOM_LEVEL].bytes;
+	struct version_weight weight = version_weigh(v);
 	for (unsigned l = 0; l < SETT_LEVELS; l++) {
 		referenced += v->levels[l].referenced_bytes;
 		upper += l < BOTTOM_LEVEL ? plan.weights[l] : 0;
@@ -415,7 +417,10 @@ regulator_measure(struct regulator *r)
 	referenced += pinned > gone ? pinned - gone : 0;
 	uint64_t allowed = regulator_allowed(r, plan.weights[BOTTOM_LEVEL], tables,
 					     o->hooks.log_bytes(o->hooks.arg), true);
-	/* relaxed, as the pressure below: the numbers stand for themselves */
+	/* relaxed, as the pressure below: each number is used by itself */
+	struct weight average = version_average_entry(&weight);
+	__atomic_store_n(&r->average_entry.index, average.index, __ATOMIC_RELAXED);
+	__atomic_store_n(&r->average_entry.values, average.values, __ATOMIC_RELAXED);
 	uint64_t limit = allowed / MEMTABLES_ALLOWED;
 	limit = limit > o->memtable_size ? limit : o->memtable_size;
 	__atomic_store_n(&r->memtable_limit, limit, __ATOMIC_RELAXED);
@@ -435,6 +440,13 @@ uint64_t
 regulator_memtable_limit(struct regulator *r)
 {
 	return __atomic_load_n(&r->memtable_limit, __ATOMIC_RELAXED);
+}
+
+struct weight
+regulator_average_entry(struct regulator *r)
+{
+	return (struct weight){__atomic_load_n(&r->average_entry.index, __ATOMIC_RELAXED),
+			       __atomic_load_n(&r->average_entry.values, __ATOMIC_RELAXED)};
 }
 
 double

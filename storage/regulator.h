@@ -77,7 +77,9 @@ double regulator_pressure(struct regulator *);
 double regulator_urgency(struct regulator *);
 /* See workers_memtable_limit; lock-free. */
 uint64_t regulator_memtable_limit(struct regulator *);
-/* Looks at the state again for the three above. Any thread. */
+/* See workers_average_entry; lock-free. */
+struct weight regulator_average_entry(struct regulator *);
+/* Looks at the state again for the four above. Any thread. */
 void regulator_measure(struct regulator *);
 
 #endif

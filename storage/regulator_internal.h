@@ -13,8 +13,9 @@ struct regulator {
 	uint64_t pressure; /* atomic: the bits of a double */
 	uint64_t urgency;  /* atomic: as well */
 	uint64_t pinned;   /* atomic: bytes of value-log files that no table of the version referred to, */
-	uint64_t pinned_removed; /* atomic: when so much had been removed of the value log */
-	uint64_t memtable_limit; /* atomic */
+	uint64_t pinned_removed;     /* atomic: when so much had been removed of the value log */
+	uint64_t memtable_limit;     /* atomic */
+	struct weight average_entry; /* atomic fields (relaxed) */
 	uint64_t flush_bytes; /* atomic: what a flush brings, with what it points at, of late; never below the
 				 memtable size */
 
@@ -27,10 +28,12 @@ struct regulator {
 	uint64_t oldest; /* snapshot, as of this pick */
 	uint64_t visible;
 	bool in_steps;
-	struct gc_marks *marks;     /* files being emptied; NULL if none */
-	uint64_t round_sequence;    /* when they were marked: tables of before are sunk on the way */
-	uint64_t memtable_bytes;    /* as of this pick */
-	uint64_t memtable_since_ns; /* when it last changed */
+	struct gc_marks *marks;          /* files being emptied; NULL if none */
+	uint64_t round_sequence;         /* when they were marked: tables of before are sunk on the way */
+	struct memtable_weight memtable; /* as of this pick */
+	uint64_t memtable_since_ns;      /* when its bytes last changed */
+	uint64_t active_size;      /* of the value-log file that commits write, when it was last looked at */
+	uint64_t active_since_ns;  /* when that last changed */
 	uint64_t rotated_at_bytes; /* memtable bytes when a rotation was last asked for; 0 = not since a flush
 				    */
 	uint64_t last_flush_ns;    /* atomic (relaxed): when a flush was last picked */
@@ -40,14 +43,15 @@ struct regulator {
 
 /* What is to be gained, in bytes. */
 struct space {
-	uint64_t bottom;  /* tables and references of the bottom level */
-	uint64_t upper;   /* same, above it, and what tombstones there will free below */
-	uint64_t held;    /* bottom tables' versions that no snapshot holds any more */
-	uint64_t garbage; /* in the value log, as far as it can be collected */
-	uint64_t active;  /* garbage in the file that commits write */
-	uint64_t memtable;
-	uint64_t pinned;  /* value-log files that no table refers to: readers or memtables hold them */
-	uint64_t allowed; /* how much all that may be, pinned files apart */
+	uint64_t bottom;   /* tables and references of the bottom level */
+	uint64_t upper;    /* same, above it, or what the tables there shadow if that is more */
+	uint64_t doomed;   /* as far as it is more: bytes of lower levels that merging will free */
+	uint64_t held;     /* bottom tables' versions that no snapshot holds any more */
+	uint64_t garbage;  /* in the value log, as far as it can be collected */
+	uint64_t active;   /* garbage in the file that commits write */
+	uint64_t memtable; /* what memtables hold, or what they shadow if that is more */
+	uint64_t pinned;   /* value-log files that no table refers to: readers or memtables hold them */
+	uint64_t allowed;  /* how much all that may be, pinned files apart */
 };
 static inline uint64_t
 space_sum(const struct space *s)
@@ -107,6 +111,8 @@ int regulator_enter(struct regulator *,
 /* Marks files for collection, unless some are marked. SETT_NOT_FOUND if none is worth it. Compactions that
  * are picked from then on move what they meet. */
 int regulator_begin_round(struct regulator *, const struct space *, const struct gc_account *);
+/* Asks the engine to rotate a memtable that is idle, or `large`. */
+int regulator_pick_rotation(struct regulator *, bool large, struct task **ret);
 /* What brings the sum of garbage down, the largest part first. */
 int regulator_pick_space(struct regulator *, const struct space *, const struct gc_account *,
 			 struct task **ret);

@@ -1,15 +1,19 @@
 /* The space bound (I13), dropped prefixes, and the choice of files for value-log GC.
  *
- * What is known to be garbage, or may be once it has sunk:
+ * What is garbage, or may be:
  *
- *     upper    all above the bottom level: each byte there may shadow one below; a tombstone stands for an
- * average entry of the bottom held     versions on the bottom that were kept for snapshots which are gone
- *     garbage  value-log bytes that no table refers to, in sealed files (active: in the one that commits
- * write) memtable not in tables yet
+ *     upper     tables above the bottom level and what they point at: each byte may shadow one below. If a
+ *               table shadows more, that instead
+ *     memtable  the same of memtables: commits count what they shadow, so that deletions are known before a
+ *               flush, and an idle memtable is flushed for them
+ *     held      versions on the bottom that were kept for snapshots which are gone
+ *     garbage   value-log bytes that no table refers to, in sealed files
+ *     active    the same in the file that commits write
  *
- * must stay within (limit - 1) times the bottom level. Beyond that the largest part is worked on first. Left
- * out are files that no table refers to any more: an old version, a memtable or a reservation still holds
- * them, and they go by themselves. What a live snapshot needs is no garbage: tables refer to it.
+ * The sum must stay within (limit - 1) times the live part of the bottom level. Beyond that the largest part is
+ * worked on first. Files that no table refers to any more are left out: an old version, a memtable or a
+ * reservation still holds them, and they go by themselves. What a live snapshot needs is no garbage: tables
+ * refer to it.
  *
  * GC works in rounds: the files with the largest share of garbage are marked until their emptying would bring
  * the sum well below the bound. What stands above the tables that refer to them is sunk: most of it shadows
@@ -25,6 +29,7 @@ enum {
 	BUSY_MEMTABLES = 6,   /* a small database under load may have so many memtables of garbage */
 	TABLES_TWICE_MAX = 64 * 1024 * 1024, /* in one task */
 	EMPTIED_MAX = 40 * 1024 * 1024,
+	CALM_LEAST = 1024 * 1024, /* a small database at rest may have this much garbage */
 	VALUE_HEAVY = 4, /* a level that points at so many times its bytes is cheap to merge downwards */
 };
 #define IDLE_NS 1000000000ULL             /* a memtable that did not change for so long is idle */
@@ -46,31 +51,34 @@ is_calm(const struct regulator *r)
 
 /* ---- how much ---- */
 
+/* Adds what is garbage, or may be: `bytes`, of which each may shadow one below, or the `garbage` that is known to
+ * be shadowed if that is more. */
+static void
+add_upper(struct space *s, uint64_t *sum, uint64_t bytes, uint64_t garbage)
+{
+	*sum += bytes > garbage ? bytes : garbage;
+	s->doomed += garbage > bytes ? garbage - bytes : 0;
+}
+
 static void
 measure_levels(const struct regulator *r, const struct version *v, struct space *s)
 {
-	uint64_t entries = 0, tombstones = 0;
+	struct version_weight weight = version_weigh(v);
 	for (unsigned l = 0; l < SETT_LEVELS; l++) {
 		const struct level *level = &v->levels[l];
-		uint64_t weight = level->bytes + level->referenced_bytes;
-		if (l < BOTTOM_LEVEL)
-			s->upper += weight;
-		else
-			s->bottom = weight;
+		if (l == BOTTOM_LEVEL)
+			s->bottom = level->bytes + level->referenced_bytes;
 		for (size_t i = 0; i < level->count; i++) {
 			const struct table_file *f = level->tables[i];
+			struct weight shadowed = table_file_shadowed(f, &weight);
 			if (l < BOTTOM_LEVEL)
-				tombstones += f->properties->tombstones;
-			else
-				entries += f->properties->entries;
-			if (l == BOTTOM_LEVEL && f->held_timestamp <= r->oldest)
+				add_upper(s, &s->upper, f->size + f->properties->referenced_bytes,
+					  version_weight_bytes(&weight, shadowed));
+			else if (f->held_timestamp <= r->oldest)
 				s->held += f->held_bytes;
 		}
 	}
-	if (entries > 0) {
-		double freed = (double)tombstones * ((double)s->bottom / (double)entries);
-		s->upper += freed < (double)s->bottom ? (uint64_t)freed : s->bottom;
-	}
+	add_upper(s, &s->memtable, r->memtable.bytes, version_weight_bytes(&weight, r->memtable.garbage));
 }
 
 uint64_t
@@ -85,8 +93,18 @@ regulator_allowed(const struct regulator *r, uint64_t bottom, uint64_t tables, u
 	double other = (double)log_bytes + (double)(tables < TABLES_TWICE_MAX ? tables : TABLES_TWICE_MAX) +
 		(double)file + fmin(2.5 * (double)file, EMPTIED_MAX);
 	allowed -= other < allowed / 2 ? other : allowed / 2;
-	double least = busy ? BUSY_MEMTABLES * (double)o->memtable_size : (double)o->memtable_size / 4;
+	double least = busy ? BUSY_MEMTABLES * (double)o->memtable_size
+			    : fmin((double)o->memtable_size / 4, CALM_LEAST);
 	return (uint64_t)(allowed > least ? allowed : least);
+}
+
+static void
+note_active(struct regulator *r, uint64_t size)
+{
+	if (size == r->active_size)
+		return;
+	r->active_size = size;
+	r->active_since_ns = clock_monotonic_ns(r->options->clock);
 }
 
 int
@@ -95,27 +113,30 @@ regulator_space(struct regulator *r, const struct version *v, struct space *ret,
 {
 	const struct worker_options *o = r->options;
 	uint64_t removed = value_log_removed_bytes(o->value_log);
-	struct space s = {.memtable = r->memtable_bytes};
+	struct space s = {0};
 	uint64_t referenced = 0;
 	measure_levels(r, v, &s);
 	for (unsigned l = 0; l < SETT_LEVELS; l++)
 		referenced += v->levels[l].referenced_bytes;
-	s.allowed = regulator_allowed(r, s.bottom, v->levels[BOTTOM_LEVEL].bytes,
+	uint64_t live = s.bottom > s.doomed ? s.bottom - s.doomed : 0;
+	s.allowed = regulator_allowed(r, live, v->levels[BOTTOM_LEVEL].bytes,
 				      o->hooks.log_bytes(o->hooks.arg), !is_calm(r));
 	uint64_t total = value_log_total_bytes(o->value_log);
 	s.garbage = total > referenced ? total - referenced : 0;
 	*ret_account = (struct gc_account){0};
 	if (space_is_due(&s) || r->marks) {
-		int status = gc_account_make(o->value_log, v, r->memtable_bytes, ret_account);
+		int status = gc_account_make(o->value_log, v, r->memtable.bytes, ret_account);
 		if (status != SETT_OK)
 			return status;
 		s.garbage = ret_account->garbage;
 		for (size_t i = 0; i < ret_account->count; i++) {
 			const struct gc_file *f = &ret_account->files[i];
-			if (!f->sealed && f->by_commits)
+			if (!f->sealed && f->by_commits) {
 				s.active += gc_file_garbage(f);
-			else if (f->referenced == 0 && f->unflushed == 0)
+				note_active(r, f->size);
+			} else if (f->referenced == 0 && f->unflushed == 0) {
 				s.pinned += gc_file_garbage(f);
+			}
 		}
 		/* relaxed: the numbers stand for themselves */
 		__atomic_store_n(&r->pinned, s.pinned, __ATOMIC_RELAXED);
@@ -284,7 +305,7 @@ regulator_mark_all(struct regulator *r)
 	gc_marks_release(r->marks);
 	r->marks = NULL;
 	struct version *v = version_set_current(r->options->versions);
-	int status = gc_account_make(r->options->value_log, v, r->memtable_bytes, &account);
+	int status = gc_account_make(r->options->value_log, v, r->memtable.bytes, &account);
 	version_release(v);
 	if (status != SETT_OK)
 		return status;
@@ -339,18 +360,19 @@ may_force_down(const struct regulator *r, const struct space *s)
 	return is_calm(r) || space_is_urgent(s);
 }
 
-/* Once for the same memtable: if the engine does not rotate, asking again would not help. */
-static int
-pick_rotation(struct regulator *r, const struct space *s, struct task **ret)
+/* Once for the same memtable: if the engine does not rotate, asking again would not help. Not while it changes,
+ * unless it is `large`. */
+int
+regulator_pick_rotation(struct regulator *r, bool large, struct task **ret)
 {
-	bool large = r->memtable_bytes > s->allowed / 6;
-	if (r->memtable_bytes == 0 || r->memtable_bytes == r->rotated_at_bytes || !(is_idle(r) || large) ||
-	    regulator_is_flushing(r))
+	uint64_t bytes = r->memtable.bytes;
+	if ((bytes == 0 && !r->memtable.has_dropped) || bytes == r->rotated_at_bytes ||
+	    !(is_idle(r) || large) || regulator_is_flushing(r))
 		return SETT_NOT_FOUND;
 	struct task *t = task_create(TASK_ROTATE, NULL);
 	if (!t)
 		return SETT_NO_MEMORY;
-	r->rotated_at_bytes = r->memtable_bytes;
+	r->rotated_at_bytes = bytes;
 	*ret = t;
 	return SETT_OK;
 }
@@ -359,7 +381,8 @@ pick_rotation(struct regulator *r, const struct space *s, struct task **ret)
 static void
 retire_active(struct regulator *r, const struct space *s)
 {
-	if (s->active > s->allowed / 4 && is_idle(r))
+	bool idle = r->in_steps || clock_monotonic_ns(r->options->clock) - r->active_since_ns >= IDLE_NS;
+	if (s->active > s->allowed / 4 && idle)
 		value_log_retire_active(r->options->value_log);
 }
 
@@ -377,7 +400,7 @@ pick_part(struct regulator *r, enum part part, const struct space *s, const stru
 	case PART_GC:
 		return pick_gc(r, s, account, ret);
 	default:
-		return pick_rotation(r, s, ret);
+		return regulator_pick_rotation(r, s->memtable > s->allowed / 6, ret);
 	}
 }
 

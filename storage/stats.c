@@ -1,25 +1,187 @@
-/* The engine's figures. Nothing here waits for the disk. */
+/* The engine's figures. Nothing here waits for the disk.
+ *
+ * Live bytes are the weight of all entries, less what they shadow, what is held for snapshots, what
+ * expires with a dropped prefix, and tombstones; then scaled to bytes on the disk by the compression of the tables.
+ * Commits count what they shadow, so a deletion shows at once. Entries that were overwritten unread count as live
+ * until compaction meets them. */
 #include "engine_internal.h"
 #include "value_log_gc.h"
+#include "version_internal.h"
 
-/* Tables, and what they point at: what lives, what is held for snapshots, what only old versions have. */
+enum {
+	TABLE_SAMPLES = 16,
+	TINY_TABLE = 2,           /* data blocks: too few to sample */
+	SMALL_TABLE = 16,         /* data blocks that may be read for a figure */
+	LIVE_LEAST = 1024 * 1024, /* a smaller database counts as one that holds this much */
+};
+
+struct live_sum {
+	struct weight all, garbage;
+	uint64_t flushed;            /* commits up to here are in tables */
+	uint64_t inline_bytes;       /* of memtables, apart from the value log */
+	const struct dead_set *dead; /* NULL if memory ran out */
+};
+
+static uint64_t
+no_more_than(uint64_t value, uint64_t limit)
+{
+	return value < limit ? value : limit;
+}
+
+static bool
+is_dropped(const struct live_sum *sum, struct ikey key)
+{
+	return sum->dead && dead_set_covers(sum->dead, key.user, key.timestamp, UINT64_MAX);
+}
+
+/* A small table's entries that are not dropped, if all of them are in memory. */
+static bool
+weigh_table(const struct live_sum *sum, const struct table_file *f, struct weight *ret)
+{
+	struct internal_iterator *it;
+	struct weight left = {0};
+	if (table_iterator_create(f->table, TABLE_NOWAIT, &it) != SETT_OK)
+		return false;
+	int r = iiter_first(it);
+	for (; r == SETT_OK; r = iiter_next(it)) {
+		if (!is_dropped(sum, it->key))
+			weight_add(&left, entry_weight(it->key.user, it->value));
+	}
+	iiter_destroy(it);
+	if (r == SETT_NOT_FOUND)
+		*ret = left;
+	return r == SETT_NOT_FOUND;
+}
+
+/* The share of a table that is dropped, from its ends and samples of its index. */
+static double
+sample_dropped(const struct live_sum *sum, const struct table_file *f)
+{
+	uint64_t timestamp = f->properties->smallest_timestamp, blocks = table_block_count(f->table);
+	uint64_t samples = no_more_than(blocks, TABLE_SAMPLES);
+	uint64_t hits = is_dropped(sum, (struct ikey){table_smallest(f), timestamp}) +
+		is_dropped(sum, (struct ikey){table_largest(f), timestamp});
+	struct buffer key = {0};
+	for (uint64_t i = 0; i < samples; i++) {
+		buffer_clear(&key);
+		if (table_sample(f->table, i * blocks / samples, VFS_NOWAIT, &key, NULL) == SETT_OK)
+			hits += is_dropped(sum, (struct ikey){buffer_bytes(&key), timestamp});
+	}
+	buffer_free(&key);
+	return (double)hits / (double)(samples + 2);
+}
+
+/* The table's entries that are not dropped. */
+static struct weight
+left_of_table(const struct live_sum *sum, const struct table_file *f)
+{
+	struct weight left = table_file_weight(f);
+	uint64_t blocks = table_block_count(f->table);
+	if (!sum->dead || sum->dead->count == 0)
+		return left;
+	double share = blocks <= TINY_TABLE ? 0.5 : sample_dropped(sum, f);
+	if (share > 0 && share < 1 && blocks <= SMALL_TABLE && weigh_table(sum, f, &left))
+		return left;
+	return weight_scaled(left, 1 - share);
+}
+
+static double
+share_of(struct weight part, struct weight all)
+{
+	return (double)(part.index + part.values) / (double)(all.index + all.values);
+}
+
+static void
+add_table(struct live_sum *sum, const struct table_file *f, unsigned level,
+	  const struct version_weight *average)
+{
+	struct weight all = table_file_weight(f), left = left_of_table(sum, f), garbage = table_file_held(f);
+	if (f->properties->largest_timestamp > sum->flushed)
+		sum->flushed = f->properties->largest_timestamp;
+	if (level < SETT_LEVELS - 1)
+		weight_add(&garbage, table_file_shadowed(f, average));
+	weight_add(&sum->all, left);
+	weight_add(&sum->garbage, weight_scaled(garbage, share_of(left, all)));
+}
+
+/* The entries of a memtable that are not dropped, and what of its garbage concerns them: within the memtable
+ * exactly, beyond it by their share. */
+static void
+weigh_generation(const struct live_sum *sum, const struct generation *g, struct weight all,
+		 struct weight *ret_left, struct weight *ret_garbage)
+{
+	struct internal_iterator *it;
+	struct weight left = {0}, within = {0}, left_within = {0};
+	struct bytes previous = {0};
+	if (memtable_iterator_create(g->memtable, &it) != SETT_OK)
+		return;
+	for (int r = iiter_first(it); r == SETT_OK; r = iiter_next(it)) {
+		struct weight w = entry_weight(it->key.user, it->value);
+		bool garbage = bytes_equal(it->key.user, previous) ||
+			(it->value.data[0] & ENTRY_KIND_MASK) == ENTRY_TOMBSTONE;
+		bool dropped = is_dropped(sum, it->key);
+		weight_add(&left, dropped ? (struct weight){0} : w);
+		weight_add(&within, garbage ? w : (struct weight){0});
+		weight_add(&left_within, garbage && !dropped ? w : (struct weight){0});
+		previous = it->key.user;
+	}
+	iiter_destroy(it);
+	*ret_garbage = weight_scaled(weight_less(*ret_garbage, within), share_of(left, all));
+	weight_add(ret_garbage, left_within);
+	*ret_left = left;
+}
+
+/* A memtable is walked only if prefixes were dropped since the last flush: seldom. */
+static void
+add_generation(struct live_sum *sum, const struct generation *g)
+{
+	if (__atomic_load_n(&g->last, __ATOMIC_RELAXED) <= sum->flushed)
+		return; /* empty, or about to leave: its table is there */
+	struct weight all = {__atomic_load_n(&g->key_bytes, __ATOMIC_RELAXED),
+			     __atomic_load_n(&g->referenced_bytes, __ATOMIC_RELAXED)};
+	struct weight left = all, garbage = generation_garbage(g);
+	bool dropped = false;
+	for (size_t i = 0; sum->dead && i < sum->dead->count; i++)
+		dropped |= sum->dead->prefixes[i].timestamp > sum->flushed;
+	if (dropped)
+		weigh_generation(sum, g, all, &left, &garbage);
+	sum->inline_bytes += all.index;
+	weight_add(&sum->all, left);
+	weight_add(&sum->garbage, garbage);
+}
+
+static void
+measure_live(struct sett_engine *engine, const struct superversion *sv, struct live_sum *sum,
+	     struct sett_stats *s)
+{
+	struct version_weight average = version_weigh(sv->version);
+	struct dead_set *dead = version_set_dead(engine->versions);
+	sum->dead = dead;
+	for (unsigned l = 0; l < SETT_LEVELS; l++) {
+		for (size_t i = 0; i < sv->version->levels[l].count; i++)
+			add_table(sum, sv->version->levels[l].tables[i], l, &average);
+	}
+	for (size_t i = 0; i < sv->generation_count; i++)
+		add_generation(sum, sv->generations[i]);
+	dead_set_release(dead);
+	struct weight live = weight_less(sum->all, sum->garbage);
+	s->live_bytes = version_weight_bytes(&average, live);
+	s->value_log_live_bytes = no_more_than(live.values, s->value_log_total_bytes);
+}
+
 static void
 measure_tables(const struct version *v, struct sett_stats *s)
 {
 	for (int i = 0; i < SETT_LEVELS; i++) {
 		const struct level *level = &v->levels[i];
-		uint64_t weight = level->bytes + level->referenced_bytes, held = 0;
 		s->levels[i] = (struct sett_level_stats){level->count, level->bytes, level->referenced_bytes};
 		for (size_t t = 0; t < level->count; t++) {
 			const struct table_file *f = level->tables[t];
 			s->memory_bytes += table_memory(f->table);
 			s->disk_bytes += f->size;
-			held += f->held_bytes;
 			if (f->held_timestamp > s->oldest_snapshot)
 				s->held_bytes += f->held_bytes;
 		}
-		if (weight - held > s->live_bytes && weight > held)
-			s->live_bytes = weight - held;
 	}
 }
 
@@ -41,17 +203,20 @@ measure_value_log(struct sett_engine *engine, const struct version *v, uint64_t 
 	gc_account_free(&account);
 }
 
+/* The amplification leaves out the log, whose segments are preallocated: what only it holds on the disk is counted
+ * as the memtables' `inline_bytes`. */
 static void
-measure_disk(struct sett_engine *engine, struct sett_stats *s)
+measure_disk(struct sett_engine *engine, uint64_t inline_bytes, struct sett_stats *s)
 {
 	uint64_t current = s->disk_bytes, tables;
-	s->disk_bytes =
-		version_set_disk_bytes(engine->versions, &tables) + s->log_bytes + s->value_log_total_bytes;
+	uint64_t files = version_set_disk_bytes(engine->versions, &tables);
+	s->disk_bytes = files + s->log_bytes + s->value_log_total_bytes;
 	s->held_bytes += tables > current ? tables - current : 0;
-	if (s->held_bytes > s->disk_bytes)
-		s->held_bytes = s->disk_bytes;
-	if (s->live_bytes > 0)
-		s->space_amplification = (double)(s->disk_bytes - s->held_bytes) / (double)s->live_bytes;
+	s->held_bytes = no_more_than(s->held_bytes, s->disk_bytes);
+	uint64_t data = tables + s->value_log_total_bytes + inline_bytes;
+	data -= no_more_than(s->held_bytes, data);
+	double least = (double)(s->live_bytes > LIVE_LEAST ? s->live_bytes : LIVE_LEAST);
+	s->space_amplification = (double)data > least ? (double)data / least : 1;
 }
 
 uint64_t
@@ -67,6 +232,7 @@ sett_engine_stats(struct sett_engine *engine, struct sett_stats *ret)
 	struct worker_figures work;
 	struct superversion *sv = engine_acquire(engine);
 	uint64_t memtable_references = 0;
+	struct live_sum live = {0};
 	s.memtables_waiting = sv->generation_count - 1;
 	for (size_t i = 0; i < sv->generation_count; i++) {
 		s.memtable_bytes += memtable_memory(sv->generations[i]->memtable);
@@ -76,13 +242,11 @@ sett_engine_stats(struct sett_engine *engine, struct sett_stats *ret)
 	s.oldest_snapshot = snapshots_oldest(&engine->snapshots, &engine->visible);
 	measure_tables(sv->version, &s);
 	measure_value_log(engine, sv->version, memtable_references, &s);
+	measure_live(engine, sv, &live, &s);
 	superversion_release(sv);
 	log_figures(engine->log, &s.log_segments, &s.log_bytes);
-	measure_disk(engine, &s);
+	measure_disk(engine, live.inline_bytes, &s);
 	workers_figures(engine->workers, &work);
-	s.value_log_live_bytes = work.value_log_live_bytes + memtable_references;
-	if (s.value_log_live_bytes > s.value_log_total_bytes)
-		s.value_log_live_bytes = s.value_log_total_bytes;
 	block_cache_stats(engine->cache, &s.block_cache_bytes, &s.block_cache_hits, &s.block_cache_misses);
 	record_cache_stats(engine->records, &s.record_cache_bytes, &s.record_cache_hits,
 			   &s.record_cache_misses);

@@ -42,17 +42,6 @@ is_full(const struct table_output *o)
 		 table_builder_entries(o->builder) >= MINIMUM_ENTRIES);
 }
 
-/* The bytes an entry takes with its body. */
-static uint64_t
-entry_weight(struct ikey key, struct bytes value)
-{
-	struct entry e;
-	uint64_t weight = key.user.size + IKEY_TRAILER_SIZE + value.size;
-	if (entry_decode(value, &e) == SETT_OK && e.kind == ENTRY_POINTER)
-		weight += e.pointer.stored_size;
-	return weight;
-}
-
 int
 table_output_add(struct table_output *o, struct ikey key, struct bytes value, bool may_cut,
 		 uint64_t held_until, struct sett_error *error)
@@ -65,11 +54,40 @@ table_output_add(struct table_output *o, struct ikey key, struct bytes value, bo
 	if (r == SETT_OK)
 		r = table_builder_add(o->builder, key, value, error);
 	if (r == SETT_OK && held_until > 0) {
-		o->held_bytes += entry_weight(key, value);
+		struct weight w = entry_weight(key.user, value);
+		o->held_bytes += w.index + w.values;
 		if (held_until > o->held_timestamp)
 			o->held_timestamp = held_until;
 	}
 	return r;
+}
+
+void
+table_output_drop(struct table_output *o, struct ikey key, struct bytes value)
+{
+	weight_add(&o->dropped, entry_weight(key.user, value));
+}
+
+/* Each table gets a share by its entries: which of them shadow what is not known. */
+void
+table_outputs_set_shadowed(struct table_output *const *outputs, size_t count, struct weight garbage)
+{
+	uint64_t entries = 0;
+	for (size_t i = 0; i < count; i++) {
+		garbage = weight_less(garbage, outputs[i]->dropped);
+		for (size_t t = 0; t < outputs[i]->count; t++) {
+			garbage = weight_less(garbage, table_file_held(outputs[i]->tables[t]));
+			entries += outputs[i]->tables[t]->properties->entries;
+		}
+	}
+	for (size_t i = 0; i < count; i++) {
+		for (size_t t = 0; t < outputs[i]->count; t++) {
+			struct table_file *f = outputs[i]->tables[t];
+			double share = (double)f->properties->entries / (double)entries;
+			f->shadowed = weight_scaled(garbage, share);
+			f->shadowed_is_known = true;
+		}
+	}
 }
 
 static int

@@ -24,12 +24,18 @@ struct table_output {
 	struct table_file **tables;
 	size_t count, capacity;
 	uint64_t bytes_written;
+	struct weight dropped; /* entries that the job left out */
 };
 
 /* Adds an entry; `held_until` as retention_judge says. With `may_cut`, a full table is finished first: a
  * key's versions must stay in one table. */
 int table_output_add(struct table_output *, struct ikey key, struct bytes value, bool may_cut,
 		     uint64_t held_until, struct sett_error *);
+/* An entry that is left out. */
+void table_output_drop(struct table_output *, struct ikey key, struct bytes value);
+/* Shares out what is left of `garbage`, which the job's sources shadowed or held, among the tables of its
+ * `count` outputs. */
+void table_outputs_set_shadowed(struct table_output *const *outputs, size_t count, struct weight garbage);
 /* Finishes the table being written, if there is one. */
 int table_output_finish(struct table_output *, struct sett_error *);
 /* Bytes written so far, those of the table that is being written too. */

@@ -503,6 +503,21 @@ sett_record_size(struct bytes key, const struct sett_record *record)
 
 /* ---- writing ---- */
 
+/* Of a committed entry that was read; 0 of an own write, which is not committed. */
+static struct weight
+record_weight(const struct sett_txn *txn, struct bytes key, const struct sett_record *record)
+{
+	if (record->timestamp == WRITE_OWN_TIMESTAMP)
+		return (struct weight){0};
+	struct weight w = entry_weight(key, record->reserved_value);
+	/* The record cache may have the body of a value that lies in the log. */
+	if (w.values == 0 && record->body_size >= txn->engine->options.value_threshold) {
+		w.index -= record->body_size;
+		w.values = VALUE_LOG_RECORD_HEADER_SIZE + record->body_size;
+	}
+	return w;
+}
+
 static int
 check_key(struct sett_txn *txn, struct sett_key key)
 {
@@ -540,21 +555,32 @@ sett_txn_put_hashed(struct sett_txn *txn, struct sett_key key, const struct sett
 	entry.expires_at = put->expires_at;
 	if (entry.head.size > SETT_MAX_HEAD_SIZE || entry.body.size > SETT_MAX_BODY_SIZE)
 		return SETT_TOO_LARGE;
-	return write_buffer_put(&txn->writes, key.bytes, key.hash, &entry);
+	struct weight shadowed = {0};
+	if (put->over)
+		shadowed = record_weight(txn, key.bytes, put->over);
+	return write_buffer_put(&txn->writes, key.bytes, key.hash, &entry, shadowed);
 }
 
 int
 sett_txn_delete(struct sett_txn *txn, struct bytes key)
 {
-	return sett_txn_delete_hashed(txn, with_hash(txn, key));
+	return sett_txn_delete_hashed(txn, with_hash(txn, key), NULL);
 }
 
 int
-sett_txn_delete_hashed(struct sett_txn *txn, struct sett_key key)
+sett_txn_delete_over(struct sett_txn *txn, struct bytes key, const struct sett_record *over)
+{
+	return sett_txn_delete_hashed(txn, with_hash(txn, key), over);
+}
+
+int
+sett_txn_delete_hashed(struct sett_txn *txn, struct sett_key key, const struct sett_record *over)
 {
 	int r = check_key(txn, key);
 	struct entry tombstone = {.kind = ENTRY_TOMBSTONE};
-	return r != SETT_OK ? r : write_buffer_put(&txn->writes, key.bytes, key.hash, &tombstone);
+	struct weight shadowed =
+		over ? record_weight(txn, key.bytes, over) : workers_average_entry(txn->engine->workers);
+	return r != SETT_OK ? r : write_buffer_put(&txn->writes, key.bytes, key.hash, &tombstone, shadowed);
 }
 
 int

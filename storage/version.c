@@ -343,3 +343,49 @@ version_iterators(struct version *v, unsigned flags, struct internal_iterator **
 		iiter_destroy(children[--count]);
 	return r;
 }
+
+/* ---- weights ---- */
+
+struct version_weight
+version_weigh(const struct version *v)
+{
+	struct version_weight w = {0};
+	for (unsigned l = 0; l < SETT_LEVELS; l++) {
+		const struct level *level = &v->levels[l];
+		for (size_t i = 0; i < level->count; i++) {
+			w.entries += level->tables[i]->properties->entries;
+			weight_add(&w.weight, table_file_weight(level->tables[i]));
+		}
+		w.table_bytes += level->bytes;
+	}
+	return w;
+}
+
+uint64_t
+version_weight_bytes(const struct version_weight *v, struct weight w)
+{
+	double packed = v->weight.index > 0 ? (double)v->table_bytes / (double)v->weight.index : 1;
+	return (uint64_t)((double)w.index * packed) + w.values;
+}
+
+struct weight
+version_average_entry(const struct version_weight *v)
+{
+	return weight_scaled(v->weight, v->entries > 0 ? 1 / (double)v->entries : 0);
+}
+
+struct weight
+table_file_shadowed(const struct table_file *f, const struct version_weight *v)
+{
+	if (f->shadowed_is_known)
+		return f->shadowed;
+	double share = v->entries > 0 ? (double)f->properties->tombstones / (double)v->entries : 0;
+	return weight_scaled(v->weight, share);
+}
+
+struct weight
+table_file_held(const struct table_file *f)
+{
+	struct weight all = table_file_weight(f);
+	return weight_scaled(all, (double)f->held_bytes / (double)(all.index + all.values));
+}

@@ -27,6 +27,11 @@ struct table_file {
 	 * snapshot alone. Once the oldest snapshot is at or past `held_timestamp`, writing the table anew
 	 * drops them all. Set before the edit that adds the table; kept in the manifest. */
 	uint64_t held_bytes, held_timestamp;
+	/* The versions in the tree that entries of this table shadow, and its tombstones: what merging it down to
+	 * the bottom frees; of no meaning there. Set as held_bytes. Not known of a table that an earlier process
+	 * made: its tombstones are the measure then. */
+	struct weight shadowed;
+	bool shadowed_is_known;
 	bool being_compacted; /* under the version set's lock */
 	bool obsolete;        /* atomic; set when an edit removed it: the last reference removes the file */
 };
@@ -153,6 +158,26 @@ int version_set_note_durable(struct version_set *, uint64_t durable, bool is_clo
 
 /* Bytes of the tables and the manifest on the disk, tables that only old versions hold included. */
 uint64_t version_set_disk_bytes(struct version_set *, uint64_t *ret_tables);
+
+/* The tables of a version as a whole: how the weight of entries turns into bytes on the disk. */
+struct version_weight {
+	uint64_t entries, table_bytes;
+	struct weight weight;
+};
+struct version_weight version_weigh(const struct version *);
+/* `w` as bytes on the disk, at the compression of the tables there are. */
+uint64_t version_weight_bytes(const struct version_weight *, struct weight w);
+struct weight version_average_entry(const struct version_weight *);
+/* What the table shadows or, if that is not known, an average entry for each of its tombstones. */
+struct weight table_file_shadowed(const struct table_file *, const struct version_weight *);
+/* held_bytes; the share of the value log in them is that of the table. */
+struct weight table_file_held(const struct table_file *);
+static inline struct weight
+table_file_weight(const struct table_file *f)
+{
+	return (struct weight){f->properties->key_bytes + f->properties->value_bytes,
+			       f->properties->referenced_bytes};
+}
 
 /* The current version with a reference for the caller. */
 struct version *version_set_current(struct version_set *);

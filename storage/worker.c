@@ -564,6 +564,12 @@ workers_memtable_limit(struct workers *w)
 	return regulator_memtable_limit(w->regulator);
 }
 
+struct weight
+workers_average_entry(struct workers *w)
+{
+	return regulator_average_entry(w->regulator);
+}
+
 void
 workers_figures(struct workers *w, struct worker_figures *ret)
 {

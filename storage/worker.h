@@ -26,8 +26,8 @@ struct worker_hooks {
 	void (*flushed)(void *arg, const struct flush_source *);
 	/* Asks the engine to rotate its memtable if it holds anything (it kicks the workers itself). */
 	void (*rotate)(void *arg);
-	/* Value-log bytes and key bytes in memtables that are not in tables yet. */
-	uint64_t (*memtable_bytes)(void *arg);
+	/* What is in memtables and not in tables yet. */
+	struct memtable_weight (*memtable_weight)(void *arg);
 	/* How many memtables' worth is not in tables yet: those that wait, and the filled part of the newest.
 	 */
 	double (*memtables)(void *arg);
@@ -37,11 +37,19 @@ struct worker_hooks {
 	void (*failed)(void *arg, int status, const struct sett_error *);
 };
 
+struct memtable_weight {
+	uint64_t bytes;        /* value-log bytes and key bytes */
+	struct weight garbage; /* what their commits shadow, as far as it is known */
+	bool has_dropped;      /* prefixes were dropped by commits that are not flushed */
+};
+
 struct flush_source {
 	struct memtable *memtable;
 	uint64_t log_segment; /* first segment still needed once this memtable is in a table */
 	uint64_t flushed;     /* newest commit in it */
 	uint64_t now_ms;
+	struct weight garbage; /* what its commits shadow, */
+	bool garbage_is_known; /* which no replay says */
 	struct counter_value
 		*counters; /* absolute, as of `flushed`; the engine's memory until `flushed` is called */
 	size_t counter_count;
@@ -85,6 +93,10 @@ double workers_pressure(struct workers *);
 /* A memtable should end when it points at so many bytes of the value log: what it shadows is not known to be
  * garbage before it is in tables. Lock-free read. */
 uint64_t workers_memtable_limit(struct workers *);
+
+/* An average entry of the tree, 0 if there is none: what a deletion is taken to free if nobody has looked at
+ * what it deletes. Lock-free read. */
+struct weight workers_average_entry(struct workers *);
 
 struct worker_figures {
 	uint64_t flushes, compactions, moved_value_bytes, table_bytes_written;

@@ -89,6 +89,7 @@ node_for_key(struct write_buffer *buffer, struct bytes key, uint64_t hash, struc
 	node->key = bytes_of(copy, key.size);
 	node->hash = hash;
 	node->newest = NULL;
+	node->shadowed = (struct weight){0};
 	node->height = height;
 	if (height > buffer->height)
 		buffer->height = height;
@@ -173,7 +174,8 @@ version_create(struct write_buffer *buffer, const struct entry *entry)
 }
 
 int
-write_buffer_put(struct write_buffer *buffer, struct bytes key, uint64_t hash, const struct entry *entry)
+write_buffer_put(struct write_buffer *buffer, struct bytes key, uint64_t hash, const struct entry *entry,
+		 struct weight shadowed)
 {
 	struct write_node *node;
 	int r = reserve_operation(buffer);
@@ -186,6 +188,8 @@ write_buffer_put(struct write_buffer *buffer, struct bytes key, uint64_t hash, c
 		return SETT_NO_MEMORY;
 	version->older = node->newest;
 	node->newest = version;
+	if (!weight_is_zero(shadowed))
+		node->shadowed = shadowed;
 	remember(buffer, (struct write_operation){.kind = WRITE_KEY, .node = node});
 	return SETT_OK;
 }

@@ -24,7 +24,9 @@ struct write_node {
 	struct bytes key;
 	uint64_t hash;                /* of the key: record_cache_hash */
 	struct write_version *newest; /* NULL: all rolled back */
-	size_t batch_at, batch_size;  /* the value in the encoded batch: see batch_encode */
+	struct weight
+		shadowed; /* of the committed entry that a write of this key shadows; 0: none is known */
+	size_t batch_at, batch_size; /* the value in the encoded batch: see batch_encode */
 	unsigned height;
 	struct write_node *next[];
 };
@@ -69,8 +71,10 @@ write_buffer_is_empty(const struct write_buffer *b)
 	return b->operation_count == 0;
 }
 
-/* Copies key, head and body. 0 or SETT_NO_MEMORY. */
-int write_buffer_put(struct write_buffer *, struct bytes key, uint64_t hash, const struct entry *);
+/* Copies key, head and body. `shadowed` is the weight of the committed entry that the caller read under the
+ * key; 0 if there is none, or if what it read was this buffer's own. 0 or SETT_NO_MEMORY. */
+int write_buffer_put(struct write_buffer *, struct bytes key, uint64_t hash, const struct entry *,
+		     struct weight shadowed);
 int write_buffer_counter_add(struct write_buffer *, uint64_t counter, int64_t delta);
 int write_buffer_counter_drop(struct write_buffer *, uint64_t counter);
 int write_buffer_drop_prefix(struct write_buffer *, struct bytes prefix);

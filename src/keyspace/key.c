@@ -69,7 +69,7 @@ read_root(struct key *k)
 {
 	struct sett_record record;
 	struct keyspace_view *view = k->view;
-	k->exists = k->is_stored = k->has_deadline = k->has_due = false;
+	k->exists = k->is_stored = k->was_stored = k->has_deadline = k->has_due = false;
 	k->object = k->object_bytes = 0;
 	int status = sett_txn_read_conflict(view->txn, k->engine_key.hash);
 	if (status == SETT_OK)
@@ -79,7 +79,7 @@ read_root(struct key *k)
 	status = root_parse(&record, &k->root);
 	if (status != SETT_OK)
 		return status;
-	k->exists = k->is_stored = true;
+	k->exists = k->is_stored = k->was_stored = true;
 	k->has_deadline = k->root.expires_at != 0;
 	k->has_due = k->root.due_at != 0;
 	k->object = k->root.object;
@@ -265,6 +265,13 @@ account(struct key *k, const struct root_content *now)
 
 /* ---- writing ---- */
 
+/* The committed record that a write goes over, for the engine to count as garbage. */
+static const struct sett_record *
+record_over(const struct key *k)
+{
+	return k->was_stored ? &k->root.record : NULL;
+}
+
 /* Puts the key's text before the value. */
 static int
 put_joined(struct key *k, const struct root_content *content, struct sett_put *put)
@@ -291,6 +298,7 @@ key_put(struct key *k, const struct root_content *content)
 	struct sett_put put = {.body = content->value,
 			       .body_of = content->body_of,
 			       .written = content->written,
+			       .over = record_over(k),
 			       .expires_at = first_deadline(content)};
 	int status = root_encode_head(content, k->name, k->view->arena, room, &put.head, &text_in_body);
 	if (status != SETT_OK)
@@ -401,7 +409,7 @@ int
 key_delete(struct key *k)
 {
 	assert(k->is_stored);
-	int status = sett_txn_delete_hashed(k->view->txn, k->engine_key);
+	int status = sett_txn_delete_hashed(k->view->txn, k->engine_key, record_over(k));
 	return status == SETT_OK ? account(k, NULL) : status;
 }
 

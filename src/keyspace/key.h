@@ -52,6 +52,7 @@ struct key {
 	unsigned db;
 	bool exists;      /* a record is there, and it is not past its deadline */
 	struct root root; /* if it exists, as it was opened */
+	bool was_stored; /* `root` is set, though its deadline may have passed: what the first write overwrites */
 	/* What is stored now, seen or not: a record past its deadline still counts until it is replaced. */
 	bool is_stored, has_deadline;
 	bool has_due;                  /* a deadline among its elements */

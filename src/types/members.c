@@ -245,10 +245,11 @@ put_member(const struct members *m, struct bytes stored, uint32_t hash, const st
 
 static __attribute__((noinline)) int
 put_long(const struct members *m, struct bytes name, struct bytes value, uint64_t deadline,
-	 struct bytes *ret_stored)
+	 const struct member *old, struct bytes *ret_stored)
 {
 	uint8_t head[HEAD_MAX];
-	struct sett_put put = {.head = encode_head(deadline, name.size, head)};
+	struct sett_put put = {.head = encode_head(deadline, name.size, head),
+			       .over = old != NULL ? &old->record : NULL};
 	uint8_t *room = arena_allocate(m->view->arena, STORED_MAX, 1);
 	/* Not from the arena, which keeps what it has once taken. */
 	uint8_t *body = malloc(name.size + value.size);
@@ -274,9 +275,11 @@ members_put(const struct members *m, struct bytes name, struct bytes value, uint
 	struct bytes stored = name;
 	int status;
 	if (__builtin_expect(name.size > MEMBER_STORED_MAX, 0)) {
-		status = put_long(m, name, value, deadline, &stored);
+		status = put_long(m, name, value, deadline, old, &stored);
 	} else {
-		struct sett_put put = {.head = encode_head(deadline, 0, head), .body = value};
+		struct sett_put put = {.head = encode_head(deadline, 0, head),
+				       .body = value,
+				       .over = old != NULL ? &old->record : NULL};
 		status = put_member(m, stored, old != NULL ? old->hash : hash_of(m, stored), &put);
 	}
 	return status == SETT_OK ? move_deadline(m, stored, old != NULL ? old->deadline : 0, deadline)
@@ -288,7 +291,8 @@ members_set_deadline(const struct members *m, const struct member *member, uint6
 {
 	uint8_t head[HEAD_MAX];
 	struct sett_put put = {.head = encode_head(deadline, member->name_size, head),
-			       .body_of = &member->record};
+			       .body_of = &member->record,
+			       .over = &member->record};
 	int status = put_member(m, member->stored, member->hash, &put);
 	return status == SETT_OK ? move_deadline(m, member->stored, member->deadline, deadline) : status;
 }
@@ -298,7 +302,7 @@ members_remove(const struct members *m, const struct member *member)
 {
 	struct element_key key;
 	member_key(m, member->hash, member->stored, &key);
-	int status = sett_txn_delete(m->view->txn, key_bytes(&key));
+	int status = sett_txn_delete_over(m->view->txn, key_bytes(&key), &member->record);
 	return status == SETT_OK ? move_deadline(m, member->stored, member->deadline, 0) : status;
 }
 

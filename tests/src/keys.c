@@ -239,3 +239,51 @@ Test(keys, long_keys)
 	free(b);
 	fixture_close(f);
 }
+
+static uint64_t
+live_bytes(struct fixture *f)
+{
+	struct sett_stats stats;
+	sett_engine_stats(f->server.engine, &stats);
+	return stats.live_bytes;
+}
+
+/* Each command that takes a value out of sight says so to the engine, which would not give its space back else. */
+Test(keys, what_goes_out_of_sight_is_known_to_be_garbage)
+{
+	static const char *const ways[][3] = {
+		{"DEL k", NULL, NULL},
+		{"UNLINK k", NULL, NULL},
+		{"GETDEL k", NULL, NULL},
+		{"SET k 1", NULL, NULL},
+		{"GETSET k 1", NULL, NULL},
+		{"MSET a 1 k 1", NULL, NULL},
+		{"SETRANGE k 0 x", "SET k y", NULL},
+		{"SET b 1", "RENAME b k", NULL},
+		{"SET b 1", "COPY b k REPLACE", NULL},
+		{"RENAME k b", "DEL b", NULL},
+		{"MOVE k 1", "SWAPDB 0 1", "DEL k"},
+		{"EXPIRE k 100", "PERSIST k", "DEL k"},
+		{"PEXPIRE k -1", NULL, NULL},
+		{"FLUSHDB", NULL, NULL},
+		{"FLUSHALL", NULL, NULL},
+	};
+	struct fixture *f = fixture_open();
+	enum { SIZE = 400000 };
+	static char set[SIZE + 1] = "SET k ";
+	memset(set + strlen(set), 'v', SIZE - strlen(set));
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		EXPECT(f, 0, set, "+OK");
+		cr_assert_geq(live_bytes(f), SIZE - 10, "%s", ways[i][0]);
+		for (size_t k = 0; k < 3 && ways[i][k]; k++)
+			fixture_run_line(f, 0, ways[i][k]);
+		cr_assert_lt(live_bytes(f), 10000, "%s: %llu", ways[i][0], (unsigned long long)live_bytes(f));
+	}
+	/* A value past its deadline reads as absent, and is in the way all the same. */
+	EXPECT(f, 0, set, "+OK");
+	EXPECT(f, 0, "PEXPIRE k 5", ":1");
+	fixture_advance(f, 10);
+	EXPECT(f, 0, "SET k 1", "+OK");
+	cr_assert_lt(live_bytes(f), 10000);
+	fixture_close(f);
+}

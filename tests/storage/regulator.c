@@ -144,6 +144,7 @@ make_said(const struct said *said)
 	}
 	p->entries = said->entries;
 	p->tombstones = said->tombstones;
+	p->value_bytes = 1000;
 	f->properties = p;
 	f->size = 1000;
 	f->held_timestamp = said->held_timestamp;

@@ -139,14 +139,14 @@ tree_hook_rotate(void *arg)
 		workers_kick(t->workers);
 }
 
-static inline uint64_t
-tree_hook_bytes(void *arg)
+static inline struct memtable_weight
+tree_hook_weight(void *arg)
 {
 	struct tree *t = arg;
 	mutex_lock(&t->lock);
-	uint64_t sum = t->active.bytes;
+	struct memtable_weight sum = {.bytes = t->active.bytes, .has_dropped = t->active.dead_count > 0};
 	for (size_t i = 0; i < t->waiting_count; i++)
-		sum += t->waiting[i].bytes;
+		sum.bytes += t->waiting[i].bytes;
 	mutex_unlock(&t->lock);
 	return sum;
 }
@@ -217,7 +217,7 @@ tree_start_workers(struct tree *t)
 		.versions = t->set,
 		.value_log = t->log,
 		.hooks = {t, tree_hook_snapshots, tree_hook_source, tree_hook_flushed, tree_hook_rotate,
-			  tree_hook_bytes, tree_hook_memtables, tree_hook_log_bytes, tree_hook_failed},
+			  tree_hook_weight, tree_hook_memtables, tree_hook_log_bytes, tree_hook_failed},
 		.threads = t->threads,
 		.memtable_size = t->memtable_size,
 		.table_size = t->table_size,

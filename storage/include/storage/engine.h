@@ -260,7 +260,11 @@ struct sett_put {
 		*body_of; /* if set: keep that record's body (a pointer is copied, which may have to be read:
 			     SETT_WOULD_BLOCK, ... as above); `body` is ignored */
 	const struct sett_body_writer *written; /* if set: the body that was finished there, likewise */
-	uint64_t expires_at;                    /* 0 = never */
+	/* What this transaction read under the key, or NULL: its bytes are counted as garbage at the commit,
+	 * so that they are given back soon. An entry that is overwritten unread becomes known garbage only
+	 * when compaction meets it. */
+	const struct sett_record *over;
+	uint64_t expires_at; /* 0 = never */
 };
 
 /* The bytes are copied. SETT_TOO_LARGE, SETT_NO_MEMORY, SETT_NO_SPACE, SETT_IO, SETT_FAILED; SETT_INVALID:
@@ -268,7 +272,9 @@ struct sett_put {
 int sett_txn_put(struct sett_txn *, struct bytes key, const struct sett_put *);
 int sett_txn_put_hashed(struct sett_txn *, struct sett_key, const struct sett_put *);
 int sett_txn_delete(struct sett_txn *, struct bytes key);
-int sett_txn_delete_hashed(struct sett_txn *, struct sett_key);
+/* `over` as in struct sett_put; without it the garbage is taken for that of an average entry. */
+int sett_txn_delete_over(struct sett_txn *, struct bytes key, const struct sett_record *over);
+int sett_txn_delete_hashed(struct sett_txn *, struct sett_key, const struct sett_record *over);
 /* Every entry whose key begins with `prefix` and that was committed before this transaction is gone, in O(1):
  * compaction removes it. THE CALLER MUST NEVER READ OR WRITE A KEY WITH THIS PREFIX AGAIN in later snapshots:
  * entries stay readable until removed. Made for ids that are never reused. */
@@ -370,10 +376,13 @@ struct sett_stats {
 	uint64_t log_segments, log_bytes;
 	struct sett_level_stats levels[SETT_LEVELS];
 	uint64_t value_log_files, value_log_total_bytes, value_log_live_bytes;
-	uint64_t disk_bytes;        /* all files, from their lengths, but for tables that are being written */
-	uint64_t live_bytes;        /* at least so many of them are alive: those of the largest level */
-	uint64_t held_bytes;        /* what only snapshots and running reads keep on the disk */
-	double space_amplification; /* disk bytes that are not held, per live byte; 0 if nothing is alive */
+	uint64_t disk_bytes; /* all files, from their lengths, but for tables that are being written */
+	uint64_t live_bytes; /* what the entries that a new snapshot sees take in tables and value log */
+	uint64_t held_bytes; /* what only snapshots and running reads keep on the disk */
+	/* Bytes of tables, value log and commits not in tables yet, without what is held, per live byte; a
+	 * database with less than 1 MiB of live bytes counts as one with 1 MiB; at least 1. The log's
+	 * preallocated files are not in it. */
+	double space_amplification;
 	uint64_t block_cache_bytes, block_cache_hits, block_cache_misses;
 	uint64_t record_cache_bytes, record_cache_hits, record_cache_misses;
 	uint64_t memory_bytes; /* memtables, caches, conflict table, filters, indexes */
