@@ -78,7 +78,9 @@ command_move(struct command_context *c)
 	resp_integer(c->reply, go);
 	if (!go)
 		return SETT_OK;
-	status = type_copy(&from, &target);
+	status = enter_lane_for_elements(c, &from.root);
+	if (status == SETT_OK)
+		status = type_copy(&from, &target);
 	return status == SETT_OK ? key_delete(&from) : status;
 }
 

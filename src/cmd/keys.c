@@ -125,7 +125,9 @@ command_copy(struct command_context *c)
 		return status;
 	bool go = from.exists && (replace || !to.exists);
 	resp_integer(c->reply, go);
-	return go ? type_copy(&from, &to) : SETT_OK;
+	if (go)
+		status = enter_lane_for_elements(c, &from.root);
+	return go && status == SETT_OK ? type_copy(&from, &to) : status;
 }
 
 /* ---- OBJECT ---- */

@@ -72,6 +72,14 @@ string_size(const struct key *k)
 	return k->exists ? k->root.body_size : 0;
 }
 
+/* For commands that copy or read a whole value: to the long lane if its elements are many. */
+static inline int
+enter_lane_for_elements(struct command_context *c, const struct root *root)
+{
+	enum { LONG_ELEMENTS = 1024 * 1024 /* bytes */ };
+	return root->object_bytes > LONG_ELEMENTS ? context_enter_long_lane(c) : SETT_OK;
+}
+
 static inline uint64_t
 key_deadline(const struct key *k)
 {

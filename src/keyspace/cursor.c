@@ -129,6 +129,7 @@ fill_handle(struct keyspace_cursor *c, const struct sett_record *record, struct 
 	if (status != SETT_OK)
 		return status;
 	ret->has_deadline = ret->root.expires_at != 0;
+	ret->has_due = ret->root.due_at != 0;
 	ret->object = ret->root.object;
 	ret->object_bytes = ret->root.object_bytes;
 	if (!c->view->allow_expired && root_is_expired(c->view, &ret->root)) {

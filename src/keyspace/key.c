@@ -87,18 +87,6 @@ read_root(struct key *k)
 	return SETT_OK;
 }
 
-/* Whether a record with a deadline is there. */
-static bool
-judge_deadline(const struct key *k)
-{
-	bool is_expired = root_is_expired(k->view, &k->root);
-	if (is_expired)
-		sett_txn_deadline_passed(k->view->txn, k->root.expires_at);
-	else
-		sett_txn_deadline_ahead(k->view->txn, k->root.expires_at);
-	return !is_expired;
-}
-
 int
 key_open(struct keyspace_view *view, unsigned db, struct bytes name, struct key *ret)
 {
@@ -114,7 +102,7 @@ key_open(struct keyspace_view *view, unsigned db, struct bytes name, struct key 
 		return status;
 	if (__builtin_expect(name.size > KEYSPACE_MAX_KEY_SIZE, 0) && !root_is_of(&ret->root, name))
 		return SETT_INVALID;
-	if (ret->root.expires_at == 0 || view->allow_expired || judge_deadline(ret))
+	if (ret->root.expires_at == 0 || view->allow_expired || !root_is_expired(view, &ret->root))
 		return SETT_OK;
 	ret->exists = false;
 	return keyspace_note_expired(view, db, name);
@@ -132,7 +120,7 @@ key_open_stored(struct keyspace_view *view, unsigned db, struct bytes stored, st
 		status = read_root(ret);
 	if (status != SETT_OK || !ret->exists)
 		return status;
-	ret->exists = ret->root.expires_at == 0 || judge_deadline(ret);
+	ret->exists = !root_is_expired(view, &ret->root);
 	return root_user_key(view, ret->engine_key.bytes, &ret->root, &ret->name);
 }
 

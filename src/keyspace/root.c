@@ -144,7 +144,14 @@ root_parse(const struct sett_record *record, struct root *ret)
 bool
 root_is_expired(const struct keyspace_view *view, const struct root *root)
 {
-	return root->expires_at != 0 && view->now_ms > root->expires_at;
+	if (root->expires_at == 0)
+		return false;
+	bool is_expired = view->now_ms > root->expires_at;
+	if (is_expired)
+		sett_txn_deadline_passed(view->txn, root->expires_at);
+	else
+		sett_txn_deadline_ahead(view->txn, root->expires_at);
+	return is_expired;
 }
 
 int

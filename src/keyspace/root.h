@@ -6,6 +6,7 @@
 
 /* SETT_CORRUPT if the head makes no sense. */
 int root_parse(const struct sett_record *, struct root *ret);
+/* Whether its deadline has passed; all transactions agree on that (I18). */
 bool root_is_expired(const struct keyspace_view *, const struct root *);
 /* The user key of a root found under `engine_key`; reads the body if the key is kept there. */
 int root_user_key(struct keyspace_view *, struct bytes engine_key, const struct root *, struct bytes *ret);

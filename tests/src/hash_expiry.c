@@ -8,6 +8,7 @@
 
 #include "server_support.h"
 #include "storage/base/random.h"
+#include "types/hash.h"
 
 /* Time stands at 1700000000000 ms. */
 struct step {
@@ -493,5 +494,100 @@ Test(hash_expiry, fields_with_deadlines_are_what_a_map_is)
 			memset(fields, 0, sizeof(fields));
 		}
 	}
+	fixture_close(f);
+}
+
+/* ---- what the keyspace knows of it ---- */
+
+struct session {
+	struct sett_txn *txn;
+	struct arena arena;
+	struct keyspace_view view;
+};
+
+static void
+session_open(struct fixture *f, struct session *s)
+{
+	arena_init(&s->arena, 4096);
+	cr_assert_eq(sett_txn_create(f->server.engine, &s->txn), SETT_OK);
+	cr_assert_eq(sett_txn_begin(s->txn, SETT_TXN_MANUAL_CONFLICTS), SETT_OK);
+	keyspace_begin(&s->view, f->server.keyspace, s->txn, &s->arena);
+}
+
+static void
+session_close(struct session *s)
+{
+	sett_txn_destroy(s->txn);
+	arena_free(&s->arena);
+}
+
+static int64_t
+count_due(struct fixture *f)
+{
+	struct session s;
+	int64_t count;
+	session_open(f, &s);
+	cr_assert_eq(keyspace_count_due(&s.view, 0, &count), SETT_OK);
+	session_close(&s);
+	return count;
+}
+
+/* Hashes that have a field with a deadline are counted, whatever becomes of them. */
+Test(hash_expiry, hashes_with_deadlines_are_counted)
+{
+	for (int64_t packed_size = 4; packed_size <= 1000; packed_size += 996) {
+		struct fixture *f = fixture_open();
+		__atomic_store_n(&f->server.config->packed_max_size, packed_size, __ATOMIC_RELAXED);
+		EXPECT(f, 0, "HSET h a 1 b 2", ":2");
+		cr_assert_eq(count_due(f), 0);
+		EXPECT(f, 0, "HEXPIRE h 10 FIELDS 2 a b", "*2\r\n:1\r\n:1");
+		cr_assert_eq(count_due(f), 1);
+		EXPECT(f, 0, "HPERSIST h FIELDS 1 a", "*1\r\n:1");
+		cr_assert_eq(count_due(f), 1);
+		EXPECT(f, 0, "COPY h c", ":1");
+		cr_assert_eq(count_due(f), 2);
+		EXPECT(f, 0, "RENAME c h", "+OK");
+		cr_assert_eq(count_due(f), 1);
+		EXPECT(f, 0, "COPY h c", ":1");
+		EXPECT(f, 0, "SET c v", "+OK");
+		cr_assert_eq(count_due(f), 1);
+		EXPECT(f, 0, "HSET h b 3", ":0");
+		cr_assert_eq(count_due(f), 0);
+		EXPECT(f, 0, "HSETEX h PX 10 FIELDS 1 b 3", ":1");
+		cr_assert_eq(count_due(f), 1);
+		fixture_advance(f, 11);
+		EXPECT(f, 0, "HGET h b", "$-1");
+		cr_assert_eq(count_due(f), 0);
+		EXPECT(f, 0, "HSETEX h PX 10 FIELDS 1 b 3", ":1");
+		EXPECT(f, 0, "DEL h", ":1");
+		cr_assert_eq(count_due(f), 0);
+		EXPECT(f, 0, "HSETEX h PX 10 FIELDS 1 b 3", ":1");
+		EXPECT(f, 0, "FLUSHDB", "+OK");
+		cr_assert_eq(count_due(f), 0);
+		fixture_close(f);
+	}
+}
+
+/* (I18) Once a reader has seen a field past its deadline, nobody who took it as still there commits. */
+Test(hash_expiry, all_agree_which_fields_are_there)
+{
+	const struct hash_limits limits = {
+		.packed_size = 1000, .listpack_entries = 512, .listpack_value = 64};
+	struct fixture *f = fixture_open();
+	struct session s;
+	struct key k;
+	struct hash h;
+	EXPECT(f, 0, "HSETEX h PX 100 FIELDS 1 a 1", ":1");
+	/* The reader deletes nothing. */
+	pause_set(f->server.pause, PAUSE_WRITE, f->now_ms, f->now_ms + 100000);
+	session_open(f, &s);
+	cr_assert_eq(key_open(&s.view, 0, BYTES_LITERAL("h"), &k), SETT_OK);
+	cr_assert_eq(hash_open(&k, &limits, &h), SETT_OK);
+	cr_assert_eq(hash_put(&h, BYTES_LITERAL("b"), BYTES_LITERAL("2"), 0, NULL), SETT_OK);
+	cr_assert_eq(hash_save(&h), SETT_OK);
+	fixture_advance(f, 101);
+	EXPECT(f, 0, "HGET h a", "$-1");
+	cr_assert_eq(sett_txn_commit(s.txn, NULL, NULL), SETT_CONFLICT);
+	session_close(&s);
 	fixture_close(f);
 }

@@ -479,3 +479,28 @@ Test(hashes, the_bytes_of_a_spread_hash)
 	check_entries(f, "\1", expected, 2);
 	fixture_close(f);
 }
+
+/* Of a database too: its walk reads hashes of both layouts. */
+Test(hashes, the_digest_of_a_database_is_of_the_content)
+{
+	struct fixture *f = fixture_open();
+	char digest[64];
+	f->server.config->enable_debug_command = 1;
+	for (int64_t packed_size = 4; packed_size <= 1000; packed_size += 996) {
+		set_packed_size(f, packed_size);
+		EXPECT(f, 0, "FLUSHDB", "+OK");
+		EXPECT(f, 0, "HSET h a 1 b 2 c 3", ":3");
+		EXPECT(f, 0, "HSET g a 2", ":1");
+		EXPECT(f, 0, "SET s v", "+OK");
+		fixture_run_line(f, 0, "DEBUG DIGEST");
+		if (packed_size == 4)
+			snprintf(digest, sizeof(digest), "%.*s", (int)f->reply.size,
+				 (const char *)f->reply.data);
+		else
+			cr_assert(reply_is(f, digest), "%s", digest);
+	}
+	EXPECT(f, 0, "HSET g a 3", ":0");
+	fixture_run_line(f, 0, "DEBUG DIGEST");
+	cr_assert(!reply_is(f, digest));
+	fixture_close(f);
+}

@@ -412,6 +412,28 @@ Test(keyspace, what_engine_keys_stand_for)
 		cr_assert_eq(keyspace_describe_key(others[i]).kind, ENGINE_KEY_OTHER, "%zu", i);
 }
 
+/* (I18) A walk that leaves out a key because its deadline has passed has seen it pass, as a lookup has. */
+Test(keyspace, a_walk_agrees_with_others_which_keys_are_there)
+{
+	struct fixture *f = fixture_open();
+	struct session writer, reader;
+	struct keyspace_cursor *cursor;
+	struct key k;
+	EXPECT(f, 0, "SET k v PX 100", "+OK");
+	session_open(f, &writer);
+	cr_assert(exists(&writer, "k"));
+	cr_assert_eq(put(&writer, "other", "1"), SETT_OK);
+	fixture_advance(f, 101);
+	session_open(f, &reader);
+	cr_assert_eq(keyspace_cursor_open(&reader.view, 0, (struct bytes){0}, (struct bytes){0}, &cursor),
+		     SETT_OK);
+	cr_assert_eq(keyspace_cursor_next(cursor, &k), SETT_NOT_FOUND);
+	keyspace_cursor_close(cursor);
+	cr_assert_eq(session_commit(&reader), SETT_OK);
+	cr_assert_eq(session_commit(&writer), SETT_CONFLICT);
+	fixture_close(f);
+}
+
 Test(keyspace, refuses_too_many_databases)
 {
 	struct fixture *f = fixture_open();
