@@ -3,13 +3,13 @@
  *
  *	serializable SERVER [--transfers N] [--seed N] [--io-threads N]
  *
- * Eight connections move money between a few accounts: half of their transfers read under WATCH and write
- *with MULTI/EXEC, half are blind DECRBY/INCRBY in a MULTI; every block also sets its connection's clock. They
- *also play with pairs of switches of which one must stay on: each transaction reads both under WATCH and
- *turns off its own, which snapshot isolation alone would let two do at once. Two readers look at everything
- *all the time, with MGET and in MULTI: the total is exact, no pair is off, and a clock whose EXEC was
- *acknowledged before the look is not behind. At the end every account is what the acknowledged transfers make
- *it.
+ * Eight connections move money between a few accounts, strings and fields of two hashes: half of their
+ * transfers read under WATCH and write with MULTI/EXEC, half are blind DECRBY/INCRBY in a MULTI; every block
+ * also sets its connection's clock. They also play with pairs of switches of which one must stay on: each
+ * transaction reads both under WATCH and turns off its own, which snapshot isolation alone would let two do at
+ * once. Two readers look at everything all the time, in MULTI with MGET and HMGET, and with single reads in
+ * MULTI: the total is exact, no pair is off, and a clock whose EXEC was acknowledged before the look is not
+ * behind. At the end every account is what the acknowledged transfers make it.
  */
 #include <inttypes.h>
 #include <pthread.h>
@@ -24,7 +24,10 @@
 
 #define CONNECTIONS 8
 #define READERS 2
-#define ACCOUNTS 10
+#define ACCOUNTS 10 /* the first are strings, then the fields of one hash, then those of the other */
+#define STRING_ACCOUNTS 4
+#define HASHES 2
+#define HASH_ACCOUNTS ((ACCOUNTS - STRING_ACCOUNTS) / HASHES) /* in each */
 #define PAIRS 4
 #define INITIAL 1000
 #define TEXT 32
@@ -80,19 +83,61 @@ ask(struct bank *bank, redisContext *context, int argc, const char **argv)
 	return NULL;
 }
 
-/* WATCH of two keys and their numbers. */
-static bool
-watch_two(struct bank *bank, redisContext *context, const char *first, const char *second, long long ret[2])
+/* Where a number is: under a key, or in a field of a hash. */
+struct place {
+	char key[TEXT], field[TEXT]; /* the field is empty for a string */
+};
+
+static struct place
+account_place(unsigned account)
 {
-	const char *watch[] = {"WATCH", first, second}, *names[] = {first, second};
+	struct place ret = {0};
+	if (account < STRING_ACCOUNTS) {
+		snprintf(ret.key, TEXT, "account:%u", account);
+		return ret;
+	}
+	snprintf(ret.key, TEXT, "accounts:%u", (account - STRING_ACCOUNTS) / HASH_ACCOUNTS);
+	snprintf(ret.field, TEXT, "account:%u", account);
+	return ret;
+}
+
+/* A command on a place: the verb of strings or that of hashes, key, perhaps field, value (may be NULL). Returns
+ * the number of words. */
+static int
+place_command(const struct place *place, const char *string_verb, const char *hash_verb, const char *value,
+	      const char *ret[4])
+{
+	int argc = 0;
+	ret[argc++] = place->field[0] != 0 ? hash_verb : string_verb;
+	ret[argc++] = place->key;
+	if (place->field[0] != 0)
+		ret[argc++] = place->field;
+	if (value != NULL)
+		ret[argc++] = value;
+	return argc;
+}
+
+struct command {
+	const char *argv[4];
+	int argc;
+};
+
+/* WATCH of two places and their numbers. */
+static bool
+watch_two(struct bank *bank, redisContext *context, const struct place *first, const struct place *second,
+	  long long ret[2])
+{
+	const char *watch[] = {"WATCH", first->key, second->key};
+	const struct place *places[] = {first, second};
 	redisReply *reply = ask(bank, context, 3, watch);
 
 	if (reply == NULL)
 		return false;
 	freeReplyObject(reply);
 	for (int i = 0; i < 2; i++) {
-		const char *get[] = {"GET", names[i]};
-		reply = ask(bank, context, 2, get);
+		const char *get[4];
+		int argc = place_command(places[i], "GET", "HGET", NULL, get);
+		reply = ask(bank, context, argc, get);
 		if (reply == NULL || reply->type != REDIS_REPLY_STRING)
 			return false;
 		ret[i] = strtoll(reply->str, NULL, 10);
@@ -103,7 +148,7 @@ watch_two(struct bank *bank, redisContext *context, const char *first, const cha
 
 /* MULTI, the two commands, the clock, EXEC, in one write. Returns 1 done, 0 refused, -1 broken. */
 static int
-run_block(struct teller *teller, redisContext *context, const char **one, const char **two)
+run_block(struct teller *teller, redisContext *context, struct command *one, struct command *two)
 {
 	struct bank *bank = teller->bank;
 	char clock_name[TEXT], clock_text[TEXT];
@@ -114,8 +159,9 @@ run_block(struct teller *teller, redisContext *context, const char **one, const 
 
 	snprintf(clock_name, sizeof(clock_name), "clock:%u", teller->number);
 	snprintf(clock_text, sizeof(clock_text), "%" PRIu64, clock);
-	if (!load_append(context, 1, multi, NULL) || !load_append(context, 3, one, NULL) ||
-	    (two != NULL && !load_append(context, 3, two, NULL)) || !load_append(context, 3, set, NULL))
+	if (!load_append(context, 1, multi, NULL) || !load_append(context, one->argc, one->argv, NULL) ||
+	    (two != NULL && !load_append(context, two->argc, two->argv, NULL)) ||
+	    !load_append(context, 3, set, NULL))
 		return -1;
 	for (int i = 0; i < (two != NULL ? 4 : 3); i++) {
 		reply = load_reply(context);
@@ -141,23 +187,25 @@ transfer(struct teller *teller, redisContext *context, bool is_blind)
 	unsigned from = (unsigned)random_below(&teller->random, ACCOUNTS);
 	unsigned to = (from + 1 + (unsigned)random_below(&teller->random, ACCOUNTS - 1)) % ACCOUNTS;
 	long long amount = 1 + (long long)random_below(&teller->random, 50), balances[2];
-	char from_name[TEXT], to_name[TEXT], from_text[TEXT], to_text[TEXT];
-	const char *one[] = {is_blind ? "DECRBY" : "SET", from_name, from_text};
-	const char *two[] = {is_blind ? "INCRBY" : "SET", to_name, to_text};
+	struct place from_place = account_place(from), to_place = account_place(to);
+	char from_text[TEXT], to_text[TEXT];
+	struct command one, two;
 	int done;
 
-	snprintf(from_name, sizeof(from_name), "account:%u", from);
-	snprintf(to_name, sizeof(to_name), "account:%u", to);
+	one.argc = place_command(&from_place, is_blind ? "INCRBY" : "SET", is_blind ? "HINCRBY" : "HSET",
+				 from_text, one.argv);
+	two.argc = place_command(&to_place, is_blind ? "INCRBY" : "SET", is_blind ? "HINCRBY" : "HSET",
+				 to_text, two.argv);
 	if (is_blind) {
-		snprintf(from_text, sizeof(from_text), "%lld", amount);
+		snprintf(from_text, sizeof(from_text), "%lld", -amount);
 		snprintf(to_text, sizeof(to_text), "%lld", amount);
 	} else {
-		if (!watch_two(teller->bank, context, from_name, to_name, balances))
+		if (!watch_two(teller->bank, context, &from_place, &to_place, balances))
 			return false;
 		snprintf(from_text, sizeof(from_text), "%lld", balances[0] - amount);
 		snprintf(to_text, sizeof(to_text), "%lld", balances[1] + amount);
 	}
-	done = run_block(teller, context, one, two);
+	done = run_block(teller, context, &one, &two);
 	if (done < 0)
 		return false;
 	if (done == 0) {
@@ -178,17 +226,16 @@ flip(struct teller *teller, redisContext *context)
 {
 	unsigned pair = (unsigned)random_below(&teller->random, PAIRS);
 	unsigned side = (unsigned)random_below(&teller->random, 2);
-	char names[2][TEXT];
+	struct place switches[2] = {{{0}, {0}}};
 	long long on[2];
-	const char *set[] = {"SET", names[side], NULL};
 	int done;
 
-	snprintf(names[0], sizeof(names[0]), "switch:%u:0", pair);
-	snprintf(names[1], sizeof(names[1]), "switch:%u:1", pair);
-	if (!watch_two(teller->bank, context, names[0], names[1], on))
+	snprintf(switches[0].key, TEXT, "switch:%u:0", pair);
+	snprintf(switches[1].key, TEXT, "switch:%u:1", pair);
+	if (!watch_two(teller->bank, context, &switches[0], &switches[1], on))
 		return false;
-	set[2] = on[0] + on[1] == 2 ? "0" : "1";
-	done = run_block(teller, context, set, NULL);
+	struct command set = {{"SET", switches[side].key, on[0] + on[1] == 2 ? "0" : "1"}, 3};
+	done = run_block(teller, context, &set, NULL);
 	/* Two GETs are two moments; if both were off in a transaction that stands, they were off at one. */
 	if (done > 0 && on[0] + on[1] == 0)
 		fail(teller->bank, "write skew: both switches of pair %u were off", pair);
@@ -221,56 +268,106 @@ run_teller(void *argument)
 #define LOOK_KEYS (ACCOUNTS + 2 * PAIRS + CONNECTIONS)
 
 static void
-look_names(char names[LOOK_KEYS][TEXT])
+look_places(struct place places[LOOK_KEYS])
 {
 	unsigned n = 0;
 
+	memset(places, 0, LOOK_KEYS * sizeof(*places));
 	for (unsigned i = 0; i < ACCOUNTS; i++)
-		snprintf(names[n++], TEXT, "account:%u", i);
+		places[n++] = account_place(i);
 	for (unsigned i = 0; i < 2 * PAIRS; i++)
-		snprintf(names[n++], TEXT, "switch:%u:%u", i / 2, i % 2);
+		snprintf(places[n++].key, TEXT, "switch:%u:%u", i / 2, i % 2);
 	for (unsigned i = 0; i < CONNECTIONS; i++)
-		snprintf(names[n++], TEXT, "clock:%u", i);
+		snprintf(places[n++].key, TEXT, "clock:%u", i);
 }
 
-/* All numbers at one moment: with MGET, or with GETs in a block. */
+/* All places with few commands: an MGET of all strings, an HMGET of each hash. Returns how many were sent, 0 if
+ * the connection broke. */
+static unsigned
+append_few(redisContext *context, const struct place places[LOOK_KEYS])
+{
+	const char *words[1 + LOOK_KEYS] = {"MGET"};
+	int argc = 1;
+
+	for (unsigned i = 0; i < LOOK_KEYS; i++)
+		if (places[i].field[0] == 0)
+			words[argc++] = places[i].key;
+	if (!load_append(context, argc, words, NULL))
+		return 0;
+	words[0] = "HMGET";
+	for (unsigned hash = 0; hash < HASHES; hash++) {
+		const struct place *first = &places[STRING_ACCOUNTS + hash * HASH_ACCOUNTS];
+		words[1] = first->key;
+		for (unsigned i = 0; i < HASH_ACCOUNTS; i++)
+			words[2 + i] = first[i].field;
+		if (!load_append(context, 2 + HASH_ACCOUNTS, words, NULL))
+			return 0;
+	}
+	return 1 + HASHES;
+}
+
+static unsigned
+append_single(redisContext *context, const struct place places[LOOK_KEYS])
+{
+	for (unsigned i = 0; i < LOOK_KEYS; i++) {
+		const char *get[4];
+		int argc = place_command(&places[i], "GET", "HGET", NULL, get);
+		if (!load_append(context, argc, get, NULL))
+			return 0;
+	}
+	return LOOK_KEYS;
+}
+
+static long long
+number_of(const redisReply *reply)
+{
+	return reply->type == REDIS_REPLY_STRING ? strtoll(reply->str, NULL, 10) : 0;
+}
+
+/* What append_few asked for: the fields of the hashes come after all strings, but belong between them. */
 static bool
-look(struct bank *bank, redisContext *context, bool in_block, long long ret[LOOK_KEYS])
+take_few(const redisReply *reply, long long ret[LOOK_KEYS])
+{
+	const unsigned fields = HASHES * HASH_ACCOUNTS;
+	if (reply->elements != 1 + HASHES || reply->element[0]->elements != LOOK_KEYS - fields)
+		return false;
+	for (unsigned i = 0; i < LOOK_KEYS - fields; i++)
+		ret[i < STRING_ACCOUNTS ? i : i + fields] = number_of(reply->element[0]->element[i]);
+	for (unsigned i = 0; i < fields; i++) {
+		const redisReply *hash = reply->element[1 + i / HASH_ACCOUNTS];
+		if (hash->elements != HASH_ACCOUNTS)
+			return false;
+		ret[STRING_ACCOUNTS + i] = number_of(hash->element[i % HASH_ACCOUNTS]);
+	}
+	return true;
+}
+
+/* All numbers at one moment. */
+static bool
+look(struct bank *bank, redisContext *context, bool single, long long ret[LOOK_KEYS])
 {
 	static const char *multi[] = {"MULTI"}, *exec[] = {"EXEC"};
-	char names[LOOK_KEYS][TEXT];
-	const char *mget[1 + LOOK_KEYS] = {"MGET"};
+	struct place places[LOOK_KEYS];
 	redisReply *reply;
 
-	look_names(names);
-	for (unsigned i = 0; i < LOOK_KEYS; i++)
-		mget[1 + i] = names[i];
-	if (!in_block) {
-		reply = ask(bank, context, 1 + LOOK_KEYS, mget);
-	} else {
-		if (!load_append(context, 1, multi, NULL))
-			return false;
-		for (unsigned i = 0; i < LOOK_KEYS; i++) {
-			const char *get[] = {"GET", names[i]};
-			if (!load_append(context, 2, get, NULL))
-				return false;
-		}
-		for (unsigned i = 0; i < 1 + LOOK_KEYS; i++) {
-			reply = load_reply(context);
-			if (reply == NULL)
-				return false;
-			freeReplyObject(reply);
-		}
-		reply = ask(bank, context, 1, exec);
-	}
-	if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != LOOK_KEYS)
+	look_places(places);
+	if (!load_append(context, 1, multi, NULL))
 		return false;
-	for (unsigned i = 0; i < LOOK_KEYS; i++)
-		ret[i] = reply->element[i]->type == REDIS_REPLY_STRING
-			? strtoll(reply->element[i]->str, NULL, 10)
-			: 0;
+	unsigned sent = single ? append_single(context, places) : append_few(context, places);
+	for (unsigned i = 0; i < 1 + sent; i++) {
+		reply = load_reply(context);
+		if (reply == NULL)
+			return false;
+		freeReplyObject(reply);
+	}
+	reply = ask(bank, context, 1, exec);
+	if (reply == NULL || reply->type != REDIS_REPLY_ARRAY)
+		return false;
+	bool whole = single ? reply->elements == LOOK_KEYS : take_few(reply, ret);
+	for (unsigned i = 0; whole && single && i < LOOK_KEYS; i++)
+		ret[i] = number_of(reply->element[i]);
 	freeReplyObject(reply);
-	return true;
+	return whole;
 }
 
 static void
@@ -322,8 +419,18 @@ set_up(struct bank *bank)
 	redisContext *context = load_connect(bank->port);
 	bool done = context != NULL;
 
-	for (unsigned i = 0; done && i < ACCOUNTS; i++)
-		done = load_expect_ok(redisCommand(context, "SET account:%u %d", i, INITIAL));
+	/* The fields of one hash are entries of their own, those of the other are in its root. */
+	for (unsigned i = 0; done && i < ACCOUNTS; i++) {
+		struct place place = account_place(i);
+		redisReply *reply = place.field[0] == 0
+			? redisCommand(context, "SET %s %d", place.key, INITIAL)
+			: redisCommand(context, "HMSET %s %s %d", place.key, place.field, INITIAL);
+		done = load_expect_ok(reply);
+	}
+	done = done && load_expect_ok(redisCommand(context, "CONFIG SET packed-max-size 64")) &&
+		load_expect_ok(redisCommand(context, "HMSET accounts:0 padding %s",
+					    "0123456789012345678901234567890123456789")) &&
+		load_expect_ok(redisCommand(context, "CONFIG SET packed-max-size 1000"));
 	for (unsigned i = 0; done && i < 2 * PAIRS; i++)
 		done = load_expect_ok(redisCommand(context, "SET switch:%u:%u 1", i / 2, i % 2));
 	if (context != NULL)
