@@ -226,7 +226,8 @@ receive(struct client *client)
 	if (client->start > 0 && client->start == client->used)
 		client->start = client->used = 0;
 	if (client->capacity - client->used < READ_SIZE) {
-		memmove(client->input, client->input + client->start, client->used - client->start);
+		if (client->start > 0)
+			memmove(client->input, client->input + client->start, client->used - client->start);
 		client->used -= client->start;
 		client->start = 0;
 		while (client->capacity - client->used < READ_SIZE)

@@ -238,7 +238,7 @@ command_memory_malloc_stats(struct command_context *c)
 	if (status == SETT_OK)
 		resp_verbatim(c->reply, "txt", text.data, text.size);
 	else if (status == SETT_INVALID)
-		resp_bulk_string(c->reply, none);
+		resp_verbatim(c->reply, "txt", none, sizeof none - 1);
 	buffer_free(&text);
 	return status == SETT_INVALID ? SETT_OK : status;
 }
