@@ -138,6 +138,16 @@ sync_changed(void *arg)
 	sett_engine_set_sync_policy(server->engine, sync_policy(server->config));
 }
 
+/* Redis' policies for eviction: here they say what is known of a key's uses. */
+static void
+policy_changed(void *arg)
+{
+	struct server *server = arg;
+	if ((config_policy_is_lfu(server->config) || config_policy_is_lru(server->config)) &&
+	    server_note_accesses(server) != SETT_OK)
+		log_sink_printf(&server->sink, LOG_LEVEL_WARNING, "No memory to note uses of keys");
+}
+
 static int
 open_database(struct program *p, struct sett_error *error)
 {
@@ -213,8 +223,10 @@ create_rooms(struct program *p, struct sett_error *error)
 	    latency_monitor_create(&s->latency_monitor) != SETT_OK ||
 	    command_stats_create(s->commands->row_count, &s->command_stats) != SETT_OK ||
 	    config_listen(s->config, "appendfsync", sync_changed, s) != SETT_OK ||
+	    config_listen(s->config, "maxmemory-policy", policy_changed, s) != SETT_OK ||
 	    config_guard(s->config, "maxclients", descriptors_allow_clients, &p->descriptors) != SETT_OK)
 		return out_of_memory(error);
+	policy_changed(s);
 	recorder_listen(s);
 	if (memory_keeper_start(s, &p->memory_keeper) != SETT_OK)
 		return out_of_memory(error);
@@ -275,6 +287,7 @@ stop(struct program *p, bool started)
 	expirer_destroy(s->expirer);
 	memory_keeper_stop(p->memory_keeper);
 	command_stats_destroy(s->command_stats);
+	accesses_destroy(s->accesses);
 	slowlog_destroy(s->slowlog);
 	latency_monitor_destroy(s->latency_monitor);
 	if (s->pause != NULL)

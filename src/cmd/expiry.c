@@ -117,7 +117,7 @@ static int
 reply_deadline(struct command_context *c, bool absolute, bool seconds)
 {
 	struct key k;
-	int status = open_key(c, c->argv[1], &k);
+	int status = peek_key(c, c->argv[1], &k);
 	if (status != SETT_OK)
 		return status;
 	if (!k.exists || k.root.expires_at == 0) {

@@ -1,6 +1,8 @@
 /* Commands on keys of any type. */
 #include "cmd/commands.h"
 #include "cmd/lookup.h"
+#include "config/config.h"
+#include "keyspace/accesses.h"
 #include "types/type.h"
 
 int
@@ -21,13 +23,13 @@ command_del(struct command_context *c)
 	return SETT_OK;
 }
 
-int
-command_exists(struct command_context *c)
+static int
+count_existing(struct command_context *c, int (*open)(struct command_context *, struct bytes, struct key *))
 {
 	int64_t found = 0;
 	for (size_t i = 1; i < c->argc; i++) {
 		struct key k;
-		int status = open_key(c, c->argv[i], &k);
+		int status = open(c, c->argv[i], &k);
 		if (status != SETT_OK)
 			return status;
 		found += k.exists;
@@ -37,10 +39,22 @@ command_exists(struct command_context *c)
 }
 
 int
+command_exists(struct command_context *c)
+{
+	return count_existing(c, peek_key);
+}
+
+int
+command_touch(struct command_context *c)
+{
+	return count_existing(c, open_key);
+}
+
+int
 command_type(struct command_context *c)
 {
 	struct key k;
-	int status = open_key(c, c->argv[1], &k);
+	int status = peek_key(c, c->argv[1], &k);
 	if (status == SETT_OK)
 		resp_status(c->reply, k.exists ? value_type_name(k.root.type) : "none");
 	return status;
@@ -136,7 +150,7 @@ command_copy(struct command_context *c)
 static int
 object_lookup(struct command_context *c, struct key *ret)
 {
-	int status = open_key(c, c->argv[2], ret);
+	int status = peek_key(c, c->argv[2], ret);
 	if (status == SETT_OK && !ret->exists)
 		resp_null(c->reply);
 	return status;
@@ -163,14 +177,26 @@ command_object_refcount(struct command_context *c)
 	return status;
 }
 
-/* Nothing is evicted, so accesses are not tracked. */
+#define SWITCHING                                                                                      \
+	"Please note that when switching between policies at runtime LRU and LFU data will take some " \
+	"time to adjust."
+
+/* Where no policy asks for it, uses of keys are noted from the first time that somebody wants to know. */
 int
 command_object_idletime(struct command_context *c)
 {
 	struct key k;
 	int status = object_lookup(c, &k);
-	if (status == SETT_OK && k.exists)
-		resp_integer(c->reply, 0);
+	if (status != SETT_OK || !k.exists)
+		return status;
+	if (config_policy_is_lfu(c->server->config))
+		return context_error(
+			c, "ERR An LFU maxmemory policy is selected, idle time not tracked. " SWITCHING);
+	status = server_note_accesses(c->server);
+	if (status == SETT_OK)
+		resp_integer(c->reply,
+			     (int64_t)accesses_idle_seconds(c->server->accesses, k.engine_key.hash,
+							    c->view.now_ms));
 	return status;
 }
 
@@ -179,13 +205,17 @@ command_object_freq(struct command_context *c)
 {
 	struct key k;
 	int status = object_lookup(c, &k);
-	if (status == SETT_OK && k.exists)
+	if (status != SETT_OK || !k.exists)
+		return status;
+	if (!config_policy_is_lfu(c->server->config))
 		return context_error(c,
 				     "ERR An LFU maxmemory policy is not selected, access frequency not "
-				     "tracked. Please note "
-				     "that when switching between policies at runtime LRU and LFU data will "
-				     "take some time "
-				     "to adjust.");
+				     "tracked. " SWITCHING);
+	status = server_note_accesses(c->server);
+	if (status == SETT_OK)
+		resp_integer(c->reply,
+			     accesses_frequency(c->server->accesses, k.engine_key.hash, c->view.now_ms,
+						context_access_rule(c)));
 	return status;
 }
 

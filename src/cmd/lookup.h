@@ -15,14 +15,35 @@ count_read(struct command_context *c, const struct key *k)
 		c->view.misses++;
 }
 
+/* Opens a key to say something of it that is no use of its value: OBJECT IDLETIME does not begin anew. */
+static inline int
+peek_key(struct command_context *c, struct bytes name, struct key *ret)
+{
+	int status = key_open(&c->view, c->db, name, ret);
+	if (status == SETT_OK)
+		count_read(c, ret);
+	return status;
+}
+
+static inline void
+note_access(struct command_context *c, const struct key *k)
+{
+	struct accesses *accesses = __atomic_load_n(&c->server->accesses, __ATOMIC_ACQUIRE);
+	if (__builtin_expect(accesses != NULL, 0))
+		context_note_access(c, accesses, k);
+}
+
 /* Opens a key of the selected database. An absent one is no failure (ret->exists). */
 static inline int
 open_key(struct command_context *c, struct bytes name, struct key *ret)
 {
 	int status = key_open(&c->view, c->db, name, ret);
-	if (status == SETT_OK && (c->command->flags & COMMAND_READONLY) != 0)
+	if (status != SETT_OK)
+		return status;
+	if ((c->command->flags & COMMAND_READONLY) != 0)
 		count_read(c, ret);
-	return status;
+	note_access(c, ret);
+	return SETT_OK;
 }
 
 /* The same for a key that must hold this type if it exists. If it holds another: OUTCOME_FAILED, with the error
@@ -50,6 +71,7 @@ open_read_string(struct command_context *c, struct bytes name, struct key *ret)
 	if (status != SETT_OK)
 		return status;
 	count_read(c, ret);
+	note_access(c, ret);
 	return ret->exists && ret->root.type != VALUE_STRING ? context_wrong_type(c) : SETT_OK;
 }
 

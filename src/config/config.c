@@ -189,6 +189,20 @@ add_listener(struct config *config, const char *directive, struct directive_list
 	return SETT_OK;
 }
 
+bool
+config_policy_is_lfu(const struct config *config)
+{
+	int policy = __atomic_load_n(&config->max_memory_policy, __ATOMIC_RELAXED);
+	return policy == CONFIG_POLICY_VOLATILE_LFU || policy == CONFIG_POLICY_ALLKEYS_LFU;
+}
+
+bool
+config_policy_is_lru(const struct config *config)
+{
+	int policy = __atomic_load_n(&config->max_memory_policy, __ATOMIC_RELAXED);
+	return policy == CONFIG_POLICY_VOLATILE_LRU || policy == CONFIG_POLICY_ALLKEYS_LRU;
+}
+
 int
 config_listen(struct config *config, const char *directive, void (*changed)(void *arg), void *arg)
 {

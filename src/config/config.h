@@ -32,6 +32,16 @@ struct config_output_limit {
 };
 
 enum config_sync { CONFIG_SYNC_NO, CONFIG_SYNC_EVERYSEC, CONFIG_SYNC_ALWAYS }; /* appendfsync */
+enum config_policy {                                                           /* maxmemory-policy */
+		     CONFIG_POLICY_VOLATILE_LRU,
+		     CONFIG_POLICY_VOLATILE_LFU,
+		     CONFIG_POLICY_VOLATILE_RANDOM,
+		     CONFIG_POLICY_VOLATILE_TTL,
+		     CONFIG_POLICY_ALLKEYS_LRU,
+		     CONFIG_POLICY_ALLKEYS_LFU,
+		     CONFIG_POLICY_ALLKEYS_RANDOM,
+		     CONFIG_POLICY_NOEVICTION
+};
 enum config_supervised {
 	CONFIG_SUPERVISED_NO,
 	CONFIG_SUPERVISED_AUTO,
@@ -65,9 +75,12 @@ struct config {
 	bool daemonize;
 	int supervised; /* enum config_supervised, as set: see supervisor.h for what was found */
 	char *pid_file;
-	int64_t slowlog_slower_than;       /* (runtime) microseconds; negative = off */
-	int64_t slowlog_max_len;           /* (runtime) */
-	bool latency_tracking;             /* (runtime) */
+	int64_t slowlog_slower_than; /* (runtime) microseconds; negative = off */
+	int64_t slowlog_max_len;     /* (runtime) */
+	int max_memory_policy;       /* (runtime) enum config_policy: what OBJECT FREQ and IDLETIME count */
+	int lfu_log_factor;          /* (runtime) */
+	int lfu_decay_minutes;       /* (runtime) lfu-decay-time */
+	bool latency_tracking;       /* (runtime) */
 	int64_t latency_monitor_threshold; /* (runtime) milliseconds; 0 = off */
 	char *latency_percentiles;         /* (runtime, under lock) words, each 0 to 100 */
 	int enable_debug_command;          /* 0 no, 1 yes, 2 local */
@@ -113,6 +126,9 @@ struct config_rename {
 const struct config_rename *config_renames(const struct config *);
 /* Words the refusal of a line of the configuration, as config_load does. SETT_INVALID, SETT_NO_MEMORY. */
 int config_refuse_line(struct buffer *ret_error, size_t line_number, struct bytes line, const char *reason);
+/* Whether maxmemory-policy is one of the two LFU, or LRU, policies. */
+bool config_policy_is_lfu(const struct config *);
+bool config_policy_is_lru(const struct config *);
 /* What maxmemory amounts to in bytes, never 0. */
 uint64_t config_effective_memory(const struct config *);
 

@@ -54,10 +54,15 @@ static const struct choice facility_choices[] = {
 	{"local4", 5}, {"local5", 6}, {"local6", 7}, {"local7", 8}, {0}};
 static const struct choice diskless_load_choices[] = {
 	{"disabled", 0}, {"on-empty-db", 1}, {"swapdb", 2}, {0}};
-static const struct choice policy_choices[] = {
-	{"volatile-lru", 0},   {"volatile-lfu", 1}, {"volatile-random", 2},
-	{"volatile-ttl", 3},   {"allkeys-lru", 4},  {"allkeys-lfu", 5},
-	{"allkeys-random", 6}, {"noeviction", 7},   {0}};
+static const struct choice policy_choices[] = {{"volatile-lru", CONFIG_POLICY_VOLATILE_LRU},
+					       {"volatile-lfu", CONFIG_POLICY_VOLATILE_LFU},
+					       {"volatile-random", CONFIG_POLICY_VOLATILE_RANDOM},
+					       {"volatile-ttl", CONFIG_POLICY_VOLATILE_TTL},
+					       {"allkeys-lru", CONFIG_POLICY_ALLKEYS_LRU},
+					       {"allkeys-lfu", CONFIG_POLICY_ALLKEYS_LFU},
+					       {"allkeys-random", CONFIG_POLICY_ALLKEYS_RANDOM},
+					       {"noeviction", CONFIG_POLICY_NOEVICTION},
+					       {0}};
 static const struct choice score_choices[] = {{"no", 0}, {"yes", 1}, {"relative", 1}, {"absolute", 2}, {0}};
 static const struct choice acl_pubsub_choices[] = {{"allchannels", 1}, {"resetchannels", 0}, {0}};
 static const struct choice sanitize_choices[] = {{"no", 0}, {"yes", 1}, {"clients", 2}, {0}};
@@ -329,13 +334,14 @@ const struct directive directive_table[] = {
 
 	/* memory */
 	{INTEGER("maxmemory", 0, UINT64_MAX, "0", MEMORY), FIELD(max_memory)},
-	{CHOICE("maxmemory-policy", policy_choices, "noeviction", 0), NO_EFFECT(NO_EVICTION)},
+	{CHOICE("maxmemory-policy", policy_choices, "noeviction", 0), FIELD(max_memory_policy),
+	 NO_EFFECT(NO_EVICTION)},
 	{INTEGER("maxmemory-samples", 1, INT_MAX, "5", 0), NO_EFFECT(NO_EVICTION)},
 	{INTEGER("maxmemory-eviction-tenacity", 0, 100, "10", 0), NO_EFFECT(NO_EVICTION)},
 	{INTEGER("maxmemory-clients", -100, SSIZE_MAX, "0", MEMORY | DIRECTIVE_PERCENT),
 	 NO_EFFECT(NO_CLIENT_EVICTION)},
-	{INTEGER("lfu-log-factor", 0, INT_MAX, "10", 0), NO_EFFECT(NO_EVICTION)},
-	{INTEGER("lfu-decay-time", 0, INT_MAX, "1", 0), NO_EFFECT(NO_EVICTION)},
+	{INTEGER("lfu-log-factor", 0, INT_MAX, "10", 0), FIELD(lfu_log_factor)},
+	{INTEGER("lfu-decay-time", 0, INT_MAX, "1", 0), FIELD(lfu_decay_minutes)},
 	{INTEGER("active-expire-effort", 1, 10, "1", 0), NO_EFFECT(NO_EFFORT)},
 	{BOOLEAN("lazyfree-lazy-eviction", "no", 0), NO_EFFECT(NO_EVICTION)},
 	{BOOLEAN("lazyfree-lazy-expire", "no", 0), NO_EFFECT(FREED_LATER)},

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "config/config.h"
 #include "net/output.h"
 
 /* ---- errors ---- */
@@ -361,4 +362,41 @@ argument_is(struct bytes argument, const char *word)
 			return false;
 	}
 	return word[argument.size] == 0;
+}
+
+/* ---- uses of keys ---- */
+
+int
+server_note_accesses(struct server *server)
+{
+	struct accesses *none = NULL;
+	if (__atomic_load_n(&server->accesses, __ATOMIC_ACQUIRE) != NULL)
+		return SETT_OK;
+	struct accesses *made = accesses_create(clock_wall_ms(server->clock));
+	if (made == NULL)
+		return SETT_NO_MEMORY;
+	if (!__atomic_compare_exchange_n(&server->accesses, &none, made, false, __ATOMIC_RELEASE,
+					 __ATOMIC_RELAXED))
+		accesses_destroy(made);
+	return SETT_OK;
+}
+
+struct access_rule
+context_access_rule(const struct command_context *c)
+{
+	const struct config *config = c->server->config;
+	return (struct access_rule){
+		.log_factor = (unsigned)__atomic_load_n(&config->lfu_log_factor, __ATOMIC_RELAXED),
+		.decay_minutes = (unsigned)__atomic_load_n(&config->lfu_decay_minutes, __ATOMIC_RELAXED)};
+}
+
+void
+context_note_access(struct command_context *c, struct accesses *accesses, const struct key *k)
+{
+	uint64_t hash = k->engine_key.hash, now_ms = c->view.now_ms;
+	if (k->exists)
+		accesses_note(accesses, hash, now_ms, context_access_rule(c),
+			      keyspace_random(c->server->keyspace));
+	else if ((c->command->flags & COMMAND_WRITE) != 0)
+		accesses_note_new(accesses, hash, now_ms);
 }

@@ -21,6 +21,7 @@ struct command_stats;
 struct pause_state;
 struct server;
 struct argument_body;
+struct accesses;
 struct client;
 struct command;
 struct command_table;
@@ -62,7 +63,9 @@ struct server {
 	struct slowlog *slowlog;                 /* info/slowlog.h */
 	struct latency_monitor *latency_monitor; /* info/latency_monitor.h */
 	struct command_stats *command_stats;     /* info/command_stats.h: calls, failures, error counts */
-	struct pause_state *pause;               /* txn/pause.h: CLIENT PAUSE */
+	struct accesses *accesses; /* keyspace/accesses.h; NULL: uses of keys are not noted. Atomic:
+						 released by server_note_accesses, acquired where keys are opened */
+	struct pause_state *pause; /* txn/pause.h: CLIENT PAUSE */
 	struct server_listeners listeners;
 	const struct sett_clock *clock;
 	struct log_sink sink;
@@ -76,5 +79,8 @@ struct server {
 	uint64_t startup_memory, startup_log_bytes; /* used_memory, length of the log: facts_note_start */
 	uint64_t used_memory_peak;                  /* atomic: info/facts.h */
 };
+
+/* From now on uses of keys are noted. Any thread; does nothing from the second time on. SETT_NO_MEMORY. */
+int server_note_accesses(struct server *);
 
 #endif
