@@ -591,3 +591,72 @@ Test(hash_expiry, all_agree_which_fields_are_there)
 	session_close(&s);
 	fixture_close(f);
 }
+
+/* Names too long for an engine key: their deadlines are in the index by what stands for them. */
+Test(hash_expiry, long_names_have_deadlines)
+{
+	enum { LONG = 9000 };
+	struct fixture *f = fixture_open();
+	uint8_t *a = malloc(LONG), *b = malloc(LONG);
+	memset(a, 'n', LONG);
+	memset(b, 'n', LONG);
+	b[LONG - 1] = 'x';
+	struct bytes set[] = {BYTES_LITERAL("HSETEX"), BYTES_LITERAL("h"),      BYTES_LITERAL("PX"),
+			      BYTES_LITERAL("100"),    BYTES_LITERAL("FIELDS"), BYTES_LITERAL("2"),
+			      bytes_of(a, LONG),       BYTES_LITERAL("1"),      bytes_of(b, LONG),
+			      BYTES_LITERAL("2")};
+	fixture_run(f, 0, 10, set);
+	cr_assert_eq(f->reply.data[1], '1');
+	struct bytes persist[] = {BYTES_LITERAL("HPERSIST"), BYTES_LITERAL("h"), BYTES_LITERAL("FIELDS"),
+				  BYTES_LITERAL("1"), bytes_of(b, LONG)};
+	fixture_run(f, 0, 5, persist);
+	cr_assert_eq(memcmp(f->reply.data, "*1\r\n:1\r\n", 8), 0);
+	EXPECT(f, 0, "COPY h c", ":1");
+	fixture_advance(f, 101);
+	for (int i = 0; i < 2; i++) {
+		struct bytes key = i == 0 ? BYTES_LITERAL("h") : BYTES_LITERAL("c");
+		struct bytes get[] = {BYTES_LITERAL("HMGET"), key, bytes_of(a, LONG), bytes_of(b, LONG)};
+		fixture_run(f, 0, 4, get);
+		cr_assert_eq(memcmp(f->reply.data, "*2\r\n$-1\r\n$1\r\n2\r\n", 16), 0);
+	}
+	EXPECT(f, 0, "HLEN h", ":1");
+	EXPECT(f, 0, "HLEN c", ":1");
+	free(a);
+	free(b);
+	fixture_close(f);
+}
+
+/* Where nearly all fields are due, draws fail and a walk takes their place. */
+Test(hash_expiry, random_fields_among_many_that_are_due)
+{
+	enum { FIELDS = 2000, LIVE = 4 };
+	struct fixture *f = fixture_open();
+	char line[64];
+	for (int i = 0; i < FIELDS; i++) {
+		snprintf(line, sizeof(line), "HSETEX h PX 100 FIELDS 1 due%d v", i);
+		fixture_run_line(f, 0, line);
+	}
+	EXPECT(f, 0, "HSET h live0 0 live1 1 live2 2 live3 3", ":4");
+	pause_set(f->server.pause, PAUSE_WRITE, f->now_ms, f->now_ms + 100000);
+	fixture_advance(f, 101);
+	bool seen[LIVE] = {0};
+	for (int i = 0; i < 60; i++) {
+		fixture_run_line(f, 0, "HRANDFIELD h");
+		cr_assert_eq(memcmp(f->reply.data, "$5\r\nlive", 8), 0);
+		seen[f->reply.data[8] - '0'] = true;
+	}
+	cr_assert(seen[0] && seen[1] && seen[2] && seen[3]);
+	fixture_run_line(f, 0, "HRANDFIELD h 3");
+	cr_assert(memcmp(f->reply.data, "*3\r\n", 4) == 0 &&
+		  memmem(f->reply.data, f->reply.size, "due", 3) == NULL);
+	fixture_run_line(f, 0, "HRANDFIELD h -9");
+	cr_assert(memcmp(f->reply.data, "*9\r\n", 4) == 0 &&
+		  memmem(f->reply.data, f->reply.size, "due", 3) == NULL);
+	fixture_run_line(f, 0, "HRANDFIELD h 100");
+	cr_assert_eq(memcmp(f->reply.data, "*4\r\n", 4), 0);
+	pause_clear(f->server.pause);
+	EXPECT(f, 0, "HDEL h live0 live1 live2 live3", ":4");
+	EXPECT(f, 0, "HRANDFIELD h", "$-1");
+	EXPECT(f, 0, "HRANDFIELD h 3", "*0");
+	fixture_close(f);
+}
