@@ -130,6 +130,55 @@ for name in redis sett; do
 done
 [ "$(figures redis)" = "$(figures sett)" ] || complain "after EXEC: $(figures sett), Redis: $(figures redis)"
 
+# ---- avg_ttl, whatever became of keys with deadlines before ----
+
+ttl() { ask "$1" INFO keyspace | tr -d '\r' | sed -n 's/^db0:.*avg_ttl=//p'; }
+for name in redis sett; do
+	cat <<-TEXT | ask $name >/dev/null
+		FLUSHALL
+		SET one 1 EX 100
+		SET one 1 EX 300000
+		SET two 2 EX 500
+		SET two 2
+		EXPIRE one 77
+		PERSIST one
+		EXPIRE one 5000
+		COPY one copied
+		RENAME one two
+		GETEX two EX 999
+		GETDEL two
+		SET copied x KEEPTTL
+		APPEND copied y
+		DEL copied
+		SET short 1 PX 1
+		SET far 1 PXAT 9000000000000000
+		DEL far
+		MULTI
+		SET queued 1 EX 100
+		PERSIST queued
+		EXPIRE queued 200
+		DEL queued
+		EXEC
+		SELECT 1
+		SET gone 1 EX 100
+		FLUSHDB
+		SELECT 0
+		SET kept 1 EX 1000
+		SET other 1 EX 3000
+	TEXT
+	# Redis estimates it ten times a second; the short key goes.
+	tries=0
+	until [ "$(ask $name DBSIZE)" = 2 ] && [ "$(ttl $name)" -gt 0 ] || [ $tries -ge 300 ]; do
+		tries=$((tries + 1))
+		sleep 0.05
+	done
+	ttl=$(ttl $name)
+	{ [ "$ttl" -gt 1900000 ] && [ "$ttl" -le 2000100 ]; } || complain "$name: avg_ttl is $ttl, not 2000000"
+	printf 'SWAPDB 0 1\nSWAPDB 1 0\nDEL other\n' | ask $name >/dev/null
+	[ $name = redis ] || { [ "$(ttl $name)" -gt 900000 ] && [ "$(ttl $name)" -le 1000100 ]; } ||
+		complain "$name: avg_ttl is $(ttl $name), not 1000000"
+done
+
 # ---- sections, fields, shapes ----
 
 for name in redis sett; do

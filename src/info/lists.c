@@ -96,12 +96,15 @@ info_write_databases(const struct info_facts *facts, struct keyspace_view *view,
 	unsigned databases = keyspace_databases(facts->server->keyspace);
 	for (unsigned db = 0; db < databases; db++) {
 		int64_t keys, expires;
+		uint64_t ttl_ms;
 		int status = keyspace_count(view, db, &keys, &expires);
+		if (status == SETT_OK)
+			status = keyspace_average_ttl(view, db, &ttl_ms);
 		if (status != SETT_OK)
 			return status;
 		if (keys > 0 || expires > 0)
-			info_print(out, "db%u:keys=%" PRId64 ",expires=%" PRId64 ",avg_ttl=0\r\n", db, keys,
-				   expires);
+			info_print(out, "db%u:keys=%" PRId64 ",expires=%" PRId64 ",avg_ttl=%" PRIu64 "\r\n",
+				   db, keys, expires, ttl_ms);
 	}
 	return SETT_OK;
 }

@@ -128,7 +128,7 @@ fill_handle(struct keyspace_cursor *c, const struct sett_record *record, struct 
 	int status = root_parse(record, &ret->root);
 	if (status != SETT_OK)
 		return status;
-	ret->has_deadline = ret->root.expires_at != 0;
+	ret->deadline = ret->root.expires_at;
 	ret->has_due = ret->root.due_at != 0;
 	ret->object = ret->root.object;
 	ret->object_bytes = ret->root.object_bytes;

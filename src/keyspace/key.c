@@ -69,8 +69,8 @@ read_root(struct key *k)
 {
 	struct sett_record record;
 	struct keyspace_view *view = k->view;
-	k->exists = k->is_stored = k->was_stored = k->has_deadline = k->has_due = false;
-	k->object = k->object_bytes = 0;
+	k->exists = k->is_stored = k->was_stored = k->has_due = false;
+	k->deadline = k->object = k->object_bytes = 0;
 	int status = sett_txn_read_conflict(view->txn, k->engine_key.hash);
 	if (status == SETT_OK)
 		status = sett_txn_get_hashed(view->txn, k->engine_key, &record);
@@ -80,7 +80,7 @@ read_root(struct key *k)
 	if (status != SETT_OK)
 		return status;
 	k->exists = k->is_stored = k->was_stored = true;
-	k->has_deadline = k->root.expires_at != 0;
+	k->deadline = k->root.expires_at;
 	k->has_due = k->root.due_at != 0;
 	k->object = k->root.object;
 	k->object_bytes = k->root.object_bytes;
@@ -186,15 +186,30 @@ arena_name(const struct key *k, struct bytes *ret)
 	return SETT_OK;
 }
 
+/* `deadline` is the new one, 0 for none. */
 static int
-count(const struct key *k, int keys, int deadlines, int due)
+count_deadline(const struct key *k, uint64_t deadline)
+{
+	struct sett_txn *txn = k->view->txn;
+	int change = (int)(deadline != 0) - (int)(k->deadline != 0);
+	int status = SETT_OK;
+	if (change != 0)
+		status = sett_txn_counter_add(txn, deadlines_counter(k->epoch), change);
+	if (status == SETT_OK)
+		status = sett_txn_counter_add(txn, deadline_sum_counter(k->epoch),
+					      deadline_share(deadline) - deadline_share(k->deadline));
+	return status;
+}
+
+static int
+count(const struct key *k, int keys, uint64_t deadline, int due)
 {
 	struct sett_txn *txn = k->view->txn;
 	int status = SETT_OK;
 	if (keys != 0)
 		status = sett_txn_counter_add(txn, keys_counter(k->epoch), keys);
-	if (status == SETT_OK && deadlines != 0)
-		status = sett_txn_counter_add(txn, deadlines_counter(k->epoch), deadlines);
+	if (status == SETT_OK && deadline != k->deadline)
+		status = count_deadline(k, deadline);
 	if (status == SETT_OK && __builtin_expect(due != 0, 0))
 		status = sett_txn_counter_add(txn, due_counter(k->epoch), due);
 	return status;
@@ -226,16 +241,15 @@ first_deadline(const struct root_content *content)
 static int
 account(struct key *k, const struct root_content *now)
 {
-	bool has_deadline = now != NULL && now->expires_at != 0;
+	uint64_t deadline = now != NULL ? now->expires_at : 0;
 	bool has_due = now != NULL && now->due_at != 0;
 	int keys = (int)(now != NULL) - (int)k->is_stored;
-	int deadlines = (int)has_deadline - (int)k->has_deadline;
 	struct sett_txn *txn = k->view->txn;
 	int status = sett_txn_write_conflict(txn, k->engine_key.hash);
 	if (status == SETT_OK && (keys != 0 || (now != NULL) != k->exists))
 		status = sett_txn_write_conflict(txn, existence_conflict_key(k->epoch));
 	if (status == SETT_OK)
-		status = count(k, keys, deadlines, (int)has_due - (int)k->has_due);
+		status = count(k, keys, deadline, (int)has_due - (int)k->has_due);
 	if (status == SETT_OK && __builtin_expect(k->object != 0, 0) &&
 	    (now == NULL || now->object != k->object))
 		status = keyspace_drop_object(k->view, k->epoch, k->object, k->object_bytes);
@@ -244,7 +258,7 @@ account(struct key *k, const struct root_content *now)
 	if (status != SETT_OK)
 		return status;
 	k->exists = k->is_stored = now != NULL;
-	k->has_deadline = has_deadline;
+	k->deadline = deadline;
 	k->has_due = has_due;
 	k->object = now != NULL ? now->object : 0;
 	k->object_bytes = now != NULL ? now->object_bytes : 0;

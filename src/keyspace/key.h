@@ -54,8 +54,9 @@ struct key {
 	struct root root; /* if it exists, as it was opened */
 	bool was_stored; /* `root` is set, though its deadline may have passed: what the first write overwrites */
 	/* What is stored now, seen or not: a record past its deadline still counts until it is replaced. */
-	bool is_stored, has_deadline;
+	bool is_stored;
 	bool has_due;                  /* a deadline among its elements */
+	uint64_t deadline;             /* its own; 0 = none */
 	uint64_t object, object_bytes; /* elements of that record; 0 = none */
 };
 

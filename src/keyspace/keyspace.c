@@ -341,6 +341,8 @@ drop_epoch(struct keyspace_view *view, uint64_t epoch)
 		status = sett_txn_counter_drop(view->txn, deadlines_counter(epoch));
 	if (status == SETT_OK)
 		status = sett_txn_counter_drop(view->txn, due_counter(epoch));
+	if (status == SETT_OK)
+		status = sett_txn_counter_drop(view->txn, deadline_sum_counter(epoch));
 	return status;
 }
 
@@ -390,6 +392,25 @@ keyspace_count(struct keyspace_view *view, unsigned db, int64_t *ret_keys, int64
 		return status;
 	*ret_keys = keys;
 	*ret_expires = expires;
+	return SETT_OK;
+}
+
+int
+keyspace_average_ttl(struct keyspace_view *view, unsigned db, uint64_t *ret_ms)
+{
+	uint64_t epoch;
+	int64_t expires, sum;
+	int status = keyspace_epoch(view, db, &epoch);
+	if (status == SETT_OK)
+		status = sett_txn_counter(view->txn, deadlines_counter(epoch), &expires);
+	if (status == SETT_OK)
+		status = sett_txn_counter(view->txn, deadline_sum_counter(epoch), &sum);
+	if (status != SETT_OK)
+		return status;
+	int64_t deadline = 0, now = (int64_t)view->now_ms - DEADLINE_SHARE_BASE_MS;
+	if (expires > 0)
+		deadline = (int64_t)((double)sum / (double)expires * DEADLINE_SHARE_MS);
+	*ret_ms = deadline > now ? (uint64_t)(deadline - now) : 0;
 	return SETT_OK;
 }
 

@@ -117,6 +117,9 @@ int keyspace_touch_key(struct keyspace_view *, unsigned db, struct bytes key);
 /* Exact number of keys (as Redis counts: expired ones that are not yet deleted too), and of keys with an
  * expiry. */
 int keyspace_count(struct keyspace_view *, unsigned db, int64_t *ret_keys, int64_t *ret_expires);
+/* Time that the keys with a deadline have left, on average; 0 if there are none. Deadlines after 2106 count as of
+ * then. Like the number of such keys it may be a moment old when it is validated. */
+int keyspace_average_ttl(struct keyspace_view *, unsigned db, uint64_t *ret_ms);
 /* Number of keys with a deadline among their elements; may be a moment old when it is validated. */
 int keyspace_count_due(struct keyspace_view *, unsigned db, int64_t *ret);
 

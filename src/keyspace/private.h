@@ -43,7 +43,8 @@ struct epoch_change {
 
 /* The epoch of a database in this transaction; joins the read set. SETT_CONFLICT if it moved. */
 int keyspace_epoch(struct keyspace_view *, unsigned db, uint64_t *ret);
-/* The counters of an epoch: its keys, those with a deadline, those with a deadline among their elements. */
+/* The counters of an epoch: its keys, those with a deadline, those with a deadline among their elements, and the
+ * sum of the keys' deadlines (deadline_share). */
 static inline uint64_t
 keys_counter(uint64_t epoch)
 {
@@ -58,6 +59,24 @@ static inline uint64_t
 due_counter(uint64_t epoch)
 {
 	return (uint64_t)1 << 63 | epoch;
+}
+static inline uint64_t
+deadline_sum_counter(uint64_t epoch)
+{
+	return (uint64_t)3 << 62 | epoch;
+}
+/* What a deadline adds to the sum: tenths of a second since 2020. Far ones count as those of the year 2106, so
+ * that a quarter of a milliard keys cannot overflow it. */
+#define DEADLINE_SHARE_BASE_MS 1577836800000
+enum { DEADLINE_SHARE_MS = 100 };
+static inline int64_t
+deadline_share(uint64_t deadline_ms)
+{
+	const uint64_t most = ((uint64_t)1 << 35) - 1;
+	if (deadline_ms <= DEADLINE_SHARE_BASE_MS)
+		return 0;
+	uint64_t share = (deadline_ms - DEADLINE_SHARE_BASE_MS + DEADLINE_SHARE_MS / 2) / DEADLINE_SHARE_MS;
+	return (int64_t)(share < most ? share : most);
 }
 /* "Which keys exist" in an epoch. */
 uint64_t existence_conflict_key(uint64_t epoch);
