@@ -133,7 +133,7 @@ expire_fields(struct command_context *c, enum deadline_form form)
 	uint64_t deadline;
 	size_t first;
 	int status = open_hash(c, c->argv[1], &h);
-	if (status != SETT_OK || c->failed || !parse_field_deadline(c, c->argv[2], form, &deadline))
+	if (status != SETT_OK || !parse_field_deadline(c, c->argv[2], form, &deadline))
 		return status;
 	enum condition condition = parse_condition(c->argv[3]);
 	if (!parse_fields(c, condition != CONDITION_NONE ? 4 : 3,
@@ -191,7 +191,7 @@ reply_deadlines(struct command_context *c, enum deadline_form form)
 	struct open_hash h;
 	size_t first;
 	int status = open_hash(c, c->argv[1], &h);
-	if (status != SETT_OK || c->failed || !parse_fields(c, 2, bad_count, &first))
+	if (status != SETT_OK || !parse_fields(c, 2, bad_count, &first))
 		return status;
 	resp_array(c->reply, c->argc - first);
 	for (size_t i = first; i < c->argc; i++) {
@@ -254,7 +254,7 @@ command_hpersist(struct command_context *c)
 	struct open_hash h;
 	size_t first;
 	int status = open_hash(c, c->argv[1], &h);
-	if (status != SETT_OK || c->failed || !parse_fields(c, 2, bad_count, &first))
+	if (status != SETT_OK || !parse_fields(c, 2, bad_count, &first))
 		return status;
 	resp_array(c->reply, c->argc - first);
 	for (size_t i = first; i < c->argc; i++) {
@@ -290,7 +290,7 @@ command_hgetdel(struct command_context *c)
 	struct open_hash h;
 	size_t first;
 	int status = open_hash(c, c->argv[1], &h);
-	if (status != SETT_OK || c->failed || !parse_fields(c, 2, bad_count, &first))
+	if (status != SETT_OK || !parse_fields(c, 2, bad_count, &first))
 		return status;
 	resp_array(c->reply, c->argc - first);
 	for (size_t i = first; i < c->argc && status == SETT_OK; i++) {
@@ -327,7 +327,7 @@ command_hgetex(struct command_context *c)
 	uint64_t deadline = 0;
 	size_t first, fields = 2;
 	int status = open_hash(c, c->argv[1], &h);
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	bool change = true;
 	if (parse_form(c->argv[2], &form)) {
@@ -480,9 +480,9 @@ command_hsetex(struct command_context *c)
 	if (!parse_setex(c, &options))
 		return SETT_OK;
 	int status = open_hash(c, c->argv[1], &h);
-	if (status == SETT_OK && !c->failed)
+	if (status == SETT_OK)
 		status = check_setex(c, &h, &options, &go);
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	resp_integer(c->reply, go);
 	for (size_t i = options.first; go && i < c->argc && status == SETT_OK; i += 2)

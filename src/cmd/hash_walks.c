@@ -104,7 +104,7 @@ reply_whole_hash(struct command_context *c, unsigned parts)
 {
 	struct open_hash h;
 	int status = open_hash(c, c->argv[1], &h);
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	status = enter_lane(c, &h.hash);
 	return status == SETT_OK ? reply_all(c, &h, parts) : status;
@@ -168,7 +168,7 @@ command_hscan(struct command_context *c)
 	if (!scan_parse_cursor(c, c->argv[2], &cursor))
 		return SETT_OK;
 	int status = open_hash(c, c->argv[1], &h);
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	/* As in Redis, nobody looks at the options if there is no hash. */
 	if (h.key.exists && !scan_parse_options(c, 3, SCAN_HASH, &options))
@@ -390,7 +390,7 @@ command_hrandfield(struct command_context *c)
 			return context_error(c, "ERR value is out of range");
 	}
 	int status = open_hash(c, c->argv[1], &h);
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	return c->argc >= 3 ? reply_some(c, &h, count, with_values) : reply_one(c, &h);
 }

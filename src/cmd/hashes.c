@@ -26,7 +26,7 @@ open_hash(struct command_context *c, struct bytes name, struct open_hash *ret)
 {
 	struct hash_limits limits = limits_of(c);
 	int status = open_typed(c, name, VALUE_HASH, &ret->key);
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	status = hash_open(&ret->key, &limits, &ret->hash);
 	if (status == SETT_OK && __builtin_expect(ret->hash.some_due, 0))
@@ -70,7 +70,7 @@ set_fields(struct command_context *c, int64_t *ret_created)
 	if (c->argc % 2 != 0)
 		return context_wrong_arity(c);
 	int status = open_hash(c, c->argv[1], &h);
-	return status == SETT_OK && !c->failed ? set_pairs(c, &h, ret_created) : status;
+	return status == SETT_OK ? set_pairs(c, &h, ret_created) : status;
 }
 
 int
@@ -78,7 +78,7 @@ command_hset(struct command_context *c)
 {
 	int64_t created;
 	int status = set_fields(c, &created);
-	if (status == SETT_OK && !c->failed)
+	if (status == SETT_OK)
 		resp_integer(c->reply, created);
 	return status;
 }
@@ -88,7 +88,7 @@ command_hmset(struct command_context *c)
 {
 	int64_t created;
 	int status = set_fields(c, &created);
-	if (status == SETT_OK && !c->failed)
+	if (status == SETT_OK)
 		resp_status(c->reply, "OK");
 	return status;
 }
@@ -99,7 +99,7 @@ command_hsetnx(struct command_context *c)
 	struct open_hash h;
 	struct hash_field field;
 	int status = open_hash(c, c->argv[1], &h);
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	status = hash_find(&h.hash, c->argv[2], &field);
 	if (status == SETT_OK)
@@ -117,7 +117,7 @@ command_hdel(struct command_context *c)
 	struct open_hash h;
 	int64_t deleted = 0;
 	int status = open_hash(c, c->argv[1], &h);
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	for (size_t i = 2; i < c->argc && h.hash.count > 0; i++) {
 		struct hash_field field;
@@ -171,9 +171,9 @@ command_hincrby(struct command_context *c)
 	if (!context_integer(c, c->argv[3], &delta))
 		return SETT_OK;
 	int status = open_hash(c, c->argv[1], &h);
-	if (status == SETT_OK && !c->failed)
+	if (status == SETT_OK)
 		status = read_number(&h, c->argv[2], INTEGER_TEXT_MAX, &old, &exists, &deadline);
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	if (exists && !context_integer_or(c, old, "ERR hash value is not an integer", &value))
 		return SETT_OK;
@@ -197,9 +197,9 @@ command_hincrbyfloat(struct command_context *c)
 	if (isinf(delta))
 		return context_error(c, "ERR value is NaN or Infinity");
 	int status = open_hash(c, c->argv[1], &h);
-	if (status == SETT_OK && !c->failed)
+	if (status == SETT_OK)
 		status = read_number(&h, c->argv[2], LONG_DOUBLE_TEXT_MAX, &old, &exists, &deadline);
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	if (exists && !parse_long_double(old, &value))
 		return context_error(c, "ERR hash value is not a float");
@@ -232,7 +232,7 @@ command_hget(struct command_context *c)
 {
 	struct open_hash h;
 	int status = open_hash(c, c->argv[1], &h);
-	return status == SETT_OK && !c->failed ? reply_field(c, &h.hash, c->argv[2]) : status;
+	return status == SETT_OK ? reply_field(c, &h.hash, c->argv[2]) : status;
 }
 
 int
@@ -240,7 +240,7 @@ command_hmget(struct command_context *c)
 {
 	struct open_hash h;
 	int status = open_hash(c, c->argv[1], &h);
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	resp_array(c->reply, c->argc - 2);
 	for (size_t i = 2; i < c->argc && status == SETT_OK; i++)
@@ -254,7 +254,7 @@ command_hlen(struct command_context *c)
 {
 	struct open_hash h;
 	int status = open_hash(c, c->argv[1], &h);
-	if (status == SETT_OK && !c->failed)
+	if (status == SETT_OK)
 		resp_integer(c->reply, (int64_t)h.hash.count);
 	return status;
 }
@@ -266,7 +266,7 @@ reply_about(struct command_context *c, bool length)
 	struct open_hash h;
 	struct hash_field field;
 	int status = open_hash(c, c->argv[1], &h);
-	if (status != SETT_OK || c->failed)
+	if (status != SETT_OK)
 		return status;
 	status = hash_find(&h.hash, c->argv[2], &field);
 	if (status != SETT_OK && status != SETT_NOT_FOUND)

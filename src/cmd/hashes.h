@@ -10,7 +10,7 @@ struct open_hash {
 	struct key key;
 	struct hash hash;
 };
-/* If the key holds another type, the error reply is given: look at c->failed. */
+/* If the key holds another type: OUTCOME_FAILED, with the error reply. */
 int open_hash(struct command_context *, struct bytes name, struct open_hash *ret);
 
 /* Appends a value as a bulk. */
