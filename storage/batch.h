@@ -1,7 +1,7 @@
 /* The encoded form of one commit: what the log keeps and what recovery applies.
  *
  *     batch     = entries counters prefixes extension
- *     entries   = count:varint { key_size:varint key value_size:varint value }     sorted by key, distinct
+ *     entries   = count:varint { key_size:varint key value_size:varint value }     of distinct keys
  *     counters  = count:varint { counter:varint kind:u8 delta:zigzag varint }      kind 0 add, 1 forget
  * first, then add prefixes  = count:varint { size:varint prefix } extension = size:varint bytes skipped by
  * readers that don't know it

@@ -141,6 +141,7 @@ struct sett_txn {
 	uint64_t missing;  /* see sett_txn_missing */
 	uint64_t pause_ns; /* see sett_txn_pause_ns */
 	bool validate_reads;
+	bool observed_own;   /* see sett_txn_observed_own */
 	uint64_t live_until; /* the earliest deadline that it took as not passed yet; UINT64_MAX: none */
 	struct superversion *superversion;
 	bool owns_superversion; /* a reference to give back; otherwise borrowed under RCU */

@@ -89,7 +89,7 @@ sett_txn_begin_at(struct sett_txn *txn, unsigned flags, uint64_t now_ms)
 	txn->superversion = txn->owns_superversion ? engine_acquire(engine) : rcu_read(engine->current);
 	txn->flags = flags;
 	txn->observed = 0;
-	txn->validate_reads = false;
+	txn->observed_own = txn->validate_reads = false;
 	txn->missing = txn->pause_ns = 0;
 	txn->read_count = txn->written_count = 0;
 	txn->range_count = 0;
@@ -180,6 +180,19 @@ uint64_t
 sett_txn_observed(const struct sett_txn *txn)
 {
 	return txn->observed;
+}
+
+void
+sett_txn_observe_anew(struct sett_txn *txn)
+{
+	txn->observed = 0;
+	txn->observed_own = false;
+}
+
+bool
+sett_txn_observed_own(const struct sett_txn *txn)
+{
+	return txn->observed_own;
 }
 
 /* ---- conflict keys ---- */
@@ -390,9 +403,11 @@ sett_txn_get_hashed(struct sett_txn *txn, struct sett_key key, struct sett_recor
 		if (r != SETT_OK)
 			return r;
 	}
-	struct write_version *own = write_buffer_find(&txn->writes, key.bytes);
-	if (own)
+	struct write_version *own = write_buffer_find(&txn->writes, key.bytes, key.hash);
+	if (own) {
+		txn->observed_own = true;
 		return record_from_value(own->encoded, WRITE_OWN_TIMESTAMP, ret);
+	}
 	struct bytes value;
 	uint64_t timestamp;
 	bool cached;

@@ -1,6 +1,6 @@
-/* A transaction's own writes: a skiplist (Pugh 1990) of keys, each with a stack of versions, and one undo
- * list for all kinds of writes. Rolling back pops undo records; a node whose stack is empty stays in the list
- * and is skipped, so that nothing moves. */
+/* A transaction's own writes: a hash table of keys, each with a stack of versions, and one undo list for all
+ * kinds of writes. Rolling back pops undo records; a node whose stack is empty stays and is skipped, so that
+ * nothing moves. The first iterator has the nodes linked into a skiplist (Pugh 1990), and later ones join it. */
 #include "write_buffer.h"
 
 #include <stdlib.h>
@@ -10,15 +10,24 @@ write_buffer_init(struct write_buffer *buffer, struct arena *arena)
 {
 	memset(buffer, 0, sizeof(*buffer));
 	buffer->arena = arena;
+	buffer->buckets = buffer->few;
+	buffer->bucket_count = WRITE_BUFFER_FEW;
 	buffer->seed = 0x9e3779b97f4a7c15ULL;
 }
 
 void
 write_buffer_clear(struct write_buffer *buffer)
 {
+	if (buffer->node_count > 0)
+		memset(buffer->few, 0, sizeof(buffer->few));
+	buffer->buckets = buffer->few;
+	buffer->bucket_count = WRITE_BUFFER_FEW;
+	buffer->node_count = 0;
+	buffer->first = buffer->last = NULL;
 	if (buffer->height != 0)
 		memset(buffer->head, 0, sizeof(buffer->head));
 	buffer->height = 0;
+	buffer->is_ordered = false;
 	buffer->operation_count = 0;
 	buffer->counter_count = 0;
 	buffer->prefix_count = 0;
@@ -32,7 +41,7 @@ write_buffer_free(struct write_buffer *buffer)
 	memset(buffer, 0, sizeof(*buffer));
 }
 
-/* ---- the list ---- */
+/* ---- the order ---- */
 
 static struct write_node **
 next_of(const struct write_buffer *buffer, struct write_node *node, unsigned level)
@@ -67,29 +76,16 @@ random_height(struct write_buffer *buffer)
 	return height < WRITE_BUFFER_MAX_HEIGHT ? height : WRITE_BUFFER_MAX_HEIGHT;
 }
 
-/* 0 and the key's node, new or old. */
+/* Links a node whose key is new into the skiplist. */
 static int
-node_for_key(struct write_buffer *buffer, struct bytes key, uint64_t hash, struct write_node **ret)
+link_in_order(struct write_buffer *buffer, struct write_node *node)
 {
 	struct write_node *previous[WRITE_BUFFER_MAX_HEIGHT] = {0};
-	struct write_node *found = find_node(buffer, key, previous);
-	if (found && bytes_equal(found->key, key)) {
-		*ret = found;
-		return SETT_OK;
-	}
 	unsigned height = random_height(buffer);
-	struct write_node *node;
-	size_t links = height * sizeof(node->next[0]);
-	node = arena_allocate(buffer->arena, sizeof(*node) + links + key.size, 8);
-	if (!node)
+	node->next = arena_allocate(buffer->arena, height * sizeof(struct write_node *), 8);
+	if (!node->next)
 		return SETT_NO_MEMORY;
-	uint8_t *copy = (uint8_t *)node->next + links;
-	if (key.size)
-		memcpy(copy, key.data, key.size);
-	node->key = bytes_of(copy, key.size);
-	node->hash = hash;
-	node->newest = NULL;
-	node->shadowed = (struct weight){0};
+	find_node(buffer, node->key, previous);
 	node->height = height;
 	if (height > buffer->height)
 		buffer->height = height;
@@ -98,25 +94,105 @@ node_for_key(struct write_buffer *buffer, struct bytes key, uint64_t hash, struc
 		node->next[level] = *slot;
 		*slot = node;
 	}
+	return SETT_OK;
+}
+
+static int
+make_order(struct write_buffer *buffer)
+{
+	for (struct write_node *node = buffer->first; node; node = node->later) {
+		/* Some are there, if memory ran out at the last attempt. */
+		int r = node->next ? SETT_OK : link_in_order(buffer, node);
+		if (r != SETT_OK)
+			return r;
+	}
+	buffer->is_ordered = true;
+	return SETT_OK;
+}
+
+/* ---- the table ---- */
+
+static struct write_node **
+bucket_of(const struct write_buffer *buffer, uint64_t hash)
+{
+	return &buffer->buckets[hash & (buffer->bucket_count - 1)];
+}
+
+static struct write_node *
+find_hashed(const struct write_buffer *buffer, struct bytes key, uint64_t hash)
+{
+	struct write_node *node = *bucket_of(buffer, hash);
+	while (node && (node->hash != hash || !bytes_equal(node->key, key)))
+		node = node->same_bucket;
+	return node;
+}
+
+/* Four times as many buckets. Without memory for them the old ones do. */
+static void
+add_buckets(struct write_buffer *buffer)
+{
+	size_t count = 4 * buffer->bucket_count;
+	struct write_node **buckets = arena_allocate(buffer->arena, count * sizeof(*buckets), 8);
+	if (!buckets)
+		return;
+	memset(buckets, 0, count * sizeof(*buckets));
+	buffer->buckets = buckets;
+	buffer->bucket_count = count;
+	for (struct write_node *node = buffer->first; node; node = node->later) {
+		struct write_node **bucket = bucket_of(buffer, node->hash);
+		node->same_bucket = *bucket;
+		*bucket = node;
+	}
+}
+
+/* 0 and the key's node, new or old. */
+static int
+node_for_key(struct write_buffer *buffer, struct bytes key, uint64_t hash, struct write_node **ret)
+{
+	struct write_node *node = find_hashed(buffer, key, hash);
+	if (node) {
+		*ret = node;
+		return SETT_OK;
+	}
+	node = arena_allocate(buffer->arena, sizeof(*node) + key.size, 8);
+	if (!node)
+		return SETT_NO_MEMORY;
+	uint8_t *copy = (uint8_t *)(node + 1);
+	if (key.size)
+		memcpy(copy, key.data, key.size);
+	*node = (struct write_node){.key = bytes_of(copy, key.size), .hash = hash};
+	if (buffer->is_ordered && link_in_order(buffer, node) != SETT_OK)
+		return SETT_NO_MEMORY;
+	if (buffer->node_count >= buffer->bucket_count)
+		add_buckets(buffer);
+	struct write_node **bucket = bucket_of(buffer, hash);
+	node->same_bucket = *bucket;
+	*bucket = node;
+	if (buffer->last)
+		buffer->last->later = node;
+	else
+		buffer->first = node;
+	buffer->last = node;
+	buffer->node_count++;
 	*ret = node;
 	return SETT_OK;
 }
 
 struct write_version *
-write_buffer_find(const struct write_buffer *buffer, struct bytes key)
+write_buffer_find(const struct write_buffer *buffer, struct bytes key, uint64_t hash)
 {
-	if (buffer->height == 0)
+	if (buffer->node_count == 0)
 		return NULL;
-	struct write_node *node = find_node(buffer, key, NULL);
-	return node && bytes_equal(node->key, key) ? node->newest : NULL;
+	struct write_node *node = find_hashed(buffer, key, hash);
+	return node ? node->newest : NULL;
 }
 
 struct write_node *
 write_buffer_next(const struct write_buffer *buffer, const struct write_node *node)
 {
-	struct write_node *next = node ? node->next[0] : buffer->head[0];
+	struct write_node *next = node ? node->later : buffer->first;
 	while (next && !next->newest)
-		next = next->next[0];
+		next = next->later;
 	return next;
 }
 
@@ -408,6 +484,9 @@ static const struct internal_iterator_operations write_buffer_iterator_operation
 int
 write_buffer_iterator_create(struct write_buffer *buffer, struct internal_iterator **ret)
 {
+	int r = buffer->is_ordered ? SETT_OK : make_order(buffer);
+	if (r != SETT_OK)
+		return r;
 	struct write_buffer_iterator *it = calloc(1, sizeof(*it));
 	if (!it)
 		return SETT_NO_MEMORY;

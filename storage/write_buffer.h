@@ -1,5 +1,8 @@
-/* What a running transaction has written and not yet committed: an ordered set of keys with undo, counters
- * and prefix drops.
+/* What a running transaction has written and not yet committed: a set of keys with undo, counters and prefix
+ * drops.
+ *
+ * Keys are found by their hashes. Most transactions never ask for their order, so the buffer keeps none until
+ * the first iterator is created.
  *
  * Memory comes from the transaction's arena; a buffer is emptied with its arena. Not thread-safe. */
 #ifndef SETT_WRITE_BUFFER_H
@@ -10,7 +13,7 @@
 #include "internal_iterator.h"
 #include "storage/base/arena.h"
 
-enum { WRITE_BUFFER_MAX_HEIGHT = 12 };
+enum { WRITE_BUFFER_MAX_HEIGHT = 12, WRITE_BUFFER_FEW = 16 };
 #define WRITE_OWN_TIMESTAMP UINT64_MAX /* of a transaction's own writes: newer than any commit */
 
 struct write_version {
@@ -22,13 +25,15 @@ struct write_version {
 
 struct write_node {
 	struct bytes key;
-	uint64_t hash;                /* of the key: record_cache_hash */
+	uint64_t hash;                /* of the key: sett_engine_hash */
 	struct write_version *newest; /* NULL: all rolled back */
-	struct weight
-		shadowed; /* of the committed entry that a write of this key shadows; 0: none is known */
+	/* Of the committed entry that a write of this key shadows; 0: none is known. */
+	struct weight shadowed;
 	size_t batch_at, batch_size; /* the value in the encoded batch: see batch_encode */
+	struct write_node *same_bucket;
+	struct write_node *later; /* in the order in which keys were first written */
+	struct write_node **next; /* by key; NULL while there is no order */
 	unsigned height;
-	struct write_node *next[];
 };
 
 struct counter_delta {
@@ -51,6 +56,11 @@ struct write_operation {
 
 struct write_buffer {
 	struct arena *arena;
+	struct write_node *few[WRITE_BUFFER_FEW]; /* the buckets of a small buffer */
+	struct write_node **buckets;              /* `few`, or in the arena */
+	size_t bucket_count, node_count;          /* a power of two */
+	struct write_node *first, *last;          /* in the order in which keys were first written */
+	bool is_ordered;                          /* the skiplist has all nodes */
 	struct write_node *head[WRITE_BUFFER_MAX_HEIGHT];
 	unsigned height;
 	uint64_t seed;
@@ -81,14 +91,14 @@ int write_buffer_drop_prefix(struct write_buffer *, struct bytes prefix);
 void write_buffer_rollback(struct write_buffer *, size_t operation_count);
 
 /* The newest version of a key, or NULL. */
-struct write_version *write_buffer_find(const struct write_buffer *, struct bytes key);
+struct write_version *write_buffer_find(const struct write_buffer *, struct bytes key, uint64_t hash);
 /* NULL if the counter was not touched. */
 const struct counter_delta *write_buffer_counter(const struct write_buffer *, uint64_t counter);
 
-/* Live nodes in key order: start with NULL; NULL at the end. */
+/* Live nodes, in the order in which their keys were first written: start with NULL; NULL at the end. */
 struct write_node *write_buffer_next(const struct write_buffer *, const struct write_node *);
 
-/* Entries with the timestamp WRITE_OWN_TIMESTAMP. Sees writes made later, too. */
+/* Entries in key order, with the timestamp WRITE_OWN_TIMESTAMP. Sees writes made later, too. */
 int write_buffer_iterator_create(struct write_buffer *, struct internal_iterator **ret);
 
 #endif

@@ -30,6 +30,7 @@ enum request_result {
 	REQUEST_PAUSED,         /* CLIENT PAUSE: nothing happened: keep the request, call again after
 				   net_resume_paused. It is also called again every now and then, so a pause
 				   that ends by its time needs no call */
+	REQUEST_LEFT, /* of execute_shared alone: it was not looked at, and is to be executed by itself */
 };
 
 struct request {
@@ -38,6 +39,18 @@ struct request {
 	unsigned foreseen;        /* what foresee returned for it, or 0 */
 	bool paced;               /* it answered REQUEST_SLOWED before */
 	bool in_long_lane;        /* it answered REQUEST_MUST_WAIT_LONG before */
+};
+
+/* One of several requests that are executed together. */
+enum { SHARED_REQUESTS_MAX = 128 };
+struct shared_request {
+	struct client *client;
+	struct resp_writer *reply; /* as of execute; requests of one client have the same */
+	struct request request;
+	/* what became of it */
+	enum request_result result; /* not REQUEST_DONE: nothing happened */
+	size_t reply_end;           /* size of what is in `reply` after it */
+	uint64_t release;
 };
 
 /* How a large argument comes. */
@@ -69,6 +82,11 @@ struct request_handler {
 	 * timestamp the reply depends on, 0 if none. */
 	enum request_result (*execute)(void *arg, void *thread, struct client *, const struct request *,
 				       struct resp_writer *reply, uint64_t *ret_release);
+	/* Both or neither (NULL). A reactor asks of requests that it is about to execute whether they may share
+	 * a transaction, and then executes consecutive ones that may: those of one client in their order.
+	 * False: nothing happened, and each is to be executed by itself. */
+	bool (*may_share)(void *arg, void *thread, const struct client *, const struct request *);
+	bool (*execute_shared)(void *arg, void *thread, struct shared_request *, size_t count);
 	/* The connection is going: free what hangs on the client (transaction state). On the thread that owns
 	 * the client. */
 	void (*client_closed)(void *arg, struct client *);

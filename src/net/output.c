@@ -15,6 +15,8 @@
  * - Positions count all bytes of the connection's life, so marks survive moves of the buffer. */
 #include "net/output.h"
 
+#include <assert.h>
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -117,9 +119,10 @@ make_mark_room(struct output *o)
 }
 
 void
-output_stamp(struct output *o, uint64_t timestamp, uint64_t frontier)
+output_stamp_to(struct output *o, size_t size, uint64_t timestamp, uint64_t frontier)
 {
-	uint64_t end = o->base + o->writer.size;
+	uint64_t end = o->base + size;
+	assert(size <= o->writer.size && end >= o->released);
 	if (o->mark_count == 0) {
 		if (timestamp <= frontier) {
 			o->released = end;

@@ -51,9 +51,14 @@ struct output {
 void output_init(struct output *);
 void output_free(struct output *);
 
-/* Everything that was appended since the last stamp depends on `timestamp` (0: on nothing of its own).
- * `frontier` is a release frontier that was reached. */
-void output_stamp(struct output *, uint64_t timestamp, uint64_t frontier);
+/* What was appended since the last stamp, up to `end` bytes of the writer, depends on `timestamp` (0: on nothing
+ * of its own). `frontier` is a release frontier that was reached. */
+void output_stamp_to(struct output *, size_t end, uint64_t timestamp, uint64_t frontier);
+static inline void
+output_stamp(struct output *o, uint64_t timestamp, uint64_t frontier)
+{
+	output_stamp_to(o, o->writer.size, timestamp, frontier);
+}
 /* Releases what depends on timestamps up to `frontier`. */
 void output_release(struct output *, uint64_t frontier);
 static inline bool

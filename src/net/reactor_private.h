@@ -12,9 +12,10 @@ enum {
 	BATCH_CONNECTIONS = 64,
 	BATCH_ARGUMENTS =
 		128, /* likewise: what is asked of memory for more keys is gone again when they run */
-	OUTPUT_HIGH = 4 * 1024 * 1024, /* unsent bytes at which a connection is throttled, by itself */
-	OUTPUT_LOW = 1024 * 1024,      /* and at which it goes on */
-	CRON_MS = 100,                 /* a tenth of the connections are looked at each time */
+	SHARED_BYTES_MAX = 1024 * 1024, /* arguments of requests that share a transaction */
+	OUTPUT_HIGH = 4 * 1024 * 1024,  /* unsent bytes at which a connection is throttled, by itself */
+	OUTPUT_LOW = 1024 * 1024,       /* and at which it goes on */
+	CRON_MS = 100,                  /* a tenth of the connections are looked at each time */
 	CRON_SHARE = 10,
 	CRON_CONNECTIONS_MIN = 5,
 	PAUSED_RETRY_MS = 50,

@@ -106,7 +106,8 @@ read_input(struct reactor *r, struct connection *c)
 
 /* The request is over and its reply is in the output. */
 static void
-finish_request(struct reactor *r, struct connection *c, uint64_t reply_start, uint64_t release)
+finish_request(struct reactor *r, struct connection *c, uint64_t reply_start, size_t reply_end,
+	       uint64_t release)
 {
 	counter_add(&r->counters.commands_processed, 1);
 	if (__builtin_expect(c->client.reply_streams != NULL, 0)) {
@@ -125,7 +126,7 @@ finish_request(struct reactor *r, struct connection *c, uint64_t reply_start, ui
 	}
 	if (release > r->newest)
 		r->newest = release;
-	output_stamp(&c->output, release, reactor_frontier(r));
+	output_stamp_to(&c->output, reply_end, release, reactor_frontier(r));
 	connection_consume(c);
 	reactor_check_unsent(r, c);
 	reactor_queue_send(r, c);
@@ -298,7 +299,7 @@ pool_request_done(struct mailbox_message *message)
 		reactor_close(r, c);
 		return;
 	}
-	finish_request(r, c, start, c->pool.release);
+	finish_request(r, c, start, c->output.writer.size, c->pool.release);
 	if (c->closing)
 		return;
 	reactor_update_watch(r, c);
@@ -438,36 +439,17 @@ collect_arguments(struct reactor *r, struct connection *c, struct parsed_request
 	return true;
 }
 
-/* Runs the request that is next. */
-static void
-execute(struct reactor *r, struct connection *c)
+static struct request
+request_of(const struct reactor *r, const struct connection *c, const struct parsed_request *p)
 {
-	struct net *net = r->net;
-	struct parsed_request *p = connection_next(c);
-	if (c->batch != r->batch && !collect_arguments(r, c, p, c->input_start)) {
-		log_sink_printf(&net->sink, LOG_LEVEL_WARNING, "Out of memory for a request");
-		reactor_close(r, c);
-		return;
-	}
-	struct request request = {
+	return (struct request){
 		.argc = p->argc, .argv = r->argv + p->argv, .foreseen = p->foreseen, .paced = c->paced};
-	connection_show(c, p->argument_bytes, loop_wall_ms(r->loop));
-	size_t before = c->output.writer.size;
-	uint64_t release = 0;
-	c->output.writer.protocol = c->client.protocol;
-	enum request_result result = net->handler.execute(net->handler.arg, r->handler_thread, &c->client,
-							  &request, &c->output.writer, &release);
-	if (result == REQUEST_DONE) {
-		if (__builtin_expect(c->misses > 0, 0)) {
-			learn_patience(r, c);
-			c->places = 0;
-		}
-		c->paced = false;
-		finish_request(r, c, c->output.base, release);
-		return;
-	}
-	if (!c->output.writer.failed)
-		resp_truncate(&c->output.writer, before);
+}
+
+/* Nothing happened: the connection waits as the result says. */
+static void
+park(struct reactor *r, struct connection *c, const struct request *request, enum request_result result)
+{
 	if (result == REQUEST_MISSED && await_disk(r, c))
 		return;
 	c->misses = c->places = 0;
@@ -479,7 +461,46 @@ execute(struct reactor *r, struct connection *c)
 	if (result == REQUEST_PAUSED)
 		pause_request(r, c);
 	else
-		send_to_pool(r, c, result, &request);
+		send_to_pool(r, c, result, request);
+}
+
+/* The request that is next was answered. */
+static void
+complete(struct reactor *r, struct connection *c, size_t reply_end, uint64_t release)
+{
+	if (__builtin_expect(c->misses > 0, 0)) {
+		learn_patience(r, c);
+		c->places = 0;
+	}
+	c->paced = false;
+	finish_request(r, c, c->output.base, reply_end, release);
+}
+
+/* Runs the request that is next. */
+static void
+execute(struct reactor *r, struct connection *c)
+{
+	struct net *net = r->net;
+	struct parsed_request *p = connection_next(c);
+	if (c->batch != r->batch && !collect_arguments(r, c, p, c->input_start)) {
+		log_sink_printf(&net->sink, LOG_LEVEL_WARNING, "Out of memory for a request");
+		reactor_close(r, c);
+		return;
+	}
+	struct request request = request_of(r, c, p);
+	connection_show(c, p->argument_bytes, loop_wall_ms(r->loop));
+	size_t before = c->output.writer.size;
+	uint64_t release = 0;
+	c->output.writer.protocol = c->client.protocol;
+	enum request_result result = net->handler.execute(net->handler.arg, r->handler_thread, &c->client,
+							  &request, &c->output.writer, &release);
+	if (result == REQUEST_DONE) {
+		complete(r, c, c->output.writer.size, release);
+		return;
+	}
+	if (!c->output.writer.failed)
+		resp_truncate(&c->output.writer, before);
+	park(r, c, &request, result);
 }
 
 /* Answers malformed input; the connection closes once that has left. */
@@ -624,6 +645,77 @@ look_ahead(struct reactor *r, struct connection *c)
 	c->batch = r->batch;
 }
 
+/* ---- requests that share a transaction ---- */
+
+/* A connection of a batch, and what became of parsing its input. */
+struct batch_member {
+	struct connection *connection;
+	enum parse_result parsed;
+};
+
+/* Adds the connection's requests that may share, in order; false if one may not, or there is no room. */
+static bool
+gather(struct reactor *r, struct connection *c, struct shared_request *shared, size_t *count, size_t *bytes)
+{
+	const struct request_handler *handler = &r->net->handler;
+	if (c->batch != r->batch || !can_run(r, c))
+		return false;
+	for (unsigned i = c->parsed_first; i < c->parsed_end; i++) {
+		struct parsed_request *p = &c->parsed[i];
+		struct request request = request_of(r, c, p);
+		*bytes += p->argument_bytes;
+		if (*count == SHARED_REQUESTS_MAX || *bytes > SHARED_BYTES_MAX ||
+		    !handler->may_share(handler->arg, r->handler_thread, &c->client, &request))
+			return false;
+		shared[(*count)++] = (struct shared_request){
+			.client = &c->client, .reply = &c->output.writer, .request = request};
+	}
+	return true;
+}
+
+/* Settles what was executed together. */
+static void
+settle(struct reactor *r, const struct shared_request *shared, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct connection *c = shared[i].client->connection;
+		if (c->closing || c->state != CONNECTION_OPEN || shared[i].result == REQUEST_LEFT)
+			continue;
+		c->ran++;
+		if (shared[i].result == REQUEST_DONE)
+			complete(r, c, shared[i].reply_end, shared[i].release);
+		else
+			park(r, c, &shared[i].request, shared[i].result);
+	}
+}
+
+/* Runs requests from the first member's on, as far as consecutive ones may share a transaction. What is left is
+ * for execute. */
+static void
+run_shared(struct reactor *r, const struct batch_member *members, size_t member_count)
+{
+	const struct request_handler *handler = &r->net->handler;
+	struct shared_request shared[SHARED_REQUESTS_MAX];
+	size_t count = 0, bytes = 0;
+	if (handler->may_share == NULL)
+		return;
+	for (size_t i = 0; i < member_count; i++) {
+		struct connection *c = members[i].connection;
+		if (members[i].parsed != PARSE_REQUEST)
+			continue;
+		size_t before = count;
+		bool all = gather(r, c, shared, &count, &bytes);
+		if (count > before) {
+			connection_show(c, c->parsed[c->parsed_first].argument_bytes, loop_wall_ms(r->loop));
+			c->output.writer.protocol = c->client.protocol;
+		}
+		if (!all)
+			break;
+	}
+	if (count > 1 && handler->execute_shared(handler->arg, r->handler_thread, shared, count))
+		settle(r, shared, count);
+}
+
 /* Runs what was parsed, or does what became of parsing. `waiting` are those that have a turn in this tick. */
 static void
 run_connection(struct reactor *r, struct connection *c, enum parse_result parsed, struct list_link *waiting)
@@ -663,10 +755,7 @@ run_connection(struct reactor *r, struct connection *c, enum parse_result parsed
 static void
 run_batch(struct reactor *r, struct list_link *waiting)
 {
-	struct {
-		struct connection *connection;
-		enum parse_result parsed;
-	} batch[BATCH_CONNECTIONS];
+	struct batch_member batch[BATCH_CONNECTIONS];
 	const struct request_handler *handler = &r->net->handler;
 	uint64_t bulk_max = (uint64_t)__atomic_load_n(&r->net->config->proto_max_bulk_len, __ATOMIC_RELAXED);
 	unsigned count = 0, requests = 0;
@@ -686,8 +775,11 @@ run_batch(struct reactor *r, struct list_link *waiting)
 	}
 	if (requests > 0 && handler->fetch != NULL)
 		handler->fetch(handler->arg, r->handler_thread);
-	for (unsigned i = 0; i < count; i++)
+	for (unsigned i = 0; i < count; i++) {
+		if (batch[i].parsed == PARSE_REQUEST && connection_has_parsed(batch[i].connection))
+			run_shared(r, &batch[i], count - i);
 		run_connection(r, batch[i].connection, batch[i].parsed, waiting);
+	}
 	r->batch++;
 }
 

@@ -86,13 +86,6 @@ password_is_set(struct config *config)
 	return set;
 }
 
-/* The container's row serves as the command where it was called without a subcommand. */
-bool
-admission_arity_is_right(const struct command *command, size_t argc)
-{
-	return command->arity >= 0 ? argc == (size_t)command->arity : argc >= (size_t)-command->arity;
-}
-
 static bool
 is_allowed(struct command_context *c, const struct command *container)
 {
@@ -105,7 +98,7 @@ is_allowed(struct command_context *c, const struct command *container)
 		reject_unknown(c, container);
 		return false;
 	}
-	if (!admission_arity_is_right(command, c->argc) || command->run == NULL) {
+	if (!command_arity_is_right(command, c->argc) || command->run == NULL) {
 		char text[160];
 		snprintf(text, sizeof(text), "ERR wrong number of arguments for '%s' command",
 			 command->full_name);

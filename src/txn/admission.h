@@ -9,6 +9,5 @@
 bool admission_check(struct command_context *, const struct command *container);
 /* Refuses the command for another reason, which begins with its code. */
 void admission_refuse(struct command_context *, const char *text);
-bool admission_arity_is_right(const struct command *, size_t argc);
 
 #endif

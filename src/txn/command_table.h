@@ -149,6 +149,12 @@ struct command {
 	const struct command_docs *docs;
 };
 
+static inline bool
+command_arity_is_right(const struct command *command, size_t argc)
+{
+	return command->arity >= 0 ? argc == (size_t)command->arity : argc >= (size_t)-command->arity;
+}
+
 struct command_table {
 	const struct command *rows; /* top-level ones first */
 	size_t top_count, row_count;

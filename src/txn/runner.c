@@ -19,8 +19,8 @@
 #include "net/output.h"
 #include "txn/admission.h"
 #include "txn/execution.h"
-#include "txn/foresight.h"
 #include "txn/pause.h"
+#include "txn/runner_private.h"
 #include "txn/transaction.h"
 #include "types/type.h"
 
@@ -39,26 +39,11 @@ struct runner {
 	struct server *server;
 };
 
-struct runner_thread {
-	struct server *server;
-	struct sett_txn *txn;
-	struct arena arena;
-	bool may_wait;
-	struct foresight *ahead; /* of reactors; NULL on the pool */
-	struct foreseen present; /* what is known of the present request */
-	bool paced;              /* it has waited for its turn */
-	/* A look at the clock costs as much as a tenth of a short command. In a batch the end of one command
-	 * is the beginning of the next; 0: the next one looks. */
-	uint64_t time_ns;             /* monotonic, of the last look */
-	uint64_t wall_ms, wall_at_ns; /* the wall clock at a monotonic moment of the batch */
-	bool deletes_expired; /* the commits of the present request delete what it met past its deadline */
-};
-
 /* ---- one run ---- */
 
 /* Deadlines that were set, and keys that were met past theirs. */
-static void
-tell_of_deadlines(struct command_context *c)
+void
+runner_tell_of_deadlines(struct command_context *c)
 {
 	struct server *server = c->server;
 	const struct server_listeners *listeners = &server->listeners;
@@ -83,8 +68,8 @@ is_pausing(const struct server *server, uint64_t now_ms)
 /* As in Redis, what a command met past its deadline goes with it: DBSIZE after a GET says so. Only a few at
  * once (the expirer takes the rest), not while clients are paused, and not where it could make a read fail.
  */
-static int
-delete_expired(struct runner_thread *t, struct command_context *c)
+int
+runner_delete_expired(struct runner_thread *t, struct command_context *c)
 {
 	const struct server *server = t->server;
 	c->expired = 0;
@@ -119,18 +104,9 @@ commit(struct runner_thread *t, struct command_context *c, struct commit_partici
 	return status;
 }
 
-static int
-begin(struct runner_thread *t, struct command_context *c)
+void
+runner_enter(struct runner_thread *t, struct command_context *c)
 {
-	unsigned flags = SETT_TXN_MANUAL_CONFLICTS | (t->may_wait ? 0 : SETT_TXN_NOWAIT) |
-		(t->paced ? SETT_TXN_PACED : 0);
-	arena_reset(&t->arena);
-	int status = sett_txn_begin_at(t->txn, flags,
-				       t->wall_ms + (t->time_ns - t->wall_at_ns) / NANOSECONDS_PER_MS);
-	if (status == SETT_OK)
-		status = keyspace_begin(&c->view, t->server->keyspace, t->txn, &t->arena);
-	if (status != SETT_OK)
-		return status;
 	c->view.prepared = t->present.keys;
 	c->view.prepared_end = t->present.keys_end;
 	c->db = c->client->db;
@@ -139,7 +115,17 @@ begin(struct runner_thread *t, struct command_context *c)
 	c->reply_is_sifted = false;
 	c->first_effect = c->last_effect = NULL;
 	c->first_participant = c->last_participant = NULL;
-	return SETT_OK;
+}
+
+int
+runner_begin(struct runner_thread *t, struct command_context *c)
+{
+	unsigned flags = SETT_TXN_MANUAL_CONFLICTS | (t->may_wait ? 0 : SETT_TXN_NOWAIT) |
+		(t->paced ? SETT_TXN_PACED : 0);
+	arena_reset(&t->arena);
+	int status = sett_txn_begin_at(t->txn, flags,
+				       t->wall_ms + (t->time_ns - t->wall_at_ns) / NANOSECONDS_PER_MS);
+	return status == SETT_OK ? keyspace_begin(&c->view, t->server->keyspace, t->txn, &t->arena) : status;
 }
 
 /* One try; the transaction is over after it. */
@@ -148,13 +134,14 @@ try_once(struct runner_thread *t, struct command_context *c, struct commit_parti
 	 uint64_t *ret_release)
 {
 	struct call call = {.command = c->command, .argc = c->argc, .argv = c->argv, .bodies = c->bodies};
-	int status = begin(t, c);
+	int status = runner_begin(t, c);
 	if (status != SETT_OK)
 		return status;
+	runner_enter(t, c);
 	status = execution_run(c, &call);
 	bool wrote = sett_txn_has_writes(t->txn);
 	if (status == SETT_OK || status == OUTCOME_FAILED)
-		status = delete_expired(t, c);
+		status = runner_delete_expired(t, c);
 	if (status == SETT_OK)
 		status = commit(t, c, ret_refuser, ret_release);
 	else
@@ -170,31 +157,31 @@ try_once(struct runner_thread *t, struct command_context *c, struct commit_parti
 	return status;
 }
 
-static void
-apply(struct command_context *c)
+void
+runner_apply(struct command_context *c)
 {
 	struct client *client = c->client;
 	if (client->db != c->db)
 		__atomic_store_n(&client->db, c->db, __ATOMIC_RELAXED);
 	if (client->protocol != c->protocol)
 		__atomic_store_n(&client->protocol, c->protocol, __ATOMIC_RELAXED);
-	tell_of_deadlines(c);
+	runner_tell_of_deadlines(c);
 	if (c->first_effect != NULL)
 		context_run_effects(c);
 }
 
 /* ---- a command, until it is through ---- */
 
-static void
-look_at_clocks(struct runner_thread *t)
+void
+runner_look_at_clocks(struct runner_thread *t)
 {
 	t->time_ns = t->wall_at_ns = clock_monotonic_ns(t->server->clock);
 	t->wall_ms = clock_wall_ms(t->server->clock);
 }
 
 /* On a reactor: nothing happened, because of what? */
-static enum request_result
-must_wait(struct runner_thread *t, struct client *client)
+enum request_result
+runner_must_wait(struct runner_thread *t, struct client *client)
 {
 	client->missing = sett_txn_missing(t->txn);
 	client->pause_ns = sett_txn_pause_ns(t->txn);
@@ -222,19 +209,19 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 			return REQUEST_MUST_WAIT_LONG;
 		if (!t->may_wait &&
 		    (status == SETT_WOULD_BLOCK || (status == SETT_CONFLICT && tries == REACTOR_TRIES)))
-			return must_wait(t, c->client);
+			return runner_must_wait(t, c->client);
 		/* Also where a read met news that is not visible yet: to claim is to wait for the commit
 		 * under way. */
 		if (status == SETT_CONFLICT && ++losses >= CLAIM_AFTER && t->may_wait) {
 			sett_txn_claim(t->txn);
 			claimed = true;
 		}
-		look_at_clocks(t);
+		runner_look_at_clocks(t);
 	}
 	if (claimed && status != SETT_OK)
 		sett_txn_release_claim(t->txn);
 	if (status == SETT_OK) {
-		apply(c);
+		runner_apply(c);
 		return REQUEST_DONE;
 	}
 	c->reply_flags = c->client->reply_flags;
@@ -253,7 +240,7 @@ static enum request_result
 run_measured(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 {
 	if (t->time_ns == 0)
-		look_at_clocks(t);
+		runner_look_at_clocks(t);
 	uint64_t start = t->time_ns;
 	const struct command *command = c->command;
 	size_t mark = c->reply->size;
@@ -442,7 +429,7 @@ large_argument(void *arg, size_t argc, const struct bytes *argv, size_t total, u
 	const struct command *command = command_find(runner->server->commands, argv, argc, NULL);
 	if (command == NULL)
 		return ARGUMENT_DROPPED; /* not even the name is of a command */
-	if (command->subcommands == NULL && !admission_arity_is_right(command, total))
+	if (command->subcommands == NULL && !command_arity_is_right(command, total))
 		return ARGUMENT_DROPPED;
 	return size >= runner->server->config->value_threshold && takes_body(command, argc, argv)
 		? ARGUMENT_BODY
@@ -498,6 +485,8 @@ runner_handler(struct runner *runner)
 					.fetch = fetch,
 					.large_argument = large_argument,
 					.execute = execute,
+					.may_share = batch_may_share,
+					.execute_shared = batch_execute,
 					.client_closed = client_closed};
 }
 

@@ -188,6 +188,10 @@ uint64_t sett_txn_snapshot(const struct sett_txn *);
 uint64_t sett_txn_now_ms(const struct sett_txn *);
 /* Newest commit whose effect was read so far: what a reply reveals (I1). */
 uint64_t sett_txn_observed(const struct sett_txn *);
+/* For several requests that share a transaction: sett_txn_observed begins again with nothing, for the next of
+ * them; and whether since then a read met a write of the transaction itself. */
+void sett_txn_observe_anew(struct sett_txn *);
+bool sett_txn_observed_own(const struct sett_txn *);
 
 /* An entry as read. The slices live until the transaction ends. */
 struct sett_record {

@@ -1,0 +1,231 @@
+/* Requests that share a transaction (I16).
+ *
+ * A reactor has several requests at hand: a pipeline, or what a tick's connections sent. Run one after another
+ * in one transaction, each from a savepoint of its own, they need one begin, one validation, one record of the
+ * log, and write a key that several of them change once.
+ *
+ *     begin  [a] [b] [c failed: back to its savepoint] [d]  commit      all of it, or
+ *     begin  [a] [b] ...                                    conflict -> each by itself, as if nothing had been
+ *
+ * Invariants
+ * - Only commands that do nothing but read and write keys take part (COMMAND_BATCHABLE), so between two of
+ *   them nothing needs to happen: no effect, no participant, no change of the client.
+ * - The snapshot and `now` are taken after the last of them was received, so each sees what was committed
+ *   before it was sent.
+ * - All reads are validated when the batch writes anything.
+ * - A reply is released by the batch's commit if its command wrote, or read what the batch wrote; else by what
+ *   it read (I1).
+ * - A request that must wait is taken back to its savepoint, and so are those of its client that follow it.
+ *
+ * A batch that is lost to a conflict costs its runs, so after losses more and more batches are run request by
+ * request. */
+#include <assert.h>
+
+#include "config/config.h"
+#include "net/output.h"
+#include "txn/execution.h"
+#include "txn/pause.h"
+#include "txn/runner_private.h"
+#include "txn/transaction.h"
+
+enum {
+	ARGUMENTS_MAX = 1024, /* of one request that takes part */
+	REST_MAX = 256,       /* batches run request by request after many losses */
+	REPLIES_MAX = 1 << 20 /* bytes of replies after which no more requests take part */
+};
+
+bool
+batch_may_share(void *arg, void *thread, const struct client *client, const struct request *request)
+{
+	(void)arg;
+	struct runner_thread *t = thread;
+	const struct command *command = foresight_of(t->ahead, request->foreseen).command;
+	if (command == NULL || (command->flags & COMMAND_BATCHABLE) == 0 || request->argc > ARGUMENTS_MAX)
+		return false;
+	/* What admission_check would refuse, and what is not run at once, goes its own way. */
+	return command_arity_is_right(command, request->argc) && client->authenticated &&
+		!client_in_multi(client) && client->reply_flags == 0 && client->argument_bodies == NULL &&
+		!request->paced && (t->server->pause == NULL || pause_until(t->server->pause) == 0);
+}
+
+/* What one request left behind, until the commit. */
+struct share {
+	size_t mark;       /* of its reply */
+	uint64_t observed; /* newest commit that it read */
+	uint64_t duration_ns;
+	bool needs_commit; /* it wrote, or read what the batch wrote */
+};
+
+struct batch {
+	struct runner_thread *thread;
+	struct command_context c;
+	struct shared_request *requests;
+	struct share *shares;
+	size_t count;
+	size_t reply_bytes;
+	bool some_wait; /* a request must wait */
+};
+
+/* Whether an earlier request of the same client waits. */
+static bool
+client_waits(const struct batch *b, size_t index)
+{
+	for (size_t i = index; b->some_wait && i-- > 0;)
+		if (b->requests[i].client == b->requests[index].client)
+			return b->requests[i].result != REQUEST_DONE;
+	return false;
+}
+
+/* Runs one request. SETT_OK: its result is set. Any other status: the batch is lost. */
+static int
+run_share(struct batch *b, size_t index)
+{
+	struct runner_thread *t = b->thread;
+	struct command_context *c = &b->c;
+	struct shared_request *r = &b->requests[index];
+	struct share *share = &b->shares[index];
+	c->client = r->client;
+	c->reply = r->reply;
+	t->present = foresight_of(t->ahead, r->request.foreseen);
+	runner_enter(t, c);
+	share->mark = r->reply->size;
+	struct keyspace_savepoint start = keyspace_savepoint(&c->view);
+	struct call call = {.command = t->present.command, .argc = r->request.argc, .argv = r->request.argv};
+	size_t writes = sett_txn_savepoint(t->txn);
+	sett_txn_observe_anew(t->txn);
+	int status = execution_run(c, &call);
+	assert(c->first_effect == NULL && c->first_participant == NULL && c->made == NULL);
+	if (status == SETT_CONFLICT)
+		return status;
+	bool is_answered = status == SETT_OK || status == OUTCOME_FAILED;
+	if (!is_answered || c->streams != NULL) {
+		/* A large value is sent as a stream, which hangs on one request alone. */
+		r->result = is_answered          ? REQUEST_LEFT
+			: status == OUTCOME_LONG ? REQUEST_MUST_WAIT_LONG
+						 : runner_must_wait(t, r->client);
+		context_truncate_reply(c, share->mark);
+		keyspace_rollback(&c->view, &start);
+		b->some_wait = true;
+		return SETT_OK;
+	}
+	__atomic_store_n(&r->client->last_command, call.command->full_name, __ATOMIC_RELAXED);
+	r->result = REQUEST_DONE;
+	r->reply_end = r->reply->size;
+	b->reply_bytes += r->reply_end - share->mark;
+	share->observed = sett_txn_observed(t->txn);
+	share->needs_commit = sett_txn_savepoint(t->txn) != writes || sett_txn_observed_own(t->txn);
+	uint64_t now_ns = clock_monotonic_ns(t->server->clock);
+	share->duration_ns = now_ns - t->time_ns;
+	t->time_ns = now_ns;
+	return SETT_OK;
+}
+
+static int
+run_all(struct batch *b)
+{
+	int status = SETT_OK;
+	size_t i = 0;
+	for (; i < b->count && status == SETT_OK && b->reply_bytes < REPLIES_MAX; i++) {
+		if (client_waits(b, i))
+			b->requests[i].result = REQUEST_LEFT;
+		else
+			status = run_share(b, i);
+	}
+	for (size_t rest = i; rest < b->count; rest++)
+		b->requests[rest].result = REQUEST_LEFT;
+	return status;
+}
+
+static int
+commit_all(struct batch *b, uint64_t *ret_timestamp)
+{
+	struct commit_participant *refuser;
+	b->thread->deletes_expired = true;
+	int status = runner_delete_expired(b->thread, &b->c);
+	if (status != SETT_OK) {
+		sett_txn_discard(b->thread->txn);
+		return status;
+	}
+	return commit_transaction(b->thread->server, &b->c.view, NULL, ret_timestamp, &refuser);
+}
+
+/* Takes all replies back, the last one first: several may be in one writer. */
+static void
+take_back(struct batch *b)
+{
+	for (size_t i = b->count; i-- > 0;) {
+		b->c.reply = b->requests[i].reply;
+		if (b->requests[i].result == REQUEST_DONE)
+			context_truncate_reply(&b->c, b->shares[i].mark);
+	}
+}
+
+static void
+note_loss(struct runner_thread *t)
+{
+	if (t->shared_losses < 8)
+		t->shared_losses++;
+	t->shared_rest = 1u << t->shared_losses;
+	assert(t->shared_rest <= REST_MAX);
+}
+
+static void
+report(struct batch *b, uint64_t timestamp)
+{
+	for (size_t i = 0; i < b->count; i++) {
+		struct shared_request *r = &b->requests[i];
+		const struct share *share = &b->shares[i];
+		if (r->result != REQUEST_DONE)
+			continue;
+		uint64_t observed =
+			share->observed > b->c.view.observed ? share->observed : b->c.view.observed;
+		r->release = share->needs_commit && timestamp > observed ? timestamp : observed;
+		struct command_run done = {
+			.command = foresight_of(b->thread->ahead, r->request.foreseen).command,
+			.client = r->client,
+			.argc = r->request.argc,
+			.argv = r->request.argv,
+			.duration_ns = share->duration_ns,
+			.error = execution_error_text(r->reply, share->mark)};
+		execution_record(b->thread->server, &done);
+	}
+}
+
+bool
+batch_execute(void *arg, void *thread, struct shared_request *requests, size_t count)
+{
+	(void)arg;
+	struct runner_thread *t = thread;
+	struct share shares[SHARED_REQUESTS_MAX];
+	uint64_t timestamp = 0;
+	assert(count <= SHARED_REQUESTS_MAX);
+	if (t->shared_rest > 0) {
+		t->shared_rest--;
+		return false;
+	}
+	struct batch b = {.thread = t, .requests = requests, .shares = shares, .count = count};
+	b.c = (struct command_context){.server = t->server, .client = requests[0].client, .arena = &t->arena};
+	t->paced = false;
+	if (t->time_ns == 0)
+		runner_look_at_clocks(t);
+	for (size_t i = 0; i < count; i++)
+		requests[i].result = REQUEST_LEFT;
+	if (runner_begin(t, &b.c) != SETT_OK)
+		return false;
+	int status = run_all(&b);
+	if (status == SETT_OK)
+		status = commit_all(&b, &timestamp);
+	else
+		sett_txn_discard(t->txn);
+	if (status != SETT_OK) {
+		take_back(&b);
+		if (status == SETT_CONFLICT)
+			note_loss(t);
+		t->time_ns = 0;
+		return false;
+	}
+	t->shared_losses = 0;
+	runner_tell_of_deadlines(&b.c);
+	report(&b, timestamp);
+	return true;
+}

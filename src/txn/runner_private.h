@@ -1,0 +1,43 @@
+/* What the files of the runner share: runner.c (one request), batch.c (several in one transaction). */
+#ifndef SETT_TXN_RUNNER_PRIVATE_H
+#define SETT_TXN_RUNNER_PRIVATE_H
+
+#include "txn/command.h"
+#include "txn/foresight.h"
+#include "txn/runner.h"
+
+struct runner_thread {
+	struct server *server;
+	struct sett_txn *txn;
+	struct arena arena;
+	bool may_wait;
+	struct foresight *ahead; /* of reactors; NULL on the pool */
+	struct foreseen present; /* what is known of the present request */
+	bool paced;              /* it has waited for its turn */
+	/* A look at the clock costs as much as a tenth of a short command. In a batch the end of one command
+	 * is the beginning of the next; 0: the next one looks. */
+	uint64_t time_ns;             /* monotonic, of the last look */
+	uint64_t wall_ms, wall_at_ns; /* the wall clock at a monotonic moment of the batch */
+	bool deletes_expired;   /* the commits of the present request delete what it met past its deadline */
+	unsigned shared_losses; /* batches lost in a row */
+	unsigned shared_rest;   /* batches that are run request by request before the next one is shared */
+};
+
+void runner_look_at_clocks(struct runner_thread *);
+/* Begins the thread's transaction for the context. */
+int runner_begin(struct runner_thread *, struct command_context *);
+/* Sets the context up for its client and call, within a transaction that runs. */
+void runner_enter(struct runner_thread *, struct command_context *);
+/* Deletes keys that were met past their deadlines, in the same transaction. */
+int runner_delete_expired(struct runner_thread *, struct command_context *);
+/* What follows a commit: the client's database and protocol, deadlines, deferred effects. */
+void runner_apply(struct command_context *);
+void runner_tell_of_deadlines(struct command_context *);
+/* On a reactor: nothing happened; which kind of waiting does the request need? */
+enum request_result runner_must_wait(struct runner_thread *, struct client *);
+
+/* ---- batch.c: request_handler.may_share and execute_shared ---- */
+bool batch_may_share(void *arg, void *thread, const struct client *, const struct request *);
+bool batch_execute(void *arg, void *thread, struct shared_request *, size_t count);
+
+#endif

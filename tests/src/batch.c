@@ -1,0 +1,312 @@
+/* Requests that share a transaction (I16), each clause. */
+#include "server_support.h"
+
+enum { BATCH_MAX = 16 };
+
+/* A batch as a reactor hands it over. Requests of one client share a writer. */
+struct batch_run {
+	struct fixture *f;
+	struct shared_request requests[BATCH_MAX];
+	struct bytes argv[BATCH_MAX][8];
+	struct resp_writer replies[FIXTURE_CLIENTS];
+	size_t ends[BATCH_MAX];
+	size_t count;
+	bool all_may_share;
+};
+
+static void
+batch_begin(struct batch_run *b, struct fixture *f)
+{
+	*b = (struct batch_run){.f = f, .all_may_share = true};
+	for (int i = 0; i < FIXTURE_CLIENTS; i++)
+		resp_writer_init(&b->replies[i], 2);
+}
+
+static void
+batch_end(struct batch_run *b)
+{
+	for (int i = 0; i < FIXTURE_CLIENTS; i++)
+		resp_writer_free(&b->replies[i]);
+}
+
+static void
+add(struct batch_run *b, int client, const char *line)
+{
+	const struct request_handler *h = &b->f->handler;
+	struct bytes *argv = b->argv[b->count];
+	size_t argc = 0;
+	for (; *line != 0; line += strspn(line, " ")) {
+		argv[argc++] = bytes_of(line, strcspn(line, " "));
+		line += argv[argc - 1].size;
+	}
+	struct shared_request *r = &b->requests[b->count++];
+	*r = (struct shared_request){.client = &b->f->clients[client],
+				     .reply = &b->replies[client],
+				     .request = {.argc = argc, .argv = argv}};
+	r->request.foreseen = h->foresee(h->arg, b->f->reactor, r->client, argc, argv);
+}
+
+static bool
+run(struct batch_run *b)
+{
+	const struct request_handler *h = &b->f->handler;
+	h->fetch(h->arg, b->f->reactor);
+	for (size_t i = 0; i < b->count; i++)
+		b->all_may_share &=
+			h->may_share(h->arg, b->f->reactor, b->requests[i].client, &b->requests[i].request);
+	return h->execute_shared(h->arg, b->f->reactor, b->requests, b->count);
+}
+
+static void
+expect_replies(struct batch_run *b, int client, const char *expected)
+{
+	const struct resp_writer *w = &b->replies[client];
+	cr_assert(w->size == strlen(expected) && memcmp(w->data, expected, w->size) == 0,
+		  "expected %s, got %.*s", expected, (int)w->size, (const char *)w->data);
+}
+
+static struct fixture *
+open_reactor(void)
+{
+	struct fixture *f = fixture_open();
+	rcu_thread_register();
+	return f;
+}
+
+static void
+close_reactor(struct fixture *f)
+{
+	rcu_thread_unregister();
+	fixture_close(f);
+}
+
+Test(batch, answers_as_one_by_one_and_commits_once)
+{
+	struct fixture *f = open_reactor();
+	struct batch_run b;
+	struct sett_stats before, after;
+	batch_begin(&b, f);
+	sett_engine_stats(f->server.engine, &before);
+	add(&b, 0, "SET a 1");
+	add(&b, 0, "INCR a");
+	add(&b, 1, "GET a");
+	add(&b, 1, "INCR b");
+	add(&b, 0, "DEL a");
+	add(&b, 1, "GET a");
+	cr_assert(run(&b));
+	cr_assert(b.all_may_share);
+	expect_replies(&b, 0, "+OK\r\n:2\r\n:1\r\n");
+	expect_replies(&b, 1, "$1\r\n2\r\n:1\r\n$-1\r\n");
+	sett_engine_stats(f->server.engine, &after);
+	cr_assert_eq(after.commits, before.commits + 1);
+	EXPECT(f, 2, "GET b", "$1\r\n1");
+	EXPECT(f, 2, "DBSIZE", ":1");
+	batch_end(&b);
+	close_reactor(f);
+}
+
+/* The snapshot must not be older than a commit that was made before the requests were run. */
+Test(batch, sees_what_was_committed_before)
+{
+	struct fixture *f = open_reactor();
+	struct batch_run b;
+	batch_begin(&b, f);
+	add(&b, 0, "GET a");
+	add(&b, 0, "INCR a");
+	EXPECT(f, 2, "SET a 7", "+OK");
+	cr_assert(run(&b));
+	expect_replies(&b, 0, "$1\r\n7\r\n:8\r\n");
+	batch_end(&b);
+	close_reactor(f);
+}
+
+Test(batch, a_failed_command_is_taken_back_alone)
+{
+	struct fixture *f = open_reactor();
+	struct batch_run b;
+	batch_begin(&b, f);
+	add(&b, 0, "SET a text");
+	add(&b, 0, "INCR a");
+	add(&b, 0, "MSET b 1 c");
+	add(&b, 0, "APPEND a s");
+	cr_assert(run(&b));
+	expect_replies(&b, 0,
+		       "+OK\r\n-ERR value is not an integer or out of range\r\n"
+		       "-ERR wrong number of arguments for 'mset' command\r\n:5\r\n");
+	EXPECT(f, 2, "GET a", "$5\r\ntexts");
+	EXPECT(f, 2, "EXISTS b c", ":0");
+	batch_end(&b);
+	close_reactor(f);
+}
+
+/* Which replies wait for the batch's commit: of those who wrote, and of those who read what it wrote (I1). */
+Test(batch, replies_are_released_each_by_what_it_tells)
+{
+	struct fixture *f = open_reactor();
+	struct batch_run b;
+	EXPECT(f, 2, "SET other 1", "+OK");
+	uint64_t old = f->release;
+	EXPECT(f, 2, "SET last 1", "+OK");
+	batch_begin(&b, f);
+	add(&b, 0, "GET other");
+	add(&b, 1, "SET a 1");
+	add(&b, 2, "GET other");
+	add(&b, 3, "GET a");
+	cr_assert(run(&b));
+	uint64_t commit = b.requests[1].release;
+	cr_assert_gt(commit, old + 1);
+	cr_assert_eq(b.requests[0].release, old);
+	cr_assert_eq(b.requests[2].release, old);
+	cr_assert_eq(b.requests[3].release, commit);
+	batch_end(&b);
+	close_reactor(f);
+}
+
+/* Replaces what TOUCH runs, in a copy of the table. */
+static void
+replace_touch(struct fixture *f, command_function function)
+{
+	static struct command rows[512];
+	static struct command_table table;
+	cr_assert_leq(sett_commands.row_count, sizeof(rows) / sizeof(rows[0]));
+	memcpy(rows, sett_commands.rows, sett_commands.row_count * sizeof(rows[0]));
+	table = sett_commands;
+	table.rows = rows;
+	f->server.commands = &table;
+	struct bytes name = BYTES_LITERAL("touch");
+	((struct command *)command_find(&table, &name, 1, NULL))->run = function;
+}
+
+static struct {
+	struct fixture *f;
+	int left;
+} intruder;
+
+/* A table command whose run is met by a commit of somebody else. */
+static int
+run_intruded(struct command_context *c)
+{
+	(void)c;
+	struct fixture *f = intruder.f;
+	if (intruder.left > 0) {
+		intruder.left--;
+		struct bytes argv[] = {BYTES_LITERAL("SET"), BYTES_LITERAL("a"), BYTES_LITERAL("intruded")};
+		struct request request = {.argc = 3, .argv = argv, .in_long_lane = true};
+		struct resp_writer reply;
+		uint64_t release;
+		resp_writer_init(&reply, 2);
+		cr_assert_eq(f->handler.execute(f->handler.arg, f->thread, &f->clients[3], &request, &reply,
+						&release),
+			     REQUEST_DONE);
+		resp_writer_free(&reply);
+	}
+	resp_status(c->reply, "OK");
+	return SETT_OK;
+}
+
+/* A lost batch leaves nothing, not even replies, and the requests can be executed one by one. After losses the
+ * next batches are not tried. */
+Test(batch, a_conflict_takes_all_back)
+{
+	struct fixture *f = open_reactor();
+	struct batch_run b;
+	intruder.f = f;
+	intruder.left = 1;
+	replace_touch(f, run_intruded);
+	batch_begin(&b, f);
+	add(&b, 0, "GET a");
+	add(&b, 0, "SET b 1");
+	add(&b, 1, "TOUCH x");
+	add(&b, 1, "SET c 1");
+	cr_assert(!run(&b));
+	expect_replies(&b, 0, "");
+	expect_replies(&b, 1, "");
+	EXPECT(f, 2, "EXISTS b c", ":0");
+	EXPECT(f, 2, "GET a", "$8\r\nintruded");
+	cr_assert(!run(&b));
+	cr_assert(!run(&b));
+	cr_assert(run(&b));
+	expect_replies(&b, 0, "$8\r\nintruded\r\n+OK\r\n");
+	batch_end(&b);
+	close_reactor(f);
+}
+
+static int
+run_waiting(struct command_context *c)
+{
+	resp_status(c->reply, "half");
+	return c->may_wait ? SETT_OK : SETT_WOULD_BLOCK;
+}
+
+/* Who must wait is taken back with its client's later requests; the rest is committed. */
+Test(batch, who_must_wait_leaves_the_others_alone)
+{
+	struct fixture *f = open_reactor();
+	struct batch_run b;
+	replace_touch(f, run_waiting);
+	batch_begin(&b, f);
+	add(&b, 0, "SET a 1");
+	add(&b, 0, "TOUCH x");
+	add(&b, 0, "SET a 2");
+	add(&b, 1, "INCR a");
+	cr_assert(run(&b));
+	cr_assert_eq(b.requests[0].result, REQUEST_DONE);
+	cr_assert_eq(b.requests[1].result, REQUEST_MUST_WAIT);
+	cr_assert_eq(b.requests[2].result, REQUEST_LEFT);
+	cr_assert_eq(b.requests[3].result, REQUEST_DONE);
+	expect_replies(&b, 0, "+OK\r\n");
+	expect_replies(&b, 1, ":2\r\n");
+	EXPECT(f, 2, "GET a", "$1\r\n2");
+	batch_end(&b);
+	close_reactor(f);
+}
+
+/* What must not join. */
+Test(batch, others_go_their_own_way)
+{
+	static const char *const lines[] = {
+		"DBSIZE", "SCAN 0", "RANDOMKEY", "SELECT 1",        "MULTI",     "FLUSHDB",   "WATCH a",
+		"KEYS *", "GET",    "nosuch a",  "CONFIG GET save", "CLIENT ID", "SWAPDB 0 1"};
+	struct fixture *f = open_reactor();
+	struct batch_run b;
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		batch_begin(&b, f);
+		add(&b, 0, lines[i]);
+		f->handler.fetch(f->handler.arg, f->reactor);
+		cr_assert(!f->handler.may_share(f->handler.arg, f->reactor, &f->clients[0],
+						&b.requests[0].request),
+			  "%s", lines[i]);
+		batch_end(&b);
+	}
+	EXPECT(f, 0, "MULTI", "+OK");
+	batch_begin(&b, f);
+	add(&b, 0, "GET a");
+	add(&b, 1, "GET a");
+	f->handler.fetch(f->handler.arg, f->reactor);
+	cr_assert(!f->handler.may_share(f->handler.arg, f->reactor, &f->clients[0], &b.requests[0].request));
+	cr_assert(f->handler.may_share(f->handler.arg, f->reactor, &f->clients[1], &b.requests[1].request));
+	batch_end(&b);
+	close_reactor(f);
+}
+
+/* An expired key that a batch meets goes with its commit, once, and counts are right. */
+Test(batch, expired_keys_go_with_it)
+{
+	struct fixture *f = open_reactor();
+	struct batch_run b;
+	EXPECT(f, 2, "SET e 1 PX 10", "+OK");
+	EXPECT(f, 2, "SET e2 1 PX 10", "+OK");
+	fixture_advance(f, 100);
+	batch_begin(&b, f);
+	add(&b, 0, "GET e");
+	add(&b, 0, "GET e");
+	add(&b, 1, "INCR e2");
+	add(&b, 1, "GET e");
+	cr_assert(run(&b));
+	expect_replies(&b, 0, "$-1\r\n$-1\r\n");
+	expect_replies(&b, 1, ":1\r\n$-1\r\n");
+	EXPECT(f, 2, "DBSIZE", ":1");
+	EXPECT(f, 2, "TTL e2", ":-1");
+	batch_end(&b);
+	close_reactor(f);
+}
