@@ -5,12 +5,13 @@
  * reverse, with one exception: net outlives the engine, which reports its progress to it.
  *
  * Every failure before "Ready to accept connections" is one line in the log (or on standard error, where the
- * configuration itself is wrong) and exit code 1. */
+ * configuration itself is wrong) and exit code 1; a check (check-at-start) that a signal ends is no failure. */
 #include <errno.h>
 #include <unistd.h>
 
 #include "cmd/commands.h"
 #include "config/config.h"
+#include "database_check.h"
 #include "descriptors.h"
 #include "expire/expirer.h"
 #include "info/command_stats.h"
@@ -34,7 +35,7 @@
 #include "txn/runner.h"
 #include "txn/server.h"
 
-enum { PATH_SIZE = 4096, RECOVERY_LOG_INTERVAL_MS = 2000 };
+enum { PATH_SIZE = 4096, PROGRESS_INTERVAL_MS = 2000 };
 
 /* Everything that lives as long as the process. */
 struct program {
@@ -45,7 +46,7 @@ struct program {
 	struct supervisor supervisor;
 	struct memory_keeper *memory_keeper;
 	struct descriptors descriptors;
-	uint64_t recovery_logged_ms;
+	uint64_t progress_logged_ms; /* of check or recovery */
 	char executable[PATH_SIZE];
 };
 
@@ -73,7 +74,14 @@ print_help(void)
 	       "Sett does not read Redis' own files (dump.rdb, appendonlydir). Where they lie in the data "
 	       "directory\n"
 	       "and no Sett database does, the start is refused; --ignore-redis-files yes begins empty "
-	       "beside them.\n");
+	       "beside them.\n"
+	       "\n"
+	       "A start reads manifest and log, and refuses damage there. With --check-at-start yes it first "
+	       "reads\n"
+	       "all data and refuses any damage. With --aof-load-truncated no it refuses to cut off an end "
+	       "of "
+	       "the\n"
+	       "log that is torn or damaged.\n");
 	return 0;
 }
 
@@ -105,17 +113,49 @@ show_process(struct program *p)
 
 /* ---- the database ---- */
 
+/* A line every two seconds, and word for the service manager. */
+static void
+log_progress(struct program *p, const char *what, uint64_t done, uint64_t total)
+{
+	uint64_t now = clock_wall_ms(p->server.clock);
+	if (total == 0 || now - p->progress_logged_ms < PROGRESS_INTERVAL_MS)
+		return;
+	p->progress_logged_ms = now;
+	log_sink_printf(&p->server.sink, LOG_LEVEL_NOTICE, "%s: %llu of %llu bytes", what,
+			(unsigned long long)done, (unsigned long long)total);
+	supervisor_recovering(&p->supervisor, done, total);
+}
+
 static void
 on_recovery(void *arg, uint64_t done, uint64_t total)
 {
-	struct program *p = arg;
-	uint64_t now = clock_wall_ms(p->server.clock);
-	if (total == 0 || now - p->recovery_logged_ms < RECOVERY_LOG_INTERVAL_MS)
-		return;
-	p->recovery_logged_ms = now;
-	log_sink_printf(&p->server.sink, LOG_LEVEL_NOTICE, "Recovering the log: %llu of %llu bytes",
-			(unsigned long long)done, (unsigned long long)total);
-	supervisor_recovering(&p->supervisor, done, total);
+	log_progress(arg, "Recovering the log", done, total);
+}
+
+static void
+on_check(void *arg, uint64_t done, uint64_t total)
+{
+	log_progress(arg, "Database check", done, total);
+}
+
+static bool
+should_stop_check(void *arg)
+{
+	return signal_watch_is_asked(&((struct program *)arg)->signals);
+}
+
+/* All of the database is looked at, if that is wanted. */
+static int
+check_database(struct program *p, struct sett_error *error)
+{
+	struct server *s = &p->server;
+	struct sett_check_options options = {
+		.on_progress = on_check, .should_stop = should_stop_check, .arg = p};
+	if (!s->config->check_at_start)
+		return SETT_OK;
+	log_sink_printf(&s->sink, LOG_LEVEL_NOTICE, "Database check: reading all of %s before it is served",
+			s->config->dir);
+	return database_check(s->config->dir, &options, &s->sink, error);
 }
 
 static enum sett_sync_policy
@@ -166,13 +206,16 @@ open_database(struct program *p, struct sett_error *error)
 		.compression_level = config->compression_level,
 		.sync = sync_policy(config),
 		.open_files = (size_t)p->descriptors.files,
+		.never_cut_log = !config->aof_load_truncated,
 		.workers = config->workers > 0 ? (unsigned)config->workers : 0,
 		.on_progress = net_on_progress,
 		.on_progress_arg = s->net,
 		.on_recovery = on_recovery,
 		.on_recovery_arg = p,
 	};
-	int status = sett_engine_open(config->dir, &options, &s->engine, error);
+	int status = check_database(p, error);
+	if (status == SETT_OK)
+		status = sett_engine_open(config->dir, &options, &s->engine, error);
 	if (status != SETT_OK)
 		return status;
 	net_set_engine(s->net, s->engine);
@@ -254,6 +297,11 @@ start(struct program *p)
 	}
 	if (status == SETT_OK) {
 		status = open_database(p, &error);
+		if (status == SETT_ABORTED) {
+			log_sink_printf(&s->sink, LOG_LEVEL_WARNING,
+					"Received shutdown signal during loading, exiting now.");
+			return status;
+		}
 		if (status != SETT_OK) {
 			log_sink_printf(&s->sink, LOG_LEVEL_WARNING,
 					"Can't open the database in %s: %s, exiting.", s->config->dir,
@@ -325,9 +373,10 @@ run(struct program *p)
 	greet(p);
 	if (!descriptors_share(s->config, &s->sink, &p->descriptors))
 		return 1;
-	if (start(p) != SETT_OK) {
+	int status = start(p);
+	if (status != SETT_OK) {
 		stop(p, false);
-		return 1;
+		return status == SETT_ABORTED ? 0 : 1;
 	}
 	process_write_pid_file(s->config, in_background, &s->sink);
 	supervisor_ready(&p->supervisor);

@@ -87,7 +87,6 @@ watch_signals(void *arg)
 {
 	struct signal_watch *watch = arg;
 	sigset_t set;
-	bool asked = false;
 	end_signals(&set);
 	for (;;) {
 		int number = sigwaitinfo(&set, NULL);
@@ -96,11 +95,11 @@ watch_signals(void *arg)
 			return NULL;
 		if (number < 0)
 			continue;
-		if (asked && number == SIGINT) {
+		if (watch->asked && number == SIGINT) {
 			log_sink_printf(&watch->sink, LOG_LEVEL_WARNING, "You insist... exiting now.");
 			_exit(1);
 		}
-		asked = true;
+		__atomic_store_n(&watch->asked, true, __ATOMIC_RELAXED); /* it stands for itself */
 		log_sink_printf(&watch->sink, LOG_LEVEL_WARNING, "Received %s scheduling shutdown...",
 				number == SIGINT ? "SIGINT" : "SIGTERM");
 		log_sink_printf(&watch->sink, LOG_LEVEL_WARNING, "User requested shutdown...");
@@ -115,6 +114,12 @@ signal_watch_start(struct signal_watch *watch, struct net *net, struct log_sink 
 	int status = thread_start(&watch->thread, "signals", watch_signals, watch);
 	watch->started = status == SETT_OK;
 	return status;
+}
+
+bool
+signal_watch_is_asked(const struct signal_watch *watch)
+{
+	return __atomic_load_n(&watch->asked, __ATOMIC_RELAXED);
 }
 
 void

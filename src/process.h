@@ -24,10 +24,13 @@ struct signal_watch {
 	struct log_sink sink;
 	pthread_t thread;
 	bool ending; /* atomic */
+	bool asked;  /* atomic; by a signal */
 	bool started;
 };
 /* The struct must stay where it is until the stop. SETT_NO_MEMORY, SETT_IO. */
 int signal_watch_start(struct signal_watch *, struct net *, struct log_sink);
+/* Whether a signal has asked for the end. Any thread. */
+bool signal_watch_is_asked(const struct signal_watch *);
 /* No-op if it was not started. */
 void signal_watch_stop(struct signal_watch *);
 

@@ -232,6 +232,14 @@ survey_segment(struct recovery *r, size_t index)
 }
 
 static int
+may_not_cut(struct recovery *r)
+{
+	char what[sizeof(r->cut_reason) + 64];
+	snprintf(what, sizeof(what), "%s, and nothing may be cut off", r->cut_reason);
+	return corrupt(r, &r->segments[r->cut_index], r->cut_offset, what);
+}
+
+static int
 survey(struct recovery *r)
 {
 	for (size_t i = 0; i < r->count; i++) {
@@ -249,8 +257,8 @@ survey(struct recovery *r)
 				      r->directory, first);
 	if (r->attested > r->durable)
 		r->durable = r->attested;
-	if (r->options->must_be_whole && r->is_cut)
-		return corrupt(r, &r->segments[r->cut_index], r->cut_offset, r->cut_reason);
+	if (known_end(r) >= r->durable && r->is_cut && r->options->must_be_whole)
+		return may_not_cut(r);
 	if (known_end(r) >= r->durable)
 		return SETT_OK;
 	if (r->is_cut)

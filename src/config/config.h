@@ -89,6 +89,7 @@ struct config {
 	char *dump_file; /* (runtime, under lock) */
 	char *append_file, *append_directory;
 	bool ignore_redis_files;
+	bool check_at_start, aof_load_truncated;
 	/* storage */
 	enum config_sync sync; /* (runtime) appendfsync */
 	uint64_t max_memory;   /* as set; 0 = a quarter of the machine's */

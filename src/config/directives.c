@@ -222,6 +222,7 @@ const struct directive directive_table[] = {
 	{CHOICE("bottom-compression", compression_choices, "zstd", FIXED), FIELD(bottom_compression)},
 	{CHOICE("value-compression", compression_choices, "none", FIXED), FIELD(value_compression)},
 	{INTEGER("compression-level", 1, 19, "1", FIXED), FIELD(compression_level)},
+	{BOOLEAN("check-at-start", "no", FIXED), FIELD(check_at_start)},
 	{BOOLEAN("ignore-redis-files", "no", IMMUTABLE | HIDDEN), FIELD(ignore_redis_files)},
 
 	/* network */
@@ -369,7 +370,7 @@ const struct directive directive_table[] = {
 	{INTEGER("auto-aof-rewrite-percentage", 0, INT_MAX, "100", 0), NO_EFFECT(ALL_LOGGED)},
 	{INTEGER("auto-aof-rewrite-min-size", 0, LLONG_MAX, "64mb", MEMORY), NO_EFFECT(ALL_LOGGED)},
 	{BOOLEAN("aof-rewrite-incremental-fsync", "yes", 0), NO_EFFECT(ALL_LOGGED)},
-	{BOOLEAN("aof-load-truncated", "yes", 0), NO_EFFECT(ALL_LOGGED)},
+	{BOOLEAN("aof-load-truncated", "yes", 0), FIELD(aof_load_truncated)},
 	{BOOLEAN("aof-use-rdb-preamble", "yes", 0), NO_EFFECT(ALL_LOGGED)},
 	{BOOLEAN("aof-timestamp-enabled", "no", 0), NO_EFFECT(ALL_LOGGED)},
 	{BOOLEAN("aof-disable-auto-gc", "no", 0), NO_EFFECT(ALL_LOGGED)},

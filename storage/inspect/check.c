@@ -58,6 +58,12 @@ check_no_memory(struct check *c)
 	return sett_error_set(c->error, SETT_NO_MEMORY, 0, "%s: out of memory", c->directory.path);
 }
 
+int
+check_aborted(struct check *c)
+{
+	return sett_error_set(c->error, SETT_ABORTED, 0, "%s: the check was stopped", c->directory.path);
+}
+
 void
 check_progress(struct check *c, uint64_t bytes)
 {
@@ -65,10 +71,13 @@ check_progress(struct check *c, uint64_t bytes)
 	c->done += bytes;
 	if (c->total < c->done)
 		c->total = c->done;
-	if (c->done - c->reported < STEP || !c->options->on_progress)
+	if (c->done - c->reported < STEP)
 		return;
 	c->reported = c->done;
-	c->options->on_progress(c->options->arg, c->done, c->total);
+	if (c->options->on_progress)
+		c->options->on_progress(c->options->arg, c->done, c->total);
+	if (c->options->should_stop && c->options->should_stop(c->options->arg))
+		c->is_stopped = true;
 }
 
 void
@@ -225,6 +234,8 @@ check_open_table(struct table_check *t, struct table *table, const struct manife
 	int r = table_examine(table, &visitor, &error);
 	if (r == SETT_NO_MEMORY)
 		return check_no_memory(c);
+	if (r == SETT_ABORTED)
+		return check_aborted(c);
 	if (r == SETT_OK)
 		c->figures->tables++;
 	else if (r != SETT_CORRUPT)
@@ -271,7 +282,7 @@ check_table(struct check *c, uint64_t number, const struct manifest_table *liste
 	r = check_open_table(&t, table, listed);
 	table_close(table);
 	check_progress(c, size);
-	return r;
+	return r == SETT_OK && c->is_stopped ? check_aborted(c) : r;
 }
 
 static int

@@ -29,6 +29,7 @@ struct check {
 	uint64_t torn_size;         /* bytes of a torn last edit, at manifest.torn_at */
 	char lacks[CHECK_NAME_MAX]; /* a file that the manifest needs and that is gone; "" if there is none */
 	uint64_t stray;             /* a table that no edit knows; 0: none */
+	bool is_stopped;            /* the caller wants no more */
 	bool is_whole; /* no table and no part of the log was left out: who points where is known */
 	struct level levels[SETT_LEVELS]; /* what could be opened: number and a copy of the properties */
 	size_t level_capacity[SETT_LEVELS];
@@ -46,10 +47,11 @@ struct check {
 
 void check_find(struct check *, enum sett_finding_kind, const char *file, struct bytes key, const char *text);
 int check_no_memory(struct check *);
+int check_aborted(struct check *);
 void check_progress(struct check *, uint64_t bytes);
 void check_file_name(uint64_t number, const char *suffix, char ret[CHECK_NAME_MAX]);
 
-/* ---- check_values.c; 0 or SETT_NO_MEMORY ---- */
+/* ---- check_values.c; 0, SETT_NO_MEMORY or SETT_ABORTED ---- */
 /* Opens the value log's files; what can't be opened is damage. */
 int check_values_open(struct check *);
 void check_values_close(struct check *);

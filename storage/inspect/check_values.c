@@ -122,6 +122,8 @@ check_values_read_held(struct check *c)
 		char holder[CHECK_NAME_MAX];
 		r = check_values_read(c, &h->pointer, &error);
 		check_progress(c, h->pointer.stored_size);
+		if (c->is_stopped)
+			return check_aborted(c);
 		if (r != SETT_NOT_FOUND)
 			continue;
 		check_file_name(h->table, ".sst", holder);
@@ -148,7 +150,7 @@ walk_record(void *arg, uint64_t offset, uint64_t size, uint32_t flags, struct by
 	struct walked *w = arg;
 	w->check->figures->stored_values++;
 	check_progress(w->check, size);
-	return SETT_OK;
+	return w->check->is_stopped ? SETT_ABORTED : SETT_OK;
 }
 
 /* Whether what is damaged between the two offsets was told of already, because a key needs it. */
@@ -201,6 +203,8 @@ walk_file(struct check *c, size_t index)
 		r = value_walk(c->directory.vfs, path, w.file->number, &walk, &error);
 	if (r == SETT_NO_MEMORY)
 		return check_no_memory(c);
+	if (r == SETT_ABORTED)
+		return check_aborted(c);
 	if (r != SETT_OK)
 		check_find(c, SETT_DAMAGE, w.name, (struct bytes){0}, error.message);
 	if (w.gaps > GAPS_TOLD) {

@@ -37,6 +37,8 @@ struct sett_check_options {
 	void (*on_finding)(void *arg, const struct sett_finding *);
 	/* After every few MiB, and at the end. `total` may grow. */
 	void (*on_progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
+	/* Asked every few MiB: true ends the check with SETT_ABORTED. */
+	bool (*should_stop)(void *arg);
 	void *arg;
 };
 struct sett_check_figures {
@@ -48,7 +50,7 @@ struct sett_check_figures {
 /* Reads everything: every checksum; each table's order, key range, counts and references; that the tables of
  * a level do not overlap; that the manifest fits the files; the log's chain of commits, as recovery would;
  * that every pointer leads to a whole value of the right size. SETT_OK if it could, whatever it found: a
- * database is clean if `ret` has neither damages nor cuts. SETT_NOT_FOUND (there is no database), SETT_LOCKED, SETT_IO, SETT_NO_MEMORY. A file that
+ * database is clean if `ret` has neither damages nor cuts. SETT_NOT_FOUND (there is no database), SETT_LOCKED, SETT_IO, SETT_NO_MEMORY, SETT_ABORTED. A file that
  * can't be read is damaged. */
 int sett_check(const char *directory, const struct sett_check_options *, struct sett_check_figures *ret,
 	       struct sett_error *);
