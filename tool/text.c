@@ -63,6 +63,12 @@ print_key(FILE *out, struct bytes key, bool raw)
 	case ENGINE_KEY_MEMBER_SEED:
 		fputs("member-seed", out);
 		break;
+	case ENGINE_KEY_STEM_COUNT:
+		fputs("stems-of-cursors", out);
+		break;
+	case ENGINE_KEY_STEM:
+		fprintf(out, "stem-of-cursors %" PRIu32 " %" PRIu32, k.generation, k.number);
+		break;
 	case ENGINE_KEY_ELEMENT:
 		fprintf(out, "epoch %" PRIu64 " object %" PRIu64 " ", k.epoch, k.object);
 		print_bytes(out, k.name, SIZE_MAX);

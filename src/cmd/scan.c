@@ -1,8 +1,8 @@
 /* Walking the keys: SCAN, KEYS, RANDOMKEY. Values are not read.
  *
- * SCAN's cursor is a number for the key at which the next call goes on (keyspace_scan_save). A call looks at
- * COUNT keys, whether they match or not, so its time is bounded; a pattern's literal beginning narrows the
- * walk to the keys that begin with it. */
+ * SCAN's cursor is a number for the place among the keys at which the next call goes on (keyspace/scan_cursors.c).
+ * A call looks at COUNT keys or somewhat more, whether they match or not, so its time is bounded; a pattern's
+ * literal beginning narrows the walk to the keys that begin with it. */
 #include "cmd/scan.h"
 #include "cmd/commands.h"
 #include "cmd/lookup.h"
@@ -72,30 +72,43 @@ literal_prefix(bool all, struct bytes pattern)
 	return all ? (struct bytes){0} : bytes_of(pattern.data, glob_literal_size(pattern));
 }
 
-/* Looks at `count` keys and appends those that match; `ret_next` gets the next cursor. */
+/* Walks the keys of one call and appends those that match; `ret_next` gets the next cursor. */
 static int
-scan_step(struct command_context *c, struct keyspace_cursor *cursor, const struct scan_options *o,
-	  size_t *ret_found, uint64_t *ret_next)
+walk(struct command_context *c, struct keyspace_scan *scan, struct keyspace_cursor *cursor,
+     const struct scan_options *o, size_t *ret_found, uint64_t *ret_next)
 {
-	for (int64_t seen = 0;; seen++) {
+	size_t mark = 0, marked = 0, found = 0;
+	uint64_t next = 0;
+	for (;;) {
 		struct key k;
+		enum scan_step step;
 		int status = keyspace_cursor_step(cursor, &k);
-		if (status == SETT_NOT_FOUND) {
-			*ret_next = 0;
-			return SETT_OK;
-		}
+		if (status == SETT_NOT_FOUND)
+			break;
+		if (status == SETT_OK)
+			status = keyspace_scan_step(scan, &k, &step, &next);
 		if (status != SETT_OK)
 			return status;
-		if (seen == o->count) {
-			*ret_next = keyspace_scan_save(c->server->keyspace, k.name);
-			return *ret_next != 0 ? SETT_OK : SETT_NO_MEMORY;
+		if (step == SCAN_STOP)
+			break;
+		if (step == SCAN_STOP_AT_MARK) {
+			resp_truncate(c->reply, mark);
+			found = marked;
+			break;
+		}
+		if (step == SCAN_MARK) {
+			mark = c->reply->size;
+			marked = found;
 		}
 		if (!k.exists || (!o->all && !glob_match(o->pattern, k.name, false)) ||
 		    (o->has_type && !argument_is(o->type, value_type_name(k.root.type))))
 			continue;
 		reply_bytes(c, k.name);
-		++*ret_found;
+		found++;
 	}
+	*ret_found = found;
+	*ret_next = next;
+	return SETT_OK;
 }
 
 struct scan_reply
@@ -126,25 +139,22 @@ int
 command_scan(struct command_context *c)
 {
 	struct scan_options options;
+	struct keyspace_scan scan;
 	struct keyspace_cursor *cursor;
-	struct bytes resume = {0};
-	uint64_t position, next = 0;
-	size_t found = 0;
+	uint64_t position, next;
+	size_t found;
 	if (!scan_parse_cursor(c, c->argv[1], &position) || !scan_parse_options(c, 2, SCAN_KEYS, &options))
 		return SETT_OK;
-	if (options.count > SCAN_LONG_COUNT) {
-		int status = context_enter_long_lane(c);
-		if (status != SETT_OK)
-			return status;
-	}
-	if (position != 0)
-		keyspace_scan_find(c->server->keyspace, position, c->arena, &resume);
-	int status = keyspace_cursor_open(&c->view, c->db, literal_prefix(options.all, options.pattern),
-					  resume, &cursor);
+	int status = keyspace_scan_begin(&c->view, c->db, position, (uint64_t)options.count, &scan);
+	if (status == SETT_OK && scan.count > SCAN_LONG_COUNT)
+		status = context_enter_long_lane(c);
+	if (status == SETT_OK)
+		status = keyspace_cursor_open(&c->view, c->db, literal_prefix(options.all, options.pattern),
+					      scan.place, &cursor);
 	if (status != SETT_OK)
 		return status;
 	struct scan_reply reply = scan_reply_begin(c);
-	status = scan_step(c, cursor, &options, &found, &next);
+	status = walk(c, &scan, cursor, &options, &found, &next);
 	keyspace_cursor_close(cursor);
 	return status == SETT_OK ? scan_reply_end(c, &reply, found, next) : status;
 }

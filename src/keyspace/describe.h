@@ -14,6 +14,8 @@ enum engine_key_kind {
 	ENGINE_KEY_NEXT_EPOCH,  /* the next epoch that was never used */
 	ENGINE_KEY_NEXT_OBJECT, /* the next object id that was never leased */
 	ENGINE_KEY_MEMBER_SEED, /* the seed of members' hashes */
+	ENGINE_KEY_STEM_COUNT,  /* stems of SCAN's cursors that were ever made */
+	ENGINE_KEY_STEM,        /* generation, number: one of them, which is the entry's head */
 	ENGINE_KEY_ROOT,        /* epoch, name: a Redis key */
 	ENGINE_KEY_ELEMENT,     /* epoch, object, name: of a spread collection; its bytes as they are */
 };
@@ -21,6 +23,7 @@ struct engine_key {
 	enum engine_key_kind kind;
 	unsigned db;
 	uint64_t epoch, object;
+	uint32_t generation, number;
 	struct bytes name;
 	bool is_cut; /* a root whose name is too long for a key: `name` is its beginning */
 };

@@ -99,6 +99,13 @@ describe_meta(struct bytes key)
 		return (struct engine_key){.kind = ENGINE_KEY_NEXT_OBJECT};
 	if (key.size == 2 && key.data[1] == 's')
 		return (struct engine_key){.kind = ENGINE_KEY_MEMBER_SEED};
+	if (key.size == 2 && key.data[1] == 'c')
+		return (struct engine_key){.kind = ENGINE_KEY_STEM_COUNT};
+	if (key.size == 10 && key.data[1] == 'c') {
+		uint64_t id = get_be64(key.data + 2);
+		return (struct engine_key){
+			.kind = ENGINE_KEY_STEM, .generation = (uint32_t)(id >> 32), .number = (uint32_t)id};
+	}
 	return (struct engine_key){0};
 }
 

@@ -167,7 +167,7 @@ keyspace_open(struct sett_engine *engine, unsigned databases, struct keyspace **
 	k->engine = engine;
 	k->count = databases;
 	k->random_counter = random_entropy();
-	status = scan_cursors_create(random_entropy(), &k->cursors);
+	status = scan_cursors_open(engine, &k->cursors);
 	if (status == SETT_OK)
 		status = object_ids_open(engine, &k->objects);
 	if (status == SETT_OK)
@@ -197,7 +197,7 @@ keyspace_close(struct keyspace *k)
 	if (k == NULL)
 		return;
 	object_ids_close(k->objects);
-	scan_cursors_destroy(k->cursors);
+	scan_cursors_close(k->cursors);
 	free(k);
 }
 

@@ -4,6 +4,7 @@
  *     00 'n'                         -> next epoch never used
  *     00 'o'                         -> next object id never leased
  *     00 's'                         -> seed of members' hashes (8 random bytes)
+ *     00 'c' ...                     -> stems of SCAN's cursors (scan_cursors.c)
  *     01 epoch:u64be key             -> root record of a key (root.c)
  *     02 epoch:u64be object:u64be ...-> elements of a spread collection
  *
@@ -138,7 +139,7 @@ uint64_t keyspace_member_seed(const struct keyspace *, uint64_t epoch);
 /* A random number, for choices that need no secrecy. Any thread. */
 uint64_t keyspace_random(struct keyspace *);
 
-/* Keys in order, from `resume` (empty = the first; what keyspace_scan_find gave, or a key of up to
+/* Keys in order, from `resume` (empty = the first; a keyspace_scan's place, or a key of up to
  * KEYSPACE_MAX_KEY_SIZE), with a literal prefix that all must have (empty = any).
  * Joins "which keys exist". */
 struct keyspace_cursor;
@@ -153,11 +154,33 @@ void keyspace_cursor_close(struct keyspace_cursor *);
 /* A random key that is not expired; SETT_NOT_FOUND if there is none. `ret` is in the view's arena. */
 int keyspace_random_key(struct keyspace_view *, unsigned db, struct bytes *ret);
 
-/* SCAN cursors: keeps where a scan goes on and returns the number a client is given for it, never 0. 0 if out
- * of memory. Bounded: the oldest are forgotten. Any thread. */
-uint64_t keyspace_scan_save(struct keyspace *, struct bytes resume);
-/* The position behind a cursor, copied into the arena; false if it is unknown (a scan then starts over). */
-bool keyspace_scan_find(struct keyspace *, uint64_t cursor, struct arena *, struct bytes *ret_resume);
+/* ---- SCAN's cursors (scan_cursors.c) ---- */
+
+/* One call of SCAN: begin, open a keyspace_cursor at `place`, then a step for each of its keys, expired ones too. */
+struct keyspace_scan {
+	struct keyspace_view *view;
+	struct bytes place; /* where the walk begins: `resume` of keyspace_cursor_open */
+	uint64_t count;     /* keys to look at, about: no less than was asked for */
+	/* scan_cursors.c' own */
+	unsigned effort;
+	uint64_t looked, best_looked, more;
+	uint8_t *last;
+	size_t last_size;
+	struct bytes best;
+};
+enum scan_step {
+	SCAN_GO_ON, /* the key is looked at */
+	SCAN_MARK, /* likewise; what was found before it may be all of the reply: remember how much that is */
+	SCAN_STOP, /* the call ends before the key, with the cursor */
+	SCAN_STOP_AT_MARK, /* the call ends before the key of the last SCAN_MARK, with the cursor */
+};
+/* `cursor` is 0 or any number that a client sent. SETT_WOULD_BLOCK, SETT_CONFLICT, SETT_NO_MEMORY, ... */
+int keyspace_scan_begin(struct keyspace_view *, unsigned db, uint64_t cursor, uint64_t count,
+			struct keyspace_scan *ret);
+/* The walk has come to `key`. A call that meets the end of the keys answers 0, whatever its steps said. May commit an
+ * entry of its own; the view's `observed` covers it. SETT_WOULD_BLOCK, SETT_CONFLICT, SETT_NO_MEMORY, ... */
+int keyspace_scan_step(struct keyspace_scan *, const struct key *key, enum scan_step *ret_step,
+		       uint64_t *ret_cursor);
 
 /* Splits a root's engine key into epoch and user key, and the epoch into its database now; false if it is no
  * root of a live database. For the expirer. Of a key beyond KEYSPACE_MAX_KEY_SIZE `ret_key` is what is stored

@@ -101,7 +101,11 @@ int object_ids_open(struct sett_engine *, struct object_ids **ret);
 /* NULL is fine. */
 void object_ids_close(struct object_ids *);
 
-int scan_cursors_create(uint64_t seed, struct scan_cursors **ret);
-void scan_cursors_destroy(struct scan_cursors *);
+/* ---- scan_cursors.c ---- */
+int scan_cursors_open(struct sett_engine *, struct scan_cursors **ret);
+/* NULL is fine. */
+void scan_cursors_close(struct scan_cursors *);
+/* For tests: before the first call of SCAN. */
+void scan_cursors_set_generation_size(struct scan_cursors *, uint64_t stems);
 
 #endif

@@ -1,101 +1,571 @@
-/* SCAN's cursors: numbers that clients can hold, each standing for the key at which its scan goes on.
+/* SCAN's cursors.
  *
- * Numbers are given in sequence from a random start, so a cursor of an earlier start of the server is most
- * likely unknown, and an unknown cursor starts the scan over: nothing is missed. A ring keeps the newest; the
- * oldest give way when the ring or its bytes are full.
+ * A scan goes through the keys in their order, and a cursor says where it goes on: at a *place*, a string of bytes;
+ * the next call begins with the first key that is not less. Between two neighbouring keys the shortest place is the
+ * second one's beginning up to the first byte in which they differ: `user:00000019 | user:0000002`. Nothing is kept
+ * for a scan, neither in memory nor on the disk: any number of them go on side by side, over restarts too.
  *
- * Threads: any, under one lock held for a copy. */
+ * The number has 53 bits, so that clients that keep it in a signed 64-bit integer or in a double (JavaScript) give it
+ * back unchanged:
+ *
+ *     bit 52        51 .. 46     45               44 .. 17    16 .. 0
+ *     0             effort       the place itself, up to 5 bytes
+ *     1             effort       generation       stem        tail
+ *
+ * Bytes are digits of base 257 (1 + byte; 0 = no more bytes), so no two places are one number, and none is 0.
+ *
+ * A longer place is a *stem* and the 1 or 2 bytes after it. Stems are numbered once, in entries of the database (see
+ * below), and all scans share them: one serves all places under it, about 1,000 keys' where names end in decimal
+ * digits and COUNT is 10. To need few of them, a call that has looked at COUNT keys looks at half as many more, 64 at
+ * most, for a place that needs no new stem; else it takes the shortest place that it met and a new stem two bytes shorter.
+ *
+ *     00 'c'                               -> how many stems were ever made
+ *     00 'c' generation:u32be number:u32be -> stem
+ *
+ * A stem's number is a hash of it, or the next free number. The entry is a commit of its own, before the reply that
+ * tells of it (I1). So a stem that a power cut takes back is most likely made again under the same number. The number
+ * of stems is bounded: when a generation is full, the next one begins and the one before is dropped; a cursor names
+ * the generation's lowest bit. If the disk takes no commit, new stems are kept in memory, REMEMBERED of them.
+ *
+ * Completeness. A place lies after the last key that was looked at, and not after the next one. So what is there
+ * throughout is met exactly once, whatever is written meanwhile. A cursor whose stem is lost (dropped with its
+ * generation, or kept in memory until the restart) begins from the first key: duplicates.
+ *
+ * Why a scan ends. Each call looks at COUNT keys or more, and its place is greater than all of them, so without other
+ * writers a database of N keys is passed in N / COUNT calls. But keys that are made ahead of the scan faster than it
+ * goes on (names with a time in them, deleted at the other end) could keep it from ever arriving, and so could the loss
+ * of its cursor again and again. *Effort* is about how many keys the scan has looked at so far, in half powers of two,
+ * rounded up or down by chance, so that it is right on average. Once that is four times the keys of the database, COUNT
+ * grows in proportion to it: the further calls go exponentially further, until one goes from its place to the end. That call
+ * has a snapshot, so it ends.
+ *
+ * Threads: any. `lock` is held for a commit, so reactors only try it; `memory_lock` is a leaf. */
+#include <assert.h>
+
+#include "keyspace/key.h"
 #include "keyspace/private.h"
 
-enum { RING_SIZE = 65536 };
-#define RING_BYTES_MAX (16u * 1024 * 1024)
+#include "storage/base/hash.h"
+#include "storage/base/varint.h"
 
-struct place {
-	uint8_t *key; /* owned */
+enum {
+	BASE = 257,
+	DIRECT_BYTES = 5, /* of a place that needs no stem */
+	TAIL_BYTES = 2,
+	TAIL_BITS = 17,
+	NUMBER_BITS = 28,
+	EFFORT_SHIFT = 46,
+	EFFORT_MAX = 63,
+	EFFORT_UNIT = 64,    /* keys of the first step */
+	STEMS_MAX = 1 << 24, /* of a generation: a sixteenth of the numbers, so a free one is near */
+	PROBES = 8,
+	REMEMBERED = 1024,
+	SLACK_MAX = 64, /* keys beyond COUNT, and half of it at most, that are looked at for a good place */
+	LAPS_MAX = 4,   /* a scan that has looked at so many times the keys of the database is driven */
+	SMALL_KEYS = 1024, /* a database of fewer keys counts as one of so many */
+	STEM_KEY_SIZE = 10,
+	GENERATION_PREFIX_SIZE = 6,
+};
+
+#define KIND_STEM (UINT64_C(1) << 52)
+#define LOW_MASK ((UINT64_C(1) << EFFORT_SHIFT) - 1)
+#define GENERATION_SHIFT (TAIL_BITS + NUMBER_BITS)
+
+static const uint8_t count_key[2] = {KIND_META, 'c'};
+
+struct remembered_stem {
+	uint64_t id;
+	uint8_t *data; /* owned; NULL: none */
 	size_t size;
 };
 
 struct scan_cursors {
+	struct sett_engine *engine;
+	uint64_t generation_size; /* STEMS_MAX, but in tests */
 	struct mutex lock;
-	uint64_t oldest, next; /* cursors kept: [oldest, next) */
-	size_t bytes;
-	struct place ring[RING_SIZE];
+	struct sett_txn *txn; /* under the lock */
+	uint64_t made; /* atomic: stems so far; stored under the lock, release; partner: generation_of */
+	struct mutex memory_lock;
+	unsigned remembered; /* atomic, relaxed: 0 spares the look. Under memory_lock, like the next one */
+	struct remembered_stem memory[REMEMBERED]; /* by number */
 };
 
+/* ---- effort ---- */
+
+/* Keys looked at: 0, then 64, 96, 128, 192, 256, ... */
+static uint64_t
+effort_keys(unsigned effort)
+{
+	if (effort == 0)
+		return 0;
+	unsigned step = effort - 1;
+	return (uint64_t)EFFORT_UNIT * (step % 2 == 0 ? 2 : 3) / 2 << step / 2;
+}
+
+static unsigned
+add_effort(struct keyspace *k, unsigned effort, uint64_t looked)
+{
+	uint64_t keys = effort_keys(effort);
+	if (looked > effort_keys(EFFORT_MAX) - keys)
+		return EFFORT_MAX;
+	keys += looked;
+	while (effort < EFFORT_MAX && effort_keys(effort + 1) <= keys)
+		effort++;
+	if (effort == EFFORT_MAX)
+		return effort;
+	uint64_t rest = keys - effort_keys(effort), step = effort_keys(effort + 1) - effort_keys(effort);
+	assert(rest < step);
+	return effort + (keyspace_random(k) % step < rest);
+}
+
+/* The COUNT of a scan that has come so far in a database of `keys`. */
+static uint64_t
+raise_count(uint64_t count, unsigned effort, uint64_t keys)
+{
+	if (keys < SMALL_KEYS)
+		keys = SMALL_KEYS;
+	uint64_t laps = effort_keys(effort) / keys;
+	if (laps < LAPS_MAX)
+		return count;
+	return count > UINT64_MAX / 4 / laps ? UINT64_MAX / 4 : count * laps;
+}
+
+/* ---- digits ---- */
+
+static uint64_t
+encode(struct bytes bytes, size_t digits)
+{
+	uint64_t value = 0;
+	assert(bytes.size > 0 && bytes.size <= digits);
+	for (size_t i = 0; i < digits; i++)
+		value = value * BASE + (i < bytes.size ? bytes.data[i] + 1u : 0);
+	return value;
+}
+
+/* How many bytes; up to the first 0, whatever comes after it. */
+static size_t
+decode(uint64_t value, size_t digits, uint8_t *ret)
+{
+	size_t size = digits;
+	for (size_t i = digits; i-- > 0; value /= BASE) {
+		unsigned digit = (unsigned)(value % BASE);
+		if (digit == 0)
+			size = i;
+		else
+			ret[i] = (uint8_t)(digit - 1);
+	}
+	return size;
+}
+
+/* ---- stems ---- */
+
+static uint64_t
+generation_of(const struct scan_cursors *s)
+{
+	return __atomic_load_n(&s->made, __ATOMIC_ACQUIRE) / s->generation_size;
+}
+
+static uint64_t
+stem_id(uint64_t generation, uint64_t number)
+{
+	return generation << 32 | number;
+}
+
+static struct bytes
+stem_key(uint64_t id, uint8_t room[STEM_KEY_SIZE])
+{
+	memcpy(room, count_key, sizeof(count_key));
+	put_be64(room + sizeof(count_key), id);
+	return bytes_of(room, STEM_KEY_SIZE);
+}
+
+/* In the arena. SETT_NOT_FOUND, SETT_NO_MEMORY. */
+static int
+recall(struct scan_cursors *s, uint64_t id, struct arena *arena, struct bytes *ret)
+{
+	if (__atomic_load_n(&s->remembered, __ATOMIC_RELAXED) == 0)
+		return SETT_NOT_FOUND;
+	int status = SETT_NOT_FOUND;
+	mutex_lock(&s->memory_lock);
+	const struct remembered_stem *stem = &s->memory[id % REMEMBERED];
+	if (stem->data != NULL && stem->id == id) {
+		const void *copy = arena_copy(arena, stem->data, stem->size);
+		status = copy != NULL ? SETT_OK : SETT_NO_MEMORY;
+		if (copy != NULL)
+			*ret = bytes_of(copy, stem->size);
+	}
+	mutex_unlock(&s->memory_lock);
+	return status;
+}
+
+static int
+remember(struct scan_cursors *s, uint64_t id, struct bytes stem)
+{
+	uint8_t *copy = malloc(stem.size);
+	if (copy == NULL)
+		return SETT_NO_MEMORY;
+	memcpy(copy, stem.data, stem.size);
+	mutex_lock(&s->memory_lock);
+	struct remembered_stem *place = &s->memory[id % REMEMBERED];
+	if (place->data == NULL)
+		__atomic_store_n(&s->remembered, s->remembered + 1, __ATOMIC_RELAXED);
+	free(place->data);
+	*place = (struct remembered_stem){.id = id, .data = copy, .size = stem.size};
+	mutex_unlock(&s->memory_lock);
+	return SETT_OK;
+}
+
+/* The stem as `txn` sees it. SETT_NOT_FOUND if there is none. */
+static int
+read_stem(struct scan_cursors *s, struct sett_txn *txn, struct arena *arena, uint64_t id, struct bytes *ret)
+{
+	uint8_t room[STEM_KEY_SIZE];
+	struct sett_record record;
+	int status = recall(s, id, arena, ret);
+	if (status != SETT_NOT_FOUND)
+		return status;
+	status = sett_txn_get(txn, stem_key(id, room), &record);
+	if (status == SETT_OK && (record.head.size == 0 || record.head.size > LONG_KEY_STORED_SIZE))
+		return SETT_CORRUPT;
+	if (status == SETT_OK)
+		*ret = record.head;
+	return status;
+}
+
+/* SETT_OK: the stem has this id. SETT_NOT_FOUND: it has none; `ret` is a free one. SETT_TOO_LARGE: nor can it have
+ * one. */
+static int
+find_stem(struct scan_cursors *s, struct sett_txn *txn, struct arena *arena, struct bytes stem, uint64_t *ret)
+{
+	uint64_t generation = generation_of(s), hash = hash64_bytes(stem, 0);
+	for (unsigned i = 0; i < PROBES; i++) {
+		uint64_t id = stem_id(generation, (hash + i) & ((UINT64_C(1) << NUMBER_BITS) - 1));
+		struct bytes found;
+		int status = read_stem(s, txn, arena, id, &found);
+		if (status == SETT_OK && !bytes_equal(found, stem))
+			continue;
+		if (status == SETT_OK || status == SETT_NOT_FOUND)
+			*ret = id;
+		return status;
+	}
+	return SETT_TOO_LARGE;
+}
+
+static int
+put_stem_locked(struct scan_cursors *s, uint64_t id, struct bytes stem)
+{
+	uint8_t room[STEM_KEY_SIZE], count[8];
+	uint64_t made = s->made + 1, generation = made / s->generation_size;
+	put_le64(count, made);
+	int status = sett_txn_put(s->txn, stem_key(id, room), &(struct sett_put){.head = stem});
+	if (status == SETT_OK)
+		status = sett_txn_put(s->txn, bytes_of(count_key, sizeof(count_key)),
+				      &(struct sett_put){.head = bytes_of(count, sizeof(count))});
+	if (status == SETT_OK && made % s->generation_size == 0 && generation >= 2)
+		status = sett_txn_drop_prefix(
+			s->txn,
+			bytes_of(stem_key(stem_id(generation - 2, 0), room).data, GENERATION_PREFIX_SIZE));
+	return status;
+}
+
+/* Makes a stem, unless somebody else just did. A failure of the commit is returned. */
+static int
+make_stem_locked(struct scan_cursors *s, struct keyspace_view *view, struct bytes stem, uint64_t *ret_id)
+{
+	uint64_t timestamp = 0;
+	unsigned flags = SETT_TXN_MANUAL_CONFLICTS;
+	if (!sett_txn_may_wait(view->txn))
+		flags |= SETT_TXN_NOWAIT;
+	int status = sett_txn_begin(s->txn, flags);
+	if (status != SETT_OK)
+		return status;
+	bool is_new = false;
+	status = find_stem(s, s->txn, view->arena, stem, ret_id);
+	if (status == SETT_NOT_FOUND) {
+		is_new = true;
+		status = put_stem_locked(s, *ret_id, stem);
+	}
+	if (status == SETT_OK)
+		timestamp = sett_txn_observed(s->txn);
+	if (status == SETT_OK && is_new)
+		status = sett_txn_commit(s->txn, NULL, &timestamp);
+	else
+		sett_txn_discard(s->txn);
+	if (status != SETT_OK)
+		return status;
+	if (is_new)
+		__atomic_store_n(&s->made, s->made + 1, __ATOMIC_RELEASE);
+	if (timestamp > view->observed)
+		view->observed = timestamp;
+	return SETT_OK;
+}
+
+/* SETT_WOULD_BLOCK, SETT_CONFLICT, SETT_TOO_LARGE (no number is free), SETT_NO_MEMORY, SETT_CORRUPT. */
+static int
+make_stem(struct keyspace_view *view, struct bytes stem, uint64_t *ret_id)
+{
+	struct scan_cursors *s = view->keyspace->cursors;
+	uint64_t id = UINT64_MAX;
+	int status;
+	if (sett_txn_may_wait(view->txn))
+		mutex_lock(&s->lock);
+	else if (!mutex_try_lock(&s->lock))
+		return SETT_WOULD_BLOCK;
+	status = make_stem_locked(s, view, stem, &id);
+	/* The disk takes nothing: keys can be walked all the same. */
+	if (status == SETT_NO_SPACE || status == SETT_IO || status == SETT_FAILED || status == SETT_READ_ONLY)
+		status = id != UINT64_MAX ? remember(s, id, stem) : status;
+	mutex_unlock(&s->lock);
+	if (status == SETT_OK)
+		*ret_id = id;
+	return status;
+}
+
+/* ---- cursors ---- */
+
+static uint64_t
+stem_cursor(uint64_t id, struct bytes tail)
+{
+	uint64_t generation = id >> 32, number = (uint32_t)id;
+	return KIND_STEM | (generation & 1) << GENERATION_SHIFT | number << TAIL_BITS |
+		encode(tail, TAIL_BYTES);
+}
+
+/* The cursor of a place, without its effort. SETT_NOT_FOUND: it needs a stem that is not there. */
+static int
+find_cursor(struct keyspace_view *view, struct bytes place, uint64_t *ret)
+{
+	uint64_t id;
+	if (place.size <= DIRECT_BYTES) {
+		*ret = encode(place, DIRECT_BYTES);
+		return SETT_OK;
+	}
+	for (size_t tail = TAIL_BYTES; tail > 0; tail--) {
+		size_t size = place.size - tail;
+		int status = find_stem(view->keyspace->cursors, view->txn, view->arena,
+				       bytes_of(place.data, size), &id);
+		if (status == SETT_OK)
+			*ret = stem_cursor(id, bytes_of(place.data + size, tail));
+		if (status != SETT_NOT_FOUND && status != SETT_TOO_LARGE)
+			return status;
+	}
+	return SETT_NOT_FOUND;
+}
+
+static int
+make_cursor(struct keyspace_view *view, struct bytes place, uint64_t *ret)
+{
+	uint64_t id;
+	size_t size = place.size - TAIL_BYTES;
+	assert(place.size > DIRECT_BYTES);
+	int status = make_stem(view, bytes_of(place.data, size), &id);
+	if (status == SETT_OK)
+		*ret = stem_cursor(id, bytes_of(place.data + size, TAIL_BYTES));
+	return status;
+}
+
+/* The place of a cursor, in the arena; empty if it is lost, or no cursor. */
+static int
+find_place(struct keyspace_view *view, uint64_t cursor, struct bytes *ret)
+{
+	struct scan_cursors *s = view->keyspace->cursors;
+	uint8_t tail[DIRECT_BYTES];
+	struct bytes stem = {0};
+	size_t size;
+	if ((cursor & KIND_STEM) == 0) {
+		size = decode(cursor & LOW_MASK, DIRECT_BYTES, tail);
+	} else {
+		uint64_t newest = generation_of(s),
+			 number = cursor >> TAIL_BITS & ((UINT64_C(1) << NUMBER_BITS) - 1);
+		uint64_t older = (cursor >> GENERATION_SHIFT ^ newest) & 1;
+		int status = older > newest
+			? SETT_NOT_FOUND
+			: read_stem(s, view->txn, view->arena, stem_id(newest - older, number), &stem);
+		if (status == SETT_NOT_FOUND) {
+			*ret = (struct bytes){0};
+			return SETT_OK;
+		}
+		if (status != SETT_OK)
+			return status;
+		size = decode(cursor & ((UINT64_C(1) << TAIL_BITS) - 1), TAIL_BYTES, tail);
+	}
+	uint8_t *place = arena_allocate(view->arena, stem.size + size + 1, 1);
+	if (place == NULL)
+		return SETT_NO_MEMORY;
+	if (stem.size > 0)
+		memcpy(place, stem.data, stem.size);
+	memcpy(place + stem.size, tail, size);
+	size += stem.size;
+	*ret = bytes_of(place, size < LONG_KEY_STORED_SIZE ? size : (size_t)LONG_KEY_STORED_SIZE);
+	return SETT_OK;
+}
+
+/* ---- one call ---- */
+
 int
-scan_cursors_create(uint64_t seed, struct scan_cursors **ret)
+keyspace_scan_begin(struct keyspace_view *view, unsigned db, uint64_t cursor, uint64_t count,
+		    struct keyspace_scan *ret)
+{
+	int64_t keys, expires;
+	struct keyspace_scan scan = {.view = view, .count = count};
+	assert(count > 0);
+	if (cursor >= KIND_STEM << 1)
+		cursor = 0; /* none of this server's */
+	scan.effort = (unsigned)(cursor >> EFFORT_SHIFT) & EFFORT_MAX;
+	int status = find_place(view, cursor, &scan.place);
+	if (status == SETT_OK)
+		status = keyspace_count(view, db, &keys, &expires);
+	if (status != SETT_OK)
+		return status;
+	scan.count = raise_count(count, scan.effort, keys > 0 ? (uint64_t)keys : 0);
+	*ret = scan;
+	return SETT_OK;
+}
+
+/* Keeps the key before a place where the call may end. */
+static int
+keep_last(struct keyspace_scan *scan, struct bytes key)
+{
+	enum { SIZE = EPOCH_PREFIX_SIZE + LONG_KEY_STORED_SIZE };
+	assert(key.size <= SIZE);
+	if (scan->last == NULL && (scan->last = arena_allocate(scan->view->arena, SIZE, 1)) == NULL)
+		return SETT_NO_MEMORY;
+	memcpy(scan->last, key.data, key.size);
+	scan->last_size = key.size;
+	return SETT_OK;
+}
+
+/* The shortest place between the last key and `next`. */
+static struct bytes
+place_between(const struct keyspace_scan *scan, struct bytes next)
+{
+	size_t same = EPOCH_PREFIX_SIZE;
+	while (same < scan->last_size && same < next.size && scan->last[same] == next.data[same])
+		same++;
+	assert(same < next.size); /* the keys ascend */
+	return bytes_of(next.data + EPOCH_PREFIX_SIZE, same + 1 - EPOCH_PREFIX_SIZE);
+}
+
+static uint64_t
+finish(struct keyspace_scan *scan, uint64_t cursor, uint64_t looked)
+{
+	unsigned effort = add_effort(scan->view->keyspace, scan->effort, looked);
+	cursor |= (uint64_t)effort << EFFORT_SHIFT;
+	assert(cursor != 0 && cursor < KIND_STEM << 1);
+	return cursor;
+}
+
+/* The call has looked at `count` keys: may it end before `next`? */
+static int
+try_to_stop(struct keyspace_scan *scan, struct bytes next, enum scan_step *ret_step, uint64_t *ret_cursor)
+{
+	uint64_t cursor, slack = scan->count / 2 < SLACK_MAX ? scan->count / 2 : (uint64_t)SLACK_MAX;
+	struct bytes place = place_between(scan, next);
+	int status = find_cursor(scan->view, place, &cursor);
+	if (status == SETT_OK) {
+		*ret_step = SCAN_STOP;
+		*ret_cursor = finish(scan, cursor, scan->looked);
+		return SETT_OK;
+	}
+	if (status != SETT_NOT_FOUND)
+		return status;
+	if (scan->best.size == 0 || place.size < scan->best.size) {
+		const void *copy = arena_copy(scan->view->arena, place.data, place.size);
+		if (copy == NULL)
+			return SETT_NO_MEMORY;
+		scan->best = bytes_of(copy, place.size);
+		scan->best_looked = scan->looked;
+		*ret_step = SCAN_MARK;
+	}
+	if (scan->looked - scan->count < slack + scan->more)
+		return SETT_OK;
+	status = make_cursor(scan->view, scan->best, &cursor);
+	if (status == SETT_TOO_LARGE) {
+		/* No number for it: another place is looked for. */
+		scan->best.size = 0;
+		scan->more += slack;
+		return SETT_OK;
+	}
+	if (status == SETT_OK) {
+		*ret_step = *ret_step == SCAN_MARK ? SCAN_STOP : SCAN_STOP_AT_MARK;
+		*ret_cursor = finish(scan, cursor, scan->best_looked);
+	}
+	return status;
+}
+
+int
+keyspace_scan_step(struct keyspace_scan *scan, const struct key *next, enum scan_step *ret_step,
+		   uint64_t *ret_cursor)
+{
+	struct bytes engine_key = next->engine_key.bytes;
+	enum scan_step step = SCAN_GO_ON;
+	int status = SETT_OK;
+	if (scan->looked >= scan->count)
+		status = try_to_stop(scan, engine_key, &step, ret_cursor);
+	if (status == SETT_OK && (step == SCAN_GO_ON || step == SCAN_MARK)) {
+		scan->looked++;
+		if (scan->looked >= scan->count)
+			status = keep_last(scan, engine_key);
+	}
+	if (status == SETT_OK)
+		*ret_step = step;
+	return status;
+}
+
+/* ---- opening ---- */
+
+static int
+read_count(struct scan_cursors *s)
+{
+	struct sett_record record;
+	int status = sett_txn_begin(s->txn, SETT_TXN_MANUAL_CONFLICTS);
+	if (status != SETT_OK)
+		return status;
+	status = sett_txn_get(s->txn, bytes_of(count_key, sizeof(count_key)), &record);
+	if (status == SETT_OK && record.head.size == 8)
+		s->made = get_le64(record.head.data);
+	else if (status == SETT_OK)
+		status = SETT_CORRUPT;
+	sett_txn_discard(s->txn);
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}
+
+int
+scan_cursors_open(struct sett_engine *engine, struct scan_cursors **ret)
 {
 	struct scan_cursors *s = calloc(1, sizeof(*s));
 	if (s == NULL)
 		return SETT_NO_MEMORY;
+	s->engine = engine;
+	s->generation_size = STEMS_MAX;
 	mutex_init(&s->lock);
-	/* 47 bits: never 0, and exact in a client that keeps it as a double. */
-	s->oldest = s->next = (seed >> 17) + RING_SIZE;
+	mutex_init(&s->memory_lock);
+	int status = sett_txn_create(engine, &s->txn);
+	if (status == SETT_OK)
+		status = read_count(s);
+	if (status != SETT_OK) {
+		scan_cursors_close(s);
+		return status;
+	}
 	*ret = s;
 	return SETT_OK;
 }
 
-static void
-forget_oldest(struct scan_cursors *s)
-{
-	struct place *p = &s->ring[s->oldest++ % RING_SIZE];
-	s->bytes -= p->size;
-	free(p->key);
-	*p = (struct place){0};
-}
-
 void
-scan_cursors_destroy(struct scan_cursors *s)
+scan_cursors_close(struct scan_cursors *s)
 {
 	if (s == NULL)
 		return;
-	while (s->oldest < s->next)
-		forget_oldest(s);
+	sett_txn_destroy(s->txn);
+	for (int i = 0; i < REMEMBERED; i++)
+		free(s->memory[i].data);
+	mutex_destroy(&s->memory_lock);
 	mutex_destroy(&s->lock);
 	free(s);
 }
 
-uint64_t
-keyspace_scan_save(struct keyspace *k, struct bytes resume)
+void
+scan_cursors_set_generation_size(struct scan_cursors *s, uint64_t stems)
 {
-	struct scan_cursors *s = k->cursors;
-	/* Of a long key, what stands for it in engine keys: see root_engine_key. */
-	size_t kept = resume.size < KEYSPACE_MAX_KEY_SIZE ? resume.size : (size_t)KEYSPACE_MAX_KEY_SIZE;
-	uint8_t *copy = malloc(kept + 16);
-	if (copy == NULL)
-		return 0;
-	if (kept > 0)
-		memcpy(copy, resume.data, kept);
-	if (resume.size > KEYSPACE_MAX_KEY_SIZE) {
-		keyspace_name_hash(resume, copy + kept);
-		resume.size = LONG_KEY_STORED_SIZE;
-	}
-	mutex_lock(&s->lock);
-	while (s->oldest < s->next &&
-	       (s->next - s->oldest == RING_SIZE || s->bytes + resume.size > RING_BYTES_MAX))
-		forget_oldest(s);
-	uint64_t cursor = s->next++;
-	s->ring[cursor % RING_SIZE] = (struct place){.key = copy, .size = resume.size};
-	s->bytes += resume.size;
-	mutex_unlock(&s->lock);
-	return cursor;
-}
-
-bool
-keyspace_scan_find(struct keyspace *k, uint64_t cursor, struct arena *arena, struct bytes *ret_resume)
-{
-	struct scan_cursors *s = k->cursors;
-	const uint8_t *copy = NULL;
-	size_t size = 0;
-	mutex_lock(&s->lock);
-	if (cursor >= s->oldest && cursor < s->next) {
-		const struct place *p = &s->ring[cursor % RING_SIZE];
-		size = p->size;
-		copy = arena_copy(arena, p->key, size);
-	}
-	mutex_unlock(&s->lock);
-	if (copy == NULL)
-		return false;
-	*ret_resume = bytes_of(copy, size);
-	return true;
+	s->generation_size = stems;
 }
