@@ -234,8 +234,12 @@ Test(batch, a_conflict_takes_all_back)
 static int
 run_waiting(struct command_context *c)
 {
+	struct key k;
 	resp_status(c->reply, "half");
-	return c->may_wait ? SETT_OK : SETT_WOULD_BLOCK;
+	int status = key_open(&c->view, c->db, BYTES_LITERAL("half"), &k);
+	if (status == SETT_OK)
+		status = key_put_string(&k, BYTES_LITERAL("done"), 0);
+	return c->may_wait || status != SETT_OK ? status : SETT_WOULD_BLOCK;
 }
 
 /* Who must wait is taken back with its client's later requests; the rest is committed. */
@@ -257,6 +261,7 @@ Test(batch, who_must_wait_leaves_the_others_alone)
 	expect_replies(&b, 0, "+OK\r\n");
 	expect_replies(&b, 1, ":2\r\n");
 	EXPECT(f, 2, "GET a", "$1\r\n2");
+	EXPECT(f, 2, "EXISTS half", ":0");
 	batch_end(&b);
 	close_reactor(f);
 }
