@@ -61,6 +61,25 @@ encode_counters(const struct write_buffer *writes, struct buffer *ret)
 	return r;
 }
 
+enum { PREFIX_KIND_SHIFT = 7, PREFIX_SIZE_MASK = (1 << PREFIX_KIND_SHIFT) - 1 };
+
+static int
+encode_prefixes(const struct write_buffer *writes, struct buffer *ret)
+{
+	int r = append_varint(ret, writes->prefix_count - writes->check_count);
+	const struct prefix_change *c;
+	for (size_t at = 0; r == SETT_OK && (c = write_buffer_next_prefix(writes, &at)) != NULL;) {
+		if (c->kind == ID_CHECKED)
+			continue;
+		r = append_varint(ret, c->prefix.size | (uint64_t)c->kind << PREFIX_KIND_SHIFT);
+		if (r == SETT_OK && c->kind == ID_DROPPED)
+			r = append_varint(ret, c->bytes);
+		if (r == SETT_OK)
+			r = buffer_append(ret, c->prefix.data, c->prefix.size);
+	}
+	return r;
+}
+
 int
 batch_encode(struct write_buffer *writes, struct buffer *ret, struct weight *ret_garbage)
 {
@@ -69,15 +88,7 @@ batch_encode(struct write_buffer *writes, struct buffer *ret, struct weight *ret
 	if (r == SETT_OK)
 		r = encode_counters(writes, ret);
 	if (r == SETT_OK)
-		r = append_varint(ret, writes->prefix_count);
-	for (size_t i = 0; r == SETT_OK && writes->prefix_count && i < writes->operation_count; i++) {
-		const struct write_operation *o = &writes->operations[i];
-		if (o->kind != WRITE_DROP_PREFIX)
-			continue;
-		r = append_varint(ret, o->prefix.size);
-		if (r == SETT_OK)
-			r = buffer_append(ret, o->prefix.data, o->prefix.size);
-	}
+		r = encode_prefixes(writes, ret);
 	if (r == SETT_OK)
 		r = append_varint(ret, 0);
 	if (r == SETT_OK && ret->size > SETT_MAX_BATCH_SIZE)
@@ -147,6 +158,36 @@ visit_counters(struct cursor *c, const struct batch_visitor *visitor)
 	return c->p ? SETT_OK : SETT_CORRUPT;
 }
 
+static int
+take_prefix(struct cursor *c, struct prefix_change *ret)
+{
+	uint64_t head = take_varint(c), kind = head >> PREFIX_KIND_SHIFT, size = head & PREFIX_SIZE_MASK;
+	if (!c->p || kind > ID_PUBLISHED || size == 0 || size > SETT_MAX_PREFIX_SIZE ||
+	    (kind != PREFIX_DROPPED && size < SETT_ID_SIZE))
+		return SETT_CORRUPT;
+	*ret = (struct prefix_change){.kind = (enum prefix_change_kind)kind};
+	if (kind == ID_DROPPED)
+		ret->bytes = take_varint(c);
+	if (!c->p || size > (uint64_t)(c->end - c->p))
+		return SETT_CORRUPT;
+	ret->prefix = bytes_of(c->p, size);
+	c->p += size;
+	return SETT_OK;
+}
+
+static int
+visit_prefixes(struct cursor *c, const struct batch_visitor *visitor)
+{
+	int r = SETT_OK;
+	for (uint64_t n = take_varint(c); r == SETT_OK && c->p && n > 0; n--) {
+		struct prefix_change change;
+		r = take_prefix(c, &change);
+		if (r == SETT_OK)
+			r = visitor->prefix(visitor->arg, &change);
+	}
+	return c->p || r != SETT_OK ? r : SETT_CORRUPT;
+}
+
 int
 batch_visit(struct bytes batch, const struct batch_visitor *visitor)
 {
@@ -154,16 +195,10 @@ batch_visit(struct bytes batch, const struct batch_visitor *visitor)
 	int r = visit_entries(&c, visitor);
 	if (r == SETT_OK)
 		r = visit_counters(&c, visitor);
+	if (r == SETT_OK)
+		r = visit_prefixes(&c, visitor);
 	if (r != SETT_OK)
 		return r;
-	for (uint64_t n = take_varint(&c); c.p && n > 0; n--) {
-		struct bytes prefix = take_sized(&c);
-		if (!c.p || prefix.size == 0 || prefix.size > SETT_MAX_PREFIX_SIZE)
-			return SETT_CORRUPT;
-		r = visitor->prefix(visitor->arg, prefix);
-		if (r != SETT_OK)
-			return r;
-	}
 	take_sized(&c); /* the extension */
 	return c.p == c.end ? SETT_OK : SETT_CORRUPT;
 }

@@ -2,9 +2,12 @@
  *
  *     batch     = entries counters prefixes extension
  *     entries   = count:varint { key_size:varint key value_size:varint value }     of distinct keys
- *     counters  = count:varint { counter:varint kind:u8 delta:zigzag varint }      kind 0 add, 1 forget
- * first, then add prefixes  = count:varint { size:varint prefix } extension = size:varint bytes skipped by
- * readers that don't know it
+ *     counters  = count:varint { counter:varint kind:u8 delta:zigzag varint }      kind 0: add; 1: forget
+ *                                                                                  first, then add
+ *     prefixes  = count:varint { head:varint [bytes:varint] prefix }
+ *     head      = size + 128 * kind     size 1 to 64; kind: 0 dropped, 1 id dropped (with `bytes`),
+ *                                       2 id pending, 3 id published
+ *     extension = size:varint bytes     skipped by readers that don't know it
  *
  * `value` is an encoded entry (internal_key.h). */
 #ifndef SETT_BATCH_H
@@ -29,7 +32,7 @@ struct batch_counter {
 struct batch_visitor {
 	int (*entry)(void *arg, struct bytes key, struct bytes value);
 	int (*counter)(void *arg, const struct batch_counter *);
-	int (*prefix)(void *arg, struct bytes prefix);
+	int (*prefix)(void *arg, const struct prefix_change *);
 	void *arg;
 };
 

@@ -132,6 +132,48 @@ conflicts_locked(const struct sett_txn *txn) REQUIRES(&txn->engine->commit_lock)
 	return ranges_conflict_locked(txn);
 }
 
+/* Whether an earlier write of the transaction marks the id. */
+static bool
+marks_pending(const struct write_buffer *writes, struct bytes prefix, size_t before)
+{
+	const struct prefix_change *c;
+	for (size_t at = 0; (c = write_buffer_next_prefix(writes, &at)) != NULL && at < before;)
+		if (c->kind == ID_PENDING && bytes_equal(c->prefix, prefix))
+			return true;
+	return false;
+}
+
+/* (I22) Nothing commits under a dead id: what a builder names must still be pending, and what it marks must
+ * not be yet. */
+static bool
+pending_fits_locked(const struct sett_txn *txn) REQUIRES(&txn->engine->commit_lock)
+{
+	const struct write_buffer *writes = &txn->writes;
+	const struct prefix_change *c;
+	for (size_t at = 0; (c = write_buffer_next_prefix(writes, &at)) != NULL;) {
+		if (prefix_change_drops(c))
+			continue;
+		bool pending = pending_set_has(&txn->engine->pending, c->prefix) ||
+			marks_pending(writes, c->prefix, at);
+		if (pending != (c->kind != ID_PENDING))
+			return false;
+	}
+	return true;
+}
+
+static int
+reserve_pending_locked(struct sett_txn *txn) REQUIRES(&txn->engine->commit_lock)
+{
+	struct pending_set *set = &txn->engine->pending;
+	const struct prefix_change *c;
+	size_t more = 0;
+	for (size_t at = 0; (c = write_buffer_next_prefix(&txn->writes, &at)) != NULL;)
+		more += c->kind == ID_PENDING;
+	if (more > 0 && set->count + more > SETT_MAX_PENDING)
+		return SETT_TOO_LARGE;
+	return pending_set_reserve(set, more);
+}
+
 static int
 prepare_recent_locked(struct sett_txn *txn) REQUIRES(&txn->engine->commit_lock)
 {
@@ -375,14 +417,9 @@ apply_batch_locked(struct sett_txn *txn, struct generation *generation, uint64_t
 		if (!c->dropped || c->delta != 0)
 			counters_add(&engine->counters, c->counter, c->delta);
 	}
-	for (size_t i = 0; r == SETT_OK && writes->prefix_count && i < writes->operation_count; i++) {
-		const struct write_operation *o = &writes->operations[i];
-		if (o->kind != WRITE_DROP_PREFIX)
-			continue;
-		r = version_set_dead_add(engine->versions, o->prefix, timestamp);
-		if (r == SETT_OK)
-			r = generation_drop_prefix(generation, o->prefix, timestamp);
-	}
+	const struct prefix_change *change;
+	for (size_t at = 0; r == SETT_OK && (change = write_buffer_next_prefix(writes, &at)) != NULL;)
+		r = engine_change_prefix(engine, generation, change);
 	return r;
 }
 
@@ -393,7 +430,7 @@ make_room_locked(struct sett_txn *txn) REQUIRES(&txn->engine->commit_lock)
 	struct sett_engine *engine = txn->engine;
 	struct generation *g = engine->generations[0];
 	uint64_t referenced = __atomic_load_n(&g->referenced_bytes, __ATOMIC_RELAXED);
-	size_t memory = memtable_memory(g->memtable) + referenced / 8;
+	size_t memory = generation_memory(g) + referenced / 8;
 	if (memory < engine->memtable_size && referenced >= workers_memtable_limit(engine->workers))
 		memory = engine->memtable_size;
 	__atomic_store_n(&engine->memtable_memory, memory, __ATOMIC_RELAXED);
@@ -422,7 +459,7 @@ apply_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint64
 	if (r == SETT_OK)
 		r = generation_reserve(generation, operations, operations, prefixes, txn->batch.size);
 	if (r == SETT_OK && prefixes)
-		r = version_set_dead_reserve(engine->versions, prefixes);
+		r = reserve_pending_locked(txn);
 	if (r != SETT_OK)
 		return r;
 	uint64_t timestamp = engine->visible + 1;
@@ -469,6 +506,8 @@ commit_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, bool 
 		__atomic_add_fetch(&engine->conflict_count, 1, __ATOMIC_RELAXED);
 		return SETT_CONFLICT;
 	}
+	if (!pending_fits_locked(txn))
+		return SETT_ABORTED;
 	if (hooks && hooks->check && hooks->check(hooks->arg) != 0)
 		return SETT_ABORTED;
 	if (writes)

@@ -17,6 +17,7 @@
 #include "compaction_job.h"
 
 #include "compaction_cuts.h"
+#include "dead_job.h"
 #include "retention.h"
 #include "table_output.h"
 #include "version_internal.h"
@@ -30,7 +31,7 @@ struct compaction {
 	const struct task *task;
 	uint64_t *snapshots;
 	size_t snapshot_count;
-	struct dead_set *dead;
+	struct dead_view *dead;
 	uint64_t sequence;
 	struct compaction_cuts cuts;
 	struct part *parts; /* cuts.count + 1 of them */
@@ -131,11 +132,12 @@ begin_part(struct part *p)
 	p->retention = (struct retention){
 		.snapshots = c->snapshots,
 		.snapshot_count = c->snapshot_count,
-		.dead = c->dead,
 		.version = t->version,
 		.first_level = t->output_level + 1,
 	};
-	int r = open_inputs(p);
+	int r = dead_walk_init(&p->retention.dead, c->dead, NULL);
+	if (r == SETT_OK)
+		r = open_inputs(p);
 	return r == SETT_OK ? r : sett_error_set(&p->error, r, 0, "compaction: cannot begin");
 }
 
@@ -283,8 +285,9 @@ begin(struct compaction *c, struct sett_error *error)
 	const struct worker_options *o = c->context->options;
 	/* The sequence comes first: what took effect before it, this job sees. */
 	c->sequence = version_set_sequence(o->versions);
-	c->dead = version_set_dead(o->versions);
-	int r = c->dead ? job_snapshots(c->context, &c->snapshots, &c->snapshot_count) : SETT_NO_MEMORY;
+	int r = dead_set_view(version_set_dead(o->versions), true, &c->dead);
+	if (r == SETT_OK)
+		r = job_snapshots(c->context, &c->snapshots, &c->snapshot_count);
 	compaction_cuts_make(c->task, value_log_file_size(o->value_log), &c->cuts);
 	c->parts = calloc(c->cuts.count + 1, sizeof(*c->parts));
 	if (r == SETT_OK && !c->parts)
@@ -353,7 +356,7 @@ run_merge(const struct job_context *context, const struct task *task, uint64_t *
 	}
 	free(c.parts);
 	compaction_cuts_free(&c.cuts);
-	dead_set_release(c.dead);
+	dead_view_free(c.dead);
 	free(c.snapshots);
 	return r;
 }
@@ -381,25 +384,6 @@ run_move(const struct job_context *context, const struct task *t, struct sett_er
 	return r;
 }
 
-static int
-run_drop(const struct job_context *context, const struct task *t, struct sett_error *error)
-{
-	struct dead_prefix *forgotten = calloc(t->forgotten_count + 1, sizeof(*forgotten));
-	if (!forgotten)
-		return sett_error_set(error, SETT_NO_MEMORY, 0, "compaction: out of memory");
-	for (size_t i = 0; i < t->forgotten_count; i++)
-		forgotten[i] = t->dead->prefixes[t->forgotten[i]];
-	struct version_edit edit = {
-		.removed = t->dropped,
-		.removed_count = t->dropped_count,
-		.dead_removed = forgotten,
-		.dead_removed_count = t->forgotten_count,
-	};
-	int r = version_set_apply(context->options->versions, &edit, error);
-	free(forgotten);
-	return r;
-}
-
 int
 compaction_job_run(const struct job_context *context, const struct task *t, uint64_t *ret_unreadable,
 		   struct sett_error *error)
@@ -408,6 +392,6 @@ compaction_job_run(const struct job_context *context, const struct task *t, uint
 	if (t->kind == TASK_MOVE)
 		return run_move(context, t, error);
 	if (t->kind == TASK_DROP)
-		return run_drop(context, t, error);
+		return dead_job_run(context, t, error);
 	return run_merge(context, t, ret_unreadable, error);
 }

@@ -80,8 +80,6 @@ task_free(struct task *t)
 	free(t->inputs);
 	free(t->overlaps);
 	free(t->dropped);
-	free(t->forgotten);
-	dead_set_release(t->dead);
 	gc_marks_release(t->marks);
 	version_release(t->version);
 	free(t);

@@ -1,186 +1,300 @@
-/* Dropped prefixes: the registry that commits add to, and the immutable sorted copies that jobs consult.
- *
- * A copy is sorted by prefix. Prefixes may enclose each other, so each knows the nearest one that encloses
- * it: the longest prefix that a key can have is its greatest predecessor in the order, or encloses that one
- * (every string between p and a key that begins with p begins with p). So one binary search and a walk
- * upwards finds every match.
- *
- * Adding is O(1); sorting and copying wait until a job asks. */
+/* The dead set; see dead_set.h. */
+#include "dead_set.h"
+
 #include <assert.h>
+#include <stdlib.h>
 
-#include "version_internal.h"
+#include "storage/status.h"
 
-static int
-compare_prefixes(const void *a, const void *b)
+void
+dead_set_init(struct dead_set *s)
 {
-	const struct dead_prefix *x = a, *y = b;
-	int c = bytes_compare(dead_prefix_bytes(x), dead_prefix_bytes(y));
-	if (c != 0)
-		return c;
-	return x->timestamp < y->timestamp ? -1 : x->timestamp > y->timestamp;
+	*s = (struct dead_set){.next_number = 1};
+	mutex_init(&s->lock);
+}
+
+void
+dead_set_free(struct dead_set *s)
+{
+	for (size_t i = 0; i < s->count; i++)
+		dead_list_release(s->cohorts[i].list);
+	free(s->cohorts);
+	mutex_destroy(&s->lock);
+}
+
+/* ---- changes ---- */
+
+static void
+count_list(struct dead_set *s, const struct dead_list *list, bool added)
+{
+	uint64_t memory = dead_list_memory(list), ids = list->sum.ids;
+	__atomic_fetch_add(&s->memory, added ? memory : 0 - memory, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&s->ids, added ? ids : 0 - ids, __ATOMIC_RELAXED);
 }
 
 static void
-sort_registry(struct dead_registry *r)
+note_change_locked(struct dead_set *s)
 {
-	if (r->sorted == r->count)
-		return;
-	qsort(r->prefixes, r->count, sizeof(*r->prefixes), compare_prefixes);
-	r->sorted = r->count;
-}
-
-static void
-drop_copy(struct dead_registry *r)
-{
-	if (r->copy)
-		dead_set_release(r->copy);
-	r->copy = NULL;
+	/* release: with the acquire load of dead_set_changes */
+	__atomic_fetch_add(&s->changes, 1, __ATOMIC_RELEASE);
 }
 
 int
-dead_registry_reserve(struct dead_registry *r, size_t more)
+dead_set_reserve(struct dead_set *s)
 {
-	if (r->count + more <= r->capacity)
-		return SETT_OK;
-	size_t capacity = (r->count + more) * 2 + 14;
-	void *p = reallocarray(r->prefixes, capacity, sizeof(*r->prefixes));
-	if (!p)
-		return SETT_NO_MEMORY;
-	r->prefixes = p;
-	r->capacity = capacity;
-	return SETT_OK;
+	int status = SETT_OK;
+	mutex_lock(&s->lock);
+	if (s->count == s->capacity) {
+		size_t capacity = s->capacity ? s->capacity * 2 : 16;
+		void *p = reallocarray(s->cohorts, capacity, sizeof(*s->cohorts));
+		if (p) {
+			s->cohorts = p;
+			s->capacity = capacity;
+		} else {
+			status = SETT_NO_MEMORY;
+		}
+	}
+	mutex_unlock(&s->lock);
+	return status;
 }
 
-int
-dead_registry_add(struct dead_registry *r, struct bytes prefix, uint64_t timestamp)
+void
+dead_set_add(struct dead_set *s, struct dead_list *list, uint64_t timestamp)
 {
-	if (prefix.size == 0 || prefix.size > SETT_MAX_PREFIX_SIZE)
-		return SETT_INVALID;
-	int status = dead_registry_reserve(r, 1);
-	if (status != SETT_OK)
-		return status;
-	r->prefixes[r->count++] = dead_prefix_of(prefix, timestamp);
-	drop_copy(r);
-	return SETT_OK;
+	count_list(s, list, true);
+	mutex_lock(&s->lock);
+	assert(s->count < s->capacity);
+	s->cohorts[s->count++] = (struct dead_cohort){s->next_number++, list, timestamp, DEAD_WAITING};
+	note_change_locked(s);
+	mutex_unlock(&s->lock);
 }
 
-/* The place of exactly this prefix, or NULL. */
-static struct dead_prefix *
-find_exact(struct dead_registry *r, struct bytes prefix, uint64_t timestamp)
+void
+dead_set_advance(struct dead_set *s, uint64_t oldest_snapshot, uint64_t (*sequence)(void *arg), void *arg)
 {
-	sort_registry(r);
-	size_t low = 0, high = r->count;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		struct dead_prefix *d = &r->prefixes[middle];
-		int c = bytes_compare(dead_prefix_bytes(d), prefix);
-		if (c == 0)
-			c = d->timestamp < timestamp ? -1 : d->timestamp > timestamp;
-		if (c == 0)
-			return d;
-		if (c < 0)
-			low = middle + 1;
-		else
-			high = middle;
+	uint64_t now = DEAD_WAITING;
+	mutex_lock(&s->lock);
+	for (size_t i = 0; i < s->count; i++) {
+		struct dead_cohort *c = &s->cohorts[i];
+		if (c->sequence != DEAD_WAITING || c->timestamp > oldest_snapshot)
+			continue;
+		/* A job whose sequence is later asks for its view after this, so it has the cohort. */
+		if (now == DEAD_WAITING)
+			now = sequence(arg);
+		c->sequence = now;
+	}
+	if (now != DEAD_WAITING)
+		note_change_locked(s);
+	mutex_unlock(&s->lock);
+}
+
+static struct dead_cohort *
+find_locked(struct dead_set *s, uint64_t number)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		if (s->cohorts[i].number == number)
+			return &s->cohorts[i];
 	}
 	return NULL;
 }
 
-bool
-dead_registry_has(struct dead_registry *r, struct bytes prefix, uint64_t timestamp)
-{
-	return find_exact(r, prefix, timestamp) != NULL;
-}
-
-void
-dead_registry_remove(struct dead_registry *r, struct bytes prefix, uint64_t timestamp)
-{
-	struct dead_prefix *d = find_exact(r, prefix, timestamp);
-	if (!d)
-		return;
-	size_t at = (size_t)(d - r->prefixes);
-	memmove(d, d + 1, (r->count - at - 1) * sizeof(*d));
-	r->count--;
-	r->sorted = r->count;
-	drop_copy(r);
-}
-
-void
-dead_registry_free(struct dead_registry *r)
-{
-	drop_copy(r);
-	free(r->prefixes);
-	*r = (struct dead_registry){0};
-}
-
-/* Fills `parents` from the sorted prefixes: what encloses the one before, or is it, encloses this one. */
 static void
-link_parents(struct dead_set *s)
+remove_locked(struct dead_set *s, struct dead_cohort *c)
 {
-	for (size_t i = 0; i < s->count; i++) {
-		struct bytes prefix = dead_prefix_bytes(&s->prefixes[i]);
-		size_t parent = i;
-		while (parent > 0 && !bytes_has_prefix(prefix, dead_prefix_bytes(&s->prefixes[parent - 1])))
-			parent = s->parents[parent - 1];
-		s->parents[i] = parent;
-	}
-}
-
-struct dead_set *
-dead_registry_copy(struct dead_registry *r)
-{
-	if (!r->copy) {
-		sort_registry(r);
-		struct dead_set *s = calloc(1, sizeof(*s));
-		if (!s)
-			return NULL;
-		s->references = 1;
-		s->prefixes = calloc(r->count + 1, sizeof(*s->prefixes));
-		s->parents = calloc(r->count + 1, sizeof(*s->parents));
-		if (!s->prefixes || !s->parents) {
-			dead_set_release(s);
-			return NULL;
-		}
-		if (r->count)
-			memcpy(s->prefixes, r->prefixes, r->count * sizeof(*s->prefixes));
-		s->count = r->count;
-		link_parents(s);
-		r->copy = s;
-	}
-	/* relaxed: whoever reads it got it under the lock */
-	__atomic_fetch_add(&r->copy->references, 1, __ATOMIC_RELAXED);
-	return r->copy;
+	size_t at = (size_t)(c - s->cohorts);
+	memmove(c, c + 1, (s->count - at - 1) * sizeof(*c));
+	s->count--;
 }
 
 void
-dead_set_release(struct dead_set *s)
+dead_set_replace(struct dead_set *s, uint64_t number, struct dead_list *list)
 {
-	/* acq_rel: the last one to let go sees all that the others did with it */
-	if (!s || __atomic_fetch_sub(&s->references, 1, __ATOMIC_ACQ_REL) > 1)
-		return;
-	free(s->prefixes);
-	free(s->parents);
-	free(s);
+	mutex_lock(&s->lock);
+	struct dead_cohort *c = find_locked(s, number);
+	assert(c); /* one job at a time changes cohorts */
+	struct dead_list *old = c->list;
+	if (list) {
+		c->list = list;
+		c->number = s->next_number++;
+	} else {
+		remove_locked(s, c);
+	}
+	note_change_locked(s);
+	mutex_unlock(&s->lock);
+	if (list)
+		count_list(s, list, true);
+	count_list(s, old, false);
+	dead_list_release(old);
 }
 
 bool
-dead_set_covers(const struct dead_set *s, struct bytes user_key, uint64_t timestamp, uint64_t oldest_snapshot)
+dead_set_unite(struct dead_set *s, uint64_t first, uint64_t second, struct dead_list *list)
 {
-	if (s->count == 0)
+	mutex_lock(&s->lock);
+	struct dead_cohort *a = find_locked(s, first), *b = find_locked(s, second);
+	if (!a || !b || (a->sequence == DEAD_WAITING) != (b->sequence == DEAD_WAITING)) {
+		mutex_unlock(&s->lock);
 		return false;
-	size_t low = 0, high = s->count; /* low: how many prefixes are not above the key */
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (bytes_compare(dead_prefix_bytes(&s->prefixes[middle]), user_key) <= 0)
-			low = middle + 1;
-		else
-			high = middle;
 	}
-	for (size_t at = low; at > 0; at = s->parents[at - 1]) {
-		const struct dead_prefix *d = &s->prefixes[at - 1];
-		if (timestamp <= d->timestamp && d->timestamp <= oldest_snapshot &&
-		    bytes_has_prefix(user_key, dead_prefix_bytes(d)))
+	struct dead_list *old[2] = {a->list, b->list};
+	a->list = list;
+	a->number = s->next_number++;
+	a->timestamp = a->timestamp > b->timestamp ? a->timestamp : b->timestamp;
+	a->sequence = a->sequence > b->sequence ? a->sequence : b->sequence;
+	remove_locked(s, b);
+	note_change_locked(s);
+	mutex_unlock(&s->lock);
+	count_list(s, list, true);
+	for (int i = 0; i < 2; i++) {
+		count_list(s, old[i], false);
+		dead_list_release(old[i]);
+	}
+	return true;
+}
+
+uint64_t
+dead_set_changes(const struct dead_set *s)
+{
+	/* acquire: what is read after this has the changes counted here */
+	return __atomic_load_n(&s->changes, __ATOMIC_ACQUIRE);
+}
+
+uint64_t
+dead_set_memory(const struct dead_set *s)
+{
+	return __atomic_load_n(&s->memory, __ATOMIC_RELAXED);
+}
+
+uint64_t
+dead_set_ids(const struct dead_set *s)
+{
+	return __atomic_load_n(&s->ids, __ATOMIC_RELAXED);
+}
+
+/* ---- reading ---- */
+
+int
+dead_set_view(struct dead_set *s, bool effective, struct dead_view **ret)
+{
+	mutex_lock(&s->lock);
+	struct dead_view *v = malloc(sizeof(*v) + s->count * sizeof(v->cohorts[0]));
+	if (v) {
+		v->count = 0;
+		for (size_t i = 0; i < s->count; i++) {
+			if (effective && s->cohorts[i].sequence == DEAD_WAITING)
+				continue;
+			v->cohorts[v->count++] = s->cohorts[i];
+			(void)dead_list_retain(s->cohorts[i].list);
+		}
+	}
+	mutex_unlock(&s->lock);
+	if (!v)
+		return SETT_NO_MEMORY;
+	*ret = v;
+	return SETT_OK;
+}
+
+void
+dead_view_free(struct dead_view *v)
+{
+	if (!v)
+		return;
+	for (size_t i = 0; i < v->count; i++)
+		dead_list_release(v->cohorts[i].list);
+	free(v);
+}
+
+int
+dead_walk_init(struct dead_walk *w, const struct dead_view *view, const struct dead_list *more)
+{
+	size_t count = (view ? view->count : 0) + (more != NULL);
+	*w = (struct dead_walk){0};
+	if (count == 0)
+		return SETT_OK;
+	w->cursors = calloc(count, sizeof(*w->cursors));
+	if (!w->cursors)
+		return SETT_NO_MEMORY;
+	for (; view && w->count < view->count; w->count++)
+		dead_cursor_init(&w->cursors[w->count], view->cohorts[w->count].list);
+	if (more)
+		dead_cursor_init(&w->cursors[w->count++], more);
+	return SETT_OK;
+}
+
+void
+dead_walk_free(struct dead_walk *w)
+{
+	free(w->cursors);
+	*w = (struct dead_walk){0};
+}
+
+bool
+dead_walk_covers(struct dead_walk *w, struct bytes key)
+{
+	bool covered = false;
+	for (size_t i = 0; i < w->count; i++) {
+		struct dead_cursor *c = &w->cursors[i];
+		if (w->began)
+			dead_cursor_advance(c, key);
+		else
+			dead_cursor_seek(c, key);
+		covered = covered || (c->valid && dead_range_covers(&c->now, key));
+	}
+	w->began = true;
+	return covered;
+}
+
+/* The first prefix after the run, as a key; false if there is none. */
+static bool
+id_after(const struct dead_range *r, uint8_t ret[SETT_MAX_PREFIX_SIZE])
+{
+	if (!r->is_id)
+		return false;
+	dead_range_high(r, ret);
+	for (unsigned i = 1; i <= SETT_ID_SIZE; i++) {
+		if (++ret[r->size - i] != 0)
 			return true;
 	}
 	return false;
+}
+
+/* The range of the view that covers `at` and ends last, if it is of the size `size` (0: any); NULL if none
+ * does. */
+static const struct dead_range *
+cover(struct dead_walk *w, struct bytes at, unsigned size)
+{
+	const struct dead_range *best = NULL;
+	uint8_t high[SETT_MAX_PREFIX_SIZE], best_high[SETT_MAX_PREFIX_SIZE];
+	(void)dead_walk_covers(w, at);
+	for (size_t i = 0; i < w->count; i++) {
+		const struct dead_cursor *c = &w->cursors[i];
+		if (!c->valid || !dead_range_covers(&c->now, at) || (size && c->now.size != size))
+			continue;
+		dead_range_high(&c->now, high);
+		if (best && bytes_compare(bytes_of(high, c->now.size), bytes_of(best_high, best->size)) <= 0)
+			continue;
+		best = &c->now;
+		memcpy(best_high, high, best->size);
+	}
+	return best;
+}
+
+bool
+dead_view_covers_all(const struct dead_view *view, struct bytes low, struct bytes high)
+{
+	enum { MOST_RANGES = 1024 };
+	struct dead_walk w;
+	uint8_t next[SETT_MAX_PREFIX_SIZE];
+	bool all = false;
+	if (dead_walk_init(&w, view, NULL) != SETT_OK)
+		return false; /* not known */
+	const struct dead_range *r = cover(&w, low, 0);
+	for (unsigned i = 0; r && i < MOST_RANGES; i++) {
+		all = dead_range_covers(r, high);
+		if (all || !id_after(r, next))
+			break;
+		r = cover(&w, bytes_of(next, r->size), r->size);
+	}
+	dead_walk_free(&w);
+	return all;
 }

@@ -14,7 +14,10 @@
 #include "storage/base/sync_point.h"
 #include "vfs/handle_cache.h"
 
-enum { LOG_SEGMENT_EXTRA = 64 << 10 }; /* bytes of a log segment beyond a memtable's */
+enum {
+	LOG_SEGMENT_EXTRA = 64 << 10, /* bytes of a log segment beyond a memtable's */
+	DROP_BYTES = 32,              /* that a drop counts for among those of a memtable */
+};
 static const size_t MIN_MEMTABLE = 256 << 10, MAX_MEMTABLE = 64 << 20, MIN_CACHE = 256 << 10;
 
 /* ---- generations and superversions ---- */
@@ -97,19 +100,26 @@ engine_push_generation(struct sett_engine *engine, struct generation *generation
 	return r;
 }
 
-/* Both in one: once there is a newer generation, a flush may take this one, with what its counters say. */
-static int
-push_over(struct sett_engine *engine, struct generation *ending, struct generation *next,
-	  struct counter_value *counters, size_t counter_count)
+int
+engine_end_generation(struct sett_engine *engine, struct generation *ending)
 {
-	mutex_lock(&engine->install_lock);
-	int r = push_locked(engine, next);
-	if (r == SETT_OK) {
-		ending->counters = counters;
-		ending->counter_count = counter_count;
+	struct counter_value *counters;
+	size_t counter_count;
+	struct buffer pending = {0};
+	int r = pending_set_encode(&engine->pending, &pending);
+	if (r == SETT_OK)
+		r = counters_copy(&engine->counters, &counters, &counter_count);
+	if (r != SETT_OK) {
+		buffer_free(&pending);
+		return r;
 	}
-	mutex_unlock(&engine->install_lock);
-	return r;
+	/* Not for the first time if the last attempt to end it failed. */
+	free(ending->counters);
+	ending->counters = counters;
+	ending->counter_count = counter_count;
+	buffer_free(&ending->pending);
+	ending->pending = pending;
+	return SETT_OK;
 }
 
 int
@@ -118,21 +128,17 @@ engine_rotate_locked(struct sett_engine *engine)
 	struct generation *ending = engine->generations[0], *next;
 	if (generation_is_empty(ending))
 		return SETT_OK;
-	struct counter_value *counters;
-	size_t counter_count;
-	int r = counters_copy(&engine->counters, &counters, &counter_count);
+	/* First: once there is a newer generation, a flush may take this one. */
+	int r = engine_end_generation(engine, ending);
+	if (r == SETT_OK)
+		r = generation_create(engine->seed++, engine->value_log, 0, &next);
 	if (r != SETT_OK)
 		return r;
-	r = generation_create(engine->seed++, engine->value_log, 0, &next);
-	if (r == SETT_OK) {
-		r = log_rotate(engine->log, &next->log_segment);
-		if (r == SETT_OK)
-			r = push_over(engine, ending, next, counters, counter_count);
-		if (r != SETT_OK)
-			generation_release(next);
-	}
+	r = log_rotate(engine->log, &next->log_segment);
+	if (r == SETT_OK)
+		r = engine_push_generation(engine, next);
 	if (r != SETT_OK) {
-		free(counters);
+		generation_release(next);
 		return r;
 	}
 	SYNC_POINT("rotate: pushed");
@@ -140,6 +146,51 @@ engine_rotate_locked(struct sett_engine *engine)
 	workers_kick(engine->workers);
 	log_thread_kick(engine);
 	return SETT_OK;
+}
+
+/* ---- dropped and pending prefixes ---- */
+
+int
+engine_change_prefix(struct sett_engine *engine, struct generation *generation,
+		     const struct prefix_change *change)
+{
+	int r = SETT_OK;
+	if (prefix_change_drops(change))
+		r = drop_list_add(&generation->drops, change);
+	else if (change->kind == ID_PENDING)
+		r = pending_set_reserve(&engine->pending, 1);
+	if (r == SETT_OK)
+		pending_set_apply(&engine->pending, change);
+	return r;
+}
+
+/* Drops the id without a record in the log: there, and in the manifest, it is pending until its generation is
+ * flushed, and what is pending when a process ends is dropped at the next start. */
+static int
+abandon_locked(struct sett_engine *engine, struct bytes prefix) REQUIRES(&engine->commit_lock)
+{
+	struct generation *g = engine->generations[0];
+	struct prefix_change drop = {.kind = ID_DROPPED, .prefix = prefix};
+	if (!pending_set_has(&engine->pending, prefix))
+		return SETT_NOT_FOUND;
+	int r = engine_change_prefix(engine, g, &drop);
+	/* So that a flush takes it, also if nothing is committed any more. */
+	if (r == SETT_OK && generation_is_empty(g))
+		__atomic_store_n(&g->last, engine->visible, __ATOMIC_RELAXED);
+	return r;
+}
+
+int
+sett_engine_abandon_id(struct sett_engine *engine, struct bytes stem, uint64_t id)
+{
+	uint8_t prefix[SETT_MAX_PREFIX_SIZE];
+	size_t size = sett_id_prefix(stem, id, prefix);
+	if (size == 0)
+		return SETT_INVALID;
+	mutex_lock(&engine->commit_lock);
+	int r = abandon_locked(engine, bytes_of(prefix, size));
+	mutex_unlock(&engine->commit_lock);
+	return r;
 }
 
 /* ---- what the workers ask ---- */
@@ -169,8 +220,8 @@ hook_flush_source(void *arg, struct flush_source *ret)
 					     .garbage_is_known = g->garbage_is_known,
 					     .counters = g->counters,
 					     .counter_count = g->counter_count,
-					     .dead = g->dead,
-					     .dead_count = g->dead_count};
+					     .drops = &g->drops,
+					     .pending = buffer_bytes(&g->pending)};
 		r = SETT_OK;
 	}
 	mutex_unlock(&engine->install_lock);
@@ -227,9 +278,11 @@ hook_memtable_weight(void *arg)
 	for (size_t i = 0; i < engine->generation_count; i++) {
 		const struct generation *g = engine->generations[i];
 		sum.bytes += __atomic_load_n(&g->referenced_bytes, __ATOMIC_RELAXED) +
-			__atomic_load_n(&g->key_bytes, __ATOMIC_RELAXED);
+			__atomic_load_n(&g->key_bytes, __ATOMIC_RELAXED) +
+			__atomic_load_n(&g->drops.count, __ATOMIC_RELAXED) * DROP_BYTES;
 		weight_add(&sum.garbage, generation_garbage(g));
-		sum.has_dropped |= __atomic_load_n(&g->dead_count, __ATOMIC_RELAXED) > 0;
+		sum.dropped_bytes += __atomic_load_n(&g->drops.bytes, __ATOMIC_RELAXED);
+		sum.dropped_unknown += __atomic_load_n(&g->drops.unknown, __ATOMIC_RELAXED);
 	}
 	mutex_unlock(&engine->install_lock);
 	return sum;
@@ -544,6 +597,7 @@ dismantle(struct sett_engine *engine)
 		vfs_close(engine->lock_file, &ignored);
 	conflict_table_free(&engine->conflicts);
 	counters_free(&engine->counters);
+	pending_set_free(&engine->pending);
 	for (size_t i = 0; engine->recent && i < RECENT_WRITES; i++)
 		buffer_free(&engine->recent[i].key);
 	free(engine->recent);

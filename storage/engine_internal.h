@@ -10,6 +10,7 @@
 #include "counters.h"
 #include "log.h"
 #include "pacer.h"
+#include "pending_set.h"
 #include "record_cache.h"
 #include "snapshots.h"
 #include "storage/base/random.h"
@@ -56,6 +57,7 @@ struct sett_engine {
 	struct mutex commit_lock; /* guards the group below */
 	struct conflict_table conflicts;
 	struct counters counters;
+	struct pending_set pending;
 	struct recent_write *recent; /* ring; NULL until a transaction without manual conflicts writes */
 	size_t recent_next;
 	uint64_t recent_floor; /* newest timestamp that fell out of the ring, or the one before it began */
@@ -115,6 +117,11 @@ void engine_note_recovered(struct sett_engine *);
 int engine_push_generation(struct sett_engine *, struct generation *);
 /* The current superversion with a reference. */
 struct superversion *engine_acquire(struct sett_engine *);
+/* What a commit, or its record in the log, says of a prefix; under the commit lock or at recovery. Memory was
+ * reserved, or SETT_NO_MEMORY. */
+int engine_change_prefix(struct sett_engine *, struct generation *, const struct prefix_change *);
+/* Notes in a generation that takes no more commits what counters and pending set are now. SETT_NO_MEMORY. */
+int engine_end_generation(struct sett_engine *, struct generation *);
 
 /* log_thread.c */
 /* Notes in the manifest how far the log is durable, if that does not say so yet; `is_closed`: and that nothing

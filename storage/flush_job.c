@@ -42,23 +42,27 @@ copy_entries(const struct job_context *c, struct internal_iterator *i, struct re
 	return table_output_finish(output, error);
 }
 
+/* `died`: what the memtable's commits dropped. */
 static int
-write_table(const struct job_context *c, const struct flush_source *source, struct table_output *output,
-	    struct sett_error *error)
+write_table(const struct job_context *c, const struct flush_source *source, const struct dead_list *died,
+	    struct table_output *output, struct sett_error *error)
 {
 	struct internal_iterator *i = NULL;
 	uint64_t *snapshots = NULL;
+	struct dead_view *dead = NULL;
 	struct retention retention = {.first_level = 0};
 	/* The sequence comes first: what took effect before it, this job sees. */
 	output->sequence = version_set_sequence(output->versions);
-	struct dead_set *dead = version_set_dead(output->versions);
 	struct version *version = version_set_current(output->versions);
-	int r = dead ? job_snapshots(c, &snapshots, &retention.snapshot_count) : SETT_NO_MEMORY;
+	int r = dead_set_view(version_set_dead(output->versions), true, &dead);
+	if (r == SETT_OK)
+		r = job_snapshots(c, &snapshots, &retention.snapshot_count);
+	if (r == SETT_OK)
+		r = dead_walk_init(&retention.dead, dead, source->flushed <= snapshots[0] ? died : NULL);
 	if (r == SETT_OK)
 		r = memtable_walk_create(source->memtable, &i);
 	if (r == SETT_OK) {
 		retention.snapshots = snapshots;
-		retention.dead = dead;
 		retention.version = version;
 		r = copy_entries(c, i, &retention, output, error);
 	} else {
@@ -68,13 +72,13 @@ write_table(const struct job_context *c, const struct flush_source *source, stru
 	retention_free(&retention);
 	free(snapshots);
 	version_release(version);
-	dead_set_release(dead);
+	dead_view_free(dead);
 	return r;
 }
 
 static int
-apply(const struct job_context *c, const struct flush_source *source, struct table_output *output,
-      struct sett_error *error)
+apply(const struct job_context *c, const struct flush_source *source, struct dead_list *died,
+      struct table_output *output, struct sett_error *error)
 {
 	struct version_edit_table added = {0};
 	if (source->garbage_is_known)
@@ -90,8 +94,8 @@ apply(const struct job_context *c, const struct flush_source *source, struct tab
 		.now_ms = source->now_ms,
 		.counters = source->counters,
 		.counter_count = source->counter_count,
-		.dead_added = source->dead,
-		.dead_added_count = source->dead_count,
+		.pending = source->pending,
+		.dead = died,
 	};
 	int r = value_log_sync(c->options->value_log, error); /* invariant 2 */
 	if (r == SETT_OK)
@@ -109,9 +113,13 @@ flush_job_run(const struct job_context *c, const struct flush_source *source, st
 		.compression = (enum table_compression)c->options->upper_compression,
 		.zstd_level = c->options->compression_level,
 	};
-	int r = write_table(c, source, &output, error);
+	struct dead_list *died = NULL;
+	int r = drop_list_sort(source->drops, false, &died);
+	if (r != SETT_OK)
+		return sett_error_set(error, r, 0, "flush: out of memory");
+	r = write_table(c, source, died, &output, error);
 	if (r == SETT_OK)
-		r = apply(c, source, &output, error);
+		r = apply(c, source, died, &output, error);
 	if (r == SETT_OK) {
 		figure_add(&c->figures->flushes, 1);
 		figure_add(&c->figures->table_bytes_written, output.bytes_written);
@@ -119,5 +127,6 @@ flush_job_run(const struct job_context *c, const struct flush_source *source, st
 		c->options->hooks.flushed(c->options->hooks.arg, source);
 	}
 	table_output_free(&output);
+	dead_list_release(died);
 	return r;
 }

@@ -17,6 +17,7 @@ generation_create(uint64_t seed, struct value_log *value_log, uint64_t log_segme
 		free(g);
 		return r;
 	}
+	drop_list_init(&g->drops);
 	g->references = 1;
 	g->value_log = value_log;
 	g->log_segment = log_segment;
@@ -41,8 +42,9 @@ generation_release(struct generation *g)
 	for (size_t i = 0; i < g->value_file_count; i++)
 		value_log_release_number(g->value_log, g->value_files[i]);
 	free(g->value_files);
-	free(g->dead);
+	drop_list_free(&g->drops);
 	free(g->counters);
+	buffer_free(&g->pending);
 	free(g);
 }
 
@@ -84,27 +86,19 @@ hold_file(struct generation *g, uint64_t file)
 	return SETT_OK;
 }
 
-static int
-reserve_dead(struct generation *g, size_t more)
-{
-	if (g->dead_count + more <= g->dead_capacity)
-		return SETT_OK;
-	size_t capacity = (g->dead_count + more) * 2;
-	struct dead_prefix *dead = realloc(g->dead, capacity * sizeof(*dead));
-	if (!dead)
-		return SETT_NO_MEMORY;
-	g->dead = dead;
-	g->dead_capacity = capacity;
-	return SETT_OK;
-}
-
 int
 generation_reserve(struct generation *g, size_t entries, size_t pointers, size_t prefixes, size_t bytes)
 {
 	int r = memtable_reserve(g->memtable, entries, bytes);
 	if (r == SETT_OK)
 		r = reserve_files(g, pointers);
-	return r == SETT_OK ? reserve_dead(g, prefixes) : r;
+	return r == SETT_OK ? drop_list_reserve(&g->drops, prefixes) : r;
+}
+
+size_t
+generation_memory(const struct generation *g)
+{
+	return memtable_memory(g->memtable) + drop_list_memory(&g->drops);
 }
 
 /* One writer: the commit lock's. */
@@ -136,17 +130,6 @@ generation_insert(struct generation *g, struct ikey key, struct bytes value)
 	struct entry entry;
 	int r = entry_decode(value, &entry);
 	return r == SETT_OK ? generation_insert_entry(g, key, value, &entry) : r;
-}
-
-int
-generation_drop_prefix(struct generation *g, struct bytes prefix, uint64_t timestamp)
-{
-	int r = reserve_dead(g, 1);
-	if (r == SETT_OK)
-		g->dead[g->dead_count] = dead_prefix_of(prefix, timestamp);
-	if (r == SETT_OK)
-		__atomic_store_n(&g->dead_count, g->dead_count + 1, __ATOMIC_RELAXED);
-	return r;
 }
 
 void

@@ -7,6 +7,7 @@
 #ifndef SETT_GENERATION_H
 #define SETT_GENERATION_H
 
+#include "drop_list.h"
 #include "memtable.h"
 #include "version.h"
 
@@ -25,12 +26,11 @@ struct generation {
 	uint64_t smallest_expiry; /* atomic: of entries not looked at by a sweep; UINT64_MAX if none */
 	uint64_t *value_files;    /* each retained once */
 	size_t value_file_count, value_file_capacity;
-	struct dead_prefix *dead;
-	size_t dead_count; /* atomic */
-	size_t dead_capacity;
+	struct drop_list drops;
 	/* Set when it stops taking commits. */
 	struct counter_value *counters;
 	size_t counter_count;
+	struct buffer pending; /* pending_set_encode */
 };
 
 int generation_create(uint64_t seed, struct value_log *, uint64_t log_segment, struct generation **ret);
@@ -39,14 +39,14 @@ void generation_release(struct generation *);
 /* Makes sure of the memory for a commit of so many entries and dropped prefixes, whose keys and values have
  * `bytes` in all, at most `pointers` of them pointers: its insertion cannot fail. SETT_NO_MEMORY. */
 int generation_reserve(struct generation *, size_t entries, size_t pointers, size_t prefixes, size_t bytes);
+/* Bytes of the memtable and the drops. */
+size_t generation_memory(const struct generation *);
 /* Inserts an entry of the commit `timestamp`. The first pointer into a value-log file takes a reference on
  * it; SETT_NOT_FOUND if there is no such file, SETT_NO_MEMORY, SETT_CORRUPT. */
 int generation_insert(struct generation *, struct ikey key, struct bytes value);
 /* The same of a value that is known to be the encoded `entry`. */
 int generation_insert_entry(struct generation *, struct ikey key, struct bytes value,
 			    const struct entry *entry);
-/* `prefix` has 1 to SETT_MAX_PREFIX_SIZE bytes. SETT_NO_MEMORY. */
-int generation_drop_prefix(struct generation *, struct bytes prefix, uint64_t timestamp);
 /* What a commit makes garbage (batch_encode). */
 void generation_add_garbage(struct generation *, struct weight);
 /* Any thread. */

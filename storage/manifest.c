@@ -78,13 +78,30 @@ manifest_put_counters(struct buffer *b, const struct counter_value *counters, si
 	return r;
 }
 
-int
-manifest_put_dead(struct buffer *b, bool added, const struct dead_prefix *d)
+/* Numbers, the last of them the size of what follows. */
+static int
+put_sized(struct buffer *b, const uint64_t *numbers, size_t count, const void *data, size_t size)
 {
-	int r = put_numbers(
-		b, (uint64_t[]){added ? MANIFEST_DEAD_ADDED : MANIFEST_DEAD_REMOVED, d->timestamp, d->size},
-		3);
-	return r == SETT_OK ? buffer_append(b, d->bytes, d->size) : r;
+	int r = put_numbers(b, numbers, count);
+	return r == SETT_OK ? buffer_append(b, data, size) : r;
+}
+
+int
+manifest_put_pending(struct buffer *b, struct bytes pending)
+{
+	return put_sized(b, (uint64_t[]){MANIFEST_PENDING, pending.size}, 2, pending.data, pending.size);
+}
+
+int
+manifest_put_dead(struct buffer *b, uint64_t timestamp, const struct dead_list *list)
+{
+	return put_sized(b, (uint64_t[]){MANIFEST_DIED, timestamp, list->size}, 3, list->data, list->size);
+}
+
+int
+manifest_put_dead_gone(struct buffer *b, const struct dead_list *list)
+{
+	return put_sized(b, (uint64_t[]){MANIFEST_GONE, list->size}, 2, list->data, list->size);
 }
 
 int

@@ -14,14 +14,20 @@ struct manifest_table {
 	uint64_t number, size, held_bytes, held_timestamp;
 };
 
+/* Lists in the order of the file, merged as they grow: so that many small ones cost n log n. */
+struct dead_pile {
+	struct dead_list **lists; /* owned, with a reference on each */
+	size_t count, capacity;
+};
+
 /* What all edits of a file add up to. All zero is the state of an empty database. */
 struct manifest_state {
 	struct manifest_table *tables; /* sorted by number; owned */
 	size_t table_count, table_capacity;
 	struct counter_value *counters; /* owned */
 	size_t counter_count;
-	struct dead_prefix *dead; /* owned */
-	size_t dead_count, dead_capacity;
+	struct buffer pending;       /* pending_set_encode */
+	struct dead_pile died, gone; /* see manifest_state_dead */
 	uint64_t log_segment, flushed, now_ms;
 	uint64_t file_limit; /* file numbers below may have been used */
 	uint64_t durable;    /* commits up to here were durable when the file said so; 0 if it does not say */
@@ -32,6 +38,9 @@ struct manifest_state {
 	uint64_t torn_at; /* offset of a torn last edit; 0: there is none */
 };
 void manifest_state_free(struct manifest_state *);
+/* The ids that died and are not gone; NULL if there are none. `ret` is a reference for the caller.
+ * SETT_NO_MEMORY. */
+int manifest_state_dead(const struct manifest_state *, struct dead_list **ret);
 /* NULL if no edit left a table of this number. */
 const struct manifest_table *manifest_state_table(const struct manifest_state *, uint64_t number);
 
@@ -46,10 +55,13 @@ enum manifest_field_kind { /* as in the file */
 			   MANIFEST_TABLE_REMOVED = 2,
 			   MANIFEST_FLUSH = 3,
 			   MANIFEST_COUNTERS = 4,
-			   MANIFEST_DEAD_ADDED = 5,
-			   MANIFEST_DEAD_REMOVED = 6,
+			   MANIFEST_PREFIX_DIED = 5, /* these two in manifests of version 1 alone */
+			   MANIFEST_PREFIX_GONE = 6,
 			   MANIFEST_FILE_LIMIT = 7,
 			   MANIFEST_DURABLE = 8,
+			   MANIFEST_PENDING = 9,
+			   MANIFEST_DIED = 10,
+			   MANIFEST_GONE = 11,
 };
 /* One change; by kind, as in struct manifest_state. */
 struct manifest_field {
@@ -59,8 +71,10 @@ struct manifest_field {
 	struct counter_value
 		*counters; /* freed after the visit, unless the visitor takes it over (sets NULL) */
 	size_t counter_count;
-	uint64_t timestamp;  /* DEAD_... and DURABLE */
-	struct bytes prefix; /* DEAD_... */
+	uint64_t timestamp; /* of the commit, of DIED and DURABLE the newest one; of GONE 0 */
+	struct dead_list
+		*dead; /* PREFIX_..., DIED, GONE: never NULL; the visitor takes a reference to keep it */
+	struct bytes pending;
 	uint64_t file_limit;
 	bool is_closed; /* DURABLE */
 };
@@ -104,7 +118,9 @@ int manifest_put_table_added(struct buffer *, unsigned level, const struct table
 int manifest_put_table_removed(struct buffer *, uint64_t number);
 int manifest_put_flush(struct buffer *, uint64_t log_segment, uint64_t flushed, uint64_t now_ms);
 int manifest_put_counters(struct buffer *, const struct counter_value *, size_t count);
-int manifest_put_dead(struct buffer *, bool added, const struct dead_prefix *);
+int manifest_put_pending(struct buffer *, struct bytes pending);
+int manifest_put_dead(struct buffer *, uint64_t timestamp, const struct dead_list *);
+int manifest_put_dead_gone(struct buffer *, const struct dead_list *);
 int manifest_put_file_limit(struct buffer *, uint64_t limit);
 int manifest_put_durable(struct buffer *, uint64_t durable, bool is_closed);
 

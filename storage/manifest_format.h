@@ -13,7 +13,7 @@ enum {
 	MANIFEST_HEADER_SIZE = 16,
 	MANIFEST_RECORD_HEADER_SIZE = 16,
 	MANIFEST_VERSION = 2,        /* what is written */
-	MANIFEST_OLDEST_VERSION = 1, /* what can be read: without MANIFEST_DURABLE */
+	MANIFEST_OLDEST_VERSION = 1, /* what can be read: fields 1 to 7 alone */
 };
 #define MANIFEST_MAGIC "settmani"
 #define MANIFEST_RECORD_MAGIC 0x74644553U /* "SEdt" */

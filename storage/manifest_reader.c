@@ -52,20 +52,45 @@ read_counters(struct field_reader *r, struct manifest_field *ret)
 	return SETT_OK;
 }
 
-static int
-read_dead(struct field_reader *r, struct manifest_field *ret)
+static bool
+take_sized(struct field_reader *r, struct bytes *ret)
 {
-	uint64_t n[2];
-	if (!take_numbers(r, n, 2) || n[1] == 0 || n[1] > SETT_MAX_PREFIX_SIZE ||
-	    n[1] > (uint64_t)(r->end - r->p))
-		return SETT_CORRUPT;
-	ret->timestamp = n[0];
-	ret->prefix = bytes_of(r->p, n[1]);
-	r->p += n[1];
-	return SETT_OK;
+	uint64_t size;
+	if (!take_numbers(r, &size, 1) || size > (uint64_t)(r->end - r->p))
+		return false;
+	*ret = bytes_of(r->p, size);
+	r->p += size;
+	return true;
 }
 
-/* On success the field's counters are the caller's to free. */
+/* A prefix, as version 1 has it. */
+static int
+read_prefix(struct field_reader *r, struct manifest_field *ret)
+{
+	struct bytes prefix;
+	if (!take_numbers(r, &ret->timestamp, 1) || !take_sized(r, &prefix) || prefix.size == 0 ||
+	    prefix.size > SETT_MAX_PREFIX_SIZE)
+		return SETT_CORRUPT;
+	struct dead_range range = dead_range_of(prefix, false, 0);
+	struct dead_list_builder b = {0};
+	int status = dead_list_add(&b, &range);
+	if (status == SETT_OK)
+		return dead_list_finish(&b, &ret->dead);
+	dead_list_builder_free(&b);
+	return status;
+}
+
+static int
+read_dead(struct field_reader *r, bool with_timestamp, struct manifest_field *ret)
+{
+	struct bytes data;
+	if ((with_timestamp && !take_numbers(r, &ret->timestamp, 1)) || !take_sized(r, &data))
+		return SETT_CORRUPT;
+	int status = dead_list_decode(data, &ret->dead);
+	return status == SETT_OK && !ret->dead ? SETT_CORRUPT : status;
+}
+
+/* On success the field's counters and list are the caller's to free. */
 static int
 read_field(struct field_reader *r, struct manifest_field *ret)
 {
@@ -90,9 +115,14 @@ read_field(struct field_reader *r, struct manifest_field *ret)
 		return SETT_OK;
 	case MANIFEST_COUNTERS:
 		return read_counters(r, ret);
-	case MANIFEST_DEAD_ADDED:
-	case MANIFEST_DEAD_REMOVED:
-		return read_dead(r, ret);
+	case MANIFEST_PREFIX_DIED:
+	case MANIFEST_PREFIX_GONE:
+		return read_prefix(r, ret);
+	case MANIFEST_PENDING:
+		return take_sized(r, &ret->pending) ? SETT_OK : SETT_CORRUPT;
+	case MANIFEST_DIED:
+	case MANIFEST_GONE:
+		return read_dead(r, kind == MANIFEST_DIED, ret);
 	case MANIFEST_FILE_LIMIT:
 		return take_numbers(r, &ret->file_limit, 1) ? SETT_OK : SETT_CORRUPT;
 	case MANIFEST_DURABLE:
@@ -117,6 +147,7 @@ read_payload(struct bytes payload, const struct manifest_visitor *visitor)
 			return status;
 		status = visitor->field(visitor->arg, &field);
 		free(field.counters);
+		dead_list_release(field.dead);
 		if (status != SETT_OK)
 			return status;
 	}
@@ -263,10 +294,20 @@ out:
 
 /* ---- the sum of all edits ---- */
 
+static void
+pile_free(struct dead_pile *pile)
+{
+	for (size_t i = 0; i < pile->count; i++)
+		dead_list_release(pile->lists[i]);
+	free(pile->lists);
+}
+
 void
 manifest_state_free(struct manifest_state *s)
 {
-	free(s->dead);
+	pile_free(&s->died);
+	pile_free(&s->gone);
+	buffer_free(&s->pending);
 	free(s->counters);
 	free(s->tables);
 	*s = (struct manifest_state){0};
@@ -335,26 +376,41 @@ remove_table(struct manifest_state *s, uint64_t number)
 	return SETT_OK;
 }
 
+/* Adds the list; the newest lists of like size become one. */
 static int
-add_dead(struct manifest_state *s, const struct manifest_field *f)
+pile_add(struct dead_pile *pile, struct dead_list *list)
 {
-	int status = grow((void **)&s->dead, s->dead_count, &s->dead_capacity, sizeof(*s->dead));
-	if (status == SETT_OK)
-		s->dead[s->dead_count++] = dead_prefix_of(f->prefix, f->timestamp);
-	return status;
+	int status = grow((void **)&pile->lists, pile->count, &pile->capacity, sizeof(*pile->lists));
+	if (status != SETT_OK)
+		return status;
+	pile->lists[pile->count++] = dead_list_retain(list);
+	while (pile->count > 1) {
+		struct dead_list **last = &pile->lists[pile->count - 2], *both;
+		if (last[0]->size > 2 * last[1]->size)
+			break;
+		status = dead_list_merge(last, 2, &both);
+		if (status != SETT_OK)
+			return status;
+		dead_list_release(last[0]);
+		dead_list_release(last[1]);
+		last[0] = both;
+		pile->count--;
+	}
+	return SETT_OK;
 }
 
-static void
-remove_dead(struct manifest_state *s, const struct manifest_field *f)
+int
+manifest_state_dead(const struct manifest_state *s, struct dead_list **ret)
 {
-	for (size_t i = 0; i < s->dead_count; i++) {
-		struct dead_prefix *d = &s->dead[i];
-		if (d->timestamp == f->timestamp && bytes_equal(dead_prefix_bytes(d), f->prefix)) {
-			*d = s->dead[--s->dead_count];
-			return;
-		}
-	}
-	/* not there: never flushed */
+	struct dead_list *died = NULL, *gone = NULL;
+	int status = dead_list_merge(s->died.lists, s->died.count, &died);
+	if (status == SETT_OK)
+		status = dead_list_merge(s->gone.lists, s->gone.count, &gone);
+	if (status == SETT_OK)
+		status = dead_list_subtract(died, gone, ret);
+	dead_list_release(died);
+	dead_list_release(gone);
+	return status;
 }
 
 int
@@ -377,11 +433,15 @@ manifest_state_apply(void *state, struct manifest_field *f)
 		s->counter_count = f->counter_count;
 		f->counters = NULL;
 		return SETT_OK;
-	case MANIFEST_DEAD_ADDED:
-		return add_dead(s, f);
-	case MANIFEST_DEAD_REMOVED:
-		remove_dead(s, f);
-		return SETT_OK;
+	case MANIFEST_PREFIX_DIED:
+	case MANIFEST_DIED:
+		return pile_add(&s->died, f->dead);
+	case MANIFEST_PREFIX_GONE:
+	case MANIFEST_GONE:
+		return pile_add(&s->gone, f->dead);
+	case MANIFEST_PENDING:
+		buffer_clear(&s->pending);
+		return buffer_append(&s->pending, f->pending.data, f->pending.size);
 	case MANIFEST_FILE_LIMIT:
 		s->file_limit = f->file_limit;
 		return SETT_OK;

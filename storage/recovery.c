@@ -57,7 +57,7 @@ accept_counter(void *arg, const struct batch_counter *counter)
 }
 
 static int
-accept_prefix(void *arg, struct bytes prefix)
+accept_prefix(void *arg, const struct prefix_change *change)
 {
 	return SETT_OK;
 }
@@ -77,12 +77,10 @@ apply_counter(void *arg, const struct batch_counter *counter)
 }
 
 static int
-apply_prefix(void *arg, struct bytes prefix)
+apply_prefix(void *arg, const struct prefix_change *change)
 {
 	struct replay *replay = arg;
-	int r = version_set_dead_add(replay->engine->versions, prefix, replay->record->timestamp);
-	return r != SETT_OK ? r
-			    : generation_drop_prefix(replay->generation, prefix, replay->record->timestamp);
+	return engine_change_prefix(replay->engine, replay->generation, change);
 }
 
 /* The next generation, when this one is full. */
@@ -91,7 +89,7 @@ rotate_replay(struct replay *replay)
 {
 	struct sett_engine *engine = replay->engine;
 	struct generation *full = replay->generation;
-	int r = counters_copy(&engine->counters, &full->counters, &full->counter_count);
+	int r = engine_end_generation(engine, full);
 	if (r != SETT_OK)
 		return r;
 	r = generation_create(engine->seed++, engine->value_log, replay->old_segment, &replay->generation);
@@ -118,7 +116,7 @@ replay_record(void *arg, const struct log_record *record)
 	if (r != SETT_OK)
 		return r;
 	if (!generation_is_empty(replay->generation) &&
-	    memtable_memory(replay->generation->memtable) >= replay->engine->memtable_size) {
+	    generation_memory(replay->generation) >= replay->engine->memtable_size) {
 		r = rotate_replay(replay);
 		if (r != SETT_OK)
 			return r;
@@ -164,6 +162,24 @@ on_kept(void *arg, const struct log_recovered *recovered)
 	return version_set_take_over(engine->versions, recovered->last, replay->error);
 }
 
+/* (I22) Whoever filled the ids that are still pending is gone with the process. */
+static int
+drop_pending(struct sett_engine *engine)
+{
+	struct generation *newest = engine->generations[0];
+	while (engine->pending.count > 0) {
+		struct pending_id id = engine->pending.ids[0];
+		struct prefix_change drop = {.kind = ID_DROPPED, .prefix = bytes_of(id.prefix, id.size)};
+		int r = engine_change_prefix(engine, newest, &drop);
+		if (r != SETT_OK)
+			return r;
+		/* So that a flush takes it, also if no commit was replayed. */
+		if (generation_is_empty(newest))
+			newest->last = engine->visible;
+	}
+	return SETT_OK;
+}
+
 /* Frontiers and tables of a log that ends at `recovered->last`. */
 static int
 take_over(struct sett_engine *engine, const struct log_recovered *recovered, struct sett_error *error)
@@ -182,13 +198,16 @@ take_over(struct sett_engine *engine, const struct log_recovered *recovered, str
 		return r;
 	/* The newest generation, if replay left something in it, is ended: its commits are in old segments.
 	 */
+	r = drop_pending(engine);
+	if (r != SETT_OK)
+		return sett_error_set(error, r, 0, "out of memory");
 	struct generation *newest = engine->generations[0];
 	if (generation_is_empty(newest)) {
 		newest->log_segment = log_segment(engine->log);
 		return SETT_OK;
 	}
 	struct generation *fresh;
-	r = counters_copy(&engine->counters, &newest->counters, &newest->counter_count);
+	r = engine_end_generation(engine, newest);
 	if (r == SETT_OK)
 		r = generation_create(engine->seed++, engine->value_log, log_segment(engine->log), &fresh);
 	if (r == SETT_OK) {
@@ -242,12 +261,25 @@ explain_refusal(struct sett_engine *engine, struct sett_error *error)
 	return r == SETT_NOT_FOUND ? version_set_lacks(engine->versions, path, error) : SETT_CORRUPT;
 }
 
+static int
+load_pending(struct sett_engine *engine)
+{
+	struct buffer pending = {0};
+	int r = version_set_pending(engine->versions, &pending);
+	if (r == SETT_OK)
+		r = pending_set_decode(&engine->pending, buffer_bytes(&pending));
+	buffer_free(&pending);
+	return r;
+}
+
 int
 engine_recover(struct sett_engine *engine, struct sett_error *error)
 {
 	struct replay replay = {.engine = engine, .error = error};
 	replay.old_segment = version_set_log_segment(engine->versions);
 	int r = load_counters(engine);
+	if (r == SETT_OK)
+		r = load_pending(engine);
 	if (r == SETT_OK)
 		r = generation_create(engine->seed++, engine->value_log, replay.old_segment,
 				      &replay.generation);

@@ -34,6 +34,7 @@ regulator_create(const struct worker_options *options, struct regulator **ret)
 	r->options = options;
 	r->flush_bytes = options->memtable_size ? options->memtable_size : 1;
 	r->memtable_limit = UINT64_MAX;
+	r->dead_changes = UINT64_MAX;
 	*ret = r;
 	return SETT_OK;
 }
@@ -212,7 +213,9 @@ look_around(struct regulator *r, bool in_steps)
 	r->visible = snapshots[count - 1];
 	free(snapshots);
 	r->in_steps = in_steps;
-	version_set_dead_advance(o->versions, r->oldest);
+	status = regulator_weigh_dead(r);
+	if (status != SETT_OK)
+		return status;
 	learn_flush_bytes(r);
 	uint64_t before = r->memtable.bytes;
 	r->memtable = o->hooks.memtable_weight(o->hooks.arg);
@@ -233,19 +236,16 @@ pick_parts(struct regulator *r, unsigned classes, const struct space *space, con
 		status = regulator_enter(r, pick_due_top, NULL, ret);
 	if (status == SETT_OK || status == SETT_NO_MEMORY)
 		return status;
-	status = SETT_NOT_FOUND;
-	if ((classes & WORK_SPACE) && urgent)
+	/* Before what would read these tables. */
+	status = classes & WORK_DEEP ? regulator_pick_dead(r, ret) : SETT_NOT_FOUND;
+	if (status != SETT_OK && (classes & WORK_SPACE) && urgent)
 		status = regulator_pick_space(r, space, account, ret);
 	if (status != SETT_OK && (classes & WORK_DEEP))
 		status = regulator_enter(r, pick_due_deep, NULL, ret);
 	if (status != SETT_OK && (classes & WORK_DEEP))
 		status = regulator_enter(r, pick_due_dense, NULL, ret);
-	if (status != SETT_OK && (classes & WORK_DEEP))
-		status = regulator_pick_dead(r, ret);
 	if (status != SETT_OK && (classes & WORK_SPACE))
 		status = regulator_pick_unclean(r, ret);
-	if (status != SETT_OK && (classes & WORK_SPACE) && r->memtable.has_dropped)
-		status = regulator_pick_rotation(r, false, ret);
 	if (status != SETT_OK && (classes & WORK_SPACE) && due && !urgent)
 		status = regulator_pick_space(r, space, account, ret);
 	return status;
@@ -360,6 +360,7 @@ load_urgency(const struct load *l)
 	if (l->calm || load_pressure(l) > 0)
 		return 1;
 	double u = ramp(l->space, (SPACE_DUE - 6) / 100., SPACE_PACED / 100.);
+	u = fmax(u, ramp(l->dead, (SPACE_DUE - 6) / 100., SPACE_PACED / 100.));
 	u = fmax(u, ramp(l->top, 3, 8));
 	u = fmax(u, ramp(l->memtables, 1.5, 2.5));
 	return fmax(u, ramp(l->deep, 0.8, 2));
@@ -427,6 +428,8 @@ regulator_measure(struct regulator *r)
 	double excess = (double)upper + (total > referenced ? (double)(total - referenced) : 0);
 	struct load load = {
 		.space = excess / (double)(allowed ? allowed : 1),
+		.dead = (excess + (double)__atomic_load_n(&r->dead_bytes, __ATOMIC_RELAXED)) /
+			(double)(allowed ? allowed : 1),
 		.memtables = o->hooks.memtables(o->hooks.arg),
 		.top = (double)top,
 		.deep = deepest_score(&plan),

@@ -21,7 +21,7 @@ enum task_kind {
 	TASK_COMPACT, /* merge inputs and overlaps into the output level (the same level: write anew in place)
 		       */
 	TASK_MOVE,    /* inputs go to the output level as they are */
-	TASK_DROP,    /* tables vanish unread, prefixes leave the dead set */
+	TASK_DROP,    /* tables vanish unread, dead ids leave their set (dead_job.h) */
 	TASK_ROTATE,  /* the engine is asked to rotate its memtable */
 };
 
@@ -36,9 +36,6 @@ struct task {
 	size_t overlap_count;
 	struct version_edit_table *dropped; /* TASK_DROP: owned array */
 	size_t dropped_count;
-	struct dead_set *dead; /* TASK_DROP: a reference; prefixes[forgotten[i]] leave */
-	size_t *forgotten;
-	size_t forgotten_count;
 	struct gc_marks *marks; /* values in these files move; a reference, may be NULL */
 	struct bytes low, high; /* user keys that inputs and overlaps span (in the tables' memory) */
 	struct task *next;      /* the regulator's list of running tasks */

@@ -38,25 +38,36 @@ struct regulator {
 				    */
 	uint64_t last_flush_ns;    /* atomic (relaxed): when a flush was last picked */
 	uint64_t newest_top;       /* number of the newest L0 table that was counted in flush_bytes */
-	uint64_t dead_clean_ns;    /* no cleaning of dropped prefixes before */
+
+	/* Of the same thread: what the dead set is to the version (regulator_dead.c). */
+	uint64_t dead_bytes;     /* atomic (relaxed): about what tables of the bottom level hold of it */
+	uint64_t dead_changes;   /* dead_set_changes, */
+	uint64_t dead_version;   /* and the version's number, when that was looked at */
+	bool dead_covers;        /* some table holds nothing else */
+	bool dead_overlaps;      /* some table holds some of it */
+	bool dead_loose;         /* a cohort is worth writing anew, or there are too many */
+	uint64_t dead_clean_ns;  /* no cleaning for it before */
+	uint64_t drops_since_ns; /* when the first drop of unknown size was seen in a memtable; 0 = none is */
 };
 
 /* What is to be gained, in bytes. */
 struct space {
-	uint64_t bottom;   /* tables and references of the bottom level */
+	uint64_t bottom;   /* tables and references of the bottom level, without the dead */
 	uint64_t upper;    /* same, above it, or what the tables there shadow if that is more */
 	uint64_t doomed;   /* as far as it is more: bytes of lower levels that merging will free */
 	uint64_t held;     /* bottom tables' versions that no snapshot holds any more */
 	uint64_t garbage;  /* in the value log, as far as it can be collected */
 	uint64_t active;   /* garbage in the file that commits write */
 	uint64_t memtable; /* what memtables hold, or what they shadow if that is more */
+	uint64_t dead;     /* on the bottom, of dropped prefixes and ids */
+	uint64_t dropped;  /* by commits that are not in tables yet */
 	uint64_t pinned;   /* value-log files that no table refers to: readers or memtables hold them */
 	uint64_t allowed;  /* how much all that may be, pinned files apart */
 };
 static inline uint64_t
 space_sum(const struct space *s)
 {
-	return s->upper + s->held + s->garbage + s->active + s->memtable;
+	return s->upper + s->held + s->garbage + s->active + s->memtable + s->dead + s->dropped;
 }
 
 static inline uint64_t
@@ -70,8 +81,9 @@ struct load {
 	double space;     /* garbage and what may be some, as a share of what is allowed */
 	double memtables; /* waiting, and the filled part of the newest */
 	double top;       /* tables in L0 */
-	double deep;      /* the highest score of a deeper level */
-	bool calm;        /* nobody writes much: the background disturbs nobody */
+	double dead; /* the same with what is dead on the bottom: no reason to slow writers, but to hurry */
+	double deep; /* the highest score of a deeper level */
+	bool calm;   /* nobody writes much: the background disturbs nobody */
 };
 double load_pressure(const struct load *);
 double load_urgency(const struct load *);
@@ -116,9 +128,20 @@ int regulator_pick_rotation(struct regulator *, bool large, struct task **ret);
 /* What brings the sum of garbage down, the largest part first. */
 int regulator_pick_space(struct regulator *, const struct space *, const struct gc_account *,
 			 struct task **ret);
-/* Tables that a dropped prefix swallowed whole, and prefixes that are through. */
+/* All of L0, written anew even where it could move as it is. Under the version set's lock. */
+int regulator_pick_top_anew(struct regulator *, const struct picker *, struct task **ret);
+/* The memtable has not changed for a while. */
+bool regulator_is_idle(const struct regulator *);
+
+/* regulator_dead.c */
+/* Looks at what the dead set holds of each table of the current version, if one of the two changed.
+ * SETT_NO_MEMORY. */
+int regulator_weigh_dead(struct regulator *);
+/* Tables that hold nothing but the dead, and ids that are through. */
 int regulator_pick_dead(struct regulator *, struct task **ret);
-/* A table that a dropped prefix overlaps and that no job has visited since. */
+/* Tables of which enough is dead; a rotation for what was dropped and is in no table yet. */
 int regulator_pick_unclean(struct regulator *, struct task **ret);
+/* Any table that holds some of the dead, those that hold much first. */
+int regulator_pick_densest_dead(struct regulator *, struct task **ret);
 
 #endif

@@ -32,9 +32,8 @@ enum {
 	CALM_LEAST = 1024 * 1024, /* a small database at rest may have this much garbage */
 	VALUE_HEAVY = 4, /* a level that points at so many times its bytes is cheap to merge downwards */
 };
-#define IDLE_NS 1000000000ULL             /* a memtable that did not change for so long is idle */
-#define CALM_NS (3 * 1000000000ULL)       /* without a flush for so long, it is quiet */
-#define DEAD_CLEAN_NS (5 * 1000000000ULL) /* pause between two cleanings of dropped prefixes */
+#define IDLE_NS 1000000000ULL       /* a memtable that did not change for so long is idle */
+#define CALM_NS (3 * 1000000000ULL) /* without a flush for so long, it is quiet */
 
 bool
 regulator_is_calm(const struct regulator *r)
@@ -81,6 +80,17 @@ measure_levels(const struct regulator *r, const struct version *v, struct space 
 	add_upper(s, &s->memtable, r->memtable.bytes, version_weight_bytes(&weight, r->memtable.garbage));
 }
 
+/* What was dropped is not alive, and garbage at once. */
+static void
+measure_dead(const struct regulator *r, struct space *s)
+{
+	uint64_t dead = __atomic_load_n(&r->dead_bytes, __ATOMIC_RELAXED);
+	s->dead = dead < s->bottom ? dead : s->bottom;
+	s->bottom -= s->dead;
+	s->dropped = r->memtable.dropped_bytes < s->bottom ? r->memtable.dropped_bytes : s->bottom;
+	s->bottom -= s->dropped;
+}
+
 uint64_t
 regulator_allowed(const struct regulator *r, uint64_t bottom, uint64_t tables, uint64_t log_bytes, bool busy)
 {
@@ -116,6 +126,7 @@ regulator_space(struct regulator *r, const struct version *v, struct space *ret,
 	struct space s = {0};
 	uint64_t referenced = 0;
 	measure_levels(r, v, &s);
+	measure_dead(r, &s);
 	for (unsigned l = 0; l < SETT_LEVELS; l++)
 		referenced += v->levels[l].referenced_bytes;
 	uint64_t live = s.bottom > s.doomed ? s.bottom - s.doomed : 0;
@@ -179,8 +190,8 @@ measure_above_marked(void *arg, const struct table_file *f)
 	return bytes;
 }
 
-static int
-pick_top_anew(struct regulator *r, const struct picker *p, struct task **ret)
+int
+regulator_pick_top_anew(struct regulator *r, const struct picker *p, struct task **ret)
 {
 	struct level_plan plan;
 	level_plan_make(p->version, regulator_flush_bytes(r), &plan);
@@ -196,7 +207,7 @@ pick_sinking(struct regulator *r, const struct picker *p, struct task **ret)
 {
 	const struct level *top = &p->version->levels[0];
 	if (is_value_heavy(top) && top->tables[top->count - 1]->created_sequence <= r->round_sequence) {
-		int status = pick_top_anew(r, p, ret);
+		int status = regulator_pick_top_anew(r, p, ret);
 		if (status != SETT_NOT_FOUND)
 			return status;
 	}
@@ -231,7 +242,7 @@ pick_marked_locked(struct regulator *r, const struct picker *p, void *arg, struc
 	const struct level *top = &p->version->levels[0];
 	for (size_t i = 0; i < top->count; i++) {
 		if (gc_marks_bytes_of(r->marks, top->tables[i]) > 0)
-			return pick_top_anew(r, p, ret);
+			return regulator_pick_top_anew(r, p, ret);
 	}
 	return found;
 }
@@ -346,8 +357,8 @@ pick_held_locked(struct regulator *r, const struct picker *p, void *arg, struct 
 	return pick_run(p, BOTTOM_LEVEL, &filter, RUN_BYTES, ret);
 }
 
-static bool
-is_idle(const struct regulator *r)
+bool
+regulator_is_idle(const struct regulator *r)
 {
 	return r->in_steps || clock_monotonic_ns(r->options->clock) - r->memtable_since_ns >= IDLE_NS;
 }
@@ -366,8 +377,8 @@ int
 regulator_pick_rotation(struct regulator *r, bool large, struct task **ret)
 {
 	uint64_t bytes = r->memtable.bytes;
-	if ((bytes == 0 && !r->memtable.has_dropped) || bytes == r->rotated_at_bytes ||
-	    !(is_idle(r) || large) || regulator_is_flushing(r))
+	if (bytes == 0 || bytes == r->rotated_at_bytes || !(regulator_is_idle(r) || large) ||
+	    regulator_is_flushing(r))
 		return SETT_NOT_FOUND;
 	struct task *t = task_create(TASK_ROTATE, NULL);
 	if (!t)
@@ -386,7 +397,7 @@ retire_active(struct regulator *r, const struct space *s)
 		value_log_retire_active(r->options->value_log);
 }
 
-enum part { PART_LOWER, PART_HELD, PART_GC, PART_ROTATE, PARTS };
+enum part { PART_LOWER, PART_HELD, PART_GC, PART_DEAD, PART_ROTATE, PARTS };
 
 static int
 pick_part(struct regulator *r, enum part part, const struct space *s, const struct gc_account *account,
@@ -399,8 +410,10 @@ pick_part(struct regulator *r, enum part part, const struct space *s, const stru
 		return regulator_enter(r, pick_held_locked, NULL, ret);
 	case PART_GC:
 		return pick_gc(r, s, account, ret);
+	case PART_DEAD:
+		return regulator_pick_densest_dead(r, ret);
 	default:
-		return regulator_pick_rotation(r, s->memtable > s->allowed / 6, ret);
+		return regulator_pick_rotation(r, s->memtable + s->dropped > s->allowed / 6, ret);
 	}
 }
 
@@ -408,7 +421,7 @@ int
 regulator_pick_space(struct regulator *r, const struct space *s, const struct gc_account *account,
 		     struct task **ret)
 {
-	uint64_t sizes[PARTS] = {s->upper, s->held, s->garbage, s->memtable};
+	uint64_t sizes[PARTS] = {s->upper, s->held, s->garbage, s->dead, s->memtable + s->dropped};
 	retire_active(r, s);
 	if (!may_force_down(r, s))
 		sizes[PART_LOWER] = 0;
@@ -426,186 +439,4 @@ regulator_pick_space(struct regulator *r, const struct space *s, const struct gc
 		sizes[best] = 0;
 	}
 	return SETT_NOT_FOUND;
-}
-
-/* ---- dropped prefixes ---- */
-
-/* Whether the table's keys may begin with the prefix. */
-static bool
-overlaps_prefix(const struct table_file *f, struct bytes prefix)
-{
-	struct bytes low = table_smallest(f);
-	return bytes_compare(table_largest(f), prefix) >= 0 &&
-		(bytes_compare(low, prefix) <= 0 || bytes_has_prefix(low, prefix));
-}
-
-static bool
-is_swallowed(const struct table_file *f, const struct dead_prefix *d)
-{
-	struct bytes prefix = dead_prefix_bytes(d);
-	return f->properties->largest_timestamp <= d->timestamp &&
-		bytes_has_prefix(table_smallest(f), prefix) && bytes_has_prefix(table_largest(f), prefix);
-}
-
-struct dead_look {
-	struct dead_set *dead;
-	uint64_t flushed;
-	struct task *task;
-	size_t dropped_capacity;
-	int status;
-};
-
-static void
-drop_table(struct dead_look *look, unsigned level, struct table_file *f)
-{
-	struct task *t = look->task;
-	for (size_t i = 0; i < t->dropped_count; i++) {
-		if (t->dropped[i].file == f)
-			return;
-	}
-	if (t->dropped_count == look->dropped_capacity) {
-		size_t capacity = look->dropped_capacity ? look->dropped_capacity * 2 : 16;
-		void *p = reallocarray(t->dropped, capacity, sizeof(*t->dropped));
-		if (!p) {
-			look->status = SETT_NO_MEMORY;
-			return;
-		}
-		t->dropped = p;
-		look->dropped_capacity = capacity;
-	}
-	t->dropped[t->dropped_count++] = (struct version_edit_table){level, f};
-}
-
-/* Whether every table that overlaps the prefix was made since it took effect; those that it swallowed whole
- * and nobody works on are dropped. */
-static bool
-look_at_prefix(struct dead_look *look, const struct version *v, const struct dead_prefix *d)
-{
-	struct bytes prefix = dead_prefix_bytes(d);
-	bool clean = true;
-	for (unsigned l = 0; l < SETT_LEVELS; l++) {
-		const struct level *level = &v->levels[l];
-		for (size_t i = l == 0 ? 0 : level_find(level, prefix); i < level->count; i++) {
-			struct table_file *f = level->tables[i];
-			if (!overlaps_prefix(f, prefix)) {
-				if (l > 0)
-					break;
-				continue;
-			}
-			if (f->created_sequence > d->sequence)
-				continue;
-			clean = false;
-			if (!f->being_compacted && is_swallowed(f, d))
-				drop_table(look, l, f);
-		}
-	}
-	return clean;
-}
-
-static int
-pick_dead_locked(struct regulator *r, const struct picker *p, void *arg, struct task **ret)
-{
-	struct dead_look *look = arg;
-	look->task = task_create(TASK_DROP, p->version);
-	if (!look->task)
-		return SETT_NO_MEMORY;
-	look->task->forgotten = calloc(look->dead->count, sizeof(size_t));
-	if (!look->task->forgotten)
-		look->status = SETT_NO_MEMORY;
-	for (size_t i = 0; look->status == SETT_OK && i < look->dead->count; i++) {
-		const struct dead_prefix *d = &look->dead->prefixes[i];
-		if (d->sequence == UINT64_MAX)
-			continue;
-		if (look_at_prefix(look, p->version, d) && d->timestamp <= look->flushed)
-			look->task->forgotten[look->task->forgotten_count++] = i;
-	}
-	if (look->status == SETT_OK && look->task->dropped_count == 0 && look->task->forgotten_count == 0)
-		look->status = SETT_NOT_FOUND;
-	if (look->status != SETT_OK) {
-		task_free(look->task);
-		return look->status;
-	}
-	*ret = look->task;
-	return SETT_OK;
-}
-
-int
-regulator_pick_dead(struct regulator *r, struct task **ret)
-{
-	struct version_set *set = r->options->versions;
-	/* `flushed` before the version: all that was flushed by then is in its tables. */
-	struct dead_look look = {.flushed = version_set_flushed(set), .dead = version_set_dead(set)};
-	if (!look.dead)
-		return SETT_NO_MEMORY;
-	int status = SETT_NOT_FOUND;
-	mutex_lock(version_set_lock(set));
-	bool forgetting = false;
-	for (struct task *t = r->running; t; t = t->next)
-		forgetting |= t->kind == TASK_DROP;
-	mutex_unlock(version_set_lock(set));
-	if (look.dead->count > 0 && !forgetting)
-		status = regulator_enter(r, pick_dead_locked, &look, ret);
-	if (status == SETT_OK)
-		(*ret)->dead = look.dead;
-	else
-		dead_set_release(look.dead);
-	return status;
-}
-
-static uint64_t
-measure_unclean(void *arg, const struct table_file *f)
-{
-	const struct dead_set *dead = arg;
-	for (size_t i = 0; i < dead->count; i++) {
-		const struct dead_prefix *d = &dead->prefixes[i];
-		if (d->sequence != UINT64_MAX && f->created_sequence <= d->sequence &&
-		    overlaps_prefix(f, dead_prefix_bytes(d)))
-			return f->size + 1;
-	}
-	return 0;
-}
-
-static int
-pick_unclean_locked(struct regulator *r, const struct picker *p, void *arg, struct task **ret)
-{
-	struct table_filter filter = {measure_unclean, arg};
-	const struct level *top = &p->version->levels[0];
-	for (size_t i = 0; i < top->count; i++) {
-		if (measure_unclean(arg, top->tables[i]) > 0)
-			return pick_top_anew(r, p, ret);
-	}
-	for (unsigned l = 1; l < SETT_LEVELS; l++) {
-		int status = pick_run(p, l, &filter, RUN_BYTES, ret);
-		if (status == SETT_OK || status == SETT_NO_MEMORY)
-			return status;
-	}
-	return SETT_NOT_FOUND;
-}
-
-int
-regulator_pick_unclean(struct regulator *r, struct task **ret)
-{
-	uint64_t now = clock_monotonic_ns(r->options->clock);
-	if (!r->in_steps && now < r->dead_clean_ns)
-		return SETT_NOT_FOUND;
-	struct dead_set *dead = version_set_dead(r->options->versions);
-	if (!dead)
-		return SETT_NO_MEMORY;
-	int status = dead->count > 0 ? regulator_enter(r, pick_unclean_locked, dead, ret) : SETT_NOT_FOUND;
-	/* When all is clean, prefixes dropped from now on are gathered for a while. */
-	if (status == SETT_NOT_FOUND && dead->count > 0)
-		r->dead_clean_ns = now + DEAD_CLEAN_NS;
-	dead_set_release(dead);
-	return status;
-}
-
-int
-regulator_pick_dropped(struct regulator *r, struct task **ret)
-{
-	int status = regulator_pick_dead(r, ret);
-	if (status == SETT_NOT_FOUND) {
-		r->in_steps = true;
-		status = regulator_pick_unclean(r, ret);
-	}
-	return status;
 }

@@ -14,7 +14,8 @@
  *  3. A tombstone in stripe 0 goes, if nothing older can stand below: then reading nothing is the same as
  * reading it. Below means deeper than what is merged; all that stood there when the job began is in
  * `version`, and what moves down meanwhile comes from levels that hold newer versions.
- *  4. A version under a dropped prefix goes, once the drop is not after the oldest snapshot.
+ *  4. Every version under a dead prefix goes (I22): the walk has those alone whose drop is not after the
+ *     oldest snapshot, and nothing is committed under them any more.
  *
  * A version that a newer one shadows and that stays for a snapshot alone is *held*: until the oldest snapshot
  * is at or past the timestamp of the version that shadows it. */
@@ -64,6 +65,7 @@ enter_key(struct retention *r, struct bytes user_key)
 	if (status != SETT_OK)
 		return status;
 	r->has_key = true;
+	r->is_dead = dead_walk_covers(&r->dead, user_key);
 	r->stripe = SIZE_MAX;
 	r->newer = 0;
 	return SETT_OK;
@@ -88,7 +90,7 @@ retention_judge(struct retention *r, struct ikey key, struct bytes value, bool *
 	r->newer = key.timestamp;
 	if (stripe < r->snapshot_count && stripe == before)
 		keep = false; /* rule 1 */
-	else if (dead_set_covers(r->dead, key.user, key.timestamp, r->snapshots[0]))
+	else if (r->is_dead)
 		keep = false; /* rule 4 */
 	else if (tombstone && !may_stand_below(r, key.user)) {
 		if (stripe == 0)
@@ -106,5 +108,6 @@ void
 retention_free(struct retention *r)
 {
 	buffer_free(&r->key);
+	dead_walk_free(&r->dead);
 	r->has_key = false;
 }

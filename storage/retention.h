@@ -4,18 +4,18 @@
 
 #include "version.h"
 
-/* Set up by the caller; what it points at is the caller's until retention_free. */
+/* Set up by the caller; what it points at is the caller's until retention_free, but for the walk. */
 struct retention {
 	const uint64_t *snapshots; /* ascending, the visible timestamp last; at least one */
 	size_t snapshot_count;
-	const struct dead_set *dead;
+	struct dead_walk dead; /* what is erased; retention_free frees it */
 	/* Older versions of a key may stand in levels `first_level` and deeper of `version`. */
 	const struct version *version;
 	unsigned first_level;
 
 	/* The walk's state. */
 	struct buffer key;
-	bool has_key;
+	bool has_key, is_dead;
 	size_t stripe;  /* of the version before, SIZE_MAX if none */
 	uint64_t newer; /* timestamp of the version before */
 };

@@ -17,9 +17,11 @@ enum {
 
 struct live_sum {
 	struct weight all, garbage;
-	uint64_t flushed;            /* commits up to here are in tables */
-	uint64_t inline_bytes;       /* of memtables, apart from the value log */
-	const struct dead_set *dead; /* NULL if memory ran out */
+	uint64_t flushed;          /* commits up to here are in tables */
+	uint64_t inline_bytes;     /* of memtables, apart from the value log */
+	struct dead_view *dead;    /* NULL if memory ran out */
+	struct dead_list *dropped; /* by commits that are not in tables, where nobody knows what it held */
+	uint64_t dropped_bytes;    /* what else they dropped held */
 };
 
 static uint64_t
@@ -29,9 +31,13 @@ no_more_than(uint64_t value, uint64_t limit)
 }
 
 static bool
-is_dropped(const struct live_sum *sum, struct ikey key)
+is_dropped(const struct live_sum *sum, struct bytes user_key)
 {
-	return sum->dead && dead_set_covers(sum->dead, key.user, key.timestamp, UINT64_MAX);
+	for (size_t i = 0; sum->dead && i < sum->dead->count; i++) {
+		if (dead_list_covers(sum->dead->cohorts[i].list, user_key))
+			return true;
+	}
+	return dead_list_covers(sum->dropped, user_key);
 }
 
 /* A small table's entries that are not dropped, if all of them are in memory. */
@@ -44,7 +50,7 @@ weigh_table(const struct live_sum *sum, const struct table_file *f, struct weigh
 		return false;
 	int r = iiter_first(it);
 	for (; r == SETT_OK; r = iiter_next(it)) {
-		if (!is_dropped(sum, it->key))
+		if (!is_dropped(sum, it->key.user))
 			weight_add(&left, entry_weight(it->key.user, it->value));
 	}
 	iiter_destroy(it);
@@ -57,15 +63,13 @@ weigh_table(const struct live_sum *sum, const struct table_file *f, struct weigh
 static double
 sample_dropped(const struct live_sum *sum, const struct table_file *f)
 {
-	uint64_t timestamp = f->properties->smallest_timestamp, blocks = table_block_count(f->table);
-	uint64_t samples = no_more_than(blocks, TABLE_SAMPLES);
-	uint64_t hits = is_dropped(sum, (struct ikey){table_smallest(f), timestamp}) +
-		is_dropped(sum, (struct ikey){table_largest(f), timestamp});
+	uint64_t blocks = table_block_count(f->table), samples = no_more_than(blocks, TABLE_SAMPLES);
+	uint64_t hits = is_dropped(sum, table_smallest(f)) + is_dropped(sum, table_largest(f));
 	struct buffer key = {0};
 	for (uint64_t i = 0; i < samples; i++) {
 		buffer_clear(&key);
 		if (table_sample(f->table, i * blocks / samples, VFS_NOWAIT, &key, NULL) == SETT_OK)
-			hits += is_dropped(sum, (struct ikey){buffer_bytes(&key), timestamp});
+			hits += is_dropped(sum, buffer_bytes(&key));
 	}
 	buffer_free(&key);
 	return (double)hits / (double)(samples + 2);
@@ -77,7 +81,7 @@ left_of_table(const struct live_sum *sum, const struct table_file *f)
 {
 	struct weight left = table_file_weight(f);
 	uint64_t blocks = table_block_count(f->table);
-	if (!sum->dead || sum->dead->count == 0)
+	if ((!sum->dead || sum->dead->count == 0) && !sum->dropped)
 		return left;
 	double share = blocks <= TINY_TABLE ? 0.5 : sample_dropped(sum, f);
 	if (share > 0 && share < 1 && blocks <= SMALL_TABLE && weigh_table(sum, f, &left))
@@ -119,7 +123,7 @@ weigh_generation(const struct live_sum *sum, const struct generation *g, struct 
 		struct weight w = entry_weight(it->key.user, it->value);
 		bool garbage = bytes_equal(it->key.user, previous) ||
 			(it->value.data[0] & ENTRY_KIND_MASK) == ENTRY_TOMBSTONE;
-		bool dropped = is_dropped(sum, it->key);
+		bool dropped = is_dropped(sum, it->key.user);
 		weight_add(&left, dropped ? (struct weight){0} : w);
 		weight_add(&within, garbage ? w : (struct weight){0});
 		weight_add(&left_within, garbage && !dropped ? w : (struct weight){0});
@@ -140,14 +144,30 @@ add_generation(struct live_sum *sum, const struct generation *g)
 	struct weight all = {__atomic_load_n(&g->key_bytes, __ATOMIC_RELAXED),
 			     __atomic_load_n(&g->referenced_bytes, __ATOMIC_RELAXED)};
 	struct weight left = all, garbage = generation_garbage(g);
-	bool dropped = false;
-	for (size_t i = 0; sum->dead && i < sum->dead->count; i++)
-		dropped |= sum->dead->prefixes[i].timestamp > sum->flushed;
-	if (dropped)
+	if (sum->dropped)
 		weigh_generation(sum, g, all, &left, &garbage);
 	sum->inline_bytes += all.index;
 	weight_add(&sum->all, left);
 	weight_add(&sum->garbage, garbage);
+}
+
+/* Out of memory: it counts once it is in the dead set. */
+static void
+collect_dropped(struct live_sum *sum, const struct superversion *sv)
+{
+	for (size_t i = 0; i < sv->generation_count; i++) {
+		const struct drop_list *l = &sv->generations[i]->drops;
+		struct dead_list *lists[2] = {sum->dropped, NULL}, *both;
+		sum->dropped_bytes += __atomic_load_n(&l->bytes, __ATOMIC_RELAXED);
+		if (__atomic_load_n(&l->unknown, __ATOMIC_RELAXED) == 0 ||
+		    drop_list_sort(l, true, &lists[1]) != SETT_OK)
+			continue;
+		if (dead_list_merge(lists, 2, &both) == SETT_OK) {
+			dead_list_release(sum->dropped);
+			sum->dropped = both;
+		}
+		dead_list_release(lists[1]);
+	}
 }
 
 static void
@@ -155,16 +175,21 @@ measure_live(struct sett_engine *engine, const struct superversion *sv, struct l
 	     struct sett_stats *s)
 {
 	struct version_weight average = version_weigh(sv->version);
-	struct dead_set *dead = version_set_dead(engine->versions);
-	sum->dead = dead;
+	(void)dead_set_view(version_set_dead(engine->versions), false, &sum->dead);
+	collect_dropped(sum, sv);
 	for (unsigned l = 0; l < SETT_LEVELS; l++) {
 		for (size_t i = 0; i < sv->version->levels[l].count; i++)
 			add_table(sum, sv->version->levels[l].tables[i], l, &average);
 	}
 	for (size_t i = 0; i < sv->generation_count; i++)
 		add_generation(sum, sv->generations[i]);
-	dead_set_release(dead);
 	struct weight live = weight_less(sum->all, sum->garbage);
+	uint64_t bytes = live.index + live.values;
+	if (bytes > 0)
+		live = weight_scaled(live,
+				     1 - (double)no_more_than(sum->dropped_bytes, bytes) / (double)bytes);
+	dead_view_free(sum->dead);
+	dead_list_release(sum->dropped);
 	s->live_bytes = version_weight_bytes(&average, live);
 	s->value_log_live_bytes = no_more_than(live.values, s->value_log_total_bytes);
 }
@@ -181,6 +206,10 @@ measure_tables(const struct version *v, struct sett_stats *s)
 			s->disk_bytes += f->size;
 			if (f->held_timestamp > s->oldest_snapshot)
 				s->held_bytes += f->held_bytes;
+			/* relaxed: about right is enough, partner: weigh_table */
+			uint64_t dead = __atomic_load_n(&f->dead_bytes, __ATOMIC_RELAXED);
+			if (i == SETT_LEVELS - 1)
+				s->dead_bytes += dead;
 		}
 	}
 }
@@ -235,7 +264,8 @@ sett_engine_stats(struct sett_engine *engine, struct sett_stats *ret)
 	struct live_sum live = {0};
 	s.memtables_waiting = sv->generation_count - 1;
 	for (size_t i = 0; i < sv->generation_count; i++) {
-		s.memtable_bytes += memtable_memory(sv->generations[i]->memtable);
+		s.memtable_bytes += generation_memory(sv->generations[i]);
+		s.dead_ids += __atomic_load_n(&sv->generations[i]->drops.count, __ATOMIC_RELAXED);
 		memtable_references +=
 			__atomic_load_n(&sv->generations[i]->referenced_bytes, __ATOMIC_RELAXED);
 	}
@@ -251,7 +281,10 @@ sett_engine_stats(struct sett_engine *engine, struct sett_stats *ret)
 	record_cache_stats(engine->records, &s.record_cache_bytes, &s.record_cache_hits,
 			   &s.record_cache_misses);
 	s.mapped_bytes = sett_engine_mapped_bytes(engine);
-	s.memory_bytes += s.memtable_bytes + s.block_cache_bytes + s.record_cache_bytes + s.mapped_bytes;
+	s.dead_ids += dead_set_ids(version_set_dead(engine->versions));
+	s.dead_memory = dead_set_memory(version_set_dead(engine->versions));
+	s.memory_bytes += s.dead_memory + s.memtable_bytes + s.block_cache_bytes + s.record_cache_bytes +
+		s.mapped_bytes;
 	s.record_cache_bytes += record_cache_table_memory(engine->records);
 	s.commits = __atomic_load_n(&engine->commits, __ATOMIC_RELAXED);
 	s.conflicts = __atomic_load_n(&engine->conflict_count, __ATOMIC_RELAXED);

@@ -4,6 +4,7 @@
  * first, then at the tree; the first version at or before the snapshot wins. With SETT_TXN_NOWAIT the
  * superversion is borrowed under RCU; otherwise a reference is held. */
 #include <assert.h>
+#include <endian.h>
 #include <stdlib.h>
 
 #include "engine_internal.h"
@@ -603,7 +604,54 @@ sett_txn_drop_prefix(struct sett_txn *txn, struct bytes prefix)
 {
 	if (prefix.size == 0 || prefix.size > SETT_MAX_PREFIX_SIZE)
 		return SETT_INVALID;
-	return write_buffer_drop_prefix(&txn->writes, prefix);
+	return write_buffer_change_prefix(&txn->writes, &(struct prefix_change){PREFIX_DROPPED, prefix, 0});
+}
+
+size_t
+sett_id_prefix(struct bytes stem, uint64_t id, uint8_t ret[SETT_MAX_PREFIX_SIZE])
+{
+	if (stem.size > SETT_MAX_PREFIX_SIZE - SETT_ID_SIZE)
+		return 0;
+	if (stem.size)
+		memcpy(ret, stem.data, stem.size);
+	id = htobe64(id);
+	memcpy(ret + stem.size, &id, SETT_ID_SIZE);
+	return stem.size + SETT_ID_SIZE;
+}
+
+static int
+change_id(struct sett_txn *txn, enum prefix_change_kind kind, struct bytes stem, uint64_t id, uint64_t bytes)
+{
+	uint8_t prefix[SETT_MAX_PREFIX_SIZE];
+	size_t size = sett_id_prefix(stem, id, prefix);
+	if (size == 0)
+		return SETT_INVALID;
+	return write_buffer_change_prefix(&txn->writes,
+					  &(struct prefix_change){kind, bytes_of(prefix, size), bytes});
+}
+
+int
+sett_txn_drop_id(struct sett_txn *txn, struct bytes stem, uint64_t id, uint64_t bytes)
+{
+	return change_id(txn, ID_DROPPED, stem, id, bytes);
+}
+
+int
+sett_txn_pend_id(struct sett_txn *txn, struct bytes stem, uint64_t id)
+{
+	return change_id(txn, ID_PENDING, stem, id, 0);
+}
+
+int
+sett_txn_check_pending(struct sett_txn *txn, struct bytes stem, uint64_t id)
+{
+	return change_id(txn, ID_CHECKED, stem, id, 0);
+}
+
+int
+sett_txn_publish_id(struct sett_txn *txn, struct bytes stem, uint64_t id)
+{
+	return change_id(txn, ID_PUBLISHED, stem, id, 0);
 }
 
 int

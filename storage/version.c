@@ -215,6 +215,7 @@ version_build(struct version_set *set, const struct version *base, const struct 
 	if (!v)
 		return sett_error_set(error, SETT_NO_MEMORY, 0, "%s: out of memory", set->directory);
 	v->references = 1;
+	v->number = ++set->version_number;
 	v->set = set;
 	for (unsigned l = 0; l < SETT_LEVELS; l++) {
 		int r = build_level(set, base ? &base->levels[l] : NULL, l, edit, &v->levels[l], error);

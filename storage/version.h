@@ -8,6 +8,7 @@
 #define SETT_VERSION_H
 
 #include "block_cache.h"
+#include "dead_set.h"
 #include "storage/base/thread.h"
 #include "storage/limits.h"
 #include "table.h"
@@ -32,8 +33,13 @@ struct table_file {
 	 * made: its tombstones are the measure then. */
 	struct weight shadowed;
 	bool shadowed_is_known;
-	bool being_compacted; /* under the version set's lock */
-	bool obsolete;        /* atomic; set when an edit removed it: the last reference removes the file */
+	/* What the dead set holds of it: the regulator's, of the thread that picks; `dead_bytes` is atomic
+	 * (relaxed) and read by others. */
+	uint64_t dead_bytes, dead_ids; /* about; of effective ids that the table may still hold */
+	bool dead_overlaps;            /* such an id lies within its keys */
+	bool dead_covers;              /* and nothing else does */
+	bool being_compacted;          /* under the version set's lock */
+	bool obsolete; /* atomic; set when an edit removed it: the last reference removes the file */
 };
 
 struct level {
@@ -44,34 +50,10 @@ struct level {
 
 struct version {
 	uint64_t references; /* atomic */
+	uint64_t number;     /* grows from version to version */
 	struct version_set *set;
 	struct level levels[SETT_LEVELS];
 };
-
-/* A prefix that compaction erases (see sett_txn_drop_prefix). */
-struct dead_prefix {
-	uint8_t size;
-	uint8_t bytes[SETT_MAX_PREFIX_SIZE];
-	uint64_t timestamp; /* of the commit that dropped it: only entries at or below go */
-	uint64_t sequence; /* version_set_sequence when it took effect (no snapshot older than `timestamp` was
-			      left), UINT64_MAX before: it leaves when all overlapping tables were made by a
-			      job that began later. In memory only: a start of the process begins anew */
-};
-
-static inline struct bytes
-dead_prefix_bytes(const struct dead_prefix *d)
-{
-	return bytes_of(d->bytes, d->size);
-}
-
-/* `prefix` has 1 to SETT_MAX_PREFIX_SIZE bytes. It has not taken effect yet. */
-static inline struct dead_prefix
-dead_prefix_of(struct bytes prefix, uint64_t timestamp)
-{
-	struct dead_prefix d = {.size = (uint8_t)prefix.size, .timestamp = timestamp, .sequence = UINT64_MAX};
-	memcpy(d.bytes, prefix.data, prefix.size);
-	return d;
-}
 
 struct counter_value {
 	uint64_t counter;
@@ -83,6 +65,13 @@ struct version_edit_table {
 	struct table_file *file;
 };
 
+/* Ids that leave the dead set. */
+struct dead_departure {
+	uint64_t cohort;         /* its number */
+	struct dead_list *gone;  /* what leaves */
+	struct dead_list *stays; /* the rest of the cohort; NULL: nothing; gets a reference */
+};
+
 /* One atomic change. Arrays are the caller's. A table that stands both in `removed` and in `added` moves to
  * another level. */
 struct version_edit {
@@ -90,16 +79,16 @@ struct version_edit {
 	size_t added_count;
 	const struct version_edit_table *removed;
 	size_t removed_count;
-	bool has_flush;                       /* the next four are set by a flush */
+	bool has_flush;                       /* the next are set by a flush, but for the departures */
 	uint64_t log_segment;                 /* first segment still needed */
 	uint64_t flushed;                     /* every commit at or below is in tables */
 	uint64_t now_ms;                      /* newest `now` of a flushed commit */
 	const struct counter_value *counters; /* absolute values as of `flushed`; the whole set */
 	size_t counter_count;
-	const struct dead_prefix *dead_added; /* copied */
-	size_t dead_added_count;
-	const struct dead_prefix *dead_removed; /* by prefix and timestamp */
-	size_t dead_removed_count;
+	struct bytes pending;   /* the whole set as of `flushed`: pending_set_encode */
+	struct dead_list *dead; /* dropped by the flushed commits; NULL: nothing; gets a reference */
+	const struct dead_departure *departures;
+	size_t departure_count;
 };
 
 struct version_set;
@@ -144,6 +133,8 @@ uint64_t version_set_durable(struct version_set *);
 bool version_set_was_closed(struct version_set *);
 /* `ret` is malloc'd for the caller. */
 int version_set_counters(struct version_set *, struct counter_value **ret, size_t *ret_count);
+/* Appends the pending set, encoded. SETT_NO_MEMORY. */
+int version_set_pending(struct version_set *, struct buffer *ret);
 
 /* Order on disk (I10): the caller has synced the tables' files and the value-log files they point into; this
  * syncs the directory, appends the edit, syncs the manifest, then installs the new version and marks removed
@@ -200,26 +191,9 @@ int table_file_open(struct version_set *, uint64_t number, uint64_t created_sequ
 /* For a file that no edit took: closes and removes it. */
 void table_file_abandon(struct version_set *, struct table_file *);
 
-/* ---- dead prefixes: a snapshot of the set, sorted by prefix; reference counted, immutable ---- */
-struct dead_set {
-	uint64_t references;
-	size_t count;
-	struct dead_prefix *prefixes;
-	size_t *parents; /* of each prefix: index + 1 of the longest other one that it begins with; 0 = none
-			  */
-};
+/* ---- dead prefixes and ids (I22) ---- */
 struct dead_set *version_set_dead(struct version_set *);
-void dead_set_release(struct dead_set *);
-/* Whether an entry is erased: some prefix matches, its commit is at or below the prefix's, and the prefix's
- * timestamp is at or below `oldest_snapshot`. */
-bool dead_set_covers(const struct dead_set *, struct bytes user_key, uint64_t timestamp,
-		     uint64_t oldest_snapshot);
-/* Adds a prefix at commit time, in memory only (the log has it); the edit of the flush that covers it makes
- * it durable. Thread-safe, also under the commit lock. */
-int version_set_dead_add(struct version_set *, struct bytes prefix, uint64_t timestamp);
-/* Makes sure of the memory for that many more, so that the next ones cannot fail. */
-int version_set_dead_reserve(struct version_set *, size_t more);
-/* Prefixes dropped at or before `oldest_snapshot` take effect: they get the sequence of now. */
+/* What was dropped at or before `oldest_snapshot` takes effect: it gets the sequence of now. */
 void version_set_dead_advance(struct version_set *, uint64_t oldest_snapshot);
 
 /* ---- reading ---- */

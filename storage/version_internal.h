@@ -1,25 +1,10 @@
 /* What the files of this room share: version.c (pictures of the tree), version_set.c (the set and its
- * manifest), dead_set.c (dropped prefixes). */
+ * manifest). */
 #ifndef SETT_VERSION_INTERNAL_H
 #define SETT_VERSION_INTERNAL_H
 
 #include "manifest.h"
 #include "version.h"
-
-/* The dropped prefixes as they change; readers get immutable copies. Guarded by the set's lock. */
-struct dead_registry {
-	struct dead_prefix *prefixes; /* the first `sorted` by prefix and timestamp, the rest as they came */
-	size_t count, capacity, sorted;
-	struct dead_set *copy; /* NULL when it is out of date */
-};
-
-int dead_registry_reserve(struct dead_registry *, size_t more);
-int dead_registry_add(struct dead_registry *, struct bytes prefix, uint64_t timestamp);
-bool dead_registry_has(struct dead_registry *, struct bytes prefix, uint64_t timestamp);
-void dead_registry_remove(struct dead_registry *, struct bytes prefix, uint64_t timestamp);
-/* A reference to an up-to-date copy, or NULL if memory ran out. */
-struct dead_set *dead_registry_copy(struct dead_registry *);
-void dead_registry_free(struct dead_registry *);
 
 /* Lock order: apply_lock, manifest_lock, lock. */
 struct version_set {
@@ -38,12 +23,14 @@ struct version_set {
 	size_t orphan_count;
 	uint64_t manifest_end, torn_at; /* as in struct manifest_state */
 
+	struct dead_set dead;    /* has a lock of its own, which comes before `lock` */
+	uint64_t version_number; /* of the newest version; under apply_lock */
 	uint64_t manifest_bytes; /* atomic: as of the last edit */
 	uint64_t table_bytes;    /* atomic: of all finished tables on the disk, obsolete ones too */
 
 	struct mutex lock; /* guards all below, and being_compacted of every table; held for moments */
 	struct version *current;
-	struct dead_registry dead;
+	struct buffer pending; /* as of `flushed` */
 	struct counter_value *counters;
 	size_t counter_count;
 	uint64_t next_file;

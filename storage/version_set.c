@@ -47,16 +47,27 @@ encode_state_locked(struct version_set *set, uint64_t file_limit, struct buffer 
 		r = manifest_put_durable(ret, set->durable, set->is_closed);
 	if (r == SETT_OK)
 		r = manifest_put_counters(ret, set->counters, set->counter_count);
-	/* Prefixes of commits that are not flushed yet are in the log alone, until their flush's edit. */
-	for (size_t i = 0; r == SETT_OK && i < set->dead.count; i++) {
-		if (set->dead.prefixes[i].timestamp <= set->flushed)
-			r = manifest_put_dead(ret, true, &set->dead.prefixes[i]);
-	}
+	if (r == SETT_OK)
+		r = manifest_put_pending(ret, buffer_bytes(&set->pending));
 	for (unsigned l = 0; l < SETT_LEVELS; l++) {
 		const struct level *level = &set->current->levels[l];
 		for (size_t i = 0; r == SETT_OK && i < level->count; i++)
 			r = manifest_put_table_added(ret, l, level->tables[i]);
 	}
+	return r;
+}
+
+/* The dead set changes with edits alone, of which there is none now; the lists are written without its lock. */
+static int
+encode_dead(struct version_set *set, struct buffer *ret)
+{
+	struct dead_view *view;
+	int r = dead_set_view(&set->dead, false, &view);
+	if (r != SETT_OK)
+		return r;
+	for (size_t i = 0; r == SETT_OK && i < view->count; i++)
+		r = manifest_put_dead(ret, view->cohorts[i].timestamp, view->cohorts[i].list);
+	dead_view_free(view);
 	return r;
 }
 
@@ -69,6 +80,8 @@ rewrite_locked(struct version_set *set, struct sett_error *error) REQUIRES(&set-
 	uint64_t limit = set->next_file + NUMBER_LEASE;
 	int r = encode_state_locked(set, limit, &payload);
 	mutex_unlock(&set->lock);
+	if (r == SETT_OK)
+		r = encode_dead(set, &payload);
 	if (r != SETT_OK) {
 		buffer_free(&payload);
 		return out_of_memory(set, error);
@@ -303,14 +316,18 @@ adopt_state(struct version_set *set, struct manifest_state *state, struct sett_e
 	set->counters = state->counters;
 	set->counter_count = state->counter_count;
 	state->counters = NULL;
-	for (size_t i = 0; i < state->dead_count; i++) {
-		int r = dead_registry_add(&set->dead, dead_prefix_bytes(&state->dead[i]),
-					  state->dead[i].timestamp);
-		if (r != SETT_OK)
-			return sett_error_set(error, r == SETT_INVALID ? SETT_CORRUPT : r, 0,
-					      "%s/MANIFEST: a dropped prefix makes no sense", set->directory);
+	set->pending = state->pending;
+	state->pending = (struct buffer){0};
+	struct dead_list *dead;
+	int r = manifest_state_dead(state, &dead);
+	if (r == SETT_OK && dead) {
+		r = dead_set_reserve(&set->dead);
+		if (r == SETT_OK)
+			dead_set_add(&set->dead, dead, state->flushed);
+		else
+			dead_list_release(dead);
 	}
-	return SETT_OK;
+	return r == SETT_OK ? r : out_of_memory(set, error);
 }
 
 static int
@@ -335,7 +352,8 @@ free_set(struct version_set *set)
 {
 	version_release(set->current);
 	manifest_close(set->manifest);
-	dead_registry_free(&set->dead);
+	dead_set_free(&set->dead);
+	buffer_free(&set->pending);
 	free(set->counters);
 	free(set->orphans);
 	mutex_destroy(&set->apply_lock);
@@ -357,6 +375,7 @@ version_set_open(const struct version_set_options *options, struct version_set *
 	mutex_init(&set->apply_lock);
 	mutex_init(&set->manifest_lock);
 	mutex_init(&set->lock);
+	dead_set_init(&set->dead);
 	set->directory = strdup(options->directory);
 	int r = set->directory
 		? load(set, error)
@@ -396,8 +415,8 @@ version_set_close(struct version_set *set)
 struct prepared {
 	struct version *version;
 	struct counter_value *counters;
+	struct buffer pending;
 	struct buffer payload;
-	uint64_t file_limit;
 };
 
 static int
@@ -412,27 +431,13 @@ encode_edit(const struct version_edit *edit, struct buffer *b)
 		r = manifest_put_flush(b, edit->log_segment, edit->flushed, edit->now_ms);
 		if (r == SETT_OK)
 			r = manifest_put_counters(b, edit->counters, edit->counter_count);
+		if (r == SETT_OK)
+			r = manifest_put_pending(b, edit->pending);
+		if (r == SETT_OK && edit->dead)
+			r = manifest_put_dead(b, edit->flushed, edit->dead);
 	}
-	for (size_t i = 0; r == SETT_OK && i < edit->dead_added_count; i++)
-		r = manifest_put_dead(b, true, &edit->dead_added[i]);
-	for (size_t i = 0; r == SETT_OK && i < edit->dead_removed_count; i++)
-		r = manifest_put_dead(b, false, &edit->dead_removed[i]);
-	return r;
-}
-
-/* Prefixes that only the edit knows enter the set before it is durable: at worst they stand there too early,
- * and the commits that dropped them are in the log. */
-static int
-register_dead(struct version_set *set, const struct version_edit *edit)
-{
-	int r = SETT_OK;
-	mutex_lock(&set->lock);
-	for (size_t i = 0; r == SETT_OK && i < edit->dead_added_count; i++) {
-		struct bytes prefix = dead_prefix_bytes(&edit->dead_added[i]);
-		if (!dead_registry_has(&set->dead, prefix, edit->dead_added[i].timestamp))
-			r = dead_registry_add(&set->dead, prefix, edit->dead_added[i].timestamp);
-	}
-	mutex_unlock(&set->lock);
+	for (size_t i = 0; r == SETT_OK && i < edit->departure_count; i++)
+		r = manifest_put_dead_gone(b, edit->departures[i].gone);
 	return r;
 }
 
@@ -450,8 +455,10 @@ prepare(struct version_set *set, const struct version_edit *edit, struct prepare
 			return out_of_memory(set, error);
 		if (edit->counter_count)
 			memcpy(p->counters, edit->counters, edit->counter_count * sizeof(*p->counters));
+		r = buffer_append(&p->pending, edit->pending.data, edit->pending.size);
 	}
-	if (encode_edit(edit, &p->payload) != SETT_OK || register_dead(set, edit) != SETT_OK)
+	if (r != SETT_OK || encode_edit(edit, &p->payload) != SETT_OK ||
+	    (edit->dead && dead_set_reserve(&set->dead) != SETT_OK))
 		return out_of_memory(set, error);
 	return SETT_OK;
 }
@@ -508,11 +515,16 @@ install(struct version_set *set, const struct version_edit *edit, struct prepare
 		set->counters = p->counters;
 		set->counter_count = edit->counter_count;
 		p->counters = NULL;
+		buffer_free(&set->pending);
+		set->pending = p->pending;
+		p->pending = (struct buffer){0};
 	}
-	for (size_t i = 0; i < edit->dead_removed_count; i++)
-		dead_registry_remove(&set->dead, dead_prefix_bytes(&edit->dead_removed[i]),
-				     edit->dead_removed[i].timestamp);
 	mutex_unlock(&set->lock);
+	if (edit->dead)
+		dead_set_add(&set->dead, dead_list_retain(edit->dead), edit->flushed);
+	for (size_t i = 0; i < edit->departure_count; i++)
+		dead_set_replace(&set->dead, edit->departures[i].cohort,
+				 dead_list_retain(edit->departures[i].stays));
 	for (size_t i = 0; i < edit->removed_count; i++) {
 		/* release: with the acquire load of whoever drops the last reference */
 		if (!is_added(edit, edit->removed[i].file))
@@ -569,6 +581,7 @@ version_set_apply(struct version_set *set, const struct version_edit *edit, stru
 	}
 	mutex_unlock(&set->apply_lock);
 	free(p.counters);
+	buffer_free(&p.pending);
 	buffer_free(&p.payload);
 	return r;
 }
@@ -685,6 +698,15 @@ version_set_counters(struct version_set *set, struct counter_value **ret, size_t
 	return copy ? SETT_OK : SETT_NO_MEMORY;
 }
 
+int
+version_set_pending(struct version_set *set, struct buffer *ret)
+{
+	mutex_lock(&set->lock);
+	int r = buffer_append(ret, set->pending.data, set->pending.size);
+	mutex_unlock(&set->lock);
+	return r;
+}
+
 struct version *
 version_set_current(struct version_set *set)
 {
@@ -716,52 +738,22 @@ version_set_sequence(struct version_set *set)
 	return v;
 }
 
-/* ---- dropped prefixes ---- */
+/* ---- dead prefixes and ids ---- */
 
 struct dead_set *
 version_set_dead(struct version_set *set)
 {
-	mutex_lock(&set->lock);
-	struct dead_set *s = dead_registry_copy(&set->dead);
-	mutex_unlock(&set->lock);
-	return s;
+	return &set->dead;
 }
 
-int
-version_set_dead_reserve(struct version_set *set, size_t more)
+static uint64_t
+next_sequence(void *arg)
 {
-	mutex_lock(&set->lock);
-	int r = dead_registry_reserve(&set->dead, more);
-	mutex_unlock(&set->lock);
-	return r;
-}
-
-int
-version_set_dead_add(struct version_set *set, struct bytes prefix, uint64_t timestamp)
-{
-	mutex_lock(&set->lock);
-	int r = dead_registry_add(&set->dead, prefix, timestamp);
-	mutex_unlock(&set->lock);
-	return r;
+	return version_set_sequence(arg);
 }
 
 void
 version_set_dead_advance(struct version_set *set, uint64_t oldest_snapshot)
 {
-	mutex_lock(&set->lock);
-	bool changed = false;
-	for (size_t i = 0; i < set->dead.count; i++) {
-		struct dead_prefix *d = &set->dead.prefixes[i];
-		if (d->sequence == UINT64_MAX && d->timestamp <= oldest_snapshot) {
-			if (!changed)
-				set->sequence++;
-			d->sequence = set->sequence;
-			changed = true;
-		}
-	}
-	if (changed && set->dead.copy) {
-		dead_set_release(set->dead.copy);
-		set->dead.copy = NULL;
-	}
-	mutex_unlock(&set->lock);
+	dead_set_advance(&set->dead, oldest_snapshot, next_sequence, set);
 }

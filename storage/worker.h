@@ -7,6 +7,7 @@
 #ifndef SETT_WORKER_H
 #define SETT_WORKER_H
 
+#include "drop_list.h"
 #include "storage/base/clock.h"
 #include "version.h"
 
@@ -38,9 +39,10 @@ struct worker_hooks {
 };
 
 struct memtable_weight {
-	uint64_t bytes;        /* value-log bytes and key bytes */
-	struct weight garbage; /* what their commits shadow, as far as it is known */
-	bool has_dropped;      /* prefixes were dropped by commits that are not flushed */
+	uint64_t bytes;           /* value-log bytes and key bytes */
+	struct weight garbage;    /* what their commits shadow, as far as it is known */
+	uint64_t dropped_bytes;   /* about what the prefixes and ids that they dropped held */
+	uint64_t dropped_unknown; /* how many of these did not say */
 };
 
 struct flush_source {
@@ -53,8 +55,8 @@ struct flush_source {
 	struct counter_value
 		*counters; /* absolute, as of `flushed`; the engine's memory until `flushed` is called */
 	size_t counter_count;
-	struct dead_prefix *dead; /* dropped by commits of this memtable; the engine's memory */
-	size_t dead_count;
+	const struct drop_list *drops; /* by commits of this memtable; the engine's memory, as the next */
+	struct bytes pending;          /* the whole set, as of `flushed`: pending_set_encode */
 };
 
 struct worker_options {

@@ -31,6 +31,7 @@ write_buffer_clear(struct write_buffer *buffer)
 	buffer->operation_count = 0;
 	buffer->counter_count = 0;
 	buffer->prefix_count = 0;
+	buffer->check_count = 0;
 }
 
 void
@@ -326,17 +327,30 @@ write_buffer_counter_drop(struct write_buffer *buffer, uint64_t counter)
 }
 
 int
-write_buffer_drop_prefix(struct write_buffer *buffer, struct bytes prefix)
+write_buffer_change_prefix(struct write_buffer *buffer, const struct prefix_change *change)
 {
 	if (reserve_operation(buffer) != SETT_OK)
 		return SETT_NO_MEMORY;
-	const void *copy = arena_copy(buffer->arena, prefix.data, prefix.size);
+	const void *copy = arena_copy(buffer->arena, change->prefix.data, change->prefix.size);
 	if (!copy)
 		return SETT_NO_MEMORY;
-	remember(buffer,
-		 (struct write_operation){.kind = WRITE_DROP_PREFIX, .prefix = bytes_of(copy, prefix.size)});
+	struct write_operation operation = {.kind = WRITE_PREFIX, .prefix = *change};
+	operation.prefix.prefix = bytes_of(copy, change->prefix.size);
+	remember(buffer, operation);
 	buffer->prefix_count++;
+	buffer->check_count += change->kind == ID_CHECKED;
 	return SETT_OK;
+}
+
+const struct prefix_change *
+write_buffer_next_prefix(const struct write_buffer *buffer, size_t *at)
+{
+	while (buffer->prefix_count > 0 && *at < buffer->operation_count) {
+		const struct write_operation *o = &buffer->operations[(*at)++];
+		if (o->kind == WRITE_PREFIX)
+			return &o->prefix;
+	}
+	return NULL;
 }
 
 void
@@ -357,8 +371,9 @@ write_buffer_rollback(struct write_buffer *buffer, size_t operation_count)
 			slot->dropped = o->was_dropped;
 			break;
 		}
-		case WRITE_DROP_PREFIX:
+		case WRITE_PREFIX:
 			buffer->prefix_count--;
+			buffer->check_count -= o->prefix.kind == ID_CHECKED;
 			break;
 		}
 	}

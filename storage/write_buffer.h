@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include "internal_iterator.h"
+#include "prefix_change.h"
 #include "storage/base/arena.h"
 
 enum { WRITE_BUFFER_MAX_HEIGHT = 12, WRITE_BUFFER_FEW = 16 };
@@ -42,16 +43,20 @@ struct counter_delta {
 	bool dropped;
 };
 
-enum write_operation_kind { WRITE_KEY, WRITE_COUNTER_ADD, WRITE_COUNTER_DROP, WRITE_DROP_PREFIX };
+enum write_operation_kind { WRITE_KEY, WRITE_COUNTER_ADD, WRITE_COUNTER_DROP, WRITE_PREFIX };
 
 /* One undo record. */
 struct write_operation {
 	enum write_operation_kind kind;
-	struct write_node *node; /* WRITE_KEY */
-	uint64_t counter;
-	int64_t delta; /* ADD: what was added; DROP: the delta it wiped out */
-	bool was_dropped;
-	struct bytes prefix;
+	union {
+		struct write_node *node; /* WRITE_KEY */
+		struct {                 /* WRITE_COUNTER_... */
+			uint64_t counter;
+			int64_t delta; /* ADD: what was added; DROP: the delta it wiped out */
+			bool was_dropped;
+		};
+		struct prefix_change prefix; /* WRITE_PREFIX */
+	};
 };
 
 struct write_buffer {
@@ -68,7 +73,8 @@ struct write_buffer {
 	size_t operation_count, operation_capacity;
 	struct counter_delta *counters; /* likewise */
 	size_t counter_count, counter_capacity;
-	size_t prefix_count; /* live WRITE_DROP_PREFIX operations */
+	size_t prefix_count; /* live WRITE_PREFIX operations */
+	size_t check_count;  /* of these, ID_CHECKED */
 };
 
 void write_buffer_init(struct write_buffer *, struct arena *);
@@ -87,7 +93,10 @@ int write_buffer_put(struct write_buffer *, struct bytes key, uint64_t hash, con
 		     struct weight shadowed);
 int write_buffer_counter_add(struct write_buffer *, uint64_t counter, int64_t delta);
 int write_buffer_counter_drop(struct write_buffer *, uint64_t counter);
-int write_buffer_drop_prefix(struct write_buffer *, struct bytes prefix);
+/* Copies the prefix. */
+int write_buffer_change_prefix(struct write_buffer *, const struct prefix_change *);
+/* The next change of a prefix at or after operation `*at`, which is moved past it; NULL at the end. */
+const struct prefix_change *write_buffer_next_prefix(const struct write_buffer *, size_t *at);
 void write_buffer_rollback(struct write_buffer *, size_t operation_count);
 
 /* The newest version of a key, or NULL. */

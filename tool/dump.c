@@ -76,10 +76,14 @@ print_table(const struct dump *d, const struct sett_table_description *t)
 static void
 print_prefix(const struct dump *d, const struct sett_item *item, const char *what)
 {
-	printf("    %s prefix ", what);
+	printf("    %s ", what);
 	print_bytes(stdout, item->key, SIZE_MAX);
-	if (d->kind == SETT_FILE_MANIFEST)
-		printf(" of commit %" PRIu64, item->timestamp);
+	if (item->count > 1)
+		printf(" and %" PRIu64 " ids after it", item->count - 1);
+	if (item->size > 0)
+		printf(", about %" PRIu64 " bytes", item->size);
+	if (item->timestamp > 0)
+		printf(", of commits up to %" PRIu64, item->timestamp);
 	putchar('\n');
 }
 
@@ -135,10 +139,16 @@ print_item(struct dump *d, const struct sett_item *item)
 		printf("    counter %" PRIu64 " dropped\n", item->counter);
 		break;
 	case SETT_ITEM_PREFIX_DROPPED:
-		print_prefix(d, item, "drop");
+		print_prefix(d, item, "drop prefix");
 		break;
 	case SETT_ITEM_PREFIX_ERASED:
-		print_prefix(d, item, "erased");
+		print_prefix(d, item, "erased prefix");
+		break;
+	case SETT_ITEM_ID_PENDING:
+		print_prefix(d, item, "pending prefix");
+		break;
+	case SETT_ITEM_ID_PUBLISHED:
+		print_prefix(d, item, "published prefix");
 		break;
 	case SETT_ITEM_PROPERTIES:
 		print_table(d, item->table);

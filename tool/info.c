@@ -123,6 +123,8 @@ print_log(const struct sett_description *d)
 		       d->cut_bytes, d->cut_offset, d->cut_segment);
 }
 
+enum { PREFIXES_SHOWN = 20 };
+
 static void
 print_counters(const struct sett_description *d, bool raw)
 {
@@ -135,12 +137,19 @@ print_counters(const struct sett_description *d, bool raw)
 			       c->counter / 2);
 		putchar('\n');
 	}
-	printf("dead prefixes  %zu\n", d->dead_prefix_count);
-	for (size_t i = 0; i < d->dead_prefix_count; i++) {
+	printf("dead prefixes  %" PRIu64 "\n", d->dead_ids);
+	for (size_t i = 0; i < d->dead_prefix_count && i < PREFIXES_SHOWN; i++) {
+		const struct sett_prefix_description *p = &d->dead_prefixes[i];
 		fputs("  ", stdout);
-		print_key(stdout, buffer_bytes(&d->dead_prefixes[i].prefix), raw);
-		printf(", dropped by commit %" PRIu64 "\n", d->dead_prefixes[i].timestamp);
+		print_key(stdout, buffer_bytes(&p->prefix), raw);
+		if (p->count > 1)
+			printf(" and %" PRIu64 " ids after it", p->count - 1);
+		if (p->bytes > 0)
+			printf(", about %" PRIu64 " bytes", p->bytes);
+		putchar('\n');
 	}
+	if (d->dead_prefix_count > PREFIXES_SHOWN)
+		puts("  ...");
 }
 
 static void
@@ -259,10 +268,11 @@ print_json(const struct sett_description *d)
 	for (size_t i = 0; i < d->counter_count; i++)
 		printf("%s{\"counter\":%" PRIu64 ",\"value\":%" PRId64 "}", i ? "," : "",
 		       d->counters[i].counter, d->counters[i].value);
-	printf("],\"dead_prefixes\":[");
+	printf("],\"dead_ids\":%" PRIu64 ",\"dead_bytes\":%" PRIu64 ",\"dead_prefixes\":[", d->dead_ids,
+	       d->dead_bytes);
 	for (size_t i = 0; i < d->dead_prefix_count; i++) {
-		printf("%s{\"timestamp\":%" PRIu64 ",\"prefix\":", i ? "," : "",
-		       d->dead_prefixes[i].timestamp);
+		printf("%s{\"count\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"prefix\":", i ? "," : "",
+		       d->dead_prefixes[i].count, d->dead_prefixes[i].bytes);
 		json_string(stdout, buffer_bytes(&d->dead_prefixes[i].prefix));
 		putchar('}');
 	}
@@ -334,7 +344,9 @@ const struct command command_info = {
 		"  value log      files, their bytes, and how many of them tables or the log still need\n"
 		"  log            segments, how far they are used, commits that are not in tables\n"
 		"  counters       of the engine; a server's count keys, by epoch\n"
-		"  dead prefixes  dropped by FLUSHDB and not yet erased everywhere\n"
+		"  dead prefixes  databases (FLUSHDB) and large values that were dropped and are not yet "
+		"erased\n"
+		"                 everywhere, and about how many bytes they held; the first of them\n"
 		"\n"
 		"  --json     one JSON object, with all tables\n"
 		"  --tables   each table, too\n"

@@ -124,8 +124,7 @@ keyspace_element_prefix(uint8_t *ret, uint64_t epoch, uint64_t object)
 int
 keyspace_drop_object(struct keyspace_view *view, uint64_t epoch, uint64_t object, uint64_t bytes)
 {
-	uint8_t prefix[ELEMENT_PREFIX_SIZE];
-	(void)bytes; /* the engine finds out by itself */
-	keyspace_element_prefix(prefix, epoch, object);
-	return sett_txn_drop_prefix(view->txn, bytes_of(prefix, sizeof(prefix)));
+	uint8_t stem[EPOCH_PREFIX_SIZE];
+	epoch_prefix(stem, KIND_ELEMENT, epoch);
+	return sett_txn_drop_id(view->txn, bytes_of(stem, sizeof(stem)), object, bytes);
 }

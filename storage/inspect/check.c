@@ -369,7 +369,7 @@ log_counter(void *arg, const struct batch_counter *counter)
 }
 
 static int
-log_prefix(void *arg, struct bytes prefix)
+log_prefix(void *arg, const struct prefix_change *change)
 {
 	return SETT_OK;
 }

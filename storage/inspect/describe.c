@@ -8,10 +8,12 @@
 
 #include "batch.h"
 #include "counters.h"
+#include "drop_list.h"
 #include "inspect/directory.h"
 #include "log.h"
 #include "log_format.h"
 #include "manifest_format.h"
+#include "pending_set.h"
 #include "table_format.h"
 #include "value_log_format.h"
 
@@ -20,8 +22,9 @@ struct describer {
 	struct manifest_state manifest;
 	struct counters counters;
 	struct sett_description *d;
-	size_t table_capacity, segment_capacity, counter_capacity, prefix_capacity;
-	uint64_t timestamp; /* of the commit being replayed */
+	struct pending_set pending;
+	struct drop_list drops; /* of the log */
+	size_t table_capacity, segment_capacity, counter_capacity;
 	struct sett_error *error;
 };
 
@@ -146,22 +149,17 @@ replay_counter(void *arg, const struct batch_counter *counter)
 }
 
 static int
-add_prefix(struct describer *s, struct bytes prefix, uint64_t timestamp)
-{
-	struct sett_description *d = s->d;
-	if (!array_grow((void **)&d->dead_prefixes, d->dead_prefix_count, &s->prefix_capacity,
-			sizeof(*d->dead_prefixes)))
-		return SETT_NO_MEMORY;
-	struct sett_prefix_description *ret = &d->dead_prefixes[d->dead_prefix_count++];
-	*ret = (struct sett_prefix_description){.timestamp = timestamp};
-	return buffer_append(&ret->prefix, prefix.data, prefix.size);
-}
-
-static int
-replay_prefix(void *arg, struct bytes prefix)
+replay_prefix(void *arg, const struct prefix_change *change)
 {
 	struct describer *s = arg;
-	return add_prefix(s, prefix, s->timestamp);
+	int r = SETT_OK;
+	if (prefix_change_drops(change))
+		r = drop_list_add(&s->drops, change);
+	else if (change->kind == ID_PENDING)
+		r = pending_set_reserve(&s->pending, 1);
+	if (r == SETT_OK)
+		pending_set_apply(&s->pending, change);
+	return r;
 }
 
 static int
@@ -169,7 +167,6 @@ replay_record(void *arg, const struct log_record *record)
 {
 	struct describer *s = arg;
 	struct batch_visitor visitor = {replay_entry, replay_counter, replay_prefix, s};
-	s->timestamp = record->timestamp;
 	if (record->now_ms > s->d->now_ms)
 		s->d->now_ms = record->now_ms;
 	int r = batch_visit(record->payload, &visitor);
@@ -248,6 +245,53 @@ take_counters(struct describer *s)
 	return SETT_OK;
 }
 
+static int
+describe_dead(struct describer *s, const struct dead_list *list)
+{
+	struct sett_description *d = s->d;
+	struct dead_cursor c;
+	size_t count = list && list->sum.ranges < SETT_DESCRIBED_PREFIXES ? list->sum.ranges
+									  : SETT_DESCRIBED_PREFIXES;
+	d->dead_ids = list ? list->sum.ids : 0;
+	d->dead_bytes = list ? list->sum.units * DEAD_UNIT : 0;
+	d->dead_prefixes = calloc(count, sizeof(*d->dead_prefixes));
+	if (!d->dead_prefixes)
+		return SETT_NO_MEMORY;
+	for (dead_cursor_init(&c, list); c.valid && d->dead_prefix_count < count; dead_cursor_next(&c)) {
+		struct sett_prefix_description *p = &d->dead_prefixes[d->dead_prefix_count++];
+		p->count = c.now.count;
+		p->bytes = c.now.units * DEAD_UNIT;
+		if (buffer_append(&p->prefix, c.now.low, c.now.size) != SETT_OK)
+			return SETT_NO_MEMORY;
+	}
+	return SETT_OK;
+}
+
+/* As an open would have it: what is pending is dead. */
+static int
+take_dead(struct describer *s)
+{
+	struct dead_list *lists[2] = {0}, *all = NULL;
+	int r = SETT_OK;
+	for (size_t i = 0; r == SETT_OK && i < s->pending.count; i++) {
+		const struct pending_id *id = &s->pending.ids[i];
+		r = drop_list_add(&s->drops,
+				  &(struct prefix_change){ID_DROPPED, bytes_of(id->prefix, id->size), 0});
+	}
+	if (r == SETT_OK)
+		r = manifest_state_dead(&s->manifest, &lists[0]);
+	if (r == SETT_OK)
+		r = drop_list_sort(&s->drops, false, &lists[1]);
+	if (r == SETT_OK)
+		r = dead_list_merge(lists, 2, &all);
+	if (r == SETT_OK)
+		r = describe_dead(s, all);
+	dead_list_release(lists[0]);
+	dead_list_release(lists[1]);
+	dead_list_release(all);
+	return r == SETT_OK ? r : out_of_memory(s);
+}
+
 /* What the manifest says, and the places of what is counted later. */
 static int
 begin(struct describer *s)
@@ -268,8 +312,11 @@ begin(struct describer *s)
 	int r = counters_reserve(&s->counters, m->counter_count);
 	for (size_t i = 0; r == SETT_OK && i < m->counter_count; i++)
 		counters_add(&s->counters, m->counters[i].counter, m->counters[i].value);
-	for (size_t i = 0; r == SETT_OK && i < m->dead_count; i++)
-		r = add_prefix(s, dead_prefix_bytes(&m->dead[i]), m->dead[i].timestamp);
+	if (r == SETT_OK)
+		r = pending_set_decode(&s->pending, buffer_bytes(&m->pending));
+	if (r == SETT_CORRUPT)
+		return sett_error_set(s->error, r, 0, "%s/MANIFEST: the pending ids make no sense",
+				      s->directory->path);
 	d->value_files = calloc(files->count + 1, sizeof(*d->value_files));
 	if (r != SETT_OK || !d->value_files)
 		return out_of_memory(s);
@@ -299,6 +346,7 @@ sett_describe(const char *path, struct vfs *vfs, struct sett_description *ret, s
 	int r = directory_open(vfs, path, &directory, s.error);
 	if (r != SETT_OK)
 		return r;
+	drop_list_init(&s.drops);
 	r = load_manifest(&s);
 	if (r == SETT_OK)
 		r = begin(&s);
@@ -308,6 +356,10 @@ sett_describe(const char *path, struct vfs *vfs, struct sett_description *ret, s
 		r = describe_log(&s);
 	if (r == SETT_OK)
 		r = take_counters(&s);
+	if (r == SETT_OK)
+		r = take_dead(&s);
+	pending_set_free(&s.pending);
+	drop_list_free(&s.drops);
 	manifest_state_free(&s.manifest);
 	counters_free(&s.counters);
 	directory_close(&directory);

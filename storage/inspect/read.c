@@ -9,6 +9,7 @@
 #include "log_format.h"
 #include "log_reader.h"
 #include "manifest.h"
+#include "pending_set.h"
 #include "storage/inspect.h"
 #include "value_log_format.h"
 
@@ -111,9 +112,13 @@ on_batch_counter(void *arg, const struct batch_counter *c)
 }
 
 static int
-on_batch_prefix(void *arg, struct bytes prefix)
+on_batch_prefix(void *arg, const struct prefix_change *c)
 {
-	return give(arg, &(struct sett_item){.kind = SETT_ITEM_PREFIX_DROPPED, .key = prefix});
+	struct sett_item item = {
+		.kind = SETT_ITEM_PREFIX_DROPPED, .key = c->prefix, .count = 1, .size = c->bytes};
+	if (!prefix_change_drops(c))
+		item.kind = c->kind == ID_PENDING ? SETT_ITEM_ID_PENDING : SETT_ITEM_ID_PUBLISHED;
+	return give(arg, &item);
 }
 
 static int
@@ -309,6 +314,34 @@ give_counters(struct reading *r, const struct manifest_field *f)
 }
 
 static int
+give_ranges(struct reading *r, enum sett_item_kind kind, const struct manifest_field *f)
+{
+	struct dead_cursor c;
+	int status = SETT_OK;
+	for (dead_cursor_init(&c, f->dead); status == SETT_OK && c.valid; dead_cursor_next(&c))
+		status = give(r,
+			      &(struct sett_item){.kind = kind,
+						  .key = dead_range_low(&c.now),
+						  .count = c.now.count,
+						  .size = c.now.units * DEAD_UNIT,
+						  .timestamp = f->timestamp});
+	return status;
+}
+
+static int
+give_pending(struct reading *r, struct bytes encoded)
+{
+	struct pending_set set = {0};
+	int status = pending_set_decode(&set, encoded);
+	for (size_t i = 0; status == SETT_OK && i < set.count; i++)
+		status = give(r,
+			      &(struct sett_item){.kind = SETT_ITEM_ID_PENDING,
+						  .key = bytes_of(set.ids[i].prefix, set.ids[i].size)});
+	pending_set_free(&set);
+	return status;
+}
+
+static int
 on_manifest_field(void *arg, struct manifest_field *f)
 {
 	struct sett_item item = {0};
@@ -330,13 +363,14 @@ on_manifest_field(void *arg, struct manifest_field *f)
 		break;
 	case MANIFEST_COUNTERS:
 		return give_counters(arg, f);
-	case MANIFEST_DEAD_ADDED:
-	case MANIFEST_DEAD_REMOVED:
-		item = (struct sett_item){.kind = f->kind == MANIFEST_DEAD_ADDED ? SETT_ITEM_PREFIX_DROPPED
-										 : SETT_ITEM_PREFIX_ERASED,
-					  .key = f->prefix,
-					  .timestamp = f->timestamp};
-		break;
+	case MANIFEST_PREFIX_DIED:
+	case MANIFEST_DIED:
+		return give_ranges(arg, SETT_ITEM_PREFIX_DROPPED, f);
+	case MANIFEST_PREFIX_GONE:
+	case MANIFEST_GONE:
+		return give_ranges(arg, SETT_ITEM_PREFIX_ERASED, f);
+	case MANIFEST_PENDING:
+		return give_pending(arg, f->pending);
 	case MANIFEST_FILE_LIMIT:
 		item = (struct sett_item){.kind = SETT_ITEM_FILE_LIMIT, .number = f->file_limit};
 		break;

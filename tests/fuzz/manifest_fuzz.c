@@ -104,13 +104,31 @@ make_described(struct vfs *vfs, const uint8_t *data, size_t size)
 	manifest_close(manifest);
 }
 
+/* What died is in order, and not more than so many ranges. */
+static void
+check_dead(const struct manifest_state *s, uint64_t most)
+{
+	struct dead_list *dead;
+	struct dead_cursor c;
+	struct dead_range before = {0};
+	MUST(manifest_state_dead(s, &dead) == SETT_OK);
+	MUST((dead ? dead->sum.ranges : 0) <= most);
+	for (dead_cursor_init(&c, dead); c.valid; dead_cursor_next(&c)) {
+		MUST(c.now.size > 0 && c.now.size <= SETT_MAX_PREFIX_SIZE);
+		MUST(bytes_compare(dead_range_low(&before), dead_range_low(&c.now)) < 0);
+		before = c.now;
+	}
+	dead_list_release(dead);
+}
+
 /* The state after the first edits, as many as `flushed` says. */
 static void
 check_real(const struct manifest_state *s)
 {
 	uint64_t n = s->flushed;
 	MUST(n <= EDITS && s->file_limit == FIRST_LIMIT + n);
-	MUST(s->table_count == (n < 3 ? n : 3) && s->dead_count == 0);
+	MUST(s->table_count == (n < 3 ? n : 3));
+	check_dead(s, 0);
 	for (size_t i = 0; i < s->table_count; i++) {
 		uint64_t number = n - s->table_count + 1 + i;
 		MUST(s->tables[i].number == number && s->tables[i].level == number % SETT_LEVELS &&
@@ -128,8 +146,7 @@ check_sense(const struct manifest_state *s)
 		MUST(i == 0 || s->tables[i - 1].number < s->tables[i].number);
 		MUST(manifest_state_table(s, s->tables[i].number) == &s->tables[i]);
 	}
-	for (size_t i = 0; i < s->dead_count; i++)
-		MUST(s->dead[i].size > 0 && s->dead[i].size <= SETT_MAX_PREFIX_SIZE);
+	check_dead(s, UINT64_MAX);
 }
 
 int

@@ -31,6 +31,7 @@ open_engine(struct run *run)
 	struct sett_error error = {0};
 	int r = sett_engine_open("db", &options, &run->engine, &error);
 	run->oracle.engine = r == SETT_OK ? run->engine : NULL;
+	run->oracle.life++;
 	return r == SETT_OK ? 0 : oracle_complain(&run->oracle, "open failed: %d %s", r, error.message);
 }
 
@@ -91,8 +92,11 @@ upkeep(struct run *run)
 			r = sett_engine_work(run->engine, &error);
 		break;
 	case 5:
-		if (random_below(&run->random, 8) == 0)
-			r = sett_engine_compact(run->engine, &error);
+		if (random_below(&run->random, 8) != 0)
+			break;
+		r = sett_engine_compact(run->engine, &error);
+		if (r == SETT_OK)
+			return oracle_check_erased(&run->oracle, run->engine, run->oracle.count);
 		break;
 	default:
 		break;

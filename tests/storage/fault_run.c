@@ -51,6 +51,7 @@ open_engine(struct run *run, struct vfs *vfs, struct sett_error *error)
 				       .manual_work = true};
 	int r = sett_engine_open("db", &options, &run->engine, error);
 	run->oracle.engine = r == SETT_OK ? run->engine : NULL;
+	run->oracle.life++;
 	return r;
 }
 
@@ -312,6 +313,8 @@ check_left(struct run *run, struct vfs *vfs, uint64_t least, const char *after)
 		r = oracle_complain(&run->oracle, "after %s: %s", after, error.message);
 	if (r == 0)
 		r = oracle_check_engine(&run->oracle, run->engine, kept + 1);
+	if (r == 0)
+		r = oracle_check_erased(&run->oracle, run->engine, kept + 1);
 	oracle_let_go(&run->oracle);
 	if (sett_engine_close(run->engine, &error) != SETT_OK && r == 0)
 		r = oracle_complain(&run->oracle, "after %s it does not close: %s", after, error.message);

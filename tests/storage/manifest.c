@@ -19,6 +19,17 @@ make_vfs(void)
 	return vfs;
 }
 
+static struct dead_list *
+dead_list_of(struct bytes prefix)
+{
+	struct dead_list_builder b = {0};
+	struct dead_range r = dead_range_of(prefix, false, 0);
+	struct dead_list *list;
+	cr_assert_eq(dead_list_add(&b, &r), SETT_OK);
+	cr_assert_eq(dead_list_finish(&b, &list), SETT_OK);
+	return list;
+}
+
 static struct buffer
 first_payload(void)
 {
@@ -34,13 +45,15 @@ edit_payload(uint64_t n)
 	struct buffer b = {0};
 	struct table_file f = {.number = n, .size = n * 10, .held_bytes = n, .held_timestamp = n * 2};
 	struct counter_value counters[2] = {{1, (int64_t)n}, {UINT64_MAX, -(int64_t)n}};
-	struct dead_prefix dead = dead_prefix_of(bytes_of((const uint8_t *)&n, 1 + n % 8), n);
+	struct dead_list *dead = dead_list_of(bytes_of((const uint8_t *)&n, 1 + n % 8));
 	if (n > 3)
 		cr_assert_eq(manifest_put_table_removed(&b, n - 3), SETT_OK);
 	cr_assert_eq(manifest_put_table_added(&b, n % SETT_LEVELS, &f), SETT_OK);
 	cr_assert_eq(manifest_put_flush(&b, n + 1000, n + 2000, n + 3000), SETT_OK);
 	cr_assert_eq(manifest_put_counters(&b, counters, 2), SETT_OK);
-	cr_assert_eq(manifest_put_dead(&b, true, &dead), SETT_OK);
+	cr_assert_eq(manifest_put_dead(&b, n, dead), SETT_OK);
+	dead_list_release(dead);
+	cr_assert_eq(manifest_put_pending(&b, bytes_of((const uint8_t *)&n, n % 8)), SETT_OK);
 	cr_assert_eq(manifest_put_file_limit(&b, 100 + n), SETT_OK);
 	cr_assert_eq(manifest_put_durable(&b, n + 4000, n % 2), SETT_OK);
 	return b;
@@ -68,6 +81,16 @@ append(struct manifest *m, uint64_t n)
 	return r;
 }
 
+static uint64_t
+dead_ids_of(const struct manifest_state *s)
+{
+	struct dead_list *dead;
+	cr_assert_eq(manifest_state_dead(s, &dead), SETT_OK);
+	uint64_t ids = dead ? dead->sum.ids : 0;
+	dead_list_release(dead);
+	return ids;
+}
+
 /* The state must be that after `n` edits. */
 static void
 check_state(const struct manifest_state *s, uint64_t n)
@@ -81,7 +104,8 @@ check_state(const struct manifest_state *s, uint64_t n)
 		cr_assert(t->level == number % SETT_LEVELS && t->size == number * 10);
 		cr_assert(t->held_bytes == number && t->held_timestamp == number * 2);
 	}
-	cr_assert_eq(s->dead_count, n);
+	cr_assert_eq(dead_ids_of(s), n);
+	cr_assert(bytes_equal(buffer_bytes(&s->pending), bytes_of((const uint8_t *)&n, n % 8)));
 	cr_assert_eq(s->file_limit, 100 + n);
 	if (n == 0)
 		return;
@@ -129,13 +153,14 @@ Test(manifest, a_prefix_leaves_by_an_edit)
 	struct manifest *m = create(vfs);
 	struct buffer b = {0};
 	uint64_t one = 1;
-	struct dead_prefix dead = dead_prefix_of(bytes_of((const uint8_t *)&one, 2), 1);
+	struct dead_list *dead = dead_list_of(bytes_of((const uint8_t *)&one, 2));
 	cr_assert_eq(append(m, 1), SETT_OK);
-	cr_assert_eq(manifest_put_dead(&b, false, &dead), SETT_OK);
+	cr_assert_eq(manifest_put_dead_gone(&b, dead), SETT_OK);
+	dead_list_release(dead);
 	cr_assert_eq(manifest_append(m, buffer_bytes(&b), NULL), SETT_OK);
 	struct manifest_state state;
 	cr_assert_eq(manifest_load(vfs, DIRECTORY, &state, NULL), SETT_OK);
-	cr_assert_eq(state.dead_count, 0);
+	cr_assert_eq(dead_ids_of(&state), 0);
 	manifest_state_free(&state);
 	buffer_free(&b);
 	manifest_close(m);
@@ -222,6 +247,37 @@ write_header(struct vfs *vfs, uint32_t version, uint32_t checksum)
 	cr_assert_eq(vfs_open(vfs, PATH, VFS_WRITE, &file, NULL), SETT_OK);
 	cr_assert_eq(vfs_write_bytes(file, header, sizeof(header), 0, NULL), SETT_OK);
 	cr_assert_eq(vfs_close(file, NULL), SETT_OK);
+}
+
+/* As Sett 0.1 wrote it: version 1, and fields 5 and 6 for dropped prefixes. */
+Test(manifest, prefixes_of_version_1_are_read)
+{
+	struct vfs *vfs = make_vfs();
+	static const uint8_t payload[] = {7, 100, 5, 3, 2, 'a', 'b', 5, 4, 1, 'c', 6, 3, 2, 'a', 'b'};
+	uint8_t bytes[MANIFEST_HEADER_SIZE + MANIFEST_RECORD_HEADER_SIZE + sizeof(payload)];
+	uint8_t *record = bytes + MANIFEST_HEADER_SIZE;
+	struct manifest_state state;
+	struct dead_list *dead;
+	struct vfs_file *file;
+	manifest_header_encode(bytes);
+	put_le32(record, MANIFEST_RECORD_MAGIC);
+	put_le32(record + 4, sizeof(payload));
+	put_le64(record + 8, manifest_record_checksum(MANIFEST_HEADER_SIZE, payload, sizeof(payload)));
+	memcpy(record + MANIFEST_RECORD_HEADER_SIZE, payload, sizeof(payload));
+	cr_assert_eq(vfs_open(vfs, PATH, VFS_READ | VFS_WRITE | VFS_CREATE, &file, NULL), SETT_OK);
+	cr_assert_eq(vfs_write_bytes(file, bytes, sizeof(bytes), 0, NULL), SETT_OK);
+	cr_assert_eq(vfs_close(file, NULL), SETT_OK);
+	write_header(vfs, 1, 0);
+	cr_assert_eq(manifest_load(vfs, DIRECTORY, &state, NULL), SETT_OK);
+	cr_assert_eq(state.file_limit, 100);
+	cr_assert_eq(manifest_state_dead(&state, &dead), SETT_OK);
+	cr_assert(dead->sum.ids == 1 && dead->sum.unknown == 1);
+	struct dead_cursor c;
+	dead_cursor_init(&c, dead);
+	cr_assert(bytes_equal(dead_range_low(&c.now), BYTES_LITERAL("c")) && !c.now.is_id);
+	dead_list_release(dead);
+	manifest_state_free(&state);
+	vfs->operations->destroy(vfs);
 }
 
 Test(manifest, a_version_that_is_not_known_is_no_damage_and_an_older_one_is_read)

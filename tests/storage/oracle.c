@@ -21,6 +21,175 @@ key_name(unsigned key, char name[16])
 	return bytes_of(name, (size_t)n);
 }
 
+/* ---- ids ---- */
+
+enum { ID_ENTRIES = 3, ID_BODY_MAX = 900 };
+#define ID_STEM BYTES_LITERAL("zid")
+enum id_state { ID_ABSENT, ID_PENDING, ID_LIVE, ID_DEAD };
+
+/* Some are neighbours, some far apart. */
+static uint64_t
+id_number(size_t id)
+{
+	return id % 3 ? id : id * 0x9e3779b97f4a7c15;
+}
+
+static struct bytes
+id_key(size_t id, unsigned entry, uint8_t ret[SETT_MAX_PREFIX_SIZE])
+{
+	size_t size = sett_id_prefix(ID_STEM, id_number(id), ret);
+	ret[size] = (uint8_t)entry;
+	return bytes_of(ret, size + 1);
+}
+
+static struct bytes
+id_body(size_t id, unsigned entry, uint8_t ret[ID_BODY_MAX])
+{
+	size_t size = (id * 311 + entry * 97) % ID_BODY_MAX;
+	upload_fill(ret, size, id * 1000 + entry);
+	return bytes_of(ret, size);
+}
+
+/* What the id is after so many commits, and how many entries were put. */
+static enum id_state
+id_after(const struct oracle *oracle, size_t commits, size_t id, unsigned *ret_entries)
+{
+	enum id_state state = ID_ABSENT;
+	unsigned entries = 0;
+	for (size_t i = id; i < commits; i++) {
+		const struct oracle_commit *c = &oracle->commits[i];
+		if (c->id != id || c->event == ORACLE_ID_NONE)
+			continue;
+		state = c->event == ORACLE_ID_DROPPED                                 ? ID_DEAD
+			: c->event == ORACLE_ID_BEGUN || c->event == ORACLE_ID_FILLED ? ID_PENDING
+										      : ID_LIVE;
+		if (c->event == ORACLE_ID_MADE || state == ID_PENDING)
+			entries += ID_ENTRIES;
+		if (state == ID_PENDING && c->life != oracle->life)
+			state = ID_DEAD; /* unless it was published */
+	}
+	*ret_entries = entries;
+	return state;
+}
+
+/* An id of one of the states; the count if there is none. */
+static size_t
+choose_id(const struct oracle *oracle, uint64_t draw, unsigned states)
+{
+	unsigned entries;
+	for (size_t i = 0; i < oracle->count; i++) {
+		size_t id = (draw + i) % oracle->count;
+		if (states & 1U << id_after(oracle, oracle->count, id, &entries))
+			return id;
+	}
+	return oracle->count;
+}
+
+static void
+choose_event(struct oracle *oracle, uint64_t draw)
+{
+	static const enum oracle_id_event events[] = {
+		ORACLE_ID_NONE,   ORACLE_ID_MADE,      ORACLE_ID_MADE,    ORACLE_ID_BEGUN,
+		ORACLE_ID_FILLED, ORACLE_ID_PUBLISHED, ORACLE_ID_DROPPED, ORACLE_ID_DROPPED};
+	struct oracle_commit *c = &oracle->commits[oracle->count];
+	unsigned states = 0;
+	c->event = events[draw % 8];
+	c->id = oracle->count;
+	c->life = oracle->life;
+	if (c->event == ORACLE_ID_FILLED || c->event == ORACLE_ID_PUBLISHED)
+		states = 1U << ID_PENDING;
+	else if (c->event == ORACLE_ID_DROPPED)
+		states = 1U << ID_PENDING | 1U << ID_LIVE;
+	if (states)
+		c->id = choose_id(oracle, draw / 8, states);
+	if (states && c->id == oracle->count)
+		c->event = ORACLE_ID_NONE;
+}
+
+static int
+put_id_entries(struct oracle *oracle, struct sett_txn *txn, size_t id)
+{
+	uint8_t key[SETT_MAX_PREFIX_SIZE], body[ID_BODY_MAX];
+	unsigned from;
+	(void)id_after(oracle, oracle->count, id, &from);
+	int r = SETT_OK;
+	for (unsigned i = from; r == SETT_OK && i < from + ID_ENTRIES; i++)
+		r = sett_txn_put(txn, id_key(id, i, key), &(struct sett_put){.body = id_body(id, i, body)});
+	return r;
+}
+
+static int
+buffer_event(struct oracle *oracle, struct sett_txn *txn)
+{
+	const struct oracle_commit *c = &oracle->commits[oracle->count];
+	uint64_t number = id_number(c->id);
+	int r = SETT_OK;
+	switch (c->event) {
+	case ORACLE_ID_NONE:
+		return SETT_OK;
+	case ORACLE_ID_PUBLISHED:
+		return sett_txn_publish_id(txn, ID_STEM, number);
+	case ORACLE_ID_DROPPED:
+		return sett_txn_drop_id(txn, ID_STEM, number, c->id % 2 ? 1000 : 0);
+	case ORACLE_ID_BEGUN:
+		r = sett_txn_pend_id(txn, ID_STEM, number);
+		break;
+	case ORACLE_ID_FILLED:
+		r = sett_txn_check_pending(txn, ID_STEM, number);
+		break;
+	case ORACLE_ID_MADE:
+		break;
+	}
+	return r == SETT_OK ? put_id_entries(oracle, txn, c->id) : r;
+}
+
+static int
+check_id(struct oracle *oracle, struct sett_txn *txn, size_t commits, size_t id, int allowed)
+{
+	uint8_t key[SETT_MAX_PREFIX_SIZE], expected[ID_BODY_MAX];
+	struct sett_record record;
+	struct bytes body = {0};
+	unsigned entries;
+	enum id_state state = id_after(oracle, commits, id, &entries);
+	for (unsigned i = 0; (state == ID_LIVE || state == ID_PENDING) && i < entries; i++) {
+		int r = sett_txn_get(txn, id_key(id, i, key), &record);
+		if (r == SETT_OK)
+			r = sett_txn_body(txn, &record, &body);
+		if (r != SETT_OK && r == allowed)
+			continue;
+		if (r != SETT_OK || !bytes_equal(body, id_body(id, i, expected)))
+			return oracle_complain(oracle, "entry %u of id %zu is not what it was (status %d)", i,
+					       id, r);
+	}
+	return 0;
+}
+
+int
+oracle_check_erased(struct oracle *oracle, struct sett_engine *engine, size_t commits)
+{
+	struct sett_txn *txn;
+	struct sett_iterator *it;
+	uint64_t expected = 0, found = 0;
+	for (size_t id = 0; id < commits; id++) {
+		unsigned entries;
+		enum id_state state = id_after(oracle, commits, id, &entries);
+		expected += state == ID_LIVE || state == ID_PENDING ? entries : 0;
+	}
+	if (sett_txn_create(engine, &txn) != SETT_OK || sett_txn_begin(txn, 0) != SETT_OK)
+		return oracle_complain(oracle, "no transaction");
+	int r = sett_iterator_open(txn, &(struct sett_iterator_options){.lower = ID_STEM}, &it);
+	if (r == SETT_OK) {
+		for (r = sett_iterator_first(it); r == SETT_OK; r = sett_iterator_next(it))
+			found++;
+		sett_iterator_close(it);
+	}
+	sett_txn_destroy(txn);
+	return r == SETT_NOT_FOUND && found == expected
+		? 0
+		: oracle_complain(oracle, "%llu entries of ids are left instead of %llu (status %d)",
+				  (unsigned long long)found, (unsigned long long)expected, r);
+}
+
 /* ---- making the history ---- */
 
 /* A step of the body in pieces. It may fail where the vfs does: then there is none. */
@@ -80,6 +249,9 @@ oracle_prepare(struct oracle *oracle, struct random *random, struct sett_txn *tx
 		int put = oracle->upload.finished ? put_upload(oracle, txn, w) : buffer_write(txn, w);
 		r = r == SETT_OK ? put : r;
 	}
+	choose_event(oracle, random_next(random));
+	if (r == SETT_OK)
+		r = buffer_event(oracle, txn);
 	if (r == SETT_OK && commit->delta)
 		r = sett_txn_counter_add(txn, ORACLE_COUNTER, commit->delta);
 	if (r == SETT_OK)
@@ -154,7 +326,7 @@ check_scan(struct oracle *oracle, struct sett_txn *txn, size_t commits, bool bac
 		const struct oracle_write *w = newest_write(oracle, commits, k);
 		expected += w && !w->is_delete;
 	}
-	int r = sett_iterator_open(txn, NULL, &it);
+	int r = sett_iterator_open(txn, &(struct sett_iterator_options){.upper = ID_STEM}, &it);
 	if (r != SETT_OK)
 		return r == allowed ? 0 : oracle_complain(oracle, "no iterator: %d", r);
 	r = backward ? sett_iterator_last(it) : sett_iterator_first(it);
@@ -177,6 +349,8 @@ oracle_check(struct oracle *oracle, struct sett_txn *txn, size_t commits, bool c
 	int r = 0;
 	for (unsigned k = 0; r == 0 && k < ORACLE_KEYS; k++)
 		r = check_key(oracle, txn, commits, k, allowed);
+	for (size_t id = 0; r == 0 && id < commits; id++)
+		r = check_id(oracle, txn, commits, id, allowed);
 	if (r == 0)
 		r = check_scan(oracle, txn, commits, false, allowed);
 	if (r == 0)

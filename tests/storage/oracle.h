@@ -1,7 +1,8 @@
 /* What a database must hold after its first k commits, for tests that cut the power or make calls fail.
  *
  * The history is known in order: commit number i (from 1) has timestamp i. Each writes and deletes a few of
- * ORACLE_KEYS keys and changes one counter. Contents come from seeds, so the oracle keeps no bytes. */
+ * ORACLE_KEYS keys and changes one counter; some make an id with a few entries, or fill one in several commits,
+ * publish or drop one (I22). Contents come from seeds, so the oracle keeps no bytes. */
 #ifndef SETT_TESTS_ORACLE_H
 #define SETT_TESTS_ORACLE_H
 
@@ -28,15 +29,28 @@ struct oracle_write {
 	uint32_t size;
 };
 
+enum oracle_id_event {
+	ORACLE_ID_NONE,
+	ORACLE_ID_MADE,
+	ORACLE_ID_BEGUN,
+	ORACLE_ID_FILLED,
+	ORACLE_ID_PUBLISHED,
+	ORACLE_ID_DROPPED
+};
+
 struct oracle_commit {
 	unsigned count;
 	struct oracle_write writes[ORACLE_WRITES];
 	int64_t delta; /* of the counter */
+	enum oracle_id_event event;
+	size_t id;     /* of the event: the index of the commit that made or began it */
+	unsigned life; /* of the engine */
 };
 
 struct oracle {
 	struct oracle_commit commits[ORACLE_COMMITS];
 	size_t count;
+	unsigned life;                /* counted up at each open: what was pending before is dead then */
 	struct sett_engine *engine;   /* bodies are also written to it in pieces; NULL: none are */
 	struct upload upload;         /* begun, or whole and not put yet */
 	struct sett_body_writer *put; /* what the newest commit put */
@@ -59,7 +73,9 @@ void oracle_take_back(struct oracle *);
  * `counter` the counter too. 0, or -1 and the reason. A read that fails is a difference, unless `allowed` is
  * its status: then the key is left out (SETT_OK: none is). */
 int oracle_check(struct oracle *, struct sett_txn *, size_t commits, bool counter, int allowed);
-/* The same in a transaction of its own. */
+/* After a compaction: nothing of dead ids is left. 0, or -1 and the reason. */
+int oracle_check_erased(struct oracle *, struct sett_engine *, size_t commits);
+/* As oracle_check, in a transaction of its own. */
 int oracle_check_engine(struct oracle *, struct sett_engine *, size_t commits);
 
 #endif

@@ -18,8 +18,7 @@ struct tree_memtable {
 	struct memtable *memtable;
 	uint64_t last, bytes, segment;
 	struct counter_value counter; /* as of its end */
-	struct dead_prefix *dead;
-	size_t dead_count;
+	struct drop_list drops;
 	uint64_t *pins; /* value-log references */
 	size_t pin_count;
 };
@@ -85,8 +84,7 @@ tree_hook_source(void *arg, struct flush_source *ret)
 					     .now_ms = m->last * 10,
 					     .counters = &m->counter,
 					     .counter_count = 1,
-					     .dead = m->dead,
-					     .dead_count = m->dead_count};
+					     .drops = &m->drops};
 		r = SETT_OK;
 	}
 	mutex_unlock(&t->lock);
@@ -99,7 +97,7 @@ tree_memtable_free(struct tree *t, struct tree_memtable *m)
 	memtable_release(m->memtable);
 	for (size_t i = 0; i < m->pin_count; i++)
 		value_log_release_number(t->log, m->pins[i]);
-	free(m->dead);
+	drop_list_free(&m->drops);
 	free(m->pins);
 }
 
@@ -120,6 +118,7 @@ static inline void
 tree_new_memtable(struct tree *t)
 {
 	t->active = (struct tree_memtable){.segment = ++t->segment};
+	drop_list_init(&t->active.drops);
 	cr_assert_eq(memtable_create(t->segment, &t->active.memtable), SETT_OK);
 }
 
@@ -128,7 +127,7 @@ tree_hook_rotate(void *arg)
 {
 	struct tree *t = arg;
 	mutex_lock(&t->lock);
-	if (memtable_entries(t->active.memtable) > 0 || t->active.dead_count > 0) {
+	if (memtable_entries(t->active.memtable) > 0 || t->active.drops.count > 0) {
 		cr_assert_lt(t->waiting_count, MAX_WAITING);
 		t->active.counter = t->counter;
 		t->waiting[t->waiting_count++] = t->active;
@@ -144,9 +143,14 @@ tree_hook_weight(void *arg)
 {
 	struct tree *t = arg;
 	mutex_lock(&t->lock);
-	struct memtable_weight sum = {.bytes = t->active.bytes, .has_dropped = t->active.dead_count > 0};
-	for (size_t i = 0; i < t->waiting_count; i++)
+	struct memtable_weight sum = {.bytes = t->active.bytes,
+				      .dropped_bytes = t->active.drops.bytes,
+				      .dropped_unknown = t->active.drops.unknown};
+	for (size_t i = 0; i < t->waiting_count; i++) {
 		sum.bytes += t->waiting[i].bytes;
+		sum.dropped_bytes += t->waiting[i].drops.bytes;
+		sum.dropped_unknown += t->waiting[i].drops.unknown;
+	}
 	mutex_unlock(&t->lock);
 	return sum;
 }
@@ -338,19 +342,24 @@ tree_delete(struct tree *t, struct bytes key)
 }
 
 static inline uint64_t
-tree_drop_prefix(struct tree *t, struct bytes prefix)
+tree_drop(struct tree *t, const struct prefix_change *change)
 {
+	struct bytes prefix = change->prefix;
 	mutex_lock(&t->lock);
 	uint64_t timestamp = t->visible + 1;
 	struct tree_memtable *m = &t->active;
-	cr_assert_eq(version_set_dead_add(t->set, prefix, timestamp), SETT_OK);
-	m->dead = reallocarray(m->dead, m->dead_count + 1, sizeof(*m->dead));
-	m->dead[m->dead_count] = dead_prefix_of(prefix, timestamp);
-	m->dead_count++;
+	cr_assert_eq(drop_list_add(&m->drops, change), SETT_OK);
+	m->bytes += prefix.size;
 	m->last = timestamp;
 	t->visible = timestamp;
 	mutex_unlock(&t->lock);
 	return timestamp;
+}
+
+static inline uint64_t
+tree_drop_prefix(struct tree *t, struct bytes prefix)
+{
+	return tree_drop(t, &(struct prefix_change){PREFIX_DROPPED, prefix, 0});
 }
 
 static inline void

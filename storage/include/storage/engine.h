@@ -279,10 +279,31 @@ int sett_txn_delete(struct sett_txn *, struct bytes key);
 /* `over` as in struct sett_put; without it the garbage is taken for that of an average entry. */
 int sett_txn_delete_over(struct sett_txn *, struct bytes key, const struct sett_record *over);
 int sett_txn_delete_hashed(struct sett_txn *, struct sett_key, const struct sett_record *over);
-/* Every entry whose key begins with `prefix` and that was committed before this transaction is gone, in O(1):
- * compaction removes it. THE CALLER MUST NEVER READ OR WRITE A KEY WITH THIS PREFIX AGAIN in later snapshots:
- * entries stay readable until removed. Made for ids that are never reused. */
+/* Every entry whose key begins with `prefix` is gone, in O(1): compaction removes it. THE CALLER MUST NEVER
+ * READ OR WRITE A KEY WITH THIS PREFIX AGAIN in later snapshots: entries stay readable until removed. */
 int sett_txn_drop_prefix(struct sett_txn *, struct bytes prefix);
+
+/* An id is a prefix made of a stem (at most SETT_MAX_PREFIX_SIZE - SETT_ID_SIZE bytes) and a number of 8
+ * bytes, big-endian. It is used once. Every key that begins with a stem has 8 more bytes: so dropped
+ * neighbours are known to leave nothing between them. Millions may be dropped one by one. */
+/* Writes the prefix; its size, or 0 if the stem is too long. */
+size_t sett_id_prefix(struct bytes stem, uint64_t id, uint8_t ret[SETT_MAX_PREFIX_SIZE]);
+/* Drops the id's prefix, as above. `bytes`: about what its entries take in keys and values, so that they count
+ * as garbage at once; 0 if that is not known. */
+int sett_txn_drop_id(struct sett_txn *, struct bytes stem, uint64_t id, uint64_t bytes);
+
+/* An id whose entries take several commits is *pending* until one commit publishes it, with whatever makes
+ * its entries reachable. Each of its commits checks that it is: it is not any more once it, or a prefix of it,
+ * was dropped. A pending id that is given up must be dropped, or abandoned; at the latest the next open drops
+ * it. A commit whose id is not pending (or whose new one is already) fails with SETT_ABORTED, one with more
+ * than SETT_MAX_PENDING in all with SETT_TOO_LARGE. Each commit is a transaction of its own, begun after the
+ * one before it has committed: so it reads all that its id has. */
+int sett_txn_pend_id(struct sett_txn *, struct bytes stem, uint64_t id);
+int sett_txn_check_pending(struct sett_txn *, struct bytes stem, uint64_t id);
+int sett_txn_publish_id(struct sett_txn *, struct bytes stem, uint64_t id);
+/* Drops a pending id, without a commit: also while the log or the disk takes none. SETT_NOT_FOUND: it is not
+ * pending. SETT_NO_MEMORY: it stays pending. */
+int sett_engine_abandon_id(struct sett_engine *, struct bytes stem, uint64_t id);
 
 /* Counters: signed sums that every commit may change; kept and recovered by the engine. Reading one makes
  * even a read-only transaction validate at commit; the caller names the conflict key that guards it. */
@@ -316,8 +337,8 @@ struct sett_commit_hooks {
 };
 
 /* Ends the transaction, whatever the outcome. SETT_OK; SETT_CONFLICT: nothing happened, begin and run again;
- * SETT_ABORTED; SETT_WOULD_BLOCK (NOWAIT only: a claim is in the way; run again where waiting is allowed);
- * SETT_NO_SPACE, SETT_FAILED. `ret_timestamp` (may be NULL) gets the commit's timestamp, 0 if nothing was
+ * SETT_ABORTED: the check hook said no, or an id was not pending; SETT_WOULD_BLOCK (NOWAIT only: a claim is in
+ * the way; run again where waiting is allowed); SETT_NO_SPACE, SETT_FAILED. `ret_timestamp` (may be NULL) gets the commit's timestamp, 0 if nothing was
  * written. */
 int sett_txn_commit(struct sett_txn *, const struct sett_commit_hooks *, uint64_t *ret_timestamp);
 /* After SETT_CONFLICT, not with NOWAIT: waits for its turn, then keeps other transactions from committing
@@ -393,6 +414,9 @@ struct sett_stats {
 	uint64_t mapped_bytes; /* of them: see sett_engine_mapped_bytes */
 	uint64_t commits, conflicts;
 	uint64_t flushes, compactions, value_log_moved_bytes, bytes_written;
+	uint64_t dead_ids;        /* dropped prefixes and ids that tables may still hold something of */
+	uint64_t dead_bytes;      /* about what the dead hold in tables of the bottom level */
+	uint64_t dead_memory;     /* bytes that keep track of them; part of memory_bytes */
 	uint64_t oldest_snapshot; /* of a running transaction; the visible timestamp if none */
 };
 void sett_engine_stats(struct sett_engine *, struct sett_stats *ret);

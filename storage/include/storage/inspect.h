@@ -84,8 +84,10 @@ struct sett_counter_description {
 };
 struct sett_prefix_description {
 	struct buffer prefix;
-	uint64_t timestamp; /* of the commit that dropped it */
+	uint64_t count; /* of ids that follow one another, this one included; 1: a prefix, or one id */
+	uint64_t bytes; /* about what they held; 0: not known */
 };
+enum { SETT_DESCRIBED_PREFIXES = 1000 };
 /* Arrays are owned: sett_description_free. */
 struct sett_description {
 	unsigned manifest_version, table_version, log_version, value_log_version;
@@ -107,9 +109,11 @@ struct sett_description {
 	size_t segment_count;
 	struct sett_counter_description *counters; /* as of `last`; by counter */
 	size_t counter_count;
-	struct sett_prefix_description *dead_prefixes; /* dropped, not yet erased everywhere */
+	/* What was dropped and not yet erased everywhere: the first SETT_DESCRIBED_PREFIXES, and the sums. */
+	struct sett_prefix_description *dead_prefixes;
 	size_t dead_prefix_count;
-	struct buffer damage; /* a line for each thing that could not be read; empty if all could */
+	uint64_t dead_ids, dead_bytes; /* bytes: of those that are known */
+	struct buffer damage;          /* a line for each thing that could not be read; empty if all could */
 };
 /* Reads the manifest, the log, and the properties of each table; values are not read. Statuses as for
  * sett_check, and SETT_CORRUPT if the manifest can't be read. */
@@ -126,8 +130,11 @@ enum sett_item_kind {
 	SETT_ITEM_ENTRY,   /* of a commit or a table: entry; a table's has offset (its block) and timestamp */
 	SETT_ITEM_COUNTER, /* counter, delta (log) or value (manifest) in `value` */
 	SETT_ITEM_COUNTER_DROPPED, /* counter */
-	SETT_ITEM_PREFIX_DROPPED,  /* key; manifest: timestamp */
-	SETT_ITEM_PREFIX_ERASED,   /* key, timestamp */
+	SETT_ITEM_PREFIX_DROPPED,  /* key, count (of ids), size (bytes that it held, 0: not known); manifest:
+				    * timestamp */
+	SETT_ITEM_PREFIX_ERASED,   /* key, count */
+	SETT_ITEM_ID_PENDING,      /* key */
+	SETT_ITEM_ID_PUBLISHED,    /* key */
 	SETT_ITEM_PROPERTIES,      /* table */
 	SETT_ITEM_REFERENCE,   /* of a table: number (value-log file), size (bytes there), count (entries) */
 	SETT_ITEM_EDIT,        /* manifest: offset, size */

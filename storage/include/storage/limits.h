@@ -7,7 +7,9 @@
 enum {
 	SETT_MAX_KEY_SIZE = 16 * 1024,  /* user bytes of one key */
 	SETT_MAX_HEAD_SIZE = 64 * 1024, /* head of an entry */
-	SETT_MAX_PREFIX_SIZE = 64,      /* argument of sett_txn_drop_prefix */
+	SETT_MAX_PREFIX_SIZE = 64,      /* argument of sett_txn_drop_prefix; an id's stem has 8 less */
+	SETT_ID_SIZE = 8,               /* bytes of an id, big-endian after its stem: sett_txn_drop_id */
+	SETT_MAX_PENDING = 4096,        /* ids that are pending at once: sett_txn_pend_id */
 	SETT_LEVELS = 7,                /* levels of the tree, L0 included */
 	SETT_MAX_TRANSACTIONS = 1024,   /* struct sett_txn alive at once in one engine */
 	SETT_PATH_MAX = 1024,           /* longest path of an engine file */
