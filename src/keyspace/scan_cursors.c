@@ -39,7 +39,7 @@
  * grows in proportion to it: the further calls go exponentially further, until one goes from its place to the end. That call
  * has a snapshot, so it ends.
  *
- * Threads: any. `lock` is held for a commit, so reactors only try it; `memory_lock` is a leaf. */
+ * Threads: any. `lock` is held for a commit, so reactors only try it; `memory_lock`, taken under it, is a leaf. */
 #include <assert.h>
 
 #include "keyspace/key.h"
@@ -60,8 +60,10 @@ enum {
 	STEMS_MAX = 1 << 24, /* of a generation: a sixteenth of the numbers, so a free one is near */
 	PROBES = 8,
 	REMEMBERED = 1024,
-	SLACK_MAX = 64, /* keys beyond COUNT, and half of it at most, that are looked at for a good place */
-	LAPS_MAX = 4,   /* a scan that has looked at so many times the keys of the database is driven */
+	COUNTS = 16,
+	COUNT_MS = 1000, /* so long a count is good enough */
+	SLACK_MAX = 64,  /* keys beyond COUNT, and half of it at most, that are looked at for a good place */
+	LAPS_MAX = 4,    /* a scan that has looked at so many times the keys of the database is driven */
 	SMALL_KEYS = 1024, /* a database of fewer keys counts as one of so many */
 	STEM_KEY_SIZE = 10,
 	GENERATION_PREFIX_SIZE = 6,
@@ -79,6 +81,11 @@ struct remembered_stem {
 	size_t size;
 };
 
+/* About how many keys an epoch had at a moment. */
+struct key_count {
+	uint64_t epoch, keys, at_ms;
+};
+
 struct scan_cursors {
 	struct sett_engine *engine;
 	uint64_t generation_size; /* STEMS_MAX, but in tests */
@@ -88,6 +95,7 @@ struct scan_cursors {
 	struct mutex memory_lock;
 	unsigned remembered; /* atomic, relaxed: 0 spares the look. Under memory_lock, like the next one */
 	struct remembered_stem memory[REMEMBERED]; /* by number */
+	struct key_count counts[COUNTS];           /* by epoch */
 };
 
 /* ---- effort ---- */
@@ -118,13 +126,54 @@ add_effort(struct keyspace *k, unsigned effort, uint64_t looked)
 	return effort + (keyspace_random(k) % step < rest);
 }
 
-/* The COUNT of a scan that has come so far in a database of `keys`. */
-static uint64_t
-raise_count(uint64_t count, unsigned effort, uint64_t keys)
+/* Whether the count was good enough. */
+static bool
+recall_count(struct scan_cursors *s, uint64_t epoch, uint64_t now_ms, uint64_t *ret)
 {
-	if (keys < SMALL_KEYS)
-		keys = SMALL_KEYS;
-	uint64_t laps = effort_keys(effort) / keys;
+	mutex_lock(&s->memory_lock);
+	const struct key_count *count = &s->counts[epoch % COUNTS];
+	bool known = count->epoch == epoch && now_ms - count->at_ms < COUNT_MS;
+	if (known)
+		*ret = count->keys;
+	mutex_unlock(&s->memory_lock);
+	return known;
+}
+
+/* About how many keys the database has. Not by the view's transaction: a scan must not fail, nor be run again, because
+ * keys come and go. UINT64_MAX if it can't be told now. */
+static uint64_t
+count_keys(struct keyspace_view *view, uint64_t epoch)
+{
+	struct scan_cursors *s = view->keyspace->cursors;
+	uint64_t known = UINT64_MAX;
+	int64_t keys = 0;
+	if (recall_count(s, epoch, view->now_ms, &known) || !mutex_try_lock(&s->lock))
+		return known;
+	int status = sett_txn_begin(s->txn, SETT_TXN_MANUAL_CONFLICTS | SETT_TXN_NOWAIT);
+	if (status == SETT_OK) {
+		status = sett_txn_counter(s->txn, keys_counter(epoch), &keys);
+		sett_txn_discard(s->txn);
+	}
+	if (status == SETT_OK) {
+		known = keys > 0 ? (uint64_t)keys : 0;
+		mutex_lock(&s->memory_lock);
+		s->counts[epoch % COUNTS] =
+			(struct key_count){.epoch = epoch, .keys = known, .at_ms = view->now_ms};
+		mutex_unlock(&s->memory_lock);
+	}
+	mutex_unlock(&s->lock);
+	return known;
+}
+
+/* The COUNT of a scan that has come so far. */
+static uint64_t
+raise_count(struct keyspace_view *view, uint64_t epoch, uint64_t count, unsigned effort)
+{
+	uint64_t looked = effort_keys(effort);
+	if (looked < (uint64_t)LAPS_MAX * SMALL_KEYS)
+		return count;
+	uint64_t keys = count_keys(view, epoch);
+	uint64_t laps = looked / (keys > SMALL_KEYS ? keys : (uint64_t)SMALL_KEYS);
 	if (laps < LAPS_MAX)
 		return count;
 	return count > UINT64_MAX / 4 / laps ? UINT64_MAX / 4 : count * laps;
@@ -406,18 +455,18 @@ int
 keyspace_scan_begin(struct keyspace_view *view, unsigned db, uint64_t cursor, uint64_t count,
 		    struct keyspace_scan *ret)
 {
-	int64_t keys, expires;
+	uint64_t epoch;
 	struct keyspace_scan scan = {.view = view, .count = count};
 	assert(count > 0);
 	if (cursor >= KIND_STEM << 1)
 		cursor = 0; /* none of this server's */
 	scan.effort = (unsigned)(cursor >> EFFORT_SHIFT) & EFFORT_MAX;
-	int status = find_place(view, cursor, &scan.place);
+	int status = keyspace_epoch(view, db, &epoch);
 	if (status == SETT_OK)
-		status = keyspace_count(view, db, &keys, &expires);
+		status = find_place(view, cursor, &scan.place);
 	if (status != SETT_OK)
 		return status;
-	scan.count = raise_count(count, scan.effort, keys > 0 ? (uint64_t)keys : 0);
+	scan.count = raise_count(view, epoch, count, scan.effort);
 	*ret = scan;
 	return SETT_OK;
 }

@@ -35,6 +35,7 @@ struct fixture {
 	struct resp_writer reply;
 	uint64_t release;
 	enum request_result result;
+	bool log_stopped; /* a test made the log fail: the engine can't be closed cleanly */
 };
 
 __attribute__((unused)) static uint64_t
@@ -99,7 +100,8 @@ fixture_stop(struct fixture *f)
 	interest_destroy(f->server.interest);
 	keyspace_close(f->server.keyspace);
 	config_destroy(f->server.config);
-	cr_assert_eq(sett_engine_close(f->server.engine, &error), SETT_OK, "%s", error.message);
+	int status = sett_engine_close(f->server.engine, &error);
+	cr_assert(status == SETT_OK || f->log_stopped, "%s", error.message);
 	resp_writer_free(&f->reply);
 }
 
