@@ -353,9 +353,14 @@ Test(scan, stems_are_few_and_shared)
 {
 	struct fixture *f = fixture_open();
 	add_numbers(f, 20000);
-	for (unsigned long long cursor = 0, begun = 0; cursor != 0 || begun == 0; begun = 1)
+	uint64_t release = f->release, made = 0;
+	for (unsigned long long cursor = 0, begun = 0; cursor != 0 || begun == 0; begun = 1) {
 		cursor = scan(f, cursor, 10).cursor;
-	uint64_t made = stems_made(f);
+		if (stems_made(f) > made)
+			cr_assert_gt(f->release, release, "the reply leaves before its stem is written (I1)");
+		made = stems_made(f);
+		release = f->release;
+	}
 	cr_assert(made > 0 && made <= 60, "%llu stems for 20,000 keys", (unsigned long long)made);
 	for (int round = 0; round < 3; round++)
 		for (unsigned long long cursor = 0, begun = 0; cursor != 0 || begun == 0; begun = 1)
