@@ -10,7 +10,7 @@
  * So a throttled connection runs nothing but is received from. Its requests run, in batches as ever, each time
  * most of the output has left.
  *
- * What bounds the memory: of replies, OUTPUT_HIGH and the last reply; of requests, client-query-buffer-limit for
+ * What bounds the memory: of replies, OUTPUT_HIGH and the last reply or batch; of requests, client-query-buffer-limit for
  * one client, and three quarters of maxmemory for all buffers. At these bounds it is received no more from.
  *
  * client-output-buffer-limit closes a client as in Redis: at once when the hard limit is reached, and when it was
