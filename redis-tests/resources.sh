@@ -1,5 +1,6 @@
 #!/bin/sh
-# What the server takes of the machine: memory when it is empty; file descriptors, of which it has few.
+# What the server takes of the machine: memory when it is empty, in and after large
+# transactions; file descriptors, of which it has few.
 #
 #     resources.sh SERVER
 set -u
@@ -72,20 +73,23 @@ stop() {
 	[ $code -eq 0 ] || { complain "exit code $code"; cat log; }
 }
 
+# equal NAME EXPECTED GOT
+equal() { [ "$2" = "$3" ] || complain "$1: '$3', not '$2'"; }
 # at_most NAME BOUND FIGURE
 at_most() { [ "$3" -le "$2" ] || complain "$1: $3, more than $2"; }
+
+# The largest resident size so far, in KiB.
+peak() { sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$running/status"; }
 
 mib=1048576
 
 # ---- an empty server ----
 
 if start --maxmemory 4gb; then
-	at_most 'an empty server, KiB at its peak' 16384 "$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$running/status")"
+	at_most 'an empty server, KiB at its peak' 16384 "$(peak)"
 	at_most 'used_memory of an empty server' $((16 * mib)) "$(info memory used_memory)"
 	stop
 fi
-
-# ---- few descriptors ----
 
 # put PREFIX COUNT SIZE SALT: values that no two share, each from its key.
 put() {
@@ -113,6 +117,58 @@ look() {
 	} END { if (wrong || NR != count) { print wrong + 0, "wrong of", NR; exit 1 } }' got ||
 		complain "look $*"
 }
+
+# ---- large transactions ----
+
+# await_memory NAME: what a client that is gone took must come back, within 5 seconds.
+await_memory() {
+	tries=0
+	until [ "$(info memory used_memory)" -le $((24 * mib)) ]; do
+		tries=$((tries + 1))
+		[ $tries -lt 50 ] || { complain "after $1: used_memory is $(info memory used_memory)"; return; }
+		sleep 0.1
+	done
+	used_peak=$(info memory used_memory_peak)
+	[ "$used_peak" -ge "$(info memory used_memory)" ] || complain "after $1: used_memory_peak is $used_peak"
+}
+
+# multi COUNT: so many SETs in one transaction.
+multi() {
+	awk -v count="$1" 'BEGIN {
+		printf "MULTI\r\n"
+		for (i = 0; i < count; i++)
+			printf "*3\r\n$3\r\nSET\r\n$11\r\nkey:%07d\r\n$13\r\nvalue:%07d\r\n", i, i
+		printf "EXEC\r\n"
+	}' | cli --pipe >pipe 2>&1
+}
+
+if start --maxmemory 64mb; then
+	multi 1000000
+	grep -qF "OOM command not allowed when used memory > 'maxmemory'." pipe || complain 'MULTI of a million is not refused'
+	grep -qF 'EXECABORT Transaction discarded because of previous errors.' pipe || complain 'EXEC of a million'
+	equal 'DBSIZE' 0 "$(cli DBSIZE)"
+	await_memory 'MULTI of a million'
+	multi 150000 # its queue fits, what it writes does not
+	grep -qF "EXECABORT Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'." pipe ||
+		complain 'EXEC of 150,000 is not refused'
+	equal 'DBSIZE' 0 "$(cli DBSIZE)"
+	await_memory 'MULTI of 150,000'
+	multi 40000
+	grep -q 'errors: 0,' pipe || complain 'MULTI of 40,000'
+	equal 'DBSIZE' 40000 "$(cli DBSIZE)"
+	await_memory 'MULTI of 40,000'
+	awk 'BEGIN {
+		printf "*%d\r\n$4\r\nMSET\r\n", 1 + 2 * 40000
+		for (i = 0; i < 40000; i++)
+			printf "$12\r\nother:%06d\r\n$12\r\nvalue:%06d\r\n", i, i
+	}' | cli --pipe >pipe 2>&1
+	equal 'DBSIZE' 80000 "$(cli DBSIZE)"
+	await_memory 'MSET of 40,000'
+	at_most 'KiB resident with large transactions under 64mb' $((64 * 1024 * 5 / 4)) "$(peak)"
+	stop
+fi
+
+# ---- few descriptors ----
 
 limit=64
 set -- --maxmemory 8mb --value-log-file-size 64kb --value-threshold 2kb --table-compression none \

@@ -44,12 +44,24 @@ memory_keeper_share(uint64_t limit)
 	return limit / 4 * 3;
 }
 
+uint64_t
+memory_keeper_transaction(uint64_t limit)
+{
+	return limit / 4;
+}
+
+static uint64_t
+least_budget(uint64_t limit)
+{
+	return limit / 16;
+}
+
 /* Down by all that is too much, as it comes off at once; up by an eighth of what is free, as what took it may
  * come back. In between nothing changes: caches are not filled and emptied in turn. */
 uint64_t
 memory_keeper_next(uint64_t limit, uint64_t resident, uint64_t budget)
 {
-	uint64_t most = memory_keeper_share(limit), least = limit / 16;
+	uint64_t most = memory_keeper_share(limit), least = least_budget(limit);
 	uint64_t high = limit / 100 * HIGH, low = limit / 100 * LOW;
 	if (resident > high)
 		budget = budget > resident - high ? budget - (resident - high) : 0;
@@ -83,6 +95,12 @@ sample(struct memory_keeper *keeper)
 	facts_note_used(keeper->server, facts_allocated_bytes() + keeper->mapped);
 }
 
+bool
+memory_keeper_is_short(uint64_t limit, uint64_t resident, uint64_t budget)
+{
+	return resident > limit && budget <= least_budget(limit);
+}
+
 static void
 warn(struct memory_keeper *keeper, uint64_t limit, uint64_t resident)
 {
@@ -97,6 +115,15 @@ warn(struct memory_keeper *keeper, uint64_t limit, uint64_t resident)
 		resident >> 20, limit >> 20);
 }
 
+static void
+limit_transactions(struct server *server, uint64_t limit)
+{
+	uint64_t bytes = memory_keeper_transaction(limit);
+	/* relaxed: the number stands for itself */
+	__atomic_store_n(&server->transaction_memory, bytes, __ATOMIC_RELAXED);
+	sett_engine_set_transaction_memory(server->engine, (size_t)bytes);
+}
+
 static uint64_t
 find_limit(struct memory_keeper *keeper)
 {
@@ -105,6 +132,7 @@ find_limit(struct memory_keeper *keeper)
 	if (set != keeper->limit_of || keeper->limit == 0) {
 		keeper->limit = config_effective_memory(config);
 		keeper->limit_of = set;
+		limit_transactions(keeper->server, keeper->limit);
 	}
 	return keeper->limit;
 }
@@ -120,6 +148,8 @@ look(struct memory_keeper *keeper)
 	uint64_t budget = memory_keeper_next(limit, resident, keeper->budget);
 	if (budget != keeper->budget)
 		sett_engine_set_memory_budget(keeper->server->engine, budget);
+	__atomic_store_n(&keeper->server->memory_is_short, memory_keeper_is_short(limit, resident, budget),
+			 __ATOMIC_RELAXED);
 	if (resident > limit / 100 * HIGH)
 		give_back("purge");
 	if (resident > limit / 10 * 11 && budget == keeper->budget)
@@ -162,6 +192,7 @@ memory_keeper_start(struct server *server, struct memory_keeper **ret)
 		return SETT_NO_MEMORY;
 	keeper->server = server;
 	keeper->budget = memory_keeper_share(config_effective_memory(server->config));
+	limit_transactions(server, config_effective_memory(server->config));
 	mutex_init(&keeper->mutex);
 	condition_init(&keeper->wake);
 	int status = thread_start(&keeper->thread, "memory", run, keeper);

@@ -62,6 +62,9 @@ sett_txn_release_claim(struct sett_txn *txn)
 	mutex_lock(&engine->claim_lock);
 	mutex_lock(&engine->commit_lock);
 	__atomic_store_n(&engine->claim_owner, NULL, __ATOMIC_RELEASE);
+	free(engine->claimed);
+	engine->claimed = NULL;
+	engine->claimed_count = 0;
 	mutex_unlock(&engine->commit_lock);
 	condition_broadcast(&engine->claim_free);
 	mutex_unlock(&engine->claim_lock);
@@ -473,6 +476,7 @@ apply_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint64
 		engine_note_failure(engine, SETT_FAILED, NULL);
 		abort();
 	}
+	memtable_trim(generation->memtable);
 	for (size_t i = 0; i < txn->written_count; i++)
 		conflict_table_set(&engine->conflicts, txn->written[i], timestamp);
 	remember_recent_locked(txn, timestamp);
@@ -569,7 +573,9 @@ sett_txn_commit(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uin
 	if (r == SETT_OK && ret_timestamp)
 		*ret_timestamp = timestamp;
 	txn_end(txn);
-	if (r != SETT_CONFLICT)
+	if (r != SETT_CONFLICT) {
 		sett_txn_release_claim(txn);
+		txn_forget_keys(txn); /* else a claim needs them */
+	}
 	return r;
 }

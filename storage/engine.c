@@ -480,6 +480,12 @@ sett_engine_set_memory_budget(struct sett_engine *engine, size_t budget)
 	record_cache_set_memory(engine->records, cache / 4);
 }
 
+void
+sett_engine_set_transaction_memory(struct sett_engine *engine, size_t bytes)
+{
+	__atomic_store_n(&engine->transaction_memory, bytes, __ATOMIC_RELAXED);
+}
+
 static int
 open_parts(struct sett_engine *engine, struct sett_error *error)
 {

@@ -48,9 +48,10 @@ struct sett_engine {
 
 	/* the readable state */
 	struct superversion *current; /* RCU; changed under install_lock */
-	uint64_t visible;         /* atomic; stored under commit_lock (release), partner: snapshot_acquire */
-	uint64_t newest_now_ms;   /* atomic; newest `now` of a commit */
-	uint64_t passed_ms;       /* atomic; newest deadline that was treated as passed (I18) */
+	uint64_t visible;          /* atomic; stored under commit_lock (release), partner: snapshot_acquire */
+	uint64_t newest_now_ms;    /* atomic; newest `now` of a commit */
+	uint64_t passed_ms;        /* atomic; newest deadline that was treated as passed (I18) */
+	size_t transaction_memory; /* atomic; see sett_engine_set_transaction_memory */
 	uint64_t memtable_memory; /* atomic; of the newest generation, for commits to look at without the lock
 				   */
 
@@ -171,8 +172,11 @@ struct sett_txn {
 	struct sett_error error; /* detail of the last failed read; not reported yet */
 };
 
-/* Ends a running transaction: gives back the superversion, the pins and the snapshot. */
+/* Ends a running transaction: gives back the superversion, the pins, the snapshot, and memory beyond what most
+ * transactions need. The conflict keys stay, for a claim. */
 void txn_end(struct sett_txn *);
+/* Forgets the conflict keys of an ended transaction. */
+void txn_forget_keys(struct sett_txn *);
 int txn_pin(struct sett_txn *, struct block *);
 /* Logs what txn->error says if the status is that of damage or of a failed read; remembers a miss. */
 void txn_note_read(struct sett_txn *, int status);

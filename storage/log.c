@@ -151,6 +151,10 @@ log_append(struct log *log, uint64_t timestamp, uint64_t now_ms, struct bytes pa
 	__atomic_store_n(&segment->appended, segment->appended + span, __ATOMIC_RELAXED);
 	__atomic_store_n(&chunk->ready, chunk->ready + span, __ATOMIC_RELEASE);
 	__atomic_store_n(&log->appended, timestamp, __ATOMIC_RELEASE);
+	/* A chunk that a large record filled can go once it is written if there is one behind it; else it would
+	 * stay until the next commit. Out of memory: so it does. */
+	if (__builtin_expect(chunk->capacity > CHUNK_SIZE, 0))
+		(void)chunk_for(log, segment, LOG_RECORD_HEADER_SIZE);
 	return SETT_OK;
 }
 

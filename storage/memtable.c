@@ -39,6 +39,7 @@
 
 enum {
 	ARENA_BLOCK_SIZE = 32 * 1024,
+	SPARE_KEPT = 1024 * 1024,            /* bytes reserved beyond need that wait for the next commit */
 	END_SYMBOLS = 1 + IKEY_TRAILER_SIZE, /* behind the user's bytes */
 	FETCH_LEVELS = 32,
 	CACHE_LINE = 64,
@@ -376,6 +377,12 @@ memtable_reserve(struct memtable *t, size_t count, size_t bytes)
 	size_t size = count * (sizeof(struct memtable_entry) + ALIGNED) + bytes +
 		nodes_size_max(memtable_entries(t), count);
 	return arena_reserve(&t->arena, size) ? SETT_OK : SETT_NO_MEMORY;
+}
+
+void
+memtable_trim(struct memtable *t)
+{
+	arena_trim(&t->arena, SPARE_KEPT);
 }
 
 int

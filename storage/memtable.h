@@ -19,6 +19,8 @@ void memtable_on_drop(struct memtable *, void (*drop)(void *arg), void *arg);
 /* Makes sure of the memory for that many insertions, of keys and values with `bytes` in all: they cannot fail
  * for want of it. 0 or SETT_NO_MEMORY. */
 int memtable_reserve(struct memtable *, size_t count, size_t bytes);
+/* The insertions are made: gives back what was reserved for the worst case, where that was much. */
+void memtable_trim(struct memtable *);
 /* Key and value (encoded entry) are copied. The key is not in it yet. 0 or SETT_NO_MEMORY. */
 int memtable_insert(struct memtable *, struct ikey key, struct bytes value);
 /* Newest version of `user_key` at or before `snapshot`: SETT_OK or SETT_NOT_FOUND. The value lives as long as

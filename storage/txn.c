@@ -11,7 +11,7 @@
 #include "storage/base/hash.h"
 #include "value_log_pieces.h"
 
-enum { ARENA_BLOCK = 16 << 10, KEPT_BATCH = 1 << 20 };
+enum { ARENA_BLOCK = 16 << 10, KEPT_BATCH = 1 << 20, KEPT_ENTRIES = 16384 - 1 /* of each array */ };
 
 uint64_t
 sett_engine_hash(const struct sett_engine *engine, struct bytes key)
@@ -92,8 +92,10 @@ sett_txn_begin_at(struct sett_txn *txn, unsigned flags, uint64_t now_ms)
 	txn->observed = 0;
 	txn->observed_own = txn->validate_reads = false;
 	txn->missing = txn->pause_ns = 0;
-	txn->read_count = txn->written_count = 0;
+	txn_forget_keys(txn);
 	txn->range_count = 0;
+	/* relaxed: the number stands for itself */
+	txn->arena.limit = __atomic_load_n(&engine->transaction_memory, __ATOMIC_RELAXED);
 	uint64_t floor = __atomic_load_n(&engine->newest_now_ms, __ATOMIC_ACQUIRE);
 	/* Acquire: partner of the compare-and-swap in sett_txn_deadline_passed. */
 	uint64_t passed = __atomic_load_n(&engine->passed_ms, __ATOMIC_ACQUIRE);
@@ -103,6 +105,45 @@ sett_txn_begin_at(struct sett_txn *txn, unsigned flags, uint64_t now_ms)
 	txn->live_until = UINT64_MAX;
 	txn->running = true;
 	return SETT_OK;
+}
+
+/* Gives back an array that one large transaction has made grow. */
+#define SHRINK(array, capacity)                  \
+	do {                                     \
+		if ((capacity) > KEPT_ENTRIES) { \
+			free(array);             \
+			(array) = NULL;          \
+			(capacity) = 0;          \
+		}                                \
+	} while (0)
+
+void
+txn_forget_keys(struct sett_txn *txn)
+{
+	txn->read_count = txn->written_count = 0;
+	if (__builtin_expect((txn->read_capacity | txn->written_capacity) <= KEPT_ENTRIES, 1))
+		return;
+	SHRINK(txn->reads, txn->read_capacity);
+	SHRINK(txn->written, txn->written_capacity);
+}
+
+/* The arrays are kept between transactions; not so large ones. */
+static void
+shrink(struct sett_txn *txn)
+{
+	struct write_buffer *writes = &txn->writes;
+	if (__builtin_expect((txn->pin_capacity | txn->body_capacity | writes->operation_capacity |
+			      writes->counter_capacity) <= KEPT_ENTRIES,
+			     1))
+		return;
+	SHRINK(txn->pins, txn->pin_capacity);
+	if (txn->body_capacity > KEPT_ENTRIES) {
+		free(txn->pointers);
+		txn->pointers = NULL;
+	}
+	SHRINK(txn->bodies, txn->body_capacity);
+	SHRINK(writes->operations, writes->operation_capacity);
+	SHRINK(writes->counters, writes->counter_capacity);
 }
 
 void
@@ -121,6 +162,7 @@ txn_end(struct sett_txn *txn)
 	if (txn->ahead.runs[0].file || txn->ahead.counts_misses)
 		txn->ahead = (struct value_ahead){0};
 	arena_reset(&txn->arena);
+	shrink(txn);
 	if (txn->batch.capacity > KEPT_BATCH)
 		buffer_free(&txn->batch);
 	txn->running = false;

@@ -32,7 +32,7 @@
 #include "net/reactor_private.h"
 #include "net/upload.h"
 
-enum { ARGUMENTS_FIRST = 64 };
+enum { ARGUMENTS_FIRST = 64, ARGUMENTS_KEPT = 65536 /* slots of the reactor's array between ticks */ };
 
 /* ---- reading ---- */
 
@@ -800,6 +800,11 @@ reactor_run_requests(struct reactor *r)
 	}
 	while (!list_is_empty(&read))
 		run_batch(r, &read);
+	if (r->argument_capacity > ARGUMENTS_KEPT) {
+		free(r->argv);
+		r->argv = NULL;
+		r->argument_capacity = 0;
+	}
 }
 
 void

@@ -99,8 +99,10 @@ run_share(struct batch *b, size_t index)
 		return status;
 	bool is_answered = status == SETT_OK || status == OUTCOME_FAILED;
 	if (!is_answered || c->streams != NULL) {
-		/* A large value is sent as a stream, which hangs on one request alone. */
-		r->result = is_answered          ? REQUEST_LEFT
+		/* A large value is sent as a stream, which hangs on one request alone. Memory may be there for
+		 * one request that is not for all. */
+		bool is_left = is_answered || status == SETT_NO_MEMORY;
+		r->result = is_left              ? REQUEST_LEFT
 			: status == OUTCOME_LONG ? REQUEST_MUST_WAIT_LONG
 						 : runner_must_wait(t, r->client);
 		context_truncate_reply(c, share->mark);
@@ -204,7 +206,8 @@ batch_execute(void *arg, void *thread, struct shared_request *requests, size_t c
 		return false;
 	}
 	struct batch b = {.thread = t, .requests = requests, .shares = shares, .count = count};
-	b.c = (struct command_context){.server = t->server, .client = requests[0].client, .arena = &t->arena};
+	b.c = (struct command_context){
+		.server = t->server, .client = requests[0].client, .arena = &t->arena, .in_batch = true};
 	t->paced = false;
 	if (t->time_ns == 0)
 		runner_look_at_clocks(t);
@@ -227,5 +230,6 @@ batch_execute(void *arg, void *thread, struct shared_request *requests, size_t c
 	t->shared_losses = 0;
 	runner_tell_of_deadlines(&b.c);
 	report(&b, timestamp);
+	runner_shrink(t);
 	return true;
 }

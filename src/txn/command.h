@@ -45,6 +45,7 @@ struct command_context {
 	unsigned reply_flags; /* likewise, enum reply_flag */
 	bool reply_is_sifted; /* what the flags keep back is gone from the reply: EXEC does so for each command */
 	bool in_multi;        /* run by EXEC */
+	bool in_batch;        /* shares its transaction with other requests */
 	bool may_wait;        /* on a pool thread */
 	bool in_long_lane;   /* in the pool's lane for what takes long */
 	bool failed;         /* an error reply was given */

@@ -22,7 +22,7 @@ execution_word_failure(const struct server *server, int status, char ret[FAILURE
 		snprintf(ret, FAILURE_TEXT_SIZE, "MISCONF Errors writing to the log: %s", error.message);
 		return true;
 	case SETT_NO_MEMORY:
-		snprintf(ret, FAILURE_TEXT_SIZE, "OOM command not allowed: out of memory");
+		snprintf(ret, FAILURE_TEXT_SIZE, EXECUTION_NO_MEMORY_TEXT);
 		return true;
 	case SETT_TOO_LARGE:
 		snprintf(ret, FAILURE_TEXT_SIZE, "ERR the transaction, a key or a value is too large");
@@ -109,6 +109,9 @@ run(struct command_context *c)
 	c->failed = false;
 	int status = c->command->run(c);
 	if (must_run_again(status))
+		return status;
+	/* Others may have taken it: of a MULTI block, which is given up as a whole, or of a batch. */
+	if (status == SETT_NO_MEMORY && (c->in_multi || c->in_batch))
 		return status;
 	if (status < 0) {
 		context_truncate_reply(c, mark);

@@ -19,9 +19,13 @@ struct call {
  *   OUTCOME_FAILED   it answered with an error, and all else that it did is taken back
  *   SETT_CONFLICT, SETT_WOULD_BLOCK, OUTCOME_LONG: the transaction must be given up and run again; the reply
  *                    is the caller's to truncate
- * Failures of the engine or of memory are answered with an error here. */
+ *   SETT_NO_MEMORY   in a MULTI block or a batch alone: the block is to be given up; the request is to run by
+ *                    itself
+ * Other failures of the engine, and elsewhere those of memory, are answered with an error here. */
 int execution_run(struct command_context *, const struct call *);
 
+/* Where memory, or what of it a transaction may take, has run out; as Redis words it. */
+#define EXECUTION_NO_MEMORY_TEXT "OOM command not allowed when used memory > 'maxmemory'."
 /* The error reply for a failure of the engine or of memory. False: the failure is unexpected, and must be
  * logged. */
 enum { FAILURE_TEXT_SIZE = sizeof(((struct sett_error *)0)->message) + 64 };

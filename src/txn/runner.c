@@ -30,7 +30,9 @@ enum {
 	CLAIM_AFTER = 3,   /* losses on the pool before the keys are claimed */
 	TRIES_MAX = 10000, /* never reached: a claim makes progress */
 	ARENA_BLOCK = 64 * 1024,
-	DELETE_EXPIRED_MAX = 16, /* keys met past their deadlines that one commit deletes */
+	ARENA_KEPT = 1024 * 1024,  /* bytes kept between requests; of more, one block stays */
+	DELETE_EXPIRED_MAX = 16,   /* keys met past their deadlines that one commit deletes */
+	SMALL_QUEUE_FRACTION = 64, /* of what a MULTI queue may take: while memory is short */
 	LONG_ARGUMENTS =
 		8192, /* a command with more (of EXEC: of its queue) takes long: DEL, MGET, MSET, ... */
 };
@@ -123,6 +125,8 @@ runner_begin(struct runner_thread *t, struct command_context *c)
 	unsigned flags = SETT_TXN_MANUAL_CONFLICTS | (t->may_wait ? 0 : SETT_TXN_NOWAIT) |
 		(t->paced ? SETT_TXN_PACED : 0);
 	arena_reset(&t->arena);
+	/* relaxed: the number stands for itself */
+	t->arena.limit = __atomic_load_n(&t->server->transaction_memory, __ATOMIC_RELAXED);
 	int status = sett_txn_begin_at(t->txn, flags,
 				       t->wall_ms + (t->time_ns - t->wall_at_ns) / NANOSECONDS_PER_MS);
 	return status == SETT_OK ? keyspace_begin(&c->view, t->server->keyspace, t->txn, &t->arena) : status;
@@ -281,13 +285,18 @@ queue(struct command_context *c)
 {
 	uint64_t limit =
 		(uint64_t)__atomic_load_n(&c->server->config->client_query_buffer_limit, __ATOMIC_RELAXED);
-	int status = transaction_queue(c->client, c->command, c->argc, c->argv, limit);
+	/* relaxed, both: figures that order nothing */
+	uint64_t memory = __atomic_load_n(&c->server->transaction_memory, __ATOMIC_RELAXED);
+	if (__atomic_load_n(&c->server->memory_is_short, __ATOMIC_RELAXED))
+		memory /= SMALL_QUEUE_FRACTION;
+	bool by_memory = memory != 0 && memory < limit;
+	int status = transaction_queue(c->client, c->command, c->argc, c->argv, by_memory ? memory : limit);
 	if (status == SETT_OK)
 		resp_status(c->reply, "QUEUED");
-	else if (status == SETT_TOO_LARGE)
+	else if (status == SETT_TOO_LARGE && !by_memory)
 		admission_refuse(c, "ERR the queued commands exceed client-query-buffer-limit");
 	else
-		admission_refuse(c, "OOM command not allowed: out of memory");
+		admission_refuse(c, EXECUTION_NO_MEMORY_TEXT);
 }
 
 /* `flags` are the command's, of EXEC those of its queue too. */
@@ -337,6 +346,13 @@ apply_reply_flags(struct command_context *c, size_t mark)
 		(c->reply_flags & REPLY_OFF) | ((c->reply_flags & REPLY_SKIP_NEXT) != 0 ? REPLY_SKIP : 0);
 }
 
+void
+runner_shrink(struct runner_thread *t)
+{
+	if (__builtin_expect(t->arena.allocated > ARENA_KEPT, 0))
+		arena_reset(&t->arena);
+}
+
 /* ---- the handler ---- */
 
 static enum request_result
@@ -373,6 +389,7 @@ execute(void *arg, void *thread, struct client *client, const struct request *re
 	if (c.command != NULL)
 		__atomic_store_n(&client->last_command, c.command->full_name, __ATOMIC_RELAXED);
 	enum request_result result = dispatch(t, &c, container, &release);
+	runner_shrink(t);
 	if (result != REQUEST_DONE)
 		return result;
 	if (__builtin_expect((client->reply_flags | c.reply_flags) != 0, 0))

@@ -33,6 +33,8 @@ int runner_delete_expired(struct runner_thread *, struct command_context *);
 /* What follows a commit: the client's database and protocol, deadlines, deferred effects. */
 void runner_apply(struct command_context *);
 void runner_tell_of_deadlines(struct command_context *);
+/* What one request, or a batch, has made grow would stay until this thread has its next one. */
+void runner_shrink(struct runner_thread *);
 /* On a reactor: nothing happened; which kind of waiting does the request need? */
 enum request_result runner_must_wait(struct runner_thread *, struct client *);
 

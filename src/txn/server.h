@@ -3,6 +3,7 @@
 #ifndef SETT_TXN_SERVER_H
 #define SETT_TXN_SERVER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "storage/base/bytes.h"
@@ -78,6 +79,10 @@ struct server {
 	int shutdown_failed;                        /* atomic */
 	uint64_t startup_memory, startup_log_bytes; /* used_memory, length of the log: facts_note_start */
 	uint64_t used_memory_peak;                  /* atomic: info/facts.h */
+	/* atomic: bytes that one transaction may take for its queue, and as many for running it; 0: no limit */
+	uint64_t transaction_memory;
+	/* atomic: maxmemory is passed, and no cache is left to give way: queues must not grow large */
+	bool memory_is_short;
 };
 
 /* From now on uses of keys are noted. Any thread; does nothing from the second time on. SETT_NO_MEMORY. */

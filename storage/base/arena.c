@@ -9,6 +9,8 @@
  *  - A block's payload begins at a multiple of 16, so any alignment asked for is a matter of rounding `next`.
  *  - A block is ordinary if and only if its payload is exactly `block_size` bytes.
  *  - `allocated` is the sum of header and payload over the list.
+ *  - The limit is looked at where a block is taken, so one allocation may pass it: what is small in all may be
+ *    large in one piece.
  *  - A reservation is kept by the current block's tail, if it is large enough, or else by a spare block of at
  *    least its size: at the first malloc that fails the spare becomes the current block. */
 #include "storage/base/arena.h"
@@ -113,6 +115,8 @@ arena_allocate(struct arena *a, size_t size, size_t align)
 		a->next = p + size;
 		return p;
 	}
+	if (a->limit != 0 && a->allocated >= a->limit)
+		return NULL;
 	bool has_own = size > a->block_size / ARENA_OWN_FRACTION;
 	struct arena_block *b = block_create(!has_own                        ? a->block_size
 						     : size == a->block_size ? size + 1
@@ -130,6 +134,15 @@ arena_copy(struct arena *a, const void *data, size_t size)
 	if (p != NULL && size > 0)
 		memcpy(p, data, size);
 	return p;
+}
+
+void
+arena_trim(struct arena *a, size_t keep)
+{
+	if (a->spare == NULL || a->spare->size <= keep)
+		return;
+	free(a->spare);
+	a->spare = NULL;
 }
 
 void

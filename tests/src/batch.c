@@ -315,3 +315,28 @@ Test(batch, expired_keys_go_with_it)
 	batch_end(&b);
 	close_reactor(f);
 }
+
+/* What the others took of the memory of a transaction is no reason to refuse a request. */
+Test(batch, who_finds_no_memory_left_runs_alone)
+{
+	enum { SIZE = 60000 };
+	struct fixture *f = open_reactor();
+	struct batch_run b;
+	char line[SIZE + 16], *end = line + snprintf(line, sizeof(line), "SET a ");
+	memset(end, 'x', SIZE);
+	end[SIZE] = '\0';
+	EXPECT(f, 0, line, "+OK");
+	batch_begin(&b, f);
+	sett_engine_set_transaction_memory(f->server.engine, 100000);
+	for (int i = 0; i < 4; i++)
+		add(&b, i % 2, "GET a");
+	cr_assert(run(&b));
+	cr_assert_eq(b.requests[0].result, REQUEST_DONE);
+	cr_assert_eq(b.requests[3].result, REQUEST_LEFT);
+	for (int i = 0; i < 2; i++)
+		cr_assert_null(memchr(b.replies[i].data, '-', b.replies[i].size), "an error");
+	fixture_run_line(f, 0, "GET a");
+	cr_assert_gt(f->reply.size, SIZE);
+	batch_end(&b);
+	close_reactor(f);
+}

@@ -46,3 +46,11 @@ Test(memory_keeper, maxmemory_may_change)
 	cr_assert_eq(memory_keeper_next(UINT64_MAX, UINT64_MAX / 2, memory_keeper_share(UINT64_MAX)),
 		     memory_keeper_share(UINT64_MAX));
 }
+
+Test(memory_keeper, memory_is_short_once_nothing_is_left_to_give_way)
+{
+	uint64_t limit = 64 * mib;
+	cr_assert(memory_keeper_is_short(limit, 65 * mib, limit / 16));
+	cr_assert_not(memory_keeper_is_short(limit, 63 * mib, limit / 16));
+	cr_assert_not(memory_keeper_is_short(limit, 65 * mib, limit / 8));
+}

@@ -51,6 +51,80 @@ Test(transactions, what_cannot_be_queued_aborts)
 	fixture_close(f);
 }
 
+/* Queues SETs until one is refused. */
+static int
+queue_until_refused(struct fixture *f)
+{
+	static const char out_of_memory[] = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
+	char line[64];
+	int count = 0;
+	EXPECT(f, 0, "MULTI", "+OK");
+	for (; count < 100000; count++) {
+		snprintf(line, sizeof(line), "SET key:%d value", count);
+		fixture_run_line(f, 0, line);
+		struct bytes reply = bytes_of(f->reply.data, f->reply.size);
+		if (!bytes_equal(reply, BYTES_LITERAL("+QUEUED\r\n"))) {
+			cr_assert(bytes_equal(reply, bytes_of_string(out_of_memory)), "%.*s", (int)reply.size,
+				  (const char *)reply.data);
+			break;
+		}
+	}
+	return count;
+}
+
+Test(transactions, a_queue_takes_no_more_memory_than_it_may)
+{
+	struct fixture *f = fixture_open();
+	f->server.transaction_memory = 100000;
+	int count = queue_until_refused(f);
+	cr_assert_gt(count, 500);
+	cr_assert_lt(count, 2000);
+	EXPECT(f, 0, "EXEC", "-EXECABORT Transaction discarded because of previous errors.");
+	EXPECT(f, 0, "DBSIZE", ":0");
+	EXPECT(f, 0, "MULTI", "+OK");
+	EXPECT(f, 0, "SET a 1", "+QUEUED");
+	EXPECT(f, 0, "EXEC", "*1\r\n+OK");
+	fixture_close(f);
+}
+
+/* Many queues, each within its bound, may be too much together. */
+Test(transactions, a_queue_stays_small_while_memory_is_short)
+{
+	struct fixture *f = fixture_open();
+	f->server.transaction_memory = 6400000;
+	f->server.memory_is_short = true;
+	int count = queue_until_refused(f);
+	cr_assert_gt(count, 500);
+	cr_assert_lt(count, 2000);
+	EXPECT(f, 0, "DISCARD", "+OK");
+	f->server.memory_is_short = false;
+	cr_assert_gt(queue_until_refused(f), 50000);
+	fixture_close(f);
+}
+
+/* All of it or nothing: also where the queue fits, and what it writes does not. */
+Test(transactions, an_exec_without_memory_comes_to_nothing)
+{
+	struct fixture *f = fixture_open();
+	char line[64];
+	EXPECT(f, 0, "SET before 1", "+OK");
+	sett_engine_set_transaction_memory(f->server.engine, 100000);
+	EXPECT(f, 0, "MULTI", "+OK");
+	EXPECT(f, 0, "SET before 2", "+QUEUED");
+	for (int i = 0; i < 2000; i++) {
+		snprintf(line, sizeof(line), "SET key:%d value", i);
+		EXPECT(f, 0, line, "+QUEUED");
+	}
+	EXPECT(f, 0, "EXEC",
+	       "-EXECABORT Transaction discarded because of: OOM command not allowed when used memory > "
+	       "'maxmemory'.");
+	EXPECT(f, 0, "EXEC", "-ERR EXEC without MULTI");
+	EXPECT(f, 0, "GET before", "$1\r\n1");
+	EXPECT(f, 0, "DBSIZE", ":1");
+	EXPECT(f, 0, "SET after 1", "+OK");
+	fixture_close(f);
+}
+
 /* WATCH `key`, let `change` happen elsewhere, and see what EXEC says. */
 static void
 watch_and_change(struct fixture *f, const char *key, const char *change, bool aborts, int line)

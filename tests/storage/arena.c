@@ -157,3 +157,35 @@ Test(arena, what_is_reserved_needs_no_more_memory)
 	arena_free(&a);
 	cr_assert_null(a.spare);
 }
+
+Test(arena, a_reached_limit_stops_it)
+{
+	struct arena a;
+	arena_init(&a, 1000);
+	a.limit = 10000;
+	size_t count = 0;
+	while (arena_allocate(&a, 100, 1) != NULL)
+		count++;
+	cr_assert_geq(count, 9000 / 100);
+	cr_assert_leq(a.allocated, 12000);
+	cr_assert_null(arena_copy(&a, "x", 1001));
+	arena_reset(&a);
+	/* One piece may be larger: then there is no more. */
+	cr_assert_not_null(arena_allocate(&a, 100000, 1));
+	while (arena_allocate(&a, 100, 1) != NULL) {
+	}
+	arena_free(&a);
+}
+
+Test(arena, trim_gives_back_a_large_reservation)
+{
+	struct arena a;
+	arena_init(&a, 1000);
+	cr_assert(arena_reserve(&a, 500));
+	arena_trim(&a, 100000);
+	cr_assert_not_null(a.spare);
+	cr_assert(arena_reserve(&a, 1000000));
+	arena_trim(&a, 100000);
+	cr_assert_null(a.spare);
+	arena_free(&a);
+}

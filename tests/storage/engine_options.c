@@ -224,3 +224,47 @@ Test(engine_options, the_figures_of_space_are_those_of_the_files)
 	cr_assert_eq(stats.held_bytes, 0);
 	cr_assert_leq(stats.disk_bytes, stats.log_bytes + live + live / 4);
 }
+
+/* Puts until the transaction has no more memory; how many there were. */
+static unsigned
+put_until_full(struct sett_txn *txn)
+{
+	uint8_t body[BODY];
+	char text[16];
+	unsigned i = 0;
+	struct sett_put write = {.body = body_of(0, 0, body)};
+	MUST(sett_txn_begin(txn, 0));
+	int r;
+	do
+		r = sett_txn_put(txn, key_of(i, text), &write);
+	while (r == SETT_OK && ++i < 100000);
+	cr_assert_eq(r, SETT_NO_MEMORY, "%d after %u", r, i);
+	return i;
+}
+
+Test(engine_options, a_transaction_takes_no_more_memory_than_it_may)
+{
+	struct sett_txn *txn;
+	struct sett_error error = {0};
+	struct sett_record record;
+	char text[16];
+	open_with((struct sett_options){.value_threshold = 4096});
+	MUST(sett_txn_create(engine, &txn));
+	sett_engine_set_transaction_memory(engine, 1 << 20);
+	unsigned count = put_until_full(txn);
+	cr_assert_gt(count, 500);
+	cr_assert_lt(count, 2000);
+	sett_txn_discard(txn);
+	/* The next one has as much again, and a larger limit counts from its begin. */
+	unsigned again = put_until_full(txn);
+	cr_assert_gt(again, count - count / 10, "%u after %u", again, count);
+	sett_txn_discard(txn);
+	sett_engine_set_transaction_memory(engine, 4 << 20);
+	cr_assert_gt(put_until_full(txn), 3 * count);
+	sett_txn_discard(txn);
+	MUST(sett_txn_begin(txn, 0));
+	cr_assert_eq(sett_txn_get(txn, key_of(0, text), &record), SETT_NOT_FOUND);
+	sett_txn_discard(txn);
+	sett_txn_destroy(txn);
+	MUST(sett_engine_sync(engine, &error));
+}

@@ -1,4 +1,6 @@
 /* The write-ahead log: frontiers, group writes, rotation, room, failures. */
+#include <malloc.h>
+
 #include "log_support.h"
 
 #define SEGMENT (64ULL * 1024)
@@ -229,6 +231,29 @@ group_run(void *arg)
 		}
 	}
 	return NULL;
+}
+
+/* A chunk made for one large record must not wait for the next commit. */
+Test(log, a_large_record_leaves_no_memory_behind)
+{
+	enum { LARGE = 48 << 20 };
+	struct vfs *vfs = test_memory();
+	uint64_t numbers = 0;
+	struct log *log = test_log(vfs, &numbers, 1 << 20, 0);
+	uint8_t *payload = calloc(1, LARGE);
+	cr_assert_eq(log_reserve(log, LARGE, NULL), SETT_OK);
+	cr_assert_eq(log_append(log, 1, 1, bytes_of(payload, LARGE)), SETT_OK);
+	free(payload);
+	size_t before = mallinfo2().hblkhd;
+	cr_assert_eq(log_write(log, NULL), SETT_OK);
+	size_t after = mallinfo2().hblkhd;
+	/* The in-memory file system has as much by then. */
+	cr_assert_lt(after, before + LARGE / 2, "%zu bytes before, %zu after", before, after);
+	cr_assert_eq(test_append(log, 2), SETT_OK);
+	cr_assert_eq(log_write(log, NULL), SETT_OK);
+	cr_assert_eq(log_written(log), 2);
+	log_destroy(log);
+	vfs->operations->destroy(vfs);
 }
 
 Test(log, threads_write_and_sync_as_groups)

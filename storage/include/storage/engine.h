@@ -119,6 +119,9 @@ int sett_engine_sync(struct sett_engine *, struct sett_error *);
 /* Caches have what `memory_budget` of the options leaves beside memtables; from now on, what this budget
  * leaves. Memtables stay as they are. Any thread. */
 void sett_engine_set_memory_budget(struct sett_engine *, size_t budget);
+/* What one transaction may take for what it reads and writes, from its next begin on: past it, reads and writes
+ * answer SETT_NO_MEMORY. A single value may be larger. 0, as at first: no limit. Any thread. */
+void sett_engine_set_transaction_memory(struct sett_engine *, size_t bytes);
 void sett_engine_set_sync_policy(struct sett_engine *, enum sett_sync_policy);
 /* How long the oldest written but undurable commit has been waiting, in nanoseconds; 0 if none. */
 uint64_t sett_engine_sync_lag_ns(struct sett_engine *);

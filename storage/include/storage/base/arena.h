@@ -16,6 +16,7 @@ struct arena {
 	struct arena_block *spare;  /* taken by arena_reserve, used where malloc fails */
 	size_t block_size;          /* of an ordinary block; larger requests get a block of their own */
 	size_t allocated;           /* bytes taken from malloc; may be read by other threads (relaxed) */
+	size_t limit;               /* once as much is taken, no more is: the owner's to set; 0: no limit */
 };
 
 /* No memory is taken before the first allocation. */
@@ -23,10 +24,12 @@ void arena_init(struct arena *, size_t block_size);
 /* Makes sure of the memory for allocations of `size` bytes in all, with what their alignment takes: they
  * cannot fail. False if malloc fails. */
 bool arena_reserve(struct arena *, size_t size);
-/* `align` is a power of two, at most 16. NULL if malloc fails. */
+/* `align` is a power of two, at most 16. NULL if malloc fails, or the limit is reached. */
 void *arena_allocate(struct arena *, size_t size, size_t align);
-/* A copy of the bytes, unaligned. NULL if malloc fails. */
+/* A copy of the bytes, unaligned. NULL as above. */
 void *arena_copy(struct arena *, const void *data, size_t size);
+/* Gives back what a reservation took and no allocation needed, if it is more than `keep` bytes. */
+void arena_trim(struct arena *, size_t keep);
 /* Forgets all allocations but keeps one ordinary block for reuse. */
 void arena_reset(struct arena *);
 /* Frees all. */
