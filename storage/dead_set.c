@@ -33,7 +33,7 @@ count_list(struct dead_set *s, const struct dead_list *list, bool added)
 }
 
 static void
-note_change_locked(struct dead_set *s)
+note_change_locked(struct dead_set *s) REQUIRES(&s->lock)
 {
 	/* release: with the acquire load of dead_set_changes */
 	__atomic_fetch_add(&s->changes, 1, __ATOMIC_RELEASE);
@@ -89,7 +89,7 @@ dead_set_advance(struct dead_set *s, uint64_t oldest_snapshot, uint64_t (*sequen
 }
 
 static struct dead_cohort *
-find_locked(struct dead_set *s, uint64_t number)
+find_locked(struct dead_set *s, uint64_t number) REQUIRES(&s->lock)
 {
 	for (size_t i = 0; i < s->count; i++) {
 		if (s->cohorts[i].number == number)
@@ -99,7 +99,7 @@ find_locked(struct dead_set *s, uint64_t number)
 }
 
 static void
-remove_locked(struct dead_set *s, struct dead_cohort *c)
+remove_locked(struct dead_set *s, struct dead_cohort *c) REQUIRES(&s->lock)
 {
 	size_t at = (size_t)(c - s->cohorts);
 	memmove(c, c + 1, (s->count - at - 1) * sizeof(*c));

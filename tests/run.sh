@@ -74,5 +74,8 @@ run_soak() {
 	build-test/redis-tests/serializable build-test/src/sett-server --transfers 100000
 	build-test/redis-tests/value_log build-test/src/sett-server --keys 200000 --rounds 10
 	build-test/redis-tests/cold build-test/src/sett-server --maxmemory 67108864
+	directory=$(mktemp -d)
+	build-test/tests/storage/drops --ids 2000000 --directory "$directory/db"
+	rm -rf "$directory"
 	exec build-test/tests/storage/soak
 }

@@ -1,8 +1,9 @@
 /* The engine beside a model; see model_run.h.
  *
- * Keys 0 .. KEYS-1 stand for "key000" and on, in order; group g's keys for "zNNNNNN/k", all past those. A
- * group is dropped by its prefix and never touched again by later snapshots, as sett_txn_drop_prefix asks;
- * walks over the keys end before "z". */
+ * Keys 0 .. KEYS-1 stand for "key000" and on, in order. Group g's keys begin with the id g after the stem "z",
+ * past all of those; walks over the keys end before. A third of the groups is dropped by prefix, the others as
+ * ids, and half of these come in several commits, pending until the last. A dropped group is never touched again
+ * by later snapshots, as sett_txn_drop_prefix asks. */
 #include "model_run.h"
 
 #include <stdarg.h>
@@ -84,6 +85,8 @@ struct run {
 	struct txn txns[TXNS];
 	int64_t counters[COUNTERS];
 	uint64_t groups_made[GROUPS], groups_dropped[GROUPS]; /* timestamps; 0 = not (yet) */
+	unsigned groups_filled[GROUPS];                       /* keys that were put */
+	bool groups_pending[GROUPS];
 	unsigned group_count;
 	uint64_t last; /* newest commit */
 	struct upload uploads[UPLOADS];
@@ -546,13 +549,23 @@ use_transaction(struct run *run, struct txn *t)
 	}
 }
 
-/* ---- groups: prefixes that are made once, and dropped once ---- */
+/* ---- groups: prefixes and ids that are made once, and dropped once ---- */
+
+enum group_kind { GROUP_PREFIX, GROUP_ID, GROUP_BUILT, GROUP_KIND_COUNT };
+#define GROUP_STEM BYTES_LITERAL("z")
+
+static enum group_kind
+group_kind(unsigned group)
+{
+	return (enum group_kind)(group % GROUP_KIND_COUNT);
+}
 
 static struct bytes
-group_key(unsigned group, unsigned key, char name[24])
+group_key(unsigned group, unsigned key, uint8_t name[SETT_MAX_PREFIX_SIZE])
 {
-	int n = snprintf(name, 24, "z%06u/%u", group, key);
-	return bytes_of(name, (size_t)n);
+	size_t size = sett_id_prefix(GROUP_STEM, group, name);
+	name[size] = (uint8_t)('0' + key);
+	return bytes_of(name, size + 1);
 }
 
 static struct value
@@ -561,56 +574,124 @@ group_value(unsigned group, unsigned key)
 	return (struct value){.live = true, .content = group * 100 + key, .size = key * 311};
 }
 
-/* In a transaction of its own. */
 static int
-change_group(struct run *run, unsigned group, bool drop)
+put_group_keys(struct run *run, struct sett_txn *txn, unsigned group, unsigned from, unsigned to)
 {
-	char name[24];
-	struct sett_txn *txn;
-	if (sett_txn_create(run->engine, &txn) != SETT_OK || sett_txn_begin(txn, 0) != SETT_OK)
-		return complain(run, "no transaction");
+	uint8_t name[SETT_MAX_PREFIX_SIZE];
 	int r = SETT_OK;
-	if (drop) {
-		struct bytes key = group_key(group, 0, name);
-		r = sett_txn_drop_prefix(txn, bytes_of(name, key.size - 1));
-	}
-	for (unsigned k = 0; r == SETT_OK && !drop && k < GROUP_KEYS; k++) {
+	for (unsigned k = from; r == SETT_OK && k < to; k++) {
 		struct value v = group_value(group, k);
 		r = sett_txn_put(txn, group_key(group, k, name),
 				 &(struct sett_put){.body = body_of(run, &v)});
 	}
+	return r;
+}
+
+/* What the next commit for the group does; `to`: keys that are there then. */
+static int
+buffer_group(struct run *run, struct sett_txn *txn, unsigned group, bool drop, unsigned to)
+{
+	uint8_t prefix[SETT_MAX_PREFIX_SIZE];
+	unsigned from = run->groups_filled[group];
+	int r = SETT_OK;
+	if (drop && group_kind(group) == GROUP_PREFIX)
+		return sett_txn_drop_prefix(txn, bytes_of(prefix, sett_id_prefix(GROUP_STEM, group, prefix)));
+	if (drop)
+		return sett_txn_drop_id(txn, GROUP_STEM, group, below(run, 2) ? 0 : from * 700);
+	if (run->groups_pending[group] && from == GROUP_KEYS)
+		return sett_txn_publish_id(txn, GROUP_STEM, group);
+	if (group_kind(group) == GROUP_BUILT)
+		r = from == 0 ? sett_txn_pend_id(txn, GROUP_STEM, group)
+			      : sett_txn_check_pending(txn, GROUP_STEM, group);
+	return r == SETT_OK ? put_group_keys(run, txn, group, from, to) : r;
+}
+
+/* Begins it, goes on with it, or drops it, in a transaction of its own. */
+static int
+change_group(struct run *run, unsigned group, bool drop)
+{
+	struct sett_txn *txn;
+	unsigned to = GROUP_KEYS;
+	if (group_kind(group) == GROUP_BUILT && run->groups_filled[group] + 2 < GROUP_KEYS)
+		to = run->groups_filled[group] + 2;
+	if (sett_txn_create(run->engine, &txn) != SETT_OK || sett_txn_begin(txn, 0) != SETT_OK)
+		return complain(run, "no transaction");
+	int r = buffer_group(run, txn, group, drop, to);
 	if (r == SETT_OK)
 		r = sett_txn_commit(txn, NULL, NULL);
 	sett_txn_destroy(txn);
 	if (r != SETT_OK)
-		return complain(run, "%s of a group: %d", drop ? "drop" : "creation", r);
+		return complain(run, "%s of group %u: %d", drop ? "drop" : "creation", group, r);
 	run->last++;
-	(drop ? run->groups_dropped : run->groups_made)[group] = run->last;
 	run->figures->dropped += drop;
+	if (drop) {
+		run->groups_dropped[group] = run->last;
+		run->groups_pending[group] = false;
+		return 0;
+	}
+	bool published = run->groups_pending[group] && run->groups_filled[group] == GROUP_KEYS;
+	run->groups_filled[group] = to;
+	run->groups_pending[group] = group_kind(group) == GROUP_BUILT && !published;
+	if (!run->groups_pending[group])
+		run->groups_made[group] = run->last;
 	return 0;
+}
+
+/* Gives it up without a commit. */
+static int
+abandon_group(struct run *run, unsigned group)
+{
+	int r = sett_engine_abandon_id(run->engine, GROUP_STEM, group);
+	if (r != SETT_OK)
+		return complain(run, "group %u is not pending: %d", group, r);
+	run->groups_pending[group] = false;
+	run->groups_dropped[group] = run->last;
+	run->figures->dropped++;
+	return 0;
+}
+
+/* Nothing is committed under what is not pending. */
+static int
+intrude(struct run *run, unsigned group)
+{
+	struct sett_txn *txn;
+	if (sett_txn_create(run->engine, &txn) != SETT_OK || sett_txn_begin(txn, 0) != SETT_OK)
+		return complain(run, "no transaction");
+	int r = sett_txn_check_pending(txn, GROUP_STEM, group);
+	if (r == SETT_OK)
+		r = put_group_keys(run, txn, group, 0, 1);
+	if (r == SETT_OK)
+		r = sett_txn_commit(txn, NULL, NULL);
+	sett_txn_destroy(txn);
+	return r == SETT_ABORTED
+		? 0
+		: complain(run, "a commit under group %u, which is not pending: %d", group, r);
 }
 
 /* Reads a group as this snapshot must see it, unless it is one that must not look. */
 static int
 check_group(struct run *run, const struct txn *t, unsigned group)
 {
-	char name[24];
+	uint8_t name[SETT_MAX_PREFIX_SIZE];
 	struct sett_record record;
 	struct bytes body;
+	if (run->groups_made[group] == 0)
+		return 0; /* pending, or never published: nothing leads there */
 	if (run->groups_dropped[group] && run->groups_dropped[group] <= t->snapshot)
 		return 0;
 	for (unsigned k = 0; k < GROUP_KEYS; k++) {
 		struct value v = group_value(group, k);
 		int r = sett_txn_get(t->txn, group_key(group, k, name), &record);
 		if (run->groups_made[group] > t->snapshot) {
-			if (r != SETT_NOT_FOUND)
-				return complain(run, "%s came too early: %d", name, r);
+			/* Nothing leads there yet; what was built before may be seen. */
+			if (r != SETT_NOT_FOUND && group_kind(group) != GROUP_BUILT)
+				return complain(run, "key %u of group %u came too early: %d", k, group, r);
 			continue;
 		}
 		if (r == SETT_OK)
 			r = sett_txn_body(t->txn, &record, &body);
 		if (r != SETT_OK || !bytes_equal(body, body_of(run, &v)))
-			return complain(run, "%s is not what it was (%d)", name, r);
+			return complain(run, "key %u of group %u is not what it was (%d)", k, group, r);
 	}
 	return 0;
 }
@@ -624,8 +705,13 @@ use_groups(struct run *run)
 		return 0;
 	unsigned group = run->group_count - 1 -
 		below(run, run->group_count < 12 ? run->group_count : 12); /* a recent one */
+	bool pending = run->groups_pending[group];
 	if (below(run, 4) == 0 && !run->groups_dropped[group])
-		return change_group(run, group, true);
+		return pending && below(run, 2) ? abandon_group(run, group) : change_group(run, group, true);
+	if (pending)
+		return change_group(run, group, false);
+	if (below(run, 8) == 0)
+		return intrude(run, group);
 	struct txn *t = &run->txns[below(run, TXNS)];
 	return t->running ? check_group(run, t, group) : 0;
 }
@@ -698,6 +784,11 @@ reopen(struct run *run)
 	int r = sett_engine_close(run->engine, &error);
 	run->engine = NULL;
 	run->figures->reopened++;
+	for (unsigned g = 0; g < run->group_count; g++) {
+		if (run->groups_pending[g]) /* whoever built it is gone */
+			run->groups_dropped[g] = run->last;
+		run->groups_pending[g] = false;
+	}
 	return r == SETT_OK ? open_engine(run) : complain(run, "close: %d %s", r, error.message);
 }
 
@@ -707,7 +798,7 @@ check_all_groups(struct run *run)
 {
 	struct sett_error error = {0};
 	struct sett_iterator *it;
-	char name[24];
+	uint8_t name[SETT_MAX_PREFIX_SIZE];
 	close_transactions(run);
 	int r = sett_engine_compact(run->engine, &error);
 	if (r != SETT_OK)
@@ -718,16 +809,17 @@ check_all_groups(struct run *run)
 	r = begin(run, &run->txns[0]);
 	if (r != 0)
 		return r;
-	if (sett_iterator_open(run->txns[0].txn, &(struct sett_iterator_options){.lower = BYTES_LITERAL("z")},
-			       &it) != SETT_OK)
+	if (sett_iterator_open(run->txns[0].txn, &(struct sett_iterator_options){.lower = GROUP_STEM}, &it) !=
+	    SETT_OK)
 		return complain(run, "no iterator");
 	int status = sett_iterator_first(it);
 	for (unsigned g = 0; r == 0 && g < run->group_count; g++) {
 		if (run->groups_dropped[g])
 			continue;
-		for (unsigned k = 0; r == 0 && k < GROUP_KEYS; k++) {
+		for (unsigned k = 0; r == 0 && k < run->groups_filled[g]; k++) {
 			if (status != SETT_OK || !bytes_equal(sett_iterator_key(it), group_key(g, k, name)))
-				r = complain(run, "compacting everything left no %s, or more", name);
+				r = complain(run, "compacting everything left no key %u of group %u, or more",
+					     k, g);
 			else
 				status = sett_iterator_next(it);
 		}

@@ -23,7 +23,7 @@ key_name(unsigned key, char name[16])
 
 /* ---- ids ---- */
 
-enum { ID_ENTRIES = 3, ID_BODY_MAX = 900 };
+enum { ID_ENTRIES = 2, ID_BODY_MAX = 600 };
 #define ID_STEM BYTES_LITERAL("zid")
 enum id_state { ID_ABSENT, ID_PENDING, ID_LIVE, ID_DEAD };
 
@@ -89,11 +89,11 @@ static void
 choose_event(struct oracle *oracle, uint64_t draw)
 {
 	static const enum oracle_id_event events[] = {
-		ORACLE_ID_NONE,   ORACLE_ID_MADE,      ORACLE_ID_MADE,    ORACLE_ID_BEGUN,
+		ORACLE_ID_MADE,   ORACLE_ID_MADE,      ORACLE_ID_BEGUN,   ORACLE_ID_FILLED,
 		ORACLE_ID_FILLED, ORACLE_ID_PUBLISHED, ORACLE_ID_DROPPED, ORACLE_ID_DROPPED};
 	struct oracle_commit *c = &oracle->commits[oracle->count];
 	unsigned states = 0;
-	c->event = events[draw % 8];
+	c->event = draw % 16 < 8 ? events[draw % 8] : ORACLE_ID_NONE;
 	c->id = oracle->count;
 	c->life = oracle->life;
 	if (c->event == ORACLE_ID_FILLED || c->event == ORACLE_ID_PUBLISHED)
@@ -101,7 +101,7 @@ choose_event(struct oracle *oracle, uint64_t draw)
 	else if (c->event == ORACLE_ID_DROPPED)
 		states = 1U << ID_PENDING | 1U << ID_LIVE;
 	if (states)
-		c->id = choose_id(oracle, draw / 8, states);
+		c->id = choose_id(oracle, draw / 16, states);
 	if (states && c->id == oracle->count)
 		c->event = ORACLE_ID_NONE;
 }
