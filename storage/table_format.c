@@ -44,10 +44,10 @@ table_footer_decode(const uint8_t p[TABLE_FOOTER_SIZE], uint64_t file_size, uint
 	const char *why = NULL;
 	if (get_le64(p + 64) != TABLE_MAGIC)
 		why = "no table magic at its end (cut off, or not a table)";
-	else if (f.version != TABLE_VERSION)
-		why = "a format version this program does not know";
 	else if (get_le64(p + 56) != hash64(p, 56, table_seed(number, start)))
 		why = f.number == number ? "the footer's checksum is wrong" : "it is not this table's file";
+	else if (f.version != TABLE_VERSION) /* after the checksum: a damaged byte is no other version */
+		why = "a table of another version than this program reads";
 	else if (f.number != number)
 		why = "it is another table's file";
 	else if (f.properties_end != start || !section_fits(0, f.data_end) ||

@@ -15,6 +15,7 @@
 #include "oracle.h"
 #include "storage/inspect.h"
 #include "support.h"
+#include "table_format.h"
 
 enum { COMMITS = 160, MAX_FILES = 64, QUICK_TRIES = 1200 };
 
@@ -595,6 +596,66 @@ Test(engine_damage, a_damaged_value_of_the_last_commits_is_refused_and_not_cut)
 	cr_assert_eq(inspected.cuts, 0);
 	test_vfs_destroy(vfs);
 	test_log_free(&log);
+}
+
+/* Gives the file another version of its format, with the checksum that belongs to it. */
+static void
+change_version(struct vfs *vfs, const struct file *file, enum sett_file_kind kind, uint64_t number)
+{
+	struct buffer content;
+	struct sett_error error = {0};
+	struct vfs_file *f;
+	cr_assert(test_get_file(vfs, file->path, &content));
+	uint8_t *p = content.data, *footer = p + content.size - TABLE_FOOTER_SIZE;
+	switch (kind) {
+	case SETT_FILE_MANIFEST:
+		put_le32(p + 8, 77);
+		put_le32(p + 12, (uint32_t)hash64(p, 12, 0));
+		break;
+	case SETT_FILE_LOG:
+		put_le32(p + 8, 77);
+		put_le64(p + 32, hash64(p, 32, 0));
+		break;
+	case SETT_FILE_VALUE_LOG:
+		put_le32(p + 8, 77);
+		put_le64(p + 24, hash64(p, 24, 0));
+		break;
+	case SETT_FILE_TABLE:
+		put_le32(footer + 48, 77);
+		put_le64(footer + 56,
+			 hash64(footer, 56, table_seed(number, content.size - TABLE_FOOTER_SIZE)));
+		break;
+	}
+	MUST(vfs_open(vfs, file->path, VFS_WRITE, &f, &error), &error);
+	MUST(vfs_write_bytes(f, p, content.size, 0, &error), &error);
+	MUST(vfs_close(f, &error), &error);
+	buffer_free(&content);
+}
+
+/* Whatever the kind of file: the start is refused, names the file and the reason, and changes nothing. */
+Test(engine_damage, a_file_of_another_version_is_refused_as_such)
+{
+	struct database *db = make_database(7, CLOSED);
+	unsigned refused[4] = {0};
+	for (size_t i = 0; i < db->file_count; i++) {
+		struct file *file = &db->files[i];
+		enum sett_file_kind kind;
+		uint64_t number;
+		struct sett_error error = {0};
+		if (!sett_file_classify(file->path + strlen("db/"), &kind, &number) || file->meaning_end == 0)
+			continue;
+		struct vfs *vfs = vfs_memory_crash_clone(db->vfs, VFS_CRASH_KEEP, 0);
+		change_version(vfs, file, kind, number);
+		must_refuse(vfs, &error);
+		cr_assert(strstr(error.message, file->path) && strstr(error.message, "version"), "%s",
+			  error.message);
+		cr_assert_gt(inspect(vfs, file->path).damages, 0);
+		refused[kind]++;
+		test_vfs_destroy(vfs);
+	}
+	for (size_t kind = 0; kind < 4; kind++)
+		cr_assert_gt(refused[kind], 0);
+	free_database(db);
 }
 
 /* Whoever wants no cut at all is asked before one. */
