@@ -2,8 +2,10 @@
  * written down, with the document that says so: pages of redis.io/commands for Redis 7.4 and 8.0, and for error
  * texts and corners src/t_hash.c and tests/unit/type/hash-field-expire.tcl of Redis 8.0.
  *
- * Where Valkey 9 differs (valkey.io/commands), Redis is followed: Valkey words the errors about FIELDS in
- * another way, and its HSETEX and HGETEX take 0 as "expires at once" as Redis does. */
+ * Where Valkey 9 differs (valkey.io/commands/hsetex and its kin, its src/t_hash.c), Redis is followed: Valkey's
+ * HSETEX also takes NX and XX, which ask whether the key exists; a wrong count of fields is "numfields should be
+ * greater than 0 and match the provided number of fields" there, and one that is no number "value is not an
+ * integer or out of range"; a word in place of FIELDS is a syntax error. */
 #include <unistd.h>
 
 #include "server_support.h"
