@@ -504,3 +504,64 @@ Test(hashes, the_digest_of_a_database_is_of_the_content)
 	cr_assert(!reply_is(f, digest));
 	fixture_close(f);
 }
+
+/* ---- damage ---- */
+
+static void
+overwrite(struct fixture *f, struct bytes key, struct bytes head, struct bytes body)
+{
+	struct sett_txn *txn;
+	cr_assert_eq(sett_txn_create(f->server.engine, &txn), SETT_OK);
+	cr_assert_eq(sett_txn_begin(txn, 0), SETT_OK);
+	cr_assert_eq(sett_txn_put(txn, key, &(struct sett_put){.head = head, .body = body}), SETT_OK);
+	cr_assert_eq(sett_txn_commit(txn, NULL, NULL), SETT_OK);
+	sett_txn_destroy(txn);
+}
+
+/* What makes no sense is answered with an error, and changes nothing. */
+Test(hashes, damaged_roots_and_members_are_errors)
+{
+	static const struct {
+		struct bytes head, body;
+	} roots[] = {
+		{BYTES_LITERAL("\5\1\0"), BYTES_LITERAL("\2f\1v")},           /* no fields */
+		{BYTES_LITERAL("\5\1\x08\2\0\0"), BYTES_LITERAL("\2f\1v")},   /* no field */
+		{BYTES_LITERAL("\5\1\x08\2\1\2"), BYTES_LITERAL("\2f\1v")},   /* more deadlines than fields */
+		{BYTES_LITERAL("\5\1\x08\2\1\1"), BYTES_LITERAL("\2f\1v")},   /* which is the earliest? */
+		{BYTES_LITERAL("\5\1\x08\3\1\0\0"), BYTES_LITERAL("\2f\1v")}, /* bytes too many */
+		{BYTES_LITERAL("\5\1\x08\2\1\0"), BYTES_LITERAL("\2f\2v")},   /* the value is cut off */
+		{BYTES_LITERAL("\5\1\x08\2\2\0"), BYTES_LITERAL("\4f\1v")},   /* the name is */
+		{BYTES_LITERAL("\7\1\x08\2\1\0"), BYTES_LITERAL("\2f\1v")},   /* no such type */
+	};
+	static const struct bytes heads[] = {BYTES_LITERAL("\0"), BYTES_LITERAL("\1\0\0\0"),
+					     BYTES_LITERAL("\4"), BYTES_LITERAL("\2\x09"),
+					     BYTES_LITERAL("\2")};
+	struct bytes root = BYTES_LITERAL("\1\0\0\0\0\0\0\0\1h");
+	struct fixture *f = fixture_open();
+	uint8_t member[23] = "\2\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1\0....f";
+	for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
+		static const char *const lines[] = {"HGET h f", "HGETALL h", "HSET h f w", "HDEL h f"};
+		overwrite(f, root, roots[i].head, roots[i].body);
+		for (size_t j = 0; j < 4; j++) {
+			fixture_run_line(f, 0, lines[j]);
+			cr_assert_eq(f->reply.data[0], '-', "root %zu, %s: %.*s", i, lines[j],
+				     (int)f->reply.size, (const char *)f->reply.data);
+		}
+	}
+	put_be32(member + 18, (uint32_t)(hash64("f", 1, keyspace_member_seed(f->server.keyspace, 1)) >> 32));
+	overwrite(f, root, BYTES_LITERAL("\5\1\x0c\1\x28\2\1\0"), (struct bytes){0});
+	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+		overwrite(f, bytes_of(member, sizeof(member)), heads[i], BYTES_LITERAL("v"));
+		fixture_run_line(f, 0, "HGET h f");
+		cr_assert_eq(f->reply.data[0], '-', "member %zu", i);
+		fixture_run_line(f, 0, "HGETALL h");
+		cr_assert_eq(f->reply.data[0], '-', "member %zu", i);
+	}
+	/* A hash that says it has more fields than there are. */
+	overwrite(f, bytes_of(member, sizeof(member)), (struct bytes){0}, BYTES_LITERAL("v"));
+	EXPECT(f, 0, "HGETALL h", "*2\r\n$1\r\nf\r\n$1\r\nv");
+	overwrite(f, root, BYTES_LITERAL("\5\1\x0c\1\x28\2\2\0"), (struct bytes){0});
+	fixture_run_line(f, 0, "HGETALL h");
+	cr_assert_eq(f->reply.data[0], '-');
+	fixture_close(f);
+}
