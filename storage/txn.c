@@ -95,7 +95,8 @@ sett_txn_begin_at(struct sett_txn *txn, unsigned flags, uint64_t now_ms)
 	txn_forget_keys(txn);
 	txn->range_count = 0;
 	/* relaxed: the number stands for itself */
-	txn->arena.limit = __atomic_load_n(&engine->transaction_memory, __ATOMIC_RELAXED);
+	txn->arena.limit = __atomic_load_n(&engine->transaction_memory, __ATOMIC_RELAXED) *
+		(flags & SETT_TXN_ROOMY ? SETT_ROOMY_FACTOR : 1);
 	uint64_t floor = __atomic_load_n(&engine->newest_now_ms, __ATOMIC_ACQUIRE);
 	/* Acquire: partner of the compare-and-swap in sett_txn_deadline_passed. */
 	uint64_t passed = __atomic_load_n(&engine->passed_ms, __ATOMIC_ACQUIRE);

@@ -17,6 +17,7 @@
 
 #include "config/config.h"
 #include "net/output.h"
+#include "storage/limits.h"
 #include "txn/admission.h"
 #include "txn/execution.h"
 #include "txn/pause.h"
@@ -119,14 +120,26 @@ runner_enter(struct runner_thread *t, struct command_context *c)
 	c->first_participant = c->last_participant = NULL;
 }
 
+/* Whether the command, or one of EXEC's queue, is among those that Redis refuses when memory is full. */
+static bool
+takes_memory(const struct command_context *c)
+{
+	uint32_t flags = c->command != NULL ? c->command->flags : 0; /* NULL: of a batch, which is bounded */
+	if (__builtin_expect(client_in_multi(c->client), 0))
+		flags |= c->client->transaction->flags;
+	return (flags & COMMAND_DENYOOM) != 0;
+}
+
 int
 runner_begin(struct runner_thread *t, struct command_context *c)
 {
+	bool is_roomy = !takes_memory(c);
 	unsigned flags = SETT_TXN_MANUAL_CONFLICTS | (t->may_wait ? 0 : SETT_TXN_NOWAIT) |
-		(t->paced ? SETT_TXN_PACED : 0);
+		(t->paced ? SETT_TXN_PACED : 0) | (is_roomy ? SETT_TXN_ROOMY : 0);
 	arena_reset(&t->arena);
 	/* relaxed: the number stands for itself */
-	t->arena.limit = __atomic_load_n(&t->server->transaction_memory, __ATOMIC_RELAXED);
+	t->arena.limit = __atomic_load_n(&t->server->transaction_memory, __ATOMIC_RELAXED) *
+		(is_roomy ? SETT_ROOMY_FACTOR : 1);
 	int status = sett_txn_begin_at(t->txn, flags,
 				       t->wall_ms + (t->time_ns - t->wall_at_ns) / NANOSECONDS_PER_MS);
 	return status == SETT_OK ? keyspace_begin(&c->view, t->server->keyspace, t->txn, &t->arena) : status;

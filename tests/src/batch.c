@@ -1,5 +1,6 @@
 /* Requests that share a transaction (I16), each clause. */
 #include "server_support.h"
+#include "storage/limits.h"
 
 enum { BATCH_MAX = 16 };
 
@@ -327,7 +328,7 @@ Test(batch, who_finds_no_memory_left_runs_alone)
 	end[SIZE] = '\0';
 	EXPECT(f, 0, line, "+OK");
 	batch_begin(&b, f);
-	sett_engine_set_transaction_memory(f->server.engine, 100000);
+	sett_engine_set_transaction_memory(f->server.engine, 100000 / SETT_ROOMY_FACTOR);
 	for (int i = 0; i < 4; i++)
 		add(&b, i % 2, "GET a");
 	cr_assert(run(&b));

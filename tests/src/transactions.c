@@ -125,6 +125,34 @@ Test(transactions, an_exec_without_memory_comes_to_nothing)
 	fixture_close(f);
 }
 
+static void
+each_key(struct fixture *f, const char *command, const char *value, const char *reply)
+{
+	char line[64];
+	for (int i = 0; i < 700; i++) {
+		snprintf(line, sizeof(line), "%s key:%d%s", command, i, value);
+		fixture_expect_at(f, 0, line, reply, __LINE__);
+	}
+}
+
+/* As Redis refuses the former and never the latter. */
+Test(transactions, what_frees_may_take_more_memory_than_what_fills)
+{
+	struct fixture *f = fixture_open();
+	each_key(f, "SET", " value", "+OK\r\n");
+	sett_engine_set_transaction_memory(f->server.engine, 100000);
+	EXPECT(f, 0, "MULTI", "+OK");
+	each_key(f, "SET", " other", "+QUEUED\r\n");
+	EXPECT(f, 0, "EXEC",
+	       "-EXECABORT Transaction discarded because of: OOM command not allowed when used memory > "
+	       "'maxmemory'.");
+	EXPECT(f, 0, "MULTI", "+OK");
+	each_key(f, "DEL", "", "+QUEUED\r\n");
+	fixture_run_line(f, 0, "EXEC");
+	EXPECT(f, 0, "DBSIZE", ":0");
+	fixture_close(f);
+}
+
 /* WATCH `key`, let `change` happen elsewhere, and see what EXEC says. */
 static void
 watch_and_change(struct fixture *f, const char *key, const char *change, bool aborts, int line)

@@ -120,7 +120,7 @@ int sett_engine_sync(struct sett_engine *, struct sett_error *);
  * leaves. Memtables stay as they are. Any thread. */
 void sett_engine_set_memory_budget(struct sett_engine *, size_t budget);
 /* What one transaction may take for what it reads and writes, from its next begin on: past it, reads and writes
- * answer SETT_NO_MEMORY. A single value may be larger. 0, as at first: no limit. Any thread. */
+ * answer SETT_NO_MEMORY (but for SETT_TXN_ROOMY). A single value may be larger. 0, as at first: no limit. Any thread. */
 void sett_engine_set_transaction_memory(struct sett_engine *, size_t bytes);
 void sett_engine_set_sync_policy(struct sett_engine *, enum sett_sync_policy);
 /* How long the oldest written but undurable commit has been waiting, in nanoseconds; 0 if none. */
@@ -152,6 +152,8 @@ enum sett_txn_flags {
 	SETT_TXN_MANUAL_CONFLICTS =
 		2,          /* only what sett_txn_read_conflict / write_conflict name is validated */
 	SETT_TXN_PACED = 4, /* its commit has waited as sett_txn_pause_ns said: it is not slowed down again */
+	SETT_TXN_ROOMY = 8, /* it may take SETT_ROOMY_FACTOR times sett_engine_set_transaction_memory: what
+			     * frees space must not be refused before what takes it */
 };
 
 /* A reusable transaction object: made once per thread, begun and ended any number of times. */

@@ -13,6 +13,7 @@ enum {
 	SETT_LEVELS = 7,                /* levels of the tree, L0 included */
 	SETT_MAX_TRANSACTIONS = 1024,   /* struct sett_txn alive at once in one engine */
 	SETT_PATH_MAX = 1024,           /* longest path of an engine file */
+	SETT_ROOMY_FACTOR = 4,          /* how much more a transaction with SETT_TXN_ROOMY may take */
 	/* File handles beside those of sett_options.open_files: lock, directory, two manifests while one is
 	 * written anew, log segments (current, spare, retired, and one for each memtable that waits), and what
 	 * recovery and a first directory need for a moment. */
