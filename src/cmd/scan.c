@@ -1,8 +1,8 @@
 /* Walking the keys: SCAN, KEYS, RANDOMKEY. Values are not read.
  *
- * SCAN's cursor is a number for the place among the keys at which the next call goes on (keyspace/scan_cursors.c).
- * A call looks at COUNT keys or somewhat more, whether they match or not, so its time is bounded; a pattern's
- * literal beginning narrows the walk to the keys that begin with it. */
+ * SCAN's cursor names the place among the keys where the next call goes on (keyspace/scan_cursors.c). A call
+ * looks at COUNT keys or somewhat more, whether they match or not, so its time is bounded. A pattern's literal
+ * beginning narrows the walk to the keys that begin with it. */
 #include "cmd/scan.h"
 #include "cmd/commands.h"
 #include "cmd/lookup.h"

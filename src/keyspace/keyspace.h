@@ -156,12 +156,13 @@ int keyspace_random_key(struct keyspace_view *, unsigned db, struct bytes *ret);
 
 /* ---- SCAN's cursors (scan_cursors.c) ---- */
 
-/* One call of SCAN: begin, open a keyspace_cursor at `place`, then a step for each of its keys, expired ones too. */
+/* One call of SCAN: begin, open a keyspace_cursor at `place`, then a step for each of its keys, expired ones
+ * too. */
 struct keyspace_scan {
 	struct keyspace_view *view;
 	struct bytes place; /* where the walk begins: `resume` of keyspace_cursor_open */
 	uint64_t count;     /* keys to look at, about: no less than was asked for */
-	/* scan_cursors.c' own */
+	/* private to scan_cursors.c */
 	unsigned effort;
 	uint64_t looked, best_looked, more;
 	uint8_t *last;
@@ -177,8 +178,8 @@ enum scan_step {
 /* `cursor` is 0 or any number that a client sent. SETT_WOULD_BLOCK, SETT_CONFLICT, SETT_NO_MEMORY, ... */
 int keyspace_scan_begin(struct keyspace_view *, unsigned db, uint64_t cursor, uint64_t count,
 			struct keyspace_scan *ret);
-/* The walk has come to `key`. A call that meets the end of the keys answers 0, whatever its steps said. May commit an
- * entry of its own; the view's `observed` covers it. SETT_WOULD_BLOCK, SETT_CONFLICT, SETT_NO_MEMORY, ... */
+/* The walk has come to `key`. A call that meets the end of the keys answers 0, whatever its steps said. May
+ * commit an entry of its own, which the view's `observed` covers. SETT_WOULD_BLOCK, SETT_CONFLICT, ... */
 int keyspace_scan_step(struct keyspace_scan *, const struct key *key, enum scan_step *ret_step,
 		       uint64_t *ret_cursor);
 

@@ -1,45 +1,52 @@
 /* SCAN's cursors.
  *
- * A scan goes through the keys in their order, and a cursor says where it goes on: at a *place*, a string of bytes;
- * the next call begins with the first key that is not less. Between two neighbouring keys the shortest place is the
- * second one's beginning up to the first byte in which they differ: `user:00000019 | user:0000002`. Nothing is kept
- * for a scan, neither in memory nor on the disk: any number of them go on side by side, over restarts too.
+ * A scan walks the keys in their order. A cursor names a *place* among them, a string of bytes: the next
+ * call begins with the first key that is not less. The place between two neighbouring keys is the
+ * beginning of the second one up to the first byte in which they differ: between `user:00000019` and
+ * `user:00000020` it is `user:0000002`. No state is kept for a scan, in memory or on the disk. So any
+ * number of scans go on side by side, and over restarts.
  *
- * The number has 53 bits, so that clients that keep it in a signed 64-bit integer or in a double (JavaScript) give it
- * back unchanged:
+ * A cursor is a number of 53 bits. Clients that keep it in a signed 64-bit integer or in a double
+ * (node-redis 4) give it back unchanged.
  *
  *     bit 52        51 .. 46     45               44 .. 17    16 .. 0
  *     0             effort       the place itself, up to 5 bytes
  *     1             effort       generation       stem        tail
  *
- * Bytes are digits of base 257 (1 + byte; 0 = no more bytes), so no two places are one number, and none is 0.
+ * Bytes are digits of base 257 (1 + byte; 0 = no more bytes). So different places are different numbers,
+ * and none is 0.
  *
- * A longer place is a *stem* and the 1 or 2 bytes after it. Stems are numbered once, in entries of the database (see
- * below), and all scans share them: one serves all places under it, about 1,000 keys' where names end in decimal
- * digits and COUNT is 10. To need few of them, a call that has looked at COUNT keys looks at half as many more, 64 at
- * most, for a place that needs no new stem; else it takes the shortest place that it met and a new stem two bytes shorter.
+ * A longer place is a *stem* and the 1 or 2 bytes after it. A stem is numbered once, by an entry in the
+ * database, and all scans share it. It serves all places under it: about 1,000 keys where names end in
+ * decimal digits and COUNT is 10. To need few stems, a call that has looked at COUNT keys looks at half as
+ * many more, 64 at most, for a place that needs no new stem. If there is none it ends at the shortest
+ * place that it met, and makes a stem two bytes shorter than that.
  *
  *     00 'c'                               -> how many stems were ever made
  *     00 'c' generation:u32be number:u32be -> stem
  *
- * A stem's number is a hash of it, or the next free number. The entry is a commit of its own, before the reply that
- * tells of it (I1). So a stem that a power cut takes back is most likely made again under the same number. The number
- * of stems is bounded: when a generation is full, the next one begins and the one before is dropped; a cursor names
- * the generation's lowest bit. If the disk takes no commit, new stems are kept in memory, REMEMBERED of them.
+ * A stem's number is a hash of it, or the next free number. Its entry is a commit of its own, and the
+ * reply with the cursor waits for that commit (I1). If a power cut takes the entry back, the stem most
+ * likely gets the same number again. The number of stems is bounded: when a generation is full the next
+ * one begins, and the one before is dropped; a cursor holds the lowest bit of its generation. While the
+ * disk takes no commit, new stems are kept in memory, REMEMBERED of them.
  *
- * Completeness. A place lies after the last key that was looked at, and not after the next one. So what is there
- * throughout is met exactly once, whatever is written meanwhile. A cursor whose stem is lost (dropped with its
- * generation, or kept in memory until the restart) begins from the first key: duplicates.
+ * Completeness. A place is greater than the last key that was looked at, and not greater than the next
+ * one. So a key that is there throughout is met exactly once, whatever is written meanwhile. A cursor
+ * whose stem is lost (dropped with its generation, or kept in memory until the restart) begins with the
+ * first key: that costs duplicates.
  *
- * Why a scan ends. Each call looks at COUNT keys or more, and its place is greater than all of them, so without other
- * writers a database of N keys is passed in N / COUNT calls. But keys that are made ahead of the scan faster than it
- * goes on (names with a time in them, deleted at the other end) could keep it from ever arriving, and so could the loss
- * of its cursor again and again. *Effort* is about how many keys the scan has looked at so far, in half powers of two,
- * rounded up or down by chance, so that it is right on average. Once that is four times the keys of the database, COUNT
- * grows in proportion to it: the further calls go exponentially further, until one goes from its place to the end. That call
- * has a snapshot, so it ends.
+ * Termination. Each call looks at COUNT keys at least, and its place is greater than all of them. Without
+ * writers a database of N keys is passed in N / COUNT calls. But writers that add keys ahead of the scan
+ * faster than it goes on (names that hold a time, deleted at the other end) could keep it from ever
+ * arriving, and so could the repeated loss of its stem. Therefore a cursor holds *effort*: about how many
+ * keys the scan has looked at so far, in half powers of two, rounded up or down by chance so that it is
+ * right on average. Once that is four times the keys of the database, COUNT grows in proportion to it.
+ * From then on the calls go exponentially further, until one goes from its place to the end: that call has
+ * a snapshot, so it ends.
  *
- * Threads: any. `lock` is held for a commit, so reactors only try it; `memory_lock`, taken under it, is a leaf. */
+ * Threads: any. `lock` is held for a commit, so reactors only try it. `memory_lock`, taken under it, is a
+ * leaf. */
 #include <assert.h>
 
 #include "keyspace/key.h"
@@ -139,8 +146,8 @@ recall_count(struct scan_cursors *s, uint64_t epoch, uint64_t now_ms, uint64_t *
 	return known;
 }
 
-/* About how many keys the database has. Not by the view's transaction: a scan must not fail, nor be run again, because
- * keys come and go. UINT64_MAX if it can't be told now. */
+/* About how many keys the database has; UINT64_MAX if that can't be found out now. The view's transaction is
+ * not used: its reads of counters are validated, and a scan must not run again because keys come and go. */
 static uint64_t
 count_keys(struct keyspace_view *view, uint64_t epoch)
 {
@@ -281,8 +288,8 @@ read_stem(struct scan_cursors *s, struct sett_txn *txn, struct arena *arena, uin
 	return status;
 }
 
-/* SETT_OK: the stem has this id. SETT_NOT_FOUND: it has none; `ret` is a free one. SETT_TOO_LARGE: nor can it have
- * one. */
+/* SETT_OK: the stem has this id. SETT_NOT_FOUND: it has none, and `ret` is a free one. SETT_TOO_LARGE: no id
+ * near its hash is free. */
 static int
 find_stem(struct scan_cursors *s, struct sett_txn *txn, struct arena *arena, struct bytes stem, uint64_t *ret)
 {

@@ -1,5 +1,5 @@
-/* Bytes of a connection that were received before there is a use for them: a queue of blocks between the socket and
- * the input buffer. It lets a client write on while its requests wait for its replies to leave.
+/* A queue of blocks between a connection's socket and its input buffer: bytes that are received while the
+ * requests before them wait. So a client can go on writing while its replies do not leave.
  *
  * One thread at a time. A zeroed struct is an empty queue. */
 #ifndef SETT_NET_BACKLOG_H

@@ -16,8 +16,8 @@ write_flags(const struct client *client, bool in_multi, char *ret, size_t size)
 		 no_evict ? "e" : "", !in_multi && !client->unix_socket && !no_evict ? "N" : "");
 }
 
-/* The fields of the buffers. As Redis shows them, the first bytes of the output are those of a fixed buffer (rbs,
- * obl), and the rest is a list of blocks (oll, omem). */
+/* The fields of the buffers. As in Redis, the first bytes of the output count as a fixed buffer (rbs, obl), and
+ * the rest as a list of blocks (oll, omem). */
 static int
 write_buffers(const struct client *client, struct buffer *ret)
 {

@@ -51,13 +51,13 @@ struct client {
 	uint64_t pause_ns; /* of REQUEST_SLOWED: until its turn */
 	/* Large bodies within the reply that execute returned with: net takes them over. */
 	struct output_stream *reply_streams;
-	/* Large values among the arguments that execute is called with. Net frees them after, unless execute took
-	 * them over (NULL). */
+	/* Large values among the arguments that execute is called with. Net frees them after, unless execute
+	 * took them over (NULL). */
 	struct argument_body *argument_bodies;
 };
 
-/* Appends the client's line of CLIENT LIST, without its end. Under the registry's lock, or on the client's own
- * thread. SETT_NO_MEMORY. */
+/* Appends the client's line of CLIENT LIST, without its end. Under the registry's lock, or on the client's
+ * own thread. SETT_NO_MEMORY. */
 int client_describe(const struct client *, uint64_t now_ms, struct buffer *ret);
 
 #endif

@@ -135,7 +135,8 @@ enum input_result {
 	INPUT_END,   /* the peer closed its side */
 	INPUT_ERROR, /* errno says why; EMSGSIZE: more than `limit` bytes wait to be a request; ENOMEM */
 };
-/* The next bytes of the input: of the backlog, or else one read from the socket. `ret_size` is set for INPUT_OK. */
+/* The next bytes of the input: from the backlog, or else by one read from the socket. `ret_size` is set for
+ * INPUT_OK. */
 enum input_result connection_receive(struct connection *, void *to, size_t room, size_t *ret_size);
 /* One read from the socket into the backlog. */
 enum input_result connection_receive_ahead(struct connection *, size_t *ret_size);

@@ -1,22 +1,24 @@
 /* Clients that do not read their replies.
  *
- * Such a client costs memory, and one that writes all its requests before it reads a reply (as the pipelines of
- * most client libraries do) can't be made to wait by not reading its socket: then both sides wait for ever.
+ * Such a client costs memory. It can't always be held back by leaving its socket unread: the pipelines of
+ * most client libraries write all requests before they read a reply, and then both sides would wait for
+ * ever.
  *
  *     unsent output          0 ------ OUTPUT_LOW ------------ OUTPUT_HIGH
  *     open                   requests run                       | throttled
  *     throttled, going on <--|  requests wait, and what is received goes to the backlog
  *
- * So a throttled connection runs nothing but is received from. Its requests run, in batches as ever, each time
- * most of the output has left.
+ * So a throttled connection runs no request, but goes on receiving. Its requests run, in batches as
+ * always, each time most of the output has left.
  *
- * What bounds the memory: of replies, OUTPUT_HIGH and the last reply or batch; of requests, client-query-buffer-limit for
- * one client, and three quarters of maxmemory for all buffers. At these bounds it is received no more from.
+ * Bounds of the memory. Of replies: OUTPUT_HIGH, and the last reply or batch. Of requests:
+ * client-query-buffer-limit for one client, three quarters of maxmemory for the buffers of all. At these
+ * bounds the socket is left unread.
  *
- * client-output-buffer-limit closes a client as in Redis: at once when the hard limit is reached, and when it was
- * above the soft limit for longer than the seconds. All bytes of replies that have not left count, those of large
- * bodies too, but for the first OUTPUT_UNCOUNTED. Where a limit is set, the connection is throttled no earlier
- * than there: else nobody would ever reach it. */
+ * client-output-buffer-limit closes a client as in Redis: at once when the hard limit is reached, and when
+ * its output was above the soft limit for longer than the seconds. All bytes of replies that have not left
+ * count, also those of large bodies, but for the first OUTPUT_UNCOUNTED. Where a limit is set, a
+ * connection is throttled no earlier than there: otherwise no client would ever reach it. */
 #include <inttypes.h>
 
 #include "config/config.h"
