@@ -173,12 +173,17 @@ dead_set_ids(const struct dead_set *s)
 
 /* ---- reading ---- */
 
+/* Nothing is dropped, as a rule: then looking costs no memory. */
+static struct dead_view empty_view;
+
 int
 dead_set_view(struct dead_set *s, bool effective, struct dead_view **ret)
 {
 	mutex_lock(&s->lock);
-	struct dead_view *v = malloc(sizeof(*v) + s->count * sizeof(v->cohorts[0]));
-	if (v) {
+	struct dead_view *v = &empty_view;
+	if (s->count > 0)
+		v = malloc(sizeof(*v) + s->count * sizeof(v->cohorts[0]));
+	if (v && v != &empty_view) {
 		v->count = 0;
 		for (size_t i = 0; i < s->count; i++) {
 			if (effective && s->cohorts[i].sequence == DEAD_WAITING)
@@ -197,7 +202,7 @@ dead_set_view(struct dead_set *s, bool effective, struct dead_view **ret)
 void
 dead_view_free(struct dead_view *v)
 {
-	if (!v)
+	if (!v || v == &empty_view)
 		return;
 	for (size_t i = 0; i < v->count; i++)
 		dead_list_release(v->cohorts[i].list);

@@ -81,15 +81,18 @@ drop_list_sort(const struct drop_list *l, bool unknown_only, struct dead_list **
 	size_t count = 0, n = 0;
 	for (const struct drop *d = newest; d; d = d->older)
 		count += !unknown_only || d->bytes == 0;
-	const struct drop **sorted = calloc(count + 1, sizeof(*sorted));
+	if (count == 0) {
+		*ret = NULL;
+		return SETT_OK;
+	}
+	const struct drop **sorted = calloc(count, sizeof(*sorted));
 	if (!sorted)
 		return SETT_NO_MEMORY;
 	for (const struct drop *d = newest; d; d = d->older) {
 		if (!unknown_only || d->bytes == 0)
 			sorted[n++] = d;
 	}
-	if (count > 1)
-		qsort(sorted, count, sizeof(*sorted), compare_drops);
+	qsort(sorted, count, sizeof(*sorted), compare_drops);
 	int status = SETT_OK;
 	for (size_t i = 0; status == SETT_OK && i < count; i++) {
 		const struct drop *d = sorted[i];

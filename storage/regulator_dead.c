@@ -66,6 +66,9 @@ weigh_cohorts(struct regulator *r, const struct version *v)
 	int status = dead_set_view(version_set_dead(r->options->versions), false, &all);
 	if (status != SETT_OK)
 		return status;
+	r->dead_loose = false;
+	if (all->count == 0)
+		return SETT_OK;
 	status = table_spans_make(v, &spans, &span_count);
 	if (status != SETT_OK) {
 		dead_view_free(all);
@@ -88,16 +91,19 @@ regulator_weigh_dead(struct regulator *r)
 	struct dead_view *view;
 	version_set_dead_advance(set, r->oldest);
 	uint64_t changes = dead_set_changes(dead);
+	mutex_lock(version_set_lock(set));
+	uint64_t version = version_set_current_locked(set)->number;
+	mutex_unlock(version_set_lock(set));
+	if (changes == r->dead_changes && version == r->dead_version)
+		return SETT_OK;
 	int status = dead_set_view(dead, true, &view);
 	if (status != SETT_OK)
 		return status;
 	struct version *v = version_set_current(set); /* after the view: see dead_job.c */
-	if (changes != r->dead_changes || v->number != r->dead_version) {
-		weigh_tables(r, v, view);
-		status = weigh_cohorts(r, v);
-		r->dead_changes = changes;
-		r->dead_version = status == SETT_OK ? v->number : 0;
-	}
+	weigh_tables(r, v, view);
+	status = weigh_cohorts(r, v);
+	r->dead_changes = changes;
+	r->dead_version = status == SETT_OK ? v->number : 0;
 	version_release(v);
 	dead_view_free(view);
 	return status;

@@ -1,4 +1,4 @@
-/* The space bound (I13), dropped prefixes, and the choice of files for value-log GC.
+/* The space bound (I13), and the choice of files for value-log GC.
  *
  * What is garbage, or may be:
  *
@@ -9,6 +9,8 @@
  *     held      versions on the bottom that were kept for snapshots which are gone
  *     garbage   value-log bytes that no table refers to, in sealed files
  *     active    the same in the file that commits write
+ *     dead      what the bottom holds of dropped prefixes and ids, about (regulator_dead.c)
+ *     dropped   what those held that commits dropped which are not in tables yet
  *
  * The sum must stay within (limit - 1) times the live part of the bottom level. Beyond that the largest part is
  * worked on first. Files that no table refers to any more are left out: an old version, a memtable or a
