@@ -57,6 +57,7 @@ struct config {
 	char *unix_socket; /* NULL = none */
 	unsigned unix_socket_permission;
 	int io_threads;                    /* reactors; 0 = cores */
+	bool io_threads_yield;             /* reactors yield their core before they sleep */
 	int pool_threads;                  /* threads of the blocking pool: 8 */
 	bool protected_mode;               /* (runtime) */
 	int64_t max_clients;               /* (runtime) */

@@ -8,7 +8,6 @@
 #include "net/net.h"
 #include "net/pool.h"
 #include "net/reactor.h"
-#include "net/yielding.h"
 #include "storage/base/thread.h"
 
 struct config;
@@ -26,8 +25,6 @@ struct net {
 	unsigned reactor_count;
 	struct reactor **reactors;
 	struct listeners *listeners; /* the first reactor's thread accepts */
-
-	struct yielding yielding;
 
 	bool stopping;     /* atomic: nothing more is executed */
 	uint64_t accepted; /* atomic: connections alive, from accept to close: what maxclients bounds */

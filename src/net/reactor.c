@@ -483,22 +483,6 @@ close_all(struct reactor *r)
 	reap(r);
 }
 
-/* Before a sleep: see yielding.h. */
-static void
-give_way(struct reactor *r)
-{
-	struct net *net = r->net;
-	if (yielding_begin_turn(&net->yielding, loop_now_ns(r->loop))) {
-		uint64_t requests = 0;
-		for (unsigned i = 0; i < net->reactor_count; i++)
-			requests += __atomic_load_n(&net->reactors[i]->counters.commands_processed,
-						    __ATOMIC_RELAXED);
-		yielding_end_turn(&net->yielding, loop_now_ns(r->loop), requests);
-	}
-	if (yielding_is_on(&net->yielding))
-		sched_yield();
-}
-
 static void
 tick(struct reactor *r)
 {
@@ -506,8 +490,8 @@ tick(struct reactor *r)
 	bool idle = list_is_empty(&r->runnable) && list_is_empty(&r->sending) && list_is_empty(&r->dead);
 	bool may_sleep = idle && !r->sync_due && !r->exiting;
 	reactor_await_parked(r);
-	if (may_sleep)
-		give_way(r);
+	if (may_sleep && r->net->config->io_threads_yield)
+		sched_yield();
 	loop_wait(r->loop, may_sleep, &hooks);
 	obey(r);
 	reactor_retry_parked(r);
