@@ -167,8 +167,12 @@ enter_stage() {
 }
 
 fill() { # fill COMMAND: load its keys into both servers, once
-	what=SET
-	[ "$1" != INCR ] || what=INCR
+	case "$1" in
+	INCR) what=INCR ;;
+	HSET | HGET) what=HSET ;;
+	HSETKEY | HGETKEY) what=HSETKEY ;;
+	*) what=SET ;;
+	esac
 	case " $filled " in *" $what "*) return 0 ;; esac
 	for side in $sides; do
 		progress "loading $keys keys into $side"

@@ -48,6 +48,18 @@ Test(workload, an_mset_has_ten_pairs)
 	workload_close(&workload);
 }
 
+Test(workload, an_hset_sets_a_field_of_one_hash)
+{
+	struct workload workload = open_workload("HSET", 1, 3);
+	uint8_t request[256];
+	uint64_t key;
+	size_t size = (size_t)(workload_write(&workload, request, &key) - request);
+	cr_assert_eq(size, workload.request_max);
+	cr_assert_arr_eq(request, "*4\r\n$4\r\nHSET\r\n$4\r\nhash\r\n$18\r\nfield:000000000000\r\n$3\r\n",
+			 53);
+	workload_close(&workload);
+}
+
 Test(workload, each_once_visits_every_key)
 {
 	enum { KEYS = 1234 };
@@ -137,6 +149,14 @@ Test(workload, other_replies_are_checked)
 	cr_assert_eq(CHECK(incr, "-ERR value is not an integer or out of range\r\n"), WORKLOAD_WRONG);
 	cr_assert_eq(CHECK(miss, "$-1\r\n"), WORKLOAD_RIGHT);
 	cr_assert_eq(CHECK(miss, "$0\r\n\r\n"), WORKLOAD_WRONG);
+	struct workload hset = open_workload("HSET", 10, 20);
+	cr_assert_eq(CHECK(hset, ":0\r\n"), WORKLOAD_RIGHT);
+	cr_assert_eq(CHECK(hset, ":1\r\n"), WORKLOAD_RIGHT);
+	cr_assert_eq(CHECK(hset, ":"), WORKLOAD_MORE);
+	cr_assert_eq(CHECK(hset, ":1\r"), WORKLOAD_MORE);
+	cr_assert_eq(CHECK(hset, ":2\r\n"), WORKLOAD_WRONG);
+	cr_assert_eq(CHECK(hset, "+OK\r\n"), WORKLOAD_WRONG);
+	workload_close(&hset);
 	workload_close(&incr);
 	workload_close(&miss);
 }

@@ -23,6 +23,11 @@ static const struct workload_command commands[] = {
 	{"GETMISS", "GET {key}", NULL, 0, "gap:", WORKLOAD_REPLY_NULL, "SET"},
 	{"INCR", "INCR {key}", NULL, 0, "counter:", WORKLOAD_REPLY_POSITIVE, "INCR"},
 	{"MSET", "MSET", "{key} {value}", 10, "key:", WORKLOAD_REPLY_OK, "SET"},
+	/* The fields of one hash, as redis-benchmark has it; and hashes of one field. */
+	{"HSET", "HSET hash {key} {value}", NULL, 0, "field:", WORKLOAD_REPLY_BINARY, "HSET"},
+	{"HGET", "HGET hash {key}", NULL, 0, "field:", WORKLOAD_REPLY_VALUE, "HSET"},
+	{"HSETKEY", "HSET {key} field {value}", NULL, 0, "hash:", WORKLOAD_REPLY_BINARY, "HSETKEY"},
+	{"HGETKEY", "HGET {key} field", NULL, 0, "hash:", WORKLOAD_REPLY_VALUE, "HSETKEY"},
 };
 
 const struct workload_command *
@@ -303,6 +308,8 @@ workload_check(const struct workload *workload, uint64_t key, const uint8_t *dat
 		return check_text("+OK\r\n", 5, data, size, ret_used);
 	case WORKLOAD_REPLY_NULL:
 		return check_text("$-1\r\n", 5, data, size, ret_used);
+	case WORKLOAD_REPLY_BINARY:
+		return check_text(size > 1 && data[1] == '1' ? ":1\r\n" : ":0\r\n", 4, data, size, ret_used);
 	case WORKLOAD_REPLY_POSITIVE:
 		return check_positive(data, size, ret_used);
 	case WORKLOAD_REPLY_VALUE:

@@ -22,6 +22,7 @@ enum workload_reply {
 	WORKLOAD_REPLY_POSITIVE, /* an integer above 0 */
 	WORKLOAD_REPLY_VALUE,    /* the value of the request's key */
 	WORKLOAD_REPLY_NULL,     /* $-1 */
+	WORKLOAD_REPLY_BINARY,   /* :0 or :1 */
 };
 
 /* One row of the command table in workload.c. */
