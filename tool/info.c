@@ -124,6 +124,19 @@ print_log(const struct sett_description *d)
 }
 
 enum { PREFIXES_SHOWN = 20 };
+/* docs/format-keyspace.md */
+static void
+print_counter_name(uint64_t counter)
+{
+	const uint64_t epoch = counter & (((uint64_t)1 << 62) - 1);
+	if (counter >> 62 == 3)
+		printf("  (sum of deadlines of epoch %" PRIu64 ")", epoch);
+	else if (counter >> 62 == 2)
+		printf("  (keys with a deadline among their elements of epoch %" PRIu64 ")", epoch);
+	else
+		printf("  (%s of epoch %" PRIu64 ")", counter % 2 ? "keys with an expiry" : "keys",
+		       counter / 2);
+}
 
 static void
 print_counters(const struct sett_description *d, bool raw)
@@ -133,8 +146,7 @@ print_counters(const struct sett_description *d, bool raw)
 		const struct sett_counter_description *c = &d->counters[i];
 		printf("  %" PRIu64 " is %" PRId64, c->counter, c->value);
 		if (!raw && c->counter >= 2)
-			printf("  (%s of epoch %" PRIu64 ")", c->counter % 2 ? "keys with an expiry" : "keys",
-			       c->counter / 2);
+			print_counter_name(c->counter);
 		putchar('\n');
 	}
 	printf("dead prefixes  %" PRIu64 "\n", d->dead_ids);

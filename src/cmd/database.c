@@ -41,7 +41,10 @@ command_flushall(struct command_context *c)
 		return SETT_OK;
 	resp_status(c->reply, "OK");
 	int status = SETT_OK;
-	for (unsigned db = 0; db < keyspace_databases(c->server->keyspace) && status == SETT_OK; db++)
+	const struct keyspace *keyspace = c->server->keyspace;
+	unsigned db = keyspace_next_database(keyspace, 0);
+	for (; db < keyspace_databases(keyspace) && status == SETT_OK;
+	     db = keyspace_next_database(keyspace, db + 1))
 		status = keyspace_flush(&c->view, db);
 	return status;
 }

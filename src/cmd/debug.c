@@ -170,7 +170,9 @@ debug_digest(struct command_context *c)
 {
 	struct digest digest = {{0}};
 	char text[DIGEST_TEXT_SIZE + 1];
-	for (unsigned db = 0; db < keyspace_databases(c->server->keyspace); db++) {
+	const struct keyspace *keyspace = c->server->keyspace;
+	for (unsigned db = 0; (db = keyspace_next_database(keyspace, db)) < keyspace_databases(keyspace);
+	     db++) {
 		int status = digest_database(c, db, &digest);
 		if (status != SETT_OK)
 			return status;

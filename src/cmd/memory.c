@@ -76,7 +76,9 @@ pair_databases(struct command_context *c, struct pairs *pairs, uint64_t *ret_key
 					     "overhead.hashtable.slot-to-keys"};
 	enum { FIELDS = sizeof fields / sizeof *fields };
 	uint64_t all = 0;
-	for (unsigned db = 0; db < keyspace_databases(c->server->keyspace); db++) {
+	const struct keyspace *keyspace = c->server->keyspace;
+	for (unsigned db = 0; (db = keyspace_next_database(keyspace, db)) < keyspace_databases(keyspace);
+	     db++) {
 		int64_t keys, expires;
 		int status = keyspace_count(&c->view, db, &keys, &expires);
 		if (status != SETT_OK)

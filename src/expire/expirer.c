@@ -220,7 +220,10 @@ has_deadlines(struct expirer *e)
 	if (sett_txn_begin(e->txn, SETT_TXN_MANUAL_CONFLICTS) != SETT_OK)
 		return true;
 	keyspace_begin(&view, e->server->keyspace, e->txn, &e->arena);
-	for (unsigned db = 0; db < keyspace_databases(e->server->keyspace) && expires == 0 && due == 0; db++)
+	const struct keyspace *keyspace = e->server->keyspace;
+	unsigned db = keyspace_next_database(keyspace, 0);
+	for (; db < keyspace_databases(keyspace) && expires == 0 && due == 0;
+	     db = keyspace_next_database(keyspace, db + 1))
 		if (keyspace_count(&view, db, &keys, &expires) != SETT_OK ||
 		    keyspace_count_due(&view, db, &due) != SETT_OK)
 			expires = 1;

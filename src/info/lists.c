@@ -93,8 +93,9 @@ info_write_databases(const struct info_facts *facts, struct keyspace_view *view,
 {
 	if (view == NULL)
 		return SETT_OK;
-	unsigned databases = keyspace_databases(facts->server->keyspace);
-	for (unsigned db = 0; db < databases; db++) {
+	const struct keyspace *keyspace = facts->server->keyspace;
+	for (unsigned db = 0; (db = keyspace_next_database(keyspace, db)) < keyspace_databases(keyspace);
+	     db++) {
 		int64_t keys, expires;
 		uint64_t ttl_ms;
 		int status = keyspace_count(view, db, &keys, &expires);

@@ -64,27 +64,39 @@ keyspace_prepare(struct keyspace *k, unsigned db, struct bytes key, struct arena
 	if (db >= k->count || key.size > KEYSPACE_MAX_KEY_SIZE)
 		return false;
 	ret->key = key;
-	/* Relaxed: whoever uses it compares it with the epoch of its snapshot. */
-	ret->epoch = __atomic_load_n(&k->databases[db].epoch, __ATOMIC_RELAXED);
+	/* Whoever uses it compares it with the epoch of its snapshot. */
+	ret->epoch = database_epoch(k, db);
 	return root_engine_key(k->engine, arena, ret->epoch, key, &ret->engine_key) == SETT_OK;
 }
 
 /* ---- taking keys apart ---- */
+
+static bool
+find_database(const struct keyspace *k, uint64_t epoch, unsigned *ret_db)
+{
+	uint64_t number = epoch - EPOCHS_BY_DATABASE; /* its own, unless SWAPDB gave it to another */
+	if (epoch >= EPOCHS_BY_DATABASE && number < k->count &&
+	    database_epoch(k, (unsigned)number) == epoch) {
+		*ret_db = (unsigned)number;
+		return true;
+	}
+	for (unsigned db = 0; (db = keyspace_next_database(k, db)) < k->count; db++)
+		if (database_epoch(k, db) == epoch) {
+			*ret_db = db;
+			return true;
+		}
+	return false;
+}
 
 bool
 keyspace_parse_root_key(struct keyspace *k, struct bytes engine_key, unsigned *ret_db, struct bytes *ret_key)
 {
 	if (engine_key.size < EPOCH_PREFIX_SIZE || engine_key.data[0] != KIND_ROOT)
 		return false;
-	uint64_t epoch = get_be64(engine_key.data + 1);
-	for (unsigned db = 0; db < k->count; db++) {
-		if (__atomic_load_n(&k->databases[db].epoch, __ATOMIC_RELAXED) != epoch)
-			continue;
-		*ret_db = db;
-		*ret_key = bytes_of(engine_key.data + EPOCH_PREFIX_SIZE, engine_key.size - EPOCH_PREFIX_SIZE);
-		return true;
-	}
-	return false;
+	if (!find_database(k, get_be64(engine_key.data + 1), ret_db))
+		return false;
+	*ret_key = bytes_of(engine_key.data + EPOCH_PREFIX_SIZE, engine_key.size - EPOCH_PREFIX_SIZE);
+	return true;
 }
 
 static struct engine_key
@@ -93,6 +105,8 @@ describe_meta(struct bytes key)
 	if (key.size == 4 && key.data[1] == 'e')
 		return (struct engine_key){.kind = ENGINE_KEY_EPOCH,
 					   .db = (unsigned)key.data[2] << 8 | key.data[3]};
+	if (key.size == 6 && key.data[1] == 'e')
+		return (struct engine_key){.kind = ENGINE_KEY_EPOCH, .db = get_be32(key.data + 2)};
 	if (key.size == 2 && key.data[1] == 'n')
 		return (struct engine_key){.kind = ENGINE_KEY_NEXT_EPOCH};
 	if (key.size == 2 && key.data[1] == 'o')

@@ -4,7 +4,9 @@
  * exchanges two: both cost the same whatever the databases hold.
  *
  * Invariants
- * - Epochs are never used twice: each comes from `00 'n'`, which the same transaction moves on.
+ * - Epochs are never used twice: each comes from `00 'n'`, which the same transaction moves on, or is that of one
+ *   database by its number, which it never has again once it was given another (SWAPDB hands it to one that keeps
+ *   it in `00 'e'`).
  * - A transaction uses one epoch per database, the one of its snapshot: the epochs in memory carry the
  *   timestamp of the commit that made them, and one newer than the snapshot is a conflict (the transaction is
  *   run again). A writer joins the database's epoch in its read set, so it cannot commit into an old epoch.
@@ -14,11 +16,13 @@
  *   timestamp to the runner (I1). */
 #include "keyspace/private.h"
 
+#include <assert.h>
+
 #include "storage/base/hash.h"
 #include "storage/base/random.h"
 #include "storage/base/varint.h"
 
-enum { META_KEY_SIZE = 4 };
+enum { META_KEY_SIZE = 6 };
 
 /* splitmix64's finalizer (Steele, Lea, Flood 2014). */
 static uint64_t
@@ -66,9 +70,13 @@ epoch_meta_key(uint8_t room[META_KEY_SIZE], unsigned db)
 {
 	room[0] = KIND_META;
 	room[1] = 'e';
+	if (db >= NUMBERED_DATABASES) {
+		put_be32(room + 2, db);
+		return bytes_of(room, 6);
+	}
 	room[2] = (uint8_t)(db >> 8);
 	room[3] = (uint8_t)db;
-	return bytes_of(room, META_KEY_SIZE);
+	return bytes_of(room, 4);
 }
 
 static const uint8_t next_epoch_key[2] = {KIND_META, 'n'};
@@ -110,8 +118,7 @@ take_epoch(struct sett_txn *txn, uint64_t *ret)
 		status = read_number(txn, key, &next);
 	if (status != SETT_OK && status != SETT_NOT_FOUND)
 		return status;
-	/* The counters' numbers are twice the epoch. */
-	if (next == 0 || next > UINT64_MAX / 4)
+	if (next == 0 || next >= EPOCHS_BY_DATABASE)
 		return SETT_CORRUPT;
 	status = write_number(txn, key, next + 1);
 	if (status == SETT_OK)
@@ -131,10 +138,100 @@ load_member_seed(struct keyspace *k, struct sett_txn *txn)
 	return write_number(txn, key, k->member_seed);
 }
 
+enum { WORD_BITS = 64 };
+
+static void
+note_in_use(struct keyspace *k, unsigned db)
+{
+	if (__builtin_expect(db < NUMBERED_DATABASES, 1))
+		return;
+	uint64_t *word = &k->in_use[db / WORD_BITS], bit = (uint64_t)1 << db % WORD_BITS;
+	if ((__atomic_load_n(word, __ATOMIC_RELAXED) & bit) == 0)
+		__atomic_fetch_or(word, bit, __ATOMIC_RELEASE);
+}
+
+unsigned
+keyspace_next_database(const struct keyspace *k, unsigned db)
+{
+	if (db < NUMBERED_DATABASES || db >= k->count)
+		return db < k->count ? db : k->count;
+	for (size_t word = db / WORD_BITS; word * WORD_BITS < k->count; word++) {
+		uint64_t bits = __atomic_load_n(&k->in_use[word], __ATOMIC_ACQUIRE);
+		if (word == db / WORD_BITS)
+			bits &= ~(uint64_t)0 << db % WORD_BITS;
+		if (bits != 0)
+			return (unsigned)(word * WORD_BITS) + (unsigned)__builtin_ctzll(bits);
+	}
+	return k->count;
+}
+
+/* The number of a database that has an epoch of its own beside those with numbered ones. */
+static bool
+parse_epoch_meta_key(const struct keyspace *k, struct bytes key, unsigned *ret_db)
+{
+	if (key.size != META_KEY_SIZE)
+		return false;
+	*ret_db = get_be32(key.data + 2);
+	return *ret_db >= NUMBERED_DATABASES && *ret_db < k->count;
+}
+
+static int
+load_changed_epochs(struct keyspace *k, struct sett_txn *txn)
+{
+	static const uint8_t lower[] = {KIND_META, 'e'}, upper[] = {KIND_META, 'e' + 1};
+	const struct sett_iterator_options options = {.lower = bytes_of(lower, sizeof(lower)),
+						      .upper = bytes_of(upper, sizeof(upper))};
+	struct sett_iterator *iterator;
+	int status = sett_iterator_open(txn, &options, &iterator);
+	if (status != SETT_OK)
+		return status;
+	for (status = sett_iterator_first(iterator); status == SETT_OK;
+	     status = sett_iterator_next(iterator)) {
+		struct sett_record record;
+		unsigned db;
+		if (!parse_epoch_meta_key(k, sett_iterator_key(iterator), &db))
+			continue;
+		status = sett_iterator_record(iterator, &record);
+		if (status == SETT_OK && record.head.size != 8)
+			status = SETT_CORRUPT;
+		if (status != SETT_OK)
+			break;
+		k->databases[db].epoch = get_le64(record.head.data);
+		note_in_use(k, db);
+	}
+	sett_iterator_close(iterator);
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}
+
+/* Finds the databases with epochs by their number that hold keys: a seek for each. */
+static int
+find_in_use(struct keyspace *k, struct sett_txn *txn)
+{
+	uint8_t prefix[EPOCH_PREFIX_SIZE], upper[EPOCH_PREFIX_SIZE];
+	epoch_prefix(prefix, KIND_ROOT, EPOCHS_BY_DATABASE);
+	epoch_prefix(upper, KIND_ROOT, EPOCHS_BY_DATABASE + k->count);
+	const struct sett_iterator_options options = {.lower = bytes_of(prefix, sizeof(prefix)),
+						      .upper = bytes_of(upper, sizeof(upper))};
+	struct sett_iterator *iterator;
+	int status = sett_iterator_open(txn, &options, &iterator);
+	if (status != SETT_OK)
+		return status;
+	status = sett_iterator_first(iterator);
+	while (status == SETT_OK) {
+		uint64_t epoch = get_be64(sett_iterator_key(iterator).data + 1);
+		assert(epoch >= EPOCHS_BY_DATABASE && epoch - EPOCHS_BY_DATABASE < k->count);
+		note_in_use(k, (unsigned)(epoch - EPOCHS_BY_DATABASE));
+		epoch_prefix(prefix, KIND_ROOT, epoch + 1);
+		status = sett_iterator_seek(iterator, bytes_of(prefix, sizeof(prefix)));
+	}
+	sett_iterator_close(iterator);
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}
+
 static int
 load_epochs(struct keyspace *k, struct sett_txn *txn)
 {
-	for (unsigned db = 0; db < k->count; db++) {
+	for (unsigned db = 0; db < k->count && db < NUMBERED_DATABASES; db++) {
 		uint8_t room[META_KEY_SIZE];
 		struct bytes key = epoch_meta_key(room, db);
 		uint64_t epoch;
@@ -150,13 +247,19 @@ load_epochs(struct keyspace *k, struct sett_txn *txn)
 			return SETT_CORRUPT;
 		k->databases[db].epoch = epoch;
 	}
-	return load_member_seed(k, txn);
+	int status = SETT_OK;
+	if (k->count > NUMBERED_DATABASES) {
+		status = load_changed_epochs(k, txn);
+		if (status == SETT_OK)
+			status = find_in_use(k, txn);
+	}
+	return status == SETT_OK ? load_member_seed(k, txn) : status;
 }
 
 int
 keyspace_open(struct sett_engine *engine, unsigned databases, struct keyspace **ret, struct sett_error *error)
 {
-	if (databases == 0 || databases > KEYSPACE_MAX_DATABASES)
+	if (databases == 0 || databases > INT32_MAX)
 		return sett_error_set(error, SETT_INVALID, 0, "number of databases %u is out of range",
 				      databases);
 	struct keyspace *k = calloc(1, sizeof(*k) + databases * sizeof(k->databases[0]));
@@ -167,7 +270,8 @@ keyspace_open(struct sett_engine *engine, unsigned databases, struct keyspace **
 	k->engine = engine;
 	k->count = databases;
 	k->random_counter = random_entropy();
-	status = scan_cursors_open(engine, &k->cursors);
+	k->in_use = calloc(databases / WORD_BITS + 1, sizeof(*k->in_use));
+	status = k->in_use != NULL ? scan_cursors_open(engine, &k->cursors) : SETT_NO_MEMORY;
 	if (status == SETT_OK)
 		status = object_ids_open(engine, &k->objects);
 	if (status == SETT_OK)
@@ -198,6 +302,7 @@ keyspace_close(struct keyspace *k)
 		return;
 	object_ids_close(k->objects);
 	scan_cursors_close(k->cursors);
+	free(k->in_use);
 	free(k);
 }
 
@@ -209,6 +314,47 @@ keyspace_databases(const struct keyspace *k)
 
 /* ---- a transaction's view ---- */
 
+struct view_epoch {
+	uint64_t epoch; /* 0: the slot is free */
+	unsigned db;
+};
+
+/* The slot of a database, or the free one where it belongs. */
+static struct view_epoch *
+find_slot(struct view_epoch *slots, unsigned capacity, unsigned db)
+{
+	unsigned i = db & (capacity - 1);
+	while (slots[i].epoch != 0 && slots[i].db != db)
+		i = (i + 1) & (capacity - 1);
+	return &slots[i];
+}
+
+/* Where the epoch of a database used in this transaction stands. */
+static uint64_t *
+view_epoch(struct keyspace_view *view, unsigned db)
+{
+	struct view_epoch *slot = find_slot(view->epochs, view->epoch_capacity, db);
+	assert(slot->epoch != 0);
+	return &slot->epoch;
+}
+
+static int
+grow_epochs(struct keyspace_view *view)
+{
+	enum { FIRST_CAPACITY = 4 };
+	unsigned capacity = view->epoch_capacity > 0 ? view->epoch_capacity * 2 : FIRST_CAPACITY;
+	struct view_epoch *slots = arena_allocate(view->arena, capacity * sizeof(*slots), 8);
+	if (slots == NULL)
+		return SETT_NO_MEMORY;
+	memset(slots, 0, capacity * sizeof(*slots));
+	for (unsigned i = 0; i < view->epoch_capacity; i++)
+		if (view->epochs[i].epoch != 0)
+			*find_slot(slots, capacity, view->epochs[i].db) = view->epochs[i];
+	view->epochs = slots;
+	view->epoch_capacity = capacity;
+	return SETT_OK;
+}
+
 int
 keyspace_begin(struct keyspace_view *view, struct keyspace *k, struct sett_txn *txn, struct arena *arena)
 {
@@ -217,34 +363,43 @@ keyspace_begin(struct keyspace_view *view, struct keyspace *k, struct sett_txn *
 	return SETT_OK;
 }
 
+/* The first use of a database: its epoch joins the read set and the view. */
+static int
+read_epoch(struct keyspace_view *view, unsigned db, uint64_t *ret)
+{
+	struct keyspace *k = view->keyspace;
+	uint64_t epoch = database_epoch(k, db);
+	uint64_t since = __atomic_load_n(&k->databases[db].since, __ATOMIC_RELAXED);
+	if (since > sett_txn_snapshot(view->txn))
+		return SETT_CONFLICT;
+	int status = sett_txn_read_conflict(view->txn, epoch_conflict_key(db));
+	/* A free slot stays, so that searches end. */
+	if (status == SETT_OK && view->epoch_count + 1 >= view->epoch_capacity)
+		status = grow_epochs(view);
+	if (status != SETT_OK)
+		return status;
+	note_in_use(k, db);
+	if (since > view->observed)
+		view->observed = since;
+	*find_slot(view->epochs, view->epoch_capacity, db) = (struct view_epoch){.epoch = epoch, .db = db};
+	view->epoch_count++;
+	*ret = epoch;
+	return SETT_OK;
+}
+
 int
 keyspace_epoch(struct keyspace_view *view, unsigned db, uint64_t *ret)
 {
-	struct keyspace *k = view->keyspace;
-	if (db >= k->count)
+	if (db >= view->keyspace->count)
 		return SETT_INVALID;
-	if (view->epochs == NULL) {
-		uint64_t *epochs = arena_allocate(view->arena, k->count * sizeof(*epochs), 8);
-		if (epochs == NULL)
-			return SETT_NO_MEMORY;
-		memset(epochs, 0, k->count * sizeof(*epochs));
-		view->epochs = epochs;
+	if (view->epoch_capacity > 0) {
+		const struct view_epoch *slot = find_slot(view->epochs, view->epoch_capacity, db);
+		if (slot->epoch != 0) {
+			*ret = slot->epoch;
+			return SETT_OK;
+		}
 	}
-	if (view->epochs[db] == 0) {
-		/* Acquire: partner of the release store in keyspace_publish. */
-		uint64_t epoch = __atomic_load_n(&k->databases[db].epoch, __ATOMIC_ACQUIRE);
-		uint64_t since = __atomic_load_n(&k->databases[db].since, __ATOMIC_RELAXED);
-		if (since > sett_txn_snapshot(view->txn))
-			return SETT_CONFLICT;
-		int status = sett_txn_read_conflict(view->txn, epoch_conflict_key(db));
-		if (status != SETT_OK)
-			return status;
-		if (since > view->observed)
-			view->observed = since;
-		view->epochs[db] = epoch;
-	}
-	*ret = view->epochs[db];
-	return SETT_OK;
+	return read_epoch(view, db, ret);
 }
 
 void
@@ -254,7 +409,7 @@ keyspace_publish(struct keyspace_view *view, uint64_t timestamp)
 		struct database *d = &view->keyspace->databases[c->db];
 		__atomic_store_n(&d->since, timestamp, __ATOMIC_RELAXED);
 		/* Release: `since` is there for whoever sees the epoch (keyspace_epoch). */
-		__atomic_store_n(&d->epoch, view->epochs[c->db], __ATOMIC_RELEASE);
+		__atomic_store_n(&d->epoch, *view_epoch(view, c->db), __ATOMIC_RELEASE);
 	}
 }
 
@@ -271,7 +426,7 @@ keyspace_rollback(struct keyspace_view *view, const struct keyspace_savepoint *t
 {
 	sett_txn_rollback_to(view->txn, to->txn);
 	for (; view->last_change != to->change; view->last_change = view->last_change->older)
-		view->epochs[view->last_change->db] = view->last_change->before;
+		*view_epoch(view, view->last_change->db) = view->last_change->before;
 	view->last_touched = to->touched;
 	if (to->touched != NULL)
 		to->touched->next = NULL;
@@ -321,7 +476,7 @@ change_epoch(struct keyspace_view *view, unsigned db, uint64_t before, uint64_t 
 		return status;
 	*c = (struct epoch_change){.older = view->last_change, .db = db, .before = before};
 	view->last_change = c;
-	view->epochs[db] = epoch;
+	*view_epoch(view, db) = epoch;
 	return SETT_OK;
 }
 

@@ -31,7 +31,7 @@
 #include "storage/base/arena.h"
 #include "storage/engine.h"
 
-enum { KEYSPACE_MAX_DATABASES = 16384, KEYSPACE_MAX_KEY_SIZE = 8192 };
+enum { KEYSPACE_MAX_KEY_SIZE = 8192 };
 
 struct keyspace;
 
@@ -39,6 +39,9 @@ struct keyspace;
 int keyspace_open(struct sett_engine *, unsigned databases, struct keyspace **ret, struct sett_error *);
 void keyspace_close(struct keyspace *);
 unsigned keyspace_databases(const struct keyspace *);
+/* The first database from `db` on that may hold a key in the snapshot of a transaction that runs already, or
+ * keyspace_databases() if there is none: there may be millions that nobody uses. */
+unsigned keyspace_next_database(const struct keyspace *, unsigned db);
 
 /* A key that the running transaction created, changed, removed: what WATCH, events and the expirer want to
  * know at commit. */
@@ -62,6 +65,7 @@ struct expired_key {
 };
 
 struct epoch_change;
+struct view_epoch;
 struct key;
 
 /* A user key with what stands for it in the engine, made ready before its transaction begins. */
@@ -79,7 +83,8 @@ struct keyspace_view {
 	struct sett_txn *txn;
 	struct arena *arena;
 	uint64_t now_ms;
-	uint64_t *epochs; /* by database, 0 = not read yet; in the arena */
+	struct view_epoch *epochs; /* of the databases used so far; a hash table in the arena */
+	unsigned epoch_count, epoch_capacity;
 	struct touched_key *first_touched, *last_touched;
 	bool allow_expired; /* DEBUG and the expirer look at expired keys too */
 	uint64_t observed;  /* newest epoch change that was seen, or commit that was otherwise heard of: joins

@@ -17,7 +17,13 @@ enum {
 struct scan_cursors;
 struct object_ids;
 
-/* The epoch of a database as later transactions find it. Written under the commit lock, `since` first; read
+/* Databases below this number have numbered epochs from the first start on. The others, of which there may be
+ * millions, have an epoch by their own number until FLUSHDB or SWAPDB gives them a numbered one: nothing is
+ * written, read or kept for those that nobody uses. */
+enum { NUMBERED_DATABASES = 16384 };
+#define EPOCHS_BY_DATABASE ((uint64_t)1 << 61)
+
+/* The epoch of a database as later transactions find it; 0: EPOCHS_BY_DATABASE and the database's number. Written under the commit lock, `since` first; read
  * by any thread, `epoch` first (acquire; partner: the release store in keyspace_publish), so that a new epoch
  * never comes with an older `since`. */
 struct database {
@@ -28,12 +34,23 @@ struct database {
 struct keyspace {
 	struct sett_engine *engine;
 	unsigned count;
+	/* A bit for each database from NUMBERED_DATABASES on that was ever used. Atomic: set before the transaction
+	 * that first uses it commits (release; partner: the acquire in keyspace_next_database). */
+	uint64_t *in_use;
 	uint64_t random_counter; /* atomic (relaxed): a stream of random numbers */
 	uint64_t member_seed;    /* entry `00 's'` */
 	struct scan_cursors *cursors;
 	struct object_ids *objects;
 	struct database databases[];
 };
+
+static inline uint64_t
+database_epoch(const struct keyspace *k, unsigned db)
+{
+	/* Acquire: partner of the release store in keyspace_publish. */
+	uint64_t epoch = __atomic_load_n(&k->databases[db].epoch, __ATOMIC_ACQUIRE);
+	return epoch != 0 ? epoch : EPOCHS_BY_DATABASE + db;
+}
 
 struct epoch_change {
 	struct epoch_change *older;

@@ -437,13 +437,106 @@ Test(keyspace, a_walk_agrees_with_others_which_keys_are_there)
 	fixture_close(f);
 }
 
+static void
+reopen(struct fixture *f, unsigned databases)
+{
+	struct sett_error error;
+	keyspace_close(f->server.keyspace);
+	cr_assert_eq(keyspace_open(f->server.engine, databases, &f->server.keyspace, &error), SETT_OK, "%s",
+		     error.message);
+}
+
+static void
+put_in(struct session *s, unsigned db, const char *key, const char *value)
+{
+	struct key k;
+	cr_assert_eq(key_open(&s->view, db, bytes_of_string(key), &k), SETT_OK);
+	cr_assert_eq(key_put_string(&k, bytes_of_string(value), 0), SETT_OK);
+}
+
+/* The databases beyond those that are always walked which hold a key or were used, as text. */
+static void
+expect_in_use(struct fixture *f, const char *expected)
+{
+	const struct keyspace *k = f->server.keyspace;
+	char text[128] = "";
+	for (unsigned db = 16384; (db = keyspace_next_database(k, db)) < keyspace_databases(k); db++)
+		snprintf(text + strlen(text), sizeof text - strlen(text), "%u ", db);
+	cr_assert_str_eq(text, expected);
+}
+
+static void
+expect_value_in(struct fixture *f, unsigned db, const char *key, const char *expected)
+{
+	struct session s;
+	struct key k;
+	struct bytes body;
+	unsigned parsed;
+	session_open(f, &s);
+	cr_assert_eq(key_open(&s.view, db, bytes_of_string(key), &k), SETT_OK);
+	cr_assert_eq(k.exists, expected != NULL, "%u %s", db, key);
+	if (expected != NULL) {
+		cr_assert_eq(key_body(&k, &body), SETT_OK);
+		cr_assert(bytes_equal(body, bytes_of_string(expected)));
+		cr_assert(keyspace_parse_root_key(f->server.keyspace, k.engine_key.bytes, &parsed, &body));
+		cr_assert_eq(parsed, db);
+		cr_assert(bytes_equal(body, bytes_of_string(key)));
+	}
+	cr_assert_eq(session_commit(&s), SETT_OK);
+}
+
+/* Databases whose epochs are their numbers, until they are flushed or swapped. */
+Test(keyspace, a_million_databases)
+{
+	enum { COUNT = 1000000, LAST = COUNT - 1 };
+	struct fixture *f = fixture_open();
+	struct session s;
+	reopen(f, COUNT);
+	expect_in_use(f, "");
+	session_open(f, &s);
+	put_in(&s, LAST, "a", "last");
+	put_in(&s, 70000, "a", "seventy");
+	put_in(&s, 16384, "a", "first beyond");
+	put_in(&s, 0, "a", "zero");
+	for (unsigned db = 20000; db < 20010; db++)
+		put_in(&s, db, "a", "more than the view's first table has room for");
+	cr_assert_eq(session_commit(&s), SETT_OK);
+	session_open(f, &s);
+	for (unsigned db = 20000; db < 20010; db++)
+		cr_assert_eq(keyspace_flush(&s.view, db), SETT_OK);
+	put_in(&s, 20001, "b", "after the flush");
+	cr_assert_eq(keyspace_swap(&s.view, 0, LAST), SETT_OK);
+	cr_assert_eq(keyspace_swap(&s.view, 70000, 65537), SETT_OK);
+	cr_assert_eq(session_commit(&s), SETT_OK);
+	for (int round = 0; round < 2; round++) {
+		expect_value_in(f, LAST, "a", "zero");
+		expect_value_in(f, 0, "a", "last");
+		expect_value_in(f, 70000, "a", NULL);
+		expect_value_in(f, 65537, "a", "seventy");
+		expect_value_in(f, 16384, "a", "first beyond");
+		expect_value_in(f, 20000, "a", NULL);
+		expect_value_in(f, 20001, "a", NULL);
+		expect_value_in(f, 20001, "b", "after the flush");
+		reopen(f, COUNT);
+	}
+	expect_in_use(
+		f, "16384 20000 20001 20002 20003 20004 20005 20006 20007 20008 20009 65537 70000 999999 ");
+	/* What a smaller number leaves out comes back with the larger one. */
+	reopen(f, 16);
+	expect_value_in(f, 0, "a", "last");
+	expect_in_use(f, "");
+	reopen(f, COUNT);
+	expect_value_in(f, LAST, "a", "zero");
+	fixture_close(f);
+}
+
 Test(keyspace, refuses_too_many_databases)
 {
 	struct fixture *f = fixture_open();
 	struct keyspace *k = NULL;
 	struct sett_error error;
 	cr_assert_eq(keyspace_open(f->server.engine, 0, &k, &error), SETT_INVALID);
-	cr_assert_eq(keyspace_open(f->server.engine, KEYSPACE_MAX_DATABASES + 1, &k, &error), SETT_INVALID);
+	cr_assert_eq(keyspace_open(f->server.engine, (unsigned)INT32_MAX + 1, &k, &error), SETT_INVALID);
 	cr_assert_null(k);
 	fixture_close(f);
 }
