@@ -6,7 +6,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
+
+#include "net/transport.h"
 
 struct backlog_block {
 	struct backlog_block *next;
@@ -34,14 +35,15 @@ last_with_room(struct backlog *b)
 }
 
 ssize_t
-backlog_receive(struct backlog *b, int fd)
+backlog_receive(struct backlog *b, struct transport *transport)
 {
 	struct backlog_block *block = last_with_room(b);
 	if (block == NULL) {
 		errno = ENOMEM;
 		return -1;
 	}
-	ssize_t got = recv(fd, block->data + block->end, sizeof(block->data) - block->end, MSG_DONTWAIT);
+	ssize_t got =
+		transport_receive(transport, block->data + block->end, sizeof(block->data) - block->end);
 	if (got > 0) {
 		block->end += (size_t)got;
 		b->size += (size_t)got;

@@ -7,8 +7,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 struct backlog_block;
+struct transport;
 
 struct backlog {
 	struct backlog_block *first, *last; /* owned */
@@ -18,7 +20,7 @@ struct backlog {
 
 /* One read from the socket, behind what is there. Bytes received; 0 at the end of the input; -1 with errno,
  * ENOMEM too. */
-ssize_t backlog_receive(struct backlog *, int fd);
+ssize_t backlog_receive(struct backlog *, struct transport *);
 /* Moves up to `room` bytes to `to`: how many. */
 size_t backlog_take(struct backlog *, void *to, size_t room);
 /* Memory it takes. */

@@ -7,7 +7,7 @@
  *
  * Requests are parsed a few at a time, so that what several of them need can be fetched at once before the
  * first one runs. What a request changes for the parser (AUTH: how long an argument may be) holds for those
- * parsed after it; a stranger's are parsed one by one.
+ * parsed after it; those of a client that has not authenticated are parsed one by one.
  *
  * Invariants:
  * - input_start <= parse_start <= input_seen <= input_end <= input_capacity; the parser has seen the bytes
@@ -20,8 +20,6 @@
 #include "net/connection.h"
 
 #include <errno.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "net/upload.h"
 
@@ -33,7 +31,7 @@ enum {
 };
 
 struct connection *
-connection_create(int fd)
+connection_create(struct transport transport)
 {
 	struct connection *c = calloc(1, sizeof(*c));
 	if (c == NULL)
@@ -48,7 +46,8 @@ connection_create(int fd)
 	output_init(&c->output);
 	resp_writer_init(&c->pool.reply, 2);
 	c->client.connection = c;
-	c->client.fd = fd;
+	c->transport = transport;
+	c->client.fd = transport.fd;
 	c->client.protocol = 2;
 	c->client.multi_count = UINT32_MAX;
 	c->writable = true;
@@ -58,7 +57,7 @@ connection_create(int fd)
 void
 connection_destroy(struct connection *c)
 {
-	close(c->client.fd);
+	transport_close(&c->transport);
 	free(c->input);
 	free(c->arguments);
 	free(c->pool.argv);
@@ -142,7 +141,7 @@ connection_receive(struct connection *c, void *to, size_t room, size_t *ret_size
 		*ret_size = backlog_take(&c->backlog, to, room);
 		return INPUT_OK;
 	}
-	ssize_t got = recv(c->client.fd, to, room, MSG_DONTWAIT);
+	ssize_t got = transport_receive(&c->transport, to, room);
 	if (got == 0)
 		return INPUT_END;
 	if (got < 0)
@@ -154,7 +153,7 @@ connection_receive(struct connection *c, void *to, size_t room, size_t *ret_size
 enum input_result
 connection_receive_ahead(struct connection *c, size_t *ret_size)
 {
-	ssize_t got = backlog_receive(&c->backlog, c->client.fd);
+	ssize_t got = backlog_receive(&c->backlog, &c->transport);
 	if (got < 0)
 		return read_error();
 	if (got == 0) {
@@ -336,7 +335,7 @@ connection_consume(struct connection *c)
 static bool
 send_bytes(struct connection *c, const uint8_t *data, size_t size, size_t *ret_size)
 {
-	ssize_t sent = send(c->client.fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+	ssize_t sent = transport_send(&c->transport, data, size);
 	*ret_size = 0;
 	if (sent < 0) {
 		if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)

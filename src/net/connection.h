@@ -10,6 +10,7 @@
 #include "net/net.h"
 #include "net/output.h"
 #include "net/pool.h"
+#include "net/transport.h"
 #include "resp/parser.h"
 
 struct reactor;
@@ -71,6 +72,7 @@ struct piece {
 
 struct connection {
 	struct client client;
+	struct transport transport;
 	struct reactor *reactor;
 	struct loop_watch watch;
 	enum connection_state state;
@@ -124,8 +126,8 @@ struct connection {
 	struct mailbox_message adopt_message;
 };
 
-/* Takes the descriptor over. NULL if out of memory (the descriptor stays the caller's). */
-struct connection *connection_create(int fd);
+/* Takes the transport over. NULL if out of memory (the transport stays the caller's). */
+struct connection *connection_create(struct transport);
 /* Closes the socket and frees all. In no list, not watched, not in the pool. */
 void connection_destroy(struct connection *);
 

@@ -1,4 +1,4 @@
-/* The net's life, the registry of clients, and what other rooms call.
+/* The net's life, and what other rooms call.
  *
  * Start: sockets are opened by net_create, so that a busy port is known before anything else runs; threads
  * start with net_start: pool first, since reactors send requests there, then reactors, the accepting one
@@ -7,8 +7,6 @@
  * Stop: reactors execute nothing more; the pool finishes what it has; what was committed is synced, so that
  * the replies that waited for it may leave; the accepting reactor ends first, so that nobody hands a
  * connection to a reactor that is gone; then the others.
- *
- * The registry is a list in the order of ids: connections enter it with the next id and under the same lock.
  */
 #include "net/net.h"
 
@@ -19,7 +17,9 @@
 #include <unistd.h>
 
 #include "config/config.h"
+#include "net/arrivals.h"
 #include "net/net_private.h"
+#include "net/replies.h"
 
 enum { REACTORS_MAX = 128, POOL_THREADS_MAX = 256 };
 
@@ -70,6 +70,12 @@ create_reactors(struct net *net, struct sett_error *error)
 	return SETT_OK;
 }
 
+static void
+take_arrival(void *net, const struct arrival *arrival)
+{
+	arrivals_take(net, arrival);
+}
+
 static int
 create_parts(struct net *net, struct sett_error *error)
 {
@@ -83,7 +89,7 @@ create_parts(struct net *net, struct sett_error *error)
 	status = create_reactors(net, error);
 	if (status != SETT_OK)
 		return status;
-	return listeners_open(net, &net->listeners, error);
+	return listeners_open(net->config, net->sink, take_arrival, net, &net->listeners, error);
 }
 
 int
@@ -97,9 +103,8 @@ net_create(const struct net_options *options, struct net **ret, struct sett_erro
 	net->sink = options->sink;
 	net->handler = options->handler;
 	net->clock = sett_system_clock();
-	net->next_client_id = 1;
-	list_init(&net->clients);
-	mutex_init(&net->registry_mutex);
+	registry_init(&net->registry);
+	mutex_init(&net->stats_mutex);
 	mutex_init(&net->start_mutex);
 	condition_init(&net->start_condition);
 	int status = create_parts(net, error);
@@ -125,19 +130,9 @@ net_destroy(struct net *net)
 		close(net->shutdown_fd);
 	condition_destroy(&net->start_condition);
 	mutex_destroy(&net->start_mutex);
-	mutex_destroy(&net->registry_mutex);
+	mutex_destroy(&net->stats_mutex);
+	registry_destroy(&net->registry);
 	free(net);
-}
-
-void
-net_thread_ready(struct net *net, int status)
-{
-	mutex_lock(&net->start_mutex);
-	net->threads_ready++;
-	if (status != SETT_OK && net->start_status == SETT_OK)
-		net->start_status = status;
-	condition_signal(&net->start_condition);
-	mutex_unlock(&net->start_mutex);
 }
 
 static int
@@ -196,7 +191,7 @@ net_on_progress(void *arg)
 	if (net == NULL)
 		return;
 	for (unsigned i = 0; i < net->reactor_count; i++)
-		reactor_on_progress(net->reactors[i]);
+		replies_on_progress(net->reactors[i]);
 }
 
 /* ---- the pool for others ---- */
@@ -257,58 +252,13 @@ net_wait_for_shutdown(struct net *net)
 	}
 }
 
-/* ---- the registry ---- */
-
 void
-registry_add(struct net *net, struct connection *c)
-{
-	mutex_lock(&net->registry_mutex);
-	c->client.id = net->next_client_id++;
-	list_append(&net->clients, &c->registry_link);
-	mutex_unlock(&net->registry_mutex);
-}
-
-void
-registry_remove(struct net *net, struct connection *c)
-{
-	mutex_lock(&net->registry_mutex);
-	list_remove(&c->registry_link);
-	mutex_unlock(&net->registry_mutex);
-}
-
-int
-net_each_client(struct net *net, int (*each)(void *arg, struct client *), void *arg)
-{
-	int result = 0;
-	mutex_lock(&net->registry_mutex);
-	for (struct list_link *l = net->clients.next; l != &net->clients && result == 0; l = l->next)
-		result = each(arg, &list_entry(l, struct connection, registry_link)->client);
-	mutex_unlock(&net->registry_mutex);
-	return result;
-}
-
-void
-client_kill_locked(struct net *net, struct client *client) REQUIRES(&net->registry_mutex)
+client_kill_locked(struct net *net, struct client *client) REQUIRES(&net->registry.mutex)
 {
 	struct connection *c = client->connection;
 	/* Released by reactor_control. The connection is alive: it leaves the registry before it is freed. */
 	__atomic_store_n(&c->killed, true, __ATOMIC_RELAXED);
 	reactor_control(c->reactor, REACTOR_KILL);
-}
-
-int
-net_set_client_name(struct net *net, struct client *client, struct bytes name)
-{
-	struct buffer fresh = {0};
-	int status = buffer_append(&fresh, name.data, name.size);
-	if (status != SETT_OK)
-		return status;
-	mutex_lock(&net->registry_mutex);
-	struct buffer old = client->name;
-	client->name = fresh;
-	mutex_unlock(&net->registry_mutex);
-	buffer_free(&old);
-	return SETT_OK;
 }
 
 /* ---- figures ---- */
@@ -321,9 +271,9 @@ net_stats(struct net *net, struct net_stats *ret)
 		reactor_add_stats(net->reactors[i], &sum);
 	sum.connections = __atomic_load_n(&net->accepted, __ATOMIC_RELAXED);
 	sum.pool_queue = pool_queue_length(net->pool);
-	mutex_lock(&net->registry_mutex);
+	mutex_lock(&net->stats_mutex);
 	struct net_stats base = net->stats_base;
-	mutex_unlock(&net->registry_mutex);
+	mutex_unlock(&net->stats_mutex);
 	sum.connections_received -= base.connections_received;
 	sum.connections_rejected -= base.connections_rejected;
 	sum.commands_processed -= base.commands_processed;
@@ -340,9 +290,9 @@ net_reset_stats(struct net *net)
 	struct net_stats sum = {0};
 	for (unsigned i = 0; i < net->reactor_count; i++)
 		reactor_add_stats(net->reactors[i], &sum);
-	mutex_lock(&net->registry_mutex);
+	mutex_lock(&net->stats_mutex);
 	net->stats_base = sum;
-	mutex_unlock(&net->registry_mutex);
+	mutex_unlock(&net->stats_mutex);
 }
 
 unsigned

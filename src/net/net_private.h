@@ -8,6 +8,7 @@
 #include "net/net.h"
 #include "net/pool.h"
 #include "net/reactor.h"
+#include "net/registry.h"
 #include "storage/base/thread.h"
 
 struct config;
@@ -29,11 +30,10 @@ struct net {
 	bool stopping;     /* atomic: nothing more is executed */
 	uint64_t accepted; /* atomic: connections alive, from accept to close: what maxclients bounds */
 
-	struct mutex registry_mutex;
-	/* under the registry's mutex */
-	struct list_link clients; /* by id */
-	uint64_t next_client_id;
-	struct net_stats stats_base; /* what the counters were at the last reset */
+	struct registry registry;
+
+	struct mutex stats_mutex;
+	struct net_stats stats_base; /* under stats_mutex: what the counters were at the last reset */
 
 	/* start of threads */
 	struct mutex start_mutex;
@@ -41,11 +41,5 @@ struct net {
 	unsigned threads_ready; /* under start_mutex, as is the next one */
 	int start_status;
 };
-
-/* Puts a connection on the list of clients, with the next id. */
-void registry_add(struct net *, struct connection *);
-void registry_remove(struct net *, struct connection *);
-/* A reactor's thread is ready, or failed to get there. */
-void net_thread_ready(struct net *, int status);
 
 #endif

@@ -7,7 +7,6 @@
 #include "net/net.h"
 
 struct reactor;
-struct connection;
 struct listeners;
 
 enum reactor_control {
@@ -19,7 +18,7 @@ enum reactor_control {
 
 /* Starts no thread. SETT_NO_MEMORY, SETT_IO. */
 int reactor_create(struct net *, unsigned index, struct reactor **ret, struct sett_error *);
-/* The thread reports through net_thread_ready. `listeners` are accepted on this reactor; NULL for the others.
+/* The thread counts itself in net->threads_ready. `listeners` are accepted on this reactor; NULL for the others.
  */
 int reactor_start(struct reactor *, struct listeners *);
 /* Waits for the thread's end, which REACTOR_EXIT asked for. No-op if it was not started. */
@@ -30,10 +29,6 @@ void reactor_destroy(struct reactor *);
 /* ---- any thread ---- */
 /* Does what the bits of enum reactor_control say, soon. */
 void reactor_control(struct reactor *, unsigned bits);
-/* The written or durable frontier moved: wakes it if it holds replies. */
-void reactor_on_progress(struct reactor *);
-/* Gives it a connection that is registered with the net. */
-void reactor_hand_over(struct reactor *, struct connection *);
 /* Connections it was handed and has not closed yet. */
 uint64_t reactor_load(struct reactor *);
 /* Adds its counters to `ret`. */

@@ -1,64 +1,37 @@
-/* A reactor's requests: reading, running, the way through the pool and back, pauses.
+/* A reactor's requests: reading, batches, execution.
  *
- * Batches. Before any of a batch of requests runs, all are parsed and shown to the handler, which asks memory
- * for what they need: fetched one behind another, that is what most of a short command's time would go into.
+ * Batches. Before the first request of a batch runs, all are parsed and shown to the handler, which prefetches the
+ * memory that they need: a short command spends most of its time waiting for memory, if it fetches one thing after
+ * the other.
  *
- * Order. A connection runs one request at a time, in the order they came; while one is in the pool or paused,
- * no later one runs. Its bytes stay in the input buffer, which does not move meanwhile, so the pool's
- * arguments point into it too.
- *
- * Cold requests. A read that finds its bytes not in memory has told the system to fetch them, and the reactor
- * tries the request again a little later, when the disk has usually answered: a thread of the pool that waits
- * costs two wake-ups, which take longer than all else that is to be done. How long that is the reactor
- * learns. What takes much longer, or needs many reads (each try begins anew), goes to the pool, and so does
- * all for a while if this keeps happening (a slow disk, or a system that fetches nothing by itself).
- *
- * Large bodies within a reply (output.h) are read by the pool, piece by piece, as the socket takes them. The
- * connection is throttled meanwhile: no request runs, so the same job and message serve both.
- *
- * A client that does not read its replies is throttled: slow_reader.c.
- *
- * Large arguments (upload.h) are stored by the pool, piece by piece, as they come; the socket is not read
- * while a piece is on its way. No request runs meanwhile and no body is sent, so the same job and message
- * serve here too.
- *
- * Ownership. From pool_submit to the message's arrival the pool thread owns client and pool_request; the
- * reactor only marks the connection as closing, and frees it when the message is back. */
+ * Order. A connection runs one request at a time, in the order they came; while one is parked (parked.c), no later
+ * one runs. Its bytes stay in the input buffer, which does not move meanwhile, so arguments that the pool uses point
+ * into it, too. */
+#include "net/requests.h"
+
 #include <errno.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
 
 #include "config/config.h"
+#include "net/bodies.h"
+#include "net/connections.h"
+#include "net/parked.h"
 #include "net/reactor_private.h"
+#include "net/replies.h"
+#include "net/slow_reader.h"
 #include "net/upload.h"
 
-enum { ARGUMENTS_FIRST = 64, ARGUMENTS_KEPT = 65536 /* slots of the reactor's array between ticks */ };
+enum {
+	ARGUMENTS_FIRST = 64,
+	ARGUMENTS_KEPT = 65536,   /* slots of the reactor's array between ticks */
+	REQUESTS_PER_TICK = 1000, /* of one connection; then the others get their turn */
+	BATCH_REQUESTS = 64,      /* about as many are looked at before the first of them runs */
+	BATCH_CONNECTIONS = 64,
+	BATCH_ARGUMENTS =
+		128, /* likewise: with more, the first prefetched lines are evicted before they are used */
+	SHARED_BYTES_MAX = 1024 * 1024, /* arguments of requests that share a transaction */
+};
 
 /* ---- reading ---- */
-
-bool
-reactor_wants_input(const struct reactor *r, const struct connection *c)
-{
-	return c->state == CONNECTION_OPEN && !c->input_ended && !c->input_broken && !c->closing &&
-		!c->client.close_after_reply && !r->stopping &&
-		(!c->throttled || reactor_may_receive_ahead(r, c));
-}
-
-static void
-read_failed(struct reactor *r, struct connection *c)
-{
-	int error = errno;
-	if (error == EMSGSIZE)
-		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
-				"Closing client that reached max query buffer length: id=%llu addr=%s",
-				(unsigned long long)c->client.id, c->client.address);
-	else if (error == ENOMEM)
-		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
-				"Out of memory reading from client: addr=%s", c->client.address);
-	else
-		log_sink_printf(&r->net->sink, LOG_LEVEL_VERBOSE, "Reading from client: %s", strerror(error));
-	reactor_close(r, c);
-}
 
 static enum input_result
 receive(struct reactor *r, struct connection *c, size_t *ret_size)
@@ -75,7 +48,7 @@ static void
 read_input(struct reactor *r, struct connection *c)
 {
 	/* What is there already comes first: it may hold whole requests. */
-	if (!reactor_wants_input(r, c) || (!c->throttled && connection_has_input(c)))
+	if (!connections_want_input(r, c) || (!c->throttled && connection_has_input(c)))
 		return;
 	bool from_socket = c->throttled || c->backlog.size == 0;
 	size_t size = 0;
@@ -91,335 +64,22 @@ read_input(struct reactor *r, struct connection *c)
 		break;
 	case INPUT_END:
 		c->input_ended = true;
-		reactor_update_watch(r, c);
-		reactor_queue_send(r, c);
+		connections_update_watch(r, c);
+		connections_queue_send(r, c);
 		break;
 	case INPUT_ERROR:
-		read_failed(r, c);
+		connections_input_failed(r, c);
 		break;
 	}
+	if (__builtin_expect(transport_pending(&c->transport) > 0, 0))
+		c->readable = true; /* no event will report these bytes */
 	if (__builtin_expect(c->throttled, 0))
-		reactor_received_ahead(r, c);
+		slow_reader_received(r, c);
 }
 
 /* ---- one request ---- */
 
-/* The request is over and its reply is in the output. */
-static void
-finish_request(struct reactor *r, struct connection *c, uint64_t reply_start, size_t reply_end,
-	       uint64_t release)
-{
-	counter_add(&r->counters.commands_processed, 1);
-	if (__builtin_expect(c->client.reply_streams != NULL, 0)) {
-		output_add_streams(&c->output, c->client.reply_streams, reply_start);
-		c->client.reply_streams = NULL;
-	}
-	if (__builtin_expect(c->client.argument_bodies != NULL, 0)) {
-		argument_bodies_free(c->client.argument_bodies);
-		c->client.argument_bodies = NULL;
-	}
-	if (c->output.writer.failed) {
-		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
-				"Out of memory for a reply: closing client addr=%s", c->client.address);
-		reactor_close(r, c);
-		return;
-	}
-	if (release > r->newest)
-		r->newest = release;
-	output_stamp_to(&c->output, reply_end, release, reactor_frontier(r));
-	connection_consume(c);
-	reactor_check_unsent(r, c);
-	reactor_queue_send(r, c);
-}
-
-static void
-pause_request(struct reactor *r, struct connection *c)
-{
-	c->state = CONNECTION_PAUSED;
-	list_append(&r->paused, &c->parked_link);
-	counter_add(&r->counters.paused, 1);
-	if (!timer_is_armed(&r->paused_retry) &&
-	    timers_arm(loop_timers(r->loop), &r->paused_retry,
-		       loop_now_ns(r->loop) + PAUSED_RETRY_MS * 1000000ULL) != SETT_OK)
-		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING, "Out of memory for a timer");
-	reactor_update_watch(r, c);
-}
-
-static void
-leave_pause(struct reactor *r, struct connection *c)
-{
-	list_remove(&c->parked_link);
-	c->state = CONNECTION_OPEN;
-	counter_add(&r->counters.paused, (uint64_t)-1);
-}
-
-/* ---- cold requests ---- */
-
-/* What the request had missed is there. */
-static void
-learn_patience(struct reactor *r, struct connection *c)
-{
-	struct patience *p = &r->patience;
-	uint64_t took = loop_now_ns(r->loop) - c->missed_ns;
-	p->losses = 0;
-	if (c->misses == 1) /* perhaps it was there long before */
-		p->wait_ns -= p->wait_ns / 32;
-	else if (took > p->wait_ns)
-		p->wait_ns += (took - p->wait_ns) / 8;
-	p->wait_ns = p->wait_ns < PATIENCE_MIN_NS ? PATIENCE_MIN_NS
-		: p->wait_ns > PATIENCE_MAX_NS    ? PATIENCE_MAX_NS
-						  : p->wait_ns;
-	c->misses = 0;
-}
-
-/* In vain, for so long, which is nearly five times the first wait. Many may have begun before the wait grew.
- */
-static void
-lose_patience(struct patience *p, uint64_t now, uint64_t waited_ns)
-{
-	uint64_t wait_ns = waited_ns / 5 * 3 / 2;
-	if (wait_ns > p->wait_ns)
-		p->wait_ns = wait_ns < PATIENCE_MAX_NS ? wait_ns : PATIENCE_MAX_NS;
-	if (wait_ns >= PATIENCE_MAX_NS && ++p->losses == PATIENCE_LOSSES) {
-		p->losses = 0;
-		p->rest_until_ns = now + PATIENCE_REST_NS;
-	}
-}
-
-/* Whether the request, which just missed, is to be tried here again. */
-static bool
-await_disk(struct reactor *r, struct connection *c)
-{
-	struct patience *p = &r->patience;
-	uint64_t now = loop_now_ns(r->loop);
-	bool first = c->misses == 0;
-	if (now < p->rest_until_ns || (first && p->in_pool < PATIENCE_ALONE))
-		return false;
-	if (!first && c->missing != c->client.missing) {
-		learn_patience(r, c);
-		if (++c->places == PATIENCE_PLACES)
-			return false;
-	}
-	c->missing = c->client.missing;
-	if (c->misses == PATIENCE_TRIES) {
-		lose_patience(p, now, now - c->missed_ns);
-		return false;
-	}
-	/* A quarter of the first wait again, then a half, then one, then two. */
-	uint64_t wait = c->misses == 0 ? p->wait_ns : p->wait_ns / 4 << (c->misses - 1);
-	if (c->misses++ == 0)
-		c->missed_ns = now;
-	c->retry_ns = now + wait;
-	c->state = CONNECTION_COLD;
-	list_append(&r->cold[c->misses - 1], &c->parked_link);
-	return true;
-}
-
-/* The request has its turn later. Pauses grow while others are given out, so the list is in order, but for
- * what the longest pause cuts off. */
-static void
-await_turn(struct reactor *r, struct connection *c)
-{
-	c->paced = true;
-	c->retry_ns = loop_now_ns(r->loop) + c->client.pause_ns;
-	c->state = CONNECTION_SLOWED;
-	list_append(&r->slowed, &c->parked_link);
-}
-
-static struct connection *
-first_parked(struct list_link *list)
-{
-	return list_is_empty(list) ? NULL : list_entry(list->next, struct connection, parked_link);
-}
-
-static void
-retry_list(struct reactor *r, struct list_link *list)
-{
-	uint64_t now = loop_now_ns(r->loop);
-	struct connection *c;
-	while ((c = first_parked(list)) != NULL && c->retry_ns <= now) {
-		list_remove(&c->parked_link);
-		c->state = CONNECTION_OPEN;
-		reactor_update_watch(r, c);
-		reactor_queue_run(r, c);
-	}
-}
-
-void
-reactor_retry_parked(struct reactor *r)
-{
-	for (int i = 0; i < PATIENCE_TRIES; i++)
-		retry_list(r, &r->cold[i]);
-	retry_list(r, &r->slowed);
-}
-
-static void
-await_list(struct reactor *r, struct list_link *list, uint64_t late_ns)
-{
-	const struct connection *c = first_parked(list);
-	if (c != NULL)
-		loop_wait_until(r->loop, c->retry_ns + late_ns);
-}
-
-void
-reactor_await_parked(struct reactor *r)
-{
-	for (int i = 0; i < PATIENCE_TRIES; i++)
-		await_list(r, &r->cold[i], 0);
-	await_list(r, &r->slowed, TURNS_NS);
-}
-
-/* ---- through the pool ---- */
-
-/* On the reactor: the request is back. */
-static void
-pool_request_done(struct mailbox_message *message)
-{
-	struct connection *c = list_entry(message, struct connection, pool.message);
-	struct reactor *r = c->reactor;
-	c->state = CONNECTION_OPEN;
-	r->patience.in_pool -= c->pool.missed;
-	if (c->closing) {
-		reactor_bury(r, c);
-		return;
-	}
-	if (c->pool.cancelled) {
-		reactor_close(r, c);
-		return;
-	}
-	if (c->pool.result == REQUEST_PAUSED) {
-		pause_request(r, c);
-		return;
-	}
-	uint64_t start = c->output.base + c->output.writer.size;
-	if (c->pool.result != REQUEST_DONE || !output_take(&c->output, &c->pool.reply)) {
-		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
-				"A request failed in the blocking pool: closing client addr=%s",
-				c->client.address);
-		reactor_close(r, c);
-		return;
-	}
-	finish_request(r, c, start, c->output.writer.size, c->pool.release);
-	if (c->closing)
-		return;
-	reactor_update_watch(r, c);
-	reactor_queue_run(r, c);
-}
-
-/* On a pool thread. Nothing of the connection may be touched after the post or the submission: it may be
- * freed by then. */
-static void
-run_in_pool(struct pool_job *job, void *thread)
-{
-	struct connection *c = list_entry(job, struct connection, pool.job);
-	struct pool_request *p = &c->pool;
-	struct net *net = c->reactor->net;
-	/* Acquire pairs with net_stop's store; late is harmless: one request more is executed. */
-	p->cancelled = __atomic_load_n(&net->stopping, __ATOMIC_ACQUIRE);
-	if (!p->cancelled) {
-		p->reply.protocol = c->client.protocol;
-		p->release = 0;
-		struct request request = {.argc = p->argc, .argv = p->argv, .in_long_lane = p->is_long};
-		p->result = net->handler.execute(net->handler.arg, thread, &c->client, &request, &p->reply,
-						 &p->release);
-		if (p->result != REQUEST_DONE)
-			resp_truncate(&p->reply, 0);
-		if (p->result == REQUEST_MUST_WAIT_LONG && !p->is_long) {
-			p->is_long = true;
-			pool_submit(net->pool, POOL_LONG, &p->job);
-			return;
-		}
-	}
-	loop_post(c->reactor->loop, &p->message);
-}
-
-static void
-send_to_pool(struct reactor *r, struct connection *c, enum request_result result,
-	     const struct request *request)
-{
-	struct pool_request *p = &c->pool;
-	size_t argc = request->argc;
-	if (p->argument_capacity < argc) {
-		struct bytes *grown = realloc(p->argv, argc * sizeof(*grown));
-		if (grown == NULL) {
-			log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING, "Out of memory for a request");
-			reactor_close(r, c);
-			return;
-		}
-		p->argv = grown;
-		p->argument_capacity = argc;
-	}
-	p->argc = argc;
-	memcpy(p->argv, request->argv, argc * sizeof(*p->argv));
-	p->job.run = run_in_pool;
-	p->message.run = pool_request_done;
-	c->state = CONNECTION_IN_POOL;
-	p->missed = result == REQUEST_MISSED;
-	r->patience.in_pool += p->missed;
-	p->is_long = result == REQUEST_MUST_WAIT_LONG;
-	pool_submit(r->net->pool, p->is_long ? POOL_LONG : POOL_SHORT, &p->job);
-}
-
-/* ---- pieces of large replies ---- */
-
-/* On the reactor: the piece is there. */
-static void
-piece_done(struct mailbox_message *message)
-{
-	struct connection *c = list_entry(message, struct connection, pool.message);
-	struct reactor *r = c->reactor;
-	c->state = CONNECTION_OPEN;
-	if (c->closing) {
-		reactor_bury(r, c);
-		return;
-	}
-	if (c->piece.status != SETT_OK) {
-		/* The header has left: there is no way to say it in the reply. */
-		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
-				"A value cannot be read while it is being sent (%s): closing client addr=%s",
-				c->piece.error.message, c->client.address);
-		reactor_close(r, c);
-		return;
-	}
-	__atomic_store_n(&c->client.last_active_ms, loop_wall_ms(r->loop), __ATOMIC_RELAXED);
-	reactor_queue_send(r, c);
-}
-
-/* On a pool thread. Nothing of the connection may be touched after the post. */
-static void
-read_piece(struct pool_job *job, void *thread)
-{
-	(void)thread;
-	struct connection *c = list_entry(job, struct connection, pool.job);
-	struct piece *p = &c->piece;
-	p->start = p->end = 0;
-	p->status = sett_body_stream_read(c->output.streams->body, p->data, PIECE_SIZE, &p->end, &p->error);
-	loop_post(c->reactor->loop, &c->pool.message);
-}
-
-void
-reactor_read_piece(struct reactor *r, struct connection *c)
-{
-	if (c->piece.data == NULL) {
-		c->piece.data = malloc(PIECE_SIZE);
-		if (c->piece.data == NULL) {
-			log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
-					"Out of memory for a reply: closing client addr=%s",
-					c->client.address);
-			reactor_close(r, c);
-			return;
-		}
-		reactor_account(r, c);
-	}
-	c->pool.job.run = read_piece;
-	c->pool.message.run = piece_done;
-	c->state = CONNECTION_READING;
-	pool_submit(r->net->pool, POOL_SHORT, &c->pool.job);
-}
-
-/* ---- running ---- */
-
-/* Puts the arguments of a request whose bytes begin at `start` of the input into the reactor's. */
+/* Appends the arguments of a request to the reactor's; its bytes begin at `start` of the input. */
 static bool
 collect_arguments(struct reactor *r, struct connection *c, struct parsed_request *p, size_t start)
 {
@@ -446,37 +106,15 @@ request_of(const struct reactor *r, const struct connection *c, const struct par
 		.argc = p->argc, .argv = r->argv + p->argv, .foreseen = p->foreseen, .paced = c->paced};
 }
 
-/* Nothing happened: the connection waits as the result says. */
-static void
-park(struct reactor *r, struct connection *c, const struct request *request, enum request_result result)
-{
-	if (result == REQUEST_MISSED && await_disk(r, c))
-		return;
-	c->misses = c->places = 0;
-	if (result == REQUEST_SLOWED) {
-		await_turn(r, c);
-		return;
-	}
-	c->paced = false;
-	if (result == REQUEST_PAUSED)
-		pause_request(r, c);
-	else
-		send_to_pool(r, c, result, request);
-}
-
-/* The request that is next was answered. */
+/* The next request has been answered. */
 static void
 complete(struct reactor *r, struct connection *c, size_t reply_end, uint64_t release)
 {
-	if (__builtin_expect(c->misses > 0, 0)) {
-		learn_patience(r, c);
-		c->places = 0;
-	}
-	c->paced = false;
-	finish_request(r, c, c->output.base, reply_end, release);
+	parked_request_succeeded(r, c);
+	replies_finish_request(r, c, c->output.base, reply_end, release);
 }
 
-/* Runs the request that is next. */
+/* Runs the next request. */
 static void
 execute(struct reactor *r, struct connection *c)
 {
@@ -484,7 +122,7 @@ execute(struct reactor *r, struct connection *c)
 	struct parsed_request *p = connection_next(c);
 	if (c->batch != r->batch && !collect_arguments(r, c, p, c->input_start)) {
 		log_sink_printf(&net->sink, LOG_LEVEL_WARNING, "Out of memory for a request");
-		reactor_close(r, c);
+		connections_close(r, c);
 		return;
 	}
 	struct request request = request_of(r, c, p);
@@ -500,7 +138,7 @@ execute(struct reactor *r, struct connection *c)
 	}
 	if (!c->output.writer.failed)
 		resp_truncate(&c->output.writer, before);
-	park(r, c, &request, result);
+	park_request(r, c, &request, result);
 }
 
 /* Answers malformed input; the connection closes once that has left. */
@@ -510,97 +148,14 @@ refuse_input(struct reactor *r, struct connection *c)
 	log_sink_printf(&r->net->sink, LOG_LEVEL_VERBOSE, "Protocol error (%s) from client: id=%llu addr=%s",
 			c->parser.error, (unsigned long long)c->client.id, c->client.address);
 	resp_error_format(&c->output.writer, "ERR %s", c->parser.error);
-	output_stamp(&c->output, 0, reactor_frontier(r));
-	reactor_queue_send(r, c);
-}
-
-static bool
-can_run(const struct reactor *r, const struct connection *c)
-{
-	return c->state == CONNECTION_OPEN && !c->closing && !c->throttled && !c->input_broken &&
-		!c->client.close_after_reply && !r->stopping;
-}
-
-/* All requests that are complete have run. */
-static void
-await_input(struct reactor *r, struct connection *c)
-{
-	if (c->input_ended)
-		reactor_queue_send(r, c); /* which finds out whether it is finished */
-	if (c->hung_up)
-		c->readable = true; /* no event will say so */
-	/* Bytes may have arrived while an earlier request was in the pool. */
-	if ((c->readable || c->backlog.size > 0) && reactor_wants_input(r, c))
-		reactor_queue_run(r, c);
+	output_stamp(&c->output, 0, replies_frontier(r));
+	connections_queue_send(r, c);
 }
 
 /* ---- large arguments ---- */
 
-static void advance_upload(struct reactor *r, struct connection *c);
-
-/* On the reactor: the piece is stored, or could not be. */
-static void
-piece_stored(struct mailbox_message *message)
-{
-	struct connection *c = list_entry(message, struct connection, pool.message);
-	struct reactor *r = c->reactor;
-	const struct upload *u = c->upload;
-	c->state = CONNECTION_OPEN;
-	if (c->closing) {
-		reactor_bury(r, c);
-		return;
-	}
-	if (u->argument->status != SETT_OK)
-		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
-				"A value of %llu bytes cannot be stored (%s): client addr=%s",
-				(unsigned long long)u->argument->size, u->error.message, c->client.address);
-	advance_upload(r, c);
-	if (!c->closing)
-		reactor_update_watch(r, c);
-}
-
-/* On a pool thread. */
-static void
-store_piece(struct pool_job *job, void *thread)
-{
-	struct connection *c = list_entry(job, struct connection, pool.job);
-	upload_store(c->upload, c->reactor->net->engine);
-	loop_post(c->reactor->loop, &c->pool.message);
-}
-
-/* Goes on with what has come of the argument. */
-static void
-advance_upload(struct reactor *r, struct connection *c)
-{
-	struct upload *u = c->upload;
-	if (!can_run(r, c))
-		return;
-	upload_take(c);
-	/* What cannot be stored is read all the same: behind it come the next requests. */
-	while (u->argument->status != SETT_OK && upload_is_ready(u) && !upload_is_over(u)) {
-		u->filled = 0;
-		upload_take(c);
-	}
-	connection_show(c, 0, loop_wall_ms(r->loop));
-	__atomic_add_fetch(&c->client.query_buffer_bytes, u->filled, __ATOMIC_RELAXED);
-	if (upload_is_over(u)) {
-		if (!upload_end(c)) {
-			errno = ENOMEM;
-			read_failed(r, c);
-			return;
-		}
-		reactor_queue_run(r, c);
-	} else if (upload_is_ready(u)) {
-		c->pool.job.run = store_piece;
-		c->pool.message.run = piece_stored;
-		c->state = CONNECTION_STORING;
-		pool_submit(r->net->pool, POOL_SHORT, &c->pool.job);
-	} else {
-		await_input(r, c);
-	}
-}
-
-/* Whether the argument that the parser stands in is to go to the value log, or nowhere, and can. */
+/* Begins the upload of the argument that the parser is in. False if its bytes go to the input buffer like others:
+ * it has to be in memory, or there is no memory for the upload. */
 static bool
 begin_upload(struct reactor *r, struct connection *c)
 {
@@ -611,21 +166,20 @@ begin_upload(struct reactor *r, struct connection *c)
 	enum argument_way way =
 		handler->large_argument(handler->arg, begun.argc, r->argv + begun.argv,
 					begun.argc + c->parser.remaining, c->parser.bulk_size);
-	if (way == ARGUMENT_WHOLE || !upload_begin(c, way == ARGUMENT_DROPPED))
-		return false;
-	reactor_account(r, c);
-	return true;
+	return way != ARGUMENT_WHOLE && bodies_begin(r, c, way == ARGUMENT_DROPPED);
 }
 
-/* The parser waits in a large argument. False if its bytes are to go to the input buffer like others. */
+/* The parser waits in a large argument. False if its bytes go to the input buffer like others. */
 static bool
 run_large(struct reactor *r, struct connection *c)
 {
 	if (c->upload == NULL && !begin_upload(r, c))
 		return false;
-	advance_upload(r, c);
+	bodies_advance(r, c);
 	return true;
 }
+
+/* ---- batches ---- */
 
 /* Shows the handler what the connection is about to run. */
 static void
@@ -647,7 +201,7 @@ look_ahead(struct reactor *r, struct connection *c)
 
 /* ---- requests that share a transaction ---- */
 
-/* A connection of a batch, and what became of parsing its input. */
+/* A connection of a batch, and the outcome of parsing its input. */
 struct batch_member {
 	struct connection *connection;
 	enum parse_result parsed;
@@ -658,7 +212,7 @@ static bool
 gather(struct reactor *r, struct connection *c, struct shared_request *shared, size_t *count, size_t *bytes)
 {
 	const struct request_handler *handler = &r->net->handler;
-	if (c->batch != r->batch || !can_run(r, c))
+	if (c->batch != r->batch || !connections_can_run(r, c))
 		return false;
 	for (unsigned i = c->parsed_first; i < c->parsed_end; i++) {
 		struct parsed_request *p = &c->parsed[i];
@@ -685,12 +239,12 @@ settle(struct reactor *r, const struct shared_request *shared, size_t count)
 		if (shared[i].result == REQUEST_DONE)
 			complete(r, c, shared[i].reply_end, shared[i].release);
 		else
-			park(r, c, &shared[i].request, shared[i].result);
+			park_request(r, c, &shared[i].request, shared[i].result);
 	}
 }
 
-/* Runs requests from the first member's on, as far as consecutive ones may share a transaction. What is left is
- * for execute. */
+/* Runs requests beginning with the first member's, as far as consecutive ones may share a transaction. execute
+ * runs the remaining ones. */
 static void
 run_shared(struct reactor *r, const struct batch_member *members, size_t member_count)
 {
@@ -716,40 +270,43 @@ run_shared(struct reactor *r, const struct batch_member *members, size_t member_
 		settle(r, shared, count);
 }
 
-/* Runs what was parsed, or does what became of parsing. `waiting` are those that have a turn in this tick. */
+/* ---- the run phase of a tick ---- */
+
+/* Runs what was parsed, or handles the outcome of parsing. `waiting` are connections that run again in this
+ * tick. */
 static void
 run_connection(struct reactor *r, struct connection *c, enum parse_result parsed, struct list_link *waiting)
 {
 	switch (parsed) {
 	case PARSE_REQUEST:
-		for (; connection_has_parsed(c) && can_run(r, c); c->ran++)
+		for (; connection_has_parsed(c) && connections_can_run(r, c); c->ran++)
 			execute(r, c);
 		break;
 	case PARSE_MORE:
 		if (connection_awaits_large(c) && run_large(r, c))
 			return;
 		connection_show(c, 0, loop_wall_ms(r->loop));
-		reactor_account(r, c);
-		await_input(r, c);
+		connections_account(r, c);
+		connections_await_input(r, c);
 		return;
 	case PARSE_ERROR:
 		refuse_input(r, c);
 		break;
 	case PARSE_NO_MEMORY:
 		errno = ENOMEM;
-		read_failed(r, c);
+		connections_input_failed(r, c);
 		break;
 	}
 	if (c->closing)
 		return;
 	if (!connection_is_in_pool(c))
-		reactor_account(r, c);
-	if (!can_run(r, c))
+		connections_account(r, c);
+	if (!connections_can_run(r, c))
 		return;
 	if (c->ran < REQUESTS_PER_TICK)
 		list_append(waiting, &c->run_link);
 	else
-		reactor_queue_run(r, c);
+		connections_queue_run(r, c);
 }
 
 static void
@@ -764,7 +321,7 @@ run_batch(struct reactor *r, struct list_link *waiting)
 	while (count < BATCH_CONNECTIONS && requests < BATCH_REQUESTS &&
 	       r->argument_count < BATCH_ARGUMENTS && (link = list_take_first(waiting)) != NULL) {
 		struct connection *c = list_entry(link, struct connection, run_link);
-		if (!can_run(r, c))
+		if (!connections_can_run(r, c))
 			continue;
 		enum parse_result parsed = connection_parse(c, bulk_max);
 		if (parsed == PARSE_REQUEST)
@@ -784,7 +341,7 @@ run_batch(struct reactor *r, struct list_link *waiting)
 }
 
 void
-reactor_run_requests(struct reactor *r)
+requests_run(struct reactor *r)
 {
 	struct list_link ready, read;
 	list_init(&ready);
@@ -804,24 +361,5 @@ reactor_run_requests(struct reactor *r)
 		free(r->argv);
 		r->argv = NULL;
 		r->argument_capacity = 0;
-	}
-}
-
-void
-reactor_retry_paused(struct reactor *r)
-{
-	struct list_link paused, *link;
-	list_init(&paused);
-	list_splice(&paused, &r->paused);
-	r->argument_count = 0;
-	while ((link = paused.next) != &paused) {
-		struct connection *c = list_entry(link, struct connection, parked_link);
-		leave_pause(r, c);
-		if (!r->stopping)
-			execute(r, c); /* may pause again: then it is on the reactor's list */
-		if (c->closing || c->state != CONNECTION_OPEN)
-			continue;
-		reactor_update_watch(r, c);
-		reactor_queue_run(r, c);
 	}
 }

@@ -19,15 +19,15 @@
  * its output was above the soft limit for longer than the seconds. All bytes of replies that have not left
  * count, also those of large bodies, but for the first OUTPUT_UNCOUNTED. Where a limit is set, a
  * connection is throttled no earlier than there: otherwise no client would ever reach it. */
+#include "net/slow_reader.h"
+
 #include <inttypes.h>
 
 #include "config/config.h"
+#include "net/connections.h"
 #include "net/reactor_private.h"
 
-enum {
-	STRANGER_UNSENT_MAX = 1024, /* bytes that one who gave no password may leave unread */
-	BUFFERS_SHARE_OF = 4, /* all buffers together take less than three of so many parts of maxmemory */
-};
+enum { UNAUTHENTICATED_UNSENT_MAX = 1024 /* bytes that a client may leave unread before it authenticates */ };
 
 /* Every client is a normal one: there are no replicas yet, and no subscribers. */
 static struct config_output_limit
@@ -72,7 +72,7 @@ close_over_limit(struct reactor *r, struct connection *c, uint64_t unsent, const
 				"Client id=%" PRIu64 " %s for overcoming of output buffer limits.",
 				c->client.id, how);
 	buffer_free(&text);
-	reactor_close(r, c);
+	connections_close(r, c);
 }
 
 static uint64_t
@@ -98,14 +98,14 @@ check_unsent(struct reactor *r, struct connection *c)
 }
 
 void
-reactor_check_unsent(struct reactor *r, struct connection *c)
+slow_reader_check(struct reactor *r, struct connection *c)
 {
 	if (__builtin_expect(output_pending(&c->output) > OUTPUT_UNCOUNTED || c->output.streams != NULL, 0))
 		check_unsent(r, c);
 }
 
 void
-reactor_look_at_unsent(struct reactor *r, struct connection *c)
+slow_reader_check_again(struct reactor *r, struct connection *c)
 {
 	struct config_output_limit limit = limit_of(r, c);
 	uint64_t unsent = connection_unsent(c);
@@ -114,49 +114,34 @@ reactor_look_at_unsent(struct reactor *r, struct connection *c)
 	if (is_over(c, &limit, counted, loop_now_ns(r->loop)))
 		close_over_limit(r, c, unsent, "closed");
 	else if (c->throttled)
-		reactor_update_watch(r, c); /* there may be memory for its requests again */
+		connections_update_watch(r, c); /* there may be memory for its requests again */
 }
 
 bool
-reactor_close_stranger(struct reactor *r, struct connection *c)
+slow_reader_close_unauthenticated(struct reactor *r, struct connection *c)
 {
 	if (c->client.authenticated || c->state != CONNECTION_OPEN || c->writable ||
-	    output_pending(&c->output) <= STRANGER_UNSENT_MAX)
+	    output_pending(&c->output) <= UNAUTHENTICATED_UNSENT_MAX)
 		return false;
 	log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
 			"Closing unauthenticated client addr=%s: it does not read its replies",
 			c->client.address);
-	reactor_close(r, c);
+	connections_close(r, c);
 	return true;
 }
 
 /* ---- receiving ahead ---- */
 
-static bool
-memory_is_left(const struct net *net)
-{
-	uint64_t sum = 0;
-	for (unsigned i = 0; i < net->reactor_count; i++)
-		sum += __atomic_load_n(&net->reactors[i]->counters.buffer_bytes, __ATOMIC_RELAXED);
-	return sum < config_effective_memory(net->config) / BUFFERS_SHARE_OF * (BUFFERS_SHARE_OF - 1);
-}
-
-bool
-reactor_may_receive_ahead(const struct reactor *r, const struct connection *c)
-{
-	uint64_t limit =
-		(uint64_t)__atomic_load_n(&r->net->config->client_query_buffer_limit, __ATOMIC_RELAXED);
-	return !c->backlog_ended && connection_waiting_input(c) < limit && memory_is_left(r->net);
-}
-
 void
-reactor_received_ahead(struct reactor *r, struct connection *c)
+slow_reader_received(struct reactor *r, struct connection *c)
 {
 	if (c->closing)
 		return;
 	__atomic_store_n(&c->client.query_buffer_bytes, connection_waiting_input(c), __ATOMIC_RELAXED);
 	__atomic_store_n(&c->client.last_active_ms, loop_wall_ms(r->loop), __ATOMIC_RELAXED);
-	reactor_account(r, c);
-	if (!reactor_may_receive_ahead(r, c))
-		reactor_update_watch(r, c);
+	connections_account(r, c);
+	if (!connections_may_receive_ahead(r, c))
+		connections_update_watch(r, c);
+	else if (c->readable)
+		connections_queue_run(r, c);
 }

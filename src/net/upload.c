@@ -4,17 +4,6 @@
 #include <assert.h>
 
 void
-argument_bodies_free(struct argument_body *first)
-{
-	while (first != NULL) {
-		struct argument_body *next = first->next;
-		sett_body_writer_close(first->body);
-		free(first);
-		first = next;
-	}
-}
-
-void
 upload_free(struct upload *u)
 {
 	if (u == NULL)

@@ -1,5 +1,5 @@
 /* Connections as a client meets them: pipelines, big arguments, slow readers, limits, kills, many at once. */
-#include "net/listener.h"
+#include "net/arrivals.h"
 #include "net_support.h"
 
 Test(net, a_pipeline_split_at_every_byte_gives_the_same_replies)
@@ -302,12 +302,12 @@ Test(net, protected_mode_lets_in_the_loopback_and_those_with_a_password)
 	struct sockaddr_in outside = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x0a000001)};
 	struct sockaddr_in6 inside6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
 	struct sockaddr_in6 outside6 = {.sin6_family = AF_INET6, .sin6_addr.s6_addr = {0x20, 1}};
-	cr_assert(!listener_is_protected_from((struct sockaddr *)&inside, true, false));
-	cr_assert(listener_is_protected_from((struct sockaddr *)&outside, true, false));
-	cr_assert(!listener_is_protected_from((struct sockaddr *)&outside, false, false));
-	cr_assert(!listener_is_protected_from((struct sockaddr *)&outside, true, true));
-	cr_assert(!listener_is_protected_from((struct sockaddr *)&inside6, true, false));
-	cr_assert(listener_is_protected_from((struct sockaddr *)&outside6, true, false));
+	cr_assert(!arrivals_protected_from((struct sockaddr *)&inside, true, false));
+	cr_assert(arrivals_protected_from((struct sockaddr *)&outside, true, false));
+	cr_assert(!arrivals_protected_from((struct sockaddr *)&outside, false, false));
+	cr_assert(!arrivals_protected_from((struct sockaddr *)&outside, true, true));
+	cr_assert(!arrivals_protected_from((struct sockaddr *)&inside6, true, false));
+	cr_assert(arrivals_protected_from((struct sockaddr *)&outside6, true, false));
 }
 
 /* Listens on a free port of the loopback; the descriptor keeps it until it is closed. */

@@ -1,0 +1,269 @@
+/* The connections of a reactor: see connections.h. */
+#include "net/connections.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "config/config.h"
+#include "net/reactor_private.h"
+
+enum { BUFFERS_SHARE_OF = 4 /* the buffers of all connections take less than 3/4 of maxmemory */ };
+
+/* ---- queues ---- */
+
+void
+connections_queue_run(struct reactor *r, struct connection *c)
+{
+	if (!c->closing && !list_is_linked(&c->run_link))
+		list_append(&r->runnable, &c->run_link);
+}
+
+void
+connections_queue_send(struct reactor *r, struct connection *c)
+{
+	if (!c->closing && !list_is_linked(&c->send_link))
+		list_append(&r->sending, &c->send_link);
+}
+
+static void
+set_account(struct reactor *r, struct connection *c, size_t bytes)
+{
+	counter_add(&r->counters.buffer_bytes, (uint64_t)bytes - (uint64_t)c->accounted);
+	c->accounted = bytes;
+}
+
+void
+connections_account(struct reactor *r, struct connection *c)
+{
+	set_account(r, c, connection_buffer_bytes(c));
+}
+
+void
+connections_arm_cron(struct reactor *r)
+{
+	if (timers_arm(loop_timers(r->loop), &r->cron, loop_now_ns(r->loop) + CRON_MS * 1000000ULL) !=
+	    SETT_OK)
+		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING, "Out of memory for a timer");
+}
+
+/* ---- closing ---- */
+
+void
+connections_queue_free(struct reactor *r, struct connection *c)
+{
+	list_append(&r->dead, &c->parked_link);
+}
+
+void
+connections_close(struct reactor *r, struct connection *c)
+{
+	if (c->closing)
+		return;
+	c->closing = true;
+	loop_remove(r->loop, &c->watch);
+	list_remove(&c->run_link);
+	list_remove(&c->send_link);
+	list_remove(&c->held_link);
+	if (connection_is_in_pool(c)) {
+		/* The peer sees it at once; the memory follows when the pool is done with it. */
+		shutdown(c->transport.fd, SHUT_RDWR);
+		return;
+	}
+	if (c->state == CONNECTION_PAUSED || c->state == CONNECTION_COLD || c->state == CONNECTION_SLOWED) {
+		list_remove(&c->parked_link);
+		if (c->state == CONNECTION_PAUSED)
+			counter_add(&r->counters.paused, (uint64_t)-1);
+		c->state = CONNECTION_OPEN;
+	}
+	connections_queue_free(r, c);
+}
+
+void
+connections_free_closed(struct reactor *r)
+{
+	struct list_link *link;
+	while ((link = list_take_first(&r->dead)) != NULL) {
+		struct connection *c = list_entry(link, struct connection, parked_link);
+		struct net *net = r->net;
+		assert(c->closing && !list_is_linked(&c->run_link) && !list_is_linked(&c->send_link));
+		registry_remove(net, c);
+		list_remove(&c->all_link);
+		r->connection_count--;
+		net->handler.client_closed(net->handler.arg, &c->client);
+		set_account(r, c, 0);
+		connection_destroy(c);
+		__atomic_fetch_sub(&r->load, 1, __ATOMIC_RELAXED);
+		__atomic_fetch_sub(&net->accepted, 1, __ATOMIC_RELAXED);
+	}
+}
+
+void
+connections_close_killed(struct reactor *r)
+{
+	for (struct list_link *link = r->connections.next; link != &r->connections; link = link->next) {
+		struct connection *c = list_entry(link, struct connection, all_link);
+		if (__atomic_load_n(&c->killed, __ATOMIC_RELAXED))
+			connections_close(r, c);
+	}
+}
+
+/* The pool has ended: a request that is still with it was submitted too late for any thread to take it. */
+void
+connections_close_all(struct reactor *r)
+{
+	for (struct list_link *link = r->connections.next; link != &r->connections; link = link->next) {
+		struct connection *c = list_entry(link, struct connection, all_link);
+		if (connection_is_in_pool(c)) {
+			c->state = CONNECTION_OPEN;
+			if (c->closing)
+				connections_queue_free(r, c);
+		}
+		connections_close(r, c);
+	}
+	connections_free_closed(r);
+}
+
+/* ---- the socket ---- */
+
+static bool
+memory_is_left(const struct net *net)
+{
+	uint64_t sum = 0;
+	for (unsigned i = 0; i < net->reactor_count; i++)
+		sum += __atomic_load_n(&net->reactors[i]->counters.buffer_bytes, __ATOMIC_RELAXED);
+	return sum < config_effective_memory(net->config) / BUFFERS_SHARE_OF * (BUFFERS_SHARE_OF - 1);
+}
+
+bool
+connections_may_receive_ahead(const struct reactor *r, const struct connection *c)
+{
+	uint64_t limit =
+		(uint64_t)__atomic_load_n(&r->net->config->client_query_buffer_limit, __ATOMIC_RELAXED);
+	return !c->backlog_ended && connection_waiting_input(c) < limit && memory_is_left(r->net);
+}
+
+bool
+connections_want_input(const struct reactor *r, const struct connection *c)
+{
+	return c->state == CONNECTION_OPEN && !c->input_ended && !c->input_broken && !c->closing &&
+		!c->client.close_after_reply && !r->stopping &&
+		(!c->throttled || connections_may_receive_ahead(r, c));
+}
+
+bool
+connections_can_run(const struct reactor *r, const struct connection *c)
+{
+	return c->state == CONNECTION_OPEN && !c->closing && !c->throttled && !c->input_broken &&
+		!c->client.close_after_reply && !r->stopping;
+}
+
+void
+connections_update_watch(struct reactor *r, struct connection *c)
+{
+	bool wants = connections_want_input(r, c);
+	if (c->hung_up) {
+		/* No longer watched: it tries what it wants without an event. */
+		if (wants && !c->closing) {
+			c->readable = true;
+			connections_queue_run(r, c);
+		}
+		return;
+	}
+	uint32_t events = c->watch.events & EPOLLIN;
+	if (wants)
+		events = EPOLLIN;
+	else if (c->input_ended)
+		events = 0;
+	else if (c->state == CONNECTION_PAUSED)
+		events = EPOLLRDHUP; /* a pause may be long: notice a peer that leaves */
+	if (!c->writable)
+		events |= EPOLLOUT;
+	if (loop_change(r->loop, &c->watch, events) != SETT_OK)
+		connections_close(r, c);
+}
+
+void
+connections_await_input(struct reactor *r, struct connection *c)
+{
+	if (c->input_ended)
+		connections_queue_send(r, c); /* which finds out whether it is finished */
+	if (c->hung_up)
+		c->readable = true; /* no event will say so */
+	/* Bytes may have arrived while an earlier request was in the pool. */
+	if ((c->readable || c->backlog.size > 0) && connections_want_input(r, c))
+		connections_queue_run(r, c);
+}
+
+void
+connections_input_failed(struct reactor *r, struct connection *c)
+{
+	int error = errno;
+	if (error == EMSGSIZE)
+		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
+				"Closing client that reached max query buffer length: id=%llu addr=%s",
+				(unsigned long long)c->client.id, c->client.address);
+	else if (error == ENOMEM)
+		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
+				"Out of memory reading from client: addr=%s", c->client.address);
+	else
+		log_sink_printf(&r->net->sink, LOG_LEVEL_VERBOSE, "Reading from client: %s", strerror(error));
+	connections_close(r, c);
+}
+
+static void
+connection_ready(struct loop_watch *watch, uint32_t events)
+{
+	struct connection *c = list_entry(watch, struct connection, watch);
+	struct reactor *r = c->reactor;
+	if (events & EPOLLOUT) {
+		c->writable = true;
+		connections_queue_send(r, c);
+	}
+	if ((events & ~(uint32_t)EPOLLOUT) == 0)
+		return;
+	if (connections_want_input(r, c)) {
+		c->readable = true;
+		connections_queue_run(r, c);
+		return;
+	}
+	if (c->state == CONNECTION_PAUSED) {
+		if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+			connections_close(r, c);
+		return;
+	}
+	if (events & (EPOLLHUP | EPOLLERR)) {
+		/* It would be reported again and again. A send meets the error by itself. */
+		loop_remove(r->loop, watch);
+		c->hung_up = true;
+		c->writable = true;
+		connections_queue_send(r, c);
+	} else if (loop_change(r->loop, watch, watch->events & ~(uint32_t)EPOLLIN) != SETT_OK) {
+		/* Input that is not wanted now is waited for again by connections_update_watch. */
+		connections_close(r, c);
+	}
+}
+
+static void
+adopt(struct mailbox_message *message)
+{
+	struct connection *c = list_entry(message, struct connection, adopt_message);
+	struct reactor *r = c->reactor;
+	list_append(&r->connections, &c->all_link);
+	r->connection_count++;
+	if (!timer_is_armed(&r->cron))
+		connections_arm_cron(r);
+	/* A kill that came before this was not found by connections_close_killed. */
+	if (r->stopping || __atomic_load_n(&c->killed, __ATOMIC_RELAXED) ||
+	    loop_add(r->loop, &c->watch, c->transport.fd, EPOLLIN, connection_ready) != SETT_OK)
+		connections_close(r, c);
+}
+
+void
+connections_hand_over(struct reactor *r, struct connection *c)
+{
+	__atomic_fetch_add(&r->load, 1, __ATOMIC_RELAXED);
+	c->adopt_message.run = adopt;
+	loop_post(r->loop, &c->adopt_message);
+}

@@ -1,0 +1,221 @@
+/* When replies may leave (I1), and their sending: see replies.h. */
+#include "net/replies.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+
+#include "config/config.h"
+#include "net/argument_body.h"
+#include "net/bodies.h"
+#include "net/connections.h"
+#include "net/reactor_private.h"
+#include "net/slow_reader.h"
+
+enum { ERROR_LOG_INTERVAL_MS = 1000 };
+
+/* As in Redis, `everysec` holds write replies while a sync is this late. */
+static const uint64_t sync_lag_max_ns = 2000000000;
+/* While input keeps coming, a sync waits for more commits no longer than this. */
+static const uint64_t sync_delay_max_ns = 1000000;
+
+/* ---- the frontier ---- */
+
+static uint64_t
+read_frontier(struct reactor *r)
+{
+	struct net *net = r->net;
+	int sync = (int)__atomic_load_n(&net->config->sync, __ATOMIC_RELAXED);
+	r->policy = sync;
+	if (sync == CONFIG_SYNC_ALWAYS)
+		return sett_engine_durable(net->engine);
+	uint64_t written = sett_engine_written(net->engine);
+	if (sync == CONFIG_SYNC_EVERYSEC && written > r->frontier &&
+	    sett_engine_sync_lag_ns(net->engine) > sync_lag_max_ns) {
+		uint64_t durable = sett_engine_durable(net->engine);
+		return durable > r->frontier ? durable : r->frontier;
+	}
+	return written;
+}
+
+uint64_t
+replies_frontier(struct reactor *r)
+{
+	/* CONFIG SET appendfsync: what was enough for the old policy may not be for the new one. */
+	if (r->policy != (int)__atomic_load_n(&r->net->config->sync, __ATOMIC_RELAXED))
+		r->frontier = read_frontier(r);
+	return r->frontier;
+}
+
+void
+replies_write_commits(struct reactor *r)
+{
+	struct net *net = r->net;
+	if (r->newest <= sett_engine_written(net->engine))
+		return;
+	int status = sett_engine_write_unsynced(net->engine);
+	uint64_t now_ms = loop_wall_ms(r->loop);
+	if (status == SETT_OK || now_ms - r->last_error_ms < ERROR_LOG_INTERVAL_MS)
+		return;
+	r->last_error_ms = now_ms;
+	log_sink_printf(&net->sink, LOG_LEVEL_WARNING, "Writing the log: %s; replies are held back",
+			sett_status_text(status));
+}
+
+void
+replies_start_sync(struct reactor *r, bool busy)
+{
+	struct net *net = r->net;
+	uint64_t now = loop_now_ns(r->loop);
+	bool always = __atomic_load_n(&net->config->sync, __ATOMIC_RELAXED) == CONFIG_SYNC_ALWAYS;
+	if (!always || r->newest <= r->sync_asked || r->newest > sett_engine_written(net->engine)) {
+		r->sync_due = false;
+		return;
+	}
+	if (!r->sync_due)
+		r->sync_due_since_ns = now;
+	r->sync_due = busy && now - r->sync_due_since_ns < sync_delay_max_ns;
+	if (r->sync_due)
+		return;
+	r->sync_asked = r->newest;
+	if (r->newest > sett_engine_durable(net->engine))
+		sett_engine_start_sync(net->engine);
+}
+
+/* ---- sending ---- */
+
+void
+replies_finish_request(struct reactor *r, struct connection *c, uint64_t reply_start, size_t reply_end,
+		       uint64_t release)
+{
+	counter_add(&r->counters.commands_processed, 1);
+	if (__builtin_expect(c->client.reply_streams != NULL, 0)) {
+		output_add_streams(&c->output, c->client.reply_streams, reply_start);
+		c->client.reply_streams = NULL;
+	}
+	if (__builtin_expect(c->client.argument_bodies != NULL, 0)) {
+		argument_bodies_free(c->client.argument_bodies);
+		c->client.argument_bodies = NULL;
+	}
+	if (c->output.writer.failed) {
+		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
+				"Out of memory for a reply: closing client addr=%s", c->client.address);
+		connections_close(r, c);
+		return;
+	}
+	if (release > r->newest)
+		r->newest = release;
+	output_stamp_to(&c->output, reply_end, release, replies_frontier(r));
+	connection_consume(c);
+	slow_reader_check(r, c);
+	connections_queue_send(r, c);
+}
+
+/* Whether no request will add output any more, and all of it has left. */
+static bool
+is_finished(const struct reactor *r, const struct connection *c)
+{
+	if (c->state != CONNECTION_OPEN || output_pending(&c->output) > 0 || output_is_held(&c->output))
+		return false;
+	return c->client.close_after_reply || c->input_broken ||
+		(c->input_ended && !connection_has_input(c) && !list_is_linked(&c->run_link));
+}
+
+static void
+send_connection(struct reactor *r, struct connection *c)
+{
+	size_t size = 0;
+	output_release(&c->output, r->frontier);
+	if (output_is_held(&c->output) != list_is_linked(&c->held_link)) {
+		if (output_is_held(&c->output))
+			list_append(&r->held, &c->held_link);
+		else
+			list_remove(&c->held_link);
+	}
+	if (c->writable && !connection_send(c, &size)) {
+		log_sink_printf(&r->net->sink, LOG_LEVEL_VERBOSE, "Error writing to client: %s",
+				strerror(errno));
+		connections_close(r, c);
+		return;
+	}
+	if (size > 0) {
+		counter_add(&r->counters.bytes_out, size);
+		counter_add(&r->counters.writes, 1);
+	}
+	if (!c->client.authenticated && slow_reader_close_unauthenticated(r, c))
+		return;
+	if (is_finished(r, c)) {
+		connections_close(r, c);
+		return;
+	}
+	if (connection_needs_piece(c)) {
+		bodies_read_piece(r, c);
+		if (c->closing)
+			return;
+	}
+	if (c->throttled && output_pending(&c->output) <= OUTPUT_LOW && c->output.streams == NULL) {
+		c->throttled = false;
+		connections_queue_run(r, c); /* which reads the backlog, too */
+		connections_update_watch(r, c);
+	} else if (c->writable == ((c->watch.events & EPOLLOUT) != 0)) {
+		connections_update_watch(r, c);
+	}
+}
+
+/* Sends the output of queued connections, and of those whose held replies the frontier has released. */
+static void
+send_queued(struct reactor *r)
+{
+	uint64_t frontier = r->frontier = read_frontier(r);
+	if (frontier != r->walked) {
+		r->walked = frontier;
+		for (struct list_link *l = r->held.next; l != &r->held; l = l->next) {
+			struct connection *c = list_entry(l, struct connection, held_link);
+			if (output_held_for(&c->output) <= frontier)
+				connections_queue_send(r, c);
+		}
+	}
+	struct list_link *link;
+	while ((link = list_take_first(&r->sending)) != NULL)
+		send_connection(r, list_entry(link, struct connection, send_link));
+}
+
+void
+replies_send(struct reactor *r)
+{
+	send_queued(r);
+	bool holding = !list_is_empty(&r->held);
+	if (holding == __atomic_load_n(&r->holding, __ATOMIC_RELAXED))
+		return;
+	__atomic_store_n(&r->holding, holding, __ATOMIC_SEQ_CST);
+	if (!holding)
+		return;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* partner: replies_on_progress */
+	if (read_frontier(r) != r->frontier)
+		loop_wake(r->loop); /* it moved in between: once more, at once */
+}
+
+void
+replies_on_progress(struct reactor *r)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* partner: replies_send */
+	if (__atomic_load_n(&r->holding, __ATOMIC_SEQ_CST))
+		loop_wake(r->loop);
+}
+
+void
+replies_close_held(struct reactor *r)
+{
+	struct sett_error error = {0};
+	if (list_is_empty(&r->held) || sett_engine_health(r->net->engine, &error) != SETT_FAILED)
+		return;
+	if (!r->failure_logged)
+		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
+				"The log has failed (%s): closing the clients that wait for their commits",
+				error.message);
+	r->failure_logged = true;
+	struct list_link *link, *next;
+	for (link = r->held.next; link != &r->held; link = next) {
+		next = link->next;
+		connections_close(r, list_entry(link, struct connection, held_link));
+	}
+}

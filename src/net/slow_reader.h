@@ -1,0 +1,19 @@
+/* Clients that do not read their replies: they are throttled, or closed. On the reactor's thread. */
+#ifndef SETT_NET_SLOW_READER_H
+#define SETT_NET_SLOW_READER_H
+
+#include <stdbool.h>
+
+struct reactor;
+struct connection;
+
+/* After a request: throttles the connection, or closes it, if too much of its output is unsent. */
+void slow_reader_check(struct reactor *, struct connection *);
+/* From the cron: closes it if it has been over a limit for too long. It is not in the pool. */
+void slow_reader_check_again(struct reactor *, struct connection *);
+/* Closes a client that has not authenticated and leaves replies unread. True if it did. */
+bool slow_reader_close_unauthenticated(struct reactor *, struct connection *);
+/* After a throttled connection was received from, or could not be. */
+void slow_reader_received(struct reactor *, struct connection *);
+
+#endif
