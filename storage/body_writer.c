@@ -47,6 +47,10 @@ sett_body_writer_open(struct sett_engine *engine, uint64_t size, struct sett_bod
 	int r = log_health(engine->log, error);
 	if (r != SETT_OK)
 		return r; /* nothing could ever commit it */
+	if (engine_is_short(engine)) {
+		engine_describe_shortage(engine, error);
+		return SETT_NO_SPACE;
+	}
 	struct sett_body_writer *writer = calloc(1, sizeof(*writer));
 	if (!writer)
 		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory for a value");

@@ -17,7 +17,8 @@
 #include "batch.h"
 #include "engine_internal.h"
 
-static const uint64_t WAIT_STEP_NS = 2000000; /* of a commit that is held back */
+static const uint64_t WAIT_STEP_NS = 2000000;        /* of a commit that is held back */
+static const uint64_t FLUSH_WAIT_NS = 5000000000ULL; /* for room in the log of a full disk */
 
 /* ---- claims ---- */
 
@@ -338,6 +339,16 @@ written_bytes(const struct sett_txn *txn)
 	return bytes;
 }
 
+/* (I12) On a full disk only what frees space is written. */
+static int
+admit_while_short(struct sett_txn *txn)
+{
+	struct sett_engine *engine = txn->engine;
+	if (engine->options.manual_work)
+		engine_fill_reserve(engine);
+	return !engine_is_short(engine) || txn_frees_space(txn) ? SETT_OK : SETT_NO_SPACE;
+}
+
 /* Slows writers down as flush and compaction fall behind: not at all, a little (pacer.h), or until there is
  * room. Reactors never sleep: they are told when to come back, or to do so from the pool. */
 static int
@@ -346,6 +357,11 @@ admit_write(struct sett_txn *txn)
 	struct sett_engine *engine = txn->engine;
 	if (log_health(engine->log, NULL) != SETT_OK)
 		return SETT_FAILED;
+	if (__builtin_expect(engine_is_short(engine), 0)) {
+		int r = admit_while_short(txn);
+		if (r != SETT_OK)
+			return r;
+	}
 	for (;;) {
 		double pressure = workers_pressure(engine->workers);
 		if (pressure <= 0 && !is_overdue(engine))
@@ -384,17 +400,46 @@ admit_write(struct sett_txn *txn)
 
 /* Room in the log for the batch: in this segment, in the spare, or by growing. */
 static int
-ensure_log_room(struct sett_txn *txn)
+find_log_room(struct sett_txn *txn)
 {
 	struct sett_engine *engine = txn->engine;
 	if (txn->batch.size < engine->memtable_size / 2 && log_has_spare(engine->log))
 		return SETT_OK; /* rotation under the lock will do if this segment is full */
 	if (engine->options.manual_work && !log_has_spare(engine->log)) {
 		int r = log_prepare(engine->log, &txn->error);
-		if (r != SETT_OK)
+		if (r != SETT_OK && r != SETT_NO_SPACE)
 			return r;
 	}
 	return log_reserve(engine->log, txn->batch.size, &txn->error);
+}
+
+/* What frees space finds room in the log at the cost of the reserve, or after a flush. */
+static int
+ensure_log_room(struct sett_txn *txn)
+{
+	struct sett_engine *engine = txn->engine;
+	for (uint64_t waited_ns = 0;;) {
+		int r = find_log_room(txn);
+		if (r != SETT_NO_SPACE || !txn_frees_space(txn))
+			return r;
+		if (engine_spend_reserve(engine, RESERVE_FOR_REST))
+			continue;
+		if (txn->flags & SETT_TXN_NOWAIT)
+			return SETT_WOULD_BLOCK;
+		if (waited_ns >= FLUSH_WAIT_NS)
+			return r;
+		waited_ns += WAIT_STEP_NS;
+		if (!engine_is_flushing(engine))
+			engine_rotate(engine);
+		if (engine->options.manual_work) {
+			r = workers_step(engine->workers, &txn->error);
+			if (r != SETT_OK)
+				return r == SETT_NOT_FOUND ? SETT_NO_SPACE : r;
+			continue;
+		}
+		struct timespec pause = {0, (long)WAIT_STEP_NS};
+		nanosleep(&pause, NULL);
+	}
 }
 
 /* ---- under the lock ---- */
@@ -543,7 +588,7 @@ commit_writes(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint6
 		if ((r != SETT_NO_SPACE && (r != SETT_WOULD_BLOCK || claimer)) || attempt == 8)
 			break;
 		r = log_reserve(engine->log, txn->batch.size, &txn->error);
-		if (r != SETT_OK)
+		if (r != SETT_OK && r != SETT_NO_SPACE)
 			break;
 	}
 	release_pointers(txn, pointer_count); /* the generation has its own by now */

@@ -257,12 +257,15 @@ hook_flushed(void *arg, const struct flush_source *source)
 	engine_note_recovered(engine);
 }
 
-static void
-hook_rotate(void *arg)
+void
+engine_rotate(struct sett_engine *engine)
 {
-	struct sett_engine *engine = arg;
 	struct sett_error error;
-	if (!log_has_spare(engine->log) && log_prepare(engine->log, &error) != SETT_OK)
+	int r = SETT_OK;
+	while (!log_has_spare(engine->log) && (r = log_prepare(engine->log, &error)) == SETT_NO_SPACE &&
+	       engine_spend_reserve(engine, RESERVE_FOR_FLUSH))
+		;
+	if (r != SETT_OK)
 		return;
 	mutex_lock(&engine->commit_lock);
 	engine_rotate_locked(engine);
@@ -299,12 +302,29 @@ hook_memtables(void *arg)
 	return (double)waiting + (double)filled / (double)engine->memtable_size;
 }
 
+static void
+hook_rotate(void *arg)
+{
+	engine_rotate(arg);
+}
+
 static uint64_t
 hook_log_bytes(void *arg)
 {
 	uint64_t segments, bytes;
 	log_figures(((struct sett_engine *)arg)->log, &segments, &bytes);
 	return bytes;
+}
+
+static bool
+hook_out_of_space(void *arg, bool is_compaction, uint64_t needed)
+{
+	struct sett_engine *engine = arg;
+	uint64_t free_bytes = 0;
+	if (is_compaction && vfs_free_space(engine->vfs, engine->directory, &free_bytes, NULL) == SETT_OK &&
+	    needed > free_bytes + reserve_bytes(engine->reserve))
+		return false; /* it would be spent for nothing */
+	return engine_spend_reserve(engine, is_compaction ? RESERVE_FOR_REST : RESERVE_FOR_FLUSH);
 }
 
 static void
@@ -375,6 +395,10 @@ sett_engine_health(struct sett_engine *engine, struct sett_error *error)
 	if (r != SETT_OK)
 		return r;
 	r = __atomic_load_n(&engine->failure, __ATOMIC_ACQUIRE);
+	if (r == SETT_OK && engine_is_short(engine)) {
+		engine_describe_shortage(engine, error);
+		return SETT_NO_SPACE;
+	}
 	if (r != SETT_OK && error) {
 		mutex_lock(&engine->health_lock);
 		*error = engine->failure_detail;
@@ -458,9 +482,10 @@ open_directory(struct sett_engine *engine, struct sett_error *error)
 		return r;
 	size_t budget = engine->options.open_files ? engine->options.open_files : SIZE_MAX;
 	r = handle_cache_create(engine->vfs, engine->directory, budget, &engine->handles, error);
-	if (r == SETT_OK)
-		engine->vfs = engine->handles;
-	return r;
+	if (r != SETT_OK)
+		return r;
+	engine->vfs = engine->handles;
+	return reserve_open(engine->vfs, engine->directory, &engine->reserve, error);
 }
 
 /* Of what memtables leave the block cache has a half and the record cache a quarter; the rest is for filters
@@ -535,6 +560,7 @@ open_parts(struct sett_engine *engine, struct sett_error *error)
 			  .memtable_weight = hook_memtable_weight,
 			  .memtables = hook_memtables,
 			  .log_bytes = hook_log_bytes,
+			  .out_of_space = hook_out_of_space,
 			  .failed = hook_failed},
 		.threads = o->workers,
 		.memtable_size = engine->memtable_size,
@@ -545,6 +571,7 @@ open_parts(struct sett_engine *engine, struct sett_error *error)
 		.compression_level = o->compression_level,
 		.space_amplification_limit = o->space_amplification_limit,
 	};
+	engine_fill_reserve(engine);
 	r = workers_create(&workers, &engine->workers, error);
 	if (r == SETT_OK && !o->manual_work)
 		r = log_thread_start(engine, error);
@@ -556,6 +583,7 @@ engine_create_log(struct sett_engine *engine, uint64_t last, struct sett_error *
 {
 	struct log_options options = {.vfs = engine->vfs,
 				      .directory = engine->directory,
+				      .is_short = engine_is_short(engine),
 				      .segment_size = engine->memtable_size + LOG_SEGMENT_EXTRA,
 				      .next_file_number = next_file_number,
 				      .next_file_number_arg = engine,
@@ -597,6 +625,7 @@ dismantle(struct sett_engine *engine)
 	value_log_close(engine->value_log);
 	block_cache_destroy(engine->cache);
 	record_cache_destroy(engine->records);
+	reserve_close(engine->reserve);
 	if (engine->handles)
 		engine->handles->operations->destroy(engine->handles);
 	if (engine->lock_file)
@@ -621,19 +650,20 @@ dismantle(struct sett_engine *engine)
 	free(engine);
 }
 
-int
-sett_engine_open(const char *directory, const struct sett_options *options, struct sett_engine **ret,
-		 struct sett_error *error)
+static int
+open_engine(const char *directory, const struct sett_options *options, bool is_short,
+	    struct sett_engine **ret, struct sett_error *error)
 {
-	if (strlen(directory) >= SETT_PATH_MAX - 32)
-		return sett_error_set(error, SETT_INVALID, ENAMETOOLONG, "The directory's path is too long");
 	struct sett_engine *engine = calloc(1, sizeof(*engine));
 	if (!engine)
 		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory");
 	memcpy(engine->directory, directory, strlen(directory) + 1);
 	fill_defaults(engine, options ? options : &(struct sett_options){0});
 	init_locks(engine);
+	engine->is_short = is_short;
 	int r = open_directory(engine, error);
+	if (r == SETT_OK && is_short)
+		reserve_give(engine->reserve, UINT64_MAX);
 	if (r == SETT_OK)
 		r = open_parts(engine, error);
 	if (r != SETT_OK) {
@@ -642,6 +672,17 @@ sett_engine_open(const char *directory, const struct sett_options *options, stru
 	}
 	*ret = engine;
 	return SETT_OK;
+}
+
+int
+sett_engine_open(const char *directory, const struct sett_options *options, struct sett_engine **ret,
+		 struct sett_error *error)
+{
+	if (strlen(directory) >= SETT_PATH_MAX - 32)
+		return sett_error_set(error, SETT_INVALID, ENAMETOOLONG, "The directory's path is too long");
+	int r = open_engine(directory, options, false, ret, error);
+	/* On a full disk the start takes all of the reserve, and small log segments. */
+	return r == SETT_NO_SPACE ? open_engine(directory, options, true, ret, error) : r;
 }
 
 int
@@ -659,14 +700,19 @@ sett_engine_close(struct sett_engine *engine, struct sett_error *error)
 
 /* ---- upkeep ---- */
 
+bool
+engine_is_flushing(struct sett_engine *engine)
+{
+	mutex_lock(&engine->install_lock);
+	bool waiting = engine->generation_count > 1;
+	mutex_unlock(&engine->install_lock);
+	return waiting;
+}
+
 static bool
 is_flushed(void *arg)
 {
-	struct sett_engine *engine = arg;
-	mutex_lock(&engine->install_lock);
-	bool done = engine->generation_count == 1;
-	mutex_unlock(&engine->install_lock);
-	return done;
+	return !engine_is_flushing(arg);
 }
 
 int
@@ -699,9 +745,10 @@ sett_engine_compact(struct sett_engine *engine, struct sett_error *error)
 int
 sett_engine_work(struct sett_engine *engine, struct sett_error *error)
 {
+	engine_fill_reserve(engine);
 	if (!log_has_spare(engine->log)) {
 		int r = log_prepare(engine->log, error);
-		if (r != SETT_OK)
+		if (r != SETT_OK && r != SETT_NO_SPACE)
 			return r;
 	}
 	if (engine->options.manual_work) /* else the log thread does */

@@ -12,6 +12,7 @@
 #include "pacer.h"
 #include "pending_set.h"
 #include "record_cache.h"
+#include "reserve.h"
 #include "snapshots.h"
 #include "storage/base/random.h"
 #include "storage/base/thread.h"
@@ -88,6 +89,10 @@ struct sett_engine {
 	uint64_t unsynced_since_ns; /* atomic; when the oldest written, undurable commit was written; 0 = none
 				     */
 
+	struct reserve *reserve;
+	bool is_short;             /* atomic (relaxed): see shortage.c */
+	uint64_t reserve_tried_ns; /* the log thread's */
+
 	/* health */
 	int failure;              /* atomic: SETT_OK, or why background work failed last */
 	struct mutex health_lock; /* guards failure_detail */
@@ -113,8 +118,12 @@ int engine_install(struct sett_engine *);
 /* Ends the newest generation and starts another; under the commit lock. SETT_WOULD_BLOCK if no log segment is
  * ready. */
 int engine_rotate_locked(struct sett_engine *engine) REQUIRES(&engine->commit_lock);
+/* The same from a thread that may wait for the disk: a log segment is made, from the reserve if need be. */
+void engine_rotate(struct sett_engine *);
 void engine_note_failure(struct sett_engine *, int status, const struct sett_error *);
 void engine_note_recovered(struct sett_engine *);
+/* Whether memtables wait to be flushed. */
+bool engine_is_flushing(struct sett_engine *);
 int engine_push_generation(struct sett_engine *, struct generation *);
 /* The current superversion with a reference. */
 struct superversion *engine_acquire(struct sett_engine *);
@@ -123,6 +132,24 @@ struct superversion *engine_acquire(struct sett_engine *);
 int engine_change_prefix(struct sett_engine *, struct generation *, const struct prefix_change *);
 /* Notes in a generation that takes no more commits what counters and pending set are now. SETT_NO_MEMORY. */
 int engine_end_generation(struct sett_engine *, struct generation *);
+
+/* shortage.c */
+enum reserve_use {
+	RESERVE_FOR_FLUSH, /* and the manifest: all of it */
+	RESERVE_FOR_REST,  /* deletions in the log, compaction: a half is left for flushes */
+};
+/* For work that found no space: gives up a piece of the reserve. False if nothing is left for this use. */
+bool engine_spend_reserve(struct sett_engine *, enum reserve_use);
+/* Makes the reserve as large as it should be; if that succeeds, the shortage is over. Waits for the disk. */
+void engine_fill_reserve(struct sett_engine *);
+static inline bool
+engine_is_short(const struct sett_engine *engine)
+{
+	return __atomic_load_n(&engine->is_short, __ATOMIC_RELAXED);
+}
+void engine_describe_shortage(const struct sett_engine *, struct sett_error *);
+/* Whether the transaction deletes something, and writes no more than it makes garbage. */
+bool txn_frees_space(const struct sett_txn *);
 
 /* log_thread.c */
 /* Notes in the manifest how far the log is durable, if that does not say so yet; `is_closed`: and that nothing

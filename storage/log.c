@@ -438,6 +438,7 @@ log_create(const struct log_options *options, uint64_t last, struct log **ret, s
 	log->options = *options;
 	memcpy(log->directory, options->directory, length + 1);
 	log->options.directory = log->directory;
+	log->is_short = options->is_short;
 	log->appended = log->written = log->durable = last;
 	mutex_init(&log->flush_lock);
 	mutex_init(&log->sync_lock);

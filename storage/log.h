@@ -33,6 +33,7 @@ struct log_options {
 	 * durable first (I10). */
 	int (*sync_values)(void *arg, struct sett_error *);
 	void *sync_values_arg;
+	bool is_short; /* as log_set_short, for the first segments */
 };
 
 /* Starts a log whose last used timestamp is `last` (as recovered: the next record names it as its
@@ -62,6 +63,10 @@ int log_reserve(struct log *, uint64_t bytes, struct sett_error *);
  * SETT_NO_SPACE leaves the log usable. */
 int log_prepare(struct log *, struct sett_error *);
 bool log_has_spare(const struct log *);
+/* While space is short, new segments are small and no old file is kept for the next. Any thread. */
+void log_set_short(struct log *, bool is_short);
+/* Bytes that the segment before the current one took. Lock-free read. */
+uint64_t log_last_used(const struct log *);
 
 /* Writes all that was appended before the call. Any thread. */
 int log_write(struct log *, struct sett_error *);

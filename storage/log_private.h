@@ -40,6 +40,7 @@ struct log {
 	uint64_t current_number; /* atomic copy of its number */
 	uint64_t appended;       /* atomic; newest timestamp; release pairs with log_write's acquire */
 	uint64_t last_used;      /* atomic (relaxed): bytes that the segment before the current one took */
+	bool is_short;           /* atomic (relaxed): see log_set_short */
 
 	/* Flusher. */
 	struct mutex flush_lock;

@@ -13,8 +13,10 @@
 
 /* What a segment grows by at least when it must. */
 #define GROWTH_STEP (1024ULL * 1024)
-/* What a segment gets at least. */
-#define SEGMENT_MIN (8ULL * 1024 * 1024)
+/* What a segment gets at least, */
+#define SEGMENT_MIN (4ULL * 1024 * 1024)
+/* and while space is short. */
+#define SEGMENT_SHORT (256ULL * 1024)
 
 /* Keeps the list in order of number. */
 static int
@@ -58,6 +60,8 @@ choose_size(const struct log *log)
 	uint64_t size = 2 * __atomic_load_n(&log->last_used, __ATOMIC_RELAXED);
 	if (size < SEGMENT_MIN)
 		size = SEGMENT_MIN;
+	if (__atomic_load_n(&log->is_short, __ATOMIC_RELAXED))
+		size = SEGMENT_SHORT;
 	return size < log->options.segment_size ? size : log->options.segment_size;
 }
 
@@ -98,7 +102,8 @@ take_retired(struct log *log)
 static bool
 retire(struct log *log, struct segment *segment)
 {
-	if (segment->file == NULL || segment->allocated > log->options.segment_size)
+	if (segment->file == NULL || segment->allocated > log->options.segment_size ||
+	    __atomic_load_n(&log->is_short, __ATOMIC_RELAXED))
 		return false;
 	mutex_lock(&log->list_lock);
 	bool taken = log->retired == NULL;
@@ -272,6 +277,21 @@ log_remove_before(struct log *log, uint64_t segment, struct sett_error *error)
 			status = SETT_OK;
 	}
 	return status;
+}
+
+void
+log_set_short(struct log *log, bool is_short)
+{
+	/* relaxed: it matters for files made from now on, whoever makes them */
+	__atomic_store_n(&log->is_short, is_short, __ATOMIC_RELAXED);
+	if (is_short)
+		log_segments_forget(log);
+}
+
+uint64_t
+log_last_used(const struct log *log)
+{
+	return __atomic_load_n(&log->last_used, __ATOMIC_RELAXED);
 }
 
 void

@@ -15,6 +15,7 @@
 #include "storage/base/sync_point.h"
 
 static const uint64_t SECOND_NS = 1000000000;
+static const uint64_t RESERVE_RETRY_NS = 100000000;
 
 static void
 note_log_failure(struct sett_engine *engine, const struct sett_error *error)
@@ -159,11 +160,24 @@ sync_if_due(struct sett_engine *engine, uint64_t now, uint64_t *last_sync_ns)
 	return SECOND_NS;
 }
 
+/* The reserve follows the log's segments and, while space is short, waits for some. */
+static void
+look_after_reserve(struct sett_engine *engine)
+{
+	uint64_t now = clock_monotonic_ns(engine->clock);
+	bool is_short = engine_is_short(engine);
+	if (is_short ? now - engine->reserve_tried_ns < RESERVE_RETRY_NS : log_has_spare(engine->log))
+		return;
+	engine->reserve_tried_ns = now;
+	engine_fill_reserve(engine);
+}
+
 /* One round; returns how long the thread may sleep if nobody kicks it. */
 static uint64_t
 work_once(struct sett_engine *engine, struct rounds *last)
 {
 	struct sett_error error = {0};
+	look_after_reserve(engine);
 	if (!log_has_spare(
 		    engine->log)) /* without space: tried again in a second; commits grow the old segment */
 		log_prepare(engine->log, &error);

@@ -239,7 +239,8 @@ measure_disk(struct sett_engine *engine, uint64_t inline_bytes, struct sett_stat
 {
 	uint64_t current = s->disk_bytes, tables;
 	uint64_t files = version_set_disk_bytes(engine->versions, &tables);
-	s->disk_bytes = files + s->log_bytes + s->value_log_total_bytes;
+	s->reserve_bytes = reserve_bytes(engine->reserve);
+	s->disk_bytes = files + s->log_bytes + s->value_log_total_bytes + s->reserve_bytes;
 	s->held_bytes += tables > current ? tables - current : 0;
 	s->held_bytes = no_more_than(s->held_bytes, s->disk_bytes);
 	uint64_t data = tables + s->value_log_total_bytes + inline_bytes;

@@ -223,6 +223,47 @@ report(struct workers *w, int status, const struct sett_error *error, bool quara
 	w->options.hooks.failed(w->options.hooks.arg, status, error);
 }
 
+/* About how many bytes the job writes at once: the tables without what their entries shadow, and moved values. */
+static uint64_t
+bytes_needed(const struct task *t)
+{
+	struct version_weight weight = version_weigh(t->version);
+	struct weight shadowed = {0};
+	uint64_t bytes = 0, moved = 0;
+	for (size_t i = 0; i < t->input_count + t->overlap_count; i++) {
+		const struct table_file *f =
+			i < t->input_count ? t->inputs[i] : t->overlaps[i - t->input_count];
+		weight_add(&shadowed, table_file_shadowed(f, &weight));
+		bytes += f->size;
+		moved += gc_marks_bytes_of(t->marks, f);
+	}
+	shadowed.values = 0;
+	uint64_t freed = version_weight_bytes(&weight, shadowed);
+	return (bytes > freed ? bytes - freed : 0) + moved;
+}
+
+/* A job that fails for want of space leaves nothing behind, and is run again if a piece of the reserve is given up
+ * for it. */
+static int
+run_job(struct workers *w, const struct job_context *context, struct task *t, uint64_t *ret_unreadable,
+	struct sett_error *error)
+{
+	const struct worker_hooks *hooks = &w->options.hooks;
+	bool is_compaction = t->kind == TASK_COMPACT;
+	for (;;) {
+		int r = SETT_OK;
+		if (t->kind == TASK_FLUSH)
+			r = flush_job_run(context, &t->source, error);
+		else if (t->kind == TASK_ROTATE)
+			hooks->rotate(hooks->arg);
+		else
+			r = compaction_job_run(context, t, ret_unreadable, error);
+		if (r != SETT_NO_SPACE ||
+		    !hooks->out_of_space(hooks->arg, is_compaction, is_compaction ? bytes_needed(t) : 0))
+			return r;
+	}
+}
+
 /* Runs and ends the task; the status is the job's. */
 static int
 run_task(struct workers *w, struct task *t, struct sett_error *error)
@@ -230,16 +271,10 @@ run_task(struct workers *w, struct task *t, struct sett_error *error)
 	struct running_job job = {.workers = w, .is_flush = t->kind == TASK_FLUSH};
 	struct job_context context = {&w->options, pause_job, &job, share_work, w, &w->figures};
 	uint64_t unreadable = 0;
-	int r = SETT_OK;
 	mutex_lock(&w->lock);
 	w->running++;
 	mutex_unlock(&w->lock);
-	if (t->kind == TASK_FLUSH)
-		r = flush_job_run(&context, &t->source, error);
-	else if (t->kind == TASK_ROTATE)
-		w->options.hooks.rotate(w->options.hooks.arg);
-	else
-		r = compaction_job_run(&context, t, &unreadable, error);
+	int r = run_job(w, &context, t, &unreadable, error);
 	if (unreadable)
 		regulator_avoid_file(w->regulator, unreadable);
 	bool quarantine = r == SETT_CORRUPT && !job.is_flush;

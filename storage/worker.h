@@ -34,6 +34,9 @@ struct worker_hooks {
 	double (*memtables)(void *arg);
 	/* Bytes of the log's files. */
 	uint64_t (*log_bytes)(void *arg);
+	/* A job found no space, for about `needed` bytes if it is a compaction. True if it may find some now: it is
+	 * run again at once. */
+	bool (*out_of_space)(void *arg, bool is_compaction, uint64_t needed);
 	/* A job failed. The worker tries again after a pause (NO_SPACE) or not at all (others). */
 	void (*failed)(void *arg, int status, const struct sett_error *);
 };

@@ -451,6 +451,7 @@ static const struct field storage_fields[] = {
 	NUMBER("oldest_snapshot_age", oldest_snapshot_age),
 	NUMBER("disk_bytes", storage.disk_bytes),
 	HUMAN("disk_bytes_human", storage.disk_bytes),
+	NUMBER("reserve_bytes", storage.reserve_bytes),
 	NUMBER("live_bytes", storage.live_bytes),
 	NUMBER("held_bytes", storage.held_bytes),
 	FUNCTION("space_amplification", write_space_amplification),

@@ -94,7 +94,7 @@ note_name(void *arg, const char *name)
 	struct directory *d = arg;
 	enum sett_file_kind kind;
 	uint64_t number, size = 0;
-	if (strcmp(name, "LOCK") == 0)
+	if (strcmp(name, "LOCK") == 0 || strcmp(name, "RESERVE") == 0)
 		return SETT_OK;
 	if (strcmp(name, MANIFEST_NAME ".tmp") == 0) {
 		d->has_new_manifest = true;

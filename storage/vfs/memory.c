@@ -39,6 +39,7 @@ struct memory_vfs {
 
 	unsigned cold_percent;
 	struct random cold_random;
+	uint64_t capacity; /* bytes that all files may have; 0: no limit */
 };
 
 enum lock_kind { NO_LOCK, LOCK_SHARED, LOCK_EXCLUSIVE };
@@ -64,6 +65,24 @@ static struct memory_file *
 memory_file_of(struct vfs_file *f)
 {
 	return (struct memory_file *)f;
+}
+
+/* Bytes of all files that have a name. */
+static uint64_t
+used_bytes(const struct memory_node *n)
+{
+	uint64_t sum = n->is_directory ? 0 : n->current.size;
+	for (size_t i = 0; n->is_directory && i < n->entries.count; i++)
+		sum += used_bytes(n->entries.list[i].node);
+	return sum;
+}
+
+/* Whether a file may become `size` bytes long. */
+static bool
+has_room(const struct memory_vfs *m, const struct memory_file *f, uint64_t size)
+{
+	uint64_t before = f->node->current.size;
+	return m->capacity == 0 || size <= before || used_bytes(m->root) + (size - before) <= m->capacity;
 }
 
 /* Counts an operation that changes something; called without the mutex, before anything is done. */
@@ -316,7 +335,10 @@ memory_write(struct vfs_file *file, const struct iovec *iov, int count, uint64_t
 		return vfs_system_error(error, EBADF, "write", f->path);
 	count_operation(m);
 	mutex_lock(&m->mutex);
-	int status = memory_file_write(f->node, iov, count, offset);
+	uint64_t end = offset;
+	for (int i = 0; i < count; i++)
+		end += iov[i].iov_len;
+	int status = has_room(m, f, end) ? memory_file_write(f->node, iov, count, offset) : SETT_NO_SPACE;
 	mutex_unlock(&m->mutex);
 	return explain(status, "write", f->path, error);
 }
@@ -347,7 +369,7 @@ resize_file(struct vfs_file *file, enum memory_change_kind kind, uint64_t size, 
 		return vfs_system_error(error, EBADF, call, f->path);
 	count_operation(m);
 	mutex_lock(&m->mutex);
-	int status = memory_file_resize(f->node, kind, size);
+	int status = has_room(m, f, size) ? memory_file_resize(f->node, kind, size) : SETT_NO_SPACE;
 	mutex_unlock(&m->mutex);
 	return explain(status, call, f->path, error);
 }
@@ -509,8 +531,21 @@ memory_begin_sync(struct vfs_file *file, uint64_t offset, uint64_t size)
 static int
 memory_free_space(struct vfs *v, const char *path, uint64_t *ret, struct sett_error *error)
 {
-	*ret = MEMORY_FREE_SPACE;
+	struct memory_vfs *m = memory_of(v);
+	mutex_lock(&m->mutex);
+	uint64_t used = m->capacity ? used_bytes(m->root) : 0;
+	*ret = m->capacity == 0 ? MEMORY_FREE_SPACE : m->capacity > used ? m->capacity - used : 0;
+	mutex_unlock(&m->mutex);
 	return SETT_OK;
+}
+
+void
+vfs_memory_set_capacity(struct vfs *v, uint64_t bytes)
+{
+	struct memory_vfs *m = memory_of(v);
+	mutex_lock(&m->mutex);
+	m->capacity = bytes;
+	mutex_unlock(&m->mutex);
 }
 
 static void

@@ -145,7 +145,7 @@ static void
 check_space(uint64_t live, const char *when)
 {
 	struct sett_stats s = stats();
-	uint64_t files = s.disk_bytes - s.log_bytes;
+	uint64_t files = s.disk_bytes - s.log_bytes - s.reserve_bytes;
 	cr_assert_leq(files, live + live / 2 + SLACK, "%s: %llu bytes in files for %llu live ones", when,
 		      (unsigned long long)files, (unsigned long long)live);
 	check_live(live, when);

@@ -138,7 +138,7 @@ Test(log, segments_are_as_large_as_they_were_of_use)
 	/* Taken of one segment after the other, and what the second behind it gets: the spare is there by
 	 * then. */
 	static const uint64_t taken[] = {1 * MIB, 7 * MIB, 13 * MIB, 1000, 0},
-			      got[] = {8 * MIB, 8 * MIB, 14 * MIB, 26 * MIB, 8 * MIB};
+			      got[] = {4 * MIB, 4 * MIB, 14 * MIB, 26 * MIB, 4 * MIB};
 	static uint8_t payload[MIB - 1000];
 	struct vfs *vfs = test_memory();
 	uint64_t numbers = 0, timestamp = 1, segment;

@@ -171,6 +171,12 @@ tree_hook_log_bytes(void *arg)
 	return 0;
 }
 
+static inline bool
+tree_hook_out_of_space(void *arg, bool is_compaction, uint64_t needed)
+{
+	return false;
+}
+
 static inline void
 tree_hook_failed(void *arg, int status, const struct sett_error *error)
 {
@@ -221,7 +227,8 @@ tree_start_workers(struct tree *t)
 		.versions = t->set,
 		.value_log = t->log,
 		.hooks = {t, tree_hook_snapshots, tree_hook_source, tree_hook_flushed, tree_hook_rotate,
-			  tree_hook_weight, tree_hook_memtables, tree_hook_log_bytes, tree_hook_failed},
+			  tree_hook_weight, tree_hook_memtables, tree_hook_log_bytes, tree_hook_out_of_space,
+			  tree_hook_failed},
 		.threads = t->threads,
 		.memtable_size = t->memtable_size,
 		.table_size = t->table_size,

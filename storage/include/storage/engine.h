@@ -406,9 +406,10 @@ struct sett_stats {
 	uint64_t log_segments, log_bytes;
 	struct sett_level_stats levels[SETT_LEVELS];
 	uint64_t value_log_files, value_log_total_bytes, value_log_live_bytes;
-	uint64_t disk_bytes; /* all files, from their lengths, but for tables that are being written */
-	uint64_t live_bytes; /* what the entries that a new snapshot sees take in tables and value log */
-	uint64_t held_bytes; /* what only snapshots and running reads keep on the disk */
+	uint64_t disk_bytes;    /* all files, from their lengths, but for tables that are being written */
+	uint64_t reserve_bytes; /* of the file that is given up when the disk is full */
+	uint64_t live_bytes;    /* what the entries that a new snapshot sees take in tables and value log */
+	uint64_t held_bytes;    /* what only snapshots and running reads keep on the disk */
 	/* Bytes of tables, value log and commits not in tables yet, without what is held, per live byte; a
 	 * database with less than 1 MiB of live bytes counts as one with 1 MiB; at least 1. The log's
 	 * preallocated files are not in it. */

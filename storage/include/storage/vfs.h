@@ -212,6 +212,9 @@ void vfs_memory_hold_sync(struct vfs *, bool hold);
  * none).
  */
 void vfs_memory_set_cold(struct vfs *, unsigned percent, uint64_t seed);
+/* From now on files may have this many bytes in all (holes count); beyond, writes and allocations fail with
+ * SETT_NO_SPACE and change nothing. 0: no limit, as at first. */
+void vfs_memory_set_capacity(struct vfs *, uint64_t bytes);
 /* Flips the bits of `mask` in one byte of a file: damage for tests. SETT_NOT_FOUND, SETT_INVALID past the
  * end. */
 int vfs_memory_damage(struct vfs *, const char *path, uint64_t offset, uint8_t mask);
