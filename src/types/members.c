@@ -5,6 +5,7 @@
 #include "types/members.h"
 
 #include <assert.h>
+#include <stdlib.h>
 
 #include "storage/base/hash.h"
 #include "storage/base/varint.h"

@@ -19,7 +19,7 @@ packed_at(struct bytes body, size_t offset, struct packed_field *ret)
 	const uint8_t *start = body.data + offset, *end = body.data + body.size, *p;
 	struct packed_field field = {.offset = offset};
 	struct bytes deadline;
-	uint64_t head, size;
+	uint64_t head, size = 0;
 	if (offset == body.size)
 		return SETT_NOT_FOUND;
 	p = varint_get(start, end, &head);

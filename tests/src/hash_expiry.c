@@ -6,6 +6,7 @@
  * HSETEX also takes NX and XX, which ask whether the key exists; a wrong count of fields is "numfields should be
  * greater than 0 and match the provided number of fields" there, and one that is no number "value is not an
  * integer or out of range"; a word in place of FIELDS is a syntax error. */
+#include <stdio.h>
 #include <unistd.h>
 
 #include "server_support.h"
