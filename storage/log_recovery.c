@@ -264,9 +264,13 @@ survey(struct recovery *r)
 	if (r->is_cut)
 		return corrupt(r, &r->segments[r->cut_index], r->cut_offset,
 			       "a durable commit is damaged or missing here");
-	if (r->count > 0)
-		return corrupt(r, &r->segments[r->count - 1], r->segments[r->count - 1].end,
-			       "the log ends before its durable end");
+	/* Segments that were made ahead of their use are not where the end is. */
+	size_t last = r->count;
+	while (last > 1 && r->segments[last - 1].records == 0)
+		last--;
+	if (last > 0)
+		return corrupt(r, &r->segments[last - 1], r->segments[last - 1].end,
+			       "the log ends here, before its durable end");
 	return sett_error_set(r->error, SETT_CORRUPT, 0,
 			      "%s: the log is missing (durable up to commit %" PRIu64 ")", r->directory,
 			      r->durable);

@@ -303,6 +303,36 @@ Test(log_recovery, nothing_is_removed_before_the_caller_has_made_its_own_durable
 	}
 }
 
+/* And not the next segment, which was made ahead of its use. */
+Test(log_recovery, a_log_that_was_cut_between_two_records_is_named_where_it_ends)
+{
+	uint64_t numbers = 0, end = LOG_SEGMENT_HEADER_SIZE;
+	char path[SETT_PATH_MAX], place[SETT_PATH_MAX + 32];
+	struct test_replay replay = {0};
+	struct log_recovered recovered;
+	struct log_recovery recovery = {
+		.replay = test_replay_record, .arg = &replay, .first_segment = 1, .durable = 10};
+	struct sett_error error = {0};
+	struct vfs *vfs = test_memory();
+	struct vfs_file *file;
+	struct log *log = test_log(vfs, &numbers, SEGMENT, 0);
+	for (uint64_t t = 1; t <= 10; t++) {
+		cr_assert_eq(test_append(log, t), SETT_OK);
+		if (t <= 7)
+			end += log_record_span(LOG_RECORD_HEADER_SIZE, test_payload_size(t));
+	}
+	cr_assert_eq(log_sync(log, NULL), SETT_OK);
+	log_destroy(log);
+	test_segment_path(1, path);
+	cr_assert_eq(vfs_open(vfs, path, VFS_READ | VFS_WRITE, &file, NULL), SETT_OK);
+	cr_assert_eq(vfs_truncate(file, end, NULL), SETT_OK);
+	cr_assert_eq(vfs_close(file, NULL), SETT_OK);
+	cr_assert_eq(log_recover(vfs, TEST_DIRECTORY, &recovery, &recovered, &error), SETT_CORRUPT);
+	snprintf(place, sizeof(place), "%s at offset %" PRIu64 ": the log ends here", path, end);
+	cr_assert_not_null(strstr(error.message, place), "%s", error.message);
+	test_destroy(vfs);
+}
+
 Test(log_recovery, corruption_changes_nothing)
 {
 	uint64_t offsets[SMALL + 1];
