@@ -329,6 +329,33 @@ Test(engine_ids, a_dropped_prefix_swallows_its_ids)
 	cr_assert_eq(stats().dead_ids, 0);
 }
 
+/* Not only once they are erased: the prefix stands for them, even if it has to wait itself. */
+Test(engine_ids, ids_leave_when_their_prefix_enters)
+{
+	for (uint64_t id = 0; id < 500; id++)
+		fill(id, BODY);
+	compact();
+	(void)settle();
+	for (uint64_t id = 100; id < 106; id += 2)
+		drop(id, 64); /* too little to write their table anew */
+	flush();
+	(void)settle();
+	cr_assert_eq(stats().dead_ids, 3);
+	struct sett_txn *reader = begin();
+	struct sett_txn *txn = begin();
+	MUST(sett_txn_drop_prefix(txn, STEM));
+	MUST(commit(txn));
+	flush();
+	(void)settle();
+	cr_assert_eq(stats().dead_ids, 1);
+	sett_txn_destroy(reader);
+	kill_and_reopen();
+	cr_assert_eq(stats().dead_ids, 1);
+	(void)settle();
+	cr_assert_eq(count_entries(), 0);
+	cr_assert_eq(stats().dead_ids, 0);
+}
+
 Test(engine_ids, dropping_is_undone_with_its_savepoint)
 {
 	fill(1, BODY);

@@ -93,7 +93,7 @@ choose_event(struct oracle *oracle, uint64_t draw)
 		ORACLE_ID_FILLED, ORACLE_ID_PUBLISHED, ORACLE_ID_DROPPED, ORACLE_ID_DROPPED};
 	struct oracle_commit *c = &oracle->commits[oracle->count];
 	unsigned states = 0;
-	c->event = draw % 16 < 8 ? events[draw % 8] : ORACLE_ID_NONE;
+	c->event = draw % 32 < 8 ? events[draw % 8] : ORACLE_ID_NONE;
 	c->id = oracle->count;
 	c->life = oracle->life;
 	if (c->event == ORACLE_ID_FILLED || c->event == ORACLE_ID_PUBLISHED)
@@ -101,7 +101,7 @@ choose_event(struct oracle *oracle, uint64_t draw)
 	else if (c->event == ORACLE_ID_DROPPED)
 		states = 1U << ID_PENDING | 1U << ID_LIVE;
 	if (states)
-		c->id = choose_id(oracle, draw / 16, states);
+		c->id = choose_id(oracle, draw / 32, states);
 	if (states && c->id == oracle->count)
 		c->event = ORACLE_ID_NONE;
 }
