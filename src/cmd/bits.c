@@ -41,7 +41,7 @@ command_getbit(struct command_context *c)
 	uint8_t byte;
 	struct key k;
 	if (!bit_offset(c, c->argv[2], &offset))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	int status = open_string(c, c->argv[1], &k);
 	if (status != SETT_OK)
 		return status;
@@ -60,7 +60,7 @@ command_setbit(struct command_context *c)
 	struct key k;
 	if (!bit_offset(c, c->argv[2], &offset) ||
 	    !context_integer_range(c, c->argv[3], 0, 1, "ERR bit is not an integer or out of range", &bit))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	int status = open_string(c, c->argv[1], &k);
 	if (status != SETT_OK)
 		return status;

@@ -43,7 +43,7 @@ int
 command_client_setname(struct command_context *c)
 {
 	if (!context_client_name_is_valid(c, c->argv[2]))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	resp_status(c->reply, "OK");
 	return context_set_client_name(c, c->argv[2]);
 }
@@ -271,7 +271,7 @@ command_client_kill(struct command_context *c)
 	}
 	for (size_t i = 2; i + 1 < c->argc; i += 2)
 		if (!parse_kill_option(c, argv[i], argv[i + 1], filter))
-			return SETT_OK;
+			return OUTCOME_FAILED;
 	(void)net_each_client(c->server->net, kill_matching, filter);
 	if (is_old_form && filter->matched == 0)
 		return context_error(c, "ERR No such client");
@@ -352,7 +352,7 @@ command_client_pause(struct command_context *c)
 		return context_error(c, "ERR CLIENT PAUSE mode must be WRITE or ALL");
 	if (!context_integer_or(c, c->argv[2], "ERR timeout is not an integer or out of range",
 				&request->duration_ms))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	if (request->duration_ms < 0)
 		return context_error(c, "ERR timeout is negative");
 	resp_status(c->reply, "OK");

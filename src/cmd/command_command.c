@@ -68,7 +68,7 @@ command_command_list(struct command_context *c)
 {
 	struct list_filter filter = {0};
 	if (!parse_filter(c, &filter))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	const struct command_table *table = c->server->commands;
 	size_t count = 0, token = resp_deferred_begin(c->reply);
 	for (size_t i = 0; i < table->row_count; i++)

@@ -38,10 +38,13 @@ struct setting {
 	bool is_local;
 };
 
-static void
+/* Frees the text. */
+static int
 reply_buffer_error(struct command_context *c, struct buffer *error)
 {
-	context_errorf(c, "%.*s", (int)error->size, (const char *)error->data);
+	int outcome = context_errorf(c, "%.*s", (int)error->size, (const char *)error->data);
+	buffer_free(error);
+	return outcome;
 }
 
 /* As the start's log does for a configuration file. */
@@ -86,11 +89,8 @@ command_config_set(struct command_context *c)
 	if (setting->arguments == NULL)
 		return SETT_NO_MEMORY;
 	if (config_check_from(c->server->config, setting->arguments, setting->count, setting->is_local,
-			      &error) != SETT_OK) {
-		reply_buffer_error(c, &error);
-		buffer_free(&error);
-		return SETT_OK;
-	}
+			      &error) != SETT_OK)
+		return reply_buffer_error(c, &error);
 	resp_status(c->reply, "OK");
 	return context_defer(c, apply_setting, setting);
 }
@@ -119,14 +119,13 @@ int
 command_config_rewrite(struct command_context *c)
 {
 	struct buffer error = {0};
-	if (config_rewrite(c->server->config, false, &error) == SETT_OK) {
-		log_sink_printf(&c->server->sink, LOG_LEVEL_NOTICE, "CONFIG REWRITE executed with success.");
-		resp_status(c->reply, "OK");
-	} else {
+	if (config_rewrite(c->server->config, false, &error) != SETT_OK) {
 		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING, "CONFIG REWRITE failed. %.*s",
 				(int)error.size, (const char *)error.data);
-		reply_buffer_error(c, &error);
+		return reply_buffer_error(c, &error);
 	}
+	log_sink_printf(&c->server->sink, LOG_LEVEL_NOTICE, "CONFIG REWRITE executed with success.");
+	resp_status(c->reply, "OK");
 	buffer_free(&error);
 	return SETT_OK;
 }

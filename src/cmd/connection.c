@@ -34,7 +34,7 @@ command_select(struct command_context *c)
 {
 	int64_t db;
 	if (!context_integer(c, c->argv[1], &db))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	if (db < 0 || db >= (int64_t)keyspace_databases(c->server->keyspace))
 		return context_error(c, "ERR DB index is out of range");
 	c->db = (unsigned)db;
@@ -188,7 +188,7 @@ command_hello(struct command_context *c)
 	struct hello hello = {0};
 	int status = SETT_OK;
 	if (!parse_hello(c, &hello))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	if (hello.has_auth) {
 		if (check_password(c->server->config, hello.password) == PASSWORD_WRONG ||
 		    !is_default_user(hello.user))
@@ -203,7 +203,7 @@ command_hello(struct command_context *c)
 	}
 	if (status == SETT_OK && hello.has_name) {
 		if (!context_client_name_is_valid(c, hello.name))
-			return SETT_OK;
+			return OUTCOME_FAILED;
 		status = context_set_client_name(c, hello.name);
 	}
 	if (status != SETT_OK)

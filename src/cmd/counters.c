@@ -17,7 +17,7 @@ add_integer(struct command_context *c, int64_t delta)
 	if (status != SETT_OK)
 		return status;
 	if (k.exists && !context_integer(c, old, &value))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	if (__builtin_add_overflow(value, delta, &value))
 		return context_error(c, "ERR increment or decrement would overflow");
 	size_t size = resp_format_integer(value, text);
@@ -43,7 +43,7 @@ int
 command_incrby(struct command_context *c)
 {
 	int64_t delta;
-	return context_integer(c, c->argv[2], &delta) ? add_integer(c, delta) : SETT_OK;
+	return context_integer(c, c->argv[2], &delta) ? add_integer(c, delta) : OUTCOME_FAILED;
 }
 
 int
@@ -51,7 +51,7 @@ command_decrby(struct command_context *c)
 {
 	int64_t delta;
 	if (!context_integer(c, c->argv[2], &delta))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	if (delta == INT64_MIN)
 		return context_error(c, "ERR decrement would overflow");
 	return add_integer(c, -delta);
@@ -88,9 +88,9 @@ command_incrbyfloat(struct command_context *c)
 	if (status != SETT_OK)
 		return status;
 	if (k.exists && !context_long_double(c, old, &value))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	if (!context_long_double(c, c->argv[2], &delta))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	value += delta;
 	if (isnan(value) || isinf(value))
 		return context_error(c, "ERR increment would produce NaN or Infinity");

@@ -29,7 +29,7 @@ int
 command_flushdb(struct command_context *c)
 {
 	if (!flush_arguments_are_right(c))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	resp_status(c->reply, "OK");
 	return keyspace_flush(&c->view, c->db);
 }
@@ -38,7 +38,7 @@ int
 command_flushall(struct command_context *c)
 {
 	if (!flush_arguments_are_right(c))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	resp_status(c->reply, "OK");
 	int status = SETT_OK;
 	const struct keyspace *keyspace = c->server->keyspace;
@@ -69,7 +69,7 @@ command_move(struct command_context *c)
 	unsigned to;
 	struct key from, target;
 	if (!database_number(c, c->argv[2], "ERR value is not an integer or out of range", &to))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	if (to == c->db)
 		return context_error(c, "ERR source and destination objects are the same");
 	int status = open_key(c, c->argv[1], &from);
@@ -155,7 +155,7 @@ command_swapdb(struct command_context *c)
 	    !context_integer_range(c, c->argv[2], INT32_MIN, INT32_MAX, "ERR invalid second DB index",
 				   &ignored) ||
 	    !database_number(c, c->argv[1], NULL, &a) || !database_number(c, c->argv[2], NULL, &b))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	resp_status(c->reply, "OK");
 	return a == b ? SETT_OK : swap(c, a, b);
 }

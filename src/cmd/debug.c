@@ -72,7 +72,7 @@ debug_error(struct command_context *c)
 {
 	c->failed = true;
 	resp_error_data(c->reply, c->argv[2].data, c->argv[2].size);
-	return SETT_OK;
+	return OUTCOME_FAILED;
 }
 
 static int
@@ -116,11 +116,11 @@ debug_config_rewrite(struct command_context *c)
 	if (status == SETT_OK)
 		resp_status(c->reply, "OK");
 	else
-		context_errorf(c, "ERR CONFIG-REWRITE-FORCE-ALL failed: %.*s",
-			       error.size > 4 ? (int)error.size - 4 : 0,
-			       error.size > 4 ? (const char *)error.data + 4 : "");
+		status = context_errorf(c, "ERR CONFIG-REWRITE-FORCE-ALL failed: %.*s",
+					error.size > 4 ? (int)error.size - 4 : 0,
+					error.size > 4 ? (const char *)error.data + 4 : "");
 	buffer_free(&error);
-	return SETT_OK;
+	return status;
 }
 
 /* ---- OBJECT, DIGEST ---- */
@@ -296,7 +296,7 @@ debug_populate(struct command_context *c)
 	int64_t count, size = 0;
 	if (!context_integer_range(c, c->argv[2], 0, INT64_MAX, not_positive, &count) ||
 	    (c->argc == 5 && !context_integer_range(c, c->argv[4], 0, INT32_MAX, not_positive, &size)))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	struct populate p = {.context = c, .count = (uint64_t)count, .size = (uint64_t)size};
 	p.prefix = c->argc > 3 ? c->argv[3] : BYTES_LITERAL("key");
 	arena_init(&p.arena, 64 * 1024);

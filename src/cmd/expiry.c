@@ -74,7 +74,7 @@ expire(struct command_context *c, enum deadline_form form)
 	struct key k;
 	int64_t when;
 	if (!parse_expire_options(c, &options) || !parse_when(c, form, &when))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	int status = open_key(c, c->argv[1], &k);
 	if (status != SETT_OK)
 		return status;

@@ -133,12 +133,14 @@ expire_fields(struct command_context *c, enum deadline_form form)
 	uint64_t deadline;
 	size_t first;
 	int status = open_hash(c, c->argv[1], &h);
-	if (status != SETT_OK || !parse_field_deadline(c, c->argv[2], form, &deadline))
+	if (status != SETT_OK)
 		return status;
+	if (!parse_field_deadline(c, c->argv[2], form, &deadline))
+		return OUTCOME_FAILED;
 	enum condition condition = parse_condition(c->argv[3]);
 	if (!parse_fields(c, condition != CONDITION_NONE ? 4 : 3,
 			  "ERR Parameter `numFields` should be greater than 0", &first))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	resp_array(c->reply, c->argc - first);
 	for (size_t i = first; i < c->argc; i++) {
 		enum expire_result result;
@@ -191,8 +193,10 @@ reply_deadlines(struct command_context *c, enum deadline_form form)
 	struct open_hash h;
 	size_t first;
 	int status = open_hash(c, c->argv[1], &h);
-	if (status != SETT_OK || !parse_fields(c, 2, bad_count, &first))
+	if (status != SETT_OK)
 		return status;
+	if (!parse_fields(c, 2, bad_count, &first))
+		return OUTCOME_FAILED;
 	resp_array(c->reply, c->argc - first);
 	for (size_t i = first; i < c->argc; i++) {
 		struct hash_field field;
@@ -254,8 +258,10 @@ command_hpersist(struct command_context *c)
 	struct open_hash h;
 	size_t first;
 	int status = open_hash(c, c->argv[1], &h);
-	if (status != SETT_OK || !parse_fields(c, 2, bad_count, &first))
+	if (status != SETT_OK)
 		return status;
+	if (!parse_fields(c, 2, bad_count, &first))
+		return OUTCOME_FAILED;
 	resp_array(c->reply, c->argc - first);
 	for (size_t i = first; i < c->argc; i++) {
 		enum expire_result result;
@@ -290,8 +296,10 @@ command_hgetdel(struct command_context *c)
 	struct open_hash h;
 	size_t first;
 	int status = open_hash(c, c->argv[1], &h);
-	if (status != SETT_OK || !parse_fields(c, 2, bad_count, &first))
+	if (status != SETT_OK)
 		return status;
+	if (!parse_fields(c, 2, bad_count, &first))
+		return OUTCOME_FAILED;
 	resp_array(c->reply, c->argc - first);
 	for (size_t i = first; i < c->argc && status == SETT_OK; i++) {
 		struct hash_field field;
@@ -332,7 +340,7 @@ command_hgetex(struct command_context *c)
 	bool change = true;
 	if (parse_form(c->argv[2], &form)) {
 		if (!parse_field_deadline(c, c->argv[3], form, &deadline))
-			return SETT_OK;
+			return OUTCOME_FAILED;
 		fields = 4;
 	} else if (argument_is(c->argv[2], "PERSIST")) {
 		fields = 3;
@@ -340,7 +348,7 @@ command_hgetex(struct command_context *c)
 		change = false;
 	}
 	if (!parse_fields(c, fields, bad_count, &first))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	resp_array(c->reply, c->argc - first);
 	for (size_t i = first; i < c->argc && status == SETT_OK; i++) {
 		struct hash_field field;
@@ -478,7 +486,7 @@ command_hsetex(struct command_context *c)
 	struct setex_options options;
 	bool go;
 	if (!parse_setex(c, &options))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	int status = open_hash(c, c->argv[1], &h);
 	if (status == SETT_OK)
 		status = check_setex(c, &h, &options, &go);

@@ -166,13 +166,13 @@ command_hscan(struct command_context *c)
 	uint64_t cursor, next = 0;
 	size_t found = 0;
 	if (!scan_parse_cursor(c, c->argv[2], &cursor))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	int status = open_hash(c, c->argv[1], &h);
 	if (status != SETT_OK)
 		return status;
 	/* As in Redis, nobody looks at the options if there is no hash. */
 	if (h.key.exists && !scan_parse_options(c, 3, SCAN_HASH, &options))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	if (h.key.exists && options.count > SCAN_LONG_COUNT)
 		status = enter_lane(c, &h.hash);
 	if (status != SETT_OK)
@@ -378,7 +378,7 @@ command_hrandfield(struct command_context *c)
 	bool with_values = c->argc == 4;
 	if (c->argc >= 3) {
 		if (!context_integer(c, c->argv[2], &count))
-			return SETT_OK;
+			return OUTCOME_FAILED;
 		if (count == INT64_MIN)
 			return context_error(
 				c,

@@ -169,14 +169,14 @@ command_hincrby(struct command_context *c)
 	int64_t delta, value = 0;
 	char text[RESP_INTEGER_MAX_SIZE];
 	if (!context_integer(c, c->argv[3], &delta))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	int status = open_hash(c, c->argv[1], &h);
 	if (status == SETT_OK)
 		status = read_number(&h, c->argv[2], INTEGER_TEXT_MAX, &old, &exists, &deadline);
 	if (status != SETT_OK)
 		return status;
 	if (exists && !context_integer_or(c, old, "ERR hash value is not an integer", &value))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	if (__builtin_add_overflow(value, delta, &value))
 		return context_error(c, "ERR increment or decrement would overflow");
 	resp_integer(c->reply, value);
@@ -193,7 +193,7 @@ command_hincrbyfloat(struct command_context *c)
 	long double delta, value = 0;
 	char text[LONG_DOUBLE_TEXT_MAX];
 	if (!context_long_double(c, c->argv[3], &delta))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	if (isinf(delta))
 		return context_error(c, "ERR value is NaN or Infinity");
 	int status = open_hash(c, c->argv[1], &h);

@@ -127,7 +127,7 @@ command_copy(struct command_context *c)
 	bool replace;
 	struct key from, to;
 	if (!parse_copy_options(c, &db, &replace))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	if (db == c->db && bytes_equal(c->argv[1], c->argv[2]))
 		return context_error(c, "ERR source and destination objects are the same");
 	int status = open_key(c, c->argv[1], &from);

@@ -190,8 +190,10 @@ command_lcs(struct command_context *c)
 	int status = look_up(c, c->argv[1], &a);
 	if (status == SETT_OK)
 		status = look_up(c, c->argv[2], &b);
-	if (status != SETT_OK || !parse_options(c, &options))
+	if (status != SETT_OK)
 		return status;
+	if (!parse_options(c, &options))
+		return OUTCOME_FAILED;
 	if (string_size(&a) >= UINT32_MAX - 1 || string_size(&b) >= UINT32_MAX - 1)
 		return context_error(c, "ERR String too long for LCS");
 	uint64_t cells = (string_size(&a) + 1) * (string_size(&b) + 1);

@@ -15,7 +15,7 @@ command_memory_usage(struct command_context *c)
 		if (!argument_is(c->argv[i], "SAMPLES") || i + 1 == c->argc)
 			return context_syntax_error(c);
 		if (!context_integer(c, c->argv[i + 1], &samples))
-			return SETT_OK;
+			return OUTCOME_FAILED;
 		if (samples < 0)
 			return context_syntax_error(c);
 	}

@@ -144,7 +144,7 @@ command_scan(struct command_context *c)
 	uint64_t position, next;
 	size_t found;
 	if (!scan_parse_cursor(c, c->argv[1], &position) || !scan_parse_options(c, 2, SCAN_KEYS, &options))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	int status = keyspace_scan_begin(&c->view, c->db, position, (uint64_t)options.count, &scan);
 	if (status == SETT_OK && scan.count > SCAN_LONG_COUNT)
 		status = context_enter_long_lane(c);

@@ -47,7 +47,7 @@ command_lolwut(struct command_context *c)
 {
 	int64_t version;
 	if (c->argc >= 3 && argument_is(c->argv[1], "VERSION") && !context_integer(c, c->argv[2], &version))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	static const char text[] = "Redis ver. 7.0.15\nSett ver. " SETT_VERSION "\n";
 	resp_verbatim(c->reply, "txt", text, sizeof text - 1);
 	return SETT_OK;
@@ -88,7 +88,7 @@ command_slowlog_get(struct command_context *c)
 	if (c->argc == 3 &&
 	    !context_integer_range(c, c->argv[2], -1, INT64_MAX,
 				   "ERR count should be greater than or equal to -1", &count))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	struct entries entries = {.reply = c->reply};
 	size_t token = resp_deferred_begin(c->reply);
 	slowlog_each(c->server->slowlog, count < 0 ? SIZE_MAX : (size_t)count, reply_entry, &entries);

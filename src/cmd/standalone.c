@@ -13,7 +13,7 @@ command_wait(struct command_context *c)
 	int64_t replicas, timeout;
 	if (!context_integer(c, c->argv[1], &replicas) ||
 	    !context_integer_or(c, c->argv[2], "ERR timeout is not an integer or out of range", &timeout))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	if (timeout < 0)
 		return context_error(c, "ERR timeout is negative");
 	resp_integer(c->reply, 0);
@@ -29,7 +29,7 @@ command_replicaof(struct command_context *c)
 		return SETT_OK;
 	}
 	if (!context_integer_range(c, c->argv[2], 0, UINT16_MAX, "ERR Invalid master port", &port))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	return context_error(c, "ERR this server can't be a replica yet");
 }
 
@@ -74,7 +74,7 @@ command_failover(struct command_context *c)
 	if (c->argc == 2 && argument_is(c->argv[1], "ABORT"))
 		return context_error(c, "ERR No failover in progress.");
 	if (!parse_failover(c, &options))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	return context_error(c, "ERR FAILOVER requires connected replicas.");
 }
 
@@ -116,7 +116,7 @@ int
 command_module_load(struct command_context *c)
 {
 	if (!modules_are_allowed(c))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING,
 			"A module was not loaded: modules of Redis don't run here");
 	return context_error(c, "ERR Error loading the extension. Please check the server logs.");
@@ -126,7 +126,7 @@ int
 command_module_unload(struct command_context *c)
 {
 	if (!modules_are_allowed(c))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	return context_error(c, "ERR Error unloading module: no such module with that name");
 }
 

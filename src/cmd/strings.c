@@ -122,7 +122,7 @@ set_with_options(struct command_context *c, const struct set_options *o)
 	struct key k;
 	uint64_t deadline = 0;
 	if (o->has_deadline && !context_deadline(c, o->deadline, o->form, &deadline))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	int status = o->get ? open_read_string(c, c->argv[1], &k) : open_key(c, c->argv[1], &k);
 	if (status != SETT_OK)
 		return status;
@@ -158,7 +158,7 @@ command_set(struct command_context *c)
 {
 	struct set_options options = {0};
 	if (c->argc > 3 && !parse_set_options(c, 3, true, &options))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	return set_with_options(c, &options);
 }
 
@@ -179,7 +179,7 @@ set_with_deadline(struct command_context *c, enum deadline_form form)
 	struct key k;
 	uint64_t deadline;
 	if (!context_deadline(c, c->argv[2], form, &deadline))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	int status = open_key(c, c->argv[1], &k);
 	if (status != SETT_OK)
 		return status;
@@ -248,7 +248,7 @@ command_getex(struct command_context *c)
 	struct key k;
 	uint64_t deadline = 0;
 	if (!parse_set_options(c, 2, false, &o))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	int status = open_read_string(c, c->argv[1], &k);
 	if (status != SETT_OK)
 		return status;
@@ -257,7 +257,7 @@ command_getex(struct command_context *c)
 		return SETT_OK;
 	}
 	if (o.has_deadline && !context_deadline(c, o.deadline, o.form, &deadline))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	status = context_reply_string(c, &k);
 	if (status != SETT_OK)
 		return status;
@@ -346,7 +346,7 @@ command_getrange(struct command_context *c)
 	int64_t start, end;
 	struct key k;
 	if (!context_integer(c, c->argv[2], &start) || !context_integer(c, c->argv[3], &end))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	int status = open_string(c, c->argv[1], &k);
 	if (status != SETT_OK)
 		return status;
@@ -388,7 +388,7 @@ command_append(struct command_context *c)
 	}
 	uint64_t size = k.root.body_size;
 	if (!string_size_is_allowed(c, size, part.size))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	status = string_splice(c, &k, size, &part);
 	if (status == SETT_OK)
 		resp_integer(c->reply, (int64_t)(size + part.size));
@@ -402,7 +402,7 @@ command_setrange(struct command_context *c)
 	struct key k;
 	struct string_part part = part_of(c, 3);
 	if (!context_integer(c, c->argv[2], &offset))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	if (offset < 0)
 		return context_error(c, "ERR offset is out of range");
 	int status = open_string(c, c->argv[1], &k);
@@ -414,7 +414,7 @@ command_setrange(struct command_context *c)
 		return SETT_OK;
 	}
 	if (!string_size_is_allowed(c, (uint64_t)offset, part.size))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	status = string_splice(c, &k, (uint64_t)offset, &part);
 	uint64_t end = (uint64_t)offset + part.size;
 	if (status == SETT_OK)

@@ -65,7 +65,7 @@ command_client_tracking(struct command_context *c)
 {
 	struct tracking_options options = {0};
 	if (!parse_tracking(c, &options))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	if (argument_is(c->argv[2], "OFF")) {
 		resp_status(c->reply, "OK");
 		return SETT_OK;
@@ -121,7 +121,7 @@ command_client_unblock(struct command_context *c)
 	if (c->argc == 4 && !argument_is(c->argv[3], "TIMEOUT") && !argument_is(c->argv[3], "ERROR"))
 		return context_error(c, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
 	if (!context_integer(c, c->argv[2], &id))
-		return SETT_OK;
+		return OUTCOME_FAILED;
 	resp_integer(c->reply, 0); /* no client waits */
 	return SETT_OK;
 }

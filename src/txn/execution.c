@@ -117,7 +117,13 @@ run(struct command_context *c)
 		context_truncate_reply(c, mark);
 		status = execution_failure(c, status);
 	}
-	if (c->failed) {
+#ifdef SETT_SYNC_POINTS /* the tests' build */
+	assert(c->failed == (status == OUTCOME_FAILED));
+#endif
+	/* Should a command forget the outcome after an error reply, the reply counts: nothing half done stays. */
+	if (c->failed)
+		status = OUTCOME_FAILED;
+	if (status == OUTCOME_FAILED) {
 		take_back(c, &start);
 		return OUTCOME_FAILED;
 	}
