@@ -6,7 +6,7 @@
  *
  * Invariants:
  *  1. position <= scanned <= size of the last call, and no byte before `scanned` is searched for a line end
- * again; so the work is linear in the bytes, however they arrive.
+ *     again; so the work is linear in the bytes, however they arrive.
  *  2. Offsets count from the start of the request, so the caller's buffer may move.
  *  3. What is announced is never believed: the arguments array grows by what has arrived, and `bulk_size` is
  *     compared with what is there, never added to anything that could overflow.

@@ -8,8 +8,8 @@
  * Invariants:
  *  1. Bytes are consumed by whole lines, or as bulk bytes; what is not consumed is at most one line.
  *  2. frames[0 .. depth) are the open collections, none of them complete: one that has got its last element
- * is closed at once, and counts as an element of the one around it (attributes excepted: they only precede
- * one).
+ *     is closed at once, and counts as an element of the one around it (attributes excepted: they only
+ *     precede one).
  *  3. Counts and sizes are compared with what arrives and allocate nothing, so a hostile one costs nothing.
  *
  * The protocol: https://github.com/redis/redis-specifications/blob/master/protocol/RESP3.md, with its

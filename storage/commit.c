@@ -1,17 +1,20 @@
 /* Commit: from a transaction's buffered writes to a visible timestamp.
  *
- *     outside the lock   bodies -> value log;  batch encoded;  log space looked after
- *     commit lock        claim?  validate  check hook  |  timestamp  log  memtable  conflict table  counters
- * publish hook  visible
+ *     outside the lock   bodies to the value log; the batch encoded; room in the log made sure of
+ *     commit lock        claim?  conflicts?  check hook
+ *                        ---- from here on nothing may fail ----
+ *                        timestamp, log, memtable, conflict table, counters, publish hook, visible
  *
- * Before the bar everything may fail and nothing has happened; after it nothing may fail, so what could is
- * done or reserved before.
+ * Before the line everything may fail, and nothing has happened then. What could fail after it is done or
+ * reserved before.
  *
- * (I6) A transaction that lost several times claims the conflict keys of its last run. While there is a
- * claim, commits that write one of them wait (or answer SETT_WOULD_BLOCK), outside the lock, and then count
- * as conflicts. There is one claim at a time. (I10) Bodies are in the value-log file before the log record
- * that points at them is appended. (I12) Log space is made sure of before validation, so a full disk is an
- * error on writes only and heals by itself. */
+ * (I6) A transaction that lost several times claims the conflict keys of its last run. While there is a claim,
+ * commits that write one of them wait outside the lock (or answer SETT_WOULD_BLOCK), and then count as
+ * conflicts. There is one claim at a time.
+ * (I10) Bodies are in the value-log file before the log record that points at them is appended.
+ * (I12) Room in the log is made sure of before validation, so a full disk is an error on writes only and heals
+ * by itself.
+ * (I18) A commit that took a deadline as still ahead is a conflict once another has treated it as passed. */
 #include <stdlib.h>
 
 #include "batch.h"

@@ -8,11 +8,11 @@
  * A large task is cut into ranges of keys (compaction_cuts.h), and workers that are free take parts of it.
  *
  * Invariants:
- *  1. All versions that a key has on the output level within the inputs' span are among the overlaps, and an
- * output table ends between user keys only: so no key stands in two tables of one level.
+ *  1. All versions that a key has on the output level within the inputs' span are among the overlaps, and
+ *     an output table ends between user keys only: so no key stands in two tables of one level.
  *  2. No other running task writes to the same level within this one's span (the regulator sees to it).
  *  3. Parts are disjoint ranges of user keys and write tables and value-log files of their own; what they
- * share does not change while they run. Moved values of each stand in key order.
+ *     share does not change while they run. Moved values of each stand in key order.
  *  4. Nothing of a task that fails or is given up stays behind but orphans, which the next start removes. */
 #include "compaction_job.h"
 

@@ -1,12 +1,12 @@
 /* Flush: the oldest memtable becomes an L0 table, and its log segments and bookkeeping become an edit.
  *
  * Invariants:
- *  1. One flush at a time, oldest memtable first: L0 tables are disjoint in time, and when a flush runs, all
- * that is older than its memtable is in tables.
+ *  1. One flush at a time, oldest memtable first: L0 tables are disjoint in time, and when a flush runs,
+ *     all that is older than its memtable is in tables.
  *  2. The values that the memtable points at are synced before the edit (I10): the log's own sync may be
- * behind.
- *  3. Dropped prefixes and counters of the memtable's commits stand in the same edit: what the log segments
- * said is durable elsewhere before they go. */
+ *     behind.
+ *  3. Dropped prefixes and counters of the memtable's commits stand in the same edit: what the log
+ *     segments said is durable elsewhere before they go. */
 #include "flush_job.h"
 
 #include "memtable.h"

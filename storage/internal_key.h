@@ -6,8 +6,10 @@
  *
  * An entry value is
  *     kind:u8  [expires_at:varint if kind has ENTRY_EXPIRES]  head_size:varint head  payload
- * where payload is, by kind: nothing (tombstone: and no head either), the body's bytes to the end (inline),
- * or a value pointer file:varint offset:varint stored_size:varint body_size:varint */
+ * and the payload depends on the kind:
+ *     tombstone  nothing, and there is no head either
+ *     inline     the body's bytes, up to the end
+ *     pointer    file:varint offset:varint stored_size:varint body_size:varint */
 #ifndef SETT_INTERNAL_KEY_H
 #define SETT_INTERNAL_KEY_H
 

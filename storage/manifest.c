@@ -12,8 +12,8 @@
  *  2. Each synced edit is followed by a *mark* (an empty record), written without a sync of its own. It makes
  *     damage to the very last edit visible: without it that edit would look torn.
  *  3. The first record is in the file before the file has its name: damage to it is always corruption.
- *  4. A failed write is taken back (cut off and synced) before the caller learns of it; where that fails too,
- * the manifest refuses further edits. */
+ *  4. A failed write is taken back (cut off and synced) before the caller learns of it; where that fails
+ *     too, the manifest refuses further edits. */
 #include "manifest.h"
 
 #include <assert.h>

@@ -2,10 +2,10 @@
  *
  * (I14) A record is the key's newest committed version, always:
  *   - a commit visits the bucket of every key it writes before it becomes visible, raises `newest` and
- * replaces the record if there is one;
- *   - a reader at snapshot S admits what it read only if `newest` <= S, under the bucket's lock. A commit T >
- * S that has visited the bucket is seen in `newest`; one that has not will replace what is admitted now. So a
- * record with a timestamp at or below a reader's snapshot is what the tree would answer.
+ *     replaces the record if there is one;
+ *   - a reader at snapshot S admits what it read only if `newest` <= S, under the bucket's lock. A commit T
+ *     > S that has visited the bucket is seen in `newest`; one that has not will replace what is admitted
+ *     now. So a record with a timestamp at or below a reader's snapshot is what the tree would answer.
  *
  * The lock is held for a probe and a copy of at most RECORD_MAX bytes; memory is taken and given back outside
  * of it. */

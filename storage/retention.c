@@ -8,12 +8,12 @@
  *     stripe 0   stripe 1     stripe 2       (no stripe: every version stays)
  *
  * Rules, for the versions of one key from the newest on:
- *  1. Within a stripe only the newest stays: a reader at or past the stripe's end sees that one (or a newer),
- * and there is no reader within it.
+ *  1. Within a stripe only the newest stays: a reader at or past the stripe's end sees that one (or a
+ *     newer), and there is no reader within it.
  *  2. A version in no stripe stays: a snapshot may begin between it and the next one.
  *  3. A tombstone in stripe 0 goes, if nothing older can stand below: then reading nothing is the same as
- * reading it. Below means deeper than what is merged; all that stood there when the job began is in
- * `version`, and what moves down meanwhile comes from levels that hold newer versions.
+ *     reading it. Below means deeper than what is merged; all that stood there when the job began is in
+ *     `version`, and what moves down meanwhile comes from levels that hold newer versions.
  *  4. Every version under a dead prefix goes (I22): the walk has those alone whose drop is not after the
  *     oldest snapshot, and nothing is committed under them any more.
  *

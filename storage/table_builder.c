@@ -9,7 +9,7 @@
  *
  * Invariants
  * - `offset` is where the first byte of `out` will stand in the file; a block's checksum is made with the
- * place it will have.
+ *   place it will have.
  * - After a failure the builder only fails again. */
 #include <assert.h>
 #include <stdlib.h>

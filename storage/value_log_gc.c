@@ -1,12 +1,13 @@
 /* Value-log garbage collection: accounting, marking, moving.
  *
  * Invariants:
- *  1. Values move within compaction, in key order, and the moved pointer keeps its key and commit timestamp:
- * GC writes nothing through the top of the tree, so a deleted key cannot come back and no commit sees it.
+ *  1. Values move within compaction, in key order, and the moved pointer keeps its key and commit
+ *     timestamp: GC writes nothing through the top of the tree, so a deleted key cannot come back and no
+ *     commit sees it.
  *  2. What is counted as garbage is a lower bound where a pointer stands in two tables; a file goes only when
  *     nothing refers to it, so a wrong estimate costs work, never a value.
- *  3. A marked file is worth emptying: at least a share of it is garbage. Moving writes each live value once
- * into files without garbage, so every finished batch lowers the sum: the work comes to an end.
+ *  3. A marked file is worth emptying: at least a share of it is garbage. Moving writes each live value
+ *     once into files without garbage, so every finished batch lowers the sum: the work comes to an end.
  *  4. The new files are synced before the edit that points at them (I10). */
 #include "value_log_gc.h"
 

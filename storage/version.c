@@ -1,12 +1,12 @@
 /* Versions: immutable pictures of the tree, and the open tables they share.
  *
  * Invariants:
- *  1. L0 is ordered newest first, and its tables are disjoint in time: each holds the commits of one stretch
- * of the log. Deeper levels are ordered by key, and no user key stands in two tables of one level. So for any
- *     key, whatever stands higher (or earlier in L0) is newer, and the first hit at or below a snapshot is
- * the newest.
+ *  1. L0 is ordered newest first, and its tables are disjoint in time: each holds the commits of one
+ *     stretch of the log. Deeper levels are ordered by key, and no user key stands in two tables of one
+ *     level. So for any key, whatever stands higher (or earlier in L0) is newer, and the first hit at or
+ *     below a snapshot is the newest.
  *  2. A table file is closed when the last version that holds it is gone, and removed from the disk then if
- * an edit removed it. That edit was durable before (I10).
+ *     an edit removed it. That edit was durable before (I10).
  *  3. An open table holds a reference on every value-log file it points into. */
 #include <assert.h>
 #include <inttypes.h>

@@ -9,7 +9,8 @@
  *   less joins the mark before it.
  * - A client that pipelines without end gets its earlier replies: marks are released one by one, never only
  *   when all are. The queue has a fixed size; when it is full the newest mark takes the new reply in. That
- * delays the replies under that one mark by at most one sync more, and releases of the older ones make room.
+ *   delays the replies under that one mark by at most one sync more, and releases of the older ones make
+ *   room.
  * - A stream's bytes come behind those before its position and before those behind it. What follows it is of
  *   the same reply (its line end), so a stream may leave when its position has been passed by `released`.
  * - Positions count all bytes of the connection's life, so marks survive moves of the buffer. */

@@ -1,7 +1,7 @@
 /* Records follow one another, so a whole one leads to the next. Behind one that is not whole the walk goes on
  *   - where its length says, if a whole record (or the end) stands there: its body is damaged;
  *   - else at the next place where a whole record stands: searched byte by byte, since records are not
- * aligned.
+ *     aligned.
  *
  * A search costs a checksum at each place that could begin a record, over as many bytes as it claims. Bytes
  * made for it could claim much at each place: so each file has a budget of bytes for searches; past it, the

@@ -6,7 +6,7 @@
  *
  * Invariants
  *  - `mutex` covers every node. It is never held while foreign code runs (`at` of vfs_memory_on_operation,
- * `each` of a listing), so that code may call back, e.g. to make a crash clone.
+ *    `each` of a listing), so that code may call back, e.g. to make a crash clone.
  *  - A sync makes durable what was written before it was called, not what came while it was held up. */
 #include "storage/vfs.h"
 

@@ -3,10 +3,12 @@
  * What was synced is there. What was not is decided change by change, and independently between files and
  * directories, since a kernel writes back in any order it likes:
  *
- *     a write           lost, whole, or torn: some of the 512-byte sectors it touches (a leading run, or any
- * of them) arrived, and the length stands after the last of them, or already at the write's end, with zeros
- * between truncate, allocate        lost or done create, remove, rename    lost or done; a rename within a
- * directory is one step. A file whose own bytes were synced is still gone if its name was not
+ *     a write                 lost, whole, or torn: some of the 512-byte sectors that it touches arrived (the
+ *                             first ones, or any of them), and the file ends after the last of them, or at
+ *                             the end of the write, with zeros in between
+ *     truncate, allocate      lost or done
+ *     create, remove, rename  lost or done; a rename within a directory is one step. A file whose own bytes
+ *                             were synced is gone if its name was not
  *
  * Real cuts are seldom an even mix, and an even mix over a hundred changes never shows "all but the last". So
  * each file first draws a temper: nearly all kept, nearly all lost, a mix, or kept up to a point and lost

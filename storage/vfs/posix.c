@@ -6,7 +6,8 @@
  *
  * Invariants
  *  - Under VFS_NOWAIT no call is made that may wait for the device, and fewer bytes than asked for are
- * returned at the end of the file only; a part that is in memory with a rest that is not is SETT_WOULD_BLOCK.
+ *    returned at the end of the file only; a part that is in memory with a rest that is not is
+ *    SETT_WOULD_BLOCK.
  *  - Every error text names the call, the path and the system's reason. */
 #include "storage/vfs.h"
 

@@ -4,7 +4,7 @@
  *
  * Invariants:
  * 1. A connection has either `awaited` > 0 replies under way, or waits in `due` for its turn (with a rate),
- * or is idle because the load ends.
+ *    or is idle because the load ends.
  * 2. Operations, latencies and both CPU times belong to the same span, begin_measure to end_measure.
  */
 #include "swarm.h"

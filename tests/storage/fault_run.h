@@ -7,7 +7,7 @@
  *     the log only what was written is shown (I12);
  *   - a power cut afterwards takes nothing back that was reported durable, a kill nothing written;
  *   - once the fault is gone, a full disk has healed; after anything that the engine does not get over,
- * writes are refused and sett_engine_health says why; reads go on;
+ *     writes are refused and sett_engine_health says why; reads go on;
  *   - reopened without faults, it is whole and takes commits. */
 #ifndef SETT_TESTS_FAULT_RUN_H
 #define SETT_TESTS_FAULT_RUN_H
