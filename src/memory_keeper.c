@@ -31,7 +31,8 @@ struct memory_keeper {
 	uint64_t budget;
 	uint64_t limit, limit_of; /* what maxmemory amounted to, when it was `limit_of` */
 	uint64_t next_warning_ns, next_second_ns;
-	uint64_t mapped; /* of the engine, as of the last second */
+	uint64_t mapped;           /* of the engine, as of the last second */
+	uint64_t sampled_resident; /* at the last sample of used_memory */
 	struct mutex mutex;
 	struct condition wake;
 	bool stopping; /* under the mutex */
@@ -82,16 +83,22 @@ give_back(const char *how)
 	(void)mallctl(name, NULL, NULL, NULL, 0); /* as much as it can */
 }
 
-/* The mapped part costs a walk over page tables and changes slowly. */
+/* The allocator's figure costs it most of a millisecond: only where the resident size has changed, and once a
+ * second, as freed pages may have been used again. The mapped part costs a walk over page tables and changes
+ * slowly. */
 static void
-sample(struct memory_keeper *keeper)
+sample(struct memory_keeper *keeper, uint64_t resident)
 {
 	uint64_t now = clock_monotonic_ns(keeper->server->clock);
-	if (now >= keeper->next_second_ns) {
+	bool second = now >= keeper->next_second_ns;
+	if (!second && resident == keeper->sampled_resident)
+		return;
+	if (second) {
 		keeper->next_second_ns = now + SECOND_NS;
 		keeper->mapped = sett_engine_mapped_bytes(keeper->server->engine);
 		give_back("decay");
 	}
+	keeper->sampled_resident = resident;
 	facts_note_used(keeper->server, facts_allocated_bytes() + keeper->mapped);
 }
 
@@ -142,7 +149,7 @@ static uint64_t
 look(struct memory_keeper *keeper)
 {
 	uint64_t resident = facts_resident_bytes(), limit = find_limit(keeper);
-	sample(keeper);
+	sample(keeper, resident);
 	if (resident == 0)
 		return LOOK_NS;
 	uint64_t budget = memory_keeper_next(limit, resident, keeper->budget);
