@@ -31,13 +31,15 @@ append_entry(struct buffer *buffer, struct write_node *node)
 }
 
 static int
-encode_entries(struct write_buffer *writes, struct buffer *ret, struct weight *ret_garbage)
+encode_entries(struct write_buffer *writes, struct buffer *ret, struct weight *ret_garbage, bool *ret_deletes)
 {
 	size_t count = 0;
 	for (struct write_node *n = NULL; (n = write_buffer_next(writes, n)) != NULL; count++) {
 		weight_add(ret_garbage, n->shadowed);
-		if (n->newest->entry.kind == ENTRY_TOMBSTONE)
+		if (n->newest->entry.kind == ENTRY_TOMBSTONE) {
 			weight_add(ret_garbage, entry_weight(n->key, n->newest->encoded));
+			*ret_deletes = true;
+		}
 	}
 	int r = append_varint(ret, count);
 	for (struct write_node *n = NULL; r == SETT_OK && (n = write_buffer_next(writes, n)) != NULL;)
@@ -80,17 +82,29 @@ encode_prefixes(const struct write_buffer *writes, struct buffer *ret)
 	return r;
 }
 
+/* Not of every commit: the garbage of small values that are overwritten is about what the memtable holds. */
+static int
+encode_garbage(struct weight garbage, struct buffer *ret)
+{
+	int r = append_varint(ret, varint_size(garbage.index) + varint_size(garbage.values));
+	if (r == SETT_OK)
+		r = append_varint(ret, garbage.index);
+	return r == SETT_OK ? append_varint(ret, garbage.values) : r;
+}
+
 int
 batch_encode(struct write_buffer *writes, struct buffer *ret, struct weight *ret_garbage)
 {
+	bool deletes = false;
 	*ret_garbage = (struct weight){0};
-	int r = encode_entries(writes, ret, ret_garbage);
+	int r = encode_entries(writes, ret, ret_garbage, &deletes);
 	if (r == SETT_OK)
 		r = encode_counters(writes, ret);
 	if (r == SETT_OK)
 		r = encode_prefixes(writes, ret);
 	if (r == SETT_OK)
-		r = append_varint(ret, 0);
+		r = deletes || ret_garbage->values > 0 ? encode_garbage(*ret_garbage, ret)
+						       : append_varint(ret, 0);
 	if (r == SETT_OK && ret->size > SETT_MAX_BATCH_SIZE)
 		r = SETT_TOO_LARGE;
 	return r;
@@ -199,6 +213,15 @@ batch_visit(struct bytes batch, const struct batch_visitor *visitor)
 		r = visit_prefixes(&c, visitor);
 	if (r != SETT_OK)
 		return r;
-	take_sized(&c); /* the extension */
-	return c.p == c.end ? SETT_OK : SETT_CORRUPT;
+	struct bytes extension = take_sized(&c);
+	if (c.p != c.end)
+		return SETT_CORRUPT;
+	if (extension.size > 0 && visitor->garbage) {
+		struct cursor e = {extension.data, extension.data + extension.size};
+		struct weight garbage = {.index = take_varint(&e)};
+		garbage.values = take_varint(&e);
+		if (e.p)
+			visitor->garbage(visitor->arg, garbage);
+	}
+	return SETT_OK;
 }

@@ -7,7 +7,9 @@
  *     prefixes  = count:varint { head:varint [bytes:varint] prefix }
  *     head      = size + 128 * kind     size 1 to 64; kind: 0 dropped, 1 id dropped (with `bytes`),
  *                                       2 id pending, 3 id published
- *     extension = size:varint bytes     skipped by readers that don't know it
+ *     extension = size:varint [index:varint values:varint] bytes
+ *                                       what the commit shadows (struct weight), of commits that delete or that
+ *                                       shadow values in the value log; further bytes are skipped
  *
  * `value` is an encoded entry (internal_key.h). */
 #ifndef SETT_BATCH_H
@@ -34,6 +36,8 @@ struct batch_visitor {
 	int (*counter)(void *arg, const struct batch_counter *);
 	int (*prefix)(void *arg, const struct prefix_change *);
 	void *arg;
+	/* What the commit makes garbage, if the batch says so. May be NULL. */
+	void (*garbage)(void *arg, struct weight);
 };
 
 /* SETT_CORRUPT if the batch is malformed (before or after some calls), or a visitor's result. */

@@ -51,7 +51,11 @@ int
 manifest_put_table_added(struct buffer *b, unsigned level, const struct table_file *f)
 {
 	uint64_t n[] = {MANIFEST_TABLE_ADDED, level, f->number, f->size, f->held_bytes, f->held_timestamp};
-	return put_numbers(b, n, sizeof(n) / sizeof(*n));
+	uint64_t shadowed[] = {MANIFEST_SHADOWED, f->number, f->shadowed.index, f->shadowed.values};
+	int r = put_numbers(b, n, sizeof(n) / sizeof(*n));
+	if (r == SETT_OK && f->shadowed_is_known && level < SETT_LEVELS - 1)
+		r = put_numbers(b, shadowed, sizeof(shadowed) / sizeof(*shadowed));
+	return r;
 }
 
 int

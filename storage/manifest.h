@@ -12,6 +12,8 @@ struct manifest;
 struct manifest_table {
 	unsigned level;
 	uint64_t number, size, held_bytes, held_timestamp;
+	struct weight shadowed;
+	bool shadowed_is_known;
 };
 
 /* Lists in the order of the file, merged as they grow: so that many small ones cost n log n. */
@@ -62,11 +64,13 @@ enum manifest_field_kind { /* as in the file */
 			   MANIFEST_PENDING = 9,
 			   MANIFEST_DIED = 10,
 			   MANIFEST_GONE = 11,
+			   MANIFEST_SHADOWED = 12,
 };
 /* One change; by kind, as in struct manifest_state. */
 struct manifest_field {
 	enum manifest_field_kind kind;
-	struct manifest_table table; /* TABLE_ADDED; TABLE_REMOVED: its number alone */
+	struct manifest_table
+		table; /* TABLE_ADDED; TABLE_REMOVED: its number alone; SHADOWED: with `shadowed` */
 	uint64_t log_segment, flushed, now_ms;
 	struct counter_value
 		*counters; /* freed after the visit, unless the visitor takes it over (sets NULL) */

@@ -102,7 +102,17 @@ read_field(struct field_reader *r, struct manifest_field *ret)
 	case MANIFEST_TABLE_ADDED:
 		if (!take_numbers(r, n, 5) || n[0] >= SETT_LEVELS)
 			return SETT_CORRUPT;
-		ret->table = (struct manifest_table){(unsigned)n[0], n[1], n[2], n[3], n[4]};
+		ret->table = (struct manifest_table){.level = (unsigned)n[0],
+						     .number = n[1],
+						     .size = n[2],
+						     .held_bytes = n[3],
+						     .held_timestamp = n[4]};
+		return SETT_OK;
+	case MANIFEST_SHADOWED:
+		if (!take_numbers(r, n, 3))
+			return SETT_CORRUPT;
+		ret->table = (struct manifest_table){
+			.number = n[0], .shadowed = {n[1], n[2]}, .shadowed_is_known = true};
 		return SETT_OK;
 	case MANIFEST_TABLE_REMOVED:
 		return take_numbers(r, &ret->table.number, 1) ? SETT_OK : SETT_CORRUPT;
@@ -376,6 +386,17 @@ remove_table(struct manifest_state *s, uint64_t number)
 	return SETT_OK;
 }
 
+static int
+set_shadowed(struct manifest_state *s, const struct manifest_table *table)
+{
+	size_t at = find_table(s, table->number);
+	if (at == s->table_count || s->tables[at].number != table->number)
+		return SETT_CORRUPT;
+	s->tables[at].shadowed = table->shadowed;
+	s->tables[at].shadowed_is_known = true;
+	return SETT_OK;
+}
+
 /* Adds the list; the newest lists of like size become one. */
 static int
 pile_add(struct dead_pile *pile, struct dead_list *list)
@@ -422,6 +443,8 @@ manifest_state_apply(void *state, struct manifest_field *f)
 		return add_table(s, &f->table);
 	case MANIFEST_TABLE_REMOVED:
 		return remove_table(s, f->table.number);
+	case MANIFEST_SHADOWED:
+		return set_shadowed(s, &f->table);
 	case MANIFEST_FLUSH:
 		s->log_segment = f->log_segment;
 		s->flushed = f->flushed;

@@ -26,6 +26,7 @@ struct replay {
 	struct buffer body;   /* scratch of read-back */
 	uint64_t old_segment; /* first segment of the recovered log: all replayed generations need it */
 	struct sett_error *error;
+	bool deletes, has_garbage; /* of the record */
 };
 
 static int
@@ -66,7 +67,16 @@ static int
 apply_entry(void *arg, struct bytes key, struct bytes value)
 {
 	struct replay *replay = arg;
+	replay->deletes |= value.size > 0 && (value.data[0] & ENTRY_KIND_MASK) == ENTRY_TOMBSTONE;
 	return generation_insert(replay->generation, (struct ikey){key, replay->record->timestamp}, value);
+}
+
+static void
+apply_garbage(void *arg, struct weight garbage)
+{
+	struct replay *replay = arg;
+	generation_add_garbage(replay->generation, garbage);
+	replay->has_garbage = true;
 }
 
 static int
@@ -111,7 +121,7 @@ replay_record(void *arg, const struct log_record *record)
 	struct replay *replay = arg;
 	replay->record = record;
 	/* Looked at whole before any of it is applied: a commit is there or it is not. */
-	struct batch_visitor check = {check_entry, accept_counter, accept_prefix, replay};
+	struct batch_visitor check = {check_entry, accept_counter, accept_prefix, replay, NULL};
 	int r = batch_visit(record->payload, &check);
 	if (r != SETT_OK)
 		return r;
@@ -121,11 +131,13 @@ replay_record(void *arg, const struct log_record *record)
 		if (r != SETT_OK)
 			return r;
 	}
-	struct batch_visitor apply = {apply_entry, apply_counter, apply_prefix, replay};
+	struct batch_visitor apply = {apply_entry, apply_counter, apply_prefix, replay, apply_garbage};
+	replay->deletes = replay->has_garbage = false;
 	r = batch_visit(record->payload, &apply);
 	if (r != SETT_OK)
 		return r;
-	replay->generation->garbage_is_known = false;
+	if (replay->deletes && !replay->has_garbage)
+		replay->generation->garbage_is_known = false; /* a log of version 0.1 */
 	replay->generation->last = record->timestamp;
 	if (record->now_ms > replay->generation->now_ms)
 		replay->generation->now_ms = record->now_ms;

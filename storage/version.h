@@ -29,8 +29,8 @@ struct table_file {
 	 * drops them all. Set before the edit that adds the table; kept in the manifest. */
 	uint64_t held_bytes, held_timestamp;
 	/* The versions in the tree that entries of this table shadow, and its tombstones: what merging it down to
-	 * the bottom frees; of no meaning there. Set as held_bytes. Not known of a table that an earlier process
-	 * made: its tombstones are the measure then. */
+	 * the bottom frees; of no meaning there. Set as held_bytes. Not known of tables of version 0.1: their
+	 * tombstones are the measure then. */
 	struct weight shadowed;
 	bool shadowed_is_known;
 	/* What the dead set holds of it: the regulator's, of the thread that picks; `dead_bytes` is atomic

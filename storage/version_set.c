@@ -274,6 +274,8 @@ open_table(struct version_set *set, const struct manifest_table *t, struct table
 	}
 	f->held_bytes = t->held_bytes;
 	f->held_timestamp = t->held_timestamp;
+	f->shadowed = t->shadowed;
+	f->shadowed_is_known = t->shadowed_is_known;
 	*ret = f;
 	return SETT_OK;
 }

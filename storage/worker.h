@@ -54,7 +54,7 @@ struct flush_source {
 	uint64_t flushed;     /* newest commit in it */
 	uint64_t now_ms;
 	struct weight garbage; /* what its commits shadow, */
-	bool garbage_is_known; /* which no replay says */
+	bool garbage_is_known; /* which an old log does not say */
 	struct counter_value
 		*counters; /* absolute, as of `flushed`; the engine's memory until `flushed` is called */
 	size_t counter_count;

@@ -378,7 +378,7 @@ static int
 log_replay(void *arg, const struct log_record *record)
 {
 	struct log_check *l = arg;
-	struct batch_visitor visitor = {log_entry, log_counter, log_prefix, l};
+	struct batch_visitor visitor = {log_entry, log_counter, log_prefix, l, NULL};
 	char name[CHECK_NAME_MAX];
 	l->record = record;
 	int r = batch_visit(record->payload, &visitor);

@@ -166,7 +166,7 @@ static int
 replay_record(void *arg, const struct log_record *record)
 {
 	struct describer *s = arg;
-	struct batch_visitor visitor = {replay_entry, replay_counter, replay_prefix, s};
+	struct batch_visitor visitor = {replay_entry, replay_counter, replay_prefix, s, NULL};
 	if (record->now_ms > s->d->now_ms)
 		s->d->now_ms = record->now_ms;
 	int r = batch_visit(record->payload, &visitor);

@@ -134,7 +134,7 @@ give_commit(struct reading *r, const struct log_record *record)
 		.now_ms = record->now_ms,
 	};
 	int status = give(r, &item);
-	struct batch_visitor visitor = {on_batch_entry, on_batch_counter, on_batch_prefix, r};
+	struct batch_visitor visitor = {on_batch_entry, on_batch_counter, on_batch_prefix, r, NULL};
 	if (status == SETT_OK)
 		status = batch_visit(record->payload, &visitor);
 	if (status == SETT_CORRUPT)
@@ -352,6 +352,8 @@ on_manifest_field(void *arg, struct manifest_field *f)
 					  .size = f->table.size,
 					  .level = f->table.level};
 		break;
+	case MANIFEST_SHADOWED: /* a figure of the table before */
+		return SETT_OK;
 	case MANIFEST_TABLE_REMOVED:
 		item = (struct sett_item){.kind = SETT_ITEM_TABLE_REMOVED, .number = f->table.number};
 		break;

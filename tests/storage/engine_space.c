@@ -151,7 +151,7 @@ check_space(uint64_t live, const char *when)
 	check_live(live, when);
 }
 
-enum ending { AT_REST, IN_MEMTABLE };
+enum ending { AT_REST, IN_MEMTABLE, RESTARTED, FLUSHED_AND_RESTARTED, ENDINGS };
 
 static void
 delete_all(void)
@@ -204,16 +204,23 @@ Test(engine_space, what_a_commit_shadows_is_known_and_given_back)
 		    {"detours", delete_with_detours},
 		    {"drop", drop_prefix}};
 	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
-		for (enum ending ending = AT_REST; ending <= IN_MEMTABLE; ending++) {
+		for (enum ending ending = AT_REST; ending < ENDINGS; ending++) {
 			put_all("k", KEYS, BODY);
 			put_all("s", KEYS, 1);
-			if (ending == AT_REST)
+			if (ending != IN_MEMTABLE)
 				MUST(sett_engine_compact(engine, NULL));
 			check_live((uint64_t)KEYS * BODY, "written");
 			MUST(sett_txn_begin(txn, 0));
 			ways[i].run();
 			MUST(sett_txn_commit(txn, NULL, NULL));
 			check_live(0, ways[i].name);
+			if (ending == FLUSHED_AND_RESTARTED)
+				MUST(sett_engine_flush(engine, NULL));
+			if (ending >= RESTARTED) {
+				stop();
+				start();
+				check_live(0, "after a restart");
+			}
 			settle();
 			check_space(0, ways[i].name);
 			if (ways[i].run == drop_prefix) { /* its keys must not be used again */
@@ -237,12 +244,19 @@ Test(engine_space, a_large_entry_among_many_small_ones)
 	delete ("k", 0);
 	MUST(sett_txn_commit(txn, NULL, NULL));
 	check_live(small, "deleted");
+	stop(); /* the log says what it was */
+	start();
+	check_live(small, "deleted before a restart");
 	settle();
 	check_space(small, "deleted");
 	put_all("k", 1, sizeof(body) - 1);
 	MUST(sett_engine_flush(engine, NULL));
 	put_all("k", 1, 10);
 	check_live(small, "overwritten");
+	MUST(sett_engine_flush(engine, NULL));
+	stop(); /* the manifest does */
+	start();
+	check_live(small, "overwritten before a restart");
 	settle();
 	check_space(small, "overwritten");
 }
