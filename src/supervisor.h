@@ -13,7 +13,7 @@ struct supervisor {
 	struct log_sink sink;
 };
 
-/* Looks for the manager that the directive `supervised` names, or for any with `auto`, and tells it that the
+/* Looks for the manager that the directive `supervised` names, or for any with `auto`, and reports that the
  * server is loading. Before the process would go to the background: a supervised one stays. */
 void supervisor_find(struct supervisor *, const struct config *, struct log_sink);
 /* "no", "systemd" or "upstart", for INFO. */

@@ -202,7 +202,7 @@ static const char ALL_SAVED[] = "every commit is in the server's own log: there 
 static const char NO_RESTORE[] = "there is no RESTORE yet";
 static const char NO_REPLICATION[] = "there is no replication yet";
 static const char NO_CLUSTER[] = "there is no cluster mode";
-static const char NO_SUCH_TYPE[] = "strings are the only type yet";
+static const char NO_SUCH_TYPE[] = "the type that it is about is not there yet";
 static const char NO_SCRIPTS[] = "there are no scripts yet";
 
 const struct directive directive_table[] = {

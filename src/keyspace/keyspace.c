@@ -329,7 +329,7 @@ find_slot(struct view_epoch *slots, unsigned capacity, unsigned db)
 	return &slots[i];
 }
 
-/* Where the epoch of a database used in this transaction stands. */
+/* The epoch, in the view, of a database that this transaction has used. */
 static uint64_t *
 view_epoch(struct keyspace_view *view, unsigned db)
 {
