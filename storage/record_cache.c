@@ -123,7 +123,8 @@ record_cache_destroy(struct record_cache *cache)
 	/* An empty cache is not walked: that would fetch a page for each part of the table. */
 	for (uint64_t i = 0; cache->bytes > 0 && i <= cache->mask; i++)
 		for (int w = 0; w < WAYS; w++)
-			free(cache->buckets[i].records[w]);
+			if (cache->buckets[i].records[w])
+				free(cache->buckets[i].records[w]);
 	pages_free(cache->buckets, (cache->mask + 1) * sizeof(struct bucket));
 	free(cache);
 }
