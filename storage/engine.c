@@ -312,8 +312,9 @@ static uint64_t
 hook_log_bytes(void *arg)
 {
 	uint64_t segments, bytes;
-	log_figures(((struct sett_engine *)arg)->log, &segments, &bytes);
-	return bytes;
+	struct sett_engine *engine = arg;
+	log_figures(engine->log, &segments, &bytes);
+	return bytes + reserve_bytes(engine->reserve);
 }
 
 static bool

@@ -104,7 +104,7 @@ regulator_allowed(const struct regulator *r, uint64_t bottom, uint64_t tables, u
 	uint64_t file = value_log_file_size(o->value_log);
 	double other = (double)log_bytes + (double)(tables < TABLES_TWICE_MAX ? tables : TABLES_TWICE_MAX) +
 		(double)file + fmin(2.5 * (double)file, EMPTIED_MAX);
-	allowed -= other < allowed / 2 ? other : allowed / 2;
+	allowed -= fmin(other, allowed * (busy ? 0.5 : 0.75));
 	double least = busy ? BUSY_MEMTABLES * (double)o->memtable_size
 			    : fmin((double)o->memtable_size / 4, CALM_LEAST);
 	return (uint64_t)(allowed > least ? allowed : least);

@@ -77,7 +77,7 @@ engine_fill_reserve(struct sett_engine *engine)
 	uint64_t target = target_bytes(engine), held = reserve_bytes(engine->reserve);
 	struct sett_error error;
 	bool is_short = engine_is_short(engine);
-	if (!is_short && held >= target && held <= 2 * target)
+	if (!is_short && held >= target && held <= target + target / 4)
 		return;
 	int r = reserve_fill(engine->reserve, target, &error);
 	if (r == SETT_OK || r == SETT_NO_SPACE)

@@ -32,7 +32,7 @@ struct worker_hooks {
 	/* How many memtables' worth is not in tables yet: those that wait, and the filled part of the newest.
 	 */
 	double (*memtables)(void *arg);
-	/* Bytes of the log's files. */
+	/* Bytes of the log's files, and of the reserve. */
 	uint64_t (*log_bytes)(void *arg);
 	/* A job found no space, for about `needed` bytes if it is a compaction. True if it may find some now: it is
 	 * run again at once. */
