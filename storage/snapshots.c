@@ -3,9 +3,14 @@
  * (I8) A reader publishes its timestamp, fences, and re-reads the visible timestamp until it is unchanged; a
  * job reads the visible timestamp first and the slots second. So either the job sees the reader's slot, or
  * the reader's timestamp is not older than the visible one the job read, of which the newest version is
- * always kept. */
+ * always kept.
+ *
+ * A kept slot takes its timestamp over from a transaction that still has it, and jobs read the slots of
+ * transactions first, kept ones second: so a job that no longer sees the one sees the other. Transactions that
+ * join a kept snapshot end before it is given back. */
 #include "snapshots.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +21,11 @@ snapshots_init(struct snapshots *snapshots)
 {
 	memset(snapshots, 0, sizeof(*snapshots));
 	mutex_init(&snapshots->lock);
+	snapshots->of_transactions = (struct snapshot_slots){
+		.slots = snapshots->slots, .taken = snapshots->taken, .count = SETT_MAX_TRANSACTIONS};
+	snapshots->kept = (struct snapshot_slots){.slots = snapshots->slots + SETT_MAX_TRANSACTIONS,
+						  .taken = snapshots->taken + SETT_MAX_TRANSACTIONS,
+						  .count = SETT_MAX_SNAPSHOTS};
 }
 
 void
@@ -24,26 +34,42 @@ snapshots_destroy(struct snapshots *snapshots)
 	mutex_destroy(&snapshots->lock);
 }
 
-struct snapshot_slot *
-snapshots_take_slot(struct snapshots *snapshots)
+static struct snapshot_slot *
+take(struct snapshots *snapshots, struct snapshot_slots *of)
 {
 	struct snapshot_slot *slot = NULL;
 	mutex_lock(&snapshots->lock);
-	for (size_t i = 0; i < SETT_MAX_TRANSACTIONS && slot == NULL; i++) {
-		if (snapshots->taken[i])
+	for (size_t i = 0; i < of->count && slot == NULL; i++) {
+		if (of->taken[i])
 			continue;
-		snapshots->taken[i] = true;
-		slot = &snapshots->slots[i];
-		if (i >= snapshots->high)
-			__atomic_store_n(&snapshots->high, i + 1, __ATOMIC_SEQ_CST);
+		of->taken[i] = true;
+		slot = &of->slots[i];
+		if (i >= of->high)
+			__atomic_store_n(&of->high, i + 1, __ATOMIC_SEQ_CST);
 	}
 	mutex_unlock(&snapshots->lock);
+	return slot;
+}
+
+struct snapshot_slot *
+snapshots_take_slot(struct snapshots *snapshots)
+{
+	return take(snapshots, &snapshots->of_transactions);
+}
+
+struct snapshot_slot *
+snapshots_keep(struct snapshots *snapshots, const struct snapshot_slot *of)
+{
+	struct snapshot_slot *slot = take(snapshots, &snapshots->kept);
+	if (slot != NULL)
+		snapshot_join(slot, of);
 	return slot;
 }
 
 void
 snapshots_return_slot(struct snapshots *snapshots, struct snapshot_slot *slot)
 {
+	assert(__atomic_load_n(&slot->timestamp, __ATOMIC_RELAXED) == 0);
 	mutex_lock(&snapshots->lock);
 	snapshots->taken[slot - snapshots->slots] = false;
 	mutex_unlock(&snapshots->lock);
@@ -66,6 +92,15 @@ snapshot_acquire(struct snapshot_slot *slot, const uint64_t *visible, uint64_t c
 	}
 }
 
+uint64_t
+snapshot_join(struct snapshot_slot *slot, const struct snapshot_slot *kept)
+{
+	uint64_t timestamp = __atomic_load_n(&kept->timestamp, __ATOMIC_RELAXED);
+	assert(timestamp != 0);
+	__atomic_store_n(&slot->timestamp, timestamp, __ATOMIC_SEQ_CST);
+	return timestamp;
+}
+
 void
 snapshot_release(struct snapshot_slot *slot)
 {
@@ -79,20 +114,28 @@ compare_timestamps(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* Appends the timestamps of these slots that are older than `newest`; their number. */
+static size_t
+list_older(const struct snapshot_slots *of, uint64_t newest, uint64_t *ret)
+{
+	size_t n = 0, high = __atomic_load_n(&of->high, __ATOMIC_SEQ_CST);
+	for (size_t i = 0; i < high; i++) {
+		uint64_t t = __atomic_load_n(&of->slots[i].timestamp, __ATOMIC_SEQ_CST);
+		if (t != 0 && t < newest)
+			ret[n++] = t;
+	}
+	return n;
+}
+
 int
 snapshots_list(struct snapshots *snapshots, const uint64_t *visible, uint64_t **ret, size_t *ret_count)
 {
 	uint64_t newest = __atomic_load_n(visible, __ATOMIC_SEQ_CST);
-	size_t high = __atomic_load_n(&snapshots->high, __ATOMIC_SEQ_CST);
-	uint64_t *list = malloc((high + 1) * sizeof(*list));
+	uint64_t *list = malloc((SETT_MAX_TRANSACTIONS + SETT_MAX_SNAPSHOTS + 1) * sizeof(*list));
 	if (list == NULL)
 		return SETT_NO_MEMORY;
-	size_t n = 0;
-	for (size_t i = 0; i < high; i++) {
-		uint64_t t = __atomic_load_n(&snapshots->slots[i].timestamp, __ATOMIC_SEQ_CST);
-		if (t != 0 && t < newest)
-			list[n++] = t;
-	}
+	size_t n = list_older(&snapshots->of_transactions, newest, list);
+	n += list_older(&snapshots->kept, newest, list + n);
 	qsort(list, n, sizeof(*list), compare_timestamps);
 	size_t kept = 0;
 	for (size_t i = 0; i < n; i++)
@@ -104,15 +147,22 @@ snapshots_list(struct snapshots *snapshots, const uint64_t *visible, uint64_t **
 	return SETT_OK;
 }
 
-uint64_t
-snapshots_oldest(struct snapshots *snapshots, const uint64_t *visible)
+static uint64_t
+oldest_of(const struct snapshot_slots *of, uint64_t oldest)
 {
-	uint64_t oldest = __atomic_load_n(visible, __ATOMIC_SEQ_CST);
-	size_t high = __atomic_load_n(&snapshots->high, __ATOMIC_SEQ_CST);
+	size_t high = __atomic_load_n(&of->high, __ATOMIC_SEQ_CST);
 	for (size_t i = 0; i < high; i++) {
-		uint64_t t = __atomic_load_n(&snapshots->slots[i].timestamp, __ATOMIC_SEQ_CST);
+		uint64_t t = __atomic_load_n(&of->slots[i].timestamp, __ATOMIC_SEQ_CST);
 		if (t != 0 && t < oldest)
 			oldest = t;
 	}
 	return oldest;
+}
+
+uint64_t
+snapshots_oldest(struct snapshots *snapshots, const uint64_t *visible)
+{
+	uint64_t oldest = __atomic_load_n(visible, __ATOMIC_SEQ_CST);
+	oldest = oldest_of(&snapshots->of_transactions, oldest);
+	return oldest_of(&snapshots->kept, oldest);
 }

@@ -1,4 +1,5 @@
-/* Which snapshots are in use: one slot per transaction object (I8). */
+/* Which snapshots are in use: one slot per transaction object (I8), and one for each that is kept without one
+ * (I20). */
 #ifndef SETT_SNAPSHOTS_H
 #define SETT_SNAPSHOTS_H
 
@@ -14,23 +15,36 @@ struct snapshot_slot {
 	uint64_t padding[7];
 };
 
+/* Slots of one kind. */
+struct snapshot_slots {
+	struct snapshot_slot *slots;
+	bool *taken; /* under the lock */
+	size_t count;
+	size_t high; /* atomic: slots at and above were never taken; changed under the lock */
+};
+
 struct snapshots {
-	struct snapshot_slot slots[SETT_MAX_TRANSACTIONS];
-	struct mutex lock; /* guards taken and high */
-	bool taken[SETT_MAX_TRANSACTIONS];
-	size_t high; /* atomic: slots at and above were never taken */
+	struct mutex lock;
+	struct snapshot_slots of_transactions, kept;
+	struct snapshot_slot slots[SETT_MAX_TRANSACTIONS + SETT_MAX_SNAPSHOTS];
+	bool taken[SETT_MAX_TRANSACTIONS + SETT_MAX_SNAPSHOTS];
 };
 
 void snapshots_init(struct snapshots *);
 void snapshots_destroy(struct snapshots *);
-/* NULL if all are taken. */
+/* For a transaction object. NULL if all are taken. */
 struct snapshot_slot *snapshots_take_slot(struct snapshots *);
+/* Keeps the snapshot that `of` has, which is in use, beyond it: in a slot of its own. NULL if all are taken. */
+struct snapshot_slot *snapshots_keep(struct snapshots *, const struct snapshot_slot *of);
+/* It holds no snapshot. */
 void snapshots_return_slot(struct snapshots *, struct snapshot_slot *);
 
 /* Publishes the newest visible timestamp in the slot and returns it: afterwards no job drops what that
  * snapshot sees. With `cap` below the visible timestamp, the cap is taken instead: then the caller knows that
  * nothing at or above it is dropped. */
 uint64_t snapshot_acquire(struct snapshot_slot *, const uint64_t *visible, uint64_t cap);
+/* Takes the snapshot that a kept slot has. */
+uint64_t snapshot_join(struct snapshot_slot *, const struct snapshot_slot *kept);
 void snapshot_release(struct snapshot_slot *);
 
 /* Timestamps in use, ascending, distinct, with the newest visible one (read before the slots) last. malloc'd

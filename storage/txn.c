@@ -75,17 +75,11 @@ sett_txn_begin(struct sett_txn *txn, unsigned flags)
 	return sett_txn_begin_at(txn, flags, clock_wall_ms(txn->engine->clock));
 }
 
-int
-sett_txn_begin_at(struct sett_txn *txn, unsigned flags, uint64_t now_ms)
+/* What every begin does after the slot has the snapshot. */
+static inline void
+begin(struct sett_txn *txn, unsigned flags)
 {
 	struct sett_engine *engine = txn->engine;
-	if (txn->running)
-		return SETT_INVALID;
-	/* After the log failed, only what it holds is shown (I12). */
-	uint64_t cap = UINT64_MAX;
-	if (__builtin_expect(log_health(engine->log, NULL) != SETT_OK, 0))
-		cap = log_written(engine->log);
-	txn->snapshot = snapshot_acquire(txn->slot, &engine->visible, cap);
 	txn->owns_superversion = !(flags & SETT_TXN_NOWAIT);
 	txn->superversion = txn->owns_superversion ? engine_acquire(engine) : rcu_read(engine->current);
 	txn->flags = flags;
@@ -97,14 +91,90 @@ sett_txn_begin_at(struct sett_txn *txn, unsigned flags, uint64_t now_ms)
 	/* relaxed: the number stands for itself */
 	txn->arena.limit = __atomic_load_n(&engine->transaction_memory, __ATOMIC_RELAXED) *
 		(flags & SETT_TXN_ROOMY ? SETT_ROOMY_FACTOR : 1);
+	txn->live_until = UINT64_MAX;
+	txn->running = true;
+}
+
+int
+sett_txn_begin_at(struct sett_txn *txn, unsigned flags, uint64_t now_ms)
+{
+	struct sett_engine *engine = txn->engine;
+	if (txn->running)
+		return SETT_INVALID;
+	/* After the log failed, only what it holds is shown (I12). */
+	uint64_t cap = UINT64_MAX;
+	if (__builtin_expect(log_health(engine->log, NULL) != SETT_OK, 0))
+		cap = log_written(engine->log);
+	txn->snapshot = snapshot_acquire(txn->slot, &engine->visible, cap);
+	begin(txn, flags);
 	uint64_t floor = __atomic_load_n(&engine->newest_now_ms, __ATOMIC_ACQUIRE);
 	/* Acquire: partner of the compare-and-swap in sett_txn_deadline_passed. */
 	uint64_t passed = __atomic_load_n(&engine->passed_ms, __ATOMIC_ACQUIRE);
 	txn->now_ms = now_ms > floor ? now_ms : floor;
 	if (__builtin_expect(txn->now_ms <= passed, 0))
 		txn->now_ms = passed + 1;
-	txn->live_until = UINT64_MAX;
-	txn->running = true;
+	return SETT_OK;
+}
+
+/* ---- snapshots that are kept ---- */
+
+struct sett_snapshot {
+	struct sett_engine *engine;
+	struct snapshot_slot *slot;
+	uint64_t now_ms;
+};
+
+int
+sett_snapshot_keep(const struct sett_txn *txn, struct sett_snapshot **ret)
+{
+	assert(txn->running);
+	struct sett_snapshot *snapshot = malloc(sizeof(*snapshot));
+	if (!snapshot)
+		return SETT_NO_MEMORY;
+	*snapshot = (struct sett_snapshot){.engine = txn->engine,
+					   .slot = snapshots_keep(&txn->engine->snapshots, txn->slot),
+					   .now_ms = txn->now_ms};
+	if (!snapshot->slot) {
+		free(snapshot);
+		return SETT_TOO_LARGE;
+	}
+	*ret = snapshot;
+	return SETT_OK;
+}
+
+void
+sett_snapshot_release(struct sett_snapshot *snapshot)
+{
+	if (!snapshot)
+		return;
+	snapshot_release(snapshot->slot);
+	snapshots_return_slot(&snapshot->engine->snapshots, snapshot->slot);
+	free(snapshot);
+}
+
+uint64_t
+sett_snapshot_held_bytes(const struct sett_snapshot *snapshot)
+{
+	struct sett_engine *engine = snapshot->engine;
+	/* relaxed: the slot is the caller's */
+	uint64_t own = __atomic_load_n(&snapshot->slot->timestamp, __ATOMIC_RELAXED);
+	if (snapshots_oldest(&engine->snapshots, &engine->visible) < own)
+		return 0;
+	struct superversion *sv = engine_acquire(engine);
+	uint64_t held = version_held_bytes(sv->version, own);
+	superversion_release(sv);
+	return held;
+}
+
+int
+sett_txn_begin_kept(struct sett_txn *txn, const struct sett_snapshot *snapshot, unsigned flags)
+{
+	if (txn->running)
+		return SETT_INVALID;
+	assert(snapshot->engine == txn->engine);
+	txn->snapshot = snapshot_join(txn->slot, snapshot->slot);
+	begin(txn, flags);
+	txn->now_ms = snapshot->now_ms;
 	return SETT_OK;
 }
 

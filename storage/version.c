@@ -347,6 +347,17 @@ version_iterators(struct version *v, unsigned flags, struct internal_iterator **
 
 /* ---- weights ---- */
 
+uint64_t
+version_held_bytes(const struct version *v, uint64_t snapshot)
+{
+	uint64_t sum = 0;
+	for (unsigned l = 0; l < SETT_LEVELS; l++)
+		for (size_t i = 0; i < v->levels[l].count; i++)
+			if (v->levels[l].tables[i]->held_timestamp > snapshot)
+				sum += v->levels[l].tables[i]->held_bytes;
+	return sum;
+}
+
 struct version_weight
 version_weigh(const struct version *v)
 {

@@ -156,6 +156,8 @@ struct version_weight {
 	struct weight weight;
 };
 struct version_weight version_weigh(const struct version *);
+/* Bytes in its tables, with what they point at, that only snapshots from `snapshot` on hold. */
+uint64_t version_held_bytes(const struct version *, uint64_t snapshot);
 /* `w` as bytes on the disk, at the compression of the tables there are. */
 uint64_t version_weight_bytes(const struct version_weight *, struct weight w);
 struct weight version_average_entry(const struct version_weight *);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "snapshots.h"
+#include "storage/limits.h"
 #include "storage/status.h"
 
 enum { INTERRUPTIONS = 4000 };
@@ -86,6 +87,40 @@ Test(snapshots, a_list_is_sorted_has_each_once_and_ends_in_the_visible)
 	snapshot_release(slots[1]);
 	cr_assert_eq(snapshots_oldest(&snapshots, &visible), 7);
 	for (int i = 0; i < 4; i++)
+		snapshot_release(slots[i]);
+	for (int i = 0; i < 4; i++)
 		snapshots_return_slot(&snapshots, slots[i]);
+	snapshots_destroy(&snapshots);
+}
+
+Test(snapshots, a_kept_one_lasts_beyond_its_transaction_and_takes_no_place_of_one)
+{
+	static struct snapshots snapshots;
+	static struct snapshot_slot *kept[SETT_MAX_SNAPSHOTS], *slots[SETT_MAX_TRANSACTIONS];
+	uint64_t visible = 5, *list;
+	size_t count;
+	snapshots_init(&snapshots);
+	slots[0] = snapshots_take_slot(&snapshots);
+	cr_assert_eq(snapshot_acquire(slots[0], &visible, UINT64_MAX), 5);
+	for (int i = 0; i < SETT_MAX_SNAPSHOTS; i++)
+		cr_assert_not_null(kept[i] = snapshots_keep(&snapshots, slots[0]));
+	cr_assert_null(snapshots_keep(&snapshots, slots[0]));
+	snapshot_release(slots[0]);
+	visible = 9;
+	cr_assert_eq(snapshots_oldest(&snapshots, &visible), 5);
+	cr_assert_eq(snapshots_list(&snapshots, &visible, &list, &count), SETT_OK);
+	cr_assert(count == 2 && list[0] == 5 && list[1] == 9);
+	free(list);
+	for (int i = 1; i < SETT_MAX_TRANSACTIONS; i++)
+		cr_assert_not_null(slots[i] = snapshots_take_slot(&snapshots));
+	cr_assert_null(snapshots_take_slot(&snapshots));
+	cr_assert_eq(snapshot_join(slots[1], kept[7]), 5);
+	snapshot_release(slots[1]);
+	for (int i = 0; i < SETT_MAX_SNAPSHOTS; i++) {
+		cr_assert_eq(snapshots_oldest(&snapshots, &visible), 5);
+		snapshot_release(kept[i]);
+		snapshots_return_slot(&snapshots, kept[i]);
+	}
+	cr_assert_eq(snapshots_oldest(&snapshots, &visible), 9);
 	snapshots_destroy(&snapshots);
 }

@@ -166,6 +166,20 @@ int sett_txn_begin(struct sett_txn *, unsigned flags);
 /* The same with the caller's look at the engine's wall clock, a moment ago, for those who begin many
  * transactions at once. */
 int sett_txn_begin_at(struct sett_txn *, unsigned flags, uint64_t now_ms);
+/* A snapshot that outlives its transaction (I20): it keeps on the disk all that the transaction could see, so
+ * whoever keeps one bounds how long. Release it before the engine is closed. */
+struct sett_snapshot;
+/* That of a running transaction, with its `now`; not the transaction's own writes. Does not wait.
+ * SETT_NO_MEMORY; SETT_TOO_LARGE: SETT_MAX_SNAPSHOTS are kept. */
+int sett_snapshot_keep(const struct sett_txn *, struct sett_snapshot **ret);
+/* Not while a transaction runs in it. NULL is fine. Any thread. */
+void sett_snapshot_release(struct sett_snapshot *);
+/* Bytes of entries, and of their values, that were overwritten or deleted after the snapshot and would be gone
+ * from the tables without it; 0 if an older snapshot is in use. Does not count what is not flushed yet, and
+ * dropped prefixes. Takes time in proportion to the number of tables. Any thread. */
+uint64_t sett_snapshot_held_bytes(const struct sett_snapshot *);
+/* Begins a transaction that reads in a kept snapshot. It must not write. */
+int sett_txn_begin_kept(struct sett_txn *, const struct sett_snapshot *, unsigned flags);
 /* Ends it without effect: its iterators are closed, slices from it become invalid. No-op if not running. */
 void sett_txn_discard(struct sett_txn *);
 bool sett_txn_is_running(const struct sett_txn *);

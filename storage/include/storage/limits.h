@@ -12,6 +12,7 @@ enum {
 	SETT_MAX_PENDING = 4096,        /* ids that are pending at once: sett_txn_pend_id */
 	SETT_LEVELS = 7,                /* levels of the tree, L0 included */
 	SETT_MAX_TRANSACTIONS = 1024,   /* struct sett_txn alive at once in one engine */
+	SETT_MAX_SNAPSHOTS = 256,       /* struct sett_snapshot likewise, beside them */
 	SETT_PATH_MAX = 1024,           /* longest path of an engine file */
 	SETT_ROOMY_FACTOR = 4,          /* how much more a transaction with SETT_TXN_ROOMY may take */
 	/* File handles beside those of sett_options.open_files: lock, directory, two manifests while one is
