@@ -11,23 +11,26 @@
 enum {
 	LONG_FIELDS = 1000, /* to walk more takes long */
 	LONG_BYTES = 1024 * 1024,
-	PART_NAMES = 1,
-	PART_VALUES = 2,
 };
+
+static bool
+is_long(const struct hash *h)
+{
+	return h->object != 0 && (h->count > LONG_FIELDS || h->object_bytes > LONG_BYTES);
+}
 
 static int
 enter_lane(struct command_context *c, const struct hash *h)
 {
-	bool is_long = h->object != 0 && (h->count > LONG_FIELDS || h->object_bytes > LONG_BYTES);
-	return is_long ? context_enter_long_lane(c) : SETT_OK;
+	return is_long(h) ? context_enter_long_lane(c) : SETT_OK;
 }
 
 static int
 reply_parts(struct command_context *c, struct hash *h, const struct hash_field *field, unsigned parts)
 {
-	if ((parts & PART_NAMES) != 0)
+	if ((parts & HASH_NAMES) != 0)
 		reply_bytes(c, field->name);
-	return (parts & PART_VALUES) != 0 ? reply_field_value(c, h, field) : SETT_OK;
+	return (parts & HASH_VALUES) != 0 ? reply_field_value(c, h, field) : SETT_OK;
 }
 
 /* ---- all of it ---- */
@@ -52,7 +55,7 @@ reply_walk(struct command_context *c, struct hash_walk *walk, unsigned parts, ui
 static void
 reply_header(struct command_context *c, unsigned parts, uint64_t count)
 {
-	if (parts == (PART_NAMES | PART_VALUES))
+	if (parts == (HASH_NAMES | HASH_VALUES))
 		resp_map(c->reply, count);
 	else
 		resp_array(c->reply, count);
@@ -81,17 +84,17 @@ count_live(struct command_context *c, struct open_hash *h, uint64_t *ret)
 	return status == SETT_NOT_FOUND ? SETT_OK : status;
 }
 
+/* Reads all fields now. */
 static int
-reply_all(struct command_context *c, struct open_hash *h, unsigned parts)
+reply_fields(struct command_context *c, struct open_hash *h, unsigned parts, uint64_t count)
 {
 	struct hash_walk walk;
-	uint64_t count, found;
-	int status = count_live(c, h, &count);
+	uint64_t found;
+	int status = enter_lane(c, &h->hash);
 	if (status == SETT_OK)
 		status = hash_walk(&h->hash, &walk);
 	if (status != SETT_OK)
 		return status;
-	reply_header(c, parts, count);
 	status = reply_walk(c, &walk, parts, UINT64_MAX, &found);
 	hash_walk_close(&walk);
 	if (status == SETT_NOT_FOUND)
@@ -103,29 +106,36 @@ static int
 reply_whole_hash(struct command_context *c, unsigned parts)
 {
 	struct open_hash h;
+	uint64_t count;
 	int status = open_hash(c, c->argv[1], &h);
+	if (status == SETT_OK)
+		status = count_live(c, &h, &count);
 	if (status != SETT_OK)
 		return status;
-	status = enter_lane(c, &h.hash);
-	return status == SETT_OK ? reply_all(c, &h, parts) : status;
+	reply_header(c, parts, count);
+	status = SETT_TOO_LARGE;
+	if (count > 0 && is_long(&h.hash) && !key_is_changed(&h.key))
+		status = reply_hash_source(c, &h, parts, count);
+	/* No snapshot has the hash as this transaction sees it, or none can be kept; or it is small. */
+	return status == SETT_TOO_LARGE ? reply_fields(c, &h, parts, count) : status;
 }
 
 int
 command_hgetall(struct command_context *c)
 {
-	return reply_whole_hash(c, PART_NAMES | PART_VALUES);
+	return reply_whole_hash(c, HASH_NAMES | HASH_VALUES);
 }
 
 int
 command_hkeys(struct command_context *c)
 {
-	return reply_whole_hash(c, PART_NAMES);
+	return reply_whole_hash(c, HASH_NAMES);
 }
 
 int
 command_hvals(struct command_context *c)
 {
-	return reply_whole_hash(c, PART_VALUES);
+	return reply_whole_hash(c, HASH_VALUES);
 }
 
 /* ---- HSCAN ---- */
@@ -134,7 +144,7 @@ static int
 scan_fields(struct command_context *c, struct hash_walk *walk, const struct scan_options *o,
 	    size_t *ret_found, uint64_t *ret_next)
 {
-	unsigned parts = o->no_values ? PART_NAMES : PART_NAMES | PART_VALUES;
+	unsigned parts = o->no_values ? HASH_NAMES : HASH_NAMES | HASH_VALUES;
 	bool whole = walk->hash->object == 0;
 	struct hash_field field;
 	uint32_t last = 0;
@@ -196,7 +206,7 @@ reply_chosen(struct command_context *c, struct hash *h, const struct hash_field 
 {
 	if (with_values && c->protocol == 3)
 		resp_array(c->reply, 2);
-	return reply_parts(c, h, field, with_values ? PART_NAMES | PART_VALUES : PART_NAMES);
+	return reply_parts(c, h, field, with_values ? HASH_NAMES | HASH_VALUES : HASH_NAMES);
 }
 
 /* The field at `place` among those that are there. */

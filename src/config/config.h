@@ -65,6 +65,8 @@ struct config {
 	int64_t tcp_keepalive;             /* (runtime) seconds; 0 = off */
 	int64_t proto_max_bulk_len;        /* (runtime) */
 	int64_t client_query_buffer_limit; /* (runtime) */
+	int64_t snapshot_limit_seconds;    /* (runtime) of what holds a snapshot; 0 = no limit */
+	int64_t snapshot_limit_bytes;      /* (runtime) that it alone keeps on the disk; 0 = no limit */
 	struct config_output_limit output_limits[CONFIG_CLIENT_CLASSES]; /* (runtime) */
 	/* general */
 	char *dir; /* data directory as given; the process does not change into it for the engine: see

@@ -241,6 +241,8 @@ const struct directive directive_table[] = {
 	{INTEGER("proto-max-bulk-len", 1024 * 1024, LONG_MAX, "512mb", MEMORY), FIELD(proto_max_bulk_len)},
 	{INTEGER("client-query-buffer-limit", 1024 * 1024, LONG_MAX, "1gb", MEMORY),
 	 FIELD(client_query_buffer_limit)},
+	{INTEGER("snapshot-limit-seconds", 0, INT_MAX, "300", 0), FIELD(snapshot_limit_seconds)},
+	{INTEGER("snapshot-limit-bytes", 0, LONG_MAX, "1gb", MEMORY), FIELD(snapshot_limit_bytes)},
 	{SPECIAL("client-output-buffer-limit", KIND_CLIENT_LIMITS,
 		 "normal 0 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60", MULTIPLE),
 	 FIELD(output_limits)},

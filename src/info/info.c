@@ -339,6 +339,7 @@ static const struct field client_fields[] = {
 	NONE("clients_in_timeout_table"),
 	NUMBER("paused_clients", net.paused_clients),
 	NUMBER("watching_clients", watching_clients),
+	NUMBER("clients_closed_by_snapshot_limit", net.replies_limited),
 	{0},
 };
 

@@ -429,6 +429,15 @@ key_rename(struct key *from, struct key *to)
 	return key_delete(from);
 }
 
+bool
+key_is_changed(const struct key *k)
+{
+	for (const struct touched_key *t = k->view->first_touched; t != NULL; t = t->next)
+		if (t->db == k->db && (t->whole_database || bytes_equal(t->key, k->name)))
+			return true;
+	return false;
+}
+
 int
 key_touch(struct key *k)
 {

@@ -114,6 +114,8 @@ int key_delete(struct key *);
 int key_rename(struct key *from, struct key *to);
 /* Gives `to` a copy of a root whose content is all in the body, deadline included. */
 int key_copy_packed(const struct key *from, struct key *to);
+/* Whether the transaction changed the key, or its whole database: then no snapshot has what it sees of it. */
+bool key_is_changed(const struct key *);
 /* An element was changed without a write of the root: WATCH and conflicts must know of it. */
 int key_touch(struct key *);
 

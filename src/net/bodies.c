@@ -8,9 +8,11 @@
 #include "net/reactor_private.h"
 #include "net/upload.h"
 
+enum { PIECE_KEPT = 1024 * 1024 /* a larger buffer is freed after its piece */ };
+
 /* ---- out: pieces of large replies ---- */
 
-/* On the reactor: the piece has been read, or could not be. */
+/* On the reactor: the piece has been made, or could not be. */
 static void
 piece_done(struct mailbox_message *message)
 {
@@ -22,48 +24,67 @@ piece_done(struct mailbox_message *message)
 		return;
 	}
 	if (c->piece.status != SETT_OK) {
-		/* The header has left: there is no way to say it in the reply. */
+		/* The beginning of the reply has left, so it can't become an error reply. */
 		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
-				"A value cannot be read while it is being sent (%s): closing client addr=%s",
-				c->piece.error.message, c->client.address);
+				"A reply cannot be read while it is being sent (%s): closing client addr=%s",
+				c->piece.error.message[0] != 0 ? c->piece.error.message
+							       : sett_status_text(c->piece.status),
+				c->client.address);
 		connections_close(r, c);
 		return;
 	}
+	if (c->piece.bytes.size == 0)
+		connection_finish_piece(c);
+	connections_account(r, c);
 	__atomic_store_n(&c->client.last_active_ms, loop_wall_ms(r->loop), __ATOMIC_RELAXED);
 	connections_queue_send(r, c);
 }
 
 /* On a pool thread. Nothing of the connection may be touched after the post. */
 static void
-read_piece(struct pool_job *job, void *thread)
+make_piece(struct pool_job *job, void *thread)
 {
-	(void)thread;
 	struct connection *c = list_entry(job, struct connection, pool.job);
+	struct reply_source *source = c->output.streams->source;
 	struct piece *p = &c->piece;
-	p->start = p->end = 0;
-	p->status = sett_body_stream_read(c->output.streams->body, p->data, PIECE_SIZE, &p->end, &p->error);
+	if (p->bytes.capacity > PIECE_KEPT)
+		resp_writer_free(&p->bytes);
+	resp_truncate(&p->bytes, 0);
+	p->start = 0;
+	p->is_last = false;
+	p->error = (struct sett_error){0};
+	p->status = source->operations->next(source, thread, &p->bytes, &p->is_last, &p->error);
+	if (p->status == SETT_OK && p->bytes.failed)
+		p->status = SETT_NO_MEMORY;
 	loop_post(c->reactor->loop, &c->pool.message);
 }
 
 void
-bodies_read_piece(struct reactor *r, struct connection *c)
+bodies_make_piece(struct reactor *r, struct connection *c)
 {
 	assert(connection_needs_piece(c));
-	if (c->piece.data == NULL) {
-		c->piece.data = malloc(PIECE_SIZE);
-		if (c->piece.data == NULL) {
-			log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
-					"Out of memory for a reply: closing client addr=%s",
-					c->client.address);
-			connections_close(r, c);
-			return;
-		}
-		connections_account(r, c);
-	}
-	c->pool.job.run = read_piece;
+	c->pool.job.run = make_piece;
 	c->pool.message.run = piece_done;
 	c->state = CONNECTION_READING;
 	pool_submit(r->net->pool, POOL_SHORT, &c->pool.job);
+}
+
+bool
+bodies_close_limited(struct reactor *r, struct connection *c)
+{
+	for (const struct output_stream *s = c->output.streams; s != NULL; s = s->next) {
+		const char *why =
+			s->source->operations->limit != NULL ? s->source->operations->limit(s->source) : NULL;
+		if (why == NULL)
+			continue;
+		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
+				"Closing client id=%llu addr=%s: it reads its reply too slowly, past %s",
+				(unsigned long long)c->client.id, c->client.address, why);
+		counter_add(&r->counters.replies_limited, 1);
+		connections_close(r, c);
+		return true;
+	}
+	return false;
 }
 
 /* ---- in: large arguments ---- */

@@ -1,6 +1,6 @@
-/* Large values on their way through a reactor, one piece of each in memory.
+/* Large values and replies on their way through a reactor, one piece of each in memory.
  *
- * Out: a large body within a reply (output.h) is read by the pool, piece by piece, as the socket takes them. In: a
+ * Out: the pool makes the pieces of a reply's source (reply_source.h), one by one, as the socket takes them. In: a
  * large argument (upload.h) is stored by the pool, piece by piece, as it comes; the socket is not read while a piece
  * is being stored. In both cases no request of the connection runs meanwhile, so its one pool job and one message
  * serve all three.
@@ -14,8 +14,11 @@
 struct reactor;
 struct connection;
 
-/* Has the pool read the next piece of the first stream; the piece is sent when it is there. */
-void bodies_read_piece(struct reactor *, struct connection *);
+/* Has the pool make the next piece of the first source; the piece is sent when it is there. */
+void bodies_make_piece(struct reactor *, struct connection *);
+/* From the cron: closes the connection if one of its sources is past its limit (I20). True if it did. It is not in the
+ * pool. */
+bool bodies_close_limited(struct reactor *, struct connection *);
 /* Begins an upload with the argument that the parser is in. `drops`: only its first bytes are kept, as the request
  * will be refused. False if out of memory. */
 bool bodies_begin(struct reactor *, struct connection *, bool drops);

@@ -19,6 +19,7 @@
  *   afterwards: bytes keep their order. */
 #include "net/connection.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #include "net/upload.h"
@@ -66,7 +67,7 @@ connection_destroy(struct connection *c)
 	argument_bodies_free(c->client.argument_bodies);
 	upload_free(c->upload);
 	backlog_free(&c->backlog);
-	free(c->piece.data);
+	resp_writer_free(&c->piece.bytes);
 	output_free(&c->output);
 	buffer_free(&c->client.name);
 	free(c);
@@ -362,31 +363,39 @@ send_text(struct connection *c, size_t *ret_size)
 	return true;
 }
 
-/* Sends of the piece that is there, and ends its stream behind the last one. */
+void
+connection_finish_piece(struct connection *c)
+{
+	struct piece *p = &c->piece;
+	assert(p->start == p->bytes.size && c->output.streams != NULL);
+	if (p->is_last)
+		output_finish_stream(&c->output);
+	if (c->output.streams == NULL) {
+		resp_writer_free(&p->bytes);
+		*p = (struct piece){0};
+	}
+}
+
 static bool
 send_piece(struct connection *c, size_t *ret_size)
 {
 	struct piece *p = &c->piece;
-	if (!send_bytes(c, p->data + p->start, p->end - p->start, ret_size))
+	if (!send_bytes(c, p->bytes.data + p->start, p->bytes.size - p->start, ret_size))
 		return false;
 	p->start += *ret_size;
-	if (p->start == p->end && sett_body_stream_remaining(c->output.streams->body) == 0)
-		output_finish_stream(&c->output);
-	if (c->output.streams == NULL) {
-		free(p->data);
-		*p = (struct piece){0};
-	}
+	if (p->start == p->bytes.size)
+		connection_finish_piece(c);
 	return true;
 }
 
-/* Text and bodies in turn, until the socket is full or a piece has to be read. Each round but the last sends
- * all of the text before a body, or all of a piece. */
+/* Text and sources in turn, until the socket is full or a piece has to be made. Each round but the last sends all of
+ * the text before a source, or all of a piece. */
 static bool
 send_streams(struct connection *c, size_t *ret_size)
 {
 	size_t size;
 	do {
-		bool has_piece = c->piece.start < c->piece.end;
+		bool has_piece = c->piece.start < c->piece.bytes.size;
 		if (!(has_piece ? send_piece(c, &size) : send_text(c, &size)))
 			return false;
 		*ret_size += size;
@@ -462,9 +471,9 @@ connection_shrink(struct connection *c, bool idle)
 uint64_t
 connection_unsent(const struct connection *c)
 {
-	uint64_t unsent = output_pending(&c->output) + (c->piece.end - c->piece.start);
+	uint64_t unsent = output_pending(&c->output) + (c->piece.bytes.size - c->piece.start);
 	for (const struct output_stream *s = c->output.streams; s != NULL; s = s->next)
-		unsent += sett_body_stream_remaining(s->body);
+		unsent += s->source->remaining;
 	return unsent;
 }
 
@@ -472,7 +481,7 @@ size_t
 connection_buffer_bytes(const struct connection *c)
 {
 	return c->input_capacity + backlog_memory(&c->backlog) + c->output.writer.capacity +
-		(c->piece.data != NULL ? PIECE_SIZE : 0) + (c->upload != NULL ? sizeof(*c->upload) : 0) +
+		c->piece.bytes.capacity + (c->upload != NULL ? sizeof(*c->upload) : 0) +
 		c->argument_capacity * sizeof(c->arguments[0]);
 }
 

@@ -18,7 +18,7 @@ struct reactor;
 enum {
 	INPUT_CHUNK = 16 * 1024,   /* room for an ordinary read */
 	INPUT_INITIAL = 20 * 1024, /* first size of an input buffer */
-	PIECE_SIZE = 256 * 1024,   /* of a large body at a time in memory */
+	PIECE_SIZE = 256 * 1024,   /* of a large argument at a time in memory */
 	INPUT_BIG_ARGUMENT =
 		32 * 1024,         /* arguments of this size and more get a buffer of exactly their need */
 	PARSED_MAX = 16,           /* requests that are parsed ahead */
@@ -61,11 +61,12 @@ struct pool_request {
 	bool is_long;   /* it is in the long lane */
 };
 
-/* The part of output.streams' first body that is in memory. While it is being read (`state` is
- * CONNECTION_READING) it and that body belong to the pool thread. */
+/* The part of output.streams' first source that is in memory. While it is being made (`state` is
+ * CONNECTION_READING) it and that source belong to the pool thread. */
 struct piece {
-	uint8_t *data; /* PIECE_SIZE bytes; NULL while no body is sent */
-	size_t start, end;
+	struct resp_writer bytes;
+	size_t start; /* bytes before it have left */
+	bool is_last; /* nothing of the source follows it */
 	int status;
 	struct sett_error error;
 };
@@ -186,16 +187,18 @@ connection_is_in_pool(const struct connection *c)
 	return c->state == CONNECTION_IN_POOL || c->state == CONNECTION_READING ||
 		c->state == CONNECTION_STORING;
 }
-/* Whether the next piece of a body must be read before more can be sent. */
+/* Whether the next piece of a source must be made before more can be sent. */
 static inline bool
 connection_needs_piece(const struct connection *c)
 {
 	return __builtin_expect(c->output.streams != NULL, 0) && c->state == CONNECTION_OPEN &&
-		c->piece.start == c->piece.end && output_ready_stream(&c->output) != NULL;
+		c->piece.start == c->piece.bytes.size && output_ready_stream(&c->output) != NULL;
 }
-/* Sends once what may leave, and of bodies what was read. False if the socket is broken (errno). `ret_size`
+/* Sends once what may leave, and of sources the piece that is there. False if the socket is broken (errno). `ret_size`
  * is what left. */
 bool connection_send(struct connection *, size_t *ret_size);
+/* The piece has left, or is empty: frees its source after the last one. */
+void connection_finish_piece(struct connection *);
 /* Frees what is not needed: all that is empty if it is `idle`, else what its traffic since the last call left
  * unused. Not while a request is parked. */
 void connection_shrink(struct connection *, bool idle);

@@ -2,6 +2,7 @@
 #include "net/cron.h"
 
 #include "config/config.h"
+#include "net/bodies.h"
 #include "net/connections.h"
 #include "net/reactor_private.h"
 #include "net/replies.h"
@@ -19,6 +20,8 @@ check_connection(struct reactor *r, struct connection *c)
 	struct client *client = &c->client;
 	uint64_t now = loop_wall_ms(r->loop);
 	if (c->closing || connection_is_in_pool(c))
+		return;
+	if (__builtin_expect(c->output.streams != NULL, 0) && bodies_close_limited(r, c))
 		return;
 	slow_reader_check_again(r, c);
 	if (c->state != CONNECTION_OPEN || c->closing)

@@ -281,6 +281,7 @@ net_stats(struct net *net, struct net_stats *ret)
 	sum.bytes_out -= base.bytes_out;
 	sum.reads -= base.reads;
 	sum.writes -= base.writes;
+	sum.replies_limited -= base.replies_limited;
 	*ret = sum;
 }
 

@@ -46,12 +46,12 @@ output_free(struct output *o)
 /* ---- streams ---- */
 
 struct output_stream *
-output_stream_create(struct sett_body_stream *body, uint64_t position)
+output_stream_create(struct reply_source *source, uint64_t position)
 {
 	struct output_stream *stream = malloc(sizeof(*stream));
 	if (stream == NULL)
 		return NULL;
-	*stream = (struct output_stream){.position = position, .body = body};
+	*stream = (struct output_stream){.position = position, .source = source};
 	return stream;
 }
 
@@ -73,7 +73,8 @@ output_streams_free(struct output_stream *stream)
 {
 	while (stream != NULL) {
 		struct output_stream *next = stream->next;
-		sett_body_stream_close(stream->body);
+		if (stream->source != NULL)
+			stream->source->operations->close(stream->source);
 		free(stream);
 		stream = next;
 	}

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "net/reply_source.h"
 #include "resp/writer.h"
 
 enum {
@@ -22,16 +23,16 @@ struct output_mark {
 	uint64_t timestamp;
 };
 
-/* A large body within the replies: read and sent piece by piece when all before it has left. */
+/* A large part of a reply: made and sent piece by piece when all before it has left. */
 struct output_stream {
 	struct output_stream *next;
 	uint64_t position; /* its bytes come behind those before it; themselves they are not counted. While it
 			      is on its way from the command: an offset into the reply */
-	struct sett_body_stream *body; /* owned */
+	struct reply_source *source; /* owned */
 };
 
-/* Takes the body over. NULL if out of memory (the body stays the caller's). */
-struct output_stream *output_stream_create(struct sett_body_stream *, uint64_t position);
+/* Takes the source over. NULL if out of memory (the source stays the caller's). */
+struct output_stream *output_stream_create(struct reply_source *, uint64_t position);
 /* Turns a list around. */
 struct output_stream *output_streams_reverse(struct output_stream *);
 /* Frees the stream and those that follow it. NULL is fine. */

@@ -203,5 +203,6 @@ reactor_add_stats(struct reactor *r, struct net_stats *ret)
 	ret->reads += __atomic_load_n(&from->reads, __ATOMIC_RELAXED);
 	ret->writes += __atomic_load_n(&from->writes, __ATOMIC_RELAXED);
 	ret->client_buffer_bytes += __atomic_load_n(&from->buffer_bytes, __ATOMIC_RELAXED);
+	ret->replies_limited += __atomic_load_n(&from->replies_limited, __ATOMIC_RELAXED);
 	ret->paused_clients += __atomic_load_n(&from->paused, __ATOMIC_RELAXED);
 }

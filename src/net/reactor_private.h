@@ -28,6 +28,7 @@ struct reactor_counters {
 	uint64_t connections_received, connections_rejected, commands_processed, bytes_in, bytes_out;
 	uint64_t reads, writes; /* that moved bytes */
 	uint64_t buffer_bytes, paused;
+	uint64_t replies_limited; /* connections closed by bodies_close_limited */
 };
 
 /* After which time a cold request is retried, learned from how long the disk took before. */

@@ -148,7 +148,7 @@ send_connection(struct reactor *r, struct connection *c)
 		return;
 	}
 	if (connection_needs_piece(c)) {
-		bodies_read_piece(r, c);
+		bodies_make_piece(r, c);
 		if (c->closing)
 			return;
 	}

@@ -52,7 +52,7 @@ struct command_context {
 	uint64_t expired;    /* the runner's: keys past their deadlines that the commit deletes */
 	struct arena *arena; /* scratch, lives until the transaction ends */
 	struct deferred_effect *first_effect, *last_effect;
-	struct output_stream *streams; /* large bodies within the reply, last first */
+	struct output_stream *streams; /* sources of large parts of the reply, last first */
 	struct made_body *made;        /* large bodies that the command writes */
 	struct commit_participant *first_participant, *last_participant;
 };
@@ -80,6 +80,9 @@ int context_reply_string(struct command_context *, const struct key *);
 int context_reply_part(struct command_context *, const struct key *, uint64_t offset, uint64_t size);
 /* The same for the body of any record read in this transaction, from `offset` to its end. */
 int context_reply_record(struct command_context *, const struct sett_record *, uint64_t offset);
+/* Puts a stream at the reply's end, where it was created for, and a line end after it: the stream itself ends without
+ * one. Takes it over. */
+void context_add_stream(struct command_context *, struct output_stream *);
 /* For a command that finds out that it takes long: some milliseconds of a processor, or very many reads.
  * SETT_OK in the pool's long lane; elsewhere OUTCOME_LONG, to be returned: the command runs again there. */
 int context_enter_long_lane(struct command_context *);

@@ -1,6 +1,7 @@
 /* What command functions share: error replies, argument parsing, effects that wait for the commit. */
 #include "txn/command.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -62,6 +63,15 @@ context_wrong_arity(struct command_context *c)
 
 /* ---- large replies ---- */
 
+void
+context_add_stream(struct command_context *c, struct output_stream *stream)
+{
+	assert(stream->position == c->reply->size);
+	stream->next = c->streams;
+	c->streams = stream;
+	resp_raw(c->reply, "\r\n", 2);
+}
+
 /* Takes over the stream, which has `size` bytes. */
 static int
 reply_stream(struct command_context *c, struct sett_body_stream *body, uint64_t size)
@@ -69,15 +79,17 @@ reply_stream(struct command_context *c, struct sett_body_stream *body, uint64_t 
 	char header[RESP_INTEGER_MAX_SIZE + 4];
 	int length = snprintf(header, sizeof(header), "$%" PRIu64 "\r\n", size);
 	resp_raw(c->reply, header, (size_t)length);
-	struct output_stream *stream = output_stream_create(body, c->reply->size);
-	if (stream == NULL) {
-		sett_body_stream_close(body);
-		return SETT_NO_MEMORY;
+	struct reply_source *source = reply_source_of_body(body);
+	struct output_stream *stream = source != NULL ? output_stream_create(source, c->reply->size) : NULL;
+	if (stream != NULL) {
+		context_add_stream(c, stream);
+		return SETT_OK;
 	}
-	stream->next = c->streams;
-	c->streams = stream;
-	resp_raw(c->reply, "\r\n", 2);
-	return SETT_OK;
+	if (source != NULL)
+		source->operations->close(source);
+	else
+		sett_body_stream_close(body);
+	return SETT_NO_MEMORY;
 }
 
 /* By way of a copy: the arena keeps what it has once taken. */

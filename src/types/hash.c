@@ -414,6 +414,22 @@ hash_walk(struct hash *h, struct hash_walk *ret)
 	return hash_walk_from(h, 0, ret);
 }
 
+void
+hash_of_object(struct keyspace_view *view, uint64_t epoch, uint64_t object, struct key *key, struct hash *ret)
+{
+	assert(object != 0);
+	*key = (struct key){.view = view, .epoch = epoch, .exists = true};
+	*ret = (struct hash){.key = key, .object = object, .some_due = true};
+	members_init(&ret->members, view, epoch, object);
+}
+
+int
+hash_walk_resume(struct hash_walk *walk, uint32_t hash, struct bytes stored)
+{
+	assert(walk->hash->object != 0);
+	return member_walk_resume(&walk->members, hash, stored);
+}
+
 static int
 walk_member(struct hash_walk *walk, const struct member *member, struct hash_field *ret)
 {

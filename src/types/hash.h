@@ -85,6 +85,12 @@ struct hash_walk {
 int hash_walk(struct hash *, struct hash_walk *ret);
 /* The same from a cursor on: a spread hash's fields whose hash is not below `start`. */
 int hash_walk_from(struct hash *, uint32_t start, struct hash_walk *ret);
+/* A spread hash for walks alone, in a transaction that has not opened its key: by what its key said (`key->epoch`,
+ * `root.object`). `key` is memory for the handle. */
+void hash_of_object(struct keyspace_view *, uint64_t epoch, uint64_t object, struct key *key,
+		    struct hash *ret);
+/* Goes on after this field of a spread hash, as another walk gave it, of the same snapshot. */
+int hash_walk_resume(struct hash_walk *, uint32_t hash, struct bytes stored);
 /* The next field that is not past its deadline; SETT_NOT_FOUND at the end. Valid until the next call. */
 int hash_walk_next(struct hash_walk *, struct hash_field *ret);
 /* The same, one step only: a field past its deadline comes too (`is_due`). */

@@ -361,6 +361,18 @@ seek_hash(struct member_walk *walk, uint32_t hash)
 	return sett_iterator_seek(walk->iterator, bytes_of(key, sizeof(key)));
 }
 
+int
+member_walk_resume(struct member_walk *walk, uint32_t hash, struct bytes stored)
+{
+	struct element_key key;
+	member_key(walk->members, hash, stored, &key);
+	walk->begun = true;
+	int status = sett_iterator_seek(walk->iterator, key_bytes(&key));
+	if (status == SETT_OK && !bytes_equal(sett_iterator_key(walk->iterator), key_bytes(&key)))
+		status = SETT_NOT_FOUND;
+	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
+}
+
 /* The member at which the iterator is. */
 static int
 member_here(const struct member_walk *walk, struct member *ret)

@@ -141,17 +141,21 @@ fixture_join_streams(struct fixture *f, struct client *client)
 		return;
 	resp_writer_init(&whole, f->reply.protocol);
 	for (const struct output_stream *s = client->reply_streams; s != NULL; s = s->next) {
-		uint64_t size = sett_body_stream_remaining(s->body);
-		uint8_t *piece = malloc(size);
-		size_t got = 0;
-		cr_assert_not_null(piece);
-		cr_assert_eq(sett_body_stream_read(s->body, piece, size, &got, NULL), SETT_OK);
-		cr_assert_eq(got, size);
+		struct sett_error error = {0};
+		bool is_last = false;
 		cr_assert(s->position > done && s->position < f->reply.size);
 		resp_raw(&whole, f->reply.data + done, s->position - done);
-		resp_raw(&whole, piece, size);
+		while (!is_last) {
+			struct resp_writer piece;
+			resp_writer_init(&piece, 2);
+			cr_assert_eq(
+				s->source->operations->next(s->source, f->thread, &piece, &is_last, &error),
+				SETT_OK, "%s", error.message);
+			cr_assert(piece.size > 0 || is_last);
+			resp_raw(&whole, piece.data, piece.size);
+			resp_writer_free(&piece);
+		}
 		done = s->position;
-		free(piece);
 	}
 	resp_raw(&whole, f->reply.data + done, f->reply.size - done);
 	output_streams_free(client->reply_streams);
