@@ -131,7 +131,7 @@ engine_rotate_locked(struct sett_engine *engine)
 	/* First: once there is a newer generation, a flush may take this one. */
 	int r = engine_end_generation(engine, ending);
 	if (r == SETT_OK)
-		r = generation_create(engine->seed++, engine->value_log, 0, &next);
+		r = generation_create(engine->value_log, 0, &next);
 	if (r != SETT_OK)
 		return r;
 	r = log_rotate(engine->log, &next->log_segment);

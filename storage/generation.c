@@ -7,12 +7,12 @@
 #include <stdlib.h>
 
 int
-generation_create(uint64_t seed, struct value_log *value_log, uint64_t log_segment, struct generation **ret)
+generation_create(struct value_log *value_log, uint64_t log_segment, struct generation **ret)
 {
 	struct generation *g = calloc(1, sizeof(*g));
 	if (!g)
 		return SETT_NO_MEMORY;
-	int r = memtable_create(seed, &g->memtable);
+	int r = memtable_create(&g->memtable);
 	if (r != SETT_OK) {
 		free(g);
 		return r;
@@ -38,7 +38,7 @@ generation_release(struct generation *g)
 {
 	if (!g || __atomic_sub_fetch(&g->references, 1, __ATOMIC_ACQ_REL) != 0)
 		return;
-	memtable_release(g->memtable);
+	memtable_destroy(g->memtable);
 	for (size_t i = 0; i < g->value_file_count; i++)
 		value_log_release_number(g->value_log, g->value_files[i]);
 	free(g->value_files);

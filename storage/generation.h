@@ -33,7 +33,7 @@ struct generation {
 	struct buffer pending; /* pending_set_encode */
 };
 
-int generation_create(uint64_t seed, struct value_log *, uint64_t log_segment, struct generation **ret);
+int generation_create(struct value_log *, uint64_t log_segment, struct generation **ret);
 void generation_retain(struct generation *);
 void generation_release(struct generation *);
 /* Makes sure of the memory for a commit of so many entries and dropped prefixes, whose keys and values have

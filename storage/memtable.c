@@ -50,13 +50,9 @@ _Static_assert(MEMTABLE_FETCH_MAX <= 32, "a bit per key");
 static const size_t NO_DIFFERENCE = SIZE_MAX;
 
 struct memtable {
-	tree_ref root;       /* atomic */
-	uint32_t references; /* atomic */
-	uint64_t entries;    /* atomic (relaxed): a figure, orders nothing */
-	struct arena arena;  /* the writer's */
-	/* set once, before the table is shared */
-	void (*drop)(void *arg);
-	void *drop_arg;
+	tree_ref root;      /* atomic */
+	uint64_t entries;   /* atomic (relaxed): a figure, orders nothing */
+	struct arena arena; /* the writer's */
 };
 
 /* An entry and the node it was found in, NULL if it was the only one. */
@@ -246,44 +242,23 @@ find(struct memtable *t, struct ikey target, bool forwards)
 /* ---- life ---- */
 
 int
-memtable_create(uint64_t seed, struct memtable **ret)
+memtable_create(struct memtable **ret)
 {
 	struct memtable *t = calloc(1, sizeof(*t));
 	if (!t)
 		return SETT_NO_MEMORY;
 	arena_init(&t->arena, ARENA_BLOCK_SIZE);
-	t->references = 1;
 	*ret = t;
 	return SETT_OK;
 }
 
 void
-memtable_retain(struct memtable *t)
-{
-	__atomic_add_fetch(&t->references, 1, __ATOMIC_RELAXED);
-}
-
-void
-memtable_release(struct memtable *t)
+memtable_destroy(struct memtable *t)
 {
 	if (!t)
 		return;
-	/* Acquire and release: what every holder did to the table happens before it is freed. */
-	uint32_t before = __atomic_fetch_sub(&t->references, 1, __ATOMIC_ACQ_REL);
-	assert(before > 0);
-	if (before > 1)
-		return;
-	if (t->drop)
-		t->drop(t->drop_arg);
 	arena_free(&t->arena);
 	free(t);
-}
-
-void
-memtable_on_drop(struct memtable *t, void (*drop)(void *arg), void *arg)
-{
-	t->drop = drop;
-	t->drop_arg = arg;
 }
 
 tree_ref

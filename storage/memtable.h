@@ -8,13 +8,10 @@
 
 struct memtable;
 
-/* `seed` is for structures that draw lots; this one does not. 0 or SETT_NO_MEMORY. */
-int memtable_create(uint64_t seed, struct memtable **ret);
-void memtable_retain(struct memtable *);
-/* Frees at the last reference, after calling the drop function if one was set. */
-void memtable_release(struct memtable *);
-/* Called once with `arg` when the memtable is freed. */
-void memtable_on_drop(struct memtable *, void (*drop)(void *arg), void *arg);
+/* 0 or SETT_NO_MEMORY. */
+int memtable_create(struct memtable **ret);
+/* No reader may be left. NULL is fine. */
+void memtable_destroy(struct memtable *);
 
 /* Makes sure of the memory for that many insertions, of keys and values with `bytes` in all: they cannot fail
  * for want of it. 0 or SETT_NO_MEMORY. */

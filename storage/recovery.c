@@ -102,7 +102,7 @@ rotate_replay(struct replay *replay)
 	int r = engine_end_generation(engine, full);
 	if (r != SETT_OK)
 		return r;
-	r = generation_create(engine->seed++, engine->value_log, replay->old_segment, &replay->generation);
+	r = generation_create(engine->value_log, replay->old_segment, &replay->generation);
 	if (r != SETT_OK) {
 		replay->generation = full;
 		return r;
@@ -221,7 +221,7 @@ take_over(struct sett_engine *engine, const struct log_recovered *recovered, str
 	struct generation *fresh;
 	r = engine_end_generation(engine, newest);
 	if (r == SETT_OK)
-		r = generation_create(engine->seed++, engine->value_log, log_segment(engine->log), &fresh);
+		r = generation_create(engine->value_log, log_segment(engine->log), &fresh);
 	if (r == SETT_OK) {
 		r = engine_push_generation(engine, fresh);
 		if (r != SETT_OK)
@@ -293,8 +293,7 @@ engine_recover(struct sett_engine *engine, struct sett_error *error)
 	if (r == SETT_OK)
 		r = load_pending(engine);
 	if (r == SETT_OK)
-		r = generation_create(engine->seed++, engine->value_log, replay.old_segment,
-				      &replay.generation);
+		r = generation_create(engine->value_log, replay.old_segment, &replay.generation);
 	if (r == SETT_OK) {
 		r = engine_push_generation(engine, replay.generation);
 		if (r != SETT_OK)

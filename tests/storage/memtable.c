@@ -10,7 +10,7 @@ static struct memtable *
 fill(const struct model *m, uint64_t seed)
 {
 	struct memtable *t;
-	cr_assert_eq(memtable_create(seed, &t), SETT_OK);
+	cr_assert_eq(memtable_create(&t), SETT_OK);
 	/* In an order of its own: a shuffled list of indices. */
 	struct random r;
 	random_seed(&r, seed);
@@ -62,7 +62,7 @@ Test(memtable, iterates_like_a_sorted_array)
 		model_check_iterator(&m, i, seed, 20000);
 		check_walk(t, &m);
 		iiter_destroy(i);
-		memtable_release(t);
+		memtable_destroy(t);
 		model_free(&m);
 	}
 }
@@ -76,7 +76,7 @@ Test(memtable, keys_with_long_common_beginnings_are_in_order)
 	struct random r;
 	static uint8_t keys[COUNT][SIZE_MAX_HERE];
 	static size_t sizes[COUNT];
-	cr_assert_eq(memtable_create(5, &t), SETT_OK);
+	cr_assert_eq(memtable_create(&t), SETT_OK);
 	random_seed(&r, 5);
 	for (size_t k = 0; k < COUNT; k++) {
 		sizes[k] = random_below(&r, SIZE_MAX_HERE + 1);
@@ -105,7 +105,7 @@ Test(memtable, keys_with_long_common_beginnings_are_in_order)
 		cr_assert(bytes_equal(value, bytes_of(keys[k], sizes[k])));
 	}
 	iiter_destroy(i);
-	memtable_release(t);
+	memtable_destroy(t);
 }
 
 Test(memtable, empty_table_has_no_entries)
@@ -119,7 +119,7 @@ Test(memtable, empty_table_has_no_entries)
 	uint64_t timestamp;
 	cr_assert_eq(memtable_get(t, BYTES_LITERAL("a"), UINT64_MAX, &value, &timestamp), SETT_NOT_FOUND);
 	iiter_destroy(i);
-	memtable_release(t);
+	memtable_destroy(t);
 }
 
 static void
@@ -151,7 +151,7 @@ Test(memtable, get_finds_the_newest_version_in_the_snapshot)
 	struct model m = model_create(7, 2000, 40);
 	struct memtable *t = fill(&m, 7);
 	check_gets(t, &m, 7, 20000);
-	memtable_release(t);
+	memtable_destroy(t);
 	model_free(&m);
 }
 
@@ -191,7 +191,7 @@ check_model(struct model *m, uint64_t seed, size_t steps)
 		check_gets(t, now, seed, (int)steps);
 		check_walk(t, now);
 		iiter_destroy(i);
-		memtable_release(t);
+		memtable_destroy(t);
 	}
 	model_free(m);
 }
@@ -312,7 +312,7 @@ Test(memtable, of_two_equal_keys_the_last_counts)
 {
 	struct memtable *t;
 	struct internal_iterator *i;
-	cr_assert_eq(memtable_create(1, &t), SETT_OK);
+	cr_assert_eq(memtable_create(&t), SETT_OK);
 	for (unsigned n = 0; n < 3; n++) {
 		struct ikey keys[] = {{BYTES_LITERAL("a"), 1}, {BYTES_LITERAL("ab"), 1}};
 		struct bytes value = bytes_of(&"xyz"[n], 1), found;
@@ -330,7 +330,7 @@ Test(memtable, of_two_equal_keys_the_last_counts)
 	cr_assert(bytes_equal(i->key.user, BYTES_LITERAL("ab")));
 	cr_assert_eq(iiter_next(i), SETT_NOT_FOUND);
 	iiter_destroy(i);
-	memtable_release(t);
+	memtable_destroy(t);
 }
 
 /* What an index adds to entries of random keys, at all fills of its nodes. */
@@ -339,7 +339,7 @@ Test(memtable, memory_per_entry_is_bounded)
 	struct memtable *t;
 	struct random r;
 	random_seed(&r, 9);
-	cr_assert_eq(memtable_create(1, &t), SETT_OK);
+	cr_assert_eq(memtable_create(&t), SETT_OK);
 	uint8_t key[16], value[100] = {0};
 	for (size_t n = 1; n <= 200000; n++) {
 		put_be64(key, random_next(&r));
@@ -350,13 +350,13 @@ Test(memtable, memory_per_entry_is_bounded)
 			cr_assert_lt(memtable_memory(t) / n, 16 + 16 + 100 + 64, "%zu entries: %zu bytes", n,
 				     memtable_memory(t));
 	}
-	memtable_release(t);
+	memtable_destroy(t);
 }
 
 Test(memtable, memory_grows_with_what_is_in_it)
 {
 	struct memtable *t;
-	cr_assert_eq(memtable_create(1, &t), SETT_OK);
+	cr_assert_eq(memtable_create(&t), SETT_OK);
 	size_t before = memtable_memory(t);
 	uint8_t *large = calloc(1, 1 << 20);
 	cr_assert_not_null(large);
@@ -368,26 +368,7 @@ Test(memtable, memory_grows_with_what_is_in_it)
 	cr_assert_eq(memtable_get(t, BYTES_LITERAL("k"), 1, &value, &timestamp), SETT_OK);
 	cr_assert(bytes_equal(value, bytes_of(large, 1 << 20)));
 	free(large);
-	memtable_release(t);
-}
-
-static void
-count_drop(void *arg)
-{
-	++*(int *)arg;
-}
-
-Test(memtable, drop_function_runs_once_at_the_last_reference)
-{
-	struct memtable *t;
-	int drops = 0;
-	cr_assert_eq(memtable_create(1, &t), SETT_OK);
-	memtable_on_drop(t, count_drop, &drops);
-	memtable_retain(t);
-	memtable_release(t);
-	cr_assert_eq(drops, 0);
-	memtable_release(t);
-	cr_assert_eq(drops, 1);
+	memtable_destroy(t);
 }
 
 /* Readers beside the writer: what the writer has announced must be found, nothing may be out of order. */
@@ -449,7 +430,7 @@ race_reader(void *arg)
 Test(memtable, readers_beside_a_writer_see_order_and_all_that_was_announced)
 {
 	struct race race = {0};
-	cr_assert_eq(memtable_create(3, &race.table), SETT_OK);
+	cr_assert_eq(memtable_create(&race.table), SETT_OK);
 	pthread_t readers[2];
 	for (int n = 0; n < 2; n++)
 		cr_assert_eq(pthread_create(&readers[n], NULL, race_reader, &race), 0);
@@ -464,7 +445,7 @@ Test(memtable, readers_beside_a_writer_see_order_and_all_that_was_announced)
 	for (int n = 0; n < 2; n++)
 		pthread_join(readers[n], NULL);
 	cr_assert_eq(race.failures, 0);
-	memtable_release(race.table);
+	memtable_destroy(race.table);
 }
 
 /* Readers that walk the whole table in both directions while every node in it grows from the smallest to the
@@ -553,7 +534,7 @@ Test(memtable, readers_walk_both_ways_while_nodes_grow)
 {
 	for (int round = 0; round < GROWTH_ROUNDS; round++) {
 		struct race race = {0};
-		cr_assert_eq(memtable_create(3, &race.table), SETT_OK);
+		cr_assert_eq(memtable_create(&race.table), SETT_OK);
 		pthread_t readers[2];
 		for (int n = 0; n < 2; n++)
 			cr_assert_eq(pthread_create(&readers[n], NULL, growth_reader, &race), 0);
@@ -567,6 +548,6 @@ Test(memtable, readers_walk_both_ways_while_nodes_grow)
 		for (int n = 0; n < 2; n++)
 			pthread_join(readers[n], NULL);
 		cr_assert_eq(race.failures, 0);
-		memtable_release(race.table);
+		memtable_destroy(race.table);
 	}
 }

@@ -21,7 +21,7 @@ deal(uint64_t seed, size_t keys, size_t count)
 	struct random r;
 	random_seed(&r, seed);
 	for (size_t i = 0; i < count; i++)
-		cr_assert_eq(memtable_create(seed + i, &f.tables[i]), SETT_OK);
+		cr_assert_eq(memtable_create(&f.tables[i]), SETT_OK);
 	for (size_t i = 0; i < f.model.count; i++) {
 		size_t to = random_below(&r, count);
 		if (to % 3 == 2 && random_below(&r, 50))
@@ -38,7 +38,7 @@ static void
 release(struct fixture *f)
 {
 	for (size_t i = 0; i < f->count; i++)
-		memtable_release(f->tables[i]);
+		memtable_destroy(f->tables[i]);
 	model_free(&f->model);
 }
 

@@ -138,7 +138,7 @@ main(void)
 	pthread_t threads[THREADS + 1];
 	CHECK(race.vfs);
 	CHECK(block_cache_create(100000, &race.cache) == SETT_OK);
-	CHECK(memtable_create(1, &race.memtable) == SETT_OK);
+	CHECK(memtable_create(&race.memtable) == SETT_OK);
 	make_table(&race);
 	for (int i = 0; i <= THREADS; i++)
 		CHECK(pthread_create(&threads[i], NULL, i < THREADS ? reader : writer, &race) == 0);
@@ -146,7 +146,7 @@ main(void)
 		CHECK(pthread_join(threads[i], NULL) == 0);
 	CHECK(memtable_entries(race.memtable) == KEYS);
 	table_close(race.table);
-	memtable_release(race.memtable);
+	memtable_destroy(race.memtable);
 	block_cache_destroy(race.cache);
 	race.vfs->operations->destroy(race.vfs);
 	return 0;

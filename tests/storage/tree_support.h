@@ -94,7 +94,7 @@ tree_hook_source(void *arg, struct flush_source *ret)
 static inline void
 tree_memtable_free(struct tree *t, struct tree_memtable *m)
 {
-	memtable_release(m->memtable);
+	memtable_destroy(m->memtable);
 	for (size_t i = 0; i < m->pin_count; i++)
 		value_log_release_number(t->log, m->pins[i]);
 	drop_list_free(&m->drops);
@@ -119,7 +119,7 @@ tree_new_memtable(struct tree *t)
 {
 	t->active = (struct tree_memtable){.segment = ++t->segment};
 	drop_list_init(&t->active.drops);
-	cr_assert_eq(memtable_create(t->segment, &t->active.memtable), SETT_OK);
+	cr_assert_eq(memtable_create(&t->active.memtable), SETT_OK);
 }
 
 static inline void
