@@ -89,11 +89,29 @@ engine_fill_reserve(struct sett_engine *engine)
 		set_short(engine, false);
 }
 
+/* What dropped ids held, as far as that is known. `ret_all`: a prefix goes, and nobody knows how much is under it. */
+static uint64_t
+dropped_bytes(const struct write_buffer *writes, bool *ret_deletes, bool *ret_all)
+{
+	uint64_t bytes = 0;
+	for (size_t i = 0; writes->prefix_count > 0 && i < writes->operation_count; i++) {
+		const struct write_operation *o = &writes->operations[i];
+		if (o->kind != WRITE_PREFIX)
+			continue;
+		*ret_all |= o->prefix.kind == PREFIX_DROPPED;
+		*ret_deletes |= o->prefix.kind == PREFIX_DROPPED || o->prefix.kind == ID_DROPPED;
+		if (o->prefix.kind == ID_DROPPED)
+			bytes += o->prefix.bytes;
+	}
+	return bytes;
+}
+
 bool
 txn_frees_space(const struct sett_txn *txn)
 {
 	struct weight written = {0}, freed = {0};
-	bool deletes = txn->writes.prefix_count > 0;
+	bool deletes = false, all = false;
+	freed.values = dropped_bytes(&txn->writes, &deletes, &all);
 	for (struct write_node *n = NULL; (n = write_buffer_next(&txn->writes, n)) != NULL;) {
 		const struct entry *e = &n->newest->entry;
 		if (e->kind == ENTRY_INLINE && e->body.size >= txn->engine->options.value_threshold)
@@ -104,7 +122,5 @@ txn_frees_space(const struct sett_txn *txn)
 			weight_add(&written, entry_weight(n->key, n->newest->encoded));
 		weight_add(&freed, n->shadowed);
 	}
-	return deletes &&
-		(txn->writes.prefix_count > 0 ||
-		 written.index + written.values <= freed.index + freed.values);
+	return deletes && (all || written.index + written.values <= freed.index + freed.values);
 }

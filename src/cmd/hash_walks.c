@@ -44,7 +44,8 @@ reply_walk(struct command_context *c, struct hash_walk *walk, unsigned parts, ui
 	int status = SETT_OK;
 	*ret_count = 0;
 	while (*ret_count < most && (status = hash_walk_next(walk, &field)) == SETT_OK) {
-		status = reply_parts(c, walk->hash, &field, parts);
+		status = context_is_given_up(c) ? context_give_up(c)
+						: reply_parts(c, walk->hash, &field, parts);
 		if (status != SETT_OK)
 			return status;
 		++*ret_count;
@@ -77,10 +78,12 @@ count_live(struct command_context *c, struct open_hash *h, uint64_t *ret)
 		status = hash_walk(&h->hash, &walk);
 	if (status != SETT_OK)
 		return status;
-	while ((status = hash_walk_next(&walk, &field)) == SETT_OK)
+	while (!context_is_given_up(c) && (status = hash_walk_next(&walk, &field)) == SETT_OK)
 		count++;
 	hash_walk_close(&walk);
 	*ret = count;
+	if (context_is_given_up(c))
+		return context_give_up(c);
 	return status == SETT_NOT_FOUND ? SETT_OK : status;
 }
 
@@ -157,6 +160,8 @@ scan_fields(struct command_context *c, struct hash_walk *walk, const struct scan
 		}
 		if (!whole)
 			last = field.member.hash;
+		if (context_is_given_up(c))
+			return context_give_up(c);
 		if (field.is_due || (!o->all && !glob_match(o->pattern, field.name, false)))
 			continue;
 		status = reply_parts(c, walk->hash, &field, parts);
@@ -227,6 +232,8 @@ static int
 draw(struct command_context *c, struct hash_walk *walk, uint64_t live, struct hash_field *ret)
 {
 	struct hash *h = walk->hash;
+	if (context_is_given_up(c))
+		return context_give_up(c);
 	int status = hash_walk_draw(walk, ret);
 	if (status != SETT_NOT_FOUND)
 		return status;
@@ -251,10 +258,12 @@ reply_one(struct command_context *c, struct open_hash *h)
 		return SETT_OK;
 	}
 	status = hash_walk(&h->hash, &walk);
-	if (status == SETT_OK)
-		status = draw(c, &walk, live, &field);
+	if (status != SETT_OK)
+		return status;
+	status = draw(c, &walk, live, &field);
 	if (status == SETT_OK)
 		reply_bytes(c, field.name);
+	hash_walk_close(&walk);
 	return status;
 }
 
@@ -265,12 +274,15 @@ reply_draws(struct command_context *c, struct open_hash *h, uint64_t live, uint6
 	struct hash_walk walk;
 	struct hash_field field;
 	int status = hash_walk(&h->hash, &walk);
+	if (status != SETT_OK)
+		return status;
 	resp_array(c->reply, with_values && c->protocol == 2 ? 2 * count : count);
 	for (uint64_t i = 0; i < count && status == SETT_OK && !c->reply->failed; i++) {
 		status = draw(c, &walk, live, &field);
 		if (status == SETT_OK)
 			status = reply_chosen(c, &h->hash, &field, with_values);
 	}
+	hash_walk_close(&walk);
 	return status;
 }
 
@@ -283,14 +295,17 @@ reply_selection(struct command_context *c, struct open_hash *h, uint64_t live, u
 	struct hash_walk walk;
 	struct hash_field field;
 	int status = hash_walk(&h->hash, &walk);
+	if (status != SETT_OK)
+		return status;
 	resp_array(c->reply, with_values && c->protocol == 2 ? 2 * count : count);
 	for (uint64_t left = live; count > 0 && status == SETT_OK; left--) {
-		status = hash_walk_next(&walk, &field);
+		status = context_is_given_up(c) ? context_give_up(c) : hash_walk_next(&walk, &field);
 		if (status == SETT_OK && keyspace_random(c->server->keyspace) % left < count) {
 			status = reply_chosen(c, &h->hash, &field, with_values);
 			count--;
 		}
 	}
+	hash_walk_close(&walk);
 	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
 }
 
@@ -340,6 +355,8 @@ reply_distinct_draws(struct command_context *c, struct open_hash *h, uint64_t li
 	int status = name_set_create(c->arena, count, &set);
 	if (status == SETT_OK)
 		status = hash_walk(&h->hash, &walk);
+	if (status != SETT_OK)
+		return status;
 	resp_array(c->reply, with_values && c->protocol == 2 ? 2 * count : count);
 	while (count > 0 && status == SETT_OK) {
 		status = draw(c, &walk, live, &field);
@@ -352,6 +369,7 @@ reply_distinct_draws(struct command_context *c, struct open_hash *h, uint64_t li
 			status = SETT_OK;
 		}
 	}
+	hash_walk_close(&walk);
 	return status;
 }
 

@@ -82,7 +82,7 @@ walk(struct command_context *c, struct keyspace_scan *scan, struct keyspace_curs
 	for (;;) {
 		struct key k;
 		enum scan_step step;
-		int status = keyspace_cursor_step(cursor, &k);
+		int status = context_is_given_up(c) ? context_give_up(c) : keyspace_cursor_step(cursor, &k);
 		if (status == SETT_NOT_FOUND)
 			break;
 		if (status == SETT_OK)
@@ -173,6 +173,8 @@ command_keys(struct command_context *c)
 		return status;
 	size_t token = resp_deferred_begin(c->reply);
 	while ((status = keyspace_cursor_next(cursor, &k)) == SETT_OK) {
+		if (context_is_given_up(c))
+			return context_give_up(c);
 		if (!all && !glob_match(pattern, k.name, false))
 			continue;
 		reply_bytes(c, k.name);

@@ -249,7 +249,7 @@ const struct directive directive_table[] = {
 	{INTEGER("socket-mark-id", 0, UINT_MAX, "0", IMMUTABLE), NO_EFFECT(NO_MARK)},
 	{INTEGER("io-threads", 0, 128, "0", IMMUTABLE), FIELD(io_threads)},
 	{BOOLEAN("io-threads-do-reads", "no", IMMUTABLE), NO_EFFECT(REACTORS_READ)},
-	{BOOLEAN("io-threads-yield", "no", IMMUTABLE), FIELD(io_threads_yield)},
+	{BOOLEAN("io-threads-yield", "no", 0), FIELD(io_threads_yield)},
 
 	/* TLS */
 	{INTEGER("tls-port", 0, 65535, "0", FIXED),

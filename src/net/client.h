@@ -39,6 +39,7 @@ struct client {
 	bool no_evict;          /* shown: CLIENT NO-EVICT */
 	bool close_after_reply; /* QUIT, CLIENT KILL of itself: send what is there, then close */
 	bool unix_socket;
+	bool gone; /* atomic (relaxed): nobody waits for the reply: the connection was closed, or the server stops */
 	unsigned reply_flags;                /* enum reply_flag */
 	uint64_t created_ms, last_active_ms; /* shown */
 	const char *last_command; /* shown: "get", "config|set"; static text, NULL before the first command */

@@ -62,6 +62,7 @@ connections_close(struct reactor *r, struct connection *c)
 	if (c->closing)
 		return;
 	c->closing = true;
+	__atomic_store_n(&c->client.gone, true, __ATOMIC_RELAXED); /* a long command may end */
 	loop_remove(r->loop, &c->watch);
 	list_remove(&c->run_link);
 	list_remove(&c->send_link);

@@ -162,12 +162,21 @@ net_start(struct net *net, struct sett_error *error)
 			      sett_status_text(status));
 }
 
+static int
+mark_gone(void *arg, struct client *client)
+{
+	(void)arg;
+	__atomic_store_n(&client->gone, true, __ATOMIC_RELAXED);
+	return 0;
+}
+
 void
 net_stop(struct net *net)
 {
 	__atomic_store_n(&net->stopping, true, __ATOMIC_RELEASE); /* partner: run_in_pool */
 	for (unsigned i = 0; i < net->reactor_count; i++)
 		reactor_control(net->reactors[i], REACTOR_STOP);
+	net_each_client(net, mark_gone, NULL); /* else the pool would end with the longest command */
 	pool_stop(net->pool);
 	struct sett_error error = {0};
 	if (sett_engine_sync(net->engine, &error) != SETT_OK)

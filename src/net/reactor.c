@@ -59,7 +59,8 @@ tick(struct reactor *r)
 	bool idle = list_is_empty(&r->runnable) && list_is_empty(&r->sending) && list_is_empty(&r->dead);
 	bool may_sleep = idle && !r->sync_due && !r->exiting;
 	parked_set_wakeup(r);
-	if (may_sleep && r->net->config->io_threads_yield)
+	/* Relaxed: CONFIG SET may change it at any time. */
+	if (may_sleep && __atomic_load_n(&r->net->config->io_threads_yield, __ATOMIC_RELAXED))
 		sched_yield();
 	loop_wait(r->loop, may_sleep, &hooks);
 	handle_control(r);

@@ -86,6 +86,15 @@ void context_add_stream(struct command_context *, struct output_stream *);
 /* For a command that finds out that it takes long: some milliseconds of a processor, or very many reads.
  * SETT_OK in the pool's long lane; elsewhere OUTCOME_LONG, to be returned: the command runs again there. */
 int context_enter_long_lane(struct command_context *);
+/* For loops of reads that may take seconds: whether nobody waits for the reply any more, so that the command may end
+ * with context_give_up. What writes goes on: a client may send it and leave.
+ */
+static inline bool
+context_is_given_up(const struct command_context *c)
+{
+	return __builtin_expect(__atomic_load_n(&c->client->gone, __ATOMIC_RELAXED), 0);
+}
+int context_give_up(struct command_context *);
 /* A body of `size` bytes to be written (storage/engine.h) and put; it is closed when the transaction is over.
  * On the pool alone: SETT_WOULD_BLOCK. SETT_NO_MEMORY, SETT_NO_SPACE, SETT_IO, SETT_FAILED. */
 int context_make_body(struct command_context *, uint64_t size, struct sett_body_writer **ret);

@@ -170,6 +170,12 @@ context_enter_long_lane(struct command_context *c)
 	return c->in_long_lane ? SETT_OK : OUTCOME_LONG;
 }
 
+int
+context_give_up(struct command_context *c)
+{
+	return context_error(c, "ERR the client is gone");
+}
+
 /* ---- large bodies that are written ---- */
 
 struct made_body {

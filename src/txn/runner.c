@@ -31,9 +31,9 @@ enum {
 	CLAIM_AFTER = 3,   /* losses on the pool before the keys are claimed */
 	TRIES_MAX = 10000, /* never reached: a claim makes progress */
 	ARENA_BLOCK = 64 * 1024,
-	ARENA_KEPT = 1024 * 1024,  /* bytes kept between requests; of more, one block stays */
-	DELETE_EXPIRED_MAX = 16,   /* keys met past their deadlines that one commit deletes */
-	SMALL_QUEUE_FRACTION = 64, /* of what a MULTI queue may take: while memory is short */
+	ARENA_KEPT = 1024 * 1024, /* bytes kept between requests; of more, one block stays */
+	DELETE_EXPIRED_MAX = 16,  /* keys met past their deadlines that one commit deletes */
+	SMALL_QUEUE = 2 << 20,    /* bytes that a MULTI queue may take while memory is short */
 	LONG_ARGUMENTS =
 		8192, /* a command with more (of EXEC: of its queue) takes long: DEL, MGET, MSET, ... */
 };
@@ -300,8 +300,8 @@ queue(struct command_context *c)
 		(uint64_t)__atomic_load_n(&c->server->config->client_query_buffer_limit, __ATOMIC_RELAXED);
 	/* relaxed, both: figures that order nothing */
 	uint64_t memory = __atomic_load_n(&c->server->transaction_memory, __ATOMIC_RELAXED);
-	if (__atomic_load_n(&c->server->memory_is_short, __ATOMIC_RELAXED))
-		memory /= SMALL_QUEUE_FRACTION;
+	if (memory > SMALL_QUEUE && __atomic_load_n(&c->server->memory_is_short, __ATOMIC_RELAXED))
+		memory = SMALL_QUEUE;
 	bool by_memory = memory != 0 && memory < limit;
 	int status = transaction_queue(c->client, c->command, c->argc, c->argv, by_memory ? memory : limit);
 	if (status == SETT_OK)

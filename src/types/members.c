@@ -393,16 +393,24 @@ member_walk_next(struct member_walk *walk, struct member *ret)
 	return status == SETT_OK ? member_here(walk, ret) : status;
 }
 
-/* The hashes are cut into 2^bits ranges of about 16 to 32 members. A range and a place below PLACES in it are
+/* The hashes are cut into 2^bits ranges of about 8 to 16 members. A range and a place below PLACES in it are
  * drawn, and drawn again until a member is there: so each member has the same chance, as long as no range has
- * more than PLACES members. (With 32 on average one in 10^20 has.) */
-enum { PLACES = 96, DRAWS_MAX = 256 };
+ * more than PLACES members. (With 16 on average one in 10^15 has.) */
+enum { RANGE_LOG = 3, PLACES = 60, DRAWS_MAX = 256 };
 
 static unsigned
 range_bits(uint64_t count)
 {
 	unsigned log = 63 - (unsigned)__builtin_clzll(count | 1);
-	return log <= 4 ? 0 : log - 4 > 32 ? 32 : log - 4;
+	return log <= RANGE_LOG ? 0 : log - RANGE_LOG > 32 ? 32 : log - RANGE_LOG;
+}
+
+/* Whether the iterator is at a member of the range. */
+static bool
+is_in_range(const struct member_walk *walk, unsigned bits, uint64_t range)
+{
+	struct bytes key = sett_iterator_key(walk->iterator);
+	return key.size >= MEMBER_START && (uint64_t)get_be32(key.data + KIND_SIZE) >> (32 - bits) == range;
 }
 
 int
@@ -414,12 +422,12 @@ member_walk_draw(struct member_walk *walk, uint64_t count, struct member *ret)
 		uint64_t range = keyspace_random(keyspace) >> 32 >> (32 - bits);
 		uint64_t place = keyspace_random(keyspace) % (bits == 0 ? (count | (count == 0)) : PLACES);
 		int status = seek_hash(walk, (uint32_t)(range << (32 - bits)));
-		for (; status == SETT_OK && place > 0; place--)
+		while (status == SETT_OK && place > 0 && is_in_range(walk, bits, range)) {
 			status = sett_iterator_next(walk->iterator);
-		if (status == SETT_OK)
-			status = member_here(walk, ret);
-		if (status == SETT_OK && (uint64_t)ret->hash >> (32 - bits) == range)
-			return SETT_OK;
+			place--;
+		}
+		if (status == SETT_OK && is_in_range(walk, bits, range))
+			return member_here(walk, ret);
 		if (status != SETT_OK && status != SETT_NOT_FOUND)
 			return status;
 	}

@@ -580,3 +580,23 @@ Test(hashes, damaged_roots_and_members_are_errors)
 	cr_assert_eq(f->reply.data[0], '-');
 	fixture_close(f);
 }
+
+/* A command that takes long ends when nobody waits for its reply: the connection was closed, or the server stops. */
+Test(hashes, long_reads_end_when_nobody_waits)
+{
+	static const char *const lines[] = {"HRANDFIELD h -1000000000000", "HGETALL h", "HSCAN h 0",
+					    "KEYS *"};
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "HSET h a 1 b 2 c 3", ":3");
+	f->clients[0].gone = true;
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		static const char end[] = "-ERR the client is gone\r\n";
+		size_t size = sizeof(end) - 1;
+		fixture_run_line(f, 0, lines[i]);
+		cr_assert(f->reply.size >= size &&
+				  memcmp(f->reply.data + f->reply.size - size, end, size) == 0,
+			  "%s", lines[i]);
+	}
+	EXPECT(f, 0, "DEL h", ":1"); /* what was sent is done */
+	fixture_close(f);
+}
