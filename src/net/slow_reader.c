@@ -11,9 +11,9 @@
  * So a throttled connection runs no request, but goes on receiving. Its requests run, in batches as
  * always, each time most of the output has left.
  *
- * Bounds of the memory. Of replies: OUTPUT_HIGH, and the last reply or batch. Of requests:
- * client-query-buffer-limit for one client, three quarters of maxmemory for the buffers of all. At these
- * bounds the socket is left unread.
+ * Bounds of the memory of one client. Of replies: OUTPUT_HIGH, and the last reply or batch. Of requests:
+ * client-query-buffer-limit. At that, or once the buffers of all clients take three quarters of maxmemory, a
+ * throttled connection's socket is left unread. Nothing bounds the sum over many clients below OUTPUT_HIGH.
  *
  * client-output-buffer-limit closes a client as in Redis: at once when the hard limit is reached, and when
  * its output was above the soft limit for longer than the seconds. All bytes of replies that have not left
