@@ -16,6 +16,12 @@ int mallctl(const char *name, void *old, size_t *old_size, void *new, size_t new
 void malloc_stats_print(void (*write)(void *arg, const char *text), void *arg, const char *options)
 	__attribute__((weak));
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+/* Of the sanitizers' runtime, which has no header for them in gcc's folder. */
+size_t __sanitizer_get_current_allocated_bytes(void);
+size_t __sanitizer_get_heap_size(void);
+#endif
+
 static uint64_t
 allocator_figure(const char *name)
 {
@@ -32,12 +38,25 @@ begin_epoch(void)
 	return mallctl != NULL && mallctl("epoch", &epoch, &size, &epoch, size) == 0;
 }
 
+/* What glibc's allocator has handed out. It is not asked where a sanitizer brings its own: its state is not set up
+ * then, and mallinfo2 can crash. */
+static struct mallinfo2
+libc_figures(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	return (struct mallinfo2){.uordblks = __sanitizer_get_current_allocated_bytes(),
+				  .arena = __sanitizer_get_heap_size()};
+#else
+	return mallinfo2();
+#endif
+}
+
 uint64_t
 facts_allocated_bytes(void)
 {
 	if (begin_epoch())
 		return allocator_figure("stats.allocated");
-	struct mallinfo2 info = mallinfo2();
+	struct mallinfo2 info = libc_figures();
 	return info.uordblks + info.hblkhd;
 }
 
@@ -47,7 +66,9 @@ facts_purge_allocator(void)
 	enum { ALL_ARENAS = 4096 /* jemalloc's MALLCTL_ARENAS_ALL */ };
 	char name[32];
 	if (mallctl == NULL) {
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* as in libc_figures */
 		(void)malloc_trim(0); /* whether there was anything to give back does not matter */
+#endif
 		return;
 	}
 	snprintf(name, sizeof name, "arena.%d.purge", ALL_ARENAS);
@@ -92,7 +113,7 @@ gather_allocator(struct info_facts *facts)
 			 (int)strcspn(version, "-"), version);
 		return;
 	}
-	struct mallinfo2 info = mallinfo2();
+	struct mallinfo2 info = libc_figures();
 	facts->active = facts->resident = info.arena + info.hblkhd;
 	snprintf(facts->allocator, sizeof facts->allocator, "libc");
 }
