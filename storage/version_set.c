@@ -95,7 +95,7 @@ rewrite_locked(struct version_set *set, struct sett_error *error) REQUIRES(&set-
 		return r;
 	manifest_close(set->manifest);
 	set->manifest = m;
-	set->file_limit = limit;
+	__atomic_store_n(&set->file_limit, limit, __ATOMIC_RELAXED); /* read without the lock */
 	set->first_size = manifest_size(m);
 	__atomic_store_n(&set->manifest_bytes, set->first_size, __ATOMIC_RELAXED);
 	return SETT_OK;
@@ -128,7 +128,7 @@ lease_locked(struct version_set *set, struct sett_error *error) REQUIRES(&set->m
 	r = r == SETT_OK ? append_locked(set, buffer_bytes(&payload), error) : out_of_memory(set, error);
 	buffer_free(&payload);
 	if (r == SETT_OK)
-		set->file_limit = limit;
+		__atomic_store_n(&set->file_limit, limit, __ATOMIC_RELAXED); /* read without the lock */
 	return r;
 }
 
@@ -150,8 +150,8 @@ version_set_next_file_number(struct version_set *set)
 		mutex_lock(&set->manifest_lock);
 		int r = set->file_limit > number ? SETT_OK : lease_locked(set, &error);
 		if (r != SETT_OK) {
-			/* Thousands of files since the last edit that went through: the manifest is broken,
-			 * and this process at least repeats no number. */
+			/* The manifest takes no edit: it is broken, or the disk is full. This process repeats no
+			 * number; the next start knows of this one only by the file that has it. */
 			log_sink_printf(&set->options.sink, LOG_LEVEL_WARNING,
 					"cannot lease file numbers: %s", error.message);
 			mutex_lock(&set->lock);
