@@ -2,7 +2,7 @@
 # Large pipelines, as client libraries run them (all is written before anything is read), and the output limits that
 # close who never reads.
 #
-#     pipelines.sh SERVER [CLIENT ...]      clients: python php raw (default: all)
+#     pipelines.sh SERVER [CLIENT ...]      clients: python php raw crowd (default: all)
 set -u
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -39,11 +39,12 @@ until [ "$(cli PING 2>/dev/null)" = PONG ]; do
 	sleep 0.1
 done
 
-for client in ${*:-python php raw}; do
+for client in ${*:-python php raw crowd}; do
 	case "$client" in
 	python) timeout 120 /usr/bin/python3 "$here/pipelines.py" "$socket" || complain "redis-py (code $?)" ;;
 	php) timeout 120 php -d memory_limit=1G "$here/pipelines.php" "$socket" || complain "phpredis (code $?)" ;;
 	raw) timeout 120 /usr/bin/python3 "$here/unread_replies.py" "$socket" "$work/log" || complain "unread replies (code $?)" ;;
+	crowd) timeout 120 /usr/bin/python3 "$here/crowd.py" "$socket" || complain "crowd (code $?)" ;;
 	*) complain "no such client: $client" ;;
 	esac
 done

@@ -96,6 +96,7 @@ struct config {
 	/* storage */
 	enum config_sync sync; /* (runtime) appendfsync */
 	uint64_t max_memory;   /* as set; 0 = a quarter of the machine's */
+	int64_t max_memory_clients; /* (runtime) bytes, or as a negative number per cent of maxmemory; 0 = not set */
 	uint64_t value_threshold, value_log_file_size;
 	double space_amplification_limit;
 	int table_compression, bottom_compression, value_compression; /* enum sett_compression */

@@ -192,7 +192,6 @@ static const char NO_PUBSUB[] = "there is no Pub/Sub yet";
 static const char NO_TRACKING[] = "there is no client tracking yet";
 static const char NO_ACL[] = "there are no ACL users yet: requirepass is the only password";
 static const char NO_EVICTION[] = "nothing is evicted: maxmemory bounds memory, not the data";
-static const char NO_CLIENT_EVICTION[] = "clients are not evicted";
 static const char NO_EFFORT[] = "expired keys are deleted when they are due, whatever that costs";
 static const char FREED_LATER[] = "what is deleted is always freed in the background";
 static const char NO_TABLES[] = "the data is not in memory: there is nothing to rehash or to defragment";
@@ -343,7 +342,7 @@ const struct directive directive_table[] = {
 	{INTEGER("maxmemory-samples", 1, INT_MAX, "5", 0), NO_EFFECT(NO_EVICTION)},
 	{INTEGER("maxmemory-eviction-tenacity", 0, 100, "10", 0), NO_EFFECT(NO_EVICTION)},
 	{INTEGER("maxmemory-clients", -100, SSIZE_MAX, "0", MEMORY | DIRECTIVE_PERCENT),
-	 NO_EFFECT(NO_CLIENT_EVICTION)},
+	 FIELD(max_memory_clients)},
 	{INTEGER("lfu-log-factor", 0, INT_MAX, "10", 0), FIELD(lfu_log_factor)},
 	{INTEGER("lfu-decay-time", 0, INT_MAX, "1", 0), FIELD(lfu_decay_minutes)},
 	{INTEGER("active-expire-effort", 1, 10, "1", 0), NO_EFFECT(NO_EFFORT)},

@@ -502,7 +502,7 @@ static const struct field stats_fields[] = {
 	NONE("expired_time_cap_reached_count"),
 	NUMBER("expire_cycle_cpu_milliseconds", expire_cpu_ms),
 	NONE("evicted_keys"),
-	NONE("evicted_clients"),
+	NUMBER("evicted_clients", net.clients_evicted),
 	NONE("total_eviction_exceeded_time"),
 	NONE("current_eviction_exceeded_time"),
 	NUMBER("keyspace_hits", keyspace_hits),

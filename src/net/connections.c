@@ -9,8 +9,6 @@
 #include "config/config.h"
 #include "net/reactor_private.h"
 
-enum { BUFFERS_SHARE_OF = 4 /* the buffers of all connections take less than 3/4 of maxmemory */ };
-
 /* ---- queues ---- */
 
 void
@@ -37,7 +35,16 @@ set_account(struct reactor *r, struct connection *c, size_t bytes)
 void
 connections_account(struct reactor *r, struct connection *c)
 {
-	set_account(r, c, connection_buffer_bytes(c));
+	size_t bytes = connection_buffer_bytes(c);
+	r->buffers_grew |= bytes > c->accounted && bytes >= BUFFERS_LARGE;
+	set_account(r, c, bytes);
+}
+
+void
+connections_forget_buffers(struct reactor *r, struct connection *c)
+{
+	assert(c->closing);
+	set_account(r, c, 0);
 }
 
 void
@@ -128,21 +135,12 @@ connections_close_all(struct reactor *r)
 
 /* ---- the socket ---- */
 
-static bool
-memory_is_left(const struct net *net)
-{
-	uint64_t sum = 0;
-	for (unsigned i = 0; i < net->reactor_count; i++)
-		sum += __atomic_load_n(&net->reactors[i]->counters.buffer_bytes, __ATOMIC_RELAXED);
-	return sum < config_effective_memory(net->config) / BUFFERS_SHARE_OF * (BUFFERS_SHARE_OF - 1);
-}
-
 bool
 connections_may_receive_ahead(const struct reactor *r, const struct connection *c)
 {
 	uint64_t limit =
 		(uint64_t)__atomic_load_n(&r->net->config->client_query_buffer_limit, __ATOMIC_RELAXED);
-	return !c->backlog_ended && connection_waiting_input(c) < limit && memory_is_left(r->net);
+	return !c->backlog_ended && connection_waiting_input(c) < limit;
 }
 
 bool

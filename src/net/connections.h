@@ -20,6 +20,8 @@ void connections_queue_run(struct reactor *, struct connection *);
 void connections_queue_send(struct reactor *, struct connection *);
 /* Updates the sum of buffer bytes. */
 void connections_account(struct reactor *, struct connection *);
+/* A closing connection's memory is as good as free: the sum leaves it out. */
+void connections_forget_buffers(struct reactor *, struct connection *);
 void connections_arm_cron(struct reactor *);
 
 /* Closes it: it is freed at the end of the tick, or after its request has come back from the pool. No-op if it is

@@ -4,6 +4,7 @@
 #include "config/config.h"
 #include "net/bodies.h"
 #include "net/connections.h"
+#include "net/eviction.h"
 #include "net/reactor_private.h"
 #include "net/replies.h"
 #include "net/slow_reader.h"
@@ -52,6 +53,7 @@ run_cron(void *arg)
 		check_connection(r, c);
 	}
 	replies_close_held(r);
+	eviction_run(r);
 	if (r->connection_count > 0)
 		connections_arm_cron(r);
 }

@@ -291,6 +291,7 @@ net_stats(struct net *net, struct net_stats *ret)
 	sum.reads -= base.reads;
 	sum.writes -= base.writes;
 	sum.replies_limited -= base.replies_limited;
+	sum.clients_evicted -= base.clients_evicted;
 	*ret = sum;
 }
 

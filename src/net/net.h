@@ -136,6 +136,7 @@ int net_set_client_name(struct net *, struct client *, struct bytes name);
 struct net_stats {
 	uint64_t connections, connections_received, connections_rejected, commands_processed;
 	uint64_t bytes_in, bytes_out, reads, writes, client_buffer_bytes, paused_clients, pool_queue;
+	uint64_t clients_evicted; /* closed because the buffers of all clients were too large */
 	uint64_t replies_limited; /* connections closed because a reply held its snapshot for too long */
 };
 void net_stats(struct net *, struct net_stats *ret);

@@ -17,6 +17,7 @@
 #include "config/config.h"
 #include "net/connections.h"
 #include "net/cron.h"
+#include "net/eviction.h"
 #include "net/parked.h"
 #include "net/reactor_private.h"
 #include "net/replies.h"
@@ -70,6 +71,9 @@ tick(struct reactor *r)
 	replies_write_commits(r);
 	replies_start_sync(r, busy);
 	replies_send(r);
+	if (__builtin_expect(r->buffers_grew, 0))
+		eviction_run(r);
+	r->buffers_grew = false;
 	connections_free_closed(r);
 	rcu_quiescent();
 }
@@ -204,6 +208,7 @@ reactor_add_stats(struct reactor *r, struct net_stats *ret)
 	ret->reads += __atomic_load_n(&from->reads, __ATOMIC_RELAXED);
 	ret->writes += __atomic_load_n(&from->writes, __ATOMIC_RELAXED);
 	ret->client_buffer_bytes += __atomic_load_n(&from->buffer_bytes, __ATOMIC_RELAXED);
+	ret->clients_evicted += __atomic_load_n(&from->clients_evicted, __ATOMIC_RELAXED);
 	ret->replies_limited += __atomic_load_n(&from->replies_limited, __ATOMIC_RELAXED);
 	ret->paused_clients += __atomic_load_n(&from->paused, __ATOMIC_RELAXED);
 }

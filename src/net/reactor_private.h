@@ -2,6 +2,7 @@
  * said. The files, from the ground up (each calls only those before it):
  *
  *     connections   queues, account, watches and closing of the connections
+ *     eviction      closes clients when the buffers of all are too large
  *     slow_reader   clients that do not read their replies
  *     bodies        large values in and out, through the pool
  *     replies       when replies may leave; sending
@@ -19,6 +20,9 @@
 enum {
 	OUTPUT_HIGH = 4 * 1024 * 1024, /* a connection is throttled when it has more unsent bytes than this */
 	OUTPUT_LOW = 1024 * 1024,      /* and goes on when it has no more than this */
+	OUTPUT_NEAR_HIGH = 64 * 1024,  /* both while eviction_is_near */
+	OUTPUT_NEAR_LOW = 16 * 1024,
+	BUFFERS_LARGE = 64 * 1024, /* a connection whose buffers grow to this asks for eviction_run */
 	CRON_MS = 100,
 	RETRIES_MAX = 5, /* of a cold request on the reactor; then it goes to the pool */
 };
@@ -28,6 +32,8 @@ struct reactor_counters {
 	uint64_t connections_received, connections_rejected, commands_processed, bytes_in, bytes_out;
 	uint64_t reads, writes; /* that moved bytes */
 	uint64_t buffer_bytes, paused;
+	uint64_t largest_buffers; /* of one connection, when eviction last looked */
+	uint64_t clients_evicted;
 	uint64_t replies_limited; /* connections closed by bodies_close_limited */
 };
 
@@ -55,6 +61,7 @@ struct reactor {
 	struct loop *loop;
 	unsigned index;
 	bool started, stopping, exiting;
+	bool buffers_grew; /* in this tick, of a connection with large ones */
 	pthread_t thread;
 	void *handler_thread;
 	struct listeners *listeners; /* the accepting reactor only */

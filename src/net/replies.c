@@ -152,7 +152,7 @@ send_connection(struct reactor *r, struct connection *c)
 		if (c->closing)
 			return;
 	}
-	if (c->throttled && output_pending(&c->output) <= OUTPUT_LOW && c->output.streams == NULL) {
+	if (__builtin_expect(c->throttled, 0) && slow_reader_may_go_on(r, c)) {
 		c->throttled = false;
 		connections_queue_run(r, c); /* which reads the backlog, too */
 		connections_update_watch(r, c);

@@ -12,8 +12,9 @@
  * always, each time most of the output has left.
  *
  * Bounds of the memory of one client. Of replies: OUTPUT_HIGH, and the last reply or batch. Of requests:
- * client-query-buffer-limit. At that, or once the buffers of all clients take three quarters of maxmemory, a
- * throttled connection's socket is left unread. Nothing bounds the sum over many clients below OUTPUT_HIGH.
+ * client-query-buffer-limit; at that a throttled connection's socket is left unread. Of all clients together:
+ * eviction.h. Before clients are closed for that, while eviction_is_near, they are throttled earlier
+ * (OUTPUT_NEAR_HIGH, OUTPUT_NEAR_LOW).
  *
  * client-output-buffer-limit closes a client as in Redis: at once when the hard limit is reached, and when
  * its output was above the soft limit for longer than the seconds. All bytes of replies that have not left
@@ -25,6 +26,7 @@
 
 #include "config/config.h"
 #include "net/connections.h"
+#include "net/eviction.h"
 #include "net/reactor_private.h"
 
 enum { UNAUTHENTICATED_UNSENT_MAX = 1024 /* bytes that a client may leave unread before it authenticates */ };
@@ -76,9 +78,11 @@ close_over_limit(struct reactor *r, struct connection *c, uint64_t unsent, const
 }
 
 static uint64_t
-throttled_at(const struct config_output_limit *limit)
+throttled_at(const struct reactor *r, const struct config_output_limit *limit)
 {
 	uint64_t least = limit->hard != 0 ? limit->hard : limit->soft;
+	if (least == 0 && eviction_is_near(r->net))
+		return OUTPUT_NEAR_HIGH;
 	return least > OUTPUT_HIGH ? least : OUTPUT_HIGH;
 }
 
@@ -93,7 +97,7 @@ check_unsent(struct reactor *r, struct connection *c)
 		return;
 	}
 	/* One request's bodies at a time: each keeps a file on the disk. */
-	if (c->output.streams != NULL || counted > throttled_at(&limit))
+	if (c->output.streams != NULL || counted > throttled_at(r, &limit))
 		c->throttled = true;
 }
 
@@ -113,8 +117,14 @@ slow_reader_check_again(struct reactor *r, struct connection *c)
 	__atomic_store_n(&c->client.output_bytes, unsent, __ATOMIC_RELAXED);
 	if (is_over(c, &limit, counted, loop_now_ns(r->loop)))
 		close_over_limit(r, c, unsent, "closed");
-	else if (c->throttled)
-		connections_update_watch(r, c); /* there may be memory for its requests again */
+}
+
+bool
+slow_reader_may_go_on(const struct reactor *r, const struct connection *c)
+{
+	size_t pending = output_pending(&c->output);
+	return c->output.streams == NULL && pending <= OUTPUT_LOW &&
+		(pending <= OUTPUT_NEAR_LOW || !eviction_is_near(r->net));
 }
 
 bool

@@ -9,6 +9,8 @@ struct connection;
 
 /* After a request: throttles the connection, or closes it, if too much of its output is unsent. */
 void slow_reader_check(struct reactor *, struct connection *);
+/* Whether so much of a throttled connection's output has left that its requests run again. */
+bool slow_reader_may_go_on(const struct reactor *, const struct connection *);
 /* From the cron: closes it if it has been over a limit for too long. It is not in the pool. */
 void slow_reader_check_again(struct reactor *, struct connection *);
 /* Closes a client that has not authenticated and leaves replies unread. True if it did. */

@@ -161,31 +161,6 @@ Test(net_slow_reader, the_query_buffer_limit_bounds_what_waits, .timeout = 60)
 	expect_bounded(w, 1 << 20);
 }
 
-Test(net_slow_reader, maxmemory_bounds_what_waits_of_all, .timeout = 60)
-{
-	struct world *w = world_create();
-	w->config.max_memory =
-		16 << 20; /* of which the buffers have twelve, and the replies take eight and more */
-	world_start(w);
-	int fd = dial(w), other = dial(w);
-	char text[32], *requests = filler(16 << 20);
-	for (size_t i = 0; i + 6 <= 16 << 20; i += 6)
-		memcpy(requests + i, "PING\r\n", 6);
-	snprintf(text, sizeof(text), "BIG %d\r\n", REPLIES_SIZE);
-	put(fd, text);
-	size_t sent = send_until_full(fd, other, requests, 16 << 20);
-	cr_assert_lt(sent, 8 << 20);
-	struct net_stats stats;
-	net_stats(w->net, &stats);
-	cr_assert(stats.client_buffer_bytes >= 12 << 20 && stats.client_buffer_bytes < 13 << 20, "%llu bytes",
-		  (unsigned long long)stats.client_buffer_bytes);
-	free(requests);
-	close(fd);
-	wait_for(&w->closed_clients, 1);
-	close(other);
-	world_destroy(w);
-}
-
 /* ---- client-output-buffer-limit ---- */
 
 static const char scheduled[] = " scheduled to be closed ASAP for overcoming of output buffer limits.";

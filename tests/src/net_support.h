@@ -346,6 +346,9 @@ handler_execute(void *arg, void *thread, struct client *client, const struct req
 		resp_error_format(reply, "%zu %llu", x.size, (unsigned long long)sum);
 	} else if (is_word(name, "STORE")) {
 		reply_stored(client, request->argc, argv, reply);
+	} else if (is_word(name, "PROTECT")) {
+		__atomic_store_n(&client->no_evict, true, __ATOMIC_RELAXED);
+		resp_status(reply, "OK");
 	} else if (is_word(name, "QUIT")) {
 		client->close_after_reply = true;
 		resp_status(reply, "OK");

@@ -1,0 +1,90 @@
+"""Many clients at once that do not read, or never end their requests: the memory of all together is bounded, those with
+the largest buffers are closed for it, and the others get every reply.
+
+    crowd.py SOCKET
+"""
+import socket
+import sys
+import redis
+
+MIB = 1 << 20
+MEMORY = 64 * MIB
+BOUND = MEMORY // 4 * 3  # of the buffers of all clients
+SLACK = 8 * MIB  # one client's last step before the server looks
+
+
+def fail(text):
+    print("FAILED: crowd: " + text)
+    sys.exit(1)
+
+
+def request(*words):
+    parts = [b"*%d\r\n" % len(words)]
+    for word in words:
+        parts.append(b"$%d\r\n%s\r\n" % (len(word), word))
+    return b"".join(parts)
+
+
+def send_what_it_takes(client, data):
+    """False: the server closed it."""
+    client.settimeout(0.2)
+    try:
+        client.sendall(data)
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def crowd(control, count, data):
+    clients, peak = [], 0
+    for _ in range(count):
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(sys.argv[1])
+        send_what_it_takes(client, data)
+        clients.append(client)
+        peak = max(peak, control.info("memory")["mem_clients_normal"])
+    if peak > BOUND + SLACK:
+        fail("the buffers of %d clients took %d MiB" % (count, peak // MIB))
+    return clients
+
+
+def read_all(client, size):
+    """False: it was closed before."""
+    client.settimeout(30)
+    while size > 0:
+        try:
+            got = client.recv(1 << 16)
+        except ConnectionError:
+            return False
+        if not got:
+            return False
+        size -= len(got)
+    return True
+
+
+def main():
+    control = redis.Redis(unix_socket_path=sys.argv[1])
+    control.client_no_evict("ON")
+    control.config_set("maxmemory", MEMORY)
+    value, gets = b"v" * 2000, 8000
+    control.set("value", value)
+    before = control.info("stats")["evicted_clients"]
+    clients = crowd(control, 60, request(b"GET", b"value") * gets)
+    whole = sum(read_all(c, gets * (len(value) + 9)) for c in clients)
+    evicted = control.info("stats")["evicted_clients"] - before
+    if whole + evicted < len(clients) or whole < 30:
+        fail("%d of %d got their replies, %d were closed" % (whole, len(clients), evicted))
+    for client in clients:
+        client.close()
+    half = b"*4\r\n$4\r\nHSET\r\n$4\r\nhash\r\n$5\r\nfield\r\n$16000000\r\n" + b"y" * (8 * MIB)
+    clients = crowd(control, 20, half)
+    if control.info("stats")["evicted_clients"] - before - evicted < 10:
+        fail("requests that are still arriving are not bounded")
+    for client in clients:
+        client.close()
+    control.config_set("maxmemory", 4 * MEMORY)
+
+
+main()

@@ -1,0 +1,107 @@
+/* See eviction.h.
+ *
+ * Each reactor knows its own connections only, so it publishes the size of its largest one (`largest_buffers`)
+ * whenever it looks. A reactor that finds the limit passed closes its largest connection if no other reactor has
+ * published a larger one. That figure may be a cron's period old; then the other reactor's cron finds the limit
+ * passed itself. */
+#include "net/eviction.h"
+
+#include <inttypes.h>
+
+#include "config/config.h"
+#include "net/connections.h"
+#include "net/reactor_private.h"
+
+enum { SHARE_OF = 4 /* the buffers of all connections take less than 3/4 of maxmemory */ };
+
+static int64_t
+configured(const struct net *net)
+{
+	return __atomic_load_n(&net->config->max_memory_clients, __ATOMIC_RELAXED);
+}
+
+static uint64_t
+limit_of(const struct net *net)
+{
+	int64_t set = configured(net);
+	uint64_t memory = config_effective_memory(net->config);
+	if (set > 0)
+		return (uint64_t)set;
+	return set < 0 ? memory / 100 * (uint64_t)-set : memory / SHARE_OF * (SHARE_OF - 1);
+}
+
+static uint64_t
+buffers_of_all(const struct net *net)
+{
+	uint64_t sum = 0;
+	for (unsigned i = 0; i < net->reactor_count; i++)
+		sum += __atomic_load_n(&net->reactors[i]->counters.buffer_bytes, __ATOMIC_RELAXED);
+	return sum;
+}
+
+bool
+eviction_is_near(const struct net *net)
+{
+	return buffers_of_all(net) > limit_of(net) / 2;
+}
+
+static bool
+may_be_closed(const struct connection *c, uint64_t spared)
+{
+	return !c->closing && !connection_is_in_pool(c) && c->accounted > spared &&
+		!__atomic_load_n(&c->client.no_evict, __ATOMIC_RELAXED);
+}
+
+/* NULL: none may be closed. */
+static struct connection *
+find_largest(struct reactor *r, uint64_t spared)
+{
+	struct connection *largest = NULL;
+	for (struct list_link *link = r->connections.next; link != &r->connections; link = link->next) {
+		struct connection *c = list_entry(link, struct connection, all_link);
+		if (may_be_closed(c, spared) && (largest == NULL || c->accounted > largest->accounted))
+			largest = c;
+	}
+	__atomic_store_n(&r->counters.largest_buffers, largest != NULL ? largest->accounted : 0,
+			 __ATOMIC_RELAXED);
+	return largest;
+}
+
+static bool
+another_has_larger(const struct reactor *r, const struct connection *c)
+{
+	const struct net *net = r->net;
+	for (unsigned i = 0; i < net->reactor_count; i++)
+		if (net->reactors[i] != r &&
+		    __atomic_load_n(&net->reactors[i]->counters.largest_buffers, __ATOMIC_RELAXED) >
+			    c->accounted)
+			return true;
+	return false;
+}
+
+static void
+evict(struct reactor *r, struct connection *c)
+{
+	struct buffer text = {0};
+	if (client_describe(&c->client, loop_wall_ms(r->loop), &text) == SETT_OK)
+		log_sink_printf(&r->net->sink, LOG_LEVEL_NOTICE, "Evicting client: %.*s", (int)text.size,
+				(const char *)text.data);
+	else
+		log_sink_printf(&r->net->sink, LOG_LEVEL_NOTICE, "Evicting client: id=%" PRIu64,
+				c->client.id);
+	buffer_free(&text);
+	counter_add(&r->counters.clients_evicted, 1);
+	connections_close(r, c);
+	/* The memory follows at the end of the tick, or when the pool is done with it. */
+	connections_forget_buffers(r, c);
+}
+
+void
+eviction_run(struct reactor *r)
+{
+	uint64_t limit = limit_of(r->net), spared = configured(r->net) != 0 ? 0 : EVICTION_SPARED;
+	struct connection *largest;
+	while (buffers_of_all(r->net) > limit && (largest = find_largest(r, spared)) != NULL &&
+	       !another_has_larger(r, largest))
+		evict(r, largest);
+}

@@ -1,0 +1,152 @@
+/* The buffers of all clients together: clients are throttled earlier, then the one with the most is closed. */
+#include "net_support.h"
+
+enum { MIB = 1 << 20 };
+
+static const char evicting[] = "Evicting client: id=";
+
+static char *
+repeat(const char *request, size_t size)
+{
+	size_t length = strlen(request);
+	char *data = malloc(size + length);
+	cr_assert_not_null(data);
+	for (size_t at = 0; at < size; at += length)
+		memcpy(data + at, request, length);
+	return data;
+}
+
+/* Sends until all is sent, or the socket takes no more although the server had its turn, or is closed. */
+static void
+send_what_it_takes(int fd, int other, const char *data, size_t size)
+{
+	size_t sent = 0;
+	for (int full = 0; full < 3 && sent < size;) {
+		ssize_t n = send(fd, data + sent, size - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n < 0 && errno != EAGAIN)
+			return;
+		sent += n > 0 ? (size_t)n : 0;
+		full = n > 0 ? 0 : full + 1;
+		let_tick_pass(other);
+	}
+}
+
+static uint64_t
+buffers(struct world *w)
+{
+	struct net_stats stats;
+	net_stats(w->net, &stats);
+	return stats.client_buffer_bytes;
+}
+
+Test(net_eviction, who_holds_the_most_is_closed, .timeout = 60)
+{
+	struct world *w = world_create();
+	w->config.max_memory = 16 * MIB; /* of which the buffers have twelve */
+	world_start(w);
+	int small = dial(w), large = dial(w), other = dial(w);
+	char *requests = repeat("PING\r\n", 64 * MIB);
+	put(small, "BIG 1000000\r\n");
+	put(large, "BIG 8000000\r\n");
+	send_what_it_takes(large, other, requests, 64 * MIB);
+	wait_for(&w->closed_clients, 1);
+	cr_assert(world_logged(w, evicting) && world_logged(w, "Evicting client: id=2 "));
+	cr_assert_lt(buffers(w), 12 * MIB);
+	struct net_stats stats;
+	net_stats(w->net, &stats);
+	cr_assert_eq(stats.clients_evicted, 1);
+	char *reply = malloc(1000000);
+	cr_assert_not_null(reply);
+	expect(small, "$1000000\r\n");
+	get_bytes(small, reply, 1000000);
+	free(reply);
+	free(requests);
+	close(small);
+	close(large);
+	close(other);
+	world_destroy(w);
+}
+
+/* A request that is still arriving counts, too. */
+Test(net_eviction, large_requests_that_arrive_are_bounded, .timeout = 60)
+{
+	enum { CLIENTS = 8, PART = 3 * MIB };
+	struct world *w = world_create();
+	w->config.max_memory = 16 * MIB;
+	world_start(w);
+	int fds[CLIENTS], other = dial(w);
+	char *part = repeat("x", PART);
+	for (int i = 0; i < CLIENTS; i++) {
+		fds[i] = dial(w);
+		put(fds[i], "*2\r\n$4\r\nECHO\r\n$4000000\r\n");
+		send_what_it_takes(fds[i], other, part, PART);
+		let_tick_pass(other);
+		cr_assert_leq(buffers(w), 12 * MIB + 5 * MIB);
+	}
+	wait_for(&w->closed_clients, CLIENTS - 4);
+	cr_assert(world_logged(w, evicting));
+	for (int i = 0; i < CLIENTS; i++)
+		close(fds[i]);
+	free(part);
+	close(other);
+	world_destroy(w);
+}
+
+/* Many that do not read hold little each, and all of them get every reply when they read. */
+Test(net_eviction, near_the_limit_replies_are_held_back_earlier, .timeout = 60)
+{
+	enum { CLIENTS = 40, COUNT = 3000, SIZE = 1000 };
+	struct world *w = world_create();
+	w->config.max_memory = 32 * MIB; /* with OUTPUT_HIGH for each they would hold 160 */
+	world_start(w);
+	int fds[CLIENTS], other = dial(w);
+	char *requests = repeat("BIG 1000\r\n", COUNT * 10), *got = malloc(SIZE);
+	cr_assert_not_null(got);
+	for (int i = 0; i < CLIENTS; i++) {
+		fds[i] = dial(w);
+		send_what_it_takes(fds[i], other, requests, COUNT * 10);
+		cr_assert_leq(buffers(w), 24 * MIB);
+	}
+	cr_assert_eq(load(&w->closed_clients), 0);
+	for (int i = 0; i < CLIENTS; i++) {
+		for (int n = 0; n < COUNT; n++) {
+			expect(fds[i], "$1000\r\n");
+			get_bytes(fds[i], got, SIZE);
+			expect(fds[i], "\r\n");
+		}
+		close(fds[i]);
+	}
+	free(got);
+	free(requests);
+	close(other);
+	world_destroy(w);
+}
+
+Test(net_eviction, maxmemory_clients_is_the_limit_and_no_evict_protects, .timeout = 60)
+{
+	struct world *w = world_create();
+	w->config.max_memory_clients = 1 * MIB;
+	world_start(w);
+	int protected_one = dial(w), victim = dial(w), other = dial(w);
+	put(protected_one, "PROTECT\r\nBIG 900000\r\n");
+	put(victim, "BIG 400000\r\n");
+	wait_for(&w->closed_clients, 1);
+	cr_assert(world_logged(w, "Evicting client: id=2 "));
+	char *reply = malloc(900000);
+	cr_assert_not_null(reply);
+	expect(protected_one, "+OK\r\n$900000\r\n");
+	get_bytes(protected_one, reply, 900000);
+	expect(protected_one, "\r\n");
+	__atomic_store_n(&w->config.max_memory_clients, -1, __ATOMIC_RELAXED); /* of 1 GiB: 10 MiB */
+	w->config.max_memory = 1024 * MIB;
+	put(other, "BIG 900000\r\n");
+	expect(other, "$900000\r\n");
+	get_bytes(other, reply, 900000);
+	expect(other, "\r\n");
+	ping(other);
+	free(reply);
+	close(protected_one);
+	close(victim);
+	close(other);
+	world_destroy(w);
+}
