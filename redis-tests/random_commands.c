@@ -36,7 +36,7 @@ struct run {
 };
 
 /* %k key, %n field of a hash, %v value, %i integer, %f float, %o offset, %b bit, %d database, %t a second since
- * 1970, %m milliseconds. '~' before a template: the reply's elements have no order. A template that is here
+ * 1970, %m milliseconds, %w width of a bit field. '~' before a template: the reply's elements have no order. A template that is here
  * twice comes twice as often. */
 static const char *const templates[] = {"SET %k %v",
 					"SET %k %v",
@@ -75,6 +75,22 @@ static const char *const templates[] = {"SET %k %v",
 					"INCRBYFLOAT %k %f",
 					"SETBIT %k %o %b",
 					"GETBIT %k %o",
+					"BITCOUNT %k",
+					"BITCOUNT %k %i %i",
+					"BITCOUNT %k %i %i BIT",
+					"BITPOS %k %b",
+					"BITPOS %k %b %i",
+					"BITPOS %k %b %i %i",
+					"BITPOS %k %b %i %i BIT",
+					"BITOP AND %k %k %k",
+					"BITOP OR %k %k %k %k",
+					"BITOP XOR %k %k %k",
+					"BITOP NOT %k %k",
+					"BITFIELD %k GET %w %o SET %w %o %i",
+					"BITFIELD %k INCRBY %w %o %i GET %w %o INCRBY %w %o %i",
+					"BITFIELD %k OVERFLOW SAT INCRBY %w %o %i SET %w %o %o",
+					"BITFIELD %k OVERFLOW FAIL INCRBY %w %o %i SET %w %o %i",
+					"BITFIELD_RO %k GET %w %o GET %w %o",
 					"HSET %k %n %v",
 					"HSET %k %n %v",
 					"HSET %k %n %v",
@@ -188,6 +204,9 @@ make_argument(struct run *run, char letter, char *text)
 	case 'o':
 		return (size_t)snprintf(text, VALUE_MAX, "%d",
 					(int)(below(run, 8) > 0 ? below(run, 60) : below(run, 5000)));
+	case 'w':
+		return (size_t)snprintf(text, VALUE_MAX, "%c%d", below(run, 2) > 0 ? 'u' : 'i',
+					(int)below(run, 65));
 	case 'b':
 	case 'd':
 		return (size_t)snprintf(text, VALUE_MAX, "%d",

@@ -19,15 +19,15 @@ copy_old(const struct key *k, uint8_t *value)
 }
 
 static int
-splice_in_memory(struct key *k, uint64_t offset, const struct string_part *part, uint64_t size)
+splice_in_memory(struct key *k, const struct string_part *parts, size_t count, uint64_t size)
 {
 	/* Not from the arena, which keeps what it has once taken. */
 	uint8_t *value = calloc(1, (size_t)size);
 	if (value == NULL)
 		return SETT_NO_MEMORY;
 	int status = copy_old(k, value);
-	if (status == SETT_OK)
-		memcpy(value + offset, part->data, (size_t)part->size);
+	for (size_t i = 0; status == SETT_OK && i < count; i++)
+		memcpy(value + parts[i].offset, parts[i].data, (size_t)parts[i].size);
 	if (status == SETT_OK)
 		status = key_put_encoded(k, bytes_of(value, (size_t)size), STRING_RAW, key_deadline(k));
 	free(value);
@@ -98,23 +98,33 @@ pour_part(struct pouring *p, const struct string_part *part)
 	return status == SETT_OK ? pour_stream(p, stream) : status;
 }
 
+/* The old value from `at` to `end`, and zeros where it has ended. */
 static int
-pour(struct pouring *p, const struct key *k, uint64_t offset, const struct string_part *part)
+pour_gap(struct pouring *p, const struct key *k, uint64_t at, uint64_t end)
 {
-	uint64_t old_size = string_size(k), before = offset < old_size ? offset : old_size;
-	uint64_t end = offset + part->size;
-	int status = pour_old(p, k, 0, before);
+	uint64_t size = string_size(k), old_end = at > size ? at : end < size ? end : size;
+	int status = pour_old(p, k, at, old_end - at);
+	return status == SETT_OK ? pour_zeros(p, end - old_end) : status;
+}
+
+static int
+pour(struct pouring *p, const struct key *k, const struct string_part *parts, size_t count, uint64_t size)
+{
+	int status = SETT_OK;
+	uint64_t at = 0;
+	for (size_t i = 0; status == SETT_OK && i < count; i++) {
+		status = pour_gap(p, k, at, parts[i].offset);
+		if (status == SETT_OK)
+			status = pour_part(p, &parts[i]);
+		at = parts[i].offset + parts[i].size;
+	}
 	if (status == SETT_OK)
-		status = pour_zeros(p, offset - before);
-	if (status == SETT_OK)
-		status = pour_part(p, part);
-	if (status == SETT_OK && end < old_size)
-		status = pour_old(p, k, end, old_size - end);
+		status = pour_gap(p, k, at, size);
 	return status == SETT_OK ? sett_body_writer_finish(p->to, &p->error) : status;
 }
 
 static int
-splice_in_files(struct command_context *c, struct key *k, uint64_t offset, const struct string_part *part,
+splice_in_files(struct command_context *c, struct key *k, const struct string_part *parts, size_t count,
 		uint64_t size)
 {
 	struct pouring p = {.c = c};
@@ -124,7 +134,7 @@ splice_in_files(struct command_context *c, struct key *k, uint64_t offset, const
 	p.piece = malloc(PIECE_SIZE);
 	if (p.piece == NULL)
 		return SETT_NO_MEMORY;
-	status = pour(&p, k, offset, part);
+	status = pour(&p, k, parts, count, size);
 	free(p.piece);
 	if (status != SETT_OK && p.error.message[0] != 0)
 		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING, "A value cannot be changed: %s",
@@ -135,17 +145,22 @@ splice_in_files(struct command_context *c, struct key *k, uint64_t offset, const
 }
 
 int
-string_splice(struct command_context *c, struct key *k, uint64_t offset, const struct string_part *part)
+string_splice(struct command_context *c, struct key *k, const struct string_part *parts, size_t count)
 {
-	uint64_t size = offset + part->size;
-	if (size < string_size(k))
-		size = string_size(k);
+	uint64_t size = string_size(k), end = parts[count - 1].offset + parts[count - 1].size;
+	bool has_body = false;
+	for (size_t i = 0; i < count; i++) {
+		assert(i == 0 || parts[i].offset >= parts[i - 1].offset + parts[i - 1].size);
+		has_body = has_body || parts[i].body != NULL;
+	}
+	if (size < end)
+		size = end;
 	if (size >= CONTEXT_LONG_MIN) {
 		int status = context_enter_long_lane(c);
 		if (status != SETT_OK)
 			return status;
 	}
-	if (part->body != NULL || (size >= CONTEXT_STREAM_MIN && key_takes_body(k->name)))
-		return splice_in_files(c, k, offset, part, size);
-	return splice_in_memory(k, offset, part, size);
+	if (has_body || (size >= CONTEXT_STREAM_MIN && key_takes_body(k->name)))
+		return splice_in_files(c, k, parts, count, size);
+	return splice_in_memory(k, parts, count, size);
 }

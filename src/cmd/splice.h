@@ -1,4 +1,4 @@
-/* Putting bytes into a string, for APPEND, SETRANGE and SETBIT. */
+/* Putting bytes into a string, for APPEND, SETRANGE, SETBIT and BITFIELD. */
 #ifndef SETT_CMD_SPLICE_H
 #define SETT_CMD_SPLICE_H
 
@@ -6,14 +6,15 @@
 
 /* What is put in: `size` bytes at `data`, or else a body that was written (storage/engine.h). */
 struct string_part {
-	uint64_t size; /* not 0 */
+	uint64_t offset; /* of its first byte in the string */
+	uint64_t size;
 	const uint8_t *data;
 	const struct sett_body_writer *body;
 };
 
-/* Puts a string made of the key's value with the part at `offset`, zero bytes between. The deadline stays. A
- * large one is made in pieces, on the pool, in its long lane from CONTEXT_LONG_MIN bytes on: SETT_WOULD_BLOCK,
- * SETT_NO_MEMORY, SETT_NO_SPACE, SETT_IO, SETT_CORRUPT, ... */
-int string_splice(struct command_context *, struct key *, uint64_t offset, const struct string_part *);
+/* Puts a string made of the key's value with the parts at their offsets, zero bytes between. There is at least one;
+ * they ascend and do not overlap. The deadline stays. A large string is made in pieces, on the pool, in its long lane
+ * from CONTEXT_LONG_MIN bytes on: SETT_WOULD_BLOCK, SETT_NO_MEMORY, SETT_NO_SPACE, SETT_IO, SETT_CORRUPT, ... */
+int string_splice(struct command_context *, struct key *, const struct string_part *parts, size_t count);
 
 #endif

@@ -389,7 +389,8 @@ command_append(struct command_context *c)
 	uint64_t size = k.root.body_size;
 	if (!string_size_is_allowed(c, size, part.size))
 		return OUTCOME_FAILED;
-	status = string_splice(c, &k, size, &part);
+	part.offset = size;
+	status = string_splice(c, &k, &part, 1);
 	if (status == SETT_OK)
 		resp_integer(c->reply, (int64_t)(size + part.size));
 	return status;
@@ -415,7 +416,8 @@ command_setrange(struct command_context *c)
 	}
 	if (!string_size_is_allowed(c, (uint64_t)offset, part.size))
 		return OUTCOME_FAILED;
-	status = string_splice(c, &k, (uint64_t)offset, &part);
+	part.offset = (uint64_t)offset;
+	status = string_splice(c, &k, &part, 1);
 	uint64_t end = (uint64_t)offset + part.size;
 	if (status == SETT_OK)
 		resp_integer(c->reply, (int64_t)(end > size ? end : size));

@@ -58,7 +58,10 @@ Test(runner, what_takes_long_runs_in_the_long_lane)
 					    "LCS long long",
 					    "SCAN 0 COUNT 100000",
 					    "SETRANGE new 20000000 x",
-					    "SETBIT new 160000000 1"};
+					    "SETBIT new 160000000 1",
+					    "BITFIELD newer SET u1 160000001 1",
+					    "BITCOUNT new",
+					    "BITOP NOT new new"};
 	enum { KEYS = 8193 };
 	static struct bytes many[KEYS + 1];
 	struct fixture *f = fixture_open();
