@@ -343,10 +343,10 @@ hook_install(void *arg, struct version *current)
 				"Out of memory: readers keep an older view of the tree");
 }
 
-static uint64_t
-next_file_number(void *arg)
+static int
+next_file_number(void *arg, uint64_t *ret, struct sett_error *error)
 {
-	return version_set_next_file_number(((struct sett_engine *)arg)->versions);
+	return version_set_next_file_number(((struct sett_engine *)arg)->versions, ret, error);
 }
 
 static int

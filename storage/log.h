@@ -27,7 +27,7 @@ struct log_options {
 	const char *directory;
 	uint64_t segment_size; /* bytes that are preallocated for a segment at most; it may grow past that */
 	/* Gives a file number never used before (thread-safe). */
-	uint64_t (*next_file_number)(void *arg);
+	int (*next_file_number)(void *arg, uint64_t *ret, struct sett_error *);
 	void *next_file_number_arg;
 	/* Called in log_sync before the log's own sync: values that records up to now point at must be
 	 * durable first (I10). */

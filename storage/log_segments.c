@@ -169,8 +169,10 @@ int
 log_segment_create(struct log *log, struct segment **ret, struct sett_error *error)
 {
 	char path[SETT_PATH_MAX];
-	uint64_t number = log->options.next_file_number(log->options.next_file_number_arg);
-	int status = segment_path(log, number, path, error);
+	uint64_t number;
+	int status = log->options.next_file_number(log->options.next_file_number_arg, &number, error);
+	if (status == SETT_OK)
+		status = segment_path(log, number, path, error);
 	if (status != SETT_OK)
 		return status;
 	struct segment *segment = calloc(1, sizeof(*segment));

@@ -13,9 +13,12 @@ static int
 begin_table(struct table_output *o, struct sett_error *error)
 {
 	char path[SETT_PATH_MAX];
-	uint64_t number = version_set_next_file_number(o->versions);
+	uint64_t number;
+	int r = version_set_next_file_number(o->versions, &number, error);
+	if (r != SETT_OK)
+		return r;
 	table_path(o->directory, number, path);
-	int r = vfs_open(o->vfs, path, VFS_READ | VFS_WRITE | VFS_CREATE | VFS_CLOSABLE, &o->file, error);
+	r = vfs_open(o->vfs, path, VFS_READ | VFS_WRITE | VFS_CREATE | VFS_CLOSABLE, &o->file, error);
 	if (r != SETT_OK) {
 		o->file = NULL;
 		return r;

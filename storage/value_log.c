@@ -200,7 +200,10 @@ value_log_create_file(struct value_log *log, uint64_t references, bool by_commit
 {
 	char path[SETT_PATH_MAX];
 	uint8_t header[VALUE_LOG_FILE_HEADER_SIZE];
-	uint64_t number = log->options.next_file_number(log->options.next_file_number_arg);
+	uint64_t number;
+	int status = log->options.next_file_number(log->options.next_file_number_arg, &number, error);
+	if (status != SETT_OK)
+		return status;
 	if (file_name_make(log->directory, number, VALUE_LOG_SUFFIX, path) != SETT_OK)
 		return sett_error_set(error, SETT_INVALID, 0, "%s: the path is too long", log->directory);
 	struct value_log_file *file = calloc(1, sizeof(*file));
@@ -212,8 +215,8 @@ value_log_create_file(struct value_log *log, uint64_t references, bool by_commit
 	file->references = references;
 	file->written_by_commits = by_commits;
 	value_log_file_header_encode(header, number);
-	int status = vfs_open(log->options.vfs, path, VFS_READ | VFS_WRITE | VFS_CREATE | VFS_CLOSABLE,
-			      &file->handle, error);
+	status = vfs_open(log->options.vfs, path, VFS_READ | VFS_WRITE | VFS_CREATE | VFS_CLOSABLE,
+			  &file->handle, error);
 	if (status != SETT_OK) {
 		free(file);
 		return status;

@@ -21,7 +21,7 @@ struct value_log_options {
 	uint64_t file_size;     /* of large logs: a file is sealed once it is past this */
 	enum codec compression; /* of bodies below SETT_MAX_PACKED_SIZE, where that saves an eighth */
 	int compression_level;
-	uint64_t (*next_file_number)(void *arg);
+	int (*next_file_number)(void *arg, uint64_t *ret, struct sett_error *);
 	void *next_file_number_arg;
 	struct log_sink sink;
 };

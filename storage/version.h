@@ -117,8 +117,9 @@ void version_set_close(struct version_set *);
  * that it is the manifest that was cut short or damaged. After version_set_open. */
 int version_set_lacks(const struct version_set *, const char *path, struct sett_error *);
 
-/* Never used before, also not by a process that was killed (leased ahead in the manifest). Thread-safe. */
-uint64_t version_set_next_file_number(struct version_set *);
+/* A number never used before, also not by a process that was killed (leased ahead in the manifest). Statuses of
+ * manifest_append: a number that the manifest does not know is not given out. Thread-safe. */
+int version_set_next_file_number(struct version_set *, uint64_t *ret, struct sett_error *);
 /* After log and value log were listed: numbers up to and including `number` count as used. */
 void version_set_note_file_number(struct version_set *, uint64_t number);
 

@@ -132,8 +132,8 @@ lease_locked(struct version_set *set, struct sett_error *error) REQUIRES(&set->m
 	return r;
 }
 
-uint64_t
-version_set_next_file_number(struct version_set *set)
+int
+version_set_next_file_number(struct version_set *set, uint64_t *ret, struct sett_error *error)
 {
 	for (;;) {
 		/* relaxed: the limit only grows; a stale one costs a visit to the manifest's lock */
@@ -144,21 +144,15 @@ version_set_next_file_number(struct version_set *set)
 		if (leased)
 			set->next_file++;
 		mutex_unlock(&set->lock);
-		if (leased)
-			return number;
-		struct sett_error error = {0};
-		mutex_lock(&set->manifest_lock);
-		int r = set->file_limit > number ? SETT_OK : lease_locked(set, &error);
-		if (r != SETT_OK) {
-			/* The manifest takes no edit: it is broken, or the disk is full. This process repeats no
-			 * number; the next start knows of this one only by the file that has it. */
-			log_sink_printf(&set->options.sink, LOG_LEVEL_WARNING,
-					"cannot lease file numbers: %s", error.message);
-			mutex_lock(&set->lock);
-			__atomic_store_n(&set->file_limit, set->next_file + 1, __ATOMIC_RELAXED);
-			mutex_unlock(&set->lock);
+		if (leased) {
+			*ret = number;
+			return SETT_OK;
 		}
+		mutex_lock(&set->manifest_lock);
+		int r = set->file_limit > number ? SETT_OK : lease_locked(set, error);
 		mutex_unlock(&set->manifest_lock);
+		if (r != SETT_OK)
+			return r;
 	}
 }
 

@@ -20,10 +20,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 			abort(); \
 	} while (0)
 
-static uint64_t
-next_number(void *arg)
+static int
+next_number(void *arg, uint64_t *ret, struct sett_error *error)
 {
-	return ++*(uint64_t *)arg;
+	*ret = ++*(uint64_t *)arg;
+	return SETT_OK;
 }
 
 /* Whether the bytes are the value that was written at the pointer's place. */

@@ -12,10 +12,11 @@
 
 #define TEST_DIRECTORY "db"
 
-static inline uint64_t
-test_next_number(void *arg)
+static inline int
+test_next_number(void *arg, uint64_t *ret, struct sett_error *error)
 {
-	return __atomic_add_fetch((uint64_t *)arg, 1, __ATOMIC_RELAXED);
+	*ret = __atomic_add_fetch((uint64_t *)arg, 1, __ATOMIC_RELAXED);
+	return SETT_OK;
 }
 
 static inline size_t

@@ -44,11 +44,20 @@ struct tree {
 	uint64_t memtable_size, table_size, value_file_size;
 };
 
-static inline uint64_t
-tree_next_number(void *arg)
+static inline int
+tree_next_number(void *arg, uint64_t *ret, struct sett_error *error)
 {
 	struct tree *t = arg;
-	return version_set_next_file_number(t->set);
+	return version_set_next_file_number(t->set, ret, error);
+}
+
+static inline uint64_t
+tree_take_number(struct tree *t)
+{
+	uint64_t number = 0;
+	struct sett_error error = {0};
+	cr_assert_eq(version_set_next_file_number(t->set, &number, &error), SETT_OK, "%s", error.message);
+	return number;
 }
 
 static inline int

@@ -17,10 +17,11 @@ struct world {
 	struct value_log *log;
 };
 
-static inline uint64_t
-next_number(void *arg)
+static inline int
+next_number(void *arg, uint64_t *ret, struct sett_error *error)
 {
-	return __atomic_add_fetch((uint64_t *)arg, 1, __ATOMIC_RELAXED);
+	*ret = __atomic_add_fetch((uint64_t *)arg, 1, __ATOMIC_RELAXED);
+	return SETT_OK;
 }
 
 static inline int

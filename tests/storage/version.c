@@ -93,7 +93,7 @@ check_left(struct cut *c, const struct model *m)
 	tree_new_memtable(t);
 	check_files(t);
 	check_all(t, m);
-	cr_assert_geq(version_set_next_file_number(t->set), c->next_number);
+	cr_assert_geq(tree_take_number(t), c->next_number);
 	tree_start_workers(t);
 	(void)tree_settle(t);
 	check_all(t, m);
@@ -188,7 +188,7 @@ Test(version, numbers_are_never_used_twice)
 		tree_open(t);
 		/* More than a lease, so that one is taken in between. */
 		for (unsigned i = 0; i < 5000; i++) {
-			uint64_t number = version_set_next_file_number(t->set);
+			uint64_t number = tree_take_number(t);
 			cr_assert_gt(number, highest);
 			highest = number;
 		}
@@ -203,7 +203,7 @@ Test(version, numbers_are_never_used_twice)
 	struct tree *t = tree_make(vfs, 0);
 	tree_open(t);
 	version_set_note_file_number(t->set, highest + 100000);
-	cr_assert_eq(version_set_next_file_number(t->set), highest + 100001);
+	cr_assert_eq(tree_take_number(t), highest + 100001);
 	tree_close(t);
 	tree_free(t);
 	vfs->operations->destroy(vfs);
@@ -427,6 +427,37 @@ Test(version, a_failed_sync_is_for_good)
 	}
 	tree_free(t);
 	free(m);
+	vfs->operations->destroy(vfs);
+	memory->operations->destroy(memory);
+}
+
+/* On a full disk the manifest takes no lease: then no number is given, rather than one that it does not know. */
+Test(version, a_number_that_the_manifest_does_not_know_is_not_given)
+{
+	struct vfs *memory = vfs_memory_create(), *vfs = vfs_fault_create(memory);
+	struct tree *t = tree_make(vfs, 0);
+	struct sett_error error = {0};
+	uint64_t number = 0, highest = 0;
+	tree_open(t);
+	vfs_fault_arm(vfs, VFS_FAULT_NO_SPACE, 1, true);
+	unsigned given = 0;
+	while (version_set_next_file_number(t->set, &number, &error) == SETT_OK) {
+		highest = number;
+		cr_assert_lt(given++, 100000);
+	}
+	cr_assert_eq(error.status, SETT_NO_SPACE, "%s", error.message);
+	cr_assert_eq(version_set_next_file_number(t->set, &number, &error), SETT_NO_SPACE);
+	struct vfs *left = vfs_memory_crash_clone(memory, VFS_CRASH_DROP, 1);
+	vfs_fault_arm(vfs, VFS_FAULT_NO_SPACE, 0, false);
+	cr_assert_eq(tree_take_number(t), highest + 1);
+	tree_close(t);
+	tree_free(t);
+	t = tree_make(left, 0);
+	tree_open(t);
+	cr_assert_gt(tree_take_number(t), highest);
+	tree_close(t);
+	tree_free(t);
+	left->operations->destroy(left);
 	vfs->operations->destroy(vfs);
 	memory->operations->destroy(memory);
 }
