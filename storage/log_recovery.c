@@ -232,10 +232,10 @@ survey_segment(struct recovery *r, size_t index)
 }
 
 static int
-may_not_cut(struct recovery *r)
+may_not_cut(struct recovery *r, const char *why_not)
 {
 	char what[sizeof(r->cut_reason) + 64];
-	snprintf(what, sizeof(what), "%s, and nothing may be cut off", r->cut_reason);
+	snprintf(what, sizeof(what), "%s, and %s", r->cut_reason, why_not);
 	return corrupt(r, &r->segments[r->cut_index], r->cut_offset, what);
 }
 
@@ -258,12 +258,11 @@ survey(struct recovery *r)
 	if (r->attested > r->durable)
 		r->durable = r->attested;
 	if (known_end(r) >= r->durable && r->is_cut && r->options->must_be_whole)
-		return may_not_cut(r);
+		return may_not_cut(r, "nothing may be cut off");
 	if (known_end(r) >= r->durable)
 		return SETT_OK;
 	if (r->is_cut)
-		return corrupt(r, &r->segments[r->cut_index], r->cut_offset,
-			       "a durable commit is damaged or missing here");
+		return may_not_cut(r, "commits there are durable");
 	/* Segments that were made ahead of their use are not where the end is. */
 	size_t last = r->count;
 	while (last > 1 && r->segments[last - 1].records == 0)
