@@ -36,7 +36,7 @@ struct run {
 };
 
 /* %k key, %n field of a hash, %v value, %i integer, %f float, %o offset, %b bit, %d database, %t a second since
- * 1970, %m milliseconds, %w width of a bit field. '~' before a template: the reply's elements have no order. A template that is here
+ * 1970, %m milliseconds, %w width of a bit field, %h key of a HyperLogLog. '~' before a template: the reply's elements have no order. A template that is here
  * twice comes twice as often. */
 static const char *const templates[] = {"SET %k %v",
 					"SET %k %v",
@@ -91,6 +91,21 @@ static const char *const templates[] = {"SET %k %v",
 					"BITFIELD %k OVERFLOW SAT INCRBY %w %o %i SET %w %o %o",
 					"BITFIELD %k OVERFLOW FAIL INCRBY %w %o %i SET %w %o %i",
 					"BITFIELD_RO %k GET %w %o GET %w %o",
+					"PFADD %h %n",
+					"PFADD %h %n %i %f %v",
+					"PFADD %h %v %v %v %v %v %v",
+					"PFADD %h %f %f %f %f %f %f %f %f %f %f",
+					"PFADD %h %o %o %o %o %o %o %o %o %o %o",
+					"PFADD %h",
+					"PFCOUNT %h",
+					"PFCOUNT %h %h",
+					"PFMERGE %h %h %h",
+					"PFDEBUG DECODE %h",
+					"PFDEBUG ENCODING %h",
+					"GET %h",
+					"DEL %h",
+					"COPY %h %h REPLACE",
+					"PFADD %k %n",
 					"HSET %k %n %v",
 					"HSET %k %n %v",
 					"HSET %k %n %v",
@@ -190,6 +205,8 @@ make_argument(struct run *run, char letter, char *text)
 	switch (letter) {
 	case 'k':
 		return (size_t)snprintf(text, VALUE_MAX, "key:%d", (int)below(run, KEYS));
+	case 'h':
+		return (size_t)snprintf(text, VALUE_MAX, "hll:%d", (int)below(run, 6));
 	case 'n':
 		return (size_t)snprintf(text, VALUE_MAX, "f%d", (int)below(run, FIELDS));
 	case 'v':

@@ -105,6 +105,7 @@ struct config {
 	/* types */
 	int64_t hash_max_listpack_entries, hash_max_listpack_value; /* (runtime) */
 	int64_t packed_max_size;        /* (runtime) bytes of a collection that is kept within its root */
+	int64_t hll_sparse_max_bytes;   /* (runtime) */
 	bool active_expire;             /* (runtime) DEBUG SET-ACTIVE-EXPIRE */
 	struct config_private *private; /* the rows that are accepted and shown but used by nothing, the
 					   file's path and lines, the listeners */

@@ -478,7 +478,7 @@ const struct directive directive_table[] = {
 	{.alias = "zset-max-ziplist-value",
 	 INTEGER("zset-max-listpack-value", 0, LONG_MAX, "64", MEMORY),
 	 NO_EFFECT(NO_SUCH_TYPE)},
-	{INTEGER("hll-sparse-max-bytes", 0, LONG_MAX, "3000", MEMORY), NO_EFFECT(NO_SUCH_TYPE)},
+	{INTEGER("hll-sparse-max-bytes", 0, LONG_MAX, "3000", MEMORY), FIELD(hll_sparse_max_bytes)},
 	{INTEGER("stream-node-max-bytes", 0, LONG_MAX, "4kb", MEMORY), NO_EFFECT(NO_SUCH_TYPE)},
 	{INTEGER("stream-node-max-entries", 0, LLONG_MAX, "100", 0), NO_EFFECT(NO_SUCH_TYPE)},
 
