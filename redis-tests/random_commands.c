@@ -2,7 +2,7 @@
  * Random commands, the same ones from one seed, over three connections (one of them in RESP3) to the server
  * under test and to redis-server: every reply must be equal. After each round the server under test is killed
  * (SIGKILL) and started again, and both must hold the same keys, values and deadlines. In every other round
- * hashes leave their roots as soon as they can.
+ * collections leave their roots as soon as they can.
  *
  *	random_commands SERVER REDIS_SERVER [ROUNDS [COMMANDS [SEED]]]
  */
@@ -35,7 +35,7 @@ struct run {
 	size_t commands, differences;
 };
 
-/* %k key, %n field of a hash, %v value, %i integer, %f float, %o offset, %b bit, %d database, %t a second since
+/* %k key, %n field of a hash, %e member of a set, %v value, %i integer, %f float, %o offset, %b bit, %d database, %t a second since
  * 1970, %m milliseconds, %w width of a bit field, %h key of a HyperLogLog. '~' before a template: the reply's elements have no order. A template that is here
  * twice comes twice as often. */
 static const char *const templates[] = {"SET %k %v",
@@ -131,6 +131,37 @@ static const char *const templates[] = {"SET %k %v",
 					"HRANDFIELD %k 0",
 					"~HSCAN %k 0 COUNT 100000",
 					"~HSCAN %k 0 COUNT 100000 MATCH f1*",
+					"SADD %k %e",
+					"SADD %k %e %e",
+					"SADD %k %e %e %e %e %e",
+					"SADD %k %i %i",
+					"SADD %k %v",
+					"SREM %k %e",
+					"SREM %k %e %e %i",
+					"SCARD %k",
+					"SISMEMBER %k %e",
+					"SMISMEMBER %k %e %i %e",
+					"~SMEMBERS %k",
+					"SMOVE %k %k %e",
+					"SMOVE %k %k %i",
+					"~SPOP %k 1000",
+					"SPOP %k 0",
+					"~SRANDMEMBER %k 1000",
+					"SRANDMEMBER %k 0",
+					"~SSCAN %k 0 COUNT 100000",
+					"~SSCAN %k 0 COUNT 100000 MATCH *1*",
+					"~SINTER %k %k",
+					"~SINTER %k %k %k",
+					"~SUNION %k %k",
+					"~SUNION %k %k %k",
+					"~SDIFF %k %k",
+					"~SDIFF %k %k %k",
+					"SINTERSTORE %k %k %k",
+					"SUNIONSTORE %k %k %k",
+					"SUNIONSTORE %k %k %k",
+					"SDIFFSTORE %k %k %k",
+					"SINTERCARD 2 %k %k",
+					"SINTERCARD 2 %k %k LIMIT %o",
 					"OBJECT ENCODING %k",
 					"DEL %k",
 					"UNLINK %k %k",
@@ -209,6 +240,9 @@ make_argument(struct run *run, char letter, char *text)
 		return (size_t)snprintf(text, VALUE_MAX, "hll:%d", (int)below(run, 6));
 	case 'n':
 		return (size_t)snprintf(text, VALUE_MAX, "f%d", (int)below(run, FIELDS));
+	case 'e':
+		return (size_t)snprintf(text, VALUE_MAX, below(run, 3) > 0 ? "%d" : "m%d",
+					(int)below(run, FIELDS));
 	case 'v':
 		return make_value(run, text);
 	case 'i':
@@ -368,10 +402,12 @@ compare_data(struct run *run)
 		for (size_t i = 0; names != NULL && i < names->count; i++) {
 			const char *get[] = {"GET", names->children[i]->text};
 			const char *fields[] = {"HGETALL", names->children[i]->text};
+			const char *members[] = {"SMEMBERS", names->children[i]->text};
 			const char *deadline[] = {"PEXPIRETIME", names->children[i]->text};
 			reply_free(both(run, 0, 2, get, NULL, ORDERED));
 			reply_free(both(run, CONNECTIONS - 1, 2, select, NULL, ORDERED));
 			reply_free(both(run, CONNECTIONS - 1, 2, fields, NULL, UNORDERED));
+			reply_free(both(run, CONNECTIONS - 1, 2, members, NULL, UNORDERED));
 			reply_free(both(run, 0, 2, deadline, NULL, ORDERED));
 		}
 		reply_free(names);

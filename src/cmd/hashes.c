@@ -112,25 +112,29 @@ command_hsetnx(struct command_context *c)
 }
 
 int
-command_hdel(struct command_context *c)
+remove_named(struct command_context *c, struct open_hash *h)
 {
-	struct open_hash h;
-	int64_t deleted = 0;
-	int status = open_hash(c, c->argv[1], &h);
-	if (status != SETT_OK)
-		return status;
-	for (size_t i = 2; i < c->argc && h.hash.count > 0; i++) {
+	int64_t removed = 0;
+	for (size_t i = 2; i < c->argc && h->hash.count > 0; i++) {
 		struct hash_field field;
-		status = hash_find(&h.hash, c->argv[i], &field);
+		int status = hash_find(&h->hash, c->argv[i], &field);
 		if (status == SETT_OK) {
-			status = hash_remove(&h.hash, &field);
-			deleted++;
+			status = hash_remove(&h->hash, &field);
+			removed++;
 		}
 		if (status != SETT_OK && status != SETT_NOT_FOUND)
 			return status;
 	}
-	resp_integer(c->reply, deleted);
-	return hash_save(&h.hash);
+	resp_integer(c->reply, removed);
+	return hash_save(&h->hash);
+}
+
+int
+command_hdel(struct command_context *c)
+{
+	struct open_hash h;
+	int status = open_hash(c, c->argv[1], &h);
+	return status == SETT_OK ? remove_named(c, &h) : status;
 }
 
 /* ---- numbers ---- */

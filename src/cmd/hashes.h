@@ -1,25 +1,56 @@
-/* What the files of hash commands share. */
+/* What the files of commands on hashes and sets share. */
 #ifndef SETT_CMD_HASHES_H
 #define SETT_CMD_HASHES_H
 
 #include "cmd/lookup.h"
+#include "cmd/scan.h"
 #include "types/hash.h"
+#include "types/set_result.h"
 
-/* A key with the hash that it holds; an absent key is an empty hash. */
+/* A key with the hash or set that it holds; an absent key is an empty one. */
 struct open_hash {
 	struct key key;
 	struct hash hash;
 };
 /* If the key holds another type: OUTCOME_FAILED, with the error reply. */
 int open_hash(struct command_context *, struct bytes name, struct open_hash *ret);
+int open_set(struct command_context *, struct bytes name, struct open_hash *ret);
+
+/* HDEL and SREM: removes the fields that are named from argument 2 on, saves, and replies how many there were. */
+int remove_named(struct command_context *, struct open_hash *);
+
+/* A walk over more fields takes long. */
+enum { HASH_LONG_WALK = 1000 };
+bool hash_is_long(const struct hash *);
+/* To the long lane for a walk over all of it, if that takes long. */
+int enter_lane_for_hash(struct command_context *, const struct hash *);
+/* Counts the fields that are there, which takes a walk if some are past their deadlines. */
+int count_live_fields(struct command_context *, struct open_hash *, uint64_t *ret);
 
 /* Parts of a field that a reply has. */
 enum { HASH_NAMES = 1, HASH_VALUES = 2 };
 /* Appends these parts of all `count` fields of a spread hash, which the transaction has not changed, as a source: they
  * are read while the reply is sent. The caller has appended the header. SETT_NO_MEMORY; SETT_TOO_LARGE: too many
  * snapshots are kept, and nothing was appended. */
-int reply_hash_source(struct command_context *, const struct open_hash *, unsigned parts, uint64_t count);
+int reply_hash_source(struct command_context *, struct open_hash *, unsigned parts, uint64_t count);
+/* The same of the `count` members of a result; the transaction has changed none of the sets. */
+int reply_result_source(struct command_context *, enum set_operation, struct hash *const *sets,
+			size_t set_count, unsigned parts, uint64_t count);
 
+/* Appends these parts of all fields, as a map, a set or an array. */
+int reply_whole_hash(struct command_context *, struct open_hash *, unsigned parts);
+int reply_parts(struct command_context *, struct hash *, const struct hash_field *, unsigned parts);
+/* HSCAN, SSCAN. */
+int scan_hash(struct command_context *, struct open_hash *, uint64_t cursor, enum scan_kind);
+
+/* A field drawn from `live`, which is not 0: each with the same chance. Where most are past their deadlines, by walking to
+ * it. The walk has been opened; it is moved. */
+int draw_field(struct command_context *, struct hash_walk *, uint64_t live, struct hash_field *ret);
+/* The reply of HRANDFIELD and SRANDMEMBER, without a count and with one: negative, the same field may come again. */
+int reply_random_field(struct command_context *, struct open_hash *);
+int reply_random_fields(struct command_context *, struct open_hash *, int64_t count, bool with_values);
+/* Their count. False: the error reply is given. */
+bool parse_random_count(struct command_context *, struct bytes argument, int64_t *ret);
 /* Appends a value as a bulk. */
 int reply_field_value(struct command_context *, struct hash *, const struct hash_field *);
 

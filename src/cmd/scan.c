@@ -32,7 +32,7 @@ scan_parse_cursor(struct command_context *c, struct bytes argument, uint64_t *re
 bool
 scan_parse_options(struct command_context *c, size_t first, enum scan_kind kind, struct scan_options *ret)
 {
-	struct scan_options o = {.all = true, .count = 10};
+	struct scan_options o = {.all = true, .count = 10, .no_values = kind == SCAN_SET};
 	for (size_t i = first; i < c->argc; i += 2) {
 		if (kind == SCAN_HASH && argument_is(c->argv[i], "NOVALUES")) {
 			o.no_values = true;

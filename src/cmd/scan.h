@@ -10,11 +10,11 @@ struct scan_options {
 	struct bytes pattern; /* empty with `all` */
 	bool all;             /* no pattern, or "*" */
 	bool has_type;        /* SCAN_KEYS */
-	bool no_values;       /* SCAN_HASH */
+	bool no_values;       /* SCAN_HASH; always of SCAN_SET */
 	int64_t count;
 	struct bytes type;
 };
-enum scan_kind { SCAN_KEYS, SCAN_HASH };
+enum scan_kind { SCAN_KEYS, SCAN_HASH, SCAN_SET };
 
 /* Both give the error reply and return false if the arguments are wrong. */
 /* As strtoul reads it, which Redis uses: a sign and leading zeros are fine. */

@@ -471,7 +471,7 @@ const struct directive directive_table[] = {
 	 INTEGER("list-max-listpack-size", INT_MIN, INT_MAX, "-2", 0),
 	 NO_EFFECT(NO_SUCH_TYPE)},
 	{INTEGER("list-compress-depth", 0, INT_MAX, "0", 0), NO_EFFECT(NO_SUCH_TYPE)},
-	{INTEGER("set-max-intset-entries", 0, LONG_MAX, "512", 0), NO_EFFECT(NO_SUCH_TYPE)},
+	{INTEGER("set-max-intset-entries", 0, LONG_MAX, "512", 0), FIELD(set_max_intset_entries)},
 	{.alias = "zset-max-ziplist-entries",
 	 INTEGER("zset-max-listpack-entries", 0, LONG_MAX, "128", 0),
 	 NO_EFFECT(NO_SUCH_TYPE)},

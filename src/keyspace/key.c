@@ -340,10 +340,11 @@ key_put_body(struct key *k, const struct sett_body_writer *written, uint64_t exp
 	return key_put(k, &content);
 }
 
-/* Whether the text is a 64-bit integer as it would be printed. */
-static bool
-is_integer(struct bytes text)
+bool
+value_is_integer(struct bytes text)
 {
+	if (text.size == 0 || text.size > INT_TEXT_MAX)
+		return false;
 	size_t i = text.data[0] == '-', digits = text.size - i;
 	if (digits == 0 || digits > 19 || (text.data[i] == '0' && text.size > 1))
 		return false;
@@ -361,7 +362,7 @@ int
 key_put_string(struct key *k, struct bytes value, uint64_t expires_at)
 {
 	enum string_encoding encoding = STRING_RAW;
-	if (value.size > 0 && value.size <= INT_TEXT_MAX && is_integer(value))
+	if (value_is_integer(value))
 		encoding = STRING_INT;
 	else if (value.size <= EMBSTR_MAX)
 		encoding = STRING_EMBSTR;

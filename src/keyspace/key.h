@@ -28,6 +28,9 @@ enum { VALUE_TYPE_END = 7 };
 /* What TYPE says of it. */
 const char *value_type_name(enum value_type);
 
+/* Whether a text is a 64-bit integer as it would be printed. */
+bool value_is_integer(struct bytes text);
+
 /* How a string is shown by OBJECT ENCODING; all are stored as text. */
 enum string_encoding { STRING_INT = 1, STRING_EMBSTR = 2, STRING_RAW = 3 };
 

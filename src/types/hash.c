@@ -30,15 +30,15 @@ parse_fields(struct hash *h, struct bytes fields)
 }
 
 int
-hash_open(struct key *key, const struct hash_limits *limits, struct hash *ret)
+hash_open_as(struct key *key, enum value_type type, const struct hash_limits *limits, struct hash *ret)
 {
-	*ret = (struct hash){.key = key, .limits = *limits, .encoding = HASH_LISTPACK};
+	*ret = (struct hash){.key = key, .type = type, .limits = *limits, .encoding = HASH_LISTPACK};
 	if (!key->exists) {
 		ret->is_body_read = true;
 		return SETT_OK;
 	}
 	const struct root *root = &key->root;
-	assert(root->type == VALUE_HASH);
+	assert(root->type == type);
 	ret->encoding = root->encoding;
 	ret->due_at = root->due_at;
 	ret->object = root->object;
@@ -53,6 +53,24 @@ hash_open(struct key *key, const struct hash_limits *limits, struct hash *ret)
 	return status;
 }
 
+int
+hash_open(struct key *key, const struct hash_limits *limits, struct hash *ret)
+{
+	return hash_open_as(key, VALUE_HASH, limits, ret);
+}
+
+void
+hash_replace(struct key *key, enum value_type type, const struct hash_limits *limits, struct hash *ret)
+{
+	*ret = (struct hash){.key = key,
+			     .type = type,
+			     .limits = *limits,
+			     .encoding = HASH_LISTPACK,
+			     .is_body_read = true,
+			     .changed = true,
+			     .replaces = true};
+}
+
 static int
 read_body(struct hash *h)
 {
@@ -60,6 +78,16 @@ read_body(struct hash *h)
 		return SETT_OK;
 	int status = key_body(h->key, &h->body);
 	h->is_body_read = status == SETT_OK;
+	return status;
+}
+
+int
+hash_body(struct hash *h, struct bytes *ret)
+{
+	assert(h->object == 0);
+	int status = read_body(h);
+	if (status == SETT_OK)
+		*ret = h->body;
 	return status;
 }
 
@@ -249,36 +277,38 @@ is_too_large(const struct hash *h, struct bytes name, struct bytes value, uint64
 		h->limits.packed_size;
 }
 
+static bool
+makes_hashtable(const struct hash *h, struct bytes name, struct bytes value)
+{
+	if (h->count > h->limits.listpack_entries)
+		return true;
+	if (h->type == VALUE_SET)
+		return !value_is_integer(name);
+	return name.size > h->limits.listpack_value || value.size > h->limits.listpack_value;
+}
+
 static void
 choose_encoding(struct hash *h, struct bytes name, struct bytes value)
 {
-	if (h->encoding == HASH_LISTPACK &&
-	    (h->count > h->limits.listpack_entries || name.size > h->limits.listpack_value ||
-	     value.size > h->limits.listpack_value)) {
+	if (h->encoding == HASH_LISTPACK && makes_hashtable(h, name, value)) {
 		h->encoding = HASH_HASHTABLE;
 		h->changed = true;
 	}
 }
 
-int
-hash_put(struct hash *h, struct bytes name, struct bytes value, uint64_t deadline, bool *ret_existed)
+/* `old` is the field as find_stored gave it, NULL if there is none. */
+static int
+put_over(struct hash *h, struct bytes name, struct bytes value, uint64_t deadline, struct hash_field *old)
 {
-	struct hash_field field, *old = &field;
-	int status = find_stored(h, name, &field);
-	if (status == SETT_NOT_FOUND)
-		old = NULL;
-	else if (status != SETT_OK)
-		return status;
+	int status = SETT_OK;
 	if (h->object == 0 && is_too_large(h, name, value, deadline, old)) {
 		status = spread(h);
 		/* The field has another place now. */
 		if (status == SETT_OK && old != NULL)
-			status = find_stored(h, name, &field);
+			status = find_stored(h, name, old);
 		if (status != SETT_OK)
 			return status;
 	}
-	if (ret_existed != NULL)
-		*ret_existed = old != NULL && !old->is_due;
 	status = h->object != 0 ? put_spread(h, name, value, deadline, old)
 				: put_packed(h, name, value, deadline, old);
 	if (status != SETT_OK)
@@ -290,6 +320,34 @@ hash_put(struct hash *h, struct bytes name, struct bytes value, uint64_t deadlin
 	change_deadline(h, old != NULL ? old->deadline : 0, deadline);
 	choose_encoding(h, name, value);
 	return SETT_OK;
+}
+
+int
+hash_put(struct hash *h, struct bytes name, struct bytes value, uint64_t deadline, bool *ret_existed)
+{
+	struct hash_field field;
+	int status = find_stored(h, name, &field);
+	if (status != SETT_OK && status != SETT_NOT_FOUND)
+		return status;
+	bool is_stored = status == SETT_OK;
+	if (ret_existed != NULL)
+		*ret_existed = is_stored && !field.is_due;
+	return put_over(h, name, value, deadline, is_stored ? &field : NULL);
+}
+
+int
+hash_add(struct hash *h, struct bytes name, bool *ret_existed)
+{
+	struct hash_field field;
+	int status = find_stored(h, name, &field);
+	*ret_existed = status == SETT_OK;
+	return status == SETT_NOT_FOUND ? hash_add_new(h, name) : status;
+}
+
+int
+hash_add_new(struct hash *h, struct bytes name)
+{
+	return put_over(h, name, (struct bytes){0}, 0, NULL);
 }
 
 /* Copies first: the slices are of the body that changes. */
@@ -371,9 +429,9 @@ put_root(struct hash *h)
 		return status;
 	end = varint_put(fields, h->count);
 	end = varint_put(end, h->with_deadline);
-	struct root_content content = {.type = VALUE_HASH,
+	struct root_content content = {.type = h->type,
 				       .encoding = h->encoding,
-				       .expires_at = key->exists ? key->root.expires_at : 0,
+				       .expires_at = key->exists && !h->replaces ? key->root.expires_at : 0,
 				       .due_at = h->due_at,
 				       .object = h->object,
 				       .object_bytes = h->object_bytes,
@@ -393,7 +451,7 @@ hash_save(struct hash *h)
 		status = put_root(h);
 	else if (h->touched)
 		status = key_touch(h->key);
-	h->changed = h->touched = false;
+	h->changed = h->touched = h->replaces = false;
 	return status;
 }
 
@@ -421,6 +479,13 @@ hash_of_object(struct keyspace_view *view, uint64_t epoch, uint64_t object, stru
 	*key = (struct key){.view = view, .epoch = epoch, .exists = true};
 	*ret = (struct hash){.key = key, .object = object, .some_due = true};
 	members_init(&ret->members, view, epoch, object);
+}
+
+void
+hash_of_body(struct keyspace_view *view, struct bytes body, struct key *key, struct hash *ret)
+{
+	*key = (struct key){.view = view, .exists = true};
+	*ret = (struct hash){.key = key, .body = body, .is_body_read = true, .some_due = true};
 }
 
 int
@@ -466,6 +531,14 @@ hash_walk_next(struct hash_walk *walk, struct hash_field *ret)
 		status = hash_walk_step(walk, ret);
 	while (status == SETT_OK && ret->is_due);
 	return status;
+}
+
+int
+hash_walk_remove(struct hash_walk *walk, const struct hash_field *field)
+{
+	if (!field->is_spread)
+		walk->offset = field->packed.offset;
+	return hash_remove(walk->hash, field);
 }
 
 void
@@ -528,7 +601,7 @@ hash_copy(const struct key *from, struct key *to)
 	members_init(&source, from->view, from->epoch, root->object);
 	members_init(&target, to->view, to->epoch, object);
 	status = members_copy(&source, &target);
-	struct root_content content = {.type = VALUE_HASH,
+	struct root_content content = {.type = root->type,
 				       .encoding = root->encoding,
 				       .expires_at = root->expires_at,
 				       .due_at = root->due_at,
@@ -545,7 +618,7 @@ hash_digest(struct key *key, struct digest *digest)
 	struct hash_walk walk;
 	struct hash_field field;
 	struct digest sum = {{0}};
-	int status = hash_open(key, &no_limits, &h);
+	int status = hash_open_as(key, key->root.type, &no_limits, &h);
 	if (status == SETT_OK)
 		status = hash_walk(&h, &walk);
 	if (status != SETT_OK)

@@ -1,4 +1,4 @@
-/* Hashes: fields with values, and perhaps deadlines of their own.
+/* Hashes: fields with values, and perhaps deadlines of their own. Sets (set.h) are stored the same way.
  *
  * A small hash is packed into the body of its root (packed.h). One whose body would be larger than
  * `packed_size` is spread (members.h), and stays so. The root's fields are two varints: the number of fields,
@@ -27,13 +27,15 @@ struct digest;
 enum hash_encoding { HASH_LISTPACK = 1, HASH_HASHTABLE = 2 };
 
 struct hash_limits {
-	size_t packed_size;        /* a larger body is spread */
-	uint64_t listpack_entries; /* more fields, or a longer name or value, make a hashtable */
+	size_t packed_size; /* a larger body is spread */
+	/* More fields, or a longer name or value, make a hashtable; of a set: more members. */
+	uint64_t listpack_entries;
 	uint64_t listpack_value;
 };
 
 struct hash {
 	struct key *key;
+	enum value_type type; /* VALUE_HASH or VALUE_SET */
 	struct hash_limits limits;
 	uint64_t count;         /* fields that are stored */
 	uint64_t with_deadline; /* of them */
@@ -42,6 +44,7 @@ struct hash {
 	bool due_unknown;       /* that one is gone: hash_save finds the next */
 	bool changed;           /* the root has to be written */
 	bool touched;           /* only elements were changed */
+	bool replaces;          /* the key's old content goes with hash_save */
 	uint8_t encoding;
 	uint64_t object;       /* 0: packed */
 	uint64_t object_bytes; /* about what the elements take */
@@ -65,11 +68,21 @@ struct hash_field {
 
 /* The key has been opened; it is absent or holds a hash. SETT_CORRUPT. */
 int hash_open(struct key *, const struct hash_limits *, struct hash *ret);
+/* The same for a key that may hold a VALUE_SET instead, with limits of sets. */
+int hash_open_as(struct key *, enum value_type, const struct hash_limits *, struct hash *ret);
+/* An empty one, which takes the place of whatever the key holds, deadline included, when it is saved. */
+void hash_replace(struct key *, enum value_type, const struct hash_limits *, struct hash *ret);
 /* SETT_NOT_FOUND: there is none, or (with `ret->is_due`, and all of `ret` set) it is past its deadline. */
 int hash_find(struct hash *, struct bytes name, struct hash_field *ret);
+/* Of a packed hash: its body (packed.h). */
+int hash_body(struct hash *, struct bytes *ret);
 int hash_value(struct hash *, const struct hash_field *, struct bytes *ret);
 /* Adds a field or replaces its value and deadline (0 = none). `ret_existed` (may be NULL): it was there. */
 int hash_put(struct hash *, struct bytes name, struct bytes value, uint64_t deadline, bool *ret_existed);
+/* Adds a member without a value, if it is not there. */
+int hash_add(struct hash *, struct bytes name, bool *ret_existed);
+/* The same for one that is known not to be there. */
+int hash_add_new(struct hash *, struct bytes name);
 /* Both: the field as hash_find gave it, with no change of the hash since. */
 int hash_set_deadline(struct hash *, const struct hash_field *, uint64_t deadline);
 int hash_remove(struct hash *, const struct hash_field *);
@@ -89,12 +102,16 @@ int hash_walk_from(struct hash *, uint32_t start, struct hash_walk *ret);
  * `root.object`). `key` is memory for the handle. */
 void hash_of_object(struct keyspace_view *, uint64_t epoch, uint64_t object, struct key *key,
 		    struct hash *ret);
+/* The same for the content of a packed hash, which lasts as long as the handle. */
+void hash_of_body(struct keyspace_view *, struct bytes body, struct key *key, struct hash *ret);
 /* Goes on after this field of a spread hash, as another walk gave it, of the same snapshot. */
 int hash_walk_resume(struct hash_walk *, uint32_t hash, struct bytes stored);
 /* The next field that is not past its deadline; SETT_NOT_FOUND at the end. Valid until the next call. */
 int hash_walk_next(struct hash_walk *, struct hash_field *ret);
 /* The same, one step only: a field past its deadline comes too (`is_due`). */
 int hash_walk_step(struct hash_walk *, struct hash_field *ret);
+/* Removes the field that the walk has just given; the walk goes on after it. Others must not be walking. */
+int hash_walk_remove(struct hash_walk *, const struct hash_field *);
 void hash_walk_close(struct hash_walk *);
 /* One of the fields, each with the same probability. SETT_NOT_FOUND: no field was hit, because there is none,
  * or because most are past their deadlines. It moves the walk. */

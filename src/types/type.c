@@ -3,6 +3,7 @@
 
 #include "types/digest.h"
 #include "types/hash.h"
+#include "types/set.h"
 #include "types/string.h"
 
 struct type_operations {
@@ -17,6 +18,7 @@ static const struct type_operations types[VALUE_TYPE_END] = {
 	[VALUE_STRING] = {.encoding_name = string_encoding_name,
 			  .copy = key_copy_packed,
 			  .digest = string_digest},
+	[VALUE_SET] = {.encoding_name = set_encoding_name, .copy = hash_copy, .digest = hash_digest},
 	[VALUE_HASH] = {.encoding_name = hash_encoding_name,
 			.copy = hash_copy,
 			.digest = hash_digest,

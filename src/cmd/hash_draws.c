@@ -1,0 +1,226 @@
+/* Random fields of a hash or members of a set: HRANDFIELD, SRANDMEMBER, and what SPOP chooses. */
+#include "cmd/commands.h"
+#include "cmd/hashes.h"
+#include "storage/base/hash.h"
+
+/* One of several chosen fields. */
+static int
+reply_chosen(struct command_context *c, struct hash *h, const struct hash_field *field, bool with_values)
+{
+	if (with_values && c->protocol == 3)
+		resp_array(c->reply, 2);
+	return reply_parts(c, h, field, with_values ? HASH_NAMES | HASH_VALUES : HASH_NAMES);
+}
+
+/* The field at `place` among those that are there. */
+static int
+walk_to(struct hash_walk *walk, uint64_t place, struct hash_field *ret)
+{
+	int status = hash_walk(walk->hash, walk);
+	while (status == SETT_OK) {
+		status = hash_walk_next(walk, ret);
+		if (place-- == 0)
+			break;
+	}
+	return status;
+}
+
+int
+draw_field(struct command_context *c, struct hash_walk *walk, uint64_t live, struct hash_field *ret)
+{
+	struct hash *h = walk->hash;
+	if (context_is_given_up(c))
+		return context_give_up(c);
+	int status = hash_walk_draw(walk, ret);
+	if (status != SETT_NOT_FOUND)
+		return status;
+	status = enter_lane_for_hash(c, h);
+	if (status != SETT_OK)
+		return status;
+	hash_walk_close(walk);
+	return walk_to(walk, keyspace_random(c->server->keyspace) % live, ret);
+}
+
+int
+reply_random_field(struct command_context *c, struct open_hash *h)
+{
+	struct hash_walk walk;
+	struct hash_field field;
+	uint64_t live;
+	int status = count_live_fields(c, h, &live);
+	if (status != SETT_OK)
+		return status;
+	if (live == 0) {
+		resp_null(c->reply);
+		return SETT_OK;
+	}
+	status = hash_walk(&h->hash, &walk);
+	if (status != SETT_OK)
+		return status;
+	status = draw_field(c, &walk, live, &field);
+	if (status == SETT_OK)
+		reply_bytes(c, field.name);
+	hash_walk_close(&walk);
+	return status;
+}
+
+/* `count` fields, perhaps the same ones again. */
+static int
+reply_draws(struct command_context *c, struct open_hash *h, uint64_t live, uint64_t count, bool with_values)
+{
+	struct hash_walk walk;
+	struct hash_field field;
+	int status = hash_walk(&h->hash, &walk);
+	if (status != SETT_OK)
+		return status;
+	resp_array(c->reply, with_values && c->protocol == 2 ? 2 * count : count);
+	for (uint64_t i = 0; i < count && status == SETT_OK && !c->reply->failed; i++) {
+		status = draw_field(c, &walk, live, &field);
+		if (status == SETT_OK)
+			status = reply_chosen(c, &h->hash, &field, with_values);
+	}
+	hash_walk_close(&walk);
+	return status;
+}
+
+/* `count` of `live` fields, in the order of a walk (Knuth's algorithm S): each set of so many has the same
+ * chance. */
+static int
+reply_selection(struct command_context *c, struct open_hash *h, uint64_t live, uint64_t count,
+		bool with_values)
+{
+	struct hash_walk walk;
+	struct hash_field field;
+	int status = hash_walk(&h->hash, &walk);
+	if (status != SETT_OK)
+		return status;
+	resp_array(c->reply, with_values && c->protocol == 2 ? 2 * count : count);
+	for (uint64_t left = live; count > 0 && status == SETT_OK; left--) {
+		status = context_is_given_up(c) ? context_give_up(c) : hash_walk_next(&walk, &field);
+		if (status == SETT_OK && keyspace_random(c->server->keyspace) % left < count) {
+			status = reply_chosen(c, &h->hash, &field, with_values);
+			count--;
+		}
+	}
+	hash_walk_close(&walk);
+	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
+}
+
+/* A set of names in the arena: open addressing, at most half full. */
+struct name_set {
+	struct bytes *slots;
+	size_t mask;
+};
+
+static int
+name_set_create(struct arena *arena, uint64_t count, struct name_set *ret)
+{
+	size_t slots = 16;
+	while (slots < 2 * count)
+		slots *= 2;
+	ret->mask = slots - 1;
+	ret->slots = arena_allocate(arena, slots * sizeof(*ret->slots), _Alignof(struct bytes));
+	if (ret->slots == NULL)
+		return SETT_NO_MEMORY;
+	memset(ret->slots, 0, slots * sizeof(*ret->slots));
+	return SETT_OK;
+}
+
+/* SETT_NOT_FOUND if the name was there already; it is copied. */
+static int
+name_set_add(struct arena *arena, struct name_set *set, struct bytes name)
+{
+	size_t i = (size_t)hash64_bytes(name, 0) & set->mask;
+	for (; set->slots[i].data != NULL; i = (i + 1) & set->mask)
+		if (bytes_equal(set->slots[i], name))
+			return SETT_NOT_FOUND;
+	void *copy = arena_copy(arena, name.data, name.size);
+	if (copy == NULL)
+		return SETT_NO_MEMORY;
+	set->slots[i] = bytes_of(copy, name.size);
+	return SETT_OK;
+}
+
+/* The same for few of many: drawn, and again if a field was drawn before. */
+static int
+reply_distinct_draws(struct command_context *c, struct open_hash *h, uint64_t live, uint64_t count,
+		     bool with_values)
+{
+	struct hash_walk walk;
+	struct hash_field field;
+	struct name_set set;
+	int status = name_set_create(c->arena, count, &set);
+	if (status == SETT_OK)
+		status = hash_walk(&h->hash, &walk);
+	if (status != SETT_OK)
+		return status;
+	resp_array(c->reply, with_values && c->protocol == 2 ? 2 * count : count);
+	while (count > 0 && status == SETT_OK) {
+		status = draw_field(c, &walk, live, &field);
+		if (status == SETT_OK)
+			status = name_set_add(c->arena, &set, field.name);
+		if (status == SETT_OK) {
+			status = reply_chosen(c, &h->hash, &field, with_values);
+			count--;
+		} else if (status == SETT_NOT_FOUND) {
+			status = SETT_OK;
+		}
+	}
+	hash_walk_close(&walk);
+	return status;
+}
+
+int
+reply_random_fields(struct command_context *c, struct open_hash *h, int64_t count, bool with_values)
+{
+	uint64_t wanted = count < 0 ? 0 - (uint64_t)count : (uint64_t)count, live;
+	int status = wanted > HASH_LONG_WALK ? enter_lane_for_hash(c, &h->hash) : SETT_OK;
+	if (status == SETT_OK)
+		status = count_live_fields(c, h, &live);
+	if (status != SETT_OK)
+		return status;
+	if (live == 0 || count == 0) {
+		resp_array(c->reply, 0);
+		return SETT_OK;
+	}
+	if (count < 0)
+		return reply_draws(c, h, live, wanted, with_values);
+	if (wanted > live)
+		wanted = live;
+	/* As in Redis: draws that hit what was drawn before get frequent from a third on. */
+	if (h->hash.object == 0 || wanted >= live / 3) {
+		status = enter_lane_for_hash(c, &h->hash);
+		return status == SETT_OK ? reply_selection(c, h, live, wanted, with_values) : status;
+	}
+	return reply_distinct_draws(c, h, live, wanted, with_values);
+}
+
+bool
+parse_random_count(struct command_context *c, struct bytes argument, int64_t *ret)
+{
+	return context_integer(c, argument, ret) &&
+		context_integer_range(c, argument, -INT64_MAX, INT64_MAX,
+				      "ERR value is out of range, value must between -9223372036854775807 "
+				      "and 9223372036854775807",
+				      ret);
+}
+
+int
+command_hrandfield(struct command_context *c)
+{
+	struct open_hash h;
+	int64_t count;
+	bool with_values = c->argc == 4;
+	if (c->argc >= 3) {
+		if (!parse_random_count(c, c->argv[2], &count))
+			return OUTCOME_FAILED;
+		if (c->argc > 4 || (with_values && !argument_is(c->argv[3], "WITHVALUES")))
+			return context_syntax_error(c);
+		if (with_values && (count < -(INT64_MAX / 2) || count > INT64_MAX / 2))
+			return context_error(c, "ERR value is out of range");
+	}
+	int status = open_hash(c, c->argv[1], &h);
+	if (status != SETT_OK)
+		return status;
+	return c->argc >= 3 ? reply_random_fields(c, &h, count, with_values) : reply_random_field(c, &h);
+}
