@@ -2,6 +2,7 @@
 #include "cmd/commands.h"
 #include "cmd/lookup.h"
 #include "cmd/splice.h"
+#include "cmd/string_conditions.h"
 #include "config/config.h"
 
 bool
@@ -30,10 +31,13 @@ context_deadline(struct command_context *c, struct bytes argument, enum deadline
 	return true;
 }
 
-/* ---- SET and GETEX share their options ---- */
+/* ---- SET, GETEX and MSETEX share their options ---- */
+
+enum options_of { OPTIONS_OF_SET, OPTIONS_OF_GETEX, OPTIONS_OF_MSETEX };
 
 struct set_options {
 	bool if_absent, if_present, get, keep_deadline, persist;
+	struct string_condition condition;
 	bool has_deadline;
 	enum deadline_form form;
 	struct bytes deadline;
@@ -69,24 +73,39 @@ parse_deadline_option(struct bytes word, bool has_argument, struct bytes argumen
 	return false;
 }
 
+/* A condition on the value, with its operand. */
 static bool
-parse_set_options(struct command_context *c, size_t first, bool is_set, struct set_options *ret)
+parse_condition_option(struct bytes word, bool has_argument, struct bytes argument, struct set_options *o)
+{
+	enum string_condition_kind kind = string_condition_of(word);
+	if (kind == CONDITION_NONE || !has_argument || o->if_absent || o->if_present ||
+	    o->condition.kind != CONDITION_NONE)
+		return false;
+	o->condition = (struct string_condition){.kind = kind, .operand = argument};
+	return true;
+}
+
+static bool
+parse_set_options(struct command_context *c, size_t first, enum options_of of, struct set_options *ret)
 {
 	struct set_options o = {0};
+	bool stores = of != OPTIONS_OF_GETEX;
 	for (size_t i = first; i < c->argc; i++) {
 		struct bytes word = c->argv[i];
-		bool has_next = i + 1 < c->argc;
-		if (is_set && argument_is(word, "NX") && !o.if_present) {
+		bool has_next = i + 1 < c->argc, is_conditional = o.condition.kind != CONDITION_NONE;
+		struct bytes next = has_next ? c->argv[i + 1] : word;
+		if (stores && argument_is(word, "NX") && !o.if_present && !is_conditional) {
 			o.if_absent = true;
-		} else if (is_set && argument_is(word, "XX") && !o.if_absent) {
+		} else if (stores && argument_is(word, "XX") && !o.if_absent && !is_conditional) {
 			o.if_present = true;
-		} else if (is_set && argument_is(word, "GET")) {
+		} else if (of == OPTIONS_OF_SET && argument_is(word, "GET")) {
 			o.get = true;
-		} else if (is_set && argument_is(word, "KEEPTTL") && !o.has_deadline) {
+		} else if (stores && argument_is(word, "KEEPTTL") && !o.has_deadline) {
 			o.keep_deadline = true;
-		} else if (!is_set && argument_is(word, "PERSIST") && !o.has_deadline) {
+		} else if (!stores && argument_is(word, "PERSIST") && !o.has_deadline) {
 			o.persist = true;
-		} else if (parse_deadline_option(word, has_next, has_next ? c->argv[i + 1] : word, &o)) {
+		} else if (parse_deadline_option(word, has_next, next, &o) ||
+			   (of == OPTIONS_OF_SET && parse_condition_option(word, has_next, next, &o))) {
 			i++;
 		} else {
 			context_syntax_error(c);
@@ -116,17 +135,42 @@ put_argument(struct command_context *c, struct key *k, size_t index, uint64_t de
 	return key_put_string(k, c->argv[index], deadline);
 }
 
+/* Whether SET may store: what its options say of the key as it is. */
+static int
+may_set(struct command_context *c, const struct set_options *o, const struct key *k, bool *ret)
+{
+	enum string_condition_kind kind = o->condition.kind;
+	*ret = !(o->if_absent && k->exists) && !(o->if_present && !k->exists);
+	if (kind == CONDITION_NONE)
+		return SETT_OK;
+	if (k->exists)
+		return string_condition_holds(c, k, &o->condition, ret);
+	*ret = kind == CONDITION_DIFFERENT || kind == CONDITION_DIGEST_DIFFERENT;
+	return SETT_OK;
+}
+
+static int
+open_to_set(struct command_context *c, const struct set_options *o, struct key *ret)
+{
+	if (o->get)
+		return open_read_string(c, c->argv[1], ret);
+	return o->condition.kind != CONDITION_NONE ? open_string(c, c->argv[1], ret)
+						   : open_key(c, c->argv[1], ret);
+}
+
 static int
 set_with_options(struct command_context *c, const struct set_options *o)
 {
 	struct key k;
+	bool go;
 	uint64_t deadline = 0;
 	if (o->has_deadline && !context_deadline(c, o->deadline, o->form, &deadline))
 		return OUTCOME_FAILED;
-	int status = o->get ? open_read_string(c, c->argv[1], &k) : open_key(c, c->argv[1], &k);
+	int status = open_to_set(c, o, &k);
+	if (status == SETT_OK)
+		status = may_set(c, o, &k, &go);
 	if (status != SETT_OK)
 		return status;
-	bool go = !(o->if_absent && k.exists) && !(o->if_present && !k.exists);
 	if (o->get && k.exists)
 		status = context_reply_string(c, &k);
 	else if (o->get || !go)
@@ -140,13 +184,13 @@ set_with_options(struct command_context *c, const struct set_options *o)
 	return put_argument(c, &k, 2, deadline);
 }
 
-/* SET reads its key only with GET. */
+/* SET reads its key only with GET or a condition on the value. */
 int
 key_rule_of_set(const struct bytes *argv, size_t argc, struct command_key *ret, size_t *ret_count)
 {
 	uint32_t flags = KEY_OW | KEY_UPDATE;
 	for (size_t i = 3; i < argc; i++)
-		if (argument_is(argv[i], "GET"))
+		if (argument_is(argv[i], "GET") || string_condition_of(argv[i]) != CONDITION_NONE)
 			flags = KEY_RW | KEY_ACCESS | KEY_UPDATE;
 	ret[0] = (struct command_key){.position = 1, .flags = flags};
 	*ret_count = 1;
@@ -157,7 +201,7 @@ int
 command_set(struct command_context *c)
 {
 	struct set_options options = {0};
-	if (c->argc > 3 && !parse_set_options(c, 3, true, &options))
+	if (c->argc > 3 && !parse_set_options(c, 3, OPTIONS_OF_SET, &options))
 		return OUTCOME_FAILED;
 	return set_with_options(c, &options);
 }
@@ -247,7 +291,7 @@ command_getex(struct command_context *c)
 	struct set_options o;
 	struct key k;
 	uint64_t deadline = 0;
-	if (!parse_set_options(c, 2, false, &o))
+	if (!parse_set_options(c, 2, OPTIONS_OF_GETEX, &o))
 		return OUTCOME_FAILED;
 	int status = open_read_string(c, c->argv[1], &k);
 	if (status != SETT_OK)
@@ -336,6 +380,48 @@ command_msetnx(struct command_context *c)
 	}
 	resp_integer(c->reply, 1);
 	return set_pairs(c);
+}
+
+/* MSETEX (Redis 8.4): whether its keys are all there, or none is, as it asks. */
+static int
+may_set_all(struct command_context *c, const struct set_options *o, size_t end, bool *ret)
+{
+	*ret = true;
+	for (size_t i = 2; (o->if_absent || o->if_present) && *ret && i < end; i += 2) {
+		struct key k;
+		int status = open_key(c, c->argv[i], &k);
+		if (status != SETT_OK)
+			return status;
+		*ret = k.exists == o->if_present;
+	}
+	return SETT_OK;
+}
+
+int
+command_msetex(struct command_context *c)
+{
+	struct set_options o;
+	int64_t count;
+	uint64_t deadline = 0;
+	bool go;
+	if (!context_integer_range(c, c->argv[1], 1, INT32_MAX, "ERR invalid numkeys value", &count))
+		return OUTCOME_FAILED;
+	size_t end = 2 + 2 * (size_t)count;
+	if (c->argc < end)
+		return context_error(c, "ERR wrong number of key-value pairs");
+	if (!parse_set_options(c, end, OPTIONS_OF_MSETEX, &o) ||
+	    (o.has_deadline && !context_deadline(c, o.deadline, o.form, &deadline)))
+		return OUTCOME_FAILED;
+	int status = may_set_all(c, &o, end, &go);
+	for (size_t i = 2; status == SETT_OK && go && i < end; i += 2) {
+		struct key k;
+		status = open_key(c, c->argv[i], &k);
+		if (status == SETT_OK)
+			status = put_argument(c, &k, i + 1, o.keep_deadline ? key_deadline(&k) : deadline);
+	}
+	if (status == SETT_OK)
+		resp_integer(c->reply, go);
+	return status;
 }
 
 /* ---- parts ---- */
