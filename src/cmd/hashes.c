@@ -8,8 +8,8 @@
 
 enum { INTEGER_TEXT_MAX = 20 };
 
-static struct hash_limits
-limits_of(const struct command_context *c)
+struct hash_limits
+hash_limits_of(const struct command_context *c)
 {
 	const struct config *config = c->server->config;
 	return (struct hash_limits){
@@ -24,7 +24,7 @@ limits_of(const struct command_context *c)
 int
 open_hash(struct command_context *c, struct bytes name, struct open_hash *ret)
 {
-	struct hash_limits limits = limits_of(c);
+	struct hash_limits limits = hash_limits_of(c);
 	int status = open_typed(c, name, VALUE_HASH, &ret->key);
 	if (status != SETT_OK)
 		return status;

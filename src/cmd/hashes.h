@@ -7,6 +7,9 @@
 #include "types/hash.h"
 #include "types/set_result.h"
 
+/* From the configuration. */
+struct hash_limits hash_limits_of(const struct command_context *);
+
 /* A key with the hash or set that it holds; an absent key is an empty one. */
 struct open_hash {
 	struct key key;

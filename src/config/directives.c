@@ -198,7 +198,7 @@ static const char NO_TABLES[] = "the data is not in memory: there is nothing to 
 static const char NO_THREAD[] = "a thread of the server's own gives memory back";
 static const char ALL_LOGGED[] = "every commit is in the server's own log: there is no AOF";
 static const char ALL_SAVED[] = "every commit is in the server's own log: there is no RDB file";
-static const char NO_RESTORE[] = "there is no RESTORE yet";
+static const char ALL_CHECKED[] = "every payload is checked";
 static const char NO_REPLICATION[] = "there is no replication yet";
 static const char NO_CLUSTER[] = "there is no cluster mode";
 static const char NO_SUCH_TYPE[] = "the type that it is about is not there yet";
@@ -380,14 +380,14 @@ const struct directive directive_table[] = {
 	 NO_EFFECT(ALL_SAVED)},
 	{STRING("dbfilename", "dump.rdb", PROTECTED), FIELD(dump_file), .check = check_dump_name},
 	{BOOLEAN("rdbchecksum", "yes", IMMUTABLE), NO_EFFECT(ALL_SAVED)},
-	{BOOLEAN("rdbcompression", "yes", 0), NO_EFFECT(ALL_SAVED)},
+	{BOOLEAN("rdbcompression", "yes", 0), FIELD(rdb_compression)},
 	{BOOLEAN("rdb-del-sync-files", "no", 0), NO_EFFECT(ALL_SAVED)},
 	{BOOLEAN("rdb-save-incremental-fsync", "yes", 0), NO_EFFECT(ALL_SAVED)},
 	{INTEGER("rdb-key-save-delay", INT_MIN, INT_MAX, "0", HIDDEN), NO_EFFECT(ALL_SAVED)},
 	{INTEGER("key-load-delay", INT_MIN, INT_MAX, "0", HIDDEN), NO_EFFECT(ALL_SAVED)},
 	{INTEGER("loading-process-events-interval-bytes", 1024, INT_MAX, "2mb", HIDDEN | MEMORY),
 	 NO_EFFECT(ALL_SAVED)},
-	{CHOICE("sanitize-dump-payload", sanitize_choices, "no", 0), NO_EFFECT(NO_RESTORE)},
+	{CHOICE("sanitize-dump-payload", sanitize_choices, "no", 0), NO_EFFECT(ALL_CHECKED)},
 	{BOOLEAN("stop-writes-on-bgsave-error", "yes", 0), NO_EFFECT(ALL_SAVED)},
 
 	/* replication */

@@ -9,7 +9,9 @@ enum {
 	BUCKET_BITS = 16,
 	BUCKET_KEYS = 3,
 	STAMP_BITS =
-		24, /* seconds since the table was made, at most half a year: then as if never used again */
+		24, /* seconds since the table was made, at most four months: then as if never used again */
+	STAMP_MADE = 60 * 24 *
+		3600, /* the stamp of that moment: RESTORE says of keys that they were used before */
 	COUNTER_BITS = 8,
 	COUNTER_NEW = 5,
 	COUNTER_MAX = 255,
@@ -75,8 +77,8 @@ static uint32_t
 stamp_of(const struct accesses *a, uint64_t now_ms)
 {
 	uint64_t now_s = now_ms / 1000, since = now_s > a->made_s ? now_s - a->made_s : 0;
-	uint64_t most = ((uint64_t)1 << STAMP_BITS) - 1;
-	return (uint32_t)(since < most ? since : most);
+	uint64_t most = ((uint64_t)1 << STAMP_BITS) - 1 - STAMP_MADE;
+	return STAMP_MADE + (uint32_t)(since < most ? since : most);
 }
 
 static struct bucket *
@@ -156,9 +158,9 @@ put(struct bucket *bucket, int index, struct slot s)
 static struct slot
 unknown(const struct bucket *bucket, uint32_t tag)
 {
-	return (struct slot){.tag = tag,
-			     .stamp = (uint32_t)__atomic_load_n(&bucket->evicted_stamp, __ATOMIC_RELAXED),
-			     .counter = COUNTER_NEW};
+	uint32_t stamp = (uint32_t)__atomic_load_n(&bucket->evicted_stamp, __ATOMIC_RELAXED);
+	return (struct slot){
+		.tag = tag, .stamp = stamp > STAMP_MADE ? stamp : STAMP_MADE, .counter = COUNTER_NEW};
 }
 
 void
@@ -177,16 +179,35 @@ accesses_note(struct accesses *a, uint64_t hash, uint64_t now_ms, struct access_
 	put(bucket, index, s);
 }
 
-void
-accesses_note_new(struct accesses *a, uint64_t hash, uint64_t now_ms)
+static void
+begin(struct accesses *a, uint64_t hash, uint32_t stamp, unsigned counter)
 {
 	struct bucket *bucket = bucket_of(a, hash);
 	struct slot s;
 	int index = find(bucket, tag_of(hash), &s);
 	if (index < 0)
 		index = make_room(bucket);
-	put(bucket, index,
-	    (struct slot){.tag = tag_of(hash), .stamp = stamp_of(a, now_ms), .counter = COUNTER_NEW});
+	put(bucket, index, (struct slot){.tag = tag_of(hash), .stamp = stamp, .counter = counter});
+}
+
+void
+accesses_note_new(struct accesses *a, uint64_t hash, uint64_t now_ms)
+{
+	begin(a, hash, stamp_of(a, now_ms), COUNTER_NEW);
+}
+
+void
+accesses_set_idle(struct accesses *a, uint64_t hash, uint64_t now_ms, uint64_t seconds)
+{
+	uint32_t now = stamp_of(a, now_ms);
+	begin(a, hash, seconds < now ? now - (uint32_t)seconds : 0, COUNTER_NEW);
+}
+
+void
+accesses_set_frequency(struct accesses *a, uint64_t hash, uint64_t now_ms, unsigned frequency)
+{
+	assert(frequency <= COUNTER_MAX);
+	begin(a, hash, stamp_of(a, now_ms), frequency);
 }
 
 static struct slot

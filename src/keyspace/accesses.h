@@ -28,6 +28,10 @@ struct access_rule {
 void accesses_note(struct accesses *, uint64_t hash, uint64_t now_ms, struct access_rule, uint64_t random);
 /* A key is about to be made: it begins as a new one. */
 void accesses_note_new(struct accesses *, uint64_t hash, uint64_t now_ms);
+/* A key begins as one that was last used `seconds` ago (two months at most can be told), or with a counter that has grown
+ * to `frequency` (0 to 255). */
+void accesses_set_idle(struct accesses *, uint64_t hash, uint64_t now_ms, uint64_t seconds);
+void accesses_set_frequency(struct accesses *, uint64_t hash, uint64_t now_ms, unsigned frequency);
 /* Seconds since the last use that is known of. */
 uint64_t accesses_idle_seconds(const struct accesses *, uint64_t hash, uint64_t now_ms);
 /* Redis' logarithmic counter, 0 to 255, as it has decayed until now. */

@@ -8,12 +8,12 @@
  * - Elements whose root goes are dropped in the same transaction (I22). */
 #include "keyspace/key.h"
 
+#include "keyspace/integer.h"
 #include "keyspace/private.h"
 #include "keyspace/root.h"
 
 enum {
-	EMBSTR_MAX = 44,   /* Redis' limit between embstr and raw */
-	INT_TEXT_MAX = 20, /* digits and sign of a 64-bit integer */
+	EMBSTR_MAX = 44, /* Redis' limit between embstr and raw */
 };
 
 const char *
@@ -343,19 +343,8 @@ key_put_body(struct key *k, const struct sett_body_writer *written, uint64_t exp
 bool
 value_is_integer(struct bytes text)
 {
-	if (text.size == 0 || text.size > INT_TEXT_MAX)
-		return false;
-	size_t i = text.data[0] == '-', digits = text.size - i;
-	if (digits == 0 || digits > 19 || (text.data[i] == '0' && text.size > 1))
-		return false;
-	uint64_t value = 0;
-	for (size_t j = i; j < text.size; j++) {
-		unsigned digit = (unsigned)text.data[j] - '0';
-		if (digit > 9)
-			return false;
-		value = value * 10 + digit; /* 19 digits stay below 2^64 */
-	}
-	return value <= (uint64_t)INT64_MAX + i;
+	int64_t value;
+	return parse_integer(text, &value);
 }
 
 int

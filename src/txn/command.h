@@ -5,6 +5,7 @@
 #define SETT_TXN_COMMAND_H
 
 #include "keyspace/accesses.h"
+#include "keyspace/integer.h"
 #include "keyspace/key.h"
 #include "net/argument_body.h"
 #include "net/client.h"
@@ -131,7 +132,5 @@ enum { LONG_DOUBLE_TEXT_MAX = 5 * 1024 /* a text of a floating-point number is s
 /* A finite or infinite number in any form that strtold takes, without spaces; no NaN, nothing out of range.
  */
 bool parse_long_double(struct bytes text, long double *ret);
-/* string2ll: strict decimal, no leading zeros, plus or spaces. */
-bool parse_integer(struct bytes text, int64_t *ret);
 
 #endif

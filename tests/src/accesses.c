@@ -41,6 +41,21 @@ Test(accesses, the_longest_unused_key_gives_way)
 	accesses_destroy(a);
 }
 
+Test(accesses, idleness_and_frequency_can_be_told)
+{
+	struct accesses *a = accesses_create(5 * MINUTE);
+	accesses_set_idle(a, hash_of(1), 6 * MINUTE, 1000);
+	cr_assert_eq(accesses_idle_seconds(a, hash_of(1), 6 * MINUTE + 2 * SECOND), 1002,
+		     "before the table was made");
+	accesses_set_idle(a, hash_of(1), 6 * MINUTE, UINT64_MAX);
+	cr_assert_geq(accesses_idle_seconds(a, hash_of(1), 6 * MINUTE), 60 * 24 * 3600,
+		      "as long as can be told");
+	accesses_set_frequency(a, hash_of(1), 6 * MINUTE, 100);
+	cr_assert_eq(accesses_frequency(a, hash_of(1), 6 * MINUTE, rule), 100);
+	cr_assert_eq(accesses_idle_seconds(a, hash_of(1), 6 * MINUTE), 0);
+	accesses_destroy(a);
+}
+
 Test(accesses, the_frequency_grows_ever_slower_and_decays)
 {
 	struct accesses *a = accesses_create(0);

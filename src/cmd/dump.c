@@ -1,0 +1,188 @@
+/* DUMP and RESTORE. */
+#include "cmd/commands.h"
+#include "cmd/hashes.h"
+#include "cmd/sets.h"
+#include "config/config.h"
+#include "rdb/key_value.h"
+#include "rdb/payload.h"
+
+enum { LONG_PAYLOAD = 1024 * 1024 };
+
+/* ---- DUMP ---- */
+
+static int
+write_payload(struct command_context *c, struct key *k, struct rdb_writer *w)
+{
+	unsigned version;
+	int status = rdb_write_value(k, &c->client->gone, w, &version);
+	if (status == SETT_ABORTED)
+		return context_give_up(c);
+	if (status == SETT_INVALID)
+		return context_errorf(c, "ERR Values of type %s can't be dumped yet",
+				      value_type_name(k->root.type));
+	if (status != SETT_OK)
+		return status;
+	rdb_payload_seal(w, version);
+	return w->failed ? SETT_NO_MEMORY : SETT_OK;
+}
+
+int
+command_dump(struct command_context *c)
+{
+	struct key k;
+	struct rdb_writer w;
+	int status = open_key(c, c->argv[1], &k);
+	if (status == SETT_OK && k.exists && k.root.body_size > LONG_PAYLOAD)
+		status = context_enter_long_lane(c);
+	if (status == SETT_OK && k.exists)
+		status = enter_lane_for_elements(c, &k.root);
+	if (status != SETT_OK)
+		return status;
+	rdb_writer_init(&w, __atomic_load_n(&c->server->config->rdb_compression, __ATOMIC_RELAXED));
+	status = k.exists ? write_payload(c, &k, &w) : SETT_NOT_FOUND;
+	if (status == SETT_OK)
+		reply_bytes(c, buffer_bytes(&w.out));
+	else if (status == SETT_NOT_FOUND)
+		resp_null(c->reply);
+	rdb_writer_free(&w);
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}
+
+/* ---- RESTORE ---- */
+
+struct restore_options {
+	bool replace, absolute;
+	int64_t idle, frequency; /* -1: not given */
+	int64_t ttl;
+};
+
+/* The option at `i` with an argument: at most one of the two. */
+static bool
+parse_use(struct command_context *c, size_t i, struct restore_options *o)
+{
+	bool is_idle = argument_is(c->argv[i], "IDLETIME");
+	int64_t *number = is_idle ? &o->idle : &o->frequency;
+	if (!context_integer(c, c->argv[i + 1], number))
+		return false;
+	if (is_idle && o->idle < 0)
+		context_error(c, "ERR Invalid IDLETIME value, must be >= 0");
+	else if (!is_idle && (o->frequency < 0 || o->frequency > 255))
+		context_error(c, "ERR Invalid FREQ value, must be >= 0 and <= 255");
+	return !c->failed;
+}
+
+static bool
+parse_options(struct command_context *c, struct restore_options *ret)
+{
+	struct restore_options o = {.idle = -1, .frequency = -1};
+	for (size_t i = 4; i < c->argc; i++) {
+		bool more = i + 1 < c->argc;
+		if (argument_is(c->argv[i], "REPLACE")) {
+			o.replace = true;
+		} else if (argument_is(c->argv[i], "ABSTTL")) {
+			o.absolute = true;
+		} else if ((argument_is(c->argv[i], "IDLETIME") && more && o.frequency < 0) ||
+			   (argument_is(c->argv[i], "FREQ") && more && o.idle < 0)) {
+			if (!parse_use(c, i++, &o))
+				return false;
+		} else {
+			context_syntax_error(c);
+			return false;
+		}
+	}
+	*ret = o;
+	return true;
+}
+
+/* Stores the value under the key, which does not exist. */
+static int
+store_payload(struct command_context *c, struct key *k, struct bytes value)
+{
+	struct rdb_limits limits = {.hash = hash_limits_of(c), .set = set_limits_of(c)};
+	struct rdb_reader reader;
+	int status = rdb_reader_open(&reader, value);
+	if (status == RDB_MALFORMED)
+		return context_error(c, "ERR Bad data format");
+	if (status != SETT_OK)
+		return status;
+	if (rdb_stores_type(reader.type))
+		status = rdb_store_value(&reader, &limits, k);
+	else
+		status = context_errorf(c, "ERR Values of type %s can't be restored yet",
+					value_type_name(reader.type));
+	/* Nothing may follow the value. */
+	if (status == RDB_MALFORMED || (status == SETT_OK && rdb_left(&reader.in) > 0))
+		status = context_error(c, "ERR Bad data format");
+	rdb_reader_close(&reader);
+	return status;
+}
+
+/* Gives the new key its deadline, or deletes it where that has passed. */
+static int
+settle_deadline(struct command_context *c, const struct restore_options *o)
+{
+	struct key k;
+	int64_t deadline = o->ttl;
+	/* As in Redis, one that is too far away counts as passed. */
+	if (!o->absolute && __builtin_add_overflow(deadline, (int64_t)c->view.now_ms, &deadline))
+		deadline = 0;
+	int status = key_open(&c->view, c->db, c->argv[1], &k);
+	if (status != SETT_OK || !k.exists)
+		return status;
+	return deadline <= (int64_t)c->view.now_ms ? key_delete(&k) : key_set_expiry(&k, (uint64_t)deadline);
+}
+
+static int
+note_use(struct command_context *c, const struct key *k, const struct restore_options *o)
+{
+	uint64_t hash = k->engine_key.hash, now_ms = c->view.now_ms;
+	bool is_lfu = config_policy_is_lfu(c->server->config);
+	if (is_lfu ? o->frequency < 0 : o->idle < 0)
+		return SETT_OK;
+	int status = server_note_accesses(c->server);
+	if (status == SETT_OK && is_lfu)
+		accesses_set_frequency(c->server->accesses, hash, now_ms, (unsigned)o->frequency);
+	else if (status == SETT_OK)
+		accesses_set_idle(c->server->accesses, hash, now_ms, (uint64_t)o->idle);
+	return status;
+}
+
+static int
+restore(struct command_context *c, struct key *k, const struct restore_options *o)
+{
+	struct bytes value;
+	if (rdb_payload_open(c->argv[3], &value) != SETT_OK)
+		return context_error(c, "ERR DUMP payload version or checksum are wrong");
+	int status = k->exists ? key_delete(k) : SETT_OK;
+	if (status == SETT_OK)
+		status = store_payload(c, k, value);
+	if (status == SETT_OK && o->ttl != 0)
+		status = settle_deadline(c, o);
+	if (status == SETT_OK)
+		status = note_use(c, k, o);
+	if (status == SETT_OK)
+		resp_status(c->reply, "OK");
+	return status;
+}
+
+/* The order in which Redis finds fault. */
+int
+command_restore(struct command_context *c)
+{
+	struct restore_options options;
+	struct key k;
+	if (!parse_options(c, &options))
+		return OUTCOME_FAILED;
+	int status = c->argv[3].size > LONG_PAYLOAD ? context_enter_long_lane(c) : SETT_OK;
+	if (status == SETT_OK)
+		status = open_key(c, c->argv[1], &k);
+	if (status != SETT_OK)
+		return status;
+	if (k.exists && !options.replace)
+		return context_error(c, "BUSYKEY Target key name already exists.");
+	if (!context_integer(c, c->argv[2], &options.ttl))
+		return OUTCOME_FAILED;
+	if (options.ttl < 0)
+		return context_error(c, "ERR Invalid TTL value, must be >= 0");
+	return restore(c, &k, &options);
+}

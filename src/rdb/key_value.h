@@ -1,0 +1,26 @@
+/* The values of keys to and from RDB's encodings. */
+#ifndef SETT_RDB_KEY_VALUE_H
+#define SETT_RDB_KEY_VALUE_H
+
+#include "rdb/value_writer.h"
+#include "types/hash.h"
+#include "types/set.h"
+
+/* How collections are stored that are read. */
+struct rdb_limits {
+	struct hash_limits hash;
+	struct set_limits set;
+};
+
+/* Appends the value of a key, which exists, with the byte of its type; `ret_version` is the RDB version that can read it.
+ * Elements past their deadlines are left out; SETT_NOT_FOUND: all were. `gone` (may be NULL) is set by another thread
+ * when nobody wants the value any more: SETT_ABORTED. SETT_INVALID: the type has no encoding yet. Statuses of reading. */
+int rdb_write_value(struct key *, const bool *gone, struct rdb_writer *, unsigned *ret_version);
+
+/* Whether values of this type can be stored. */
+bool rdb_stores_type(enum value_type);
+/* Reads the value to its end and stores it under the key, which does not exist, without a deadline.
+ * RDB_MALFORMED, SETT_NO_MEMORY, statuses of writing. */
+int rdb_store_value(struct rdb_reader *, const struct rdb_limits *, struct key *);
+
+#endif

@@ -1,0 +1,76 @@
+/* Elements go through the types' own interfaces one by one, so a value is stored as commands would have made it. */
+#include "rdb/key_value.h"
+
+struct value_store {
+	struct rdb_reader *reader;
+	const struct rdb_limits *limits;
+	struct key *key;
+};
+
+static int
+store_string(struct value_store *v)
+{
+	struct rdb_element string, more;
+	int status = rdb_reader_next(v->reader, &string);
+	if (status == SETT_OK)
+		status = key_put_string(v->key, string.name, 0);
+	return status == SETT_OK ? rdb_reader_next(v->reader, &more) : status;
+}
+
+static int
+store_hash(struct value_store *v)
+{
+	struct hash h;
+	struct rdb_element field;
+	int status = hash_open(v->key, &v->limits->hash, &h);
+	while (status == SETT_OK && (status = rdb_reader_next(v->reader, &field)) == SETT_OK) {
+		uint64_t before = h.count;
+		status = hash_put(&h, field.name, field.value, field.deadline, NULL);
+		if (status == SETT_OK && h.count == before)
+			status = RDB_MALFORMED; /* the field came twice */
+	}
+	if (status != SETT_NOT_FOUND)
+		return status;
+	status = hash_save(&h);
+	return status == SETT_OK ? SETT_NOT_FOUND : status;
+}
+
+static int
+store_set(struct value_store *v)
+{
+	struct hash set;
+	struct rdb_element member;
+	bool existed = false;
+	int status = set_open(v->key, &v->limits->set, &set);
+	while (status == SETT_OK && (status = rdb_reader_next(v->reader, &member)) == SETT_OK) {
+		status = set_add(&set, member.name, &existed);
+		if (status == SETT_OK && existed)
+			status = RDB_MALFORMED; /* the member came twice */
+	}
+	if (status != SETT_NOT_FOUND)
+		return status;
+	status = hash_save(&set);
+	return status == SETT_OK ? SETT_NOT_FOUND : status;
+}
+
+/* SETT_NOT_FOUND: all is read and stored. */
+static int (*const stores[VALUE_TYPE_END])(struct value_store *) = {
+	[VALUE_STRING] = store_string,
+	[VALUE_SET] = store_set,
+	[VALUE_HASH] = store_hash,
+};
+
+bool
+rdb_stores_type(enum value_type type)
+{
+	return (unsigned)type < VALUE_TYPE_END && stores[type] != NULL;
+}
+
+int
+rdb_store_value(struct rdb_reader *reader, const struct rdb_limits *limits, struct key *k)
+{
+	struct value_store v = {.reader = reader, .limits = limits, .key = k};
+	assert(!k->exists && rdb_stores_type(reader->type));
+	int status = stores[reader->type](&v);
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}

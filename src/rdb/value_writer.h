@@ -1,0 +1,41 @@
+/* Writes values as value_reader.h, input.h and blob.h describe them, into one buffer. Running out of memory is kept in
+ * `failed`: further calls do nothing, and who finishes looks once. */
+#ifndef SETT_RDB_VALUE_WRITER_H
+#define SETT_RDB_VALUE_WRITER_H
+
+#include "rdb/value_reader.h"
+
+struct lzf_state;
+
+struct rdb_writer {
+	struct buffer out;
+	bool compresses; /* long strings */
+	bool failed;
+	struct lzf_state *lzf; /* once it is needed */
+};
+
+void rdb_writer_init(struct rdb_writer *, bool compresses);
+void rdb_writer_free(struct rdb_writer *);
+
+void rdb_put_byte(struct rdb_writer *, uint8_t);
+/* Of 1 to 8 bytes. */
+void rdb_put_little_endian(struct rdb_writer *, uint64_t, size_t size);
+void rdb_put_length(struct rdb_writer *, uint64_t);
+/* As an integer if it is one's text, compressed if that saves something. */
+void rdb_put_string(struct rdb_writer *, struct bytes);
+void rdb_put_double(struct rdb_writer *, double);
+
+/* ---- listpacks ---- */
+struct listpack_writer {
+	struct buffer out;
+	uint64_t count;
+	bool failed;
+};
+void listpack_begin(struct listpack_writer *);
+void listpack_add(struct listpack_writer *, struct bytes element);
+void listpack_add_integer(struct listpack_writer *, int64_t);
+/* Ends the listpack and puts it as a string; the writer can begin anew. */
+void rdb_put_listpack(struct rdb_writer *, struct listpack_writer *);
+void listpack_free(struct listpack_writer *);
+
+#endif

@@ -1,0 +1,247 @@
+/* Values that are small by Redis' rules (what OBJECT ENCODING shows) are written in one blob, as Redis does. */
+#include "rdb/key_value.h"
+#include <stdlib.h>
+
+#include "keyspace/integer.h"
+#include "rdb/payload.h"
+
+struct value_write {
+	struct key *key;
+	const bool *gone;
+	struct rdb_writer *out;
+	unsigned version;
+};
+
+static int
+go_on(const struct value_write *v)
+{
+	return v->gone != NULL && __atomic_load_n(v->gone, __ATOMIC_RELAXED) ? SETT_ABORTED : SETT_OK;
+}
+
+static int
+write_string(struct value_write *v)
+{
+	struct bytes value;
+	int status = key_body(v->key, &value);
+	if (status != SETT_OK)
+		return status;
+	rdb_put_byte(v->out, RDB_STRING);
+	rdb_put_string(v->out, value);
+	return SETT_OK;
+}
+
+/* ---- hashes ---- */
+
+/* What is to be known of the fields before the first is written. */
+struct field_facts {
+	uint64_t count, first_deadline;
+};
+
+static int
+survey_fields(struct value_write *v, struct hash *h, struct field_facts *ret)
+{
+	struct hash_walk walk;
+	struct hash_field field;
+	struct field_facts facts = {.count = h->count};
+	if (h->with_deadline == 0) {
+		*ret = facts;
+		return SETT_OK;
+	}
+	facts.count = 0;
+	int status = hash_walk(h, &walk);
+	while (status == SETT_OK && (status = hash_walk_next(&walk, &field)) == SETT_OK) {
+		facts.count++;
+		if (field.deadline != 0 &&
+		    (facts.first_deadline == 0 || field.deadline < facts.first_deadline))
+			facts.first_deadline = field.deadline;
+		status = go_on(v);
+	}
+	hash_walk_close(&walk);
+	if (status != SETT_NOT_FOUND)
+		return status;
+	*ret = facts;
+	return facts.count > 0 ? SETT_OK : SETT_NOT_FOUND;
+}
+
+static int
+write_plain_fields(struct value_write *v, struct hash_walk *walk, const struct field_facts *facts)
+{
+	struct hash_field field;
+	struct bytes value;
+	uint64_t count = 0;
+	int status;
+	rdb_put_byte(v->out, facts->first_deadline != 0 ? RDB_HASH_DEADLINES : RDB_HASH);
+	if (facts->first_deadline != 0)
+		rdb_put_little_endian(v->out, facts->first_deadline, 8);
+	rdb_put_length(v->out, facts->count);
+	while ((status = hash_walk_next(walk, &field)) == SETT_OK) {
+		status = hash_value(walk->hash, &field, &value);
+		if (status == SETT_OK)
+			status = go_on(v);
+		if (status != SETT_OK)
+			return status;
+		if (facts->first_deadline != 0)
+			rdb_put_length(v->out,
+				       field.deadline != 0 ? field.deadline - facts->first_deadline + 1 : 0);
+		rdb_put_string(v->out, field.name);
+		rdb_put_string(v->out, value);
+		count++;
+	}
+	return status == SETT_NOT_FOUND && count != facts->count ? SETT_CORRUPT : status;
+}
+
+static int
+write_packed_fields(struct value_write *v, struct hash_walk *walk, const struct field_facts *facts)
+{
+	struct listpack_writer listpack = {0};
+	struct hash_field field;
+	struct bytes value;
+	int status;
+	listpack_begin(&listpack);
+	while ((status = hash_walk_next(walk, &field)) == SETT_OK) {
+		status = hash_value(walk->hash, &field, &value);
+		if (status != SETT_OK)
+			break;
+		listpack_add(&listpack, field.name);
+		listpack_add(&listpack, value);
+		if (facts->first_deadline != 0)
+			listpack_add_integer(&listpack, (int64_t)field.deadline);
+	}
+	rdb_put_byte(v->out, facts->first_deadline != 0 ? RDB_HASH_LISTPACK_DEADLINES : RDB_HASH_LISTPACK);
+	if (facts->first_deadline != 0)
+		rdb_put_little_endian(v->out, facts->first_deadline, 8);
+	rdb_put_listpack(v->out, &listpack);
+	listpack_free(&listpack);
+	return status;
+}
+
+static int
+write_hash(struct value_write *v)
+{
+	static const struct hash_limits no_limits;
+	struct hash h;
+	struct hash_walk walk;
+	struct field_facts facts;
+	int status = hash_open(v->key, &no_limits, &h);
+	if (status == SETT_OK)
+		status = survey_fields(v, &h, &facts);
+	if (status == SETT_OK)
+		status = hash_walk(&h, &walk);
+	if (status != SETT_OK)
+		return status;
+	if (facts.first_deadline != 0)
+		v->version = RDB_VERSION_DEADLINES;
+	status = h.encoding == HASH_LISTPACK ? write_packed_fields(v, &walk, &facts)
+					     : write_plain_fields(v, &walk, &facts);
+	hash_walk_close(&walk);
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}
+
+/* ---- sets ---- */
+
+static int
+write_members(struct value_write *v, struct hash *set, struct hash_walk *walk)
+{
+	struct hash_field member;
+	uint64_t count = 0;
+	int status;
+	rdb_put_byte(v->out, RDB_SET);
+	rdb_put_length(v->out, set->count);
+	while ((status = hash_walk_next(walk, &member)) == SETT_OK && (status = go_on(v)) == SETT_OK) {
+		rdb_put_string(v->out, member.name);
+		count++;
+	}
+	return status == SETT_NOT_FOUND && count != set->count ? SETT_CORRUPT : status;
+}
+
+static int
+compare_integers(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+	return x < y ? -1 : x > y;
+}
+
+/* SETT_NOT_FOUND at the end, as many as the set has. */
+static int
+read_integers(struct hash *set, struct hash_walk *walk, int64_t *values)
+{
+	struct hash_field member;
+	uint64_t count = 0;
+	int status;
+	while ((status = hash_walk_next(walk, &member)) == SETT_OK)
+		if (count == set->count || !parse_integer(member.name, &values[count++]))
+			return SETT_CORRUPT;
+	return status == SETT_NOT_FOUND && count != set->count ? SETT_CORRUPT : status;
+}
+
+/* Integers in order, each with as many bytes as the widest needs. */
+static void
+put_intset(struct rdb_writer *out, const int64_t *values, uint64_t count)
+{
+	int64_t low = values[0], high = values[count - 1];
+	uint64_t width = low == (int16_t)low && high == (int16_t)high ? 2
+		: low == (int32_t)low && high == (int32_t)high        ? 4
+								      : 8;
+	struct rdb_writer blob;
+	rdb_writer_init(&blob, false);
+	rdb_put_little_endian(&blob, width, 4);
+	rdb_put_little_endian(&blob, count, 4);
+	for (uint64_t i = 0; i < count; i++)
+		rdb_put_little_endian(&blob, (uint64_t)values[i], (size_t)width);
+	rdb_put_byte(out, RDB_SET_INTSET);
+	rdb_put_string(out, buffer_bytes(&blob.out));
+	out->failed = out->failed || blob.failed;
+	rdb_writer_free(&blob);
+}
+
+static int
+write_integers(struct value_write *v, struct hash *set, struct hash_walk *walk)
+{
+	int64_t *values = malloc(set->count * sizeof(*values));
+	if (values == NULL)
+		return SETT_NO_MEMORY;
+	int status = read_integers(set, walk, values);
+	if (status == SETT_NOT_FOUND) {
+		qsort(values, set->count, sizeof(*values), compare_integers);
+		put_intset(v->out, values, set->count);
+	}
+	free(values);
+	return status;
+}
+
+static int
+write_set(struct value_write *v)
+{
+	static const struct set_limits no_limits;
+	struct hash set;
+	struct hash_walk walk;
+	int status = set_open(v->key, &no_limits, &set);
+	if (status == SETT_OK)
+		status = hash_walk(&set, &walk);
+	if (status != SETT_OK)
+		return status;
+	status = set.encoding == SET_INTSET ? write_integers(v, &set, &walk) : write_members(v, &set, &walk);
+	hash_walk_close(&walk);
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}
+
+static int (*const writers[VALUE_TYPE_END])(struct value_write *) = {
+	[VALUE_STRING] = write_string,
+	[VALUE_SET] = write_set,
+	[VALUE_HASH] = write_hash,
+};
+
+int
+rdb_write_value(struct key *k, const bool *gone, struct rdb_writer *out, unsigned *ret_version)
+{
+	struct value_write v = {.key = k, .gone = gone, .out = out, .version = RDB_VERSION};
+	assert(k->exists && (unsigned)k->root.type < VALUE_TYPE_END);
+	if (writers[k->root.type] == NULL)
+		return SETT_INVALID;
+	int status = writers[k->root.type](&v);
+	if (status == SETT_OK && out->failed)
+		status = SETT_NO_MEMORY;
+	if (status == SETT_OK)
+		*ret_version = v.version;
+	return status;
+}
