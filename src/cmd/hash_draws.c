@@ -205,20 +205,31 @@ parse_random_count(struct command_context *c, struct bytes argument, int64_t *re
 				      ret);
 }
 
+bool
+parse_random_arguments(struct command_context *c, const char *word, int64_t *ret_count, bool *ret_with_values)
+{
+	bool with_values = c->argc == 4;
+	*ret_count = 1;
+	*ret_with_values = with_values;
+	if (c->argc < 3)
+		return true;
+	if (!parse_random_count(c, c->argv[2], ret_count))
+		return false;
+	if (c->argc > 4 || (with_values && !argument_is(c->argv[3], word)))
+		context_syntax_error(c);
+	else if (with_values && (*ret_count < -(INT64_MAX / 2) || *ret_count > INT64_MAX / 2))
+		context_error(c, "ERR value is out of range");
+	return !c->failed;
+}
+
 int
 command_hrandfield(struct command_context *c)
 {
 	struct open_hash h;
 	int64_t count;
-	bool with_values = c->argc == 4;
-	if (c->argc >= 3) {
-		if (!parse_random_count(c, c->argv[2], &count))
-			return OUTCOME_FAILED;
-		if (c->argc > 4 || (with_values && !argument_is(c->argv[3], "WITHVALUES")))
-			return context_syntax_error(c);
-		if (with_values && (count < -(INT64_MAX / 2) || count > INT64_MAX / 2))
-			return context_error(c, "ERR value is out of range");
-	}
+	bool with_values;
+	if (!parse_random_arguments(c, "WITHVALUES", &count, &with_values))
+		return OUTCOME_FAILED;
 	int status = open_hash(c, c->argv[1], &h);
 	if (status != SETT_OK)
 		return status;

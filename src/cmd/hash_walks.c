@@ -6,6 +6,7 @@
 #include "cmd/hashes.h"
 #include "cmd/scan.h"
 #include "keyspace/glob.h"
+#include "types/zset.h"
 
 bool
 hash_is_long(const struct hash *h)
@@ -20,11 +21,30 @@ enter_lane_for_hash(struct command_context *c, const struct hash *h)
 	return hash_is_long(h) ? context_enter_long_lane(c) : SETT_OK;
 }
 
+/* As Redis gives a score: what is a listpack to it has integers as such. */
+static int
+reply_score_text(struct command_context *c, struct hash *h, const struct hash_field *field)
+{
+	double score;
+	int status = zset_score(h, field, &score);
+	if (status != SETT_OK)
+		return status;
+	const double most = (double)(INT64_MAX / 2);
+	if (h->encoding == ZSET_LISTPACK && score >= -most && score <= most &&
+	    score == (double)(int64_t)score)
+		resp_bulk_integer(c->reply, (int64_t)score);
+	else
+		resp_bulk_format(c->reply, "%.17g", score);
+	return SETT_OK;
+}
+
 int
 reply_parts(struct command_context *c, struct hash *h, const struct hash_field *field, unsigned parts)
 {
 	if ((parts & HASH_NAMES) != 0)
 		reply_bytes(c, field->name);
+	if ((parts & HASH_SCORE_TEXTS) != 0)
+		return reply_score_text(c, h, field);
 	return (parts & HASH_VALUES) != 0 ? reply_field_value(c, h, field) : SETT_OK;
 }
 
@@ -148,7 +168,8 @@ static int
 scan_fields(struct command_context *c, struct hash_walk *walk, const struct scan_options *o,
 	    size_t *ret_found, uint64_t *ret_next)
 {
-	unsigned parts = o->no_values ? HASH_NAMES : HASH_NAMES | HASH_VALUES;
+	unsigned values = walk->hash->type == VALUE_ZSET ? HASH_SCORE_TEXTS : HASH_VALUES;
+	unsigned parts = o->no_values ? HASH_NAMES : HASH_NAMES | values;
 	bool whole = walk->hash->object == 0;
 	struct hash_field field;
 	uint32_t last = 0;

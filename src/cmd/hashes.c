@@ -5,6 +5,7 @@
 
 #include "cmd/commands.h"
 #include "config/config.h"
+#include "types/zset.h"
 
 enum { INTEGER_TEXT_MAX = 20 };
 
@@ -38,6 +39,13 @@ int
 reply_field_value(struct command_context *c, struct hash *h, const struct hash_field *field)
 {
 	struct bytes value;
+	double score;
+	if (h->type == VALUE_ZSET) {
+		int found = zset_score(h, field, &score);
+		if (found == SETT_OK)
+			resp_double(c->reply, score);
+		return found;
+	}
 	if (field->is_spread)
 		return context_reply_record(c, &field->member.record, field->member.name_size);
 	int status = hash_value(h, field, &value);

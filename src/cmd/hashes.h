@@ -31,7 +31,7 @@ int enter_lane_for_hash(struct command_context *, const struct hash *);
 int count_live_fields(struct command_context *, struct open_hash *, uint64_t *ret);
 
 /* Parts of a field that a reply has. */
-enum { HASH_NAMES = 1, HASH_VALUES = 2 };
+enum { HASH_NAMES = 1, HASH_VALUES = 2, HASH_SCORE_TEXTS = 4 /* a sorted set's values, as bulks */ };
 /* Appends these parts of all `count` fields of a spread hash, which the transaction has not changed, as a source: they
  * are read while the reply is sent. The caller has appended the header. SETT_NO_MEMORY; SETT_TOO_LARGE: too many
  * snapshots are kept, and nothing was appended. */
@@ -43,7 +43,7 @@ int reply_result_source(struct command_context *, enum set_operation, struct has
 /* Appends these parts of all fields, as a map, a set or an array. */
 int reply_whole_hash(struct command_context *, struct open_hash *, unsigned parts);
 int reply_parts(struct command_context *, struct hash *, const struct hash_field *, unsigned parts);
-/* HSCAN, SSCAN. */
+/* HSCAN, SSCAN, ZSCAN. */
 int scan_hash(struct command_context *, struct open_hash *, uint64_t cursor, enum scan_kind);
 
 /* A field drawn from `live`, which is not 0: each with the same chance. Where most are past their deadlines, by walking to
@@ -54,7 +54,10 @@ int reply_random_field(struct command_context *, struct open_hash *);
 int reply_random_fields(struct command_context *, struct open_hash *, int64_t count, bool with_values);
 /* Their count. False: the error reply is given. */
 bool parse_random_count(struct command_context *, struct bytes argument, int64_t *ret);
-/* Appends a value as a bulk. */
+/* All arguments of HRANDFIELD and ZRANDMEMBER after the key; `word` is the option. False: the error reply is given. */
+bool parse_random_arguments(struct command_context *, const char *word, int64_t *ret_count,
+			    bool *ret_with_values);
+/* Appends a value as a bulk; a sorted set's score as a number. */
 int reply_field_value(struct command_context *, struct hash *, const struct hash_field *);
 
 #endif

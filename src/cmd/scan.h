@@ -14,7 +14,7 @@ struct scan_options {
 	int64_t count;
 	struct bytes type;
 };
-enum scan_kind { SCAN_KEYS, SCAN_HASH, SCAN_SET };
+enum scan_kind { SCAN_KEYS, SCAN_HASH, SCAN_SET, SCAN_ZSET };
 
 /* Both give the error reply and return false if the arguments are wrong. */
 /* As strtoul reads it, which Redis uses: a sign and leading zeros are fine. */

@@ -26,6 +26,10 @@ parse_fields(struct hash *h, struct bytes fields)
 	p = varint_get(p, end, &h->count);
 	if (p != NULL)
 		p = varint_get(p, end, &h->with_deadline);
+	if (p != NULL && h->type == VALUE_ZSET) {
+		h->tail = bytes_of(p, (size_t)(end - p));
+		p = end;
+	}
 	return p == end && h->count > 0 && h->with_deadline <= h->count ? SETT_OK : SETT_CORRUPT;
 }
 
@@ -284,6 +288,8 @@ makes_hashtable(const struct hash *h, struct bytes name, struct bytes value)
 		return true;
 	if (h->type == VALUE_SET)
 		return !value_is_integer(name);
+	if (h->type == VALUE_ZSET)
+		return name.size > h->limits.listpack_value;
 	return name.size > h->limits.listpack_value || value.size > h->limits.listpack_value;
 }
 
@@ -296,9 +302,9 @@ choose_encoding(struct hash *h, struct bytes name, struct bytes value)
 	}
 }
 
-/* `old` is the field as find_stored gave it, NULL if there is none. */
-static int
-put_over(struct hash *h, struct bytes name, struct bytes value, uint64_t deadline, struct hash_field *old)
+int
+hash_put_over(struct hash *h, struct bytes name, struct bytes value, uint64_t deadline,
+	      struct hash_field *old)
 {
 	int status = SETT_OK;
 	if (h->object == 0 && is_too_large(h, name, value, deadline, old)) {
@@ -332,7 +338,7 @@ hash_put(struct hash *h, struct bytes name, struct bytes value, uint64_t deadlin
 	bool is_stored = status == SETT_OK;
 	if (ret_existed != NULL)
 		*ret_existed = is_stored && !field.is_due;
-	return put_over(h, name, value, deadline, is_stored ? &field : NULL);
+	return hash_put_over(h, name, value, deadline, is_stored ? &field : NULL);
 }
 
 int
@@ -347,7 +353,7 @@ hash_add(struct hash *h, struct bytes name, bool *ret_existed)
 int
 hash_add_new(struct hash *h, struct bytes name)
 {
-	return put_over(h, name, (struct bytes){0}, 0, NULL);
+	return hash_put_over(h, name, (struct bytes){0}, 0, NULL);
 }
 
 /* Copies first: the slices are of the body that changes. */
@@ -420,7 +426,7 @@ find_first_deadline(struct hash *h)
 static int
 put_root(struct hash *h)
 {
-	uint8_t fields[2 * VARINT_MAX_SIZE], *end;
+	uint8_t fields[2 * VARINT_MAX_SIZE + HASH_TAIL_MAX], *end;
 	struct key *key = h->key;
 	int status = h->due_unknown ? find_first_deadline(h) : SETT_OK;
 	if (status == SETT_OK && h->object == 0)
@@ -429,6 +435,10 @@ put_root(struct hash *h)
 		return status;
 	end = varint_put(fields, h->count);
 	end = varint_put(end, h->with_deadline);
+	assert(h->tail.size <= HASH_TAIL_MAX);
+	if (h->tail.size > 0)
+		memcpy(end, h->tail.data, h->tail.size);
+	end += h->tail.size;
 	struct root_content content = {.type = h->type,
 				       .encoding = h->encoding,
 				       .expires_at = key->exists && !h->replaces ? key->root.expires_at : 0,

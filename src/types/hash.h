@@ -26,6 +26,8 @@ struct digest;
 /* What OBJECT ENCODING says, by Redis' rules; how the hash is stored is another matter. In files. */
 enum hash_encoding { HASH_LISTPACK = 1, HASH_HASHTABLE = 2 };
 
+enum { HASH_TAIL_MAX = 64 };
+
 struct hash_limits {
 	size_t packed_size; /* a larger body is spread */
 	/* More fields, or a longer name or value, make a hashtable; of a set: more members. */
@@ -35,7 +37,7 @@ struct hash_limits {
 
 struct hash {
 	struct key *key;
-	enum value_type type; /* VALUE_HASH or VALUE_SET */
+	enum value_type type; /* VALUE_HASH, VALUE_SET or VALUE_ZSET */
 	struct hash_limits limits;
 	uint64_t count;         /* fields that are stored */
 	uint64_t with_deadline; /* of them */
@@ -46,6 +48,7 @@ struct hash {
 	bool touched;           /* only elements were changed */
 	bool replaces;          /* the key's old content goes with hash_save */
 	uint8_t encoding;
+	struct bytes tail;     /* of a VALUE_ZSET: what follows in the root's fields (zset.h) */
 	uint64_t object;       /* 0: packed */
 	uint64_t object_bytes; /* about what the elements take */
 	struct members members;
@@ -68,7 +71,7 @@ struct hash_field {
 
 /* The key has been opened; it is absent or holds a hash. SETT_CORRUPT. */
 int hash_open(struct key *, const struct hash_limits *, struct hash *ret);
-/* The same for a key that may hold a VALUE_SET instead, with limits of sets. */
+/* The same for a key that may hold a VALUE_SET or VALUE_ZSET instead, with limits of those. */
 int hash_open_as(struct key *, enum value_type, const struct hash_limits *, struct hash *ret);
 /* An empty one, which takes the place of whatever the key holds, deadline included, when it is saved. */
 void hash_replace(struct key *, enum value_type, const struct hash_limits *, struct hash *ret);
@@ -77,7 +80,11 @@ int hash_find(struct hash *, struct bytes name, struct hash_field *ret);
 /* Of a packed hash: its body (packed.h). */
 int hash_body(struct hash *, struct bytes *ret);
 int hash_value(struct hash *, const struct hash_field *, struct bytes *ret);
-/* Adds a field or replaces its value and deadline (0 = none). `ret_existed` (may be NULL): it was there. */
+/* Adds a field or replaces its value and deadline (0 = none). `old`: the field as it was found, with no change of the hash
+ * since, NULL if there is none. Where it is moved with the others to entries of their own, `old` follows. */
+int hash_put_over(struct hash *, struct bytes name, struct bytes value, uint64_t deadline,
+		  struct hash_field *old);
+/* The same, whether it is there or not. `ret_existed` (may be NULL): it was there. */
 int hash_put(struct hash *, struct bytes name, struct bytes value, uint64_t deadline, bool *ret_existed);
 /* Adds a member without a value, if it is not there. */
 int hash_add(struct hash *, struct bytes name, bool *ret_existed);

@@ -52,9 +52,8 @@ hash_of(const struct members *m, struct bytes stored)
 	return (uint32_t)(hash64_bytes(stored, m->seed) >> 32);
 }
 
-/* What stands for `name` in keys, in `room` if it is not the name itself. */
-static struct bytes
-stored_form(struct bytes name, uint8_t room[STORED_MAX])
+struct bytes
+members_stored(struct bytes name, uint8_t room[STORED_MAX])
 {
 	if (name.size <= MEMBER_STORED_MAX)
 		return name;
@@ -164,7 +163,7 @@ find_long(const struct members *m, struct bytes name, struct member *ret)
 	uint8_t *room = arena_allocate(m->view->arena, STORED_MAX, 1);
 	if (room == NULL)
 		return SETT_NO_MEMORY;
-	int status = find_stored(m, stored_form(name, room), ret);
+	int status = find_stored(m, members_stored(name, room), ret);
 	if (status == SETT_OK)
 		status = members_name(m, ret, &whole);
 	if (status != SETT_OK)
@@ -261,7 +260,7 @@ put_long(const struct members *m, struct bytes name, struct bytes value, uint64_
 	if (value.size > 0)
 		memcpy(body + name.size, value.data, value.size);
 	put.body = bytes_of(body, name.size + value.size);
-	*ret_stored = stored_form(name, room);
+	*ret_stored = members_stored(name, room);
 	status = put_member(m, *ret_stored, hash_of(m, *ret_stored), &put);
 out:
 	free(body);

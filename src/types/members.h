@@ -48,6 +48,8 @@ member_value_size(const struct member *m)
 {
 	return m->record.body_size - m->name_size;
 }
+/* What stands for a name in keys (`stored`): itself, or in `room` if it is long. */
+struct bytes members_stored(struct bytes name, uint8_t room[MEMBER_STORED_MAX + NAME_HASH_SIZE]);
 /* About the bytes that a member takes. */
 uint64_t member_size(struct bytes name, uint64_t value_size);
 

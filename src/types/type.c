@@ -5,6 +5,7 @@
 #include "types/hash.h"
 #include "types/set.h"
 #include "types/string.h"
+#include "types/zset.h"
 
 struct type_operations {
 	const char *(*encoding_name)(const struct root *);
@@ -19,6 +20,7 @@ static const struct type_operations types[VALUE_TYPE_END] = {
 			  .copy = key_copy_packed,
 			  .digest = string_digest},
 	[VALUE_SET] = {.encoding_name = set_encoding_name, .copy = hash_copy, .digest = hash_digest},
+	[VALUE_ZSET] = {.encoding_name = zset_encoding_name, .copy = zset_copy, .digest = hash_digest},
 	[VALUE_HASH] = {.encoding_name = hash_encoding_name,
 			.copy = hash_copy,
 			.digest = hash_digest,

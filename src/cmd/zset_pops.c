@@ -1,0 +1,181 @@
+/* ZPOPMIN, ZPOPMAX and ZMPOP; ZRANDMEMBER and ZSCAN, which treat a sorted set as the hash of its members. */
+#include "cmd/commands.h"
+#include "cmd/zsets.h"
+
+/* ---- popping ---- */
+
+/* Replies the elements, of which some may have to be removed afterwards: then copies of their names come first. */
+static int
+reply_and_remember(struct command_context *c, struct zset *z, const struct zset_range *range, bool nested,
+		   struct bytes *names)
+{
+	struct zset_walk walk;
+	struct zset_element element;
+	int status = SETT_OK;
+	zset_walk(z, range->start, range->backwards, &walk);
+	for (uint64_t i = 0; i < range->count && status == SETT_OK; i++) {
+		status = zset_walk_next(&walk, &element);
+		if (status != SETT_OK)
+			break;
+		if (nested)
+			resp_array(c->reply, 2);
+		reply_bytes(c, element.name);
+		resp_double(c->reply, element.score);
+		if (names == NULL)
+			continue;
+		const void *copy = arena_copy(c->arena, element.name.data, element.name.size);
+		if (copy == NULL)
+			status = SETT_NO_MEMORY;
+		names[i] = bytes_of(copy, element.name.size);
+	}
+	zset_walk_close(&walk);
+	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
+}
+
+static int
+remove_names(struct zset *z, const struct bytes *names, uint64_t count)
+{
+	int status = SETT_OK;
+	for (uint64_t i = 0; i < count && status == SETT_OK; i++) {
+		struct zset_member member;
+		status = zset_find(z, names[i], &member);
+		if (status == SETT_OK)
+			status = zset_remove(z, &member);
+	}
+	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
+}
+
+static int
+pop(struct command_context *c, struct zset *z, uint64_t count, bool from_top, bool nested)
+{
+	uint64_t size = zset_count(z);
+	struct zset_range range = {.start = from_top ? size - 1 : 0, .count = count, .backwards = from_top};
+	struct bytes *names = NULL;
+	bool by_ranks = count == size || count > ZSET_LONG_WALK;
+	int status = count > ZSET_LONG_WALK ? context_enter_long_lane(c) : SETT_OK;
+	if (status == SETT_OK && !by_ranks) {
+		names = arena_allocate(c->arena, count * sizeof(*names), _Alignof(struct bytes));
+		if (names == NULL)
+			return SETT_NO_MEMORY;
+	}
+	resp_array(c->reply, nested ? count : 2 * count);
+	if (status == SETT_OK)
+		status = reply_and_remember(c, z, &range, nested, names);
+	if (status == SETT_OK)
+		status = by_ranks ? zset_remove_ranks(z, from_top ? size - count : 0, count)
+				  : remove_names(z, names, count);
+	return status == SETT_OK ? zset_save(z) : status;
+}
+
+static int
+pop_one_key(struct command_context *c, bool from_top)
+{
+	struct open_zset z;
+	int64_t count = 1;
+	if (c->argc > 3)
+		return context_syntax_error(c);
+	if (c->argc == 3 &&
+	    !context_integer_range(c, c->argv[2], 0, INT64_MAX, "ERR value is out of range, must be positive",
+				   &count))
+		return OUTCOME_FAILED;
+	int status = open_zset(c, c->argv[1], &z);
+	if (status != SETT_OK)
+		return status;
+	uint64_t size = zset_count(&z.zset), wanted = (uint64_t)count < size ? (uint64_t)count : size;
+	if (wanted == 0) {
+		resp_array(c->reply, 0);
+		return SETT_OK;
+	}
+	return pop(c, &z.zset, wanted, from_top, c->argc == 3 && c->protocol == 3);
+}
+
+int
+command_zpopmin(struct command_context *c)
+{
+	return pop_one_key(c, false);
+}
+
+int
+command_zpopmax(struct command_context *c)
+{
+	return pop_one_key(c, true);
+}
+
+static bool
+parse_mpop(struct command_context *c, int64_t *ret_keys, bool *ret_from_top, int64_t *ret_count)
+{
+	static const char keys_error[] = "ERR numkeys should be greater than 0";
+	static const char count_error[] = "ERR count should be greater than 0";
+	*ret_count = 1;
+	if (!context_integer_range(c, c->argv[1], 1, INT64_MAX, keys_error, ret_keys))
+		return false;
+	size_t at = 2 + (size_t)*ret_keys;
+	if (*ret_keys >= (int64_t)c->argc || at >= c->argc ||
+	    (!argument_is(c->argv[at], "MIN") && !argument_is(c->argv[at], "MAX"))) {
+		context_syntax_error(c);
+		return false;
+	}
+	*ret_from_top = argument_is(c->argv[at], "MAX");
+	if (at + 1 == c->argc)
+		return true;
+	if (!argument_is(c->argv[at + 1], "COUNT") || at + 2 >= c->argc) {
+		context_syntax_error(c);
+		return false;
+	}
+	if (!context_integer_range(c, c->argv[at + 2], 1, INT64_MAX, count_error, ret_count))
+		return false;
+	if (at + 3 < c->argc)
+		context_syntax_error(c);
+	return at + 3 == c->argc;
+}
+
+int
+command_zmpop(struct command_context *c)
+{
+	int64_t keys, count;
+	bool from_top;
+	if (!parse_mpop(c, &keys, &from_top, &count))
+		return OUTCOME_FAILED;
+	for (size_t i = 2; i < 2 + (size_t)keys; i++) {
+		struct open_zset z;
+		int status = open_zset(c, c->argv[i], &z);
+		if (status != SETT_OK)
+			return status;
+		uint64_t size = zset_count(&z.zset);
+		if (size == 0)
+			continue;
+		resp_array(c->reply, 2);
+		reply_bytes(c, c->argv[i]);
+		return pop(c, &z.zset, (uint64_t)count < size ? (uint64_t)count : size, from_top, true);
+	}
+	resp_null_array(c->reply);
+	return SETT_OK;
+}
+
+/* ---- as a hash ---- */
+
+int
+command_zrandmember(struct command_context *c)
+{
+	struct open_zset z;
+	int64_t count;
+	bool with_scores;
+	if (!parse_random_arguments(c, "WITHSCORES", &count, &with_scores))
+		return OUTCOME_FAILED;
+	int status = open_zset(c, c->argv[1], &z);
+	if (status != SETT_OK)
+		return status;
+	return c->argc >= 3 ? reply_random_fields(c, &z.members, count, with_scores)
+			    : reply_random_field(c, &z.members);
+}
+
+int
+command_zscan(struct command_context *c)
+{
+	struct open_zset z;
+	uint64_t cursor;
+	if (!scan_parse_cursor(c, c->argv[2], &cursor))
+		return OUTCOME_FAILED;
+	int status = open_zset(c, c->argv[1], &z);
+	return status == SETT_OK ? scan_hash(c, &z.members, cursor, SCAN_ZSET) : status;
+}

@@ -1,0 +1,245 @@
+/* Members of sorted sets and their changes; see zset.h.
+ *
+ * Invariant: a spread set's tree has exactly one entry for each member, with its score. Both are written here alone. */
+#include "types/zset.h"
+
+#include <stdlib.h>
+
+#include "types/zset_private.h"
+
+enum {
+	ORDER_OVERHEAD = ELEMENT_PREFIX_SIZE + 3 + SCORE_SIZE +
+		16 /* what an entry of the tree takes beside its name */
+};
+
+static const struct counted_options tree_options = {.weighted = false};
+
+void
+zset_key_of(double score, struct bytes stored, struct zset_key *ret)
+{
+	assert(stored.size <= MEMBER_STORED_MAX + NAME_HASH_SIZE);
+	put_be64(ret->bytes, score_to_bits(score));
+	if (stored.size > 0)
+		memcpy(ret->bytes + SCORE_SIZE, stored.data, stored.size);
+	ret->size = SCORE_SIZE + stored.size;
+}
+
+/* ---- opening ---- */
+
+static void
+init(struct hash *hash, struct zset *ret)
+{
+	ret->hash = hash;
+	ret->has_tree = false;
+	ret->elements = NULL;
+}
+
+static int
+load_tree(struct zset *z)
+{
+	struct hash *h = z->hash;
+	const uint8_t *end = h->tail.data + h->tail.size;
+	counted_init(&z->tree, h->key->view, h->key->epoch, h->object, &tree_options);
+	z->has_tree = true;
+	return counted_load(&z->tree, h->tail.data, end) == end ? SETT_OK : SETT_CORRUPT;
+}
+
+int
+zset_open(struct key *key, const struct hash_limits *limits, struct hash *hash, struct zset *ret)
+{
+	int status = hash_open_as(key, VALUE_ZSET, limits, hash);
+	init(hash, ret);
+	if (status != SETT_OK || hash->object == 0)
+		return status == SETT_OK && hash->tail.size > 0 ? SETT_CORRUPT : status;
+	status = load_tree(ret);
+	return status == SETT_OK && counted_weight(&ret->tree) != hash->count ? SETT_CORRUPT : status;
+}
+
+void
+zset_replace(struct key *key, const struct hash_limits *limits, struct hash *hash, struct zset *ret)
+{
+	hash_replace(key, VALUE_ZSET, limits, hash);
+	init(hash, ret);
+}
+
+int
+zset_of_object(struct keyspace_view *view, uint64_t epoch, uint64_t object, struct bytes top, struct key *key,
+	       struct hash *hash, struct zset *ret)
+{
+	hash_of_object(view, epoch, object, key, hash);
+	hash->type = VALUE_ZSET;
+	hash->tail = top;
+	init(hash, ret);
+	int status = load_tree(ret);
+	if (status == SETT_OK)
+		hash->count = counted_weight(&ret->tree);
+	return status;
+}
+
+/* ---- members ---- */
+
+int
+zset_score(struct hash *h, const struct hash_field *field, double *ret)
+{
+	struct bytes value;
+	int status = hash_value(h, field, &value);
+	if (status != SETT_OK)
+		return status;
+	if (value.size != SCORE_SIZE)
+		return SETT_CORRUPT;
+	*ret = score_from_bits(get_be64(value.data));
+	return *ret == *ret ? SETT_OK : SETT_CORRUPT;
+}
+
+int
+zset_find(struct zset *z, struct bytes name, struct zset_member *ret)
+{
+	int status = hash_find(z->hash, name, &ret->field);
+	return status == SETT_OK ? zset_score(z->hash, &ret->field, &ret->score) : status;
+}
+
+/* ---- changing ---- */
+
+static int
+by_key(const void *a, const void *b)
+{
+	const struct bytes *one = a, *other = b;
+	return bytes_compare(*one, *other);
+}
+
+/* All members have just got entries of their own: gives them their order, in that order, which leaves the tree's blocks
+ * full. */
+static int
+plant_tree(struct zset *z)
+{
+	struct hash *h = z->hash;
+	struct hash_walk walk;
+	struct hash_field field;
+	struct zset_key key;
+	struct arena *arena = h->key->view->arena;
+	struct bytes *keys = arena_allocate(arena, h->count * sizeof(*keys), _Alignof(struct bytes));
+	size_t count = 0;
+	if (keys == NULL)
+		return SETT_NO_MEMORY;
+	counted_init(&z->tree, h->key->view, h->key->epoch, h->object, &tree_options);
+	z->has_tree = true;
+	int status = hash_walk(h, &walk);
+	if (status != SETT_OK)
+		return status;
+	while ((status = hash_walk_next(&walk, &field)) == SETT_OK && count < h->count) {
+		double score;
+		status = zset_score(h, &field, &score);
+		if (status != SETT_OK)
+			break;
+		zset_key_of(score, field.member.stored, &key);
+		const void *copy = arena_copy(arena, key.bytes, key.size);
+		if (copy == NULL) {
+			status = SETT_NO_MEMORY;
+			break;
+		}
+		h->object_bytes += ORDER_OVERHEAD + field.member.stored.size;
+		keys[count++] = bytes_of(copy, key.size);
+	}
+	hash_walk_close(&walk);
+	if (status == SETT_NOT_FOUND)
+		status = count == h->count ? SETT_OK : SETT_CORRUPT;
+	qsort(keys, count, sizeof(*keys), by_key);
+	for (size_t i = 0; i < count && status == SETT_OK; i++)
+		status = counted_put(&z->tree, keys[i], 1, 0, &(struct sett_put){0});
+	return status;
+}
+
+static int
+delete_from_tree(struct zset *z, const struct zset_member *member)
+{
+	struct zset_key key;
+	struct bytes stored = member->field.member.stored;
+	z->hash->changed = true;
+	zset_key_of(member->score, stored, &key);
+	uint64_t bytes = ORDER_OVERHEAD + stored.size;
+	z->hash->object_bytes -= z->hash->object_bytes < bytes ? z->hash->object_bytes : bytes;
+	return counted_delete(&z->tree, zset_key_bytes(&key), 1, NULL);
+}
+
+static int
+put_in_tree(struct zset *z, struct bytes name, double score, const struct zset_member *old)
+{
+	uint8_t room[MEMBER_STORED_MAX + NAME_HASH_SIZE];
+	struct zset_key key;
+	struct bytes stored = old != NULL ? old->field.member.stored : members_stored(name, room);
+	int status = old != NULL ? delete_from_tree(z, old) : SETT_OK;
+	if (status != SETT_OK)
+		return status;
+	z->hash->changed = true;
+	z->hash->object_bytes += ORDER_OVERHEAD + stored.size;
+	zset_key_of(score, stored, &key);
+	return counted_put(&z->tree, zset_key_bytes(&key), 1, 0, &(struct sett_put){0});
+}
+
+int
+zset_put(struct zset *z, struct bytes name, double score, struct zset_member *old)
+{
+	uint8_t value[SCORE_SIZE];
+	bool was_packed = z->hash->object == 0;
+	assert(score == score);
+	if (old != NULL && old->score == score)
+		return SETT_OK;
+	z->elements = NULL;
+	put_be64(value, score_to_bits(score));
+	int status = hash_put_over(z->hash, name, bytes_of(value, sizeof(value)), 0,
+				   old != NULL ? &old->field : NULL);
+	if (status != SETT_OK || z->hash->object == 0)
+		return status;
+	return was_packed ? plant_tree(z) : put_in_tree(z, name, score, old);
+}
+
+int
+zset_remove(struct zset *z, const struct zset_member *member)
+{
+	z->elements = NULL;
+	int status = z->has_tree ? delete_from_tree(z, member) : SETT_OK;
+	return status == SETT_OK ? hash_remove(z->hash, &member->field) : status;
+}
+
+int
+zset_save(struct zset *z)
+{
+	uint8_t *end;
+	struct hash *h = z->hash;
+	if (z->has_tree && h->changed && h->count > 0) {
+		int status = counted_save(&z->tree, z->saved, &end);
+		if (status != SETT_OK)
+			return status;
+		h->tail = bytes_of(z->saved, (size_t)(end - z->saved));
+	}
+	return hash_save(h);
+}
+
+/* ---- for the table of types ---- */
+
+const char *
+zset_encoding_name(const struct root *root)
+{
+	return root->encoding == ZSET_LISTPACK ? "listpack" : "skiplist";
+}
+
+int
+zset_copy(const struct key *from, struct key *to)
+{
+	static const struct hash_limits no_limits = {.packed_size = 0};
+	struct key source_key = *from;
+	struct hash hash;
+	struct zset source;
+	struct counted target;
+	int status = hash_copy(from, to);
+	if (status != SETT_OK || from->root.object == 0)
+		return status;
+	status = zset_open(&source_key, &no_limits, &hash, &source);
+	if (status != SETT_OK)
+		return status;
+	/* The copy's root has the same top. */
+	counted_init(&target, to->view, to->epoch, to->object, &tree_options);
+	status = counted_copy(&source.tree, &target);
+	counted_close(&source.tree);
+	return status;
+}

@@ -1,0 +1,276 @@
+/* The order of sorted sets: ranks, walks, and the removal of ranges; see zset.h. */
+#include <stdlib.h>
+
+#include "types/zset_private.h"
+
+/* ---- packed ---- */
+
+static int
+compare_elements(const void *a, const void *b)
+{
+	const struct zset_element *one = a, *other = b;
+	if (one->score != other->score)
+		return one->score < other->score ? -1 : 1;
+	return bytes_compare(one->name, other->name);
+}
+
+/* The members of a packed set in order. */
+static int
+sort_elements(struct zset *z)
+{
+	struct hash *h = z->hash;
+	struct hash_walk walk;
+	struct hash_field field;
+	size_t count = 0;
+	if (z->elements != NULL)
+		return SETT_OK;
+	struct zset_element *elements = arena_allocate(
+		h->key->view->arena, (h->count + 1) * sizeof(*elements), _Alignof(struct zset_element));
+	if (elements == NULL)
+		return SETT_NO_MEMORY;
+	int status = hash_walk(h, &walk);
+	while (status == SETT_OK && (status = hash_walk_next(&walk, &field)) == SETT_OK) {
+		if (count == h->count)
+			return SETT_CORRUPT;
+		elements[count].name = field.name;
+		status = zset_score(h, &field, &elements[count++].score);
+	}
+	if (status != SETT_NOT_FOUND || count != h->count)
+		return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
+	qsort(elements, count, sizeof(*elements), compare_elements);
+	z->elements = elements;
+	return SETT_OK;
+}
+
+/* How many elements of a packed set come before `element`; with `after`: equal it or come before it. */
+static int
+rank_packed(struct zset *z, const struct zset_element *element, bool after, uint64_t *ret)
+{
+	int status = sort_elements(z);
+	uint64_t rank = 0;
+	while (status == SETT_OK && rank < z->hash->count &&
+	       compare_elements(&z->elements[rank], element) < (after ? 1 : 0))
+		rank++;
+	*ret = rank;
+	return status;
+}
+
+/* ---- ranks ---- */
+
+int
+zset_rank(struct zset *z, const struct zset_member *member, uint64_t *ret)
+{
+	struct zset_key key;
+	if (!z->has_tree)
+		return rank_packed(z, &(struct zset_element){member->field.name, member->score}, false, ret);
+	zset_key_of(member->score, member->field.member.stored, &key);
+	return counted_rank(&z->tree, zset_key_bytes(&key), ret);
+}
+
+int
+zset_rank_of_score(struct zset *z, double score, bool after, uint64_t *ret)
+{
+	uint8_t key[SCORE_SIZE];
+	if (z->has_tree) {
+		/* What begins with the next number is beyond all with this score. */
+		put_be64(key, score_to_bits(score) + after);
+		return counted_rank(&z->tree, bytes_of(key, sizeof(key)), ret);
+	}
+	int status = sort_elements(z);
+	uint64_t rank = 0;
+	while (status == SETT_OK && rank < z->hash->count &&
+	       (after ? z->elements[rank].score <= score : z->elements[rank].score < score))
+		rank++;
+	*ret = rank;
+	return status;
+}
+
+static int
+rank_of_name_spread(struct zset *z, struct bytes name, bool after, uint64_t *ret)
+{
+	uint8_t room[MEMBER_STORED_MAX + NAME_HASH_SIZE];
+	struct counted_cursor cursor;
+	struct zset_key key;
+	counted_cursor_init(&z->tree, &cursor);
+	int status = counted_first(&cursor);
+	if (status == SETT_OK && counted_key(&cursor).size < SCORE_SIZE)
+		status = SETT_CORRUPT;
+	if (status == SETT_OK) {
+		zset_key_of(0, members_stored(name, room), &key);
+		memcpy(key.bytes, counted_key(&cursor).data, SCORE_SIZE);
+		if (after)
+			key.bytes[key.size++] = 0;
+	}
+	counted_cursor_close(&cursor);
+	return status == SETT_OK ? counted_rank(&z->tree, zset_key_bytes(&key), ret) : status;
+}
+
+int
+zset_rank_of_name(struct zset *z, struct bytes name, bool after, uint64_t *ret)
+{
+	*ret = 0;
+	if (z->hash->count == 0)
+		return SETT_OK;
+	if (z->has_tree)
+		return rank_of_name_spread(z, name, after, ret);
+	int status = sort_elements(z);
+	if (status != SETT_OK)
+		return status;
+	return rank_packed(z, &(struct zset_element){name, z->elements[0].score}, after, ret);
+}
+
+/* ---- walks ---- */
+
+void
+zset_walk(struct zset *z, uint64_t rank, bool backwards, struct zset_walk *ret)
+{
+	*ret = (struct zset_walk){.zset = z, .backwards = backwards, .at = rank};
+	counted_cursor_init(&z->tree, &ret->cursor);
+}
+
+void
+zset_walk_close(struct zset_walk *walk)
+{
+	counted_cursor_close(&walk->cursor);
+}
+
+static int
+walk_packed(struct zset_walk *walk, struct zset_element *ret)
+{
+	int status = sort_elements(walk->zset);
+	if (status != SETT_OK)
+		return status;
+	/* Below 0 it is beyond the end. */
+	if (walk->at >= walk->zset->hash->count)
+		return SETT_NOT_FOUND;
+	*ret = walk->zset->elements[walk->at];
+	walk->at += walk->backwards ? (uint64_t)-1 : 1;
+	return SETT_OK;
+}
+
+static int
+step_spread(struct zset_walk *walk)
+{
+	uint64_t offset;
+	if (walk->has_begun)
+		return walk->backwards ? counted_previous(&walk->cursor) : counted_next(&walk->cursor);
+	walk->has_begun = true;
+	if (walk->at == 0)
+		return counted_first(&walk->cursor);
+	if (walk->at + 1 == counted_weight(&walk->zset->tree))
+		return counted_last(&walk->cursor);
+	return counted_seek_rank(&walk->cursor, walk->at, &offset);
+}
+
+/* The text of a name that its key in the tree has not. */
+static int
+read_long_name(struct zset *z, struct bytes stored, struct bytes *ret)
+{
+	struct member member;
+	int status = members_find_stored(&z->hash->members, stored, &member);
+	if (status == SETT_OK)
+		status = members_name(&z->hash->members, &member, ret);
+	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
+}
+
+int
+zset_walk_next(struct zset_walk *walk, struct zset_element *ret)
+{
+	if (!walk->zset->has_tree)
+		return walk_packed(walk, ret);
+	int status = step_spread(walk);
+	if (status != SETT_OK)
+		return status;
+	struct bytes key = counted_key(&walk->cursor);
+	if (key.size < SCORE_SIZE)
+		return SETT_CORRUPT;
+	ret->score = score_from_bits(get_be64(key.data));
+	ret->name = bytes_of(key.data + SCORE_SIZE, key.size - SCORE_SIZE);
+	return ret->name.size > MEMBER_STORED_MAX ? read_long_name(walk->zset, ret->name, &ret->name)
+						  : SETT_OK;
+}
+
+struct bytes
+zset_walk_key(const struct zset_walk *walk)
+{
+	assert(walk->zset->has_tree);
+	return counted_key(&walk->cursor);
+}
+
+int
+zset_walk_resume(struct zset_walk *walk, struct bytes key)
+{
+	walk->has_begun = true;
+	int status = counted_seek(&walk->cursor, key);
+	if (status == SETT_OK && !bytes_equal(counted_key(&walk->cursor), key))
+		status = SETT_NOT_FOUND;
+	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
+}
+
+/* ---- removing ---- */
+
+/* Copies of the names at some ranks, one after the other in `names`. */
+struct name_batch {
+	struct buffer names;
+	size_t count;
+	size_t ends[256];
+};
+
+static int
+gather_names(struct zset *z, uint64_t start, uint64_t count, struct name_batch *ret)
+{
+	struct zset_walk walk;
+	struct zset_element element;
+	int status = SETT_OK;
+	buffer_clear(&ret->names);
+	ret->count = 0;
+	zset_walk(z, start, false, &walk);
+	while (ret->count < count && ret->count < sizeof(ret->ends) / sizeof(ret->ends[0])) {
+		status = zset_walk_next(&walk, &element);
+		if (status == SETT_OK)
+			status = buffer_append(&ret->names, element.name.data, element.name.size);
+		if (status != SETT_OK)
+			break;
+		ret->ends[ret->count++] = ret->names.size;
+	}
+	zset_walk_close(&walk);
+	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
+}
+
+static int
+remove_names(struct zset *z, const struct name_batch *batch)
+{
+	int status = SETT_OK;
+	for (size_t i = 0; i < batch->count && status == SETT_OK; i++) {
+		struct zset_member member;
+		size_t from = i == 0 ? 0 : batch->ends[i - 1];
+		struct bytes name = bytes_of(batch->names.data + from, batch->ends[i] - from);
+		status = zset_find(z, name, &member);
+		if (status == SETT_OK)
+			status = zset_remove(z, &member);
+	}
+	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
+}
+
+int
+zset_remove_ranks(struct zset *z, uint64_t start, uint64_t count)
+{
+	struct name_batch batch = {.names = {0}};
+	int status = SETT_OK;
+	assert(start <= z->hash->count && count <= z->hash->count - start);
+	if (count == z->hash->count) {
+		/* The key goes with all that it has. */
+		z->hash->count = 0;
+		z->hash->changed = z->hash->changed || count > 0;
+		z->elements = NULL;
+		return SETT_OK;
+	}
+	while (count > 0 && status == SETT_OK) {
+		status = gather_names(z, start, count, &batch);
+		if (status == SETT_OK)
+			status = remove_names(z, &batch);
+		count -= batch.count;
+	}
+	buffer_free(&batch.names);
+	return status;
+}
