@@ -35,9 +35,10 @@ struct run {
 	size_t commands, differences;
 };
 
-/* %k key, %n field of a hash, %e member of a set, %v value, %i integer, %f float, %o offset, %b bit, %d database, %t a second since
- * 1970, %m milliseconds, %w width of a bit field, %h key of a HyperLogLog. '~' before a template: the reply's elements have no order. A template that is here
- * twice comes twice as often. */
+/* %k key, %n field of a hash, %e member of a set, %z key of a sorted set, %l of one whose scores are all 0, %c score,
+ * %s end of a range of scores, %x of names, %v value, %i integer, %f float, %o offset, %b bit, %d database, %t a second
+ * since 1970, %m milliseconds, %w width of a bit field, %h key of a HyperLogLog. '~' before a template: the reply's
+ * elements have no order. A template that is here twice comes twice as often. */
 static const char *const templates[] = {"SET %k %v",
 					"SET %k %v",
 					"SET %k %v",
@@ -162,6 +163,75 @@ static const char *const templates[] = {"SET %k %v",
 					"SDIFFSTORE %k %k %k",
 					"SINTERCARD 2 %k %k",
 					"SINTERCARD 2 %k %k LIMIT %o",
+					"ZADD %z %c %e",
+					"ZADD %z %c %e %c %e %c %e",
+					"ZADD %z %c %e %c %e %c %e %c %e %c %e %c %e",
+					"ZADD %z %c %v",
+					"ZADD %k %c %e",
+					"ZADD %z NX CH %c %e %c %e",
+					"ZADD %z XX CH %c %e %c %e",
+					"ZADD %z GT CH %c %e %c %e",
+					"ZADD %z LT CH %c %e %c %e",
+					"ZADD %z INCR %c %e",
+					"ZADD %z NX INCR %c %e",
+					"ZADD %z GT INCR %c %e",
+					"ZINCRBY %z %c %e",
+					"ZINCRBY %z %f %e",
+					"ZREM %z %e",
+					"ZREM %z %e %e %e",
+					"ZCARD %z",
+					"ZSCORE %z %e",
+					"ZMSCORE %z %e %e %e",
+					"ZRANK %z %e",
+					"ZREVRANK %z %e",
+					"ZCOUNT %z %s %s",
+					"ZRANGE %z 0 -1",
+					"ZRANGE %z %i %i WITHSCORES",
+					"ZRANGE %z %i %i REV",
+					"ZREVRANGE %z %i %i WITHSCORES",
+					"ZRANGE %z %s %s BYSCORE WITHSCORES",
+					"ZRANGE %z %s %s BYSCORE REV LIMIT %i %i",
+					"ZRANGEBYSCORE %z %s %s",
+					"ZRANGEBYSCORE %z %s %s WITHSCORES LIMIT %o %i",
+					"ZREVRANGEBYSCORE %z %s %s LIMIT %o %i WITHSCORES",
+					"ZREMRANGEBYRANK %z %i %i",
+					"ZREMRANGEBYSCORE %z %s %s",
+					"ZPOPMIN %z",
+					"ZPOPMAX %z",
+					"ZPOPMIN %z %b",
+					"ZPOPMAX %z %o",
+					"ZMPOP 3 %z %z %z MIN",
+					"ZMPOP 2 %z %k MAX COUNT %o",
+					"ZRANGESTORE %z %z %i %i",
+					"ZRANGESTORE %z %z %s %s BYSCORE REV LIMIT %o %i",
+					"~ZRANDMEMBER %z 1000",
+					"~ZRANDMEMBER %z 1000 WITHSCORES",
+					"~ZSCAN %z 0 COUNT 100000",
+					"~ZSCAN %z 0 COUNT 100000 MATCH *1*",
+					"ZUNION 2 %z %z WITHSCORES",
+					"ZUNION 3 %z %k %z WITHSCORES AGGREGATE MIN",
+					"ZINTER 2 %z %z WITHSCORES",
+					"ZINTER 2 %z %k WEIGHTS %c %c",
+					"ZDIFF 3 %z %z %k WITHSCORES",
+					"ZINTERCARD 2 %z %z LIMIT %o",
+					"ZUNIONSTORE %z 2 %z %z",
+					"ZUNIONSTORE %z 3 %z %z %k WEIGHTS %c %c %c AGGREGATE MAX",
+					"ZINTERSTORE %z 2 %z %z AGGREGATE MIN",
+					"ZDIFFSTORE %z 2 %z %z",
+					"ZADD %l 0 %e 0 %e 0 %e",
+					"ZADD %l 0 %v",
+					"ZRANGEBYLEX %l %x %x",
+					"ZREVRANGEBYLEX %l %x %x LIMIT %o %i",
+					"ZRANGE %l %x %x BYLEX LIMIT %b %o",
+					"ZLEXCOUNT %l %x %x",
+					"ZREMRANGEBYLEX %l %x %x",
+					"ZRANGESTORE %l %l %x %x BYLEX",
+					"ZREM %l %e %e",
+					"OBJECT ENCODING %z",
+					"COPY %z %z REPLACE",
+					"RENAME %z %z",
+					"DEL %z",
+					"EXPIREAT %z %t",
 					"OBJECT ENCODING %k",
 					"DEL %k",
 					"UNLINK %k %k",
@@ -226,6 +296,24 @@ make_value(struct run *run, char *text)
 	return size;
 }
 
+static size_t
+make_score(struct run *run, char *text)
+{
+	static const char *const odd[] = {"inf", "-inf", "1e300", "-1e-300", "0", "9007199254740993"};
+	if (below(run, 20) == 0)
+		return (size_t)snprintf(text, VALUE_MAX, "%s", odd[below(run, 6)]);
+	return (size_t)snprintf(text, VALUE_MAX, "%.*f", (int)below(run, 2) * 2,
+				(double)below(run, 161) / 4 - 20);
+}
+
+static size_t
+make_score_bound(struct run *run, char *text)
+{
+	size_t exclusive = (size_t)below(run, 2);
+	text[0] = '(';
+	return exclusive + make_score(run, text + exclusive);
+}
+
 /* One argument for the letter behind a '%'; text has VALUE_MAX bytes. Returns its size. */
 static size_t
 make_argument(struct run *run, char letter, char *text)
@@ -243,6 +331,19 @@ make_argument(struct run *run, char letter, char *text)
 	case 'e':
 		return (size_t)snprintf(text, VALUE_MAX, below(run, 3) > 0 ? "%d" : "m%d",
 					(int)below(run, FIELDS));
+	case 'z':
+		return (size_t)snprintf(text, VALUE_MAX, "zset:%d", (int)below(run, 6));
+	case 'l':
+		return (size_t)snprintf(text, VALUE_MAX, "names:%d", (int)below(run, 3));
+	case 'c':
+		return make_score(run, text);
+	case 's':
+		return make_score_bound(run, text);
+	case 'x':
+		if (below(run, 6) == 0)
+			return (size_t)snprintf(text, VALUE_MAX, "%c", below(run, 2) > 0 ? '-' : '+');
+		return (size_t)snprintf(text, VALUE_MAX, "%c%.*s%d", below(run, 2) > 0 ? '[' : '(',
+					(int)below(run, 2), "m", (int)below(run, FIELDS));
 	case 'v':
 		return make_value(run, text);
 	case 'i':
@@ -403,11 +504,14 @@ compare_data(struct run *run)
 			const char *get[] = {"GET", names->children[i]->text};
 			const char *fields[] = {"HGETALL", names->children[i]->text};
 			const char *members[] = {"SMEMBERS", names->children[i]->text};
+			const char *elements[] = {"ZRANGE", names->children[i]->text, "0", "-1",
+						  "WITHSCORES"};
 			const char *deadline[] = {"PEXPIRETIME", names->children[i]->text};
 			reply_free(both(run, 0, 2, get, NULL, ORDERED));
 			reply_free(both(run, CONNECTIONS - 1, 2, select, NULL, ORDERED));
 			reply_free(both(run, CONNECTIONS - 1, 2, fields, NULL, UNORDERED));
 			reply_free(both(run, CONNECTIONS - 1, 2, members, NULL, UNORDERED));
+			reply_free(both(run, 0, 5, elements, NULL, ORDERED));
 			reply_free(both(run, 0, 2, deadline, NULL, ORDERED));
 		}
 		reply_free(names);
