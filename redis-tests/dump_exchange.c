@@ -1,0 +1,300 @@
+/*
+ * Random values of every type and size, made on one server, dumped, restored on the other, dumped there and restored on
+ * the first: all three must have the same content and encoding. The limits of encodings, the compression, and the size
+ * at which Sett spreads a collection, change from round to round.
+ *
+ *	dump_exchange SERVER REDIS_SERVER [ROUNDS [SEED]]
+ */
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client.h"
+#include "server_process.h"
+#include "values.h"
+
+enum {
+	TIMEOUT_MS = 20000,
+	BATCH_ARGUMENTS = 200,
+	TEXT_MAX = 20000,
+	DIFFERENCES_MAX = 10,
+	ROUNDS_PER_LIMITS = 20
+};
+
+struct side {
+	const char *name;
+	struct server_process *server;
+	struct client *client;
+};
+
+struct run {
+	struct side reference, subject;
+	struct random random;
+	size_t rounds, differences, bytes;
+};
+
+static uint64_t
+below(struct run *run, uint64_t bound)
+{
+	return random_below(&run->random, bound);
+}
+
+/* ---- values ---- */
+
+static size_t
+make_integer(struct run *run, char *text)
+{
+	static const char *const edges[] = {"0",
+					    "-1",
+					    "127",
+					    "128",
+					    "-128",
+					    "-129",
+					    "4095",
+					    "4096",
+					    "-4096",
+					    "-4097",
+					    "32767",
+					    "32768",
+					    "8388607",
+					    "-8388609",
+					    "2147483647",
+					    "-2147483649",
+					    "9223372036854775807",
+					    "-9223372036854775808",
+					    "9223372036854775808",
+					    "007"};
+	if (below(run, 2) == 0)
+		return (size_t)snprintf(text, TEXT_MAX, "%s",
+					edges[below(run, sizeof(edges) / sizeof(edges[0]))]);
+	int64_t number = (int64_t)(random_next(&run->random) >> below(run, 64));
+	return (size_t)snprintf(text, TEXT_MAX, "%lld", (long long)(below(run, 2) == 0 ? number : -number));
+}
+
+/* Sizes around those at which the form of an element changes come often; some texts can be compressed. */
+static size_t
+make_text(struct run *run, char *text)
+{
+	static const size_t edges[] = {0,   1,   20,  21,   62,   63,   64,    65,   124,
+				       126, 253, 254, 4090, 4095, 4096, 16378, 16379};
+	size_t size = (size_t)below(run, 24);
+	if (below(run, 6) == 0)
+		size = (size_t)below(run, 200);
+	if (below(run, 40) == 0)
+		size = edges[below(run, sizeof(edges) / sizeof(edges[0]))];
+	uint64_t letters = below(run, 3) == 0 ? 256 : 1 + below(run, 3);
+	for (size_t i = 0; i < size; i++)
+		text[i] = (char)('a' + below(run, letters));
+	return size;
+}
+
+static size_t
+make_element(struct run *run, char *text)
+{
+	return below(run, 3) == 0 ? make_integer(run, text) : make_text(run, text);
+}
+
+struct type {
+	const char *add;                                  /* ADD key argument ... */
+	size_t (*arguments[2])(struct run *, char *text); /* of one element; the second may be NULL */
+	const char *read[5];
+	bool is_single; /* one element is the value */
+};
+
+static const struct type types[] = {
+	{"SET", {make_element}, {"GET"}, true},
+	{"HSET", {make_element, make_element}, {"HGETALL"}, false},
+	{"SADD", {make_element}, {"SMEMBERS"}, false},
+	{"SADD", {make_integer}, {"SMEMBERS"}, false},
+};
+
+static struct reply *
+call(struct side *side, size_t argc, const char *const *argv, const size_t *sizes)
+{
+	struct reply *reply = client_call(side->client, argc, argv, sizes);
+	if (reply == NULL || reply->type == '-') {
+		printf("%s: %s: %s\n", side->name, argv[0],
+		       reply != NULL ? reply->text : client_error(side->client));
+		exit(1);
+	}
+	return reply;
+}
+
+/* One command with several elements. */
+static void
+add_elements(struct run *run, struct side *side, const struct type *type, size_t count)
+{
+	static char texts[BATCH_ARGUMENTS][TEXT_MAX];
+	const char *argv[2 + BATCH_ARGUMENTS] = {type->add, "k"};
+	size_t sizes[2 + BATCH_ARGUMENTS] = {strlen(type->add), 1}, argc = 2;
+	for (size_t i = 0; i < count; i++)
+		for (size_t part = 0; part < 2 && type->arguments[part] != NULL; part++) {
+			argv[argc] = texts[argc - 2];
+			sizes[argc] = type->arguments[part](run, texts[argc - 2]);
+			argc++;
+		}
+	reply_free(call(side, argc, argv, sizes));
+}
+
+static void
+make_value(struct run *run, struct side *side, const struct type *type)
+{
+	uint64_t size = 1 + below(run, 8);
+	if (below(run, 3) == 0)
+		size = 1 + below(run, 150);
+	if (below(run, 12) == 0)
+		size = 1 + below(run, 2000);
+	if (type->is_single)
+		size = 1;
+	while (size > 0) {
+		size_t count = size < BATCH_ARGUMENTS / 2 ? (size_t)size : BATCH_ARGUMENTS / 2;
+		add_elements(run, side, type, count);
+		size -= count;
+	}
+}
+
+/* ---- exchange ---- */
+
+static struct reply *
+dump(struct side *side, const char *key)
+{
+	const char *argv[] = {"DUMP", key};
+	struct reply *reply = call(side, 2, argv, NULL);
+	if (reply->type != '$' || reply->size == 0) {
+		printf("%s: no payload\n", side->name);
+		exit(1);
+	}
+	return reply;
+}
+
+/* The content and the encoding in one line; the caller frees it. */
+static char *
+describe(struct side *side, const struct type *type, const char *key)
+{
+	const char *read[5] = {type->read[0], key}, *encoding[] = {"OBJECT", "ENCODING", key};
+	size_t argc = 2;
+	struct reply *both = reply_new('*');
+	while (argc < 5 && type->read[argc - 1] != NULL) {
+		read[argc] = type->read[argc - 1];
+		argc++;
+	}
+	struct reply *content = call(side, argc, read, NULL);
+	if (argc == 2)
+		reply_sort(content, 0);
+	reply_append_child(both, content);
+	reply_append_child(both, call(side, 3, encoding, NULL));
+	char *text = reply_render(both);
+	reply_free(both);
+	return text;
+}
+
+static void
+restore(struct side *side, const char *key, const struct reply *payload)
+{
+	const char *argv[] = {"RESTORE", key, "0", payload->text, "REPLACE"};
+	size_t sizes[] = {7, strlen(key), 1, payload->size, 7};
+	reply_free(call(side, 5, argv, sizes));
+}
+
+static void
+compare(struct run *run, const char *what, const char *expected, char *found)
+{
+	if (strcmp(expected, found) != 0) {
+		run->differences++;
+		printf("round %zu, %s:\n  made:  %.2000s\n  found: %.2000s\n", run->rounds, what, expected,
+		       found);
+	}
+	free(found);
+}
+
+static void
+exchange(struct run *run, struct side *from, struct side *to, const struct type *type)
+{
+	const char *del[] = {"DEL", "k"};
+	reply_free(call(from, 2, del, NULL));
+	make_value(run, from, type);
+	char *made = describe(from, type, "k");
+	struct reply *there = dump(from, "k");
+	restore(to, "there", there);
+	compare(run, "restored by the other", made, describe(to, type, "there"));
+	struct reply *back = dump(to, "there");
+	restore(from, "back", back);
+	compare(run, "restored from the other's dump", made, describe(from, type, "back"));
+	run->bytes += there->size + back->size;
+	reply_free(there);
+	reply_free(back);
+	free(made);
+}
+
+/* ---- limits ---- */
+
+static void
+configure(struct side *side, const char *directive, const char *value)
+{
+	const char *argv[] = {"CONFIG", "SET", directive, value};
+	reply_free(call(side, 4, argv, NULL));
+}
+
+static void
+configure_both(struct run *run, const char *directive, const char *value)
+{
+	configure(&run->reference, directive, value);
+	configure(&run->subject, directive, value);
+}
+
+static void
+choose_limits(struct run *run)
+{
+	static const char *const entries[] = {"2", "16", "128", "512"}, *const values[] = {"8", "64", "200"};
+	configure(&run->subject, "packed-max-size", below(run, 2) == 0 ? "64" : "1000");
+	configure(&run->subject, "rdbcompression", below(run, 2) == 0 ? "yes" : "no");
+	configure(&run->reference, "rdbcompression", below(run, 2) == 0 ? "yes" : "no");
+	configure_both(run, "hash-max-listpack-entries", entries[below(run, 4)]);
+	configure_both(run, "hash-max-listpack-value", values[below(run, 3)]);
+	configure_both(run, "set-max-intset-entries", entries[below(run, 4)]);
+}
+
+/* In RESP3, where the fields of a hash are pairs. */
+static bool
+connect_side(struct side *side, const char *path, const char *name)
+{
+	*side = (struct side){.name = name, .server = server_process_start(path, NULL, NULL)};
+	if (side->server != NULL)
+		side->client = client_connect(server_process_port(side->server), TIMEOUT_MS);
+	if (side->client == NULL)
+		return false;
+	reply_free(client_command(side->client, "HELLO", "3", NULL));
+	return true;
+}
+
+int
+main(int argc, char **argv)
+{
+	size_t rounds = argc > 3 ? strtoull(argv[3], NULL, 10) : 2000;
+	uint64_t seed = argc > 4 ? strtoull(argv[4], NULL, 10) : 1;
+	struct run run = {.random = {.state = seed}};
+
+	if (argc < 3) {
+		fprintf(stderr, "usage: %s SERVER REDIS_SERVER [ROUNDS [SEED]]\n", argv[0]);
+		return 2;
+	}
+	bool up = connect_side(&run.subject, argv[1], "subject") &&
+		connect_side(&run.reference, argv[2], "reference");
+	for (; up && run.rounds < rounds && run.differences < DIFFERENCES_MAX; run.rounds++) {
+		const struct type *type = &types[below(&run, sizeof(types) / sizeof(types[0]))];
+		if (run.rounds % ROUNDS_PER_LIMITS == 0)
+			choose_limits(&run);
+		if (below(&run, 2) == 0)
+			exchange(&run, &run.subject, &run.reference, type);
+		else
+			exchange(&run, &run.reference, &run.subject, type);
+	}
+	printf("seed %llu: %zu values, %zu bytes of payloads, %zu differences\n", (unsigned long long)seed,
+	       run.rounds, run.bytes, run.differences);
+	client_close(run.subject.client);
+	client_close(run.reference.client);
+	server_process_free(run.subject.server, !up || run.differences > 0);
+	server_process_free(run.reference.server, false);
+	return up && run.differences == 0 ? 0 : 1;
+}
