@@ -34,6 +34,7 @@
 #include "txn/pause.h"
 #include "txn/runner.h"
 #include "txn/server.h"
+#include "txn/waiting.h"
 
 enum { PATH_SIZE = 4096, PROGRESS_INTERVAL_MS = 2000 };
 
@@ -261,8 +262,8 @@ static int
 create_rooms(struct program *p, struct sett_error *error)
 {
 	struct server *s = &p->server;
-	if (interest_create(&s->interest) != SETT_OK || pause_create(&s->pause) != SETT_OK ||
-	    slowlog_create(s->config, &s->slowlog) != SETT_OK ||
+	if (interest_create(&s->interest) != SETT_OK || waiting_create(&s->waiting) != SETT_OK ||
+	    pause_create(&s->pause) != SETT_OK || slowlog_create(s->config, &s->slowlog) != SETT_OK ||
 	    latency_monitor_create(&s->latency_monitor) != SETT_OK ||
 	    command_stats_create(s->commands->row_count, &s->command_stats) != SETT_OK ||
 	    config_listen(s->config, "appendfsync", sync_changed, s) != SETT_OK ||
@@ -341,6 +342,7 @@ stop(struct program *p, bool started)
 	if (s->pause != NULL)
 		pause_destroy(s->pause);
 	interest_destroy(s->interest);
+	waiting_destroy(s->waiting);
 	if (s->keyspace != NULL)
 		keyspace_close(s->keyspace);
 	if (s->engine != NULL && sett_engine_close(s->engine, &error) != SETT_OK) {

@@ -1,7 +1,8 @@
-/* CLIENT TRACKING and its kin, as long as it is always off; CLIENT UNBLOCK, as long as nothing blocks. */
+/* CLIENT TRACKING and its kin, as long as it is always off; CLIENT UNBLOCK. */
 #include "cmd/commands.h"
 #include "cmd/help.h"
 #include "net/net.h"
+#include "txn/waiting.h"
 
 /* ---- CLIENT TRACKING ---- */
 
@@ -122,6 +123,10 @@ command_client_unblock(struct command_context *c)
 		return context_error(c, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
 	if (!context_integer(c, c->argv[2], &id))
 		return OUTCOME_FAILED;
-	resp_integer(c->reply, 0); /* no client waits */
+	bool with_error = c->argc == 4 && argument_is(c->argv[3], "ERROR");
+	/* Not deferred: the reply says what came of it. */
+	resp_integer(c->reply,
+		     waiting_unblock(c->server->waiting, (uint64_t)id,
+				     with_error ? WAIT_UNBLOCKED : WAIT_TIMED_OUT));
 	return SETT_OK;
 }

@@ -334,7 +334,7 @@ static const struct field client_fields[] = {
 	NUMBER("maxclients", max_clients),
 	NUMBER("client_recent_max_input_buffer", max_input_buffer),
 	NUMBER("client_recent_max_output_buffer", max_output_buffer),
-	NUMBER("blocked_clients", net.paused_clients),
+	NUMBER("blocked_clients", net.blocked_clients),
 	NONE("tracking_clients"),
 	NONE("clients_in_timeout_table"),
 	NUMBER("paused_clients", net.paused_clients),

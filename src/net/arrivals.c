@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "config/config.h"
+#include "net/blocked.h"
 #include "net/connections.h"
 #include "net/net_private.h"
 #include "net/transport.h"
@@ -142,6 +143,8 @@ arrivals_take(struct net *net, const struct arrival *arrival)
 		return;
 	}
 	struct connection *c = connection_create(transport_socket(fd));
+	if (c != NULL)
+		blocked_init(c);
 	if (c == NULL) {
 		log_sink_printf(&net->sink, LOG_LEVEL_WARNING, "Out of memory for a new client");
 		close(fd);

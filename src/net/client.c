@@ -12,8 +12,11 @@ static void
 write_flags(const struct client *client, bool in_multi, char *ret, size_t size)
 {
 	bool no_evict = __atomic_load_n(&client->no_evict, __ATOMIC_RELAXED);
-	snprintf(ret, size, "%s%s%s%s", in_multi ? "x" : "", client->unix_socket ? "U" : "",
-		 no_evict ? "e" : "", !in_multi && !client->unix_socket && !no_evict ? "N" : "");
+	bool blocked = __atomic_load_n(&client->blocked, __ATOMIC_RELAXED);
+	snprintf(ret, size, "%s%s%s%s", blocked ? "b" : "", in_multi ? "x" : "",
+		 client->unix_socket ? "U" : "", no_evict ? "e" : "");
+	if (ret[0] == '\0')
+		snprintf(ret, size, "N");
 }
 
 /* The fields of the buffers. As in Redis, the first bytes of the output count as a fixed buffer (rbs, obl), and

@@ -16,6 +16,7 @@ struct transaction_state; /* txn/: the MULTI queue and WATCH list; NULL until us
 struct connection;        /* net/connection.h */
 struct output_stream;     /* net/output.h */
 struct argument_body;     /* net/argument_body.h */
+struct waiter;            /* txn/waiting.h */
 
 /* CLIENT REPLY. Both of the first two keep a reply back. */
 enum reply_flag {
@@ -48,8 +49,11 @@ struct client {
 	unsigned multi_count;   /* shown: queued commands in MULTI, UINT_MAX outside of one */
 	unsigned watch_count;   /* shown */
 	struct transaction_state *transaction;
-	uint64_t missing;  /* of REQUEST_MISSED: for which bytes it waits; another number: for others */
-	uint64_t pause_ns; /* of REQUEST_SLOWED: until its turn */
+	uint64_t missing;       /* of REQUEST_MISSED: for which bytes it waits; another number: for others */
+	uint64_t pause_ns;      /* of REQUEST_SLOWED: until its turn */
+	uint64_t wait_until_ns; /* of REQUEST_BLOCKED: when the wait ends by itself, monotonic; 0 = never */
+	struct waiter *waiter;  /* txn/waiting.h: of the present wait, or NULL */
+	bool blocked;           /* shown: its request waits */
 	/* Large bodies within the reply that execute returned with: net takes them over. */
 	struct output_stream *reply_streams;
 	/* Large values among the arguments that execute is called with. Net frees them after, unless execute

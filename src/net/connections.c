@@ -64,6 +64,16 @@ connections_queue_free(struct reactor *r, struct connection *c)
 }
 
 void
+connections_leave_blocked(struct reactor *r, struct connection *c)
+{
+	assert(c->state == CONNECTION_BLOCKED);
+	timers_disarm(loop_timers(r->loop), &c->wait_timer);
+	counter_add(&r->counters.blocked, (uint64_t)-1);
+	__atomic_store_n(&c->client.blocked, false, __ATOMIC_RELAXED);
+	c->state = CONNECTION_OPEN;
+}
+
+void
 connections_close(struct reactor *r, struct connection *c)
 {
 	if (c->closing)
@@ -78,6 +88,15 @@ connections_close(struct reactor *r, struct connection *c)
 		/* The peer sees it at once; the memory follows when the pool is done with it. */
 		shutdown(c->transport.fd, SHUT_RDWR);
 		return;
+	}
+	if (c->state == CONNECTION_BLOCKED) {
+		const struct request_handler *handler = &r->net->handler;
+		if (!handler->end_wait(handler->arg, &c->client, WAIT_CLOSED)) {
+			/* Another thread ends it, and its message follows. */
+			shutdown(c->transport.fd, SHUT_RDWR);
+			return;
+		}
+		connections_leave_blocked(r, c);
 	}
 	if (c->state == CONNECTION_PAUSED || c->state == CONNECTION_COLD || c->state == CONNECTION_SLOWED) {
 		list_remove(&c->parked_link);
@@ -175,8 +194,8 @@ connections_update_watch(struct reactor *r, struct connection *c)
 		events = EPOLLIN;
 	else if (c->input_ended)
 		events = 0;
-	else if (c->state == CONNECTION_PAUSED)
-		events = EPOLLRDHUP; /* a pause may be long: notice a peer that leaves */
+	else if (c->state == CONNECTION_PAUSED || c->state == CONNECTION_BLOCKED)
+		events = EPOLLRDHUP; /* the wait may be long: notice a peer that leaves */
 	if (!c->writable)
 		events |= EPOLLOUT;
 	if (loop_change(r->loop, &c->watch, events) != SETT_OK)
@@ -227,7 +246,7 @@ connection_ready(struct loop_watch *watch, uint32_t events)
 		connections_queue_run(r, c);
 		return;
 	}
-	if (c->state == CONNECTION_PAUSED) {
+	if (c->state == CONNECTION_PAUSED || c->state == CONNECTION_BLOCKED) {
 		if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 			connections_close(r, c);
 		return;

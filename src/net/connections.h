@@ -27,6 +27,8 @@ void connections_arm_cron(struct reactor *);
 /* Closes it: it is freed at the end of the tick, or after its request has come back from the pool. No-op if it is
  * closing. */
 void connections_close(struct reactor *, struct connection *);
+/* The wait of a blocked connection is over. */
+void connections_leave_blocked(struct reactor *, struct connection *);
 /* A closing connection has come back from the pool: it is freed at the end of the tick. */
 void connections_queue_free(struct reactor *, struct connection *);
 /* Logs why the input could not be read (errno) and closes. */

@@ -207,7 +207,7 @@ net_on_progress(void *arg)
 
 struct pool_task {
 	struct pool_job job;
-	void (*run)(void *arg);
+	void (*run)(void *arg, void *thread);
 	void *arg;
 };
 
@@ -215,12 +215,12 @@ static void
 run_task(struct pool_job *job, void *thread)
 {
 	struct pool_task *task = list_entry(job, struct pool_task, job);
-	task->run(task->arg);
+	task->run(task->arg, thread);
 	free(task);
 }
 
 int
-net_run_in_pool(struct net *net, void (*run)(void *arg), void *arg)
+net_run_in_pool(struct net *net, void (*run)(void *arg, void *thread), void *arg)
 {
 	struct pool_task *task = malloc(sizeof(*task));
 	if (task == NULL)

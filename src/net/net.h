@@ -30,7 +30,16 @@ enum request_result {
 	REQUEST_PAUSED,         /* CLIENT PAUSE: nothing happened: keep the request, call again after
 				   net_resume_paused. It is also called again every now and then, so a pause
 				   that ends by its time needs no call */
+	REQUEST_BLOCKED,        /* it waits for something (client->wait_until_ns): see blocked.h */
 	REQUEST_LEFT, /* of execute_shared alone: it was not looked at, and is to be executed by itself */
+};
+
+/* How a wait (REQUEST_BLOCKED) ends. */
+enum wait_end {
+	WAIT_SERVED,    /* what was waited for has happened */
+	WAIT_TIMED_OUT, /* by its time, or as if */
+	WAIT_UNBLOCKED, /* by an administrator, with an error */
+	WAIT_CLOSED,    /* the connection closes: no reply */
 };
 
 struct request {
@@ -87,6 +96,11 @@ struct request_handler {
 	 * False: nothing happened, and each is to be executed by itself. */
 	bool (*may_share)(void *arg, void *thread, const struct client *, const struct request *);
 	bool (*execute_shared)(void *arg, void *thread, struct shared_request *, size_t count);
+	/* Both or neither (NULL: nothing answers REQUEST_BLOCKED). On the reactor: ends the client's wait; false:
+	 * another thread has or will, and calls net_wait_is_over. */
+	bool (*end_wait)(void *arg, struct client *, enum wait_end);
+	/* On the reactor: appends the reply of a wait that is over. */
+	void (*take_wait_reply)(void *arg, struct client *, struct resp_writer *reply, uint64_t *ret_release);
 	/* The connection is going: free what hangs on the client (transaction state). On the thread that owns
 	 * the client. */
 	void (*client_closed)(void *arg, struct client *);
@@ -115,8 +129,11 @@ void net_destroy(struct net *);
 /* The engine's on_progress: the written or durable frontier moved; wakes reactors that hold replies. Any
  * thread, never blocks. `net` may be NULL. */
 void net_on_progress(void *net);
-/* Runs `run(arg)` on a pool thread, in the lane for long jobs. SETT_NO_MEMORY. */
-int net_run_in_pool(struct net *, void (*run)(void *arg), void *arg);
+/* Runs `run(arg, thread)` on a pool thread, in the lane for long jobs; `thread` is what the handler's thread_start
+ * gave. SETT_NO_MEMORY. */
+int net_run_in_pool(struct net *, void (*run)(void *arg, void *thread), void *arg);
+/* The client's wait, which nobody else has ended, is over. Any thread; the client may be gone when it returns. */
+void net_wait_is_over(struct client *);
 /* Calls again what answered REQUEST_PAUSED. Any thread. */
 void net_resume_paused(struct net *);
 /* Asks main to shut down: makes net_wait_for_shutdown return. Any thread, also a signal handler's reach
@@ -135,7 +152,9 @@ int net_set_client_name(struct net *, struct client *, struct bytes name);
 
 struct net_stats {
 	uint64_t connections, connections_received, connections_rejected, commands_processed;
-	uint64_t bytes_in, bytes_out, reads, writes, client_buffer_bytes, paused_clients, pool_queue;
+	uint64_t bytes_in, bytes_out, reads, writes, client_buffer_bytes, paused_clients, blocked_clients,
+		pool_queue;
+	/* blocked_clients counts the paused ones too. */
 	uint64_t clients_evicted; /* closed because the buffers of all clients were too large */
 	uint64_t replies_limited; /* connections closed because a reply held its snapshot for too long */
 };

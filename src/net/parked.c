@@ -3,6 +3,7 @@
 
 #include <assert.h>
 
+#include "net/blocked.h"
 #include "net/connections.h"
 #include "net/reactor_private.h"
 #include "net/replies.h"
@@ -194,6 +195,11 @@ pool_request_done(struct mailbox_message *message)
 	struct reactor *r = c->reactor;
 	c->state = CONNECTION_OPEN;
 	r->parked.delay.in_pool -= c->pool.missed;
+	bool blocked = !c->pool.cancelled && c->pool.result == REQUEST_BLOCKED;
+	if (c->closing && blocked) {
+		blocked_begin_closing(r, c);
+		return;
+	}
 	if (c->closing) {
 		connections_queue_free(r, c);
 		return;
@@ -204,6 +210,10 @@ pool_request_done(struct mailbox_message *message)
 	}
 	if (c->pool.result == REQUEST_PAUSED) {
 		pause_request(r, c);
+		return;
+	}
+	if (blocked) {
+		blocked_begin(r, c);
 		return;
 	}
 	uint64_t start = c->output.base + c->output.writer.size;
@@ -290,6 +300,8 @@ park_request(struct reactor *r, struct connection *c, const struct request *requ
 	c->paced = false;
 	if (result == REQUEST_PAUSED)
 		pause_request(r, c);
+	else if (result == REQUEST_BLOCKED)
+		blocked_begin(r, c);
 	else
 		send_to_pool(r, c, result, request);
 }

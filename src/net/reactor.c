@@ -36,6 +36,8 @@ after_sleep(void *arg)
 	rcu_thread_online();
 }
 
+static const struct loop_hooks hooks = {.before_sleep = before_sleep, .after_sleep = after_sleep};
+
 static void
 handle_control(struct reactor *r)
 {
@@ -56,7 +58,6 @@ handle_control(struct reactor *r)
 static void
 tick(struct reactor *r)
 {
-	static const struct loop_hooks hooks = {.before_sleep = before_sleep, .after_sleep = after_sleep};
 	bool idle = list_is_empty(&r->runnable) && list_is_empty(&r->sending) && list_is_empty(&r->dead);
 	bool may_sleep = idle && !r->sync_due && !r->exiting;
 	parked_set_wakeup(r);
@@ -109,6 +110,11 @@ reactor_main(void *arg)
 		loop_wake(r->loop); /* nothing else would: the last tick must not sleep */
 		tick(r); /* messages that came between the last wait and the look at the control bits */
 		connections_close_all(r);
+		while (!list_is_empty(&r->connections)) {
+			/* Another thread is ending the wait of a blocked one. */
+			loop_wait(r->loop, true, &hooks);
+			connections_free_closed(r);
+		}
 	}
 	if (prepared)
 		net->handler.thread_stop(net->handler.arg, r->handler_thread);
@@ -210,5 +216,7 @@ reactor_add_stats(struct reactor *r, struct net_stats *ret)
 	ret->client_buffer_bytes += __atomic_load_n(&from->buffer_bytes, __ATOMIC_RELAXED);
 	ret->clients_evicted += __atomic_load_n(&from->clients_evicted, __ATOMIC_RELAXED);
 	ret->replies_limited += __atomic_load_n(&from->replies_limited, __ATOMIC_RELAXED);
-	ret->paused_clients += __atomic_load_n(&from->paused, __ATOMIC_RELAXED);
+	uint64_t paused = __atomic_load_n(&from->paused, __ATOMIC_RELAXED);
+	ret->paused_clients += paused;
+	ret->blocked_clients += paused + __atomic_load_n(&from->blocked, __ATOMIC_RELAXED);
 }

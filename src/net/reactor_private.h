@@ -6,6 +6,7 @@
  *     slow_reader   clients that do not read their replies
  *     bodies        large values in and out, through the pool
  *     replies       when replies may leave; sending
+ *     blocked       requests that wait for something to happen
  *     parked        requests that wait: paused, cold, slowed, in the pool
  *     requests      reading, batches, execution
  *     cron          regular checks of each connection
@@ -31,7 +32,7 @@ enum {
 struct reactor_counters {
 	uint64_t connections_received, connections_rejected, commands_processed, bytes_in, bytes_out;
 	uint64_t reads, writes; /* that moved bytes */
-	uint64_t buffer_bytes, paused;
+	uint64_t buffer_bytes, paused, blocked;
 	uint64_t largest_buffers; /* of one connection, when eviction last looked */
 	uint64_t clients_evicted;
 	uint64_t replies_limited; /* connections closed by bodies_close_limited */

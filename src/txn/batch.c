@@ -15,6 +15,8 @@
  * - All reads are validated when the batch writes anything.
  * - A reply is released by the batch's commit if its command wrote, or read what the batch wrote; else by what
  *   it read (I1).
+ * - A batch that touches a key that somebody waits for is lost: its requests run one by one, each followed by the
+ *   waiters it serves.
  * - A request that must wait is taken back to its savepoint, and so are those of its client that follow it.
  *
  * A batch that is lost to a conflict costs its runs, so after losses more and more batches are run request by
@@ -27,6 +29,7 @@
 #include "txn/pause.h"
 #include "txn/runner_private.h"
 #include "txn/transaction.h"
+#include "txn/waiting.h"
 
 enum {
 	ARGUMENTS_MAX = 1024, /* of one request that takes part */
@@ -138,6 +141,22 @@ run_all(struct batch *b)
 	return status;
 }
 
+/* I16: who waits for a key is served between the command that touches it and the next one. */
+struct waited_part {
+	struct commit_participant participant;
+	struct batch *batch;
+};
+
+static bool
+nobody_waits(struct commit_participant *p)
+{
+	const struct batch *b = ((struct waited_part *)p)->batch;
+	for (const struct touched_key *k = b->c.view.first_touched; k != NULL; k = k->next)
+		if (waiting_has(b->c.server->waiting, k->db, k->key))
+			return false;
+	return true;
+}
+
 static int
 commit_all(struct batch *b, uint64_t *ret_timestamp)
 {
@@ -148,7 +167,10 @@ commit_all(struct batch *b, uint64_t *ret_timestamp)
 		sett_txn_discard(b->thread->txn);
 		return status;
 	}
-	return commit_transaction(b->thread->server, &b->c.view, NULL, ret_timestamp, &refuser);
+	struct waited_part part = {.participant.validate = nobody_waits, .batch = b};
+	bool some_wait = !waiting_is_empty(b->c.server->waiting) && b->c.view.first_touched != NULL;
+	return commit_transaction(b->thread->server, &b->c.view, some_wait ? &part.participant : NULL,
+				  ret_timestamp, &refuser);
 }
 
 /* Takes all replies back, the last one first: several may be in one writer. */

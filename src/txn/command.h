@@ -18,6 +18,7 @@
 
 struct command_context;
 struct deferred_effect;
+struct wait_call;
 
 enum {
 	CONTEXT_STREAM_MIN = 1024 * 1024,    /* strings of this size and more are sent and edited in pieces */
@@ -28,8 +29,9 @@ enum {
  * these. SETT_WOULD_BLOCK and SETT_CONFLICT: it is run again, and the reply so far is taken back. Other
  * negative statuses are failures, which the caller words. */
 enum {
-	OUTCOME_FAILED = 1, /* it answered with an error: context_error */
-	OUTCOME_LONG = 2,   /* it is to be run again in the pool's long lane: context_enter_long_lane */
+	OUTCOME_FAILED = 1,  /* it answered with an error: context_error */
+	OUTCOME_LONG = 2,    /* it is to be run again in the pool's long lane: context_enter_long_lane */
+	OUTCOME_BLOCKED = 3, /* it found nothing, and waits: context_wait */
 };
 
 struct command_context {
@@ -56,6 +58,10 @@ struct command_context {
 	struct output_stream *streams; /* sources of large parts of the reply, last first */
 	struct made_body *made;        /* large bodies that the command writes */
 	struct commit_participant *first_participant, *last_participant;
+	const struct wait_call
+		*served; /* it has waited, and is run again for `served_key`; NULL: it has not */
+	struct bytes served_key;
+	bool behind_others; /* it left a key to those who waited for it before */
 };
 
 /* Appends an error reply ("ERR no such key", without '-'). Returns OUTCOME_FAILED, for the command to return:
@@ -96,6 +102,15 @@ context_is_given_up(const struct command_context *c)
 	return __builtin_expect(__atomic_load_n(&c->client->gone, __ATOMIC_RELAXED), 0);
 }
 int context_give_up(struct command_context *);
+/* ---- commands that wait ----
+ * BLPOP and its kin look at each key that context_may_take allows, and answer with the first that has something; if none
+ * has, they return context_wait. When one of the keys changes, the command is run again, for that key. */
+/* False: another one is to be looked at, or others have waited for this one before. */
+bool context_may_take(struct command_context *, struct bytes key);
+/* Waits for keys to hold something of this type; until_ns is monotonic, 0 = for ever. In a MULTI block nothing waits: the
+ * null reply is given, an array or not. */
+int context_wait(struct command_context *, const struct bytes *keys, size_t count, enum value_type,
+		 uint64_t until_ns, bool null_is_array);
 /* A body of `size` bytes to be written (storage/engine.h) and put; it is closed when the transaction is over.
  * On the pool alone: SETT_WOULD_BLOCK. SETT_NO_MEMORY, SETT_NO_SPACE, SETT_IO, SETT_FAILED. */
 int context_make_body(struct command_context *, uint64_t size, struct sett_body_writer **ret);

@@ -2,6 +2,7 @@
 #include "txn/commit.h"
 
 #include "txn/interest.h"
+#include "txn/waiting.h"
 
 struct commit {
 	struct server *server;
@@ -28,6 +29,7 @@ apply(void *arg, uint64_t timestamp)
 	if (timestamp != 0) {
 		keyspace_publish(c->view, timestamp);
 		interest_mark(c->server->interest, c->view->first_touched, timestamp);
+		waiting_mark(c->server->waiting, c->view->first_touched);
 	}
 	for (struct commit_participant *p = c->first; p != NULL; p = p->next)
 		if (p->apply != NULL)

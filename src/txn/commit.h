@@ -5,7 +5,7 @@
  *
  *     every participant validates    any of them may refuse; nothing has changed yet
  *     the writes are in the log and in memory
- *     new epochs are published, watchers of touched keys are marked (I3)
+ *     new epochs are published, watchers of touched keys are marked (I3), and keys that are waited for (I4)
  *     every participant applies      it can't fail
  *     the commit becomes visible */
 #ifndef SETT_TXN_COMMIT_H
@@ -20,7 +20,7 @@ struct command_context;
  * every commit waits. */
 struct commit_participant {
 	struct commit_participant *next;
-	/* False refuses the commit. */
+	/* False refuses the commit; without `answer` the command is run again. */
 	bool (*validate)(struct commit_participant *);
 	/* `timestamp` is the commit's; 0 if it writes nothing. */
 	void (*apply)(struct commit_participant *, uint64_t timestamp);

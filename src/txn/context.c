@@ -10,6 +10,7 @@
 
 #include "config/config.h"
 #include "net/output.h"
+#include "txn/waiting.h"
 
 /* ---- errors ---- */
 
@@ -174,6 +175,52 @@ int
 context_give_up(struct command_context *c)
 {
 	return context_error(c, "ERR the client is gone");
+}
+
+/* ---- what waits ---- */
+
+bool
+context_may_take(struct command_context *c, struct bytes key)
+{
+	if (c->served != NULL)
+		return bytes_equal(c->served_key, key);
+	if (c->in_multi || !waiting_has(c->server->waiting, c->db, key))
+		return true;
+	c->behind_others = true;
+	return false;
+}
+
+int
+context_wait(struct command_context *c, const struct bytes *keys, size_t count, enum value_type type,
+	     uint64_t until_ns, bool null_is_array)
+{
+	struct client *client = c->client;
+	if (c->served != NULL)
+		return OUTCOME_BLOCKED;
+	if (c->in_multi) {
+		if (null_is_array)
+			resp_null_array(c->reply);
+		else
+			resp_null(c->reply);
+		return SETT_OK;
+	}
+	struct wait_request request = {.command = c->command,
+				       .argc = c->argc,
+				       .argv = c->argv,
+				       .db = c->db,
+				       .keys = keys,
+				       .key_count = count,
+				       .type = type,
+				       .null_is_array = null_is_array,
+				       .behind_others = c->behind_others};
+	waiting_free(client->waiter); /* of an earlier run */
+	client->waiter = waiting_prepare(c->server->waiting, client, &request);
+	if (client->waiter == NULL)
+		return SETT_NO_MEMORY;
+	client->wait_until_ns = until_ns;
+	context_join_commit(c, waiting_entry(client->waiter));
+	sett_txn_validate_reads(c->view.txn);
+	return OUTCOME_BLOCKED;
 }
 
 /* ---- large bodies that are written ---- */

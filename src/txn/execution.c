@@ -127,8 +127,8 @@ run(struct command_context *c)
 		take_back(c, &start);
 		return OUTCOME_FAILED;
 	}
-	assert(status == SETT_OK);
-	return SETT_OK;
+	assert(status == SETT_OK || (status == OUTCOME_BLOCKED && !c->in_multi && !c->in_batch));
+	return status;
 }
 
 int

@@ -23,6 +23,7 @@
 #include "txn/pause.h"
 #include "txn/runner_private.h"
 #include "txn/transaction.h"
+#include "txn/waiting.h"
 #include "types/type.h"
 
 enum {
@@ -102,8 +103,11 @@ commit(struct runner_thread *t, struct command_context *c, struct commit_partici
 	if (c->view.observed > release)
 		release = c->view.observed;
 	int status = commit_transaction(t->server, &c->view, c->first_participant, &timestamp, ret_refuser);
-	if (status == SETT_OK)
+	if (status == SETT_OK) {
 		*ret_release = timestamp > release ? timestamp : release;
+		if (__builtin_expect(!waiting_is_empty(t->server->waiting), 0))
+			serving_note(t, &c->view);
+	}
 	return status;
 }
 
@@ -116,8 +120,11 @@ runner_enter(struct runner_thread *t, struct command_context *c)
 	c->protocol = c->client->protocol;
 	c->reply_flags = c->client->reply_flags;
 	c->reply_is_sifted = false;
+	c->behind_others = false;
 	c->first_effect = c->last_effect = NULL;
 	c->first_participant = c->last_participant = NULL;
+	if (__builtin_expect(c->served != NULL, 0))
+		context_join_commit(c, c->served->participant);
 }
 
 /* Whether the command, or one of EXEC's queue, is among those that Redis refuses when memory is full. */
@@ -156,13 +163,15 @@ try_once(struct runner_thread *t, struct command_context *c, struct commit_parti
 		return status;
 	runner_enter(t, c);
 	status = execution_run(c, &call);
-	bool wrote = sett_txn_has_writes(t->txn);
-	if (status == SETT_OK || status == OUTCOME_FAILED)
+	bool wrote = sett_txn_has_writes(t->txn), blocks = status == OUTCOME_BLOCKED;
+	if (status == SETT_OK || status == OUTCOME_FAILED || (blocks && c->served == NULL))
 		status = runner_delete_expired(t, c);
 	if (status == SETT_OK)
 		status = commit(t, c, ret_refuser, ret_release);
 	else
 		sett_txn_discard(t->txn);
+	if (status == SETT_OK && blocks)
+		status = OUTCOME_BLOCKED;
 	if (!wrote && c->expired > 0 &&
 	    (status == SETT_NO_SPACE || status == SETT_NO_HANDLES || status == SETT_FAILED ||
 	     status == SETT_IO)) {
@@ -220,8 +229,12 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 		status = try_once(t, c, &refuser, ret_release);
 		if (status == SETT_OK)
 			break;
+		if (status == SETT_ABORTED && refuser->answer == NULL)
+			status = c->served != NULL ? OUTCOME_BLOCKED : SETT_CONFLICT;
 		context_truncate_reply(c, mark);
 		c->reply->protocol = c->client->protocol;
+		if (status == OUTCOME_BLOCKED)
+			break;
 		if (status == OUTCOME_LONG)
 			return REQUEST_MUST_WAIT_LONG;
 		if (!t->may_wait &&
@@ -237,6 +250,8 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 	}
 	if (claimed && status != SETT_OK)
 		sett_txn_release_claim(t->txn);
+	if (status == OUTCOME_BLOCKED)
+		return REQUEST_BLOCKED;
 	if (status == SETT_OK) {
 		runner_apply(c);
 		return REQUEST_DONE;
@@ -253,8 +268,8 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 	return REQUEST_DONE;
 }
 
-static enum request_result
-run_measured(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
+enum request_result
+runner_run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 {
 	if (t->time_ns == 0)
 		runner_look_at_clocks(t);
@@ -341,7 +356,7 @@ dispatch(struct runner_thread *t, struct command_context *c, const struct comman
 	}
 	if (takes_long(c, flags) && !c->in_long_lane)
 		return REQUEST_MUST_WAIT_LONG;
-	enum request_result result = run_measured(t, c, ret_release);
+	enum request_result result = runner_run(t, c, ret_release);
 	/* Not with the deferred effects: those of a command that fails are dropped, and who reads an error in the
 	 * place of EXEC's reply must not go on queueing. */
 	if (result == REQUEST_DONE && in_multi && (command->flags & COMMAND_ENDS_MULTI) != 0)
@@ -349,14 +364,20 @@ dispatch(struct runner_thread *t, struct command_context *c, const struct comman
 	return result;
 }
 
-/* CLIENT REPLY: what was said is taken back while replies are off or skipped. */
+/* CLIENT REPLY, after a request: what its flags become. */
+static unsigned
+next_reply_flags(unsigned flags)
+{
+	return (flags & REPLY_OFF) | ((flags & REPLY_SKIP_NEXT) != 0 ? REPLY_SKIP : 0);
+}
+
+/* What was said is taken back while replies are off or skipped. */
 static void
 apply_reply_flags(struct command_context *c, size_t mark)
 {
 	if ((c->reply_flags & (REPLY_OFF | REPLY_SKIP)) != 0 && !c->reply_is_sifted)
 		context_truncate_reply(c, mark);
-	c->client->reply_flags =
-		(c->reply_flags & REPLY_OFF) | ((c->reply_flags & REPLY_SKIP_NEXT) != 0 ? REPLY_SKIP : 0);
+	c->client->reply_flags = next_reply_flags(c->reply_flags);
 }
 
 void
@@ -402,6 +423,8 @@ execute(void *arg, void *thread, struct client *client, const struct request *re
 	if (c.command != NULL)
 		__atomic_store_n(&client->last_command, c.command->full_name, __ATOMIC_RELAXED);
 	enum request_result result = dispatch(t, &c, container, &release);
+	if (__builtin_expect(t->ready != NULL, 0))
+		serving_run(t);
 	runner_shrink(t);
 	if (result != REQUEST_DONE)
 		return result;
@@ -437,6 +460,7 @@ stop_thread(void *arg, void *thread)
 	struct runner_thread *t = thread;
 	if (t == NULL)
 		return;
+	serving_forget(t->ready);
 	foresight_destroy(t->ahead);
 	sett_txn_destroy(t->txn);
 	arena_free(&t->arena);
@@ -487,10 +511,37 @@ start_thread(void *arg, bool may_wait, void **ret)
 	return SETT_OK;
 }
 
+/* ---- waits ---- */
+
+static bool
+end_wait(void *arg, struct client *client, enum wait_end end)
+{
+	(void)arg;
+	return waiting_end(client->waiter, end);
+}
+
+static void
+take_wait_reply(void *arg, struct client *client, struct resp_writer *reply, uint64_t *ret_release)
+{
+	(void)arg;
+	size_t mark = reply->size;
+	waiting_reply(client->waiter, reply, ret_release);
+	if (__builtin_expect((client->reply_flags & (REPLY_OFF | REPLY_SKIP)) != 0, 0) && !reply->failed) {
+		resp_truncate(reply, mark);
+		output_streams_free(client->reply_streams);
+		client->reply_streams = NULL;
+	}
+	client->reply_flags = next_reply_flags(client->reply_flags);
+	waiting_free(client->waiter);
+	client->waiter = NULL;
+}
+
 static void
 client_closed(void *arg, struct client *client)
 {
 	struct runner *runner = arg;
+	waiting_free(client->waiter);
+	client->waiter = NULL;
 	transaction_free(runner->server, client);
 }
 
@@ -517,6 +568,8 @@ runner_handler(struct runner *runner)
 					.execute = execute,
 					.may_share = batch_may_share,
 					.execute_shared = batch_execute,
+					.end_wait = end_wait,
+					.take_wait_reply = take_wait_reply,
 					.client_closed = client_closed};
 }
 

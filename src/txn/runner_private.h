@@ -6,6 +6,8 @@
 #include "txn/foresight.h"
 #include "txn/runner.h"
 
+struct ready_key;
+
 struct runner_thread {
 	struct server *server;
 	struct sett_txn *txn;
@@ -21,8 +23,12 @@ struct runner_thread {
 	bool deletes_expired;   /* the commits of the present request delete what it met past its deadline */
 	unsigned shared_losses; /* batches lost in a row */
 	unsigned shared_rest;   /* batches that are run request by request before the next one is shared */
+	struct ready_key
+		*ready; /* touched by its commits, and waited for: to be served before its next request */
 };
 
+/* Runs a command, again while it loses, and reports it. REQUEST_DONE, REQUEST_BLOCKED, or how it must wait. */
+enum request_result runner_run(struct runner_thread *, struct command_context *, uint64_t *ret_release);
 void runner_look_at_clocks(struct runner_thread *);
 /* Begins the thread's transaction for the context. */
 int runner_begin(struct runner_thread *, struct command_context *);
@@ -37,6 +43,13 @@ void runner_tell_of_deadlines(struct command_context *);
 void runner_shrink(struct runner_thread *);
 /* On a reactor: nothing happened; which kind of waiting does the request need? */
 enum request_result runner_must_wait(struct runner_thread *, struct client *);
+
+/* ---- serving.c ---- */
+/* After a commit: notes the keys that it touched and that somebody waits for. */
+void serving_note(struct runner_thread *, const struct keyspace_view *);
+/* Serves their waiters. */
+void serving_run(struct runner_thread *);
+void serving_forget(struct ready_key *);
 
 /* ---- batch.c: request_handler.may_share and execute_shared ---- */
 bool batch_may_share(void *arg, void *thread, const struct client *, const struct request *);

@@ -15,6 +15,7 @@ struct config;
 struct keyspace;
 struct net;
 struct interest_table;
+struct waiting_table;
 struct expirer;
 struct slowlog;
 struct latency_monitor;
@@ -60,6 +61,7 @@ struct server {
 	struct net *net;
 	const struct command_table *commands;    /* cmd/commands.h, as cmd is a room above */
 	struct interest_table *interest;         /* txn/interest.h: WATCH */
+	struct waiting_table *waiting;           /* txn/waiting.h: BLPOP and its kin; NULL: nobody waits */
 	struct expirer *expirer;                 /* expire/expirer.h */
 	struct slowlog *slowlog;                 /* info/slowlog.h */
 	struct latency_monitor *latency_monitor; /* info/latency_monitor.h */

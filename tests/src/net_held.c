@@ -553,7 +553,7 @@ Test(net_pool, what_turns_out_to_be_long_in_the_pool_leaves_the_short_lane)
 }
 
 static void
-count_run(void *arg)
+count_run(void *arg, void *thread)
 {
 	__atomic_add_fetch((uint64_t *)arg, 1, __ATOMIC_SEQ_CST);
 }

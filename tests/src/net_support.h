@@ -150,9 +150,18 @@ sett_body_writer_close(struct sett_body_writer *w)
 
 enum { MISSED_CLIENTS = 64 };
 
+/* The only wait at a time. */
+struct wait {
+	struct client *client;
+	uint64_t begun, asked; /* atomic: waits so far; calls of end_wait */
+	bool served;           /* atomic: another thread ends it: end_wait refuses */
+	enum wait_end end;
+};
+
 struct world {
 	struct config config;
 	struct mutex config_mutex;
+	struct wait wait;
 	struct sett_engine engine;
 	struct net *net;
 	char directory[64], path[96];
@@ -295,6 +304,36 @@ run_cold(struct world *w, struct client *client, bool in_pool, uint64_t misses, 
 }
 
 static enum request_result
+begin_wait(struct world *w, struct client *client, uint64_t ms)
+{
+	w->wait.client = client;
+	client->wait_until_ns = ms != 0 ? clock_monotonic_ns(sett_system_clock()) + ms * 1000000 : 0;
+	__atomic_add_fetch(&w->wait.begun, 1, __ATOMIC_SEQ_CST);
+	return REQUEST_BLOCKED;
+}
+
+static bool
+handler_end_wait(void *arg, struct client *client, enum wait_end end)
+{
+	struct world *w = arg;
+	cr_assert_eq(client, w->wait.client);
+	__atomic_add_fetch(&w->wait.asked, 1, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&w->wait.served, __ATOMIC_SEQ_CST))
+		return false;
+	w->wait.end = end;
+	return true;
+}
+
+static void
+handler_take_wait_reply(void *arg, struct client *client, struct resp_writer *reply, uint64_t *ret_release)
+{
+	static const char *const names[] = {"served", "timed out", "unblocked", "closed"};
+	struct world *w = arg;
+	resp_status(reply, names[w->wait.end]);
+	*ret_release = 0;
+}
+
+static enum request_result
 handler_execute(void *arg, void *thread, struct client *client, const struct request *request,
 		struct resp_writer *reply, uint64_t *ret_release)
 {
@@ -304,7 +343,8 @@ handler_execute(void *arg, void *thread, struct client *client, const struct req
 	handler_start(arg, true, &waiting);
 	struct bytes name = argv[0], x = request->argc > 1 ? argv[1] : (struct bytes){0};
 	bool grown = is_word(name, "GROWN");
-	bool pool = is_word(name, "POOL") || grown, lane_long = is_word(name, "LONG");
+	bool waits_in_pool = is_word(name, "WAITPOOL");
+	bool pool = is_word(name, "POOL") || grown || waits_in_pool, lane_long = is_word(name, "LONG");
 	if ((pool || lane_long) && thread != waiting)
 		return pool ? REQUEST_MUST_WAIT : REQUEST_MUST_WAIT_LONG;
 	if (grown && !request->in_long_lane)
@@ -319,6 +359,13 @@ handler_execute(void *arg, void *thread, struct client *client, const struct req
 	if (is_word(name, "SLOW") && !request->paced) {
 		client->pause_ns = number(x) * 1000000;
 		return REQUEST_SLOWED;
+	}
+	if (is_word(name, "WAIT"))
+		return begin_wait(w, client, number(x));
+	if (waits_in_pool) {
+		begin_wait(w, client, number(x));
+		wait_at_gate(w);
+		return REQUEST_BLOCKED;
 	}
 	if (is_word(name, "COLD"))
 		return run_cold(w, client, thread == waiting, number(x), number(argv[2]), reply);
@@ -396,6 +443,8 @@ world_start(struct world *w)
 						  .thread_stop = handler_stop,
 						  .large_argument = handler_large_argument,
 						  .execute = handler_execute,
+						  .end_wait = handler_end_wait,
+						  .take_wait_reply = handler_take_wait_reply,
 						  .client_closed = handler_closed}};
 	struct sett_error error = {0};
 	cr_assert_eq(net_create(&options, &w->net, &error), SETT_OK, "%s", error.message);

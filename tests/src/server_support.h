@@ -19,6 +19,7 @@
 #include "txn/pause.h"
 #include "txn/runner.h"
 #include "txn/transaction.h"
+#include "txn/waiting.h"
 
 enum { FIXTURE_CLIENTS = 4, FIXTURE_ARGUMENTS = 64 };
 
@@ -66,6 +67,7 @@ fixture_start(struct fixture *f)
 	cr_assert_eq(keyspace_open(f->server.engine, 16, &f->server.keyspace, &error), SETT_OK, "%s",
 		     error.message);
 	cr_assert_eq(interest_create(&f->server.interest), SETT_OK);
+	cr_assert_eq(waiting_create(&f->server.waiting), SETT_OK);
 	cr_assert_eq(pause_create(&f->server.pause), SETT_OK);
 	cr_assert_eq(command_stats_create(sett_commands.row_count, &f->server.command_stats), SETT_OK);
 	cr_assert_eq(slowlog_create(f->server.config, &f->server.slowlog), SETT_OK);
@@ -98,6 +100,7 @@ fixture_stop(struct fixture *f)
 	command_stats_destroy(f->server.command_stats);
 	pause_destroy(f->server.pause);
 	interest_destroy(f->server.interest);
+	waiting_destroy(f->server.waiting);
 	keyspace_close(f->server.keyspace);
 	config_destroy(f->server.config);
 	int status = sett_engine_close(f->server.engine, &error);

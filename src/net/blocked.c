@@ -1,0 +1,107 @@
+/* See blocked.h. */
+#include "net/blocked.h"
+
+#include <assert.h>
+
+#include "net/connections.h"
+#include "net/reactor_private.h"
+#include "net/replies.h"
+
+/* The wait is over: its reply is the request's. */
+static void
+finish(struct reactor *r, struct connection *c)
+{
+	const struct request_handler *handler = &r->net->handler;
+	uint64_t start = c->output.base + c->output.writer.size, release = 0;
+	c->wait_is_over = false;
+	c->output.writer.protocol = c->client.protocol;
+	handler->take_wait_reply(handler->arg, &c->client, &c->output.writer, &release);
+	replies_finish_request(r, c, start, c->output.writer.size, release);
+	if (c->closing)
+		return;
+	connections_update_watch(r, c);
+	connections_queue_run(r, c);
+}
+
+static void
+unblock(struct mailbox_message *message)
+{
+	struct connection *c = list_entry(message, struct connection, wait_message);
+	struct reactor *r = c->reactor;
+	if (c->state != CONNECTION_BLOCKED) {
+		/* Its request has not come back from the pool yet. */
+		assert(c->state == CONNECTION_IN_POOL);
+		c->wait_is_over = true;
+		return;
+	}
+	connections_leave_blocked(r, c);
+	if (c->closing)
+		connections_queue_free(r, c);
+	else
+		finish(r, c);
+}
+
+static void
+time_out(void *arg)
+{
+	struct connection *c = arg;
+	struct reactor *r = c->reactor;
+	if (!r->net->handler.end_wait(r->net->handler.arg, &c->client, WAIT_TIMED_OUT))
+		return; /* the message follows */
+	connections_leave_blocked(r, c);
+	finish(r, c);
+}
+
+void
+blocked_init(struct connection *c)
+{
+	c->wait_timer = (struct timer){.run = time_out, .arg = c};
+	c->wait_message.run = unblock;
+}
+
+static void
+enter(struct reactor *r, struct connection *c)
+{
+	c->state = CONNECTION_BLOCKED;
+	counter_add(&r->counters.blocked, 1);
+	__atomic_store_n(&c->client.blocked, true, __ATOMIC_RELAXED);
+}
+
+void
+blocked_begin(struct reactor *r, struct connection *c)
+{
+	if (c->wait_is_over) {
+		finish(r, c);
+		return;
+	}
+	enter(r, c);
+	if (c->input_ended || c->hung_up) {
+		connections_close(r, c); /* as in Redis: who has closed its side waits for nothing */
+		return;
+	}
+	if (c->client.wait_until_ns != 0 &&
+	    timers_arm(loop_timers(r->loop), &c->wait_timer, c->client.wait_until_ns) != SETT_OK) {
+		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING, "Out of memory for a timer");
+		connections_close(r, c);
+		return;
+	}
+	connections_update_watch(r, c);
+}
+
+void
+blocked_begin_closing(struct reactor *r, struct connection *c)
+{
+	const struct request_handler *handler = &r->net->handler;
+	assert(c->closing);
+	if (!c->wait_is_over && !handler->end_wait(handler->arg, &c->client, WAIT_CLOSED))
+		enter(r, c); /* until the message comes */
+	else
+		connections_queue_free(r, c);
+}
+
+void
+net_wait_is_over(struct client *client)
+{
+	struct connection *c = client->connection;
+	loop_post(c->reactor->loop, &c->wait_message);
+}

@@ -1,0 +1,168 @@
+/* Serving clients that wait for keys (txn/waiting.h): after a commit, before the committing connection's next command.
+ *
+ * A waiter's command runs again, looking at the one key that was touched. It takes something, or answers an error, and its
+ * client is woken; or it finds nothing, and stays where it was. Its commit may touch keys that others wait for (BLMOVE):
+ * those are served in turn.
+ *
+ * What must wait for the disk is served in the pool. The waiters keep their order; the commit's connection does not wait
+ * for it. */
+#include <assert.h>
+
+#include "net/output.h"
+#include "txn/runner_private.h"
+#include "txn/waiting.h"
+
+enum { SERVED_AT_ONCE = 1000 /* on a reactor; the pool serves the rest */ };
+
+/* A key that was touched, and that somebody waited for at that moment. */
+struct ready_key {
+	struct ready_key *next;
+	unsigned db;
+	size_t size;
+	uint8_t name[];
+};
+
+/* Behind those that are there: first come, first served. */
+static void
+add_key(void *arg, unsigned db, struct bytes key)
+{
+	struct runner_thread *t = arg;
+	struct ready_key *k = malloc(sizeof(*k) + key.size);
+	if (k == NULL) {
+		log_sink_printf(&t->server->sink, LOG_LEVEL_WARNING,
+				"Out of memory: a blocked client is not served");
+		return;
+	}
+	*k = (struct ready_key){.db = db, .size = key.size};
+	if (key.size > 0)
+		memcpy(k->name, key.data, key.size);
+	struct ready_key **end = &t->ready;
+	while (*end != NULL)
+		end = &(*end)->next;
+	*end = k;
+}
+
+static struct wait_again
+again_by(struct runner_thread *t)
+{
+	return (struct wait_again){.key = add_key, .arg = t};
+}
+
+void
+serving_note(struct runner_thread *t, const struct keyspace_view *view)
+{
+	struct wait_again again = again_by(t);
+	for (const struct touched_key *k = view->first_touched; k != NULL; k = k->next) {
+		if (!k->has_waiters)
+			continue;
+		if (k->whole_database)
+			waiting_each_key(t->server->waiting, k->db, &again);
+		else
+			add_key(t, k->db, k->key);
+	}
+}
+
+/* ---- one waiter ---- */
+
+static enum request_result
+serve(struct runner_thread *t, struct waiter *w, struct bytes key, enum value_type *ret_type)
+{
+	struct wait_call call;
+	uint64_t release = 0;
+	waiting_call(w, &call);
+	*ret_type = call.type;
+	resp_writer_init(call.reply, call.client->protocol);
+	struct command_context c = {.server = t->server,
+				    .client = call.client,
+				    .command = call.command,
+				    .argc = call.argc,
+				    .argv = call.argv,
+				    .reply = call.reply,
+				    .db = call.db,
+				    .protocol = call.client->protocol,
+				    .reply_flags = call.client->reply_flags,
+				    .may_wait = t->may_wait,
+				    .in_long_lane = t->may_wait,
+				    .arena = &t->arena,
+				    .served = &call,
+				    .served_key = key};
+	t->present = (struct foreseen){0};
+	t->time_ns = 0;
+	t->paced = true; /* what it takes away frees space */
+	enum request_result result = runner_run(t, &c, &release);
+	struct wait_again again = again_by(t);
+	if (result == REQUEST_DONE)
+		waiting_served(w, output_streams_reverse(c.streams), release, &again);
+	else
+		waiting_give_back(w, &again);
+	return result;
+}
+
+/* False: the rest is for the pool. */
+static bool
+serve_key(struct runner_thread *t, const struct ready_key *k, unsigned *budget)
+{
+	struct bytes name = bytes_of(k->name, k->size);
+	unsigned skipped = 0;
+	struct waiter *w;
+	while ((w = waiting_take(t->server->waiting, k->db, name, skipped)) != NULL) {
+		enum value_type type;
+		enum request_result result = serve(t, w, name, &type);
+		if (result == REQUEST_BLOCKED)
+			skipped |= 1U << type; /* nothing is there for those that come after it, either */
+		else if (result != REQUEST_DONE || (!t->may_wait && --*budget == 0))
+			return false;
+	}
+	return true;
+}
+
+static void serve_in_pool(void *arg, void *thread);
+
+static void
+leave_to_pool(struct runner_thread *t)
+{
+	struct ready_key *keys = t->ready;
+	assert(!t->may_wait);
+	t->ready = NULL;
+	if (keys == NULL || net_run_in_pool(t->server->net, serve_in_pool, keys) == SETT_OK)
+		return;
+	log_sink_printf(&t->server->sink, LOG_LEVEL_WARNING, "Out of memory: blocked clients are not served");
+	serving_forget(keys);
+}
+
+void
+serving_forget(struct ready_key *keys)
+{
+	while (keys != NULL) {
+		struct ready_key *next = keys->next;
+		free(keys);
+		keys = next;
+	}
+}
+
+void
+serving_run(struct runner_thread *t)
+{
+	unsigned budget = SERVED_AT_ONCE;
+	struct ready_key *k;
+	while ((k = t->ready) != NULL) {
+		t->ready = k->next;
+		if (!serve_key(t, k, &budget)) {
+			k->next = t->ready;
+			t->ready = k;
+			leave_to_pool(t);
+			return;
+		}
+		free(k);
+	}
+}
+
+static void
+serve_in_pool(void *arg, void *thread)
+{
+	struct runner_thread *t = thread;
+	assert(t->ready == NULL && t->may_wait);
+	t->ready = arg;
+	serving_run(t);
+	runner_shrink(t);
+}

@@ -1,0 +1,418 @@
+/* See waiting.h.
+ *
+ * Invariants
+ * - A waiter is entered under the engine's commit lock only, so a commit either comes before, and the waiter's
+ *   validated reads include it, or finds the waiter.
+ * - Places of a bucket are in the order in which they were entered, so the first one of a key came first.
+ * - One thread at a time serves a waiter. Another that would serve it leaves its key to the first (`again`). So two
+ *   threads never serve two waiters of one key in the wrong order.
+ * - Lock order: the engine's commit lock, then the table's. */
+#include "txn/waiting.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "loop/list.h"
+#include "net/output.h"
+#include "storage/base/hash.h"
+#include "storage/base/thread.h"
+
+enum { BUCKETS = 1024 };
+
+enum waiter_state { WAITER_PREPARED, WAITER_PARKED, WAITER_SERVING, WAITER_OVER };
+
+/* A waiter in the queue of one key. */
+struct place {
+	struct list_link link; /* of the bucket; under the table's lock */
+	struct waiter *waiter;
+	uint64_t hash;
+	struct bytes key;
+};
+
+struct waiter {
+	struct commit_participant entry, serving; /* `entry` is first: waiting_entry */
+	struct waiting_table *table;
+	struct client *client;
+	const struct command *command;
+	unsigned db;
+	enum value_type type;
+	bool null_is_array, behind_others;
+	/* Under the table's lock. */
+	enum waiter_state state;
+	bool again;     /* serving: other threads left keys of it to the one that does */
+	bool is_ending; /* serving: it is to end as `end` says */
+	enum wait_end end;
+	struct list_link all_link;
+	/* Written by who served it, read by its reactor once it is over. */
+	struct resp_writer reply;
+	struct output_stream *streams;
+	uint64_t release;
+	size_t argc, place_count;
+	struct bytes *argv;
+	struct place places[];
+};
+
+struct waiting_table {
+	uint64_t count; /* atomic: waiters; relaxed, as entering and looking are ordered by the commit lock */
+	struct mutex lock;
+	struct list_link all;
+	struct list_link buckets[BUCKETS];
+};
+
+int
+waiting_create(struct waiting_table **ret)
+{
+	struct waiting_table *t = calloc(1, sizeof(*t));
+	if (t == NULL)
+		return SETT_NO_MEMORY;
+	mutex_init(&t->lock);
+	list_init(&t->all);
+	for (unsigned i = 0; i < BUCKETS; i++)
+		list_init(&t->buckets[i]);
+	*ret = t;
+	return SETT_OK;
+}
+
+void
+waiting_destroy(struct waiting_table *t)
+{
+	if (t == NULL)
+		return;
+	assert(t->count == 0);
+	mutex_destroy(&t->lock);
+	free(t);
+}
+
+static struct place *
+place_of(struct list_link *link)
+{
+	return list_entry(link, struct place, link);
+}
+
+/* The first place of the key after `after` (NULL: of all), in its bucket. */
+static struct place *
+next_place(struct waiting_table *t, unsigned db, uint64_t hash, struct bytes key, struct place *after)
+{
+	struct list_link *head = &t->buckets[hash % BUCKETS];
+	struct list_link *link = after != NULL ? after->link.next : head->next;
+	for (; link != head; link = link->next) {
+		struct place *p = place_of(link);
+		if (p->hash == hash && p->waiter->db == db && bytes_equal(p->key, key))
+			return p;
+	}
+	return NULL;
+}
+
+static uint64_t
+hash_of(unsigned db, struct bytes key)
+{
+	return hash64_bytes(key, db);
+}
+
+bool
+waiting_is_empty(const struct waiting_table *t)
+{
+	return t == NULL || __atomic_load_n(&t->count, __ATOMIC_RELAXED) == 0;
+}
+
+bool
+waiting_has(struct waiting_table *t, unsigned db, struct bytes key)
+{
+	if (waiting_is_empty(t))
+		return false;
+	mutex_lock(&t->lock);
+	bool has = next_place(t, db, hash_of(db, key), key, NULL) != NULL;
+	mutex_unlock(&t->lock);
+	return has;
+}
+
+/* ---- the waiter's own side ---- */
+
+static bool
+may_enter(struct commit_participant *p)
+{
+	struct waiter *w = (struct waiter *)p;
+	if (!w->behind_others)
+		return true;
+	for (size_t i = 0; i < w->place_count; i++)
+		if (waiting_has(w->table, w->db, w->places[i].key))
+			return true;
+	return false;
+}
+
+static void
+enter(struct commit_participant *p, uint64_t timestamp)
+{
+	(void)timestamp;
+	struct waiter *w = (struct waiter *)p;
+	struct waiting_table *t = w->table;
+	mutex_lock(&t->lock);
+	assert(w->state == WAITER_PREPARED);
+	w->state = WAITER_PARKED;
+	list_append(&t->all, &w->all_link);
+	for (size_t i = 0; i < w->place_count; i++)
+		list_append(&t->buckets[w->places[i].hash % BUCKETS], &w->places[i].link);
+	__atomic_add_fetch(&t->count, 1, __ATOMIC_RELAXED);
+	mutex_unlock(&t->lock);
+}
+
+static bool may_serve(struct commit_participant *);
+static void end_served(struct commit_participant *, uint64_t timestamp);
+
+struct waiter *
+waiting_prepare(struct waiting_table *t, struct client *client, const struct wait_request *r)
+{
+	size_t places = r->key_count * sizeof(struct place);
+	struct waiter *w = calloc(1, sizeof(*w) + places + r->argc * sizeof(*r->argv));
+	if (w == NULL)
+		return NULL;
+	w->entry = (struct commit_participant){.validate = may_enter, .apply = enter};
+	w->serving = (struct commit_participant){.validate = may_serve, .apply = end_served};
+	w->table = t;
+	w->client = client;
+	w->command = r->command;
+	w->db = r->db;
+	w->type = r->type;
+	w->null_is_array = r->null_is_array;
+	w->behind_others = r->behind_others;
+	w->argc = r->argc;
+	w->argv = (struct bytes *)(void *)((char *)w->places + places);
+	memcpy(w->argv, r->argv, r->argc * sizeof(*r->argv));
+	w->place_count = r->key_count;
+	for (size_t i = 0; i < r->key_count; i++)
+		w->places[i] =
+			(struct place){.waiter = w, .hash = hash_of(r->db, r->keys[i]), .key = r->keys[i]};
+	return w;
+}
+
+struct commit_participant *
+waiting_entry(struct waiter *w)
+{
+	return &w->entry;
+}
+
+void
+waiting_free(struct waiter *w)
+{
+	if (w == NULL)
+		return;
+	assert(w->state == WAITER_PREPARED || w->state == WAITER_OVER);
+	output_streams_free(w->streams);
+	resp_writer_free(&w->reply);
+	free(w);
+}
+
+static void
+leave_locked(struct waiter *w, enum wait_end end)
+{
+	assert(w->state == WAITER_PARKED || w->state == WAITER_SERVING);
+	w->state = WAITER_OVER;
+	w->end = end;
+	list_remove(&w->all_link);
+	for (size_t i = 0; i < w->place_count; i++)
+		list_remove(&w->places[i].link);
+	__atomic_sub_fetch(&w->table->count, 1, __ATOMIC_RELAXED);
+}
+
+/* True: the wait is over by this call. */
+static bool
+end_locked(struct waiter *w, enum wait_end end)
+{
+	if (w->state == WAITER_PARKED) {
+		leave_locked(w, end);
+		return true;
+	}
+	if (w->state == WAITER_SERVING && !w->is_ending) {
+		w->is_ending = true;
+		w->end = end;
+	}
+	return false;
+}
+
+bool
+waiting_end(struct waiter *w, enum wait_end end)
+{
+	mutex_lock(&w->table->lock);
+	bool ended = end_locked(w, end);
+	mutex_unlock(&w->table->lock);
+	return ended;
+}
+
+void
+waiting_reply(struct waiter *w, struct resp_writer *reply, uint64_t *ret_release)
+{
+	assert(w->state == WAITER_OVER);
+	switch (w->end) {
+	case WAIT_SERVED:
+		if (w->reply.failed)
+			reply->failed = true;
+		else
+			resp_raw(reply, w->reply.data, w->reply.size);
+		*ret_release = w->release;
+		w->client->reply_streams = w->streams;
+		w->streams = NULL;
+		break;
+	case WAIT_TIMED_OUT:
+		if (w->null_is_array)
+			resp_null_array(reply);
+		else
+			resp_null(reply);
+		break;
+	case WAIT_UNBLOCKED:
+		resp_error(reply, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
+		break;
+	case WAIT_CLOSED:
+		break;
+	}
+}
+
+/* ---- commits ---- */
+
+void
+waiting_mark(struct waiting_table *t, struct touched_key *first)
+{
+	if (waiting_is_empty(t))
+		return;
+	for (struct touched_key *k = first; k != NULL; k = k->next)
+		k->has_waiters = k->whole_database ? k->swapped : waiting_has(t, k->db, k->key);
+}
+
+/* ---- serving ---- */
+
+struct waiter *
+waiting_take(struct waiting_table *t, unsigned db, struct bytes key, unsigned skipped)
+{
+	uint64_t hash = hash_of(db, key);
+	struct waiter *found = NULL;
+	if (waiting_is_empty(t))
+		return NULL;
+	mutex_lock(&t->lock);
+	for (struct place *p = NULL; (p = next_place(t, db, hash, key, p)) != NULL;) {
+		struct waiter *w = p->waiter;
+		if ((skipped & 1U << w->type) != 0)
+			continue;
+		if (w->state == WAITER_PARKED) {
+			w->state = WAITER_SERVING;
+			w->again = false;
+			found = w;
+		} else {
+			w->again = true;
+		}
+		break;
+	}
+	mutex_unlock(&t->lock);
+	return found;
+}
+
+void
+waiting_call(struct waiter *w, struct wait_call *ret)
+{
+	assert(w->state == WAITER_SERVING);
+	resp_truncate(&w->reply, 0);
+	*ret = (struct wait_call){.client = w->client,
+				  .command = w->command,
+				  .argc = w->argc,
+				  .argv = w->argv,
+				  .db = w->db,
+				  .type = w->type,
+				  .reply = &w->reply,
+				  .participant = &w->serving};
+}
+
+static struct waiter *
+of_serving(struct commit_participant *p)
+{
+	return list_entry(p, struct waiter, serving);
+}
+
+static bool
+may_serve(struct commit_participant *p)
+{
+	struct waiter *w = of_serving(p);
+	mutex_lock(&w->table->lock);
+	bool may = !w->is_ending;
+	mutex_unlock(&w->table->lock);
+	return may;
+}
+
+/* From here on its reactor finds it over; the message is posted by waiting_served. */
+static void
+end_served(struct commit_participant *p, uint64_t timestamp)
+{
+	(void)timestamp;
+	struct waiter *w = of_serving(p);
+	mutex_lock(&w->table->lock);
+	leave_locked(w, WAIT_SERVED);
+	mutex_unlock(&w->table->lock);
+}
+
+/* Others found it being served, and left the keys that they had touched to the thread that did. */
+static void
+hand_on_locked(struct waiter *w, const struct wait_again *again)
+{
+	for (size_t i = 0; w->again && i < w->place_count; i++)
+		again->key(again->arg, w->db, w->places[i].key);
+	w->again = false;
+}
+
+void
+waiting_served(struct waiter *w, struct output_stream *streams, uint64_t release,
+	       const struct wait_again *again)
+{
+	mutex_lock(&w->table->lock);
+	if (w->state == WAITER_SERVING) /* its command failed without a commit: that is its answer */
+		leave_locked(w, WAIT_SERVED);
+	hand_on_locked(w, again);
+	mutex_unlock(&w->table->lock);
+	w->streams = streams;
+	w->release = release;
+	net_wait_is_over(w->client);
+}
+
+void
+waiting_give_back(struct waiter *w, const struct wait_again *again)
+{
+	mutex_lock(&w->table->lock);
+	bool ends = w->is_ending;
+	hand_on_locked(w, again);
+	if (ends)
+		leave_locked(w, w->end);
+	else
+		w->state = WAITER_PARKED;
+	mutex_unlock(&w->table->lock);
+	if (ends)
+		net_wait_is_over(w->client);
+}
+
+/* ---- others ---- */
+
+bool
+waiting_unblock(struct waiting_table *t, uint64_t client_id, enum wait_end end)
+{
+	struct waiter *found = NULL;
+	bool ended = false;
+	mutex_lock(&t->lock);
+	for (struct list_link *link = t->all.next; link != &t->all && found == NULL; link = link->next) {
+		struct waiter *w = list_entry(link, struct waiter, all_link);
+		if (w->client->id == client_id)
+			found = w;
+	}
+	if (found != NULL)
+		ended = end_locked(found, end);
+	mutex_unlock(&t->lock);
+	if (ended)
+		net_wait_is_over(found->client);
+	return found != NULL;
+}
+
+void
+waiting_each_key(struct waiting_table *t, unsigned db, const struct wait_again *again)
+{
+	mutex_lock(&t->lock);
+	for (struct list_link *link = t->all.next; link != &t->all; link = link->next) {
+		struct waiter *w = list_entry(link, struct waiter, all_link);
+		for (size_t i = 0; w->db == db && i < w->place_count; i++)
+			again->key(again->arg, db, w->places[i].key);
+	}
+	mutex_unlock(&t->lock);
+}

@@ -1,0 +1,101 @@
+/* Clients that wait for keys (BLPOP and its kin): who waits for which key, in the order in which they came.
+ *
+ *     parked --> being served --> over        a thread whose commit touched the key runs the command again
+ *        \____________________/     ^
+ *                \__________________|         time-out, CLIENT UNBLOCK, the connection closes
+ *
+ * A command that finds nothing to take creates a waiter and joins it to its commit, which validates what it read and
+ * enters the waiter under the commit lock (I4): a commit that comes later finds it. Each commit looks up the keys that it
+ * touched, and its thread then serves their waiters, first come first served (txn/serving.c). Serving is itself a
+ * commit: its validation refuses if the waiter is to end meanwhile, so that nothing is taken for who is gone (I24).
+ *
+ * A waiter belongs to its client's connection. Whoever makes it over, but the connection's reactor itself, then posts the
+ * connection's message (net_wait_is_over), and touches the waiter no more. While it is being served, its client's
+ * connection is not freed. */
+#ifndef SETT_TXN_WAITING_H
+#define SETT_TXN_WAITING_H
+
+#include "keyspace/key.h"
+#include "net/net.h"
+#include "txn/commit.h"
+
+struct waiting_table;
+struct waiter;
+
+/* SETT_NO_MEMORY. */
+int waiting_create(struct waiting_table **ret);
+/* Nobody waits any more. NULL is fine. */
+void waiting_destroy(struct waiting_table *);
+
+/* ---- the waiter's own side ---- */
+
+/* What a client waits for. */
+struct wait_request {
+	const struct command *command;
+	size_t argc;
+	const struct bytes *argv; /* the array is copied; its bytes must stay until the wait is over */
+	unsigned db;
+	const struct bytes *keys; /* of argv */
+	size_t key_count;
+	enum value_type type; /* what a key must hold to be of use */
+	bool null_is_array;   /* the reply of a time-out */
+	bool behind_others;   /* it found earlier waiters: it may only wait while there are some */
+};
+/* NULL: out of memory. */
+struct waiter *waiting_prepare(struct waiting_table *, struct client *, const struct wait_request *);
+/* Enters it at the commit. */
+struct commit_participant *waiting_entry(struct waiter *);
+/* It was not entered, or its wait is over. NULL is fine. */
+void waiting_free(struct waiter *);
+/* Ends the wait, if nobody else has or is about to. False: the connection's message follows, or was posted. */
+bool waiting_end(struct waiter *, enum wait_end);
+/* The reply of a wait that is over, into `reply`. Sets the client's reply_streams. */
+void waiting_reply(struct waiter *, struct resp_writer *reply, uint64_t *ret_release);
+
+/* ---- commits ---- */
+
+/* Whether nobody waits for anything; a glance without a lock. A table of NULL is empty. */
+bool waiting_is_empty(const struct waiting_table *);
+/* Whether somebody waits for the key. */
+bool waiting_has(struct waiting_table *, unsigned db, struct bytes key);
+/* Under the commit lock: marks those of the touched keys that somebody waits for. */
+void waiting_mark(struct waiting_table *, struct touched_key *first);
+
+/* ---- serving ---- */
+
+/* The first waiter of the key whose type is not among `skipped` (a bit for each), to be served; NULL if there is none,
+ * or if another thread is serving it, which then looks again. */
+struct waiter *waiting_take(struct waiting_table *, unsigned db, struct bytes key, unsigned skipped);
+/* What it waits with, to run the command for it. */
+struct wait_call {
+	struct client *client;
+	const struct command *command;
+	size_t argc;
+	const struct bytes *argv;
+	unsigned db;
+	enum value_type type;
+	struct resp_writer *reply; /* the waiter's own; empty */
+	struct commit_participant
+		*participant; /* to join the commit: refuses if the wait is to end; ends it */
+};
+void waiting_call(struct waiter *, struct wait_call *ret);
+/* What the caller has to serve next, because others left it to the thread that served a waiter: called for each key
+ * of that waiter. With the lock held. */
+struct wait_again {
+	void (*key)(void *arg, unsigned db, struct bytes key);
+	void *arg;
+};
+/* After its commit. `streams` belong to the reply. Wakes the client's connection. */
+void waiting_served(struct waiter *, struct output_stream *streams, uint64_t release,
+		    const struct wait_again *);
+/* It was not served: it is parked again, or over if it was to end meanwhile. */
+void waiting_give_back(struct waiter *, const struct wait_again *);
+
+/* ---- others ---- */
+
+/* CLIENT UNBLOCK. False: that client does not wait. */
+bool waiting_unblock(struct waiting_table *, uint64_t client_id, enum wait_end);
+/* All keys of a database that somebody waits for, with the lock held. */
+void waiting_each_key(struct waiting_table *, unsigned db, const struct wait_again *);
+
+#endif

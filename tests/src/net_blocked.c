@@ -1,0 +1,149 @@
+/* Requests that wait for something to happen: a wait ends once, and its connection lives until then. */
+#include "net_support.h"
+
+static void
+serve(struct world *w)
+{
+	w->wait.end = WAIT_SERVED;
+	net_wait_is_over(w->wait.client);
+}
+
+static uint64_t
+blocked(struct world *w)
+{
+	struct net_stats stats;
+	net_stats(w->net, &stats);
+	return stats.blocked_clients;
+}
+
+Test(net_blocked, another_thread_ends_a_wait_and_what_follows_it_runs, .timeout = 60)
+{
+	struct world *w = world_create();
+	world_start(w);
+	int fd = dial(w), other = dial(w);
+	put(fd, "WAIT 0\r\nPING\r\n");
+	wait_for(&w->wait.begun, 1);
+	ping(other);
+	cr_assert_eq(blocked(w), 1);
+	serve(w);
+	expect(fd, "+served\r\n+PONG\r\n");
+	cr_assert_eq(blocked(w), 0);
+	put(fd, "WAIT 0\r\n");
+	wait_for(&w->wait.begun, 2);
+	serve(w);
+	expect(fd, "+served\r\n");
+	close(fd);
+	close(other);
+	world_destroy(w);
+}
+
+Test(net_blocked, time_ends_a_wait, .timeout = 60)
+{
+	struct world *w = world_create();
+	world_start(w);
+	int fd = dial(w);
+	uint64_t begin = clock_monotonic_ns(sett_system_clock());
+	put(fd, "WAIT 20\r\nPING\r\n");
+	expect(fd, "+timed out\r\n+PONG\r\n");
+	cr_assert_geq(clock_monotonic_ns(sett_system_clock()) - begin, 20000000);
+	close(fd);
+	world_destroy(w);
+}
+
+/* Its time comes while another thread serves it. */
+Test(net_blocked, who_serves_is_waited_for, .timeout = 60)
+{
+	struct world *w = world_create();
+	world_start(w);
+	int fd = dial(w);
+	__atomic_store_n(&w->wait.served, true, __ATOMIC_SEQ_CST);
+	put(fd, "WAIT 5\r\n");
+	wait_for(&w->wait.asked, 1);
+	serve(w);
+	expect(fd, "+served\r\n");
+	close(fd);
+	world_destroy(w);
+}
+
+Test(net_blocked, a_client_that_leaves_waits_no_more, .timeout = 60)
+{
+	struct world *w = world_create();
+	world_start(w);
+	int fd = dial(w);
+	put(fd, "WAIT 0\r\n");
+	wait_for(&w->wait.begun, 1);
+	close(fd);
+	wait_for(&w->closed_clients, 1);
+	cr_assert_eq(w->wait.end, WAIT_CLOSED);
+	/* One that closed its side before the wait began. */
+	fd = dial(w);
+	put(fd, "WAIT 0\r\n");
+	cr_assert_eq(shutdown(fd, SHUT_WR), 0);
+	wait_for(&w->closed_clients, 2);
+	close(fd);
+	world_destroy(w);
+}
+
+Test(net_blocked, a_client_that_leaves_while_it_is_served_is_kept_until_then, .timeout = 60)
+{
+	struct world *w = world_create();
+	world_start(w);
+	int fd = dial(w), other = dial(w);
+	__atomic_store_n(&w->wait.served, true, __ATOMIC_SEQ_CST);
+	put(fd, "WAIT 0\r\n");
+	wait_for(&w->wait.begun, 1);
+	close(fd);
+	wait_for(&w->wait.asked, 1);
+	ping(other);
+	cr_assert_eq(load(&w->closed_clients), 0);
+	serve(w);
+	wait_for(&w->closed_clients, 1);
+	close(other);
+	world_destroy(w);
+}
+
+Test(net_blocked, a_wait_that_begins_in_the_pool_may_be_over_before_it_is_back, .timeout = 60)
+{
+	struct world *w = world_create();
+	world_start(w);
+	int fd = dial(w), other = dial(w);
+	for (int with_close = 0; with_close < 2; with_close++) {
+		set_gate(w, true);
+		put(fd, "WAITPOOL 0\r\n");
+		wait_for(&w->wait.begun, 1 + (uint64_t)with_close);
+		if (with_close)
+			close(fd);
+		serve(w);
+		ping(other);
+		set_gate(w, false);
+		if (!with_close)
+			expect(fd, "+served\r\n");
+	}
+	wait_for(&w->closed_clients, 1);
+	close(other);
+	world_destroy(w);
+}
+
+static void *
+serve_late(void *arg)
+{
+	struct world *w = arg;
+	wait_for(&w->wait.asked, 1); /* the reactor closes its connections */
+	serve(w);
+	return NULL;
+}
+
+Test(net_blocked, stopping_waits_for_who_serves, .timeout = 60)
+{
+	struct world *w = world_create();
+	world_start(w);
+	int fd = dial(w);
+	pthread_t thread;
+	put(fd, "WAIT 0\r\n");
+	wait_for(&w->wait.begun, 1);
+	__atomic_store_n(&w->wait.served, true, __ATOMIC_SEQ_CST);
+	cr_assert_eq(pthread_create(&thread, NULL, serve_late, w), 0);
+	world_destroy(w);
+	cr_assert_eq(pthread_join(thread, NULL), 0);
+	close(fd);
+}
