@@ -95,6 +95,22 @@ make_element(struct run *run, char *text)
 	return below(run, 3) == 0 ? make_integer(run, text) : make_text(run, text);
 }
 
+/* Not -0, which Sett keeps as 0. */
+static size_t
+make_score(struct run *run, char *text)
+{
+	static const char *const odd[] = {
+		"inf", "-inf", "0", "1e300", "5e-324", "0.1", "-123456789012345680"};
+	switch (below(run, 3)) {
+	case 0:
+		return (size_t)snprintf(text, TEXT_MAX, "%d", (int)below(run, 2000) - 1000);
+	case 1:
+		return (size_t)snprintf(text, TEXT_MAX, "%.17g", ((double)below(run, 1000000) - 500000) / 7);
+	default:
+		return (size_t)snprintf(text, TEXT_MAX, "%s", odd[below(run, sizeof(odd) / sizeof(odd[0]))]);
+	}
+}
+
 struct type {
 	const char *add;                                  /* ADD key argument ... */
 	size_t (*arguments[2])(struct run *, char *text); /* of one element; the second may be NULL */
@@ -107,6 +123,7 @@ static const struct type types[] = {
 	{"HSET", {make_element, make_element}, {"HGETALL"}, false},
 	{"SADD", {make_element}, {"SMEMBERS"}, false},
 	{"SADD", {make_integer}, {"SMEMBERS"}, false},
+	{"ZADD", {make_score, make_element}, {"ZRANGE", "0", "-1", "WITHSCORES"}, false},
 };
 
 static struct reply *
@@ -201,9 +218,13 @@ static void
 compare(struct run *run, const char *what, const char *expected, char *found)
 {
 	if (strcmp(expected, found) != 0) {
+		size_t same = 0;
+		while (expected[same] != 0 && expected[same] == found[same])
+			same++;
+		same = same > 40 ? same - 40 : 0;
 		run->differences++;
-		printf("round %zu, %s:\n  made:  %.2000s\n  found: %.2000s\n", run->rounds, what, expected,
-		       found);
+		printf("round %zu, %s: from byte %zu on\n  made:  %.400s\n  found: %.400s\n", run->rounds,
+		       what, same, expected + same, found + same);
 	}
 	free(found);
 }
@@ -252,6 +273,8 @@ choose_limits(struct run *run)
 	configure(&run->reference, "rdbcompression", below(run, 2) == 0 ? "yes" : "no");
 	configure_both(run, "hash-max-listpack-entries", entries[below(run, 4)]);
 	configure_both(run, "hash-max-listpack-value", values[below(run, 3)]);
+	configure_both(run, "zset-max-listpack-entries", entries[below(run, 4)]);
+	configure_both(run, "zset-max-listpack-value", values[below(run, 3)]);
 	configure_both(run, "set-max-intset-entries", entries[below(run, 4)]);
 }
 

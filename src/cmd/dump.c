@@ -2,6 +2,7 @@
 #include "cmd/commands.h"
 #include "cmd/hashes.h"
 #include "cmd/sets.h"
+#include "cmd/zsets.h"
 #include "config/config.h"
 #include "rdb/key_value.h"
 #include "rdb/payload.h"
@@ -98,7 +99,8 @@ parse_options(struct command_context *c, struct restore_options *ret)
 static int
 store_payload(struct command_context *c, struct key *k, struct bytes value)
 {
-	struct rdb_limits limits = {.hash = hash_limits_of(c), .set = set_limits_of(c)};
+	struct rdb_limits limits = {
+		.hash = hash_limits_of(c), .set = set_limits_of(c), .zset = zset_limits_of(c)};
 	struct rdb_reader reader;
 	int status = rdb_reader_open(&reader, value);
 	if (status == RDB_MALFORMED)

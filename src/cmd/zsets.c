@@ -8,8 +8,8 @@
 #include "cmd/commands.h"
 #include "config/config.h"
 
-static struct hash_limits
-limits_of(const struct command_context *c)
+struct hash_limits
+zset_limits_of(const struct command_context *c)
 {
 	const struct config *config = c->server->config;
 	return (struct hash_limits){
@@ -24,7 +24,7 @@ limits_of(const struct command_context *c)
 int
 open_zset(struct command_context *c, struct bytes name, struct open_zset *ret)
 {
-	struct hash_limits limits = limits_of(c);
+	struct hash_limits limits = zset_limits_of(c);
 	int status = open_typed(c, name, VALUE_ZSET, &ret->members.key);
 	if (status != SETT_OK)
 		return status;
@@ -34,7 +34,7 @@ open_zset(struct command_context *c, struct bytes name, struct open_zset *ret)
 int
 open_new_zset(struct command_context *c, struct bytes name, struct open_zset *ret)
 {
-	struct hash_limits limits = limits_of(c);
+	struct hash_limits limits = zset_limits_of(c);
 	int status = open_key(c, name, &ret->members.key);
 	if (status == SETT_OK)
 		zset_replace(&ret->members.key, &limits, &ret->members.hash, &ret->zset);

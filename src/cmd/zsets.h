@@ -5,6 +5,9 @@
 #include "cmd/hashes.h"
 #include "types/zset.h"
 
+/* From the configuration. */
+struct hash_limits zset_limits_of(const struct command_context *);
+
 /* A key with the sorted set that it holds; an absent key is an empty one. The members are also a hash, for what is the
  * same for all hashes. */
 struct open_zset {

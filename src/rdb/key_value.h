@@ -5,10 +5,11 @@
 #include "rdb/value_writer.h"
 #include "types/hash.h"
 #include "types/set.h"
+#include "types/zset.h"
 
 /* How collections are stored that are read. */
 struct rdb_limits {
-	struct hash_limits hash;
+	struct hash_limits hash, zset;
 	struct set_limits set;
 };
 

@@ -53,10 +53,32 @@ store_set(struct value_store *v)
 	return status == SETT_OK ? SETT_NOT_FOUND : status;
 }
 
+static int
+store_zset(struct value_store *v)
+{
+	struct hash members;
+	struct zset z;
+	struct rdb_element member;
+	int status = zset_open(v->key, &v->limits->zset, &members, &z);
+	while (status == SETT_OK && (status = rdb_reader_next(v->reader, &member)) == SETT_OK) {
+		struct zset_member old;
+		status = zset_find(&z, member.name, &old);
+		if (status == SETT_OK)
+			status = RDB_MALFORMED; /* the member came twice */
+		else if (status == SETT_NOT_FOUND)
+			status = zset_put(&z, member.name, member.score, NULL);
+	}
+	if (status != SETT_NOT_FOUND)
+		return status;
+	status = zset_save(&z);
+	return status == SETT_OK ? SETT_NOT_FOUND : status;
+}
+
 /* SETT_NOT_FOUND: all is read and stored. */
 static int (*const stores[VALUE_TYPE_END])(struct value_store *) = {
 	[VALUE_STRING] = store_string,
 	[VALUE_SET] = store_set,
+	[VALUE_ZSET] = store_zset,
 	[VALUE_HASH] = store_hash,
 };
 

@@ -1,5 +1,6 @@
 /* Values that are small by Redis' rules (what OBJECT ENCODING shows) are written in one blob, as Redis does. */
 #include "rdb/key_value.h"
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "keyspace/integer.h"
@@ -225,9 +226,78 @@ write_set(struct value_write *v)
 	return status == SETT_NOT_FOUND ? SETT_OK : status;
 }
 
+/* ---- sorted sets ---- */
+
+/* As Redis prints a score that is no integer. */
+static void
+add_score(struct listpack_writer *listpack, double score)
+{
+	enum { TEXT_MAX = 32 };
+	char text[TEXT_MAX];
+	const double exact = 9007199254740992; /* integers up to 2^53 */
+	if (score >= -exact && score <= exact && score == (double)(int64_t)score) {
+		listpack_add_integer(listpack, (int64_t)score);
+		return;
+	}
+	int size = snprintf(text, sizeof(text), "%.17g", score);
+	listpack_add(listpack, bytes_of(text, (size_t)size));
+}
+
+/* In the order of scores, which Redis takes for granted. */
+static int
+write_packed_scores(struct value_write *v, struct zset_walk *walk)
+{
+	struct listpack_writer listpack = {0};
+	struct zset_element element;
+	int status;
+	listpack_begin(&listpack);
+	while ((status = zset_walk_next(walk, &element)) == SETT_OK) {
+		listpack_add(&listpack, element.name);
+		add_score(&listpack, element.score);
+	}
+	rdb_put_byte(v->out, RDB_ZSET_LISTPACK);
+	rdb_put_listpack(v->out, &listpack);
+	listpack_free(&listpack);
+	return status;
+}
+
+static int
+write_plain_scores(struct value_write *v, struct zset_walk *walk, uint64_t expected)
+{
+	struct zset_element element;
+	uint64_t count = 0;
+	int status;
+	rdb_put_byte(v->out, RDB_ZSET);
+	rdb_put_length(v->out, expected);
+	while ((status = zset_walk_next(walk, &element)) == SETT_OK && (status = go_on(v)) == SETT_OK) {
+		rdb_put_string(v->out, element.name);
+		rdb_put_double(v->out, element.score);
+		count++;
+	}
+	return status == SETT_NOT_FOUND && count != expected ? SETT_CORRUPT : status;
+}
+
+static int
+write_zset(struct value_write *v)
+{
+	static const struct hash_limits no_limits;
+	struct hash members;
+	struct zset z;
+	struct zset_walk walk;
+	int status = zset_open(v->key, &no_limits, &members, &z);
+	if (status != SETT_OK)
+		return status;
+	zset_walk(&z, 0, false, &walk);
+	status = members.encoding == ZSET_LISTPACK ? write_packed_scores(v, &walk)
+						   : write_plain_scores(v, &walk, zset_count(&z));
+	zset_walk_close(&walk);
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}
+
 static int (*const writers[VALUE_TYPE_END])(struct value_write *) = {
 	[VALUE_STRING] = write_string,
 	[VALUE_SET] = write_set,
+	[VALUE_ZSET] = write_zset,
 	[VALUE_HASH] = write_hash,
 };
 

@@ -131,6 +131,28 @@ Test(dump, sets_come_back)
 	}
 }
 
+Test(dump, sorted_sets_come_back)
+{
+	for (int round = 0; round < 4; round++) {
+		struct fixture *f = fixture_open();
+		char line[200];
+		f->server.config->enable_debug_command = 1;
+		set_packed_size(f, round % 2 == 0 ? 64 : 1000);
+		for (int i = 0; i < (round < 2 ? 10 : 400); i++) {
+			snprintf(line, sizeof(line), "ZADD z %d.5 member:%d", i * 7 % 100 - 50, i);
+			fixture_run_line(f, 0, line);
+		}
+		struct buffer payload = dump(f, "z");
+		cr_assert_eq(payload.data[0], round < 2 ? RDB_ZSET_LISTPACK : RDB_ZSET);
+		set_packed_size(f, round % 2 == 0 ? 1000 : 64);
+		expect_restore(f, "copy", buffer_bytes(&payload), "+OK\r\n");
+		expect_same_digest(f, "z", "copy");
+		EXPECT(f, 0, "ZDIFFSTORE d 2 z copy", ":0");
+		buffer_free(&payload);
+		fixture_close(f);
+	}
+}
+
 Test(dump, deadlines_of_fields_come_back)
 {
 	check_hash(5, true, 1000, 1000);
@@ -161,7 +183,10 @@ Test(dump, a_refusal_leaves_what_was_there)
 					   BYTES_LITERAL("\0\3barx"),
 					   BYTES_LITERAL("\x10\x0c\x0c\0\0\0\2\0\x81\x61\2\1\1\1"),
 					   BYTES_LITERAL("\7\1"),
-					   BYTES_LITERAL("\2\2\1a\1a")};
+					   BYTES_LITERAL("\2\2\1a\1a"),
+					   BYTES_LITERAL("\3\2\1a\1"
+							 "1\1a\1"
+							 "2")};
 	struct fixture *f = fixture_open();
 	EXPECT(f, 0, "HSET k a 1 b 2", ":2");
 	EXPECT(f, 0, "PEXPIREAT k 1700000100000", ":1");
