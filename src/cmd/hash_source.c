@@ -4,9 +4,9 @@
 #include "txn/snapshot_source.h"
 
 /* A hash as it is found again in the snapshot. */
-struct hash_origin {
-	uint64_t epoch, object; /* object 0: packed */
-	struct buffer body;     /* then a copy of it */
+struct source_hash {
+	struct hash_origin origin; /* object 0: packed */
+	struct buffer body;        /* then a copy of it */
 };
 
 struct hash_reader {
@@ -19,7 +19,7 @@ struct hash_reader {
 	struct buffer stored; /* the place's */
 	enum set_operation operation;
 	size_t count;
-	struct hash_origin origins[];
+	struct source_hash hashes[];
 };
 
 static void
@@ -27,7 +27,7 @@ free_reader(struct snapshot_reader *reader)
 {
 	struct hash_reader *r = (struct hash_reader *)reader;
 	for (size_t i = 0; i < r->count; i++)
-		buffer_free(&r->origins[i].body);
+		buffer_free(&r->hashes[i].body);
 	buffer_free(&r->stored);
 	free(r);
 }
@@ -100,12 +100,12 @@ find_hashes(const struct hash_reader *r, struct keyspace_view *view)
 	if (pointers == NULL || hashes == NULL)
 		return NULL;
 	for (size_t i = 0; i < r->count; i++) {
-		const struct hash_origin *origin = &r->origins[i];
+		const struct source_hash *source = &r->hashes[i];
 		pointers[i] = &hashes[i].hash;
-		if (origin->object != 0)
-			hash_of_object(view, origin->epoch, origin->object, &hashes[i].key, &hashes[i].hash);
+		if (source->origin.object != 0)
+			hash_of_object(view, &source->origin, &hashes[i].key, &hashes[i].hash);
 		else
-			hash_of_body(view, buffer_bytes(&origin->body), &hashes[i].key, &hashes[i].hash);
+			hash_of_body(view, buffer_bytes(&source->body), &hashes[i].key, &hashes[i].hash);
 	}
 	return pointers;
 }
@@ -134,10 +134,10 @@ read_fields(struct snapshot_reader *reader, struct keyspace_view *view, struct r
 }
 
 static int
-note_origin(struct hash *h, struct hash_origin *ret)
+note_hash(struct hash *h, struct source_hash *ret)
 {
 	struct bytes body;
-	*ret = (struct hash_origin){.epoch = h->key->epoch, .object = h->object};
+	hash_origin(h, &ret->origin);
 	if (h->object != 0)
 		return SETT_OK;
 	int status = hash_body(h, &body);
@@ -148,7 +148,7 @@ int
 reply_result_source(struct command_context *c, enum set_operation operation, struct hash *const *hashes,
 		    size_t hash_count, unsigned parts, uint64_t count)
 {
-	struct hash_reader *r = calloc(1, sizeof(*r) + hash_count * sizeof(r->origins[0]));
+	struct hash_reader *r = calloc(1, sizeof(*r) + hash_count * sizeof(r->hashes[0]));
 	if (r == NULL)
 		return SETT_NO_MEMORY;
 	*r = (struct hash_reader){.reader = {.next = read_fields, .free = free_reader},
@@ -159,7 +159,7 @@ reply_result_source(struct command_context *c, enum set_operation operation, str
 	uint64_t size = (parts & HASH_VALUES) != 0 ? hashes[0]->object_bytes : 0;
 	int status = SETT_OK;
 	for (; r->count < hash_count && status == SETT_OK; r->count++)
-		status = note_origin(hashes[r->count], &r->origins[r->count]);
+		status = note_hash(hashes[r->count], &r->hashes[r->count]);
 	if (status == SETT_OK)
 		status = context_reply_snapshot(c, &r->reader, size);
 	if (status != SETT_OK)

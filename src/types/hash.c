@@ -4,6 +4,8 @@
 #include "storage/base/varint.h"
 #include "types/digest.h"
 
+enum { FIELDS_MAX = 5 * VARINT_MAX_SIZE + HASH_TAIL_MAX };
+
 /* ---- opening ---- */
 
 /* Whether a deadline has passed; all transactions agree on that (I18). */
@@ -20,17 +22,35 @@ judge_deadline(const struct hash *h, uint64_t deadline)
 }
 
 static int
+parse_generation(struct hash *h, const uint8_t *p, const uint8_t *end)
+{
+	uint64_t generation = 0, moved = 0;
+	p = varint_get(p, end, &h->dead);
+	if (p != NULL)
+		p = varint_get(p, end, &generation);
+	if (p != NULL)
+		p = varint_get(p, end, &moved);
+	if (p != end || generation > UINT32_MAX || moved > UINT32_MAX || h->object == 0)
+		return SETT_CORRUPT;
+	h->members.generation = (uint32_t)generation;
+	h->members.moved = (uint32_t)moved;
+	return SETT_OK;
+}
+
+static int
 parse_fields(struct hash *h, struct bytes fields)
 {
 	const uint8_t *p = fields.data, *end = p + fields.size;
 	p = varint_get(p, end, &h->count);
 	if (p != NULL)
 		p = varint_get(p, end, &h->with_deadline);
-	if (p != NULL && h->type == VALUE_ZSET) {
+	if (p == NULL || h->count == 0 || h->with_deadline > h->count)
+		return SETT_CORRUPT;
+	if (h->type == VALUE_ZSET) {
 		h->tail = bytes_of(p, (size_t)(end - p));
-		p = end;
+		return SETT_OK;
 	}
-	return p == end && h->count > 0 && h->with_deadline <= h->count ? SETT_OK : SETT_CORRUPT;
+	return p == end ? SETT_OK : parse_generation(h, p, end);
 }
 
 int
@@ -389,6 +409,8 @@ hash_remove(struct hash *h, const struct hash_field *field)
 	assert(h->count > 0);
 	if (field->is_spread) {
 		status = members_remove(&h->members, &field->member);
+		h->dead++;
+		h->removed++;
 		change_bytes(h, member_size(field->name, field->value_size), 0);
 	} else {
 		status = resize_entry(h, field->packed.offset, field->packed.size, 0);
@@ -423,22 +445,55 @@ find_first_deadline(struct hash *h)
 	return status == SETT_NOT_FOUND ? SETT_OK : status;
 }
 
+/* Moves members to a new generation of keys once many more were removed from this one than are left in it: MOVES
+ * for each removal, so that it is made long before as many are removed again. */
+static int
+renew(struct hash *h)
+{
+	enum { DEAD_SHARE = 4, DEAD_MIN = 64, MOVES = 8 };
+	/* Random members of sorted sets are found by rank. */
+	if (h->removed == 0 || h->type == VALUE_ZSET)
+		return SETT_OK;
+	if (h->members.moved == 0) {
+		if (h->dead <= h->count * DEAD_SHARE + DEAD_MIN)
+			return SETT_OK;
+		h->dead = 0;
+	}
+	uint64_t most = h->removed * MOVES;
+	h->removed = 0;
+	return members_renew(&h->members, most);
+}
+
+static uint8_t *
+write_fields(const struct hash *h, uint8_t *p)
+{
+	p = varint_put(p, h->count);
+	p = varint_put(p, h->with_deadline);
+	assert(h->tail.size <= HASH_TAIL_MAX);
+	if (h->tail.size > 0)
+		memcpy(p, h->tail.data, h->tail.size);
+	if (h->type == VALUE_ZSET)
+		return p + h->tail.size;
+	if (h->object == 0 || (h->dead == 0 && h->members.generation == 0 && h->members.moved == 0))
+		return p;
+	p = varint_put(p, h->dead);
+	p = varint_put(p, h->members.generation);
+	return varint_put(p, h->members.moved);
+}
+
 static int
 put_root(struct hash *h)
 {
-	uint8_t fields[2 * VARINT_MAX_SIZE + HASH_TAIL_MAX], *end;
+	uint8_t fields[FIELDS_MAX], *end;
 	struct key *key = h->key;
 	int status = h->due_unknown ? find_first_deadline(h) : SETT_OK;
+	if (status == SETT_OK && h->object != 0)
+		status = renew(h);
 	if (status == SETT_OK && h->object == 0)
 		status = read_body(h);
 	if (status != SETT_OK)
 		return status;
-	end = varint_put(fields, h->count);
-	end = varint_put(end, h->with_deadline);
-	assert(h->tail.size <= HASH_TAIL_MAX);
-	if (h->tail.size > 0)
-		memcpy(end, h->tail.data, h->tail.size);
-	end += h->tail.size;
+	end = write_fields(h, fields);
 	struct root_content content = {.type = h->type,
 				       .encoding = h->encoding,
 				       .expires_at = key->exists && !h->replaces ? key->root.expires_at : 0,
@@ -483,12 +538,24 @@ hash_walk(struct hash *h, struct hash_walk *ret)
 }
 
 void
-hash_of_object(struct keyspace_view *view, uint64_t epoch, uint64_t object, struct key *key, struct hash *ret)
+hash_origin(const struct hash *h, struct hash_origin *ret)
 {
-	assert(object != 0);
-	*key = (struct key){.view = view, .epoch = epoch, .exists = true};
-	*ret = (struct hash){.key = key, .object = object, .some_due = true};
-	members_init(&ret->members, view, epoch, object);
+	*ret = (struct hash_origin){.epoch = h->key->epoch,
+				    .object = h->object,
+				    .generation = h->members.generation,
+				    .moved = h->members.moved};
+}
+
+void
+hash_of_object(struct keyspace_view *view, const struct hash_origin *origin, struct key *key,
+	       struct hash *ret)
+{
+	assert(origin->object != 0);
+	*key = (struct key){.view = view, .epoch = origin->epoch, .exists = true};
+	*ret = (struct hash){.key = key, .object = origin->object, .some_due = true};
+	members_init(&ret->members, view, origin->epoch, origin->object);
+	ret->members.generation = origin->generation;
+	ret->members.moved = origin->moved;
 }
 
 void
@@ -600,25 +667,32 @@ hash_encoding_name(const struct root *root)
 int
 hash_copy(const struct key *from, struct key *to)
 {
-	struct members source, target;
-	const struct root *root = &from->root;
-	uint64_t object;
-	if (root->object == 0)
+	struct hash source, copy;
+	struct key opened = *from;
+	if (from->root.object == 0)
 		return key_copy_packed(from, to);
-	int status = keyspace_take_object(to->view, &object);
+	int status = hash_open_as(&opened, from->root.type, &no_limits, &source);
 	if (status != SETT_OK)
 		return status;
-	members_init(&source, from->view, from->epoch, root->object);
-	members_init(&target, to->view, to->epoch, object);
-	status = members_copy(&source, &target);
+	copy = source;
+	copy.dead = 0;
+	status = keyspace_take_object(to->view, &copy.object);
+	if (status != SETT_OK)
+		return status;
+	members_init(&copy.members, to->view, to->epoch, copy.object);
+	status = members_copy(&source.members, &copy.members);
+	if (status != SETT_OK)
+		return status;
+	const struct root *root = &from->root;
+	uint8_t fields[FIELDS_MAX], *end = write_fields(&copy, fields);
 	struct root_content content = {.type = root->type,
 				       .encoding = root->encoding,
 				       .expires_at = root->expires_at,
 				       .due_at = root->due_at,
-				       .object = object,
+				       .object = copy.object,
 				       .object_bytes = root->object_bytes,
-				       .fields = root->fields};
-	return status == SETT_OK ? key_put(to, &content) : status;
+				       .fields = bytes_of(fields, (size_t)(end - fields))};
+	return key_put(to, &content);
 }
 
 int

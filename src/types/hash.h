@@ -1,8 +1,9 @@
 /* Hashes: fields with values, and perhaps deadlines of their own. Sets (set.h) are stored the same way.
  *
  * A small hash is packed into the body of its root (packed.h). One whose body would be larger than
- * `packed_size` is spread (members.h), and stays so. The root's fields are two varints: the number of fields,
- * and of those with a deadline.
+ * `packed_size` is spread (members.h), and stays so. The root's fields are varints: the number of fields, and of those
+ * with a deadline; then, unless all three are 0, the removals since the generation of its members was begun, that
+ * generation, and below which hash they are in the next one.
  *
  *     struct hash h;
  *     hash_open(&key, &limits, &h);
@@ -52,6 +53,8 @@ struct hash {
 	uint64_t object;       /* 0: packed */
 	uint64_t object_bytes; /* about what the elements take */
 	struct members members;
+	uint64_t dead;     /* removals since its generation was begun */
+	uint64_t removed;  /* since hash_open */
 	struct bytes body; /* packed: once it is read */
 	bool is_body_read;
 	uint8_t *own; /* packed: the body's memory once it is changed, in the view's arena */
@@ -105,10 +108,13 @@ struct hash_walk {
 int hash_walk(struct hash *, struct hash_walk *ret);
 /* The same from a cursor on: a spread hash's fields whose hash is not below `start`. */
 int hash_walk_from(struct hash *, uint32_t start, struct hash_walk *ret);
-/* A spread hash for walks alone, in a transaction that has not opened its key: by what its key said (`key->epoch`,
- * `root.object`). `key` is memory for the handle. */
-void hash_of_object(struct keyspace_view *, uint64_t epoch, uint64_t object, struct key *key,
-		    struct hash *ret);
+/* A spread hash for walks and finds alone, in another transaction of the same snapshot. `key` is memory for the handle. */
+struct hash_origin {
+	uint64_t epoch, object;
+	uint32_t generation, moved;
+};
+void hash_origin(const struct hash *, struct hash_origin *ret);
+void hash_of_object(struct keyspace_view *, const struct hash_origin *, struct key *key, struct hash *ret);
 /* The same for the content of a packed hash, which lasts as long as the handle. */
 void hash_of_body(struct keyspace_view *, struct bytes body, struct key *key, struct hash *ret);
 /* Goes on after this field of a spread hash, as another walk gave it, of the same snapshot. */

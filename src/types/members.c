@@ -13,13 +13,17 @@
 enum {
 	KIND_MEMBER = 0,
 	KIND_DEADLINE = 1,
+	KIND_RENEWED = 2,
 	FLAG_DEADLINE = 1,
 	FLAG_NAME_IN_BODY = 2,
 	STORED_MAX = MEMBER_STORED_MAX + NAME_HASH_SIZE,
 	KIND_SIZE = ELEMENT_PREFIX_SIZE + 1,
-	MEMBER_START = KIND_SIZE + 4,
+	GENERATION_SIZE = 4,
+	HASH_SIZE = 4,
+	MEMBER_START = KIND_SIZE + HASH_SIZE,           /* of the first generation */
+	RENEWED_START = MEMBER_START + GENERATION_SIZE, /* of others */
 	DEADLINE_START = KIND_SIZE + 8,
-	KEY_MAX = DEADLINE_START + STORED_MAX,
+	KEY_MAX = RENEWED_START + STORED_MAX,
 	HEAD_MAX = 1 + 8 + VARINT_MAX_SIZE,
 	/* What an entry takes beside its name and value: key, head, the engine's own. */
 	MEMBER_OVERHEAD = MEMBER_START + 16,
@@ -43,6 +47,7 @@ members_init(struct members *ret, struct keyspace_view *view, uint64_t epoch, ui
 	assert(object != 0);
 	ret->view = view;
 	ret->seed = keyspace_member_seed(view->keyspace, epoch);
+	ret->generation = ret->moved = 0;
 	keyspace_element_prefix(ret->prefix, epoch, object);
 }
 
@@ -78,12 +83,44 @@ end_key(struct element_key *k, size_t start, struct bytes stored)
 	k->size = start + stored.size;
 }
 
+static uint32_t
+generation_of(const struct members *m, uint32_t hash)
+{
+	return m->generation + (hash < m->moved);
+}
+
+/* Where `stored` begins in keys of members. */
+static size_t
+member_start(uint32_t generation)
+{
+	return generation == 0 ? MEMBER_START : RENEWED_START;
+}
+
+/* Writes what the keys of a generation begin with; returns its size. */
+static size_t
+begin_generation(const struct members *m, uint32_t generation, uint8_t *ret)
+{
+	memcpy(ret, m->prefix, ELEMENT_PREFIX_SIZE);
+	ret[ELEMENT_PREFIX_SIZE] = generation == 0 ? KIND_MEMBER : KIND_RENEWED;
+	if (generation == 0)
+		return KIND_SIZE;
+	put_be32(ret + KIND_SIZE, generation);
+	return KIND_SIZE + GENERATION_SIZE;
+}
+
+static void
+member_key_in(const struct members *m, uint32_t generation, uint32_t hash, struct bytes stored,
+	      struct element_key *ret)
+{
+	size_t size = begin_generation(m, generation, ret->bytes);
+	put_be32(ret->bytes + size, hash);
+	end_key(ret, size + HASH_SIZE, stored);
+}
+
 static void
 member_key(const struct members *m, uint32_t hash, struct bytes stored, struct element_key *ret)
 {
-	begin_key(m, KIND_MEMBER, ret);
-	put_be32(ret->bytes + KIND_SIZE, hash);
-	end_key(ret, MEMBER_START, stored);
+	member_key_in(m, generation_of(m, hash), hash, stored, ret);
 }
 
 static void
@@ -326,18 +363,27 @@ members_copy(const struct members *from, const struct members *to)
 	return status == SETT_NOT_FOUND ? SETT_OK : status;
 }
 
-/* ---- walking ---- */
+/* ---- walking ----
+ * While a generation is being made, a walk goes through the members that have been moved, then through the rest. */
+
+static uint32_t
+newest_generation(const struct members *m)
+{
+	return m->generation + (m->moved != 0);
+}
 
 int
 members_walk(const struct members *m, uint32_t start, struct member_walk *ret)
 {
-	uint8_t lower[KIND_SIZE], upper[KIND_SIZE];
-	memcpy(lower, m->prefix, ELEMENT_PREFIX_SIZE);
-	memcpy(upper, m->prefix, ELEMENT_PREFIX_SIZE);
-	lower[ELEMENT_PREFIX_SIZE] = KIND_MEMBER;
-	upper[ELEMENT_PREFIX_SIZE] = KIND_MEMBER + 1;
-	struct sett_iterator_options options = {.lower = bytes_of(lower, sizeof(lower)),
-						.upper = bytes_of(upper, sizeof(upper))};
+	uint8_t lower[RENEWED_START], upper[RENEWED_START];
+	size_t lower_size = begin_generation(m, m->generation, lower);
+	size_t upper_size = begin_generation(m, newest_generation(m), upper);
+	/* The first key after those: generations do not come to their last number. */
+	upper[upper_size - 1]++;
+	for (size_t i = upper_size - 1; upper[i] == 0 && i > KIND_SIZE; i--)
+		upper[i - 1]++;
+	struct sett_iterator_options options = {.lower = bytes_of(lower, lower_size),
+						.upper = bytes_of(upper, upper_size)};
 	*ret = (struct member_walk){.members = m, .start = start};
 	return sett_iterator_open(m->view->txn, &options, &ret->iterator);
 }
@@ -349,15 +395,50 @@ member_walk_close(struct member_walk *walk)
 	walk->iterator = NULL;
 }
 
+/* Whether the iterator is at a member of the generation in which the walk is. */
+static bool
+is_in_generation(const struct member_walk *walk)
+{
+	uint8_t begin[RENEWED_START];
+	size_t size = begin_generation(walk->members, walk->generation, begin);
+	struct bytes key = sett_iterator_key(walk->iterator);
+	return key.size >= size && memcmp(key.data, begin, size) == 0;
+}
+
+static int
+seek_in_generation(struct member_walk *walk, uint32_t generation, uint32_t hash)
+{
+	struct element_key key;
+	walk->generation = generation;
+	member_key_in(walk->members, generation, hash, (struct bytes){0}, &key);
+	return sett_iterator_seek(walk->iterator, key_bytes(&key));
+}
+
+/* After a move of the iterator, which returned `status`: goes on with the members that have not been moved where those
+ * that have been end. SETT_NOT_FOUND at the end of all. */
+static int
+settle(struct member_walk *walk, int status)
+{
+	const struct members *m = walk->members;
+	if (status == SETT_OK && (m->moved == 0 || is_in_generation(walk)))
+		return SETT_OK;
+	if ((status != SETT_OK && status != SETT_NOT_FOUND) || walk->generation == m->generation)
+		return status == SETT_OK ? SETT_NOT_FOUND : status;
+	status = seek_in_generation(walk, m->generation, m->moved);
+	return status == SETT_OK && !is_in_generation(walk) ? SETT_NOT_FOUND : status;
+}
+
 static int
 seek_hash(struct member_walk *walk, uint32_t hash)
 {
-	uint8_t key[MEMBER_START];
 	walk->begun = true;
-	memcpy(key, walk->members->prefix, ELEMENT_PREFIX_SIZE);
-	key[ELEMENT_PREFIX_SIZE] = KIND_MEMBER;
-	put_be32(key + KIND_SIZE, hash);
-	return sett_iterator_seek(walk->iterator, bytes_of(key, sizeof(key)));
+	return settle(walk, seek_in_generation(walk, generation_of(walk->members, hash), hash));
+}
+
+static int
+step(struct member_walk *walk)
+{
+	return settle(walk, sett_iterator_next(walk->iterator));
 }
 
 int
@@ -366,71 +447,177 @@ member_walk_resume(struct member_walk *walk, uint32_t hash, struct bytes stored)
 	struct element_key key;
 	member_key(walk->members, hash, stored, &key);
 	walk->begun = true;
+	walk->generation = generation_of(walk->members, hash);
 	int status = sett_iterator_seek(walk->iterator, key_bytes(&key));
 	if (status == SETT_OK && !bytes_equal(sett_iterator_key(walk->iterator), key_bytes(&key)))
 		status = SETT_NOT_FOUND;
 	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
 }
 
+/* The hash of the member at which the iterator is. SETT_CORRUPT. */
+static int
+hash_here(const struct member_walk *walk, uint32_t *ret)
+{
+	struct bytes key = sett_iterator_key(walk->iterator);
+	size_t start = member_start(walk->generation);
+	if (key.size < start || key.size > start + STORED_MAX)
+		return SETT_CORRUPT;
+	*ret = get_be32(key.data + start - HASH_SIZE);
+	return SETT_OK;
+}
+
 /* The member at which the iterator is. */
 static int
 member_here(const struct member_walk *walk, struct member *ret)
 {
+	int status = hash_here(walk, &ret->hash);
+	if (status != SETT_OK)
+		return status;
 	struct bytes key = sett_iterator_key(walk->iterator);
-	if (key.size < MEMBER_START || key.size > MEMBER_START + STORED_MAX)
-		return SETT_CORRUPT;
-	ret->hash = get_be32(key.data + KIND_SIZE);
-	ret->stored = bytes_of(key.data + MEMBER_START, key.size - MEMBER_START);
-	int status = sett_iterator_record(walk->iterator, &ret->record);
+	size_t start = member_start(walk->generation);
+	ret->stored = bytes_of(key.data + start, key.size - start);
+	status = sett_iterator_record(walk->iterator, &ret->record);
 	return status == SETT_OK ? decode_head(ret) : status;
 }
 
 int
 member_walk_next(struct member_walk *walk, struct member *ret)
 {
-	int status = walk->begun ? sett_iterator_next(walk->iterator) : seek_hash(walk, walk->start);
+	int status = walk->begun ? step(walk) : seek_hash(walk, walk->start);
 	return status == SETT_OK ? member_here(walk, ret) : status;
 }
 
-/* The hashes are cut into 2^bits ranges of about 8 to 16 members. A range and a place below PLACES in it are
- * drawn, and drawn again until a member is there: so each member has the same chance, as long as no range has
- * more than PLACES members. (With 16 on average one in 10^15 has.) */
-enum { RANGE_LOG = 3, PLACES = 60, DRAWS_MAX = 256 };
+/* ---- drawing ----
+ * The hashes are cut into ranges of about RANGE_MEMBERS members. A range and a place below PLACES in it are drawn, and
+ * drawn again until a member is there: so each member has the same chance, as long as no range has more than
+ * PLACES members. One in 10^5 has; its members from the last place on share the chance of that place. */
+enum { RANGE_MEMBERS = 16, PLACES = 36, DRAWS_MAX = 512 };
 
-static unsigned
-range_bits(uint64_t count)
+struct draw_range {
+	uint64_t begin, end; /* hashes */
+	uint64_t places;
+	bool is_all; /* there is but one range */
+};
+
+static void
+draw_range(struct keyspace *keyspace, uint64_t count, struct draw_range *ret)
 {
-	unsigned log = 63 - (unsigned)__builtin_clzll(count | 1);
-	return log <= RANGE_LOG ? 0 : log - RANGE_LOG > 32 ? 32 : log - RANGE_LOG;
+	uint64_t ranges = count / RANGE_MEMBERS;
+	if (ranges > UINT32_MAX)
+		ranges = UINT32_MAX;
+	if (ranges <= 1) {
+		*ret = (struct draw_range){
+			.end = (uint64_t)1 << 32, .places = count > 0 ? count : 1, .is_all = true};
+		return;
+	}
+	uint64_t range = keyspace_random(keyspace) % ranges;
+	*ret = (struct draw_range){
+		.begin = (range << 32) / ranges, .end = ((range + 1) << 32) / ranges, .places = PLACES};
 }
 
-/* Whether the iterator is at a member of the range. */
-static bool
-is_in_range(const struct member_walk *walk, unsigned bits, uint64_t range)
+/* `status` is that of a move of the iterator. SETT_NOT_FOUND past the range. */
+static int
+within(const struct member_walk *walk, const struct draw_range *range, int status)
 {
-	struct bytes key = sett_iterator_key(walk->iterator);
-	return key.size >= MEMBER_START && (uint64_t)get_be32(key.data + KIND_SIZE) >> (32 - bits) == range;
+	uint32_t hash;
+	if (status == SETT_OK)
+		status = hash_here(walk, &hash);
+	return status == SETT_OK && hash >= range->end ? SETT_NOT_FOUND : status;
+}
+
+/* To a place in the range. SETT_NOT_FOUND: it has not so many members. */
+static int
+walk_to(struct member_walk *walk, const struct draw_range *range, uint64_t place)
+{
+	int status = within(walk, range, seek_hash(walk, (uint32_t)range->begin));
+	for (; status == SETT_OK && place > 0; place--)
+		status = within(walk, range, step(walk));
+	return status;
+}
+
+/* At the last place: to one of the members from here on. */
+static int
+share_last_place(struct member_walk *walk, const struct draw_range *range, uint64_t place)
+{
+	uint64_t more = 0;
+	int status;
+	while ((status = within(walk, range, step(walk))) == SETT_OK)
+		more++;
+	if (status != SETT_NOT_FOUND)
+		return status;
+	place += keyspace_random(walk->members->view->keyspace) % (more + 1);
+	return walk_to(walk, range, place);
 }
 
 int
 member_walk_draw(struct member_walk *walk, uint64_t count, struct member *ret)
 {
 	struct keyspace *keyspace = walk->members->view->keyspace;
-	unsigned bits = range_bits(count);
 	for (int tries = 0; tries < DRAWS_MAX; tries++) {
-		uint64_t range = keyspace_random(keyspace) >> 32 >> (32 - bits);
-		uint64_t place = keyspace_random(keyspace) % (bits == 0 ? (count | (count == 0)) : PLACES);
-		int status = seek_hash(walk, (uint32_t)(range << (32 - bits)));
-		while (status == SETT_OK && place > 0 && is_in_range(walk, bits, range)) {
-			status = sett_iterator_next(walk->iterator);
-			place--;
-		}
-		if (status == SETT_OK && is_in_range(walk, bits, range))
+		struct draw_range range;
+		draw_range(keyspace, count, &range);
+		uint64_t place = keyspace_random(keyspace) % range.places;
+		int status = walk_to(walk, &range, place);
+		if (status == SETT_OK && place == range.places - 1 && !range.is_all)
+			status = share_last_place(walk, &range, place);
+		if (status == SETT_OK)
 			return member_here(walk, ret);
-		if (status != SETT_OK && status != SETT_NOT_FOUND)
+		if (status != SETT_NOT_FOUND)
 			return status;
 	}
 	return SETT_NOT_FOUND;
+}
+
+/* ---- generations ---- */
+
+/* A copy that has only the members of one generation. */
+static struct members
+of_generation(const struct members *m, uint32_t generation)
+{
+	struct members one = *m;
+	one.generation = generation;
+	one.moved = 0;
+	return one;
+}
+
+/* Under the key that it has in another generation. The index of deadlines does not depend on that. */
+static int
+move_member(const struct members *from, const struct members *to, const struct member *member)
+{
+	struct element_key key;
+	struct sett_put put = {.head = member->record.head, .body_of = &member->record};
+	int status = put_member(to, member->stored, member->hash, &put);
+	if (status != SETT_OK)
+		return status;
+	member_key(from, member->hash, member->stored, &key);
+	return sett_txn_delete_over(from->view->txn, key_bytes(&key), &member->record);
+}
+
+int
+members_renew(struct members *m, uint64_t most)
+{
+	struct members rest = of_generation(m, m->generation), next = of_generation(m, m->generation + 1);
+	struct member_walk walk;
+	struct member member;
+	uint32_t last = 0;
+	int status = members_walk(&rest, m->moved, &walk);
+	if (status != SETT_OK)
+		return status;
+	for (uint64_t done = 0; (status = member_walk_next(&walk, &member)) == SETT_OK; done++) {
+		/* All members of one hash are of one generation. */
+		if (done >= most && member.hash != last)
+			break;
+		last = member.hash;
+		status = move_member(&rest, &next, &member);
+		if (status != SETT_OK)
+			break;
+	}
+	if (status == SETT_OK)
+		m->moved = member.hash;
+	if (status == SETT_NOT_FOUND)
+		*m = next;
+	member_walk_close(&walk);
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
 }
 
 /* ---- deadlines ---- */

@@ -3,7 +3,12 @@
  * member can be drawn. A member may have a value and a deadline; an index finds those whose deadlines come
  * first.
  *
+ * What is removed stays in the engine for a while, and whoever walks over a range meets it. So that a collection from
+ * which most was removed is still walked and drawn from at the cost of what it has, its members are moved to a new
+ * *generation* of keys, a few with each removal, by ascending hash: the removed ones stay behind.
+ *
  *     prefix 00 hash:u32be stored          head: [flags [deadline] [name size]]   body: [name] value
+ *     prefix 02 generation:u32be hash:u32be stored        the same of a generation from 1 on
  *     prefix 01 deadline:u64be stored      both empty; one for each member with a deadline
  *
  *     prefix  keyspace_element_prefix
@@ -25,7 +30,11 @@ struct members {
 	struct keyspace_view *view;
 	uint64_t seed;
 	uint8_t prefix[ELEMENT_PREFIX_SIZE];
+	/* The root's owner keeps these two. */
+	uint32_t generation;
+	uint32_t moved; /* members whose hash is below are in the next generation; 0: none is being made */
 };
+/* Of the first generation, with none being made. */
 void members_init(struct members *, struct keyspace_view *, uint64_t epoch, uint64_t object);
 
 /* A member as read. Slices live until the transaction ends; those that a walk gave, until it moves. */
@@ -59,6 +68,9 @@ int members_put(const struct members *, struct bytes name, struct bytes value, u
 /* Leaves the value where it is. */
 int members_set_deadline(const struct members *, const struct member *, uint64_t deadline);
 int members_remove(const struct members *, const struct member *);
+/* Moves `most` members, or a few more, to the next generation; with the last of them the generation is made.
+ * No walk over these members is open. */
+int members_renew(struct members *, uint64_t most);
 /* Gives the object `to`, which has no members, those of `from`. Values are not read. */
 int members_copy(const struct members *from, const struct members *to);
 
@@ -68,6 +80,7 @@ struct member_walk {
 	struct sett_iterator *iterator;
 	uint32_t start; /* of the walk, while it has not begun */
 	bool begun;
+	uint32_t generation; /* in which it is */
 };
 /* From the first member whose hash is not below `start`. Close it, or leave that to the transaction's end. */
 int members_walk(const struct members *, uint32_t start, struct member_walk *ret);

@@ -66,7 +66,8 @@ int
 zset_of_object(struct keyspace_view *view, uint64_t epoch, uint64_t object, struct bytes top, struct key *key,
 	       struct hash *hash, struct zset *ret)
 {
-	hash_of_object(view, epoch, object, key, hash);
+	struct hash_origin origin = {.epoch = epoch, .object = object};
+	hash_of_object(view, &origin, key, hash);
 	hash->type = VALUE_ZSET;
 	hash->tail = top;
 	init(hash, ret);

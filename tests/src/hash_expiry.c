@@ -663,3 +663,37 @@ Test(hash_expiry, random_fields_among_many_that_are_due)
 	EXPECT(f, 0, "HRANDFIELD h 3", "*0");
 	fixture_close(f);
 }
+
+/* The members of a hash that shrinks move to a new generation of keys (members.h); their deadlines stay. */
+Test(hash_expiry, deadlines_follow_fields_to_a_new_generation)
+{
+	enum { FIELDS = 600, LEFT = 20 };
+	struct fixture *f = fixture_open();
+	char line[128], expected[64];
+	__atomic_store_n(&f->server.config->packed_max_size, 64, __ATOMIC_RELAXED);
+	for (int i = 0; i < FIELDS; i++) {
+		snprintf(line, sizeof(line), "HSETEX h PX %d FIELDS 1 f%d v%d", 10000 + i, i, i);
+		EXPECT(f, 0, line, ":1");
+	}
+	for (int i = LEFT; i < FIELDS; i++) {
+		snprintf(line, sizeof(line), "HDEL h f%d", i);
+		EXPECT(f, 0, line, ":1");
+	}
+	for (int i = 0; i < LEFT; i++) {
+		snprintf(line, sizeof(line), "HGET h f%d", i);
+		snprintf(expected, sizeof(expected), "$%d\r\nv%d\r\n", i < 10 ? 2 : 3, i);
+		fixture_expect_at(f, 0, line, expected, __LINE__);
+		snprintf(line, sizeof(line), "HPTTL h FIELDS 1 f%d", i);
+		snprintf(expected, sizeof(expected), "*1\r\n:%d\r\n", 10000 + i);
+		fixture_expect_at(f, 0, line, expected, __LINE__);
+	}
+	EXPECT(f, 0, "HPERSIST h FIELDS 1 f3", "*1\r\n:1");
+	EXPECT(f, 0, "HDEL h f0 f1", ":2");
+	EXPECT(f, 0, "HPEXPIRE h 0 FIELDS 16 f2 f4 f5 f6 f7 f8 f9 f10 f11 f12 f13 f14 f15 f16 f17 f18",
+	       "*16\r\n:2\r\n:2\r\n:2\r\n:2\r\n:2\r\n:2\r\n:2\r\n:2\r\n:2\r\n:2\r\n:2\r\n:2\r\n:2\r\n:2\r\n:"
+	       "2\r\n:2");
+	EXPECT(f, 0, "HLEN h", ":2");
+	EXPECT(f, 0, "HPERSIST h FIELDS 1 f19", "*1\r\n:1");
+	EXPECT(f, 0, "HPTTL h FIELDS 2 f3 f19", "*2\r\n:-1\r\n:-1");
+	fixture_close(f);
+}

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "storage/base/random.h"
+#include "types/set.h"
 
 static void
 set_packed_size(struct fixture *f, int64_t size)
@@ -385,6 +386,146 @@ Test(sets, names_of_any_length)
 	expect_integer(f, "SINTERCARD 2 s t", 1);
 	free(name);
 	fixture_close(f);
+}
+
+/* ---- generations of members ---- */
+
+/* The set's handle in a transaction of the test. */
+static void
+look_at(struct fixture *f, const char *name, void (*look)(struct hash *, void *), void *data)
+{
+	struct sett_txn *txn;
+	struct keyspace_view view;
+	struct arena arena;
+	struct key key;
+	struct hash set;
+	struct set_limits limits = {.packed_size = 64};
+	arena_init(&arena, 4096);
+	cr_assert_eq(sett_txn_create(f->server.engine, &txn), SETT_OK);
+	cr_assert_eq(sett_txn_begin(txn, SETT_TXN_MANUAL_CONFLICTS), SETT_OK);
+	cr_assert_eq(keyspace_begin(&view, f->server.keyspace, txn, &arena), SETT_OK);
+	cr_assert_eq(key_open(&view, 0, bytes_of(name, strlen(name)), &key), SETT_OK);
+	cr_assert_eq(set_open(&key, &limits, &set), SETT_OK);
+	look(&set, data);
+	sett_txn_destroy(txn);
+	arena_free(&arena);
+}
+
+static void
+note_generation(struct hash *set, void *data)
+{
+	*(struct members *)data = set->members;
+}
+
+/* Walks pass few removed members: there are not many of them for each that is left. */
+static void
+expect_few_dead(struct hash *set, void *data)
+{
+	if (set->members.moved == 0)
+		cr_assert_leq(set->dead, 4 * set->count + 64);
+}
+
+enum { SHRINKING = 3000 };
+struct shrinking {
+	struct fixture *f;
+	struct random random;
+	bool has[SHRINKING];
+	size_t count;
+	uint32_t newest;        /* generation */
+	size_t seen_on_the_way; /* between two generations */
+};
+
+static void
+pop_known(struct shrinking *s, size_t pops)
+{
+	char line[64], *after;
+	snprintf(line, sizeof(line), "SPOP s %zu", pops);
+	fixture_run_line(s->f, 0, line);
+	const char *p = (const char *)s->f->reply.data;
+	size_t popped = strtoull(p + 1, &after, 10);
+	cr_assert_eq(popped, pops < s->count ? pops : s->count);
+	for (p = after + 2; popped > 0; popped--, s->count--) {
+		size_t size = strtoull(p + 1, &after, 10), n = strtoull(after + 2 + 7, NULL, 10);
+		cr_assert(n < SHRINKING && s->has[n]);
+		s->has[n] = false;
+		p = after + 2 + size + 2;
+	}
+}
+
+static void
+change_known(struct shrinking *s, bool add)
+{
+	char line[64];
+	size_t i = random_below(&s->random, SHRINKING);
+	snprintf(line, sizeof(line), "%s s member-%zu", add ? "SADD" : "SREM", i);
+	expect_integer(s->f, line, s->has[i] != add);
+	if (s->has[i] != add)
+		s->count = add ? s->count + 1 : s->count - 1;
+	s->has[i] = add;
+}
+
+static void
+check_generation(struct shrinking *s)
+{
+	struct members now = {0};
+	look_at(s->f, "s", expect_few_dead, NULL);
+	look_at(s->f, "s", note_generation, &now);
+	cr_assert_geq(now.generation, s->newest);
+	s->newest = now.generation;
+	s->seen_on_the_way += now.moved != 0;
+}
+
+static void
+check_known(struct shrinking *s)
+{
+	char line[64];
+	size_t i = random_below(&s->random, SHRINKING);
+	snprintf(line, sizeof(line), "SISMEMBER s member-%zu", i);
+	expect_integer(s->f, line, s->has[i]);
+	expect_integer(s->f, "SCARD s", s->count);
+	expect_integer(s->f, "SINTERCARD 2 s s", s->count);
+	expect_integer(s->f, "COPY s c REPLACE", 1);
+	expect_integer(s->f, "SINTERCARD 2 c s", s->count);
+	expect_integer(s->f, "SUNIONSTORE u s c", s->count);
+	run_long(s->f, "SMEMBERS s");
+	cr_assert_eq(strtoull((const char *)s->f->reply.data + 1, NULL, 10), s->count);
+}
+
+/* Walks, lookups, copies, operations and streams see the set as it is while all of it is removed and some is added, also
+ * on the way from one generation to the next. */
+Test(sets, members_move_to_a_new_generation_as_others_are_removed)
+{
+	static struct shrinking s;
+	s.f = fixture_open();
+	random_seed(&s.random, 5);
+	set_packed_size(s.f, 64);
+	for (size_t i = 0; i < SHRINKING; i++) {
+		char line[64];
+		snprintf(line, sizeof(line), "SADD s member-%zu", i);
+		expect_integer(s.f, line, 1);
+		s.has[i] = true;
+		s.count++;
+	}
+	while (s.count > 10) {
+		pop_known(&s, random_below(&s.random, 20) + 1);
+		for (int i = 0; i < 4; i++)
+			change_known(&s, i == 0);
+		if (s.count == 0)
+			break;
+		check_generation(&s);
+		check_known(&s);
+		if (random_below(&s.random, 16) == 0) {
+			fixture_stop(s.f);
+			fixture_start(s.f);
+			set_packed_size(s.f, 64);
+		}
+	}
+	cr_assert_gt(s.newest, 2);
+	cr_assert_gt(s.seen_on_the_way, 5);
+	if (s.count > 0)
+		pop_known(&s, SHRINKING);
+	expect_integer(s.f, "EXISTS s", 0);
+	fixture_close(s.f);
 }
 
 /* The example of docs/format-keyspace.md. */
