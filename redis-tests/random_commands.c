@@ -35,10 +35,10 @@ struct run {
 	size_t commands, differences;
 };
 
-/* %k key, %n field of a hash, %e member of a set, %z key of a sorted set, %l of one whose scores are all 0, %c score,
- * %s end of a range of scores, %x of names, %v value, %i integer, %f float, %o offset, %b bit, %d database, %t a second
- * since 1970, %m milliseconds, %w width of a bit field, %h key of a HyperLogLog. '~' before a template: the reply's
- * elements have no order. A template that is here twice comes twice as often. */
+/* %k key, %n field of a hash, %e member of a set, %z key of a sorted set, %l of one whose scores are all 0, %q key of a
+ * list, %c score, %s end of a range of scores, %x of names, %v value, %i integer, %f float, %o offset, %b bit, %d
+ * database, %t a second since 1970, %m milliseconds, %w width of a bit field, %h key of a HyperLogLog. '~' before a
+ * template: the reply's elements have no order. A template that is here twice comes twice as often. */
 static const char *const templates[] = {"SET %k %v",
 					"SET %k %v",
 					"SET %k %v",
@@ -232,6 +232,43 @@ static const char *const templates[] = {"SET %k %v",
 					"RENAME %z %z",
 					"DEL %z",
 					"EXPIREAT %z %t",
+					"LPUSH %q %v",
+					"RPUSH %k %v",
+					"LPOP %k",
+					"LLEN %k",
+					"LPUSH %q %e %e %e %v %e %i",
+					"RPUSH %q %v",
+					"RPUSH %q %e %v %e %e %i %e %e",
+					"LPUSHX %q %e %v",
+					"RPUSHX %q %e %v %e",
+					"LPOP %q",
+					"RPOP %q",
+					"LPOP %q %b",
+					"RPOP %q 3",
+					"LLEN %q",
+					"LRANGE %q 0 -1",
+					"LRANGE %q %i %i",
+					"LINDEX %q %i",
+					"LINDEX %q 0",
+					"LSET %q %i %v",
+					"LSET %q %b %e",
+					"LINSERT %q BEFORE %e %v",
+					"LINSERT %q AFTER %e %e",
+					"LINSERT %q AFTER %e %v",
+					"LREM %q 1 %e",
+					"LREM %q -2 %e",
+					"LREM %q %i %e",
+					"LTRIM %q %b -2",
+					"LTRIM %q %i %i",
+					"LPOS %q %e",
+					"LPOS %q %e RANK %i COUNT 3",
+					"LPOS %q %e COUNT 0 MAXLEN %o",
+					"LMOVE %q %q LEFT RIGHT",
+					"LMOVE %q %q RIGHT LEFT",
+					"LMOVE %q %q LEFT LEFT",
+					"RPOPLPUSH %q %k",
+					"LMPOP 2 %q %q LEFT",
+					"LMPOP 3 %q %q %q RIGHT COUNT 4",
 					"OBJECT ENCODING %k",
 					"DEL %k",
 					"UNLINK %k %k",
@@ -335,6 +372,8 @@ make_argument(struct run *run, char letter, char *text)
 		return (size_t)snprintf(text, VALUE_MAX, "zset:%d", (int)below(run, 6));
 	case 'l':
 		return (size_t)snprintf(text, VALUE_MAX, "names:%d", (int)below(run, 3));
+	case 'q':
+		return (size_t)snprintf(text, VALUE_MAX, "list:%d", (int)below(run, 4));
 	case 'c':
 		return make_score(run, text);
 	case 's':
@@ -504,14 +543,15 @@ compare_data(struct run *run)
 			const char *get[] = {"GET", names->children[i]->text};
 			const char *fields[] = {"HGETALL", names->children[i]->text};
 			const char *members[] = {"SMEMBERS", names->children[i]->text};
-			const char *elements[] = {"ZRANGE", names->children[i]->text, "0", "-1",
-						  "WITHSCORES"};
+			const char *ranked[] = {"ZRANGE", names->children[i]->text, "0", "-1", "WITHSCORES"};
+			const char *elements[] = {"LRANGE", names->children[i]->text, "0", "-1"};
 			const char *deadline[] = {"PEXPIRETIME", names->children[i]->text};
 			reply_free(both(run, 0, 2, get, NULL, ORDERED));
 			reply_free(both(run, CONNECTIONS - 1, 2, select, NULL, ORDERED));
 			reply_free(both(run, CONNECTIONS - 1, 2, fields, NULL, UNORDERED));
 			reply_free(both(run, CONNECTIONS - 1, 2, members, NULL, UNORDERED));
-			reply_free(both(run, 0, 5, elements, NULL, ORDERED));
+			reply_free(both(run, 0, 5, ranked, NULL, ORDERED));
+			reply_free(both(run, 0, 4, elements, NULL, ORDERED));
 			reply_free(both(run, 0, 2, deadline, NULL, ORDERED));
 		}
 		reply_free(names);

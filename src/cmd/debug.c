@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "config/config.h"
+#include "config/directive.h"
 #include "expire/expirer.h"
 #include "types/digest.h"
 #include "types/type.h"
@@ -402,6 +403,17 @@ debug_protocol(struct command_context *c)
 
 /* ---- the subcommands ---- */
 
+/* Accepted for programs that lower it to test large elements, which Sett stores by its own rule. */
+static int
+debug_packed_threshold(struct command_context *c)
+{
+	uint64_t size;
+	if (!parse_memory(c->argv[2], &size) || size > (UINT64_C(1) << 32) - (1 << 20))
+		return context_error(
+			c, "ERR argument must be a memory value bigger than 1 and smaller than 4gb");
+	return reply_ok(c);
+}
+
 static int
 debug_help(struct command_context *c)
 {
@@ -429,6 +441,8 @@ debug_help(struct command_context *c)
 		"    Reply with a test value of the specified type. <type> can be: string,",
 		"    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
 		"    true, false.",
+		"QUICKLIST-PACKED-THRESHOLD <size>",
+		"    Of no effect: how lists are stored depends on packed-max-size.",
 		"RELOAD [option ...]",
 		"    Make everything durable and in tables. Valid <option> values:",
 		"    MERGE, NOFLUSH, NOSAVE: of no effect.",
@@ -453,6 +467,7 @@ static const struct {
 	{"SLEEP", 3, 3, debug_sleep},
 	{"ERROR", 3, 3, debug_error},
 	{"LOG", 3, 3, debug_log},
+	{"QUICKLIST-PACKED-THRESHOLD", 3, 3, debug_packed_threshold},
 	{"RELOAD", 2, SIZE_MAX, debug_reload},
 	{"LOADAOF", 2, 2, flush_to_disk},
 	{"CONFIG-REWRITE-FORCE-ALL", 2, 2, debug_config_rewrite},

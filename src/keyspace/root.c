@@ -117,7 +117,8 @@ parse_head(struct bytes head, struct head *ret)
 static bool
 is_known_type(uint8_t type)
 {
-	return type == VALUE_STRING || type == VALUE_SET || type == VALUE_ZSET || type == VALUE_HASH;
+	return type == VALUE_STRING || type == VALUE_LIST || type == VALUE_SET || type == VALUE_ZSET ||
+		type == VALUE_HASH;
 }
 
 int

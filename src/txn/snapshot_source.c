@@ -2,6 +2,8 @@
 #include "txn/snapshot_source.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 #include "config/config.h"
 #include "net/output.h"
@@ -94,6 +96,39 @@ close_source(struct reply_source *source)
 	s->reader->free(s->reader);
 	sett_snapshot_release(s->snapshot);
 	free(s);
+}
+
+void
+snapshot_reader_bulk(struct snapshot_reader *reader, struct resp_writer *piece, struct bytes data)
+{
+	snapshot_reader_separate(reader, piece);
+	resp_bulk(piece, data.data, data.size);
+	/* Its line end comes with the next element. */
+	if (!piece->failed)
+		resp_truncate(piece, piece->size - 2);
+}
+
+int
+snapshot_reader_record(struct snapshot_reader *reader, struct keyspace_view *view,
+		       const struct sett_record *record, uint64_t offset, struct resp_writer *piece)
+{
+	struct bytes body;
+	uint64_t size = record->body_size - offset;
+	int status = SETT_INVALID;
+	if (size >= CONTEXT_STREAM_MIN)
+		status = sett_body_stream_open(view->txn, record, offset, size, &reader->body);
+	if (status == SETT_OK) {
+		char header[RESP_INTEGER_MAX_SIZE + 4];
+		int length = snprintf(header, sizeof(header), "$%" PRIu64 "\r\n", size);
+		snapshot_reader_separate(reader, piece);
+		resp_raw(piece, header, (size_t)length);
+	}
+	if (status != SETT_INVALID)
+		return status;
+	status = sett_txn_body(view->txn, record, &body);
+	if (status == SETT_OK)
+		snapshot_reader_bulk(reader, piece, bytes_of(body.data + offset, (size_t)size));
+	return status;
 }
 
 int

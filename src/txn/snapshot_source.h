@@ -28,6 +28,12 @@ snapshot_reader_separate(struct snapshot_reader *reader, struct resp_writer *pie
 	reader->has_begun = true;
 }
 
+/* Appends an element that is a bulk: of these bytes; of the body of a record that was read in the view, from `offset` on. A
+ * large body follows the piece as a stream, if it can be one: then `reader->body` is set. Statuses of reading. */
+void snapshot_reader_bulk(struct snapshot_reader *, struct resp_writer *piece, struct bytes);
+int snapshot_reader_record(struct snapshot_reader *, struct keyspace_view *, const struct sett_record *,
+			   uint64_t offset, struct resp_writer *piece);
+
 /* Appends what `reader` reads to the reply; `size` is about how many bytes that will be, 0 if
  * that is not known. Takes the reader over if it
  * returns SETT_OK. SETT_NO_MEMORY; SETT_TOO_LARGE: too many snapshots are kept, the command has to reply another way. */

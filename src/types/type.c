@@ -3,6 +3,7 @@
 
 #include "types/digest.h"
 #include "types/hash.h"
+#include "types/list.h"
 #include "types/set.h"
 #include "types/string.h"
 #include "types/zset.h"
@@ -19,6 +20,7 @@ static const struct type_operations types[VALUE_TYPE_END] = {
 	[VALUE_STRING] = {.encoding_name = string_encoding_name,
 			  .copy = key_copy_packed,
 			  .digest = string_digest},
+	[VALUE_LIST] = {.encoding_name = list_encoding_name, .copy = list_copy, .digest = list_digest},
 	[VALUE_SET] = {.encoding_name = set_encoding_name, .copy = hash_copy, .digest = hash_digest},
 	[VALUE_ZSET] = {.encoding_name = zset_encoding_name, .copy = zset_copy, .digest = hash_digest},
 	[VALUE_HASH] = {.encoding_name = hash_encoding_name,

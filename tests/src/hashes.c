@@ -1,63 +1,11 @@
 /* Hashes through the runner: both layouts against a simple map, walks, random fields, and the bytes on disk. */
-#include "server_support.h"
+#include "collection_support.h"
 
 #include <stdio.h>
 
 #include "storage/base/hash.h"
 #include "storage/base/random.h"
 #include "storage/base/varint.h"
-
-/* ---- small helpers ---- */
-
-static void
-set_packed_size(struct fixture *f, int64_t size)
-{
-	__atomic_store_n(&f->server.config->packed_max_size, size, __ATOMIC_RELAXED);
-}
-
-static bool
-reply_is(const struct fixture *f, const char *expected)
-{
-	return f->reply.size == strlen(expected) && memcmp(f->reply.data, expected, f->reply.size) == 0;
-}
-
-/* Splits a flat array of bulks; returns how many there are. The slices are of the reply. */
-static size_t
-read_bulks(const struct fixture *f, struct bytes *ret, size_t most)
-{
-	const char *p = (const char *)f->reply.data, *end = p + f->reply.size;
-	char *after;
-	cr_assert_eq(*p, '*', "%.*s", (int)f->reply.size, p);
-	size_t count = strtoull(p + 1, &after, 10);
-	cr_assert_leq(count, most);
-	p = after + 2;
-	for (size_t i = 0; i < count; i++) {
-		cr_assert(p < end && *p == '$');
-		size_t size = strtoull(p + 1, &after, 10);
-		ret[i] = bytes_of(after + 2, size);
-		p = after + 2 + size + 2;
-	}
-	cr_assert_eq((const void *)p, (const void *)end);
-	return count;
-}
-
-/* Entries of collections that a transaction sees. */
-static size_t
-count_elements(struct fixture *f)
-{
-	struct sett_txn *txn;
-	struct sett_iterator *iterator;
-	size_t count = 0;
-	struct sett_iterator_options options = {.lower = BYTES_LITERAL("\2"), .upper = BYTES_LITERAL("\3")};
-	cr_assert_eq(sett_txn_create(f->server.engine, &txn), SETT_OK);
-	cr_assert_eq(sett_txn_begin(txn, SETT_TXN_MANUAL_CONFLICTS), SETT_OK);
-	cr_assert_eq(sett_iterator_open(txn, &options, &iterator), SETT_OK);
-	for (int status = sett_iterator_first(iterator); status == SETT_OK;
-	     status = sett_iterator_next(iterator))
-		count++;
-	sett_txn_destroy(txn);
-	return count;
-}
 
 /* ---- a model ---- */
 
@@ -434,35 +382,6 @@ Test(hashes, walks_of_large_hashes_leave_the_reactor)
 
 /* ---- on disk ---- */
 
-struct expected_entry {
-	struct bytes key, head, body;
-};
-
-static void
-check_entries(struct fixture *f, const char *lower, const struct expected_entry *expected, size_t count)
-{
-	struct sett_txn *txn;
-	struct sett_iterator *iterator;
-	struct sett_iterator_options options = {.lower = bytes_of(lower, 1)};
-	cr_assert_eq(sett_txn_create(f->server.engine, &txn), SETT_OK);
-	cr_assert_eq(sett_txn_begin(txn, SETT_TXN_MANUAL_CONFLICTS), SETT_OK);
-	cr_assert_eq(sett_iterator_open(txn, &options, &iterator), SETT_OK);
-	int status = sett_iterator_first(iterator);
-	for (size_t i = 0; i < count; i++) {
-		struct sett_record record;
-		struct bytes body;
-		cr_assert_eq(status, SETT_OK, "entry %zu", i);
-		cr_assert(bytes_equal(sett_iterator_key(iterator), expected[i].key), "key %zu", i);
-		cr_assert_eq(sett_iterator_record(iterator, &record), SETT_OK);
-		cr_assert(bytes_equal(record.head, expected[i].head), "head %zu", i);
-		cr_assert_eq(sett_txn_body(txn, &record, &body), SETT_OK);
-		cr_assert(bytes_equal(body, expected[i].body), "body %zu", i);
-		status = sett_iterator_next(iterator);
-	}
-	cr_assert_eq(status, SETT_NOT_FOUND);
-	sett_txn_destroy(txn);
-}
-
 /* The example of docs/format-keyspace.md: HSET h f v. */
 Test(hashes, the_bytes_of_a_packed_hash)
 {
@@ -521,17 +440,6 @@ Test(hashes, the_digest_of_a_database_is_of_the_content)
 }
 
 /* ---- damage ---- */
-
-static void
-overwrite(struct fixture *f, struct bytes key, struct bytes head, struct bytes body)
-{
-	struct sett_txn *txn;
-	cr_assert_eq(sett_txn_create(f->server.engine, &txn), SETT_OK);
-	cr_assert_eq(sett_txn_begin(txn, 0), SETT_OK);
-	cr_assert_eq(sett_txn_put(txn, key, &(struct sett_put){.head = head, .body = body}), SETT_OK);
-	cr_assert_eq(sett_txn_commit(txn, NULL, NULL), SETT_OK);
-	sett_txn_destroy(txn);
-}
 
 /* What makes no sense is answered with an error, and changes nothing. */
 Test(hashes, damaged_roots_and_members_are_errors)
