@@ -144,16 +144,17 @@ find_by_rank(const struct request *r, uint64_t count, uint64_t *ret_from, uint64
 	*ret_to = (uint64_t)(last >= size ? size : last + 1);
 }
 
-/* The rank of the first element that is not before the bound; of the upper end: of the first beyond it. */
+/* The rank, at least `from`, of the first element that is not before the bound; of the upper end: of the first beyond it. */
 static int
-find_bound(struct zset *z, enum range_kind kind, const struct bound *b, bool is_upper, uint64_t *ret)
+find_bound(struct zset *z, enum range_kind kind, const struct bound *b, bool is_upper, uint64_t from,
+	   uint64_t *ret)
 {
 	bool after = b->exclusive != is_upper;
 	*ret = b->beyond > 0 ? zset_count(z) : 0;
 	if (b->beyond != 0)
 		return SETT_OK;
 	if (kind == BY_NAME)
-		return zset_rank_of_name(z, b->name, after, ret);
+		return zset_rank_of_name(z, from, b->name, after, ret);
 	if (isinf(b->score) && after == (b->score > 0)) {
 		*ret = after ? zset_count(z) : 0;
 		return SETT_OK;
@@ -172,9 +173,9 @@ find_ranks(struct zset *z, const struct request *r, uint64_t *ret_from, uint64_t
 		find_by_rank(r, zset_count(z), ret_from, ret_to);
 		return SETT_OK;
 	}
-	int status = find_bound(z, r->kind, &r->low, false, ret_from);
+	int status = find_bound(z, r->kind, &r->low, false, 0, ret_from);
 	if (status == SETT_OK)
-		status = find_bound(z, r->kind, &r->high, true, ret_to);
+		status = find_bound(z, r->kind, &r->high, true, *ret_from, ret_to);
 	if (*ret_to < *ret_from)
 		*ret_to = *ret_from;
 	return status;

@@ -76,9 +76,9 @@ int zset_save(struct zset *);
 int zset_rank(struct zset *, const struct zset_member *, uint64_t *ret);
 /* How many have a lower score; with `after`: this one or a lower one. */
 int zset_rank_of_score(struct zset *, double score, bool after, uint64_t *ret);
-/* How many come before this name, which need not be a member; with `after`: are it or come before it. All scores are
- * equal; if not, the name is taken to have the lowest. */
-int zset_rank_of_name(struct zset *, struct bytes name, bool after, uint64_t *ret);
+/* The lowest rank from `from` on whose member does not come before this name; with `after`: comes after it. If scores are not
+ * all equal, the names are taken to be in the order of the scores. */
+int zset_rank_of_name(struct zset *, uint64_t from, struct bytes name, bool after, uint64_t *ret);
 /* Removes members from the rank `start` on. */
 int zset_remove_ranks(struct zset *, uint64_t start, uint64_t count);
 

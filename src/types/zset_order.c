@@ -42,14 +42,14 @@ sort_elements(struct zset *z)
 	return SETT_OK;
 }
 
-/* How many elements of a packed set come before `element`; with `after`: equal it or come before it. */
+/* How many elements of a packed set come before `element`. */
 static int
-rank_packed(struct zset *z, const struct zset_element *element, bool after, uint64_t *ret)
+rank_packed(struct zset *z, const struct zset_element *element, uint64_t *ret)
 {
 	int status = sort_elements(z);
 	uint64_t rank = 0;
 	while (status == SETT_OK && rank < z->hash->count &&
-	       compare_elements(&z->elements[rank], element) < (after ? 1 : 0))
+	       compare_elements(&z->elements[rank], element) < 0)
 		rank++;
 	*ret = rank;
 	return status;
@@ -62,7 +62,7 @@ zset_rank(struct zset *z, const struct zset_member *member, uint64_t *ret)
 {
 	struct zset_key key;
 	if (!z->has_tree)
-		return rank_packed(z, &(struct zset_element){member->field.name, member->score}, false, ret);
+		return rank_packed(z, &(struct zset_element){member->field.name, member->score}, ret);
 	zset_key_of(member->score, member->field.member.stored, &key);
 	return counted_rank(&z->tree, zset_key_bytes(&key), ret);
 }
@@ -86,37 +86,77 @@ zset_rank_of_score(struct zset *z, double score, bool after, uint64_t *ret)
 }
 
 static int
-rank_of_name_spread(struct zset *z, struct bytes name, bool after, uint64_t *ret)
+element_at(struct zset *z, uint64_t rank, struct zset_element *ret)
+{
+	struct zset_walk walk;
+	zset_walk(z, rank, false, &walk);
+	int status = zset_walk_next(&walk, ret);
+	zset_walk_close(&walk);
+	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
+}
+
+static bool
+is_before(struct bytes name, struct bytes bound, bool or_equal)
+{
+	return bytes_compare(name, bound) < (or_equal ? 1 : 0);
+}
+
+/* Between the ranks `from` and `to`, by halving: where scores differ, the tree does not know the order of names. */
+static int
+search_name(struct zset *z, uint64_t from, uint64_t to, struct bytes name, bool after, uint64_t *ret)
+{
+	struct zset_element element;
+	int status = SETT_OK;
+	while (from < to && status == SETT_OK) {
+		uint64_t middle = from + (to - from) / 2;
+		status = element_at(z, middle, &element);
+		if (status != SETT_OK)
+			break;
+		if (is_before(element.name, name, after))
+			from = middle + 1;
+		else
+			to = middle;
+	}
+	*ret = from;
+	return status;
+}
+
+static int
+rank_of_name_spread(struct zset *z, uint64_t from, struct bytes name, bool after, uint64_t *ret)
 {
 	uint8_t room[MEMBER_STORED_MAX + NAME_HASH_SIZE];
-	struct counted_cursor cursor;
+	struct zset_element first, last;
 	struct zset_key key;
-	counted_cursor_init(&z->tree, &cursor);
-	int status = counted_first(&cursor);
-	if (status == SETT_OK && counted_key(&cursor).size < SCORE_SIZE)
-		status = SETT_CORRUPT;
-	if (status == SETT_OK) {
-		zset_key_of(0, members_stored(name, room), &key);
-		memcpy(key.bytes, counted_key(&cursor).data, SCORE_SIZE);
-		if (after)
-			key.bytes[key.size++] = 0;
-	}
-	counted_cursor_close(&cursor);
-	return status == SETT_OK ? counted_rank(&z->tree, zset_key_bytes(&key), ret) : status;
+	int status = element_at(z, 0, &first);
+	double score = first.score;
+	if (status == SETT_OK)
+		status = element_at(z, z->hash->count - 1, &last);
+	if (status != SETT_OK)
+		return status;
+	if (last.score != score)
+		return search_name(z, from, z->hash->count, name, after, ret);
+	zset_key_of(score, members_stored(name, room), &key);
+	if (after)
+		key.bytes[key.size++] = 0;
+	status = counted_rank(&z->tree, zset_key_bytes(&key), ret);
+	if (status == SETT_OK && *ret < from)
+		*ret = from;
+	return status;
 }
 
 int
-zset_rank_of_name(struct zset *z, struct bytes name, bool after, uint64_t *ret)
+zset_rank_of_name(struct zset *z, uint64_t from, struct bytes name, bool after, uint64_t *ret)
 {
-	*ret = 0;
-	if (z->hash->count == 0)
+	assert(from <= z->hash->count);
+	*ret = from;
+	if (from == z->hash->count)
 		return SETT_OK;
 	if (z->has_tree)
-		return rank_of_name_spread(z, name, after, ret);
+		return rank_of_name_spread(z, from, name, after, ret);
 	int status = sort_elements(z);
-	if (status != SETT_OK)
-		return status;
-	return rank_packed(z, &(struct zset_element){name, z->elements[0].score}, after, ret);
+	while (status == SETT_OK && *ret < z->hash->count && is_before(z->elements[*ret].name, name, after))
+		++*ret;
+	return status;
 }
 
 /* ---- walks ---- */
