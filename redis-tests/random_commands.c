@@ -37,8 +37,9 @@ struct run {
 
 /* %k key, %n field of a hash, %e member of a set, %z key of a sorted set, %l of one whose scores are all 0, %q key of a
  * list, %c score, %s end of a range of scores, %x of names, %v value, %i integer, %f float, %o offset, %b bit, %d
- * database, %t a second since 1970, %m milliseconds, %w width of a bit field, %h key of a HyperLogLog. '~' before a
- * template: the reply's elements have no order. A template that is here twice comes twice as often. */
+ * database, %t a second since 1970, %m milliseconds, %w width of a bit field, %h key of a HyperLogLog, %g key of places,
+ * %G longitude, %L latitude, %r radius. '~' before a template: the reply's elements have no order. A template that is
+ * here twice comes twice as often. */
 static const char *const templates[] = {"SET %k %v",
 					"SET %k %v",
 					"SET %k %v",
@@ -218,6 +219,28 @@ static const char *const templates[] = {"SET %k %v",
 					"ZUNIONSTORE %z 3 %z %z %k WEIGHTS %c %c %c AGGREGATE MAX",
 					"ZINTERSTORE %z 2 %z %z AGGREGATE MIN",
 					"ZDIFFSTORE %z 2 %z %z",
+					"GEOADD %g %G %L %e",
+					"GEOADD %g %G %L %e %G %L %e %G %L %e %G %L %e",
+					"GEOADD %g XX CH %G %L %e",
+					"GEOADD %g NX %G %L %e %G %L %e",
+					"GEOADD %k %G %L %e",
+					"GEOPOS %g %e %e %e",
+					"GEOHASH %g %e %e",
+					"GEODIST %g %e %e km",
+					"GEOSEARCH %g FROMLONLAT %G %L BYRADIUS %r km",
+					"GEOSEARCH %g FROMMEMBER %e BYRADIUS %r mi ASC WITHDIST WITHCOORD",
+					"GEOSEARCH %g FROMLONLAT %G %L BYBOX %r %r km WITHHASH",
+					"GEOSEARCH %g FROMMEMBER %e BYBOX %r %r km DESC COUNT %o",
+					"GEOSEARCH %g FROMLONLAT %G %L BYRADIUS %r km COUNT %o ANY",
+					"GEOSEARCHSTORE %g %g FROMLONLAT %G %L BYRADIUS %r km",
+					"GEOSEARCHSTORE %z %g FROMMEMBER %e BYBOX %r %r km STOREDIST",
+					"GEORADIUS %g %G %L %r km",
+					"GEORADIUS %g %G %L %r km STORE %g",
+					"GEORADIUS_RO %g %G %L %r km WITHDIST",
+					"GEORADIUSBYMEMBER %g %e %r km STOREDIST %z",
+					"GEORADIUSBYMEMBER_RO %g %e %r km",
+					"ZRANGE %g 0 -1 WITHSCORES",
+					"ZREM %g %e",
 					"ZADD %l 0 %e 0 %e 0 %e",
 					"ZADD %l 0 %v",
 					"ZRANGEBYLEX %l %x %x",
@@ -361,6 +384,17 @@ make_argument(struct run *run, char letter, char *text)
 	switch (letter) {
 	case 'k':
 		return (size_t)snprintf(text, VALUE_MAX, "key:%d", (int)below(run, KEYS));
+	case 'g':
+		return (size_t)snprintf(text, VALUE_MAX, "geo:%d", (int)below(run, 4));
+	case 'G':
+		return (size_t)snprintf(text, VALUE_MAX, "%.6f",
+					((double)below(run, 3600001) - 1800000) / 10000);
+	case 'L':
+		return (size_t)snprintf(text, VALUE_MAX, "%.6f",
+					((double)below(run, 1700001) - 850000) / 10000);
+	case 'r':
+		return (size_t)snprintf(text, VALUE_MAX, "%d",
+					(int)below(run, below(run, 2) > 0 ? 20000 : 800));
 	case 'h':
 		return (size_t)snprintf(text, VALUE_MAX, "hll:%d", (int)below(run, 6));
 	case 'n':

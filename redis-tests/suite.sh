@@ -17,12 +17,12 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 all_units="unit/protocol unit/keyspace unit/type/string unit/type/incr unit/type/hash unit/dump unit/expire unit/scan unit/multi unit/quit
 	unit/info-command unit/other unit/introspection unit/introspection-2 unit/latency-monitor unit/querybuf
-	unit/bitops unit/bitfield unit/type/zset unit/hyperloglog
+	unit/bitops unit/bitfield unit/type/zset unit/hyperloglog unit/geo
 	unit/type/set"
 # Of the tests that redis-server passes; asked for when all units run.
 least=522
-unit_seconds=150
-one_test_seconds=60
+unit_seconds=240
+one_test_seconds=120
 reference_server=/usr/bin/redis-server
 cache=${SETT_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/sett}
 package_version=7.0.15
