@@ -123,6 +123,8 @@ static const struct type types[] = {
 	{"HSET", {make_element, make_element}, {"HGETALL"}, false},
 	{"SADD", {make_element}, {"SMEMBERS"}, false},
 	{"SADD", {make_integer}, {"SMEMBERS"}, false},
+	{"RPUSH", {make_element}, {"LRANGE", "0", "-1"}, false},
+	{"RPUSH", {make_integer}, {"LRANGE", "0", "-1"}, false},
 	{"ZADD", {make_score, make_element}, {"ZRANGE", "0", "-1", "WITHSCORES"}, false},
 };
 
@@ -267,10 +269,12 @@ configure_both(struct run *run, const char *directive, const char *value)
 static void
 choose_limits(struct run *run)
 {
+	static const char *const sizes[] = {"-1", "-2", "-5", "1", "128"};
 	static const char *const entries[] = {"2", "16", "128", "512"}, *const values[] = {"8", "64", "200"};
 	configure(&run->subject, "packed-max-size", below(run, 2) == 0 ? "64" : "1000");
 	configure(&run->subject, "rdbcompression", below(run, 2) == 0 ? "yes" : "no");
 	configure(&run->reference, "rdbcompression", below(run, 2) == 0 ? "yes" : "no");
+	configure(&run->reference, "list-max-listpack-size", sizes[below(run, 5)]);
 	configure_both(run, "hash-max-listpack-entries", entries[below(run, 4)]);
 	configure_both(run, "hash-max-listpack-value", values[below(run, 3)]);
 	configure_both(run, "zset-max-listpack-entries", entries[below(run, 4)]);

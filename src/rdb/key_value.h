@@ -4,12 +4,14 @@
 
 #include "rdb/value_writer.h"
 #include "types/hash.h"
+#include "types/list.h"
 #include "types/set.h"
 #include "types/zset.h"
 
 /* How collections are stored that are read. */
 struct rdb_limits {
 	struct hash_limits hash, zset;
+	size_t list_packed_size;
 	struct set_limits set;
 };
 

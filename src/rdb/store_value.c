@@ -36,6 +36,20 @@ store_hash(struct value_store *v)
 }
 
 static int
+store_list(struct value_store *v)
+{
+	struct list list;
+	struct rdb_element element;
+	int status = list_open(v->key, v->limits->list_packed_size, &list);
+	while (status == SETT_OK && (status = rdb_reader_next(v->reader, &element)) == SETT_OK)
+		status = list_push(&list, LIST_BACK, element.name);
+	if (status != SETT_NOT_FOUND)
+		return status;
+	status = list_save(&list);
+	return status == SETT_OK ? SETT_NOT_FOUND : status;
+}
+
+static int
 store_set(struct value_store *v)
 {
 	struct hash set;
@@ -76,10 +90,8 @@ store_zset(struct value_store *v)
 
 /* SETT_NOT_FOUND: all is read and stored. */
 static int (*const stores[VALUE_TYPE_END])(struct value_store *) = {
-	[VALUE_STRING] = store_string,
-	[VALUE_SET] = store_set,
-	[VALUE_ZSET] = store_zset,
-	[VALUE_HASH] = store_hash,
+	[VALUE_STRING] = store_string, [VALUE_LIST] = store_list, [VALUE_SET] = store_set,
+	[VALUE_ZSET] = store_zset,     [VALUE_HASH] = store_hash,
 };
 
 bool

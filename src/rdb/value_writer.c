@@ -63,6 +63,25 @@ rdb_put_length(struct rdb_writer *w, uint64_t length)
 	}
 }
 
+size_t
+rdb_put_length_space(struct rdb_writer *w)
+{
+	static const uint8_t space[9] = {0x81};
+	size_t at = w->out.size;
+	put(w, space, sizeof(space));
+	return at;
+}
+
+void
+rdb_set_length(struct rdb_writer *w, size_t at, uint64_t length)
+{
+	uint64_t big = htobe64(length);
+	if (w->failed)
+		return;
+	assert(w->out.data[at] == 0x81);
+	memcpy(w->out.data + at + 1, &big, sizeof(big));
+}
+
 void
 rdb_put_double(struct rdb_writer *w, double value)
 {

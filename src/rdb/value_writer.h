@@ -21,6 +21,9 @@ void rdb_put_byte(struct rdb_writer *, uint8_t);
 /* Of 1 to 8 bytes. */
 void rdb_put_little_endian(struct rdb_writer *, uint64_t, size_t size);
 void rdb_put_length(struct rdb_writer *, uint64_t);
+/* A length that is not known yet: where it is, for rdb_set_length. */
+size_t rdb_put_length_space(struct rdb_writer *);
+void rdb_set_length(struct rdb_writer *, size_t at, uint64_t);
 /* As an integer if it is one's text, compressed if that saves something. */
 void rdb_put_string(struct rdb_writer *, struct bytes);
 void rdb_put_double(struct rdb_writer *, double);

@@ -138,6 +138,56 @@ write_hash(struct value_write *v)
 	return status == SETT_NOT_FOUND ? SETT_OK : status;
 }
 
+/* ---- lists ---- */
+
+/* What Redis makes of a list: nodes of about 8 KiB, a larger element in one of its own. */
+static int
+write_nodes(struct value_write *v, struct list *list, struct listpack_writer *node, uint64_t *ret_nodes)
+{
+	enum { NODE_MAX = 8192, ENTRY_MAX = 11 /* beside the element's own bytes, the end included */ };
+	struct list_walk walk;
+	struct list_element element;
+	struct bytes value;
+	int status;
+	list_walk(list, 0, false, &walk);
+	listpack_begin(node);
+	while ((status = list_walk_next(&walk, &element)) == SETT_OK) {
+		status = list_value(list, &element, &value);
+		if (status == SETT_OK)
+			status = go_on(v);
+		if (status != SETT_OK)
+			return status;
+		if (node->count > 0 && node->out.size + value.size + ENTRY_MAX > NODE_MAX) {
+			rdb_put_length(v->out, QUICKLIST_PACKED);
+			rdb_put_listpack(v->out, node);
+			listpack_begin(node);
+			++*ret_nodes;
+		}
+		listpack_add(node, value);
+	}
+	rdb_put_length(v->out, QUICKLIST_PACKED);
+	rdb_put_listpack(v->out, node);
+	++*ret_nodes;
+	return status;
+}
+
+static int
+write_list(struct value_write *v)
+{
+	struct list list;
+	struct listpack_writer node = {0};
+	uint64_t nodes = 0;
+	int status = list_open(v->key, 0, &list);
+	if (status != SETT_OK)
+		return status;
+	rdb_put_byte(v->out, RDB_LIST_QUICKLIST_2);
+	size_t length = rdb_put_length_space(v->out);
+	status = write_nodes(v, &list, &node, &nodes);
+	rdb_set_length(v->out, length, nodes);
+	listpack_free(&node);
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}
+
 /* ---- sets ---- */
 
 static int
@@ -295,10 +345,8 @@ write_zset(struct value_write *v)
 }
 
 static int (*const writers[VALUE_TYPE_END])(struct value_write *) = {
-	[VALUE_STRING] = write_string,
-	[VALUE_SET] = write_set,
-	[VALUE_ZSET] = write_zset,
-	[VALUE_HASH] = write_hash,
+	[VALUE_STRING] = write_string, [VALUE_LIST] = write_list, [VALUE_SET] = write_set,
+	[VALUE_ZSET] = write_zset,     [VALUE_HASH] = write_hash,
 };
 
 int
