@@ -141,6 +141,7 @@ command_copy(struct command_context *c)
 	resp_integer(c->reply, go);
 	if (go)
 		status = enter_lane_for_elements(c, &from.root);
+	context_allow_builds(c);
 	return go && status == SETT_OK ? type_copy(&from, &to) : status;
 }
 

@@ -169,6 +169,7 @@ add_members(struct command_context *c, const struct sources *s, struct hash *to)
 	int status = begin_result(c, s, &result);
 	if (status != SETT_OK)
 		return status;
+	context_allow_builds(c);
 	while ((status = set_result_next(&result, &member)) == SETT_OK) {
 		status = set_add_new(to, member.name);
 		if (status != SETT_OK)

@@ -66,6 +66,7 @@ struct expired_key {
 };
 
 struct epoch_change;
+struct object_build;
 struct view_epoch;
 struct key;
 
@@ -96,6 +97,10 @@ struct keyspace_view {
 	struct epoch_change *last_change; /* epochs that this transaction changes, newest first */
 	const struct prepared_key *prepared, *prepared_end; /* keys about to be used, in this order; may be
 							       NULL. Set after keyspace_begin */
+	/* build.h */
+	bool may_build; /* new collections may be built in commits of their own. Set after keyspace_begin */
+	struct object_build *builds; /* those of this transaction */
+	struct object_build *build;  /* of a view of elements: that which it belongs to */
 };
 
 /* `txn` is running with SETT_TXN_MANUAL_CONFLICTS. */

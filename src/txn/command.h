@@ -93,6 +93,9 @@ void context_add_stream(struct command_context *, struct output_stream *);
 /* For a command that finds out that it takes long: some milliseconds of a processor, or very many reads.
  * SETT_OK in the pool's long lane; elsewhere OUTCOME_LONG, to be returned: the command runs again there. */
 int context_enter_long_lane(struct command_context *);
+/* For a command that writes new collections of any size and does not read them: their elements are written in commits of
+ * their own (keyspace/build.h) where it has its transaction to itself, in the long lane. */
+void context_allow_builds(struct command_context *);
 /* For loops of reads that may take seconds: whether nobody waits for the reply any more, so that the command may end
  * with context_give_up. What writes goes on: a client may send it and leave.
  */

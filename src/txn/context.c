@@ -165,6 +165,12 @@ context_truncate_reply(struct command_context *c, size_t size)
 
 /* ---- what takes long ---- */
 
+void
+context_allow_builds(struct command_context *c)
+{
+	c->view.may_build = c->in_long_lane && c->may_wait && !c->in_multi && !c->in_batch;
+}
+
 int
 context_enter_long_lane(struct command_context *c)
 {

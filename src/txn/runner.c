@@ -16,6 +16,7 @@
 #include "txn/runner.h"
 
 #include "config/config.h"
+#include "keyspace/build.h"
 #include "net/output.h"
 #include "storage/limits.h"
 #include "txn/admission.h"
@@ -180,6 +181,8 @@ try_once(struct runner_thread *t, struct command_context *c, struct commit_parti
 	}
 	if (__builtin_expect(c->made != NULL, 0))
 		context_close_made(c);
+	if (__builtin_expect(c->view.builds != NULL, 0))
+		build_close_all(&c->view);
 	return status;
 }
 
@@ -229,6 +232,9 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 		status = try_once(t, c, &refuser, ret_release);
 		if (status == SETT_OK)
 			break;
+		/* Nobody refused: an id that it publishes was dropped with its database. */
+		if (status == SETT_ABORTED && refuser == NULL)
+			status = SETT_CONFLICT;
 		if (status == SETT_ABORTED && refuser->answer == NULL)
 			status = c->served != NULL ? OUTCOME_BLOCKED : SETT_CONFLICT;
 		context_truncate_reply(c, mark);

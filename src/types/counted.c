@@ -15,6 +15,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "keyspace/build.h"
 #include "types/counted_private.h"
 
 void
@@ -764,6 +765,8 @@ counted_copy(struct counted *from, struct counted *to)
 		struct sett_put put = {.head = record.head, .body_of = record.body_size > 0 ? &record : NULL};
 		if (status == SETT_OK)
 			status = sett_txn_put(to->view->txn, engine_key_bytes(&key), &put);
+		if (status == SETT_OK)
+			status = build_step(to->view, tail.size + record.body_size);
 		if (status != SETT_OK)
 			break;
 	}

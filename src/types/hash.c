@@ -1,6 +1,7 @@
 /* Hashes over both layouts; see hash.h. */
 #include "types/hash.h"
 
+#include "keyspace/build.h"
 #include "storage/base/varint.h"
 #include "types/digest.h"
 
@@ -244,10 +245,11 @@ spread(struct hash *h)
 	struct packed_field field;
 	size_t offset = 0;
 	struct key *key = h->key;
-	int status = keyspace_take_object(key->view, &h->object);
+	struct keyspace_view *elements;
+	int status = build_begin(key->view, key->epoch, &h->object, &elements);
 	if (status != SETT_OK)
 		return status;
-	members_init(&h->members, key->view, key->epoch, h->object);
+	members_init(&h->members, elements, key->epoch, h->object);
 	h->changed = true;
 	h->object_bytes = 0;
 	while ((status = packed_at(h->body, offset, &field)) == SETT_OK) {
@@ -277,7 +279,8 @@ put_spread(struct hash *h, struct bytes name, struct bytes value, uint64_t deadl
 	   const struct hash_field *old)
 {
 	change_bytes(h, old != NULL ? member_size(name, old->value_size) : 0, member_size(name, value.size));
-	return members_put(&h->members, name, value, deadline, old != NULL ? &old->member : NULL);
+	int status = members_put(&h->members, name, value, deadline, old != NULL ? &old->member : NULL);
+	return status == SETT_OK ? build_step(h->members.view, name.size + value.size) : status;
 }
 
 static int
@@ -487,6 +490,10 @@ put_root(struct hash *h)
 	uint8_t fields[FIELDS_MAX], *end;
 	struct key *key = h->key;
 	int status = h->due_unknown ? find_first_deadline(h) : SETT_OK;
+	if (status == SETT_OK && h->object != 0) {
+		status = build_finish(key->view, h->members.view);
+		h->members.view = key->view;
+	}
 	if (status == SETT_OK && h->object != 0)
 		status = renew(h);
 	if (status == SETT_OK && h->object == 0)
@@ -667,8 +674,17 @@ hash_encoding_name(const struct root *root)
 int
 hash_copy(const struct key *from, struct key *to)
 {
+	return hash_copy_with(from, to, NULL);
+}
+
+int
+hash_copy_with(const struct key *from, struct key *to,
+	       int (*more)(const struct key *from, struct keyspace_view *elements, uint64_t epoch,
+			   uint64_t object))
+{
 	struct hash source, copy;
 	struct key opened = *from;
+	struct keyspace_view *elements;
 	if (from->root.object == 0)
 		return key_copy_packed(from, to);
 	int status = hash_open_as(&opened, from->root.type, &no_limits, &source);
@@ -676,11 +692,15 @@ hash_copy(const struct key *from, struct key *to)
 		return status;
 	copy = source;
 	copy.dead = 0;
-	status = keyspace_take_object(to->view, &copy.object);
+	status = build_begin(to->view, to->epoch, &copy.object, &elements);
 	if (status != SETT_OK)
 		return status;
-	members_init(&copy.members, to->view, to->epoch, copy.object);
+	members_init(&copy.members, elements, to->epoch, copy.object);
 	status = members_copy(&source.members, &copy.members);
+	if (status == SETT_OK && more != NULL)
+		status = more(from, elements, to->epoch, copy.object);
+	if (status == SETT_OK)
+		status = build_finish(to->view, elements);
 	if (status != SETT_OK)
 		return status;
 	const struct root *root = &from->root;

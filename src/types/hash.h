@@ -133,6 +133,10 @@ int hash_walk_draw(struct hash_walk *, struct hash_field *ret);
 /* ---- for the table of types ---- */
 const char *hash_encoding_name(const struct root *);
 int hash_copy(const struct key *from, struct key *to);
+/* The same of a spread one with what else `more` writes of its object (keyspace/build.h). */
+int hash_copy_with(const struct key *from, struct key *to,
+		   int (*more)(const struct key *from, struct keyspace_view *elements, uint64_t epoch,
+			       uint64_t object));
 int hash_digest(struct key *, struct digest *);
 /* Deletes up to `most` fields that are past their deadlines, of which there are some, and the key if none is
  * left. */

@@ -3,6 +3,7 @@
  * Invariant: the first node and the last have elements that are not skipped. */
 #include "types/list.h"
 
+#include "keyspace/build.h"
 #include "storage/base/varint.h"
 #include "types/digest.h"
 #include "types/list_private.h"
@@ -613,14 +614,17 @@ list_copy(const struct key *from, struct key *to)
 	const struct root *root = &from->root;
 	uint64_t object;
 	struct bytes body;
+	struct keyspace_view *elements;
 	if (root->object == 0)
 		return key_copy_packed(from, to);
-	int status = keyspace_take_object(to->view, &object);
+	int status = build_begin(to->view, to->epoch, &object, &elements);
 	if (status != SETT_OK)
 		return status;
 	list_tree_init(&source, from->view, from->epoch, root->object, 0);
-	list_tree_init(&target, to->view, to->epoch, object, 0);
+	list_tree_init(&target, elements, to->epoch, object, 0);
 	status = list_tree_copy(&source, &target);
+	if (status == SETT_OK)
+		status = build_finish(to->view, elements);
 	if (status == SETT_OK)
 		status = key_body(from, &body);
 	if (status != SETT_OK)

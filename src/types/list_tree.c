@@ -6,6 +6,7 @@
 
 #include <assert.h>
 
+#include "keyspace/build.h"
 #include "storage/base/varint.h"
 
 enum {
@@ -519,6 +520,8 @@ list_tree_copy(const struct list_tree *from, const struct list_tree *to)
 		       KEY_SIZE - ELEMENT_PREFIX_SIZE);
 		struct sett_put put = {.head = record.head, .body_of = &record};
 		status = sett_txn_put(to->view->txn, bytes_of(key, KEY_SIZE), &put);
+		if (status == SETT_OK)
+			status = build_step(to->view, record.body_size);
 		if (status != SETT_OK)
 			break;
 	}

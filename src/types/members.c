@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "keyspace/build.h"
 #include "storage/base/hash.h"
 #include "storage/base/varint.h"
 
@@ -356,6 +357,8 @@ members_copy(const struct members *from, const struct members *to)
 		status = put_member(to, member.stored, hash_of(to, member.stored), &put);
 		if (status == SETT_OK)
 			status = move_deadline(to, member.stored, 0, member.deadline);
+		if (status == SETT_OK)
+			status = build_step(to->view, member.stored.size + member.record.body_size);
 		if (status != SETT_OK)
 			break;
 	}

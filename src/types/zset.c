@@ -224,23 +224,26 @@ zset_encoding_name(const struct root *root)
 	return root->encoding == ZSET_LISTPACK ? "listpack" : "skiplist";
 }
 
-int
-zset_copy(const struct key *from, struct key *to)
+static int
+copy_tree(const struct key *from, struct keyspace_view *elements, uint64_t epoch, uint64_t object)
 {
 	static const struct hash_limits no_limits = {.packed_size = 0};
 	struct key source_key = *from;
 	struct hash hash;
 	struct zset source;
 	struct counted target;
-	int status = hash_copy(from, to);
-	if (status != SETT_OK || from->root.object == 0)
-		return status;
-	status = zset_open(&source_key, &no_limits, &hash, &source);
+	int status = zset_open(&source_key, &no_limits, &hash, &source);
 	if (status != SETT_OK)
 		return status;
 	/* The copy's root has the same top. */
-	counted_init(&target, to->view, to->epoch, to->object, &tree_options);
+	counted_init(&target, elements, epoch, object, &tree_options);
 	status = counted_copy(&source.tree, &target);
 	counted_close(&source.tree);
 	return status;
+}
+
+int
+zset_copy(const struct key *from, struct key *to)
+{
+	return hash_copy_with(from, to, copy_tree);
 }

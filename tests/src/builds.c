@@ -1,0 +1,277 @@
+/* Large collections are built in commits of their own and published by one (I22): what others see in between, and what
+ * is left when it does not come to that. */
+#include "server_support.h"
+
+#include <stdio.h>
+
+#include "storage/base/sync_point.h"
+
+enum { ELEMENTS = 5000, CHUNK = 512 };
+
+/* What a test does when the build of another client's command has come to its n-th commit. */
+struct intruder {
+	struct fixture *f;
+	void *thread;
+	struct sync_point point;
+	int wait; /* commits until then */
+	int runs;
+	const char *line; /* run by client 1 */
+	char reply[256];
+	struct vfs *clone; /* taken then, if wanted */
+	bool clones;
+	bool again; /* at each commit from then on */
+};
+
+static void
+intrude(void *arg)
+{
+	struct intruder *i = arg;
+	if (i->wait-- > 0) {
+		sync_point_arm(&i->point);
+		return;
+	}
+	i->runs++;
+	if (i->clones) {
+		cr_assert_eq(sett_engine_write(i->f->server.engine), SETT_OK);
+		i->clone = vfs_memory_crash_clone(i->f->vfs, VFS_CRASH_KEEP, 1);
+	}
+	if (i->line != NULL) {
+		struct resp_writer reply;
+		struct bytes argv[8];
+		size_t argc = 0;
+		uint64_t release;
+		for (const char *p = i->line; *p != 0; p += strspn(p, " ")) {
+			argv[argc++] = bytes_of(p, strcspn(p, " "));
+			p += argv[argc - 1].size;
+		}
+		struct request request = {.argc = argc, .argv = argv, .in_long_lane = true};
+		resp_writer_init(&reply, 2);
+		cr_assert_eq(i->f->handler.execute(i->f->handler.arg, i->thread, &i->f->clients[1], &request,
+						   &reply, &release),
+			     REQUEST_DONE);
+		snprintf(i->reply, sizeof(i->reply), "%.*s", (int)reply.size, (const char *)reply.data);
+		resp_writer_free(&reply);
+	}
+	if (i->again)
+		sync_point_arm(&i->point);
+}
+
+static void
+intruder_start(struct fixture *f, struct intruder *i)
+{
+	i->f = f;
+	i->point = (struct sync_point){.name = "build: committed", .run = intrude, .arg = i};
+	cr_assert_eq(f->handler.thread_start(f->handler.arg, true, &i->thread), SETT_OK);
+	sync_point_arm(&i->point);
+}
+
+static void
+intruder_stop(struct intruder *i)
+{
+	sync_point_arm(NULL);
+	i->f->handler.thread_stop(i->f->handler.arg, i->thread);
+}
+
+/* A collection of each kind. */
+static void
+fill(struct fixture *f)
+{
+	char line[512];
+	__atomic_store_n(&f->server.config->packed_max_size, 64, __ATOMIC_RELAXED);
+	for (int i = 0; i < ELEMENTS; i++) {
+		snprintf(line, sizeof(line), "SADD set %0300d", i);
+		fixture_run_line(f, 0, line);
+		snprintf(line, sizeof(line), "HSETEX hash PX %d FIELDS 1 f%d v%d", 1000000 + i, i, i);
+		fixture_run_line(f, 0, line);
+		snprintf(line, sizeof(line), "ZADD zset %d m%d", i % 100, i);
+		fixture_run_line(f, 0, line);
+		snprintf(line, sizeof(line), "RPUSH list %0300d", i);
+		fixture_run_line(f, 0, line);
+	}
+}
+
+static uint64_t
+commits(struct fixture *f)
+{
+	struct sett_stats stats;
+	sett_engine_stats(f->server.engine, &stats);
+	return stats.commits;
+}
+
+/* Entries of collections once what is dead is gone from the files. */
+static size_t
+count_elements(struct fixture *f)
+{
+	struct sett_txn *txn;
+	struct sett_iterator *iterator;
+	struct sett_error error;
+	size_t count = 0;
+	struct sett_iterator_options options = {.lower = BYTES_LITERAL("\2"), .upper = BYTES_LITERAL("\3")};
+	cr_assert_eq(sett_engine_compact(f->server.engine, &error), SETT_OK);
+	cr_assert_eq(sett_txn_create(f->server.engine, &txn), SETT_OK);
+	cr_assert_eq(sett_txn_begin(txn, SETT_TXN_MANUAL_CONFLICTS), SETT_OK);
+	cr_assert_eq(sett_iterator_open(txn, &options, &iterator), SETT_OK);
+	for (int status = sett_iterator_first(iterator); status == SETT_OK;
+	     status = sett_iterator_next(iterator))
+		count++;
+	sett_txn_destroy(txn);
+	return count;
+}
+
+static void
+expect_equal(struct fixture *f, const char *a, const char *b)
+{
+	char line[64], digest[64];
+	f->server.config->enable_debug_command = 1;
+	snprintf(line, sizeof(line), "DEBUG DIGEST-VALUE %s", a);
+	fixture_run_line(f, 0, line);
+	cr_assert_lt(f->reply.size, sizeof(digest));
+	memcpy(digest, f->reply.data, f->reply.size);
+	digest[f->reply.size] = 0;
+	snprintf(line, sizeof(line), "DEBUG DIGEST-VALUE %s", b);
+	fixture_run_line(f, 0, line);
+	cr_assert(f->reply.size == strlen(digest) && memcmp(f->reply.data, digest, f->reply.size) == 0,
+		  "%s is not %s", a, b);
+}
+
+Test(builds, are_made_in_small_commits)
+{
+	static const char *const kinds[] = {"set", "hash", "zset", "list"};
+	struct fixture *f = fixture_open();
+	fill(f);
+	for (size_t i = 0; i < 4; i++) {
+		char line[64];
+		snprintf(line, sizeof(line), "COPY %s c", kinds[i]);
+		fixture_run_line(f, 0, "DEL c");
+		uint64_t before = commits(f);
+		EXPECT(f, 0, line, ":1");
+		cr_assert_geq(commits(f) - before, ELEMENTS / CHUNK / 2, "%s", kinds[i]);
+		expect_equal(f, kinds[i], "c");
+	}
+	EXPECT(f, 0, "LLEN c", ":5000");
+	EXPECT(f, 0, "COPY zset z", ":1");
+	EXPECT(f, 0, "ZRANK z m4999", ":4993");
+	EXPECT(f, 0, "COPY hash h", ":1");
+	EXPECT(f, 0, "HPTTL h FIELDS 1 f7", "*1\r\n:1000007");
+	uint64_t before = commits(f);
+	EXPECT(f, 0, "SUNIONSTORE u set none", ":5000");
+	cr_assert_geq(commits(f) - before, ELEMENTS / CHUNK);
+	expect_equal(f, "set", "u");
+	EXPECT(f, 0, "SINTERSTORE u set u", ":5000");
+	expect_equal(f, "set", "u");
+	EXPECT(f, 0, "SDIFFSTORE u set none", ":5000");
+	expect_equal(f, "set", "u");
+	fixture_stop(f);
+	fixture_start(f);
+	expect_equal(f, "set", "u");
+	expect_equal(f, "hash", "h");
+	expect_equal(f, "zset", "z");
+	fixture_close(f);
+}
+
+/* In MULTI later commands must see it, which a build does not allow. */
+Test(builds, not_in_a_transaction_of_several_commands)
+{
+	struct fixture *f = fixture_open();
+	fill(f);
+	EXPECT(f, 0, "MULTI", "+OK");
+	EXPECT(f, 0, "COPY set c", "+QUEUED");
+	EXPECT(f, 0, "SINTERCARD 2 set c", "+QUEUED");
+	EXPECT(f, 0, "SUNIONSTORE u set c", "+QUEUED");
+	EXPECT(f, 0, "SINTERCARD 2 u c", "+QUEUED");
+	uint64_t before = commits(f);
+	EXPECT(f, 0, "EXEC", "*4\r\n:1\r\n:5000\r\n:5000\r\n:5000");
+	cr_assert_leq(commits(f) - before, 1);
+	fixture_close(f);
+}
+
+Test(builds, nobody_sees_what_is_half_built)
+{
+	struct fixture *f = fixture_open();
+	fill(f);
+	EXPECT(f, 0, "SADD c old", ":1");
+	struct intruder i = {.wait = 2, .line = "SMEMBERS c"};
+	intruder_start(f, &i);
+	EXPECT(f, 0, "COPY set c REPLACE", ":1");
+	intruder_stop(&i);
+	cr_assert_eq(i.runs, 1);
+	cr_assert_str_eq(i.reply, "*1\r\n$3\r\nold\r\n");
+	expect_equal(f, "set", "c");
+	fixture_close(f);
+}
+
+/* Another client changes what is copied: it is copied again, and nothing is left of the first attempt. */
+Test(builds, a_lost_build_is_dropped)
+{
+	struct fixture *f = fixture_open();
+	fill(f);
+	EXPECT(f, 0, "DEL hash zset list", ":3");
+	struct intruder i = {.wait = 3, .line = "SADD set new"};
+	intruder_start(f, &i);
+	EXPECT(f, 0, "COPY set c", ":1");
+	intruder_stop(&i);
+	cr_assert_str_eq(i.reply, ":1\r\n");
+	EXPECT(f, 0, "SCARD c", ":5001");
+	expect_equal(f, "set", "c");
+	cr_assert_eq(count_elements(f), 2 * (ELEMENTS + 1));
+	i = (struct intruder){.wait = 3, .line = "SADD u set"};
+	intruder_start(f, &i);
+	EXPECT(f, 0, "SUNIONSTORE u set c", ":5001");
+	intruder_stop(&i);
+	cr_assert_eq(i.runs, 1);
+	expect_equal(f, "set", "u");
+	cr_assert_eq(count_elements(f), 3 * (ELEMENTS + 1));
+	fixture_close(f);
+}
+
+/* The database goes, with what is being built in it. */
+Test(builds, a_flush_in_the_middle)
+{
+	struct fixture *f = fixture_open();
+	fill(f);
+	struct intruder i = {.wait = 3, .line = "FLUSHALL"};
+	intruder_start(f, &i);
+	EXPECT(f, 0, "COPY set c", ":0");
+	intruder_stop(&i);
+	cr_assert_str_eq(i.reply, "+OK\r\n");
+	EXPECT(f, 0, "DBSIZE", ":0");
+	cr_assert_eq(count_elements(f), 0);
+	fixture_close(f);
+}
+
+/* The server is killed in the middle: the old value is whole, and the space of the new one is given back. */
+static void
+kill_in_the_middle(const char *line)
+{
+	struct fixture *f = fixture_open();
+	fill(f);
+	EXPECT(f, 0, "DEL hash zset list", ":3");
+	EXPECT(f, 0, "SUNIONSTORE c set", ":5000");
+	EXPECT(f, 0, "SREM c none", ":0");
+	EXPECT(f, 0, "SADD c old", ":1");
+	struct intruder i = {.wait = 4, .clones = true};
+	intruder_start(f, &i);
+	fixture_run_line(f, 0, line);
+	intruder_stop(&i);
+	cr_assert_eq(i.runs, 1);
+	cr_assert_not_null(i.clone);
+	fixture_stop(f);
+	f->vfs->operations->destroy(f->vfs);
+	f->vfs = i.clone;
+	fixture_start(f);
+	EXPECT(f, 0, "SCARD c", ":5001");
+	EXPECT(f, 0, "SISMEMBER c old", ":1");
+	EXPECT(f, 0, "SINTERCARD 2 c set", ":5000");
+	cr_assert_eq(count_elements(f), 2 * ELEMENTS + 1);
+	fixture_close(f);
+}
+
+Test(builds, a_kill_in_the_middle_of_a_copy_leaves_the_old_value)
+{
+	kill_in_the_middle("COPY set c REPLACE");
+}
+
+Test(builds, a_kill_in_the_middle_of_a_union_leaves_the_old_value)
+{
+	kill_in_the_middle("SUNIONSTORE c set c");
+}
