@@ -23,6 +23,7 @@
 #include "memory_keeper.h"
 #include "net/net.h"
 #include "process.h"
+#include "pubsub/pubsub.h"
 #include "redis_files.h"
 #include "server_log.h"
 #include "storage/base/random.h"
@@ -189,6 +190,16 @@ policy_changed(void *arg)
 		log_sink_printf(&server->sink, LOG_LEVEL_WARNING, "No memory to note uses of keys");
 }
 
+static void
+events_changed(void *arg)
+{
+	struct server *server = arg;
+	/* relaxed: the number stands for itself */
+	unsigned events = __atomic_load_n(&server->config->notify_events, __ATOMIC_RELAXED);
+	bool are_told = (events & (EVENT_BY_KEY | EVENT_BY_NAME)) != 0;
+	keyspace_set_events(server->keyspace, are_told ? events : 0);
+}
+
 static int
 open_database(struct program *p, struct sett_error *error)
 {
@@ -258,19 +269,28 @@ open_net(struct program *p)
 	return net_create(&options, &s->net, NULL);
 }
 
+static void
+wake_reactor(void *net, unsigned reactor)
+{
+	net_wake_reactor(net, reactor);
+}
+
 static int
 create_rooms(struct program *p, struct sett_error *error)
 {
 	struct server *s = &p->server;
-	if (interest_create(&s->interest) != SETT_OK || waiting_create(&s->waiting) != SETT_OK ||
+	if (pubsub_create(net_reactor_count(s->net), wake_reactor, s->net, &s->pubsub) != SETT_OK ||
+	    interest_create(&s->interest) != SETT_OK || waiting_create(&s->waiting) != SETT_OK ||
 	    pause_create(&s->pause) != SETT_OK || slowlog_create(s->config, &s->slowlog) != SETT_OK ||
 	    latency_monitor_create(&s->latency_monitor) != SETT_OK ||
 	    command_stats_create(s->commands->row_count, &s->command_stats) != SETT_OK ||
 	    config_listen(s->config, "appendfsync", sync_changed, s) != SETT_OK ||
 	    config_listen(s->config, "maxmemory-policy", policy_changed, s) != SETT_OK ||
+	    config_listen(s->config, "notify-keyspace-events", events_changed, s) != SETT_OK ||
 	    config_guard(s->config, "maxclients", descriptors_allow_clients, &p->descriptors) != SETT_OK)
 		return out_of_memory(error);
 	policy_changed(s);
+	events_changed(s);
 	recorder_listen(s);
 	if (memory_keeper_start(s, &p->memory_keeper) != SETT_OK)
 		return out_of_memory(error);
@@ -343,6 +363,7 @@ stop(struct program *p, bool started)
 		pause_destroy(s->pause);
 	interest_destroy(s->interest);
 	waiting_destroy(s->waiting);
+	pubsub_destroy(s->pubsub);
 	if (s->keyspace != NULL)
 		keyspace_close(s->keyspace);
 	if (s->engine != NULL && sett_engine_close(s->engine, &error) != SETT_OK) {

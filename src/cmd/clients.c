@@ -87,6 +87,13 @@ client_type_of(struct bytes word)
 	return CLIENT_TYPE_UNKNOWN;
 }
 
+/* There are no replicas and masters yet. */
+static bool
+client_is_of_type(const struct client *client, enum client_type type)
+{
+	return type == (client_is_subscribed(client) ? CLIENT_PUBSUB : CLIENT_NORMAL);
+}
+
 static int
 unknown_type(struct command_context *c, struct bytes word)
 {
@@ -117,8 +124,7 @@ list_client(void *arg, struct client *client)
 	bool wanted = listing->id_count == 0;
 	for (size_t i = 0; i < listing->id_count; i++)
 		wanted = wanted || listing->ids[i] == client->id;
-	/* Nothing but normal clients is ever connected. */
-	if (!wanted || (listing->by_type && listing->type != CLIENT_NORMAL))
+	if (!wanted || (listing->by_type && !client_is_of_type(client, listing->type)))
 		return 0;
 	return write_client(client, listing->now_ms, &listing->text);
 }
@@ -196,7 +202,7 @@ kill_matching(void *arg, struct client *client)
 	    (filter->has_address && !bytes_equal(bytes_of_string(client->address), filter->address)) ||
 	    (filter->has_local_address &&
 	     !bytes_equal(bytes_of_string(client->local_address), filter->local_address)) ||
-	    (filter->by_type && filter->type != CLIENT_NORMAL) ||
+	    (filter->by_type && !client_is_of_type(client, filter->type)) ||
 	    (filter->skip_self && client == filter->self))
 		return 0;
 	filter->matched++;

@@ -6,15 +6,35 @@
 #include "cmd/help.h"
 #include "config/config.h"
 #include "net/net.h"
+#include "pubsub/pubsub.h"
 #include "txn/transaction.h"
 
 #define WRONG_PASSWORD "WRONGPASS invalid username-password pair or user is disabled."
+
+/* As of this command: within a MULTI block it may be so by one before it. */
+static bool
+is_subscribed(const struct command_context *c)
+{
+	if (c->subscriptions == NULL)
+		return client_is_subscribed(c->client);
+	size_t count = 0;
+	for (int kind = 0; kind < SUBSCRIPTION_KINDS; kind++)
+		count += subscriptions_count(c->subscriptions, (enum subscription_kind)kind);
+	return count > 0;
+}
 
 int
 command_ping(struct command_context *c)
 {
 	if (c->argc > 2)
 		return context_wrong_arity(c);
+	/* Clients of RESP2 tell it from a message by its form. */
+	if (c->protocol == 2 && is_subscribed(c)) {
+		resp_array(c->reply, 2);
+		resp_bulk_string(c->reply, "pong");
+		resp_bulk(c->reply, c->argv[c->argc - 1].data, c->argc == 2 ? c->argv[1].size : 0);
+		return SETT_OK;
+	}
 	if (c->argc == 2)
 		resp_bulk(c->reply, c->argv[1].data, c->argv[1].size);
 	else
@@ -220,6 +240,7 @@ static void
 reset_client(struct server *server, struct client *client, void *data)
 {
 	transaction_reset(server, client, data);
+	subscriptions_end(server->pubsub, client);
 	/* A name cannot be kept for lack of memory: an empty one needs none. */
 	(void)net_set_client_name(server->net, client, (struct bytes){0});
 	bool needs_password = check_password(server->config, (struct bytes){0}) != PASSWORD_NONE;

@@ -49,6 +49,9 @@ enum config_supervised {
 	CONFIG_SUPERVISED_UPSTART
 };
 
+/* Classes of keyspace events, and the channels in which they are told. */
+#define CONFIG_EVENT_LETTERS "g$lshzxetdKEmn"
+
 struct config {
 	/* network; set at start unless marked (runtime) */
 	int port;
@@ -68,6 +71,7 @@ struct config {
 	int64_t snapshot_limit_seconds;    /* (runtime) of what holds a snapshot; 0 = no limit */
 	int64_t snapshot_limit_bytes;      /* (runtime) that it alone keeps on the disk; 0 = no limit */
 	struct config_output_limit output_limits[CONFIG_CLIENT_CLASSES]; /* (runtime) */
+	unsigned notify_events; /* (runtime) a bit for each of CONFIG_EVENT_LETTERS, in their order */
 	/* general */
 	char *dir; /* data directory as given; the process does not change into it for the engine: see
 		      data_directory */

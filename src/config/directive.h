@@ -47,7 +47,8 @@ struct choice {
 
 /* Owned by whoever holds it; directive_value_free. */
 struct directive_value {
-	int64_t number; /* boolean, choice(s), integer (an unsigned one by its bits) */
+	int64_t number; /* boolean, choice(s), integer (an unsigned one by its bits); of KIND_EVENTS: events_read,
+			   which says more than the text */
 	double decimal;
 	char *text; /* string and the textual kinds; NULL is a null string */
 };
@@ -97,6 +98,8 @@ typedef int (*directive_text_parser)(const struct directive *, const struct byte
 extern const directive_text_parser directive_text_parsers[DIRECTIVE_KINDS];
 /* Reads the canonical text of client-output-buffer-limit. False if it is none. */
 bool client_limits_read(const char *text, struct config_output_limit ret[CONFIG_CLIENT_CLASSES]);
+/* The classes that letters of notify-keyspace-events stand for: bits in the order of CONFIG_EVENT_LETTERS. */
+unsigned events_read(struct bytes word);
 /* "1gb" and the like; false if it is none. Saturates. */
 bool parse_memory(struct bytes text, uint64_t *ret);
 bool parse_decimal_integer(struct bytes text, int64_t *ret);

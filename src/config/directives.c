@@ -188,7 +188,6 @@ static const char NO_WAIT[] = "a shutdown has no replicas to wait for";
 static const char ALWAYS_SYNCS[] = "every shutdown syncs the log, and nothing holds it up";
 static const char NO_PINNING[] = "threads are not bound to cores";
 static const char NO_OOM[] = "the kernel's choice when memory runs out is left alone";
-static const char NO_PUBSUB[] = "there is no Pub/Sub yet";
 static const char NO_TRACKING[] = "there is no client tracking yet";
 static const char NO_ACL[] = "there are no ACL users yet: requirepass is the only password";
 static const char NO_EVICTION[] = "nothing is evicted: maxmemory bounds memory, not the data";
@@ -327,7 +326,7 @@ const struct directive directive_table[] = {
 	{BOOLEAN("latency-tracking", "yes", 0), FIELD(latency_tracking)},
 	{SPECIAL("latency-tracking-info-percentiles", KIND_PERCENTILES, "50 99 99.9", MULTIPLE),
 	 FIELD(latency_percentiles)},
-	{SPECIAL("notify-keyspace-events", KIND_EVENTS, "", 0), NO_EFFECT(NO_PUBSUB)},
+	{SPECIAL("notify-keyspace-events", KIND_EVENTS, "", 0), FIELD(notify_events)},
 	{INTEGER("tracking-table-max-keys", 0, LONG_MAX, "1000000", 0), NO_EFFECT(NO_TRACKING)},
 
 	/* access */

@@ -272,6 +272,8 @@ directive_parse(const struct directive *row, const struct bytes *words, size_t c
 				    reason);
 	}
 	}
+	if (status == SETT_OK && row->kind == KIND_EVENTS)
+		value.number = events_read(words[0]);
 	if (status == SETT_OK && row->check != NULL && !row->check(&value, reason)) {
 		directive_value_free(&value);
 		return SETT_INVALID;

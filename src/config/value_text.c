@@ -176,34 +176,43 @@ parse_score_values(const struct directive *row, const struct bytes *words, size_
 	return SETT_OK;
 }
 
-/* Letters of the classes of keyspace events; 'A' stands for all but m and n. */
+/* 'A' stands for all classes but m and n. */
+static const char event_letters[] = CONFIG_EVENT_LETTERS, most_events[] = "g$lshzxetd";
+
+unsigned
+events_read(struct bytes word)
+{
+	unsigned events = 0;
+	for (size_t i = 0; i < word.size; i++) {
+		const char *found = strchr(event_letters, (char)word.data[i]);
+		if (found != NULL && *found != 0)
+			events |= 1U << (found - event_letters);
+		else if (word.data[i] == 'A')
+			events |= (1U << (sizeof most_events - 1)) - 1;
+	}
+	return events;
+}
+
 static int
 parse_events(const struct directive *row, const struct bytes *words, size_t count, const char *old,
 	     struct buffer *ret, char *reason)
 {
-	static const char letters[] = "g$lshzxetdKEmn", all[] = "g$lshzxetd";
-	bool on[sizeof letters] = {false};
+	const unsigned all = (1U << (sizeof most_events - 1)) - 1;
 	for (size_t i = 0; i < words[0].size; i++) {
 		char c = (char)words[0].data[i];
-		const char *found = c ? strchr(letters, c) : NULL;
-		if (found != NULL)
-			on[found - letters] = true;
-		else if (c == 'A')
-			memset(on, 1, sizeof all - 1);
-		else
+		if (c == 0 || (c != 'A' && strchr(event_letters, c) == NULL))
 			return refuse(reason, "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
 	}
-	bool has_all = true;
-	for (size_t i = 0; i < sizeof all - 1; i++)
-		has_all = has_all && on[i];
-	char text[sizeof letters + 1];
+	unsigned events = events_read(words[0]);
+	bool has_all = (events & all) == all;
+	char text[sizeof event_letters + 1];
 	size_t size = 0;
 	if (has_all)
 		text[size++] = 'A';
-	for (size_t i = has_all ? sizeof all - 1 : 0; i < sizeof letters - 1; i++) {
+	for (size_t i = has_all ? sizeof most_events - 1 : 0; i < sizeof event_letters - 1; i++) {
 		/* Redis leaves out n behind A. */
-		if (on[i] && !(has_all && letters[i] == 'n'))
-			text[size++] = letters[i];
+		if ((events & 1U << i) != 0 && !(has_all && event_letters[i] == 'n'))
+			text[size++] = event_letters[i];
 	}
 	return buffer_append(ret, text, size);
 }

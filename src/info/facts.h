@@ -28,6 +28,7 @@ struct info_facts {
 	uint64_t startup_log_bytes, pending_syncs, saves, expire_cpu_ms;
 	uint64_t undurable_commits, last_save_seconds, sync_lag_us;
 	uint64_t visible, written, durable, oldest_snapshot_age;
+	uint64_t topics[SUBSCRIPTION_KINDS]; /* that anybody is subscribed to */
 	uint64_t expired_keys, total_errors, keyspace_misses, keyspace_hits;
 	struct command_rates rates;
 	uint64_t hz;

@@ -238,6 +238,19 @@ first_deadline(const struct root_content *content)
 }
 
 /* The record under the key has become `now`, or is gone (NULL). */
+/* What every change of which keys there are tells by itself: a key past its deadline is gone before it is written
+ * over, as in Redis, and a key that was not there is new. */
+static int
+tell_of_existence(const struct key *k, bool exists_now)
+{
+	int status = SETT_OK;
+	if (k->is_stored && !k->exists)
+		status = key_event(k, EVENT_EXPIRED, "expired");
+	if (status == SETT_OK && exists_now && !k->exists)
+		status = key_event(k, EVENT_NEW, "new");
+	return status;
+}
+
 static int
 account(struct key *k, const struct root_content *now)
 {
@@ -255,6 +268,8 @@ account(struct key *k, const struct root_content *now)
 		status = keyspace_drop_object(k->view, k->epoch, k->object, k->object_bytes);
 	if (status == SETT_OK)
 		status = touch(k, now != NULL ? first_deadline(now) : 0);
+	if (status == SETT_OK && __builtin_expect(k->view->events != 0, 0))
+		status = tell_of_existence(k, now != NULL);
 	if (status != SETT_OK)
 		return status;
 	k->exists = k->is_stored = now != NULL;

@@ -117,6 +117,14 @@ int key_delete(struct key *);
 int key_rename(struct key *from, struct key *to);
 /* Gives `to` a copy of a root whose content is all in the body, deadline included. */
 int key_copy_packed(const struct key *from, struct key *to);
+/* Tells of what the command did to the key, if events of the class are wanted. Names are static. SETT_NO_MEMORY. */
+static inline int
+key_event(const struct key *k, enum event_class class, const char *name)
+{
+	if (__builtin_expect((k->view->events & class) == 0, 1))
+		return SETT_OK;
+	return keyspace_add_event(k->view, k->db, k->name, name);
+}
 /* Whether the transaction changed the key, or its whole database: then no snapshot has what it sees of it. */
 bool key_is_changed(const struct key *);
 /* An element was changed without a write of the root: WATCH and conflicts must know of it. */

@@ -358,8 +358,11 @@ grow_epochs(struct keyspace_view *view)
 int
 keyspace_begin(struct keyspace_view *view, struct keyspace *k, struct sett_txn *txn, struct arena *arena)
 {
-	*view = (struct keyspace_view){
-		.keyspace = k, .txn = txn, .arena = arena, .now_ms = sett_txn_now_ms(txn)};
+	*view = (struct keyspace_view){.keyspace = k,
+				       .txn = txn,
+				       .arena = arena,
+				       .now_ms = sett_txn_now_ms(txn),
+				       .events = __atomic_load_n(&k->events, __ATOMIC_RELAXED)};
 	return SETT_OK;
 }
 
@@ -418,7 +421,8 @@ keyspace_savepoint(const struct keyspace_view *view)
 {
 	return (struct keyspace_savepoint){.txn = sett_txn_savepoint(view->txn),
 					   .change = view->last_change,
-					   .touched = view->last_touched};
+					   .touched = view->last_touched,
+					   .effect = view->last_effect};
 }
 
 void
@@ -432,7 +436,58 @@ keyspace_rollback(struct keyspace_view *view, const struct keyspace_savepoint *t
 		to->touched->next = NULL;
 	else
 		view->first_touched = NULL;
+	view->last_effect = to->effect;
+	if (to->effect != NULL)
+		to->effect->next = NULL;
+	else
+		view->first_effect = NULL;
 }
+
+/* ---- effects ---- */
+
+void
+keyspace_set_events(struct keyspace *k, unsigned events)
+{
+	__atomic_store_n(&k->events, events, __ATOMIC_RELAXED);
+}
+
+bool
+keyspace_events_are_stale(const struct keyspace_view *view)
+{
+	return view->events != __atomic_load_n(&view->keyspace->events, __ATOMIC_RELAXED);
+}
+
+static int
+add_effect(struct keyspace_view *view, const struct effect *effect)
+{
+	struct effect *e = arena_allocate(view->arena, sizeof(*e), _Alignof(struct effect));
+	if (e == NULL)
+		return SETT_NO_MEMORY;
+	*e = *effect;
+	if (view->last_effect != NULL)
+		view->last_effect->next = e;
+	else
+		view->first_effect = e;
+	view->last_effect = e;
+	return SETT_OK;
+}
+
+int
+keyspace_add_event(struct keyspace_view *view, unsigned db, struct bytes key, const char *event)
+{
+	return add_effect(view,
+			  &(struct effect){.kind = EFFECT_EVENT, .db = db, .event = event, .channel = key});
+}
+
+int
+keyspace_add_message(struct keyspace_view *view, enum effect_kind kind, struct bytes channel,
+		     struct bytes message)
+{
+	assert(kind != EFFECT_EVENT);
+	return add_effect(view, &(struct effect){.kind = kind, .channel = channel, .message = message});
+}
+
+/* ---- touched keys ---- */
 
 struct touched_key *
 keyspace_touch(struct keyspace_view *view, unsigned db, struct bytes key)

@@ -65,6 +65,35 @@ struct expired_key {
 	bool deleted; /* the runner's: it went with the transaction, or was no longer there */
 };
 
+/* The classes of keyspace events, in the order of config.h's letters of notify-keyspace-events. */
+enum event_class {
+	EVENT_GENERIC = 1 << 0,   /* g */
+	EVENT_STRING = 1 << 1,    /* $ */
+	EVENT_LIST = 1 << 2,      /* l */
+	EVENT_SET = 1 << 3,       /* s */
+	EVENT_HASH = 1 << 4,      /* h */
+	EVENT_ZSET = 1 << 5,      /* z */
+	EVENT_EXPIRED = 1 << 6,   /* x */
+	EVENT_EVICTED = 1 << 7,   /* e */
+	EVENT_STREAM = 1 << 8,    /* t */
+	EVENT_MODULE = 1 << 9,    /* d */
+	EVENT_BY_KEY = 1 << 10,   /* K: told in the channel of the key */
+	EVENT_BY_NAME = 1 << 11,  /* E: in that of the event */
+	EVENT_KEY_MISS = 1 << 12, /* m */
+	EVENT_NEW = 1 << 13,      /* n */
+};
+
+/* What others are told of the transaction once it has committed (I15). Its texts are arguments, in the arena, or
+ * static: they last until the transaction ends. */
+struct effect {
+	struct effect *next;
+	enum effect_kind { EFFECT_EVENT, EFFECT_MESSAGE, EFFECT_SHARD_MESSAGE } kind;
+	unsigned db;          /* of an event */
+	const char *event;    /* its name */
+	struct bytes channel; /* of an event: the key */
+	struct bytes message;
+};
+
 struct epoch_change;
 struct object_build;
 struct view_epoch;
@@ -95,6 +124,8 @@ struct keyspace_view {
 	unsigned expired_count;
 	uint64_t misses, hits;            /* key_read: keys that commands asked for, absent and there */
 	struct epoch_change *last_change; /* epochs that this transaction changes, newest first */
+	struct effect *first_effect, *last_effect; /* in order */
+	unsigned events; /* classes and channels of events that are wanted (keyspace_set_events); 0: none */
 	const struct prepared_key *prepared, *prepared_end; /* keys about to be used, in this order; may be
 							       NULL. Set after keyspace_begin */
 	/* build.h */
@@ -117,9 +148,22 @@ struct keyspace_savepoint {
 	size_t txn;
 	struct epoch_change *change;
 	struct touched_key *touched;
+	struct effect *effect;
 };
 struct keyspace_savepoint keyspace_savepoint(const struct keyspace_view *);
 void keyspace_rollback(struct keyspace_view *, const struct keyspace_savepoint *);
+
+/* Which events the transactions build that begin from now on: bits of enum event_class, or 0. One that began
+ * before and commits writes after is run again (keyspace_events_are_stale). Any thread. */
+void keyspace_set_events(struct keyspace *, unsigned events);
+/* Whether others are wanted than when the transaction began. */
+bool keyspace_events_are_stale(const struct keyspace_view *);
+/* Adds an event of a class that is wanted: see key_event. `key` lasts until the transaction ends, `event` is
+ * static. SETT_NO_MEMORY. */
+int keyspace_add_event(struct keyspace_view *, unsigned db, struct bytes key, const char *event);
+/* Adds a message for the subscribers of a channel. Both texts last until the transaction ends. SETT_NO_MEMORY. */
+int keyspace_add_message(struct keyspace_view *, enum effect_kind, struct bytes channel,
+			 struct bytes message);
 
 int keyspace_flush(struct keyspace_view *, unsigned db);
 int keyspace_swap(struct keyspace_view *, unsigned a, unsigned b);

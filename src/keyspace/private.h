@@ -39,6 +39,7 @@ struct keyspace {
 	uint64_t *in_use;
 	uint64_t random_counter; /* atomic (relaxed): a stream of random numbers */
 	uint64_t member_seed;    /* entry `00 's'` */
+	unsigned events;         /* atomic (relaxed: it stands for itself): keyspace_set_events */
 	struct scan_cursors *cursors;
 	struct object_ids *objects;
 	struct database databases[];

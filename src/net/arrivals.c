@@ -158,6 +158,7 @@ arrivals_take(struct net *net, const struct arrival *arrival)
 	/* Relaxed: a count; only this thread adds. */
 	__atomic_fetch_add(&net->accepted, 1, __ATOMIC_RELAXED);
 	c->reactor = choose_reactor(net);
+	c->client.reactor = reactor_index(c->reactor);
 	registry_add(net, c);
 	log_sink_printf(&net->sink, LOG_LEVEL_VERBOSE, "Accepted %s", c->client.address);
 	connections_hand_over(c->reactor, c);

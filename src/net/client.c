@@ -13,8 +13,8 @@ write_flags(const struct client *client, bool in_multi, char *ret, size_t size)
 {
 	bool no_evict = __atomic_load_n(&client->no_evict, __ATOMIC_RELAXED);
 	bool blocked = __atomic_load_n(&client->blocked, __ATOMIC_RELAXED);
-	snprintf(ret, size, "%s%s%s%s", blocked ? "b" : "", in_multi ? "x" : "",
-		 client->unix_socket ? "U" : "", no_evict ? "e" : "");
+	snprintf(ret, size, "%s%s%s%s%s", client_is_subscribed(client) ? "P" : "", blocked ? "b" : "",
+		 in_multi ? "x" : "", client->unix_socket ? "U" : "", no_evict ? "e" : "");
 	if (ret[0] == '\0')
 		snprintf(ret, size, "N");
 }
@@ -54,10 +54,14 @@ client_describe(const struct client *client, uint64_t now_ms, struct buffer *ret
 	if (status == SETT_OK)
 		status = buffer_append(ret, client->name.data, client->name.size);
 	size = snprintf(text, sizeof text,
-			" age=%" PRIu64 " idle=%" PRIu64 " flags=%s db=%u sub=0 psub=0 ssub=0 multi=%d",
+			" age=%" PRIu64 " idle=%" PRIu64 " flags=%s db=%u sub=%u psub=%u ssub=%u multi=%d",
 			now_ms > client->created_ms ? (now_ms - client->created_ms) / 1000 : 0,
 			now_ms > active ? (now_ms - active) / 1000 : 0, flags,
-			__atomic_load_n(&client->db, __ATOMIC_RELAXED), multi == UINT_MAX ? -1 : (int)multi);
+			__atomic_load_n(&client->db, __ATOMIC_RELAXED),
+			__atomic_load_n(&client->subscriptions[SUBSCRIBED_CHANNEL], __ATOMIC_RELAXED),
+			__atomic_load_n(&client->subscriptions[SUBSCRIBED_PATTERN], __ATOMIC_RELAXED),
+			__atomic_load_n(&client->subscriptions[SUBSCRIBED_SHARD], __ATOMIC_RELAXED),
+			multi == UINT_MAX ? -1 : (int)multi);
 	if (status == SETT_OK)
 		status = buffer_append(ret, text, (size_t)size);
 	if (status == SETT_OK)

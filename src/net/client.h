@@ -17,6 +17,7 @@ struct connection;        /* net/connection.h */
 struct output_stream;     /* net/output.h */
 struct argument_body;     /* net/argument_body.h */
 struct waiter;            /* txn/waiting.h */
+struct subscriber;        /* pubsub/subscriptions.h; NULL until used */
 
 /* CLIENT REPLY. Both of the first two keep a reply back. */
 enum reply_flag {
@@ -26,6 +27,9 @@ enum reply_flag {
 };
 
 enum { CLIENT_ADDRESS_SIZE = 128 };
+
+/* What a client may subscribe to: channels, patterns of channels, sharded channels. */
+enum subscription_kind { SUBSCRIBED_CHANNEL, SUBSCRIBED_PATTERN, SUBSCRIBED_SHARD, SUBSCRIPTION_KINDS };
 
 struct client {
 	uint64_t id; /* from 1, never reused */
@@ -48,6 +52,9 @@ struct client {
 		argument_bytes; /* shown: upkept by net once a command */
 	unsigned multi_count;   /* shown: queued commands in MULTI, UINT_MAX outside of one */
 	unsigned watch_count;   /* shown */
+	unsigned subscriptions[SUBSCRIPTION_KINDS]; /* shown */
+	struct subscriber *subscriber;
+	unsigned reactor; /* the number of its reactor */
 	struct transaction_state *transaction;
 	uint64_t missing;       /* of REQUEST_MISSED: for which bytes it waits; another number: for others */
 	uint64_t pause_ns;      /* of REQUEST_SLOWED: until its turn */
@@ -60,6 +67,16 @@ struct client {
 	 * took them over (NULL). */
 	struct argument_body *argument_bodies;
 };
+
+/* Whether it is subscribed to anything. Any thread. */
+static inline bool
+client_is_subscribed(const struct client *c)
+{
+	unsigned count = 0;
+	for (int kind = 0; kind < SUBSCRIPTION_KINDS; kind++)
+		count |= __atomic_load_n(&c->subscriptions[kind], __ATOMIC_RELAXED);
+	return count != 0;
+}
 
 /* Appends the client's line of CLIENT LIST, without its end. Under the registry's lock, or on the client's
  * own thread. SETT_NO_MEMORY. */

@@ -46,6 +46,7 @@ connection_create(struct transport transport)
 	c->argument_capacity = ARGUMENTS_INITIAL;
 	output_init(&c->output);
 	resp_writer_init(&c->pool.reply, 2);
+	resp_writer_init(&c->pushes, 2);
 	c->client.connection = c;
 	c->transport = transport;
 	c->client.fd = transport.fd;
@@ -63,6 +64,7 @@ connection_destroy(struct connection *c)
 	free(c->arguments);
 	free(c->pool.argv);
 	resp_writer_free(&c->pool.reply);
+	resp_writer_free(&c->pushes);
 	output_streams_free(c->client.reply_streams);
 	argument_bodies_free(c->client.argument_bodies);
 	upload_free(c->upload);
@@ -471,7 +473,8 @@ connection_shrink(struct connection *c, bool idle)
 uint64_t
 connection_unsent(const struct connection *c)
 {
-	uint64_t unsent = output_pending(&c->output) + (c->piece.bytes.size - c->piece.start);
+	uint64_t unsent =
+		output_pending(&c->output) + c->pushes.size + (c->piece.bytes.size - c->piece.start);
 	for (const struct output_stream *s = c->output.streams; s != NULL; s = s->next)
 		unsent += s->source->remaining;
 	return unsent;
@@ -481,7 +484,7 @@ size_t
 connection_buffer_bytes(const struct connection *c)
 {
 	return c->input_capacity + backlog_memory(&c->backlog) + c->output.writer.capacity +
-		c->piece.bytes.capacity + (c->upload != NULL ? sizeof(*c->upload) : 0) +
+		c->piece.bytes.capacity + c->pushes.capacity + (c->upload != NULL ? sizeof(*c->upload) : 0) +
 		c->argument_capacity * sizeof(c->arguments[0]);
 }
 

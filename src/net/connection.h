@@ -114,6 +114,8 @@ struct connection {
 	bool backlog_ended;     /* no more is received into it: the peer closed its side */
 
 	struct output output;
+	struct resp_writer pushes;   /* what comes behind the reply of the request that is in the pool */
+	uint64_t pushes_timestamp;   /* the newest of theirs */
 	uint64_t over_soft_limit_ns; /* since when too many bytes are unsent; 0: they are not */
 	struct piece piece;
 	struct pool_request pool;

@@ -10,6 +10,7 @@
  */
 #include "net/net.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
@@ -235,6 +236,13 @@ net_resume_paused(struct net *net)
 {
 	for (unsigned i = 0; i < net->reactor_count; i++)
 		reactor_control(net->reactors[i], REACTOR_RESUME);
+}
+
+void
+net_wake_reactor(struct net *net, unsigned reactor)
+{
+	assert(reactor < net->reactor_count);
+	reactor_control(net->reactors[reactor], 0);
 }
 
 /* ---- shutdown ---- */

@@ -101,6 +101,10 @@ struct request_handler {
 	bool (*end_wait)(void *arg, struct client *, enum wait_end);
 	/* On the reactor: appends the reply of a wait that is over. */
 	void (*take_wait_reply)(void *arg, struct client *, struct resp_writer *reply, uint64_t *ret_release);
+	/* Hands on what others say to the clients of a reactor (client_push). On the reactor's thread: once a tick,
+	 * after its requests and before the log is written; and before a request of a subscribed client that is
+	 * executed by itself, so that it can't unsubscribe from what was said before. NULL: nobody says anything. */
+	void (*deliver)(void *arg, unsigned reactor);
 	/* The connection is going: free what hangs on the client (transaction state). On the thread that owns
 	 * the client. */
 	void (*client_closed)(void *arg, struct client *);
@@ -136,6 +140,13 @@ int net_run_in_pool(struct net *, void (*run)(void *arg, void *thread), void *ar
 void net_wait_is_over(struct client *);
 /* Calls again what answered REQUEST_PAUSED. Any thread. */
 void net_resume_paused(struct net *);
+/* Makes a reactor's next tick begin soon, in which it delivers. Any thread. */
+void net_wake_reactor(struct net *, unsigned reactor);
+/* Appends a message, whole replies in the client's protocol, to what is sent to the client; it leaves once
+ * `timestamp` has been reached as that of a reply must (I1). With `behind_reply`, and if the client's request is in
+ * the pool, it comes behind that one's reply. From request_handler.deliver alone. The client may be closed by it (its
+ * memory stays until the tick is over); an empty message says that there was no memory for it, and closes it. */
+void client_push(struct client *, struct bytes message, uint64_t timestamp, bool behind_reply);
 /* Asks main to shut down: makes net_wait_for_shutdown return. Any thread, also a signal handler's reach
  * (async-signal-safe). */
 void net_request_shutdown(struct net *);

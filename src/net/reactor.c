@@ -69,6 +69,8 @@ tick(struct reactor *r)
 	parked_retry_due(r);
 	bool busy = !list_is_empty(&r->runnable);
 	requests_run(r);
+	if (r->net->handler.deliver != NULL)
+		r->net->handler.deliver(r->net->handler.arg, r->index);
 	replies_write_commits(r);
 	replies_start_sync(r, busy);
 	replies_send(r);
@@ -182,6 +184,12 @@ reactor_control(struct reactor *r, unsigned bits)
 {
 	__atomic_fetch_or(&r->control, bits, __ATOMIC_RELEASE); /* partner: handle_control */
 	loop_wake(r->loop);
+}
+
+unsigned
+reactor_index(const struct reactor *r)
+{
+	return r->index;
 }
 
 uint64_t

@@ -29,6 +29,7 @@ void reactor_destroy(struct reactor *);
 /* ---- any thread ---- */
 /* Does what the bits of enum reactor_control say, soon. */
 void reactor_control(struct reactor *, unsigned bits);
+unsigned reactor_index(const struct reactor *);
 /* Connections it was handed and has not closed yet. */
 uint64_t reactor_load(struct reactor *);
 /* Adds its counters to `ret`. */

@@ -81,6 +81,81 @@ replies_start_sync(struct reactor *r, bool busy)
 		sett_engine_start_sync(net->engine);
 }
 
+/* ---- messages ---- */
+
+static void
+close_without_memory(struct reactor *r, struct connection *c)
+{
+	log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING, "Out of memory for a reply: closing client addr=%s",
+			c->client.address);
+	connections_close(r, c);
+}
+
+/* The output has grown by a message that depends on `timestamp`. */
+static void
+stamp_message(struct reactor *r, struct connection *c, uint64_t timestamp)
+{
+	if (c->output.writer.failed) {
+		close_without_memory(r, c);
+		return;
+	}
+	if (timestamp > r->newest)
+		r->newest = timestamp;
+	output_stamp(&c->output, timestamp, replies_frontier(r));
+	/* While a piece is made, the rest of the output belongs to the pool (the next message, or the cron, checks). */
+	if (c->state != CONNECTION_READING)
+		slow_reader_check(r, c);
+	connections_account(r, c);
+	connections_queue_send(r, c);
+}
+
+static void
+add_behind_reply(struct reactor *r, struct connection *c, struct bytes message, uint64_t timestamp)
+{
+	resp_raw(&c->pushes, message.data, message.size);
+	if (timestamp > c->pushes_timestamp)
+		c->pushes_timestamp = timestamp;
+	if (c->pushes.failed)
+		close_without_memory(r, c);
+	else
+		slow_reader_check(r, c);
+}
+
+void
+replies_push(struct reactor *r, struct connection *c, struct bytes message, uint64_t timestamp,
+	     bool behind_reply)
+{
+	if (c->closing)
+		return;
+	if (message.size == 0) {
+		close_without_memory(r, c);
+		return;
+	}
+	if (c->state == CONNECTION_IN_POOL && (behind_reply || c->pushes.size > 0)) {
+		add_behind_reply(r, c, message, timestamp);
+		return;
+	}
+	resp_raw(&c->output.writer, message.data, message.size);
+	stamp_message(r, c, timestamp);
+}
+
+void
+client_push(struct client *client, struct bytes message, uint64_t timestamp, bool behind_reply)
+{
+	struct connection *c = client->connection;
+	replies_push(c->reactor, c, message, timestamp, behind_reply);
+}
+
+/* What waited for the reply follows it. */
+static void
+add_pushes(struct reactor *r, struct connection *c)
+{
+	resp_raw(&c->output.writer, c->pushes.data, c->pushes.size);
+	resp_writer_free(&c->pushes);
+	stamp_message(r, c, c->pushes_timestamp);
+	c->pushes_timestamp = 0;
+}
+
 /* ---- sending ---- */
 
 void
@@ -97,9 +172,7 @@ replies_finish_request(struct reactor *r, struct connection *c, uint64_t reply_s
 		c->client.argument_bodies = NULL;
 	}
 	if (c->output.writer.failed) {
-		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
-				"Out of memory for a reply: closing client addr=%s", c->client.address);
-		connections_close(r, c);
+		close_without_memory(r, c);
 		return;
 	}
 	if (release > r->newest)
@@ -108,6 +181,8 @@ replies_finish_request(struct reactor *r, struct connection *c, uint64_t reply_s
 	connection_consume(c);
 	slow_reader_check(r, c);
 	connections_queue_send(r, c);
+	if (__builtin_expect(c->pushes.size > 0, 0) && !c->closing)
+		add_pushes(r, c);
 }
 
 /* Whether no request will add output any more, and all of it has left. */

@@ -17,6 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "storage/base/bytes.h"
+
 struct reactor;
 struct connection;
 
@@ -25,6 +27,9 @@ struct connection;
  * memory for the reply. */
 void replies_finish_request(struct reactor *, struct connection *, uint64_t start, size_t reply_end,
 			    uint64_t release);
+/* client_push: see net.h. */
+void replies_push(struct reactor *, struct connection *, struct bytes message, uint64_t timestamp,
+		  bool behind_reply);
 /* A frontier that was read for the present sync policy. */
 uint64_t replies_frontier(struct reactor *);
 /* Writes all commits that replies wait for to the log. */

@@ -127,6 +127,11 @@ execute(struct reactor *r, struct connection *c)
 	}
 	struct request request = request_of(r, c, p);
 	connection_show(c, p->argument_bytes, loop_wall_ms(r->loop));
+	if (__builtin_expect(client_is_subscribed(&c->client), 0)) {
+		net->handler.deliver(net->handler.arg, r->index);
+		if (c->closing || c->throttled)
+			return;
+	}
 	size_t before = c->output.writer.size;
 	uint64_t release = 0;
 	c->output.writer.protocol = c->client.protocol;

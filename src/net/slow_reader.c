@@ -31,12 +31,13 @@
 
 enum { UNAUTHENTICATED_UNSENT_MAX = 1024 /* bytes that a client may leave unread before it authenticates */ };
 
-/* Every client is a normal one: there are no replicas yet, and no subscribers. */
+/* There are no replicas yet. */
 static struct config_output_limit
 limit_of(const struct reactor *r, const struct connection *c)
 {
-	(void)c;
-	const struct config_output_limit *limit = &r->net->config->output_limits[CONFIG_CLIENT_NORMAL];
+	enum config_client_class class =
+		client_is_subscribed(&c->client) ? CONFIG_CLIENT_PUBSUB : CONFIG_CLIENT_NORMAL;
+	const struct config_output_limit *limit = &r->net->config->output_limits[class];
 	return (struct config_output_limit){.hard = __atomic_load_n(&limit->hard, __ATOMIC_RELAXED),
 					    .soft = __atomic_load_n(&limit->soft, __ATOMIC_RELAXED),
 					    .soft_seconds =
@@ -92,6 +93,8 @@ check_unsent(struct reactor *r, struct connection *c)
 	struct config_output_limit limit = limit_of(r, c);
 	uint64_t unsent = connection_unsent(c);
 	uint64_t counted = unsent > OUTPUT_UNCOUNTED ? unsent - OUTPUT_UNCOUNTED : 0;
+	if (c->closing)
+		return;
 	if (is_over(c, &limit, counted, loop_now_ns(r->loop))) {
 		close_over_limit(r, c, unsent, "scheduled to be closed ASAP");
 		return;
@@ -104,7 +107,9 @@ check_unsent(struct reactor *r, struct connection *c)
 void
 slow_reader_check(struct reactor *r, struct connection *c)
 {
-	if (__builtin_expect(output_pending(&c->output) > OUTPUT_UNCOUNTED || c->output.streams != NULL, 0))
+	if (__builtin_expect(output_pending(&c->output) + c->pushes.size > OUTPUT_UNCOUNTED ||
+				     c->output.streams != NULL,
+			     0))
 		check_unsent(r, c);
 }
 

@@ -110,6 +110,17 @@ is_allowed(struct command_context *c, const struct command *container)
 		admission_refuse(c, "NOAUTH Authentication required.");
 		return false;
 	}
+	if (c->client->protocol == 2 && client_is_subscribed(c->client) &&
+	    (command->flags & COMMAND_FOR_SUBSCRIBERS) == 0) {
+		char text[256];
+		snprintf(text, sizeof(text),
+			 "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
+			 "RESET are "
+			 "allowed in this context",
+			 command->full_name);
+		admission_refuse(c, text);
+		return false;
+	}
 	if (client_in_multi(c->client) && (command->flags & COMMAND_NO_MULTI) != 0) {
 		admission_refuse(c, "ERR Command not allowed inside a transaction");
 		return false;

@@ -19,6 +19,7 @@
 struct command_context;
 struct deferred_effect;
 struct wait_call;
+struct subscription_changes; /* pubsub/pubsub.h */
 
 enum {
 	CONTEXT_STREAM_MIN = 1024 * 1024,    /* strings of this size and more are sent and edited in pieces */
@@ -62,6 +63,8 @@ struct command_context {
 		*served; /* it has waited, and is run again for `served_key`; NULL: it has not */
 	struct bytes served_key;
 	bool behind_others; /* it left a key to those who waited for it before */
+	struct subscription_changes
+		*subscriptions; /* of the client, by this transaction; NULL: none so far */
 };
 
 /* Appends an error reply ("ERR no such key", without '-'). Returns OUTCOME_FAILED, for the command to return:

@@ -1,6 +1,7 @@
 /* See commit.h. */
 #include "txn/commit.h"
 
+#include "pubsub/pubsub.h"
 #include "txn/interest.h"
 #include "txn/waiting.h"
 
@@ -8,12 +9,18 @@ struct commit {
 	struct server *server;
 	struct keyspace_view *view;
 	struct commit_participant *first, *refuser;
+	struct message_list messages; /* of its effects, until they are in the feed */
+	uint64_t observed;            /* what its messages depend on if it writes nothing */
+	bool writes, is_stale;
 };
 
 static int
 validate(void *arg)
 {
 	struct commit *c = arg;
+	c->is_stale = c->writes && keyspace_events_are_stale(c->view);
+	if (c->is_stale)
+		return SETT_ABORTED;
 	for (struct commit_participant *p = c->first; p != NULL; p = p->next)
 		if (p->validate != NULL && !p->validate(p)) {
 			c->refuser = p;
@@ -31,9 +38,25 @@ apply(void *arg, uint64_t timestamp)
 		interest_mark(c->server->interest, c->view->first_touched, timestamp);
 		waiting_mark(c->server->waiting, c->view->first_touched);
 	}
+	if (__builtin_expect(c->messages.first != NULL, 0))
+		pubsub_append(c->server->pubsub, &c->messages, timestamp != 0 ? timestamp : c->observed);
 	for (struct commit_participant *p = c->first; p != NULL; p = p->next)
 		if (p->apply != NULL)
 			p->apply(p, timestamp);
+}
+
+/* What others are told of it. */
+static int
+prepare_messages(struct commit *c)
+{
+	const struct keyspace_view *view = c->view;
+	if (c->server->pubsub == NULL)
+		return SETT_OK;
+	/* Who publishes knows of all that is visible by now: his message must not be there before that is safe. */
+	c->observed = sett_txn_snapshot(view->txn);
+	if (view->observed > c->observed)
+		c->observed = view->observed;
+	return messages_create(view->first_effect, view->events, &c->messages);
 }
 
 int
@@ -41,9 +64,23 @@ commit_transaction(struct server *server, struct keyspace_view *view, struct com
 		   uint64_t *ret_timestamp, struct commit_participant **ret_refuser)
 {
 	struct commit c = {.server = server, .view = view, .first = first};
+	bool tells = __builtin_expect(view->first_effect != NULL, 0);
+	int status = tells ? prepare_messages(&c) : SETT_OK;
+	if (status != SETT_OK) {
+		sett_txn_discard(view->txn);
+		return status;
+	}
+	c.writes = sett_txn_has_writes(view->txn);
+	tells = c.messages.first != NULL;
 	struct sett_commit_hooks hooks = {
-		.check = first != NULL ? validate : NULL, .publish = apply, .arg = &c};
-	int status = sett_txn_commit(view->txn, &hooks, ret_timestamp);
+		.check = c.writes || first != NULL || tells ? validate : NULL, .publish = apply, .arg = &c};
+	status = sett_txn_commit(view->txn, &hooks, ret_timestamp);
+	if (tells && status == SETT_OK)
+		pubsub_wake(server->pubsub);
+	if (__builtin_expect(c.messages.first != NULL, 0))
+		messages_free(&c.messages); /* it failed, or nobody is subscribed */
+	if (status == SETT_ABORTED && c.is_stale)
+		return SETT_CONFLICT;
 	if (status == SETT_ABORTED)
 		*ret_refuser = c.refuser;
 	return status;

@@ -6,6 +6,7 @@
  *     every participant validates    any of them may refuse; nothing has changed yet
  *     the writes are in the log and in memory
  *     new epochs are published, watchers of touched keys are marked (I3), and keys that are waited for (I4)
+ *     what its effects tell others enters the feed (I15), made ready before
  *     every participant applies      it can't fail
  *     the commit becomes visible */
 #ifndef SETT_TXN_COMMIT_H
@@ -30,7 +31,7 @@ struct commit_participant {
 
 /* Ends the view's transaction. Statuses of sett_txn_commit; SETT_ABORTED: `ret_refuser` says who refused. The
  * timestamp is 0 if nothing was written. A transaction without writes commits under the lock only if there are
- * participants, or with sett_txn_validate_reads. */
+ * participants or effects, or with sett_txn_validate_reads. */
 int commit_transaction(struct server *, struct keyspace_view *, struct commit_participant *first,
 		       uint64_t *ret_timestamp, struct commit_participant **ret_refuser);
 

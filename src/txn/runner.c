@@ -18,6 +18,7 @@
 #include "config/config.h"
 #include "keyspace/build.h"
 #include "net/output.h"
+#include "pubsub/pubsub.h"
 #include "storage/limits.h"
 #include "txn/admission.h"
 #include "txn/execution.h"
@@ -126,6 +127,7 @@ runner_enter(struct runner_thread *t, struct command_context *c)
 	c->first_participant = c->last_participant = NULL;
 	if (__builtin_expect(c->served != NULL, 0))
 		context_join_commit(c, c->served->participant);
+	c->subscriptions = NULL;
 }
 
 /* Whether the command, or one of EXEC's queue, is among those that Redis refuses when memory is full. */
@@ -549,6 +551,14 @@ client_closed(void *arg, struct client *client)
 	waiting_free(client->waiter);
 	client->waiter = NULL;
 	transaction_free(runner->server, client);
+	subscriptions_free(runner->server->pubsub, client);
+}
+
+static void
+deliver(void *arg, unsigned reactor)
+{
+	struct runner *runner = arg;
+	pubsub_deliver(runner->server->pubsub, reactor);
 }
 
 int
@@ -576,6 +586,7 @@ runner_handler(struct runner *runner)
 					.execute_shared = batch_execute,
 					.end_wait = end_wait,
 					.take_wait_reply = take_wait_reply,
+					.deliver = deliver,
 					.client_closed = client_closed};
 }
 

@@ -14,6 +14,7 @@ struct sett_engine;
 struct config;
 struct keyspace;
 struct net;
+struct pubsub;
 struct interest_table;
 struct waiting_table;
 struct expirer;
@@ -59,6 +60,7 @@ struct server {
 	struct config *config;
 	struct keyspace *keyspace;
 	struct net *net;
+	struct pubsub *pubsub;                   /* pubsub/pubsub.h; NULL: nobody is told of effects */
 	const struct command_table *commands;    /* cmd/commands.h, as cmd is a room above */
 	struct interest_table *interest;         /* txn/interest.h: WATCH */
 	struct waiting_table *waiting;           /* txn/waiting.h: BLPOP and its kin; NULL: nobody waits */

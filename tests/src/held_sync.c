@@ -17,6 +17,7 @@
 
 #include "cmd/commands.h"
 #include "net/net.h"
+#include "pubsub/pubsub.h"
 #include "server_support.h"
 
 enum { REACTORS = 2, PROBES = 8, TEXT_MAX = 4096, WAIT_S = 30 };
@@ -76,6 +77,20 @@ client_closed(void *arg, struct client *client)
 }
 
 static void
+deliver(void *arg, unsigned reactor)
+{
+	struct world *w = arg;
+	w->inner.deliver(w->inner.arg, reactor);
+}
+
+static void
+wake_reactor(void *arg, unsigned reactor)
+{
+	struct world *w = arg;
+	net_wake_reactor(w->net, reactor);
+}
+
+static void
 start_engine(struct world *w)
 {
 	struct server *server = &w->base.server;
@@ -103,6 +118,7 @@ start_engine(struct world *w)
 	cr_assert_eq(keyspace_open(server->engine, 16, &server->keyspace, &error), SETT_OK, "%s",
 		     error.message);
 	cr_assert_eq(interest_create(&server->interest), SETT_OK);
+	cr_assert_eq(pubsub_create(REACTORS, wake_reactor, w, &server->pubsub), SETT_OK);
 	cr_assert_eq(pause_create(&server->pause), SETT_OK);
 	cr_assert_eq(command_stats_create(sett_commands.row_count, &server->command_stats), SETT_OK);
 	cr_assert_eq(slowlog_create(server->config, &server->slowlog), SETT_OK);
@@ -120,6 +136,7 @@ start_net(struct world *w)
 						  .thread_start = world_thread_start,
 						  .thread_stop = world_thread_stop,
 						  .execute = execute,
+						  .deliver = deliver,
 						  .client_closed = client_closed}};
 	struct sett_error error;
 	struct net *net;
@@ -239,6 +256,7 @@ close_world(struct world *w)
 	command_stats_destroy(server->command_stats);
 	pause_destroy(server->pause);
 	interest_destroy(server->interest);
+	pubsub_destroy(server->pubsub);
 	keyspace_close(server->keyspace);
 	cr_assert_eq(sett_engine_close(server->engine, &error), SETT_OK, "%s", error.message);
 	net_destroy(w->net);

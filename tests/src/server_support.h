@@ -14,6 +14,7 @@
 #include "info/recorder.h"
 #include "info/slowlog.h"
 #include "net/output.h"
+#include "pubsub/pubsub.h"
 #include "storage/base/rcu.h"
 #include "txn/interest.h"
 #include "txn/pause.h"
@@ -36,6 +37,7 @@ struct fixture {
 	struct resp_writer reply;
 	uint64_t release;
 	enum request_result result;
+	uint64_t wakes;   /* atomic: how often the reactor was woken to deliver */
 	bool log_stopped; /* a test made the log fail: the engine can't be closed cleanly */
 };
 
@@ -49,6 +51,13 @@ __attribute__((unused)) static uint64_t
 fixture_monotonic(void *arg)
 {
 	return clock_monotonic_ns(sett_system_clock());
+}
+
+__attribute__((unused)) static void
+fixture_wake(void *arg, unsigned reactor)
+{
+	cr_assert_eq(reactor, 0);
+	__atomic_add_fetch(&((struct fixture *)arg)->wakes, 1, __ATOMIC_RELAXED);
 }
 
 /* Opens what is on f->vfs. */
@@ -68,6 +77,7 @@ fixture_start(struct fixture *f)
 		     error.message);
 	cr_assert_eq(interest_create(&f->server.interest), SETT_OK);
 	cr_assert_eq(waiting_create(&f->server.waiting), SETT_OK);
+	cr_assert_eq(pubsub_create(1, fixture_wake, f, &f->server.pubsub), SETT_OK);
 	cr_assert_eq(pause_create(&f->server.pause), SETT_OK);
 	cr_assert_eq(command_stats_create(sett_commands.row_count, &f->server.command_stats), SETT_OK);
 	cr_assert_eq(slowlog_create(f->server.config, &f->server.slowlog), SETT_OK);
@@ -101,6 +111,7 @@ fixture_stop(struct fixture *f)
 	pause_destroy(f->server.pause);
 	interest_destroy(f->server.interest);
 	waiting_destroy(f->server.waiting);
+	pubsub_destroy(f->server.pubsub);
 	keyspace_close(f->server.keyspace);
 	config_destroy(f->server.config);
 	int status = sett_engine_close(f->server.engine, &error);

@@ -1,0 +1,47 @@
+/* What the files of this room share. */
+#ifndef SETT_PUBSUB_PRIVATE_H
+#define SETT_PUBSUB_PRIVATE_H
+
+#include "pubsub/feed.h"
+#include "pubsub/pubsub.h"
+#include "pubsub/topics.h"
+#include "resp/writer.h"
+
+/* The topics of a reactor's clients. */
+struct reactor_topics {
+	struct mutex lock;
+	struct topics topics;       /* under the lock, as are the subscriptions in them */
+	struct resp_writer message; /* as it is sent; the reactor's thread */
+};
+
+struct pubsub {
+	struct feed feed;
+	void (*wake)(void *arg, unsigned reactor);
+	void *wake_arg;
+	uint64_t clients;     /* atomic (relaxed: a figure) */
+	struct mutex lock;    /* of the directory */
+	struct topics topics; /* the directory, under the lock */
+	unsigned reactor_count;
+	struct reactor_topics reactors[];
+};
+
+/* One client and one topic. */
+struct subscription {
+	struct list_link link; /* in the reactor's topic; under that one's lock, as the next ones */
+	struct client *client;
+	uint64_t since;    /* what the feed has up to this sequence is not for it */
+	bool behind_reply; /* the reply that tells of it may be under way from the pool */
+	struct topic *topic;
+	/* Topics to be entered where there is none of the name yet. */
+	struct topic *spare, *directory_spare;
+	struct subscription *next_prepared;
+	struct topic own; /* in the client's set; ends with the name */
+};
+
+/* What a client is subscribed to. Its thread's. */
+struct subscriber {
+	struct topics topics;
+	struct subscription *prepared; /* made for a transaction that has not committed */
+};
+
+#endif
