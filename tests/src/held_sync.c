@@ -417,6 +417,37 @@ Test(held_sync, a_value_in_the_value_log_survives_with_its_reply)
 	close_world(w);
 }
 
+/* A message tells of what its block wrote, and of what was visible when it was published; so do the events of keys. */
+Test(held_sync, no_message_is_told_before_the_sync)
+{
+	static const char first[] = "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$2\r\nin\r\n",
+			  second[] = "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$5\r\nafter\r\n";
+	struct world *w = open_world();
+	int writer = dial(w), publisher = dial(w), subscribers[2 * REACTORS];
+
+	for (int i = 0; i < 2 * REACTORS; i++) {
+		subscribers[i] = dial(w);
+		put(subscribers[i], "SUBSCRIBE c\r\n");
+		expect(subscribers[i], "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
+	}
+	vfs_memory_hold_sync(w->base.vfs, true);
+	run(w, writer, "MULTI\r\nSET k new\r\nPUBLISH c in\r\nEXEC\r\n", 4);
+	run(w, publisher, "PUBLISH c after\r\n", 1);
+	expect(publisher, ":4\r\n"); /* which tells of no write */
+	for (int i = 0; i < 2 * REACTORS; i++)
+		expect_nothing(subscribers[i], "PUBLISH");
+	expect_after_cut(w, "k", "$-1\r\n");
+	vfs_memory_hold_sync(w->base.vfs, false);
+	for (int i = 0; i < 2 * REACTORS; i++) {
+		expect(subscribers[i], first);
+		expect(subscribers[i], second);
+		close(subscribers[i]);
+	}
+	close(publisher);
+	close(writer);
+	close_world(w);
+}
+
 /* EXEC's null says that somebody wrote the watched key. */
 Test(held_sync, a_refused_exec_tells_of_the_write_that_touched_its_key)
 {

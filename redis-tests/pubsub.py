@@ -1,0 +1,244 @@
+#!/usr/bin/env python3
+"""Publish and subscribe over several reactors: every subscriber gets every message once, in one order for all.
+
+    pubsub.py SERVER [SEED]
+
+Publishers send at the same time, alone and in MULTI, over connections of all reactors. Subscribers are told over RESP2
+and RESP3, by channel and by pattern, subscribe and leave while messages come, and one of them does not read.
+"""
+import os
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+PATIENCE = 60  # seconds
+PUBLISHERS, MESSAGES = 6, 3000
+
+
+def fail(text):
+	raise SystemExit("FAILED: pubsub: " + text)
+
+
+class Client:
+	"""A connection, and what has come over it: replies are numbers, bytes, or lists of them."""
+
+	def __init__(self, path):
+		self.socket = socket.socket(socket.AF_UNIX)
+		self.socket.settimeout(PATIENCE)
+		self.socket.connect(path)
+		self.bytes, self.at = b"", 0
+
+	def send(self, *commands):
+		text = b""
+		for command in commands:
+			words = [w if isinstance(w, bytes) else str(w).encode() for w in command]
+			text += b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)
+		self.socket.sendall(text)
+
+	def fill(self):
+		more = self.socket.recv(1 << 16)
+		if not more:
+			raise EOFError
+		self.bytes = self.bytes[self.at:] + more
+		self.at = 0
+
+	def line(self):
+		while (end := self.bytes.find(b"\r\n", self.at)) < 0:
+			self.fill()
+		line, self.at = self.bytes[self.at:end], end + 2
+		return line
+
+	def read(self):
+		line = self.line()
+		kind, rest = line[:1], line[1:]
+		if kind in b"*>":
+			return [self.read() for _ in range(int(rest))]
+		if kind == b"$":
+			size = int(rest)
+			if size < 0:
+				return None
+			while len(self.bytes) - self.at < size + 2:
+				self.fill()
+			text, self.at = self.bytes[self.at:self.at + size], self.at + size + 2
+			return text
+		if kind == b"%":
+			return [self.read() for _ in range(2 * int(rest))]
+		return int(rest) if kind == b":" else rest
+
+	def ask(self, *words):
+		self.send(words)
+		return self.read()
+
+
+def publish(path, number, seed, counts):
+	"""Sends `MESSAGES` messages "number:i" in batches, some of them in MULTI."""
+	chance = random.Random(seed * 100 + number)
+	client = Client(path)
+	i = 0
+	while i < MESSAGES:
+		size = min(chance.randint(1, 40), MESSAGES - i)
+		batch = [("PUBLISH", "news", f"{number}:{j}") for j in range(i, i + size)]
+		i += size
+		if chance.random() < 0.3:
+			client.send(("MULTI",), ("SET", f"k{number}", i), *batch, ("EXEC",))
+			for _ in range(size + 2):
+				client.read()
+			counts.extend(client.read()[1:])
+		else:
+			client.send(*batch)
+			counts.extend(client.read() for _ in range(size))
+
+
+def listen(client, stop, got):
+	"""Collects messages until the one that ends it."""
+	while True:
+		message = client.read()
+		if not isinstance(message, list) or message[0] not in (b"message", b"pmessage"):
+			fail(f"not a message: {message}")
+		if message[-1] == stop:
+			return
+		got.append(message[-1])
+
+
+def check_order(path, seed):
+	subscribers, threads, counts = [], [], []
+	for i in range(12):
+		client = Client(path)
+		if i % 3 == 2:
+			client.ask("HELLO", 3)
+		pattern = i % 4 == 3
+		client.ask("PSUBSCRIBE" if pattern else "SUBSCRIBE", "n?ws" if pattern else "news")
+		subscribers.append((client, []))
+	for client, got in subscribers:
+		threads.append(threading.Thread(target=listen, args=(client, b"the end", got)))
+	publishers = [threading.Thread(target=publish, args=(path, n, seed, counts)) for n in range(PUBLISHERS)]
+	for thread in threads + publishers:
+		thread.start()
+	# Others come and go; what they hear after they came is a piece of what all hear.
+	visitors = visit(path, seed, publishers)
+	for thread in publishers:
+		thread.join(PATIENCE)
+	Client(path).ask("PUBLISH", "news", "the end")
+	for thread in threads:
+		thread.join(PATIENCE)
+		if thread.is_alive():
+			fail("a subscriber did not get the last message")
+	first = subscribers[0][1]
+	if len(first) != PUBLISHERS * MESSAGES:
+		fail(f"{len(first)} of {PUBLISHERS * MESSAGES} messages came")
+	for _, got in subscribers:
+		if got != first:
+			fail("two subscribers were told in different orders")
+	last = [-1] * PUBLISHERS
+	for text in first:
+		number, i = map(int, text.split(b":"))
+		if i != last[number] + 1:
+			fail(f"message {i} of publisher {number} came after {last[number]}")
+		last[number] = i
+	if min(counts) < len(subscribers):
+		fail(f"a message is said to have reached {min(counts)}")
+	places = {text: i for i, text in enumerate(first)}
+	for heard in visitors:
+		if heard and first[places[heard[0]]:places[heard[0]] + len(heard)] != heard:
+			fail("a visitor missed a message")
+	return len(visitors)
+
+
+def visit(path, seed, publishers):
+	chance = random.Random(seed)
+	visitors = []
+	while any(p.is_alive() for p in publishers):
+		client = Client(path)
+		client.send(("SUBSCRIBE", "news"))
+		if client.read() != [b"subscribe", b"news", 1]:
+			fail("a message came before the confirmation")
+		heard = []
+		for _ in range(chance.randint(0, 20)):
+			client.send(("PING",))
+			while (message := client.read())[0] == b"message":
+				heard.append(message[-1])
+		client.send(("UNSUBSCRIBE",), ("PING",))
+		while (message := client.read())[0] == b"message":
+			heard.append(message[-1])
+		if message != [b"unsubscribe", b"news", 0] or client.read() != b"PONG":
+			fail("a message came after the subscription had ended")
+		visitors.append(heard)
+		client.socket.close()
+	return visitors
+
+
+def check_slow(path):
+	"""One does not read: it is closed, and nobody else notices."""
+	control, slow, reader, normal = Client(path), Client(path), Client(path), Client(path)
+	control.ask("CONFIG", "SET", "client-output-buffer-limit", "pubsub 1mb 0 0 normal 0 0 0")
+	for client in slow, reader:
+		client.ask("SUBSCRIBE", "flood")
+	text = b"x" * 50000
+	sent = 0
+	while (reached := control.ask("PUBLISH", "flood", text)) == 2 or sent == 0:
+		sent += 1
+		if reader.read() != [b"message", b"flood", text]:
+			fail("the one who reads got something else")
+		if sent > 2000:
+			fail("who does not read is never closed")
+	if reached != 1 or reader.read()[-1] != text:
+		fail(f"after that {reached} are left")
+	if sent * len(text) < 1000000:
+		fail("closed before the limit")
+	try:
+		while True:
+			slow.read()
+	except (EOFError, ConnectionResetError):
+		pass
+	end = time.monotonic() + PATIENCE
+	while b"sub=1" in control.ask("CLIENT", "LIST", "TYPE", "pubsub").replace(b"sub=1", b"", 1):
+		if time.monotonic() > end:
+			fail("it is still there")
+	if normal.ask("PING") != b"PONG" or control.ask("PUBSUB", "NUMSUB", "flood")[1] != 1:
+		fail("others suffered")
+
+
+def check_pool(path):
+	"""A client of RESP3 is told while its command is in the pool."""
+	client, control = Client(path), Client(path)
+	client.ask("HELLO", 3)
+	client.ask("SUBSCRIBE", "c")
+	client.send(("DEBUG", "SLEEP", "0.2"))
+	control.ask("PUBLISH", "c", "in the pool")
+	if sorted([str(client.read()), str(client.read())]) != sorted([str([b"message", b"c", b"in the pool"]), "b'OK'"]):
+		fail("not told while it is in the pool")
+
+
+def main():
+	server = os.path.abspath(sys.argv[1])
+	seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(1 << 30)
+	print(f"seed {seed}")
+	with tempfile.TemporaryDirectory(prefix="sett-pubsub.") as folder:
+		path = folder + "/socket"
+		process = subprocess.Popen([server, "--port", "0", "--unixsocket", path, "--dir", folder, "--io-threads", "3",
+			"--enable-debug-command", "yes"], stdout=open(folder + "/log", "w"))
+		try:
+			end = time.monotonic() + PATIENCE
+			while True:
+				try:
+					Client(path).ask("PING")
+					break
+				except OSError:
+					if time.monotonic() > end or process.poll() is not None:
+						fail("the server does not come up")
+					time.sleep(0.05)
+			visitors = check_order(path, seed)
+			check_slow(path)
+			check_pool(path)
+		finally:
+			process.terminate()
+			if process.wait(PATIENCE) != 0:
+				fail("the server ended badly")
+	print(f"{PUBLISHERS * MESSAGES} messages in one order, {visitors} visitors")
+
+
+main()
