@@ -36,9 +36,11 @@ open_new_zset(struct command_context *c, struct bytes name, struct open_zset *re
 {
 	struct hash_limits limits = zset_limits_of(c);
 	int status = open_key(c, name, &ret->members.key);
-	if (status == SETT_OK)
-		zset_replace(&ret->members.key, &limits, &ret->members.hash, &ret->zset);
-	return status;
+	if (status != SETT_OK)
+		return status;
+	zset_replace(&ret->members.key, &limits, &ret->members.hash, &ret->zset);
+	context_allow_builds(c);
+	return SETT_OK;
 }
 
 /* ---- scores ---- */

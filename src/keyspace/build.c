@@ -13,14 +13,14 @@ enum {
 	/* A commit of so much holds others up for less than a millisecond. */
 	CHUNK_ELEMENTS = 512,
 	CHUNK_BYTES = 128 * 1024,
-	ARENA_BLOCK = 16 * 1024,
 };
 
 struct object_build {
 	struct object_build *next; /* of the same transaction */
-	struct keyspace_view view; /* of the elements; its transaction and arena are our own */
+	struct keyspace_view view; /* of the elements; its transaction is our own */
 	struct sett_txn *txn;
-	struct arena arena;
+	int (*before_commit)(void *arg); /* NULL: nothing to do */
+	void *arg;
 	uint8_t stem[EPOCH_PREFIX_SIZE];
 	uint64_t object;
 	uint64_t elements, bytes; /* of the present chunk */
@@ -35,11 +35,10 @@ stem_of(const struct object_build *b)
 static int
 begin_chunk(struct object_build *b)
 {
-	arena_reset(&b->arena);
 	b->elements = b->bytes = 0;
 	int status = sett_txn_begin(b->txn, SETT_TXN_MANUAL_CONFLICTS);
 	if (status == SETT_OK)
-		status = keyspace_begin(&b->view, b->view.keyspace, b->txn, &b->arena);
+		status = keyspace_begin(&b->view, b->view.keyspace, b->txn, b->view.arena);
 	b->view.build = b;
 	return status;
 }
@@ -48,7 +47,9 @@ static int
 commit_chunk(struct object_build *b)
 {
 	struct sett_engine *engine = b->view.keyspace->engine;
-	int status = sett_txn_commit(b->txn, NULL, NULL);
+	int status = b->before_commit != NULL ? b->before_commit(b->arg) : SETT_OK;
+	if (status == SETT_OK)
+		status = sett_txn_commit(b->txn, NULL, NULL);
 	if (status == SETT_ABORTED)
 		return SETT_CONFLICT;
 	SYNC_POINT("build: committed");
@@ -79,15 +80,24 @@ build_begin(struct keyspace_view *view, uint64_t epoch, uint64_t *ret_object,
 	struct object_build *b = calloc(1, sizeof(*b));
 	if (b == NULL)
 		return SETT_NO_MEMORY;
-	arena_init(&b->arena, ARENA_BLOCK);
 	epoch_prefix(b->stem, KIND_ELEMENT, epoch);
 	b->view.keyspace = view->keyspace;
+	b->view.arena = view->arena;
 	b->next = view->builds;
 	view->builds = b;
 	int status = open_build(view, b);
 	*ret_object = b->object;
 	*ret_elements = &b->view;
 	return status;
+}
+
+void
+build_before_commit(struct keyspace_view *elements, int (*run)(void *arg), void *arg)
+{
+	if (elements->build == NULL)
+		return;
+	elements->build->before_commit = run;
+	elements->build->arg = arg;
 }
 
 int
@@ -127,7 +137,6 @@ build_close_all(struct keyspace_view *view)
 		/* Not found: it was published, or was never marked. Without memory it is dropped by the next start. */
 		if (b->object != 0)
 			(void)sett_engine_abandon_id(view->keyspace->engine, stem_of(b), b->object);
-		arena_free(&b->arena);
 		free(b);
 	}
 }

@@ -3,7 +3,7 @@
  * by the transaction itself until it is over.
  *
  *     build_begin(view, epoch, &object, &elements);
- *     ... for each element: writes through `elements`, no iterator of it open ...
+ *     ... for each element: writes through `elements`, no iterator of it open (or see build_before_commit) ...
  *         build_step(elements, size);
  *     build_finish(view, elements);
  *     key_put(&key, ...object...);
@@ -21,6 +21,9 @@
 /* Takes an object id. `ret_elements` is valid until build_close_all. Statuses of transactions and commits. */
 int build_begin(struct keyspace_view *, uint64_t epoch, uint64_t *ret_object,
 		struct keyspace_view **ret_elements);
+/* Called before each commit of the build: `run` closes the iterators of `elements` and writes what is still to be written.
+ * One at a time; none if `elements` is the view itself. */
+void build_before_commit(struct keyspace_view *elements, int (*run)(void *arg), void *arg);
 /* An element of about `size` bytes was written. May commit: what was read through `elements` is gone, but its writes can
  * be read. SETT_CONFLICT: the id was dropped, with its database; run again. */
 int build_step(struct keyspace_view *elements, uint64_t size);

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "keyspace/build.h"
 #include "types/zset_private.h"
 
 enum {
@@ -108,6 +109,17 @@ by_key(const void *a, const void *b)
 	return bytes_compare(*one, *other);
 }
 
+/* A commit of the build to which the tree belongs follows. */
+static int
+write_tree(void *arg)
+{
+	struct zset *z = arg;
+	uint8_t *end;
+	int status = counted_save(&z->tree, z->saved, &end);
+	counted_close(&z->tree);
+	return status;
+}
+
 /* All members have just got entries of their own: gives them their order, in that order, which leaves the tree's blocks
  * full. */
 static int
@@ -122,8 +134,9 @@ plant_tree(struct zset *z)
 	size_t count = 0;
 	if (keys == NULL)
 		return SETT_NO_MEMORY;
-	counted_init(&z->tree, h->key->view, h->key->epoch, h->object, &tree_options);
+	counted_init(&z->tree, h->members.view, h->key->epoch, h->object, &tree_options);
 	z->has_tree = true;
+	build_before_commit(h->members.view, write_tree, z);
 	int status = hash_walk(h, &walk);
 	if (status != SETT_OK)
 		return status;
