@@ -82,6 +82,7 @@ command_move(struct command_context *c)
 	if (!go)
 		return SETT_OK;
 	status = enter_lane_for_elements(c, &from.root);
+	context_allow_builds(c);
 	if (status == SETT_OK)
 		status = type_copy(&from, &target);
 	return status == SETT_OK ? key_delete(&from) : status;

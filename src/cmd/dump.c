@@ -187,5 +187,6 @@ command_restore(struct command_context *c)
 		return OUTCOME_FAILED;
 	if (options.ttl < 0)
 		return context_error(c, "ERR Invalid TTL value, must be >= 0");
+	context_allow_builds(c);
 	return restore(c, &k, &options);
 }

@@ -181,6 +181,58 @@ Test(builds, are_made_in_small_commits)
 	fixture_close(f);
 }
 
+static size_t
+dump(struct fixture *f, const char *key, uint8_t **ret)
+{
+	char line[64], *after;
+	snprintf(line, sizeof(line), "DUMP %s", key);
+	fixture_run_line(f, 0, line);
+	cr_assert_eq(f->reply.data[0], '$');
+	size_t size = strtoull((const char *)f->reply.data + 1, &after, 10);
+	*ret = malloc(size);
+	cr_assert_not_null(*ret);
+	memcpy(*ret, after + 2, size);
+	return size;
+}
+
+Test(builds, restore_and_move_build)
+{
+	static const char *const kinds[] = {"set", "hash", "zset"};
+	struct fixture *f = fixture_open();
+	fill(f);
+	for (size_t i = 0; i < 3; i++) {
+		uint8_t *payload;
+		size_t size = dump(f, kinds[i], &payload);
+		const struct bytes argv[] = {BYTES_LITERAL("RESTORE"), BYTES_LITERAL("r"),
+					     BYTES_LITERAL("77000"), bytes_of(payload, size),
+					     BYTES_LITERAL("REPLACE")};
+		uint64_t before = commits(f);
+		fixture_run(f, 0, 5, argv);
+		cr_assert(f->reply.size == 5 && memcmp(f->reply.data, "+OK\r\n", 5) == 0, "%s", kinds[i]);
+		cr_assert_geq(commits(f) - before, ELEMENTS / CHUNK);
+		EXPECT(f, 0, "PTTL r", ":77000");
+		EXPECT(f, 0, "PERSIST r", ":1");
+		expect_equal(f, kinds[i], "r");
+		/* One whose time is up is built, published and dropped by the same commit. */
+		const struct bytes old[] = {argv[0], argv[1], BYTES_LITERAL("1"),
+					    argv[3], argv[4], BYTES_LITERAL("ABSTTL")};
+		fixture_run_line(f, 0, "DEL r");
+		size_t elements = count_elements(f);
+		fixture_run(f, 0, 6, old);
+		cr_assert(f->reply.size == 5 && memcmp(f->reply.data, "+OK\r\n", 5) == 0, "%s", kinds[i]);
+		EXPECT(f, 0, "EXISTS r", ":0");
+		cr_assert_eq(count_elements(f), elements);
+		free(payload);
+	}
+	uint64_t before = commits(f);
+	EXPECT(f, 0, "MOVE zset 1", ":1");
+	cr_assert_geq(commits(f) - before, ELEMENTS / CHUNK);
+	EXPECT(f, 0, "EXISTS zset", ":0");
+	EXPECT(f, 0, "SELECT 1", "+OK");
+	EXPECT(f, 0, "ZRANK zset m4999", ":4993");
+	fixture_close(f);
+}
+
 /* In MULTI later commands must see it, which a build does not allow. */
 Test(builds, not_in_a_transaction_of_several_commands)
 {
