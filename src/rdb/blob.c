@@ -122,9 +122,11 @@ static int
 zipmap_size(struct blob *b, uint64_t *ret)
 {
 	int status = blob_get_unsigned(b, 1, ret);
-	if (status == SETT_OK && *ret == ZIPMAP_BIG)
-		status = blob_get_unsigned(b, 4, ret);
-	return status;
+	if (status != SETT_OK || *ret != ZIPMAP_BIG)
+		return status;
+	status = blob_get_unsigned(b, 4, ret);
+	/* Redis takes the shortest form for granted when it steps over one. */
+	return status == SETT_OK && *ret < ZIPMAP_BIG ? RDB_MALFORMED : status;
 }
 
 static int

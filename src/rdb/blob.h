@@ -21,7 +21,7 @@
  *               0xc0 n:i16   0xd0 n:i32   0xe0 n:i64   0xf0 n:i24   0xfe n:i8   0xf1 to 0xfd: 0 to 12
  *
  *     zipmap    count:u8 pair ... 0xff                     count: 254 if not known
- *     pair      s name:bytes s unused:u8 value:bytes, and so many unused bytes       s: u8 below 254, or 0xfe and u32
+ *     pair      s name:bytes s unused:u8 value:bytes, and so many unused bytes       s: u8 below 254, or 0xfe and u32 from 254 on
  *
  *     intset    width:u32 count:u32 n ...                  2, 4 or 8 bytes each, ascending
  *

@@ -193,22 +193,21 @@ open_layout(struct rdb_reader *r)
 }
 
 int
-rdb_reader_open(struct rdb_reader *ret, struct bytes data)
+rdb_reader_open(struct rdb_reader *r, struct bytes data)
 {
 	uint8_t type;
-	struct rdb_reader r = {.in = {data.data, data.data + data.size}};
-	int status = rdb_get_byte(&r.in, &type);
+	/* In its place from the beginning: slices may be of its rooms. */
+	*r = (struct rdb_reader){.in = {data.data, data.data + data.size}};
+	int status = rdb_get_byte(&r->in, &type);
 	if (status == SETT_OK && (type >= RDB_TYPE_END || forms[type].layout == LAYOUT_NONE))
 		status = RDB_MALFORMED;
 	if (status != SETT_OK)
 		return status;
-	r.form = &forms[type];
-	r.type = r.form->type;
-	status = open_layout(&r);
-	if (status == SETT_OK)
-		*ret = r;
-	else
-		rdb_reader_close(&r);
+	r->form = &forms[type];
+	r->type = r->form->type;
+	status = open_layout(r);
+	if (status != SETT_OK)
+		rdb_reader_close(r);
 	return status;
 }
 
@@ -223,8 +222,10 @@ next_node(struct rdb_reader *r, struct rdb_element *ret, bool *ret_is_element)
 	if (status != SETT_OK)
 		return status;
 	*ret_is_element = kind == QUICKLIST_PLAIN;
-	if (kind == QUICKLIST_PLAIN)
-		return get_name(r, ret);
+	if (kind == QUICKLIST_PLAIN) {
+		status = get_name(r, ret);
+		return status == SETT_OK && ret->name.size == 0 ? RDB_MALFORMED : status;
+	}
 	return kind == QUICKLIST_PACKED ? open_blob(r) : RDB_MALFORMED;
 }
 

@@ -11,7 +11,7 @@
  *     12 zset     ziplist: member, score ...         13 hash   ziplist: name, value ...
  *     14 list     length, ziplist ...                15 stream
  *     16 hash     listpack: name, value ...          17 zset   listpack: member, score ...
- *     18 list     length, (1, string or 2, listpack) ...
+ *     18 list     length, (1, string that is not empty, or 2, listpack) ...
  *     19 stream                                      20 set    listpack               21 stream
  *     24 hash     u64le first deadline, length, (deadline, name, value) ...    a deadline is a length: 0 for none,
  *                                                    else ms after the first one, plus 1
@@ -81,7 +81,7 @@ struct rdb_reader {
 	struct rdb_room blob_room, name_room, value_room;
 };
 
-/* `data` begins with the byte of the type, and lasts as long as the reader. To be closed if SETT_OK. RDB_MALFORMED,
+/* `data` begins with the byte of the type, and lasts as long as the reader, which must not be moved or copied. To be closed if SETT_OK. RDB_MALFORMED,
  * SETT_NO_MEMORY. Of a stream only the type is read: rdb_reader_next must not be called. */
 int rdb_reader_open(struct rdb_reader *, struct bytes data);
 /* SETT_NOT_FOUND at the end; what follows the value is then `in`. RDB_MALFORMED (also for a collection without

@@ -131,6 +131,29 @@ Test(dump, sets_come_back)
 	}
 }
 
+Test(dump, lists_come_back)
+{
+	for (int round = 0; round < 4; round++) {
+		struct fixture *f = fixture_open();
+		char line[20200];
+		f->server.config->enable_debug_command = 1;
+		set_packed_size(f, round % 2 == 0 ? 64 : 1000);
+		for (int i = 0; i < (round < 2 ? 10 : 2000); i++) {
+			/* Now and then larger than a node of the payload. */
+			snprintf(line, sizeof(line), "RPUSH l %0*d", i % 700 == 5 ? 20000 : 1 + i % 40,
+				 i * 7919);
+			fixture_run_line(f, 0, line);
+		}
+		struct buffer payload = dump(f, "l");
+		cr_assert_eq(payload.data[0], RDB_LIST_QUICKLIST_2);
+		set_packed_size(f, round % 2 == 0 ? 1000 : 64);
+		expect_restore(f, "copy", buffer_bytes(&payload), "+OK\r\n");
+		expect_same_digest(f, "l", "copy");
+		buffer_free(&payload);
+		fixture_close(f);
+	}
+}
+
 Test(dump, sorted_sets_come_back)
 {
 	for (int round = 0; round < 4; round++) {

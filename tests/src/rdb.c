@@ -338,6 +338,9 @@ Test(rdb, refuses_what_contradicts_itself)
 	REFUSE(RDB_LIST_QUICKLIST_2, "\1\3\x0a\x0a\0\0\0\1\0\x81\x64\2\xff", "no such node");
 	REFUSE(RDB_LIST_ZIPLIST, "\x0f\x0f\0\0\0\x0a\0\0\0\1\0\1\1a\xff\0", "a first entry after another");
 	REFUSE(RDB_LIST_ZIPLIST, "\x0e\x0e\0\0\0\x0b\0\0\0\1\0\0\1a\xff", "another last entry");
+	REFUSE(RDB_HASH_ZIPMAP, "\x0d\1\1k\xfe\4\0\0\0\0val1\xff", "a small size in the long form");
+	REFUSE(RDB_LIST_QUICKLIST_2, "\1\1\0", "a plain node without bytes");
+	REFUSE(RDB_HASH_ZIPMAP, "\xc2\0\x11\2\2", "an integer for a zipmap");
 	REFUSE(RDB_HASH_ZIPMAP, "\6\1\1a\1\1b", "no end");
 }
 
