@@ -1,4 +1,5 @@
-/* ZPOPMIN, ZPOPMAX and ZMPOP; ZRANDMEMBER and ZSCAN, which treat a sorted set as the hash of its members. */
+/* ZPOPMIN, ZPOPMAX, ZMPOP, and those that wait; ZRANDMEMBER and ZSCAN, which treat a sorted set as the hash of its members. */
+#include "cmd/blocking.h"
 #include "cmd/commands.h"
 #include "cmd/zsets.h"
 
@@ -45,8 +46,9 @@ remove_names(struct zset *z, const struct bytes *names, uint64_t count)
 	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
 }
 
+/* Without a header of their own. */
 static int
-pop(struct command_context *c, struct zset *z, uint64_t count, bool from_top, bool nested)
+pop_elements(struct command_context *c, struct zset *z, uint64_t count, bool from_top, bool nested)
 {
 	uint64_t size = zset_count(z);
 	struct zset_range range = {.start = from_top ? size - 1 : 0, .count = count, .backwards = from_top};
@@ -58,13 +60,19 @@ pop(struct command_context *c, struct zset *z, uint64_t count, bool from_top, bo
 		if (names == NULL)
 			return SETT_NO_MEMORY;
 	}
-	resp_array(c->reply, nested ? count : 2 * count);
 	if (status == SETT_OK)
 		status = reply_and_remember(c, z, &range, nested, names);
 	if (status == SETT_OK)
 		status = by_ranks ? zset_remove_ranks(z, from_top ? size - count : 0, count)
 				  : remove_names(z, names, count);
 	return status == SETT_OK ? zset_save(z) : status;
+}
+
+static int
+pop(struct command_context *c, struct zset *z, uint64_t count, bool from_top, bool nested)
+{
+	resp_array(c->reply, nested ? count : 2 * count);
+	return pop_elements(c, z, count, from_top, nested);
 }
 
 static int
@@ -101,20 +109,64 @@ command_zpopmax(struct command_context *c)
 	return pop_one_key(c, true);
 }
 
+/* ---- from the first of several keys ---- */
+
+/* BZPOPMIN and BZPOPMAX. */
+static int
+wait_and_pop(struct command_context *c, bool from_top)
+{
+	struct wait_keys keys = {.keys = c->argv + 1,
+				 .count = c->argc - 2,
+				 .waits = true,
+				 .type = VALUE_ZSET,
+				 .null_is_array = true};
+	struct open_zset z;
+	struct bytes name;
+	if (!context_timeout(c, c->argv[c->argc - 1], &keys.until_ns))
+		return OUTCOME_FAILED;
+	int status = next_wait_key(c, &keys, &name);
+	if (status == SETT_NOT_FOUND)
+		return wait_for_keys(c, &keys);
+	if (status == SETT_OK)
+		status = open_zset(c, name, &z);
+	if (status != SETT_OK)
+		return status;
+	resp_array(c->reply, 3);
+	reply_bytes(c, name);
+	return pop_elements(c, &z.zset, 1, from_top, false);
+}
+
+int
+command_bzpopmin(struct command_context *c)
+{
+	return wait_and_pop(c, false);
+}
+
+int
+command_bzpopmax(struct command_context *c)
+{
+	return wait_and_pop(c, true);
+}
+
+/* What follows the time-out of BZMPOP, or the name of ZMPOP, begins at argv[first]. */
 static bool
-parse_mpop(struct command_context *c, int64_t *ret_keys, bool *ret_from_top, int64_t *ret_count)
+parse_mpop(struct command_context *c, size_t first, struct wait_keys *ret_keys, bool *ret_from_top,
+	   int64_t *ret_count)
 {
 	static const char keys_error[] = "ERR numkeys should be greater than 0";
 	static const char count_error[] = "ERR count should be greater than 0";
+	int64_t keys;
 	*ret_count = 1;
-	if (!context_integer_range(c, c->argv[1], 1, INT64_MAX, keys_error, ret_keys))
+	if (!context_integer_range(c, c->argv[first], 1, INT64_MAX, keys_error, &keys))
 		return false;
-	size_t at = 2 + (size_t)*ret_keys;
-	if (*ret_keys >= (int64_t)c->argc || at >= c->argc ||
+	size_t at = first + 1 + (size_t)keys;
+	if (keys >= (int64_t)c->argc || at >= c->argc ||
 	    (!argument_is(c->argv[at], "MIN") && !argument_is(c->argv[at], "MAX"))) {
 		context_syntax_error(c);
 		return false;
 	}
+	ret_keys->keys = c->argv + first + 1;
+	ret_keys->count = (size_t)keys;
 	*ret_from_top = argument_is(c->argv[at], "MAX");
 	if (at + 1 == c->argc)
 		return true;
@@ -129,27 +181,42 @@ parse_mpop(struct command_context *c, int64_t *ret_keys, bool *ret_from_top, int
 	return at + 3 == c->argc;
 }
 
+static int
+pop_first(struct command_context *c, size_t first, struct wait_keys *keys)
+{
+	struct open_zset z;
+	struct bytes name;
+	int64_t count;
+	bool from_top;
+	if (!parse_mpop(c, first, keys, &from_top, &count))
+		return OUTCOME_FAILED;
+	int status = next_wait_key(c, keys, &name);
+	if (status == SETT_NOT_FOUND)
+		return wait_for_keys(c, keys);
+	if (status == SETT_OK)
+		status = open_zset(c, name, &z);
+	if (status != SETT_OK)
+		return status;
+	uint64_t size = zset_count(&z.zset);
+	resp_array(c->reply, 2);
+	reply_bytes(c, name);
+	return pop(c, &z.zset, (uint64_t)count < size ? (uint64_t)count : size, from_top, true);
+}
+
 int
 command_zmpop(struct command_context *c)
 {
-	int64_t keys, count;
-	bool from_top;
-	if (!parse_mpop(c, &keys, &from_top, &count))
+	struct wait_keys keys = {.type = VALUE_ZSET, .null_is_array = true};
+	return pop_first(c, 1, &keys);
+}
+
+int
+command_bzmpop(struct command_context *c)
+{
+	struct wait_keys keys = {.waits = true, .type = VALUE_ZSET, .null_is_array = true};
+	if (!context_timeout(c, c->argv[1], &keys.until_ns))
 		return OUTCOME_FAILED;
-	for (size_t i = 2; i < 2 + (size_t)keys; i++) {
-		struct open_zset z;
-		int status = open_zset(c, c->argv[i], &z);
-		if (status != SETT_OK)
-			return status;
-		uint64_t size = zset_count(&z.zset);
-		if (size == 0)
-			continue;
-		resp_array(c->reply, 2);
-		reply_bytes(c, c->argv[i]);
-		return pop(c, &z.zset, (uint64_t)count < size ? (uint64_t)count : size, from_top, true);
-	}
-	resp_null_array(c->reply);
-	return SETT_OK;
+	return pop_first(c, 2, &keys);
 }
 
 /* ---- as a hash ---- */
