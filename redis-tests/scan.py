@@ -4,14 +4,12 @@ throughout exactly once.
     scan.py SERVER
 """
 import random
-import shutil
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 import uuid
 import redis
+from own_server import Server, fail
 
 SCANS = 200
 STABLE = 400  # of each kind of name
@@ -19,11 +17,6 @@ KILLS = 3
 SEED = 11
 BATCH = 50  # scans that make a call in one pipeline
 DEADLINE = 100  # seconds, for all
-
-
-def fail(text):
-    print("FAILED: " + text)
-    sys.exit(1)
 
 
 def names(kind, i):
@@ -34,39 +27,6 @@ def names(kind, i):
     if kind == 2:
         return "session:" + str(uuid.UUID(int=i // 2 * 0x9E3779B97F4A7C15F39CC0605CEDC834 % 2**128)) + ":%d" % (i % 2)
     return "%d" % (i * 7919 % 1000003)
-
-
-class Server:
-    def __init__(self, program):
-        self.directory = tempfile.mkdtemp(prefix="sett-scan.")
-        self.socket = self.directory + "/socket"
-        self.program = program
-        self.process = None
-
-    def start(self):
-        command = [self.program, "--port", "0", "--unixsocket", self.socket, "--dir", self.directory]
-        command += ["--io-threads", "2", "--maxmemory", "128mb"]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        client = self.connect()
-        for _ in range(400):
-            try:
-                client.ping()
-                return
-            except redis.RedisError:
-                time.sleep(0.05)
-        fail("the server does not come up")
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def connect(self):
-        return redis.Redis(unix_socket_path=self.socket, socket_timeout=30)
-
-    def clean_up(self):
-        if self.process is not None:
-            self.kill()
-        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def write(server, stop, errors):
@@ -170,7 +130,7 @@ def run(server):
 
 
 def main():
-    server = Server(sys.argv[1])
+    server = Server(sys.argv[1], "--io-threads", 2, "--maxmemory", "128mb")
     try:
         run(server)
     finally:

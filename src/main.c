@@ -280,8 +280,9 @@ create_rooms(struct program *p, struct sett_error *error)
 {
 	struct server *s = &p->server;
 	if (pubsub_create(net_reactor_count(s->net), wake_reactor, s->net, &s->pubsub) != SETT_OK ||
-	    interest_create(&s->interest) != SETT_OK || waiting_create(&s->waiting) != SETT_OK ||
-	    pause_create(&s->pause) != SETT_OK || slowlog_create(s->config, &s->slowlog) != SETT_OK ||
+	    interest_create(&s->interest) != SETT_OK ||
+	    waiting_create(net_wait_is_over, &s->waiting) != SETT_OK || pause_create(&s->pause) != SETT_OK ||
+	    slowlog_create(s->config, &s->slowlog) != SETT_OK ||
 	    latency_monitor_create(&s->latency_monitor) != SETT_OK ||
 	    command_stats_create(s->commands->row_count, &s->command_stats) != SETT_OK ||
 	    config_listen(s->config, "appendfsync", sync_changed, s) != SETT_OK ||

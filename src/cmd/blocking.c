@@ -16,12 +16,8 @@ context_timeout(struct command_context *c, struct bytes argument, uint64_t *ret_
 		return false;
 	}
 	long double ms = ceill(seconds * 1000);
-	if (ms < 0) {
-		context_error(c, "ERR timeout is negative");
-		return false;
-	}
-	if (ms > (long double)INT64_MAX - (long double)c->view.now_ms) {
-		context_error(c, "ERR timeout is out of range");
+	if (ms < 0 || ms > (long double)INT64_MAX) {
+		context_error(c, "ERR timeout is negative"); /* Redis says so of both */
 		return false;
 	}
 	/* Centuries from now is for ever. */

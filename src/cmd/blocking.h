@@ -15,7 +15,7 @@ struct wait_keys {
 	bool waits; /* false: the command answers at once */
 	uint64_t until_ns;
 	enum value_type type;
-	bool null_is_array;
+	bool null_is_array; /* the reply where nothing waits */
 };
 /* The next key that holds this type and that the command may take from: SETT_OK. SETT_NOT_FOUND: none has anything, the
  * command ends with wait_for_keys. OUTCOME_FAILED, with the error reply; statuses of reading. */

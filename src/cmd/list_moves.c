@@ -1,4 +1,5 @@
-/* Commands on several lists: LMOVE, RPOPLPUSH, LMPOP. */
+/* Commands on several lists: LMOVE, RPOPLPUSH, LMPOP, and those that wait. */
+#include "cmd/blocking.h"
 #include "cmd/commands.h"
 #include "cmd/lists.h"
 
@@ -22,17 +23,17 @@ take_value(struct command_context *c, struct list *l, enum list_end from, struct
 }
 
 static int
-move(struct command_context *c, enum list_end from, enum list_end to)
+move(struct command_context *c, enum list_end from, enum list_end to, struct wait_keys *keys)
 {
 	struct open_list source, other, *target = &other;
-	struct bytes value;
-	int status = open_list(c, c->argv[1], &source);
+	struct bytes value, name;
+	int status = next_wait_key(c, keys, &name);
+	if (status == SETT_NOT_FOUND)
+		return wait_for_keys(c, keys);
+	if (status == SETT_OK)
+		status = open_list(c, name, &source);
 	if (status != SETT_OK)
 		return status;
-	if (!source.key.exists) {
-		resp_null(c->reply);
-		return SETT_OK;
-	}
 	if (bytes_equal(c->argv[1], c->argv[2]))
 		target = &source;
 	else
@@ -48,19 +49,91 @@ move(struct command_context *c, enum list_end from, enum list_end to)
 	return status == SETT_OK ? list_save(&source.list) : status;
 }
 
+static int
+move_at_once(struct command_context *c, enum list_end from, enum list_end to)
+{
+	struct wait_keys keys = {.keys = c->argv + 1, .count = 1, .type = VALUE_LIST};
+	return move(c, from, to, &keys);
+}
+
+static int
+move_or_wait(struct command_context *c, enum list_end from, enum list_end to, struct bytes timeout)
+{
+	struct wait_keys keys = {.keys = c->argv + 1, .count = 1, .waits = true, .type = VALUE_LIST};
+	if (!context_timeout(c, timeout, &keys.until_ns))
+		return OUTCOME_FAILED;
+	return move(c, from, to, &keys);
+}
+
 int
 command_lmove(struct command_context *c)
 {
 	enum list_end from, to;
 	if (!context_list_end(c, c->argv[3], &from) || !context_list_end(c, c->argv[4], &to))
 		return OUTCOME_FAILED;
-	return move(c, from, to);
+	return move_at_once(c, from, to);
 }
 
 int
 command_rpoplpush(struct command_context *c)
 {
-	return move(c, LIST_BACK, LIST_FRONT);
+	return move_at_once(c, LIST_BACK, LIST_FRONT);
+}
+
+int
+command_blmove(struct command_context *c)
+{
+	enum list_end from, to;
+	if (!context_list_end(c, c->argv[3], &from) || !context_list_end(c, c->argv[4], &to))
+		return OUTCOME_FAILED;
+	return move_or_wait(c, from, to, c->argv[5]);
+}
+
+int
+command_brpoplpush(struct command_context *c)
+{
+	return move_or_wait(c, LIST_BACK, LIST_FRONT, c->argv[3]);
+}
+
+/* ---- BLPOP, BRPOP ---- */
+
+static int
+pop_or_wait(struct command_context *c, enum list_end end)
+{
+	struct wait_keys keys = {.keys = c->argv + 1,
+				 .count = c->argc - 2,
+				 .waits = true,
+				 .type = VALUE_LIST,
+				 .null_is_array = true};
+	struct open_list l;
+	struct bytes name;
+	if (!context_timeout(c, c->argv[c->argc - 1], &keys.until_ns))
+		return OUTCOME_FAILED;
+	int status = next_wait_key(c, &keys, &name);
+	if (status == SETT_NOT_FOUND)
+		return wait_for_keys(c, &keys);
+	if (status == SETT_OK)
+		status = open_list(c, name, &l);
+	if (status != SETT_OK)
+		return status;
+	resp_array(c->reply, 2);
+	reply_bytes(c, name);
+	status = reply_from_end(c, &l.list, end, 1);
+	if (status == SETT_OK)
+		status = list_drop(&l.list, end, 1);
+	return status == SETT_OK ? list_save(&l.list) : status;
+}
+
+int
+command_blpop(struct command_context *c)
+{
+	return pop_or_wait(c, LIST_FRONT);
+}
+
+int
+command_brpop(struct command_context *c)
+{
+	return pop_or_wait(c, LIST_BACK);
 }
 
 /* ---- LMPOP ---- */
@@ -81,7 +154,7 @@ pop_from(struct command_context *c, struct open_list *l, enum list_end end, uint
 
 /* What comes after the keys: LEFT or RIGHT, and perhaps COUNT. */
 static bool
-parse_lmpop_tail(struct command_context *c, size_t i, enum list_end *ret_end, int64_t *ret_count)
+parse_tail(struct command_context *c, size_t i, enum list_end *ret_end, int64_t *ret_count)
 {
 	bool has_count = false;
 	*ret_count = 1;
@@ -98,26 +171,43 @@ parse_lmpop_tail(struct command_context *c, size_t i, enum list_end *ret_end, in
 	return true;
 }
 
+/* The number of keys is argv[first]. */
+static int
+pop_first(struct command_context *c, size_t first, struct wait_keys *keys)
+{
+	enum list_end end;
+	int64_t number, count;
+	struct open_list l;
+	struct bytes name;
+	if (!context_integer_range(c, c->argv[first], 1, INT64_MAX, "ERR numkeys should be greater than 0",
+				   &number))
+		return OUTCOME_FAILED;
+	if ((uint64_t)number > c->argc - first - 2)
+		return context_syntax_error(c);
+	keys->keys = c->argv + first + 1;
+	keys->count = (size_t)number;
+	if (!parse_tail(c, first + 1 + keys->count, &end, &count))
+		return OUTCOME_FAILED;
+	int status = next_wait_key(c, keys, &name);
+	if (status == SETT_NOT_FOUND)
+		return wait_for_keys(c, keys);
+	if (status == SETT_OK)
+		status = open_list(c, name, &l);
+	return status == SETT_OK ? pop_from(c, &l, end, (uint64_t)count) : status;
+}
+
 int
 command_lmpop(struct command_context *c)
 {
-	enum list_end end;
-	int64_t keys, count;
-	if (!context_integer_range(c, c->argv[1], 1, INT64_MAX, "ERR numkeys should be greater than 0",
-				   &keys))
+	struct wait_keys keys = {.type = VALUE_LIST, .null_is_array = true};
+	return pop_first(c, 1, &keys);
+}
+
+int
+command_blmpop(struct command_context *c)
+{
+	struct wait_keys keys = {.waits = true, .type = VALUE_LIST, .null_is_array = true};
+	if (!context_timeout(c, c->argv[1], &keys.until_ns))
 		return OUTCOME_FAILED;
-	if ((uint64_t)keys > c->argc - 3)
-		return context_syntax_error(c);
-	if (!parse_lmpop_tail(c, 2 + (size_t)keys, &end, &count))
-		return OUTCOME_FAILED;
-	for (size_t i = 2; i < 2 + (size_t)keys; i++) {
-		struct open_list l;
-		int status = open_list(c, c->argv[i], &l);
-		if (status != SETT_OK)
-			return status;
-		if (l.key.exists)
-			return pop_from(c, &l, end, (uint64_t)count);
-	}
-	resp_null_array(c->reply);
-	return SETT_OK;
+	return pop_first(c, 2, &keys);
 }

@@ -113,8 +113,8 @@ int context_give_up(struct command_context *);
  * has, they return context_wait. When one of the keys changes, the command is run again, for that key. */
 /* False: another one is to be looked at, or others have waited for this one before. */
 bool context_may_take(struct command_context *, struct bytes key);
-/* Waits for keys to hold something of this type; until_ns is monotonic, 0 = for ever. In a MULTI block nothing waits: the
- * null reply is given, an array or not. */
+/* Waits for keys to hold something of this type; until_ns is monotonic, 0 = for ever. The reply
+ * of a time-out is a null array. In a MULTI block nothing waits: the null reply is given, an array or not. */
 int context_wait(struct command_context *, const struct bytes *keys, size_t count, enum value_type,
 		 uint64_t until_ns, bool null_is_array);
 /* A body of `size` bytes to be written (storage/engine.h) and put; it is closed when the transaction is over.

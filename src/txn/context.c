@@ -10,6 +10,7 @@
 
 #include "config/config.h"
 #include "net/output.h"
+#include "storage/base/sync_point.h"
 #include "txn/waiting.h"
 
 /* ---- errors ---- */
@@ -217,7 +218,6 @@ context_wait(struct command_context *c, const struct bytes *keys, size_t count, 
 				       .keys = keys,
 				       .key_count = count,
 				       .type = type,
-				       .null_is_array = null_is_array,
 				       .behind_others = c->behind_others};
 	waiting_free(client->waiter); /* of an earlier run */
 	client->waiter = waiting_prepare(c->server->waiting, client, &request);
@@ -226,6 +226,7 @@ context_wait(struct command_context *c, const struct bytes *keys, size_t count, 
 	client->wait_until_ns = until_ns;
 	context_join_commit(c, waiting_entry(client->waiter));
 	sett_txn_validate_reads(c->view.txn);
+	SYNC_POINT("wait: nothing was found");
 	return OUTCOME_BLOCKED;
 }
 

@@ -9,6 +9,7 @@
 #include <assert.h>
 
 #include "net/output.h"
+#include "storage/base/sync_point.h"
 #include "txn/runner_private.h"
 #include "txn/waiting.h"
 
@@ -89,6 +90,7 @@ serve(struct runner_thread *t, struct waiter *w, struct bytes key, enum value_ty
 	t->present = (struct foreseen){0};
 	t->time_ns = 0;
 	t->paced = true; /* what it takes away frees space */
+	SYNC_POINT("serve: begins");
 	enum request_result result = runner_run(t, &c, &release);
 	struct wait_again again = again_by(t);
 	if (result == REQUEST_DONE)

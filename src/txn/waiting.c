@@ -36,7 +36,7 @@ struct waiter {
 	const struct command *command;
 	unsigned db;
 	enum value_type type;
-	bool null_is_array, behind_others;
+	bool behind_others;
 	/* Under the table's lock. */
 	enum waiter_state state;
 	bool again;     /* serving: other threads left keys of it to the one that does */
@@ -53,6 +53,7 @@ struct waiter {
 };
 
 struct waiting_table {
+	void (*over)(struct client *);
 	uint64_t count; /* atomic: waiters; relaxed, as entering and looking are ordered by the commit lock */
 	struct mutex lock;
 	struct list_link all;
@@ -60,11 +61,12 @@ struct waiting_table {
 };
 
 int
-waiting_create(struct waiting_table **ret)
+waiting_create(void (*over)(struct client *), struct waiting_table **ret)
 {
 	struct waiting_table *t = calloc(1, sizeof(*t));
 	if (t == NULL)
 		return SETT_NO_MEMORY;
+	t->over = over;
 	mutex_init(&t->lock);
 	list_init(&t->all);
 	for (unsigned i = 0; i < BUCKETS; i++)
@@ -173,7 +175,6 @@ waiting_prepare(struct waiting_table *t, struct client *client, const struct wai
 	w->command = r->command;
 	w->db = r->db;
 	w->type = r->type;
-	w->null_is_array = r->null_is_array;
 	w->behind_others = r->behind_others;
 	w->argc = r->argc;
 	w->argv = (struct bytes *)(void *)((char *)w->places + places);
@@ -253,10 +254,7 @@ waiting_reply(struct waiter *w, struct resp_writer *reply, uint64_t *ret_release
 		w->streams = NULL;
 		break;
 	case WAIT_TIMED_OUT:
-		if (w->null_is_array)
-			resp_null_array(reply);
-		else
-			resp_null(reply);
+		resp_null_array(reply);
 		break;
 	case WAIT_UNBLOCKED:
 		resp_error(reply, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
@@ -366,7 +364,7 @@ waiting_served(struct waiter *w, struct output_stream *streams, uint64_t release
 	mutex_unlock(&w->table->lock);
 	w->streams = streams;
 	w->release = release;
-	net_wait_is_over(w->client);
+	w->table->over(w->client);
 }
 
 void
@@ -381,7 +379,7 @@ waiting_give_back(struct waiter *w, const struct wait_again *again)
 		w->state = WAITER_PARKED;
 	mutex_unlock(&w->table->lock);
 	if (ends)
-		net_wait_is_over(w->client);
+		w->table->over(w->client);
 }
 
 /* ---- others ---- */
@@ -401,7 +399,7 @@ waiting_unblock(struct waiting_table *t, uint64_t client_id, enum wait_end end)
 		ended = end_locked(found, end);
 	mutex_unlock(&t->lock);
 	if (ended)
-		net_wait_is_over(found->client);
+		t->over(found->client);
 	return found != NULL;
 }
 

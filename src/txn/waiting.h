@@ -10,7 +10,7 @@
  * commit: its validation refuses if the waiter is to end meanwhile, so that nothing is taken for who is gone (I24).
  *
  * A waiter belongs to its client's connection. Whoever makes it over, but the connection's reactor itself, then posts the
- * connection's message (net_wait_is_over), and touches the waiter no more. While it is being served, its client's
+ * connection's message (`over`), and touches the waiter no more. While it is being served, its client's
  * connection is not freed. */
 #ifndef SETT_TXN_WAITING_H
 #define SETT_TXN_WAITING_H
@@ -22,8 +22,9 @@
 struct waiting_table;
 struct waiter;
 
-/* SETT_NO_MEMORY. */
-int waiting_create(struct waiting_table **ret);
+/* `over` is called, outside of locks, when a wait was ended by another thread than the client's reactor: it is
+ * net_wait_is_over. SETT_NO_MEMORY. */
+int waiting_create(void (*over)(struct client *), struct waiting_table **ret);
 /* Nobody waits any more. NULL is fine. */
 void waiting_destroy(struct waiting_table *);
 
@@ -38,7 +39,6 @@ struct wait_request {
 	const struct bytes *keys; /* of argv */
 	size_t key_count;
 	enum value_type type; /* what a key must hold to be of use */
-	bool null_is_array;   /* the reply of a time-out */
 	bool behind_others;   /* it found earlier waiters: it may only wait while there are some */
 };
 /* NULL: out of memory. */

@@ -60,6 +60,15 @@ fixture_wake(void *arg, unsigned reactor)
 	__atomic_add_fetch(&((struct fixture *)arg)->wakes, 1, __ATOMIC_RELAXED);
 }
 
+/* How often a wait of a client was ended by another thread. */
+static unsigned fixture_waits_over[FIXTURE_CLIENTS + 1];
+
+static void
+fixture_over(struct client *client)
+{
+	fixture_waits_over[client->id]++;
+}
+
 /* Opens what is on f->vfs. */
 __attribute__((unused)) static void
 fixture_start(struct fixture *f)
@@ -76,7 +85,7 @@ fixture_start(struct fixture *f)
 	cr_assert_eq(keyspace_open(f->server.engine, 16, &f->server.keyspace, &error), SETT_OK, "%s",
 		     error.message);
 	cr_assert_eq(interest_create(&f->server.interest), SETT_OK);
-	cr_assert_eq(waiting_create(&f->server.waiting), SETT_OK);
+	cr_assert_eq(waiting_create(fixture_over, &f->server.waiting), SETT_OK);
 	cr_assert_eq(pubsub_create(1, fixture_wake, f, &f->server.pubsub), SETT_OK);
 	cr_assert_eq(pause_create(&f->server.pause), SETT_OK);
 	cr_assert_eq(command_stats_create(sett_commands.row_count, &f->server.command_stats), SETT_OK);

@@ -1,0 +1,53 @@
+"""A server of a test's own, on a socket in a folder of its own."""
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import redis
+
+
+def fail(text):
+    print("FAILED: " + text)
+    sys.exit(1)
+
+
+def wait_until(what, condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            fail(what)
+        time.sleep(0.01)
+
+
+class Server:
+    def __init__(self, program, *options):
+        self.directory = tempfile.mkdtemp(prefix="sett-test.")
+        self.socket = self.directory + "/socket"
+        self.program = program
+        self.options = [str(option) for option in options]
+        self.process = None
+
+    def start(self):
+        command = [self.program, "--port", "0", "--unixsocket", self.socket, "--dir", self.directory]
+        self.process = subprocess.Popen(command + self.options, stdout=subprocess.DEVNULL)
+        client = self.connect()
+        wait_until("the server does not come up", lambda: self.answers(client))
+
+    def answers(self, client):
+        try:
+            return client.ping()
+        except redis.RedisError:
+            return False
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def connect(self, timeout=30):
+        return redis.Redis(unix_socket_path=self.socket, socket_timeout=timeout)
+
+    def clean_up(self):
+        if self.process is not None:
+            self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)

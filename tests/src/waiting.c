@@ -1,0 +1,253 @@
+/* Clients that wait for keys: no lost wake-up (I4), first come first served, and nothing is taken for who is gone
+ * (I24). */
+#include "server_support.h"
+#include "storage/base/sync_point.h"
+
+/* The fixture's other thread, so that something can happen in the middle of what fixture_run does. */
+static void
+run_beside(struct fixture *f, int client, const char *line, const char *expected)
+{
+	struct bytes argv[FIXTURE_ARGUMENTS];
+	struct resp_writer reply;
+	size_t argc = 0;
+	for (; *line != 0; line += strspn(line, " ")) {
+		argv[argc++] = bytes_of(line, strcspn(line, " "));
+		line += argv[argc - 1].size;
+	}
+	resp_writer_init(&reply, 2);
+	struct request request = {.argc = argc, .argv = argv};
+	uint64_t release;
+	enum request_result result = f->handler.execute(f->handler.arg, f->reactor, &f->clients[client],
+							&request, &reply, &release);
+	cr_assert_eq(result, REQUEST_DONE);
+	cr_assert(reply.size == strlen(expected) && memcmp(reply.data, expected, reply.size) == 0,
+		  "expected %s, got %.*s", expected, (int)reply.size, (const char *)reply.data);
+	resp_writer_free(&reply);
+}
+
+static void
+begin_wait(struct fixture *f, int client, const char *line)
+{
+	fixture_run_line(f, client, line);
+	cr_assert_eq(f->result, REQUEST_BLOCKED);
+}
+
+/* What the client is told once its wait is over. */
+static void
+expect_told(struct fixture *f, int client, const char *expected)
+{
+	uint64_t release;
+	cr_assert_eq(fixture_waits_over[f->clients[client].id], 1, "client %d waits", client);
+	fixture_waits_over[f->clients[client].id] = 0;
+	resp_truncate(&f->reply, 0);
+	f->handler.take_wait_reply(f->handler.arg, &f->clients[client], &f->reply, &release);
+	cr_assert(f->reply.size == strlen(expected) && memcmp(f->reply.data, expected, f->reply.size) == 0,
+		  "expected %s, got %.*s", expected, (int)f->reply.size, (const char *)f->reply.data);
+}
+
+static void
+expect_waiting(struct fixture *f, int client)
+{
+	cr_assert_eq(fixture_waits_over[f->clients[client].id], 0);
+	cr_assert(f->handler.end_wait(f->handler.arg, &f->clients[client], WAIT_CLOSED));
+}
+
+static struct fixture *
+open_both(void)
+{
+	struct fixture *f = fixture_open();
+	rcu_thread_register();
+	memset(fixture_waits_over, 0, sizeof(fixture_waits_over));
+	return f;
+}
+
+static void
+close_both(struct fixture *f)
+{
+	rcu_thread_unregister();
+	fixture_close(f);
+}
+
+struct step {
+	struct fixture *f;
+	const char *line, *expected;
+	unsigned ran;
+};
+
+static void
+run_step(void *arg)
+{
+	struct step *s = arg;
+	s->ran++;
+	run_beside(s->f, 3, s->line, s->expected);
+}
+
+Test(waiting, who_waits_is_served_in_turn)
+{
+	struct fixture *f = open_both();
+	begin_wait(f, 0, "BLPOP a b 0");
+	begin_wait(f, 1, "BRPOP b 0");
+	begin_wait(f, 2, "BLMOVE b c LEFT RIGHT 0");
+	EXPECT(f, 3, "RPUSH b 1 2 3 4", ":4");
+	expect_told(f, 0, "*2\r\n$1\r\nb\r\n$1\r\n1\r\n");
+	expect_told(f, 1, "*2\r\n$1\r\nb\r\n$1\r\n4\r\n");
+	expect_told(f, 2, "$1\r\n2\r\n");
+	EXPECT(f, 3, "LRANGE b 0 -1", "*1\r\n$1\r\n3");
+	EXPECT(f, 3, "LRANGE c 0 -1", "*1\r\n$1\r\n2");
+	cr_assert(waiting_is_empty(f->server.waiting));
+	close_both(f);
+}
+
+Test(waiting, a_key_of_another_type_serves_those_who_want_that)
+{
+	struct fixture *f = open_both();
+	begin_wait(f, 0, "BLPOP k 0");
+	begin_wait(f, 1, "BZPOPMIN k 0");
+	EXPECT(f, 3, "ZADD k 1 x", ":1");
+	expect_told(f, 1, "*3\r\n$1\r\nk\r\n$1\r\nx\r\n$1\r\n1\r\n");
+	EXPECT(f, 3, "SET k x", "+OK");
+	EXPECT(f, 3, "DEL k", ":1");
+	expect_waiting(f, 0);
+	close_both(f);
+}
+
+Test(waiting, a_push_between_the_look_and_the_wait_is_seen)
+{
+	struct fixture *f = open_both();
+	struct step push = {.f = f, .line = "RPUSH k x", .expected = ":1\r\n"};
+	sync_point_arm(
+		&(struct sync_point){.name = "wait: nothing was found", .run = run_step, .arg = &push});
+	EXPECT(f, 0, "BLPOP k 0", "*2\r\n$1\r\nk\r\n$1\r\nx");
+	cr_assert_eq(push.ran, 1);
+	close_both(f);
+}
+
+static void
+wait_behind(void *arg)
+{
+	struct step *s = arg;
+	s->ran++;
+	/* The first one leaves just now, so there is nobody to wait behind. */
+	cr_assert(s->f->handler.end_wait(s->f->handler.arg, &s->f->clients[0], WAIT_CLOSED));
+	s->f->handler.client_closed(s->f->handler.arg, &s->f->clients[0]);
+	run_beside(s->f, 3, "RPUSH k x", ":1\r\n");
+}
+
+Test(waiting, who_finds_others_waiting_waits_behind_them_only)
+{
+	struct fixture *f = open_both();
+	struct step leave = {.f = f};
+	begin_wait(f, 0, "BLPOP k 0");
+	sync_point_arm(
+		&(struct sync_point){.name = "wait: nothing was found", .run = wait_behind, .arg = &leave});
+	EXPECT(f, 1, "BLPOP k 0", "*2\r\n$1\r\nk\r\n$1\r\nx");
+	cr_assert_eq(leave.ran, 1);
+	close_both(f);
+}
+
+Test(waiting, a_batch_does_not_take_from_who_waits)
+{
+	struct fixture *f = open_both();
+	const struct request_handler *h = &f->handler;
+	struct resp_writer reply;
+	struct bytes push[] = {BYTES_LITERAL("RPUSH"), BYTES_LITERAL("k"), BYTES_LITERAL("x")};
+	struct bytes pop[] = {BYTES_LITERAL("LPOP"), BYTES_LITERAL("k")};
+	begin_wait(f, 0, "BLPOP k 0");
+	resp_writer_init(&reply, 2);
+	struct shared_request requests[] = {
+		{.client = &f->clients[1], .reply = &reply, .request = {.argc = 3, .argv = push}},
+		{.client = &f->clients[1], .reply = &reply, .request = {.argc = 2, .argv = pop}}};
+	for (int i = 0; i < 2; i++)
+		requests[i].request.foreseen = h->foresee(h->arg, f->reactor, &f->clients[1],
+							  requests[i].request.argc, requests[i].request.argv);
+	h->fetch(h->arg, f->reactor);
+	for (int i = 0; i < 2; i++)
+		cr_assert(h->may_share(h->arg, f->reactor, &f->clients[1], &requests[i].request));
+	cr_assert(!h->execute_shared(h->arg, f->reactor, requests, 2));
+	cr_assert_eq(reply.size, 0);
+	EXPECT(f, 1, "RPUSH k x", ":1");
+	EXPECT(f, 1, "LPOP k", "$-1");
+	expect_told(f, 0, "*2\r\n$1\r\nk\r\n$1\r\nx\r\n");
+	/* With nobody there it is taken. */
+	cr_assert(h->execute_shared(h->arg, f->reactor, requests, 2));
+	resp_writer_free(&reply);
+	close_both(f);
+}
+
+static void
+leave_while_served(void *arg)
+{
+	struct step *s = arg;
+	s->ran++;
+	cr_assert(!s->f->handler.end_wait(s->f->handler.arg, &s->f->clients[0], WAIT_TIMED_OUT));
+}
+
+Test(waiting, nothing_is_taken_for_who_is_gone)
+{
+	struct fixture *f = open_both();
+	struct step leave = {.f = f};
+	begin_wait(f, 0, "BLPOP k 0");
+	begin_wait(f, 1, "BZPOPMIN k 0");
+	sync_point_arm(
+		&(struct sync_point){.name = "serve: begins", .run = leave_while_served, .arg = &leave});
+	EXPECT(f, 3, "RPUSH k x", ":1");
+	cr_assert_eq(leave.ran, 1);
+	expect_told(f, 0, "*-1\r\n");
+	EXPECT(f, 3, "LRANGE k 0 -1", "*1\r\n$1\r\nx");
+	expect_waiting(f, 1);
+	close_both(f);
+}
+
+/* Another thread touches a key of a client that is just being served, and others wait for that key. */
+Test(waiting, a_key_touched_while_its_first_waiter_is_served_is_served_after)
+{
+	struct fixture *f = open_both();
+	struct step push = {.f = f, .line = "RPUSH b y", .expected = ":1\r\n"};
+	begin_wait(f, 0, "BLPOP a b 0");
+	begin_wait(f, 1, "BLPOP b 0");
+	sync_point_arm(&(struct sync_point){.name = "serve: begins", .run = run_step, .arg = &push});
+	EXPECT(f, 2, "RPUSH a x", ":1");
+	cr_assert_eq(push.ran, 1);
+	expect_told(f, 0, "*2\r\n$1\r\na\r\n$1\r\nx\r\n");
+	expect_told(f, 1, "*2\r\n$1\r\nb\r\n$1\r\ny\r\n");
+	close_both(f);
+}
+
+Test(waiting, an_administrator_ends_a_wait)
+{
+	struct fixture *f = open_both();
+	begin_wait(f, 0, "BLPOP k 0");
+	EXPECT(f, 3, "CLIENT UNBLOCK 1", ":1");
+	expect_told(f, 0, "*-1\r\n");
+	EXPECT(f, 3, "CLIENT UNBLOCK 1", ":0");
+	begin_wait(f, 0, "BLPOP k 0");
+	EXPECT(f, 3, "CLIENT UNBLOCK 1 ERROR", ":1");
+	expect_told(f, 0, "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n");
+	close_both(f);
+}
+
+Test(waiting, databases_that_are_swapped_serve_their_waiters)
+{
+	struct fixture *f = open_both();
+	EXPECT(f, 2, "SELECT 1", "+OK");
+	EXPECT(f, 2, "RPUSH k x", ":1");
+	begin_wait(f, 0, "BLPOP k 0");
+	EXPECT(f, 3, "SWAPDB 0 1", "+OK");
+	expect_told(f, 0, "*2\r\n$1\r\nk\r\n$1\r\nx\r\n");
+	close_both(f);
+}
+
+Test(waiting, what_a_block_pushes_and_takes_is_gone_before_anybody_is_served)
+{
+	struct fixture *f = open_both();
+	begin_wait(f, 0, "BLPOP k 0");
+	EXPECT(f, 3, "MULTI", "+OK");
+	EXPECT(f, 3, "RPUSH k x", "+QUEUED");
+	EXPECT(f, 3, "LPOP k", "+QUEUED");
+	EXPECT(f, 3, "EXEC", "*2\r\n:1\r\n$1\r\nx");
+	EXPECT(f, 3, "RENAME nokey k", "-ERR no such key");
+	EXPECT(f, 3, "RPUSH other y z", ":2");
+	EXPECT(f, 3, "RENAME other k", "+OK");
+	expect_told(f, 0, "*2\r\n$1\r\nk\r\n$1\r\ny\r\n");
+	close_both(f);
+}
