@@ -21,6 +21,8 @@ struct internal_iterator_operations {
 	int (*next)(struct internal_iterator *);                            /* must be valid */
 	int (*previous)(struct internal_iterator *);                        /* must be valid */
 	void (*destroy)(struct internal_iterator *);
+	/* Of merges: see iiter_skip_to. NULL: by a step, then a seek. */
+	int (*skip_to)(struct internal_iterator *, struct ikey target);
 };
 
 /* First member of every implementation. `key` and `value` are kept current by the moves, so that reading them
@@ -59,6 +61,17 @@ static inline int
 iiter_next(struct internal_iterator *i)
 {
 	return i->operations->next(i);
+}
+/* To the first key >= target, which lies ahead, as a rule a few versions of the present key away: cheaper than a seek if
+ * it is near, and not much dearer if it is not. Must be valid, and travel forwards. `target` is not the iterator's own
+ * memory. */
+static inline int
+iiter_skip_to(struct internal_iterator *i, struct ikey target)
+{
+	if (i->operations->skip_to)
+		return i->operations->skip_to(i, target);
+	int r = i->operations->next(i);
+	return r == SETT_OK && ikey_compare(i->key, target) < 0 ? i->operations->seek(i, target) : r;
 }
 static inline int
 iiter_previous(struct internal_iterator *i)

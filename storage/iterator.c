@@ -213,18 +213,41 @@ take(struct sett_iterator *it)
 	return r;
 }
 
+/* Past all other versions of it->key. A key that is written again and again has thousands of them in a memtable. */
+static int
+skip_versions(struct sett_iterator *it)
+{
+	return iiter_skip_to(it->merge, (struct ikey){buffer_bytes(&it->key), 0});
+}
+
+/* The merge stands on a version that is newer than the snapshot: to the newest visible one of its key, or beyond. */
+static int
+skip_invisible(struct sett_iterator *it)
+{
+	int r = set_key(&it->key, it->merge->key.user);
+	return r == SETT_OK
+		? iiter_skip_to(it->merge, (struct ikey){buffer_bytes(&it->key), it->txn->snapshot})
+		: r;
+}
+
 /* From where the merge stands (`status` is the result of its last move) to the next live entry; with
  * `skip_key`, versions of it->key are passed over. */
 static int
 settle_forward(struct sett_iterator *it, int status, bool skip_key)
 {
-	for (; status == SETT_OK; status = iiter_next(it->merge)) {
+	while (status == SETT_OK) {
 		struct ikey key = it->merge->key;
 		if (it->upper.size && bytes_compare(key.user, buffer_bytes(&it->upper)) >= 0)
 			return end_at(it, SETT_NOT_FOUND, true);
-		if (!is_visible(it, key.timestamp) ||
-		    (skip_key && bytes_equal(key.user, buffer_bytes(&it->key))))
+		if (skip_key && bytes_equal(key.user, buffer_bytes(&it->key))) {
+			status = skip_versions(it);
 			continue;
+		}
+		if (!is_visible(it, key.timestamp)) {
+			status = skip_invisible(it);
+			skip_key = false;
+			continue;
+		}
 		int r = take(it);
 		if (r != SETT_NOT_FOUND) {
 			if (r != SETT_OK)
@@ -232,6 +255,7 @@ settle_forward(struct sett_iterator *it, int status, bool skip_key)
 			return r;
 		}
 		skip_key = true; /* a tombstone: its older versions don't count */
+		status = skip_versions(it);
 	}
 	return end_at(it, status, true);
 }
@@ -251,9 +275,9 @@ settle_backward(struct sett_iterator *it, const struct bytes *target)
 			return end_at(it, r, false);
 		struct bytes key = buffer_bytes(&it->key);
 		status = iiter_seek(it->merge, (struct ikey){key, UINT64_MAX});
-		while (status == SETT_OK && !is_visible(it, it->merge->key.timestamp) &&
-		       bytes_equal(it->merge->key.user, key))
-			status = iiter_next(it->merge);
+		if (status == SETT_OK && !is_visible(it, it->merge->key.timestamp) &&
+		    bytes_equal(it->merge->key.user, key))
+			status = iiter_skip_to(it->merge, (struct ikey){key, it->txn->snapshot});
 		if (status == SETT_OK && bytes_equal(it->merge->key.user, key)) {
 			r = take(it);
 			if (r != SETT_NOT_FOUND) {
@@ -362,7 +386,7 @@ sett_iterator_next(struct sett_iterator *it)
 	if (!it->valid)
 		return SETT_INVALID;
 	it->valid = false;
-	int r = settle_forward(it, iiter_next(it->merge), true);
+	int r = settle_forward(it, skip_versions(it), true);
 	if (r == SETT_OK)
 		step_prefetch(it);
 	return r;

@@ -181,6 +181,25 @@ merge_previous(struct internal_iterator *base)
 	return m->backwards ? advance(m) : turn(m, true);
 }
 
+static int
+merge_skip_to(struct internal_iterator *base, struct ikey target)
+{
+	struct merging_iterator *m = (struct merging_iterator *)base;
+	assert(base->valid);
+	if (m->backwards)
+		return merge_seek(base, target);
+	while (m->size > 0 && ikey_compare(m->heap[0]->key, target) < 0) {
+		int r = iiter_skip_to(m->heap[0], target);
+		if (r == SETT_NOT_FOUND)
+			m->heap[0] = m->heap[--m->size];
+		else if (r != SETT_OK)
+			return fail(m, r);
+		if (m->size > 1)
+			sift_down(m, 0);
+	}
+	return settle(m);
+}
+
 static void
 merge_destroy(struct internal_iterator *base)
 {
@@ -197,6 +216,7 @@ static const struct internal_iterator_operations merge_operations = {
 	.seek_before = merge_seek_before,
 	.next = merge_next,
 	.previous = merge_previous,
+	.skip_to = merge_skip_to,
 	.destroy = merge_destroy,
 };
 

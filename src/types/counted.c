@@ -32,7 +32,9 @@ counted_init(struct counted *ret, struct keyspace_view *view, uint64_t epoch, ui
 		ret->options.dead_most = COUNTED_DEAD_MOST;
 	assert(ret->options.fanout >= 4);
 	ret->top = (struct counted_numbers){0};
+	ret->low.size = ret->high.size = 0;
 	ret->next_generation = 1;
+	ret->lost = 0;
 	ret->height = ret->step_count = 0;
 	keyspace_element_prefix(ret->prefix, epoch, object);
 }
@@ -45,18 +47,43 @@ set_height(struct counted *c, unsigned height)
 		c->steps[++c->step_count] = (struct counted_step){0};
 }
 
+static const uint8_t *
+load_mark(const uint8_t *p, const uint8_t *end, struct counted_mark *ret)
+{
+	if (p == NULL || p == end || *p > COUNTED_MARK_MAX || *p > end - p - 1)
+		return NULL;
+	ret->size = *p++;
+	memcpy(ret->bytes, p, ret->size);
+	return p + ret->size;
+}
+
 const uint8_t *
 counted_load(struct counted *c, const uint8_t *p, const uint8_t *end)
 {
-	uint64_t v[6];
-	for (size_t i = 0; i < 6 && p != NULL; i++)
+	enum { HEIGHT, CHILDREN, WEIGHT, GENERATION, DEAD, PAST, NEXT, COUNT };
+	uint64_t v[COUNT];
+	for (size_t i = 0; i < COUNT && p != NULL; i++)
 		p = varint_get(p, end, &v[i]);
-	if (p == NULL || v[0] > COUNTED_LEVELS || v[2] < v[1])
+	p = load_mark(p, end, &c->low);
+	p = load_mark(p, end, &c->high);
+	if (p == NULL || v[HEIGHT] > COUNTED_LEVELS || v[WEIGHT] < v[CHILDREN])
 		return NULL;
-	set_height(c, (unsigned)v[0]);
-	c->top = (struct counted_numbers){.children = v[1], .weight = v[2], .generation = v[3], .dead = v[4]};
-	c->next_generation = v[5];
+	set_height(c, (unsigned)v[HEIGHT]);
+	c->top = (struct counted_numbers){.children = v[CHILDREN],
+					  .weight = v[WEIGHT],
+					  .generation = v[GENERATION],
+					  .dead = v[DEAD],
+					  .past = v[PAST]};
+	c->next_generation = v[NEXT];
 	return p;
+}
+
+static uint8_t *
+save_mark(uint8_t *p, const struct counted_mark *m)
+{
+	*p++ = m->size;
+	memcpy(p, m->bytes, m->size);
+	return p + m->size;
 }
 
 int
@@ -70,7 +97,10 @@ counted_save(struct counted *c, uint8_t *ret, uint8_t **ret_end)
 	p = varint_put(p, c->top.weight);
 	p = varint_put(p, c->top.generation);
 	p = varint_put(p, c->top.dead);
-	*ret_end = varint_put(p, c->next_generation);
+	p = varint_put(p, c->top.past);
+	p = varint_put(p, c->next_generation);
+	p = save_mark(p, &c->low);
+	*ret_end = save_mark(p, &c->high);
 	return SETT_OK;
 }
 
@@ -278,7 +308,7 @@ find_cut(struct counted *c, unsigned level, uint64_t count, struct counted_numbe
 	*ret_left = *numbers_at(c, level);
 	ret_left->children = count;
 	ret_left->weight = all;
-	ret_left->dead /= 2;
+	/* Nobody knows on which side the dead are: each counts them all. */
 	return separate(c, level, room_bytes(&last), tail, ret_bound);
 }
 
@@ -312,7 +342,6 @@ split(struct counted *c, unsigned level, enum cut cut)
 		return status;
 	right.children -= left.children;
 	right.weight -= left.weight;
-	right.dead -= left.dead;
 	if (level > c->height)
 		return split_top(c, room_bytes(&bound), &left, &right);
 	const struct counted_step *step = &c->steps[level];
@@ -418,6 +447,14 @@ move_entry(struct counted *c, const struct counted_engine_key *from, const struc
 	return status == SETT_OK ? sett_txn_delete_over(txn, engine_key_bytes(from), &record) : status;
 }
 
+/* Each split counts the past twice. */
+static uint64_t
+add_capped(uint64_t a, uint64_t b)
+{
+	const uint64_t most = 1000000;
+	return a + b < most ? a + b : most;
+}
+
 /* Gives the children of the block at `level` on the way a new generation. */
 static int
 renew(struct counted *c, unsigned level)
@@ -438,6 +475,7 @@ renew(struct counted *c, unsigned level)
 	key_list_free(&children);
 	forget_steps(c, level - 1);
 	numbers->generation = generation;
+	numbers->past = add_capped(numbers->past, numbers->dead + numbers->children);
 	numbers->dead = 0;
 	if (level <= c->height)
 		c->steps[level].dirty = true;
@@ -518,8 +556,14 @@ add_block(struct counted_numbers *kept, const struct counted_numbers *gone)
 {
 	kept->children += gone->children;
 	kept->weight += gone->weight;
-	if (kept->generation == gone->generation)
+	if (kept->generation == gone->generation) {
 		kept->dead += gone->dead;
+		kept->past = add_capped(kept->past, gone->past);
+	} else {
+		/* Some of the past of the one may be of the other's generation. */
+		kept->dead += gone->past;
+		kept->past = add_capped(kept->past, gone->dead + gone->past);
+	}
 }
 
 /* A block that went into a neighbour. */
@@ -593,6 +637,30 @@ has_too_many_dead(const struct counted *c, unsigned level, uint64_t dead)
 	return dead > c->options.dead_most && !(level == 1 && c->options.keeps_entries);
 }
 
+/* The block at `level` that has `key` has taken in the range of another. If that had lost what was below it, so have
+ * those on the way down that now have its range. */
+static int
+take_in_dead(struct counted *c, unsigned level, struct bytes key, uint64_t dead)
+{
+	uint64_t lost = c->lost;
+	int status = SETT_OK;
+	c->lost = 0;
+	if (lost == 0 && !has_too_many_dead(c, level, dead))
+		return SETT_OK;
+	for (unsigned k = level; k > 0 && status == SETT_OK; k--) {
+		status = load_step(c, k, key);
+		if (status == SETT_OK && k < level) {
+			c->steps[k].numbers.dead += lost;
+			c->steps[k].dirty = true;
+		}
+		if (status == SETT_OK && has_too_many_dead(c, k, c->steps[k].numbers.dead))
+			status = renew(c, k);
+		if (lost == 0)
+			break;
+	}
+	return status;
+}
+
 /* The block at `level` on the way is small, or empty: it joins one beside it of the same parent, if that has room. */
 static int
 join(struct counted *c, unsigned level, bool *ret_joined)
@@ -600,13 +668,15 @@ join(struct counted *c, unsigned level, bool *ret_joined)
 	struct counted_step *step = &c->steps[level];
 	struct counted_numbers *parent = numbers_at(c, level + 1);
 	struct joined joined = {0};
+	bool has_neighbour = parent->children > 1;
 	int status = counted_flush(c);
-	if (status == SETT_OK && parent->children > 1) {
+	if (status == SETT_OK && has_neighbour) {
 		bool is_last = bytes_equal(room_bytes(&step->bound), bound_at(c, level + 1));
 		status = is_last ? join_previous(c, level, &joined) : join_next(c, level, &joined);
 	} else if (status == SETT_OK && step->numbers.children == 0) {
 		status = counted_room_set(c, &joined.bound, room_bytes(&step->bound));
 		joined.done = true;
+		c->lost = add_capped(c->lost, step->numbers.dead + step->numbers.past);
 	}
 	if (status == SETT_OK && joined.done)
 		status = delete_block(c, level, step->own, room_bytes(&joined.bound));
@@ -618,11 +688,9 @@ join(struct counted *c, unsigned level, bool *ret_joined)
 	parent->dead++;
 	if (level + 1 <= c->height)
 		c->steps[level + 1].dirty = true;
-	if (has_too_many_dead(c, level, joined.dead)) {
-		status = load_step(c, level, bound_key(room_bytes(&joined.bound)));
-		if (status == SETT_OK)
-			status = renew(c, level);
-	}
+	if (!has_neighbour)
+		return settle(c, level + 1);
+	status = take_in_dead(c, level, bound_key(room_bytes(&joined.bound)), joined.dead);
 	return status == SETT_OK ? settle(c, level + 1) : status;
 }
 
@@ -687,6 +755,10 @@ counted_put(struct counted *c, struct bytes key, uint64_t weight, uint64_t old_w
 		status = put_entry(c, key, weight, put);
 	if (status != SETT_OK)
 		return status;
+	if (bytes_compare(key, mark_bytes(&c->low)) < 0)
+		counted_mark_first(c, key);
+	if (c->high.size > 0 && bytes_compare(key, mark_bytes(&c->high)) >= 0)
+		counted_mark_last(c, key);
 	if (weight != old_weight)
 		add_weight(c, weight, old_weight);
 	if (old_weight != 0)
@@ -772,6 +844,8 @@ counted_copy(struct counted *from, struct counted *to)
 	}
 	sett_iterator_close(iterator);
 	to->top = from->top;
+	to->low = from->low;
+	to->high = from->high;
 	to->next_generation = from->next_generation;
 	set_height(to, from->height);
 	return status == SETT_NOT_FOUND ? SETT_OK : status;

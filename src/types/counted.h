@@ -5,12 +5,14 @@
  * A B+-tree whose node is no array but a range of engine entries, a *block*:
  *
  *     level 0   prefix 02 00 generation key                    head: [weight] the type's own      body: the type's own
- *     level k   prefix 02 k  generation bound                  head: children weight generation dead
- *     top       height children weight generation dead next    (counted_save; the type keeps it in its root's fields)
+ *     level k   prefix 02 k  generation bound                  head: children weight generation dead past
+ *     top       height children weight generation dead past next low high
+ *                                                              (counted_save; the type keeps it in its root's fields)
  *
  *     prefix      keyspace_element_prefix
  *     bound       00 key, or 01: no bound
  *     weight      a varint, in trees of `weighted` entries; else each weighs 1
+ *     low, high   size:u8 and bytes: all keys are at or beyond the one and before the other; of size 0: no such bound
  *     all others  varints, also the generation in keys
  *
  * The entry at level k is the block of those entries of level k-1 that have its `generation` and whose keys (or
@@ -24,9 +26,12 @@
  * A put or a deletion changes the numbers of the blocks on its way, one a level. A block with more than `fanout` children is split by
  * a new bound: nothing moves. One without children goes, a small one joins its neighbour.
  *
- * Deleted entries stay in the engine's way until compaction has removed them: `dead` counts those that a walk
- * through the block may meet. When there are more than `dead_most`, the children are written anew under a generation
- * that was never used: so no walk meets more of them, whatever the pattern of puts and deletions.
+ * Deleted entries stay in the engine's way until compaction has removed them: `dead` is no less than the number of those
+ * of the children's generation in the block's range, which a walk may meet. When there are more than `dead_most`, the
+ * children are written anew under a generation that was never used, and what stays of the old ones counts as `past`:
+ * a block that takes in the range of an empty neighbour of another generation may find them there. So no walk meets
+ * more of them, whatever the pattern of puts and deletions. At both ends, where queues lose their entries, `low` and
+ * `high` spare walks the most of them.
  *
  * Functions return statuses of the engine, as members.h says; SETT_CORRUPT also if the numbers contradict each other.
  * Conflicts are the root's: the caller has opened the key. */
@@ -40,8 +45,9 @@ enum {
 	COUNTED_HEAD_MAX = 64, /* of the type's own head */
 	COUNTED_LEVELS = 24,
 	COUNTED_FANOUT = 128,
-	COUNTED_DEAD_MOST = 192,
-	COUNTED_SAVED_MAX = 6 * 10,
+	COUNTED_DEAD_MOST = 256,
+	COUNTED_MARK_MAX = 24,
+	COUNTED_SAVED_MAX = 7 * 10 + 2 * (1 + COUNTED_MARK_MAX),
 };
 
 struct counted_options {
@@ -55,6 +61,13 @@ struct counted_numbers {
 	uint64_t children, weight;
 	uint64_t generation; /* of the children */
 	uint64_t dead;
+	uint64_t past; /* the same of earlier generations */
+};
+
+/* A key's beginning, or nothing. */
+struct counted_mark {
+	uint8_t size;
+	uint8_t bytes[COUNTED_MARK_MAX];
 };
 
 /* Bytes in the view's arena that are replaced now and then. */
@@ -77,7 +90,10 @@ struct counted {
 	struct sett_iterator *iterator; /* of all levels; opened when it is needed */
 	struct counted_options options;
 	struct counted_numbers top;
+	struct counted_mark low, high;
 	uint64_t next_generation;
+	uint64_t
+		lost; /* dead entries below a block that went with its only child, until another takes in its range */
 	unsigned height;
 	unsigned step_count; /* steps that were ever set */
 	uint8_t prefix[ELEMENT_PREFIX_SIZE];

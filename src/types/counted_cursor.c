@@ -125,7 +125,11 @@ counted_seek(struct counted_cursor *cursor, struct bytes key)
 int
 counted_first(struct counted_cursor *cursor)
 {
-	return counted_seek(cursor, (struct bytes){0});
+	struct counted *c = cursor->tree;
+	int status = counted_seek(cursor, mark_bytes(&c->low));
+	if (status == SETT_OK)
+		counted_mark_first(c, counted_key(cursor));
+	return status;
 }
 
 /* Goes over the children of the cursor's block, which are at `level`, from its beginning to the one that has the
@@ -350,7 +354,9 @@ counted_last(struct counted_cursor *cursor)
 	cursor->low_known = cursor->is_gathered = false;
 	if (status != SETT_OK)
 		return status;
-	status = counted_last_of_level(c, 0, numbers.generation, &tail);
+	status = counted_seek_last(c, numbers.generation, mark_bytes(&c->high), &tail);
+	if (status == SETT_OK)
+		counted_mark_last(c, tail);
 	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
 }
 

@@ -70,6 +70,35 @@ counted_room_set(struct counted *c, struct counted_room *room, struct bytes byte
 	return SETT_OK;
 }
 
+/* ---- marks ---- */
+
+void
+counted_mark_first(struct counted *c, struct bytes key)
+{
+	size_t size = key.size < COUNTED_MARK_MAX ? key.size : COUNTED_MARK_MAX;
+	if (size > 0)
+		memcpy(c->low.bytes, key.data, size);
+	c->low.size = (uint8_t)size;
+}
+
+void
+counted_mark_last(struct counted *c, struct bytes key)
+{
+	size_t size = key.size < COUNTED_MARK_MAX ? key.size : COUNTED_MARK_MAX;
+	if (size > 0)
+		memcpy(c->high.bytes, key.data, size);
+	if (size < COUNTED_MARK_MAX) {
+		c->high.bytes[size++] = 0; /* right after it */
+	} else {
+		/* The first that does not begin like it. */
+		while (size > 0 && c->high.bytes[size - 1] == 0xff)
+			size--;
+		if (size > 0)
+			c->high.bytes[size - 1]++;
+	}
+	c->high.size = (uint8_t)size;
+}
+
 /* ---- heads ---- */
 
 static int
@@ -84,6 +113,8 @@ parse_numbers(struct bytes head, struct counted_numbers *ret)
 		p = varint_get(p, end, &n.generation);
 	if (p != NULL)
 		p = varint_get(p, end, &n.dead);
+	if (p != NULL)
+		p = varint_get(p, end, &n.past);
 	if (p == NULL || p != end || n.weight < n.children)
 		return SETT_CORRUPT;
 	*ret = n;
@@ -95,11 +126,12 @@ counted_put_block(struct counted *c, unsigned level, uint64_t generation, struct
 		  const struct counted_numbers *n)
 {
 	struct counted_engine_key key;
-	uint8_t head[4 * VARINT_MAX_SIZE], *p = head;
+	uint8_t head[5 * VARINT_MAX_SIZE], *p = head;
 	p = varint_put(p, n->children);
 	p = varint_put(p, n->weight);
 	p = varint_put(p, n->generation);
 	p = varint_put(p, n->dead);
+	p = varint_put(p, n->past);
 	struct sett_put put = {.head = bytes_of(head, (size_t)(p - head))};
 	counted_engine_key(c, level, generation, bound, &key);
 	return sett_txn_put(c->view->txn, engine_key_bytes(&key), &put);
@@ -172,16 +204,17 @@ counted_seek_level_before(struct counted *c, const struct counted_engine_key *ke
 }
 
 int
-counted_last_of_level(struct counted *c, unsigned level, uint64_t generation, struct bytes *ret_tail)
+counted_seek_last(struct counted *c, uint64_t generation, struct bytes key, struct bytes *ret_tail)
 {
-	struct counted_engine_key stem, after;
-	counted_engine_key(c, level, generation, (struct bytes){0}, &stem);
-	memcpy(after.bytes, stem.bytes, after.size = stem.size);
-	/* A generation's last byte is less than 0x80. */
-	after.bytes[after.size - 1]++;
+	struct counted_engine_key stem, before;
+	counted_engine_key(c, 0, generation, (struct bytes){0}, &stem);
+	counted_engine_key(c, 0, generation, key, &before);
+	/* Right after all of a generation: its last byte is less than 0x80. */
+	if (key.size == 0)
+		before.bytes[before.size - 1]++;
 	int status = open_iterator(c);
 	if (status == SETT_OK)
-		status = sett_iterator_seek_before(c->iterator, engine_key_bytes(&after));
+		status = sett_iterator_seek_before(c->iterator, engine_key_bytes(&before));
 	return status == SETT_OK ? tail_here(c, &stem, ret_tail) : status;
 }
 

@@ -49,6 +49,15 @@ room_bytes(const struct counted_room *r)
 }
 #define BOUND_END BYTES_LITERAL("\1")
 
+static inline struct bytes
+mark_bytes(const struct counted_mark *m)
+{
+	return bytes_of(m->bytes, m->size);
+}
+/* `key` is the first of all, or the last: nothing is before it, or beyond it. */
+void counted_mark_first(struct counted *, struct bytes key);
+void counted_mark_last(struct counted *, struct bytes key);
+
 /* Copies; `bytes` may be in the room. */
 int counted_room_set(struct counted *, struct counted_room *, struct bytes);
 
@@ -66,8 +75,8 @@ int counted_flush(struct counted *);
 int counted_seek_level(struct counted *, const struct counted_engine_key *, struct bytes *ret_tail);
 /* The last before it. */
 int counted_seek_level_before(struct counted *, const struct counted_engine_key *, struct bytes *ret_tail);
-/* The last of all. */
-int counted_last_of_level(struct counted *, unsigned level, uint64_t generation, struct bytes *ret_tail);
+/* The last of level 0 before `key`; of size 0: the last of all. */
+int counted_seek_last(struct counted *, uint64_t generation, struct bytes key, struct bytes *ret_tail);
 /* The next; `key` is any of this level and generation. */
 int counted_next_of_level(struct counted *, const struct counted_engine_key *key, struct bytes *ret_tail);
 /* The block at this level whose range has `key`; with `before`, the keys right before it. `ret_bound` is valid

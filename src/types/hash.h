@@ -27,7 +27,7 @@ struct digest;
 /* What OBJECT ENCODING says, by Redis' rules; how the hash is stored is another matter. In files. */
 enum hash_encoding { HASH_LISTPACK = 1, HASH_HASHTABLE = 2 };
 
-enum { HASH_TAIL_MAX = 64 };
+enum { HASH_TAIL_MAX = 128 };
 
 struct hash_limits {
 	size_t packed_size; /* a larger body is spread */

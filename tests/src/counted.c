@@ -126,7 +126,8 @@ check_block(struct world *w, unsigned level, const struct counted_numbers *numbe
 			p = varint_get(p, end, &child.children);
 			p = varint_get(p, end, &child.weight);
 			p = varint_get(p, end, &child.generation);
-			cr_assert_not_null(varint_get(p, end, &child.dead));
+			p = varint_get(p, end, &child.dead);
+			cr_assert_not_null(varint_get(p, end, &child.past));
 			seen = check_block(w, level - 1, &child, begins, tail);
 			cr_assert(seen.children == child.children && seen.weight == child.weight, "level %u",
 				  level - 1);

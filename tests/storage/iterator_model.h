@@ -232,6 +232,9 @@ model_check_iterator(const struct model *m, struct internal_iterator *i, uint64_
 			at = m->count - 1;
 		} else if (!i->valid) {
 			continue;
+		} else if (move == 4 && ikey_compare(i->key, target) < 0) {
+			status = iiter_skip_to(i, target);
+			at = model_lower_bound(m, target);
 		} else if (move % 2) {
 			status = iiter_next(i);
 			at++;
