@@ -205,29 +205,17 @@ descend(struct counted *c, struct bytes key)
 	return status;
 }
 
-/* The key from which the range of the block at `level` on the way begins. The block before it on its level has it
- * as bound, if it has the same parent; else what is before it in its generation ends where the parent begins, or earlier. */
+/* The key from which the range of the block at `level` on the way begins; of the first block, where the first key is. */
 static int
 find_low(struct counted *c, unsigned level, struct counted_room *ret)
 {
-	struct counted_engine_key target;
-	struct bytes bound;
-	ret->size = 0;
-	for (unsigned k = c->height; k >= level; k--) {
+	int status = counted_room_set(c, ret, mark_bytes(&c->low));
+	for (unsigned k = c->height; k >= level && status == SETT_OK; k--) {
 		const struct counted_step *step = &c->steps[k];
 		assert(step->valid);
-		counted_engine_key(c, k, step->own, room_bytes(&step->bound), &target);
-		int status = counted_seek_level_before(c, &target, &bound);
-		if (status == SETT_NOT_FOUND)
-			continue;
-		if (status == SETT_OK && (bound.size == 0 || bound_is_end(bound)))
-			status = SETT_CORRUPT;
-		if (status == SETT_OK && bytes_compare(bound_key(bound), room_bytes(ret)) > 0)
-			status = counted_room_set(c, ret, bound_key(bound));
-		if (status != SETT_OK)
-			return status;
+		status = counted_find_low(c, k, step->own, room_bytes(&step->bound), ret);
 	}
-	return SETT_OK;
+	return status;
 }
 
 /* The iterator to the first child of the block at `level` on the way. */
@@ -602,10 +590,8 @@ join_previous(struct counted *c, unsigned level, struct joined *ret)
 {
 	struct counted_step *step = &c->steps[level];
 	struct counted_numbers before, own = step->numbers;
-	struct counted_engine_key key;
 	struct bytes found;
-	counted_engine_key(c, level, step->own, room_bytes(&step->bound), &key);
-	int status = counted_seek_level_before(c, &key, &found);
+	int status = counted_seek_bound_before(c, level, step->own, room_bytes(&step->bound), &found);
 	if (status == SETT_NOT_FOUND)
 		status = SETT_CORRUPT;
 	if (status == SETT_OK)

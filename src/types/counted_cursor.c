@@ -214,31 +214,23 @@ find_low(struct counted_cursor *cursor)
 	struct counted *c = cursor->tree;
 	struct counted_engine_key target;
 	struct counted_numbers numbers = c->top;
-	struct bytes bound, end = room_bytes(&cursor->bound);
-	int status = SETT_OK;
+	struct counted_room bound = {0};
+	struct bytes found;
 	if (cursor->low_known)
 		return SETT_OK;
-	cursor->low.size = 0;
+	int status = counted_room_set(c, &cursor->low, mark_bytes(&c->low));
 	for (unsigned level = c->height; level > 0 && status == SETT_OK; level--) {
 		uint64_t own = numbers.generation;
-		counted_engine_key(c, level, own, end, &target);
-		status = counted_seek_level(c, &target, &bound);
+		counted_engine_key(c, level, own, room_bytes(&cursor->bound), &target);
+		status = counted_seek_level(c, &target, &found);
 		if (status == SETT_NOT_FOUND)
 			status = SETT_CORRUPT;
 		if (status == SETT_OK)
 			status = counted_numbers_here(c, &numbers);
-		if (status != SETT_OK)
-			return status;
-		counted_engine_key(c, level, own, bound, &target);
-		status = counted_seek_level_before(c, &target, &bound);
-		if (status == SETT_NOT_FOUND) {
-			status = SETT_OK;
-			continue;
-		}
-		if (status == SETT_OK && (bound.size == 0 || bound_is_end(bound)))
-			status = SETT_CORRUPT;
-		if (status == SETT_OK && bytes_compare(bound_key(bound), room_bytes(&cursor->low)) > 0)
-			status = counted_room_set(c, &cursor->low, bound_key(bound));
+		if (status == SETT_OK)
+			status = counted_room_set(c, &bound, found);
+		if (status == SETT_OK)
+			status = counted_find_low(c, level, own, room_bytes(&bound), &cursor->low);
 	}
 	cursor->low_known = status == SETT_OK;
 	return status;
@@ -297,7 +289,8 @@ gather_previous_block(struct counted_cursor *cursor)
 {
 	struct counted_room low = {0};
 	int status = find_low(cursor);
-	if (status == SETT_OK && cursor->low.size == 0)
+	/* Other blocks begin beyond the first key. */
+	if (status == SETT_OK && bytes_compare(room_bytes(&cursor->low), mark_bytes(&cursor->tree->low)) <= 0)
 		return SETT_NOT_FOUND;
 	if (status == SETT_OK)
 		status = counted_room_set(cursor->tree, &low, room_bytes(&cursor->low));

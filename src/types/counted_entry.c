@@ -238,6 +238,41 @@ counted_seek_block(struct counted *c, unsigned level, uint64_t generation, struc
 }
 
 int
+counted_seek_bound_before(struct counted *c, unsigned level, uint64_t generation, struct bytes bound,
+			  struct bytes *ret_bound)
+{
+	struct counted_engine_key target;
+	/* The bounds of all but the last block are before the last key. */
+	if (bound_is_end(bound) && c->high.size > 0)
+		counted_block_key(c, level, generation, mark_bytes(&c->high), true, &target);
+	else
+		counted_engine_key(c, level, generation, bound, &target);
+	int status = counted_seek_level_before(c, &target, ret_bound);
+	if (status == SETT_OK && (ret_bound->size == 0 || bound_is_end(*ret_bound)))
+		return SETT_CORRUPT;
+	return status;
+}
+
+int
+counted_find_low(struct counted *c, unsigned level, uint64_t generation, struct bytes bound,
+		 struct counted_room *low)
+{
+	struct counted_engine_key target;
+	struct bytes found;
+	/* Often it is the first child; and a step back over what was deleted there costs the most. */
+	counted_block_key(c, level, generation, room_bytes(low), false, &target);
+	int status = counted_seek_level(c, &target, &found);
+	if (status == SETT_NOT_FOUND)
+		return SETT_CORRUPT;
+	if (status != SETT_OK || bytes_equal(found, bound))
+		return status;
+	status = counted_seek_bound_before(c, level, generation, bound, &found);
+	if (status != SETT_OK)
+		return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
+	return counted_room_set(c, low, bound_key(found));
+}
+
+int
 counted_numbers_here(const struct counted *c, struct counted_numbers *ret)
 {
 	struct sett_record record;

@@ -73,6 +73,12 @@ int counted_flush(struct counted *);
 /* The iterator to the first entry of this level and generation from the engine key on, which is of them, or
  * SETT_NOT_FOUND. `ret_tail` is its key or bound, valid until the iterator moves. */
 int counted_seek_level(struct counted *, const struct counted_engine_key *, struct bytes *ret_tail);
+/* The block before the one with this bound, on its level and of its generation, or SETT_NOT_FOUND. */
+int counted_seek_bound_before(struct counted *, unsigned level, uint64_t generation, struct bytes bound,
+			      struct bytes *ret_bound);
+/* Moves `low`, where a block of level + 1 begins, to where its child with this bound begins. */
+int counted_find_low(struct counted *, unsigned level, uint64_t generation, struct bytes bound,
+		     struct counted_room *low);
 /* The last before it. */
 int counted_seek_level_before(struct counted *, const struct counted_engine_key *, struct bytes *ret_tail);
 /* The last of level 0 before `key`; of size 0: the last of all. */
