@@ -617,10 +617,13 @@ join_previous(struct counted *c, unsigned level, struct joined *ret)
 	return status;
 }
 
+/* Bounds are deleted far less often than entries, and every seek passes by them: few are kept. */
 static bool
 has_too_many_dead(const struct counted *c, unsigned level, uint64_t dead)
 {
-	return dead > c->options.dead_most && !(level == 1 && c->options.keeps_entries);
+	if (level > 1)
+		return dead > c->options.dead_most / 8;
+	return dead > c->options.dead_most && !c->options.keeps_entries;
 }
 
 /* The block at `level` that has `key` has taken in the range of another. If that had lost what was below it, so have

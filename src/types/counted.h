@@ -27,7 +27,7 @@
  * a new bound: nothing moves. One without children goes, a small one joins its neighbour.
  *
  * Deleted entries stay in the engine's way until compaction has removed them: `dead` is no less than the number of those
- * of the children's generation in the block's range, which a walk may meet. When there are more than `dead_most`, the
+ * of the children's generation in the block's range, which a walk may meet. When there are more than `dead_most` (of bounds, an eighth of it), the
  * children are written anew under a generation that was never used, and what stays of the old ones counts as `past`:
  * a block that takes in the range of an empty neighbour of another generation may find them there. So no walk meets
  * more of them, whatever the pattern of puts and deletions. At both ends, where queues lose their entries, `low` and
