@@ -3,14 +3,16 @@
 #include <assert.h>
 #include <stdlib.h>
 
+/* There may be millions: no more than is needed. */
 struct sort_item {
 	double number;
-	size_t element_size, text_size;
-	bool has_text;
-	uint8_t data[]; /* the element, the text */
+	uint32_t element_size;
+	uint32_t text_size; /* NO_TEXT: there is none */
+	uint8_t data[];     /* the element, the text */
 };
 
 enum { FEW = 64 /* sorting in between is not worth it */ };
+#define NO_TEXT UINT32_MAX
 
 void
 sort_items_init(struct sort_items *s, const struct sort_order *order, uint64_t most)
@@ -29,8 +31,8 @@ element_of(const struct sort_item *item)
 static int
 compare_texts(const struct sort_item *a, const struct sort_item *b)
 {
-	if (!a->has_text || !b->has_text)
-		return (int)a->has_text - (int)b->has_text;
+	if (a->text_size == NO_TEXT || b->text_size == NO_TEXT)
+		return (int)(a->text_size != NO_TEXT) - (int)(b->text_size != NO_TEXT);
 	return bytes_compare(bytes_of(a->data + a->element_size, a->text_size),
 			     bytes_of(b->data + b->element_size, b->text_size));
 }
@@ -85,13 +87,14 @@ sort_items_add(struct sort_items *s, struct bytes element, const struct sort_wei
 	int status = make_room(s);
 	if (status != SETT_OK)
 		return status;
+	if (element.size >= NO_TEXT || text.size >= NO_TEXT)
+		return SETT_TOO_LARGE;
 	struct sort_item *item = malloc(sizeof(*item) + element.size + text.size);
 	if (item == NULL)
 		return SETT_NO_MEMORY;
 	item->number = weight->number;
-	item->has_text = weight->has_text;
-	item->element_size = element.size;
-	item->text_size = text.size;
+	item->element_size = (uint32_t)element.size;
+	item->text_size = weight->has_text ? (uint32_t)text.size : NO_TEXT;
 	if (element.size > 0)
 		memcpy(item->data, element.data, element.size);
 	if (text.size > 0)

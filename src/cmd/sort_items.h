@@ -28,7 +28,7 @@ struct sort_items {
 };
 
 void sort_items_init(struct sort_items *, const struct sort_order *, uint64_t most);
-/* Copies both. SETT_NO_MEMORY. */
+/* Copies both. SETT_NO_MEMORY; SETT_TOO_LARGE: one of 4 GiB and more. */
 int sort_items_add(struct sort_items *, struct bytes element, const struct sort_weight *);
 /* All are there: sorts them, and forgets those that are not wanted. */
 void sort_items_finish(struct sort_items *);

@@ -1,15 +1,9 @@
 /* DUMP and RESTORE through the runner: hashes in both layouts, with deadlines; what a refusal leaves behind. */
-#include "server_support.h"
+#include "collection_support.h"
 
 #include <stdio.h>
 
 #include "rdb/payload.h"
-
-static void
-set_packed_size(struct fixture *f, int64_t size)
-{
-	__atomic_store_n(&f->server.config->packed_max_size, size, __ATOMIC_RELAXED);
-}
 
 /* The bulk that was replied; the caller frees it. */
 static struct buffer
@@ -241,5 +235,38 @@ Test(dump, what_is_replaced_leaves_no_elements)
 	EXPECT(f, 0, "EXISTS h", ":0");
 	EXPECT(f, 0, "DBSIZE", ":0");
 	buffer_free(&payload);
+	fixture_close(f);
+}
+
+/* A hash of many fields, of which the last is there already: by then most of it has been committed. */
+Test(dump, a_refusal_at_the_end_of_a_large_value_leaves_nothing)
+{
+	enum { FIELDS = 3000 };
+	struct fixture *f = fixture_open();
+	struct rdb_writer w;
+	struct sett_error error;
+	char name[32];
+	set_packed_size(f, 64);
+	EXPECT(f, 0, "HSET k a 1", ":1");
+	for (int kind = 0; kind < 3; kind++) {
+		static const enum rdb_type types[] = {RDB_HASH, RDB_SET, RDB_ZSET};
+		rdb_writer_init(&w, false);
+		rdb_put_byte(&w, (uint8_t)types[kind]);
+		rdb_put_length(&w, FIELDS + 1);
+		for (int i = 0; i <= FIELDS; i++) {
+			int size = snprintf(name, sizeof(name), "name:%d", i < FIELDS ? i : 0);
+			rdb_put_string(&w, bytes_of(name, (size_t)size));
+			if (kind == 0)
+				rdb_put_string(&w, BYTES_LITERAL("value"));
+			if (kind == 2)
+				rdb_put_double(&w, i);
+		}
+		rdb_payload_seal(&w, RDB_VERSION);
+		expect_restore(f, "k", buffer_bytes(&w.out), "-ERR Bad data format\r\n");
+		rdb_writer_free(&w);
+		EXPECT(f, 0, "HGETALL k", "*2\r\n$1\r\na\r\n$1\r\n1");
+		cr_assert_eq(sett_engine_compact(f->server.engine, &error), SETT_OK);
+		cr_assert_eq(count_elements(f), 0);
+	}
 	fixture_close(f);
 }
