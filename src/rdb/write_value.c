@@ -91,8 +91,9 @@ write_plain_fields(struct value_write *v, struct hash_walk *walk, const struct f
 	return status == SETT_NOT_FOUND && count != facts->count ? SETT_CORRUPT : status;
 }
 
+/* Without deadlines: the packed form with them must be in their order. */
 static int
-write_packed_fields(struct value_write *v, struct hash_walk *walk, const struct field_facts *facts)
+write_packed_fields(struct value_write *v, struct hash_walk *walk)
 {
 	struct listpack_writer listpack = {0};
 	struct hash_field field;
@@ -105,12 +106,8 @@ write_packed_fields(struct value_write *v, struct hash_walk *walk, const struct 
 			break;
 		listpack_add(&listpack, field.name);
 		listpack_add(&listpack, value);
-		if (facts->first_deadline != 0)
-			listpack_add_integer(&listpack, (int64_t)field.deadline);
 	}
-	rdb_put_byte(v->out, facts->first_deadline != 0 ? RDB_HASH_LISTPACK_DEADLINES : RDB_HASH_LISTPACK);
-	if (facts->first_deadline != 0)
-		rdb_put_little_endian(v->out, facts->first_deadline, 8);
+	rdb_put_byte(v->out, RDB_HASH_LISTPACK);
 	rdb_put_listpack(v->out, &listpack);
 	listpack_free(&listpack);
 	return status;
@@ -132,8 +129,9 @@ write_hash(struct value_write *v)
 		return status;
 	if (facts.first_deadline != 0)
 		v->version = RDB_VERSION_DEADLINES;
-	status = h.encoding == HASH_LISTPACK ? write_packed_fields(v, &walk, &facts)
-					     : write_plain_fields(v, &walk, &facts);
+	status = h.encoding == HASH_LISTPACK && facts.first_deadline == 0
+		? write_packed_fields(v, &walk)
+		: write_plain_fields(v, &walk, &facts);
 	hash_walk_close(&walk);
 	return status == SETT_NOT_FOUND ? SETT_OK : status;
 }

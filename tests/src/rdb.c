@@ -205,6 +205,10 @@ Test(rdb, blobs_that_redis_writes)
 	      "\1\2\xc3\x19\x41\x3c\x0d\x3c\1\0\0\3\0\x81\x61\2\1\1\xe1\x2c\x78\xe0\xff\0\xe0\x1a\0\2\2\xae"
 	      "\xff",
 	      "a;1;<300x>;");
+	/* As later versions write them. */
+	VALUE(RDB_SET_LISTPACK, "\x0a\x0a\0\0\0\1\0\x81\x61\2\xff", "a;");
+	VALUE(RDB_HASH_LISTPACK_DEADLINES,
+	      "\x10\x27\0\0\0\0\0\0\x10\x10\0\0\0\3\0\x81\x61\2\1\1\xf1\x10\x27\3\xff", "a=1@10000;");
 	VALUE(RDB_LIST_QUICKLIST_2, "\2\1\3abc\2\x0a\x0a\0\0\0\1\0\x81\x64\2\xff", "abc;d;");
 }
 
