@@ -181,6 +181,7 @@ struct sett_txn {
 	struct superversion *superversion;
 	bool owns_superversion; /* a reference to give back; otherwise borrowed under RCU */
 	struct arena arena;
+	struct arena scratch; /* for one read of a part of a body */
 	struct write_buffer writes;
 	uint64_t *reads, *written; /* conflict keys; kept until the next begin, for a claim */
 	size_t read_count, read_capacity, written_count, written_capacity;

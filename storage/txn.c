@@ -40,6 +40,7 @@ sett_txn_create(struct sett_engine *engine, struct sett_txn **ret)
 	}
 	txn->engine = engine;
 	arena_init(&txn->arena, ARENA_BLOCK);
+	arena_init(&txn->scratch, ARENA_BLOCK);
 	write_buffer_init(&txn->writes, &txn->arena);
 	*ret = txn;
 	return SETT_OK;
@@ -55,6 +56,7 @@ sett_txn_destroy(struct sett_txn *txn)
 	snapshots_return_slot(&txn->engine->snapshots, txn->slot);
 	write_buffer_free(&txn->writes);
 	arena_free(&txn->arena);
+	arena_free(&txn->scratch);
 	for (size_t i = 0; i < txn->range_capacity; i++) {
 		buffer_free(&txn->ranges[i].low);
 		buffer_free(&txn->ranges[i].high);
@@ -536,8 +538,9 @@ sett_txn_get_hashed(struct sett_txn *txn, struct sett_key key, struct sett_recor
 	return r;
 }
 
-int
-sett_txn_body(struct sett_txn *txn, const struct sett_record *record, struct bytes *ret)
+/* The body, in the transaction's memory; or in `scratch`, for callers that are through with it at once. */
+static int
+read_body(struct sett_txn *txn, const struct sett_record *record, struct arena *scratch, struct bytes *ret)
 {
 	struct entry entry;
 	int r = txn_entry(txn, record, true, &entry);
@@ -549,11 +552,13 @@ sett_txn_body(struct sett_txn *txn, const struct sett_record *record, struct byt
 		r = SETT_CORRUPT;
 	if (r == SETT_OK) {
 		unsigned flags = txn->flags & SETT_TXN_NOWAIT ? VFS_NOWAIT : 0;
-		/* An own write's body may have come since something was read ahead from its place. */
+		/* An own write's body may have come since something was read ahead from its place; and what is read ahead
+		 * must stay. */
 		struct value_ahead none = {0};
-		struct value_ahead *ahead = record->timestamp == WRITE_OWN_TIMESTAMP ? &none : &txn->ahead;
-		r = value_log_read_ahead(txn->engine->value_log, ahead, &entry.pointer, flags, &txn->arena,
-					 ret, &txn->error);
+		bool reads_ahead = scratch == NULL && record->timestamp != WRITE_OWN_TIMESTAMP;
+		r = value_log_read_ahead(txn->engine->value_log, reads_ahead ? &txn->ahead : &none,
+					 &entry.pointer, flags, scratch != NULL ? scratch : &txn->arena, ret,
+					 &txn->error);
 		if (r == SETT_NOT_FOUND) /* a pointer whose file is gone is damage, not absence */
 			r = SETT_CORRUPT;
 	}
@@ -561,6 +566,12 @@ sett_txn_body(struct sett_txn *txn, const struct sett_record *record, struct byt
 		cache_body(txn, record, *ret);
 	txn_note_read(txn, r);
 	return r;
+}
+
+int
+sett_txn_body(struct sett_txn *txn, const struct sett_record *record, struct bytes *ret)
+{
+	return read_body(txn, record, NULL, ret);
 }
 
 uint64_t
@@ -597,9 +608,10 @@ sett_txn_body_part(struct sett_txn *txn, const struct sett_record *record, uint6
 		return r;
 	}
 	if (record->body_size < SETT_MAX_PACKED_SIZE || entry.kind != ENTRY_POINTER) {
-		r = sett_txn_body(txn, record, &body);
+		r = read_body(txn, record, &txn->scratch, &body);
 		if (r == SETT_OK)
 			memcpy(ret, body.data + offset, size);
+		arena_reset(&txn->scratch);
 		return r;
 	}
 	r = value_log_read_part(txn->engine->value_log, &entry.pointer, offset, size,

@@ -1,8 +1,17 @@
-/* Strings are changed by rewriting them: short ones in memory, long ones from file to file, a piece of them
- * in memory at a time. The body that is made belongs to the transaction's run: one more run makes another. */
+/* Short strings are changed by rewriting them in memory, long ones in place. Where a large part is put into a long one, it
+ * is rewritten from file to file, a piece of it in memory at a time; the body that is made belongs to the transaction's
+ * run: one more run makes another. */
 #include "cmd/splice.h"
 
-enum { PIECE_SIZE = 256 * 1024 };
+#include "config/config.h"
+
+enum {
+	PIECE_SIZE = 256 * 1024,
+	/* Bytes that are put into a long string in place: the transaction keeps them. */
+	IN_PLACE_MAX = 1024 * 1024,
+	/* A string is long from so many times packed-max-size on. */
+	IN_PLACE_FACTOR = 16,
+};
 
 /* ---- in memory ---- */
 
@@ -58,21 +67,30 @@ pour_stream(struct pouring *p, struct sett_body_stream *stream)
 	return status;
 }
 
+/* What can't be streamed is read part by part. */
+static int
+pour_parts(struct pouring *p, const struct key *k, uint64_t from, uint64_t size)
+{
+	int status = SETT_OK;
+	for (uint64_t done = 0; status == SETT_OK && done < size; done += PIECE_SIZE) {
+		size_t part = size - done < PIECE_SIZE ? (size_t)(size - done) : PIECE_SIZE;
+		status = key_body_part(k, from + done, part, p->piece);
+		if (status == SETT_OK)
+			status = sett_body_writer_append(p->to, p->piece, part, &p->error);
+	}
+	return status;
+}
+
 static int
 pour_old(struct pouring *p, const struct key *k, uint64_t from, uint64_t size)
 {
 	struct sett_body_stream *stream;
-	struct bytes body;
 	if (size == 0)
 		return SETT_OK;
 	int status = key_body_stream(k, from, size, &stream);
 	if (status == SETT_OK)
 		return pour_stream(p, stream);
-	if (status != SETT_INVALID)
-		return status;
-	status = key_body(k, &body);
-	return status == SETT_OK ? sett_body_writer_append(p->to, body.data + from, (size_t)size, &p->error)
-				 : status;
+	return status == SETT_INVALID ? pour_parts(p, k, from, size) : status;
 }
 
 static int
@@ -144,17 +162,43 @@ splice_in_files(struct command_context *c, struct key *k, const struct string_pa
 	return status;
 }
 
+/* ---- in place ---- */
+
+static int
+splice_in_place(struct command_context *c, struct key *k, const struct string_part *parts, size_t count)
+{
+	struct key_edit *edits = arena_allocate(c->arena, count * sizeof(*edits), _Alignof(struct key_edit));
+	if (edits == NULL)
+		return SETT_NO_MEMORY;
+	for (size_t i = 0; i < count; i++)
+		edits[i] = (struct key_edit){.offset = parts[i].offset,
+					     .data = bytes_of(parts[i].data, (size_t)parts[i].size)};
+	return key_edit(k, edits, count);
+}
+
+/* Whether the string, which becomes `size` bytes long by `put` bytes that are put in, is edited in place. */
+static bool
+is_spliced_in_place(const struct command_context *c, const struct key *k, uint64_t size, uint64_t put)
+{
+	int64_t packed = __atomic_load_n(&c->server->config->packed_max_size, __ATOMIC_RELAXED);
+	return size >= (uint64_t)packed * IN_PLACE_FACTOR && put <= IN_PLACE_MAX && put <= size / 2 &&
+		key_takes_edits(k);
+}
+
 int
 string_splice(struct command_context *c, struct key *k, const struct string_part *parts, size_t count)
 {
-	uint64_t size = string_size(k), end = parts[count - 1].offset + parts[count - 1].size;
+	uint64_t size = string_size(k), end = parts[count - 1].offset + parts[count - 1].size, put = 0;
 	bool has_body = false;
 	for (size_t i = 0; i < count; i++) {
 		assert(i == 0 || parts[i].offset >= parts[i - 1].offset + parts[i - 1].size);
 		has_body = has_body || parts[i].body != NULL;
+		put += parts[i].size;
 	}
 	if (size < end)
 		size = end;
+	if (!has_body && is_spliced_in_place(c, k, size, put))
+		return splice_in_place(c, k, parts, count);
 	if (size >= CONTEXT_LONG_MIN) {
 		int status = context_enter_long_lane(c);
 		if (status != SETT_OK)

@@ -14,7 +14,8 @@ string_pieces_begin(struct command_context *c, const struct key *k, uint64_t fro
 		if (status != SETT_OK)
 			return status;
 	}
-	if (string_size(k) < CONTEXT_STREAM_MIN)
+	/* A small one that lies in one place is no more than looked at. */
+	if (string_size(k) < CONTEXT_STREAM_MIN && (!k->exists || k->root.object == 0))
 		return SETT_OK;
 	ret->buffer = malloc(PIECE_SIZE);
 	return ret->buffer != NULL ? SETT_OK : SETT_NO_MEMORY;

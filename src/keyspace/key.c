@@ -8,6 +8,7 @@
  * - Elements whose root goes are dropped in the same transaction (I22). */
 #include "keyspace/key.h"
 
+#include "keyspace/chunks.h"
 #include "keyspace/integer.h"
 #include "keyspace/private.h"
 #include "keyspace/root.h"
@@ -132,11 +133,24 @@ key_note_due(const struct key *k)
 
 /* ---- reading the body ---- */
 
+/* All of a string in chunks, in the arena. */
+static __attribute__((noinline)) int
+join_chunks(const struct key *k, struct bytes *ret)
+{
+	uint8_t *room = arena_allocate(k->view->arena, k->root.body_size, 1);
+	int status = room != NULL ? chunks_read(k, 0, k->root.body_size, room) : SETT_NO_MEMORY;
+	if (status == SETT_OK)
+		*ret = bytes_of(room, k->root.body_size);
+	return status;
+}
+
 int
 key_body(const struct key *k, struct bytes *ret)
 {
 	struct bytes body;
 	assert(k->exists);
+	if (__builtin_expect(root_is_chunked(&k->root), 0))
+		return join_chunks(k, ret);
 	int status = sett_txn_body(k->view->txn, &k->root.record, &body);
 	if (status != SETT_OK)
 		return status;
@@ -158,6 +172,8 @@ int
 key_body_part(const struct key *k, uint64_t offset, size_t size, void *ret)
 {
 	assert(k->exists && offset <= k->root.body_size && size <= k->root.body_size - offset);
+	if (__builtin_expect(root_is_chunked(&k->root), 0))
+		return chunks_read(k, offset, size, ret);
 	return sett_txn_body_part(k->view->txn, &k->root.record, before_body(&k->root) + offset, size, ret);
 }
 
@@ -165,8 +181,29 @@ int
 key_body_stream(const struct key *k, uint64_t offset, uint64_t size, struct sett_body_stream **ret)
 {
 	assert(k->exists);
+	if (root_is_chunked(&k->root))
+		return SETT_INVALID;
 	return sett_body_stream_open(k->view->txn, &k->root.record, before_body(&k->root) + offset, size,
 				     ret);
+}
+
+int
+key_place_of(const struct key *k, struct key_place *ret)
+{
+	*ret = (struct key_place){.epoch = k->epoch, .hash = k->engine_key.hash};
+	return buffer_append(&ret->engine_key, k->engine_key.bytes.data, k->engine_key.bytes.size) == 0
+		? SETT_OK
+		: SETT_NO_MEMORY;
+}
+
+int
+key_open_place(struct keyspace_view *view, const struct key_place *place, struct key *ret)
+{
+	*ret = (struct key){.view = view,
+			    .epoch = place->epoch,
+			    .engine_key = {.bytes = buffer_bytes(&place->engine_key), .hash = place->hash}};
+	int status = read_root(ret);
+	return status == SETT_OK && !ret->exists ? SETT_CORRUPT : status;
 }
 
 /* ---- accounting ---- */
@@ -387,9 +424,14 @@ content_of(const struct key *from, const struct key *to, struct root_content *re
 				     .object = root->object,
 				     .object_bytes = root->object_bytes,
 				     .fields = root->fields};
-	if (before_body(root) == 0 && to->name.size + root->fields.size <= root_longest_name_in_head()) {
+	if ((root_is_chunked(root) || before_body(root) == 0) &&
+	    to->name.size + root->fields.size <= root_longest_name_in_head()) {
 		ret->body_of = &root->record;
 		return SETT_OK;
+	}
+	if (root_is_chunked(root)) {
+		ret->object = ret->object_bytes = 0;
+		ret->fields = (struct bytes){0};
 	}
 	return key_body(from, &ret->value);
 }
@@ -430,7 +472,8 @@ key_rename(struct key *from, struct key *to)
 		status = key_put(to, &content);
 	if (status != SETT_OK)
 		return status;
-	from->object = 0; /* it is the other's now */
+	if (content.object != 0)
+		from->object = 0; /* it is the other's now */
 	return key_delete(from);
 }
 

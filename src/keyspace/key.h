@@ -40,7 +40,7 @@ struct root {
 	uint8_t encoding;      /* the type's own */
 	uint64_t expires_at;   /* the key's deadline: ms since 1970, 0 = never */
 	uint64_t due_at;       /* the earliest deadline among its elements; 0 = none */
-	uint64_t body_size;    /* of a string: its length */
+	uint64_t body_size;    /* of a string: its length, wherever its bytes are */
 	uint64_t object;       /* the id under which its elements are stored; 0: all is in the body */
 	uint64_t object_bytes; /* about how many bytes those elements take */
 	struct bytes fields;   /* what the type keeps in the head */
@@ -72,15 +72,27 @@ int key_open_stored(struct keyspace_view *, unsigned db, struct bytes stored, st
 /* The key was met with elements past their deadlines: the runner or the expirer deletes them. SETT_NO_MEMORY. */
 int key_note_due(const struct key *);
 
-/* ---- reading the body ---- */
+/* ---- reading the body ----
+ * A string's body is all of it, also if parts of it are stored elsewhere (chunks.h). */
 
 int key_body(const struct key *, struct bytes *ret);
 /* `size` bytes starting at `offset`, which must lie within the body, into `ret`. Of a large body little more
  * is read. */
 int key_body_part(const struct key *, uint64_t offset, size_t size, void *ret);
 /* The same as a stream (storage/engine.h), which the caller closes. SETT_INVALID: the body can't be streamed;
- * key_body has it. */
+ * key_body and key_body_part have it. */
 int key_body_stream(const struct key *, uint64_t offset, uint64_t size, struct sett_body_stream **ret);
+
+/* What it takes to find the record of a key again, in a later transaction of the same snapshot. */
+struct key_place {
+	uint64_t epoch, hash;
+	struct buffer engine_key; /* owned */
+};
+/* SETT_NO_MEMORY. */
+int key_place_of(const struct key *, struct key_place *ret);
+/* The key in a view of that snapshot, for reading alone; it has no name. `place` stays as long as it. SETT_CORRUPT if it is
+ * not there, ... */
+int key_open_place(struct keyspace_view *, const struct key_place *place, struct key *ret);
 
 /* ---- writing ----
  * Each of these writes the record; later ones replace earlier ones. `root` stays as it was opened. */
@@ -108,6 +120,16 @@ int key_put_encoded(struct key *, struct bytes value, enum string_encoding, uint
  * takes it. */
 bool key_takes_body(struct bytes name);
 int key_put_body(struct key *, const struct sett_body_writer *, uint64_t expires_at);
+/* Puts bytes into a string at their offsets, which ascend and do not overlap, zero bytes between, and makes it as long as
+ * they reach. The deadline stays. Costs what the edits touch, however long the string is: the first makes a few entries
+ * beside its body (chunks.h), which is worth it for long strings alone. The key is absent or holds a string, and its name
+ * is not too long. */
+struct key_edit {
+	uint64_t offset;
+	struct bytes data;
+};
+bool key_takes_edits(const struct key *);
+int key_edit(struct key *, const struct key_edit *, size_t count);
 /* Rewrites the head alone; the key exists. */
 int key_set_expiry(struct key *, uint64_t expires_at);
 /* Deletes the record and drops its elements. The key exists or is stored. */
@@ -117,6 +139,8 @@ int key_delete(struct key *);
 int key_rename(struct key *from, struct key *to);
 /* Gives `to` a copy of a root whose content is all in the body, deadline included. */
 int key_copy_packed(const struct key *from, struct key *to);
+/* The same of any string. */
+int key_copy_string(const struct key *from, struct key *to);
 /* Tells of what the command did to the key, if events of the class are wanted. Names are static. SETT_NO_MEMORY. */
 static inline int
 key_event(const struct key *k, enum event_class class, const char *name)

@@ -11,6 +11,7 @@
  * Heads of Sett 0.1 have flags 0, 1 and 2 alone and read as they are. */
 #include "keyspace/root.h"
 
+#include "keyspace/chunks.h"
 #include "keyspace/private.h"
 #include "storage/base/varint.h"
 #include "storage/limits.h"
@@ -139,6 +140,9 @@ root_parse(const struct sett_record *record, struct root *ret)
 			     .record = *record};
 	if ((record->head.data[2] & FLAG_DEADLINES) != 0)
 		ret->expires_at = h.deadline;
+	if (__builtin_expect(root_is_chunked(ret), 0) &&
+	    (h.text_in_body > 0 || !chunks_parse_size(h.fields, record->body_size, &ret->body_size)))
+		return SETT_CORRUPT;
 	return SETT_OK;
 }
 

@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "net/output.h"
 #include "storage/base/sync_point.h"
+#include "txn/string_source.h"
 #include "txn/waiting.h"
 
 /* ---- errors ---- */
@@ -94,21 +95,15 @@ reply_stream(struct command_context *c, struct sett_body_stream *body, uint64_t 
 	return SETT_NO_MEMORY;
 }
 
-/* By way of a copy: the arena keeps what it has once taken. */
+/* Straight into the reply: the arena keeps what it has once taken. */
 static int
 reply_copy(struct command_context *c, const struct key *key, uint64_t offset, size_t size)
 {
 	int status = size >= CONTEXT_LONG_MIN ? context_enter_long_lane(c) : SETT_OK;
 	if (status != SETT_OK)
 		return status;
-	uint8_t *copy = malloc(size);
-	if (copy == NULL)
-		return SETT_NO_MEMORY;
-	status = key_body_part(key, offset, size, copy);
-	if (status == SETT_OK)
-		resp_bulk(c->reply, copy, size);
-	free(copy);
-	return status;
+	uint8_t *space = resp_bulk_space(c->reply, size);
+	return space != NULL ? key_body_part(key, offset, size, space) : SETT_NO_MEMORY;
 }
 
 int
@@ -121,7 +116,13 @@ context_reply_part(struct command_context *c, const struct key *key, uint64_t of
 		status = key_body_stream(key, offset, size, &body);
 	if (status != SETT_INVALID)
 		return status == SETT_OK ? reply_stream(c, body, size) : status;
-	if (__builtin_expect(key->root.body_size >= CONTEXT_STREAM_MIN && size > 0, 0))
+	if (size >= CONTEXT_STREAM_MIN && key->root.object != 0 && !key_is_changed(key)) {
+		status = context_reply_chunks(c, key, offset, size);
+		if (status != SETT_TOO_LARGE)
+			return status;
+	}
+	if (__builtin_expect((key->root.body_size >= CONTEXT_STREAM_MIN || key->root.object != 0) && size > 0,
+			     0))
 		return reply_copy(c, key, offset, (size_t)size);
 	status = key_body(key, &value);
 	if (status == SETT_OK)

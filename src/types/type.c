@@ -18,7 +18,7 @@ struct type_operations {
 
 static const struct type_operations types[VALUE_TYPE_END] = {
 	[VALUE_STRING] = {.encoding_name = string_encoding_name,
-			  .copy = key_copy_packed,
+			  .copy = key_copy_string,
 			  .digest = string_digest},
 	[VALUE_LIST] = {.encoding_name = list_encoding_name, .copy = list_copy, .digest = list_digest},
 	[VALUE_SET] = {.encoding_name = set_encoding_name, .copy = hash_copy, .digest = hash_digest},
@@ -62,7 +62,9 @@ type_digest(struct key *k, struct digest *digest)
 uint64_t
 type_stored_size(const struct root *root)
 {
-	return root->body_size + root->object_bytes;
+	/* Of a string in chunks, not all of its length is stored. */
+	uint64_t body = root->object != 0 ? root->record.body_size : root->body_size;
+	return body + root->object_bytes;
 }
 
 /* ---- expiry ---- */

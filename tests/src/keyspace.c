@@ -200,7 +200,7 @@ put_object(struct session *s, const char *name, uint64_t expires_at)
 	uint8_t element[ELEMENT_PREFIX_SIZE + 1] = {0};
 	cr_assert_eq(key_open(&s->view, 0, bytes_of_string(name), &k), SETT_OK);
 	cr_assert_eq(keyspace_take_object(&s->view, &object), SETT_OK);
-	struct root_content content = {.type = VALUE_STRING,
+	struct root_content content = {.type = VALUE_HASH,
 				       .encoding = STRING_RAW,
 				       .object = object,
 				       .object_bytes = 100,
@@ -305,7 +305,7 @@ Test(keyspace, heads_keep_their_parts)
 		memset(name, 'a' + (int)i, sizes[i]);
 		session_open(f, &s);
 		cr_assert_eq(key_open(&s.view, 0, bytes_of(name, sizes[i]), &k), SETT_OK);
-		struct root_content content = {.type = VALUE_STRING,
+		struct root_content content = {.type = VALUE_HASH,
 					       .encoding = STRING_RAW,
 					       .object = 7 + i,
 					       .object_bytes = 1000,

@@ -233,8 +233,8 @@ int sett_txn_get_hashed(struct sett_txn *, struct sett_key, struct sett_record *
 /* The body of a record read in this transaction, checksum verified. SETT_WOULD_BLOCK, ... as above. */
 int sett_txn_body(struct sett_txn *, const struct sett_record *, struct bytes *ret);
 
-/* `size` bytes of such a body from `offset` on, which it has, into `ret`: of a large one little more is read.
- */
+/* `size` bytes of such a body from `offset` on, which it has, into `ret`: of a large one little more is read, and
+ * the transaction keeps nothing of it. */
 int sett_txn_body_part(struct sett_txn *, const struct sett_record *, uint64_t offset, size_t size,
 		       void *ret);
 
