@@ -314,10 +314,10 @@ drop_from_body(struct list *l, enum list_end end, enum list_end side, uint64_t m
 static int
 drop_from_node(struct list *l, enum list_end end, uint64_t most, uint64_t *ret)
 {
-	struct list_node node;
+	struct list_node node = {.count = l->tree.seen_count};
 	struct list_place place;
 	struct list_tree *t = &l->tree;
-	int status = list_tree_node(t, t->ends[end], &node);
+	int status = t->ends[end] == t->seen ? SETT_OK : list_tree_node(t, t->ends[end], &node);
 	if (status != SETT_OK)
 		return status;
 	bool is_only = t->ends[0] == t->ends[1];
@@ -459,22 +459,27 @@ element_in_node(struct list *l, const struct list_node *node, uint64_t within, s
 
 /* The first and the last element of the nodes need no way through the pages. */
 static int
+element_at_end(struct list *l, enum list_end end, struct list_element *ret)
+{
+	struct list_node node;
+	int status = list_tree_node(&l->tree, l->tree.ends[end], &node);
+	if (status != SETT_OK)
+		return status;
+	l->tree.seen = node.number;
+	l->tree.seen_count = node.count;
+	return element_in_node(l, &node, end == LIST_FRONT ? l->skip[end] : node.count - 1 - l->skip[end],
+			       ret);
+}
+
+static int
 element_at_rank(struct list *l, uint64_t rank, struct list_element *ret)
 {
 	struct list_place place;
-	struct list_node node;
-	const struct list_tree *t = &l->tree;
-	int status;
-	if (rank == l->skip[LIST_FRONT]) {
-		status = list_tree_node(t, t->ends[LIST_FRONT], &node);
-		return status == SETT_OK ? element_in_node(l, &node, rank, ret) : status;
-	}
-	if (rank + 1 + l->skip[LIST_BACK] == t->elements) {
-		status = list_tree_node(t, t->ends[LIST_BACK], &node);
-		return status == SETT_OK ? element_in_node(l, &node, node.count - 1 - l->skip[LIST_BACK], ret)
-					 : status;
-	}
-	status = list_tree_find(t, rank, &place);
+	if (rank == l->skip[LIST_FRONT])
+		return element_at_end(l, LIST_FRONT, ret);
+	if (rank + 1 + l->skip[LIST_BACK] == l->tree.elements)
+		return element_at_end(l, LIST_BACK, ret);
+	int status = list_tree_find(&l->tree, rank, &place);
 	return status == SETT_OK ? element_in_node(l, &place.node, rank - place.before, ret) : status;
 }
 

@@ -110,6 +110,7 @@ put_node(struct list_tree *t, uint64_t number, const struct list_content *conten
 	t->bytes = t->bytes > old_size ? t->bytes - old_size : 0;
 	t->bytes += content_size(content);
 	t->elements += content->count - (old != NULL ? old->count : 0);
+	t->seen = 0;
 	return sett_txn_put(t->view->txn, entry_key(t, KIND_NODE, number, key), &put);
 }
 
@@ -121,6 +122,7 @@ delete_node(struct list_tree *t, const struct list_node *node)
 	assert(t->elements >= node->count);
 	t->bytes = t->bytes > size ? t->bytes - size : 0;
 	t->elements -= node->count;
+	t->seen = 0;
 	return sett_txn_delete_over(t->view->txn, entry_key(t, KIND_NODE, node->number, key), &node->record);
 }
 
@@ -464,18 +466,21 @@ drop_child(struct list_tree *t, struct list_place *place, uint64_t less)
 	return SETT_OK;
 }
 
+/* The end of the tree after the node there was removed, whose place this was: its page has the next one, whether it took
+ * in others or was taken in, unless it is empty. */
 static int
-find_end(struct list_tree *t, bool last)
+find_end(struct list_tree *t, struct list_place *place, bool last)
 {
-	struct list_place place;
+	const struct list_page *page = &place->page[0];
 	int status = SETT_OK;
-	if (t->elements == 0) {
-		t->ends[last] = 0;
+	t->ends[last] = 0;
+	if (t->elements == 0)
 		return SETT_OK;
-	}
-	status = descend(t, last ? t->elements - 1 : 0, &place);
-	if (status == SETT_OK)
-		t->ends[last] = place.node.number;
+	if (page->children > 0)
+		place->node.number = page->child[last ? page->children - 1 : 0].number;
+	else
+		status = descend(t, last ? t->elements - 1 : 0, place);
+	t->ends[last] = place->node.number;
 	return status;
 }
 
@@ -488,7 +493,7 @@ list_tree_remove(struct list_tree *t, struct list_place *place)
 		status = drop_child(t, place, place->node.count);
 	for (int end = 0; end < 2 && status == SETT_OK; end++)
 		if (t->ends[end] == number)
-			status = find_end(t, end == 1);
+			status = find_end(t, place, end == 1);
 	return status;
 }
 

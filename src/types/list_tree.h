@@ -42,6 +42,8 @@ struct list_tree {
 	unsigned height;      /* levels of pages */
 	uint64_t ends[2];     /* numbers of the first node and the last */
 	uint64_t bytes;       /* about what nodes take */
+	/* A node that was looked at, whose count has not changed since; 0: none. */
+	uint64_t seen, seen_count;
 };
 /* An empty tree. `fan_out` is brought into its bounds. */
 void list_tree_init(struct list_tree *, struct keyspace_view *, uint64_t epoch, uint64_t object,
