@@ -10,8 +10,8 @@
 #include "storage/base/varint.h"
 
 enum {
-	KIND_NODE = 0,
-	KIND_PAGE = 1,
+	KIND_PAGE = 0,
+	KIND_NODE = 1,
 	KEY_SIZE = ELEMENT_PREFIX_SIZE + 1 + 8,
 	/* What an entry takes beside head and body: key, the engine's own. */
 	ENTRY_OVERHEAD = KEY_SIZE + 16,
@@ -50,7 +50,7 @@ entry_key(const struct list_tree *t, uint8_t kind, uint64_t number, uint8_t room
 {
 	memcpy(room, t->prefix, ELEMENT_PREFIX_SIZE);
 	room[ELEMENT_PREFIX_SIZE] = kind;
-	put_be64(room + ELEMENT_PREFIX_SIZE + 1, number);
+	put_be64(room + ELEMENT_PREFIX_SIZE + 1, ~number);
 	return bytes_of(room, KEY_SIZE);
 }
 
@@ -506,8 +506,8 @@ list_tree_copy(const struct list_tree *from, const struct list_tree *to)
 	struct sett_iterator *iterator;
 	memcpy(lower, from->prefix, ELEMENT_PREFIX_SIZE);
 	memcpy(upper, from->prefix, ELEMENT_PREFIX_SIZE);
-	lower[ELEMENT_PREFIX_SIZE] = KIND_NODE;
-	upper[ELEMENT_PREFIX_SIZE] = KIND_PAGE + 1;
+	lower[ELEMENT_PREFIX_SIZE] = KIND_PAGE;
+	upper[ELEMENT_PREFIX_SIZE] = KIND_NODE + 1;
 	struct sett_iterator_options options = {.lower = bytes_of(lower, sizeof(lower)),
 						.upper = bytes_of(upper, sizeof(upper))};
 	int status = sett_iterator_open(from->view->txn, &options, &iterator);

@@ -5,14 +5,16 @@
  * never used twice; every one is found by its number, with a point read. So no order has to be kept among the
  * numbers, and no read passes by what was deleted.
  *
- *     prefix 00 number:u64be     a node: head: [count:varint]                  body: a run (list_entries.h), or with an
+ *     prefix 00 ~number:u64be    a page: head: {difference:varint count:varint}    body: empty
+ *     prefix 01 ~number:u64be    a node: head: [count:varint]                  body: a run (list_entries.h), or with an
  *                                                                              empty head one element as it is
- *     prefix 01 number:u64be     a page: head: {difference:varint count:varint}    body: empty
  *
  *     prefix      keyspace_element_prefix
  *     difference  the child's number less that of the child before it (the first: less 0), times two, and made positive
  *                 as 2 * -d - 1
  *     count       elements in the child and below it
+ *     ~           the complement: what is new lies before what is old, beside the pages, so that where a list is pushed
+ *                 to, a table of new entries does not overlap those of old nodes, and compaction leaves them alone
  *
  * The children of the lowest pages are nodes, those of others are pages of the level below. One node has no page. A
  * page that outgrows its bound is split: at its end where the new child is at an end, so that lists which are only

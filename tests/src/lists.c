@@ -518,7 +518,7 @@ Test(lists, the_bytes_of_a_spread_list)
 	static const struct expected_entry expected[] = {
 		{BYTES_LITERAL("\1\0\0\0\0\0\0\0\1l"),
 		 BYTES_LITERAL("\2\1\x0c\1\x33\x0b\4\0\0\0\0\2\3\1\0\1\1"), BYTES_LITERAL("\1d\1")},
-		{BYTES_LITERAL("\2\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0\1"), BYTES_LITERAL("\3"),
+		{BYTES_LITERAL("\2\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1\1\xff\xff\xff\xff\xff\xff\xff\xfe"), BYTES_LITERAL("\3"),
 		 BYTES_LITERAL("\1a\1\1b\1\1c\1")},
 	};
 	set_packed_size(f, 9);
@@ -861,8 +861,8 @@ Test(lists, damaged_nodes_and_pages_are_errors)
 	static const char *const lines[] = {"LRANGE l 0 -1", "LPOS l zz", "LREM l 0 zz", "LINDEX l 4",
 					    "LINSERT l BEFORE zz x"};
 	struct fixture *f = fixture_open();
-	struct bytes node = BYTES_LITERAL("\2\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0\2");
-	struct bytes page = BYTES_LITERAL("\2\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1\1\0\0\0\0\0\0\0\3");
+	struct bytes node = BYTES_LITERAL("\2\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1\1\xff\xff\xff\xff\xff\xff\xff\xfd");
+	struct bytes page = BYTES_LITERAL("\2\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1\0\xff\xff\xff\xff\xff\xff\xff\xfc");
 	set_packed_size(f, 9);
 	EXPECT(f, 0, "RPUSH l a b c d e f g", ":7");
 	for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++) {
