@@ -1,6 +1,7 @@
 /* DUMP and RESTORE. */
 #include "cmd/commands.h"
 #include "cmd/hashes.h"
+#include "cmd/lists.h"
 #include "cmd/sets.h"
 #include "cmd/zsets.h"
 #include "config/config.h"
@@ -102,7 +103,7 @@ store_payload(struct command_context *c, struct key *k, struct bytes value)
 	struct rdb_limits limits = {
 		.hash = hash_limits_of(c), .set = set_limits_of(c), .zset = zset_limits_of(c)};
 	struct rdb_reader reader;
-	limits.list_packed_size = limits.hash.packed_size;
+	limits.list_packed_size = list_packed_size(c->server->config);
 	int status = rdb_reader_open(&reader, value);
 	if (status == RDB_MALFORMED)
 		return context_error(c, "ERR Bad data format");

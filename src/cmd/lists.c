@@ -4,13 +4,22 @@
 #include "cmd/commands.h"
 #include "config/config.h"
 
+/* A node made of a full body and one element more goes to the value log then, where it is written once: in the tree,
+ * compactions would write it again and again. */
+size_t
+list_packed_size(const struct config *config)
+{
+	size_t packed = (size_t)__atomic_load_n(&config->packed_max_size, __ATOMIC_RELAXED);
+	size_t threshold = (size_t)config->value_threshold;
+	return threshold > packed && threshold <= 2 * packed ? threshold - 1 : packed;
+}
+
 int
 open_list(struct command_context *c, struct bytes name, struct open_list *ret)
 {
-	const struct config *config = c->server->config;
-	size_t packed_size = (size_t)__atomic_load_n(&config->packed_max_size, __ATOMIC_RELAXED);
 	int status = open_typed(c, name, VALUE_LIST, &ret->key);
-	return status == SETT_OK ? list_open(&ret->key, packed_size, &ret->list) : status;
+	return status == SETT_OK ? list_open(&ret->key, list_packed_size(c->server->config), &ret->list)
+				 : status;
 }
 
 int

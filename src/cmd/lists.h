@@ -10,6 +10,9 @@ enum {
 	LIST_LONG_BYTES = 1024 * 1024,
 };
 
+/* How large the body of a list may be: packed-max-size, or a little more. */
+size_t list_packed_size(const struct config *);
+
 /* A key with the list that it holds; an absent key is an empty list. */
 struct open_list {
 	struct key key;

@@ -191,29 +191,41 @@ take_object(struct list *l)
 	return status;
 }
 
+/* Makes a node of a run: what lies at this end of the body, or all of it if there is no node yet, perhaps with an element
+ * more. */
 static int
-spill_all(struct list *l)
+spill_run(struct list *l, enum list_end end, struct bytes run, uint64_t count)
 {
-	struct list_content content = {.count = l->count, .body = l->body};
+	struct list_content content = {.count = count, .body = run};
+	bool is_first = l->tree.top == 0;
 	int status = take_object(l);
 	if (status == SETT_OK)
-		status = list_tree_push(&l->tree, true, &content);
-	l->in_front = 0;
-	l->front_size = 0;
-	return status == SETT_OK ? list_splice_body(l, 0, l->body.size, 0) : status;
+		status = list_settle(l, end);
+	if (status == SETT_OK)
+		status = list_tree_push(&l->tree, end == LIST_BACK, &content);
+	if (status != SETT_OK)
+		return status;
+	if (!is_first)
+		return empty_side(l, end);
+	l->in_front = l->front_size = 0;
+	return list_splice_body(l, 0, l->body.size, 0);
+}
+
+/* What list_spill makes a node of. */
+static struct bytes
+to_be_spilled(const struct list *l, enum list_end end, uint64_t *ret_count)
+{
+	*ret_count = l->tree.top == 0 ? l->count : list_side_count(l, end);
+	return l->tree.top == 0 ? l->body : list_side(l, end);
 }
 
 int
 list_spill(struct list *l, enum list_end end)
 {
-	if (l->tree.top == 0)
-		return spill_all(l);
-	struct list_content content = {.count = list_side_count(l, end), .body = list_side(l, end)};
-	assert(content.count > 0);
-	int status = list_settle(l, end);
-	if (status == SETT_OK)
-		status = list_tree_push(&l->tree, end == LIST_BACK, &content);
-	return status == SETT_OK ? empty_side(l, end) : status;
+	uint64_t count;
+	struct bytes run = to_be_spilled(l, end, &count);
+	assert(count > 0);
+	return spill_run(l, end, run, count);
 }
 
 int
@@ -266,6 +278,26 @@ push_large(struct list *l, enum list_end end, struct bytes value, const struct s
 	return status;
 }
 
+/* The body has no room for the element: it and what lies at this end become a node. */
+static int
+spill_with(struct list *l, enum list_end end, struct bytes value)
+{
+	uint64_t count;
+	struct bytes run = to_be_spilled(l, end, &count);
+	size_t size = run.size + list_entry_size(value.size);
+	uint8_t *room = arena_allocate(l->key->view->arena, size, 1), *p = room;
+	if (room == NULL)
+		return SETT_NO_MEMORY;
+	if (end == LIST_FRONT)
+		p = list_entry_write(p, value);
+	memcpy(p, run.data, run.size);
+	if (end == LIST_BACK)
+		list_entry_write(p + run.size, value);
+	int status = spill_run(l, end, bytes_of(room, size), count + 1);
+	l->count++;
+	return status;
+}
+
 int
 list_push(struct list *l, enum list_end end, struct bytes value)
 {
@@ -273,8 +305,12 @@ list_push(struct list *l, enum list_end end, struct bytes value)
 	int status = list_read_body(l);
 	if (status == SETT_OK && list_is_large(l, value))
 		return push_large(l, end, value, NULL);
-	while (status == SETT_OK && l->body.size + size > l->packed_size && l->body.size > 0)
-		status = list_spill(l, l->front_size > l->body.size / 2 ? LIST_FRONT : LIST_BACK);
+	while (status == SETT_OK && l->body.size + size > l->packed_size && l->body.size > 0) {
+		enum list_end side = l->front_size > l->body.size / 2 ? LIST_FRONT : LIST_BACK;
+		if (side == end || l->tree.top == 0)
+			return spill_with(l, end, value);
+		status = list_spill(l, side);
+	}
 	size_t offset = end == LIST_FRONT ? 0 : l->body.size;
 	if (status == SETT_OK)
 		status = list_splice_body(l, offset, 0, size);

@@ -2,8 +2,8 @@
  *
  * A list has up to three parts: elements at its front and elements at its back, which lie in the body of the root, and
  * nodes between them (list_tree.h). A small list has no nodes; its root has no object then, and the list is *packed*. A push
- * adds to the body alone. Once the body would be larger than `packed_size`, what lies at one side of it becomes a node, or
- * all of it if there is none yet. A larger element is a node of its own. A pop takes from the body, or skips an element
+ * adds to the body alone. Once the body would be larger than `packed_size`, what lies at one side of it becomes a node, with
+ * the new element if that is at the same side; or all of it if there is no node yet. A larger element is a node of its own. A pop takes from the body, or skips an element
  * of a node at the end, which stays as it is until all its elements are skipped. So in the long run a push writes the
  * root and its share of a node, and a pop the root.
  *
@@ -39,7 +39,7 @@ enum list_end { LIST_FRONT = 0, LIST_BACK = 1 };
 
 struct list {
 	struct key *key;
-	size_t packed_size; /* the body, or a node with several elements, is not larger */
+	size_t packed_size; /* the body is not larger, a node with several elements not than twice that */
 	uint64_t count;
 	bool changed;          /* the root has to be written */
 	uint64_t object;       /* 0: packed */

@@ -74,7 +74,8 @@ join(const struct list *l, const struct around *a, struct bytes value, struct by
 	return SETT_OK;
 }
 
-/* Cuts a run at the entry that lies across its middle, so that no part is larger than a node may be, if that can be. */
+/* Cuts a run at the entry that lies across its middle, so that no part is larger than a node may be, if that can
+ * be. */
 static int
 cut_in_two(const struct list *l, struct bytes run, uint64_t count, struct parts *p)
 {
@@ -88,7 +89,7 @@ cut_in_two(const struct list *l, struct bytes run, uint64_t count, struct parts 
 		cut += entry.size;
 		before++;
 	}
-	if (cut > l->packed_size || before == count) {
+	if (cut > 2 * l->packed_size || before == count) {
 		cut = entry.offset;
 		before--;
 	}
@@ -105,14 +106,14 @@ make_parts(const struct list *l, const struct around *a, struct bytes value, str
 	size_t size = a->left.size + list_entry_size(value.size) + a->right.size;
 	int status;
 	*ret = (struct parts){.count = 0};
-	if (!list_is_large(l, value) && size <= 2 * l->packed_size) {
+	if (!list_is_large(l, value) && size <= 3 * l->packed_size) {
 		uint64_t count = a->left_count + 1 + a->right_count;
 		status = join(l, a, value, &run);
 		if (status == SETT_OK && size <= l->packed_size)
 			add_part(ret, run, count);
 		else if (status == SETT_OK)
 			status = cut_in_two(l, run, count, ret);
-		if (status != SETT_OK || ret->content[ret->count - 1].body.size <= l->packed_size)
+		if (status != SETT_OK || ret->content[ret->count - 1].body.size <= 2 * l->packed_size)
 			return status;
 		ret->count = 0;
 	}

@@ -517,12 +517,12 @@ Test(lists, the_bytes_of_a_spread_list)
 	struct fixture *f = fixture_open();
 	static const struct expected_entry expected[] = {
 		{BYTES_LITERAL("\1\0\0\0\0\0\0\0\1l"),
-		 BYTES_LITERAL("\2\1\x0c\1\x33\x0b\4\0\0\0\0\2\3\1\0\1\1"), BYTES_LITERAL("\1d\1")},
-		{BYTES_LITERAL("\2\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1\1\xff\xff\xff\xff\xff\xff\xff\xfe"), BYTES_LITERAL("\3"),
-		 BYTES_LITERAL("\1a\1\1b\1\1c\1")},
+		 BYTES_LITERAL("\2\1\x0c\1\x36\x0b\5\0\0\0\0\2\4\1\0\1\1"), BYTES_LITERAL("\1e\1")},
+		{BYTES_LITERAL("\2\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1\1\xff\xff\xff\xff\xff\xff\xff\xfe"),
+		 BYTES_LITERAL("\4"), BYTES_LITERAL("\1a\1\1b\1\1c\1\1d\1")},
 	};
 	set_packed_size(f, 9);
-	EXPECT(f, 0, "RPUSH l a b c d", ":4");
+	EXPECT(f, 0, "RPUSH l a b c d e", ":5");
 	check_entries(f, "\1", expected, 2);
 	fixture_close(f);
 }
@@ -532,19 +532,18 @@ Test(lists, pops_leave_nodes_as_they_are_until_they_are_used_up)
 {
 	struct fixture *f = fixture_open();
 	set_packed_size(f, 9);
-	EXPECT(f, 0, "RPUSH l a b c d e f g", ":7");
+	EXPECT(f, 0, "RPUSH l a b c d e f g h", ":8");
 	cr_assert_eq(count_elements(f), 3, "two nodes and their page");
-	EXPECT(f, 0, "LPOP l", "$1\r\na");
-	EXPECT(f, 0, "LPOP l", "$1\r\nb");
-	EXPECT(f, 0, "RPOP l 2", "*2\r\n$1\r\ng\r\n$1\r\nf");
+	EXPECT(f, 0, "LPOP l 3", "*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc");
+	EXPECT(f, 0, "RPOP l 2", "*2\r\n$1\r\nh\r\n$1\r\ng");
 	cr_assert_eq(count_elements(f), 3);
-	EXPECT(f, 0, "LRANGE l 0 -1", "*3\r\n$1\r\nc\r\n$1\r\nd\r\n$1\r\ne");
-	EXPECT(f, 0, "LINDEX l 0", "$1\r\nc");
-	EXPECT(f, 0, "LINDEX l -1", "$1\r\ne");
-	EXPECT(f, 0, "LPOP l", "$1\r\nc");
-	cr_assert_eq(count_elements(f), 1, "one node");
+	EXPECT(f, 0, "LRANGE l 0 -1", "*3\r\n$1\r\nd\r\n$1\r\ne\r\n$1\r\nf");
+	EXPECT(f, 0, "LINDEX l 0", "$1\r\nd");
+	EXPECT(f, 0, "LINDEX l -1", "$1\r\nf");
 	EXPECT(f, 0, "LPOP l", "$1\r\nd");
-	EXPECT(f, 0, "RPOP l", "$1\r\ne");
+	cr_assert_eq(count_elements(f), 1, "one node");
+	EXPECT(f, 0, "LPOP l", "$1\r\ne");
+	EXPECT(f, 0, "RPOP l", "$1\r\nf");
 	cr_assert_eq(count_elements(f), 0);
 	EXPECT(f, 0, "EXISTS l", ":0");
 	fixture_close(f);
@@ -827,55 +826,58 @@ Test(lists, damaged_roots_are_errors)
 		{BYTES_LITERAL("\2\1\x08\2\1\0"), BYTES_LITERAL("\1a\1")}, /* bytes too many */
 		{BYTES_LITERAL("\2\1\x08\1\2"), BYTES_LITERAL("\1a\1")},   /* more elements than there are */
 		{BYTES_LITERAL("\2\1\x08\1\1"), BYTES_LITERAL("\1a\2")},   /* sizes differ */
-		{BYTES_LITERAL("\2\1\x0c\1\x33\x0b\4\0\0\0\0\2\3\1\0\1"), BYTES_LITERAL("\1d\1")}, /* short */
-		{BYTES_LITERAL("\2\1\x0c\1\x33\x0b\4\0\0\0\0\2\3\2\0\2\2"),
-		 BYTES_LITERAL("\1d\1")}, /* no number yet */
-		{BYTES_LITERAL("\2\1\x0c\1\x33\x0b\4\0\0\0\0\2\3\1\0\1\0"),
-		 BYTES_LITERAL("\1d\1")}, /* no last */
-		{BYTES_LITERAL("\2\1\x0c\1\x33\x0b\2\0\0\0\0\2\3\1\0\1\1"),
-		 BYTES_LITERAL("\1d\1")}, /* too few */
-		{BYTES_LITERAL("\2\1\x0c\1\x33\x0b\4\0\0\3\0\2\3\1\0\1\1"),
-		 BYTES_LITERAL("\1d\1")}, /* all lost */
-		{BYTES_LITERAL("\2\1\x0c\1\x33\x0b\4\1\x09\0\0\2\3\1\0\1\1"),
-		 BYTES_LITERAL("\1d\1")}, /* front */
-		{BYTES_LITERAL("\2\1\x0c\1\x33\x0b\4\0\0\0\0\2\3\1\x20\1\1"),
-		 BYTES_LITERAL("\1d\1")}, /* tall */
+		/* Of a spread list: cut short; numbers not given out yet; no last node; fewer elements than the nodes
+		 * have; all lost; more bytes at the front than there are; too tall. */
+		{BYTES_LITERAL("\2\1\x0c\1\x36\x0b\5\0\0\0\0\2\4\1\0\1"), BYTES_LITERAL("\1e\1")},
+		{BYTES_LITERAL("\2\1\x0c\1\x36\x0b\5\0\0\0\0\1\4\1\0\1\1"), BYTES_LITERAL("\1e\1")},
+		{BYTES_LITERAL("\2\1\x0c\1\x36\x0b\5\0\0\0\0\2\4\1\0\1\0"), BYTES_LITERAL("\1e\1")},
+		{BYTES_LITERAL("\2\1\x0c\1\x36\x0b\3\0\0\0\0\2\4\1\0\1\1"), BYTES_LITERAL("\1e\1")},
+		{BYTES_LITERAL("\2\1\x0c\1\x36\x0b\5\0\0\4\0\2\4\1\0\1\1"), BYTES_LITERAL("\1e\1")},
+		{BYTES_LITERAL("\2\1\x0c\1\x36\x0b\5\1\x09\0\0\2\4\1\0\1\1"), BYTES_LITERAL("\1e\1")},
+		{BYTES_LITERAL("\2\1\x0c\1\x36\x0b\5\0\0\0\0\2\4\1\x0f\1\1"), BYTES_LITERAL("\1e\1")},
 	};
+	struct bytes root = BYTES_LITERAL("\1\0\0\0\0\0\0\0\1l");
 	static const char *const lines[] = {"LRANGE l 0 -1", "LPOP l 10", "LREM l 0 zz", "LPOS l zz"};
 	struct fixture *f = fixture_open();
+	set_packed_size(f, 9);
+	EXPECT(f, 0, "RPUSH l a b c d e", ":5");
 	for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
-		overwrite(f, BYTES_LITERAL("\1\0\0\0\0\0\0\0\1l"), roots[i].head, roots[i].body);
+		overwrite(f, root, roots[i].head, roots[i].body);
 		expect_errors(f, lines, 4, "root", i);
 	}
+	overwrite(f, root, BYTES_LITERAL("\2\1\x0c\1\x36\x0b\5\0\0\0\0\2\4\1\0\1\1"), BYTES_LITERAL("\1e\1"));
+	EXPECT(f, 0, "LINDEX l -2", "$1\r\nd");
 	fixture_close(f);
 }
 
 Test(lists, damaged_nodes_and_pages_are_errors)
 {
-	static const struct bytes nodes[] = {BYTES_LITERAL("\2"),   BYTES_LITERAL("\4"),
+	static const struct bytes nodes[] = {BYTES_LITERAL("\3"),   BYTES_LITERAL("\5"),
 					     BYTES_LITERAL("\0"),   BYTES_LITERAL("\x80"),
-					     BYTES_LITERAL("\3\3"), BYTES_LITERAL("")};
-	static const struct bytes pages[] = {BYTES_LITERAL(""),           BYTES_LITERAL("\2\3\2"),
-					     BYTES_LITERAL("\2\3\x12\3"), BYTES_LITERAL("\2\3\2\0"),
-					     BYTES_LITERAL("\2\3\2\4"),   BYTES_LITERAL("\2\3")};
+					     BYTES_LITERAL("\4\4"), BYTES_LITERAL("")};
+	static const struct bytes pages[] = {BYTES_LITERAL(""),           BYTES_LITERAL("\2\4\2"),
+					     BYTES_LITERAL("\2\4\x12\4"), BYTES_LITERAL("\2\4\2\0"),
+					     BYTES_LITERAL("\2\4\2\5"),   BYTES_LITERAL("\2\4")};
 	static const char *const lines[] = {"LRANGE l 0 -1", "LPOS l zz", "LREM l 0 zz", "LINDEX l 4",
 					    "LINSERT l BEFORE zz x"};
 	struct fixture *f = fixture_open();
-	struct bytes node = BYTES_LITERAL("\2\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1\1\xff\xff\xff\xff\xff\xff\xff\xfd");
-	struct bytes page = BYTES_LITERAL("\2\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1\0\xff\xff\xff\xff\xff\xff\xff\xfc");
+	struct bytes node =
+		BYTES_LITERAL("\2\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1\1\xff\xff\xff\xff\xff\xff\xff\xfd");
+	struct bytes page =
+		BYTES_LITERAL("\2\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1\0\xff\xff\xff\xff\xff\xff\xff\xfc");
 	set_packed_size(f, 9);
-	EXPECT(f, 0, "RPUSH l a b c d e f g", ":7");
+	EXPECT(f, 0, "RPUSH l a b c d e f g h i", ":9");
 	for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++) {
-		overwrite(f, node, nodes[i], BYTES_LITERAL("\1d\1\1e\1\1f\1"));
+		overwrite(f, node, nodes[i], BYTES_LITERAL("\1e\1\1f\1\1g\1\1h\1"));
 		expect_errors(f, lines, 5, "node", i);
 	}
-	overwrite(f, node, BYTES_LITERAL("\3"), BYTES_LITERAL("\1d\1\1e\1\1f\1"));
+	overwrite(f, node, BYTES_LITERAL("\4"), BYTES_LITERAL("\1e\1\1f\1\1g\1\1h\1"));
 	EXPECT(f, 0, "LINDEX l 4", "$1\r\ne");
 	for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
 		overwrite(f, page, pages[i], (struct bytes){0});
 		expect_errors(f, lines, 5, "page", i);
 	}
-	overwrite(f, page, BYTES_LITERAL("\2\3\2\3"), (struct bytes){0});
+	overwrite(f, page, BYTES_LITERAL("\2\4\2\4"), (struct bytes){0});
 	EXPECT(f, 0, "LINDEX l 4", "$1\r\ne");
 	fixture_close(f);
 }
