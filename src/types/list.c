@@ -17,9 +17,9 @@ enum {
 /* ---- opening ---- */
 
 static void
-init_tree(struct list *l)
+init_tree(struct list *l, struct keyspace_view *elements)
 {
-	list_tree_init(&l->tree, l->key->view, l->key->epoch, l->object, l->packed_size / CHILD_SIZE);
+	list_tree_init(&l->tree, elements, l->key->epoch, l->object, l->packed_size / CHILD_SIZE);
 }
 
 /* Whether the counts that the root has can be right. */
@@ -73,7 +73,7 @@ list_open(struct key *key, size_t packed_size, struct list *ret)
 	assert(key->root.type == VALUE_LIST);
 	ret->object = key->root.object;
 	if (ret->object != 0)
-		init_tree(ret);
+		init_tree(ret, key->view);
 	return parse_fields(ret, &key->root);
 }
 
@@ -117,6 +117,8 @@ put_root(struct list *l)
 {
 	uint8_t fields[FIELD_COUNT * VARINT_MAX_SIZE];
 	int status = list_read_body(l);
+	if (status == SETT_OK && l->object != 0)
+		status = build_finish(l->key->view, l->tree.view);
 	if (status != SETT_OK)
 		return status;
 	assert(l->front_size <= l->body.size && is_sound(l));
@@ -180,52 +182,45 @@ empty_side(struct list *l, enum list_end end)
 	return list_splice_body(l, front, l->body.size - front, 0);
 }
 
+/* Nodes of a new object are written in commits of their own where that is allowed (keyspace/build.h). */
 static int
 take_object(struct list *l)
 {
+	struct keyspace_view *elements;
 	if (l->object != 0)
 		return SETT_OK;
-	int status = keyspace_take_object(l->key->view, &l->object);
+	int status = build_begin(l->key->view, l->key->epoch, &l->object, &elements);
 	if (status == SETT_OK)
-		init_tree(l);
+		init_tree(l, elements);
 	return status;
 }
 
-/* Makes a node of a run: what lies at this end of the body, or all of it if there is no node yet, perhaps with an element
- * more. */
 static int
-spill_run(struct list *l, enum list_end end, struct bytes run, uint64_t count)
+push_node(struct list *l, enum list_end end, const struct list_content *content)
 {
-	struct list_content content = {.count = count, .body = run};
+	int status = list_tree_push(&l->tree, end == LIST_BACK, content);
+	uint64_t size = content->body_of != NULL ? content->body_of->body_size : content->body.size;
+	return status == SETT_OK ? build_step(l->tree.view, size) : status;
+}
+
+int
+list_spill(struct list *l, enum list_end end)
+{
 	bool is_first = l->tree.top == 0;
+	struct list_content content = {.count = is_first ? l->count : list_side_count(l, end),
+				       .body = is_first ? l->body : list_side(l, end)};
+	assert(content.count > 0);
 	int status = take_object(l);
 	if (status == SETT_OK)
 		status = list_settle(l, end);
 	if (status == SETT_OK)
-		status = list_tree_push(&l->tree, end == LIST_BACK, &content);
+		status = push_node(l, end, &content);
 	if (status != SETT_OK)
 		return status;
 	if (!is_first)
 		return empty_side(l, end);
 	l->in_front = l->front_size = 0;
 	return list_splice_body(l, 0, l->body.size, 0);
-}
-
-/* What list_spill makes a node of. */
-static struct bytes
-to_be_spilled(const struct list *l, enum list_end end, uint64_t *ret_count)
-{
-	*ret_count = l->tree.top == 0 ? l->count : list_side_count(l, end);
-	return l->tree.top == 0 ? l->body : list_side(l, end);
-}
-
-int
-list_spill(struct list *l, enum list_end end)
-{
-	uint64_t count;
-	struct bytes run = to_be_spilled(l, end, &count);
-	assert(count > 0);
-	return spill_run(l, end, run, count);
 }
 
 int
@@ -270,31 +265,10 @@ push_large(struct list *l, enum list_end end, struct bytes value, const struct s
 	int status = list_side_count(l, end) > 0 ? list_spill(l, end) : take_object(l);
 	if (status == SETT_OK)
 		status = list_settle(l, end);
-	/* With no node between them, the elements at the other end are not to be passed by. */
 	if (status == SETT_OK)
-		status = list_tree_push(&l->tree, end == LIST_BACK, &content);
+		status = push_node(l, end, &content);
 	l->count++;
 	l->changed = true;
-	return status;
-}
-
-/* The body has no room for the element: it and what lies at this end become a node. */
-static int
-spill_with(struct list *l, enum list_end end, struct bytes value)
-{
-	uint64_t count;
-	struct bytes run = to_be_spilled(l, end, &count);
-	size_t size = run.size + list_entry_size(value.size);
-	uint8_t *room = arena_allocate(l->key->view->arena, size, 1), *p = room;
-	if (room == NULL)
-		return SETT_NO_MEMORY;
-	if (end == LIST_FRONT)
-		p = list_entry_write(p, value);
-	memcpy(p, run.data, run.size);
-	if (end == LIST_BACK)
-		list_entry_write(p + run.size, value);
-	int status = spill_run(l, end, bytes_of(room, size), count + 1);
-	l->count++;
 	return status;
 }
 
@@ -302,14 +276,16 @@ int
 list_push(struct list *l, enum list_end end, struct bytes value)
 {
 	size_t size = list_entry_size(value.size);
+	bool is_full = false;
 	int status = list_read_body(l);
 	if (status == SETT_OK && list_is_large(l, value))
 		return push_large(l, end, value, NULL);
-	while (status == SETT_OK && l->body.size + size > l->packed_size && l->body.size > 0) {
+	/* If what lies at the other end is more, that goes first. */
+	while (status == SETT_OK && !is_full && l->body.size + size > l->packed_size && l->body.size > 0) {
 		enum list_end side = l->front_size > l->body.size / 2 ? LIST_FRONT : LIST_BACK;
-		if (side == end || l->tree.top == 0)
-			return spill_with(l, end, value);
-		status = list_spill(l, side);
+		is_full = side == end || l->tree.top == 0;
+		if (!is_full)
+			status = list_spill(l, side);
 	}
 	size_t offset = end == LIST_FRONT ? 0 : l->body.size;
 	if (status == SETT_OK)
@@ -322,7 +298,7 @@ list_push(struct list *l, enum list_end end, struct bytes value)
 		l->front_size += size;
 	}
 	l->count++;
-	return SETT_OK;
+	return is_full ? list_spill(l, end) : SETT_OK;
 }
 
 /* Drops up to `most` elements of the body that lie at its front or back, but those only that are beyond the nodes. */
@@ -440,7 +416,7 @@ int
 list_value(const struct list *l, const struct list_element *element, struct bytes *ret)
 {
 	if (element->is_raw)
-		return sett_txn_body(l->key->view->txn, &element->record, ret);
+		return sett_txn_body(l->tree.view->txn, &element->record, ret);
 	*ret = element->value;
 	return SETT_OK;
 }
@@ -652,10 +628,10 @@ int
 list_copy(const struct key *from, struct key *to)
 {
 	struct list_tree source, target;
+	struct keyspace_view *elements;
 	const struct root *root = &from->root;
 	uint64_t object;
 	struct bytes body;
-	struct keyspace_view *elements;
 	if (root->object == 0)
 		return key_copy_packed(from, to);
 	int status = build_begin(to->view, to->epoch, &object, &elements);

@@ -100,7 +100,8 @@ int list_tree_update(struct list_tree *, struct list_place *, const struct list_
 /* Adds a node before that of the place, or after it; removes that of the place. The place is used up. */
 int list_tree_insert(struct list_tree *, struct list_place *, bool after, const struct list_content *);
 int list_tree_remove(struct list_tree *, struct list_place *);
-/* Gives the object `to` the entries that `from` has, whose root may then say the same. Reads no values. */
+/* Gives the object `to`, which may be of a build (keyspace/build.h), the entries that `from` has, whose root may then say
+ * the same. Reads no values. */
 int list_tree_copy(const struct list_tree *from, const struct list_tree *to);
 
 #endif

@@ -803,6 +803,50 @@ Test(lists, a_trim_to_a_small_rest_leaves_the_old_object)
 	fixture_close(f);
 }
 
+static uint64_t
+count_commits(struct fixture *f)
+{
+	struct sett_stats stats;
+	sett_engine_stats(f->server.engine, &stats);
+	return stats.commits;
+}
+
+/* Copies of large lists, and what is restored, are written in commits of their own. */
+Test(lists, large_copies_are_built)
+{
+	struct fixture *f = fixture_open();
+	char digest[64], copied[64];
+	fill(f, 60000);
+	digest_of(f, "big", digest);
+	uint64_t before = count_commits(f);
+	EXPECT(f, 0, "COPY big copy", ":1");
+	cr_assert_geq(count_commits(f), before + 3);
+	digest_of(f, "copy", copied);
+	cr_assert_str_eq(digest, copied);
+
+	fixture_run_line(f, 0, "DUMP big");
+	char *payload, *copy;
+	size_t size = strtoull((const char *)f->reply.data + 1, &payload, 10);
+	copy = malloc(size);
+	cr_assert_not_null(copy);
+	memcpy(copy, payload + 2, size);
+	struct bytes argv[] = {BYTES_LITERAL("RESTORE"), BYTES_LITERAL("restored"), BYTES_LITERAL("0"),
+			       bytes_of(copy, size)};
+	before = count_commits(f);
+	fixture_run(f, 0, 4, argv);
+	cr_assert(reply_is(f, "+OK\r\n"));
+	cr_assert_geq(count_commits(f), before + 3);
+	free(copy);
+	digest_of(f, "restored", copied);
+	cr_assert_str_eq(digest, copied);
+	EXPECT(f, 0, "LPUSH restored x", ":60001");
+	EXPECT(f, 0, "LINDEX restored 30001", "$5\r\n30000");
+	EXPECT(f, 0, "DEL big copy restored", ":3");
+	cr_assert_eq(sett_engine_compact(f->server.engine, NULL), SETT_OK);
+	cr_assert_eq(count_elements(f), 0);
+	fixture_close(f);
+}
+
 /* ---- damage ---- */
 
 static void
