@@ -311,6 +311,9 @@ command_ltrim(struct command_context *c)
 		status = context_enter_long_lane(c);
 	if (status == SETT_OK && count < l.list.count)
 		status = list_keep(&l.list, index, count);
+	else if (status == SETT_OK && l.key.exists)
+		/* To WATCH it is a change, as in Redis. */
+		status = key_set_expiry(&l.key, l.key.root.expires_at);
 	if (status != SETT_OK)
 		return status;
 	resp_status(c->reply, "OK");
