@@ -1,5 +1,6 @@
 /* DUMP and RESTORE. */
 #include "cmd/commands.h"
+#include "cmd/dump_source.h"
 #include "cmd/hashes.h"
 #include "cmd/lists.h"
 #include "cmd/sets.h"
@@ -28,14 +29,29 @@ write_payload(struct command_context *c, struct key *k, struct rdb_writer *w)
 	return w->failed ? SETT_NO_MEMORY : SETT_OK;
 }
 
+/* A large string that lies in a file is sent from there. SETT_INVALID: it is not one. */
+static int
+reply_large_string(struct command_context *c, const struct key *k)
+{
+	struct sett_body_stream *body;
+	if (!k->exists || k->root.type != VALUE_STRING || k->root.body_size < CONTEXT_STREAM_MIN)
+		return SETT_INVALID;
+	int status = key_body_stream(k, 0, k->root.body_size, &body);
+	return status == SETT_OK ? reply_dump_source(c, body) : status;
+}
+
 int
 command_dump(struct command_context *c)
 {
 	struct key k;
 	struct rdb_writer w;
 	int status = open_key(c, c->argv[1], &k);
-	if (status == SETT_OK && k.exists && k.root.body_size > LONG_PAYLOAD)
-		status = context_enter_long_lane(c);
+	if (status != SETT_OK)
+		return status;
+	status = reply_large_string(c, &k);
+	if (status != SETT_INVALID)
+		return status;
+	status = k.exists && k.root.body_size > LONG_PAYLOAD ? context_enter_long_lane(c) : SETT_OK;
 	if (status == SETT_OK && k.exists)
 		status = enter_lane_for_elements(c, &k.root);
 	if (status != SETT_OK)

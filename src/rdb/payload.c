@@ -1,16 +1,27 @@
 #include "rdb/payload.h"
 
+#include <endian.h>
+
 #include "rdb/crc64.h"
 
 enum { VERSION_SIZE = 2, CRC_SIZE = 8 };
+static_assert(RDB_TRAILER_SIZE == VERSION_SIZE + CRC_SIZE, "nothing else");
+
+void
+rdb_payload_trailer(uint64_t crc, unsigned version, uint8_t ret[RDB_TRAILER_SIZE])
+{
+	uint16_t little_version = htole16((uint16_t)version);
+	memcpy(ret, &little_version, VERSION_SIZE);
+	uint64_t little_crc = htole64(crc64(crc, bytes_of(ret, VERSION_SIZE)));
+	memcpy(ret + VERSION_SIZE, &little_crc, CRC_SIZE);
+}
 
 void
 rdb_payload_seal(struct rdb_writer *w, unsigned version)
 {
-	rdb_put_byte(w, (uint8_t)version);
-	rdb_put_byte(w, (uint8_t)(version >> 8));
-	if (!w->failed)
-		rdb_put_little_endian(w, crc64(0, buffer_bytes(&w->out)), 8);
+	uint8_t trailer[RDB_TRAILER_SIZE];
+	rdb_payload_trailer(crc64(0, buffer_bytes(&w->out)), version, trailer);
+	rdb_put_bytes(w, bytes_of(trailer, sizeof(trailer)));
 }
 
 int

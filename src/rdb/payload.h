@@ -11,6 +11,9 @@ enum {
 	RDB_VERSION_MAX = 12,       /* that can be read */
 };
 
+enum { RDB_TRAILER_SIZE = 10 };
+/* What ends a value that has this CRC-64. */
+void rdb_payload_trailer(uint64_t crc, unsigned version, uint8_t ret[RDB_TRAILER_SIZE]);
 /* Ends a value. */
 void rdb_payload_seal(struct rdb_writer *, unsigned version);
 /* The value within a payload. RDB_MALFORMED: it is too short, of a later version, or its CRC is another. */

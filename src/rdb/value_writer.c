@@ -36,6 +36,12 @@ rdb_put_byte(struct rdb_writer *w, uint8_t byte)
 }
 
 void
+rdb_put_bytes(struct rdb_writer *w, struct bytes b)
+{
+	put(w, b.data, b.size);
+}
+
+void
 rdb_put_little_endian(struct rdb_writer *w, uint64_t value, size_t size)
 {
 	uint8_t bytes[8];
@@ -136,6 +142,18 @@ rdb_put_string(struct rdb_writer *w, struct bytes text)
 		return;
 	rdb_put_length(w, text.size);
 	put(w, text.data, text.size);
+}
+
+uint8_t *
+rdb_put_string_space(struct rdb_writer *w, size_t size)
+{
+	rdb_put_length(w, size);
+	if (!w->failed && buffer_reserve(&w->out, size) != SETT_OK)
+		w->failed = true;
+	if (w->failed)
+		return NULL;
+	w->out.size += size;
+	return w->out.data + w->out.size - size;
 }
 
 /* ---- listpacks ---- */

@@ -18,6 +18,7 @@ void rdb_writer_init(struct rdb_writer *, bool compresses);
 void rdb_writer_free(struct rdb_writer *);
 
 void rdb_put_byte(struct rdb_writer *, uint8_t);
+void rdb_put_bytes(struct rdb_writer *, struct bytes);
 /* Of 1 to 8 bytes. */
 void rdb_put_little_endian(struct rdb_writer *, uint64_t, size_t size);
 void rdb_put_length(struct rdb_writer *, uint64_t);
@@ -27,6 +28,9 @@ void rdb_set_length(struct rdb_writer *, size_t at, uint64_t);
 /* As an integer if it is one's text, compressed if that saves something. */
 void rdb_put_string(struct rdb_writer *, struct bytes);
 void rdb_put_double(struct rdb_writer *, double);
+
+/* A string of `size` bytes that the caller fills in at once, at the address returned. NULL when failed. */
+uint8_t *rdb_put_string_space(struct rdb_writer *, size_t size);
 
 /* ---- listpacks ---- */
 struct listpack_writer {

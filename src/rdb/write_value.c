@@ -22,11 +22,17 @@ go_on(const struct value_write *v)
 static int
 write_string(struct value_write *v)
 {
+	enum { LARGE = 1024 * 1024 /* read into its place, and so not compressed */ };
 	struct bytes value;
+	uint64_t size = v->key->root.body_size;
+	rdb_put_byte(v->out, RDB_STRING);
+	if (size >= LARGE) {
+		uint8_t *space = rdb_put_string_space(v->out, (size_t)size);
+		return space != NULL ? key_body_part(v->key, 0, (size_t)size, space) : SETT_NO_MEMORY;
+	}
 	int status = key_body(v->key, &value);
 	if (status != SETT_OK)
 		return status;
-	rdb_put_byte(v->out, RDB_STRING);
 	rdb_put_string(v->out, value);
 	return SETT_OK;
 }

@@ -18,6 +18,7 @@
 
 struct command_context;
 struct deferred_effect;
+struct reply_source; /* net/reply_source.h */
 struct wait_call;
 struct subscription_changes; /* pubsub/pubsub.h */
 
@@ -90,6 +91,8 @@ int context_reply_string(struct command_context *, const struct key *);
 int context_reply_part(struct command_context *, const struct key *, uint64_t offset, uint64_t size);
 /* The same for the body of any record read in this transaction, from `offset` to its end. */
 int context_reply_record(struct command_context *, const struct sett_record *, uint64_t offset);
+/* Appends a bulk of `size` bytes that a source makes while it is sent. Takes the source over. SETT_NO_MEMORY. */
+int context_reply_source(struct command_context *, struct reply_source *, uint64_t size);
 /* Puts a stream at the reply's end, where it was created for, and a line end after it: the stream itself ends without
  * one. Takes it over. */
 void context_add_stream(struct command_context *, struct output_stream *);

@@ -75,23 +75,29 @@ context_add_stream(struct command_context *c, struct output_stream *stream)
 	resp_raw(c->reply, "\r\n", 2);
 }
 
-/* Takes over the stream, which has `size` bytes. */
-static int
-reply_stream(struct command_context *c, struct sett_body_stream *body, uint64_t size)
+int
+context_reply_source(struct command_context *c, struct reply_source *source, uint64_t size)
 {
 	char header[RESP_INTEGER_MAX_SIZE + 4];
 	int length = snprintf(header, sizeof(header), "$%" PRIu64 "\r\n", size);
 	resp_raw(c->reply, header, (size_t)length);
-	struct reply_source *source = reply_source_of_body(body);
-	struct output_stream *stream = source != NULL ? output_stream_create(source, c->reply->size) : NULL;
-	if (stream != NULL) {
-		context_add_stream(c, stream);
-		return SETT_OK;
-	}
-	if (source != NULL)
+	struct output_stream *stream = output_stream_create(source, c->reply->size);
+	if (stream == NULL) {
 		source->operations->close(source);
-	else
-		sett_body_stream_close(body);
+		return SETT_NO_MEMORY;
+	}
+	context_add_stream(c, stream);
+	return SETT_OK;
+}
+
+/* Takes over the stream, which has `size` bytes. */
+static int
+reply_stream(struct command_context *c, struct sett_body_stream *body, uint64_t size)
+{
+	struct reply_source *source = reply_source_of_body(body);
+	if (source != NULL)
+		return context_reply_source(c, source, size);
+	sett_body_stream_close(body);
 	return SETT_NO_MEMORY;
 }
 

@@ -270,3 +270,29 @@ Test(dump, a_refusal_at_the_end_of_a_large_value_leaves_nothing)
 	}
 	fixture_close(f);
 }
+
+/* A string in the value log, one that is not, and one that was edited in place. */
+Test(dump, large_strings_come_back)
+{
+	enum { SIZE = 3 * 1024 * 1024 + 17 };
+	struct fixture *f = fixture_open();
+	uint8_t *text = malloc(SIZE);
+	f->server.config->enable_debug_command = 1;
+	for (size_t i = 0; i < SIZE; i++)
+		text[i] = (uint8_t)(i * i >> 9);
+	struct bytes set[] = {BYTES_LITERAL("SET"), BYTES_LITERAL("s"), bytes_of(text, SIZE)};
+	for (int round = 0; round < 3; round++) {
+		if (round < 2)
+			fixture_run(f, 0, 3, set);
+		if (round == 1)
+			EXPECT(f, 0, "SETRANGE s 2000000 edited", ":3145745");
+		if (round == 2)
+			EXPECT(f, 0, "SETBIT s 80000000 1", ":0");
+		struct buffer payload = dump(f, "s");
+		expect_restore(f, "copy", buffer_bytes(&payload), "+OK\r\n");
+		expect_same_digest(f, "s", "copy");
+		buffer_free(&payload);
+	}
+	free(text);
+	fixture_close(f);
+}
