@@ -5,7 +5,7 @@
  *	     [--check SETT_TOOL]
  *
  * Four writers send small pipelines of SET, APPEND, DEL, INCR and MULTI blocks (of SETs, and of changes to
- * several hashes), each to keys of its own and all to some shared ones; two readers look at what is there.
+ * hashes, a sorted set, a set and a list), each to keys of its own and all to some shared ones; two readers look at what is there.
  * After a number of acknowledged operations that the seed chooses, one of the writers kills the server. It is
  * started again on its directory, everything is read back and compared with the models (kill_model.h): each
  * writer's keys are as after some prefix of what it sent, which contains all that was acknowledged and all that
@@ -94,31 +94,67 @@ connection_broke(struct trial *trial, redisContext *context, const char *who)
 
 /* ---- writers ---- */
 
-/* The same change of one field in each of the writer's hashes. */
+/* One command that sets, or removes, a field in one of the writer's collections. */
+static bool
+send_field(const struct writer *writer, redisContext *context, const struct kill_change *change,
+	   enum kill_collection collection)
+{
+	bool is_set = change->kind == KILL_FIELD_SET;
+	char key[KILL_KEY_MAX], name[KILL_FIELD_MAX], value[KILL_FIELD_MAX], score[KILL_FIELD_MAX];
+	const char *hash[] = {is_set ? "HSET" : "HDEL", key, name, value};
+	const char *zset[] = {is_set ? "ZADD" : "ZREM", key, is_set ? score : name, name};
+	const char *set[] = {is_set ? "SADD" : "SREM", key, name};
+	const char *push[] = {"RPUSH", key, name}, *remove[] = {"LREM", key, "0", name};
+
+	kill_field(change, name, value);
+	snprintf(score, sizeof(score), "%" PRIu64, change->version);
+	kill_key(writer->number, change->kind, change->key, collection, key);
+	switch (collection) {
+	case KILL_HASH:
+	case KILL_OTHER_HASH:
+		return load_append(context, is_set ? 4 : 3, hash, NULL);
+	case KILL_ZSET:
+		return load_append(context, is_set ? 4 : 3, zset, NULL);
+	case KILL_MEMBERS:
+		return load_append(context, 3, set, NULL);
+	case KILL_LIST:
+		return load_append(context, 4, remove, NULL) &&
+			(!is_set || load_append(context, 3, push, NULL));
+	case KILL_COLLECTIONS:
+		break;
+	}
+	return false;
+}
+
+/* The same change of one field in each of the writer's collections. */
 static bool
 send_fields(const struct writer *writer, redisContext *context, const struct kill_change *change)
 {
-	bool is_set = change->kind == KILL_FIELD_SET;
-	char key[KILL_KEY_MAX], name[KILL_FIELD_MAX], value[KILL_FIELD_MAX];
 	const char *multi[] = {"MULTI"}, *exec[] = {"EXEC"};
-	const char *command[] = {is_set ? "HSET" : "HDEL", key, name, value};
 
-	kill_field(change, name, value);
 	if (!load_append(context, 1, multi, NULL))
 		return false;
-	for (unsigned part = 0; part < KILL_PARTS; part++) {
-		kill_key(writer->number, change->kind, change->key, part, key);
-		if (!load_append(context, is_set ? 4 : 3, command, NULL))
+	for (unsigned i = 0; i < KILL_COLLECTIONS; i++)
+		if (!send_field(writer, context, change, (enum kill_collection)i))
 			return false;
-	}
 	return load_append(context, 1, exec, NULL);
 }
 
-static bool
-is_block(const struct kill_change *change)
+/* Commands of the MULTI block that makes the change; 0 if none does. */
+static unsigned
+block_size(const struct kill_change *change)
 {
-	return change->kind == KILL_BLOCK || change->kind == KILL_SHARED_BLOCK ||
-		change->kind == KILL_FIELD_SET || change->kind == KILL_FIELD_DEL;
+	switch (change->kind) {
+	case KILL_BLOCK:
+	case KILL_SHARED_BLOCK:
+		return KILL_PARTS;
+	case KILL_FIELD_SET:
+		return KILL_COLLECTIONS + 1;
+	case KILL_FIELD_DEL:
+		return KILL_COLLECTIONS;
+	default:
+		return 0;
+	}
 }
 
 static bool
@@ -169,7 +205,8 @@ send_change(struct writer *writer, redisContext *context, const struct kill_chan
 static redisReply *
 last_reply(redisContext *context, const struct kill_change *change)
 {
-	for (unsigned i = 0; is_block(change) && i < KILL_PARTS + 1; i++) {
+	unsigned in_block = block_size(change);
+	for (unsigned i = 0; in_block > 0 && i < in_block + 1; i++) {
 		redisReply *reply = load_reply(context);
 		if (reply == NULL)
 			return NULL;
@@ -205,8 +242,9 @@ take_reply(struct writer *writer, const struct kill_change *change, const redisR
 	case KILL_SHARED_BLOCK:
 	case KILL_FIELD_SET:
 	case KILL_FIELD_DEL:
-		if (reply->type != REDIS_REPLY_ARRAY || reply->elements != KILL_PARTS)
-			fail(trial, "writer %u: EXEC did not answer %d results", writer->number, KILL_PARTS);
+		if (reply->type != REDIS_REPLY_ARRAY || reply->elements != block_size(change))
+			fail(trial, "writer %u: EXEC did not answer %u results", writer->number,
+			     block_size(change));
 		break;
 	default:
 		break;
@@ -697,8 +735,9 @@ main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	snprintf(memory_text, sizeof(memory_text), "%" PRIu64, memory);
-	const char *arguments[] = {"--appendonly", "yes", "--appendfsync", fsync_policy, "--maxmemory",
-				   memory_text,    NULL};
+	/* So the collections are within their roots at times, and at times not. */
+	const char *arguments[] = {"--packed-max-size", "100",         "--appendonly", "yes", "--appendfsync",
+				   fsync_policy,        "--maxmemory", memory_text,    NULL};
 	trial.seed = seed;
 	trial.tool = tool;
 	trial.writers = calloc(WRITERS, sizeof(*trial.writers));

@@ -129,11 +129,11 @@ uint64_t
 kill_model_keys(const struct kill_model *model)
 {
 	uint64_t keys = 0;
-	bool hashes = false;
+	bool collections = false;
 
 	for (unsigned i = 0; i < KILL_FIELDS; i++)
-		hashes |= model->fields[i] > 0;
-	keys += hashes ? KILL_PARTS : 0;
+		collections |= model->fields[i] > 0;
+	keys += collections ? KILL_COLLECTIONS : 0;
 	for (unsigned i = 0; i < KILL_STRINGS; i++)
 		keys += model->strings[i].count > 0;
 	for (unsigned i = 0; i < KILL_COUNTERS; i++)
@@ -259,7 +259,11 @@ static bool
 ask_for_all(redisContext *context, unsigned writer)
 {
 	char keys[KILL_PARTS][KILL_KEY_MAX];
-	const char *get[] = {"GET", keys[0]}, *hgetall[] = {"HGETALL", keys[0]};
+	const char *get[] = {"GET", keys[0]}, *hash[] = {"HGETALL", keys[0]}, *set[] = {"SMEMBERS", keys[0]};
+	const char *zset[] = {"ZRANGE", keys[0], "0", "-1", "WITHSCORES"};
+	const char *list[] = {"LRANGE", keys[0], "0", "-1"};
+	const char **const collections[] = {hash, hash, zset, set, list};
+	static const int counts[] = {2, 2, 5, 2, 4};
 	const char *mget[1 + KILL_PARTS] = {"MGET", keys[0], keys[1], keys[2]};
 
 	for (unsigned i = 0; i < KILL_STRINGS; i++) {
@@ -278,29 +282,35 @@ ask_for_all(redisContext *context, unsigned writer)
 		if (!load_append(context, 1 + KILL_PARTS, mget, NULL))
 			return false;
 	}
-	for (unsigned part = 0; part < KILL_PARTS; part++) {
-		kill_key(writer, KILL_FIELD_SET, 0, part, keys[0]);
-		if (!load_append(context, 2, hgetall, NULL))
+	for (unsigned i = 0; i < KILL_COLLECTIONS; i++) {
+		kill_key(writer, KILL_FIELD_SET, 0, i, keys[0]);
+		if (!load_append(context, counts[i], collections[i], NULL))
 			return false;
 	}
 	return true;
 }
 
-/* All hashes of a writer have the same fields with the same versions. */
+/* All collections of a writer have the same fields; those that keep values, or scores, the same versions. */
 static bool
-take_hash(unsigned part, const redisReply *reply, struct kill_model *model)
+take_collection(enum kill_collection collection, const redisReply *reply, struct kill_model *model)
 {
 	uint64_t fields[KILL_FIELDS] = {0};
+	bool has_versions = collection != KILL_MEMBERS && collection != KILL_LIST;
+	size_t step = has_versions ? 2 : 1;
 
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements % 2 != 0)
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements % step != 0)
 		return false;
-	for (size_t i = 0; i < reply->elements; i += 2) {
+	for (size_t i = 0; i < reply->elements; i += step) {
 		unsigned long field = strtoul(reply->element[i]->str, NULL, 10);
 		if (field >= KILL_FIELDS || fields[field] != 0)
 			return false;
-		fields[field] = strtoull(reply->element[i + 1]->str, NULL, 10);
+		/* The first collection came before. */
+		fields[field] =
+			has_versions ? strtoull(reply->element[i + 1]->str, NULL, 10) : model->fields[field];
+		if (fields[field] == 0)
+			return false;
 	}
-	if (part == 0)
+	if (collection == KILL_HASH)
 		memcpy(model->fields, fields, sizeof(fields));
 	return memcmp(model->fields, fields, sizeof(fields)) == 0;
 }
@@ -327,8 +337,8 @@ take_value(unsigned writer, unsigned i, const redisReply *reply, struct kill_mod
 	}
 	i -= KILL_COUNTERS;
 	if (i >= KILL_BLOCKS) {
-		snprintf(why, why_size, "hash %u is not as the others", i - KILL_BLOCKS);
-		return take_hash(i - KILL_BLOCKS, reply, model);
+		snprintf(why, why_size, "collection %u is not as the others", i - KILL_BLOCKS);
+		return take_collection((enum kill_collection)(i - KILL_BLOCKS), reply, model);
 	}
 	snprintf(why, why_size, "block %u is not whole", i);
 	return kill_block_read(writer, KILL_BLOCK, i, reply, &model->blocks[i]);
@@ -340,7 +350,8 @@ kill_model_read(redisContext *context, unsigned writer, struct kill_model *ret, 
 	bool whole = ask_for_all(context, writer);
 
 	memset(ret, 0, sizeof(*ret));
-	for (unsigned i = 0; whole && i < KILL_STRINGS + KILL_COUNTERS + KILL_BLOCKS + KILL_PARTS; i++) {
+	for (unsigned i = 0; whole && i < KILL_STRINGS + KILL_COUNTERS + KILL_BLOCKS + KILL_COLLECTIONS;
+	     i++) {
 		redisReply *reply = load_reply(context);
 		if (reply == NULL) {
 			snprintf(why, why_size, "the connection broke: %s", context->errstr);

@@ -17,13 +17,16 @@ enum {
 	KILL_COUNTERS = 8,      /* of each writer: INCR */
 	KILL_BLOCKS = 8,        /* of each writer: MULTI blocks of KILL_PARTS keys */
 	KILL_SHARED_BLOCKS = 4, /* written by all */
-	KILL_FIELDS = 64,       /* of each of a writer's KILL_PARTS hashes: MULTI blocks of HSET or HDEL */
+	KILL_FIELDS = 64, /* of each of a writer's collections: MULTI blocks that set or remove one in all */
 	KILL_PARTS = 3,
 	KILL_CHUNKS_MAX = 6, /* in one string */
 	KILL_PENDING_MAX = 16,
 	KILL_VALUE_MAX = 5 << 19,
 	KILL_KEY_MAX = 32,
 };
+
+/* What a writer's collections are. All have the same fields: as fields, members or elements. */
+enum kill_collection { KILL_HASH, KILL_OTHER_HASH, KILL_ZSET, KILL_MEMBERS, KILL_LIST, KILL_COLLECTIONS };
 
 enum kill_kind {
 	KILL_SET,
