@@ -32,38 +32,16 @@ free_reader(struct snapshot_reader *reader)
 	free(r);
 }
 
-/* As resp_bulk, without its line end. */
-static void
-append_bulk(struct hash_reader *r, struct resp_writer *piece, struct bytes data)
-{
-	snapshot_reader_separate(&r->reader, piece);
-	resp_bulk(piece, data.data, data.size);
-	if (!piece->failed)
-		resp_truncate(piece, piece->size - 2);
-}
-
-/* A large value follows the piece as a stream, if it can be one. */
 static int
 append_value(struct hash_reader *r, struct hash *h, const struct hash_field *field, struct resp_writer *piece)
 {
 	struct bytes value;
-	int status = SETT_INVALID;
-	if (field->is_spread && field->value_size >= CONTEXT_STREAM_MIN)
-		status = sett_body_stream_open(h->key->view->txn, &field->member.record,
-					       field->member.name_size, field->value_size, &r->reader.body);
-	if (status == SETT_OK) {
-		char header[32];
-		int size =
-			snprintf(header, sizeof(header), "$%llu\r\n", (unsigned long long)field->value_size);
-		snapshot_reader_separate(&r->reader, piece);
-		resp_raw(piece, header, (size_t)size);
-		return SETT_OK;
-	}
-	if (status != SETT_INVALID)
-		return status;
-	status = hash_value(h, field, &value);
+	if (field->is_spread)
+		return snapshot_reader_record(&r->reader, h->key->view, &field->member.record,
+					      field->member.name_size, piece);
+	int status = hash_value(h, field, &value);
 	if (status == SETT_OK)
-		append_bulk(r, piece, value);
+		snapshot_reader_bulk(&r->reader, piece, value);
 	return status;
 }
 
@@ -75,7 +53,7 @@ append_field(struct hash_reader *r, const struct set_result *result, const struc
 		return SETT_CORRUPT;
 	r->left--;
 	if ((r->parts & HASH_NAMES) != 0)
-		append_bulk(r, piece, field->name);
+		snapshot_reader_bulk(&r->reader, piece, field->name);
 	int status = SETT_OK;
 	if ((r->parts & HASH_VALUES) != 0)
 		status = append_value(r, result->sets[result->at], field, piece);

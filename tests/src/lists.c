@@ -549,6 +549,37 @@ Test(lists, pops_leave_nodes_as_they_are_until_they_are_used_up)
 	fixture_close(f);
 }
 
+/* However many elements have moved, a queue is as large as what is in it. */
+Test(lists, a_queue_stays_small)
+{
+	enum { RESIDENT = 100, MOVED = 10000 };
+	struct fixture *f = fixture_open();
+	struct looking s;
+	struct key key;
+	struct list l;
+	char line[64];
+	set_packed_size(f, 64);
+	for (int i = 0; i < MOVED; i++) {
+		snprintf(line, sizeof(line), "LPUSH q element-%d", i);
+		fixture_run_line(f, 0, line);
+		if (i < RESIDENT)
+			continue;
+		char expected[64], text[32];
+		int size = snprintf(text, sizeof(text), "element-%d", i - RESIDENT);
+		snprintf(expected, sizeof(expected), "$%d\r\n%s\r\n", size, text);
+		fixture_run_line(f, 0, "RPOP q");
+		cr_assert(reply_is(f, expected));
+	}
+	cr_assert_leq(count_elements(f), RESIDENT / 2);
+	look(f, &s);
+	cr_assert_eq(key_open(&s.view, 0, BYTES_LITERAL("q"), &key), SETT_OK);
+	cr_assert_eq(list_open(&key, 64, &l), SETT_OK);
+	cr_assert_eq(check_tree(&l), count_entries(&l));
+	cr_assert_leq(l.tree.height, 5);
+	look_no_more(&s);
+	fixture_close(f);
+}
+
 Test(lists, a_copy_has_nodes_of_its_own)
 {
 	struct fixture *f = fixture_open();
