@@ -29,7 +29,7 @@ write_payload(struct command_context *c, struct key *k, struct rdb_writer *w)
 	return w->failed ? SETT_NO_MEMORY : SETT_OK;
 }
 
-/* A large string that lies in a file is sent from there. SETT_INVALID: it is not one. */
+/* A large string is sent from where it lies. SETT_INVALID: it is none, or it has to be read into memory. */
 static int
 reply_large_string(struct command_context *c, const struct key *k)
 {
@@ -37,7 +37,12 @@ reply_large_string(struct command_context *c, const struct key *k)
 	if (!k->exists || k->root.type != VALUE_STRING || k->root.body_size < CONTEXT_STREAM_MIN)
 		return SETT_INVALID;
 	int status = key_body_stream(k, 0, k->root.body_size, &body);
-	return status == SETT_OK ? reply_dump_source(c, body) : status;
+	if (status != SETT_INVALID)
+		return status == SETT_OK ? reply_dump_source(c, body) : status;
+	if (k->root.object == 0 || key_is_changed(k))
+		return SETT_INVALID;
+	status = reply_dump_chunks(c, k);
+	return status == SETT_TOO_LARGE ? SETT_INVALID : status;
 }
 
 int

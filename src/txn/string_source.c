@@ -7,17 +7,37 @@
 #include "net/reply_source.h"
 #include "txn/snapshot_source.h"
 
+int
+string_rest_read(struct string_rest *p, struct keyspace_view *view, struct resp_writer *piece, size_t enough)
+{
+	struct key k;
+	size_t size = p->end - p->at < enough ? (size_t)(p->end - p->at) : enough;
+	if (size == 0)
+		return SETT_NOT_FOUND;
+	if (!resp_reserve(piece, size))
+		return SETT_NO_MEMORY;
+	int status = key_open_place(view, &p->place, &k);
+	if (status == SETT_OK && k.root.body_size < p->end)
+		status = SETT_CORRUPT;
+	if (status == SETT_OK)
+		status = key_body_part(&k, p->at, size, piece->data + piece->size);
+	if (status != SETT_OK)
+		return status;
+	piece->size += size;
+	p->at += size;
+	return SETT_OK;
+}
+
 struct string_reader {
 	struct snapshot_reader reader; /* first: the two have one address */
-	struct key_place place;
-	uint64_t at, end; /* of the string: what is still to be read */
+	struct string_rest rest;
 };
 
 static void
 free_reader(struct snapshot_reader *reader)
 {
 	struct string_reader *r = (struct string_reader *)reader;
-	buffer_free(&r->place.engine_key);
+	buffer_free(&r->rest.place.engine_key);
 	free(r);
 }
 
@@ -25,23 +45,7 @@ static int
 read_bytes(struct snapshot_reader *reader, struct keyspace_view *view, struct resp_writer *piece,
 	   size_t enough)
 {
-	struct string_reader *r = (struct string_reader *)reader;
-	struct key k;
-	size_t size = r->end - r->at < enough ? (size_t)(r->end - r->at) : enough;
-	if (size == 0)
-		return SETT_NOT_FOUND;
-	if (!resp_reserve(piece, size))
-		return SETT_NO_MEMORY;
-	int status = key_open_place(view, &r->place, &k);
-	if (status == SETT_OK && k.root.body_size < r->end)
-		status = SETT_CORRUPT;
-	if (status == SETT_OK)
-		status = key_body_part(&k, r->at, size, piece->data + piece->size);
-	if (status != SETT_OK)
-		return status;
-	piece->size += size;
-	r->at += size;
-	return SETT_OK;
+	return string_rest_read(&((struct string_reader *)reader)->rest, view, piece, enough);
 }
 
 int
@@ -52,9 +56,9 @@ context_reply_chunks(struct command_context *c, const struct key *k, uint64_t of
 	struct string_reader *r = malloc(sizeof(*r));
 	if (r == NULL)
 		return SETT_NO_MEMORY;
-	*r = (struct string_reader){
-		.reader = {.next = read_bytes, .free = free_reader}, .at = offset, .end = offset + size};
-	int status = key_place_of(k, &r->place);
+	*r = (struct string_reader){.reader = {.next = read_bytes, .free = free_reader},
+				    .rest = {.at = offset, .end = offset + size}};
+	int status = key_place_of(k, &r->rest.place);
 	if (status == SETT_OK) {
 		int length = snprintf(header, sizeof(header), "$%" PRIu64 "\r\n", size);
 		resp_raw(c->reply, header, (size_t)length);
