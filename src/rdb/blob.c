@@ -30,6 +30,23 @@ blob_get_signed(struct blob *b, size_t size, int64_t *ret)
 }
 
 int
+blob_get_integer(struct blob *b, size_t size, struct blob_element *ret)
+{
+	ret->is_integer = true;
+	return blob_get_signed(b, size, &ret->integer);
+}
+
+int
+blob_get_count(struct blob *b)
+{
+	enum { COUNT_UNKNOWN = 0xffff };
+	int status = blob_get_unsigned(b, 2, &b->expected);
+	if (status == SETT_OK && b->expected == COUNT_UNKNOWN)
+		b->expected = UINT64_MAX;
+	return status;
+}
+
+int
 blob_get_text(struct blob *b, uint64_t size, struct bytes *ret)
 {
 	if (size > rdb_left(&b->in))

@@ -72,6 +72,10 @@ blob_offset(const struct blob *b)
 /* Little-endian, 1 to 8 bytes. SETT_OK, RDB_MALFORMED. */
 int blob_get_unsigned(struct blob *, size_t size, uint64_t *ret);
 int blob_get_signed(struct blob *, size_t size, int64_t *ret);
+/* An element that is an integer. */
+int blob_get_integer(struct blob *, size_t size, struct blob_element *ret);
+/* The u16 in a header that says how many elements there are, or that nobody knows. */
+int blob_get_count(struct blob *);
 int blob_get_text(struct blob *, uint64_t size, struct bytes *ret);
 /* At the byte after the last element: whether all is read, and as many elements as were said. SETT_NOT_FOUND if so. */
 int blob_end(const struct blob *);

@@ -1,27 +1,16 @@
 /* Listpacks (blob.h). */
 #include "rdb/blob.h"
 
-enum { COUNT_UNKNOWN = 0xffff };
-
 static int
 listpack_open(struct blob *b)
 {
 	uint64_t whole = rdb_left(&b->in), size;
 	int status = blob_get_unsigned(b, 4, &size);
 	if (status == SETT_OK)
-		status = blob_get_unsigned(b, 2, &b->expected);
+		status = blob_get_count(b);
 	if (status != SETT_OK)
 		return status;
-	if (b->expected == COUNT_UNKNOWN)
-		b->expected = UINT64_MAX;
 	return size == whole ? SETT_OK : RDB_MALFORMED;
-}
-
-static int
-get_integer(struct blob *b, size_t size, struct blob_element *ret)
-{
-	ret->is_integer = true;
-	return blob_get_signed(b, size, &ret->integer);
 }
 
 /* A signed integer of 13 bits. */
@@ -68,13 +57,13 @@ get_element(struct blob *b, struct blob_element *ret)
 	case 0xf0:
 		return get_sized(b, 0, 4, ret);
 	case 0xf1:
-		return get_integer(b, 2, ret);
+		return blob_get_integer(b, 2, ret);
 	case 0xf2:
-		return get_integer(b, 3, ret);
+		return blob_get_integer(b, 3, ret);
 	case 0xf3:
-		return get_integer(b, 4, ret);
+		return blob_get_integer(b, 4, ret);
 	case 0xf4:
-		return get_integer(b, 8, ret);
+		return blob_get_integer(b, 8, ret);
 	default:
 		return RDB_MALFORMED;
 	}

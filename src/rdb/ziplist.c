@@ -1,7 +1,7 @@
 /* Ziplists (blob.h): what Redis wrote before listpacks. */
 #include "rdb/blob.h"
 
-enum { COUNT_UNKNOWN = 0xffff, BEFORE_BIG = 0xfe };
+enum { BEFORE_BIG = 0xfe };
 
 static int
 ziplist_open(struct blob *b)
@@ -11,11 +11,9 @@ ziplist_open(struct blob *b)
 	if (status == SETT_OK)
 		status = blob_get_unsigned(b, 4, &b->last);
 	if (status == SETT_OK)
-		status = blob_get_unsigned(b, 2, &b->expected);
+		status = blob_get_count(b);
 	if (status != SETT_OK)
 		return status;
-	if (b->expected == COUNT_UNKNOWN)
-		b->expected = UINT64_MAX;
 	b->width = 0;
 	return size == whole ? SETT_OK : RDB_MALFORMED;
 }
@@ -31,13 +29,6 @@ check_before(struct blob *b)
 	if (status != SETT_OK)
 		return status;
 	return before == b->width ? SETT_OK : RDB_MALFORMED;
-}
-
-static int
-get_integer(struct blob *b, size_t size, struct blob_element *ret)
-{
-	ret->is_integer = true;
-	return blob_get_signed(b, size, &ret->integer);
 }
 
 static int
@@ -76,15 +67,15 @@ get_content(struct blob *b, struct blob_element *ret)
 	}
 	switch (first) {
 	case 0xc0:
-		return get_integer(b, 2, ret);
+		return blob_get_integer(b, 2, ret);
 	case 0xd0:
-		return get_integer(b, 4, ret);
+		return blob_get_integer(b, 4, ret);
 	case 0xe0:
-		return get_integer(b, 8, ret);
+		return blob_get_integer(b, 8, ret);
 	case 0xf0:
-		return get_integer(b, 3, ret);
+		return blob_get_integer(b, 3, ret);
 	case 0xfe:
-		return get_integer(b, 1, ret);
+		return blob_get_integer(b, 1, ret);
 	default:
 		return RDB_MALFORMED;
 	}
