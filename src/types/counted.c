@@ -402,23 +402,27 @@ key_list_at(const struct key_list *l, size_t i)
 	return bytes_of(l->bytes.data + start, ends[i] - start);
 }
 
+/* The children of the block at `level` on the way, which are all at or beyond `start`, if it is not NULL. Nothing is read behind the
+ * last: there may be any number of deleted entries. */
 static int
-list_children(struct counted *c, unsigned level, struct key_list *ret)
+list_children(struct counted *c, unsigned level, const struct bytes *start, struct key_list *ret)
 {
 	struct counted_engine_key key;
 	struct counted_room low = {0};
 	struct bytes tail, bound = bound_at(c, level);
-	int status = find_low(c, level, &low);
+	uint64_t left = numbers_at(c, level)->children;
+	int status = start != NULL ? counted_room_set(c, &low, *start) : find_low(c, level, &low);
 	if (status == SETT_OK)
 		status = seek_first_child(c, level, room_bytes(&low), &key, &tail);
-	while (status == SETT_OK && (level > 1 ? bytes_compare(tail, bound) <= 0 : is_below(tail, bound))) {
+	while (status == SETT_OK) {
+		if (level > 1 ? bytes_compare(tail, bound) > 0 : !is_below(tail, bound))
+			return SETT_CORRUPT;
 		status = key_list_add(ret, tail);
-		if (status == SETT_OK)
-			status = counted_next_of_level(c, &key, &tail);
+		if (status != SETT_OK || --left == 0)
+			return status;
+		status = counted_next_of_level(c, &key, &tail);
 	}
-	if (status == SETT_OK || status == SETT_NOT_FOUND)
-		status = key_list_count(ret) == numbers_at(c, level)->children ? SETT_OK : SETT_CORRUPT;
-	return status;
+	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
 }
 
 /* Moves an entry, as it is. */
@@ -443,9 +447,9 @@ add_capped(uint64_t a, uint64_t b)
 	return a + b < most ? a + b : most;
 }
 
-/* Gives the children of the block at `level` on the way a new generation. */
+/* Gives the children of the block at `level` on the way a new generation; `start` as above. */
 static int
-renew(struct counted *c, unsigned level)
+renew(struct counted *c, unsigned level, const struct bytes *start)
 {
 	struct counted_engine_key from, to;
 	struct counted_numbers *numbers = numbers_at(c, level);
@@ -453,7 +457,7 @@ renew(struct counted *c, unsigned level)
 	uint64_t generation = c->next_generation++;
 	int status = counted_flush(c);
 	if (status == SETT_OK && numbers->children > 0)
-		status = list_children(c, level, &children);
+		status = list_children(c, level, start, &children);
 	for (size_t i = 0; i < key_list_count(&children) && status == SETT_OK; i++) {
 		struct bytes tail = key_list_at(&children, i);
 		counted_engine_key(c, level - 1, numbers->generation, tail, &from);
@@ -559,6 +563,7 @@ struct joined {
 	bool done;
 	struct counted_room bound; /* of the one that is gone: within the other */
 	uint64_t dead;             /* of the other */
+	bool is_before;            /* it was empty, and before the other: that has nothing before the bound */
 };
 
 /* The block at `level` on the way goes into the one after it. */
@@ -580,6 +585,7 @@ join_next(struct counted *c, unsigned level, struct joined *ret)
 	if (status == SETT_OK)
 		status = counted_put_block(c, level, step->own, room_bytes(&bound), &next);
 	ret->dead = next.dead;
+	ret->is_before = step->numbers.children == 0;
 	ret->done = true;
 	return status;
 }
@@ -626,15 +632,16 @@ has_too_many_dead(const struct counted *c, unsigned level, uint64_t dead)
 	return dead > c->options.dead_most && !c->options.keeps_entries;
 }
 
-/* The block at `level` that has `key` has taken in the range of another. If that had lost what was below it, so have
- * those on the way down that now have its range. */
+/* A block at `level` has taken in the range of another. If that had lost what was below it, so have those on the way down
+ * that now have its range. */
 static int
-take_in_dead(struct counted *c, unsigned level, struct bytes key, uint64_t dead)
+take_in_dead(struct counted *c, unsigned level, const struct joined *joined)
 {
+	struct bytes key = bound_key(room_bytes(&joined->bound));
 	uint64_t lost = c->lost;
 	int status = SETT_OK;
 	c->lost = 0;
-	if (lost == 0 && !has_too_many_dead(c, level, dead))
+	if (lost == 0 && !has_too_many_dead(c, level, joined->dead))
 		return SETT_OK;
 	for (unsigned k = level; k > 0 && status == SETT_OK; k--) {
 		status = load_step(c, k, key);
@@ -643,7 +650,7 @@ take_in_dead(struct counted *c, unsigned level, struct bytes key, uint64_t dead)
 			c->steps[k].dirty = true;
 		}
 		if (status == SETT_OK && has_too_many_dead(c, k, c->steps[k].numbers.dead))
-			status = renew(c, k);
+			status = renew(c, k, joined->is_before ? &key : NULL);
 		if (lost == 0)
 			break;
 	}
@@ -679,7 +686,7 @@ join(struct counted *c, unsigned level, bool *ret_joined)
 		c->steps[level + 1].dirty = true;
 	if (!has_neighbour)
 		return settle(c, level + 1);
-	status = take_in_dead(c, level, bound_key(room_bytes(&joined.bound)), joined.dead);
+	status = take_in_dead(c, level, &joined);
 	return status == SETT_OK ? settle(c, level + 1) : status;
 }
 
@@ -701,7 +708,7 @@ settle(struct counted *c, unsigned level)
 	}
 	if (status != SETT_OK || joined)
 		return status;
-	return has_too_many_dead(c, level, numbers->dead) ? renew(c, level) : SETT_OK;
+	return has_too_many_dead(c, level, numbers->dead) ? renew(c, level, NULL) : SETT_OK;
 }
 
 /* ---- entries ---- */
