@@ -246,7 +246,8 @@ new_value(const struct field *f, int64_t old, int64_t *ret)
 	return true;
 }
 
-static void
+/* Whether the field was written, be it with what it had. */
+static bool
 run_field(struct command_context *c, const struct bitfield *b, const struct field *f)
 {
 	int64_t old = as_integer(f, load_field(b, f)), value;
@@ -255,9 +256,11 @@ run_field(struct command_context *c, const struct bitfield *b, const struct fiel
 	} else if (new_value(f, old, &value)) {
 		store_field(b, f, (uint64_t)value);
 		resp_integer(c->reply, f->operation == FIELD_SET ? old : value);
+		return true;
 	} else {
 		resp_null(c->reply);
 	}
+	return false;
 }
 
 /* ---- the commands ---- */
@@ -297,9 +300,11 @@ run_bitfield(struct command_context *c, struct bitfield *b)
 	if (status != SETT_OK)
 		return status;
 	resp_array(c->reply, b->field_count);
+	bool has_written = false;
 	for (size_t i = 0; i < b->field_count; i++)
-		run_field(c, b, &b->fields[i]);
-	return b->writes ? put_words(c, &k, b) : SETT_OK;
+		has_written |= run_field(c, b, &b->fields[i]);
+	status = b->writes ? put_words(c, &k, b) : SETT_OK;
+	return has_written ? tell(status, &k, EVENT_STRING, "setbit") : status;
 }
 
 int

@@ -208,9 +208,9 @@ command_bitop(struct command_context *c)
 	if (status != SETT_OK)
 		return status;
 	if (w.size > 0)
-		status = put_result(c, &target, &w);
+		status = tell(put_result(c, &target, &w), &target, EVENT_STRING, "set");
 	else if (target.exists)
-		status = key_delete(&target);
+		status = tell_deleted(key_delete(&target), &target);
 	if (status == SETT_OK)
 		resp_integer(c->reply, (int64_t)w.size);
 	return status;

@@ -80,5 +80,7 @@ command_setbit(struct command_context *c)
 		return SETT_OK;
 	byte = bit != 0 ? byte | mask_of(offset) : byte & (uint8_t)~mask_of(offset);
 	struct string_part part = {.offset = offset >> 3, .size = 1, .data = &byte};
-	return string_splice(c, &k, &part, 1);
+	bool is_same = old == (bit != 0) && offset >> 3 < string_size(&k); /* but for its encoding */
+	status = string_splice(c, &k, &part, 1);
+	return is_same ? status : tell(status, &k, EVENT_STRING, "setbit");
 }

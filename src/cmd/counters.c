@@ -24,7 +24,7 @@ add_integer(struct command_context *c, int64_t delta)
 	status = key_put_encoded(&k, bytes_of(text, size), STRING_INT, key_deadline(&k));
 	if (status == SETT_OK)
 		resp_integer(c->reply, value);
-	return status;
+	return tell(status, &k, EVENT_STRING, "incrby");
 }
 
 int
@@ -98,5 +98,5 @@ command_incrbyfloat(struct command_context *c)
 	status = key_put_encoded(&k, bytes_of(text, size), STRING_EMBSTR, key_deadline(&k));
 	if (status == SETT_OK)
 		resp_bulk(c->reply, text, size);
-	return status;
+	return tell(status, &k, EVENT_STRING, "incrbyfloat");
 }

@@ -85,7 +85,11 @@ command_move(struct command_context *c)
 	context_allow_builds(c);
 	if (status == SETT_OK)
 		status = type_copy(&from, &target);
-	return status == SETT_OK ? key_delete(&from) : status;
+	if (status == SETT_OK)
+		status = key_delete(&from);
+	if (status == SETT_OK)
+		status = key_event(&from, EVENT_GENERIC, "move_from");
+	return tell(status, &target, EVENT_GENERIC, "move_to");
 }
 
 /* Keys that someone watches, copied. */

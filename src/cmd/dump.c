@@ -144,7 +144,7 @@ store_payload(struct command_context *c, struct key *k, struct bytes value)
 
 /* Gives the new key its deadline, or deletes it where that has passed. */
 static int
-settle_deadline(struct command_context *c, const struct restore_options *o)
+settle_deadline(struct command_context *c, const struct restore_options *o, bool *ret_exists)
 {
 	struct key k;
 	int64_t deadline = o->ttl;
@@ -154,7 +154,8 @@ settle_deadline(struct command_context *c, const struct restore_options *o)
 	int status = key_open(&c->view, c->db, c->argv[1], &k);
 	if (status != SETT_OK || !k.exists)
 		return status;
-	return deadline <= (int64_t)c->view.now_ms ? key_delete(&k) : key_set_expiry(&k, (uint64_t)deadline);
+	*ret_exists = deadline > (int64_t)c->view.now_ms;
+	return *ret_exists ? key_set_expiry(&k, (uint64_t)deadline) : key_delete(&k);
 }
 
 static int
@@ -178,11 +179,16 @@ restore(struct command_context *c, struct key *k, const struct restore_options *
 	struct bytes value;
 	if (rdb_payload_open(c->argv[3], &value) != SETT_OK)
 		return context_error(c, "ERR DUMP payload version or checksum are wrong");
-	int status = k->exists ? key_delete(k) : SETT_OK;
+	bool existed = k->exists, exists = true;
+	int status = existed ? key_delete(k) : SETT_OK;
 	if (status == SETT_OK)
 		status = store_payload(c, k, value);
 	if (status == SETT_OK && o->ttl != 0)
-		status = settle_deadline(c, o);
+		status = settle_deadline(c, o, &exists);
+	if (status == SETT_OK && exists)
+		status = key_event(k, EVENT_GENERIC, "restore");
+	else if (existed)
+		status = tell_deleted(status, k);
 	if (status == SETT_OK)
 		status = note_use(c, k, o);
 	if (status == SETT_OK)

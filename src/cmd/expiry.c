@@ -84,8 +84,8 @@ expire(struct command_context *c, enum deadline_form form)
 	}
 	resp_integer(c->reply, 1);
 	if (when <= (int64_t)c->view.now_ms)
-		return key_delete(&k);
-	return key_set_expiry(&k, (uint64_t)when);
+		return tell_deleted(key_delete(&k), &k);
+	return tell(key_set_expiry(&k, (uint64_t)when), &k, EVENT_GENERIC, "expire");
 }
 
 int
@@ -162,5 +162,5 @@ command_persist(struct command_context *c)
 		return status;
 	bool change = k.exists && k.root.expires_at != 0;
 	resp_integer(c->reply, change);
-	return change ? key_set_expiry(&k, 0) : SETT_OK;
+	return change ? tell(key_set_expiry(&k, 0), &k, EVENT_GENERIC, "persist") : SETT_OK;
 }

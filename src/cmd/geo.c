@@ -83,6 +83,7 @@ find_place(struct zset *z, struct bytes name, struct geo_place *ret)
 
 struct geo_adding {
 	bool only_new, only_old, changes;
+	bool has_put; /* a member is new, or has another place */
 	size_t first; /* argument: the first longitude */
 };
 
@@ -107,7 +108,7 @@ parse_adding(struct command_context *c, struct geo_adding *ret)
 }
 
 static int
-add_place(struct zset *z, const struct geo_adding *a, struct bytes name, double score, int64_t *count)
+add_place(struct zset *z, struct geo_adding *a, struct bytes name, double score, int64_t *count)
 {
 	struct zset_member old;
 	int status = zset_find(z, name, &old);
@@ -117,6 +118,7 @@ add_place(struct zset *z, const struct geo_adding *a, struct bytes name, double 
 	if ((is_new && a->only_old) || (!is_new && (a->only_new || old.score == score)))
 		return SETT_OK;
 	*count += is_new || a->changes;
+	a->has_put = true;
 	return zset_put(z, name, score, is_new ? NULL : &old);
 }
 
@@ -145,7 +147,7 @@ command_geoadd(struct command_context *c)
 		status = zset_save(&z.zset);
 	if (status == SETT_OK)
 		resp_integer(c->reply, count);
-	return status;
+	return a.has_put ? tell(status, &z.members.key, EVENT_ZSET, "zadd") : status;
 }
 
 /* ---- reading ---- */

@@ -366,7 +366,8 @@ store_found(struct command_context *c, const struct search *s, const struct foun
 	if (status != SETT_OK)
 		return status;
 	if (f->count == 0) {
-		status = to.members.key.exists ? key_delete(&to.members.key) : SETT_OK;
+		bool existed = to.members.key.exists;
+		status = existed ? tell_deleted(key_delete(&to.members.key), &to.members.key) : SETT_OK;
 	} else {
 		for (size_t i = 0; status == SETT_OK && i < f->count; i++) {
 			const struct found_place *p = &f->items[i];
@@ -375,6 +376,8 @@ store_found(struct command_context *c, const struct search *s, const struct foun
 		}
 		if (status == SETT_OK)
 			status = zset_save(&to.zset);
+		status = tell(status, &to.members.key, EVENT_ZSET,
+			      s->form->is_search ? "geosearchstore" : "georadiusstore");
 	}
 	if (status == SETT_OK)
 		resp_integer(c->reply, (int64_t)f->count);
@@ -390,8 +393,9 @@ run_search(struct command_context *c, const struct search_form *form)
 	if (status != SETT_OK)
 		return status;
 	/* Where the row says that it may write, the source is read all the same. */
-	if ((c->command->flags & COMMAND_READONLY) == 0)
-		count_read(c, &s.source.members.key);
+	status = count_source(c, &s.source.members.key);
+	if (status != SETT_OK)
+		return status;
 	status = parse_fixed_arguments(c, &s);
 	if (status == SETT_OK)
 		status = parse_options(c, &s);

@@ -67,6 +67,15 @@ set_deadline(struct open_hash *h, const struct hash_field *field, uint64_t deadl
 	return deleted ? hash_remove(&h->hash, field) : hash_set_deadline(&h->hash, field, deadline);
 }
 
+/* What a command did to deadlines: `event`, NULL if it did nothing, and whether fields went with it. */
+static int
+tell_deadlines(int status, const struct open_hash *h, const char *event, bool deleted)
+{
+	if (status == SETT_OK && event != NULL)
+		status = key_event(&h->key, EVENT_HASH, event);
+	return deleted ? tell(status, &h->key, EVENT_HASH, "hdel") : status;
+}
+
 /* ---- HEXPIRE and its kin ---- */
 
 enum condition { CONDITION_NONE, CONDITION_NX, CONDITION_XX, CONDITION_GT, CONDITION_LT };
@@ -130,6 +139,7 @@ static int
 expire_fields(struct command_context *c, enum deadline_form form)
 {
 	struct open_hash h;
+	bool changed = false, deleted = false;
 	uint64_t deadline;
 	size_t first;
 	int status = open_hash(c, c->argv[1], &h);
@@ -148,8 +158,10 @@ expire_fields(struct command_context *c, enum deadline_form form)
 		if (status != SETT_OK)
 			return status;
 		resp_integer(c->reply, result);
+		changed |= result == DEADLINE_CHANGED;
+		deleted |= result == FIELD_DELETED;
 	}
-	return hash_save(&h.hash);
+	return tell_deadlines(hash_save(&h.hash), &h, changed ? "hexpire" : NULL, deleted);
 }
 
 int
@@ -256,6 +268,7 @@ int
 command_hpersist(struct command_context *c)
 {
 	struct open_hash h;
+	bool changed = false;
 	size_t first;
 	int status = open_hash(c, c->argv[1], &h);
 	if (status != SETT_OK)
@@ -269,8 +282,9 @@ command_hpersist(struct command_context *c)
 		if (status != SETT_OK)
 			return status;
 		resp_integer(c->reply, result);
+		changed |= result == DEADLINE_CHANGED;
 	}
-	return hash_save(&h.hash);
+	return tell_deadlines(hash_save(&h.hash), &h, changed ? "hpersist" : NULL, false);
 }
 
 /* ---- HGETDEL, HGETEX ---- */
@@ -294,6 +308,7 @@ int
 command_hgetdel(struct command_context *c)
 {
 	struct open_hash h;
+	bool deleted = false;
 	size_t first;
 	int status = open_hash(c, c->argv[1], &h);
 	if (status != SETT_OK)
@@ -305,10 +320,13 @@ command_hgetdel(struct command_context *c)
 		struct hash_field field;
 		bool exists;
 		status = reply_and_keep(c, &h, c->argv[i], &field, &exists);
+		deleted |= exists;
 		if (status == SETT_OK && exists)
 			status = hash_remove(&h.hash, &field);
 	}
-	return status == SETT_OK ? hash_save(&h.hash) : status;
+	if (status == SETT_OK)
+		status = hash_save(&h.hash);
+	return tell_deadlines(status, &h, NULL, deleted);
 }
 
 static bool
@@ -334,6 +352,7 @@ command_hgetex(struct command_context *c)
 	enum deadline_form form;
 	uint64_t deadline = 0;
 	size_t first, fields = 2;
+	bool changed = false, deleted = false, gone;
 	int status = open_hash(c, c->argv[1], &h);
 	if (status != SETT_OK)
 		return status;
@@ -354,10 +373,16 @@ command_hgetex(struct command_context *c)
 		struct hash_field field;
 		bool exists;
 		status = reply_and_keep(c, &h, c->argv[i], &field, &exists);
-		if (status == SETT_OK && exists && change)
-			status = set_deadline(&h, &field, deadline, NULL);
+		if (status != SETT_OK || !exists || !change)
+			continue;
+		changed |= deadline != 0 || field.deadline != 0;
+		status = set_deadline(&h, &field, deadline, &gone);
+		deleted |= gone;
 	}
-	return status == SETT_OK ? hash_save(&h.hash) : status;
+	if (status == SETT_OK)
+		status = hash_save(&h.hash);
+	const char *event = deadline != 0 ? "hexpire" : "hpersist";
+	return tell_deadlines(status, &h, changed && !deleted ? event : NULL, deleted);
 }
 
 /* ---- HSETEX ---- */
@@ -495,5 +520,11 @@ command_hsetex(struct command_context *c)
 	resp_integer(c->reply, go);
 	for (size_t i = options.first; go && i < c->argc && status == SETT_OK; i += 2)
 		status = setex_field(&h, c->argv[i], c->argv[i + 1], &options);
-	return status == SETT_OK ? hash_save(&h.hash) : status;
+	if (status == SETT_OK)
+		status = hash_save(&h.hash);
+	if (status != SETT_OK || !go)
+		return status;
+	bool has_passed = options.has_deadline && options.deadline <= c->view.now_ms;
+	status = key_event(&h.key, EVENT_HASH, "hset");
+	return tell_deadlines(status, &h, options.has_deadline && !has_passed ? "hexpire" : NULL, has_passed);
 }

@@ -68,7 +68,7 @@ set_pairs(struct command_context *c, struct open_hash *h, int64_t *ret_created)
 		created += !existed;
 	}
 	*ret_created = created;
-	return hash_save(&h->hash);
+	return tell(hash_save(&h->hash), &h->key, EVENT_HASH, "hset");
 }
 
 static int
@@ -116,11 +116,13 @@ command_hsetnx(struct command_context *c)
 		return status;
 	resp_integer(c->reply, 1);
 	status = hash_put(&h.hash, c->argv[2], c->argv[3], 0, NULL);
-	return status == SETT_OK ? hash_save(&h.hash) : status;
+	if (status == SETT_OK)
+		status = hash_save(&h.hash);
+	return tell(status, &h.key, EVENT_HASH, "hset");
 }
 
 int
-remove_named(struct command_context *c, struct open_hash *h)
+remove_named(struct command_context *c, struct open_hash *h, enum event_class class, const char *event)
 {
 	int64_t removed = 0;
 	for (size_t i = 2; i < c->argc && h->hash.count > 0; i++) {
@@ -134,7 +136,8 @@ remove_named(struct command_context *c, struct open_hash *h)
 			return status;
 	}
 	resp_integer(c->reply, removed);
-	return hash_save(&h->hash);
+	int status = hash_save(&h->hash);
+	return removed > 0 ? tell(status, &h->key, class, event) : status;
 }
 
 int
@@ -142,7 +145,7 @@ command_hdel(struct command_context *c)
 {
 	struct open_hash h;
 	int status = open_hash(c, c->argv[1], &h);
-	return status == SETT_OK ? remove_named(c, &h) : status;
+	return status == SETT_OK ? remove_named(c, &h, EVENT_HASH, "hdel") : status;
 }
 
 /* ---- numbers ---- */
@@ -192,7 +195,8 @@ command_hincrby(struct command_context *c)
 	if (__builtin_add_overflow(value, delta, &value))
 		return context_error(c, "ERR increment or decrement would overflow");
 	resp_integer(c->reply, value);
-	return write_number(&h, c->argv[2], text, resp_format_integer(value, text), deadline);
+	status = write_number(&h, c->argv[2], text, resp_format_integer(value, text), deadline);
+	return tell(status, &h.key, EVENT_HASH, "hincrby");
 }
 
 int
@@ -220,7 +224,8 @@ command_hincrbyfloat(struct command_context *c)
 		return context_error(c, "ERR increment would produce NaN or Infinity");
 	size_t size = format_long_double(value, text, sizeof(text));
 	resp_bulk(c->reply, text, size);
-	return write_number(&h, c->argv[2], text, size, deadline);
+	status = write_number(&h, c->argv[2], text, size, deadline);
+	return tell(status, &h.key, EVENT_HASH, "hincrbyfloat");
 }
 
 /* ---- reading ---- */

@@ -19,8 +19,9 @@ struct open_hash {
 int open_hash(struct command_context *, struct bytes name, struct open_hash *ret);
 int open_set(struct command_context *, struct bytes name, struct open_hash *ret);
 
-/* HDEL and SREM: removes the fields that are named from argument 2 on, saves, and replies how many there were. */
-int remove_named(struct command_context *, struct open_hash *);
+/* HDEL and SREM: removes the fields that are named from argument 2 on, saves, replies how many there were, and tells of
+ * them (tell). */
+int remove_named(struct command_context *, struct open_hash *, enum event_class, const char *event);
 
 /* A walk over more fields takes long. */
 enum { HASH_LONG_WALK = 1000 };

@@ -115,6 +115,8 @@ command_pfadd(struct command_context *c)
 	status = add_elements(c, &h);
 	if (status == SETT_OK)
 		resp_integer(c->reply, h.changed.data != NULL);
+	if (h.changed.data != NULL)
+		status = tell(status, &h.key, EVENT_STRING, "pfadd");
 	buffer_free(&h.changed);
 	return outcome_of(c, status);
 }
@@ -216,6 +218,7 @@ command_pfmerge(struct command_context *c)
 	if (status != SETT_OK)
 		return status;
 	status = put_merged(c, &h, registers, any_dense);
+	status = tell(status, &h.key, EVENT_STRING, "pfadd");
 	if (status == SETT_OK)
 		resp_status(c->reply, "OK");
 	buffer_free(&h.changed);

@@ -13,7 +13,7 @@ command_del(struct command_context *c)
 		struct key k;
 		int status = open_key(c, c->argv[i], &k);
 		if (status == SETT_OK && k.exists) {
-			status = key_delete(&k);
+			status = tell_deleted(key_delete(&k), &k);
 			deleted++;
 		}
 		if (status != SETT_OK)
@@ -60,6 +60,23 @@ command_type(struct command_context *c)
 	return status;
 }
 
+/* What takes the place of a key that was there counts as new, as in Redis. */
+static int
+tell_replaced(int status, const struct key *k, bool existed)
+{
+	return status == SETT_OK && existed ? key_event(k, EVENT_NEW, "new") : status;
+}
+
+static int
+rename_and_tell(struct key *from, struct key *to)
+{
+	bool existed = to->exists;
+	int status = tell_replaced(key_rename(from, to), to, existed);
+	if (status == SETT_OK)
+		status = key_event(from, EVENT_GENERIC, "rename_from");
+	return tell(status, to, EVENT_GENERIC, "rename_to");
+}
+
 /* RENAME and RENAMENX. */
 static int
 rename_key(struct command_context *c, bool only_if_absent)
@@ -79,7 +96,7 @@ rename_key(struct command_context *c, bool only_if_absent)
 		resp_integer(c->reply, !refused);
 	else
 		resp_status(c->reply, "OK");
-	return same || refused ? SETT_OK : key_rename(&from, &to);
+	return same || refused ? SETT_OK : rename_and_tell(&from, &to);
 }
 
 int
@@ -132,7 +149,7 @@ command_copy(struct command_context *c)
 		return context_error(c, "ERR source and destination objects are the same");
 	int status = open_key(c, c->argv[1], &from);
 	if (status == SETT_OK)
-		count_read(c, &from);
+		status = count_read(c, &from);
 	if (status == SETT_OK && from.exists)
 		status = key_open(&c->view, db, c->argv[2], &to);
 	if (status != SETT_OK)
@@ -142,7 +159,11 @@ command_copy(struct command_context *c)
 	if (go)
 		status = enter_lane_for_elements(c, &from.root);
 	context_allow_builds(c);
-	return go && status == SETT_OK ? type_copy(&from, &to) : status;
+	if (!go || status != SETT_OK)
+		return status;
+	bool existed = to.exists;
+	status = tell_replaced(type_copy(&from, &to), &to, existed);
+	return tell(status, &to, EVENT_GENERIC, "copy_to");
 }
 
 /* ---- OBJECT ---- */
@@ -151,8 +172,13 @@ command_copy(struct command_context *c)
 static int
 object_lookup(struct command_context *c, struct key *ret)
 {
-	int status = peek_key(c, c->argv[2], ret);
-	if (status == SETT_OK && !ret->exists)
+	int status = key_open(&c->view, c->db, c->argv[2], ret);
+	if (status != SETT_OK)
+		return status;
+	/* It counts, but is not told. */
+	c->view.hits += ret->exists;
+	c->view.misses += !ret->exists;
+	if (!ret->exists)
 		resp_null(c->reply);
 	return status;
 }

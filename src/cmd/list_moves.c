@@ -46,7 +46,10 @@ move(struct command_context *c, enum list_end from, enum list_end to, struct wai
 		status = list_push(&target->list, to, value);
 	if (status == SETT_OK)
 		status = list_save(&target->list);
-	return status == SETT_OK ? list_save(&source.list) : status;
+	status = tell(status, &target->key, EVENT_LIST, to == LIST_FRONT ? "lpush" : "rpush");
+	if (status == SETT_OK)
+		status = list_save(&source.list);
+	return tell_popped(status, &source.key, from);
 }
 
 static int
@@ -121,7 +124,9 @@ pop_or_wait(struct command_context *c, enum list_end end)
 	status = reply_from_end(c, &l.list, end, 1);
 	if (status == SETT_OK)
 		status = list_drop(&l.list, end, 1);
-	return status == SETT_OK ? list_save(&l.list) : status;
+	if (status == SETT_OK)
+		status = list_save(&l.list);
+	return tell_popped(status, &l.key, end);
 }
 
 int
@@ -149,7 +154,9 @@ pop_from(struct command_context *c, struct open_list *l, enum list_end end, uint
 	int status = reply_from_end(c, &l->list, end, count);
 	if (status == SETT_OK)
 		status = list_drop(&l->list, end, count);
-	return status == SETT_OK ? list_save(&l->list) : status;
+	if (status == SETT_OK)
+		status = list_save(&l->list);
+	return tell_popped(status, &l->key, end);
 }
 
 /* What comes after the keys: LEFT or RIGHT, and perhaps COUNT. */

@@ -57,7 +57,7 @@ command_linsert(struct command_context *c)
 	if (status != SETT_OK)
 		return status;
 	resp_integer(c->reply, (int64_t)l.list.count);
-	return list_save(&l.list);
+	return tell(list_save(&l.list), &l.key, EVENT_LIST, "linsert");
 }
 
 /* ---- LREM ---- */
@@ -81,7 +81,8 @@ command_lrem(struct command_context *c)
 	if (status != SETT_OK)
 		return status;
 	resp_integer(c->reply, (int64_t)removed);
-	return list_save(&l.list);
+	status = list_save(&l.list);
+	return removed > 0 ? tell(status, &l.key, EVENT_LIST, "lrem") : status;
 }
 
 /* ---- LPOS ---- */

@@ -51,6 +51,7 @@ context_list_end(struct command_context *c, struct bytes argument, enum list_end
 static int
 push(struct command_context *c, enum list_end end, bool must_exist)
 {
+	const char *event = end == LIST_FRONT ? "lpush" : "rpush";
 	struct open_list l;
 	int status = open_list(c, c->argv[1], &l);
 	if (status != SETT_OK)
@@ -64,7 +65,7 @@ push(struct command_context *c, enum list_end end, bool must_exist)
 	if (status != SETT_OK)
 		return status;
 	resp_integer(c->reply, (int64_t)l.list.count);
-	return list_save(&l.list);
+	return tell(list_save(&l.list), &l.key, EVENT_LIST, event);
 }
 
 int
@@ -120,6 +121,12 @@ pop_one(struct command_context *c, struct list *l, enum list_end end)
 	return status == SETT_OK ? list_save(l) : status;
 }
 
+int
+tell_popped(int status, const struct key *k, enum list_end end)
+{
+	return tell(status, k, EVENT_LIST, end == LIST_FRONT ? "lpop" : "rpop");
+}
+
 static int
 pop_some(struct command_context *c, struct list *l, enum list_end end, uint64_t count)
 {
@@ -149,8 +156,12 @@ pop(struct command_context *c, enum list_end end)
 	int status = open_list(c, c->argv[1], &l);
 	if (status != SETT_OK)
 		return status;
+	if (l.key.exists && has_count) {
+		status = pop_some(c, &l.list, end, (uint64_t)count);
+		return count > 0 ? tell_popped(status, &l.key, end) : status;
+	}
 	if (l.key.exists)
-		return has_count ? pop_some(c, &l.list, end, (uint64_t)count) : pop_one(c, &l.list, end);
+		return tell_popped(pop_one(c, &l.list, end), &l.key, end);
 	if (has_count)
 		resp_null_array(c->reply);
 	else
@@ -232,7 +243,7 @@ command_lset(struct command_context *c)
 	if (status != SETT_OK)
 		return status;
 	resp_status(c->reply, "OK");
-	return list_save(&l.list);
+	return tell(list_save(&l.list), &l.key, EVENT_LIST, "lset");
 }
 
 /* ---- ranges ---- */
@@ -317,5 +328,7 @@ command_ltrim(struct command_context *c)
 	if (status != SETT_OK)
 		return status;
 	resp_status(c->reply, "OK");
-	return list_save(&l.list);
+	bool existed = l.key.exists;
+	status = list_save(&l.list);
+	return existed ? tell(status, &l.key, EVENT_LIST, "ltrim") : status;
 }

@@ -38,4 +38,7 @@ bool context_list_end(struct command_context *, struct bytes argument, enum list
  * lane, and what only reads ends when nobody waits for its reply. SETT_NOT_FOUND at the end. */
 int search_step(struct command_context *, struct list_walk *, uint64_t *steps, struct list_element *ret);
 
+/* Tells of elements that were popped: see tell. */
+int tell_popped(int status, const struct key *, enum list_end);
+
 #endif

@@ -6,13 +6,50 @@
 
 /* Counts a read of a key for INFO's keyspace_hits and keyspace_misses. Which reads count is Redis' choice: all of
  * commands that only read, and those of some others whose reply is the old value. */
-static inline void
+static inline int
 count_read(struct command_context *c, const struct key *k)
 {
-	if (k->exists)
+	if (k->exists) {
 		c->view.hits++;
-	else
-		c->view.misses++;
+		return SETT_OK;
+	}
+	c->view.misses++;
+	return key_event(k, EVENT_KEY_MISS, "keymiss");
+}
+
+/* The same of a key that a command reads whose row says that it writes. */
+static inline int
+count_source(struct command_context *c, const struct key *k)
+{
+	return (c->command->flags & COMMAND_READONLY) == 0 ? count_read(c, k) : SETT_OK;
+}
+
+/* What a command did to a key is told when it has gone well, with the status of what it did last: the event, and
+ * "del" if the key went with its last element. */
+static inline int
+tell(int status, const struct key *k, enum event_class class, const char *event)
+{
+	if (status != SETT_OK || __builtin_expect(k->view->events == 0, 1))
+		return status;
+	status = key_event(k, class, event);
+	return status == SETT_OK && !k->exists ? key_event(k, EVENT_GENERIC, "del") : status;
+}
+
+/* Of a key that was deleted as a whole. */
+static inline int
+tell_deleted(int status, const struct key *k)
+{
+	return status == SETT_OK ? key_event(k, EVENT_GENERIC, "del") : status;
+}
+
+/* Of a key that was replaced by what a command stores, or deleted if that is nothing; `existed` says whether it was
+ * there before. */
+static inline int
+tell_stored(int status, const struct key *k, bool existed, enum event_class class, const char *event)
+{
+	if (status != SETT_OK || k->exists)
+		return tell(status, k, class, event);
+	return existed ? tell_deleted(status, k) : SETT_OK;
 }
 
 /* Opens a key to say something of it that is no use of its value: OBJECT IDLETIME does not begin anew. */
@@ -20,9 +57,7 @@ static inline int
 peek_key(struct command_context *c, struct bytes name, struct key *ret)
 {
 	int status = key_open(&c->view, c->db, name, ret);
-	if (status == SETT_OK)
-		count_read(c, ret);
-	return status;
+	return status == SETT_OK ? count_read(c, ret) : status;
 }
 
 static inline void
@@ -41,9 +76,9 @@ open_key(struct command_context *c, struct bytes name, struct key *ret)
 	if (status != SETT_OK)
 		return status;
 	if ((c->command->flags & COMMAND_READONLY) != 0)
-		count_read(c, ret);
+		status = count_read(c, ret);
 	note_access(c, ret);
-	return SETT_OK;
+	return status;
 }
 
 /* The same for a key that must hold this type if it exists. If it holds another: OUTCOME_FAILED, with the error
@@ -68,9 +103,10 @@ static inline int
 open_read_string(struct command_context *c, struct bytes name, struct key *ret)
 {
 	int status = key_open(&c->view, c->db, name, ret);
+	if (status == SETT_OK)
+		status = count_read(c, ret);
 	if (status != SETT_OK)
 		return status;
-	count_read(c, ret);
 	note_access(c, ret);
 	return ret->exists && ret->root.type != VALUE_STRING ? context_wrong_type(c) : SETT_OK;
 }

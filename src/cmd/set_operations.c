@@ -32,6 +32,8 @@ open_sources(struct command_context *c, enum set_operation operation, const stru
 		return SETT_NO_MEMORY;
 	for (size_t i = 0; i < count; i++) {
 		int status = open_set(c, names[i], &opened[i]);
+		if (status == SETT_OK)
+			status = count_source(c, &opened[i].key);
 		if (status != SETT_OK)
 			return status;
 		if (opened[i].key.exists)
@@ -182,6 +184,9 @@ add_members(struct command_context *c, const struct sources *s, struct hash *to)
 static int
 store_operation(struct command_context *c, enum set_operation operation)
 {
+	static const char *const events[] = {[SET_UNION] = "sunionstore",
+					     [SET_INTERSECTION] = "sinterstore",
+					     [SET_DIFFERENCE] = "sdiffstore"};
 	struct sources sources;
 	struct open_hash to;
 	struct set_limits limits = set_limits_of(c);
@@ -190,12 +195,13 @@ store_operation(struct command_context *c, enum set_operation operation)
 		status = open_key(c, c->argv[1], &to.key);
 	if (status != SETT_OK)
 		return status;
+	bool existed = to.key.exists;
 	set_replace(&to.key, &limits, &to.hash);
 	status = add_members(c, &sources, &to.hash);
 	if (status != SETT_OK)
 		return status;
 	resp_integer(c->reply, (int64_t)to.hash.count);
-	return hash_save(&to.hash);
+	return tell_stored(hash_save(&to.hash), &to.key, existed, EVENT_SET, events[operation]);
 }
 
 int

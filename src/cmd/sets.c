@@ -39,7 +39,8 @@ command_sadd(struct command_context *c)
 	if (status != SETT_OK)
 		return status;
 	resp_integer(c->reply, added);
-	return hash_save(&set.hash);
+	status = hash_save(&set.hash);
+	return added > 0 ? tell(status, &set.key, EVENT_SET, "sadd") : status;
 }
 
 int
@@ -47,7 +48,7 @@ command_srem(struct command_context *c)
 {
 	struct open_hash set;
 	int status = open_set(c, c->argv[1], &set);
-	return status == SETT_OK ? remove_named(c, &set) : status;
+	return status == SETT_OK ? remove_named(c, &set, EVENT_SET, "srem") : status;
 }
 
 static int
@@ -62,9 +63,13 @@ move_member(struct command_context *c, struct open_hash *from, struct open_hash 
 	status = hash_remove(&from->hash, &found);
 	if (status == SETT_OK)
 		status = hash_save(&from->hash);
+	status = tell(status, &from->key, EVENT_SET, "srem");
 	if (status == SETT_OK)
 		status = set_add(&to->hash, member, &existed);
-	return status == SETT_OK ? hash_save(&to->hash) : status;
+	if (status != SETT_OK)
+		return status;
+	status = hash_save(&to->hash);
+	return existed ? status : tell(status, &to->key, EVENT_SET, "sadd");
 }
 
 int
@@ -190,7 +195,9 @@ pop_one(struct command_context *c, struct open_hash *set)
 		return status;
 	status = pop_drawn(c, set, &walk);
 	hash_walk_close(&walk);
-	return status == SETT_OK ? hash_save(&set->hash) : status;
+	if (status == SETT_OK)
+		status = hash_save(&set->hash);
+	return tell(status, &set->key, EVENT_SET, "spop");
 }
 
 /* Walks over the set and takes `count` of its members, each choice of so many with the same chance (Knuth's algorithm
@@ -239,7 +246,9 @@ pop_some(struct command_context *c, struct open_hash *set, uint64_t count)
 	}
 	if (count >= there) {
 		int status = reply_whole_hash(c, set, HASH_NAMES);
-		return status == SETT_OK ? key_delete(&set->key) : status;
+		if (status == SETT_OK)
+			status = key_delete(&set->key);
+		return tell(status, &set->key, EVENT_SET, "spop");
 	}
 	int status = count > HASH_LONG_WALK ? enter_lane_for_hash(c, &set->hash) : SETT_OK;
 	if (status != SETT_OK)
@@ -252,7 +261,9 @@ pop_some(struct command_context *c, struct open_hash *set, uint64_t count)
 	} else {
 		status = pop_drawn_ones(c, set, count);
 	}
-	return status == SETT_OK ? hash_save(&set->hash) : status;
+	if (status == SETT_OK)
+		status = hash_save(&set->hash);
+	return tell(status, &set->key, EVENT_SET, "spop");
 }
 
 int

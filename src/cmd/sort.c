@@ -238,15 +238,20 @@ store_values(struct sort *s, size_t first)
 	uint64_t count = count_values(s, first);
 	int status = key_open(&s->c->view, s->c->db, s->target, &target.key);
 	resp_integer(s->c->reply, (int64_t)count);
-	if (status == SETT_OK && target.key.exists)
+	if (status == SETT_OK && target.key.exists) {
 		status = key_delete(&target.key);
+		if (count == 0)
+			status = tell_deleted(status, &target.key);
+	}
 	if (status == SETT_OK && count > 0)
 		status = open_list(s->c, s->target, &target);
 	if (status != SETT_OK || count == 0)
 		return status;
 	for (size_t i = first; i < s->items.count && status == SETT_OK; i++)
 		status = give_values(s, sort_items_element(&s->items, i), push_value, &target.list);
-	return status == SETT_OK ? list_save(&target.list) : status;
+	if (status == SETT_OK)
+		status = list_save(&target.list);
+	return tell(status, &target.key, EVENT_LIST, "sortstore");
 }
 
 static int

@@ -62,7 +62,15 @@ sort_pattern_value(struct command_context *c, const struct sort_pattern *p, stru
 		status = key_open(&c->view, c->db, buffer_bytes(room), &k);
 	if (status != SETT_OK)
 		return status;
-	count_read(c, &k);
+	/* What is told of it outlives the room. */
+	if (!k.exists && __builtin_expect((c->view.events & EVENT_KEY_MISS) != 0, 0)) {
+		k.name.data = arena_copy(c->arena, k.name.data, k.name.size);
+		if (k.name.data == NULL)
+			return SETT_NO_MEMORY;
+	}
+	status = count_read(c, &k);
+	if (status != SETT_OK)
+		return status;
 	note_access(c, &k);
 	if (!k.exists)
 		return SETT_OK;

@@ -28,6 +28,8 @@ int
 sort_source_open(struct command_context *c, struct bytes name, struct sort_source *ret)
 {
 	int status = open_key(c, name, &ret->key);
+	if (status == SETT_OK)
+		status = count_source(c, &ret->key);
 	ret->count = 0;
 	if (status != SETT_OK || !ret->key.exists)
 		return status;

@@ -165,7 +165,7 @@ command_delex(struct command_context *c)
 	if (status == SETT_OK && k.exists)
 		status = may_delete(c, &k, &go);
 	if (status == SETT_OK && go)
-		status = key_delete(&k);
+		status = tell_deleted(key_delete(&k), &k);
 	if (status == SETT_OK)
 		resp_integer(c->reply, go);
 	return status;

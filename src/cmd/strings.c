@@ -135,6 +135,20 @@ put_argument(struct command_context *c, struct key *k, size_t index, uint64_t de
 	return key_put_string(k, c->argv[index], deadline);
 }
 
+/* The same, as SET does it. */
+static inline int
+set_argument(struct command_context *c, struct key *k, size_t index, uint64_t deadline)
+{
+	return tell(put_argument(c, k, index, deadline), k, EVENT_STRING, "set");
+}
+
+/* With a new deadline. */
+static int
+set_until(struct command_context *c, struct key *k, size_t index, uint64_t deadline)
+{
+	return tell(set_argument(c, k, index, deadline), k, EVENT_GENERIC, "expire");
+}
+
 /* Whether SET may store: what its options say of the key as it is. */
 static int
 may_set(struct command_context *c, const struct set_options *o, const struct key *k, bool *ret)
@@ -179,9 +193,9 @@ set_with_options(struct command_context *c, const struct set_options *o)
 		resp_status(c->reply, "OK");
 	if (!go || status != SETT_OK)
 		return status;
-	if (o->keep_deadline)
-		deadline = key_deadline(&k);
-	return put_argument(c, &k, 2, deadline);
+	if (o->has_deadline)
+		return set_until(c, &k, 2, deadline);
+	return set_argument(c, &k, 2, o->keep_deadline ? key_deadline(&k) : 0);
 }
 
 /* SET reads its key only with GET or a condition on the value. */
@@ -214,7 +228,7 @@ command_setnx(struct command_context *c)
 	if (status != SETT_OK)
 		return status;
 	resp_integer(c->reply, !k.exists);
-	return k.exists ? SETT_OK : put_argument(c, &k, 2, 0);
+	return k.exists ? SETT_OK : set_argument(c, &k, 2, 0);
 }
 
 static int
@@ -228,7 +242,7 @@ set_with_deadline(struct command_context *c, enum deadline_form form)
 	if (status != SETT_OK)
 		return status;
 	resp_status(c->reply, "OK");
-	return put_argument(c, &k, 3, deadline);
+	return set_until(c, &k, 3, deadline);
 }
 
 int
@@ -272,7 +286,7 @@ command_getdel(struct command_context *c)
 	int status = reply_string(c, c->argv[1], &k);
 	if (status != SETT_OK)
 		return status;
-	return k.exists ? key_delete(&k) : SETT_OK;
+	return k.exists ? tell_deleted(key_delete(&k), &k) : SETT_OK;
 }
 
 int
@@ -282,7 +296,7 @@ command_getset(struct command_context *c)
 	int status = reply_string(c, c->argv[1], &k);
 	if (status != SETT_OK)
 		return status;
-	return put_argument(c, &k, 2, 0);
+	return set_argument(c, &k, 2, 0);
 }
 
 int
@@ -306,9 +320,11 @@ command_getex(struct command_context *c)
 	if (status != SETT_OK)
 		return status;
 	if (o.has_deadline && deadline <= c->view.now_ms)
-		return key_delete(&k);
-	if (o.has_deadline || (o.persist && k.root.expires_at != 0))
-		return key_set_expiry(&k, deadline);
+		return tell_deleted(key_delete(&k), &k);
+	if (o.has_deadline)
+		return tell(key_set_expiry(&k, deadline), &k, EVENT_GENERIC, "expire");
+	if (o.persist && k.root.expires_at != 0)
+		return tell(key_set_expiry(&k, 0), &k, EVENT_GENERIC, "persist");
 	return SETT_OK;
 }
 
@@ -347,7 +363,7 @@ set_pairs(struct command_context *c)
 		struct key k;
 		int status = open_key(c, c->argv[i], &k);
 		if (status == SETT_OK)
-			status = put_argument(c, &k, i + 1, 0);
+			status = set_argument(c, &k, i + 1, 0);
 		if (status != SETT_OK)
 			return status;
 	}
@@ -416,8 +432,10 @@ command_msetex(struct command_context *c)
 	for (size_t i = 2; status == SETT_OK && go && i < end; i += 2) {
 		struct key k;
 		status = open_key(c, c->argv[i], &k);
-		if (status == SETT_OK)
-			status = put_argument(c, &k, i + 1, o.keep_deadline ? key_deadline(&k) : deadline);
+		if (status == SETT_OK && o.has_deadline)
+			status = set_until(c, &k, i + 1, deadline);
+		else if (status == SETT_OK)
+			status = set_argument(c, &k, i + 1, o.keep_deadline ? key_deadline(&k) : 0);
 	}
 	if (status == SETT_OK)
 		resp_integer(c->reply, go);
@@ -470,7 +488,7 @@ command_append(struct command_context *c)
 		return status;
 	if (!k.exists) {
 		resp_integer(c->reply, (int64_t)part.size);
-		return put_argument(c, &k, 2, 0);
+		return tell(put_argument(c, &k, 2, 0), &k, EVENT_STRING, "append");
 	}
 	uint64_t size = k.root.body_size;
 	if (!string_size_is_allowed(c, size, part.size))
@@ -479,7 +497,7 @@ command_append(struct command_context *c)
 	status = string_splice(c, &k, &part, 1);
 	if (status == SETT_OK)
 		resp_integer(c->reply, (int64_t)(size + part.size));
-	return status;
+	return tell(status, &k, EVENT_STRING, "append");
 }
 
 int
@@ -507,5 +525,5 @@ command_setrange(struct command_context *c)
 	uint64_t end = (uint64_t)offset + part.size;
 	if (status == SETT_OK)
 		resp_integer(c->reply, (int64_t)(end > size ? end : size));
-	return status;
+	return tell(status, &k, EVENT_STRING, "setrange");
 }

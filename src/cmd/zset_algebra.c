@@ -36,6 +36,8 @@ open_source(struct command_context *c, struct bytes name, struct source *ret)
 {
 	static const struct hash_limits no_limits = {.packed_size = 0};
 	int status = open_key(c, name, &ret->key);
+	if (status == SETT_OK)
+		status = count_source(c, &ret->key);
 	if (status != SETT_OK)
 		return status;
 	ret->weight = 1;
@@ -363,16 +365,19 @@ command_zintercard(struct command_context *c)
 }
 
 static int
-store_elements(struct command_context *c, const struct result *r)
+store_elements(struct command_context *c, enum operation operation, const struct result *r)
 {
+	static const char *const events[] = {
+		[UNION] = "zunionstore", [INTERSECTION] = "zinterstore", [DIFFERENCE] = "zdiffstore"};
 	struct open_zset to;
 	int status = open_new_zset(c, c->argv[1], &to);
+	bool existed = status == SETT_OK && to.members.key.exists;
 	for (size_t i = 0; i < r->count && status == SETT_OK; i++)
 		status = zset_put(&to.zset, r->elements[i].name, r->elements[i].score, NULL);
 	if (status != SETT_OK)
 		return status;
 	resp_integer(c->reply, (int64_t)r->count);
-	return zset_save(&to.zset);
+	return tell_stored(zset_save(&to.zset), &to.members.key, existed, EVENT_ZSET, events[operation]);
 }
 
 static int
@@ -384,7 +389,7 @@ store_result(struct command_context *c, enum operation operation)
 	if (status == SETT_OK)
 		status = make_result(c, &a, &r);
 	if (status == SETT_OK)
-		status = store_elements(c, &r);
+		status = store_elements(c, operation, &r);
 	result_free(&r);
 	return status;
 }

@@ -48,8 +48,9 @@ remove_names(struct zset *z, const struct bytes *names, uint64_t count)
 
 /* Without a header of their own. */
 static int
-pop_elements(struct command_context *c, struct zset *z, uint64_t count, bool from_top, bool nested)
+pop_elements(struct command_context *c, struct open_zset *o, uint64_t count, bool from_top, bool nested)
 {
+	struct zset *z = &o->zset;
 	uint64_t size = zset_count(z);
 	struct zset_range range = {.start = from_top ? size - 1 : 0, .count = count, .backwards = from_top};
 	struct bytes *names = NULL;
@@ -65,11 +66,13 @@ pop_elements(struct command_context *c, struct zset *z, uint64_t count, bool fro
 	if (status == SETT_OK)
 		status = by_ranks ? zset_remove_ranks(z, from_top ? size - count : 0, count)
 				  : remove_names(z, names, count);
-	return status == SETT_OK ? zset_save(z) : status;
+	if (status == SETT_OK)
+		status = zset_save(z);
+	return tell(status, &o->members.key, EVENT_ZSET, from_top ? "zpopmax" : "zpopmin");
 }
 
 static int
-pop(struct command_context *c, struct zset *z, uint64_t count, bool from_top, bool nested)
+pop(struct command_context *c, struct open_zset *z, uint64_t count, bool from_top, bool nested)
 {
 	resp_array(c->reply, nested ? count : 2 * count);
 	return pop_elements(c, z, count, from_top, nested);
@@ -94,7 +97,7 @@ pop_one_key(struct command_context *c, bool from_top)
 		resp_array(c->reply, 0);
 		return SETT_OK;
 	}
-	return pop(c, &z.zset, wanted, from_top, c->argc == 3 && c->protocol == 3);
+	return pop(c, &z, wanted, from_top, c->argc == 3 && c->protocol == 3);
 }
 
 int
@@ -133,7 +136,7 @@ wait_and_pop(struct command_context *c, bool from_top)
 		return status;
 	resp_array(c->reply, 3);
 	reply_bytes(c, name);
-	return pop_elements(c, &z.zset, 1, from_top, false);
+	return pop_elements(c, &z, 1, from_top, false);
 }
 
 int
@@ -200,7 +203,7 @@ pop_first(struct command_context *c, size_t first, struct wait_keys *keys)
 	uint64_t size = zset_count(&z.zset);
 	resp_array(c->reply, 2);
 	reply_bytes(c, name);
-	return pop(c, &z.zset, (uint64_t)count < size ? (uint64_t)count : size, from_top, true);
+	return pop(c, &z, (uint64_t)count < size ? (uint64_t)count : size, from_top, true);
 }
 
 int

@@ -329,6 +329,8 @@ command_zlexcount(struct command_context *c)
 static int
 remove_range(struct command_context *c, enum range_kind kind)
 {
+	static const char *const events[] = {
+		[BY_RANK] = "zremrangebyrank", [BY_SCORE] = "zremrangebyscore", [BY_NAME] = "zremrangebylex"};
 	struct open_zset z;
 	uint64_t from, to;
 	int status = open_range(c, kind, &z, &from, &to);
@@ -338,7 +340,9 @@ remove_range(struct command_context *c, enum range_kind kind)
 		return status;
 	resp_integer(c->reply, (int64_t)(to - from));
 	status = zset_remove_ranks(&z.zset, from, to - from);
-	return status == SETT_OK ? zset_save(&z.zset) : status;
+	if (status == SETT_OK)
+		status = zset_save(&z.zset);
+	return to > from ? tell(status, &z.members.key, EVENT_ZSET, events[kind]) : status;
 }
 
 int
@@ -385,15 +389,18 @@ command_zrangestore(struct command_context *c)
 		return OUTCOME_FAILED;
 	int status = open_zset(c, c->argv[2], &from);
 	if (status == SETT_OK)
+		status = count_source(c, &from.members.key);
+	if (status == SETT_OK)
 		status = find_range(&from.zset, &r, &range);
 	if (status == SETT_OK && range.count > ZSET_LONG_WALK)
 		status = context_enter_long_lane(c);
 	if (status == SETT_OK)
 		status = open_new_zset(c, c->argv[1], &to);
+	bool existed = status == SETT_OK && to.members.key.exists;
 	if (status == SETT_OK)
 		status = copy_range(&from.zset, &range, &to.zset);
 	if (status != SETT_OK)
 		return status;
 	resp_integer(c->reply, (int64_t)range.count);
-	return zset_save(&to.zset);
+	return tell_stored(zset_save(&to.zset), &to.members.key, existed, EVENT_ZSET, "zrangestore");
 }

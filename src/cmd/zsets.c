@@ -201,7 +201,11 @@ add(struct command_context *c, struct adding *a)
 				   &scores[i]))
 			return OUTCOME_FAILED;
 	int status = open_zset(c, c->argv[1], &z);
-	return status == SETT_OK ? add_members(c, a, &z.zset, scores) : status;
+	if (status == SETT_OK)
+		status = add_members(c, a, &z.zset, scores);
+	if (a->added + a->updated == 0)
+		return status;
+	return tell(status, &z.members.key, EVENT_ZSET, a->increments ? "zincr" : "zadd");
 }
 
 int
@@ -253,7 +257,8 @@ command_zrem(struct command_context *c)
 			return status;
 	}
 	resp_integer(c->reply, removed);
-	return zset_save(&z.zset);
+	status = zset_save(&z.zset);
+	return removed > 0 ? tell(status, &z.members.key, EVENT_ZSET, "zrem") : status;
 }
 
 /* ---- reading ---- */

@@ -280,11 +280,13 @@ first_deadline(const struct root_content *content)
 static int
 tell_of_existence(const struct key *k, bool exists_now)
 {
+	struct keyspace_view *view = k->view;
+	struct bytes name = view->last_touched->key; /* the key's, in the arena */
 	int status = SETT_OK;
-	if (k->is_stored && !k->exists)
-		status = key_event(k, EVENT_EXPIRED, "expired");
-	if (status == SETT_OK && exists_now && !k->exists)
-		status = key_event(k, EVENT_NEW, "new");
+	if (k->is_stored && !k->exists && (view->events & EVENT_EXPIRED) != 0)
+		status = keyspace_add_event(view, k->db, name, "expired");
+	if (status == SETT_OK && exists_now && !k->exists && (view->events & EVENT_NEW) != 0)
+		status = keyspace_add_event(view, k->db, name, "new");
 	return status;
 }
 

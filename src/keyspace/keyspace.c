@@ -472,6 +472,17 @@ add_effect(struct keyspace_view *view, const struct effect *effect)
 	return SETT_OK;
 }
 
+void
+keyspace_effects_to_front(struct keyspace_view *view, struct effect *last)
+{
+	if (last == NULL || last == view->last_effect)
+		return;
+	view->last_effect->next = view->first_effect;
+	view->first_effect = last->next;
+	last->next = NULL;
+	view->last_effect = last;
+}
+
 int
 keyspace_add_event(struct keyspace_view *view, unsigned db, struct bytes key, const char *event)
 {

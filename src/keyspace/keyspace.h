@@ -165,6 +165,10 @@ int keyspace_add_event(struct keyspace_view *, unsigned db, struct bytes key, co
 int keyspace_add_message(struct keyspace_view *, enum effect_kind, struct bytes channel,
 			 struct bytes message);
 
+/* Moves the effects that were added since `last` was the last one (NULL: none was there) to the front: what was met
+ * past its deadline was gone before. */
+void keyspace_effects_to_front(struct keyspace_view *, struct effect *last);
+
 int keyspace_flush(struct keyspace_view *, unsigned db);
 int keyspace_swap(struct keyspace_view *, unsigned a, unsigned b);
 /* Adds a key to those that the transaction touched, without a write of its own: SWAPDB changes what a name

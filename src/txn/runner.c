@@ -83,6 +83,7 @@ runner_delete_expired(struct runner_thread *t, struct command_context *c)
 	    sett_engine_health(server->engine, NULL) != SETT_OK)
 		return SETT_OK;
 	size_t elements = DELETE_EXPIRED_MAX;
+	struct effect *last = c->view.last_effect;
 	for (struct expired_key *e = c->view.first_expired;
 	     e != NULL && c->expired < DELETE_EXPIRED_MAX && elements > 0; e = e->next) {
 		struct type_expired expired;
@@ -94,6 +95,7 @@ runner_delete_expired(struct runner_thread *t, struct command_context *c)
 		e->deleted = expired.deadline == 0 || expired.deadline >= c->view.now_ms;
 		c->expired += expired.key;
 	}
+	keyspace_effects_to_front(&c->view, last);
 	return SETT_OK;
 }
 

@@ -84,6 +84,10 @@ expire_elements(struct key *k, size_t *budget, struct type_expired *expired)
 		assert(operations_of(&k->root)->expire != NULL);
 		status = operations_of(&k->root)->expire(k, *budget, &expired->elements, &due_at);
 		*budget -= expired->elements;
+		if (status == SETT_OK && expired->elements > 0)
+			status = key_event(k, EVENT_HASH, "hexpired");
+		if (status == SETT_OK && !k->exists)
+			status = key_event(k, EVENT_GENERIC, "del");
 	}
 	expired->deadline = k->exists ? earlier(k->root.expires_at, due_at) : 0;
 	return status;
