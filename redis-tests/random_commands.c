@@ -37,7 +37,7 @@ struct run {
 
 /* %k key, %n field of a hash, %e member of a set, %z key of a sorted set, %l of one whose scores are all 0, %q key of a
  * list, %c score, %s end of a range of scores, %x of names, %v value, %i integer, %f float, %o offset, %b bit, %d
- * database, %t a second since 1970, %m milliseconds, %w width of a bit field, %h key of a HyperLogLog, %g key of places,
+ * database, %y key of a stream, %A id to add, %I any id of a stream, %t a second since 1970, %m milliseconds, %w width of a bit field, %h key of a HyperLogLog, %g key of places,
  * %G longitude, %L latitude, %r radius. '~' before a template: the reply's elements have no order. A template that is
  * here twice comes twice as often. */
 static const char *const templates[] = {"SET %k %v",
@@ -337,6 +337,33 @@ static const char *const templates[] = {"SET %k %v",
 					"MULTI",
 					"MULTI",
 					"EXEC",
+					"XADD %y %A %n %v",
+					"XADD %y %A %n %v",
+					"XADD %y %A %n %e %n %v %n %i",
+					"XADD %y %A %n %e",
+					"XADD %k %A %n %v",
+					"XADD %y NOMKSTREAM MAXLEN 40 %A %n %v",
+					"XADD %y MINID = %I %A %n %v",
+					"XADD %y 0-* %n %v",
+					"XLEN %y",
+					"XLEN %k",
+					"XRANGE %y - +",
+					"XRANGE %y %I %I",
+					"XRANGE %y (%I + COUNT 3",
+					"XREVRANGE %y + -",
+					"XREVRANGE %y %I %I COUNT 4",
+					"XREVRANGE %y + - COUNT 1",
+					"XDEL %y %I %I",
+					"XDEL %y %I %I %I %I %I %I",
+					"XTRIM %y MAXLEN 30",
+					"XTRIM %y MINID %I",
+					"XTRIM %y MAXLEN %i",
+					"XREAD COUNT 3 STREAMS %y %y %I %I",
+					"XREAD BLOCK 5 STREAMS %y $",
+					"XSETID %y %A",
+					"OBJECT ENCODING %y",
+					"COPY %y %y REPLACE",
+					"RENAME %y %y",
 					"EXEC",
 					"EXEC",
 					"DISCARD",
@@ -425,6 +452,14 @@ make_argument(struct run *run, char letter, char *text)
 		return (size_t)snprintf(text, VALUE_MAX, "names:%d", (int)below(run, 3));
 	case 'q':
 		return (size_t)snprintf(text, VALUE_MAX, "list:%d", (int)below(run, 4));
+	case 'y':
+		return (size_t)snprintf(text, VALUE_MAX, "stream:%d", (int)below(run, 3));
+	case 'A':
+		return (size_t)snprintf(text, VALUE_MAX, "%zu-%d", run->commands / 16 + 1,
+					(int)below(run, 8));
+	case 'I':
+		return (size_t)snprintf(text, VALUE_MAX, "%zu-%d", (size_t)below(run, run->commands / 16 + 4),
+					(int)below(run, 8));
 	case 'c':
 		return make_score(run, text);
 	case 's':
@@ -610,6 +645,7 @@ compare_data(struct run *run)
 			const char *members[] = {"SMEMBERS", names->children[i]->text};
 			const char *ranked[] = {"ZRANGE", names->children[i]->text, "0", "-1", "WITHSCORES"};
 			const char *elements[] = {"LRANGE", names->children[i]->text, "0", "-1"};
+			const char *entries[] = {"XRANGE", names->children[i]->text, "-", "+"};
 			const char *deadline[] = {"PEXPIRETIME", names->children[i]->text};
 			reply_free(both(run, 0, 2, get, NULL, ORDERED));
 			reply_free(both(run, CONNECTIONS - 1, 2, select, NULL, ORDERED));
@@ -617,6 +653,7 @@ compare_data(struct run *run)
 			reply_free(both(run, CONNECTIONS - 1, 2, members, NULL, UNORDERED));
 			reply_free(both(run, 0, 5, ranked, NULL, ORDERED));
 			reply_free(both(run, 0, 4, elements, NULL, ORDERED));
+			reply_free(both(run, 0, 4, entries, NULL, ORDERED));
 			reply_free(both(run, 0, 2, deadline, NULL, ORDERED));
 		}
 		reply_free(names);

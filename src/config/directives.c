@@ -479,7 +479,7 @@ const struct directive directive_table[] = {
 	 FIELD(zset_max_listpack_value)},
 	{INTEGER("hll-sparse-max-bytes", 0, LONG_MAX, "3000", MEMORY), FIELD(hll_sparse_max_bytes)},
 	{INTEGER("stream-node-max-bytes", 0, LONG_MAX, "4kb", MEMORY), NO_EFFECT(NO_SUCH_TYPE)},
-	{INTEGER("stream-node-max-entries", 0, LLONG_MAX, "100", 0), NO_EFFECT(NO_SUCH_TYPE)},
+	{INTEGER("stream-node-max-entries", 0, LLONG_MAX, "100", 0), FIELD(stream_node_max_entries)},
 
 	/* scripts */
 	{.alias = "lua-time-limit",

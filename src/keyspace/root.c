@@ -119,7 +119,7 @@ static bool
 is_known_type(uint8_t type)
 {
 	return type == VALUE_STRING || type == VALUE_LIST || type == VALUE_SET || type == VALUE_ZSET ||
-		type == VALUE_HASH;
+		type == VALUE_HASH || type == VALUE_STREAM;
 }
 
 int

@@ -120,6 +120,10 @@ bool context_may_take(struct command_context *, struct bytes key);
  * of a time-out is a null array. In a MULTI block nothing waits: the null reply is given, an array or not. */
 int context_wait(struct command_context *, const struct bytes *keys, size_t count, enum value_type,
 		 uint64_t until_ns, bool null_is_array);
+/* The same, but the command will be run again with other arguments: `argv`, of which those that are not the client's lie in
+ * `made`, which is copied. The null reply is an array. */
+int context_wait_with(struct command_context *, const struct bytes *argv, struct bytes made,
+		      const struct bytes *keys, size_t count, enum value_type, uint64_t until_ns);
 /* A body of `size` bytes to be written (storage/engine.h) and put; it is closed when the transaction is over.
  * On the pool alone: SETT_WOULD_BLOCK. SETT_NO_MEMORY, SETT_NO_SPACE, SETT_IO, SETT_FAILED. */
 int context_make_body(struct command_context *, uint64_t size, struct sett_body_writer **ret);

@@ -204,30 +204,12 @@ context_may_take(struct command_context *c, struct bytes key)
 	return false;
 }
 
-int
-context_wait(struct command_context *c, const struct bytes *keys, size_t count, enum value_type type,
-	     uint64_t until_ns, bool null_is_array)
+static int
+park(struct command_context *c, const struct wait_request *request, uint64_t until_ns)
 {
 	struct client *client = c->client;
-	if (c->served != NULL)
-		return OUTCOME_BLOCKED;
-	if (c->in_multi) {
-		if (null_is_array)
-			resp_null_array(c->reply);
-		else
-			resp_null(c->reply);
-		return SETT_OK;
-	}
-	struct wait_request request = {.command = c->command,
-				       .argc = c->argc,
-				       .argv = c->argv,
-				       .db = c->db,
-				       .keys = keys,
-				       .key_count = count,
-				       .type = type,
-				       .behind_others = c->behind_others};
 	waiting_free(client->waiter); /* of an earlier run */
-	client->waiter = waiting_prepare(c->server->waiting, client, &request);
+	client->waiter = waiting_prepare(c->server->waiting, client, request);
 	if (client->waiter == NULL)
 		return SETT_NO_MEMORY;
 	client->wait_until_ns = until_ns;
@@ -235,6 +217,39 @@ context_wait(struct command_context *c, const struct bytes *keys, size_t count, 
 	sett_txn_validate_reads(c->view.txn);
 	SYNC_POINT("wait: nothing was found");
 	return OUTCOME_BLOCKED;
+}
+
+int
+context_wait(struct command_context *c, const struct bytes *keys, size_t count, enum value_type type,
+	     uint64_t until_ns, bool null_is_array)
+{
+	if (c->in_multi && !null_is_array) {
+		resp_null(c->reply);
+		return SETT_OK;
+	}
+	return context_wait_with(c, c->argv, (struct bytes){0}, keys, count, type, until_ns);
+}
+
+int
+context_wait_with(struct command_context *c, const struct bytes *argv, struct bytes made,
+		  const struct bytes *keys, size_t count, enum value_type type, uint64_t until_ns)
+{
+	if (c->served != NULL)
+		return OUTCOME_BLOCKED;
+	if (c->in_multi) {
+		resp_null_array(c->reply);
+		return SETT_OK;
+	}
+	struct wait_request request = {.command = c->command,
+				       .argc = c->argc,
+				       .argv = argv,
+				       .made = made,
+				       .db = c->db,
+				       .keys = keys,
+				       .key_count = count,
+				       .type = type,
+				       .behind_others = c->behind_others};
+	return park(c, &request, until_ns);
 }
 
 /* ---- large bodies that are written ---- */

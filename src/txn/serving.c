@@ -66,12 +66,11 @@ serving_note(struct runner_thread *t, const struct keyspace_view *view)
 /* ---- one waiter ---- */
 
 static enum request_result
-serve(struct runner_thread *t, struct waiter *w, struct bytes key, enum value_type *ret_type)
+serve(struct runner_thread *t, struct waiter *w, struct bytes key, struct wait_skip *skip)
 {
 	struct wait_call call;
 	uint64_t release = 0;
 	waiting_call(w, &call);
-	*ret_type = call.type;
 	resp_writer_init(call.reply, call.client->protocol);
 	struct command_context c = {.server = t->server,
 				    .client = call.client,
@@ -97,6 +96,8 @@ serve(struct runner_thread *t, struct waiter *w, struct bytes key, enum value_ty
 		waiting_served(w, output_streams_reverse(c.streams), release, &again);
 	else
 		waiting_give_back(w, &again);
+	if (result == REQUEST_BLOCKED)
+		waiting_skip(&call, skip);
 	return result;
 }
 
@@ -105,14 +106,11 @@ static bool
 serve_key(struct runner_thread *t, const struct ready_key *k, unsigned *budget)
 {
 	struct bytes name = bytes_of(k->name, k->size);
-	unsigned skipped = 0;
+	struct wait_skip skip = {0};
 	struct waiter *w;
-	while ((w = waiting_take(t->server->waiting, k->db, name, skipped)) != NULL) {
-		enum value_type type;
-		enum request_result result = serve(t, w, name, &type);
-		if (result == REQUEST_BLOCKED)
-			skipped |= 1U << type; /* nothing is there for those that come after it, either */
-		else if (result != REQUEST_DONE || (!t->may_wait && --*budget == 0))
+	while ((w = waiting_take(t->server->waiting, k->db, name, &skip)) != NULL) {
+		enum request_result result = serve(t, w, name, &skip);
+		if ((result != REQUEST_BLOCKED && result != REQUEST_DONE) || (!t->may_wait && --*budget == 0))
 			return false;
 	}
 	return true;

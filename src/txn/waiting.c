@@ -37,6 +37,7 @@ struct waiter {
 	unsigned db;
 	enum value_type type;
 	bool behind_others;
+	uint64_t number; /* by the order of entering; set by then */
 	/* Under the table's lock. */
 	enum waiter_state state;
 	bool again;     /* serving: other threads left keys of it to the one that does */
@@ -56,6 +57,7 @@ struct waiting_table {
 	void (*over)(struct client *);
 	uint64_t count; /* atomic: waiters; relaxed, as entering and looking are ordered by the commit lock */
 	struct mutex lock;
+	uint64_t entered; /* so many ever were */
 	struct list_link all;
 	struct list_link buckets[BUCKETS];
 };
@@ -151,6 +153,7 @@ enter(struct commit_participant *p, uint64_t timestamp)
 	mutex_lock(&t->lock);
 	assert(w->state == WAITER_PREPARED);
 	w->state = WAITER_PARKED;
+	w->number = ++t->entered;
 	list_append(&t->all, &w->all_link);
 	for (size_t i = 0; i < w->place_count; i++)
 		list_append(&t->buckets[w->places[i].hash % BUCKETS], &w->places[i].link);
@@ -161,11 +164,25 @@ enter(struct commit_participant *p, uint64_t timestamp)
 static bool may_serve(struct commit_participant *);
 static void end_served(struct commit_participant *, uint64_t timestamp);
 
+/* The waiter's memory ends with the bytes that were made for it. */
+static void
+own_made(struct waiter *w, const struct wait_request *r)
+{
+	uint8_t *made = (uint8_t *)(w->argv + r->argc);
+	if (r->made.size > 0)
+		memcpy(made, r->made.data, r->made.size);
+	for (size_t i = 0; i < r->argc; i++) {
+		uintptr_t offset = (uintptr_t)w->argv[i].data - (uintptr_t)r->made.data;
+		if (r->made.size > 0 && offset < r->made.size)
+			w->argv[i].data = made + offset;
+	}
+}
+
 struct waiter *
 waiting_prepare(struct waiting_table *t, struct client *client, const struct wait_request *r)
 {
 	size_t places = r->key_count * sizeof(struct place);
-	struct waiter *w = calloc(1, sizeof(*w) + places + r->argc * sizeof(*r->argv));
+	struct waiter *w = calloc(1, sizeof(*w) + places + r->argc * sizeof(*r->argv) + r->made.size);
 	if (w == NULL)
 		return NULL;
 	w->entry = (struct commit_participant){.validate = may_enter, .apply = enter};
@@ -179,6 +196,7 @@ waiting_prepare(struct waiting_table *t, struct client *client, const struct wai
 	w->argc = r->argc;
 	w->argv = (struct bytes *)(void *)((char *)w->places + places);
 	memcpy(w->argv, r->argv, r->argc * sizeof(*r->argv));
+	own_made(w, r);
 	w->place_count = r->key_count;
 	for (size_t i = 0; i < r->key_count; i++)
 		w->places[i] =
@@ -277,8 +295,23 @@ waiting_mark(struct waiting_table *t, struct touched_key *first)
 
 /* ---- serving ---- */
 
+static bool
+is_skipped(const struct waiter *w, const struct wait_skip *skip)
+{
+	return (skip->types & 1U << w->type) != 0 || (w->type == VALUE_STREAM && w->number <= skip->reader);
+}
+
+void
+waiting_skip(const struct wait_call *call, struct wait_skip *skip)
+{
+	if (call->type == VALUE_STREAM)
+		skip->reader = call->number;
+	else
+		skip->types |= 1U << call->type;
+}
+
 struct waiter *
-waiting_take(struct waiting_table *t, unsigned db, struct bytes key, unsigned skipped)
+waiting_take(struct waiting_table *t, unsigned db, struct bytes key, const struct wait_skip *skip)
 {
 	uint64_t hash = hash_of(db, key);
 	struct waiter *found = NULL;
@@ -287,7 +320,7 @@ waiting_take(struct waiting_table *t, unsigned db, struct bytes key, unsigned sk
 	mutex_lock(&t->lock);
 	for (struct place *p = NULL; (p = next_place(t, db, hash, key, p)) != NULL;) {
 		struct waiter *w = p->waiter;
-		if ((skipped & 1U << w->type) != 0)
+		if (is_skipped(w, skip))
 			continue;
 		if (w->state == WAITER_PARKED) {
 			w->state = WAITER_SERVING;
@@ -313,6 +346,7 @@ waiting_call(struct waiter *w, struct wait_call *ret)
 				  .argv = w->argv,
 				  .db = w->db,
 				  .type = w->type,
+				  .number = w->number,
 				  .reply = &w->reply,
 				  .participant = &w->serving};
 }

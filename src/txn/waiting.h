@@ -35,8 +35,9 @@ struct wait_request {
 	const struct command *command;
 	size_t argc;
 	const struct bytes *argv; /* the array is copied; its bytes must stay until the wait is over */
+	struct bytes made;        /* bytes of argv that are not the client's: they are copied */
 	unsigned db;
-	const struct bytes *keys; /* of argv */
+	const struct bytes *keys; /* of argv, the client's */
 	size_t key_count;
 	enum value_type type; /* what a key must hold to be of use */
 	bool behind_others;   /* it found earlier waiters: it may only wait while there are some */
@@ -63,9 +64,6 @@ void waiting_mark(struct waiting_table *, struct touched_key *first);
 
 /* ---- serving ---- */
 
-/* The first waiter of the key whose type is not among `skipped` (a bit for each), to be served; NULL if there is none,
- * or if another thread is serving it, which then looks again. */
-struct waiter *waiting_take(struct waiting_table *, unsigned db, struct bytes key, unsigned skipped);
 /* What it waits with, to run the command for it. */
 struct wait_call {
 	struct client *client;
@@ -74,10 +72,21 @@ struct wait_call {
 	const struct bytes *argv;
 	unsigned db;
 	enum value_type type;
+	uint64_t number;           /* in the order in which they came */
 	struct resp_writer *reply; /* the waiter's own; empty */
 	struct commit_participant
 		*participant; /* to join the commit: refuses if the wait is to end; ends it */
 };
+/* Those that found nothing in a pass over the waiters of a key, and are not to be run again in it. */
+struct wait_skip {
+	unsigned types;  /* a bit for each type of which nothing is there for anybody */
+	uint64_t reader; /* readers of streams up to this number: each waits for entries of its own */
+};
+/* The first waiter of the key that is not skipped, to be served; NULL if there is none, or if another thread is serving it,
+ * which then looks again. */
+struct waiter *waiting_take(struct waiting_table *, unsigned db, struct bytes key, const struct wait_skip *);
+/* The waiter that was taken has found nothing. */
+void waiting_skip(const struct wait_call *, struct wait_skip *);
 void waiting_call(struct waiter *, struct wait_call *ret);
 /* What the caller has to serve next, because others left it to the thread that served a waiter: called for each key
  * of that waiter. With the lock held. */

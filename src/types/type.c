@@ -5,6 +5,7 @@
 #include "types/hash.h"
 #include "types/list.h"
 #include "types/set.h"
+#include "types/stream.h"
 #include "types/string.h"
 #include "types/zset.h"
 
@@ -27,6 +28,9 @@ static const struct type_operations types[VALUE_TYPE_END] = {
 			.copy = hash_copy,
 			.digest = hash_digest,
 			.expire = hash_expire},
+	[VALUE_STREAM] = {.encoding_name = stream_encoding_name,
+			  .copy = stream_copy,
+			  .digest = stream_digest},
 };
 
 static const struct type_operations *

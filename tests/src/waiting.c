@@ -251,3 +251,46 @@ Test(waiting, what_a_block_pushes_and_takes_is_gone_before_anybody_is_served)
 	expect_told(f, 0, "*2\r\n$1\r\nk\r\n$1\r\ny\r\n");
 	close_both(f);
 }
+
+/* Each reader waits for entries of its own: one that finds nothing does not keep those behind it waiting, and all of them
+ * get the same entry. */
+Test(waiting, readers_of_a_stream_wait_side_by_side)
+{
+	struct fixture *f = open_both();
+	EXPECT(f, 3, "XADD s 5-1 a b", "$3\r\n5-1");
+	begin_wait(f, 0, "XREAD BLOCK 0 STREAMS s 9-9");
+	begin_wait(f, 1, "XREAD BLOCK 0 STREAMS other s 0 $");
+	begin_wait(f, 2, "XREAD BLOCK 0 STREAMS s 5-1");
+	EXPECT(f, 3, "XREAD BLOCK 0 STREAMS s 0",
+	       "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n5-1\r\n*2\r\n$1\r\na\r\n$1\r\nb");
+	EXPECT(f, 3, "XADD s 6-1 c d", "$3\r\n6-1");
+	for (int reader = 1; reader < 3; reader++)
+		expect_told(f, reader,
+			    "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n6-1\r\n*2\r\n$1\r\nc\r\n$1\r\nd\r\n");
+	expect_waiting(f, 0);
+	close_both(f);
+}
+
+Test(waiting, an_entry_between_the_look_and_the_wait_is_after_the_last_one)
+{
+	struct fixture *f = open_both();
+	struct step add = {.f = f, .line = "XADD s 1-1 a b", .expected = "$3\r\n1-1\r\n"};
+	sync_point_arm(&(struct sync_point){.name = "wait: nothing was found", .run = run_step, .arg = &add});
+	/* The command begins after that entry, as it ran again. */
+	begin_wait(f, 0, "XREAD BLOCK 0 STREAMS s $");
+	cr_assert_eq(add.ran, 1);
+	EXPECT(f, 3, "XADD s 1-2 a b", "$3\r\n1-2");
+	expect_told(f, 0, "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-2\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+	close_both(f);
+}
+
+Test(waiting, a_reader_is_not_woken_by_another_type)
+{
+	struct fixture *f = open_both();
+	begin_wait(f, 0, "XREAD BLOCK 0 STREAMS s $");
+	EXPECT(f, 3, "SET s x", "+OK");
+	EXPECT(f, 3, "DEL s", ":1");
+	EXPECT(f, 3, "XADD s 1-2 a b", "$3\r\n1-2");
+	expect_told(f, 0, "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-2\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+	close_both(f);
+}

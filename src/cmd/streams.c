@@ -1,0 +1,374 @@
+/* Commands that change streams, and XLEN. */
+#include "cmd/streams.h"
+
+#include "cmd/commands.h"
+#include "config/config.h"
+
+/* ---- trimming ---- */
+
+/* Approximate trimming goes by whole nodes in Redis, which have so many entries. */
+static uint64_t
+entries_per_node(const struct command_context *c)
+{
+	int64_t n = __atomic_load_n(&c->server->config->stream_node_max_entries, __ATOMIC_RELAXED);
+	return n > 0 ? (uint64_t)n : 100;
+}
+
+/* The option at argv[i], if it is MAXLEN or MINID with their threshold; how many arguments it is, 0: it is none, -1: the
+ * error reply was given. */
+static int
+parse_strategy(struct command_context *c, size_t i, struct stream_trim *trim)
+{
+	bool by_count = argument_is(c->argv[i], "MAXLEN");
+	size_t more = c->argc - 1 - i, at = i + 1;
+	int64_t count;
+	if ((!by_count && !argument_is(c->argv[i], "MINID")) || more == 0)
+		return 0;
+	if (trim->by != TRIM_NOTHING) {
+		context_error(
+			c, "ERR syntax error, MAXLEN and MINID options at the same time are not compatible");
+		return -1;
+	}
+	trim->by = by_count ? TRIM_COUNT : TRIM_BELOW;
+	trim->approximate = more >= 2 && argument_is(c->argv[at], "~");
+	if (trim->approximate || (more >= 2 && argument_is(c->argv[at], "=")))
+		at++;
+	if (!by_count)
+		return context_stream_id(c, c->argv[at], &trim->below) ? (int)(at + 1 - i) : -1;
+	if (!context_integer(c, c->argv[at], &count))
+		return -1;
+	if (count < 0) {
+		context_error(c, "ERR The MAXLEN argument must be >= 0.");
+		return -1;
+	}
+	trim->count = (uint64_t)count;
+	return (int)(at + 1 - i);
+}
+
+/* The same for LIMIT. */
+static int
+parse_limit(struct command_context *c, size_t i, struct stream_trim *trim)
+{
+	if (!argument_is(c->argv[i], "LIMIT") || i + 1 >= c->argc)
+		return 0;
+	if (!context_integer(c, c->argv[i + 1], &trim->limit))
+		return -1;
+	if (trim->limit < 0) {
+		context_error(c, "ERR The LIMIT argument must be >= 0.");
+		return -1;
+	}
+	trim->has_limit = true;
+	return 2;
+}
+
+/* After all options were read. */
+static bool
+check_trim(struct command_context *c, struct stream_trim *trim)
+{
+	enum { LIMIT_MOST = 1000000, NODES = 100 };
+	if (trim->limit != 0 && trim->by == TRIM_NOTHING) {
+		context_error(
+			c, "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy");
+		return false;
+	}
+	if (trim->has_limit && !trim->approximate) {
+		context_error(c, "ERR syntax error, LIMIT cannot be used without the special ~ option");
+		return false;
+	}
+	if (!trim->has_limit && trim->approximate) {
+		uint64_t limit = entries_per_node(c) < LIMIT_MOST ? NODES * entries_per_node(c) : LIMIT_MOST;
+		trim->limit = limit < LIMIT_MOST ? (int64_t)limit : LIMIT_MOST;
+	}
+	return true;
+}
+
+/* How many entries of the front go. */
+static int
+count_to_trim(struct command_context *c, struct stream *s, const struct stream_trim *trim, uint64_t *ret)
+{
+	uint64_t most = trim->limit > 0 ? (uint64_t)trim->limit : UINT64_MAX, count = 0;
+	int status = SETT_OK;
+	if (trim->by == TRIM_COUNT)
+		count = s->count > trim->count ? s->count - trim->count : 0;
+	else if (trim->by == TRIM_BELOW)
+		status = stream_count_below(s, trim->below, most, &count);
+	if (count > most)
+		count = most;
+	/* The last node may have fewer, and goes with all of its entries. */
+	if (trim->approximate && count < s->count)
+		count -= count % entries_per_node(c);
+	*ret = count;
+	return status;
+}
+
+static int
+trim_stream(struct command_context *c, struct stream *s, const struct stream_trim *trim, uint64_t *ret_count)
+{
+	enum { LONG_ENTRIES = 10000 };
+	int status = count_to_trim(c, s, trim, ret_count);
+	if (status == SETT_OK && *ret_count > LONG_ENTRIES)
+		status = context_enter_long_lane(c);
+	if (status == SETT_OK)
+		status = stream_drop(s, *ret_count);
+	if (status == SETT_OK && *ret_count > 0)
+		status = key_event(s->key, EVENT_STREAM, "xtrim");
+	return status;
+}
+
+int
+command_xtrim(struct command_context *c)
+{
+	struct stream_trim trim = {.by = TRIM_NOTHING};
+	struct open_stream s;
+	uint64_t count;
+	for (size_t i = 2; i < c->argc;) {
+		int taken = parse_strategy(c, i, &trim);
+		if (taken == 0)
+			taken = parse_limit(c, i, &trim);
+		if (taken <= 0)
+			return taken == 0 ? context_syntax_error(c) : OUTCOME_FAILED;
+		i += (size_t)taken;
+	}
+	if (trim.by == TRIM_NOTHING && trim.limit == 0)
+		return context_error(c, "ERR syntax error, XTRIM must be called with a trimming strategy");
+	if (!check_trim(c, &trim))
+		return OUTCOME_FAILED;
+	int status = open_stream(c, c->argv[1], &s);
+	if (status != SETT_OK)
+		return status;
+	if (!s.key.exists) {
+		resp_integer(c->reply, 0);
+		return SETT_OK;
+	}
+	status = trim_stream(c, &s.stream, &trim, &count);
+	if (status != SETT_OK)
+		return status;
+	resp_integer(c->reply, (int64_t)count);
+	return stream_save(&s.stream);
+}
+
+/* ---- XADD ---- */
+
+struct xadd {
+	struct stream_trim trim;
+	bool must_exist;
+	struct stream_id id;
+	bool has_id, has_seq;
+	size_t first; /* argument with the first name */
+};
+
+static bool
+parse_new_id(struct command_context *c, struct bytes text, struct xadd *x)
+{
+	static const char any_seq[] = "-*";
+	x->has_id = x->has_seq = true;
+	if (text.size > 2 && memcmp(text.data + text.size - 2, any_seq, 2) == 0) {
+		x->has_seq = false;
+		text.size -= 2;
+		if (memchr(text.data, '-', text.size) != NULL)
+			text.size = 0; /* no id */
+	}
+	return context_stream_id(c, text, &x->id);
+}
+
+static bool
+parse_xadd(struct command_context *c, struct xadd *ret)
+{
+	size_t i = 2;
+	*ret = (struct xadd){0};
+	for (; i < c->argc && !argument_is(c->argv[i], "*");) {
+		int taken = parse_strategy(c, i, &ret->trim);
+		if (taken == 0)
+			taken = parse_limit(c, i, &ret->trim);
+		if (taken < 0)
+			return false;
+		i += (size_t)taken;
+		if (taken > 0)
+			continue;
+		if (argument_is(c->argv[i], "NOMKSTREAM")) {
+			ret->must_exist = true;
+			i++;
+			continue;
+		}
+		if (!parse_new_id(c, c->argv[i], ret))
+			return false;
+		break;
+	}
+	if (!check_trim(c, &ret->trim))
+		return false;
+	ret->first = i + 1;
+	if (ret->first + 2 > c->argc || (c->argc - ret->first) % 2 != 0) {
+		context_wrong_arity(c);
+		return false;
+	}
+	if (ret->has_id && ret->has_seq && ret->id.ms == 0 && ret->id.seq == 0) {
+		context_error(c, "ERR The ID specified in XADD must be greater than 0-0");
+		return false;
+	}
+	return true;
+}
+
+/* The id of the new entry. False: it can't be, and the error reply was given. */
+static bool
+choose_id(struct command_context *c, const struct stream *s, struct xadd *x)
+{
+	struct stream_id last = s->last, next = last;
+	if (!stream_id_increase(&next)) {
+		context_error(c,
+			      "ERR The stream has exhausted the last possible ID, unable to add more items");
+		return false;
+	}
+	if (!x->has_id)
+		x->id = c->view.now_ms > last.ms ? (struct stream_id){c->view.now_ms, 0} : next;
+	else if (!x->has_seq && x->id.ms == last.ms && last.seq < UINT64_MAX)
+		x->id.seq = last.seq + 1;
+	if (stream_id_compare(x->id, last) > 0)
+		return true;
+	context_error(c, "ERR The ID specified in XADD is equal or smaller than the target stream top item");
+	return false;
+}
+
+int
+command_xadd(struct command_context *c)
+{
+	struct open_stream s;
+	struct xadd x;
+	uint64_t trimmed;
+	if (!parse_xadd(c, &x))
+		return OUTCOME_FAILED;
+	int status = open_stream(c, c->argv[1], &s);
+	if (status != SETT_OK)
+		return status;
+	if (!s.key.exists && x.must_exist) {
+		resp_null(c->reply);
+		return SETT_OK;
+	}
+	if (!choose_id(c, &s.stream, &x))
+		return OUTCOME_FAILED;
+	reply_stream_id(c, x.id);
+	status = stream_add(&s.stream, x.id, c->argv + x.first, c->argc - x.first);
+	if (status == SETT_OK)
+		status = key_event(&s.key, EVENT_STREAM, "xadd");
+	if (status == SETT_OK && x.trim.by != TRIM_NOTHING)
+		status = trim_stream(c, &s.stream, &x.trim, &trimmed);
+	return status == SETT_OK ? stream_save(&s.stream) : status;
+}
+
+/* ---- others ---- */
+
+int
+command_xlen(struct command_context *c)
+{
+	struct open_stream s;
+	int status = open_stream(c, c->argv[1], &s);
+	if (status == SETT_OK)
+		resp_integer(c->reply, (int64_t)s.stream.count);
+	return status;
+}
+
+int
+command_xdel(struct command_context *c)
+{
+	struct open_stream s;
+	struct stream_id id;
+	int64_t deleted = 0;
+	int status = open_stream(c, c->argv[1], &s);
+	if (status != SETT_OK)
+		return status;
+	for (size_t i = 2; s.key.exists && i < c->argc; i++)
+		if (!context_stream_id(c, c->argv[i], &id))
+			return OUTCOME_FAILED;
+	for (size_t i = 2; i < c->argc && status == SETT_OK; i++) {
+		bool found;
+		if (!parse_stream_id(c->argv[i], 0, &id))
+			break;
+		status = stream_delete(&s.stream, id, &found);
+		deleted += status == SETT_OK && found;
+	}
+	resp_integer(c->reply, deleted);
+	if (status == SETT_OK && deleted > 0)
+		status = key_event(&s.key, EVENT_STREAM, "xdel");
+	return status == SETT_OK && s.key.exists ? stream_save(&s.stream) : status;
+}
+
+struct xsetid {
+	struct stream_id id, deleted;
+	int64_t added; /* -1: not given */
+};
+
+static bool
+parse_xsetid(struct command_context *c, struct xsetid *ret)
+{
+	*ret = (struct xsetid){.added = -1};
+	if (!context_stream_id(c, c->argv[2], &ret->id))
+		return false;
+	for (size_t i = 3; i < c->argc; i += 2) {
+		bool has_more = i + 1 < c->argc;
+		if (has_more && argument_is(c->argv[i], "ENTRIESADDED")) {
+			if (!context_integer(c, c->argv[i + 1], &ret->added))
+				return false;
+			if (ret->added < 0)
+				return context_error(c, "ERR entries_added must be positive") == SETT_OK;
+		} else if (has_more && argument_is(c->argv[i], "MAXDELETEDID")) {
+			if (!context_stream_id(c, c->argv[i + 1], &ret->deleted))
+				return false;
+			if (stream_id_compare(ret->id, ret->deleted) < 0)
+				return context_error(c,
+						     "ERR The ID specified in XSETID is smaller than the "
+						     "provided max_deleted_entry_id") == SETT_OK;
+		} else {
+			return context_syntax_error(c) == SETT_OK;
+		}
+	}
+	return true;
+}
+
+/* The id of the last entry; 0-0 if there is none. */
+static int
+last_entry(struct stream *s, struct stream_id *ret)
+{
+	struct stream_walk walk;
+	struct stream_entry entry = {0};
+	stream_walk(s, (struct stream_id){0}, (struct stream_id){UINT64_MAX, UINT64_MAX}, true, &walk);
+	int status = stream_walk_next(&walk, &entry);
+	stream_walk_close(&walk);
+	*ret = status == SETT_OK ? entry.id : (struct stream_id){0};
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}
+
+int
+command_xsetid(struct command_context *c)
+{
+	struct open_stream s;
+	struct xsetid x;
+	struct stream_id top;
+	if (!parse_xsetid(c, &x))
+		return OUTCOME_FAILED;
+	int status = open_stream(c, c->argv[1], &s);
+	if (status != SETT_OK)
+		return status;
+	if (!s.key.exists)
+		return context_error(c, "ERR no such key");
+	struct stream *stream = &s.stream;
+	status = last_entry(stream, &top);
+	if (status != SETT_OK)
+		return status;
+	if (stream->count > 0 && stream_id_compare(x.id, top) < 0)
+		return context_error(
+			c, "ERR The ID specified in XSETID is smaller than the target stream top item");
+	if (stream->count > 0 && x.added >= 0 && stream->count > (uint64_t)x.added)
+		return context_error(
+			c,
+			"ERR The entries_added specified in XSETID is smaller than the target stream length");
+	stream->last = x.id;
+	if (x.added >= 0)
+		stream->added = (uint64_t)x.added;
+	if (x.deleted.ms != 0 || x.deleted.seq != 0)
+		stream->deleted = x.deleted;
+	stream->changed = true;
+	status = stream_save(stream);
+	if (status != SETT_OK)
+		return status;
+	resp_status(c->reply, "OK");
+	return key_event(&s.key, EVENT_STREAM, "xsetid");
+}

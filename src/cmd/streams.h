@@ -1,0 +1,44 @@
+/* What the files of stream commands share. */
+#ifndef SETT_CMD_STREAMS_H
+#define SETT_CMD_STREAMS_H
+
+#include "cmd/lookup.h"
+#include "types/stream.h"
+
+/* A key with the stream that it holds; an absent key is an empty stream. */
+struct open_stream {
+	struct key key;
+	struct stream stream;
+};
+/* If the key holds another type: OUTCOME_FAILED, with the error reply. */
+int open_stream(struct command_context *, struct bytes name, struct open_stream *ret);
+
+/* An id as typed: "ms-seq", or "ms" alone, whose sequence is then `missing`. */
+bool parse_stream_id(struct bytes text, uint64_t missing, struct stream_id *ret);
+/* The same; if it is none, the error reply is given. */
+bool context_stream_id(struct command_context *, struct bytes argument, struct stream_id *ret);
+/* What ends a range: an id, "-" or "+", or one of them after "(", which leaves out the id itself. */
+bool context_stream_bound(struct command_context *, struct bytes argument, bool is_end,
+			  struct stream_id *ret);
+
+/* "ms-seq"; its size. */
+enum { STREAM_ID_TEXT_MAX = 41 };
+size_t stream_id_text(struct stream_id, char ret[STREAM_ID_TEXT_MAX]);
+void reply_stream_id(struct command_context *, struct stream_id);
+/* [id, [name, value, ...]] */
+int reply_stream_entry(struct command_context *, const struct stream_entry *);
+/* An array of up to `most` entries from one id to another. `ret_count` may be NULL. */
+int reply_stream_range(struct command_context *, struct stream *, const struct stream_id range[2],
+		       bool backward, uint64_t most, uint64_t *ret_count);
+
+/* MAXLEN and MINID. */
+struct stream_trim {
+	enum { TRIM_NOTHING, TRIM_COUNT, TRIM_BELOW } by;
+	bool approximate;
+	uint64_t count; /* to keep */
+	struct stream_id below;
+	int64_t limit; /* the most to remove; 0: any number */
+	bool has_limit;
+};
+
+#endif

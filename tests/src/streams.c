@@ -1,0 +1,281 @@
+/* Streams through the runner: beside an array, with small nodes and large ones. */
+#include "collection_support.h"
+
+#include <stdio.h>
+
+#include "keyspace/key.h"
+#include "storage/base/random.h"
+#include "types/stream.h"
+
+/* ---- a model ---- */
+
+enum { MODEL_MOST = 8000, VALUE_MOST = 2500, RANGE_MOST = MODEL_MOST * 4 };
+
+struct model_entry {
+	struct stream_id id;
+	unsigned value; /* its bytes follow from this */
+};
+struct model {
+	struct fixture *f;
+	struct random random;
+	struct stream_id last;
+	size_t count;
+	struct model_entry entries[MODEL_MOST];
+};
+
+static struct bytes
+value_of(unsigned value, char room[VALUE_MOST])
+{
+	size_t size = value % 50 == 0 ? value % VALUE_MOST : value % 40;
+	memset(room, 'a' + (int)(value % 26), size);
+	return bytes_of(room, size);
+}
+
+static struct bytes
+id_text(struct stream_id id, char room[64])
+{
+	return bytes_of(room,
+			(size_t)snprintf(room, 64, "%llu-%llu", (unsigned long long)id.ms,
+					 (unsigned long long)id.seq));
+}
+
+static void
+expect_integer(struct model *m, size_t expected)
+{
+	char text[32];
+	snprintf(text, sizeof(text), ":%zu\r\n", expected);
+	cr_assert(reply_is(m->f, text), "expected %zu, got %.*s", expected, (int)m->f->reply.size,
+		  (const char *)m->f->reply.data);
+}
+
+static struct stream_id
+any_id(struct model *m)
+{
+	return (struct stream_id){random_below(&m->random, m->last.ms + 3), random_below(&m->random, 4)};
+}
+
+static void
+step_add(struct model *m)
+{
+	char text[64], room[VALUE_MOST], reply[128];
+	struct stream_id id = {m->last.ms + random_below(&m->random, 3), random_below(&m->random, 4)};
+	if (stream_id_compare(id, m->last) <= 0 || m->count == MODEL_MOST)
+		return;
+	struct model_entry e = {.id = id, .value = (unsigned)random_below(&m->random, 100000)};
+	struct bytes argv[] = {BYTES_LITERAL("XADD"), BYTES_LITERAL("s"), id_text(id, text),
+			       BYTES_LITERAL("field"), value_of(e.value, room)};
+	fixture_run(m->f, 0, 5, argv);
+	snprintf(reply, sizeof(reply), "$%zu\r\n%.*s\r\n", argv[2].size, (int)argv[2].size, text);
+	cr_assert(reply_is(m->f, reply));
+	m->entries[m->count++] = e;
+	m->last = id;
+}
+
+static void
+remove_front(struct model *m, size_t count)
+{
+	m->count -= count;
+	memmove(m->entries, m->entries + count, m->count * sizeof(m->entries[0]));
+}
+
+static void
+step_delete(struct model *m, bool from_front)
+{
+	char texts[8][64];
+	struct bytes argv[10] = {BYTES_LITERAL("XDEL"), BYTES_LITERAL("s")};
+	size_t deleted = 0;
+	for (size_t i = 0; i < 8; i++) {
+		struct stream_id id = from_front && m->count > i ? m->entries[0].id : any_id(m);
+		argv[2 + i] = id_text(id, texts[i]);
+		for (size_t at = 0; at < m->count; at++) {
+			if (stream_id_compare(m->entries[at].id, id) != 0)
+				continue;
+			m->count--;
+			memmove(m->entries + at, m->entries + at + 1,
+				(m->count - at) * sizeof(m->entries[0]));
+			deleted++;
+			break;
+		}
+	}
+	fixture_run(m->f, 0, 10, argv);
+	expect_integer(m, deleted);
+}
+
+static void
+step_trim(struct model *m, bool by_id)
+{
+	char text[64];
+	struct stream_id id = m->count > 0 ? m->entries[random_below(&m->random, m->count)].id : any_id(m);
+	size_t keep = m->count - random_below(&m->random, m->count / 4 + 1), gone = m->count - keep;
+	struct bytes argv[] = {BYTES_LITERAL("XTRIM"), BYTES_LITERAL("s"), BYTES_LITERAL("MAXLEN"),
+			       bytes_of(text, (size_t)snprintf(text, sizeof(text), "%zu", keep))};
+	if (by_id) {
+		if (random_below(&m->random, 4) > 0 && m->count > 20)
+			id = m->entries[random_below(&m->random, 20)].id;
+		argv[2] = BYTES_LITERAL("MINID");
+		argv[3] = id_text(id, text);
+		for (gone = 0; gone < m->count && stream_id_compare(m->entries[gone].id, id) < 0;)
+			gone++;
+	}
+	fixture_run(m->f, 0, 4, argv);
+	expect_integer(m, gone);
+	remove_front(m, gone);
+}
+
+/* A line of the protocol. */
+static void
+append(struct buffer *b, char type, size_t number)
+{
+	char text[64];
+	int size = snprintf(text, sizeof(text), "%c%zu\r\n", type, number);
+	cr_assert_eq(buffer_append(b, text, (size_t)size), SETT_OK);
+}
+
+static void
+append_bulk(struct buffer *b, struct bytes bulk)
+{
+	append(b, '$', bulk.size);
+	buffer_append(b, bulk.data, bulk.size);
+	buffer_append(b, "\r\n", 2);
+}
+
+static void
+append_entry(struct buffer *b, const struct model_entry *e)
+{
+	char text[64], room[VALUE_MOST];
+	append(b, '*', 2);
+	append_bulk(b, id_text(e->id, text));
+	append(b, '*', 2);
+	append_bulk(b, BYTES_LITERAL("field"));
+	append_bulk(b, value_of(e->value, room));
+}
+
+static void
+check_range(struct model *m, struct stream_id from, struct stream_id to, bool backward, size_t most)
+{
+	char texts[3][64];
+	struct buffer expected = {0}, entries = {0};
+	size_t count = 0;
+	struct bytes argv[] = {backward ? BYTES_LITERAL("XREVRANGE") : BYTES_LITERAL("XRANGE"),
+			       BYTES_LITERAL("s"),
+			       id_text(backward ? to : from, texts[0]),
+			       id_text(backward ? from : to, texts[1]),
+			       BYTES_LITERAL("COUNT"),
+			       bytes_of(texts[2], (size_t)snprintf(texts[2], 64, "%zu", most))};
+	for (size_t i = 0; i < m->count && count < most; i++) {
+		const struct model_entry *e = &m->entries[backward ? m->count - 1 - i : i];
+		if (stream_id_compare(e->id, from) < 0 || stream_id_compare(e->id, to) > 0)
+			continue;
+		append_entry(&entries, e);
+		count++;
+	}
+	append(&expected, '*', count);
+	buffer_append(&expected, entries.data, entries.size);
+	fixture_run(m->f, 0, 6, argv);
+	cr_assert(m->f->reply.size == expected.size &&
+			  memcmp(m->f->reply.data, expected.data, expected.size) == 0,
+		  "%.*s\n%.*s", (int)m->f->reply.size, (const char *)m->f->reply.data, (int)expected.size,
+		  (const char *)expected.data);
+	buffer_free(&expected);
+	buffer_free(&entries);
+}
+
+static void
+check_all(struct model *m)
+{
+	const struct stream_id first = {0, 0}, last = {UINT64_MAX, UINT64_MAX};
+	check_range(m, first, last, false, RANGE_MOST);
+	check_range(m, first, last, true, RANGE_MOST);
+}
+
+static void
+model_step(struct model *m, bool grows)
+{
+	uint64_t kind = random_below(&m->random, 100);
+	size_t count = 1 + random_below(&m->random, 10);
+	if (kind < (grows ? 80U : 40U))
+		step_add(m);
+	else if (kind < 84)
+		step_delete(m, kind % 2 == 0);
+	else if (kind < 86)
+		step_trim(m, kind % 2 == 0);
+	else
+		check_range(m, any_id(m), any_id(m), kind % 2 == 0, count);
+}
+
+static void
+run_model(uint64_t seed, int64_t packed_size)
+{
+	struct model *m = calloc(1, sizeof(*m));
+	m->f = fixture_open();
+	set_packed_size(m->f, packed_size);
+	random_seed(&m->random, seed);
+	for (size_t i = 0; i < 6000; i++) {
+		model_step(m, i / 1500 % 2 == 0);
+		if (i % 500 == 0)
+			check_all(m);
+	}
+	check_all(m);
+	fixture_close(m->f);
+	free(m);
+}
+
+Test(streams, as_a_model_with_small_nodes)
+{
+	run_model(1, 64);
+	run_model(2, 200);
+}
+
+Test(streams, as_a_model_with_nodes_of_the_usual_size)
+{
+	run_model(3, 1000);
+}
+
+/* ---- what stays ---- */
+
+static void
+add(struct fixture *f, size_t i)
+{
+	char id[32];
+	struct bytes argv[] = {BYTES_LITERAL("XADD"), BYTES_LITERAL("s"),
+			       bytes_of(id, (size_t)snprintf(id, sizeof(id), "%zu-1", i)),
+			       BYTES_LITERAL("field"), BYTES_LITERAL("a value of some length")};
+	fixture_run(f, 0, 5, argv);
+}
+
+Test(streams, nodes_that_are_trimmed_leave_nothing)
+{
+	struct fixture *f = fixture_open();
+	set_packed_size(f, 200);
+	for (size_t i = 1; i <= 1000; i++)
+		add(f, i);
+	cr_assert_gt(count_elements(f), 100);
+	fixture_run(f, 0, 4,
+		    (struct bytes[]){BYTES_LITERAL("XTRIM"), BYTES_LITERAL("s"), BYTES_LITERAL("MAXLEN"),
+				     BYTES_LITERAL("20")});
+	cr_assert(reply_is(f, ":980\r\n"));
+	cr_assert_lt(count_elements(f), 8);
+	fixture_run(f, 0, 4,
+		    (struct bytes[]){BYTES_LITERAL("XTRIM"), BYTES_LITERAL("s"), BYTES_LITERAL("MAXLEN"),
+				     BYTES_LITERAL("0")});
+	cr_assert_eq(count_elements(f), 0);
+	fixture_run(f, 0, 2, (struct bytes[]){BYTES_LITERAL("XLEN"), BYTES_LITERAL("s")});
+	cr_assert(reply_is(f, ":0\r\n"));
+	fixture_close(f);
+}
+
+Test(streams, copies_are_apart)
+{
+	struct fixture *f = fixture_open();
+	set_packed_size(f, 64);
+	for (size_t i = 1; i <= 20; i++)
+		add(f, i);
+	fixture_run(f, 0, 3, (struct bytes[]){BYTES_LITERAL("COPY"), BYTES_LITERAL("s"), BYTES_LITERAL("t")});
+	cr_assert(reply_is(f, ":1\r\n"));
+	fixture_run(f, 0, 2, (struct bytes[]){BYTES_LITERAL("DEL"), BYTES_LITERAL("s")});
+	fixture_run(f, 0, 4,
+		    (struct bytes[]){BYTES_LITERAL("XTRIM"), BYTES_LITERAL("t"), BYTES_LITERAL("MINID"),
+				     BYTES_LITERAL("19")});
+	cr_assert(reply_is(f, ":18\r\n"));
+	fixture_close(f);
+}
