@@ -112,9 +112,9 @@ struct config {
 	bool rdb_compression; /* (runtime) of strings in dumped values */
 	int64_t zset_max_listpack_entries, zset_max_listpack_value; /* (runtime) */
 	int64_t stream_node_max_entries; /* (runtime) approximate trimming goes by so many entries; 0: by 100 */
-	int64_t packed_max_size;        /* (runtime) bytes of a collection that is kept within its root */
-	int64_t hll_sparse_max_bytes;   /* (runtime) */
-	bool active_expire;             /* (runtime) DEBUG SET-ACTIVE-EXPIRE */
+	int64_t packed_max_size;         /* (runtime) bytes of a collection that is kept within its root */
+	int64_t hll_sparse_max_bytes;    /* (runtime) */
+	bool active_expire;              /* (runtime) DEBUG SET-ACTIVE-EXPIRE */
 	struct config_private *private; /* the rows that are accepted and shown but used by nothing, the
 					   file's path and lines, the listeners */
 };
