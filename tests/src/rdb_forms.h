@@ -17,7 +17,7 @@ __attribute__((unused)) static void
 form_number(struct buffer *b, uint64_t value, size_t size)
 {
 	for (size_t i = 0; i < size; i++) {
-		uint8_t byte = (uint8_t)(value >> (8 * i));
+		uint8_t byte = i < sizeof(value) ? (uint8_t)(value >> (8 * i)) : 0;
 		form_bytes(b, &byte, 1);
 	}
 }
