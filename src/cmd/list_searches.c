@@ -21,14 +21,14 @@ find_pivot(struct command_context *c, struct list *l, struct bytes pivot, uint64
 	struct list_element element;
 	uint64_t steps = 0;
 	bool is_equal = false;
-	int status = SETT_OK;
-	list_walk(l, 0, false, &walk);
+	int status = list_walk_by(l, 0, false, &walk);
 	while (status == SETT_OK && !is_equal) {
 		status = search_step(c, &walk, &steps, &element);
 		if (status == SETT_OK)
 			status = list_element_equals(l, &element, pivot, &is_equal);
 	}
 	*ret = walk.index - 1;
+	list_walk_close(&walk);
 	return status;
 }
 
@@ -157,10 +157,9 @@ reply_matches(struct command_context *c, struct list *l, const struct lpos_optio
 	int64_t rank = o->rank == INT64_MIN ? -1 : o->rank;
 	uint64_t pass = (uint64_t)(backward ? -rank : rank) - 1;
 	uint64_t steps = 0, index, met = 0;
-	int status = SETT_OK;
 	*ret_found = 0;
-	list_walk(l, backward ? l->count : 0, backward, &walk);
-	while (*ret_found < most) {
+	int status = list_walk_by(l, backward ? l->count : 0, backward, &walk);
+	while (status == SETT_OK && *ret_found < most) {
 		status = next_match(c, &walk, o, &steps, &index);
 		if (status != SETT_OK)
 			break;
@@ -169,6 +168,7 @@ reply_matches(struct command_context *c, struct list *l, const struct lpos_optio
 		resp_integer(c->reply, (int64_t)index);
 		++*ret_found;
 	}
+	list_walk_close(&walk);
 	return status == SETT_NOT_FOUND ? SETT_OK : status;
 }
 

@@ -3,6 +3,8 @@
  * Invariant: the first node and the last have elements that are not skipped. */
 #include "types/list.h"
 
+#include <stdlib.h>
+
 #include "keyspace/build.h"
 #include "storage/base/varint.h"
 #include "types/digest.h"
@@ -421,17 +423,30 @@ list_value(const struct list *l, const struct list_element *element, struct byte
 	return SETT_OK;
 }
 
+/* In memory of its own: many large elements may be as long as the value. */
+int
+list_record_equals(const struct list *l, const struct sett_record *record, struct bytes value, bool *ret)
+{
+	*ret = false;
+	if (record->body_size != value.size)
+		return SETT_OK;
+	uint8_t *copy = malloc(value.size + 1);
+	if (copy == NULL)
+		return SETT_NO_MEMORY;
+	int status = sett_txn_body_part(l->tree.view->txn, record, 0, value.size, copy);
+	if (status == SETT_OK)
+		*ret = bytes_equal(bytes_of(copy, value.size), value);
+	free(copy);
+	return status;
+}
+
 int
 list_element_equals(const struct list *l, const struct list_element *element, struct bytes value, bool *ret)
 {
-	struct bytes own;
-	*ret = false;
-	if (element->size != value.size)
-		return SETT_OK;
-	int status = list_value(l, element, &own);
-	if (status == SETT_OK)
-		*ret = bytes_equal(own, value);
-	return status;
+	if (element->is_raw)
+		return list_record_equals(l, &element->record, value, ret);
+	*ret = bytes_equal(element->value, value);
+	return SETT_OK;
 }
 
 static void
@@ -524,6 +539,25 @@ list_walk(struct list *l, uint64_t index, bool backward, struct list_walk *ret)
 	ret->index = index;
 	ret->left = 0;
 	ret->in_tree = false;
+	ret->scratch = NULL;
+	ret->place.passing = NULL;
+}
+
+int
+list_walk_by(struct list *l, uint64_t index, bool backward, struct list_walk *ret)
+{
+	list_walk(l, index, backward, ret);
+	if (l->object == 0)
+		return SETT_OK;
+	ret->scratch = arena_allocate(l->key->view->arena, LIST_SCRATCH, 1);
+	return ret->scratch != NULL ? SETT_OK : SETT_NO_MEMORY;
+}
+
+void
+list_walk_close(struct list_walk *w)
+{
+	if (w->place.passing != NULL)
+		list_tree_pass_no_more(&w->place);
 }
 
 /* Goes on with entry `at` of a run, of whose `count` entries those in [first, last) are to be met. */
@@ -552,7 +586,8 @@ enter_node(struct list_walk *w, uint64_t within)
 		w->left = 1;
 		return SETT_OK;
 	}
-	int status = list_node_body(&l->tree, node, &body);
+	int status = w->scratch != NULL ? list_node_body_in(&l->tree, node, w->scratch, &body)
+					: list_node_body(&l->tree, node, &body);
 	if (within == UINT64_MAX)
 		within = w->backward ? last - 1 : first;
 	return status == SETT_OK ? enter_run(w, body, node->count, first, within, last) : status;
@@ -587,7 +622,9 @@ next_run(struct list_walk *w)
 	uint64_t index = w->backward ? w->index - 1 : w->index;
 	if (!w->in_tree || index < l->in_front || index >= l->in_front + list_in_nodes(l))
 		return enter(w, index);
-	int status = list_tree_step(&l->tree, &w->place, w->backward);
+	int status = w->scratch != NULL ? list_tree_pass(&l->tree, &w->place) : SETT_OK;
+	if (status == SETT_OK)
+		status = list_tree_step(&l->tree, &w->place, w->backward);
 	if (status == SETT_NOT_FOUND)
 		return SETT_CORRUPT;
 	return status == SETT_OK ? enter_node(w, UINT64_MAX) : status;
@@ -665,13 +702,16 @@ list_digest(struct key *key, struct digest *digest)
 	int status = list_open(key, 0, &l);
 	if (status != SETT_OK)
 		return status;
-	list_walk(&l, 0, false, &walk);
+	status = list_walk_by(&l, 0, false, &walk);
+	if (status != SETT_OK)
+		return status;
 	while ((status = list_walk_next(&walk, &element)) == SETT_OK) {
 		struct bytes value;
 		status = list_value(&l, &element, &value);
 		if (status != SETT_OK)
-			return status;
+			break;
 		digest_mix(digest, 1, value);
 	}
+	list_walk_close(&walk);
 	return status == SETT_NOT_FOUND ? SETT_OK : status;
 }

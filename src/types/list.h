@@ -94,12 +94,18 @@ struct list_walk {
 	uint64_t index; /* of the next element; backward: one more than that */
 	uint64_t left;  /* elements of the present run that are to come */
 	bool in_tree;
+	uint8_t *
+		scratch; /* for nodes' bodies, if elements are not used for longer than until the next; else NULL */
 	struct bytes run; /* the present run, unless the node is raw */
 	size_t offset;    /* where the next entry begins; backward: where it ends */
 	struct list_place place;
 };
 /* From element `index` on, which may be the count; backward: from element `index - 1` on down. */
 void list_walk(struct list *, uint64_t index, bool backward, struct list_walk *ret);
+/* The same, where an element is only looked at until the next one: what was passed by takes no memory. Close it.
+ * SETT_NO_MEMORY. */
+int list_walk_by(struct list *, uint64_t index, bool backward, struct list_walk *ret);
+void list_walk_close(struct list_walk *);
 /* SETT_NOT_FOUND at the end. */
 int list_walk_next(struct list_walk *, struct list_element *ret);
 /* Whether an element equals `value`. Reads a large one only if the sizes are equal. */

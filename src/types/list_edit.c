@@ -270,6 +270,7 @@ struct removal {
 	struct bytes value;
 	uint64_t left, removed;
 	enum list_end from;
+	uint8_t *scratch; /* for the body of the node that is looked at */
 };
 
 static int
@@ -340,20 +341,20 @@ filter_node(struct list *l, struct removal *r, const struct list_node *node, str
 	    uint64_t *ret_removed)
 {
 	struct bytes body;
+	bool is_equal = false;
+	int status;
 	*ret_removed = 0;
-	if (node->is_raw && node->record.body_size != r->value.size)
-		return SETT_OK;
-	int status = list_node_body(&l->tree, node, &body);
-	if (status != SETT_OK)
-		return status;
-	if (!node->is_raw)
-		return filter_run(l, r, body, ret, ret_removed);
-	if (r->left > 0 && bytes_equal(body, r->value)) {
+	if (!node->is_raw) {
+		status = list_node_body_in(&l->tree, node, r->scratch, &body);
+		return status == SETT_OK ? filter_run(l, r, body, ret, ret_removed) : status;
+	}
+	status = list_record_equals(l, &node->record, r->value, &is_equal);
+	if (status == SETT_OK && is_equal && r->left > 0) {
 		*ret_removed = 1;
 		r->left--;
 		r->removed++;
 	}
-	return SETT_OK;
+	return status;
 }
 
 /* The small node that begins with element `rank` joins the one before it, if there is room. */
@@ -424,20 +425,21 @@ remove_from_nodes(struct list *l, struct removal *r)
 	return status;
 }
 
-/* Whether there is one: until one is found, nothing is written. */
+/* Whether there is one: until one is found, nothing is written. `ret_scratch` has done its work then. */
 static int
-find_equal(struct list *l, struct bytes value, enum list_end from)
+find_equal(struct list *l, struct bytes value, enum list_end from, uint8_t **ret_scratch)
 {
 	struct list_walk walk;
 	struct list_element element;
 	bool is_equal = false;
-	int status = SETT_OK;
-	list_walk(l, from == LIST_BACK ? l->count : 0, from == LIST_BACK, &walk);
+	int status = list_walk_by(l, from == LIST_BACK ? l->count : 0, from == LIST_BACK, &walk);
 	while (status == SETT_OK && !is_equal) {
 		status = list_walk_next(&walk, &element);
 		if (status == SETT_OK)
 			status = list_element_equals(l, &element, value, &is_equal);
 	}
+	*ret_scratch = walk.scratch;
+	list_walk_close(&walk);
 	return status;
 }
 
@@ -445,7 +447,7 @@ int
 list_remove(struct list *l, struct bytes value, uint64_t most, enum list_end from, uint64_t *ret_removed)
 {
 	struct removal r = {.value = value, .left = most, .from = from};
-	int status = find_equal(l, value, from);
+	int status = find_equal(l, value, from, &r.scratch);
 	*ret_removed = 0;
 	if (status != SETT_OK)
 		return status == SETT_NOT_FOUND ? SETT_OK : status;

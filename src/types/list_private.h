@@ -38,6 +38,9 @@ list_is_large(const struct list *l, struct bytes value)
 	return list_entry_size(value.size) > l->packed_size;
 }
 
+/* Whether the body of a record equals `value`. */
+int list_record_equals(const struct list *, const struct sett_record *, struct bytes value, bool *ret);
+
 /* Makes `size` bytes of the `old` ones at `offset` of the body, which has been read. The new ones are the caller's to
  * fill in, at l->own + offset, and the counts of the sides to set. SETT_NO_MEMORY. */
 int list_splice_body(struct list *, size_t offset, size_t old, size_t size);

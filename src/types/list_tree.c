@@ -63,14 +63,10 @@ get_entry(const struct list_tree *t, uint8_t kind, uint64_t number, struct sett_
 	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
 }
 
-int
-list_tree_node(const struct list_tree *t, uint64_t number, struct list_node *ret)
+static int
+parse_node(uint64_t number, struct sett_record record, struct list_node *ret)
 {
-	struct sett_record record;
 	uint64_t count = 1;
-	int status = get_entry(t, KIND_NODE, number, &record);
-	if (status != SETT_OK)
-		return status;
 	bool is_raw = record.head.size == 0;
 	if (!is_raw) {
 		const uint8_t *end = record.head.data + record.head.size;
@@ -82,9 +78,72 @@ list_tree_node(const struct list_tree *t, uint64_t number, struct list_node *ret
 }
 
 int
+list_tree_node(const struct list_tree *t, uint64_t number, struct list_node *ret)
+{
+	struct sett_record record;
+	int status = get_entry(t, KIND_NODE, number, &record);
+	return status == SETT_OK ? parse_node(number, record, ret) : status;
+}
+
+/* The same by an iterator. */
+static int
+seek_node(const struct list_tree *t, struct sett_iterator *iterator, uint64_t number, struct list_node *ret)
+{
+	uint8_t room[KEY_SIZE];
+	struct sett_record record;
+	struct bytes key = entry_key(t, KIND_NODE, number, room);
+	int status = sett_iterator_seek(iterator, key);
+	if (status == SETT_NOT_FOUND || (status == SETT_OK && !bytes_equal(sett_iterator_key(iterator), key)))
+		return SETT_CORRUPT;
+	if (status == SETT_OK)
+		status = sett_iterator_record(iterator, &record);
+	return status == SETT_OK ? parse_node(number, record, ret) : status;
+}
+
+/* Of the entries of the object, or of its nodes alone. */
+static int
+open_iterator(const struct list_tree *t, uint8_t first_kind, struct sett_iterator **ret)
+{
+	uint8_t lower[ELEMENT_PREFIX_SIZE + 1], upper[ELEMENT_PREFIX_SIZE + 1];
+	memcpy(lower, t->prefix, ELEMENT_PREFIX_SIZE);
+	memcpy(upper, t->prefix, ELEMENT_PREFIX_SIZE);
+	lower[ELEMENT_PREFIX_SIZE] = first_kind;
+	upper[ELEMENT_PREFIX_SIZE] = KIND_NODE + 1;
+	struct sett_iterator_options options = {.lower = bytes_of(lower, sizeof(lower)),
+						.upper = bytes_of(upper, sizeof(upper))};
+	return sett_iterator_open(t->view->txn, &options, ret);
+}
+
+int
+list_tree_pass(const struct list_tree *t, struct list_place *place)
+{
+	return place->passing == NULL ? open_iterator(t, KIND_NODE, &place->passing) : SETT_OK;
+}
+
+void
+list_tree_pass_no_more(struct list_place *place)
+{
+	sett_iterator_close(place->passing);
+	place->passing = NULL;
+}
+
+int
 list_node_body(const struct list_tree *t, const struct list_node *node, struct bytes *ret)
 {
 	return sett_txn_body(t->view->txn, &node->record, ret);
+}
+
+int
+list_node_body_in(const struct list_tree *t, const struct list_node *node, uint8_t *scratch,
+		  struct bytes *ret)
+{
+	size_t size = (size_t)node->record.body_size;
+	if (node->record.body_size > LIST_SCRATCH)
+		return list_node_body(t, node, ret);
+	int status = sett_txn_body_part(t->view->txn, &node->record, 0, size, scratch);
+	if (status == SETT_OK)
+		*ret = bytes_of(scratch, size);
+	return status;
 }
 
 static uint64_t
@@ -224,6 +283,7 @@ descend(const struct list_tree *t, uint64_t rank, struct list_place *ret)
 {
 	uint64_t number = t->top, within = rank;
 	assert(rank < t->elements);
+	ret->passing = NULL;
 	ret->height = t->height;
 	for (unsigned level = t->height; level-- > 0;) {
 		struct list_page *page = &ret->page[level];
@@ -243,7 +303,9 @@ descend(const struct list_tree *t, uint64_t rank, struct list_place *ret)
 static int
 arrive(const struct list_tree *t, struct list_place *place)
 {
-	int status = list_tree_node(t, place->node.number, &place->node);
+	uint64_t number = place->node.number;
+	int status = place->passing != NULL ? seek_node(t, place->passing, number, &place->node)
+					    : list_tree_node(t, number, &place->node);
 	uint64_t expected = place->height > 0 ? place->page[0].child[place->page[0].at].count : t->elements;
 	return status == SETT_OK && place->node.count != expected ? SETT_CORRUPT : status;
 }
@@ -502,15 +564,9 @@ list_tree_remove(struct list_tree *t, struct list_place *place)
 int
 list_tree_copy(const struct list_tree *from, const struct list_tree *to)
 {
-	uint8_t lower[ELEMENT_PREFIX_SIZE + 1], upper[ELEMENT_PREFIX_SIZE + 1], key[KEY_SIZE];
+	uint8_t key[KEY_SIZE];
 	struct sett_iterator *iterator;
-	memcpy(lower, from->prefix, ELEMENT_PREFIX_SIZE);
-	memcpy(upper, from->prefix, ELEMENT_PREFIX_SIZE);
-	lower[ELEMENT_PREFIX_SIZE] = KIND_PAGE;
-	upper[ELEMENT_PREFIX_SIZE] = KIND_NODE + 1;
-	struct sett_iterator_options options = {.lower = bytes_of(lower, sizeof(lower)),
-						.upper = bytes_of(upper, sizeof(upper))};
-	int status = sett_iterator_open(from->view->txn, &options, &iterator);
+	int status = open_iterator(from, KIND_PAGE, &iterator);
 	if (status != SETT_OK)
 		return status;
 	memcpy(key, to->prefix, ELEMENT_PREFIX_SIZE);

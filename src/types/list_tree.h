@@ -81,6 +81,7 @@ struct list_page {
 struct list_place {
 	uint64_t before; /* elements before the node */
 	struct list_node node;
+	struct sett_iterator *passing; /* see list_tree_pass; else NULL */
 	unsigned height;
 	struct list_page page[LIST_HEIGHT_MAX]; /* from the lowest; only the first `height` are set */
 };
@@ -88,8 +89,16 @@ struct list_place {
 /* A node by its number. */
 int list_tree_node(const struct list_tree *, uint64_t number, struct list_node *ret);
 int list_node_body(const struct list_tree *, const struct list_node *, struct bytes *ret);
+/* The same for who passes by many nodes: where the body fits into `scratch`, of LIST_SCRATCH bytes, it is copied there instead of
+ * being kept until the transaction ends. */
+enum { LIST_SCRATCH = 4 * 1024 };
+int list_node_body_in(const struct list_tree *, const struct list_node *, uint8_t *scratch,
+		      struct bytes *ret);
 /* The node with element `rank`, which is less than tree->elements. */
 int list_tree_find(const struct list_tree *, uint64_t rank, struct list_place *ret);
+/* From now on the place's nodes are good until it moves, and nothing is kept of those that it has left. */
+int list_tree_pass(const struct list_tree *, struct list_place *);
+void list_tree_pass_no_more(struct list_place *);
 /* The next node, or the one before. SETT_NOT_FOUND: there is none, and the place stays. */
 int list_tree_step(const struct list_tree *, struct list_place *, bool backward);
 

@@ -878,6 +878,35 @@ Test(lists, large_copies_are_built)
 	fixture_close(f);
 }
 
+/* A search of a list that is larger than what a transaction may take: what it has passed by is not kept. */
+Test(lists, searches_take_little_memory)
+{
+	enum { ELEMENTS = 2500, SIZE = 2000 };
+	struct fixture *f = fixture_open();
+	char value[SIZE];
+	fill(f, 40000);
+	for (int i = 0; i < ELEMENTS; i++) {
+		memset(value, 'a' + i % 26, SIZE);
+		struct bytes argv[] = {BYTES_LITERAL("RPUSH"), BYTES_LITERAL("big"),
+				       bytes_of(value, i % 2 == 0 ? SIZE : 500)};
+		fixture_run(f, 0, 3, argv);
+		cr_assert_eq(f->reply.data[0], ':');
+	}
+	EXPECT(f, 0, "RPUSH big last", ":42501");
+	memset(value, '?', SIZE);
+	struct bytes argv[] = {BYTES_LITERAL("LPOS"), BYTES_LITERAL("big"), bytes_of(value, SIZE)};
+	sett_engine_set_transaction_memory(f->server.engine, 1200 * 1000);
+	__atomic_store_n(&f->server.transaction_memory, 1200 * 1000, __ATOMIC_RELAXED);
+	fixture_run(f, 0, 3, argv);
+	cr_assert(reply_is(f, "$-1\r\n"), "%.*s", (int)f->reply.size, (const char *)f->reply.data);
+	EXPECT(f, 0, "LPOS big last", ":42500");
+	EXPECT(f, 0, "LPOS big 0 RANK -1", ":0");
+	EXPECT(f, 0, "LINSERT big AFTER last more", ":42502");
+	EXPECT(f, 0, "LREM big 0 last", ":1");
+	EXPECT(f, 0, "LREM big -1 5", ":1");
+	fixture_close(f);
+}
+
 /* ---- damage ---- */
 
 static void
