@@ -66,7 +66,8 @@ close_over_limit(struct reactor *r, struct connection *c, uint64_t unsent, const
 	struct buffer text = {0};
 	uint64_t now_ms = loop_wall_ms(r->loop);
 	__atomic_store_n(&c->client.output_bytes, unsent, __ATOMIC_RELAXED);
-	if (client_describe(&c->client, now_ms, &text) == SETT_OK)
+	/* While a request is in the pool, its thread may change the client. */
+	if (!connection_is_in_pool(c) && client_describe(&c->client, now_ms, &text) == SETT_OK)
 		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
 				"Client %.*s %s for overcoming of output buffer limits.", (int)text.size,
 				(const char *)text.data, how);

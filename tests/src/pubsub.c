@@ -1,8 +1,7 @@
 /* The feed and the subscriptions without sockets: who reads what, what is freed, what a commit that fails tells. That
  * messages come to clients of several reactors in order is shown by redis-tests/pubsub.py, and that none comes too
  * early by held_sync.c. */
-#include "pubsub/pubsub.h"
-#include "pubsub/feed.h"
+#include "pubsub/private.h"
 #include "server_support.h"
 
 /* One message in a channel "c". */
@@ -177,5 +176,115 @@ Test(pubsub, many_channels)
 	cr_assert_eq(pubsub_count(f->server.pubsub, SUBSCRIBED_CHANNEL), 0);
 	free(names);
 	free(argv);
+	fixture_close(f);
+}
+
+/* ---- keyspace events ---- */
+
+/* Runs a line for client 1 and compares what the feed has of it: "name key name key", in order.
+ * Client 0 is subscribed. */
+static void
+expect_events(struct fixture *f, const char *line, const char *expected)
+{
+	char text[512] = "";
+	size_t size = 0;
+	uint64_t end;
+	fixture_run_line(f, 1, line);
+	struct message *first = feed_take(&f->server.pubsub->feed, 0, &end);
+	for (const struct message *m = first; m != NULL; m = m->sequence < end ? m->next : NULL) {
+		struct bytes channel = message_channel(m), key = message_text(m);
+		const uint8_t *name = memchr(channel.data, ':', channel.size);
+		size += (size_t)snprintf(text + size, sizeof(text) - size, "%s%.*s %.*s", size > 0 ? " " : "",
+					 (int)(channel.data + channel.size - name - 1),
+					 (const char *)name + 1, (int)key.size, (const char *)key.data);
+	}
+	if (first != NULL)
+		feed_pass(&f->server.pubsub->feed, first, end);
+	cr_assert_str_eq(text, expected, "%s: '%s', not '%s'", line, text, expected);
+}
+
+static struct fixture *
+open_with_events(void)
+{
+	struct fixture *f = fixture_open();
+	keyspace_set_events(f->server.keyspace, ~(unsigned)(EVENT_BY_KEY | EVENT_NEW | EVENT_KEY_MISS));
+	fixture_run_line(f, 0, "PSUBSCRIBE *");
+	return f;
+}
+
+/* What later versions of Redis tell of deadlines of fields: redis.io, "Keyspace notifications". */
+Test(keyspace_events, deadlines_of_fields)
+{
+	struct fixture *f = open_with_events();
+	expect_events(f, "HSET h a 1 b 2 c 3", "hset h");
+	expect_events(f, "HEXPIRE h 100 FIELDS 1 a", "hexpire h");
+	expect_events(f, "HEXPIRE h 100 FIELDS 1 none", "");
+	expect_events(f, "HEXPIRE h 100 NX FIELDS 1 a", "");
+	expect_events(f, "HPERSIST h FIELDS 1 a", "hpersist h");
+	expect_events(f, "HPERSIST h FIELDS 1 a", "");
+	expect_events(f, "HEXPIRE h 0 FIELDS 1 a", "hdel h");
+	expect_events(f, "HGETEX h EX 100 FIELDS 1 b", "hexpire h");
+	expect_events(f, "HGETEX h PERSIST FIELDS 1 b", "hpersist h");
+	expect_events(f, "HGETEX h FIELDS 1 b", "");
+	expect_events(f, "HGETDEL h FIELDS 2 b none", "hdel h");
+	expect_events(f, "HSETEX h EX 100 FIELDS 1 d 4", "hset h hexpire h");
+	expect_events(f, "HPEXPIRE h 10 FIELDS 2 c d", "hexpire h");
+	fixture_advance(f, 20);
+	expect_events(f, "HGET h c", "hexpired h del h");
+	expect_events(f, "HSET h a 1", "hset h");
+	expect_events(f, "HGETDEL h FIELDS 1 a", "hdel h del h");
+	fixture_close(f);
+}
+
+/* A key that is met past its deadline was gone before what the command did. */
+Test(keyspace_events, an_expired_key_is_gone_before_it_is_written)
+{
+	struct fixture *f = open_with_events();
+	expect_events(f, "SET k v PX 10", "set k expire k");
+	fixture_advance(f, 20);
+	expect_events(f, "APPEND k v", "expired k append k");
+	expect_events(f, "PEXPIRE k 10", "expire k");
+	fixture_advance(f, 20);
+	expect_events(f, "SUNIONSTORE k none", "expired k");
+	fixture_close(f);
+}
+
+Test(keyspace_events, commands_that_fail_tell_nothing)
+{
+	struct fixture *f = open_with_events();
+	expect_events(f, "SET s text", "set s");
+	expect_events(f, "INCR s", "");
+	expect_events(f, "MULTI", "");
+	expect_events(f, "LPUSH l a", "");
+	expect_events(f, "LPUSH s a", "");
+	expect_events(f, "RPUSH l b", "");
+	expect_events(f, "EXEC", "lpush l rpush l");
+	fixture_close(f);
+}
+
+/* A transaction that began before its events were asked for is run again (I23). */
+Test(keyspace_events, what_is_wanted_at_the_commit_counts)
+{
+	struct fixture *f = fixture_open();
+	struct sett_txn *txn;
+	struct arena arena;
+	struct keyspace_view view;
+	struct commit_participant *refuser;
+	uint64_t timestamp;
+	arena_init(&arena, 4096);
+	cr_assert_eq(sett_txn_create(f->server.engine, &txn), SETT_OK);
+	for (int run = 0; run < 2; run++) {
+		struct key k;
+		cr_assert_eq(sett_txn_begin(txn, SETT_TXN_MANUAL_CONFLICTS), SETT_OK);
+		cr_assert_eq(keyspace_begin(&view, f->server.keyspace, txn, &arena), SETT_OK);
+		cr_assert_eq(key_open(&view, 0, BYTES_LITERAL("k"), &k), SETT_OK);
+		cr_assert_eq(key_put_string(&k, BYTES_LITERAL("v"), 0), SETT_OK);
+		keyspace_set_events(f->server.keyspace, EVENT_NEW | EVENT_BY_NAME);
+		int status = commit_transaction(&f->server, &view, NULL, &timestamp, &refuser);
+		cr_assert_eq(status, run == 0 ? SETT_CONFLICT : SETT_OK);
+		cr_assert_eq(view.first_effect != NULL, run == 1);
+	}
+	sett_txn_destroy(txn);
+	arena_free(&arena);
 	fixture_close(f);
 }
