@@ -177,7 +177,8 @@ parse_score_values(const struct directive *row, const struct bytes *words, size_
 }
 
 /* 'A' stands for all classes but m and n. */
-static const char event_letters[] = CONFIG_EVENT_LETTERS, most_events[] = "g$lshzxetd";
+#define MOST_EVENTS "g$lshzxetd"
+static const char event_letters[] = CONFIG_EVENT_LETTERS;
 
 unsigned
 events_read(struct bytes word)
@@ -188,7 +189,7 @@ events_read(struct bytes word)
 		if (found != NULL && *found != 0)
 			events |= 1U << (found - event_letters);
 		else if (word.data[i] == 'A')
-			events |= (1U << (sizeof most_events - 1)) - 1;
+			events |= (1U << (sizeof MOST_EVENTS - 1)) - 1;
 	}
 	return events;
 }
@@ -197,7 +198,7 @@ static int
 parse_events(const struct directive *row, const struct bytes *words, size_t count, const char *old,
 	     struct buffer *ret, char *reason)
 {
-	const unsigned all = (1U << (sizeof most_events - 1)) - 1;
+	const unsigned all = (1U << (sizeof MOST_EVENTS - 1)) - 1;
 	for (size_t i = 0; i < words[0].size; i++) {
 		char c = (char)words[0].data[i];
 		if (c == 0 || (c != 'A' && strchr(event_letters, c) == NULL))
@@ -209,7 +210,7 @@ parse_events(const struct directive *row, const struct bytes *words, size_t coun
 	size_t size = 0;
 	if (has_all)
 		text[size++] = 'A';
-	for (size_t i = has_all ? sizeof most_events - 1 : 0; i < sizeof event_letters - 1; i++) {
+	for (size_t i = has_all ? sizeof MOST_EVENTS - 1 : 0; i < sizeof event_letters - 1; i++) {
 		/* Redis leaves out n behind A. */
 		if ((events & 1U << i) != 0 && !(has_all && event_letters[i] == 'n'))
 			text[size++] = event_letters[i];
