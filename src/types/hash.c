@@ -4,6 +4,7 @@
 #include "keyspace/build.h"
 #include "storage/base/varint.h"
 #include "types/digest.h"
+#include "types/hash_private.h"
 
 enum { FIELDS_MAX = 5 * VARINT_MAX_SIZE + HASH_TAIL_MAX };
 
@@ -125,8 +126,8 @@ is_due(const struct hash *h, uint64_t deadline)
 	return h->some_due && deadline != 0 && judge_deadline(h, deadline);
 }
 
-static void
-field_of_packed(const struct hash *h, const struct packed_field *p, struct hash_field *ret)
+void
+hash_field_of_packed(const struct hash *h, const struct packed_field *p, struct hash_field *ret)
 {
 	ret->name = p->name;
 	ret->deadline = p->deadline;
@@ -136,8 +137,8 @@ field_of_packed(const struct hash *h, const struct packed_field *p, struct hash_
 	ret->packed = *p;
 }
 
-static void
-field_of_member(const struct hash *h, const struct member *m, struct bytes name, struct hash_field *ret)
+void
+hash_field_of_member(const struct hash *h, const struct member *m, struct bytes name, struct hash_field *ret)
 {
 	ret->name = name;
 	ret->deadline = m->deadline;
@@ -156,7 +157,7 @@ find_stored(struct hash *h, struct bytes name, struct hash_field *ret)
 		struct member member;
 		status = members_find(&h->members, name, &member);
 		if (status == SETT_OK)
-			field_of_member(h, &member, name, ret);
+			hash_field_of_member(h, &member, name, ret);
 		return status;
 	}
 	struct packed_field packed;
@@ -164,7 +165,7 @@ find_stored(struct hash *h, struct bytes name, struct hash_field *ret)
 	if (status == SETT_OK)
 		status = packed_find(h->body, name, &packed);
 	if (status == SETT_OK)
-		field_of_packed(h, &packed, ret);
+		hash_field_of_packed(h, &packed, ret);
 	return status;
 }
 
@@ -527,139 +528,6 @@ hash_save(struct hash *h)
 	return status;
 }
 
-/* ---- walking ---- */
-
-int
-hash_walk_from(struct hash *h, uint32_t start, struct hash_walk *ret)
-{
-	*ret = (struct hash_walk){.hash = h};
-	if (h->object != 0)
-		return members_walk(&h->members, start, &ret->members);
-	return read_body(h);
-}
-
-int
-hash_walk(struct hash *h, struct hash_walk *ret)
-{
-	return hash_walk_from(h, 0, ret);
-}
-
-void
-hash_origin(const struct hash *h, struct hash_origin *ret)
-{
-	*ret = (struct hash_origin){.epoch = h->key->epoch,
-				    .object = h->object,
-				    .generation = h->members.generation,
-				    .moved = h->members.moved};
-}
-
-void
-hash_of_object(struct keyspace_view *view, const struct hash_origin *origin, struct key *key,
-	       struct hash *ret)
-{
-	assert(origin->object != 0);
-	*key = (struct key){.view = view, .epoch = origin->epoch, .exists = true};
-	*ret = (struct hash){.key = key, .object = origin->object, .some_due = true};
-	members_init(&ret->members, view, origin->epoch, origin->object);
-	ret->members.generation = origin->generation;
-	ret->members.moved = origin->moved;
-}
-
-void
-hash_of_body(struct keyspace_view *view, struct bytes body, struct key *key, struct hash *ret)
-{
-	*key = (struct key){.view = view, .exists = true};
-	*ret = (struct hash){.key = key, .body = body, .is_body_read = true, .some_due = true};
-}
-
-int
-hash_walk_resume(struct hash_walk *walk, uint32_t hash, struct bytes stored)
-{
-	assert(walk->hash->object != 0);
-	return member_walk_resume(&walk->members, hash, stored);
-}
-
-static int
-walk_member(struct hash_walk *walk, const struct member *member, struct hash_field *ret)
-{
-	struct bytes name;
-	int status = members_name(&walk->hash->members, member, &name);
-	if (status == SETT_OK)
-		field_of_member(walk->hash, member, name, ret);
-	return status;
-}
-
-int
-hash_walk_step(struct hash_walk *walk, struct hash_field *ret)
-{
-	int status;
-	if (walk->hash->object != 0) {
-		struct member member;
-		status = member_walk_next(&walk->members, &member);
-		return status == SETT_OK ? walk_member(walk, &member, ret) : status;
-	}
-	struct packed_field packed;
-	status = packed_at(walk->hash->body, walk->offset, &packed);
-	if (status != SETT_OK)
-		return status;
-	walk->offset += packed.size;
-	field_of_packed(walk->hash, &packed, ret);
-	return SETT_OK;
-}
-
-int
-hash_walk_next(struct hash_walk *walk, struct hash_field *ret)
-{
-	int status;
-	do
-		status = hash_walk_step(walk, ret);
-	while (status == SETT_OK && ret->is_due);
-	return status;
-}
-
-int
-hash_walk_remove(struct hash_walk *walk, const struct hash_field *field)
-{
-	if (!field->is_spread)
-		walk->offset = field->packed.offset;
-	return hash_remove(walk->hash, field);
-}
-
-void
-hash_walk_close(struct hash_walk *walk)
-{
-	if (walk->members.iterator != NULL)
-		member_walk_close(&walk->members);
-}
-
-static int
-draw_packed(struct hash_walk *walk, struct hash_field *ret)
-{
-	uint64_t place = keyspace_random(walk->hash->key->view->keyspace) % walk->hash->count;
-	int status = SETT_OK;
-	walk->offset = 0;
-	for (uint64_t i = 0; i <= place && status == SETT_OK; i++)
-		status = hash_walk_step(walk, ret);
-	return status;
-}
-
-int
-hash_walk_draw(struct hash_walk *walk, struct hash_field *ret)
-{
-	enum { TRIES = 64 };
-	struct hash *h = walk->hash;
-	struct member member;
-	for (int tries = 0; tries < TRIES && h->count > 0; tries++) {
-		int status = h->object != 0 ? member_walk_draw(&walk->members, h->count, &member)
-					    : draw_packed(walk, ret);
-		if (status == SETT_OK && h->object != 0)
-			status = walk_member(walk, &member, ret);
-		if (status != SETT_OK || !ret->is_due)
-			return status;
-	}
-	return SETT_NOT_FOUND;
-}
-
 /* ---- for the table of types ---- */
 
 /* For those who only read, or remove. */
@@ -755,7 +623,7 @@ expire_packed(struct hash *h, size_t most, size_t *ret_deleted)
 		status = packed_at(h->body, offset, &packed);
 		if (status != SETT_OK)
 			break;
-		field_of_packed(h, &packed, &field);
+		hash_field_of_packed(h, &packed, &field);
 		if (!field.is_due) {
 			offset += packed.size;
 			continue;
@@ -778,7 +646,7 @@ expire_spread(struct hash *h, size_t most, size_t *ret_deleted)
 		status = members_find_stored(&h->members, due[i], &member);
 		if (status != SETT_OK)
 			return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
-		field_of_member(h, &member, due[i], &field);
+		hash_field_of_member(h, &member, due[i], &field);
 		status = hash_remove(h, &field);
 		++*ret_deleted;
 	}
