@@ -202,11 +202,22 @@ def check_slow(path):
 		fail("others suffered")
 
 
-def check_pool(path):
-	"""A client of RESP3 is told while its command is in the pool."""
+def check_busy(path):
+	"""A client of RESP3 is told while it waits for a list, and while its command is in the pool."""
 	client, control = Client(path), Client(path)
 	client.ask("HELLO", 3)
 	client.ask("SUBSCRIBE", "c")
+	client.send(("BLPOP", "list", 0))
+	end = time.monotonic() + PATIENCE
+	while b"flags=Pb" not in control.ask("CLIENT", "LIST"):
+		if time.monotonic() > end:
+			fail("it never waits")
+	control.ask("PUBLISH", "c", "while it waits")
+	if client.read() != [b"message", b"c", b"while it waits"]:
+		fail("not told while it waits")
+	control.ask("RPUSH", "list", "v")
+	if client.read() != [b"list", b"v"]:
+		fail("BLPOP")
 	client.send(("DEBUG", "SLEEP", "0.2"))
 	control.ask("PUBLISH", "c", "in the pool")
 	if sorted([str(client.read()), str(client.read())]) != sorted([str([b"message", b"c", b"in the pool"]), "b'OK'"]):
@@ -233,7 +244,7 @@ def main():
 					time.sleep(0.05)
 			visitors = check_order(path, seed)
 			check_slow(path)
-			check_pool(path)
+			check_busy(path)
 		finally:
 			process.terminate()
 			if process.wait(PATIENCE) != 0:
