@@ -18,7 +18,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 all_units="unit/protocol unit/keyspace unit/type/string unit/type/incr unit/type/hash unit/dump unit/sort unit/expire unit/scan unit/multi unit/quit
 	unit/info-command unit/other unit/introspection unit/introspection-2 unit/latency-monitor unit/querybuf
 	unit/bitops unit/bitfield unit/type/zset unit/hyperloglog unit/geo unit/pubsub
-	unit/type/set unit/type/list unit/type/list-2 unit/type/list-3"
+	unit/type/set unit/type/list unit/type/list-2 unit/type/list-3 unit/type/stream
+	unit/type/stream-cgroups"
 # Of the tests that redis-server passes; asked for when all units run.
 least=770
 unit_seconds=240

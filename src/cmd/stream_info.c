@@ -1,7 +1,7 @@
 /* XINFO. */
 #include "cmd/commands.h"
 #include "cmd/help.h"
-#include "cmd/streams.h"
+#include "cmd/stream_groups.h"
 
 static void
 reply_name(struct command_context *c, const char *name)
@@ -67,8 +67,7 @@ reply_full(struct command_context *c, struct stream *s, uint64_t count)
 	reply_name(c, "entries");
 	int status = reply_stream_range(c, s, all, false, count > 0 ? count : UINT64_MAX, NULL);
 	reply_name(c, "groups");
-	resp_array(c->reply, 0);
-	return status;
+	return status == SETT_OK ? reply_full_groups(c, s, count > 0 ? count : UINT64_MAX) : status;
 }
 
 int
@@ -99,7 +98,12 @@ command_xinfo_stream(struct command_context *c)
 int
 command_xinfo_help(struct command_context *c)
 {
-	static const char *const lines[] = {"STREAM <key> [FULL [COUNT <count>]",
-					    "    Show information about the stream.", NULL};
+	static const char *const lines[] = {"CONSUMERS <key> <groupname>",
+					    "    Show consumers of <groupname>.",
+					    "GROUPS <key>",
+					    "    Show the stream consumer groups.",
+					    "STREAM <key> [FULL [COUNT <count>]",
+					    "    Show information about the stream.",
+					    NULL};
 	return context_help(c, lines);
 }

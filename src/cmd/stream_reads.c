@@ -1,7 +1,6 @@
-/* XRANGE, XREVRANGE and XREAD. */
-#include "cmd/streams.h"
-
+/* XRANGE, XREVRANGE, XREAD and XREADGROUP. */
 #include "cmd/commands.h"
+#include "cmd/stream_groups.h"
 #include "storage/base/clock.h"
 
 static int
@@ -46,11 +45,12 @@ command_xrevrange(struct command_context *c)
 	return range_command(c, true);
 }
 
-/* ---- XREAD ---- */
+/* ---- XREAD and XREADGROUP ---- */
 
 struct xread {
 	uint64_t count; /* of each stream; 0: all */
-	bool waits;
+	bool waits, noack;
+	const struct bytes *group; /* of XREADGROUP its name, and the consumer's; else NULL */
 	uint64_t until_ns;
 	size_t first, streams;     /* the first key's argument, and how many there are */
 	struct xread_stream *each; /* in the arena */
@@ -58,8 +58,10 @@ struct xread {
 
 struct xread_stream {
 	struct stream_id after; /* what is read comes after this id */
-	bool is_open, is_served;
+	bool is_open;
+	bool is_new; /* `>`: entries that the group has not read */
 	struct open_stream s;
+	struct stream_group group;
 };
 
 static bool
@@ -95,7 +97,23 @@ parse_streams(struct command_context *c, size_t first, struct xread *x)
 }
 
 static bool
-parse_xread(struct command_context *c, struct xread *x)
+is_for_groups(struct command_context *c, const char *option)
+{
+	context_errorf(c, "ERR The %s option is only supported by XREADGROUP. You called XREAD instead.",
+		       option);
+	return false;
+}
+
+static bool
+has_group(struct command_context *c, const struct xread *x)
+{
+	if (x->group == NULL)
+		return context_error(c, "ERR Missing GROUP option for XREADGROUP") == SETT_OK;
+	return context_stream_name(c, x->group[1]);
+}
+
+static bool
+parse_xread(struct command_context *c, bool for_group, struct xread *x)
 {
 	int64_t count;
 	for (size_t i = 1; i < c->argc; i++) {
@@ -108,14 +126,16 @@ parse_xread(struct command_context *c, struct xread *x)
 				return false;
 			x->count = count > 0 ? (uint64_t)count : 0;
 		} else if (has_more && argument_is(c->argv[i], "STREAMS")) {
-			return parse_streams(c, i + 1, x);
-		} else if ((i + 2 < c->argc && argument_is(c->argv[i], "GROUP")) ||
-			   argument_is(c->argv[i], "NOACK")) {
-			return context_errorf(c,
-					      "ERR The %s option is only supported by XREADGROUP. You called "
-					      "XREAD instead.",
-					      argument_is(c->argv[i], "GROUP") ? "GROUP" : "NOACK") ==
-				SETT_OK;
+			return parse_streams(c, i + 1, x) && (!for_group || has_group(c, x));
+		} else if (i + 2 < c->argc && argument_is(c->argv[i], "GROUP")) {
+			if (!for_group)
+				return is_for_groups(c, "GROUP");
+			x->group = c->argv + i + 1;
+			i += 2;
+		} else if (argument_is(c->argv[i], "NOACK")) {
+			if (!for_group)
+				return is_for_groups(c, "NOACK");
+			x->noack = true;
 		} else {
 			break;
 		}
@@ -142,6 +162,52 @@ open_once(struct command_context *c, const struct xread *x, size_t i)
 	int status = open_stream(c, name, &one->s);
 	one->is_open = status == SETT_OK;
 	return status;
+}
+
+/* Who waits for what a group has not read is told that the stream, or the group, is gone. */
+static int
+open_read_group(struct command_context *c, const struct xread *x, size_t i)
+{
+	struct xread_stream *one = &x->each[i];
+	struct bytes name = c->argv[x->first + i];
+	if (c->served != NULL && !bytes_equal(c->served_key, name))
+		return SETT_OK;
+	int status = open_key(c, name, &one->s.key);
+	if (status == SETT_OK && c->served != NULL &&
+	    (!one->s.key.exists || one->s.key.root.type != VALUE_STREAM))
+		return context_error(c, "UNBLOCKED the stream key no longer exists");
+	if (status == SETT_OK)
+		status = open_group(c, name, x->group[0], &one->s, &one->group);
+	one->is_open = status == SETT_OK;
+	if (status != SETT_NOT_FOUND)
+		return status;
+	if (c->served != NULL)
+		return context_error(
+			c, "NOGROUP the consumer group this client was blocked on no longer exists");
+	return context_errorf(
+		c, "NOGROUP No such key '%.*s' or consumer group '%.*s' in XREADGROUP with GROUP option",
+		(int)name.size, (const char *)name.data, (int)x->group[0].size,
+		(const char *)x->group[0].data);
+}
+
+static int
+read_group_id(struct command_context *c, struct xread *x, size_t i)
+{
+	struct bytes text = c->argv[x->first + x->streams + i];
+	int status = open_read_group(c, x, i);
+	if (status != SETT_OK)
+		return status;
+	if (argument_is(text, "$"))
+		return context_error(
+			c,
+			"ERR The $ ID is meaningless in the context of XREADGROUP: you want to read "
+			"the history of this consumer by specifying a proper ID, or use the > ID to "
+			"get new messages. The $ ID would just return an empty result set.");
+	x->each[i].is_new = argument_is(text, ">");
+	if (x->each[i].is_new)
+		return SETT_OK;
+	x->waits = false; /* history is there at once */
+	return context_stream_id(c, text, &x->each[i].after) ? SETT_OK : OUTCOME_FAILED;
 }
 
 /* `$` is the last id that the stream has now. */
@@ -184,6 +250,141 @@ read_stream(struct command_context *c, const struct xread *x, size_t i, uint64_t
 	return status;
 }
 
+/* Ids, in the arena. */
+struct id_list {
+	struct stream_id *ids;
+	size_t count, capacity;
+};
+
+static int
+add_id(struct command_context *c, struct id_list *list, struct stream_id id)
+{
+	if (list->count == list->capacity) {
+		size_t capacity = list->capacity > 0 ? 2 * list->capacity : 16;
+		struct stream_id *more =
+			arena_allocate(c->arena, capacity * sizeof(*more), _Alignof(struct stream_id));
+		if (more == NULL)
+			return SETT_NO_MEMORY;
+		if (list->count > 0)
+			memcpy(more, list->ids, list->count * sizeof(*more));
+		list->ids = more;
+		list->capacity = capacity;
+	}
+	list->ids[list->count++] = id;
+	return SETT_OK;
+}
+
+/* Appends the entries that the group has not read; they become pending once the walk is over. */
+static int
+read_new(struct command_context *c, const struct xread *x, struct xread_stream *one)
+{
+	struct stream_group *g = &one->group;
+	struct stream_id from = g->last;
+	struct id_list list = {0};
+	struct stream_walk walk;
+	struct stream_entry entry;
+	uint64_t most = x->count > 0 ? x->count : UINT64_MAX;
+	int status = SETT_OK;
+	if (!stream_id_increase(&from))
+		return SETT_OK;
+	size_t array = resp_deferred_begin(c->reply);
+	stream_walk(&one->s.stream, from, (struct stream_id){UINT64_MAX, UINT64_MAX}, false, &walk);
+	while (list.count < most && (status = stream_walk_next(&walk, &entry)) == SETT_OK) {
+		status = reply_stream_entry(c, &entry);
+		if (status == SETT_OK)
+			status = add_id(c, &list, entry.id);
+		if (status == SETT_OK && list.count % STREAM_LONG_PENDING == 0)
+			status = context_enter_long_lane(c);
+		if (status != SETT_OK)
+			break;
+	}
+	stream_walk_close(&walk);
+	if (status != SETT_OK && status != SETT_NOT_FOUND)
+		return status;
+	resp_deferred_array_end(c->reply, array, list.count);
+	struct stream_consumer *consumer;
+	status = list.count > 0 ? use_group_consumer(g, x->group[1], &consumer) : SETT_OK;
+	for (size_t i = 0; i < list.count && status == SETT_OK; i++) {
+		struct stream_pending old;
+		stream_group_read(g, list.ids[i]);
+		if (x->noack)
+			continue;
+		/* After XGROUP SETID it may be pending already. */
+		status = stream_pending_get(g, list.ids[i], &old);
+		if (status == SETT_OK || status == SETT_NOT_FOUND)
+			status = stream_pending_put(g, list.ids[i], consumer, c->view.now_ms, 1,
+						    status == SETT_OK ? &old : NULL);
+	}
+	return status;
+}
+
+/* Appends what is pending for the consumer; of entries that were deleted the id alone. */
+static int
+read_history(struct command_context *c, const struct xread *x, struct xread_stream *one)
+{
+	struct stream_group *g = &one->group;
+	struct stream_consumer *consumer;
+	struct stream_pending *list = NULL;
+	struct stream_id from = one->after;
+	size_t count = 0;
+	int status = use_group_consumer(g, x->group[1], &consumer);
+	if (status == SETT_OK && consumer->pending > STREAM_LONG_PENDING &&
+	    (x->count == 0 || x->count > STREAM_LONG_PENDING))
+		status = context_enter_long_lane(c);
+	if (status == SETT_OK && stream_id_increase(&from))
+		status = stream_pending_list(g, consumer, from, (struct stream_id){UINT64_MAX, UINT64_MAX},
+					     x->count > 0 ? x->count : UINT64_MAX, &list, &count);
+	if (status == SETT_OK)
+		resp_array(c->reply, count);
+	for (size_t i = 0; i < count && status == SETT_OK; i++) {
+		struct stream_walk walk;
+		struct stream_entry entry;
+		stream_walk(&one->s.stream, list[i].id, list[i].id, false, &walk);
+		status = stream_walk_next(&walk, &entry);
+		bool is_gone = status == SETT_NOT_FOUND;
+		if (is_gone) {
+			resp_array(c->reply, 2);
+			reply_stream_id(c, list[i].id);
+			resp_null_array(c->reply);
+			status = SETT_OK;
+		} else if (status == SETT_OK) {
+			status = reply_stream_entry(c, &entry);
+		}
+		stream_walk_close(&walk);
+		if (status == SETT_OK && !is_gone)
+			status = stream_pending_put(g, list[i].id, consumer, c->view.now_ms,
+						    list[i].count + 1, &list[i]);
+	}
+	return status;
+}
+
+static int
+read_for_group(struct command_context *c, const struct xread *x, size_t i, uint64_t *replied)
+{
+	struct xread_stream *one = &x->each[i];
+	int status = SETT_OK;
+	if (!one->is_open)
+		return SETT_OK;
+	/* The key may be there twice. */
+	if (i > 0)
+		status = open_read_group(c, x, i);
+	if (status != SETT_OK ||
+	    (one->is_new &&
+	     (one->s.stream.count == 0 || stream_id_compare(one->s.stream.last, one->group.last) <= 0)))
+		return status;
+	size_t start = c->reply->size;
+	struct stream_id last = one->group.last;
+	if (c->protocol == 2)
+		resp_array(c->reply, 2);
+	reply_bytes(c, c->argv[x->first + i]);
+	status = one->is_new ? read_new(c, x, one) : read_history(c, x, one);
+	bool is_empty = one->is_new && stream_id_compare(last, one->group.last) == 0;
+	if (status == SETT_OK && is_empty)
+		resp_truncate(c->reply, start);
+	*replied += !is_empty;
+	return status == SETT_OK ? save_group(&one->group) : status;
+}
+
 /* Waits with ids in the place of `$`: who is served by an entry has waited for all that came after that moment. */
 static int
 wait_for_streams(struct command_context *c, const struct xread *x)
@@ -205,28 +406,28 @@ wait_for_streams(struct command_context *c, const struct xread *x)
 				 x->until_ns);
 }
 
-int
-command_xread(struct command_context *c)
+static int
+read_streams(struct command_context *c, bool for_group)
 {
 	struct xread x = {0};
 	uint64_t replied = 0;
 	int status = SETT_OK;
-	if (!parse_xread(c, &x))
+	if (!parse_xread(c, for_group, &x))
 		return OUTCOME_FAILED;
 	x.each = arena_allocate(c->arena, x.streams * sizeof(*x.each), _Alignof(struct xread_stream));
 	if (x.each == NULL)
 		return SETT_NO_MEMORY;
 	for (size_t i = 0; i < x.streams && status == SETT_OK; i++) {
 		x.each[i].is_open = false;
-		status = read_id(c, &x, i);
+		status = for_group ? read_group_id(c, &x, i) : read_id(c, &x, i);
 	}
-	for (size_t i = 0; i < x.streams && status == SETT_OK; i++)
+	for (size_t i = 0; i < x.streams && status == SETT_OK && !for_group; i++)
 		status = open_once(c, &x, i);
 	if (status != SETT_OK)
 		return status;
 	size_t start = c->reply->size, map = resp_deferred_begin(c->reply);
 	for (size_t i = 0; i < x.streams && status == SETT_OK; i++)
-		status = read_stream(c, &x, i, &replied);
+		status = for_group ? read_for_group(c, &x, i, &replied) : read_stream(c, &x, i, &replied);
 	if (status != SETT_OK)
 		return status;
 	if (replied > 0) {
@@ -242,4 +443,16 @@ command_xread(struct command_context *c)
 		return wait_for_streams(c, &x);
 	resp_null_array(c->reply);
 	return SETT_OK;
+}
+
+int
+command_xread(struct command_context *c)
+{
+	return read_streams(c, false);
+}
+
+int
+command_xreadgroup(struct command_context *c)
+{
+	return read_streams(c, true);
 }

@@ -94,9 +94,13 @@ count_to_trim(struct command_context *c, struct stream *s, const struct stream_t
 		status = stream_count_below(s, trim->below, most, &count);
 	if (count > most)
 		count = most;
-	/* The last node may have fewer, and goes with all of its entries. */
-	if (trim->approximate && count < s->count)
-		count -= count % entries_per_node(c);
+	/* Redis' nodes begin at every so many entries added, as long as all were removed from the front. The last node may have
+	 * fewer, and goes with all of its entries. */
+	if (trim->approximate && count < s->count) {
+		uint64_t gone = s->added > s->count ? s->added - s->count : 0;
+		uint64_t beyond = (gone + count) % entries_per_node(c);
+		count -= beyond < count ? beyond : count;
+	}
 	*ret = count;
 	return status;
 }

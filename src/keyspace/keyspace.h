@@ -54,7 +54,7 @@ struct touched_key {
 	bool swapped;        /* whole_database: by SWAPDB, so keys may also have appeared */
 	uint64_t watches; /* swapped: those who watched by then (interest_generation) are told key by key */
 	bool expired;     /* removed because its deadline has passed */
-	bool has_waiters; /* set at the commit: somebody waits for it, or for keys of the swapped database */
+	bool has_waiters; /* set at the commit: somebody waits for it, or for keys of that database */
 };
 
 /* A key that was met past its deadline: it reads as absent, but its record is still there and counted. */

@@ -290,7 +290,7 @@ waiting_mark(struct waiting_table *t, struct touched_key *first)
 	if (waiting_is_empty(t))
 		return;
 	for (struct touched_key *k = first; k != NULL; k = k->next)
-		k->has_waiters = k->whole_database ? k->swapped : waiting_has(t, k->db, k->key);
+		k->has_waiters = k->whole_database || waiting_has(t, k->db, k->key);
 }
 
 /* ---- serving ---- */

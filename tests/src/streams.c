@@ -279,3 +279,27 @@ Test(streams, copies_are_apart)
 	cr_assert(reply_is(f, ":18\r\n"));
 	fixture_close(f);
 }
+
+Test(streams, what_groups_leave)
+{
+	struct fixture *f = fixture_open();
+	for (size_t i = 1; i <= 20; i++)
+		add(f, i);
+	EXPECT(f, 0, "XGROUP CREATE s g 0", "+OK");
+	EXPECT(f, 0, "XGROUP CREATE s h 0", "+OK");
+	fixture_run_line(f, 0, "XREADGROUP GROUP g c COUNT 5 STREAMS s >");
+	fixture_run_line(f, 0, "XREADGROUP GROUP h c COUNT 1 STREAMS s >");
+	/* Two groups with a consumer each, six that are pending, with their owners. */
+	cr_assert_eq(count_elements(f), 2 + 2 + 6 * 2);
+	EXPECT(f, 0, "XACK s g 1-1 3-1 99-1", ":2");
+	cr_assert_eq(count_elements(f), 2 + 2 + 4 * 2);
+	EXPECT(f, 0, "XGROUP DELCONSUMER s g c", ":3");
+	cr_assert_eq(count_elements(f), 2 + 1 + 1 * 2);
+	EXPECT(f, 0, "XGROUP DESTROY s h", ":1");
+	cr_assert_eq(count_elements(f), 1);
+	EXPECT(f, 0, "XPENDING s g", "*4\r\n:0\r\n$-1\r\n$-1\r\n*-1");
+	EXPECT(f, 0, "XGROUP DESTROY s g", ":1");
+	cr_assert_eq(count_elements(f), 0);
+	EXPECT(f, 0, "XLEN s", ":20");
+	fixture_close(f);
+}

@@ -294,3 +294,37 @@ Test(waiting, a_reader_is_not_woken_by_another_type)
 	expect_told(f, 0, "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-2\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n");
 	close_both(f);
 }
+
+/* A group hands each entry to one of those who wait, in turn. */
+Test(waiting, consumers_of_a_group_are_served_in_turn)
+{
+	struct fixture *f = open_both();
+	EXPECT(f, 3, "XGROUP CREATE s g $ MKSTREAM", "+OK");
+	begin_wait(f, 0, "XREADGROUP GROUP g one BLOCK 0 STREAMS s >");
+	begin_wait(f, 1, "XREADGROUP GROUP g two BLOCK 0 STREAMS s >");
+	EXPECT(f, 3, "XADD s 1-1 a b", "$3\r\n1-1");
+	expect_told(f, 0, "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+	EXPECT(f, 3, "XADD s 1-2 a b", "$3\r\n1-2");
+	expect_told(f, 1, "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-2\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+	EXPECT(f, 3, "XACK s g 1-1 1-2", ":2");
+	close_both(f);
+}
+
+Test(waiting, a_group_that_goes_tells_its_consumers)
+{
+	static const char *const ends[][2] = {
+		{"DEL s", "-UNBLOCKED the stream key no longer exists\r\n"},
+		{"SET s x", "-UNBLOCKED the stream key no longer exists\r\n"},
+		{"FLUSHALL", "-UNBLOCKED the stream key no longer exists\r\n"},
+		{"XGROUP DESTROY s g",
+		 "-NOGROUP the consumer group this client was blocked on no longer exists\r\n"}};
+	struct fixture *f = open_both();
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		fixture_run_line(f, 3, "DEL s");
+		EXPECT(f, 3, "XGROUP CREATE s g $ MKSTREAM", "+OK");
+		begin_wait(f, 0, "XREADGROUP GROUP g c BLOCK 0 STREAMS s >");
+		fixture_run_line(f, 3, ends[i][0]);
+		expect_told(f, 0, ends[i][1]);
+	}
+	close_both(f);
+}
