@@ -381,6 +381,105 @@ Test(counted, random_steps_on_larger_blocks)
 	run(13, 0, 0, true, false);
 }
 
+/* ---- what deletions leave behind ---- */
+
+/* All keys that the tree ever had in the engine. */
+struct seen {
+	struct bytes keys[8192];
+	size_t count;
+};
+
+static void
+note_keys(struct world *w, struct seen *seen)
+{
+	struct sett_iterator *iterator;
+	cr_assert_eq(sett_iterator_open(w->txn, NULL, &iterator), SETT_OK);
+	for (int status = sett_iterator_first(iterator); status == SETT_OK;
+	     status = sett_iterator_next(iterator)) {
+		struct bytes key = sett_iterator_key(iterator);
+		size_t i = 0;
+		while (i < seen->count && !bytes_equal(seen->keys[i], key))
+			i++;
+		if (i < seen->count)
+			continue;
+		cr_assert_lt(seen->count, sizeof(seen->keys) / sizeof(seen->keys[0]));
+		uint8_t *copy = malloc(key.size);
+		cr_assert_not_null(copy);
+		memcpy(copy, key.data, key.size);
+		seen->keys[seen->count++] = bytes_of(copy, key.size);
+	}
+	sett_iterator_close(iterator);
+}
+
+/* Invariant 3 of the first block of all levels, and of the last: there is where sweeps end. */
+static void
+check_dead(struct world *w, const struct seen *seen, bool at_front)
+{
+	struct counted_numbers numbers = w->tree.top;
+	struct bytes bound = BOUND_END, found;
+	struct counted_room low = {0};
+	cr_assert_eq(counted_flush(&w->tree), SETT_OK);
+	for (unsigned level = w->tree.height + 1; level > 0; level--) {
+		struct counted_engine_key stem;
+		uint64_t dead = 0;
+		counted_engine_key(&w->tree, level - 1, numbers.generation, (struct bytes){0}, &stem);
+		for (size_t i = 0; i < seen->count; i++) {
+			struct sett_record record;
+			struct bytes key = seen->keys[i];
+			if (!bytes_has_prefix(key, engine_key_bytes(&stem)))
+				continue;
+			struct bytes tail = bytes_of(key.data + stem.size, key.size - stem.size);
+			struct bytes name = level > 1 ? bound_key(tail) : tail;
+			if (bytes_compare(name, room_bytes(&low)) < 0 || !is_below(name, bound))
+				continue;
+			dead += sett_txn_get(w->txn, key, &record) == SETT_NOT_FOUND;
+		}
+		cr_assert_leq(dead, numbers.dead, "level %u: %llu deleted keys", level,
+			      (unsigned long long)dead);
+		if (level == 1)
+			break;
+		uint64_t own = numbers.generation;
+		cr_assert_eq(counted_seek_block(&w->tree, level - 1, own,
+						at_front ? (struct bytes){0} : model_key(w, w->count - 1),
+						false, &found, &numbers),
+			     SETT_OK);
+		static uint8_t copy[COUNTED_BOUND_MAX];
+		memcpy(copy, found.data, found.size);
+		bound = bytes_of(copy, found.size);
+		if (!at_front)
+			cr_assert_eq(counted_find_low(&w->tree, level - 1, own, bound, &low), SETT_OK);
+	}
+}
+
+static void
+sweep(bool from_front)
+{
+	struct world *w = world_open(51 + from_front, 4, 6, false, false);
+	struct seen *seen = calloc(1, sizeof(*seen));
+	uint8_t room[KEY_ROOM];
+	cr_assert_not_null(seen);
+	for (int i = 0; i < 400; i++)
+		put(w, random_key(w, room));
+	note_keys(w, seen);
+	while (w->count > 1) {
+		delete_at(w, from_front ? 0 : w->count - 1);
+		note_keys(w, seen);
+		check_dead(w, seen, from_front);
+		check_numbers(w);
+	}
+	for (size_t i = 0; i < seen->count; i++)
+		free((void *)(uintptr_t)seen->keys[i].data);
+	free(seen);
+	commit(w);
+	world_close(w);
+}
+
+Test(counted, deleted_keys_are_counted_whatever_becomes_of_their_block)
+{
+	sweep(true);
+	sweep(false);
+}
+
 Test(counted, a_copy_has_all)
 {
 	struct world *w = world_open(21, 5, 0, true, false);
