@@ -10,7 +10,7 @@ enum {
 	KIND_OWNED = 4,
 	AFTER_KIND = ELEMENT_PREFIX_SIZE + 1,
 	KEY_MAX = AFTER_KIND + 8 + 8 + 16 + STREAM_NAME_MAX,
-	HEAD_FIELDS = 7,
+	HEAD_FIELDS = 9,
 };
 
 static const struct stream_id last_possible = {UINT64_MAX, UINT64_MAX};
@@ -184,7 +184,8 @@ stream_group_open(struct stream *s, struct bytes name, struct stream_group *ret)
 					     .read = v[3],
 					     .consumers = v[4],
 					     .pending = v[5],
-					     .next_consumer = v[6]};
+					     .next_consumer = v[6],
+					     .low = {v[7], v[8]}};
 	return status;
 }
 
@@ -246,12 +247,34 @@ stream_group_destroy(struct stream_group *g)
 	return status;
 }
 
+/* The first id that is pending is the mark. */
+static int
+raise_low(struct stream_group *g)
+{
+	struct element_key lower, upper;
+	struct bytes *keys;
+	size_t count;
+	begin_key(g->stream, KIND_PENDING, &lower);
+	add_number(&lower, g->number);
+	after_key(&lower, &upper);
+	size_t skip = lower.size;
+	add_id(&lower, g->low);
+	int status = list_keys(g->stream, &lower, &upper, skip, 1, &keys, &count);
+	if (status != SETT_OK)
+		return status;
+	if (count == 0 || keys[0].size != 16)
+		return SETT_CORRUPT;
+	g->low = (struct stream_id){get_be64(keys[0].data), get_be64(keys[0].data + 8)};
+	return SETT_OK;
+}
+
 int
 stream_group_save(struct stream_group *g)
 {
 	struct element_key k;
-	int status = SETT_OK;
+	int status = g->low_is_gone && g->pending > 0 ? raise_low(g) : SETT_OK;
 	bool wrote = g->changed;
+	g->low_is_gone = false;
 	for (struct stream_consumer *c = g->used; c != NULL && status == SETT_OK; c = c->next) {
 		const uint64_t numbers[] = {c->number, c->seen, c->pending};
 		if (!c->changed)
@@ -262,8 +285,9 @@ stream_group_save(struct stream_group *g)
 		wrote = true;
 	}
 	if (g->changed && status == SETT_OK) {
-		const uint64_t numbers[HEAD_FIELDS] = {g->number,    g->last.ms, g->last.seq,     g->read,
-						       g->consumers, g->pending, g->next_consumer};
+		const uint64_t numbers[HEAD_FIELDS] = {g->number,        g->last.ms,   g->last.seq,
+						       g->read,          g->consumers, g->pending,
+						       g->next_consumer, g->low.ms,    g->low.seq};
 		group_key(g->stream, g->name, &k);
 		status = put_numbers(g->stream, &k, numbers, HEAD_FIELDS, (struct bytes){0});
 		g->changed = false;
@@ -419,6 +443,8 @@ stream_pending_put(struct stream_group *g, struct stream_id id, struct stream_co
 		c->pending++;
 		c->changed = true;
 	}
+	if (old == NULL && (g->pending == 0 || stream_id_compare(id, g->low) < 0))
+		g->low = id;
 	g->pending += old == NULL;
 	g->changed = true;
 	if (status != SETT_OK)
@@ -433,6 +459,7 @@ stream_pending_remove(struct stream_group *g, const struct stream_pending *p)
 	struct element_key k;
 	int status = disown(g, p);
 	g->pending--;
+	g->low_is_gone |= stream_id_compare(p->id, g->low) == 0;
 	g->changed = true;
 	if (status != SETT_OK)
 		return status;
@@ -447,6 +474,8 @@ stream_pending_list(struct stream_group *g, const struct stream_consumer *c, str
 	struct element_key lower, upper;
 	struct bytes *keys = NULL;
 	size_t count = 0;
+	if (stream_id_compare(from, g->low) < 0)
+		from = g->low;
 	begin_key(g->stream, c != NULL ? KIND_OWNED : KIND_PENDING, &lower);
 	add_number(&lower, g->number);
 	if (c != NULL)
@@ -456,7 +485,7 @@ stream_pending_list(struct stream_group *g, const struct stream_consumer *c, str
 	add_id(&lower, from);
 	add_id(&upper, to);
 	upper.bytes[upper.size++] = 0; /* `to` is included */
-	int status = stream_id_compare(to, from) >= 0
+	int status = g->pending > 0 && stream_id_compare(to, from) >= 0
 		? list_keys(g->stream, &lower, &upper, skip, most, &keys, &count)
 		: SETT_OK;
 	struct stream_pending *list = arena_allocate(g->stream->key->view->arena, (count + 1) * sizeof(*list),

@@ -1,7 +1,7 @@
 /* Consumer groups of a stream: entries of its object beside its nodes, each of its own, so that an XACK costs the same
  * whatever the group has.
  *
- *     group      prefix 01 name                              head: number last read consumers pending next-consumer
+ *     group      prefix 01 name                              head: number last read consumers pending next-consumer low
  *     consumer   prefix 02 group:u64be name                  head: number seen pending
  *     pending    prefix 03 group:u64be id                    head: delivered count      body: the consumer's name
  *     its owner  prefix 04 group:u64be consumer:u64be id     empty
@@ -11,6 +11,8 @@
  *     last       the id delivered last, two varints as in stream.h
  *     read       entries read + 1; 0: not known
  *     pending    how many are
+ *     low        no pending id is below, two varints: those that were acknowledged leave the engine only after a while, and
+ *                no walk meets them
  *     seen       when the consumer last did something; delivered: when the entry last was; ms since 1970
  *     count      of deliveries
  *     id         ms:u64be seq:u64be
@@ -38,6 +40,8 @@ struct stream_group {
 	struct stream_id last;
 	uint64_t read; /* + 1; 0: not known */
 	uint64_t consumers, pending, next_consumer;
+	struct stream_id low;
+	bool low_is_gone; /* what was pending there is not any more: stream_group_save looks for the next */
 	bool changed;
 	struct stream_consumer *used;
 };

@@ -280,6 +280,26 @@ Test(streams, copies_are_apart)
 	fixture_close(f);
 }
 
+/* What was acknowledged is passed by, and what is claimed before it is not. */
+Test(streams, pending_entries_before_those_that_were_acknowledged)
+{
+	struct fixture *f = fixture_open();
+	for (size_t i = 1; i <= 9; i++)
+		add(f, i);
+	EXPECT(f, 0, "XGROUP CREATE s g 3", "+OK");
+	fixture_run_line(f, 0, "XREADGROUP GROUP g c STREAMS s >");
+	EXPECT(f, 0, "XACK s g 5-1 4-1 3-1 8-1", ":4");
+	EXPECT(f, 0, "XPENDING s g", "*4\r\n:3\r\n$3\r\n6-1\r\n$3\r\n9-1\r\n*1\r\n*2\r\n$1\r\nc\r\n$1\r\n3");
+	EXPECT(f, 0, "XCLAIM s g d 0 2-1 FORCE JUSTID", "*1\r\n$3\r\n2-1");
+	EXPECT(f, 0, "XPENDING s g",
+	       "*4\r\n:4\r\n$3\r\n2-1\r\n$3\r\n9-1\r\n*2\r\n*2\r\n$1\r\nc\r\n$1\r\n3\r\n*2\r\n$1\r\nd\r\n$"
+	       "1\r\n1");
+	EXPECT(f, 0, "XACK s g 2-1 6-1 7-1 9-1", ":4");
+	EXPECT(f, 0, "XCLAIM s g d 0 1-1 FORCE JUSTID", "*1\r\n$3\r\n1-1");
+	EXPECT(f, 0, "XAUTOCLAIM s g d 0 0 JUSTID", "*3\r\n$3\r\n0-0\r\n*1\r\n$3\r\n1-1\r\n*0");
+	fixture_close(f);
+}
+
 Test(streams, what_groups_leave)
 {
 	struct fixture *f = fixture_open();
