@@ -14,6 +14,8 @@ enum {
 	FIELD_COUNT = 11,
 	/* Bytes of a page for each child, about: a page is no larger than a root's body. */
 	CHILD_SIZE = 16,
+	/* A search of few nodes finds them by point reads, and keeps them; an iterator costs as much as some of those. */
+	FEW_NODES = 16,
 };
 
 /* ---- opening ---- */
@@ -539,6 +541,7 @@ list_walk(struct list *l, uint64_t index, bool backward, struct list_walk *ret)
 	ret->index = index;
 	ret->left = 0;
 	ret->in_tree = false;
+	ret->steps = 0;
 	ret->scratch = NULL;
 	ret->place.passing = NULL;
 }
@@ -622,7 +625,8 @@ next_run(struct list_walk *w)
 	uint64_t index = w->backward ? w->index - 1 : w->index;
 	if (!w->in_tree || index < l->in_front || index >= l->in_front + list_in_nodes(l))
 		return enter(w, index);
-	int status = w->scratch != NULL ? list_tree_pass(&l->tree, &w->place) : SETT_OK;
+	bool is_long = w->scratch != NULL && ++w->steps > FEW_NODES;
+	int status = is_long ? list_tree_pass(&l->tree, &w->place) : SETT_OK;
 	if (status == SETT_OK)
 		status = list_tree_step(&l->tree, &w->place, w->backward);
 	if (status == SETT_NOT_FOUND)
