@@ -94,9 +94,8 @@ struct list_walk {
 	uint64_t index; /* of the next element; backward: one more than that */
 	uint64_t left;  /* elements of the present run that are to come */
 	bool in_tree;
-	unsigned steps; /* from node to node */
-	uint8_t *
-		scratch; /* for bodies of nodes, where an element is not used after the next one; else NULL */
+	unsigned steps;   /* from node to node */
+	uint8_t *scratch; /* for bodies of nodes; of list_walk_by alone, else NULL */
 	struct bytes run; /* the present run, unless the node is raw */
 	size_t offset;    /* where the next entry begins; backward: where it ends */
 	struct list_place place;
