@@ -6,6 +6,7 @@
 #include "info/command_stats.h"
 #include "info/facts.h"
 #include "info/info.h"
+#include "pubsub/pubsub.h"
 #include "storage/base/arena.h"
 #include "txn/command.h"
 
@@ -17,6 +18,11 @@ struct fixture {
 	struct keyspace_view view;
 	struct buffer text;
 };
+
+static void
+wake(void *arg, unsigned reactor)
+{
+}
 
 static void
 set_up(struct fixture *f)
@@ -37,6 +43,7 @@ set_up(struct fixture *f)
 	cr_assert_eq(keyspace_open(f->server.engine, 16, &f->server.keyspace, &error), SETT_OK, "%s",
 		     error.message);
 	cr_assert_eq(command_stats_create(sett_commands.row_count, &f->server.command_stats), SETT_OK);
+	cr_assert_eq(pubsub_create(1, wake, NULL, &f->server.pubsub), SETT_OK);
 	cr_assert_eq(sett_txn_create(f->server.engine, &f->txn), SETT_OK);
 	arena_init(&f->arena, 4096);
 }
@@ -59,6 +66,7 @@ tear_down(struct fixture *f)
 	keyspace_close(f->server.keyspace);
 	cr_assert_eq(sett_engine_close(f->server.engine, &error), SETT_OK);
 	command_stats_destroy(f->server.command_stats);
+	pubsub_destroy(f->server.pubsub);
 	config_destroy(f->server.config);
 	f->vfs->operations->destroy(f->vfs);
 }
