@@ -48,7 +48,6 @@ tab=$(printf '\t')
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/sett-suite.XXXXXX")
 server_pid=
-runs=0
 clean_up() {
 	[ -z "$server_pid" ] || kill -9 "$server_pid" 2>/dev/null || true
 	rm -rf "$work"
@@ -156,9 +155,8 @@ run_unit() {
 	run_output=$4
 	shift 4
 	start_server "$run_server"
-	# The suite talks to itself over a port just below this one; another suite may run on this machine.
-	base_port=$((21000 + ($$ + runs * 7) % 300 * 33))
-	runs=$((runs + 1))
+	# The suite talks to itself over the port 32 below this one; another suite may run on this machine.
+	base_port=$(($(free_port) + 32))
 	# Skipped: one test that wants the server's pid and upsets what follows where the suite did not start the server,
 	# and one that waits for an eviction for ever.
 	(cd "$work/suite" && timeout "$run_seconds" ./runtest --host 127.0.0.1 --port "$port" --clients 1 --durable \
