@@ -7,6 +7,7 @@
 #include "cmd/commands.h"
 #include "cmd/lookup.h"
 #include "keyspace/glob.h"
+#include "net/output.h"
 
 #include <errno.h>
 
@@ -121,6 +122,7 @@ scan_reply_begin(struct command_context *c)
 int
 scan_reply_end(struct command_context *c, const struct scan_reply *r, size_t found, uint64_t next)
 {
+	size_t end = c->reply->size;
 	resp_deferred_array_end(c->reply, r->token, found);
 	if (c->reply->failed)
 		return SETT_NO_MEMORY;
@@ -132,6 +134,9 @@ scan_reply_end(struct command_context *c, const struct scan_reply *r, size_t fou
 	resp_array(c->reply, 2);
 	resp_bulk_format(c->reply, "%llu", (unsigned long long)next);
 	resp_raw(c->reply, elements, size);
+	/* Large values of a hash are streams between the elements, which have moved. */
+	for (struct output_stream *s = c->streams; s != NULL && s->position > r->mark; s = s->next)
+		s->position += c->reply->size - end;
 	return SETT_OK;
 }
 

@@ -23,7 +23,7 @@ bool scan_parse_cursor(struct command_context *, struct bytes argument, uint64_t
 bool scan_parse_options(struct command_context *, size_t first, enum scan_kind, struct scan_options *ret);
 
 /* The cursor comes first in the reply and is known last: elements are appended between begin and end, which
- * puts the whole in order. Elements must be small: no large bodies. */
+ * puts the whole in order. */
 struct scan_reply {
 	size_t mark, token;
 };

@@ -508,3 +508,33 @@ Test(hashes, long_reads_end_when_nobody_waits)
 	EXPECT(f, 0, "DEL h", ":1"); /* what was sent is done */
 	fixture_close(f);
 }
+
+/* They are no bytes of the reply but streams among them, and the cursor comes in front of them at last. */
+Test(hashes, hscan_sends_large_values)
+{
+	enum { SIZE = CONTEXT_STREAM_MIN + 5 };
+	static const char begin[] = "*2\r\n$4\r\nPONG\r\n*2\r\n$1\r\n0\r\n*4\r\n",
+			  header[] = "$1\r\nf\r\n$1048581\r\n";
+	struct fixture *f = fixture_open();
+	char *value = malloc(SIZE);
+	cr_assert_not_null(value);
+	memset(value, 'v', SIZE);
+	struct bytes set[] = {BYTES_LITERAL("HSET"), BYTES_LITERAL("h"), BYTES_LITERAL("f"),
+			      bytes_of(value, SIZE), BYTES_LITERAL("g"), BYTES_LITERAL("1")};
+	fixture_run(f, 0, 6, set);
+	EXPECT(f, 0, "MULTI", "+OK");
+	EXPECT(f, 0, "ECHO PONG", "+QUEUED");
+	EXPECT(f, 0, "HSCAN h 0", "+QUEUED");
+	fixture_run_line(f, 0, "EXEC");
+	const uint8_t *reply = f->reply.data,
+		      *large = memmem(reply, f->reply.size, header, sizeof(header) - 1);
+	cr_assert(f->reply.size > sizeof(begin) && memcmp(reply, begin, sizeof(begin) - 1) == 0, "%.64s",
+		  reply);
+	cr_assert_not_null(large);
+	large += sizeof(header) - 1;
+	cr_assert(memcmp(large, value, SIZE) == 0 && memcmp(large + SIZE, "\r\n", 2) == 0);
+	cr_assert_eq(f->reply.size,
+		     sizeof(begin) - 1 + sizeof(header) - 1 + SIZE + 2 + strlen("$1\r\ng\r\n$1\r\n1\r\n"));
+	free(value);
+	fixture_close(f);
+}
