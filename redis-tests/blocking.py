@@ -57,6 +57,21 @@ def chain(server, control):
     control.delete("link:%d" % links)
 
 
+def expired(server, control):
+    """Who reads for a group is told when the stream is gone, also when nobody but time took it away."""
+    control.xgroup_create("stream", "group", "$", mkstream=True)
+    client = server.connect().connection_pool.get_connection("XREADGROUP")
+    client.send_command("XREADGROUP", "GROUP", "group", "me", "BLOCK", 0, "STREAMS", "stream", ">")
+    wait_until("the reader does not wait", lambda: blocked(control) == 1)
+    control.pexpire("stream", 50)
+    try:
+        fail("the reader got %r" % client.read_response())
+    except redis.ResponseError as error:
+        if "no longer exists" not in str(error):
+            fail("the reader was told: %s" % error)
+    client.disconnect()
+
+
 class Run:
     def __init__(self, server, seconds, seed):
         self.server, self.seed = server, seed
@@ -170,6 +185,7 @@ def main():
         control = server.connect()
         in_order(server, control)
         chain(server, control)
+        expired(server, control)
         Run(server, seconds, seed).run(control)
     finally:
         server.clean_up()

@@ -24,6 +24,7 @@
 #include "storage/engine.h"
 #include "txn/commit.h"
 #include "txn/pause.h"
+#include "txn/runner.h"
 #include "types/type.h"
 
 enum {
@@ -147,9 +148,11 @@ try_delete(struct expirer *e, size_t first, size_t last, uint64_t *ret_deleted)
 		return status;
 	}
 	status = commit_transaction(e->server, &view, NULL, &timestamp, NULL);
-	if (status == SETT_OK)
-		*ret_deleted = deleted;
-	return status;
+	if (status != SETT_OK)
+		return status;
+	*ret_deleted = deleted;
+	runner_serve_waiters(e->server, &view);
+	return SETT_OK;
 }
 
 static void

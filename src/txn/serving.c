@@ -157,6 +157,16 @@ serving_run(struct runner_thread *t)
 	}
 }
 
+void
+runner_serve_waiters(struct server *server, const struct keyspace_view *view)
+{
+	struct runner_thread t = {.server = server}; /* only to gather the keys */
+	if (waiting_is_empty(server->waiting))
+		return;
+	serving_note(&t, view);
+	leave_to_pool(&t);
+}
+
 static void
 serve_in_pool(void *arg, void *thread)
 {
