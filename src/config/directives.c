@@ -200,7 +200,7 @@ static const char ALL_SAVED[] = "every commit is in the server's own log: there 
 static const char ALL_CHECKED[] = "every payload is checked";
 static const char NO_REPLICATION[] = "there is no replication yet";
 static const char NO_CLUSTER[] = "there is no cluster mode";
-static const char NO_SUCH_TYPE[] = "the type that it is about is not there yet";
+static const char OTHER_LAYOUT[] = "lists and streams are laid out in another way";
 static const char NO_SCRIPTS[] = "there are no scripts yet";
 
 const struct directive directive_table[] = {
@@ -468,8 +468,8 @@ const struct directive directive_table[] = {
 	{INTEGER("packed-max-size", 64, 4096, "1000", MEMORY), FIELD(packed_max_size)},
 	{.alias = "list-max-ziplist-size",
 	 INTEGER("list-max-listpack-size", INT_MIN, INT_MAX, "-2", 0),
-	 NO_EFFECT(NO_SUCH_TYPE)},
-	{INTEGER("list-compress-depth", 0, INT_MAX, "0", 0), NO_EFFECT(NO_SUCH_TYPE)},
+	 NO_EFFECT(OTHER_LAYOUT)},
+	{INTEGER("list-compress-depth", 0, INT_MAX, "0", 0), NO_EFFECT(OTHER_LAYOUT)},
 	{INTEGER("set-max-intset-entries", 0, LONG_MAX, "512", 0), FIELD(set_max_intset_entries)},
 	{.alias = "zset-max-ziplist-entries",
 	 INTEGER("zset-max-listpack-entries", 0, LONG_MAX, "128", 0),
@@ -478,7 +478,7 @@ const struct directive directive_table[] = {
 	 INTEGER("zset-max-listpack-value", 0, LONG_MAX, "64", MEMORY),
 	 FIELD(zset_max_listpack_value)},
 	{INTEGER("hll-sparse-max-bytes", 0, LONG_MAX, "3000", MEMORY), FIELD(hll_sparse_max_bytes)},
-	{INTEGER("stream-node-max-bytes", 0, LONG_MAX, "4kb", MEMORY), NO_EFFECT(NO_SUCH_TYPE)},
+	{INTEGER("stream-node-max-bytes", 0, LONG_MAX, "4kb", MEMORY), NO_EFFECT(OTHER_LAYOUT)},
 	{INTEGER("stream-node-max-entries", 0, LLONG_MAX, "100", 0), FIELD(stream_node_max_entries)},
 
 	/* scripts */

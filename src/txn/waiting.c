@@ -443,8 +443,12 @@ waiting_each_key(struct waiting_table *t, unsigned db, const struct wait_again *
 	mutex_lock(&t->lock);
 	for (struct list_link *link = t->all.next; link != &t->all; link = link->next) {
 		struct waiter *w = list_entry(link, struct waiter, all_link);
-		for (size_t i = 0; w->db == db && i < w->place_count; i++)
-			again->key(again->arg, db, w->places[i].key);
+		for (size_t i = 0; w->db == db && i < w->place_count; i++) {
+			struct place *p = &w->places[i];
+			/* Of many that wait for one key the first stands for all. */
+			if (next_place(t, db, p->hash, p->key, NULL) == p)
+				again->key(again->arg, db, p->key);
+		}
 	}
 	mutex_unlock(&t->lock);
 }

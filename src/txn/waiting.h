@@ -104,7 +104,7 @@ void waiting_give_back(struct waiter *, const struct wait_again *);
 
 /* CLIENT UNBLOCK. False: that client does not wait. */
 bool waiting_unblock(struct waiting_table *, uint64_t client_id, enum wait_end);
-/* All keys of a database that somebody waits for, with the lock held. */
+/* All keys of a database that somebody waits for, each once. With the lock held. */
 void waiting_each_key(struct waiting_table *, unsigned db, const struct wait_again *);
 
 #endif
