@@ -1,6 +1,25 @@
 # Running the tests; sourced by ./dev.
 # shellcheck shell=sh
 
+# failures LOG: name, result and the last lines of each test in meson's log that did not pass.
+failures() {
+	awk '
+		function finish_test(  i) {
+			if (name != "" && result !~ /^exit status 0$/) {
+				printf "-- %s: %s\n", name, result
+				for (i = (count > 40 ? count - 39 : 1); i <= count; i++) print "   " lines[i]
+			}
+			name = result = ""
+			count = 0
+		}
+		/^=+ [0-9]+\/[0-9]+ =+$|^Summary of Failures:/ { finish_test(); next }
+		name == "" { if (sub(/^test: +/, "")) name = $0; next }
+		result == "" { if (sub(/^result: +/, "")) result = $0; next }
+		!/^(command:|----+ std(out|err) -+$|=====+$)/ && NF { lines[++count] = $0 }
+		END { finish_test() }
+	' "$1"
+}
+
 # run_suite FOLDER NAME [meson test arguments]: adds to $passed and $failed.
 run_suite() {
 	folder=$1
@@ -9,7 +28,7 @@ run_suite() {
 	say "$name"
 	log="$folder/meson-logs/testlog.txt"
 	rm -f "$log"
-	meson test -C "$folder" --no-rebuild --num-processes 2 --print-errorlogs "$@" >"$folder/tests.log" 2>&1 || true
+	meson test -C "$folder" --no-rebuild --num-processes 2 "$@" >"$folder/tests.log" 2>&1 || true
 	grep -E '^ *[0-9]+/[0-9]+ ' "$folder/tests.log" || true
 	ok=$(sed -n 's/^Ok: *\([0-9]*\).*/\1/p' "$folder/tests.log")
 	bad=$(awk '/^(Fail|Timeout|Unexpected Pass):/ {n += $NF} END {print n + 0}' "$folder/tests.log")
@@ -18,18 +37,22 @@ run_suite() {
 		ok=0
 		bad=$((bad + 1))
 	fi
-	[ "$bad" -eq 0 ] || sed -n '/^=* *[0-9]*\/[0-9]* *=*$/,$p' "$folder/tests.log" | tail -200
+	[ "$bad" -eq 0 ] || complaints="$complaints$(failures "$log")
+"
 	passed=$((passed + ok))
 	failed=$((failed + bad))
 }
 
+# What failed comes last, where a reader of a long output looks first.
 finish() {
+	printf '%s' "$complaints"
 	printf '%d passed, %d failed\n' "$passed" "$failed"
 	[ "$failed" -eq 0 ]
 }
 
 passed=0
 failed=0
+complaints=
 
 run_tests() {
 	say "building"
