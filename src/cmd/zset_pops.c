@@ -3,6 +3,8 @@
 #include "cmd/commands.h"
 #include "cmd/zsets.h"
 
+enum { POPPED_BY_NAME = 32 /* of more, the tree's blocks are emptied one by one */ };
+
 /* ---- popping ---- */
 
 /* Replies the elements, of which some may have to be removed afterwards: then copies of their names come first. */
@@ -54,7 +56,7 @@ pop_elements(struct command_context *c, struct open_zset *o, uint64_t count, boo
 	uint64_t size = zset_count(z);
 	struct zset_range range = {.start = from_top ? size - 1 : 0, .count = count, .backwards = from_top};
 	struct bytes *names = NULL;
-	bool by_ranks = count == size || count > ZSET_LONG_WALK;
+	bool by_ranks = count == size || count > POPPED_BY_NAME;
 	int status = count > ZSET_LONG_WALK ? context_enter_long_lane(c) : SETT_OK;
 	if (status == SETT_OK && !by_ranks) {
 		names = arena_allocate(c->arena, count * sizeof(*names), _Alignof(struct bytes));

@@ -23,8 +23,8 @@ struct runner_thread {
 	bool deletes_expired;   /* the commits of the present request delete what it met past its deadline */
 	unsigned shared_losses; /* batches lost in a row */
 	unsigned shared_rest;   /* batches that are run request by request before the next one is shared */
-	struct ready_key
-		*ready; /* touched by its commits, and waited for: to be served before its next request */
+	/* Touched by its commits, and waited for: to be served before its next request. The last if there is one. */
+	struct ready_key *ready, *last_ready;
 };
 
 /* Runs a command, again while it loses, and reports it. REQUEST_DONE, REQUEST_BLOCKED, or how it must wait. */

@@ -37,10 +37,11 @@ add_key(void *arg, unsigned db, struct bytes key)
 	*k = (struct ready_key){.db = db, .size = key.size};
 	if (key.size > 0)
 		memcpy(k->name, key.data, key.size);
-	struct ready_key **end = &t->ready;
-	while (*end != NULL)
-		end = &(*end)->next;
-	*end = k;
+	if (t->ready == NULL)
+		t->ready = k;
+	else
+		t->last_ready->next = k;
+	t->last_ready = k;
 }
 
 static struct wait_again
@@ -172,7 +173,9 @@ serve_in_pool(void *arg, void *thread)
 {
 	struct runner_thread *t = thread;
 	assert(t->ready == NULL && t->may_wait);
-	t->ready = arg;
+	t->ready = t->last_ready = arg;
+	while (t->last_ready->next != NULL)
+		t->last_ready = t->last_ready->next;
 	serving_run(t);
 	runner_shrink(t);
 }

@@ -35,6 +35,7 @@ counted_init(struct counted *ret, struct keyspace_view *view, uint64_t epoch, ui
 	ret->low.size = ret->high.size = 0;
 	ret->next_generation = 1;
 	ret->lost = 0;
+	ret->run_goes_on = false;
 	ret->height = ret->step_count = 0;
 	keyspace_element_prefix(ret->prefix, epoch, object);
 }
@@ -641,7 +642,7 @@ take_in_dead(struct counted *c, unsigned level, const struct joined *joined)
 	uint64_t lost = c->lost;
 	int status = SETT_OK;
 	c->lost = 0;
-	if (lost == 0 && !has_too_many_dead(c, level, joined->dead))
+	if (lost == 0 && (c->run_goes_on || !has_too_many_dead(c, level, joined->dead)))
 		return SETT_OK;
 	for (unsigned k = level; k > 0 && status == SETT_OK; k--) {
 		status = load_step(c, k, key);
@@ -649,7 +650,7 @@ take_in_dead(struct counted *c, unsigned level, const struct joined *joined)
 			c->steps[k].numbers.dead += lost;
 			c->steps[k].dirty = true;
 		}
-		if (status == SETT_OK && has_too_many_dead(c, k, c->steps[k].numbers.dead))
+		if (status == SETT_OK && !c->run_goes_on && has_too_many_dead(c, k, c->steps[k].numbers.dead))
 			status = renew(c, k, joined->is_before ? &key : NULL);
 		if (lost == 0)
 			break;
@@ -706,7 +707,7 @@ settle(struct counted *c, unsigned level)
 		/* Not at every deletion, as the neighbour may not fit. */
 		status = join(c, level, &joined);
 	}
-	if (status != SETT_OK || joined)
+	if (status != SETT_OK || joined || c->run_goes_on)
 		return status;
 	return has_too_many_dead(c, level, numbers->dead) ? renew(c, level, NULL) : SETT_OK;
 }
@@ -784,6 +785,118 @@ counted_delete(struct counted *c, struct bytes key, uint64_t weight, const struc
 	block->children--;
 	block->dead++;
 	return settle(c, 1);
+}
+
+/* ---- runs of entries ---- */
+
+/* The keys from `from` on of the block of level 1 on the way, `most` at most, which is not 0. There is one. */
+static int
+list_run(struct counted *c, struct bytes from, uint64_t most, struct key_list *ret)
+{
+	struct counted_engine_key key;
+	struct bytes tail;
+	buffer_clear(&ret->bytes);
+	buffer_clear(&ret->ends);
+	counted_engine_key(c, 0, numbers_at(c, 1)->generation, from, &key);
+	int status = counted_seek_level(c, &key, &tail);
+	while (status == SETT_OK && is_below(tail, bound_at(c, 1))) {
+		status = key_list_add(ret, tail);
+		if (status != SETT_OK || key_list_count(ret) == most)
+			return status;
+		status = counted_next_of_level(c, &key, &tail);
+	}
+	if (status == SETT_OK || status == SETT_NOT_FOUND)
+		status = key_list_count(ret) > 0 ? SETT_OK : SETT_CORRUPT;
+	return status;
+}
+
+static int
+delete_keys(struct counted *c, const struct key_list *keys, counted_gone gone, void *arg)
+{
+	uint64_t generation = numbers_at(c, 1)->generation;
+	int status = SETT_OK;
+	for (size_t i = 0; i < key_list_count(keys) && status == SETT_OK; i++) {
+		struct counted_engine_key key;
+		counted_engine_key(c, 0, generation, key_list_at(keys, i), &key);
+		status = sett_txn_delete(c->view->txn, engine_key_bytes(&key));
+		if (status == SETT_OK)
+			status = gone(arg, key_list_at(keys, i));
+	}
+	return status;
+}
+
+/* A small block joins a neighbour at once, where single deletions try now and then. */
+static int
+settle_run(struct counted *c)
+{
+	struct counted_numbers *block = numbers_at(c, 1);
+	bool joined = false;
+	if (c->height == 0 || block->children > c->options.fanout / 4)
+		return settle(c, 1);
+	int status = join(c, 1, &joined);
+	return status == SETT_OK && !joined ? settle(c, 1) : status;
+}
+
+/* The run has ended in the block that has `key`: what it has left in the way there is seen to. */
+static int
+end_run(struct counted *c, struct bytes key)
+{
+	int status = c->top.weight > 0 ? descend(c, key) : SETT_OK;
+	for (unsigned level = 1; level <= c->height + 1 && status == SETT_OK; level++)
+		if (has_too_many_dead(c, level, numbers_at(c, level)->dead))
+			status = renew(c, level, NULL);
+	return status;
+}
+
+/* Deletes entries of one block from `from` on, which becomes the key to go on at. `*count` is lessened. */
+static int
+delete_run_in_block(struct counted *c, struct counted_room *from, uint64_t *count, struct key_list *keys,
+		    counted_gone gone, void *arg)
+{
+	int status = descend(c, room_bytes(from));
+	if (status == SETT_OK)
+		status = list_run(c, room_bytes(from), *count, keys);
+	if (status == SETT_OK)
+		status = delete_keys(c, keys, gone, arg);
+	if (status != SETT_OK)
+		return status;
+	uint64_t deleted = key_list_count(keys);
+	struct bytes bound = bound_at(c, 1);
+	struct counted_numbers *block = numbers_at(c, 1);
+	if (block->children < deleted || block->weight < deleted)
+		return SETT_CORRUPT;
+	add_weight(c, 0, deleted);
+	block->children -= deleted;
+	block->dead += deleted;
+	*count -= deleted;
+	if (*count > 0 && bound_is_end(bound))
+		return SETT_CORRUPT;
+	c->run_goes_on = *count > 0 && block->children == 0 && !bytes_equal(bound, bound_at(c, 2));
+	status = counted_room_set(c, from, *count > 0 ? bound_key(bound) : key_list_at(keys, deleted - 1));
+	return status == SETT_OK ? settle_run(c) : status;
+}
+
+int
+counted_delete_run(struct counted *c, uint64_t rank, uint64_t count, counted_gone gone, void *arg)
+{
+	struct counted_cursor cursor;
+	struct counted_room from = {0};
+	struct key_list keys = {0};
+	uint64_t offset;
+	assert(!c->options.weighted && rank <= c->top.weight && count <= c->top.weight - rank);
+	if (count == 0)
+		return SETT_OK;
+	counted_cursor_init(c, &cursor);
+	int status = counted_seek_rank(&cursor, rank, &offset);
+	if (status == SETT_OK)
+		status = counted_room_set(c, &from, counted_key(&cursor));
+	counted_cursor_close(&cursor);
+	while (count > 0 && status == SETT_OK)
+		status = delete_run_in_block(c, &from, &count, &keys, gone, arg);
+	if (status == SETT_OK)
+		status = end_run(c, room_bytes(&from));
+	key_list_free(&keys);
+	return status;
 }
 
 int

@@ -94,6 +94,7 @@ struct counted {
 	uint64_t next_generation;
 	uint64_t
 		lost; /* dead entries below a block that went with its only child, until another takes in its range */
+	bool run_goes_on; /* a run that is being deleted takes from the next block of this parent: upkeep can wait */
 	unsigned height;
 	unsigned step_count; /* steps that were ever set */
 	uint8_t prefix[ELEMENT_PREFIX_SIZE];
@@ -132,6 +133,10 @@ int counted_put(struct counted *, struct bytes key, uint64_t weight, uint64_t ol
 		const struct sett_put *);
 /* The entry is there. `over` as in sett_txn_delete_over, or NULL. */
 int counted_delete(struct counted *, struct bytes key, uint64_t weight, const struct sett_record *over);
+/* Deletes the entries at `count` ranks from `rank` on, block by block: a block's numbers are written once. Calls `gone`
+ * for each, in their order; it may write other keys. Not of a weighted tree. */
+typedef int (*counted_gone)(void *arg, struct bytes key);
+int counted_delete_run(struct counted *, uint64_t rank, uint64_t count, counted_gone gone, void *arg);
 /* Gives the empty tree `to`, of an object without entries, those of `from`. Bodies are not read. */
 int counted_copy(struct counted *from, struct counted *to);
 

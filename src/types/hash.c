@@ -406,6 +406,25 @@ hash_set_deadline(struct hash *h, const struct hash_field *field, uint64_t deadl
 	return status;
 }
 
+/* An element of its own is gone. */
+static void
+count_removal(struct hash *h, struct bytes name, uint64_t value_size)
+{
+	h->dead++;
+	h->removed++;
+	change_bytes(h, member_size(name, value_size), 0);
+}
+
+int
+hash_remove_member(struct hash *h, struct bytes name, uint64_t value_size)
+{
+	assert(h->count > 0 && h->object != 0 && h->with_deadline == 0 && name.size <= MEMBER_STORED_MAX);
+	count_removal(h, name, value_size);
+	h->count--;
+	h->changed = true;
+	return members_remove_stored(&h->members, name);
+}
+
 int
 hash_remove(struct hash *h, const struct hash_field *field)
 {
@@ -413,9 +432,7 @@ hash_remove(struct hash *h, const struct hash_field *field)
 	assert(h->count > 0);
 	if (field->is_spread) {
 		status = members_remove(&h->members, &field->member);
-		h->dead++;
-		h->removed++;
-		change_bytes(h, member_size(field->name, field->value_size), 0);
+		count_removal(h, field->name, field->value_size);
 	} else {
 		status = resize_entry(h, field->packed.offset, field->packed.size, 0);
 	}

@@ -96,6 +96,9 @@ int hash_add_new(struct hash *, struct bytes name);
 /* Both: the field as hash_find gave it, with no change of the hash since. */
 int hash_set_deadline(struct hash *, const struct hash_field *, uint64_t deadline);
 int hash_remove(struct hash *, const struct hash_field *);
+/* Of a spread one without deadlines: a field that is known to be there, with a value of this size, is not read. Its name is
+ * no longer than MEMBER_STORED_MAX. */
+int hash_remove_member(struct hash *, struct bytes name, uint64_t value_size);
 int hash_save(struct hash *);
 
 /* ---- walking ----

@@ -302,6 +302,15 @@ members_remove(const struct members *m, const struct member *member)
 }
 
 int
+members_remove_stored(const struct members *m, struct bytes stored)
+{
+	struct element_key key;
+	assert(stored.size <= STORED_MAX);
+	member_key(m, hash_of(m, stored), stored, &key);
+	return sett_txn_delete(m->view->txn, element_key_bytes(&key));
+}
+
+int
 members_copy(const struct members *from, const struct members *to)
 {
 	struct member_walk walk;

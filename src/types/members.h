@@ -68,6 +68,8 @@ int members_put(const struct members *, struct bytes name, struct bytes value, u
 /* Leaves the value where it is. */
 int members_set_deadline(const struct members *, const struct member *, uint64_t deadline);
 int members_remove(const struct members *, const struct member *);
+/* The same of one without a deadline that is there, unread. */
+int members_remove_stored(const struct members *, struct bytes stored);
 /* Moves `most` members, or a few more, to the next generation; with the last of them the generation is made.
  * No walk over these members is open. */
 int members_renew(struct members *, uint64_t most);

@@ -163,15 +163,22 @@ plant_tree(struct zset *z)
 	return status;
 }
 
+void
+zset_tree_shrinks(struct zset *z, struct bytes stored)
+{
+	struct hash *h = z->hash;
+	uint64_t bytes = ORDER_OVERHEAD + stored.size;
+	h->changed = true;
+	h->object_bytes -= h->object_bytes < bytes ? h->object_bytes : bytes;
+}
+
 static int
 delete_from_tree(struct zset *z, const struct zset_member *member)
 {
 	struct zset_key key;
 	struct bytes stored = member->field.member.stored;
-	z->hash->changed = true;
 	zset_key_of(member->score, stored, &key);
-	uint64_t bytes = ORDER_OVERHEAD + stored.size;
-	z->hash->object_bytes -= z->hash->object_bytes < bytes ? z->hash->object_bytes : bytes;
+	zset_tree_shrinks(z, stored);
 	return counted_delete(&z->tree, zset_key_bytes(&key), 1, NULL);
 }
 

@@ -1,6 +1,7 @@
 /* The order of sorted sets: ranks, walks, and the removal of ranges; see zset.h. */
 #include <stdlib.h>
 
+#include "types/hash_private.h"
 #include "types/zset_private.h"
 
 /* ---- packed ---- */
@@ -249,43 +250,44 @@ zset_walk_resume(struct zset_walk *walk, struct bytes key)
 
 /* ---- removing ---- */
 
-/* Copies of the names at some ranks, one after the other in `names`. */
-struct name_batch {
-	struct buffer names;
-	size_t count;
-	size_t ends[256];
-};
-
+/* Its entry in the tree is gone. */
 static int
-gather_names(struct zset *z, uint64_t start, uint64_t count, struct name_batch *ret)
+remove_member_of(void *arg, struct bytes key)
 {
-	struct zset_walk walk;
-	struct zset_element element;
-	int status = SETT_OK;
-	buffer_clear(&ret->names);
-	ret->count = 0;
-	zset_walk(z, start, false, &walk);
-	while (ret->count < count && ret->count < sizeof(ret->ends) / sizeof(ret->ends[0])) {
-		status = zset_walk_next(&walk, &element);
-		if (status == SETT_OK)
-			status = buffer_append(&ret->names, element.name.data, element.name.size);
-		if (status != SETT_OK)
-			break;
-		ret->ends[ret->count++] = ret->names.size;
-	}
-	zset_walk_close(&walk);
-	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
+	struct zset *z = arg;
+	struct hash_field field;
+	if (key.size < SCORE_SIZE || z->hash->count == 0)
+		return SETT_CORRUPT;
+	struct bytes stored = bytes_of(key.data + SCORE_SIZE, key.size - SCORE_SIZE);
+	zset_tree_shrinks(z, stored);
+	if (stored.size <= MEMBER_STORED_MAX)
+		return hash_remove_member(z->hash, stored, SCORE_SIZE);
+	struct member member;
+	int status = members_find_stored(&z->hash->members, stored, &member);
+	if (status != SETT_OK)
+		return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
+	hash_field_of_member(z->hash, &member, stored, &field);
+	return hash_remove(z->hash, &field);
 }
 
 static int
-remove_names(struct zset *z, const struct name_batch *batch)
+remove_packed(struct zset *z, uint64_t start, uint64_t count)
 {
-	int status = SETT_OK;
-	for (size_t i = 0; i < batch->count && status == SETT_OK; i++) {
+	struct arena *arena = z->hash->key->view->arena;
+	int status = sort_elements(z);
+	/* A removal forgets the order, but leaves the array; the names are of the body, which moves. */
+	struct zset_element *elements = z->elements;
+	for (uint64_t i = start; i < start + count && status == SETT_OK; i++) {
+		struct bytes *name = &elements[i].name;
+		const void *copy = arena_copy(arena, name->data, name->size);
+		if (copy == NULL)
+			status = SETT_NO_MEMORY;
+		else
+			name->data = copy;
+	}
+	for (uint64_t i = start; i < start + count && status == SETT_OK; i++) {
 		struct zset_member member;
-		size_t from = i == 0 ? 0 : batch->ends[i - 1];
-		struct bytes name = bytes_of(batch->names.data + from, batch->ends[i] - from);
-		status = zset_find(z, name, &member);
+		status = zset_find(z, elements[i].name, &member);
 		if (status == SETT_OK)
 			status = zset_remove(z, &member);
 	}
@@ -295,22 +297,17 @@ remove_names(struct zset *z, const struct name_batch *batch)
 int
 zset_remove_ranks(struct zset *z, uint64_t start, uint64_t count)
 {
-	struct name_batch batch = {.names = {0}};
-	int status = SETT_OK;
 	assert(start <= z->hash->count && count <= z->hash->count - start);
+	if (count == 0)
+		return SETT_OK;
 	if (count == z->hash->count) {
 		/* The key goes with all that it has. */
 		z->hash->count = 0;
-		z->hash->changed = z->hash->changed || count > 0;
+		z->hash->changed = true;
 		z->elements = NULL;
 		return SETT_OK;
 	}
-	while (count > 0 && status == SETT_OK) {
-		status = gather_names(z, start, count, &batch);
-		if (status == SETT_OK)
-			status = remove_names(z, &batch);
-		count -= batch.count;
-	}
-	buffer_free(&batch.names);
-	return status;
+	if (!z->has_tree)
+		return remove_packed(z, start, count);
+	return counted_delete_run(&z->tree, start, count, remove_member_of, z);
 }

@@ -38,5 +38,7 @@ score_from_bits(uint64_t bits)
 }
 
 void zset_key_of(double score, struct bytes stored, struct zset_key *ret);
+/* A member leaves the tree: what the set takes is less, and its root has to be written. */
+void zset_tree_shrinks(struct zset *, struct bytes stored);
 
 #endif

@@ -221,6 +221,41 @@ delete_at(struct world *w, size_t i)
 	w->count--;
 }
 
+/* What a run deletes, in the order of the model. */
+struct run {
+	struct world *w;
+	size_t at;
+};
+
+static int
+expect_gone(void *arg, struct bytes key)
+{
+	struct run *run = arg;
+	cr_assert(bytes_equal(key, model_key(run->w, run->at)));
+	run->at++;
+	return SETT_OK;
+}
+
+static void
+delete_run(struct world *w, size_t i, size_t count)
+{
+	struct run run = {w, i};
+	cr_assert_leq(i + count, w->count);
+	cr_assert_eq(counted_delete_run(&w->tree, i, count, expect_gone, &run), SETT_OK);
+	cr_assert_eq(run.at, i + count);
+	memmove(&w->model[i], &w->model[i + count], (w->count - i - count) * sizeof(w->model[0]));
+	w->count -= count;
+}
+
+/* Runs of all lengths, most of them short. */
+static void
+delete_some_run(struct world *w)
+{
+	size_t i = random_below(&w->random, w->count + 1);
+	size_t most = (w->count - i) >> random_below(&w->random, 8);
+	delete_run(w, i, random_below(&w->random, most + 1));
+}
+
 static struct bytes
 random_key(struct world *w, uint8_t *room)
 {
@@ -347,6 +382,8 @@ run(uint64_t seed, unsigned fanout, unsigned dead_most, bool weighted, bool keep
 		uint8_t room[KEY_ROOM];
 		for (size_t i = 0; i < steps; i++) {
 			step(w, pattern, n++);
+			if (!w->options.weighted && random_below(&w->random, 40) == 0)
+				delete_some_run(w);
 			if (random_below(&w->random, 30) == 0)
 				read_around(w, random_key(w, room));
 			if (random_below(&w->random, 60) == 0) {
@@ -378,6 +415,7 @@ Test(counted, random_steps_on_larger_blocks)
 {
 	run(11, 8, 20, true, true);
 	run(12, 16, 16, false, false);
+	run(14, 8, 8, false, false);
 	run(13, 0, 0, true, false);
 }
 
@@ -452,17 +490,20 @@ check_dead(struct world *w, const struct seen *seen, bool at_front)
 }
 
 static void
-sweep(bool from_front)
+sweep(bool from_front, size_t run)
 {
-	struct world *w = world_open(51 + from_front, 4, 6, false, false);
+	struct world *w = world_open(51 + from_front + run, 4, 6, false, false);
 	struct seen *seen = calloc(1, sizeof(*seen));
 	uint8_t room[KEY_ROOM];
 	cr_assert_not_null(seen);
 	for (int i = 0; i < 400; i++)
 		put(w, random_key(w, room));
 	note_keys(w, seen);
-	while (w->count > 1) {
-		delete_at(w, from_front ? 0 : w->count - 1);
+	while (w->count > run) {
+		if (run == 1)
+			delete_at(w, from_front ? 0 : w->count - 1);
+		else
+			delete_run(w, from_front ? 0 : w->count - run, run);
 		note_keys(w, seen);
 		check_dead(w, seen, from_front);
 		check_numbers(w);
@@ -476,8 +517,42 @@ sweep(bool from_front)
 
 Test(counted, deleted_keys_are_counted_whatever_becomes_of_their_block)
 {
-	sweep(true);
-	sweep(false);
+	sweep(true, 1);
+	sweep(false, 1);
+	for (size_t run = 2; run < 60; run = run * 2 + 1) {
+		sweep(true, run);
+		sweep(false, run);
+	}
+}
+
+/* So many entries are put into a tree with blocks of the usual size, and half of them deleted as one run. */
+static uint64_t
+writes_of_run(size_t first)
+{
+	struct world *w = world_open(61, 0, 0, false, false);
+	uint8_t room[KEY_ROOM];
+	for (uint64_t i = 0; i < MODEL_MAX; i++)
+		put(w, counter_key(i * 7919 % MODEL_MAX, room));
+	commit(w);
+	begin(w);
+	size_t before = sett_txn_savepoint(w->txn);
+	delete_run(w, first, MODEL_MAX / 2);
+	cr_assert_eq(counted_flush(&w->tree), SETT_OK);
+	uint64_t writes = sett_txn_savepoint(w->txn) - before;
+	check_numbers(w);
+	read_all(w);
+	commit(w);
+	world_close(w);
+	return writes;
+}
+
+Test(counted, a_run_writes_its_entries_and_little_more)
+{
+	const uint64_t most = MODEL_MAX / 2 + MODEL_MAX / 2 / 4;
+	uint64_t front = writes_of_run(0), middle = writes_of_run(MODEL_MAX / 4),
+		 back = writes_of_run(MODEL_MAX / 2);
+	cr_assert(front <= most && middle <= most && back <= most, "%llu, %llu, %llu writes",
+		  (unsigned long long)front, (unsigned long long)middle, (unsigned long long)back);
 }
 
 Test(counted, a_copy_has_all)
