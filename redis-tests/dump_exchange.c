@@ -18,6 +18,7 @@ enum {
 	TIMEOUT_MS = 20000,
 	BATCH_ARGUMENTS = 200,
 	TEXT_MAX = 20000,
+	ENTRY_PAIRS = 3,
 	DIFFERENCES_MAX = 10,
 	ROUNDS_PER_LIMITS = 20
 };
@@ -114,18 +115,22 @@ make_score(struct run *run, char *text)
 struct type {
 	const char *add;                                  /* ADD key argument ... */
 	size_t (*arguments[2])(struct run *, char *text); /* of one element; the second may be NULL */
-	const char *read[5];
-	bool is_single; /* one element is the value */
+	const char *read[6];                              /* "%" stands for the key */
+	bool is_single;                                   /* one element is the value */
+	void (*make)(struct run *, struct side *);        /* in another way, or NULL */
 };
 
+static void make_stream(struct run *run, struct side *side);
+
 static const struct type types[] = {
-	{"SET", {make_element}, {"GET"}, true},
-	{"HSET", {make_element, make_element}, {"HGETALL"}, false},
-	{"SADD", {make_element}, {"SMEMBERS"}, false},
-	{"SADD", {make_integer}, {"SMEMBERS"}, false},
-	{"RPUSH", {make_element}, {"LRANGE", "0", "-1"}, false},
-	{"RPUSH", {make_integer}, {"LRANGE", "0", "-1"}, false},
-	{"ZADD", {make_score, make_element}, {"ZRANGE", "0", "-1", "WITHSCORES"}, false},
+	{"SET", {make_element}, {"GET", "%"}, true},
+	{"HSET", {make_element, make_element}, {"HGETALL", "%"}, false},
+	{"SADD", {make_element}, {"SMEMBERS", "%"}, false},
+	{"SADD", {make_integer}, {"SMEMBERS", "%"}, false},
+	{"RPUSH", {make_element}, {"LRANGE", "%", "0", "-1"}, false},
+	{"RPUSH", {make_integer}, {"LRANGE", "%", "0", "-1"}, false},
+	{"ZADD", {make_score, make_element}, {"ZRANGE", "%", "0", "-1", "WITHSCORES"}, false},
+	{.read = {"XINFO", "STREAM", "%", "FULL", "COUNT", "0"}, .make = make_stream},
 };
 
 static struct reply *
@@ -160,6 +165,10 @@ static void
 make_value(struct run *run, struct side *side, const struct type *type)
 {
 	uint64_t size = 1 + below(run, 8);
+	if (type->make != NULL) {
+		type->make(run, side);
+		return;
+	}
 	if (below(run, 3) == 0)
 		size = 1 + below(run, 150);
 	if (below(run, 12) == 0)
@@ -171,6 +180,91 @@ make_value(struct run *run, struct side *side, const struct type *type)
 		add_elements(run, side, type, count);
 		size -= count;
 	}
+}
+
+/* ---- streams ---- */
+
+/* Most entries have the names of the entry before. */
+static void
+add_entry(struct run *run, struct side *side, const char *id)
+{
+	static char texts[2 * ENTRY_PAIRS][TEXT_MAX];
+	static size_t sizes[3 + 2 * ENTRY_PAIRS], pairs;
+	const char *argv[3 + 2 * ENTRY_PAIRS] = {"XADD", "k", id};
+	bool new_names = pairs == 0 || below(run, 5) == 0;
+	if (new_names)
+		pairs = 1 + (size_t)below(run, ENTRY_PAIRS);
+	sizes[0] = 4;
+	sizes[1] = 1;
+	sizes[2] = strlen(id);
+	for (size_t i = 0; i < 2 * pairs; i++) {
+		if (new_names || i % 2 == 1)
+			sizes[3 + i] = make_element(run, texts[i]);
+		argv[3 + i] = texts[i];
+	}
+	reply_free(call(side, 3 + 2 * pairs, argv, sizes));
+}
+
+/* The words end with a NULL. */
+static void
+call_words(struct side *side, const char *const *words)
+{
+	size_t argc = 0;
+	while (words[argc] != NULL)
+		argc++;
+	reply_free(call(side, argc, words, NULL));
+}
+
+static const char *
+any_id(struct run *run, uint64_t entries, char room[64])
+{
+	snprintf(room, 64, "5-%llu", (unsigned long long)below(run, entries + 1));
+	return room;
+}
+
+static void
+make_group(struct run *run, struct side *side, const char *name, uint64_t entries)
+{
+	char id[64], count[32];
+	call_words(side,
+		   (const char *[]){"XGROUP", "CREATE", "k", name,
+				    below(run, 2) == 0 ? "0" : any_id(run, entries, id), NULL});
+	for (uint64_t reads = below(run, 5); reads > 0; reads--) {
+		snprintf(count, sizeof(count), "%llu", (unsigned long long)below(run, entries + 1) + 1);
+		call_words(side,
+			   (const char *[]){"XREADGROUP", "GROUP", name, reads % 2 == 0 ? "even" : "odd",
+					    "COUNT", count, "STREAMS", "k", ">", NULL});
+	}
+	for (uint64_t acks = below(run, 10); acks > 0; acks--)
+		call_words(side, (const char *[]){"XACK", "k", name, any_id(run, entries, id), NULL});
+	if (below(run, 3) == 0)
+		call_words(side, (const char *[]){"XGROUP", "CREATECONSUMER", "k", name, "none", NULL});
+}
+
+static void
+make_stream(struct run *run, struct side *side)
+{
+	char id[64];
+	uint64_t entries = below(run, 10), jump = below(run, 3) == 0 ? UINT64_MAX / 4000 : 1;
+	if (below(run, 4) == 0)
+		entries = below(run, 1000);
+	for (uint64_t i = 0; i < entries; i++) {
+		if (jump == 1)
+			snprintf(id, sizeof(id), "5-%llu", (unsigned long long)i + 1);
+		else
+			snprintf(id, sizeof(id), "%llu-%llu", (unsigned long long)((i + 1) * jump),
+				 (unsigned long long)(below(run, 2) * (UINT64_MAX - below(run, 1000))));
+		add_entry(run, side, id);
+	}
+	if (entries == 0) {
+		call_words(side, (const char *[]){"XGROUP", "CREATE", "k", "first", "$", "MKSTREAM", NULL});
+		return;
+	}
+	for (uint64_t deletions = below(run, 1 + entries / 3); deletions > 0; deletions--)
+		call_words(side, (const char *[]){"XDEL", "k", any_id(run, entries, id), NULL});
+	make_group(run, side, "a", entries);
+	if (below(run, 3) == 0)
+		make_group(run, side, "longer:name", entries);
 }
 
 /* ---- exchange ---- */
@@ -191,15 +285,16 @@ dump(struct side *side, const char *key)
 static char *
 describe_content(struct side *side, const struct type *type, const char *key)
 {
-	const char *read[5] = {type->read[0], key};
-	size_t argc = 2;
-	while (argc < 5 && type->read[argc - 1] != NULL) {
-		read[argc] = type->read[argc - 1];
-		argc++;
-	}
+	const char *read[6];
+	size_t argc = 0;
+	for (; argc < 6 && type->read[argc] != NULL; argc++)
+		read[argc] = strcmp(type->read[argc], "%") == 0 ? key : type->read[argc];
 	struct reply *content = call(side, argc, read, NULL);
 	if (argc == 2)
 		reply_sort(content, 0);
+	/* How it is laid out. */
+	reply_remove(content, "radix-tree-keys");
+	reply_remove(content, "radix-tree-nodes");
 	char *text = reply_render(content);
 	reply_free(content);
 	return text;

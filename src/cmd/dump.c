@@ -20,9 +20,6 @@ write_payload(struct command_context *c, struct key *k, struct rdb_writer *w)
 	int status = rdb_write_value(k, &c->client->gone, w, &version);
 	if (status == SETT_ABORTED)
 		return context_give_up(c);
-	if (status == SETT_INVALID)
-		return context_errorf(c, "ERR Values of type %s can't be dumped yet",
-				      value_type_name(k->root.type));
 	if (status != SETT_OK)
 		return status;
 	rdb_payload_seal(w, version);
@@ -130,11 +127,7 @@ store_payload(struct command_context *c, struct key *k, struct bytes value)
 		return context_error(c, "ERR Bad data format");
 	if (status != SETT_OK)
 		return status;
-	if (rdb_stores_type(reader.type))
-		status = rdb_store_value(&reader, &limits, k);
-	else
-		status = context_errorf(c, "ERR Values of type %s can't be restored yet",
-					value_type_name(reader.type));
+	status = rdb_store_value(&reader, &limits, k);
 	/* Nothing may follow the value. */
 	if (status == RDB_MALFORMED || (status == SETT_OK && rdb_left(&reader.in) > 0))
 		status = context_error(c, "ERR Bad data format");

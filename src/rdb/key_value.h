@@ -17,11 +17,9 @@ struct rdb_limits {
 
 /* Appends the value of a key, which exists, with the byte of its type; `ret_version` is the RDB version that can read it.
  * Elements past their deadlines are left out; SETT_NOT_FOUND: all were. `gone` (may be NULL) is set by another thread
- * when nobody wants the value any more: SETT_ABORTED. SETT_INVALID: the type has no encoding yet. Statuses of reading. */
+ * when nobody wants the value any more: SETT_ABORTED. Statuses of reading. */
 int rdb_write_value(struct key *, const bool *gone, struct rdb_writer *, unsigned *ret_version);
 
-/* Whether values of this type can be stored. */
-bool rdb_stores_type(enum value_type);
 /* Reads the value to its end and stores it under the key, which does not exist, without a deadline.
  * RDB_MALFORMED, SETT_NO_MEMORY, statuses of writing. */
 int rdb_store_value(struct rdb_reader *, const struct rdb_limits *, struct key *);

@@ -1,11 +1,5 @@
 /* Elements go through the types' own interfaces one by one, so a value is stored as commands would have made it. */
-#include "rdb/key_value.h"
-
-struct value_store {
-	struct rdb_reader *reader;
-	const struct rdb_limits *limits;
-	struct key *key;
-};
+#include "rdb/store_value.h"
 
 static int
 store_string(struct value_store *v)
@@ -91,20 +85,14 @@ store_zset(struct value_store *v)
 /* SETT_NOT_FOUND: all is read and stored. */
 static int (*const stores[VALUE_TYPE_END])(struct value_store *) = {
 	[VALUE_STRING] = store_string, [VALUE_LIST] = store_list, [VALUE_SET] = store_set,
-	[VALUE_ZSET] = store_zset,     [VALUE_HASH] = store_hash,
+	[VALUE_ZSET] = store_zset,     [VALUE_HASH] = store_hash, [VALUE_STREAM] = rdb_store_stream,
 };
-
-bool
-rdb_stores_type(enum value_type type)
-{
-	return (unsigned)type < VALUE_TYPE_END && stores[type] != NULL;
-}
 
 int
 rdb_store_value(struct rdb_reader *reader, const struct rdb_limits *limits, struct key *k)
 {
 	struct value_store v = {.reader = reader, .limits = limits, .key = k};
-	assert(!k->exists && rdb_stores_type(reader->type));
+	assert(!k->exists && (unsigned)reader->type < VALUE_TYPE_END);
 	int status = stores[reader->type](&v);
 	return status == SETT_NOT_FOUND ? SETT_OK : status;
 }

@@ -205,6 +205,7 @@ rdb_reader_open(struct rdb_reader *r, struct bytes data)
 		return status;
 	r->form = &forms[type];
 	r->type = r->form->type;
+	r->rdb_type = (enum rdb_type)type;
 	status = open_layout(r);
 	if (status != SETT_OK)
 		rdb_reader_close(r);

@@ -9,7 +9,7 @@
  *     9 hash      zipmap
  *     10 list     ziplist                            11 set    intset
  *     12 zset     ziplist: member, score ...         13 hash   ziplist: name, value ...
- *     14 list     length, ziplist ...                15 stream
+ *     14 list     length, ziplist ...                15 stream (stream_form.h)
  *     16 hash     listpack: name, value ...          17 zset   listpack: member, score ...
  *     18 list     length, (1, string that is not empty, or 2, listpack) ...
  *     19 stream                                      20 set    listpack               21 stream
@@ -71,6 +71,7 @@ struct rdb_element {
 struct rdb_form;
 struct rdb_reader {
 	enum value_type type; /* what it makes */
+	enum rdb_type rdb_type;
 	const struct rdb_form *form;
 	struct rdb_input in;     /* what comes after what was read */
 	uint64_t left;           /* elements or nodes to come */
@@ -82,7 +83,7 @@ struct rdb_reader {
 };
 
 /* `data` begins with the byte of the type, and lasts as long as the reader, which must not be moved or copied. To be closed if SETT_OK. RDB_MALFORMED,
- * SETT_NO_MEMORY. Of a stream only the type is read: rdb_reader_next must not be called. */
+ * SETT_NO_MEMORY. Of a stream only the type is read: stream_form.h has what reads on. */
 int rdb_reader_open(struct rdb_reader *, struct bytes data);
 /* SETT_NOT_FOUND at the end; what follows the value is then `in`. RDB_MALFORMED (also for a collection without
  * elements), SETT_NO_MEMORY. */

@@ -158,7 +158,7 @@ rdb_put_string_space(struct rdb_writer *w, size_t size)
 
 /* ---- listpacks ---- */
 
-enum { LISTPACK_HEADER = 6, LISTPACK_COUNT_MAX = 0xfffe };
+enum { LISTPACK_COUNT_MAX = 0xfffe };
 
 static void
 add_bytes(struct listpack_writer *l, const void *data, size_t size)
@@ -170,7 +170,7 @@ add_bytes(struct listpack_writer *l, const void *data, size_t size)
 void
 listpack_begin(struct listpack_writer *l)
 {
-	static const uint8_t header[LISTPACK_HEADER];
+	static const uint8_t header[LISTPACK_HEADER_SIZE];
 	buffer_clear(&l->out);
 	l->count = 0;
 	l->failed = false;
@@ -242,6 +242,15 @@ listpack_add(struct listpack_writer *l, struct bytes element)
 	add_bytes(l, head, size);
 	add_bytes(l, element.data, element.size);
 	add_back(l, size + element.size);
+}
+
+void
+listpack_append(struct listpack_writer *l, const struct listpack_writer *more)
+{
+	l->failed |= more->failed;
+	if (!l->failed)
+		add_bytes(l, more->out.data + LISTPACK_HEADER_SIZE, more->out.size - LISTPACK_HEADER_SIZE);
+	l->count += more->count;
 }
 
 void

@@ -41,6 +41,9 @@ struct listpack_writer {
 void listpack_begin(struct listpack_writer *);
 void listpack_add(struct listpack_writer *, struct bytes element);
 void listpack_add_integer(struct listpack_writer *, int64_t);
+enum { LISTPACK_HEADER_SIZE = 6 };
+/* All elements of another one, which has not ended. */
+void listpack_append(struct listpack_writer *, const struct listpack_writer *);
 /* Ends the listpack and puts it as a string; the writer can begin anew. */
 void rdb_put_listpack(struct rdb_writer *, struct listpack_writer *);
 void listpack_free(struct listpack_writer *);

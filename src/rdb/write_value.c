@@ -5,19 +5,7 @@
 
 #include "keyspace/integer.h"
 #include "rdb/payload.h"
-
-struct value_write {
-	struct key *key;
-	const bool *gone;
-	struct rdb_writer *out;
-	unsigned version;
-};
-
-static int
-go_on(const struct value_write *v)
-{
-	return v->gone != NULL && __atomic_load_n(v->gone, __ATOMIC_RELAXED) ? SETT_ABORTED : SETT_OK;
-}
+#include "rdb/write_value.h"
 
 static int
 write_string(struct value_write *v)
@@ -61,7 +49,7 @@ survey_fields(struct value_write *v, struct hash *h, struct field_facts *ret)
 		if (field.deadline != 0 &&
 		    (facts.first_deadline == 0 || field.deadline < facts.first_deadline))
 			facts.first_deadline = field.deadline;
-		status = go_on(v);
+		status = value_write_go_on(v);
 	}
 	hash_walk_close(&walk);
 	if (status != SETT_NOT_FOUND)
@@ -84,7 +72,7 @@ write_plain_fields(struct value_write *v, struct hash_walk *walk, const struct f
 	while ((status = hash_walk_next(walk, &field)) == SETT_OK) {
 		status = hash_value(walk->hash, &field, &value);
 		if (status == SETT_OK)
-			status = go_on(v);
+			status = value_write_go_on(v);
 		if (status != SETT_OK)
 			return status;
 		if (facts->first_deadline != 0)
@@ -158,7 +146,7 @@ write_nodes(struct value_write *v, struct list *list, struct listpack_writer *no
 	while ((status = list_walk_next(&walk, &element)) == SETT_OK) {
 		status = list_value(list, &element, &value);
 		if (status == SETT_OK)
-			status = go_on(v);
+			status = value_write_go_on(v);
 		if (status != SETT_OK)
 			return status;
 		if (node->count > 0 && node->out.size + value.size + ENTRY_MAX > NODE_MAX) {
@@ -202,7 +190,8 @@ write_members(struct value_write *v, struct hash *set, struct hash_walk *walk)
 	int status;
 	rdb_put_byte(v->out, RDB_SET);
 	rdb_put_length(v->out, set->count);
-	while ((status = hash_walk_next(walk, &member)) == SETT_OK && (status = go_on(v)) == SETT_OK) {
+	while ((status = hash_walk_next(walk, &member)) == SETT_OK &&
+	       (status = value_write_go_on(v)) == SETT_OK) {
 		rdb_put_string(v->out, member.name);
 		count++;
 	}
@@ -323,7 +312,8 @@ write_plain_scores(struct value_write *v, struct zset_walk *walk, uint64_t expec
 	int status;
 	rdb_put_byte(v->out, RDB_ZSET);
 	rdb_put_length(v->out, expected);
-	while ((status = zset_walk_next(walk, &element)) == SETT_OK && (status = go_on(v)) == SETT_OK) {
+	while ((status = zset_walk_next(walk, &element)) == SETT_OK &&
+	       (status = value_write_go_on(v)) == SETT_OK) {
 		rdb_put_string(v->out, element.name);
 		rdb_put_double(v->out, element.score);
 		count++;
@@ -350,7 +340,7 @@ write_zset(struct value_write *v)
 
 static int (*const writers[VALUE_TYPE_END])(struct value_write *) = {
 	[VALUE_STRING] = write_string, [VALUE_LIST] = write_list, [VALUE_SET] = write_set,
-	[VALUE_ZSET] = write_zset,     [VALUE_HASH] = write_hash,
+	[VALUE_ZSET] = write_zset,     [VALUE_HASH] = write_hash, [VALUE_STREAM] = rdb_write_stream,
 };
 
 int
@@ -358,8 +348,6 @@ rdb_write_value(struct key *k, const bool *gone, struct rdb_writer *out, unsigne
 {
 	struct value_write v = {.key = k, .gone = gone, .out = out, .version = RDB_VERSION};
 	assert(k->exists && (unsigned)k->root.type < VALUE_TYPE_END);
-	if (writers[k->root.type] == NULL)
-		return SETT_INVALID;
 	int status = writers[k->root.type](&v);
 	if (status == SETT_OK && out->failed)
 		status = SETT_NO_MEMORY;

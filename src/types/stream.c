@@ -8,15 +8,12 @@
 
 #include "keyspace/build.h"
 #include "storage/base/varint.h"
-#include "types/digest.h"
 
 enum {
 	FIELD_COUNT = 14,
 	KIND_NODE = 0,
 	NODE_OVERHEAD = STREAM_NODE_KEY_SIZE + 16, /* what a node takes beside its run */
 };
-
-static const struct stream_id last_possible = {UINT64_MAX, UINT64_MAX};
 
 static bool
 is_below(struct stream_id a, struct stream_id b)
@@ -56,7 +53,7 @@ parse_fields(struct stream *s, const struct root *root)
 int
 stream_open(struct key *key, size_t packed_size, struct stream *ret)
 {
-	*ret = (struct stream){.key = key, .packed_size = packed_size};
+	*ret = (struct stream){.key = key, .elements = key->view, .packed_size = packed_size};
 	if (!key->exists) {
 		ret->is_body_read = ret->changed = true;
 		return SETT_OK;
@@ -86,6 +83,9 @@ stream_save(struct stream *s)
 	if (!s->changed)
 		return SETT_OK;
 	int status = read_body(s);
+	if (status == SETT_OK)
+		status = build_finish(s->key->view, s->elements);
+	s->elements = s->key->view;
 	if (status != SETT_OK)
 		return status;
 	for (size_t i = 0; i < FIELD_COUNT; i++)
@@ -120,7 +120,7 @@ put_node(struct stream *s, struct stream_id base, uint64_t count, struct bytes r
 	node_key(s, base, key);
 	struct sett_put put = {
 		.head = bytes_of(head, (size_t)(varint_put(head, count) - head)), .body = run, .over = over};
-	return sett_txn_put(s->key->view->txn, bytes_of(key, sizeof(key)), &put);
+	return sett_txn_put(s->elements->txn, bytes_of(key, sizeof(key)), &put);
 }
 
 static void
@@ -140,7 +140,7 @@ open_nodes(struct stream *s, struct sett_iterator **ret)
 	upper[ELEMENT_PREFIX_SIZE] = KIND_NODE + 1;
 	struct sett_iterator_options options = {.lower = bytes_of(lower, sizeof(lower)),
 						.upper = bytes_of(upper, sizeof(upper))};
-	return sett_iterator_open(s->key->view->txn, &options, ret);
+	return sett_iterator_open(s->elements->txn, &options, ret);
 }
 
 /* Moves to the last node whose key is not above `id`: if an entry with this id is in a node, it is there. */
@@ -183,7 +183,7 @@ delete_node(struct stream *s, const struct node *node)
 	node_key(s, node->base, key);
 	s->nodes--;
 	count_bytes(s, 0, node->record.body_size + NODE_OVERHEAD);
-	return sett_txn_delete_over(s->key->view->txn, bytes_of(key, sizeof(key)), &node->record);
+	return sett_txn_delete_over(s->elements->txn, bytes_of(key, sizeof(key)), &node->record);
 }
 
 /* ---- the body ---- */
@@ -209,12 +209,20 @@ own_body(struct stream *s, size_t more)
 	return SETT_OK;
 }
 
+int
+stream_take_object(struct stream *s)
+{
+	return s->object != 0 ? SETT_OK : build_begin(s->key->view, s->key->epoch, &s->object, &s->elements);
+}
+
 static int
 spill(struct stream *s)
 {
-	int status = s->object != 0 ? SETT_OK : keyspace_take_object(s->key->view, &s->object);
+	int status = stream_take_object(s);
 	if (status == SETT_OK)
 		status = put_node(s, s->base, s->run_count, s->body, NULL);
+	if (status == SETT_OK)
+		status = build_step(s->elements, s->body.size + NODE_OVERHEAD);
 	s->nodes++;
 	count_bytes(s, s->body.size + NODE_OVERHEAD, 0);
 	s->body.size = 0;
@@ -223,21 +231,21 @@ spill(struct stream *s)
 }
 
 int
-stream_add(struct stream *s, struct stream_id id, const struct bytes *texts, size_t count)
+stream_add_texts(struct stream *s, struct stream_id id, const struct stream_texts *texts)
 {
 	int status = read_body(s);
-	size_t size = stream_entry_size(s->base, id, texts, count);
+	size_t size = stream_entry_size(s->base, id, texts);
 	if (status == SETT_OK && s->run_count > 0 && s->body.size + size > s->packed_size)
 		status = spill(s);
 	if (s->run_count == 0) {
 		s->base = id;
-		size = stream_entry_size(s->base, id, texts, count);
+		size = stream_entry_size(s->base, id, texts);
 	}
 	if (status == SETT_OK)
 		status = own_body(s, size);
 	if (status != SETT_OK)
 		return status;
-	stream_entry_write(s->own + s->body.size, s->base, id, texts, count);
+	stream_entry_write(s->own + s->body.size, s->base, id, texts);
 	s->body.size += size;
 	s->run_count++;
 	if (s->count == 0)
@@ -246,6 +254,13 @@ stream_add(struct stream *s, struct stream_id id, const struct bytes *texts, siz
 	s->added++;
 	s->last = id;
 	return size > s->packed_size ? spill(s) : SETT_OK;
+}
+
+int
+stream_add(struct stream *s, struct stream_id id, const struct bytes *texts, size_t count)
+{
+	const struct stream_texts list = {.list = texts, .count = count};
+	return stream_add_texts(s, id, &list);
 }
 
 /* ---- removing ---- */
@@ -293,7 +308,7 @@ find_first_after(struct stream *s, struct stream_id base)
 	if (status == SETT_OK)
 		status = read_node(iterator, &node);
 	if (status == SETT_OK)
-		status = sett_txn_body(s->key->view->txn, &node.record, &run);
+		status = sett_txn_body(s->elements->txn, &node.record, &run);
 	if (status == SETT_OK)
 		status = first_of_run(s, run, node.base, 0);
 	sett_iterator_close(iterator);
@@ -342,7 +357,7 @@ delete_from_node(struct stream *s, struct stream_id id)
 	if (status == SETT_OK)
 		status = read_node(iterator, &node);
 	if (status == SETT_OK)
-		status = sett_txn_body(s->key->view->txn, &node.record, &run);
+		status = sett_txn_body(s->elements->txn, &node.record, &run);
 	if (status == SETT_OK)
 		status = find_in_run(run, node.base, id, &entry);
 	if (status == SETT_OK && node.count == 1)
@@ -423,7 +438,7 @@ drop_from_node(struct stream *s, const struct node *node, uint64_t count)
 {
 	struct bytes run;
 	size_t end;
-	int status = sett_txn_body(s->key->view->txn, &node->record, &run);
+	int status = sett_txn_body(s->elements->txn, &node->record, &run);
 	if (status == SETT_OK)
 		status = offset_in_run(run, node->base, count, &end);
 	if (status == SETT_OK)
@@ -571,7 +586,7 @@ enter_node(struct stream_walk *w)
 	struct bytes run;
 	int status = read_node(w->iterator, &node);
 	if (status == SETT_OK)
-		status = sett_txn_body(w->stream->key->view->txn, &node.record, &run);
+		status = sett_txn_body(w->stream->elements->txn, &node.record, &run);
 	return status == SETT_OK ? enter_run(w, node.base, run) : status;
 }
 
@@ -644,114 +659,4 @@ stream_walk_next(struct stream_walk *w, struct stream_entry *ret)
 	}
 	w->state = STREAM_WALK_ENDS;
 	return status;
-}
-
-/* ---- for the table of types ---- */
-
-const char *
-stream_encoding_name(const struct root *root)
-{
-	(void)root;
-	return "stream";
-}
-
-/* All that belongs to the object, under another one. */
-static int
-copy_elements(const struct key *from, struct keyspace_view *elements, uint64_t epoch, uint64_t object)
-{
-	uint8_t prefix[ELEMENT_PREFIX_SIZE], end[ELEMENT_PREFIX_SIZE];
-	struct sett_iterator *iterator;
-	struct buffer key = {0};
-	keyspace_element_prefix(prefix, from->epoch, from->root.object);
-	keyspace_element_prefix(end, from->epoch, from->root.object + 1);
-	struct sett_iterator_options options = {.lower = bytes_of(prefix, sizeof(prefix)),
-						.upper = bytes_of(end, sizeof(end))};
-	int status = sett_iterator_open(from->view->txn, &options, &iterator);
-	if (status != SETT_OK)
-		return status;
-	keyspace_element_prefix(prefix, epoch, object);
-	for (status = sett_iterator_first(iterator); status == SETT_OK;
-	     status = sett_iterator_next(iterator)) {
-		struct bytes name = sett_iterator_key(iterator);
-		struct sett_record record;
-		status = sett_iterator_record(iterator, &record);
-		buffer_clear(&key);
-		if (status == SETT_OK)
-			status = buffer_append(&key, prefix, sizeof(prefix));
-		if (status == SETT_OK)
-			status = buffer_append(&key, name.data + sizeof(prefix), name.size - sizeof(prefix));
-		struct sett_put put = {.head = record.head, .body_of = &record};
-		if (status == SETT_OK)
-			status = sett_txn_put(elements->txn, buffer_bytes(&key), &put);
-		if (status == SETT_OK)
-			status = build_step(elements, key.size + record.body_size);
-		if (status != SETT_OK)
-			break;
-	}
-	sett_iterator_close(iterator);
-	buffer_free(&key);
-	return status == SETT_NOT_FOUND ? SETT_OK : status;
-}
-
-int
-stream_copy(const struct key *from, struct key *to)
-{
-	const struct root *root = &from->root;
-	struct keyspace_view *elements;
-	struct bytes body;
-	uint64_t object;
-	if (root->object == 0)
-		return key_copy_packed(from, to);
-	int status = build_begin(to->view, to->epoch, &object, &elements);
-	if (status == SETT_OK)
-		status = copy_elements(from, elements, to->epoch, object);
-	if (status == SETT_OK)
-		status = build_finish(to->view, elements);
-	if (status == SETT_OK)
-		status = key_body(from, &body);
-	if (status != SETT_OK)
-		return status;
-	struct root_content content = {.type = VALUE_STREAM,
-				       .encoding = root->encoding,
-				       .expires_at = root->expires_at,
-				       .object = object,
-				       .object_bytes = root->object_bytes,
-				       .fields = root->fields,
-				       .value = body};
-	return key_put(to, &content);
-}
-
-static void
-mix_id(struct digest *digest, struct stream_id id)
-{
-	uint8_t text[16];
-	put_be64(text, id.ms);
-	put_be64(text + 8, id.seq);
-	digest_mix(digest, 1, bytes_of(text, sizeof(text)));
-}
-
-int
-stream_digest(struct key *key, struct digest *digest)
-{
-	struct stream s;
-	struct stream_walk walk;
-	struct stream_entry entry;
-	struct bytes text;
-	int status = stream_open(key, 0, &s);
-	if (status != SETT_OK)
-		return status;
-	mix_id(digest, s.last);
-	stream_walk(&s, (struct stream_id){0}, last_possible, false, &walk);
-	while ((status = stream_walk_next(&walk, &entry)) == SETT_OK) {
-		mix_id(digest, entry.id);
-		for (uint64_t i = entry.texts; i > 0 && status == SETT_OK; i--) {
-			status = stream_entry_text(&entry, &text);
-			if (status == SETT_OK)
-				digest_mix(digest, 2, text);
-		}
-		if (status != SETT_OK)
-			break;
-	}
-	stream_walk_close(&walk);
-	return status == SETT_NOT_FOUND ? SETT_OK : status;
 }

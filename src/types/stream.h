@@ -39,6 +39,8 @@ enum { STREAM_NODE_KEY_SIZE = ELEMENT_PREFIX_SIZE + 1 + 16 };
 
 struct stream {
 	struct key *key;
+	struct keyspace_view
+		*elements;  /* through which nodes and groups are read and written: the key's, or a build's */
 	size_t packed_size; /* the body, or a node with several entries, is not larger */
 	uint64_t count, added;
 	struct stream_id last, deleted, first;
@@ -59,12 +61,17 @@ struct stream {
 int stream_open(struct key *, size_t packed_size, struct stream *ret);
 /* Adds an entry; `id` is above `last`. `texts`: names and values in turn. */
 int stream_add(struct stream *, struct stream_id, const struct bytes *texts, size_t count);
+/* The same of texts as they are in a run. */
+int stream_add_texts(struct stream *, struct stream_id, const struct stream_texts *);
 /* Whether it was there. Sets `deleted`. */
 int stream_delete(struct stream *, struct stream_id, bool *ret);
 /* Removes the first `count` entries, which it has. */
 int stream_drop(struct stream *, uint64_t count);
 /* How many entries have a lower id, if it is less than `most`, else `most`. */
 int stream_count_below(struct stream *, struct stream_id, uint64_t most, uint64_t *ret);
+/* The object of the stream, which may have none yet, for entries beside the nodes. New ones are written in commits of their own where
+ * that is allowed (keyspace/build.h): after each, `elements` takes a build_step. */
+int stream_take_object(struct stream *);
 /* Writes the root, if there is something to write. The key is there afterwards, with an empty stream too. */
 int stream_save(struct stream *);
 

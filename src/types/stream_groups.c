@@ -88,7 +88,7 @@ owned_key(const struct stream_group *g, uint64_t consumer, struct stream_id id, 
 static struct sett_txn *
 txn_of(const struct stream *s)
 {
-	return s->key->view->txn;
+	return s->elements->txn;
 }
 
 static int
@@ -192,7 +192,7 @@ stream_group_open(struct stream *s, struct bytes name, struct stream_group *ret)
 int
 stream_group_create(struct stream *s, struct bytes name, struct stream_group *ret)
 {
-	int status = s->object != 0 ? SETT_OK : keyspace_take_object(s->key->view, &s->object);
+	int status = stream_take_object(s);
 	if (status != SETT_OK)
 		return status;
 	*ret = (struct stream_group){
@@ -468,35 +468,107 @@ stream_pending_remove(struct stream_group *g, const struct stream_pending *p)
 }
 
 int
-stream_pending_list(struct stream_group *g, const struct stream_consumer *c, struct stream_id from,
-		    struct stream_id to, uint64_t most, struct stream_pending **ret, size_t *ret_count)
+stream_pending_walk(struct stream_group *g, const struct stream_consumer *c, struct stream_id from,
+		    struct stream_id to, struct stream_pending_walk *ret)
 {
 	struct element_key lower, upper;
-	struct bytes *keys = NULL;
-	size_t count = 0;
+	*ret = (struct stream_pending_walk){.group = g, .consumer = c};
 	if (stream_id_compare(from, g->low) < 0)
 		from = g->low;
+	if (g->pending == 0 || stream_id_compare(to, from) < 0)
+		return SETT_OK;
 	begin_key(g->stream, c != NULL ? KIND_OWNED : KIND_PENDING, &lower);
 	add_number(&lower, g->number);
 	if (c != NULL)
 		add_number(&lower, c->number);
-	size_t skip = lower.size;
+	ret->skip = lower.size;
 	upper = lower;
 	add_id(&lower, from);
 	add_id(&upper, to);
 	upper.bytes[upper.size++] = 0; /* `to` is included */
-	int status = g->pending > 0 && stream_id_compare(to, from) >= 0
-		? list_keys(g->stream, &lower, &upper, skip, most, &keys, &count)
-		: SETT_OK;
-	struct stream_pending *list = arena_allocate(g->stream->key->view->arena, (count + 1) * sizeof(*list),
-						     _Alignof(struct stream_pending));
-	if (list == NULL)
-		return SETT_NO_MEMORY;
+	struct sett_iterator_options options = {.lower = bytes_of(lower.bytes, lower.size),
+						.upper = bytes_of(upper.bytes, upper.size)};
+	return sett_iterator_open(txn_of(g->stream), &options, &ret->iterator);
+}
+
+int
+stream_pending_walk_next(struct stream_pending_walk *w, struct stream_pending *ret)
+{
+	struct sett_record record;
+	uint64_t v[2];
+	if (w->iterator == NULL)
+		return SETT_NOT_FOUND;
+	int status = w->has_begun ? sett_iterator_next(w->iterator) : sett_iterator_first(w->iterator);
+	w->has_begun = true;
+	if (status != SETT_OK)
+		return status;
+	struct bytes key = sett_iterator_key(w->iterator);
+	if (key.size != w->skip + 16)
+		return SETT_CORRUPT;
+	*ret = (struct stream_pending){
+		.id = {get_be64(key.data + w->skip), get_be64(key.data + w->skip + 8)}};
+	if (w->consumer != NULL) {
+		ret->consumer = w->consumer->name;
+		return SETT_OK;
+	}
+	status = sett_iterator_record(w->iterator, &record);
+	if (status == SETT_OK)
+		status = read_numbers(&record, v, 2);
+	if (status != SETT_OK)
+		return status;
+	ret->delivered = v[0];
+	ret->count = v[1];
+	return sett_txn_body(txn_of(w->group->stream), &record, &ret->consumer);
+}
+
+void
+stream_pending_walk_close(struct stream_pending_walk *w)
+{
+	sett_iterator_close(w->iterator);
+	w->iterator = NULL;
+}
+
+/* The ids, in an array with room for more. */
+static int
+list_ids(struct stream_pending_walk *walk, uint64_t most, struct stream_pending **ret, size_t *ret_count)
+{
+	struct arena *arena = walk->group->stream->key->view->arena;
+	struct stream_pending *list = NULL;
+	size_t count = 0, capacity = 0;
+	int status = SETT_OK;
+	while (status == SETT_OK && count < most) {
+		if (count == capacity) {
+			capacity = capacity > 0 ? 2 * capacity : 16;
+			struct stream_pending *more = arena_allocate(arena, capacity * sizeof(*more),
+								     _Alignof(struct stream_pending));
+			if (more == NULL)
+				return SETT_NO_MEMORY;
+			if (count > 0)
+				memcpy(more, list, count * sizeof(*more));
+			list = more;
+		}
+		status = stream_pending_walk_next(walk, &list[count]);
+		count += status == SETT_OK;
+	}
+	*ret = list;
+	*ret_count = count;
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}
+
+int
+stream_pending_list(struct stream_group *g, const struct stream_consumer *c, struct stream_id from,
+		    struct stream_id to, uint64_t most, struct stream_pending **ret, size_t *ret_count)
+{
+	struct stream_pending_walk walk;
+	struct stream_pending *list = NULL;
+	size_t count = 0;
+	int status = stream_pending_walk(g, c, from, to, &walk);
+	if (status == SETT_OK)
+		status = list_ids(&walk, most, &list, &count);
+	stream_pending_walk_close(&walk);
+	/* The names last longer if they are read anew. */
 	for (size_t i = 0; i < count && status == SETT_OK; i++) {
-		if (keys[i].size != 16)
-			return SETT_CORRUPT;
-		struct stream_id id = {get_be64(keys[i].data), get_be64(keys[i].data + 8)};
-		status = stream_pending_get(g, id, &list[i]);
+		status = stream_pending_get(g, list[i].id, &list[i]);
 		if (status == SETT_NOT_FOUND)
 			status = SETT_CORRUPT;
 	}

@@ -75,6 +75,21 @@ int stream_pending_put(struct stream_group *, struct stream_id, struct stream_co
 		       uint64_t count, const struct stream_pending *old);
 int stream_pending_remove(struct stream_group *, const struct stream_pending *);
 
+/* What is pending from `from` to `to`, of one consumer or (NULL) all. Of a consumer's the ids alone are read; the others' names
+ * are valid until the next call. To be closed also after an error; while it is open the group must not be changed. */
+struct stream_pending_walk {
+	struct stream_group *group;
+	const struct stream_consumer *consumer;
+	struct sett_iterator *iterator;
+	size_t skip; /* of a key, before the id */
+	bool has_begun;
+};
+int stream_pending_walk(struct stream_group *, const struct stream_consumer *, struct stream_id from,
+			struct stream_id to, struct stream_pending_walk *ret);
+/* SETT_NOT_FOUND at the end. */
+int stream_pending_walk_next(struct stream_pending_walk *, struct stream_pending *ret);
+void stream_pending_walk_close(struct stream_pending_walk *);
+
 /* Up to `most` that are pending from `from` to `to`, of one consumer or (NULL) all, in an array in the view's arena. */
 int stream_pending_list(struct stream_group *, const struct stream_consumer *, struct stream_id from,
 			struct stream_id to, uint64_t most, struct stream_pending **ret, size_t *ret_count);

@@ -71,34 +71,41 @@ stream_entry_text(struct stream_entry *e, struct bytes *ret)
 }
 
 static size_t
-size_inside(struct stream_id base, struct stream_id id, const struct bytes *texts, size_t count)
+size_inside(struct stream_id base, struct stream_id id, const struct stream_texts *t)
 {
-	size_t size = varint_size(id.ms - base.ms) + varint_size(id.seq) + varint_size(count);
-	for (size_t i = 0; i < count; i++)
-		size += varint_size(texts[i].size) + texts[i].size;
+	size_t size = varint_size(id.ms - base.ms) + varint_size(id.seq) + varint_size(t->count);
+	if (t->list == NULL)
+		return size + t->written.size;
+	for (size_t i = 0; i < t->count; i++)
+		size += varint_size(t->list[i].size) + t->list[i].size;
 	return size;
 }
 
 size_t
-stream_entry_size(struct stream_id base, struct stream_id id, const struct bytes *texts, size_t count)
+stream_entry_size(struct stream_id base, struct stream_id id, const struct stream_texts *texts)
 {
-	size_t size = size_inside(base, id, texts, count);
+	size_t size = size_inside(base, id, texts);
 	return varint_size(size) + size;
 }
 
-uint8_t *
-stream_entry_write(uint8_t *p, struct stream_id base, struct stream_id id, const struct bytes *texts,
-		   size_t count)
+static uint8_t *
+put_bytes(uint8_t *p, struct bytes b)
 {
-	p = varint_put(p, size_inside(base, id, texts, count));
+	if (b.size > 0)
+		memcpy(p, b.data, b.size);
+	return p + b.size;
+}
+
+uint8_t *
+stream_entry_write(uint8_t *p, struct stream_id base, struct stream_id id, const struct stream_texts *t)
+{
+	p = varint_put(p, size_inside(base, id, t));
 	p = varint_put(p, id.ms - base.ms);
 	p = varint_put(p, id.seq);
-	p = varint_put(p, count);
-	for (size_t i = 0; i < count; i++) {
-		p = varint_put(p, texts[i].size);
-		if (texts[i].size > 0)
-			memcpy(p, texts[i].data, texts[i].size);
-		p += texts[i].size;
-	}
+	p = varint_put(p, t->count);
+	if (t->list == NULL)
+		return put_bytes(p, t->written);
+	for (size_t i = 0; i < t->count; i++)
+		p = put_bytes(varint_put(p, t->list[i].size), t->list[i]);
 	return p;
 }

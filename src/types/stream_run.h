@@ -48,9 +48,15 @@ int stream_run_at(struct bytes run, struct stream_id base, size_t offset, struct
 /* The next of its texts. SETT_CORRUPT. */
 int stream_entry_text(struct stream_entry *, struct bytes *ret);
 
+/* The texts of an entry that is to be written. */
+struct stream_texts {
+	const struct bytes *list; /* each, */
+	struct bytes written;     /* or (NULL) all as they are in a run: (size:varint text) ... */
+	size_t count;
+};
+
 /* Bytes of an entry, and the entry written at `p`; returns its end. */
-size_t stream_entry_size(struct stream_id base, struct stream_id, const struct bytes *texts, size_t count);
-uint8_t *stream_entry_write(uint8_t *p, struct stream_id base, struct stream_id, const struct bytes *texts,
-			    size_t count);
+size_t stream_entry_size(struct stream_id base, struct stream_id, const struct stream_texts *);
+uint8_t *stream_entry_write(uint8_t *p, struct stream_id base, struct stream_id, const struct stream_texts *);
 
 #endif

@@ -1,12 +1,15 @@
 /*
  * Fuzz target of src/rdb/: any bytes, taken as a value (the byte of its type first) and as LZF. A value that is read to
- * its end is written anew, in the plain form and in a listpack, and must be read as the same elements.
+ * its end is written anew, in the plain form and in a listpack, and must be read as the same elements; so are the entries
+ * of a stream.
  */
 #include <stdlib.h>
 
 #include "rdb/lzf.h"
 #include "rdb/payload.h"
+#include "rdb/stream_form.h"
 #include "storage/base/hash.h"
+#include "storage/base/varint.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -55,6 +58,112 @@ reading_free(struct reading *r)
 	rdb_writer_free(&r->plain);
 	listpack_free(&r->packed);
 }
+
+/* ---- streams ---- */
+
+/* An entry as a stream would give it. */
+static struct stream_entry
+entry_of(struct stream_id id, const struct stream_texts *texts)
+{
+	return (struct stream_entry){.id = id, .texts = texts->count, .rest = texts->written};
+}
+
+static void
+note_id(struct reading *r, struct stream_id id)
+{
+	r->hash = hash64(&id, sizeof(id), r->hash);
+}
+
+static int
+read_entries(struct rdb_stream_reader *s, struct reading *r, struct rdb_stream_writer *again)
+{
+	struct stream_texts texts;
+	struct stream_id id;
+	int status;
+	while ((status = rdb_stream_entry(s, &id, &texts)) == SETT_OK) {
+		struct stream_entry entry = entry_of(id, &texts);
+		note_id(r, id);
+		mix(r, texts.written);
+		r->count++;
+		if (again != NULL)
+			check(rdb_stream_put(again, &entry) == SETT_OK);
+	}
+	return status;
+}
+
+static int
+read_group(struct rdb_stream_reader *s)
+{
+	struct rdb_stream_consumer consumer;
+	struct rdb_stream_pending pending;
+	int status;
+	while ((status = rdb_stream_consumer(s, &consumer)) == SETT_OK) {
+		uint64_t bytes = 0;
+		for (size_t i = 0; i < consumer.name.size; i++)
+			bytes += consumer.name.data[i];
+		check(bytes <= 255 * consumer.name.size);
+		while ((status = rdb_stream_owned(s, &pending)) == SETT_OK)
+			check(pending.is_owned);
+		if (status != SETT_NOT_FOUND)
+			return status;
+	}
+	return status;
+}
+
+static bool
+read_stream(struct rdb_reader *reader, struct reading *r, struct rdb_stream_writer *again)
+{
+	struct rdb_stream_reader s;
+	struct rdb_stream_numbers numbers = {0};
+	struct rdb_stream_group group;
+	int status = rdb_stream_open(&s, reader);
+	if (status == SETT_OK)
+		status = read_entries(&s, r, again);
+	if (status == SETT_NOT_FOUND)
+		status = rdb_stream_numbers(&s, &numbers);
+	if (again != NULL && status == SETT_OK) {
+		rdb_stream_end(again);
+		rdb_put_length(again->out, r->count);
+		rdb_put_id_lengths(again->out, numbers.last);
+		rdb_put_id_lengths(again->out, (struct stream_id){0});
+		rdb_put_id_lengths(again->out, numbers.deleted);
+		rdb_put_length(again->out, numbers.added);
+		rdb_put_length(again->out, 0);
+	}
+	while (status == SETT_OK && (status = rdb_stream_group(&s, &group)) == SETT_OK) {
+		status = read_group(&s);
+		if (status == SETT_NOT_FOUND)
+			status = SETT_OK;
+	}
+	check(status == SETT_NOT_FOUND || status == RDB_MALFORMED);
+	rdb_stream_close(&s);
+	return status == SETT_NOT_FOUND;
+}
+
+static void
+check_stream(struct bytes data)
+{
+	struct rdb_reader reader;
+	struct rdb_writer w;
+	struct rdb_stream_writer again = {.out = &w};
+	struct reading first = {0}, second = {0};
+	rdb_writer_init(&w, data.size % 2 == 0);
+	if (rdb_reader_open(&reader, data) != SETT_OK)
+		return;
+	rdb_stream_begin(&again);
+	bool is_read = reader.type == VALUE_STREAM && read_stream(&reader, &first, &again);
+	rdb_reader_close(&reader);
+	if (is_read) {
+		check(!w.failed && rdb_reader_open(&reader, buffer_bytes(&w.out)) == SETT_OK);
+		check(read_stream(&reader, &second, NULL) && rdb_left(&reader.in) == 0);
+		check(first.hash == second.hash && first.count == second.count);
+		rdb_reader_close(&reader);
+	}
+	rdb_stream_writer_free(&again);
+	rdb_writer_free(&w);
+}
+
+/* ---- other values ---- */
 
 /* False: it was refused. */
 static bool
@@ -148,6 +257,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (read_value(payload, &type, &r))
 		write_again(type, &r);
 	reading_free(&r);
+	check_stream(payload);
 	check_lzf(payload);
 	check(rdb_payload_open(payload, &value) != SETT_OK || value.size + 10 == size);
 	return 0;
