@@ -7,6 +7,9 @@
 #include <string.h>
 #include <strings.h>
 
-#pragma GCC poison strcpy strcat strncpy strncat sprintf vsprintf strtok gets
+#pragma GCC poison strcpy strcat strncpy strncat vsprintf strtok gets
+/* Not poisoned, since a macro of Lua's header names it. */
+#undef sprintf
+#define sprintf(...) sprintf_is_banned
 
 #endif
