@@ -1,0 +1,197 @@
+# Redis' own test suite: what of a unit should pass, what did, and what that means. Sourced by suite.sh and
+# suite_table.sh; wants $server, $cache, $work and $list (suite-expected-failures.txt).
+# shellcheck shell=sh
+#
+# What should pass is learnt from Debian's redis-server, which runs the same unit once (kept in the cache folder). A
+# test that passes there and not here is run again alone, since an earlier failure may have spoiled it. What then still
+# fails must be listed, and what is listed must still fail: the list can only shrink.
+#
+# A busy machine must not decide: what ran into its limit runs again, and what redis-server is known to pass is what it
+# passed in any of its runs.
+
+reference_server=/usr/bin/redis-server
+unit_seconds=240
+one_test_seconds=120
+reference_runs=3
+most_alone=20 # of the tests of a unit run again alone
+
+# less A B: the lines of A without those of B, counting repetitions.
+less() {
+	awk 'FILENAME == ARGV[1] { have[$0]++; next } have[$0] > 0 { have[$0]--; next } { print }' "$2" "$1"
+}
+
+# report WHAT UNIT NAME: a complaint, shown at once and again at the end.
+report() {
+	failed=$((failed + 1))
+	unit_complaints=$((unit_complaints + 1))
+	printf '%s: %s (%s) :: %s\n' "$1" "$2" "$mode" "$3" | tee -a "$work/complaints"
+}
+
+# entries UNIT: what is listed for the unit in this mode, as NAME :: REASON.
+entries() {
+	awk -v unit="$1" -v mode="$mode" '
+		index($0, unit " :: ") == 1 { print substr($0, length(unit) + 5) }
+		index($0, mode " " unit " :: ") == 1 { print substr($0, length(mode) + length(unit) + 6) }' "$list"
+}
+
+# reason_of NAME: why it is listed, or nothing. The name * stands for the whole unit.
+reason_of() {
+	awk -v name="$1" 'index($0, name " :: ") == 1 { print substr($0, length(name) + 5); exit }
+		index($0, "* :: ") == 1 { print substr($0, 6); exit }' "$work/entries"
+}
+
+# listed_names CONDITION FILE: the listed names that are or are not in the names of a file.
+listed_names() {
+	awk 'FILENAME == ARGV[1] { names[$0] = 1; next } { sub(/ :: .*/, "") } $0 != "*" && '"($1)" "$2" "$work/entries" |
+		sort -u
+}
+
+# count_reason UNIT NAME REASON: one more exception of its kind.
+count_reason() {
+	case "$3" in
+	'waits for '*) unit_waits=$((unit_waits + 1)) ;;
+	'insides: '*) unit_insides=$((unit_insides + 1)) ;;
+	'BUSY: '*) unit_busy=$((unit_busy + 1)) ;;
+	'maxmemory: '*) unit_maxmemory=$((unit_maxmemory + 1)) ;;
+	*) report "is listed without one of the four reasons" "$1" "$2" ;;
+	esac
+	expected=$((expected + 1))
+}
+
+# ---- what redis-server passes -----------------------------------------------------------------------------
+
+# learn UNIT: one more run of redis-server, whose passed tests are added to $reference, and kept if it came to its end.
+learn() {
+	finished=yes
+	finish_unit "$mode" "$reference_server" "$1" "$unit_seconds" "$work/reference.out" || finished=
+	passed_names "$work/reference.out" >"$work/learnt"
+	awk 'FILENAME == ARGV[1] { have[$0]++; print; next } ++seen[$0] > have[$0] { print }' "$reference" "$work/learnt" \
+		>"$work/merged"
+	mv "$work/merged" "$reference"
+	if [ -z "$finished" ]; then
+		report "redis-server does not come to the end of the unit" "$1" "$(tail -1 "$work/reference.out")"
+		return
+	fi
+	mkdir -p "$(dirname "$kept")"
+	cp "$reference" "$kept.$$"
+	mv "$kept.$$" "$kept"
+}
+
+# stale_names: listed names that redis-server is not known to pass either.
+stale_names() {
+	listed_names '!($0 in names)' "$reference"
+}
+
+# learn_reference UNIT: fills $reference with the names; a run that lacks a listed test is done again.
+learn_reference() {
+	version=$("$reference_server" --version | sed -n 's/.* v=\([^ ]*\).*/\1/p')
+	kept=$cache/reference-$version/$1
+	[ "$mode" = external ] || kept=$cache/reference-$version/$mode/$1
+	reference=$work/reference
+	: >"$reference"
+	[ ! -f "$kept" ] || cp "$kept" "$reference"
+	runs=0
+	finished=yes
+	while [ -n "$finished" ] && [ "$runs" -lt "$reference_runs" ] && { [ ! -f "$kept" ] || [ -n "$(stale_names)" ]; }; do
+		runs=$((runs + 1))
+		learn "$1"
+	done
+	while IFS= read -r name <&4; do
+		[ -z "$name" ] || report "redis-server does not pass it, remove it from the list" "$1" "$name"
+	done 4<<TEXT
+$(stale_names)
+TEXT
+}
+
+# ---- what Sett does ---------------------------------------------------------------------------------------
+
+# passes_alone UNIT NAME
+passes_alone() {
+	run_unit "$mode" "$server" "$1" "$one_test_seconds" "$work/alone.out" --only "$2"
+	[ -z "$trouble" ] || report "$trouble" "$1" "$2"
+	passed_names "$work/alone.out" >"$work/alone"
+	grep -qxF -e "$2" "$work/alone"
+}
+
+# passes_with_one_reactor UNIT NAME: asked of what is mentioned and not listed.
+passes_with_one_reactor() {
+	[ -z "$reason" ] && ! is_not_asked "$2" || return 1
+	one_reactor=yes
+	passes=0
+	passes_alone "$1" "$2" || passes=1
+	one_reactor=
+	return $passes
+}
+
+# is_not_asked NAME: some tests depend on how the server was built: one asks nothing of another allocator than jemalloc.
+is_not_asked() {
+	! grep -qF -e "$1" "$work/alone.out" && is_finished "$work/alone.out" &&
+		! grep -qE '^\[(err|exception)\]' "$work/alone.out"
+}
+
+# judge UNIT NAME: one that did not pass in its unit.
+judge() {
+	reason=$(reason_of "$2")
+	if grep -q '^\* :: ' "$work/entries"; then
+		count_reason "$1" "$2" "$reason"
+		return
+	fi
+	unit_alone=$((unit_alone + 1))
+	if [ "$unit_alone" -gt "$most_alone" ]; then
+		if [ -n "$reason" ]; then count_reason "$1" "$2" "$reason"; else report "fails" "$1" "$2"; fi
+	elif passes_alone "$1" "$2" || passes_with_one_reactor "$1" "$2"; then
+		unit_ok=$((unit_ok + 1))
+		alone=$((alone + 1))
+		printf 'passes alone: %s (%s) :: %s\n' "$1" "$mode" "$2"
+		[ -z "$reason" ] || report "passes, remove it from the list" "$1" "$2"
+	elif is_not_asked "$2"; then
+		unit_unasked=$((unit_unasked + 1))
+		printf 'is not asked of this server: %s (%s) :: %s\n' "$1" "$mode" "$2"
+		[ -z "$reason" ] || report "is not asked of this server, remove it from the list" "$1" "$2"
+	elif [ -n "$reason" ]; then
+		count_reason "$1" "$2" "$reason"
+	else
+		report "fails" "$1" "$2"
+		grep -v '^\[skip\]' "$work/alone.out" | sed -n '/^\[err\]\|^\[exception\]/,/^\[[0-9]*\/[0-9]* done\]/p' |
+			head -8 >"$work/why"
+		cat "$work/why"
+		sed -n '2s/^\(.\{1,200\}\).*/    \1/p' "$work/why" >>"$work/complaints"
+	fi
+}
+
+# run_judged UNIT: the unit on Sett, in $work/unit.out.
+run_judged() {
+	if grep -q '^\* :: ' "$work/entries"; then
+		run_unit "$mode" "$server" "$1" "$unit_seconds" "$work/unit.out"
+	elif ! finish_unit "$mode" "$server" "$1" "$unit_seconds" "$work/unit.out"; then
+		report "ran into its limit of $((unit_seconds * 2)) s after" "$1" "$(tail -1 "$work/unit.out")"
+	fi
+	[ -z "$trouble" ] || report "$trouble" "$1" "(the unit's run)"
+	[ -z "${SETT_SUITE_LOGS:-}" ] || cp "$work/unit.out" "$SETT_SUITE_LOGS/$mode-$(echo "$1" | tr / -).out"
+}
+
+# judge_unit MODE UNIT: sets unit_want, unit_ok, unit_waits, unit_insides, unit_busy, unit_maxmemory, unit_unasked,
+# unit_complaints; adds to failed, expected, alone.
+judge_unit() {
+	mode=$1
+	unit=$2
+	unit_waits=0 unit_insides=0 unit_busy=0 unit_maxmemory=0 unit_unasked=0 unit_complaints=0 unit_alone=0
+	entries "$unit" >"$work/entries"
+	learn_reference "$unit"
+	run_judged "$unit"
+	passed_names "$work/unit.out" >"$work/got"
+	less "$reference" "$work/got" >"$work/missing"
+	unit_want=$(wc -l <"$reference")
+	unit_ok=$((unit_want - $(wc -l <"$work/missing")))
+	printf '== %s (%s): %d of %d, %d err, %d exception\n' "$unit" "$mode" "$unit_ok" "$unit_want" \
+		"$(grep -c '^\[err\]' "$work/unit.out")" "$(grep -c '^\[exception\]' "$work/unit.out")"
+	less "$work/got" "$work/missing" >"$work/passed"
+	while IFS= read -r name <&3; do
+		[ -z "$name" ] || report "passes, remove it from the list" "$unit" "$name"
+	done 3<<TEXT
+$(listed_names '$0 in names' "$work/passed")
+TEXT
+	while IFS= read -r name <&3; do
+		[ -z "$name" ] || judge "$unit" "$name"
+	done 3<"$work/missing"
+}

@@ -1,0 +1,119 @@
+# Redis' own test suite: one unit on one server. Sourced by suite.sh and suite_table.sh; wants $work/suite.
+# shellcheck shell=sh
+#
+# In external mode the server runs beforehand and the suite connects to it; in drop-in mode the suite starts
+# src/redis-server itself, as often and with the options that it likes.
+
+free_port() {
+	echo 'set s [socket -server none -myaddr 127.0.0.1 0]; puts [lindex [fconfigure $s -sockname] 2]' | tclsh
+}
+
+# Some tests send requests over several connections and take it for granted that they are executed in that order, as
+# by Redis' one thread ("BRPOPLPUSH with multiple blocked clients"). Several reactors may execute them in another
+# order, and then such a test fails or waits for ever. Set: Sett runs with one.
+one_reactor=
+
+# start_server PATH: a fresh server in an empty directory, on $port.
+start_server() {
+	port=$(free_port)
+	rm -rf "$work/data"
+	mkdir -p "$work/data"
+	"$1" --port "$port" --bind 127.0.0.1 --dir "$work/data" --enable-debug-command yes --save '' \
+		${one_reactor:+--io-threads 1} >"$work/server.log" 2>&1 &
+	server_pid=$!
+	tries=0
+	until [ "$(redis-cli -p "$port" ping 2>/dev/null)" = PONG ]; do
+		tries=$((tries + 1))
+		if [ "$tries" -gt 300 ] || ! kill -0 "$server_pid" 2>/dev/null; then
+			tail -20 "$work/server.log" >&2
+			fail "$1 does not come up"
+		fi
+		sleep 0.1
+	done
+}
+
+# stop_server: it must end by itself, cleanly, when asked, and not before. Else $trouble says what it did.
+stop_server() {
+	kill -TERM "$server_pid" 2>/dev/null || trouble="the server was gone"
+	tries=0
+	while kill -0 "$server_pid" 2>/dev/null && [ "$tries" -lt 200 ]; do
+		tries=$((tries + 1))
+		sleep 0.1
+	done
+	kill -9 "$server_pid" 2>/dev/null && trouble="the server did not end in 20 s"
+	wait "$server_pid" 2>/dev/null || trouble=${trouble:-"the server ended with status $?"}
+	server_pid=
+	! grep -qE 'Sanitizer|runtime error' "$work/server.log" || trouble="a sanitizer spoke"
+	[ -z "$trouble" ] || tail -20 "$work/server.log"
+}
+
+# Servers of this suite that outlived it: their working directory is in it.
+end_left_servers() {
+	for process in /proc/[0-9]*; do
+		case "$(readlink "$process/cwd" 2>/dev/null)" in
+		"$work/suite"*) kill -9 "${process#/proc/}" 2>/dev/null || true ;;
+		esac
+	done
+}
+
+# run_tests SECONDS OUTPUT [runtest arguments]
+run_tests() {
+	seconds=$1
+	output=$2
+	shift 2
+	{ (cd "$work/suite" && exec timeout -k 10 "$seconds" ./runtest --clients 1 --durable "$@") 2>&1 || true; } |
+		sed "s/$(printf '\033')\[[0-9;]*m//g" >"$output"
+}
+
+# run_unit MODE SERVER UNIT SECONDS OUTPUT [runtest arguments]: sets $trouble to what is wrong with the server itself.
+run_unit() {
+	run_mode=$1
+	run_server=$2
+	run_name=$3
+	run_seconds=$4
+	run_output=$5
+	shift 5
+	trouble=
+	# Waits for an eviction for ever.
+	[ "$run_server" = "$reference_server" ] || set -- "$@" --skiptest "Keyspace notifications: evicted events"
+	if [ "$run_mode" = external ]; then
+		start_server "$run_server"
+		# The suite talks to itself over the port 32 below this one; another suite may run on this machine.
+		base_port=$(($(free_port) + 32))
+		# Skipped: it wants the server's pid, and upsets what follows where the suite did not start the server.
+		run_tests "$run_seconds" "$run_output" --host 127.0.0.1 --port "$port" --baseport "$base_port" \
+			--tags "-needs:repl" --skiptest "SRANDMEMBER with a dict containing long chain" --single "$run_name" "$@"
+		stop_server
+		return
+	fi
+	ln -sfn "$run_server" "$work/suite/src/redis-server"
+	# It takes what is free of 1,900 ports, and wants the port 10,000 above each free, too.
+	# shellcheck disable=SC2086
+	run_tests "$run_seconds" "$run_output" --baseport $((11000 + $$ % 9 * 2000)) --portcount 1900 \
+		${one_reactor:+--config io-threads 1} --single "$run_name" "$@"
+	end_left_servers
+	! grep -q '^Forcing process .* to crash' "$run_output" || trouble="a server did not end in 10 s"
+}
+
+# passed_names OUTPUT: the names that are ok, one per line.
+passed_names() {
+	sed -n -E 's/^\[ok\]: (.*) \([0-9]+ ms\)$/\1/p' "$1"
+}
+
+# is_finished OUTPUT: it came to its end, whatever it said.
+is_finished() {
+	grep -qE '^\[1/1 done\]|^\[exception\]' "$1"
+}
+
+# finish_unit MODE SERVER UNIT SECONDS OUTPUT: runs it; what does not come to its end has another try, with twice the
+# time and with one reactor. False if that did not end either.
+finish_unit() {
+	run_unit "$@"
+	! is_finished "$5" || return 0
+	printf 'again, with more time: %s (%s) took more than %d s; its output ended:\n' "$3" "$1" "$4"
+	tail -2 "$5"
+	[ "$2" = "$reference_server" ] || one_reactor=yes
+	run_unit "$1" "$2" "$3" $(($4 * 2)) "$5"
+	one_reactor=
+	is_finished "$5"
+}

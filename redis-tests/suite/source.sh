@@ -1,0 +1,54 @@
+# Redis' own test suite: where it comes from. Sourced by suite.sh and suite_table.sh; wants $cache and $work.
+# shellcheck shell=sh
+#
+# Nothing of the suite is kept in the repository: it is fetched with apt-get into the cache folder, through a private
+# list derived from the system's own sources.
+
+package_version=7.0.15
+
+# The system's binary sources of this Debian release, as source lists.
+write_source_lists() {
+	parts=$1
+	release=$(. /etc/os-release && echo "$VERSION_CODENAME")
+	for list in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
+		[ ! -f "$list" ] || sed -n -E \
+			"s/^deb([[:space:]].*[[:space:]]$release(-updates|-security)?[[:space:]].*)/deb-src\1/p" "$list"
+	done >"$parts/system.list"
+	for list in /etc/apt/sources.list.d/*.sources; do
+		[ ! -f "$list" ] || awk -v RS= -v ORS='\n\n' -v release="$release" '
+			$0 ~ "(^|\n)Suites:([^\n]*[ \t])?" release "([- \t\n]|$)" {
+				gsub(/(^|\n)Types:[^\n]*/, "\nTypes: deb-src")
+				sub(/^\n/, "")
+				print
+			}' "$list"
+	done >"$parts/system.sources"
+}
+
+fetch_source() {
+	apt=$work/apt
+	mkdir -p "$apt/parts" "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/source"
+	write_source_lists "$apt/parts"
+	set -- -q -o Dir::Etc::SourceList=/dev/null -o "Dir::Etc::SourceParts=$apt/parts" \
+		-o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache"
+	{
+		apt-get "$@" update && cd "$apt/source" && apt-get "$@" source --download-only redis &&
+			dpkg-source --no-check -x redis_"$package_version"-*.dsc "$apt/suite"
+	} >"$apt/log" 2>&1 || { tail -20 "$apt/log" >&2; fail "cannot fetch Debian's source package redis $package_version"; }
+	mkdir -p "$cache"
+	rm -rf "$cache/redis-$package_version"
+	mv "$apt/suite" "$cache/redis-$package_version"
+}
+
+# Two runs may not share the suite's tests/tmp: each works on a copy.
+prepare_suite() {
+	mkdir -p "$cache"
+	(
+		flock 9
+		[ -x "$cache/redis-$package_version/runtest" ] || (fetch_source)
+	) 9>"$cache/lock"
+	mkdir -p "$work/suite/src"
+	cp -R "$cache/redis-$package_version/runtest" "$cache/redis-$package_version/tests" "$work/suite/"
+	for program in redis-cli redis-benchmark redis-check-aof redis-check-rdb; do
+		ln -s "$(command -v $program)" "$work/suite/src/$program" || fail "no $program here"
+	done
+}
