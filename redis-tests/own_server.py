@@ -40,12 +40,17 @@ class Server:
         except redis.RedisError:
             return False
 
+    def stop(self):
+        """In good order, without a save."""
+        self.process.terminate()
+        self.process.wait(60)
+
     def kill(self):
         self.process.kill()
         self.process.wait()
 
-    def connect(self, timeout=30):
-        return redis.Redis(unix_socket_path=self.socket, socket_timeout=timeout)
+    def connect(self, timeout=30, db=0):
+        return redis.Redis(unix_socket_path=self.socket, socket_timeout=timeout, db=db)
 
     def clean_up(self):
         if self.process is not None:

@@ -21,10 +21,11 @@
 #include "info/slowlog.h"
 #include "keyspace/keyspace.h"
 #include "memory_keeper.h"
+#include "moving/redis_files.h"
+#include "moving/saver.h"
 #include "net/net.h"
 #include "process.h"
 #include "pubsub/pubsub.h"
-#include "redis_files.h"
 #include "server_log.h"
 #include "storage/base/random.h"
 #include "storage/engine.h"
@@ -243,7 +244,6 @@ identify(struct program *p)
 	s->clock = sett_system_clock();
 	s->started_ms = clock_wall_ms(s->clock);
 	s->started_monotonic_ns = clock_monotonic_ns(s->clock);
-	s->last_save_ms = s->started_ms;
 	for (unsigned i = 0; i < 40; i += 8)
 		snprintf(s->run_id + i, sizeof(s->run_id) - i, "%08x", (unsigned)random_entropy());
 	ssize_t size = readlink("/proc/self/exe", p->executable, sizeof(p->executable) - 1);
@@ -292,6 +292,8 @@ create_rooms(struct program *p, struct sett_error *error)
 		return out_of_memory(error);
 	policy_changed(s);
 	events_changed(s);
+	if (saver_create(s, &s->saver) != SETT_OK)
+		return out_of_memory(error);
 	recorder_listen(s);
 	if (memory_keeper_start(s, &p->memory_keeper) != SETT_OK)
 		return out_of_memory(error);
@@ -354,6 +356,7 @@ stop(struct program *p, bool started)
 	if (started)
 		net_stop(s->net);
 	signal_watch_stop(&p->signals);
+	saver_destroy(s->saver);
 	expirer_destroy(s->expirer);
 	memory_keeper_stop(p->memory_keeper);
 	command_stats_destroy(s->command_stats);

@@ -63,6 +63,9 @@ print_key(FILE *out, struct bytes key, bool raw)
 	case ENGINE_KEY_MEMBER_SEED:
 		fputs("member-seed", out);
 		break;
+	case ENGINE_KEY_KNOWN_FILES:
+		fputs("known-files", out);
+		break;
 	case ENGINE_KEY_STEM_COUNT:
 		fputs("stems-of-cursors", out);
 		break;

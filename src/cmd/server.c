@@ -7,6 +7,7 @@
 
 #include "info/info.h"
 #include "info/slowlog.h"
+#include "moving/saver.h"
 #include "net/net.h"
 
 int
@@ -134,54 +135,63 @@ command_slowlog_help(struct command_context *c)
 	return context_help(c, lines);
 }
 
-/* ---- SAVE and its kin: every commit is in the log, so to save is to sync it ---- */
-
-/* False: the error reply was given. On a pool thread, as the rows say. */
-static bool
-save(struct command_context *c)
-{
-	struct sett_error error = {0};
-	if (sett_engine_sync(c->server->engine, &error) != SETT_OK) {
-		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING, "Saving failed: %s", error.message);
-		context_errorf(c, "ERR %s", error.message);
-		return false;
-	}
-	/* Relaxed: numbers of their own, read by LASTSAVE and INFO. */
-	__atomic_fetch_add(&c->server->saves, 1, __ATOMIC_RELAXED);
-	__atomic_store_n(&c->server->last_save_ms, clock_wall_ms(c->server->clock), __ATOMIC_RELAXED);
-	return true;
-}
+/* ---- SAVE and its kin ---- */
 
 int
 command_save(struct command_context *c)
 {
-	if (save(c))
-		resp_status(c->reply, "OK");
+	struct sett_error error = {0};
+	int status = saver_run(c->server->saver, &c->client->gone, &error);
+	if (status == SETT_LOCKED)
+		return context_error(c, "ERR Background save already in progress");
+	if (status == SETT_ABORTED && context_is_given_up(c))
+		return context_give_up(c);
+	if (status != SETT_OK)
+		return context_errorf(c, "ERR %s", error.message);
+	resp_status(c->reply, "OK");
 	return SETT_OK;
 }
 
+static void
+start_save(struct server *server, struct client *client, void *data)
+{
+	struct sett_error error = {0};
+	if (saver_start(server->saver, &error) != SETT_OK)
+		log_sink_printf(&server->sink, LOG_LEVEL_WARNING, "Can't save in background: %s",
+				error.message);
+}
+
+/* What is written is the moment after the commit: of an EXEC, with all that it did. */
 int
 command_bgsave(struct command_context *c)
 {
 	if (c->argc > 2 || (c->argc == 2 && !argument_is(c->argv[1], "SCHEDULE")))
 		return context_syntax_error(c);
-	if (save(c))
-		resp_status(c->reply, "Background saving started");
-	return SETT_OK;
+	if (saver_is_busy(c->server->saver))
+		return context_error(c, "ERR Background save already in progress");
+	resp_status(c->reply, c->in_multi ? "Background saving scheduled" : "Background saving started");
+	return context_defer(c, start_save, NULL);
 }
 
+/* Every commit is in the log, so there is nothing to be rewritten: all of it is made durable. */
 int
 command_bgrewriteaof(struct command_context *c)
 {
-	if (save(c))
-		resp_status(c->reply, "Background append only file rewriting started");
+	struct sett_error error = {0};
+	if (sett_engine_sync(c->server->engine, &error) != SETT_OK) {
+		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING, "Saving failed: %s", error.message);
+		return context_errorf(c, "ERR %s", error.message);
+	}
+	resp_status(c->reply, "Background append only file rewriting started");
 	return SETT_OK;
 }
 
 int
 command_lastsave(struct command_context *c)
 {
-	resp_integer(c->reply, (int64_t)(__atomic_load_n(&c->server->last_save_ms, __ATOMIC_RELAXED) / 1000));
+	struct saver_facts facts;
+	saver_facts(c->server->saver, &facts);
+	resp_integer(c->reply, (int64_t)(facts.last_save_ms / 1000));
 	return SETT_OK;
 }
 
@@ -219,8 +229,19 @@ shut_down(struct server *server, struct client *client, void *data)
 	net_request_shutdown(server->net);
 }
 
-/* No reply: the connection closes. What was acknowledged is durable first, whatever the options, unless that
- * fails and it is forced. */
+/* What was acknowledged is durable first, whatever the options; with SAVE it is also in an RDB file. */
+static int
+save_at_shutdown(struct command_context *c, const struct shutdown_request *request, struct sett_error *error)
+{
+	int status = sett_engine_sync(c->server->engine, error);
+	if (status == SETT_OK && request->save)
+		status = saver_run(c->server->saver, NULL, error);
+	if (status == SETT_LOCKED)
+		sett_error_set(error, status, 0, "a background save is in progress");
+	return status;
+}
+
+/* No reply: the connection closes. */
 int
 command_shutdown(struct command_context *c)
 {
@@ -231,7 +252,7 @@ command_shutdown(struct command_context *c)
 	/* It is over before another command could be read. */
 	if (request.abort)
 		return context_error(c, "ERR No shutdown in progress.");
-	if (sett_engine_sync(c->server->engine, &error) != SETT_OK) {
+	if (save_at_shutdown(c, &request, &error) != SETT_OK) {
 		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING, "Error trying to save the DB: %s",
 				error.message);
 		__atomic_store_n(&c->server->shutdown_failed, 1, __ATOMIC_RELAXED);

@@ -109,7 +109,10 @@ struct config {
 	/* types */
 	int64_t hash_max_listpack_entries, hash_max_listpack_value; /* (runtime) */
 	int64_t set_max_intset_entries;                             /* (runtime) */
-	bool rdb_compression; /* (runtime) of strings in dumped values */
+	bool rdb_compression;       /* (runtime) of strings in dumped values and RDB files */
+	bool rdb_checksum;          /* RDB files end with one */
+	int rdb_version;            /* (runtime) of files that are written */
+	int64_t rdb_key_save_delay; /* (runtime) see rdb/database_writer.h */
 	int64_t zset_max_listpack_entries, zset_max_listpack_value; /* (runtime) */
 	int64_t stream_node_max_entries; /* (runtime) approximate trimming goes by so many entries; 0: by 100 */
 	int64_t packed_max_size;         /* (runtime) bytes of a collection that is kept within its root */

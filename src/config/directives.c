@@ -121,6 +121,15 @@ check_dump_name(struct directive_value *value, char *ret_reason)
 }
 
 static bool
+check_rdb_version(struct directive_value *value, char *ret_reason)
+{
+	enum { WITH_DEADLINES = 12, WITHOUT = 10 };
+	return value->number == WITH_DEADLINES || value->number == WITHOUT ||
+		refuse(ret_reason,
+		       "rdb-version must be 10 (Redis 7.0) or 12 (Redis 7.4: hash fields with deadlines)");
+}
+
+static bool
 check_append_file(struct directive_value *value, char *ret_reason)
 {
 	if (value->text[0] == '\0')
@@ -221,6 +230,7 @@ const struct directive directive_table[] = {
 	{CHOICE("value-compression", compression_choices, "none", FIXED), FIELD(value_compression)},
 	{INTEGER("compression-level", 1, 19, "1", FIXED), FIELD(compression_level)},
 	{BOOLEAN("check-at-start", "no", FIXED), FIELD(check_at_start)},
+	{INTEGER("rdb-version", 10, 12, "10", 0), FIELD(rdb_version), .check = check_rdb_version},
 	{BOOLEAN("ignore-redis-files", "no", IMMUTABLE | HIDDEN), FIELD(ignore_redis_files)},
 
 	/* network */
@@ -378,11 +388,11 @@ const struct directive directive_table[] = {
 	{SPECIAL("save", KIND_SAVE, "3600 1 300 100 60 10000", MULTIPLE | DIRECTIVE_CUMULATIVE),
 	 NO_EFFECT(ALL_SAVED)},
 	{STRING("dbfilename", "dump.rdb", PROTECTED), FIELD(dump_file), .check = check_dump_name},
-	{BOOLEAN("rdbchecksum", "yes", IMMUTABLE), NO_EFFECT(ALL_SAVED)},
+	{BOOLEAN("rdbchecksum", "yes", IMMUTABLE), FIELD(rdb_checksum)},
 	{BOOLEAN("rdbcompression", "yes", 0), FIELD(rdb_compression)},
 	{BOOLEAN("rdb-del-sync-files", "no", 0), NO_EFFECT(ALL_SAVED)},
 	{BOOLEAN("rdb-save-incremental-fsync", "yes", 0), NO_EFFECT(ALL_SAVED)},
-	{INTEGER("rdb-key-save-delay", INT_MIN, INT_MAX, "0", HIDDEN), NO_EFFECT(ALL_SAVED)},
+	{INTEGER("rdb-key-save-delay", INT_MIN, INT_MAX, "0", HIDDEN), FIELD(rdb_key_save_delay)},
 	{INTEGER("key-load-delay", INT_MIN, INT_MAX, "0", HIDDEN), NO_EFFECT(ALL_SAVED)},
 	{INTEGER("loading-process-events-interval-bytes", 1024, INT_MAX, "2mb", HIDDEN | MEMORY),
 	 NO_EFFECT(ALL_SAVED)},

@@ -324,10 +324,13 @@ info_gather(struct server *server, struct info_facts *ret)
 	}
 	ret->startup_memory = server->startup_memory;
 	ret->startup_log_bytes = server->startup_log_bytes;
-	ret->saves = __atomic_load_n(&server->saves, __ATOMIC_RELAXED);
 	for (int kind = 0; kind < SUBSCRIPTION_KINDS; kind++)
 		ret->topics[kind] = pubsub_count(server->pubsub, (enum subscription_kind)kind);
 	command_stats_lookups(server->command_stats, &ret->keyspace_misses, &ret->keyspace_hits);
 	ret->total_errors = command_stats_total_errors(server->command_stats);
-	ret->last_save_seconds = __atomic_load_n(&server->last_save_ms, __ATOMIC_RELAXED) / 1000;
+	if (server->saver != NULL)
+		saver_facts(server->saver, &ret->save);
+	ret->last_save_seconds = ret->save.last_save_ms / 1000;
+	ret->unsaved_commits =
+		ret->visible > ret->save.last_timestamp ? ret->visible - ret->save.last_timestamp : 0;
 }

@@ -6,6 +6,7 @@
 #include <sys/utsname.h>
 
 #include "info/command_stats.h"
+#include "moving/saver.h"
 #include "net/net.h"
 #include "storage/engine.h"
 #include "txn/server.h"
@@ -25,8 +26,9 @@ struct info_facts {
 	uint64_t rss, system_memory, memory_budget, max_memory;
 	uint64_t max_clients, max_input_buffer, max_output_buffer, watching_clients;
 	uint64_t io_threads_active, threaded_reads, threaded_writes;
-	uint64_t startup_log_bytes, pending_syncs, saves, expire_cpu_ms;
-	uint64_t undurable_commits, last_save_seconds, sync_lag_us;
+	uint64_t startup_log_bytes, pending_syncs, expire_cpu_ms;
+	struct saver_facts save;
+	uint64_t undurable_commits, unsaved_commits, last_save_seconds, sync_lag_us;
 	uint64_t visible, written, durable, oldest_snapshot_age;
 	uint64_t topics[SUBSCRIPTION_KINDS]; /* that anybody is subscribed to */
 	uint64_t expired_keys, total_errors, keyspace_misses, keyspace_hits;

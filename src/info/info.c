@@ -227,6 +227,39 @@ write_health(const struct info_facts *f, struct output *out)
 }
 
 static void
+write_saving(const struct info_facts *f, struct output *out)
+{
+	info_print(out, "%d", f->save.in_background);
+}
+
+static void
+write_save_status(const struct info_facts *f, struct output *out)
+{
+	info_print(out, "%s", f->save.last_failed ? "err" : "ok");
+}
+
+static void
+write_save_seconds(const struct info_facts *f, struct output *out)
+{
+	info_print(out, "%" PRId64, f->save.last_seconds);
+}
+
+static void
+write_saving_seconds(const struct info_facts *f, struct output *out)
+{
+	info_print(out, "%" PRId64, f->save.current_seconds);
+}
+
+static void
+write_save_percent(const struct info_facts *f, struct output *out)
+{
+	const double per_cent = 100;
+	info_print(out, "%.2f",
+		   f->save.keys_all == 0 ? 0
+					 : per_cent * (double)f->save.keys_done / (double)f->save.keys_all);
+}
+
+static void
 write_health_text(const struct info_facts *f, struct output *out)
 {
 	info_print(out, "%s", f->health_status == SETT_OK ? "" : f->health.message);
@@ -403,23 +436,23 @@ static const struct field memory_fields[] = {
 	{0},
 };
 
-/* Every commit is logged: what Redis calls AOF is always on, and a "save" is a sync. */
+/* Every commit is logged: what Redis calls AOF is always on. */
 static const struct field persistence_fields[] = {
 	NONE("loading"),
 	NONE("async_loading"),
 	NONE("current_cow_peak"),
 	NONE("current_cow_size"),
 	NONE("current_cow_size_age"),
-	CONSTANT("current_fork_perc", "0.00"),
-	NONE("current_save_keys_processed"),
-	NONE("current_save_keys_total"),
-	NUMBER("rdb_changes_since_last_save", undurable_commits),
-	NONE("rdb_bgsave_in_progress"),
+	FUNCTION("current_fork_perc", write_save_percent),
+	NUMBER("current_save_keys_processed", save.keys_done),
+	NUMBER("current_save_keys_total", save.keys_all),
+	NUMBER("rdb_changes_since_last_save", unsaved_commits),
+	FUNCTION("rdb_bgsave_in_progress", write_saving),
 	NUMBER("rdb_last_save_time", last_save_seconds),
-	FUNCTION("rdb_last_bgsave_status", write_health),
-	CONSTANT("rdb_last_bgsave_time_sec", "-1"),
-	CONSTANT("rdb_current_bgsave_time_sec", "-1"),
-	NUMBER("rdb_saves", saves),
+	FUNCTION("rdb_last_bgsave_status", write_save_status),
+	FUNCTION("rdb_last_bgsave_time_sec", write_save_seconds),
+	FUNCTION("rdb_current_bgsave_time_sec", write_saving_seconds),
+	NUMBER("rdb_saves", save.saves),
 	NONE("rdb_last_cow_size"),
 	NONE("rdb_last_load_keys_expired"),
 	NONE("rdb_last_load_keys_loaded"),

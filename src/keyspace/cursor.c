@@ -55,17 +55,12 @@ prefix_bounds(struct keyspace_view *view, uint64_t epoch, struct bytes prefix, s
 	return SETT_OK;
 }
 
-int
-keyspace_cursor_open(struct keyspace_view *view, unsigned db, struct bytes prefix, struct bytes resume,
-		     struct keyspace_cursor **ret)
+static int
+open_cursor(struct keyspace_view *view, unsigned db, uint64_t epoch, struct bytes prefix, struct bytes resume,
+	    struct keyspace_cursor **ret)
 {
-	uint64_t epoch;
 	struct bytes lower, upper;
-	int status = keyspace_epoch(view, db, &epoch);
-	if (status == SETT_OK)
-		status = sett_txn_read_conflict(view->txn, existence_conflict_key(epoch));
-	if (status == SETT_OK)
-		status = prefix_bounds(view, epoch, prefix, &lower, &upper);
+	int status = prefix_bounds(view, epoch, prefix, &lower, &upper);
 	if (status == SETT_OK && resume.size > LONG_KEY_STORED_SIZE)
 		status = SETT_INVALID;
 	if (status != SETT_OK)
@@ -91,6 +86,32 @@ keyspace_cursor_open(struct keyspace_view *view, unsigned db, struct bytes prefi
 	}
 	*ret = c;
 	return SETT_OK;
+}
+
+int
+keyspace_cursor_open(struct keyspace_view *view, unsigned db, struct bytes prefix, struct bytes resume,
+		     struct keyspace_cursor **ret)
+{
+	uint64_t epoch;
+	int status = keyspace_epoch(view, db, &epoch);
+	if (status == SETT_OK)
+		status = sett_txn_read_conflict(view->txn, existence_conflict_key(epoch));
+	return status == SETT_OK ? open_cursor(view, db, epoch, prefix, resume, ret) : status;
+}
+
+int
+keyspace_cursor_open_kept(struct keyspace_view *view, unsigned db, uint64_t epoch, struct bytes resume,
+			  struct keyspace_cursor **ret)
+{
+	return open_cursor(view, db, epoch, (struct bytes){0}, resume, ret);
+}
+
+struct bytes
+keyspace_cursor_place(const struct key *k)
+{
+	struct bytes whole = k->engine_key.bytes;
+	assert(whole.size >= EPOCH_PREFIX_SIZE);
+	return bytes_of(whole.data + EPOCH_PREFIX_SIZE, whole.size - EPOCH_PREFIX_SIZE);
 }
 
 void

@@ -4,6 +4,7 @@
  *     00 'n'                         -> next epoch never used
  *     00 'o'                         -> next object id never leased
  *     00 's'                         -> seed of members' hashes (8 random bytes)
+ *     00 'f'                         -> what is known of Redis' files (known_files.c)
  *     00 'c' ...                     -> stems of SCAN's cursors (scan_cursors.c)
  *     01 epoch:u64be key             -> root record of a key (root.c)
  *     02 epoch:u64be object:u64be ...-> elements of a spread collection
@@ -204,6 +205,15 @@ uint64_t keyspace_random(struct keyspace *);
 struct keyspace_cursor;
 int keyspace_cursor_open(struct keyspace_view *, unsigned db, struct bytes prefix, struct bytes resume,
 			 struct keyspace_cursor **ret);
+/* The number under which the keys of a database lie in this transaction, which joins its read set (SETT_CONFLICT if it
+ * moved); and the same walk in another transaction
+ * of the same snapshot, whatever FLUSHDB and SWAPDB have done to the database since. It joins nothing: the snapshot is
+ * kept for reading alone. */
+int keyspace_epoch(struct keyspace_view *, unsigned db, uint64_t *ret);
+int keyspace_cursor_open_kept(struct keyspace_view *, unsigned db, uint64_t epoch, struct bytes resume,
+			      struct keyspace_cursor **ret);
+/* The place of a key that a cursor gave: a walk from there begins with it. */
+struct bytes keyspace_cursor_place(const struct key *);
 /* SETT_OK and the next key that is not expired, SETT_NOT_FOUND at the end. The handle is for reading, and valid
  * until the next call. */
 int keyspace_cursor_next(struct keyspace_cursor *, struct key *ret);

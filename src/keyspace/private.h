@@ -59,8 +59,6 @@ struct epoch_change {
 	uint64_t before;
 };
 
-/* The epoch of a database in this transaction; joins the read set. SETT_CONFLICT if it moved. */
-int keyspace_epoch(struct keyspace_view *, unsigned db, uint64_t *ret);
 /* The counters of an epoch: its keys, those with a deadline, those with a deadline among their elements, and the
  * sum of the keys' deadlines (deadline_share). */
 static inline uint64_t

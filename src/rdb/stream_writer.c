@@ -29,7 +29,7 @@ rdb_put_id_bytes(struct rdb_writer *w, struct stream_id id)
 void
 rdb_stream_begin(struct rdb_stream_writer *w)
 {
-	rdb_put_byte(w->out, RDB_STREAM_2);
+	rdb_put_type(w->out, RDB_STREAM_2);
 	w->length_at = rdb_put_length_space(w->out);
 	listpack_begin(&w->master);
 	listpack_begin(&w->body);

@@ -29,6 +29,28 @@ put(struct rdb_writer *w, const void *data, size_t size)
 		w->failed = true;
 }
 
+int
+rdb_writer_drain(struct rdb_writer *w, size_t least)
+{
+	if (w->failed)
+		return w->failure != SETT_OK ? w->failure : SETT_NO_MEMORY;
+	if (w->drain == NULL || w->open_lengths > 0 || w->out.size < least || w->out.size == 0)
+		return SETT_OK;
+	w->failure = w->drain(w->drain_arg, buffer_bytes(&w->out));
+	w->failed = w->failure != SETT_OK;
+	buffer_clear(&w->out);
+	return w->failure;
+}
+
+void
+rdb_put_type(struct rdb_writer *w, uint8_t type)
+{
+	rdb_put_byte(w, type);
+	if (w->has_name)
+		rdb_put_string(w, w->name);
+	w->has_name = false;
+}
+
 void
 rdb_put_byte(struct rdb_writer *w, uint8_t byte)
 {
@@ -75,6 +97,7 @@ rdb_put_length_space(struct rdb_writer *w)
 	static const uint8_t space[9] = {0x81};
 	size_t at = w->out.size;
 	put(w, space, sizeof(space));
+	w->open_lengths++;
 	return at;
 }
 
@@ -82,6 +105,8 @@ void
 rdb_set_length(struct rdb_writer *w, size_t at, uint64_t length)
 {
 	uint64_t big = htobe64(length);
+	assert(w->open_lengths > 0);
+	w->open_lengths--;
 	if (w->failed)
 		return;
 	assert(w->out.data[at] == 0x81);
@@ -145,9 +170,8 @@ rdb_put_string(struct rdb_writer *w, struct bytes text)
 }
 
 uint8_t *
-rdb_put_string_space(struct rdb_writer *w, size_t size)
+rdb_put_space(struct rdb_writer *w, size_t size)
 {
-	rdb_put_length(w, size);
 	if (!w->failed && buffer_reserve(&w->out, size) != SETT_OK)
 		w->failed = true;
 	if (w->failed)

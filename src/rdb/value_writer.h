@@ -12,10 +12,23 @@ struct rdb_writer {
 	bool compresses; /* long strings */
 	bool failed;
 	struct lzf_state *lzf; /* once it is needed */
+	/* What becomes of bytes that are ready; NULL: all stay in `out`. A failure is kept in `failure`. */
+	int (*drain)(void *arg, struct bytes);
+	void *drain_arg;
+	int failure;
+	unsigned open_lengths; /* lengths that are not known yet: nothing can be drained */
+	struct bytes name;     /* of a key of a file: it stands behind the type of the next value */
+	bool has_name;
 };
+enum { RDB_PIECE_SIZE = 1024 * 1024 };
 
 void rdb_writer_init(struct rdb_writer *, bool compresses);
 void rdb_writer_free(struct rdb_writer *);
+
+/* What a value begins with: its type, and in a file the key's name. */
+void rdb_put_type(struct rdb_writer *, uint8_t type);
+/* Hands on what is ready, if it is `least` bytes or more. SETT_OK, or what drain said; SETT_NO_MEMORY. */
+int rdb_writer_drain(struct rdb_writer *, size_t least);
 
 void rdb_put_byte(struct rdb_writer *, uint8_t);
 void rdb_put_bytes(struct rdb_writer *, struct bytes);
@@ -29,8 +42,8 @@ void rdb_set_length(struct rdb_writer *, size_t at, uint64_t);
 void rdb_put_string(struct rdb_writer *, struct bytes);
 void rdb_put_double(struct rdb_writer *, double);
 
-/* A string of `size` bytes that the caller fills in at once, at the address returned. NULL when failed. */
-uint8_t *rdb_put_string_space(struct rdb_writer *, size_t size);
+/* `size` bytes that the caller fills in at once, at the address returned. NULL when failed. */
+uint8_t *rdb_put_space(struct rdb_writer *, size_t size);
 
 /* ---- listpacks ---- */
 struct listpack_writer {

@@ -7,17 +7,31 @@
 #include "rdb/payload.h"
 #include "rdb/write_value.h"
 
+/* A large string is read into its place piece by piece, and so not compressed. */
+static int
+write_large_string(struct value_write *v, uint64_t size)
+{
+	int status = SETT_OK;
+	rdb_put_length(v->out, size);
+	for (uint64_t at = 0; at < size && status == SETT_OK;) {
+		size_t part = size - at < RDB_PIECE_SIZE ? (size_t)(size - at) : (size_t)RDB_PIECE_SIZE;
+		uint8_t *space = rdb_put_space(v->out, part);
+		status = space != NULL ? key_body_part(v->key, at, part, space) : SETT_NO_MEMORY;
+		at += part;
+		if (status == SETT_OK)
+			status = value_write_go_on(v);
+	}
+	return status;
+}
+
 static int
 write_string(struct value_write *v)
 {
-	enum { LARGE = 1024 * 1024 /* read into its place, and so not compressed */ };
 	struct bytes value;
 	uint64_t size = v->key->root.body_size;
-	rdb_put_byte(v->out, RDB_STRING);
-	if (size >= LARGE) {
-		uint8_t *space = rdb_put_string_space(v->out, (size_t)size);
-		return space != NULL ? key_body_part(v->key, 0, (size_t)size, space) : SETT_NO_MEMORY;
-	}
+	rdb_put_type(v->out, RDB_STRING);
+	if (size >= RDB_PIECE_SIZE)
+		return write_large_string(v, size);
 	int status = key_body(v->key, &value);
 	if (status != SETT_OK)
 		return status;
@@ -58,28 +72,50 @@ survey_fields(struct value_write *v, struct hash *h, struct field_facts *ret)
 	return facts.count > 0 ? SETT_OK : SETT_NOT_FOUND;
 }
 
+/* A value in a place of its own is read into the same memory as the one before: the transaction would keep it. */
+static int
+put_field_value(struct value_write *v, struct hash *h, const struct hash_field *field)
+{
+	enum { APART_MIN = 512 };
+	struct bytes value;
+	int status;
+	if (v->out->drain == NULL || !field->is_spread || field->value_size < APART_MIN) {
+		status = hash_value(h, field, &value);
+	} else {
+		buffer_clear(&v->value);
+		status = buffer_reserve(&v->value, (size_t)field->value_size);
+		if (status == SETT_OK)
+			status = sett_txn_body_part(v->key->view->txn, &field->member.record,
+						    field->member.name_size, (size_t)field->value_size,
+						    v->value.data);
+		value = bytes_of(v->value.data, (size_t)field->value_size);
+	}
+	if (status == SETT_OK)
+		rdb_put_string(v->out, value);
+	return status;
+}
+
 static int
 write_plain_fields(struct value_write *v, struct hash_walk *walk, const struct field_facts *facts)
 {
 	struct hash_field field;
-	struct bytes value;
 	uint64_t count = 0;
 	int status;
-	rdb_put_byte(v->out, facts->first_deadline != 0 ? RDB_HASH_DEADLINES : RDB_HASH);
+	rdb_put_type(v->out, facts->first_deadline != 0 ? RDB_HASH_DEADLINES : RDB_HASH);
 	if (facts->first_deadline != 0)
 		rdb_put_little_endian(v->out, facts->first_deadline, 8);
 	rdb_put_length(v->out, facts->count);
 	while ((status = hash_walk_next(walk, &field)) == SETT_OK) {
-		status = hash_value(walk->hash, &field, &value);
-		if (status == SETT_OK)
-			status = value_write_go_on(v);
+		status = value_write_go_on(v);
 		if (status != SETT_OK)
 			return status;
 		if (facts->first_deadline != 0)
 			rdb_put_length(v->out,
 				       field.deadline != 0 ? field.deadline - facts->first_deadline + 1 : 0);
 		rdb_put_string(v->out, field.name);
-		rdb_put_string(v->out, value);
+		status = put_field_value(v, walk->hash, &field);
+		if (status != SETT_OK)
+			return status;
 		count++;
 	}
 	return status == SETT_NOT_FOUND && count != facts->count ? SETT_CORRUPT : status;
@@ -101,7 +137,7 @@ write_packed_fields(struct value_write *v, struct hash_walk *walk)
 		listpack_add(&listpack, field.name);
 		listpack_add(&listpack, value);
 	}
-	rdb_put_byte(v->out, RDB_HASH_LISTPACK);
+	rdb_put_type(v->out, RDB_HASH_LISTPACK);
 	rdb_put_listpack(v->out, &listpack);
 	listpack_free(&listpack);
 	return status;
@@ -163,6 +199,30 @@ write_nodes(struct value_write *v, struct list *list, struct listpack_writer *no
 	return status;
 }
 
+/* The older form, whose only length is known beforehand: for what is written to its file piece by piece. */
+static int
+write_elements(struct value_write *v, struct list *list)
+{
+	struct list_walk walk;
+	struct list_element element;
+	struct bytes value;
+	uint64_t count = 0;
+	int status;
+	rdb_put_type(v->out, RDB_LIST);
+	rdb_put_length(v->out, list->count);
+	list_walk(list, 0, false, &walk);
+	while ((status = list_walk_next(&walk, &element)) == SETT_OK) {
+		status = list_value(list, &element, &value);
+		if (status != SETT_OK)
+			return status;
+		rdb_put_string(v->out, value);
+		count++;
+		if ((status = value_write_go_on(v)) != SETT_OK)
+			return status;
+	}
+	return status == SETT_NOT_FOUND && count != list->count ? SETT_CORRUPT : status;
+}
+
 static int
 write_list(struct value_write *v)
 {
@@ -172,7 +232,11 @@ write_list(struct value_write *v)
 	int status = list_open(v->key, 0, &list);
 	if (status != SETT_OK)
 		return status;
-	rdb_put_byte(v->out, RDB_LIST_QUICKLIST_2);
+	if (v->out->drain != NULL && v->key->root.object_bytes > RDB_PIECE_SIZE) {
+		status = write_elements(v, &list);
+		return status == SETT_NOT_FOUND ? SETT_OK : status;
+	}
+	rdb_put_type(v->out, RDB_LIST_QUICKLIST_2);
 	size_t length = rdb_put_length_space(v->out);
 	status = write_nodes(v, &list, &node, &nodes);
 	rdb_set_length(v->out, length, nodes);
@@ -188,7 +252,7 @@ write_members(struct value_write *v, struct hash *set, struct hash_walk *walk)
 	struct hash_field member;
 	uint64_t count = 0;
 	int status;
-	rdb_put_byte(v->out, RDB_SET);
+	rdb_put_type(v->out, RDB_SET);
 	rdb_put_length(v->out, set->count);
 	while ((status = hash_walk_next(walk, &member)) == SETT_OK &&
 	       (status = value_write_go_on(v)) == SETT_OK) {
@@ -232,7 +296,7 @@ put_intset(struct rdb_writer *out, const int64_t *values, uint64_t count)
 	rdb_put_little_endian(&blob, count, 4);
 	for (uint64_t i = 0; i < count; i++)
 		rdb_put_little_endian(&blob, (uint64_t)values[i], (size_t)width);
-	rdb_put_byte(out, RDB_SET_INTSET);
+	rdb_put_type(out, RDB_SET_INTSET);
 	rdb_put_string(out, buffer_bytes(&blob.out));
 	out->failed = out->failed || blob.failed;
 	rdb_writer_free(&blob);
@@ -298,7 +362,7 @@ write_packed_scores(struct value_write *v, struct zset_walk *walk)
 		listpack_add(&listpack, element.name);
 		add_score(&listpack, element.score);
 	}
-	rdb_put_byte(v->out, RDB_ZSET_LISTPACK);
+	rdb_put_type(v->out, RDB_ZSET_LISTPACK);
 	rdb_put_listpack(v->out, &listpack);
 	listpack_free(&listpack);
 	return status;
@@ -310,7 +374,7 @@ write_plain_scores(struct value_write *v, struct zset_walk *walk, uint64_t expec
 	struct zset_element element;
 	uint64_t count = 0;
 	int status;
-	rdb_put_byte(v->out, RDB_ZSET);
+	rdb_put_type(v->out, RDB_ZSET);
 	rdb_put_length(v->out, expected);
 	while ((status = zset_walk_next(walk, &element)) == SETT_OK &&
 	       (status = value_write_go_on(v)) == SETT_OK) {
@@ -349,8 +413,10 @@ rdb_write_value(struct key *k, const bool *gone, struct rdb_writer *out, unsigne
 	struct value_write v = {.key = k, .gone = gone, .out = out, .version = RDB_VERSION};
 	assert(k->exists && (unsigned)k->root.type < VALUE_TYPE_END);
 	int status = writers[k->root.type](&v);
+	buffer_free(&v.value);
 	if (status == SETT_OK && out->failed)
-		status = SETT_NO_MEMORY;
+		status = out->failure != SETT_OK ? out->failure : SETT_NO_MEMORY;
+	assert(status != SETT_OK || !out->has_name);
 	if (status == SETT_OK)
 		*ret_version = v.version;
 	return status;

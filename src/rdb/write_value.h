@@ -9,13 +9,16 @@ struct value_write {
 	const bool *gone;
 	struct rdb_writer *out;
 	unsigned version;
+	struct buffer value; /* of one member */
 };
 
-/* Asked for each element. */
+/* Asked for each element. What is written so far may be handed on. */
 static inline int
 value_write_go_on(const struct value_write *v)
 {
-	return v->gone != NULL && __atomic_load_n(v->gone, __ATOMIC_RELAXED) ? SETT_ABORTED : SETT_OK;
+	if (v->gone != NULL && __atomic_load_n(v->gone, __ATOMIC_RELAXED))
+		return SETT_ABORTED;
+	return rdb_writer_drain(v->out, RDB_PIECE_SIZE);
 }
 
 int rdb_write_stream(struct value_write *);

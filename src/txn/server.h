@@ -18,6 +18,7 @@ struct pubsub;
 struct interest_table;
 struct waiting_table;
 struct expirer;
+struct saver;
 struct slowlog;
 struct latency_monitor;
 struct command_stats;
@@ -65,6 +66,7 @@ struct server {
 	struct interest_table *interest;         /* txn/interest.h: WATCH */
 	struct waiting_table *waiting;           /* txn/waiting.h: BLPOP and its kin; NULL: nobody waits */
 	struct expirer *expirer;                 /* expire/expirer.h */
+	struct saver *saver;                     /* moving/saver.h */
 	struct slowlog *slowlog;                 /* info/slowlog.h */
 	struct latency_monitor *latency_monitor; /* info/latency_monitor.h */
 	struct command_stats *command_stats;     /* info/command_stats.h: calls, failures, error counts */
@@ -78,8 +80,6 @@ struct server {
 	char run_id[41];                            /* 40 hex digits, random per start */
 	const char *executable;                     /* absolute path, for INFO */
 	const char *supervised;                     /* "systemd", "upstart", "no", for INFO; NULL: no */
-	uint64_t last_save_ms;                      /* atomic: LASTSAVE */
-	uint64_t saves;                             /* atomic: SAVE and its kin that succeeded */
 	int shutdown_failed;                        /* atomic */
 	uint64_t startup_memory, startup_log_bytes; /* used_memory, length of the log: facts_note_start */
 	uint64_t used_memory_peak;                  /* atomic: info/facts.h */

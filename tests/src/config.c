@@ -349,7 +349,7 @@ Test(config, what_has_no_effect_is_named)
 {
 	struct config *config =
 		load_content("maxmemory-policy allkeys-lru\nreplicaof no one\nsave \"\"\n"
-			     "appendonly yes\nrdbchecksum yes\nactiverehashing yes\ntimeout 3\n");
+			     "appendonly yes\nrdb-del-sync-files no\nactiverehashing yes\ntimeout 3\n");
 	struct buffer lines = {0};
 	struct log_sink sink = {keep_line, &lines};
 	config_print_warnings(config, &sink);
@@ -361,7 +361,7 @@ Test(config, what_has_no_effect_is_named)
 		"bounds memory, not the data\n"
 		"Directive 'appendonly': accepted, has no effect: every commit is in the server's own log: "
 		"there is no AOF\n"
-		"Accepted at their defaults, without effect here: activerehashing, rdbchecksum\n");
+		"Accepted at their defaults, without effect here: activerehashing, rdb-del-sync-files\n");
 	buffer_free(&lines);
 	config_destroy(config);
 }

@@ -398,6 +398,7 @@ Test(keyspace, what_engine_keys_stand_for)
 	cr_assert(k.epoch == 7 && k.object == 258 && bytes_equal(k.name, BYTES_LITERAL("element")));
 	cr_assert_eq(keyspace_describe_key(BYTES_LITERAL("\0o")).kind, ENGINE_KEY_NEXT_OBJECT);
 	cr_assert_eq(keyspace_describe_key(BYTES_LITERAL("\0s")).kind, ENGINE_KEY_MEMBER_SEED);
+	cr_assert_eq(keyspace_describe_key(BYTES_LITERAL("\0f")).kind, ENGINE_KEY_KNOWN_FILES);
 	cr_assert_eq(keyspace_describe_key(BYTES_LITERAL("\0c")).kind, ENGINE_KEY_STEM_COUNT);
 	k = keyspace_describe_key(BYTES_LITERAL("\0c\0\0\0\1\0\0\1\2"));
 	cr_assert(k.kind == ENGINE_KEY_STEM && k.generation == 1 && k.number == 258);

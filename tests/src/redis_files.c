@@ -1,5 +1,5 @@
 /* A start beside files of Redis is refused unless a Sett database is there too, or the operator says so. */
-#include "redis_files.h"
+#include "moving/redis_files.h"
 
 #include <criterion/criterion.h>
 

@@ -1,9 +1,12 @@
 /* See redis_files.h. */
-#include "redis_files.h"
+#include "moving/redis_files.h"
 
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "rdb/crc64.h"
 
 struct search {
 	const struct config *config;
@@ -81,4 +84,44 @@ redis_files_check(const struct config *config, struct vfs *vfs, const struct log
 			"%s/%s holds data of Redis and is not read: the data served is the Sett database's",
 			config->dir, search.found);
 	return SETT_OK;
+}
+
+/* ---- telling files apart ---- */
+
+enum { EDGE_SIZE = 64 * 1024 };
+
+static int
+sum_edges(struct vfs_file *file, uint8_t *edge, struct known_file *ret, struct sett_error *error)
+{
+	uint64_t size;
+	size_t got;
+	int status = vfs_size(file, &size, error);
+	if (status == SETT_OK)
+		status = vfs_read(file, edge, EDGE_SIZE, 0, 0, &got, error);
+	if (status != SETT_OK)
+		return status;
+	uint64_t crc = crc64(0, bytes_of(edge, got));
+	if (size > EDGE_SIZE) {
+		status = vfs_read(file, edge, EDGE_SIZE, size - EDGE_SIZE, 0, &got, error);
+		if (status != SETT_OK)
+			return status;
+		crc = crc64(crc, bytes_of(edge, got));
+	}
+	*ret = (struct known_file){.size = size, .crc = crc};
+	return SETT_OK;
+}
+
+int
+redis_file_fingerprint(struct vfs *vfs, const char *path, struct known_file *ret, struct sett_error *error)
+{
+	struct vfs_file *file;
+	int status = vfs_open(vfs, path, VFS_READ, &file, error);
+	if (status != SETT_OK)
+		return status;
+	uint8_t *edge = malloc(EDGE_SIZE);
+	status = edge != NULL ? sum_edges(file, edge, ret, error)
+			      : sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory");
+	free(edge);
+	int closed = vfs_close(file, status == SETT_OK ? error : NULL);
+	return status != SETT_OK ? status : closed;
 }

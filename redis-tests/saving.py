@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+"""SAVE and BGSAVE write files that redis-server loads: the same content as in a redis-server that got the same
+commands, of the moment of the BGSAVE though commands go on, and whole whatever happens meanwhile.
+
+    saving.py SETT_SERVER REDIS_SERVER [KEYS [SEED]]
+"""
+import os
+import shutil
+import sys
+import threading
+import time
+
+import redis
+
+from own_server import Server, fail, wait_until
+from values import Maker, digest, fill
+
+REDIS_OPTIONS = ("--save", "", "--enable-debug-command", "yes")
+
+
+def expect(what, found, wanted):
+    if found != wanted:
+        fail("%s: %r instead of %r" % (what, found, wanted))
+
+
+def expect_error(client, text, *command):
+    try:
+        reply = client.execute_command(*command)
+    except redis.ResponseError as error:
+        if text not in str(error):
+            fail("%s: %s" % (command, error))
+        return
+    fail("%s was answered with %r" % (command, reply))
+
+
+def load(redis_server, file, wanted, what):
+    other = Server(redis_server, *REDIS_OPTIONS)
+    try:
+        shutil.copy(file, other.directory + "/dump.rdb")
+        other.start()
+        expect(what, digest(other), wanted)
+    finally:
+        other.clean_up()
+
+
+def figure(client, name):
+    return client.info("persistence")[name]
+
+
+def wait_for_save(client):
+    wait_until("the background save does not end", lambda: figure(client, "rdb_bgsave_in_progress") == 0)
+
+
+def check_contents(sett, reference, redis_server, keys, seed):
+    client = sett.connect(timeout=120)
+    fill((sett, reference), Maker(seed), keys)
+    file = sett.directory + "/dump.rdb"
+    wanted = digest(reference)
+    for compression in ("yes", "no"):
+        client.config_set("rdbcompression", compression)
+        before = client.execute_command("LASTSAVE")
+        expect("SAVE", client.execute_command("SAVE"), True)
+        expect("the order of saves", client.execute_command("LASTSAVE") >= before, True)
+        load(redis_server, file, wanted, "the content that redis-server loaded from SAVE, compression " + compression)
+    return wanted
+
+
+def check_moment(sett, redis_server, wanted):
+    """What is written during a BGSAVE, and a FLUSHDB and a SWAPDB, is not in its file."""
+    client = sett.connect(timeout=120)
+    client.config_set("rdb-key-save-delay", 100)
+    stop = threading.Event()
+
+    def write():
+        other = sett.connect()
+        i = 0
+        while not stop.is_set():
+            i += 1
+            other.set("key:%d" % (i % 1000), "changed %d" % i)
+            other.delete("key:%d" % ((i * 7) % 1000))
+
+    expect("BGSAVE", client.execute_command("BGSAVE"), True)
+    writer = threading.Thread(target=write)
+    writer.start()
+    expect("rdb_bgsave_in_progress", figure(client, "rdb_bgsave_in_progress"), 1)
+    expect_error(client, "Background save already in progress", "BGSAVE")
+    expect_error(client, "Background save already in progress", "SAVE")
+    sett.connect(db=15).flushdb()
+    client.execute_command("SWAPDB", 0, 9)
+    wait_until("the writer does not write", lambda: client.dbsize() > 0)
+    client.config_set("rdb-key-save-delay", 0)
+    wait_for_save(client)
+    stop.set()
+    writer.join()
+    expect("rdb_last_bgsave_status", figure(client, "rdb_last_bgsave_status"), "ok")
+    load(redis_server, sett.directory + "/dump.rdb", wanted, "the content of the moment of BGSAVE")
+
+
+def check_failures(sett):
+    """A save that fails, is killed, or is cut short by a shutdown leaves the file before as it is."""
+    client = sett.connect()
+    file = sett.directory + "/dump.rdb"
+    before = open(file, "rb").read()
+    client.execute_command("HSET", "with deadlines", "a", "1", "b", "2")
+    client.execute_command("HEXPIRE", "with deadlines", 1000, "FIELDS", 1, "a")
+    expect_error(client, "with deadlines", "SAVE")
+    client.execute_command("BGSAVE")
+    wait_for_save(client)
+    expect("rdb_last_bgsave_status after a failure", figure(client, "rdb_last_bgsave_status"), "err")
+    expect("the file after a failure", open(file, "rb").read() == before, True)
+    client.config_set("rdb-version", 12)
+    client.execute_command("SAVE")
+    expect("the version", open(file, "rb").read(9), b"REDIS0012")
+    client.config_set("rdb-version", 10)
+    client.delete("with deadlines")
+    client.execute_command("SAVE")
+    before = open(file, "rb").read()
+    client.config_set("rdb-key-save-delay", 1000)
+    client.execute_command("BGSAVE")
+    sett.kill()
+    expect("the file after a kill", open(file, "rb").read() == before, True)
+    sett.start()
+    client = sett.connect()
+    client.config_set("rdb-key-save-delay", 1000)
+    client.execute_command("BGSAVE")
+    began = time.monotonic()
+    sett.stop()
+    expect("a shutdown that does not wait for a save", time.monotonic() - began < 20, True)
+    expect("the file after a shutdown", open(file, "rb").read() == before, True)
+    expect("temporary files", [n for n in os.listdir(sett.directory) if n.startswith("temp-%d" % sett.process.pid)], [])
+
+
+def check_shutdown(sett, redis_server):
+    sett.start()
+    client = sett.connect()
+    client.flushall()
+    client.set("at the end", "1")
+    try:
+        client.shutdown(save=True)
+    except redis.ConnectionError:
+        pass
+    sett.process.wait(60)
+    other = Server(redis_server, *REDIS_OPTIONS)
+    try:
+        shutil.copy(sett.directory + "/dump.rdb", other.directory + "/dump.rdb")
+        other.start()
+        expect("keys after SHUTDOWN SAVE", other.connect().keys("*"), [b"at the end"])
+    finally:
+        other.clean_up()
+
+
+def main(sett_server, redis_server, keys=4000, seed=1):
+    sett = Server(sett_server, "--enable-debug-command", "yes")
+    reference = Server(redis_server, *REDIS_OPTIONS)
+    try:
+        sett.start()
+        reference.start()
+        wanted = check_contents(sett, reference, redis_server, int(keys), int(seed))
+        check_moment(sett, redis_server, wanted)
+        check_failures(sett)
+        check_shutdown(sett, redis_server)
+    finally:
+        sett.clean_up()
+        reference.clean_up()
+    print("redis-server loads what was saved: %s keys" % keys)
+
+
+main(*sys.argv[1:])

@@ -1,0 +1,347 @@
+/* See saver.h. The new file is known to the database before it has its name, so that no start meets one that is not. */
+#include "moving/saver.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "config/config.h"
+#include "moving/redis_files.h"
+#include "rdb/database_writer.h"
+#include "rdb/file_writer.h"
+#include "storage/base/thread.h"
+#include "storage/engine.h"
+
+enum { MS_PER_SECOND = 1000, NAME_MAX_SIZE = 256, PROGRESS_LOG_MS = 5000 };
+
+/* One file being written. */
+struct save {
+	struct saver *saver;
+	struct rdb_snapshot *snapshot;
+	const bool *gone;
+	uint64_t timestamp; /* of the moment */
+	struct sett_error error;
+	uint64_t logged_ms;
+};
+
+struct saver {
+	struct server *server;
+	struct mutex lock;
+	/* under lock */
+	bool busy, again; /* another one is wanted behind it */
+	bool has_thread;  /* to be joined */
+	bool stop;        /* atomic, too: what is being written is given up */
+	pthread_t thread;
+	struct save background;
+	struct saver_facts facts;
+	uint64_t began_ms;
+	uint64_t keys_done; /* atomic */
+};
+
+static uint64_t
+now_ms(const struct saver *s)
+{
+	return clock_wall_ms(s->server->clock);
+}
+
+int
+saver_create(struct server *server, struct saver **ret)
+{
+	struct saver *s = calloc(1, sizeof(*s));
+	if (s == NULL)
+		return SETT_NO_MEMORY;
+	s->server = server;
+	mutex_init(&s->lock);
+	s->facts = (struct saver_facts){.last_seconds = -1, .last_save_ms = server->started_ms};
+	s->facts.last_timestamp = sett_engine_visible(server->engine);
+	*ret = s;
+	return SETT_OK;
+}
+
+/* ---- writing a file ---- */
+
+static int
+go_on(void *arg, uint64_t keys)
+{
+	struct save *save = arg;
+	const struct server *server = save->saver->server;
+	uint64_t limit = (uint64_t)__atomic_load_n(&server->config->snapshot_limit_bytes, __ATOMIC_RELAXED);
+	/* relaxed: figures and wishes that stand for themselves */
+	__atomic_store_n(&save->saver->keys_done, keys, __ATOMIC_RELAXED);
+	if (__atomic_load_n(&save->saver->stop, __ATOMIC_RELAXED) ||
+	    (save->gone != NULL && __atomic_load_n(save->gone, __ATOMIC_RELAXED)))
+		return sett_error_set(&save->error, SETT_ABORTED, 0, "it was given up");
+	uint64_t now = now_ms(save->saver);
+	if (now - save->logged_ms < MS_PER_SECOND)
+		return SETT_OK;
+	if (limit != 0 && sett_snapshot_held_bytes(rdb_snapshot_kept(save->snapshot)) > limit)
+		return sett_error_set(&save->error, SETT_TOO_LARGE, 0,
+				      "its snapshot keeps more than snapshot-limit-bytes on the disk");
+	save->logged_ms = now;
+	return SETT_OK;
+}
+
+static struct access_rule
+access_rule_of(const struct config *config)
+{
+	return (struct access_rule){
+		.log_factor = (unsigned)__atomic_load_n(&config->lfu_log_factor, __ATOMIC_RELAXED),
+		.decay_minutes = (unsigned)__atomic_load_n(&config->lfu_decay_minutes, __ATOMIC_RELAXED)};
+}
+
+static int
+write_databases(struct save *save, struct rdb_file *file)
+{
+	const struct server *server = save->saver->server;
+	const struct config *config = server->config;
+	struct rdb_database_options options = {
+		.version = (unsigned)__atomic_load_n(&config->rdb_version, __ATOMIC_RELAXED),
+		.used_memory = __atomic_load_n(&server->used_memory_peak, __ATOMIC_RELAXED),
+		.created_ms = now_ms(save->saver),
+		/* acquire: partner of server_note_accesses */
+		.accesses = __atomic_load_n(&server->accesses, __ATOMIC_ACQUIRE),
+		.uses = config_policy_is_lfu(config)   ? RDB_USES_FREQUENCY
+			: config_policy_is_lru(config) ? RDB_USES_IDLE
+						       : RDB_USES_NONE,
+		.rule = access_rule_of(config),
+		.progress = go_on,
+		.arg = save,
+		.gone = save->gone != NULL ? save->gone : &save->saver->stop,
+		.key_delay = __atomic_load_n(&config->rdb_key_save_delay, __ATOMIC_RELAXED),
+	};
+	struct rdb_writer writer;
+	rdb_writer_init(&writer, __atomic_load_n(&config->rdb_compression, __ATOMIC_RELAXED));
+	writer.drain = rdb_file_write;
+	writer.drain_arg = file;
+	struct sett_error error;
+	int status = rdb_write_databases(save->snapshot, &options, &writer, &error);
+	/* Who failed first has the text. */
+	if (status != SETT_OK && save->error.status == SETT_OK)
+		save->error = file->error.status != SETT_OK ? file->error : error;
+	rdb_writer_free(&writer);
+	return status;
+}
+
+static int
+note_file(struct save *save, const struct rdb_file *file)
+{
+	struct known_files known;
+	struct known_file new;
+	struct sett_engine *engine = save->saver->server->engine;
+	int status = redis_file_fingerprint(file->vfs, file->temporary, &new, &save->error);
+	if (status == SETT_OK)
+		status = known_files_read(engine, &known, &save->error);
+	if (status != SETT_OK)
+		return status;
+	known_files_add(&known, &new);
+	return known_files_write(engine, &known, &save->error);
+}
+
+/* Redis' own checks of a directory look for names of this form. */
+static int
+write_file(struct save *save)
+{
+	struct config *config = save->saver->server->config;
+	struct rdb_file file;
+	char name[NAME_MAX_SIZE], temporary[NAME_MAX_SIZE];
+	mutex_lock(config_lock(config));
+	snprintf(name, sizeof(name), "%s", config->dump_file);
+	mutex_unlock(config_lock(config));
+	snprintf(temporary, sizeof(temporary), "temp-%d.rdb", (int)getpid());
+	int status = rdb_file_create(&file, vfs_posix(), config->dir, temporary, &save->error);
+	if (status == SETT_OK)
+		status = write_databases(save, &file);
+	if (status == SETT_OK)
+		status = rdb_file_finish(&file, config->rdb_checksum, &save->error);
+	if (status == SETT_OK)
+		status = note_file(save, &file);
+	if (status == SETT_OK)
+		status = rdb_file_replace(&file, name, &save->error);
+	rdb_file_close(&file);
+	return status;
+}
+
+/* ---- one at a time ---- */
+
+static int
+take_moment(struct saver *s, struct save *ret)
+{
+	*ret = (struct save){.saver = s, .logged_ms = now_ms(s)};
+	int status = rdb_snapshot_take(s->server->engine, s->server->keyspace, &ret->snapshot);
+	if (status != SETT_OK)
+		sett_error_set(&ret->error, status, 0, "%s", sett_status_text(status));
+	else
+		ret->timestamp = rdb_snapshot_timestamp(ret->snapshot);
+	return status;
+}
+
+static void
+begin_locked(struct saver *s, const struct save *save, bool in_background) REQUIRES(&s->lock)
+{
+	s->busy = true;
+	s->began_ms = now_ms(s);
+	s->facts.in_background = in_background;
+	s->facts.keys_all = rdb_snapshot_keys(save->snapshot);
+	__atomic_store_n(&s->keys_done, 0, __ATOMIC_RELAXED);
+}
+
+static void
+end_locked(struct saver *s, const struct save *save, int status) REQUIRES(&s->lock)
+{
+	uint64_t now = now_ms(s);
+	const struct log_sink *sink = &s->server->sink;
+	s->busy = false;
+	if (s->facts.in_background) {
+		s->facts.last_failed = status != SETT_OK && status != SETT_ABORTED;
+		s->facts.last_seconds = (int64_t)((now - s->began_ms) / MS_PER_SECOND);
+	}
+	s->facts.in_background = false;
+	if (status == SETT_OK) {
+		s->facts.saves++;
+		s->facts.last_save_ms = now;
+		s->facts.last_timestamp = save->timestamp + 1; /* and that of the note */
+		s->facts.last_failed = false;
+		log_sink_printf(sink, LOG_LEVEL_NOTICE, "DB saved on disk");
+	} else {
+		log_sink_printf(sink, LOG_LEVEL_WARNING, "Saving the DB failed: %s", save->error.message);
+	}
+}
+
+/* Writes the moment that was taken, and forgets it. */
+static int
+write_moment(struct save *save)
+{
+	int status = sett_engine_sync(save->saver->server->engine, &save->error);
+	if (status == SETT_OK)
+		status = write_file(save);
+	if (status != SETT_OK && save->error.status == SETT_OK)
+		sett_error_set(&save->error, status, 0, "%s", sett_status_text(status));
+	rdb_snapshot_release(save->snapshot);
+	save->snapshot = NULL;
+	return status;
+}
+
+static void *
+run_thread(void *arg)
+{
+	struct saver *s = arg;
+	for (;;) {
+		int status = write_moment(&s->background);
+		mutex_lock(&s->lock);
+		end_locked(s, &s->background, status);
+		if (status == SETT_OK)
+			log_sink_printf(&s->server->sink, LOG_LEVEL_NOTICE,
+					"Background saving terminated with success");
+		bool more = s->again && !s->stop;
+		s->again = false;
+		if (more && take_moment(s, &s->background) == SETT_OK)
+			begin_locked(s, &s->background, true);
+		else
+			more = false;
+		mutex_unlock(&s->lock);
+		if (!more)
+			return NULL;
+	}
+}
+
+static int
+start_locked(struct saver *s, struct sett_error *error) REQUIRES(&s->lock)
+{
+	if (s->has_thread)
+		thread_join(s->thread); /* it is through, or about to be: it needs the lock no more */
+	s->has_thread = false;
+	int status = take_moment(s, &s->background);
+	if (status == SETT_OK)
+		status = thread_start(&s->thread, "sett-save", run_thread, s);
+	if (status != SETT_OK) {
+		rdb_snapshot_release(s->background.snapshot);
+		s->background.snapshot = NULL;
+		s->facts.last_failed = true;
+		return sett_error_set(error, status, 0, "%s", sett_status_text(status));
+	}
+	s->has_thread = true;
+	begin_locked(s, &s->background, true);
+	return SETT_OK;
+}
+
+int
+saver_start(struct saver *s, struct sett_error *error)
+{
+	int status = SETT_OK;
+	mutex_lock(&s->lock);
+	if (s->busy)
+		s->again = true;
+	else
+		status = start_locked(s, error);
+	mutex_unlock(&s->lock);
+	return status;
+}
+
+int
+saver_run(struct saver *s, const bool *gone, struct sett_error *error)
+{
+	struct save save;
+	int status = SETT_LOCKED;
+	mutex_lock(&s->lock);
+	if (!s->busy) {
+		status = take_moment(s, &save);
+		if (status == SETT_OK)
+			begin_locked(s, &save, false);
+		else
+			*error = save.error;
+	}
+	mutex_unlock(&s->lock);
+	if (status != SETT_OK)
+		return status;
+	save.gone = gone;
+	status = write_moment(&save);
+	struct sett_error ignored;
+	mutex_lock(&s->lock);
+	end_locked(s, &save, status);
+	if (s->again && !s->stop)
+		(void)start_locked(s, &ignored); /* its failure is among the facts */
+	s->again = false;
+	mutex_unlock(&s->lock);
+	if (status != SETT_OK)
+		*error = save.error;
+	return status;
+}
+
+void
+saver_destroy(struct saver *s)
+{
+	if (s == NULL)
+		return;
+	mutex_lock(&s->lock);
+	__atomic_store_n(&s->stop, true, __ATOMIC_RELAXED);
+	bool has_thread = s->has_thread;
+	mutex_unlock(&s->lock);
+	if (has_thread)
+		thread_join(s->thread);
+	mutex_destroy(&s->lock);
+	free(s);
+}
+
+bool
+saver_is_busy(struct saver *s)
+{
+	mutex_lock(&s->lock);
+	bool busy = s->busy;
+	mutex_unlock(&s->lock);
+	return busy;
+}
+
+void
+saver_facts(struct saver *s, struct saver_facts *ret)
+{
+	mutex_lock(&s->lock);
+	*ret = s->facts;
+	ret->keys_done = __atomic_load_n(&s->keys_done, __ATOMIC_RELAXED);
+	if (!s->busy)
+		ret->keys_done = ret->keys_all = 0;
+	ret->current_seconds =
+		s->facts.in_background ? (int64_t)((now_ms(s) - s->began_ms) / MS_PER_SECOND) : -1;
+	mutex_unlock(&s->lock);
+}

@@ -1,0 +1,39 @@
+/* SAVE and BGSAVE: all databases of one moment are written to an RDB file (dbfilename in dir) while commits go on; a whole
+ * file replaces the one before. One at a time.
+ *
+ * A snapshot is kept meanwhile (I20): what it keeps on the disk is bounded by snapshot-limit-bytes.
+ *
+ * Threads: any but reactors may call; the file is written on a thread of the saver's, or on the caller's. */
+#ifndef SETT_MOVING_SAVER_H
+#define SETT_MOVING_SAVER_H
+
+#include "storage/status.h"
+#include "txn/server.h"
+
+struct saver;
+
+/* SETT_NO_MEMORY. */
+int saver_create(struct server *, struct saver **ret);
+/* Gives up what is being written. NULL is fine. */
+void saver_destroy(struct saver *);
+
+/* The present moment is written on a thread; or after what is being written now, as soon as that is done. Statuses of
+ * starting alone: how it ended is for saver_facts and the log. */
+int saver_start(struct saver *, struct sett_error *);
+/* The same on this thread. SETT_LOCKED: something is being written. SETT_ABORTED: `gone` (may be NULL) was set. */
+int saver_run(struct saver *, const bool *gone, struct sett_error *);
+
+struct saver_facts {
+	bool in_background;           /* something is being written by saver_start */
+	bool last_failed;             /* of those */
+	int64_t last_seconds;         /* that it took; -1: there was none */
+	int64_t current_seconds;      /* since it began; -1: none is being written */
+	uint64_t keys_done, keys_all; /* of the present one */
+	uint64_t saves;               /* that succeeded */
+	uint64_t last_save_ms;        /* when the last one did, or the server was started */
+	uint64_t last_timestamp;      /* the newest commit that it has */
+};
+void saver_facts(struct saver *, struct saver_facts *ret);
+bool saver_is_busy(struct saver *);
+
+#endif
