@@ -6,7 +6,7 @@
 struct zset_reader {
 	struct snapshot_reader reader; /* first: the two have one address */
 	uint64_t epoch, object;
-	uint8_t top[COUNTED_SAVED_MAX]; /* of the set's tree */
+	uint8_t top[RANKED_SAVED_MAX]; /* of the set's tree */
 	size_t top_size;
 	struct zset_range range; /* `count`: elements to come */
 	bool with_scores;
@@ -74,7 +74,6 @@ read_elements(struct snapshot_reader *reader, struct keyspace_view *view, struct
 	while (status == SETT_OK && piece->size < enough && !piece->failed)
 		status = r->range.count > 0 ? next_element(r, &walk, piece) : SETT_NOT_FOUND;
 	zset_walk_close(&walk);
-	counted_close(&z.tree);
 	return status;
 }
 

@@ -9,11 +9,8 @@
 #include "types/zset_private.h"
 
 enum {
-	ORDER_OVERHEAD = ELEMENT_PREFIX_SIZE + 3 + SCORE_SIZE +
-		16 /* what an entry of the tree takes beside its name */
+	ORDER_OVERHEAD = SCORE_SIZE + 8 /* about what a member takes in the tree beside its name */
 };
-
-static const struct counted_options tree_options = {.weighted = false};
 
 void
 zset_key_of(double score, struct bytes stored, struct zset_key *ret)
@@ -40,9 +37,9 @@ load_tree(struct zset *z)
 {
 	struct hash *h = z->hash;
 	const uint8_t *end = h->tail.data + h->tail.size;
-	counted_init(&z->tree, h->key->view, h->key->epoch, h->object, &tree_options);
+	ranked_init(&z->tree, h->key->view, h->key->epoch, h->object, 0);
 	z->has_tree = true;
-	return counted_load(&z->tree, h->tail.data, end) == end ? SETT_OK : SETT_CORRUPT;
+	return ranked_load(&z->tree, h->tail.data, end) == end ? SETT_OK : SETT_CORRUPT;
 }
 
 int
@@ -53,7 +50,7 @@ zset_open(struct key *key, const struct hash_limits *limits, struct hash *hash, 
 	if (status != SETT_OK || hash->object == 0)
 		return status == SETT_OK && hash->tail.size > 0 ? SETT_CORRUPT : status;
 	status = load_tree(ret);
-	return status == SETT_OK && counted_weight(&ret->tree) != hash->count ? SETT_CORRUPT : status;
+	return status == SETT_OK && ranked_weight(&ret->tree) != hash->count ? SETT_CORRUPT : status;
 }
 
 void
@@ -74,7 +71,7 @@ zset_of_object(struct keyspace_view *view, uint64_t epoch, uint64_t object, stru
 	init(hash, ret);
 	int status = load_tree(ret);
 	if (status == SETT_OK)
-		hash->count = counted_weight(&ret->tree);
+		hash->count = ranked_weight(&ret->tree);
 	return status;
 }
 
@@ -115,12 +112,10 @@ write_tree(void *arg)
 {
 	struct zset *z = arg;
 	uint8_t *end;
-	int status = counted_save(&z->tree, z->saved, &end);
-	counted_close(&z->tree);
-	return status;
+	return ranked_save(&z->tree, z->saved, &end);
 }
 
-/* All members have just got entries of their own: gives them their order, in that order, which leaves the tree's blocks
+/* All members have just got entries of their own: gives them their order, in that order, which leaves the tree's pages
  * full. */
 static int
 plant_tree(struct zset *z)
@@ -134,7 +129,7 @@ plant_tree(struct zset *z)
 	size_t count = 0;
 	if (keys == NULL)
 		return SETT_NO_MEMORY;
-	counted_init(&z->tree, h->members.view, h->key->epoch, h->object, &tree_options);
+	ranked_init(&z->tree, h->members.view, h->key->epoch, h->object, 0);
 	z->has_tree = true;
 	build_before_commit(h->members.view, write_tree, z);
 	int status = hash_walk(h, &walk);
@@ -159,7 +154,7 @@ plant_tree(struct zset *z)
 		status = count == h->count ? SETT_OK : SETT_CORRUPT;
 	qsort(keys, count, sizeof(*keys), by_key);
 	for (size_t i = 0; i < count && status == SETT_OK; i++)
-		status = counted_put(&z->tree, keys[i], 1, 0, &(struct sett_put){0});
+		status = ranked_put(&z->tree, keys[i]);
 	return status;
 }
 
@@ -179,7 +174,7 @@ delete_from_tree(struct zset *z, const struct zset_member *member)
 	struct bytes stored = member->field.member.stored;
 	zset_key_of(member->score, stored, &key);
 	zset_tree_shrinks(z, stored);
-	return counted_delete(&z->tree, zset_key_bytes(&key), 1, NULL);
+	return ranked_delete(&z->tree, zset_key_bytes(&key));
 }
 
 static int
@@ -194,7 +189,7 @@ put_in_tree(struct zset *z, struct bytes name, double score, const struct zset_m
 	z->hash->changed = true;
 	z->hash->object_bytes += ORDER_OVERHEAD + stored.size;
 	zset_key_of(score, stored, &key);
-	return counted_put(&z->tree, zset_key_bytes(&key), 1, 0, &(struct sett_put){0});
+	return ranked_put(&z->tree, zset_key_bytes(&key));
 }
 
 int
@@ -228,7 +223,7 @@ zset_save(struct zset *z)
 	uint8_t *end;
 	struct hash *h = z->hash;
 	if (z->has_tree && h->changed && h->count > 0) {
-		int status = counted_save(&z->tree, z->saved, &end);
+		int status = ranked_save(&z->tree, z->saved, &end);
 		if (status != SETT_OK)
 			return status;
 		h->tail = bytes_of(z->saved, (size_t)(end - z->saved));
@@ -251,15 +246,13 @@ copy_tree(const struct key *from, struct keyspace_view *elements, uint64_t epoch
 	struct key source_key = *from;
 	struct hash hash;
 	struct zset source;
-	struct counted target;
+	struct ranked target;
 	int status = zset_open(&source_key, &no_limits, &hash, &source);
 	if (status != SETT_OK)
 		return status;
 	/* The copy's root has the same top. */
-	counted_init(&target, elements, epoch, object, &tree_options);
-	status = counted_copy(&source.tree, &target);
-	counted_close(&source.tree);
-	return status;
+	ranked_init(&target, elements, epoch, object, 0);
+	return ranked_copy(&source.tree, &target);
 }
 
 int

@@ -1,7 +1,7 @@
 /* Sorted sets: members with scores, in the order of (score, member).
  *
  * The members are a hash (hash.h) whose values are the scores, without deadlines. While it is packed, its few members
- * are sorted when their order is asked for. A spread one has their order in a counted tree (counted.h) beside them;
+ * are sorted when their order is asked for. A spread one has their order in a ranked tree (ranked.h) beside them;
  * its top follows the hash's numbers in the root's fields.
  *
  *     value of a member     score:u64be
@@ -22,8 +22,8 @@
 #ifndef SETT_TYPES_ZSET_H
 #define SETT_TYPES_ZSET_H
 
-#include "types/counted.h"
 #include "types/hash.h"
+#include "types/ranked.h"
 
 enum { SCORE_SIZE = 8 };
 
@@ -34,10 +34,10 @@ enum zset_encoding { ZSET_LISTPACK = HASH_LISTPACK, ZSET_SKIPLIST = HASH_HASHTAB
 struct zset {
 	struct hash *hash;
 	bool has_tree; /* spread: the tree is loaded */
-	struct counted tree;
+	struct ranked tree;
 	struct zset_element *
 		elements; /* packed: in order, in the view's arena, once they are needed; NULL after a change */
-	uint8_t saved[COUNTED_SAVED_MAX];
+	uint8_t saved[RANKED_SAVED_MAX];
 };
 
 /* Of a walk, or a packed set's order. */
@@ -88,7 +88,7 @@ struct zset_walk {
 	struct zset *zset;
 	bool backwards, has_begun;
 	uint64_t at; /* the rank it begins at; packed: of the next */
-	struct counted_cursor cursor;
+	struct ranked_cursor cursor;
 };
 void zset_walk(struct zset *, uint64_t rank, bool backwards, struct zset_walk *ret);
 /* A spread set's, after the element with this key in the tree, as zset_walk_key gave it, of the same snapshot. */

@@ -65,7 +65,7 @@ zset_rank(struct zset *z, const struct zset_member *member, uint64_t *ret)
 	if (!z->has_tree)
 		return rank_packed(z, &(struct zset_element){member->field.name, member->score}, ret);
 	zset_key_of(member->score, member->field.member.stored, &key);
-	return counted_rank(&z->tree, zset_key_bytes(&key), ret);
+	return ranked_rank(&z->tree, zset_key_bytes(&key), ret);
 }
 
 int
@@ -75,7 +75,7 @@ zset_rank_of_score(struct zset *z, double score, bool after, uint64_t *ret)
 	if (z->has_tree) {
 		/* What begins with the next number is beyond all with this score. */
 		put_be64(key, score_to_bits(score) + after);
-		return counted_rank(&z->tree, bytes_of(key, sizeof(key)), ret);
+		return ranked_rank(&z->tree, bytes_of(key, sizeof(key)), ret);
 	}
 	int status = sort_elements(z);
 	uint64_t rank = 0;
@@ -139,7 +139,7 @@ rank_of_name_spread(struct zset *z, uint64_t from, struct bytes name, bool after
 	zset_key_of(score, members_stored(name, room), &key);
 	if (after)
 		key.bytes[key.size++] = 0;
-	status = counted_rank(&z->tree, zset_key_bytes(&key), ret);
+	status = ranked_rank(&z->tree, zset_key_bytes(&key), ret);
 	if (status == SETT_OK && *ret < from)
 		*ret = from;
 	return status;
@@ -165,14 +165,17 @@ zset_rank_of_name(struct zset *z, uint64_t from, struct bytes name, bool after, 
 void
 zset_walk(struct zset *z, uint64_t rank, bool backwards, struct zset_walk *ret)
 {
-	*ret = (struct zset_walk){.zset = z, .backwards = backwards, .at = rank};
-	counted_cursor_init(&z->tree, &ret->cursor);
+	ret->zset = z;
+	ret->backwards = backwards;
+	ret->has_begun = false;
+	ret->at = rank;
+	ranked_cursor_init(&z->tree, &ret->cursor);
 }
 
 void
 zset_walk_close(struct zset_walk *walk)
 {
-	counted_cursor_close(&walk->cursor);
+	ranked_cursor_close(&walk->cursor);
 }
 
 static int
@@ -192,15 +195,14 @@ walk_packed(struct zset_walk *walk, struct zset_element *ret)
 static int
 step_spread(struct zset_walk *walk)
 {
-	uint64_t offset;
 	if (walk->has_begun)
-		return walk->backwards ? counted_previous(&walk->cursor) : counted_next(&walk->cursor);
+		return walk->backwards ? ranked_previous(&walk->cursor) : ranked_next(&walk->cursor);
 	walk->has_begun = true;
 	if (walk->at == 0)
-		return counted_first(&walk->cursor);
-	if (walk->at + 1 == counted_weight(&walk->zset->tree))
-		return counted_last(&walk->cursor);
-	return counted_seek_rank(&walk->cursor, walk->at, &offset);
+		return ranked_first(&walk->cursor);
+	if (walk->at + 1 == ranked_weight(&walk->zset->tree))
+		return ranked_last(&walk->cursor);
+	return ranked_seek_rank(&walk->cursor, walk->at);
 }
 
 /* The text of a name that its key in the tree has not. */
@@ -222,7 +224,7 @@ zset_walk_next(struct zset_walk *walk, struct zset_element *ret)
 	int status = step_spread(walk);
 	if (status != SETT_OK)
 		return status;
-	struct bytes key = counted_key(&walk->cursor);
+	struct bytes key = ranked_key(&walk->cursor);
 	if (key.size < SCORE_SIZE)
 		return SETT_CORRUPT;
 	ret->score = score_from_bits(get_be64(key.data));
@@ -235,15 +237,15 @@ struct bytes
 zset_walk_key(const struct zset_walk *walk)
 {
 	assert(walk->zset->has_tree);
-	return counted_key(&walk->cursor);
+	return ranked_key(&walk->cursor);
 }
 
 int
 zset_walk_resume(struct zset_walk *walk, struct bytes key)
 {
 	walk->has_begun = true;
-	int status = counted_seek(&walk->cursor, key);
-	if (status == SETT_OK && !bytes_equal(counted_key(&walk->cursor), key))
+	int status = ranked_seek(&walk->cursor, key);
+	if (status == SETT_OK && !bytes_equal(ranked_key(&walk->cursor), key))
 		status = SETT_NOT_FOUND;
 	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
 }
@@ -309,5 +311,5 @@ zset_remove_ranks(struct zset *z, uint64_t start, uint64_t count)
 	}
 	if (!z->has_tree)
 		return remove_packed(z, start, count);
-	return counted_delete_run(&z->tree, start, count, remove_member_of, z);
+	return ranked_delete_run(&z->tree, start, count, remove_member_of, z);
 }

@@ -8,9 +8,9 @@
 /* A key of the tree; only the first `size` bytes are set. One byte more, for what comes right after a member. */
 struct zset_key {
 	size_t size;
-	uint8_t bytes[COUNTED_KEY_MAX];
+	uint8_t bytes[RANKED_KEY_MAX];
 };
-static_assert(SCORE_SIZE + MEMBER_STORED_MAX + NAME_HASH_SIZE + 1 <= COUNTED_KEY_MAX,
+static_assert(SCORE_SIZE + MEMBER_STORED_MAX + NAME_HASH_SIZE + 1 <= RANKED_KEY_MAX,
 	      "keys and what comes after them");
 
 static inline struct bytes

@@ -1,0 +1,297 @@
+/* Pages of ranked trees: entries within them, and pages that were changed; see ranked.h. */
+#include "types/ranked_private.h"
+
+/* ---- entries ---- */
+
+int
+ranked_find_child(struct bytes page, struct bytes key, struct page_child *ret, uint64_t *ret_before)
+{
+	struct page_child child;
+	uint64_t before = 0;
+	int status = page_child_at(page, PAGE_START, ret);
+	while (status == SETT_OK && ret->end < page.size) {
+		status = page_child_at(page, ret->end, &child);
+		if (status != SETT_OK || bytes_compare(child.bound, key) > 0)
+			break;
+		before += ret->weight;
+		*ret = child;
+	}
+	*ret_before = before;
+	return status;
+}
+
+int
+ranked_find_child_at(struct bytes page, uint64_t *rank, struct page_child *ret)
+{
+	int status = page_child_at(page, PAGE_START, ret);
+	while (status == SETT_OK && *rank >= ret->weight) {
+		*rank -= ret->weight;
+		status = ret->end < page.size ? page_child_at(page, ret->end, ret) : SETT_CORRUPT;
+	}
+	return status;
+}
+
+int
+ranked_find_item(struct bytes page, struct bytes key, size_t *ret, uint64_t *ret_before)
+{
+	struct page_item item;
+	uint64_t before = 0;
+	size_t at = PAGE_START;
+	int status = SETT_OK;
+	while (at < page.size && (status = page_item_at(page, at, &item)) == SETT_OK &&
+	       bytes_compare(item.key, key) < 0) {
+		before++;
+		at = item.end;
+	}
+	*ret = at;
+	*ret_before = before;
+	return status;
+}
+
+/* ---- pages by number ---- */
+
+struct bytes
+ranked_page_key(const struct ranked *t, uint64_t number, uint8_t room[PAGE_KEY_MAX])
+{
+	uint8_t big_endian[8];
+	size_t size = 1;
+	while (size < 8 && number >> (8 * size) != 0)
+		size++;
+	put_be64(big_endian, number);
+	memcpy(room, t->prefix, ELEMENT_PREFIX_SIZE);
+	room[ELEMENT_PREFIX_SIZE] = RANKED_KIND;
+	room[ELEMENT_PREFIX_SIZE + 1] = (uint8_t)size;
+	memcpy(room + ELEMENT_PREFIX_SIZE + 2, big_endian + 8 - size, size);
+	return bytes_of(room, ELEMENT_PREFIX_SIZE + 2 + size);
+}
+
+static struct ranked_page **
+buckets_of(struct ranked *t)
+{
+	return t->more != NULL ? t->more : t->few;
+}
+
+static struct ranked_page **
+bucket_of(struct ranked *t, uint64_t number)
+{
+	return buckets_of(t) + (number & (t->bucket_count - 1));
+}
+
+struct ranked_page *
+ranked_edited(struct ranked *t, uint64_t number)
+{
+	if (t->edited_count == 0)
+		return NULL;
+	struct ranked_page *page = *bucket_of(t, number);
+	while (page != NULL && page->number != number)
+		page = page->next;
+	return page;
+}
+
+int
+ranked_check_page(struct bytes page, unsigned level)
+{
+	return page.size > PAGE_START && page.data[0] == level ? SETT_OK : SETT_CORRUPT;
+}
+
+static int
+get_stored(struct ranked *t, uint64_t number, unsigned level, struct sett_record *ret)
+{
+	uint8_t room[PAGE_KEY_MAX];
+	int status = sett_txn_get(t->view->txn, ranked_page_key(t, number, room), ret);
+	if (status == SETT_OK)
+		status = ranked_check_page(ret->head, level);
+	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
+}
+
+int
+ranked_get_page(struct ranked *t, uint64_t number, unsigned level, struct bytes *ret)
+{
+	struct sett_record record;
+	const struct ranked_page *edited = ranked_edited(t, number);
+	if (edited != NULL) {
+		*ret = page_bytes(edited);
+		return ranked_check_page(*ret, level);
+	}
+	int status = get_stored(t, number, level, &record);
+	if (status == SETT_OK)
+		*ret = record.head;
+	return status;
+}
+
+/* ---- changing ---- */
+
+/* Room for `size` bytes. */
+static int
+reserve(struct ranked *t, struct ranked_page *page, size_t size)
+{
+	if (size <= page->capacity)
+		return SETT_OK;
+	/* Most never grow again. */
+	size_t capacity = t->page_max + t->page_max / 4;
+	while (capacity < size)
+		capacity *= 2;
+	uint8_t *data = arena_allocate(t->view->arena, capacity, 1);
+	if (data == NULL)
+		return SETT_NO_MEMORY;
+	if (page->size > 0)
+		memcpy(data, page->data, page->size);
+	page->data = data;
+	page->capacity = capacity;
+	return SETT_OK;
+}
+
+static void
+link_page(struct ranked *t, struct ranked_page *page)
+{
+	struct ranked_page **bucket = bucket_of(t, page->number);
+	page->next = *bucket;
+	*bucket = page;
+}
+
+/* Four times as many buckets. */
+static int
+add_buckets(struct ranked *t)
+{
+	size_t old_count = t->bucket_count, count = 4 * old_count;
+	struct ranked_page **old = buckets_of(t);
+	struct ranked_page **buckets = arena_allocate(t->view->arena, count * sizeof(*buckets), 8);
+	if (buckets == NULL)
+		return SETT_NO_MEMORY;
+	memset(buckets, 0, count * sizeof(*buckets));
+	t->more = buckets;
+	t->bucket_count = count;
+	for (size_t i = 0; i < old_count; i++) {
+		for (struct ranked_page *page = old[i], *next; page != NULL; page = next) {
+			next = page->next;
+			link_page(t, page);
+		}
+	}
+	return SETT_OK;
+}
+
+/* A page among the changed ones, with room for `size` bytes, none of which is set. */
+static int
+hold_page(struct ranked *t, uint64_t number, size_t size, struct ranked_page **ret)
+{
+	if (t->edited_count == t->bucket_count && add_buckets(t) != SETT_OK)
+		return SETT_NO_MEMORY;
+	struct ranked_page *page = t->spare;
+	if (page != NULL) {
+		t->spare = page->next;
+	} else {
+		page = arena_allocate(t->view->arena, sizeof(*page), _Alignof(struct ranked_page));
+		if (page == NULL)
+			return SETT_NO_MEMORY;
+		page->data = NULL;
+		page->capacity = 0;
+	}
+	page->number = number;
+	page->size = 0;
+	page->is_stored = false;
+	if (reserve(t, page, size) != SETT_OK) {
+		page->next = t->spare;
+		t->spare = page;
+		return SETT_NO_MEMORY;
+	}
+	link_page(t, page);
+	t->edited_count++;
+	*ret = page;
+	return SETT_OK;
+}
+
+int
+ranked_edit_page(struct ranked *t, uint64_t number, unsigned level, struct ranked_page **ret)
+{
+	struct sett_record record;
+	struct ranked_page *page = ranked_edited(t, number);
+	int status;
+	if (page != NULL) {
+		*ret = page;
+		return ranked_check_page(page_bytes(page), level);
+	}
+	status = get_stored(t, number, level, &record);
+	if (status == SETT_OK)
+		status = hold_page(t, number, record.head.size, &page);
+	if (status != SETT_OK)
+		return status;
+	memcpy(page->data, record.head.data, page->size = record.head.size);
+	page->old = record;
+	page->is_stored = true;
+	*ret = page;
+	return SETT_OK;
+}
+
+int
+ranked_add_page(struct ranked *t, unsigned level, struct ranked_page **ret)
+{
+	int status = hold_page(t, t->next, PAGE_START, ret);
+	if (status != SETT_OK)
+		return status;
+	t->next++;
+	(*ret)->data[0] = (uint8_t)level;
+	(*ret)->size = PAGE_START;
+	return SETT_OK;
+}
+
+static void
+let_go(struct ranked *t, struct ranked_page *page)
+{
+	page->next = t->spare;
+	t->spare = page;
+	t->edited_count--;
+}
+
+int
+ranked_drop_page(struct ranked *t, struct ranked_page *page)
+{
+	uint8_t room[PAGE_KEY_MAX];
+	struct ranked_page **link = bucket_of(t, page->number);
+	while (*link != page)
+		link = &(*link)->next;
+	*link = page->next;
+	let_go(t, page);
+	if (!page->is_stored)
+		return SETT_OK;
+	return sett_txn_delete_over(t->view->txn, ranked_page_key(t, page->number, room), &page->old);
+}
+
+int
+ranked_splice(struct ranked *t, struct ranked_page *page, size_t at, size_t size, struct bytes by)
+{
+	assert(at <= page->size && size <= page->size - at);
+	int status = reserve(t, page, page->size - size + by.size);
+	if (status != SETT_OK)
+		return status;
+	memmove(page->data + at + by.size, page->data + at + size, page->size - at - size);
+	if (by.size > 0)
+		memcpy(page->data + at, by.data, by.size);
+	page->size += by.size - size;
+	return SETT_OK;
+}
+
+static int
+write_page(struct ranked *t, const struct ranked_page *page)
+{
+	uint8_t room[PAGE_KEY_MAX];
+	struct sett_put put = {.head = page_bytes(page), .over = page->is_stored ? &page->old : NULL};
+	assert(page->size > PAGE_START);
+	return sett_txn_put(t->view->txn, ranked_page_key(t, page->number, room), &put);
+}
+
+int
+ranked_flush(struct ranked *t)
+{
+	struct ranked_page **buckets = buckets_of(t);
+	for (size_t i = 0; t->edited_count > 0 && i < t->bucket_count; i++) {
+		while (buckets[i] != NULL) {
+			struct ranked_page *page = buckets[i];
+			int status = write_page(t, page);
+			if (status != SETT_OK)
+				return status;
+			buckets[i] = page->next;
+			let_go(t, page);
+		}
+	}
+	return SETT_OK;
+}

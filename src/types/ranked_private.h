@@ -1,0 +1,114 @@
+/* What the files of ranked trees share: pages and their entries. The layout is in ranked.h. */
+#ifndef SETT_TYPES_RANKED_PRIVATE_H
+#define SETT_TYPES_RANKED_PRIVATE_H
+
+#include <assert.h>
+
+#include "storage/status.h"
+#include "types/ranked.h"
+
+enum {
+	RANKED_KIND = 3,
+	PAGE_START = 1, /* where entries begin */
+	PAGE_KEY_MAX = ELEMENT_PREFIX_SIZE + 2 + 8,
+	CHILD_MAX = 3 * VARINT_MAX_SIZE + RANKED_KEY_MAX,
+	ITEM_MAX = VARINT_MAX_SIZE + RANKED_KEY_MAX,
+};
+
+/* A page that was changed. */
+struct ranked_page {
+	struct ranked_page *next; /* in its bucket, or of the spare ones */
+	uint64_t number;
+	uint8_t *data;
+	size_t size, capacity;
+	bool is_stored; /* `old` is what the transaction has of it */
+	struct sett_record old;
+};
+
+static inline struct bytes
+page_bytes(const struct ranked_page *p)
+{
+	return bytes_of(p->data, p->size);
+}
+
+/* An entry of a leaf. */
+struct page_item {
+	struct bytes key;
+	size_t at, end; /* in the page */
+};
+/* An entry of another page. */
+struct page_child {
+	uint64_t weight, number;
+	struct bytes bound;
+	size_t at, end;
+};
+
+/* Reads a varint, most of which are one byte. */
+static inline const uint8_t *
+page_number(const uint8_t *p, const uint8_t *end, uint64_t *ret)
+{
+	if (p != NULL && p < end && *p < 0x80) {
+		*ret = *p;
+		return p + 1;
+	}
+	return p != NULL ? varint_get(p, end, ret) : NULL;
+}
+
+/* The entry at `at`, which is within the page. SETT_CORRUPT. */
+static inline int
+page_item_at(struct bytes page, size_t at, struct page_item *ret)
+{
+	const uint8_t *end = page.data + page.size;
+	uint64_t size;
+	const uint8_t *p = page_number(page.data + at, end, &size);
+	if (p == NULL || size > (size_t)(end - p) || size > RANKED_KEY_MAX)
+		return SETT_CORRUPT;
+	ret->key = bytes_of(p, (size_t)size);
+	ret->at = at;
+	ret->end = (size_t)(p - page.data) + (size_t)size;
+	return SETT_OK;
+}
+
+static inline int
+page_child_at(struct bytes page, size_t at, struct page_child *ret)
+{
+	const uint8_t *end = page.data + page.size;
+	uint64_t size;
+	const uint8_t *p = page_number(page.data + at, end, &ret->weight);
+	p = page_number(p, end, &ret->number);
+	p = page_number(p, end, &size);
+	if (p == NULL || size > (size_t)(end - p) || size > RANKED_KEY_MAX)
+		return SETT_CORRUPT;
+	ret->bound = bytes_of(p, (size_t)size);
+	ret->at = at;
+	ret->end = (size_t)(p - page.data) + (size_t)size;
+	return SETT_OK;
+}
+
+/* The child that has `key`, if it is there, and the weight of those before it. */
+int ranked_find_child(struct bytes page, struct bytes key, struct page_child *ret, uint64_t *ret_before);
+/* The child that has the key at `*rank`, which is lessened by those before it. SETT_CORRUPT: there are not so many. */
+int ranked_find_child_at(struct bytes page, uint64_t *rank, struct page_child *ret);
+/* Where the first item is that is not below `key`, or the page's end; and how many are before it. */
+int ranked_find_item(struct bytes page, struct bytes key, size_t *ret, uint64_t *ret_before);
+
+/* ---- pages by number ---- */
+
+struct bytes ranked_page_key(const struct ranked *, uint64_t number, uint8_t room[PAGE_KEY_MAX]);
+/* The page that was changed, or NULL. */
+struct ranked_page *ranked_edited(struct ranked *, uint64_t number);
+/* What must hold of a page's bytes. SETT_CORRUPT. */
+int ranked_check_page(struct bytes page, unsigned level);
+/* The page as it is: until the transaction ends, or the page is changed. */
+int ranked_get_page(struct ranked *, uint64_t number, unsigned level, struct bytes *ret);
+/* The same for changes. It stays where it is in memory, but not its bytes. */
+int ranked_edit_page(struct ranked *, uint64_t number, unsigned level, struct ranked_page **ret);
+/* A new page, empty. */
+int ranked_add_page(struct ranked *, unsigned level, struct ranked_page **ret);
+int ranked_drop_page(struct ranked *, struct ranked_page *);
+/* Replaces `size` bytes at `at`. `by` is not of the page. */
+int ranked_splice(struct ranked *, struct ranked_page *, size_t at, size_t size, struct bytes by);
+/* Writes all pages that were changed. */
+int ranked_flush(struct ranked *);
+
+#endif
