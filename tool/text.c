@@ -72,6 +72,13 @@ print_key(FILE *out, struct bytes key, bool raw)
 	case ENGINE_KEY_STEM:
 		fprintf(out, "stem-of-cursors %" PRIu32 " %" PRIu32, k.generation, k.number);
 		break;
+	case ENGINE_KEY_LIBRARIES:
+		fputs("libraries", out);
+		break;
+	case ENGINE_KEY_LIBRARY:
+		fputs("library ", out);
+		print_bytes(out, k.name, SIZE_MAX);
+		break;
 	case ENGINE_KEY_ELEMENT:
 		fprintf(out, "epoch %" PRIu64 " object %" PRIu64 " ", k.epoch, k.object);
 		print_bytes(out, k.name, SIZE_MAX);

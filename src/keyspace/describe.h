@@ -17,6 +17,8 @@ enum engine_key_kind {
 	ENGINE_KEY_KNOWN_FILES, /* what is known of Redis' files */
 	ENGINE_KEY_STEM_COUNT,  /* stems of SCAN's cursors that were ever made */
 	ENGINE_KEY_STEM,        /* generation, number: one of them, which is the entry's head */
+	ENGINE_KEY_LIBRARIES,   /* how many libraries of functions there are */
+	ENGINE_KEY_LIBRARY,     /* name: one of them, whose text is the body */
 	ENGINE_KEY_ROOT,        /* epoch, name: a Redis key */
 	ENGINE_KEY_ELEMENT,     /* epoch, object, name: of a spread collection; its bytes as they are */
 };

@@ -117,6 +117,11 @@ describe_meta(struct bytes key)
 		return (struct engine_key){.kind = ENGINE_KEY_KNOWN_FILES};
 	if (key.size == 2 && key.data[1] == 'c')
 		return (struct engine_key){.kind = ENGINE_KEY_STEM_COUNT};
+	if (key.size == 2 && key.data[1] == 'l')
+		return (struct engine_key){.kind = ENGINE_KEY_LIBRARIES};
+	if (key.data[1] == 'l')
+		return (struct engine_key){.kind = ENGINE_KEY_LIBRARY,
+					   .name = bytes_of(key.data + 2, key.size - 2)};
 	if (key.size == 10 && key.data[1] == 'c') {
 		uint64_t id = get_be64(key.data + 2);
 		return (struct engine_key){

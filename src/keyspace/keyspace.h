@@ -6,6 +6,7 @@
  *     00 's'                         -> seed of members' hashes (8 random bytes)
  *     00 'f'                         -> what is known of Redis' files (known_files.c)
  *     00 'c' ...                     -> stems of SCAN's cursors (scan_cursors.c)
+ *     00 'l' ...                     -> libraries of functions (libraries.h)
  *     01 epoch:u64be key             -> root record of a key (root.c)
  *     02 epoch:u64be object:u64be ...-> elements of a spread collection
  *

@@ -1,6 +1,7 @@
 /* The keyspace under transactions of its own. */
 #include "keyspace/describe.h"
 #include "keyspace/key.h"
+#include "keyspace/libraries.h"
 #include "server_support.h"
 
 struct session {
@@ -402,6 +403,9 @@ Test(keyspace, what_engine_keys_stand_for)
 	cr_assert_eq(keyspace_describe_key(BYTES_LITERAL("\0c")).kind, ENGINE_KEY_STEM_COUNT);
 	k = keyspace_describe_key(BYTES_LITERAL("\0c\0\0\0\1\0\0\1\2"));
 	cr_assert(k.kind == ENGINE_KEY_STEM && k.generation == 1 && k.number == 258);
+	cr_assert_eq(keyspace_describe_key(BYTES_LITERAL("\0l")).kind, ENGINE_KEY_LIBRARIES);
+	k = keyspace_describe_key(BYTES_LITERAL("\0lname"));
+	cr_assert(k.kind == ENGINE_KEY_LIBRARY && bytes_equal(k.name, BYTES_LITERAL("name")));
 	static uint8_t cut[9 + KEYSPACE_MAX_KEY_SIZE + 16] = {1};
 	k = keyspace_describe_key(bytes_of(cut, sizeof(cut)));
 	cr_assert(k.kind == ENGINE_KEY_ROOT && k.is_cut && k.name.size == KEYSPACE_MAX_KEY_SIZE);
@@ -539,5 +543,110 @@ Test(keyspace, refuses_too_many_databases)
 	cr_assert_eq(keyspace_open(f->server.engine, 0, &k, &error), SETT_INVALID);
 	cr_assert_eq(keyspace_open(f->server.engine, (unsigned)INT32_MAX + 1, &k, &error), SETT_INVALID);
 	cr_assert_null(k);
+	fixture_close(f);
+}
+
+/* ---- libraries of functions ---- */
+
+static int
+note_library(void *arg, const struct library *library)
+{
+	char *text = arg;
+	size_t size = strlen(text);
+	snprintf(text + size, 200 - size, "%.*s:%llu ", (int)library->name.size,
+		 (const char *)library->name.data, (unsigned long long)library->functions);
+	return library->name.data[0] == 'z' ? SETT_ABORTED : SETT_OK;
+}
+
+static void
+expect_libraries(struct session *s, const char *expected, uint64_t libraries, uint64_t functions)
+{
+	char text[200] = "";
+	struct libraries_state state;
+	cr_assert_eq(libraries_walk(&s->view, note_library, text), SETT_OK);
+	cr_expect_str_eq(text, expected);
+	cr_assert_eq(libraries_read(&s->view, &state), SETT_OK);
+	cr_expect(state.libraries == libraries && state.functions == functions);
+}
+
+static uint64_t
+libraries_version(struct session *s)
+{
+	struct libraries_state state;
+	cr_assert_eq(libraries_read(&s->view, &state), SETT_OK);
+	return state.version;
+}
+
+static int
+expect_text(void *arg, const struct library *library)
+{
+	struct session *s = arg;
+	struct bytes text;
+	cr_assert_eq(library_text(&s->view, library, &text), SETT_OK);
+	cr_expect(bytes_equal(text, BYTES_LITERAL("the text")));
+	return SETT_OK;
+}
+
+Test(keyspace, libraries_are_kept_with_a_version_of_all)
+{
+	struct fixture *f = fixture_open();
+	struct session s;
+	session_open(f, &s);
+	expect_libraries(&s, "", 0, 0);
+	cr_assert_eq(libraries_version(&s), 0);
+	cr_assert_eq(library_delete(&s.view, BYTES_LITERAL("b")), SETT_NOT_FOUND);
+	cr_assert_eq(library_put(&s.view, BYTES_LITERAL("b"), BYTES_LITERAL("the text"), 3), SETT_OK);
+	cr_assert_eq(libraries_version(&s), UINT64_MAX);
+	cr_assert_eq(library_put(&s.view, BYTES_LITERAL("a"), BYTES_LITERAL("the text"), 2), SETT_OK);
+	expect_libraries(&s, "a:2 b:3 ", 2, 5);
+	cr_assert_eq(session_commit(&s), SETT_OK);
+	session_open(f, &s);
+	uint64_t version = libraries_version(&s);
+	cr_assert(version != 0 && version != UINT64_MAX);
+	expect_libraries(&s, "a:2 b:3 ", 2, 5);
+	cr_assert_eq(libraries_walk(&s.view, expect_text, &s), SETT_OK);
+	cr_assert_eq(library_put(&s.view, BYTES_LITERAL("b"), BYTES_LITERAL("another"), 1), SETT_OK);
+	expect_libraries(&s, "a:2 b:1 ", 2, 3);
+	cr_assert_eq(library_delete(&s.view, BYTES_LITERAL("a")), SETT_OK);
+	expect_libraries(&s, "b:1 ", 1, 1);
+	cr_assert_eq(session_commit(&s), SETT_OK);
+	session_open(f, &s);
+	cr_assert_gt(libraries_version(&s), version);
+	cr_assert_eq(libraries_clear(&s.view), SETT_OK);
+	expect_libraries(&s, "", 0, 0);
+	cr_assert_eq(session_commit(&s), SETT_OK);
+	session_open(f, &s);
+	expect_libraries(&s, "", 0, 0);
+	cr_assert_neq(libraries_version(&s), 0);
+	cr_assert_eq(session_commit(&s), SETT_OK);
+	fixture_close(f);
+}
+
+Test(keyspace, who_looked_at_libraries_conflicts_with_a_change)
+{
+	struct fixture *f = fixture_open();
+	struct session reader, writer;
+	session_open(f, &reader);
+	cr_assert_eq(libraries_version(&reader), 0);
+	session_open(f, &writer);
+	cr_assert_eq(library_put(&writer.view, BYTES_LITERAL("b"), BYTES_LITERAL("the text"), 3), SETT_OK);
+	cr_assert_eq(session_commit(&writer), SETT_OK);
+	cr_assert_eq(put(&reader, "key", "value"), SETT_OK);
+	cr_assert_eq(session_commit(&reader), SETT_CONFLICT);
+	fixture_close(f);
+}
+
+Test(keyspace, names_of_libraries_have_a_limit)
+{
+	static uint8_t name[LIBRARY_NAME_MAX + 1];
+	struct fixture *f = fixture_open();
+	struct session s;
+	session_open(f, &s);
+	memset(name, 'n', sizeof(name));
+	cr_assert_eq(library_put(&s.view, bytes_of(name, sizeof(name)), BYTES_LITERAL("x"), 1),
+		     SETT_TOO_LARGE);
+	cr_assert_eq(library_put(&s.view, bytes_of(name, LIBRARY_NAME_MAX), BYTES_LITERAL("x"), 1), SETT_OK);
+	cr_assert_eq(library_delete(&s.view, bytes_of(name, sizeof(name))), SETT_NOT_FOUND);
+	cr_assert_eq(session_commit(&s), SETT_OK);
 	fixture_close(f);
 }
