@@ -4,153 +4,6 @@
 #include "cmd/commands.h"
 #include "config/config.h"
 
-/* ---- trimming ---- */
-
-/* Approximate trimming goes by whole nodes in Redis, which have so many entries. */
-static uint64_t
-entries_per_node(const struct command_context *c)
-{
-	int64_t n = __atomic_load_n(&c->server->config->stream_node_max_entries, __ATOMIC_RELAXED);
-	return n > 0 ? (uint64_t)n : 100;
-}
-
-/* The option at argv[i], if it is MAXLEN or MINID with their threshold; how many arguments it is, 0: it is none, -1: the
- * error reply was given. */
-static int
-parse_strategy(struct command_context *c, size_t i, struct stream_trim *trim)
-{
-	bool by_count = argument_is(c->argv[i], "MAXLEN");
-	size_t more = c->argc - 1 - i, at = i + 1;
-	int64_t count;
-	if ((!by_count && !argument_is(c->argv[i], "MINID")) || more == 0)
-		return 0;
-	if (trim->by != TRIM_NOTHING) {
-		context_error(
-			c, "ERR syntax error, MAXLEN and MINID options at the same time are not compatible");
-		return -1;
-	}
-	trim->by = by_count ? TRIM_COUNT : TRIM_BELOW;
-	trim->approximate = more >= 2 && argument_is(c->argv[at], "~");
-	if (trim->approximate || (more >= 2 && argument_is(c->argv[at], "=")))
-		at++;
-	if (!by_count)
-		return context_stream_id(c, c->argv[at], &trim->below) ? (int)(at + 1 - i) : -1;
-	if (!context_integer(c, c->argv[at], &count))
-		return -1;
-	if (count < 0) {
-		context_error(c, "ERR The MAXLEN argument must be >= 0.");
-		return -1;
-	}
-	trim->count = (uint64_t)count;
-	return (int)(at + 1 - i);
-}
-
-/* The same for LIMIT. */
-static int
-parse_limit(struct command_context *c, size_t i, struct stream_trim *trim)
-{
-	if (!argument_is(c->argv[i], "LIMIT") || i + 1 >= c->argc)
-		return 0;
-	if (!context_integer(c, c->argv[i + 1], &trim->limit))
-		return -1;
-	if (trim->limit < 0) {
-		context_error(c, "ERR The LIMIT argument must be >= 0.");
-		return -1;
-	}
-	trim->has_limit = true;
-	return 2;
-}
-
-/* After all options were read. */
-static bool
-check_trim(struct command_context *c, struct stream_trim *trim)
-{
-	enum { LIMIT_MOST = 1000000, NODES = 100 };
-	if (trim->limit != 0 && trim->by == TRIM_NOTHING) {
-		context_error(
-			c, "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy");
-		return false;
-	}
-	if (trim->has_limit && !trim->approximate) {
-		context_error(c, "ERR syntax error, LIMIT cannot be used without the special ~ option");
-		return false;
-	}
-	if (!trim->has_limit && trim->approximate) {
-		uint64_t limit = entries_per_node(c) < LIMIT_MOST ? NODES * entries_per_node(c) : LIMIT_MOST;
-		trim->limit = limit < LIMIT_MOST ? (int64_t)limit : LIMIT_MOST;
-	}
-	return true;
-}
-
-/* How many entries of the front go. */
-static int
-count_to_trim(struct command_context *c, struct stream *s, const struct stream_trim *trim, uint64_t *ret)
-{
-	uint64_t most = trim->limit > 0 ? (uint64_t)trim->limit : UINT64_MAX, count = 0;
-	int status = SETT_OK;
-	if (trim->by == TRIM_COUNT)
-		count = s->count > trim->count ? s->count - trim->count : 0;
-	else if (trim->by == TRIM_BELOW)
-		status = stream_count_below(s, trim->below, most, &count);
-	if (count > most)
-		count = most;
-	/* Redis' nodes begin at every so many entries added, as long as all were removed from the front. The last node may have
-	 * fewer, and goes with all of its entries. */
-	if (trim->approximate && count < s->count) {
-		uint64_t gone = s->added > s->count ? s->added - s->count : 0;
-		uint64_t beyond = (gone + count) % entries_per_node(c);
-		count -= beyond < count ? beyond : count;
-	}
-	*ret = count;
-	return status;
-}
-
-static int
-trim_stream(struct command_context *c, struct stream *s, const struct stream_trim *trim, uint64_t *ret_count)
-{
-	enum { LONG_ENTRIES = 10000 };
-	int status = count_to_trim(c, s, trim, ret_count);
-	if (status == SETT_OK && *ret_count > LONG_ENTRIES)
-		status = context_enter_long_lane(c);
-	if (status == SETT_OK)
-		status = stream_drop(s, *ret_count);
-	if (status == SETT_OK && *ret_count > 0)
-		status = key_event(s->key, EVENT_STREAM, "xtrim");
-	return status;
-}
-
-int
-command_xtrim(struct command_context *c)
-{
-	struct stream_trim trim = {.by = TRIM_NOTHING};
-	struct open_stream s;
-	uint64_t count;
-	for (size_t i = 2; i < c->argc;) {
-		int taken = parse_strategy(c, i, &trim);
-		if (taken == 0)
-			taken = parse_limit(c, i, &trim);
-		if (taken <= 0)
-			return taken == 0 ? context_syntax_error(c) : OUTCOME_FAILED;
-		i += (size_t)taken;
-	}
-	if (trim.by == TRIM_NOTHING && trim.limit == 0)
-		return context_error(c, "ERR syntax error, XTRIM must be called with a trimming strategy");
-	if (!check_trim(c, &trim))
-		return OUTCOME_FAILED;
-	int status = open_stream(c, c->argv[1], &s);
-	if (status != SETT_OK)
-		return status;
-	if (!s.key.exists) {
-		resp_integer(c->reply, 0);
-		return SETT_OK;
-	}
-	status = trim_stream(c, &s.stream, &trim, &count);
-	if (status != SETT_OK)
-		return status;
-	resp_integer(c->reply, (int64_t)count);
-	return stream_save(&s.stream);
-}
-
 /* ---- XADD ---- */
 
 struct xadd {
@@ -181,9 +34,7 @@ parse_xadd(struct command_context *c, struct xadd *ret)
 	size_t i = 2;
 	*ret = (struct xadd){0};
 	for (; i < c->argc && !argument_is(c->argv[i], "*");) {
-		int taken = parse_strategy(c, i, &ret->trim);
-		if (taken == 0)
-			taken = parse_limit(c, i, &ret->trim);
+		int taken = context_stream_trim(c, i, &ret->trim);
 		if (taken < 0)
 			return false;
 		i += (size_t)taken;
@@ -198,7 +49,7 @@ parse_xadd(struct command_context *c, struct xadd *ret)
 			return false;
 		break;
 	}
-	if (!check_trim(c, &ret->trim))
+	if (!context_check_trim(c, &ret->trim))
 		return false;
 	ret->first = i + 1;
 	if (ret->first + 2 > c->argc || (c->argc - ret->first) % 2 != 0) {
@@ -268,31 +119,6 @@ command_xlen(struct command_context *c)
 	if (status == SETT_OK)
 		resp_integer(c->reply, (int64_t)s.stream.count);
 	return status;
-}
-
-int
-command_xdel(struct command_context *c)
-{
-	struct open_stream s;
-	struct stream_id id;
-	int64_t deleted = 0;
-	int status = open_stream(c, c->argv[1], &s);
-	if (status != SETT_OK)
-		return status;
-	for (size_t i = 2; s.key.exists && i < c->argc; i++)
-		if (!context_stream_id(c, c->argv[i], &id))
-			return OUTCOME_FAILED;
-	for (size_t i = 2; i < c->argc && status == SETT_OK; i++) {
-		bool found;
-		if (!parse_stream_id(c->argv[i], 0, &id))
-			break;
-		status = stream_delete(&s.stream, id, &found);
-		deleted += status == SETT_OK && found;
-	}
-	resp_integer(c->reply, deleted);
-	if (status == SETT_OK && deleted > 0)
-		status = key_event(&s.key, EVENT_STREAM, "xdel");
-	return status == SETT_OK && s.key.exists ? stream_save(&s.stream) : status;
 }
 
 struct xsetid {

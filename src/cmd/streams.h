@@ -3,7 +3,7 @@
 #define SETT_CMD_STREAMS_H
 
 #include "cmd/lookup.h"
-#include "types/stream.h"
+#include "types/stream_refs.h"
 
 /* A key with the stream that it holds; an absent key is an empty stream. */
 struct open_stream {
@@ -31,7 +31,7 @@ int reply_stream_entry(struct command_context *, const struct stream_entry *);
 int reply_stream_range(struct command_context *, struct stream *, const struct stream_id range[2],
 		       bool backward, uint64_t most, uint64_t *ret_count);
 
-/* MAXLEN and MINID. */
+/* MAXLEN, MINID and their options. */
 struct stream_trim {
 	enum { TRIM_NOTHING, TRIM_COUNT, TRIM_BELOW } by;
 	bool approximate;
@@ -39,6 +39,15 @@ struct stream_trim {
 	struct stream_id below;
 	int64_t limit; /* the most to remove; 0: any number */
 	bool has_limit;
+	enum stream_refs_mode refs;
+	bool has_refs;
 };
+/* The option at argv[i], if it is one of them; how many arguments it is, 0: it is none, -1: the error reply was given. */
+int context_stream_trim(struct command_context *, size_t i, struct stream_trim *);
+/* After all options were read. */
+bool context_check_trim(struct command_context *, struct stream_trim *);
+int trim_stream(struct command_context *, struct stream *, const struct stream_trim *, uint64_t *ret_count);
+/* The same as context_stream_trim for KEEPREF, DELREF or ACKED, of which there may be one. */
+int context_refs_mode(struct command_context *, size_t i, enum stream_refs_mode *, bool *has_mode);
 
 #endif
