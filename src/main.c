@@ -26,6 +26,7 @@
 #include "net/net.h"
 #include "process.h"
 #include "pubsub/pubsub.h"
+#include "script/script.h"
 #include "server_log.h"
 #include "storage/base/random.h"
 #include "storage/engine.h"
@@ -281,7 +282,8 @@ create_rooms(struct program *p, struct sett_error *error)
 	struct server *s = &p->server;
 	if (pubsub_create(net_reactor_count(s->net), wake_reactor, s->net, &s->pubsub) != SETT_OK ||
 	    interest_create(&s->interest) != SETT_OK ||
-	    waiting_create(net_wait_is_over, &s->waiting) != SETT_OK || pause_create(&s->pause) != SETT_OK ||
+	    waiting_create(net_wait_is_over, &s->waiting) != SETT_OK ||
+	    script_library_create(s, &s->scripts) != SETT_OK || pause_create(&s->pause) != SETT_OK ||
 	    slowlog_create(s->config, &s->slowlog) != SETT_OK ||
 	    latency_monitor_create(&s->latency_monitor) != SETT_OK ||
 	    command_stats_create(s->commands->row_count, &s->command_stats) != SETT_OK ||
@@ -353,6 +355,7 @@ stop(struct program *p, bool started)
 	struct server *s = &p->server;
 	struct sett_error error = {0};
 	bool ok = true;
+	__atomic_store_n(&s->stopping, true, __ATOMIC_RELAXED);
 	if (started)
 		net_stop(s->net);
 	signal_watch_stop(&p->signals);
@@ -367,6 +370,7 @@ stop(struct program *p, bool started)
 		pause_destroy(s->pause);
 	interest_destroy(s->interest);
 	waiting_destroy(s->waiting);
+	script_library_destroy(s->scripts);
 	pubsub_destroy(s->pubsub);
 	if (s->keyspace != NULL)
 		keyspace_close(s->keyspace);

@@ -95,7 +95,7 @@ reply_info(struct resp_writer *reply, const struct command *command)
 	resp_array(reply, FIELDS);
 	resp_bulk_string(reply, command->full_name);
 	resp_integer(reply, command->arity);
-	reply_words(reply, &command_flag_words, command->flags, "");
+	reply_words(reply, &command_flag_words, command->flags & ~(uint32_t)COMMAND_MAY_REPLICATE, "");
 	resp_integer(reply, command->first_key);
 	resp_integer(reply, command->last_key);
 	resp_integer(reply, command->key_step);

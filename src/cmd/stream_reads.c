@@ -70,6 +70,11 @@ parse_block(struct command_context *c, struct bytes argument, struct xread *x)
 	enum { NS_PER_MS = 1000000 };
 	int64_t ms;
 	uint64_t now_ns = clock_monotonic_ns(c->server->clock);
+	if (c->in_script) {
+		context_errorf(c, "ERR %.*s command is not allowed with BLOCK option from scripts",
+			       (int)c->argv[0].size, (const char *)c->argv[0].data);
+		return false;
+	}
 	if (!context_integer_or(c, argument, "ERR timeout is not an integer or out of range", &ms))
 		return false;
 	if (ms < 0)

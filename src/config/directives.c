@@ -210,7 +210,7 @@ static const char ALL_CHECKED[] = "every payload is checked";
 static const char NO_REPLICATION[] = "there is no replication yet";
 static const char NO_CLUSTER[] = "there is no cluster mode";
 static const char OTHER_LAYOUT[] = "lists and streams are laid out in another way";
-static const char NO_SCRIPTS[] = "there are no scripts yet";
+static const char NO_OLD_LUA[] = "scripts can't reach each other's environments";
 
 const struct directive directive_table[] = {
 	/* Sett's own */
@@ -494,8 +494,8 @@ const struct directive directive_table[] = {
 	/* scripts */
 	{.alias = "lua-time-limit",
 	 INTEGER("busy-reply-threshold", 0, LONG_MAX, "5000", 0),
-	 NO_EFFECT(NO_SCRIPTS)},
-	{BOOLEAN("lua-enable-deprecated-api", "no", IMMUTABLE | HIDDEN), NO_EFFECT(NO_SCRIPTS)},
+	 FIELD(busy_reply_threshold)},
+	{BOOLEAN("lua-enable-deprecated-api", "no", IMMUTABLE | HIDDEN), NO_EFFECT(NO_OLD_LUA)},
 };
 
 const size_t directive_count = sizeof directive_table / sizeof *directive_table;

@@ -326,6 +326,8 @@ info_gather(struct server *server, struct info_facts *ret)
 	ret->startup_log_bytes = server->startup_log_bytes;
 	for (int kind = 0; kind < SUBSCRIPTION_KINDS; kind++)
 		ret->topics[kind] = pubsub_count(server->pubsub, (enum subscription_kind)kind);
+	if (server->scripts != NULL)
+		script_library_stats(server->scripts, &ret->scripts);
 	command_stats_lookups(server->command_stats, &ret->keyspace_misses, &ret->keyspace_hits);
 	ret->total_errors = command_stats_total_errors(server->command_stats);
 	if (server->saver != NULL)

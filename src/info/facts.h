@@ -8,6 +8,7 @@
 #include "info/command_stats.h"
 #include "moving/saver.h"
 #include "net/net.h"
+#include "script/script.h"
 #include "storage/engine.h"
 #include "txn/server.h"
 
@@ -33,6 +34,7 @@ struct info_facts {
 	uint64_t topics[SUBSCRIPTION_KINDS]; /* that anybody is subscribed to */
 	uint64_t expired_keys, total_errors, keyspace_misses, keyspace_hits;
 	struct command_rates rates;
+	struct script_stats scripts;
 	uint64_t hz;
 	char allocator[64];
 	char max_memory_policy[32];

@@ -19,6 +19,7 @@
 struct command_context;
 struct deferred_effect;
 struct reply_source; /* net/reply_source.h */
+struct script_vm;    /* script/script.h */
 struct wait_call;
 struct subscription_changes; /* pubsub/pubsub.h */
 
@@ -49,13 +50,15 @@ struct command_context {
 	int protocol;         /* likewise */
 	unsigned reply_flags; /* likewise, enum reply_flag */
 	bool reply_is_sifted; /* what the flags keep back is gone from the reply: EXEC does so for each command */
-	bool in_multi;        /* run by EXEC */
-	bool in_batch;        /* shares its transaction with other requests */
-	bool may_wait;        /* on a pool thread */
-	bool in_long_lane;   /* in the pool's lane for what takes long */
-	bool failed;         /* an error reply was given */
-	uint64_t expired;    /* the runner's: keys past their deadlines that the commit deletes */
-	struct arena *arena; /* scratch, lives until the transaction ends */
+	bool in_multi;        /* run by EXEC, or by a script */
+	bool in_script;
+	bool in_batch;                /* shares its transaction with other requests */
+	bool may_wait;                /* on a pool thread */
+	bool in_long_lane;            /* in the pool's lane for what takes long */
+	bool failed;                  /* an error reply was given */
+	uint64_t expired;             /* the runner's: keys past their deadlines that the commit deletes */
+	struct arena *arena;          /* scratch, lives until the transaction ends */
+	struct script_vm **script_vm; /* of the thread: NULL until it runs a script. Not in a batch */
 	struct deferred_effect *first_effect, *last_effect;
 	struct output_stream *streams; /* sources of large parts of the reply, last first */
 	struct made_body *made;        /* large bodies that the command writes */

@@ -429,7 +429,8 @@ execute(void *arg, void *thread, struct client *client, const struct request *re
 				    .reply_flags = client->reply_flags,
 				    .may_wait = t->may_wait,
 				    .in_long_lane = request->in_long_lane,
-				    .arena = &t->arena};
+				    .arena = &t->arena,
+				    .script_vm = &t->script_vm};
 	if (c.command != NULL)
 		__atomic_store_n(&client->last_command, c.command->full_name, __ATOMIC_RELAXED);
 	enum request_result result = dispatch(t, &c, container, &release);
@@ -470,6 +471,8 @@ stop_thread(void *arg, void *thread)
 	struct runner_thread *t = thread;
 	if (t == NULL)
 		return;
+	if (t->script_vm != NULL)
+		t->server->listeners.script_thread_ends(t->script_vm);
 	serving_forget(t->ready);
 	foresight_destroy(t->ahead);
 	sett_txn_destroy(t->txn);

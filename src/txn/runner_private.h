@@ -23,6 +23,7 @@ struct runner_thread {
 	bool deletes_expired;   /* the commits of the present request delete what it met past its deadline */
 	unsigned shared_losses; /* batches lost in a row */
 	unsigned shared_rest;   /* batches that are run request by request before the next one is shared */
+	struct script_vm *script_vm; /* script/script.h; NULL until it runs a script */
 	/* Touched by its commits, and waited for: to be served before its next request. The last if there is one. */
 	struct ready_key *ready, *last_ready;
 };

@@ -29,6 +29,8 @@ struct accesses;
 struct client;
 struct command;
 struct command_table;
+struct script_library;
+struct script_vm;
 
 /* A command that ran, with what it was given. Borrowed for the call. */
 struct command_run {
@@ -54,6 +56,8 @@ struct server_listeners {
 	void (*ran)(struct server *, const struct command_run *);
 	/* It was not run: `command` is NULL where there is none of that name. */
 	void (*refused)(struct server *, const struct command *, struct bytes error);
+	/* A thread ends that has run scripts. */
+	void (*script_thread_ends)(struct script_vm *);
 };
 
 struct server {
@@ -65,6 +69,7 @@ struct server {
 	const struct command_table *commands;    /* cmd/commands.h, as cmd is a room above */
 	struct interest_table *interest;         /* txn/interest.h: WATCH */
 	struct waiting_table *waiting;           /* txn/waiting.h: BLPOP and its kin; NULL: nobody waits */
+	struct script_library *scripts;          /* script/script.h */
 	struct expirer *expirer;                 /* expire/expirer.h */
 	struct saver *saver;                     /* moving/saver.h */
 	struct slowlog *slowlog;                 /* info/slowlog.h */
@@ -77,10 +82,11 @@ struct server {
 	const struct sett_clock *clock;
 	struct log_sink sink;
 	uint64_t started_ms, started_monotonic_ns;
-	char run_id[41];                            /* 40 hex digits, random per start */
-	const char *executable;                     /* absolute path, for INFO */
-	const char *supervised;                     /* "systemd", "upstart", "no", for INFO; NULL: no */
-	int shutdown_failed;                        /* atomic */
+	char run_id[41];        /* 40 hex digits, random per start */
+	const char *executable; /* absolute path, for INFO */
+	const char *supervised; /* "systemd", "upstart", "no", for INFO; NULL: no */
+	bool stopping;          /* atomic (relaxed): what has not answered yet never will */
+	int shutdown_failed;    /* atomic */
 	uint64_t startup_memory, startup_log_bytes; /* used_memory, length of the log: facts_note_start */
 	uint64_t used_memory_peak;                  /* atomic: info/facts.h */
 	/* atomic: bytes that one transaction may take for its queue, and as many for running it; 0: no limit */

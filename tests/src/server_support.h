@@ -15,6 +15,7 @@
 #include "info/slowlog.h"
 #include "net/output.h"
 #include "pubsub/pubsub.h"
+#include "script/script.h"
 #include "storage/base/rcu.h"
 #include "txn/interest.h"
 #include "txn/pause.h"
@@ -87,6 +88,7 @@ fixture_start(struct fixture *f)
 	cr_assert_eq(interest_create(&f->server.interest), SETT_OK);
 	cr_assert_eq(waiting_create(fixture_over, &f->server.waiting), SETT_OK);
 	cr_assert_eq(pubsub_create(1, fixture_wake, f, &f->server.pubsub), SETT_OK);
+	cr_assert_eq(script_library_create(&f->server, &f->server.scripts), SETT_OK);
 	cr_assert_eq(pause_create(&f->server.pause), SETT_OK);
 	cr_assert_eq(command_stats_create(sett_commands.row_count, &f->server.command_stats), SETT_OK);
 	cr_assert_eq(slowlog_create(f->server.config, &f->server.slowlog), SETT_OK);
@@ -120,6 +122,7 @@ fixture_stop(struct fixture *f)
 	pause_destroy(f->server.pause);
 	interest_destroy(f->server.interest);
 	waiting_destroy(f->server.waiting);
+	script_library_destroy(f->server.scripts);
 	pubsub_destroy(f->server.pubsub);
 	keyspace_close(f->server.keyspace);
 	config_destroy(f->server.config);
