@@ -49,7 +49,8 @@ command_xrevrange(struct command_context *c)
 
 struct xread {
 	uint64_t count; /* of each stream; 0: all */
-	bool waits, noack;
+	bool waits, noack, claims;
+	uint64_t claim_idle_ms;    /* claims: what is pending for as long is read first */
 	const struct bytes *group; /* of XREADGROUP its name, and the consumer's; else NULL */
 	uint64_t until_ns;
 	size_t first, streams;     /* the first key's argument, and how many there are */
@@ -118,6 +119,19 @@ has_group(struct command_context *c, const struct xread *x)
 }
 
 static bool
+parse_claim(struct command_context *c, struct bytes argument, struct xread *x)
+{
+	int64_t ms;
+	if (!context_integer_or(c, argument, "ERR min-idle-time is not an integer", &ms))
+		return false;
+	if (ms < 0)
+		return context_error(c, "ERR min-idle-time must be a positive integer") == SETT_OK;
+	x->claims = true;
+	x->claim_idle_ms = (uint64_t)ms;
+	return true;
+}
+
+static bool
 parse_xread(struct command_context *c, bool for_group, struct xread *x)
 {
 	int64_t count;
@@ -137,6 +151,11 @@ parse_xread(struct command_context *c, bool for_group, struct xread *x)
 				return is_for_groups(c, "GROUP");
 			x->group = c->argv + i + 1;
 			i += 2;
+		} else if (has_more && argument_is(c->argv[i], "CLAIM")) {
+			if (!for_group)
+				return is_for_groups(c, "CLAIM");
+			if (!parse_claim(c, c->argv[++i], x))
+				return false;
 		} else if (argument_is(c->argv[i], "NOACK")) {
 			if (!for_group)
 				return is_for_groups(c, "NOACK");
@@ -279,48 +298,111 @@ add_id(struct command_context *c, struct id_list *list, struct stream_id id)
 	return SETT_OK;
 }
 
-/* Appends the entries that the group has not read; they become pending once the walk is over. */
+/* One that is pending; if it was deleted, it is pending no more. */
 static int
-read_new(struct command_context *c, const struct xread *x, struct xread_stream *one)
+claim_entry(struct command_context *c, struct stream_group *g, struct stream_consumer *consumer,
+	    const struct stream_pending *pending, uint64_t *claimed)
 {
-	struct stream_group *g = &one->group;
-	struct stream_id from = g->last;
-	struct id_list list = {0};
 	struct stream_walk walk;
 	struct stream_entry entry;
-	uint64_t most = x->count > 0 ? x->count : UINT64_MAX;
+	uint64_t now = c->view.now_ms, idle = now > pending->delivered ? now - pending->delivered : 0;
+	stream_walk(g->stream, pending->id, pending->id, false, &walk);
+	int status = stream_walk_next(&walk, &entry);
+	bool is_gone = status == SETT_NOT_FOUND;
+	if (status == SETT_OK)
+		status = reply_claimed_entry(c, &entry, idle, pending->count);
+	stream_walk_close(&walk);
+	if (is_gone)
+		return stream_pending_remove(g, pending);
+	++*claimed;
+	return status == SETT_OK
+		? stream_pending_put(g, pending->id, consumer, now, pending->count + 1, pending)
+		: status;
+}
+
+/* Appends what has been pending for long enough, the oldest first. */
+static int
+claim_idle(struct command_context *c, const struct xread *x, struct xread_stream *one, uint64_t most,
+	   uint64_t *ret)
+{
+	struct stream_group *g = &one->group;
+	struct stream_consumer *consumer;
+	struct stream_pending *list;
+	size_t count;
+	*ret = 0;
+	if (!x->claims || c->view.now_ms < x->claim_idle_ms)
+		return SETT_OK;
+	int status = g->pending > STREAM_LONG_PENDING && (g->oldest == 0 || most > STREAM_LONG_PENDING)
+		? context_enter_long_lane(c)
+		: SETT_OK;
+	if (status == SETT_OK)
+		status = stream_pending_oldest(g, c->view.now_ms - x->claim_idle_ms, most, &list, &count);
+	if (status == SETT_OK && count > 0)
+		status = use_group_consumer(g, x->group[1], &consumer);
+	for (size_t i = 0; i < count && status == SETT_OK; i++)
+		status = claim_entry(c, g, consumer, &list[i], ret);
+	return status;
+}
+
+static int
+deliver(struct command_context *c, const struct xread *x, struct stream_group *g, const struct id_list *list)
+{
+	struct stream_consumer *consumer;
+	int status = list->count > 0 ? use_group_consumer(g, x->group[1], &consumer) : SETT_OK;
+	for (size_t i = 0; i < list->count && status == SETT_OK; i++) {
+		struct stream_pending old;
+		stream_group_read(g, list->ids[i]);
+		if (x->noack)
+			continue;
+		/* After XGROUP SETID it may be pending already. */
+		status = stream_pending_get(g, list->ids[i], &old);
+		if (status == SETT_OK || status == SETT_NOT_FOUND)
+			status = stream_pending_put(g, list->ids[i], consumer, c->view.now_ms, 1,
+						    status == SETT_OK ? &old : NULL);
+	}
+	return status;
+}
+
+/* Appends entries that the group has not read. */
+static int
+list_new(struct command_context *c, const struct xread *x, struct xread_stream *one, uint64_t most,
+	 struct id_list *list)
+{
+	struct stream_id from = one->group.last;
+	struct stream_walk walk;
+	struct stream_entry entry;
 	int status = SETT_OK;
 	if (!stream_id_increase(&from))
 		return SETT_OK;
-	size_t array = resp_deferred_begin(c->reply);
 	stream_walk(&one->s.stream, from, (struct stream_id){UINT64_MAX, UINT64_MAX}, false, &walk);
-	while (list.count < most && (status = stream_walk_next(&walk, &entry)) == SETT_OK) {
-		status = reply_stream_entry(c, &entry);
+	while (list->count < most && (status = stream_walk_next(&walk, &entry)) == SETT_OK) {
+		status = x->claims ? reply_claimed_entry(c, &entry, 0, 0) : reply_stream_entry(c, &entry);
 		if (status == SETT_OK)
-			status = add_id(c, &list, entry.id);
-		if (status == SETT_OK && list.count % STREAM_LONG_PENDING == 0)
+			status = add_id(c, list, entry.id);
+		if (status == SETT_OK && list->count % STREAM_LONG_PENDING == 0)
 			status = context_enter_long_lane(c);
 		if (status != SETT_OK)
 			break;
 	}
 	stream_walk_close(&walk);
-	if (status != SETT_OK && status != SETT_NOT_FOUND)
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}
+
+/* Appends what is claimed, and the entries that the group has not read; they become pending once the walk is over. */
+static int
+read_new(struct command_context *c, const struct xread *x, struct xread_stream *one, uint64_t *ret_count)
+{
+	struct id_list list = {0};
+	uint64_t most = x->count > 0 ? x->count : UINT64_MAX;
+	size_t array = resp_deferred_begin(c->reply);
+	int status = claim_idle(c, x, one, most, ret_count);
+	if (status == SETT_OK)
+		status = list_new(c, x, one, most - *ret_count, &list);
+	if (status != SETT_OK)
 		return status;
-	resp_deferred_array_end(c->reply, array, list.count);
-	struct stream_consumer *consumer;
-	status = list.count > 0 ? use_group_consumer(g, x->group[1], &consumer) : SETT_OK;
-	for (size_t i = 0; i < list.count && status == SETT_OK; i++) {
-		struct stream_pending old;
-		stream_group_read(g, list.ids[i]);
-		if (x->noack)
-			continue;
-		/* After XGROUP SETID it may be pending already. */
-		status = stream_pending_get(g, list.ids[i], &old);
-		if (status == SETT_OK || status == SETT_NOT_FOUND)
-			status = stream_pending_put(g, list.ids[i], consumer, c->view.now_ms, 1,
-						    status == SETT_OK ? &old : NULL);
-	}
-	return status;
+	*ret_count += list.count;
+	resp_deferred_array_end(c->reply, array, *ret_count);
+	return deliver(c, x, &one->group, &list);
 }
 
 /* Appends what is pending for the consumer; of entries that were deleted the id alone. */
@@ -373,17 +455,17 @@ read_for_group(struct command_context *c, const struct xread *x, size_t i, uint6
 	/* The key may be there twice. */
 	if (i > 0)
 		status = open_read_group(c, x, i);
-	if (status != SETT_OK ||
-	    (one->is_new &&
-	     (one->s.stream.count == 0 || stream_id_compare(one->s.stream.last, one->group.last) <= 0)))
+	bool has_more = one->s.stream.count > 0 && stream_id_compare(one->s.stream.last, one->group.last) > 0;
+	bool may_claim = x->claims && one->group.pending > 0;
+	if (status != SETT_OK || (one->is_new && !has_more && !may_claim))
 		return status;
 	size_t start = c->reply->size;
-	struct stream_id last = one->group.last;
+	uint64_t count = 0;
 	if (c->protocol == 2)
 		resp_array(c->reply, 2);
 	reply_bytes(c, c->argv[x->first + i]);
-	status = one->is_new ? read_new(c, x, one) : read_history(c, x, one);
-	bool is_empty = one->is_new && stream_id_compare(last, one->group.last) == 0;
+	status = one->is_new ? read_new(c, x, one, &count) : read_history(c, x, one);
+	bool is_empty = one->is_new && count == 0;
 	if (status == SETT_OK && is_empty)
 		resp_truncate(c->reply, start);
 	*replied += !is_empty;

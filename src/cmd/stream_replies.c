@@ -104,12 +104,11 @@ reply_stream_id(struct command_context *c, struct stream_id id)
 	resp_bulk(c->reply, text, stream_id_text(id, text));
 }
 
-int
-reply_stream_entry(struct command_context *c, const struct stream_entry *entry)
+static int
+reply_id_and_texts(struct command_context *c, const struct stream_entry *entry)
 {
 	struct stream_entry e = *entry;
 	struct bytes text;
-	resp_array(c->reply, 2);
 	reply_stream_id(c, e.id);
 	resp_array(c->reply, e.texts);
 	while (e.texts > 0) {
@@ -119,6 +118,24 @@ reply_stream_entry(struct command_context *c, const struct stream_entry *entry)
 		reply_bytes(c, text);
 	}
 	return SETT_OK;
+}
+
+int
+reply_stream_entry(struct command_context *c, const struct stream_entry *entry)
+{
+	resp_array(c->reply, 2);
+	return reply_id_and_texts(c, entry);
+}
+
+int
+reply_claimed_entry(struct command_context *c, const struct stream_entry *entry, uint64_t idle_ms,
+		    uint64_t count)
+{
+	resp_array(c->reply, 4);
+	int status = reply_id_and_texts(c, entry);
+	resp_integer(c->reply, (int64_t)idle_ms);
+	resp_integer(c->reply, (int64_t)count);
+	return status;
 }
 
 int

@@ -27,6 +27,9 @@ size_t stream_id_text(struct stream_id, char ret[STREAM_ID_TEXT_MAX]);
 void reply_stream_id(struct command_context *, struct stream_id);
 /* [id, [name, value, ...]] */
 int reply_stream_entry(struct command_context *, const struct stream_entry *);
+/* [id, [name, value, ...], idle, count] */
+int reply_claimed_entry(struct command_context *, const struct stream_entry *, uint64_t idle_ms,
+			uint64_t count);
 /* An array of up to `most` entries from one id to another. `ret_count` may be NULL. */
 int reply_stream_range(struct command_context *, struct stream *, const struct stream_id range[2],
 		       bool backward, uint64_t most, uint64_t *ret_count);

@@ -8,9 +8,10 @@ enum {
 	KIND_CONSUMER = 2,
 	KIND_PENDING = 3,
 	KIND_OWNED = 4,
+	KIND_AGE = 5,
 	AFTER_KIND = ELEMENT_PREFIX_SIZE + 1,
 	KEY_MAX = AFTER_KIND + 8 + 8 + 16 + STREAM_NAME_MAX,
-	HEAD_FIELDS = 9,
+	HEAD_FIELDS = 10,
 };
 
 static const struct stream_id last_possible = {UINT64_MAX, UINT64_MAX};
@@ -82,6 +83,15 @@ owned_key(const struct stream_group *g, uint64_t consumer, struct stream_id id, 
 	begin_key(g->stream, KIND_OWNED, k);
 	add_number(k, g->number);
 	add_number(k, consumer);
+	add_id(k, id);
+}
+
+static void
+age_key(const struct stream_group *g, uint64_t delivered, struct stream_id id, struct element_key *k)
+{
+	begin_key(g->stream, KIND_AGE, k);
+	add_number(k, g->number);
+	add_number(k, delivered);
 	add_id(k, id);
 }
 
@@ -185,7 +195,8 @@ stream_group_open(struct stream *s, struct bytes name, struct stream_group *ret)
 					     .consumers = v[4],
 					     .pending = v[5],
 					     .next_consumer = v[6],
-					     .low = {v[7], v[8]}};
+					     .low = {v[7], v[8]},
+					     .oldest = v[9]};
 	return status;
 }
 
@@ -230,7 +241,7 @@ delete_range(const struct stream *s, const struct element_key *lower)
 int
 stream_group_destroy(struct stream_group *g)
 {
-	static const unsigned kinds[] = {KIND_CONSUMER, KIND_PENDING, KIND_OWNED};
+	static const unsigned kinds[] = {KIND_CONSUMER, KIND_PENDING, KIND_OWNED, KIND_AGE};
 	struct element_key k;
 	struct stream *s = g->stream;
 	group_key(s, g->name, &k);
@@ -285,9 +296,9 @@ stream_group_save(struct stream_group *g)
 		wrote = true;
 	}
 	if (g->changed && status == SETT_OK) {
-		const uint64_t numbers[HEAD_FIELDS] = {g->number,        g->last.ms,   g->last.seq,
-						       g->read,          g->consumers, g->pending,
-						       g->next_consumer, g->low.ms,    g->low.seq};
+		const uint64_t numbers[HEAD_FIELDS] = {g->number,    g->last.ms, g->last.seq,      g->read,
+						       g->consumers, g->pending, g->next_consumer, g->low.ms,
+						       g->low.seq,   g->oldest};
 		group_key(g->stream, g->name, &k);
 		status = put_numbers(g->stream, &k, numbers, HEAD_FIELDS, (struct bytes){0});
 		g->changed = false;
@@ -429,6 +440,24 @@ disown(struct stream_group *g, const struct stream_pending *p)
 	return delete_key(g->stream, &k);
 }
 
+static int
+put_age(struct stream_group *g, uint64_t delivered, struct stream_id id)
+{
+	struct element_key k;
+	if (delivered < g->oldest - 1)
+		g->oldest = delivered + 1;
+	age_key(g, delivered, id, &k);
+	return put_numbers(g->stream, &k, NULL, 0, (struct bytes){0});
+}
+
+static int
+delete_age(const struct stream_group *g, const struct stream_pending *p)
+{
+	struct element_key k;
+	age_key(g, p->delivered, p->id, &k);
+	return delete_key(g->stream, &k);
+}
+
 int
 stream_pending_put(struct stream_group *g, struct stream_id id, struct stream_consumer *c, uint64_t delivered,
 		   uint64_t count, const struct stream_pending *old)
@@ -447,6 +476,10 @@ stream_pending_put(struct stream_group *g, struct stream_id id, struct stream_co
 		g->low = id;
 	g->pending += old == NULL;
 	g->changed = true;
+	if (status == SETT_OK && g->oldest > 0 && old != NULL)
+		status = delete_age(g, old);
+	if (status == SETT_OK && g->oldest > 0)
+		status = put_age(g, delivered, id);
 	if (status != SETT_OK)
 		return status;
 	pending_key(g, id, &k);
@@ -461,6 +494,8 @@ stream_pending_remove(struct stream_group *g, const struct stream_pending *p)
 	g->pending--;
 	g->low_is_gone |= stream_id_compare(p->id, g->low) == 0;
 	g->changed = true;
+	if (status == SETT_OK && g->oldest > 0)
+		status = delete_age(g, p);
 	if (status != SETT_OK)
 		return status;
 	pending_key(g, p->id, &k);
@@ -569,6 +604,76 @@ stream_pending_list(struct stream_group *g, const struct stream_consumer *c, str
 	/* The names last longer if they are read anew. */
 	for (size_t i = 0; i < count && status == SETT_OK; i++) {
 		status = stream_pending_get(g, list[i].id, &list[i]);
+		if (status == SETT_NOT_FOUND)
+			status = SETT_CORRUPT;
+	}
+	*ret = list;
+	*ret_count = status == SETT_OK ? count : 0;
+	return status;
+}
+
+/* Ages of all that is pending, from now on. */
+static int
+begin_ages(struct stream_group *g)
+{
+	struct stream_pending *list;
+	size_t count;
+	int status =
+		stream_pending_list(g, NULL, (struct stream_id){0}, last_possible, UINT64_MAX, &list, &count);
+	g->oldest = UINT64_MAX;
+	g->changed = true;
+	for (size_t i = 0; i < count && status == SETT_OK; i++)
+		status = put_age(g, list[i].delivered, list[i].id);
+	return status;
+}
+
+static uint64_t
+delivered_in(struct bytes age)
+{
+	return get_be64(age.data);
+}
+
+int
+stream_pending_oldest(struct stream_group *g, uint64_t delivered_to, uint64_t most,
+		      struct stream_pending **ret, size_t *ret_count)
+{
+	enum { AGE_SIZE = 8 + 16 };
+	struct element_key lower, upper;
+	struct bytes *ages = NULL;
+	size_t count = 0;
+	*ret_count = 0;
+	if (g->pending == 0)
+		return SETT_OK;
+	int status = g->oldest == 0 ? begin_ages(g) : SETT_OK;
+	begin_key(g->stream, KIND_AGE, &lower);
+	add_number(&lower, g->number);
+	size_t skip = lower.size;
+	after_key(&lower, &upper);
+	add_number(&lower, g->oldest - 1);
+	/* One at least, which is the mark. */
+	if (status == SETT_OK)
+		status = list_keys(g->stream, &lower, &upper, skip, 1, &ages, &count);
+	if (status == SETT_OK && (count == 0 || ages[0].size != AGE_SIZE))
+		status = SETT_CORRUPT;
+	if (status != SETT_OK)
+		return status;
+	g->changed |= g->oldest != delivered_in(ages[0]) + 1;
+	g->oldest = delivered_in(ages[0]) + 1;
+	if (delivered_in(ages[0]) > delivered_to)
+		return SETT_OK;
+	upper.size = skip;
+	memcpy(upper.bytes, lower.bytes, skip);
+	add_number(&upper, delivered_to + 1);
+	status = list_keys(g->stream, &lower, &upper, skip, most, &ages, &count);
+	struct stream_pending *list = arena_allocate(g->stream->key->view->arena, (count + 1) * sizeof(*list),
+						     _Alignof(struct stream_pending));
+	if (list == NULL)
+		return SETT_NO_MEMORY;
+	for (size_t i = 0; i < count && status == SETT_OK; i++) {
+		if (ages[i].size != AGE_SIZE)
+			return SETT_CORRUPT;
+		struct stream_id id = {get_be64(ages[i].data + 8), get_be64(ages[i].data + 16)};
+		status = stream_pending_get(g, id, &list[i]);
 		if (status == SETT_NOT_FOUND)
 			status = SETT_CORRUPT;
 	}

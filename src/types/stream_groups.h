@@ -1,10 +1,11 @@
 /* Consumer groups of a stream: entries of its object beside its nodes, each of its own, so that an XACK costs the same
  * whatever the group has.
  *
- *     group      prefix 01 name                              head: number last read consumers pending next-consumer low
+ *     group      prefix 01 name                              head: number last read consumers pending next-consumer low oldest
  *     consumer   prefix 02 group:u64be name                  head: number seen pending
  *     pending    prefix 03 group:u64be id                    head: delivered count      body: the consumer's name
  *     its owner  prefix 04 group:u64be consumer:u64be id     empty
+ *     its age    prefix 05 group:u64be delivered:u64be id    empty; of groups that were asked for the oldest
  *
  *     prefix     keyspace_element_prefix
  *     number     of a group in its stream, of a consumer in its group; never used again
@@ -13,6 +14,7 @@
  *     pending    how many are
  *     low        no pending id is below, two varints: those that were acknowledged leave the engine only after a while, and
  *                no walk meets them
+ *     oldest     0: ages are not kept. Else nothing pending was delivered before that ms, less 1
  *     seen       when the consumer last did something; delivered: when the entry last was; ms since 1970
  *     count      of deliveries
  *     id         ms:u64be seq:u64be
@@ -41,6 +43,7 @@ struct stream_group {
 	uint64_t read; /* + 1; 0: not known */
 	uint64_t consumers, pending, next_consumer;
 	struct stream_id low;
+	uint64_t oldest;
 	bool low_is_gone; /* what was pending there is not any more: stream_group_save looks for the next */
 	bool changed;
 	struct stream_consumer *used;
@@ -93,6 +96,9 @@ void stream_pending_walk_close(struct stream_pending_walk *);
 /* Up to `most` that are pending from `from` to `to`, of one consumer or (NULL) all, in an array in the view's arena. */
 int stream_pending_list(struct stream_group *, const struct stream_consumer *, struct stream_id from,
 			struct stream_id to, uint64_t most, struct stream_pending **ret, size_t *ret_count);
+/* Up to `most` that were delivered up to this time, the oldest first. From the first call on their ages are kept. */
+int stream_pending_oldest(struct stream_group *, uint64_t delivered_to, uint64_t most,
+			  struct stream_pending **ret, size_t *ret_count);
 /* The last of a group that has some. */
 int stream_pending_last(struct stream_group *, struct stream_id *ret);
 /* Names of all groups; of all consumers of a group. In order, in arrays in the view's arena. */

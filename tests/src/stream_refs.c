@@ -178,3 +178,79 @@ Test(stream_refs, trimming)
 {
 	RUN(trimming);
 }
+
+#define XREADGROUP "redis.io/commands/xreadgroup"
+#define REPLY(count, entries) "*1\r\n*2\r\n$1\r\ns\r\n*" count "\r\n" entries
+#define CLAIMED(id, idle, count) "*4\r\n$3\r\n" id "\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n:" idle "\r\n:" count
+
+static const struct step claim_arguments[] = {
+	{NULL, "XGROUP CREATE s g 0 MKSTREAM", "+OK"},
+	{SUITE, "XREADGROUP GROUP g c CLAIM x STREAMS s >", "-ERR min-idle-time is not an integer"},
+	{SUITE, "XREADGROUP GROUP g c CLAIM 5.5 STREAMS s >", "-ERR min-idle-time is not an integer"},
+	{SUITE, "XREADGROUP CLAIM GROUP g c STREAMS s >", "-ERR min-idle-time is not an integer"},
+	{SUITE, "XREADGROUP GROUP g c CLAIM -10 STREAMS s >",
+	 "-ERR min-idle-time must be a positive integer"},
+	{SUITE, "XREADGROUP GROUP g CLAIM 50 c STREAMS s >", "-ERR syntax error"},
+	{NULL, "XREAD CLAIM 5 STREAMS s >",
+	 "-ERR The CLAIM option is only supported by XREADGROUP. You called XREAD instead."},
+	{SUITE, "XREADGROUP GROUP g c CLAIM 100 STREAMS s >", "*-1"},
+	{SUITE, "XREADGROUP GROUP g c CLAIM 9223372036854775807 STREAMS s >", "*-1"},
+};
+
+static const struct step claims_begin[] = {
+	{NULL, "XADD s 1-0 f v", "$3\r\n1-0"},
+	{NULL, "XADD s 2-0 f v", "$3\r\n2-0"},
+	{NULL, "XADD s 3-0 f v", "$3\r\n3-0"},
+	{NULL, "XADD s 4-0 f v", "$3\r\n4-0"},
+	{NULL, "XGROUP CREATE s g 0", "+OK"},
+	{SUITE, "XREADGROUP GROUP g c COUNT 1 CLAIM 0 STREAMS s >", REPLY("1", CLAIMED("1-0", "0", "0"))},
+	{NULL, "XREADGROUP GROUP g c COUNT 2 STREAMS s >", REPLY("2", ENTRY("2-0") "\r\n" ENTRY("3-0"))},
+};
+
+/* 10 ms later */
+static const struct step claims_oldest_first[] = {
+	{NULL, "XCLAIM s g d 0 1-0", "*1\r\n" ENTRY("1-0")},
+	{NULL, "XCLAIM s g d 0 2-0 IDLE 7", "*1\r\n" ENTRY("2-0")},
+	{XREADGROUP, "XREADGROUP GROUP g e CLAIM 8 COUNT 1 STREAMS s >",
+	 REPLY("1", CLAIMED("3-0", "10", "1"))},
+	{XREADGROUP, "XREADGROUP GROUP g e CLAIM 8 STREAMS s 0", REPLY("1", ENTRY("3-0"))},
+	{XREADGROUP, "XREADGROUP GROUP g e CLAIM 0 COUNT 9 NOACK STREAMS s >",
+	 REPLY("4",
+	       CLAIMED("2-0", "7", "2") "\r\n" CLAIMED("1-0", "0", "2") "\r\n" CLAIMED(
+		       "3-0", "0", "3") "\r\n" CLAIMED("4-0", "0", "0"))},
+	{XREADGROUP, "XPENDING s g", "*4\r\n:3\r\n$3\r\n1-0\r\n$3\r\n3-0\r\n*1\r\n*2\r\n$1\r\ne\r\n$1\r\n3"},
+	{SUITE, "XACK s g 2-0", ":1"},
+	{NULL, "XDEL s 3-0", ":1"},
+};
+
+/* 10 ms later: of what is gone nothing is told, and it is pending no more */
+static const struct step claims_end[] = {
+	{SUITE, "XREADGROUP GROUP g c CLAIM 11 STREAMS s >", "*-1"},
+	{SUITE, "XREADGROUP GROUP g c CLAIM 10 STREAMS s >", REPLY("1", CLAIMED("1-0", "10", "3"))},
+	{NULL, "XPENDING s g", "*4\r\n:1\r\n$3\r\n1-0\r\n$3\r\n1-0\r\n*1\r\n*2\r\n$1\r\nc\r\n$1\r\n1"},
+	{NULL, "XACK s g 1-0", ":1"},
+	{SUITE, "XREADGROUP GROUP g c CLAIM 0 STREAMS s >", "*-1"},
+	{NULL, "COPY s copy", ":1"},
+	{NULL, "XGROUP DESTROY s g", ":1"},
+	{NULL, "XTRIM s MAXLEN 0", ":3"},
+	{NULL, "DEL copy", ":1"},
+};
+
+Test(stream_refs, claims)
+{
+	RUN(claim_arguments);
+	for (int64_t size = 20; size <= 1000; size += 980) {
+		struct fixture *f = fixture_open();
+		struct sett_error error;
+		set_packed_size(f, size);
+		run_steps(f, claims_begin, sizeof(claims_begin) / sizeof(claims_begin[0]));
+		fixture_advance(f, 10);
+		run_steps(f, claims_oldest_first,
+			  sizeof(claims_oldest_first) / sizeof(claims_oldest_first[0]));
+		fixture_advance(f, 10);
+		run_steps(f, claims_end, sizeof(claims_end) / sizeof(claims_end[0]));
+		cr_assert_eq(sett_engine_compact(f->server.engine, &error), SETT_OK);
+		cr_assert_eq(count_elements(f), 0);
+		fixture_close(f);
+	}
+}
