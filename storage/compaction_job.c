@@ -7,18 +7,26 @@
  *
  * A large task is cut into ranges of keys (compaction_cuts.h), and workers that are free take parts of it.
  *
+ * On a disk without room for the whole, a task is done in pieces: the range of one table of the output level after
+ * the other is merged, and an edit replaces that table alone, so that its file is free before the next is written.
+ * The inputs go with the last edit. Until then what has been merged stands twice, or is deleted twice: the inputs lie
+ * above and hide what was written, and of two equal versions retention keeps the first (its rule 1).
+ *
  * Invariants:
  *  1. All versions that a key has on the output level within the inputs' span are among the overlaps, and
  *     an output table ends between user keys only: so no key stands in two tables of one level.
  *  2. No other running task writes to the same level within this one's span (the regulator sees to it).
  *  3. Parts are disjoint ranges of user keys and write tables and value-log files of their own; what they
  *     share does not change while they run. Moved values of each stand in key order.
- *  4. Nothing of a task that fails or is given up stays behind but orphans, which the next start removes. */
+ *  4. Nothing of a task that fails or is given up stays behind but the pieces that are done, and orphans, which the
+ *     next start removes. */
 #include "compaction_job.h"
 
 #include "compaction_cuts.h"
+#include "compaction_picker.h"
 #include "dead_job.h"
 #include "retention.h"
+#include "storage/base/sync_point.h"
 #include "table_output.h"
 #include "version_internal.h"
 
@@ -29,6 +37,8 @@ enum { ENTRIES_PER_PAUSE = 128, BYTES_PER_PAUSE = 256 * 1024 };
 struct compaction {
 	const struct job_context *context;
 	const struct task *task;
+	bool is_piece; /* the first table of those replaced, */
+	bool is_last;  /* and the inputs go too */
 	uint64_t *snapshots;
 	size_t snapshot_count;
 	struct dead_view *dead;
@@ -229,6 +239,16 @@ add_garbage(struct weight *sum, struct table_file *const *tables, size_t count,
 	}
 }
 
+/* What the merge replaces: the tables on the output level. */
+static struct table_file **
+replaced_tables(const struct compaction *c, size_t *ret_count)
+{
+	struct table_file **tables = task_replaced(c->task, ret_count);
+	if (c->is_piece)
+		*ret_count = 1;
+	return tables;
+}
+
 /* What the inputs shadowed and the merge did not meet lies deeper, or was kept for snapshots. */
 static int
 set_shadowed(struct compaction *c)
@@ -241,8 +261,13 @@ set_shadowed(struct compaction *c)
 		outputs[i] = &c->parts[i].output;
 	struct version_weight weight = version_weigh(t->version);
 	struct weight garbage = {0};
-	add_garbage(&garbage, t->inputs, t->input_count, &weight);
-	add_garbage(&garbage, t->overlaps, t->overlap_count, &weight);
+	if (t->input_level != t->output_level)
+		add_garbage(&garbage, t->inputs, t->input_count, &weight);
+	if (c->is_piece)
+		garbage = weight_scaled(garbage, 1.0 / (double)t->pieces);
+	size_t count;
+	struct table_file **replaced = replaced_tables(c, &count);
+	add_garbage(&garbage, replaced, count, &weight);
 	table_outputs_set_shadowed(outputs, c->cuts.count + 1, garbage);
 	free(outputs);
 	return SETT_OK;
@@ -252,17 +277,20 @@ static int
 apply(struct compaction *c, struct sett_error *error)
 {
 	const struct task *t = c->task;
-	size_t removed_count = t->input_count + t->overlap_count, added_count = 0;
+	size_t replaced_count, added_count = 0;
+	struct table_file **replaced = replaced_tables(c, &replaced_count);
+	size_t input_count = t->input_level != t->output_level && c->is_last ? t->input_count : 0;
+	size_t removed_count = input_count + replaced_count;
 	for (size_t p = 0; p <= c->cuts.count; p++)
 		added_count += c->parts[p].output.count;
 	struct version_edit_table *tables = calloc(removed_count + added_count, sizeof(*tables));
 	if (!tables)
 		return sett_error_set(error, SETT_NO_MEMORY, 0, "compaction: out of memory");
 	size_t n = 0;
-	for (size_t i = 0; i < t->input_count; i++)
+	for (size_t i = 0; i < input_count; i++)
 		tables[n++] = (struct version_edit_table){t->input_level, t->inputs[i]};
-	for (size_t i = 0; i < t->overlap_count; i++)
-		tables[n++] = (struct version_edit_table){t->output_level, t->overlaps[i]};
+	for (size_t i = 0; i < replaced_count; i++)
+		tables[n++] = (struct version_edit_table){t->output_level, replaced[i]};
 	for (size_t p = 0; p <= c->cuts.count; p++) {
 		const struct table_output *o = &c->parts[p].output;
 		for (size_t i = 0; i < o->count; i++)
@@ -279,6 +307,19 @@ apply(struct compaction *c, struct sett_error *error)
 	return r;
 }
 
+/* Up to where the next table of the output level begins; what lies between two tables is with the first. */
+static void
+set_piece_range(const struct compaction *c, struct part *p)
+{
+	size_t count;
+	struct table_file **replaced = task_replaced(c->task, &count);
+	if (c->task->pieces_done > 0)
+		p->low = table_smallest(replaced[0]);
+	p->has_high = !c->is_last;
+	if (p->has_high)
+		p->high = table_smallest(replaced[1]);
+}
+
 static int
 begin(struct compaction *c, struct sett_error *error)
 {
@@ -288,7 +329,8 @@ begin(struct compaction *c, struct sett_error *error)
 	int r = dead_set_view(version_set_dead(o->versions), true, &c->dead);
 	if (r == SETT_OK)
 		r = job_snapshots(c->context, &c->snapshots, &c->snapshot_count);
-	compaction_cuts_make(c->task, value_log_file_size(o->value_log), &c->cuts);
+	if (!c->is_piece)
+		compaction_cuts_make(c->task, value_log_file_size(o->value_log), &c->cuts);
 	c->parts = calloc(c->cuts.count + 1, sizeof(*c->parts));
 	if (r == SETT_OK && !c->parts)
 		r = SETT_NO_MEMORY;
@@ -299,6 +341,8 @@ begin(struct compaction *c, struct sett_error *error)
 		p->compaction = c;
 		p->has_high = compaction_cuts_range(&c->cuts, i, &p->low, &p->high);
 	}
+	if (c->is_piece)
+		set_piece_range(c, &c->parts[0]);
 	return SETT_OK;
 }
 
@@ -332,11 +376,15 @@ end_part(struct part *p, const struct job_context *context, bool applied)
 	retention_free(&p->retention);
 }
 
+/* The whole of the task, or its next piece. */
 static int
 run_merge(const struct job_context *context, const struct task *task, uint64_t *ret_unreadable,
 	  struct sett_error *error)
 {
-	struct compaction c = {.context = context, .task = task};
+	struct compaction c = {.context = context,
+			       .task = task,
+			       .is_piece = task->pieces > 0,
+			       .is_last = task->pieces_done + 1 >= task->pieces};
 	unsigned classes = task->input_level == 0 ? WORK_TOP : WORK_DEEP | WORK_SPACE;
 	int r = begin(&c, error);
 	if (r == SETT_OK) {
@@ -359,6 +407,24 @@ run_merge(const struct job_context *context, const struct task *task, uint64_t *
 	dead_view_free(c.dead);
 	free(c.snapshots);
 	return r;
+}
+
+static int
+run_pieces(const struct job_context *context, struct task *t, uint64_t *ret_unreadable,
+	   struct sett_error *error)
+{
+	struct version_set *versions = context->options->versions;
+	for (;;) {
+		bool is_last = t->pieces_done + 1 == t->pieces;
+		int r = run_merge(context, t, ret_unreadable, error);
+		if (r != SETT_OK || is_last)
+			return r;
+		mutex_lock(version_set_lock(versions));
+		struct version *before = task_advance(t, version_set_current_locked(versions));
+		mutex_unlock(version_set_lock(versions));
+		version_release(before);
+		SYNC_POINT("compaction: piece done");
+	}
 }
 
 static int
@@ -385,7 +451,7 @@ run_move(const struct job_context *context, const struct task *t, struct sett_er
 }
 
 int
-compaction_job_run(const struct job_context *context, const struct task *t, uint64_t *ret_unreadable,
+compaction_job_run(const struct job_context *context, struct task *t, uint64_t *ret_unreadable,
 		   struct sett_error *error)
 {
 	*ret_unreadable = 0;
@@ -393,5 +459,6 @@ compaction_job_run(const struct job_context *context, const struct task *t, uint
 		return run_move(context, t, error);
 	if (t->kind == TASK_DROP)
 		return dead_job_run(context, t, error);
-	return run_merge(context, t, ret_unreadable, error);
+	return t->pieces > 0 ? run_pieces(context, t, ret_unreadable, error)
+			     : run_merge(context, t, ret_unreadable, error);
 }

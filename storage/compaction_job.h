@@ -7,7 +7,7 @@
 
 /* Runs a TASK_COMPACT, TASK_MOVE or TASK_DROP and applies its edit. `ret_unreadable` (0 = none): a marked
  * value-log file in which a damaged value was found and left. SETT_ABORTED if the pause said so. */
-int compaction_job_run(const struct job_context *, const struct task *, uint64_t *ret_unreadable,
+int compaction_job_run(const struct job_context *, struct task *, uint64_t *ret_unreadable,
 		       struct sett_error *);
 
 #endif

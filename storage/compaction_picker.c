@@ -14,6 +14,8 @@
  *  3. Two running tasks never write to one level within each other's span, and never share a table. */
 #include "compaction_picker.h"
 
+#include <assert.h>
+
 #include "version_internal.h"
 
 enum {
@@ -105,6 +107,37 @@ widen(struct task *t, const struct table_file *f)
 		t->low = low;
 	if (first || bytes_compare(high, t->high) > 0)
 		t->high = high;
+}
+
+struct table_file **
+task_replaced(const struct task *t, size_t *ret_count)
+{
+	bool in_place = t->input_level == t->output_level;
+	*ret_count = in_place ? t->input_count : t->overlap_count;
+	return in_place ? t->inputs : t->overlaps;
+}
+
+struct version *
+task_advance(struct task *t, struct version *current)
+{
+	size_t count;
+	struct table_file **replaced = task_replaced(t, &count);
+	assert(count > 1 && t->pieces_done + 1 < t->pieces);
+	memmove(replaced, replaced + 1, (count - 1) * sizeof(*replaced));
+	if (replaced == t->inputs)
+		t->input_count--;
+	else
+		t->overlap_count--;
+	t->pieces_done++;
+	t->low = t->high = (struct bytes){0};
+	for (size_t i = 0; i < t->input_count; i++)
+		widen(t, t->inputs[i]);
+	for (size_t i = 0; i < t->overlap_count; i++)
+		widen(t, t->overlaps[i]);
+	struct version *before = t->version;
+	version_retain(current);
+	t->version = current;
+	return before;
 }
 
 static bool

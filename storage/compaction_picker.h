@@ -43,6 +43,12 @@ int pick_run(const struct picker *, unsigned level, const struct table_filter *,
  * written anew in place once the `oldest` snapshot needs them no more. */
 int pick_dense(const struct picker *, uint64_t oldest, uint64_t limit, struct task **ret);
 
+/* The tables of the output level that a compaction replaces, disjoint and in key order. */
+struct table_file **task_replaced(const struct task *, size_t *ret_count);
+/* The first of these has been replaced, in `current`; there are more. Returns the version that the task was on: a
+ * reference, to be released without the lock, as files may go with it. */
+struct version *task_advance(struct task *, struct version *current);
+
 struct task *task_create(enum task_kind, struct version *);
 void task_free(struct task *);
 /* Sets or clears being_compacted of all its tables. */

@@ -565,7 +565,7 @@ open_parts(struct sett_engine *engine, struct sett_error *error)
 			  .failed = hook_failed},
 		.threads = o->workers,
 		.memtable_size = engine->memtable_size,
-		.table_size = engine->memtable_size < 1 << 20 ? 1 << 20 : engine->memtable_size,
+		.table_size = engine_table_size(engine),
 		.value_threshold = o->value_threshold,
 		.upper_compression = codec_of(o->table_compression, CODEC_LZ4),
 		.bottom_compression = codec_of(o->bottom_compression, CODEC_ZSTD),

@@ -142,6 +142,13 @@ enum reserve_use {
 bool engine_spend_reserve(struct sett_engine *, enum reserve_use);
 /* Makes the reserve as large as it should be; if that succeeds, the shortage is over. Waits for the disk. */
 void engine_fill_reserve(struct sett_engine *);
+/* Where compaction ends a table. */
+static inline uint64_t
+engine_table_size(const struct sett_engine *engine)
+{
+	return engine->memtable_size < 1 << 20 ? 1 << 20 : engine->memtable_size;
+}
+
 static inline bool
 engine_is_short(const struct sett_engine *engine)
 {

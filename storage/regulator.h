@@ -38,7 +38,10 @@ struct task {
 	size_t dropped_count;
 	struct gc_marks *marks; /* values in these files move; a reference, may be NULL */
 	struct bytes low, high; /* user keys that inputs and overlaps span (in the tables' memory) */
-	struct task *next;      /* the regulator's list of running tasks */
+	/* TASK_COMPACT on a disk that has no room for the whole: one table of the output level after the other, each
+	 * with an edit of its own. `pieces` is how many there are in all, 0 if the task is done as one. */
+	size_t pieces, pieces_done;
+	struct task *next; /* the regulator's list of running tasks */
 };
 
 struct regulator;

@@ -8,10 +8,12 @@
  * thread fills the reserve as soon as there is space; then everything is as before.
  *
  * The reserve is a few MiB, and grows with what a flush has to write (about what the last log segment took) and
- * with the value log, up to one of its files: that much may have to move before one is free. */
+ * with the value log, up to one of its files: that much may have to move before one is free. It grows with the tables
+ * too, up to one of them, for compaction in pieces (compaction_job.c). */
 #include "engine_internal.h"
 
-enum { VALUES_SHARE = 16 }; /* of the value log, which the reserve keeps free for moving values */
+/* Of the value log and of the tables: what the reserve keeps free for moving values and for a table. */
+enum { VALUES_SHARE = 16, TABLES_SHARE = 16 };
 
 static const uint64_t RESERVE_LEAST = 4 << 20, STEP_LEAST = 64 << 10;
 
@@ -27,7 +29,9 @@ target_bytes(const struct sett_engine *engine)
 	uint64_t bytes = smaller(RESERVE_LEAST, 4 * (uint64_t)engine->memtable_size);
 	if (engine->log)
 		bytes += smaller(log_last_used(engine->log), engine->memtable_size);
-	uint64_t values = value_log_total_bytes(engine->value_log);
+	uint64_t values = value_log_total_bytes(engine->value_log), tables;
+	(void)version_set_disk_bytes(engine->versions, &tables);
+	bytes += smaller(tables / TABLES_SHARE, engine_table_size(engine));
 	return bytes + smaller(values / VALUES_SHARE, value_log_file_size(engine->value_log));
 }
 

@@ -19,6 +19,7 @@
 #include "worker.h"
 
 #include "compaction_job.h"
+#include "compaction_picker.h"
 #include "flush_job.h"
 #include "pacer.h"
 #include "regulator.h"
@@ -239,11 +240,24 @@ bytes_needed(const struct task *t)
 	}
 	shadowed.values = 0;
 	uint64_t freed = version_weight_bytes(&weight, shadowed);
-	return (bytes > freed ? bytes - freed : 0) + moved;
+	uint64_t needed = (bytes > freed ? bytes - freed : 0) + moved;
+	return t->pieces > 0 ? needed / (t->pieces - t->pieces_done) : needed;
 }
 
-/* A job that fails for want of space leaves nothing behind, and is run again if a piece of the reserve is given up
- * for it. */
+/* A compaction for which there is no room is done in pieces, if it has more than one. */
+static bool
+divide(struct task *t)
+{
+	size_t count;
+	(void)task_replaced(t, &count);
+	if (t->kind != TASK_COMPACT || t->pieces > 0 || count < 2)
+		return false;
+	t->pieces = count;
+	return true;
+}
+
+/* A job that fails for want of space leaves nothing behind but the pieces that are done. It is run again if it can be
+ * done in pieces, or if a part of the reserve is given up for it. */
 static int
 run_job(struct workers *w, const struct job_context *context, struct task *t, uint64_t *ret_unreadable,
 	struct sett_error *error)
@@ -258,6 +272,8 @@ run_job(struct workers *w, const struct job_context *context, struct task *t, ui
 			hooks->rotate(hooks->arg);
 		else
 			r = compaction_job_run(context, t, ret_unreadable, error);
+		if (r == SETT_NO_SPACE && divide(t))
+			continue;
 		if (r != SETT_NO_SPACE ||
 		    !hooks->out_of_space(hooks->arg, is_compaction, is_compaction ? bytes_needed(t) : 0))
 			return r;

@@ -21,9 +21,8 @@ context_timeout(struct command_context *c, struct bytes argument, uint64_t *ret_
 		return false;
 	}
 	/* Centuries from now is for ever. */
-	*ret_until_ns = ms == 0 || ms > (long double)((UINT64_MAX / 2 - now_ns) / NS_PER_MS)
-		? 0
-		: now_ns + (uint64_t)ms * NS_PER_MS;
+	uint64_t most_ms = (UINT64_MAX / 2 - now_ns) / NS_PER_MS;
+	*ret_until_ns = ms == 0 || ms > (long double)most_ms ? 0 : now_ns + (uint64_t)ms * NS_PER_MS;
 	return true;
 }
 

@@ -3,11 +3,19 @@
 #include <criterion/criterion.h>
 
 #include "reserve.h"
+#include "storage/base/sync_point.h"
 #include "storage/engine.h"
 
 #define MUST(call) cr_assert_eq((call), SETT_OK)
 
-enum { CAPACITY = 12 << 20, BODY = 20000, KEYS_MAX = 100000, ROUNDS_MAX = 10000 };
+enum {
+	CAPACITY = 12 << 20,
+	LARGE_CAPACITY = 40 << 20,
+	CLONES = 3,
+	BODY = 20000,
+	KEYS_MAX = 1000000,
+	ROUNDS_MAX = 500
+};
 
 static struct vfs *vfs;
 static struct sett_engine *engine;
@@ -57,6 +65,16 @@ tear_down(void)
 
 TestSuite(full_disk, .init = set_up, .fini = tear_down);
 
+static void
+restart_with(uint64_t capacity)
+{
+	stop();
+	vfs->operations->destroy(vfs);
+	vfs = vfs_memory_create();
+	vfs_memory_set_capacity(vfs, capacity);
+	start();
+}
+
 static struct sett_key
 key_of(const char *prefix, unsigned i, char text[24])
 {
@@ -70,6 +88,9 @@ put(const char *prefix, unsigned i, size_t size)
 {
 	static uint8_t body[BODY];
 	char text[24];
+	uint32_t noise = i; /* nothing that compresses */
+	for (size_t b = 0; b < size; b++)
+		body[b] = (uint8_t)((noise = noise * 1664525 + 1013904223) >> 24);
 	MUST(sett_txn_begin(txn, 0));
 	MUST(sett_txn_put_hashed(txn, key_of(prefix, i, text),
 				 &(struct sett_put){.body = bytes_of(body, size)}));
@@ -181,6 +202,76 @@ Test(full_disk, half_of_the_keys_go)
 		if (r == SETT_OK)
 			MUST(sett_txn_body(txn, &record, &body));
 		sett_txn_discard(txn);
+	}
+}
+
+/* Of `count` keys every second one below `deleted` is gone. */
+static void
+check_half_is_gone(unsigned count, unsigned deleted)
+{
+	for (unsigned i = 0; i < count; i++) {
+		char text[24];
+		struct sett_record record;
+		MUST(sett_txn_begin(txn, 0));
+		cr_assert_eq(sett_txn_get_hashed(txn, key_of("s", i, text), &record),
+			     i % 2 == 0 && i < deleted ? SETT_NOT_FOUND : SETT_OK);
+		sett_txn_discard(txn);
+	}
+}
+
+/* Each time a piece of a compaction is done: what a kill would leave then, the last CLONES of them. */
+struct clones {
+	struct sync_point point;
+	struct vfs *vfs[CLONES];
+	unsigned deleted[CLONES];
+	unsigned count, deleted_now;
+};
+
+static void
+take_clone(void *arg)
+{
+	struct clones *c = arg;
+	unsigned at = c->count++ % CLONES;
+	if (c->vfs[at])
+		c->vfs[at]->operations->destroy(c->vfs[at]);
+	c->vfs[at] = vfs_memory_crash_clone(vfs, VFS_CRASH_KEEP, 1);
+	cr_assert(c->vfs[at]);
+	c->deleted[at] = c->deleted_now;
+	sync_point_arm(&c->point);
+}
+
+/* The same with values that stand in tables: what stays of them has to be written anew before what goes is free. */
+Test(full_disk, half_of_the_small_keys_go)
+{
+	struct clones clones = {.count = 0};
+	clones.point = (struct sync_point){"compaction: piece done", take_clone, &clones};
+	restart_with(LARGE_CAPACITY);
+	unsigned count = put_until_full("s", 100), failed = 0;
+	fill_to_the_last_byte();
+	sync_point_arm(&clones.point);
+	for (unsigned i = 0; i < count; i += 2) {
+		failed += delete ("s", i) != SETT_OK;
+		clones.deleted_now = i + 1;
+		if (i % 10000 == 0)
+			settle();
+	}
+	cr_assert_eq(failed, 0);
+	settle();
+	sync_point_arm(NULL);
+	cr_assert_gt(free_space(), (uint64_t)count * 100 / 5);
+	check_all_is_well("after deletions");
+	check_half_is_gone(count, count);
+	cr_assert_geq(clones.count, CLONES);
+	/* A compaction that was cut off between two pieces is begun again. */
+	for (unsigned i = 0; i < CLONES; i++) {
+		stop();
+		vfs->operations->destroy(vfs);
+		vfs = clones.vfs[i];
+		vfs_memory_set_capacity(vfs, LARGE_CAPACITY);
+		start();
+		check_half_is_gone(count, clones.deleted[i]);
+		settle();
+		check_half_is_gone(count, clones.deleted[i]);
 	}
 }
 
