@@ -29,10 +29,10 @@ struct sett_iterator {
 	bool valid;
 };
 
-/* Everything that the transaction sees; its own writes only if `with_own`. Words of failed reads go to
+/* Everything that the transaction sees; its own writes only for `own`, within its bounds. Words of failed reads go to
  * `detail`. */
 static int
-collect_children(struct sett_txn *txn, bool with_own, struct sett_error *detail,
+collect_children(struct sett_txn *txn, const struct sett_iterator *own, struct sett_error *detail,
 		 struct internal_iterator ***ret, size_t *ret_count)
 {
 	struct superversion *sv = txn->superversion;
@@ -41,8 +41,9 @@ collect_children(struct sett_txn *txn, bool with_own, struct sett_error *detail,
 	if (!children)
 		return SETT_NO_MEMORY;
 	int r = SETT_OK;
-	if (with_own) {
-		r = write_buffer_iterator_create(&txn->writes, &children[0]);
+	if (own) {
+		r = write_buffer_iterator_create(&txn->writes, buffer_bytes(&own->lower),
+						 buffer_bytes(&own->upper), &children[0]);
 		count = r == SETT_OK;
 	}
 	for (size_t i = 0; r == SETT_OK && i < sv->generation_count; i++) {
@@ -70,11 +71,12 @@ collect_children(struct sett_txn *txn, bool with_own, struct sett_error *detail,
 }
 
 static int
-make_merge(struct sett_txn *txn, bool with_own, struct sett_error *detail, struct internal_iterator **ret)
+make_merge(struct sett_txn *txn, const struct sett_iterator *own, struct sett_error *detail,
+	   struct internal_iterator **ret)
 {
 	struct internal_iterator **children;
 	size_t count;
-	int r = collect_children(txn, with_own, detail, &children, &count);
+	int r = collect_children(txn, own, detail, &children, &count);
 	if (r == SETT_OK) {
 		r = merging_iterator_create(children, count, ret);
 		free(children);
@@ -108,7 +110,7 @@ sett_iterator_open(struct sett_txn *txn, const struct sett_iterator_options *opt
 		it->tracks_range = r == SETT_OK;
 	}
 	if (r == SETT_OK)
-		r = make_merge(txn, true, &txn->error, &it->merge);
+		r = make_merge(txn, it, &txn->error, &it->merge);
 	if (r != SETT_OK) {
 		buffer_free(&it->lower);
 		buffer_free(&it->upper);
@@ -315,7 +317,7 @@ step_prefetch(struct sett_iterator *it)
 		return;
 	struct internal_iterator *merge;
 	it->misses = it->txn->ahead.misses;
-	if (make_merge(it->txn, false, NULL, &merge) == SETT_OK &&
+	if (make_merge(it->txn, NULL, NULL, &merge) == SETT_OK &&
 	    iterator_prefetch_create(it->txn->engine->value_log, merge, it->txn->snapshot,
 				     buffer_bytes(&it->key), buffer_bytes(&it->upper),
 				     &it->prefetch) != SETT_OK)

@@ -102,10 +102,10 @@ dropped_bytes(const struct write_buffer *writes, bool *ret_deletes, bool *ret_al
 		const struct write_operation *o = &writes->operations[i];
 		if (o->kind != WRITE_PREFIX)
 			continue;
-		*ret_all |= o->prefix.kind == PREFIX_DROPPED;
-		*ret_deletes |= o->prefix.kind == PREFIX_DROPPED || o->prefix.kind == ID_DROPPED;
-		if (o->prefix.kind == ID_DROPPED)
-			bytes += o->prefix.bytes;
+		*ret_all |= o->prefix->kind == PREFIX_DROPPED;
+		*ret_deletes |= o->prefix->kind == PREFIX_DROPPED || o->prefix->kind == ID_DROPPED;
+		if (o->prefix->kind == ID_DROPPED)
+			bytes += o->prefix->bytes;
 	}
 	return bytes;
 }

@@ -810,9 +810,9 @@ sett_txn_counter(struct sett_txn *txn, uint64_t counter, int64_t *ret)
 }
 
 size_t
-sett_txn_savepoint(const struct sett_txn *txn)
+sett_txn_savepoint(struct sett_txn *txn)
 {
-	return txn->writes.operation_count;
+	return write_buffer_savepoint(&txn->writes);
 }
 
 void

@@ -1,8 +1,15 @@
 /* A transaction's own writes: a hash table of keys, each with a stack of versions, and one undo list for all
  * kinds of writes. Rolling back pops undo records; a node whose stack is empty stays and is skipped, so that
- * nothing moves. The first iterator has the nodes linked into a skiplist (Pugh 1990), and later ones join it. */
+ * nothing moves. An iterator has the nodes linked into a skiplist (Pugh 1990), and later ones join it if they are within the
+ * bounds of one that is open.
+ *
+ * Invariants
+ * - Between two savepoints each key, and each counter that is only added to, has one undo record.
+ * - A node whose newest version is the shared tombstone has no older one.
+ * - Nodes before `unlinked` are all in the skiplist; so is each that lies within the bounds of an open iterator. */
 #include "write_buffer.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 void
@@ -27,8 +34,10 @@ write_buffer_clear(struct write_buffer *buffer)
 	if (buffer->height != 0)
 		memset(buffer->head, 0, sizeof(buffer->head));
 	buffer->height = 0;
-	buffer->is_ordered = false;
-	buffer->operation_count = 0;
+	buffer->unlinked = NULL;
+	assert(buffer->iterators == NULL);
+	buffer->operation_count = buffer->savepoint = 0;
+	buffer->tombstone = NULL;
 	buffer->counter_count = 0;
 	buffer->prefix_count = 0;
 	buffer->check_count = 0;
@@ -101,14 +110,32 @@ link_in_order(struct write_buffer *buffer, struct write_node *node)
 static int
 make_order(struct write_buffer *buffer)
 {
-	for (struct write_node *node = buffer->first; node; node = node->later) {
-		/* Some are there, if memory ran out at the last attempt. */
+	for (struct write_node *node = buffer->unlinked; node; node = node->later) {
 		int r = node->next ? SETT_OK : link_in_order(buffer, node);
+		buffer->unlinked = node;
 		if (r != SETT_OK)
 			return r;
 	}
-	buffer->is_ordered = true;
+	buffer->unlinked = NULL;
 	return SETT_OK;
+}
+
+struct write_buffer_iterator {
+	struct internal_iterator base;
+	struct write_buffer *buffer;
+	struct write_node *node;
+	struct bytes lower, upper;                       /* of size 0: none */
+	struct write_buffer_iterator *next_open, **link; /* of the buffer's; `link` is what points here */
+};
+
+static bool
+is_in_sight(const struct write_buffer *buffer, struct bytes key)
+{
+	for (const struct write_buffer_iterator *it = buffer->iterators; it; it = it->next_open)
+		if ((it->lower.size == 0 || bytes_compare(key, it->lower) >= 0) &&
+		    (it->upper.size == 0 || bytes_compare(key, it->upper) < 0))
+			return true;
+	return false;
 }
 
 /* ---- the table ---- */
@@ -162,8 +189,11 @@ node_for_key(struct write_buffer *buffer, struct bytes key, uint64_t hash, struc
 	if (key.size)
 		memcpy(copy, key.data, key.size);
 	*node = (struct write_node){.key = bytes_of(copy, key.size), .hash = hash};
-	if (buffer->is_ordered && link_in_order(buffer, node) != SETT_OK)
+	bool linked = is_in_sight(buffer, key);
+	if (linked && link_in_order(buffer, node) != SETT_OK)
 		return SETT_NO_MEMORY;
+	if (!linked && !buffer->unlinked)
+		buffer->unlinked = node;
 	if (buffer->node_count >= buffer->bucket_count)
 		add_buckets(buffer);
 	struct write_node **bucket = bucket_of(buffer, hash);
@@ -229,7 +259,7 @@ remember(struct write_buffer *buffer, struct write_operation operation)
 
 /* A version with the entry encoded in the arena; its slices are those of the copy. NULL if out of memory. */
 static struct write_version *
-version_create(struct write_buffer *buffer, const struct entry *entry)
+make_version(struct write_buffer *buffer, const struct entry *entry)
 {
 	size_t size = entry_encoded_size(entry);
 	struct write_version *version = arena_allocate(buffer->arena, sizeof(*version) + size, 8);
@@ -250,6 +280,22 @@ version_create(struct write_buffer *buffer, const struct entry *entry)
 	return version;
 }
 
+/* The same; the deletion of a key that has no older version takes none of its own. */
+static struct write_version *
+version_create(struct write_buffer *buffer, const struct entry *entry, struct write_version *older)
+{
+	bool is_shared = entry->kind == ENTRY_TOMBSTONE && !older;
+	if (is_shared && buffer->tombstone)
+		return buffer->tombstone;
+	struct write_version *version = make_version(buffer, entry);
+	if (!version)
+		return NULL;
+	version->older = older;
+	if (is_shared)
+		buffer->tombstone = version;
+	return version;
+}
+
 int
 write_buffer_put(struct write_buffer *buffer, struct bytes key, uint64_t hash, const struct entry *entry,
 		 struct weight shadowed)
@@ -260,14 +306,18 @@ write_buffer_put(struct write_buffer *buffer, struct bytes key, uint64_t hash, c
 		r = node_for_key(buffer, key, hash, &node);
 	if (r != SETT_OK)
 		return r;
-	struct write_version *version = version_create(buffer, entry);
+	bool replaces = node->newest && node->written_at > buffer->savepoint;
+	struct write_version *version =
+		version_create(buffer, entry, replaces ? node->newest->older : node->newest);
 	if (!version)
 		return SETT_NO_MEMORY;
-	version->older = node->newest;
 	node->newest = version;
 	if (!weight_is_zero(shadowed))
 		node->shadowed = shadowed;
+	if (replaces)
+		return SETT_OK;
 	remember(buffer, (struct write_operation){.kind = WRITE_KEY, .node = node});
+	node->written_at = buffer->operation_count;
 	return SETT_OK;
 }
 
@@ -294,35 +344,59 @@ write_buffer_counter(const struct write_buffer *buffer, uint64_t counter)
 	return NULL;
 }
 
-int
-write_buffer_counter_add(struct write_buffer *buffer, uint64_t counter, int64_t delta)
+/* An undo record of a counter in front of the change itself. */
+static int
+remember_counter(struct write_buffer *buffer, enum write_operation_kind kind, struct counter_change change,
+		 struct counter_delta **ret_slot)
 {
 	if (reserve_operation(buffer) != SETT_OK)
 		return SETT_NO_MEMORY;
+	struct counter_delta *slot = counter_slot(buffer, change.counter);
+	struct counter_change *copy =
+		arena_allocate(buffer->arena, sizeof(*copy), _Alignof(struct counter_change));
+	if (!slot || !copy)
+		return SETT_NO_MEMORY;
+	*copy = change;
+	if (kind == WRITE_COUNTER_DROP) {
+		copy->delta = slot->delta;
+		copy->was_dropped = slot->dropped;
+	}
+	remember(buffer, (struct write_operation){.kind = kind, .counter = copy});
+	*ret_slot = slot;
+	return SETT_OK;
+}
+
+int
+write_buffer_counter_add(struct write_buffer *buffer, uint64_t counter, int64_t delta)
+{
 	struct counter_delta *slot = counter_slot(buffer, counter);
 	if (!slot)
 		return SETT_NO_MEMORY;
+	if (slot->added_at > buffer->savepoint) {
+		buffer->operations[slot->added_at - 1].counter->delta += delta;
+		slot->delta += delta;
+		return SETT_OK;
+	}
+	struct counter_change change = {.counter = counter, .delta = delta};
+	int r = remember_counter(buffer, WRITE_COUNTER_ADD, change, &slot);
+	if (r != SETT_OK)
+		return r;
 	slot->delta += delta;
-	remember(buffer,
-		 (struct write_operation){.kind = WRITE_COUNTER_ADD, .counter = counter, .delta = delta});
+	slot->added_at = buffer->operation_count;
 	return SETT_OK;
 }
 
 int
 write_buffer_counter_drop(struct write_buffer *buffer, uint64_t counter)
 {
-	if (reserve_operation(buffer) != SETT_OK)
-		return SETT_NO_MEMORY;
-	struct counter_delta *slot = counter_slot(buffer, counter);
-	if (!slot)
-		return SETT_NO_MEMORY;
-	remember(buffer,
-		 (struct write_operation){.kind = WRITE_COUNTER_DROP,
-					  .counter = counter,
-					  .delta = slot->delta,
-					  .was_dropped = slot->dropped});
+	struct counter_delta *slot;
+	int r = remember_counter(buffer, WRITE_COUNTER_DROP, (struct counter_change){.counter = counter},
+				 &slot);
+	if (r != SETT_OK)
+		return r;
 	slot->delta = 0;
 	slot->dropped = true;
+	slot->added_at = 0; /* what is added now is undone before the drop */
 	return SETT_OK;
 }
 
@@ -331,12 +405,14 @@ write_buffer_change_prefix(struct write_buffer *buffer, const struct prefix_chan
 {
 	if (reserve_operation(buffer) != SETT_OK)
 		return SETT_NO_MEMORY;
+	struct prefix_change *own =
+		arena_allocate(buffer->arena, sizeof(*own), _Alignof(struct prefix_change));
 	const void *copy = arena_copy(buffer->arena, change->prefix.data, change->prefix.size);
-	if (!copy)
+	if (!own || !copy)
 		return SETT_NO_MEMORY;
-	struct write_operation operation = {.kind = WRITE_PREFIX, .prefix = *change};
-	operation.prefix.prefix = bytes_of(copy, change->prefix.size);
-	remember(buffer, operation);
+	*own = *change;
+	own->prefix = bytes_of(copy, change->prefix.size);
+	remember(buffer, (struct write_operation){.kind = WRITE_PREFIX, .prefix = own});
 	buffer->prefix_count++;
 	buffer->check_count += change->kind == ID_CHECKED;
 	return SETT_OK;
@@ -348,44 +424,56 @@ write_buffer_next_prefix(const struct write_buffer *buffer, size_t *at)
 	while (buffer->prefix_count > 0 && *at < buffer->operation_count) {
 		const struct write_operation *o = &buffer->operations[(*at)++];
 		if (o->kind == WRITE_PREFIX)
-			return &o->prefix;
+			return o->prefix;
 	}
 	return NULL;
 }
 
-void
-write_buffer_rollback(struct write_buffer *buffer, size_t operation_count)
+size_t
+write_buffer_savepoint(struct write_buffer *buffer)
 {
-	while (buffer->operation_count > operation_count) {
+	return buffer->savepoint = buffer->operation_count;
+}
+
+static void
+undo_counter(struct write_buffer *buffer, const struct write_operation *o)
+{
+	/* The slot is there: it was changed. */
+	struct counter_delta *slot = counter_slot(buffer, o->counter->counter);
+	slot->added_at = 0;
+	if (o->kind == WRITE_COUNTER_ADD) {
+		slot->delta -= o->counter->delta;
+		return;
+	}
+	slot->delta = o->counter->delta;
+	slot->dropped = o->counter->was_dropped;
+}
+
+void
+write_buffer_rollback(struct write_buffer *buffer, size_t savepoint)
+{
+	while (buffer->operation_count > savepoint) {
 		struct write_operation *o = &buffer->operations[--buffer->operation_count];
 		switch (o->kind) {
 		case WRITE_KEY:
 			o->node->newest = o->node->newest->older;
+			o->node->written_at = 0;
 			break;
 		case WRITE_COUNTER_ADD:
-			counter_slot(buffer, o->counter)->delta -= o->delta;
+		case WRITE_COUNTER_DROP:
+			undo_counter(buffer, o);
 			break;
-		case WRITE_COUNTER_DROP: {
-			struct counter_delta *slot = counter_slot(buffer, o->counter);
-			slot->delta = o->delta;
-			slot->dropped = o->was_dropped;
-			break;
-		}
 		case WRITE_PREFIX:
 			buffer->prefix_count--;
-			buffer->check_count -= o->prefix.kind == ID_CHECKED;
+			buffer->check_count -= o->prefix->kind == ID_CHECKED;
 			break;
 		}
 	}
+	/* An earlier one than the newest: later ones are gone. */
+	buffer->savepoint = buffer->operation_count;
 }
 
 /* ---- the iterator ---- */
-
-struct write_buffer_iterator {
-	struct internal_iterator base;
-	struct write_buffer *buffer;
-	struct write_node *node;
-};
 
 static int
 settle(struct write_buffer_iterator *it, struct write_node *node)
@@ -483,7 +571,11 @@ iterator_previous(struct internal_iterator *base)
 static void
 iterator_destroy(struct internal_iterator *base)
 {
-	free(base);
+	struct write_buffer_iterator *it = (struct write_buffer_iterator *)base;
+	*it->link = it->next_open;
+	if (it->next_open)
+		it->next_open->link = it->link;
+	free(it);
 }
 
 static const struct internal_iterator_operations write_buffer_iterator_operations = {
@@ -497,9 +589,10 @@ static const struct internal_iterator_operations write_buffer_iterator_operation
 };
 
 int
-write_buffer_iterator_create(struct write_buffer *buffer, struct internal_iterator **ret)
+write_buffer_iterator_create(struct write_buffer *buffer, struct bytes lower, struct bytes upper,
+			     struct internal_iterator **ret)
 {
-	int r = buffer->is_ordered ? SETT_OK : make_order(buffer);
+	int r = make_order(buffer);
 	if (r != SETT_OK)
 		return r;
 	struct write_buffer_iterator *it = calloc(1, sizeof(*it));
@@ -507,6 +600,13 @@ write_buffer_iterator_create(struct write_buffer *buffer, struct internal_iterat
 		return SETT_NO_MEMORY;
 	it->base.operations = &write_buffer_iterator_operations;
 	it->buffer = buffer;
+	it->lower = lower;
+	it->upper = upper;
+	it->next_open = buffer->iterators;
+	it->link = &buffer->iterators;
+	if (it->next_open)
+		it->next_open->link = &it->next_open;
+	buffer->iterators = it;
 	*ret = &it->base;
 	return SETT_OK;
 }

@@ -169,6 +169,74 @@ Test(engine, own_writes_are_seen_and_roll_back_to_savepoints)
 	expect("c", "-");
 }
 
+Test(engine, what_is_written_again_has_one_undo_record_between_savepoints)
+{
+	int64_t counter;
+	set("a", "1");
+	struct sett_txn *txn = begin(0);
+	for (int i = 0; i < 1000; i++) {
+		MUST(put(txn, "a", i % 2 ? "odd" : "even"));
+		MUST(sett_txn_delete(txn, BYTES_LITERAL("b")));
+		MUST(sett_txn_counter_add(txn, 1, 1));
+	}
+	size_t first = sett_txn_savepoint(txn);
+	cr_assert_eq(first, 3);
+	MUST(put(txn, "b", "2"));
+	MUST(sett_txn_delete(txn, BYTES_LITERAL("a")));
+	MUST(sett_txn_counter_add(txn, 1, 1));
+	MUST(sett_txn_counter_drop(txn, 1));
+	MUST(sett_txn_counter_add(txn, 1, 7));
+	MUST(sett_txn_counter_add(txn, 1, 7));
+	size_t second = sett_txn_savepoint(txn);
+	cr_assert_eq(second - first, 5);
+	MUST(put(txn, "b", "3"));
+	MUST(sett_txn_counter_add(txn, 1, 1));
+	sett_txn_rollback_to(txn, second);
+	cr_assert_str_eq(get(txn, "b"), "2");
+	cr_assert_str_eq(get(txn, "a"), "-");
+	MUST(sett_txn_counter(txn, 1, &counter));
+	cr_assert_eq(counter, 14);
+	sett_txn_rollback_to(txn, first);
+	cr_assert_str_eq(get(txn, "b"), "-");
+	cr_assert_str_eq(get(txn, "a"), "odd");
+	MUST(sett_txn_counter(txn, 1, &counter));
+	cr_assert_eq(counter, 1000);
+	/* The savepoint holds on. */
+	MUST(put(txn, "a", "2"));
+	MUST(sett_txn_counter_add(txn, 1, 1));
+	sett_txn_rollback_to(txn, first);
+	cr_assert_str_eq(get(txn, "a"), "odd");
+	MUST(commit(txn));
+	expect("a", "odd");
+	expect("b", "-");
+}
+
+Test(engine, own_writes_beyond_the_bounds_of_one_iterator_are_seen_by_the_next)
+{
+	struct sett_iterator *it;
+	struct sett_iterator_options options = {BYTES_LITERAL("c"), BYTES_LITERAL("f")};
+	struct sett_txn *txn = begin(0);
+	MUST(put(txn, "a", "1"));
+	MUST(sett_iterator_open(txn, &options, &it));
+	cr_assert_eq(sett_iterator_first(it), SETT_NOT_FOUND);
+	MUST(put(txn, "b", "1"));
+	MUST(put(txn, "d", "1"));
+	MUST(put(txn, "g", "1"));
+	cr_assert_str_eq(keys(txn, "b", "e", false), "b d");
+	MUST(put(txn, "c", "1"));
+	MUST(put(txn, "f", "1"));
+	MUST(put(txn, "aa", "1"));
+	MUST(sett_iterator_first(it));
+	cr_assert(bytes_equal(sett_iterator_key(it), BYTES_LITERAL("c")));
+	MUST(sett_iterator_next(it));
+	cr_assert(bytes_equal(sett_iterator_key(it), BYTES_LITERAL("d")));
+	cr_assert_eq(sett_iterator_next(it), SETT_NOT_FOUND);
+	cr_assert_str_eq(keys(txn, "", "", true), "g f d c b aa a");
+	sett_iterator_close(it);
+	cr_assert_str_eq(keys(txn, "", "c", false), "a aa b");
+	MUST(commit(txn));
+}
+
 Test(engine, a_read_that_changed_meanwhile_is_a_conflict)
 {
 	set("a", "1");

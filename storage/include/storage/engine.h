@@ -341,7 +341,7 @@ void sett_txn_validate_reads(struct sett_txn *);
 
 /* A position in the transaction's writes. Rolling back to it undoes puts, deletes, prefix drops and counters
  * made since (conflict keys stay). Marks nest; iterators must be repositioned after a rollback. */
-size_t sett_txn_savepoint(const struct sett_txn *);
+size_t sett_txn_savepoint(struct sett_txn *);
 void sett_txn_rollback_to(struct sett_txn *, size_t savepoint);
 /* Whether the commit would write anything. */
 bool sett_txn_has_writes(const struct sett_txn *);
