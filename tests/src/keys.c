@@ -248,6 +248,20 @@ live_bytes(struct fixture *f)
 	return stats.live_bytes;
 }
 
+/* Known at once, unless a flush has just put the value into a table that is not in memory: its dead part is a guess
+ * until the table is written anew. */
+static bool
+soon_has_no_live_bytes(struct fixture *f)
+{
+	enum { TRIES = 2000 };
+	for (int i = 0; i < TRIES; i++) {
+		if (live_bytes(f) < 10000)
+			return true;
+		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+	}
+	return false;
+}
+
 /* Each command that takes a value out of sight says so to the engine, which would not give its space back else. */
 Test(keys, what_goes_out_of_sight_is_known_to_be_garbage)
 {
@@ -277,13 +291,14 @@ Test(keys, what_goes_out_of_sight_is_known_to_be_garbage)
 		cr_assert_geq(live_bytes(f), SIZE - 10, "%s", ways[i][0]);
 		for (size_t k = 0; k < 3 && ways[i][k]; k++)
 			fixture_run_line(f, 0, ways[i][k]);
-		cr_assert_lt(live_bytes(f), 10000, "%s: %llu", ways[i][0], (unsigned long long)live_bytes(f));
+		cr_assert(soon_has_no_live_bytes(f), "%s: %llu", ways[i][0],
+			  (unsigned long long)live_bytes(f));
 	}
 	/* A value past its deadline reads as absent, and is in the way all the same. */
 	EXPECT(f, 0, set, "+OK");
 	EXPECT(f, 0, "PEXPIRE k 5", ":1");
 	fixture_advance(f, 10);
 	EXPECT(f, 0, "SET k 1", "+OK");
-	cr_assert_lt(live_bytes(f), 10000);
+	cr_assert(soon_has_no_live_bytes(f));
 	fixture_close(f);
 }
