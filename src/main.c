@@ -25,7 +25,7 @@
 #include "moving/saver.h"
 #include "net/net.h"
 #include "process.h"
-#include "pubsub/pubsub.h"
+#include "pubsub/tracking.h"
 #include "script/script.h"
 #include "server_log.h"
 #include "storage/base/random.h"
@@ -202,6 +202,15 @@ events_changed(void *arg)
 	keyspace_set_events(server->keyspace, are_told ? events : 0);
 }
 
+static void
+tracking_limit_changed(void *arg)
+{
+	struct server *server = arg;
+	/* relaxed: the number stands for itself */
+	int64_t keys = __atomic_load_n(&server->config->tracking_table_max_keys, __ATOMIC_RELAXED);
+	tracking_set_limit(server->pubsub, (uint64_t)keys);
+}
+
 static int
 open_database(struct program *p, struct sett_error *error)
 {
@@ -290,10 +299,13 @@ create_rooms(struct program *p, struct sett_error *error)
 	    config_listen(s->config, "appendfsync", sync_changed, s) != SETT_OK ||
 	    config_listen(s->config, "maxmemory-policy", policy_changed, s) != SETT_OK ||
 	    config_listen(s->config, "notify-keyspace-events", events_changed, s) != SETT_OK ||
+	    config_listen(s->config, "tracking-table-max-keys", tracking_limit_changed, s) != SETT_OK ||
 	    config_guard(s->config, "maxclients", descriptors_allow_clients, &p->descriptors) != SETT_OK)
 		return out_of_memory(error);
+	pubsub_use_keyspace(s->pubsub, s->keyspace);
 	policy_changed(s);
 	events_changed(s);
+	tracking_limit_changed(s);
 	if (saver_create(s, &s->saver) != SETT_OK)
 		return out_of_memory(error);
 	recorder_listen(s);

@@ -6,7 +6,8 @@
 #include "cmd/help.h"
 #include "config/config.h"
 #include "net/net.h"
-#include "pubsub/pubsub.h"
+#include "pubsub/monitors.h"
+#include "pubsub/tracking.h"
 #include "txn/transaction.h"
 
 #define WRONG_PASSWORD "WRONGPASS invalid username-password pair or user is disabled."
@@ -241,6 +242,8 @@ reset_client(struct server *server, struct client *client, void *data)
 {
 	transaction_reset(server, client, data);
 	subscriptions_end(server->pubsub, client);
+	tracking_end(server->pubsub, client);
+	monitors_leave(server->pubsub, client);
 	/* A name cannot be kept for lack of memory: an empty one needs none. */
 	(void)net_set_client_name(server->net, client, (struct bytes){0});
 	bool needs_password = check_password(server->config, (struct bytes){0}) != PASSWORD_NONE;
@@ -255,6 +258,7 @@ command_reset(struct command_context *c)
 	c->protocol = 2;
 	c->reply->protocol = 2;
 	c->reply_flags = 0;
+	c->tracking = 0;
 	resp_status(c->reply, "RESET");
 	return context_defer(c, reset_client, NULL);
 }

@@ -2,6 +2,7 @@
 #include "cmd/commands.h"
 #include "cmd/help.h"
 #include "script/script.h"
+#include "txn/observers.h"
 
 /* ---- EVAL, EVALSHA ---- */
 
@@ -34,12 +35,15 @@ eval(struct command_context *c,
 {
 	const struct compiled_script *script;
 	struct script_call call = {.is_eval = true, .read_only = (c->command->flags & COMMAND_READONLY) != 0};
+	int status = observers_note_line(c); /* before those of its commands */
+	if (status != SETT_OK)
+		return status;
 	if (!take_keys(c, &call))
 		return OUTCOME_FAILED;
 	struct script_vm *vm = script_vm_of(c);
 	if (vm == NULL)
 		return SETT_NO_MEMORY;
-	int status = prepare(c, vm, c->argv[1], &script);
+	status = prepare(c, vm, c->argv[1], &script);
 	if (status != SETT_OK)
 		return status;
 	call.name = script->sha;

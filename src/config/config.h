@@ -85,10 +85,11 @@ struct config {
 	int64_t slowlog_slower_than; /* (runtime) microseconds; negative = off */
 	int64_t slowlog_max_len;     /* (runtime) */
 	int64_t busy_reply_threshold; /* (runtime) milliseconds that a script runs before SCRIPT KILL may end it */
-	int max_memory_policy;        /* (runtime) enum config_policy: what OBJECT FREQ and IDLETIME count */
-	int lfu_log_factor;           /* (runtime) */
-	int lfu_decay_minutes;        /* (runtime) lfu-decay-time */
-	bool latency_tracking;        /* (runtime) */
+	int64_t tracking_table_max_keys; /* (runtime) 0: no limit */
+	int max_memory_policy; /* (runtime) enum config_policy: what OBJECT FREQ and IDLETIME count */
+	int lfu_log_factor;    /* (runtime) */
+	int lfu_decay_minutes; /* (runtime) lfu-decay-time */
+	bool latency_tracking; /* (runtime) */
 	int64_t latency_monitor_threshold; /* (runtime) milliseconds; 0 = off */
 	char *latency_percentiles;         /* (runtime, under lock) words, each 0 to 100 */
 	int enable_debug_command;          /* 0 no, 1 yes, 2 local */

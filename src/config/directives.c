@@ -197,7 +197,6 @@ static const char NO_WAIT[] = "a shutdown has no replicas to wait for";
 static const char ALWAYS_SYNCS[] = "every shutdown syncs the log, and nothing holds it up";
 static const char NO_PINNING[] = "threads are not bound to cores";
 static const char NO_OOM[] = "the kernel's choice when memory runs out is left alone";
-static const char NO_TRACKING[] = "there is no client tracking yet";
 static const char NO_ACL[] = "there are no ACL users yet: requirepass is the only password";
 static const char NO_EVICTION[] = "nothing is evicted: maxmemory bounds memory, not the data";
 static const char NO_EFFORT[] = "expired keys are deleted when they are due, whatever that costs";
@@ -337,7 +336,7 @@ const struct directive directive_table[] = {
 	{SPECIAL("latency-tracking-info-percentiles", KIND_PERCENTILES, "50 99 99.9", MULTIPLE),
 	 FIELD(latency_percentiles)},
 	{SPECIAL("notify-keyspace-events", KIND_EVENTS, "", 0), FIELD(notify_events)},
-	{INTEGER("tracking-table-max-keys", 0, LONG_MAX, "1000000", 0), NO_EFFECT(NO_TRACKING)},
+	{INTEGER("tracking-table-max-keys", 0, LONG_MAX, "1000000", 0), FIELD(tracking_table_max_keys)},
 
 	/* access */
 	{STRING("aclfile", "", IMMUTABLE), REFUSED(NO_ACL)},

@@ -9,7 +9,6 @@
 #include "config/config.h"
 #include "expire/expirer.h"
 #include "keyspace/keyspace.h"
-#include "pubsub/pubsub.h"
 
 /* jemalloc's, if the server is linked with it. */
 int mallctl(const char *name, void *old, size_t *old_size, void *new, size_t new_size) __attribute__((weak));
@@ -328,6 +327,7 @@ info_gather(struct server *server, struct info_facts *ret)
 		ret->topics[kind] = pubsub_count(server->pubsub, (enum subscription_kind)kind);
 	if (server->scripts != NULL)
 		script_library_stats(server->scripts, &ret->scripts);
+	tracking_stats(server->pubsub, &ret->tracking);
 	command_stats_lookups(server->command_stats, &ret->keyspace_misses, &ret->keyspace_hits);
 	ret->total_errors = command_stats_total_errors(server->command_stats);
 	if (server->saver != NULL)

@@ -8,6 +8,7 @@
 #include "info/command_stats.h"
 #include "moving/saver.h"
 #include "net/net.h"
+#include "pubsub/tracking.h"
 #include "script/script.h"
 #include "storage/engine.h"
 #include "txn/server.h"
@@ -32,6 +33,7 @@ struct info_facts {
 	uint64_t undurable_commits, unsaved_commits, last_save_seconds, sync_lag_us;
 	uint64_t visible, written, durable, oldest_snapshot_age;
 	uint64_t topics[SUBSCRIPTION_KINDS]; /* that anybody is subscribed to */
+	struct tracking_stats tracking;
 	uint64_t expired_keys, total_errors, keyspace_misses, keyspace_hits;
 	struct command_rates rates;
 	struct script_stats scripts;

@@ -422,6 +422,7 @@ keyspace_savepoint(const struct keyspace_view *view)
 	return (struct keyspace_savepoint){.txn = sett_txn_savepoint(view->txn),
 					   .change = view->last_change,
 					   .touched = view->last_touched,
+					   .tracked = view->last_tracked,
 					   .effect = view->last_effect};
 }
 
@@ -436,6 +437,11 @@ keyspace_rollback(struct keyspace_view *view, const struct keyspace_savepoint *t
 		to->touched->next = NULL;
 	else
 		view->first_touched = NULL;
+	view->last_tracked = to->tracked;
+	if (to->tracked != NULL)
+		to->tracked->next = NULL;
+	else
+		view->first_tracked = NULL;
 	view->last_effect = to->effect;
 	if (to->effect != NULL)
 		to->effect->next = NULL;
@@ -448,13 +454,37 @@ keyspace_rollback(struct keyspace_view *view, const struct keyspace_savepoint *t
 void
 keyspace_set_events(struct keyspace *k, unsigned events)
 {
-	__atomic_store_n(&k->events, events, __ATOMIC_RELAXED);
+	unsigned before = __atomic_load_n(&k->events, __ATOMIC_RELAXED);
+	while (!__atomic_compare_exchange_n(&k->events, &before,
+					    (before & OBSERVERS) | (events & ~(unsigned)OBSERVERS), false,
+					    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+}
+
+void
+keyspace_set_observed(struct keyspace *k, enum observer observer, bool on)
+{
+	if (on)
+		__atomic_fetch_or(&k->events, (unsigned)observer, __ATOMIC_RELAXED);
+	else
+		__atomic_fetch_and(&k->events, ~(unsigned)observer, __ATOMIC_RELAXED);
 }
 
 bool
 keyspace_events_are_stale(const struct keyspace_view *view)
 {
 	return view->events != __atomic_load_n(&view->keyspace->events, __ATOMIC_RELAXED);
+}
+
+static void
+append_effect(struct keyspace_view *view, struct effect *e)
+{
+	e->next = NULL;
+	if (view->last_effect != NULL)
+		view->last_effect->next = e;
+	else
+		view->first_effect = e;
+	view->last_effect = e;
 }
 
 static int
@@ -464,12 +494,18 @@ add_effect(struct keyspace_view *view, const struct effect *effect)
 	if (e == NULL)
 		return SETT_NO_MEMORY;
 	*e = *effect;
-	if (view->last_effect != NULL)
-		view->last_effect->next = e;
-	else
-		view->first_effect = e;
-	view->last_effect = e;
+	append_effect(view, e);
 	return SETT_OK;
+}
+
+void
+keyspace_keep_lines(struct keyspace_view *view, struct effect *dropped)
+{
+	for (struct effect *e = dropped, *next; e != NULL; e = next) {
+		next = e->next;
+		if (e->kind == EFFECT_LINE)
+			append_effect(view, e);
+	}
 }
 
 void
@@ -498,7 +534,22 @@ keyspace_add_message(struct keyspace_view *view, enum effect_kind kind, struct b
 	return add_effect(view, &(struct effect){.kind = kind, .channel = channel, .message = message});
 }
 
-/* ---- touched keys ---- */
+/* ---- touched keys, and keys that are told of ---- */
+
+int
+keyspace_note_read(struct keyspace_view *view, struct bytes key, bool on_pool)
+{
+	struct tracked_read *r = arena_allocate(view->arena, sizeof(*r), _Alignof(struct tracked_read));
+	if (r == NULL)
+		return SETT_NO_MEMORY;
+	*r = (struct tracked_read){.key = key, .after = view->last_touched, .on_pool = on_pool};
+	if (view->last_tracked != NULL)
+		view->last_tracked->next = r;
+	else
+		view->first_tracked = r;
+	view->last_tracked = r;
+	return SETT_OK;
+}
 
 struct touched_key *
 keyspace_touch(struct keyspace_view *view, unsigned db, struct bytes key)
@@ -506,7 +557,7 @@ keyspace_touch(struct keyspace_view *view, unsigned db, struct bytes key)
 	struct touched_key *t = arena_allocate(view->arena, sizeof(*t), _Alignof(struct touched_key));
 	if (t == NULL)
 		return NULL;
-	*t = (struct touched_key){.db = db, .key = key};
+	*t = (struct touched_key){.db = db, .key = key, .client = view->client};
 	if (view->last_touched != NULL)
 		view->last_touched->next = t;
 	else
@@ -573,6 +624,7 @@ keyspace_flush(struct keyspace_view *view, unsigned db)
 	uint64_t old, epoch;
 	int64_t keys, expires;
 	int status = keyspace_count(view, db, &keys, &expires);
+	view->flushed = true;
 	if (status != SETT_OK || keys == 0)
 		return status;
 	status = keyspace_epoch(view, db, &old);

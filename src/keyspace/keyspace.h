@@ -57,6 +57,15 @@ struct touched_key {
 	uint64_t watches; /* swapped: those who watched by then (interest_generation) are told key by key */
 	bool expired;     /* removed because its deadline has passed */
 	bool has_waiters; /* set at the commit: somebody waits for it, or for keys of that database */
+	uint64_t client;  /* the view's at that moment */
+};
+
+/* A key of which the running transaction tells a client, who wants to hear of the next change (CLIENT TRACKING). */
+struct tracked_read {
+	struct tracked_read *next;
+	struct bytes key;                /* an argument: it lasts until the transaction ends */
+	const struct touched_key *after; /* what had been touched last by then, NULL: nothing */
+	bool on_pool;
 };
 
 /* A key that was met past its deadline: it reads as absent, but its record is still there and counted. */
@@ -84,12 +93,20 @@ enum event_class {
 	EVENT_KEY_MISS = 1 << 12, /* m */
 	EVENT_NEW = 1 << 13,      /* n */
 };
+/* Others that are told, beside the events in a view's `events` (keyspace_set_observed). */
+enum observer {
+	OBSERVER_TRACKING = 1 << 16, /* of the changes of keys that they have read */
+	OBSERVER_PREFIXES = 1 << 17, /* of those of all keys with a prefix */
+	OBSERVER_MONITOR = 1 << 18,  /* of every command */
+	OBSERVERS = OBSERVER_TRACKING | OBSERVER_PREFIXES | OBSERVER_MONITOR,
+};
 
 /* What others are told of the transaction once it has committed (I15). Its texts are arguments, in the arena, or
  * static: they last until the transaction ends. */
 struct effect {
 	struct effect *next;
-	enum effect_kind { EFFECT_EVENT, EFFECT_MESSAGE, EFFECT_SHARD_MESSAGE } kind;
+	/* EFFECT_LINE: `message` is a line for those that monitor */
+	enum effect_kind { EFFECT_EVENT, EFFECT_MESSAGE, EFFECT_SHARD_MESSAGE, EFFECT_LINE } kind;
 	unsigned db;          /* of an event */
 	const char *event;    /* its name */
 	struct bytes channel; /* of an event: the key */
@@ -127,7 +144,12 @@ struct keyspace_view {
 	uint64_t misses, hits;            /* key_read: keys that commands asked for, absent and there */
 	struct epoch_change *last_change; /* epochs that this transaction changes, newest first */
 	struct effect *first_effect, *last_effect; /* in order */
-	unsigned events; /* classes and channels of events that are wanted (keyspace_set_events); 0: none */
+	unsigned
+		events; /* classes and channels of events that are wanted (keyspace_set_events), and observers;
+			    0: none */
+	uint64_t client; /* whose command runs, by id; 0: nobody's. Set after keyspace_begin */
+	struct tracked_read *first_tracked, *last_tracked; /* in order */
+	bool flushed; /* a database was flushed, be it that it was empty */
 	const struct prepared_key *prepared, *prepared_end; /* keys about to be used, in this order; may be
 							       NULL. Set after keyspace_begin */
 	/* build.h */
@@ -150,6 +172,7 @@ struct keyspace_savepoint {
 	size_t txn;
 	struct epoch_change *change;
 	struct touched_key *touched;
+	struct tracked_read *tracked;
 	struct effect *effect;
 };
 struct keyspace_savepoint keyspace_savepoint(const struct keyspace_view *);
@@ -158,6 +181,8 @@ void keyspace_rollback(struct keyspace_view *, const struct keyspace_savepoint *
 /* Which events the transactions build that begin from now on: bits of enum event_class, or 0. One that began
  * before and commits writes after is run again (keyspace_events_are_stale). Any thread. */
 void keyspace_set_events(struct keyspace *, unsigned events);
+/* Likewise, whether there are such observers. Set under the commit lock, they are told of every commit after it. */
+void keyspace_set_observed(struct keyspace *, enum observer, bool on);
 /* Whether others are wanted than when the transaction began. */
 bool keyspace_events_are_stale(const struct keyspace_view *);
 /* Adds an event of a class that is wanted: see key_event. `key` lasts until the transaction ends, `event` is
@@ -166,6 +191,11 @@ int keyspace_add_event(struct keyspace_view *, unsigned db, struct bytes key, co
 /* Adds a message for the subscribers of a channel. Both texts last until the transaction ends. SETT_NO_MEMORY. */
 int keyspace_add_message(struct keyspace_view *, enum effect_kind, struct bytes channel,
 			 struct bytes message);
+
+/* Adds those of the effects that are lines again, after a rollback has dropped them: what ran is shown, though it failed. */
+void keyspace_keep_lines(struct keyspace_view *, struct effect *dropped);
+/* The client is told of the key in this transaction. SETT_NO_MEMORY. */
+int keyspace_note_read(struct keyspace_view *, struct bytes key, bool on_pool);
 
 /* Moves the effects that were added since `last` was the last one (NULL: none was there) to the front: what was met
  * past its deadline was gone before. */

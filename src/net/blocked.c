@@ -14,6 +14,7 @@ finish(struct reactor *r, struct connection *c)
 	const struct request_handler *handler = &r->net->handler;
 	uint64_t start = c->output.base + c->output.writer.size, release = 0;
 	c->wait_is_over = false;
+	__atomic_store_n(&c->client.is_served, false, __ATOMIC_RELAXED);
 	c->output.writer.protocol = c->client.protocol;
 	handler->take_wait_reply(handler->arg, &c->client, &c->output.writer, &release);
 	replies_finish_request(r, c, start, c->output.writer.size, release);
@@ -65,6 +66,9 @@ enter(struct reactor *r, struct connection *c)
 	c->state = CONNECTION_BLOCKED;
 	counter_add(&r->counters.blocked, 1);
 	__atomic_store_n(&c->client.blocked, true, __ATOMIC_RELAXED);
+	/* What would come behind the reply does not wait for a reply that may never come. */
+	if (!__atomic_load_n(&c->client.is_served, __ATOMIC_ACQUIRE))
+		replies_add_pushes(r, c);
 }
 
 void
@@ -75,6 +79,8 @@ blocked_begin(struct reactor *r, struct connection *c)
 		return;
 	}
 	enter(r, c);
+	if (c->closing)
+		return;
 	if (c->input_ended || c->hung_up) {
 		connections_close(r, c); /* as in Redis: who has closed its side waits for nothing */
 		return;

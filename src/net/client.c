@@ -13,8 +13,13 @@ write_flags(const struct client *client, bool in_multi, char *ret, size_t size)
 {
 	bool no_evict = __atomic_load_n(&client->no_evict, __ATOMIC_RELAXED);
 	bool blocked = __atomic_load_n(&client->blocked, __ATOMIC_RELAXED);
-	snprintf(ret, size, "%s%s%s%s%s", client_is_subscribed(client) ? "P" : "", blocked ? "b" : "",
-		 in_multi ? "x" : "", client->unix_socket ? "U" : "", no_evict ? "e" : "");
+	bool monitors = __atomic_load_n(&client->is_monitor, __ATOMIC_RELAXED);
+	unsigned tracking = __atomic_load_n(&client->tracking, __ATOMIC_RELAXED);
+	bool broken = tracking != 0 && __atomic_load_n(&client->redirect_broken, __ATOMIC_RELAXED);
+	snprintf(ret, size, "%s%s%s%s%s%s%s%s%s", monitors ? "O" : "",
+		 client_is_subscribed(client) ? "P" : "", in_multi ? "x" : "", blocked ? "b" : "",
+		 tracking != 0 ? "t" : "", broken ? "R" : "", (tracking & TRACKING_BROADCAST) != 0 ? "B" : "",
+		 client->unix_socket ? "U" : "", no_evict ? "e" : "");
 	if (ret[0] == '\0')
 		snprintf(ret, size, "N");
 }
@@ -43,7 +48,7 @@ write_buffers(const struct client *client, struct buffer *ret)
 int
 client_describe(const struct client *client, uint64_t now_ms, struct buffer *ret)
 {
-	char text[512], flags[8];
+	char text[512], flags[16];
 	unsigned multi = __atomic_load_n(&client->multi_count, __ATOMIC_RELAXED);
 	const char *command = __atomic_load_n(&client->last_command, __ATOMIC_RELAXED);
 	uint64_t active = __atomic_load_n(&client->last_active_ms, __ATOMIC_RELAXED);
@@ -66,8 +71,10 @@ client_describe(const struct client *client, uint64_t now_ms, struct buffer *ret
 		status = buffer_append(ret, text, (size_t)size);
 	if (status == SETT_OK)
 		status = write_buffers(client, ret);
-	size = snprintf(text, sizeof text, " events=r cmd=%s user=default redir=-1 resp=%d",
-			command != NULL ? command : "NULL",
+	bool tracks = __atomic_load_n(&client->tracking, __ATOMIC_RELAXED) != 0;
+	uint64_t redirect = __atomic_load_n(&client->redirect, __ATOMIC_RELAXED);
+	size = snprintf(text, sizeof text, " events=r cmd=%s user=default redir=%" PRId64 " resp=%d",
+			command != NULL ? command : "NULL", tracks ? (int64_t)redirect : -1,
 			__atomic_load_n(&client->protocol, __ATOMIC_RELAXED));
 	return status == SETT_OK ? buffer_append(ret, text, (size_t)size) : status;
 }

@@ -18,12 +18,24 @@ struct output_stream;     /* net/output.h */
 struct argument_body;     /* net/argument_body.h */
 struct waiter;            /* txn/waiting.h */
 struct subscriber;        /* pubsub/subscriptions.h; NULL until used */
+struct tracker;           /* pubsub/trackers.c; NULL until used */
+struct monitor;           /* pubsub/monitors.c; NULL: it is none */
 
 /* CLIENT REPLY. Both of the first two keep a reply back. */
 enum reply_flag {
 	REPLY_OFF = 1 << 0,
 	REPLY_SKIP = 1 << 1,      /* of the present request */
 	REPLY_SKIP_NEXT = 1 << 2, /* of the one after it */
+};
+
+/* CLIENT TRACKING. */
+enum tracking_flag {
+	TRACKING_ON = 1 << 0,
+	TRACKING_BROADCAST = 1 << 1,
+	TRACKING_OPT_IN = 1 << 2,
+	TRACKING_OPT_OUT = 1 << 3,
+	TRACKING_NO_LOOP = 1 << 4,
+	TRACKING_CACHING = 1 << 5, /* CLIENT CACHING was called for the present request or MULTI block */
 };
 
 enum { CLIENT_ADDRESS_SIZE = 128 };
@@ -54,6 +66,12 @@ struct client {
 	unsigned watch_count;   /* shown */
 	unsigned subscriptions[SUBSCRIPTION_KINDS]; /* shown */
 	struct subscriber *subscriber;
+	unsigned tracking;       /* shown: enum tracking_flag */
+	uint64_t redirect;       /* shown: id of the client that is told in its stead, 0 = none */
+	bool redirect_broken;    /* shown: that client was gone; the reactor's */
+	struct tracker *tracker; /* atomic: set once, by its own thread or under the registry's lock */
+	struct monitor *monitor;
+	bool is_monitor;  /* shown */
 	unsigned reactor; /* the number of its reactor */
 	struct transaction_state *transaction;
 	uint64_t missing;       /* of REQUEST_MISSED: for which bytes it waits; another number: for others */
@@ -61,6 +79,7 @@ struct client {
 	uint64_t wait_until_ns; /* of REQUEST_BLOCKED: when the wait ends by itself, monotonic; 0 = never */
 	struct waiter *waiter;  /* txn/waiting.h: of the present wait, or NULL */
 	bool blocked;           /* shown: its request waits */
+	bool is_served; /* atomic: a commit has ended its wait; its reply follows. Set under the commit lock */
 	/* Large bodies within the reply that execute returned with: net takes them over. */
 	struct output_stream *reply_streams;
 	/* Large values among the arguments that execute is called with. Net frees them after, unless execute
@@ -76,6 +95,13 @@ client_is_subscribed(const struct client *c)
 	for (int kind = 0; kind < SUBSCRIPTION_KINDS; kind++)
 		count |= __atomic_load_n(&c->subscriptions[kind], __ATOMIC_RELAXED);
 	return count != 0;
+}
+
+/* Whether others may have something to say to it. Its thread. */
+static inline bool
+client_is_told(const struct client *c)
+{
+	return client_is_subscribed(c) || c->tracking != 0 || c->is_monitor;
 }
 
 /* Appends the client's line of CLIENT LIST, without its end. Under the registry's lock, or on the client's

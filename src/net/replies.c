@@ -121,6 +121,14 @@ add_behind_reply(struct reactor *r, struct connection *c, struct bytes message, 
 		slow_reader_check(r, c);
 }
 
+/* From the pool, or from the thread that has ended its wait. */
+static bool
+reply_is_under_way(const struct connection *c)
+{
+	return c->state == CONNECTION_IN_POOL ||
+		(c->state == CONNECTION_BLOCKED && __atomic_load_n(&c->client.is_served, __ATOMIC_ACQUIRE));
+}
+
 void
 replies_push(struct reactor *r, struct connection *c, struct bytes message, uint64_t timestamp,
 	     bool behind_reply)
@@ -131,7 +139,7 @@ replies_push(struct reactor *r, struct connection *c, struct bytes message, uint
 		close_without_memory(r, c);
 		return;
 	}
-	if (c->state == CONNECTION_IN_POOL && (behind_reply || c->pushes.size > 0)) {
+	if (reply_is_under_way(c) && (behind_reply || c->pushes.size > 0)) {
 		add_behind_reply(r, c, message, timestamp);
 		return;
 	}
@@ -146,10 +154,11 @@ client_push(struct client *client, struct bytes message, uint64_t timestamp, boo
 	replies_push(c->reactor, c, message, timestamp, behind_reply);
 }
 
-/* What waited for the reply follows it. */
-static void
-add_pushes(struct reactor *r, struct connection *c)
+void
+replies_add_pushes(struct reactor *r, struct connection *c)
 {
+	if (c->pushes.size == 0)
+		return;
 	resp_raw(&c->output.writer, c->pushes.data, c->pushes.size);
 	resp_writer_free(&c->pushes);
 	stamp_message(r, c, c->pushes_timestamp);
@@ -182,7 +191,7 @@ replies_finish_request(struct reactor *r, struct connection *c, uint64_t reply_s
 	slow_reader_check(r, c);
 	connections_queue_send(r, c);
 	if (__builtin_expect(c->pushes.size > 0, 0) && !c->closing)
-		add_pushes(r, c);
+		replies_add_pushes(r, c);
 }
 
 /* Whether no request will add output any more, and all of it has left. */

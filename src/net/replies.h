@@ -30,6 +30,8 @@ void replies_finish_request(struct reactor *, struct connection *, uint64_t star
 /* client_push: see net.h. */
 void replies_push(struct reactor *, struct connection *, struct bytes message, uint64_t timestamp,
 		  bool behind_reply);
+/* What was held back to come behind a reply follows now. May close the connection. */
+void replies_add_pushes(struct reactor *, struct connection *);
 /* A frontier that was read for the present sync policy. */
 uint64_t replies_frontier(struct reactor *);
 /* Writes all commits that replies wait for to the log. */

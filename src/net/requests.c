@@ -127,7 +127,7 @@ execute(struct reactor *r, struct connection *c)
 	}
 	struct request request = request_of(r, c, p);
 	connection_show(c, p->argument_bytes, loop_wall_ms(r->loop));
-	if (__builtin_expect(client_is_subscribed(&c->client), 0)) {
+	if (__builtin_expect(client_is_told(&c->client), 0)) {
 		net->handler.deliver(net->handler.arg, r->index);
 		if (c->closing || c->throttled)
 			return;

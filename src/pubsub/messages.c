@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "pubsub/topics.h"
+#include "pubsub/tracked_keys.h"
 #include "storage/status.h"
 
 void
@@ -19,14 +20,14 @@ message_list_add(struct message_list *list, struct message *m)
 }
 
 /* A message whose channel is `prefix` and `channel`. */
-static int
-make(struct message_list *list, struct bytes prefix, struct bytes channel, struct bytes text)
+static struct message *
+create(enum message_kind kind, struct bytes prefix, struct bytes channel, struct bytes text)
 {
 	size_t channel_size = prefix.size + channel.size;
 	struct message *m = malloc(sizeof(*m) + channel_size + text.size);
 	if (m == NULL)
-		return SETT_NO_MEMORY;
-	*m = (struct message){.channel_size = channel_size, .size = text.size};
+		return NULL;
+	*m = (struct message){.kind = kind, .channel_size = channel_size, .size = text.size};
 	if (prefix.size > 0)
 		memcpy(m->bytes, prefix.data, prefix.size);
 	if (channel.size > 0)
@@ -34,6 +35,22 @@ make(struct message_list *list, struct bytes prefix, struct bytes channel, struc
 	if (text.size > 0)
 		memcpy(m->bytes + channel_size, text.data, text.size);
 	m->hash = topic_hash(message_channel(m));
+	return m;
+}
+
+struct message *
+message_create(enum message_kind kind, struct bytes channel, struct bytes text)
+{
+	return create(kind, (struct bytes){0}, channel, text);
+}
+
+static int
+make(struct message_list *list, enum message_kind kind, struct bytes prefix, struct bytes channel,
+     struct bytes text)
+{
+	struct message *m = create(kind, prefix, channel, text);
+	if (m == NULL)
+		return SETT_NO_MEMORY;
 	message_list_add(list, m);
 	return SETT_OK;
 }
@@ -46,11 +63,11 @@ make_event(struct message_list *list, const struct effect *e, unsigned events)
 	int status = SETT_OK;
 	if ((events & EVENT_BY_KEY) != 0) {
 		int size = snprintf(prefix, sizeof(prefix), "__keyspace@%u__:", e->db);
-		status = make(list, bytes_of(prefix, (size_t)size), e->channel, name);
+		status = make(list, MESSAGE_CHANNEL, bytes_of(prefix, (size_t)size), e->channel, name);
 	}
 	if (status == SETT_OK && (events & EVENT_BY_NAME) != 0) {
 		int size = snprintf(prefix, sizeof(prefix), "__keyevent@%u__:", e->db);
-		status = make(list, bytes_of(prefix, (size_t)size), name, e->channel);
+		status = make(list, MESSAGE_CHANNEL, bytes_of(prefix, (size_t)size), name, e->channel);
 	}
 	return status;
 }
@@ -58,16 +75,16 @@ make_event(struct message_list *list, const struct effect *e, unsigned events)
 int
 messages_create(const struct effect *first, unsigned events, struct message_list *ret)
 {
+	static const enum message_kind kinds[] = {[EFFECT_MESSAGE] = MESSAGE_CHANNEL,
+						  [EFFECT_SHARD_MESSAGE] = MESSAGE_SHARD,
+						  [EFFECT_LINE] = MESSAGE_LINE};
 	int status = SETT_OK;
 	*ret = (struct message_list){0};
 	for (const struct effect *e = first; e != NULL && status == SETT_OK; e = e->next) {
-		if (e->kind == EFFECT_EVENT) {
+		if (e->kind == EFFECT_EVENT)
 			status = make_event(ret, e, events);
-		} else {
-			status = make(ret, (struct bytes){0}, e->channel, e->message);
-			if (status == SETT_OK)
-				ret->last->sharded = e->kind == EFFECT_SHARD_MESSAGE;
-		}
+		else
+			status = make(ret, kinds[e->kind], (struct bytes){0}, e->channel, e->message);
 	}
 	if (status != SETT_OK)
 		messages_free(ret);
@@ -78,9 +95,13 @@ void
 messages_free(struct message_list *list)
 {
 	while (list->first != NULL) {
-		struct message *next = list->first->next;
-		free(list->first);
-		list->first = next;
+		struct message *m = list->first;
+		list->first = m->next;
+		if (m->kind == MESSAGE_KEY)
+			tracked_key_free(m->detail);
+		else
+			free(m->detail);
+		free(m);
 	}
 	list->last = NULL;
 }

@@ -5,22 +5,30 @@
 #include "pubsub/feed.h"
 #include "pubsub/pubsub.h"
 #include "pubsub/topics.h"
+#include "pubsub/trackers.h"
 #include "resp/writer.h"
+
+enum { MESSAGE_KEPT = 64 * 1024 /* bytes of a reactor's buffer between messages */ };
 
 /* The topics of a reactor's clients. */
 struct reactor_topics {
 	struct mutex lock;
-	struct topics topics;       /* under the lock, as are the subscriptions in them */
-	struct resp_writer message; /* as it is sent; the reactor's thread */
+	struct topics topics;          /* under the lock, as are the subscriptions in them */
+	struct list_link monitors;     /* of its clients; under the lock */
+	struct resp_writer message;    /* as it is sent; the reactor's thread */
+	struct resp_writer notices[2]; /* of changed keys, likewise, in RESP2 and RESP3 */
 };
 
 struct pubsub {
 	struct feed feed;
+	struct keyspace *keyspace; /* is told whether there are observers; set before the first client */
+	struct tracking tracking;
 	void (*wake)(void *arg, unsigned reactor);
 	void *wake_arg;
 	uint64_t clients;     /* atomic (relaxed: a figure) */
 	struct mutex lock;    /* of the directory */
 	struct topics topics; /* the directory, under the lock */
+	uint64_t monitors;    /* clients that monitor, likewise */
 	unsigned reactor_count;
 	struct reactor_topics reactors[];
 };

@@ -8,10 +8,9 @@
 
 #include "keyspace/glob.h"
 #include "net/net.h"
+#include "pubsub/monitors.h"
 #include "pubsub/private.h"
 #include "storage/status.h"
-
-enum { MESSAGE_KEPT = 64 * 1024 /* bytes of a reactor's buffer between messages */ };
 
 /* ---- life ---- */
 
@@ -32,9 +31,14 @@ pubsub_create(unsigned reactors, void (*wake)(void *arg, unsigned reactor), void
 	p->wake = wake;
 	p->wake_arg = arg;
 	int status = init_topics(&p->lock, &p->topics);
+	if (status == SETT_OK)
+		status = trackers_init(&p->tracking);
 	for (; p->reactor_count < reactors && status == SETT_OK; p->reactor_count++) {
 		struct reactor_topics *own = &p->reactors[p->reactor_count];
 		resp_writer_init(&own->message, 3);
+		resp_writer_init(&own->notices[0], 2);
+		resp_writer_init(&own->notices[1], 3);
+		list_init(&own->monitors);
 		status = init_topics(&own->lock, &own->topics);
 	}
 	if (status == SETT_OK)
@@ -55,12 +59,21 @@ pubsub_destroy(struct pubsub *p)
 	feed_free(&p->feed);
 	for (unsigned i = 0; i < p->reactor_count; i++) {
 		resp_writer_free(&p->reactors[i].message);
+		resp_writer_free(&p->reactors[i].notices[0]);
+		resp_writer_free(&p->reactors[i].notices[1]);
 		topics_free(&p->reactors[i].topics);
 		mutex_destroy(&p->reactors[i].lock);
 	}
+	trackers_destroy(&p->tracking);
 	topics_free(&p->topics);
 	mutex_destroy(&p->lock);
 	free(p);
+}
+
+void
+pubsub_use_keyspace(struct pubsub *p, struct keyspace *k)
+{
+	p->keyspace = k;
 }
 
 /* ---- asking ---- */
@@ -181,22 +194,42 @@ tell_topic(struct reactor_topics *own, const struct topic *t, const struct messa
 }
 
 static void
-tell(struct reactor_topics *own, const struct message *m)
+tell_subscribers(struct reactor_topics *own, const struct message *m)
 {
+	bool sharded = m->kind == MESSAGE_SHARD;
 	struct bytes channel = message_channel(m);
 	const struct topics *set = &own->topics;
 	const struct list_link *patterns = &set->by_kind[SUBSCRIBED_PATTERN];
 	mutex_lock(&own->lock);
 	const struct topic *t =
-		topics_find(set, m->sharded ? SUBSCRIBED_SHARD : SUBSCRIBED_CHANNEL, channel, m->hash);
+		topics_find(set, sharded ? SUBSCRIBED_SHARD : SUBSCRIBED_CHANNEL, channel, m->hash);
 	if (t != NULL)
 		tell_topic(own, t, m);
-	for (const struct list_link *l = patterns->next; l != patterns && !m->sharded; l = l->next) {
+	for (const struct list_link *l = patterns->next; l != patterns && !sharded; l = l->next) {
 		t = list_entry(l, struct topic, kind_link);
 		if (glob_match(topic_name(t), channel, false))
 			tell_topic(own, t, m);
 	}
 	mutex_unlock(&own->lock);
+}
+
+static void
+tell(struct pubsub *p, unsigned reactor, const struct message *m)
+{
+	switch (m->kind) {
+	case MESSAGE_CHANNEL:
+	case MESSAGE_SHARD:
+		tell_subscribers(&p->reactors[reactor], m);
+		break;
+	case MESSAGE_LINE:
+		monitors_deliver(p, reactor, m);
+		break;
+	case MESSAGE_KEY:
+	case MESSAGE_CHANGES:
+	case MESSAGE_FLUSH:
+		tracking_deliver(p, reactor, m);
+		break;
+	}
 }
 
 void
@@ -209,6 +242,6 @@ pubsub_deliver(struct pubsub *p, unsigned reactor)
 	if (first == NULL)
 		return;
 	for (const struct message *m = first; m != NULL; m = m->sequence < end ? m->next : NULL)
-		tell(&p->reactors[reactor], m);
+		tell(p, reactor, m);
 	feed_pass(&p->feed, first, end);
 }

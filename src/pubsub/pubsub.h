@@ -5,8 +5,11 @@
  * its command, under the commit lock, and carries the feed's sequence at its beginning: it is told what was committed
  * after it, and nothing else.
  *
- * Locks: the commit lock, then any one of: a reactor's topics, the directory, the feed. Delivery holds its reactor's
- * while it tells the subscribers of one message. */
+ * What is said of keys to those who track them (tracking.h), and of commands to those who monitor (monitors.h), goes the
+ * same way.
+ *
+ * Locks: the commit lock, then any one of: a reactor's topics, the directory, the tracking's; the feed's may be taken under
+ * the latter. Delivery holds its reactor's, or the tracking's, while it tells of one message. */
 #ifndef SETT_PUBSUB_PUBSUB_H
 #define SETT_PUBSUB_PUBSUB_H
 
@@ -21,6 +24,9 @@ int pubsub_create(unsigned reactors, void (*wake)(void *arg, unsigned reactor), 
 		  struct pubsub **ret);
 /* No client may be left. NULL is fine. */
 void pubsub_destroy(struct pubsub *);
+/* Whose transactions are told whether anybody observes them (keyspace_set_observed). Before the first client; the keyspace
+ * outlives them. */
+void pubsub_use_keyspace(struct pubsub *, struct keyspace *);
 
 /* ---- telling ---- */
 /* Takes the messages over, under the commit lock: timestamp as in feed.h. */

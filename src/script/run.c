@@ -6,6 +6,7 @@
 
 #include "script/private.h"
 #include "script/script_libraries.h"
+#include "txn/observers.h"
 
 #define MILLISECOND 1000000u
 
@@ -247,5 +248,7 @@ script_run(struct command_context *c, struct script_vm *vm, const struct script_
 	c->db = db;
 	c->protocol = c->reply->protocol = protocol;
 	clean_up(vm, &run);
+	if (__builtin_expect(c->script_has_read, 0) && run.status == SETT_OK)
+		run.status = observers_note_script(c, call->keys, call->key_count);
 	return conclude(c, &run, is_protected, mark);
 }

@@ -87,6 +87,15 @@ password_is_set(struct config *config)
 }
 
 static bool
+touches_keys(const struct command_context *c)
+{
+	uint32_t flags = c->command->flags;
+	if (client_in_multi(c->client) && c->command->run == transaction_exec)
+		flags |= c->client->transaction->flags;
+	return (flags & (COMMAND_WRITE | COMMAND_READONLY | COMMAND_MAY_REPLICATE)) != 0;
+}
+
+static bool
 is_allowed(struct command_context *c, const struct command *container)
 {
 	const struct command *command = c->command;
@@ -119,6 +128,10 @@ is_allowed(struct command_context *c, const struct command *container)
 			 "allowed in this context",
 			 command->full_name);
 		admission_refuse(c, text);
+		return false;
+	}
+	if (c->client->is_monitor && touches_keys(c)) {
+		admission_refuse(c, "ERR Replica can't interact with the keyspace"); /* as Redis calls it */
 		return false;
 	}
 	if (client_in_multi(c->client) && (command->flags & COMMAND_NO_MULTI) != 0) {

@@ -22,6 +22,7 @@ struct reply_source; /* net/reply_source.h */
 struct script_vm;    /* script/script.h */
 struct wait_call;
 struct subscription_changes; /* pubsub/pubsub.h */
+struct tracking_changes;     /* pubsub/tracking.h */
 
 enum {
 	CONTEXT_STREAM_MIN = 1024 * 1024,    /* strings of this size and more are sent and edited in pieces */
@@ -49,9 +50,11 @@ struct command_context {
 	unsigned db;          /* selected database: a working copy, applied to the client at commit */
 	int protocol;         /* likewise */
 	unsigned reply_flags; /* likewise, enum reply_flag */
+	unsigned tracking;    /* likewise, enum tracking_flag */
 	bool reply_is_sifted; /* what the flags keep back is gone from the reply: EXEC does so for each command */
 	bool in_multi;        /* run by EXEC, or by a script */
 	bool in_script;
+	bool script_has_read;         /* observers.h: it told a client that tracks of a key */
 	bool in_batch;                /* shares its transaction with other requests */
 	bool may_wait;                /* on a pool thread */
 	bool in_long_lane;            /* in the pool's lane for what takes long */
@@ -68,7 +71,8 @@ struct command_context {
 	struct bytes served_key;
 	bool behind_others; /* it left a key to those who waited for it before */
 	struct subscription_changes
-		*subscriptions; /* of the client, by this transaction; NULL: none so far */
+		*subscriptions;                    /* of the client, by this transaction; NULL: none so far */
+	struct tracking_changes *tracking_changes; /* likewise */
 };
 
 /* Appends an error reply ("ERR no such key", without '-'). Returns OUTCOME_FAILED, for the command to return:

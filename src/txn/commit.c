@@ -1,7 +1,7 @@
 /* See commit.h. */
 #include "txn/commit.h"
 
-#include "pubsub/pubsub.h"
+#include "pubsub/tracking.h"
 #include "txn/interest.h"
 #include "txn/waiting.h"
 
@@ -11,7 +11,8 @@ struct commit {
 	struct commit_participant *first, *refuser;
 	struct message_list messages; /* of its effects, until they are in the feed */
 	uint64_t observed;            /* what its messages depend on if it writes nothing */
-	bool writes, is_stale;
+	bool writes, is_stale, is_tracked;
+	struct tracking_part tracking; /* of changed keys, and of keys that were told of */
 };
 
 static int
@@ -43,6 +44,9 @@ apply(void *arg, uint64_t timestamp)
 	for (struct commit_participant *p = c->first; p != NULL; p = p->next)
 		if (p->apply != NULL)
 			p->apply(p, timestamp);
+	if (__builtin_expect(c->is_tracked, 0))
+		tracking_commit(c->server->pubsub, c->view, &c->tracking,
+				timestamp != 0 ? timestamp : c->observed);
 }
 
 /* What others are told of it. */
@@ -56,7 +60,21 @@ prepare_messages(struct commit *c)
 	c->observed = sett_txn_snapshot(view->txn);
 	if (view->observed > c->observed)
 		c->observed = view->observed;
-	return messages_create(view->first_effect, view->events, &c->messages);
+	int status = messages_create(view->first_effect, view->events, &c->messages);
+	if (status == SETT_OK && tracking_concerns(view)) {
+		status = tracking_prepare(view, &c->tracking);
+		c->is_tracked = status == SETT_OK;
+	}
+	return status;
+}
+
+/* It failed, or nobody listens. */
+static void
+free_messages(struct commit *c)
+{
+	messages_free(&c->messages);
+	if (c->is_tracked)
+		tracking_finish(&c->tracking);
 }
 
 int
@@ -64,21 +82,22 @@ commit_transaction(struct server *server, struct keyspace_view *view, struct com
 		   uint64_t *ret_timestamp, struct commit_participant **ret_refuser)
 {
 	struct commit c = {.server = server, .view = view, .first = first};
-	bool tells = __builtin_expect(view->first_effect != NULL, 0);
+	bool tells = __builtin_expect(view->first_effect != NULL || tracking_concerns(view), 0);
 	int status = tells ? prepare_messages(&c) : SETT_OK;
 	if (status != SETT_OK) {
+		free_messages(&c);
 		sett_txn_discard(view->txn);
 		return status;
 	}
 	c.writes = sett_txn_has_writes(view->txn);
-	tells = c.messages.first != NULL;
+	tells = c.messages.first != NULL || c.is_tracked;
 	struct sett_commit_hooks hooks = {
 		.check = c.writes || first != NULL || tells ? validate : NULL, .publish = apply, .arg = &c};
 	status = sett_txn_commit(view->txn, &hooks, ret_timestamp);
 	if (tells && status == SETT_OK)
 		pubsub_wake(server->pubsub);
-	if (__builtin_expect(c.messages.first != NULL, 0))
-		messages_free(&c.messages); /* it failed, or nobody is subscribed */
+	if (__builtin_expect(tells, 0))
+		free_messages(&c);
 	if (status == SETT_ABORTED && c.is_stale)
 		return SETT_CONFLICT;
 	if (status == SETT_ABORTED)

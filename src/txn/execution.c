@@ -3,6 +3,7 @@
 
 #include <assert.h>
 
+#include "txn/observers.h"
 #include "txn/transaction.h"
 
 /* ---- failures ---- */
@@ -83,7 +84,10 @@ struct savepoint {
 static void
 take_back(struct command_context *c, const struct savepoint *to)
 {
+	struct effect *last = to->keyspace.effect;
+	struct effect *dropped = last != NULL ? last->next : c->view.first_effect;
 	keyspace_rollback(&c->view, &to->keyspace);
+	keyspace_keep_lines(&c->view, dropped);
 	context_drop_effects_after(c, to->effect);
 	context_drop_participants_after(c, to->participant);
 	c->db = to->db;
@@ -123,10 +127,17 @@ run(struct command_context *c)
 	/* Should a command forget the outcome after an error reply, the reply counts: nothing half done stays. */
 	if (c->failed)
 		status = OUTCOME_FAILED;
-	if (status == OUTCOME_FAILED) {
+	if (status == OUTCOME_FAILED)
 		take_back(c, &start);
-		return OUTCOME_FAILED;
+	if (__builtin_expect(observers_watch(c), 0) && observers_note(c) != SETT_OK) {
+		if (c->in_multi || c->in_batch)
+			return SETT_NO_MEMORY;
+		context_truncate_reply(c, mark);
+		take_back(c, &start);
+		return execution_failure(c, SETT_NO_MEMORY);
 	}
+	if (status == OUTCOME_FAILED)
+		return OUTCOME_FAILED;
 	assert(status == SETT_OK || (status == OUTCOME_BLOCKED && !c->in_multi && !c->in_batch));
 	return status;
 }

@@ -18,7 +18,8 @@
 #include "config/config.h"
 #include "keyspace/build.h"
 #include "net/output.h"
-#include "pubsub/pubsub.h"
+#include "pubsub/monitors.h"
+#include "pubsub/tracking.h"
 #include "storage/limits.h"
 #include "txn/admission.h"
 #include "txn/execution.h"
@@ -83,6 +84,7 @@ runner_delete_expired(struct runner_thread *t, struct command_context *c)
 	    sett_engine_health(server->engine, NULL) != SETT_OK)
 		return SETT_OK;
 	size_t elements = DELETE_EXPIRED_MAX;
+	c->view.client = 0; /* nobody deletes them */
 	struct effect *last = c->view.last_effect;
 	for (struct expired_key *e = c->view.first_expired;
 	     e != NULL && c->expired < DELETE_EXPIRED_MAX && elements > 0; e = e->next) {
@@ -130,6 +132,9 @@ runner_enter(struct runner_thread *t, struct command_context *c)
 	if (__builtin_expect(c->served != NULL, 0))
 		context_join_commit(c, c->served->participant);
 	c->subscriptions = NULL;
+	c->tracking_changes = NULL;
+	c->tracking = c->client->tracking;
+	c->view.client = c->client->id;
 }
 
 /* Whether the command, or one of EXEC's queue, is among those that Redis refuses when memory is full. */
@@ -198,6 +203,8 @@ runner_apply(struct command_context *c)
 		__atomic_store_n(&client->db, c->db, __ATOMIC_RELAXED);
 	if (client->protocol != c->protocol)
 		__atomic_store_n(&client->protocol, c->protocol, __ATOMIC_RELAXED);
+	if (client->tracking != c->tracking)
+		__atomic_store_n(&client->tracking, c->tracking, __ATOMIC_RELAXED);
 	runner_tell_of_deadlines(c);
 	if (c->first_effect != NULL)
 		context_run_effects(c);
@@ -390,6 +397,17 @@ apply_reply_flags(struct command_context *c, size_t mark)
 	c->client->reply_flags = next_reply_flags(c->reply_flags);
 }
 
+/* CLIENT CACHING is for the request behind it, or for the MULTI block. */
+static void
+end_caching(struct command_context *c, enum request_result result)
+{
+	const char *name = c->command != NULL ? c->command->full_name : "";
+	bool is_over = result == REQUEST_DONE || result == REQUEST_BLOCKED;
+	if (is_over && !client_in_multi(c->client) && strncmp(name, "client|", 7) != 0)
+		__atomic_store_n(&c->client->tracking, c->client->tracking & ~(unsigned)TRACKING_CACHING,
+				 __ATOMIC_RELAXED);
+}
+
 void
 runner_shrink(struct runner_thread *t)
 {
@@ -437,6 +455,8 @@ execute(void *arg, void *thread, struct client *client, const struct request *re
 	if (__builtin_expect(t->ready != NULL, 0))
 		serving_run(t);
 	runner_shrink(t);
+	if (__builtin_expect((client->tracking & TRACKING_CACHING) != 0, 0))
+		end_caching(&c, result);
 	if (result != REQUEST_DONE)
 		return result;
 	if (__builtin_expect((client->reply_flags | c.reply_flags) != 0, 0))
@@ -557,6 +577,8 @@ client_closed(void *arg, struct client *client)
 	client->waiter = NULL;
 	transaction_free(runner->server, client);
 	subscriptions_free(runner->server->pubsub, client);
+	tracking_free(runner->server->pubsub, client);
+	monitors_free(runner->server->pubsub, client);
 }
 
 static void

@@ -373,6 +373,8 @@ end_served(struct commit_participant *p, uint64_t timestamp)
 {
 	(void)timestamp;
 	struct waiter *w = of_serving(p);
+	/* Before the feed has what this commit tells, which comes behind the reply. Release: partner of replies_push. */
+	__atomic_store_n(&w->client->is_served, true, __ATOMIC_RELEASE);
 	mutex_lock(&w->table->lock);
 	leave_locked(w, WAIT_SERVED);
 	mutex_unlock(&w->table->lock);

@@ -119,6 +119,7 @@ start_engine(struct world *w)
 		     error.message);
 	cr_assert_eq(interest_create(&server->interest), SETT_OK);
 	cr_assert_eq(pubsub_create(REACTORS, wake_reactor, w, &server->pubsub), SETT_OK);
+	pubsub_use_keyspace(server->pubsub, server->keyspace);
 	cr_assert_eq(pause_create(&server->pause), SETT_OK);
 	cr_assert_eq(command_stats_create(sett_commands.row_count, &server->command_stats), SETT_OK);
 	cr_assert_eq(slowlog_create(server->config, &server->slowlog), SETT_OK);

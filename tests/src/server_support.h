@@ -89,6 +89,7 @@ fixture_start(struct fixture *f)
 	cr_assert_eq(waiting_create(fixture_over, &f->server.waiting), SETT_OK);
 	cr_assert_eq(pubsub_create(1, fixture_wake, f, &f->server.pubsub), SETT_OK);
 	cr_assert_eq(script_library_create(&f->server, &f->server.scripts), SETT_OK);
+	pubsub_use_keyspace(f->server.pubsub, f->server.keyspace);
 	cr_assert_eq(pause_create(&f->server.pause), SETT_OK);
 	cr_assert_eq(command_stats_create(sett_commands.row_count, &f->server.command_stats), SETT_OK);
 	cr_assert_eq(slowlog_create(f->server.config, &f->server.slowlog), SETT_OK);
