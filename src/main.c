@@ -21,7 +21,7 @@
 #include "info/slowlog.h"
 #include "keyspace/keyspace.h"
 #include "memory_keeper.h"
-#include "moving/redis_files.h"
+#include "moving/importer.h"
 #include "moving/saver.h"
 #include "net/net.h"
 #include "process.h"
@@ -50,7 +50,8 @@ struct program {
 	struct supervisor supervisor;
 	struct memory_keeper *memory_keeper;
 	struct descriptors descriptors;
-	uint64_t progress_logged_ms; /* of check or recovery */
+	uint64_t progress_logged_ms; /* of check, recovery or import */
+	bool serves;                 /* net_start was called */
 	char executable[PATH_SIZE];
 };
 
@@ -75,9 +76,9 @@ print_help(void)
 	       "       sett-server --port 7777 --dir /var/lib/sett --appendfsync always\n"
 	       "       sett-server /etc/sett.conf --loglevel verbose\n"
 	       "\n"
-	       "Sett does not read Redis' own files (dump.rdb, appendonlydir). Where they lie in the data "
-	       "directory\n"
-	       "and no Sett database does, the start is refused; --ignore-redis-files yes begins empty "
+	       "Where Redis' own files (dump.rdb, appendonlydir) lie in the data directory and no Sett "
+	       "database with\n"
+	       "keys does, they are read, and stay as they are; --ignore-redis-files yes begins empty "
 	       "beside them.\n"
 	       "\n"
 	       "A start reads manifest and log, and refuses damage there. With --check-at-start yes it first "
@@ -317,11 +318,57 @@ create_rooms(struct program *p, struct sett_error *error)
 	return SETT_OK;
 }
 
+/* ---- Redis' files ---- */
+
+static void
+on_import(void *arg, uint64_t done, uint64_t total)
+{
+	log_progress(arg, "Taking over Redis' files", done, total);
+}
+
+static bool
+should_stop_import(void *arg)
+{
+	return net_shutdown_is_requested(((struct program *)arg)->server.net);
+}
+
+static int
+import_files(struct program *p, const struct redis_files *files, struct sett_error *error)
+{
+	struct import import = {.server = &p->server,
+				.handler = runner_handler(p->runner),
+				.should_stop = should_stop_import,
+				.on_progress = on_import,
+				.arg = p};
+	return importer_run(&import, files, error);
+}
+
+/* Clients are served from here on: where Redis' files are taken over, with LOADING until that is done. */
+static int
+serve(struct program *p, const struct redis_files *files, struct sett_error *error)
+{
+	struct server *s = &p->server;
+	bool imports = false;
+	int status = importer_decide(s, files, &imports, error);
+	if (status != SETT_OK)
+		return status;
+	__atomic_store_n(&s->loading.active, imports, __ATOMIC_RELAXED);
+	facts_note_start(s);
+	status = net_start(s->net, error);
+	p->serves = status == SETT_OK;
+	if (status == SETT_OK && imports)
+		status = import_files(p, files, error);
+	if (status == SETT_OK)
+		__atomic_store_n(&s->loading.active, false, __ATOMIC_RELAXED);
+	return status;
+}
+
 /* Everything up to "Ready". On failure the reason is logged. */
 static int
 start(struct program *p)
 {
 	struct sett_error error = {0};
+	struct redis_files files = {0};
 	struct server *s = &p->server;
 	int status = open_net(p);
 	if (status != SETT_OK)
@@ -331,29 +378,33 @@ start(struct program *p)
 		sett_error_set(&error, status, 0, "starting the signal thread: %s", sett_status_text(status));
 	if (status == SETT_OK) {
 		show_process(p);
-		status = redis_files_check(s->config, vfs_posix(), &s->sink, &error);
+		status = redis_files_find(s->config, vfs_posix(), &files, &error);
 	}
 	if (status == SETT_OK) {
 		status = open_database(p, &error);
 		if (status == SETT_ABORTED) {
 			log_sink_printf(&s->sink, LOG_LEVEL_WARNING,
 					"Received shutdown signal during loading, exiting now.");
+			redis_files_free(&files);
 			return status;
 		}
 		if (status != SETT_OK) {
 			log_sink_printf(&s->sink, LOG_LEVEL_WARNING,
 					"Can't open the database in %s: %s, exiting.", s->config->dir,
 					error.message);
+			redis_files_free(&files);
 			return status;
 		}
 	}
 	if (status == SETT_OK)
 		status = create_rooms(p, &error);
-	if (status == SETT_OK) {
-		facts_note_start(s);
-		status = net_start(s->net, &error);
-	}
-	if (status != SETT_OK)
+	if (status == SETT_OK)
+		status = serve(p, &files, &error);
+	redis_files_free(&files);
+	if (status == SETT_ABORTED)
+		log_sink_printf(&s->sink, LOG_LEVEL_WARNING,
+				"Received shutdown signal during loading, exiting now.");
+	else if (status != SETT_OK)
 		log_sink_printf(&s->sink, LOG_LEVEL_WARNING, "Can't start: %s", error.message);
 	else
 		log_sink_printf(&s->sink, LOG_LEVEL_NOTICE, "Ready to accept connections");
@@ -362,13 +413,13 @@ start(struct program *p)
 
 /* Also after a start that failed half way. False if the database could not be closed in good order. */
 static bool
-stop(struct program *p, bool started)
+stop(struct program *p)
 {
 	struct server *s = &p->server;
 	struct sett_error error = {0};
 	bool ok = true;
 	__atomic_store_n(&s->stopping, true, __ATOMIC_RELAXED);
-	if (started)
+	if (p->serves)
 		net_stop(s->net);
 	signal_watch_stop(&p->signals);
 	saver_destroy(s->saver);
@@ -418,14 +469,14 @@ run(struct program *p)
 		return 1;
 	int status = start(p);
 	if (status != SETT_OK) {
-		stop(p, false);
+		stop(p);
 		return status == SETT_ABORTED ? 0 : 1;
 	}
 	process_write_pid_file(s->config, in_background, &s->sink);
 	supervisor_ready(&p->supervisor);
 	net_wait_for_shutdown(s->net);
 	supervisor_stopping(&p->supervisor);
-	bool ok = stop(p, true);
+	bool ok = stop(p);
 	process_remove_pid_file(s->config, in_background);
 	log_sink_printf(&s->sink, LOG_LEVEL_WARNING, "Sett is now ready to exit, bye bye...");
 	return ok ? 0 : 1;

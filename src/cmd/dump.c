@@ -118,10 +118,8 @@ parse_options(struct command_context *c, struct restore_options *ret)
 static int
 store_payload(struct command_context *c, struct key *k, struct bytes value)
 {
-	struct rdb_limits limits = {
-		.hash = hash_limits_of(c), .set = set_limits_of(c), .zset = zset_limits_of(c)};
+	struct rdb_limits limits = rdb_limits_of(c->server->config);
 	struct rdb_reader reader;
-	limits.list_packed_size = list_packed_size(c->server->config);
 	int status = rdb_reader_open(&reader, value);
 	if (status == RDB_MALFORMED)
 		return context_error(c, "ERR Bad data format");

@@ -5,6 +5,7 @@
 
 #include "cmd/commands.h"
 #include "config/config.h"
+#include "types/limits.h"
 #include "types/zset.h"
 
 enum { INTEGER_TEXT_MAX = 20 };
@@ -12,14 +13,7 @@ enum { INTEGER_TEXT_MAX = 20 };
 struct hash_limits
 hash_limits_of(const struct command_context *c)
 {
-	const struct config *config = c->server->config;
-	return (struct hash_limits){
-		.packed_size = (size_t)__atomic_load_n(&config->packed_max_size, __ATOMIC_RELAXED),
-		.listpack_entries =
-			(uint64_t)__atomic_load_n(&config->hash_max_listpack_entries, __ATOMIC_RELAXED),
-		.listpack_value =
-			(uint64_t)__atomic_load_n(&config->hash_max_listpack_value, __ATOMIC_RELAXED),
-	};
+	return limits_of_hashes(c->server->config);
 }
 
 int

@@ -3,15 +3,14 @@
 
 #include "cmd/commands.h"
 #include "config/config.h"
+#include "types/limits.h"
 
 /* A node made of a full body and one element more goes to the value log then, where it is written once: in the tree,
  * compactions would write it again and again. */
 size_t
 list_packed_size(const struct config *config)
 {
-	size_t packed = (size_t)__atomic_load_n(&config->packed_max_size, __ATOMIC_RELAXED);
-	size_t threshold = (size_t)config->value_threshold;
-	return threshold > packed && threshold <= 2 * packed ? threshold - 1 : packed;
+	return limits_of_lists(config);
 }
 
 int

@@ -3,16 +3,12 @@
 
 #include "cmd/commands.h"
 #include "config/config.h"
+#include "types/limits.h"
 
 struct set_limits
 set_limits_of(const struct command_context *c)
 {
-	const struct config *config = c->server->config;
-	return (struct set_limits){
-		.packed_size = (size_t)__atomic_load_n(&config->packed_max_size, __ATOMIC_RELAXED),
-		.intset_entries =
-			(uint64_t)__atomic_load_n(&config->set_max_intset_entries, __ATOMIC_RELAXED),
-	};
+	return limits_of_sets(c->server->config);
 }
 
 int

@@ -7,18 +7,12 @@
 
 #include "cmd/commands.h"
 #include "config/config.h"
+#include "types/limits.h"
 
 struct hash_limits
 zset_limits_of(const struct command_context *c)
 {
-	const struct config *config = c->server->config;
-	return (struct hash_limits){
-		.packed_size = (size_t)__atomic_load_n(&config->packed_max_size, __ATOMIC_RELAXED),
-		.listpack_entries =
-			(uint64_t)__atomic_load_n(&config->zset_max_listpack_entries, __ATOMIC_RELAXED),
-		.listpack_value =
-			(uint64_t)__atomic_load_n(&config->zset_max_listpack_value, __ATOMIC_RELAXED),
-	};
+	return limits_of_zsets(c->server->config);
 }
 
 int

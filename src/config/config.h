@@ -97,7 +97,8 @@ struct config {
 	/* names in `dir` of what redis-server would load (redis_files.h) */
 	char *dump_file; /* (runtime, under lock) */
 	char *append_file, *append_directory;
-	bool ignore_redis_files;
+	bool append_only; /* which of them, where there are both kinds */
+	bool ignore_redis_files, import_redis_files;
 	bool check_at_start, aof_load_truncated;
 	/* storage */
 	enum config_sync sync; /* (runtime) appendfsync */
@@ -114,6 +115,7 @@ struct config {
 	bool rdb_compression;       /* (runtime) of strings in dumped values and RDB files */
 	bool rdb_checksum;          /* RDB files end with one */
 	int rdb_version;            /* (runtime) of files that are written */
+	int64_t key_load_delay;     /* (runtime) likewise, for each key that is loaded */
 	int64_t rdb_key_save_delay; /* (runtime) see rdb/database_writer.h */
 	int64_t zset_max_listpack_entries, zset_max_listpack_value; /* (runtime) */
 	int64_t stream_node_max_entries; /* (runtime) approximate trimming goes by so many entries; 0: by 100 */

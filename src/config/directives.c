@@ -231,6 +231,7 @@ const struct directive directive_table[] = {
 	{BOOLEAN("check-at-start", "no", FIXED), FIELD(check_at_start)},
 	{INTEGER("rdb-version", 10, 12, "10", 0), FIELD(rdb_version), .check = check_rdb_version},
 	{BOOLEAN("ignore-redis-files", "no", IMMUTABLE | HIDDEN), FIELD(ignore_redis_files)},
+	{BOOLEAN("import-redis-files", "no", IMMUTABLE | HIDDEN), FIELD(import_redis_files)},
 
 	/* network */
 	{INTEGER("port", 0, 65535, "6379", FIXED), FIELD(port),
@@ -371,7 +372,7 @@ const struct directive directive_table[] = {
 
 	/* persistence */
 	{CHOICE("appendfsync", sync_choices, "everysec", 0), FIELD(sync)},
-	{BOOLEAN("appendonly", "no", 0), NO_EFFECT(ALL_LOGGED)},
+	{BOOLEAN("appendonly", "no", 0), FIELD(append_only), NO_EFFECT(ALL_LOGGED)},
 	{STRING("appendfilename", "appendonly.aof", IMMUTABLE), FIELD(append_file),
 	 .check = check_append_file},
 	{STRING("appenddirname", "appendonlydir", IMMUTABLE), FIELD(append_directory),
@@ -392,7 +393,7 @@ const struct directive directive_table[] = {
 	{BOOLEAN("rdb-del-sync-files", "no", 0), NO_EFFECT(ALL_SAVED)},
 	{BOOLEAN("rdb-save-incremental-fsync", "yes", 0), NO_EFFECT(ALL_SAVED)},
 	{INTEGER("rdb-key-save-delay", INT_MIN, INT_MAX, "0", HIDDEN), FIELD(rdb_key_save_delay)},
-	{INTEGER("key-load-delay", INT_MIN, INT_MAX, "0", HIDDEN), NO_EFFECT(ALL_SAVED)},
+	{INTEGER("key-load-delay", INT_MIN, INT_MAX, "0", HIDDEN), FIELD(key_load_delay)},
 	{INTEGER("loading-process-events-interval-bytes", 1024, INT_MAX, "2mb", HIDDEN | MEMORY),
 	 NO_EFFECT(ALL_SAVED)},
 	{CHOICE("sanitize-dump-payload", sanitize_choices, "no", 0), NO_EFFECT(ALL_CHECKED)},

@@ -304,6 +304,18 @@ facts_note_start(struct server *server)
 	server->startup_log_bytes = storage.log_bytes;
 }
 
+static void
+gather_loading(struct info_facts *facts)
+{
+	const struct loading *l = &facts->server->loading;
+	facts->loading.is_active = loading_is_active(l);
+	facts->loading.began_ms = __atomic_load_n(&l->began_ms, __ATOMIC_RELAXED);
+	facts->loading.total_bytes = __atomic_load_n(&l->total_bytes, __ATOMIC_RELAXED);
+	facts->loading.done_bytes = __atomic_load_n(&l->done_bytes, __ATOMIC_RELAXED);
+	facts->loading.keys = __atomic_load_n(&l->keys, __ATOMIC_RELAXED);
+	facts->loading.expired = __atomic_load_n(&l->expired, __ATOMIC_RELAXED);
+}
+
 void
 info_gather(struct server *server, struct info_facts *ret)
 {
@@ -312,6 +324,7 @@ info_gather(struct server *server, struct info_facts *ret)
 	gather_process(ret);
 	gather_config(ret);
 	gather_storage(ret);
+	gather_loading(ret);
 	if (server->net != NULL)
 		gather_net(ret);
 	const struct command_rates totals = {ret->net.commands_processed, ret->net.bytes_in,

@@ -30,6 +30,9 @@ struct info_facts {
 	uint64_t io_threads_active, threaded_reads, threaded_writes;
 	uint64_t startup_log_bytes, pending_syncs, expire_cpu_ms;
 	struct saver_facts save;
+	struct {
+		uint64_t is_active, began_ms, total_bytes, done_bytes, keys, expired;
+	} loading;
 	uint64_t undurable_commits, unsaved_commits, last_save_seconds, sync_lag_us;
 	uint64_t visible, written, durable, oldest_snapshot_age;
 	uint64_t topics[SUBSCRIPTION_KINDS]; /* that anybody is subscribed to */

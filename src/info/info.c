@@ -438,7 +438,7 @@ static const struct field memory_fields[] = {
 
 /* Every commit is logged: what Redis calls AOF is always on. */
 static const struct field persistence_fields[] = {
-	NONE("loading"),
+	NUMBER("loading", loading.is_active),
 	NONE("async_loading"),
 	NONE("current_cow_peak"),
 	NONE("current_cow_size"),
@@ -454,8 +454,8 @@ static const struct field persistence_fields[] = {
 	FUNCTION("rdb_current_bgsave_time_sec", write_saving_seconds),
 	NUMBER("rdb_saves", save.saves),
 	NONE("rdb_last_cow_size"),
-	NONE("rdb_last_load_keys_expired"),
-	NONE("rdb_last_load_keys_loaded"),
+	NUMBER("rdb_last_load_keys_expired", loading.expired),
+	NUMBER("rdb_last_load_keys_loaded", loading.keys),
 	CONSTANT("aof_enabled", "1"),
 	NONE("aof_rewrite_in_progress"),
 	NONE("aof_rewrite_scheduled"),
@@ -474,6 +474,27 @@ static const struct field persistence_fields[] = {
 	NUMBER("aof_pending_bio_fsync", pending_syncs),
 	{0},
 };
+
+/* Shown while it lasts. */
+static int
+write_loading(const struct info_facts *f, struct keyspace_view *view, struct output *out)
+{
+	const double per_cent = 100;
+	uint64_t done = f->loading.done_bytes, total = f->loading.total_bytes;
+	if (!f->loading.is_active)
+		return SETT_OK;
+	uint64_t elapsed = f->now_us / 1000 - f->loading.began_ms;
+	info_print(out, "loading_start_time:%" PRIu64 "\r\n", f->loading.began_ms / 1000);
+	info_print(out, "loading_total_bytes:%" PRIu64 "\r\n", total);
+	info_print(out, "loading_rdb_used_mem:0\r\n");
+	info_print(out, "loading_loaded_bytes:%" PRIu64 "\r\n", done);
+	info_print(out, "loading_loaded_perc:%.2f\r\n",
+		   total == 0 ? 0 : per_cent * (double)done / (double)total);
+	info_print(out, "loading_eta_seconds:%" PRIu64 "\r\n",
+		   done == 0 ? 1
+			     : (uint64_t)((double)elapsed / 1000 * (double)(total - done) / (double)done));
+	return SETT_OK;
+}
 
 static const struct field storage_fields[] = {
 	FUNCTION("health", write_health),
@@ -602,7 +623,7 @@ static const struct section sections[] = {
 	{"server", "Server", true, server_fields, NULL},
 	{"clients", "Clients", true, client_fields, NULL},
 	{"memory", "Memory", true, memory_fields, NULL},
-	{"persistence", "Persistence", true, persistence_fields, NULL},
+	{"persistence", "Persistence", true, persistence_fields, write_loading},
 	{"storage", "Storage", true, storage_fields, NULL},
 	{"stats", "Stats", true, stats_fields, NULL},
 	{"replication", "Replication", true, replication_fields, NULL},

@@ -1,4 +1,5 @@
-/* See redis_files.h. */
+/* See redis_files.h. A line of a manifest is "file NAME seq NUMBER type LETTER", b: the base, i: what came after it, in
+ * this order; h: no longer needed. From the comments in Redis' aof.c. */
 #include "moving/redis_files.h"
 
 #include <limits.h>
@@ -6,85 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/words.h"
 #include "rdb/crc64.h"
-
-struct search {
-	const struct config *config;
-	bool has_database;
-	bool has_append_directory;
-	const char *found; /* the configured name of the first of Redis' files */
-};
-
-static bool
-ends_with(const char *name, const char *end)
-{
-	size_t size = strlen(name), end_size = strlen(end);
-	return size > end_size && strcmp(name + size - end_size, end) == 0;
-}
-
-/* Tables and values without a manifest are damage, which opening the database reports. */
-static bool
-is_of_database(const char *name)
-{
-	return strcmp(name, "MANIFEST") == 0 || ends_with(name, ".sst") || ends_with(name, ".vlog");
-}
-
-static int
-look_at_name(void *arg, const char *name)
-{
-	struct search *search = arg;
-	const struct config *config = search->config;
-	if (is_of_database(name))
-		search->has_database = true;
-	else if (strcmp(name, config->dump_file) == 0)
-		search->found = config->dump_file;
-	else if (strcmp(name, config->append_file) == 0)
-		search->found = config->append_file;
-	else if (strcmp(name, config->append_directory) == 0)
-		search->has_append_directory = true;
-	return 0;
-}
-
-static int
-stop_at_first(void *arg, const char *name)
-{
-	return 1;
-}
-
-/* What cannot be listed (no leave to read it, or a file of that name) counts as full. */
-static bool
-is_empty_directory(struct vfs *vfs, const char *parent, const char *name)
-{
-	char path[PATH_MAX];
-	int size = snprintf(path, sizeof(path), "%s/%s", parent, name);
-	return size > 0 && (size_t)size < sizeof(path) && vfs_list(vfs, path, stop_at_first, NULL, NULL) == 0;
-}
-
-int
-redis_files_check(const struct config *config, struct vfs *vfs, const struct log_sink *sink,
-		  struct sett_error *error)
-{
-	struct search search = {.config = config};
-	int status = vfs_list(vfs, config->dir, look_at_name, &search, error);
-	if (status != SETT_OK)
-		return status;
-	if (search.found == NULL && search.has_append_directory &&
-	    !is_empty_directory(vfs, config->dir, config->append_directory))
-		search.found = config->append_directory;
-	if (search.found == NULL)
-		return SETT_OK;
-	if (!search.has_database && !config->ignore_redis_files)
-		return sett_error_set(
-			error, SETT_INVALID, 0,
-			"%s/%s holds data of Redis, which Sett cannot read yet, and there is no "
-			"Sett database beside it. Set dir to another directory, or start once "
-			"with --ignore-redis-files yes to begin empty and leave the file as it is",
-			config->dir, search.found);
-	log_sink_printf(sink, LOG_LEVEL_WARNING,
-			"%s/%s holds data of Redis and is not read: the data served is the Sett database's",
-			config->dir, search.found);
-	return SETT_OK;
-}
+#include "storage/base/varint.h"
 
 /* ---- telling files apart ---- */
 
@@ -124,4 +49,223 @@ redis_file_fingerprint(struct vfs *vfs, const char *path, struct known_file *ret
 	free(edge);
 	int closed = vfs_close(file, status == SETT_OK ? error : NULL);
 	return status != SETT_OK ? status : closed;
+}
+
+/* ---- what is there ---- */
+
+struct search {
+	const struct config *config;
+	struct redis_files *files;
+	bool has_dump, has_append_file, has_append_directory;
+};
+
+static bool
+ends_with(const char *name, const char *end)
+{
+	size_t size = strlen(name), end_size = strlen(end);
+	return size > end_size && strcmp(name + size - end_size, end) == 0;
+}
+
+/* Tables and values without a manifest are damage, which opening the database reports. */
+static bool
+is_of_database(const char *name)
+{
+	return strcmp(name, "MANIFEST") == 0 || ends_with(name, ".sst") || ends_with(name, ".vlog");
+}
+
+static int
+look_at_name(void *arg, const char *name)
+{
+	struct search *s = arg;
+	if (is_of_database(name))
+		s->files->has_database = true;
+	else if (strcmp(name, s->config->dump_file) == 0)
+		s->has_dump = true;
+	else if (strcmp(name, s->config->append_file) == 0)
+		s->has_append_file = true;
+	else if (strcmp(name, s->config->append_directory) == 0)
+		s->has_append_directory = true;
+	return 0;
+}
+
+static int
+out_of_memory(struct sett_error *error)
+{
+	return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory");
+}
+
+static int
+add_file(struct redis_files *files, struct vfs *vfs, const char *directory, const char *name,
+	 struct sett_error *error)
+{
+	char path[PATH_MAX];
+	struct redis_file file;
+	int size = snprintf(path, sizeof(path), "%s/%s", directory, name);
+	if (size < 0 || (size_t)size >= sizeof(path))
+		return sett_error_set(error, SETT_INVALID, 0, "the path of %s is too long", name);
+	int status = redis_file_fingerprint(vfs, path, &file.print, error);
+	if (status != SETT_OK)
+		return status;
+	struct redis_file *more = reallocarray(files->files, files->count + 1, sizeof(*more));
+	if (more == NULL)
+		return out_of_memory(error);
+	files->files = more;
+	file.path = strdup(path);
+	if (file.path == NULL)
+		return out_of_memory(error);
+	files->files[files->count++] = file;
+	return SETT_OK;
+}
+
+/* ---- the manifest ---- */
+
+enum { MANIFEST_MAX = 1024 * 1024, MANIFEST_WORDS = 6 };
+
+static int
+add_line(struct redis_files *files, struct vfs *vfs, const char *directory, const char *path,
+	 struct bytes line, struct sett_error *error)
+{
+	char name[NAME_MAX + 1];
+	struct words words = {0};
+	if (line.size == 0 || line.data[0] == '#')
+		return SETT_OK;
+	int status = words_split(line, &words);
+	if (status != SETT_OK)
+		return sett_error_set(error, status, 0, "%s: a line makes no sense", path);
+	bool is_right = words.count == MANIFEST_WORDS && bytes_equal(words.items[0], BYTES_LITERAL("file")) &&
+		words.items[1].size > 0 && words.items[1].size < sizeof(name) &&
+		bytes_equal(words.items[4], BYTES_LITERAL("type")) && words.items[5].size == 1 &&
+		memchr(words.items[1].data, '/', words.items[1].size) == NULL;
+	char type = is_right ? (char)words.items[5].data[0] : '?';
+	if (is_right)
+		snprintf(name, sizeof(name), "%.*s", (int)words.items[1].size,
+			 (const char *)words.items[1].data);
+	words_free(&words);
+	if (type != 'b' && type != 'i' && type != 'h')
+		return sett_error_set(error, SETT_INVALID, 0, "%s: a line makes no sense: %.*s", path,
+				      line.size < 100 ? (int)line.size : 100, (const char *)line.data);
+	return type == 'h' ? SETT_OK : add_file(files, vfs, directory, name, error);
+}
+
+static int
+add_lines(struct redis_files *files, struct vfs *vfs, const char *directory, const char *path,
+	  struct bytes text, struct sett_error *error)
+{
+	int status = SETT_OK;
+	while (status == SETT_OK && text.size > 0) {
+		const uint8_t *end = memchr(text.data, '\n', text.size);
+		size_t size = end != NULL ? (size_t)(end - text.data) : text.size;
+		struct bytes line =
+			bytes_of(text.data, size > 0 && text.data[size - 1] == '\r' ? size - 1 : size);
+		status = add_line(files, vfs, directory, path, line, error);
+		size += end != NULL;
+		text = bytes_of(text.data + size, text.size - size);
+	}
+	return status;
+}
+
+/* SETT_NOT_FOUND: there is no manifest. */
+static int
+read_manifest(const char *path, struct vfs *vfs, struct buffer *ret, struct sett_error *error)
+{
+	struct vfs_file *file;
+	uint64_t size;
+	int status = vfs_open(vfs, path, VFS_READ, &file, error);
+	if (status != SETT_OK)
+		return status;
+	status = vfs_size(file, &size, error);
+	if (status == SETT_OK && size > MANIFEST_MAX)
+		status = sett_error_set(error, SETT_INVALID, 0, "%s is too long for a manifest", path);
+	if (status == SETT_OK && buffer_reserve(ret, (size_t)size) != SETT_OK)
+		status = out_of_memory(error);
+	if (status == SETT_OK)
+		status = vfs_read(file, ret->data, (size_t)size, 0, 0, &ret->size, error);
+	int closed = vfs_close(file, status == SETT_OK ? error : NULL);
+	return status != SETT_OK ? status : closed;
+}
+
+/* The files that the manifest names. None if there is no manifest: then the directory is not Redis'. */
+static int
+add_directory(const struct config *config, struct vfs *vfs, struct redis_files *files,
+	      struct sett_error *error)
+{
+	char directory[PATH_MAX], path[PATH_MAX];
+	struct buffer text = {0};
+	int size = snprintf(directory, sizeof(directory), "%s/%s", config->dir, config->append_directory);
+	if (size < 0 || (size_t)size >= sizeof(directory))
+		return sett_error_set(error, SETT_INVALID, 0, "the path of %s is too long",
+				      config->append_directory);
+	size = snprintf(path, sizeof(path), "%s/%s.manifest", directory, config->append_file);
+	if (size < 0 || (size_t)size >= sizeof(path))
+		return sett_error_set(error, SETT_INVALID, 0, "the path of %s is too long",
+				      config->append_file);
+	int status = read_manifest(path, vfs, &text, NULL);
+	if (status == SETT_NOT_FOUND)
+		return SETT_OK;
+	if (status == SETT_OK)
+		status = add_lines(files, vfs, directory, path, buffer_bytes(&text), error);
+	else
+		sett_error_set(error, status, 0, "%s can't be read", path);
+	buffer_free(&text);
+	return status;
+}
+
+/* ---- the choice ---- */
+
+static void
+sum_up(struct redis_files *files)
+{
+	struct known_file all = {0};
+	for (size_t i = 0; i < files->count; i++) {
+		const struct known_file *print = &files->files[i].print;
+		uint8_t both[16];
+		files->size += print->size;
+		put_le64(both, print->size);
+		put_le64(both + 8, print->crc);
+		all.size += print->size;
+		all.crc = crc64(all.crc, bytes_of(both, sizeof(both)));
+	}
+	files->print = files->count == 1 ? files->files[0].print : all;
+}
+
+static int
+choose(struct search *s, struct vfs *vfs, struct sett_error *error)
+{
+	const struct config *config = s->config;
+	struct redis_files *files = s->files;
+	int status = SETT_OK;
+	if (s->has_append_directory && (config->append_only || !s->has_dump))
+		status = add_directory(config, vfs, files, error);
+	if (status == SETT_OK && files->count == 0 && s->has_append_file &&
+	    (config->append_only || !s->has_dump))
+		status = add_file(files, vfs, config->dir, config->append_file, error);
+	files->is_aof = files->count > 0;
+	if (status == SETT_OK && files->count == 0 && s->has_dump)
+		status = add_file(files, vfs, config->dir, config->dump_file, error);
+	files->has_others = files->is_aof ? s->has_dump : s->has_append_file || s->has_append_directory;
+	sum_up(files);
+	return status;
+}
+
+int
+redis_files_find(const struct config *config, struct vfs *vfs, struct redis_files *ret,
+		 struct sett_error *error)
+{
+	struct search search = {.config = config, .files = ret};
+	*ret = (struct redis_files){0};
+	int status = vfs_list(vfs, config->dir, look_at_name, &search, error);
+	if (status == SETT_OK)
+		status = choose(&search, vfs, error);
+	if (status != SETT_OK)
+		redis_files_free(ret);
+	return status;
+}
+
+void
+redis_files_free(struct redis_files *files)
+{
+	for (size_t i = 0; i < files->count; i++)
+		free(files->files[i].path);
+	free(files->files);
+	*files = (struct redis_files){.has_database = files->has_database};
 }

@@ -253,16 +253,19 @@ start_locked(struct saver *s, struct sett_error *error) REQUIRES(&s->lock)
 		thread_join(s->thread); /* it is through, or about to be: it needs the lock no more */
 	s->has_thread = false;
 	int status = take_moment(s, &s->background);
-	if (status == SETT_OK)
+	if (status == SETT_OK) {
+		/* All is said before the thread may forget the moment. */
+		begin_locked(s, &s->background, true);
 		status = thread_start(&s->thread, "sett-save", run_thread, s);
+	}
 	if (status != SETT_OK) {
 		rdb_snapshot_release(s->background.snapshot);
 		s->background.snapshot = NULL;
+		s->busy = s->facts.in_background = false;
 		s->facts.last_failed = true;
 		return sett_error_set(error, status, 0, "%s", sett_status_text(status));
 	}
 	s->has_thread = true;
-	begin_locked(s, &s->background, true);
 	return SETT_OK;
 }
 

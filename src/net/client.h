@@ -54,6 +54,7 @@ struct client {
 	int protocol;           /* shown: 2 or 3 */
 	bool authenticated;     /* AUTH succeeded, or no password was set when it connected */
 	bool no_evict;          /* shown: CLIENT NO-EVICT */
+	bool loads;             /* it is none: its commands are read from a file (moving/) */
 	bool close_after_reply; /* QUIT, CLIENT KILL of itself: send what is there, then close */
 	bool unix_socket;
 	bool gone; /* atomic (relaxed): nobody waits for the reply: the connection was closed, or the server stops */

@@ -258,6 +258,13 @@ net_request_shutdown(struct net *net)
 	errno = saved;
 }
 
+bool
+net_shutdown_is_requested(struct net *net)
+{
+	struct pollfd look = {.fd = net->shutdown_fd, .events = POLLIN};
+	return poll(&look, 1, 0) > 0;
+}
+
 void
 net_wait_for_shutdown(struct net *net)
 {

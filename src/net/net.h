@@ -151,6 +151,8 @@ void client_push(struct client *, struct bytes message, uint64_t timestamp, bool
  * (async-signal-safe). */
 void net_request_shutdown(struct net *);
 void net_wait_for_shutdown(struct net *);
+/* Whether it would return at once. */
+bool net_shutdown_is_requested(struct net *);
 
 /* ---- the client registry ---- */
 /* Calls `each` for every client, by id, under the registry's lock (be short; call nothing of net's but

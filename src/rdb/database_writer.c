@@ -234,12 +234,16 @@ refuse(const struct database_write *d, const struct key *k, unsigned needed)
 			      needed);
 }
 
-static void
-sleep_for_key(const struct rdb_database_options *o, uint64_t keys)
+void
+rdb_sleep_for_keys(int64_t key_delay, uint64_t keys, uint64_t more)
 {
 	enum { US_PER_SECOND = 1000000 };
-	int64_t us = o->key_delay > 0 ? o->key_delay : keys % (uint64_t)-o->key_delay == 0;
-	struct timespec time = {.tv_sec = us / US_PER_SECOND, .tv_nsec = us % US_PER_SECOND * 1000};
+	if (key_delay == 0)
+		return;
+	uint64_t each = (uint64_t)(key_delay < 0 ? -key_delay : key_delay);
+	uint64_t us = key_delay > 0 ? each * more : keys / each - (keys - more) / each;
+	struct timespec time = {.tv_sec = (time_t)(us / US_PER_SECOND),
+				.tv_nsec = (long)(us % US_PER_SECOND * 1000)};
 	nanosleep(&time, NULL);
 }
 
@@ -271,8 +275,8 @@ write_key(struct database_write *d, struct key *k, uint64_t now_ms)
 	}
 	if (status == SETT_OK)
 		d->keys++;
-	if (status == SETT_OK && d->options->key_delay != 0)
-		sleep_for_key(d->options, d->keys);
+	if (status == SETT_OK)
+		rdb_sleep_for_keys(d->options->key_delay, d->keys, 1);
 	return status;
 }
 

@@ -4,6 +4,7 @@
 
 #include "rdb/value_writer.h"
 #include "types/hash.h"
+#include "types/limits.h"
 #include "types/list.h"
 #include "types/set.h"
 #include "types/zset.h"
@@ -14,6 +15,8 @@ struct rdb_limits {
 	size_t list_packed_size;
 	struct set_limits set;
 };
+
+struct rdb_limits rdb_limits_of(const struct config *);
 
 /* Appends the value of a key, which exists, with the byte of its type; `ret_version` is the RDB version that can read it.
  * Elements past their deadlines are left out; SETT_NOT_FOUND: all were. `gone` (may be NULL) is set by another thread

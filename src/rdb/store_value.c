@@ -88,6 +88,15 @@ static int (*const stores[VALUE_TYPE_END])(struct value_store *) = {
 	[VALUE_ZSET] = store_zset,     [VALUE_HASH] = store_hash, [VALUE_STREAM] = rdb_store_stream,
 };
 
+struct rdb_limits
+rdb_limits_of(const struct config *config)
+{
+	return (struct rdb_limits){.hash = limits_of_hashes(config),
+				   .zset = limits_of_zsets(config),
+				   .set = limits_of_sets(config),
+				   .list_packed_size = limits_of_lists(config)};
+}
+
 int
 rdb_store_value(struct rdb_reader *reader, const struct rdb_limits *limits, struct key *k)
 {

@@ -193,23 +193,52 @@ open_layout(struct rdb_reader *r)
 }
 
 int
-rdb_reader_open(struct rdb_reader *r, struct bytes data)
+rdb_reader_open_typed(struct rdb_reader *r, uint8_t type, struct rdb_input in)
 {
-	uint8_t type;
 	/* In its place from the beginning: slices may be of its rooms. */
-	*r = (struct rdb_reader){.in = {data.data, data.data + data.size}};
-	int status = rdb_get_byte(&r->in, &type);
-	if (status == SETT_OK && (type >= RDB_TYPE_END || forms[type].layout == LAYOUT_NONE))
-		status = RDB_MALFORMED;
-	if (status != SETT_OK)
-		return status;
+	*r = (struct rdb_reader){.in = in};
+	if (type >= RDB_TYPE_END || forms[type].layout == LAYOUT_NONE)
+		return RDB_MALFORMED;
 	r->form = &forms[type];
 	r->type = r->form->type;
 	r->rdb_type = (enum rdb_type)type;
-	status = open_layout(r);
+	int status = open_layout(r);
 	if (status != SETT_OK)
 		rdb_reader_close(r);
 	return status;
+}
+
+int
+rdb_reader_open(struct rdb_reader *r, struct bytes data)
+{
+	struct rdb_input in = {data.data, data.data + data.size};
+	uint8_t type;
+	int status = rdb_get_byte(&in, &type);
+	return status == SETT_OK ? rdb_reader_open_typed(r, type, in) : status;
+}
+
+uint64_t
+rdb_reader_weight(const struct rdb_reader *r)
+{
+	enum { ELEMENT = 64, NODE = 8192 };
+	struct rdb_input in = r->in;
+	uint64_t count = r->left;
+	switch (r->form->layout) {
+	case LAYOUT_UNREAD: /* a stream: nodes */
+		if (rdb_get_length(&in, &count) != SETT_OK)
+			return 0;
+		return count < UINT64_MAX / NODE ? count * NODE : UINT64_MAX;
+	case LAYOUT_NODES:
+	case LAYOUT_TYPED_NODES:
+		return count < UINT64_MAX / NODE ? count * NODE : UINT64_MAX;
+	case LAYOUT_PLAIN:
+		return count < UINT64_MAX / ELEMENT ? count * ELEMENT : UINT64_MAX;
+	case LAYOUT_BLOB:
+		return rdb_left(&r->blob.in);
+	default: /* a string that is not packed begins with its length */
+		return rdb_left(&in) > 0 && in.at[0] < 0xc0 && rdb_get_length(&in, &count) == SETT_OK ? count
+												      : 0;
+	}
 }
 
 /* The next node of a list: a blob, or an element by itself (`ret_is_element`). */

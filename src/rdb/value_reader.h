@@ -85,6 +85,10 @@ struct rdb_reader {
 /* `data` begins with the byte of the type, and lasts as long as the reader, which must not be moved or copied. To be closed if SETT_OK. RDB_MALFORMED,
  * SETT_NO_MEMORY. Of a stream only the type is read: stream_form.h has what reads on. */
 int rdb_reader_open(struct rdb_reader *, struct bytes data);
+/* The same for a value whose type was read before. */
+int rdb_reader_open_typed(struct rdb_reader *, uint8_t type, struct rdb_input);
+/* About how many bytes of elements it makes, from what its beginning says. */
+uint64_t rdb_reader_weight(const struct rdb_reader *);
 /* SETT_NOT_FOUND at the end; what follows the value is then `in`. RDB_MALFORMED (also for a collection without
  * elements), SETT_NO_MEMORY. */
 int rdb_reader_next(struct rdb_reader *, struct rdb_element *ret);

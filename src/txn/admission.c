@@ -134,6 +134,11 @@ is_allowed(struct command_context *c, const struct command *container)
 		admission_refuse(c, "ERR Replica can't interact with the keyspace"); /* as Redis calls it */
 		return false;
 	}
+	if (loading_is_active(&c->server->loading) && (command->flags & COMMAND_LOADING) == 0 &&
+	    !c->client->loads) {
+		admission_refuse(c, "LOADING Redis is loading the dataset in memory");
+		return false;
+	}
 	if (client_in_multi(c->client) && (command->flags & COMMAND_NO_MULTI) != 0) {
 		admission_refuse(c, "ERR Command not allowed inside a transaction");
 		return false;

@@ -66,7 +66,8 @@ execution_error_text(const struct resp_writer *reply, size_t mark)
 void
 execution_record(struct server *server, const struct command_run *run)
 {
-	if (server->listeners.ran != NULL)
+	/* What is loaded was counted by the server that wrote it. */
+	if (server->listeners.ran != NULL && !run->client->loads)
 		server->listeners.ran(server, run);
 }
 

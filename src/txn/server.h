@@ -9,6 +9,7 @@
 #include "storage/base/bytes.h"
 #include "storage/base/clock.h"
 #include "storage/base/log_sink.h"
+#include "txn/loading.h"
 
 struct sett_engine;
 struct config;
@@ -79,6 +80,7 @@ struct server {
 						 released by server_note_accesses, acquired where keys are opened */
 	struct pause_state *pause; /* txn/pause.h: CLIENT PAUSE */
 	struct server_listeners listeners;
+	struct loading loading;
 	const struct sett_clock *clock;
 	struct log_sink sink;
 	uint64_t started_ms, started_monotonic_ns;

@@ -1,4 +1,4 @@
-/* A start beside files of Redis is refused unless a Sett database is there too, or the operator says so. */
+/* Which of Redis' files redis-server would load, and in which order. */
 #include "moving/redis_files.h"
 
 #include <criterion/criterion.h>
@@ -6,15 +6,8 @@
 struct world {
 	struct vfs *vfs;
 	struct config *config;
-	struct buffer logged;
 	struct sett_error error;
 };
-
-static void
-keep_line(void *arg, enum log_level level, const char *line)
-{
-	buffer_append(arg, line, strlen(line));
-}
 
 static void
 open_world(struct world *w, const char *option, const char *value)
@@ -31,7 +24,6 @@ open_world(struct world *w, const char *option, const char *value)
 static void
 close_world(struct world *w)
 {
-	buffer_free(&w->logged);
 	config_destroy(w->config);
 	w->vfs->operations->destroy(w->vfs);
 }
@@ -45,90 +37,145 @@ path_of(const struct world *w, const char *name)
 }
 
 static void
-add_file(struct world *w, const char *name)
+add_file(struct world *w, const char *name, const char *content)
 {
 	struct vfs_file *file;
 	cr_assert_eq(vfs_open(w->vfs, path_of(w, name), VFS_WRITE | VFS_CREATE, &file, NULL), SETT_OK);
+	cr_assert_eq(vfs_write_bytes(file, content, strlen(content), 0, NULL), SETT_OK);
 	cr_assert_eq(vfs_close(file, NULL), SETT_OK);
 }
 
-static int
-check(struct world *w)
+/* The names that are found, each followed by a blank. */
+static const char *
+find(struct world *w)
 {
-	struct log_sink sink = {.write = keep_line, .arg = &w->logged};
-	return redis_files_check(w->config, w->vfs, &sink, &w->error);
+	static char names[512];
+	struct redis_files files;
+	int status = redis_files_find(w->config, w->vfs, &files, &w->error);
+	names[0] = '\0';
+	if (status != SETT_OK)
+		return "failed";
+	for (size_t i = 0; i < files.count; i++) {
+		size_t size = strlen(names);
+		const char *name = strrchr(files.files[i].path, '/') + 1;
+		snprintf(names + size, sizeof(names) - size, "%s ", name);
+	}
+	cr_assert(files.count == 0 || files.is_aof == (strstr(names, "dump") == NULL));
+	redis_files_free(&files);
+	return names;
 }
 
-static void
-expect_refused(const char *option, const char *value, const char *name)
+Test(redis_files, an_rdb_file_or_an_append_only_file)
 {
 	struct world w;
-	open_world(&w, option, value);
-	add_file(&w, name);
-	cr_assert_eq(check(&w), SETT_INVALID, "%s", name);
-	cr_assert_not_null(strstr(w.error.message, path_of(&w, name)), "%s", w.error.message);
-	cr_assert_not_null(strstr(w.error.message, "--ignore-redis-files yes"), "%s", w.error.message);
-	cr_assert_eq(w.logged.size, 0);
+	open_world(&w, NULL, NULL);
+	cr_assert_str_eq(find(&w), "");
+	add_file(&w, "notes.txt", "x");
+	cr_assert_str_eq(find(&w), "");
+	add_file(&w, "appendonly.aof", "x");
+	cr_assert_str_eq(find(&w), "appendonly.aof ");
+	add_file(&w, "dump.rdb", "x");
+	cr_assert_str_eq(find(&w), "dump.rdb ");
 	close_world(&w);
-}
-
-Test(redis_files, data_of_redis_alone_is_refused)
-{
-	expect_refused(NULL, NULL, "dump.rdb");
-	expect_refused(NULL, NULL, "appendonly.aof");
 }
 
 Test(redis_files, names_are_those_of_the_configuration)
 {
 	struct world w;
-	expect_refused("--dbfilename", "other.rdb", "other.rdb");
-	expect_refused("--appendfilename", "other.aof", "other.aof");
-	open_world(&w, "--dbfilename", "other.rdb");
-	add_file(&w, "dump.rdb");
-	cr_assert_eq(check(&w), SETT_OK);
-	cr_assert_eq(w.logged.size, 0);
+	open_world(&w, "--dbfilename", "other_dump.rdb");
+	add_file(&w, "dump.rdb", "x");
+	cr_assert_str_eq(find(&w), "");
+	add_file(&w, "other_dump.rdb", "x");
+	cr_assert_str_eq(find(&w), "other_dump.rdb ");
 	close_world(&w);
 }
 
-Test(redis_files, an_append_only_directory_counts_once_something_is_in_it)
+Test(redis_files, appendonly_says_which_of_both)
+{
+	struct world w;
+	open_world(&w, "--appendonly", "yes");
+	add_file(&w, "dump.rdb", "x");
+	cr_assert_str_eq(find(&w), "dump.rdb ");
+	add_file(&w, "appendonly.aof", "x");
+	cr_assert_str_eq(find(&w), "appendonly.aof ");
+	close_world(&w);
+}
+
+Test(redis_files, a_manifest_names_the_files)
 {
 	struct world w;
 	open_world(&w, NULL, NULL);
 	cr_assert_eq(vfs_make_directory(w.vfs, path_of(&w, "appendonlydir"), NULL), SETT_OK);
-	cr_assert_eq(check(&w), SETT_OK);
-	add_file(&w, "appendonlydir/appendonly.aof.1.incr.aof");
-	cr_assert_eq(check(&w), SETT_INVALID);
-	cr_assert_not_null(strstr(w.error.message, "appendonlydir"), "%s", w.error.message);
+	cr_assert_str_eq(find(&w), "");
+	add_file(&w, "appendonlydir/a.2.base.rdb", "x");
+	add_file(&w, "appendonlydir/a 2.incr.aof", "x");
+	add_file(&w, "appendonlydir/a.3.incr.aof", "x");
+	cr_assert_str_eq(find(&w), "");
+	add_file(&w, "appendonlydir/appendonly.aof.manifest",
+		 "# a comment\n"
+		 "file a.1.base.rdb seq 1 type h\n"
+		 "file a.2.base.rdb seq 2 type b\n"
+		 "file \"a 2.incr.aof\" seq 2 type i\n"
+		 "file a.3.incr.aof seq 3 type i\n");
+	cr_assert_str_eq(find(&w), "a.2.base.rdb a 2.incr.aof a.3.incr.aof ");
 	close_world(&w);
 }
 
-Test(redis_files, beside_a_database_one_line_is_logged)
+static void
+expect_bad_manifest(const char *text, const char *said)
 {
 	struct world w;
 	open_world(&w, NULL, NULL);
-	add_file(&w, "dump.rdb");
-	add_file(&w, "MANIFEST");
-	cr_assert_eq(check(&w), SETT_OK);
-	cr_assert_not_null(strstr((const char *)w.logged.data, "dump.rdb"));
+	cr_assert_eq(vfs_make_directory(w.vfs, path_of(&w, "appendonlydir"), NULL), SETT_OK);
+	add_file(&w, "appendonlydir/appendonly.aof.manifest", text);
+	cr_assert_str_eq(find(&w), "failed", "%s", text);
+	cr_assert_not_null(strstr(w.error.message, said), "%s", w.error.message);
 	close_world(&w);
 }
 
-Test(redis_files, the_operator_may_begin_empty)
+Test(redis_files, a_manifest_that_makes_no_sense_is_refused)
 {
-	struct world w;
-	open_world(&w, "--ignore-redis-files", "yes");
-	add_file(&w, "dump.rdb");
-	cr_assert_eq(check(&w), SETT_OK);
-	cr_assert_not_null(strstr((const char *)w.logged.data, "dump.rdb"));
-	close_world(&w);
+	expect_bad_manifest("file gone.aof seq 1 type i\n", "gone.aof");
+	expect_bad_manifest("file ../x seq 1 type i\n", "../x");
+	expect_bad_manifest("file x seq 1\n", "file x seq 1");
+	expect_bad_manifest("file x seq 1 type z\n", "type z");
+	expect_bad_manifest("file \"x seq 1 type i\n", "manifest");
 }
 
-Test(redis_files, a_directory_without_any_is_fine)
+Test(redis_files, a_fingerprint_changes_with_size_beginning_and_end)
 {
+	enum { SIZE = 300000 };
 	struct world w;
+	struct known_file print, other;
+	char *content = malloc(SIZE + 1);
 	open_world(&w, NULL, NULL);
-	add_file(&w, "notes.txt");
-	cr_assert_eq(check(&w), SETT_OK);
-	cr_assert_eq(w.logged.size, 0);
+	memset(content, 'x', SIZE);
+	content[SIZE] = '\0';
+	add_file(&w, "1", content);
+	cr_assert_eq(redis_file_fingerprint(w.vfs, path_of(&w, "1"), &print, NULL), SETT_OK);
+	cr_assert_eq(print.size, SIZE);
+	static const size_t places[] = {0, 65535, SIZE - 65536, SIZE - 1};
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		char name[8];
+		snprintf(name, sizeof(name), "c%zu", i);
+		content[places[i]] = 'y';
+		add_file(&w, name, content);
+		content[places[i]] = 'x';
+		cr_assert_eq(redis_file_fingerprint(w.vfs, path_of(&w, name), &other, NULL), SETT_OK);
+		cr_assert_neq(print.crc, other.crc, "%zu", i);
+	}
+	free(content);
+	close_world(&w);
+}
+
+Test(redis_files, a_database_beside_them_is_seen)
+{
+	struct world w;
+	struct redis_files files;
+	open_world(&w, NULL, NULL);
+	add_file(&w, "MANIFEST", "x");
+	cr_assert_eq(redis_files_find(w.config, w.vfs, &files, NULL), SETT_OK);
+	cr_assert(files.has_database);
+	redis_files_free(&files);
 	close_world(&w);
 }

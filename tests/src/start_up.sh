@@ -99,17 +99,20 @@ start log --port 0 --unixsocket "$socket" --dir data
 stop INT log
 [ ! -e "$socket" ] || complain 'the unix socket stays behind'
 
-# Redis' own data: refused alone, taken with a line beside a database or where the operator says so.
+# Redis' own data: what is damaged is refused, and stays as it is; the operator may begin without it.
 mkdir redis
 printf REDIS0010 >redis/dump.rdb
-expect_failure "Redis' files" 'redis/dump.rdb holds data of Redis' --port 0 --unixsocket "$socket" --dir redis
-[ "$(ls redis)" = dump.rdb ] || complain "Redis' files: something was written"
+expect_failure "Redis' files" 'redis/dump.rdb is damaged' --port 0 --unixsocket "$socket" --dir redis
 start log --port 0 --unixsocket "$socket" --dir redis --ignore-redis-files yes
 stop TERM log
 start log --port 0 --unixsocket "$socket" --dir redis
-grep -q 'redis/dump.rdb holds data of Redis and is not read' log || complain "Redis' files beside a database: no line"
+grep -q 'redis/dump.rdb is not read' log || complain "Redis' files beside a database: no line"
 stop TERM log
 [ "$(cat redis/dump.rdb)" = REDIS0010 ] || complain "Redis' files: changed"
+rm redis/dump.rdb
+mkdir redis/appendonlydir
+printf 'file x seq 1 type b\n' >redis/appendonlydir/appendonly.aof.manifest
+expect_failure 'a manifest that names what is not there' 'appendonlydir/x' --port 0 --unixsocket "$socket" --dir redis
 
 # Damage: every byte of the manifest's beginning turned.
 cp -r data broken

@@ -1,0 +1,293 @@
+#!/usr/bin/env python3
+"""A directory in which Debian's redis-server has written its files is taken over by Sett, and back: what redis-server loads
+from Sett's SAVE is what it had. Also where the taking over is killed, the files are damaged, or a database is there.
+
+    taking_over.py SETT_SERVER REDIS_SERVER [KEYS [SEED]]
+"""
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+
+import redis
+
+from own_server import Server, fail, wait_until
+from values import Maker, digest, fill
+
+REDIS_OPTIONS = ("--save", "", "--enable-debug-command", "yes")
+SETT_OPTIONS = ("--enable-debug-command", "yes")
+
+
+def expect(what, found, wanted):
+    if found != wanted:
+        fail("%s: %r instead of %r" % (what, found, wanted))
+
+
+class World:
+    def __init__(self, sett_server, redis_server, keys, seed):
+        self.sett_server, self.redis_server, self.keys, self.seed = sett_server, redis_server, keys, seed
+        self.servers = []
+
+    def server(self, program, *options):
+        server = Server(program, *options)
+        self.servers.append(server)
+        return server
+
+    def sett(self, *options):
+        return self.server(self.sett_server, *SETT_OPTIONS, *options)
+
+    def redis(self, *options):
+        return self.server(self.redis_server, *REDIS_OPTIONS, *options)
+
+    def clean_up(self):
+        for server in self.servers:
+            server.clean_up()
+
+    def digest_of_file(self, path):
+        other = self.redis()
+        shutil.copy(path, other.directory + "/dump.rdb")
+        other.start()
+        found = digest(other)
+        other.clean_up()
+        return found
+
+    def digest_by_redis(self, sett):
+        """What redis-server makes of Sett's content."""
+        sett.connect(timeout=300).execute_command("SAVE")
+        return self.digest_of_file(sett.directory + "/dump.rdb")
+
+
+def copy_files(source, target):
+    for name in os.listdir(source.directory):
+        path = source.directory + "/" + name
+        if os.path.isdir(path):
+            shutil.copytree(path, target.directory + "/" + name)
+        elif name.endswith((".rdb", ".aof")):
+            shutil.copy(path, target.directory)
+
+
+def contents(directory):
+    found = {}
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            if name.endswith((".rdb", ".aof", ".manifest")):
+                path = os.path.join(folder, name)
+                found[path[len(directory):]] = open(path, "rb").read()
+    return found
+
+
+def fails(server, *options):
+    """The last line of a start that fails."""
+    command = [server.program, "--port", "0", "--unixsocket", server.socket, "--dir", server.directory]
+    done = subprocess.run(command + server.options + list(options), stdout=subprocess.PIPE, timeout=60)
+    expect("the exit code of a start that must fail: %r" % done.stdout[-300:], done.returncode, 1)
+    lines = [line for line in done.stdout.decode(errors="replace").splitlines() if "Can't start" in line]
+    expect("lines of a start that fails", len(lines), 1)
+    return lines[0]
+
+
+def expect_failure(server, words, *options):
+    line = fails(server, *options)
+    for word in words:
+        if word not in line:
+            fail("a start that fails says %r, without %r" % (line, word))
+
+
+def take_over(world, source, wanted, what, *options):
+    sett = world.sett(*options)
+    copy_files(source, sett)
+    before = contents(sett.directory)
+    sett.start()
+    expect("files after " + what, contents(sett.directory) == before, True)
+    expect("what redis-server has back from " + what, world.digest_by_redis(sett), wanted)
+    # Neither what was read nor what was written stands in the way of a start.
+    sett.stop()
+    sett.start()
+    expect("keys after another start", sum(d["keys"] for d in sett.connect().info("keyspace").values()),
+           sum(d["keys"] for d in source.connect().info("keyspace").values()))
+    sett.clean_up()
+
+
+def check_rdb(world):
+    source = world.redis()
+    source.start()
+    fill((source,), Maker(world.seed), world.keys)
+    wanted = digest(source)
+    for compression in ("yes", "no"):
+        source.connect().config_set("rdbcompression", compression)
+        source.connect(timeout=300).save()
+        take_over(world, source, wanted, "an RDB file, compression " + compression)
+    source.connect().config_set("maxmemory-policy", "allkeys-lfu")
+    source.connect(timeout=300).save()
+    take_over(world, source, wanted, "an RDB file with frequencies", "--maxmemory-policy", "allkeys-lfu")
+    return source, wanted
+
+
+def check_aof(world, preamble):
+    source = world.redis("--appendonly", "yes", "--aof-use-rdb-preamble", preamble, "--aof-timestamp-enabled", "yes")
+    source.start()
+    fill((source,), Maker(world.seed + 1), world.keys // 2)
+    client = source.connect()
+    client.execute_command("BGREWRITEAOF")
+    wait_until("the rewrite does not end", lambda: client.info("persistence")["aof_rewrite_in_progress"] == 0)
+    for i in range(300):
+        pipeline = client.pipeline(transaction=True)
+        pipeline.set("key:%d" % i, "changed").incr("counter").rpush("list", i).lpop("list")
+        pipeline.execute()
+    client.execute_command("SET", "large", b"x" * 1000000)
+    client.execute_command("SET", "volatile", "x", "PX", 100000000)
+    client.execute_command("XADD", "a stream", "*", "a", "b")
+    wanted = digest(source)
+    source.stop()
+    take_over_stopped(world, source, wanted, "append-only files, RDB preamble " + preamble)
+    return source, wanted
+
+
+def take_over_stopped(world, source, wanted, what, *options):
+    sett = world.sett(*options)
+    copy_files(source, sett)
+    before = contents(sett.directory)
+    sett.start()
+    expect("files after " + what, contents(sett.directory) == before, True)
+    expect("what redis-server has back from " + what, world.digest_by_redis(sett), wanted)
+    sett.clean_up()
+
+
+def check_old_aof(world, source, wanted):
+    """One file, as Redis had before version 7."""
+    old = world.server(world.redis_server)
+    folder = source.directory + "/appendonlydir/"
+    names = sorted(os.listdir(folder), key=lambda name: (".incr." in name, name))
+    with open(old.directory + "/appendonly.aof", "wb") as file:
+        for name in names:
+            if name.endswith((".rdb", ".aof")):
+                file.write(open(folder + name, "rb").read())
+    take_over_stopped(world, old, wanted, "a single append-only file")
+
+
+def check_truncated_aof(world, source):
+    sett = world.sett("--aof-load-truncated", "no")
+    copy_files(source, sett)
+    folder = sett.directory + "/appendonlydir/"
+    name = [name for name in os.listdir(folder) if ".incr." in name][-1]
+    whole = open(folder + name, "rb").read()
+    open(folder + name, "wb").write(whole[:-5])
+    expect_failure(sett, (name, "aof-load-truncated"))
+    sett.options[-1] = "yes"
+    sett.start()
+    expect("what is behind the cut", sett.connect().exists("a stream"), 0)
+    expect("what is before the cut", sett.connect().strlen("large"), 1000000)
+    sett.clean_up()
+    sett = world.sett()
+    copy_files(source, sett)
+    at = whole.index(b"INCR") if b"INCR" in whole else whole.index(b"incr")
+    open(sett.directory + "/appendonlydir/" + name, "wb").write(whole[:at] + b"NONE" + whole[at + 4:])
+    expect_failure(sett, (name, "unknown command"))
+    sett.clean_up()
+
+
+def check_kills(world, source, wanted, count):
+    sett = world.sett("--key-load-delay", "100")
+    copy_files(source, sett)
+    before = contents(sett.directory)
+    pause = random.Random(world.seed)
+    seen = set()
+    for i in range(count):
+        command = [sett.program, "--port", "0", "--unixsocket", sett.socket, "--dir", sett.directory, *sett.options]
+        sett.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        time.sleep(0.05 + pause.random() * world.keys / 10000)
+        try:
+            persistence = sett.connect().info("persistence")
+            seen.add(persistence["loading"])
+            if persistence["loading"] == 1:
+                expect("loading_total_bytes", persistence["loading_total_bytes"], len(before["/dump.rdb"]))
+                try:
+                    sett.connect().get("x")
+                    fail("GET is answered while the dataset is loaded")
+                except redis.exceptions.BusyLoadingError:
+                    pass
+        except redis.ConnectionError:
+            pass
+        if i % 4 == 3:
+            sett.stop()
+            expect("the exit code of a stop", sett.process.returncode, 0)
+        else:
+            sett.kill()
+    expect("files after kills", contents(sett.directory) == before, True)
+    expect("that some kills came while it was loading", 1 in seen, True)
+    sett.options = list(SETT_OPTIONS)
+    sett.start()
+    expect("what redis-server has back after %d kills" % count, world.digest_by_redis(sett), wanted)
+    sett.clean_up()
+
+
+def check_damage(world, source, count):
+    whole = open(source.directory + "/dump.rdb", "rb").read()
+    place = random.Random(world.seed)
+    for i in range(count):
+        sett = world.sett()
+        at = place.randrange(len(whole))
+        damaged = bytearray(whole)
+        if i % 2:
+            damaged = damaged[:at]
+        else:
+            damaged[at] ^= 1 << place.randrange(8)
+        open(sett.directory + "/dump.rdb", "wb").write(damaged)
+        line = fails(sett)
+        if "dump.rdb" not in line or "byte" not in line and "version" not in line:
+            fail("damage at %d: %s" % (at, line))
+        sett.clean_up()
+
+
+def check_beside_database(world, source, wanted):
+    sett = world.sett()
+    sett.start()
+    sett.connect().set("mine", "1")
+    sett.stop()
+    copy_files(source, sett)
+    expect_failure(sett, ("dump.rdb", "--ignore-redis-files yes", "--import-redis-files yes"))
+    options = list(sett.options)
+    sett.options = options + ["--ignore-redis-files", "yes"]
+    sett.start()
+    expect("the database", sett.connect().keys("*"), [b"mine"])
+    sett.stop()
+    sett.options = options
+    sett.start()
+    expect("the database again", sett.connect().keys("*"), [b"mine"])
+    sett.connect().save()
+    sett.stop()
+    shutil.copy(source.directory + "/dump.rdb", sett.directory)
+    open(sett.directory + "/dump.rdb", "ab").write(b"\n")
+    expect_failure(sett, ("dump.rdb", "--import-redis-files yes"))
+    shutil.copy(source.directory + "/dump.rdb", sett.directory)
+    sett.start()
+    sett.stop()
+    source.connect().set("more", "1")
+    source.connect().save()
+    shutil.copy(source.directory + "/dump.rdb", sett.directory)
+    expect_failure(sett, ("dump.rdb", "--import-redis-files yes"))
+    sett.options = options + ["--import-redis-files", "yes"]
+    sett.start()
+    expect("what was taken over", sett.connect().exists("mine", "more"), 1)
+    sett.clean_up()
+
+
+def main(sett_server, redis_server, keys=3000, seed=1):
+    world = World(sett_server, redis_server, int(keys), int(seed))
+    try:
+        source, wanted = check_rdb(world)
+        check_kills(world, source, wanted, 12)
+        check_damage(world, source, 12)
+        check_beside_database(world, source, wanted)
+        for preamble in ("yes", "no"):
+            log, wanted = check_aof(world, preamble)
+            check_old_aof(world, log, wanted)
+            check_truncated_aof(world, log)
+    finally:
+        world.clean_up()
+    print("taken over and back: %s keys" % keys)
+
+
+main(*sys.argv[1:])

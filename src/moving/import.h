@@ -1,0 +1,52 @@
+/* Reading Redis' files into the databases: what the readers of the two kinds of files share.
+ *
+ * Keys are stored by ordinary transactions, many in each. Nobody else writes meanwhile (txn/loading.h).
+ *
+ * Threads: one. */
+#ifndef SETT_MOVING_IMPORT_H
+#define SETT_MOVING_IMPORT_H
+
+#include "rdb/key_value.h"
+#include "txn/runner.h"
+#include "txn/server.h"
+
+/* What is not carried over, for the log. */
+struct import_losses {
+	uint64_t functions;
+};
+
+struct import {
+	struct server *server;
+	struct request_handler handler; /* of the runner: runs the commands of append-only files */
+	/* Asked now and then: whether to give up (SETT_ABORTED). May be NULL. */
+	bool (*should_stop)(void *arg);
+	/* Told now and then how far it is. May be NULL. */
+	void (*on_progress)(void *arg, uint64_t done, uint64_t total);
+	void *arg;
+	struct import_losses losses;
+	uint64_t keys, expired;
+	uint64_t done_before; /* bytes of the files before this one */
+	struct sett_error *error;
+};
+
+/* A file as it lies in memory, page by page as it is read. */
+struct import_file {
+	char path[4096];
+	struct bytes content;
+	size_t released; /* up to here the pages are given back */
+};
+/* SETT_NOT_FOUND, SETT_IO, SETT_NO_MEMORY. */
+int import_file_open(struct import_file *, const char *path, struct sett_error *);
+void import_file_close(struct import_file *);
+
+/* Counts on: `at` bytes of the file are read. SETT_ABORTED: to be given up. */
+int import_progress(struct import *, struct import_file *, size_t at);
+
+/* An RDB file, or the one at the beginning of an append-only file. `ret_size`: its bytes. SETT_CORRUPT: damaged, or it has what can't be carried:
+ * the error says where. SETT_ABORTED; statuses of commits. */
+int import_rdb(struct import *, struct import_file *, size_t *ret_size);
+/* An append-only file, with an RDB file at its beginning or not. Where its end is cut off: SETT_OK if `takes_truncated`,
+ * with a line in the log. */
+int import_aof(struct import *, struct import_file *, bool takes_truncated);
+
+#endif

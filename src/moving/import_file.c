@@ -1,0 +1,74 @@
+/* Files are mapped, and what was read is given back: so a value of any size can be looked at as a whole, and little is
+ * resident. */
+#include "moving/import.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { RELEASE_STEP = 8 * 1024 * 1024 };
+
+static int
+map(int fd, struct import_file *f, struct sett_error *error)
+{
+	struct stat state;
+	if (fstat(fd, &state) != 0)
+		return sett_error_set(error, SETT_IO, errno, "fstat %s: %s", f->path, strerror(errno));
+	if (!S_ISREG(state.st_mode))
+		return sett_error_set(error, SETT_INVALID, 0, "%s is not a file", f->path);
+	if (state.st_size == 0)
+		return SETT_OK;
+	void *p = mmap(NULL, (size_t)state.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (p == MAP_FAILED)
+		return sett_error_set(error, SETT_IO, errno, "mmap %s: %s", f->path, strerror(errno));
+	/* Hints: a refusal changes nothing but the time it takes. */
+	(void)madvise(p, (size_t)state.st_size, MADV_SEQUENTIAL);
+	f->content = bytes_of(p, (size_t)state.st_size);
+	return SETT_OK;
+}
+
+int
+import_file_open(struct import_file *f, const char *path, struct sett_error *error)
+{
+	*f = (struct import_file){0};
+	snprintf(f->path, sizeof(f->path), "%s", path);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return sett_error_set(error, errno == ENOENT ? SETT_NOT_FOUND : SETT_IO, errno, "open %s: %s",
+				      path, strerror(errno));
+	int status = map(fd, f, error);
+	close(fd);
+	return status;
+}
+
+void
+import_file_close(struct import_file *f)
+{
+	if (f->content.size > 0)
+		munmap((void *)(uintptr_t)f->content.data, f->content.size);
+	f->content = (struct bytes){0};
+}
+
+int
+import_progress(struct import *i, struct import_file *f, size_t at)
+{
+	struct loading *l = &i->server->loading;
+	uint64_t done = i->done_before + at;
+	__atomic_store_n(&l->done_bytes, done, __ATOMIC_RELAXED);
+	__atomic_store_n(&l->keys, i->keys, __ATOMIC_RELAXED);
+	__atomic_store_n(&l->expired, i->expired, __ATOMIC_RELAXED);
+	if (i->on_progress != NULL)
+		i->on_progress(i->arg, done, __atomic_load_n(&l->total_bytes, __ATOMIC_RELAXED));
+	size_t whole = at & ~(size_t)(RELEASE_STEP - 1);
+	if (whole > f->released) {
+		(void)madvise((void *)(uintptr_t)(f->content.data + f->released), whole - f->released,
+			      MADV_DONTNEED);
+		f->released = whole;
+	}
+	if (i->should_stop != NULL && i->should_stop(i->arg))
+		return sett_error_set(i->error, SETT_ABORTED, 0, "it was given up");
+	return SETT_OK;
+}

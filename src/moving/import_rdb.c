@@ -1,0 +1,289 @@
+/* An RDB file's keys, some hundred in a transaction; a large one in a transaction of its own, with its elements in commits
+ * before (keyspace/build.h). A transaction that loses to another is run again from the place in the file where it began. */
+#include "moving/import.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "config/config.h"
+#include "keyspace/accesses.h"
+#include "keyspace/build.h"
+#include "rdb/database_reader.h"
+#include "txn/commit.h"
+
+enum {
+	BATCH_KEYS = 512,
+	BATCH_BYTES = 512 * 1024,
+	LARGE_WEIGHT = 256 * 1024, /* of a value that has a transaction to itself */
+	BODY_MIN = 1024 * 1024,    /* a string that is written to the value log first */
+	BODY_STEP = 1024 * 1024,
+	TRIES_MAX = 100,
+	ARENA_BLOCK = 64 * 1024,
+};
+
+struct rdb_import {
+	struct import *import;
+	struct import_file *file;
+	struct sett_txn *txn;
+	struct arena arena;
+	struct rdb_limits limits;
+	struct rdb_room room, value_room;
+	struct sett_body_writer *body; /* of the present transaction; NULL: none */
+	enum rdb_uses uses;
+	/* of the present transaction */
+	uint64_t keys, expired, functions;
+	bool is_large;
+};
+
+static int
+damaged(struct rdb_import *r, const struct rdb_database_reader *reader, const char *what)
+{
+	return sett_error_set(r->import->error, SETT_CORRUPT, 0,
+			      "%s is damaged, or can't be taken over, at byte %" PRIu64 ": %s", r->file->path,
+			      rdb_database_offset(reader), what);
+}
+
+/* ---- one key ---- */
+
+static int
+write_body(struct rdb_import *r, struct bytes value)
+{
+	struct sett_engine *engine = r->import->server->engine;
+	int status = sett_body_writer_open(engine, value.size, &r->body, r->import->error);
+	for (size_t at = 0; status == SETT_OK && at < value.size; at += BODY_STEP) {
+		size_t left = value.size - at;
+		status = sett_body_writer_append(r->body, value.data + at,
+						 left < BODY_STEP ? left : BODY_STEP, r->import->error);
+	}
+	return status == SETT_OK ? sett_body_writer_finish(r->body, r->import->error) : status;
+}
+
+static int
+store_large_string(struct rdb_import *r, struct rdb_reader *value, struct key *k)
+{
+	struct rdb_element string, more;
+	int status = rdb_reader_next(value, &string);
+	if (status != SETT_OK)
+		return status;
+	if (string.name.size >= BODY_MIN && key_takes_body(k->name)) {
+		status = write_body(r, string.name);
+		if (status == SETT_OK)
+			status = key_put_body(k, r->body, 0);
+	} else {
+		status = key_put_string(k, string.name, 0);
+	}
+	if (status == SETT_OK)
+		status = rdb_reader_next(value, &more);
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}
+
+static int
+note_use(struct rdb_import *r, const struct key *k, const struct rdb_entry *e)
+{
+	struct server *server = r->import->server;
+	if (r->uses == RDB_USES_NONE || (r->uses == RDB_USES_IDLE ? e->idle < 0 : e->frequency < 0))
+		return SETT_OK;
+	int status = server_note_accesses(server);
+	if (status != SETT_OK)
+		return status;
+	if (r->uses == RDB_USES_IDLE)
+		accesses_set_idle(server->accesses, k->engine_key.hash, k->view->now_ms, (uint64_t)e->idle);
+	else
+		accesses_set_frequency(server->accesses, k->engine_key.hash, k->view->now_ms,
+				       (unsigned)e->frequency);
+	return SETT_OK;
+}
+
+/* What is stored gets its deadline; what is past it goes again. */
+static int
+set_deadline(struct rdb_import *r, struct keyspace_view *view, unsigned db, struct bytes name,
+	     uint64_t deadline)
+{
+	struct key k;
+	int status = key_open(view, db, name, &k);
+	if (status != SETT_OK || !k.exists)
+		return status;
+	if (deadline > view->now_ms)
+		return key_set_expiry(&k, deadline);
+	r->expired++;
+	return key_delete(&k);
+}
+
+static int
+store_key(struct rdb_import *r, struct keyspace_view *view, struct rdb_database_reader *reader,
+	  const struct rdb_entry *e, struct rdb_reader *value)
+{
+	struct key k;
+	unsigned db = (unsigned)e->db;
+	if (e->db >= keyspace_databases(view->keyspace))
+		return damaged(r, reader, "a key is in a database that is not there: raise `databases`");
+	const void *copy = arena_copy(&r->arena, e->name.data, e->name.size);
+	if (copy == NULL)
+		return SETT_NO_MEMORY;
+	struct bytes name = bytes_of(copy, e->name.size);
+	int status = key_open(view, db, name, &k);
+	if (status == SETT_OK && k.is_stored)
+		return damaged(r, reader, "a key comes twice");
+	if (status == SETT_OK)
+		status = value->rdb_type == RDB_STRING ? store_large_string(r, value, &k)
+						       : rdb_store_value(value, &r->limits, &k);
+	if (status == SETT_OK && e->deadline != 0)
+		status = set_deadline(r, view, db, name, e->deadline);
+	if (status == SETT_OK)
+		status = note_use(r, &k, e);
+	rdb_database_value_read(reader, value->in);
+	r->keys += status == SETT_OK;
+	return status;
+}
+
+/* ---- one transaction ---- */
+
+/* The entry at the reader. `ret_stop`: it is to have a transaction to itself, and was not taken. */
+static int
+take_entry(struct rdb_import *r, struct keyspace_view *view, struct rdb_database_reader *reader,
+	   bool *ret_stop)
+{
+	struct rdb_entry e;
+	struct rdb_reader value;
+	int status = rdb_database_next(reader, &e);
+	if (status == RDB_MALFORMED)
+		return damaged(r, reader, reader->problem);
+	if (status != SETT_OK || e.kind == RDB_ENTRY_AUXILIARY)
+		return status;
+	if (e.kind == RDB_ENTRY_FUNCTION) {
+		r->functions++;
+		return SETT_OK;
+	}
+	status = rdb_reader_open_typed(&value, e.type, reader->in);
+	if (status == RDB_MALFORMED)
+		return damaged(r, reader, "a value makes no sense");
+	if (status != SETT_OK)
+		return status;
+	r->is_large = rdb_reader_weight(&value) >= LARGE_WEIGHT;
+	*ret_stop = r->is_large && r->keys > 0;
+	if (!*ret_stop) {
+		view->may_build = r->is_large;
+		status = store_key(r, view, reader, &e, &value);
+		if (status == RDB_MALFORMED)
+			status = damaged(r, reader, "a value makes no sense");
+	}
+	rdb_reader_close(&value);
+	return status;
+}
+
+/* Entries until it is enough. SETT_NOT_FOUND: those were the last. */
+static int
+take_entries(struct rdb_import *r, struct keyspace_view *view, struct rdb_database_reader *reader)
+{
+	const uint8_t *begin = reader->in.at;
+	int status = SETT_OK;
+	r->keys = r->expired = r->functions = 0;
+	r->is_large = false;
+	while (status == SETT_OK && !r->is_large && r->keys < BATCH_KEYS &&
+	       reader->in.at - begin < BATCH_BYTES) {
+		struct rdb_database_reader before = *reader;
+		bool stop = false;
+		status = take_entry(r, view, reader, &stop);
+		if (stop)
+			*reader = before;
+	}
+	return status;
+}
+
+static void
+tell_of_deadlines(struct server *server, const struct keyspace_view *view)
+{
+	for (const struct touched_key *t = view->first_touched; t != NULL; t = t->next)
+		if (t->expires_at != 0 && server->listeners.deadline != NULL)
+			server->listeners.deadline(server, t->db, t->key, t->expires_at);
+}
+
+/* SETT_NOT_FOUND: it was the last. */
+static int
+run_transaction(struct rdb_import *r, struct rdb_database_reader *reader)
+{
+	struct server *server = r->import->server;
+	struct keyspace_view view;
+	arena_reset(&r->arena);
+	int status = sett_txn_begin(r->txn, SETT_TXN_MANUAL_CONFLICTS | SETT_TXN_ROOMY);
+	if (status != SETT_OK)
+		return status;
+	status = keyspace_begin(&view, server->keyspace, r->txn, &r->arena);
+	if (status == SETT_OK)
+		status = take_entries(r, &view, reader);
+	bool is_last = status == SETT_NOT_FOUND;
+	if (status == SETT_OK || is_last)
+		status = commit_transaction(server, &view, NULL, NULL, NULL);
+	else
+		sett_txn_discard(r->txn);
+	if (status == SETT_OK)
+		tell_of_deadlines(server, &view);
+	build_close_all(&view);
+	sett_body_writer_close(r->body);
+	r->body = NULL;
+	return status == SETT_OK && is_last ? SETT_NOT_FOUND : status;
+}
+
+static int
+run_until_committed(struct rdb_import *r, struct rdb_database_reader *reader)
+{
+	int status = SETT_CONFLICT;
+	for (int tries = 0; tries < TRIES_MAX && (status == SETT_CONFLICT || status == SETT_ABORTED);
+	     tries++) {
+		struct rdb_database_reader from = *reader;
+		status = run_transaction(r, &from);
+		if (status == SETT_OK || status == SETT_NOT_FOUND)
+			*reader = from;
+	}
+	if (status != SETT_OK && status != SETT_NOT_FOUND)
+		return status;
+	r->import->keys += r->keys - r->expired;
+	r->import->expired += r->expired;
+	r->import->losses.functions += r->functions;
+	rdb_sleep_for_keys(__atomic_load_n(&r->import->server->config->key_load_delay, __ATOMIC_RELAXED),
+			   r->import->keys, r->keys - r->expired);
+	int written = sett_engine_write(r->import->server->engine);
+	return written == SETT_OK ? status : written;
+}
+
+static int
+read_file(struct rdb_import *r, size_t *ret_size)
+{
+	struct rdb_database_reader reader;
+	int status = rdb_database_open(&reader, r->file->content, &r->room, &r->value_room);
+	if (status != SETT_OK)
+		return damaged(r, &reader, reader.problem);
+	while (status == SETT_OK) {
+		status = run_until_committed(r, &reader);
+		if (status == SETT_OK)
+			status = import_progress(r->import, r->file, (size_t)rdb_database_offset(&reader));
+	}
+	if (status != SETT_NOT_FOUND)
+		return status;
+	*ret_size = (size_t)rdb_database_offset(&reader);
+	return import_progress(r->import, r->file, *ret_size);
+}
+
+int
+import_rdb(struct import *i, struct import_file *file, size_t *ret_size)
+{
+	const struct config *config = i->server->config;
+	struct rdb_import r = {.import = i, .file = file, .limits = rdb_limits_of(config)};
+	r.uses = config_policy_is_lfu(config)  ? RDB_USES_FREQUENCY
+		: config_policy_is_lru(config) ? RDB_USES_IDLE
+					       : RDB_USES_NONE;
+	arena_init(&r.arena, ARENA_BLOCK);
+	int status = sett_txn_create(i->server->engine, &r.txn);
+	if (status == SETT_OK)
+		status = read_file(&r, ret_size);
+	if (status != SETT_OK && i->error->status != status)
+		sett_error_set(i->error, status, 0, "%s: %s", file->path,
+			       r.txn != NULL && sett_txn_failure(r.txn)[0] != '\0'
+				       ? sett_txn_failure(r.txn)
+				       : sett_status_text(status));
+	sett_txn_destroy(r.txn);
+	rdb_room_free(&r.room);
+	rdb_room_free(&r.value_room);
+	arena_free(&r.arena);
+	return status;
+}
