@@ -8,9 +8,9 @@
  * Before the line everything may fail, and nothing has happened then. What could fail after it is done or
  * reserved before.
  *
- * (I6) A transaction that lost several times claims the conflict keys of its last run. While there is a claim,
- * commits that write one of them wait outside the lock (or answer SETT_WOULD_BLOCK), and then count as
- * conflicts. There is one claim at a time.
+ * (I6) A transaction that lost several times claims the conflict keys that its last run read: others' writes to keys
+ * that it only writes are no conflicts (I19). While there is a claim, commits that write one of them wait outside the
+ * lock (or answer SETT_WOULD_BLOCK), and then count as conflicts. There is one claim at a time.
  * (I10) Bodies are in the value-log file before the log record that points at them is appended.
  * (I12) Room in the log is made sure of before validation, so a full disk is an error on writes only and heals
  * by itself.
@@ -36,14 +36,12 @@ void
 sett_txn_claim(struct sett_txn *txn)
 {
 	struct sett_engine *engine = txn->engine;
-	size_t count = txn->read_count + txn->written_count;
+	size_t count = txn->read_count;
 	uint64_t *keys = malloc((count ? count : 1) * sizeof(*keys));
 	if (!keys)
 		return; /* no claim: the transaction just tries again */
-	if (txn->read_count)
-		memcpy(keys, txn->reads, txn->read_count * sizeof(*keys));
-	if (txn->written_count)
-		memcpy(keys + txn->read_count, txn->written, txn->written_count * sizeof(*keys));
+	if (count)
+		memcpy(keys, txn->reads, count * sizeof(*keys));
 	qsort(keys, count, sizeof(*keys), compare_keys);
 	mutex_lock(&engine->claim_lock);
 	while (engine->claim_owner && engine->claim_owner != txn)

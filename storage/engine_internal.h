@@ -190,7 +190,7 @@ struct sett_txn {
 	struct arena arena;
 	struct arena scratch; /* for one read of a part of a body */
 	struct write_buffer writes;
-	uint64_t *reads, *written; /* conflict keys; kept until the next begin, for a claim */
+	uint64_t *reads, *written; /* conflict keys; those read are kept until the next begin, for a claim */
 	size_t read_count, read_capacity, written_count, written_capacity;
 	struct read_range *ranges;
 	size_t range_count, range_capacity;

@@ -518,10 +518,14 @@ Test(engine, a_claim_holds_others_back_until_its_owner_is_through)
 	struct sett_txn *loser = begin(0);
 	get(loser, "k");
 	MUST(put(loser, "k", "loser"));
+	MUST(put(loser, "blind", "loser"));
 	set("k", "1");
 	cr_assert_eq(sett_txn_commit(loser, NULL, NULL), SETT_CONFLICT);
 	sett_txn_claim(loser);
 	rcu_thread_register();
+	struct sett_txn *blind = begin(SETT_TXN_NOWAIT);
+	MUST(put(blind, "blind", "the loser only writes this one"));
+	MUST(commit(blind));
 	struct sett_txn *other = begin(SETT_TXN_NOWAIT);
 	MUST(put(other, "k", "other"));
 	cr_assert_eq(commit(other), SETT_WOULD_BLOCK);

@@ -361,7 +361,7 @@ struct sett_commit_hooks {
  * written. */
 int sett_txn_commit(struct sett_txn *, const struct sett_commit_hooks *, uint64_t *ret_timestamp);
 /* After SETT_CONFLICT, not with NOWAIT: waits for its turn, then keeps other transactions from committing
- * writes to the conflict keys of the last run until the next commit that is not a conflict, or
+ * writes to the conflict keys that the last run read until the next commit that is not a conflict, or
  * sett_txn_release_claim (I6). */
 void sett_txn_claim(struct sett_txn *);
 void sett_txn_release_claim(struct sett_txn *);
