@@ -252,4 +252,5 @@ def main():
 	print(f"{PUBLISHERS * MESSAGES} messages in one order, {visitors} visitors")
 
 
-main()
+if __name__ == "__main__":
+	main()

@@ -34,6 +34,15 @@ struct tracked_prefix {
 	uint8_t name[];
 };
 
+/* Keys that a commit has changed, in the order of their bytes, each once; the keys are behind the array. */
+struct changed_keys {
+	size_t count;
+	struct changed_key {
+		struct bytes key;
+		uint64_t client; /* who changed it last; 0: nobody, its time was over */
+	} keys[];
+};
+
 enum { TRACKER_BUCKETS = 1024 };
 struct tracking {
 	struct mutex lock;

@@ -16,15 +16,6 @@
 
 enum { EVICTED_PER_COMMIT = 16, EVICTED_AT_ONCE = 1000 };
 
-/* Keys that a commit has changed, in the order of their bytes, each once; the keys are behind the array. */
-struct changed_keys {
-	size_t count;
-	struct changed_key {
-		struct bytes key;
-		uint64_t client; /* who changed it last; 0: nobody, its time was over */
-	} keys[];
-};
-
 static uint64_t
 changed_by(const struct touched_key *t)
 {

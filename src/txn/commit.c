@@ -2,6 +2,7 @@
 #include "txn/commit.h"
 
 #include "pubsub/tracking.h"
+#include "storage/base/sync_point.h"
 #include "txn/interest.h"
 #include "txn/waiting.h"
 
@@ -89,6 +90,7 @@ commit_transaction(struct server *server, struct keyspace_view *view, struct com
 		sett_txn_discard(view->txn);
 		return status;
 	}
+	SYNC_POINT("commit: prepared");
 	c.writes = sett_txn_has_writes(view->txn);
 	tells = c.messages.first != NULL || c.is_tracked;
 	struct sett_commit_hooks hooks = {

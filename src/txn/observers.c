@@ -7,6 +7,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "storage/base/sync_point.h"
+
 enum { LINE_START_MAX = CLIENT_ADDRESS_SIZE + 64, ESCAPED_MAX = 4 /* bytes that one byte becomes */ };
 
 /* ---- MONITOR ---- */
@@ -123,6 +125,7 @@ note_reads(struct command_context *c)
 	if (count > 0)
 		sett_txn_validate_reads(c->view.txn);
 	c->script_has_read = c->in_script;
+	SYNC_POINT("tracking: keys are noted");
 	return status;
 }
 

@@ -228,6 +228,29 @@ fixture_expect_at(struct fixture *f, int client, const char *line, const char *e
 		  "line %d: %s: expected %s, got %.*s", source_line, line, expected, (int)f->reply.size,
 		  (const char *)f->reply.data);
 }
+/* On the fixture's other thread, so that something can happen in the middle of what fixture_run does (the test's thread is
+ * registered with RCU). */
+__attribute__((unused)) static void
+fixture_run_beside(struct fixture *f, int client, const char *line, const char *expected)
+{
+	struct bytes argv[FIXTURE_ARGUMENTS];
+	struct resp_writer reply;
+	size_t argc = 0;
+	for (; *line != 0; line += strspn(line, " ")) {
+		argv[argc++] = bytes_of(line, strcspn(line, " "));
+		line += argv[argc - 1].size;
+	}
+	resp_writer_init(&reply, 2);
+	struct request request = {.argc = argc, .argv = argv};
+	uint64_t release;
+	enum request_result result = f->handler.execute(f->handler.arg, f->reactor, &f->clients[client],
+							&request, &reply, &release);
+	cr_assert_eq(result, REQUEST_DONE);
+	cr_assert(reply.size == strlen(expected) && memcmp(reply.data, expected, reply.size) == 0,
+		  "expected %s, got %.*s", expected, (int)reply.size, (const char *)reply.data);
+	resp_writer_free(&reply);
+}
+
 #define EXPECT(f, client, line, expected) fixture_expect_at(f, client, line, expected "\r\n", __LINE__)
 
 #endif

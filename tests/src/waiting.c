@@ -3,28 +3,6 @@
 #include "server_support.h"
 #include "storage/base/sync_point.h"
 
-/* The fixture's other thread, so that something can happen in the middle of what fixture_run does. */
-static void
-run_beside(struct fixture *f, int client, const char *line, const char *expected)
-{
-	struct bytes argv[FIXTURE_ARGUMENTS];
-	struct resp_writer reply;
-	size_t argc = 0;
-	for (; *line != 0; line += strspn(line, " ")) {
-		argv[argc++] = bytes_of(line, strcspn(line, " "));
-		line += argv[argc - 1].size;
-	}
-	resp_writer_init(&reply, 2);
-	struct request request = {.argc = argc, .argv = argv};
-	uint64_t release;
-	enum request_result result = f->handler.execute(f->handler.arg, f->reactor, &f->clients[client],
-							&request, &reply, &release);
-	cr_assert_eq(result, REQUEST_DONE);
-	cr_assert(reply.size == strlen(expected) && memcmp(reply.data, expected, reply.size) == 0,
-		  "expected %s, got %.*s", expected, (int)reply.size, (const char *)reply.data);
-	resp_writer_free(&reply);
-}
-
 static void
 begin_wait(struct fixture *f, int client, const char *line)
 {
@@ -79,7 +57,7 @@ run_step(void *arg)
 {
 	struct step *s = arg;
 	s->ran++;
-	run_beside(s->f, 3, s->line, s->expected);
+	fixture_run_beside(s->f, 3, s->line, s->expected);
 }
 
 Test(waiting, who_waits_is_served_in_turn)
@@ -130,7 +108,7 @@ wait_behind(void *arg)
 	/* The first one leaves just now, so there is nobody to wait behind. */
 	cr_assert(s->f->handler.end_wait(s->f->handler.arg, &s->f->clients[0], WAIT_CLOSED));
 	s->f->handler.client_closed(s->f->handler.arg, &s->f->clients[0]);
-	run_beside(s->f, 3, "RPUSH k x", ":1\r\n");
+	fixture_run_beside(s->f, 3, "RPUSH k x", ":1\r\n");
 }
 
 Test(waiting, who_finds_others_waiting_waits_behind_them_only)
