@@ -279,21 +279,21 @@ command_xack(struct command_context *c)
 {
 	struct open_stream s;
 	struct stream_group g;
-	struct stream_id id;
 	int64_t acknowledged = 0;
 	int status = open_group(c, c->argv[1], c->argv[2], &s, &g);
 	if (status == SETT_NOT_FOUND)
 		resp_integer(c->reply, 0);
 	if (status != SETT_OK)
 		return status == SETT_NOT_FOUND ? SETT_OK : status;
+	struct stream_id *ids = arena_allocate(c->arena, c->argc * sizeof(*ids), _Alignof(struct stream_id));
+	if (ids == NULL)
+		return SETT_NO_MEMORY;
 	for (size_t i = 3; i < c->argc; i++)
-		if (!context_stream_id(c, c->argv[i], &id))
+		if (!context_stream_id(c, c->argv[i], &ids[i]))
 			return OUTCOME_FAILED;
 	for (size_t i = 3; i < c->argc; i++) {
 		struct stream_pending pending;
-		if (!parse_stream_id(c->argv[i], 0, &id))
-			break;
-		status = stream_pending_get(&g, id, &pending);
+		status = stream_pending_get(&g, ids[i], &pending);
 		if (status == SETT_NOT_FOUND)
 			continue;
 		if (status == SETT_OK)

@@ -2,9 +2,10 @@
  * whatever the group has.
  *
  *     group      prefix 01 name                              head: number last read consumers pending next-consumer low oldest
+ *                                                           high removed owners
  *     consumer   prefix 02 group:u64be name                  head: number seen pending
  *     pending    prefix 03 group:u64be id                    head: delivered count      body: the consumer's name
- *     its owner  prefix 04 group:u64be consumer:u64be id     empty
+ *     its owner  prefix 04 group:u64be consumer:u64be id     empty; of groups with owners
  *     its age    prefix 05 group:u64be delivered:u64be id    empty; of groups that were asked for the oldest
  *
  *     prefix     keyspace_element_prefix
@@ -15,6 +16,10 @@
  *     low        no pending id is below, two varints: those that were acknowledged leave the engine only after a while, and
  *                no walk meets them
  *     oldest     0: ages are not kept. Else nothing pending was delivered before that ms, less 1
+ *     high       no pending id is above
+ *     removed    pending entries, since low was found
+ *     owners     whether there are such entries: from STREAM_OWNERS_FROM pending ones on until none is pending. Before, those
+ *                of one consumer are found by looking at all
  *     seen       when the consumer last did something; delivered: when the entry last was; ms since 1970
  *     count      of deliveries
  *     id         ms:u64be seq:u64be
@@ -26,7 +31,7 @@
 
 #include "types/stream.h"
 
-enum { STREAM_NAME_MAX = 4096 };
+enum { STREAM_NAME_MAX = 4096, STREAM_OWNERS_FROM = 128 };
 
 struct stream_consumer {
 	struct stream_consumer *next; /* of those that were used; in the view's arena */
@@ -44,7 +49,9 @@ struct stream_group {
 	uint64_t consumers, pending, next_consumer;
 	struct stream_id low;
 	uint64_t oldest;
-	bool low_is_gone; /* what was pending there is not any more: stream_group_save looks for the next */
+	struct stream_id high;
+	uint64_t removed;
+	bool owners;
 	bool changed;
 	struct stream_consumer *used;
 };
@@ -78,14 +85,14 @@ int stream_pending_put(struct stream_group *, struct stream_id, struct stream_co
 		       uint64_t count, const struct stream_pending *old);
 int stream_pending_remove(struct stream_group *, const struct stream_pending *);
 
-/* What is pending from `from` to `to`, of one consumer or (NULL) all. Of a consumer's the ids alone are read; the others' names
- * are valid until the next call. To be closed also after an error; while it is open the group must not be changed. */
+/* What is pending from `from` to `to`, of one consumer or (NULL) all. Of a consumer's the id and the name alone are sure to be given;
+ * names are valid until the next call. To be closed also after an error; while it is open the group must not be changed. */
 struct stream_pending_walk {
 	struct stream_group *group;
 	const struct stream_consumer *consumer;
 	struct sett_iterator *iterator;
 	size_t skip; /* of a key, before the id */
-	bool has_begun;
+	bool by_owner, has_begun;
 };
 int stream_pending_walk(struct stream_group *, const struct stream_consumer *, struct stream_id from,
 			struct stream_id to, struct stream_pending_walk *ret);

@@ -309,12 +309,12 @@ Test(streams, what_groups_leave)
 	EXPECT(f, 0, "XGROUP CREATE s h 0", "+OK");
 	fixture_run_line(f, 0, "XREADGROUP GROUP g c COUNT 5 STREAMS s >");
 	fixture_run_line(f, 0, "XREADGROUP GROUP h c COUNT 1 STREAMS s >");
-	/* Two groups with a consumer each, six that are pending, with their owners. */
-	cr_assert_eq(count_elements(f), 2 + 2 + 6 * 2);
+	/* Two groups with a consumer each, six that are pending: few, so without owners. */
+	cr_assert_eq(count_elements(f), 2 + 2 + 6);
 	EXPECT(f, 0, "XACK s g 1-1 3-1 99-1", ":2");
-	cr_assert_eq(count_elements(f), 2 + 2 + 4 * 2);
+	cr_assert_eq(count_elements(f), 2 + 2 + 4);
 	EXPECT(f, 0, "XGROUP DELCONSUMER s g c", ":3");
-	cr_assert_eq(count_elements(f), 2 + 1 + 1 * 2);
+	cr_assert_eq(count_elements(f), 2 + 1 + 1);
 	EXPECT(f, 0, "XGROUP DESTROY s h", ":1");
 	cr_assert_eq(count_elements(f), 1);
 	EXPECT(f, 0, "XPENDING s g", "*4\r\n:0\r\n$-1\r\n$-1\r\n*-1");
@@ -322,4 +322,105 @@ Test(streams, what_groups_leave)
 	cr_assert_eq(count_elements(f), 0);
 	EXPECT(f, 0, "XLEN s", ":20");
 	fixture_close(f);
+}
+
+/* ---- a model of what is pending ---- */
+
+enum { PENDING_MOST = 600, CONSUMERS = 3 };
+
+struct pending_model {
+	struct fixture *f;
+	struct random random;
+	int read;                     /* entries that the group was given */
+	int owners[PENDING_MOST + 1]; /* 0: not pending */
+};
+
+static int
+count_owned(const struct pending_model *m, int owner)
+{
+	int count = 0;
+	for (int id = 1; id <= m->read; id++)
+		count += owner == 0 ? m->owners[id] != 0 : m->owners[id] == owner;
+	return count;
+}
+
+/* The ids that are pending for one, and nothing else. */
+static void
+check_owned(struct pending_model *m, int owner)
+{
+	char line[100], id[32];
+	snprintf(line, sizeof(line), "XPENDING s g - + 10000 c%d", owner);
+	fixture_run_line(m->f, 0, line);
+	snprintf(line, sizeof(line), "*%d\r\n", count_owned(m, owner));
+	cr_assert_eq(memcmp(m->f->reply.data, line, strlen(line)), 0, "%s, not %.10s", line,
+		     (const char *)m->f->reply.data);
+	const char *at = (const char *)m->f->reply.data;
+	for (int n = 1; n <= m->read; n++) {
+		if (m->owners[n] != owner)
+			continue;
+		snprintf(id, sizeof(id), "\r\n%d-1\r\n", n);
+		at = memmem(at, (size_t)((const char *)m->f->reply.data + m->f->reply.size - at), id,
+			    strlen(id));
+		cr_assert_not_null(at, "%s of %d", id, owner);
+	}
+}
+
+static void
+step_pending(struct pending_model *m, bool grows)
+{
+	char line[100];
+	int owner = 1 + (int)random_below(&m->random, CONSUMERS),
+	    id = 1 + (int)random_below(&m->random, PENDING_MOST);
+	if (random_below(&m->random, 3) < (grows ? 2 : 1)) {
+		int count = 1 + (int)random_below(&m->random, 8);
+		snprintf(line, sizeof(line), "XREADGROUP GROUP g c%d COUNT %d STREAMS s >", owner, count);
+		fixture_run_line(m->f, 0, line);
+		for (; count > 0 && m->read < PENDING_MOST; count--)
+			m->owners[++m->read] = owner;
+		return;
+	}
+	bool claims = random_below(&m->random, 3) == 0;
+	for (int tries = 0; tries < 4; tries++, id = id % PENDING_MOST + 1) {
+		bool is_pending = id <= m->read && m->owners[id] != 0;
+		if (claims)
+			snprintf(line, sizeof(line), "XCLAIM s g c%d 0 %d-1 JUSTID", owner, id);
+		else
+			snprintf(line, sizeof(line), "XACK s g %d-1", id);
+		fixture_run_line(m->f, 0, line);
+		cr_assert_eq(m->f->reply.data[1], is_pending ? '1' : '0', "%s: %.10s", line,
+			     (const char *)m->f->reply.data);
+		if (is_pending)
+			m->owners[id] = claims ? owner : 0;
+	}
+}
+
+/* Few and many are pending in turn: with owners and without. */
+Test(streams, pending_as_a_model)
+{
+	struct sett_error error;
+	for (uint64_t seed = 1; seed <= 3; seed++) {
+		struct pending_model *m = calloc(1, sizeof(*m));
+		char line[100];
+		m->f = fixture_open();
+		random_seed(&m->random, seed);
+		set_packed_size(m->f, seed == 1 ? 64 : 1000);
+		for (size_t i = 1; i <= PENDING_MOST; i++)
+			add(m->f, i);
+		EXPECT(m->f, 0, "XGROUP CREATE s g 0", "+OK");
+		for (int i = 0; i < 1500; i++) {
+			step_pending(m, i < 100 || i > 700);
+			for (int owner = 1; owner <= CONSUMERS && i % 25 == 0; owner++)
+				check_owned(m, owner);
+		}
+		for (int id = 1; id <= PENDING_MOST; id++) {
+			snprintf(line, sizeof(line), "XACK s g %d-1", id);
+			fixture_run_line(m->f, 0, line);
+		}
+		EXPECT(m->f, 0, "XPENDING s g", "*4\r\n:0\r\n$-1\r\n$-1\r\n*-1");
+		EXPECT(m->f, 0, "XTRIM s MAXLEN 0", ":600");
+		cr_assert_eq(sett_engine_compact(m->f->server.engine, &error), SETT_OK);
+		cr_assert_leq(count_elements(m->f), 1 + CONSUMERS);
+		fixture_close(m->f);
+		free(m);
+	}
 }
