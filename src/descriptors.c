@@ -141,10 +141,10 @@ descriptors_share(struct config *config, const struct log_sink *sink, struct des
 }
 
 bool
-descriptors_allow_clients(void *arg, int64_t max_clients, char *ret_reason, size_t size)
+descriptors_allow_clients(void *arg, const struct config *planned, char *ret_reason, size_t size)
 {
 	const struct descriptors *d = arg;
-	uint64_t own = d->kept + d->files, wanted = own + (uint64_t)max_clients;
+	uint64_t own = d->kept + d->files, wanted = own + (uint64_t)planned->max_clients;
 	int why;
 	uint64_t limit = raise_limit(wanted, &why);
 	if (limit >= wanted)

@@ -23,6 +23,6 @@ uint64_t descriptors_least(uint64_t kept);
  * words it; also where the limit is too small: then false. */
 bool descriptors_share(struct config *, const struct log_sink *, struct descriptors *ret);
 /* For config_guard on maxclients; `arg` is what descriptors_share filled. Raises the limit if it must. */
-bool descriptors_allow_clients(void *arg, int64_t max_clients, char *ret_reason, size_t size);
+bool descriptors_allow_clients(void *arg, const struct config *planned, char *ret_reason, size_t size);
 
 #endif

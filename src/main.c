@@ -11,6 +11,7 @@
 
 #include "cmd/commands.h"
 #include "config/config.h"
+#include "crash_report.h"
 #include "database_check.h"
 #include "descriptors.h"
 #include "expire/expirer.h"
@@ -24,7 +25,9 @@
 #include "moving/importer.h"
 #include "moving/saver.h"
 #include "net/net.h"
+#include "oom_score.h"
 #include "process.h"
+#include "process_title.h"
 #include "pubsub/tracking.h"
 #include "script/script.h"
 #include "server_log.h"
@@ -52,6 +55,8 @@ struct program {
 	struct descriptors descriptors;
 	uint64_t progress_logged_ms; /* of check, recovery or import */
 	bool serves;                 /* net_start was called */
+	struct oom_score oom_score;
+	struct process_title title;
 	char executable[PATH_SIZE];
 };
 
@@ -287,6 +292,30 @@ wake_reactor(void *net, unsigned reactor)
 }
 
 static int
+follow_addresses(struct server *s)
+{
+	if (config_guard(s->config, "port", net_allows_listening, s->net) != SETT_OK ||
+	    config_guard(s->config, "bind", net_allows_listening, s->net) != SETT_OK ||
+	    config_listen(s->config, "port", net_listen_anew, s->net) != SETT_OK ||
+	    config_listen(s->config, "bind", net_listen_anew, s->net) != SETT_OK)
+		return SETT_NO_MEMORY;
+	return SETT_OK;
+}
+
+/* Title, readiness to be ended, and what is said at a crash. */
+static int
+show_to_system(struct program *p)
+{
+	struct server *s = &p->server;
+	int status = crash_report_start(s->config);
+	if (status == SETT_OK)
+		status = process_title_start(&p->title, s->config);
+	if (status == SETT_OK)
+		status = oom_score_start(&p->oom_score, s->config, s->sink);
+	return status;
+}
+
+static int
 create_rooms(struct program *p, struct sett_error *error)
 {
 	struct server *s = &p->server;
@@ -301,7 +330,8 @@ create_rooms(struct program *p, struct sett_error *error)
 	    config_listen(s->config, "maxmemory-policy", policy_changed, s) != SETT_OK ||
 	    config_listen(s->config, "notify-keyspace-events", events_changed, s) != SETT_OK ||
 	    config_listen(s->config, "tracking-table-max-keys", tracking_limit_changed, s) != SETT_OK ||
-	    config_guard(s->config, "maxclients", descriptors_allow_clients, &p->descriptors) != SETT_OK)
+	    config_guard(s->config, "maxclients", descriptors_allow_clients, &p->descriptors) != SETT_OK ||
+	    follow_addresses(s) != SETT_OK || show_to_system(p) != SETT_OK)
 		return out_of_memory(error);
 	pubsub_use_keyspace(s->pubsub, s->keyspace);
 	policy_changed(s);
@@ -515,6 +545,11 @@ main(int argc, char **argv)
 		return print_version();
 	if (argc == 2 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0))
 		return print_help();
+	struct process_title title;
+	if (!process_title_prepare(&title, argc, argv)) {
+		fprintf(stderr, "Out of memory\n");
+		return 1;
+	}
 	struct buffer error = {0};
 	struct config *config = NULL;
 	struct command_table *renamed = NULL;
@@ -535,6 +570,7 @@ main(int argc, char **argv)
 		return 1;
 	}
 	p->log.config = config;
+	p->title = title;
 	p->server.config = config;
 	p->server.sink = server_log_sink(&p->log);
 	p->server.commands = renamed != NULL ? renamed : &sett_commands;

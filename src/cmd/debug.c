@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <signal.h>
 #include <time.h>
 
 #include "config/config.h"
@@ -41,6 +42,26 @@ debug_set_active_expire(struct command_context *c)
 	bool on = parse_integer(c->argv[2], &value) && value != 0;
 	resp_status(c->reply, "OK");
 	return context_defer(c, set_active_expire, on ? c : NULL);
+}
+
+/* ---- SEGFAULT, PANIC: for tests of the crash report ---- */
+
+static void
+end_by_signal(struct server *server, struct client *client, void *data)
+{
+	raise(data != NULL ? SIGSEGV : SIGABRT);
+}
+
+static int
+debug_segfault(struct command_context *c)
+{
+	return context_defer(c, end_by_signal, c);
+}
+
+static int
+debug_panic(struct command_context *c)
+{
+	return context_defer(c, end_by_signal, NULL);
 }
 
 static double
@@ -434,6 +455,8 @@ debug_help(struct command_context *c)
 		"    Make everything durable and in tables.",
 		"OBJECT <key>",
 		"    Show low level info about `key` and associated value.",
+		"PANIC",
+		"    Crash the server simulating a panic.",
 		"POPULATE <count> [<prefix>] [<size>]",
 		"    Create <count> string keys named key:<num>. If <prefix> is specified then",
 		"    it is used instead of the 'key' prefix.",
@@ -446,10 +469,14 @@ debug_help(struct command_context *c)
 		"RELOAD [option ...]",
 		"    Make everything durable and in tables. Valid <option> values:",
 		"    MERGE, NOFLUSH, NOSAVE: of no effect.",
+		"SEGFAULT",
+		"    Crash the server with sigsegv.",
 		"SET-ACTIVE-EXPIRE <0|1>",
 		"    Setting it to 0 disables expiring keys in background when they are not",
 		"    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
 		"    default.",
+		"SEGFAULT",
+		"    Crash the server with sigsegv.",
 		"SLEEP <seconds>",
 		"    Sleep before replying, for <seconds>. Decimals allowed.",
 		NULL,
@@ -465,6 +492,8 @@ static const struct {
 	{"HELP", 2, 2, debug_help},
 	{"SET-ACTIVE-EXPIRE", 3, 3, debug_set_active_expire},
 	{"SLEEP", 3, 3, debug_sleep},
+	{"SEGFAULT", 2, 2, debug_segfault},
+	{"PANIC", 2, 2, debug_panic},
 	{"ERROR", 3, 3, debug_error},
 	{"LOG", 3, 3, debug_log},
 	{"QUICKLIST-PACKED-THRESHOLD", 3, 3, debug_packed_threshold},

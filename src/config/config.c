@@ -213,20 +213,10 @@ config_listen(struct config *config, const char *directive, void (*changed)(void
 
 int
 config_guard(struct config *config, const char *directive,
-	     bool (*allows)(void *arg, int64_t value, char *ret_reason, size_t size), void *arg)
+	     bool (*allows)(void *arg, const struct config *planned, char *ret_reason, size_t size),
+	     void *arg)
 {
 	return add_listener(config, directive, (struct directive_listener){.allows = allows, .arg = arg});
-}
-
-/* Under the lock. */
-static bool
-guards_allow(const struct config *config, int index, const struct directive_value *value, char *ret_reason)
-{
-	for (const struct directive_listener *l = config->private->listeners; l != NULL; l = l->next)
-		if (l->index == index && l->allows != NULL &&
-		    !l->allows(l->arg, value->number, ret_reason, DIRECTIVE_REASON_SIZE))
-			return false;
-	return true;
 }
 
 /* ---- CONFIG GET ---- */
@@ -397,11 +387,37 @@ parse_changes(struct config *config, const struct bytes *arguments, struct chang
 			return fail(ret_error, "ERR out of memory");
 		if (config_refuses(config, changes[i].index, &changes[i].value, reason))
 			return fail_at(ret_error, changes[i].name, reason);
-		if (!guards_allow(config, changes[i].index, &changes[i].value, reason))
-			return fail_at(ret_error, changes[i].name, reason);
 		if ((row->flags & DIRECTIVE_FIXED) && !directive_value_equal(row, old, &changes[i].value))
 			return fail_at(ret_error, changes[i].name,
 				       row->fixed ? row->fixed : "can't be changed while running");
+	}
+	return SETT_OK;
+}
+
+static bool
+guards_allow(const struct config *config, int index, const struct config *planned, char *ret_reason)
+{
+	for (const struct directive_listener *l = config->private->listeners; l != NULL; l = l->next)
+		if (l->index == index && l->allows != NULL &&
+		    !l->allows(l->arg, planned, ret_reason, DIRECTIVE_REASON_SIZE))
+			return false;
+	return true;
+}
+
+/* Whether those who are asked before a change allow all of them together. A value that stays is not asked about. */
+static int
+ask_guards(struct config *config, const struct change *changes, size_t count, struct buffer *ret_error)
+{
+	struct config planned = *config;
+	char reason[DIRECTIVE_REASON_SIZE];
+	for (size_t i = 0; i < count; i++)
+		mirror(&planned, &directive_table[changes[i].index], &changes[i].value);
+	for (size_t i = 0; i < count; i++) {
+		int index = changes[i].index;
+		if (!directive_value_equal(&directive_table[index], &config->private->values[index],
+					   &changes[i].value) &&
+		    !guards_allow(config, index, &planned, reason))
+			return fail_at(ret_error, changes[i].name, reason);
 	}
 	return SETT_OK;
 }
@@ -437,6 +453,8 @@ set_or_check(struct config *config, const struct bytes *arguments, size_t count,
 	int status = name_changes(config, arguments, changes, pairs, is_local, ret_error);
 	if (status == SETT_OK)
 		status = parse_changes(config, arguments, changes, pairs, ret_error);
+	if (status == SETT_OK)
+		status = ask_guards(config, changes, pairs, ret_error);
 	for (size_t i = 0; i < pairs; i++) {
 		if (status == SETT_OK && apply)
 			config_store(config, changes[i].index, &changes[i].value);

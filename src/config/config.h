@@ -54,8 +54,8 @@ enum config_supervised {
 
 struct config {
 	/* network; set at start unless marked (runtime) */
-	int port;
-	char *bind; /* space separated, as in the file; "*" and "-::*" forms as Redis */
+	int port;   /* (runtime) */
+	char *bind; /* (runtime, under lock) space separated, as in the file; "*" and "-::*" forms as Redis */
 	int tcp_backlog;
 	char *unix_socket; /* NULL = none */
 	unsigned unix_socket_permission;
@@ -82,6 +82,11 @@ struct config {
 	bool daemonize;
 	int supervised; /* enum config_supervised, as set: see supervisor.h for what was found */
 	char *pid_file;
+	bool crash_log;              /* (runtime) crash-log-enabled */
+	bool set_title;              /* set-proc-title */
+	char *title_template;        /* (runtime, under lock) proc-title-template */
+	int oom_score_adj;           /* (runtime) 0: left alone, 1: relative to what it was, 2: absolute */
+	char *oom_score_values;      /* (runtime, under lock) three numbers */
 	int64_t slowlog_slower_than; /* (runtime) microseconds; negative = off */
 	int64_t slowlog_max_len;     /* (runtime) */
 	int64_t busy_reply_threshold; /* (runtime) milliseconds that a script runs before SCRIPT KILL may end it */
@@ -175,11 +180,13 @@ bool config_directive_is_sensitive(struct bytes name);
 /* SETT_NO_MEMORY, SETT_INVALID (no such directive). `changed(arg)` runs after a successful config_set that
  * touched the directive, outside the lock. */
 int config_listen(struct config *, const char *directive, void (*changed)(void *arg), void *arg);
-/* For a directive that is a number: config_set and config_check_from ask `allows(arg, value, reason, size)`,
- * under the lock (call nothing of this header), whether it may have a value; false, with the reason, refuses it.
- * SETT_NO_MEMORY, SETT_INVALID (no such directive). */
+/* Before the directive changes, config_set and config_check_from ask `allows(arg, planned, reason, size)`, under the lock
+ * (call nothing of this header): `planned` has all values as they would be, and lives as long as the call. False, with the
+ * reason, refuses the change. It may be asked again, and for changes that are not made. SETT_NO_MEMORY, SETT_INVALID (no
+ * such directive). */
 int config_guard(struct config *, const char *directive,
-		 bool (*allows)(void *arg, int64_t value, char *ret_reason, size_t size), void *arg);
+		 bool (*allows)(void *arg, const struct config *planned, char *ret_reason, size_t size),
+		 void *arg);
 /* The path CONFIG REWRITE writes to, NULL if none. */
 const char *config_file_path(const struct config *);
 

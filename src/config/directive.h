@@ -108,7 +108,7 @@ bool parse_decimal_integer(struct bytes text, int64_t *ret);
 struct directive_listener {
 	struct directive_listener *next;
 	int index;
-	bool (*allows)(void *arg, int64_t value, char *ret_reason, size_t size);
+	bool (*allows)(void *arg, const struct config *planned, char *ret_reason, size_t size);
 	void (*changed)(void *arg);
 	void *arg;
 };

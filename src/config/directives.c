@@ -187,16 +187,14 @@ static const char REACTORS_READ[] = "the threads of io-threads always read, too"
 static const char NO_TLS[] = "there is no TLS yet";
 static const char NO_MODULES[] = "there are no modules";
 static const char NO_SYSLOG[] = "lines go to the log file or to standard output alone";
-static const char NO_REPORT[] = "there is no crash report";
+static const char NO_REPORT[] = "a crash report has the stack alone";
 static const char NO_LOGO[] = "the log begins with a short banner instead";
-static const char NO_TITLE[] = "the process keeps its command line as its title";
 static const char NO_THP[] = "transparent huge pages are left as the system has them";
 static const char NO_CHECKS[] = "none of Redis' checks of the system are made";
 static const char NO_TICK[] = "there is no periodic task: work begins when it is due";
 static const char NO_WAIT[] = "a shutdown has no replicas to wait for";
 static const char ALWAYS_SYNCS[] = "every shutdown syncs the log, and nothing holds it up";
 static const char NO_PINNING[] = "threads are not bound to cores";
-static const char NO_OOM[] = "the kernel's choice when memory runs out is left alone";
 static const char NO_ACL[] = "there are no ACL users yet: requirepass is the only password";
 static const char NO_EVICTION[] = "nothing is evicted: maxmemory bounds memory, not the data";
 static const char NO_EFFORT[] = "expired keys are deleted when they are due, whatever that costs";
@@ -234,10 +232,8 @@ const struct directive directive_table[] = {
 	{BOOLEAN("import-redis-files", "no", IMMUTABLE | HIDDEN), FIELD(import_redis_files)},
 
 	/* network */
-	{INTEGER("port", 0, 65535, "6379", FIXED), FIELD(port),
-	 .fixed = "Unable to listen on this port: it can't be changed while running"},
-	{SPECIAL("bind", KIND_BIND, "* -::*", MULTIPLE | FIXED), FIELD(bind),
-	 .fixed = "Failed to bind to specified addresses."},
+	{INTEGER("port", 0, 65535, "6379", 0), FIELD(port)},
+	{SPECIAL("bind", KIND_BIND, "* -::*", MULTIPLE), FIELD(bind)},
 	{STRING("bind-source-addr", NULL, NULLABLE), NO_EFFECT(NO_CONNECTIONS_OUT)},
 	{INTEGER("tcp-backlog", 0, INT_MAX, "511", IMMUTABLE), FIELD(tcp_backlog)},
 	{STRING("unixsocket", NULL, IMMUTABLE | NULLABLE), FIELD(unix_socket)},
@@ -297,13 +293,13 @@ const struct directive directive_table[] = {
 	{BOOLEAN("syslog-enabled", "no", IMMUTABLE), NO_EFFECT(NO_SYSLOG)},
 	{STRING("syslog-ident", "redis", IMMUTABLE), NO_EFFECT(NO_SYSLOG)},
 	{CHOICE("syslog-facility", facility_choices, "local0", IMMUTABLE), NO_EFFECT(NO_SYSLOG)},
-	{BOOLEAN("crash-log-enabled", "yes", 0), NO_EFFECT(NO_REPORT)},
+	{BOOLEAN("crash-log-enabled", "yes", 0), FIELD(crash_log)},
 	{BOOLEAN("crash-memcheck-enabled", "yes", 0), NO_EFFECT(NO_REPORT)},
 	{BOOLEAN("use-exit-on-panic", "no", HIDDEN), NO_EFFECT(NO_REPORT)},
 	{BOOLEAN("always-show-logo", "no", IMMUTABLE), NO_EFFECT(NO_LOGO)},
-	{BOOLEAN("set-proc-title", "yes", IMMUTABLE), NO_EFFECT(NO_TITLE)},
+	{BOOLEAN("set-proc-title", "yes", IMMUTABLE), FIELD(set_title)},
 	{STRING("proc-title-template", "{title} {listen-addr} {server-mode}", 0), .check = check_title,
-	 NO_EFFECT(NO_TITLE)},
+	 FIELD(title_template)},
 	{BOOLEAN("disable-thp", "yes", IMMUTABLE), NO_EFFECT(NO_THP)},
 	{STRING("ignore-warnings", "", 0), NO_EFFECT(NO_CHECKS)},
 	{INTEGER("hz", 0, INT_MAX, "10", 0), .check = check_hz, NO_EFFECT(NO_TICK)},
@@ -328,8 +324,8 @@ const struct directive directive_table[] = {
 	{STRING("bio_cpulist", NULL, IMMUTABLE | NULLABLE), NO_EFFECT(NO_PINNING)},
 	{STRING("aof_rewrite_cpulist", NULL, IMMUTABLE | NULLABLE), NO_EFFECT(NO_PINNING)},
 	{STRING("bgsave_cpulist", NULL, IMMUTABLE | NULLABLE), NO_EFFECT(NO_PINNING)},
-	{CHOICE("oom-score-adj", score_choices, "no", 0), NO_EFFECT(NO_OOM)},
-	{SPECIAL("oom-score-adj-values", KIND_SCORE_VALUES, "0 200 800", MULTIPLE), NO_EFFECT(NO_OOM)},
+	{CHOICE("oom-score-adj", score_choices, "no", 0), FIELD(oom_score_adj)},
+	{SPECIAL("oom-score-adj-values", KIND_SCORE_VALUES, "0 200 800", MULTIPLE), FIELD(oom_score_values)},
 	{INTEGER("slowlog-log-slower-than", -1, LLONG_MAX, "10000", 0), FIELD(slowlog_slower_than)},
 	{INTEGER("slowlog-max-len", 0, LONG_MAX, "128", 0), FIELD(slowlog_max_len)},
 	{INTEGER("latency-monitor-threshold", 0, LLONG_MAX, "0", 0), FIELD(latency_monitor_threshold)},

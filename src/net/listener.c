@@ -32,10 +32,10 @@ struct listener {
 };
 
 struct listeners {
-	const struct config *config;
-	struct log_sink sink;
-	void (*take)(void *arg, const struct arrival *);
-	void *take_arg;
+	struct listener_options options;
+	int port; /* of TCP, as is the next one */
+	char *bind;
+	bool is_shut;       /* atomic: by another thread */
 	struct loop *loop;  /* while accepting */
 	struct timer retry; /* accepting pauses when descriptors run out */
 	char *unix_path;    /* its file is removed at the end; NULL if there is none */
@@ -139,26 +139,26 @@ is_tolerable(int error, bool optional)
 static int
 open_word(struct listeners *all, const char *word)
 {
-	int port = all->config->port;
+	int port = all->port;
 	char why[ADDRESS_TEXT] = "";
 	bool optional = word[0] == '-';
 	const char *address = optional ? word + 1 : word;
-	int fd = listen_on(address, port, all->config->tcp_backlog, why, sizeof(why));
+	int fd = listen_on(address, port, all->options.config->tcp_backlog, why, sizeof(why));
 	if (fd >= 0) {
 		add_listener(all, fd, false);
 		return SETT_OK;
 	}
 	int saved = errno;
-	log_sink_printf(&all->sink, LOG_LEVEL_WARNING,
+	log_sink_printf(&all->options.sink, LOG_LEVEL_WARNING,
 			"Warning: Could not create server TCP listening socket %s:%d: %s", address, port,
 			why);
 	return is_tolerable(saved, optional) ? SETT_OK : SETT_IO;
 }
 
 static int
-open_tcp(struct listeners *all)
+open_words(struct listeners *all)
 {
-	const char *next = all->config->bind != NULL ? all->config->bind : default_bind;
+	const char *next = all->bind;
 	while (*(next += strspn(next, " \t")) != '\0') {
 		char word[ADDRESS_TEXT];
 		size_t size = strcspn(next, " \t");
@@ -191,7 +191,7 @@ open_unix(struct listeners *all, const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	if (strlen(path) >= sizeof(address.sun_path)) {
-		log_sink_printf(&all->sink, LOG_LEVEL_WARNING,
+		log_sink_printf(&all->options.sink, LOG_LEVEL_WARNING,
 				"Failed opening Unix socket: bind: unix socket path too long");
 		return SETT_INVALID;
 	}
@@ -199,54 +199,104 @@ open_unix(struct listeners *all, const char *path)
 	/* What a killed server left behind; if it is not there, all the better. */
 	unlink(path);
 	const char *call;
-	int fd = open_socket((struct sockaddr *)&address, sizeof(address), all->config->tcp_backlog, &call);
+	int fd = open_socket((struct sockaddr *)&address, sizeof(address), all->options.config->tcp_backlog,
+			     &call);
 	if (fd < 0) {
-		log_sink_printf(&all->sink, LOG_LEVEL_WARNING, "Failed opening Unix socket: %s: %s", call,
-				strerror(errno));
+		log_sink_printf(&all->options.sink, LOG_LEVEL_WARNING, "Failed opening Unix socket: %s: %s",
+				call, strerror(errno));
 		return SETT_IO;
 	}
 	add_listener(all, fd, true);
-	if (all->config->unix_socket_permission != 0 &&
-	    chmod(path, (mode_t)all->config->unix_socket_permission) != 0)
-		log_sink_printf(&all->sink, LOG_LEVEL_WARNING, "Setting the mode of the unix socket: %s",
-				strerror(errno));
+	if (all->options.config->unix_socket_permission != 0 &&
+	    chmod(path, (mode_t)all->options.config->unix_socket_permission) != 0)
+		log_sink_printf(&all->options.sink, LOG_LEVEL_WARNING,
+				"Setting the mode of the unix socket: %s", strerror(errno));
 	all->unix_path = strdup(path);
 	return all->unix_path != NULL ? SETT_OK : SETT_NO_MEMORY;
 }
 
-int
-listeners_open(const struct config *config, struct log_sink sink,
-	       void (*take)(void *arg, const struct arrival *), void *take_arg, struct listeners **ret,
-	       struct sett_error *error)
+static struct listeners *
+make_listeners(const struct listener_options *options)
 {
 	struct listeners *all = calloc(1, sizeof(*all));
-	if (all == NULL)
-		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory");
-	all->config = config;
-	all->sink = sink;
-	all->take = take;
-	all->take_arg = take_arg;
-	int status = SETT_OK;
-	const char *path = all->config->unix_socket;
-	bool with_unix = path != NULL && path[0] != '\0';
-	if (all->config->port != 0 && (status = open_tcp(all)) != SETT_OK) {
-		log_sink_printf(&all->sink, LOG_LEVEL_WARNING, "Failed listening on port %d (TCP), aborting.",
-				all->config->port);
-		sett_error_set(error, status, 0, "Failed listening on port %d (TCP), aborting.",
-			       all->config->port);
-	} else if (with_unix && (status = open_unix(all, path)) != SETT_OK) {
-		sett_error_set(error, status, 0, "Failed opening Unix socket %s", path);
-	} else if (all->count == 0) {
-		log_sink_printf(&all->sink, LOG_LEVEL_WARNING, "Configured to not listen anywhere, exiting.");
-		status =
-			sett_error_set(error, SETT_INVALID, 0, "Configured to not listen anywhere, exiting.");
-	}
-	if (status != SETT_OK) {
+	if (all != NULL)
+		all->options = *options;
+	return all;
+}
+
+/* Of `open_it`: the listeners, or what it failed with. */
+static int
+finish(struct listeners *all, int status, struct listeners **ret)
+{
+	if (status == SETT_OK)
+		*ret = all;
+	else
 		listeners_close(all);
-		return status;
-	}
-	*ret = all;
-	return SETT_OK;
+	return status;
+}
+
+int
+listeners_open_tcp(const struct listener_options *options, int port, const char *addresses,
+		   struct listeners **ret)
+{
+	struct listeners *all = make_listeners(options);
+	if (all == NULL)
+		return SETT_NO_MEMORY;
+	all->port = port;
+	all->bind = strdup(addresses != NULL ? addresses : default_bind);
+	if (all->bind == NULL)
+		return finish(all, SETT_NO_MEMORY, ret);
+	return finish(all, port == 0 ? SETT_OK : open_words(all), ret);
+}
+
+int
+listeners_try(const struct listener_options *options, const char *addresses)
+{
+	struct listeners all = {.options = *options};
+	all.bind = strdup(addresses != NULL ? addresses : default_bind);
+	if (all.bind == NULL)
+		return SETT_NO_MEMORY;
+	int status = open_words(&all); /* port 0: one of the system's choice */
+	for (unsigned i = 0; i < all.count; i++)
+		close(all.items[i].fd);
+	free(all.bind);
+	return status;
+}
+
+int
+listeners_open_unix(const struct listener_options *options, struct listeners **ret)
+{
+	struct listeners *all = make_listeners(options);
+	if (all == NULL)
+		return SETT_NO_MEMORY;
+	const char *path = options->config->unix_socket;
+	return finish(all, path != NULL && path[0] != '\0' ? open_unix(all, path) : SETT_OK, ret);
+}
+
+unsigned
+listeners_size(const struct listeners *all)
+{
+	return all->count;
+}
+
+int
+listeners_port(const struct listeners *all)
+{
+	return all->port;
+}
+
+const char *
+listeners_bind(const struct listeners *all)
+{
+	return all->bind;
+}
+
+void
+listeners_shut_down(struct listeners *all)
+{
+	__atomic_store_n(&all->is_shut, true, __ATOMIC_RELEASE); /* partner: accept_ready */
+	for (unsigned i = 0; i < all->count; i++)
+		shutdown(all->items[i].fd, SHUT_RDWR);
 }
 
 void
@@ -259,6 +309,7 @@ listeners_close(struct listeners *all)
 	if (all->unix_path != NULL)
 		unlink(all->unix_path);
 	free(all->unix_path);
+	free(all->bind);
 	free(all);
 }
 
@@ -295,15 +346,17 @@ accept_ready(struct loop_watch *watch, uint32_t events)
 			struct arrival arrival = {.fd = fd,
 						  .peer = (struct sockaddr *)&peer,
 						  .unix_path = l->unix_socket ? l->all->unix_path : NULL};
-			l->all->take(l->all->take_arg, &arrival);
+			l->all->options.take(l->all->options.arg, &arrival);
 			continue;
 		}
 		if (errno == EINTR || errno == ECONNABORTED)
 			continue;
 		if (errno == EAGAIN || errno == EWOULDBLOCK)
 			return;
-		log_sink_printf(&l->all->sink, LOG_LEVEL_WARNING, "Accepting client connection: accept: %s",
-				strerror(errno));
+		if (__atomic_load_n(&l->all->is_shut, __ATOMIC_ACQUIRE))
+			return; /* until it is no longer watched, which is soon */
+		log_sink_printf(&l->all->options.sink, LOG_LEVEL_WARNING,
+				"Accepting client connection: accept: %s", strerror(errno));
 		pause_accepting(l->all);
 		return;
 	}

@@ -18,7 +18,6 @@
 #include <unistd.h>
 
 #include "config/config.h"
-#include "net/arrivals.h"
 #include "net/net_private.h"
 #include "net/replies.h"
 
@@ -71,12 +70,6 @@ create_reactors(struct net *net, struct sett_error *error)
 	return SETT_OK;
 }
 
-static void
-take_arrival(void *net, const struct arrival *arrival)
-{
-	arrivals_take(net, arrival);
-}
-
 static int
 create_parts(struct net *net, struct sett_error *error)
 {
@@ -90,7 +83,7 @@ create_parts(struct net *net, struct sett_error *error)
 	status = create_reactors(net, error);
 	if (status != SETT_OK)
 		return status;
-	return listeners_open(net->config, net->sink, take_arrival, net, &net->listeners, error);
+	return listening_open(net, error);
 }
 
 int
@@ -106,6 +99,7 @@ net_create(const struct net_options *options, struct net **ret, struct sett_erro
 	net->clock = sett_system_clock();
 	registry_init(&net->registry);
 	mutex_init(&net->stats_mutex);
+	mutex_init(&net->listening.mutex);
 	mutex_init(&net->start_mutex);
 	condition_init(&net->start_condition);
 	int status = create_parts(net, error);
@@ -122,7 +116,7 @@ net_destroy(struct net *net)
 {
 	if (net == NULL)
 		return;
-	listeners_close(net->listeners);
+	listening_close(net);
 	for (unsigned i = 0; i < net->reactor_count; i++)
 		reactor_destroy(net->reactors[i]);
 	free(net->reactors);
@@ -131,6 +125,7 @@ net_destroy(struct net *net)
 		close(net->shutdown_fd);
 	condition_destroy(&net->start_condition);
 	mutex_destroy(&net->start_mutex);
+	mutex_destroy(&net->listening.mutex);
 	mutex_destroy(&net->stats_mutex);
 	registry_destroy(&net->registry);
 	free(net);
@@ -139,7 +134,7 @@ net_destroy(struct net *net)
 static int
 start_reactor(struct net *net, unsigned index)
 {
-	int status = reactor_start(net->reactors[index], index == 0 ? net->listeners : NULL);
+	int status = reactor_start(net->reactors[index]);
 	if (status != SETT_OK)
 		return status;
 	mutex_lock(&net->start_mutex);
@@ -330,5 +325,5 @@ net_reactor_count(struct net *net)
 int
 net_tcp_port(struct net *net)
 {
-	return net->config->port;
+	return __atomic_load_n(&net->config->port, __ATOMIC_RELAXED);
 }

@@ -128,6 +128,9 @@ int net_start(struct net *, struct sett_error *);
 /* Stops accepting, stops the threads, closes all connections. Replies already released are sent first, if the
  * socket takes them. */
 void net_stop(struct net *);
+/* For config_guard and config_listen on `port` and `bind`; `net` is the net, which is started. Any thread. */
+bool net_allows_listening(void *net, const struct config *planned, char *ret_reason, size_t size);
+void net_listen_anew(void *net);
 void net_destroy(struct net *);
 
 /* The engine's on_progress: the written or durable frontier moved; wakes reactors that hold replies. Any

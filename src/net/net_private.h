@@ -4,7 +4,7 @@
 
 #include "loop/list.h"
 #include "net/connection.h"
-#include "net/listener.h"
+#include "net/listening.h"
 #include "net/net.h"
 #include "net/pool.h"
 #include "net/reactor.h"
@@ -25,7 +25,7 @@ struct net {
 	int shutdown_fd; /* eventfd */
 	unsigned reactor_count;
 	struct reactor **reactors;
-	struct listeners *listeners; /* the first reactor's thread accepts */
+	struct listening listening; /* the first reactor's thread accepts */
 
 	bool stopping;     /* atomic: nothing more is executed */
 	uint64_t accepted; /* atomic: connections alive, from accept to close: what maxclients bounds */

@@ -45,12 +45,14 @@ handle_control(struct reactor *r)
 	if (bits & REACTOR_KILL)
 		connections_close_killed(r);
 	if (bits & (REACTOR_STOP | REACTOR_EXIT)) {
-		if (r->listeners != NULL)
-			listeners_unwatch(r->listeners, r->loop);
+		if (r->index == 0)
+			listening_unwatch(r->net, r->loop);
 		r->stopping = true;
 	}
 	if (bits & REACTOR_EXIT)
 		r->exiting = true;
+	if ((bits & REACTOR_LISTEN) && !r->stopping)
+		listening_follow(r->net, r->loop);
 	if (bits & REACTOR_RESUME)
 		parked_resume_paused(r);
 }
@@ -103,8 +105,8 @@ reactor_main(void *arg)
 	(void)prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);
 	int status = net->handler.thread_start(net->handler.arg, false, &r->handler_thread);
 	bool prepared = status == SETT_OK;
-	if (status == SETT_OK && r->listeners != NULL)
-		status = listeners_watch(r->listeners, r->loop);
+	if (status == SETT_OK && r->index == 0)
+		status = listening_watch(net, r->loop);
 	report_ready(net, status);
 	if (status == SETT_OK) {
 		while (!r->exiting)
@@ -151,11 +153,10 @@ reactor_create(struct net *net, unsigned index, struct reactor **ret, struct set
 }
 
 int
-reactor_start(struct reactor *r, struct listeners *listeners)
+reactor_start(struct reactor *r)
 {
 	char name[16];
 	snprintf(name, sizeof(name), "reactor-%u", r->index % 1000);
-	r->listeners = listeners;
 	int status = thread_start(&r->thread, name, reactor_main, r);
 	r->started = status == SETT_OK;
 	return status;

@@ -7,20 +7,19 @@
 #include "net/net.h"
 
 struct reactor;
-struct listeners;
 
 enum reactor_control {
-	REACTOR_KILL = 1,   /* some connection is marked killed */
-	REACTOR_RESUME = 2, /* call paused requests again */
-	REACTOR_STOP = 4,   /* accept, read and execute nothing more */
-	REACTOR_EXIT = 8,   /* send what may leave, close all, end; after all pool requests came back */
+	REACTOR_KILL = 1,    /* some connection is marked killed */
+	REACTOR_RESUME = 2,  /* call paused requests again */
+	REACTOR_STOP = 4,    /* accept, read and execute nothing more */
+	REACTOR_LISTEN = 16, /* accept from the sockets that were opened anew */
+	REACTOR_EXIT = 8,    /* send what may leave, close all, end; after all pool requests came back */
 };
 
 /* Starts no thread. SETT_NO_MEMORY, SETT_IO. */
 int reactor_create(struct net *, unsigned index, struct reactor **ret, struct sett_error *);
-/* The thread counts itself in net->threads_ready. `listeners` are accepted on this reactor; NULL for the others.
- */
-int reactor_start(struct reactor *, struct listeners *);
+/* The thread counts itself in net->threads_ready. The first reactor accepts connections. */
+int reactor_start(struct reactor *);
 /* Waits for the thread's end, which REACTOR_EXIT asked for. No-op if it was not started. */
 void reactor_join(struct reactor *);
 /* NULL is fine. */

@@ -65,7 +65,6 @@ struct reactor {
 	bool buffers_grew; /* in this tick, of a connection with large ones */
 	pthread_t thread;
 	void *handler_thread;
-	struct listeners *listeners; /* the accepting reactor only */
 
 	struct list_link connections; /* all; those that the cron has not checked for longest come first */
 	uint64_t connection_count;

@@ -553,12 +553,22 @@ end_wait(void *arg, struct client *client, enum wait_end end)
 	return waiting_end(client->waiter, end);
 }
 
+/* Whom a commit served has been reported as that run; the others count as a call that took no time. */
+static void
+record_unserved(struct server *server, struct client *client, struct bytes error)
+{
+	struct command_run run = {.client = client, .error = error};
+	run.command = waiting_unserved(client->waiter, &run.argc, &run.argv);
+	if (run.command != NULL)
+		execution_record(server, &run);
+}
+
 static void
 take_wait_reply(void *arg, struct client *client, struct resp_writer *reply, uint64_t *ret_release)
 {
-	(void)arg;
 	size_t mark = reply->size;
 	waiting_reply(client->waiter, reply, ret_release);
+	record_unserved(((struct runner *)arg)->server, client, execution_error_text(reply, mark));
 	if (__builtin_expect((client->reply_flags & (REPLY_OFF | REPLY_SKIP)) != 0, 0) && !reply->failed) {
 		resp_truncate(reply, mark);
 		output_streams_free(client->reply_streams);

@@ -257,6 +257,17 @@ waiting_end(struct waiter *w, enum wait_end end)
 	return ended;
 }
 
+const struct command *
+waiting_unserved(const struct waiter *w, size_t *ret_argc, const struct bytes **ret_argv)
+{
+	assert(w->state == WAITER_OVER);
+	if (w->end != WAIT_TIMED_OUT && w->end != WAIT_UNBLOCKED)
+		return NULL;
+	*ret_argc = w->argc;
+	*ret_argv = w->argv;
+	return w->command;
+}
+
 void
 waiting_reply(struct waiter *w, struct resp_writer *reply, uint64_t *ret_release)
 {

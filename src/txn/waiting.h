@@ -50,6 +50,9 @@ struct commit_participant *waiting_entry(struct waiter *);
 void waiting_free(struct waiter *);
 /* Ends the wait, if nobody else has or is about to. False: the connection's message follows, or was posted. */
 bool waiting_end(struct waiter *, enum wait_end);
+/* The command of a wait that is over, if it timed out or was ended by an administrator; else NULL. */
+const struct command *waiting_unserved(const struct waiter *, size_t *ret_argc,
+				       const struct bytes **ret_argv);
 /* The reply of a wait that is over, into `reply`. Sets the client's reply_streams. */
 void waiting_reply(struct waiter *, struct resp_writer *reply, uint64_t *ret_release);
 

@@ -337,6 +337,31 @@ Test(config, listeners)
 	config_destroy(config);
 }
 
+/* Sees all that one CONFIG SET is to change, and refuses some of it. */
+static bool
+allow_less_than(void *arg, const struct config *planned, char *ret_reason, size_t size)
+{
+	++*(int *)arg;
+	snprintf(ret_reason, size, "too many");
+	return planned->max_clients < 10 * planned->timeout_seconds;
+}
+
+Test(config, a_guard_sees_what_is_planned)
+{
+	struct config *config = load_content("timeout 1\n");
+	int calls = 0;
+	cr_assert_eq(config_guard(config, "maxclients", allow_less_than, &calls), SETT_OK);
+	SET(config, "ERR CONFIG SET failed (possibly related to argument 'maxclients') - too many",
+	    "maxclients", "20");
+	cr_assert_eq(config->max_clients, 10000);
+	SET(config, NULL, "maxclients", "20", "timeout", "3");
+	cr_assert_eq(config->max_clients, 20);
+	cr_assert_eq(calls, 2);
+	SET(config, NULL, "maxclients", "20"); /* stays what it is */
+	cr_assert_eq(calls, 2);
+	config_destroy(config);
+}
+
 static void
 keep_line(void *arg, enum log_level level, const char *line)
 {

@@ -57,8 +57,9 @@ Test(descriptors, clients_beyond_the_limit_are_refused)
 	char reason[200] = "";
 	limit_to(256);
 	cr_assert(descriptors_divide(256, KEPT, 100, &d));
-	cr_assert(descriptors_allow_clients(&d, 100, reason, sizeof reason));
-	cr_assert_not(descriptors_allow_clients(&d, UINT32_MAX, reason, sizeof reason));
+	cr_assert(descriptors_allow_clients(&d, &(struct config){.max_clients = 100}, reason, sizeof reason));
+	cr_assert_not(descriptors_allow_clients(&d, &(struct config){.max_clients = UINT32_MAX}, reason,
+						sizeof reason));
 	cr_assert_str_eq(reason,
 			 "The operating system is not able to handle the specified number of clients, "
 			 "try with 100");
