@@ -130,6 +130,22 @@ def check_failures(sett):
     expect("temporary files", [n for n in os.listdir(sett.directory) if n.startswith("temp-%d" % sett.process.pid)], [])
 
 
+def check_reload(sett):
+    client = sett.connect(timeout=120)
+    client.execute_command("HSET", "with deadlines", "a", "1", "b", "2")
+    client.execute_command("HEXPIRE", "with deadlines", 1000, "FIELDS", 1, "a")
+    before = digest(sett)
+    for options in ((), ("NOFLUSH", "MERGE"), ("NOSAVE",)):
+        expect("DEBUG RELOAD", client.execute_command("DEBUG", "RELOAD", *options), b"OK")
+        expect("the content after DEBUG RELOAD %r" % (options,), digest(sett), before)
+    expect_error(client, "Error trying to load the RDB dump, check server logs.", "DEBUG", "RELOAD", "NOFLUSH")
+    expect("the content after a reload that failed", digest(sett), before)
+    client.set("a key", "x")
+    client.execute_command("DEBUG", "RELOAD", "NOSAVE")
+    expect("what was not saved", client.exists("a key"), 0)
+    client.delete("with deadlines")
+
+
 def check_shutdown(sett, redis_server):
     sett.start()
     client = sett.connect()
@@ -157,6 +173,7 @@ def main(sett_server, redis_server, keys=4000, seed=1):
         reference.start()
         wanted = check_contents(sett, reference, redis_server, int(keys), int(seed))
         check_moment(sett, redis_server, wanted)
+        check_reload(sett)
         check_failures(sett)
         check_shutdown(sett, redis_server)
     finally:

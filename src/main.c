@@ -48,7 +48,6 @@ enum { PATH_SIZE = 4096, PROGRESS_INTERVAL_MS = 2000 };
 struct program {
 	struct server_log log;
 	struct server server;
-	struct runner *runner;
 	struct signal_watch signals;
 	struct supervisor supervisor;
 	struct memory_keeper *memory_keeper;
@@ -278,10 +277,10 @@ static int
 open_net(struct program *p)
 {
 	struct server *s = &p->server;
-	if (runner_create(s, &p->runner) != SETT_OK)
+	if (runner_create(s, &s->runner) != SETT_OK)
 		return SETT_NO_MEMORY;
 	struct net_options options = {
-		.config = s->config, .sink = s->sink, .handler = runner_handler(p->runner)};
+		.config = s->config, .sink = s->sink, .handler = runner_handler(s->runner)};
 	return net_create(&options, &s->net, NULL);
 }
 
@@ -365,11 +364,8 @@ should_stop_import(void *arg)
 static int
 import_files(struct program *p, const struct redis_files *files, struct sett_error *error)
 {
-	struct import import = {.server = &p->server,
-				.handler = runner_handler(p->runner),
-				.should_stop = should_stop_import,
-				.on_progress = on_import,
-				.arg = p};
+	struct import import = {
+		.server = &p->server, .should_stop = should_stop_import, .on_progress = on_import, .arg = p};
 	return importer_run(&import, files, error);
 }
 
@@ -472,7 +468,7 @@ stop(struct program *p)
 		ok = false;
 	}
 	net_destroy(s->net);
-	runner_destroy(p->runner);
+	runner_destroy(s->runner);
 	return ok;
 }
 

@@ -13,6 +13,11 @@
 #include "config/config.h"
 #include "config/directive.h"
 #include "expire/expirer.h"
+#include "moving/importer.h"
+#include "moving/saver.h"
+#include "net/net.h"
+#include "rdb/payload.h"
+#include "txn/pause.h"
 #include "types/digest.h"
 #include "types/type.h"
 
@@ -107,7 +112,7 @@ debug_log(struct command_context *c)
 
 /* ---- RELOAD, LOADAOF, CONFIG-REWRITE-FORCE-ALL ---- */
 
-/* What is on disk is the database: there is nothing to load again once all of it is there. */
+/* LOADAOF: what is on disk is the database, so there is nothing to load again once all of it is there. */
 static int
 flush_to_disk(struct command_context *c)
 {
@@ -118,16 +123,71 @@ flush_to_disk(struct command_context *c)
 	return reply_ok(c);
 }
 
+struct reload {
+	bool saves, empties, replaces;
+};
+
+/* As Redis, which does nothing else meanwhile: other clients are held back. */
+static void
+hold_others(struct server *server, bool hold)
+{
+	enum { MS_MAX = 24 * 60 * 60 * 1000 };
+	uint64_t now = clock_wall_ms(server->clock);
+	if (server->pause == NULL)
+		return;
+	if (hold)
+		pause_set(server->pause, PAUSE_ALL, now, now + MS_MAX);
+	else
+		pause_clear(server->pause);
+	if (!hold && server->net != NULL)
+		net_resume_paused(server->net);
+}
+
+/* In the present version if it has room for all there is. */
+static int
+save_for_reload(struct command_context *c, struct sett_error *error)
+{
+	int status = saver_run(c->server->saver, 0, &c->client->gone, error);
+	return status == SETT_INVALID ? saver_run(c->server->saver, RDB_VERSION_MAX, &c->client->gone, error)
+				      : status;
+}
+
+/* It has its effect outside its transaction, which reads nothing and writes nothing; run again, it has the same. */
+static int
+reload(struct command_context *c, const struct reload *r)
+{
+	struct sett_error error = {0};
+	struct import import = {.server = c->server, .replaces = r->replaces};
+	hold_others(c->server, true);
+	int status = r->saves ? save_for_reload(c, &error) : SETT_OK;
+	bool saved = status == SETT_OK;
+	if (saved)
+		status = importer_reload(&import, r->empties, &error);
+	hold_others(c->server, false);
+	if (status == SETT_OK)
+		return reply_ok(c);
+	log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING, "DEBUG RELOAD: %s", error.message);
+	return saved ? context_error(c, "ERR Error trying to load the RDB dump, check server logs.")
+		     : context_errorf(c, "ERR %s", error.message);
+}
+
 static int
 debug_reload(struct command_context *c)
 {
-	for (size_t i = 2; i < c->argc; i++)
-		if (!argument_is(c->argv[i], "MERGE") && !argument_is(c->argv[i], "NOFLUSH") &&
-		    !argument_is(c->argv[i], "NOSAVE"))
+	struct reload r = {.saves = true, .empties = true};
+	for (size_t i = 2; i < c->argc; i++) {
+		if (argument_is(c->argv[i], "MERGE"))
+			r.replaces = true;
+		else if (argument_is(c->argv[i], "NOFLUSH"))
+			r.empties = false;
+		else if (argument_is(c->argv[i], "NOSAVE"))
+			r.saves = false;
+		else
 			return context_error(c,
 					     "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE "
 					     "options.");
-	return flush_to_disk(c);
+	}
+	return reload(c, &r);
 }
 
 static int
@@ -467,8 +527,10 @@ debug_help(struct command_context *c)
 		"QUICKLIST-PACKED-THRESHOLD <size>",
 		"    Of no effect: how lists are stored depends on packed-max-size.",
 		"RELOAD [option ...]",
-		"    Make everything durable and in tables. Valid <option> values:",
-		"    MERGE, NOFLUSH, NOSAVE: of no effect.",
+		"    Save the databases to the RDB file and read them back from it. Valid <option> values:",
+		"    * MERGE: keys that are there give way to those of the file;",
+		"    * NOFLUSH: the databases are not emptied before, so no key may be in both;",
+		"    * NOSAVE: the file is read as it is.",
 		"SEGFAULT",
 		"    Crash the server with sigsegv.",
 		"SET-ACTIVE-EXPIRE <0|1>",

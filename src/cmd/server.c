@@ -141,7 +141,7 @@ int
 command_save(struct command_context *c)
 {
 	struct sett_error error = {0};
-	int status = saver_run(c->server->saver, &c->client->gone, &error);
+	int status = saver_run(c->server->saver, 0, &c->client->gone, &error);
 	if (status == SETT_LOCKED)
 		return context_error(c, "ERR Background save already in progress");
 	if (status == SETT_ABORTED && context_is_given_up(c))
@@ -235,7 +235,7 @@ save_at_shutdown(struct command_context *c, const struct shutdown_request *reque
 {
 	int status = sett_engine_sync(c->server->engine, error);
 	if (status == SETT_OK && request->save)
-		status = saver_run(c->server->saver, NULL, error);
+		status = saver_run(c->server->saver, 0, NULL, error);
 	if (status == SETT_LOCKED)
 		sett_error_set(error, status, 0, "a background save is in progress");
 	return status;

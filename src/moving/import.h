@@ -17,12 +17,12 @@ struct import_losses {
 
 struct import {
 	struct server *server;
-	struct request_handler handler; /* of the runner: runs the commands of append-only files */
 	/* Asked now and then: whether to give up (SETT_ABORTED). May be NULL. */
 	bool (*should_stop)(void *arg);
 	/* Told now and then how far it is. May be NULL. */
 	void (*on_progress)(void *arg, uint64_t done, uint64_t total);
 	void *arg;
+	bool replaces; /* a key that is there already gives way; else it is damage */
 	struct import_losses losses;
 	uint64_t keys, expired;
 	uint64_t done_before; /* bytes of the files before this one */

@@ -1,5 +1,6 @@
 /* An RDB file's keys, some hundred in a transaction; a large one in a transaction of its own, with its elements in commits
  * before (keyspace/build.h). A transaction that loses to another is run again from the place in the file where it began. */
+#include "moving/feed.h"
 #include "moving/import.h"
 
 #include <inttypes.h>
@@ -122,8 +123,10 @@ store_key(struct rdb_import *r, struct keyspace_view *view, struct rdb_database_
 		return SETT_NO_MEMORY;
 	struct bytes name = bytes_of(copy, e->name.size);
 	int status = key_open(view, db, name, &k);
-	if (status == SETT_OK && k.is_stored)
+	if (status == SETT_OK && k.is_stored && !r->import->replaces)
 		return damaged(r, reader, "a key comes twice");
+	if (status == SETT_OK && k.exists)
+		status = key_delete(&k);
 	if (status == SETT_OK)
 		status = value->rdb_type == RDB_STRING ? store_large_string(r, value, &k)
 						       : rdb_store_value(value, &r->limits, &k);
@@ -133,6 +136,28 @@ store_key(struct rdb_import *r, struct keyspace_view *view, struct rdb_database_
 		status = note_use(r, &k, e);
 	rdb_database_value_read(reader, value->in);
 	r->keys += status == SETT_OK;
+	return status;
+}
+
+/* ---- functions ---- */
+
+/* A library, in a transaction of its own. What the server does not take is counted. */
+static int
+load_functions(struct rdb_import *r, struct bytes text)
+{
+	const struct bytes argv[] = {BYTES_LITERAL("FUNCTION"), BYTES_LITERAL("LOAD"),
+				     BYTES_LITERAL("REPLACE"), text};
+	struct feed feed;
+	int status = feed_open(&feed, r->import->server->runner);
+	if (status == SETT_OK)
+		status = feed_run(&feed, sizeof(argv) / sizeof(argv[0]), argv);
+	if (status == SETT_INVALID) {
+		log_sink_printf(&r->import->server->sink, LOG_LEVEL_WARNING,
+				"A library of functions is not taken over: %s", feed.error);
+		r->functions++;
+		status = SETT_OK;
+	}
+	feed_close(&feed);
 	return status;
 }
 
@@ -150,10 +175,8 @@ take_entry(struct rdb_import *r, struct keyspace_view *view, struct rdb_database
 		return damaged(r, reader, reader->problem);
 	if (status != SETT_OK || e.kind == RDB_ENTRY_AUXILIARY)
 		return status;
-	if (e.kind == RDB_ENTRY_FUNCTION) {
-		r->functions++;
-		return SETT_OK;
-	}
+	if (e.kind == RDB_ENTRY_FUNCTION)
+		return load_functions(r, e.value);
 	status = rdb_reader_open_typed(&value, e.type, reader->in);
 	if (status == RDB_MALFORMED)
 		return damaged(r, reader, "a value makes no sense");

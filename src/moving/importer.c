@@ -2,6 +2,8 @@
 #include "moving/importer.h"
 
 #include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
 
 #include "config/config.h"
 #include "rdb/database_writer.h"
@@ -202,5 +204,28 @@ importer_run(struct import *i, const struct redis_files *files, struct sett_erro
 	status = known_files_write(s->engine, &known, error);
 	if (status == SETT_OK)
 		report(i, files);
+	return status;
+}
+
+int
+importer_reload(struct import *i, bool empties, struct sett_error *error)
+{
+	struct config *config = i->server->config;
+	struct import_file file;
+	char path[PATH_MAX];
+	size_t size;
+	i->error = error;
+	mutex_lock(config_lock(config));
+	snprintf(path, sizeof(path), "%s/%s", config->dir, config->dump_file);
+	mutex_unlock(config_lock(config));
+	int status = import_file_open(&file, path, error);
+	if (status != SETT_OK)
+		return status;
+	__atomic_store_n(&i->server->loading.total_bytes, file.content.size, __ATOMIC_RELAXED);
+	if (empties)
+		status = empty(i->server, error);
+	if (status == SETT_OK)
+		status = import_rdb(i, &file, &size);
+	import_file_close(&file);
 	return status;
 }

@@ -21,6 +21,7 @@ struct save {
 	struct saver *saver;
 	struct rdb_snapshot *snapshot;
 	const bool *gone;
+	unsigned version;   /* 0: rdb-version */
 	uint64_t timestamp; /* of the moment */
 	struct sett_error error;
 	uint64_t logged_ms;
@@ -97,7 +98,9 @@ write_databases(struct save *save, struct rdb_file *file)
 	const struct server *server = save->saver->server;
 	const struct config *config = server->config;
 	struct rdb_database_options options = {
-		.version = (unsigned)__atomic_load_n(&config->rdb_version, __ATOMIC_RELAXED),
+		.version = save->version != 0
+			? save->version
+			: (unsigned)__atomic_load_n(&config->rdb_version, __ATOMIC_RELAXED),
 		.used_memory = __atomic_load_n(&server->used_memory_peak, __ATOMIC_RELAXED),
 		.created_ms = now_ms(save->saver),
 		/* acquire: partner of server_note_accesses */
@@ -283,7 +286,7 @@ saver_start(struct saver *s, struct sett_error *error)
 }
 
 int
-saver_run(struct saver *s, const bool *gone, struct sett_error *error)
+saver_run(struct saver *s, unsigned version, const bool *gone, struct sett_error *error)
 {
 	struct save save;
 	int status = SETT_LOCKED;
@@ -299,6 +302,7 @@ saver_run(struct saver *s, const bool *gone, struct sett_error *error)
 	if (status != SETT_OK)
 		return status;
 	save.gone = gone;
+	save.version = version;
 	status = write_moment(&save);
 	struct sett_error ignored;
 	mutex_lock(&s->lock);

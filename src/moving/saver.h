@@ -20,8 +20,8 @@ void saver_destroy(struct saver *);
 /* The present moment is written on a thread; or after what is being written now, as soon as that is done. Statuses of
  * starting alone: how it ended is for saver_facts and the log. */
 int saver_start(struct saver *, struct sett_error *);
-/* The same on this thread. SETT_LOCKED: something is being written. SETT_ABORTED: `gone` (may be NULL) was set. */
-int saver_run(struct saver *, const bool *gone, struct sett_error *);
+/* The same on this thread; `version` is the file's, 0: rdb-version. SETT_LOCKED: something is being written. SETT_ABORTED: `gone` (may be NULL) was set. */
+int saver_run(struct saver *, unsigned version, const bool *gone, struct sett_error *);
 
 struct saver_facts {
 	bool in_background;           /* something is being written by saver_start */

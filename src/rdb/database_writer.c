@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "keyspace/libraries.h"
 #include "rdb/key_value.h"
 #include "rdb/payload.h"
 
@@ -161,6 +162,7 @@ struct database_write {
 	bool has_place;
 	bool has_begun; /* the database: it is named in the file once there is a key */
 	uint64_t keys;
+	struct keyspace_view *view; /* of the libraries */
 };
 
 static void
@@ -313,7 +315,7 @@ write_keys(struct database_write *d, struct keyspace_view *view)
 }
 
 static int
-write_step(struct database_write *d)
+write_step(struct database_write *d, int (*write)(struct database_write *, struct keyspace_view *))
 {
 	struct rdb_snapshot *s = d->snapshot;
 	struct keyspace_view view;
@@ -323,7 +325,7 @@ write_step(struct database_write *d)
 		return status;
 	status = keyspace_begin(&view, s->keyspace, s->txn, &s->arena);
 	if (status == SETT_OK)
-		status = write_keys(d, &view);
+		status = write(d, &view);
 	if (status != SETT_OK && status != SETT_NOT_FOUND && d->error->status == SETT_OK) {
 		const char *failure = sett_txn_failure(s->txn);
 		sett_error_set(d->error, status, 0, "%s",
@@ -334,13 +336,37 @@ write_step(struct database_write *d)
 }
 
 static int
+put_library(void *arg, const struct library *library)
+{
+	struct database_write *d = arg;
+	struct bytes text;
+	int status = library_text(d->view, library, &text);
+	if (status != SETT_OK)
+		return status;
+	rdb_put_byte(d->out, RDB_OPCODE_FUNCTION);
+	rdb_put_string(d->out, text);
+	return rdb_writer_drain(d->out, RDB_PIECE_SIZE);
+}
+
+static int
+put_libraries(struct database_write *d, struct keyspace_view *view)
+{
+	struct libraries_state state;
+	d->view = view;
+	int status = libraries_read(view, &state);
+	if (status == SETT_OK && state.libraries > 0)
+		status = libraries_walk(view, put_library, d);
+	return status;
+}
+
+static int
 write_database(struct database_write *d)
 {
 	int status;
 	d->has_begun = d->has_place = false;
 	buffer_clear(&d->place);
 	do {
-		status = write_step(d);
+		status = write_step(d, write_keys);
 		if (status == SETT_OK)
 			status = d->options->progress(d->options->arg, d->keys);
 	} while (status == SETT_OK);
@@ -356,6 +382,7 @@ rdb_write_databases(struct rdb_snapshot *s, const struct rdb_database_options *o
 	assert(out->drain != NULL && options->version >= RDB_VERSION && options->version <= RDB_VERSION_MAX);
 	*error = (struct sett_error){0};
 	put_head(&d);
+	status = write_step(&d, put_libraries);
 	for (size_t i = 0; i < s->count && status == SETT_OK; i++) {
 		d.database = &s->databases[i];
 		status = write_database(&d);

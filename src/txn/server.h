@@ -20,6 +20,7 @@ struct interest_table;
 struct waiting_table;
 struct expirer;
 struct saver;
+struct runner;
 struct slowlog;
 struct latency_monitor;
 struct command_stats;
@@ -72,6 +73,7 @@ struct server {
 	struct waiting_table *waiting;           /* txn/waiting.h: BLPOP and its kin; NULL: nobody waits */
 	struct script_library *scripts;          /* script/script.h */
 	struct expirer *expirer;                 /* expire/expirer.h */
+	struct runner *runner;                   /* txn/runner.h */
 	struct saver *saver;                     /* moving/saver.h */
 	struct slowlog *slowlog;                 /* info/slowlog.h */
 	struct latency_monitor *latency_monitor; /* info/latency_monitor.h */

@@ -1,0 +1,87 @@
+/* See feed.h. */
+#include "moving/feed.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "net/output.h"
+
+int
+feed_open(struct feed *f, struct runner *runner)
+{
+	*f = (struct feed){.handler = runner_handler(runner)};
+	f->client = (struct client){
+		.id = UINT64_MAX, .fd = -1, .protocol = 2, .authenticated = true, .loads = true};
+	resp_writer_init(&f->reply, 2);
+	return f->handler.thread_start(f->handler.arg, true, &f->thread);
+}
+
+/* The end of the reply at `at`; the size of the text if it is none. */
+static size_t
+skip_reply(struct bytes text, size_t at)
+{
+	uint64_t left = 1;
+	for (; left > 0 && at < text.size; left--) {
+		const uint8_t *line = text.data + at, *end = memchr(line, '\r', text.size - at);
+		if (end == NULL)
+			return text.size;
+		int64_t number =
+			line[0] == '$' || line[0] == '*' ? strtoll((const char *)line + 1, NULL, 10) : 0;
+		at = (size_t)(end - text.data) + 2;
+		if (line[0] == '$' && number >= 0)
+			at += (size_t)number + 2;
+		else if (line[0] == '*' && number > 0)
+			left += (uint64_t)number;
+	}
+	return at < text.size ? at : text.size;
+}
+
+/* The text of an error among the replies of a block, or the error that is the reply. */
+static const char *
+find_error(struct bytes reply)
+{
+	size_t at = 0;
+	if (reply.size > 0 && reply.data[0] == '*') {
+		const uint8_t *end = memchr(reply.data, '\n', reply.size);
+		at = end != NULL ? (size_t)(end - reply.data) + 1 : reply.size;
+	}
+	for (; at < reply.size; at = skip_reply(reply, at))
+		if (reply.data[at] == '-')
+			return (const char *)reply.data + at + 1;
+	return NULL;
+}
+
+int
+feed_run(struct feed *f, size_t argc, const struct bytes *argv)
+{
+	struct request request = {.argc = argc, .argv = argv, .in_long_lane = true};
+	uint64_t release = 0;
+	resp_truncate(&f->reply, 0);
+	enum request_result result =
+		f->handler.execute(f->handler.arg, f->thread, &f->client, &request, &f->reply, &release);
+	output_streams_free(f->client.reply_streams);
+	f->client.reply_streams = NULL;
+	if (result != REQUEST_DONE) {
+		snprintf(f->error, sizeof(f->error), "it waits for something");
+		return SETT_INVALID;
+	}
+	if (!resp_reserve(&f->reply, 1))
+		return SETT_NO_MEMORY;
+	f->reply.data[f->reply.size] = '\0';
+	const char *error = find_error(bytes_of(f->reply.data, f->reply.size));
+	if (error == NULL)
+		return SETT_OK;
+	snprintf(f->error, sizeof(f->error), "%.*s", (int)strcspn(error, "\r\n"), error);
+	return SETT_INVALID;
+}
+
+void
+feed_close(struct feed *f)
+{
+	if (f->thread != NULL) {
+		f->handler.client_closed(f->handler.arg, &f->client);
+		f->handler.thread_stop(f->handler.arg, f->thread);
+	}
+	f->thread = NULL;
+	resp_writer_free(&f->reply);
+}
