@@ -577,6 +577,7 @@ commit_writes(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint6
 		r = prepare_batch(txn, &pointer_count);
 	if (r != SETT_OK)
 		return r;
+	fetch_written(txn);
 	struct sett_txn *claimer = NULL;
 	for (int attempt = 0;; attempt++) {
 		r = ensure_log_room(txn);

@@ -190,6 +190,7 @@ struct sett_txn {
 	struct arena arena;
 	struct arena scratch; /* for one read of a part of a body */
 	struct write_buffer writes;
+	uint64_t unforeseen; /* writes of keys without their hashes: sett_engine_fetch has not seen them */
 	uint64_t *reads, *written; /* conflict keys; those read are kept until the next begin, for a claim */
 	size_t read_count, read_capacity, written_count, written_capacity;
 	struct read_range *ranges;
@@ -227,6 +228,8 @@ txn_observe(struct sett_txn *txn, uint64_t timestamp)
 	if (timestamp > txn->observed && timestamp != WRITE_OWN_TIMESTAMP)
 		txn->observed = timestamp;
 }
+/* fetch.c: a hint before a commit, if most of what it writes was not fetched. */
+void fetch_written(struct sett_txn *);
 /* A new read range for an iterator; its index. */
 int txn_add_range(struct sett_txn *, size_t *ret);
 

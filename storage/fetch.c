@@ -46,3 +46,39 @@ sett_engine_fetch(struct sett_engine *engine, const struct sett_fetch *fetches, 
 		fetch_group(engine, fetches + at, left < MEMTABLE_FETCH_MAX ? left : MEMTABLE_FETCH_MAX);
 	}
 }
+
+/* What a commit of these keys is about to change. */
+static void
+fetch_written_group(struct sett_txn *txn, struct write_node *const *nodes, size_t count)
+{
+	struct sett_engine *engine = txn->engine;
+	struct bytes keys[MEMTABLE_FETCH_MAX];
+	uint64_t next = __atomic_load_n(&engine->visible, __ATOMIC_RELAXED) + 1;
+	if (count == 0)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		record_cache_fetch_bucket(engine->records, nodes[i]->hash);
+		keys[i] = nodes[i]->key;
+	}
+	memtable_fetch(txn->superversion->generations[0]->memtable, keys, count, next, true);
+	for (size_t i = 0; i < count; i++)
+		(void)record_cache_fetch_record(engine->records, nodes[i]->hash);
+}
+
+void
+fetch_written(struct sett_txn *txn)
+{
+	enum { WORTH_IT = 4 };
+	struct write_node *nodes[MEMTABLE_FETCH_MAX];
+	size_t count = 0;
+	if (txn->unforeseen < WORTH_IT || txn->unforeseen < txn->writes.node_count / 2)
+		return;
+	for (struct write_node *n = NULL; (n = write_buffer_next(&txn->writes, n)) != NULL;) {
+		nodes[count++] = n;
+		if (count < MEMTABLE_FETCH_MAX)
+			continue;
+		fetch_written_group(txn, nodes, count);
+		count = 0;
+	}
+	fetch_written_group(txn, nodes, count);
+}

@@ -137,7 +137,7 @@ any_child(struct tree_node *n)
 	case NODE_48:
 		return ref_load(((struct node_48 *)n)->child);
 	default:
-		return node_sibling(n, SYMBOL_END, true);
+		return ref_load(&((struct node_256 *)n)->child[n->some]);
 	}
 }
 

@@ -111,6 +111,8 @@ add_in_place(struct tree_node *n, int symbol, tree_ref child)
 	}
 	unsigned at = n->count;
 	if (n->kind == NODE_256) {
+		if (at == 0) /* nobody knows the node yet */
+			n->some = byte;
 		ref_publish(&((struct node_256 *)n)->child[byte], child);
 	} else {
 		struct node_48 *n48 = (struct node_48 *)n;

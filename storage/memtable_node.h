@@ -39,6 +39,7 @@ enum { SYMBOL_END = 0, SYMBOL_BEFORE_ALL = -1, SYMBOL_AFTER_ALL = 257 };
 struct tree_node {
 	uint32_t depth;
 	uint8_t kind;   /* enum node_kind */
+	uint8_t some;   /* NODE_256: the byte of one of its children */
 	uint16_t count; /* atomic: children, without `end` */
 	tree_ref end;   /* atomic: the child of SYMBOL_END */
 };

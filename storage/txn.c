@@ -87,7 +87,7 @@ begin(struct sett_txn *txn, unsigned flags)
 	txn->flags = flags;
 	txn->observed = 0;
 	txn->observed_own = txn->validate_reads = false;
-	txn->missing = txn->pause_ns = 0;
+	txn->missing = txn->pause_ns = txn->unforeseen = 0;
 	txn_forget_keys(txn);
 	txn->range_count = 0;
 	/* relaxed: the number stands for itself */
@@ -672,6 +672,7 @@ check_key(struct sett_txn *txn, struct sett_key key)
 int
 sett_txn_put(struct sett_txn *txn, struct bytes key, const struct sett_put *put)
 {
+	txn->unforeseen++;
 	return sett_txn_put_hashed(txn, with_hash(txn, key), put);
 }
 
@@ -705,12 +706,14 @@ sett_txn_put_hashed(struct sett_txn *txn, struct sett_key key, const struct sett
 int
 sett_txn_delete(struct sett_txn *txn, struct bytes key)
 {
+	txn->unforeseen++;
 	return sett_txn_delete_hashed(txn, with_hash(txn, key), NULL);
 }
 
 int
 sett_txn_delete_over(struct sett_txn *txn, struct bytes key, const struct sett_record *over)
 {
+	txn->unforeseen++;
 	return sett_txn_delete_hashed(txn, with_hash(txn, key), over);
 }
 
