@@ -373,6 +373,14 @@ resp_attribute(struct resp_writer *writer, size_t count)
 	return true;
 }
 
+/* Whether "%.17g" shows it as an integer: all digits of one below 10^15, without an exponent. */
+static bool
+is_short_integer(double value)
+{
+	return value > -1e15 && value < 1e15 && (double)(int64_t)value == value &&
+		!(value == 0 && signbit(value));
+}
+
 void
 resp_double(struct resp_writer *writer, double value)
 {
@@ -384,6 +392,8 @@ resp_double(struct resp_writer *writer, double value)
 		size = snprintf(text, sizeof(text), "%s", value > 0 ? "inf" : "-inf");
 	else if (isnan(value))
 		size = snprintf(text, sizeof(text), "nan");
+	else if (is_short_integer(value))
+		size = (int)resp_format_integer((int64_t)value, text);
 	else
 		size = snprintf(text, sizeof(text), "%.17g", value);
 	if (writer->protocol >= 3)

@@ -3,14 +3,10 @@
 #include "cmd/commands.h"
 #include "cmd/zsets.h"
 
-enum { POPPED_BY_NAME = 32 /* of more, the tree's blocks are emptied one by one */ };
-
 /* ---- popping ---- */
 
-/* Replies the elements, of which some may have to be removed afterwards: then copies of their names come first. */
 static int
-reply_and_remember(struct command_context *c, struct zset *z, const struct zset_range *range, bool nested,
-		   struct bytes *names)
+reply_elements(struct command_context *c, struct zset *z, const struct zset_range *range, bool nested)
 {
 	struct zset_walk walk;
 	struct zset_element element;
@@ -24,27 +20,8 @@ reply_and_remember(struct command_context *c, struct zset *z, const struct zset_
 			resp_array(c->reply, 2);
 		reply_bytes(c, element.name);
 		resp_double(c->reply, element.score);
-		if (names == NULL)
-			continue;
-		const void *copy = arena_copy(c->arena, element.name.data, element.name.size);
-		if (copy == NULL)
-			status = SETT_NO_MEMORY;
-		names[i] = bytes_of(copy, element.name.size);
 	}
 	zset_walk_close(&walk);
-	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
-}
-
-static int
-remove_names(struct zset *z, const struct bytes *names, uint64_t count)
-{
-	int status = SETT_OK;
-	for (uint64_t i = 0; i < count && status == SETT_OK; i++) {
-		struct zset_member member;
-		status = zset_find(z, names[i], &member);
-		if (status == SETT_OK)
-			status = zset_remove(z, &member);
-	}
 	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
 }
 
@@ -55,19 +32,11 @@ pop_elements(struct command_context *c, struct open_zset *o, uint64_t count, boo
 	struct zset *z = &o->zset;
 	uint64_t size = zset_count(z);
 	struct zset_range range = {.start = from_top ? size - 1 : 0, .count = count, .backwards = from_top};
-	struct bytes *names = NULL;
-	bool by_ranks = count == size || count > POPPED_BY_NAME;
 	int status = count > ZSET_LONG_WALK ? context_enter_long_lane(c) : SETT_OK;
-	if (status == SETT_OK && !by_ranks) {
-		names = arena_allocate(c->arena, count * sizeof(*names), _Alignof(struct bytes));
-		if (names == NULL)
-			return SETT_NO_MEMORY;
-	}
 	if (status == SETT_OK)
-		status = reply_and_remember(c, z, &range, nested, names);
+		status = reply_elements(c, z, &range, nested);
 	if (status == SETT_OK)
-		status = by_ranks ? zset_remove_ranks(z, from_top ? size - count : 0, count)
-				  : remove_names(z, names, count);
+		status = zset_remove_ranks(z, from_top ? size - count : 0, count);
 	if (status == SETT_OK)
 		status = zset_save(z);
 	return tell(status, &o->members.key, EVENT_ZSET, from_top ? "zpopmax" : "zpopmin");

@@ -86,9 +86,8 @@ struct target {
 static int
 choose_child(struct bytes page, struct target *target, struct page_child *ret)
 {
-	uint64_t before;
 	return target->by_rank ? ranked_find_child_at(page, &target->rank, ret)
-			       : ranked_find_child(page, target->key, ret, &before);
+			       : ranked_find_child(page, target->key, ret, NULL);
 }
 
 /* All but the place in the leaf. The tree is not empty. */
@@ -131,13 +130,39 @@ way_to_key(struct ranked *t, struct bytes key, struct way *ret)
 
 /* ---- entries of pages above the leaves ---- */
 
+/* Writes an entry of CHILD_MAX bytes at most; returns its size. */
+static size_t
+encode_child(uint8_t *ret, uint64_t weight, uint64_t number, struct bytes bound)
+{
+	size_t rest = varint_size(bound.size) + bound.size + varint_size(weight) + varint_size(number);
+	uint8_t *p = varint_put(ret, rest);
+	assert(bound.size <= RANKED_KEY_MAX);
+	p = varint_put(p, bound.size);
+	if (bound.size > 0)
+		memcpy(p, bound.data, bound.size);
+	p = varint_put(p + bound.size, weight);
+	return (size_t)(varint_put(p, number) - ret);
+}
+
+static int
+put_child(struct ranked *t, struct ranked_page *page, size_t at, size_t old_size, uint64_t weight,
+	  uint64_t number, struct bytes bound)
+{
+	uint8_t bytes[CHILD_MAX];
+	size_t size = encode_child(bytes, weight, number, bound);
+	return ranked_splice(t, page, at, old_size, bytes_of(bytes, size));
+}
+
 static int
 set_weight(struct ranked *t, struct ranked_page *page, const struct page_child *child, uint64_t weight)
 {
-	uint8_t bytes[VARINT_MAX_SIZE];
-	size_t old = varint_size(child->weight);
-	size_t size = (size_t)(varint_put(bytes, weight) - bytes);
-	return ranked_splice(t, page, child->at, old, bytes_of(bytes, size));
+	/* Nearly always it takes as many bytes as before. */
+	if (varint_size(child->weight) == varint_size(weight)) {
+		size_t at = (size_t)(child->bound.data - page->data) + child->bound.size;
+		varint_put(page->data + at, weight);
+		return SETT_OK;
+	}
+	return put_child(t, page, child->at, child->end - child->at, weight, child->number, child->bound);
 }
 
 /* The weights of all children on the way. */
@@ -164,26 +189,19 @@ static int
 insert_child(struct ranked *t, struct ranked_page *page, size_t at, uint64_t weight, uint64_t number,
 	     struct bytes bound)
 {
-	uint8_t bytes[CHILD_MAX], *p = varint_put(bytes, weight);
-	p = varint_put(p, number);
-	p = varint_put(p, bound.size);
-	assert(bound.size <= RANKED_KEY_MAX);
-	if (bound.size > 0)
-		memcpy(p, bound.data, bound.size);
-	return ranked_splice(t, page, at, 0, bytes_of(bytes, (size_t)(p - bytes) + bound.size));
+	return put_child(t, page, at, 0, weight, number, bound);
 }
 
 /* The first child of a page has no bound. */
 static int
 strip_first_bound(struct ranked *t, struct ranked_page *page)
 {
-	static const uint8_t none[] = {0};
 	struct page_child first;
 	int status = page_child_at(page_bytes(page), PAGE_START, &first);
 	if (status != SETT_OK || first.bound.size == 0)
 		return status;
-	size_t size = varint_size(first.bound.size) + first.bound.size;
-	return ranked_splice(t, page, first.end - size, size, bytes_of(none, sizeof(none)));
+	return put_child(t, page, PAGE_START, first.end - PAGE_START, first.weight, first.number,
+			 (struct bytes){0});
 }
 
 /* ---- splitting ---- */

@@ -9,7 +9,8 @@
  *     prefix   keyspace_element_prefix
  *     size     of the number, u8; the number follows in as few bytes, the first the highest. None is used twice
  *     entry    at level 0, the leaves:  size key
- *              above them:              weight number size bound
+ *              above them:              rest size bound weight number
+ *     rest     bytes of the entry behind it, so that a search passes by the numbers
  *     weight   keys in the child page and below it
  *     bound    the least key that may be in the child and beyond all that are before it; of a page's first child: empty
  *     top      height root next weight (ranked_save; the type keeps it in its root's fields)

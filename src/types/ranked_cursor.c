@@ -219,7 +219,7 @@ ranked_seek(struct ranked_cursor *cursor, struct bytes key)
 			status = ranked_find_item(cursor->way[0].page, key, &cursor->way[0].at, &before);
 			break;
 		}
-		status = ranked_find_child(cursor->way[level].page, key, &child, &before);
+		status = ranked_find_child(cursor->way[level].page, key, &child, NULL);
 		cursor->way[level].at = child.at;
 		number = child.number;
 	}

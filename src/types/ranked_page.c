@@ -3,21 +3,53 @@
 
 /* ---- entries ---- */
 
+/* A key that is looked for, with its head. */
+struct wanted {
+	struct bytes key;
+	uint64_t head;
+};
+
+static inline struct wanted
+wanted_of(struct bytes key)
+{
+	return (struct wanted){key, page_text_head(key, key.data + key.size)};
+}
+
+PAGE_INLINE int
+compare_to(struct bytes text, const uint8_t *end, const struct wanted *wanted)
+{
+	uint64_t head = page_text_head(text, end);
+	if (head != wanted->head)
+		return head < wanted->head ? -1 : 1;
+	return bytes_compare(text, wanted->key);
+}
+
 int
 ranked_find_child(struct bytes page, struct bytes key, struct page_child *ret, uint64_t *ret_before)
 {
-	struct page_child child;
-	uint64_t before = 0;
-	int status = page_child_at(page, PAGE_START, ret);
-	while (status == SETT_OK && ret->end < page.size) {
-		status = page_child_at(page, ret->end, &child);
-		if (status != SETT_OK || bytes_compare(child.bound, key) > 0)
+	struct wanted wanted = wanted_of(key);
+	const uint8_t *end = page.data + page.size;
+	uint64_t before = 0, weight = 0, number;
+	size_t found = PAGE_START, at = PAGE_START, next;
+	struct bytes bound;
+	do {
+		int status = page_bound_at(page, at, &bound, &next);
+		if (status != SETT_OK)
+			return status;
+		if (at != PAGE_START && compare_to(bound, end, &wanted) > 0)
 			break;
-		before += ret->weight;
-		*ret = child;
-	}
-	*ret_before = before;
-	return status;
+		if (ret_before != NULL) {
+			before += weight;
+			status = page_numbers(page, bound, next, &weight, &number);
+			if (status != SETT_OK)
+				return status;
+		}
+		found = at;
+		at = next;
+	} while (at < page.size);
+	if (ret_before != NULL)
+		*ret_before = before;
+	return page_child_at(page, found, ret);
 }
 
 int
@@ -35,11 +67,13 @@ int
 ranked_find_item(struct bytes page, struct bytes key, size_t *ret, uint64_t *ret_before)
 {
 	struct page_item item;
+	struct wanted wanted = wanted_of(key);
+	const uint8_t *end = page.data + page.size;
 	uint64_t before = 0;
 	size_t at = PAGE_START;
 	int status = SETT_OK;
 	while (at < page.size && (status = page_item_at(page, at, &item)) == SETT_OK &&
-	       bytes_compare(item.key, key) < 0) {
+	       compare_to(item.key, end, &wanted) < 0) {
 		before++;
 		at = item.end;
 	}

@@ -11,7 +11,7 @@ enum {
 	RANKED_KIND = 3,
 	PAGE_START = 1, /* where entries begin */
 	PAGE_KEY_MAX = ELEMENT_PREFIX_SIZE + 2 + 8,
-	CHILD_MAX = 3 * VARINT_MAX_SIZE + RANKED_KEY_MAX,
+	CHILD_MAX = 4 * VARINT_MAX_SIZE + RANKED_KEY_MAX,
 	ITEM_MAX = VARINT_MAX_SIZE + RANKED_KEY_MAX,
 };
 
@@ -43,19 +43,49 @@ struct page_child {
 	size_t at, end;
 };
 
-/* Reads a varint, most of which are one byte. */
-static inline const uint8_t *
+/* Searches pass by many entries. */
+#define PAGE_INLINE static inline __attribute__((always_inline))
+
+/* Reads a varint; most are short. `p` may be NULL, and so is what it returns then. */
+PAGE_INLINE const uint8_t *
 page_number(const uint8_t *p, const uint8_t *end, uint64_t *ret)
 {
-	if (p != NULL && p < end && *p < 0x80) {
-		*ret = *p;
+	if (__builtin_expect(p == NULL || end - p < 3, 0))
+		return p != NULL ? varint_get(p, end, ret) : NULL;
+	uint64_t v = p[0];
+	if (v < 0x80) {
+		*ret = v;
 		return p + 1;
 	}
-	return p != NULL ? varint_get(p, end, ret) : NULL;
+	v = (v & 0x7f) | (uint64_t)p[1] << 7;
+	if (p[1] < 0x80) {
+		*ret = v;
+		return p + 2;
+	}
+	if (p[2] >= 0x80)
+		return varint_get(p, end, ret);
+	*ret = (v & 0x3fff) | (uint64_t)p[2] << 14;
+	return p + 3;
+}
+
+/* A text's first eight bytes as a number that is in their order; bytes that it has not are 0. It lies before `end`. */
+PAGE_INLINE uint64_t
+page_text_head(struct bytes text, const uint8_t *end)
+{
+	uint64_t head = 0;
+	if (text.size >= sizeof(head))
+		return get_be64(text.data);
+	if (text.size == 0)
+		return 0;
+	if ((size_t)(end - text.data) >= sizeof(head))
+		return get_be64(text.data) & ~(UINT64_MAX >> 8 * text.size);
+	for (size_t i = 0; i < text.size; i++)
+		head |= (uint64_t)text.data[i] << (56 - 8 * i);
+	return head;
 }
 
 /* The entry at `at`, which is within the page. SETT_CORRUPT. */
-static inline int
+PAGE_INLINE int
 page_item_at(struct bytes page, size_t at, struct page_item *ret)
 {
 	const uint8_t *end = page.data + page.size;
@@ -69,23 +99,43 @@ page_item_at(struct bytes page, size_t at, struct page_item *ret)
 	return SETT_OK;
 }
 
-static inline int
-page_child_at(struct bytes page, size_t at, struct page_child *ret)
+/* Where an entry of a page above the leaves ends, and its bound. */
+PAGE_INLINE int
+page_bound_at(struct bytes page, size_t at, struct bytes *ret, size_t *ret_end)
 {
 	const uint8_t *end = page.data + page.size;
-	uint64_t size;
-	const uint8_t *p = page_number(page.data + at, end, &ret->weight);
-	p = page_number(p, end, &ret->number);
-	p = page_number(p, end, &size);
-	if (p == NULL || size > (size_t)(end - p) || size > RANKED_KEY_MAX)
+	uint64_t rest, size;
+	const uint8_t *p = page_number(page.data + at, end, &rest);
+	if (p == NULL || rest > (size_t)(end - p))
 		return SETT_CORRUPT;
-	ret->bound = bytes_of(p, (size_t)size);
-	ret->at = at;
-	ret->end = (size_t)(p - page.data) + (size_t)size;
+	end = p + rest;
+	p = page_number(p, end, &size);
+	if (p == NULL || size > (size_t)(end - p))
+		return SETT_CORRUPT;
+	*ret = bytes_of(p, (size_t)size);
+	*ret_end = (size_t)(end - page.data);
 	return SETT_OK;
 }
 
-/* The child that has `key`, if it is there, and the weight of those before it. */
+/* The numbers behind the bound of an entry that ends at `end`. */
+PAGE_INLINE int
+page_numbers(struct bytes page, struct bytes bound, size_t end, uint64_t *ret_weight, uint64_t *ret_number)
+{
+	const uint8_t *p = page_number(bound.data + bound.size, page.data + end, ret_weight);
+	p = page_number(p, page.data + end, ret_number);
+	return p == page.data + end && bound.size <= RANKED_KEY_MAX ? SETT_OK : SETT_CORRUPT;
+}
+
+static inline int
+page_child_at(struct bytes page, size_t at, struct page_child *ret)
+{
+	ret->at = at;
+	int status = page_bound_at(page, at, &ret->bound, &ret->end);
+	return status == SETT_OK ? page_numbers(page, ret->bound, ret->end, &ret->weight, &ret->number)
+				 : status;
+}
+
+/* The child that has `key`, if it is there; and the weight of those before it, unless `ret_before` is NULL. */
 int ranked_find_child(struct bytes page, struct bytes key, struct page_child *ret, uint64_t *ret_before);
 /* The child that has the key at `*rank`, which is lessened by those before it. SETT_CORRUPT: there are not so many. */
 int ranked_find_child_at(struct bytes page, uint64_t *rank, struct page_child *ret);

@@ -117,6 +117,11 @@ Test(writer, doubles)
 {
 	BOTH(resp_double(&w, 0.1), "$19\r\n0.10000000000000001\r\n", ",0.10000000000000001\r\n");
 	BOTH(resp_double(&w, 3), "$1\r\n3\r\n", ",3\r\n");
+	BOTH(resp_double(&w, 0), "$1\r\n0\r\n", ",0\r\n");
+	BOTH(resp_double(&w, -0.0), "$2\r\n-0\r\n", ",-0\r\n");
+	BOTH(resp_double(&w, -123456789012345), "$16\r\n-123456789012345\r\n", ",-123456789012345\r\n");
+	BOTH(resp_double(&w, 1e15), "$16\r\n1000000000000000\r\n", ",1000000000000000\r\n");
+	BOTH(resp_double(&w, 0x1p63), "$22\r\n9.2233720368547758e+18\r\n", ",9.2233720368547758e+18\r\n");
 	BOTH(resp_double(&w, -1.5), "$4\r\n-1.5\r\n", ",-1.5\r\n");
 	BOTH(resp_double(&w, 1e300), "$23\r\n1.0000000000000001e+300\r\n", ",1.0000000000000001e+300\r\n");
 	BOTH(resp_double(&w, INFINITY), "$3\r\ninf\r\n", ",inf\r\n");
