@@ -224,6 +224,23 @@ def check_busy(path):
 		fail("not told while it is in the pool")
 
 
+def check_own(path):
+	"""As in Redis, who publishes to itself is told before it is answered; and a MULTI block that subscribes hears what it
+	publishes after that."""
+	client = Client(path)
+	client.ask("HELLO", 3)
+	client.ask("SUBSCRIBE", "own")
+	client.send(("PUBLISH", "own", "1"), ("PING",))
+	if [client.read() for _ in range(3)] != [[b"message", b"own", b"1"], 1, b"PONG"]:
+		fail("a message to oneself does not come before the reply")
+	client = Client(path)
+	client.ask("HELLO", 3)
+	client.send(("MULTI",), ("PUBLISH", "new", "0"), ("SUBSCRIBE", "new"), ("PUBLISH", "new", "1"), ("EXEC",))
+	replies = [client.read() for _ in range(6)]
+	if replies[4:] != [[0, [b"subscribe", b"new", 1], 1], [b"message", b"new", b"1"]]:
+		fail("a block does not hear itself: %r" % replies)
+
+
 def main():
 	server = os.path.abspath(sys.argv[1])
 	seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(1 << 30)
@@ -243,6 +260,7 @@ def main():
 						fail("the server does not come up")
 					time.sleep(0.05)
 			visitors = check_order(path, seed)
+			check_own(path)
 			check_slow(path)
 			check_busy(path)
 		finally:

@@ -10,14 +10,13 @@
 struct subscribing {
 	struct commit_participant participant;
 	struct subscription_changes *changes;
-	bool on_pool;
 };
 
 static void
 apply(struct commit_participant *p, uint64_t timestamp)
 {
 	const struct subscribing *s = (const struct subscribing *)p;
-	subscriptions_apply(s->changes, s->on_pool);
+	subscriptions_apply(s->changes);
 }
 
 /* The changes of the transaction. It takes part in the commit from the first command on that asks for them: such
@@ -29,8 +28,8 @@ changes_of(struct command_context *c, struct subscription_changes **ret)
 		struct subscribing *s = arena_allocate(c->arena, sizeof(*s), _Alignof(struct subscribing));
 		if (s == NULL)
 			return SETT_NO_MEMORY;
-		*s = (struct subscribing){.participant.apply = apply, .on_pool = c->may_wait};
-		int status = subscriptions_begin(c->server->pubsub, c->client, c->arena, &s->changes);
+		*s = (struct subscribing){.participant.apply = apply};
+		int status = subscriptions_begin(c->server->pubsub, c->client, &c->view, &s->changes);
 		if (status != SETT_OK)
 			return status;
 		c->subscriptions = s->changes;
@@ -149,7 +148,10 @@ command_sunsubscribe(struct command_context *c)
 static int
 publish(struct command_context *c, bool sharded)
 {
-	resp_integer(c->reply, (int64_t)pubsub_receivers(c->server->pubsub, c->argv[1], sharded));
+	uint64_t receivers = c->subscriptions != NULL
+		? subscriptions_receivers(c->subscriptions, c->argv[1], sharded)
+		: pubsub_receivers(c->server->pubsub, c->argv[1], sharded);
+	resp_integer(c->reply, (int64_t)receivers);
 	return keyspace_add_message(&c->view, sharded ? EFFECT_SHARD_MESSAGE : EFFECT_MESSAGE, c->argv[1],
 				    c->argv[2]);
 }

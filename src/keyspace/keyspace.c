@@ -537,12 +537,12 @@ keyspace_add_message(struct keyspace_view *view, enum effect_kind kind, struct b
 /* ---- touched keys, and keys that are told of ---- */
 
 int
-keyspace_note_read(struct keyspace_view *view, struct bytes key, bool on_pool)
+keyspace_note_read(struct keyspace_view *view, struct bytes key)
 {
 	struct tracked_read *r = arena_allocate(view->arena, sizeof(*r), _Alignof(struct tracked_read));
 	if (r == NULL)
 		return SETT_NO_MEMORY;
-	*r = (struct tracked_read){.key = key, .after = view->last_touched, .on_pool = on_pool};
+	*r = (struct tracked_read){.key = key, .after = view->last_touched};
 	if (view->last_tracked != NULL)
 		view->last_tracked->next = r;
 	else

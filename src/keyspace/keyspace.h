@@ -65,7 +65,6 @@ struct tracked_read {
 	struct tracked_read *next;
 	struct bytes key;                /* an argument: it lasts until the transaction ends */
 	const struct touched_key *after; /* what had been touched last by then, NULL: nothing */
-	bool on_pool;
 };
 
 /* A key that was met past its deadline: it reads as absent, but its record is still there and counted. */
@@ -195,7 +194,7 @@ int keyspace_add_message(struct keyspace_view *, enum effect_kind, struct bytes 
 /* Adds those of the effects that are lines again, after a rollback has dropped them: what ran is shown, though it failed. */
 void keyspace_keep_lines(struct keyspace_view *, struct effect *dropped);
 /* The client is told of the key in this transaction. SETT_NO_MEMORY. */
-int keyspace_note_read(struct keyspace_view *, struct bytes key, bool on_pool);
+int keyspace_note_read(struct keyspace_view *, struct bytes key);
 
 /* Moves the effects that were added since `last` was the last one (NULL: none was there) to the front: what was met
  * past its deadline was gone before. */

@@ -67,6 +67,7 @@ struct client {
 	unsigned watch_count;   /* shown */
 	unsigned subscriptions[SUBSCRIPTION_KINDS]; /* shown */
 	struct subscriber *subscriber;
+	uint64_t request;        /* number of the present request, or of the last one */
 	unsigned tracking;       /* shown: enum tracking_flag */
 	uint64_t redirect;       /* shown: id of the client that is told in its stead, 0 = none */
 	bool redirect_broken;    /* shown: that client was gone; the reactor's */

@@ -78,14 +78,15 @@ struct connection {
 	struct reactor *reactor;
 	struct loop_watch watch;
 	enum connection_state state;
-	bool readable;     /* the socket was reported */
-	bool writable;     /* false: the socket took no more; EPOLLOUT is awaited */
-	bool throttled;    /* too much output: nothing is executed until it is drained */
-	bool input_ended;  /* the peer sent its last byte: close when all replies are out */
-	bool input_broken; /* protocol error: close when all replies are out */
-	bool hung_up;      /* the loop watches it no more */
-	bool closing;      /* on its way out; in the reactor's dead list unless in the pool */
-	bool killed;       /* atomic: CLIENT KILL; pairs with the reactor's control flag */
+	bool readable;      /* the socket was reported */
+	bool writable;      /* false: the socket took no more; EPOLLOUT is awaited */
+	bool throttled;     /* too much output: nothing is executed until it is drained */
+	bool input_ended;   /* the peer sent its last byte: close when all replies are out */
+	bool input_broken;  /* protocol error: close when all replies are out */
+	bool hung_up;       /* the loop watches it no more */
+	bool reply_is_held; /* a reply is ready, and what is told now comes before it */
+	bool closing;       /* on its way out; in the reactor's dead list unless in the pool */
+	bool killed;        /* atomic: CLIENT KILL; pairs with the reactor's control flag */
 
 	/* input: the bytes of the parsed requests from input_start on, those behind them from parse_start on
 	 */

@@ -105,6 +105,8 @@ struct request_handler {
 	 * after its requests and before the log is written; and before a request of a subscribed client that is
 	 * executed by itself, so that it can't unsubscribe from what was said before. NULL: nobody says anything. */
 	void (*deliver)(void *arg, unsigned reactor);
+	/* Whether deliver has anything to do. With it. On the reactor's thread. */
+	bool (*has_news)(void *arg, unsigned reactor);
 	/* The connection is going: free what hangs on the client (transaction state). On the thread that owns
 	 * the client. */
 	void (*client_closed)(void *arg, struct client *);
@@ -146,8 +148,8 @@ void net_resume_paused(struct net *);
 /* Makes a reactor's next tick begin soon, in which it delivers. Any thread. */
 void net_wake_reactor(struct net *, unsigned reactor);
 /* Appends a message, whole replies in the client's protocol, to what is sent to the client; it leaves once
- * `timestamp` has been reached as that of a reply must (I1). With `behind_reply`, and if the client's request is in
- * the pool, it comes behind that one's reply. From request_handler.deliver alone. The client may be closed by it (its
+ * `timestamp` has been reached as that of a reply must (I1). With `behind_reply`, and if a reply to the
+ * client is under way (from the pool, or in execute), it comes behind that. From request_handler.deliver alone. The client may be closed by it (its
  * memory stays until the tick is over); an empty message says that there was no memory for it, and closes it. */
 void client_push(struct client *, struct bytes message, uint64_t timestamp, bool behind_reply);
 /* Asks main to shut down: makes net_wait_for_shutdown return. Any thread, also a signal handler's reach

@@ -121,11 +121,11 @@ add_behind_reply(struct reactor *r, struct connection *c, struct bytes message, 
 		slow_reader_check(r, c);
 }
 
-/* From the pool, or from the thread that has ended its wait. */
+/* From the pool, from the thread that has ended its wait, or from execute. */
 static bool
 reply_is_under_way(const struct connection *c)
 {
-	return c->state == CONNECTION_IN_POOL ||
+	return c->state == CONNECTION_IN_POOL || c->reply_is_held ||
 		(c->state == CONNECTION_BLOCKED && __atomic_load_n(&c->client.is_served, __ATOMIC_ACQUIRE));
 }
 

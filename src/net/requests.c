@@ -114,6 +114,29 @@ complete(struct reactor *r, struct connection *c, size_t reply_end, uint64_t rel
 	replies_finish_request(r, c, c->output.base, reply_end, release);
 }
 
+/* As in Redis, a client that publishes to itself is told before it is answered: what is said by now comes before the reply,
+ * which begins at `start` of the output. False: the connection closes. */
+static bool
+tell_before_reply(struct reactor *r, struct connection *c, size_t start)
+{
+	const struct request_handler *handler = &r->net->handler;
+	struct resp_writer *w = &c->output.writer;
+	if (w->failed || c->client.reply_streams != NULL || !handler->has_news(handler->arg, r->index))
+		return true;
+	struct resp_writer reply;
+	resp_writer_init(&reply, w->protocol);
+	resp_raw(&reply, w->data + start, w->size - start);
+	if (!reply.failed) {
+		resp_truncate(w, start);
+		c->reply_is_held = true;
+		handler->deliver(handler->arg, r->index);
+		c->reply_is_held = false;
+		resp_raw(w, reply.data, reply.size);
+	}
+	resp_writer_free(&reply);
+	return !c->closing;
+}
+
 /* Runs the next request. */
 static void
 execute(struct reactor *r, struct connection *c)
@@ -134,10 +157,13 @@ execute(struct reactor *r, struct connection *c)
 	}
 	size_t before = c->output.writer.size;
 	uint64_t release = 0;
+	c->client.request++;
 	c->output.writer.protocol = c->client.protocol;
 	enum request_result result = net->handler.execute(net->handler.arg, r->handler_thread, &c->client,
 							  &request, &c->output.writer, &release);
 	if (result == REQUEST_DONE) {
+		if (__builtin_expect(client_is_subscribed(&c->client), 0) && !tell_before_reply(r, c, before))
+			return;
 		complete(r, c, c->output.writer.size, release);
 		return;
 	}

@@ -91,6 +91,16 @@ messages_create(const struct effect *first, unsigned events, struct message_list
 	return status;
 }
 
+uint64_t
+messages_count(const struct effect *first, const struct effect *last, unsigned events)
+{
+	unsigned per_event = ((events & EVENT_BY_KEY) != 0) + ((events & EVENT_BY_NAME) != 0);
+	uint64_t count = 0;
+	for (const struct effect *e = first; last != NULL && e != NULL; e = e == last ? NULL : e->next)
+		count += e->kind == EFFECT_EVENT ? per_event : 1;
+	return count;
+}
+
 void
 messages_free(struct message_list *list)
 {

@@ -44,6 +44,8 @@ void message_list_add(struct message_list *, struct message *);
 struct message *message_create(enum message_kind, struct bytes channel, struct bytes text);
 /* The messages that tell of effects. `events` is the view's. SETT_NO_MEMORY: there are none. */
 int messages_create(const struct effect *first, unsigned events, struct message_list *ret);
+/* How many messages tell of those from `first` to `last`; NULL: none. */
+uint64_t messages_count(const struct effect *first, const struct effect *last, unsigned events);
 void messages_free(struct message_list *);
 
 #endif

@@ -37,8 +37,8 @@ struct pubsub {
 struct subscription {
 	struct list_link link; /* in the reactor's topic; under that one's lock, as the next ones */
 	struct client *client;
-	uint64_t since;    /* what the feed has up to this sequence is not for it */
-	bool behind_reply; /* the reply that tells of it may be under way from the pool */
+	uint64_t since;   /* what the feed has up to this sequence is not for it */
+	uint64_t request; /* of the client, which made it: messages come behind its reply */
 	struct topic *topic;
 	/* Topics to be entered where there is none of the name yet. */
 	struct topic *spare, *directory_spare;

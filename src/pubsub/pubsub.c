@@ -187,7 +187,8 @@ tell_topic(struct reactor_topics *own, const struct topic *t, const struct messa
 			continue;
 		}
 		w->data[0] = __atomic_load_n(&s->client->protocol, __ATOMIC_RELAXED) == 2 ? '*' : '>';
-		client_push(s->client, bytes_of(w->data, w->size), m->timestamp, s->behind_reply);
+		client_push(s->client, bytes_of(w->data, w->size), m->timestamp,
+			    s->request == s->client->request);
 	}
 	if (w->failed || w->capacity > MESSAGE_KEPT)
 		resp_writer_free(w);
@@ -230,6 +231,12 @@ tell(struct pubsub *p, unsigned reactor, const struct message *m)
 		tracking_deliver(p, reactor, m);
 		break;
 	}
+}
+
+bool
+pubsub_has_news(const struct pubsub *p, unsigned reactor)
+{
+	return feed_has_news(&p->feed, reactor);
 }
 
 void

@@ -33,7 +33,9 @@ void pubsub_use_keyspace(struct pubsub *, struct keyspace *);
 void pubsub_append(struct pubsub *, struct message_list *, uint64_t timestamp);
 /* After the commit, without locks: wakes the reactors that have to deliver. */
 void pubsub_wake(struct pubsub *);
-/* Tells the clients of a reactor what the feed has for them (client_push). On its thread. */
+/* Whether pubsub_deliver has anything to do. The reactor's thread, as the next. */
+bool pubsub_has_news(const struct pubsub *, unsigned reactor);
+/* Tells the clients of a reactor what the feed has for them (client_push). */
 void pubsub_deliver(struct pubsub *, unsigned reactor);
 
 /* ---- asking ---- */
@@ -54,8 +56,9 @@ int pubsub_each(struct pubsub *, enum subscription_kind, int (*each)(void *arg, 
 /* What a transaction changes of its client's subscriptions: a working copy in its arena, which may be dropped at any
  * time. On the client's thread. */
 struct subscription_changes;
-/* SETT_NO_MEMORY. */
-int subscriptions_begin(struct pubsub *, struct client *, struct arena *, struct subscription_changes **ret);
+/* The view is the transaction's, and has its arena. SETT_NO_MEMORY. */
+int subscriptions_begin(struct pubsub *, struct client *, const struct keyspace_view *,
+			struct subscription_changes **ret);
 /* Both do nothing where it is so already. SETT_NO_MEMORY. */
 int subscriptions_add(struct subscription_changes *, enum subscription_kind, struct bytes name);
 int subscriptions_remove(struct subscription_changes *, enum subscription_kind, struct bytes name);
@@ -63,8 +66,11 @@ size_t subscriptions_count(const struct subscription_changes *, enum subscriptio
 /* All of a kind, in the order in which they began; `ret` and the names are in the arena. SETT_NO_MEMORY. */
 int subscriptions_list(const struct subscription_changes *, enum subscription_kind, struct bytes **ret,
 		       size_t *ret_count);
-/* Makes them so. `behind_reply`: on a pool thread. Under the commit lock. */
-void subscriptions_apply(struct subscription_changes *, bool behind_reply);
+/* pubsub_receivers, as the transaction has it. */
+uint64_t subscriptions_receivers(const struct subscription_changes *, struct bytes channel, bool sharded);
+/* Makes them so, before the transaction's own messages enter the feed: those that it has told since the subscription are for
+ * it. Under the commit lock. */
+void subscriptions_apply(struct subscription_changes *);
 /* Ends all of a client's subscriptions. On its thread. */
 void subscriptions_end(struct pubsub *, struct client *);
 /* The client goes. On its reactor's thread, or after the threads are gone. */

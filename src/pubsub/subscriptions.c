@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "keyspace/glob.h"
 #include "pubsub/private.h"
 #include "storage/status.h"
 
@@ -9,12 +10,14 @@
 struct change {
 	bool subscribed;            /* when it commits */
 	struct subscription *fresh; /* that begins then; NULL: it has begun before, or was given up */
+	const struct effect *after; /* what the transaction has told before it; NULL: nothing */
 	struct topic own;           /* in changes.topics; ends with the name */
 };
 
 struct subscription_changes {
 	struct pubsub *pubsub;
 	struct client *client;
+	const struct keyspace_view *view;
 	struct arena *arena;
 	struct topics topics; /* of what is changed */
 	size_t counts[SUBSCRIPTION_KINDS];
@@ -74,9 +77,10 @@ prepare(struct client *client, enum subscription_kind kind, struct bytes name, u
 /* ---- the working copy ---- */
 
 int
-subscriptions_begin(struct pubsub *pubsub, struct client *client, struct arena *arena,
+subscriptions_begin(struct pubsub *pubsub, struct client *client, const struct keyspace_view *view,
 		    struct subscription_changes **ret)
 {
+	struct arena *arena = view->arena;
 	struct subscription_changes *c =
 		arena_allocate(arena, sizeof(*c), _Alignof(struct subscription_changes));
 	if (c != NULL && client->subscriber == NULL) {
@@ -87,7 +91,7 @@ subscriptions_begin(struct pubsub *pubsub, struct client *client, struct arena *
 	if (c == NULL || client->subscriber == NULL)
 		return SETT_NO_MEMORY;
 	free_prepared(client->subscriber); /* of an earlier run */
-	*c = (struct subscription_changes){.pubsub = pubsub, .client = client, .arena = arena};
+	*c = (struct subscription_changes){.pubsub = pubsub, .client = client, .view = view, .arena = arena};
 	topics_init(&c->topics, arena);
 	for (int kind = 0; kind < SUBSCRIPTION_KINDS; kind++)
 		c->counts[kind] = client->subscriber->topics.count_by_kind[kind];
@@ -132,6 +136,7 @@ subscriptions_add(struct subscription_changes *c, enum subscription_kind kind, s
 			return SETT_NO_MEMORY;
 	}
 	change->subscribed = true;
+	change->after = c->view->last_effect;
 	c->counts[kind]++;
 	return SETT_OK;
 }
@@ -184,6 +189,27 @@ subscriptions_list(const struct subscription_changes *c, enum subscription_kind 
 	return SETT_OK;
 }
 
+uint64_t
+subscriptions_receivers(const struct subscription_changes *c, struct bytes channel, bool sharded)
+{
+	uint64_t count = pubsub_receivers(c->pubsub, channel, sharded);
+	for (int kind = 0; kind < SUBSCRIPTION_KINDS; kind++) {
+		const struct list_link *changes = &c->topics.by_kind[kind];
+		for (const struct list_link *l = changes->next; l != changes; l = l->next) {
+			struct topic *t = list_entry(l, struct topic, kind_link);
+			struct bytes name = topic_name(t);
+			if (sharded != (kind == SUBSCRIBED_SHARD) ||
+			    !(kind == SUBSCRIBED_PATTERN ? glob_match(name, channel, false)
+							 : bytes_equal(name, channel)))
+				continue;
+			bool was =
+				topics_find(&c->client->subscriber->topics, t->kind, name, t->hash) != NULL;
+			count += (uint64_t)change_of(t)->subscribed - (uint64_t)was;
+		}
+	}
+	return count;
+}
+
 /* ---- entering and leaving ---- */
 
 static void
@@ -218,14 +244,14 @@ leave_topic(struct topics *set, struct topic *t)
 }
 
 static void
-enter(struct pubsub *p, struct subscription *s, bool behind_reply)
+enter(struct pubsub *p, struct subscription *s, uint64_t skipped)
 {
 	struct client *client = s->client;
 	struct reactor_topics *own = &p->reactors[client->reactor];
 	if (!client_is_subscribed(client))
 		__atomic_add_fetch(&p->clients, 1, __ATOMIC_RELAXED);
-	s->since = feed_join(&p->feed, client->reactor);
-	s->behind_reply = behind_reply;
+	s->since = feed_join(&p->feed, client->reactor) + skipped;
+	s->request = client->request;
 	mutex_lock(&own->lock);
 	s->topic = enter_topic(&own->topics, &s->spare);
 	list_append(&s->topic->subscriptions, &s->link);
@@ -259,7 +285,7 @@ leave(struct pubsub *p, struct subscription *s)
 }
 
 void
-subscriptions_apply(struct subscription_changes *c, bool behind_reply)
+subscriptions_apply(struct subscription_changes *c)
 {
 	struct topics *mine = &c->client->subscriber->topics;
 	/* All that was prepared is used now, or was given up within the transaction. */
@@ -279,7 +305,8 @@ subscriptions_apply(struct subscription_changes *c, bool behind_reply)
 			struct topic *t = &change->own;
 			struct topic *present = topics_find(mine, t->kind, topic_name(t), t->hash);
 			if (change->subscribed && present == NULL)
-				enter(c->pubsub, change->fresh, behind_reply);
+				enter(c->pubsub, change->fresh,
+				      messages_count(c->view->first_effect, change->after, c->view->events));
 			else if (!change->subscribed && present != NULL)
 				leave(c->pubsub, subscription_of(present));
 		}

@@ -41,7 +41,7 @@ interest_hash(uint64_t key_hash, uint64_t client)
 }
 
 struct tracked_key *
-tracked_key_create(struct bytes key, uint64_t client, bool on_pool)
+tracked_key_create(struct bytes key, uint64_t client)
 {
 	struct tracked_key *k = malloc(sizeof(*k));
 	struct interest *i = malloc(sizeof(*i));
@@ -52,7 +52,7 @@ tracked_key_create(struct bytes key, uint64_t client, bool on_pool)
 		free(m);
 		return NULL;
 	}
-	*i = (struct interest){.client = client, .on_pool = on_pool, .hash = interest_hash(m->hash, client)};
+	*i = (struct interest){.client = client, .hash = interest_hash(m->hash, client)};
 	*k = (struct tracked_key){.hash = m->hash, .message = m, .first = i};
 	m->detail = k;
 	return k;
@@ -114,11 +114,8 @@ tracked_keys_enter(struct tracked_keys *t, struct tracked_key *fresh)
 		add_interest(t, fresh, mine);
 		return false;
 	}
-	struct interest *same = find_interest(t, there, mine);
-	if (same != NULL) {
-		same->on_pool = mine->on_pool;
+	if (find_interest(t, there, mine) != NULL)
 		return true;
-	}
 	fresh->first = NULL;
 	mine->next_of_key = there->first;
 	there->first = mine;

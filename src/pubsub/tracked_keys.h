@@ -14,7 +14,6 @@ struct interest {
 	struct interest *next_of_key; /* newest first */
 	const struct tracked_key *key;
 	uint64_t hash, client;
-	bool on_pool; /* read on the pool: that reply may still be under way */
 };
 
 struct tracked_key {
@@ -39,7 +38,7 @@ struct tracked_keys *tracked_keys_create(void);
 void tracked_keys_destroy(struct tracked_keys *);
 
 /* A key with the one client that has read it, not in the table. NULL if out of memory. */
-struct tracked_key *tracked_key_create(struct bytes key, uint64_t client, bool on_pool);
+struct tracked_key *tracked_key_create(struct bytes key, uint64_t client);
 /* messages_free's. NULL is fine. */
 void tracked_key_free(struct tracked_key *);
 

@@ -100,7 +100,7 @@ static int
 prepare_reads(const struct keyspace_view *view, struct tracking_part *part)
 {
 	for (const struct tracked_read *r = view->first_tracked; r != NULL; r = r->next) {
-		struct tracked_key *k = tracked_key_create(r->key, view->client, r->on_pool);
+		struct tracked_key *k = tracked_key_create(r->key, view->client);
 		if (k == NULL)
 			return SETT_NO_MEMORY;
 		if (part->last_read != NULL)
@@ -342,7 +342,7 @@ push(struct client *client, struct resp_writer *w, uint64_t timestamp, bool behi
 
 /* The client to which it redirects has gone. */
 static void
-tell_broken(struct notice *n, const struct tracker *t, bool behind_reply)
+tell_broken(struct notice *n, const struct tracker *t)
 {
 	struct client *client = t->client;
 	__atomic_store_n(&client->redirect_broken, true, __ATOMIC_RELAXED);
@@ -353,19 +353,20 @@ tell_broken(struct notice *n, const struct tracker *t, bool behind_reply)
 	resp_push(w, 2);
 	resp_bulk_string(w, "tracking-redir-broken");
 	resp_integer(w, (int64_t)t->redirect);
-	push(client, w, n->message->timestamp, behind_reply);
+	push(client, w, n->message->timestamp, true);
 	if (w->failed)
 		resp_writer_free(w);
 }
 
+/* The client's reply that is under way may tell of what has changed meanwhile, so this comes behind it. */
 static void
-tell(struct pubsub *p, struct notice *n, const struct tracker *t, bool behind_reply)
+tell(struct pubsub *p, struct notice *n, const struct tracker *t)
 {
 	unsigned reactor = (unsigned)(n->own - p->reactors);
 	const struct tracker *target = t->redirect != 0 ? trackers_find_locked(&p->tracking, t->redirect) : t;
 	if (target == NULL) {
 		if (t->client->reactor == reactor)
-			tell_broken(n, t, behind_reply);
+			tell_broken(n, t);
 		return;
 	}
 	struct client *client = target->client;
@@ -374,7 +375,7 @@ tell(struct pubsub *p, struct notice *n, const struct tracker *t, bool behind_re
 	int protocol = __atomic_load_n(&client->protocol, __ATOMIC_RELAXED);
 	if (protocol < 3 && (t->redirect == 0 || !client_is_subscribed(client)))
 		return;
-	push(client, form_of(n, protocol), n->message->timestamp, behind_reply && target == t);
+	push(client, form_of(n, protocol), n->message->timestamp, target == t);
 }
 
 static void
@@ -388,11 +389,11 @@ tell_key(struct pubsub *p, struct notice *n)
 			continue;
 		if ((t->flags & TRACKING_NO_LOOP) != 0 && m->client == t->id)
 			continue;
-		tell(p, n, t, i->on_pool || m->client == t->id);
+		tell(p, n, t);
 	}
 }
 
-/* Those that track one prefix. They may be reading in the pool what was changed meanwhile: it comes behind that. */
+/* Those that track one prefix. */
 static void
 tell_prefix(struct pubsub *p, struct notice *n, const struct topic *prefix)
 {
@@ -413,7 +414,7 @@ tell_prefix(struct pubsub *p, struct notice *n, const struct topic *prefix)
 		}
 		n->key_count = except != 0 ? count_keys(n) : all;
 		if (n->key_count > 0)
-			tell(p, n, t, true);
+			tell(p, n, t);
 	}
 }
 
@@ -425,7 +426,7 @@ tell_flush(struct pubsub *p, struct notice *n)
 		for (const struct list_link *l = t->buckets[i].next; l != &t->buckets[i]; l = l->next) {
 			const struct tracker *tracker = list_entry(l, struct tracker, link);
 			if (tracker->flags != 0 && n->message->sequence > tracker->since)
-				tell(p, n, tracker, true);
+				tell(p, n, tracker);
 		}
 }
 

@@ -12,8 +12,8 @@ struct commit {
 	struct commit_participant *first, *refuser;
 	struct message_list messages; /* of its effects, until they are in the feed */
 	uint64_t observed;            /* what its messages depend on if it writes nothing */
-	bool writes, is_stale, is_tracked;
-	struct tracking_part tracking; /* of changed keys, and of keys that were told of */
+	bool writes, is_stale;
+	struct tracking_part *tracking; /* NULL: there is nothing to tell of keys */
 };
 
 static int
@@ -40,19 +40,20 @@ apply(void *arg, uint64_t timestamp)
 		interest_mark(c->server->interest, c->view->first_touched, timestamp);
 		waiting_mark(c->server->waiting, c->view->first_touched);
 	}
-	if (__builtin_expect(c->messages.first != NULL, 0))
-		pubsub_append(c->server->pubsub, &c->messages, timestamp != 0 ? timestamp : c->observed);
 	for (struct commit_participant *p = c->first; p != NULL; p = p->next)
 		if (p->apply != NULL)
 			p->apply(p, timestamp);
-	if (__builtin_expect(c->is_tracked, 0))
-		tracking_commit(c->server->pubsub, c->view, &c->tracking,
+	/* Behind the participants: who subscribes in a MULTI block hears what the block says after it. */
+	if (__builtin_expect(c->messages.first != NULL, 0))
+		pubsub_append(c->server->pubsub, &c->messages, timestamp != 0 ? timestamp : c->observed);
+	if (__builtin_expect(c->tracking != NULL, 0))
+		tracking_commit(c->server->pubsub, c->view, c->tracking,
 				timestamp != 0 ? timestamp : c->observed);
 }
 
 /* What others are told of it. */
 static int
-prepare_messages(struct commit *c)
+prepare_messages(struct commit *c, struct tracking_part *room)
 {
 	const struct keyspace_view *view = c->view;
 	if (c->server->pubsub == NULL)
@@ -63,8 +64,8 @@ prepare_messages(struct commit *c)
 		c->observed = view->observed;
 	int status = messages_create(view->first_effect, view->events, &c->messages);
 	if (status == SETT_OK && tracking_concerns(view)) {
-		status = tracking_prepare(view, &c->tracking);
-		c->is_tracked = status == SETT_OK;
+		status = tracking_prepare(view, room);
+		c->tracking = status == SETT_OK ? room : NULL;
 	}
 	return status;
 }
@@ -74,8 +75,8 @@ static void
 free_messages(struct commit *c)
 {
 	messages_free(&c->messages);
-	if (c->is_tracked)
-		tracking_finish(&c->tracking);
+	if (c->tracking != NULL)
+		tracking_finish(c->tracking);
 }
 
 int
@@ -83,8 +84,9 @@ commit_transaction(struct server *server, struct keyspace_view *view, struct com
 		   uint64_t *ret_timestamp, struct commit_participant **ret_refuser)
 {
 	struct commit c = {.server = server, .view = view, .first = first};
+	struct tracking_part tracking; /* set where it is used */
 	bool tells = __builtin_expect(view->first_effect != NULL || tracking_concerns(view), 0);
-	int status = tells ? prepare_messages(&c) : SETT_OK;
+	int status = tells ? prepare_messages(&c, &tracking) : SETT_OK;
 	if (status != SETT_OK) {
 		free_messages(&c);
 		sett_txn_discard(view->txn);
@@ -92,7 +94,7 @@ commit_transaction(struct server *server, struct keyspace_view *view, struct com
 	}
 	SYNC_POINT("commit: prepared");
 	c.writes = sett_txn_has_writes(view->txn);
-	tells = c.messages.first != NULL || c.is_tracked;
+	tells = c.messages.first != NULL || c.tracking != NULL;
 	struct sett_commit_hooks hooks = {
 		.check = c.writes || first != NULL || tells ? validate : NULL, .publish = apply, .arg = &c};
 	status = sett_txn_commit(view->txn, &hooks, ret_timestamp);

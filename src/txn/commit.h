@@ -6,8 +6,8 @@
  *     every participant validates    any of them may refuse; nothing has changed yet
  *     the writes are in the log and in memory
  *     new epochs are published, watchers of touched keys are marked (I3), and keys that are waited for (I4)
- *     what its effects tell others enters the feed (I15), made ready before
  *     every participant applies      it can't fail
+ *     what its effects tell others enters the feed (I15), made ready before
  *     the commit becomes visible */
 #ifndef SETT_TXN_COMMIT_H
 #define SETT_TXN_COMMIT_H

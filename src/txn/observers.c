@@ -120,7 +120,7 @@ note_reads(struct command_context *c)
 	if (command_key_positions(c->command, c->argv, c->argc, keys, &count) != SETT_OK)
 		return SETT_OK; /* there are none, and the reply is an error */
 	for (size_t i = 0; i < count && status == SETT_OK; i++)
-		status = keyspace_note_read(&c->view, c->argv[keys[i].position], c->may_wait);
+		status = keyspace_note_read(&c->view, c->argv[keys[i].position]);
 	/* What was told must be so when it is entered. */
 	if (count > 0)
 		sett_txn_validate_reads(c->view.txn);
@@ -134,7 +134,7 @@ observers_note_script(struct command_context *c, const struct bytes *keys, size_
 {
 	int status = SETT_OK;
 	for (size_t i = 0; i < count && c->script_has_read && status == SETT_OK; i++)
-		status = keyspace_note_read(&c->view, keys[i], c->may_wait);
+		status = keyspace_note_read(&c->view, keys[i]);
 	c->script_has_read = false;
 	return status;
 }

@@ -598,6 +598,13 @@ deliver(void *arg, unsigned reactor)
 	pubsub_deliver(runner->server->pubsub, reactor);
 }
 
+static bool
+has_news(void *arg, unsigned reactor)
+{
+	const struct runner *runner = arg;
+	return pubsub_has_news(runner->server->pubsub, reactor);
+}
+
 int
 runner_create(struct server *server, struct runner **ret)
 {
@@ -624,6 +631,7 @@ runner_handler(struct runner *runner)
 					.end_wait = end_wait,
 					.take_wait_reply = take_wait_reply,
 					.deliver = deliver,
+					.has_news = has_news,
 					.client_closed = client_closed};
 }
 

@@ -83,6 +83,13 @@ deliver(void *arg, unsigned reactor)
 	w->inner.deliver(w->inner.arg, reactor);
 }
 
+static bool
+has_news(void *arg, unsigned reactor)
+{
+	struct world *w = arg;
+	return w->inner.has_news(w->inner.arg, reactor);
+}
+
 static void
 wake_reactor(void *arg, unsigned reactor)
 {
@@ -138,6 +145,7 @@ start_net(struct world *w)
 						  .thread_stop = world_thread_stop,
 						  .execute = execute,
 						  .deliver = deliver,
+						  .has_news = has_news,
 						  .client_closed = client_closed}};
 	struct sett_error error;
 	struct net *net;
