@@ -19,7 +19,7 @@ all_units="unit/protocol unit/keyspace unit/type/string unit/type/incr unit/type
 	unit/info-command unit/other unit/introspection unit/introspection-2 unit/latency-monitor unit/querybuf
 	unit/bitops unit/bitfield unit/type/zset unit/hyperloglog unit/geo unit/pubsub unit/tracking
 	unit/type/set unit/type/list unit/type/list-2 unit/type/list-3 unit/type/stream
-	unit/type/stream-cgroups"
+	unit/type/stream-cgroups unit/functions"
 # Units that say more where the suite starts the server.
 drop_in_units=""
 # Of the tests that redis-server passes; asked for when all units run.

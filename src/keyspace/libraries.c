@@ -5,7 +5,7 @@
 #include "keyspace/private.h"
 #include "storage/base/varint.h"
 
-enum { PREFIX_SIZE = 2, STATE_SIZE = 16, HEAD_SIZE = 8 };
+enum { PREFIX_SIZE = 2, STATE_SIZE = 24, HEAD_SIZE = 8 };
 
 static const uint8_t state_key[PREFIX_SIZE] = {KIND_META, 'l'};
 
@@ -33,22 +33,33 @@ libraries_read(struct keyspace_view *view, struct libraries_state *ret)
 		return SETT_CORRUPT;
 	*ret = (struct libraries_state){.version = record.timestamp,
 					.libraries = get_le64(record.head.data),
-					.functions = get_le64(record.head.data + 8)};
+					.functions = get_le64(record.head.data + 8),
+					.bytes = get_le64(record.head.data + 16)};
 	return SETT_OK;
 }
 
-/* The state with one library more, less or neither, and functions likewise. */
+/* SETT_NO_MEMORY and other statuses of writes. */
 static int
-change_state(struct keyspace_view *view, struct libraries_state state, int64_t libraries, int64_t functions)
+write_state(struct keyspace_view *view, const struct libraries_state *state)
 {
 	const struct sett_key key = {state_bytes(), sett_engine_hash(view->keyspace->engine, state_bytes())};
 	uint8_t head[STATE_SIZE];
-	put_le64(head, state.libraries + (uint64_t)libraries);
-	put_le64(head + 8, state.functions + (uint64_t)functions);
+	put_le64(head, state->libraries);
+	put_le64(head + 8, state->functions);
+	put_le64(head + 16, state->bytes);
 	int status = sett_txn_write_conflict(view->txn, key.hash);
 	if (status != SETT_OK)
 		return status;
 	return sett_txn_put_hashed(view->txn, key, &(struct sett_put){.head = bytes_of(head, sizeof(head))});
+}
+
+/* What the state counts no more. */
+static void
+subtract(struct libraries_state *state, const struct library *l)
+{
+	state->libraries--;
+	state->functions -= l->functions;
+	state->bytes -= l->record.body_size;
 }
 
 static int
@@ -116,60 +127,71 @@ library_text(struct keyspace_view *view, const struct library *library, struct b
 	return sett_txn_body(view->txn, &library->record, ret);
 }
 
-/* What a name stands for now. SETT_NOT_FOUND. */
+/* What a name stands for now, and its key. SETT_NOT_FOUND. */
 static int
-find(struct keyspace_view *view, struct bytes name, struct bytes *ret_key, struct sett_record *ret,
-     uint64_t *ret_functions)
+find(struct keyspace_view *view, struct bytes name, struct bytes *ret_key, struct library *ret)
 {
+	struct sett_record record;
 	int status = library_key(view, name, ret_key);
 	if (status == SETT_OK)
-		status = sett_txn_get(view->txn, *ret_key, ret);
-	if (status == SETT_OK && ret->head.size != HEAD_SIZE)
-		status = SETT_CORRUPT;
-	if (status == SETT_OK)
-		*ret_functions = get_le64(ret->head.data);
-	return status;
+		status = sett_txn_get(view->txn, *ret_key, &record);
+	return status == SETT_OK ? parse(*ret_key, &record, ret) : status;
+}
+
+int
+library_find(struct keyspace_view *view, struct bytes name, struct library *ret)
+{
+	struct libraries_state state;
+	struct bytes key;
+	if (name.size == 0 || name.size > LIBRARY_NAME_MAX)
+		return SETT_NOT_FOUND;
+	int status = libraries_read(view, &state);
+	return status == SETT_OK ? find(view, name, &key, ret) : status;
 }
 
 int
 library_put(struct keyspace_view *view, struct bytes name, struct bytes text, uint64_t functions)
 {
 	struct libraries_state state;
-	struct sett_record old;
+	struct library old;
 	struct bytes key;
-	uint64_t old_functions = 0;
 	uint8_t head[HEAD_SIZE];
 	assert(name.size > 0);
 	int status = libraries_read(view, &state);
 	if (status == SETT_OK)
-		status = find(view, name, &key, &old, &old_functions);
+		status = find(view, name, &key, &old);
 	bool exists = status == SETT_OK;
 	if (status != SETT_OK && status != SETT_NOT_FOUND)
 		return status;
+	if (exists)
+		subtract(&state, &old);
+	state.libraries++;
+	state.functions += functions;
+	state.bytes += text.size;
 	put_le64(head, functions);
 	const struct sett_put put = {
-		.head = bytes_of(head, sizeof(head)), .body = text, .over = exists ? &old : NULL};
+		.head = bytes_of(head, sizeof(head)), .body = text, .over = exists ? &old.record : NULL};
 	status = sett_txn_put(view->txn, key, &put);
-	return status == SETT_OK
-		? change_state(view, state, exists ? 0 : 1, (int64_t)(functions - old_functions))
-		: status;
+	return status == SETT_OK ? write_state(view, &state) : status;
 }
 
 int
 library_delete(struct keyspace_view *view, struct bytes name)
 {
 	struct libraries_state state;
-	struct sett_record old;
+	struct library old;
 	struct bytes key;
-	uint64_t functions;
+	if (name.size == 0 || name.size > LIBRARY_NAME_MAX)
+		return SETT_NOT_FOUND;
 	int status = libraries_read(view, &state);
 	if (status == SETT_OK)
-		status = name.size > 0 && name.size <= LIBRARY_NAME_MAX
-			? find(view, name, &key, &old, &functions)
-			: SETT_NOT_FOUND;
+		status = find(view, name, &key, &old);
 	if (status == SETT_OK)
-		status = sett_txn_delete_over(view->txn, key, &old);
-	return status == SETT_OK ? change_state(view, state, -1, -(int64_t)functions) : status;
+		status = sett_txn_delete_over(view->txn, key, &old.record);
+	if (status != SETT_OK)
+		return status;
+	subtract(&state, &old);
+	return write_state(view, &state);
 }
 
 /* A name that will be deleted. */

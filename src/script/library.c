@@ -313,6 +313,37 @@ script_longest_running(struct script_library *l, enum script_kind kind, struct r
 	return longest != NULL;
 }
 
+static struct bytes *
+copy_arguments(struct arena *arena, size_t argc, const struct bytes *argv)
+{
+	struct bytes *copy = arena_allocate(arena, argc * sizeof(*copy), _Alignof(struct bytes));
+	for (size_t i = 0; i < argc && copy != NULL; i++) {
+		copy[i] = bytes_of(arena_copy(arena, argv[i].data, argv[i].size), argv[i].size);
+		if (copy[i].data == NULL)
+			return NULL;
+	}
+	return copy;
+}
+
+int
+script_running_command(struct script_library *l, uint64_t id, struct arena *arena, size_t *ret_argc,
+		       struct bytes **ret_argv)
+{
+	int status = SETT_OK;
+	*ret_argc = 0;
+	mutex_lock(&l->lock);
+	for (const struct script_run *run = l->runs; run != NULL; run = run->next) {
+		if (run->id != id)
+			continue;
+		*ret_argc = run->argc;
+		*ret_argv = copy_arguments(arena, run->argc, run->argv);
+		if (*ret_argv == NULL)
+			status = SETT_NO_MEMORY;
+	}
+	mutex_unlock(&l->lock);
+	return status;
+}
+
 /* ---- SCRIPT KILL ---- */
 
 static void

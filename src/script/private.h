@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "script/functions.h"
 #include "script/script.h"
 #include "storage/base/random.h"
 
@@ -16,11 +17,14 @@ enum {
 };
 
 struct script_note;
+struct function_load;
 
 /* The present run. On the stack of script_run. */
 struct script_run {
 	struct command_context *context;
 	const struct script_call *call;
+	size_t argc; /* of its command */
+	const struct bytes *argv;
 	struct resp_writer *reply; /* of the script */
 	bool read_only;
 	int protocol; /* redis.setresp: of the replies of the commands that it calls */
@@ -43,11 +47,19 @@ struct script_vm {
 	uint64_t generation;             /* of the library, when the scripts below were compiled */
 	struct compiled_script *scripts; /* by the hash of their names: open addressing */
 	size_t script_count, script_slots;
-	int error_handler;        /* reference in the registry */
-	int globals;              /* likewise: the table behind the read-only one */
-	struct script_run *run;   /* the present one, or NULL */
-	struct resp_writer reply; /* of the commands that it calls */
-	struct random seeds;      /* of the next line, for each run: what a script makes of it is forgotten */
+	int error_handler; /* reference in the registry */
+	int globals;       /* likewise: the table behind the read-only one */
+	/* function_load.c, functions.c */
+	struct function_set functions;
+	struct function_load *load; /* the present one, or NULL */
+	bool has_function_globals;  /* then these are references in the registry: */
+	int function_globals,
+		load_globals; /* the tables behind the globals of functions, when they run and when
+					       they are loaded */
+	int function_environment, function_metatable; /* the read-only table before them, and its metatable */
+	struct script_run *run;                       /* the present one, or NULL */
+	struct resp_writer reply;                     /* of the commands that it calls */
+	struct random seeds; /* of the next line, for each run: what a script makes of it is forgotten */
 	struct drand48_data random;
 	struct script_vm *next, *previous; /* of the library, under its lock */
 };
@@ -102,6 +114,9 @@ void script_append_value(lua_State *, struct resp_writer *, int protocol);
 void script_push_error(lua_State *, struct bytes text);
 void script_push_error_text(lua_State *, const char *text);
 
+/* ---- functions.c ---- */
+void functions_free(struct script_vm *);
+
 /* ---- call.c ---- */
 int script_call_raising(lua_State *);   /* redis.call */
 int script_call_returning(lua_State *); /* redis.pcall */
@@ -115,6 +130,8 @@ int script_random(lua_State *);
 int script_random_seed(lua_State *);
 
 /* ---- run.c ---- */
+/* The limit of the interpreter's memory for one run; 0: none. */
+size_t script_memory_limit(const struct script_vm *);
 /* Gives the run up: it ends, whatever it catches. Does not return. */
 int script_give_up(lua_State *, struct script_run *, int status) __attribute__((noreturn));
 /* Looks at the clock, at SCRIPT KILL and at the client; gives the run up if need be. */

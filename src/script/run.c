@@ -151,11 +151,11 @@ check_flags(struct command_context *c, const struct script_call *call)
 	return SETT_OK;
 }
 
-static size_t
-memory_limit(const struct server *server, const struct script_vm *vm)
+size_t
+script_memory_limit(const struct script_vm *vm)
 {
 	/* relaxed: the number stands for itself */
-	size_t limit = (size_t)__atomic_load_n(&server->transaction_memory, __ATOMIC_RELAXED);
+	size_t limit = (size_t)__atomic_load_n(&vm->server->transaction_memory, __ATOMIC_RELAXED);
 	if (limit == 0)
 		return 0;
 	return vm->memory + (limit > HEAP_MIN ? limit : HEAP_MIN);
@@ -218,6 +218,8 @@ script_run(struct command_context *c, struct script_vm *vm, const struct script_
 	struct script_run run = {
 		.context = c,
 		.call = call,
+		.argc = c->argc,
+		.argv = c->argv,
 		.reply = c->reply,
 		.protocol = 2,
 		.read_only = call->read_only ||
@@ -230,7 +232,7 @@ script_run(struct command_context *c, struct script_vm *vm, const struct script_
 	size_t mark = c->reply->size;
 	assert(vm->run == NULL);
 	vm->run = &run;
-	vm->memory_limit = memory_limit(c->server, vm);
+	vm->memory_limit = script_memory_limit(vm);
 	srand48_r((long)random_next(&vm->seeds), &vm->random);
 	script_json_reset(vm->state);
 	lua_sethook(vm->state, script_count_hook, LUA_MASKCOUNT, SCRIPT_HOOK_COUNT);

@@ -67,6 +67,9 @@ struct running_script {
 /* The one that has run longest; of EVAL or of functions alone, or any. False: there is none. */
 enum script_kind { SCRIPT_EVAL, SCRIPT_FUNCTION, SCRIPT_ANY };
 bool script_longest_running(struct script_library *, enum script_kind, struct running_script *ret);
+/* A copy of the arguments of the command that runs it: in the arena; none, if it has ended meanwhile. SETT_NO_MEMORY. */
+int script_running_command(struct script_library *, uint64_t id, struct arena *, size_t *ret_argc,
+			   struct bytes **ret_argv);
 /* SCRIPT KILL and FUNCTION KILL: answers, and ends at the commit one run after the other that has passed
  * busy-reply-threshold and has not written. */
 int script_kill(struct command_context *, enum script_kind);

@@ -102,8 +102,10 @@ script_vm_free(struct script_vm *vm)
 {
 	assert(vm->run == NULL);
 	script_library_leave_vm(vm->server->scripts, vm);
-	if (vm->state != NULL)
+	if (vm->state != NULL) {
+		functions_free(vm);
 		lua_close(vm->state);
+	}
 	assert(vm->memory == 0);
 	free(vm->scripts);
 	resp_writer_free(&vm->reply);

@@ -559,14 +559,15 @@ note_library(void *arg, const struct library *library)
 }
 
 static void
-expect_libraries(struct session *s, const char *expected, uint64_t libraries, uint64_t functions)
+expect_libraries(struct session *s, const char *expected, uint64_t libraries, uint64_t functions,
+		 uint64_t bytes)
 {
 	char text[200] = "";
 	struct libraries_state state;
 	cr_assert_eq(libraries_walk(&s->view, note_library, text), SETT_OK);
 	cr_expect_str_eq(text, expected);
 	cr_assert_eq(libraries_read(&s->view, &state), SETT_OK);
-	cr_expect(state.libraries == libraries && state.functions == functions);
+	cr_expect(state.libraries == libraries && state.functions == functions && state.bytes == bytes);
 }
 
 static uint64_t
@@ -592,31 +593,31 @@ Test(keyspace, libraries_are_kept_with_a_version_of_all)
 	struct fixture *f = fixture_open();
 	struct session s;
 	session_open(f, &s);
-	expect_libraries(&s, "", 0, 0);
+	expect_libraries(&s, "", 0, 0, 0);
 	cr_assert_eq(libraries_version(&s), 0);
 	cr_assert_eq(library_delete(&s.view, BYTES_LITERAL("b")), SETT_NOT_FOUND);
 	cr_assert_eq(library_put(&s.view, BYTES_LITERAL("b"), BYTES_LITERAL("the text"), 3), SETT_OK);
 	cr_assert_eq(libraries_version(&s), UINT64_MAX);
 	cr_assert_eq(library_put(&s.view, BYTES_LITERAL("a"), BYTES_LITERAL("the text"), 2), SETT_OK);
-	expect_libraries(&s, "a:2 b:3 ", 2, 5);
+	expect_libraries(&s, "a:2 b:3 ", 2, 5, 16);
 	cr_assert_eq(session_commit(&s), SETT_OK);
 	session_open(f, &s);
 	uint64_t version = libraries_version(&s);
 	cr_assert(version != 0 && version != UINT64_MAX);
-	expect_libraries(&s, "a:2 b:3 ", 2, 5);
+	expect_libraries(&s, "a:2 b:3 ", 2, 5, 16);
 	cr_assert_eq(libraries_walk(&s.view, expect_text, &s), SETT_OK);
 	cr_assert_eq(library_put(&s.view, BYTES_LITERAL("b"), BYTES_LITERAL("another"), 1), SETT_OK);
-	expect_libraries(&s, "a:2 b:1 ", 2, 3);
+	expect_libraries(&s, "a:2 b:1 ", 2, 3, 15);
 	cr_assert_eq(library_delete(&s.view, BYTES_LITERAL("a")), SETT_OK);
-	expect_libraries(&s, "b:1 ", 1, 1);
+	expect_libraries(&s, "b:1 ", 1, 1, 7);
 	cr_assert_eq(session_commit(&s), SETT_OK);
 	session_open(f, &s);
 	cr_assert_gt(libraries_version(&s), version);
 	cr_assert_eq(libraries_clear(&s.view), SETT_OK);
-	expect_libraries(&s, "", 0, 0);
+	expect_libraries(&s, "", 0, 0, 0);
 	cr_assert_eq(session_commit(&s), SETT_OK);
 	session_open(f, &s);
-	expect_libraries(&s, "", 0, 0);
+	expect_libraries(&s, "", 0, 0, 0);
 	cr_assert_neq(libraries_version(&s), 0);
 	cr_assert_eq(session_commit(&s), SETT_OK);
 	fixture_close(f);
