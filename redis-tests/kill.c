@@ -5,7 +5,7 @@
  *	     [--check SETT_TOOL]
  *
  * Four writers send small pipelines of SET, APPEND, DEL, INCR and MULTI blocks (of SETs, and of changes to
- * hashes, a sorted set, a set and a list), each to keys of its own and all to some shared ones; two readers look at what is there.
+ * hashes, a sorted set, a set, a list, a stream and its group), each to keys of its own and all to some shared ones; two readers look at what is there.
  * After a number of acknowledged operations that the seed chooses, one of the writers kills the server. It is
  * started again on its directory, everything is read back and compared with the models (kill_model.h): each
  * writer's keys are as after some prefix of what it sent, which contains all that was acknowledged and all that
@@ -94,6 +94,31 @@ connection_broke(struct trial *trial, redisContext *context, const char *who)
 
 /* ---- writers ---- */
 
+/* The field's entry of the stream goes, and a new one comes, which the group's consumer gets. */
+static bool
+send_entry(const struct writer *writer, redisContext *context, const struct kill_change *change,
+	   enum kill_collection collection)
+{
+	bool is_set = change->kind == KILL_FIELD_SET;
+	char key[KILL_KEY_MAX], name[KILL_FIELD_MAX], value[KILL_FIELD_MAX], old[KILL_FIELD_MAX],
+		id[KILL_FIELD_MAX];
+	const char *create[] = {"XGROUP", "CREATE", key, "g", "$", "MKSTREAM"};
+	const char *del[] = {"XDEL", key, old}, *add[] = {"XADD", key, id, "field", name};
+	const char *ack[] = {"XACK", key, "g", old};
+	const char *read[] = {"XREADGROUP", "GROUP", "g", "c", "COUNT", "1", "STREAMS", key, ">"};
+
+	kill_field(change, name, value);
+	kill_key(writer->number, change->kind, change->key, KILL_STREAM, key);
+	snprintf(old, sizeof(old), "%" PRIu64 "-1", change->old);
+	snprintf(id, sizeof(id), "%" PRIu64 "-1", change->version);
+	if (collection == KILL_STREAM)
+		return load_append(context, 6, create, NULL) && load_append(context, 3, del, NULL) &&
+			(!is_set || load_append(context, 5, add, NULL));
+	if (collection == KILL_PENDING)
+		return load_append(context, 4, ack, NULL) && (!is_set || load_append(context, 9, read, NULL));
+	return true;
+}
+
 /* One command that sets, or removes, a field in one of the writer's collections. */
 static bool
 send_field(const struct writer *writer, redisContext *context, const struct kill_change *change,
@@ -106,6 +131,8 @@ send_field(const struct writer *writer, redisContext *context, const struct kill
 	const char *set[] = {is_set ? "SADD" : "SREM", key, name};
 	const char *push[] = {"RPUSH", key, name}, *remove[] = {"LREM", key, "0", name};
 
+	if (collection >= KILL_STREAM)
+		return send_entry(writer, context, change, collection);
 	kill_field(change, name, value);
 	snprintf(score, sizeof(score), "%" PRIu64, change->version);
 	kill_key(writer->number, change->kind, change->key, collection, key);
@@ -120,7 +147,7 @@ send_field(const struct writer *writer, redisContext *context, const struct kill
 	case KILL_LIST:
 		return load_append(context, 4, remove, NULL) &&
 			(!is_set || load_append(context, 3, push, NULL));
-	case KILL_COLLECTIONS:
+	default:
 		break;
 	}
 	return false;
@@ -149,9 +176,9 @@ block_size(const struct kill_change *change)
 	case KILL_SHARED_BLOCK:
 		return KILL_PARTS;
 	case KILL_FIELD_SET:
-		return KILL_COLLECTIONS + 1;
+		return 11;
 	case KILL_FIELD_DEL:
-		return KILL_COLLECTIONS;
+		return 8;
 	default:
 		return 0;
 	}
@@ -215,6 +242,19 @@ last_reply(redisContext *context, const struct kill_change *change)
 	return load_reply(context);
 }
 
+/* The stream took the id, and the group was given the entry; what was acknowledged had been pending. */
+static void
+check_entry(const struct writer *writer, const struct kill_change *change, const redisReply *reply)
+{
+	const redisReply *added = reply->element[8], *acknowledged = reply->element[9],
+			 *read = reply->element[10];
+	if (added->type != REDIS_REPLY_STRING || read->type != REDIS_REPLY_ARRAY ||
+	    acknowledged->integer != (change->old != 0))
+		fail(writer->trial, "writer %u: XADD of %" PRIu64 " in the place of %" PRIu64 ": %s",
+		     writer->number, change->version, change->old,
+		     added->str != NULL ? added->str : "it was not delivered");
+}
+
 static void
 take_reply(struct writer *writer, const struct kill_change *change, const redisReply *reply)
 {
@@ -245,6 +285,8 @@ take_reply(struct writer *writer, const struct kill_change *change, const redisR
 		if (reply->type != REDIS_REPLY_ARRAY || reply->elements != block_size(change))
 			fail(trial, "writer %u: EXEC did not answer %u results", writer->number,
 			     block_size(change));
+		else if (change->kind == KILL_FIELD_SET)
+			check_entry(writer, change, reply);
 		break;
 	default:
 		break;

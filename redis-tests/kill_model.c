@@ -45,6 +45,8 @@ kill_change_draw(struct random *random, const struct kill_model *model, uint64_t
 	change.kind = kinds[random_below(random, sizeof(kinds) / sizeof(kinds[0]))];
 	change.key = (unsigned)random_below(random, keys[change.kind]);
 	change.size = draw_size(random);
+	if (change.kind == KILL_FIELD_SET || change.kind == KILL_FIELD_DEL)
+		change.old = model->fields[change.key];
 	if (change.kind == KILL_APPEND && model->strings[change.key].count == KILL_CHUNKS_MAX)
 		change.kind = KILL_SET;
 	return change;
@@ -73,10 +75,12 @@ kill_model_apply(struct kill_model *model, const struct kill_change *change)
 		model->blocks[change->key] = change->version;
 		break;
 	case KILL_FIELD_SET:
-		model->fields[change->key] = change->version;
+		model->fields[change->key] = model->last_id = change->version;
+		model->has_stream = 1;
 		break;
 	case KILL_FIELD_DEL:
 		model->fields[change->key] = 0;
+		model->has_stream = 1;
 		break;
 	case KILL_SHARED_INCR:
 	case KILL_SHARED_BLOCK:
@@ -133,7 +137,7 @@ kill_model_keys(const struct kill_model *model)
 
 	for (unsigned i = 0; i < KILL_FIELDS; i++)
 		collections |= model->fields[i] > 0;
-	keys += collections ? KILL_COLLECTIONS : 0;
+	keys += (collections ? KILL_STREAM : 0) + model->has_stream;
 	for (unsigned i = 0; i < KILL_STRINGS; i++)
 		keys += model->strings[i].count > 0;
 	for (unsigned i = 0; i < KILL_COUNTERS; i++)
@@ -262,8 +266,10 @@ ask_for_all(redisContext *context, unsigned writer)
 	const char *get[] = {"GET", keys[0]}, *hash[] = {"HGETALL", keys[0]}, *set[] = {"SMEMBERS", keys[0]};
 	const char *zset[] = {"ZRANGE", keys[0], "0", "-1", "WITHSCORES"};
 	const char *list[] = {"LRANGE", keys[0], "0", "-1"};
-	const char **const collections[] = {hash, hash, zset, set, list};
-	static const int counts[] = {2, 2, 5, 2, 4};
+	const char *stream[] = {"XRANGE", keys[0], "-", "+"}, *last[] = {"XINFO", "STREAM", keys[0]};
+	const char *pending[] = {"XPENDING", keys[0], "g", "-", "+", "1000"};
+	const char **const collections[] = {hash, hash, zset, set, list, stream, pending, last};
+	static const int counts[] = {2, 2, 5, 2, 4, 4, 6, 3};
 	const char *mget[1 + KILL_PARTS] = {"MGET", keys[0], keys[1], keys[2]};
 
 	for (unsigned i = 0; i < KILL_STRINGS; i++) {
@@ -283,11 +289,56 @@ ask_for_all(redisContext *context, unsigned writer)
 			return false;
 	}
 	for (unsigned i = 0; i < KILL_COLLECTIONS; i++) {
-		kill_key(writer, KILL_FIELD_SET, 0, i, keys[0]);
+		kill_key(writer, KILL_FIELD_SET, 0, i < KILL_STREAM ? i : KILL_STREAM, keys[0]);
 		if (!load_append(context, counts[i], collections[i], NULL))
 			return false;
 	}
 	return true;
+}
+
+static unsigned
+field_of_version(const struct kill_model *model, uint64_t version)
+{
+	unsigned field = 0;
+	while (field < KILL_FIELDS && model->fields[field] != version)
+		field++;
+	return field;
+}
+
+/* Entries of the stream, and those that are pending, in the order of their ids: one for each field. */
+static bool
+take_entries(bool are_pending, const redisReply *reply, const struct kill_model *model)
+{
+	uint64_t before = 0, count = 0;
+	for (unsigned i = 0; i < KILL_FIELDS; i++)
+		count += model->fields[i] != 0;
+	if (are_pending && reply->type == REDIS_REPLY_ERROR)
+		return strncmp(reply->str, "NOGROUP", 7) == 0 && count == 0;
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != count)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		const redisReply *entry = reply->element[i];
+		uint64_t version = strtoull(entry->element[0]->str, NULL, 10);
+		unsigned field = field_of_version(model, version);
+		if (version <= before || field == KILL_FIELDS)
+			return false;
+		before = version;
+		if (!are_pending &&
+		    (entry->element[1]->elements != 2 ||
+		     strtoul(entry->element[1]->element[1]->str, NULL, 10) != field))
+			return false;
+	}
+	return true;
+}
+
+static bool
+take_last_id(const redisReply *reply, struct kill_model *model)
+{
+	model->has_stream = reply->type == REDIS_REPLY_ARRAY;
+	for (size_t i = 0; model->has_stream && i + 1 < reply->elements; i += 2)
+		if (strcmp(reply->element[i]->str, "last-generated-id") == 0)
+			model->last_id = strtoull(reply->element[i + 1]->str, NULL, 10);
+	return model->has_stream || strcmp(reply->str, "ERR no such key") == 0;
 }
 
 /* All collections of a writer have the same fields; those that keep values, or scores, the same versions. */
@@ -298,6 +349,10 @@ take_collection(enum kill_collection collection, const redisReply *reply, struct
 	bool has_versions = collection != KILL_MEMBERS && collection != KILL_LIST;
 	size_t step = has_versions ? 2 : 1;
 
+	if (collection == KILL_LAST_ID)
+		return take_last_id(reply, model);
+	if (collection == KILL_STREAM || collection == KILL_PENDING)
+		return take_entries(collection == KILL_PENDING, reply, model);
 	if (reply->type != REDIS_REPLY_ARRAY || reply->elements % step != 0)
 		return false;
 	for (size_t i = 0; i < reply->elements; i += step) {
@@ -319,7 +374,8 @@ static bool
 take_value(unsigned writer, unsigned i, const redisReply *reply, struct kill_model *model, char *why,
 	   size_t why_size)
 {
-	if (reply->type == REDIS_REPLY_ERROR) {
+	bool may_fail = i >= KILL_STRINGS + KILL_COUNTERS + KILL_BLOCKS + KILL_PENDING;
+	if (reply->type == REDIS_REPLY_ERROR && !may_fail) {
 		snprintf(why, why_size, "an error: %s", reply->str);
 		return false;
 	}

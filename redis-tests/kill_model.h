@@ -26,7 +26,17 @@ enum {
 };
 
 /* What a writer's collections are. All have the same fields: as fields, members or elements. */
-enum kill_collection { KILL_HASH, KILL_OTHER_HASH, KILL_ZSET, KILL_MEMBERS, KILL_LIST, KILL_COLLECTIONS };
+enum kill_collection {
+	KILL_HASH,
+	KILL_OTHER_HASH,
+	KILL_ZSET,
+	KILL_MEMBERS,
+	KILL_LIST,
+	KILL_STREAM,  /* an entry for each field, whose id is the version */
+	KILL_PENDING, /* what is pending in the stream's group: the same entries */
+	KILL_LAST_ID, /* that the stream has given, which is there as long as the stream */
+	KILL_COLLECTIONS
+};
 
 enum kill_kind {
 	KILL_SET,
@@ -46,6 +56,7 @@ struct kill_change {
 	unsigned key;
 	uint32_t size; /* of the chunk; of a block's largest part */
 	uint64_t version;
+	uint64_t old; /* of the field, before */
 };
 
 struct kill_string {
@@ -60,6 +71,7 @@ struct kill_model {
 	uint64_t counters[KILL_COUNTERS];
 	uint64_t blocks[KILL_BLOCKS]; /* versions; 0: absent */
 	uint64_t fields[KILL_FIELDS]; /* likewise */
+	uint64_t has_stream, last_id; /* it stays when it has no entry */
 };
 
 /* A random change that is possible in the given state. */

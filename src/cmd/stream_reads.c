@@ -3,14 +3,89 @@
 #include "cmd/stream_groups.h"
 #include "storage/base/clock.h"
 
+struct xrange {
+	struct stream_id ids[2];
+	bool backward;
+	uint64_t most;
+};
+
+/* Makes the reply in memory, unless it is long. */
+static int
+reply_if_short(struct command_context *c, struct stream *s, const struct xrange *x, bool *ret_is_long)
+{
+	enum { LONG_ENTRIES = 1000, LONG_BYTES = 256 * 1024 };
+	struct stream_walk walk;
+	struct stream_entry entry;
+	size_t start = c->reply->size, array = resp_deferred_begin(c->reply);
+	uint64_t count = 0;
+	bool is_long = false;
+	int status = SETT_OK;
+	stream_walk(s, x->ids[0], x->ids[1], x->backward, &walk);
+	while (count < x->most && !is_long && (status = stream_walk_next(&walk, &entry)) == SETT_OK) {
+		is_long = count == LONG_ENTRIES || c->reply->size - start > LONG_BYTES;
+		status = is_long ? SETT_OK : reply_stream_entry(c, &entry);
+		count++;
+		if (status != SETT_OK)
+			break;
+	}
+	stream_walk_close(&walk);
+	resp_deferred_array_end(c->reply, array, count);
+	if (is_long)
+		resp_truncate(c->reply, start);
+	*ret_is_long = is_long;
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}
+
+static int
+count_entries(struct command_context *c, struct stream *s, const struct xrange *x, uint64_t *ret)
+{
+	struct stream_walk walk;
+	struct stream_entry entry;
+	uint64_t count = 0;
+	int status = SETT_OK;
+	stream_walk(s, x->ids[0], x->ids[1], x->backward, &walk);
+	while (count < x->most && status == SETT_OK) {
+		status = context_is_given_up(c) ? context_give_up(c) : stream_walk_next(&walk, &entry);
+		count += status == SETT_OK;
+	}
+	stream_walk_close(&walk);
+	*ret = count;
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}
+
+static int
+reply_range(struct command_context *c, struct stream *s, const struct xrange *x)
+{
+	uint64_t count;
+	bool is_long;
+	int status = reply_if_short(c, s, x, &is_long);
+	if (status != SETT_OK || !is_long)
+		return status;
+	status = context_enter_long_lane(c);
+	if (status == SETT_OK && !key_is_changed(s->key)) {
+		size_t start = c->reply->size;
+		status = count_entries(c, s, x, &count);
+		if (status != SETT_OK)
+			return status;
+		resp_array(c->reply, count);
+		status = reply_stream_source(c, s, x->ids, x->backward, count);
+		if (status != SETT_TOO_LARGE)
+			return status;
+		/* No snapshot can be kept. */
+		resp_truncate(c->reply, start);
+		status = SETT_OK;
+	}
+	return status == SETT_OK ? reply_stream_range(c, s, x->ids, x->backward, x->most, NULL) : status;
+}
+
 static int
 range_command(struct command_context *c, bool backward)
 {
 	struct open_stream s;
-	struct stream_id range[2];
+	struct xrange x = {.backward = backward};
 	int64_t count = -1;
-	if (!context_stream_bound(c, c->argv[backward ? 3 : 2], false, &range[0]) ||
-	    !context_stream_bound(c, c->argv[backward ? 2 : 3], true, &range[1]))
+	if (!context_stream_bound(c, c->argv[backward ? 3 : 2], false, &x.ids[0]) ||
+	    !context_stream_bound(c, c->argv[backward ? 2 : 3], true, &x.ids[1]))
 		return OUTCOME_FAILED;
 	for (size_t i = 4; i < c->argc; i += 2) {
 		if (!argument_is(c->argv[i], "COUNT") || i + 1 >= c->argc)
@@ -20,6 +95,7 @@ range_command(struct command_context *c, bool backward)
 		if (count < 0)
 			count = 0;
 	}
+	x.most = count < 0 ? UINT64_MAX : (uint64_t)count;
 	int status = open_stream(c, c->argv[1], &s);
 	if (status != SETT_OK)
 		return status;
@@ -28,8 +104,7 @@ range_command(struct command_context *c, bool backward)
 	else if (count == 0)
 		resp_null_array(c->reply);
 	else
-		return reply_stream_range(c, &s.stream, range, backward,
-					  count < 0 ? UINT64_MAX : (uint64_t)count, NULL);
+		return reply_range(c, &s.stream, &x);
 	return SETT_OK;
 }
 

@@ -97,34 +97,46 @@ stream_id_text(struct stream_id id, char ret[STREAM_ID_TEXT_MAX])
 
 /* ---- replies ---- */
 
+static void
+write_stream_id(struct resp_writer *w, struct stream_id id)
+{
+	char text[STREAM_ID_TEXT_MAX];
+	resp_bulk(w, text, stream_id_text(id, text));
+}
+
 void
 reply_stream_id(struct command_context *c, struct stream_id id)
 {
-	char text[STREAM_ID_TEXT_MAX];
-	resp_bulk(c->reply, text, stream_id_text(id, text));
+	write_stream_id(c->reply, id);
 }
 
 static int
-reply_id_and_texts(struct command_context *c, const struct stream_entry *entry)
+write_id_and_texts(struct resp_writer *w, const struct stream_entry *entry)
 {
 	struct stream_entry e = *entry;
 	struct bytes text;
-	reply_stream_id(c, e.id);
-	resp_array(c->reply, e.texts);
+	write_stream_id(w, e.id);
+	resp_array(w, e.texts);
 	while (e.texts > 0) {
 		int status = stream_entry_text(&e, &text);
 		if (status != SETT_OK)
 			return status;
-		reply_bytes(c, text);
+		resp_bulk(w, text.data, text.size);
 	}
 	return SETT_OK;
 }
 
 int
+write_stream_entry(struct resp_writer *w, const struct stream_entry *entry)
+{
+	resp_array(w, 2);
+	return write_id_and_texts(w, entry);
+}
+
+int
 reply_stream_entry(struct command_context *c, const struct stream_entry *entry)
 {
-	resp_array(c->reply, 2);
-	return reply_id_and_texts(c, entry);
+	return write_stream_entry(c->reply, entry);
 }
 
 int
@@ -132,7 +144,7 @@ reply_claimed_entry(struct command_context *c, const struct stream_entry *entry,
 		    uint64_t count)
 {
 	resp_array(c->reply, 4);
-	int status = reply_id_and_texts(c, entry);
+	int status = write_id_and_texts(c->reply, entry);
 	resp_integer(c->reply, (int64_t)idle_ms);
 	resp_integer(c->reply, (int64_t)count);
 	return status;

@@ -26,6 +26,7 @@ enum { STREAM_ID_TEXT_MAX = 41 };
 size_t stream_id_text(struct stream_id, char ret[STREAM_ID_TEXT_MAX]);
 void reply_stream_id(struct command_context *, struct stream_id);
 /* [id, [name, value, ...]] */
+int write_stream_entry(struct resp_writer *, const struct stream_entry *);
 int reply_stream_entry(struct command_context *, const struct stream_entry *);
 /* [id, [name, value, ...], idle, count] */
 int reply_claimed_entry(struct command_context *, const struct stream_entry *, uint64_t idle_ms,
@@ -33,6 +34,10 @@ int reply_claimed_entry(struct command_context *, const struct stream_entry *, u
 /* An array of up to `most` entries from one id to another. `ret_count` may be NULL. */
 int reply_stream_range(struct command_context *, struct stream *, const struct stream_id range[2],
 		       bool backward, uint64_t most, uint64_t *ret_count);
+/* `count` entries, which there are, are read while the reply is sent. SETT_TOO_LARGE: it must be made in another way. The stream
+ * was not changed. */
+int reply_stream_source(struct command_context *, struct stream *, const struct stream_id range[2],
+			bool backward, uint64_t count);
 
 /* MAXLEN, MINID and their options. */
 struct stream_trim {

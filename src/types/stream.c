@@ -1,25 +1,15 @@
-/* Streams: opening, saving, changes, walks; see stream.h.
+/* Streams: opening, saving, changes; see stream.h.
  *
  * Invariants
  * - The runs of the nodes, in the order of their keys, and then that of the body have all entries in the order of their
  *   ids; no node is empty.
  * - `first` is the id of an entry, unless there is none. */
-#include "types/stream.h"
+#include "types/stream_private.h"
 
 #include "keyspace/build.h"
 #include "storage/base/varint.h"
 
-enum {
-	FIELD_COUNT = 14,
-	KIND_NODE = 0,
-	NODE_OVERHEAD = STREAM_NODE_KEY_SIZE + 16, /* what a node takes beside its run */
-};
-
-static bool
-is_below(struct stream_id a, struct stream_id b)
-{
-	return stream_id_compare(a, b) < 0;
-}
+enum { FIELD_COUNT = 14, KIND_NODE = 0 };
 
 /* ---- opening and saving ---- */
 
@@ -46,7 +36,7 @@ parse_fields(struct stream *s, const struct root *root)
 	s->object_bytes = root->object_bytes;
 	bool sound = s->run_count <= s->count && s->nodes <= s->count - s->run_count &&
 		(s->nodes == 0) == (s->run_count == s->count) && (s->nodes == 0 || s->object != 0) &&
-		!is_below(s->last, s->first);
+		!stream_id_is_below(s->last, s->first);
 	return sound ? SETT_OK : SETT_CORRUPT;
 }
 
@@ -62,8 +52,17 @@ stream_open(struct key *key, size_t packed_size, struct stream *ret)
 	return parse_fields(ret, &key->root);
 }
 
-static int
-read_body(struct stream *s)
+void
+stream_go_on(struct keyspace_view *view, uint64_t epoch, struct key *key, struct stream *ret)
+{
+	assert(ret->is_body_read);
+	*key = (struct key){.view = view, .epoch = epoch, .exists = true};
+	ret->key = key;
+	ret->elements = view;
+}
+
+int
+stream_read_body(struct stream *s)
 {
 	if (s->is_body_read)
 		return SETT_OK;
@@ -82,7 +81,7 @@ stream_save(struct stream *s)
 					      s->next_group, s->nodes};
 	if (!s->changed)
 		return SETT_OK;
-	int status = read_body(s);
+	int status = stream_read_body(s);
 	if (status == SETT_OK)
 		status = build_finish(s->key->view, s->elements);
 	s->elements = s->key->view;
@@ -103,8 +102,8 @@ stream_save(struct stream *s)
 
 /* ---- nodes ---- */
 
-static void
-node_key(const struct stream *s, struct stream_id base, uint8_t ret[STREAM_NODE_KEY_SIZE])
+void
+stream_node_key(const struct stream *s, struct stream_id base, uint8_t ret[STREAM_NODE_KEY_SIZE])
 {
 	keyspace_element_prefix(ret, s->key->epoch, s->object);
 	ret[ELEMENT_PREFIX_SIZE] = KIND_NODE;
@@ -112,26 +111,26 @@ node_key(const struct stream *s, struct stream_id base, uint8_t ret[STREAM_NODE_
 	put_be64(ret + ELEMENT_PREFIX_SIZE + 9, base.seq);
 }
 
-static int
-put_node(struct stream *s, struct stream_id base, uint64_t count, struct bytes run,
-	 const struct sett_record *over)
+int
+stream_put_node(struct stream *s, struct stream_id base, uint64_t count, struct bytes run,
+		const struct sett_record *over)
 {
 	uint8_t key[STREAM_NODE_KEY_SIZE], head[VARINT_MAX_SIZE];
-	node_key(s, base, key);
+	stream_node_key(s, base, key);
 	struct sett_put put = {
 		.head = bytes_of(head, (size_t)(varint_put(head, count) - head)), .body = run, .over = over};
 	return sett_txn_put(s->elements->txn, bytes_of(key, sizeof(key)), &put);
 }
 
-static void
-count_bytes(struct stream *s, uint64_t more, uint64_t less)
+void
+stream_count_bytes(struct stream *s, uint64_t more, uint64_t less)
 {
 	s->object_bytes += more;
 	s->object_bytes -= less < s->object_bytes ? less : s->object_bytes;
 }
 
-static int
-open_nodes(struct stream *s, struct sett_iterator **ret)
+int
+stream_open_nodes(struct stream *s, struct sett_iterator **ret)
 {
 	uint8_t lower[ELEMENT_PREFIX_SIZE + 1], upper[ELEMENT_PREFIX_SIZE + 1];
 	keyspace_element_prefix(lower, s->key->epoch, s->object);
@@ -143,26 +142,18 @@ open_nodes(struct stream *s, struct sett_iterator **ret)
 	return sett_iterator_open(s->elements->txn, &options, ret);
 }
 
-/* Moves to the last node whose key is not above `id`: if an entry with this id is in a node, it is there. */
-static int
-seek_node(struct stream *s, struct sett_iterator *iterator, struct stream_id id)
+int
+stream_seek_node(struct stream *s, struct sett_iterator *iterator, struct stream_id id)
 {
 	uint8_t key[STREAM_NODE_KEY_SIZE];
 	if (!stream_id_increase(&id))
 		return sett_iterator_last(iterator);
-	node_key(s, id, key);
+	stream_node_key(s, id, key);
 	return sett_iterator_seek_before(iterator, bytes_of(key, sizeof(key)));
 }
 
-/* A node as read; valid until the iterator moves. */
-struct node {
-	struct stream_id base;
-	uint64_t count;
-	struct sett_record record;
-};
-
-static int
-read_node(struct sett_iterator *iterator, struct node *ret)
+int
+stream_read_node(struct sett_iterator *iterator, struct stream_node *ret)
 {
 	struct bytes key = sett_iterator_key(iterator);
 	int status = sett_iterator_record(iterator, &ret->record);
@@ -176,21 +167,20 @@ read_node(struct sett_iterator *iterator, struct node *ret)
 	return SETT_OK;
 }
 
-static int
-delete_node(struct stream *s, const struct node *node)
+int
+stream_delete_node(struct stream *s, const struct stream_node *node)
 {
 	uint8_t key[STREAM_NODE_KEY_SIZE];
-	node_key(s, node->base, key);
+	stream_node_key(s, node->base, key);
 	s->nodes--;
-	count_bytes(s, 0, node->record.body_size + NODE_OVERHEAD);
+	stream_count_bytes(s, 0, node->record.body_size + STREAM_NODE_OVERHEAD);
 	return sett_txn_delete_over(s->elements->txn, bytes_of(key, sizeof(key)), &node->record);
 }
 
 /* ---- the body ---- */
 
-/* Makes the body one that may be changed, with room for `more` bytes at its end. */
-static int
-own_body(struct stream *s, size_t more)
+int
+stream_own_body(struct stream *s, size_t more)
 {
 	size_t wanted = s->body.size + more;
 	assert(s->is_body_read);
@@ -220,11 +210,11 @@ spill(struct stream *s)
 {
 	int status = stream_take_object(s);
 	if (status == SETT_OK)
-		status = put_node(s, s->base, s->run_count, s->body, NULL);
+		status = stream_put_node(s, s->base, s->run_count, s->body, NULL);
 	if (status == SETT_OK)
-		status = build_step(s->elements, s->body.size + NODE_OVERHEAD);
+		status = build_step(s->elements, s->body.size + STREAM_NODE_OVERHEAD);
 	s->nodes++;
-	count_bytes(s, s->body.size + NODE_OVERHEAD, 0);
+	stream_count_bytes(s, s->body.size + STREAM_NODE_OVERHEAD, 0);
 	s->body.size = 0;
 	s->run_count = 0;
 	return status;
@@ -233,7 +223,7 @@ spill(struct stream *s)
 int
 stream_add_texts(struct stream *s, struct stream_id id, const struct stream_texts *texts)
 {
-	int status = read_body(s);
+	int status = stream_read_body(s);
 	size_t size = stream_entry_size(s->base, id, texts);
 	if (status == SETT_OK && s->run_count > 0 && s->body.size + size > s->packed_size)
 		status = spill(s);
@@ -242,7 +232,7 @@ stream_add_texts(struct stream *s, struct stream_id id, const struct stream_text
 		size = stream_entry_size(s->base, id, texts);
 	}
 	if (status == SETT_OK)
-		status = own_body(s, size);
+		status = stream_own_body(s, size);
 	if (status != SETT_OK)
 		return status;
 	stream_entry_write(s->own + s->body.size, s->base, id, texts);
@@ -261,402 +251,4 @@ stream_add(struct stream *s, struct stream_id id, const struct bytes *texts, siz
 {
 	const struct stream_texts list = {.list = texts, .count = count};
 	return stream_add_texts(s, id, &list);
-}
-
-/* ---- removing ---- */
-
-/* Sets `first` to the first entry of the run. */
-static int
-first_of_run(struct stream *s, struct bytes run, struct stream_id base, size_t offset)
-{
-	struct stream_entry entry;
-	int status = stream_run_at(run, base, offset, &entry);
-	if (status == SETT_OK)
-		s->first = entry.id;
-	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
-}
-
-/* Moves to the first node whose key is not below `base`. A search in the other direction would meet all the nodes that
- * were trimmed. */
-static int
-seek_node_from(struct stream *s, struct sett_iterator *iterator, struct stream_id base)
-{
-	uint8_t key[STREAM_NODE_KEY_SIZE];
-	node_key(s, base, key);
-	return sett_iterator_seek(iterator, bytes_of(key, sizeof(key)));
-}
-
-/* Sets `first` when all runs up to that with this base are gone. */
-static int
-find_first_after(struct stream *s, struct stream_id base)
-{
-	struct sett_iterator *iterator;
-	struct node node;
-	struct bytes run;
-	if (s->run_count == 0 && s->nodes == 0) {
-		s->first = (struct stream_id){0};
-		return SETT_OK;
-	}
-	if (s->nodes == 0) {
-		int status = read_body(s);
-		return status == SETT_OK ? first_of_run(s, s->body, s->base, 0) : status;
-	}
-	int status = open_nodes(s, &iterator);
-	if (status != SETT_OK)
-		return status;
-	status = seek_node_from(s, iterator, base);
-	if (status == SETT_OK)
-		status = read_node(iterator, &node);
-	if (status == SETT_OK)
-		status = sett_txn_body(s->elements->txn, &node.record, &run);
-	if (status == SETT_OK)
-		status = first_of_run(s, run, node.base, 0);
-	sett_iterator_close(iterator);
-	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
-}
-
-static int
-find_in_run(struct bytes run, struct stream_id base, struct stream_id id, struct stream_entry *ret)
-{
-	int status = SETT_OK;
-	for (size_t offset = 0; status == SETT_OK; offset = ret->end) {
-		status = stream_run_at(run, base, offset, ret);
-		if (status == SETT_OK && !is_below(ret->id, id))
-			return stream_id_compare(ret->id, id) == 0 ? SETT_OK : SETT_NOT_FOUND;
-	}
-	return status;
-}
-
-/* Without the bytes from `from` to `to`. */
-static int
-rewrite_node(struct stream *s, const struct node *node, struct bytes run, size_t from, size_t to,
-	     uint64_t less)
-{
-	size_t size = run.size - (to - from);
-	uint8_t *copy = arena_allocate(s->key->view->arena, size + 1, 1);
-	if (copy == NULL)
-		return SETT_NO_MEMORY;
-	memcpy(copy, run.data, from);
-	memcpy(copy + from, run.data + to, run.size - to);
-	count_bytes(s, 0, to - from);
-	return put_node(s, node->base, node->count - less, bytes_of(copy, size), &node->record);
-}
-
-static int
-delete_from_node(struct stream *s, struct stream_id id)
-{
-	struct sett_iterator *iterator;
-	struct node node;
-	struct bytes run;
-	struct stream_entry entry;
-	bool is_first = stream_id_compare(id, s->first) == 0;
-	int status = open_nodes(s, &iterator);
-	if (status != SETT_OK)
-		return status;
-	status = seek_node(s, iterator, id);
-	if (status == SETT_OK)
-		status = read_node(iterator, &node);
-	if (status == SETT_OK)
-		status = sett_txn_body(s->elements->txn, &node.record, &run);
-	if (status == SETT_OK)
-		status = find_in_run(run, node.base, id, &entry);
-	if (status == SETT_OK && node.count == 1)
-		status = delete_node(s, &node);
-	else if (status == SETT_OK)
-		status = rewrite_node(s, &node, run, entry.offset, entry.end, 1);
-	if (status == SETT_OK && is_first)
-		status = node.count == 1 ? find_first_after(s, node.base)
-					 : first_of_run(s, run, node.base, entry.end);
-	sett_iterator_close(iterator);
-	return status;
-}
-
-static bool
-may_be_in_body(const struct stream *s, struct stream_id id)
-{
-	return s->run_count > 0 && !is_below(id, s->base);
-}
-
-static int
-cut_body(struct stream *s, size_t from, size_t to, uint64_t less)
-{
-	int status = own_body(s, 0);
-	if (status != SETT_OK)
-		return status;
-	memmove(s->own + from, s->own + to, s->body.size - to);
-	s->body.size -= to - from;
-	s->run_count -= less;
-	return s->nodes == 0 && from == 0 ? find_first_after(s, s->base) : SETT_OK;
-}
-
-static int
-delete_from_body(struct stream *s, struct stream_id id)
-{
-	struct stream_entry entry;
-	int status = read_body(s);
-	if (status == SETT_OK)
-		status = find_in_run(s->body, s->base, id, &entry);
-	return status == SETT_OK ? cut_body(s, entry.offset, entry.end, 1) : status;
-}
-
-int
-stream_delete(struct stream *s, struct stream_id id, bool *ret)
-{
-	*ret = false;
-	if (s->count == 0 || is_below(id, s->first) || is_below(s->last, id))
-		return SETT_OK;
-	int status = SETT_NOT_FOUND;
-	if (may_be_in_body(s, id))
-		status = delete_from_body(s, id);
-	else if (s->nodes > 0)
-		status = delete_from_node(s, id);
-	if (status != SETT_OK)
-		return status == SETT_NOT_FOUND ? SETT_OK : status;
-	*ret = s->changed = true;
-	s->count--;
-	if (is_below(s->deleted, id))
-		s->deleted = id;
-	return SETT_OK;
-}
-
-/* Where the entry with this index begins. */
-static int
-offset_in_run(struct bytes run, struct stream_id base, uint64_t index, size_t *ret)
-{
-	struct stream_entry entry = {0};
-	for (uint64_t i = 0; i < index; i++) {
-		int status = stream_run_at(run, base, entry.end, &entry);
-		if (status != SETT_OK)
-			return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
-	}
-	*ret = entry.end;
-	return SETT_OK;
-}
-
-static int
-drop_from_node(struct stream *s, const struct node *node, uint64_t count)
-{
-	struct bytes run;
-	size_t end;
-	int status = sett_txn_body(s->elements->txn, &node->record, &run);
-	if (status == SETT_OK)
-		status = offset_in_run(run, node->base, count, &end);
-	if (status == SETT_OK)
-		status = rewrite_node(s, node, run, 0, end, count);
-	return status == SETT_OK ? first_of_run(s, run, node->base, end) : status;
-}
-
-/* Removes up to `*count` entries that are in nodes, which is lessened by those. */
-static int
-drop_nodes(struct stream *s, uint64_t *count)
-{
-	struct sett_iterator *iterator;
-	struct node node;
-	bool is_whole = false;
-	int status = open_nodes(s, &iterator);
-	if (status != SETT_OK)
-		return status;
-	status = seek_node(s, iterator, s->first);
-	while (status == SETT_OK && *count > 0) {
-		status = read_node(iterator, &node);
-		if (status != SETT_OK)
-			break;
-		is_whole = node.count <= *count;
-		status = is_whole ? delete_node(s, &node) : drop_from_node(s, &node, *count);
-		*count -= is_whole ? node.count : *count;
-		if (status == SETT_OK && *count > 0) {
-			if (s->nodes == 0)
-				break;
-			status = seek_node_from(s, iterator, node.base);
-		}
-	}
-	sett_iterator_close(iterator);
-	if (status == SETT_OK && is_whole)
-		status = find_first_after(s, node.base);
-	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
-}
-
-int
-stream_drop(struct stream *s, uint64_t count)
-{
-	uint64_t left = count;
-	size_t end;
-	assert(count <= s->count);
-	int status = s->nodes > 0 && count > 0 ? drop_nodes(s, &left) : SETT_OK;
-	if (status == SETT_OK && left > 0) {
-		status = read_body(s);
-		if (status == SETT_OK)
-			status = offset_in_run(s->body, s->base, left, &end);
-		if (status == SETT_OK)
-			status = cut_body(s, 0, end, left);
-	}
-	s->count -= count;
-	s->changed |= count > 0;
-	return status;
-}
-
-int
-stream_count_below(struct stream *s, struct stream_id id, uint64_t most, uint64_t *ret)
-{
-	struct stream_walk walk;
-	struct stream_entry entry;
-	int status = SETT_OK;
-	uint64_t count = 0;
-	if (s->count > 0 && is_below(s->last, id)) {
-		*ret = s->count < most ? s->count : most;
-		return SETT_OK;
-	}
-	if (stream_id_decrease(&id)) {
-		stream_walk(s, (struct stream_id){0}, id, false, &walk);
-		while (count < most && (status = stream_walk_next(&walk, &entry)) == SETT_OK)
-			count++;
-		stream_walk_close(&walk);
-	}
-	*ret = count;
-	return status == SETT_NOT_FOUND ? SETT_OK : status;
-}
-
-/* ---- walking ---- */
-
-void
-stream_walk(struct stream *s, struct stream_id from, struct stream_id to, bool backward,
-	    struct stream_walk *ret)
-{
-	if (is_below(from, s->first))
-		from = s->first;
-	if (is_below(s->last, to))
-		to = s->last;
-	*ret = (struct stream_walk){.stream = s, .from = from, .to = to, .backward = backward};
-	if (s->count == 0 || is_below(to, from))
-		ret->state = STREAM_WALK_ENDS;
-}
-
-void
-stream_walk_close(struct stream_walk *w)
-{
-	sett_iterator_close(w->iterator);
-	w->iterator = NULL;
-	w->state = STREAM_WALK_ENDS;
-}
-
-static int
-gather_offsets(struct stream_walk *w)
-{
-	struct stream_entry entry = {0};
-	int status;
-	w->left = 0;
-	while ((status = stream_run_at(w->run, w->base, entry.end, &entry)) == SETT_OK) {
-		if (w->left == w->capacity) {
-			size_t capacity = w->capacity > 0 ? 2 * w->capacity : 64;
-			size_t *more = arena_allocate(w->stream->key->view->arena, capacity * sizeof(*more),
-						      _Alignof(size_t));
-			if (more == NULL)
-				return SETT_NO_MEMORY;
-			if (w->left > 0)
-				memcpy(more, w->offsets, w->left * sizeof(*more));
-			w->offsets = more;
-			w->capacity = capacity;
-		}
-		w->offsets[w->left++] = entry.offset;
-	}
-	return status == SETT_NOT_FOUND ? SETT_OK : status;
-}
-
-static int
-enter_run(struct stream_walk *w, struct stream_id base, struct bytes run)
-{
-	w->base = base;
-	w->run = run;
-	w->offset = 0;
-	return w->backward ? gather_offsets(w) : SETT_OK;
-}
-
-static int
-enter_body(struct stream_walk *w)
-{
-	int status = read_body(w->stream);
-	w->state = STREAM_WALK_BODY;
-	return status == SETT_OK ? enter_run(w, w->stream->base, w->stream->body) : status;
-}
-
-static int
-enter_node(struct stream_walk *w)
-{
-	struct node node;
-	struct bytes run;
-	int status = read_node(w->iterator, &node);
-	if (status == SETT_OK)
-		status = sett_txn_body(w->stream->elements->txn, &node.record, &run);
-	return status == SETT_OK ? enter_run(w, node.base, run) : status;
-}
-
-static int
-enter_nodes(struct stream_walk *w, struct stream_id id)
-{
-	int status = w->iterator == NULL ? open_nodes(w->stream, &w->iterator) : SETT_OK;
-	w->state = STREAM_WALK_NODES;
-	if (status == SETT_OK)
-		status = seek_node(w->stream, w->iterator, id);
-	return status == SETT_OK ? enter_node(w) : status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
-}
-
-/* The first run in which there may be entries of the walk. */
-static int
-begin(struct stream_walk *w)
-{
-	struct stream_id id = w->backward ? w->to : w->from;
-	return may_be_in_body(w->stream, id) || w->stream->nodes == 0 ? enter_body(w) : enter_nodes(w, id);
-}
-
-/* The run after the present one, or before it. SETT_NOT_FOUND: there is none. */
-static int
-enter_next(struct stream_walk *w)
-{
-	struct stream *s = w->stream;
-	if (w->state == STREAM_WALK_BODY)
-		return w->backward && s->nodes > 0 && is_below(w->from, s->base) ? enter_nodes(w, s->base)
-										 : SETT_NOT_FOUND;
-	/* The nodes before that with the first entry are gone. */
-	if (w->backward && !is_below(w->from, w->base))
-		return SETT_NOT_FOUND;
-	int status = w->backward ? sett_iterator_previous(w->iterator) : sett_iterator_next(w->iterator);
-	if (status == SETT_OK)
-		return enter_node(w);
-	return status == SETT_NOT_FOUND && !w->backward ? enter_body(w) : status;
-}
-
-static int
-next_of_run(struct stream_walk *w, struct stream_entry *ret)
-{
-	if (w->backward)
-		return w->left > 0 ? stream_run_at(w->run, w->base, w->offsets[--w->left], ret)
-				   : SETT_NOT_FOUND;
-	int status = stream_run_at(w->run, w->base, w->offset, ret);
-	if (status == SETT_OK)
-		w->offset = ret->end;
-	return status;
-}
-
-int
-stream_walk_next(struct stream_walk *w, struct stream_entry *ret)
-{
-	int status = w->state == STREAM_WALK_ENDS ? SETT_NOT_FOUND
-		: w->state == STREAM_WALK_BEGINS  ? begin(w)
-						  : SETT_OK;
-	while (status == SETT_OK) {
-		status = next_of_run(w, ret);
-		if (status == SETT_NOT_FOUND) {
-			status = enter_next(w);
-			continue;
-		}
-		if (status != SETT_OK)
-			break;
-		bool is_low = is_below(ret->id, w->from), is_high = is_below(w->to, ret->id);
-		if (!is_low && !is_high)
-			return SETT_OK;
-		if (w->backward ? is_low : is_high)
-			status = SETT_NOT_FOUND;
-	}
-	w->state = STREAM_WALK_ENDS;
-	return status;
 }

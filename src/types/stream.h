@@ -59,6 +59,10 @@ struct stream {
 
 /* The key has been opened; it is absent, then the stream is empty, or holds a stream. SETT_CORRUPT. */
 int stream_open(struct key *, size_t packed_size, struct stream *ret);
+/* The same stream in another transaction with the same snapshot, for walks alone. `ret` is a copy of a struct stream whose body
+ * was read; the body's bytes are the caller's. `key` is memory for the handle; `epoch` is that of the stream's key. */
+void stream_go_on(struct keyspace_view *, uint64_t epoch, struct key *key, struct stream *ret);
+int stream_read_body(struct stream *);
 /* Adds an entry; `id` is above `last`. `texts`: names and values in turn. */
 int stream_add(struct stream *, struct stream_id, const struct bytes *texts, size_t count);
 /* The same of texts as they are in a run. */

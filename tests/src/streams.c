@@ -424,3 +424,58 @@ Test(streams, pending_as_a_model)
 		free(m);
 	}
 }
+
+/* ---- long ranges ---- */
+
+/* The entries of replies of few entries each, which are made in memory. */
+static struct buffer
+range_in_pieces(struct fixture *f, size_t from, size_t to, bool backward)
+{
+	struct buffer all = {0};
+	size_t count = to - from + 1;
+	char line[100];
+	snprintf(line, sizeof(line), "*%zu\r\n", count);
+	cr_assert_eq(buffer_append(&all, line, strlen(line)), SETT_OK);
+	for (size_t i = 0; i < count; i += 100) {
+		size_t low = backward ? to - i - 99 : from + i;
+		snprintf(line, sizeof(line), backward ? "XREVRANGE s %zu %zu" : "XRANGE s %zu %zu",
+			 backward ? low + 99 : low, backward ? low : low + 99);
+		fixture_run_line(f, 0, line);
+		cr_assert_eq(memcmp(f->reply.data, "*100\r\n", 6), 0);
+		cr_assert_eq(buffer_append(&all, f->reply.data + 6, f->reply.size - 6), SETT_OK);
+	}
+	return all;
+}
+
+/* A long range is read while the reply is sent, from the snapshot of its command, whatever becomes of the stream. */
+Test(streams, a_long_range_is_read_from_a_snapshot)
+{
+	enum { ENTRIES = 5000, FROM = 301, TO = 4500 };
+	for (int round = 0; round < 2; round++) {
+		struct fixture *f = fixture_open();
+		struct bytes argv[] = {bytes_of_string(round == 0 ? "XRANGE" : "XREVRANGE"),
+				       BYTES_LITERAL("s"), bytes_of_string(round == 0 ? "301" : "4500"),
+				       bytes_of_string(round == 0 ? "4500" : "301")};
+		for (size_t i = 1; i <= ENTRIES; i++)
+			add(f, i);
+		struct buffer expected = range_in_pieces(f, FROM, TO, round == 1);
+		struct request request = {.argc = 4, .argv = argv, .in_long_lane = true};
+		resp_truncate(&f->reply, 0);
+		cr_assert_eq(f->handler.execute(f->handler.arg, f->thread, &f->clients[1], &request,
+						&f->reply, &f->release),
+			     REQUEST_DONE);
+		cr_assert(f->reply.size < 64 && f->clients[1].reply_streams != NULL);
+		struct resp_writer head = f->reply;
+		resp_writer_init(&f->reply, 2);
+		EXPECT(f, 0, "XDEL s 400-1 4400-1", ":2");
+		EXPECT(f, 0, "XTRIM s MAXLEN 10", ":4988");
+		EXPECT(f, 0, "DEL s", ":1");
+		cr_assert_eq(sett_engine_compact(f->server.engine, NULL), SETT_OK);
+		resp_writer_free(&f->reply);
+		f->reply = head;
+		fixture_join_streams(f, &f->clients[1]);
+		cr_assert(bytes_equal(bytes_of(f->reply.data, f->reply.size), buffer_bytes(&expected)));
+		buffer_free(&expected);
+		fixture_close(f);
+	}
+}
