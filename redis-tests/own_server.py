@@ -29,7 +29,8 @@ class Server:
         self.process = None
 
     def start(self):
-        command = [self.program, "--port", "0", "--unixsocket", self.socket, "--dir", self.directory]
+        port = [] if "--port" in self.options else ["--port", "0"]
+        command = [self.program, *port, "--unixsocket", self.socket, "--dir", self.directory]
         self.process = subprocess.Popen(command + self.options, stdout=subprocess.DEVNULL)
         client = self.connect()
         wait_until("the server does not come up", lambda: self.answers(client))

@@ -274,6 +274,18 @@ def check_beside_database(world, source, wanted):
     sett.clean_up()
 
 
+def check_pipe(world):
+    """The other way in: redis-cli --pipe."""
+    sett = world.sett()
+    sett.start()
+    request = b"".join(b"*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$3\r\nabc\r\n" % (len(key), key)
+                       for key in (b"key:%d" % i for i in range(20000)))
+    done = subprocess.run(["redis-cli", "-s", sett.socket, "--pipe"], input=request, stdout=subprocess.PIPE, timeout=60)
+    expect("what redis-cli --pipe says", done.stdout.decode().splitlines()[-1], "errors: 0, replies: 20000")
+    expect("keys after redis-cli --pipe", sett.connect().dbsize(), 20000)
+    sett.clean_up()
+
+
 def main(sett_server, redis_server, keys=3000, seed=1):
     world = World(sett_server, redis_server, int(keys), int(seed))
     try:
@@ -281,6 +293,7 @@ def main(sett_server, redis_server, keys=3000, seed=1):
         check_kills(world, source, wanted, 12)
         check_damage(world, source, 12)
         check_beside_database(world, source, wanted)
+        check_pipe(world)
         for preamble in ("yes", "no"):
             log, wanted = check_aof(world, preamble)
             check_old_aof(world, log, wanted)

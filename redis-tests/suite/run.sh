@@ -93,6 +93,8 @@ TEXT
 		return
 	fi
 	ln -sfn "$run_server" "$work/suite/src/redis-server"
+	# Tests put other files of Redis beside the database of a test before.
+	[ "$run_server" = "$reference_server" ] || set -- "$@" --config import-redis-files yes
 	# It takes what is free of 1,900 ports, and wants the port 10,000 above each free, too.
 	# shellcheck disable=SC2086
 	run_tests "$run_seconds" "$run_output" --baseport $((11000 + $$ % 9 * 2000)) --portcount 1900 \

@@ -1,6 +1,7 @@
 /* Whole databases, and moving a key between two. */
 #include "cmd/commands.h"
 #include "cmd/lookup.h"
+#include "moving/saver.h"
 #include "txn/interest.h"
 #include "types/type.h"
 
@@ -34,6 +35,13 @@ command_flushdb(struct command_context *c)
 	return keyspace_flush(&c->view, c->db);
 }
 
+/* As in Redis: what it would hold is gone. */
+static void
+give_up_save(struct server *server, struct client *client, void *data)
+{
+	saver_give_up(server->saver);
+}
+
 int
 command_flushall(struct command_context *c)
 {
@@ -46,6 +54,8 @@ command_flushall(struct command_context *c)
 	for (; db < keyspace_databases(keyspace) && status == SETT_OK;
 	     db = keyspace_next_database(keyspace, db + 1))
 		status = keyspace_flush(&c->view, db);
+	if (status == SETT_OK && c->server->saver != NULL && saver_is_in_background(c->server->saver))
+		status = context_defer(c, give_up_save, NULL);
 	return status;
 }
 

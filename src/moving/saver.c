@@ -39,6 +39,8 @@ struct saver {
 	struct saver_facts facts;
 	uint64_t began_ms;
 	uint64_t keys_done; /* atomic */
+	bool in_background; /* atomic */
+	bool given_up;      /* atomic: the one in the background */
 };
 
 static uint64_t
@@ -72,6 +74,7 @@ go_on(void *arg, uint64_t keys)
 	/* relaxed: figures and wishes that stand for themselves */
 	__atomic_store_n(&save->saver->keys_done, keys, __ATOMIC_RELAXED);
 	if (__atomic_load_n(&save->saver->stop, __ATOMIC_RELAXED) ||
+	    (save->gone == NULL && __atomic_load_n(&save->saver->given_up, __ATOMIC_RELAXED)) ||
 	    (save->gone != NULL && __atomic_load_n(save->gone, __ATOMIC_RELAXED)))
 		return sett_error_set(&save->error, SETT_ABORTED, 0, "it was given up");
 	uint64_t now = now_ms(save->saver);
@@ -111,7 +114,7 @@ write_databases(struct save *save, struct rdb_file *file)
 		.rule = access_rule_of(config),
 		.progress = go_on,
 		.arg = save,
-		.gone = save->gone != NULL ? save->gone : &save->saver->stop,
+		.gone = save->gone != NULL ? save->gone : &save->saver->given_up,
 		.key_delay = __atomic_load_n(&config->rdb_key_save_delay, __ATOMIC_RELAXED),
 	};
 	struct rdb_writer writer;
@@ -186,6 +189,8 @@ begin_locked(struct saver *s, const struct save *save, bool in_background) REQUI
 	s->busy = true;
 	s->began_ms = now_ms(s);
 	s->facts.in_background = in_background;
+	__atomic_store_n(&s->given_up, false, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->in_background, in_background, __ATOMIC_RELAXED);
 	s->facts.keys_all = rdb_snapshot_keys(save->snapshot);
 	__atomic_store_n(&s->keys_done, 0, __ATOMIC_RELAXED);
 }
@@ -201,6 +206,7 @@ end_locked(struct saver *s, const struct save *save, int status) REQUIRES(&s->lo
 		s->facts.last_seconds = (int64_t)((now - s->began_ms) / MS_PER_SECOND);
 	}
 	s->facts.in_background = false;
+	__atomic_store_n(&s->in_background, false, __ATOMIC_RELAXED);
 	if (status == SETT_OK) {
 		s->facts.saves++;
 		s->facts.last_save_ms = now;
@@ -265,6 +271,7 @@ start_locked(struct saver *s, struct sett_error *error) REQUIRES(&s->lock)
 		rdb_snapshot_release(s->background.snapshot);
 		s->background.snapshot = NULL;
 		s->busy = s->facts.in_background = false;
+		__atomic_store_n(&s->in_background, false, __ATOMIC_RELAXED);
 		s->facts.last_failed = true;
 		return sett_error_set(error, status, 0, "%s", sett_status_text(status));
 	}
@@ -323,12 +330,25 @@ saver_destroy(struct saver *s)
 		return;
 	mutex_lock(&s->lock);
 	__atomic_store_n(&s->stop, true, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->given_up, true, __ATOMIC_RELAXED);
 	bool has_thread = s->has_thread;
 	mutex_unlock(&s->lock);
 	if (has_thread)
 		thread_join(s->thread);
 	mutex_destroy(&s->lock);
 	free(s);
+}
+
+bool
+saver_is_in_background(const struct saver *s)
+{
+	return __atomic_load_n(&s->in_background, __ATOMIC_RELAXED);
+}
+
+void
+saver_give_up(struct saver *s)
+{
+	__atomic_store_n(&s->given_up, true, __ATOMIC_RELAXED);
 }
 
 bool

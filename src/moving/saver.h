@@ -35,5 +35,8 @@ struct saver_facts {
 };
 void saver_facts(struct saver *, struct saver_facts *ret);
 bool saver_is_busy(struct saver *);
+/* Whether something is written in the background; gives that up, as FLUSHALL does. Any thread, also reactors. */
+bool saver_is_in_background(const struct saver *);
+void saver_give_up(struct saver *);
 
 #endif

@@ -83,7 +83,7 @@ end(struct rdb_database_reader *r)
 	if (status != SETT_OK)
 		return status;
 	if (stored != 0 && stored != r->crc)
-		return problem(r, "its checksum is not that of its content");
+		return problem(r, "RDB CRC error: its checksum is not that of its content");
 	return SETT_NOT_FOUND;
 }
 

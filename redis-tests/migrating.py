@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""MIGRATE between Sett and redis-server, both ways, and its errors beside redis-server's.
+
+    migrating.py SETT_SERVER REDIS_SERVER
+"""
+import socket
+import sys
+import threading
+
+import redis
+
+from own_server import Server, fail
+from values import Maker, digest, fill
+
+
+def expect(what, found, wanted):
+    if found != wanted:
+        fail("%s: %r instead of %r" % (what, found, wanted))
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def server(program, *options):
+    port = free_port()
+    s = Server(program, "--save", "", "--enable-debug-command", "yes", "--port", port, "--bind", "127.0.0.1", *options)
+    s.port = port
+    s.start()
+    return s
+
+
+def call(client, *words):
+    try:
+        reply = client.execute_command(*words)
+        return reply.decode() if isinstance(reply, bytes) else reply
+    except redis.ResponseError as error:
+        return "error: " + str(error)
+
+
+def check_all_types(source, target, name):
+    for client in (source.connect(), target.connect()):
+        client.flushall()
+    fill((source,), Maker(6), 400)
+    client = source.connect(timeout=60)
+    keys = client.keys("*")
+    wanted = {key: call(client, "DEBUG", "DIGEST-VALUE", key)[0] for key in keys}
+    for key in keys[:20]:
+        expect("MIGRATE of one key", call(client, "MIGRATE", "127.0.0.1", target.port, key, 3, 5000), "OK")
+    rest = [key for key in keys[20:]]
+    expect("COPY", call(client, "MIGRATE", "127.0.0.1", target.port, "", 3, 5000, "COPY", "KEYS", *rest[:100]), "OK")
+    expect("keys after COPY", client.exists(*rest[:100]), 100)
+    reply = call(client, "MIGRATE", "127.0.0.1", target.port, "", 3, 5000, "KEYS", *rest)
+    expect("a key that is there", reply,
+           "error: Target instance replied with error: BUSYKEY Target key name already exists.")
+    expect("keys that could not move", client.exists(*rest), 100)
+    expect("REPLACE", call(client, "MIGRATE", "127.0.0.1", target.port, "", 3, 5000, "REPLACE", "KEYS", *rest), "OK")
+    expect("keys that stayed", client.dbsize(), 0)
+    there = target.connect(db=3, timeout=60)
+    expect("keys that arrived", there.dbsize(), len(keys))
+    # Back again, so that the same server makes the digests.
+    expect("back", call(there, "MIGRATE", "127.0.0.1", source.port, "", 0, 5000, "KEYS", *keys), "OK")
+    found = {key: call(client, "DEBUG", "DIGEST-VALUE", key)[0] for key in keys}
+    expect("values after " + name, found, wanted)
+
+
+def check_deadline(source, target):
+    client, there = source.connect(), target.connect(db=3)
+    client.set("volatile", "x", px=100000)
+    call(client, "MIGRATE", "127.0.0.1", target.port, "volatile", 3, 5000)
+    expect("a deadline moves", 0 < there.pttl("volatile") <= 100000, True)
+
+
+def check_errors(sett, other, closed_port, silent_port, secret):
+    replies = []
+    for s in (sett, other):
+        client = s.connect()
+        client.set("k", "v")
+        client.set("k2", "v")
+        replies.append([call(client, "MIGRATE", *words) for words in (
+            ("127.0.0.1", closed_port, "k", 0, 500),
+            ("127.0.0.1", silent_port, "k", 0, 100),
+            ("127.0.0.1", closed_port, "none", 0, 500),
+            ("127.0.0.1", secret, "k", 0, 500),
+            ("127.0.0.1", secret, "k", 0, 500, "AUTH", "wrong"),
+            ("127.0.0.1", secret, "k", 0, 500, "AUTH"),
+            ("127.0.0.1", secret, "k", 0, 500, "AUTH2", "x"),
+            ("127.0.0.1", secret, "k", 99, 500, "AUTH", "right"),
+            ("127.0.0.1", secret, "k", 0, 500, "KEYS", "a"),
+            ("127.0.0.1", secret, "", 0, 500, "NONE"),
+            ("127.0.0.1", secret, "k", "x", 500),
+            ("127.0.0.1", secret, "k", 0, "x"),
+            ("127.0.0.1", secret, "k", 0, 500, "REPLACE", "AUTH", "right"),
+            ("127.0.0.1", secret, "", 0, 500, "REPLACE", "AUTH2", "default", "right", "KEYS", "k", "k2"),
+        )])
+        expect("what is left", client.exists("k", "k2"), 0)
+    for i, (ours, theirs) in enumerate(zip(*replies)):
+        expect("reply %d" % i, ours, theirs)
+
+
+def check_writers(sett, target):
+    """A key that others change all the time is there or here, never older there than here was."""
+    client = sett.connect(timeout=60)
+    target.connect(db=5).flushdb()
+    stop = threading.Event()
+
+    def write():
+        other = sett.connect()
+        while not stop.is_set():
+            other.incr("hot")
+
+    client.set("hot", 0)
+    writers = [threading.Thread(target=write) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    replies = {call(client, "MIGRATE", "127.0.0.1", target.port, "hot", 5, 5000, "REPLACE") for _ in range(20)}
+    stop.set()
+    for writer in writers:
+        writer.join()
+    expect("replies while others write", replies - {"OK", "NOKEY"}, set())
+    expect("that it moved", target.connect(db=5).exists("hot"), 1)
+
+
+def secret_port(redis_server, servers):
+    s = server(redis_server)
+    s.connect().config_set("requirepass", "right")
+    servers.append(s)
+    return s.port
+
+
+def main(sett_server, redis_server):
+    servers = []
+    try:
+        sett, other = server(sett_server), server(redis_server)
+        servers += [sett, other]
+        check_all_types(sett, other, "Sett to redis-server and back")
+        check_all_types(other, sett, "redis-server to Sett and back")
+        check_deadline(sett, other)
+        check_deadline(other, sett)
+        with socket.socket() as silent:
+            silent.bind(("127.0.0.1", 0))
+            silent.listen()
+            check_errors(sett, other, free_port(), silent.getsockname()[1], secret_port(redis_server, servers))
+        check_writers(sett, other)
+    finally:
+        for s in servers:
+            s.clean_up()
+    print("keys moved both ways")
+
+
+main(*sys.argv[1:])

@@ -1,0 +1,354 @@
+/* MIGRATE: keys are dumped, restored at another server, and deleted here.
+ *
+ * It runs transactions of its own, beside that of its command, which does nothing: so the command is not run again, and
+ * knows what it has sent. A key that changed here between its dump and its deletion is sent again, in place of what it
+ * has sent itself; nobody can have deleted here what is not there. */
+#include "cmd/commands.h"
+#include "cmd/migrate_target.h"
+#include "config/config.h"
+#include "net/net.h"
+#include "rdb/key_value.h"
+#include "rdb/payload.h"
+#include "txn/runner.h"
+
+enum {
+	TIMEOUT_DEFAULT_MS = 1000,
+	TRIES_MAX = 100,
+	CLAIM_AFTER = 3,
+	ARENA_BLOCK = 64 * 1024,
+	ERROR_SIZE = TARGET_LINE_SIZE + 64,
+};
+
+struct migration {
+	struct command_context *c;
+	bool copies, replaces;
+	struct bytes user, password; /* size 0 and no data: none */
+	int64_t db, timeout;
+	const struct bytes *keys;
+	size_t count;
+	bool *sent; /* a key is at the target by this command */
+	struct sett_txn *txn;
+	struct arena arena;
+	struct keyspace_view view; /* of the present transaction */
+	struct key *handles;
+	bool *found;
+	struct rdb_writer requests;
+	struct target target;
+	char error[ERROR_SIZE];
+};
+
+/* ---- the call ---- */
+
+static bool
+parse_keys(struct migration *m, size_t i)
+{
+	struct command_context *c = m->c;
+	if (c->argv[3].size > 0) {
+		context_error(c,
+			      "ERR When using MIGRATE KEYS option, the key argument must be set to the empty "
+			      "string");
+		return false;
+	}
+	m->keys = c->argv + i + 1;
+	m->count = c->argc - i - 1;
+	return true;
+}
+
+static bool
+parse(struct migration *m)
+{
+	struct command_context *c = m->c;
+	m->keys = c->argv + 3;
+	m->count = 1;
+	for (size_t i = 6; i < c->argc; i++) {
+		size_t more = c->argc - i - 1;
+		if (argument_is(c->argv[i], "COPY")) {
+			m->copies = true;
+		} else if (argument_is(c->argv[i], "REPLACE")) {
+			m->replaces = true;
+		} else if (argument_is(c->argv[i], "AUTH") && more >= 1) {
+			m->password = c->argv[++i];
+		} else if (argument_is(c->argv[i], "AUTH2") && more >= 2) {
+			m->user = c->argv[++i];
+			m->password = c->argv[++i];
+		} else if (argument_is(c->argv[i], "KEYS")) {
+			if (!parse_keys(m, i))
+				return false;
+			break;
+		} else {
+			context_syntax_error(c);
+			return false;
+		}
+	}
+	if (!context_integer(c, c->argv[5], &m->timeout) || !context_integer(c, c->argv[4], &m->db))
+		return false;
+	if (m->timeout <= 0 || m->timeout > INT32_MAX)
+		m->timeout = m->timeout <= 0 ? TIMEOUT_DEFAULT_MS : INT32_MAX;
+	return true;
+}
+
+/* The keys follow KEYS where the key's place is left empty; what follows AUTH is none of the options. */
+int
+key_rule_of_migrate(const struct bytes *argv, size_t argc, struct command_key *ret, size_t *ret_count)
+{
+	size_t first = 3, count = 1;
+	for (size_t i = 6; i < argc && argv[3].size == 0; i++) {
+		if (argument_is(argv[i], "AUTH")) {
+			i++;
+		} else if (argument_is(argv[i], "AUTH2")) {
+			i += 2;
+		} else if (argument_is(argv[i], "KEYS")) {
+			first = i + 1;
+			count = argc - first;
+			break;
+		}
+	}
+	for (size_t i = 0; i < count; i++)
+		ret[i] = (struct command_key){.position = first + i,
+					      .flags = KEY_RW | KEY_ACCESS | KEY_DELETE};
+	*ret_count = count;
+	return SETT_OK;
+}
+
+/* ---- requests ---- */
+
+static void
+put_count(struct rdb_writer *w, char kind, uint64_t number)
+{
+	char text[32];
+	int size = snprintf(text, sizeof(text), "%c%llu\r\n", kind, (unsigned long long)number);
+	rdb_put_bytes(w, bytes_of(text, (size_t)size));
+}
+
+static void
+put_bulk(struct rdb_writer *w, struct bytes data)
+{
+	put_count(w, '$', data.size);
+	rdb_put_bytes(w, data);
+	rdb_put_bytes(w, BYTES_LITERAL("\r\n"));
+}
+
+static void
+put_number(struct rdb_writer *w, int64_t number)
+{
+	char text[RESP_INTEGER_MAX_SIZE];
+	put_bulk(w, bytes_of(text, resp_format_integer(number, text)));
+}
+
+static void
+put_greeting(struct migration *m)
+{
+	struct rdb_writer *w = &m->requests;
+	if (m->password.data != NULL) {
+		put_count(w, '*', m->user.data != NULL ? 3 : 2);
+		put_bulk(w, BYTES_LITERAL("AUTH"));
+		if (m->user.data != NULL)
+			put_bulk(w, m->user);
+		put_bulk(w, m->password);
+	}
+	put_count(w, '*', 2);
+	put_bulk(w, BYTES_LITERAL("SELECT"));
+	put_number(w, m->db);
+}
+
+static int
+put_restore(struct migration *m, size_t i)
+{
+	struct key *k = &m->handles[i];
+	struct rdb_writer payload;
+	unsigned version;
+	int64_t ttl = k->root.expires_at != 0 ? (int64_t)(k->root.expires_at - m->view.now_ms) : 0;
+	bool replaces = m->replaces || m->sent[i];
+	rdb_writer_init(&payload, m->requests.compresses);
+	int status = rdb_write_value(k, NULL, &payload, &version);
+	if (status == SETT_OK)
+		rdb_payload_seal(&payload, version);
+	if (status == SETT_OK && payload.failed)
+		status = SETT_NO_MEMORY;
+	if (status == SETT_OK) {
+		put_count(&m->requests, '*', replaces ? 5 : 4);
+		put_bulk(&m->requests, BYTES_LITERAL("RESTORE"));
+		put_bulk(&m->requests, k->name);
+		put_number(&m->requests, ttl);
+		put_bulk(&m->requests, buffer_bytes(&payload.out));
+		if (replaces)
+			put_bulk(&m->requests, BYTES_LITERAL("REPLACE"));
+	}
+	rdb_writer_free(&payload);
+	return status;
+}
+
+/* The keys that are there, and what it takes to restore them. */
+static int
+dump_keys(struct migration *m, size_t *ret_found)
+{
+	int status = SETT_OK;
+	*ret_found = 0;
+	buffer_clear(&m->requests.out);
+	put_greeting(m);
+	for (size_t i = 0; i < m->count && status == SETT_OK; i++) {
+		status = key_open(&m->view, m->c->db, m->keys[i], &m->handles[i]);
+		m->found[i] = status == SETT_OK && m->handles[i].exists;
+		if (m->found[i])
+			status = put_restore(m, i);
+		if (status == SETT_NOT_FOUND) { /* all of its elements are past their deadlines */
+			m->found[i] = false;
+			status = SETT_OK;
+		}
+		*ret_found += m->found[i];
+	}
+	return status == SETT_OK && m->requests.failed ? SETT_NO_MEMORY : status;
+}
+
+/* ---- the other side ---- */
+
+/* One reply. False: nothing more can be said to it. */
+static bool
+read_reply(struct migration *m, bool *ret_ok)
+{
+	char line[TARGET_LINE_SIZE];
+	if (!target_read_line(&m->target, line)) {
+		snprintf(m->error, sizeof(m->error), "IOERR error or timeout reading to target instance");
+		return false;
+	}
+	*ret_ok = line[0] != '-';
+	if (!*ret_ok && m->error[0] == '\0')
+		snprintf(m->error, sizeof(m->error), "ERR Target instance replied with error: %s", line + 1);
+	return true;
+}
+
+/* Sends all, and learns which keys are there now. `error` says what went wrong. */
+static void
+restore_keys(struct migration *m)
+{
+	bool ok = true;
+	struct command_context *c = m->c;
+	if (m->target.fd < 0 && !target_connect(&m->target, c->argv[1], c->argv[2], (int)m->timeout)) {
+		snprintf(m->error, sizeof(m->error), "IOERR error or timeout connecting to the client");
+		return;
+	}
+	if (!target_send(&m->target, buffer_bytes(&m->requests.out))) {
+		snprintf(m->error, sizeof(m->error), "IOERR error or timeout writing to target instance");
+		return;
+	}
+	if ((m->password.data != NULL && (!read_reply(m, &ok) || !ok)) || !read_reply(m, &ok) || !ok)
+		return;
+	for (size_t i = 0; i < m->count; i++) {
+		if (!m->found[i])
+			continue;
+		if (!read_reply(m, &ok))
+			return;
+		m->sent[i] = m->sent[i] || ok;
+	}
+}
+
+/* ---- all of it ---- */
+
+static int
+delete_sent(struct migration *m)
+{
+	int status = SETT_OK;
+	for (size_t i = 0; i < m->count && status == SETT_OK && !m->copies; i++) {
+		struct key k;
+		if (!m->found[i] || !m->sent[i])
+			continue;
+		/* A key may be named twice. */
+		status = key_open(&m->view, m->c->db, m->keys[i], &k);
+		bool exists = status == SETT_OK && k.exists;
+		if (exists)
+			status = key_delete(&k);
+		if (exists && status == SETT_OK)
+			status = key_event(&k, EVENT_GENERIC, "del");
+	}
+	return status;
+}
+
+/* `ret_found`: keys that were there. */
+static int
+try_once(struct migration *m, size_t *ret_found)
+{
+	struct server *server = m->c->server;
+	uint64_t timestamp = 0;
+	arena_reset(&m->arena);
+	m->error[0] = '\0';
+	int status = sett_txn_begin(m->txn, SETT_TXN_MANUAL_CONFLICTS | SETT_TXN_ROOMY);
+	if (status != SETT_OK)
+		return status;
+	status = keyspace_begin(&m->view, server->keyspace, m->txn, &m->arena);
+	if (status == SETT_OK)
+		status = dump_keys(m, ret_found);
+	if (status == SETT_OK && *ret_found > 0) {
+		restore_keys(m);
+		status = delete_sent(m);
+	}
+	if (status != SETT_OK) {
+		sett_txn_discard(m->txn);
+		return status;
+	}
+	/* Until here nobody may have changed what was dumped. */
+	sett_txn_validate_reads(m->txn);
+	uint64_t observed = sett_txn_observed(m->txn);
+	status = commit_transaction(server, &m->view, NULL, &timestamp, NULL);
+	if (status != SETT_OK)
+		return status;
+	runner_serve_waiters(server, &m->view);
+	timestamp = timestamp > observed ? timestamp : observed;
+	if (m->c->view.observed < timestamp)
+		m->c->view.observed = timestamp;
+	return SETT_OK;
+}
+
+static int
+migrate(struct migration *m)
+{
+	size_t found = 0;
+	int status = SETT_CONFLICT;
+	for (int tries = 1; status == SETT_CONFLICT && tries <= TRIES_MAX; tries++) {
+		status = try_once(m, &found);
+		if (status == SETT_CONFLICT && tries >= CLAIM_AFTER)
+			sett_txn_claim(m->txn);
+	}
+	if (status != SETT_OK) {
+		sett_txn_release_claim(m->txn);
+		return status == SETT_CONFLICT ? context_error(m->c, "ERR the keys change too often")
+					       : status;
+	}
+	if (found == 0)
+		resp_status(m->c->reply, "NOKEY");
+	else if (m->error[0] != '\0')
+		return context_error(m->c, m->error);
+	else
+		resp_status(m->c->reply, "OK");
+	return SETT_OK;
+}
+
+int
+command_migrate(struct command_context *c)
+{
+	struct migration m = {.c = c, .target = {.fd = -1}};
+	if (!parse(&m))
+		return OUTCOME_FAILED;
+	if (c->in_multi)
+		return context_error(c, "ERR MIGRATE is not possible inside a transaction or a script");
+	int status = context_enter_long_lane(c);
+	if (status != SETT_OK)
+		return status;
+	arena_init(&m.arena, ARENA_BLOCK);
+	rdb_writer_init(&m.requests, __atomic_load_n(&c->server->config->rdb_compression, __ATOMIC_RELAXED));
+	m.sent = calloc(m.count + 1, sizeof(*m.sent));
+	m.found = calloc(m.count + 1, sizeof(*m.found));
+	m.handles = calloc(m.count + 1, sizeof(*m.handles));
+	status = m.sent != NULL && m.found != NULL && m.handles != NULL ? SETT_OK : SETT_NO_MEMORY;
+	if (status == SETT_OK)
+		status = sett_txn_create(c->server->engine, &m.txn);
+	if (status == SETT_OK)
+		status = migrate(&m);
+	sett_txn_destroy(m.txn);
+	target_close(&m.target);
+	rdb_writer_free(&m.requests);
+	arena_free(&m.arena);
+	free(m.sent);
+	free(m.found);
+	free(m.handles);
+	return status;
+}
