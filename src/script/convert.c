@@ -43,25 +43,34 @@ take_integer(const uint8_t *p, const uint8_t **ret_next)
 	return (int64_t)(is_negative ? 0 - value : value);
 }
 
+static bool
+is_line_end(uint8_t c)
+{
+	return c == '\r' || c == '\n';
+}
+
 void
 script_push_error(lua_State *L, struct bytes text)
 {
-	while (text.size > 0 && (text.data[text.size - 1] == '\r' || text.data[text.size - 1] == '\n'))
+	struct bytes code = BYTES_LITERAL("ERR");
+	if (text.size > 0 && text.data[0] == '-') {
+		text = bytes_of(text.data + 1, text.size - 1);
+		const uint8_t *space = memchr(text.data, ' ', text.size);
+		if (space != NULL) {
+			code = bytes_of(text.data, (size_t)(space - text.data));
+			text = bytes_of(space + 1, text.size - code.size - 1);
+		}
+	}
+	while (text.size > 0 && is_line_end(text.data[0]))
+		text = bytes_of(text.data + 1, text.size - 1);
+	while (text.size > 0 && is_line_end(text.data[text.size - 1]))
 		text.size--;
 	lua_createtable(L, 0, 4);
 	lua_pushliteral(L, "err");
-	if (text.size > 0 && text.data[0] == '-') {
-		bool has_code = memchr(text.data, ' ', text.size) != NULL;
-		if (!has_code)
-			lua_pushliteral(L, "ERR ");
-		lua_pushlstring(L, (const char *)text.data + 1, text.size - 1);
-		if (!has_code)
-			lua_concat(L, 2);
-	} else {
-		lua_pushliteral(L, "ERR ");
-		lua_pushlstring(L, (const char *)text.data, text.size);
-		lua_concat(L, 2);
-	}
+	lua_pushlstring(L, (const char *)code.data, code.size);
+	lua_pushliteral(L, " ");
+	lua_pushlstring(L, (const char *)text.data, text.size);
+	lua_concat(L, 3);
 	lua_rawset(L, -3);
 }
 
