@@ -6,6 +6,7 @@
 #include <sys/utsname.h>
 
 #include "info/command_stats.h"
+#include "keyspace/libraries.h"
 #include "moving/saver.h"
 #include "net/net.h"
 #include "pubsub/tracking.h"
@@ -40,6 +41,7 @@ struct info_facts {
 	uint64_t expired_keys, total_errors, keyspace_misses, keyspace_hits;
 	struct command_rates rates;
 	struct script_stats scripts;
+	struct libraries_state libraries; /* of the view, if there is one */
 	uint64_t hz;
 	char allocator[64];
 	char max_memory_policy[32];

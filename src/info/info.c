@@ -402,8 +402,8 @@ static const struct field memory_fields[] = {
 	HUMAN("used_memory_lua_human", scripts.vm_bytes),
 	NUMBER("used_memory_scripts_eval", scripts.script_bytes),
 	NUMBER("number_of_cached_scripts", scripts.scripts),
-	NONE("number_of_functions"),
-	NONE("number_of_libraries"),
+	NUMBER("number_of_functions", libraries.functions),
+	NUMBER("number_of_libraries", libraries.libraries),
 	NONE("used_memory_vm_functions"),
 	NUMBER("used_memory_vm_total", scripts.vm_bytes),
 	HUMAN("used_memory_vm_total_human", scripts.vm_bytes),
@@ -695,6 +695,9 @@ info_write(struct server *server, struct keyspace_view *view, const struct bytes
 	struct output out = {.buffer = ret};
 	bool is_first = true;
 	info_gather(server, &facts);
+	int status = view != NULL ? libraries_read(view, &facts.libraries) : SETT_OK;
+	if (status != SETT_OK)
+		return status;
 	for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
 		const struct section *section = &sections[i];
 		if (!is_wanted(section, words, count))
@@ -704,7 +707,7 @@ info_write(struct server *server, struct keyspace_view *view, const struct bytes
 		for (const struct field *f = section->fields;
 		     f != NULL && (f->name != NULL || f->kind == FIELD_FUNCTION); f++)
 			write_field(&facts, f, &out);
-		int status = section->write ? section->write(&facts, view, &out) : SETT_OK;
+		status = section->write ? section->write(&facts, view, &out) : SETT_OK;
 		if (status != SETT_OK)
 			return status;
 	}

@@ -171,3 +171,20 @@ Test(functions, loading_is_bounded_in_memory)
 	EXPECT(f, 0, "FCALL a 0", ":1");
 	fixture_close(f);
 }
+
+Test(functions, info_counts_them)
+{
+	struct fixture *f = fixture_open();
+	load(f, 0, COUNTER("a"));
+	load(f, 0,
+	     LIBRARY("l",
+		     "redis.register_function('f', function() end) redis.register_function('g', function() "
+		     "end)"));
+	fixture_run_line(f, 0, "INFO memory");
+	cr_assert_not_null(memmem(f->reply.data, f->reply.size, "number_of_functions:3\r\n", 23));
+	cr_assert_not_null(memmem(f->reply.data, f->reply.size, "number_of_libraries:2\r\n", 23));
+	EXPECT(f, 0, "FUNCTION FLUSH", "+OK");
+	fixture_run_line(f, 0, "INFO memory");
+	cr_assert_not_null(memmem(f->reply.data, f->reply.size, "number_of_functions:0\r\n", 23));
+	fixture_close(f);
+}
