@@ -6,6 +6,7 @@
 #include <inttypes.h>
 
 #include "info/facts.h"
+#include "types/type.h"
 
 int
 command_memory_usage(struct command_context *c)
@@ -24,12 +25,15 @@ command_memory_usage(struct command_context *c)
 	int status = key_open(&c->view, c->db, c->argv[2], &k);
 	if (status != SETT_OK)
 		return status;
-	if (k.exists)
-		resp_integer(c->reply,
-			     (int64_t)(sett_record_size(c->argv[2], &k.root.record) + k.root.object_bytes));
-	else
+	if (!k.exists) {
 		resp_null(c->reply);
-	return SETT_OK;
+		return SETT_OK;
+	}
+	uint64_t beside, size = sett_record_size(c->argv[2], &k.root.record) + k.root.object_bytes;
+	status = type_size_beside(&k, &beside);
+	if (status == SETT_OK)
+		resp_integer(c->reply, (int64_t)(size + beside));
+	return status;
 }
 
 /* ---- MEMORY STATS ---- */

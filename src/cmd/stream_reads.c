@@ -302,11 +302,16 @@ read_group_id(struct command_context *c, struct xread *x, size_t i)
 			"ERR The $ ID is meaningless in the context of XREADGROUP: you want to read "
 			"the history of this consumer by specifying a proper ID, or use the > ID to "
 			"get new messages. The $ ID would just return an empty result set.");
-	x->each[i].is_new = argument_is(text, ">");
-	if (x->each[i].is_new)
+	struct xread_stream *one = &x->each[i];
+	one->is_new = argument_is(text, ">");
+	if (one->is_new)
 		return SETT_OK;
-	x->waits = false; /* history is there at once */
-	return context_stream_id(c, text, &x->each[i].after) ? SETT_OK : OUTCOME_FAILED;
+	if (!context_stream_id(c, text, &one->after))
+		return OUTCOME_FAILED;
+	/* In Redis the largest id stands for `>`. */
+	one->is_new = one->after.ms == UINT64_MAX && one->after.seq == UINT64_MAX;
+	x->waits &= one->is_new; /* history is there at once */
+	return SETT_OK;
 }
 
 /* `$` is the last id that the stream has now. */

@@ -124,6 +124,26 @@ stream_group_names(struct stream *s, struct bytes **ret, size_t *ret_count)
 	return group_list_keys(s, &lower, &upper, lower.size, UINT64_MAX, ret, ret_count);
 }
 
+int
+stream_groups_size(struct stream *s, uint64_t *ret)
+{
+	enum { GROUP_SIZE = 60, CONSUMER_SIZE = 60, PENDING_SIZE = 70, INDEX_SIZE = 55 };
+	struct bytes *names;
+	size_t count;
+	int status = stream_group_names(s, &names, &count);
+	*ret = 0;
+	for (size_t i = 0; i < count && status == SETT_OK; i++) {
+		struct stream_group g;
+		status = stream_group_open(s, names[i], &g);
+		if (status != SETT_OK)
+			return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
+		uint64_t of_pending =
+			PENDING_SIZE + (g.owners ? INDEX_SIZE : 0) + (g.oldest > 0 ? INDEX_SIZE : 0);
+		*ret += GROUP_SIZE + names[i].size + g.consumers * CONSUMER_SIZE + g.pending * of_pending;
+	}
+	return status;
+}
+
 /* ---- consumers ---- */
 
 static int

@@ -112,6 +112,8 @@ int stream_pending_last(struct stream_group *, struct stream_id *ret);
 int stream_group_names(struct stream *, struct bytes **ret, size_t *ret_count);
 int stream_consumer_names(struct stream_group *, struct bytes **ret, size_t *ret_count);
 
+/* About the bytes that all groups take with what they have. */
+int stream_groups_size(struct stream *, uint64_t *ret);
 /* How many entries there were up to this id, if that can be told: else false. */
 bool stream_entries_up_to(const struct stream *, struct stream_id, uint64_t *ret);
 /* The group is given the entry: its last id and the number of entries read follow. */

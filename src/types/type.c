@@ -5,7 +5,7 @@
 #include "types/hash.h"
 #include "types/list.h"
 #include "types/set.h"
-#include "types/stream.h"
+#include "types/stream_groups.h"
 #include "types/string.h"
 #include "types/zset.h"
 
@@ -69,6 +69,17 @@ type_stored_size(const struct root *root)
 	/* Of a string in chunks, not all of its length is stored. */
 	uint64_t body = root->object != 0 ? root->record.body_size : root->body_size;
 	return body + root->object_bytes;
+}
+
+int
+type_size_beside(struct key *k, uint64_t *ret)
+{
+	struct stream s;
+	*ret = 0;
+	if (k->root.type != VALUE_STREAM)
+		return SETT_OK;
+	int status = stream_open(k, 0, &s);
+	return status == SETT_OK ? stream_groups_size(&s, ret) : status;
 }
 
 /* ---- expiry ---- */

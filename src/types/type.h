@@ -16,6 +16,8 @@ int type_copy(const struct key *from, struct key *to);
 int type_digest(struct key *, struct digest *);
 /* About the bytes that the value takes, its elements included. Reads nothing. */
 uint64_t type_stored_size(const struct root *);
+/* About the bytes that are no part of that: groups of streams. Reads little. */
+int type_size_beside(struct key *, uint64_t *ret);
 
 /* What type_expire did. */
 struct type_expired {

@@ -300,6 +300,47 @@ Test(streams, pending_entries_before_those_that_were_acknowledged)
 	fixture_close(f);
 }
 
+static long long
+memory_usage(struct fixture *f)
+{
+	fixture_run_line(f, 0, "MEMORY USAGE s");
+	cr_assert_eq(f->reply.data[0], ':');
+	return strtoll((const char *)f->reply.data + 1, NULL, 10);
+}
+
+Test(streams, memory_usage_counts_groups)
+{
+	struct fixture *f = fixture_open();
+	for (size_t i = 1; i <= 300; i++)
+		add(f, i);
+	long long alone = memory_usage(f);
+	EXPECT(f, 0, "XGROUP CREATE s g 0", "+OK");
+	long long empty = memory_usage(f);
+	fixture_run_line(f, 0, "XREADGROUP GROUP g c COUNT 100 STREAMS s >");
+	long long some = memory_usage(f);
+	fixture_run_line(f, 0, "XREADGROUP GROUP g c STREAMS s >");
+	cr_assert(alone < empty && empty + 5000 < some && some + 15000 < memory_usage(f));
+	EXPECT(f, 0, "XGROUP DESTROY s g", ":1");
+	cr_assert_eq(memory_usage(f), alone);
+	fixture_close(f);
+}
+
+/* As in Redis. */
+Test(streams, the_largest_id_asks_for_what_is_new)
+{
+	static const char largest[] =
+		"XREADGROUP GROUP g c STREAMS s 18446744073709551615-18446744073709551615";
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "XADD s 1-1 a b", "$3\r\n1-1");
+	EXPECT(f, 0, "XGROUP CREATE s g 0", "+OK");
+	fixture_expect_at(f, 0, largest,
+			  "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n",
+			  __LINE__);
+	fixture_expect_at(f, 0, largest, "*-1\r\n", __LINE__);
+	EXPECT(f, 0, "XREADGROUP GROUP g c STREAMS s 18446744073709551615", "*1\r\n*2\r\n$1\r\ns\r\n*0");
+	fixture_close(f);
+}
+
 Test(streams, what_groups_leave)
 {
 	struct fixture *f = fixture_open();
