@@ -69,6 +69,21 @@ debug_panic(struct command_context *c)
 	return context_defer(c, end_by_signal, NULL);
 }
 
+static void
+set_disable_deny_scripts(struct server *server, struct client *client, void *data)
+{
+	__atomic_store_n(&server->scripts_may_call_all, data != NULL, __ATOMIC_RELAXED);
+}
+
+static int
+debug_set_disable_deny_scripts(struct command_context *c)
+{
+	int64_t value;
+	bool on = parse_integer(c->argv[2], &value) && value != 0;
+	resp_status(c->reply, "OK");
+	return context_defer(c, set_disable_deny_scripts, on ? c : NULL);
+}
+
 static double
 decimal_argument(struct bytes argument)
 {
@@ -537,8 +552,8 @@ debug_help(struct command_context *c)
 		"    Setting it to 0 disables expiring keys in background when they are not",
 		"    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
 		"    default.",
-		"SEGFAULT",
-		"    Crash the server with sigsegv.",
+		"SET-DISABLE-DENY-SCRIPTS <0|1>",
+		"    Let scripts call more commands than they may.",
 		"SLEEP <seconds>",
 		"    Sleep before replying, for <seconds>. Decimals allowed.",
 		NULL,
@@ -553,6 +568,7 @@ static const struct {
 } subcommands[] = {
 	{"HELP", 2, 2, debug_help},
 	{"SET-ACTIVE-EXPIRE", 3, 3, debug_set_active_expire},
+	{"SET-DISABLE-DENY-SCRIPTS", 3, 3, debug_set_disable_deny_scripts},
 	{"SLEEP", 3, 3, debug_sleep},
 	{"SEGFAULT", 2, 2, debug_segfault},
 	{"PANIC", 2, 2, debug_panic},

@@ -262,7 +262,8 @@ sort_and_answer(struct sort *s)
 	if (status != SETT_OK)
 		return status;
 	/* What is stored of a set, or seen by a script, has an order, whoever asked for none. */
-	if (s->order.unsorted && (s->stores || s->c->in_script) && s->source.count > 0 && s->source.key.root.type == VALUE_SET)
+	if (s->order.unsorted && (s->stores || s->c->in_script) && s->source.count > 0 &&
+	    s->source.key.root.type == VALUE_SET)
 		s->order = (struct sort_order){.alpha = true, .descending = s->order.descending};
 	status = sort_elements(s, &first);
 	if (status != SETT_OK)

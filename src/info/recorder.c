@@ -31,7 +31,7 @@ hear_ran(struct server *server, const struct command_run *run)
 	command_stats_record_lookups(server->command_stats, run->misses, run->hits);
 	if (__atomic_load_n(&server->config->latency_tracking, __ATOMIC_RELAXED))
 		command_stats_record_latency(server->command_stats, run->command, run->duration_ns);
-	if (run->error.size > 0)
+	if (run->error.size > 0 && !run->error_is_counted)
 		command_stats_record_error(server->command_stats, run->error);
 	if (slowlog_wants(server->config, run->duration_ns) &&
 	    (run->command->flags & COMMAND_SKIP_SLOWLOG) == 0)

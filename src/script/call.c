@@ -134,6 +134,15 @@ add_note(struct script_run *run, const struct command_run *what, bool is_refused
 
 /* ---- one call ---- */
 
+/* DEBUG SET-DISABLE-DENY-SCRIPTS; but a script calls no script, and what changes the connection is not a script's. */
+static bool
+may_call_all(const struct script_run *run, const struct command *command)
+{
+	return __atomic_load_n(&run->context->server->scripts_may_call_all, __ATOMIC_RELAXED) &&
+		(command->flags & COMMAND_RUNNER) == 0 &&
+		(command->categories & (CATEGORY_SCRIPTING | CATEGORY_PUBSUB | CATEGORY_TRANSACTION)) == 0;
+}
+
 /* Why the command may not run, as an error text; NULL: it may. */
 static const char *
 find_objection(const struct script_run *run, const struct command *command, size_t argc)
@@ -142,7 +151,7 @@ find_objection(const struct script_run *run, const struct command *command, size
 		return "Unknown Redis command called from script";
 	if (!command_arity_is_right(command, argc) || command->run == NULL)
 		return "Wrong number of args calling Redis command from script";
-	if ((command->flags & COMMAND_NOSCRIPT) != 0)
+	if ((command->flags & COMMAND_NOSCRIPT) != 0 && !may_call_all(run, command))
 		return "This Redis command is not allowed from script";
 	if (run->read_only && (command->flags & (COMMAND_WRITE | COMMAND_MAY_REPLICATE)) != 0)
 		return "Write commands are not allowed from read-only scripts.";

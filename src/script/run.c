@@ -68,6 +68,19 @@ script_count_hook(lua_State *L, lua_Debug *at)
 
 /* ---- the reply ---- */
 
+/* Whether the value on the top of the stack is the error of a command that was called. */
+static bool
+is_counted(lua_State *L)
+{
+	if (!lua_istable(L, -1))
+		return false;
+	lua_pushliteral(L, "ignore_error_stats_update");
+	lua_rawget(L, -2);
+	bool is_counted = lua_toboolean(L, -1) != 0;
+	lua_pop(L, 1);
+	return is_counted;
+}
+
 /* The error on the top of the stack. */
 static void
 append_error(lua_State *L, struct resp_writer *reply, const char *name)
@@ -134,6 +147,7 @@ run_body(lua_State *L)
 		return 0;
 	/* What follows is the room's own work: no more looks at the clock. */
 	lua_sethook(L, NULL, 0, 0);
+	run->context->error_is_counted = is_counted(L);
 	if (status != 0)
 		append_error(L, run->reply, call->name);
 	else

@@ -54,6 +54,7 @@ struct command_context {
 	bool reply_is_sifted; /* what the flags keep back is gone from the reply: EXEC does so for each command */
 	bool in_multi;        /* run by EXEC, or by a script */
 	bool in_script;
+	bool error_is_counted;        /* a script failed because a command did that it called */
 	bool script_has_read;         /* observers.h: it told a client that tracks of a key */
 	bool in_batch;                /* shares its transaction with other requests */
 	bool may_wait;                /* on a pool thread */

@@ -126,6 +126,7 @@ runner_enter(struct runner_thread *t, struct command_context *c)
 	c->protocol = c->client->protocol;
 	c->reply_flags = c->client->reply_flags;
 	c->reply_is_sifted = false;
+	c->error_is_counted = false;
 	c->behind_others = false;
 	c->first_effect = c->last_effect = NULL;
 	c->first_participant = c->last_participant = NULL;
@@ -307,7 +308,8 @@ runner_run(struct runner_thread *t, struct command_context *c, uint64_t *ret_rel
 				   .duration_ns = t->time_ns - start,
 				   .misses = c->view.misses,
 				   .hits = c->view.hits,
-				   .error = execution_error_text(c->reply, mark)};
+				   .error = execution_error_text(c->reply, mark),
+				   .error_is_counted = c->error_is_counted};
 	execution_record(t->server, &done);
 	return result;
 }

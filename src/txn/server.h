@@ -44,6 +44,7 @@ struct command_run {
 	uint64_t duration_ns;
 	uint64_t misses, hits; /* keys that it read, absent and there; EXEC: of all its commands */
 	struct bytes error;    /* the text of its error reply, empty if it did not fail */
+	bool error_is_counted; /* as that of a command which it called */
 };
 
 /* What the rooms above txn want to hear of requests. They enter themselves before the first request
@@ -80,6 +81,7 @@ struct server {
 	struct command_stats *command_stats;     /* info/command_stats.h: calls, failures, error counts */
 	struct accesses *accesses; /* keyspace/accesses.h; NULL: uses of keys are not noted. Atomic:
 						 released by server_note_accesses, acquired where keys are opened */
+	bool scripts_may_call_all; /* atomic (relaxed): DEBUG SET-DISABLE-DENY-SCRIPTS */
 	struct pause_state *pause; /* txn/pause.h: CLIENT PAUSE */
 	struct server_listeners listeners;
 	struct loading loading;

@@ -258,6 +258,7 @@ transaction_unwatch(struct command_context *c)
 struct outcome {
 	uint64_t duration_ns;
 	struct bytes error; /* its text's beginning, in the arena */
+	bool error_is_counted;
 };
 
 static void
@@ -273,7 +274,8 @@ record_outcomes(struct server *server, struct client *client, void *data)
 					  .argv = q->argv,
 					  .bodies = q->bodies,
 					  .duration_ns = outcomes[i].duration_ns,
-					  .error = outcomes[i].error};
+					  .error = outcomes[i].error,
+					  .error_is_counted = outcomes[i].error_is_counted};
 		execution_record(server, &run);
 	}
 }
@@ -349,13 +351,17 @@ run_queue(struct command_context *c, struct transaction_state *state)
 		struct call call = {
 			.command = q->command, .argc = q->argc, .argv = q->argv, .bodies = q->bodies};
 		mark = c->reply->size;
+		c->error_is_counted = false;
 		status = execution_run(c, &call);
 		uint64_t end = clock_monotonic_ns(c->server->clock);
-		outcomes[i] = (struct outcome){.duration_ns = end - start, .error = keep_error(c, mark)};
+		outcomes[i] = (struct outcome){.duration_ns = end - start,
+					       .error = keep_error(c, mark),
+					       .error_is_counted = c->error_is_counted};
 		start = end;
 		sift_reply(c, mark);
 	}
 	c->in_multi = false;
+	c->error_is_counted = false;
 	if (status == OUTCOME_FAILED)
 		status = SETT_OK; /* the error is that command's, not EXEC's */
 	return status == SETT_OK ? context_defer(c, record_outcomes, outcomes) : status;

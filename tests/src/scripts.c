@@ -235,6 +235,28 @@ Test(scripts, the_cache_is_the_servers)
 	fixture_close(f);
 }
 
+/* An error is counted once, for the command that failed; EVAL failed, too. */
+Test(scripts, errors_are_counted_once)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "SET k x", "+OK");
+	uint64_t before = command_stats_total_errors(f->server.command_stats);
+	eval(f, "return redis.call('incr',KEYS[1])", "k");
+	cr_assert_eq(command_stats_total_errors(f->server.command_stats), before + 1);
+	eval(f, "return redis.pcall('incr',KEYS[1])", "k");
+	cr_assert_eq(command_stats_total_errors(f->server.command_stats), before + 2);
+	eval(f, "redis.pcall('incr',KEYS[1]) return 1", "k");
+	cr_assert_eq(command_stats_total_errors(f->server.command_stats), before + 3);
+	eval(f, "return redis.call('nosuch')", "k");
+	cr_assert_eq(command_stats_total_errors(f->server.command_stats), before + 4);
+	eval(f, "error('own')", "k");
+	cr_assert_eq(command_stats_total_errors(f->server.command_stats), before + 5);
+	fixture_run_line(f, 0, "INFO commandstats");
+	cr_assert(reply_has(f, "cmdstat_incr:calls=3"));
+	cr_assert(reply_has(f, "cmdstat_eval:calls=5"));
+	fixture_close(f);
+}
+
 /* ---- SCRIPT KILL ---- */
 
 struct loop {
