@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <limits.h>
 
+#include "cmd/client_filter.h"
 #include "net/net.h"
 #include "txn/pause.h"
 
@@ -68,39 +69,6 @@ command_client_id(struct command_context *c)
 
 /* ---- CLIENT LIST, INFO ---- */
 
-enum client_type { CLIENT_NORMAL, CLIENT_REPLICA, CLIENT_PUBSUB, CLIENT_MASTER, CLIENT_TYPE_UNKNOWN };
-
-static enum client_type
-client_type_of(struct bytes word)
-{
-	static const struct {
-		const char *word;
-		enum client_type type;
-	} types[] = {{"normal", CLIENT_NORMAL},
-		     {"slave", CLIENT_REPLICA},
-		     {"replica", CLIENT_REPLICA},
-		     {"pubsub", CLIENT_PUBSUB},
-		     {"master", CLIENT_MASTER}};
-	for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-		if (argument_is(word, types[i].word))
-			return types[i].type;
-	return CLIENT_TYPE_UNKNOWN;
-}
-
-/* There are no replicas and masters yet. */
-static bool
-client_is_of_type(const struct client *client, enum client_type type)
-{
-	return type == (client_is_subscribed(client) ? CLIENT_PUBSUB : CLIENT_NORMAL);
-}
-
-static int
-unknown_type(struct command_context *c, struct bytes word)
-{
-	return context_errorf(c, "ERR Unknown client type '%.*s'", word.size < 128 ? (int)word.size : 128,
-			      (const char *)word.data);
-}
-
 static int
 write_client(const struct client *client, uint64_t now_ms, struct buffer *ret)
 {
@@ -109,11 +77,7 @@ write_client(const struct client *client, uint64_t now_ms, struct buffer *ret)
 }
 
 struct listing {
-	uint64_t now_ms;
-	bool by_type;
-	enum client_type type;
-	const uint64_t *ids;
-	size_t id_count;
+	struct client_filter filter;
 	struct buffer text;
 };
 
@@ -121,47 +85,16 @@ static int
 list_client(void *arg, struct client *client)
 {
 	struct listing *listing = arg;
-	bool wanted = listing->id_count == 0;
-	for (size_t i = 0; i < listing->id_count; i++)
-		wanted = wanted || listing->ids[i] == client->id;
-	if (!wanted || (listing->by_type && !client_is_of_type(client, listing->type)))
+	if (!client_filter_means(&listing->filter, client))
 		return 0;
-	return write_client(client, listing->now_ms, &listing->text);
-}
-
-static int
-parse_ids(struct command_context *c, struct listing *listing)
-{
-	size_t count = c->argc - 3;
-	uint64_t *ids = arena_allocate(c->arena, count * sizeof *ids, sizeof *ids);
-	if (ids == NULL)
-		return SETT_NO_MEMORY;
-	for (size_t i = 0; i < count; i++) {
-		int64_t id;
-		if (!context_integer_range(c, c->argv[i + 3], 1, INT64_MAX, "ERR Invalid client ID", &id))
-			return OUTCOME_FAILED;
-		ids[i] = (uint64_t)id;
-	}
-	listing->ids = ids;
-	listing->id_count = count;
-	return SETT_OK;
+	return write_client(client, listing->filter.now_ms, &listing->text);
 }
 
 int
 command_client_list(struct command_context *c)
 {
-	struct listing listing = {.now_ms = clock_wall_ms(c->server->clock)};
-	int status = SETT_OK;
-	if (c->argc == 4 && argument_is(c->argv[2], "TYPE")) {
-		listing.by_type = true;
-		listing.type = client_type_of(c->argv[3]);
-		if (listing.type == CLIENT_TYPE_UNKNOWN)
-			return unknown_type(c, c->argv[3]);
-	} else if (c->argc > 3 && argument_is(c->argv[2], "ID")) {
-		status = parse_ids(c, &listing);
-	} else if (c->argc != 2) {
-		return context_syntax_error(c);
-	}
+	struct listing listing = {0};
+	int status = client_filter_parse(c, 2, "ERR Invalid client ID", &listing.filter);
 	if (status != SETT_OK)
 		return status;
 	status = net_each_client(c->server->net, list_client, &listing);
@@ -184,108 +117,67 @@ command_client_info(struct command_context *c)
 
 /* ---- CLIENT KILL ---- */
 
-struct kill_filter {
-	struct client *self;
+struct kill_request {
+	struct client_filter filter;
 	struct net *net; /* NULL: only count */
-	uint64_t id;     /* 0 = any */
-	struct bytes address, local_address;
-	bool has_address, has_local_address, by_type, skip_self;
-	enum client_type type;
 	int64_t matched;
 };
 
 static int
 kill_matching(void *arg, struct client *client)
 {
-	struct kill_filter *filter = arg;
-	if ((filter->id != 0 && client->id != filter->id) ||
-	    (filter->has_address && !bytes_equal(bytes_of_string(client->address), filter->address)) ||
-	    (filter->has_local_address &&
-	     !bytes_equal(bytes_of_string(client->local_address), filter->local_address)) ||
-	    (filter->by_type && !client_is_of_type(client, filter->type)) ||
-	    (filter->skip_self && client == filter->self))
+	struct kill_request *request = arg;
+	if (!client_filter_means(&request->filter, client))
 		return 0;
-	filter->matched++;
-	if (filter->net == NULL)
+	request->matched++;
+	if (request->net == NULL)
 		return 0;
 	/* Its own reply is sent before it goes. */
-	if (client == filter->self)
+	if (client == request->filter.self)
 		client->close_after_reply = true;
 	else
-		client_kill_locked(filter->net, client);
+		client_kill_locked(request->net, client);
 	return 0;
 }
 
 static void
 kill_clients(struct server *server, struct client *client, void *data)
 {
-	struct kill_filter *filter = data;
-	filter->net = server->net;
-	(void)net_each_client(server->net, kill_matching, filter);
-}
-
-/* False: the error reply was given. */
-static bool
-parse_kill_option(struct command_context *c, struct bytes name, struct bytes value,
-		  struct kill_filter *filter)
-{
-	int64_t id;
-	if (argument_is(name, "ID")) {
-		if (!context_integer_range(c, value, 1, INT64_MAX, "ERR client-id should be greater than 0",
-					   &id))
-			return false;
-		filter->id = (uint64_t)id;
-	} else if (argument_is(name, "TYPE")) {
-		filter->by_type = true;
-		filter->type = client_type_of(value);
-		if (filter->type == CLIENT_TYPE_UNKNOWN)
-			unknown_type(c, value);
-	} else if (argument_is(name, "ADDR")) {
-		filter->has_address = true;
-		filter->address = value;
-	} else if (argument_is(name, "LADDR")) {
-		filter->has_local_address = true;
-		filter->local_address = value;
-	} else if (argument_is(name, "USER")) {
-		if (!bytes_equal(value, BYTES_LITERAL("default")))
-			context_errorf(c, "ERR No such user '%.*s'", value.size < 128 ? (int)value.size : 128,
-				       (const char *)value.data);
-	} else if (argument_is(name, "SKIPME") && argument_is(value, "yes")) {
-		filter->skip_self = true;
-	} else if (argument_is(name, "SKIPME") && argument_is(value, "no")) {
-		filter->skip_self = false;
-	} else {
-		context_syntax_error(c);
-	}
-	return !c->failed;
+	struct kill_request *request = data;
+	(void)client;
+	request->net = server->net;
+	(void)net_each_client(server->net, kill_matching, request);
 }
 
 int
 command_client_kill(struct command_context *c)
 {
 	bool is_old_form = c->argc == 3;
-	struct bytes *argv = context_copy_arguments(c, c->argv, c->argc);
-	struct kill_filter *filter = arena_allocate(c->arena, sizeof *filter, _Alignof(struct kill_filter));
-	if (argv == NULL || filter == NULL)
+	const struct bytes *argv = c->argv;
+	const struct bytes *copy = context_copy_arguments(c, argv, c->argc);
+	struct kill_request *request =
+		arena_allocate(c->arena, sizeof *request, _Alignof(struct kill_request));
+	if (copy == NULL || request == NULL)
 		return SETT_NO_MEMORY;
-	*filter = (struct kill_filter){.self = c->client, .skip_self = !is_old_form};
-	if (is_old_form) {
-		filter->has_address = true;
-		filter->address = argv[2];
-	} else if (c->argc % 2 != 0) {
-		return context_syntax_error(c);
-	}
-	for (size_t i = 2; i + 1 < c->argc; i += 2)
-		if (!parse_kill_option(c, argv[i], argv[i + 1], filter))
-			return OUTCOME_FAILED;
-	(void)net_each_client(c->server->net, kill_matching, filter);
-	if (is_old_form && filter->matched == 0)
+	*request = (struct kill_request){.filter.skip_self = !is_old_form};
+	c->argv = copy; /* what is parsed outlives the call */
+	int status = SETT_OK;
+	if (is_old_form)
+		client_filter_by_address(c, copy[2], &request->filter);
+	else
+		status =
+			client_filter_parse(c, 2, "ERR client-id should be greater than 0", &request->filter);
+	c->argv = argv;
+	if (status != SETT_OK)
+		return status;
+	(void)net_each_client(c->server->net, kill_matching, request);
+	if (is_old_form && request->matched == 0)
 		return context_error(c, "ERR No such client");
 	if (is_old_form)
 		resp_status(c->reply, "OK");
 	else
-		resp_integer(c->reply, filter->matched);
-	return filter->matched > 0 ? context_defer(c, kill_clients, filter) : SETT_OK;
+		resp_integer(c->reply, request->matched);
+	return request->matched > 0 ? context_defer(c, kill_clients, request) : SETT_OK;
 }
 
 /* ---- CLIENT NO-EVICT, REPLY ---- */

@@ -8,9 +8,11 @@
 #include "net/output.h"
 #include "storage/status.h"
 
-static void
-write_flags(const struct client *client, bool in_multi, char *ret, size_t size)
+void
+client_write_flags(const struct client *client, char ret[CLIENT_FLAGS_SIZE])
 {
+	const size_t size = CLIENT_FLAGS_SIZE;
+	bool in_multi = __atomic_load_n(&client->multi_count, __ATOMIC_RELAXED) != UINT_MAX;
 	bool no_evict = __atomic_load_n(&client->no_evict, __ATOMIC_RELAXED);
 	bool blocked = __atomic_load_n(&client->blocked, __ATOMIC_RELAXED);
 	bool monitors = __atomic_load_n(&client->is_monitor, __ATOMIC_RELAXED);
@@ -48,11 +50,11 @@ write_buffers(const struct client *client, struct buffer *ret)
 int
 client_describe(const struct client *client, uint64_t now_ms, struct buffer *ret)
 {
-	char text[512], flags[16];
+	char text[512], flags[CLIENT_FLAGS_SIZE];
 	unsigned multi = __atomic_load_n(&client->multi_count, __ATOMIC_RELAXED);
 	const char *command = __atomic_load_n(&client->last_command, __ATOMIC_RELAXED);
 	uint64_t active = __atomic_load_n(&client->last_active_ms, __ATOMIC_RELAXED);
-	write_flags(client, multi != UINT_MAX, flags, sizeof flags);
+	client_write_flags(client, flags);
 	int size = snprintf(text, sizeof text, "id=%" PRIu64 " addr=%s laddr=%s fd=%d name=", client->id,
 			    client->address, client->local_address, client->fd);
 	int status = buffer_append(ret, text, (size_t)size);

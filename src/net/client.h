@@ -106,6 +106,9 @@ client_is_told(const struct client *c)
 	return client_is_subscribed(c) || c->tracking != 0 || c->is_monitor;
 }
 
+enum { CLIENT_FLAGS_SIZE = 20 };
+/* The letters of its flags, as CLIENT LIST shows them; as the next. */
+void client_write_flags(const struct client *, char ret[CLIENT_FLAGS_SIZE]);
 /* Appends the client's line of CLIENT LIST, without its end. Under the registry's lock, or on the client's
  * own thread. SETT_NO_MEMORY. */
 int client_describe(const struct client *, uint64_t now_ms, struct buffer *ret);
