@@ -6,6 +6,7 @@
 #include "keyspace/glob.h"
 #include "keyspace/libraries.h"
 #include "rdb/payload.h"
+#include "txn/observers.h"
 
 enum { OPCODE_LIBRARY = 245 }; /* before a library, in Redis' files and in DUMP's payload */
 
@@ -43,7 +44,9 @@ command_fcall(struct command_context *c)
 {
 	struct script_vm *vm;
 	const struct function_set *set;
-	int status = follow(c, &vm, &set);
+	int status = observers_note_line(c); /* before those of its commands */
+	if (status == SETT_OK)
+		status = follow(c, &vm, &set);
 	if (status != SETT_OK)
 		return status;
 	const struct script_function *f = functions_find(set, c->argv[1]);
