@@ -274,6 +274,67 @@ def check_beside_database(world, source, wanted):
     sett.clean_up()
 
 
+def check_large(world):
+    """Values that are read and written in pieces."""
+    source = world.redis()
+    source.start()
+    client = source.connect(timeout=120)
+    for i in range(0, 60000, 1000):
+        pipeline = client.pipeline(transaction=False)
+        names = ["member:%d" % j for j in range(i, i + 1000)]
+        pipeline.rpush("a list", *["element %d of a list" % j for j in range(i, i + 1000)])
+        pipeline.sadd("a set", *names)
+        pipeline.sadd("integers", *range(i * 1000, i * 1000 + 1000))
+        pipeline.zadd("a zset", {name: j / 7 for j, name in enumerate(names)})
+        pipeline.hset("a hash", mapping={name: "value of " + name for name in names})
+        for name in names[::20]:
+            pipeline.xadd("a stream", {"field": name, "other": "value of " + name})
+        pipeline.execute()
+    for i in range(800):
+        client.hset("long values", "field %d" % i, os.urandom(1500) * 2)
+    client.xgroup_create("a stream", "group", 0)
+    client.xreadgroup("group", "consumer", {"a stream": ">"}, count=500)
+    client.set("large", os.urandom(3000000))
+    client.set("large and compressible", b"ab" * 2000000)
+    client.set("large, with a deadline", os.urandom(1500000), ex=100000)
+    client.rpush("large elements", *[os.urandom(50000) for _ in range(60)])
+    wanted = digest(source)
+    client.save()
+    take_over(world, source, wanted, "an RDB file with large values")
+    take_over(world, source, wanted, "an RDB file with large values, in little memory", "--maxmemory", "64mb")
+
+
+LIBRARY = """#!lua name=%s
+redis.register_function('%s_f', function(keys, args) return '%s' .. args[1] end)"""
+
+
+def check_functions(world):
+    """Libraries are taken over from RDB and append-only files, and come back with SAVE."""
+    source = world.redis("--appendonly", "yes")
+    source.start()
+    client = source.connect()
+    client.function_load(LIBRARY % ("one", "one", "one"))
+    client.execute_command("BGREWRITEAOF")
+    wait_until("the rewrite does not end", lambda: client.info("persistence")["aof_rewrite_in_progress"] == 0)
+    client.function_load(LIBRARY % ("two", "two", "two"))
+    client.set("x", "1")
+    client.save()
+    for appendonly in ("no", "yes"):
+        sett = world.sett("--appendonly", appendonly)
+        copy_files(source, sett)
+        sett.start()
+        for name in ("one", "two"):
+            expect("FCALL, appendonly " + appendonly, sett.connect().fcall(name + "_f", 0, "!"), name.encode() + b"!")
+        sett.connect().save()
+        back = world.redis()
+        shutil.copy(sett.directory + "/dump.rdb", back.directory)
+        back.start()
+        for name in ("one", "two"):
+            expect("FCALL of what came back", back.connect().fcall(name + "_f", 0, "!"), name.encode() + b"!")
+        back.clean_up()
+        sett.clean_up()
+
+
 def check_pipe(world):
     """The other way in: redis-cli --pipe."""
     sett = world.sett()
@@ -294,6 +355,8 @@ def main(sett_server, redis_server, keys=3000, seed=1):
         check_damage(world, source, 12)
         check_beside_database(world, source, wanted)
         check_pipe(world)
+        check_functions(world)
+        check_large(world)
         for preamble in ("yes", "no"):
             log, wanted = check_aof(world, preamble)
             check_old_aof(world, log, wanted)
