@@ -1,11 +1,11 @@
 /*
  * Random members are drawn with the same chance: a chi-squared test of SRANDMEMBER, HRANDFIELD, ZRANDMEMBER and SPOP on
- * collections of 100,000.
+ * collections of 100,000, and of RANDOMKEY on as many keys, all in memory or nearly all in tables.
  *
  *	uniform SERVER [DRAWS_PER_MEMBER]
  *
  * The statistic of a fair server has ELEMENTS - 1 degrees of freedom, so it is normal as far as matters here; one beyond
- * DEVIATIONS_MAX standard deviations, on either side, comes once in five million times, and there are four.
+ * DEVIATIONS_MAX standard deviations, on either side, comes once in five million times, and there are six.
  */
 #include <math.h>
 #include <stdio.h>
@@ -87,11 +87,11 @@ judge(struct tally *t, const char *command, double draws, double variance)
 }
 
 static bool
-test_draws(struct tally *t, const char *command, const char *key, int per_member)
+test_draws(struct tally *t, const char *command, const char *key, const char *count, int per_member)
 {
 	long draws = (long)per_member * ELEMENTS;
 	for (long i = 0; i < draws; i += AT_ONCE)
-		reply_free(draw(t, command, key, "-1000"));
+		reply_free(draw(t, command, key, count));
 	return judge(t, command, (double)draws, 1);
 }
 
@@ -120,6 +120,31 @@ test_pops(struct tally *t, int per_member)
 	return judge(t, "SPOP", (double)rounds * TENTH, 0.9);
 }
 
+/* `options` decide whether the keys get into tables. */
+static bool
+test_keys(struct tally *t, const char *path, const char *const *options, int per_member)
+{
+	static const char script[] =
+		"local r = {} for i = 1, 1000 do r[i] = redis.call('RANDOMKEY') end return r";
+	struct server_process *server = server_process_start(path, NULL, options);
+	t->client = server != NULL ? client_connect(server_process_port(server), TIMEOUT_MS) : NULL;
+	if (t->client == NULL)
+		give_up("connect", NULL);
+	for (int i = 0; i < ELEMENTS; i += AT_ONCE) {
+		t->argv[0] = "MSET";
+		for (int j = 0; j < AT_ONCE; j++) {
+			snprintf(t->names[j], NAME_SIZE, "m%d", i + j);
+			t->argv[1 + 2 * j] = t->names[j];
+			t->argv[2 + 2 * j] = t->names[j];
+		}
+		reply_free(client_call(t->client, 1 + 2 * AT_ONCE, t->argv, NULL));
+	}
+	bool is_fair = test_draws(t, "EVAL", script, "0", per_member);
+	client_close(t->client);
+	server_process_free(server, !is_fair);
+	return is_fair;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -138,11 +163,14 @@ main(int argc, char **argv)
 	fill(&tally, "SADD", "s", NULL, NULL);
 	fill(&tally, "HSET", "h", NULL, "v");
 	fill(&tally, "ZADD", "z", "1", NULL);
-	int unfair = !test_draws(&tally, "SRANDMEMBER", "s", per_member);
-	unfair += !test_draws(&tally, "HRANDFIELD", "h", per_member);
-	unfair += !test_draws(&tally, "ZRANDMEMBER", "z", per_member);
+	int unfair = !test_draws(&tally, "SRANDMEMBER", "s", "-1000", per_member);
+	unfair += !test_draws(&tally, "HRANDFIELD", "h", "-1000", per_member);
+	unfair += !test_draws(&tally, "ZRANDMEMBER", "z", "-1000", per_member);
 	unfair += !test_pops(&tally, per_member);
 	client_close(tally.client);
 	server_process_free(server, unfair > 0);
+	static const char *const small[] = {"--maxmemory", "16mb", NULL};
+	unfair += !test_keys(&tally, argv[1], NULL, per_member);
+	unfair += !test_keys(&tally, argv[1], small, per_member);
 	return unfair == 0 ? 0 : 1;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "engine_internal.h"
+#include "version_internal.h"
 
 struct sweep {
 	uint64_t now_ms, budget, next_expiry;
@@ -142,41 +143,149 @@ overlaps(const struct table_file *file, struct bytes lower, struct bytes upper)
 		(upper.size == 0 || bytes_compare(smallest, upper) < 0);
 }
 
-int
-sett_txn_sample(struct sett_txn *txn, struct bytes lower, struct bytes upper, uint64_t random,
-		struct buffer *ret)
+/* The blocks of a table whose separators stand in [lower, upper). */
+struct block_range {
+	struct table *table;
+	uint64_t from, to;
+};
+
+/* The first block whose separator is not before the key. */
+static int
+find_block(struct table *table, struct bytes key, unsigned flags, uint64_t *ret, struct sett_error *error)
 {
-	const struct version *version = txn->superversion->version;
-	uint64_t total = 0;
-	for (int i = 0; i < SETT_LEVELS; i++)
-		for (size_t t = 0; t < version->levels[i].count; t++)
-			if (overlaps(version->levels[i].tables[t], lower, upper))
-				total += version->levels[i].tables[t]->properties->entries;
-	if (total == 0)
-		return SETT_NOT_FOUND;
-	uint64_t pick = random % total;
+	uint64_t low = 0, high = table_block_count(table);
+	struct buffer separator = {0};
+	int r = SETT_OK;
+	while (low < high && r == SETT_OK) {
+		uint64_t middle = low + (high - low) / 2;
+		buffer_clear(&separator);
+		r = table_sample(table, middle, flags, &separator, error);
+		if (bytes_compare(buffer_bytes(&separator), key) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	buffer_free(&separator);
+	*ret = low;
+	return r;
+}
+
+static int
+find_range(struct table_file *file, struct bytes lower, struct bytes upper, unsigned flags,
+	   struct block_range *ret, struct sett_error *error)
+{
+	int r = SETT_OK;
+	*ret = (struct block_range){file->table, 0, table_block_count(file->table)};
+	if (bytes_compare(table_smallest(file), lower) < 0)
+		r = find_block(file->table, lower, flags, &ret->from, error);
+	if (r == SETT_OK && upper.size > 0 && bytes_compare(table_largest(file), upper) >= 0)
+		r = find_block(file->table, upper, flags, &ret->to, error);
+	return r;
+}
+
+/* Raises `best` to the greatest separator of the table before `cut`, if that is greater. */
+static int
+raise_to_before(struct table_file *file, struct bytes cut, unsigned flags, struct buffer *best,
+		struct sett_error *error)
+{
+	uint64_t at;
+	struct buffer separator = {0};
+	int r = find_block(file->table, cut, flags, &at, error);
+	if (r == SETT_OK && at > 0)
+		r = table_sample(file->table, at - 1, flags, &separator, error);
+	if (r == SETT_OK && bytes_compare(buffer_bytes(&separator), buffer_bytes(best)) > 0) {
+		struct buffer less = *best;
+		*best = separator;
+		separator = less;
+	}
+	buffer_free(&separator);
+	return r;
+}
+
+/* The greatest separator of all tables before `cut`: empty if there is none. */
+static int
+find_cut_before(const struct version *v, struct bytes cut, unsigned flags, struct buffer *ret,
+		struct sett_error *error)
+{
+	int r = SETT_OK;
 	for (int i = 0; i < SETT_LEVELS; i++) {
-		for (size_t t = 0; t < version->levels[i].count; t++) {
-			struct table_file *file = version->levels[i].tables[t];
-			if (!overlaps(file, lower, upper))
+		const struct level *level = &v->levels[i];
+		size_t from = 0, to = level->count;
+		if (i > 0 && level->count > 0) { /* the table that the cut is in, and the one before */
+			to = level_find(level, cut) + 1;
+			from = to > 1 ? to - 2 : 0;
+			to = to < level->count ? to : level->count;
+		}
+		for (size_t t = from; t < to && r == SETT_OK; t++)
+			if (bytes_compare(table_smallest(level->tables[t]), cut) < 0)
+				r = raise_to_before(level->tables[t], cut, flags, ret, error);
+	}
+	return r;
+}
+
+/* The separator of the block at `number` of all ranges. */
+static int
+find_cut(const struct block_range *ranges, uint64_t number, unsigned flags, struct buffer *ret,
+	 struct sett_error *error)
+{
+	while (number >= ranges->to - ranges->from) {
+		number -= ranges->to - ranges->from;
+		ranges++;
+	}
+	return table_sample(ranges->table, ranges->from + number, flags, ret, error);
+}
+
+/* The ranges of all tables that have any, and the number of their blocks. */
+static int
+find_ranges(const struct sett_txn *txn, struct bytes lower, struct bytes upper, struct block_range **ret,
+	    uint64_t *ret_cuts, struct sett_error *error)
+{
+	const struct version *v = txn->superversion->version;
+	unsigned flags = txn->flags & SETT_TXN_NOWAIT ? VFS_NOWAIT : 0;
+	size_t count = 0, tables = 0;
+	int r = SETT_OK;
+	for (int i = 0; i < SETT_LEVELS; i++)
+		tables += v->levels[i].count;
+	struct block_range *ranges = calloc(tables + 1, sizeof(*ranges));
+	if (!ranges)
+		return SETT_NO_MEMORY;
+	*ret_cuts = 0;
+	for (int i = 0; i < SETT_LEVELS; i++) {
+		for (size_t t = 0; t < v->levels[i].count && r == SETT_OK; t++) {
+			struct block_range *range = &ranges[count];
+			if (!overlaps(v->levels[i].tables[t], lower, upper))
 				continue;
-			uint64_t entries = file->properties->entries;
-			if (pick >= entries) {
-				pick -= entries;
-				continue;
-			}
-			size_t before = ret->size;
-			int r = table_sample(file->table, random >> 20,
-					     txn->flags & SETT_TXN_NOWAIT ? VFS_NOWAIT : 0, ret, &txn->error);
-			if (r != SETT_OK)
-				return r;
-			struct bytes key = bytes_of(ret->data + before, ret->size - before);
-			if ((lower.size == 0 || bytes_compare(key, lower) >= 0) &&
-			    (upper.size == 0 || bytes_compare(key, upper) < 0))
-				return SETT_OK;
-			ret->size = before;
-			return SETT_NOT_FOUND;
+			r = find_range(v->levels[i].tables[t], lower, upper, flags, range, error);
+			*ret_cuts += range->to - range->from;
+			count += range->to > range->from;
 		}
 	}
-	return SETT_NOT_FOUND;
+	*ret = ranges;
+	return r;
+}
+
+int
+sett_txn_sample(struct sett_txn *txn, struct bytes lower, struct bytes upper, uint64_t random,
+		struct buffer *ret_low, struct buffer *ret_high, uint64_t *ret_stretches)
+{
+	const struct version *v = txn->superversion->version;
+	unsigned flags = txn->flags & SETT_TXN_NOWAIT ? VFS_NOWAIT : 0;
+	struct block_range *ranges = NULL;
+	uint64_t cuts = 0;
+	buffer_clear(ret_low);
+	buffer_clear(ret_high);
+	int r = find_ranges(txn, lower, upper, &ranges, &cuts, &txn->error);
+	if (r == SETT_OK && cuts == 0)
+		r = SETT_NOT_FOUND;
+	uint64_t pick = r == SETT_OK ? random % (cuts + 1) : 0;
+	if (r == SETT_OK && pick < cuts)
+		r = find_cut(ranges, pick, flags, ret_high, &txn->error);
+	free(ranges);
+	if (r == SETT_OK && (pick < cuts || upper.size > 0))
+		r = find_cut_before(v, pick < cuts ? buffer_bytes(ret_high) : upper, flags, ret_low,
+				    &txn->error);
+	if (r == SETT_OK && bytes_compare(buffer_bytes(ret_low), lower) < 0)
+		buffer_clear(ret_low);
+	*ret_stretches = cuts + 1;
+	return r;
 }

@@ -112,6 +112,11 @@ int root_engine_key(struct sett_engine *, struct arena *, uint64_t epoch, struct
 int stored_engine_key(struct sett_engine *, struct arena *, uint64_t epoch, struct bytes stored,
 		      struct sett_key *ret);
 
+/* ---- cursor.c ---- */
+/* The engine keys of the roots of an epoch whose user keys begin with `prefix`, in the arena. SETT_NO_MEMORY. */
+int keyspace_prefix_bounds(struct keyspace_view *, uint64_t epoch, struct bytes prefix,
+			   struct bytes *ret_lower, struct bytes *ret_upper);
+
 /* ---- object_ids.c ---- */
 int object_ids_open(struct sett_engine *, struct object_ids **ret);
 /* NULL is fine. */

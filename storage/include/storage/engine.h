@@ -391,10 +391,11 @@ struct bytes sett_iterator_key(const struct sett_iterator *);
 /* The record's slices are valid until the iterator moves or closes; sett_txn_body works on it until then. */
 int sett_iterator_record(struct sett_iterator *, struct sett_record *ret);
 
-/* A key in [lower, upper) near a random place of the tree, for sampling: some table's separator, not
- * necessarily a live key. SETT_NOT_FOUND if there is no table data in the range. `ret` is appended to. */
+/* A stretch of the keys in [lower, upper), for sampling: the blocks of all tables cut them into `ret_stretches`, each as
+ * likely. It is what stands behind `ret_low` up to and with `ret_high`; neither need be a key, and what is left empty is
+ * the end of the range. `upper` is not empty. SETT_NOT_FOUND if there is no table data in the range; SETT_WOULD_BLOCK. */
 int sett_txn_sample(struct sett_txn *, struct bytes lower, struct bytes upper, uint64_t random,
-		    struct buffer *ret);
+		    struct buffer *ret_low, struct buffer *ret_high, uint64_t *ret_stretches);
 
 /* ---- expiry ---- */
 /* Finds keys whose expires_at is at or before `now_ms` in some table not looked at since its earliest such
