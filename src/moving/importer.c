@@ -127,6 +127,9 @@ importer_decide(struct server *s, const struct redis_files *files, bool *ret_imp
 		return ignore(s, files, &known, error);
 	if (!known.importing && keys > 0 && !config->import_redis_files)
 		return refuse_both(config, files, error);
+	/* What INFO shows as soon as clients are told LOADING. */
+	__atomic_store_n(&s->loading.began_ms, clock_wall_ms(s->clock), __ATOMIC_RELAXED);
+	__atomic_store_n(&s->loading.total_bytes, files->size, __ATOMIC_RELAXED);
 	*ret_import = true;
 	return SETT_OK;
 }
@@ -186,11 +189,8 @@ int
 importer_run(struct import *i, const struct redis_files *files, struct sett_error *error)
 {
 	struct server *s = i->server;
-	struct loading *l = &s->loading;
 	struct known_files known;
 	i->error = error;
-	__atomic_store_n(&l->began_ms, clock_wall_ms(s->clock), __ATOMIC_RELAXED);
-	__atomic_store_n(&l->total_bytes, files->size, __ATOMIC_RELAXED);
 	int status = known_files_read(s->engine, &known, error);
 	known.importing = true;
 	if (status == SETT_OK)
