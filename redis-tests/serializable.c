@@ -9,7 +9,7 @@
  * transaction reads both under WATCH and turns off its own, which snapshot isolation alone would let two do at
  * once. Two readers look at everything all the time, in MULTI with MGET and HMGET, and with single reads in
  * MULTI: the total is exact, no pair is off, and a clock whose EXEC was acknowledged before the look is not
- * behind. At the end every account is what the acknowledged transfers make it.
+ * behind. A third of the transfers, and some of the switches, are scripts that declare none of their keys. At the end every account is what the acknowledged transfers make it.
  */
 #include <inttypes.h>
 #include <pthread.h>
@@ -47,7 +47,7 @@ struct teller {
 	unsigned number;
 	struct random random;
 	long long moved[ACCOUNTS]; /* what the acknowledged transfers sum up to */
-	uint64_t watched, blind, switched, refused;
+	uint64_t watched, blind, scripted, switched, refused;
 };
 
 struct auditor {
@@ -69,7 +69,7 @@ static void __attribute__((format(printf, 2, 3))) fail(struct bank *bank, const 
 	printf("FAILED: %s\n", text);
 }
 
-/* Sends one command of up to six words, and returns its reply; errors end the teller. */
+/* Sends one command, and returns its reply; errors end the teller. */
 static redisReply *
 ask(struct bank *bank, redisContext *context, int argc, const char **argv)
 {
@@ -220,6 +220,77 @@ transfer(struct teller *teller, redisContext *context, bool is_blind)
 	return true;
 }
 
+/* Runs a script that sets the connection's clock to its last argument but one, and that to the last. Its reply is an
+ * integer; -1: broken. */
+static long long
+run_script(struct teller *teller, redisContext *context, int argc, const char *argv[])
+{
+	struct bank *bank = teller->bank;
+	char clock_name[TEXT], clock_text[TEXT];
+	uint64_t clock = __atomic_load_n(&bank->clocks[teller->number], __ATOMIC_RELAXED) + 1;
+
+	snprintf(clock_name, sizeof(clock_name), "clock:%u", teller->number);
+	snprintf(clock_text, sizeof(clock_text), "%" PRIu64, clock);
+	argv[argc++] = clock_name;
+	argv[argc++] = clock_text;
+	redisReply *reply = ask(bank, context, argc, argv);
+	if (reply == NULL)
+		return -1;
+	long long ret = reply->type == REDIS_REPLY_INTEGER ? reply->integer : -1;
+	freeReplyObject(reply);
+	__atomic_store_n(&bank->clocks[teller->number], clock, __ATOMIC_RELEASE);
+	return ret;
+}
+
+static bool
+transfer_by_script(struct teller *teller, redisContext *context)
+{
+	static const char script[] = "local function get(k, f) return tonumber(f == '' and redis.call('GET', "
+				     "k) or redis.call('HGET', k, f)) end "
+				     "local function set(k, f, v) if f == '' then redis.call('SET', k, v) "
+				     "else redis.call('HSET', k, f, v) end end "
+				     "local a, b = get(ARGV[1], ARGV[2]), get(ARGV[3], ARGV[4]) "
+				     "set(ARGV[1], ARGV[2], a - ARGV[5]) set(ARGV[3], ARGV[4], b + ARGV[5]) "
+				     "redis.call('SET', ARGV[6], ARGV[7]) return 1";
+	unsigned from = (unsigned)random_below(&teller->random, ACCOUNTS);
+	unsigned to = (from + 1 + (unsigned)random_below(&teller->random, ACCOUNTS - 1)) % ACCOUNTS;
+	long long amount = 1 + (long long)random_below(&teller->random, 50);
+	struct place from_place = account_place(from), to_place = account_place(to);
+	char amount_text[TEXT];
+	const char *argv[10] = {"EVAL",       script,         "0",        from_place.key, from_place.field,
+				to_place.key, to_place.field, amount_text};
+
+	snprintf(amount_text, sizeof(amount_text), "%lld", amount);
+	if (run_script(teller, context, 8, argv) != 1)
+		return false;
+	teller->moved[from] -= amount;
+	teller->moved[to] += amount;
+	teller->scripted++;
+	return true;
+}
+
+/* As flip, in one script. */
+static bool
+flip_by_script(struct teller *teller, redisContext *context)
+{
+	static const char script[] =
+		"local a, b = tonumber(redis.call('GET', ARGV[1])), tonumber(redis.call('GET', ARGV[2])) "
+		"redis.call('SET', ARGV[1], a + b == 2 and 0 or 1) redis.call('SET', ARGV[3], ARGV[4]) "
+		"return a + b";
+	unsigned pair = (unsigned)random_below(&teller->random, PAIRS);
+	unsigned side = (unsigned)random_below(&teller->random, 2);
+	char own[TEXT], other[TEXT];
+	const char *argv[7] = {"EVAL", script, "0", own, other};
+
+	snprintf(own, TEXT, "switch:%u:%u", pair, side);
+	snprintf(other, TEXT, "switch:%u:%u", pair, 1 - side);
+	long long on = run_script(teller, context, 5, argv);
+	if (on == 0)
+		fail(teller->bank, "write skew: a script saw both switches of pair %u off", pair);
+	teller->switched += on > 0;
+	return on >= 0;
+}
+
 /* Turns one switch off if both are on, and on if it is off. */
 static bool
 flip(struct teller *teller, redisContext *context)
@@ -255,8 +326,11 @@ run_teller(void *argument)
 		return NULL;
 	}
 	for (uint64_t i = 0; i < teller->bank->transfers; i++) {
-		uint64_t kind = random_below(&teller->random, 3);
-		if (!(kind == 2 ? flip(teller, context) : transfer(teller, context, kind == 1))) {
+		uint64_t kind = random_below(&teller->random, 6);
+		if (!(kind == 5           ? flip_by_script(teller, context)
+			      : kind == 4 ? flip(teller, context)
+			      : kind >= 2 ? transfer_by_script(teller, context)
+					  : transfer(teller, context, kind == 1))) {
 			fail(teller->bank, "teller %u stopped after %" PRIu64, teller->number, i);
 			break;
 		}
@@ -494,7 +568,7 @@ main(int argc, char **argv)
 	struct bank bank = {0};
 	struct teller tellers[CONNECTIONS];
 	struct auditor auditors[READERS] = {0};
-	uint64_t watched = 0, blind = 0, switched = 0, refused = 0;
+	uint64_t watched = 0, blind = 0, scripted = 0, switched = 0, refused = 0;
 
 	if (!load_options(argc, argv, table, &path))
 		return 2;
@@ -514,13 +588,14 @@ main(int argc, char **argv)
 	for (unsigned i = 0; bank.failures == 0 && i < CONNECTIONS; i++) {
 		watched += tellers[i].watched;
 		blind += tellers[i].blind;
+		scripted += tellers[i].scripted;
 		switched += tellers[i].switched;
 		refused += tellers[i].refused;
 	}
 	printf("serializable: %" PRIu64 " reactors, %d connections: %" PRIu64
-	       " transfers under WATCH, %" PRIu64 " blind, %" PRIu64 " switches, %" PRIu64
-	       " refused by EXEC, %" PRIu64 " looks, %.1f s: %" PRIu64 " failures\n",
-	       io_threads, CONNECTIONS, watched, blind, switched, refused,
+	       " transfers under WATCH, %" PRIu64 " blind, %" PRIu64 " by scripts, %" PRIu64
+	       " switches, %" PRIu64 " refused by EXEC, %" PRIu64 " looks, %.1f s: %" PRIu64 " failures\n",
+	       io_threads, CONNECTIONS, watched, blind, scripted, switched, refused,
 	       auditors[0].looks + auditors[1].looks, (double)(load_now_us() - start) / 1e6, bank.failures);
 	return load_finish(server, bank.failures == 0);
 }
