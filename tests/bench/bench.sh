@@ -171,6 +171,9 @@ fill() { # fill COMMAND: load its keys into both servers, once
 	INCR) what=INCR ;;
 	HSET | HGET) what=HSET ;;
 	HSETKEY | HGETKEY) what=HSETKEY ;;
+	LPUSH | RPOP | LRANGE) what=LPUSH ;;
+	SADD | SRANDMEMBER) what=SADD ;;
+	ZADD | ZPOPMIN | ZRANK | ZCOUNT | ZRANGEBYSCORE) what=ZADD ;;
 	*) what=SET ;;
 	esac
 	case " $filled " in *" $what "*) return 0 ;; esac

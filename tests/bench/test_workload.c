@@ -160,3 +160,24 @@ Test(workload, other_replies_are_checked)
 	workload_close(&incr);
 	workload_close(&miss);
 }
+
+Test(workload, a_put_and_a_pop_are_one_operation)
+{
+	struct workload pop = open_workload("ZPOPMIN", 10, 20), rank = open_workload("ZRANK", 10, 20);
+	uint8_t request[256];
+	uint64_t key;
+	size_t used, size = (size_t)(workload_write(&pop, request, &key) - request);
+	cr_assert_eq(size, pop.request_max);
+	cr_assert_arr_eq(request, "*4\r\n$4\r\nZADD\r\n$4\r\nzset\r\n$12\r\n", 29);
+	cr_assert_not_null(memmem(request, size, "\r\n*2\r\n$7\r\nZPOPMIN\r\n$4\r\nzset\r\n", 29));
+	static const char right[] = ":1\r\n*2\r\n$1\r\na\r\n$2\r\n10\r\n";
+	for (size_t cut = 0; cut < sizeof(right) - 1; cut++)
+		cr_assert_eq(workload_check(&pop, 0, (const uint8_t *)right, cut, &used), WORKLOAD_MORE);
+	cr_assert_eq(CHECK(pop, right), WORKLOAD_RIGHT);
+	cr_assert_eq(used, sizeof(right) - 1);
+	cr_assert_eq(CHECK(pop, ":1\r\n*0\r\n"), WORKLOAD_WRONG);
+	cr_assert_eq(CHECK(rank, ":0\r\n"), WORKLOAD_RIGHT);
+	cr_assert_eq(CHECK(rank, "$-1\r\n"), WORKLOAD_WRONG);
+	workload_close(&pop);
+	workload_close(&rank);
+}

@@ -16,6 +16,7 @@
 #define KEY_DIGITS 12
 #define KEYS_MAX 1000000000000ULL
 #define ZIPF_THETA 0.99
+#define ELEMENTS_MAX 100 /* of a reply */
 
 static const struct workload_command commands[] = {
 	{"SET", "SET {key} {value}", NULL, 0, "key:", WORKLOAD_REPLY_OK, "SET"},
@@ -28,6 +29,20 @@ static const struct workload_command commands[] = {
 	{"HGET", "HGET hash {key}", NULL, 0, "field:", WORKLOAD_REPLY_VALUE, "HSET"},
 	{"HSETKEY", "HSET {key} field {value}", NULL, 0, "hash:", WORKLOAD_REPLY_BINARY, "HSETKEY"},
 	{"HGETKEY", "HGET {key} field", NULL, 0, "hash:", WORKLOAD_REPLY_VALUE, "HSETKEY"},
+	/* One large collection each; what is popped is put first, so that none runs dry or grows. */
+	{"LPUSH", "LPUSH list {value}", NULL, 0, "", WORKLOAD_REPLY_POSITIVE, "LPUSH"},
+	{"RPOP", "LPUSH list {value} | RPOP list", NULL, 0, "", WORKLOAD_REPLY_POSITIVE, "LPUSH",
+	 WORKLOAD_REPLY_BULK},
+	{"LRANGE", "LRANGE list 0 99", NULL, 0, "", WORKLOAD_REPLY_ELEMENTS, "LPUSH"},
+	{"SADD", "SADD set {key}", NULL, 0, "member:", WORKLOAD_REPLY_BINARY, "SADD"},
+	{"SRANDMEMBER", "SRANDMEMBER set", NULL, 0, "", WORKLOAD_REPLY_BULK, "SADD"},
+	{"ZADD", "ZADD zset {number} {key}", NULL, 0, "member:", WORKLOAD_REPLY_BINARY, "ZADD"},
+	{"ZPOPMIN", "ZADD zset {number} {number} | ZPOPMIN zset", NULL, 0, "", WORKLOAD_REPLY_BINARY, "ZADD",
+	 WORKLOAD_REPLY_ELEMENTS},
+	{"ZRANK", "ZRANK zset {key}", NULL, 0, "member:", WORKLOAD_REPLY_NUMBER, "ZADD"},
+	{"ZCOUNT", "ZCOUNT zset {low} +inf", NULL, 0, "", WORKLOAD_REPLY_POSITIVE, "ZADD"},
+	{"ZRANGEBYSCORE", "ZRANGEBYSCORE zset {low} +inf LIMIT 0 10", NULL, 0, "", WORKLOAD_REPLY_ELEMENTS,
+	 "ZADD"},
 };
 
 const struct workload_command *
@@ -146,7 +161,12 @@ compile_word(struct workload *workload, const char *word, size_t size, size_t *s
 	char header[64];
 	bool key = size == 5 && memcmp(word, "{key}", 5) == 0;
 	bool value = size == 7 && memcmp(word, "{value}", 7) == 0;
-	size_t bytes = key ? strlen(prefix) + KEY_DIGITS : value ? settings->value_size : size;
+	bool low = size == 5 && memcmp(word, "{low}", 5) == 0;
+	bool number = low || (size == 8 && memcmp(word, "{number}", 8) == 0);
+	size_t bytes = key ? strlen(prefix) + KEY_DIGITS
+		: value    ? settings->value_size
+		: number   ? KEY_DIGITS
+			   : size;
 	int header_size = snprintf(header, sizeof(header), "$%zu\r\n", bytes);
 	workload->request_max += (size_t)header_size + bytes + 2;
 	if (append_text(workload, header, (size_t)header_size) != 0)
@@ -157,23 +177,37 @@ compile_word(struct workload *workload, const char *word, size_t size, size_t *s
 		return -1;
 	if (value && end_segment(workload, start, WORKLOAD_VALUE) != 0)
 		return -1;
-	if (!key && !value && append_text(workload, word, size) != 0)
+	if (number && end_segment(workload, start, low ? WORKLOAD_LOW : WORKLOAD_RANDOM) != 0)
+		return -1;
+	if (!key && !value && !number && append_text(workload, word, size) != 0)
 		return -1;
 	return append_text(workload, "\r\n", 2);
 }
 
+/* The words before the next "|". */
 static unsigned
 count_words(const char *text)
 {
 	unsigned count = text != NULL;
-	for (; text != NULL && *text != '\0'; text++)
+	for (; text != NULL && *text != '\0' && strncmp(text, " | ", 3) != 0; text++)
 		count += *text == ' ';
 	return count;
 }
 
 static int
-compile_words(struct workload *workload, const char *text, size_t *start)
+compile_header(struct workload *workload, unsigned words)
 {
+	char header[32];
+	int size = snprintf(header, sizeof(header), "*%u\r\n", words);
+	workload->request_max += (size_t)size;
+	return append_text(workload, header, (size_t)size);
+}
+
+/* Sets *ret_rest to what follows the "|", or NULL. */
+static int
+compile_words(struct workload *workload, const char *text, size_t *start, const char **ret_rest)
+{
+	*ret_rest = NULL;
 	for (;;) {
 		size_t size = strcspn(text, " ");
 		if (compile_word(workload, text, size, start) != 0)
@@ -181,6 +215,10 @@ compile_words(struct workload *workload, const char *text, size_t *start)
 		if (text[size] == '\0')
 			return 0;
 		text += size + 1;
+		if (strncmp(text, "| ", 2) == 0) {
+			*ret_rest = text + 2;
+			return 0;
+		}
 	}
 }
 
@@ -189,16 +227,18 @@ compile(struct workload *workload)
 {
 	const struct workload_command *command = workload->settings.command;
 	unsigned words = count_words(command->text) + count_words(command->repeat) * command->repeats;
-	char header[32];
+	const char *rest, *none;
 	size_t start = 0;
-	int size = snprintf(header, sizeof(header), "*%u\r\n", words);
-	workload->request_max = (size_t)size;
-	if (append_text(workload, header, (size_t)size) != 0 ||
-	    compile_words(workload, command->text, &start) != 0)
+	if (compile_header(workload, words) != 0 ||
+	    compile_words(workload, command->text, &start, &rest) != 0)
 		return -1;
 	for (unsigned i = 0; i < command->repeats; i++)
-		if (compile_words(workload, command->repeat, &start) != 0)
+		if (compile_words(workload, command->repeat, &start, &none) != 0)
 			return -1;
+	if (rest != NULL &&
+	    (compile_header(workload, count_words(rest)) != 0 ||
+	     compile_words(workload, rest, &start, &none) != 0))
+		return -1;
 	return end_segment(workload, &start, WORKLOAD_END);
 }
 
@@ -217,8 +257,11 @@ workload_open(struct workload *workload, const struct workload_settings *setting
 	workload->value_head_size = (size_t)snprintf(workload->value_head, sizeof(workload->value_head),
 						     "$%zu\r\n", settings->value_size);
 	workload->reply_max = 64;
-	if (settings->command->reply == WORKLOAD_REPLY_VALUE)
+	if (settings->command->reply == WORKLOAD_REPLY_VALUE ||
+	    settings->command->second != WORKLOAD_REPLY_OK)
 		workload->reply_max += settings->value_size;
+	if (settings->command->reply == WORKLOAD_REPLY_ELEMENTS)
+		workload->reply_max += ELEMENTS_MAX * (settings->value_size + 32);
 	if (compile(workload) != 0) {
 		workload_close(workload);
 		return -1;
@@ -247,6 +290,10 @@ workload_write(struct workload *workload, uint8_t *at, uint64_t *ret_key)
 			key = choose_key(workload);
 			write_digits(at, key);
 			at += KEY_DIGITS;
+		} else if (segment->then == WORKLOAD_RANDOM || segment->then == WORKLOAD_LOW) {
+			uint64_t most = segment->then == WORKLOAD_LOW ? KEYS_MAX / 2 : KEYS_MAX;
+			write_digits(at, bench_random_below(&workload->random, most));
+			at += KEY_DIGITS;
 		} else {
 			values_write(&workload->values, bench_random(&workload->random), at, key);
 			at += workload->settings.value_size;
@@ -269,22 +316,6 @@ check_text(const char *text, size_t text_size, const uint8_t *data, size_t size,
 }
 
 static enum workload_check
-check_positive(const uint8_t *data, size_t size, size_t *ret_used)
-{
-	size_t i = 1;
-	if (size > 0 && data[0] != ':')
-		return WORKLOAD_WRONG;
-	while (i < size && data[i] >= '0' && data[i] <= '9')
-		i++;
-	if (i + 1 >= size)
-		return i > 20 || (i < size && data[i] != '\r') ? WORKLOAD_WRONG : WORKLOAD_MORE;
-	if (i == 1 || data[1] == '0' || data[i] != '\r' || data[i + 1] != '\n')
-		return WORKLOAD_WRONG;
-	*ret_used = i + 2;
-	return WORKLOAD_RIGHT;
-}
-
-static enum workload_check
 check_value(const struct workload *workload, uint64_t key, const uint8_t *data, size_t size, size_t *ret_used)
 {
 	size_t head = workload->value_head_size, body = workload->settings.value_size, used;
@@ -299,11 +330,63 @@ check_value(const struct workload *workload, uint64_t key, const uint8_t *data, 
 	return WORKLOAD_RIGHT;
 }
 
-enum workload_check
-workload_check(const struct workload *workload, uint64_t key, const uint8_t *data, size_t size,
-	       size_t *ret_used)
+/* A line of a type and a number that is not below `least`. */
+static enum workload_check
+check_number(char type, uint64_t least, const uint8_t *data, size_t size, size_t *ret_used, uint64_t *ret)
 {
-	switch (workload->settings.command->reply) {
+	uint64_t number = 0;
+	size_t i = 1;
+	if (size > 0 && data[0] != (uint8_t)type)
+		return WORKLOAD_WRONG;
+	for (; i < size && i < 20 && data[i] >= '0' && data[i] <= '9'; i++)
+		number = number * 10 + (data[i] - '0');
+	if (i + 1 >= size)
+		return i >= 20 || (i < size && data[i] != '\r') ? WORKLOAD_WRONG : WORKLOAD_MORE;
+	if (i == 1 || number < least || data[i] != '\r' || data[i + 1] != '\n')
+		return WORKLOAD_WRONG;
+	*ret_used = i + 2;
+	*ret = number;
+	return WORKLOAD_RIGHT;
+}
+
+static enum workload_check
+check_bulk(const uint8_t *data, size_t size, size_t *ret_used)
+{
+	uint64_t body;
+	size_t head;
+	enum workload_check found = check_number('$', 0, data, size, &head, &body);
+	if (found != WORKLOAD_RIGHT)
+		return found;
+	if (body > size || size - head < body + 2)
+		return WORKLOAD_MORE;
+	if (memcmp(data + head + body, "\r\n", 2) != 0)
+		return WORKLOAD_WRONG;
+	*ret_used = head + (size_t)body + 2;
+	return WORKLOAD_RIGHT;
+}
+
+static enum workload_check
+check_elements(const uint8_t *data, size_t size, size_t *ret_used)
+{
+	uint64_t count;
+	size_t used, next;
+	enum workload_check found = check_number('*', 1, data, size, &used, &count);
+	for (; found == WORKLOAD_RIGHT && count > 0; count--) {
+		found = check_bulk(data + used, size - used, &next);
+		if (found == WORKLOAD_RIGHT)
+			used += next;
+	}
+	if (found == WORKLOAD_RIGHT)
+		*ret_used = used;
+	return found;
+}
+
+static enum workload_check
+check_reply(const struct workload *workload, enum workload_reply reply, uint64_t key, const uint8_t *data,
+	    size_t size, size_t *ret_used)
+{
+	uint64_t number;
+	switch (reply) {
 	case WORKLOAD_REPLY_OK:
 		return check_text("+OK\r\n", 5, data, size, ret_used);
 	case WORKLOAD_REPLY_NULL:
@@ -311,9 +394,33 @@ workload_check(const struct workload *workload, uint64_t key, const uint8_t *dat
 	case WORKLOAD_REPLY_BINARY:
 		return check_text(size > 1 && data[1] == '1' ? ":1\r\n" : ":0\r\n", 4, data, size, ret_used);
 	case WORKLOAD_REPLY_POSITIVE:
-		return check_positive(data, size, ret_used);
+		return check_number(':', 1, data, size, ret_used, &number);
+	case WORKLOAD_REPLY_NUMBER:
+		return check_number(':', 0, data, size, ret_used, &number);
 	case WORKLOAD_REPLY_VALUE:
 		return check_value(workload, key, data, size, ret_used);
+	case WORKLOAD_REPLY_BULK:
+		return check_bulk(data, size, ret_used);
+	case WORKLOAD_REPLY_ELEMENTS:
+		return check_elements(data, size, ret_used);
 	}
 	return WORKLOAD_WRONG;
+}
+
+enum workload_check
+workload_check(const struct workload *workload, uint64_t key, const uint8_t *data, size_t size,
+	       size_t *ret_used)
+{
+	const struct workload_command *command = workload->settings.command;
+	size_t first, second;
+	enum workload_check found = check_reply(workload, command->reply, key, data, size, &first);
+	if (found != WORKLOAD_RIGHT)
+		return found;
+	*ret_used = first;
+	if (command->second == WORKLOAD_REPLY_OK)
+		return found;
+	found = check_reply(workload, command->second, key, data + first, size - first, &second);
+	if (found == WORKLOAD_RIGHT)
+		*ret_used = first + second;
+	return found;
 }

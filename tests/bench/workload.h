@@ -23,17 +23,23 @@ enum workload_reply {
 	WORKLOAD_REPLY_VALUE,    /* the value of the request's key */
 	WORKLOAD_REPLY_NULL,     /* $-1 */
 	WORKLOAD_REPLY_BINARY,   /* :0 or :1 */
+	WORKLOAD_REPLY_NUMBER,   /* an integer, 0 too */
+	WORKLOAD_REPLY_BULK,     /* any bulk string */
+	WORKLOAD_REPLY_ELEMENTS, /* an array of bulk strings, not empty */
 };
 
 /* One row of the command table in workload.c. */
 struct workload_command {
 	const char *name;
-	const char *text;   /* words between single spaces; {key} and {value} stand for a key and its value */
+	/* Words between single spaces. {key} and {value} stand for a key and its value, {number} for any number of 12
+	 * digits, {low} for one of the lower half. What follows the word | is a command of its own: the two are one operation. */
+	const char *text;
 	const char *repeat; /* further words, `repeats` times; or NULL */
 	unsigned repeats;
 	const char *prefix; /* of every key */
 	enum workload_reply reply;
-	const char *load; /* the row whose every key must have been written before */
+	const char *load;           /* the row whose every key must have been written before */
+	enum workload_reply second; /* of the command after |, if there is one */
 };
 
 enum workload_check {
@@ -54,7 +60,7 @@ struct workload_settings {
 struct workload_segment {
 	size_t start; /* literal bytes in text, which come first */
 	size_t size;
-	enum { WORKLOAD_KEY, WORKLOAD_VALUE, WORKLOAD_END } then;
+	enum { WORKLOAD_KEY, WORKLOAD_VALUE, WORKLOAD_RANDOM, WORKLOAD_LOW, WORKLOAD_END } then;
 };
 
 struct workload {
