@@ -284,10 +284,43 @@ put_spread(struct hash *h, struct bytes name, struct bytes value, uint64_t deadl
 	return status == SETT_OK ? build_step(h->members.view, name.size + value.size) : status;
 }
 
+/* Where an entry of a packed sorted set belongs, in the order of scores, which are the values, and names. */
+static int
+find_ordered_place(const struct hash *h, struct bytes name, struct bytes value, size_t *ret)
+{
+	struct packed_field field;
+	size_t offset = 0;
+	int status;
+	while ((status = packed_at(h->body, offset, &field)) == SETT_OK) {
+		int order = bytes_compare(field.value, value);
+		if (order > 0 || (order == 0 && bytes_compare(field.name, name) > 0))
+			break;
+		offset += field.size;
+	}
+	*ret = offset;
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}
+
+static int
+put_packed_in_order(struct hash *h, struct bytes name, struct bytes value, const struct hash_field *old)
+{
+	size_t offset = 0, size = packed_size(name, value, 0);
+	int status = old != NULL ? resize_entry(h, old->packed.offset, old->packed.size, 0) : SETT_OK;
+	if (status == SETT_OK)
+		status = find_ordered_place(h, name, value, &offset);
+	if (status == SETT_OK)
+		status = resize_entry(h, offset, 0, size);
+	if (status == SETT_OK)
+		packed_write(h->own + offset, name, value, 0);
+	return status;
+}
+
 static int
 put_packed(struct hash *h, struct bytes name, struct bytes value, uint64_t deadline,
 	   const struct hash_field *old)
 {
+	if (h->type == VALUE_ZSET)
+		return put_packed_in_order(h, name, value, old);
 	size_t offset = old != NULL ? old->packed.offset : h->body.size;
 	size_t old_size = old != NULL ? old->packed.size : 0;
 	size_t size = packed_size(name, value, deadline);

@@ -111,12 +111,13 @@ take(struct ranked_cursor *cursor, int status)
 static int
 entry_end(const struct ranked_cursor *cursor, unsigned level, size_t at, size_t *ret)
 {
-	struct bytes page = cursor->way[level].page;
-	struct page_child child;
+	struct bytes page = cursor->way[level].page, bound;
 	struct page_item item;
-	int status = level == 0 ? page_item_at(page, at, &item) : page_child_at(page, at, &child);
+	if (level > 0)
+		return page_bound_at(page, at, &bound, ret);
+	int status = page_item_at(page, at, &item);
 	if (status == SETT_OK)
-		*ret = level == 0 ? item.end : child.end;
+		*ret = item.end;
 	return status;
 }
 

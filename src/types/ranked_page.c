@@ -55,12 +55,20 @@ ranked_find_child(struct bytes page, struct bytes key, struct page_child *ret, u
 int
 ranked_find_child_at(struct bytes page, uint64_t *rank, struct page_child *ret)
 {
-	int status = page_child_at(page, PAGE_START, ret);
-	while (status == SETT_OK && *rank >= ret->weight) {
-		*rank -= ret->weight;
-		status = ret->end < page.size ? page_child_at(page, ret->end, ret) : SETT_CORRUPT;
+	size_t at = PAGE_START, next;
+	struct bytes bound;
+	uint64_t weight;
+	for (; at < page.size; at = next) {
+		int status = page_bound_at(page, at, &bound, &next);
+		if (status != SETT_OK)
+			return status;
+		if (page_number(bound.data + bound.size, page.data + next, &weight) == NULL)
+			return SETT_CORRUPT;
+		if (*rank < weight)
+			return page_child_at(page, at, ret);
+		*rank -= weight;
 	}
-	return status;
+	return SETT_CORRUPT;
 }
 
 int

@@ -1,7 +1,7 @@
 /* Sorted sets: members with scores, in the order of (score, member).
  *
  * The members are a hash (hash.h) whose values are the scores, without deadlines. While it is packed, its few members
- * are sorted when their order is asked for. A spread one has their order in a ranked tree (ranked.h) beside them;
+ * lie in their order; should they not, they are sorted when it is asked for. A spread one has their order in a ranked tree (ranked.h) beside them;
  * its top follows the hash's numbers in the root's fields.
  *
  *     value of a member     score:u64be

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "types/hash_private.h"
+#include "types/packed.h"
 #include "types/zset_private.h"
 
 /* ---- packed ---- */
@@ -15,30 +16,50 @@ compare_elements(const void *a, const void *b)
 	return bytes_compare(one->name, other->name);
 }
 
-/* The members of a packed set in order. */
+/* The members of a packed set, in the order of the body. */
+static int
+list_elements(struct hash *h, struct zset_element *ret, bool *ret_ordered)
+{
+	struct packed_field field;
+	struct bytes body;
+	size_t count = 0;
+	int status = hash_body(h, &body);
+	*ret_ordered = true;
+	for (size_t offset = 0; status == SETT_OK; offset += field.size) {
+		status = packed_at(body, offset, &field);
+		if (status != SETT_OK)
+			break;
+		if (count == h->count || field.value.size != SCORE_SIZE)
+			return SETT_CORRUPT;
+		struct zset_element *element = &ret[count++];
+		*element = (struct zset_element){field.name, score_from_bits(get_be64(field.value.data))};
+		if (element->score != element->score)
+			return SETT_CORRUPT;
+		if (count > 1 && compare_elements(element - 1, element) > 0)
+			*ret_ordered = false;
+	}
+	if (status == SETT_NOT_FOUND)
+		status = count == h->count ? SETT_OK : SETT_CORRUPT;
+	return status;
+}
+
+/* The members of a packed set in order: that of the body, as a rule. */
 static int
 sort_elements(struct zset *z)
 {
 	struct hash *h = z->hash;
-	struct hash_walk walk;
-	struct hash_field field;
-	size_t count = 0;
+	bool ordered;
 	if (z->elements != NULL)
 		return SETT_OK;
 	struct zset_element *elements = arena_allocate(
 		h->key->view->arena, (h->count + 1) * sizeof(*elements), _Alignof(struct zset_element));
 	if (elements == NULL)
 		return SETT_NO_MEMORY;
-	int status = hash_walk(h, &walk);
-	while (status == SETT_OK && (status = hash_walk_next(&walk, &field)) == SETT_OK) {
-		if (count == h->count)
-			return SETT_CORRUPT;
-		elements[count].name = field.name;
-		status = zset_score(h, &field, &elements[count++].score);
-	}
-	if (status != SETT_NOT_FOUND || count != h->count)
-		return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
-	qsort(elements, count, sizeof(*elements), compare_elements);
+	int status = list_elements(h, elements, &ordered);
+	if (status != SETT_OK)
+		return status;
+	if (!ordered)
+		qsort(elements, h->count, sizeof(*elements), compare_elements);
 	z->elements = elements;
 	return SETT_OK;
 }

@@ -362,6 +362,26 @@ Test(zsets, large_ranges)
 	fixture_close(f);
 }
 
+/* ZSCAN shows a packed set as it lies in the root. */
+Test(zsets, packed_sets_lie_in_order)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "ZADD p 3 c 1 a 2 b 2 aa", ":4");
+	fixture_run_line(f, 0, "ZSCAN p 0");
+	expect_text(f,
+		    BYTES_LITERAL("*2\r\n$1\r\n0\r\n*8\r\n$1\r\na\r\n$1\r\n1\r\n$2\r\naa\r\n$1\r\n2\r\n"
+				  "$1\r\nb\r\n$1\r\n2\r\n$1\r\nc\r\n$1\r\n3\r\n"),
+		    "added");
+	EXPECT(f, 0, "ZADD p -1 c 2 a", ":0");
+	EXPECT(f, 0, "ZREM p aa", ":1");
+	fixture_run_line(f, 0, "ZSCAN p 0");
+	expect_text(f,
+		    BYTES_LITERAL("*2\r\n$1\r\n0\r\n*6\r\n$1\r\nc\r\n$2\r\n-1\r\n$1\r\na\r\n$1\r\n2\r\n"
+				  "$1\r\nb\r\n$1\r\n2\r\n"),
+		    "moved");
+	fixture_close(f);
+}
+
 /* Entries of collections that a transaction sees. */
 static size_t
 count_elements(struct fixture *f)
