@@ -21,7 +21,8 @@ all_units="unit/protocol unit/keyspace unit/type/string unit/type/incr unit/type
 	unit/type/set unit/type/list unit/type/list-2 unit/type/list-3 unit/type/stream
 	unit/type/stream-cgroups unit/functions"
 # Units that say more where the suite starts the server.
-drop_in_units=""
+drop_in_units="unit/info unit/limits unit/networking unit/oom-score-adj unit/pubsubshard unit/slowlog unit/introspection
+	integration/redis-benchmark"
 # Of the tests that redis-server passes; asked for when all units run.
 least=1200
 
@@ -53,6 +54,7 @@ case "${1:-}" in
 esac
 
 prepare_suite
+take_ports
 passed=0
 total=0
 while read -r mode unit <&5; do

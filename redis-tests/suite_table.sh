@@ -27,6 +27,7 @@ shift 2
 modes="external drop-in"
 case "${1:-}" in external | drop-in) modes=$1 && shift ;; esac
 prepare_suite
+take_ports
 results=$cache/suite/$commit
 mkdir -p "$results"
 units=$*

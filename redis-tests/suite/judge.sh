@@ -132,7 +132,7 @@ is_not_asked() {
 # judge UNIT NAME: one that did not pass in its unit.
 judge() {
 	reason=$(reason_of "$2")
-	if grep -q '^\* :: ' "$work/entries"; then
+	if grep -q '^\* :: ' "$work/entries" || grep -qxF -e "$2" "$work/not-run"; then
 		count_reason "$1" "$2" "$reason"
 		return
 	fi
@@ -177,6 +177,7 @@ judge_unit() {
 	unit=$2
 	unit_waits=0 unit_insides=0 unit_busy=0 unit_maxmemory=0 unit_unasked=0 unit_complaints=0 unit_alone=0
 	entries "$unit" >"$work/entries"
+	sed -n 's/ :: .*(not run: .*//p; s/ :: BUSY: .*//p' "$work/entries" >"$work/not-run"
 	learn_reference "$unit"
 	run_judged "$unit"
 	passed_names "$work/unit.out" >"$work/got"

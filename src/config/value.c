@@ -84,22 +84,28 @@ find_choice(const struct choice *choices, struct bytes word)
 }
 
 static int
+refuse_choice(const struct directive *row, char *reason)
+{
+	int used = snprintf(reason, DIRECTIVE_REASON_SIZE, "argument(s) must be one of the following: ");
+	for (const struct choice *c = row->choices; c->word != NULL; c++)
+		used += snprintf(reason + used, DIRECTIVE_REASON_SIZE - (size_t)used, "%s%s",
+				 c == row->choices ? "" : ", ", c->word);
+	return SETT_INVALID;
+}
+
+static int
 parse_choices(const struct directive *row, const struct bytes *words, size_t count, int64_t *ret,
 	      char *reason)
 {
 	int64_t value = 0;
 	for (size_t i = 0; i < count; i++) {
 		const struct choice *found = find_choice(row->choices, words[i]);
-		if (found == NULL || (row->kind == KIND_CHOICE && count > 1)) {
-			int used = snprintf(reason, DIRECTIVE_REASON_SIZE,
-					    "argument(s) must be one of the following: ");
-			for (const struct choice *c = row->choices; c->word != NULL; c++)
-				used += snprintf(reason + used, DIRECTIVE_REASON_SIZE - (size_t)used, "%s%s",
-						 c == row->choices ? "" : ", ", c->word);
-			return SETT_INVALID;
-		}
+		if (found == NULL || (row->kind == KIND_CHOICE && count > 1))
+			return refuse_choice(row, reason);
 		value |= found->value;
 	}
+	if (count == 0)
+		return refuse_choice(row, reason);
 	*ret = value;
 	return SETT_OK;
 }
@@ -245,8 +251,8 @@ directive_parse(const struct directive *row, const struct bytes *words, size_t c
 	reason[0] = '\0';
 	if (!(row->flags & DIRECTIVE_MULTIPLE) && count != 1)
 		return refuse(reason, "wrong number of arguments");
-	/* A bare "bind" binds nothing, a bare "save" saves nothing. */
-	if (count == 0 && row->kind != KIND_BIND && row->kind != KIND_SAVE)
+	/* A bare "bind" binds nothing, a bare "save" saves nothing; choices say themselves what they want. */
+	if (count == 0 && row->kind != KIND_BIND && row->kind != KIND_SAVE && row->kind != KIND_CHOICES)
 		return refuse(reason, "wrong number of arguments");
 	switch (row->kind) {
 	case KIND_BOOLEAN:

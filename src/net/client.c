@@ -8,6 +8,8 @@
 #include "net/output.h"
 #include "storage/status.h"
 
+enum { KEPT_ENTRY_BYTES = 128 }; /* of a watched key or a subscription, about */
+
 void
 client_write_flags(const struct client *client, char ret[CLIENT_FLAGS_SIZE])
 {
@@ -26,6 +28,15 @@ client_write_flags(const struct client *client, char ret[CLIENT_FLAGS_SIZE])
 		snprintf(ret, size, "N");
 }
 
+uint64_t
+client_kept_bytes(const struct client *client)
+{
+	uint64_t entries = __atomic_load_n(&client->watch_count, __ATOMIC_RELAXED);
+	for (int kind = 0; kind < SUBSCRIPTION_KINDS; kind++)
+		entries += __atomic_load_n(&client->subscriptions[kind], __ATOMIC_RELAXED);
+	return __atomic_load_n(&client->queued_bytes, __ATOMIC_RELAXED) + entries * KEPT_ENTRY_BYTES;
+}
+
 /* The fields of the buffers. As in Redis, the first bytes of the output count as a fixed buffer (rbs, obl), and
  * the rest as a list of blocks (oll, omem). */
 static int
@@ -37,13 +48,15 @@ write_buffers(const struct client *client, struct buffer *ret)
 	uint64_t output = __atomic_load_n(&client->output_bytes, __ATOMIC_RELAXED);
 	uint64_t arguments = __atomic_load_n(&client->argument_bytes, __ATOMIC_RELAXED);
 	uint64_t listed = output > OUTPUT_UNCOUNTED ? output - OUTPUT_UNCOUNTED : 0;
-	int size = snprintf(text, sizeof text,
-			    " qbuf=%" PRIu64 " qbuf-free=%" PRIu64 " argv-mem=%" PRIu64
-			    " multi-mem=0 rbs=%" PRIu64 " rbp=%" PRIu64 " obl=%" PRIu64 " oll=%" PRIu64
-			    " omem=%" PRIu64 " tot-mem=%" PRIu64,
-			    input, input_free, arguments, output - listed, output - listed, output - listed,
-			    (listed + OUTPUT_UNCOUNTED - 1) / OUTPUT_UNCOUNTED, listed,
-			    sizeof *client + input + input_free + output + arguments);
+	int size = snprintf(
+		text, sizeof text,
+		" qbuf=%" PRIu64 " qbuf-free=%" PRIu64 " argv-mem=%" PRIu64 " multi-mem=%" PRIu64
+		" rbs=%" PRIu64 " rbp=%" PRIu64 " obl=%" PRIu64 " oll=%" PRIu64 " omem=%" PRIu64
+		" tot-mem=%" PRIu64,
+		input, input_free, arguments, __atomic_load_n(&client->queued_bytes, __ATOMIC_RELAXED),
+		output - listed, output - listed, output - listed,
+		(listed + OUTPUT_UNCOUNTED - 1) / OUTPUT_UNCOUNTED, listed,
+		sizeof *client + input + input_free + output + arguments + client_kept_bytes(client));
 	return buffer_append(ret, text, (size_t)size);
 }
 

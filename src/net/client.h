@@ -64,6 +64,7 @@ struct client {
 	uint64_t query_buffer_bytes, query_buffer_free, output_bytes,
 		argument_bytes; /* shown: upkept by net once a command */
 	unsigned multi_count;   /* shown: queued commands in MULTI, UINT_MAX outside of one */
+	uint64_t queued_bytes;  /* shown: what they take */
 	unsigned watch_count;   /* shown */
 	unsigned subscriptions[SUBSCRIPTION_KINDS]; /* shown */
 	struct subscriber *subscriber;
@@ -88,6 +89,9 @@ struct client {
 	 * took them over (NULL). */
 	struct argument_body *argument_bodies;
 };
+
+/* What other rooms keep for it: the queue of its MULTI, watched keys and subscriptions, these by their number. Any thread. */
+uint64_t client_kept_bytes(const struct client *);
 
 /* Whether it is subscribed to anything. Any thread. */
 static inline bool

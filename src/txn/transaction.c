@@ -61,6 +61,7 @@ transaction_reset(struct server *server, struct client *client, void *data)
 	free(state->queue);
 	*state = (struct transaction_state){0};
 	__atomic_store_n(&client->multi_count, UINT_MAX, __ATOMIC_RELAXED);
+	__atomic_store_n(&client->queued_bytes, 0, __ATOMIC_RELAXED);
 }
 
 void
@@ -116,6 +117,7 @@ transaction_queue(struct client *client, const struct command *command, size_t a
 		.command = command, .argc = argc, .argv = copy, .bodies = client->argument_bodies};
 	client->argument_bodies = NULL;
 	state->queued_bytes += size;
+	__atomic_store_n(&client->queued_bytes, state->queued_bytes, __ATOMIC_RELAXED);
 	state->queued_arguments += argc;
 	state->flags |= command->flags;
 	__atomic_store_n(&client->multi_count, (unsigned)state->count, __ATOMIC_RELAXED);

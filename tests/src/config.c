@@ -407,6 +407,8 @@ expect_load_refused(const char *line, const char *reason)
 
 Test(config, what_protects_and_would_not_is_refused)
 {
+	expect_load_refused("shutdown-on-sigint\n",
+			    "argument(s) must be one of the following: default, save, nosave, now, force");
 	expect_load_refused("tls-port 6380\n", "only the default is supported: there is no TLS yet");
 	expect_load_refused("aclfile /etc/users.acl\n",
 			    "only the default is supported: there are no ACL users");

@@ -427,6 +427,8 @@ Test(transactions, an_exec_that_fails_to_commit_ends_the_block)
 	EXPECT(f, 0, "SELECT 1", "+QUEUED");
 	EXPECT(f, 0, "CLIENT SETNAME mine", "+QUEUED");
 	EXPECT(f, 0, line, "+QUEUED");
+	cr_assert_gt(client_kept_bytes(&f->clients[0]),
+		     sizeof(line) / 2); /* what CLIENT LIST and eviction count */
 	fill_disk(f, true);
 	expect_begin(f, 0, "EXEC", discarded);
 	/* Nothing of the block happened, nothing of it is left. */
@@ -435,6 +437,7 @@ Test(transactions, an_exec_that_fails_to_commit_ends_the_block)
 	EXPECT(f, 0, "CLIENT GETNAME", "$-1");
 	cr_assert_eq(f->clients[0].watch_count, 0);
 	cr_assert_eq(f->clients[0].multi_count, UINT_MAX);
+	cr_assert_eq(client_kept_bytes(&f->clients[0]), 0);
 	cr_assert_eq(f->clients[0].transaction->count, 0);
 	fill_disk(f, false);
 	/* The keys are not watched any more either. */
