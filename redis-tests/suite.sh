@@ -17,7 +17,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 list=$here/suite-expected-failures.txt
 all_units="unit/protocol unit/keyspace unit/type/string unit/type/incr unit/type/hash unit/dump unit/sort unit/expire unit/scan unit/multi unit/quit
 	unit/info-command unit/other unit/introspection unit/introspection-2 unit/latency-monitor unit/querybuf
-	unit/bitops unit/bitfield unit/type/zset unit/hyperloglog unit/geo unit/pubsub unit/tracking
+	unit/bitops unit/bitfield unit/type/zset unit/hyperloglog unit/geo unit/pubsub unit/tracking unit/slowlog
 	unit/type/set unit/type/list unit/type/list-2 unit/type/list-3 unit/type/stream
 	unit/type/stream-cgroups unit/functions"
 # Units that say more where the suite starts the server.
