@@ -173,6 +173,7 @@ fill() { # fill COMMAND: load its keys into both servers, once
 	HSETKEY | HGETKEY) what=HSETKEY ;;
 	LPUSH | RPOP | LRANGE) what=LPUSH ;;
 	SADD | SRANDMEMBER) what=SADD ;;
+	XADD | XADDTRIM) what=XADD ;;
 	ZADD | ZPOPMIN | ZRANK | ZCOUNT | ZRANGEBYSCORE) what=ZADD ;;
 	*) what=SET ;;
 	esac

@@ -28,6 +28,10 @@ static const struct workload_command commands[] = {
 	{"HSET", "HSET hash {key} {value}", NULL, 0, "field:", WORKLOAD_REPLY_BINARY, "HSET"},
 	{"HGET", "HGET hash {key}", NULL, 0, "field:", WORKLOAD_REPLY_VALUE, "HSET"},
 	{"HSETKEY", "HSET {key} field {value}", NULL, 0, "hash:", WORKLOAD_REPLY_BINARY, "HSETKEY"},
+	/* Entries of five fields in one stream, and in one that is kept short. */
+	{"XADD", "XADD stream *", "{key} {value}", 5, "field:", WORKLOAD_REPLY_BULK, "XADD"},
+	{"XADDTRIM", "XADD trimmed MAXLEN ~ 1000 *", "{key} {value}", 5, "field:", WORKLOAD_REPLY_BULK,
+	 "XADD"},
 	{"HGETKEY", "HGET {key} field", NULL, 0, "hash:", WORKLOAD_REPLY_VALUE, "HSETKEY"},
 	/* One large collection each; what is popped is put first, so that none runs dry or grows. */
 	{"LPUSH", "LPUSH list {value}", NULL, 0, "", WORKLOAD_REPLY_POSITIVE, "LPUSH"},
