@@ -14,11 +14,15 @@
  * (I10) Bodies are in the value-log file before the log record that points at them is appended.
  * (I12) Room in the log is made sure of before validation, so a full disk is an error on writes only and heals
  * by itself.
+ * (I17) A large write set (SETT_LARGE_WRITES) makes every key count as written instead of each of its own: whoever
+ * runs beside it and has read something runs again.
  * (I18) A commit that took a deadline as still ahead is a conflict once another has treated it as passed. */
 #include <stdlib.h>
 
 #include "batch.h"
 #include "engine_internal.h"
+
+enum { FETCH_AHEAD = 16 }; /* so many conflict keys before they are looked at */
 
 static const uint64_t WAIT_STEP_NS = 2000000;        /* of a commit that is held back */
 static const uint64_t FLUSH_WAIT_NS = 5000000000ULL; /* for room in the log of a full disk */
@@ -131,9 +135,12 @@ static bool
 conflicts_locked(const struct sett_txn *txn) REQUIRES(&txn->engine->commit_lock)
 {
 	const struct conflict_table *table = &txn->engine->conflicts;
-	for (size_t i = 0; i < txn->read_count; i++)
+	for (size_t i = 0; i < txn->read_count; i++) {
+		if (i + FETCH_AHEAD < txn->read_count)
+			conflict_table_fetch(table, txn->reads[i + FETCH_AHEAD]);
 		if (conflict_table_newest(table, txn->reads[i]) > txn->snapshot)
 			return true;
+	}
 	return ranges_conflict_locked(txn);
 }
 
@@ -445,6 +452,26 @@ ensure_log_room(struct sett_txn *txn)
 
 /* ---- under the lock ---- */
 
+/* (I17) Of the next entries of a large write set the processor is asked for what their insertion looks at: one after another
+ * they would wait for memory several times each. */
+static void
+fetch_group(const struct sett_txn *txn, const struct generation *generation, const struct write_node *n,
+	    uint64_t timestamp)
+{
+	const struct record_cache *records = txn->engine->records;
+	struct bytes keys[MEMTABLE_FETCH_MAX];
+	uint64_t hashes[MEMTABLE_FETCH_MAX];
+	size_t count = 0;
+	for (; n && count < MEMTABLE_FETCH_MAX; n = write_buffer_next(&txn->writes, n), count++) {
+		keys[count] = n->key;
+		hashes[count] = n->hash;
+		record_cache_fetch_bucket(records, n->hash);
+	}
+	for (size_t i = 0; i < count; i++)
+		(void)record_cache_fetch_record(records, hashes[i]);
+	memtable_fetch(generation->memtable, keys, count, timestamp, true);
+}
+
 /* What recovery does with the batch, from the writes themselves. */
 static int
 apply_batch_locked(struct sett_txn *txn, struct generation *generation, uint64_t timestamp)
@@ -452,8 +479,13 @@ apply_batch_locked(struct sett_txn *txn, struct generation *generation, uint64_t
 {
 	struct sett_engine *engine = txn->engine;
 	const struct write_buffer *writes = &txn->writes;
+	bool is_large = writes->node_count > MEMTABLE_FETCH_MAX;
+	size_t done = 0;
 	int r = SETT_OK;
-	for (struct write_node *n = NULL; r == SETT_OK && (n = write_buffer_next(writes, n)) != NULL;) {
+	for (struct write_node *n = NULL; r == SETT_OK && (n = write_buffer_next(writes, n)) != NULL;
+	     done++) {
+		if (is_large && done % MEMTABLE_FETCH_MAX == 0)
+			fetch_group(txn, generation, n, timestamp);
 		struct bytes value = bytes_of(txn->batch.data + n->batch_at, n->batch_size);
 		record_cache_update(engine->records, n->hash, n->key, value, n->newest->whole, timestamp);
 		r = generation_insert_entry(generation, (struct ikey){n->key, timestamp}, value,
@@ -493,6 +525,21 @@ make_room_locked(struct sett_txn *txn) REQUIRES(&txn->engine->commit_lock)
 	return r == SETT_WOULD_BLOCK && !log_full ? SETT_OK : r;
 }
 
+static void
+set_conflicts_locked(struct sett_txn *txn, uint64_t timestamp) REQUIRES(&txn->engine->commit_lock)
+{
+	struct conflict_table *table = &txn->engine->conflicts;
+	if (txn->written_count > SETT_LARGE_WRITES) {
+		conflict_table_set_all(table, timestamp);
+		return;
+	}
+	for (size_t i = 0; i < txn->written_count; i++) {
+		if (i + FETCH_AHEAD < txn->written_count)
+			conflict_table_fetch(table, txn->written[i + FETCH_AHEAD]);
+		conflict_table_set(table, txn->written[i], timestamp);
+	}
+}
+
 static int
 apply_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint64_t *ret_timestamp)
 	REQUIRES(&txn->engine->commit_lock)
@@ -523,8 +570,7 @@ apply_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint64
 		abort();
 	}
 	memtable_trim(generation->memtable);
-	for (size_t i = 0; i < txn->written_count; i++)
-		conflict_table_set(&engine->conflicts, txn->written[i], timestamp);
+	set_conflicts_locked(txn, timestamp);
 	remember_recent_locked(txn, timestamp);
 	__atomic_store_n(&generation->last, timestamp, __ATOMIC_RELAXED);
 	generation_add_garbage(generation, txn->garbage);

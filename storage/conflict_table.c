@@ -47,10 +47,17 @@ uint64_t
 conflict_table_newest(const struct conflict_table *table, uint64_t key)
 {
 	const struct conflict_bucket *bucket = bucket_of(table, key);
+	uint64_t newest = bucket->floor;
 	for (int i = 0; i < SLOTS; i++)
 		if (bucket->hashes[i] == key && bucket->timestamps[i] != 0)
-			return bucket->timestamps[i];
-	return bucket->floor > table->floor ? bucket->floor : table->floor;
+			newest = bucket->timestamps[i];
+	return newest > table->floor ? newest : table->floor;
+}
+
+void
+conflict_table_set_all(struct conflict_table *table, uint64_t timestamp)
+{
+	table->floor = timestamp;
 }
 
 void

@@ -15,7 +15,7 @@ struct conflict_bucket;
 struct conflict_table {
 	struct conflict_bucket *buckets;
 	uint64_t mask;
-	uint64_t floor; /* of every bucket at the start */
+	uint64_t floor; /* of every bucket */
 };
 
 /* About `memory` bytes. Every key counts as last written at `floor` or before. 0 or SETT_NO_MEMORY. */
@@ -25,6 +25,8 @@ void conflict_table_free(struct conflict_table *);
 uint64_t conflict_table_newest(const struct conflict_table *, uint64_t key);
 /* `timestamp` is not less than any given before. */
 void conflict_table_set(struct conflict_table *, uint64_t key, uint64_t timestamp);
+/* All keys count as written: for commits of very many keys, in place of setting each. */
+void conflict_table_set_all(struct conflict_table *, uint64_t timestamp);
 /* A hint to the processor: the key is about to be asked for or set. */
 void conflict_table_fetch(const struct conflict_table *, uint64_t key);
 /* Bytes that the table takes by now. Any thread. */

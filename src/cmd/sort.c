@@ -236,6 +236,7 @@ store_values(struct sort *s, size_t first)
 {
 	struct open_list target;
 	uint64_t count = count_values(s, first);
+	context_allow_builds(s->c);
 	int status = key_open(&s->c->view, s->c->db, s->target, &target.key);
 	resp_integer(s->c->reply, (int64_t)count);
 	if (status == SETT_OK && target.key.exists) {

@@ -33,6 +33,7 @@ pop_elements(struct command_context *c, struct open_zset *o, uint64_t count, boo
 	uint64_t size = zset_count(z);
 	struct zset_range range = {.start = from_top ? size - 1 : 0, .count = count, .backwards = from_top};
 	int status = count > ZSET_LONG_WALK ? context_enter_long_lane(c) : SETT_OK;
+	context_allow_builds(c);
 	if (status == SETT_OK)
 		status = reply_elements(c, z, &range, nested);
 	if (status == SETT_OK)

@@ -338,6 +338,7 @@ remove_range(struct command_context *c, enum range_kind kind)
 		status = context_enter_long_lane(c);
 	if (status != SETT_OK)
 		return status;
+	context_allow_builds(c);
 	resp_integer(c->reply, (int64_t)(to - from));
 	status = zset_remove_ranks(&z.zset, from, to - from);
 	if (status == SETT_OK)

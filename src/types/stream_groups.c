@@ -45,35 +45,29 @@ stream_group_create(struct stream *s, struct bytes name, struct stream_group *re
 	return SETT_OK;
 }
 
+/* Numbers of groups are ids of their stream, never used again: so what a group has goes as a whole, however much it is. A
+ * copy of the stream may take some of it along, which nobody finds. */
 static int
-delete_range(const struct stream *s, const struct group_key *lower)
+drop_kind(const struct stream_group *g, unsigned kind, uint64_t entries)
 {
-	struct group_key upper, k;
-	struct bytes *keys;
-	size_t count;
-	group_key_after(lower, &upper);
-	int status = group_list_keys(s, lower, &upper, 0, UINT64_MAX, &keys, &count);
-	for (size_t i = 0; i < count && status == SETT_OK; i++) {
-		k.size = keys[i].size;
-		memcpy(k.bytes, keys[i].data, k.size);
-		status = group_delete_key(s, &k);
-	}
-	return status;
+	enum { ENTRY_BYTES = 64 }; /* about */
+	struct group_key stem;
+	group_key_begin(g->stream, kind, &stem);
+	return sett_txn_drop_id(g->stream->key->view->txn, bytes_of(stem.bytes, stem.size), g->number,
+				entries * ENTRY_BYTES);
 }
 
 int
 stream_group_destroy(struct stream_group *g)
 {
-	static const unsigned kinds[] = {KIND_CONSUMER, KIND_PENDING, KIND_OWNED, KIND_AGE};
 	struct group_key k;
 	struct stream *s = g->stream;
 	group_key_of_group(s, g->name, &k);
 	int status = group_delete_key(s, &k);
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]) && status == SETT_OK; i++) {
-		group_key_begin(s, kinds[i], &k);
-		group_key_add_number(&k, g->number);
-		status = delete_range(s, &k);
-	}
+	if (status == SETT_OK && g->consumers > 0)
+		status = drop_kind(g, KIND_CONSUMER, g->consumers);
+	for (unsigned kind = KIND_PENDING; kind <= KIND_AGE && g->pending > 0 && status == SETT_OK; kind++)
+		status = drop_kind(g, kind, g->pending);
 	g->changed = false;
 	g->used = NULL;
 	s->groups--;

@@ -79,7 +79,7 @@ int zset_rank_of_score(struct zset *, double score, bool after, uint64_t *ret);
 /* The lowest rank from `from` on whose member does not come before this name; with `after`: comes after it. If scores are not
  * all equal, the names are taken to be in the order of the scores. */
 int zset_rank_of_name(struct zset *, uint64_t from, struct bytes name, bool after, uint64_t *ret);
-/* Removes members from the rank `start` on. */
+/* Removes members from the rank `start` on. Nothing was changed through the handle before. */
 int zset_remove_ranks(struct zset *, uint64_t start, uint64_t count);
 
 /* Elements one after the other, from a rank on, upwards or downwards. The set must not be changed meanwhile. One at a

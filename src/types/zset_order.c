@@ -317,6 +317,47 @@ remove_packed(struct zset *z, uint64_t start, uint64_t count)
 	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
 }
 
+/* Puts the elements at `count` ranks from `start` on into another set. */
+static int
+put_range(struct zset *from, uint64_t start, uint64_t count, struct zset *to)
+{
+	struct zset_walk walk;
+	struct zset_element element;
+	int status = SETT_OK;
+	zset_walk(from, start, false, &walk);
+	for (uint64_t i = 0; i < count && status == SETT_OK; i++) {
+		status = zset_walk_next(&walk, &element);
+		if (status == SETT_OK)
+			status = zset_put(to, element.name, element.score, NULL);
+	}
+	zset_walk_close(&walk);
+	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
+}
+
+/* Where most goes, what is left is written anew, and the rest dropped as a whole; so it is where very much goes, as then no
+ * transaction has all of it (keyspace/build.h). */
+static bool
+is_better_built(const struct zset *z, uint64_t count)
+{
+	enum { MANY = 2048, TOO_MANY = 100000 };
+	return z->hash->key->view->may_build && count >= MANY &&
+		(count >= TOO_MANY || z->hash->count - count <= count / 2);
+}
+
+static int
+build_without(struct zset *z, uint64_t start, uint64_t count)
+{
+	struct hash old_hash = *z->hash;
+	struct zset old = *z;
+	old.hash = &old_hash;
+	zset_replace(old_hash.key, &old_hash.limits, z->hash, z);
+	/* It is the same key, and Redis would not choose its encoding again. */
+	z->hash->replaces = false;
+	z->hash->encoding = old_hash.encoding;
+	int status = put_range(&old, 0, start, z);
+	return status == SETT_OK ? put_range(&old, start + count, old_hash.count - start - count, z) : status;
+}
+
 int
 zset_remove_ranks(struct zset *z, uint64_t start, uint64_t count)
 {
@@ -332,5 +373,7 @@ zset_remove_ranks(struct zset *z, uint64_t start, uint64_t count)
 	}
 	if (!z->has_tree)
 		return remove_packed(z, start, count);
+	if (is_better_built(z, count))
+		return build_without(z, start, count);
 	return ranked_delete_run(&z->tree, start, count, remove_member_of, z);
 }

@@ -175,12 +175,96 @@ Test(builds, are_made_in_small_commits)
 	expect_equal(f, "zset", "zu");
 	EXPECT(f, 0, "ZRANGESTORE zr zset 0 -1", ":5000");
 	expect_equal(f, "zset", "zr");
+	before = commits(f);
+	EXPECT(f, 0, "SORT list ALPHA STORE l", ":5000");
+	cr_assert_geq(commits(f) - before, ELEMENTS / CHUNK / 2);
+	expect_equal(f, "list", "l");
+	before = commits(f);
+	EXPECT(f, 0, "SORT l ALPHA DESC STORE l", ":5000");
+	EXPECT(f, 0, "SORT l ALPHA STORE l", ":5000");
+	cr_assert_geq(commits(f) - before, ELEMENTS / CHUNK);
+	expect_equal(f, "list", "l");
 	fixture_stop(f);
 	fixture_start(f);
+	expect_equal(f, "list", "l");
 	expect_equal(f, "zset", "zr");
 	expect_equal(f, "set", "u");
 	expect_equal(f, "hash", "h");
 	expect_equal(f, "zset", "z");
+	fixture_close(f);
+}
+
+/* What is left of a sorted set from which most goes is a new object; nothing of the old one stays. */
+Test(builds, most_of_a_sorted_set_goes_at_once)
+{
+	struct fixture *f = fixture_open();
+	fill(f);
+	EXPECT(f, 0, "COPY zset z", ":1");
+	EXPECT(f, 0, "DEL set hash list", ":3");
+	size_t elements = count_elements(f);
+	EXPECT(f, 0, "PEXPIRE z 100000000", ":1");
+	uint64_t before = commits(f);
+	EXPECT(f, 0, "ZREMRANGEBYRANK z 300 4299", ":4000");
+	cr_assert_eq(commits(f) - before, 1 + 1000 / CHUNK + 1);
+	EXPECT(f, 0, "ZCARD z", ":1000");
+	EXPECT(f, 0, "ZRANGE z 298 301", "*4\r\n$4\r\nm805\r\n$4\r\nm905\r\n$5\r\nm1086\r\n$5\r\nm1186");
+	EXPECT(f, 0, "ZSCORE z m4999", "$2\r\n99");
+	EXPECT(f, 0, "ZSCORE z m1050", "$-1");
+	EXPECT(f, 0, "PTTL z", ":100000000");
+	EXPECT(f, 0, "OBJECT ENCODING z", "$8\r\nskiplist");
+	EXPECT(f, 0, "COPY zset all", ":1");
+	fixture_run_line(f, 0, "ZPOPMAX all 4998");
+	EXPECT(f, 0, "ZRANGE all 0 -1", "*2\r\n$2\r\nm0\r\n$4\r\nm100");
+	EXPECT(f, 0, "OBJECT ENCODING all", "$8\r\nskiplist");
+	EXPECT(f, 0, "DEL all z", ":2");
+	cr_assert_lt(count_elements(f), elements / 2 + 100);
+	/* Not in a MULTI block, and not of a few. */
+	EXPECT(f, 0, "MULTI", "+OK");
+	EXPECT(f, 0, "ZREMRANGEBYRANK zset 0 3999", "+QUEUED");
+	EXPECT(f, 0, "ZCARD zset", "+QUEUED");
+	before = commits(f);
+	EXPECT(f, 0, "EXEC", "*2\r\n:4000\r\n:1000");
+	cr_assert_eq(commits(f) - before, 1);
+	EXPECT(f, 0, "ZREMRANGEBYSCORE zset 99 99", ":50");
+	cr_assert_eq(commits(f) - before, 2);
+	fixture_close(f);
+}
+
+/* However much is pending, a group's end is a few writes. */
+Test(builds, a_group_of_a_stream_goes_as_a_whole)
+{
+	enum { ENTRIES = 1500 };
+	char line[64];
+	struct fixture *f = fixture_open();
+	for (int i = 1; i <= ENTRIES; i++) {
+		snprintf(line, sizeof(line), "XADD s %d-0 f v", i);
+		fixture_run_line(f, 0, line);
+	}
+	size_t bare = count_elements(f);
+	EXPECT(f, 0, "XGROUP CREATE s kept 0", "+OK");
+	fixture_run_line(f, 0, "XREADGROUP GROUP kept c COUNT 10 STREAMS s >");
+	EXPECT(f, 0, "XGROUP CREATE s g 0", "+OK");
+	fixture_run_line(f, 0, "XREADGROUP GROUP g c STREAMS s >");
+	cr_assert_geq(count_elements(f), bare + ENTRIES);
+	EXPECT(f, 0, "XGROUP DESTROY s g", ":1");
+	EXPECT(f, 0, "XGROUP CREATE s g 0", "+OK");
+	EXPECT(f, 0, "XPENDING s g", "*4\r\n:0\r\n$-1\r\n$-1\r\n*-1");
+	cr_assert_leq(count_elements(f), bare + 30);
+	/* What the same transaction has written goes, too; what comes after it stays. */
+	EXPECT(f, 0, "MULTI", "+OK");
+	EXPECT(f, 0, "XREADGROUP GROUP g c COUNT 1 STREAMS s >", "+QUEUED");
+	EXPECT(f, 0, "XGROUP DESTROY s g", "+QUEUED");
+	EXPECT(f, 0, "XGROUP CREATE s g 0", "+QUEUED");
+	EXPECT(f, 0, "XREADGROUP GROUP g d COUNT 2 STREAMS s >", "+QUEUED");
+	fixture_run_line(f, 0, "EXEC");
+	cr_assert_leq(count_elements(f), bare + 34);
+	fixture_stop(f);
+	fixture_start(f);
+	EXPECT(f, 0, "XPENDING s g", "*4\r\n:2\r\n$3\r\n1-0\r\n$3\r\n2-0\r\n*1\r\n*2\r\n$1\r\nd\r\n$1\r\n2");
+	EXPECT(f, 0, "XACK s g 1-0 2-0", ":2");
+	EXPECT(f, 0, "XACK s kept 10-0 11-0", ":1");
+	EXPECT(f, 0, "DEL s", ":1");
+	cr_assert_eq(count_elements(f), 0);
 	fixture_close(f);
 }
 

@@ -254,6 +254,33 @@ Test(engine, a_read_that_changed_meanwhile_is_a_conflict)
 	expect("a", "3");
 }
 
+/* More conflict keys than are set one by one. */
+Test(engine, a_large_write_set_conflicts_with_whoever_has_read_of_it)
+{
+	char name[16];
+	set("other", "1");
+	struct sett_txn *txn = begin(0), *reader = begin(0);
+	for (int i = 0; i <= SETT_LARGE_WRITES; i++) {
+		snprintf(name, sizeof(name), "%d", i);
+		MUST(put(txn, name, name));
+	}
+	cr_assert_str_eq(get(reader, "77"), "-");
+	MUST(put(reader, "other", "2"));
+	MUST(commit(txn));
+	cr_assert_eq(commit(reader), SETT_CONFLICT);
+	expect("0", "0");
+	expect("77", "77");
+	expect("32768", "32768");
+	/* What begins afterwards has no conflict, and sees what each key is. */
+	reader = begin(0);
+	cr_assert_str_eq(get(reader, "77"), "77");
+	MUST(sett_txn_delete(reader, BYTES_LITERAL("77")));
+	MUST(commit(reader));
+	expect("77", "-");
+	set("78", "new");
+	expect("78", "new");
+}
+
 Test(engine, write_skew_is_refused)
 {
 	set("x", "1");

@@ -36,6 +36,11 @@ Test(pages, a_conflict_table_has_its_floor_without_being_touched)
 	conflict_table_set(&table, 5, 9);
 	cr_assert_eq(conflict_table_newest(&table, 5), 9);
 	cr_assert_eq(conflict_table_newest(&table, 6), 7);
+	conflict_table_set_all(&table, 11);
+	cr_assert_eq(conflict_table_newest(&table, 5), 11);
+	cr_assert_eq(conflict_table_newest(&table, 6), 11);
+	conflict_table_set(&table, 6, 12);
+	cr_assert_eq(conflict_table_newest(&table, 6), 12);
 	conflict_table_free(&table);
 }
 
