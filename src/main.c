@@ -556,6 +556,7 @@ main(int argc, char **argv)
 		fprintf(stderr, "%.*s", (int)error.size, error.data != NULL ? (const char *)error.data : "");
 		buffer_free(&error);
 		config_destroy(config);
+		process_title_free(&title);
 		return 1;
 	}
 	struct program *p = calloc(1, sizeof(*p));
@@ -563,6 +564,7 @@ main(int argc, char **argv)
 		fprintf(stderr, "Out of memory\n");
 		command_table_free(renamed);
 		config_destroy(config);
+		process_title_free(&title);
 		return 1;
 	}
 	p->log.config = config;
@@ -574,6 +576,7 @@ main(int argc, char **argv)
 	command_table_free(renamed);
 	free(p);
 	config_destroy(config);
+	process_title_free(&title);
 	buffer_free(&error);
 	return code;
 }

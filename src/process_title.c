@@ -144,3 +144,10 @@ process_title_start(struct process_title *t, struct config *config)
 		return SETT_NO_MEMORY;
 	return SETT_OK;
 }
+
+void
+process_title_free(struct process_title *t)
+{
+	free(t->name);
+	*t = (struct process_title){.name = NULL};
+}

@@ -19,5 +19,7 @@ bool process_title_prepare(struct process_title *, int argc, char **argv);
 /* Shows the title, if set-proc-title says so, and follows changes of what it is made of. `argv` is gone then. The struct must
  * stay where it is as long as the configuration. SETT_NO_MEMORY. */
 int process_title_start(struct process_title *, struct config *);
+/* Gives back what process_title_prepare remembered: nothing is shown from now on. */
+void process_title_free(struct process_title *);
 
 #endif

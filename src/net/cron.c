@@ -54,6 +54,7 @@ run_cron(void *arg)
 	}
 	replies_close_held(r);
 	eviction_run(r);
+	pool_relieve(r->net->pool, loop_wall_ms(r->loop));
 	if (r->connection_count > 0)
 		connections_arm_cron(r);
 }

@@ -5,10 +5,18 @@
  * however many KEYS are running, a cold GET finds a thread. A short job wakes a long thread only if more
  * short jobs wait than short threads sleep.
  *
+ * A long job may never end: a script runs until it is killed. So when long jobs wait and none has been taken for a while,
+ * the lane gets a thread more, POOL_SPARES at most. It stays.
+ *
  * Lock order: the pool's mutex is a leaf; jobs run without it. */
 #include "net/pool.h"
 
 #include "storage/base/thread.h"
+
+enum {
+	POOL_SPARES = 16, /* threads that the long lane may get beside its own */
+	STUCK_MS = 300,   /* so long no long job was taken while some waited */
+};
 
 struct pool_queue {
 	struct pool_job *first, *last;
@@ -32,9 +40,12 @@ struct pool {
 	unsigned ready; /* threads that have tried thread_start */
 	int start_status;
 	bool stopping;
-	/* main thread */
-	unsigned worker_count, running;
-	struct pool_worker workers[];
+	uint64_t long_taken, long_taken_before; /* long jobs: by now, when pool_relieve looked last */
+	uint64_t stuck_since_ms;
+	unsigned running; /* of `workers` */
+	/* set once */
+	unsigned worker_count;        /* spare ones apart */
+	struct pool_worker workers[]; /* worker_count + POOL_SPARES */
 };
 
 int
@@ -42,15 +53,15 @@ pool_create(const struct request_handler *handler, unsigned threads, struct pool
 {
 	if (threads < 2)
 		threads = 2; /* one a lane */
-	struct pool *pool = calloc(1, sizeof(*pool) + threads * sizeof(pool->workers[0]));
+	struct pool *pool = calloc(1, sizeof(*pool) + (threads + POOL_SPARES) * sizeof(pool->workers[0]));
 	if (pool == NULL)
 		return SETT_NO_MEMORY;
 	pool->handler = *handler;
 	pool->worker_count = threads;
 	unsigned long_threads = threads / 4 > 0 ? threads / 4 : 1;
-	for (unsigned i = 0; i < threads; i++) {
+	for (unsigned i = 0; i < threads + POOL_SPARES; i++) {
 		pool->workers[i].pool = pool;
-		pool->workers[i].lane = i < long_threads ? POOL_LONG : POOL_SHORT;
+		pool->workers[i].lane = i < long_threads || i >= threads ? POOL_LONG : POOL_SHORT;
 	}
 	mutex_init(&pool->mutex);
 	condition_init(&pool->work[POOL_SHORT]);
@@ -71,6 +82,7 @@ take_from(struct pool *pool, enum pool_lane lane)
 	if (queue->first == NULL)
 		queue->last = NULL;
 	queue->count--;
+	pool->long_taken += lane == POOL_LONG;
 	return job;
 }
 
@@ -118,19 +130,23 @@ worker_main(void *arg)
 	return NULL;
 }
 
+static int
+start_worker_locked(struct pool *pool) REQUIRES(&pool->mutex)
+{
+	struct pool_worker *worker = &pool->workers[pool->running];
+	int status = thread_start(&worker->thread, worker->lane == POOL_LONG ? "pool-long" : "pool",
+				  worker_main, worker);
+	pool->running += status == SETT_OK;
+	return status;
+}
+
 int
 pool_start(struct pool *pool)
 {
 	int status = SETT_OK;
-	while (pool->running < pool->worker_count) {
-		struct pool_worker *worker = &pool->workers[pool->running];
-		status = thread_start(&worker->thread, worker->lane == POOL_LONG ? "pool-long" : "pool",
-				      worker_main, worker);
-		if (status != SETT_OK)
-			break;
-		pool->running++;
-	}
 	mutex_lock(&pool->mutex);
+	while (status == SETT_OK && pool->running < pool->worker_count)
+		status = start_worker_locked(pool);
 	while (pool->ready < pool->running)
 		condition_wait(&pool->started, &pool->mutex);
 	if (status == SETT_OK)
@@ -159,6 +175,23 @@ pool_submit(struct pool *pool, enum pool_lane lane, struct pool_job *job)
 	 */
 	if (lane == POOL_LONG || queue->count > pool->sleeping[POOL_SHORT])
 		condition_signal(&pool->work[POOL_LONG]);
+	mutex_unlock(&pool->mutex);
+}
+
+void
+pool_relieve(struct pool *pool, uint64_t now_ms)
+{
+	mutex_lock(&pool->mutex);
+	if (pool->queues[POOL_LONG].count == 0 || pool->long_taken != pool->long_taken_before ||
+	    now_ms < pool->stuck_since_ms) {
+		pool->long_taken_before = pool->long_taken;
+		pool->stuck_since_ms = now_ms;
+	}
+	if (now_ms - pool->stuck_since_ms >= STUCK_MS && !pool->stopping &&
+	    pool->running < pool->worker_count + POOL_SPARES) {
+		(void)start_worker_locked(pool); /* if it can't be, the next call tries again */
+		pool->stuck_since_ms = now_ms;
+	}
 	mutex_unlock(&pool->mutex);
 }
 

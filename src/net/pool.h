@@ -25,6 +25,9 @@ int pool_create(const struct request_handler *, unsigned threads, struct pool **
 int pool_start(struct pool *);
 /* Any thread. */
 void pool_submit(struct pool *, enum pool_lane, struct pool_job *);
+/* To be called a few times a second: the long lane gets a thread more if its jobs wait behind such as do not end. Any
+ * thread. */
+void pool_relieve(struct pool *, uint64_t now_ms);
 /* Jobs that no thread has taken yet. Any thread. */
 uint64_t pool_queue_length(struct pool *);
 /* Runs what was submitted, then ends the threads. Without threads, the jobs stay. */

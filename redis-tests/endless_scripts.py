@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""Scripts that never end: others go on, whatever they ask for, and SCRIPT KILL ends one script after the other.
+
+    endless_scripts.py SERVER
+"""
+import sys
+import threading
+import redis
+from own_server import Server, fail, wait_until
+
+SCRIPTS = 5  # more than the long lane of the pool has threads
+
+
+def run_endless(server, outcomes):
+    try:
+        server.connect(timeout=120).eval("while true do end", 0)
+        outcomes.append("it ended by itself")
+    except redis.ResponseError as error:
+        outcomes.append(str(error))
+
+
+def kill_one(client):
+    try:
+        return client.script_kill()
+    except redis.ResponseError as error:
+        if not str(error).startswith("NOTBUSY"):
+            fail("SCRIPT KILL: %s" % error)
+        return False
+
+
+def main():
+    server = Server(sys.argv[1], "--busy-reply-threshold", "100", "--enable-debug-command", "yes")
+    server.start()
+    outcomes = []
+    threads = [threading.Thread(target=run_endless, args=(server, outcomes)) for _ in range(SCRIPTS)]
+    try:
+        client = server.connect(timeout=60)
+        client.mset({"key%d" % i: i for i in range(1000)})
+        for thread in threads:
+            thread.start()
+        for _ in range(SCRIPTS):
+            # All of these run in the long lane.
+            if len(client.keys("*")) != 1000 or client.debug_object("key1") is None:
+                fail("KEYS beside endless scripts")
+            if client.eval("return #redis.call('keys', '*')", 0) != 1000:
+                fail("KEYS in a script beside endless ones")
+        while len(outcomes) < SCRIPTS:
+            before = len(outcomes)
+            wait_until("no script was killed", lambda: kill_one(client))
+            wait_until("a killed script did not end", lambda: len(outcomes) > before)
+        for thread in threads:
+            thread.join(60)
+        if not all("Script killed by user" in outcome for outcome in outcomes):
+            fail("outcomes: %s" % outcomes)
+        server.stop()
+        print("%d endless scripts, all killed; others went on" % SCRIPTS)
+    finally:
+        server.clean_up()
+
+
+main()
