@@ -123,6 +123,53 @@ def check_writers(sett, target):
     expect("that it moved", target.connect(db=5).exists("hot"), 1)
 
 
+class Target(threading.Thread):
+    """Takes a SELECT and one more request in each of `steps`, does the step, and answers with what it returns."""
+
+    def __init__(self, steps):
+        super().__init__(daemon=True)
+        self.steps, self.requests = steps, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+
+    def read_request(self, file):
+        count = int(file.readline()[1:])
+        return [file.read(int(file.readline()[1:]) + 2)[:-2] for _ in range(count)]
+
+    def run(self):
+        connection, _ = self.listener.accept()
+        file = connection.makefile("rb")
+        for step in self.steps:
+            self.read_request(file)
+            self.requests.append(self.read_request(file))
+            connection.sendall(b"+OK\r\n" + step())
+
+
+def check_changes_between_tries(sett):
+    """What was sent is changed here before the commit, and the target refuses the new value: it stays here."""
+    client, other = sett.connect(), sett.connect()
+
+    def change():
+        other.set("k", "new")
+        return b"+OK\r\n"
+
+    def delete():
+        other.delete("k")
+        return b"+OK\r\n"
+
+    client.set("k", "old")
+    target = Target([change, lambda: b"-ERR no\r\n"])
+    target.start()
+    expect("a refused second value", call(client, "MIGRATE", "127.0.0.1", target.port, "k", 0, 5000),
+           "error: Target instance replied with error: ERR no")
+    expect("what is here", client.get("k"), b"new")
+    expect("that the second try replaces", target.requests[1][-1], b"REPLACE")
+    target = Target([delete, lambda: b":1\r\n"])
+    target.start()
+    expect("a key that went meanwhile", call(client, "MIGRATE", "127.0.0.1", target.port, "k", 0, 5000), "NOKEY")
+    expect("what is sent after it", target.requests[1], [b"DEL", b"k"])
+
+
 def secret_port(redis_server, servers):
     s = server(redis_server)
     s.connect().config_set("requirepass", "right")
@@ -144,6 +191,7 @@ def main(sett_server, redis_server):
             silent.listen()
             check_errors(sett, other, free_port(), silent.getsockname()[1], secret_port(redis_server, servers))
         check_writers(sett, other)
+        check_changes_between_tries(sett)
     finally:
         for s in servers:
             s.clean_up()

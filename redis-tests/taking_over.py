@@ -167,6 +167,30 @@ def check_old_aof(world, source, wanted):
     take_over_stopped(world, old, wanted, "a single append-only file")
 
 
+def check_deadlines(world):
+    """A deadline that has passed since the file was written is not the last word: commands behind it may take it away."""
+    past, future = int(time.time() * 1000) - 300000, int(time.time() * 1000) + 3600000
+    commands = (("SELECT", 0),
+                ("SET", "renewed", "v", "PXAT", past), ("PEXPIREAT", "renewed", future),
+                ("SET", "kept", "v", "PXAT", past), ("PERSIST", "kept"),
+                ("SET", "number", 5, "PXAT", past), ("INCRBY", "number", 1),
+                ("RPUSH", "list", "a"), ("PEXPIREAT", "list", past), ("RPUSH", "list", "b"), ("PERSIST", "list"),
+                ("SET", "gone", "v"), ("PEXPIREAT", "gone", past),
+                ("SET", "stays", "v"))
+    found = []
+    for server in (world.server(world.redis_server, "--appendonly", "yes"), world.sett("--appendonly", "yes")):
+        with open(server.directory + "/appendonly.aof", "wb") as file:
+            for command in commands:
+                words = [str(word).encode() for word in command]
+                file.write(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
+        server.start()
+        client = server.connect()
+        keys = ("renewed", "kept", "number", "list", "gone", "stays")
+        found.append([(key, client.type(key), client.pexpiretime(key)) for key in keys] + client.lrange("list", 0, -1))
+        server.clean_up()
+    expect("keys with deadlines that passed", found[1], found[0])
+
+
 def check_truncated_aof(world, source):
     sett = world.sett("--aof-load-truncated", "no")
     copy_files(source, sett)
@@ -220,6 +244,35 @@ def check_kills(world, source, wanted, count):
     sett.options = list(SETT_OPTIONS)
     sett.start()
     expect("what redis-server has back after %d kills" % count, world.digest_by_redis(sett), wanted)
+    sett.clean_up()
+
+
+def check_shutdown_while_loading(world, source):
+    """SHUTDOWN SAVE does not write the part that was read over the file that it is read from."""
+    sett = world.sett("--key-load-delay", "10000")
+    copy_files(source, sett)
+    before = contents(sett.directory)
+    command = [sett.program, "--port", "0", "--unixsocket", sett.socket, "--dir", sett.directory, *sett.options]
+    sett.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+    def is_loading():
+        try:
+            return sett.connect().info("persistence")["loading"] == 1
+        except redis.ConnectionError:
+            return False
+
+    wait_until("it does not load", is_loading)
+    try:
+        sett.connect().execute_command("DEBUG", "RELOAD")
+        fail("DEBUG RELOAD while the dataset is loaded")
+    except redis.exceptions.BusyLoadingError:
+        pass
+    try:
+        sett.connect().execute_command("SHUTDOWN", "SAVE")
+    except redis.ConnectionError:
+        pass
+    expect("the exit code of SHUTDOWN SAVE", sett.process.wait(60), 0)
+    expect("files after SHUTDOWN SAVE", contents(sett.directory) == before, True)
     sett.clean_up()
 
 
@@ -352,10 +405,12 @@ def main(sett_server, redis_server, keys=3000, seed=1):
     try:
         source, wanted = check_rdb(world)
         check_kills(world, source, wanted, 12)
+        check_shutdown_while_loading(world, source)
         check_damage(world, source, 12)
         check_beside_database(world, source, wanted)
         check_pipe(world)
         check_functions(world)
+        check_deadlines(world)
         check_large(world)
         for preamble in ("yes", "no"):
             log, wanted = check_aof(world, preamble)

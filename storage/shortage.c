@@ -39,9 +39,10 @@ target_bytes(const struct sett_engine *engine)
 void
 engine_describe_shortage(const struct sett_engine *engine, struct sett_error *error)
 {
+	uint64_t target = target_bytes(engine), held = reserve_bytes(engine->reserve);
 	sett_error_set(error, SETT_NO_SPACE, 0,
 		       "The disk is full: only what frees space is written until %llu KiB are free",
-		       (unsigned long long)((target_bytes(engine) - reserve_bytes(engine->reserve)) >> 10));
+		       (unsigned long long)((target > held ? target - held : 0) >> 10));
 }
 
 static void

@@ -190,6 +190,8 @@ static int
 debug_reload(struct command_context *c)
 {
 	struct reload r = {.saves = true, .empties = true};
+	if (loading_is_active(&c->server->loading))
+		return context_error(c, "LOADING Redis is loading the dataset in memory");
 	for (size_t i = 2; i < c->argc; i++) {
 		if (argument_is(c->argv[i], "MERGE"))
 			r.replaces = true;

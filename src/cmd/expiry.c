@@ -83,7 +83,7 @@ expire(struct command_context *c, enum deadline_form form)
 		return SETT_OK;
 	}
 	resp_integer(c->reply, 1);
-	if (when <= (int64_t)c->view.now_ms)
+	if (when <= (int64_t)c->view.now_ms && !c->client->loads)
 		return tell_deleted(key_delete(&k), &k);
 	return tell(key_set_expiry(&k, (uint64_t)when), &k, EVENT_GENERIC, "expire");
 }

@@ -2,7 +2,7 @@
  *
  * It runs transactions of its own, beside that of its command, which does nothing: so the command is not run again, and
  * knows what it has sent. A key that changed here between its dump and its deletion is sent again, in place of what it
- * has sent itself; nobody can have deleted here what is not there. */
+ * has sent itself; one that was deleted here meanwhile is deleted there. Here goes only what the last try has sent. */
 #include "cmd/commands.h"
 #include "cmd/migrate_target.h"
 #include "config/config.h"
@@ -26,7 +26,8 @@ struct migration {
 	int64_t db, timeout;
 	const struct bytes *keys;
 	size_t count;
-	bool *sent; /* a key is at the target by this command */
+	bool *placed; /* the target has a copy of the key by this command, perhaps an old one */
+	bool *sent;   /* it has what is here, by the present try */
 	struct sett_txn *txn;
 	struct arena arena;
 	struct keyspace_view view; /* of the present transaction */
@@ -158,7 +159,7 @@ put_restore(struct migration *m, size_t i)
 	struct rdb_writer payload;
 	unsigned version;
 	int64_t ttl = k->root.expires_at != 0 ? (int64_t)(k->root.expires_at - m->view.now_ms) : 0;
-	bool replaces = m->replaces || m->sent[i];
+	bool replaces = m->replaces || m->placed[i];
 	rdb_writer_init(&payload, m->requests.compresses);
 	int status = rdb_write_value(k, NULL, &payload, &version);
 	if (status == SETT_OK)
@@ -178,12 +179,21 @@ put_restore(struct migration *m, size_t i)
 	return status;
 }
 
+/* A key that was sent by an earlier try and has gone here since goes there too. */
+static void
+put_delete(struct migration *m, size_t i)
+{
+	put_count(&m->requests, '*', 2);
+	put_bulk(&m->requests, BYTES_LITERAL("DEL"));
+	put_bulk(&m->requests, m->keys[i]);
+}
+
 /* The keys that are there, and what it takes to restore them. */
 static int
-dump_keys(struct migration *m, size_t *ret_found)
+dump_keys(struct migration *m, size_t *ret_found, size_t *ret_requests)
 {
 	int status = SETT_OK;
-	*ret_found = 0;
+	*ret_found = *ret_requests = 0;
 	buffer_clear(&m->requests.out);
 	put_greeting(m);
 	for (size_t i = 0; i < m->count && status == SETT_OK; i++) {
@@ -195,7 +205,10 @@ dump_keys(struct migration *m, size_t *ret_found)
 			m->found[i] = false;
 			status = SETT_OK;
 		}
+		if (status == SETT_OK && !m->found[i] && m->placed[i])
+			put_delete(m, i);
 		*ret_found += m->found[i];
+		*ret_requests += m->found[i] || m->placed[i];
 	}
 	return status == SETT_OK && m->requests.failed ? SETT_NO_MEMORY : status;
 }
@@ -217,29 +230,40 @@ read_reply(struct migration *m, bool *ret_ok)
 	return true;
 }
 
-/* Sends all, and learns which keys are there now. `error` says what went wrong. */
-static void
-restore_keys(struct migration *m)
+/* Sends all, and learns which keys are there now. `error` says what went wrong. False: replies may still come. */
+static bool
+exchange(struct migration *m)
 {
 	bool ok = true;
 	struct command_context *c = m->c;
 	if (m->target.fd < 0 && !target_connect(&m->target, c->argv[1], c->argv[2], (int)m->timeout)) {
 		snprintf(m->error, sizeof(m->error), "IOERR error or timeout connecting to the client");
-		return;
+		return false;
 	}
 	if (!target_send(&m->target, buffer_bytes(&m->requests.out))) {
 		snprintf(m->error, sizeof(m->error), "IOERR error or timeout writing to target instance");
-		return;
+		return false;
 	}
 	if ((m->password.data != NULL && (!read_reply(m, &ok) || !ok)) || !read_reply(m, &ok) || !ok)
-		return;
+		return false;
 	for (size_t i = 0; i < m->count; i++) {
-		if (!m->found[i])
+		if (!m->found[i] && !m->placed[i])
 			continue;
 		if (!read_reply(m, &ok))
-			return;
-		m->sent[i] = m->sent[i] || ok;
+			return false;
+		m->sent[i] = m->found[i] && ok;
+		m->placed[i] = m->found[i] ? m->placed[i] || ok : !ok;
 	}
+	return true;
+}
+
+/* What an earlier try has sent, and the replies that it left behind, are not this one's. */
+static void
+restore_keys(struct migration *m)
+{
+	memset(m->sent, 0, m->count * sizeof(*m->sent));
+	if (!exchange(m))
+		target_close(&m->target);
 }
 
 /* ---- all of it ---- */
@@ -269,6 +293,7 @@ try_once(struct migration *m, size_t *ret_found)
 {
 	struct server *server = m->c->server;
 	uint64_t timestamp = 0;
+	size_t requests;
 	arena_reset(&m->arena);
 	m->error[0] = '\0';
 	int status = sett_txn_begin(m->txn, SETT_TXN_MANUAL_CONFLICTS | SETT_TXN_ROOMY);
@@ -276,8 +301,8 @@ try_once(struct migration *m, size_t *ret_found)
 		return status;
 	status = keyspace_begin(&m->view, server->keyspace, m->txn, &m->arena);
 	if (status == SETT_OK)
-		status = dump_keys(m, ret_found);
-	if (status == SETT_OK && *ret_found > 0) {
+		status = dump_keys(m, ret_found, &requests);
+	if (status == SETT_OK && requests > 0) {
 		restore_keys(m);
 		status = delete_sent(m);
 	}
@@ -335,10 +360,12 @@ command_migrate(struct command_context *c)
 		return status;
 	arena_init(&m.arena, ARENA_BLOCK);
 	rdb_writer_init(&m.requests, __atomic_load_n(&c->server->config->rdb_compression, __ATOMIC_RELAXED));
+	m.placed = calloc(m.count + 1, sizeof(*m.placed));
 	m.sent = calloc(m.count + 1, sizeof(*m.sent));
 	m.found = calloc(m.count + 1, sizeof(*m.found));
 	m.handles = calloc(m.count + 1, sizeof(*m.handles));
-	status = m.sent != NULL && m.found != NULL && m.handles != NULL ? SETT_OK : SETT_NO_MEMORY;
+	status = m.placed != NULL && m.sent != NULL && m.found != NULL && m.handles != NULL ? SETT_OK
+											    : SETT_NO_MEMORY;
 	if (status == SETT_OK)
 		status = sett_txn_create(c->server->engine, &m.txn);
 	if (status == SETT_OK)
@@ -347,6 +374,7 @@ command_migrate(struct command_context *c)
 	target_close(&m.target);
 	rdb_writer_free(&m.requests);
 	arena_free(&m.arena);
+	free(m.placed);
 	free(m.sent);
 	free(m.found);
 	free(m.handles);

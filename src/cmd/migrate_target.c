@@ -126,4 +126,5 @@ target_close(struct target *t)
 	if (t->fd >= 0)
 		close(t->fd);
 	t->fd = -1;
+	t->received_size = 0;
 }

@@ -234,7 +234,8 @@ static int
 save_at_shutdown(struct command_context *c, const struct shutdown_request *request, struct sett_error *error)
 {
 	int status = sett_engine_sync(c->server->engine, error);
-	if (status == SETT_OK && request->save)
+	/* Not, as in Redis, while there is a part alone of what Redis' file holds. */
+	if (status == SETT_OK && request->save && !loading_is_active(&c->server->loading))
 		status = saver_run(c->server->saver, 0, NULL, error);
 	if (status == SETT_LOCKED)
 		sett_error_set(error, status, 0, "a background save is in progress");

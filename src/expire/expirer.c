@@ -306,7 +306,9 @@ step_locked(struct expirer *e) REQUIRES(&e->lock)
 {
 	const struct server *server = e->server;
 	uint64_t now_ms = clock_wall_ms(server->clock);
-	if (server->pause != NULL && pause_mode_at(server->pause, now_ms) != PAUSE_NONE) {
+	/* While Redis' files are read, the rest of a file may give a key past its deadline a new one. */
+	if (loading_is_active(&server->loading) ||
+	    (server->pause != NULL && pause_mode_at(server->pause, now_ms) != PAUSE_NONE)) {
 		condition_wait_for(&e->changed, &e->lock, PAUSE_PERIOD_NS);
 		return;
 	}

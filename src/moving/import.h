@@ -22,7 +22,8 @@ struct import {
 	/* Told now and then how far it is. May be NULL. */
 	void (*on_progress)(void *arg, uint64_t done, uint64_t total);
 	void *arg;
-	bool replaces; /* a key that is there already gives way; else it is damage */
+	bool replaces;      /* a key that is there already gives way; else it is damage */
+	bool keeps_expired; /* commands that follow may give a key past its deadline a new one */
 	struct import_losses losses;
 	uint64_t keys, expired;
 	uint64_t done_before; /* bytes of the files before this one */

@@ -104,7 +104,7 @@ set_deadline(struct rdb_import *r, struct keyspace_view *view, unsigned db, stru
 	int status = key_open(view, db, name, &k);
 	if (status != SETT_OK || !k.exists)
 		return status;
-	if (deadline > view->now_ms)
+	if (deadline > view->now_ms || r->import->keeps_expired)
 		return key_set_expiry(&k, deadline);
 	r->expired++;
 	return key_delete(&k);

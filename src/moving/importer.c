@@ -147,6 +147,7 @@ read_file(struct import *i, const struct redis_files *files, size_t index)
 		return status;
 	log_sink_printf(&i->server->sink, LOG_LEVEL_NOTICE, "Taking over %s, %zu bytes", file.path,
 			file.content.size);
+	i->keeps_expired = files->is_aof;
 	if (files->is_aof)
 		status = import_aof(i, &file, is_last && i->server->config->aof_load_truncated);
 	else
@@ -185,16 +186,25 @@ read_files(struct import *i, const struct redis_files *files)
 	return status;
 }
 
+/* A database that is a part of the file says so, whatever becomes of the process. */
+static int
+note_importing(struct server *s, bool importing, struct sett_error *error)
+{
+	struct known_files known;
+	int status = known_files_read(s->engine, &known, error);
+	known.importing = importing;
+	return status == SETT_OK ? known_files_write(s->engine, &known, error) : status;
+}
+
 int
 importer_run(struct import *i, const struct redis_files *files, struct sett_error *error)
 {
 	struct server *s = i->server;
 	struct known_files known;
 	i->error = error;
-	int status = known_files_read(s->engine, &known, error);
-	known.importing = true;
+	int status = note_importing(s, true, error);
 	if (status == SETT_OK)
-		status = known_files_write(s->engine, &known, error);
+		status = known_files_read(s->engine, &known, error);
 	if (status == SETT_OK)
 		status = read_files(i, files);
 	if (status != SETT_OK)
@@ -223,9 +233,13 @@ importer_reload(struct import *i, bool empties, struct sett_error *error)
 		return status;
 	__atomic_store_n(&i->server->loading.total_bytes, file.content.size, __ATOMIC_RELAXED);
 	if (empties)
+		status = note_importing(i->server, true, error);
+	if (status == SETT_OK && empties)
 		status = empty(i->server, error);
 	if (status == SETT_OK)
 		status = import_rdb(i, &file, &size);
+	if (status == SETT_OK && empties)
+		status = note_importing(i->server, false, error);
 	import_file_close(&file);
 	return status;
 }

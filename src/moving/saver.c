@@ -245,10 +245,15 @@ run_thread(void *arg)
 					"Background saving terminated with success");
 		bool more = s->again && !s->stop;
 		s->again = false;
-		if (more && take_moment(s, &s->background) == SETT_OK)
-			begin_locked(s, &s->background, true);
-		else
+		if (more && take_moment(s, &s->background) != SETT_OK) {
+			log_sink_printf(&s->server->sink, LOG_LEVEL_WARNING,
+					"The scheduled background save can't begin: %s",
+					s->background.error.message);
+			s->facts.last_failed = true;
 			more = false;
+		}
+		if (more)
+			begin_locked(s, &s->background, true);
 		mutex_unlock(&s->lock);
 		if (!more)
 			return NULL;

@@ -160,7 +160,11 @@ runner_begin(struct runner_thread *t, struct command_context *c)
 		(is_roomy ? SETT_ROOMY_FACTOR : 1);
 	int status = sett_txn_begin_at(t->txn, flags,
 				       t->wall_ms + (t->time_ns - t->wall_at_ns) / NANOSECONDS_PER_MS);
-	return status == SETT_OK ? keyspace_begin(&c->view, t->server->keyspace, t->txn, &t->arena) : status;
+	if (status == SETT_OK)
+		status = keyspace_begin(&c->view, t->server->keyspace, t->txn, &t->arena);
+	/* As in Redis: what follows in an append-only file decides what becomes of a key past its deadline. */
+	c->view.allow_expired = c->client->loads;
+	return status;
 }
 
 /* One try; the transaction is over after it. */
