@@ -321,6 +321,15 @@ def check_beside_database(world, source, wanted):
     source.connect().save()
     shutil.copy(source.directory + "/dump.rdb", sett.directory)
     expect_failure(sett, ("dump.rdb", "--import-redis-files yes"))
+    whole = open(sett.directory + "/dump.rdb", "rb").read()
+    for at in (5, len(whole) // 2, len(whole) - 4):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1
+        open(sett.directory + "/dump.rdb", "wb").write(damaged)
+        sett.options = options
+        expect_failure(sett, ("dump.rdb", "is damaged", "as it was"), "--import-redis-files", "yes")
+        open(sett.directory + "/dump.rdb", "wb").write(whole)
+        expect_failure(sett, ("dump.rdb", "--import-redis-files yes"))
     sett.options = options + ["--import-redis-files", "yes"]
     sett.start()
     expect("what was taken over", sett.connect().exists("mine", "more"), 1)
@@ -385,6 +394,20 @@ def check_functions(world):
         for name in ("one", "two"):
             expect("FCALL of what came back", back.connect().fcall(name + "_f", 0, "!"), name.encode() + b"!")
         back.clean_up()
+        sett.clean_up()
+    # What an import replaces has functions, too, and so has what is left of one that was cut off.
+    for appendonly in ("no", "yes"):
+        sett = world.sett("--appendonly", appendonly)
+        sett.start()
+        for name in ("mine", "two"):
+            sett.connect().function_load(LIBRARY % (name, name, name))
+        sett.connect().set("x", "mine")
+        sett.stop()
+        copy_files(source, sett)
+        sett.options.extend(("--import-redis-files", "yes"))
+        sett.start()
+        reply = sett.connect().execute_command("FUNCTION", "LIST")
+        expect("libraries after an import, appendonly " + appendonly, sorted(library[1] for library in reply), [b"one", b"two"])
         sett.clean_up()
 
 

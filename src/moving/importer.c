@@ -4,15 +4,19 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "config/config.h"
+#include "keyspace/libraries.h"
+#include "rdb/crc64.h"
 #include "rdb/database_writer.h"
 #include "txn/commit.h"
 
-enum { MS_PER_SECOND = 1000, TRIES_MAX = 100, ARENA_BLOCK = 4096 };
+enum { MS_PER_SECOND = 1000, TRIES_MAX = 100, ARENA_BLOCK = 4096, CHECK_STEP = 8 << 20 };
 
 /* ---- emptying ---- */
 
+/* Functions go, too. */
 static int
 flush_databases(struct server *s, struct sett_txn *txn, struct arena *arena)
 {
@@ -25,6 +29,8 @@ flush_databases(struct server *s, struct sett_txn *txn, struct arena *arena)
 	for (; status == SETT_OK && db < keyspace_databases(s->keyspace);
 	     db = keyspace_next_database(s->keyspace, db + 1))
 		status = keyspace_flush(&view, db);
+	if (status == SETT_OK)
+		status = libraries_clear(&view);
 	if (status == SETT_OK)
 		return commit_transaction(s, &view, NULL, NULL, NULL);
 	sett_txn_discard(txn);
@@ -118,9 +124,10 @@ importer_decide(struct server *s, const struct redis_files *files, bool *ret_imp
 	if (files->count == 0)
 		return SETT_OK;
 	if (!known.importing && known_files_have(&known, &files->print)) {
-		log_sink_printf(&s->sink, LOG_LEVEL_NOTICE,
-				"%s is not read: the database was made from it, or wrote it",
-				files->files[0].path);
+		log_sink_printf(
+			&s->sink, LOG_LEVEL_NOTICE,
+			"%s is not read: the database was made from it, wrote it, or was told to ignore it",
+			files->files[0].path);
 		return SETT_OK;
 	}
 	if (config->ignore_redis_files)
@@ -186,6 +193,53 @@ read_files(struct import *i, const struct redis_files *files)
 	return status;
 }
 
+/* Whether an RDB file is whole, by its checksum: what it replaces goes before it is read. A file without a checksum (of
+ * version 4 and before, or made with rdbchecksum no) is not looked at. */
+static int
+check_whole(struct import *i, const char *path)
+{
+	enum { HEADER_SIZE = 9, FOOTER_SIZE = 8 };
+	struct import_file file;
+	int status = import_file_open(&file, path, i->error);
+	if (status != SETT_OK)
+		return status;
+	struct bytes content = file.content;
+	bool has_header = content.size > HEADER_SIZE + FOOTER_SIZE && memcmp(content.data, "REDIS0", 6) == 0;
+	bool has_footer = has_header && memcmp(content.data + 5, "0005", 4) >= 0;
+	size_t checked = has_footer ? content.size - FOOTER_SIZE : 0;
+	uint64_t sum = 0, crc = 0;
+	if (has_footer)
+		memcpy(&sum, content.data + checked, FOOTER_SIZE); /* little-endian, as this system is */
+	for (size_t at = 0; sum != 0 && at < checked && status == SETT_OK;) {
+		size_t size = checked - at < CHECK_STEP ? checked - at : CHECK_STEP;
+		crc = crc64(crc, bytes_of(content.data + at, size));
+		at += size;
+		if (i->should_stop != NULL && i->should_stop(i->arg))
+			status = SETT_ABORTED;
+	}
+	import_file_close(&file);
+	if (status == SETT_OK && (!has_header || crc != sum))
+		status = sett_error_set(
+			i->error, SETT_CORRUPT, 0, "%s is damaged: %s. The database is as it was", path,
+			has_header ? "its checksum is wrong" : "it does not begin as an RDB file");
+	return status;
+}
+
+/* What is to be replaced stays if the file can't be read. */
+static int
+check_before_replacing(struct import *i, const struct redis_files *files)
+{
+	struct known_files known;
+	uint64_t keys = 0;
+	int status = known_files_read(i->server->engine, &known, i->error);
+	if (status == SETT_OK)
+		status = count_keys(i->server, &keys, i->error);
+	for (size_t f = 0;
+	     status == SETT_OK && !files->is_aof && !known.importing && keys > 0 && f < files->count; f++)
+		status = check_whole(i, files->files[f].path);
+	return status;
+}
+
 /* A database that is a part of the file says so, whatever becomes of the process. */
 static int
 note_importing(struct server *s, bool importing, struct sett_error *error)
@@ -202,7 +256,9 @@ importer_run(struct import *i, const struct redis_files *files, struct sett_erro
 	struct server *s = i->server;
 	struct known_files known;
 	i->error = error;
-	int status = note_importing(s, true, error);
+	int status = check_before_replacing(i, files);
+	if (status == SETT_OK)
+		status = note_importing(s, true, error);
 	if (status == SETT_OK)
 		status = known_files_read(s->engine, &known, error);
 	if (status == SETT_OK)
