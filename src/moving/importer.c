@@ -16,9 +16,8 @@ enum { MS_PER_SECOND = 1000, TRIES_MAX = 100, ARENA_BLOCK = 4096, CHECK_STEP = 8
 
 /* ---- emptying ---- */
 
-/* Functions go, too. */
 static int
-flush_databases(struct server *s, struct sett_txn *txn, struct arena *arena)
+flush_databases(struct server *s, struct sett_txn *txn, struct arena *arena, bool with_functions)
 {
 	struct keyspace_view view;
 	int status = sett_txn_begin(txn, SETT_TXN_MANUAL_CONFLICTS | SETT_TXN_ROOMY);
@@ -29,7 +28,7 @@ flush_databases(struct server *s, struct sett_txn *txn, struct arena *arena)
 	for (; status == SETT_OK && db < keyspace_databases(s->keyspace);
 	     db = keyspace_next_database(s->keyspace, db + 1))
 		status = keyspace_flush(&view, db);
-	if (status == SETT_OK)
+	if (status == SETT_OK && with_functions)
 		status = libraries_clear(&view);
 	if (status == SETT_OK)
 		return commit_transaction(s, &view, NULL, NULL, NULL);
@@ -38,7 +37,7 @@ flush_databases(struct server *s, struct sett_txn *txn, struct arena *arena)
 }
 
 static int
-empty(struct server *s, struct sett_error *error)
+empty(struct server *s, bool with_functions, struct sett_error *error)
 {
 	struct sett_txn *txn = NULL;
 	struct arena arena;
@@ -48,7 +47,7 @@ empty(struct server *s, struct sett_error *error)
 		status = SETT_CONFLICT;
 	for (int tries = 0; status == SETT_CONFLICT && tries < TRIES_MAX; tries++) {
 		arena_reset(&arena);
-		status = flush_databases(s, txn, &arena);
+		status = flush_databases(s, txn, &arena, with_functions);
 	}
 	sett_txn_destroy(txn);
 	arena_free(&arena);
@@ -101,7 +100,7 @@ ignore(struct server *s, const struct redis_files *files, struct known_files *kn
 			"next start on",
 			files->files[0].path);
 	/* What was read of it before is half of something. */
-	int status = known->importing ? empty(s, error) : SETT_OK;
+	int status = known->importing ? empty(s, true, error) : SETT_OK;
 	known->importing = false;
 	known_files_add(known, &files->print);
 	return status == SETT_OK ? known_files_write(s->engine, known, error) : status;
@@ -187,7 +186,7 @@ report(const struct import *i, const struct redis_files *files)
 static int
 read_files(struct import *i, const struct redis_files *files)
 {
-	int status = empty(i->server, i->error);
+	int status = empty(i->server, true, i->error);
 	for (size_t f = 0; f < files->count && status == SETT_OK; f++)
 		status = read_file(i, files, f);
 	return status;
@@ -291,7 +290,7 @@ importer_reload(struct import *i, bool empties, struct sett_error *error)
 	if (empties)
 		status = note_importing(i->server, true, error);
 	if (status == SETT_OK && empties)
-		status = empty(i->server, error);
+		status = empty(i->server, false, error);
 	if (status == SETT_OK)
 		status = import_rdb(i, &file, &size);
 	if (status == SETT_OK && empties)
