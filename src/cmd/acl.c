@@ -1,7 +1,7 @@
 /* ACL, as far as there is one user alone, who may do all. */
-#include "cmd/command_words.h"
 #include "cmd/commands.h"
 #include "cmd/help.h"
+#include "table/command_words.h"
 
 int
 command_acl_whoami(struct command_context *c)
@@ -28,7 +28,7 @@ int
 command_acl_cat(struct command_context *c)
 {
 	enum { SHOWN_MAX = 128 };
-	const struct words *categories = &command_category_words;
+	const struct bit_words *categories = &command_category_words;
 	if (c->argc > 3)
 		return context_unknown_subcommand(c);
 	if (c->argc == 2) {

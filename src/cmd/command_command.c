@@ -1,9 +1,9 @@
 /* COMMAND: the rest of it, beside COMMAND INFO and COMMAND DOCS, which have files of their own. Everything comes
  * from the command table. */
-#include "cmd/command_words.h"
 #include "cmd/commands.h"
 #include "cmd/help.h"
 #include "keyspace/glob.h"
+#include "table/command_words.h"
 
 int
 command_command_count(struct command_context *c)

@@ -1,8 +1,8 @@
 /* COMMAND DOCS: what readers want to know of commands. */
-#include "cmd/command_docs.h"
+#include "table/command_docs.h"
 
-#include "cmd/command_words.h"
 #include "cmd/commands.h"
+#include "table/command_words.h"
 
 /* A pair of a map, if there is a text; returns how many pairs. */
 static size_t
@@ -16,7 +16,7 @@ reply_text(struct resp_writer *reply, const char *name, const char *text)
 }
 
 static size_t
-reply_flags(struct resp_writer *reply, const char *name, const struct words *words, uint32_t flags)
+reply_flags(struct resp_writer *reply, const char *name, const struct bit_words *words, uint32_t flags)
 {
 	if (flags == 0)
 		return 0;

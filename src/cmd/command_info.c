@@ -1,7 +1,7 @@
 /* COMMAND INFO: rows of the command table as clients, routers and proxies need them. */
-#include "cmd/command_docs.h"
-#include "cmd/command_words.h"
 #include "cmd/commands.h"
+#include "table/command_docs.h"
+#include "table/command_words.h"
 
 /* A map of integers under the words "type" and "spec". */
 struct spec_field {

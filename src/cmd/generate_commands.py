@@ -3,8 +3,8 @@
 
 	generate_commands.py commands.toml commands.h commands.c
 
-commands.h declares the functions of all commands, commands.c defines the rows (txn/command_table.h,
-cmd/command_docs.h).
+commands.h declares the functions of all commands, commands.c defines the rows (table/command_table.h,
+table/command_docs.h).
 """
 import json
 import re
@@ -15,7 +15,7 @@ NOTICE = "/* Made from src/cmd/commands.toml by generate_commands.py: edit that.
 FIELDS = {
 	"summary", "complexity", "group", "since", "deprecated_since", "replaced_by", "doc_flags", "arity", "flags",
 	"categories", "tips", "keys", "history", "arguments",
-	"own_flags", "function", "key_rule", "first_value", "sensitive",
+	"own_flags", "function", "key_rule", "first_value", "sensitive", "channels",
 }
 REQUIRED = {"summary", "group", "since", "arity"}
 KEY_FIELDS = {"index", "keyword", "start", "range", "keynum", "flags", "notes"}
@@ -190,10 +190,11 @@ class Command:
 			("arity", entry["arity"]),
 			("flags", bits("COMMAND_", flags + ["movable_keys"] * movable)),
 			("categories", bits("CATEGORY_", all_categories(entry))),
-			("index", self.index),
+			("index", self.index), ("number", self.index),
 			("key_specs", keys[0]), ("key_spec_count", keys[1]),
 			("first_key", first), ("last_key", last), ("key_step", step),
 			("first_value", entry.get("first_value", 0)),
+			("channels", "CHANNELS_" + entry["channels"].upper() if "channels" in entry else "0"),
 			("key_rule", entry.get("key_rule", "NULL")),
 			("sensitive", secrets[0]), ("sensitive_count", secrets[1]),
 			("subcommand_count", len(self.subcommands)),
@@ -255,7 +256,7 @@ def header(ordered):
 
 
 def source(top, ordered):
-	out = [NOTICE, '#include "cmd/commands.h"\n\n#include "cmd/command_docs.h"\n',
+	out = [NOTICE, '#include "cmd/commands.h"\n\n#include "table/command_docs.h"\n',
 		f"static const struct command rows[{len(ordered)}];\n"]
 	rows = [command.write(out) for command in ordered]
 	slots = slots_of(top)

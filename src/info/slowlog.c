@@ -11,7 +11,7 @@
 #include "net/argument_body.h"
 #include "storage/base/thread.h"
 #include "storage/status.h"
-#include "txn/command_table.h"
+#include "table/command_table.h"
 
 struct stored_entry {
 	struct stored_entry *newer, *older;

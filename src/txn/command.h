@@ -12,7 +12,7 @@
 #include "resp/writer.h"
 #include "storage/base/arena.h"
 #include "storage/engine.h"
-#include "txn/command_table.h"
+#include "table/command_table.h"
 #include "txn/commit.h"
 #include "txn/server.h"
 
@@ -162,8 +162,6 @@ bool context_integer_range(struct command_context *, struct bytes argument, int6
 			   const char *error, int64_t *ret);
 bool context_long_double(struct command_context *, struct bytes argument,
 			 long double *ret); /* "ERR value is not a valid float" */
-/* Case-insensitive match of an argument with an upper- or lower-case word. */
-bool argument_is(struct bytes argument, const char *word);
 enum { LONG_DOUBLE_TEXT_MAX = 5 * 1024 /* a text of a floating-point number is shorter, as in Redis */ };
 /* A finite or infinite number in any form that strtold takes, without spaces; no NaN, nothing out of range.
  */

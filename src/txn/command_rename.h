@@ -2,7 +2,7 @@
 #ifndef SETT_TXN_COMMAND_RENAME_H
 #define SETT_TXN_COMMAND_RENAME_H
 
-#include "txn/command_table.h"
+#include "table/command_table.h"
 
 struct command_rename {
 	struct bytes from, to; /* `to` empty: the command is gone */

@@ -413,22 +413,6 @@ context_long_double(struct command_context *c, struct bytes argument, long doubl
 	return false;
 }
 
-bool
-argument_is(struct bytes argument, const char *word)
-{
-	for (size_t i = 0; i < argument.size; i++) {
-		uint8_t a = argument.data[i], b = (uint8_t)word[i];
-		if (a >= 'A' && a <= 'Z')
-			a = (uint8_t)(a + 32);
-		if (b >= 'A' && b <= 'Z')
-			b = (uint8_t)(b + 32);
-		/* A NUL in the argument must not match the word's end. */
-		if (a != b || b == 0)
-			return false;
-	}
-	return word[argument.size] == 0;
-}
-
 /* ---- uses of keys ---- */
 
 int

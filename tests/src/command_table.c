@@ -1,8 +1,8 @@
 /* The command table: each row as commands.toml makes it, and where rows say that keys and secrets are. */
 #include <criterion/criterion.h>
 
-#include "cmd/command_docs.h"
 #include "cmd/commands.h"
+#include "table/command_docs.h"
 
 enum { WORDS_MAX = 16 };
 

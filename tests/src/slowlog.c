@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 
 #include "info/slowlog.h"
-#include "txn/command_table.h"
+#include "table/command_table.h"
 
 struct seen {
 	size_t count;

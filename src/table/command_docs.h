@@ -1,6 +1,6 @@
 /* What COMMAND DOCS says of a command: a part of its row for readers alone. */
-#ifndef SETT_CMD_COMMAND_DOCS_H
-#define SETT_CMD_COMMAND_DOCS_H
+#ifndef SETT_TABLE_COMMAND_DOCS_H
+#define SETT_TABLE_COMMAND_DOCS_H
 
 #include <stdint.h>
 

@@ -3,7 +3,7 @@
  *
  * Names are compared in lower case, eight bytes at a time: most names have no more. generate_commands.py gives each
  * row its name's first eight bytes, and fills the slots with the same hash. */
-#include "txn/command_table.h"
+#include "table/command_table.h"
 
 #include <assert.h>
 #include <endian.h>

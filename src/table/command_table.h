@@ -1,8 +1,8 @@
 /* The command table: what is known of a command before it runs. The rows are made from cmd/commands.toml (see
  * there what each field means) and never change; any thread reads them without a lock. struct server has the
  * table, so that this room and those above find commands without knowing the functions that run them. */
-#ifndef SETT_TXN_COMMAND_TABLE_H
-#define SETT_TXN_COMMAND_TABLE_H
+#ifndef SETT_TABLE_COMMAND_TABLE_H
+#define SETT_TABLE_COMMAND_TABLE_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -12,7 +12,7 @@
 #include "storage/status.h"
 
 struct command_context;
-struct command_docs; /* cmd/command_docs.h */
+struct command_docs; /* table/command_docs.h */
 
 /* Returns a status or an outcome: command.h. */
 typedef int (*command_function)(struct command_context *);
@@ -116,6 +116,14 @@ struct sensitive_argument {
 	unsigned first, count;
 };
 
+/* Channels among the arguments. */
+enum command_channels {
+	CHANNELS_NONE,
+	CHANNELS_FIRST,   /* argument 1: PUBLISH */
+	CHANNELS_ALL,     /* all arguments: SUBSCRIBE */
+	CHANNELS_PATTERNS /* all, and they are patterns: PSUBSCRIBE */
+};
+
 struct command_key {
 	size_t position; /* in argv */
 	uint32_t flags;  /* enum key_flag */
@@ -136,12 +144,15 @@ struct command {
 	uint32_t flags;       /* enum command_flag */
 	uint32_t categories;  /* enum command_category */
 	unsigned index;       /* position among all rows, for statistics */
+	unsigned
+		number; /* the same in the table without renamed and removed commands: rights are kept by it */
 	const struct key_spec *key_specs;
 	unsigned key_spec_count;
 	int first_key, last_key, key_step; /* COMMAND INFO's short form of key_specs; 0 = none */
 	int first_value; /* argument that is stored whole under the first key, and so may come as a body
 			    (net/argument_body.h), like those of the further keys; 0 = none */
-	command_key_rule key_rule; /* finds the keys where key_specs are not exact; NULL: they are, or no
+	enum command_channels channels; /* which arguments are channels that users need a right to */
+	command_key_rule key_rule;      /* finds the keys where key_specs are not exact; NULL: they are, or no
 				      rule is known */
 	const struct sensitive_argument *sensitive;
 	unsigned sensitive_count;
@@ -169,6 +180,9 @@ const struct command *command_find(const struct command_table *, const struct by
 				   const struct command **ret_container);
 /* By full name, "get" or "config|get"; NULL if unknown. */
 const struct command *command_find_full_name(const struct command_table *, struct bytes name);
+
+/* Case-insensitive match of an argument with an upper- or lower-case word. */
+bool argument_is(struct bytes argument, const char *word);
 
 /* The first eight bytes in lower case, the first one lowest; zeros after a shorter name. `name` is not empty. */
 uint64_t command_name_head(struct bytes name);
