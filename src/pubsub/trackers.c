@@ -208,7 +208,20 @@ leave_prefix(struct tracking *t, struct tracked_prefix *prefix)
 	free_prefix(prefix);
 }
 
-/* A wanted prefix keeps its place; the others go. */
+static bool
+is_entered(const struct tracker *tracker, const struct tracked_prefix *wanted)
+{
+	const struct list_link *own = &tracker->prefixes;
+	for (const struct list_link *l = own->next; l != own; l = l->next) {
+		const struct tracked_prefix *prefix = list_entry(l, struct tracked_prefix, own_link);
+		if (bytes_equal(bytes_of(prefix->name, prefix->size), bytes_of(wanted->name, wanted->size)))
+			return true;
+	}
+	return false;
+}
+
+/* A wanted prefix keeps its place; the others go. One block may switch tracking off and on again, so a prefix may be prepared
+ * that is there already, or twice. */
 static void
 set_prefixes(struct tracking *t, struct tracker *tracker, const struct tracking_changes *c, uint64_t since)
 {
@@ -223,7 +236,8 @@ set_prefixes(struct tracking *t, struct tracker *tracker, const struct tracking_
 	}
 	for (struct tracked_prefix *next; prepared != NULL; prepared = next) {
 		next = prepared->next_prepared;
-		if (c != NULL && has_prefix(c, bytes_of(prepared->name, prepared->size)))
+		if (c != NULL && has_prefix(c, bytes_of(prepared->name, prepared->size)) &&
+		    !is_entered(tracker, prepared))
 			enter_prefix(t, prepared, since);
 		else
 			free_prefix(prepared);

@@ -246,6 +246,29 @@ Test(tracking, what_fails_or_is_not_asked_for_is_not_tracked)
 	close_tracking(f);
 }
 
+/* A block may leave a prefix and come back to it, or come to it twice: it is told once of each change. */
+Test(tracking, a_prefix_is_entered_once)
+{
+	struct fixture *f = open_tracking("CLIENT TRACKING ON BCAST PREFIX a");
+	struct tracking_stats stats;
+	EXPECT(f, 0, "MULTI", "+OK");
+	EXPECT(f, 0, "CLIENT TRACKING OFF", "+QUEUED");
+	EXPECT(f, 0, "CLIENT TRACKING ON BCAST PREFIX a PREFIX b", "+QUEUED");
+	EXPECT(f, 0, "CLIENT TRACKING OFF", "+QUEUED");
+	EXPECT(f, 0, "CLIENT TRACKING ON BCAST PREFIX b PREFIX a", "+QUEUED");
+	EXPECT(f, 0, "EXEC", "*4\r\n+OK\r\n+OK\r\n+OK\r\n+OK");
+	const struct tracker *tracker = f->clients[0].tracker;
+	size_t entered = 0;
+	for (const struct list_link *l = tracker->prefixes.next; l != &tracker->prefixes; l = l->next)
+		entered++;
+	tracking_stats(f->server.pubsub, &stats);
+	cr_assert(entered == 2 && stats.prefixes == 2, "%zu are entered", entered);
+	EXPECT(f, 0, "CLIENT TRACKING OFF", "+OK");
+	tracking_stats(f->server.pubsub, &stats);
+	cr_assert(stats.prefixes == 0);
+	close_tracking(f);
+}
+
 /* A client that has gone is told nothing, and nobody observes any more. */
 Test(tracking, clients_that_go)
 {
