@@ -52,9 +52,10 @@ command_client_setname(struct command_context *c)
 int
 command_client_getname(struct command_context *c)
 {
-	const struct buffer *name = &c->client->name;
-	if (name->size > 0)
-		resp_bulk(c->reply, name->data, name->size);
+	const struct bytes *set = context_deferred(c, set_name); /* in the same MULTI block */
+	struct bytes name = set != NULL ? *set : bytes_of(c->client->name.data, c->client->name.size);
+	if (name.size > 0)
+		resp_bulk(c->reply, name.data, name.size);
 	else
 		resp_null(c->reply);
 	return SETT_OK;

@@ -143,6 +143,9 @@ void context_truncate_reply(struct command_context *, size_t size);
  * context->arena. SETT_NO_MEMORY. */
 int context_defer(struct command_context *, void (*run)(struct server *, struct client *, void *data),
 		  void *data);
+/* The data of the last such call that waits for the commit; NULL: there is none. */
+const void *context_deferred(const struct command_context *,
+			     void (*run)(struct server *, struct client *, void *data));
 
 /* Takes part in the commit of the transaction (commit.h). */
 void context_join_commit(struct command_context *, struct commit_participant *);

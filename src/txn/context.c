@@ -309,6 +309,16 @@ context_defer(struct command_context *c, void (*run)(struct server *, struct cli
 	return SETT_OK;
 }
 
+const void *
+context_deferred(const struct command_context *c, void (*run)(struct server *, struct client *, void *data))
+{
+	const void *data = NULL;
+	for (const struct deferred_effect *e = c->first_effect; e != NULL; e = e->next)
+		if (e->run == run)
+			data = e->data;
+	return data;
+}
+
 void
 context_run_effects(struct command_context *c)
 {
