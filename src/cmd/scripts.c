@@ -30,10 +30,9 @@ take_keys(struct command_context *c, struct script_call *call)
 
 static int
 eval(struct command_context *c,
-     int (*prepare)(struct command_context *, struct script_vm *, struct bytes,
-		    const struct compiled_script **))
+     int (*prepare)(struct command_context *, struct script_vm *, struct bytes, struct compiled_script **))
 {
-	const struct compiled_script *script;
+	struct compiled_script *script;
 	struct script_call call = {.is_eval = true, .read_only = (c->command->flags & COMMAND_READONLY) != 0};
 	int status = observers_note_line(c); /* before those of its commands */
 	if (status != SETT_OK)
@@ -46,10 +45,15 @@ eval(struct command_context *c,
 	status = prepare(c, vm, c->argv[1], &script);
 	if (status != SETT_OK)
 		return status;
+	if (c->in_batch && script->is_alone)
+		return OUTCOME_ALONE;
 	call.name = script->sha;
 	call.function = script->function;
 	call.flags = script->flags;
-	return script_run(c, vm, &call);
+	status = script_run(c, vm, &call);
+	if (status == OUTCOME_ALONE)
+		script->is_alone = true;
+	return status;
 }
 
 int
@@ -69,7 +73,7 @@ command_evalsha(struct command_context *c)
 int
 command_script_load(struct command_context *c)
 {
-	const struct compiled_script *script;
+	struct compiled_script *script;
 	struct script_vm *vm = script_vm_of(c);
 	if (vm == NULL)
 		return SETT_NO_MEMORY;

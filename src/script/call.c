@@ -229,6 +229,8 @@ call_command(lua_State *L, bool raises)
 		refuse(L, run, &call, objection);
 		return raises ? lua_error(L) : 1;
 	}
+	if (run->context->in_batch && (call.command->flags & COMMAND_BATCHABLE) == 0)
+		return script_give_up(L, run, OUTCOME_ALONE);
 	int status = run_command(vm, run, &call);
 	if (status != SETT_OK)
 		return script_give_up(L, run, status);

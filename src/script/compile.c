@@ -77,7 +77,7 @@ grow(struct script_vm *vm)
 }
 
 static int
-add(struct script_vm *vm, const struct compiled_script *script, const struct compiled_script **ret)
+add(struct script_vm *vm, const struct compiled_script *script, struct compiled_script **ret)
 {
 	if (vm->script_count >= SCRIPTS_MAX)
 		forget_all(vm);
@@ -184,9 +184,9 @@ compile_body(lua_State *L)
 
 static int
 compile(struct command_context *c, struct script_vm *vm, const char *sha, struct bytes text,
-	const struct compiled_script **ret)
+	struct compiled_script **ret)
 {
-	struct compiled_script script;
+	struct compiled_script script = {0};
 	struct compilation compilation = {.context = c, .status = SETT_NO_MEMORY};
 	memcpy(script.sha, sha, sizeof(script.sha));
 	int status = take_first_line(c, &text, &script.flags);
@@ -204,7 +204,7 @@ compile(struct command_context *c, struct script_vm *vm, const char *sha, struct
 
 int
 script_compile(struct command_context *c, struct script_vm *vm, struct bytes text,
-	       const struct compiled_script **ret)
+	       struct compiled_script **ret)
 {
 	char sha[SHA1_HEX_SIZE + 1];
 	sha1_hex(text, sha);
@@ -223,8 +223,7 @@ no_script(struct command_context *c)
 }
 
 int
-script_find(struct command_context *c, struct script_vm *vm, struct bytes sha,
-	    const struct compiled_script **ret)
+script_find(struct command_context *c, struct script_vm *vm, struct bytes sha, struct compiled_script **ret)
 {
 	char lower[SHA1_HEX_SIZE + 1];
 	if (sha.size != SHA1_HEX_SIZE)

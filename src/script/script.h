@@ -81,6 +81,7 @@ struct compiled_script {
 	char sha[SHA1_HEX_SIZE + 1];
 	unsigned flags; /* enum script_flag */
 	int function;   /* reference in the registry */
+	bool is_alone; /* it has called what shares no transaction with other requests (I16): no batch tries it again */
 };
 
 /* The interpreter of the context's thread, made at its first use; NULL: out of memory. */
@@ -88,10 +89,9 @@ struct script_vm *script_vm_of(struct command_context *);
 /* The script of this text, compiled here if need be, and kept in the library. OUTCOME_FAILED: the error reply was given.
  * SETT_NO_MEMORY. The result is valid until the next call. */
 int script_compile(struct command_context *, struct script_vm *, struct bytes text,
-		   const struct compiled_script **ret);
+		   struct compiled_script **ret);
 /* The script of this SHA-1, compiled here if need be. OUTCOME_FAILED: NOSCRIPT was answered. */
-int script_find(struct command_context *, struct script_vm *, struct bytes sha,
-		const struct compiled_script **ret);
+int script_find(struct command_context *, struct script_vm *, struct bytes sha, struct compiled_script **ret);
 
 /* One run of a function of the interpreter. */
 struct script_call {
@@ -104,7 +104,8 @@ struct script_call {
 	const struct bytes *keys, *arguments;
 };
 /* Runs it, and appends what it returns to the reply. SETT_OK: it answered, with an error perhaps, and what it wrote
- * counts. Other statuses and outcomes as of a command function. */
+ * counts. Other statuses and outcomes as of a command function; OUTCOME_ALONE: it has called a command that can't be part of a
+ * batch. */
 int script_run(struct command_context *, struct script_vm *, const struct script_call *);
 
 #endif

@@ -9,7 +9,10 @@
  *
  * Invariants
  * - Only commands that do nothing but read and write keys take part (COMMAND_BATCHABLE), so between two of
- *   them nothing needs to happen: no effect, no participant, no change of the client.
+ *   them nothing needs to happen: no participant, no change of the client. Scripts take part as long as they call
+ *   such commands alone; one that calls another is taken back, and runs by itself.
+ * - Only scripts defer effects: lines of the log, and statistics of what they called. Those of each request follow the
+ *   commit.
  * - The snapshot and `now` are taken after the last of them was received, so each sees what was committed
  *   before it was sent.
  * - All reads are validated when the batch writes anything.
@@ -61,7 +64,10 @@ struct share {
 	size_t mark;       /* of its reply */
 	uint64_t observed; /* newest commit that it read */
 	uint64_t duration_ns;
+	uint64_t misses, hits; /* keys that it asked for, absent and there */
+	struct deferred_effect *first_effect, *last_effect;
 	bool needs_commit; /* it wrote, or read what the batch wrote */
+	bool error_is_counted;
 };
 
 struct batch {
@@ -100,16 +106,17 @@ run_share(struct batch *b, size_t index)
 	struct keyspace_savepoint start = keyspace_savepoint(&c->view);
 	struct call call = {.command = t->present.command, .argc = r->request.argc, .argv = r->request.argv};
 	size_t writes = sett_txn_savepoint(t->txn);
+	uint64_t misses = c->view.misses, hits = c->view.hits;
 	sett_txn_observe_anew(t->txn);
 	int status = execution_run(c, &call);
-	assert(c->first_effect == NULL && c->first_participant == NULL && c->made == NULL);
+	assert(c->first_participant == NULL && c->made == NULL);
 	if (status == SETT_CONFLICT)
 		return status;
 	bool is_answered = status == SETT_OK || status == OUTCOME_FAILED;
 	if (!is_answered || c->streams != NULL) {
 		/* A large value is sent as a stream, which hangs on one request alone. Memory may be there for
 		 * one request that is not for all. */
-		bool is_left = is_answered || status == SETT_NO_MEMORY;
+		bool is_left = is_answered || status == SETT_NO_MEMORY || status == OUTCOME_ALONE;
 		r->result = is_left              ? REQUEST_LEFT
 			: status == OUTCOME_LONG ? REQUEST_MUST_WAIT_LONG
 						 : runner_must_wait(t, r->client);
@@ -124,6 +131,11 @@ run_share(struct batch *b, size_t index)
 	b->reply_bytes += r->reply_end - share->mark;
 	share->observed = sett_txn_observed(t->txn);
 	share->needs_commit = sett_txn_savepoint(t->txn) != writes || sett_txn_observed_own(t->txn);
+	share->misses = c->view.misses - misses;
+	share->hits = c->view.hits - hits;
+	share->first_effect = c->first_effect;
+	share->last_effect = c->last_effect;
+	share->error_is_counted = c->error_is_counted;
 	uint64_t now_ns = clock_monotonic_ns(t->server->clock);
 	share->duration_ns = now_ns - t->time_ns;
 	t->time_ns = now_ns;
@@ -199,6 +211,17 @@ note_loss(struct runner_thread *t)
 }
 
 static void
+run_effects(struct command_context *c, struct client *client, const struct share *share)
+{
+	if (share->first_effect == NULL)
+		return;
+	c->client = client;
+	c->first_effect = share->first_effect;
+	c->last_effect = share->last_effect;
+	context_run_effects(c);
+}
+
+static void
 report(struct batch *b, uint64_t timestamp)
 {
 	for (size_t i = 0; i < b->count; i++) {
@@ -215,7 +238,11 @@ report(struct batch *b, uint64_t timestamp)
 			.argc = r->request.argc,
 			.argv = r->request.argv,
 			.duration_ns = share->duration_ns,
-			.error = execution_error_text(r->reply, share->mark)};
+			.misses = share->misses,
+			.hits = share->hits,
+			.error = execution_error_text(r->reply, share->mark),
+			.error_is_counted = share->error_is_counted};
+		run_effects(&b->c, r->client, share);
 		execution_record(b->thread->server, &done);
 	}
 }
@@ -233,8 +260,11 @@ batch_execute(void *arg, void *thread, struct shared_request *requests, size_t c
 		return false;
 	}
 	struct batch b = {.thread = t, .requests = requests, .shares = shares, .count = count};
-	b.c = (struct command_context){
-		.server = t->server, .client = requests[0].client, .arena = &t->arena, .in_batch = true};
+	b.c = (struct command_context){.server = t->server,
+				       .client = requests[0].client,
+				       .arena = &t->arena,
+				       .script_vm = &t->script_vm,
+				       .in_batch = true};
 	t->paced = false;
 	if (t->time_ns == 0)
 		runner_look_at_clocks(t);

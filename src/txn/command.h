@@ -36,6 +36,7 @@ enum {
 	OUTCOME_FAILED = 1,  /* it answered with an error: context_error */
 	OUTCOME_LONG = 2,    /* it is to be run again in the pool's long lane: context_enter_long_lane */
 	OUTCOME_BLOCKED = 3, /* it found nothing, and waits: context_wait */
+	OUTCOME_ALONE = 4,   /* in a batch alone: it is to be run again in a transaction of its own */
 };
 
 struct command_context {
@@ -62,7 +63,7 @@ struct command_context {
 	bool failed;                  /* an error reply was given */
 	uint64_t expired;             /* the runner's: keys past their deadlines that the commit deletes */
 	struct arena *arena;          /* scratch, lives until the transaction ends */
-	struct script_vm **script_vm; /* of the thread: NULL until it runs a script. Not in a batch */
+	struct script_vm **script_vm; /* of the thread: NULL until it runs a script */
 	struct deferred_effect *first_effect, *last_effect;
 	struct output_stream *streams; /* sources of large parts of the reply, last first */
 	struct made_body *made;        /* large bodies that the command writes */

@@ -98,7 +98,8 @@ take_back(struct command_context *c, const struct savepoint *to)
 static bool
 must_run_again(int status)
 {
-	return status == SETT_CONFLICT || status == SETT_WOULD_BLOCK || status == OUTCOME_LONG;
+	return status == SETT_CONFLICT || status == SETT_WOULD_BLOCK || status == OUTCOME_LONG ||
+		status == OUTCOME_ALONE;
 }
 
 /* Runs the context's own call. */

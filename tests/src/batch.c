@@ -341,3 +341,81 @@ Test(batch, who_finds_no_memory_left_runs_alone)
 	batch_end(&b);
 	close_reactor(f);
 }
+
+static uint64_t
+calls_of(struct fixture *f, const char *name)
+{
+	struct command_figures figures;
+	const struct command *command = command_find_full_name(&sett_commands, bytes_of_string(name));
+	command_stats_get(f->server.command_stats, command->index, &figures);
+	return figures.calls;
+}
+
+Test(batch, scripts_take_part)
+{
+	struct fixture *f = open_reactor();
+	struct batch_run b;
+	struct sett_stats before, after;
+	batch_begin(&b, f);
+	sett_engine_stats(f->server.engine, &before);
+	add(&b, 0, "EVAL return(redis.call('incr',KEYS[1])) 1 a");
+	add(&b, 1, "EVAL return(redis.call('incr',KEYS[1])) 1 a");
+	add(&b, 0, "EVAL redis.call('set',KEYS[1],'half')error('no') 1 b");
+	add(&b, 1, "EVAL_RO return(redis.call('get',KEYS[1])) 1 a");
+	add(&b, 0, "EVALSHA ffffffffffffffffffffffffffffffffffffffff 0");
+	add(&b, 1, "GET b");
+	cr_assert(run(&b));
+	cr_assert(b.all_may_share);
+	expect_replies(&b, 1, ":2\r\n$1\r\n2\r\n$4\r\nhalf\r\n");
+	cr_assert(memmem(b.replies[0].data, b.replies[0].size, ":1\r\n-ERR ", 9) == b.replies[0].data);
+	sett_engine_stats(f->server.engine, &after);
+	cr_assert_eq(after.commits, before.commits + 1);
+	cr_assert_eq(calls_of(f, "incr"), 2);
+	cr_assert_eq(calls_of(f, "set"), 1);
+	cr_assert_eq(calls_of(f, "eval"), 3);
+	batch_end(&b);
+	close_reactor(f);
+}
+
+/* It is taken back, with what it has done and counted so far; the next batches do not begin it again. */
+Test(batch, a_script_that_does_more_runs_alone)
+{
+	enum { TIMES = 3 };
+	struct fixture *f = open_reactor();
+	for (uint64_t i = 1; i <= TIMES; i++) {
+		struct batch_run b;
+		batch_begin(&b, f);
+		add(&b, 0, "INCR a");
+		add(&b, 0, "EVAL redis.call('incr',KEYS[1])return(redis.call('publish','c','m')) 1 a");
+		add(&b, 0, "INCR a");
+		add(&b, 1, "INCR other");
+		cr_assert(run(&b));
+		cr_assert_eq(b.requests[0].result, REQUEST_DONE);
+		cr_assert_eq(b.requests[1].result, REQUEST_LEFT);
+		cr_assert_eq(b.requests[2].result, REQUEST_LEFT);
+		cr_assert_eq(b.requests[3].result, REQUEST_DONE);
+		cr_assert_eq(calls_of(f, "incr"), 2 * i);
+		cr_assert_eq(calls_of(f, "publish"), 0);
+		batch_end(&b);
+	}
+	EXPECT(f, 2, "GET a", "$1\r\n3");
+	close_reactor(f);
+}
+
+/* What others run meanwhile does not count twice, and what is lost does not count. */
+Test(batch, keys_that_are_asked_for_are_counted)
+{
+	struct fixture *f = open_reactor();
+	struct batch_run b;
+	uint64_t misses, hits;
+	EXPECT(f, 2, "SET there 1", "+OK");
+	batch_begin(&b, f);
+	add(&b, 0, "MGET there absent there");
+	add(&b, 1, "EVAL return(redis.call('get',KEYS[1])) 1 absent");
+	add(&b, 0, "GET there");
+	cr_assert(run(&b));
+	command_stats_lookups(f->server.command_stats, &misses, &hits);
+	cr_assert(misses == 2 && hits == 3, "%d misses, %d hits", (int)misses, (int)hits);
+	batch_end(&b);
+	close_reactor(f);
+}
