@@ -290,17 +290,6 @@ wake_reactor(void *net, unsigned reactor)
 	net_wake_reactor(net, reactor);
 }
 
-static int
-follow_addresses(struct server *s)
-{
-	if (config_guard(s->config, "port", net_allows_listening, s->net) != SETT_OK ||
-	    config_guard(s->config, "bind", net_allows_listening, s->net) != SETT_OK ||
-	    config_listen(s->config, "port", net_listen_anew, s->net) != SETT_OK ||
-	    config_listen(s->config, "bind", net_listen_anew, s->net) != SETT_OK)
-		return SETT_NO_MEMORY;
-	return SETT_OK;
-}
-
 /* Title, readiness to be ended, and what is said at a crash. */
 static int
 show_to_system(struct program *p)
@@ -330,7 +319,7 @@ create_rooms(struct program *p, struct sett_error *error)
 	    config_listen(s->config, "notify-keyspace-events", events_changed, s) != SETT_OK ||
 	    config_listen(s->config, "tracking-table-max-keys", tracking_limit_changed, s) != SETT_OK ||
 	    config_guard(s->config, "maxclients", descriptors_allow_clients, &p->descriptors) != SETT_OK ||
-	    follow_addresses(s) != SETT_OK || show_to_system(p) != SETT_OK)
+	    net_follow_config(s->net) != SETT_OK || show_to_system(p) != SETT_OK)
 		return out_of_memory(error);
 	pubsub_use_keyspace(s->pubsub, s->keyspace);
 	policy_changed(s);

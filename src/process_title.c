@@ -59,12 +59,12 @@ add_address(struct buffer *title, const struct config *config)
 	char text[300];
 	const char *bind = config->bind != NULL ? config->bind : "";
 	size_t size = strcspn(bind, " ");
-	if (config->port == 0) {
+	int port = config->port != 0 ? config->port : config->tls_port;
+	if (port == 0) {
 		snprintf(text, sizeof text, "%s", config->unix_socket != NULL ? config->unix_socket : "");
 	} else {
 		bool is_any = size == 0 || (size == 1 && bind[0] == '*');
-		snprintf(text, sizeof text, "%.*s:%d", is_any ? 1 : (int)size, is_any ? "*" : bind,
-			 config->port);
+		snprintf(text, sizeof text, "%.*s:%d", is_any ? 1 : (int)size, is_any ? "*" : bind, port);
 	}
 	(void)buffer_append(title, text, strlen(text));
 }
@@ -77,17 +77,16 @@ add_variable(struct buffer *title, const struct process_title *t, struct bytes n
 	const struct config *config = t->config;
 	const char *text = "";
 	char number[16];
-	snprintf(number, sizeof number, "%d", config->port);
+	bool is_tls = bytes_equal(name, bytes_of_string("tls-port"));
+	snprintf(number, sizeof number, "%d", is_tls ? config->tls_port : config->port);
 	if (bytes_equal(name, bytes_of_string("listen-addr"))) {
 		add_address(title, config);
 		return;
 	}
 	if (bytes_equal(name, bytes_of_string("title")))
 		text = t->name;
-	else if (bytes_equal(name, bytes_of_string("port")))
+	else if (is_tls || bytes_equal(name, bytes_of_string("port")))
 		text = number;
-	else if (bytes_equal(name, bytes_of_string("tls-port")))
-		text = "0";
 	else if (bytes_equal(name, bytes_of_string("unixsocket")) && config->unix_socket != NULL)
 		text = config->unix_socket;
 	else if (bytes_equal(name, bytes_of_string("config-file")) && config_file_path(config) != NULL)
@@ -140,6 +139,7 @@ process_title_start(struct process_title *t, struct config *config)
 	show(t);
 	if (config_listen(config, "proc-title-template", show, t) != SETT_OK ||
 	    config_listen(config, "port", show, t) != SETT_OK ||
+	    config_listen(config, "tls-port", show, t) != SETT_OK ||
 	    config_listen(config, "bind", show, t) != SETT_OK)
 		return SETT_NO_MEMORY;
 	return SETT_OK;

@@ -394,47 +394,60 @@ parse_changes(struct config *config, const struct bytes *arguments, struct chang
 	return SETT_OK;
 }
 
+/* Whether the value changes, or what it stands for. */
 static bool
-guards_allow(const struct config *config, int index, const struct config *planned, char *ret_reason)
+is_changed(const struct config *config, const struct change *change)
 {
-	for (const struct directive_listener *l = config->private->listeners; l != NULL; l = l->next)
-		if (l->index == index && l->allows != NULL &&
-		    !l->allows(l->arg, planned, ret_reason, DIRECTIVE_REASON_SIZE))
-			return false;
-	return true;
+	const struct directive *row = &directive_table[change->index];
+	return (row->flags & DIRECTIVE_REREAD) ||
+		!directive_value_equal(row, &config->private->values[change->index], &change->value);
 }
 
-/* Whether those who are asked before a change allow all of them together. A value that stays is not asked about. */
+static bool
+is_same_listener(const struct directive_listener *a, const struct directive_listener *b)
+{
+	return b != NULL && a->allows == b->allows && a->changed == b->changed && a->arg == b->arg;
+}
+
+/* Whether those who are asked before a change allow all of them together. A value that stays is not asked about, and who
+ * guards several directives in a row of the list is asked once. */
 static int
 ask_guards(struct config *config, const struct change *changes, size_t count, struct buffer *ret_error)
 {
 	struct config planned = *config;
+	const struct directive_listener *asked = NULL;
 	char reason[DIRECTIVE_REASON_SIZE];
 	for (size_t i = 0; i < count; i++)
 		mirror(&planned, &directive_table[changes[i].index], &changes[i].value);
-	for (size_t i = 0; i < count; i++) {
-		int index = changes[i].index;
-		if (!directive_value_equal(&directive_table[index], &config->private->values[index],
-					   &changes[i].value) &&
-		    !guards_allow(config, index, &planned, reason))
+	for (const struct directive_listener *l = config->private->listeners; l != NULL; l = l->next) {
+		size_t i = 0;
+		while (i < count && (changes[i].index != l->index || !is_changed(config, &changes[i])))
+			i++;
+		if (l->allows == NULL || i == count || is_same_listener(l, asked))
+			continue;
+		if (!l->allows(l->arg, &planned, reason, sizeof reason))
 			return fail_at(ret_error, changes[i].name, reason);
+		asked = l;
 	}
 	return SETT_OK;
 }
 
-/* Listeners run without the lock, so their list is copied; they are never removed. */
+/* Listeners run without the lock, so their list is copied; they are never removed. One of several directives in a row is
+ * told once. */
 static void
 tell_listeners(struct config *config, const struct change *changes, size_t count)
 {
 	mutex_lock(&config->private->lock);
-	const struct directive_listener *first = config->private->listeners;
+	const struct directive_listener *first = config->private->listeners, *told = NULL;
 	mutex_unlock(&config->private->lock);
 	for (const struct directive_listener *l = first; l != NULL; l = l->next) {
 		bool touched = false;
 		for (size_t i = 0; i < count; i++)
 			touched = touched || changes[i].index == l->index;
-		if (touched && l->changed != NULL)
-			l->changed(l->arg);
+		if (!touched || l->changed == NULL || is_same_listener(l, told))
+			continue;
+		l->changed(l->arg);
+		told = l;
 	}
 }
 

@@ -49,12 +49,28 @@ enum config_supervised {
 	CONFIG_SUPERVISED_UPSTART
 };
 
+enum config_tls_clients { CONFIG_TLS_CLIENTS_NO, CONFIG_TLS_CLIENTS_YES, CONFIG_TLS_CLIENTS_OPTIONAL };
+
+/* The tls- directives, but for the port. All (runtime, under lock). */
+struct config_tls {
+	char *cert_file, *key_file, *key_file_pass; /* NULL = not given, as are the next */
+	char *client_cert_file, *client_key_file, *client_key_file_pass;
+	char *dh_params_file, *ca_cert_file, *ca_cert_dir;
+	char *protocols, *ciphers, *ciphersuites;
+	int auth_clients; /* enum config_tls_clients */
+	bool prefer_server_ciphers, session_caching;
+	bool replication, cluster;
+	int64_t session_cache_size, session_cache_timeout;
+};
+
 /* Classes of keyspace events, and the channels in which they are told. */
 #define CONFIG_EVENT_LETTERS "g$lshzxetdKEmn"
 
 struct config {
 	/* network; set at start unless marked (runtime) */
-	int port;   /* (runtime) */
+	int port;     /* (runtime) */
+	int tls_port; /* (runtime) */
+	struct config_tls tls;
 	char *bind; /* (runtime, under lock) space separated, as in the file; "*" and "-::*" forms as Redis */
 	int tcp_backlog;
 	char *unix_socket; /* NULL = none */

@@ -36,6 +36,7 @@ enum directive_flag {
 					   value it has */
 	DIRECTIVE_CUMULATIVE = 1 << 9, /* several lines of a file add up, the first replaces the default */
 	DIRECTIVE_SENSITIVE = 1 << 10, /* a secret: shown by CONFIG GET alone */
+	DIRECTIVE_REREAD = 1 << 11,    /* names a file: set to the value that it has, the file is read anew */
 };
 
 enum { DIRECTIVE_REASON_SIZE = 512, DIRECTIVE_WORDS_MAX = 1024 };

@@ -18,6 +18,7 @@
 #define NULLABLE DIRECTIVE_NULLABLE
 #define SENSITIVE DIRECTIVE_SENSITIVE
 #define FIXED DIRECTIVE_FIXED
+#define REREAD DIRECTIVE_REREAD
 
 #define NO_EFFECT(why) .no_effect = (why)
 #define REFUSED(why) .refused = (why)
@@ -70,7 +71,10 @@ static const struct choice local_choices[] = {{"no", 0}, {"yes", 1}, {"local", 2
 static const struct choice endpoint_choices[] = {{"ip", 0}, {"hostname", 1}, {"unknown-endpoint", 2}, {0}};
 static const struct choice propagation_choices[] = {
 	{"ignore", 0}, {"panic", 1}, {"panic-on-replicas", 2}, {0}};
-static const struct choice tls_clients_choices[] = {{"no", 0}, {"yes", 1}, {"optional", 2}, {0}};
+static const struct choice tls_clients_choices[] = {{"no", CONFIG_TLS_CLIENTS_NO},
+						    {"yes", CONFIG_TLS_CLIENTS_YES},
+						    {"optional", CONFIG_TLS_CLIENTS_OPTIONAL},
+						    {0}};
 enum { SHUTDOWN_SAVE = 1, SHUTDOWN_NOSAVE = 2 };
 static const struct choice shutdown_choices[] = {
 	{"default", 0}, {"save", SHUTDOWN_SAVE}, {"nosave", SHUTDOWN_NOSAVE}, {"now", 4}, {"force", 8}, {0}};
@@ -184,7 +188,8 @@ check_title(struct directive_value *value, char *ret_reason)
 static const char NO_CONNECTIONS_OUT[] = "the server makes no outgoing connections";
 static const char NO_MARK[] = "sockets are not marked";
 static const char REACTORS_READ[] = "the threads of io-threads always read, too";
-static const char NO_TLS[] = "there is no TLS yet";
+static const char NO_TLS_OUT[] =
+	"there is no replication and no cluster mode yet that would connect over TLS";
 static const char NO_MODULES[] = "there are no modules";
 static const char NO_SYSLOG[] = "lines go to the log file or to standard output alone";
 static const char NO_REPORT[] = "a crash report has the stack alone";
@@ -256,27 +261,26 @@ const struct directive directive_table[] = {
 	{BOOLEAN("io-threads-yield", "no", 0), FIELD(io_threads_yield)},
 
 	/* TLS */
-	{INTEGER("tls-port", 0, 65535, "0", FIXED),
-	 .fixed = "Unable to update TLS configuration. Check server logs.", REFUSED(NO_TLS)},
-	{INTEGER("tls-session-cache-size", 0, INT_MAX, "20480", 0), NO_EFFECT(NO_TLS)},
-	{INTEGER("tls-session-cache-timeout", 0, INT_MAX, "300", 0), NO_EFFECT(NO_TLS)},
-	{BOOLEAN("tls-cluster", "no", 0), NO_EFFECT(NO_TLS)},
-	{BOOLEAN("tls-replication", "no", 0), NO_EFFECT(NO_TLS)},
-	{CHOICE("tls-auth-clients", tls_clients_choices, "yes", 0), NO_EFFECT(NO_TLS)},
-	{BOOLEAN("tls-prefer-server-ciphers", "no", 0), NO_EFFECT(NO_TLS)},
-	{BOOLEAN("tls-session-caching", "yes", 0), NO_EFFECT(NO_TLS)},
-	{STRING("tls-cert-file", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
-	{STRING("tls-key-file", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
-	{STRING("tls-key-file-pass", NULL, NULLABLE | SENSITIVE), NO_EFFECT(NO_TLS)},
-	{STRING("tls-client-cert-file", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
-	{STRING("tls-client-key-file", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
-	{STRING("tls-client-key-file-pass", NULL, NULLABLE | SENSITIVE), NO_EFFECT(NO_TLS)},
-	{STRING("tls-dh-params-file", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
-	{STRING("tls-ca-cert-file", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
-	{STRING("tls-ca-cert-dir", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
-	{STRING("tls-protocols", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
-	{STRING("tls-ciphers", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
-	{STRING("tls-ciphersuites", NULL, NULLABLE), NO_EFFECT(NO_TLS)},
+	{INTEGER("tls-port", 0, 65535, "0", 0), FIELD(tls_port)},
+	{INTEGER("tls-session-cache-size", 0, INT_MAX, "20480", 0), FIELD(tls.session_cache_size)},
+	{INTEGER("tls-session-cache-timeout", 0, INT_MAX, "300", 0), FIELD(tls.session_cache_timeout)},
+	{BOOLEAN("tls-cluster", "no", 0), FIELD(tls.cluster), NO_EFFECT(NO_TLS_OUT)},
+	{BOOLEAN("tls-replication", "no", 0), FIELD(tls.replication), NO_EFFECT(NO_TLS_OUT)},
+	{CHOICE("tls-auth-clients", tls_clients_choices, "yes", 0), FIELD(tls.auth_clients)},
+	{BOOLEAN("tls-prefer-server-ciphers", "no", 0), FIELD(tls.prefer_server_ciphers)},
+	{BOOLEAN("tls-session-caching", "yes", 0), FIELD(tls.session_caching)},
+	{STRING("tls-cert-file", NULL, NULLABLE | REREAD), FIELD(tls.cert_file)},
+	{STRING("tls-key-file", NULL, NULLABLE | REREAD), FIELD(tls.key_file)},
+	{STRING("tls-key-file-pass", NULL, NULLABLE | SENSITIVE), FIELD(tls.key_file_pass)},
+	{STRING("tls-client-cert-file", NULL, NULLABLE | REREAD), FIELD(tls.client_cert_file)},
+	{STRING("tls-client-key-file", NULL, NULLABLE | REREAD), FIELD(tls.client_key_file)},
+	{STRING("tls-client-key-file-pass", NULL, NULLABLE | SENSITIVE), FIELD(tls.client_key_file_pass)},
+	{STRING("tls-dh-params-file", NULL, NULLABLE | REREAD), FIELD(tls.dh_params_file)},
+	{STRING("tls-ca-cert-file", NULL, NULLABLE | REREAD), FIELD(tls.ca_cert_file)},
+	{STRING("tls-ca-cert-dir", NULL, NULLABLE | REREAD), FIELD(tls.ca_cert_dir)},
+	{STRING("tls-protocols", NULL, NULLABLE), FIELD(tls.protocols)},
+	{STRING("tls-ciphers", NULL, NULLABLE), FIELD(tls.ciphers)},
+	{STRING("tls-ciphersuites", NULL, NULLABLE), FIELD(tls.ciphersuites)},
 
 	/* general */
 	{SPECIAL("dir", KIND_DIRECTORY, ".", PROTECTED | FIXED), FIELD(dir)},
@@ -459,7 +463,7 @@ const struct directive directive_table[] = {
 	{STRING("cluster-announce-hostname", NULL, NULLABLE), .check = check_announce_hostname,
 	 NO_EFFECT(NO_CLUSTER)},
 	{INTEGER("cluster-announce-port", 0, 65535, "0", 0), NO_EFFECT(NO_CLUSTER)},
-	{INTEGER("cluster-announce-tls-port", 0, 65535, "0", 0), NO_EFFECT(NO_TLS)},
+	{INTEGER("cluster-announce-tls-port", 0, 65535, "0", 0), NO_EFFECT(NO_CLUSTER)},
 	{INTEGER("cluster-announce-bus-port", 0, 65535, "0", 0), NO_EFFECT(NO_CLUSTER)},
 	{CHOICE("cluster-preferred-endpoint-type", endpoint_choices, "ip", 0), NO_EFFECT(NO_CLUSTER)},
 	{INTEGER("cluster-link-sendbuf-limit", 0, LLONG_MAX, "0", MEMORY), NO_EFFECT(NO_CLUSTER)},

@@ -10,7 +10,9 @@
 #include "config/config.h"
 #include "net/blocked.h"
 #include "net/connections.h"
+#include "net/handshakes.h"
 #include "net/net_private.h"
+#include "net/output.h"
 #include "net/transport.h"
 
 static const char max_clients_error[] = "-ERR max number of clients reached\r\n";
@@ -93,13 +95,13 @@ tune_tcp(int fd, int64_t keepalive)
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
 }
 
+/* Best effort: a peer that does not take it sees a closed connection. So does one that expects a handshake, as in Redis. */
 static void
-reject(struct net *net, int fd, const char *text, size_t size)
+reject(struct net *net, const struct arrival *arrival, const char *text, size_t size)
 {
 	reactor_count_rejected(net->reactors[0]);
-	/* Best effort: a peer that does not take it sees a closed connection. */
-	struct transport transport = transport_socket(fd);
-	ssize_t ignored = transport_send(&transport, text, size);
+	struct transport transport = transport_socket(arrival->fd);
+	ssize_t ignored = arrival->speaks_tls ? 0 : transport_send(&transport, text, size);
 	(void)ignored;
 	transport_close(&transport);
 }
@@ -125,35 +127,44 @@ choose_reactor(struct net *net)
 	return best;
 }
 
-void
-arrivals_take(struct net *net, const struct arrival *arrival)
+/* NULL: it is logged. */
+static struct connection *
+make_connection(struct net *net, const struct arrival *arrival)
 {
-	int fd = arrival->fd;
-	bool unix_socket = arrival->unix_path != NULL;
-	int64_t max = __atomic_load_n(&net->config->max_clients, __ATOMIC_RELAXED);
-	reactor_count_received(net->reactors[0]);
-	if (max > 0 && __atomic_load_n(&net->accepted, __ATOMIC_RELAXED) >= (uint64_t)max) {
-		reject(net, fd, max_clients_error, sizeof(max_clients_error) - 1);
-		return;
-	}
-	bool password = has_password(net);
-	bool protected_mode = __atomic_load_n(&net->config->protected_mode, __ATOMIC_RELAXED);
-	if (!unix_socket && arrivals_protected_from(arrival->peer, protected_mode, password)) {
-		reject(net, fd, protected_error, sizeof(protected_error) - 1);
-		return;
-	}
-	struct connection *c = connection_create(transport_socket(fd));
-	if (c != NULL)
+	struct transport transport = transport_socket(arrival->fd);
+	int status = arrival->speaks_tls ? tls_accept(&net->tls, arrival->fd, &transport) : SETT_OK;
+	struct connection *c = status == SETT_OK ? connection_create(transport) : NULL;
+	if (c != NULL) {
 		blocked_init(c);
-	if (c == NULL) {
-		log_sink_printf(&net->sink, LOG_LEVEL_WARNING, "Out of memory for a new client");
-		close(fd);
-		return;
+		return c;
 	}
-	if (!unix_socket)
-		tune_tcp(fd, __atomic_load_n(&net->config->tcp_keepalive, __ATOMIC_RELAXED));
+	log_sink_printf(&net->sink, LOG_LEVEL_WARNING, "%s for a new client",
+			status == SETT_INVALID ? "There is no TLS configuration" : "Out of memory");
+	transport_close(&transport);
+	return NULL;
+}
+
+/* A client that will hear, after its handshake, why it is not let in. */
+static void
+say_goodbye(struct connection *c, const char *text, size_t size)
+{
+	resp_raw(&c->output.writer, text, size);
+	output_stamp(&c->output, 0, 0);
+	c->client.close_after_reply = true;
+}
+
+static void
+admit(struct net *net, const struct arrival *arrival, bool has_password, bool is_protected)
+{
+	struct connection *c = make_connection(net, arrival);
+	if (c == NULL)
+		return;
+	if (arrival->unix_path == NULL)
+		tune_tcp(arrival->fd, __atomic_load_n(&net->config->tcp_keepalive, __ATOMIC_RELAXED));
 	describe(c, arrival);
-	c->client.authenticated = !password;
+	if (is_protected)
+		say_goodbye(c, protected_error, sizeof(protected_error) - 1);
+	c->client.authenticated = !has_password;
 	c->client.created_ms = c->client.last_active_ms = clock_wall_ms(net->clock);
 	/* Relaxed: a count; only this thread adds. */
 	__atomic_fetch_add(&net->accepted, 1, __ATOMIC_RELAXED);
@@ -161,5 +172,30 @@ arrivals_take(struct net *net, const struct arrival *arrival)
 	c->client.reactor = reactor_index(c->reactor);
 	registry_add(net, c);
 	log_sink_printf(&net->sink, LOG_LEVEL_VERBOSE, "Accepted %s", c->client.address);
-	connections_hand_over(c->reactor, c);
+	if (transport_is_ready_at_once(&c->transport))
+		connections_hand_over(c->reactor, c);
+	else
+		handshakes_hand_over(c->reactor, c);
+}
+
+void
+arrivals_take(struct net *net, const struct arrival *arrival)
+{
+	int64_t max = __atomic_load_n(&net->config->max_clients, __ATOMIC_RELAXED);
+	reactor_count_received(net->reactors[0]);
+	if (max > 0 && __atomic_load_n(&net->accepted, __ATOMIC_RELAXED) >= (uint64_t)max) {
+		reject(net, arrival, max_clients_error, sizeof(max_clients_error) - 1);
+		return;
+	}
+	bool password = has_password(net);
+	bool protected_mode = __atomic_load_n(&net->config->protected_mode, __ATOMIC_RELAXED);
+	bool is_protected = arrival->unix_path == NULL &&
+		arrivals_protected_from(arrival->peer, protected_mode, password);
+	if (is_protected && !arrival->speaks_tls) {
+		reject(net, arrival, protected_error, sizeof(protected_error) - 1);
+		return;
+	}
+	if (is_protected)
+		reactor_count_rejected(net->reactors[0]);
+	admit(net, arrival, password, is_protected);
 }

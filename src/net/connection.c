@@ -483,8 +483,9 @@ connection_unsent(const struct connection *c)
 size_t
 connection_buffer_bytes(const struct connection *c)
 {
-	return c->input_capacity + backlog_memory(&c->backlog) + c->output.writer.capacity +
-		c->piece.bytes.capacity + c->pushes.capacity + (c->upload != NULL ? sizeof(*c->upload) : 0) +
+	return c->transport.memory + c->input_capacity + backlog_memory(&c->backlog) +
+		c->output.writer.capacity + c->piece.bytes.capacity + c->pushes.capacity +
+		(c->upload != NULL ? sizeof(*c->upload) : 0) +
 		c->argument_capacity * sizeof(c->arguments[0]) + client_kept_bytes(&c->client);
 }
 

@@ -26,14 +26,16 @@ enum {
 };
 
 enum connection_state {
-	CONNECTION_OPEN,    /* requests run */
-	CONNECTION_IN_POOL, /* its request is with the pool */
-	CONNECTION_READING, /* the next piece of a large reply is with the pool; no request of it is */
-	CONNECTION_STORING, /* likewise a piece of a large argument */
-	CONNECTION_COLD,    /* its request answered REQUEST_MISSED */
-	CONNECTION_SLOWED,  /* its request answered REQUEST_SLOWED */
-	CONNECTION_PAUSED,  /* its request answered REQUEST_PAUSED */
-	CONNECTION_BLOCKED, /* its request answered REQUEST_BLOCKED */
+	CONNECTION_OPEN,     /* requests run */
+	CONNECTION_IN_POOL,  /* its request is with the pool */
+	CONNECTION_READING,  /* the next piece of a large reply is with the pool; no request of it is */
+	CONNECTION_STORING,  /* likewise a piece of a large argument */
+	CONNECTION_COLD,     /* its request answered REQUEST_MISSED */
+	CONNECTION_SLOWED,   /* its request answered REQUEST_SLOWED */
+	CONNECTION_PAUSED,   /* its request answered REQUEST_PAUSED */
+	CONNECTION_BLOCKED,  /* its request answered REQUEST_BLOCKED */
+	CONNECTION_GREETING, /* its transport is not ready yet: see handshakes.h */
+	CONNECTION_SHAKING,  /* likewise: a step of that is with the pool */
 };
 
 /* A request that is parsed and not done. */
@@ -132,6 +134,7 @@ struct connection {
 	struct list_link parked_link;   /* reactor: paused, cold, slowed, or dead */
 	struct list_link registry_link; /* under the registry's lock */
 	struct mailbox_message adopt_message;
+	enum transport_step handshake_step; /* SHAKING: the pool's, what became of the last step */
 };
 
 /* Takes the transport over. NULL if out of memory (the transport stays the caller's). */
@@ -192,7 +195,7 @@ static inline bool
 connection_is_in_pool(const struct connection *c)
 {
 	return c->state == CONNECTION_IN_POOL || c->state == CONNECTION_READING ||
-		c->state == CONNECTION_STORING;
+		c->state == CONNECTION_STORING || c->state == CONNECTION_SHAKING;
 }
 /* Whether the next piece of a source must be made before more can be sent. */
 static inline bool

@@ -238,6 +238,10 @@ connection_ready(struct loop_watch *watch, uint32_t events)
 	if (events & EPOLLOUT) {
 		c->writable = true;
 		connections_queue_send(r, c);
+		if (__builtin_expect(c->transport.receive_awaits_out, 0)) {
+			c->readable = true;
+			connections_queue_run(r, c);
+		}
 	}
 	if ((events & ~(uint32_t)EPOLLOUT) == 0)
 		return;
@@ -263,25 +267,45 @@ connection_ready(struct loop_watch *watch, uint32_t events)
 	}
 }
 
-static void
-adopt(struct mailbox_message *message)
+void
+connections_watch(struct reactor *r, struct connection *c)
 {
-	struct connection *c = list_entry(message, struct connection, adopt_message);
-	struct reactor *r = c->reactor;
+	if (loop_add(r->loop, &c->watch, c->transport.fd, EPOLLIN, connection_ready) != SETT_OK)
+		connections_close(r, c);
+}
+
+bool
+connections_enter(struct reactor *r, struct connection *c)
+{
 	list_append(&r->connections, &c->all_link);
 	r->connection_count++;
 	if (!timer_is_armed(&r->cron))
 		connections_arm_cron(r);
 	/* A kill that came before this was not found by connections_close_killed. */
-	if (r->stopping || __atomic_load_n(&c->killed, __ATOMIC_RELAXED) ||
-	    loop_add(r->loop, &c->watch, c->transport.fd, EPOLLIN, connection_ready) != SETT_OK)
-		connections_close(r, c);
+	if (!r->stopping && !__atomic_load_n(&c->killed, __ATOMIC_RELAXED))
+		return true;
+	connections_close(r, c);
+	return false;
+}
+
+static void
+adopt(struct mailbox_message *message)
+{
+	struct connection *c = list_entry(message, struct connection, adopt_message);
+	if (connections_enter(c->reactor, c))
+		connections_watch(c->reactor, c);
+}
+
+void
+connections_post(struct reactor *r, struct connection *c)
+{
+	__atomic_fetch_add(&r->load, 1, __ATOMIC_RELAXED);
+	loop_post(r->loop, &c->adopt_message);
 }
 
 void
 connections_hand_over(struct reactor *r, struct connection *c)
 {
-	__atomic_fetch_add(&r->load, 1, __ATOMIC_RELAXED);
 	c->adopt_message.run = adopt;
-	loop_post(r->loop, &c->adopt_message);
+	connections_post(r, c);
 }

@@ -12,8 +12,14 @@
 struct reactor;
 struct connection;
 
-/* Gives a registered connection to the reactor. Any thread. */
+/* Gives a registered connection, whose transport is ready, to the reactor. Any thread. */
 void connections_hand_over(struct reactor *, struct connection *);
+/* The parts of it, for others that are ready later. Any thread: posts its adopt_message. */
+void connections_post(struct reactor *, struct connection *);
+/* From that: it is one of the reactor's. False: it closes at once. */
+bool connections_enter(struct reactor *, struct connection *);
+/* Its requests are waited for, as it is not watched otherwise. It may be closing after. */
+void connections_watch(struct reactor *, struct connection *);
 /* It is read and run in the next run phase. No-op if it is closing. */
 void connections_queue_run(struct reactor *, struct connection *);
 /* It is sent in the next send phase. No-op if it is closing. */

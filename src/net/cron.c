@@ -25,7 +25,7 @@ check_connection(struct reactor *r, struct connection *c)
 	if (__builtin_expect(c->output.streams != NULL, 0) && bodies_close_limited(r, c))
 		return;
 	slow_reader_check_again(r, c);
-	if (c->state != CONNECTION_OPEN || c->closing)
+	if ((c->state != CONNECTION_OPEN && c->state != CONNECTION_GREETING) || c->closing)
 		return;
 	uint64_t idle = now > client->last_active_ms ? now - client->last_active_ms : 0;
 	int64_t timeout = __atomic_load_n(&r->net->config->timeout_seconds, __ATOMIC_RELAXED);

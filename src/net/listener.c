@@ -17,7 +17,7 @@
 #include "loop/loop.h"
 
 enum {
-	LISTENERS_MAX = 17,       /* Redis' 16 addresses and the unix socket */
+	LISTENERS_MAX = 16,       /* as Redis */
 	ACCEPTS_PER_EVENT = 1000, /* then the other sockets get their turn */
 	ACCEPT_RETRY_MS = 100,    /* after running out of descriptors */
 	ADDRESS_TEXT = 256,
@@ -162,7 +162,7 @@ open_words(struct listeners *all)
 	while (*(next += strspn(next, " \t")) != '\0') {
 		char word[ADDRESS_TEXT];
 		size_t size = strcspn(next, " \t");
-		if (size >= sizeof(word) || all->count == LISTENERS_MAX - 1)
+		if (size >= sizeof(word) || all->count == LISTENERS_MAX)
 			return SETT_INVALID;
 		memcpy(word, next, size);
 		word[size] = '\0';
@@ -177,13 +177,14 @@ open_words(struct listeners *all)
 unsigned
 listeners_count(const struct config *config)
 {
-	unsigned count = config->unix_socket != NULL && config->unix_socket[0] != '\0';
+	bool has_path = config->unix_socket != NULL && config->unix_socket[0] != '\0';
+	unsigned ports = (config->port != 0) + (config->tls_port != 0), words = 0;
 	const char *next = config->bind != NULL ? config->bind : default_bind;
-	while (config->port != 0 && *(next += strspn(next, " \t")) != '\0') {
+	while (*(next += strspn(next, " \t")) != '\0') {
 		next += strcspn(next, " \t");
-		count++;
+		words++;
 	}
-	return count;
+	return ports * words + has_path;
 }
 
 static int
@@ -345,7 +346,8 @@ accept_ready(struct loop_watch *watch, uint32_t events)
 		if (fd >= 0) {
 			struct arrival arrival = {.fd = fd,
 						  .peer = (struct sockaddr *)&peer,
-						  .unix_path = l->unix_socket ? l->all->unix_path : NULL};
+						  .unix_path = l->unix_socket ? l->all->unix_path : NULL,
+						  .speaks_tls = l->all->options.speaks_tls};
 			l->all->options.take(l->all->options.arg, &arrival);
 			continue;
 		}

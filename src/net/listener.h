@@ -17,11 +17,13 @@ struct arrival {
 	int fd;                      /* non-blocking */
 	const struct sockaddr *peer; /* valid during the call */
 	const char *unix_path;       /* of the unix socket that it came through; NULL: TCP */
+	bool speaks_tls;
 };
 
 struct listener_options {
 	const struct config *config;
 	struct log_sink sink;
+	bool speaks_tls; /* what comes in by TCP does */
 	/* Gets accepted sockets, and owns the descriptor from then on. */
 	void (*take)(void *arg, const struct arrival *);
 	void *arg;

@@ -1,4 +1,4 @@
-/* Where the server listens, also when CONFIG SET changes `port` or `bind` while it runs. The unix socket stays. */
+/* Where the server listens, also when CONFIG SET changes `port`, `tls-port` or `bind` while it runs. The unix socket stays. */
 #ifndef SETT_NET_LISTENING_H
 #define SETT_NET_LISTENING_H
 
@@ -7,18 +7,29 @@
 
 struct net;
 
-struct listening {
-	struct listeners *unix_socket;
-	struct listeners *watched; /* of TCP: the accepting reactor's */
-	struct mutex mutex;
+/* The sockets of one port. */
+struct door {
+	struct listeners *watched; /* the accepting reactor's */
 	struct listeners
 		*newest; /* under the mutex: as the configuration says; `watched` or what is to replace it */
 };
 
-/* Opens what the configuration names. The failure is logged. For its changes see net_allows_listening. */
+enum { DOOR_PLAIN, DOOR_TLS, DOORS };
+
+struct listening {
+	struct listeners *unix_socket;
+	struct mutex mutex;
+	struct door doors[DOORS];
+};
+
+/* Opens what the configuration names. The failure is logged. */
 int listening_open(struct net *, struct sett_error *);
 /* NULL members are fine. */
 void listening_close(struct net *);
+
+/* For config_guard and config_listen on `port`, `tls-port` and `bind`; `net` is the net. Any thread. */
+bool listening_allows(void *net, const struct config *planned, char *ret_reason, size_t size);
+void listening_change(void *net);
 
 /* ---- the accepting reactor's thread ---- */
 /* SETT_IO. */

@@ -83,6 +83,12 @@ create_parts(struct net *net, struct sett_error *error)
 	status = create_reactors(net, error);
 	if (status != SETT_OK)
 		return status;
+	if (tls_is_wanted(net->config) && tls_load(&net->tls) != SETT_OK) {
+		log_sink_printf(&net->sink, LOG_LEVEL_WARNING,
+				"Failed to configure TLS. Check logs for more info.");
+		return sett_error_set(error, SETT_INVALID, 0,
+				      "Failed to configure TLS. Check logs for more info.");
+	}
 	return listening_open(net, error);
 }
 
@@ -98,6 +104,7 @@ net_create(const struct net_options *options, struct net **ret, struct sett_erro
 	net->handler = options->handler;
 	net->clock = sett_system_clock();
 	registry_init(&net->registry);
+	tls_init(&net->tls, net->config, net->sink);
 	mutex_init(&net->stats_mutex);
 	mutex_init(&net->listening.mutex);
 	mutex_init(&net->start_mutex);
@@ -127,6 +134,7 @@ net_destroy(struct net *net)
 	mutex_destroy(&net->start_mutex);
 	mutex_destroy(&net->listening.mutex);
 	mutex_destroy(&net->stats_mutex);
+	tls_free(&net->tls);
 	registry_destroy(&net->registry);
 	free(net);
 }
@@ -280,6 +288,37 @@ client_kill_locked(struct net *net, struct client *client) REQUIRES(&net->regist
 	reactor_control(c->reactor, REACTOR_KILL);
 }
 
+/* ---- the configuration ---- */
+
+static void
+listen_for_tls(void *arg)
+{
+	struct net *net = arg;
+	tls_reload(&net->tls);
+	listening_change(net);
+}
+
+int
+net_follow_config(struct net *net)
+{
+	struct config *config = net->config;
+	const char *name;
+	int status = SETT_OK;
+	/* What a TLS port is opened with is there before the port. */
+	for (size_t i = 0; status == SETT_OK && (name = tls_directive(i)) != NULL; i++)
+		status = config_guard(config, name, tls_allows, &net->tls);
+	for (size_t i = 0; status == SETT_OK && (name = tls_directive(i)) != NULL; i++)
+		status = config_listen(config, name, tls_reload, &net->tls);
+	static const char *const addresses[] = {"port", "bind", "tls-port"};
+	for (size_t i = 0; status == SETT_OK && i < 3; i++)
+		status = config_guard(config, addresses[i], listening_allows, net);
+	if (status == SETT_OK)
+		status = config_guard(config, "tls-port", tls_allows, &net->tls);
+	for (size_t i = 0; status == SETT_OK && i < 2; i++)
+		status = config_listen(config, addresses[i], listening_change, net);
+	return status == SETT_OK ? config_listen(config, "tls-port", listen_for_tls, net) : status;
+}
+
 /* ---- figures ---- */
 
 void
@@ -325,5 +364,6 @@ net_reactor_count(struct net *net)
 int
 net_tcp_port(struct net *net)
 {
-	return __atomic_load_n(&net->config->port, __ATOMIC_RELAXED);
+	int port = __atomic_load_n(&net->config->port, __ATOMIC_RELAXED);
+	return port != 0 ? port : __atomic_load_n(&net->config->tls_port, __ATOMIC_RELAXED);
 }

@@ -130,9 +130,8 @@ int net_start(struct net *, struct sett_error *);
 /* Stops accepting, stops the threads, closes all connections. Replies already released are sent first, if the
  * socket takes them. */
 void net_stop(struct net *);
-/* For config_guard and config_listen on `port` and `bind`; `net` is the net, which is started. Any thread. */
-bool net_allows_listening(void *net, const struct config *planned, char *ret_reason, size_t size);
-void net_listen_anew(void *net);
+/* From here on CONFIG SET of `port`, `bind` and the tls- directives takes effect. Before net_start. SETT_NO_MEMORY. */
+int net_follow_config(struct net *);
 void net_destroy(struct net *);
 
 /* The engine's on_progress: the written or durable frontier moved; wakes reactors that hold replies. Any
@@ -179,6 +178,7 @@ struct net_stats {
 void net_stats(struct net *, struct net_stats *ret);
 void net_reset_stats(struct net *);
 unsigned net_reactor_count(struct net *);
+/* The port, or the TLS port where there is no other; 0: neither. */
 int net_tcp_port(struct net *);
 
 #endif

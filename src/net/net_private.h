@@ -9,6 +9,7 @@
 #include "net/pool.h"
 #include "net/reactor.h"
 #include "net/registry.h"
+#include "net/tls.h"
 #include "storage/base/thread.h"
 
 struct config;
@@ -25,6 +26,7 @@ struct net {
 	int shutdown_fd; /* eventfd */
 	unsigned reactor_count;
 	struct reactor **reactors;
+	struct tls tls;
 	struct listening listening; /* the first reactor's thread accepts */
 
 	bool stopping;     /* atomic: nothing more is executed */

@@ -142,6 +142,7 @@ reactor_create(struct net *net, unsigned index, struct reactor **ret, struct set
 	list_init(&r->held);
 	list_init(&r->dead);
 	parked_init(r);
+	handshakes_init(r);
 	cron_init(r);
 	int status = loop_create(net->clock, &r->loop, error);
 	if (status != SETT_OK) {

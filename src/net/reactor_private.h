@@ -2,6 +2,7 @@
  * said. The files, from the ground up (each calls only those before it):
  *
  *     connections   queues, account, watches and closing of the connections
+ *     handshakes    what comes before the first byte
  *     eviction      closes clients when the buffers of all are too large
  *     slow_reader   clients that do not read their replies
  *     bodies        large values in and out, through the pool
@@ -16,6 +17,7 @@
 
 #include <pthread.h>
 
+#include "net/handshakes.h"
 #include "net/net_private.h"
 
 enum {
@@ -74,6 +76,7 @@ struct reactor {
 	struct list_link dead;     /* to be freed at the end of the tick */
 	struct timer cron;
 	struct parked parked;
+	struct handshakes handshakes;
 
 	uint64_t batch;     /* number of the present one; outside of a batch no connection has it */
 	struct bytes *argv; /* of its requests; reused */

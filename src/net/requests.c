@@ -61,6 +61,10 @@ read_input(struct reactor *r, struct connection *c)
 		}
 		break;
 	case INPUT_NOTHING:
+		if (__builtin_expect(c->transport.receive_awaits_out, 0)) {
+			c->writable = false;
+			connections_update_watch(r, c);
+		}
 		break;
 	case INPUT_END:
 		c->input_ended = true;

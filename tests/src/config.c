@@ -362,6 +362,42 @@ Test(config, a_guard_sees_what_is_planned)
 	config_destroy(config);
 }
 
+static bool
+count_asked(void *arg, const struct config *planned, char *ret_reason, size_t size)
+{
+	++*(int *)arg;
+	return true;
+}
+
+static void
+count_told(void *arg)
+{
+	++*(int *)arg;
+}
+
+/* A certificate that is named again has to be read again. */
+Test(config, files_are_read_anew_by_their_name_and_a_change_of_several_is_one)
+{
+	struct config *config = load_content("tls-cert-file a\n");
+	static const char *const names[] = {"tls-cert-file", "tls-key-file", "tls-ciphers"};
+	int asked = 0, told = 0;
+	for (int i = 0; i < 3; i++)
+		cr_assert_eq(config_guard(config, names[i], count_asked, &asked), SETT_OK);
+	for (int i = 0; i < 3; i++)
+		cr_assert_eq(config_listen(config, names[i], count_told, &told), SETT_OK);
+	SET(config, NULL, "tls-cert-file", "b", "tls-key-file", "c", "tls-ciphers", "d");
+	cr_assert_eq(asked, 1);
+	cr_assert_eq(told, 1);
+	cr_assert_str_eq(config->tls.cert_file, "b");
+	cr_assert_str_eq(config->tls.key_file, "c");
+	SET(config, NULL, "tls-cert-file", "b");
+	cr_assert_eq(asked, 2);
+	cr_assert_eq(told, 2);
+	SET(config, NULL, "tls-ciphers", "d"); /* stays what it is */
+	cr_assert_eq(asked, 2);
+	config_destroy(config);
+}
+
 static void
 keep_line(void *arg, enum log_level level, const char *line)
 {
@@ -409,7 +445,6 @@ Test(config, what_protects_and_would_not_is_refused)
 {
 	expect_load_refused("shutdown-on-sigint\n",
 			    "argument(s) must be one of the following: default, save, nosave, now, force");
-	expect_load_refused("tls-port 6380\n", "only the default is supported: there is no TLS yet");
 	expect_load_refused("aclfile /etc/users.acl\n",
 			    "only the default is supported: there are no ACL users");
 	expect_load_refused("min-replicas-to-write 1\n", "there is no replication yet");

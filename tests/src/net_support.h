@@ -183,6 +183,21 @@ config_lock(struct config *config)
 	return &((struct world *)(void *)config)->config_mutex;
 }
 
+/* No directive changes here. */
+int
+config_listen(struct config *config, const char *directive, void (*changed)(void *), void *arg)
+{
+	return SETT_OK;
+}
+
+int
+config_guard(struct config *config, const char *directive,
+	     bool (*allows)(void *arg, const struct config *planned, char *ret_reason, size_t size),
+	     void *arg)
+{
+	return SETT_OK;
+}
+
 SUPPORT void
 world_log(void *arg, enum log_level level, const char *line)
 {
