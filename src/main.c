@@ -14,6 +14,7 @@
 #include "crash_report.h"
 #include "database_check.h"
 #include "descriptors.h"
+#include "expire/evictor.h"
 #include "expire/expirer.h"
 #include "info/command_stats.h"
 #include "info/facts.h"
@@ -187,7 +188,15 @@ sync_changed(void *arg)
 	sett_engine_set_sync_policy(server->engine, sync_policy(server->config));
 }
 
-/* Redis' policies for eviction: here they say what is known of a key's uses. */
+static void
+room_changed(void *arg)
+{
+	struct server *server = arg;
+	if (server->evictor != NULL)
+		evictor_look(server->evictor);
+}
+
+/* An LRU or LFU policy asks for the uses of keys. */
 static void
 policy_changed(void *arg)
 {
@@ -195,6 +204,7 @@ policy_changed(void *arg)
 	if ((config_policy_is_lfu(server->config) || config_policy_is_lru(server->config)) &&
 	    server_note_accesses(server) != SETT_OK)
 		log_sink_printf(&server->sink, LOG_LEVEL_WARNING, "No memory to note uses of keys");
+	room_changed(server);
 }
 
 static void
@@ -316,6 +326,8 @@ create_rooms(struct program *p, struct sett_error *error)
 	    command_stats_create(s->commands->row_count, &s->command_stats) != SETT_OK ||
 	    config_listen(s->config, "appendfsync", sync_changed, s) != SETT_OK ||
 	    config_listen(s->config, "maxmemory-policy", policy_changed, s) != SETT_OK ||
+	    config_listen(s->config, "maxdisk", room_changed, s) != SETT_OK ||
+	    config_listen(s->config, "maxmemory", memory_keeper_limit_changed, s) != SETT_OK ||
 	    config_listen(s->config, "notify-keyspace-events", events_changed, s) != SETT_OK ||
 	    config_listen(s->config, "tracking-table-max-keys", tracking_limit_changed, s) != SETT_OK ||
 	    config_guard(s->config, "maxclients", descriptors_allow_clients, &p->descriptors) != SETT_OK ||
@@ -333,7 +345,10 @@ create_rooms(struct program *p, struct sett_error *error)
 	int status = expirer_create(s, &s->expirer);
 	if (status != SETT_OK)
 		return sett_error_set(error, status, 0, "starting the expirer: %s", sett_status_text(status));
-	return SETT_OK;
+	status = evictor_create(s, &s->evictor, error);
+	if (status == SETT_OK && config_guard(s->config, "maxdisk", evictor_allows, s->evictor) != SETT_OK)
+		return out_of_memory(error);
+	return status;
 }
 
 /* ---- Redis' files ---- */
@@ -438,6 +453,7 @@ stop(struct program *p)
 		net_stop(s->net);
 	signal_watch_stop(&p->signals);
 	saver_destroy(s->saver);
+	evictor_destroy(s->evictor);
 	expirer_destroy(s->expirer);
 	memory_keeper_stop(p->memory_keeper);
 	command_stats_destroy(s->command_stats);

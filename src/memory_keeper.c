@@ -191,6 +191,14 @@ destroy(struct memory_keeper *keeper)
 	free(keeper);
 }
 
+void
+memory_keeper_limit_changed(void *server)
+{
+	struct server *s = server;
+	uint64_t limit = __atomic_load_n(&s->config->max_memory, __ATOMIC_RELAXED);
+	server_refuse(s, REFUSE_NO_MEMORY, limit != 0 && limit < MEMORY_KEEPER_LEAST);
+}
+
 int
 memory_keeper_start(struct server *server, struct memory_keeper **ret)
 {
@@ -200,6 +208,7 @@ memory_keeper_start(struct server *server, struct memory_keeper **ret)
 	keeper->server = server;
 	keeper->budget = memory_keeper_share(config_effective_memory(server->config));
 	limit_transactions(server, config_effective_memory(server->config));
+	memory_keeper_limit_changed(server);
 	mutex_init(&keeper->mutex);
 	condition_init(&keeper->wake);
 	int status = thread_start(&keeper->thread, "memory", run, keeper);

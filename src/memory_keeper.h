@@ -26,6 +26,12 @@ uint64_t memory_keeper_next(uint64_t limit, uint64_t resident, uint64_t budget);
 /* Whether too much is resident although `budget` is as small as it gets. */
 bool memory_keeper_is_short(uint64_t limit, uint64_t resident, uint64_t budget);
 
+/* A `maxmemory` below this is one that no server keeps, whatever it gives up: as in Redis under a `maxmemory` that is
+ * passed, commands that take memory are refused (REFUSE_NO_MEMORY). */
+#define MEMORY_KEEPER_LEAST (1ULL << 20)
+/* `maxmemory` was set. `server` is a struct server. Any thread. */
+void memory_keeper_limit_changed(void *server);
+
 /* The server is borrowed; its engine is open. Without /proc it keeps nothing. SETT_NO_MEMORY. */
 int memory_keeper_start(struct server *, struct memory_keeper **ret);
 /* Before the engine is closed. NULL is fine. */

@@ -371,7 +371,7 @@ admit_write(struct sett_txn *txn)
 			return r;
 	}
 	for (;;) {
-		double pressure = workers_pressure(engine->workers);
+		double pressure = engine_pressure(engine);
 		if (pressure <= 0 && !is_overdue(engine))
 			return SETT_OK;
 		bool stop = pressure >= 1 || is_overdue(engine), nowait = txn->flags & SETT_TXN_NOWAIT;

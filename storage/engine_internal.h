@@ -70,7 +70,8 @@ struct sett_engine {
 	struct generation **generations; /* newest first */
 	size_t generation_count, generation_capacity;
 
-	struct pacer pacer; /* of writers */
+	struct pacer pacer;        /* of writers */
+	uint64_t outside_pressure; /* atomic: the bits of a double; sett_engine_slow_writers */
 
 	struct mutex claim_lock; /* guards the group below (I6) */
 	struct condition claim_free;
@@ -157,6 +158,10 @@ engine_is_short(const struct sett_engine *engine)
 void engine_describe_shortage(const struct sett_engine *, struct sett_error *);
 /* Whether the transaction deletes something, and writes no more than it makes garbage. */
 bool txn_frees_space(const struct sett_txn *);
+
+/* disk_limit.c */
+/* How much writers are slowed: for the background (workers_pressure), or for who asked for more. Lock-free. */
+double engine_pressure(struct sett_engine *);
 
 /* log_thread.c */
 /* Notes in the manifest how far the log is durable, if that does not say so yet; `is_closed`: and that nothing

@@ -6,6 +6,8 @@
 #include "value_log_gc.h"
 #include "worker.h"
 
+enum { REGULATOR_BUSY_MEMTABLES = 6 /* a small database under load may have so many memtables of garbage */ };
+
 /* By falling priority. */
 enum work_class {
 	WORK_FLUSH = 1,

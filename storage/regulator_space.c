@@ -27,8 +27,7 @@
 #include "regulator_internal.h"
 
 enum {
-	GC_FILES_PER_RUN = 2, /* a GC task moves about so many files' worth */
-	BUSY_MEMTABLES = 6,   /* a small database under load may have so many memtables of garbage */
+	GC_FILES_PER_RUN = 2,                /* a GC task moves about so many files' worth */
 	TABLES_TWICE_MAX = 64 * 1024 * 1024, /* in one task */
 	EMPTIED_MAX = 40 * 1024 * 1024,
 	CALM_LEAST = 1024 * 1024, /* a small database at rest may have this much garbage */
@@ -105,7 +104,7 @@ regulator_allowed(const struct regulator *r, uint64_t bottom, uint64_t tables, u
 	double other = (double)log_bytes + (double)(tables < TABLES_TWICE_MAX ? tables : TABLES_TWICE_MAX) +
 		(double)file + fmin(2.5 * (double)file, EMPTIED_MAX);
 	allowed -= fmin(other, allowed * (busy ? 0.5 : 0.75));
-	double least = busy ? BUSY_MEMTABLES * (double)o->memtable_size
+	double least = busy ? REGULATOR_BUSY_MEMTABLES * (double)o->memtable_size
 			    : fmin((double)o->memtable_size / 4, CALM_LEAST);
 	return (uint64_t)(allowed > least ? allowed : least);
 }

@@ -2,6 +2,7 @@
 #include "cmd/commands.h"
 #include "cmd/help.h"
 #include "config/config.h"
+#include "expire/evictor.h"
 #include "expire/expirer.h"
 #include "info/command_stats.h"
 #include "net/net.h"
@@ -105,6 +106,8 @@ reset_statistics(struct server *server, struct client *client, void *data)
 		net_reset_stats(server->net);
 	if (server->expirer != NULL)
 		expirer_reset_stats(server->expirer);
+	if (server->evictor != NULL)
+		evictor_reset_stats(server->evictor);
 }
 
 int

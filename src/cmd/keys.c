@@ -242,7 +242,7 @@ command_object_freq(struct command_context *c)
 	if (status == SETT_OK)
 		resp_integer(c->reply,
 			     accesses_frequency(c->server->accesses, k.engine_key.hash, c->view.now_ms,
-						context_access_rule(c)));
+						server_access_rule(c->server)));
 	return status;
 }
 

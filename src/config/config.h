@@ -107,10 +107,12 @@ struct config {
 	int64_t slowlog_max_len;     /* (runtime) */
 	int64_t busy_reply_threshold; /* (runtime) milliseconds that a script runs before SCRIPT KILL may end it */
 	int64_t tracking_table_max_keys; /* (runtime) 0: no limit */
-	int max_memory_policy; /* (runtime) enum config_policy: what OBJECT FREQ and IDLETIME count */
-	int lfu_log_factor;    /* (runtime) */
-	int lfu_decay_minutes; /* (runtime) lfu-decay-time */
-	bool latency_tracking; /* (runtime) */
+	int max_memory_policy; /* (runtime) enum config_policy: what is evicted, and what OBJECT FREQ and IDLETIME
+				   count */
+	int max_memory_samples; /* (runtime) of so many keys that are looked at, one may be evicted */
+	int lfu_log_factor;     /* (runtime) */
+	int lfu_decay_minutes;  /* (runtime) lfu-decay-time */
+	bool latency_tracking;  /* (runtime) */
 	int64_t latency_monitor_threshold; /* (runtime) milliseconds; 0 = off */
 	char *latency_percentiles;         /* (runtime, under lock) words, each 0 to 100 */
 	int enable_debug_command;          /* 0 no, 1 yes, 2 local */
@@ -124,6 +126,7 @@ struct config {
 	/* storage */
 	enum config_sync sync; /* (runtime) appendfsync */
 	uint64_t max_memory;   /* as set; 0 = a quarter of the machine's */
+	int64_t max_disk; /* (runtime) bytes, or as a negative number per cent of the file system; 0 = no limit */
 	int64_t max_memory_clients; /* (runtime) bytes, or as a negative number per cent of maxmemory; 0 = not set */
 	uint64_t value_threshold, value_log_file_size;
 	double space_amplification_limit;

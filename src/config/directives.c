@@ -201,7 +201,7 @@ static const char NO_WAIT[] = "a shutdown has no replicas to wait for";
 static const char ALWAYS_SYNCS[] = "every shutdown syncs the log, and nothing holds it up";
 static const char NO_PINNING[] = "threads are not bound to cores";
 static const char NO_ACL[] = "there are no ACL users yet: requirepass is the only password";
-static const char NO_EVICTION[] = "nothing is evicted: maxmemory bounds memory, not the data";
+static const char NO_TENACITY[] = "keys are evicted on a thread of their own, beside the commands";
 static const char NO_EFFORT[] = "expired keys are deleted when they are due, whatever that costs";
 static const char FREED_LATER[] = "what is deleted is always freed in the background";
 static const char NO_TABLES[] = "the data is not in memory: there is nothing to rehash or to defragment";
@@ -346,16 +346,16 @@ const struct directive directive_table[] = {
 
 	/* memory */
 	{INTEGER("maxmemory", 0, UINT64_MAX, "0", MEMORY), FIELD(max_memory)},
-	{CHOICE("maxmemory-policy", policy_choices, "noeviction", 0), FIELD(max_memory_policy),
-	 NO_EFFECT(NO_EVICTION)},
-	{INTEGER("maxmemory-samples", 1, INT_MAX, "5", 0), NO_EFFECT(NO_EVICTION)},
-	{INTEGER("maxmemory-eviction-tenacity", 0, 100, "10", 0), NO_EFFECT(NO_EVICTION)},
+	{INTEGER("maxdisk", -100, SSIZE_MAX, "95%", MEMORY | DIRECTIVE_PERCENT), FIELD(max_disk)},
+	{CHOICE("maxmemory-policy", policy_choices, "noeviction", 0), FIELD(max_memory_policy)},
+	{INTEGER("maxmemory-samples", 1, INT_MAX, "5", 0), FIELD(max_memory_samples)},
+	{INTEGER("maxmemory-eviction-tenacity", 0, 100, "10", 0), NO_EFFECT(NO_TENACITY)},
 	{INTEGER("maxmemory-clients", -100, SSIZE_MAX, "0", MEMORY | DIRECTIVE_PERCENT),
 	 FIELD(max_memory_clients)},
 	{INTEGER("lfu-log-factor", 0, INT_MAX, "10", 0), FIELD(lfu_log_factor)},
 	{INTEGER("lfu-decay-time", 0, INT_MAX, "1", 0), FIELD(lfu_decay_minutes)},
 	{INTEGER("active-expire-effort", 1, 10, "1", 0), NO_EFFECT(NO_EFFORT)},
-	{BOOLEAN("lazyfree-lazy-eviction", "no", 0), NO_EFFECT(NO_EVICTION)},
+	{BOOLEAN("lazyfree-lazy-eviction", "no", 0), NO_EFFECT(FREED_LATER)},
 	{BOOLEAN("lazyfree-lazy-expire", "no", 0), NO_EFFECT(FREED_LATER)},
 	{BOOLEAN("lazyfree-lazy-server-del", "no", 0), NO_EFFECT(FREED_LATER)},
 	{BOOLEAN("lazyfree-lazy-user-del", "no", 0), NO_EFFECT(FREED_LATER)},

@@ -19,42 +19,27 @@
 
 #include "config/config.h"
 #include "expire/deadlines.h"
+#include "expire/removal.h"
 #include "keyspace/keyspace.h"
 #include "storage/base/thread.h"
 #include "storage/engine.h"
-#include "txn/commit.h"
 #include "txn/pause.h"
-#include "txn/runner.h"
 #include "types/type.h"
 
 enum {
 	BATCH_MAX = 64,
 	ELEMENTS_MAX = 1024, /* of collections, in one transaction; the rest follows in the next */
-	TRIES = 10,
-	CLAIM_AFTER = 3,
 	MET_MAX = 4096,
 	NOTED_MAX = 512 * 1024,
 	SWEEP_BYTES = 256 * 1024,
 	SWEPT_MAX = 128 * 1024,
 	RETRY_MS = 5000, /* after a failure */
-	ARENA_BLOCK = 64 * 1024,
 };
 #define NOTED_BYTES_MAX (32u * 1024 * 1024)
 #define SWEEP_PERIOD_NS 1000000000ull
 #define FLUSH_PERIOD_NS 30000000000ull
 #define PAUSE_PERIOD_NS 50000000ull
 #define NS_PER_MS 1000000ull
-
-struct doomed {
-	unsigned db;
-	uint8_t *key; /* owned */
-	size_t size;
-};
-
-struct list {
-	struct doomed *items;
-	size_t count, capacity;
-};
 
 struct expirer {
 	struct server *server;
@@ -66,137 +51,53 @@ struct expirer {
 	struct condition changed;
 	bool stop;
 	struct deadlines *deadlines;
-	struct list met;
+	struct key_list met;
 	uint64_t wake_at; /* ms: the deadline the thread sleeps for; 0 while it is awake */
 	/* the thread's */
-	struct sett_txn *txn;
-	struct arena arena;
-	struct list batch, swept;
+	struct removal removal;
+	size_t elements; /* of collections, that the present transaction may still delete */
+	struct key_list batch, swept;
 	size_t swept_next;
 	uint64_t swept_ns, flushed_ns; /* when last; monotonic */
 	bool flush_wanted;
 };
 
-/* ---- lists of keys ---- */
-
-static bool
-list_add(struct list *l, size_t max, unsigned db, struct bytes key)
-{
-	if (l->count == l->capacity) {
-		size_t capacity = l->capacity == 0 ? 64 : 2 * l->capacity;
-		if (capacity > max)
-			capacity = max;
-		if (l->count >= capacity)
-			return false;
-		struct doomed *items = reallocarray(l->items, capacity, sizeof(*items));
-		if (items == NULL)
-			return false;
-		l->items = items;
-		l->capacity = capacity;
-	}
-	uint8_t *copy = malloc(key.size + 1);
-	if (copy == NULL)
-		return false;
-	if (key.size > 0)
-		memcpy(copy, key.data, key.size);
-	l->items[l->count++] = (struct doomed){.db = db, .key = copy, .size = key.size};
-	return true;
-}
-
-static void
-list_clear(struct list *l)
-{
-	for (size_t i = 0; i < l->count; i++)
-		free(l->items[i].key);
-	l->count = 0;
-}
-
-static void
-list_free(struct list *l)
-{
-	list_clear(l);
-	free(l->items);
-	*l = (struct list){0};
-}
-
 /* ---- deleting ---- */
 
-/* Deletes those of [first, last) that are past their deadlines, in one transaction. */
-static int
-try_delete(struct expirer *e, size_t first, size_t last, uint64_t *ret_deleted)
+static void
+begin_batch(void *arg)
 {
-	struct keyspace_view view;
-	uint64_t deleted = 0, timestamp;
-	arena_reset(&e->arena);
-	int status = sett_txn_begin(e->txn, SETT_TXN_MANUAL_CONFLICTS);
+	((struct expirer *)arg)->elements = ELEMENTS_MAX;
+}
+
+/* Deletes the key, or elements of it, if they are past their deadlines. */
+static int
+delete_expired(void *arg, struct keyspace_view *view, const struct listed_key *d, uint64_t *deleted)
+{
+	struct expirer *e = arg;
+	struct type_expired expired;
+	int status = type_expire(view, d->db, bytes_of(d->key, d->size), &e->elements, &expired);
 	if (status != SETT_OK)
 		return status;
-	keyspace_begin(&view, e->server->keyspace, e->txn, &e->arena);
-	size_t elements = ELEMENTS_MAX;
-	for (size_t i = first; i < last && status == SETT_OK; i++) {
-		const struct doomed *d = &e->batch.items[i];
-		struct type_expired expired;
-		status = type_expire(&view, d->db, bytes_of(d->key, d->size), &elements, &expired);
-		if (status != SETT_OK)
-			break;
-		deleted += expired.key;
-		if (expired.deadline != 0)
-			expirer_note(e, d->db, bytes_of(d->key, d->size), expired.deadline);
-	}
-	if (status != SETT_OK) {
-		sett_txn_discard(e->txn);
-		return status;
-	}
-	status = commit_transaction(e->server, &view, NULL, &timestamp, NULL);
-	if (status != SETT_OK)
-		return status;
-	*ret_deleted = deleted;
-	runner_serve_waiters(e->server, &view);
+	*deleted += expired.key;
+	if (expired.deadline != 0)
+		expirer_note(e, d->db, bytes_of(d->key, d->size), expired.deadline);
 	return SETT_OK;
 }
 
+/* A full disk may heal. */
 static void
-delete_range(struct expirer *e, size_t first, size_t last)
+try_later(void *arg, const struct listed_key *d)
 {
-	uint64_t deleted = 0;
-	int status = SETT_CONFLICT;
-	bool claimed = false;
-	for (int tries = 1; status == SETT_CONFLICT && tries <= TRIES; tries++) {
-		status = try_delete(e, first, last, &deleted);
-		if (status == SETT_CONFLICT && last - first > 1)
-			break;
-		if (status == SETT_CONFLICT && tries >= CLAIM_AFTER) {
-			sett_txn_claim(e->txn);
-			claimed = true;
-		}
-	}
-	if (claimed && status != SETT_OK)
-		sett_txn_release_claim(e->txn);
-	if (status == SETT_CONFLICT && last - first > 1) {
-		for (size_t i = first; i < last; i++)
-			delete_range(e, i, i + 1);
-		return;
-	}
-	if (status == SETT_OK) {
-		__atomic_add_fetch(&e->expired, deleted, __ATOMIC_RELAXED);
-		return;
-	}
-	/* A full disk may heal. */
-	uint64_t again = clock_wall_ms(e->server->clock) + RETRY_MS;
-	for (size_t i = first; i < last; i++)
-		expirer_note(e, e->batch.items[i].db, bytes_of(e->batch.items[i].key, e->batch.items[i].size),
-			     again);
+	struct expirer *e = arg;
+	expirer_note(e, d->db, bytes_of(d->key, d->size), clock_wall_ms(e->server->clock) + RETRY_MS);
 }
 
 static void
 delete_batch(struct expirer *e)
 {
-	if (e->batch.count == 0)
-		return;
-	delete_range(e, 0, e->batch.count);
-	list_clear(&e->batch);
-	/* Nobody waits for these, and a reactor may be asleep. A failure shows in the engine's health. */
-	(void)sett_engine_write(e->server->engine);
+	uint64_t deleted = removal_run(&e->removal, &e->batch);
+	__atomic_add_fetch(&e->expired, deleted, __ATOMIC_RELAXED);
 }
 
 /* ---- sweeping ---- */
@@ -209,7 +110,7 @@ on_swept(void *arg, struct bytes engine_key, uint64_t expires_at)
 	struct bytes key;
 	/* A table is not read twice for the same deadline: what does not fit here is kept elsewhere. */
 	if (keyspace_parse_root_key(e->server->keyspace, engine_key, &db, &key) &&
-	    !list_add(&e->swept, SWEPT_MAX, db, key))
+	    !key_list_add(&e->swept, SWEPT_MAX, db, key))
 		expirer_note(e, db, key, expires_at);
 }
 
@@ -219,10 +120,10 @@ has_deadlines(struct expirer *e)
 {
 	struct keyspace_view view;
 	int64_t keys, expires = 0, due = 0;
-	arena_reset(&e->arena);
-	if (sett_txn_begin(e->txn, SETT_TXN_MANUAL_CONFLICTS) != SETT_OK)
+	arena_reset(&e->removal.arena);
+	if (sett_txn_begin(e->removal.txn, SETT_TXN_MANUAL_CONFLICTS) != SETT_OK)
 		return true;
-	keyspace_begin(&view, e->server->keyspace, e->txn, &e->arena);
+	keyspace_begin(&view, e->server->keyspace, e->removal.txn, &e->removal.arena);
 	const struct keyspace *keyspace = e->server->keyspace;
 	unsigned db = keyspace_next_database(keyspace, 0);
 	for (; db < keyspace_databases(keyspace) && expires == 0 && due == 0;
@@ -230,7 +131,7 @@ has_deadlines(struct expirer *e)
 		if (keyspace_count(&view, db, &keys, &expires) != SETT_OK ||
 		    keyspace_count_due(&view, db, &due) != SETT_OK)
 			expires = 1;
-	sett_txn_discard(e->txn);
+	sett_txn_discard(e->removal.txn);
 	return expires != 0 || due != 0;
 }
 
@@ -259,16 +160,16 @@ collect(struct expirer *e, uint64_t now_ms, bool active)
 {
 	struct buffer key = {0};
 	while (e->met.count > 0 && e->batch.count < BATCH_MAX) {
-		struct doomed d = e->met.items[--e->met.count];
-		list_add(&e->batch, BATCH_MAX, d.db, bytes_of(d.key, d.size));
+		struct listed_key d = e->met.items[--e->met.count];
+		key_list_add(&e->batch, BATCH_MAX, d.db, bytes_of(d.key, d.size));
 		free(d.key);
 	}
 	for (; active && e->swept_next < e->swept.count && e->batch.count < BATCH_MAX; e->swept_next++) {
-		const struct doomed *d = &e->swept.items[e->swept_next];
-		list_add(&e->batch, BATCH_MAX, d->db, bytes_of(d->key, d->size));
+		const struct listed_key *d = &e->swept.items[e->swept_next];
+		key_list_add(&e->batch, BATCH_MAX, d->db, bytes_of(d->key, d->size));
 	}
 	if (e->swept_next == e->swept.count) {
-		list_clear(&e->swept);
+		key_list_clear(&e->swept);
 		e->swept_next = 0;
 	}
 	while (active && deadlines_nearest(e->deadlines) < now_ms && e->batch.count < BATCH_MAX) {
@@ -276,7 +177,7 @@ collect(struct expirer *e, uint64_t now_ms, bool active)
 		buffer_clear(&key);
 		if (!deadlines_take(e->deadlines, &db, &key))
 			break;
-		list_add(&e->batch, BATCH_MAX, db, buffer_bytes(&key));
+		key_list_add(&e->batch, BATCH_MAX, db, buffer_bytes(&key));
 	}
 	if (active && deadlines_lost(e->deadlines) < now_ms) {
 		deadlines_forget_lost(e->deadlines);
@@ -339,12 +240,11 @@ run_thread(void *arg)
 static void
 free_all(struct expirer *e)
 {
-	sett_txn_destroy(e->txn);
-	arena_free(&e->arena);
+	removal_close(&e->removal);
 	deadlines_destroy(e->deadlines);
-	list_free(&e->met);
-	list_free(&e->batch);
-	list_free(&e->swept);
+	key_list_free(&e->met);
+	key_list_free(&e->batch);
+	key_list_free(&e->swept);
 	condition_destroy(&e->changed);
 	mutex_destroy(&e->lock);
 	free(e);
@@ -380,10 +280,14 @@ expirer_create(struct server *server, struct expirer **ret)
 	e->server = server;
 	mutex_init(&e->lock);
 	condition_init(&e->changed);
-	arena_init(&e->arena, ARENA_BLOCK);
+	e->removal = (struct removal){.server = server,
+				      .arg = e,
+				      .begin = begin_batch,
+				      .remove = delete_expired,
+				      .failed = try_later};
 	int status = deadlines_create(NOTED_MAX, NOTED_BYTES_MAX, &e->deadlines);
 	if (status == SETT_OK)
-		status = sett_txn_create(server->engine, &e->txn);
+		status = removal_open(&e->removal);
 	if (status == SETT_OK)
 		status = thread_start(&e->thread, "sett-expire", run_thread, e);
 	if (status != SETT_OK) {
@@ -429,7 +333,7 @@ expirer_met(struct expirer *e, unsigned db, struct bytes key)
 	if (key.size > KEYSPACE_MAX_KEY_SIZE)
 		return;
 	mutex_lock(&e->lock);
-	list_add(&e->met, MET_MAX, db, key);
+	key_list_add(&e->met, MET_MAX, db, key);
 	condition_signal(&e->changed);
 	mutex_unlock(&e->lock);
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "config/config.h"
+#include "expire/evictor.h"
 #include "expire/expirer.h"
 #include "keyspace/keyspace.h"
 
@@ -330,6 +331,9 @@ info_gather(struct server *server, struct info_facts *ret)
 	const struct command_rates totals = {ret->net.commands_processed, ret->net.bytes_in,
 					     ret->net.bytes_out};
 	command_stats_rates(server->command_stats, clock_monotonic_ns(server->clock), &totals, &ret->rates);
+	if (server->evictor != NULL)
+		evictor_figures(server->evictor, &ret->eviction);
+	ret->maxdisk_refuses = server_refuses(server, REFUSE_FULL_DISK);
 	if (server->expirer != NULL) {
 		ret->expired_keys = expirer_expired_keys(server->expirer);
 		ret->expire_cpu_ms = expirer_cpu_ns(server->expirer) / 1000000;

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <sys/utsname.h>
 
+#include "expire/evictor.h"
 #include "info/command_stats.h"
 #include "keyspace/libraries.h"
 #include "moving/saver.h"
@@ -38,6 +39,8 @@ struct info_facts {
 	uint64_t visible, written, durable, oldest_snapshot_age;
 	uint64_t topics[SUBSCRIPTION_KINDS]; /* that anybody is subscribed to */
 	struct tracking_stats tracking;
+	struct evictor_figures eviction;
+	uint64_t maxdisk_refuses; /* 1: commands that take space are refused for it */
 	uint64_t expired_keys, total_errors, keyspace_misses, keyspace_hits;
 	struct command_rates rates;
 	struct script_stats scripts;

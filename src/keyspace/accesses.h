@@ -1,5 +1,5 @@
-/* When keys were last used and how often, for OBJECT IDLETIME and FREQ: an estimate in fixed memory, beside the
- * data. Nothing is evicted by it.
+/* When keys were last used and how often, for evictions and OBJECT IDLETIME and FREQ: an estimate in fixed memory, beside the
+ * data.
  *
  * A table of 65,536 buckets of three keys each, found by the hash of the engine key. The key whose use is longest
  * ago gives way to a new one, and the bucket keeps when that was: a key that is not in the table was used last

@@ -253,6 +253,10 @@ void keyspace_cursor_close(struct keyspace_cursor *);
 /* A random key that is not expired; SETT_NOT_FOUND if there is none. `ret` is in the view's arena. */
 int keyspace_random_key(struct keyspace_view *, unsigned db, struct bytes *ret);
 
+/* A place among the keys (keyspace_cursor_open's `resume`), for samples: the stretches of keys behind it are chosen about
+ * as often as others, however many keys they have. Empty: the front, where there are few keys. */
+int keyspace_random_place(struct keyspace_view *, unsigned db, struct buffer *ret);
+
 /* ---- SCAN's cursors (scan_cursors.c) ---- */
 
 /* One call of SCAN: begin, open a keyspace_cursor at `place`, then a step for each of its keys, expired ones

@@ -193,6 +193,36 @@ choose_in_tables(struct keyspace_view *view, unsigned db, struct bytes lower, st
 /* ---- anywhere ---- */
 
 int
+keyspace_random_place(struct keyspace_view *view, unsigned db, struct buffer *ret)
+{
+	int64_t keys, expires;
+	uint64_t epoch, stretches;
+	struct bytes lower, upper;
+	struct buffer place = {0}, high = {0};
+	buffer_clear(ret);
+	int status = keyspace_count(view, db, &keys, &expires);
+	if (status == SETT_OK)
+		status = keyspace_epoch(view, db, &epoch);
+	if (status == SETT_OK)
+		status = keyspace_prefix_bounds(view, epoch, (struct bytes){0}, &lower, &upper);
+	if (status != SETT_OK || keys <= UNIFORM_MAX)
+		return status;
+	status = sett_txn_sample(view->txn, lower, upper, keyspace_random(view->keyspace), &place, &high,
+				 &stretches);
+	if (status == SETT_NOT_FOUND || (status == SETT_OK && (uint64_t)keys / stretches > STRETCH_AVERAGE)) {
+		buffer_clear(&place);
+		status = descend_from(view, lower, upper, keys, &place);
+	}
+	if (status == SETT_OK) {
+		struct bytes found = place_in_epoch(buffer_bytes(&place));
+		status = buffer_append(ret, found.data, found.size);
+	}
+	buffer_free(&place);
+	buffer_free(&high);
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}
+
+int
 keyspace_random_key(struct keyspace_view *view, unsigned db, struct bytes *ret)
 {
 	int64_t keys, expires;

@@ -87,14 +87,6 @@ go_on(void *arg, uint64_t keys)
 	return SETT_OK;
 }
 
-static struct access_rule
-access_rule_of(const struct config *config)
-{
-	return (struct access_rule){
-		.log_factor = (unsigned)__atomic_load_n(&config->lfu_log_factor, __ATOMIC_RELAXED),
-		.decay_minutes = (unsigned)__atomic_load_n(&config->lfu_decay_minutes, __ATOMIC_RELAXED)};
-}
-
 static int
 write_databases(struct save *save, struct rdb_file *file)
 {
@@ -111,7 +103,7 @@ write_databases(struct save *save, struct rdb_file *file)
 		.uses = config_policy_is_lfu(config)   ? RDB_USES_FREQUENCY
 			: config_policy_is_lru(config) ? RDB_USES_IDLE
 						       : RDB_USES_NONE,
-		.rule = access_rule_of(config),
+		.rule = server_access_rule(server),
 		.progress = go_on,
 		.arg = save,
 		.gone = save->gone != NULL ? save->gone : &save->saver->given_up,

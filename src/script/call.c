@@ -143,7 +143,7 @@ may_call_all(const struct script_run *run, const struct command *command)
 		(command->categories & (CATEGORY_SCRIPTING | CATEGORY_PUBSUB | CATEGORY_TRANSACTION)) == 0;
 }
 
-/* Why the command may not run, as an error text; NULL: it may. */
+/* Why the command may not run, as an error text (script_push_error); NULL: it may. */
 static const char *
 find_objection(const struct script_run *run, const struct command *command, size_t argc)
 {
@@ -155,6 +155,8 @@ find_objection(const struct script_run *run, const struct command *command, size
 		return "This Redis command is not allowed from script";
 	if (run->read_only && (command->flags & (COMMAND_WRITE | COMMAND_MAY_REPLICATE)) != 0)
 		return "Write commands are not allowed from read-only scripts.";
+	if (run->refuses_oom && !run->has_written && (command->flags & COMMAND_DENYOOM) != 0)
+		return "-" EXECUTION_NO_MEMORY_TEXT;
 	return NULL;
 }
 
@@ -163,7 +165,8 @@ static void
 refuse(lua_State *L, struct script_run *run, const struct call *call, const char *text)
 {
 	char worded[128];
-	int size = snprintf(worded, sizeof(worded), "ERR %s", text);
+	bool has_code = text[0] == '-';
+	int size = snprintf(worded, sizeof(worded), "%s%s", has_code ? "" : "ERR ", text + has_code);
 	struct command_run what = {.command = call->command,
 				   .argc = call->argc,
 				   .argv = call->argv,

@@ -27,8 +27,9 @@ struct script_run {
 	const struct bytes *argv;
 	struct resp_writer *reply; /* of the script */
 	bool read_only;
-	int protocol; /* redis.setresp: of the replies of the commands that it calls */
-	int status;   /* not SETT_OK: it is given up, and no more commands run */
+	bool refuses_oom; /* commands that take memory or space, until one has written (server_refuses) */
+	int protocol;     /* redis.setresp: of the replies of the commands that it calls */
+	int status;       /* not SETT_OK: it is given up, and no more commands run */
 	uint64_t started_ns;
 	unsigned calls;             /* of redis.call */
 	struct script_note **notes; /* where the next one goes; NULL: no command was called yet */

@@ -157,11 +157,23 @@ run_body(lua_State *L)
 
 /* ---- a run ---- */
 
+/* Whether the server refuses what takes memory or space, and the script does not say that it may all the same. */
+static bool
+refuses_oom(const struct command_context *c, const struct script_call *call)
+{
+	bool is_exempt = (call->flags & (SCRIPT_ALLOW_OOM | SCRIPT_NO_WRITES)) != 0 || c->client->loads;
+	return server_refuses(c->server, REFUSE_FULL_DISK | REFUSE_NO_MEMORY) && !is_exempt;
+}
+
 static int
 check_flags(struct command_context *c, const struct script_call *call)
 {
 	if ((call->flags & (SCRIPT_SAYS_NOTHING | SCRIPT_NO_WRITES)) == 0 && call->read_only)
 		return context_error(c, "ERR Can not execute a script with write flag using *_ro command.");
+	if (refuses_oom(c, call) && (call->flags & SCRIPT_SAYS_NOTHING) == 0)
+		return context_error(c,
+				     "OOM allow-oom flag is not set on the script, can not run it when used "
+				     "memory > 'maxmemory'");
 	return SETT_OK;
 }
 
@@ -238,6 +250,7 @@ script_run(struct command_context *c, struct script_vm *vm, const struct script_
 		.protocol = 2,
 		.read_only = call->read_only ||
 			((call->flags & SCRIPT_SAYS_NOTHING) == 0 && (call->flags & SCRIPT_NO_WRITES) != 0),
+		.refuses_oom = refuses_oom(c, call),
 		.started_ns = clock_monotonic_ns(c->server->clock)};
 	struct output_stream *streams = c->streams;
 	unsigned db = c->db;

@@ -95,6 +95,21 @@ touches_keys(const struct command_context *c)
 	return (flags & (COMMAND_WRITE | COMMAND_READONLY | COMMAND_MAY_REPLICATE)) != 0;
 }
 
+/* As in Redis, while memory is short no command is queued, as the queue takes some; a full disk does not mind those that
+ * only read. */
+static bool
+is_refused(const struct command_context *c)
+{
+	const struct command *command = c->command;
+	bool in_multi = client_in_multi(c->client),
+	     queues = in_multi && (command->flags & COMMAND_RUNNER) == 0;
+	uint32_t flags = command->flags;
+	if (in_multi && command->run == transaction_exec)
+		flags |= c->client->transaction->flags;
+	return !c->client->loads &&
+		((flags & COMMAND_DENYOOM) != 0 || (queues && server_refuses(c->server, REFUSE_NO_MEMORY)));
+}
+
 static bool
 is_allowed(struct command_context *c, const struct command *container)
 {
@@ -117,6 +132,10 @@ is_allowed(struct command_context *c, const struct command *container)
 	if (!c->client->authenticated && (command->flags & COMMAND_NO_AUTH) == 0 &&
 	    password_is_set(c->server->config)) {
 		admission_refuse(c, "NOAUTH Authentication required.");
+		return false;
+	}
+	if (server_refuses(c->server, REFUSE_FULL_DISK | REFUSE_NO_MEMORY) && is_refused(c)) {
+		admission_refuse(c, EXECUTION_NO_MEMORY_TEXT);
 		return false;
 	}
 	if (c->client->protocol == 2 && client_is_subscribed(c->client) &&

@@ -53,6 +53,8 @@ batch_may_share(void *arg, void *thread, const struct client *client, const stru
 		return false;
 	if (loading_is_active(&t->server->loading))
 		return false;
+	if (server_refuses(t->server, ~0U) && (command->flags & COMMAND_DENYOOM) != 0)
+		return false;
 	/* What admission_check would refuse, and what is not run at once, goes its own way. */
 	return command_arity_is_right(command, request->argc) && client->authenticated &&
 		!client_in_multi(client) && client->reply_flags == 0 && client->argument_bodies == NULL &&

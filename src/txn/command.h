@@ -85,8 +85,6 @@ enum { CONTEXT_NAME_SIZE = 132 };
 /* argv[0] in upper case, as a C string of at most 128 bytes: what error and help texts call a container, which
  * may be renamed. */
 void context_typed_name(const struct command_context *, char ret[CONTEXT_NAME_SIZE]);
-/* How uses of keys are counted, from the configuration. */
-struct access_rule context_access_rule(const struct command_context *);
 /* Notes that the command uses the key. */
 void context_note_access(struct command_context *, struct accesses *, const struct key *);
 /* The errors every command shares. */

@@ -441,9 +441,9 @@ server_note_accesses(struct server *server)
 }
 
 struct access_rule
-context_access_rule(const struct command_context *c)
+server_access_rule(const struct server *server)
 {
-	const struct config *config = c->server->config;
+	const struct config *config = server->config;
 	return (struct access_rule){
 		.log_factor = (unsigned)__atomic_load_n(&config->lfu_log_factor, __ATOMIC_RELAXED),
 		.decay_minutes = (unsigned)__atomic_load_n(&config->lfu_decay_minutes, __ATOMIC_RELAXED)};
@@ -454,7 +454,7 @@ context_note_access(struct command_context *c, struct accesses *accesses, const 
 {
 	uint64_t hash = k->engine_key.hash, now_ms = c->view.now_ms;
 	if (k->exists)
-		accesses_note(accesses, hash, now_ms, context_access_rule(c),
+		accesses_note(accesses, hash, now_ms, server_access_rule(c->server),
 			      keyspace_random(c->server->keyspace));
 	else if ((c->command->flags & COMMAND_WRITE) != 0)
 		accesses_note_new(accesses, hash, now_ms);

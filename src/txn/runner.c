@@ -324,6 +324,8 @@ static bool
 is_paused(const struct command_context *c, uint32_t flags)
 {
 	const struct server *server = c->server;
+	if (server_refuses(server, HOLD_FULL_DISK) && (flags & COMMAND_DENYOOM) != 0 && !c->client->loads)
+		return true;
 	if (server->pause == NULL || pause_until(server->pause) == 0)
 		return false;
 	enum pause_mode mode = pause_mode_at(server->pause, clock_wall_ms(server->clock));

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "keyspace/accesses.h"
 #include "storage/base/bytes.h"
 #include "storage/base/clock.h"
 #include "storage/base/log_sink.h"
@@ -19,6 +20,7 @@ struct pubsub;
 struct interest_table;
 struct waiting_table;
 struct expirer;
+struct evictor;
 struct saver;
 struct runner;
 struct slowlog;
@@ -74,6 +76,7 @@ struct server {
 	struct waiting_table *waiting;           /* txn/waiting.h: BLPOP and its kin; NULL: nobody waits */
 	struct script_library *scripts;          /* script/script.h */
 	struct expirer *expirer;                 /* expire/expirer.h */
+	struct evictor *evictor;                 /* expire/evictor.h */
 	struct runner *runner;                   /* txn/runner.h */
 	struct saver *saver;                     /* moving/saver.h */
 	struct slowlog *slowlog;                 /* info/slowlog.h */
@@ -99,7 +102,31 @@ struct server {
 	uint64_t transaction_memory;
 	/* atomic: maxmemory is passed, and no cache is left to give way: queues must not grow large */
 	bool memory_is_short;
+	unsigned refusals; /* atomic (relaxed: it stands for itself): enum refusal, or-ed */
 };
+
+/* Why commands that take memory or space (COMMAND_DENYOOM) are refused, with EXECUTION_NO_MEMORY_TEXT, or held. */
+enum refusal {
+	REFUSE_FULL_DISK = 1 << 0, /* maxdisk is reached, and nothing can be evicted: expire/evictor.h */
+	REFUSE_NO_MEMORY = 1 << 1, /* maxmemory is so small that no server keeps it: memory_keeper.h */
+	HOLD_FULL_DISK = 1 << 2,   /* maxdisk is reached, and room is being made: they wait */
+};
+/* Whether any of these reasons is there. Any thread. */
+static inline bool
+server_refuses(const struct server *server, unsigned reasons)
+{
+	return __builtin_expect((__atomic_load_n(&server->refusals, __ATOMIC_RELAXED) & reasons) != 0, 0);
+}
+static inline void
+server_refuse(struct server *server, enum refusal reason, bool on)
+{
+	if (on)
+		__atomic_or_fetch(&server->refusals, (unsigned)reason, __ATOMIC_RELAXED);
+	else
+		__atomic_and_fetch(&server->refusals, ~(unsigned)reason, __ATOMIC_RELAXED);
+}
+/* How uses of keys are counted, from the configuration. */
+struct access_rule server_access_rule(const struct server *);
 
 /* From now on uses of keys are noted. Any thread; does nothing from the second time on. SETT_NO_MEMORY. */
 int server_note_accesses(struct server *);

@@ -409,7 +409,7 @@ keep_line(void *arg, enum log_level level, const char *line)
 Test(config, what_has_no_effect_is_named)
 {
 	struct config *config =
-		load_content("maxmemory-policy allkeys-lru\nreplicaof no one\nsave \"\"\n"
+		load_content("maxmemory-eviction-tenacity 50\nreplicaof no one\nsave \"\"\n"
 			     "appendonly yes\nrdb-del-sync-files no\nactiverehashing yes\ntimeout 3\n");
 	struct buffer lines = {0};
 	struct log_sink sink = {keep_line, &lines};
@@ -418,8 +418,8 @@ Test(config, what_has_no_effect_is_named)
 	buffer_append(&lines, "", 1);
 	cr_assert_str_eq(
 		(char *)lines.data,
-		"Directive 'maxmemory-policy': accepted, has no effect: nothing is evicted: maxmemory "
-		"bounds memory, not the data\n"
+		"Directive 'maxmemory-eviction-tenacity': accepted, has no effect: keys are evicted on a "
+		"thread of their own, beside the commands\n"
 		"Directive 'appendonly': accepted, has no effect: every commit is in the server's own log: "
 		"there is no AOF\n"
 		"Accepted at their defaults, without effect here: activerehashing, rdb-del-sync-files\n");

@@ -441,6 +441,15 @@ struct sett_stats {
 	uint64_t oldest_snapshot; /* of a running transaction; the visible timestamp if none */
 };
 void sett_engine_stats(struct sett_engine *, struct sett_stats *ret);
+/* How many live bytes (struct sett_stats) there may be so that all files stay within `disk_bytes`: garbage that the
+ * space bound allows, log and reserve have room beside them. Any thread. */
+uint64_t sett_engine_live_limit(struct sett_engine *, uint64_t disk_bytes);
+/* Less than this is no bound that can be kept: log, reserve and a few memtables alone take it. Any thread. */
+uint64_t sett_engine_least_disk(struct sett_engine *);
+/* Slows commits that write down, as a pressure of the background's would: 0 not at all, SETT_SLOWEST to a crawl. Until
+ * the next call; SETT_TXN_PACED goes its way. Any thread. */
+#define SETT_SLOWEST 0.98
+void sett_engine_slow_writers(struct sett_engine *, double pressure);
 /* Memory in use that does not come from malloc. Never less than before. A system call for every 16 MiB. */
 uint64_t sett_engine_mapped_bytes(struct sett_engine *);
 /* Bytes a key's entry takes (key, head, body), without reading the body. */
