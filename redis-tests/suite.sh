@@ -3,7 +3,9 @@
 # in drop-in mode on servers that it starts itself.
 #
 #     redis-tests/suite.sh SERVER [PART/PARTS]                 2/3: the second of three parts of the units below
-#     redis-tests/suite.sh SERVER [external|drop-in] UNIT ...  without a mode: external
+#     redis-tests/suite.sh SERVER [--tls] [external|drop-in] UNIT ...  without a mode: external
+#
+# --tls: all connections speak TLS; needs Debian's tcl-tls.
 #
 # Each unit runs under a time limit, in external mode on a fresh server. What should pass, and what a failure means:
 # suite/judge.sh. suite_table.sh runs all there is, and writes a table.
@@ -23,6 +25,8 @@ all_units="unit/protocol unit/keyspace unit/type/string unit/type/incr unit/type
 # Units that say more where the suite starts the server.
 drop_in_units="unit/info unit/limits unit/networking unit/oom-score-adj unit/pubsubshard unit/slowlog unit/introspection
 	integration/redis-benchmark"
+# Those whose connections speak TLS.
+tls_units="unit/tls"
 # Of the tests that redis-server passes; asked for when all units run.
 least=1200
 
@@ -31,12 +35,13 @@ least=1200
 . "$here/suite/judge.sh"
 . "$here/suite/frame.sh"
 
-[ $# -ge 1 ] || fail "usage: suite.sh SERVER [PART/PARTS | [external|drop-in] UNIT ...]"
+[ $# -ge 1 ] || fail "usage: suite.sh SERVER [PART/PARTS | [--tls] [external|drop-in] UNIT ...]"
 find_server "$1"
 shift
 work_list() {
 	for unit in $all_units; do echo "external $unit"; done
 	for unit in $drop_in_units; do echo "drop-in $unit"; done
+	for unit in $tls_units; do echo "drop-in $unit tls"; done
 }
 case "${1:-}" in
 '') work_list >"$work/units" ;;
@@ -46,9 +51,11 @@ case "${1:-}" in
 	;;
 *)
 	mode=external
-	case "$1" in external | drop-in) mode=$1 && shift ;; esac
+	with=
+	[ "$1" != --tls ] || { with=tls && shift; }
+	case "${1:-}" in external | drop-in) mode=$1 && shift ;; esac
 	[ $# -ge 1 ] || fail "which units?"
-	for unit in "$@"; do echo "$mode $unit"; done >"$work/units"
+	for unit in "$@"; do echo "$mode $unit $with"; done >"$work/units"
 	least=0
 	;;
 esac
@@ -57,7 +64,8 @@ prepare_suite
 take_ports
 passed=0
 total=0
-while read -r mode unit <&5; do
+while read -r mode unit tls <&5; do
+	[ -z "$tls" ] || prepare_certificates
 	judge_unit "$mode" "$unit"
 	passed=$((passed + unit_ok))
 	total=$((total + unit_want))

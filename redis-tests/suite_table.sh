@@ -1,7 +1,7 @@
 #!/bin/sh
 # All of Redis' own test suite in both modes, as a table. `./dev suite` runs it.
 #
-#     redis-tests/suite_table.sh SERVER COMMIT [external|drop-in] [UNIT ...]
+#     redis-tests/suite_table.sh SERVER COMMIT [--tls] [external|drop-in] [UNIT ...]
 #
 # It can be stopped at any time: what a unit gave is kept in the cache folder by commit, and a run without names goes on
 # where the one before it ended. Units that are named run anew. Columns: the tests that are ok; those that are ok for
@@ -20,15 +20,17 @@ no_units="unit/printver unit/tls"
 . "$here/suite/judge.sh"
 . "$here/suite/frame.sh"
 
-[ $# -ge 2 ] || fail "usage: suite_table.sh SERVER COMMIT [external|drop-in] [UNIT ...]"
+[ $# -ge 2 ] || fail "usage: suite_table.sh SERVER COMMIT [--tls] [external|drop-in] [UNIT ...]"
 find_server "$1"
 commit=$2
 shift 2
+[ "${1:-}" != --tls ] || { tls=yes && no_units=unit/printver && shift; }
 modes="external drop-in"
 case "${1:-}" in external | drop-in) modes=$1 && shift ;; esac
 prepare_suite
 take_ports
-results=$cache/suite/$commit
+[ -z "$tls" ] || prepare_certificates
+results=$cache/suite/$commit${tls:+-tls}
 mkdir -p "$results"
 units=$*
 again=${units:+yes}

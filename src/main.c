@@ -481,7 +481,7 @@ static int
 run(struct program *p)
 {
 	struct server *s = &p->server;
-	if (!server_log_check(&p->log)) {
+	if (!server_log_open(&p->log)) {
 		fprintf(stderr, "Can't open the log file: %s\n", strerror(errno));
 		return 1;
 	}

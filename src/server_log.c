@@ -5,11 +5,12 @@
  * Process, role (always M, a master), local time, level (. - * #), text. Each line is one write to a
  * descriptor opened for appending, so lines of several threads do not mix and nothing waits in a buffer when
  * the process is killed. A log file is opened for each line, as redis-server does: tools that rotate logs
- * just move it away. */
+ * just move it away. With syslog-enabled each line goes to syslog, too. */
 #include "server_log.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -53,6 +54,7 @@ static void
 write_line(void *arg, enum log_level level, const char *line)
 {
 	static const char marks[] = ".-*#";
+	static const int priorities[] = {LOG_DEBUG, LOG_INFO, LOG_NOTICE, LOG_WARNING};
 	const struct server_log *log = arg;
 	if ((int)level < __atomic_load_n(&log->config->log_level, __ATOMIC_RELAXED))
 		return;
@@ -68,6 +70,8 @@ write_line(void *arg, enum log_level level, const char *line)
 		size = (int)sizeof(text) - 2;
 	text[size++] = '\n';
 	append(log, text, (size_t)size);
+	if (log->config->syslog_enabled)
+		syslog(priorities[level], "%s", line);
 }
 
 struct log_sink
@@ -83,8 +87,11 @@ server_log_raw(struct server_log *log, const char *text)
 }
 
 bool
-server_log_check(struct server_log *log)
+server_log_open(struct server_log *log)
 {
+	const struct config *config = log->config;
+	if (config->syslog_enabled)
+		openlog(config->syslog_ident, LOG_PID | LOG_NDELAY | LOG_NOWAIT, config->syslog_facility);
 	int fd = open_log(log);
 	if (fd < 0)
 		return false;

@@ -85,8 +85,8 @@ stale_names() {
 # learn_reference UNIT: fills $reference with the names; a run that lacks a listed test is done again.
 learn_reference() {
 	version=$("$reference_server" --version | sed -n 's/.* v=\([^ ]*\).*/\1/p')
-	kept=$cache/reference-$version/$1
-	[ "$mode" = external ] || kept=$cache/reference-$version/$mode/$1
+	kept=$cache/reference-$version/${tls:+tls/}$1
+	[ "$mode" = external ] || kept=$cache/reference-$version/${tls:+tls/}$mode/$1
 	reference=$work/reference
 	: >"$reference"
 	[ ! -f "$kept" ] || cp "$kept" "$reference"

@@ -13,6 +13,20 @@ free_port() {
 # order, and then such a test fails or waits for ever. Set: Sett runs with one.
 one_reactor=
 
+# Set: all connections speak TLS, with the certificates of prepare_certificates. tls_words SERVER|CLI: the options for that.
+tls=
+tls_words() {
+	[ -n "$tls" ] || return 0
+	certificates=$work/suite/tests/tls
+	case "$1" in
+	SERVER)
+		echo "--port 0 --tls-port $port --tls-cert-file $certificates/server.crt --tls-key-file $certificates/server.key" \
+			"--tls-ca-cert-file $certificates/ca.crt"
+		;;
+	CLI) echo "--tls --cacert $certificates/ca.crt --cert $certificates/client.crt --key $certificates/client.key" ;;
+	esac
+}
+
 # take_ports: sets $server_ports. In drop-in mode the suite takes what is free of 1,900 ports, and wants the port 10,000 above
 # each free, too. Suites that run side by side have ranges of their own, of nine.
 take_ports() {
@@ -30,11 +44,13 @@ start_server() {
 	port=$(free_port)
 	rm -rf "$work/data"
 	mkdir -p "$work/data"
+	# shellcheck disable=SC2046
 	"$1" --port "$port" --bind 127.0.0.1 --dir "$work/data" --enable-debug-command yes --save '' \
-		${one_reactor:+--io-threads 1} >"$work/server.log" 2>&1 &
+		${one_reactor:+--io-threads 1} $(tls_words SERVER) >"$work/server.log" 2>&1 &
 	server_pid=$!
 	tries=0
-	until [ "$(redis-cli -p "$port" ping 2>/dev/null)" = PONG ]; do
+	# shellcheck disable=SC2046
+	until [ "$(redis-cli -p "$port" $(tls_words CLI) ping 2>/dev/null)" = PONG ]; do
 		tries=$((tries + 1))
 		if [ "$tries" -gt 300 ] || ! kill -0 "$server_pid" 2>/dev/null; then
 			tail -20 "$work/server.log" >&2
@@ -73,7 +89,7 @@ run_tests() {
 	seconds=$1
 	output=$2
 	shift 2
-	{ (cd "$work/suite" && exec timeout -k 10 "$seconds" ./runtest --clients 1 --durable "$@") 2>&1 || true; } |
+	{ (cd "$work/suite" && exec timeout -k 10 "$seconds" ./runtest --clients 1 --durable ${tls:+--tls} "$@") 2>&1 || true; } |
 		sed "s/$(printf '\033')\[[0-9;]*m//g" >"$output"
 }
 

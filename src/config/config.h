@@ -95,6 +95,9 @@ struct config {
 	int databases;
 	char *log_file; /* "" = stdout */
 	int log_level;  /* (runtime) enum log_level */
+	bool syslog_enabled;
+	char *syslog_ident;
+	int syslog_facility; /* as of syslog.h */
 	bool daemonize;
 	int supervised; /* enum config_supervised, as set: see supervisor.h for what was found */
 	char *pid_file;

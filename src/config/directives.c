@@ -6,6 +6,7 @@
  * than none. To add a directive, add a row, and a field to struct config if something reads it. */
 #include <ctype.h>
 #include <limits.h>
+#include <syslog.h>
 
 #include "config/directive.h"
 #include "storage/engine.h"
@@ -50,9 +51,11 @@ static const struct choice supervised_choices[] = {{"upstart", CONFIG_SUPERVISED
 						   {"auto", CONFIG_SUPERVISED_AUTO},
 						   {"no", CONFIG_SUPERVISED_NO},
 						   {0}};
-static const struct choice facility_choices[] = {
-	{"user", 0},   {"local0", 1}, {"local1", 2}, {"local2", 3}, {"local3", 4},
-	{"local4", 5}, {"local5", 6}, {"local6", 7}, {"local7", 8}, {0}};
+static const struct choice facility_choices[] = {{"user", LOG_USER},     {"local0", LOG_LOCAL0},
+						 {"local1", LOG_LOCAL1}, {"local2", LOG_LOCAL2},
+						 {"local3", LOG_LOCAL3}, {"local4", LOG_LOCAL4},
+						 {"local5", LOG_LOCAL5}, {"local6", LOG_LOCAL6},
+						 {"local7", LOG_LOCAL7}, {0}};
 static const struct choice diskless_load_choices[] = {
 	{"disabled", 0}, {"on-empty-db", 1}, {"swapdb", 2}, {0}};
 static const struct choice policy_choices[] = {{"volatile-lru", CONFIG_POLICY_VOLATILE_LRU},
@@ -191,7 +194,6 @@ static const char REACTORS_READ[] = "the threads of io-threads always read, too"
 static const char NO_TLS_OUT[] =
 	"there is no replication and no cluster mode yet that would connect over TLS";
 static const char NO_MODULES[] = "there are no modules";
-static const char NO_SYSLOG[] = "lines go to the log file or to standard output alone";
 static const char NO_REPORT[] = "a crash report has the stack alone";
 static const char NO_LOGO[] = "the log begins with a short banner instead";
 static const char NO_THP[] = "transparent huge pages are left as the system has them";
@@ -294,9 +296,9 @@ const struct directive directive_table[] = {
 	{CHOICE("enable-protected-configs", local_choices, "no", IMMUTABLE), FIELD(enable_protected_configs)},
 	{CHOICE("enable-module-command", local_choices, "no", IMMUTABLE), NO_EFFECT(NO_MODULES)},
 	{CHOICE("supervised", supervised_choices, "no", IMMUTABLE), FIELD(supervised)},
-	{BOOLEAN("syslog-enabled", "no", IMMUTABLE), NO_EFFECT(NO_SYSLOG)},
-	{STRING("syslog-ident", "redis", IMMUTABLE), NO_EFFECT(NO_SYSLOG)},
-	{CHOICE("syslog-facility", facility_choices, "local0", IMMUTABLE), NO_EFFECT(NO_SYSLOG)},
+	{BOOLEAN("syslog-enabled", "no", IMMUTABLE), FIELD(syslog_enabled)},
+	{STRING("syslog-ident", "redis", IMMUTABLE), FIELD(syslog_ident)},
+	{CHOICE("syslog-facility", facility_choices, "local0", IMMUTABLE), FIELD(syslog_facility)},
 	{BOOLEAN("crash-log-enabled", "yes", 0), FIELD(crash_log)},
 	{BOOLEAN("crash-memcheck-enabled", "yes", 0), NO_EFFECT(NO_REPORT)},
 	{BOOLEAN("use-exit-on-panic", "no", HIDDEN), NO_EFFECT(NO_REPORT)},

@@ -1,10 +1,16 @@
 /* Listening sockets and accepting: see listener.h.
  *
  * One reactor accepts for all and hands each connection to the least loaded one. (SO_REUSEPORT would let the
- * kernel spread them, but by a hash of the addresses: with few connections some reactors get none.) */
+ * kernel spread them, but by a hash of the addresses: with few connections some reactors get none.)
+ *
+ * Other addresses on the same port: two sockets can't listen on one address and port, nor on all addresses and one of them.
+ * So sockets whose addresses stay are shared by the old and the new listeners. Where others may overlap, the old ones stop to
+ * listen first, which leaves them bound; should the new ones fail, they listen again. */
 #include "net/listener.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <sys/epoll.h>
@@ -27,31 +33,49 @@ static const char default_bind[] = "* -::*";
 struct listener {
 	struct loop_watch watch;
 	struct listeners *all;
+	char *word;      /* of `bind` that it was opened for; NULL: none */
+	char *unix_path; /* NULL: TCP */
 	int fd;
-	bool unix_socket;
+	bool stopped; /* listens no more, for now */
 };
 
 struct listeners {
 	struct listener_options options;
 	int port; /* of TCP, as is the next one */
 	char *bind;
-	bool is_shut;       /* atomic: by another thread */
-	struct loop *loop;  /* while accepting */
-	struct timer retry; /* accepting pauses when descriptors run out */
-	char *unix_path;    /* its file is removed at the end; NULL if there is none */
+	bool is_shut; /* atomic: by another thread */
+	bool was_passed;
+	/* while these are opened */
+	const struct listeners *old; /* of the same port, and about to go; NULL: none */
+	bool overlaps;               /* one of these can't be opened while they listen */
+	struct loop *loop;           /* while accepting */
+	struct timer retry;          /* accepting pauses when descriptors run out */
 	unsigned count;
 	struct listener items[LISTENERS_MAX];
 };
 
-static struct listener *
-add_listener(struct listeners *all, int fd, bool unix_socket)
+/* Takes the descriptor over; the texts are copied. On failure it is closed. */
+static int
+add_listener(struct listeners *all, int fd, const char *word, const char *unix_path)
 {
-	struct listener *l = &all->items[all->count++];
-	*l = (struct listener){.all = all, .fd = fd, .unix_socket = unix_socket};
-	return l;
+	assert(all->count < LISTENERS_MAX);
+	struct listener *l = &all->items[all->count];
+	*l = (struct listener){.all = all,
+			       .fd = fd,
+			       .word = word != NULL ? strdup(word) : NULL,
+			       .unix_path = unix_path != NULL ? strdup(unix_path) : NULL};
+	if ((word != NULL && l->word == NULL) || (unix_path != NULL && l->unix_path == NULL)) {
+		free(l->word);
+		free(l->unix_path);
+		close(fd);
+		return SETT_NO_MEMORY;
+	}
+	all->count++;
+	return SETT_OK;
 }
 
-/* Opens, binds and listens; the descriptor, or -1 with the failed call's name in `ret_call`. */
+/* Opens and binds, and listens with a backlog of 0 and more; the descriptor, or -1 with the failed call's name in
+ * `ret_call`. */
 static int
 open_socket(const struct sockaddr *address, socklen_t size, int backlog, const char **ret_call)
 {
@@ -70,7 +94,7 @@ open_socket(const struct sockaddr *address, socklen_t size, int backlog, const c
 		*ret_call = "bind";
 		ok = bind(fd, address, size) == 0;
 	}
-	if (ok) {
+	if (ok && backlog >= 0) {
 		*ret_call = "listen";
 		ok = listen(fd, backlog) == 0;
 	}
@@ -135,30 +159,13 @@ is_tolerable(int error, bool optional)
 	}
 }
 
-/* One word of `bind`: a leading '-' makes it optional. */
-static int
-open_word(struct listeners *all, const char *word)
-{
-	int port = all->port;
-	char why[ADDRESS_TEXT] = "";
-	bool optional = word[0] == '-';
-	const char *address = optional ? word + 1 : word;
-	int fd = listen_on(address, port, all->options.config->tcp_backlog, why, sizeof(why));
-	if (fd >= 0) {
-		add_listener(all, fd, false);
-		return SETT_OK;
-	}
-	int saved = errno;
-	log_sink_printf(&all->options.sink, LOG_LEVEL_WARNING,
-			"Warning: Could not create server TCP listening socket %s:%d: %s", address, port,
-			why);
-	return is_tolerable(saved, optional) ? SETT_OK : SETT_IO;
-}
+/* What makes of each word of `bind` a socket, or a failure. `address` is the word without its mark. */
+typedef int (*word_function)(struct listeners *, const char *word, const char *address, bool optional);
 
 static int
-open_words(struct listeners *all)
+each_word(struct listeners *all, word_function function)
 {
-	const char *next = all->bind;
+	const char *next = all->port != 0 ? all->bind : "";
 	while (*(next += strspn(next, " \t")) != '\0') {
 		char word[ADDRESS_TEXT];
 		size_t size = strcspn(next, " \t");
@@ -167,10 +174,82 @@ open_words(struct listeners *all)
 		memcpy(word, next, size);
 		word[size] = '\0';
 		next += size;
-		int status = open_word(all, word);
+		bool optional = word[0] == '-';
+		int status = function(all, word, optional ? word + 1 : word, optional);
 		if (status != SETT_OK)
 			return status;
 	}
+	return SETT_OK;
+}
+
+/* The failed opening of an address, of which errno says why. */
+static int
+refuse_word(const struct listeners *all, const char *address, bool optional, const char *why)
+{
+	int saved = errno;
+	log_sink_printf(&all->options.sink, LOG_LEVEL_WARNING,
+			"Warning: Could not create server TCP listening socket %s:%d: %s", address, all->port,
+			why);
+	return is_tolerable(saved, optional) ? SETT_OK : SETT_IO;
+}
+
+static struct listener *
+find_word(const struct listeners *all, const char *word)
+{
+	for (unsigned i = 0; all != NULL && i < all->count; i++)
+		if (all->items[i].word != NULL && strcmp(all->items[i].word, word) == 0)
+			return (struct listener *)&all->items[i];
+	return NULL;
+}
+
+static int
+open_word(struct listeners *all, const char *word, const char *address, bool optional)
+{
+	char why[ADDRESS_TEXT] = "";
+	const struct listener *shared = find_word(all->old, word);
+	int fd = shared != NULL
+		? fcntl(shared->fd, F_DUPFD_CLOEXEC, 0)
+		: listen_on(address, all->port, all->options.config->tcp_backlog, why, sizeof(why));
+	if (fd >= 0)
+		return add_listener(all, fd, word, NULL);
+	if (shared != NULL)
+		snprintf(why, sizeof(why), "%s", strerror(errno));
+	return refuse_word(all, address, optional, why);
+}
+
+static bool
+is_all_addresses(const char *word)
+{
+	static const char *const all[] = {"*", "::*", "0.0.0.0", "::"};
+	word += word[0] == '-';
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (strcmp(word, all[i]) == 0)
+			return true;
+	return false;
+}
+
+/* Whether it may be the server's own socket that stands in the way of this address. */
+static bool
+may_overlap(const struct listeners *old, const char *word)
+{
+	bool found = old->count > 0 && is_all_addresses(word);
+	for (unsigned i = 0; i < old->count; i++)
+		found |= old->items[i].word != NULL && is_all_addresses(old->items[i].word);
+	return found;
+}
+
+/* Binds, and does not listen: that is met by whoever listens, and nobody can connect. */
+static int
+try_word(struct listeners *all, const char *word, const char *address, bool optional)
+{
+	enum { NO_LISTEN = -1 };
+	char why[ADDRESS_TEXT] = "";
+	if (find_word(all->old, word) != NULL)
+		return SETT_OK;
+	int fd = listen_on(address, all->port, NO_LISTEN, why, sizeof(why));
+	if (fd < 0)
+		return refuse_word(all, address, optional, why);
+	close(fd);
 	return SETT_OK;
 }
 
@@ -207,28 +286,49 @@ open_unix(struct listeners *all, const char *path)
 				call, strerror(errno));
 		return SETT_IO;
 	}
-	add_listener(all, fd, true);
 	if (all->options.config->unix_socket_permission != 0 &&
 	    chmod(path, (mode_t)all->options.config->unix_socket_permission) != 0)
 		log_sink_printf(&all->options.sink, LOG_LEVEL_WARNING,
 				"Setting the mode of the unix socket: %s", strerror(errno));
-	all->unix_path = strdup(path);
-	return all->unix_path != NULL ? SETT_OK : SETT_NO_MEMORY;
+	return add_listener(all, fd, NULL, path);
 }
 
-static struct listeners *
-make_listeners(const struct listener_options *options)
+int
+listeners_make(const struct listener_options *options, int port, const char *addresses,
+	       struct listeners **ret)
 {
 	struct listeners *all = calloc(1, sizeof(*all));
-	if (all != NULL)
-		all->options = *options;
-	return all;
+	if (all == NULL)
+		return SETT_NO_MEMORY;
+	all->options = *options;
+	all->port = port;
+	all->bind = strdup(addresses != NULL ? addresses : default_bind);
+	if (all->bind == NULL) {
+		listeners_close(all);
+		return SETT_NO_MEMORY;
+	}
+	*ret = all;
+	return SETT_OK;
 }
 
-/* Of `open_it`: the listeners, or what it failed with. */
-static int
-finish(struct listeners *all, int status, struct listeners **ret)
+int
+listeners_add(struct listeners *all, int fd, const char *unix_path)
 {
+	if (all->count == LISTENERS_MAX)
+		return SETT_INVALID;
+	all->was_passed = true;
+	return add_listener(all, fd, NULL, unix_path);
+}
+
+int
+listeners_open_tcp(const struct listener_options *options, int port, const char *addresses,
+		   struct listeners **ret)
+{
+	struct listeners *all;
+	int status = listeners_make(options, port, addresses, &all);
+	if (status != SETT_OK)
+		return status;
+	status = each_word(all, open_word);
 	if (status == SETT_OK)
 		*ret = all;
 	else
@@ -237,41 +337,123 @@ finish(struct listeners *all, int status, struct listeners **ret)
 }
 
 int
-listeners_open_tcp(const struct listener_options *options, int port, const char *addresses,
-		   struct listeners **ret)
+listeners_open_unix(const struct listener_options *options, struct listeners **ret)
 {
-	struct listeners *all = make_listeners(options);
-	if (all == NULL)
-		return SETT_NO_MEMORY;
-	all->port = port;
-	all->bind = strdup(addresses != NULL ? addresses : default_bind);
-	if (all->bind == NULL)
-		return finish(all, SETT_NO_MEMORY, ret);
-	return finish(all, port == 0 ? SETT_OK : open_words(all), ret);
+	struct listeners *all;
+	int status = listeners_make(options, 0, NULL, &all);
+	const char *path = options->config->unix_socket;
+	if (status == SETT_OK && path != NULL && path[0] != '\0')
+		status = open_unix(all, path);
+	if (status == SETT_OK)
+		*ret = all;
+	else
+		listeners_close(all);
+	return status;
+}
+
+static bool
+has_word(const char *words, const char *word)
+{
+	size_t size = strlen(word);
+	for (const char *at = words; (at = strstr(at, word)) != NULL; at += size)
+		if ((at == words || at[-1] == ' ' || at[-1] == '\t') && strchr(" \t", at[size]) != NULL)
+			return true;
+	return false;
+}
+
+/* Nobody can connect to these any more, but to those of the addresses that stay. */
+static void
+stop_listening(struct listeners *all, const char *staying)
+{
+	__atomic_store_n(&all->is_shut, true, __ATOMIC_RELEASE); /* partner: accept_ready */
+	for (unsigned i = 0; i < all->count; i++) {
+		struct listener *l = &all->items[i];
+		l->stopped = l->word == NULL || !has_word(staying, l->word);
+		if (l->stopped)
+			shutdown(l->fd, SHUT_RDWR);
+	}
+}
+
+/* Undoes that. */
+static void
+listen_again(struct listeners *all)
+{
+	for (unsigned i = 0; i < all->count; i++) {
+		struct listener *l = &all->items[i];
+		if (l->stopped && listen(l->fd, all->options.config->tcp_backlog) != 0)
+			log_sink_printf(&all->options.sink, LOG_LEVEL_WARNING,
+					"Can't listen on %s:%d any more: %s", l->word, all->port,
+					strerror(errno));
+		l->stopped = false;
+	}
+	__atomic_store_n(&all->is_shut, false, __ATOMIC_RELEASE);
+}
+
+static int
+note_overlap(struct listeners *all, const char *word, const char *address, bool optional)
+{
+	all->overlaps |= find_word(all->old, word) == NULL && may_overlap(all->old, word);
+	return SETT_OK;
+}
+
+/* Listeners that are about to take the place of `old`, which stops to listen where it would be in their way. */
+static int
+begin_replacing(const struct listener_options *options, int port, const char *addresses,
+		struct listeners *old, struct listeners **ret)
+{
+	struct listeners *all;
+	int status = listeners_make(options, port, addresses, &all);
+	if (status != SETT_OK)
+		return status;
+	if (port == old->port) {
+		all->old = old;
+		status = each_word(all, note_overlap);
+	}
+	if (status != SETT_OK) {
+		listeners_close(all);
+		return status;
+	}
+	if (all->overlaps)
+		stop_listening(old, all->bind);
+	*ret = all;
+	return SETT_OK;
 }
 
 int
-listeners_try(const struct listener_options *options, const char *addresses)
+listeners_try_tcp(const struct listener_options *options, int port, const char *addresses,
+		  struct listeners *old)
 {
-	struct listeners all = {.options = *options};
-	all.bind = strdup(addresses != NULL ? addresses : default_bind);
-	if (all.bind == NULL)
-		return SETT_NO_MEMORY;
-	int status = open_words(&all); /* port 0: one of the system's choice */
-	for (unsigned i = 0; i < all.count; i++)
-		close(all.items[i].fd);
-	free(all.bind);
+	struct listeners *all;
+	int status = begin_replacing(options, port, addresses, old, &all);
+	if (status != SETT_OK)
+		return status;
+	status = each_word(all, try_word);
+	if (all->overlaps)
+		listen_again(old);
+	listeners_close(all);
 	return status;
 }
 
 int
-listeners_open_unix(const struct listener_options *options, struct listeners **ret)
+listeners_replace_tcp(const struct listener_options *options, int port, const char *addresses,
+		      struct listeners *old, struct listeners **ret)
 {
-	struct listeners *all = make_listeners(options);
-	if (all == NULL)
-		return SETT_NO_MEMORY;
-	const char *path = options->config->unix_socket;
-	return finish(all, path != NULL && path[0] != '\0' ? open_unix(all, path) : SETT_OK, ret);
+	struct listeners *all;
+	int status = begin_replacing(options, port, addresses, old, &all);
+	if (status != SETT_OK)
+		return status;
+	status = each_word(all, open_word);
+	if (status != SETT_OK) {
+		if (all->overlaps)
+			listen_again(old);
+		listeners_close(all);
+		return status;
+	}
+	if (!all->overlaps)
+		stop_listening(old, all->old != NULL ? all->bind : "");
+	all->old = NULL;
+	*ret = all;
+	return SETT_OK;
 }
 
 unsigned
@@ -292,12 +474,10 @@ listeners_bind(const struct listeners *all)
 	return all->bind;
 }
 
-void
-listeners_shut_down(struct listeners *all)
+bool
+listeners_were_passed(const struct listeners *all)
 {
-	__atomic_store_n(&all->is_shut, true, __ATOMIC_RELEASE); /* partner: accept_ready */
-	for (unsigned i = 0; i < all->count; i++)
-		shutdown(all->items[i].fd, SHUT_RDWR);
+	return all->was_passed;
 }
 
 void
@@ -305,11 +485,14 @@ listeners_close(struct listeners *all)
 {
 	if (all == NULL)
 		return;
-	for (unsigned i = 0; i < all->count; i++)
-		close(all->items[i].fd);
-	if (all->unix_path != NULL)
-		unlink(all->unix_path);
-	free(all->unix_path);
+	for (unsigned i = 0; i < all->count; i++) {
+		struct listener *l = &all->items[i];
+		close(l->fd);
+		if (l->unix_path != NULL && !all->was_passed)
+			unlink(l->unix_path);
+		free(l->unix_path);
+		free(l->word);
+	}
 	free(all->bind);
 	free(all);
 }
@@ -346,7 +529,7 @@ accept_ready(struct loop_watch *watch, uint32_t events)
 		if (fd >= 0) {
 			struct arrival arrival = {.fd = fd,
 						  .peer = (struct sockaddr *)&peer,
-						  .unix_path = l->unix_socket ? l->all->unix_path : NULL,
+						  .unix_path = l->unix_path,
 						  .speaks_tls = l->all->options.speaks_tls};
 			l->all->options.take(l->all->options.arg, &arrival);
 			continue;

@@ -1,10 +1,12 @@
 /* Where the server listens: see listening.h.
  *
  * A change of `port`, `tls-port` or `bind` is asked for twice. The guard tries it when the command runs, and leaves nothing behind,
- * since a command may run again: it opens the sockets and closes them. On the present port, which is taken by the
- * server itself, it tries the addresses on a port of the system's choice. When the change is made, its thread opens the new
- * sockets and shuts the old ones down, so the change holds before its reply leaves; the accepting reactor then watches the
- * new ones and closes the old. */
+ * since a command may run again: it binds sockets and closes them. When the change is made, its thread opens the new
+ * sockets and nobody can connect to the old ones any more, so the change holds before its reply leaves; the accepting reactor
+ * then watches the new ones and closes the old.
+ *
+ * Sockets that the service manager has passed stand in place of what the configuration says for their kind (a port, the TLS
+ * port, the unix socket), and stay as they are. */
 #include "net/listening.h"
 
 #include <assert.h>
@@ -12,6 +14,7 @@
 #include "config/config.h"
 #include "net/arrivals.h"
 #include "net/net_private.h"
+#include "net/passed_sockets.h"
 
 static void
 take_arrival(void *net, const struct arrival *arrival)
@@ -35,21 +38,29 @@ port_of(const struct config *config, int door)
 	return door == DOOR_TLS ? config->tls_port : config->port;
 }
 
+/* Under the configuration's lock, once there are threads. */
+static const char *
+bind_of(const struct config *config)
+{
+	return config->bind != NULL ? config->bind : "";
+}
+
 /* ---- changes ---- */
 
 static bool
-allows_door(struct net *net, int door, const struct config *planned, char *ret_reason, size_t size)
+allows_door_locked(struct net *net, int door, const struct config *planned, char *ret_reason, size_t size)
 {
 	struct listener_options options = make_options(net, door);
+	struct listeners *present = net->listening.doors[door].newest;
 	int port = port_of(planned, door);
-	bool same_port = port == port_of(net->config, door);
-	struct listeners *tried = NULL;
-	if (port == 0)
+	bool same_port = port == listeners_port(present);
+	if (same_port && strcmp(bind_of(planned), listeners_bind(present)) == 0)
 		return true;
-	int status = same_port ? listeners_try(&options, planned->bind)
-			       : listeners_open_tcp(&options, port, planned->bind, &tried);
-	listeners_close(tried);
-	if (status == SETT_OK)
+	if (listeners_were_passed(present)) {
+		snprintf(ret_reason, size, "The service manager has passed the sockets to the server.");
+		return false;
+	}
+	if (listeners_try_tcp(&options, port, bind_of(planned), present) == SETT_OK)
 		return true;
 	snprintf(ret_reason, size, "%s",
 		 same_port ? "Failed to bind to specified addresses."
@@ -60,31 +71,13 @@ allows_door(struct net *net, int door, const struct config *planned, char *ret_r
 bool
 listening_allows(void *arg, const struct config *planned, char *ret_reason, size_t size)
 {
-	for (int door = 0; door < DOORS; door++)
-		if (!allows_door(arg, door, planned, ret_reason, size))
-			return false;
-	return true;
-}
-
-/* On the present port the old sockets have to go first. If the new ones can't be had then, the old come back. */
-static int
-replace_locked(struct net *net, int door, int port, const char *addresses, struct listeners **ret)
-{
-	struct listener_options options = make_options(net, door);
-	struct listeners *old = net->listening.doors[door].newest;
-	bool same_port = port == listeners_port(old);
-	if (same_port)
-		listeners_shut_down(old);
-	int status = listeners_open_tcp(&options, port, addresses, ret);
-	if (status == SETT_OK) {
-		if (!same_port)
-			listeners_shut_down(old);
-		return SETT_OK;
-	}
-	log_sink_printf(&net->sink, LOG_LEVEL_WARNING,
-			"Can't listen on port %d as CONFIG SET asked; the server listens where it did", port);
-	return same_port ? listeners_open_tcp(&options, listeners_port(old), listeners_bind(old), ret)
-			 : status;
+	struct net *net = arg;
+	bool allows = true;
+	mutex_lock(&net->listening.mutex);
+	for (int door = 0; door < DOORS && allows; door++)
+		allows = allows_door_locked(net, door, planned, ret_reason, size);
+	mutex_unlock(&net->listening.mutex);
+	return allows;
 }
 
 /* Whether there are new sockets for the accepting reactor to take over. */
@@ -92,27 +85,20 @@ static bool
 follow_config_locked(struct net *net, int door, int port, const char *addresses)
 {
 	struct door *d = &net->listening.doors[door];
+	struct listener_options options = make_options(net, door);
 	struct listeners *opened = NULL;
 	if (port == listeners_port(d->newest) && strcmp(addresses, listeners_bind(d->newest)) == 0)
 		return false;
-	if (replace_locked(net, door, port, addresses, &opened) != SETT_OK)
+	if (listeners_replace_tcp(&options, port, addresses, d->newest, &opened) != SETT_OK) {
+		log_sink_printf(
+			&net->sink, LOG_LEVEL_WARNING,
+			"Can't listen on port %d as CONFIG SET asked; the server listens where it did", port);
 		return false;
+	}
 	if (d->newest != d->watched)
 		listeners_close(d->newest);
 	d->newest = opened;
 	return true;
-}
-
-/* A value of the configuration that this thread may keep. */
-static char *
-copy_bind(struct config *config, int ret_ports[DOORS])
-{
-	mutex_lock(config_lock(config));
-	char *copy = strdup(config->bind != NULL ? config->bind : "");
-	for (int door = 0; door < DOORS; door++)
-		ret_ports[door] = port_of(config, door);
-	mutex_unlock(config_lock(config));
-	return copy;
 }
 
 void
@@ -120,14 +106,14 @@ listening_change(void *arg)
 {
 	struct net *net = arg;
 	struct listening *l = &net->listening;
+	const struct config *config = net->config;
 	bool opened = false;
-	int ports[DOORS];
+	mutex_lock(config_lock(net->config));
 	mutex_lock(&l->mutex);
-	char *addresses = copy_bind(net->config, ports);
-	for (int door = 0; door < DOORS && addresses != NULL; door++)
-		opened |= follow_config_locked(net, door, ports[door], addresses);
+	for (int door = 0; door < DOORS; door++)
+		opened |= follow_config_locked(net, door, port_of(config, door), bind_of(config));
 	mutex_unlock(&l->mutex);
-	free(addresses);
+	mutex_unlock(config_lock(net->config));
 	if (opened)
 		reactor_control(net->reactors[0], REACTOR_LISTEN);
 }
@@ -152,6 +138,29 @@ listening_follow(struct net *net, struct loop *loop)
 
 /* ---- life ---- */
 
+/* Sorts the passed sockets by their kind. A kind of which there are none stays NULL. */
+static int
+take_passed(struct net *net, const struct passed_sockets *passed, struct sett_error *error)
+{
+	struct listening *l = &net->listening;
+	const struct config *config = net->config;
+	for (unsigned i = 0; i < passed->count; i++) {
+		const struct passed_socket *p = &passed->items[i];
+		int door = p->port != 0 && p->port == config->tls_port ? DOOR_TLS : DOOR_PLAIN;
+		struct listeners **all = p->unix_path[0] != '\0' ? &l->unix_socket : &l->doors[door].watched;
+		struct listener_options options = make_options(net, door);
+		int status = *all != NULL
+			? SETT_OK
+			: listeners_make(&options, port_of(config, door), bind_of(config), all);
+		if (status == SETT_OK)
+			status = listeners_add(*all, p->fd, p->unix_path[0] != '\0' ? p->unix_path : NULL);
+		if (status != SETT_OK)
+			return sett_error_set(error, status, 0, "taking over passed sockets: %s",
+					      sett_status_text(status));
+	}
+	return SETT_OK;
+}
+
 static int
 open_door(struct net *net, int door, struct sett_error *error)
 {
@@ -160,7 +169,8 @@ open_door(struct net *net, int door, struct sett_error *error)
 	struct listener_options options = make_options(net, door);
 	int port = port_of(config, door);
 	const char *what = door == DOOR_TLS ? "TLS" : "TCP";
-	int status = listeners_open_tcp(&options, port, config->bind, &d->watched);
+	int status =
+		d->watched != NULL ? SETT_OK : listeners_open_tcp(&options, port, config->bind, &d->watched);
 	d->newest = d->watched;
 	if (status == SETT_OK)
 		return SETT_OK;
@@ -169,20 +179,41 @@ open_door(struct net *net, int door, struct sett_error *error)
 	return sett_error_set(error, status, 0, "Failed listening on port %d (%s), aborting.", port, what);
 }
 
+/* As Redis warns. */
+static void
+check_backlog(struct net *net)
+{
+	int limit = 0, backlog = net->config->tcp_backlog;
+	FILE *file = fopen("/proc/sys/net/core/somaxconn", "re");
+	if (file == NULL)
+		return;
+	if (fscanf(file, "%d", &limit) == 1 && limit > 0 && limit < backlog)
+		log_sink_printf(&net->sink, LOG_LEVEL_WARNING,
+				"WARNING: The TCP backlog setting of %d cannot be enforced because "
+				"/proc/sys/net/core/somaxconn is set to the lower value of %d.",
+				backlog, limit);
+	fclose(file);
+}
+
 int
-listening_open(struct net *net, struct sett_error *error)
+listening_open(struct net *net, const struct passed_sockets *passed, struct sett_error *error)
 {
 	struct listening *l = &net->listening;
 	const struct config *config = net->config;
 	struct listener_options options = make_options(net, DOOR_PLAIN);
 	unsigned sockets = 0;
+	check_backlog(net);
+	int status = take_passed(net, passed, error);
+	if (status != SETT_OK)
+		return status;
 	for (int door = 0; door < DOORS; door++) {
-		int status = open_door(net, door, error);
+		status = open_door(net, door, error);
 		if (status != SETT_OK)
 			return status;
 		sockets += listeners_size(l->doors[door].watched);
 	}
-	int status = listeners_open_unix(&options, &l->unix_socket);
+	if (l->unix_socket == NULL)
+		status = listeners_open_unix(&options, &l->unix_socket);
 	if (status != SETT_OK)
 		return sett_error_set(error, status, 0, "Failed opening Unix socket %s", config->unix_socket);
 	if (sockets + listeners_size(l->unix_socket) > 0)

@@ -6,6 +6,7 @@
 #include "storage/base/thread.h"
 
 struct net;
+struct passed_sockets;
 
 /* The sockets of one port. */
 struct door {
@@ -22,8 +23,8 @@ struct listening {
 	struct door doors[DOORS];
 };
 
-/* Opens what the configuration names. The failure is logged. */
-int listening_open(struct net *, struct sett_error *);
+/* Opens what the configuration names, and takes over what was passed. The failure is logged. */
+int listening_open(struct net *, const struct passed_sockets *, struct sett_error *);
 /* NULL members are fine. */
 void listening_close(struct net *);
 

@@ -19,6 +19,7 @@
 
 #include "config/config.h"
 #include "net/net_private.h"
+#include "net/passed_sockets.h"
 #include "net/replies.h"
 
 enum { REACTORS_MAX = 128, POOL_THREADS_MAX = 256 };
@@ -71,6 +72,19 @@ create_reactors(struct net *net, struct sett_error *error)
 }
 
 static int
+open_sockets(struct net *net, struct sett_error *error)
+{
+	struct passed_sockets passed;
+	struct sett_error reason = {0};
+	int status = passed_sockets_find(&passed, &reason);
+	if (status != SETT_OK) {
+		log_sink_printf(&net->sink, LOG_LEVEL_WARNING, "%s", reason.message);
+		return sett_error_set(error, status, 0, "%s", reason.message);
+	}
+	return listening_open(net, &passed, error);
+}
+
+static int
 create_parts(struct net *net, struct sett_error *error)
 {
 	net->shutdown_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -89,7 +103,7 @@ create_parts(struct net *net, struct sett_error *error)
 		return sett_error_set(error, SETT_INVALID, 0,
 				      "Failed to configure TLS. Check logs for more info.");
 	}
-	return listening_open(net, error);
+	return open_sockets(net, error);
 }
 
 int
