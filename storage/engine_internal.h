@@ -191,17 +191,15 @@ struct sett_txn {
 	bool observed_own;   /* see sett_txn_observed_own */
 	uint64_t live_until; /* the earliest deadline that it took as not passed yet; UINT64_MAX: none */
 	struct superversion *superversion;
-	bool owns_superversion; /* a reference to give back; otherwise borrowed under RCU */
-	struct arena arena;
-	struct arena scratch; /* for one read of a part of a body */
+	bool owns_superversion;   /* a reference to give back; otherwise borrowed under RCU */
+	struct arena arena;       /* of what is written */
+	struct arena reads_arena; /* of what was read: sett_txn_forget_reads */
 	struct write_buffer writes;
 	uint64_t unforeseen; /* writes of keys without their hashes: sett_engine_fetch has not seen them */
 	uint64_t *reads, *written; /* conflict keys; those read are kept until the next begin, for a claim */
 	size_t read_count, read_capacity, written_count, written_capacity;
 	struct read_range *ranges;
 	size_t range_count, range_capacity;
-	struct block **pins;
-	size_t pin_count, pin_capacity;
 	struct sett_iterator *iterators; /* those that are open */
 	struct value_ahead ahead;        /* values that iterators meet */
 	/* scratch of commits */
@@ -213,12 +211,11 @@ struct sett_txn {
 	struct sett_error error; /* detail of the last failed read; not reported yet */
 };
 
-/* Ends a running transaction: gives back the superversion, the pins, the snapshot, and memory beyond what most
+/* Ends a running transaction: gives back the superversion, the snapshot, and memory beyond what most
  * transactions need. The conflict keys stay, for a claim. */
 void txn_end(struct sett_txn *);
 /* Forgets the conflict keys of an ended transaction. */
 void txn_forget_keys(struct sett_txn *);
-int txn_pin(struct sett_txn *, struct block *);
 /* Logs what txn->error says if the status is that of damage or of a failed read; remembers a miss. */
 void txn_note_read(struct sett_txn *, int status);
 /* Fills a record from an encoded entry; SETT_NOT_FOUND for a tombstone. */

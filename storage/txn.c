@@ -40,7 +40,7 @@ sett_txn_create(struct sett_engine *engine, struct sett_txn **ret)
 	}
 	txn->engine = engine;
 	arena_init(&txn->arena, ARENA_BLOCK);
-	arena_init(&txn->scratch, ARENA_BLOCK);
+	arena_init(&txn->reads_arena, ARENA_BLOCK);
 	write_buffer_init(&txn->writes, &txn->arena);
 	*ret = txn;
 	return SETT_OK;
@@ -56,7 +56,7 @@ sett_txn_destroy(struct sett_txn *txn)
 	snapshots_return_slot(&txn->engine->snapshots, txn->slot);
 	write_buffer_free(&txn->writes);
 	arena_free(&txn->arena);
-	arena_free(&txn->scratch);
+	arena_free(&txn->reads_arena);
 	for (size_t i = 0; i < txn->range_capacity; i++) {
 		buffer_free(&txn->ranges[i].low);
 		buffer_free(&txn->ranges[i].high);
@@ -64,7 +64,6 @@ sett_txn_destroy(struct sett_txn *txn)
 	free(txn->ranges);
 	free(txn->reads);
 	free(txn->written);
-	free(txn->pins);
 	free(txn->pointers);
 	free(txn->bodies);
 	buffer_free(&txn->batch);
@@ -91,7 +90,8 @@ begin(struct sett_txn *txn, unsigned flags)
 	txn_forget_keys(txn);
 	txn->range_count = 0;
 	/* relaxed: the number stands for itself */
-	txn->arena.limit = __atomic_load_n(&engine->transaction_memory, __ATOMIC_RELAXED) *
+	txn->arena.limit = txn->reads_arena.limit =
+		__atomic_load_n(&engine->transaction_memory, __ATOMIC_RELAXED) *
 		(flags & SETT_TXN_ROOMY ? SETT_ROOMY_FACTOR : 1);
 	txn->live_until = UINT64_MAX;
 	txn->running = true;
@@ -205,11 +205,10 @@ static void
 shrink(struct sett_txn *txn)
 {
 	struct write_buffer *writes = &txn->writes;
-	if (__builtin_expect((txn->pin_capacity | txn->body_capacity | writes->operation_capacity |
-			      writes->counter_capacity) <= KEPT_ENTRIES,
+	if (__builtin_expect((txn->body_capacity | writes->operation_capacity | writes->counter_capacity) <=
+				     KEPT_ENTRIES,
 			     1))
 		return;
-	SHRINK(txn->pins, txn->pin_capacity);
 	if (txn->body_capacity > KEPT_ENTRIES) {
 		free(txn->pointers);
 		txn->pointers = NULL;
@@ -224,9 +223,6 @@ txn_end(struct sett_txn *txn)
 {
 	while (txn->iterators)
 		sett_iterator_close(txn->iterators);
-	for (size_t i = 0; i < txn->pin_count; i++)
-		block_release(txn->pins[i]);
-	txn->pin_count = 0;
 	if (txn->owns_superversion)
 		superversion_release(txn->superversion);
 	txn->superversion = NULL;
@@ -235,6 +231,7 @@ txn_end(struct sett_txn *txn)
 	if (txn->ahead.runs[0].file || txn->ahead.counts_misses)
 		txn->ahead = (struct value_ahead){0};
 	arena_reset(&txn->arena);
+	arena_reset(&txn->reads_arena);
 	shrink(txn);
 	if (txn->batch.capacity > KEPT_BATCH)
 		buffer_free(&txn->batch);
@@ -372,25 +369,6 @@ txn_add_range(struct sett_txn *txn, size_t *ret)
 /* ---- reading ---- */
 
 int
-txn_pin(struct sett_txn *txn, struct block *pin)
-{
-	if (!pin)
-		return SETT_OK;
-	if (txn->pin_count == txn->pin_capacity) {
-		size_t capacity = txn->pin_capacity ? txn->pin_capacity * 2 : 16;
-		struct block **pins = realloc(txn->pins, capacity * sizeof(struct block *));
-		if (!pins) {
-			block_release(pin);
-			return SETT_NO_MEMORY;
-		}
-		txn->pins = pins;
-		txn->pin_capacity = capacity;
-	}
-	txn->pins[txn->pin_count++] = pin;
-	return SETT_OK;
-}
-
-int
 record_from_value(struct bytes value, uint64_t timestamp, struct sett_record *ret)
 {
 	struct entry entry;
@@ -422,9 +400,12 @@ find_in_tree(struct sett_txn *txn, struct bytes key, struct bytes *ret_value, ui
 	int r = version_get(sv->version, key, txn->snapshot, flags, &hit, &txn->error);
 	if (r != SETT_OK)
 		return r;
-	*ret_value = hit.value;
+	/* A copy: a block is many times as large, and the cache may have given it up already. */
+	const void *copy = arena_copy(&txn->reads_arena, hit.value.data, hit.value.size);
+	block_release(hit.pin);
+	*ret_value = bytes_of(copy, hit.value.size);
 	*ret_timestamp = hit.timestamp;
-	return txn_pin(txn, hit.pin);
+	return copy ? SETT_OK : SETT_NO_MEMORY;
 }
 
 static int
@@ -434,7 +415,8 @@ find_committed(struct sett_txn *txn, struct sett_key hashed, struct bytes *ret_v
 	struct record_cache *cache = txn->engine->records;
 	struct bytes key = hashed.bytes;
 	uint64_t hash = hashed.hash;
-	int r = record_cache_get(cache, hash, key, txn->snapshot, &txn->arena, ret_value, ret_timestamp);
+	int r = record_cache_get(cache, hash, key, txn->snapshot, &txn->reads_arena, ret_value,
+				 ret_timestamp);
 	*ret_cached = r == SETT_OK;
 	if (r != SETT_NOT_FOUND)
 		return r;
@@ -454,7 +436,7 @@ remember_key(struct sett_txn *txn, struct sett_key key, bool cached, struct sett
 	if (ret->body_size < txn->engine->options.value_threshold &&
 	    (ret->reserved_value.data[0] & ENTRY_KIND_MASK) != ENTRY_POINTER)
 		return SETT_OK;
-	const void *copy = arena_copy(&txn->arena, key.bytes.data, key.bytes.size);
+	const void *copy = arena_copy(&txn->reads_arena, key.bytes.data, key.bytes.size);
 	if (!copy)
 		return SETT_NO_MEMORY;
 	ret->reserved_key = (struct sett_key){bytes_of(copy, key.bytes.size), key.hash};
@@ -487,7 +469,7 @@ cache_body(struct sett_txn *txn, const struct sett_record *record, struct bytes 
 	size_t size = entry_encoded_size(&entry);
 	if (!key.bytes.data || !record_cache_takes(txn->engine->records, key.bytes.size + size))
 		return;
-	uint8_t *value = arena_allocate(&txn->arena, size, 1);
+	uint8_t *value = arena_allocate(&txn->reads_arena, size, 1);
 	if (!value)
 		return; /* it is but a cache */
 	(void)entry_encode(&entry, value);
@@ -538,9 +520,9 @@ sett_txn_get_hashed(struct sett_txn *txn, struct sett_key key, struct sett_recor
 	return r;
 }
 
-/* The body, in the transaction's memory; or in `scratch`, for callers that are through with it at once. */
+/* `keeps`: the caller is not through with the body at once. */
 static int
-read_body(struct sett_txn *txn, const struct sett_record *record, struct arena *scratch, struct bytes *ret)
+read_body(struct sett_txn *txn, const struct sett_record *record, bool keeps, struct bytes *ret)
 {
 	struct entry entry;
 	int r = txn_entry(txn, record, true, &entry);
@@ -555,10 +537,9 @@ read_body(struct sett_txn *txn, const struct sett_record *record, struct arena *
 		/* An own write's body may have come since something was read ahead from its place; and what is read ahead
 		 * must stay. */
 		struct value_ahead none = {0};
-		bool reads_ahead = scratch == NULL && record->timestamp != WRITE_OWN_TIMESTAMP;
+		bool reads_ahead = keeps && record->timestamp != WRITE_OWN_TIMESTAMP;
 		r = value_log_read_ahead(txn->engine->value_log, reads_ahead ? &txn->ahead : &none,
-					 &entry.pointer, flags, scratch != NULL ? scratch : &txn->arena, ret,
-					 &txn->error);
+					 &entry.pointer, flags, &txn->reads_arena, ret, &txn->error);
 		if (r == SETT_NOT_FOUND) /* a pointer whose file is gone is damage, not absence */
 			r = SETT_CORRUPT;
 	}
@@ -568,10 +549,24 @@ read_body(struct sett_txn *txn, const struct sett_record *record, struct arena *
 	return r;
 }
 
+struct sett_read_mark
+sett_txn_read_mark(const struct sett_txn *txn)
+{
+	return (struct sett_read_mark){arena_mark(&txn->reads_arena)};
+}
+
+void
+sett_txn_forget_reads(struct sett_txn *txn, const struct sett_read_mark *since)
+{
+	if (txn->ahead.runs[0].file)
+		value_ahead_forget(&txn->ahead);
+	arena_rewind(&txn->reads_arena, &since->place);
+}
+
 int
 sett_txn_body(struct sett_txn *txn, const struct sett_record *record, struct bytes *ret)
 {
-	return read_body(txn, record, NULL, ret);
+	return read_body(txn, record, true, ret);
 }
 
 uint64_t
@@ -608,10 +603,11 @@ sett_txn_body_part(struct sett_txn *txn, const struct sett_record *record, uint6
 		return r;
 	}
 	if (record->body_size < SETT_MAX_PACKED_SIZE || entry.kind != ENTRY_POINTER) {
-		r = read_body(txn, record, &txn->scratch, &body);
+		struct arena_mark place = arena_mark(&txn->reads_arena);
+		r = read_body(txn, record, false, &body);
 		if (r == SETT_OK)
 			memcpy(ret, body.data + offset, size);
-		arena_reset(&txn->scratch);
+		arena_rewind(&txn->reads_arena, &place);
 		return r;
 	}
 	r = value_log_read_part(txn->engine->value_log, &entry.pointer, offset, size,

@@ -212,6 +212,7 @@ reply_deadlines(struct command_context *c, enum deadline_form form)
 	resp_array(c->reply, c->argc - first);
 	for (size_t i = first; i < c->argc; i++) {
 		struct hash_field field;
+		struct sett_read_mark reads = hash_read_mark(&h.hash);
 		status = hash_find(&h.hash, c->argv[i], &field);
 		if (status != SETT_OK && status != SETT_NOT_FOUND)
 			return status;
@@ -221,6 +222,7 @@ reply_deadlines(struct command_context *c, enum deadline_form form)
 			resp_integer(c->reply, FIELD_WITHOUT_DEADLINE);
 		else
 			resp_integer(c->reply, shown_deadline(c, field.deadline, form));
+		hash_forget_reads(&h.hash, &reads);
 	}
 	return SETT_OK;
 }
@@ -478,11 +480,11 @@ check_setex(struct command_context *c, struct open_hash *h, const struct setex_o
 	if (!o->if_absent && !o->if_present)
 		return SETT_OK;
 	for (size_t i = o->first; i < c->argc && *ret; i += 2) {
-		struct hash_field field;
-		int status = hash_find(&h->hash, c->argv[i], &field);
-		if (status != SETT_OK && status != SETT_NOT_FOUND)
+		bool is_there;
+		int status = hash_has(&h->hash, c->argv[i], &is_there);
+		if (status != SETT_OK)
 			return status;
-		*ret = (status == SETT_OK) == o->if_present;
+		*ret = is_there == o->if_present;
 	}
 	return SETT_OK;
 }

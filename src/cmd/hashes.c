@@ -121,11 +121,13 @@ remove_named(struct command_context *c, struct open_hash *h, enum event_class cl
 	int64_t removed = 0;
 	for (size_t i = 2; i < c->argc && h->hash.count > 0; i++) {
 		struct hash_field field;
+		struct sett_read_mark reads = hash_read_mark(&h->hash);
 		int status = hash_find(&h->hash, c->argv[i], &field);
 		if (status == SETT_OK) {
 			status = hash_remove(&h->hash, &field);
 			removed++;
 		}
+		hash_forget_reads(&h->hash, &reads);
 		if (status != SETT_OK && status != SETT_NOT_FOUND)
 			return status;
 	}
@@ -229,13 +231,14 @@ static int
 reply_field(struct command_context *c, struct hash *h, struct bytes name)
 {
 	struct hash_field field;
+	struct sett_read_mark reads = hash_read_mark(h);
 	int status = hash_find(h, name, &field);
 	if (status == SETT_OK)
-		return reply_field_value(c, h, &field);
-	if (status != SETT_NOT_FOUND)
-		return status;
-	resp_null(c->reply);
-	return SETT_OK;
+		status = reply_field_value(c, h, &field);
+	else if (status == SETT_NOT_FOUND)
+		resp_null(c->reply);
+	hash_forget_reads(h, &reads);
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
 }
 
 int

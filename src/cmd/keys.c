@@ -11,11 +11,13 @@ command_del(struct command_context *c)
 	int64_t deleted = 0;
 	for (size_t i = 1; i < c->argc; i++) {
 		struct key k;
+		struct sett_read_mark reads = sett_txn_read_mark(c->view.txn);
 		int status = open_key(c, c->argv[i], &k);
 		if (status == SETT_OK && k.exists) {
 			status = tell_deleted(key_delete(&k), &k);
 			deleted++;
 		}
+		sett_txn_forget_reads(c->view.txn, &reads);
 		if (status != SETT_OK)
 			return status;
 	}
@@ -29,7 +31,9 @@ count_existing(struct command_context *c, int (*open)(struct command_context *, 
 	int64_t found = 0;
 	for (size_t i = 1; i < c->argc; i++) {
 		struct key k;
+		struct sett_read_mark reads = sett_txn_read_mark(c->view.txn);
 		int status = open(c, c->argv[i], &k);
+		sett_txn_forget_reads(c->view.txn, &reads);
 		if (status != SETT_OK)
 			return status;
 		found += k.exists;

@@ -72,7 +72,7 @@ int
 command_smove(struct command_context *c)
 {
 	struct open_hash from, to;
-	struct hash_field found;
+	bool is_there;
 	int status = open_set(c, c->argv[1], &from);
 	if (status != SETT_OK)
 		return status;
@@ -85,9 +85,9 @@ command_smove(struct command_context *c)
 		status = open_set(c, c->argv[2], &to);
 		return status == SETT_OK ? move_member(c, &from, &to, c->argv[3]) : status;
 	}
-	status = hash_find(&from.hash, c->argv[3], &found);
-	resp_integer(c->reply, status == SETT_OK);
-	return status == SETT_NOT_FOUND ? SETT_OK : status;
+	status = hash_has(&from.hash, c->argv[3], &is_there);
+	resp_integer(c->reply, is_there);
+	return status;
 }
 
 /* ---- reading ---- */
@@ -105,10 +105,10 @@ command_scard(struct command_context *c)
 static int
 reply_is_member(struct command_context *c, struct open_hash *set, struct bytes member)
 {
-	struct hash_field found;
-	int status = hash_find(&set->hash, member, &found);
-	resp_integer(c->reply, status == SETT_OK);
-	return status == SETT_NOT_FOUND ? SETT_OK : status;
+	bool is_there;
+	int status = hash_has(&set->hash, member, &is_there);
+	resp_integer(c->reply, is_there);
+	return status;
 }
 
 int

@@ -344,12 +344,14 @@ command_mget(struct command_context *c)
 	resp_array(c->reply, c->argc - 1);
 	for (size_t i = 1; i < c->argc; i++) {
 		struct key k;
+		struct sett_read_mark reads = sett_txn_read_mark(c->view.txn);
 		int status = open_key(c, c->argv[i], &k);
 		if (status == SETT_OK && k.exists && k.root.type == VALUE_STRING) {
 			status = context_reply_string(c, &k);
 		} else if (status == SETT_OK) {
 			resp_null(c->reply);
 		}
+		sett_txn_forget_reads(c->view.txn, &reads);
 		if (status != SETT_OK)
 			return status;
 	}

@@ -271,11 +271,13 @@ static int
 reply_score_of(struct command_context *c, struct zset *z, struct bytes name)
 {
 	struct zset_member member;
+	struct sett_read_mark reads = hash_read_mark(z->hash);
 	int status = zset_find(z, name, &member);
 	if (status == SETT_OK)
 		resp_double(c->reply, member.score);
 	else if (status == SETT_NOT_FOUND)
 		resp_null(c->reply);
+	hash_forget_reads(z->hash, &reads);
 	return status == SETT_NOT_FOUND ? SETT_OK : status;
 }
 

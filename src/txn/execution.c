@@ -152,7 +152,11 @@ execution_run(struct command_context *c, const struct call *call)
 	c->argc = call->argc;
 	c->argv = call->argv;
 	c->bodies = call->bodies;
+	struct sett_read_mark reads = sett_txn_read_mark(c->view.txn);
 	int status = run(c);
+	/* Of what it has read, neither its reply nor what waits for the commit keeps anything. Alone, the transaction ends. */
+	if (c->in_multi)
+		sett_txn_forget_reads(c->view.txn, &reads);
 	c->command = outer.command;
 	c->argc = outer.argc;
 	c->argv = outer.argv;

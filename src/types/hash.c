@@ -178,6 +178,32 @@ hash_find(struct hash *h, struct bytes name, struct hash_field *ret)
 }
 
 int
+hash_has(struct hash *h, struct bytes name, bool *ret)
+{
+	struct hash_field field;
+	struct sett_read_mark reads = hash_read_mark(h);
+	int status = hash_find(h, name, &field);
+	*ret = status == SETT_OK;
+	hash_forget_reads(h, &reads);
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}
+
+struct sett_read_mark
+hash_read_mark(const struct hash *h)
+{
+	return sett_txn_read_mark(h->key->view->txn);
+}
+
+/* A body that was read since then is that of a packed hash, or of one that was spread, which does without. Elements that
+ * are built are read in transactions of their own. */
+void
+hash_forget_reads(const struct hash *h, const struct sett_read_mark *since)
+{
+	if (h->object != 0 && h->members.view == h->key->view)
+		sett_txn_forget_reads(h->key->view->txn, since);
+}
+
+int
 hash_value(struct hash *h, const struct hash_field *field, struct bytes *ret)
 {
 	if (field->is_spread)
@@ -389,21 +415,26 @@ int
 hash_put(struct hash *h, struct bytes name, struct bytes value, uint64_t deadline, bool *ret_existed)
 {
 	struct hash_field field;
+	struct sett_read_mark reads = hash_read_mark(h);
 	int status = find_stored(h, name, &field);
 	if (status != SETT_OK && status != SETT_NOT_FOUND)
 		return status;
 	bool is_stored = status == SETT_OK;
 	if (ret_existed != NULL)
 		*ret_existed = is_stored && !field.is_due;
-	return hash_put_over(h, name, value, deadline, is_stored ? &field : NULL);
+	status = hash_put_over(h, name, value, deadline, is_stored ? &field : NULL);
+	hash_forget_reads(h, &reads);
+	return status;
 }
 
 int
 hash_add(struct hash *h, struct bytes name, bool *ret_existed)
 {
 	struct hash_field field;
+	struct sett_read_mark reads = hash_read_mark(h);
 	int status = find_stored(h, name, &field);
 	*ret_existed = status == SETT_OK;
+	hash_forget_reads(h, &reads);
 	return status == SETT_NOT_FOUND ? hash_add_new(h, name) : status;
 }
 

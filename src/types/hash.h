@@ -80,6 +80,12 @@ int hash_open_as(struct key *, enum value_type, const struct hash_limits *, stru
 void hash_replace(struct key *, enum value_type, const struct hash_limits *, struct hash *ret);
 /* SETT_NOT_FOUND: there is none, or (with `ret->is_due`, and all of `ret` set) it is past its deadline. */
 int hash_find(struct hash *, struct bytes name, struct hash_field *ret);
+/* The same for who wants to know no more; nothing is kept of it. */
+int hash_has(struct hash *, struct bytes name, bool *ret);
+/* A caller that meets many fields is through with those it has read since `since`: their slices are void. What else of the
+ * hash was read stays. */
+struct sett_read_mark hash_read_mark(const struct hash *);
+void hash_forget_reads(const struct hash *, const struct sett_read_mark *since);
 /* Of a packed hash: its body (packed.h). */
 int hash_body(struct hash *, struct bytes *ret);
 int hash_value(struct hash *, const struct hash_field *, struct bytes *ret);

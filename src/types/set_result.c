@@ -41,11 +41,11 @@ belongs(const struct set_result *r, const struct hash_field *member, bool *ret)
 	size_t end = r->operation == SET_UNION ? r->at : r->count;
 	*ret = true;
 	for (; i < end && *ret; i++) {
-		struct hash_field other;
-		int status = hash_find(r->sets[i], member->name, &other);
-		if (status != SETT_OK && status != SETT_NOT_FOUND)
+		bool is_there;
+		int status = hash_has(r->sets[i], member->name, &is_there);
+		if (status != SETT_OK)
 			return status;
-		*ret = (status == SETT_OK) == (r->operation == SET_INTERSECTION);
+		*ret = is_there == (r->operation == SET_INTERSECTION);
 	}
 	return SETT_OK;
 }

@@ -189,3 +189,33 @@ Test(arena, trim_gives_back_a_large_reservation)
 	cr_assert_null(a.spare);
 	arena_free(&a);
 }
+
+Test(arena, what_comes_after_a_mark_is_let_go_of)
+{
+	struct arena a;
+	arena_init(&a, 1000);
+	struct arena_mark nothing = arena_mark(&a);
+	char *kept = arena_copy(&a, "kept", 5);
+	size_t before = a.allocated;
+	struct arena_mark mark = arena_mark(&a);
+	for (int round = 0; round < 3; round++) {
+		/* Small ones, one with a block of its own, and small ones again. */
+		void *first = arena_allocate(&a, 10, 1);
+		cr_assert_not_null(arena_allocate(&a, 5000, 1));
+		struct arena_mark inner = arena_mark(&a);
+		size_t in_between = a.allocated;
+		for (int i = 0; i < 500; i++)
+			cr_assert_not_null(arena_allocate(&a, 100, 8));
+		arena_rewind(&a, &inner);
+		cr_assert_eq(a.allocated, in_between);
+		arena_rewind(&a, &mark);
+		cr_assert_eq(a.allocated, before);
+		cr_assert_eq(arena_allocate(&a, 10, 1), first, "the same place again");
+		arena_rewind(&a, &mark);
+	}
+	cr_assert_str_eq(kept, "kept");
+	arena_rewind(&a, &nothing);
+	cr_assert_lt(a.allocated, 2000, "one block is kept");
+	cr_assert_eq(arena_allocate(&a, 10, 1), (void *)kept);
+	arena_free(&a);
+}

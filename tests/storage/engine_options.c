@@ -268,3 +268,75 @@ Test(engine_options, a_transaction_takes_no_more_memory_than_it_may)
 	sett_txn_destroy(txn);
 	MUST(sett_engine_sync(engine, &error));
 }
+
+/* Keys from 0 on whose bodies take `bytes` in all, in the tables. */
+static unsigned
+fill_tables(size_t bytes)
+{
+	struct sett_txn *txn;
+	struct sett_error error = {0};
+	uint8_t body[BODY];
+	char text[16];
+	unsigned count = (unsigned)(bytes / BODY);
+	MUST(sett_txn_create(engine, &txn));
+	for (unsigned i = 0; i < count;) {
+		MUST(sett_txn_begin(txn, 0));
+		for (unsigned end = i + 100; i < end && i < count; i++)
+			MUST(sett_txn_put(txn, key_of(i, text),
+					  &(struct sett_put){.body = body_of(i, 0, body)}));
+		MUST(sett_txn_commit(txn, NULL, NULL));
+	}
+	sett_txn_destroy(txn);
+	MUST(sett_engine_flush(engine, &error));
+	return count;
+}
+
+static void
+expect_body(struct sett_txn *txn, const struct sett_record *record, unsigned key)
+{
+	uint8_t room[BODY];
+	struct bytes body;
+	MUST(sett_txn_body(txn, record, &body));
+	cr_assert(bytes_equal(body, body_of(key, 0, room)), "key %u", key);
+}
+
+Test(engine_options, what_is_read_counts_until_it_is_forgotten)
+{
+	enum { LIMIT = 1 << 20 };
+	struct sett_txn *txn;
+	struct sett_record first, record;
+	uint8_t body[BODY];
+	char text[16];
+	open_with((struct sett_options){.value_threshold = 4096});
+	unsigned count = fill_tables(4 * LIMIT), i = 0;
+	sett_engine_set_transaction_memory(engine, LIMIT);
+	MUST(sett_txn_create(engine, &txn));
+	MUST(sett_txn_begin(txn, 0));
+	int r;
+	do
+		r = sett_txn_get(txn, key_of(i, text), &record);
+	while (r == SETT_OK && ++i < count);
+	cr_assert_eq(r, SETT_NO_MEMORY, "%d after %u", r, i);
+	cr_assert_gt(i, count / 8);
+	sett_txn_discard(txn);
+	/* One that lets go of it comes through, and has kept what it read before, and what it wrote meanwhile. */
+	MUST(sett_txn_begin(txn, 0));
+	MUST(sett_txn_get(txn, key_of(0, text), &first));
+	MUST(sett_txn_put(txn, key_of(count, text), &(struct sett_put){.body = body_of(count, 0, body)}));
+	for (i = 1; i < count; i++) {
+		struct sett_read_mark mark = sett_txn_read_mark(txn);
+		MUST(sett_txn_get(txn, key_of(i, text), &record));
+		expect_body(txn, &record, i);
+		if (i % 100 == 0)
+			MUST(sett_txn_put(txn, key_of(i, text),
+					  &(struct sett_put){.body_of = &record, .over = &record}));
+		sett_txn_forget_reads(txn, &mark);
+	}
+	expect_body(txn, &first, 0);
+	for (i = 100; i <= count; i += i + 100 > count && i < count ? count - i : 100) {
+		MUST(sett_txn_get(txn, key_of(i, text), &record));
+		expect_body(txn, &record, i);
+	}
+	MUST(sett_txn_commit(txn, NULL, NULL));
+	sett_txn_destroy(txn);
+}

@@ -31,6 +31,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "storage/base/arena.h"
 #include "storage/base/bytes.h"
 #include "storage/base/clock.h"
 #include "storage/base/log_sink.h"
@@ -119,7 +120,8 @@ int sett_engine_sync(struct sett_engine *, struct sett_error *);
 /* Caches have what `memory_budget` of the options leaves beside memtables; from now on, what this budget
  * leaves. Memtables stay as they are. Any thread. */
 void sett_engine_set_memory_budget(struct sett_engine *, size_t budget);
-/* What one transaction may take for what it reads and writes, from its next begin on: past it, reads and writes
+/* What one transaction may take for what it writes, and as much again for what it has read and not forgotten
+ * (sett_txn_forget_reads), from its next begin on: past it, reads and writes
  * answer SETT_NO_MEMORY (but for SETT_TXN_ROOMY). A single value may be larger. 0, as at first: no limit. Any thread. */
 void sett_engine_set_transaction_memory(struct sett_engine *, size_t bytes);
 void sett_engine_set_sync_policy(struct sett_engine *, enum sett_sync_policy);
@@ -212,7 +214,7 @@ uint64_t sett_txn_observed(const struct sett_txn *);
 void sett_txn_observe_anew(struct sett_txn *);
 bool sett_txn_observed_own(const struct sett_txn *);
 
-/* An entry as read. The slices live until the transaction ends. */
+/* An entry as read. The slices live until the transaction ends, or its reads are forgotten (sett_txn_forget_reads). */
 struct sett_record {
 	struct bytes head;
 	uint64_t body_size;
@@ -232,6 +234,15 @@ int sett_txn_get(struct sett_txn *, struct bytes key, struct sett_record *ret);
 int sett_txn_get_hashed(struct sett_txn *, struct sett_key, struct sett_record *ret);
 /* The body of a record read in this transaction, checksum verified. SETT_WOULD_BLOCK, ... as above. */
 int sett_txn_body(struct sett_txn *, const struct sett_record *, struct bytes *ret);
+
+/* What a transaction has read stays in its memory, within sett_engine_set_transaction_memory. A caller that is through with what it
+ * has read since a point says so, and may read on without end: records and bodies read since then are void, what was
+ * read before, what iterators are at, and all that was written stay. Points are gone back to in the reverse order. */
+struct sett_read_mark {
+	struct arena_mark place;
+};
+struct sett_read_mark sett_txn_read_mark(const struct sett_txn *);
+void sett_txn_forget_reads(struct sett_txn *, const struct sett_read_mark *);
 
 /* `size` bytes of such a body from `offset` on, which it has, into `ret`: of a large one little more is read, and
  * the transaction keeps nothing of it. */

@@ -30,6 +30,19 @@ void *arena_allocate(struct arena *, size_t size, size_t align);
 void *arena_copy(struct arena *, const void *data, size_t size);
 /* Gives back what a reservation took and no allocation needed, if it is more than `keep` bytes. */
 void arena_trim(struct arena *, size_t keep);
+/* A point to go back to: what is allocated after it is let go of at once, what was before stays. Marks of one arena
+ * are gone back to in the reverse order, and are void once the arena is reset. */
+struct arena_mark {
+	struct arena_block *newest;
+	uint8_t *next, *end;
+};
+static inline struct arena_mark
+arena_mark(const struct arena *a)
+{
+	return (struct arena_mark){.newest = a->blocks, .next = a->next, .end = a->end};
+}
+/* One ordinary block is kept, as by a reset. */
+void arena_rewind(struct arena *, const struct arena_mark *);
 /* Forgets all allocations but keeps one ordinary block for reuse. */
 void arena_reset(struct arena *);
 /* Frees all. */
