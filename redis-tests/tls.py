@@ -469,6 +469,54 @@ def ports(t):
     expect("the new port", t.client().ping())
 
 
+def renegotiation(t):
+    """Is refused, and the connection ends; others go on."""
+    c = t.certificates
+    client = subprocess.Popen(["openssl", "s_client", "-connect", "127.0.0.1:%d" % t.port, "-tls1_2", "-cert", c("client.crt"),
+                               "-key", c("client.key"), "-CAfile", c("ca.crt")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT)
+    client.stdin.write(b"R\n")
+    client.stdin.flush()
+    output = client.stdout.read().decode()
+    client.stdin.close()
+    client.wait(TIMEOUT)
+    expect("renegotiation: " + output[-300:], "RENEGOTIATING" in output and "no renegotiation" in output)
+    expect("others", t.client().ping())
+
+
+def migrating(program, t):
+    """MIGRATE over TLS, as a client with a certificate of its own, to a server that has to show one of the authority."""
+    c = t.certificates
+    source = Server(program, "--tls-cluster", "yes", *c.server_options(), "--tls-client-cert-file", c("client.crt"),
+                    "--tls-client-key-file", c("client.key"))
+    source.start()
+    try:
+        control = source.connect(TIMEOUT)
+        value = os.urandom(3000000)
+
+        def migrate(*wanted):
+            control.set("moved", value)
+            t.control.delete("moved")
+            try:
+                reply = control.execute_command("MIGRATE", "127.0.0.1", t.port, "moved", 0, TIMEOUT * 1000)
+            except redis.ResponseError as error:
+                reply = str(error)
+            expect("MIGRATE: %s" % reply, reply in wanted)
+            expect("the key is in one place", control.exists("moved") + t.control.exists("moved") == 1)
+        migrate(b"OK", "OK")
+        expect("the value", t.control.get("moved") == value)
+        failed = "IOERR error or timeout connecting to the client"
+        control.config_set("tls-ca-cert-file", c("other-ca.crt"))
+        migrate(failed)  # the target is of another authority
+        control.config_set("tls-ca-cert-file", c("ca.crt"), "tls-cluster", "no")
+        # Plain text to a TLS port.
+        migrate("IOERR error or timeout reading to target instance", "IOERR error or timeout writing to target instance")
+        control.config_set("tls-cluster", "yes", "tls-client-cert-file", "", "tls-client-key-file", "")
+        migrate(b"OK", "OK")
+    finally:
+        source.clean_up()
+
+
 def starts(program, t):
     """What a start refuses."""
     c = t.certificates
@@ -488,10 +536,11 @@ def main():
     t = Test(sys.argv[1])
     try:
         for part in (admission, protocols, sessions, settings, large_values, endings, broken_handshakes, reloads, many_connects,
-                     tools, ports):
+                     renegotiation, tools, ports):
             begin = time.monotonic()
             part(t)
             print("%s: %.1f s" % (part.__name__, time.monotonic() - begin), flush=True)
+        migrating(sys.argv[1], t)
         starts(sys.argv[1], t)
         t.server.stop()
     finally:

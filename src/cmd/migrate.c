@@ -236,7 +236,10 @@ exchange(struct migration *m)
 {
 	bool ok = true;
 	struct command_context *c = m->c;
-	if (m->target.fd < 0 && !target_connect(&m->target, c->argv[1], c->argv[2], (int)m->timeout)) {
+	bool tls = __atomic_load_n(&c->server->config->tls.cluster, __ATOMIC_RELAXED);
+	if (!m->target.is_open &&
+	    !target_connect(&m->target, c->argv[1], c->argv[2], (int)m->timeout,
+			    tls ? c->server->net : NULL)) {
 		snprintf(m->error, sizeof(m->error), "IOERR error or timeout connecting to the client");
 		return false;
 	}
@@ -350,7 +353,7 @@ migrate(struct migration *m)
 int
 command_migrate(struct command_context *c)
 {
-	struct migration m = {.c = c, .target = {.fd = -1}};
+	struct migration m = {.c = c};
 	if (!parse(&m))
 		return OUTCOME_FAILED;
 	if (c->in_multi)

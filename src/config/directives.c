@@ -191,8 +191,6 @@ check_title(struct directive_value *value, char *ret_reason)
 static const char NO_CONNECTIONS_OUT[] = "the server makes no outgoing connections";
 static const char NO_MARK[] = "sockets are not marked";
 static const char REACTORS_READ[] = "the threads of io-threads always read, too";
-static const char NO_TLS_OUT[] =
-	"there is no replication and no cluster mode yet that would connect over TLS";
 static const char NO_MODULES[] = "there are no modules";
 static const char NO_REPORT[] = "a crash report has the stack alone";
 static const char NO_LOGO[] = "the log begins with a short banner instead";
@@ -266,8 +264,8 @@ const struct directive directive_table[] = {
 	{INTEGER("tls-port", 0, 65535, "0", 0), FIELD(tls_port)},
 	{INTEGER("tls-session-cache-size", 0, INT_MAX, "20480", 0), FIELD(tls.session_cache_size)},
 	{INTEGER("tls-session-cache-timeout", 0, INT_MAX, "300", 0), FIELD(tls.session_cache_timeout)},
-	{BOOLEAN("tls-cluster", "no", 0), FIELD(tls.cluster), NO_EFFECT(NO_TLS_OUT)},
-	{BOOLEAN("tls-replication", "no", 0), FIELD(tls.replication), NO_EFFECT(NO_TLS_OUT)},
+	{BOOLEAN("tls-cluster", "no", 0), FIELD(tls.cluster)},
+	{BOOLEAN("tls-replication", "no", 0), FIELD(tls.replication), NO_EFFECT(NO_REPLICATION)},
 	{CHOICE("tls-auth-clients", tls_clients_choices, "yes", 0), FIELD(tls.auth_clients)},
 	{BOOLEAN("tls-prefer-server-ciphers", "no", 0), FIELD(tls.prefer_server_ciphers)},
 	{BOOLEAN("tls-session-caching", "yes", 0), FIELD(tls.session_caching)},

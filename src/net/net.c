@@ -376,6 +376,12 @@ net_reactor_count(struct net *net)
 }
 
 int
+net_connect_tls(struct net *net, int fd, struct transport *ret)
+{
+	return tls_connect(&net->tls, fd, ret);
+}
+
+int
 net_tcp_port(struct net *net)
 {
 	int port = __atomic_load_n(&net->config->port, __ATOMIC_RELAXED);

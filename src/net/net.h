@@ -17,6 +17,7 @@
 
 struct net;
 struct config;
+struct transport;
 
 enum request_result {
 	REQUEST_DONE,      /* the reply (perhaps empty) was appended; client->close_after_reply may be set */
@@ -178,6 +179,9 @@ struct net_stats {
 void net_stats(struct net *, struct net_stats *ret);
 void net_reset_stats(struct net *);
 unsigned net_reactor_count(struct net *);
+/* The transport of a connection that the server itself makes to another, over TLS: see tls_connect in tls.h. The handshake
+ * is the caller's. Any thread. */
+int net_connect_tls(struct net *, int fd, struct transport *ret);
 /* The port, or the TLS port where there is no other; 0: neither. */
 int net_tcp_port(struct net *);
 
