@@ -1,8 +1,9 @@
 """How one gets in: `bind` and `port` that change while clients are there, sockets that the service manager passes, the mode of the
-unix socket; and what is said to syslog.
+unix socket; what is said to syslog, and what in a crash.
 
-    doors.py SERVER"""
+    doors.py SERVER [no-crash]"""
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -192,8 +193,36 @@ def syslog(program):
     return True
 
 
+def crash(program):
+    """DEBUG runs on the pool."""
+    for enabled in ("yes", "no"):
+        server = Server(program, "--enable-debug-command", "yes", "--crash-log-enabled", enabled, "--logfile", "crash.log")
+        server.options[-1] = server.directory + "/crash.log"
+        server.start()
+        try:
+            try:
+                server.connect(TIMEOUT).execute_command("DEBUG", "SEGFAULT")
+                fail("DEBUG SEGFAULT has a reply")
+            except redis.ConnectionError:
+                pass
+            expect("it ends by the signal", server.process.wait(TIMEOUT) == -signal.SIGSEGV)
+            with open(server.options[-1]) as log:
+                text = log.read()
+            begun = text.find("=== SETT BUG REPORT START")
+            expect("crash-log-enabled " + enabled, (begun >= 0) == (enabled == "yes"))
+            if begun < 0:
+                continue
+            for part in ("crashed by signal: 11", ", pool-long", "------ STACK TRACE ------", "(+0x", "BUG REPORT END"):
+                begun = text.find(part, begun)
+                expect("the report has %s: %s" % (part, text), begun >= 0)
+        finally:
+            server.clean_up()
+
+
 def main():
     program = sys.argv[1]
+    if "no-crash" not in sys.argv:  # a sanitizer has its own report
+        crash(program)
     change_addresses(program)
     passed_sockets(program)
     unix_mode(program)

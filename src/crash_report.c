@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -25,7 +26,7 @@
 #define HAS_SANITIZER 0
 #endif
 
-enum { PATH_BYTES = 4096, FRAMES = 100 };
+enum { PATH_BYTES = 4096, FRAMES = 100, THREAD_NAME_SIZE = 16 };
 
 static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 /* Written before the handlers are set. */
@@ -60,6 +61,29 @@ instruction(const void *context)
 }
 
 static void
+print_registers(int fd, const void *context)
+{
+#if defined(__x86_64__)
+	static const struct {
+		const char *name;
+		int index;
+	} shown[] = {{"RAX", REG_RAX}, {"RBX", REG_RBX}, {"RCX", REG_RCX}, {"RDX", REG_RDX}, {"RDI", REG_RDI},
+		     {"RSI", REG_RSI}, {"RBP", REG_RBP}, {"RSP", REG_RSP}, {"R8", REG_R8},   {"R9", REG_R9},
+		     {"R10", REG_R10}, {"R11", REG_R11}, {"R12", REG_R12}, {"R13", REG_R13}, {"R14", REG_R14},
+		     {"R15", REG_R15}, {"RIP", REG_RIP}, {"EFL", REG_EFL}};
+	const ucontext_t *u = context;
+	line(fd, "\n------ REGISTERS ------\n");
+	for (size_t i = 0; i < sizeof(shown) / sizeof(*shown); i++)
+		line(fd, "%s:%016llx%s", shown[i].name,
+		     (unsigned long long)u->uc_mcontext.gregs[shown[i].index], i % 4 == 3 ? "\n" : " ");
+	line(fd, "\n");
+#else
+	(void)fd;
+	(void)context;
+#endif
+}
+
+static void
 report(int number, siginfo_t *info, void *context)
 {
 	void *frames[FRAMES];
@@ -76,6 +100,11 @@ report(int number, siginfo_t *info, void *context)
 	else
 		line(fd, "%d:M # Accessing address: %p\n", (int)getpid(), info->si_addr);
 	line(fd, "%d:M # Crashed running the instruction at: %p\n", (int)getpid(), instruction(context));
+	char thread[THREAD_NAME_SIZE] = "?";
+	if (prctl(PR_GET_NAME, thread) != 0)
+		thread[0] = '\0';
+	line(fd, "%d:M # Thread: %d, %s\n", (int)getpid(), (int)gettid(), thread);
+	print_registers(fd, context);
 	line(fd, "\n------ STACK TRACE ------\n");
 	int count = backtrace(frames, FRAMES);
 	backtrace_symbols_fd(frames, count, fd);

@@ -272,7 +272,9 @@ open_unix(struct listeners *all, const char *path)
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	if (strlen(path) >= sizeof(address.sun_path)) {
 		log_sink_printf(&all->options.sink, LOG_LEVEL_WARNING,
-				"Failed opening Unix socket: bind: unix socket path too long");
+				"Failed opening Unix socket: unix socket path too long (%zu), must be under "
+				"%zu",
+				strlen(path), sizeof(address.sun_path));
 		return SETT_INVALID;
 	}
 	memcpy(address.sun_path, path, strlen(path) + 1);

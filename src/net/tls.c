@@ -118,9 +118,9 @@ set_ciphers(const struct making *m)
 {
 	const struct config_tls *from = m->from;
 	if (from->ciphers != NULL && SSL_CTX_set_cipher_list(m->context, from->ciphers) != 1)
-		return refuse_setting(m, "configure ciphers");
+		return refuse(m->sink, "Failed to configure ciphers: %s", from->ciphers);
 	if (from->ciphersuites != NULL && SSL_CTX_set_ciphersuites(m->context, from->ciphersuites) != 1)
-		return refuse_setting(m, "configure ciphersuites");
+		return refuse(m->sink, "Failed to configure ciphersuites: %s", from->ciphersuites);
 	if (from->prefer_server_ciphers)
 		SSL_CTX_set_options(m->context, SSL_OP_CIPHER_SERVER_PREFERENCE);
 	return true;
