@@ -24,7 +24,9 @@ all_units="unit/protocol unit/keyspace unit/type/string unit/type/incr unit/type
 	unit/type/stream-cgroups unit/functions"
 # Units that say more where the suite starts the server.
 drop_in_units="unit/info unit/limits unit/networking unit/oom-score-adj unit/pubsubshard unit/slowlog unit/introspection
-	integration/redis-benchmark"
+	integration/redis-benchmark
+	integration/corrupt-dump integration/convert-zipmap-hash-on-load integration/convert-ziplist-hash-on-load
+	integration/convert-ziplist-zset-on-load"
 # Those whose connections speak TLS.
 tls_units="unit/tls"
 # Of the tests that redis-server passes; asked for when all units run.

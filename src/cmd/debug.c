@@ -30,6 +30,16 @@ reply_ok(struct command_context *c)
 
 /* ---- SET-ACTIVE-EXPIRE, SLEEP, ERROR, LOG ---- */
 
+/* What atoi makes of the argument is the switch, as in Redis. `set` gets `c` or NULL. */
+static int
+defer_switch(struct command_context *c, void (*set)(struct server *, struct client *, void *data))
+{
+	int64_t value;
+	bool on = parse_integer(c->argv[2], &value) && value != 0;
+	resp_status(c->reply, "OK");
+	return context_defer(c, set, on ? c : NULL);
+}
+
 static void
 set_active_expire(struct server *server, struct client *client, void *data)
 {
@@ -42,11 +52,7 @@ set_active_expire(struct server *server, struct client *client, void *data)
 static int
 debug_set_active_expire(struct command_context *c)
 {
-	/* Redis takes whatever atoi makes of it. */
-	int64_t value;
-	bool on = parse_integer(c->argv[2], &value) && value != 0;
-	resp_status(c->reply, "OK");
-	return context_defer(c, set_active_expire, on ? c : NULL);
+	return defer_switch(c, set_active_expire);
 }
 
 /* ---- SEGFAULT, PANIC: for tests of the crash report ---- */
@@ -78,10 +84,19 @@ set_disable_deny_scripts(struct server *server, struct client *client, void *dat
 static int
 debug_set_disable_deny_scripts(struct command_context *c)
 {
-	int64_t value;
-	bool on = parse_integer(c->argv[2], &value) && value != 0;
-	resp_status(c->reply, "OK");
-	return context_defer(c, set_disable_deny_scripts, on ? c : NULL);
+	return defer_switch(c, set_disable_deny_scripts);
+}
+
+static void
+set_skip_checksum_validation(struct server *server, struct client *client, void *data)
+{
+	__atomic_store_n(&server->payloads_are_trusted, data != NULL, __ATOMIC_RELAXED);
+}
+
+static int
+debug_set_skip_checksum_validation(struct command_context *c)
+{
+	return defer_switch(c, set_skip_checksum_validation);
 }
 
 static double
@@ -556,6 +571,8 @@ debug_help(struct command_context *c)
 		"    default.",
 		"SET-DISABLE-DENY-SCRIPTS <0|1>",
 		"    Let scripts call more commands than they may.",
+		"SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+		"    Enables or disables checksum checks for the payloads of RESTORE and FUNCTION RESTORE.",
 		"SLEEP <seconds>",
 		"    Sleep before replying, for <seconds>. Decimals allowed.",
 		NULL,
@@ -571,6 +588,7 @@ static const struct {
 	{"HELP", 2, 2, debug_help},
 	{"SET-ACTIVE-EXPIRE", 3, 3, debug_set_active_expire},
 	{"SET-DISABLE-DENY-SCRIPTS", 3, 3, debug_set_disable_deny_scripts},
+	{"SET-SKIP-CHECKSUM-VALIDATION", 3, 3, debug_set_skip_checksum_validation},
 	{"SLEEP", 3, 3, debug_sleep},
 	{"SEGFAULT", 2, 2, debug_segfault},
 	{"PANIC", 2, 2, debug_panic},

@@ -114,6 +114,15 @@ parse_options(struct command_context *c, struct restore_options *ret)
 	return true;
 }
 
+/* Redis' log says what was wrong, too. */
+static int
+refuse_payload(struct command_context *c, const struct rdb_reader *reader)
+{
+	log_sink_printf(&c->server->sink, LOG_LEVEL_NOTICE, "RESTORE: %s integrity check failed",
+			rdb_reader_form_name(reader));
+	return context_error(c, "ERR Bad data format");
+}
+
 /* Stores the value under the key, which does not exist. */
 static int
 store_payload(struct command_context *c, struct key *k, struct bytes value)
@@ -122,13 +131,13 @@ store_payload(struct command_context *c, struct key *k, struct bytes value)
 	struct rdb_reader reader;
 	int status = rdb_reader_open(&reader, value);
 	if (status == RDB_MALFORMED)
-		return context_error(c, "ERR Bad data format");
+		return refuse_payload(c, &reader);
 	if (status != SETT_OK)
 		return status;
 	status = rdb_store_value(&reader, &limits, k);
 	/* Nothing may follow the value. */
 	if (status == RDB_MALFORMED || (status == SETT_OK && rdb_left(&reader.in) > 0))
-		status = context_error(c, "ERR Bad data format");
+		status = refuse_payload(c, &reader);
 	rdb_reader_close(&reader);
 	return status;
 }
@@ -168,7 +177,7 @@ static int
 restore(struct command_context *c, struct key *k, const struct restore_options *o)
 {
 	struct bytes value;
-	if (rdb_payload_open(c->argv[3], &value) != SETT_OK)
+	if (rdb_payload_open(c->argv[3], server_trusts_payloads(c->server), &value) != SETT_OK)
 		return context_error(c, "ERR DUMP payload version or checksum are wrong");
 	bool existed = k->exists, exists = true;
 	int status = existed ? key_delete(k) : SETT_OK;

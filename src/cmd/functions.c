@@ -227,7 +227,7 @@ command_function_restore(struct command_context *c)
 		return context_error(
 			c,
 			"ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.");
-	if (rdb_payload_open(c->argv[2], &payload) != SETT_OK)
+	if (rdb_payload_open(c->argv[2], server_trusts_payloads(c->server), &payload) != SETT_OK)
 		return context_error(c, "ERR DUMP payload version or checksum are wrong");
 	return restore(c, payload, policy);
 }

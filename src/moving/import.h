@@ -25,7 +25,8 @@ struct import {
 	bool replaces;      /* a key that is there already gives way; else it is damage */
 	bool keeps_expired; /* commands that follow may give a key past its deadline a new one */
 	struct import_losses losses;
-	uint64_t keys, expired;
+	uint64_t keys, expired,
+		empty; /* `empty`: collections without elements, which Redis once wrote, are left out */
 	uint64_t done_before; /* bytes of the files before this one */
 	struct sett_error *error;
 };

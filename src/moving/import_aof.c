@@ -3,6 +3,7 @@
  * or within a block, was cut off there. */
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "moving/aof_reader.h"
 #include "moving/feed.h"
@@ -28,21 +29,34 @@ struct aof_import {
 	size_t block_at, block_commands, block_bytes;
 };
 
+/* `what` is in Redis' words, which people search for. */
 static int
 failed(struct aof_import *a, size_t at, const char *what, const char *detail)
 {
 	return sett_error_set(a->import->error, SETT_CORRUPT, 0,
-			      "%s is damaged, or can't be taken over, at byte %zu: %s%s", a->file->path, at,
-			      what, detail);
+			      "%s reading the append only file %s, at byte %zu%s", what, a->file->path, at,
+			      detail);
+}
+
+static int
+run_failed(struct aof_import *a, size_t argc, const struct bytes *argv)
+{
+	const struct command *container;
+	char what[128], detail[FEED_ERROR_SIZE + 64];
+	if (command_find(a->import->server->commands, argv, argc, &container) == NULL && container == NULL) {
+		snprintf(what, sizeof(what), "Unknown command '%.*s'",
+			 (int)(argv[0].size < 64 ? argv[0].size : 64), (const char *)argv[0].data);
+		return failed(a, a->reader.begin, what, "");
+	}
+	snprintf(detail, sizeof(detail), ": a command of those from there on fails: %s", a->feed.error);
+	return failed(a, a->block_at, "A command failed", detail);
 }
 
 static int
 run(struct aof_import *a, size_t argc, const struct bytes *argv)
 {
 	int status = feed_run(&a->feed, argc, argv);
-	return status == SETT_INVALID
-		? failed(a, a->block_at, "a command of those from there on fails: ", a->feed.error)
-		: status;
+	return status == SETT_INVALID ? run_failed(a, argc, argv) : status;
 }
 
 static int
@@ -87,7 +101,7 @@ take_command(struct aof_import *a)
 	if (is_word(a, "MULTI") || is_word(a, "EXEC")) {
 		bool begins = is_word(a, "MULTI");
 		if (begins == a->is_files)
-			return failed(a, at, "MULTI and EXEC do not take turns", "");
+			return failed(a, at, "Bad file format", ": MULTI and EXEC do not take turns");
 		status = end_block(a);
 		if (status == SETT_OK && begins)
 			status = begin_block(a, at);
@@ -126,11 +140,9 @@ end_early(struct aof_import *a, size_t at, bool takes_truncated)
 	if (status != SETT_OK)
 		return status;
 	if (!takes_truncated)
-		return failed(
-			a, at,
-			"it ends within a command or a MULTI block, and aof-load-truncated is no, or other "
-			"files follow it",
-			"");
+		return failed(a, at, "Unexpected end of file",
+			      ": it ends within a command or a MULTI block, and aof-load-truncated is no, or "
+			      "other files follow it");
 	log_sink_printf(&a->import->server->sink, LOG_LEVEL_WARNING,
 			"%s ends within a command or a MULTI block: it is taken over up to byte %zu of %zu",
 			a->file->path, at, a->file->content.size);
@@ -147,7 +159,7 @@ read_commands(struct aof_import *a, bool takes_truncated)
 		if (status == SETT_NOT_FOUND)
 			return end_block(a);
 		if (status == RDB_MALFORMED)
-			return failed(a, a->reader.begin, "this is no command", "");
+			return failed(a, a->reader.begin, "Bad file format", ": this is no command");
 		if (status == SETT_OK)
 			status = take_command(a);
 		/* What was queued is copied: the pages can be given back. */

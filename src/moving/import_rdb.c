@@ -4,6 +4,7 @@
 #include "moving/import.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 
 #include "config/config.h"
@@ -20,6 +21,7 @@ enum {
 	BODY_STEP = 1024 * 1024,
 	TRIES_MAX = 100,
 	ARENA_BLOCK = 64 * 1024,
+	EMPTY_NAMED_MAX = 10, /* empty keys that the log names */
 };
 
 struct rdb_import {
@@ -32,7 +34,7 @@ struct rdb_import {
 	struct sett_body_writer *body; /* of the present transaction; NULL: none */
 	enum rdb_uses uses;
 	/* of the present transaction */
-	uint64_t keys, expired, functions;
+	uint64_t keys, expired, empty, functions;
 	bool is_large;
 };
 
@@ -42,6 +44,14 @@ damaged(struct rdb_import *r, const struct rdb_database_reader *reader, const ch
 	return sett_error_set(r->import->error, SETT_CORRUPT, 0,
 			      "%s is damaged, or can't be taken over, at byte %" PRIu64 ": %s", r->file->path,
 			      rdb_database_offset(reader), what);
+}
+
+static int
+damaged_value(struct rdb_import *r, const struct rdb_database_reader *reader, const struct rdb_reader *value)
+{
+	char what[64];
+	snprintf(what, sizeof(what), "%s integrity check failed", rdb_reader_form_name(value));
+	return damaged(r, reader, what);
 }
 
 /* ---- one key ---- */
@@ -139,6 +149,19 @@ store_key(struct rdb_import *r, struct keyspace_view *view, struct rdb_database_
 	return status;
 }
 
+/* Redis goes on, too: some of its versions left such keys behind. */
+static int
+skip_empty(struct rdb_import *r, struct rdb_database_reader *reader, const struct rdb_entry *e,
+	   const struct rdb_reader *value)
+{
+	if (r->import->empty + r->empty++ < EMPTY_NAMED_MAX)
+		log_sink_printf(&r->import->server->sink, LOG_LEVEL_WARNING, "skipping empty key: %.*s",
+				(int)(e->name.size < INT_MAX ? e->name.size : INT_MAX),
+				(const char *)e->name.data);
+	rdb_database_value_read(reader, value->in);
+	return SETT_OK;
+}
+
 /* ---- functions ---- */
 
 /* A library, in a transaction of its own. What the server does not take is counted. */
@@ -179,7 +202,7 @@ take_entry(struct rdb_import *r, struct keyspace_view *view, struct rdb_database
 		return load_functions(r, e.value);
 	status = rdb_reader_open_typed(&value, e.type, reader->in);
 	if (status == RDB_MALFORMED)
-		return damaged(r, reader, "a value makes no sense");
+		return damaged_value(r, reader, &value);
 	if (status != SETT_OK)
 		return status;
 	r->is_large = rdb_reader_weight(&value) >= LARGE_WEIGHT;
@@ -188,7 +211,8 @@ take_entry(struct rdb_import *r, struct keyspace_view *view, struct rdb_database
 		view->may_build = r->is_large;
 		status = store_key(r, view, reader, &e, &value);
 		if (status == RDB_MALFORMED)
-			status = damaged(r, reader, "a value makes no sense");
+			status = value.is_empty ? skip_empty(r, reader, &e, &value)
+						: damaged_value(r, reader, &value);
 	}
 	rdb_reader_close(&value);
 	return status;
@@ -200,7 +224,7 @@ take_entries(struct rdb_import *r, struct keyspace_view *view, struct rdb_databa
 {
 	const uint8_t *begin = reader->in.at;
 	int status = SETT_OK;
-	r->keys = r->expired = r->functions = 0;
+	r->keys = r->expired = r->empty = r->functions = 0;
 	r->is_large = false;
 	while (status == SETT_OK && !r->is_large && r->keys < BATCH_KEYS &&
 	       reader->in.at - begin < BATCH_BYTES) {
@@ -262,6 +286,7 @@ run_until_committed(struct rdb_import *r, struct rdb_database_reader *reader)
 		return status;
 	r->import->keys += r->keys - r->expired;
 	r->import->expired += r->expired;
+	r->import->empty += r->empty;
 	r->import->losses.functions += r->functions;
 	rdb_sleep_for_keys(__atomic_load_n(&r->import->server->config->key_load_delay, __ATOMIC_RELAXED),
 			   r->import->keys, r->keys - r->expired);

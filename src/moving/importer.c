@@ -173,6 +173,8 @@ report(const struct import *i, const struct redis_files *files)
 			" past their deadlines",
 			files->is_aof ? "append only file" : "disk", (double)ms / MS_PER_SECOND, i->keys,
 			i->expired);
+	if (i->empty > 0)
+		log_sink_printf(&s->sink, LOG_LEVEL_WARNING, "empty keys skipped: %" PRIu64, i->empty);
 	if (i->losses.functions > 0)
 		log_sink_printf(&s->sink, LOG_LEVEL_WARNING,
 				"%" PRIu64 " libraries of functions were not taken over: load them again",

@@ -1,5 +1,4 @@
-/* See redis_files.h. A line of a manifest is "file NAME seq NUMBER type LETTER", b: the base, i: what came after it, in
- * this order; h: no longer needed. From the comments in Redis' aof.c. */
+/* See redis_files.h. */
 #include "moving/redis_files.h"
 
 #include <limits.h>
@@ -7,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/words.h"
+#include "moving/aof_manifest.h"
 #include "rdb/crc64.h"
 #include "storage/base/varint.h"
 
@@ -104,6 +103,9 @@ add_file(struct redis_files *files, struct vfs *vfs, const char *directory, cons
 	if (size < 0 || (size_t)size >= sizeof(path))
 		return sett_error_set(error, SETT_INVALID, 0, "the path of %s is too long", name);
 	int status = redis_file_fingerprint(vfs, path, &file.print, error);
+	if (status == SETT_NOT_FOUND)
+		return sett_error_set(error, status, 0, "%s can't be opened: No such file or directory",
+				      path);
 	if (status != SETT_OK)
 		return status;
 	struct redis_file *more = reallocarray(files->files, files->count + 1, sizeof(*more));
@@ -119,50 +121,7 @@ add_file(struct redis_files *files, struct vfs *vfs, const char *directory, cons
 
 /* ---- the manifest ---- */
 
-enum { MANIFEST_MAX = 1024 * 1024, MANIFEST_WORDS = 6 };
-
-static int
-add_line(struct redis_files *files, struct vfs *vfs, const char *directory, const char *path,
-	 struct bytes line, struct sett_error *error)
-{
-	char name[NAME_MAX + 1];
-	struct words words = {0};
-	if (line.size == 0 || line.data[0] == '#')
-		return SETT_OK;
-	int status = words_split(line, &words);
-	if (status != SETT_OK)
-		return sett_error_set(error, status, 0, "%s: a line makes no sense", path);
-	bool is_right = words.count == MANIFEST_WORDS && bytes_equal(words.items[0], BYTES_LITERAL("file")) &&
-		words.items[1].size > 0 && words.items[1].size < sizeof(name) &&
-		bytes_equal(words.items[4], BYTES_LITERAL("type")) && words.items[5].size == 1 &&
-		memchr(words.items[1].data, '/', words.items[1].size) == NULL;
-	char type = is_right ? (char)words.items[5].data[0] : '?';
-	if (is_right)
-		snprintf(name, sizeof(name), "%.*s", (int)words.items[1].size,
-			 (const char *)words.items[1].data);
-	words_free(&words);
-	if (type != 'b' && type != 'i' && type != 'h')
-		return sett_error_set(error, SETT_INVALID, 0, "%s: a line makes no sense: %.*s", path,
-				      line.size < 100 ? (int)line.size : 100, (const char *)line.data);
-	return type == 'h' ? SETT_OK : add_file(files, vfs, directory, name, error);
-}
-
-static int
-add_lines(struct redis_files *files, struct vfs *vfs, const char *directory, const char *path,
-	  struct bytes text, struct sett_error *error)
-{
-	int status = SETT_OK;
-	while (status == SETT_OK && text.size > 0) {
-		const uint8_t *end = memchr(text.data, '\n', text.size);
-		size_t size = end != NULL ? (size_t)(end - text.data) : text.size;
-		struct bytes line =
-			bytes_of(text.data, size > 0 && text.data[size - 1] == '\r' ? size - 1 : size);
-		status = add_line(files, vfs, directory, path, line, error);
-		size += end != NULL;
-		text = bytes_of(text.data + size, text.size - size);
-	}
-	return status;
-}
+enum { MANIFEST_MAX = 1024 * 1024 };
 
 /* SETT_NOT_FOUND: there is no manifest. */
 static int
@@ -184,11 +143,46 @@ read_manifest(const char *path, struct vfs *vfs, struct buffer *ret, struct sett
 	return status != SETT_OK ? status : closed;
 }
 
+/* A base that has the name from before Redis 7 may still lie where that version had it: its move was cut off. */
+static bool
+lies_outside(const struct search *s, const struct aof_manifest *manifest, struct vfs *vfs,
+	     const char *directory)
+{
+	char path[PATH_MAX];
+	struct vfs_file *file;
+	if (!manifest->has_base || !s->has_append_file ||
+	    strcmp(manifest->names[0], s->config->append_file) != 0)
+		return false;
+	int size = snprintf(path, sizeof(path), "%s/%s", directory, manifest->names[0]);
+	if (size < 0 || (size_t)size >= sizeof(path))
+		return false; /* add_file says so */
+	int status = vfs_open(vfs, path, VFS_READ, &file, NULL);
+	if (status == SETT_OK)
+		status = vfs_close(file, NULL);
+	return status == SETT_NOT_FOUND;
+}
+
+static int
+add_named_files(struct search *s, struct vfs *vfs, const char *directory, const char *path, struct bytes text,
+		struct sett_error *error)
+{
+	struct aof_manifest manifest;
+	int status = aof_manifest_parse(text, path, &manifest, error);
+	if (status != SETT_OK)
+		return status;
+	bool outside = lies_outside(s, &manifest, vfs, directory);
+	for (size_t i = 0; i < manifest.count && status == SETT_OK; i++)
+		status = add_file(s->files, vfs, i == 0 && outside ? s->config->dir : directory,
+				  manifest.names[i], error);
+	aof_manifest_free(&manifest);
+	return status;
+}
+
 /* The files that the manifest names. None if there is no manifest: then the directory is not Redis'. */
 static int
-add_directory(const struct config *config, struct vfs *vfs, struct redis_files *files,
-	      struct sett_error *error)
+add_directory(struct search *s, struct vfs *vfs, struct sett_error *error)
 {
+	const struct config *config = s->config;
 	char directory[PATH_MAX], path[PATH_MAX];
 	struct buffer text = {0};
 	int size = snprintf(directory, sizeof(directory), "%s/%s", config->dir, config->append_directory);
@@ -203,7 +197,7 @@ add_directory(const struct config *config, struct vfs *vfs, struct redis_files *
 	if (status == SETT_NOT_FOUND)
 		return SETT_OK;
 	if (status == SETT_OK)
-		status = add_lines(files, vfs, directory, path, buffer_bytes(&text), error);
+		status = add_named_files(s, vfs, directory, path, buffer_bytes(&text), error);
 	else
 		sett_error_set(error, status, 0, "%s can't be read", path);
 	buffer_free(&text);
@@ -235,7 +229,7 @@ choose(struct search *s, struct vfs *vfs, struct sett_error *error)
 	struct redis_files *files = s->files;
 	int status = SETT_OK;
 	if (s->has_append_directory && (config->append_only || !s->has_dump))
-		status = add_directory(config, vfs, files, error);
+		status = add_directory(s, vfs, error);
 	if (status == SETT_OK && files->count == 0 && s->has_append_file &&
 	    (config->append_only || !s->has_dump))
 		status = add_file(files, vfs, config->dir, config->append_file, error);

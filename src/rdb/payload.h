@@ -16,7 +16,8 @@ enum { RDB_TRAILER_SIZE = 10 };
 void rdb_payload_trailer(uint64_t crc, unsigned version, uint8_t ret[RDB_TRAILER_SIZE]);
 /* Ends a value. */
 void rdb_payload_seal(struct rdb_writer *, unsigned version);
-/* The value within a payload. RDB_MALFORMED: it is too short, of a later version, or its CRC is another. */
-int rdb_payload_open(struct bytes payload, struct bytes *ret_value);
+/* The value within a payload. RDB_MALFORMED: it is too short, of a later version, or (unless `trusts`) its CRC is
+ * another. */
+int rdb_payload_open(struct bytes payload, bool trusts, struct bytes *ret_value);
 
 #endif

@@ -158,6 +158,31 @@ static const struct rdb_form forms[RDB_TYPE_END] = {
 					 .get_rest = rest_of_field_with_deadline},
 };
 
+/* As Redis' log calls them. */
+static const char *const form_names[RDB_TYPE_END] = {
+	[RDB_LIST] = "List",
+	[RDB_SET] = "Set",
+	[RDB_ZSET_TEXT] = "Zset",
+	[RDB_HASH] = "Hash",
+	[RDB_ZSET] = "Zset",
+	[RDB_HASH_ZIPMAP] = "Zipmap",
+	[RDB_LIST_ZIPLIST] = "List ziplist",
+	[RDB_SET_INTSET] = "Intset",
+	[RDB_ZSET_ZIPLIST] = "Zset ziplist",
+	[RDB_HASH_ZIPLIST] = "Hash ziplist",
+	[RDB_LIST_QUICKLIST] = "Ziplist",
+	[RDB_STREAM] = "Stream listpack",
+	[RDB_STRING] = "String",
+	[RDB_HASH_LISTPACK] = "Hash listpack",
+	[RDB_ZSET_LISTPACK] = "Zset listpack",
+	[RDB_LIST_QUICKLIST_2] = "Listpack",
+	[RDB_STREAM_2] = "Stream listpack",
+	[RDB_SET_LISTPACK] = "Set listpack",
+	[RDB_STREAM_3] = "Stream listpack",
+	[RDB_HASH_DEADLINES] = "Hash",
+	[RDB_HASH_LISTPACK_DEADLINES] = "Hash listpack",
+};
+
 /* ---- reading ---- */
 
 static int
@@ -301,7 +326,14 @@ rdb_reader_next(struct rdb_reader *r, struct rdb_element *ret)
 	int status = next_element(r, ret);
 	if (status == SETT_OK)
 		r->count++;
-	return status == SETT_NOT_FOUND && r->count == 0 ? RDB_MALFORMED : status;
+	r->is_empty = status == SETT_NOT_FOUND && r->count == 0;
+	return r->is_empty ? RDB_MALFORMED : status;
+}
+
+const char *
+rdb_reader_form_name(const struct rdb_reader *r)
+{
+	return r->form != NULL ? form_names[r->rdb_type] : "Type";
 }
 
 void

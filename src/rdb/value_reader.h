@@ -78,6 +78,7 @@ struct rdb_reader {
 	uint64_t count;          /* elements so far */
 	uint64_t first_deadline; /* where a form has one */
 	bool in_blob;
+	bool is_empty; /* it has come to the end of a collection without elements */
 	struct blob blob;
 	struct rdb_room blob_room, name_room, value_room;
 };
@@ -93,5 +94,7 @@ uint64_t rdb_reader_weight(const struct rdb_reader *);
  * elements), SETT_NO_MEMORY. */
 int rdb_reader_next(struct rdb_reader *, struct rdb_element *ret);
 void rdb_reader_close(struct rdb_reader *);
+/* What Redis calls the form of the value, for the log. Also if opening it has failed. */
+const char *rdb_reader_form_name(const struct rdb_reader *);
 
 #endif

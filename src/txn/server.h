@@ -85,6 +85,7 @@ struct server {
 	struct accesses *accesses; /* keyspace/accesses.h; NULL: uses of keys are not noted. Atomic:
 						 released by server_note_accesses, acquired where keys are opened */
 	bool scripts_may_call_all; /* atomic (relaxed): DEBUG SET-DISABLE-DENY-SCRIPTS */
+	bool payloads_are_trusted; /* atomic (relaxed): DEBUG SET-SKIP-CHECKSUM-VALIDATION */
 	struct pause_state *pause; /* txn/pause.h: CLIENT PAUSE */
 	struct server_listeners listeners;
 	struct loading loading;
@@ -127,6 +128,13 @@ server_refuse(struct server *server, enum refusal reason, bool on)
 }
 /* How uses of keys are counted, from the configuration. */
 struct access_rule server_access_rule(const struct server *);
+
+/* Whether payloads of DUMP are taken whatever their checksum says. */
+static inline bool
+server_trusts_payloads(const struct server *s)
+{
+	return __atomic_load_n(&s->payloads_are_trusted, __ATOMIC_RELAXED);
+}
 
 /* From now on uses of keys are noted. Any thread; does nothing from the second time on. SETT_NO_MEMORY. */
 int server_note_accesses(struct server *);

@@ -259,6 +259,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	reading_free(&r);
 	check_stream(payload);
 	check_lzf(payload);
-	check(rdb_payload_open(payload, &value) != SETT_OK || value.size + 10 == size);
+	check(rdb_payload_open(payload, false, &value) != SETT_OK || value.size + 10 == size);
 	return 0;
 }

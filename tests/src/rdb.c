@@ -475,16 +475,16 @@ Test(rdb, payloads_have_a_version_and_a_checksum)
 	/* As redis-server 7.0.15 dumped it. */
 	cr_assert(bytes_equal(buffer_bytes(&w.out),
 			      BYTES_LITERAL("\0\3bar\x0a\0\xe6\xbe\x49\x60\xee\x66\xfd\x17")));
-	cr_assert_eq(rdb_payload_open(buffer_bytes(&w.out), &value), SETT_OK);
+	cr_assert_eq(rdb_payload_open(buffer_bytes(&w.out), false, &value), SETT_OK);
 	cr_assert(bytes_equal(value, BYTES_LITERAL("\0\3bar")));
 	for (size_t i = 0; i < w.out.size; i++) {
 		w.out.data[i] ^= 4;
-		cr_assert_eq(rdb_payload_open(buffer_bytes(&w.out), &value), RDB_MALFORMED, "byte %zu", i);
+		cr_assert_eq(rdb_payload_open(buffer_bytes(&w.out), false, &value), RDB_MALFORMED, "byte %zu", i);
 		w.out.data[i] ^= 4;
-		cr_assert_eq(rdb_payload_open(bytes_of(w.out.data, i), &value), RDB_MALFORMED, "size %zu", i);
+		cr_assert_eq(rdb_payload_open(bytes_of(w.out.data, i), false, &value), RDB_MALFORMED, "size %zu", i);
 	}
 	w.out.size = 5;
 	rdb_payload_seal(&w, RDB_VERSION_MAX + 1);
-	cr_assert_eq(rdb_payload_open(buffer_bytes(&w.out), &value), RDB_MALFORMED, "a later version");
+	cr_assert_eq(rdb_payload_open(buffer_bytes(&w.out), false, &value), RDB_MALFORMED, "a later version");
 	rdb_writer_free(&w);
 }

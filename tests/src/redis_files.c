@@ -114,10 +114,21 @@ Test(redis_files, a_manifest_names_the_files)
 	add_file(&w, "appendonlydir/appendonly.aof.manifest",
 		 "# a comment\n"
 		 "file a.1.base.rdb seq 1 type h\n"
-		 "file a.2.base.rdb seq 2 type b\n"
 		 "file \"a 2.incr.aof\" seq 2 type i\n"
-		 "file a.3.incr.aof seq 3 type i\n");
+		 "file a.2.base.rdb seq 2 type b\r\n"
+		 "seq 3 FILE a.3.incr.aof type i later words\n");
 	cr_assert_str_eq(find(&w), "a.2.base.rdb a 2.incr.aof a.3.incr.aof ");
+	close_world(&w);
+}
+
+Test(redis_files, a_base_whose_move_was_cut_off_is_read_where_it_lies)
+{
+	struct world w;
+	open_world(&w, NULL, NULL);
+	add_file(&w, "appendonly.aof", "x");
+	cr_assert_eq(vfs_make_directory(w.vfs, path_of(&w, "appendonlydir"), NULL), SETT_OK);
+	add_file(&w, "appendonlydir/appendonly.aof.manifest", "file appendonly.aof seq 1 type b\n");
+	cr_assert_str_eq(find(&w), "appendonly.aof ");
 	close_world(&w);
 }
 
@@ -135,11 +146,27 @@ expect_bad_manifest(const char *text, const char *said)
 
 Test(redis_files, a_manifest_that_makes_no_sense_is_refused)
 {
-	expect_bad_manifest("file gone.aof seq 1 type i\n", "gone.aof");
-	expect_bad_manifest("file ../x seq 1 type i\n", "../x");
-	expect_bad_manifest("file x seq 1\n", "file x seq 1");
-	expect_bad_manifest("file x seq 1 type z\n", "type z");
-	expect_bad_manifest("file \"x seq 1 type i\n", "manifest");
+	static const char format[] = "Invalid AOF manifest file format",
+			  order[] = "non-monotonic sequence number";
+	char line[1100];
+	snprintf(line, sizeof(line), "file x seq 1 type i %-1040s\n", "k v");
+	expect_bad_manifest("file gone.aof seq 1 type i\n", "gone.aof can't be opened: No such file");
+	expect_bad_manifest("file ../x seq 1 type i\n", "can't be a path");
+	expect_bad_manifest("file x seq 1\n", format);
+	expect_bad_manifest("file x seq 1 type\n", format);
+	expect_bad_manifest("file x seq 1 type h more\n", format);
+	expect_bad_manifest("file x seq 0 type h\n", format);
+	expect_bad_manifest("file x seq one type h\n", format);
+	expect_bad_manifest("file \"\" seq 1 type h\n", format);
+	expect_bad_manifest("file \"x seq 1 type i\n", format);
+	expect_bad_manifest("\n", format);
+	expect_bad_manifest("", "empty AOF manifest");
+	expect_bad_manifest("file x seq 1 type z\n", "Unknown AOF file type");
+	expect_bad_manifest("file x seq 1 type i\nfile y seq 1 type i\n", order);
+	expect_bad_manifest("file x seq 2 type i\nfile y seq 1 type i\n", order);
+	expect_bad_manifest("file x seq 1 type b\nfile y seq 2 type b\n", "duplicate base file");
+	expect_bad_manifest("file x seq 1 type i", "too long line");
+	expect_bad_manifest(line, "too long line");
 }
 
 Test(redis_files, a_fingerprint_changes_with_size_beginning_and_end)
