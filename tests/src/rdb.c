@@ -479,9 +479,11 @@ Test(rdb, payloads_have_a_version_and_a_checksum)
 	cr_assert(bytes_equal(value, BYTES_LITERAL("\0\3bar")));
 	for (size_t i = 0; i < w.out.size; i++) {
 		w.out.data[i] ^= 4;
-		cr_assert_eq(rdb_payload_open(buffer_bytes(&w.out), false, &value), RDB_MALFORMED, "byte %zu", i);
+		cr_assert_eq(rdb_payload_open(buffer_bytes(&w.out), false, &value), RDB_MALFORMED, "byte %zu",
+			     i);
 		w.out.data[i] ^= 4;
-		cr_assert_eq(rdb_payload_open(bytes_of(w.out.data, i), false, &value), RDB_MALFORMED, "size %zu", i);
+		cr_assert_eq(rdb_payload_open(bytes_of(w.out.data, i), false, &value), RDB_MALFORMED,
+			     "size %zu", i);
 	}
 	w.out.size = 5;
 	rdb_payload_seal(&w, RDB_VERSION_MAX + 1);
