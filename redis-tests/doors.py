@@ -80,7 +80,10 @@ def change_addresses(program):
         served("127.0.0.2")
         control.config_set("bind", "*")
         served("127.0.0.1", "127.0.0.2", "127.0.0.3")
-        control.config_set("bind", "127.0.0.1")
+        for same in ("-0.0.0.0", "127.0.0.1", "-127.0.0.1", "127.1", "127.0.0.1"):
+            control.config_set("bind", same)
+            expect("another word for it: " + same, answers("127.0.0.1", port))
+        served("127.0.0.1")
         # Somebody else listens on one of the addresses that are asked for, or of all addresses.
         with listen("127.0.0.3", port):
             for addresses in ("127.0.0.1 127.0.0.3", "127.0.0.3", "*", "* -::*", "127.0.0.2 0.0.0.0"):

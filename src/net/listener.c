@@ -4,8 +4,8 @@
  * kernel spread them, but by a hash of the addresses: with few connections some reactors get none.)
  *
  * Other addresses on the same port: two sockets can't listen on one address and port, nor on all addresses and one of them.
- * So sockets whose addresses stay are shared by the old and the new listeners. Where others may overlap, the old ones stop to
- * listen first, which leaves them bound; should the new ones fail, they listen again. */
+ * So sockets whose addresses stay are shared by the old and the new listeners. The other old ones stop to listen first, which
+ * leaves them bound; should the new ones fail, they listen again. */
 #include "net/listener.h"
 
 #include <assert.h>
@@ -30,10 +30,11 @@ enum {
 };
 
 static const char default_bind[] = "* -::*";
+
 struct listener {
 	struct loop_watch watch;
 	struct listeners *all;
-	char *word;      /* of `bind` that it was opened for; NULL: none */
+	char *address;   /* in `bind`, for which it was opened, without a mark; NULL: none */
 	char *unix_path; /* NULL: TCP */
 	int fd;
 	bool stopped; /* listens no more, for now */
@@ -45,9 +46,7 @@ struct listeners {
 	char *bind;
 	bool is_shut; /* atomic: by another thread */
 	bool was_passed;
-	/* while these are opened */
-	const struct listeners *old; /* of the same port, and about to go; NULL: none */
-	bool overlaps;               /* one of these can't be opened while they listen */
+	const struct listeners *old; /* while these are opened in its place, on the same port; or NULL */
 	struct loop *loop;           /* while accepting */
 	struct timer retry;          /* accepting pauses when descriptors run out */
 	unsigned count;
@@ -56,16 +55,16 @@ struct listeners {
 
 /* Takes the descriptor over; the texts are copied. On failure it is closed. */
 static int
-add_listener(struct listeners *all, int fd, const char *word, const char *unix_path)
+add_listener(struct listeners *all, int fd, const char *address, const char *unix_path)
 {
 	assert(all->count < LISTENERS_MAX);
 	struct listener *l = &all->items[all->count];
 	*l = (struct listener){.all = all,
 			       .fd = fd,
-			       .word = word != NULL ? strdup(word) : NULL,
+			       .address = address != NULL ? strdup(address) : NULL,
 			       .unix_path = unix_path != NULL ? strdup(unix_path) : NULL};
-	if ((word != NULL && l->word == NULL) || (unix_path != NULL && l->unix_path == NULL)) {
-		free(l->word);
+	if ((address != NULL && l->address == NULL) || (unix_path != NULL && l->unix_path == NULL)) {
+		free(l->address);
 		free(l->unix_path);
 		close(fd);
 		return SETT_NO_MEMORY;
@@ -160,7 +159,7 @@ is_tolerable(int error, bool optional)
 }
 
 /* What makes of each word of `bind` a socket, or a failure. `address` is the word without its mark. */
-typedef int (*word_function)(struct listeners *, const char *word, const char *address, bool optional);
+typedef int (*word_function)(struct listeners *, const char *address, bool optional);
 
 static int
 each_word(struct listeners *all, word_function function)
@@ -175,7 +174,7 @@ each_word(struct listeners *all, word_function function)
 		word[size] = '\0';
 		next += size;
 		bool optional = word[0] == '-';
-		int status = function(all, word, optional ? word + 1 : word, optional);
+		int status = function(all, optional ? word + 1 : word, optional);
 		if (status != SETT_OK)
 			return status;
 	}
@@ -193,58 +192,40 @@ refuse_word(const struct listeners *all, const char *address, bool optional, con
 	return is_tolerable(saved, optional) ? SETT_OK : SETT_IO;
 }
 
-static struct listener *
-find_word(const struct listeners *all, const char *word)
+/* The socket of `old` for an address, or NULL. */
+static const struct listener *
+find_shared(const struct listeners *all, const char *address)
 {
-	for (unsigned i = 0; all != NULL && i < all->count; i++)
-		if (all->items[i].word != NULL && strcmp(all->items[i].word, word) == 0)
-			return (struct listener *)&all->items[i];
+	for (unsigned i = 0; all->old != NULL && i < all->old->count; i++) {
+		const struct listener *l = &all->old->items[i];
+		if (l->address != NULL && strcmp(l->address, address) == 0)
+			return l;
+	}
 	return NULL;
 }
 
 static int
-open_word(struct listeners *all, const char *word, const char *address, bool optional)
+open_word(struct listeners *all, const char *address, bool optional)
 {
 	char why[ADDRESS_TEXT] = "";
-	const struct listener *shared = find_word(all->old, word);
+	const struct listener *shared = find_shared(all, address);
 	int fd = shared != NULL
 		? fcntl(shared->fd, F_DUPFD_CLOEXEC, 0)
 		: listen_on(address, all->port, all->options.config->tcp_backlog, why, sizeof(why));
 	if (fd >= 0)
-		return add_listener(all, fd, word, NULL);
+		return add_listener(all, fd, address, NULL);
 	if (shared != NULL)
 		snprintf(why, sizeof(why), "%s", strerror(errno));
 	return refuse_word(all, address, optional, why);
 }
 
-static bool
-is_all_addresses(const char *word)
-{
-	static const char *const all[] = {"*", "::*", "0.0.0.0", "::"};
-	word += word[0] == '-';
-	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-		if (strcmp(word, all[i]) == 0)
-			return true;
-	return false;
-}
-
-/* Whether it may be the server's own socket that stands in the way of this address. */
-static bool
-may_overlap(const struct listeners *old, const char *word)
-{
-	bool found = old->count > 0 && is_all_addresses(word);
-	for (unsigned i = 0; i < old->count; i++)
-		found |= old->items[i].word != NULL && is_all_addresses(old->items[i].word);
-	return found;
-}
-
 /* Binds, and does not listen: that is met by whoever listens, and nobody can connect. */
 static int
-try_word(struct listeners *all, const char *word, const char *address, bool optional)
+try_word(struct listeners *all, const char *address, bool optional)
 {
 	enum { NO_LISTEN = -1 };
 	char why[ADDRESS_TEXT] = "";
-	if (find_word(all->old, word) != NULL)
+	if (find_shared(all, address) != NULL)
 		return SETT_OK;
 	int fd = listen_on(address, all->port, NO_LISTEN, why, sizeof(why));
 	if (fd < 0)
@@ -354,12 +335,16 @@ listeners_open_unix(const struct listener_options *options, struct listeners **r
 }
 
 static bool
-has_word(const char *words, const char *word)
+has_address(const char *words, const char *address)
 {
-	size_t size = strlen(word);
-	for (const char *at = words; (at = strstr(at, word)) != NULL; at += size)
-		if ((at == words || at[-1] == ' ' || at[-1] == '\t') && strchr(" \t", at[size]) != NULL)
+	size_t size = strlen(address);
+	while (*(words += strspn(words, " \t")) != '\0') {
+		words += words[0] == '-';
+		size_t length = strcspn(words, " \t");
+		if (length == size && memcmp(words, address, size) == 0)
 			return true;
+		words += length;
+	}
 	return false;
 }
 
@@ -370,7 +355,7 @@ stop_listening(struct listeners *all, const char *staying)
 	__atomic_store_n(&all->is_shut, true, __ATOMIC_RELEASE); /* partner: accept_ready */
 	for (unsigned i = 0; i < all->count; i++) {
 		struct listener *l = &all->items[i];
-		l->stopped = l->word == NULL || !has_word(staying, l->word);
+		l->stopped = l->address == NULL || !has_address(staying, l->address);
 		if (l->stopped)
 			shutdown(l->fd, SHUT_RDWR);
 	}
@@ -384,21 +369,14 @@ listen_again(struct listeners *all)
 		struct listener *l = &all->items[i];
 		if (l->stopped && listen(l->fd, all->options.config->tcp_backlog) != 0)
 			log_sink_printf(&all->options.sink, LOG_LEVEL_WARNING,
-					"Can't listen on %s:%d any more: %s", l->word, all->port,
+					"Can't listen on %s:%d any more: %s", l->address, all->port,
 					strerror(errno));
 		l->stopped = false;
 	}
 	__atomic_store_n(&all->is_shut, false, __ATOMIC_RELEASE);
 }
 
-static int
-note_overlap(struct listeners *all, const char *word, const char *address, bool optional)
-{
-	all->overlaps |= find_word(all->old, word) == NULL && may_overlap(all->old, word);
-	return SETT_OK;
-}
-
-/* Listeners that are about to take the place of `old`, which stops to listen where it would be in their way. */
+/* Listeners that are about to take the place of `old`, which stops to listen where it could be in their way. */
 static int
 begin_replacing(const struct listener_options *options, int port, const char *addresses,
 		struct listeners *old, struct listeners **ret)
@@ -409,16 +387,19 @@ begin_replacing(const struct listener_options *options, int port, const char *ad
 		return status;
 	if (port == old->port) {
 		all->old = old;
-		status = each_word(all, note_overlap);
-	}
-	if (status != SETT_OK) {
-		listeners_close(all);
-		return status;
-	}
-	if (all->overlaps)
 		stop_listening(old, all->bind);
+	}
 	*ret = all;
 	return SETT_OK;
+}
+
+/* They don't take it. */
+static void
+end_replacing(struct listeners *all, struct listeners *old)
+{
+	if (all->old != NULL)
+		listen_again(old);
+	listeners_close(all);
 }
 
 int
@@ -430,9 +411,7 @@ listeners_try_tcp(const struct listener_options *options, int port, const char *
 	if (status != SETT_OK)
 		return status;
 	status = each_word(all, try_word);
-	if (all->overlaps)
-		listen_again(old);
-	listeners_close(all);
+	end_replacing(all, old);
 	return status;
 }
 
@@ -446,13 +425,11 @@ listeners_replace_tcp(const struct listener_options *options, int port, const ch
 		return status;
 	status = each_word(all, open_word);
 	if (status != SETT_OK) {
-		if (all->overlaps)
-			listen_again(old);
-		listeners_close(all);
+		end_replacing(all, old);
 		return status;
 	}
-	if (!all->overlaps)
-		stop_listening(old, all->old != NULL ? all->bind : "");
+	if (all->old == NULL)
+		stop_listening(old, "");
 	all->old = NULL;
 	*ret = all;
 	return SETT_OK;
@@ -493,7 +470,7 @@ listeners_close(struct listeners *all)
 		if (l->unix_path != NULL && !all->was_passed)
 			unlink(l->unix_path);
 		free(l->unix_path);
-		free(l->word);
+		free(l->address);
 	}
 	free(all->bind);
 	free(all);
