@@ -408,7 +408,7 @@ claim_idle(struct command_context *c, const struct xread *x, struct xread_stream
 	struct stream_group *g = &one->group;
 	struct stream_consumer *consumer;
 	struct stream_pending *list;
-	size_t count;
+	size_t count = 0;
 	*ret = 0;
 	if (!x->claims || c->view.now_ms < x->claim_idle_ms)
 		return SETT_OK;
