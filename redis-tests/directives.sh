@@ -88,6 +88,7 @@ sort redis.values sett.values | uniq -u | cut -f 1 | sort | uniq -d | grep -vx -
 # All that the server takes, in one file. Two names of one directive are given after each other.
 awk '$2 != "refused" { printf "%s", $1; for (i = 3; i <= NF; i++) printf " %s", $i; print "" }' table >all.conf
 printf 'logfile ""\nunixsocket %s\n' "$work/sett.socket" >>all.conf
+for folder in . data other; do echo 'user default on nopass ~* &* +@all' >$folder/users.acl; done # aclfile, wherever `dir` is
 start "$server" all.log all.conf
 stop
 named all.log >named
@@ -102,7 +103,7 @@ for name in $(of_class no-effect); do
 	grep -qx "$name" named || complain "the log does not say that $name has no effect"
 done
 awk '$2 == "refused" { printf "%s", $1; for (i = 3; i <= NF; i++) printf " %s", $i; print "" }' table >refused
-printf '%s\n' 'user alice on nopass ~* +@all' 'user default on nopass ~app:* +@read' 'loadmodule /nonexistent.so' >>refused
+printf '%s\n' 'user alice on nopass ~* everything' 'loadmodule /nonexistent.so' >>refused
 while IFS= read -r line; do
 	printf 'port 0\nunixsocket %s\ndir data\n%s\n' "$work/sett.socket" "$line" >one.conf
 	timeout 20 "$server" one.conf >out 2>&1

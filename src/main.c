@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "acl/denials.h"
+#include "acl/files.h"
 #include "cmd/commands.h"
 #include "config/config.h"
 #include "crash_report.h"
@@ -289,9 +291,38 @@ open_net(struct program *p)
 	struct server *s = &p->server;
 	if (runner_create(s, &s->runner) != SETT_OK)
 		return SETT_NO_MEMORY;
-	struct net_options options = {
-		.config = s->config, .sink = s->sink, .handler = runner_handler(s->runner)};
+	struct net_options options = {.config = s->config,
+				      .users = s->users,
+				      .sink = s->sink,
+				      .handler = runner_handler(s->runner)};
 	return net_create(&options, &s->net, NULL);
+}
+
+/* What CONFIG REWRITE writes. Where there is an ACL file, the configuration has no users. */
+static int
+append_users(void *arg, struct buffer *ret)
+{
+	struct server *s = arg;
+	if (s->config->acl_file[0] != '\0')
+		return SETT_OK;
+	struct acl_set *set = acl_set_hold(s->users);
+	int status = acl_describe_set(s->users, set, ret);
+	acl_set_release(set);
+	return status;
+}
+
+/* Before anybody can connect. What is wrong is logged. */
+static int
+open_users(struct server *s)
+{
+	int status = acl_users_create(&sett_commands, &s->config->acl_channels_are_open, s->sink, &s->users);
+	if (status == SETT_OK)
+		status = acl_denials_create(&s->denials);
+	if (status == SETT_OK)
+		status = acl_load_all(s->users, s->config, &s->sink);
+	if (status == SETT_OK)
+		config_set_users(s->config, append_users, s);
+	return status;
 }
 
 static void
@@ -400,7 +431,9 @@ start(struct program *p)
 	struct sett_error error = {0};
 	struct redis_files files = {0};
 	struct server *s = &p->server;
-	int status = open_net(p);
+	int status = open_users(s);
+	if (status == SETT_OK)
+		status = open_net(p);
 	if (status != SETT_OK)
 		return status;
 	status = signal_watch_start(&p->signals, s->net, s->sink);
@@ -474,6 +507,8 @@ stop(struct program *p)
 	}
 	net_destroy(s->net);
 	runner_destroy(s->runner);
+	acl_denials_destroy(s->denials);
+	acl_users_destroy(s->users);
 	return ok;
 }
 
@@ -539,6 +574,22 @@ rename_commands(struct config *config, struct command_table **ret, struct buffer
 	return status;
 }
 
+/* Whether `user` lines can be read; the server reads them when it has its log. */
+static int
+check_users(struct config *config, struct buffer *ret_error)
+{
+	struct acl_users *scratch;
+	struct log_sink silent = {0};
+	if (config_users(config) == NULL)
+		return SETT_OK;
+	int status = acl_users_create(&sett_commands, &config->acl_channels_are_open, silent, &scratch);
+	if (status != SETT_OK)
+		return status;
+	status = acl_check_lines(scratch, config, ret_error);
+	acl_users_destroy(scratch);
+	return status;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -557,9 +608,12 @@ main(int argc, char **argv)
 	int status = config_load(argc, argv, &config, &error);
 	if (status == SETT_OK)
 		status = rename_commands(config, &renamed, &error);
+	if (status == SETT_OK)
+		status = check_users(config, &error);
 	if (status != SETT_OK) {
 		fprintf(stderr, "%.*s", (int)error.size, error.data != NULL ? (const char *)error.data : "");
 		buffer_free(&error);
+		command_table_free(renamed);
 		config_destroy(config);
 		process_title_free(&title);
 		return 1;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "config/config.h"
+#include "txn/rights.h"
 
 /* ---- the options, one function each ----
  * `value` is the argument behind the option. False: the error reply was given. */
@@ -96,7 +97,8 @@ static bool
 parse_user(struct command_context *c, struct bytes value, struct client_wanted *wanted)
 {
 	wanted->user = value;
-	if (bytes_equal(value, BYTES_LITERAL("default")))
+	const struct acl_set *set = rights_users(c);
+	if (set != NULL && acl_set_find(set, value) != NULL)
 		return true;
 	context_errorf(c, "ERR No such user '%.*s'", shown_size(value), (const char *)value.data);
 	return false;
@@ -286,7 +288,9 @@ holding(const struct client_wanted *wanted, const struct client *client)
 		bits |= GIVEN_FLAGS;
 	if (__atomic_load_n(&client->db, __ATOMIC_RELAXED) == wanted->db)
 		bits |= GIVEN_DB;
-	return (bits | GIVEN_USER) & given; /* there is one user */
+	if (client->user != NULL && bytes_equal(client->user->name, wanted->user))
+		bits |= GIVEN_USER;
+	return bits & given;
 }
 
 static bool

@@ -6,6 +6,7 @@
 #include "expire/expirer.h"
 #include "info/command_stats.h"
 #include "net/net.h"
+#include "txn/rights.h"
 
 struct values {
 	struct resp_writer *reply;
@@ -77,6 +78,25 @@ apply_setting(struct server *server, struct client *client, void *data)
 	buffer_free(&error);
 }
 
+/* requirepass is the default user's password. */
+static int
+set_password(struct command_context *c, const struct setting *setting)
+{
+	for (size_t i = 0; i + 1 < setting->count; i += 2) {
+		struct acl_set *draft;
+		if (!argument_is(setting->arguments[i], "requirepass") || c->server->users == NULL)
+			continue;
+		int status = rights_draft(c, &draft);
+		if (status == SETT_OK)
+			status = acl_set_password(c->server->users, draft, setting->arguments[i + 1]);
+		if (status == SETT_OK)
+			status = rights_changed(c);
+		if (status != SETT_OK)
+			return status;
+	}
+	return SETT_OK;
+}
+
 int
 command_config_set(struct command_context *c)
 {
@@ -92,6 +112,9 @@ command_config_set(struct command_context *c)
 	if (config_check_from(c->server->config, setting->arguments, setting->count, setting->is_local,
 			      &error) != SETT_OK)
 		return reply_buffer_error(c, &error);
+	int status = set_password(c, setting);
+	if (status != SETT_OK)
+		return status;
 	resp_status(c->reply, "OK");
 	return context_defer(c, apply_setting, setting);
 }

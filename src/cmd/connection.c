@@ -2,12 +2,14 @@
  *
  * The selected database and the protocol are working copies in the context; what else changes on the client
  * is deferred to the commit (I2). */
+#include "acl/password.h"
 #include "cmd/commands.h"
 #include "cmd/help.h"
 #include "config/config.h"
 #include "net/net.h"
 #include "pubsub/monitors.h"
 #include "pubsub/tracking.h"
+#include "txn/rights.h"
 #include "txn/transaction.h"
 
 #define WRONG_PASSWORD "WRONGPASS invalid username-password pair or user is disabled."
@@ -78,57 +80,46 @@ command_quit(struct command_context *c)
 
 /* ---- AUTH ---- */
 
-static void
-set_authenticated(struct server *server, struct client *client, void *data)
+/* Logs in, or says why not. */
+static int
+log_in(struct command_context *c, struct bytes name, struct bytes password, const struct acl_user **ret)
 {
-	client->authenticated = true;
+	const struct acl_set *set = rights_users(c);
+	if (set == NULL)
+		return SETT_NO_MEMORY;
+	const struct acl_user *user = acl_set_find(set, name);
+	int status = user != NULL ? password_check(user, password) : SETT_INVALID;
+	if (status == SETT_OK)
+		*ret = user;
+	if (status != SETT_INVALID)
+		return status;
+	enum acl_denial_context where = c->in_multi ? ACL_CONTEXT_MULTI : ACL_CONTEXT_TOP;
+	status = rights_note_denial(c, ACL_REASON_AUTH, where, c->argv[0], name);
+	return status == SETT_OK ? context_error(c, WRONG_PASSWORD) : status;
 }
 
-/* Takes the same time wherever the two differ. */
-static bool
-same_password(struct bytes given, struct bytes password)
-{
-	unsigned difference = given.size != password.size;
-	for (size_t i = 0; i < given.size; i++)
-		difference |= given.data[i] ^ (password.size ? password.data[i % password.size] : 0U);
-	return difference == 0;
-}
-
-enum password_check { PASSWORD_NONE, PASSWORD_RIGHT, PASSWORD_WRONG };
-
-static enum password_check
-check_password(struct config *config, struct bytes given)
-{
-	enum password_check result = PASSWORD_NONE;
-	mutex_lock(config_lock(config));
-	const char *password = config->require_password;
-	if (password != NULL && password[0] != '\0')
-		result = same_password(given, bytes_of_string(password)) ? PASSWORD_RIGHT : PASSWORD_WRONG;
-	mutex_unlock(config_lock(config));
-	return result;
-}
-
-/* The one user there is. */
-static bool
-is_default_user(struct bytes user)
-{
-	return bytes_equal(user, BYTES_LITERAL("default"));
-}
+static const struct bytes default_name = {(const uint8_t *)"default", 7};
 
 int
 command_auth(struct command_context *c)
 {
+	const struct acl_user *user;
 	if (c->argc > 3)
 		return context_syntax_error(c);
-	enum password_check check = check_password(c->server->config, c->argv[c->argc - 1]);
-	if (check == PASSWORD_NONE && c->argc == 2)
+	const struct acl_set *set = rights_users(c);
+	if (set == NULL)
+		return SETT_NO_MEMORY;
+	if (c->argc == 2 && (acl_set_find(set, default_name)->flags & ACL_USER_NO_PASSWORD) != 0)
 		return context_error(c,
 				     "ERR AUTH <password> called without any password configured for the "
 				     "default user. Are you sure your configuration is correct?");
-	if (check == PASSWORD_WRONG || (c->argc == 3 && !is_default_user(c->argv[1])))
-		return context_error(c, WRONG_PASSWORD);
+	struct bytes name = c->argc == 3 ? c->argv[1] : default_name;
+	int status = log_in(c, name, c->argv[c->argc - 1], &user);
+	if (status != SETT_OK)
+		return status;
+	rights_log_in(c, user);
 	resp_status(c->reply, "OK");
-	return context_defer(c, set_authenticated, NULL);
+	return SETT_OK;
 }
 
 /* ---- HELLO ---- */
@@ -175,13 +166,6 @@ parse_hello(struct command_context *c, struct hello *hello)
 	return true;
 }
 
-static bool
-password_is_needed(struct command_context *c)
-{
-	return !c->client->authenticated &&
-		check_password(c->server->config, (struct bytes){0}) != PASSWORD_NONE;
-}
-
 static void
 reply_hello(struct command_context *c)
 {
@@ -207,21 +191,18 @@ int
 command_hello(struct command_context *c)
 {
 	struct hello hello = {0};
+	const struct acl_user *user = NULL;
 	int status = SETT_OK;
 	if (!parse_hello(c, &hello))
 		return OUTCOME_FAILED;
-	if (hello.has_auth) {
-		if (check_password(c->server->config, hello.password) == PASSWORD_WRONG ||
-		    !is_default_user(hello.user))
-			return context_error(c, WRONG_PASSWORD);
-		status = context_defer(c, set_authenticated, NULL);
-	} else if (password_is_needed(c)) {
+	if (hello.has_auth)
+		status = log_in(c, hello.user, hello.password, &user);
+	else if (!c->authenticated)
 		return context_error(c,
 				     "NOAUTH HELLO must be called with the client already authenticated, "
 				     "otherwise the HELLO AUTH <user> <pass> option can be used to "
 				     "authenticate the client and select the RESP protocol version at the "
 				     "same time");
-	}
 	if (status == SETT_OK && hello.has_name) {
 		if (!context_client_name_is_valid(c, hello.name))
 			return OUTCOME_FAILED;
@@ -229,6 +210,8 @@ command_hello(struct command_context *c)
 	}
 	if (status != SETT_OK)
 		return status;
+	if (user != NULL)
+		rights_log_in(c, user);
 	c->protocol = hello.protocol;
 	c->reply->protocol = hello.protocol;
 	reply_hello(c);
@@ -246,8 +229,6 @@ reset_client(struct server *server, struct client *client, void *data)
 	monitors_leave(server->pubsub, client);
 	/* A name cannot be kept for lack of memory: an empty one needs none. */
 	(void)net_set_client_name(server->net, client, (struct bytes){0});
-	bool needs_password = check_password(server->config, (struct bytes){0}) != PASSWORD_NONE;
-	client->authenticated = !needs_password;
 	__atomic_store_n(&client->no_evict, false, __ATOMIC_RELAXED);
 }
 
@@ -259,6 +240,11 @@ command_reset(struct command_context *c)
 	c->reply->protocol = 2;
 	c->reply_flags = 0;
 	c->tracking = 0;
+	const struct acl_set *set = rights_users(c);
+	if (set == NULL)
+		return SETT_NO_MEMORY;
+	c->user = acl_set_find(set, default_name);
+	c->authenticated = (c->user->flags & (ACL_USER_NO_PASSWORD | ACL_USER_OFF)) == ACL_USER_NO_PASSWORD;
 	resp_status(c->reply, "RESET");
 	return context_defer(c, reset_client, NULL);
 }

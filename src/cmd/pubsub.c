@@ -4,13 +4,24 @@
 #include "cmd/commands.h"
 #include "cmd/help.h"
 #include "keyspace/glob.h"
+#include "txn/rights.h"
 
 /* ---- subscribing ---- */
 
 struct subscribing {
 	struct commit_participant participant;
 	struct subscription_changes *changes;
+	const struct server *server;
+	const struct client *client;
 };
+
+/* What it was allowed to subscribe to may have been taken from its user meanwhile. */
+static bool
+validate(struct commit_participant *p)
+{
+	const struct subscribing *s = (const struct subscribing *)p;
+	return !rights_are_stale(s->server, s->client);
+}
 
 static void
 apply(struct commit_participant *p, uint64_t timestamp)
@@ -28,7 +39,9 @@ changes_of(struct command_context *c, struct subscription_changes **ret)
 		struct subscribing *s = arena_allocate(c->arena, sizeof(*s), _Alignof(struct subscribing));
 		if (s == NULL)
 			return SETT_NO_MEMORY;
-		*s = (struct subscribing){.participant.apply = apply};
+		*s = (struct subscribing){.participant = {.validate = validate, .apply = apply},
+					  .server = c->server,
+					  .client = c->client};
 		int status = subscriptions_begin(c->server->pubsub, c->client, &c->view, &s->changes);
 		if (status != SETT_OK)
 			return status;

@@ -9,6 +9,7 @@
 #include "cmd/sort_items.h"
 #include "cmd/sort_pattern.h"
 #include "cmd/sort_source.h"
+#include "txn/rights.h"
 
 struct sort {
 	struct command_context *c;
@@ -43,6 +44,18 @@ parse_by(struct sort *s, struct bytes pattern)
 		s->order.unsorted = true;
 }
 
+/* What patterns name can be any key. */
+static bool
+may_read_all(struct sort *s, const char *option)
+{
+	const struct command_context *c = s->c;
+	const struct acl_user *user = rights_user(c);
+	if (user == NULL || user->may_do_all || acl_check_with_all_keys(user, c->command, c->argv, c->argc))
+		return true;
+	context_errorf(s->c, "ERR %s option of SORT denied due to insufficient ACL permissions.", option);
+	return false;
+}
+
 /* The option at `i`; how many arguments it takes, 0 if it is none. */
 static size_t
 parse_option(struct sort *s, size_t i, bool may_store)
@@ -66,9 +79,11 @@ parse_option(struct sort *s, size_t i, bool may_store)
 	}
 	if (argument_is(argv[i], "BY") && left >= 1) {
 		parse_by(s, argv[i + 1]);
-		return 2;
+		return !s->by.has_star || may_read_all(s, "BY") ? 2 : 0;
 	}
 	if (argument_is(argv[i], "GET") && left >= 1) {
+		if (!may_read_all(s, "GET"))
+			return 0;
 		s->patterns[s->pattern_count++] = sort_pattern_parse(argv[i + 1]);
 		return 2;
 	}

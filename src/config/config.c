@@ -90,6 +90,33 @@ free_renames(struct config_rename *first)
 	}
 }
 
+static void
+free_users(struct config_user *users)
+{
+	while (users != NULL) {
+		struct config_user *next = users->next;
+		words_free(&users->words);
+		buffer_free(&users->line);
+		free(users);
+		users = next;
+	}
+}
+
+const struct config_user *
+config_users(const struct config *config)
+{
+	return config->private->users;
+}
+
+void
+config_set_users(struct config *config, int (*append)(void *arg, struct buffer *ret), void *arg)
+{
+	mutex_lock(&config->private->lock);
+	config->private->append_users = append;
+	config->private->append_users_arg = arg;
+	mutex_unlock(&config->private->lock);
+}
+
 const struct config_rename *
 config_renames(const struct config *config)
 {
@@ -115,6 +142,7 @@ config_destroy(struct config *config)
 			private->listeners = next;
 		}
 		free_renames(private->renames);
+		free_users(private->users);
 		free(private->values);
 		free(private->initial);
 		free(private->given);

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "config/words.h"
 #include "storage/base/bytes.h"
 #include "storage/base/log_sink.h"
 #include "storage/base/thread.h"
@@ -91,7 +92,10 @@ struct config {
 	/* general */
 	char *dir; /* data directory as given; the process does not change into it for the engine: see
 		      data_directory */
-	char *require_password; /* (runtime, under lock) NULL or empty = none */
+	char *require_password;    /* (runtime, under lock) NULL or empty = none */
+	char *acl_file;            /* "" = none */
+	int64_t acl_log_max_len;   /* (runtime) entries of ACL LOG */
+	int acl_channels_are_open; /* (runtime) acl-pubsub-default: users begin with all channels */
 	int databases;
 	char *log_file; /* "" = stdout */
 	int log_level;  /* (runtime) enum log_level */
@@ -172,6 +176,15 @@ struct config_rename {
 };
 /* NULL: there are none. Lives as long as the configuration. */
 const struct config_rename *config_renames(const struct config *);
+/* A `user` line, likewise for who knows what its rules mean. */
+struct config_user {
+	struct config_user *next; /* in the order of the lines */
+	struct words words;       /* "user", the name, the rules */
+	struct buffer line;
+	size_t line_number;
+};
+/* NULL: there are none. Lives as long as the configuration. */
+const struct config_user *config_users(const struct config *);
 /* Words the refusal of a line of the configuration, as config_load does. SETT_INVALID, SETT_NO_MEMORY. */
 int config_refuse_line(struct buffer *ret_error, size_t line_number, struct bytes line, const char *reason);
 /* Whether maxmemory-policy is one of the two LFU, or LRU, policies. */
@@ -197,6 +210,9 @@ int config_check_from(struct config *, const struct bytes *arguments, size_t cou
 /* Rewrites the file it was started from, keeping comments and order, through a temporary file, fsync and
  * rename. "ERR The server is running without a config file". */
 int config_rewrite(struct config *, bool force_all, struct buffer *ret_error);
+/* What CONFIG REWRITE writes as `user` lines: `append(arg, ret)` appends them, each with a line end. It is called with the
+ * configuration's lock held. Nobody is asked at first: then the lines stay as they are. */
+void config_set_users(struct config *, int (*append)(void *arg, struct buffer *ret), void *arg);
 /* Whether the values of a directive of this name are secrets, not to be logged. */
 bool config_directive_is_sensitive(struct bytes name);
 /* SETT_NO_MEMORY, SETT_INVALID (no such directive). `changed(arg)` runs after a successful config_set that

@@ -122,7 +122,11 @@ struct config_private {
 	char *file_path;                 /* absolute, NULL if none */
 	struct directive_listener *listeners;
 	struct config_rename *renames, **last_rename; /* `last_rename`: where the next one goes */
-	struct buffer warnings, notes;                /* for the log: lines, each ended by a newline */
+	struct config_user *users, **last_user;       /* likewise */
+	int (*append_users)(void *arg,
+			    struct buffer *ret); /* under the lock, as the next one; NULL: nobody */
+	void *append_users_arg;
+	struct buffer warnings, notes; /* for the log: lines, each ended by a newline */
 };
 
 /* config.c: takes over `value`, mirrors it into struct config. */

@@ -200,7 +200,6 @@ static const char NO_TICK[] = "there is no periodic task: work begins when it is
 static const char NO_WAIT[] = "a shutdown has no replicas to wait for";
 static const char ALWAYS_SYNCS[] = "every shutdown syncs the log, and nothing holds it up";
 static const char NO_PINNING[] = "threads are not bound to cores";
-static const char NO_ACL[] = "there are no ACL users yet: requirepass is the only password";
 static const char NO_TENACITY[] = "keys are evicted on a thread of their own, beside the commands";
 static const char NO_EFFORT[] = "expired keys are deleted when they are due, whatever that costs";
 static const char FREED_LATER[] = "what is deleted is always freed in the background";
@@ -340,9 +339,9 @@ const struct directive directive_table[] = {
 	{INTEGER("tracking-table-max-keys", 0, LONG_MAX, "1000000", 0), FIELD(tracking_table_max_keys)},
 
 	/* access */
-	{STRING("aclfile", "", IMMUTABLE), REFUSED(NO_ACL)},
-	{INTEGER("acllog-max-len", 0, LONG_MAX, "128", 0), NO_EFFECT(NO_ACL)},
-	{CHOICE("acl-pubsub-default", acl_pubsub_choices, "resetchannels", 0), NO_EFFECT(NO_ACL)},
+	{STRING("aclfile", "", IMMUTABLE), FIELD(acl_file)},
+	{INTEGER("acllog-max-len", 0, LONG_MAX, "128", 0), FIELD(acl_log_max_len)},
+	{CHOICE("acl-pubsub-default", acl_pubsub_choices, "resetchannels", 0), FIELD(acl_channels_are_open)},
 
 	/* memory */
 	{INTEGER("maxmemory", 0, UINT64_MAX, "0", MEMORY), FIELD(max_memory)},

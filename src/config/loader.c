@@ -20,7 +20,6 @@ struct loader {
 	struct config *config;
 	struct buffer *ret_error;
 	int depth;
-	bool user_needs_password; /* a `user default` line with a password: requirepass must give one */
 };
 
 static int __attribute__((format(printf, 2, 3))) say(struct buffer *buffer, const char *format, ...)
@@ -161,27 +160,6 @@ include(struct loader *loader, struct bytes name)
 
 /* ---- lines ---- */
 
-/* `user default on nopass ~* &* +@all` is what CONFIG REWRITE of Redis leaves; a password in its place is
- * requirepass's. Every other user would have been restricted by Redis, so starting without is refused. */
-static const char *
-check_user(struct loader *loader, const struct words *words)
-{
-	static const char *const open[] = {"on",          "nopass", "sanitize-payload", "~*", "allkeys", "&*",
-					   "allchannels", "+@all",  "allcommands"};
-	if (words->count < 2 || !word_is(words->items[1], "default"))
-		return "ACL users are not supported";
-	for (size_t i = 2; i < words->count; i++) {
-		bool known = false;
-		for (size_t j = 0; j < sizeof open / sizeof *open; j++)
-			known = known || word_is(words->items[i], open[j]);
-		if (words->items[i].size > 0 && words->items[i].data[0] == '#')
-			known = loader->user_needs_password = true;
-		if (!known)
-			return "ACL rules are not supported: use requirepass";
-	}
-	return NULL;
-}
-
 static int
 append_bytes(struct buffer *buffer, struct bytes bytes)
 {
@@ -203,18 +181,33 @@ keep_rename(struct config_private *private, const struct words *words, size_t li
 	return status == SETT_OK ? append_bytes(&rename->to, words->items[2]) : status;
 }
 
+/* Takes the words over. */
+static int
+keep_user(struct config_private *private, struct words *words, size_t line_number, struct bytes line)
+{
+	struct config_user *user = calloc(1, sizeof *user);
+	if (user == NULL)
+		return SETT_NO_MEMORY;
+	*private->last_user = user; /* config_destroy frees it whatever happens */
+	private->last_user = &user->next;
+	user->words = *words;
+	*words = (struct words){0};
+	user->line_number = line_number;
+	return append_bytes(&user->line, line);
+}
+
 /* Lines that are no directive; `ret_reason` is left NULL if the line was taken. False if it is none of them.
  */
 static bool
-load_other(struct loader *loader, const struct words *words, size_t line_number, struct bytes line,
+load_other(struct loader *loader, struct words *words, size_t line_number, struct bytes line,
 	   const char **ret_reason, int *ret_status)
 {
 	struct bytes name = words->items[0];
 	*ret_status = SETT_OK;
 	if (word_is(name, "include") && words->count == 2)
 		*ret_status = include(loader, words->items[1]);
-	else if (word_is(name, "user"))
-		*ret_reason = check_user(loader, words);
+	else if (word_is(name, "user") && words->count >= 2)
+		*ret_status = keep_user(loader->config->private, words, line_number, line);
 	else if (word_is(name, "rename-command") && words->count == 3)
 		*ret_status = keep_rename(loader->config->private, words, line_number, line);
 	else if (word_is(name, "loadmodule") && words->count >= 2)
@@ -435,9 +428,6 @@ static int
 check_together(struct loader *loader)
 {
 	struct config *config = loader->config;
-	if (loader->user_needs_password && config->require_password == NULL)
-		return fail_line(loader, 0, (struct bytes){0},
-				 "ACL passwords are not supported: use requirepass");
 	int status = warn_of_unused(config);
 	return status == SETT_OK ? list_unused(config) : status;
 }
@@ -472,6 +462,7 @@ config_create(struct config **ret)
 	mutex_init(&private->lock);
 	config->private = private;
 	private->last_rename = &private->renames;
+	private->last_user = &private->users;
 	config->active_expire = true;
 	private->values = calloc(directive_count, sizeof *private->values);
 	private->initial = calloc(directive_count, sizeof *private->initial);

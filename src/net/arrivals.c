@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "acl/users.h"
 #include "config/config.h"
 #include "net/blocked.h"
 #include "net/connections.h"
@@ -106,14 +107,12 @@ reject(struct net *net, const struct arrival *arrival, const char *text, size_t 
 	transport_close(&transport);
 }
 
-static bool
-has_password(struct net *net)
+/* Who a new client is: the default user, who may have to log in first. */
+static void
+name_client(struct net *net, struct client *client)
 {
-	struct mutex *lock = config_lock(net->config);
-	mutex_lock(lock);
-	bool set = net->config->require_password != NULL && net->config->require_password[0] != '\0';
-	mutex_unlock(lock);
-	return set;
+	client->authenticated = net->users == NULL || !acl_asks_for_login(net->users);
+	client->user = net->users != NULL ? acl_default_user(net->users) : NULL;
 }
 
 /* The reactor with the fewest connections, counting those that it has not adopted yet. */
@@ -154,7 +153,7 @@ say_goodbye(struct connection *c, const char *text, size_t size)
 }
 
 static void
-admit(struct net *net, const struct arrival *arrival, bool has_password, bool is_protected)
+admit(struct net *net, const struct arrival *arrival, bool is_protected)
 {
 	struct connection *c = make_connection(net, arrival);
 	if (c == NULL)
@@ -164,7 +163,7 @@ admit(struct net *net, const struct arrival *arrival, bool has_password, bool is
 	describe(c, arrival);
 	if (is_protected)
 		say_goodbye(c, protected_error, sizeof(protected_error) - 1);
-	c->client.authenticated = !has_password;
+	name_client(net, &c->client);
 	c->client.created_ms = c->client.last_active_ms = clock_wall_ms(net->clock);
 	/* Relaxed: a count; only this thread adds. */
 	__atomic_fetch_add(&net->accepted, 1, __ATOMIC_RELAXED);
@@ -187,7 +186,7 @@ arrivals_take(struct net *net, const struct arrival *arrival)
 		reject(net, arrival, max_clients_error, sizeof(max_clients_error) - 1);
 		return;
 	}
-	bool password = has_password(net);
+	bool password = net->users != NULL && !acl_has_no_password(net->users);
 	bool protected_mode = __atomic_load_n(&net->config->protected_mode, __ATOMIC_RELAXED);
 	bool is_protected = arrival->unix_path == NULL &&
 		arrivals_protected_from(arrival->peer, protected_mode, password);
@@ -197,5 +196,5 @@ arrivals_take(struct net *net, const struct arrival *arrival)
 	}
 	if (is_protected)
 		reactor_count_rejected(net->reactors[0]);
-	admit(net, arrival, password, is_protected);
+	admit(net, arrival, is_protected);
 }

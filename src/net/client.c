@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdio.h>
 
+#include "acl/user.h"
 #include "net/output.h"
 #include "storage/status.h"
 
@@ -88,8 +89,13 @@ client_describe(const struct client *client, uint64_t now_ms, struct buffer *ret
 		status = write_buffers(client, ret);
 	bool tracks = __atomic_load_n(&client->tracking, __ATOMIC_RELAXED) != 0;
 	uint64_t redirect = __atomic_load_n(&client->redirect, __ATOMIC_RELAXED);
-	size = snprintf(text, sizeof text, " events=r cmd=%s user=default redir=%" PRId64 " resp=%d",
-			command != NULL ? command : "NULL", tracks ? (int64_t)redirect : -1,
+	size = snprintf(text, sizeof text, " events=r cmd=%s user=", command != NULL ? command : "NULL");
+	if (status == SETT_OK)
+		status = buffer_append(ret, text, (size_t)size);
+	struct bytes user = client->user != NULL ? client->user->name : BYTES_LITERAL("(superuser)");
+	if (status == SETT_OK)
+		status = buffer_append(ret, user.data, user.size);
+	size = snprintf(text, sizeof text, " redir=%" PRId64 " resp=%d", tracks ? (int64_t)redirect : -1,
 			__atomic_load_n(&client->protocol, __ATOMIC_RELAXED));
 	return status == SETT_OK ? buffer_append(ret, text, (size_t)size) : status;
 }

@@ -43,16 +43,22 @@ enum { CLIENT_ADDRESS_SIZE = 128 };
 /* What a client may subscribe to: channels, patterns of channels, sharded channels. */
 enum subscription_kind { SUBSCRIBED_CHANNEL, SUBSCRIBED_PATTERN, SUBSCRIBED_SHARD, SUBSCRIPTION_KINDS };
 
+struct acl_user;
+
 struct client {
 	uint64_t id; /* from 1, never reused */
 	struct connection *connection;
 	int fd;                            /* for CLIENT LIST only */
 	char address[CLIENT_ADDRESS_SIZE]; /* "127.0.0.1:50000", "[::1]:50000" or "/path/sock:0" */
 	char local_address[CLIENT_ADDRESS_SIZE];
-	struct buffer name;     /* CLIENT SETNAME; empty if none */
-	unsigned db;            /* shown: selected database */
-	int protocol;           /* shown: 2 or 3 */
-	bool authenticated;     /* AUTH succeeded, or no password was set when it connected */
+	struct buffer name; /* CLIENT SETNAME; empty if none */
+	unsigned db;        /* shown: selected database */
+	int protocol;       /* shown: 2 or 3 */
+	bool authenticated; /* AUTH succeeded, or no password was set when it connected */
+	/* Who it is: a reference; NULL: it may do all. Its thread's, which changes it under the registry's lock. */
+	struct acl_user *user;
+	/* The set of users that he was last found in; the same if he may do all, else 0: txn/rights.h. */
+	uint64_t rights_number, full_rights_number;
 	bool no_evict;          /* shown: CLIENT NO-EVICT */
 	bool loads;             /* it is none: its commands are read from a file (moving/) */
 	bool close_after_reply; /* QUIT, CLIENT KILL of itself: send what is there, then close */

@@ -22,6 +22,7 @@
 #include <assert.h>
 #include <errno.h>
 
+#include "acl/user.h"
 #include "net/upload.h"
 
 enum {
@@ -72,6 +73,7 @@ connection_destroy(struct connection *c)
 	resp_writer_free(&c->piece.bytes);
 	output_free(&c->output);
 	buffer_free(&c->client.name);
+	acl_user_release(c->client.user);
 	free(c);
 }
 

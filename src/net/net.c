@@ -116,6 +116,7 @@ net_create(const struct net_options *options, struct net **ret, struct sett_erro
 	net->engine = options->engine;
 	net->sink = options->sink;
 	net->handler = options->handler;
+	net->users = options->users;
 	net->clock = sett_system_clock();
 	registry_init(&net->registry);
 	tls_init(&net->tls, net->config, net->sink);
@@ -194,7 +195,7 @@ net_stop(struct net *net)
 	__atomic_store_n(&net->stopping, true, __ATOMIC_RELEASE); /* partner: run_in_pool */
 	for (unsigned i = 0; i < net->reactor_count; i++)
 		reactor_control(net->reactors[i], REACTOR_STOP);
-	net_each_client(net, mark_gone, NULL); /* else the pool would end with the longest command */
+	registry_each(net, mark_gone, NULL); /* else the pool would end with the longest command */
 	pool_stop(net->pool);
 	struct sett_error error = {0};
 	if (sett_engine_sync(net->engine, &error) != SETT_OK)

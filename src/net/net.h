@@ -115,6 +115,7 @@ struct request_handler {
 
 struct net_options {
 	struct config *config;
+	struct acl_users *users;    /* who new clients are; NULL: nobody in particular, who may do all */
 	struct sett_engine *engine; /* may be NULL: see net_set_engine */
 	struct log_sink sink;
 	struct request_handler handler;
@@ -160,11 +161,15 @@ void net_wait_for_shutdown(struct net *);
 bool net_shutdown_is_requested(struct net *);
 
 /* ---- the client registry ---- */
-/* Calls `each` for every client, by id, under the registry's lock (be short; call nothing of net's but
+/* Calls `each` for every client that was not killed, by id, under the registry's lock (be short; call nothing of net's but
  * client_kill_locked); stops at its first non-zero result and returns it. */
 int net_each_client(struct net *, int (*each)(void *arg, struct client *), void *arg);
 /* The connection is closed soon, by its reactor. Under the registry's lock, that is from net_each_client. */
 void client_kill_locked(struct net *, struct client *);
+/* Runs the function under the registry's lock, as net_each_client its own. */
+void net_with_clients(struct net *, void (*run)(void *arg), void *arg);
+/* Changes the user under the registry's lock. Takes the reference over. */
+void net_set_client_user(struct net *, struct client *, struct acl_user *);
 /* Changes the name under the registry's lock. SETT_NO_MEMORY. */
 int net_set_client_name(struct net *, struct client *, struct bytes name);
 

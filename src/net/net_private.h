@@ -20,6 +20,7 @@ struct net {
 	struct config *config;
 	struct sett_engine *engine;
 	struct log_sink sink;
+	struct acl_users *users; /* NULL: clients are nobody in particular */
 	struct request_handler handler;
 	const struct sett_clock *clock;
 	struct pool *pool;

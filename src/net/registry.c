@@ -1,6 +1,7 @@
 /* The registry of clients: see registry.h. */
 #include "net/registry.h"
 
+#include "acl/user.h"
 #include "net/net_private.h"
 
 void
@@ -34,16 +35,50 @@ registry_remove(struct net *net, struct connection *c)
 	mutex_unlock(&net->registry.mutex);
 }
 
-int
-net_each_client(struct net *net, int (*each)(void *arg, struct client *), void *arg)
+static int
+each(struct net *net, bool killed_too, int (*call)(void *arg, struct client *), void *arg)
 {
 	int result = 0;
 	mutex_lock(&net->registry.mutex);
 	for (struct list_link *l = net->registry.clients.next; l != &net->registry.clients && result == 0;
-	     l = l->next)
-		result = each(arg, &list_entry(l, struct connection, registry_link)->client);
+	     l = l->next) {
+		struct connection *c = list_entry(l, struct connection, registry_link);
+		/* relaxed: set under the same lock */
+		if (killed_too || !__atomic_load_n(&c->killed, __ATOMIC_RELAXED))
+			result = call(arg, &c->client);
+	}
 	mutex_unlock(&net->registry.mutex);
 	return result;
+}
+
+int
+registry_each(struct net *net, int (*call)(void *arg, struct client *), void *arg)
+{
+	return each(net, true, call, arg);
+}
+
+int
+net_each_client(struct net *net, int (*call)(void *arg, struct client *), void *arg)
+{
+	return each(net, false, call, arg);
+}
+
+void
+net_with_clients(struct net *net, void (*run)(void *arg), void *arg)
+{
+	mutex_lock(&net->registry.mutex);
+	run(arg);
+	mutex_unlock(&net->registry.mutex);
+}
+
+void
+net_set_client_user(struct net *net, struct client *client, struct acl_user *user)
+{
+	mutex_lock(&net->registry.mutex);
+	struct acl_user *before = client->user;
+	client->user = user;
+	mutex_unlock(&net->registry.mutex);
+	acl_user_release(before);
 }
 
 int

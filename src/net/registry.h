@@ -8,6 +8,7 @@
 #include "storage/base/thread.h"
 
 struct net;
+struct client;
 struct connection;
 
 struct registry {
@@ -21,6 +22,8 @@ void registry_init(struct registry *);
 void registry_destroy(struct registry *);
 /* Any thread. */
 void registry_add(struct net *, struct connection *);
+/* As net_each_client, those that were killed too. */
+int registry_each(struct net *, int (*each)(void *arg, struct client *), void *arg);
 void registry_remove(struct net *, struct connection *);
 
 #endif

@@ -71,6 +71,11 @@ uint64_t subscriptions_receivers(const struct subscription_changes *, struct byt
 /* Makes them so, before the transaction's own messages enter the feed: those that it has told since the subscription are for
  * it. Under the commit lock. */
 void subscriptions_apply(struct subscription_changes *);
+/* Calls `each` for all subscriptions that there are, with the lock of the client's reactor's topics held (be short). */
+void pubsub_each_subscription(struct pubsub *,
+			      void (*each)(void *arg, struct client *, enum subscription_kind,
+					   struct bytes name),
+			      void *arg);
 /* Ends all of a client's subscriptions. On its thread. */
 void subscriptions_end(struct pubsub *, struct client *);
 /* The client goes. On its reactor's thread, or after the threads are gone. */

@@ -313,6 +313,32 @@ subscriptions_apply(struct subscription_changes *c)
 	}
 }
 
+/* Under the lock of their reactor. */
+static void
+each_of_topic(struct topic *t,
+	      void (*each)(void *arg, struct client *, enum subscription_kind, struct bytes name), void *arg)
+{
+	for (struct list_link *l = t->subscriptions.next; l != &t->subscriptions; l = l->next)
+		each(arg, list_entry(l, struct subscription, link)->client, t->kind, topic_name(t));
+}
+
+void
+pubsub_each_subscription(struct pubsub *p,
+			 void (*each)(void *arg, struct client *, enum subscription_kind, struct bytes name),
+			 void *arg)
+{
+	for (unsigned i = 0; i < p->reactor_count; i++) {
+		struct reactor_topics *own = &p->reactors[i];
+		mutex_lock(&own->lock);
+		for (int kind = 0; kind < SUBSCRIPTION_KINDS; kind++) {
+			struct list_link *topics = &own->topics.by_kind[kind];
+			for (struct list_link *l = topics->next; l != topics; l = l->next)
+				each_of_topic(list_entry(l, struct topic, kind_link), each, arg);
+		}
+		mutex_unlock(&own->lock);
+	}
+}
+
 void
 subscriptions_end(struct pubsub *p, struct client *client)
 {

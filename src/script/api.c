@@ -3,6 +3,7 @@
 
 #include "config/config.h"
 #include "script/private.h"
+#include "txn/rights.h"
 
 enum {
 	REPLICATE_NONE = 0,
@@ -128,7 +129,6 @@ api_debug(lua_State *L)
 	return 0;
 }
 
-/* Every user may do everything yet. */
 static int
 api_acl_check_cmd(lua_State *L)
 {
@@ -138,9 +138,11 @@ api_acl_check_cmd(lua_State *L)
 	struct bytes *argv;
 	if (!script_take_arguments(L, run, &argc, &argv))
 		return lua_error(L);
-	if (command_find(run->context->server->commands, argv, argc, NULL) == NULL)
+	const struct command *command = command_find(run->context->server->commands, argv, argc, NULL);
+	if (command == NULL)
 		return throw_text(L, "Invalid command passed to redis.acl_check_cmd()");
-	lua_pushboolean(L, 1);
+	size_t position;
+	lua_pushboolean(L, rights_check(run->context, command, argv, argc, &position) == ACL_ALLOWED);
 	return 1;
 }
 

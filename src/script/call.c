@@ -6,6 +6,7 @@
 #include "script/private.h"
 #include "txn/execution.h"
 #include "txn/reply_collect.h"
+#include "txn/rights.h"
 
 enum {
 	ERROR_KEPT_MAX = 64, /* bytes of an error that the statistics get */
@@ -143,16 +144,43 @@ may_call_all(const struct script_run *run, const struct command *command)
 		(command->categories & (CATEGORY_SCRIPTING | CATEGORY_PUBSUB | CATEGORY_TRANSACTION)) == 0;
 }
 
+/* The rights of who runs the script count. */
+static const char *
+find_denial(struct script_run *run, const struct call *call)
+{
+	static const char *const texts[] = {
+		[ACL_DENIED_COMMAND] = "The user executing the script can't run this command or subcommand",
+		[ACL_DENIED_KEY] = "The user executing the script can't access at least one of the keys "
+				   "mentioned in the command arguments",
+		[ACL_DENIED_CHANNEL] = "The user executing the script can't publish to the channel mentioned "
+				       "in the command",
+		[ACL_UNDECIDED] = "The user executing the script lacking the permissions for the command",
+	};
+	struct command_context *c = run->context;
+	size_t position = 0;
+	enum acl_answer answer = rights_check(c, call->command, call->argv, call->argc, &position);
+	if (answer == ACL_ALLOWED)
+		return NULL;
+	if (rights_note_denied(c, answer, ACL_CONTEXT_SCRIPT, call->command, call->argv, position) != SETT_OK)
+		return texts[ACL_UNDECIDED];
+	return texts[answer];
+}
+
 /* Why the command may not run, as an error text (script_push_error); NULL: it may. */
 static const char *
-find_objection(const struct script_run *run, const struct command *command, size_t argc)
+find_objection(struct script_run *run, const struct call *call)
 {
+	const struct command *command = call->command;
+	size_t argc = call->argc;
 	if (command == NULL)
 		return "Unknown Redis command called from script";
 	if (!command_arity_is_right(command, argc) || command->run == NULL)
 		return "Wrong number of args calling Redis command from script";
 	if ((command->flags & COMMAND_NOSCRIPT) != 0 && !may_call_all(run, command))
 		return "This Redis command is not allowed from script";
+	const char *denial = find_denial(run, call);
+	if (denial != NULL)
+		return denial;
 	if (run->read_only && (command->flags & (COMMAND_WRITE | COMMAND_MAY_REPLICATE)) != 0)
 		return "Write commands are not allowed from read-only scripts.";
 	if (run->refuses_oom && !run->has_written && (command->flags & COMMAND_DENYOOM) != 0)
@@ -227,7 +255,7 @@ call_command(lua_State *L, bool raises)
 		return script_give_up(L, run, SETT_NO_MEMORY);
 	const struct command *container = NULL;
 	call.command = command_find(run->context->server->commands, argv, call.argc, &container);
-	const char *objection = find_objection(run, call.command, call.argc);
+	const char *objection = find_objection(run, &call);
 	if (objection != NULL) {
 		refuse(L, run, &call, objection);
 		return raises ? lua_error(L) : 1;

@@ -1,7 +1,6 @@
-/* Where among its arguments a command has keys, values and secrets: what a row says, applied to arguments. */
+/* Where among its arguments a command has keys and values: what a row says, applied to arguments. */
 #include <assert.h>
 
-#include "config/config.h"
 #include "keyspace/integer.h"
 #include "storage/status.h"
 #include "table/command_table.h"
@@ -127,38 +126,4 @@ command_key_of_value(const struct command *command, size_t position)
 	if (after > 0 && (command->last_key > 0 || after % (size_t)command->key_step != 0))
 		return 0;
 	return (size_t)command->first_key + after;
-}
-
-static bool
-follows_keyword(const struct sensitive_argument *sensitive, const struct bytes *argv, size_t position)
-{
-	for (size_t back = 1; back <= sensitive->count && position >= sensitive->first + back; back++)
-		if (argument_is(argv[position - back], sensitive->keyword))
-			return true;
-	return false;
-}
-
-bool
-command_argument_is_sensitive(const struct command *command, const struct bytes *argv, size_t argc,
-			      size_t position)
-{
-	for (unsigned i = 0; i < command->sensitive_count && position < argc; i++) {
-		const struct sensitive_argument *sensitive = &command->sensitive[i];
-		switch (sensitive->kind) {
-		case SENSITIVE_FROM:
-			if (position >= sensitive->first)
-				return true;
-			break;
-		case SENSITIVE_AFTER:
-			if (follows_keyword(sensitive, argv, position))
-				return true;
-			break;
-		case SENSITIVE_DIRECTIVES:
-			if (position > sensitive->first && (position - sensitive->first) % 2 == 1 &&
-			    config_directive_is_sensitive(argv[position - 1]))
-				return true;
-			break;
-		}
-	}
-	return false;
 }

@@ -1,8 +1,8 @@
 /* See admission.h. Texts and their order are those of Redis' processCommand. */
 #include "txn/admission.h"
 
-#include "config/config.h"
 #include "txn/execution.h"
+#include "txn/rights.h"
 #include "txn/transaction.h"
 
 enum { UNKNOWN_NAME_MAX = 128 /* bytes of an unknown command and of its arguments that are repeated */ };
@@ -78,15 +78,6 @@ reject_unknown(struct command_context *c, const struct command *container)
 }
 
 static bool
-password_is_set(struct config *config)
-{
-	mutex_lock(config_lock(config));
-	bool set = config->require_password != NULL && config->require_password[0] != 0;
-	mutex_unlock(config_lock(config));
-	return set;
-}
-
-static bool
 touches_keys(const struct command_context *c)
 {
 	uint32_t flags = c->command->flags;
@@ -110,10 +101,38 @@ is_refused(const struct command_context *c)
 		((flags & COMMAND_DENYOOM) != 0 || (queues && server_refuses(c->server, REFUSE_NO_MEMORY)));
 }
 
+/* What a user may do who may not do all. */
+static bool
+has_rights(struct command_context *c)
+{
+	char text[256];
+	size_t position = 0;
+	enum acl_answer answer = rights_check_request(c, &position);
+	if (answer == ACL_ALLOWED)
+		return true;
+	rights_log_denial(c, answer, position);
+	rights_word_denial(answer, c->command, text, sizeof(text));
+	admission_refuse(c, text);
+	return false;
+}
+
+/* Users were changed. */
+static bool
+still_has_user(struct command_context *c)
+{
+	if (rights_refresh(c->server, c->client))
+		return true;
+	c->client->close_after_reply = true;
+	admission_refuse(c, "NOAUTH Authentication required.");
+	return false;
+}
+
 static bool
 is_allowed(struct command_context *c, const struct command *container)
 {
 	const struct command *command = c->command;
+	if (__builtin_expect(rights_are_stale(c->server, c->client), 0) && !still_has_user(c))
+		return false;
 	if (command == NULL && is_http(c)) {
 		refuse_http(c);
 		return false;
@@ -129,11 +148,16 @@ is_allowed(struct command_context *c, const struct command *container)
 		admission_refuse(c, text);
 		return false;
 	}
-	if (!c->client->authenticated && (command->flags & COMMAND_NO_AUTH) == 0 &&
-	    password_is_set(c->server->config)) {
+	if ((command->flags & COMMAND_NO_AUTH) == 0 && rights_ask_for_login(c->server, c->client)) {
 		admission_refuse(c, "NOAUTH Authentication required.");
 		return false;
 	}
+	if (client_in_multi(c->client) && (command->flags & COMMAND_NO_MULTI) != 0) {
+		admission_refuse(c, "ERR Command not allowed inside a transaction");
+		return false;
+	}
+	if (__builtin_expect(!rights_are_full(c->server, c->client), 0) && !has_rights(c))
+		return false;
 	if (server_refuses(c->server, REFUSE_FULL_DISK | REFUSE_NO_MEMORY) && is_refused(c)) {
 		admission_refuse(c, EXECUTION_NO_MEMORY_TEXT);
 		return false;
@@ -156,10 +180,6 @@ is_allowed(struct command_context *c, const struct command *container)
 	if (loading_is_active(&c->server->loading) && (command->flags & COMMAND_LOADING) == 0 &&
 	    !c->client->loads) {
 		admission_refuse(c, "LOADING Redis is loading the dataset in memory");
-		return false;
-	}
-	if (client_in_multi(c->client) && (command->flags & COMMAND_NO_MULTI) != 0) {
-		admission_refuse(c, "ERR Command not allowed inside a transaction");
 		return false;
 	}
 	return true;

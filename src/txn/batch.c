@@ -30,6 +30,7 @@
 #include "net/output.h"
 #include "txn/execution.h"
 #include "txn/pause.h"
+#include "txn/rights.h"
 #include "txn/runner_private.h"
 #include "txn/transaction.h"
 #include "txn/waiting.h"
@@ -39,6 +40,16 @@ enum {
 	REST_MAX = 256,       /* batches run request by request after many losses */
 	REPLIES_MAX = 1 << 20 /* bytes of replies after which no more requests take part */
 };
+
+/* Whether its user, who may not do all, has a right to it; not, too, if that has to be looked at anew. */
+static bool
+may_run(const struct runner_thread *t, const struct client *client, const struct command *command,
+	const struct request *request)
+{
+	size_t position;
+	return !rights_are_stale(t->server, client) && command_arity_is_right(command, request->argc) &&
+		acl_check(client->user, command, request->argv, request->argc, &position) == ACL_ALLOWED;
+}
 
 bool
 batch_may_share(void *arg, void *thread, const struct client *client, const struct request *request)
@@ -55,6 +66,8 @@ batch_may_share(void *arg, void *thread, const struct client *client, const stru
 		return false;
 	if (server_refuses(t->server, ~0U) && (command->flags & COMMAND_DENYOOM) != 0)
 		return false;
+	if (__builtin_expect(!rights_are_full(t->server, client), 0) && !may_run(t, client, command, request))
+		return false;
 	/* What admission_check would refuse, and what is not run at once, goes its own way. */
 	return command_arity_is_right(command, request->argc) && client->authenticated &&
 		!client_in_multi(client) && client->reply_flags == 0 && client->argument_bodies == NULL &&
@@ -68,6 +81,7 @@ struct share {
 	uint64_t duration_ns;
 	uint64_t misses, hits; /* keys that it asked for, absent and there */
 	struct deferred_effect *first_effect, *last_effect;
+	struct denial_note *denials;
 	bool needs_commit; /* it wrote, or read what the batch wrote */
 	bool error_is_counted;
 };
@@ -89,6 +103,16 @@ client_waits(const struct batch *b, size_t index)
 	for (size_t i = index; b->some_wait && i-- > 0;)
 		if (b->requests[i].client == b->requests[index].client)
 			return b->requests[i].result != REQUEST_DONE;
+	return false;
+}
+
+/* Whether users were changed since requests were allowed into the batch, whose snapshot may be newer. */
+static bool
+some_are_stale(const struct batch *b)
+{
+	for (size_t i = 0; i < b->count; i++)
+		if (rights_are_stale(b->thread->server, b->requests[i].client))
+			return true;
 	return false;
 }
 
@@ -137,6 +161,7 @@ run_share(struct batch *b, size_t index)
 	share->hits = c->view.hits - hits;
 	share->first_effect = c->first_effect;
 	share->last_effect = c->last_effect;
+	share->denials = c->denials;
 	share->error_is_counted = c->error_is_counted;
 	uint64_t now_ns = clock_monotonic_ns(t->server->clock);
 	share->duration_ns = now_ns - t->time_ns;
@@ -215,9 +240,11 @@ note_loss(struct runner_thread *t)
 static void
 run_effects(struct command_context *c, struct client *client, const struct share *share)
 {
-	if (share->first_effect == NULL)
+	if (share->first_effect == NULL && share->denials == NULL)
 		return;
 	c->client = client;
+	c->denials = share->denials;
+	rights_log_notes(c);
 	c->first_effect = share->first_effect;
 	c->last_effect = share->last_effect;
 	context_run_effects(c);
@@ -274,6 +301,11 @@ batch_execute(void *arg, void *thread, struct shared_request *requests, size_t c
 		requests[i].result = REQUEST_LEFT;
 	if (runner_begin(t, &b.c) != SETT_OK)
 		return false;
+	if (some_are_stale(&b)) {
+		sett_txn_discard(t->txn);
+		t->time_ns = 0;
+		return false;
+	}
 	int status = run_all(&b);
 	if (status == SETT_OK)
 		status = commit_all(&b, &timestamp);

@@ -21,6 +21,9 @@ struct deferred_effect;
 struct reply_source; /* net/reply_source.h */
 struct script_vm;    /* script/script.h */
 struct wait_call;
+struct acl_user;    /* acl/user.h */
+struct denial_note; /* txn/rights.h, as the next */
+struct rights_view;
 struct subscription_changes; /* pubsub/pubsub.h */
 struct tracking_changes;     /* pubsub/tracking.h */
 
@@ -48,10 +51,12 @@ struct command_context {
 	const struct argument_body *bodies; /* of the large values among them; NULL: none */
 	struct keyspace_view view;          /* the transaction, its `now`, and what it touched */
 	struct resp_writer *reply;
-	unsigned db;          /* selected database: a working copy, applied to the client at commit */
-	int protocol;         /* likewise */
-	unsigned reply_flags; /* likewise, enum reply_flag */
-	unsigned tracking;    /* likewise, enum tracking_flag */
+	unsigned db;                 /* selected database: a working copy, applied to the client at commit */
+	int protocol;                /* likewise */
+	unsigned reply_flags;        /* likewise, enum reply_flag */
+	unsigned tracking;           /* likewise, enum tracking_flag */
+	const struct acl_user *user; /* who runs it: likewise. NULL: one who may do all */
+	bool authenticated;          /* likewise */
 	bool reply_is_sifted; /* what the flags keep back is gone from the reply: EXEC does so for each command */
 	bool in_multi;        /* run by EXEC, or by a script */
 	bool in_script;
@@ -75,6 +80,8 @@ struct command_context {
 	struct subscription_changes
 		*subscriptions;                    /* of the client, by this transaction; NULL: none so far */
 	struct tracking_changes *tracking_changes; /* likewise */
+	struct rights_view *users;   /* rights.h; NULL: the transaction asks and changes nothing of users */
+	struct denial_note *denials; /* rights.h */
 };
 
 /* Appends an error reply ("ERR no such key", without '-'). Returns OUTCOME_FAILED, for the command to return:

@@ -24,6 +24,7 @@
 #include "txn/admission.h"
 #include "txn/execution.h"
 #include "txn/pause.h"
+#include "txn/rights.h"
 #include "txn/runner_private.h"
 #include "txn/transaction.h"
 #include "txn/waiting.h"
@@ -135,6 +136,9 @@ runner_enter(struct runner_thread *t, struct command_context *c)
 	c->subscriptions = NULL;
 	c->tracking_changes = NULL;
 	c->tracking = c->client->tracking;
+	c->user = c->client->user;
+	c->authenticated = c->client->authenticated;
+	c->denials = NULL;
 	c->view.client = c->client->id;
 }
 
@@ -177,7 +181,8 @@ try_once(struct runner_thread *t, struct command_context *c, struct commit_parti
 	if (status != SETT_OK)
 		return status;
 	runner_enter(t, c);
-	status = execution_run(c, &call);
+	status = rights_still_allow(c) ? execution_run(c, &call) : OUTCOME_FAILED;
+	c->failed = false;
 	bool wrote = sett_txn_has_writes(t->txn), blocks = status == OUTCOME_BLOCKED;
 	if (status == SETT_OK || status == OUTCOME_FAILED || (blocks && c->served == NULL))
 		status = runner_delete_expired(t, c);
@@ -210,6 +215,8 @@ runner_apply(struct command_context *c)
 		__atomic_store_n(&client->protocol, c->protocol, __ATOMIC_RELAXED);
 	if (client->tracking != c->tracking)
 		__atomic_store_n(&client->tracking, c->tracking, __ATOMIC_RELAXED);
+	if (__builtin_expect(client->user != c->user || client->authenticated != c->authenticated, 0))
+		rights_apply(c);
 	runner_tell_of_deadlines(c);
 	if (c->first_effect != NULL)
 		context_run_effects(c);
@@ -248,6 +255,7 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 		status = try_once(t, c, &refuser, ret_release);
 		if (status == SETT_OK)
 			break;
+		rights_close(c);
 		/* Nobody refused: an id that it publishes was dropped with its database. */
 		if (status == SETT_ABORTED && refuser == NULL)
 			status = SETT_CONFLICT;
@@ -276,6 +284,7 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 		return REQUEST_BLOCKED;
 	if (status == SETT_OK) {
 		runner_apply(c);
+		rights_close(c);
 		return REQUEST_DONE;
 	}
 	c->reply_flags = c->client->reply_flags;
@@ -303,6 +312,8 @@ runner_run(struct runner_thread *t, struct command_context *c, uint64_t *ret_rel
 		t->time_ns = 0;
 		return result;
 	}
+	if (__builtin_expect(c->denials != NULL, 0))
+		rights_log_notes(c);
 	t->time_ns = clock_monotonic_ns(t->server->clock);
 	struct command_run done = {.command = command,
 				   .client = c->client,

@@ -16,6 +16,8 @@ struct sett_engine;
 struct config;
 struct keyspace;
 struct net;
+struct acl_users;
+struct acl_denials;
 struct pubsub;
 struct interest_table;
 struct waiting_table;
@@ -70,16 +72,18 @@ struct server {
 	struct config *config;
 	struct keyspace *keyspace;
 	struct net *net;
-	struct pubsub *pubsub;                   /* pubsub/pubsub.h; NULL: nobody is told of effects */
-	const struct command_table *commands;    /* cmd/commands.h, as cmd is a room above */
-	struct interest_table *interest;         /* txn/interest.h: WATCH */
-	struct waiting_table *waiting;           /* txn/waiting.h: BLPOP and its kin; NULL: nobody waits */
-	struct script_library *scripts;          /* script/script.h */
-	struct expirer *expirer;                 /* expire/expirer.h */
-	struct evictor *evictor;                 /* expire/evictor.h */
-	struct runner *runner;                   /* txn/runner.h */
-	struct saver *saver;                     /* moving/saver.h */
-	struct slowlog *slowlog;                 /* info/slowlog.h */
+	struct acl_users *users;              /* acl/users.h; NULL: there are none, and clients have none */
+	struct acl_denials *denials;          /* acl/denials.h: ACL LOG */
+	struct pubsub *pubsub;                /* pubsub/pubsub.h; NULL: nobody is told of effects */
+	const struct command_table *commands; /* cmd/commands.h, as cmd is a room above */
+	struct interest_table *interest;      /* txn/interest.h: WATCH */
+	struct waiting_table *waiting;        /* txn/waiting.h: BLPOP and its kin; NULL: nobody waits */
+	struct script_library *scripts;       /* script/script.h */
+	struct expirer *expirer;              /* expire/expirer.h */
+	struct evictor *evictor;              /* expire/evictor.h */
+	struct runner *runner;                /* txn/runner.h */
+	struct saver *saver;                  /* moving/saver.h */
+	struct slowlog *slowlog;              /* info/slowlog.h */
 	struct latency_monitor *latency_monitor; /* info/latency_monitor.h */
 	struct command_stats *command_stats;     /* info/command_stats.h: calls, failures, error counts */
 	struct accesses *accesses; /* keyspace/accesses.h; NULL: uses of keys are not noted. Atomic:

@@ -11,6 +11,7 @@
 #include <limits.h>
 
 #include "txn/execution.h"
+#include "txn/rights.h"
 
 enum { ERROR_KEPT_MAX = 64 };
 
@@ -258,6 +259,7 @@ transaction_unwatch(struct command_context *c)
 
 /* What one command of the queue did, for the statistics. */
 struct outcome {
+	bool is_denied; /* it did not run: the user has no right to it any more */
 	uint64_t duration_ns;
 	struct bytes error; /* its text's beginning, in the arena */
 	bool error_is_counted;
@@ -278,7 +280,10 @@ record_outcomes(struct server *server, struct client *client, void *data)
 					  .duration_ns = outcomes[i].duration_ns,
 					  .error = outcomes[i].error,
 					  .error_is_counted = outcomes[i].error_is_counted};
-		execution_record(server, &run);
+		if (!outcomes[i].is_denied)
+			execution_record(server, &run);
+		else if (server->listeners.refused != NULL)
+			server->listeners.refused(server, NULL, run.error);
 	}
 }
 
@@ -335,6 +340,27 @@ sift_reply(struct command_context *c, size_t mark)
 		context_truncate_reply(c, mark);
 }
 
+/* Rights are looked at when EXEC runs, too. */
+static int
+deny(struct command_context *c, const struct call *call, enum acl_answer answer, size_t position)
+{
+	static const char *const reasons[] = {
+		[ACL_DENIED_COMMAND] = "no permission to execute the command or subcommand",
+		[ACL_DENIED_KEY] = "no permission to touch the specified keys",
+		[ACL_DENIED_CHANNEL] = "no permission to access one of the channels used as arguments",
+		[ACL_UNDECIDED] = "no memory to look at them",
+	};
+	int status = rights_note_denied(c, answer, ACL_CONTEXT_MULTI, call->command, call->argv, position);
+	if (status != SETT_OK)
+		return status;
+	context_errorf(c,
+		       "NOPERM ACLs rules changed between the moment the transaction was accumulated and the "
+		       "EXEC call. This command is no longer allowed for the following reason: %s",
+		       reasons[answer]);
+	c->failed = false; /* the error is that command's, not EXEC's */
+	return OUTCOME_FAILED;
+}
+
 static int
 run_queue(struct command_context *c, struct transaction_state *state)
 {
@@ -354,9 +380,13 @@ run_queue(struct command_context *c, struct transaction_state *state)
 			.command = q->command, .argc = q->argc, .argv = q->argv, .bodies = q->bodies};
 		mark = c->reply->size;
 		c->error_is_counted = false;
-		status = execution_run(c, &call);
+		size_t position = 0;
+		enum acl_answer answer = rights_check(c, call.command, call.argv, call.argc, &position);
+		bool is_denied = answer != ACL_ALLOWED;
+		status = is_denied ? deny(c, &call, answer, position) : execution_run(c, &call);
 		uint64_t end = clock_monotonic_ns(c->server->clock);
-		outcomes[i] = (struct outcome){.duration_ns = end - start,
+		outcomes[i] = (struct outcome){.is_denied = is_denied,
+					       .duration_ns = end - start,
 					       .error = keep_error(c, mark),
 					       .error_is_counted = c->error_is_counted};
 		start = end;

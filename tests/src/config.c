@@ -137,6 +137,9 @@ Test(config, file_and_command_line)
 			  "-1", "--dir", "/tmp/"),
 		     SETT_OK, "%.*s", (int)error.size, (char *)error.data);
 	unlink(path);
+	const struct config_user *user = config_users(config);
+	cr_assert(user != NULL && user->next == NULL && user->words.count == 7 && user->line_number == 9);
+	cr_assert(bytes_equal(user->words.items[1], BYTES_LITERAL("default")));
 	cr_assert_eq(config->port, 7001);
 	cr_assert_str_eq(config->require_password, "xA \"y");
 	cr_assert_eq(config->unix_socket_permission, 0770);
@@ -200,10 +203,6 @@ Test(config, load_errors)
 	expect_load_error("dir /nonexistent\n",
 			  FATAL "Reading the configuration file, at line 1\n>>> 'dir /nonexistent'\n"
 				"No such file or directory\n");
-	/* Access rules that would not be kept must not be swallowed. */
-	expect_load_error("user x on >p\n",
-			  FATAL "Reading the configuration file, at line 1\n"
-				">>> 'user (redacted)'\nACL users are not supported\n");
 	/* Passwords are not repeated, whatever is wrong with the line. */
 	expect_load_error("requirepass secret surplus\n",
 			  FATAL "Reading the configuration file, at line 1\n"
@@ -211,8 +210,6 @@ Test(config, load_errors)
 	expect_load_error("'masterauth' \"secret\n",
 			  FATAL "Reading the configuration file, at line 1\n"
 				">>> ''masterauth (redacted)'\nUnbalanced quotes in configuration line\n");
-	expect_load_error("user default on #abc\n",
-			  FATAL "ACL passwords are not supported: use requirepass\n");
 }
 
 Test(config, command_line_error)
@@ -445,14 +442,11 @@ Test(config, what_protects_and_would_not_is_refused)
 {
 	expect_load_refused("shutdown-on-sigint\n",
 			    "argument(s) must be one of the following: default, save, nosave, now, force");
-	expect_load_refused("aclfile /etc/users.acl\n",
-			    "only the default is supported: there are no ACL users");
 	expect_load_refused("min-replicas-to-write 1\n", "there is no replication yet");
 	expect_load_refused("replicaof 127.0.0.1 6379\n", "there is no replication yet");
 	expect_load_refused("slaveof 127.0.0.1 6379\n", "there is no replication yet");
 	expect_load_refused("cluster-enabled yes\n", "there is no cluster mode");
 	expect_load_refused("loadmodule /usr/lib/module.so\n", "modules are not supported");
-	expect_load_refused("user alice on >secret ~* +@all\n", "ACL users are not supported");
 	struct config *config = load_content("tls-port 0\ncluster-enabled no\naclfile \"\"\n");
 	struct bytes words[] = {BYTES_LITERAL("min-slaves-to-write"), BYTES_LITERAL("1")};
 	struct buffer error = {0};

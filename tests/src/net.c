@@ -371,11 +371,24 @@ Test(net, tcp_clients_are_served_and_shown_with_their_addresses)
 	world_destroy(w);
 }
 
+/* The default user gets one. */
+static void
+ask_for_password(struct world *w)
+{
+	static const struct command_table no_commands;
+	static const int closed;
+	struct log_sink silent = {0};
+	cr_assert_eq(acl_users_create(&no_commands, &closed, silent, &w->users), SETT_OK);
+	struct acl_set *present = acl_set_hold(w->users), *set = acl_set_copy(present);
+	acl_set_release(present);
+	cr_assert_eq(acl_set_password(w->users, set, BYTES_LITERAL("secret")), SETT_OK);
+	acl_publish(w->users, set);
+}
+
 Test(net, with_a_password_clients_start_unauthenticated_and_bounded)
 {
 	struct world *w = world_create();
-	char password[] = "secret";
-	w->config.require_password = password;
+	ask_for_password(w);
 	world_start(w);
 	int fd = dial(w);
 	ping(fd);
@@ -392,8 +405,7 @@ Test(net, with_a_password_clients_start_unauthenticated_and_bounded)
 Test(net, without_the_password_nobody_piles_up_replies)
 {
 	struct world *w = world_create();
-	char password[] = "secret";
-	w->config.require_password = password;
+	ask_for_password(w);
 	world_start(w);
 	int fd = dial(w);
 	enum { COUNT = 64 };

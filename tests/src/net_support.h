@@ -24,6 +24,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "acl/users.h"
 #include "config/config.h"
 #include "net/argument_body.h"
 #include "net/net.h"
@@ -164,6 +165,7 @@ struct world {
 	struct wait wait;
 	struct sett_engine engine;
 	struct net *net;
+	struct acl_users *users; /* NULL: clients are nobody in particular */
 	char directory[64], path[96];
 	int port;
 	/* the handler's */
@@ -451,6 +453,7 @@ SUPPORT void
 world_start(struct world *w)
 {
 	struct net_options options = {.config = &w->config,
+				      .users = w->users,
 				      .engine = &w->engine,
 				      .sink = {.write = world_log, .arg = w},
 				      .handler = {.arg = w,
@@ -472,6 +475,7 @@ world_destroy(struct world *w)
 	set_gate(w, false);
 	net_stop(w->net);
 	net_destroy(w->net);
+	acl_users_destroy(w->users);
 	cr_assert_eq(w->engine.body_opened, w->engine.body_closed, "a body was forgotten");
 	cr_assert_eq(access(w->path, F_OK), -1, "the socket's file stays behind");
 	rmdir(w->directory);

@@ -10,12 +10,9 @@ Test(runner, refuses)
 	EXPECT(f, 0, "GET", "-ERR wrong number of arguments for 'get' command");
 	f->clients[0].authenticated = false;
 	EXPECT(f, 0, "DBSIZE", ":0");
-	struct bytes set[] = {BYTES_LITERAL("requirepass"), BYTES_LITERAL("secret")};
-	struct buffer error = {0};
-	cr_assert_eq(config_set(f->server.config, set, 2, &error), SETT_OK);
+	EXPECT(f, 2, "CONFIG SET requirepass secret", "+OK");
 	EXPECT(f, 0, "DBSIZE", "-NOAUTH Authentication required.");
 	EXPECT(f, 1, "DBSIZE", ":0");
-	buffer_free(&error);
 	fixture_close(f);
 }
 

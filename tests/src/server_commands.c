@@ -4,15 +4,6 @@
 
 #define WRONG_PASSWORD "-WRONGPASS invalid username-password pair or user is disabled."
 
-static void
-set_directive(struct fixture *f, const char *name, const char *value)
-{
-	struct bytes words[] = {bytes_of_string(name), bytes_of_string(value)};
-	struct buffer error = {0};
-	cr_assert_eq(config_set(f->server.config, words, 2, &error), SETT_OK);
-	buffer_free(&error);
-}
-
 Test(server_commands, connection)
 {
 	struct fixture *f = fixture_open();
@@ -41,7 +32,7 @@ Test(server_commands, passwords)
 	       "-ERR AUTH <password> called without any password configured for the default user. Are you "
 	       "sure your configuration is correct?");
 	EXPECT(f, 0, "AUTH default x", "+OK");
-	set_directive(f, "requirepass", "secret");
+	EXPECT(f, 0, "CONFIG SET requirepass secret", "+OK");
 	f->clients[1].authenticated = false;
 	EXPECT(f, 1, "AUTH secre", WRONG_PASSWORD);
 	EXPECT(f, 1, "AUTH secretsecret", WRONG_PASSWORD);

@@ -6,6 +6,8 @@
 #include <criterion/criterion.h>
 #include <limits.h>
 
+#include "acl/denials.h"
+#include "acl/users.h"
 #include "cmd/commands.h"
 #include "config/config.h"
 #include "expire/expirer.h"
@@ -85,6 +87,10 @@ fixture_start(struct fixture *f)
 	cr_assert_eq(config_load(1, arguments, &f->server.config, &text), SETT_OK);
 	cr_assert_eq(keyspace_open(f->server.engine, 16, &f->server.keyspace, &error), SETT_OK, "%s",
 		     error.message);
+	cr_assert_eq(acl_users_create(&sett_commands, &f->server.config->acl_channels_are_open,
+				      f->server.sink, &f->server.users),
+		     SETT_OK);
+	cr_assert_eq(acl_denials_create(&f->server.denials), SETT_OK);
 	cr_assert_eq(interest_create(&f->server.interest), SETT_OK);
 	cr_assert_eq(waiting_create(fixture_over, &f->server.waiting), SETT_OK);
 	cr_assert_eq(pubsub_create(1, fixture_wake, f, &f->server.pubsub), SETT_OK);
@@ -100,8 +106,13 @@ fixture_start(struct fixture *f)
 	cr_assert_eq(f->handler.thread_start(f->handler.arg, true, &f->thread), SETT_OK);
 	cr_assert_eq(f->handler.thread_start(f->handler.arg, false, &f->reactor), SETT_OK);
 	for (int i = 0; i < FIXTURE_CLIENTS; i++)
-		f->clients[i] = (struct client){
-			.id = (uint64_t)i + 1, .protocol = 2, .authenticated = true, .multi_count = UINT_MAX};
+		f->clients[i] = (struct client){.id = (uint64_t)i + 1,
+						.protocol = 2,
+						.authenticated = true,
+						.multi_count = UINT_MAX,
+						.user = acl_default_user(f->server.users),
+						.rights_number = 1,
+						.full_rights_number = 1};
 	resp_writer_init(&f->reply, 2);
 	buffer_free(&text);
 }
@@ -110,8 +121,10 @@ __attribute__((unused)) static void
 fixture_stop(struct fixture *f)
 {
 	struct sett_error error;
-	for (int i = 0; i < FIXTURE_CLIENTS; i++)
+	for (int i = 0; i < FIXTURE_CLIENTS; i++) {
 		f->handler.client_closed(f->handler.arg, &f->clients[i]);
+		acl_user_release(f->clients[i].user);
+	}
 	expirer_destroy(f->server.expirer);
 	f->server.expirer = NULL;
 	f->handler.thread_stop(f->handler.arg, f->thread);
@@ -122,6 +135,8 @@ fixture_stop(struct fixture *f)
 	command_stats_destroy(f->server.command_stats);
 	pause_destroy(f->server.pause);
 	interest_destroy(f->server.interest);
+	acl_denials_destroy(f->server.denials);
+	acl_users_destroy(f->server.users);
 	waiting_destroy(f->server.waiting);
 	script_library_destroy(f->server.scripts);
 	pubsub_destroy(f->server.pubsub);

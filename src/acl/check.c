@@ -1,0 +1,197 @@
+/* May a user run a command? See user.h. A selector that allows the command, all its keys and all its channels allows it;
+ * parts of several selectors are not put together. */
+#include <stdlib.h>
+
+#include "acl/user.h"
+#include "keyspace/glob.h"
+#include "storage/status.h"
+
+/* ---- patterns ---- */
+
+static inline bool
+matches(const struct acl_pattern *p, struct bytes text)
+{
+	if (text.size < p->literal || memcmp(text.data, p->text.data, p->literal) != 0)
+		return false;
+	if (p->form == PATTERN_GLOB)
+		return glob_match(p->text, text, false);
+	return p->form == PATTERN_PREFIX || text.size == p->literal;
+}
+
+/* What a use of a key asks for. */
+static unsigned
+rights_for(uint32_t key_flags)
+{
+	return ((key_flags & KEY_ACCESS) != 0 ? ACL_READ : 0U) |
+		((key_flags & (KEY_INSERT | KEY_DELETE | KEY_UPDATE)) != 0 ? ACL_WRITE : 0U);
+}
+
+static bool
+allows_key(const struct acl_selector *s, struct bytes key, unsigned rights)
+{
+	for (size_t i = 0; i < s->keys.count; i++) {
+		const struct acl_pattern *p = &s->keys.items[i];
+		if ((p->rights & rights) == rights && matches(p, key))
+			return true;
+	}
+	return false;
+}
+
+bool
+acl_allows_channel(const struct acl_patterns *channels, struct bytes name, bool is_pattern)
+{
+	for (size_t i = 0; i < channels->count; i++) {
+		const struct acl_pattern *p = &channels->items[i];
+		if (is_pattern ? bytes_equal(p->text, name) : matches(p, name))
+			return true;
+	}
+	return false;
+}
+
+/* ---- one selector ---- */
+
+enum { KEYS_HERE = 32 };
+
+/* A request, and its keys once they were looked for. */
+struct question {
+	const struct command *command;
+	const struct bytes *argv;
+	size_t argc;
+	struct command_key *keys; /* NULL: they were not looked for */
+	size_t key_count;
+	struct command_key here[KEYS_HERE];
+};
+
+static enum acl_answer
+check_command(const struct acl_selector *s, const struct question *q)
+{
+	unsigned number = q->command->number;
+	if ((q->command->flags & COMMAND_NO_AUTH) != 0 || acl_selector_has(s, number))
+		return ACL_ALLOWED;
+	for (size_t i = 0; i < s->first_argument_count && q->argc > 1; i++) {
+		struct bytes word = s->first_arguments[i].word, given = q->argv[1];
+		if (s->first_arguments[i].command == number && word.size == given.size &&
+		    strncasecmp((const char *)word.data, (const char *)given.data, word.size) == 0)
+			return ACL_ALLOWED;
+	}
+	return ACL_DENIED_COMMAND;
+}
+
+/* Where the arguments make no sense no key is named: the command will say so. False: out of memory. */
+static bool
+find_keys(struct question *q)
+{
+	if (q->keys != NULL)
+		return true;
+	q->keys = q->argc <= KEYS_HERE ? q->here : malloc(q->argc * sizeof(*q->keys));
+	if (q->keys == NULL)
+		return false;
+	if (command_key_positions(q->command, q->argv, q->argc, q->keys, &q->key_count) != SETT_OK)
+		q->key_count = 0;
+	return true;
+}
+
+static enum acl_answer
+check_keys(const struct acl_selector *s, struct question *q, size_t *ret_position)
+{
+	const struct command *command = q->command;
+	if ((s->flags & ACL_ALL_KEYS) != 0 || (command->key_spec_count == 0 && command->key_rule == NULL))
+		return ACL_ALLOWED;
+	if (!find_keys(q))
+		return ACL_UNDECIDED;
+	for (size_t i = 0; i < q->key_count; i++)
+		if (!allows_key(s, q->argv[q->keys[i].position], rights_for(q->keys[i].flags))) {
+			*ret_position = q->keys[i].position;
+			return ACL_DENIED_KEY;
+		}
+	return ACL_ALLOWED;
+}
+
+static enum acl_answer
+check_channels(const struct acl_selector *s, const struct question *q, size_t *ret_position)
+{
+	enum command_channels channels = q->command->channels;
+	if (channels == CHANNELS_NONE || (s->flags & ACL_ALL_CHANNELS) != 0)
+		return ACL_ALLOWED;
+	size_t end = channels == CHANNELS_FIRST && q->argc > 2 ? 2 : q->argc;
+	for (size_t i = 1; i < end; i++)
+		if (!acl_allows_channel(&s->channels, q->argv[i], channels == CHANNELS_PATTERNS)) {
+			*ret_position = i;
+			return ACL_DENIED_CHANNEL;
+		}
+	return ACL_ALLOWED;
+}
+
+static enum acl_answer
+check_selector(const struct acl_selector *s, struct question *q, size_t *ret_position)
+{
+	enum acl_answer answer = check_command(s, q);
+	if (answer == ACL_ALLOWED)
+		answer = check_keys(s, q, ret_position);
+	return answer == ACL_ALLOWED ? check_channels(s, q, ret_position) : answer;
+}
+
+static void
+end_question(struct question *q)
+{
+	if (q->keys != q->here)
+		free(q->keys);
+}
+
+/* ---- a user ---- */
+
+enum acl_answer
+acl_check(const struct acl_user *u, const struct command *command, const struct bytes *argv, size_t argc,
+	  size_t *ret_position)
+{
+	struct question q;
+	q.command = command;
+	q.argv = argv;
+	q.argc = argc;
+	q.keys = NULL;
+	enum acl_answer worst = ACL_DENIED_COMMAND;
+	size_t position = 0, last = 0;
+	for (const struct acl_selector *s = u->root; s != NULL; s = s->next) {
+		enum acl_answer answer = check_selector(s, &q, &position);
+		if (answer == ACL_ALLOWED || answer == ACL_UNDECIDED) {
+			end_question(&q);
+			return answer;
+		}
+		if (answer > worst || (answer == worst && position > last)) {
+			worst = answer;
+			last = position;
+		}
+	}
+	*ret_position = last;
+	end_question(&q);
+	return worst;
+}
+
+static bool
+reads_all_keys(const struct acl_selector *s)
+{
+	if ((s->flags & ACL_ALL_KEYS) != 0)
+		return true;
+	for (size_t i = 0; i < s->keys.count; i++)
+		if ((s->keys.items[i].rights & ACL_READ) != 0 &&
+		    bytes_equal(s->keys.items[i].text, BYTES_LITERAL("*")))
+			return true;
+	return false;
+}
+
+bool
+acl_check_with_all_keys(const struct acl_user *u, const struct command *command, const struct bytes *argv,
+			size_t argc)
+{
+	struct question q;
+	q.command = command;
+	q.argv = argv;
+	q.argc = argc;
+	q.keys = NULL;
+	bool allowed = false;
+	size_t position;
+	for (const struct acl_selector *s = u->root; s != NULL && !allowed; s = s->next)
+		allowed = check_selector(s, &q, &position) == ACL_ALLOWED && reads_all_keys(s);
+	end_question(&q);
+	return allowed;
+}
