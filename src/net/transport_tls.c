@@ -31,7 +31,9 @@ enum {
 };
 
 struct tls_stream {
-	SSL *ssl;
+	SSL_CTX *context; /* a reference, until there is `ssl` */
+	SSL *ssl;         /* NULL before the first step: whoever accepts many makes none of them */
+	bool is_client;
 	bool established;
 	bool broken; /* OpenSSL may not be asked to say goodbye */
 	bool dry;    /* the last read found no whole record */
@@ -143,11 +145,40 @@ forget_errors(void)
 
 /* ---- the transport ---- */
 
+/* False: out of memory. */
+static bool
+make_ssl(struct tls_stream *stream, int fd)
+{
+	pthread_once(&method_once, make_method);
+	SSL *ssl = socket_method != NULL ? SSL_new(stream->context) : NULL;
+	BIO *bio = ssl != NULL ? BIO_new(socket_method) : NULL;
+	if (bio == NULL) {
+		SSL_free(ssl);
+		return false;
+	}
+	BIO_set_data(bio, (void *)(intptr_t)fd);
+	BIO_set_init(bio, 1);
+	SSL_set_bio(ssl, bio, bio);
+	if (stream->is_client)
+		SSL_set_connect_state(ssl);
+	else
+		SSL_set_accept_state(ssl);
+	stream->ssl = ssl;
+	SSL_CTX_free(stream->context); /* `ssl` has a reference of its own */
+	stream->context = NULL;
+	return true;
+}
+
 static enum transport_step
 tls_establish(struct transport *t, char *ret_why, size_t size)
 {
 	struct tls_stream *stream = t->state;
 	forget_errors();
+	if (stream->ssl == NULL && !make_ssl(stream, t->fd)) {
+		ERR_clear_error();
+		snprintf(ret_why, size, "out of memory");
+		return TRANSPORT_FAILED;
+	}
 	int result = SSL_do_handshake(stream->ssl);
 	int error = errno;
 	if (result == 1) {
@@ -248,32 +279,10 @@ tls_close(struct transport *t)
 		(void)SSL_shutdown(
 			stream->ssl); /* a goodbye, if the socket takes it; nobody waits for the peer's */
 	SSL_free(stream->ssl);
+	SSL_CTX_free(stream->context);
 	ERR_clear_error();
 	close(t->fd);
 	free(stream);
-}
-
-/* ---- making one ---- */
-
-/* NULL if out of memory. */
-static SSL *
-make_ssl(SSL_CTX *context, int fd, bool is_client)
-{
-	pthread_once(&method_once, make_method);
-	SSL *ssl = socket_method != NULL ? SSL_new(context) : NULL;
-	BIO *bio = ssl != NULL ? BIO_new(socket_method) : NULL;
-	if (bio == NULL) {
-		SSL_free(ssl);
-		return NULL;
-	}
-	BIO_set_data(bio, (void *)(intptr_t)fd);
-	BIO_set_init(bio, 1);
-	SSL_set_bio(ssl, bio, bio);
-	if (is_client)
-		SSL_set_connect_state(ssl);
-	else
-		SSL_set_accept_state(ssl);
-	return ssl;
 }
 
 int
@@ -285,13 +294,13 @@ transport_tls_create(SSL_CTX *context, int fd, bool is_client, struct transport 
 							       .pending = tls_pending,
 							       .close = tls_close};
 	struct tls_stream *stream = calloc(1, sizeof(*stream));
-	if (stream != NULL)
-		stream->ssl = make_ssl(context, fd, is_client);
-	if (stream == NULL || stream->ssl == NULL) {
+	if (stream == NULL || SSL_CTX_up_ref(context) != 1) {
 		free(stream);
 		ERR_clear_error();
 		return SETT_NO_MEMORY;
 	}
+	stream->context = context;
+	stream->is_client = is_client;
 	*ret = (struct transport){.operations = &operations, .fd = fd, .memory = MEMORY, .state = stream};
 	return SETT_OK;
 }
