@@ -215,7 +215,7 @@ take(struct sett_iterator *it)
 	return r;
 }
 
-/* Past all other versions of it->key. A key that is written again and again has thousands of them in a memtable. */
+/* Past all other versions of it->key: none has the timestamp 0. A key that is written again and again has thousands of them in a memtable. */
 static int
 skip_versions(struct sett_iterator *it)
 {
@@ -232,22 +232,16 @@ skip_invisible(struct sett_iterator *it)
 		: r;
 }
 
-/* From where the merge stands (`status` is the result of its last move) to the next live entry; with
- * `skip_key`, versions of it->key are passed over. */
+/* From where the merge stands (`status` is the result of its last move) to the next live entry. */
 static int
-settle_forward(struct sett_iterator *it, int status, bool skip_key)
+settle_forward(struct sett_iterator *it, int status)
 {
 	while (status == SETT_OK) {
 		struct ikey key = it->merge->key;
 		if (it->upper.size && bytes_compare(key.user, buffer_bytes(&it->upper)) >= 0)
 			return end_at(it, SETT_NOT_FOUND, true);
-		if (skip_key && bytes_equal(key.user, buffer_bytes(&it->key))) {
-			status = skip_versions(it);
-			continue;
-		}
 		if (!is_visible(it, key.timestamp)) {
 			status = skip_invisible(it);
-			skip_key = false;
 			continue;
 		}
 		int r = take(it);
@@ -256,8 +250,7 @@ settle_forward(struct sett_iterator *it, int status, bool skip_key)
 				it->valid = false;
 			return r;
 		}
-		skip_key = true; /* a tombstone: its older versions don't count */
-		status = skip_versions(it);
+		status = skip_versions(it); /* a tombstone: its older versions don't count */
 	}
 	return end_at(it, status, true);
 }
@@ -334,7 +327,7 @@ sett_iterator_seek(struct sett_iterator *it, struct bytes target)
 	int r = cover(it, target);
 	if (r != SETT_OK)
 		return end_at(it, r, true);
-	return settle_forward(it, iiter_seek(it->merge, (struct ikey){target, UINT64_MAX}), false);
+	return settle_forward(it, iiter_seek(it->merge, (struct ikey){target, UINT64_MAX}));
 }
 
 int
@@ -346,7 +339,7 @@ sett_iterator_first(struct sett_iterator *it)
 	int r = cover_end(it, false);
 	if (r != SETT_OK)
 		return end_at(it, r, false);
-	return settle_forward(it, iiter_first(it->merge), false);
+	return settle_forward(it, iiter_first(it->merge));
 }
 
 int
@@ -388,7 +381,7 @@ sett_iterator_next(struct sett_iterator *it)
 	if (!it->valid)
 		return SETT_INVALID;
 	it->valid = false;
-	int r = settle_forward(it, skip_versions(it), true);
+	int r = settle_forward(it, skip_versions(it));
 	if (r == SETT_OK)
 		step_prefetch(it);
 	return r;

@@ -268,11 +268,16 @@ record_cache_get(struct record_cache *cache, uint64_t hash, struct bytes key, ui
 	return status;
 }
 
+size_t
+record_cache_capacity(const struct record_cache *cache)
+{
+	return __atomic_load_n(&cache->capacity, __ATOMIC_RELAXED);
+}
+
 bool
 record_cache_takes(const struct record_cache *cache, size_t size)
 {
-	return size <= RECORD_MAX &&
-		(size <= TYPICAL_RECORD || size <= __atomic_load_n(&cache->capacity, __ATOMIC_RELAXED) / 256);
+	return size <= RECORD_MAX && (size <= TYPICAL_RECORD || size <= record_cache_capacity(cache) / 256);
 }
 
 static bool

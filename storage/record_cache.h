@@ -39,6 +39,8 @@ int record_cache_get(struct record_cache *, uint64_t hash, struct bytes key, uin
  * if `value` is the same version with its body. */
 void record_cache_admit(struct record_cache *, uint64_t hash, struct bytes key, uint64_t snapshot,
 			struct bytes value, uint64_t timestamp);
+/* What records may take in all. */
+size_t record_cache_capacity(const struct record_cache *);
 /* Whether a record of so many bytes, key and value, may be kept. */
 bool record_cache_takes(const struct record_cache *, size_t size);
 /* A commit wrote the key: called under the commit lock, before the commit is visible, in timestamp order.

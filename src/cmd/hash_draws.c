@@ -2,6 +2,7 @@
 #include "cmd/commands.h"
 #include "cmd/hashes.h"
 #include "storage/base/hash.h"
+#include "types/member_draw.h"
 
 /* One of several chosen fields. */
 static int
@@ -41,10 +42,77 @@ draw_field(struct command_context *c, struct hash_walk *walk, uint64_t live, str
 	return walk_to(walk, keyspace_random(c->server->keyspace) % live, ret);
 }
 
+/* Draws of fields that stay where they are: names alone, if that will do and is cheaper, else by a walk. */
+struct field_draws {
+	struct command_context *c;
+	struct hash *hash;
+	uint64_t live;
+	bool with_values;
+	bool by_name;
+	struct member_draw names; /* by_name */
+	struct hash_walk walk;    /* else */
+};
+
+static int
+begin_draws(struct command_context *c, struct hash *h, uint64_t live, bool with_values,
+	    struct field_draws *ret)
+{
+	ret->c = c;
+	ret->hash = h;
+	ret->live = live;
+	ret->with_values = with_values;
+	ret->by_name = h->object != 0 && h->with_deadline == 0 &&
+		h->key->root.record.timestamp != UINT64_MAX /* its own write */ &&
+		member_draw_begin(&h->members, h->key->root.record.timestamp, h->count, &ret->names);
+	return ret->by_name ? SETT_OK : hash_walk(h, &ret->walk);
+}
+
+static void
+end_draws(struct field_draws *d)
+{
+	if (d->by_name)
+		member_draw_end(&d->names);
+	else
+		hash_walk_close(&d->walk);
+}
+
+/* The field of a name that was drawn. */
+static int
+field_of_stored(struct field_draws *d, struct bytes stored, struct hash_field *ret)
+{
+	/* A long name is another than what is stored for it. */
+	if (!d->with_values && stored.size <= MEMBER_STORED_MAX) {
+		ret->name = stored;
+		return SETT_OK;
+	}
+	int status = hash_find_stored(d->hash, stored, ret);
+	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
+}
+
+/* `ret` until the next one; of a field without its value the name alone is set. */
+static int
+next_draw(struct field_draws *d, struct hash_field *ret)
+{
+	struct bytes stored;
+	if (!d->by_name)
+		return draw_field(d->c, &d->walk, d->live, ret);
+	if (context_is_given_up(d->c))
+		return context_give_up(d->c);
+	int status = member_draw_next(&d->names, &stored);
+	if (status == SETT_OK)
+		return field_of_stored(d, stored, ret);
+	if (status != SETT_NOT_FOUND)
+		return status;
+	member_draw_end(&d->names);
+	d->by_name = false;
+	status = hash_walk(d->hash, &d->walk);
+	return status == SETT_OK ? draw_field(d->c, &d->walk, d->live, ret) : status;
+}
+
 int
 reply_random_field(struct command_context *c, struct open_hash *h)
 {
-	struct hash_walk walk;
+	struct field_draws draws;
 	struct hash_field field;
 	uint64_t live;
 	int status = count_live_fields(c, h, &live);
@@ -54,13 +122,13 @@ reply_random_field(struct command_context *c, struct open_hash *h)
 		resp_null(c->reply);
 		return SETT_OK;
 	}
-	status = hash_walk(&h->hash, &walk);
+	status = begin_draws(c, &h->hash, live, false, &draws);
 	if (status != SETT_OK)
 		return status;
-	status = draw_field(c, &walk, live, &field);
+	status = next_draw(&draws, &field);
 	if (status == SETT_OK)
 		reply_bytes(c, field.name);
-	hash_walk_close(&walk);
+	end_draws(&draws);
 	return status;
 }
 
@@ -68,18 +136,20 @@ reply_random_field(struct command_context *c, struct open_hash *h)
 static int
 reply_draws(struct command_context *c, struct open_hash *h, uint64_t live, uint64_t count, bool with_values)
 {
-	struct hash_walk walk;
+	struct field_draws draws;
 	struct hash_field field;
-	int status = hash_walk(&h->hash, &walk);
+	int status = begin_draws(c, &h->hash, live, with_values, &draws);
 	if (status != SETT_OK)
 		return status;
 	resp_array(c->reply, with_values && c->protocol == 2 ? 2 * count : count);
 	for (uint64_t i = 0; i < count && status == SETT_OK && !c->reply->failed; i++) {
-		status = draw_field(c, &walk, live, &field);
+		struct sett_read_mark reads = hash_read_mark(&h->hash);
+		status = next_draw(&draws, &field);
 		if (status == SETT_OK)
 			status = reply_chosen(c, &h->hash, &field, with_values);
+		hash_forget_reads(&h->hash, &reads);
 	}
-	hash_walk_close(&walk);
+	end_draws(&draws);
 	return status;
 }
 
@@ -146,17 +216,18 @@ static int
 reply_distinct_draws(struct command_context *c, struct open_hash *h, uint64_t live, uint64_t count,
 		     bool with_values)
 {
-	struct hash_walk walk;
+	struct field_draws draws;
 	struct hash_field field;
 	struct name_set set;
 	int status = name_set_create(c->arena, count, &set);
 	if (status == SETT_OK)
-		status = hash_walk(&h->hash, &walk);
+		status = begin_draws(c, &h->hash, live, with_values, &draws);
 	if (status != SETT_OK)
 		return status;
 	resp_array(c->reply, with_values && c->protocol == 2 ? 2 * count : count);
 	while (count > 0 && status == SETT_OK) {
-		status = draw_field(c, &walk, live, &field);
+		struct sett_read_mark reads = hash_read_mark(&h->hash);
+		status = next_draw(&draws, &field);
 		if (status == SETT_OK)
 			status = name_set_add(c->arena, &set, field.name);
 		if (status == SETT_OK) {
@@ -165,8 +236,9 @@ reply_distinct_draws(struct command_context *c, struct open_hash *h, uint64_t li
 		} else if (status == SETT_NOT_FOUND) {
 			status = SETT_OK;
 		}
+		hash_forget_reads(&h->hash, &reads);
 	}
-	hash_walk_close(&walk);
+	end_draws(&draws);
 	return status;
 }
 

@@ -178,6 +178,20 @@ hash_find(struct hash *h, struct bytes name, struct hash_field *ret)
 }
 
 int
+hash_find_stored(struct hash *h, struct bytes stored, struct hash_field *ret)
+{
+	struct member member;
+	struct bytes name;
+	assert(h->object != 0 && h->with_deadline == 0);
+	int status = members_find_stored(&h->members, stored, &member);
+	if (status == SETT_OK)
+		status = members_name(&h->members, &member, &name);
+	if (status == SETT_OK)
+		hash_field_of_member(h, &member, name, ret);
+	return status;
+}
+
+int
 hash_has(struct hash *h, struct bytes name, bool *ret)
 {
 	struct hash_field field;

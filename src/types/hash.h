@@ -80,6 +80,8 @@ int hash_open_as(struct key *, enum value_type, const struct hash_limits *, stru
 void hash_replace(struct key *, enum value_type, const struct hash_limits *, struct hash *ret);
 /* SETT_NOT_FOUND: there is none, or (with `ret->is_due`, and all of `ret` set) it is past its deadline. */
 int hash_find(struct hash *, struct bytes name, struct hash_field *ret);
+/* The same of a spread one without deadlines, by what is stored for the name (members.h). */
+int hash_find_stored(struct hash *, struct bytes stored, struct hash_field *ret);
 /* The same for who wants to know no more; nothing is kept of it. */
 int hash_has(struct hash *, struct bytes name, bool *ret);
 /* A caller that meets many fields is through with those it has read since `since`: their slices are void. What else of the

@@ -124,25 +124,32 @@ member_walk_next(struct member_walk *walk, struct member *ret)
 	return status == SETT_OK ? member_here(walk, ret) : status;
 }
 
+int
+member_walk_seek(struct member_walk *walk, uint32_t hash, struct member *ret)
+{
+	int status = seek_hash(walk, hash);
+	return status == SETT_OK ? member_here(walk, ret) : status;
+}
+
 /* ---- drawing ----
  * The hashes are cut into ranges of about RANGE_MEMBERS members. A range and a place below PLACES in it are drawn, and
  * drawn again until a member is there: so each member has the same chance, as long as no range has more than
  * PLACES members. One in 10^5 has; its members from the last place on share the chance of that place. */
-enum { RANGE_MEMBERS = 16, PLACES = 36, DRAWS_MAX = 512 };
+enum { RANGE_MEMBERS = 8, PLACES = 22 };
 
-struct draw_range {
-	uint64_t begin, end; /* hashes */
-	uint64_t places;
-	bool is_all; /* there is but one range */
-};
+bool
+members_have_ranges(uint64_t count)
+{
+	return count / RANGE_MEMBERS > 1;
+}
 
-static void
+void
 draw_range(struct keyspace *keyspace, uint64_t count, struct draw_range *ret)
 {
 	uint64_t ranges = count / RANGE_MEMBERS;
 	if (ranges > UINT32_MAX)
 		ranges = UINT32_MAX;
-	if (ranges <= 1) {
+	if (!members_have_ranges(count)) {
 		*ret = (struct draw_range){
 			.end = (uint64_t)1 << 32, .places = count > 0 ? count : 1, .is_all = true};
 		return;

@@ -88,6 +88,8 @@ struct member_walk {
 int members_walk(const struct members *, uint32_t start, struct member_walk *ret);
 /* Goes on after the member that this is of, as another walk gave it; SETT_CORRUPT if it is not there. */
 int member_walk_resume(struct member_walk *, uint32_t hash, struct bytes stored);
+/* The first member whose hash is not below `hash`. SETT_NOT_FOUND. */
+int member_walk_seek(struct member_walk *, uint32_t hash, struct member *ret);
 /* SETT_NOT_FOUND at the end. */
 int member_walk_next(struct member_walk *, struct member *ret);
 /* A member drawn at random, each with the same probability; `count` is how many there are. It moves the walk.

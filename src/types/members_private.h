@@ -56,6 +56,16 @@ size_t members_begin_generation(const struct members *, uint32_t generation, uin
 void member_key_in(const struct members *, uint32_t generation, uint32_t hash, struct bytes stored,
 		   struct element_key *ret);
 void member_key(const struct members *, uint32_t hash, struct bytes stored, struct element_key *ret);
+/* Range of hashes to draw from, chosen at random, and the number of places in it: see member_walk.c. */
+enum { DRAWS_MAX = 512 };
+struct draw_range {
+	uint64_t begin, end; /* hashes */
+	uint64_t places;
+	bool is_all; /* there is but one range */
+};
+void draw_range(struct keyspace *, uint64_t count, struct draw_range *ret);
+/* Whether so many members have more than one. */
+bool members_have_ranges(uint64_t count);
 /* Reads the head of `record`. SETT_CORRUPT. */
 int member_decode_head(struct member *);
 

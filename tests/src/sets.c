@@ -475,9 +475,53 @@ check_generation(struct shrinking *s)
 	s->seen_on_the_way += now.moved != 0;
 }
 
+/* `p` is an array of members; what stands behind it. */
+static const char *
+expect_known(const struct shrinking *s, const char *p, size_t expected)
+{
+	char *after;
+	cr_assert_eq(*p, '*');
+	cr_assert_eq(strtoull(p + 1, &after, 10), expected);
+	for (p = after + 2; expected > 0; expected--) {
+		size_t size = strtoull(p + 1, &after, 10), n = strtoull(after + 2 + 7, NULL, 10);
+		cr_assert(n < SHRINKING && s->has[n], "member %zu was removed", n);
+		p = after + 2 + size + 2;
+	}
+	return p;
+}
+
+/* Names that are kept for draws are those of the set as it is: what the first draws keep, the second ones find. The block
+ * draws from what it has changed itself. */
+static void
+check_draws(struct shrinking *s)
+{
+	enum { DRAWS = 200 };
+	char line[64];
+	size_t i = 0;
+	for (int round = 0; round < 2; round++) {
+		fixture_run_line(s->f, 0, "SRANDMEMBER s -200");
+		expect_known(s, (const char *)s->f->reply.data, DRAWS);
+		fixture_run_line(s->f, 0, "SRANDMEMBER s 5");
+		expect_known(s, (const char *)s->f->reply.data, 5);
+	}
+	while (!s->has[i])
+		i++;
+	fixture_run_line(s->f, 0, "MULTI");
+	snprintf(line, sizeof(line), "SREM s member-%zu", i);
+	fixture_run_line(s->f, 0, line);
+	fixture_run_line(s->f, 0, "SRANDMEMBER s -200");
+	s->has[i] = false;
+	s->count--;
+	run_long(s->f, "EXEC");
+	const char *reply = (const char *)s->f->reply.data, *first = "*2\r\n:1\r\n";
+	cr_assert_eq(strncmp(reply, first, strlen(first)), 0);
+	expect_known(s, reply + strlen(first), DRAWS);
+}
+
 static void
 check_known(struct shrinking *s)
 {
+	check_draws(s);
 	char line[64];
 	size_t i = random_below(&s->random, SHRINKING);
 	snprintf(line, sizeof(line), "SISMEMBER s member-%zu", i);

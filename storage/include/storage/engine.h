@@ -244,6 +244,15 @@ struct sett_read_mark {
 struct sett_read_mark sett_txn_read_mark(const struct sett_txn *);
 void sett_txn_forget_reads(struct sett_txn *, const struct sett_read_mark *);
 
+/* Notes: what a caller has worked out from entries and may want again, kept beside records in memory as long as there is
+ * room. The key is no entry's, and names the state that the content follows from (by the timestamp of a record that changes
+ * with it, say): a note is never changed, and may be gone at any time. */
+/* True: there is one; the content is read memory, as a body. */
+bool sett_txn_note(struct sett_txn *, struct bytes key, struct bytes *ret);
+void sett_txn_keep_note(struct sett_txn *, struct bytes key, struct bytes content);
+/* Whether notes of so many bytes in all would take no more than a quarter of that memory. */
+bool sett_txn_has_room_for_notes(const struct sett_txn *, uint64_t bytes);
+
 /* `size` bytes of such a body from `offset` on, which it has, into `ret`: of a large one little more is read, and
  * the transaction keeps nothing of it. */
 int sett_txn_body_part(struct sett_txn *, const struct sett_record *, uint64_t offset, size_t size,
