@@ -458,3 +458,37 @@ command_georadiusbymember_ro(struct command_context *c)
 	static const struct search_form form = {.key = 1, .options = 5, .by_member = true};
 	return run_search(c, &form);
 }
+
+/* ---- keys ---- */
+
+/* The key, and whatever a STORE or STOREDIST names: where there are several, the last one is written, but rights are asked for
+ * all of them. */
+static int
+find_keys(const struct bytes *argv, size_t argc, size_t options, struct command_key *ret, size_t *ret_count)
+{
+	static const char *const words[] = {"STORE", "STOREDIST"};
+	size_t count = 0;
+	ret[count++] = (struct command_key){.position = 1, .flags = KEY_RO | KEY_ACCESS};
+	for (size_t word = 0; word < 2; word++)
+		for (size_t i = options; i + 1 < argc; i++)
+			if (argument_is(argv[i], words[word]))
+				ret[count++] =
+					(struct command_key){.position = i + 1, .flags = KEY_OW | KEY_UPDATE};
+	*ret_count = count;
+	return SETT_OK;
+}
+
+int
+key_rule_of_georadius(const struct bytes *argv, size_t argc, struct command_key *ret, size_t *ret_count)
+{
+	enum { OPTIONS = 6 };
+	return find_keys(argv, argc, OPTIONS, ret, ret_count);
+}
+
+int
+key_rule_of_georadiusbymember(const struct bytes *argv, size_t argc, struct command_key *ret,
+			      size_t *ret_count)
+{
+	enum { OPTIONS = 5 };
+	return find_keys(argv, argc, OPTIONS, ret, ret_count);
+}

@@ -93,14 +93,14 @@ int
 key_rule_of_migrate(const struct bytes *argv, size_t argc, struct command_key *ret, size_t *ret_count)
 {
 	size_t first = 3, count = 1;
-	for (size_t i = 6; i < argc && argv[3].size == 0; i++) {
+	for (size_t i = 6; i < argc; i++) {
 		if (argument_is(argv[i], "AUTH")) {
 			i++;
 		} else if (argument_is(argv[i], "AUTH2")) {
 			i += 2;
-		} else if (argument_is(argv[i], "KEYS")) {
+		} else if (argument_is(argv[i], "KEYS") && i + 1 < argc) {
 			first = i + 1;
-			count = argc - first;
+			count = argv[3].size == 0 ? argc - first : 0; /* else they are refused */
 			break;
 		}
 	}

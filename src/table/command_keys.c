@@ -26,7 +26,8 @@ static size_t
 after_keyword(const struct key_spec *spec, const struct bytes *argv, size_t argc)
 {
 	if (spec->index >= 0) {
-		for (size_t i = (size_t)spec->index; i < argc; i++)
+		/* The last one is not looked at: nothing follows it. */
+		for (size_t i = (size_t)spec->index; i + 1 < argc; i++)
 			if (argument_is(argv[i], spec->keyword))
 				return i + 1;
 	} else {
