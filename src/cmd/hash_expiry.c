@@ -154,7 +154,9 @@ expire_fields(struct command_context *c, enum deadline_form form)
 	resp_array(c->reply, c->argc - first);
 	for (size_t i = first; i < c->argc; i++) {
 		enum expire_result result;
+		struct sett_read_mark reads = hash_read_mark(&h.hash);
 		status = expire_field(&h, c->argv[i], condition, deadline, &result);
+		hash_forget_reads(&h.hash, &reads);
 		if (status != SETT_OK)
 			return status;
 		resp_integer(c->reply, result);
@@ -280,7 +282,9 @@ command_hpersist(struct command_context *c)
 	resp_array(c->reply, c->argc - first);
 	for (size_t i = first; i < c->argc; i++) {
 		enum expire_result result;
+		struct sett_read_mark reads = hash_read_mark(&h.hash);
 		status = persist_field(&h, c->argv[i], &result);
+		hash_forget_reads(&h.hash, &reads);
 		if (status != SETT_OK)
 			return status;
 		resp_integer(c->reply, result);
@@ -321,10 +325,12 @@ command_hgetdel(struct command_context *c)
 	for (size_t i = first; i < c->argc && status == SETT_OK; i++) {
 		struct hash_field field;
 		bool exists;
+		struct sett_read_mark reads = hash_read_mark(&h.hash);
 		status = reply_and_keep(c, &h, c->argv[i], &field, &exists);
 		deleted |= exists;
 		if (status == SETT_OK && exists)
 			status = hash_remove(&h.hash, &field);
+		hash_forget_reads(&h.hash, &reads);
 	}
 	if (status == SETT_OK)
 		status = hash_save(&h.hash);
@@ -374,12 +380,14 @@ command_hgetex(struct command_context *c)
 	for (size_t i = first; i < c->argc && status == SETT_OK; i++) {
 		struct hash_field field;
 		bool exists;
+		struct sett_read_mark reads = hash_read_mark(&h.hash);
 		status = reply_and_keep(c, &h, c->argv[i], &field, &exists);
-		if (status != SETT_OK || !exists || !change)
-			continue;
-		changed |= deadline != 0 || field.deadline != 0;
-		status = set_deadline(&h, &field, deadline, &gone);
-		deleted |= gone;
+		if (status == SETT_OK && exists && change) {
+			changed |= deadline != 0 || field.deadline != 0;
+			status = set_deadline(&h, &field, deadline, &gone);
+			deleted |= gone;
+		}
+		hash_forget_reads(&h.hash, &reads);
 	}
 	if (status == SETT_OK)
 		status = hash_save(&h.hash);
@@ -520,8 +528,11 @@ command_hsetex(struct command_context *c)
 	if (status != SETT_OK)
 		return status;
 	resp_integer(c->reply, go);
-	for (size_t i = options.first; go && i < c->argc && status == SETT_OK; i += 2)
+	for (size_t i = options.first; go && i < c->argc && status == SETT_OK; i += 2) {
+		struct sett_read_mark reads = hash_read_mark(&h.hash);
 		status = setex_field(&h, c->argv[i], c->argv[i + 1], &options);
+		hash_forget_reads(&h.hash, &reads);
+	}
 	if (status == SETT_OK)
 		status = hash_save(&h.hash);
 	if (status != SETT_OK || !go)
