@@ -77,9 +77,6 @@ int
 passed_sockets_find(struct passed_sockets *ret, struct sett_error *error)
 {
 	long process = read_number("LISTEN_PID"), count = read_number("LISTEN_FDS");
-	unsetenv("LISTEN_PID");
-	unsetenv("LISTEN_FDS");
-	unsetenv("LISTEN_FDNAMES");
 	ret->count = 0;
 	if (process != (long)getpid())
 		return SETT_OK;

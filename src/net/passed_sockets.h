@@ -18,7 +18,7 @@ struct passed_sockets {
 	struct passed_socket items[PASSED_SOCKETS_MAX];
 };
 
-/* Finds them, once: children are not told of them. Without any, `ret` is empty. SETT_INVALID: one of them is no stream
+/* Finds them, once. (A child has another number than LISTEN_PID.) Without any, `ret` is empty. SETT_INVALID: one of them is no stream
  * socket that listens, or there are too many. */
 int passed_sockets_find(struct passed_sockets *ret, struct sett_error *);
 
