@@ -28,6 +28,41 @@ def kill_one(client):
         return False
 
 
+def end_writers(server, client):
+    """What has written is ended by ROLLBACK alone, and leaves nothing."""
+    body = "redis.call('set', 'written', 'x') redis.call('del', 'key1') while true do end"
+    client.function_load("#!lua name=writers\nredis.register_function('writer', function() %s end)" % body, replace=True)
+    for word, command in ("SCRIPT", ("EVAL", body, 0)), ("FUNCTION", ("FCALL", "writer", 0)):
+        ended = []
+
+        def run():
+            try:
+                server.connect(timeout=120).execute_command(*command)
+            except redis.ResponseError as error:
+                ended.append(str(error))
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        wait_until("%s KILL says so" % word, lambda: answer(client, word, "KILL").startswith("UNKILLABLE"))
+        if client.exists("written") or not client.exists("key1"):
+            fail("what a script has written is seen before its end")
+        if answer(client, word, "KILL", "ROLLBACK") != "OK":
+            fail("%s KILL ROLLBACK" % word)
+        thread.join(60)
+        if not ended or "killed by user" not in ended[0] or client.exists("written") or not client.exists("key1"):
+            fail("%s KILL ROLLBACK: %s" % (word, ended))
+        if not answer(client, word, "KILL", "ROLLBACK").startswith("NOTBUSY"):
+            fail("nothing is left to be killed")
+
+
+def answer(client, *command):
+    try:
+        reply = client.execute_command(*command)
+        return reply.decode() if isinstance(reply, bytes) else "OK" if reply is True else str(reply)
+    except redis.ResponseError as error:
+        return str(error)
+
+
 def main():
     server = Server(sys.argv[1], "--busy-reply-threshold", "100", "--enable-debug-command", "yes")
     server.start()
@@ -52,6 +87,7 @@ def main():
             thread.join(60)
         if not all("Script killed by user" in outcome for outcome in outcomes):
             fail("outcomes: %s" % outcomes)
+        end_writers(server, client)
         server.stop()
         print("%d endless scripts, all killed; others went on" % SCRIPTS)
     finally:

@@ -21,7 +21,7 @@ all_units="unit/protocol unit/keyspace unit/type/string unit/type/incr unit/type
 	unit/info-command unit/other unit/introspection unit/introspection-2 unit/latency-monitor unit/querybuf
 	unit/bitops unit/bitfield unit/type/zset unit/hyperloglog unit/geo unit/pubsub unit/tracking unit/slowlog
 	unit/type/set unit/type/list unit/type/list-2 unit/type/list-3 unit/type/stream
-	unit/type/stream-cgroups unit/functions"
+	unit/type/stream-cgroups unit/functions unit/scripting unit/pause unit/lazyfree"
 # Units that say more where the suite starts the server.
 drop_in_units="unit/info unit/limits unit/networking unit/oom-score-adj unit/pubsubshard unit/slowlog unit/introspection
 	unit/acl unit/acl-v2 unit/auth

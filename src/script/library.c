@@ -367,7 +367,7 @@ struct victims {
 };
 
 static struct victims
-find_victims(struct script_library *l, enum script_kind kind)
+find_victims(struct script_library *l, enum script_kind kind, bool may_have_written)
 {
 	uint64_t threshold_ms =
 		(uint64_t)__atomic_load_n(&l->server->config->busy_reply_threshold, __ATOMIC_RELAXED);
@@ -379,7 +379,7 @@ find_victims(struct script_library *l, enum script_kind kind)
 			continue;
 		if (!is_of_kind(run, kind)) {
 			v.has_other = true;
-		} else if (__atomic_load_n(&run->has_written, __ATOMIC_RELAXED)) {
+		} else if (!may_have_written && __atomic_load_n(&run->has_written, __ATOMIC_RELAXED)) {
 			v.has_unkillable = true;
 		} else if (run->started_ns < oldest && !__atomic_load_n(&run->is_killed, __ATOMIC_RELAXED)) {
 			oldest = run->started_ns;
@@ -393,7 +393,10 @@ find_victims(struct script_library *l, enum script_kind kind)
 int
 script_kill(struct command_context *c, enum script_kind kind)
 {
-	struct victims v = find_victims(c->server->scripts, kind);
+	bool rolls_back = c->argc == 3 && argument_is(c->argv[2], "ROLLBACK");
+	if (c->argc > 2 && !rolls_back)
+		return context_wrong_arity(c);
+	struct victims v = find_victims(c->server->scripts, kind, rolls_back);
 	if (v.id != 0) {
 		const uint64_t *id = arena_copy(c->arena, &v.id, sizeof(v.id));
 		if (id == NULL)

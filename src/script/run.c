@@ -241,17 +241,19 @@ script_run(struct command_context *c, struct script_vm *vm, const struct script_
 	int status = check_flags(c, call);
 	if (status != SETT_OK)
 		return status;
-	struct script_run run = {
-		.context = c,
-		.call = call,
-		.argc = c->argc,
-		.argv = c->argv,
-		.reply = c->reply,
-		.protocol = 2,
-		.read_only = call->read_only ||
-			((call->flags & SCRIPT_SAYS_NOTHING) == 0 && (call->flags & SCRIPT_NO_WRITES) != 0),
-		.refuses_oom = refuses_oom(c, call),
-		.started_ns = clock_monotonic_ns(c->server->clock)};
+	bool only_reads = call->read_only ||
+		((call->flags & SCRIPT_SAYS_NOTHING) == 0 && (call->flags & SCRIPT_NO_WRITES) != 0);
+	if (!only_reads && context_is_paused(c, false))
+		return OUTCOME_PAUSED;
+	struct script_run run = {.context = c,
+				 .call = call,
+				 .argc = c->argc,
+				 .argv = c->argv,
+				 .reply = c->reply,
+				 .protocol = 2,
+				 .read_only = only_reads,
+				 .refuses_oom = refuses_oom(c, call),
+				 .started_ns = clock_monotonic_ns(c->server->clock)};
 	struct output_stream *streams = c->streams;
 	unsigned db = c->db;
 	int protocol = c->protocol;

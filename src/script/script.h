@@ -71,7 +71,7 @@ bool script_longest_running(struct script_library *, enum script_kind, struct ru
 int script_running_command(struct script_library *, uint64_t id, struct arena *, size_t *ret_argc,
 			   struct bytes **ret_argv);
 /* SCRIPT KILL and FUNCTION KILL: answers, and ends at the commit one run after the other that has passed
- * busy-reply-threshold and has not written. */
+ * busy-reply-threshold and has not written; with ROLLBACK also one that has: what it wrote is taken back. */
 int script_kill(struct command_context *, enum script_kind);
 
 /* ---- running ---- */

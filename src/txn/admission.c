@@ -83,7 +83,9 @@ touches_keys(const struct command_context *c)
 	uint32_t flags = c->command->flags;
 	if (client_in_multi(c->client) && c->command->run == transaction_exec)
 		flags |= c->client->transaction->flags;
-	return (flags & (COMMAND_WRITE | COMMAND_READONLY | COMMAND_MAY_REPLICATE)) != 0;
+	/* The last is of those that run scripts. */
+	return (flags &
+		(COMMAND_WRITE | COMMAND_READONLY | COMMAND_MAY_REPLICATE | COMMAND_NO_MANDATORY_KEYS)) != 0;
 }
 
 /* As in Redis, while memory is short no command is queued, as the queue takes some; a full disk does not mind those that

@@ -142,7 +142,8 @@ run_share(struct batch *b, size_t index)
 	if (!is_answered || c->streams != NULL) {
 		/* A large value is sent as a stream, which hangs on one request alone. Memory may be there for
 		 * one request that is not for all. */
-		bool is_left = is_answered || status == SETT_NO_MEMORY || status == OUTCOME_ALONE;
+		bool is_left = is_answered || status == SETT_NO_MEMORY || status == OUTCOME_ALONE ||
+			status == OUTCOME_PAUSED;
 		r->result = is_left              ? REQUEST_LEFT
 			: status == OUTCOME_LONG ? REQUEST_MUST_WAIT_LONG
 						 : runner_must_wait(t, r->client);

@@ -40,6 +40,7 @@ enum {
 	OUTCOME_LONG = 2,    /* it is to be run again in the pool's long lane: context_enter_long_lane */
 	OUTCOME_BLOCKED = 3, /* it found nothing, and waits: context_wait */
 	OUTCOME_ALONE = 4,   /* in a batch alone: it is to be run again in a transaction of its own */
+	OUTCOME_PAUSED = 5,  /* it waits for the end of CLIENT PAUSE: context_is_paused */
 };
 
 struct command_context {
@@ -149,6 +150,8 @@ void context_truncate_reply(struct command_context *, size_t size);
  * context->arena. SETT_NO_MEMORY. */
 int context_defer(struct command_context *, void (*run)(struct server *, struct client *, void *data),
 		  void *data);
+/* Whether CLIENT PAUSE holds up what writes; if `all`, only if it holds up all commands. */
+bool context_is_paused(const struct command_context *, bool all);
 /* The data of the last such call that waits for the commit; NULL: there is none. */
 const void *context_deferred(const struct command_context *,
 			     void (*run)(struct server *, struct client *, void *data));

@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "net/output.h"
 #include "storage/base/sync_point.h"
+#include "txn/pause.h"
 #include "txn/string_source.h"
 #include "txn/waiting.h"
 
@@ -192,6 +193,16 @@ context_give_up(struct command_context *c)
 }
 
 /* ---- what waits ---- */
+
+bool
+context_is_paused(const struct command_context *c, bool all)
+{
+	const struct server *server = c->server;
+	if (server->pause == NULL || pause_until(server->pause) == 0)
+		return false;
+	enum pause_mode mode = pause_mode_at(server->pause, clock_wall_ms(server->clock));
+	return all ? mode == PAUSE_ALL : mode != PAUSE_NONE;
+}
 
 bool
 context_may_take(struct command_context *c, struct bytes key)

@@ -99,7 +99,7 @@ static bool
 must_run_again(int status)
 {
 	return status == SETT_CONFLICT || status == SETT_WOULD_BLOCK || status == OUTCOME_LONG ||
-		status == OUTCOME_ALONE;
+		status == OUTCOME_ALONE || status == OUTCOME_PAUSED;
 }
 
 /* Runs the context's own call. */

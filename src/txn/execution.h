@@ -18,7 +18,7 @@ struct call {
  *   SETT_OK          it answered
  *   OUTCOME_FAILED   it answered with an error, and all else that it did is taken back
  *   OUTCOME_BLOCKED  it found nothing, and waits from the commit on
- *   SETT_CONFLICT, SETT_WOULD_BLOCK, OUTCOME_LONG, OUTCOME_ALONE: the transaction must be given up and run again; the reply
+ *   SETT_CONFLICT, SETT_WOULD_BLOCK, OUTCOME_LONG, OUTCOME_ALONE, OUTCOME_PAUSED: the transaction must be given up and run again; the reply
  *                    is the caller's to truncate
  *   SETT_NO_MEMORY   in a MULTI block or a batch alone: the block is to be given up; the request is to run by
  *                    itself

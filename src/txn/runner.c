@@ -267,6 +267,8 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 			break;
 		if (status == OUTCOME_LONG)
 			return REQUEST_MUST_WAIT_LONG;
+		if (status == OUTCOME_PAUSED)
+			return REQUEST_PAUSED;
 		if (!t->may_wait &&
 		    (status == SETT_WOULD_BLOCK || (status == SETT_CONFLICT && tries == REACTOR_TRIES)))
 			return runner_must_wait(t, c->client);
@@ -337,11 +339,9 @@ is_paused(const struct command_context *c, uint32_t flags)
 	const struct server *server = c->server;
 	if (server_refuses(server, HOLD_FULL_DISK) && (flags & COMMAND_DENYOOM) != 0 && !c->client->loads)
 		return true;
-	if (server->pause == NULL || pause_until(server->pause) == 0)
-		return false;
-	enum pause_mode mode = pause_mode_at(server->pause, clock_wall_ms(server->clock));
-	return mode == PAUSE_ALL ||
-		(mode == PAUSE_WRITE && (flags & (COMMAND_WRITE | COMMAND_MAY_REPLICATE)) != 0);
+	/* A script is asked when it runs. */
+	bool may_write = (flags & (COMMAND_WRITE | COMMAND_MAY_REPLICATE)) != 0;
+	return context_is_paused(c, !may_write);
 }
 
 static void
