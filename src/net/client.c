@@ -9,7 +9,7 @@
 #include "net/output.h"
 #include "storage/status.h"
 
-enum { KEPT_ENTRY_BYTES = 128 }; /* of a watched key or a subscription, about */
+enum { KEPT_ENTRY_BYTES = 128 }; /* of a watched key, a subscription or a tracked prefix, about */
 
 void
 client_write_flags(const struct client *client, char ret[CLIENT_FLAGS_SIZE])
@@ -33,6 +33,7 @@ uint64_t
 client_kept_bytes(const struct client *client)
 {
 	uint64_t entries = __atomic_load_n(&client->watch_count, __ATOMIC_RELAXED);
+	entries += __atomic_load_n(&client->tracked_prefixes, __ATOMIC_RELAXED);
 	for (int kind = 0; kind < SUBSCRIPTION_KINDS; kind++)
 		entries += __atomic_load_n(&client->subscriptions[kind], __ATOMIC_RELAXED);
 	return __atomic_load_n(&client->queued_bytes, __ATOMIC_RELAXED) + entries * KEPT_ENTRY_BYTES;

@@ -74,11 +74,12 @@ struct client {
 	unsigned watch_count;   /* shown */
 	unsigned subscriptions[SUBSCRIPTION_KINDS]; /* shown */
 	struct subscriber *subscriber;
-	uint64_t request;        /* number of the present request, or of the last one */
-	unsigned tracking;       /* shown: enum tracking_flag */
-	uint64_t redirect;       /* shown: id of the client that is told in its stead, 0 = none */
-	bool redirect_broken;    /* shown: that client was gone; the reactor's */
-	struct tracker *tracker; /* atomic: set once, by its own thread or under the registry's lock */
+	uint64_t request;          /* number of the present request, or of the last one */
+	unsigned tracking;         /* shown: enum tracking_flag */
+	uint64_t redirect;         /* shown: id of the client that is told in its stead, 0 = none */
+	bool redirect_broken;      /* shown: that client was gone; the reactor's */
+	unsigned tracked_prefixes; /* shown */
+	struct tracker *tracker;   /* atomic: set once, by its own thread or under the registry's lock */
 	struct monitor *monitor;
 	bool is_monitor;  /* shown */
 	unsigned reactor; /* the number of its reactor */
@@ -96,7 +97,7 @@ struct client {
 	struct argument_body *argument_bodies;
 };
 
-/* What other rooms keep for it: the queue of its MULTI, watched keys and subscriptions, these by their number. Any thread. */
+/* What other rooms keep for it: the queue of its MULTI, watched keys, subscriptions and tracked prefixes, these by their number. Any thread. */
 uint64_t client_kept_bytes(const struct client *);
 
 /* Whether it is subscribed to anything. Any thread. */

@@ -192,6 +192,7 @@ enter_prefix(struct tracking *t, struct tracked_prefix *prefix, uint64_t since)
 	topic->count++;
 	list_append(&topic->subscriptions, &prefix->link);
 	list_append(&prefix->tracker->prefixes, &prefix->own_link);
+	prefix->tracker->prefix_count++;
 	prefix->topic = topic;
 	prefix->since = since;
 }
@@ -201,6 +202,7 @@ leave_prefix(struct tracking *t, struct tracked_prefix *prefix)
 {
 	list_remove(&prefix->link);
 	list_remove(&prefix->own_link);
+	prefix->tracker->prefix_count--;
 	if (--prefix->topic->count == 0) {
 		topics_remove(&t->prefixes, prefix->topic);
 		free(prefix->topic);
@@ -259,11 +261,13 @@ empty_keys(struct tracking *t)
 }
 
 static void
-show(struct client *client, unsigned flags, uint64_t redirect)
+show(const struct tracker *tracker, unsigned flags, uint64_t redirect)
 {
+	struct client *client = tracker->client;
 	__atomic_store_n(&client->tracking, flags, __ATOMIC_RELAXED);
 	__atomic_store_n(&client->redirect, redirect, __ATOMIC_RELAXED);
 	__atomic_store_n(&client->redirect_broken, false, __ATOMIC_RELAXED);
+	__atomic_store_n(&client->tracked_prefixes, tracker->prefix_count, __ATOMIC_RELAXED);
 }
 
 /* Makes the client's tracking what `c` says, NULL: nothing. */
@@ -297,7 +301,7 @@ change(struct pubsub *p, struct tracker *tracker, const struct tracking_changes 
 		garbage = empty_keys(t);
 	keyspace_set_observed(p->keyspace, OBSERVER_TRACKING, t->clients > 0);
 	keyspace_set_observed(p->keyspace, OBSERVER_PREFIXES, t->prefixes.count > 0);
-	show(tracker->client, flags, redirect);
+	show(tracker, flags, redirect);
 	mutex_unlock(&t->lock);
 	tracked_keys_destroy(garbage);
 }

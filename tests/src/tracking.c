@@ -263,9 +263,11 @@ Test(tracking, a_prefix_is_entered_once)
 		entered++;
 	tracking_stats(f->server.pubsub, &stats);
 	cr_assert(entered == 2 && stats.prefixes == 2, "%zu are entered", entered);
+	cr_assert_gt(client_kept_bytes(&f->clients[0]), 0, "they count for maxmemory-clients");
 	EXPECT(f, 0, "CLIENT TRACKING OFF", "+OK");
 	tracking_stats(f->server.pubsub, &stats);
 	cr_assert(stats.prefixes == 0);
+	cr_assert_eq(client_kept_bytes(&f->clients[0]), 0);
 	close_tracking(f);
 }
 
