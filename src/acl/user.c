@@ -31,8 +31,9 @@ acl_fault_text(enum acl_fault fault)
 			"does not have any effect. Try 'resetchannels' to start with an empty list of "
 			"channels",
 		[ACL_NO_SUCH_PASSWORD] = "The password you are trying to remove from the user does not exist",
-		[ACL_BAD_HASH] = "The password hash must be exactly 64 characters and contain only lowercase "
-				 "hexadecimal characters",
+		[ACL_BAD_HASH] =
+			("The password hash must be exactly 64 characters and contain only lowercase "
+			 "hexadecimal characters"),
 		[ACL_FIRST_ARGUMENT_OF_SUBCOMMAND] = "Allowing first-arg of a subcommand is not supported",
 		[ACL_DUPLICATE_USER] =
 			"Duplicate user found. A user can only be defined once in config files",
