@@ -242,6 +242,19 @@ add_to_union(struct command_context *c, const struct algebra *a, struct source *
 	return status;
 }
 
+/* The score that a source gives a name. SETT_NOT_FOUND. */
+static int
+find_score(struct source *s, struct bytes name, double *ret)
+{
+	struct hash_field field;
+	struct sett_read_mark reads = hash_read_mark(&s->hash);
+	int status = hash_find(&s->hash, name, &field);
+	if (status == SETT_OK)
+		status = weighted_score(s, &field, ret);
+	hash_forget_reads(&s->hash, &reads);
+	return status;
+}
+
 /* An element of the first source, looked up in the others. */
 static int
 keep_or_not(struct command_context *c, const struct algebra *a, struct source *s,
@@ -250,9 +263,8 @@ keep_or_not(struct command_context *c, const struct algebra *a, struct source *s
 	double score;
 	int status = weighted_score(s, field, &score);
 	for (size_t i = 1; i < a->count && status == SETT_OK; i++) {
-		struct hash_field other;
 		double more;
-		status = hash_find(&a->order[i]->hash, field->name, &other);
+		status = find_score(a->order[i], field->name, &more);
 		if (status == SETT_OK && a->operation == DIFFERENCE)
 			return SETT_OK;
 		if (status == SETT_NOT_FOUND && a->operation == INTERSECTION)
@@ -261,8 +273,6 @@ keep_or_not(struct command_context *c, const struct algebra *a, struct source *s
 			status = SETT_OK;
 			continue;
 		}
-		if (status == SETT_OK)
-			status = weighted_score(a->order[i], &other, &more);
 		if (status == SETT_OK)
 			score = combine(a->aggregate, score, more);
 	}
