@@ -344,6 +344,7 @@ info_gather(struct server *server, struct info_facts *ret)
 		ret->topics[kind] = pubsub_count(server->pubsub, (enum subscription_kind)kind);
 	if (server->scripts != NULL)
 		script_library_stats(server->scripts, &ret->scripts);
+	ret->script_bytes = ret->scripts.script_bytes + ret->scripts.function_bytes;
 	tracking_stats(server->pubsub, &ret->tracking);
 	command_stats_lookups(server->command_stats, &ret->keyspace_misses, &ret->keyspace_hits);
 	ret->total_errors = command_stats_total_errors(server->command_stats);

@@ -44,6 +44,7 @@ struct info_facts {
 	uint64_t expired_keys, total_errors, keyspace_misses, keyspace_hits;
 	struct command_rates rates;
 	struct script_stats scripts;
+	uint64_t script_bytes;            /* of scripts and functions, beside the interpreters */
 	struct libraries_state libraries; /* of the view, if there is one */
 	uint64_t hz;
 	char allocator[64];

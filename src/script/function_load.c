@@ -64,11 +64,28 @@ forget_functions(struct script_vm *vm, struct function_library *l)
 	l->function_count = 0;
 }
 
+static void
+add_bytes(struct script_vm *vm, size_t bytes)
+{
+	__atomic_store_n(&vm->function_bytes, vm->function_bytes + bytes, __ATOMIC_RELAXED);
+}
+
+/* It is loaded: what it takes beside the interpreter's own memory counts until it is freed. */
+static void
+count_bytes(struct script_vm *vm, struct function_library *l)
+{
+	l->bytes = sizeof(*l) + strlen(l->name) + l->function_capacity * sizeof(*l->functions);
+	for (size_t i = 0; i < l->function_count; i++)
+		l->bytes += strlen(l->functions[i].name) + l->functions[i].description.size;
+	add_bytes(vm, l->bytes);
+}
+
 void
 function_library_free(struct script_vm *vm, struct function_library *l)
 {
 	if (l == NULL)
 		return;
+	add_bytes(vm, -l->bytes);
 	forget_functions(vm, l);
 	free(l->functions);
 	free(l->name);
@@ -551,11 +568,13 @@ function_library_load(struct command_context *c, struct script_vm *vm, struct by
 	else if (status == SETT_OK && l->function_count == 0)
 		status = context_error(c, "ERR No functions registered");
 	buffer_free(&error);
-	if (status == SETT_OK)
-		*ret = l;
-	else
+	if (status != SETT_OK) {
 		function_library_free(vm, l);
-	return status;
+		return status;
+	}
+	count_bytes(vm, l);
+	*ret = l;
+	return SETT_OK;
 }
 
 int
@@ -579,9 +598,11 @@ function_library_load_again(struct command_context *c, struct script_vm *vm, str
 		forget_functions(vm, l);
 	}
 	buffer_free(&error);
-	if (status == SETT_OK)
-		*ret = l;
-	else
+	if (status != SETT_OK) {
 		function_library_free(vm, l);
-	return status;
+		return status;
+	}
+	count_bytes(vm, l);
+	*ret = l;
+	return SETT_OK;
 }

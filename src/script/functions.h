@@ -26,6 +26,7 @@ struct script_function {
 struct function_library {
 	char *name;
 	uint64_t version;                  /* of struct library; UINT64_MAX: not committed */
+	size_t bytes;                      /* that it takes, once it is loaded */
 	struct script_function *functions; /* as they were registered */
 	size_t function_count, function_capacity;
 	bool is_kept; /* functions_follow's */

@@ -258,8 +258,10 @@ script_library_stats(struct script_library *l, struct script_stats *ret)
 {
 	mutex_lock(&l->lock);
 	*ret = (struct script_stats){.scripts = l->count, .script_bytes = l->bytes};
-	for (const struct script_vm *vm = l->vms; vm != NULL; vm = vm->next)
+	for (const struct script_vm *vm = l->vms; vm != NULL; vm = vm->next) {
 		ret->vm_bytes += __atomic_load_n(&vm->memory, __ATOMIC_RELAXED);
+		ret->function_bytes += __atomic_load_n(&vm->function_bytes, __ATOMIC_RELAXED);
+	}
 	mutex_unlock(&l->lock);
 }
 

@@ -52,6 +52,7 @@ struct script_vm {
 	int globals;       /* likewise: the table behind the read-only one */
 	/* function_load.c, functions.c */
 	struct function_set functions;
+	size_t function_bytes;      /* atomic (relaxed): that its libraries take, beside `memory` */
 	struct function_load *load; /* the present one, or NULL */
 	bool has_function_globals;  /* then these are references in the registry: */
 	int function_globals,

@@ -50,9 +50,10 @@ bool script_library_has(struct script_library *, struct bytes sha);
 void script_library_flush(struct script_library *);
 
 struct script_stats {
-	uint64_t scripts;      /* texts */
-	uint64_t script_bytes; /* that they take */
-	uint64_t vm_bytes;     /* of all interpreters */
+	uint64_t scripts;        /* texts */
+	uint64_t script_bytes;   /* that they take */
+	uint64_t vm_bytes;       /* of all interpreters, functions included */
+	uint64_t function_bytes; /* that libraries of functions take beside */
 };
 void script_library_stats(struct script_library *, struct script_stats *ret);
 

@@ -44,6 +44,31 @@ call_on_reactor(struct fixture *f, const char *name)
 	cr_assert_eq(run_on_reactor(f, 3, argv), REQUEST_DONE);
 }
 
+/* FLUSH frees them on the thread that next looks; what is left of one that is replaced does not count. */
+Test(functions, what_they_take_is_counted)
+{
+	struct fixture *f = fixture_open();
+	struct script_stats before, once, twice;
+	const char *text = "#!lua name=counted\nredis.register_function('counted', function() return 1 end)";
+	struct bytes load[] = {BYTES_LITERAL("FUNCTION"), BYTES_LITERAL("LOAD"), BYTES_LITERAL("REPLACE"),
+			       bytes_of_string(text)};
+	script_library_stats(f->server.scripts, &before);
+	cr_assert_eq(before.function_bytes, 0);
+	fixture_run(f, 0, 4, load);
+	EXPECT(f, 0, "FCALL counted 0", ":1");
+	script_library_stats(f->server.scripts, &once);
+	cr_assert_gt(once.function_bytes, 0);
+	fixture_run(f, 0, 4, load);
+	EXPECT(f, 0, "FCALL counted 0", ":1");
+	script_library_stats(f->server.scripts, &twice);
+	cr_assert_eq(twice.function_bytes, once.function_bytes);
+	EXPECT(f, 0, "FUNCTION FLUSH", "+OK");
+	EXPECT(f, 0, "FCALL counted 0", "-ERR Function not found");
+	script_library_stats(f->server.scripts, &twice);
+	cr_assert_eq(twice.function_bytes, 0);
+	fixture_close(f);
+}
+
 Test(functions, each_thread_follows)
 {
 	struct fixture *f = fixture_open();
