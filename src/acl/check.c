@@ -8,10 +8,25 @@
 
 /* ---- patterns ---- */
 
-static inline bool
-matches(const struct acl_pattern *p, struct bytes text)
+/* Up to eight bytes of the beginning, zeros behind a shorter text. */
+static inline uint64_t
+head_of(struct bytes text)
 {
-	if (text.size < p->literal || memcmp(text.data, p->text.data, p->literal) != 0)
+	uint64_t head = 0;
+	if (text.size >= sizeof(head))
+		memcpy(&head, text.data, sizeof(head));
+	else if (text.size > 0)
+		memcpy(&head, text.data, text.size);
+	return head;
+}
+
+/* Most patterns are told apart by the head. */
+static inline bool
+matches(const struct acl_pattern *p, struct bytes text, uint64_t head)
+{
+	if (((head ^ p->head) & p->head_mask) != 0 || text.size < p->literal)
+		return false;
+	if (p->literal > sizeof(head) && memcmp(text.data, p->text.data, p->literal) != 0)
 		return false;
 	if (p->form == PATTERN_GLOB)
 		return glob_match(p->text, text, false);
@@ -29,9 +44,10 @@ rights_for(uint32_t key_flags)
 static bool
 allows_key(const struct acl_selector *s, struct bytes key, unsigned rights)
 {
+	uint64_t head = head_of(key);
 	for (size_t i = 0; i < s->keys.count; i++) {
 		const struct acl_pattern *p = &s->keys.items[i];
-		if ((p->rights & rights) == rights && matches(p, key))
+		if (matches(p, key, head) && (p->rights & rights) == rights)
 			return true;
 	}
 	return false;
@@ -40,9 +56,10 @@ allows_key(const struct acl_selector *s, struct bytes key, unsigned rights)
 bool
 acl_allows_channel(const struct acl_patterns *channels, struct bytes name, bool is_pattern)
 {
+	uint64_t head = head_of(name);
 	for (size_t i = 0; i < channels->count; i++) {
 		const struct acl_pattern *p = &channels->items[i];
-		if (is_pattern ? bytes_equal(p->text, name) : matches(p, name))
+		if (is_pattern ? bytes_equal(p->text, name) : matches(p, name, head))
 			return true;
 	}
 	return false;
@@ -97,6 +114,16 @@ check_keys(const struct acl_selector *s, struct question *q, size_t *ret_positio
 	const struct command *command = q->command;
 	if ((s->flags & ACL_ALL_KEYS) != 0 || (command->key_spec_count == 0 && command->key_rule == NULL))
 		return ACL_ALLOWED;
+	const struct key_spec *spec = command->key_specs;
+	/* Most commands have one key, always in the same place: no need to gather it. */
+	if (command->key_rule == NULL && command->key_spec_count == 1 && spec->begin == BEGIN_INDEX &&
+	    spec->find == FIND_RANGE && spec->last == 0 &&
+	    (spec->flags & (KEY_NOT_KEY | KEY_INCOMPLETE)) == 0 && (size_t)spec->index < q->argc) {
+		if (allows_key(s, q->argv[spec->index], rights_for(spec->flags)))
+			return ACL_ALLOWED;
+		*ret_position = (size_t)spec->index;
+		return ACL_DENIED_KEY;
+	}
 	if (!find_keys(q))
 		return ACL_UNDECIDED;
 	for (size_t i = 0; i < q->key_count; i++)

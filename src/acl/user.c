@@ -347,6 +347,12 @@ static void
 look_at_pattern(struct acl_pattern *p)
 {
 	p->literal = glob_literal_size(p->text);
+	p->head = p->head_mask = 0;
+	size_t head_size = p->literal < sizeof(p->head) ? p->literal : sizeof(p->head);
+	if (head_size > 0) {
+		memcpy(&p->head, p->text.data, head_size);
+		memset(&p->head_mask, 0xff, head_size);
+	}
 	p->form = PATTERN_GLOB;
 	if (p->literal == p->text.size)
 		p->form = PATTERN_LITERAL;

@@ -35,6 +35,8 @@ struct acl_pattern {
 	unsigned rights; /* enum acl_right; of keys alone */
 	/* What a glance can tell: the size of the literal beginning, and whether nothing, or just "*", follows. */
 	size_t literal;
+	uint64_t head,
+		head_mask; /* up to eight bytes of that beginning, as they lie in memory, and which of them count */
 	enum { PATTERN_LITERAL, PATTERN_PREFIX, PATTERN_GLOB } form;
 };
 
