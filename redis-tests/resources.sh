@@ -148,11 +148,11 @@ if start --maxmemory 64mb; then
 	grep -qF 'EXECABORT Transaction discarded because of previous errors.' pipe || complain 'EXEC of a million'
 	equal 'DBSIZE' 0 "$(cli DBSIZE)"
 	await_memory 'MULTI of a million'
-	multi 150000 # its queue fits, what it writes does not
+	multi 105000 # its queue fits, what it writes does not
 	grep -qF "EXECABORT Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'." pipe ||
-		complain 'EXEC of 150,000 is not refused'
+		complain 'EXEC of 105,000 is not refused'
 	equal 'DBSIZE' 0 "$(cli DBSIZE)"
-	await_memory 'MULTI of 150,000'
+	await_memory 'MULTI of 105,000'
 	multi 40000
 	grep -q 'errors: 0,' pipe || complain 'MULTI of 40,000'
 	equal 'DBSIZE' 40000 "$(cli DBSIZE)"

@@ -92,6 +92,7 @@ blocked_begin(struct reactor *r, struct connection *c)
 		return;
 	}
 	connections_update_watch(r, c);
+	connections_account(r, c);
 }
 
 void

@@ -27,8 +27,8 @@ piece_done(struct mailbox_message *message)
 		/* The beginning of the reply has left, so it can't become an error reply. */
 		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
 				"A reply cannot be read while it is being sent (%s): closing client addr=%s",
-				c->piece.error.message[0] != 0 ? c->piece.error.message
-							       : sett_status_text(c->piece.status),
+				c->piece.failure != NULL ? c->piece.failure
+							 : sett_status_text(c->piece.status),
 				c->client.address);
 		connections_close(r, c);
 		return;
@@ -52,8 +52,10 @@ make_piece(struct pool_job *job, void *thread)
 	resp_truncate(&p->bytes, 0);
 	p->start = 0;
 	p->is_last = false;
-	p->error = (struct sett_error){0};
-	p->status = source->operations->next(source, thread, &p->bytes, &p->is_last, &p->error);
+	struct sett_error error = {0};
+	p->status = source->operations->next(source, thread, &p->bytes, &p->is_last, &error);
+	if (p->status != SETT_OK && error.message[0] != 0)
+		p->failure = strdup(error.message);
 	if (p->status == SETT_OK && p->bytes.failed)
 		p->status = SETT_NO_MEMORY;
 	loop_post(c->reactor->loop, &c->pool.message);

@@ -6,10 +6,9 @@
 #include <stdio.h>
 
 #include "acl/user.h"
+#include "net/connection.h"
 #include "net/output.h"
 #include "storage/status.h"
-
-enum { KEPT_ENTRY_BYTES = 128 }; /* of a watched key, a subscription or a tracked prefix, about */
 
 void
 client_write_flags(const struct client *client, char ret[CLIENT_FLAGS_SIZE])
@@ -32,11 +31,10 @@ client_write_flags(const struct client *client, char ret[CLIENT_FLAGS_SIZE])
 uint64_t
 client_kept_bytes(const struct client *client)
 {
-	uint64_t entries = __atomic_load_n(&client->watch_count, __ATOMIC_RELAXED);
-	entries += __atomic_load_n(&client->tracked_prefixes, __ATOMIC_RELAXED);
-	for (int kind = 0; kind < SUBSCRIPTION_KINDS; kind++)
-		entries += __atomic_load_n(&client->subscriptions[kind], __ATOMIC_RELAXED);
-	return __atomic_load_n(&client->queued_bytes, __ATOMIC_RELAXED) + entries * KEPT_ENTRY_BYTES;
+	uint64_t bytes = __atomic_load_n(&client->queued_bytes, __ATOMIC_RELAXED);
+	for (int kind = 0; kind < KEPT_KINDS; kind++)
+		bytes += __atomic_load_n(&client->kept[kind], __ATOMIC_RELAXED);
+	return bytes;
 }
 
 /* The fields of the buffers. As in Redis, the first bytes of the output count as a fixed buffer (rbs, obl), and
@@ -50,15 +48,16 @@ write_buffers(const struct client *client, struct buffer *ret)
 	uint64_t output = __atomic_load_n(&client->output_bytes, __ATOMIC_RELAXED);
 	uint64_t arguments = __atomic_load_n(&client->argument_bytes, __ATOMIC_RELAXED);
 	uint64_t listed = output > OUTPUT_UNCOUNTED ? output - OUTPUT_UNCOUNTED : 0;
-	int size = snprintf(
-		text, sizeof text,
-		" qbuf=%" PRIu64 " qbuf-free=%" PRIu64 " argv-mem=%" PRIu64 " multi-mem=%" PRIu64
-		" rbs=%" PRIu64 " rbp=%" PRIu64 " obl=%" PRIu64 " oll=%" PRIu64 " omem=%" PRIu64
-		" tot-mem=%" PRIu64,
-		input, input_free, arguments, __atomic_load_n(&client->queued_bytes, __ATOMIC_RELAXED),
-		output - listed, output - listed, output - listed,
-		(listed + OUTPUT_UNCOUNTED - 1) / OUTPUT_UNCOUNTED, listed,
-		sizeof *client + input + input_free + output + arguments + client_kept_bytes(client));
+	int size = snprintf(text, sizeof text,
+			    " qbuf=%" PRIu64 " qbuf-free=%" PRIu64 " argv-mem=%" PRIu64 " multi-mem=%" PRIu64
+			    " rbs=%" PRIu64 " rbp=%" PRIu64 " obl=%" PRIu64 " oll=%" PRIu64 " omem=%" PRIu64
+			    " tot-mem=%" PRIu64,
+			    input, input_free, arguments,
+			    __atomic_load_n(&client->queued_bytes, __ATOMIC_RELAXED), output - listed,
+			    output - listed, output - listed,
+			    (listed + OUTPUT_UNCOUNTED - 1) / OUTPUT_UNCOUNTED, listed,
+			    sizeof(struct connection) + input + input_free + output + arguments +
+				    client_kept_bytes(client));
 	return buffer_append(ret, text, (size_t)size);
 }
 

@@ -45,6 +45,9 @@ enum subscription_kind { SUBSCRIBED_CHANNEL, SUBSCRIBED_PATTERN, SUBSCRIBED_SHAR
 
 struct acl_user;
 
+/* What other rooms keep for a client, beside the queue of MULTI. */
+enum kept_kind { KEPT_NAME, KEPT_WATCHED, KEPT_SUBSCRIPTIONS, KEPT_PREFIXES, KEPT_WAIT, KEPT_KINDS };
+
 struct client {
 	uint64_t id; /* from 1, never reused */
 	struct connection *connection;
@@ -68,18 +71,18 @@ struct client {
 	uint64_t created_ms, last_active_ms; /* shown */
 	const char *last_command; /* shown: "get", "config|set"; static text, NULL before the first command */
 	uint64_t query_buffer_bytes, query_buffer_free, output_bytes,
-		argument_bytes; /* shown: upkept by net once a command */
-	unsigned multi_count;   /* shown: queued commands in MULTI, UINT_MAX outside of one */
-	uint64_t queued_bytes;  /* shown: what they take */
-	unsigned watch_count;   /* shown */
+		argument_bytes;    /* shown: upkept by net once a command */
+	unsigned multi_count;      /* shown: queued commands in MULTI, UINT_MAX outside of one */
+	uint64_t queued_bytes;     /* shown: what they take */
+	unsigned watch_count;      /* shown */
+	uint64_t kept[KEPT_KINDS]; /* shown: bytes; client_keeps */
 	unsigned subscriptions[SUBSCRIPTION_KINDS]; /* shown */
 	struct subscriber *subscriber;
-	uint64_t request;          /* number of the present request, or of the last one */
-	unsigned tracking;         /* shown: enum tracking_flag */
-	uint64_t redirect;         /* shown: id of the client that is told in its stead, 0 = none */
-	bool redirect_broken;      /* shown: that client was gone; the reactor's */
-	unsigned tracked_prefixes; /* shown */
-	struct tracker *tracker;   /* atomic: set once, by its own thread or under the registry's lock */
+	uint64_t request;        /* number of the present request, or of the last one */
+	unsigned tracking;       /* shown: enum tracking_flag */
+	uint64_t redirect;       /* shown: id of the client that is told in its stead, 0 = none */
+	bool redirect_broken;    /* shown: that client was gone; the reactor's */
+	struct tracker *tracker; /* atomic: set once, by its own thread or under the registry's lock */
 	struct monitor *monitor;
 	bool is_monitor;  /* shown */
 	unsigned reactor; /* the number of its reactor */
@@ -97,8 +100,14 @@ struct client {
 	struct argument_body *argument_bodies;
 };
 
-/* What other rooms keep for it: the queue of its MULTI, watched keys, subscriptions and tracked prefixes, these by their number. Any thread. */
+/* What other rooms keep for it, in all: it counts for maxmemory-clients. Any thread. */
 uint64_t client_kept_bytes(const struct client *);
+/* It is so much of this kind now. */
+static inline void
+client_keeps(struct client *c, enum kept_kind kind, uint64_t bytes)
+{
+	__atomic_store_n(&c->kept[kind], bytes, __ATOMIC_RELAXED);
+}
 
 /* Whether it is subscribed to anything. Any thread. */
 static inline bool

@@ -28,7 +28,7 @@
 enum {
 	ARGUMENTS_INITIAL = 16,
 	ARGUMENTS_KEEP = 64,            /* larger arrays are freed when idle */
-	OUTPUT_KEEP = 16 * 1024,        /* so are output buffers */
+	OUTPUT_KEEP = 1024,             /* an idle client keeps output buffers up to this size */
 	INPUT_GROWTH_MAX = 1024 * 1024, /* most bytes added at once for small arguments */
 };
 
@@ -71,6 +71,7 @@ connection_destroy(struct connection *c)
 	upload_free(c->upload);
 	backlog_free(&c->backlog);
 	resp_writer_free(&c->piece.bytes);
+	free(c->piece.failure);
 	output_free(&c->output);
 	buffer_free(&c->client.name);
 	acl_user_release(c->client.user);

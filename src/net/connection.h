@@ -71,7 +71,7 @@ struct piece {
 	size_t start; /* bytes before it have left */
 	bool is_last; /* nothing of the source follows it */
 	int status;
-	struct sett_error error;
+	char *failure; /* owned: what is known of a status that is not SETT_OK; may be NULL */
 };
 
 struct connection {

@@ -45,6 +45,10 @@ connections_forget_buffers(struct reactor *r, struct connection *c)
 {
 	assert(c->closing);
 	set_account(r, c, 0);
+	if (connection_is_in_pool(c))
+		return;
+	resp_writer_free(&c->output.writer);
+	resp_writer_free(&c->pushes);
 }
 
 void

@@ -92,7 +92,7 @@ evict(struct reactor *r, struct connection *c)
 	buffer_free(&text);
 	counter_add(&r->counters.clients_evicted, 1);
 	connections_close(r, c);
-	/* The memory follows at the end of the tick, or when the pool is done with it. */
+	/* What else it has in memory follows at the end of the tick, or when the pool is done with it. */
 	connections_forget_buffers(r, c);
 }
 

@@ -91,6 +91,7 @@ net_set_client_name(struct net *net, struct client *client, struct bytes name)
 	mutex_lock(&net->registry.mutex);
 	struct buffer old = client->name;
 	client->name = fresh;
+	client_keeps(client, KEPT_NAME, fresh.capacity);
 	mutex_unlock(&net->registry.mutex);
 	buffer_free(&old);
 	return SETT_OK;

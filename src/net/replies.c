@@ -8,6 +8,7 @@
 #include "net/argument_body.h"
 #include "net/bodies.h"
 #include "net/connections.h"
+#include "net/eviction.h"
 #include "net/reactor_private.h"
 #include "net/slow_reader.h"
 
@@ -91,6 +92,16 @@ close_without_memory(struct reactor *r, struct connection *c)
 	connections_close(r, c);
 }
 
+/* One message may go to very many clients, and many messages come in one tick. */
+static void
+relieve(struct reactor *r)
+{
+	if (__builtin_expect(!r->buffers_grew, 1))
+		return;
+	r->buffers_grew = false;
+	eviction_run(r);
+}
+
 /* The output has grown by a message that depends on `timestamp`. */
 static void
 stamp_message(struct reactor *r, struct connection *c, uint64_t timestamp)
@@ -107,6 +118,7 @@ stamp_message(struct reactor *r, struct connection *c, uint64_t timestamp)
 		slow_reader_check(r, c);
 	connections_account(r, c);
 	connections_queue_send(r, c);
+	relieve(r);
 }
 
 static void
@@ -115,10 +127,13 @@ add_behind_reply(struct reactor *r, struct connection *c, struct bytes message, 
 	resp_raw(&c->pushes, message.data, message.size);
 	if (timestamp > c->pushes_timestamp)
 		c->pushes_timestamp = timestamp;
-	if (c->pushes.failed)
+	if (c->pushes.failed) {
 		close_without_memory(r, c);
-	else
-		slow_reader_check(r, c);
+		return;
+	}
+	slow_reader_check(r, c);
+	connections_account(r, c);
+	relieve(r);
 }
 
 /* From the pool, from the thread that has ended its wait, or from execute. */

@@ -49,6 +49,7 @@ struct subscription {
 /* What a client is subscribed to. Its thread's. */
 struct subscriber {
 	struct topics topics;
+	size_t bytes;                  /* that its subscriptions take, in all sets */
 	struct subscription *prepared; /* made for a transaction that has not committed */
 };
 

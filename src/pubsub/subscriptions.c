@@ -212,9 +212,19 @@ subscriptions_receivers(const struct subscription_changes *c, struct bytes chann
 
 /* ---- entering and leaving ---- */
 
+/* With its places in the client's set, the reactor's and the directory, each with the name. */
+static size_t
+bytes_of_subscription(const struct subscription *s)
+{
+	enum { COPIES = 3, BUCKETS = 3 * 2 * sizeof(struct topic *), MALLOC_OVERHEAD = 3 * 16 };
+	return sizeof(*s) + (COPIES - 1) * sizeof(struct topic) + COPIES * s->own.size + BUCKETS +
+		MALLOC_OVERHEAD;
+}
+
 static void
 show_count(struct client *client, enum subscription_kind kind)
 {
+	client_keeps(client, KEPT_SUBSCRIPTIONS, client->subscriber->bytes);
 	size_t count = client->subscriber->topics.count_by_kind[kind];
 	__atomic_store_n(&client->subscriptions[kind], (unsigned)count, __ATOMIC_RELAXED);
 }
@@ -261,6 +271,7 @@ enter(struct pubsub *p, struct subscription *s, uint64_t skipped)
 	mutex_unlock(&p->lock);
 	(void)topics_reserve(&client->subscriber->topics);
 	topics_add(&client->subscriber->topics, &s->own);
+	client->subscriber->bytes += bytes_of_subscription(s);
 	show_count(client, s->own.kind);
 }
 
@@ -278,6 +289,7 @@ leave(struct pubsub *p, struct subscription *s)
 	mutex_unlock(&p->lock);
 	feed_leave(&p->feed, client->reactor);
 	topics_remove(&client->subscriber->topics, &s->own);
+	client->subscriber->bytes -= bytes_of_subscription(s);
 	show_count(client, s->own.kind);
 	if (!client_is_subscribed(client))
 		__atomic_sub_fetch(&p->clients, 1, __ATOMIC_RELAXED);

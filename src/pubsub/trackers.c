@@ -178,6 +178,14 @@ tracking_add_prefix(struct tracking_changes *c, struct bytes name)
 
 /* ---- what becomes of it ---- */
 
+/* With its topic, whose name is another copy. */
+static size_t
+bytes_of_prefix(const struct tracked_prefix *prefix)
+{
+	enum { MALLOC_OVERHEAD = 2 * 16, BUCKETS = 2 * sizeof(struct topic *) };
+	return sizeof(*prefix) + sizeof(struct topic) + 2 * prefix->size + BUCKETS + MALLOC_OVERHEAD;
+}
+
 static void
 enter_prefix(struct tracking *t, struct tracked_prefix *prefix, uint64_t since)
 {
@@ -192,9 +200,9 @@ enter_prefix(struct tracking *t, struct tracked_prefix *prefix, uint64_t since)
 	topic->count++;
 	list_append(&topic->subscriptions, &prefix->link);
 	list_append(&prefix->tracker->prefixes, &prefix->own_link);
-	prefix->tracker->prefix_count++;
 	prefix->topic = topic;
 	prefix->since = since;
+	prefix->tracker->prefix_bytes += bytes_of_prefix(prefix);
 }
 
 static void
@@ -202,7 +210,7 @@ leave_prefix(struct tracking *t, struct tracked_prefix *prefix)
 {
 	list_remove(&prefix->link);
 	list_remove(&prefix->own_link);
-	prefix->tracker->prefix_count--;
+	prefix->tracker->prefix_bytes -= bytes_of_prefix(prefix);
 	if (--prefix->topic->count == 0) {
 		topics_remove(&t->prefixes, prefix->topic);
 		free(prefix->topic);
@@ -261,13 +269,11 @@ empty_keys(struct tracking *t)
 }
 
 static void
-show(const struct tracker *tracker, unsigned flags, uint64_t redirect)
+show(struct client *client, unsigned flags, uint64_t redirect)
 {
-	struct client *client = tracker->client;
 	__atomic_store_n(&client->tracking, flags, __ATOMIC_RELAXED);
 	__atomic_store_n(&client->redirect, redirect, __ATOMIC_RELAXED);
 	__atomic_store_n(&client->redirect_broken, false, __ATOMIC_RELAXED);
-	__atomic_store_n(&client->tracked_prefixes, tracker->prefix_count, __ATOMIC_RELAXED);
 }
 
 /* Makes the client's tracking what `c` says, NULL: nothing. */
@@ -296,12 +302,13 @@ change(struct pubsub *p, struct tracker *tracker, const struct tracking_changes 
 	tracker->flags = flags;
 	tracker->redirect = redirect;
 	set_prefixes(t, tracker, (flags & TRACKING_BROADCAST) != 0 ? c : NULL, since);
+	client_keeps(tracker->client, KEPT_PREFIXES, tracker->prefix_bytes);
 	t->clients += (uint64_t)is_on - (uint64_t)was_on;
 	if (t->clients == 0)
 		garbage = empty_keys(t);
 	keyspace_set_observed(p->keyspace, OBSERVER_TRACKING, t->clients > 0);
 	keyspace_set_observed(p->keyspace, OBSERVER_PREFIXES, t->prefixes.count > 0);
-	show(tracker, flags, redirect);
+	show(tracker->client, flags, redirect);
 	mutex_unlock(&t->lock);
 	tracked_keys_destroy(garbage);
 }

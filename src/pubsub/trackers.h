@@ -19,7 +19,7 @@ struct tracker {
 	bool has_joined_redirect;
 	uint64_t since;            /* what the feed has up to this sequence is not for it */
 	struct list_link prefixes; /* struct tracked_prefix.own_link */
-	unsigned prefix_count;
+	size_t prefix_bytes;       /* that they take */
 	struct tracked_prefix *prepared;
 };
 

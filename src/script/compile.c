@@ -1,5 +1,5 @@
 /* Compiled scripts of an interpreter: a table by the names of scripts, which forgets all when it is full, or when the
- * library was flushed. A script costs its compilation once per thread. */
+ * library was flushed, or when the interpreter takes much. A script costs its compilation once per thread. */
 #include <assert.h>
 
 #include "script/private.h"
@@ -76,11 +76,23 @@ grow(struct script_vm *vm)
 	return SETT_OK;
 }
 
+/* What the interpreter may have taken when another script is added. */
+static size_t
+memory_limit(const struct script_vm *vm)
+{
+	enum { SHARE = 4, LEAST = 4 << 20 };
+	/* relaxed: the number stands for itself */
+	size_t limit = (size_t)__atomic_load_n(&vm->server->transaction_memory, __ATOMIC_RELAXED) / SHARE;
+	return limit == 0 ? SIZE_MAX : limit > LEAST ? limit : LEAST;
+}
+
 static int
 add(struct script_vm *vm, const struct compiled_script *script, struct compiled_script **ret)
 {
-	if (vm->script_count >= SCRIPTS_MAX)
+	if (vm->script_count >= SCRIPTS_MAX || vm->memory > memory_limit(vm)) {
 		forget_all(vm);
+		script_protect_call(vm, collect, NULL);
+	}
 	if (2 * vm->script_count >= vm->script_slots && grow(vm) != SETT_OK)
 		return SETT_NO_MEMORY;
 	struct compiled_script *slot = slot_of(vm->scripts, vm->script_slots, script->sha);

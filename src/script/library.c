@@ -18,6 +18,7 @@ struct script_library {
 	struct script_text **buckets;
 	size_t bucket_count; /* a power of two */
 	uint64_t count, bytes;
+	struct script_text *oldest, **newest; /* in the order in which they came */
 	uint64_t generation; /* atomic: written under the lock (release), read by threads (acquire) */
 	struct script_vm *vms;
 	struct script_run *runs;
@@ -71,6 +72,7 @@ script_library_create(struct server *server, struct script_library **ret)
 	l->buckets = buckets;
 	l->bucket_count = FIRST_BUCKETS;
 	l->generation = 1;
+	l->newest = &l->oldest;
 	server->listeners.script_thread_ends = script_vm_free;
 	*ret = l;
 	return SETT_OK;
@@ -87,6 +89,8 @@ forget_all(struct script_library *l) REQUIRES(l->lock)
 				free(t);
 		}
 	l->count = l->bytes = 0;
+	l->oldest = NULL;
+	l->newest = &l->oldest;
 }
 
 void
@@ -144,6 +148,33 @@ grow(struct script_library *l) REQUIRES(l->lock)
 	l->bucket_count = count;
 }
 
+/* Clients may send any number of scripts: those that came first give way, as if they had never been loaded. */
+static void
+forget_oldest(struct script_library *l, uint64_t limit) REQUIRES(l->lock)
+{
+	while (l->bytes > limit && l->count > 1) {
+		struct script_text *t = l->oldest, **at = bucket_of(l->buckets, l->bucket_count, t->sha);
+		while (*at != t)
+			at = &(*at)->next;
+		*at = t->next;
+		l->oldest = t->newer;
+		l->count--;
+		l->bytes -= sizeof(*t) + t->text.size;
+		if (--t->references == 0)
+			free(t);
+	}
+}
+
+/* Bytes of texts that may be kept. */
+static uint64_t
+texts_limit(const struct script_library *l)
+{
+	enum { SHARE = 2, LEAST = 4 << 20 };
+	/* relaxed: the number stands for itself */
+	uint64_t limit = __atomic_load_n(&l->server->transaction_memory, __ATOMIC_RELAXED) / SHARE;
+	return limit == 0 ? UINT64_MAX : limit > LEAST ? limit : LEAST;
+}
+
 int
 script_library_add(struct script_library *l, const char sha[SHA1_HEX_SIZE + 1], struct bytes text)
 {
@@ -167,8 +198,11 @@ script_library_add(struct script_library *l, const char sha[SHA1_HEX_SIZE + 1], 
 		struct script_text **bucket = bucket_of(l->buckets, l->bucket_count, sha);
 		t->next = *bucket;
 		*bucket = t;
+		*l->newest = t;
+		l->newest = &t->newer;
 		l->count++;
 		l->bytes += sizeof(*t) + text.size;
+		forget_oldest(l, texts_limit(l));
 		t = NULL;
 	}
 	mutex_unlock(&l->lock);

@@ -79,8 +79,9 @@ script_vm_of_state(lua_State *L)
 struct script_text {
 	unsigned references; /* under the library's lock */
 	char sha[SHA1_HEX_SIZE + 1];
-	struct script_text *next;
-	struct bytes text; /* behind the struct */
+	struct script_text *next;  /* in its bucket */
+	struct script_text *newer; /* the one that was added after it */
+	struct bytes text;         /* behind the struct */
 };
 /* A reference; NULL: there is no such script. */
 struct script_text *script_library_find(struct script_library *, const char sha[SHA1_HEX_SIZE + 1]);

@@ -42,7 +42,8 @@ int script_library_create(struct server *, struct script_library **ret);
 void script_library_destroy(struct script_library *);
 
 /* Keeps the text under its SHA-1; if it is there, nothing happens. What is cached is named by what it is, so it may be
- * kept before anything commits. SETT_NO_MEMORY. */
+ * kept before anything commits. Texts that came first are forgotten when all take more than an eighth of maxmemory.
+ * SETT_NO_MEMORY. */
 int script_library_add(struct script_library *, const char sha[SHA1_HEX_SIZE + 1], struct bytes text);
 /* `sha` in any case; another length is of no script. */
 bool script_library_has(struct script_library *, struct bytes sha);

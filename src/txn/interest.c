@@ -13,7 +13,7 @@
 #include "storage/base/hash.h"
 #include "storage/base/thread.h"
 
-enum { BUCKETS = 4096, LOCKS = 64 };
+enum { BUCKETS = 4096, LOCKS = 64, MALLOC_OVERHEAD = 16 };
 
 struct interest_table {
 	uint64_t entered; /* atomic: keys in the table; 0 lets commits pass by. Relaxed: entering and marking
@@ -88,6 +88,7 @@ interest_enter(struct interest_table *t, struct watcher *watcher, struct watched
 	w->next_of_watcher = watcher->first;
 	watcher->first = w;
 	watcher->count++;
+	watcher->bytes += sizeof(*w) + w->key_size + MALLOC_OVERHEAD;
 	mutex_lock(lock_of(t, w->hash));
 	w->next = *bucket;
 	w->link = bucket;
@@ -115,6 +116,7 @@ interest_leave(struct interest_table *t, struct watcher *watcher)
 	}
 	watcher->first = NULL;
 	watcher->count = 0;
+	watcher->bytes = 0;
 	/* Nobody can reach the watcher through a bucket any more. */
 	__atomic_store_n(&watcher->marked, 0, __ATOMIC_RELAXED);
 }

@@ -32,6 +32,7 @@ struct watched_key {
 struct watcher {
 	struct watched_key *first; /* the owner's thread alone */
 	unsigned count;
+	size_t bytes;    /* that they take */
 	uint64_t marked; /* atomic: the commit that marked it first, 0 if none; set under the commit lock,
 			    read there by the check that decides */
 };

@@ -46,6 +46,7 @@ unwatch(struct server *server, struct client *client, void *data)
 	free_prepared(state);
 	interest_leave(server->interest, &state->watcher);
 	__atomic_store_n(&client->watch_count, 0, __ATOMIC_RELAXED);
+	client_keeps(client, KEPT_WATCHED, 0);
 }
 
 void
@@ -109,7 +110,9 @@ transaction_queue(struct client *client, const struct command *command, size_t a
 	size_t size = argc * sizeof(*argv);
 	for (size_t i = 0; i < argc; i++)
 		size += argv[i].size;
-	if (size > limit || state->queued_bytes > limit - size)
+	/* With its place in the array, which is up to twice as large as the queue. */
+	size_t taken = size + 2 * sizeof(*state->queue);
+	if (taken > limit || state->queued_bytes > limit - taken)
 		return SETT_TOO_LARGE;
 	struct bytes *copy = copy_arguments(argc, argv, size);
 	if (copy == NULL)
@@ -117,7 +120,7 @@ transaction_queue(struct client *client, const struct command *command, size_t a
 	state->queue[state->count++] = (struct queued_command){
 		.command = command, .argc = argc, .argv = copy, .bodies = client->argument_bodies};
 	client->argument_bodies = NULL;
-	state->queued_bytes += size;
+	state->queued_bytes += taken;
 	__atomic_store_n(&client->queued_bytes, state->queued_bytes, __ATOMIC_RELAXED);
 	state->queued_arguments += argc;
 	state->flags |= command->flags;
@@ -187,6 +190,7 @@ enter_prepared(struct commit_participant *p, uint64_t timestamp)
 	}
 	state->prepared = NULL;
 	__atomic_store_n(&part->client->watch_count, state->watcher.count, __ATOMIC_RELAXED);
+	client_keeps(part->client, KEPT_WATCHED, state->watcher.bytes);
 }
 
 static bool

@@ -48,6 +48,7 @@ struct waiter {
 	struct resp_writer reply;
 	struct output_stream *streams;
 	uint64_t release;
+	size_t size; /* of the waiter with its places and arguments */
 	size_t argc, place_count;
 	struct bytes *argv;
 	struct place places[];
@@ -153,6 +154,7 @@ enter(struct commit_participant *p, uint64_t timestamp)
 	mutex_lock(&t->lock);
 	assert(w->state == WAITER_PREPARED);
 	w->state = WAITER_PARKED;
+	client_keeps(w->client, KEPT_WAIT, w->size);
 	w->number = ++t->entered;
 	list_append(&t->all, &w->all_link);
 	for (size_t i = 0; i < w->place_count; i++)
@@ -182,9 +184,11 @@ struct waiter *
 waiting_prepare(struct waiting_table *t, struct client *client, const struct wait_request *r)
 {
 	size_t places = r->key_count * sizeof(struct place);
-	struct waiter *w = calloc(1, sizeof(*w) + places + r->argc * sizeof(*r->argv) + r->made.size);
+	size_t size = sizeof(struct waiter) + places + r->argc * sizeof(*r->argv) + r->made.size;
+	struct waiter *w = calloc(1, size);
 	if (w == NULL)
 		return NULL;
+	w->size = size;
 	w->entry = (struct commit_participant){.validate = may_enter, .apply = enter};
 	w->serving = (struct commit_participant){.validate = may_serve, .apply = end_served};
 	w->table = t;
@@ -227,6 +231,7 @@ leave_locked(struct waiter *w, enum wait_end end)
 	assert(w->state == WAITER_PARKED || w->state == WAITER_SERVING);
 	w->state = WAITER_OVER;
 	w->end = end;
+	client_keeps(w->client, KEPT_WAIT, 0);
 	list_remove(&w->all_link);
 	for (size_t i = 0; i < w->place_count; i++)
 		list_remove(&w->places[i].link);

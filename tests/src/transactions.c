@@ -98,7 +98,7 @@ Test(transactions, a_queue_stays_small_while_memory_is_short)
 	cr_assert_lt(count, 40000);
 	EXPECT(f, 0, "DISCARD", "+OK");
 	f->server.memory_is_short = false;
-	cr_assert_gt(queue_until_refused(f), 50000);
+	cr_assert_gt(queue_until_refused(f), 40000);
 	fixture_close(f);
 }
 
