@@ -19,6 +19,8 @@ enum {
 #define PAUSE_LEAST_NS 5000000ull
 #define PAUSE_MOST_NS 1000000000ull
 #define BYTES_PER_NS 1ull /* what the fastest writers may bring */
+#define NS_PER_BYTE 10ull /* what fast writers bring while they are slowed */
+#define TIME_LEAST_NS 20000000ull
 
 static uint64_t
 part(uint64_t of, unsigned thousandths)
@@ -81,6 +83,25 @@ static uint64_t
 lesser(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
+}
+
+/* How many bytes may be written before a part of either limit is taken. */
+static uint64_t
+bytes_to(const struct disk_room *r, unsigned live_part, unsigned files_part)
+{
+	uint64_t live = part(r->live_limit, live_part), files = part(r->limit, files_part);
+	return lesser(live > r->live ? live - r->live : 0, files > r->files ? files - r->files : 0);
+}
+
+uint64_t
+disk_room_time_ns(const struct disk_room *r)
+{
+	if (r->limit == 0)
+		return UINT64_MAX;
+	uint64_t time = bytes_to(r, FULL, WHOLE) * NS_PER_BYTE;
+	if (time > 2 * PAUSE_MOST_NS)
+		return UINT64_MAX;
+	return time > TIME_LEAST_NS ? time : TIME_LEAST_NS;
 }
 
 uint64_t

@@ -29,6 +29,9 @@ uint64_t disk_room_excess(const struct disk_room *);
 double disk_room_pressure(const struct disk_room *, bool evicts);
 /* Whether what takes space is to be refused. */
 bool disk_room_is_full(const struct disk_room *, bool evicts);
+/* For how long writers may go on without another look, which may be late on a busy machine: UINT64_MAX, where there is
+ * much room. */
+uint64_t disk_room_time_ns(const struct disk_room *);
 /* How long it may take until something of this is to be done, if writers are fast. */
 uint64_t disk_room_pause_ns(const struct disk_room *);
 

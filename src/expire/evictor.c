@@ -352,6 +352,9 @@ evictor_look(struct evictor *e)
 	mutex_unlock(&e->lock);
 	server_refuse(e->server, REFUSE_FULL_DISK, is_full && !holds);
 	server_refuse(e->server, HOLD_FULL_DISK, holds);
+	uint64_t time_ns = disk_room_time_ns(&room);
+	__atomic_store_n(&e->server->room_until_ns, now_ns + time_ns, __ATOMIC_RELAXED);
+	server_refuse(e->server, HOLD_LATE_LOOK, time_ns != UINT64_MAX);
 	sett_engine_slow_writers(e->server->engine, disk_room_pressure(&room, evicts));
 	if (is_full && !holds)
 		warn(e, &room, now_ns);

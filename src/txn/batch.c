@@ -64,7 +64,8 @@ batch_may_share(void *arg, void *thread, const struct client *client, const stru
 		return false;
 	if (loading_is_active(&t->server->loading))
 		return false;
-	if (server_refuses(t->server, ~0U) && (command->flags & COMMAND_DENYOOM) != 0)
+	if ((server_refuses(t->server, REFUSE_FULL_DISK | REFUSE_NO_MEMORY) || server_holds(t->server)) &&
+	    (command->flags & COMMAND_DENYOOM) != 0)
 		return false;
 	if (__builtin_expect(!rights_are_full(t->server, client), 0) && !may_run(t, client, command, request))
 		return false;

@@ -337,7 +337,7 @@ static bool
 is_paused(const struct command_context *c, uint32_t flags)
 {
 	const struct server *server = c->server;
-	if (server_refuses(server, HOLD_FULL_DISK) && (flags & COMMAND_DENYOOM) != 0 && !c->client->loads)
+	if (server_holds(server) && (flags & COMMAND_DENYOOM) != 0 && !c->client->loads)
 		return true;
 	/* A script is asked when it runs. */
 	bool may_write = (flags & (COMMAND_WRITE | COMMAND_MAY_REPLICATE)) != 0;

@@ -107,7 +107,8 @@ struct server {
 	uint64_t transaction_memory;
 	/* atomic: maxmemory is passed, and no cache is left to give way: queues must not grow large */
 	bool memory_is_short;
-	unsigned refusals; /* atomic (relaxed: it stands for itself): enum refusal, or-ed */
+	uint64_t room_until_ns; /* atomic (relaxed: it stands for itself), monotonic: see HOLD_LATE_LOOK */
+	unsigned refusals;      /* atomic (relaxed: it stands for itself): enum refusal, or-ed */
 };
 
 /* Why commands that take memory or space (COMMAND_DENYOOM) are refused, with EXECUTION_NO_MEMORY_TEXT, or held. */
@@ -115,12 +116,22 @@ enum refusal {
 	REFUSE_FULL_DISK = 1 << 0, /* maxdisk is reached, and nothing can be evicted: expire/evictor.h */
 	REFUSE_NO_MEMORY = 1 << 1, /* maxmemory is so small that no server keeps it: memory_keeper.h */
 	HOLD_FULL_DISK = 1 << 2,   /* maxdisk is reached, and room is being made: they wait */
+	HOLD_LATE_LOOK = 1 << 3,   /* maxdisk is near: they wait from `room_until_ns` on, for the next look */
 };
 /* Whether any of these reasons is there. Any thread. */
 static inline bool
 server_refuses(const struct server *server, unsigned reasons)
 {
 	return __builtin_expect((__atomic_load_n(&server->refusals, __ATOMIC_RELAXED) & reasons) != 0, 0);
+}
+/* Whether commands that take space wait now. Any thread. */
+static inline bool
+server_holds(const struct server *server)
+{
+	if (!server_refuses(server, HOLD_FULL_DISK | HOLD_LATE_LOOK))
+		return false;
+	return server_refuses(server, HOLD_FULL_DISK) ||
+		clock_monotonic_ns(server->clock) > __atomic_load_n(&server->room_until_ns, __ATOMIC_RELAXED);
 }
 static inline void
 server_refuse(struct server *server, enum refusal reason, bool on)

@@ -58,6 +58,28 @@ Test(disk_room, looks_more_often_near_the_limit)
 	cr_assert_gt(disk_room_pause_ns(&far), disk_room_pause_ns(&near));
 	cr_assert_geq(disk_room_pause_ns(&near), disk_room_pause_ns(&over));
 	cr_assert_leq(disk_room_pause_ns(&over), 10u * 1000 * 1000);
+	cr_assert_eq(disk_room_time_ns(&far), UINT64_MAX);
+	cr_assert_lt(disk_room_time_ns(&near), UINT64_MAX);
+	for (uint64_t live = 900; live < 1100; live += 5) {
+		struct disk_room r = room_of(live, live);
+		cr_assert_gt(disk_room_time_ns(&r), disk_room_pause_ns(&r), "a look comes before its time");
+	}
+}
+
+Test(evictor, writers_wait_for_a_look_that_is_late)
+{
+	struct fixture *f = fixture_open();
+	server_refuse(&f->server, HOLD_LATE_LOOK, true);
+	f->server.room_until_ns = UINT64_MAX;
+	EXPECT(f, 0, "SET a 1", "+OK");
+	f->server.room_until_ns = 1;
+	fixture_run_line(f, 0, "SET a 2");
+	cr_assert_eq(f->result, REQUEST_PAUSED);
+	EXPECT(f, 0, "GET a", "$1\r\n1");
+	EXPECT(f, 0, "DEL a", ":1");
+	f->server.room_until_ns = UINT64_MAX;
+	EXPECT(f, 0, "SET a 3", "+OK");
+	fixture_close(f);
 }
 
 /* ---- the evictor ---- */
