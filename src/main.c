@@ -25,6 +25,7 @@
 #include "info/slowlog.h"
 #include "keyspace/keyspace.h"
 #include "memory_keeper.h"
+#include "moving/follower.h"
 #include "moving/importer.h"
 #include "moving/saver.h"
 #include "net/net.h"
@@ -32,6 +33,7 @@
 #include "process.h"
 #include "process_title.h"
 #include "pubsub/tracking.h"
+#include "repl/replication.h"
 #include "script/script.h"
 #include "server_log.h"
 #include "storage/base/random.h"
@@ -228,6 +230,17 @@ tracking_limit_changed(void *arg)
 	tracking_set_limit(server->pubsub, (uint64_t)keys);
 }
 
+static void
+on_progress(void *arg)
+{
+	struct server *server = arg;
+	/* Acquire: partner of the release in create_rooms; the engine runs before. */
+	struct replication *replication = __atomic_load_n(&server->replication, __ATOMIC_ACQUIRE);
+	net_on_progress(server->net);
+	if (replication != NULL)
+		replication_on_progress(replication);
+}
+
 static int
 open_database(struct program *p, struct sett_error *error)
 {
@@ -248,8 +261,8 @@ open_database(struct program *p, struct sett_error *error)
 		.open_files = (size_t)p->descriptors.files,
 		.never_cut_log = !config->aof_load_truncated,
 		.workers = config->workers > 0 ? (unsigned)config->workers : 0,
-		.on_progress = net_on_progress,
-		.on_progress_arg = s->net,
+		.on_progress = on_progress,
+		.on_progress_arg = s,
 		.on_recovery = on_recovery,
 		.on_recovery_arg = p,
 	};
@@ -365,6 +378,21 @@ create_rooms(struct program *p, struct sett_error *error)
 	    net_follow_config(s->net) != SETT_OK || show_to_system(p) != SETT_OK)
 		return out_of_memory(error);
 	pubsub_use_keyspace(s->pubsub, s->keyspace);
+	struct replication_options replication = {.engine = s->engine,
+						  .keyspace = s->keyspace,
+						  .config = s->config,
+						  .clock = s->clock,
+						  .sink = &s->sink,
+						  .reactors = net_reactor_count(s->net),
+						  .follows = follower_is_wanted(s->config),
+						  .wake = wake_reactor,
+						  .wake_arg = s->net};
+	struct replication *created;
+	if (replication_create(&replication, &created, error) != SETT_OK)
+		return error->status;
+	__atomic_store_n(&s->replication, created, __ATOMIC_RELEASE); /* partner: on_progress */
+	if (follower_create(s, &s->follower, error) != SETT_OK)
+		return error->status;
 	policy_changed(s);
 	events_changed(s);
 	tracking_limit_changed(s);
@@ -421,6 +449,9 @@ serve(struct program *p, const struct redis_files *files, struct sett_error *err
 		status = import_files(p, files, error);
 	if (status == SETT_OK)
 		__atomic_store_n(&s->loading.active, false, __ATOMIC_RELAXED);
+	if (status == SETT_OK && follower_start(s->follower) != SETT_OK)
+		status = sett_error_set(error, SETT_NO_MEMORY, 0,
+					"starting the thread that follows a master failed");
 	return status;
 }
 
@@ -482,9 +513,11 @@ stop(struct program *p)
 	struct sett_error error = {0};
 	bool ok = true;
 	__atomic_store_n(&s->stopping, true, __ATOMIC_RELAXED);
+	follower_destroy(s->follower);
 	if (p->serves)
 		net_stop(s->net);
 	signal_watch_stop(&p->signals);
+	replication_stop(s->replication);
 	saver_destroy(s->saver);
 	evictor_destroy(s->evictor);
 	expirer_destroy(s->expirer);
@@ -506,6 +539,7 @@ stop(struct program *p)
 		ok = false;
 	}
 	net_destroy(s->net);
+	replication_destroy(s->replication);
 	runner_destroy(s->runner);
 	acl_denials_destroy(s->denials);
 	acl_users_destroy(s->users);

@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 
 # The rooms of src/, from the ground up: each may include its own headers and those of rooms before it. main.c and the
 # files beside it may include all. A header named *private.h or *_private.h belongs to its room alone.
-rooms="loop config keyspace types rdb table acl net pubsub txn script expire moving info cmd"
+rooms="loop config keyspace types rdb table acl net pubsub repl txn script expire moving info cmd"
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -80,7 +80,7 @@ check_layers() (
 		NR == FNR { header[$0] = 1; next }
 		{ file = $1; line = $2; quote = $3; name = $4 }
 		# A system header is one that no folder of ours has.
-		quote == "<" && name !~ /^(storage|resp|src|loop|config|keyspace|types|rdb|net|pubsub|txn|script|expire|info|cmd)\// { next }
+		quote == "<" && name !~ /^(storage|resp|src|loop|config|keyspace|types|rdb|net|pubsub|repl|txn|script|expire|info|cmd)\// { next }
 		file ~ /^storage\// { library("storage"); next }
 		file ~ /^resp\// { library("resp"); next }
 		file ~ /^tool\// { beside(); next }

@@ -66,6 +66,9 @@ print_key(FILE *out, struct bytes key, bool raw)
 	case ENGINE_KEY_KNOWN_FILES:
 		fputs("known-files", out);
 		break;
+	case ENGINE_KEY_POSITION:
+		fputs("replication-position", out);
+		break;
 	case ENGINE_KEY_STEM_COUNT:
 		fputs("stems-of-cursors", out);
 		break;

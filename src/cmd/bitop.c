@@ -3,6 +3,7 @@
  * (redis.io/commands/bitop). */
 #include "cmd/bits.h"
 #include "cmd/commands.h"
+#include "txn/propagation.h"
 
 enum { PIECE_SIZE = 64 * 1024, PIECE_WORDS = PIECE_SIZE / 8 };
 
@@ -130,6 +131,29 @@ make_result(struct bit_work *w)
 	return status;
 }
 
+/* Redis 7.0 does not know the operations of 8.2: its replicas are told of what they made. */
+static int
+propagate_result(struct command_context *c, const struct key *target, const struct bit_work *w)
+{
+	if (!is_propagated(c) || w->operation < OP_DIFF)
+		return SETT_OK;
+	if (w->value != NULL) {
+		struct bytes value =
+			bytes_of(arena_copy(c->arena, w->value, (size_t)w->size), (size_t)w->size);
+		return propagate(c, "SET", target->name, value);
+	}
+	struct bytes *argv = arena_allocate(c->arena, 3 * sizeof(*argv), _Alignof(struct bytes));
+	struct argument_body *body = arena_allocate(c->arena, sizeof(*body), _Alignof(struct argument_body));
+	if (argv == NULL || body == NULL)
+		return SETT_NO_MEMORY;
+	argv[0] = BYTES_LITERAL("SET");
+	argv[1] = target->name;
+	argv[2] = (struct bytes){0};
+	*body = (struct argument_body){.index = 2, .size = w->size, .body = w->writer};
+	propagate_nothing(c); /* else */
+	return keyspace_add_command(&c->view, c->db, 3, argv, body);
+}
+
 /* Makes the result in memory, or in pieces on the disk, and puts it. */
 static int
 put_result(struct command_context *c, struct key *target, struct bit_work *w)
@@ -147,6 +171,8 @@ put_result(struct command_context *c, struct key *target, struct bit_work *w)
 		status = key_put_encoded(target, bytes_of(w->value, (size_t)w->size), STRING_RAW, 0);
 	else if (status == SETT_OK)
 		status = key_put_body(target, w->writer, 0);
+	if (status == SETT_OK)
+		status = propagate_result(c, target, w);
 	if (status != SETT_OK && w->error.message[0] != 0)
 		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING, "A value cannot be made: %s",
 				w->error.message);
@@ -193,6 +219,13 @@ open_sources(struct command_context *c, struct bit_work *w)
 	return SETT_OK;
 }
 
+static int
+delete_target(struct command_context *c, struct key *target)
+{
+	int status = tell_deleted(key_delete(target), target);
+	return status == SETT_OK ? propagate(c, "DEL", target->name) : status;
+}
+
 int
 command_bitop(struct command_context *c)
 {
@@ -210,7 +243,7 @@ command_bitop(struct command_context *c)
 	if (w.size > 0)
 		status = tell(put_result(c, &target, &w), &target, EVENT_STRING, "set");
 	else if (target.exists)
-		status = tell_deleted(key_delete(&target), &target);
+		status = delete_target(c, &target);
 	if (status == SETT_OK)
 		resp_integer(c->reply, (int64_t)w.size);
 	return status;

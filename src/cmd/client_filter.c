@@ -241,10 +241,13 @@ has_id(const struct client_wanted *wanted, uint64_t id)
 	return false;
 }
 
-/* There are no replicas and masters yet. */
 static enum client_type
 type_of(const struct client *client)
 {
+	if (__atomic_load_n(&client->is_replica, __ATOMIC_RELAXED))
+		return CLIENT_REPLICA;
+	if (client->is_master)
+		return CLIENT_MASTER;
 	return client_is_subscribed(client) ? CLIENT_PUBSUB : CLIENT_NORMAL;
 }
 

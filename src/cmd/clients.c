@@ -6,6 +6,7 @@
 #include <limits.h>
 
 #include "cmd/client_filter.h"
+#include "moving/follower.h"
 #include "net/net.h"
 #include "txn/pause.h"
 
@@ -77,6 +78,15 @@ write_client(const struct client *client, uint64_t now_ms, struct buffer *ret)
 	return status == SETT_OK ? buffer_append(ret, "\n", 1) : status;
 }
 
+/* The master that this server follows counts as a client, too. */
+static int
+each_client(struct server *server, int (*each)(void *arg, struct client *), void *arg)
+{
+	int result = net_each_client(server->net, each, arg);
+	return result == 0 && server->follower != NULL ? follower_each_link(server->follower, each, arg)
+						       : result;
+}
+
 struct listing {
 	struct client_filter filter;
 	struct buffer text;
@@ -98,7 +108,7 @@ command_client_list(struct command_context *c)
 	int status = client_filter_parse(c, 2, "ERR Invalid client ID", &listing.filter);
 	if (status != SETT_OK)
 		return status;
-	status = net_each_client(c->server->net, list_client, &listing);
+	status = each_client(c->server, list_client, &listing);
 	if (status == SETT_OK)
 		resp_verbatim(c->reply, "txt", listing.text.data, listing.text.size);
 	buffer_free(&listing.text);
@@ -120,7 +130,7 @@ command_client_info(struct command_context *c)
 
 struct kill_request {
 	struct client_filter filter;
-	struct net *net; /* NULL: only count */
+	struct server *server; /* NULL: only count */
 	int64_t matched;
 };
 
@@ -131,13 +141,15 @@ kill_matching(void *arg, struct client *client)
 	if (!client_filter_means(&request->filter, client))
 		return 0;
 	request->matched++;
-	if (request->net == NULL)
+	if (request->server == NULL)
 		return 0;
 	/* Its own reply is sent before it goes. */
-	if (client == request->filter.self)
+	if (client->is_master)
+		follower_cut_locked(request->server->follower);
+	else if (client == request->filter.self)
 		client->close_after_reply = true;
 	else
-		client_kill_locked(request->net, client);
+		client_kill_locked(request->server->net, client);
 	return 0;
 }
 
@@ -146,8 +158,8 @@ kill_clients(struct server *server, struct client *client, void *data)
 {
 	struct kill_request *request = data;
 	(void)client;
-	request->net = server->net;
-	(void)net_each_client(server->net, kill_matching, request);
+	request->server = server;
+	(void)each_client(server, kill_matching, request);
 }
 
 int
@@ -171,7 +183,7 @@ command_client_kill(struct command_context *c)
 	c->argv = argv;
 	if (status != SETT_OK)
 		return status;
-	(void)net_each_client(c->server->net, kill_matching, request);
+	(void)each_client(c->server, kill_matching, request);
 	if (is_old_form && request->matched == 0)
 		return context_error(c, "ERR No such client");
 	if (is_old_form)

@@ -6,6 +6,7 @@
 #include "expire/expirer.h"
 #include "info/command_stats.h"
 #include "net/net.h"
+#include "repl/replication.h"
 #include "txn/rights.h"
 
 struct values {
@@ -127,6 +128,7 @@ reset_statistics(struct server *server, struct client *client, void *data)
 	command_stats_reset(server->command_stats);
 	if (server->net != NULL)
 		net_reset_stats(server->net);
+	replication_reset_counts(server->replication);
 	if (server->expirer != NULL)
 		expirer_reset_stats(server->expirer);
 	if (server->evictor != NULL)
@@ -141,6 +143,18 @@ command_config_resetstat(struct command_context *c)
 }
 
 /* May be run again: it writes what is. */
+/* Within a MULTI block what is to be kept may change with the commit: CONFIG SET and REPLICAOF before it. */
+static void
+rewrite_again(struct server *server, struct client *client, void *data)
+{
+	struct buffer error = {0};
+	(void)client, (void)data;
+	if (config_rewrite(server->config, false, &error) != SETT_OK)
+		log_sink_printf(&server->sink, LOG_LEVEL_WARNING, "CONFIG REWRITE failed. %.*s",
+				(int)error.size, (const char *)error.data);
+	buffer_free(&error);
+}
+
 int
 command_config_rewrite(struct command_context *c)
 {
@@ -153,7 +167,7 @@ command_config_rewrite(struct command_context *c)
 	log_sink_printf(&c->server->sink, LOG_LEVEL_NOTICE, "CONFIG REWRITE executed with success.");
 	resp_status(c->reply, "OK");
 	buffer_free(&error);
-	return SETT_OK;
+	return c->in_multi ? context_defer(c, rewrite_again, NULL) : SETT_OK;
 }
 
 int

@@ -1,6 +1,7 @@
 /* INCR and its family: numbers kept as text. */
 #include "cmd/commands.h"
 #include "cmd/lookup.h"
+#include "txn/propagation.h"
 
 #include <math.h>
 
@@ -77,6 +78,16 @@ format_long_double(long double value, char *text, size_t capacity)
 	return size;
 }
 
+/* What sums of fractions are depends on the machine. */
+static int
+propagate_number(struct command_context *c, const struct key *k, const char *text, size_t size)
+{
+	if (!is_propagated(c))
+		return SETT_OK;
+	struct bytes number = bytes_of(arena_copy(c->arena, text, size), size);
+	return propagate(c, "SET", k->name, number, BYTES_LITERAL("KEEPTTL"));
+}
+
 int
 command_incrbyfloat(struct command_context *c)
 {
@@ -98,5 +109,6 @@ command_incrbyfloat(struct command_context *c)
 	status = key_put_encoded(&k, bytes_of(text, size), STRING_EMBSTR, key_deadline(&k));
 	if (status == SETT_OK)
 		resp_bulk(c->reply, text, size);
-	return tell(status, &k, EVENT_STRING, "incrbyfloat");
+	status = tell(status, &k, EVENT_STRING, "incrbyfloat");
+	return status == SETT_OK ? propagate_number(c, &k, text, size) : status;
 }

@@ -3,6 +3,7 @@
 #include "cmd/lookup.h"
 #include "moving/saver.h"
 #include "txn/interest.h"
+#include "txn/propagation.h"
 #include "types/type.h"
 
 int
@@ -32,7 +33,8 @@ command_flushdb(struct command_context *c)
 	if (!flush_arguments_are_right(c))
 		return OUTCOME_FAILED;
 	resp_status(c->reply, "OK");
-	return keyspace_flush(&c->view, c->db);
+	int status = keyspace_flush(&c->view, c->db);
+	return status == SETT_OK ? propagate_as_given(c) : status;
 }
 
 /* As in Redis: what it would hold is gone. */
@@ -56,7 +58,7 @@ command_flushall(struct command_context *c)
 		status = keyspace_flush(&c->view, db);
 	if (status == SETT_OK && c->server->saver != NULL && saver_is_in_background(c->server->saver))
 		status = context_defer(c, give_up_save, NULL);
-	return status;
+	return status == SETT_OK ? propagate_as_given(c) : status;
 }
 
 static bool
@@ -172,5 +174,10 @@ command_swapdb(struct command_context *c)
 	    !database_number(c, c->argv[1], NULL, &a) || !database_number(c, c->argv[2], NULL, &b))
 		return OUTCOME_FAILED;
 	resp_status(c->reply, "OK");
-	return a == b ? SETT_OK : swap(c, a, b);
+	int status = a == b ? SETT_OK : swap(c, a, b);
+	if (status == SETT_OK)
+		status = propagate_as_given(c);
+	if (is_propagated(c))
+		c->view.front = c->view.last_effect;
+	return status;
 }

@@ -8,6 +8,7 @@
 #include "config/config.h"
 #include "rdb/key_value.h"
 #include "rdb/payload.h"
+#include "txn/propagation.h"
 
 enum { LONG_PAYLOAD = 1024 * 1024 };
 
@@ -142,9 +143,9 @@ store_payload(struct command_context *c, struct key *k, struct bytes value)
 	return status;
 }
 
-/* Gives the new key its deadline, or deletes it where that has passed. */
+/* Gives the new key its deadline, or deletes it where that has passed: then `ret_deadline` is 0. */
 static int
-settle_deadline(struct command_context *c, const struct restore_options *o, bool *ret_exists)
+settle_deadline(struct command_context *c, const struct restore_options *o, uint64_t *ret_deadline)
 {
 	struct key k;
 	int64_t deadline = o->ttl;
@@ -154,8 +155,29 @@ settle_deadline(struct command_context *c, const struct restore_options *o, bool
 	int status = key_open(&c->view, c->db, c->argv[1], &k);
 	if (status != SETT_OK || !k.exists)
 		return status;
-	*ret_exists = deadline > (int64_t)c->view.now_ms;
-	return *ret_exists ? key_set_expiry(&k, (uint64_t)deadline) : key_delete(&k);
+	*ret_deadline = deadline > (int64_t)c->view.now_ms ? (uint64_t)deadline : 0;
+	return *ret_deadline != 0 ? key_set_expiry(&k, *ret_deadline) : key_delete(&k);
+}
+
+/* Of a RESTORE with a deadline, which is 0 if it had passed. */
+static int
+propagate_restored(struct command_context *c, const struct restore_options *o, bool existed,
+		   uint64_t deadline)
+{
+	if (!is_propagated(c) || (deadline != 0 && o->absolute))
+		return SETT_OK;
+	if (deadline == 0) {
+		propagate_nothing(c);
+		return existed ? propagate(c, "DEL", c->argv[1]) : SETT_OK;
+	}
+	struct bytes *arguments =
+		arena_allocate(c->arena, c->argc * sizeof(*arguments), _Alignof(struct bytes));
+	if (arguments == NULL)
+		return SETT_NO_MEMORY;
+	memcpy(arguments, c->argv + 1, (c->argc - 1) * sizeof(*arguments));
+	arguments[1] = propagated_unsigned(c, deadline);
+	arguments[c->argc - 1] = BYTES_LITERAL("ABSTTL");
+	return propagate_as(c, "RESTORE", arguments, c->argc);
 }
 
 static int
@@ -179,13 +201,16 @@ restore(struct command_context *c, struct key *k, const struct restore_options *
 	struct bytes value;
 	if (rdb_payload_open(c->argv[3], server_trusts_payloads(c->server), &value) != SETT_OK)
 		return context_error(c, "ERR DUMP payload version or checksum are wrong");
-	bool existed = k->exists, exists = true;
+	bool existed = k->exists;
+	uint64_t deadline = 0;
 	int status = existed ? key_delete(k) : SETT_OK;
 	if (status == SETT_OK)
 		status = store_payload(c, k, value);
 	if (status == SETT_OK && o->ttl != 0)
-		status = settle_deadline(c, o, &exists);
-	if (status == SETT_OK && exists)
+		status = settle_deadline(c, o, &deadline);
+	if (status == SETT_OK && o->ttl != 0)
+		status = propagate_restored(c, o, existed, deadline);
+	if (status == SETT_OK && (o->ttl == 0 || deadline != 0))
 		status = key_event(k, EVENT_GENERIC, "restore");
 	else if (existed)
 		status = tell_deleted(status, k);

@@ -1,6 +1,7 @@
 /* Deadlines of keys: setting, removing, asking. */
 #include "cmd/commands.h"
 #include "cmd/lookup.h"
+#include "txn/propagation.h"
 
 struct expire_options {
 	bool if_none, if_some, if_later, if_earlier;
@@ -83,9 +84,12 @@ expire(struct command_context *c, enum deadline_form form)
 		return SETT_OK;
 	}
 	resp_integer(c->reply, 1);
-	if (when <= (int64_t)c->view.now_ms && !c->client->loads)
-		return tell_deleted(key_delete(&k), &k);
-	return tell(key_set_expiry(&k, (uint64_t)when), &k, EVENT_GENERIC, "expire");
+	if (when <= (int64_t)c->view.now_ms && !c->client->loads) {
+		status = tell_deleted(key_delete(&k), &k);
+		return status == SETT_OK ? propagate(c, "DEL", k.name) : status;
+	}
+	status = tell(key_set_expiry(&k, (uint64_t)when), &k, EVENT_GENERIC, "expire");
+	return status == SETT_OK ? propagate(c, "PEXPIREAT", k.name, propagated_integer(c, when)) : status;
 }
 
 int

@@ -7,6 +7,7 @@
 #include "keyspace/libraries.h"
 #include "rdb/payload.h"
 #include "txn/observers.h"
+#include "txn/propagation.h"
 
 enum { OPCODE_LIBRARY = 245 }; /* before a library, in Redis' files and in DUMP's payload */
 
@@ -98,7 +99,7 @@ command_function_load(struct command_context *c)
 	int status = load(c, c->argv[c->argc - 1], replace, &name);
 	if (status == SETT_OK)
 		resp_bulk(c->reply, name.data, name.size);
-	return status;
+	return status == SETT_OK ? propagate_as_given(c) : status;
 }
 
 int
@@ -109,7 +110,7 @@ command_function_delete(struct command_context *c)
 		return context_error(c, "ERR Library not found");
 	if (status == SETT_OK)
 		resp_status(c->reply, "OK");
-	return status;
+	return status == SETT_OK ? propagate_as_given(c) : status;
 }
 
 int
@@ -122,7 +123,7 @@ command_function_flush(struct command_context *c)
 	int status = libraries_clear(&c->view);
 	if (status == SETT_OK)
 		resp_status(c->reply, "OK");
-	return status;
+	return status == SETT_OK ? propagate_as_given(c) : status;
 }
 
 /* ---- DUMP, RESTORE ---- */
@@ -209,7 +210,7 @@ restore(struct command_context *c, struct bytes payload, enum restore_policy pol
 	function_batch_free(vm, &batch);
 	if (status == SETT_OK)
 		resp_status(c->reply, "OK");
-	return status;
+	return status == SETT_OK ? propagate_as_given(c) : status;
 }
 
 int

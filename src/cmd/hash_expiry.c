@@ -2,6 +2,7 @@
  * have them. A field whose deadline would not be in the future is deleted at once. */
 #include "cmd/commands.h"
 #include "cmd/hashes.h"
+#include "txn/propagation.h"
 
 /* Redis keeps field deadlines in 46 bits. */
 static const int64_t deadline_max = ((int64_t)1 << 46) - 1;
@@ -76,6 +77,61 @@ tell_deadlines(int status, const struct open_hash *h, const char *event, bool de
 	return deleted ? tell(status, &h->key, EVENT_HASH, "hdel") : status;
 }
 
+/* ---- what replicas are told ---- */
+
+/* Fields whose deadlines a command changed, and those that it deleted. */
+struct told {
+	struct propagated changed, deleted;
+};
+
+static int
+note_field(struct command_context *c, struct told *told, struct bytes name, bool deleted)
+{
+	return propagated_add(c, deleted ? &told->deleted : &told->changed, name);
+}
+
+/* HPEXPIREAT key deadline FIELDS ..., HPERSIST key FIELDS ... */
+static int
+propagate_deadlines(struct command_context *c, struct bytes key, uint64_t deadline,
+		    const struct propagated *fields)
+{
+	struct propagated all = {0};
+	int status = propagated_add(c, &all, key);
+	if (status == SETT_OK && deadline != 0)
+		status = propagated_add(c, &all, propagated_unsigned(c, deadline));
+	if (status == SETT_OK)
+		status = propagated_add(c, &all, BYTES_LITERAL("FIELDS"));
+	if (status == SETT_OK)
+		status = propagated_add(c, &all, propagated_unsigned(c, fields->count));
+	for (size_t i = 0; i < fields->count && status == SETT_OK; i++)
+		status = propagated_add(c, &all, fields->arguments[i]);
+	if (status != SETT_OK)
+		return status;
+	return propagate_as(c, deadline != 0 ? "HPEXPIREAT" : "HPERSIST", all.arguments, all.count);
+}
+
+static int
+propagate_deletions(struct command_context *c, struct bytes key, const struct propagated *fields)
+{
+	struct propagated all = {0};
+	int status = propagated_add(c, &all, key);
+	for (size_t i = 0; i < fields->count && status == SETT_OK; i++)
+		status = propagated_add(c, &all, fields->arguments[i]);
+	return status == SETT_OK ? propagate_as(c, "HDEL", all.arguments, all.count) : status;
+}
+
+static int
+propagate_fields(struct command_context *c, const struct open_hash *h, const struct told *told,
+		 uint64_t deadline)
+{
+	int status = SETT_OK;
+	if (told->changed.count > 0)
+		status = propagate_deadlines(c, h->key.name, deadline, &told->changed);
+	if (status == SETT_OK && told->deleted.count > 0)
+		status = propagate_deletions(c, h->key.name, &told->deleted);
+	return status;
+}
+
 /* ---- HEXPIRE and its kin ---- */
 
 enum condition { CONDITION_NONE, CONDITION_NX, CONDITION_XX, CONDITION_GT, CONDITION_LT };
@@ -141,6 +197,7 @@ expire_fields(struct command_context *c, enum deadline_form form)
 	struct open_hash h;
 	bool changed = false, deleted = false;
 	uint64_t deadline;
+	struct told told = {0};
 	size_t first;
 	int status = open_hash(c, c->argv[1], &h);
 	if (status != SETT_OK)
@@ -157,13 +214,16 @@ expire_fields(struct command_context *c, enum deadline_form form)
 		struct sett_read_mark reads = hash_read_mark(&h.hash);
 		status = expire_field(&h, c->argv[i], condition, deadline, &result);
 		hash_forget_reads(&h.hash, &reads);
+		if (status == SETT_OK && result > CONDITION_FAILED)
+			status = note_field(c, &told, c->argv[i], result == FIELD_DELETED);
 		if (status != SETT_OK)
 			return status;
 		resp_integer(c->reply, result);
 		changed |= result == DEADLINE_CHANGED;
 		deleted |= result == FIELD_DELETED;
 	}
-	return tell_deadlines(hash_save(&h.hash), &h, changed ? "hexpire" : NULL, deleted);
+	status = tell_deadlines(hash_save(&h.hash), &h, changed ? "hexpire" : NULL, deleted);
+	return status == SETT_OK ? propagate_fields(c, &h, &told, deadline) : status;
 }
 
 int
@@ -314,6 +374,7 @@ int
 command_hgetdel(struct command_context *c)
 {
 	struct open_hash h;
+	struct told told = {0};
 	bool deleted = false;
 	size_t first;
 	int status = open_hash(c, c->argv[1], &h);
@@ -331,10 +392,13 @@ command_hgetdel(struct command_context *c)
 		if (status == SETT_OK && exists)
 			status = hash_remove(&h.hash, &field);
 		hash_forget_reads(&h.hash, &reads);
+		if (status == SETT_OK && exists)
+			status = note_field(c, &told, c->argv[i], true);
 	}
 	if (status == SETT_OK)
 		status = hash_save(&h.hash);
-	return tell_deadlines(status, &h, NULL, deleted);
+	status = tell_deadlines(status, &h, NULL, deleted);
+	return status == SETT_OK ? propagate_fields(c, &h, &told, 0) : status;
 }
 
 static bool
@@ -360,6 +424,7 @@ command_hgetex(struct command_context *c)
 	enum deadline_form form;
 	uint64_t deadline = 0;
 	size_t first, fields = 2;
+	struct told told = {0};
 	bool changed = false, deleted = false, gone;
 	int status = open_hash(c, c->argv[1], &h);
 	if (status != SETT_OK)
@@ -383,8 +448,11 @@ command_hgetex(struct command_context *c)
 		struct sett_read_mark reads = hash_read_mark(&h.hash);
 		status = reply_and_keep(c, &h, c->argv[i], &field, &exists);
 		if (status == SETT_OK && exists && change) {
-			changed |= deadline != 0 || field.deadline != 0;
+			bool changes = deadline != 0 || field.deadline != 0;
+			changed |= changes;
 			status = set_deadline(&h, &field, deadline, &gone);
+			if (status == SETT_OK && changes)
+				status = note_field(c, &told, c->argv[i], gone);
 			deleted |= gone;
 		}
 		hash_forget_reads(&h.hash, &reads);
@@ -392,7 +460,8 @@ command_hgetex(struct command_context *c)
 	if (status == SETT_OK)
 		status = hash_save(&h.hash);
 	const char *event = deadline != 0 ? "hexpire" : "hpersist";
-	return tell_deadlines(status, &h, changed && !deleted ? event : NULL, deleted);
+	status = tell_deadlines(status, &h, changed && !deleted ? event : NULL, deleted);
+	return status == SETT_OK ? propagate_fields(c, &h, &told, deadline) : status;
 }
 
 /* ---- HSETEX ---- */
@@ -497,8 +566,21 @@ check_setex(struct command_context *c, struct open_hash *h, const struct setex_o
 	return SETT_OK;
 }
 
+/* A field that was set, as Redis 7.0 does it, and its deadline. */
 static int
-setex_field(struct open_hash *h, struct bytes name, struct bytes value, const struct setex_options *o)
+propagate_set(struct command_context *c, const struct open_hash *h, struct bytes name, struct bytes value,
+	      uint64_t deadline)
+{
+	int status = propagate(c, "HSET", h->key.name, name, value);
+	if (status != SETT_OK || deadline == 0)
+		return status;
+	return propagate(c, "HPEXPIREAT", h->key.name, propagated_unsigned(c, deadline),
+			 BYTES_LITERAL("FIELDS"), BYTES_LITERAL("1"), name);
+}
+
+static int
+setex_field(struct command_context *c, struct open_hash *h, struct bytes name, struct bytes value,
+	    const struct setex_options *o)
 {
 	struct hash_field field;
 	uint64_t deadline = o->deadline;
@@ -507,11 +589,16 @@ setex_field(struct open_hash *h, struct bytes name, struct bytes value, const st
 		int status = hash_find(&h->hash, name, &field);
 		if (status != SETT_OK && status != SETT_NOT_FOUND)
 			return status;
+		if (is_past && status == SETT_NOT_FOUND)
+			return SETT_OK;
 		if (is_past)
-			return status == SETT_OK ? hash_remove(&h->hash, &field) : SETT_OK;
+			status = hash_remove(&h->hash, &field);
+		if (is_past)
+			return status == SETT_OK ? propagate(c, "HDEL", h->key.name, name) : status;
 		deadline = status == SETT_OK ? field.deadline : 0;
 	}
-	return hash_put(&h->hash, name, value, deadline, NULL);
+	int status = hash_put(&h->hash, name, value, deadline, NULL);
+	return status == SETT_OK ? propagate_set(c, h, name, value, deadline) : status;
 }
 
 int
@@ -530,7 +617,7 @@ command_hsetex(struct command_context *c)
 	resp_integer(c->reply, go);
 	for (size_t i = options.first; go && i < c->argc && status == SETT_OK; i += 2) {
 		struct sett_read_mark reads = hash_read_mark(&h.hash);
-		status = setex_field(&h, c->argv[i], c->argv[i + 1], &options);
+		status = setex_field(c, &h, c->argv[i], c->argv[i + 1], &options);
 		hash_forget_reads(&h.hash, &reads);
 	}
 	if (status == SETT_OK)

@@ -5,6 +5,7 @@
 
 #include "cmd/commands.h"
 #include "config/config.h"
+#include "txn/propagation.h"
 #include "types/limits.h"
 #include "types/zset.h"
 
@@ -195,6 +196,21 @@ command_hincrby(struct command_context *c)
 	return tell(status, &h.key, EVENT_HASH, "hincrby");
 }
 
+/* What sums of fractions are depends on the machine. HSET takes the field's deadline. */
+static int
+propagate_number(struct command_context *c, const struct open_hash *h, const char *text, size_t size,
+		 uint64_t deadline)
+{
+	struct bytes key = h->key.name, field = c->argv[2];
+	if (!is_propagated(c))
+		return SETT_OK;
+	int status = propagate(c, "HSET", key, field, bytes_of(arena_copy(c->arena, text, size), size));
+	if (status != SETT_OK || deadline == 0)
+		return status;
+	return propagate(c, "HPEXPIREAT", key, propagated_unsigned(c, deadline), BYTES_LITERAL("FIELDS"),
+			 BYTES_LITERAL("1"), field);
+}
+
 int
 command_hincrbyfloat(struct command_context *c)
 {
@@ -220,8 +236,8 @@ command_hincrbyfloat(struct command_context *c)
 		return context_error(c, "ERR increment would produce NaN or Infinity");
 	size_t size = format_long_double(value, text, sizeof(text));
 	resp_bulk(c->reply, text, size);
-	status = write_number(&h, c->argv[2], text, size, deadline);
-	return tell(status, &h.key, EVENT_HASH, "hincrbyfloat");
+	status = tell(write_number(&h, c->argv[2], text, size, deadline), &h.key, EVENT_HASH, "hincrbyfloat");
+	return status == SETT_OK ? propagate_number(c, &h, text, size, deadline) : status;
 }
 
 /* ---- reading ---- */

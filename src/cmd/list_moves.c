@@ -2,6 +2,7 @@
 #include "cmd/blocking.h"
 #include "cmd/commands.h"
 #include "cmd/lists.h"
+#include "txn/propagation.h"
 
 /* Gives the element to the reply, and as bytes that stay what they are while lists change. */
 static int
@@ -20,6 +21,22 @@ take_value(struct command_context *c, struct list *l, enum list_end from, struct
 		return SETT_NO_MEMORY;
 	ret->data = copy;
 	return SETT_OK;
+}
+
+/* BLMOVE and BRPOPLPUSH, without the time-out. */
+static int
+propagate_move(struct command_context *c)
+{
+	bool names_ends = c->argc == 6;
+	return propagate_as(c, names_ends ? "LMOVE" : "RPOPLPUSH", c->argv + 1, names_ends ? 4 : 2);
+}
+
+static int
+propagate_pop(struct command_context *c, const struct key *k, enum list_end end, uint64_t count)
+{
+	const char *name = end == LIST_FRONT ? "LPOP" : "RPOP";
+	return count == 0 ? propagate(c, name, k->name)
+			  : propagate(c, name, k->name, propagated_unsigned(c, count));
 }
 
 static int
@@ -49,7 +66,8 @@ move(struct command_context *c, enum list_end from, enum list_end to, struct wai
 	status = tell(status, &target->key, EVENT_LIST, to == LIST_FRONT ? "lpush" : "rpush");
 	if (status == SETT_OK)
 		status = list_save(&source.list);
-	return tell_popped(status, &source.key, from);
+	status = tell_popped(status, &source.key, from);
+	return status == SETT_OK && keys->waits ? propagate_move(c) : status;
 }
 
 static int
@@ -126,7 +144,8 @@ pop_or_wait(struct command_context *c, enum list_end end)
 		status = list_drop(&l.list, end, 1);
 	if (status == SETT_OK)
 		status = list_save(&l.list);
-	return tell_popped(status, &l.key, end);
+	status = tell_popped(status, &l.key, end);
+	return status == SETT_OK ? propagate_pop(c, &l.key, end, 0) : status;
 }
 
 int
@@ -156,7 +175,8 @@ pop_from(struct command_context *c, struct open_list *l, enum list_end end, uint
 		status = list_drop(&l->list, end, count);
 	if (status == SETT_OK)
 		status = list_save(&l->list);
-	return tell_popped(status, &l->key, end);
+	status = tell_popped(status, &l->key, end);
+	return status == SETT_OK ? propagate_pop(c, &l->key, end, count) : status;
 }
 
 /* What comes after the keys: LEFT or RIGHT, and perhaps COUNT. */

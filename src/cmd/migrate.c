@@ -275,6 +275,12 @@ static int
 delete_sent(struct migration *m)
 {
 	int status = SETT_OK;
+	size_t deleted = 1;
+	struct bytes *argv =
+		arena_allocate(&m->arena, (m->count + 1) * sizeof(*argv), _Alignof(struct bytes));
+	if (argv == NULL)
+		return SETT_NO_MEMORY;
+	argv[0] = BYTES_LITERAL("DEL");
 	for (size_t i = 0; i < m->count && status == SETT_OK && !m->copies; i++) {
 		struct key k;
 		if (!m->found[i] || !m->sent[i])
@@ -286,7 +292,11 @@ delete_sent(struct migration *m)
 			status = key_delete(&k);
 		if (exists && status == SETT_OK)
 			status = key_event(&k, EVENT_GENERIC, "del");
+		if (exists)
+			argv[deleted++] = m->keys[i];
 	}
+	if (status == SETT_OK && m->view.propagates && deleted > 1)
+		status = keyspace_add_command(&m->view, m->c->db, deleted, argv, NULL);
 	return status;
 }
 

@@ -4,6 +4,7 @@
 #include "cmd/commands.h"
 #include "cmd/help.h"
 #include "keyspace/glob.h"
+#include "txn/propagation.h"
 #include "txn/rights.h"
 
 /* ---- subscribing ---- */
@@ -165,8 +166,9 @@ publish(struct command_context *c, bool sharded)
 		? subscriptions_receivers(c->subscriptions, c->argv[1], sharded)
 		: pubsub_receivers(c->server->pubsub, c->argv[1], sharded);
 	resp_integer(c->reply, (int64_t)receivers);
-	return keyspace_add_message(&c->view, sharded ? EFFECT_SHARD_MESSAGE : EFFECT_MESSAGE, c->argv[1],
-				    c->argv[2]);
+	int status = keyspace_add_message(&c->view, sharded ? EFFECT_SHARD_MESSAGE : EFFECT_MESSAGE,
+					  c->argv[1], c->argv[2]);
+	return status == SETT_OK ? propagate_as_given(c) : status;
 }
 
 int

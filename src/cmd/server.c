@@ -34,16 +34,6 @@ command_time(struct command_context *c)
 }
 
 int
-command_role(struct command_context *c)
-{
-	resp_array(c->reply, 3);
-	resp_bulk_string(c->reply, "master");
-	resp_integer(c->reply, 0);
-	resp_array(c->reply, 0);
-	return SETT_OK;
-}
-
-int
 command_lolwut(struct command_context *c)
 {
 	int64_t version;

@@ -3,6 +3,7 @@
 
 #include "cmd/commands.h"
 #include "config/config.h"
+#include "txn/propagation.h"
 #include "types/limits.h"
 
 struct set_limits
@@ -167,14 +168,41 @@ command_srandmember(struct command_context *c)
 	return c->argc == 3 ? reply_random_fields(c, &set, count, false) : reply_random_field(c, &set);
 }
 
+/* What SPOP takes, for replicas: so many at once as Redis tells of. */
+enum { PROPAGATED_MEMBERS = 1024 };
+
+static int
+propagate_taken(struct command_context *c, struct propagated *taken)
+{
+	int status = taken->count > 1 ? propagate_as(c, "SREM", taken->arguments, taken->count) : SETT_OK;
+	*taken = (struct propagated){0};
+	return status;
+}
+
+static int
+note_taken(struct command_context *c, const struct open_hash *set, struct propagated *taken,
+	   struct bytes member)
+{
+	int status = SETT_OK;
+	if (!is_propagated(c))
+		return SETT_OK;
+	if (taken->count == PROPAGATED_MEMBERS + 1)
+		status = propagate_taken(c, taken);
+	if (status == SETT_OK && taken->count == 0)
+		status = propagated_add(c, taken, set->key.name);
+	return status == SETT_OK ? propagated_add(c, taken, member) : status;
+}
+
 /* Takes a member that is drawn, and appends it to the reply. */
 static int
-pop_drawn(struct command_context *c, struct open_hash *set, struct hash_walk *walk)
+pop_drawn(struct command_context *c, struct open_hash *set, struct hash_walk *walk, struct propagated *taken)
 {
 	struct hash_field member;
 	int status = draw_field(c, walk, set->hash.count, &member);
 	if (status == SETT_OK)
 		status = reply_parts(c, &set->hash, &member, HASH_NAMES);
+	if (status == SETT_OK)
+		status = note_taken(c, set, taken, member.name);
 	return status == SETT_OK ? hash_remove(&set->hash, &member) : status;
 }
 
@@ -182,6 +210,7 @@ static int
 pop_one(struct command_context *c, struct open_hash *set)
 {
 	struct hash_walk walk;
+	struct propagated taken = {0};
 	if (set->hash.count == 0) {
 		resp_null(c->reply);
 		return SETT_OK;
@@ -189,17 +218,19 @@ pop_one(struct command_context *c, struct open_hash *set)
 	int status = hash_walk(&set->hash, &walk);
 	if (status != SETT_OK)
 		return status;
-	status = pop_drawn(c, set, &walk);
+	status = pop_drawn(c, set, &walk, &taken);
 	hash_walk_close(&walk);
 	if (status == SETT_OK)
 		status = hash_save(&set->hash);
+	if (status == SETT_OK)
+		status = propagate_taken(c, &taken);
 	return tell(status, &set->key, EVENT_SET, "spop");
 }
 
 /* Walks over the set and takes `count` of its members, each choice of so many with the same chance (Knuth's algorithm
  * S). */
 static int
-pop_selection(struct command_context *c, struct open_hash *set, uint64_t count)
+pop_selection(struct command_context *c, struct open_hash *set, uint64_t count, struct propagated *taken)
 {
 	struct hash_walk walk;
 	struct hash_field member;
@@ -213,6 +244,8 @@ pop_selection(struct command_context *c, struct open_hash *set, uint64_t count)
 		count--;
 		status = reply_parts(c, &set->hash, &member, HASH_NAMES);
 		if (status == SETT_OK)
+			status = note_taken(c, set, taken, member.name);
+		if (status == SETT_OK)
 			status = hash_walk_remove(&walk, &member);
 	}
 	hash_walk_close(&walk);
@@ -220,14 +253,14 @@ pop_selection(struct command_context *c, struct open_hash *set, uint64_t count)
 }
 
 static int
-pop_drawn_ones(struct command_context *c, struct open_hash *set, uint64_t count)
+pop_drawn_ones(struct command_context *c, struct open_hash *set, uint64_t count, struct propagated *taken)
 {
 	struct hash_walk walk;
 	int status = hash_walk(&set->hash, &walk);
 	if (status != SETT_OK)
 		return status;
 	for (; count > 0 && status == SETT_OK; count--)
-		status = pop_drawn(c, set, &walk);
+		status = pop_drawn(c, set, &walk, taken);
 	hash_walk_close(&walk);
 	return status;
 }
@@ -236,6 +269,7 @@ static int
 pop_some(struct command_context *c, struct open_hash *set, uint64_t count)
 {
 	uint64_t there = set->hash.count;
+	struct propagated taken = {0};
 	if (count == 0 || there == 0) {
 		resp_set(c->reply, 0);
 		return SETT_OK;
@@ -244,6 +278,8 @@ pop_some(struct command_context *c, struct open_hash *set, uint64_t count)
 		int status = reply_whole_hash(c, set, HASH_NAMES);
 		if (status == SETT_OK)
 			status = key_delete(&set->key);
+		if (status == SETT_OK)
+			status = propagate(c, "DEL", set->key.name);
 		return tell(status, &set->key, EVENT_SET, "spop");
 	}
 	int status = count > HASH_LONG_WALK ? enter_lane_for_hash(c, &set->hash) : SETT_OK;
@@ -253,12 +289,14 @@ pop_some(struct command_context *c, struct open_hash *set, uint64_t count)
 	if (set->hash.object == 0 || count >= there / 3) {
 		status = enter_lane_for_hash(c, &set->hash);
 		if (status == SETT_OK)
-			status = pop_selection(c, set, count);
+			status = pop_selection(c, set, count, &taken);
 	} else {
-		status = pop_drawn_ones(c, set, count);
+		status = pop_drawn_ones(c, set, count, &taken);
 	}
 	if (status == SETT_OK)
 		status = hash_save(&set->hash);
+	if (status == SETT_OK)
+		status = propagate_taken(c, &taken);
 	return tell(status, &set->key, EVENT_SET, "spop");
 }
 

@@ -1,37 +1,10 @@
-/* WAIT, REPLICAOF, FAILOVER, CLUSTER, READONLY, READWRITE, ASKING and MODULE, which need other servers or loaded code: the
+/* FAILOVER, CLUSTER, READONLY, READWRITE, ASKING and MODULE, which need other servers or loaded code: the
  * replies of a stand-alone server without modules. */
 #include "cmd/commands.h"
 #include "cmd/help.h"
 #include "config/config.h"
 
 /* ---- replication ---- */
-
-/* There are no replicas to wait for: the count does not grow, however long one waits. */
-int
-command_wait(struct command_context *c)
-{
-	int64_t replicas, timeout;
-	if (!context_integer(c, c->argv[1], &replicas) ||
-	    !context_integer_or(c, c->argv[2], "ERR timeout is not an integer or out of range", &timeout))
-		return OUTCOME_FAILED;
-	if (timeout < 0)
-		return context_error(c, "ERR timeout is negative");
-	resp_integer(c->reply, 0);
-	return SETT_OK;
-}
-
-int
-command_replicaof(struct command_context *c)
-{
-	int64_t port;
-	if (argument_is(c->argv[1], "NO") && argument_is(c->argv[2], "ONE")) {
-		resp_status(c->reply, "OK");
-		return SETT_OK;
-	}
-	if (!context_integer_range(c, c->argv[2], 0, UINT16_MAX, "ERR Invalid master port", &port))
-		return OUTCOME_FAILED;
-	return context_error(c, "ERR this server can't be a replica yet");
-}
 
 struct failover_options {
 	bool has_target, has_timeout, force;

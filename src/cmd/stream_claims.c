@@ -1,6 +1,7 @@
 /* XCLAIM and XAUTOCLAIM. */
 #include "cmd/commands.h"
 #include "cmd/stream_groups.h"
+#include "txn/propagation.h"
 
 struct claim {
 	struct stream_group *group;
@@ -53,21 +54,27 @@ claim_one(struct command_context *c, struct claim *claim, struct stream_id id,
 		return status;
 	if (!there) {
 		*ret = CLAIM_GONE;
-		return old != NULL ? stream_pending_remove(claim->group, old) : SETT_OK;
+		status = old != NULL ? stream_pending_remove(claim->group, old) : SETT_OK;
+		return status == SETT_OK && old != NULL ? propagate_acknowledged(c, claim->group, id)
+							: status;
 	}
 	uint64_t idle = old != NULL && now > old->delivered ? now - old->delivered : 0;
 	if ((old == NULL && !claim->force) ||
 	    (old != NULL && claim->idle > 0 && idle < (uint64_t)claim->idle))
 		return SETT_OK;
 	if (claim->consumer == NULL)
-		status = use_group_consumer(claim->group, claim->name, &claim->consumer);
+		status = use_group_consumer(c, claim->group, claim->name, false, &claim->consumer);
 	if (status != SETT_OK)
 		return status;
 	/* An entry that was not pending counts as delivered before. */
 	uint64_t count = (old != NULL ? old->count : 1) + !claim->just_ids;
-	status = stream_pending_put(claim->group, id, claim->consumer,
-				    claim->delivered >= 0 ? (uint64_t)claim->delivered : now,
-				    claim->count >= 0 ? (uint64_t)claim->count : count, old);
+	if (claim->count >= 0)
+		count = (uint64_t)claim->count;
+	if (claim->delivered >= 0)
+		now = (uint64_t)claim->delivered;
+	status = stream_pending_put(claim->group, id, claim->consumer, now, count, old);
+	if (status == SETT_OK)
+		status = propagate_pending(c, claim->group, claim->name, id, now, count);
 	if (status == SETT_OK)
 		status = find_entry(c, claim, id, true, &there);
 	*ret = CLAIM_TAKEN;
@@ -114,6 +121,7 @@ command_xclaim(struct command_context *c)
 	struct claim claim = {.group = &g, .name = c->argv[3], .delivered = -1, .count = -1};
 	size_t ids_end = 5, taken = 0;
 	struct stream_id id;
+	propagate_nothing(c); /* but what it has done */
 	int status = open_needed_group(c, c->argv[1], c->argv[2], &s, &g);
 	if (status != SETT_OK)
 		return status;
@@ -128,8 +136,13 @@ command_xclaim(struct command_context *c)
 	if (claim.delivered > (int64_t)c->view.now_ms)
 		claim.delivered = -1;
 	if (stream_id_compare(claim.last, g.last) > 0) {
+		/* A master's XREADGROUP: the entry was read. */
+		if (c->client->loads && parse_stream_id(c->argv[5], 0, &id) &&
+		    stream_id_compare(id, claim.last) == 0)
+			stream_group_read(&g, id);
 		g.last = claim.last;
 		g.changed = true;
+		status = propagate_position(c, &g);
 	}
 	size_t array = resp_deferred_begin(c->reply);
 	for (size_t i = 5; i < ids_end && status == SETT_OK; i++) {
@@ -184,6 +197,7 @@ command_xautoclaim(struct command_context *c)
 	struct stream_id start;
 	size_t found, i = 0, taken = 0, gone = 0;
 	int64_t count;
+	propagate_nothing(c); /* but what it has done */
 	if (!context_stream_name(c, claim.name) || !parse_xautoclaim(c, &claim, &start, &count))
 		return OUTCOME_FAILED;
 	int status = open_needed_group(c, c->argv[1], c->argv[2], &s, &g);

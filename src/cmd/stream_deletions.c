@@ -1,6 +1,7 @@
 /* XDEL, and XDELEX and XACKDEL of Redis 8.2. */
 #include "cmd/commands.h"
-#include "cmd/streams.h"
+#include "cmd/stream_groups.h"
+#include "txn/propagation.h"
 
 int
 command_xdel(struct command_context *c)
@@ -123,6 +124,7 @@ command_xdelex(struct command_context *c)
 	struct open_stream s;
 	struct stream_refs refs;
 	uint64_t deleted = 0;
+	propagate_nothing(c); /* but what stream_refs does */
 	if (!parse_deletions(c, 2, &d))
 		return OUTCOME_FAILED;
 	int status = open_stream(c, c->argv[1], &s);
@@ -143,8 +145,8 @@ command_xdelex(struct command_context *c)
 
 /* -1: it was not pending. What was acknowledged and is not wanted counts as deleted, though it may have been so before. */
 static int
-acknowledge_and_delete(struct stream_group *g, struct stream_refs *refs, struct stream_id id, int *ret_code,
-		       uint64_t *deleted)
+acknowledge_and_delete(struct command_context *c, struct stream_group *g, struct stream_refs *refs,
+		       struct stream_id id, int *ret_code, uint64_t *deleted)
 {
 	struct stream_pending pending;
 	enum stream_deletion deletion = STREAM_ABSENT;
@@ -153,6 +155,8 @@ acknowledge_and_delete(struct stream_group *g, struct stream_refs *refs, struct 
 	if (status != SETT_OK)
 		return status == SETT_NOT_FOUND ? SETT_OK : status;
 	status = stream_pending_remove(g, &pending);
+	if (status == SETT_OK)
+		status = propagate_acknowledged(c, g, id);
 	if (status == SETT_OK)
 		status = stream_refs_delete(refs, id, &deletion);
 	*deleted += deletion == STREAM_DELETED;
@@ -168,6 +172,7 @@ command_xackdel(struct command_context *c)
 	struct stream_group kept, *g = NULL;
 	struct stream_refs refs;
 	uint64_t deleted = 0;
+	propagate_nothing(c); /* but what it and stream_refs do */
 	if (!parse_deletions(c, 3, &d))
 		return OUTCOME_FAILED;
 	int status = open_stream(c, c->argv[1], &s);
@@ -189,7 +194,7 @@ command_xackdel(struct command_context *c)
 	resp_array(c->reply, d.count);
 	for (size_t i = 0; i < d.count && status == SETT_OK; i++) {
 		int code;
-		status = acknowledge_and_delete(g, &refs, id_at(c, &d, i), &code, &deleted);
+		status = acknowledge_and_delete(c, g, &refs, id_at(c, &d, i), &code, &deleted);
 		resp_integer(c->reply, code);
 	}
 	if (status == SETT_OK && g == &kept)

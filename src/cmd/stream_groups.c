@@ -3,6 +3,7 @@
 
 #include "cmd/commands.h"
 #include "cmd/help.h"
+#include "txn/propagation.h"
 
 int
 open_group(struct command_context *c, struct bytes key, struct bytes name, struct open_stream *s,
@@ -22,19 +23,48 @@ save_group(struct stream_group *g)
 }
 
 int
-use_group_consumer(struct stream_group *g, struct bytes name, struct stream_consumer **ret)
+use_group_consumer(struct command_context *c, struct stream_group *g, struct bytes name, bool is_told,
+		   struct stream_consumer **ret)
 {
 	int status = stream_consumer_find(g, name, ret);
 	if (status == SETT_NOT_FOUND) {
 		status = stream_consumer_create(g, name, ret);
 		if (status == SETT_OK)
 			status = key_event(g->stream->key, EVENT_STREAM, "xgroup-createconsumer");
+		if (status == SETT_OK && is_told)
+			status = propagate(c, "XGROUP", BYTES_LITERAL("CREATECONSUMER"), g->stream->key->name,
+					   g->name, name);
 	}
 	if (status != SETT_OK)
 		return status;
 	(*ret)->seen = g->stream->key->view->now_ms;
 	(*ret)->changed = true;
 	return SETT_OK;
+}
+
+int
+propagate_pending(struct command_context *c, const struct stream_group *g, struct bytes consumer,
+		  struct stream_id id, uint64_t delivered, uint64_t count)
+{
+	return propagate(c, "XCLAIM", g->stream->key->name, g->name, consumer, BYTES_LITERAL("0"),
+			 propagated_stream_id(c, id), BYTES_LITERAL("TIME"),
+			 propagated_unsigned(c, delivered), BYTES_LITERAL("RETRYCOUNT"),
+			 propagated_unsigned(c, count), BYTES_LITERAL("FORCE"), BYTES_LITERAL("JUSTID"),
+			 BYTES_LITERAL("LASTID"), propagated_stream_id(c, g->last));
+}
+
+int
+propagate_position(struct command_context *c, const struct stream_group *g)
+{
+	return propagate(c, "XGROUP", BYTES_LITERAL("SETID"), g->stream->key->name, g->name,
+			 propagated_stream_id(c, g->last), BYTES_LITERAL("ENTRIESREAD"),
+			 propagated_integer(c, (int64_t)g->read - 1));
+}
+
+int
+propagate_acknowledged(struct command_context *c, const struct stream_group *g, struct stream_id id)
+{
+	return propagate(c, "XACK", g->stream->key->name, g->name, propagated_stream_id(c, id));
 }
 
 bool
@@ -226,7 +256,7 @@ command_xgroup_createconsumer(struct command_context *c)
 	status = stream_consumer_find(&g, c->argv[4], &consumer);
 	resp_integer(c->reply, status == SETT_NOT_FOUND);
 	if (status == SETT_NOT_FOUND)
-		status = use_group_consumer(&g, c->argv[4], &consumer);
+		status = use_group_consumer(c, &g, c->argv[4], true, &consumer);
 	return status == SETT_OK ? save_group(&g) : status;
 }
 

@@ -14,8 +14,20 @@ int open_group(struct command_context *, struct bytes key, struct bytes name, st
 int open_needed_group(struct command_context *, struct bytes key, struct bytes name, struct open_stream *s,
 		      struct stream_group *ret);
 int save_group(struct stream_group *);
-/* The consumer does something; it is created if it is new. */
-int use_group_consumer(struct stream_group *, struct bytes name, struct stream_consumer **ret);
+/* The consumer does something; it is created if it is new, which replicas are told of if `is_told`: no XCLAIM follows that
+ * creates it there. */
+int use_group_consumer(struct command_context *, struct stream_group *, struct bytes name, bool is_told,
+		       struct stream_consumer **ret);
+
+/* ---- what replicas are told of groups, in place of the command ---- */
+
+/* The entry is pending for the consumer, delivered then and so many times. */
+int propagate_pending(struct command_context *, const struct stream_group *, struct bytes consumer,
+		      struct stream_id, uint64_t delivered, uint64_t count);
+/* The last id and the number of entries read. */
+int propagate_position(struct command_context *, const struct stream_group *);
+/* The entry is pending no more. */
+int propagate_acknowledged(struct command_context *, const struct stream_group *, struct stream_id);
 /* False: the name is too long, and the error reply was given. */
 bool context_stream_name(struct command_context *, struct bytes name);
 /* Of XINFO STREAM FULL. */

@@ -2,6 +2,7 @@
 #include "cmd/commands.h"
 #include "cmd/stream_groups.h"
 #include "storage/base/clock.h"
+#include "txn/propagation.h"
 
 struct xrange {
 	struct stream_id ids[2];
@@ -378,6 +379,16 @@ add_id(struct command_context *c, struct id_list *list, struct stream_id id)
 	return SETT_OK;
 }
 
+/* The entry is delivered to the consumer now. */
+static int
+put_pending(struct command_context *c, struct stream_group *g, struct stream_consumer *consumer,
+	    struct stream_id id, uint64_t count, const struct stream_pending *old)
+{
+	uint64_t now = c->view.now_ms;
+	int status = stream_pending_put(g, id, consumer, now, count, old);
+	return status == SETT_OK ? propagate_pending(c, g, consumer->name, id, now, count) : status;
+}
+
 /* One that is pending; if it was deleted, it is pending no more. */
 static int
 claim_entry(struct command_context *c, struct stream_group *g, struct stream_consumer *consumer,
@@ -392,12 +403,13 @@ claim_entry(struct command_context *c, struct stream_group *g, struct stream_con
 	if (status == SETT_OK)
 		status = reply_claimed_entry(c, &entry, idle, pending->count);
 	stream_walk_close(&walk);
-	if (is_gone)
-		return stream_pending_remove(g, pending);
+	if (is_gone) {
+		status = stream_pending_remove(g, pending);
+		return status == SETT_OK ? propagate_acknowledged(c, g, pending->id) : status;
+	}
 	++*claimed;
-	return status == SETT_OK
-		? stream_pending_put(g, pending->id, consumer, now, pending->count + 1, pending)
-		: status;
+	return status == SETT_OK ? put_pending(c, g, consumer, pending->id, pending->count + 1, pending)
+				 : status;
 }
 
 /* Appends what has been pending for long enough, the oldest first. */
@@ -418,7 +430,7 @@ claim_idle(struct command_context *c, const struct xread *x, struct xread_stream
 	if (status == SETT_OK)
 		status = stream_pending_oldest(g, c->view.now_ms - x->claim_idle_ms, most, &list, &count);
 	if (status == SETT_OK && count > 0)
-		status = use_group_consumer(g, x->group[1], &consumer);
+		status = use_group_consumer(c, g, x->group[1], true, &consumer);
 	for (size_t i = 0; i < count && status == SETT_OK; i++)
 		status = claim_entry(c, g, consumer, &list[i], ret);
 	return status;
@@ -428,7 +440,7 @@ static int
 deliver(struct command_context *c, const struct xread *x, struct stream_group *g, const struct id_list *list)
 {
 	struct stream_consumer *consumer;
-	int status = list->count > 0 ? use_group_consumer(g, x->group[1], &consumer) : SETT_OK;
+	int status = list->count > 0 ? use_group_consumer(c, g, x->group[1], x->noack, &consumer) : SETT_OK;
 	for (size_t i = 0; i < list->count && status == SETT_OK; i++) {
 		struct stream_pending old;
 		stream_group_read(g, list->ids[i]);
@@ -437,10 +449,11 @@ deliver(struct command_context *c, const struct xread *x, struct stream_group *g
 		/* After XGROUP SETID it may be pending already. */
 		status = stream_pending_get(g, list->ids[i], &old);
 		if (status == SETT_OK || status == SETT_NOT_FOUND)
-			status = stream_pending_put(g, list->ids[i], consumer, c->view.now_ms, 1,
-						    status == SETT_OK ? &old : NULL);
+			status =
+				put_pending(c, g, consumer, list->ids[i], 1, status == SETT_OK ? &old : NULL);
 	}
-	return status;
+	/* Else the entries' XCLAIMs tell of it. */
+	return status == SETT_OK && list->count > 0 && x->noack ? propagate_position(c, g) : status;
 }
 
 /* Appends entries that the group has not read. */
@@ -494,7 +507,7 @@ read_history(struct command_context *c, const struct xread *x, struct xread_stre
 	struct stream_pending *list = NULL;
 	struct stream_id from = one->after;
 	size_t count = 0;
-	int status = use_group_consumer(g, x->group[1], &consumer);
+	int status = use_group_consumer(c, g, x->group[1], true, &consumer);
 	if (status == SETT_OK && consumer->pending > STREAM_LONG_PENDING &&
 	    (x->count == 0 || x->count > STREAM_LONG_PENDING))
 		status = context_enter_long_lane(c);
@@ -519,8 +532,7 @@ read_history(struct command_context *c, const struct xread *x, struct xread_stre
 		}
 		stream_walk_close(&walk);
 		if (status == SETT_OK && !is_gone)
-			status = stream_pending_put(g, list[i].id, consumer, c->view.now_ms,
-						    list[i].count + 1, &list[i]);
+			status = put_pending(c, g, consumer, list[i].id, list[i].count + 1, &list[i]);
 	}
 	return status;
 }
@@ -621,5 +633,6 @@ command_xread(struct command_context *c)
 int
 command_xreadgroup(struct command_context *c)
 {
+	propagate_nothing(c); /* but what it has done */
 	return read_streams(c, true);
 }

@@ -1,6 +1,7 @@
 /* Ids of streams as arguments and in replies, and entries in replies. */
 #include "cmd/streams.h"
 #include "config/config.h"
+#include "txn/propagation.h"
 
 int
 open_stream(struct command_context *c, struct bytes name, struct open_stream *ret)
@@ -102,6 +103,14 @@ write_stream_id(struct resp_writer *w, struct stream_id id)
 {
 	char text[STREAM_ID_TEXT_MAX];
 	resp_bulk(w, text, stream_id_text(id, text));
+}
+
+struct bytes
+propagated_stream_id(struct command_context *c, struct stream_id id)
+{
+	char text[STREAM_ID_TEXT_MAX];
+	size_t size = stream_id_text(id, text);
+	return bytes_of(arena_copy(c->arena, text, size), size);
 }
 
 void

@@ -2,6 +2,7 @@
 #include "cmd/commands.h"
 #include "cmd/streams.h"
 #include "config/config.h"
+#include "txn/propagation.h"
 
 /* Approximate trimming goes by whole nodes in Redis, which have so many entries. */
 static uint64_t
@@ -162,6 +163,25 @@ trim_stream(struct command_context *c, struct stream *s, const struct stream_tri
 }
 
 int
+propagate_length(struct command_context *c, const struct stream *s, struct propagated *p)
+{
+	int status = propagated_add(c, p, BYTES_LITERAL("MAXLEN"));
+	if (status == SETT_OK)
+		status = propagated_add(c, p, BYTES_LITERAL("="));
+	return status == SETT_OK ? propagated_add(c, p, propagated_unsigned(c, s->count)) : status;
+}
+
+static int
+propagate_trimmed(struct command_context *c, const struct stream *s)
+{
+	struct propagated p = {0};
+	int status = propagated_add(c, &p, c->argv[1]);
+	if (status == SETT_OK)
+		status = propagate_length(c, s, &p);
+	return status == SETT_OK && p.count > 0 ? propagate_as(c, "XTRIM", p.arguments, p.count) : status;
+}
+
+int
 command_xtrim(struct command_context *c)
 {
 	struct stream_trim trim = {.by = TRIM_NOTHING};
@@ -188,5 +208,6 @@ command_xtrim(struct command_context *c)
 	if (status != SETT_OK)
 		return status;
 	resp_integer(c->reply, (int64_t)count);
-	return stream_save(&s.stream);
+	status = stream_save(&s.stream);
+	return status == SETT_OK && count > 0 ? propagate_trimmed(c, &s.stream) : status;
 }

@@ -3,6 +3,7 @@
 
 #include "cmd/commands.h"
 #include "config/config.h"
+#include "txn/propagation.h"
 
 /* ---- XADD ---- */
 
@@ -83,6 +84,24 @@ choose_id(struct command_context *c, const struct stream *s, struct xadd *x)
 	return false;
 }
 
+/* With the id that it got, and with the number of entries that trimming has left. */
+static int
+propagate_added(struct command_context *c, const struct stream *s, const struct xadd *x)
+{
+	struct propagated p = {0};
+	bool trims = x->trim.by != TRIM_NOTHING;
+	if (!is_propagated(c) || (x->has_id && x->has_seq && !trims))
+		return SETT_OK;
+	int status = propagated_add(c, &p, c->argv[1]);
+	if (status == SETT_OK && trims)
+		status = propagate_length(c, s, &p);
+	if (status == SETT_OK)
+		status = propagated_add(c, &p, propagated_stream_id(c, x->id));
+	for (size_t i = x->first; i < c->argc && status == SETT_OK; i++)
+		status = propagated_add(c, &p, c->argv[i]);
+	return status == SETT_OK ? propagate_as(c, "XADD", p.arguments, p.count) : status;
+}
+
 int
 command_xadd(struct command_context *c)
 {
@@ -106,7 +125,9 @@ command_xadd(struct command_context *c)
 		status = key_event(&s.key, EVENT_STREAM, "xadd");
 	if (status == SETT_OK && x.trim.by != TRIM_NOTHING)
 		status = trim_stream(c, &s.stream, &x.trim, &trimmed);
-	return status == SETT_OK ? stream_save(&s.stream) : status;
+	if (status == SETT_OK)
+		status = stream_save(&s.stream);
+	return status == SETT_OK ? propagate_added(c, &s.stream, &x) : status;
 }
 
 /* ---- others ---- */

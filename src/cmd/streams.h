@@ -24,6 +24,8 @@ bool context_stream_bound(struct command_context *, struct bytes argument, bool 
 /* "ms-seq"; its size. */
 enum { STREAM_ID_TEXT_MAX = 41 };
 size_t stream_id_text(struct stream_id, char ret[STREAM_ID_TEXT_MAX]);
+/* As an argument of what replicas are told (txn/propagation.h). */
+struct bytes propagated_stream_id(struct command_context *, struct stream_id);
 void reply_stream_id(struct command_context *, struct stream_id);
 /* [id, [name, value, ...]] */
 int write_stream_entry(struct resp_writer *, const struct stream_entry *);
@@ -55,6 +57,9 @@ int context_stream_trim(struct command_context *, size_t i, struct stream_trim *
 /* After all options were read. */
 bool context_check_trim(struct command_context *, struct stream_trim *);
 int trim_stream(struct command_context *, struct stream *, const struct stream_trim *, uint64_t *ret_count);
+/* For replicas: adds the option that trims to what is left, whichever way it was trimmed. */
+struct propagated;
+int propagate_length(struct command_context *, const struct stream *, struct propagated *);
 /* The same as context_stream_trim for KEEPREF, DELREF or ACKED, of which there may be one. */
 int context_refs_mode(struct command_context *, size_t i, enum stream_refs_mode *, bool *has_mode);
 

@@ -7,6 +7,7 @@
 #include "cmd/bits.h"
 #include "cmd/commands.h"
 #include "storage/base/hash.h"
+#include "txn/propagation.h"
 
 enum { DIGEST_DIGITS = 16 };
 
@@ -166,6 +167,8 @@ command_delex(struct command_context *c)
 		status = may_delete(c, &k, &go);
 	if (status == SETT_OK && go)
 		status = tell_deleted(key_delete(&k), &k);
+	if (status == SETT_OK && go)
+		status = propagate(c, "DEL", k.name);
 	if (status == SETT_OK)
 		resp_integer(c->reply, go);
 	return status;

@@ -4,6 +4,7 @@
 #include "cmd/splice.h"
 #include "cmd/string_conditions.h"
 #include "config/config.h"
+#include "txn/propagation.h"
 
 bool
 string_size_is_allowed(struct command_context *c, uint64_t size, uint64_t more)
@@ -146,7 +147,23 @@ set_argument(struct command_context *c, struct key *k, size_t index, uint64_t de
 static int
 set_until(struct command_context *c, struct key *k, size_t index, uint64_t deadline)
 {
-	return tell(set_argument(c, k, index, deadline), k, EVENT_GENERIC, "expire");
+	int status = tell(set_argument(c, k, index, deadline), k, EVENT_GENERIC, "expire");
+	if (status == SETT_OK && c->view.now_ms > deadline) /* nobody will see it */
+		return propagate(c, "DEL", k->name);
+	return status == SETT_OK ? propagate(c, "SET", k->name, c->argv[index], BYTES_LITERAL("PXAT"),
+					     propagated_unsigned(c, deadline))
+				 : status;
+}
+
+/* With the deadline that it has, or none. */
+static int
+set_keeping(struct command_context *c, struct key *k, size_t index, bool keeps)
+{
+	int status = set_argument(c, k, index, keeps ? key_deadline(k) : 0);
+	if (status != SETT_OK)
+		return status;
+	return keeps ? propagate(c, "SET", k->name, c->argv[index], BYTES_LITERAL("KEEPTTL"))
+		     : propagate(c, "SET", k->name, c->argv[index]);
 }
 
 /* Whether SET may store: what its options say of the key as it is. */
@@ -195,6 +212,9 @@ set_with_options(struct command_context *c, const struct set_options *o)
 		return status;
 	if (o->has_deadline)
 		return set_until(c, &k, 2, deadline);
+	/* What was a question by then, and options that Redis 7.0 does not know. */
+	if (o->get || o->condition.kind != CONDITION_NONE)
+		return set_keeping(c, &k, 2, o->keep_deadline);
 	return set_argument(c, &k, 2, o->keep_deadline ? key_deadline(&k) : 0);
 }
 
@@ -279,6 +299,24 @@ command_get(struct command_context *c)
 	return reply_string(c, c->argv[1], &k);
 }
 
+/* The reply is no change: replicas are told of what is. */
+static int
+delete_alone(struct command_context *c, struct key *k)
+{
+	int status = tell_deleted(key_delete(k), k);
+	return status == SETT_OK ? propagate(c, "DEL", k->name) : status;
+}
+
+static int
+change_deadline(struct command_context *c, struct key *k, uint64_t deadline, const char *event)
+{
+	int status = tell(key_set_expiry(k, deadline), k, EVENT_GENERIC, event);
+	if (status != SETT_OK)
+		return status;
+	return deadline != 0 ? propagate(c, "PEXPIREAT", k->name, propagated_unsigned(c, deadline))
+			     : propagate(c, "PERSIST", k->name);
+}
+
 int
 command_getdel(struct command_context *c)
 {
@@ -286,7 +324,7 @@ command_getdel(struct command_context *c)
 	int status = reply_string(c, c->argv[1], &k);
 	if (status != SETT_OK)
 		return status;
-	return k.exists ? tell_deleted(key_delete(&k), &k) : SETT_OK;
+	return k.exists ? delete_alone(c, &k) : SETT_OK;
 }
 
 int
@@ -296,7 +334,7 @@ command_getset(struct command_context *c)
 	int status = reply_string(c, c->argv[1], &k);
 	if (status != SETT_OK)
 		return status;
-	return set_argument(c, &k, 2, 0);
+	return set_keeping(c, &k, 2, false);
 }
 
 int
@@ -320,11 +358,11 @@ command_getex(struct command_context *c)
 	if (status != SETT_OK)
 		return status;
 	if (o.has_deadline && deadline <= c->view.now_ms)
-		return tell_deleted(key_delete(&k), &k);
+		return delete_alone(c, &k);
 	if (o.has_deadline)
-		return tell(key_set_expiry(&k, deadline), &k, EVENT_GENERIC, "expire");
+		return change_deadline(c, &k, deadline, "expire");
 	if (o.persist && k.root.expires_at != 0)
-		return tell(key_set_expiry(&k, 0), &k, EVENT_GENERIC, "persist");
+		return change_deadline(c, &k, 0, "persist");
 	return SETT_OK;
 }
 
@@ -437,7 +475,7 @@ command_msetex(struct command_context *c)
 		if (status == SETT_OK && o.has_deadline)
 			status = set_until(c, &k, i + 1, deadline);
 		else if (status == SETT_OK)
-			status = set_argument(c, &k, i + 1, o.keep_deadline ? key_deadline(&k) : 0);
+			status = set_keeping(c, &k, i + 1, o.keep_deadline);
 	}
 	if (status == SETT_OK)
 		resp_integer(c->reply, go);

@@ -2,6 +2,7 @@
 #include "cmd/blocking.h"
 #include "cmd/commands.h"
 #include "cmd/zsets.h"
+#include "txn/propagation.h"
 
 /* ---- popping ---- */
 
@@ -41,6 +42,16 @@ pop_elements(struct command_context *c, struct open_zset *o, uint64_t count, boo
 	if (status == SETT_OK)
 		status = zset_save(z);
 	return tell(status, &o->members.key, EVENT_ZSET, from_top ? "zpopmax" : "zpopmin");
+}
+
+/* Of those that take from the first of several keys, or wait; `count` is 0 for those that take one. */
+static int
+propagate_pop(struct command_context *c, int status, struct bytes key, bool from_top, uint64_t count)
+{
+	const char *name = from_top ? "ZPOPMAX" : "ZPOPMIN";
+	if (status != SETT_OK)
+		return status;
+	return count == 0 ? propagate(c, name, key) : propagate(c, name, key, propagated_unsigned(c, count));
 }
 
 static int
@@ -108,7 +119,8 @@ wait_and_pop(struct command_context *c, bool from_top)
 		return status;
 	resp_array(c->reply, 3);
 	reply_bytes(c, name);
-	return pop_elements(c, &z, 1, from_top, false);
+	status = pop_elements(c, &z, 1, from_top, false);
+	return propagate_pop(c, status, name, from_top, 0);
 }
 
 int
@@ -172,10 +184,11 @@ pop_first(struct command_context *c, size_t first, struct wait_keys *keys)
 		status = open_zset(c, name, &z);
 	if (status != SETT_OK)
 		return status;
-	uint64_t size = zset_count(&z.zset);
+	uint64_t size = zset_count(&z.zset), taken = (uint64_t)count < size ? (uint64_t)count : size;
 	resp_array(c->reply, 2);
 	reply_bytes(c, name);
-	return pop(c, &z, (uint64_t)count < size ? (uint64_t)count : size, from_top, true);
+	status = pop(c, &z, taken, from_top, true);
+	return propagate_pop(c, status, name, from_top, taken);
 }
 
 int

@@ -524,6 +524,23 @@ config_check_from(struct config *config, const struct bytes *arguments, size_t c
 }
 
 int
+config_note_replica_of(struct config *config, const char *host, unsigned port)
+{
+	char text[16], reason[DIRECTIVE_REASON_SIZE];
+	int index = directive_index(BYTES_LITERAL("replicaof"));
+	snprintf(text, sizeof text, "%u", port);
+	struct bytes words[] = {bytes_of_string(host), bytes_of_string(text)};
+	struct directive_value value = {0};
+	mutex_lock(&config->private->lock);
+	int status = directive_parse(&directive_table[index], words, host[0] != '\0' ? 2 : 1,
+				     &config->private->values[index], false, &value, reason);
+	if (status == SETT_OK)
+		config_store(config, index, &value);
+	mutex_unlock(&config->private->lock);
+	return status;
+}
+
+int
 config_set(struct config *config, const struct bytes *arguments, size_t count, struct buffer *ret_error)
 {
 	return config_set_from(config, arguments, count, false, ret_error);

@@ -130,6 +130,16 @@ struct config {
 	bool append_only; /* which of them, where there are both kinds */
 	bool ignore_redis_files, import_redis_files;
 	bool check_at_start, aof_load_truncated;
+	/* replication */
+	char *replica_of; /* (runtime, under lock) "host port", empty: none. Changed by config_note_replica_of alone */
+	char *master_user, *master_auth; /* (runtime, under lock) NULL = none */
+	char *replica_announce_ip;       /* (runtime, under lock) NULL = what the master sees */
+	int replica_announce_port;       /* (runtime) 0 = port */
+	bool replica_serve_stale_data;   /* (runtime) */
+	bool replica_read_only;          /* (runtime) */
+	bool replica_announced;          /* (runtime) */
+	int replica_priority;            /* (runtime) */
+	bool repl_disable_tcp_nodelay;   /* (runtime) */
 	/* storage */
 	enum config_sync sync; /* (runtime) appendfsync */
 	uint64_t max_memory;   /* as set; 0 = a quarter of the machine's */
@@ -148,7 +158,13 @@ struct config {
 	int rdb_version;            /* (runtime) of files that are written */
 	int64_t key_load_delay;     /* (runtime) likewise, for each key that is loaded */
 	int64_t rdb_key_save_delay; /* (runtime) see rdb/database_writer.h */
-	int64_t zset_max_listpack_entries, zset_max_listpack_value; /* (runtime) */
+	int64_t repl_backlog_size; /* (runtime) bytes of the stream that are kept for replicas that come back */
+	int64_t repl_backlog_ttl, repl_timeout, repl_ping_replica_period; /* (runtime) seconds */
+	bool replica_ignore_maxmemory; /* (runtime) a replica evicts nothing by itself */
+	bool repl_diskless_sync;       /* (runtime) */
+	int64_t repl_diskless_sync_delay, repl_diskless_sync_max_replicas; /* (runtime) seconds, replicas */
+	int64_t min_replicas_to_write, min_replicas_max_lag;               /* (runtime) replicas, seconds */
+	int64_t zset_max_listpack_entries, zset_max_listpack_value;        /* (runtime) */
 	int64_t stream_node_max_entries; /* (runtime) approximate trimming goes by so many entries; 0: by 100 */
 	int64_t packed_max_size;         /* (runtime) bytes of a collection that is kept within its root */
 	int64_t hll_sparse_max_bytes;    /* (runtime) */
@@ -207,6 +223,9 @@ int config_set_from(struct config *, const struct bytes *arguments, size_t count
 /* Whether config_set_from would do it; changes nothing. */
 int config_check_from(struct config *, const struct bytes *arguments, size_t count, bool is_local,
 		      struct buffer *ret_error);
+/* REPLICAOF: `replicaof` says this from now on; an empty host: nothing. SETT_NO_MEMORY; SETT_INVALID: the directive would
+ * not take it. */
+int config_note_replica_of(struct config *, const char *host, unsigned port);
 /* Rewrites the file it was started from, keeping comments and order, through a temporary file, fsync and
  * rename. "ERR The server is running without a config file". */
 int config_rewrite(struct config *, bool force_all, struct buffer *ret_error);

@@ -188,7 +188,8 @@ check_title(struct directive_value *value, char *ret_reason)
 }
 
 /* ---- why settings have no effect, or are refused ---- */
-static const char NO_CONNECTIONS_OUT[] = "the server makes no outgoing connections";
+static const char SYSTEM_CHOOSES[] =
+	"connections to other servers leave from the address that the system chooses";
 static const char NO_MARK[] = "sockets are not marked";
 static const char REACTORS_READ[] = "the threads of io-threads always read, too";
 static const char NO_MODULES[] = "there are no modules";
@@ -208,7 +209,10 @@ static const char NO_THREAD[] = "a thread of the server's own gives memory back"
 static const char ALL_LOGGED[] = "every commit is in the server's own log: there is no AOF";
 static const char ALL_SAVED[] = "every commit is in the server's own log: there is no RDB file";
 static const char ALL_CHECKED[] = "every payload is checked";
-static const char NO_REPLICATION[] = "there is no replication yet";
+static const char TRIED_AGAIN[] = "what a replica can't write is tried again each second, until it can";
+static const char PASSED_OVER[] = "a command of the master's that fails is logged and passed over";
+static const char BESIDE[] = "a replica receives a data set in a file, and reads it beside the old data, "
+			     "which are served meanwhile";
 static const char NO_CLUSTER[] = "there is no cluster mode";
 static const char OTHER_LAYOUT[] = "lists and streams are laid out in another way";
 static const char NO_OLD_LUA[] = "scripts can't reach each other's environments";
@@ -238,7 +242,7 @@ const struct directive directive_table[] = {
 	/* network */
 	{INTEGER("port", 0, 65535, "6379", 0), FIELD(port)},
 	{SPECIAL("bind", KIND_BIND, "* -::*", MULTIPLE), FIELD(bind)},
-	{STRING("bind-source-addr", NULL, NULLABLE), NO_EFFECT(NO_CONNECTIONS_OUT)},
+	{STRING("bind-source-addr", NULL, NULLABLE), NO_EFFECT(SYSTEM_CHOOSES)},
 	{INTEGER("tcp-backlog", 0, INT_MAX, "511", IMMUTABLE), FIELD(tcp_backlog)},
 	{STRING("unixsocket", NULL, IMMUTABLE | NULLABLE), FIELD(unix_socket)},
 	{INTEGER("unixsocketperm", 0, 0777, "0", IMMUTABLE | DIRECTIVE_OCTAL), FIELD(unix_socket_permission)},
@@ -264,7 +268,7 @@ const struct directive directive_table[] = {
 	{INTEGER("tls-session-cache-size", 0, INT_MAX, "20480", 0), FIELD(tls.session_cache_size)},
 	{INTEGER("tls-session-cache-timeout", 0, INT_MAX, "300", 0), FIELD(tls.session_cache_timeout)},
 	{BOOLEAN("tls-cluster", "no", 0), FIELD(tls.cluster)},
-	{BOOLEAN("tls-replication", "no", 0), FIELD(tls.replication), NO_EFFECT(NO_REPLICATION)},
+	{BOOLEAN("tls-replication", "no", 0), FIELD(tls.replication)},
 	{CHOICE("tls-auth-clients", tls_clients_choices, "yes", 0), FIELD(tls.auth_clients)},
 	{BOOLEAN("tls-prefer-server-ciphers", "no", 0), FIELD(tls.prefer_server_ciphers)},
 	{BOOLEAN("tls-session-caching", "yes", 0), FIELD(tls.session_caching)},
@@ -401,46 +405,47 @@ const struct directive directive_table[] = {
 	/* replication */
 	{.alias = "slaveof",
 	 SPECIAL("replicaof", KIND_REPLICA_OF, "", IMMUTABLE | MULTIPLE),
-	 REFUSED(NO_REPLICATION)},
-	{STRING("masteruser", NULL, NULLABLE | SENSITIVE), NO_EFFECT(NO_REPLICATION)},
-	{STRING("masterauth", NULL, NULLABLE | SENSITIVE), NO_EFFECT(NO_REPLICATION)},
+	 FIELD(replica_of)},
+	{STRING("masteruser", NULL, NULLABLE | SENSITIVE), FIELD(master_user)},
+	{STRING("masterauth", NULL, NULLABLE | SENSITIVE), FIELD(master_auth)},
 	{.alias = "slave-serve-stale-data",
 	 BOOLEAN("replica-serve-stale-data", "yes", 0),
-	 NO_EFFECT(NO_REPLICATION)},
-	{.alias = "slave-read-only", BOOLEAN("replica-read-only", "yes", 0), NO_EFFECT(NO_REPLICATION)},
-	{.alias = "slave-lazy-flush", BOOLEAN("replica-lazy-flush", "no", 0), NO_EFFECT(NO_REPLICATION)},
+	 FIELD(replica_serve_stale_data)},
+	{.alias = "slave-read-only", BOOLEAN("replica-read-only", "yes", 0), FIELD(replica_read_only)},
+	{.alias = "slave-lazy-flush", BOOLEAN("replica-lazy-flush", "no", 0), NO_EFFECT(FREED_LATER)},
 	{.alias = "slave-ignore-maxmemory",
 	 BOOLEAN("replica-ignore-maxmemory", "yes", 0),
-	 NO_EFFECT(NO_REPLICATION)},
-	{BOOLEAN("replica-announced", "yes", 0), NO_EFFECT(NO_REPLICATION)},
-	{BOOLEAN("replica-ignore-disk-write-errors", "no", 0), NO_EFFECT(NO_REPLICATION)},
+	 FIELD(replica_ignore_maxmemory)},
+	{BOOLEAN("replica-announced", "yes", 0), FIELD(replica_announced)},
+	{BOOLEAN("replica-ignore-disk-write-errors", "no", 0), NO_EFFECT(TRIED_AGAIN)},
 	{.alias = "slave-priority",
 	 INTEGER("replica-priority", 0, INT_MAX, "100", 0),
-	 NO_EFFECT(NO_REPLICATION)},
+	 FIELD(replica_priority)},
 	{.alias = "slave-announce-ip",
 	 STRING("replica-announce-ip", NULL, NULLABLE),
-	 NO_EFFECT(NO_REPLICATION)},
+	 FIELD(replica_announce_ip)},
 	{.alias = "slave-announce-port",
 	 INTEGER("replica-announce-port", 0, 65535, "0", 0),
-	 NO_EFFECT(NO_REPLICATION)},
-	{BOOLEAN("repl-disable-tcp-nodelay", "no", 0), NO_EFFECT(NO_REPLICATION)},
-	{BOOLEAN("repl-diskless-sync", "yes", 0), NO_EFFECT(NO_REPLICATION)},
-	{INTEGER("repl-diskless-sync-delay", 0, INT_MAX, "5", 0), NO_EFFECT(NO_REPLICATION)},
-	{INTEGER("repl-diskless-sync-max-replicas", 0, INT_MAX, "0", 0), NO_EFFECT(NO_REPLICATION)},
-	{CHOICE("repl-diskless-load", diskless_load_choices, "disabled", 0), NO_EFFECT(NO_REPLICATION)},
-	{INTEGER("repl-timeout", 1, INT_MAX, "60", 0), NO_EFFECT(NO_REPLICATION)},
+	 FIELD(replica_announce_port)},
+	{BOOLEAN("repl-disable-tcp-nodelay", "no", 0), FIELD(repl_disable_tcp_nodelay)},
+	{BOOLEAN("repl-diskless-sync", "yes", 0), FIELD(repl_diskless_sync)},
+	{INTEGER("repl-diskless-sync-delay", 0, INT_MAX, "5", 0), FIELD(repl_diskless_sync_delay)},
+	{INTEGER("repl-diskless-sync-max-replicas", 0, INT_MAX, "0", 0),
+	 FIELD(repl_diskless_sync_max_replicas)},
+	{CHOICE("repl-diskless-load", diskless_load_choices, "disabled", 0), NO_EFFECT(BESIDE)},
+	{INTEGER("repl-timeout", 1, INT_MAX, "60", 0), FIELD(repl_timeout)},
 	{.alias = "repl-ping-slave-period",
 	 INTEGER("repl-ping-replica-period", 1, INT_MAX, "10", 0),
-	 NO_EFFECT(NO_REPLICATION)},
-	{INTEGER("repl-backlog-size", 1, LLONG_MAX, "1mb", MEMORY), NO_EFFECT(NO_REPLICATION)},
-	{INTEGER("repl-backlog-ttl", 0, LONG_MAX, "3600", 0), NO_EFFECT(NO_REPLICATION)},
+	 FIELD(repl_ping_replica_period)},
+	{INTEGER("repl-backlog-size", 1, LLONG_MAX, "1mb", MEMORY), FIELD(repl_backlog_size)},
+	{INTEGER("repl-backlog-ttl", 0, LONG_MAX, "3600", 0), FIELD(repl_backlog_ttl)},
 	{.alias = "min-slaves-to-write",
 	 INTEGER("min-replicas-to-write", 0, INT_MAX, "0", 0),
-	 REFUSED(NO_REPLICATION)},
+	 FIELD(min_replicas_to_write)},
 	{.alias = "min-slaves-max-lag",
 	 INTEGER("min-replicas-max-lag", 0, INT_MAX, "10", 0),
-	 NO_EFFECT(NO_REPLICATION)},
-	{CHOICE("propagation-error-behavior", propagation_choices, "ignore", 0), NO_EFFECT(NO_REPLICATION)},
+	 FIELD(min_replicas_max_lag)},
+	{CHOICE("propagation-error-behavior", propagation_choices, "ignore", 0), NO_EFFECT(PASSED_OVER)},
 
 	/* cluster */
 	{BOOLEAN("cluster-enabled", "no", IMMUTABLE), REFUSED(NO_CLUSTER)},

@@ -25,6 +25,7 @@
 #include "expire/removal.h"
 #include "keyspace/accesses.h"
 #include "keyspace/key.h"
+#include "repl/replication.h"
 #include "storage/base/thread.h"
 #include "storage/engine.h"
 #include "txn/pause.h"
@@ -76,9 +77,13 @@ struct evictor {
 
 /* ---- policies ---- */
 
+/* A replica has what its master has: nothing is evicted. */
 static enum config_policy
 policy_of(const struct evictor *e)
 {
+	if (e->server->replication != NULL && replication_is_replica(e->server->replication) &&
+	    __atomic_load_n(&e->server->config->replica_ignore_maxmemory, __ATOMIC_RELAXED))
+		return CONFIG_POLICY_NOEVICTION;
 	return (enum config_policy)__atomic_load_n(&e->server->config->max_memory_policy, __ATOMIC_RELAXED);
 }
 
@@ -251,6 +256,9 @@ evict(void *arg, struct keyspace_view *view, const struct listed_key *victim, ui
 	if (status != SETT_OK || !k.exists || (is_volatile(policy_of(e)) && k.root.expires_at == 0))
 		return status;
 	status = key_delete(&k);
+	if (status == SETT_OK)
+		status = keyspace_propagate(
+			view, k.db, 2, (const struct bytes[]){BYTES_LITERAL("DEL"), view->last_touched->key});
 	if (status == SETT_OK)
 		status = key_event(&k, EVENT_EVICTED, "evicted");
 	*evicted += status == SETT_OK;

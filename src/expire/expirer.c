@@ -11,7 +11,8 @@
  *
  * Invariants
  * - A key, or an element, is deleted only by a transaction that read it past its deadline in its own snapshot.
- * - Nothing is deleted while CLIENT PAUSE holds writes.
+ * - Nothing is deleted while CLIENT PAUSE holds writes, nor on a replica (I27). One that becomes a master begins as after a
+ *   start: tables are swept for all that came due meanwhile.
  * - A noted deadline that was renewed meanwhile is noted again, never dropped.
  *
  * Threads: one thread; `lock` guards the lists it is fed through and is never held during engine calls. */
@@ -59,7 +60,7 @@ struct expirer {
 	struct key_list batch, swept;
 	size_t swept_next;
 	uint64_t swept_ns, flushed_ns; /* when last; monotonic */
-	bool flush_wanted;
+	bool flush_wanted, was_replica;
 };
 
 /* ---- deleting ---- */
@@ -76,6 +77,8 @@ delete_expired(void *arg, struct keyspace_view *view, const struct listed_key *d
 {
 	struct expirer *e = arg;
 	struct type_expired expired;
+	if (replica_role_is_active(&e->server->replica_role))
+		return SETT_OK; /* it has become one since the key was listed */
 	int status = type_expire(view, d->db, bytes_of(d->key, d->size), &e->elements, &expired);
 	if (status != SETT_OK)
 		return status;
@@ -212,6 +215,17 @@ step_locked(struct expirer *e) REQUIRES(&e->lock)
 	    (server->pause != NULL && pause_mode_at(server->pause, now_ms) != PAUSE_NONE)) {
 		condition_wait_for(&e->changed, &e->lock, PAUSE_PERIOD_NS);
 		return;
+	}
+	if (replica_role_is_active(&server->replica_role)) {
+		e->was_replica = true;
+		key_list_clear(&e->met);
+		condition_wait_for(&e->changed, &e->lock, SWEEP_PERIOD_NS);
+		return;
+	}
+	if (e->was_replica) {
+		e->was_replica = false;
+		e->flush_wanted = true;
+		e->flushed_ns = e->swept_ns = 0;
 	}
 	bool active = __atomic_load_n(&server->config->active_expire, __ATOMIC_RELAXED);
 	collect(e, now_ms, active);

@@ -33,8 +33,11 @@ try_remove(struct removal *r, const struct key_list *keys, size_t first, size_t 
 	status = keyspace_begin(&view, r->server->keyspace, r->txn, &r->arena);
 	if (r->begin != NULL)
 		r->begin(r->arg);
-	for (size_t i = first; i < last && status == SETT_OK; i++)
+	view.shares = true;
+	for (size_t i = first; i < last && status == SETT_OK; i++) {
+		view.begins_apart = true;
 		status = r->remove(r->arg, &view, &keys->items[i], &removed);
+	}
 	if (status != SETT_OK) {
 		sett_txn_discard(r->txn);
 		return status;

@@ -346,8 +346,12 @@ info_gather(struct server *server, struct info_facts *ret)
 		script_library_stats(server->scripts, &ret->scripts);
 	ret->script_bytes = ret->scripts.script_bytes + ret->scripts.function_bytes;
 	tracking_stats(server->pubsub, &ret->tracking);
+	if (server->replication != NULL)
+		replication_get(server->replication, &ret->replication);
 	command_stats_lookups(server->command_stats, &ret->keyspace_misses, &ret->keyspace_hits);
 	ret->total_errors = command_stats_total_errors(server->command_stats);
+	if (server->follower != NULL)
+		follower_facts(server->follower, &ret->follower);
 	if (server->saver != NULL)
 		saver_facts(server->saver, &ret->save);
 	ret->last_save_seconds = ret->save.last_save_ms / 1000;

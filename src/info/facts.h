@@ -8,9 +8,11 @@
 #include "expire/evictor.h"
 #include "info/command_stats.h"
 #include "keyspace/libraries.h"
+#include "moving/follower.h"
 #include "moving/saver.h"
 #include "net/net.h"
 #include "pubsub/tracking.h"
+#include "repl/replication.h"
 #include "script/script.h"
 #include "storage/engine.h"
 #include "txn/server.h"
@@ -32,6 +34,8 @@ struct info_facts {
 	uint64_t io_threads_active, threaded_reads, threaded_writes;
 	uint64_t startup_log_bytes, pending_syncs, expire_cpu_ms;
 	struct saver_facts save;
+	struct follower_facts follower;
+	struct replication_state replication;
 	struct {
 		uint64_t is_active, began_ms, total_bytes, done_bytes, keys, expired;
 	} loading;

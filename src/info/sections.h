@@ -17,6 +17,7 @@ void info_print(struct output *, const char *format, ...) __attribute__((format(
 int info_write_commands(const struct info_facts *, struct keyspace_view *, struct output *);
 int info_write_errors(const struct info_facts *, struct keyspace_view *, struct output *);
 int info_write_latencies(const struct info_facts *, struct keyspace_view *, struct output *);
+int info_write_replication(const struct info_facts *, struct keyspace_view *, struct output *);
 int info_write_databases(const struct info_facts *, struct keyspace_view *, struct output *);
 
 #endif

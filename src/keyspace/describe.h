@@ -15,6 +15,7 @@ enum engine_key_kind {
 	ENGINE_KEY_NEXT_OBJECT, /* the next object id that was never leased */
 	ENGINE_KEY_MEMBER_SEED, /* the seed of members' hashes */
 	ENGINE_KEY_KNOWN_FILES, /* what is known of Redis' files */
+	ENGINE_KEY_POSITION,    /* the replication stream that the data stand in */
 	ENGINE_KEY_STEM_COUNT,  /* stems of SCAN's cursors that were ever made */
 	ENGINE_KEY_STEM,        /* generation, number: one of them, which is the entry's head */
 	ENGINE_KEY_LIBRARIES,   /* how many libraries of functions there are */

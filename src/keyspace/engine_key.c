@@ -115,6 +115,8 @@ describe_meta(struct bytes key)
 		return (struct engine_key){.kind = ENGINE_KEY_MEMBER_SEED};
 	if (key.size == 2 && key.data[1] == 'f')
 		return (struct engine_key){.kind = ENGINE_KEY_KNOWN_FILES};
+	if (key.size == 2 && key.data[1] == 'r')
+		return (struct engine_key){.kind = ENGINE_KEY_POSITION};
 	if (key.size == 2 && key.data[1] == 'c')
 		return (struct engine_key){.kind = ENGINE_KEY_STEM_COUNT};
 	if (key.size == 2 && key.data[1] == 'l')

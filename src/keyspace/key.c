@@ -52,7 +52,7 @@ int
 keyspace_note_expired(struct keyspace_view *view, unsigned db, struct bytes key)
 {
 	const struct expired_key *newest = view->first_expired;
-	if (view->expired_count >= HINTS_MAX ||
+	if ((view->expired_count >= HINTS_MAX && !view->propagates) ||
 	    (newest != NULL && newest->db == db && bytes_equal(newest->key, key)))
 		return SETT_OK;
 	struct expired_key *e = arena_allocate(view->arena, sizeof(*e), _Alignof(struct expired_key));
@@ -283,8 +283,11 @@ tell_of_existence(const struct key *k, bool exists_now)
 	struct keyspace_view *view = k->view;
 	struct bytes name = view->last_touched->key; /* the key's, in the arena */
 	int status = SETT_OK;
-	if (k->is_stored && !k->exists && (view->events & EVENT_EXPIRED) != 0)
+	bool expired = k->is_stored && !k->exists;
+	if (expired && (view->events & EVENT_EXPIRED) != 0)
 		status = keyspace_add_event(view, k->db, name, "expired");
+	if (expired && status == SETT_OK && view->propagates)
+		status = keyspace_propagate_expired(view, k->db, name);
 	if (status == SETT_OK && exists_now && !k->exists && (view->events & EVENT_NEW) != 0)
 		status = keyspace_add_event(view, k->db, name, "new");
 	return status;

@@ -15,6 +15,7 @@
  * - What a reply says of an empty database depends on the commit that emptied it: `observed` carries its
  *   timestamp to the runner (I1). */
 #include "keyspace/private.h"
+#include "keyspace/replacement.h"
 
 #include <assert.h>
 
@@ -105,9 +106,8 @@ write_number(struct sett_txn *txn, struct bytes key, uint64_t value)
 	return sett_txn_put(txn, key, &(struct sett_put){.head = bytes_of(text, sizeof(text))});
 }
 
-/* An epoch that was never used. */
-static int
-take_epoch(struct sett_txn *txn, uint64_t *ret)
+int
+keyspace_take_epoch(struct sett_txn *txn, uint64_t *ret)
 {
 	uint64_t next = 1;
 	struct bytes key = bytes_of(next_epoch_key, sizeof(next_epoch_key));
@@ -237,7 +237,7 @@ load_epochs(struct keyspace *k, struct sett_txn *txn)
 		uint64_t epoch;
 		int status = read_number(txn, key, &epoch);
 		if (status == SETT_NOT_FOUND) {
-			status = take_epoch(txn, &epoch);
+			status = keyspace_take_epoch(txn, &epoch);
 			if (status == SETT_OK)
 				status = write_number(txn, key, epoch);
 		}
@@ -363,7 +363,33 @@ keyspace_begin(struct keyspace_view *view, struct keyspace *k, struct sett_txn *
 				       .arena = arena,
 				       .now_ms = sett_txn_now_ms(txn),
 				       .events = __atomic_load_n(&k->events, __ATOMIC_RELAXED)};
+	view->propagates = (view->events & OBSERVER_REPLICATION) != 0;
 	return SETT_OK;
+}
+
+static int
+enter_epoch(struct keyspace_view *view, unsigned db, uint64_t epoch)
+{
+	/* A free slot stays, so that searches end. */
+	int status = view->epoch_count + 1 >= view->epoch_capacity ? grow_epochs(view) : SETT_OK;
+	if (status != SETT_OK)
+		return status;
+	*find_slot(view->epochs, view->epoch_capacity, db) = (struct view_epoch){.epoch = epoch, .db = db};
+	view->epoch_count++;
+	return SETT_OK;
+}
+
+/* Of a replacement, which nobody else uses: there is nothing to conflict with. */
+static int
+read_replaced_epoch(struct keyspace_view *view, unsigned db, uint64_t *ret)
+{
+	uint64_t epoch;
+	int status = replacement_epoch(view->replacement, db, &epoch);
+	if (status == SETT_OK)
+		status = enter_epoch(view, db, epoch);
+	if (status == SETT_OK)
+		*ret = epoch;
+	return status;
 }
 
 /* The first use of a database: its epoch joins the read set and the view. */
@@ -371,21 +397,20 @@ static int
 read_epoch(struct keyspace_view *view, unsigned db, uint64_t *ret)
 {
 	struct keyspace *k = view->keyspace;
+	if (__builtin_expect(view->replacement != NULL, 0))
+		return read_replaced_epoch(view, db, ret);
 	uint64_t epoch = database_epoch(k, db);
 	uint64_t since = __atomic_load_n(&k->databases[db].since, __ATOMIC_RELAXED);
 	if (since > sett_txn_snapshot(view->txn))
 		return SETT_CONFLICT;
 	int status = sett_txn_read_conflict(view->txn, epoch_conflict_key(db));
-	/* A free slot stays, so that searches end. */
-	if (status == SETT_OK && view->epoch_count + 1 >= view->epoch_capacity)
-		status = grow_epochs(view);
+	if (status == SETT_OK)
+		status = enter_epoch(view, db, epoch);
 	if (status != SETT_OK)
 		return status;
 	note_in_use(k, db);
 	if (since > view->observed)
 		view->observed = since;
-	*find_slot(view->epochs, view->epoch_capacity, db) = (struct view_epoch){.epoch = epoch, .db = db};
-	view->epoch_count++;
 	*ret = epoch;
 	return SETT_OK;
 }
@@ -423,7 +448,8 @@ keyspace_savepoint(const struct keyspace_view *view)
 					   .change = view->last_change,
 					   .touched = view->last_touched,
 					   .tracked = view->last_tracked,
-					   .effect = view->last_effect};
+					   .effect = view->last_effect,
+					   .front = view->front};
 }
 
 void
@@ -442,6 +468,7 @@ keyspace_rollback(struct keyspace_view *view, const struct keyspace_savepoint *t
 		to->tracked->next = NULL;
 	else
 		view->first_tracked = NULL;
+	view->front = to->front;
 	view->last_effect = to->effect;
 	if (to->effect != NULL)
 		to->effect->next = NULL;
@@ -508,13 +535,21 @@ keyspace_keep_lines(struct keyspace_view *view, struct effect *dropped)
 	}
 }
 
+/* Where what comes before all else belongs. */
+static struct effect **
+front_of(struct keyspace_view *view)
+{
+	return view->front != NULL ? &view->front->next : &view->first_effect;
+}
+
 void
 keyspace_effects_to_front(struct keyspace_view *view, struct effect *last)
 {
-	if (last == NULL || last == view->last_effect)
+	if (last == NULL || last == view->last_effect || last == view->front)
 		return;
-	view->last_effect->next = view->first_effect;
-	view->first_effect = last->next;
+	struct effect **front = front_of(view), *moved = last->next;
+	view->last_effect->next = *front;
+	*front = moved;
 	last->next = NULL;
 	view->last_effect = last;
 }
@@ -530,8 +565,58 @@ int
 keyspace_add_message(struct keyspace_view *view, enum effect_kind kind, struct bytes channel,
 		     struct bytes message)
 {
-	assert(kind != EFFECT_EVENT);
+	assert(kind != EFFECT_EVENT && kind != EFFECT_COMMAND);
 	return add_effect(view, &(struct effect){.kind = kind, .channel = channel, .message = message});
+}
+
+int
+keyspace_add_command(struct keyspace_view *view, unsigned db, size_t argc, const struct bytes *argv,
+		     const struct argument_body *bodies)
+{
+	assert(view->propagates && argc > 0);
+	struct effect command = {.kind = EFFECT_COMMAND,
+				 .apart = view->begins_apart,
+				 .db = db,
+				 .argc = argc,
+				 .argv = argv,
+				 .bodies = bodies};
+	view->begins_apart = false;
+	return add_effect(view, &command);
+}
+
+int
+keyspace_propagate_expired(struct keyspace_view *view, unsigned db, struct bytes key)
+{
+	struct bytes *argv = arena_allocate(view->arena, 2 * sizeof(*argv), _Alignof(struct bytes));
+	struct effect *e = arena_allocate(view->arena, sizeof(*e), _Alignof(struct effect));
+	if (argv == NULL || e == NULL)
+		return SETT_NO_MEMORY;
+	assert(view->propagates);
+	argv[0] = BYTES_LITERAL("DEL");
+	argv[1] = key;
+	struct effect **front = front_of(view);
+	*e = (struct effect){.next = *front,
+			     .kind = EFFECT_COMMAND,
+			     .apart = view->shares,
+			     .db = db,
+			     .argc = 2,
+			     .argv = argv};
+	*front = e;
+	if (e->next == NULL)
+		view->last_effect = e;
+	return SETT_OK;
+}
+
+int
+keyspace_propagate(struct keyspace_view *view, unsigned db, size_t argc, const struct bytes *argv)
+{
+	if (!view->propagates)
+		return SETT_OK;
+	struct bytes *copy = arena_allocate(view->arena, argc * sizeof(*copy), _Alignof(struct bytes));
+	if (copy == NULL)
+		return SETT_NO_MEMORY;
+	memcpy(copy, argv, argc * sizeof(*copy));
+	return keyspace_add_command(view, db, argc, copy, NULL);
 }
 
 /* ---- touched keys, and keys that are told of ---- */
@@ -597,6 +682,19 @@ change_epoch(struct keyspace_view *view, unsigned db, uint64_t before, uint64_t 
 	return SETT_OK;
 }
 
+int
+keyspace_drop_counters(struct keyspace_view *view, uint64_t epoch)
+{
+	int status = sett_txn_counter_drop(view->txn, keys_counter(epoch));
+	if (status == SETT_OK)
+		status = sett_txn_counter_drop(view->txn, deadlines_counter(epoch));
+	if (status == SETT_OK)
+		status = sett_txn_counter_drop(view->txn, due_counter(epoch));
+	if (status == SETT_OK)
+		status = sett_txn_counter_drop(view->txn, deadline_sum_counter(epoch));
+	return status;
+}
+
 static int
 drop_epoch(struct keyspace_view *view, uint64_t epoch)
 {
@@ -607,15 +705,7 @@ drop_epoch(struct keyspace_view *view, uint64_t epoch)
 		epoch_prefix(prefix, kinds[i], epoch);
 		status = sett_txn_drop_prefix(view->txn, bytes_of(prefix, sizeof(prefix)));
 	}
-	if (status == SETT_OK)
-		status = sett_txn_counter_drop(view->txn, keys_counter(epoch));
-	if (status == SETT_OK)
-		status = sett_txn_counter_drop(view->txn, deadlines_counter(epoch));
-	if (status == SETT_OK)
-		status = sett_txn_counter_drop(view->txn, due_counter(epoch));
-	if (status == SETT_OK)
-		status = sett_txn_counter_drop(view->txn, deadline_sum_counter(epoch));
-	return status;
+	return status == SETT_OK ? keyspace_drop_counters(view, epoch) : status;
 }
 
 int
@@ -629,10 +719,28 @@ keyspace_flush(struct keyspace_view *view, unsigned db)
 		return status;
 	status = keyspace_epoch(view, db, &old);
 	if (status == SETT_OK)
-		status = take_epoch(view->txn, &epoch);
+		status = keyspace_take_epoch(view->txn, &epoch);
 	if (status == SETT_OK)
 		status = drop_epoch(view, old);
 	return status == SETT_OK ? change_epoch(view, db, old, epoch, false) : status;
+}
+
+int
+keyspace_replace(struct keyspace_view *view, unsigned db, uint64_t epoch)
+{
+	uint64_t old;
+	view->flushed = true;
+	int status = keyspace_epoch(view, db, &old);
+	if (status == SETT_OK)
+		status = drop_epoch(view, old);
+	/* Keys may also have appeared, as with SWAPDB. */
+	return status == SETT_OK ? change_epoch(view, db, old, epoch, true) : status;
+}
+
+bool
+keyspace_uses_epoch(const struct keyspace_view *view, unsigned db)
+{
+	return view->epoch_capacity > 0 && find_slot(view->epochs, view->epoch_capacity, db)->epoch != 0;
 }
 
 int

@@ -94,26 +94,43 @@ enum event_class {
 };
 /* Others that are told, beside the events in a view's `events` (keyspace_set_observed). */
 enum observer {
-	OBSERVER_TRACKING = 1 << 16, /* of the changes of keys that they have read */
-	OBSERVER_PREFIXES = 1 << 17, /* of those of all keys with a prefix */
-	OBSERVER_MONITOR = 1 << 18,  /* of every command */
-	OBSERVERS = OBSERVER_TRACKING | OBSERVER_PREFIXES | OBSERVER_MONITOR,
+	OBSERVER_TRACKING = 1 << 16,    /* of the changes of keys that they have read */
+	OBSERVER_PREFIXES = 1 << 17,    /* of those of all keys with a prefix */
+	OBSERVER_MONITOR = 1 << 18,     /* of every command */
+	OBSERVER_REPLICATION = 1 << 19, /* of the commands that make a replica the same (EFFECT_COMMAND) */
+	OBSERVERS = OBSERVER_TRACKING | OBSERVER_PREFIXES | OBSERVER_MONITOR | OBSERVER_REPLICATION,
 };
 
 /* What others are told of the transaction once it has committed (I15). Its texts are arguments, in the arena, or
  * static: they last until the transaction ends. */
+struct argument_body; /* net/argument_body.h */
+struct stream_part;   /* repl/replication.h */
 struct effect {
 	struct effect *next;
-	/* EFFECT_LINE: `message` is a line for those that monitor */
-	enum effect_kind { EFFECT_EVENT, EFFECT_MESSAGE, EFFECT_SHARD_MESSAGE, EFFECT_LINE } kind;
-	unsigned db;          /* of an event */
+	/* EFFECT_LINE: `message` is a line for those that monitor. EFFECT_COMMAND: replicas are to run `argv` */
+	enum effect_kind {
+		EFFECT_EVENT,
+		EFFECT_MESSAGE,
+		EFFECT_SHARD_MESSAGE,
+		EFFECT_LINE,
+		EFFECT_COMMAND
+	} kind;
+	/* Of a command: it begins another request than what stands before it. Those up to the next such one belong
+	   together: several are a MULTI block */
+	bool apart;
+	unsigned db;          /* of an event, of a command */
 	const char *event;    /* its name */
 	struct bytes channel; /* of an event: the key */
 	struct bytes message;
+	/* Of a command. Where there are bodies, the transaction runs on a thread that may wait. */
+	size_t argc;
+	const struct bytes *argv;
+	const struct argument_body *bodies; /* of the large values among them; NULL: none */
 };
 
 struct epoch_change;
 struct object_build;
+struct replacement;
 struct view_epoch;
 struct key;
 
@@ -143,10 +160,21 @@ struct keyspace_view {
 	uint64_t misses, hits;            /* key_read: keys that commands asked for, absent and there */
 	struct epoch_change *last_change; /* epochs that this transaction changes, newest first */
 	struct effect *first_effect, *last_effect; /* in order */
+	/* The last SWAPDB's: what goes to the front stands behind it, as names meant something else before. NULL: none */
+	struct effect *front;
 	unsigned
 		events; /* classes and channels of events that are wanted (keyspace_set_events), and observers;
 			    0: none */
-	uint64_t client; /* whose command runs, by id; 0: nobody's. Set after keyspace_begin */
+	/* Replicas are told of what it does: OBSERVER_REPLICATION. Taken back where the commands come from a master, whose
+	   stream they have. Set by keyspace_begin */
+	bool propagates;
+	struct stream_part *
+		stream; /* of a master's commands: the bytes that they came as (repl/replication.h); NULL: others. Set
+				       after keyspace_begin */
+	uint64_t stream_offset; /* the commit's: behind what it has put into the stream; 0: nothing */
+	bool shares;            /* several requests' commands are in it. Set after keyspace_begin */
+	bool begins_apart;      /* the next command among the effects is `apart` */
+	uint64_t client;        /* whose command runs, by id; 0: nobody's. Set after keyspace_begin */
 	struct tracked_read *first_tracked, *last_tracked; /* in order */
 	bool flushed; /* a database was flushed, be it that it was empty */
 	const struct prepared_key *prepared, *prepared_end; /* keys about to be used, in this order; may be
@@ -155,6 +183,8 @@ struct keyspace_view {
 	bool may_build; /* new collections may be built in commits of their own. Set after keyspace_begin */
 	struct object_build *builds; /* those of this transaction */
 	struct object_build *build;  /* of a view of elements: that which it belongs to */
+	/* replacement.h: what the view sees and changes instead of what is served; NULL. Set after keyspace_begin */
+	struct replacement *replacement;
 };
 
 /* `txn` is running with SETT_TXN_MANUAL_CONFLICTS. */
@@ -172,7 +202,7 @@ struct keyspace_savepoint {
 	struct epoch_change *change;
 	struct touched_key *touched;
 	struct tracked_read *tracked;
-	struct effect *effect;
+	struct effect *effect, *front;
 };
 struct keyspace_savepoint keyspace_savepoint(const struct keyspace_view *);
 void keyspace_rollback(struct keyspace_view *, const struct keyspace_savepoint *);
@@ -190,6 +220,16 @@ int keyspace_add_event(struct keyspace_view *, unsigned db, struct bytes key, co
 /* Adds a message for the subscribers of a channel. Both texts last until the transaction ends. SETT_NO_MEMORY. */
 int keyspace_add_message(struct keyspace_view *, enum effect_kind, struct bytes channel,
 			 struct bytes message);
+
+/* Adds a command for replicas; `argv` and its texts last until the transaction ends. For views that propagate.
+ * SETT_NO_MEMORY. */
+int keyspace_add_command(struct keyspace_view *, unsigned db, size_t argc, const struct bytes *argv,
+			 const struct argument_body *bodies);
+/* The same with a copy of `argv`, if the view propagates. SETT_NO_MEMORY. */
+int keyspace_propagate(struct keyspace_view *, unsigned db, size_t argc, const struct bytes *argv);
+/* Tells replicas, which delete nothing by themselves, that a key past its deadline goes: before all else (`front`), as no
+ * command of the transaction has seen it. `key` lasts until it ends. For views that propagate. SETT_NO_MEMORY. */
+int keyspace_propagate_expired(struct keyspace_view *, unsigned db, struct bytes key);
 
 /* Adds those of the effects that are lines again, after a rollback has dropped them: what ran is shown, though it failed. */
 void keyspace_keep_lines(struct keyspace_view *, struct effect *dropped);

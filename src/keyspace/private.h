@@ -103,6 +103,16 @@ int keyspace_note_expired(struct keyspace_view *, unsigned db, struct bytes key)
 /* Drops the elements of an object, which take about `bytes` bytes. */
 int keyspace_drop_object(struct keyspace_view *, uint64_t epoch, uint64_t object, uint64_t bytes);
 
+/* ---- keyspace.c, for replacement.c ---- */
+/* An epoch that was never used. Statuses of reads and writes. */
+int keyspace_take_epoch(struct sett_txn *, uint64_t *ret);
+/* The database lies under this epoch from the commit on, and what it held before is dropped. */
+int keyspace_replace(struct keyspace_view *, unsigned db, uint64_t epoch);
+/* Whether the view has used the database. */
+bool keyspace_uses_epoch(const struct keyspace_view *, unsigned db);
+/* Of an epoch that nobody uses any more. */
+int keyspace_drop_counters(struct keyspace_view *, uint64_t epoch);
+
 /* ---- engine_key.c: both make an engine key in the arena. SETT_NO_MEMORY ---- */
 void epoch_prefix(uint8_t ret[EPOCH_PREFIX_SIZE], uint8_t kind, uint64_t epoch);
 /* Of a user key. */

@@ -15,8 +15,19 @@ struct import_losses {
 	uint64_t functions;
 };
 
+/* A library of functions that is kept back (struct import). */
+struct import_library {
+	struct import_library *next;
+	size_t size;
+	uint8_t text[];
+};
+
 struct import {
 	struct server *server;
+	/* keyspace/replacement.h: where the keys go. Libraries of functions are then gathered in `libraries`, in order, for
+	 * the commit that serves them: import_free_libraries. NULL: keys are served as they come. RDB files alone. */
+	struct replacement *replacement;
+	struct import_library *libraries, **last_library;
 	/* Asked now and then: whether to give up (SETT_ABORTED). May be NULL. */
 	bool (*should_stop)(void *arg);
 	/* Told now and then how far it is. May be NULL. */
@@ -47,6 +58,7 @@ int import_progress(struct import *, struct import_file *, size_t at);
 /* An RDB file, or the one at the beginning of an append-only file. `ret_size`: its bytes. SETT_CORRUPT: damaged, or it has what can't be carried:
  * the error says where. SETT_ABORTED; statuses of commits. */
 int import_rdb(struct import *, struct import_file *, size_t *ret_size);
+void import_free_libraries(struct import *);
 /* An append-only file, with an RDB file at its beginning or not. Where its end is cut off: SETT_OK if `takes_truncated`,
  * with a line in the log. */
 int import_aof(struct import *, struct import_file *, bool takes_truncated);

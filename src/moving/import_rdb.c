@@ -6,10 +6,12 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "config/config.h"
 #include "keyspace/accesses.h"
 #include "keyspace/build.h"
+#include "keyspace/replacement.h"
 #include "rdb/database_reader.h"
 #include "txn/commit.h"
 
@@ -164,10 +166,37 @@ skip_empty(struct rdb_import *r, struct rdb_database_reader *reader, const struc
 
 /* ---- functions ---- */
 
+void
+import_free_libraries(struct import *i)
+{
+	while (i->libraries != NULL) {
+		struct import_library *next = i->libraries->next;
+		free(i->libraries);
+		i->libraries = next;
+	}
+	i->last_library = NULL;
+}
+
+static int
+keep_functions(struct import *i, struct bytes text)
+{
+	struct import_library *library = malloc(sizeof(*library) + text.size);
+	if (library == NULL)
+		return SETT_NO_MEMORY;
+	library->next = NULL;
+	library->size = text.size;
+	memcpy(library->text, text.data, text.size);
+	*(i->last_library != NULL ? i->last_library : &i->libraries) = library;
+	i->last_library = &library->next;
+	return SETT_OK;
+}
+
 /* A library, in a transaction of its own. What the server does not take is counted. */
 static int
 load_functions(struct rdb_import *r, struct bytes text)
 {
+	if (r->import->replacement != NULL)
+		return keep_functions(r->import, text);
 	const struct bytes argv[] = {BYTES_LITERAL("FUNCTION"), BYTES_LITERAL("LOAD"),
 				     BYTES_LITERAL("REPLACE"), text};
 	struct feed feed;
@@ -245,6 +274,15 @@ tell_of_deadlines(struct server *server, const struct keyspace_view *view)
 			server->listeners.deadline(server, t->db, t->key, t->expires_at);
 }
 
+/* Nobody is told of what is not served. */
+static void
+hide(struct keyspace_view *view, struct replacement *replacement)
+{
+	view->replacement = replacement;
+	view->events = 0;
+	view->propagates = false;
+}
+
 /* SETT_NOT_FOUND: it was the last. */
 static int
 run_transaction(struct rdb_import *r, struct rdb_database_reader *reader)
@@ -256,14 +294,17 @@ run_transaction(struct rdb_import *r, struct rdb_database_reader *reader)
 	if (status != SETT_OK)
 		return status;
 	status = keyspace_begin(&view, server->keyspace, r->txn, &r->arena);
+	if (r->import->replacement != NULL)
+		hide(&view, r->import->replacement);
 	if (status == SETT_OK)
 		status = take_entries(r, &view, reader);
 	bool is_last = status == SETT_NOT_FOUND;
 	if (status == SETT_OK || is_last)
-		status = commit_transaction(server, &view, NULL, NULL, NULL);
+		status = view.replacement != NULL ? replacement_commit(view.replacement, &view)
+						  : commit_transaction(server, &view, NULL, NULL, NULL);
 	else
 		sett_txn_discard(r->txn);
-	if (status == SETT_OK)
+	if (status == SETT_OK && view.replacement == NULL)
 		tell_of_deadlines(server, &view);
 	build_close_all(&view);
 	sett_body_writer_close(r->body);

@@ -40,6 +40,17 @@ piece_done(struct mailbox_message *message)
 	connections_queue_send(r, c);
 }
 
+static void
+begin_piece(struct connection *c)
+{
+	struct piece *p = &c->piece;
+	if (p->bytes.capacity > PIECE_KEPT)
+		resp_writer_free(&p->bytes);
+	resp_truncate(&p->bytes, 0);
+	p->start = 0;
+	p->is_last = false;
+}
+
 /* On a pool thread. Nothing of the connection may be touched after the post. */
 static void
 make_piece(struct pool_job *job, void *thread)
@@ -47,11 +58,7 @@ make_piece(struct pool_job *job, void *thread)
 	struct connection *c = list_entry(job, struct connection, pool.job);
 	struct reply_source *source = c->output.streams->source;
 	struct piece *p = &c->piece;
-	if (p->bytes.capacity > PIECE_KEPT)
-		resp_writer_free(&p->bytes);
-	resp_truncate(&p->bytes, 0);
-	p->start = 0;
-	p->is_last = false;
+	begin_piece(c);
 	struct sett_error error = {0};
 	p->status = source->operations->next(source, thread, &p->bytes, &p->is_last, &error);
 	if (p->status != SETT_OK && error.message[0] != 0)
@@ -61,14 +68,35 @@ make_piece(struct pool_job *job, void *thread)
 	loop_post(c->reactor->loop, &c->pool.message);
 }
 
-void
-bodies_make_piece(struct reactor *r, struct connection *c)
+/* What the source has at this moment: true if the connection's piece is made. */
+static bool
+take_at_hand(struct reactor *r, struct connection *c, enum source_state state)
 {
+	if (state == SOURCE_PIECE && !c->piece.bytes.failed) {
+		connections_account(r, c);
+		return true;
+	}
+	if (state != SOURCE_NOTHING)
+		connections_close(r, c);
+	return false;
+}
+
+bool
+bodies_next_piece(struct reactor *r, struct connection *c)
+{
+	struct reply_source *source = c->output.streams->source;
 	assert(connection_needs_piece(c));
+	if (source->operations->at_hand != NULL) {
+		begin_piece(c);
+		enum source_state state = source->operations->at_hand(source, &c->piece.bytes);
+		if (state != SOURCE_ON_DISK)
+			return take_at_hand(r, c, state);
+	}
 	c->pool.job.run = make_piece;
 	c->pool.message.run = piece_done;
 	c->state = CONNECTION_READING;
 	pool_submit(r->net->pool, POOL_SHORT, &c->pool.job);
+	return false;
 }
 
 bool

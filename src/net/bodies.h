@@ -14,8 +14,9 @@
 struct reactor;
 struct connection;
 
-/* Has the pool make the next piece of the first source; the piece is sent when it is there. */
-void bodies_make_piece(struct reactor *, struct connection *);
+/* Makes the next piece of the first source: true if it was at hand; else the pool makes it, and it is sent when it is there,
+ * or the source waits, or the connection was closed. */
+bool bodies_next_piece(struct reactor *, struct connection *);
 /* From the cron: closes the connection if one of its sources is past its limit (I20). True if it did. It is not in the
  * pool. */
 bool bodies_close_limited(struct reactor *, struct connection *);

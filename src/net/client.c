@@ -20,10 +20,15 @@ client_write_flags(const struct client *client, char ret[CLIENT_FLAGS_SIZE])
 	bool monitors = __atomic_load_n(&client->is_monitor, __ATOMIC_RELAXED);
 	unsigned tracking = __atomic_load_n(&client->tracking, __ATOMIC_RELAXED);
 	bool broken = tracking != 0 && __atomic_load_n(&client->redirect_broken, __ATOMIC_RELAXED);
-	snprintf(ret, size, "%s%s%s%s%s%s%s%s%s", monitors ? "O" : "",
-		 client_is_subscribed(client) ? "P" : "", in_multi ? "x" : "", blocked ? "b" : "",
-		 tracking != 0 ? "t" : "", broken ? "R" : "", (tracking & TRACKING_BROADCAST) != 0 ? "B" : "",
-		 client->unix_socket ? "U" : "", no_evict ? "e" : "");
+	bool is_replica = __atomic_load_n(&client->is_replica, __ATOMIC_RELAXED);
+	snprintf(ret, size, "%s%s%s%s%s%s%s%s%s%s",
+		 monitors             ? "O"
+			 : is_replica ? "S"
+				      : "",
+		 client->is_master ? "M" : "", client_is_subscribed(client) ? "P" : "", in_multi ? "x" : "",
+		 blocked ? "b" : "", tracking != 0 ? "t" : "", broken ? "R" : "",
+		 (tracking & TRACKING_BROADCAST) != 0 ? "B" : "", client->unix_socket ? "U" : "",
+		 no_evict ? "e" : "");
 	if (ret[0] == '\0')
 		snprintf(ret, size, "N");
 }

@@ -12,6 +12,7 @@
 #include "storage/base/bytes.h"
 
 struct command;           /* txn/command.h */
+struct command_context;   /* likewise */
 struct transaction_state; /* txn/: the MULTI queue and WATCH list; NULL until used */
 struct connection;        /* net/connection.h */
 struct output_stream;     /* net/output.h */
@@ -19,6 +20,8 @@ struct argument_body;     /* net/argument_body.h */
 struct waiter;            /* txn/waiting.h */
 struct subscriber;        /* pubsub/subscriptions.h; NULL until used */
 struct tracker;           /* pubsub/trackers.c; NULL until used */
+struct replica;           /* repl/replicas.h; NULL until used */
+struct ack_wait;          /* repl/acks.c; NULL: it does not wait for replicas */
 struct monitor;           /* pubsub/monitors.c; NULL: it is none */
 
 /* CLIENT REPLY. Both of the first two keep a reply back. */
@@ -62,8 +65,9 @@ struct client {
 	struct acl_user *user;
 	/* The set of users that he was last found in; the same if he may do all, else 0: txn/rights.h. */
 	uint64_t rights_number, full_rights_number;
-	bool no_evict;          /* shown: CLIENT NO-EVICT */
-	bool loads;             /* it is none: its commands are read from a file (moving/) */
+	bool no_evict;  /* shown: CLIENT NO-EVICT */
+	bool loads;     /* it is none: its commands are read from a file, or come from a master (moving/) */
+	bool is_master; /* the latter */
 	bool close_after_reply; /* QUIT, CLIENT KILL of itself: send what is there, then close */
 	bool unix_socket;
 	bool gone; /* atomic (relaxed): nobody waits for the reply: the connection was closed, or the server stops */
@@ -84,7 +88,16 @@ struct client {
 	bool redirect_broken;    /* shown: that client was gone; the reactor's */
 	struct tracker *tracker; /* atomic: set once, by its own thread or under the registry's lock */
 	struct monitor *monitor;
-	bool is_monitor;  /* shown */
+	/* Of a client that loads: called in the transaction of each of its requests, after the command, to add to what
+	 * it writes. What it returns but SETT_OK ends the run as a failing command's status does. NULL: nothing to add */
+	int (*before_commit)(void *arg, struct command_context *);
+	void *before_commit_arg;
+	bool is_monitor; /* shown */
+	struct replica *replica;
+	bool is_replica;          /* shown: it gets the stream, and no replies */
+	uint64_t stream_offset;   /* of the stream: behind what it wrote last; 0: nothing */
+	uint64_t write_timestamp; /* of its last commit that wrote; 0: none */
+	struct ack_wait *ack_wait;
 	unsigned reactor; /* the number of its reactor */
 	struct transaction_state *transaction;
 	uint64_t missing;       /* of REQUEST_MISSED: for which bytes it waits; another number: for others */

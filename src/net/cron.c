@@ -29,7 +29,8 @@ check_connection(struct reactor *r, struct connection *c)
 		return;
 	uint64_t idle = now > client->last_active_ms ? now - client->last_active_ms : 0;
 	int64_t timeout = __atomic_load_n(&r->net->config->timeout_seconds, __ATOMIC_RELAXED);
-	if (timeout > 0 && !client_is_subscribed(client) && idle > (uint64_t)timeout * 1000) {
+	if (timeout > 0 && !client_is_subscribed(client) && !client->is_replica &&
+	    idle > (uint64_t)timeout * 1000) {
 		log_sink_printf(&r->net->sink, LOG_LEVEL_VERBOSE, "Closing idle client");
 		connections_close(r, c);
 		return;

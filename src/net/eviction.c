@@ -48,7 +48,7 @@ eviction_is_near(const struct net *net)
 static bool
 may_be_closed(const struct connection *c, uint64_t spared)
 {
-	return !c->closing && !connection_is_in_pool(c) && c->accounted > spared &&
+	return !c->closing && !connection_is_in_pool(c) && !c->client.is_replica && c->accounted > spared &&
 		!__atomic_load_n(&c->client.no_evict, __ATOMIC_RELAXED);
 }
 

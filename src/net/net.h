@@ -40,6 +40,7 @@ enum wait_end {
 	WAIT_SERVED,    /* what was waited for has happened */
 	WAIT_TIMED_OUT, /* by its time, or as if */
 	WAIT_UNBLOCKED, /* by an administrator, with an error */
+	WAIT_DEMOTED,   /* the server has become a replica: with an error */
 	WAIT_CLOSED,    /* the connection closes: no reply */
 };
 
@@ -153,6 +154,9 @@ void net_wake_reactor(struct net *, unsigned reactor);
  * client is under way (from the pool, or in execute), it comes behind that. From request_handler.deliver alone. The client may be closed by it (its
  * memory stays until the tick is over); an empty message says that there was no memory for it, and closes it. */
 void client_push(struct client *, struct bytes message, uint64_t timestamp, bool behind_reply);
+/* A source of its reply that had nothing (reply_source.h) may have something now; it leaves once `timestamp` has been
+ * reached. From request_handler.deliver alone. */
+void client_resume(struct client *, uint64_t timestamp);
 /* Asks main to shut down: makes net_wait_for_shutdown return. Any thread, also a signal handler's reach
  * (async-signal-safe). */
 void net_request_shutdown(struct net *);
@@ -166,6 +170,8 @@ bool net_shutdown_is_requested(struct net *);
 int net_each_client(struct net *, int (*each)(void *arg, struct client *), void *arg);
 /* The connection is closed soon, by its reactor. Under the registry's lock, that is from net_each_client. */
 void client_kill_locked(struct net *, struct client *);
+/* An id that no other client has, for one that is in no list of net's. */
+uint64_t net_take_client_id(struct net *);
 /* Runs the function under the registry's lock, as net_each_client its own. */
 void net_with_clients(struct net *, void (*run)(void *arg), void *arg);
 /* Changes the user under the registry's lock. Takes the reference over. */

@@ -35,6 +35,15 @@ registry_remove(struct net *net, struct connection *c)
 	mutex_unlock(&net->registry.mutex);
 }
 
+uint64_t
+net_take_client_id(struct net *net)
+{
+	mutex_lock(&net->registry.mutex);
+	uint64_t id = net->registry.next_id++;
+	mutex_unlock(&net->registry.mutex);
+	return id;
+}
+
 static int
 each(struct net *net, bool killed_too, int (*call)(void *arg, struct client *), void *arg)
 {

@@ -12,7 +12,10 @@
 #include "net/reactor_private.h"
 #include "net/slow_reader.h"
 
-enum { ERROR_LOG_INTERVAL_MS = 1000 };
+enum {
+	ERROR_LOG_INTERVAL_MS = 1000,
+	PIECES_AT_ONCE = 8, /* then others have their turn */
+};
 
 /* As in Redis, `everysec` holds write replies while a sync is this late. */
 static const uint64_t sync_lag_max_ns = 2000000000;
@@ -180,6 +183,15 @@ replies_add_pushes(struct reactor *r, struct connection *c)
 	c->pushes_timestamp = 0;
 }
 
+void
+client_resume(struct client *client, uint64_t timestamp)
+{
+	struct connection *c = client->connection;
+	if (timestamp > c->reactor->newest)
+		c->reactor->newest = timestamp;
+	connections_queue_send(c->reactor, c);
+}
+
 /* ---- sending ---- */
 
 void
@@ -219,10 +231,41 @@ is_finished(const struct reactor *r, const struct connection *c)
 		(c->input_ended && !connection_has_input(c) && !list_is_linked(&c->run_link));
 }
 
+/* Sends once what may leave. False: the socket is broken, and the connection closed. */
+static bool
+send_once(struct reactor *r, struct connection *c)
+{
+	size_t size = 0;
+	if (c->writable && !connection_send(c, &size)) {
+		log_sink_printf(&r->net->sink, LOG_LEVEL_VERBOSE, "Error writing to client: %s",
+				strerror(errno));
+		connections_close(r, c);
+		return false;
+	}
+	if (size > 0) {
+		counter_add(&r->counters.bytes_out, size);
+		counter_add(&r->counters.writes, 1);
+	}
+	return true;
+}
+
+/* Pieces that are at hand are sent one behind the other. False: the connection is closed. */
+static bool
+send_sources(struct reactor *r, struct connection *c)
+{
+	for (int i = 0; i < PIECES_AT_ONCE; i++) {
+		if (!connection_needs_piece(c) || !bodies_next_piece(r, c))
+			return !c->closing;
+		if (!send_once(r, c))
+			return false;
+	}
+	connections_queue_send(r, c);
+	return true;
+}
+
 static void
 send_connection(struct reactor *r, struct connection *c)
 {
-	size_t size = 0;
 	output_release(&c->output, r->frontier);
 	if (output_is_held(&c->output) != list_is_linked(&c->held_link)) {
 		if (output_is_held(&c->output))
@@ -230,27 +273,16 @@ send_connection(struct reactor *r, struct connection *c)
 		else
 			list_remove(&c->held_link);
 	}
-	if (c->writable && !connection_send(c, &size)) {
-		log_sink_printf(&r->net->sink, LOG_LEVEL_VERBOSE, "Error writing to client: %s",
-				strerror(errno));
-		connections_close(r, c);
+	if (!send_once(r, c))
 		return;
-	}
-	if (size > 0) {
-		counter_add(&r->counters.bytes_out, size);
-		counter_add(&r->counters.writes, 1);
-	}
 	if (!c->client.authenticated && slow_reader_close_unauthenticated(r, c))
 		return;
 	if (is_finished(r, c)) {
 		connections_close(r, c);
 		return;
 	}
-	if (connection_needs_piece(c)) {
-		bodies_make_piece(r, c);
-		if (c->closing)
-			return;
-	}
+	if (connection_needs_piece(c) && !send_sources(r, c))
+		return;
 	if (__builtin_expect(c->throttled, 0) && slow_reader_may_go_on(r, c)) {
 		c->throttled = false;
 		connections_queue_run(r, c); /* which reads the backlog, too */
@@ -273,8 +305,11 @@ send_queued(struct reactor *r)
 				connections_queue_send(r, c);
 		}
 	}
-	struct list_link *link;
-	while ((link = list_take_first(&r->sending)) != NULL)
+	/* What is queued meanwhile has its turn in the next tick. */
+	struct list_link sending, *link;
+	list_init(&sending);
+	list_splice(&sending, &r->sending);
+	while ((link = list_take_first(&sending)) != NULL)
 		send_connection(r, list_entry(link, struct connection, send_link));
 }
 

@@ -17,7 +17,19 @@ struct sett_error;
 
 enum { REPLY_PIECE_SIZE = 256 * 1024 };
 
+/* What a source without an end has at this moment. */
+enum source_state {
+	SOURCE_PIECE,   /* a piece was made */
+	SOURCE_ON_DISK, /* `next` makes it, on the pool */
+	SOURCE_NOTHING, /* nothing: client_resume is called when there may be more */
+	SOURCE_CLOSE,   /* nothing any more: the connection is to be closed */
+	SOURCE_AGAIN,   /* for the source's own use */
+};
+
 struct reply_source_operations {
+	/* For sources without an end, which wait for what happens: appends the next piece, if that can be had without
+	 * waiting. On the reactor. NULL: the pool makes all pieces. */
+	enum source_state (*at_hand)(struct reply_source *, struct resp_writer *piece);
 	/* Appends the next REPLY_PIECE_SIZE bytes, or about as many, to the piece, which is empty. `ret_is_last`: none
 	 * follow. On a pool thread, whose state `thread` is (request_handler.thread_start). May wait for the disk.
 	 * A negative status of the engine, with its text. */

@@ -68,6 +68,11 @@ read_input(struct reactor *r, struct connection *c)
 		break;
 	case INPUT_END:
 		c->input_ended = true;
+		if (c->client.is_replica) {
+			/* What it is sent has no end. */
+			connections_close(r, c);
+			break;
+		}
 		connections_update_watch(r, c);
 		connections_queue_send(r, c);
 		break;

@@ -31,14 +31,19 @@
 
 enum { UNAUTHENTICATED_UNSENT_MAX = 1024 /* bytes that a client may leave unread before it authenticates */ };
 
-/* There are no replicas yet. */
 static struct config_output_limit
 limit_of(const struct reactor *r, const struct connection *c)
 {
-	enum config_client_class class =
-		client_is_subscribed(&c->client) ? CONFIG_CLIENT_PUBSUB : CONFIG_CLIENT_NORMAL;
+	enum config_client_class class = c->client.is_replica ? CONFIG_CLIENT_REPLICA
+		: client_is_subscribed(&c->client)            ? CONFIG_CLIENT_PUBSUB
+							      : CONFIG_CLIENT_NORMAL;
 	const struct config_output_limit *limit = &r->net->config->output_limits[class];
-	return (struct config_output_limit){.hard = __atomic_load_n(&limit->hard, __ATOMIC_RELAXED),
+	uint64_t hard = __atomic_load_n(&limit->hard, __ATOMIC_RELAXED);
+	uint64_t kept = (uint64_t)__atomic_load_n(&r->net->config->repl_backlog_size, __ATOMIC_RELAXED);
+	/* As in Redis: bytes that are kept anyway are none too many. */
+	if (class == CONFIG_CLIENT_REPLICA && hard != 0 && hard < kept)
+		hard = kept;
+	return (struct config_output_limit){.hard = hard,
 					    .soft = __atomic_load_n(&limit->soft, __ATOMIC_RELAXED),
 					    .soft_seconds =
 						    __atomic_load_n(&limit->soft_seconds, __ATOMIC_RELAXED)};
@@ -100,6 +105,8 @@ check_unsent(struct reactor *r, struct connection *c)
 		close_over_limit(r, c, unsent, "scheduled to be closed ASAP");
 		return;
 	}
+	if (c->client.is_replica)
+		return; /* it is heard while its source, which has no end, is sent */
 	/* One request's bodies at a time: each keeps a file on the disk. */
 	if (c->output.streams != NULL || counted > throttled_at(r, &limit))
 		c->throttled = true;

@@ -83,7 +83,7 @@ messages_create(const struct effect *first, unsigned events, struct message_list
 	for (const struct effect *e = first; e != NULL && status == SETT_OK; e = e->next) {
 		if (e->kind == EFFECT_EVENT)
 			status = make_event(ret, e, events);
-		else
+		else if (e->kind != EFFECT_COMMAND)
 			status = make(ret, kinds[e->kind], (struct bytes){0}, e->channel, e->message);
 	}
 	if (status != SETT_OK)
@@ -97,7 +97,7 @@ messages_count(const struct effect *first, const struct effect *last, unsigned e
 	unsigned per_event = ((events & EVENT_BY_KEY) != 0) + ((events & EVENT_BY_NAME) != 0);
 	uint64_t count = 0;
 	for (const struct effect *e = first; last != NULL && e != NULL; e = e == last ? NULL : e->next)
-		count += e->kind == EFFECT_EVENT ? per_event : 1;
+		count += e->kind == EFFECT_EVENT ? per_event : e->kind != EFFECT_COMMAND;
 	return count;
 }
 

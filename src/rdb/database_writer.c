@@ -192,6 +192,12 @@ put_head(struct database_write *d)
 	put_auxiliary_number(d->out, "redis-bits", BITS);
 	put_auxiliary_number(d->out, "ctime", d->options->created_ms / MS_PER_SECOND);
 	put_auxiliary_number(d->out, "used-mem", d->options->used_memory);
+	if (d->options->replication_id != NULL) {
+		/* None is selected: the stream selects its own. */
+		put_auxiliary_number(d->out, "repl-stream-db", 0);
+		put_auxiliary(d->out, "repl-id", d->options->replication_id);
+		put_auxiliary_number(d->out, "repl-offset", d->options->replication_offset);
+	}
 	put_auxiliary_number(d->out, "aof-base", 0);
 }
 
@@ -382,8 +388,9 @@ rdb_write_databases(struct rdb_snapshot *s, const struct rdb_database_options *o
 	assert(out->drain != NULL && options->version >= RDB_VERSION && options->version <= RDB_VERSION_MAX);
 	*error = (struct sett_error){0};
 	put_head(&d);
-	status = write_step(&d, put_libraries);
-	for (size_t i = 0; i < s->count && status == SETT_OK; i++) {
+	if (!options->leaves_out_libraries)
+		status = write_step(&d, put_libraries);
+	for (size_t i = 0; i < s->count && status == SETT_OK && !options->leaves_out_keys; i++) {
 		d.database = &s->databases[i];
 		status = write_database(&d);
 	}

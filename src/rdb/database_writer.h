@@ -49,6 +49,9 @@ struct rdb_database_options {
 	unsigned version;                 /* the file's: RDB_VERSION to RDB_VERSION_MAX */
 	uint64_t used_memory, created_ms; /* for the auxiliary fields */
 	const struct accesses *accesses;  /* may be NULL */
+	bool leaves_out_keys, leaves_out_libraries;
+	const char *replication_id; /* for the auxiliary fields; NULL: it is for no replica */
+	uint64_t replication_offset;
 	enum rdb_uses uses;
 	struct access_rule rule;
 	/* Called every some keys, with how many are written: SETT_OK to go on. */

@@ -93,17 +93,19 @@ api_setresp(lua_State *L)
 	return 0;
 }
 
-/* Replication is of effects, all of them: the choice is checked and has no effect. */
+/* Replication is of effects; a script may keep some from replicas. */
 static int
 api_set_repl(lua_State *L)
 {
-	present_run(L, "redis.set_repl can only be called inside a script invocation");
+	struct script_run *run =
+		present_run(L, "redis.set_repl can only be called inside a script invocation");
 	if (lua_gettop(L) != 1)
 		return throw_text(L, "redis.set_repl() requires two arguments.");
 	int flags = (int)lua_tonumber(L, 1);
 	if ((flags & ~REPLICATE_ALL) != 0)
 		return throw_text(
 			L, "Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.");
+	run->hides = (flags & REPLICATE_REPLICA) == 0;
 	return 0;
 }
 

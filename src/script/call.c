@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "script/private.h"
+#include "txn/admission.h"
 #include "txn/execution.h"
 #include "txn/reply_collect.h"
 #include "txn/rights.h"
@@ -144,6 +145,20 @@ may_call_all(const struct script_run *run, const struct command *command)
 		(command->categories & (CATEGORY_SCRIPTING | CATEGORY_PUBSUB | CATEGORY_TRANSACTION)) == 0;
 }
 
+/* Why a replica does not take it from a script that no master has sent; NULL: it does. */
+static const char *
+find_replica_objection(const struct script_run *run, const struct command *command)
+{
+	const struct command_context *c = run->context;
+	if (c->client->loads)
+		return NULL;
+	if ((command->flags & COMMAND_WRITE) != 0 && admission_replica_is_read_only(c->server))
+		return "-" ADMISSION_READ_ONLY_TEXT;
+	if ((command->flags & COMMAND_STALE) == 0 && admission_replica_is_stale(c->server))
+		return "-" ADMISSION_STALE_TEXT;
+	return NULL;
+}
+
 /* The rights of who runs the script count. */
 static const char *
 find_denial(struct script_run *run, const struct call *call)
@@ -185,6 +200,10 @@ find_objection(struct script_run *run, const struct call *call)
 		return "Write commands are not allowed from read-only scripts.";
 	if (run->refuses_oom && !run->has_written && (command->flags & COMMAND_DENYOOM) != 0)
 		return "-" EXECUTION_NO_MEMORY_TEXT;
+	if (replica_role_is_active(&run->context->server->replica_role))
+		return find_replica_objection(run, command);
+	if ((command->flags & COMMAND_WRITE) != 0)
+		return admission_objection_to_writes(run->context->server);
 	return NULL;
 }
 
@@ -215,8 +234,11 @@ run_command(struct script_vm *vm, struct script_run *run, const struct call *cal
 	resp_truncate(&vm->reply, 0);
 	vm->reply.protocol = c->protocol = run->protocol;
 	int status = (call->command->flags & COMMAND_LONG) != 0 ? context_enter_long_lane(c) : SETT_OK;
+	bool propagates = c->view.propagates;
+	c->view.propagates = propagates && !run->hides;
 	if (status == SETT_OK)
 		status = execution_run(c, call);
+	c->view.propagates = propagates;
 	if (status == SETT_OK && c->streams != NULL)
 		status = context_collect_streams(c);
 	if (status != SETT_OK && status != OUTCOME_FAILED)

@@ -32,6 +32,7 @@ struct script_run {
 	int status;       /* not SETT_OK: it is given up, and no more commands run */
 	uint64_t started_ns;
 	unsigned calls;             /* of redis.call */
+	bool hides;                 /* redis.set_repl: replicas are not told of what it calls */
 	struct script_note **notes; /* where the next one goes; NULL: no command was called yet */
 	/* Of the library, under its lock: those that have run for long. */
 	struct script_run *next;

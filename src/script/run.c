@@ -6,7 +6,9 @@
 
 #include "script/private.h"
 #include "script/script_libraries.h"
+#include "txn/admission.h"
 #include "txn/observers.h"
+#include "txn/propagation.h"
 
 #define MILLISECOND 1000000u
 
@@ -174,6 +176,19 @@ check_flags(struct command_context *c, const struct script_call *call)
 		return context_error(c,
 				     "OOM allow-oom flag is not set on the script, can not run it when used "
 				     "memory > 'maxmemory'");
+	const char *objection =
+		(call->flags & (SCRIPT_SAYS_NOTHING | SCRIPT_NO_WRITES)) == 0 && !c->client->loads
+		? admission_objection_to_writes(c->server)
+		: NULL;
+	if (objection != NULL)
+		return context_error(c, objection + 1);
+	if (!replica_role_is_active(&c->server->replica_role) || (call->flags & SCRIPT_SAYS_NOTHING) != 0 ||
+	    c->client->loads)
+		return SETT_OK;
+	if ((call->flags & SCRIPT_ALLOW_STALE) == 0 && admission_replica_is_stale(c->server))
+		return context_error(c, ADMISSION_STALE_TEXT);
+	if ((call->flags & SCRIPT_NO_WRITES) == 0 && admission_replica_is_read_only(c->server))
+		return context_error(c, "READONLY Can not run script with write flag on readonly replica.");
 	return SETT_OK;
 }
 
@@ -260,6 +275,7 @@ script_run(struct command_context *c, struct script_vm *vm, const struct script_
 	bool in_multi = c->in_multi;
 	size_t mark = c->reply->size;
 	assert(vm->run == NULL);
+	propagate_nothing(c); /* the commands that it calls are told of */
 	vm->run = &run;
 	vm->memory_limit = script_memory_limit(vm);
 	srand48_r((long)random_next(&vm->seeds), &vm->random);

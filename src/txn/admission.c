@@ -1,6 +1,8 @@
 /* See admission.h. Texts and their order are those of Redis' processCommand. */
 #include "txn/admission.h"
 
+#include "config/config.h"
+#include "repl/replicas.h"
 #include "txn/execution.h"
 #include "txn/rights.h"
 #include "txn/transaction.h"
@@ -77,15 +79,44 @@ reject_unknown(struct command_context *c, const struct command *container)
 	admission_refuse(c, text);
 }
 
+const char *
+admission_objection_to_writes(const struct server *server)
+{
+	/* relaxed: numbers that stand for themselves */
+	const struct config *config = server->config;
+	int64_t least = __atomic_load_n(&config->min_replicas_to_write, __ATOMIC_RELAXED);
+	if (__builtin_expect(least > 0, 0) &&
+	    __atomic_load_n(&config->min_replicas_max_lag, __ATOMIC_RELAXED) > 0 &&
+	    !replication_is_replica(server->replication) && replicas_good(server->replication) < least)
+		return "-NOREPLICAS Not enough good replicas to write.";
+	return NULL;
+}
+
+/* Whether it, or a command of EXEC's queue, has one of the flags. */
 static bool
-touches_keys(const struct command_context *c)
+has_flags(const struct command_context *c, uint32_t wanted)
 {
 	uint32_t flags = c->command->flags;
 	if (client_in_multi(c->client) && c->command->run == transaction_exec)
 		flags |= c->client->transaction->flags;
+	return (flags & wanted) != 0;
+}
+
+/* Whether it, of EXEC a command of its queue, lacks one of the flags. */
+static bool
+lacks_flags(const struct command_context *c, uint32_t wanted)
+{
+	if (client_in_multi(c->client) && c->command->run == transaction_exec)
+		return (c->client->transaction->lacking_flags & wanted) != 0;
+	return (~c->command->flags & wanted) != 0;
+}
+
+static bool
+touches_keys(const struct command_context *c)
+{
 	/* The last is of those that run scripts. */
-	return (flags &
-		(COMMAND_WRITE | COMMAND_READONLY | COMMAND_MAY_REPLICATE | COMMAND_NO_MANDATORY_KEYS)) != 0;
+	return has_flags(
+		c, COMMAND_WRITE | COMMAND_READONLY | COMMAND_MAY_REPLICATE | COMMAND_NO_MANDATORY_KEYS);
 }
 
 /* As in Redis, while memory is short no command is queued, as the queue takes some; a full disk does not mind those that
@@ -101,6 +132,38 @@ is_refused(const struct command_context *c)
 		flags |= c->client->transaction->flags;
 	return !c->client->loads &&
 		((flags & COMMAND_DENYOOM) != 0 || (queues && server_refuses(c->server, REFUSE_NO_MEMORY)));
+}
+
+bool
+admission_replica_is_read_only(const struct server *s)
+{
+	return replica_role_is_active(&s->replica_role) &&
+		__atomic_load_n(&s->config->replica_read_only, __ATOMIC_RELAXED);
+}
+
+bool
+admission_replica_is_stale(const struct server *s)
+{
+	return replica_role_is_active(&s->replica_role) &&
+		!__atomic_load_n(&s->replica_role.link_is_up, __ATOMIC_RELAXED) &&
+		!__atomic_load_n(&s->config->replica_serve_stale_data, __ATOMIC_RELAXED);
+}
+
+/* What a master sends is not asked. */
+static bool
+may_run_on_replica(struct command_context *c)
+{
+	if (c->client->loads)
+		return true;
+	if (has_flags(c, COMMAND_WRITE) && admission_replica_is_read_only(c->server)) {
+		admission_refuse(c, ADMISSION_READ_ONLY_TEXT);
+		return false;
+	}
+	if (lacks_flags(c, COMMAND_STALE) && admission_replica_is_stale(c->server)) {
+		admission_refuse(c, ADMISSION_STALE_TEXT);
+		return false;
+	}
+	return true;
 }
 
 /* What a user may do who may not do all. */
@@ -127,6 +190,12 @@ still_has_user(struct command_context *c)
 	c->client->close_after_reply = true;
 	admission_refuse(c, "NOAUTH Authentication required.");
 	return false;
+}
+
+bool
+admission_check_again(struct command_context *c)
+{
+	return !replica_role_is_active(&c->server->replica_role) || may_run_on_replica(c);
 }
 
 static bool
@@ -179,9 +248,16 @@ is_allowed(struct command_context *c, const struct command *container)
 		admission_refuse(c, "ERR Replica can't interact with the keyspace"); /* as Redis calls it */
 		return false;
 	}
+	if (replica_role_is_active(&c->server->replica_role) && !may_run_on_replica(c))
+		return false;
 	if (loading_is_active(&c->server->loading) && (command->flags & COMMAND_LOADING) == 0 &&
 	    !c->client->loads) {
 		admission_refuse(c, "LOADING Redis is loading the dataset in memory");
+		return false;
+	}
+	const char *objection = admission_objection_to_writes(c->server);
+	if (__builtin_expect(objection != NULL, 0) && has_flags(c, COMMAND_WRITE) && !c->client->loads) {
+		admission_refuse(c, objection + 1);
 		return false;
 	}
 	return true;

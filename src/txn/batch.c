@@ -28,6 +28,7 @@
 
 #include "config/config.h"
 #include "net/output.h"
+#include "txn/admission.h"
 #include "txn/execution.h"
 #include "txn/pause.h"
 #include "txn/rights.h"
@@ -62,7 +63,9 @@ batch_may_share(void *arg, void *thread, const struct client *client, const stru
 	/* Its commit enters the keys that it reads. */
 	if (__builtin_expect((client->tracking & (TRACKING_ON | TRACKING_BROADCAST)) == TRACKING_ON, 0))
 		return false;
-	if (loading_is_active(&t->server->loading))
+	if (loading_is_active(&t->server->loading) || admission_objection_to_writes(t->server) != NULL ||
+	    (replica_role_is_active(&t->server->replica_role) &&
+	     ((command->flags & COMMAND_WRITE) != 0 || admission_replica_is_stale(t->server))))
 		return false;
 	if ((server_refuses(t->server, REFUSE_FULL_DISK | REFUSE_NO_MEMORY) || server_holds(t->server)) &&
 	    (command->flags & COMMAND_DENYOOM) != 0)
@@ -263,6 +266,7 @@ report(struct batch *b, uint64_t timestamp)
 		uint64_t observed =
 			share->observed > b->c.view.observed ? share->observed : b->c.view.observed;
 		r->release = share->needs_commit && timestamp > observed ? timestamp : observed;
+		runner_note_write(r->client, &b->c.view, timestamp);
 		struct command_run done = {
 			.command = foresight_of(b->thread->ahead, r->request.foreseen).command,
 			.client = r->client,

@@ -67,6 +67,7 @@ struct command_context {
 	bool may_wait;                /* on a pool thread */
 	bool in_long_lane;            /* in the pool's lane for what takes long */
 	bool failed;                  /* an error reply was given */
+	bool has_propagated;          /* propagation.h: it has said what replicas are told */
 	uint64_t expired;             /* the runner's: keys past their deadlines that the commit deletes */
 	struct arena *arena;          /* scratch, lives until the transaction ends */
 	struct script_vm **script_vm; /* of the thread: NULL until it runs a script */

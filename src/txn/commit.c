@@ -2,6 +2,8 @@
 #include "txn/commit.h"
 
 #include "pubsub/tracking.h"
+#include "repl/encoding.h"
+#include "repl/replication.h"
 #include "storage/base/sync_point.h"
 #include "txn/interest.h"
 #include "txn/waiting.h"
@@ -14,6 +16,7 @@ struct commit {
 	uint64_t observed;            /* what its messages depend on if it writes nothing */
 	bool writes, is_stale;
 	struct tracking_part *tracking; /* NULL: there is nothing to tell of keys */
+	struct stream_part *stream;     /* NULL: there is nothing for replicas */
 };
 
 static int
@@ -23,6 +26,11 @@ validate(void *arg)
 	c->is_stale = c->writes && keyspace_events_are_stale(c->view);
 	if (c->is_stale)
 		return SETT_ABORTED;
+	if (__builtin_expect(c->stream != NULL, 0) &&
+	    !replication_allows(c->server->replication, c->stream)) {
+		c->is_stale = true;
+		return SETT_ABORTED;
+	}
 	for (struct commit_participant *p = c->first; p != NULL; p = p->next)
 		if (p->validate != NULL && !p->validate(p)) {
 			c->refuser = p;
@@ -46,6 +54,10 @@ apply(void *arg, uint64_t timestamp)
 	/* Behind the participants: who subscribes in a MULTI block hears what the block says after it. */
 	if (__builtin_expect(c->messages.first != NULL, 0))
 		pubsub_append(c->server->pubsub, &c->messages, timestamp != 0 ? timestamp : c->observed);
+	if (__builtin_expect(c->stream != NULL, 0)) {
+		replication_append(c->server->replication, c->stream, timestamp);
+		c->view->stream_offset = c->stream->end;
+	}
 	if (__builtin_expect(c->tracking != NULL, 0))
 		tracking_commit(c->server->pubsub, c->view, c->tracking,
 				timestamp != 0 ? timestamp : c->observed);
@@ -70,6 +82,26 @@ prepare_messages(struct commit *c, struct tracking_part *room)
 	return status;
 }
 
+/* What replicas are told of it. `bytes` are those of `own`, but for a master's commands. */
+static int
+prepare_stream(struct commit *c, struct resp_writer *bytes, struct stream_part *own)
+{
+	struct keyspace_view *view = c->view;
+	struct replication *r = c->server->replication;
+	struct stream_part *part = view->stream;
+	if (part == NULL) {
+		*own = (struct stream_part){.db_before = replication_selected(r)};
+		int status = stream_encode(view->first_effect, own->db_before, bytes, &own->db);
+		if (status != SETT_OK || bytes->size == 0)
+			return status;
+		own->bytes = bytes_of(bytes->data, bytes->size);
+		part = own;
+	}
+	int status = replication_prepare(r, view, part);
+	c->stream = status == SETT_OK ? part : NULL;
+	return status;
+}
+
 /* It failed, or nobody listens. */
 static void
 free_messages(struct commit *c)
@@ -85,10 +117,17 @@ commit_transaction(struct server *server, struct keyspace_view *view, struct com
 {
 	struct commit c = {.server = server, .view = view, .first = first};
 	struct tracking_part tracking; /* set where it is used */
+	struct stream_part stream;     /* likewise */
+	struct resp_writer stream_bytes = {.protocol = 2};
 	bool tells = __builtin_expect(view->first_effect != NULL || tracking_concerns(view), 0);
+	bool streams = __builtin_expect(view->propagates || view->stream != NULL, 0) &&
+		(view->first_effect != NULL || view->stream != NULL);
 	int status = tells ? prepare_messages(&c, &tracking) : SETT_OK;
+	if (status == SETT_OK && streams)
+		status = prepare_stream(&c, &stream_bytes, &stream);
 	if (status != SETT_OK) {
 		free_messages(&c);
+		resp_writer_free(&stream_bytes);
 		sett_txn_discard(view->txn);
 		return status;
 	}
@@ -100,6 +139,12 @@ commit_transaction(struct server *server, struct keyspace_view *view, struct com
 	status = sett_txn_commit(view->txn, &hooks, ret_timestamp);
 	if (tells && status == SETT_OK)
 		pubsub_wake(server->pubsub);
+	if (c.stream != NULL && status == SETT_OK)
+		replication_wake(server->replication);
+	else if (c.stream != NULL)
+		replication_drop(server->replication, c.stream);
+	if (streams)
+		resp_writer_free(&stream_bytes);
 	if (__builtin_expect(tells, 0))
 		free_messages(&c);
 	if (status == SETT_ABORTED && c.is_stale)

@@ -198,7 +198,7 @@ bool
 context_is_paused(const struct command_context *c, bool all)
 {
 	const struct server *server = c->server;
-	if (server->pause == NULL || pause_until(server->pause) == 0)
+	if (server->pause == NULL || c->client->loads || pause_until(server->pause) == 0)
 		return false;
 	enum pause_mode mode = pause_mode_at(server->pause, clock_wall_ms(server->clock));
 	return all ? mode == PAUSE_ALL : mode != PAUSE_NONE;

@@ -4,6 +4,7 @@
 #include <assert.h>
 
 #include "txn/observers.h"
+#include "txn/propagation.h"
 #include "txn/transaction.h"
 
 /* ---- failures ---- */
@@ -66,8 +67,8 @@ execution_error_text(const struct resp_writer *reply, size_t mark)
 void
 execution_record(struct server *server, const struct command_run *run)
 {
-	/* What is loaded was counted by the server that wrote it. */
-	if (server->listeners.ran != NULL && !run->client->loads)
+	/* What is loaded was counted by the server that wrote it; a replica counts what it applies, too. */
+	if (server->listeners.ran != NULL && (!run->client->loads || run->client->is_master))
 		server->listeners.ran(server, run);
 }
 
@@ -102,6 +103,15 @@ must_run_again(int status)
 		status == OUTCOME_ALONE || status == OUTCOME_PAUSED;
 }
 
+/* What others are told of a command that ran, with this status. SETT_NO_MEMORY. */
+static int
+note(struct command_context *c, const struct savepoint *start, int status)
+{
+	int noted =
+		is_propagated(c) && status == SETT_OK ? propagation_end(c, start->keyspace.touched) : SETT_OK;
+	return noted == SETT_OK && observers_watch(c) ? observers_note(c) : noted;
+}
+
 /* Runs the context's own call. */
 static int
 run(struct command_context *c)
@@ -113,7 +123,9 @@ run(struct command_context *c)
 				  .protocol = c->protocol};
 	size_t mark = c->reply->size;
 	c->failed = false;
-	int status = c->command->run(c);
+	int status = is_propagated(c) ? propagation_begin(c) : SETT_OK;
+	if (status == SETT_OK)
+		status = c->command->run(c);
 	if (must_run_again(status))
 		return status;
 	/* Others may have taken it: of a MULTI block, which is given up as a whole, or of a batch. */
@@ -131,7 +143,8 @@ run(struct command_context *c)
 		status = OUTCOME_FAILED;
 	if (status == OUTCOME_FAILED)
 		take_back(c, &start);
-	if (__builtin_expect(observers_watch(c), 0) && observers_note(c) != SETT_OK) {
+	if (__builtin_expect(observers_watch(c) || c->view.propagates, 0) &&
+	    note(c, &start, status) != SETT_OK) {
 		if (c->in_multi || c->in_batch)
 			return SETT_NO_MEMORY;
 		context_truncate_reply(c, mark);
@@ -148,6 +161,7 @@ int
 execution_run(struct command_context *c, const struct call *call)
 {
 	struct call outer = {.command = c->command, .argc = c->argc, .argv = c->argv, .bodies = c->bodies};
+	bool outer_has_propagated = c->has_propagated;
 	c->command = call->command;
 	c->argc = call->argc;
 	c->argv = call->argv;
@@ -161,6 +175,7 @@ execution_run(struct command_context *c, const struct call *call)
 	c->argc = outer.argc;
 	c->argv = outer.argv;
 	c->bodies = outer.bodies;
+	c->has_propagated = outer_has_propagated;
 	c->failed = false; /* the caller goes by the status */
 	return status;
 }

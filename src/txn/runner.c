@@ -20,6 +20,8 @@
 #include "net/output.h"
 #include "pubsub/monitors.h"
 #include "pubsub/tracking.h"
+#include "repl/acks.h"
+#include "repl/replicas.h"
 #include "storage/limits.h"
 #include "txn/admission.h"
 #include "txn/execution.h"
@@ -82,16 +84,21 @@ runner_delete_expired(struct runner_thread *t, struct command_context *c)
 	const struct server *server = t->server;
 	c->expired = 0;
 	if (c->view.first_expired == NULL || !t->deletes_expired || is_pausing(server, c->view.now_ms) ||
+	    replica_role_is_active(&server->replica_role) || /* its master says when (I27) */
 	    sett_engine_health(server->engine, NULL) != SETT_OK)
 		return SETT_OK;
 	size_t elements = DELETE_EXPIRED_MAX;
-	c->view.client = 0; /* nobody deletes them */
+	/* What replicas are told to do counts on what is past its deadline being gone. */
+	uint64_t most = c->view.propagates && c->view.last_effect != NULL ? UINT64_MAX : DELETE_EXPIRED_MAX;
+	c->view.client = 0;                            /* nobody deletes them */
+	c->view.shares |= c->view.last_effect == NULL; /* as in Redis, what a walk meets is no MULTI block */
 	struct effect *last = c->view.last_effect;
 	for (struct expired_key *e = c->view.first_expired;
-	     e != NULL && c->expired < DELETE_EXPIRED_MAX && elements > 0; e = e->next) {
+	     e != NULL && c->expired < most && (elements > 0 || most > DELETE_EXPIRED_MAX); e = e->next) {
 		struct type_expired expired;
 		if (e->key.size > KEYSPACE_MAX_KEY_SIZE)
 			continue; /* known to the sweep by what is stored in its stead */
+		c->view.begins_apart = c->view.shares;
 		int status = type_expire(&c->view, e->db, e->key, &elements, &expired);
 		if (status != SETT_OK)
 			return status;
@@ -100,6 +107,15 @@ runner_delete_expired(struct runner_thread *t, struct command_context *c)
 	}
 	keyspace_effects_to_front(&c->view, last);
 	return SETT_OK;
+}
+
+void
+runner_note_write(struct client *client, const struct keyspace_view *view, uint64_t timestamp)
+{
+	if (timestamp != 0)
+		client->write_timestamp = timestamp;
+	if (__builtin_expect(view->stream_offset != 0, 0))
+		client->stream_offset = view->stream_offset;
 }
 
 static int
@@ -112,6 +128,7 @@ commit(struct runner_thread *t, struct command_context *c, struct commit_partici
 	int status = commit_transaction(t->server, &c->view, c->first_participant, &timestamp, ret_refuser);
 	if (status == SETT_OK) {
 		*ret_release = timestamp > release ? timestamp : release;
+		runner_note_write(c->client, &c->view, timestamp);
 		if (__builtin_expect(!waiting_is_empty(t->server->waiting), 0))
 			serving_note(t, &c->view);
 	}
@@ -140,6 +157,7 @@ runner_enter(struct runner_thread *t, struct command_context *c)
 	c->authenticated = c->client->authenticated;
 	c->denials = NULL;
 	c->view.client = c->client->id;
+	c->view.begins_apart = c->view.shares;
 }
 
 /* Whether the command, or one of EXEC's queue, is among those that Redis refuses when memory is full. */
@@ -168,7 +186,21 @@ runner_begin(struct runner_thread *t, struct command_context *c)
 		status = keyspace_begin(&c->view, t->server->keyspace, t->txn, &t->arena);
 	/* As in Redis: what follows in an append-only file decides what becomes of a key past its deadline. */
 	c->view.allow_expired = c->client->loads;
+	c->view.propagates = c->view.propagates && !c->client->loads;
+	c->view.shares = c->in_batch;
 	return status;
+}
+
+/* Whether there is something to commit. Who has waited and goes on waiting has nothing but what it met past its deadline,
+ * which goes; that does not end the wait. */
+static bool
+is_committed(struct command_context *c, int status)
+{
+	if (status == OUTCOME_BLOCKED && c->served != NULL) {
+		context_drop_participants_after(c, NULL);
+		return c->view.first_expired != NULL;
+	}
+	return status == SETT_OK || status == OUTCOME_FAILED || status == OUTCOME_BLOCKED;
 }
 
 /* One try; the transaction is over after it. */
@@ -184,8 +216,10 @@ try_once(struct runner_thread *t, struct command_context *c, struct commit_parti
 	status = rights_still_allow(c) ? execution_run(c, &call) : OUTCOME_FAILED;
 	c->failed = false;
 	bool wrote = sett_txn_has_writes(t->txn), blocks = status == OUTCOME_BLOCKED;
-	if (status == SETT_OK || status == OUTCOME_FAILED || (blocks && c->served == NULL))
+	if (is_committed(c, status))
 		status = runner_delete_expired(t, c);
+	if (__builtin_expect(c->client->before_commit != NULL, 0) && status == SETT_OK)
+		status = c->client->before_commit(c->client->before_commit_arg, c);
 	if (status == SETT_OK)
 		status = commit(t, c, ret_refuser, ret_release);
 	else
@@ -252,6 +286,11 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 	struct commit_participant *refuser = NULL;
 	t->deletes_expired = true;
 	for (int tries = 1; status == SETT_CONFLICT && tries <= TRIES_MAX; tries++) {
+		if (tries > 1 && !admission_check_again(c)) {
+			if (claimed)
+				sett_txn_release_claim(t->txn);
+			return REQUEST_DONE;
+		}
 		status = try_once(t, c, &refuser, ret_release);
 		if (status == SETT_OK)
 			break;
@@ -480,6 +519,11 @@ execute(void *arg, void *thread, struct client *client, const struct request *re
 		return result;
 	if (__builtin_expect((client->reply_flags | c.reply_flags) != 0, 0))
 		apply_reply_flags(&c, mark);
+	if (__builtin_expect(client->is_replica, 0) && c.streams == NULL && reply->size > mark) {
+		/* Between the bytes of the stream there is no place for it. */
+		context_truncate_reply(&c, mark);
+		replica_refuse(client, client->last_command);
+	}
 	if (__builtin_expect(c.streams != NULL, 0))
 		client->reply_streams = output_streams_reverse(c.streams);
 	*ret_release = release;
@@ -569,7 +613,7 @@ static bool
 end_wait(void *arg, struct client *client, enum wait_end end)
 {
 	(void)arg;
-	return waiting_end(client->waiter, end);
+	return client->ack_wait != NULL ? acks_end(client) : waiting_end(client->waiter, end);
 }
 
 /* Whom a commit served has been reported as that run; the others count as a call that took no time. */
@@ -582,18 +626,30 @@ record_unserved(struct server *server, struct client *client, struct bytes error
 		execution_record(server, &run);
 }
 
+/* CLIENT REPLY may keep it back. */
 static void
-take_wait_reply(void *arg, struct client *client, struct resp_writer *reply, uint64_t *ret_release)
+sift_wait_reply(struct client *client, struct resp_writer *reply, size_t mark)
 {
-	size_t mark = reply->size;
-	waiting_reply(client->waiter, reply, ret_release);
-	record_unserved(((struct runner *)arg)->server, client, execution_error_text(reply, mark));
 	if (__builtin_expect((client->reply_flags & (REPLY_OFF | REPLY_SKIP)) != 0, 0) && !reply->failed) {
 		resp_truncate(reply, mark);
 		output_streams_free(client->reply_streams);
 		client->reply_streams = NULL;
 	}
 	client->reply_flags = next_reply_flags(client->reply_flags);
+}
+
+static void
+take_wait_reply(void *arg, struct client *client, struct resp_writer *reply, uint64_t *ret_release)
+{
+	size_t mark = reply->size;
+	if (client->ack_wait != NULL) {
+		acks_reply(client, reply);
+		sift_wait_reply(client, reply, mark);
+		return;
+	}
+	waiting_reply(client->waiter, reply, ret_release);
+	record_unserved(((struct runner *)arg)->server, client, execution_error_text(reply, mark));
+	sift_wait_reply(client, reply, mark);
 	waiting_free(client->waiter);
 	client->waiter = NULL;
 }
@@ -604,6 +660,8 @@ client_closed(void *arg, struct client *client)
 	struct runner *runner = arg;
 	waiting_free(client->waiter);
 	client->waiter = NULL;
+	acks_forget(client);
+	replica_forget(client);
 	transaction_free(runner->server, client);
 	subscriptions_free(runner->server->pubsub, client);
 	tracking_free(runner->server->pubsub, client);
@@ -615,6 +673,8 @@ deliver(void *arg, unsigned reactor)
 {
 	struct runner *runner = arg;
 	pubsub_deliver(runner->server->pubsub, reactor);
+	if (runner->server->replication != NULL)
+		replication_deliver(runner->server->replication, reactor);
 }
 
 static bool

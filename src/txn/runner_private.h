@@ -39,6 +39,8 @@ void runner_enter(struct runner_thread *, struct command_context *);
 int runner_delete_expired(struct runner_thread *, struct command_context *);
 /* What follows a commit: the client's database and protocol, deadlines, deferred effects. */
 void runner_apply(struct command_context *);
+/* The client has written, with this commit: what WAIT and WAITAOF wait for. */
+void runner_note_write(struct client *, const struct keyspace_view *, uint64_t timestamp);
 void runner_tell_of_deadlines(struct command_context *);
 /* What one request, or a batch, has made grow would stay until this thread has its next one. */
 void runner_shrink(struct runner_thread *);

@@ -11,6 +11,7 @@
 #include "storage/base/clock.h"
 #include "storage/base/log_sink.h"
 #include "txn/loading.h"
+#include "txn/replica_role.h"
 
 struct sett_engine;
 struct config;
@@ -19,11 +20,13 @@ struct net;
 struct acl_users;
 struct acl_denials;
 struct pubsub;
+struct replication;
 struct interest_table;
 struct waiting_table;
 struct expirer;
 struct evictor;
 struct saver;
+struct follower;
 struct runner;
 struct slowlog;
 struct latency_monitor;
@@ -75,6 +78,7 @@ struct server {
 	struct acl_users *users;              /* acl/users.h; NULL: there are none, and clients have none */
 	struct acl_denials *denials;          /* acl/denials.h: ACL LOG */
 	struct pubsub *pubsub;                /* pubsub/pubsub.h; NULL: nobody is told of effects */
+	struct replication *replication;      /* repl/replication.h; NULL: nobody is told of commands */
 	const struct command_table *commands; /* cmd/commands.h, as cmd is a room above */
 	struct interest_table *interest;      /* txn/interest.h: WATCH */
 	struct waiting_table *waiting;        /* txn/waiting.h: BLPOP and its kin; NULL: nobody waits */
@@ -83,6 +87,7 @@ struct server {
 	struct evictor *evictor;              /* expire/evictor.h */
 	struct runner *runner;                /* txn/runner.h */
 	struct saver *saver;                  /* moving/saver.h */
+	struct follower *follower;            /* moving/follower.h; NULL: it can't follow a master */
 	struct slowlog *slowlog;              /* info/slowlog.h */
 	struct latency_monitor *latency_monitor; /* info/latency_monitor.h */
 	struct command_stats *command_stats;     /* info/command_stats.h: calls, failures, error counts */
@@ -93,6 +98,7 @@ struct server {
 	struct pause_state *pause; /* txn/pause.h: CLIENT PAUSE */
 	struct server_listeners listeners;
 	struct loading loading;
+	struct replica_role replica_role;
 	const struct sett_clock *clock;
 	struct log_sink sink;
 	uint64_t started_ms, started_monotonic_ns;

@@ -11,6 +11,7 @@
 #include <limits.h>
 
 #include "txn/execution.h"
+#include "txn/propagation.h"
 #include "txn/rights.h"
 
 enum { ERROR_KEPT_MAX = 64 };
@@ -124,6 +125,7 @@ transaction_queue(struct client *client, const struct command *command, size_t a
 	__atomic_store_n(&client->queued_bytes, state->queued_bytes, __ATOMIC_RELAXED);
 	state->queued_arguments += argc;
 	state->flags |= command->flags;
+	state->lacking_flags |= ~command->flags;
 	__atomic_store_n(&client->multi_count, (unsigned)state->count, __ATOMIC_RELAXED);
 	return SETT_OK;
 }
@@ -376,6 +378,7 @@ run_queue(struct command_context *c, struct transaction_state *state)
 	sift_reply(c, mark);
 	c->reply_is_sifted = true;
 	c->in_multi = true;
+	propagate_nothing(c); /* its commands do */
 	uint64_t start = clock_monotonic_ns(c->server->clock);
 	int status = SETT_OK;
 	for (size_t i = 0; i < state->count && (status == SETT_OK || status == OUTCOME_FAILED); i++) {

@@ -16,8 +16,9 @@ struct queued_command {
 
 struct transaction_state {
 	bool in_multi;
-	bool must_abort; /* a command could not be queued: EXEC answers EXECABORT */
-	uint32_t flags;  /* of all queued commands, or-ed */
+	bool must_abort;        /* a command could not be queued: EXEC answers EXECABORT */
+	uint32_t flags;         /* of all queued commands, or-ed */
+	uint32_t lacking_flags; /* those that any of them does not have */
 	struct queued_command *queue;
 	size_t count, capacity;
 	size_t queued_bytes, queued_arguments;

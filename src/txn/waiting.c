@@ -293,6 +293,12 @@ waiting_reply(struct waiter *w, struct resp_writer *reply, uint64_t *ret_release
 	case WAIT_UNBLOCKED:
 		resp_error(reply, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
 		break;
+	case WAIT_DEMOTED:
+		resp_error(reply,
+			   "UNBLOCKED force unblock from blocking operation, instance state changed "
+			   "(master -> replica?)");
+		w->client->close_after_reply = true;
+		break;
 	case WAIT_CLOSED:
 		break;
 	}
@@ -453,6 +459,29 @@ waiting_unblock(struct waiting_table *t, uint64_t client_id, enum wait_end end)
 	if (ended)
 		t->over(found->client);
 	return found != NULL;
+}
+
+/* NULL: all are over, or about to be. */
+static struct waiter *
+end_first(struct waiting_table *t, enum wait_end end)
+{
+	struct waiter *ended = NULL;
+	mutex_lock(&t->lock);
+	for (struct list_link *link = t->all.next, *next; link != &t->all && ended == NULL; link = next) {
+		next = link->next;
+		struct waiter *w = list_entry(link, struct waiter, all_link);
+		if (end_locked(w, end))
+			ended = w;
+	}
+	mutex_unlock(&t->lock);
+	return ended;
+}
+
+void
+waiting_end_all(struct waiting_table *t, enum wait_end end)
+{
+	for (struct waiter *w; (w = end_first(t, end)) != NULL;)
+		t->over(w->client);
 }
 
 void

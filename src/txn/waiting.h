@@ -107,6 +107,8 @@ void waiting_give_back(struct waiter *, const struct wait_again *);
 
 /* CLIENT UNBLOCK. False: that client does not wait. */
 bool waiting_unblock(struct waiting_table *, uint64_t client_id, enum wait_end);
+/* Ends the waits of all who wait now. Any thread that holds no lock. */
+void waiting_end_all(struct waiting_table *, enum wait_end);
 /* All keys of a database that somebody waits for, each once. With the lock held. */
 void waiting_each_key(struct waiting_table *, unsigned db, const struct wait_again *);
 

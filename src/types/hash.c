@@ -226,6 +226,29 @@ hash_value(struct hash *h, const struct hash_field *field, struct bytes *ret)
 	return SETT_OK;
 }
 
+/* A field past its deadline goes. A replica deletes nothing by itself: what follows must not find it there. */
+static int
+propagate_expired(const struct hash *h, struct bytes name)
+{
+	struct keyspace_view *view = h->key->view;
+	if (__builtin_expect(!view->propagates, 1))
+		return SETT_OK;
+	const void *copy = arena_copy(view->arena, name.data, name.size);
+	if (copy == NULL)
+		return SETT_NO_MEMORY;
+	const struct bytes argv[] = {BYTES_LITERAL("HDEL"), h->key->name, bytes_of(copy, name.size)};
+	return keyspace_propagate(view, h->key->db, 3, argv);
+}
+
+static int
+propagate_expired_member(const struct hash *h, const struct member *member, struct bytes name)
+{
+	int status = SETT_OK;
+	if (h->key->view->propagates && member->name_size > 0) /* `name` stands for a longer one */
+		status = members_name(&h->members, member, &name);
+	return status == SETT_OK ? propagate_expired(h, name) : status;
+}
+
 /* ---- changing ---- */
 
 static void
@@ -436,6 +459,11 @@ hash_put(struct hash *h, struct bytes name, struct bytes value, uint64_t deadlin
 	bool is_stored = status == SETT_OK;
 	if (ret_existed != NULL)
 		*ret_existed = is_stored && !field.is_due;
+	if (is_stored && __builtin_expect(field.is_due, 0)) {
+		status = propagate_expired(h, name);
+		if (status != SETT_OK)
+			return status;
+	}
 	status = hash_put_over(h, name, value, deadline, is_stored ? &field : NULL);
 	hash_forget_reads(h, &reads);
 	return status;
@@ -723,7 +751,9 @@ expire_packed(struct hash *h, size_t most, size_t *ret_deleted)
 			offset += packed.size;
 			continue;
 		}
-		status = hash_remove(h, &field);
+		status = propagate_expired(h, field.name);
+		if (status == SETT_OK)
+			status = hash_remove(h, &field);
 		++*ret_deleted;
 	}
 	return status == SETT_NOT_FOUND ? SETT_OK : status;
@@ -742,7 +772,9 @@ expire_spread(struct hash *h, size_t most, size_t *ret_deleted)
 		if (status != SETT_OK)
 			return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
 		hash_field_of_member(h, &member, due[i], &field);
-		status = hash_remove(h, &field);
+		status = propagate_expired_member(h, &member, due[i]);
+		if (status == SETT_OK)
+			status = hash_remove(h, &field);
 		++*ret_deleted;
 	}
 	return status;

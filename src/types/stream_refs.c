@@ -1,6 +1,9 @@
 /* See stream_refs.h. */
 #include "types/stream_refs.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 int
 stream_refs_open(struct stream *s, enum stream_refs_mode mode, struct stream_refs *ret)
 {
@@ -50,6 +53,48 @@ is_wanted(struct stream_refs *r, struct stream_id id, bool *ret)
 	return SETT_OK;
 }
 
+/* ---- what replicas are told: commands that Redis 7.0 has ---- */
+
+static int
+id_text(struct keyspace_view *view, struct stream_id id, struct bytes *ret)
+{
+	char text[48];
+	int size = snprintf(text, sizeof(text), "%" PRIu64 "-%" PRIu64, id.ms, id.seq);
+	*ret = bytes_of(arena_copy(view->arena, text, (size_t)size), (size_t)size);
+	return ret->data != NULL ? SETT_OK : SETT_NO_MEMORY;
+}
+
+static int
+propagate_removed(const struct stream_group *g, struct stream_id id)
+{
+	const struct key *k = g->stream->key;
+	struct bytes text;
+	if (!k->view->propagates)
+		return SETT_OK;
+	int status = id_text(k->view, id, &text);
+	const struct bytes argv[] = {BYTES_LITERAL("XACK"), k->name, g->name, text};
+	return status == SETT_OK ? keyspace_propagate(k->view, k->db, 4, argv) : status;
+}
+
+static int
+propagate_deleted(const struct stream *s, struct stream_id id)
+{
+	const struct key *k = s->key;
+	struct bytes text;
+	if (!k->view->propagates)
+		return SETT_OK;
+	int status = id_text(k->view, id, &text);
+	const struct bytes argv[] = {BYTES_LITERAL("XDEL"), k->name, text};
+	return status == SETT_OK ? keyspace_propagate(k->view, k->db, 3, argv) : status;
+}
+
+static int
+delete_entry(struct stream *s, struct stream_id id, bool *ret_found)
+{
+	int status = stream_delete(s, id, ret_found);
+	return status == SETT_OK && *ret_found ? propagate_deleted(s, id) : status;
+}
+
 static int
 delete_pending(struct stream_refs *r, struct stream_id id)
 {
@@ -58,6 +103,8 @@ delete_pending(struct stream_refs *r, struct stream_id id)
 		int status = stream_pending_get(&r->groups[i], id, &pending);
 		if (status == SETT_OK)
 			status = stream_pending_remove(&r->groups[i], &pending);
+		if (status == SETT_OK)
+			status = propagate_removed(&r->groups[i], id);
 		if (status != SETT_OK && status != SETT_NOT_FOUND)
 			return status;
 	}
@@ -86,7 +133,7 @@ stream_refs_delete(struct stream_refs *r, struct stream_id id, enum stream_delet
 	else if (r->mode == STREAM_DELETE_REFS)
 		status = delete_pending(r, id);
 	if (status == SETT_OK)
-		status = wanted ? is_there(r->stream, id, &found) : stream_delete(r->stream, id, &found);
+		status = wanted ? is_there(r->stream, id, &found) : delete_entry(r->stream, id, &found);
 	*ret = !found ? STREAM_ABSENT : wanted ? STREAM_WANTED : STREAM_DELETED;
 	return status;
 }
@@ -159,7 +206,7 @@ stream_refs_trim(struct stream_refs *r, uint64_t count, struct stream_id last, u
 	for (size_t i = 0; i < list.count && status == SETT_OK; i++) {
 		bool found;
 		if (!list.is_front)
-			status = stream_delete(r->stream, list.ids[i], &found);
+			status = delete_entry(r->stream, list.ids[i], &found);
 		else if (r->mode == STREAM_DELETE_REFS)
 			status = delete_pending(r, list.ids[i]);
 	}

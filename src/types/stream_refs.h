@@ -11,6 +11,9 @@ enum stream_refs_mode {
 };
 enum stream_deletion { STREAM_ABSENT, STREAM_DELETED, STREAM_WANTED };
 
+/* What is deleted here, entries and what was pending of them, is told to replicas as XDEL and XACK; entries that are
+ * trimmed from the front are the caller's to tell of. */
+
 /* All groups of a stream, in the view's arena. No other struct of one of them may be changed meanwhile. */
 struct stream_refs {
 	struct stream *stream;

@@ -48,7 +48,7 @@ Test(command_table, every_row_is_complete_and_found)
 Test(command_table, batchable_rows_work_on_keys_alone)
 {
 	const uint32_t never = COMMAND_LONG | COMMAND_RUNNER | COMMAND_ADMIN | COMMAND_BLOCKING |
-		COMMAND_PUBSUB | COMMAND_NOSCRIPT | COMMAND_NO_MULTI;
+		COMMAND_PUBSUB | COMMAND_NO_MULTI;
 	for (size_t i = 0; i < sett_commands.row_count; i++) {
 		const struct command *row = &sett_commands.rows[i];
 		if ((row->flags & COMMAND_BATCHABLE) == 0)

@@ -442,22 +442,26 @@ Test(config, what_protects_and_would_not_is_refused)
 {
 	expect_load_refused("shutdown-on-sigint\n",
 			    "argument(s) must be one of the following: default, save, nosave, now, force");
-	expect_load_refused("min-replicas-to-write 1\n", "there is no replication yet");
-	expect_load_refused("replicaof 127.0.0.1 6379\n", "there is no replication yet");
-	expect_load_refused("slaveof 127.0.0.1 6379\n", "there is no replication yet");
 	expect_load_refused("cluster-enabled yes\n", "there is no cluster mode");
 	expect_load_refused("loadmodule /usr/lib/module.so\n", "modules are not supported");
 	struct config *config = load_content("tls-port 0\ncluster-enabled no\naclfile \"\"\n");
-	struct bytes words[] = {BYTES_LITERAL("min-slaves-to-write"), BYTES_LITERAL("1")};
-	struct buffer error = {0};
-	cr_assert_eq(config_set(config, words, 2, &error), SETT_INVALID);
-	buffer_append(&error, "", 1);
-	cr_assert_str_eq(
-		(char *)error.data,
-		"ERR CONFIG SET failed (possibly related to argument 'min-slaves-to-write') - only the "
-		"default is supported: there is no replication yet");
-	buffer_free(&error);
 	config_destroy(config);
+}
+
+/* REPLICAOF changes what the directive says; it is kept as the file would have it. */
+Test(config, the_master_that_is_followed)
+{
+	struct config *config = load_content("slaveof some.host 6379\n");
+	cr_assert_str_eq(config->replica_of, "some.host 6379");
+	cr_assert_eq(config_note_replica_of(config, "", 0), SETT_OK);
+	cr_assert_str_eq(config->replica_of, "");
+	cr_assert_eq(config_note_replica_of(config, "::1", 65535), SETT_OK);
+	cr_assert_str_eq(config->replica_of, "::1 65535");
+	cr_assert_eq(config_note_replica_of(config, "::1", 65536), SETT_INVALID);
+	cr_assert_str_eq(config->replica_of, "::1 65535");
+	config_destroy(config);
+	expect_load_refused("replicaof host 65536\n", "Invalid master port");
+	expect_load_refused("replicaof host\n", "wrong number of arguments");
 }
 
 /* No row promises without an answer to what becomes of it. */

@@ -44,6 +44,15 @@ set_up(struct fixture *f)
 		     error.message);
 	cr_assert_eq(command_stats_create(sett_commands.row_count, &f->server.command_stats), SETT_OK);
 	cr_assert_eq(pubsub_create(1, wake, NULL, &f->server.pubsub), SETT_OK);
+	struct replication_options replication = {.engine = f->server.engine,
+						  .keyspace = f->server.keyspace,
+						  .config = f->server.config,
+						  .vfs = f->vfs,
+						  .clock = sett_system_clock(),
+						  .sink = &f->server.sink,
+						  .reactors = 1,
+						  .wake = wake};
+	cr_assert_eq(replication_create(&replication, &f->server.replication, &error), SETT_OK);
 	cr_assert_eq(sett_txn_create(f->server.engine, &f->txn), SETT_OK);
 	arena_init(&f->arena, 4096);
 }
@@ -67,6 +76,7 @@ tear_down(struct fixture *f)
 	cr_assert_eq(sett_engine_close(f->server.engine, &error), SETT_OK);
 	command_stats_destroy(f->server.command_stats);
 	pubsub_destroy(f->server.pubsub);
+	replication_destroy(f->server.replication);
 	config_destroy(f->server.config);
 	f->vfs->operations->destroy(f->vfs);
 }

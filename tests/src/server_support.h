@@ -17,6 +17,7 @@
 #include "info/slowlog.h"
 #include "net/output.h"
 #include "pubsub/pubsub.h"
+#include "repl/replication.h"
 #include "script/script.h"
 #include "storage/base/rcu.h"
 #include "txn/interest.h"
@@ -96,6 +97,17 @@ fixture_start(struct fixture *f)
 	cr_assert_eq(pubsub_create(1, fixture_wake, f, &f->server.pubsub), SETT_OK);
 	cr_assert_eq(script_library_create(&f->server, &f->server.scripts), SETT_OK);
 	pubsub_use_keyspace(f->server.pubsub, f->server.keyspace);
+	struct replication_options replication = {.engine = f->server.engine,
+						  .keyspace = f->server.keyspace,
+						  .config = f->server.config,
+						  .vfs = f->vfs,
+						  .clock = &f->clock,
+						  .sink = &f->server.sink,
+						  .reactors = 1,
+						  .wake = fixture_wake,
+						  .wake_arg = f};
+	cr_assert_eq(replication_create(&replication, &f->server.replication, &error), SETT_OK, "%s",
+		     error.message);
 	cr_assert_eq(pause_create(&f->server.pause), SETT_OK);
 	cr_assert_eq(command_stats_create(sett_commands.row_count, &f->server.command_stats), SETT_OK);
 	cr_assert_eq(slowlog_create(f->server.config, &f->server.slowlog), SETT_OK);
@@ -125,6 +137,7 @@ fixture_stop(struct fixture *f)
 		f->handler.client_closed(f->handler.arg, &f->clients[i]);
 		acl_user_release(f->clients[i].user);
 	}
+	replication_stop(f->server.replication);
 	expirer_destroy(f->server.expirer);
 	f->server.expirer = NULL;
 	f->handler.thread_stop(f->handler.arg, f->thread);
@@ -140,6 +153,7 @@ fixture_stop(struct fixture *f)
 	waiting_destroy(f->server.waiting);
 	script_library_destroy(f->server.scripts);
 	pubsub_destroy(f->server.pubsub);
+	replication_destroy(f->server.replication);
 	keyspace_close(f->server.keyspace);
 	config_destroy(f->server.config);
 	int status = sett_engine_close(f->server.engine, &error);

@@ -1,0 +1,71 @@
+"""A small proxy on a port of its own: a link that a test can cut."""
+import select
+import socket
+import threading
+
+
+class Relay:
+    """Connections to `port` go on to that of the server. Each is served by a thread of its own."""
+
+    def __init__(self, target_port):
+        self.target_port = target_port
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.lock = threading.Lock()
+        self.pairs = []
+        self.accepted = 0
+        self.open = True
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            if not self.open:
+                near.close()
+                continue
+            try:
+                far = socket.create_connection(("127.0.0.1", self.target_port))
+            except OSError:
+                near.close()
+                continue
+            with self.lock:
+                self.accepted += 1
+                self.pairs.append((near, far))
+            threading.Thread(target=self.carry, args=(near, far), daemon=True).start()
+
+    def carry(self, near, far):
+        other = {near: far, far: near}
+        try:
+            while True:
+                for ready in select.select([near, far], [], [])[0]:
+                    data = ready.recv(65536)
+                    if not data:
+                        return
+                    other[ready].sendall(data)
+        except (OSError, ValueError):
+            pass
+        finally:
+            near.close()
+            far.close()
+
+    def cut(self):
+        """All connections end now; later ones are taken unless it is shut."""
+        with self.lock:
+            pairs, self.pairs = self.pairs, []
+        for pair in pairs:
+            for end in pair:
+                try:
+                    end.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+
+    def shut(self):
+        self.open = False
+        self.cut()
+
+    def close(self):
+        self.shut()
+        self.listener.close()
