@@ -147,14 +147,13 @@ READERS = {
 
 
 def content(server):
-    """All keys of all databases, with deadlines, and with digests where both servers make the same ones (a stream's has the
-    times of consumers)."""
+    """All keys of all databases, with deadlines, and with digests where both servers make the same ones."""
     found = {}
     for db in range(DATABASES):
         client = server.connect(db=db)
         for key in client.keys("*"):
             kind = client.type(key)
-            digest = client.execute_command("DEBUG", "DIGEST-VALUE", key) if server.digests and kind != b"stream" else None
+            digest = client.execute_command("DEBUG", "DIGEST-VALUE", key) if server.digests else None
             found[db, key] = kind, client.execute_command("PEXPIRETIME", key), READERS[kind](client, key), digest
         client.close()
     return found

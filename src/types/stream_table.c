@@ -165,8 +165,8 @@ mix_group(struct digest *digest, struct stream_group *g)
 		status = stream_consumer_find(g, names[i], &consumer);
 		if (status != SETT_OK)
 			return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
+		/* When it was last seen is not told to replicas, so it is no part of what they must share. */
 		digest_mix(digest, MIX_CONSUMER, names[i]);
-		mix_number(digest, consumer->seen);
 		mix_number(digest, consumer->pending);
 	}
 	return SETT_OK;
