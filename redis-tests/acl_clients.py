@@ -123,13 +123,45 @@ def files(server, admin):
     expect("the same", admin.execute_command("ACL", "LIST"), before)
 
 
+def in_a_block(server, admin):
+    """A block that becomes a user which it made, and changes him again; and what it must not write to the file."""
+    admin.execute_command("ACL", "SETUSER", "maker", "on", "nopass", "~*", "&*", "+@all")
+    for change in ("ACL SETUSER made -set", "ACL DELUSER made", "ACL LOAD"):
+        client = as_user(server, "maker")
+        for line in ("MULTI", "ACL SETUSER made on nopass +@all ~*", "AUTH made x", change, "GET x", "EXEC"):
+            send(client, *line.split())
+        replies = [client.connection.read_response() for _ in range(5)]
+        expect(change, replies, [b"OK"] + [b"QUEUED"] * 4)
+        try:
+            expect("its last command", len(client.connection.read_response()), 4)
+        except redis.ConnectionError:
+            pass  # the user is gone
+        admin.execute_command("ACL", "DELUSER", "made")
+    client = as_user(server, "default")
+    for line in ("MULTI", "ACL SETUSER unsure on", "ACL SAVE", "EXEC"):
+        send(client, *line.split())
+    replies = [client.connection.read_response() for _ in range(4)]
+    expect("saved in a block", str(replies[3][1]), "ACL SAVE can't follow a change of users in the same MULTI block")
+
+
+def large_values(server, admin):
+    """Nothing is written for a client that may not."""
+    admin.execute_command("ACL", "SETUSER", "reader", "on", "nopass", "~*", "+@read")
+    client = as_user(server, "reader")
+    before = admin.info("all")["value_log_total_bytes"]
+    for words in (("SET", "k"), ("APPEND", "k"), ("MSET", "a", "b", "k")):
+        send(client, *words, b"x" * (8 << 20))
+        expect("large", denied(client), "this user has no permissions to run the '%s' command" % words[0].lower())
+    expect("value log", admin.info("all")["value_log_total_bytes"], before)
+
+
 def main():
     server = Server(sys.argv[1], "--aclfile", "users.acl")
     open(os.path.join(server.directory, "users.acl"), "w").close()
     try:
         server.start()
         admin = server.connect()
-        for test in deleted, narrowed, served, files:
+        for test in deleted, narrowed, served, files, in_a_block, large_values:
             test(server, admin)
             print(test.__name__ + ": ok", flush=True)
     finally:

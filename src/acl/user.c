@@ -309,7 +309,8 @@ allow_command(struct acl_user *u, struct acl_selector *s, const struct acl_terms
 	struct bytes after = bytes_of(name.data + bar + 1, name.size - bar - 1);
 	if (memchr(before.data, '|', before.size) != NULL)
 		return ACL_FIRST_ARGUMENT_OF_SUBCOMMAND;
-	if (after.size == 0)
+	/* A blank would end the word where the users are written to a file. */
+	if (after.size == 0 || acl_has_spaces(after))
 		return ACL_SYNTAX;
 	if (command->subcommand_count > 0) {
 		command = command_find_full_name(terms->commands, name);

@@ -116,6 +116,10 @@ command_acl_save(struct command_context *c)
 	if (!has_file(c))
 		return OUTCOME_FAILED;
 	const struct acl_set *set = rights_users(c);
+	/* The file must not have what may never be committed. */
+	if (rights_are_changed(c))
+		return context_error(c,
+				     "ERR ACL SAVE can't follow a change of users in the same MULTI block");
 	int status = set == NULL ? SETT_NO_MEMORY : acl_file_write(c->server->users, c->server->config, set);
 	if (status == SETT_IO) {
 		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING, "Writing ACL file for ACL SAVE: %s",

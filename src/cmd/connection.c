@@ -117,9 +117,10 @@ command_auth(struct command_context *c)
 	int status = log_in(c, name, c->argv[c->argc - 1], &user);
 	if (status != SETT_OK)
 		return status;
-	rights_log_in(c, user);
-	resp_status(c->reply, "OK");
-	return SETT_OK;
+	status = rights_log_in(c, user);
+	if (status == SETT_OK)
+		resp_status(c->reply, "OK");
+	return status;
 }
 
 /* ---- HELLO ---- */
@@ -208,10 +209,10 @@ command_hello(struct command_context *c)
 			return OUTCOME_FAILED;
 		status = context_set_client_name(c, hello.name);
 	}
+	if (status == SETT_OK && user != NULL)
+		status = rights_log_in(c, user);
 	if (status != SETT_OK)
 		return status;
-	if (user != NULL)
-		rights_log_in(c, user);
 	c->protocol = hello.protocol;
 	c->reply->protocol = hello.protocol;
 	reply_hello(c);
@@ -243,7 +244,9 @@ command_reset(struct command_context *c)
 	const struct acl_set *set = rights_users(c);
 	if (set == NULL)
 		return SETT_NO_MEMORY;
-	c->user = acl_set_find(set, default_name);
+	int status = rights_log_in(c, acl_set_find(set, default_name));
+	if (status != SETT_OK)
+		return status;
 	c->authenticated = (c->user->flags & (ACL_USER_NO_PASSWORD | ACL_USER_OFF)) == ACL_USER_NO_PASSWORD;
 	resp_status(c->reply, "RESET");
 	return context_defer(c, reset_client, NULL);

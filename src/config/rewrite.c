@@ -272,20 +272,48 @@ write_directive(struct rewrite *rewrite, int index)
 	return status;
 }
 
+/* A line of words, none of which has a blank: those that the reader of the file would take for something else are quoted. */
+static int
+quote_words(struct bytes line, struct buffer *ret)
+{
+	int status = SETT_OK;
+	buffer_clear(ret);
+	for (size_t begin = 0; begin <= line.size && status == SETT_OK;) {
+		const uint8_t *end = memchr(line.data + begin, ' ', line.size - begin);
+		struct bytes word =
+			bytes_of(line.data + begin,
+				 end != NULL ? (size_t)(end - line.data) - begin : line.size - begin);
+		bool is_plain = word.size > 0;
+		for (size_t i = 0; i < word.size; i++)
+			is_plain = is_plain && word.data[i] > ' ' && word.data[i] != '"' &&
+				word.data[i] != '\'' && word.data[i] != 127;
+		if (begin > 0)
+			status = buffer_append(ret, " ", 1);
+		if (status == SETT_OK)
+			status = is_plain ? buffer_append(ret, word.data, word.size)
+					  : words_append_quoted(ret, word);
+		begin += word.size + 1;
+	}
+	return status;
+}
+
 /* Old lines are replaced, all of them. */
 static int
 write_users(struct rewrite *rewrite)
 {
 	const struct config_private *private = rewrite->private;
-	struct buffer lines = {0};
+	struct buffer lines = {0}, quoted = {0};
 	int status = private->append_users != NULL ? private->append_users(private->append_users_arg, &lines)
 						   : SETT_OK;
 	for (size_t begin = 0; begin < lines.size && status == SETT_OK;) {
 		const uint8_t *end = memchr(lines.data + begin, '\n', lines.size - begin);
 		size_t size = end != NULL ? (size_t)(end - lines.data) - begin : lines.size - begin;
-		status = put_line(rewrite, USER_LINE, bytes_of(lines.data + begin, size), true);
+		status = quote_words(bytes_of(lines.data + begin, size), &quoted);
+		if (status == SETT_OK)
+			status = put_line(rewrite, USER_LINE, buffer_bytes(&quoted), true);
 		begin += size + 1;
 	}
+	buffer_free(&quoted);
 	buffer_free(&lines);
 	return status;
 }

@@ -68,7 +68,7 @@ struct shared_request {
 enum argument_way {
 	ARGUMENT_WHOLE,   /* in memory */
 	ARGUMENT_BODY,    /* as a body (net/argument_body.h) */
-	ARGUMENT_DROPPED, /* its first bytes alone, likewise: the request will be refused */
+	ARGUMENT_DROPPED, /* its first bytes alone, likewise: the request is to be refused */
 };
 
 struct request_handler {
@@ -86,8 +86,8 @@ struct request_handler {
 	void (*fetch)(void *arg, void *thread);
 	/* What becomes of a large argument of a request: the one behind the first `argc` of `total`, `size`
 	 * bytes long. On the reactor. NULL: it comes like any other. */
-	enum argument_way (*large_argument)(void *arg, size_t argc, const struct bytes *argv, size_t total,
-					    uint64_t size);
+	enum argument_way (*large_argument)(void *arg, const struct client *, size_t argc,
+					    const struct bytes *argv, size_t total, uint64_t size);
 	/* Runs one request. `reply` has its protocol set from the client and may hold earlier replies: to
 	 * take one back, truncate to the size at entry, never to 0. On DONE `ret_release` is the commit
 	 * timestamp the reply depends on, 0 if none. */

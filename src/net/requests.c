@@ -204,7 +204,7 @@ begin_upload(struct reactor *r, struct connection *c)
 	if (handler->large_argument == NULL || !collect_arguments(r, c, &begun, c->parse_start))
 		return false;
 	enum argument_way way =
-		handler->large_argument(handler->arg, begun.argc, r->argv + begun.argv,
+		handler->large_argument(handler->arg, &c->client, begun.argc, r->argv + begun.argv,
 					begun.argc + c->parser.remaining, c->parser.bulk_size);
 	return way != ARGUMENT_WHOLE && bodies_begin(r, c, way == ARGUMENT_DROPPED);
 }

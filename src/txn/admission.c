@@ -263,6 +263,9 @@ is_allowed(struct command_context *c, const struct command *container)
 	return true;
 }
 
+#define DROPPED_TEXT \
+	"ERR the value was not kept, as the command was to be refused when it came: send it again"
+
 /* Whether all large values among its arguments could be stored; if not, the reply says why. */
 static bool
 bodies_are_stored(struct command_context *c)
@@ -271,7 +274,10 @@ bodies_are_stored(struct command_context *c)
 	for (const struct argument_body *b = c->bodies; b != NULL; b = b->next) {
 		if (b->status == SETT_OK)
 			continue;
-		execution_word_failure(c->server, b->status, text);
+		if (b->status == SETT_INVALID)
+			snprintf(text, sizeof(text), "%s", DROPPED_TEXT);
+		else
+			execution_word_failure(c->server, b->status, text);
 		admission_refuse(c, text);
 		return false;
 	}

@@ -9,12 +9,19 @@
 #include "net/net.h"
 #include "pubsub/pubsub.h"
 
+/* A user that the transaction has made of its client, and may have changed since: the draft has another in his place. */
+struct held_user {
+	struct held_user *next;
+	struct acl_user *user;
+};
+
 /* What a transaction has of the users. In its arena; the sets are its references. */
 struct rights_view {
 	struct commit_participant participant;
 	struct server *server;
 	struct acl_set *base;
 	struct acl_set *draft; /* NULL: nothing is changed */
+	struct held_user *held;
 };
 
 struct denial_note {
@@ -86,6 +93,21 @@ rights_check_request(struct command_context *c, size_t *ret_position)
 	if (user == NULL || user->may_do_all)
 		return ACL_ALLOWED;
 	return acl_check(user, c->command, c->argv, c->argc, ret_position);
+}
+
+bool
+rights_forbid(struct server *server, const struct client *client, const struct command *command,
+	      const struct bytes *argv, size_t argc)
+{
+	size_t position;
+	if (rights_are_full(server, client))
+		return false;
+	struct acl_set *set = acl_set_hold(server->users);
+	const struct acl_user *user = acl_set_present(set, client->user);
+	enum acl_answer answer =
+		user != NULL ? acl_check(user, command, argv, argc, &position) : ACL_DENIED_COMMAND;
+	acl_set_release(set);
+	return answer != ACL_ALLOWED && answer != ACL_UNDECIDED;
 }
 
 void
@@ -262,6 +284,12 @@ rights_draft(struct command_context *c, struct acl_set **ret)
 	return SETT_OK;
 }
 
+bool
+rights_are_changed(const struct command_context *c)
+{
+	return c->users != NULL && c->users->draft != NULL;
+}
+
 void
 rights_replace_draft(struct command_context *c, struct acl_set *set)
 {
@@ -406,11 +434,20 @@ rights_changed(struct command_context *c)
 	return SETT_OK;
 }
 
-void
+int
 rights_log_in(struct command_context *c, const struct acl_user *user)
 {
+	struct rights_view *view = c->users;
+	assert(view != NULL); /* he was found in its sets */
+	struct held_user *held = arena_allocate(c->arena, sizeof(*held), _Alignof(struct held_user));
+	if (held == NULL)
+		return SETT_NO_MEMORY;
+	*held = (struct held_user){.next = view->held, .user = (struct acl_user *)user};
+	acl_user_hold(held->user);
+	view->held = held;
 	c->user = user;
 	c->authenticated = true;
+	return SETT_OK;
 }
 
 void
@@ -420,7 +457,7 @@ rights_apply(struct command_context *c)
 	client->authenticated = c->authenticated;
 	if (c->user == client->user)
 		return;
-	struct acl_user *user = (struct acl_user *)c->user; /* one of a set that the context holds */
+	struct acl_user *user = (struct acl_user *)c->user; /* held by the context, or by a set of its */
 	acl_user_hold(user);
 	rights_set_user(c->server, client, user);
 	client->rights_number = client->full_rights_number = 0; /* to be looked at before its next command */
@@ -431,6 +468,8 @@ rights_close(struct command_context *c)
 {
 	if (c->users == NULL)
 		return;
+	for (const struct held_user *h = c->users->held; h != NULL; h = h->next)
+		acl_user_release(h->user);
 	acl_set_release(c->users->base);
 	acl_set_release(c->users->draft);
 	c->users = NULL;

@@ -44,6 +44,10 @@ rights_ask_for_login(const struct server *server, const struct client *client)
 /* ---- before a command ---- */
 /* Whether the client may run the context's command now, outside of a transaction. `ret_position` as acl_check. */
 enum acl_answer rights_check_request(struct command_context *, size_t *ret_position);
+/* Whether a command of which the last arguments have not come yet is denied by those that have, for a client whose turn it is:
+ * then the whole is. On the client's thread. */
+bool rights_forbid(struct server *, const struct client *, const struct command *, const struct bytes *argv,
+		   size_t argc);
 /* The error text for a denied command; it needs as much room as its name. */
 void rights_word_denial(enum acl_answer, const struct command *, char *ret, size_t size);
 /* Enters the denial of the context's command in ACL LOG at once. */
@@ -68,12 +72,14 @@ int rights_note_denied(struct command_context *, enum acl_answer, enum acl_denia
 const struct acl_set *rights_users(struct command_context *);
 /* Those that the transaction changes: a copy of its own. It takes part in the commit from rights_changed on. SETT_NO_MEMORY. */
 int rights_draft(struct command_context *, struct acl_set **ret);
+/* Whether this transaction changes users. */
+bool rights_are_changed(const struct command_context *);
 /* Another draft in its place; takes the reference over. There is one. */
 void rights_replace_draft(struct command_context *, struct acl_set *);
 /* After a change of the draft. SETT_NO_MEMORY. */
 int rights_changed(struct command_context *);
-/* The context's client becomes the user, one of rights_users, from here on. */
-void rights_log_in(struct command_context *, const struct acl_user *);
+/* The context's client becomes the user, one of rights_users, from here on. SETT_NO_MEMORY. */
+int rights_log_in(struct command_context *, const struct acl_user *);
 
 /* ---- the runner's ---- */
 /* The client's user as of the commit. */

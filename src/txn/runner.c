@@ -572,8 +572,19 @@ takes_body(const struct command *command, size_t argc, const struct bytes *argv)
 	return key != 0 && key_takes_body(argv[key]);
 }
 
+/* So nothing is written for a client who may not, or while nothing may be. */
+static bool
+will_be_refused(struct server *server, const struct client *client, const struct command *command,
+		const struct bytes *argv, size_t argc)
+{
+	bool takes_space = !client->loads && (command->flags & COMMAND_DENYOOM) != 0;
+	return (takes_space && server_refuses(server, REFUSE_FULL_DISK | REFUSE_NO_MEMORY)) ||
+		rights_forbid(server, client, command, argv, argc);
+}
+
 static enum argument_way
-large_argument(void *arg, size_t argc, const struct bytes *argv, size_t total, uint64_t size)
+large_argument(void *arg, const struct client *client, size_t argc, const struct bytes *argv, size_t total,
+	       uint64_t size)
 {
 	const struct runner *runner = arg;
 	const struct command *command = command_find(runner->server->commands, argv, argc, NULL);
@@ -581,9 +592,10 @@ large_argument(void *arg, size_t argc, const struct bytes *argv, size_t total, u
 		return ARGUMENT_DROPPED; /* not even the name is of a command */
 	if (command->subcommands == NULL && !command_arity_is_right(command, total))
 		return ARGUMENT_DROPPED;
-	return size >= runner->server->config->value_threshold && takes_body(command, argc, argv)
-		? ARGUMENT_BODY
-		: ARGUMENT_WHOLE;
+	if (size < runner->server->config->value_threshold || !takes_body(command, argc, argv))
+		return ARGUMENT_WHOLE;
+	return will_be_refused(runner->server, client, command, argv, argc) ? ARGUMENT_DROPPED
+									    : ARGUMENT_BODY;
 }
 
 static int

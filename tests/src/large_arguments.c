@@ -247,7 +247,7 @@ way_of(struct fixture *f, const char *line, size_t total, uint64_t size)
 		line += length;
 		line += strspn(line, " ");
 	}
-	return f->handler.large_argument(f->handler.arg, argc, argv, total, size);
+	return f->handler.large_argument(f->handler.arg, &f->clients[0], argc, argv, total, size);
 }
 
 Test(large_arguments, only_values_that_are_stored_whole)
@@ -277,7 +277,8 @@ Test(large_arguments, only_values_that_are_stored_whole)
 	for (size_t size = 65536 - 64; size < 65536 - 62; size++) {
 		uint8_t *key = calloc(1, size);
 		struct bytes argv[] = {BYTES_LITERAL("SET"), bytes_of(key, size), BYTES_LITERAL("x")};
-		bool taken = f->handler.large_argument(f->handler.arg, 2, argv, 3, BIG) == ARGUMENT_BODY;
+		bool taken = f->handler.large_argument(f->handler.arg, &f->clients[0], 2, argv, 3, BIG) ==
+			ARGUMENT_BODY;
 		cr_assert_eq(taken, size == 65536 - 64);
 		if (taken) {
 			attach(f, 0, 2, 'k');

@@ -275,7 +275,8 @@ number(struct bytes b)
 }
 
 static enum argument_way
-handler_large_argument(void *arg, size_t argc, const struct bytes *argv, size_t total, uint64_t size)
+handler_large_argument(void *arg, const struct client *client, size_t argc, const struct bytes *argv,
+		       size_t total, uint64_t size)
 {
 	if (argc > 0 && is_word(argv[0], "DROP"))
 		return ARGUMENT_DROPPED;
