@@ -235,7 +235,7 @@ class FalseMaster(threading.Thread):
 
     def __init__(self, payload):
         super().__init__(daemon=True)
-        self.payload, self.served = payload, 0
+        self.payload, self.served, self.asked = payload, 0, []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.start()
@@ -260,6 +260,7 @@ class FalseMaster(threading.Thread):
             if not request:
                 return
             if b"PSYNC" in request:
+                self.asked.append(request)
                 client.sendall(self.payload)
                 client.shutdown(socket.SHUT_WR)
                 while client.recv(4096):
@@ -306,6 +307,7 @@ def check_garbage(world, dump):
     # A stream that makes no sense ends the link behind the last whole command.
     stream = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n"
     for end, wanted in ((b"*1\r\n!x\r\n", "makes no sense"), (b"*1\r\n$4\r\nEXEC\r\n", "makes no sense"),
+                        (b"SET c 1\r\n", "inline protocol"),
                         (b"*2\r\n$6\r\nSELECT\r\n$4\r\n1000\r\n", "raise `databases`")):
         open(sett.log, "w").close()
         false = FalseMaster(resync + b"$EOF:" + mark + b"\r\n" + dump + mark + stream + end)
@@ -313,12 +315,15 @@ def check_garbage(world, dump):
         wait_until("the log does not say %r" % wanted, lambda: wanted in sett.log_text())
         expect("what came before", client.get("a"), b"1")
         expect("the offset", link_of(sett)["slave_repl_offset"], 100 + len(stream))
+        if "databases" not in wanted:
+            wait_until("a stream that makes no sense is not replaced by a full sync",
+                       lambda: any(b"\r\n?\r\n" in request for request in false.asked[1:]))
         expect("REPLICAOF NO ONE", client.execute_command("REPLICAOF", "NO", "ONE"), b"OK")
         false.close()
     # What can't be run is passed over, as Redis does.
     open(sett.log, "w").close()
     false = FalseMaster(resync + b"$%d\r\n" % len(dump) + dump + b"*1\r\n$4\r\nWHAT\r\n"
-                        b"*3\r\n$5\r\nLPUSH\r\n$1\r\na\r\n$1\r\n1\r\n" + stream.replace(b"a", b"b") + b"PING\r\n")
+                        b"*3\r\n$5\r\nLPUSH\r\n$1\r\na\r\n$1\r\n1\r\n" + stream.replace(b"a", b"b") + b"*1\r\n$4\r\nPING\r\n")
     follow(sett, false.port)
     wait_until("a command after one that fails is not run", lambda: client.get("b") == b"1")
     if "== CRITICAL ==" not in sett.log_text():

@@ -77,12 +77,18 @@ struct evictor {
 
 /* ---- policies ---- */
 
-/* A replica has what its master has: nothing is evicted. */
+/* Whether this is a replica, which has what its master has. */
+static bool
+follows(const struct evictor *e)
+{
+	return e->server->replication != NULL && replication_is_replica(e->server->replication) &&
+		__atomic_load_n(&e->server->config->replica_ignore_maxmemory, __ATOMIC_RELAXED);
+}
+
 static enum config_policy
 policy_of(const struct evictor *e)
 {
-	if (e->server->replication != NULL && replication_is_replica(e->server->replication) &&
-	    __atomic_load_n(&e->server->config->replica_ignore_maxmemory, __ATOMIC_RELAXED))
+	if (follows(e))
 		return CONFIG_POLICY_NOEVICTION;
 	return (enum config_policy)__atomic_load_n(&e->server->config->max_memory_policy, __ATOMIC_RELAXED);
 }
@@ -252,6 +258,9 @@ evict(void *arg, struct keyspace_view *view, const struct listed_key *victim, ui
 {
 	const struct evictor *e = arg;
 	struct key k;
+	/* It may have become a replica since: then a commit that was prepared before is run again. */
+	if (policy_of(e) == CONFIG_POLICY_NOEVICTION)
+		return SETT_OK;
 	int status = key_open_stored(view, victim->db, bytes_of(victim->key, victim->size), &k);
 	if (status != SETT_OK || !k.exists || (is_volatile(policy_of(e)) && k.root.expires_at == 0))
 		return status;
@@ -363,7 +372,8 @@ evictor_look(struct evictor *e)
 	uint64_t time_ns = disk_room_time_ns(&room);
 	__atomic_store_n(&e->server->room_until_ns, now_ns + time_ns, __ATOMIC_RELAXED);
 	server_refuse(e->server, HOLD_LATE_LOOK, time_ns != UINT64_MAX);
-	sett_engine_slow_writers(e->server->engine, disk_room_pressure(&room, evicts));
+	/* A slow replica would only fall behind. */
+	sett_engine_slow_writers(e->server->engine, follows(e) ? 0 : disk_room_pressure(&room, evicts));
 	if (is_full && !holds)
 		warn(e, &room, now_ns);
 	mutex_unlock(&e->looking);

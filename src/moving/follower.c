@@ -48,6 +48,7 @@ struct follower {
 	char link_host[FOLLOWER_HOST_SIZE];
 	unsigned link_port;
 	bool acknowledges;     /* the master knows of offsets */
+	bool distrusts;        /* the stream made no sense: what is here may not be what the offset says */
 	uint64_t told_ns;      /* when it was told that we are alive */
 	uint64_t connected_ns; /* of the last link */
 };
@@ -166,7 +167,7 @@ shake_hands(struct follower *f, struct sync_answer *ret, struct sett_error *erro
 	mutex_unlock(config_lock(config));
 	h.port = announced_port(f->server);
 	replication_get(f->server->replication, &state);
-	if (!state.streams)
+	if (!state.streams || f->distrusts)
 		state.position.id[0] = '\0'; /* no master knows of it */
 	int status = handshake_introduce(&f->link, &h, error);
 	return status == SETT_OK ? handshake_ask(&f->link, &h, &state.position, ret, error) : status;
@@ -219,6 +220,7 @@ sync_fully(struct follower *f, const struct sync_answer *answer, struct sett_err
 	}
 	sync_receiver_clean(f->server);
 	if (status == SETT_OK) {
+		f->distrusts = false;
 		__atomic_add_fetch(&f->full_syncs, 1, __ATOMIC_RELAXED);
 		log_sink_printf(sink, LOG_LEVEL_NOTICE, "MASTER <-> REPLICA sync: Finished with success");
 	}
@@ -369,7 +371,8 @@ static void
 follow_once(struct follower *f)
 {
 	struct sett_error error = {0};
-	(void)run_link(f, &error);
+	if (run_link(f, &error) == SETT_CORRUPT)
+		f->distrusts = true;
 	bool was_connected = f->state == FOLLOWER_CONNECTED;
 	link_close(&f->link);
 	__atomic_store_n(&f->waiting_bytes, 0, __ATOMIC_RELAXED);

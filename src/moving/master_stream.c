@@ -249,6 +249,9 @@ parse(struct master_stream *s, bool *ret_more, struct sett_error *error)
 	while (status == SETT_OK) {
 		if (!s->in_multi && (s->whole_count >= BATCH_COMMANDS || s->whole >= BATCH_BYTES))
 			return SETT_OK;
+		/* An empty line says that the master is alive; others are no requests of a master's. */
+		if (s->parsed < s->size && memchr("*\r\n", s->bytes[s->parsed], 3) == NULL)
+			return malformed(s, error, "this is inline protocol");
 		switch (resp_parse(&s->parser, s->bytes + s->parsed, s->size - s->parsed)) {
 		case RESP_NEED_MORE:
 			*ret_more = false;
