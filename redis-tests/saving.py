@@ -150,6 +150,10 @@ def check_shutdown(sett, redis_server):
     sett.start()
     client = sett.connect()
     client.flushall()
+    client.set("at the end", "0")
+    # A save in the background gives way.
+    client.config_set("rdb-key-save-delay", 300000)
+    client.execute_command("BGSAVE")
     client.set("at the end", "1")
     try:
         client.shutdown(save=True)
@@ -161,6 +165,7 @@ def check_shutdown(sett, redis_server):
         shutil.copy(sett.directory + "/dump.rdb", other.directory + "/dump.rdb")
         other.start()
         expect("keys after SHUTDOWN SAVE", other.connect().keys("*"), [b"at the end"])
+        expect("its value", other.connect().get("at the end"), b"1")
     finally:
         other.clean_up()
 

@@ -225,10 +225,12 @@ save_at_shutdown(struct command_context *c, const struct shutdown_request *reque
 {
 	int status = sett_engine_sync(c->server->engine, error);
 	/* Not, as in Redis, while there is a part alone of what Redis' file holds. */
-	if (status == SETT_OK && request->save && !loading_is_active(&c->server->loading))
+	if (status == SETT_OK && request->save && !loading_is_active(&c->server->loading)) {
+		saver_end_background(c->server->saver);
 		status = saver_run(c->server->saver, 0, NULL, error);
+	}
 	if (status == SETT_LOCKED)
-		sett_error_set(error, status, 0, "a background save is in progress");
+		sett_error_set(error, status, 0, "it is being saved already");
 	return status;
 }
 

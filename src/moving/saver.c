@@ -30,6 +30,7 @@ struct save {
 struct saver {
 	struct server *server;
 	struct mutex lock;
+	struct condition ended; /* something is written no more */
 	/* under lock */
 	bool busy, again; /* another one is wanted behind it */
 	bool has_thread;  /* to be joined */
@@ -57,6 +58,7 @@ saver_create(struct server *server, struct saver **ret)
 		return SETT_NO_MEMORY;
 	s->server = server;
 	mutex_init(&s->lock);
+	condition_init(&s->ended);
 	s->facts = (struct saver_facts){.last_seconds = -1, .last_save_ms = server->started_ms};
 	s->facts.last_timestamp = sett_engine_visible(server->engine);
 	*ret = s;
@@ -193,6 +195,7 @@ end_locked(struct saver *s, const struct save *save, int status) REQUIRES(&s->lo
 	uint64_t now = now_ms(s);
 	const struct log_sink *sink = &s->server->sink;
 	s->busy = false;
+	condition_broadcast(&s->ended);
 	if (s->facts.in_background) {
 		s->facts.last_failed = status != SETT_OK && status != SETT_ABORTED;
 		s->facts.last_seconds = (int64_t)((now - s->began_ms) / MS_PER_SECOND);
@@ -332,6 +335,7 @@ saver_destroy(struct saver *s)
 	mutex_unlock(&s->lock);
 	if (has_thread)
 		thread_join(s->thread);
+	condition_destroy(&s->ended);
 	mutex_destroy(&s->lock);
 	free(s);
 }
@@ -346,6 +350,18 @@ void
 saver_give_up(struct saver *s)
 {
 	__atomic_store_n(&s->given_up, true, __ATOMIC_RELAXED);
+}
+
+void
+saver_end_background(struct saver *s)
+{
+	mutex_lock(&s->lock);
+	s->again = false;
+	while (s->busy && s->facts.in_background) {
+		saver_give_up(s);
+		condition_wait(&s->ended, &s->lock);
+	}
+	mutex_unlock(&s->lock);
 }
 
 bool

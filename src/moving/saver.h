@@ -38,5 +38,7 @@ bool saver_is_busy(struct saver *);
 /* Whether something is written in the background; gives that up, as FLUSHALL does. Any thread, also reactors. */
 bool saver_is_in_background(const struct saver *);
 void saver_give_up(struct saver *);
+/* The same, and waits until it has ended. No reactor's. */
+void saver_end_background(struct saver *);
 
 #endif
