@@ -46,15 +46,27 @@ def main(sett_server, redis_server, seed=1):
     world = World(sett_server, redis_server, int(seed))
     try:
         head = world.redis()
-        near, far = (server_with_port(world, world.sett) for _ in range(2))
+        near, far, last = (server_with_port(world, world.sett) for _ in range(3))
         tail = world.redis()
         chain = [head, near, far, tail]
-        for server in chain:
+        for server in chain + [last]:
             server.start()
         fill((head,), Maker(world.seed), 1000)
+        # The stream stands in another database than the first when each begins, and does not select it again for those further down.
+        elsewhere = head.connect(db=5)
         for above, below in zip(chain, chain[1:]):
+            elsewhere.incr("elsewhere")
+            wait_chain("before the next", chain[:chain.index(below)])
             follow(below, above.port)
             wait_until("no link", lambda: link_of(below)["master_link_status"] == "up")
+            elsewhere.incr("elsewhere")
+        # So it does behind a replica of redis-server.
+        follow(last, tail.port)
+        wait_until("no link", lambda: link_of(last)["master_link_status"] == "up")
+        elsewhere.incr("elsewhere")
+        expect_chain(world, "with one more", [tail, last])
+        last.connect().execute_command("REPLICAOF", "NO", "ONE")
+        last.kill()
         expect_chain(world, "at first", chain)
         expect("ids", len({link_of(s)["master_replid"] for s in chain}), 1)
         writer = Writer(head, world.seed)

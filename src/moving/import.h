@@ -39,6 +39,7 @@ struct import {
 	uint64_t keys, expired,
 		empty; /* `empty`: collections without elements, which Redis once wrote, are left out */
 	uint64_t done_before; /* bytes of the files before this one */
+	int64_t stream_db; /* out: what a master's stream takes as selected behind the data; -1: not said */
 	struct sett_error *error;
 };
 

@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "keyspace/accesses.h"
 #include "keyspace/build.h"
+#include "keyspace/integer.h"
 #include "keyspace/replacement.h"
 #include "rdb/database_reader.h"
 #include "txn/commit.h"
@@ -213,6 +214,14 @@ load_functions(struct rdb_import *r, struct bytes text)
 	return status;
 }
 
+static void
+note_field(struct rdb_import *r, const struct rdb_entry *e)
+{
+	int64_t db;
+	if (bytes_equal(e->name, BYTES_LITERAL("repl-stream-db")) && parse_integer(e->value, &db) && db >= 0)
+		r->import->stream_db = db;
+}
+
 /* ---- one transaction ---- */
 
 /* The entry at the reader. `ret_stop`: it is to have a transaction to itself, and was not taken. */
@@ -225,8 +234,12 @@ take_entry(struct rdb_import *r, struct keyspace_view *view, struct rdb_database
 	int status = rdb_database_next(reader, &e);
 	if (status == RDB_MALFORMED)
 		return damaged(r, reader, reader->problem);
-	if (status != SETT_OK || e.kind == RDB_ENTRY_AUXILIARY)
+	if (status != SETT_OK)
 		return status;
+	if (e.kind == RDB_ENTRY_AUXILIARY) {
+		note_field(r, &e);
+		return SETT_OK;
+	}
 	if (e.kind == RDB_ENTRY_FUNCTION)
 		return load_functions(r, e.value);
 	status = rdb_reader_open_typed(&value, e.type, reader->in);
@@ -361,6 +374,7 @@ import_rdb(struct import *i, struct import_file *file, size_t *ret_size)
 	r.uses = config_policy_is_lfu(config)  ? RDB_USES_FREQUENCY
 		: config_policy_is_lru(config) ? RDB_USES_IDLE
 					       : RDB_USES_NONE;
+	i->stream_db = -1;
 	arena_init(&r.arena, ARENA_BLOCK);
 	int status = sett_txn_create(i->server->engine, &r.txn);
 	if (status == SETT_OK)

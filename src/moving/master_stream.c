@@ -54,7 +54,8 @@ master_stream_begin(struct master_stream *s, uint64_t order, int64_t db, const c
 	s->size = s->parsed = s->whole = s->whole_count = s->count = s->argument_count = 0;
 	s->db = s->whole_db = db;
 	s->in_multi = s->wants_ack = false;
-	s->feed.client.db = db >= 0 ? (unsigned)db : 0;
+	bool is_there = db >= 0 && db < (int64_t)keyspace_databases(s->server->keyspace);
+	s->feed.client.db = is_there ? (unsigned)db : 0;
 	snprintf(s->feed.client.address, sizeof(s->feed.client.address), "%s", address);
 	resp_parser_reset(&s->parser);
 }
@@ -196,6 +197,17 @@ select_database(struct master_stream *s, struct bytes number, struct sett_error 
 	return SETT_OK;
 }
 
+/* Also what a full sync, or the last run of this server, says of it. */
+static int
+check_database(const struct master_stream *s, int64_t db, struct sett_error *error)
+{
+	if (db < (int64_t)keyspace_databases(s->server->keyspace))
+		return SETT_OK;
+	return sett_error_set(error, SETT_INVALID, 0,
+			      "the master uses database %" PRId64 ", which is not there: raise `databases`",
+			      db);
+}
+
 /* The command that was parsed, whose bytes began at `base`. */
 static int
 take_command(struct master_stream *s, size_t base, struct sett_error *error)
@@ -224,7 +236,10 @@ take_command(struct master_stream *s, size_t base, struct sett_error *error)
 	}
 	if (argument_is(name, "PING"))
 		return SETT_OK;
-	int status = add_command(s, base, !s->in_multi || s->count == s->whole_count);
+	int status = check_database(s, s->db, error);
+	if (status != SETT_OK)
+		return status;
+	status = add_command(s, base, !s->in_multi || s->count == s->whole_count);
 	return status == SETT_OK ? status : sett_error_set(error, status, 0, "out of memory");
 }
 

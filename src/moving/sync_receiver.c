@@ -264,8 +264,11 @@ queue_libraries(struct sync_receiver *f, const struct import *import)
 static int
 change_over(struct sync_receiver *f, struct import *import, const struct stream_position *position)
 {
+	/* A replica that is followed passes its master's stream on, with whatever was selected in it. */
 	const struct bytes multi = BYTES_LITERAL("MULTI"), exec = BYTES_LITERAL("EXEC");
 	struct change_over o = {.sync = f, .replacement = import->replacement, .position = *position};
+	if (import->stream_db >= 0)
+		o.position.db = import->stream_db;
 	int status = feed_run(f->feed, 1, &multi);
 	queue_libraries(f, import);
 	f->feed->client.before_commit = take_place;

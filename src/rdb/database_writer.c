@@ -193,8 +193,7 @@ put_head(struct database_write *d)
 	put_auxiliary_number(d->out, "ctime", d->options->created_ms / MS_PER_SECOND);
 	put_auxiliary_number(d->out, "used-mem", d->options->used_memory);
 	if (d->options->replication_id != NULL) {
-		/* None is selected: the stream selects its own. */
-		put_auxiliary_number(d->out, "repl-stream-db", 0);
+		put_auxiliary_number(d->out, "repl-stream-db", d->options->replication_db);
 		put_auxiliary(d->out, "repl-id", d->options->replication_id);
 		put_auxiliary_number(d->out, "repl-offset", d->options->replication_offset);
 	}

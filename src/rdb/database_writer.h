@@ -52,6 +52,7 @@ struct rdb_database_options {
 	bool leaves_out_keys, leaves_out_libraries;
 	const char *replication_id; /* for the auxiliary fields; NULL: it is for no replica */
 	uint64_t replication_offset;
+	uint64_t replication_db; /* which the stream behind them takes as selected */
 	enum rdb_uses uses;
 	struct access_rule rule;
 	/* Called every some keys, with how many are written: SETT_OK to go on. */

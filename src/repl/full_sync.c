@@ -64,7 +64,8 @@ is_present(void *arg)
 	return rdb_snapshot_timestamp(m->snapshot) == sett_engine_visible(engine) ? SETT_OK : SETT_ABORTED;
 }
 
-/* The stream selects its database anew behind it, as a replica that begins there has none selected. */
+/* A master's stream selects its database anew behind it, as a replica that begins there has none selected. A replica's is its
+ * master's as it comes: the one that is selected is told. */
 static void
 take_offset(void *arg, uint64_t timestamp)
 {
@@ -77,6 +78,7 @@ take_offset(void *arg, uint64_t timestamp)
 	memcpy(s->id, r->position.id, sizeof(s->id));
 	if (r->role == REPLICATION_MASTER)
 		r->position.db = STREAM_DB_ANY;
+	s->db = r->position.db > 0 ? (uint64_t)r->position.db : 0;
 	mutex_unlock(&r->lock);
 }
 
@@ -200,6 +202,7 @@ write_databases(struct full_sync *s)
 		.leaves_out_libraries = s->leaves_out_functions,
 		.replication_id = s->id,
 		.replication_offset = s->offset,
+		.replication_db = s->db,
 		.progress = go_on,
 		.arg = s,
 		.gone = &s->unwanted,

@@ -14,7 +14,8 @@ struct full_sync {
 	unsigned users; /* under the replication's lock: replicas, and the thread that makes it */
 	bool leaves_out_keys, leaves_out_functions;
 	char id[REPLICATION_ID_SIZE + 1];
-	uint64_t offset; /* of the moment; the next two likewise are set before anybody sees it */
+	uint64_t offset; /* of the moment; the next three likewise are set before anybody sees it */
+	uint64_t db;     /* selected then */
 	char mark[SYNC_MARK_SIZE + 1]; /* behind the databases, for those that take it */
 	struct vfs_file *file;
 	uint64_t size; /* atomic: bytes of the file (release), which readers may read (acquire) */
