@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "net/net.h"
+#include "repl/full_sync.h"
 #include "repl/private.h"
 #include "storage/base/random.h"
 
@@ -424,6 +425,13 @@ replication_trim_locked(struct replication *r)
 	uint64_t limit =
 		__atomic_load_n(&config->output_limits[CONFIG_CLIENT_REPLICA].hard, __ATOMIC_RELAXED);
 	uint64_t end = r->history.end, from = end > size ? end - size + 1 : 1;
+	/* Likewise what those will need that join a full sync, which is some time behind when it begins. */
+	const struct full_sync *sync = r->sync;
+	bool is_joined = sync != NULL && sync->id[0] != '\0' &&
+		!__atomic_load_n(&sync->unwanted, __ATOMIC_RELAXED) &&
+		(limit == 0 || end - sync->offset <= limit + HISTORY_MEMORY);
+	if (is_joined && sync->offset + 1 < from)
+		from = sync->offset + 1;
 	for (const struct list_link *l = r->replicas.next; l != &r->replicas; l = l->next) {
 		const struct replica *replica = list_entry(l, struct replica, link);
 		/* What a replica needs stays until it is closed for being too far behind. */
