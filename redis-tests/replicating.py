@@ -366,6 +366,35 @@ def check_slow_replica(master):
     client.config_set("repl-backlog-size", 1 << 20)
 
 
+def has_sync_file(pid):
+    files = "/proc/%d/fd/" % pid
+    for name in os.listdir(files):
+        try:
+            if "replication-sync" in os.readlink(files + name):
+                return True
+        except FileNotFoundError:
+            pass  # it was closed meanwhile
+    return False
+
+
+def check_stuck_replica(sett):
+    """One that stops to read in its full sync is closed, and what it was sent is given back."""
+    master = Node(sett, "--repl-timeout", 2)
+    try:
+        master.start()
+        client = master.client()
+        for i in range(60):
+            client.set("stuck:%d" % i, os.urandom(500000))
+        with socket.create_connection(("127.0.0.1", master.port)) as stuck:
+            stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stuck.sendall(b"SYNC\r\n")
+            wait_until("SYNC is not served", lambda: client.info("stats")["sync_full"] == 1)
+            wait_until("a replica that does not read stays", lambda: master.info()["connected_slaves"] == 0)
+        wait_until("the full sync's file stays", lambda: not has_sync_file(master.process.pid))
+    finally:
+        master.clean_up()
+
+
 def check_tools(master):
     """redis-cli as a replica, and its dumps."""
     master.client().set("tool", "1")
@@ -439,6 +468,7 @@ def main():
     finally:
         for node in (master, replica):
             node.clean_up()
+    check_stuck_replica(sett)
     check_fork(sett, redis_server)
     print("ok")
 

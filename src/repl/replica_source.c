@@ -152,6 +152,7 @@ at_hand(struct reply_source *source, struct resp_writer *piece)
 	struct replication *r = replica->replication;
 	enum source_state state = SOURCE_AGAIN;
 	mutex_lock(&r->lock);
+	replica->took_ms = replication_now_ms(r);
 	while (state == SOURCE_AGAIN) {
 		if (replica->gone != NULL) {
 			state = SOURCE_CLOSE;
@@ -226,7 +227,26 @@ next(struct reply_source *source, void *thread, struct resp_writer *piece, bool 
 	mutex_lock(&r->lock);
 	struct full_sync *sync = s->replica->sync; /* it leaves that by itself alone */
 	mutex_unlock(&r->lock);
-	return read_databases(s, sync, piece, error);
+	int status = read_databases(s, sync, piece, error);
+	mutex_lock(&r->lock);
+	s->replica->took_ms = replication_now_ms(r); /* the disk's time is not its own */
+	mutex_unlock(&r->lock);
+	return status;
+}
+
+/* Of one whose socket is full, which therefore is not asked for more. The keeper asks all others each second. */
+static const char *
+limit(struct reply_source *source)
+{
+	struct replica *replica = ((struct replica_source *)source)->replica;
+	struct replication *r = replica->replication;
+	/* relaxed: it stands for itself */
+	uint64_t timeout = (uint64_t)__atomic_load_n(&r->options.config->repl_timeout, __ATOMIC_RELAXED);
+	mutex_lock(&r->lock);
+	bool is_wanted = replica->gone == NULL && replica->state != REPLICA_SYNCS;
+	bool is_stuck = !is_wanted && replication_now_ms(r) - replica->took_ms > timeout * MS_PER_SECOND;
+	mutex_unlock(&r->lock);
+	return is_stuck ? "repl-timeout" : NULL;
 }
 
 /* ---- its end ---- */
@@ -247,7 +267,7 @@ struct reply_source *
 replica_source_create(struct replica *replica)
 {
 	static const struct reply_source_operations operations = {
-		.next = next, .at_hand = at_hand, .close = close_source};
+		.next = next, .at_hand = at_hand, .limit = limit, .close = close_source};
 	struct replica_source *s = malloc(sizeof(*s));
 	if (s != NULL)
 		*s = (struct replica_source){.source = {.operations = &operations}, .replica = replica};

@@ -66,7 +66,7 @@ enter_locked(struct replication *r, struct replica *replica) REQUIRES(&r->lock)
 	replica->users++;
 	replica->gone = NULL;
 	replica->acknowledged = replica->acknowledged_durable = 0;
-	replica->heard_ms = replication_now_ms(r);
+	replica->heard_ms = replica->took_ms = replication_now_ms(r);
 	note_listeners_locked(r);
 }
 

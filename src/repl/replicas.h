@@ -49,6 +49,7 @@ struct replica {
 	uint64_t offset; /* it has taken the stream up to there */
 	uint64_t acknowledged, acknowledged_durable;
 	uint64_t heard_ms; /* when it last said something, monotonic; 0: never */
+	uint64_t took_ms;  /* when its socket had taken all that it was given */
 	bool wants_line;   /* an empty line keeps the connection */
 	bool is_good;      /* counts for min-replicas-to-write */
 	const char *gone;  /* why it is to be closed; NULL: it is not */
