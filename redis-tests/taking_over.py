@@ -208,7 +208,7 @@ def check_truncated_aof(world, source):
     copy_files(source, sett)
     at = whole.index(b"INCR") if b"INCR" in whole else whole.index(b"incr")
     open(sett.directory + "/appendonlydir/" + name, "wb").write(whole[:at] + b"NONE" + whole[at + 4:])
-    expect_failure(sett, (name, "unknown command"))
+    expect_failure(sett, (name, "Unknown command"))
     sett.clean_up()
 
 
