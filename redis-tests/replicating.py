@@ -279,6 +279,12 @@ def check_large_backlog(master, replica):
     link.mend()
     expect_same("after 28 MB", master, replica)
     expect("full syncs", master.info("stats")["sync_full"], before)
+    # A value that is larger than what is kept in memory goes through the stream.
+    client.set("large:0", os.urandom(1000) * 80000)
+    client.set("large:1", "behind it")
+    expect_same("after a large value", master, replica)
+    expect("full syncs", master.info("stats")["sync_full"], before)
+    client.delete("large:0")
     link.cut()
     client.config_set("client-output-buffer-limit", "replica 256mb 64mb 60")
     follow(replica, master.port)

@@ -78,6 +78,7 @@ history_restart(struct history *h, uint64_t end)
 	h->start = end + 1;
 	h->end = end;
 	h->first_block = h->block_end = h->next_spill = end / HISTORY_BLOCK;
+	h->large_size = h->large_end = 0;
 }
 
 uint64_t
@@ -129,11 +130,15 @@ add_spare(struct history *h)
 	return SETT_OK;
 }
 
-/* What a slow disk leaves in memory is bounded. */
+/* What a slow disk leaves in memory is bounded. A large commit gets the time that it takes to move it to the file: replicas
+ * need it. */
 static void
 bound_memory(struct history *h)
 {
-	while (h->memory_blocks > HISTORY_MEMORY_MAX / HISTORY_BLOCK && h->first_block + 1 < h->block_end)
+	if (h->next_spill * HISTORY_BLOCK >= h->large_end)
+		h->large_size = 0;
+	uint64_t most = (HISTORY_MEMORY_MAX + h->large_size) / HISTORY_BLOCK;
+	while (h->memory_blocks > most && h->first_block + 1 < h->block_end)
 		history_trim(h, (h->first_block + 1) * HISTORY_BLOCK + 1);
 }
 
@@ -162,6 +167,10 @@ history_append(struct history *h, struct bytes bytes)
 {
 	assert(bytes.size <= h->promised);
 	h->promised -= bytes.size;
+	if (bytes.size >= HISTORY_MEMORY) {
+		h->large_size = bytes.size > h->large_size ? bytes.size : h->large_size;
+		h->large_end = h->end + bytes.size;
+	}
 	while (bytes.size > 0) {
 		if (h->end / HISTORY_BLOCK == h->block_end) {
 			assert(h->spare_count > 0);

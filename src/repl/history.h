@@ -24,7 +24,7 @@
 enum {
 	HISTORY_BLOCK = 64 * 1024,
 	HISTORY_MEMORY = 8 * 1024 * 1024,      /* more is to go to the file */
-	HISTORY_MEMORY_MAX = 64 * 1024 * 1024, /* more is forgotten, but for what one commit brings */
+	HISTORY_MEMORY_MAX = 64 * 1024 * 1024, /* more, and than the largest commit there, is forgotten */
 };
 
 struct history_block {
@@ -47,6 +47,9 @@ struct history {
 	size_t spare_count, spare_capacity;
 	uint64_t memory_blocks;
 	uint64_t next_spill; /* number of the first block that may be in memory */
+	uint64_t large_size,
+		large_end; /* of appends of HISTORY_MEMORY and more: the largest of those that may be in
+					   memory, and the end of the last; 0: none is */
 	struct vfs_file *file;
 	uint64_t *free_slots;
 	size_t free_count, free_capacity;

@@ -157,6 +157,30 @@ Test(replication, history_in_memory_is_bounded)
 	vfs->operations->destroy(vfs);
 }
 
+Test(replication, history_keeps_a_large_commit_until_it_is_in_the_file)
+{
+	struct vfs *vfs = vfs_memory_create();
+	struct sett_error error = {0};
+	struct history h;
+	const uint64_t large = HISTORY_MEMORY_MAX + (16 << 20);
+	cr_assert_eq(history_init(&h, vfs, "."), SETT_OK);
+	fill(&h, 100000, 1000);
+	fill(&h, h.end + large, large);
+	fill(&h, h.end + (1 << 20), 100000);
+	cr_assert_eq(h.start, 1);
+	cr_assert_eq(spill_all(&h, &error), SETT_OK, "%s", error.message);
+	cr_assert_eq(h.start, 1);
+	cr_assert_gt(expect_bytes(&h, 0), large - HISTORY_MEMORY);
+	/* Once it is there, the bound is that of others. */
+	fill(&h, h.end + HISTORY_MEMORY, 100000);
+	cr_assert_eq(spill_all(&h, &error), SETT_OK, "%s", error.message);
+	fill(&h, h.end + HISTORY_MEMORY_MAX + (16 << 20), 1 << 20);
+	cr_assert_leq(h.memory_blocks, (HISTORY_MEMORY_MAX + (2 << 20)) / HISTORY_BLOCK);
+	expect_bytes(&h, h.start - 1);
+	history_free(&h);
+	vfs->operations->destroy(vfs);
+}
+
 Test(replication, history_takes_back_what_was_reserved)
 {
 	struct vfs *vfs = vfs_memory_create();
