@@ -42,6 +42,21 @@ def server_with_port(world, make, *options):
     return server
 
 
+def check_branches(world, above, middle, below):
+    """The one in the middle is made a master while the one above lives: what is below follows its branch under its id, so
+    that it can't go back to the other one as if nothing had been."""
+    middle.connect().execute_command("REPLICAOF", "NO", "ONE")
+    wait_until("what is below does not learn the new id", lambda: link_of(below)["master_link_status"] == "up" and
+               link_of(below)["master_replid"] == link_of(middle)["master_replid"])
+    for i in range(5):
+        middle.connect().set("branch:%d" % i, "middle")
+    for i in range(50):
+        above.connect().set("branch:%d" % i, "above, and longer")
+    expect_chain(world, "on its own branch", [middle, below])
+    follow(below, above.port)
+    expect_chain(world, "back on the other branch", [above, below])
+
+
 def main(sett_server, redis_server, seed=1):
     world = World(sett_server, redis_server, int(seed))
     try:
@@ -98,6 +113,7 @@ def main(sett_server, redis_server, seed=1):
         head.start()
         follow(head, near.port)
         expect_chain(world, "with the old head below", [near, head])
+        check_branches(world, near, far, tail)
     except BaseException:
         for server in [s for s in world.servers if s.log_text()][:4]:
             print("-- %s\n%s" % (server.program, server.log_text()[-2500:]))

@@ -237,8 +237,14 @@ go_on(struct follower *f, const struct sync_answer *answer)
 	log_sink_printf(sink, LOG_LEVEL_NOTICE, "Successful partial resynchronization with master.");
 	if (answer->id[0] == '\0' || strcmp(answer->id, state.position.id) == 0)
 		return;
-	replication_rename(f->server->replication, answer->id);
-	log_sink_printf(sink, LOG_LEVEL_NOTICE, "Master replication ID changed to %s", answer->id);
+	/* Not behind a REPLICAOF, which may have given this server an id of its own. */
+	mutex_lock(&f->lock);
+	bool is_obeyed = allegiance_holds(&f->allegiance);
+	if (is_obeyed)
+		replication_rename(f->server->replication, answer->id);
+	mutex_unlock(&f->lock);
+	if (is_obeyed)
+		log_sink_printf(sink, LOG_LEVEL_NOTICE, "Master replication ID changed to %s", answer->id);
 }
 
 /* What has come: applied, and the figures of it. */

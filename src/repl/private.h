@@ -78,6 +78,9 @@ replication_now_ms(const struct replication *r)
 void replica_join_locked(struct replica *);
 /* Counts anew which replicas are good ones. */
 void replicas_judge_locked(struct replication *r) REQUIRES(&r->lock);
+/* Closes all before any byte that comes next: they know the stream under another id, and are to ask again. replication_wake
+ * is to follow. */
+void replicas_drop_locked(struct replication *r, const char *why) REQUIRES(&r->lock);
 
 /* Ends the waits that have enough (acks.h). */
 void acks_settle_locked(struct replication *r) REQUIRES(&r->lock);

@@ -355,12 +355,18 @@ replicas_each(struct replication *r, void (*each)(void *arg, const struct replic
 }
 
 void
-replicas_drop(struct replication *r, const char *why)
+replicas_drop_locked(struct replication *r, const char *why)
 {
-	mutex_lock(&r->lock);
 	for (struct list_link *l = r->replicas.next; l != &r->replicas; l = l->next)
 		list_entry(l, struct replica, link)->gone = why;
 	replicas_judge_locked(r);
+}
+
+void
+replicas_drop(struct replication *r, const char *why)
+{
+	mutex_lock(&r->lock);
+	replicas_drop_locked(r, why);
 	mutex_unlock(&r->lock);
 	replication_wake(r);
 }

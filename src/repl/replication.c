@@ -170,9 +170,12 @@ void
 replication_rename(struct replication *r, const char *id)
 {
 	mutex_lock(&r->lock);
-	if (strcmp(r->position.id, id) != 0)
+	if (strcmp(r->position.id, id) != 0) {
 		change_id_locked(r, id);
+		replicas_drop_locked(r, "the stream goes on under another id");
+	}
 	mutex_unlock(&r->lock);
+	replication_wake(r);
 }
 
 int
@@ -258,10 +261,12 @@ replication_take_role(struct replication *r, enum replication_role role)
 	if (r->role == REPLICATION_REPLICA && role == REPLICATION_MASTER) {
 		change_id_locked(r, id);
 		r->position.db = STREAM_DB_ANY;
+		replicas_drop_locked(r, "this server is a master now, and its stream another one");
 	}
 	__atomic_store_n(&r->role, role, __ATOMIC_RELAXED);
 	observe_locked(r);
 	mutex_unlock(&r->lock);
+	replication_wake(r);
 }
 
 int

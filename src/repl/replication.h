@@ -62,7 +62,7 @@ bool replication_is_replica(const struct replication *);
  * Waits for the commit lock. */
 int replication_set_role(struct replication *, enum replication_role);
 /* The same from a commit's hook, under the commit lock. A replica that becomes a master takes a new id with it; the present
- * one becomes the second. */
+ * one becomes the second, and replicas are closed. */
 void replication_take_role(struct replication *, enum replication_role);
 /* Whether its data is its master's, as its link stands: only then can it have replicas of its own. */
 void replication_set_link(struct replication *, bool is_up);
@@ -75,7 +75,8 @@ void replication_reset_counts(struct replication *);
  * Another id is kept with the data by the next commit that moves the offset: until then nothing was said under it. */
 /* A new id; the present one becomes the second, for what comes after the present offset (REPLICAOF NO ONE, a start). */
 void replication_shift(struct replication *);
-/* The master goes on under another id (+CONTINUE id): as replication_shift with a given one. */
+/* The master goes on under another id (+CONTINUE id): as replication_shift with a given one. Replicas are closed: what they
+ * get next belongs to that id, which they learn when they ask again. */
 void replication_rename(struct replication *, const char *id);
 /* Another history, as a full sync brings it: the stream begins anew behind its offset, and replicas must sync. Within the
  * transaction that brings the data: `_prepare` adds the writes, `_apply` is for its commit's hook, under the commit lock. No
