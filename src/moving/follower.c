@@ -15,6 +15,7 @@
 #include "moving/link.h"
 #include "moving/master_stream.h"
 #include "moving/sync_receiver.h"
+#include "repl/acks.h"
 #include "storage/base/random.h"
 #include "txn/waiting.h"
 
@@ -432,9 +433,27 @@ set_master(struct follower *f, const char *host, unsigned port)
 struct order {
 	struct commit_participant participant;
 	struct follower *follower;
+	const struct keyspace_view *view; /* of its transaction */
 	char host[FOLLOWER_HOST_SIZE];
 	unsigned port;
 };
+
+/* What a MULTI block writes beside REPLICAOF NO ONE would be in no stream, as it began on a replica, and yet belong to a
+ * master's data. */
+static bool
+may_commit(struct commit_participant *p)
+{
+	const struct order *o = (const struct order *)p;
+	bool promotes = o->host[0] == '\0' && replication_is_replica(o->follower->server->replication);
+	return !promotes || !sett_txn_has_writes(o->view->txn);
+}
+
+static void
+answer_refused(struct commit_participant *p, struct command_context *c)
+{
+	(void)p;
+	context_error(c, "ERR a replica can't become a master in a MULTI block that writes");
+}
 
 static void
 note_commit(struct commit_participant *p, uint64_t timestamp)
@@ -470,8 +489,10 @@ finish_order(struct server *server, struct client *client, void *data)
 	if (config_note_replica_of(server->config, o->host, o->port) != SETT_OK)
 		log_sink_printf(&server->sink, LOG_LEVEL_WARNING,
 				"No memory to keep `replicaof` for CONFIG REWRITE");
-	if (o->host[0] != '\0')
+	if (o->host[0] != '\0') {
 		waiting_end_all(server->waiting, WAIT_DEMOTED);
+		acks_end_all(server->replication);
+	}
 	expirer_kick(server->expirer);
 }
 
@@ -481,7 +502,11 @@ follower_obey(struct command_context *c, struct bytes host, unsigned port)
 	struct order *o = arena_allocate(c->arena, sizeof(*o), _Alignof(struct order));
 	if (o == NULL)
 		return SETT_NO_MEMORY;
-	*o = (struct order){.participant.apply = note_commit, .follower = c->server->follower, .port = port};
+	*o = (struct order){
+		.participant = {.validate = may_commit, .apply = note_commit, .answer = answer_refused},
+		.follower = c->server->follower,
+		.view = &c->view,
+		.port = port};
 	snprintf(o->host, sizeof(o->host), "%.*s", (int)host.size, (const char *)host.data);
 	context_join_commit(c, &o->participant);
 	return context_defer(c, finish_order, o);

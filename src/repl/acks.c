@@ -10,6 +10,7 @@ struct ack_wait {
 	struct replication *replication;
 	struct client *client;
 	struct ack_wish wish;
+	bool is_refused; /* under the lock until it is over: no replica will have it any more */
 };
 
 /* ---- counting ---- */
@@ -39,6 +40,14 @@ acks_count(struct replication *r, const struct ack_wish *wish, struct ack_count 
 
 /* ---- waiting ---- */
 
+static void
+refuse_locked(struct ack_wait *w)
+{
+	w->is_refused = true;
+	list_remove(&w->link);
+	net_wait_is_over(w->client);
+}
+
 int
 acks_wait(struct replication *r, struct client *client, const struct ack_wish *wish)
 {
@@ -51,8 +60,19 @@ acks_wait(struct replication *r, struct client *client, const struct ack_wish *w
 	list_append(&r->ack_waits, &w->link);
 	r->wants_acks = true;
 	condition_signal(&r->news);
+	if (r->role == REPLICATION_REPLICA)
+		refuse_locked(w); /* it is one since the command has looked */
 	mutex_unlock(&r->lock);
 	return SETT_OK;
+}
+
+void
+acks_end_all(struct replication *r)
+{
+	mutex_lock(&r->lock);
+	while (!list_is_empty(&r->ack_waits))
+		refuse_locked(list_entry(r->ack_waits.next, struct ack_wait, link));
+	mutex_unlock(&r->lock);
 }
 
 void
@@ -86,6 +106,14 @@ acks_reply(struct client *client, struct resp_writer *reply)
 {
 	struct ack_wait *w = client->ack_wait;
 	struct ack_count count;
+	if (w->is_refused) {
+		resp_error(reply,
+			   "UNBLOCKED force unblock from blocking operation, instance state changed "
+			   "(master -> replica?)");
+		client->close_after_reply = true;
+		acks_forget(client);
+		return;
+	}
 	(void)acks_count(w->replication, &w->wish, &count);
 	if (w->wish.durable) {
 		resp_array(reply, 2);

@@ -1,7 +1,8 @@
 /* WAIT and WAITAOF: clients that wait until replicas have acknowledged what they wrote.
  *
  * Such a wait belongs to its client, whose request is blocked (net/blocked.h). It ends when enough replicas have said so, or
- * by its time, or with the client; an acknowledgement that ends it posts the client's message. */
+ * by its time, or with the client, or when the server becomes a replica; an acknowledgement that ends it posts the client's
+ * message. */
 #ifndef SETT_REPL_ACKS_H
 #define SETT_REPL_ACKS_H
 
@@ -28,6 +29,8 @@ bool acks_count(struct replication *, const struct ack_wish *, struct ack_count 
 int acks_wait(struct replication *, struct client *, const struct ack_wish *);
 /* Ends the client's wait, if nobody else has: else its message follows, or was posted. On its reactor. */
 bool acks_end(struct client *);
+/* The server has become a replica: ends all, with an error, and closes the connections, as Redis does. */
+void acks_end_all(struct replication *);
 /* The reply of a wait that is over; forgets the wait. */
 void acks_reply(struct client *, struct resp_writer *reply);
 /* The client goes. */
