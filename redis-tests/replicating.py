@@ -459,6 +459,48 @@ def check_waits(master, replica):
     expect("ROLE", (roles[0], len(roles[2]), int(roles[2][0][1])), (b"master", 1, replica.port))
 
 
+def check_setts(sett):
+    """What another Sett says of its disk; what REPLICAOF does to who waits, and beside writes of a MULTI block."""
+    master, replica = Node(sett), Node(sett)
+    try:
+        for node in (master, replica):
+            node.start()
+        follow(replica, master.port)
+        wait_until("no link", lambda: is_up(replica))
+        client = master.client()
+        for i in range(3):
+            client.set("durable", i)
+            expect("WAITAOF there", client.execute_command("WAITAOF", 1, 1, 60000), [1, 1])
+        other = replica.client()
+        other.config_set("replica-read-only", "no")
+        pipe = other.pipeline()
+        pipe.execute_command("REPLICAOF", "NO", "ONE")
+        pipe.set("beside", 1)
+        try:
+            pipe.execute()
+            fail("a write beside REPLICAOF NO ONE")
+        except redis.ResponseError as error:
+            expect("the error", "can't become a master" in str(error), True)
+        expect("the write", other.get("beside"), None)
+        expect("the role", replica.info()["role"], "slave")
+        with socket.create_connection(("127.0.0.1", master.port), 60) as waiting:
+            waiting.sendall(b"SET waited 1\r\nWAIT 5 0\r\n")
+            wait_until("nobody waits", lambda: client.info("clients")["blocked_clients"] == 1)
+            pipe = other.pipeline()
+            pipe.execute_command("REPLICAOF", "NO", "ONE")
+            pipe.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            pipe.execute()
+            follow(master, replica.port)
+            said = b""
+            while more := waiting.recv(1000):
+                said += more
+        expect("what WAIT says", said[:15], b"+OK\r\n-UNBLOCKED")
+        expect_same("after they took turns", replica, master)
+    finally:
+        for node in (master, replica):
+            node.clean_up()
+
+
 def main():
     sett, redis_server = sys.argv[1:3]
     master, replica = Node(sett), Node(redis_server, "--save", "")
@@ -476,6 +518,7 @@ def main():
             node.clean_up()
     check_stuck_replica(sett)
     check_fork(sett, redis_server)
+    check_setts(sett)
     print("ok")
 
 

@@ -19,7 +19,11 @@
 #include "storage/base/random.h"
 #include "txn/waiting.h"
 
-enum { MS_PER_SECOND = 1000, SECRET_SIZE = 1024 };
+enum {
+	MS_PER_SECOND = 1000,
+	SECRET_SIZE = 1024,
+	OWING_MS = 20, /* so often it is looked whether what was asked for is durable */
+};
 #define NS_PER_MS 1000000ull
 #define NS_PER_SECOND 1000000000ull
 
@@ -51,6 +55,7 @@ struct follower {
 	bool acknowledges;     /* the master knows of offsets */
 	bool distrusts;        /* the stream made no sense: what is here may not be what the offset says */
 	uint64_t told_ns;      /* when it was told that we are alive */
+	uint64_t owed_offset;  /* it has asked lately, and is to hear when this is durable; 0: it has not */
 	uint64_t connected_ns; /* of the last link */
 };
 
@@ -95,18 +100,21 @@ wake_locked(struct follower *f) REQUIRES(&f->lock)
 
 /* ---- what is told to the master ---- */
 
-/* How much of the stream is written here. */
+/* How much of the stream is written here, and how much is durable (WAITAOF). */
 static int
 acknowledge(struct follower *f, struct sett_error *error)
 {
 	struct replication_state state;
-	char offset[24];
+	char offset[24], durable_offset[24];
+	uint64_t durable = replication_durable(f->server->replication);
 	replication_get(f->server->replication, &state);
 	snprintf(offset, sizeof(offset), "%" PRIu64, state.position.offset);
-	const char *words[] = {"REPLCONF", "ACK", offset};
+	snprintf(durable_offset, sizeof(durable_offset), "%" PRIu64, durable);
+	const char *words[] = {"REPLCONF", "ACK", offset, "FACK", durable_offset};
+	f->owed_offset = f->stream.wants_ack && durable < state.position.offset ? state.position.offset : 0;
 	f->stream.wants_ack = false;
 	f->told_ns = now_ns(f);
-	return f->acknowledges ? link_send_words(&f->link, words, 3, timeout_ms(f), error) : SETT_OK;
+	return f->acknowledges ? link_send_words(&f->link, words, 5, timeout_ms(f), error) : SETT_OK;
 }
 
 /* Also keeps the master from taking this side for dead while a data set is read. */
@@ -272,6 +280,13 @@ report(struct follower *f, struct sett_error *error)
 	return status == SETT_OK ? acknowledge(f, error) : status;
 }
 
+/* Whether what the master has asked about has become durable. */
+static bool
+owes_word(struct follower *f)
+{
+	return f->owed_offset != 0 && replication_durable(f->server->replication) >= f->owed_offset;
+}
+
 /* The link is shown as a client from here on. */
 static void
 begin_stream(struct follower *f, int64_t db)
@@ -302,11 +317,14 @@ follow_stream(struct follower *f, struct sett_error *error)
 	int status = acknowledge(f, error);
 	while (status == SETT_OK) {
 		uint64_t since_ns = now_ns(f) - f->told_ns;
-		if (f->stream.wants_ack || since_ns >= NS_PER_SECOND) {
+		if (f->stream.wants_ack || since_ns >= NS_PER_SECOND || owes_word(f)) {
 			status = report(f, error);
 			continue;
 		}
-		status = link_fill(&f->link, (int)((NS_PER_SECOND - since_ns) / NS_PER_MS) + 1, error);
+		int wait_ms = (int)((NS_PER_SECOND - since_ns) / NS_PER_MS) + 1;
+		if (f->owed_offset != 0 && wait_ms > OWING_MS)
+			wait_ms = OWING_MS;
+		status = link_fill(&f->link, wait_ms, error);
 		if (status == SETT_OK)
 			status = take_received(f, error);
 		else if (status == SETT_NOT_FOUND)

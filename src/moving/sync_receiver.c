@@ -219,9 +219,8 @@ may_commit(struct commit_participant *p)
 static void
 note_commit(struct commit_participant *p, uint64_t timestamp)
 {
-	(void)timestamp;
 	struct change_over *o = (struct change_over *)p;
-	replication_replace_apply(o->sync->server->replication, &o->position);
+	replication_replace_apply(o->sync->server->replication, &o->position, timestamp);
 	o->is_done = true;
 }
 

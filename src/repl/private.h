@@ -31,9 +31,11 @@ struct replication {
 	struct history history;
 	struct safety_mark marks[MARKS]; /* oldest first, a ring */
 	unsigned mark_first, mark_count;
-	uint64_t safe;             /* offset up to which bytes may leave, as of the last look */
-	uint64_t newest;           /* timestamp of the newest part */
-	struct list_link replicas; /* struct replica, by their coming */
+	uint64_t safe;                   /* offset up to which bytes may leave, as of the last look */
+	uint64_t newest;                 /* timestamp of the newest part */
+	uint64_t durable;                /* offset up to which the data is durable, as of the last look */
+	struct safety_mark durable_next; /* a place behind it that is not; no timestamp: none is known */
+	struct list_link replicas;       /* struct replica, by their coming */
 	unsigned replica_count;
 	uint64_t alone_since_ms; /* when the last replica went; 0: there are some */
 	uint64_t syncs_full, syncs_partial, syncs_refused;

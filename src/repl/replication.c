@@ -189,7 +189,7 @@ replication_replace_prepare(struct replication *r, struct keyspace_view *view,
 }
 
 void
-replication_replace_apply(struct replication *r, const struct stream_position *p)
+replication_replace_apply(struct replication *r, const struct stream_position *p, uint64_t timestamp)
 {
 	mutex_lock(&r->lock);
 	r->position = *p;
@@ -198,6 +198,9 @@ replication_replace_apply(struct replication *r, const struct stream_position *p
 	history_restart(&r->history, p->offset);
 	r->safe = p->offset;
 	r->mark_count = 0;
+	r->newest = timestamp;
+	r->durable = 0;
+	r->durable_next = (struct safety_mark){0};
 	r->streams = true;
 	mutex_unlock(&r->lock);
 	replicas_drop(r, "the data was replaced by a full sync");
@@ -460,7 +463,11 @@ static int
 allows_part(void *arg)
 {
 	const struct change *change = arg;
-	return replication_allows(change->replication, change->part) ? SETT_OK : SETT_ABORTED;
+	/* On a replica the stream is its master's, who may have come in between. */
+	return !replication_is_replica(change->replication) &&
+			replication_allows(change->replication, change->part)
+		? SETT_OK
+		: SETT_ABORTED;
 }
 
 static void
@@ -495,6 +502,25 @@ replication_safe_locked(struct replication *r)
 		r->mark_count--;
 	}
 	return r->safe;
+}
+
+uint64_t
+replication_durable(struct replication *r)
+{
+	mutex_lock(&r->lock);
+	uint64_t frontier = sett_engine_durable(r->options.engine);
+	struct safety_mark now = {r->position.offset, r->newest}, *next = &r->durable_next;
+	if (now.timestamp <= frontier) {
+		r->durable = now.end;
+		next->timestamp = 0;
+	} else if (next->timestamp <= frontier) {
+		if (next->timestamp != 0)
+			r->durable = next->end;
+		*next = now;
+	}
+	uint64_t durable = r->durable;
+	mutex_unlock(&r->lock);
+	return durable;
 }
 
 void

@@ -82,7 +82,10 @@ void replication_rename(struct replication *, const char *id);
  * transaction that brings the data: `_prepare` adds the writes, `_apply` is for its commit's hook, under the commit lock. No
  * other transaction advances the position meanwhile. */
 int replication_replace_prepare(struct replication *, struct keyspace_view *, const struct stream_position *);
-void replication_replace_apply(struct replication *, const struct stream_position *);
+void replication_replace_apply(struct replication *, const struct stream_position *, uint64_t timestamp);
+
+/* The offset up to which the data is durable, at least. It keeps up as often as it is asked for. */
+uint64_t replication_durable(struct replication *);
 
 /* ---- the stream ---- */
 /* Both wait for the commit lock. From then on commits are in the stream; or in none, and no id stands for what they do:
