@@ -63,8 +63,12 @@ class Relay:
                     pass
 
     def shut(self):
+        """As cut, and none is taken until `mend`."""
         self.open = False
         self.cut()
+
+    def mend(self):
+        self.open = True
 
     def close(self):
         self.shut()

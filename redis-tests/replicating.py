@@ -14,6 +14,7 @@ import time
 import redis
 
 from own_server import Server, fail, wait_until
+from relay import Relay
 from values import Maker, fill
 
 
@@ -146,60 +147,6 @@ class Writer(threading.Thread):
             fail("a writer: %s" % self.error)
 
 
-class Link:
-    """A connection between a replica and its master that can be cut."""
-
-    def __init__(self, port):
-        self.target = port
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.pairs, self.is_cut = [], False
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                near, _ = self.listener.accept()
-            except OSError:
-                return
-            if self.is_cut:
-                near.close()
-                continue
-            try:
-                far = socket.create_connection(("127.0.0.1", self.target))
-            except OSError:
-                near.close()
-                continue
-            self.pairs.append((near, far))
-            for a, b in ((near, far), (far, near)):
-                threading.Thread(target=self.pump, args=(a, b), daemon=True).start()
-
-    def pump(self, source, target):
-        try:
-            while data := source.recv(65536):
-                target.sendall(data)
-        except OSError:
-            pass
-        for s in (source, target):
-            try:
-                s.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-    def cut(self):
-        self.is_cut = True
-        for pair in self.pairs:
-            for s in pair:
-                try:
-                    s.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
-        self.pairs = []
-
-    def mend(self):
-        self.is_cut = False
-
-
 def check_full_syncs(master, replica):
     """With a file and without one, with all types, beside writes."""
     client = master.client()
@@ -226,7 +173,7 @@ def check_full_syncs(master, replica):
 
 
 def check_partial_syncs(master, replica):
-    link = Link(master.port)
+    link = Relay(master.port)
     follow(replica, link.port)
     wait_until("no link", lambda: is_up(replica))
     master.client().config_set("repl-backlog-size", 64 << 20)
@@ -234,7 +181,7 @@ def check_partial_syncs(master, replica):
     for round in range(3):
         writer = Writer(master, 20 + round)
         writer.start()
-        link.cut()
+        link.shut()
         written = writer.written
         wait_until("nothing is written", lambda: writer.written > written + 30)
         link.mend()
@@ -247,7 +194,7 @@ def check_partial_syncs(master, replica):
         fail("partial syncs: %r" % after["sync_partial_ok"])
     # What the backlog has no more is a full sync.
     master.client().config_set("repl-backlog-size", 16384)
-    link.cut()
+    link.shut()
     pipe = master.client().pipeline(transaction=False)
     for i in range(3000):
         pipe.set("fill:%d" % (i % 10), "z" * 1000)
@@ -257,7 +204,7 @@ def check_partial_syncs(master, replica):
     link.mend()
     expect_same("after a cut that was too long", master, replica)
     expect("full syncs", master.info("stats")["sync_full"], after["sync_full"] + 1)
-    link.cut()
+    link.shut()
     follow(replica, master.port)
     wait_until("no link", lambda: is_up(replica))
 
@@ -268,11 +215,11 @@ def check_large_backlog(master, replica):
     client.config_set("repl-backlog-size", 100 << 20)
     client.config_set("client-output-buffer-limit", "replica 0 0 0")
     expect_same("before the large backlog", master, replica)
-    link = Link(master.port)
+    link = Relay(master.port)
     follow(replica, link.port)
     wait_until("no link", lambda: is_up(replica))
     before = master.info("stats")["sync_full"]
-    link.cut()
+    link.shut()
     wait_until("the replica stays", lambda: master.info()["connected_slaves"] == 0)
     for i in range(40):
         client.set("large:%d" % (i % 4), os.urandom(700000))
@@ -285,7 +232,7 @@ def check_large_backlog(master, replica):
     expect_same("after a large value", master, replica)
     expect("full syncs", master.info("stats")["sync_full"], before)
     client.delete("large:0")
-    link.cut()
+    link.shut()
     client.config_set("client-output-buffer-limit", "replica 256mb 64mb 60")
     follow(replica, master.port)
     wait_until("no link", lambda: is_up(replica))
