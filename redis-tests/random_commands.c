@@ -4,7 +4,9 @@
  * (SIGKILL) and started again, and both must hold the same keys, values and deadlines. In every other round
  * collections leave their roots as soon as they can.
  *
- *	random_commands SERVER REDIS_SERVER [ROUNDS [COMMANDS [SEED]]]
+ *	random_commands SERVER REDIS_SERVER [ROUNDS [COMMANDS [SEED [TEXT]]]]
+ *
+ * With TEXT the commands are those whose template has it ("%y": streams'), and transactions.
  */
 #include <signal.h>
 #include <stdbool.h>
@@ -33,13 +35,14 @@ struct run {
 	struct side reference, subject;
 	uint64_t random;
 	size_t commands, differences;
+	const char *only; /* what a template has to have, but those of transactions; NULL: nothing */
 };
 
 /* %k key, %n field of a hash, %e member of a set, %z key of a sorted set, %l of one whose scores are all 0, %q key of a
  * list, %c score, %s end of a range of scores, %x of names, %v value, %i integer, %f float, %o offset, %b bit, %d
  * database, %y key of a stream, %A id to add, %I any id of a stream, %t a second since 1970, %m milliseconds, %w width of a bit field, %h key of a HyperLogLog, %g key of places,
- * %G longitude, %L latitude, %r radius. '~' before a template: the reply's elements have no order. A template that is
- * here twice comes twice as often. */
+ * %G longitude, %L latitude, %r radius. '~' before a template: the reply's elements have no order; '^': it has times, and
+ * figures of Redis' trees. A template that is here twice comes twice as often. */
 static const char *const templates[] = {"SET %k %v",
 					"SET %k %v",
 					"SET %k %v",
@@ -385,6 +388,27 @@ static const char *const templates[] = {"SET %k %v",
 					"XAUTOCLAIM %y g%b %n 0 %I COUNT 3",
 					"XAUTOCLAIM %y g0 f1 0 0 COUNT 100",
 					"XINFO GROUPS %y",
+					"^XINFO STREAM %y",
+					"^XINFO STREAM %y FULL",
+					"^XINFO STREAM %y FULL COUNT 3",
+					"^XINFO CONSUMERS %y g%b",
+					"^XPENDING %y g%b %I %I 5",
+					"^XPENDING %y g%b - + 100",
+					"^XPENDING %y g0 (%I + 4 %n",
+					"^XPENDING %y g%b IDLE 0 - + 9 f1",
+					"XPENDING %y g%b IDLE 1000000 - + 9",
+					"XGROUP CREATECONSUMER %y g%b %n",
+					"XGROUP CREATE %y g%b %I ENTRIESREAD %i",
+					"XGROUP CREATE %y g%b $ MKSTREAM ENTRIESREAD %o",
+					"XGROUP SETID %y g%b $",
+					"XGROUP SETID %y g%b %I ENTRIESREAD %o",
+					"XSETID %y %A ENTRIESADDED %i MAXDELETEDID %I",
+					"XCLAIM %y g%b %n 0 %I %I RETRYCOUNT %o LASTID %I",
+					"XCLAIM %y g%b %n 0 %I %I %I IDLE 1000 FORCE",
+					"XCLAIM %y g%b %n 1000000 %I %I",
+					"XAUTOCLAIM %y g%b %n 0 (%I COUNT 4 JUSTID",
+					"XADD %y %A-* %n %v",
+					"XDEL %y %I",
 					"OBJECT ENCODING %y",
 					"COPY %y %y REPLACE",
 					"RENAME %y %y",
@@ -519,6 +543,21 @@ make_argument(struct run *run, char letter, char *text)
 	}
 }
 
+/* A word of a template, which has one letter at most. Returns its size. */
+static size_t
+make_word(struct run *run, const char *word, size_t size, char *text)
+{
+	size_t before = 0, made;
+	while (before < size && word[before] != '%')
+		before++;
+	memcpy(text, word, before);
+	if (before == size)
+		return size;
+	made = before + make_argument(run, word[before + 1], text + before);
+	memcpy(text + made, word + before + 2, size - before - 2);
+	return made + size - before - 2;
+}
+
 /* Splits the template at blanks and fills in. Returns the number of arguments. */
 static size_t
 make_command(struct run *run, const char *template, const char **argv, size_t *sizes)
@@ -529,12 +568,7 @@ make_command(struct run *run, const char *template, const char **argv, size_t *s
 	while (*template != '\0' && argc < ARGUMENTS_MAX) {
 		size_t size = strcspn(template, " ");
 		argv[argc] = texts[argc];
-		if (template[0] == '%') {
-			sizes[argc] = make_argument(run, template[1], texts[argc]);
-		} else {
-			memcpy(texts[argc], template, size);
-			sizes[argc] = size;
-		}
+		sizes[argc] = make_word(run, template, size, texts[argc]);
 		argc++;
 		template += size + (template[size] == ' ');
 	}
@@ -570,8 +604,9 @@ differ(struct run *run, const struct reply *a, const struct reply *b, size_t arg
 
 enum order {
 	ORDERED,
+	TIMED,           /* it has times, and figures of Redis' trees, which are left out */
 	UNORDERED,       /* elements, on every level */
-	INNER_UNORDERED, /* elements of elements: EXEC of commands whose replies have no order */
+	INNER_UNORDERED, /* elements of elements: EXEC of commands whose replies have no order, or have times */
 };
 
 /* Sett's scores have no negative zero; redis-server's have, if the set is a skiplist to it. */
@@ -586,9 +621,33 @@ drop_signs_of_zero(struct reply *reply)
 		drop_signs_of_zero(reply->children[i]);
 }
 
+/* When an entry was delivered, or how long ago: [id, consumer, time, count], or [id, time, count]. */
+static void
+hide_deliveries(struct reply *reply)
+{
+	size_t count = reply->count;
+	for (size_t i = 0; i < count; i++)
+		hide_deliveries(reply->children[i]);
+	if ((count == 3 || count == 4) && reply->children[0]->type == '$' &&
+	    strchr(reply->children[0]->text, '-') != NULL && reply->children[count - 1]->type == ':' &&
+	    reply->children[count - 2]->type == ':')
+		reply->children[count - 2]->integer = 0;
+}
+
+static void
+hide_times(struct reply *reply)
+{
+	static const char *const names[] = {"radix-tree-keys", "radix-tree-nodes", "idle", "seen-time"};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		reply_remove(reply, names[i]);
+	hide_deliveries(reply);
+}
+
 static void
 sort_reply(struct reply *reply, enum order order)
 {
+	if (order == TIMED || order == INNER_UNORDERED)
+		hide_times(reply);
 	if (order == UNORDERED)
 		reply_sort(reply, 1);
 	for (size_t i = 0; order == INNER_UNORDERED && i < reply->count; i++)
@@ -670,6 +729,8 @@ compare_data(struct run *run)
 			const char *ranked[] = {"ZRANGE", names->children[i]->text, "0", "-1", "WITHSCORES"};
 			const char *elements[] = {"LRANGE", names->children[i]->text, "0", "-1"};
 			const char *entries[] = {"XRANGE", names->children[i]->text, "-", "+"};
+			const char *groups[] = {"XINFO", "STREAM", names->children[i]->text,
+						"FULL",  "COUNT",  "0"};
 			const char *deadline[] = {"PEXPIRETIME", names->children[i]->text};
 			reply_free(both(run, 0, 2, get, NULL, ORDERED));
 			reply_free(both(run, CONNECTIONS - 1, 2, select, NULL, ORDERED));
@@ -678,9 +739,21 @@ compare_data(struct run *run)
 			reply_free(both(run, 0, 5, ranked, NULL, ORDERED));
 			reply_free(both(run, 0, 4, elements, NULL, ORDERED));
 			reply_free(both(run, 0, 4, entries, NULL, ORDERED));
+			reply_free(both(run, CONNECTIONS - 1, 6, groups, NULL, TIMED));
 			reply_free(both(run, 0, 2, deadline, NULL, ORDERED));
 		}
 		reply_free(names);
+	}
+}
+
+static const char *
+draw_template(struct run *run)
+{
+	for (;;) {
+		const char *template = templates[below(run, sizeof(templates) / sizeof(templates[0]))];
+		if (run->only == NULL || strstr(template, run->only) != NULL ||
+		    strcmp(template, "MULTI") == 0 || strcmp(template, "EXEC") == 0)
+			return template;
 	}
 }
 
@@ -692,11 +765,13 @@ run_round(struct run *run, size_t commands, bool spread)
 	for (size_t i = 0; i < commands && run->differences < DIFFERENCES_MAX; i++) {
 		const char *argv[ARGUMENTS_MAX];
 		size_t sizes[ARGUMENTS_MAX];
-		const char *template = templates[below(run, sizeof(templates) / sizeof(templates[0]))];
+		const char *template = draw_template(run);
 		enum order order = template[0] == '~'   ? UNORDERED
+			: template[0] == '^'            ? TIMED
 			: strcmp(template, "EXEC") == 0 ? INNER_UNORDERED
 							: ORDERED;
-		size_t argc = make_command(run, template + (order == UNORDERED), argv, sizes);
+		size_t argc =
+			make_command(run, template + (order == UNORDERED || order == TIMED), argv, sizes);
 		/* The first connection does most, so that transactions get somewhere. */
 		size_t connection = (size_t)(below(run, 4) > 0 ? 0 : below(run, CONNECTIONS));
 		reply_free(both(run, connection, argc, argv, sizes, order));
@@ -720,10 +795,10 @@ main(int argc, char **argv)
 	size_t rounds = argc > 3 ? strtoull(argv[3], NULL, 10) : 5;
 	size_t commands = argc > 4 ? strtoull(argv[4], NULL, 10) : 4000;
 	uint64_t seed = argc > 5 ? strtoull(argv[5], NULL, 10) : 1;
-	struct run run = {.random = seed * 0x9e3779b97f4a7c15u | 1};
+	struct run run = {.random = seed * 0x9e3779b97f4a7c15u | 1, .only = argc > 6 ? argv[6] : NULL};
 
 	if (argc < 3) {
-		fprintf(stderr, "usage: %s SERVER REDIS_SERVER [ROUNDS [COMMANDS [SEED]]]\n", argv[0]);
+		fprintf(stderr, "usage: %s SERVER REDIS_SERVER [ROUNDS [COMMANDS [SEED [TEXT]]]]\n", argv[0]);
 		return 2;
 	}
 	run.subject.server = server_process_start(argv[1], NULL, NULL);

@@ -230,11 +230,12 @@ is_zero(struct stream_id id)
 	return id.ms == 0 && id.seq == 0;
 }
 
-/* Whether an entry from `from` on may have been deleted. */
+/* Whether an entry that comes after the first one, and not before `from`, may have been deleted. */
 static bool
 has_gaps_from(const struct stream *s, struct stream_id from)
 {
-	return s->count > 0 && !is_zero(s->deleted) && stream_id_compare(from, s->deleted) <= 0;
+	return s->count > 0 && !is_zero(s->deleted) && stream_id_compare(s->first, s->deleted) <= 0 &&
+		stream_id_compare(from, s->deleted) <= 0;
 }
 
 bool
@@ -244,8 +245,6 @@ stream_entries_up_to(const struct stream *s, struct stream_id id, uint64_t *ret)
 	*ret = s->added;
 	if (s->added == 0 || (s->count == 0 && to_last <= 0))
 		return true;
-	if (!is_zero(id) && stream_id_compare(id, s->deleted) < 0)
-		return false;
 	if (to_last >= 0)
 		return to_last == 0;
 	if (!is_zero(s->deleted) && stream_id_compare(s->deleted, s->first) >= 0)
