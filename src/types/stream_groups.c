@@ -81,7 +81,7 @@ stream_group_save(struct stream_group *g)
 	struct group_key k;
 	enum { REMOVED_FEW = 64 /* a walk meets no more that are gone */ };
 	bool wrote = g->changed;
-	int status = g->removed > REMOVED_FEW && g->pending > 0 ? group_raise_low(g) : SETT_OK;
+	int status = g->removed > REMOVED_FEW && g->pending > 0 ? group_narrow(g) : SETT_OK;
 	for (struct stream_consumer *c = g->used; c != NULL && status == SETT_OK; c = c->next) {
 		const uint64_t numbers[] = {c->number, c->seen, c->pending};
 		if (!c->changed)

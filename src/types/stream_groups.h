@@ -14,10 +14,10 @@
  *     read       entries read + 1; 0: not known
  *     pending    how many are
  *     low        no pending id is below, two varints: those that were acknowledged leave the engine only after a while, and
- *                no walk meets them
+ *                no walk meets those at the ends
  *     oldest     0: ages are not kept. Else nothing pending was delivered before that ms, less 1
  *     high       no pending id is above
- *     removed    pending entries, since low was found
+ *     removed    pending entries, since low and high were found
  *     owners     whether there are such entries: from STREAM_OWNERS_FROM pending ones on until none is pending. Before, those
  *                of one consumer are found by looking at all
  *     seen       when the consumer last did something; delivered: when the entry last was; ms since 1970

@@ -38,7 +38,7 @@ int group_delete_key(const struct stream *, const struct group_key *);
 int group_list_keys(const struct stream *, const struct group_key *lower, const struct group_key *upper,
 		    size_t skip, uint64_t most, struct bytes **ret, size_t *ret_count);
 
-/* The first id that is pending becomes the mark. */
-int group_raise_low(struct stream_group *);
+/* The first and the last id that are pending, of which there is one at least, become the marks. */
+int group_narrow(struct stream_group *);
 
 #endif

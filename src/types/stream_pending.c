@@ -180,6 +180,8 @@ stream_pending_walk(struct stream_group *g, const struct stream_consumer *c, str
 	*ret = (struct stream_pending_walk){.group = g, .consumer = c};
 	if (stream_id_compare(from, g->low) < 0)
 		from = g->low;
+	if (stream_id_compare(g->high, to) < 0)
+		to = g->high;
 	if (g->pending == 0 || stream_id_compare(to, from) < 0)
 		return SETT_OK;
 	ret->by_owner = c != NULL && g->owners;
@@ -364,50 +366,42 @@ stream_pending_oldest(struct stream_group *g, uint64_t delivered_to, uint64_t mo
 	return status;
 }
 
-int
-stream_pending_last(struct stream_group *g, struct stream_id *ret)
+/* The first id that is pending, or the last one. */
+static int
+end_of_pending(struct stream_group *g, bool last, struct stream_id *ret)
 {
-	struct group_key lower, upper;
-	struct sett_iterator *iterator;
-	group_key_begin(g->stream, KIND_PENDING, &lower);
-	group_key_add_number(&lower, g->number);
-	group_key_after(&lower, &upper);
-	struct sett_iterator_options options = {.lower = bytes_of(lower.bytes, lower.size),
-						.upper = bytes_of(upper.bytes, upper.size)};
-	int status = sett_iterator_open(txn_of(g->stream), &options, &iterator);
+	struct stream_pending_walk walk;
+	int status = stream_pending_walk(g, NULL, g->low, g->high, &walk);
 	if (status != SETT_OK)
 		return status;
-	status = sett_iterator_last(iterator);
+	if (walk.iterator == NULL)
+		return SETT_CORRUPT;
+	status = last ? sett_iterator_last(walk.iterator) : sett_iterator_first(walk.iterator);
 	if (status == SETT_OK) {
-		struct bytes key = sett_iterator_key(iterator);
-		if (key.size == lower.size + 16)
-			*ret = (struct stream_id){get_be64(key.data + lower.size),
-						  get_be64(key.data + lower.size + 8)};
+		struct bytes key = sett_iterator_key(walk.iterator);
+		if (key.size == walk.skip + 16)
+			*ret = (struct stream_id){get_be64(key.data + walk.skip),
+						  get_be64(key.data + walk.skip + 8)};
 		else
 			status = SETT_CORRUPT;
 	}
-	sett_iterator_close(iterator);
+	stream_pending_walk_close(&walk);
 	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
 }
 
 int
-group_raise_low(struct stream_group *g)
+stream_pending_last(struct stream_group *g, struct stream_id *ret)
 {
-	struct group_key lower, upper;
-	struct bytes *keys;
-	size_t count;
-	group_key_begin(g->stream, KIND_PENDING, &lower);
-	group_key_add_number(&lower, g->number);
-	group_key_after(&lower, &upper);
-	size_t skip = lower.size;
-	group_key_add_id(&lower, g->low);
-	int status = group_list_keys(g->stream, &lower, &upper, skip, 1, &keys, &count);
-	if (status != SETT_OK)
-		return status;
-	if (count == 0 || keys[0].size != 16)
-		return SETT_CORRUPT;
-	g->low = (struct stream_id){get_be64(keys[0].data), get_be64(keys[0].data + 8)};
+	return end_of_pending(g, true, ret);
+}
+
+int
+group_narrow(struct stream_group *g)
+{
+	int status = end_of_pending(g, false, &g->low);
+	if (status == SETT_OK)
+		status = end_of_pending(g, true, &g->high);
 	g->removed = 0;
 	g->changed = true;
-	return SETT_OK;
+	return status;
 }
