@@ -12,7 +12,8 @@ struct xrange {
 
 /* Makes the reply in memory, unless it is long. */
 static int
-reply_if_short(struct command_context *c, struct stream *s, const struct xrange *x, bool *ret_is_long)
+reply_if_short(struct command_context *c, struct stream *s, const struct xrange *x, bool *ret_is_long,
+	       uint64_t *ret_count)
 {
 	enum { LONG_ENTRIES = 1000, LONG_BYTES = 256 * 1024 };
 	struct stream_walk walk;
@@ -34,6 +35,7 @@ reply_if_short(struct command_context *c, struct stream *s, const struct xrange 
 	if (is_long)
 		resp_truncate(c->reply, start);
 	*ret_is_long = is_long;
+	*ret_count = count;
 	return status == SETT_NOT_FOUND ? SETT_OK : status;
 }
 
@@ -54,29 +56,29 @@ count_entries(struct command_context *c, struct stream *s, const struct xrange *
 	return status == SETT_NOT_FOUND ? SETT_OK : status;
 }
 
+/* An array of entries; how many they are. */
 static int
-reply_range(struct command_context *c, struct stream *s, const struct xrange *x)
+reply_range(struct command_context *c, struct stream *s, const struct xrange *x, uint64_t *ret_count)
 {
-	uint64_t count;
 	bool is_long;
-	int status = reply_if_short(c, s, x, &is_long);
+	int status = reply_if_short(c, s, x, &is_long, ret_count);
 	if (status != SETT_OK || !is_long)
 		return status;
 	status = context_enter_long_lane(c);
 	if (status == SETT_OK && !key_is_changed(s->key)) {
 		size_t start = c->reply->size;
-		status = count_entries(c, s, x, &count);
+		status = count_entries(c, s, x, ret_count);
 		if (status != SETT_OK)
 			return status;
-		resp_array(c->reply, count);
-		status = reply_stream_source(c, s, x->ids, x->backward, count);
+		resp_array(c->reply, *ret_count);
+		status = reply_stream_source(c, s, x->ids, x->backward, *ret_count);
 		if (status != SETT_TOO_LARGE)
 			return status;
 		/* No snapshot can be kept. */
 		resp_truncate(c->reply, start);
 		status = SETT_OK;
 	}
-	return status == SETT_OK ? reply_stream_range(c, s, x->ids, x->backward, x->most, NULL) : status;
+	return status == SETT_OK ? reply_stream_range(c, s, x->ids, x->backward, x->most, ret_count) : status;
 }
 
 static int
@@ -85,6 +87,7 @@ range_command(struct command_context *c, bool backward)
 	struct open_stream s;
 	struct xrange x = {.backward = backward};
 	int64_t count = -1;
+	uint64_t replied;
 	if (!context_stream_bound(c, c->argv[backward ? 3 : 2], false, &x.ids[0]) ||
 	    !context_stream_bound(c, c->argv[backward ? 2 : 3], true, &x.ids[1]))
 		return OUTCOME_FAILED;
@@ -105,7 +108,7 @@ range_command(struct command_context *c, bool backward)
 	else if (count == 0)
 		resp_null_array(c->reply);
 	else
-		return reply_range(c, &s.stream, &x);
+		return reply_range(c, &s.stream, &x, &replied);
 	return SETT_OK;
 }
 
@@ -337,18 +340,24 @@ read_id(struct command_context *c, const struct xread *x, size_t i)
 static int
 read_stream(struct command_context *c, const struct xread *x, size_t i, uint64_t *replied)
 {
+	enum {
+		STREAMS_FEW =
+			9 /* their number takes one digit: what is read while it is sent stays in its place */
+	};
 	struct xread_stream *one = &x->each[i];
-	struct stream_id range[2] = {one->after, {UINT64_MAX, UINT64_MAX}};
+	struct xrange range = {.ids = {one->after, {UINT64_MAX, UINT64_MAX}},
+			       .most = x->count > 0 ? x->count : UINT64_MAX};
 	if (!one->is_open || stream_id_compare(one->s.stream.last, one->after) <= 0 ||
-	    !stream_id_increase(&range[0]))
+	    !stream_id_increase(&range.ids[0]))
 		return SETT_OK;
 	size_t start = c->reply->size;
 	uint64_t count;
 	if (c->protocol == 2)
 		resp_array(c->reply, 2);
 	reply_bytes(c, c->argv[x->first + i]);
-	int status = reply_stream_range(c, &one->s.stream, range, false, x->count > 0 ? x->count : UINT64_MAX,
-					&count);
+	int status = x->streams <= STREAMS_FEW
+		? reply_range(c, &one->s.stream, &range, &count)
+		: reply_stream_range(c, &one->s.stream, range.ids, false, range.most, &count);
 	if (status == SETT_OK && count == 0)
 		resp_truncate(c->reply, start);
 	*replied += count > 0;

@@ -1,4 +1,4 @@
-/* XRANGE and XREVRANGE of many entries: they are read while the reply is sent, from the snapshot of the command's
+/* XRANGE, XREVRANGE and XREAD of many entries: they are read while the reply is sent, from the snapshot of the command's
  * transaction. */
 #include "cmd/streams.h"
 #include "txn/snapshot_source.h"

@@ -529,3 +529,59 @@ Test(streams, a_long_range_is_read_from_a_snapshot)
 		fixture_close(f);
 	}
 }
+
+/* So is one of XREAD, beside streams whose entries are few. */
+Test(streams, a_long_read_is_read_from_a_snapshot)
+{
+	enum { ENTRIES = 5000, AFTER = 400 };
+	static const char head[] =
+		"*2\r\n*2\r\n$1\r\nt\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n"
+		"*2\r\n$1\r\ns\r\n";
+	struct fixture *f = fixture_open();
+	struct bytes argv[] = {BYTES_LITERAL("XREAD"), BYTES_LITERAL("STREAMS"), BYTES_LITERAL("t"),
+			       BYTES_LITERAL("s"),     BYTES_LITERAL("none"),    BYTES_LITERAL("0"),
+			       BYTES_LITERAL("400-1"), BYTES_LITERAL("0")};
+	struct request request = {.argc = 8, .argv = argv, .in_long_lane = true};
+	for (size_t i = 1; i <= ENTRIES; i++)
+		add(f, i);
+	EXPECT(f, 0, "XADD t 1-1 f v", "$3\r\n1-1");
+	struct buffer expected = range_in_pieces(f, AFTER + 1, ENTRIES, false);
+	resp_truncate(&f->reply, 0);
+	cr_assert_eq(f->handler.execute(f->handler.arg, f->thread, &f->clients[1], &request, &f->reply,
+					&f->release),
+		     REQUEST_DONE);
+	cr_assert(f->reply.size < 200 && f->clients[1].reply_streams != NULL);
+	struct resp_writer reply = f->reply;
+	resp_writer_init(&f->reply, 2);
+	EXPECT(f, 0, "DEL s", ":1");
+	resp_writer_free(&f->reply);
+	f->reply = reply;
+	fixture_join_streams(f, &f->clients[1]);
+	cr_assert_eq(f->reply.size, strlen(head) + expected.size);
+	cr_assert_eq(memcmp(f->reply.data, head, strlen(head)), 0);
+	cr_assert_eq(memcmp(f->reply.data + strlen(head), expected.data, expected.size), 0);
+	buffer_free(&expected);
+	fixture_close(f);
+}
+
+/* The marks of what is pending follow where it ends. */
+Test(streams, the_last_pending_entries_are_acknowledged_first)
+{
+	struct fixture *f = fixture_open();
+	char line[100], last[32];
+	for (size_t i = 1; i <= 400; i++)
+		add(f, i);
+	EXPECT(f, 0, "XGROUP CREATE s g 0", "+OK");
+	fixture_run_line(f, 0, "XREADGROUP GROUP g c STREAMS s >");
+	for (int i = 400; i > 100; i--) {
+		snprintf(line, sizeof(line), "XACK s g %d-1", i);
+		EXPECT(f, 0, line, ":1");
+		snprintf(last, sizeof(last), "\r\n%d-1\r\n", i - 1);
+		fixture_run_line(f, 0, "XPENDING s g");
+		cr_assert_not_null(memmem(f->reply.data, f->reply.size, last, strlen(last)), "%s", last);
+	}
+	EXPECT(f, 0, "XCLAIM s g d 0 300-1 FORCE JUSTID", "*1\r\n$5\r\n300-1");
+	fixture_run_line(f, 0, "XPENDING s g 200 + 9");
+	cr_assert_eq(memcmp(f->reply.data, "*1\r\n*4\r\n$5\r\n300-1\r\n$1\r\nd\r\n", 26), 0);
+	fixture_close(f);
+}
