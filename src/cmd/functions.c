@@ -50,14 +50,21 @@ command_fcall(struct command_context *c)
 		status = follow(c, &vm, &set);
 	if (status != SETT_OK)
 		return status;
-	const struct script_function *f = functions_find(set, c->argv[1]);
+	struct script_function *f = functions_find(set, c->argv[1]);
 	if (f == NULL)
 		return context_error(c, "ERR Function not found");
+	if (c->in_batch && f->is_alone)
+		return OUTCOME_ALONE;
 	struct script_call call = {.name = f->name,
 				   .function = f->reference,
 				   .flags = f->flags,
 				   .read_only = (c->command->flags & COMMAND_READONLY) != 0};
-	return take_keys(c, &call) ? script_run(c, vm, &call) : OUTCOME_FAILED;
+	if (!take_keys(c, &call))
+		return OUTCOME_FAILED;
+	status = script_run(c, vm, &call);
+	if (status == OUTCOME_ALONE)
+		f->is_alone = true;
+	return status;
 }
 
 /* ---- LOAD, DELETE, FLUSH ---- */

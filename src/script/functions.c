@@ -17,13 +17,13 @@ compare_functions(const void *a, const void *b)
 
 /* An array of all functions of libraries, in order. SETT_NO_MEMORY. */
 static int
-sort_functions(struct function_library *const *libraries, size_t count, const struct script_function ***ret,
+sort_functions(struct function_library *const *libraries, size_t count, struct script_function ***ret,
 	       size_t *ret_count)
 {
 	size_t total = 0, at = 0;
 	for (size_t i = 0; i < count; i++)
 		total += libraries[i]->function_count;
-	const struct script_function **sorted = malloc((total + 1) * sizeof(*sorted));
+	struct script_function **sorted = malloc((total + 1) * sizeof(*sorted));
 	if (sorted == NULL)
 		return SETT_NO_MEMORY;
 	for (size_t i = 0; i < count; i++)
@@ -35,13 +35,13 @@ sort_functions(struct function_library *const *libraries, size_t count, const st
 	return SETT_OK;
 }
 
-const struct script_function *
+struct script_function *
 functions_find(const struct function_set *set, struct bytes name)
 {
 	size_t low = 0, high = set->function_count;
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		const struct script_function *f = set->functions[middle];
+		struct script_function *f = set->functions[middle];
 		size_t size = strlen(f->name);
 		int order =
 			strncasecmp(f->name, (const char *)name.data, size < name.size ? size : name.size);
@@ -121,7 +121,7 @@ follow_library(void *arg, const struct library *library)
 /* Frees the libraries that are not in use any more, and puts the new ones in their place. */
 static void
 replace_set(struct script_vm *vm, const struct following *f, const struct libraries_state *state,
-	    const struct script_function **functions, size_t function_count)
+	    struct script_function **functions, size_t function_count)
 {
 	struct function_set *set = &vm->functions;
 	for (size_t i = 0; i < set->library_count; i++)
@@ -154,7 +154,7 @@ int
 functions_follow(struct command_context *c, struct script_vm *vm, const struct function_set **ret)
 {
 	struct libraries_state state;
-	const struct script_function **functions;
+	struct script_function **functions;
 	size_t function_count;
 	*ret = &vm->functions;
 	int status = libraries_read(&c->view, &state);

@@ -20,6 +20,7 @@ struct script_function {
 	struct bytes description; /* data is NULL: none was given */
 	unsigned flags;           /* enum script_flag */
 	int reference;            /* in the registry of the interpreter */
+	bool is_alone;            /* as of struct compiled_script */
 	const struct function_library *library;
 };
 
@@ -38,14 +39,14 @@ struct function_set {
 	uint64_t version; /* of struct libraries_state */
 	struct function_library **libraries;
 	size_t library_count;
-	const struct script_function **functions;
+	struct script_function **functions;
 	size_t function_count;
 };
 
 /* Those that the transaction sees; valid until the next call. SETT_NO_MEMORY, OUTCOME_LONG, statuses of reads. */
 int functions_follow(struct command_context *, struct script_vm *, const struct function_set **ret);
 /* In any case of letters. NULL: there is none. */
-const struct script_function *functions_find(const struct function_set *, struct bytes name);
+struct script_function *functions_find(const struct function_set *, struct bytes name);
 
 /* New libraries, on their way from texts into the keyspace. All zero is empty. */
 struct function_batch {

@@ -8,9 +8,10 @@
  *     begin  [a] [b] ...                                    conflict -> each by itself, as if nothing had been
  *
  * Invariants
- * - Only commands that do nothing but read and write keys take part (COMMAND_BATCHABLE), so between two of
- *   them nothing needs to happen: no participant, no change of the client. Scripts take part as long as they call
- *   such commands alone; one that calls another is taken back, and runs by itself.
+ * - Only commands that do nothing but read and write keys, or publish, take part (COMMAND_BATCHABLE), so between two of
+ *   them nothing needs to happen: no participant, no change of the client. Scripts and functions take part as long as they
+ *   call such commands alone; one that calls another is taken back, and runs by itself. What asks which keys there are
+ *   (DBSIZE, SCAN) does not: each key that others make would cost the whole batch.
  * - Only scripts defer effects: lines of the log, and statistics of what they called. Those of each request follow the
  *   commit.
  * - The snapshot and `now` are taken after the last of them was received, so each sees what was committed
@@ -59,6 +60,9 @@ batch_may_share(void *arg, void *thread, const struct client *client, const stru
 	struct runner_thread *t = thread;
 	const struct command *command = foresight_of(t->ahead, request->foreseen).command;
 	if (command == NULL || (command->flags & COMMAND_BATCHABLE) == 0 || request->argc > ARGUMENTS_MAX)
+		return false;
+	/* What it publishes, be it from a script, comes before its reply. */
+	if ((command->flags & (COMMAND_WRITE | COMMAND_READONLY)) == 0 && client_is_subscribed(client))
 		return false;
 	/* Its commit enters the keys that it reads. */
 	if (__builtin_expect((client->tracking & (TRACKING_ON | TRACKING_BROADCAST)) == TRACKING_ON, 0))

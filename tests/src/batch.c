@@ -386,7 +386,7 @@ Test(batch, a_script_that_does_more_runs_alone)
 		struct batch_run b;
 		batch_begin(&b, f);
 		add(&b, 0, "INCR a");
-		add(&b, 0, "EVAL redis.call('incr',KEYS[1])return(redis.call('publish','c','m')) 1 a");
+		add(&b, 0, "EVAL redis.call('incr',KEYS[1])return(redis.call('dbsize')) 1 a");
 		add(&b, 0, "INCR a");
 		add(&b, 1, "INCR other");
 		cr_assert(run(&b));
@@ -395,10 +395,96 @@ Test(batch, a_script_that_does_more_runs_alone)
 		cr_assert_eq(b.requests[2].result, REQUEST_LEFT);
 		cr_assert_eq(b.requests[3].result, REQUEST_DONE);
 		cr_assert_eq(calls_of(f, "incr"), 2 * i);
-		cr_assert_eq(calls_of(f, "publish"), 0);
+		cr_assert_eq(calls_of(f, "dbsize"), 0);
 		batch_end(&b);
 	}
 	EXPECT(f, 2, "GET a", "$1\r\n3");
+	close_reactor(f);
+}
+
+static void
+load_functions(struct fixture *f)
+{
+	struct bytes argv[] = {
+		BYTES_LITERAL("FUNCTION"), BYTES_LITERAL("LOAD"),
+		BYTES_LITERAL(
+			"#!lua name=l\n"
+			"redis.register_function('add', function(k) return redis.call('incr',k[1]) end) "
+			"redis.register_function('count', function(k) redis.call('incr',k[1]) return "
+			"redis.call('dbsize') end)")};
+	fixture_run(f, 2, 3, argv);
+	cr_assert_eq(f->reply.data[0], '$');
+}
+
+Test(batch, functions_take_part)
+{
+	struct fixture *f = open_reactor();
+	struct batch_run b;
+	struct sett_stats before, after;
+	load_functions(f);
+	sett_engine_stats(f->server.engine, &before);
+	batch_begin(&b, f);
+	add(&b, 0, "FCALL add 1 a");
+	add(&b, 1, "FCALL add 1 a");
+	add(&b, 1, "FCALL_RO add 1 a");
+	add(&b, 1, "FCALL nosuch 0");
+	cr_assert(run(&b));
+	cr_assert(b.all_may_share);
+	expect_replies(&b, 0, ":1\r\n");
+	cr_assert(memmem(b.replies[1].data, b.replies[1].size, ":2\r\n-ERR ", 9) == b.replies[1].data);
+	sett_engine_stats(f->server.engine, &after);
+	cr_assert_eq(after.commits, before.commits + 1);
+	batch_end(&b);
+	for (int i = 0; i < 2; i++) {
+		batch_begin(&b, f);
+		add(&b, 0, "FCALL count 1 a");
+		add(&b, 1, "FCALL add 1 a");
+		cr_assert(run(&b));
+		cr_assert_eq(b.requests[0].result, REQUEST_LEFT);
+		cr_assert_eq(b.requests[1].result, REQUEST_DONE);
+		batch_end(&b);
+	}
+	EXPECT(f, 2, "GET a", "$1\r\n4");
+	/* A library that is replaced is another one for the next batch. */
+	EXPECT(f, 2, "FUNCTION FLUSH", "+OK");
+	batch_begin(&b, f);
+	add(&b, 0, "FCALL add 1 a");
+	add(&b, 0, "GET a");
+	cr_assert(run(&b));
+	expect_replies(&b, 0, "-ERR Function not found\r\n$1\r\n4\r\n");
+	batch_end(&b);
+	close_reactor(f);
+}
+
+/* Messages are told with the commit, in order; who listens himself is told before he is answered, so he runs alone. */
+Test(batch, messages_take_part)
+{
+	struct fixture *f = open_reactor();
+	struct batch_run b;
+	batch_begin(&b, f);
+	add(&b, 0, "INCR a");
+	add(&b, 0, "PUBLISH c first");
+	add(&b, 1, "EVAL redis.call('incr',KEYS[1])return(redis.call('publish','c','second')) 1 a");
+	add(&b, 1, "EVAL redis.call('publish','c','no')return(redis.call('nosuch')) 0");
+	add(&b, 1, "TIME");
+	cr_assert(run(&b));
+	cr_assert(b.all_may_share);
+	expect_replies(&b, 0, ":1\r\n:0\r\n");
+	cr_assert_eq(calls_of(f, "publish"), 3);
+	batch_end(&b);
+	EXPECT(f, 2, "GET a", "$1\r\n2");
+	f->clients[0].subscriptions[SUBSCRIBED_CHANNEL] = 1;
+	batch_begin(&b, f);
+	add(&b, 0, "PUBLISH c m");
+	add(&b, 0, "EVAL return(1) 0");
+	add(&b, 0, "GET a");
+	f->handler.fetch(f->handler.arg, f->reactor);
+	for (size_t i = 0; i < 3; i++)
+		cr_assert_eq(f->handler.may_share(f->handler.arg, f->reactor, &f->clients[0],
+						  &b.requests[i].request),
+			     i == 2);
+	f->clients[0].subscriptions[SUBSCRIBED_CHANNEL] = 0;
+	batch_end(&b);
 	close_reactor(f);
 }
 
