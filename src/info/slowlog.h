@@ -1,13 +1,13 @@
 /* The slow log: the newest commands that took longer than slowlog-log-slower-than.
  *
- * Threads: any. The threshold check is inline and takes no lock. */
+ * Threads: any. Which commands it wants: config/slow_command.h. */
 #ifndef SETT_INFO_SLOWLOG_H
 #define SETT_INFO_SLOWLOG_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "config/config.h"
+#include "config/slow_command.h"
 #include "storage/base/bytes.h"
 
 struct argument_body;
@@ -33,14 +33,6 @@ int slowlog_create(struct config *, struct slowlog **ret);
 /* NULL is fine. */
 void slowlog_destroy(struct slowlog *);
 
-/* Whether a command that took so long belongs into the log. */
-static inline bool
-slowlog_wants(const struct config *config, uint64_t duration_ns)
-{
-	/* Relaxed, partner config_set: only the number itself matters. */
-	int64_t threshold = __atomic_load_n(&config->slowlog_slower_than, __ATOMIC_RELAXED);
-	return threshold >= 0 && duration_ns / 1000 >= (uint64_t)threshold;
-}
 /* Files the record; call it only if slowlog_wants (COMMAND_SKIP_SLOWLOG is the caller's to honour). Without
  * memory it is dropped. */
 void slowlog_record(struct slowlog *, const struct slowlog_record *);

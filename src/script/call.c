@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <math.h>
 
+#include "config/slow_command.h"
 #include "script/private.h"
 #include "txn/admission.h"
 #include "txn/execution.h"
@@ -10,8 +11,7 @@
 #include "txn/rights.h"
 
 enum {
-	ERROR_KEPT_MAX = 64, /* bytes of an error that the statistics get */
-	LOOK_EVERY = 64,     /* calls: few instructions may take long */
+	LOOK_EVERY = 64, /* calls: few instructions may take long */
 	REPLY_KEPT = 64 * 1024,
 };
 
@@ -77,28 +77,55 @@ script_take_arguments(lua_State *L, struct script_run *run, size_t *ret_argc, st
 
 /* ---- statistics ---- */
 
-/* A command that the script called: reported once the script has committed. */
+/* Commands that the script called: reported once it has committed. Calls of one command that took about as long and ended
+ * alike are one note, so that any number of calls takes little memory. */
 struct script_note {
-	struct script_note *next;
-	struct command_run run;
+	struct script_note *next; /* of its chain, or of those kept apart */
+	struct command_run
+		run; /* its duration is that of all the calls; of its error the code alone is kept */
+	uint64_t calls;
+	unsigned length; /* length_of their durations */
 	bool is_refused;
 };
 
-struct notes {
-	struct script_note *first;
+enum { NOTE_CHAINS = 16, CODE_KEPT_MAX = 32, LENGTH_BITS = 7 };
+
+struct script_notes {
+	struct script_note *chains[NOTE_CHAINS];
+	struct script_note *apart, **apart_end; /* those of the slow log, in order */
 };
+
+/* The same for durations that differ by less than one in 2^LENGTH_BITS. */
+static unsigned
+length_of(uint64_t duration_ns)
+{
+	unsigned shift = (unsigned)(63 - __builtin_clzll(duration_ns | (1u << LENGTH_BITS))) - LENGTH_BITS;
+	return (shift << (LENGTH_BITS + 1)) + (unsigned)(duration_ns >> shift);
+}
+
+static void
+report_note(struct server *server, struct client *client, struct script_note *note)
+{
+	uint64_t mean = note->run.duration_ns / note->calls, rest = note->run.duration_ns % note->calls;
+	note->run.client = client;
+	for (uint64_t i = 0; i < note->calls; i++) {
+		note->run.duration_ns = mean + (i < rest);
+		if (!note->is_refused)
+			execution_record(server, &note->run);
+		else if (server->listeners.refused != NULL)
+			server->listeners.refused(server, note->run.command, note->run.error);
+	}
+}
 
 static void
 report_notes(struct server *server, struct client *client, void *data)
 {
-	const struct notes *notes = data;
-	for (struct script_note *n = notes->first; n != NULL; n = n->next) {
-		n->run.client = client;
-		if (!n->is_refused)
-			execution_record(server, &n->run);
-		else if (server->listeners.refused != NULL)
-			server->listeners.refused(server, n->run.command, n->run.error);
-	}
+	const struct script_notes *notes = data;
+	for (size_t i = 0; i < NOTE_CHAINS; i++)
+		for (struct script_note *n = notes->chains[i]; n != NULL; n = n->next)
+			report_note(server, client, n);
+	for (struct script_note *n = notes->apart; n != NULL; n = n->next)
+		report_note(server, client, n);
 }
 
 /* Before the first command runs: the effect must not be lost with a command that fails. */
@@ -106,32 +133,123 @@ static int
 begin_notes(struct script_run *run)
 {
 	struct command_context *c = run->context;
-	struct notes *notes = arena_allocate(c->arena, sizeof(*notes), _Alignof(struct notes));
+	struct script_notes *notes = arena_allocate(c->arena, sizeof(*notes), _Alignof(struct script_notes));
 	if (notes == NULL)
 		return SETT_NO_MEMORY;
-	*notes = (struct notes){0};
-	run->notes = &notes->first;
+	*notes = (struct script_notes){.apart_end = &notes->apart};
+	run->notes = notes;
 	return context_defer(c, report_notes, notes);
 }
 
-static int
-add_note(struct script_run *run, const struct command_run *what, bool is_refused)
+static struct script_note *
+make_note(struct script_run *run, const struct command_run *what, bool is_refused)
 {
 	struct arena *arena = run->context->arena;
 	struct script_note *note = arena_allocate(arena, sizeof(*note), _Alignof(struct script_note));
 	if (note == NULL)
+		return NULL;
+	*note = (struct script_note){
+		.run = *what, .calls = 1, .length = length_of(what->duration_ns), .is_refused = is_refused};
+	if (what->error.size > 0)
+		note->run.error.data = arena_copy(arena, what->error.data, what->error.size);
+	return what->error.size == 0 || note->run.error.data != NULL ? note : NULL;
+}
+
+/* The error's first word: statistics know no more of it. */
+static struct bytes
+code_of(struct bytes error)
+{
+	const uint8_t *end = error.size > 0 ? memchr(error.data, ' ', error.size) : NULL;
+	size_t size = end != NULL ? (size_t)(end - error.data) : error.size;
+	return bytes_of(error.data, size < CODE_KEPT_MAX ? size : CODE_KEPT_MAX);
+}
+
+static int
+add_apart(struct script_run *run, const struct command_run *what)
+{
+	struct script_note *note = make_note(run, what, false);
+	if (note == NULL)
 		return SETT_NO_MEMORY;
-	*note = (struct script_note){.run = *what, .is_refused = is_refused};
-	struct bytes error = what->error;
-	if (error.size > 0) {
-		error.size = error.size < ERROR_KEPT_MAX ? error.size : ERROR_KEPT_MAX;
-		note->run.error = bytes_of(arena_copy(arena, error.data, error.size), error.size);
-		if (note->run.error.data == NULL)
-			return SETT_NO_MEMORY;
-	}
-	*run->notes = note;
-	run->notes = &note->next;
+	*run->notes->apart_end = note;
+	run->notes->apart_end = &note->next;
 	return SETT_OK;
+}
+
+/* Of `what` neither the arguments nor the error are looked at later. */
+static int
+add_note(struct script_run *run, const struct command_run *what, bool is_refused)
+{
+	unsigned length = length_of(what->duration_ns);
+	struct bytes code = code_of(what->error);
+	size_t index = what->command != NULL ? what->command->index : 0;
+	struct script_note **chain = &run->notes->chains[(index + length) % NOTE_CHAINS];
+	for (struct script_note *n = *chain; n != NULL; n = n->next)
+		if (n->length == length && n->run.command == what->command && n->is_refused == is_refused &&
+		    bytes_equal(n->run.error, code)) {
+			n->calls++;
+			n->run.duration_ns += what->duration_ns;
+			return SETT_OK;
+		}
+	struct command_run alike = {
+		.command = what->command, .duration_ns = what->duration_ns, .error = code};
+	struct script_note *note = make_note(run, &alike, is_refused);
+	if (note == NULL)
+		return SETT_NO_MEMORY;
+	note->next = *chain;
+	*chain = note;
+	return SETT_OK;
+}
+
+/* ---- what a call leaves behind ---- */
+
+/* All that may keep what a command has put into the arena until the transaction ends. */
+struct traces {
+	const void *touched, *effect, *front, *change, *expired, *tracked, *epochs, *builds; /* of its view */
+	const void *deferred, *participant, *streams, *made, *users, *denials;
+	uint64_t epoch_count, writes;
+};
+
+static struct traces
+traces_of(const struct command_context *c)
+{
+	const struct keyspace_view *v = &c->view;
+	return (struct traces){.touched = v->last_touched,
+			       .effect = v->last_effect,
+			       .front = v->front,
+			       .change = v->last_change,
+			       .expired = v->first_expired,
+			       .tracked = v->last_tracked,
+			       .epochs = v->epochs,
+			       .builds = v->builds,
+			       .deferred = c->last_effect,
+			       .participant = c->last_participant,
+			       .streams = c->streams,
+			       .made = c->made,
+			       .users = c->users,
+			       .denials = c->denials,
+			       .epoch_count = v->epoch_count,
+			       .writes = sett_txn_savepoint(v->txn)};
+}
+
+/* The arena as it was before the arguments of a call, and what may keep something in it. */
+struct call_start {
+	struct arena_mark place;
+	struct traces traces;
+};
+
+static struct call_start
+start_of(const struct command_context *c)
+{
+	return (struct call_start){.place = arena_mark(c->arena), .traces = traces_of(c)};
+}
+
+/* Gives back what the call took of the arena, if it has left nothing behind: a script may read as often as it likes. */
+static void
+forget_call(struct command_context *c, const struct call_start *start)
+{
+	struct traces now = traces_of(c);
+	if (memcmp(&now, &start->traces, sizeof(now)) == 0)
+		arena_rewind(c->arena, &start->place);
 }
 
 /* ---- one call ---- */
@@ -209,15 +327,14 @@ find_objection(struct script_run *run, const struct call *call)
 
 /* Pushes the error. */
 static void
-refuse(lua_State *L, struct script_run *run, const struct call *call, const char *text)
+refuse(lua_State *L, struct script_run *run, const struct call *call, const char *text,
+       const struct call_start *start)
 {
 	char worded[128];
 	bool has_code = text[0] == '-';
 	int size = snprintf(worded, sizeof(worded), "%s%s", has_code ? "" : "ERR ", text + has_code);
-	struct command_run what = {.command = call->command,
-				   .argc = call->argc,
-				   .argv = call->argv,
-				   .error = bytes_of(worded, (size_t)size)};
+	struct command_run what = {.command = call->command, .error = bytes_of(worded, (size_t)size)};
+	forget_call(run->context, start);
 	if (add_note(run, &what, true) != SETT_OK)
 		script_give_up(L, run, SETT_NO_MEMORY);
 	script_push_error_text(L, text);
@@ -225,9 +342,21 @@ refuse(lua_State *L, struct script_run *run, const struct call *call, const char
 	lua_setfield(L, -2, "ignore_error_stats_update");
 }
 
+/* The call has run; `start` is before its arguments. */
+static int
+note_call(struct script_run *run, const struct command_run *what, const struct call_start *start)
+{
+	struct command_context *c = run->context;
+	if (slowlog_wants(c->server->config, what->duration_ns))
+		return add_apart(run, what);
+	forget_call(c, start);
+	return add_note(run, what, false);
+}
+
 /* The reply is in the interpreter's buffer. Statuses of execution_run. */
 static int
-run_command(struct script_vm *vm, struct script_run *run, const struct call *call)
+run_command(struct script_vm *vm, struct script_run *run, const struct call *call,
+	    const struct call_start *before)
 {
 	struct command_context *c = run->context;
 	uint64_t start = clock_monotonic_ns(c->server->clock);
@@ -252,7 +381,7 @@ run_command(struct script_vm *vm, struct script_run *run, const struct call *cal
 				   .argv = call->argv,
 				   .duration_ns = clock_monotonic_ns(c->server->clock) - start,
 				   .error = execution_error_text(&vm->reply, 0)};
-	return add_note(run, &what, false);
+	return note_call(run, &what, before);
 }
 
 static int
@@ -270,21 +399,22 @@ call_command(lua_State *L, bool raises)
 		return script_give_up(L, run, run->status);
 	if (++run->calls % LOOK_EVERY == 0)
 		script_look_around(L, run);
+	if (run->notes == NULL && begin_notes(run) != SETT_OK)
+		return script_give_up(L, run, SETT_NO_MEMORY);
+	struct call_start start = start_of(run->context);
 	if (!script_take_arguments(L, run, &call.argc, &argv))
 		return raises ? lua_error(L) : 1;
 	call.argv = argv;
-	if (run->notes == NULL && begin_notes(run) != SETT_OK)
-		return script_give_up(L, run, SETT_NO_MEMORY);
 	const struct command *container = NULL;
 	call.command = command_find(run->context->server->commands, argv, call.argc, &container);
 	const char *objection = find_objection(run, &call);
 	if (objection != NULL) {
-		refuse(L, run, &call, objection);
+		refuse(L, run, &call, objection, &start);
 		return raises ? lua_error(L) : 1;
 	}
 	if (run->context->in_batch && (call.command->flags & COMMAND_BATCHABLE) == 0)
 		return script_give_up(L, run, OUTCOME_ALONE);
-	int status = run_command(vm, run, &call);
+	int status = run_command(vm, run, &call, &start);
 	if (status != SETT_OK)
 		return script_give_up(L, run, status);
 	script_push_reply(L, vm->reply.data);

@@ -16,7 +16,7 @@ enum {
 	SCRIPT_GIVEN_UP = 101,
 };
 
-struct script_note;
+struct script_notes;
 struct function_load;
 
 /* The present run. On the stack of script_run. */
@@ -33,7 +33,7 @@ struct script_run {
 	uint64_t started_ns;
 	unsigned calls;             /* of redis.call */
 	bool hides;                 /* redis.set_repl: replicas are not told of what it calls */
-	struct script_note **notes; /* where the next one goes; NULL: no command was called yet */
+	struct script_notes *notes; /* call.c; NULL: no command was called yet */
 	/* Of the library, under its lock: those that have run for long. */
 	struct script_run *next;
 	uint64_t id;      /* 0: not among them */

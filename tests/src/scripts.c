@@ -257,6 +257,47 @@ Test(scripts, errors_are_counted_once)
 	fixture_close(f);
 }
 
+/* However many there are: what they took is given back, and they are counted all the same. */
+Test(scripts, calls_that_read_take_no_memory)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "SET k x", "+OK");
+	f->server.transaction_memory = 512 * 1024;
+	uint64_t errors = command_stats_total_errors(f->server.command_stats);
+	expect(f,
+	       "for i = 1, 30000 do redis.call('get', KEYS[1]) redis.pcall('incr', KEYS[1]) "
+	       "redis.pcall('nosuch') end "
+	       "return redis.call('get', KEYS[1])",
+	       "$1\r\nx\r\n");
+	fixture_run_line(f, 0, "INFO commandstats");
+	cr_assert(reply_has(f, "cmdstat_get:calls=30001,"));
+	cr_assert(reply_has(f, "cmdstat_incr:calls=30000,"));
+	cr_assert(reply_has(f, "rejected_calls=0,failed_calls=30000\r\n"));
+	cr_assert_eq(command_stats_total_errors(f->server.command_stats), errors + 60000);
+	fixture_close(f);
+}
+
+/* What a call leaves behind for the commit stays, whatever is called after it. */
+Test(scripts, what_calls_leave_behind_stays)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "SET e1 x PX 10", "+OK");
+	EXPECT(f, 0, "SET e2 x PX 10", "+OK");
+	fixture_advance(f, 100);
+	f->server.config->slowlog_slower_than = 0;
+	expect(f,
+	       "for i = 1, 200 do redis.call('get', 'e' .. i) redis.call('select', i % 16) "
+	       "redis.call('get', 'absent' .. i) redis.call('select', 0) redis.call('set', 'new' .. i % 7, "
+	       "i) end "
+	       "return redis.call('get', 'new3')",
+	       "$3\r\n199\r\n");
+	EXPECT(f, 0, "DBSIZE", ":7");
+	fixture_run_line(f, 0, "SLOWLOG GET 7");
+	cr_assert(reply_has(f, "$3\r\nget\r\n$4\r\nnew3\r\n"));
+	cr_assert(reply_has(f, "$3\r\nset\r\n$4\r\nnew4\r\n$3\r\n200\r\n"));
+	fixture_close(f);
+}
+
 /* ---- SCRIPT KILL ---- */
 
 struct loop {
