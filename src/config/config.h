@@ -169,6 +169,7 @@ struct config {
 	int64_t packed_max_size;         /* (runtime) bytes of a collection that is kept within its root */
 	int64_t hll_sparse_max_bytes;    /* (runtime) */
 	bool active_expire;              /* (runtime) DEBUG SET-ACTIVE-EXPIRE */
+	bool lua_enable_deprecated_api; /* scripts have setfenv, getfenv, newproxy */
 	struct config_private *private; /* the rows that are accepted and shown but used by nothing, the
 					   file's path and lines, the listeners */
 };

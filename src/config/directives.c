@@ -215,7 +215,6 @@ static const char BESIDE[] = "a replica receives a data set in a file, and reads
 			     "which are served meanwhile";
 static const char NO_CLUSTER[] = "there is no cluster mode";
 static const char OTHER_LAYOUT[] = "lists and streams are laid out in another way";
-static const char NO_OLD_LUA[] = "scripts can't reach each other's environments";
 
 const struct directive directive_table[] = {
 	/* Sett's own */
@@ -499,7 +498,7 @@ const struct directive directive_table[] = {
 	{.alias = "lua-time-limit",
 	 INTEGER("busy-reply-threshold", 0, LONG_MAX, "5000", 0),
 	 FIELD(busy_reply_threshold)},
-	{BOOLEAN("lua-enable-deprecated-api", "no", IMMUTABLE | HIDDEN), NO_EFFECT(NO_OLD_LUA)},
+	{BOOLEAN("lua-enable-deprecated-api", "no", IMMUTABLE | HIDDEN), FIELD(lua_enable_deprecated_api)},
 };
 
 const size_t directive_count = sizeof directive_table / sizeof *directive_table;

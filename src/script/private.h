@@ -51,6 +51,7 @@ struct script_vm {
 	size_t script_count, script_slots;
 	int error_handler; /* reference in the registry */
 	int globals;       /* likewise: the table behind the read-only one */
+	int environment;   /* likewise: the read-only one */
 	/* function_load.c, functions.c */
 	struct function_set functions;
 	size_t function_bytes;      /* atomic (relaxed): that its libraries take, beside `memory` */

@@ -4,6 +4,7 @@
  * again (script_give_up), until the run's own protected call is reached. */
 #include <assert.h>
 
+#include "config/config.h"
 #include "script/private.h"
 #include "script/script_libraries.h"
 #include "txn/admission.h"
@@ -209,9 +210,26 @@ collect(lua_State *L)
 	return 0;
 }
 
+/* Takes back what setfenv has done to the thread and to the function that was called. */
+static void
+restore_environments(struct script_vm *vm, const struct script_call *call)
+{
+	lua_State *L = vm->state;
+	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->environment);
+	lua_replace(L, LUA_GLOBALSINDEX);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, call->function);
+	if (!lua_iscfunction(L, -1)) {
+		lua_rawgeti(L, LUA_REGISTRYINDEX, call->is_eval ? vm->environment : vm->function_environment);
+		lua_setfenv(L, -2);
+	}
+	lua_pop(L, 1);
+}
+
 static void
 clean_up(struct script_vm *vm, struct script_run *run)
 {
+	if (__builtin_expect(vm->server->config->lua_enable_deprecated_api, 0))
+		restore_environments(vm, run->call);
 	vm->run = NULL;
 	vm->memory_limit = 0;
 	lua_sethook(vm->state, NULL, 0, 0);

@@ -6,19 +6,32 @@
  * - Compiled code is not verified: it is refused (script_load), also by load and loadstring.
  * - The parser may lose the name of a chunk to the garbage collector (CVE-2025-49844): that stands still meanwhile.
  * - unpack overflows for huge ranges (CVE-2025-46817).
- * - Matching recurses as deep as the pattern is long: long patterns are refused. */
+ * - Matching recurses as deep as the pattern is long: long patterns are refused.
+ * - The lexer counts the equal signs of a long bracket in an int: longer texts are refused (script_load).
+ * - A finalizer can't be interrupted: proxies have none. They, setfenv and getfenv are there with
+ *   lua-enable-deprecated-api alone; what setfenv does to a script ends with its run (run.c). */
 #include <limits.h>
 #include <lualib.h>
 
+#include "config/config.h"
 #include "script/private.h"
 #include "script/script_libraries.h"
 
 enum {
-	PATTERN_MAX = 4000,             /* bytes: a level of recursion each, of about 200 bytes */
-	STRING_MAX = 512 * 1024 * 1024, /* bytes that string.rep makes: as long as a string of Redis may be */
+	PATTERN_MAX = 4000, /* bytes: a level of recursion each, of about 200 bytes */
+	STRING_MAX = 512 * 1024 *
+		1024, /* bytes that string.rep makes, and of what is loaded: as long as a string of
+					   Redis may be */
 };
 
 #define READ_ONLY_TEXT "Attempt to modify a readonly table"
+
+static void
+set_function(lua_State *L, const char *name, lua_CFunction function)
+{
+	lua_pushcfunction(L, function);
+	lua_setfield(L, -2, name);
+}
 
 /* ---- tables that can't be changed ---- */
 
@@ -109,6 +122,31 @@ careful_pairs(lua_State *L)
 	return 3;
 }
 
+/* What Lua does where a key is not there yet, in the metatable of a proxy: a finalizer would run when no script does, and
+ * as long as it likes. */
+static int
+set_but_finalizer(lua_State *L)
+{
+	bool is_finalizer = lua_type(L, 2) == LUA_TSTRING && strcmp(lua_tostring(L, 2), "__gc") == 0;
+	lua_settop(L, 3);
+	if (!is_finalizer)
+		lua_rawset(L, 1);
+	return 0;
+}
+
+/* Whether the value has a metatable with set_but_finalizer. */
+static bool
+is_proxy_metatable(lua_State *L, int index)
+{
+	if (lua_type(L, index) != LUA_TTABLE || lua_getmetatable(L, index) == 0)
+		return false;
+	lua_pushliteral(L, "__newindex");
+	lua_rawget(L, -2);
+	bool is_one = lua_tocfunction(L, -1) == set_but_finalizer;
+	lua_pop(L, 2);
+	return is_one;
+}
+
 static int
 careful_rawset(lua_State *L)
 {
@@ -118,7 +156,11 @@ careful_rawset(lua_State *L)
 	lua_settop(L, 3);
 	if (push_hidden(L, 1))
 		return refuse_in_library(L);
-	lua_rawset(L, 1);
+	if (is_proxy_metatable(L, 1))
+		set_but_finalizer(L);
+	else
+		lua_rawset(L, 1);
+	lua_settop(L, 1);
 	return 1;
 }
 
@@ -238,6 +280,35 @@ careful_collectgarbage(lua_State *L)
 	}
 }
 
+/* Pushes a metatable for a proxy. */
+static void
+push_proxy_metatable(lua_State *L)
+{
+	lua_newtable(L);
+	lua_createtable(L, 0, 2);
+	set_function(L, "__newindex", set_but_finalizer);
+	lua_pushboolean(L, 0);
+	lua_setfield(L, -2, "__metatable");
+	lua_setmetatable(L, -2);
+}
+
+/* newproxy([true or a proxy]): a value without content that has a metatable. */
+static int
+careful_newproxy(lua_State *L)
+{
+	lua_settop(L, 1);
+	lua_newuserdata(L, 0);
+	if (!lua_toboolean(L, 1))
+		return 1;
+	if (lua_isboolean(L, 1))
+		push_proxy_metatable(L);
+	else
+		luaL_argcheck(L, lua_type(L, 1) == LUA_TUSERDATA && lua_getmetatable(L, 1) != 0, 1,
+			      "boolean or proxy expected");
+	lua_setmetatable(L, 2);
+	return 1;
+}
+
 /* ---- loading ---- */
 
 int
@@ -246,6 +317,10 @@ script_load(lua_State *L, struct bytes text, const char *chunk)
 	if (text.size > 0 && text.data[0] == LUA_SIGNATURE[0]) {
 		lua_pushfstring(L, "%s:1: unexpected symbol near 'char(27)'",
 				chunk[0] == '@' || chunk[0] == '=' ? chunk + 1 : "?");
+		return LUA_ERRSYNTAX;
+	}
+	if (text.size > STRING_MAX) {
+		lua_pushliteral(L, "the text is too long");
 		return LUA_ERRSYNTAX;
 	}
 	lua_gc(L, LUA_GCSTOP, 0);
@@ -340,13 +415,6 @@ wrap_function(lua_State *L, const char *name, lua_CFunction function, bool may_b
 	lua_setfield(L, -2, name);
 }
 
-static void
-set_function(lua_State *L, const char *name, lua_CFunction function)
-{
-	lua_pushcfunction(L, function);
-	lua_setfield(L, -2, name);
-}
-
 /* ---- all of it ---- */
 
 static void
@@ -361,12 +429,17 @@ open_library(lua_State *L, lua_CFunction open, const char *name)
 static void
 replace_base(lua_State *L)
 {
-	static const char *const removed[] = {"dofile",  "loadfile", "print",  "newproxy",
-					      "getfenv", "setfenv",  "module", "require"};
-	for (size_t i = 0; i < sizeof(removed) / sizeof(removed[0]); i++) {
+	static const char *const removed[] = {"dofile",  "loadfile", "print",   "module",
+					      "require", "newproxy", "getfenv", "setfenv"};
+	enum { DEPRECATED = 3 }; /* the last ones: there with lua-enable-deprecated-api */
+	bool has_deprecated = script_vm_of_state(L)->server->config->lua_enable_deprecated_api;
+	size_t count = sizeof(removed) / sizeof(removed[0]) - (has_deprecated ? DEPRECATED : 0);
+	for (size_t i = 0; i < count; i++) {
 		lua_pushnil(L);
 		lua_setfield(L, -2, removed[i]);
 	}
+	if (has_deprecated)
+		set_function(L, "newproxy", careful_newproxy);
 	set_function(L, "rawset", careful_rawset);
 	set_function(L, "rawget", careful_rawget);
 	set_function(L, "setmetatable", careful_setmetatable);
@@ -458,5 +531,7 @@ script_sandbox_fill(lua_State *L)
 	hide(L);
 	lua_pushvalue(L, -1);
 	lua_setfield(L, -3, "_G");
+	lua_pushvalue(L, -1);
+	script_vm_of_state(L)->environment = luaL_ref(L, LUA_REGISTRYINDEX);
 	lua_replace(L, LUA_GLOBALSINDEX);
 }

@@ -298,6 +298,30 @@ Test(scripts, what_calls_leave_behind_stays)
 	fixture_close(f);
 }
 
+Test(scripts, the_deprecated_api_does_not_outlive_a_run)
+{
+	struct fixture *f = fixture_open();
+	f->server.config->lua_enable_deprecated_api = true;
+	expect(f,
+	       "local p = newproxy(true) getmetatable(p).__index = function(t, n) return n end "
+	       "return {p.x, newproxy(p).y, type(newproxy()), tostring(pcall(newproxy, 1))}",
+	       "*4\r\n$1\r\nx\r\n$1\r\ny\r\n$8\r\nuserdata\r\n$5\r\nfalse\r\n");
+	/* A finalizer would run when nothing can stop it. */
+	expect(f,
+	       "local m = getmetatable(newproxy(true)) m.__gc = 1 rawset(m, '__gc', 2) rawset(m, 1, 3) "
+	       "return {tostring(rawget(m, '__gc')), m[1], tostring(pcall(setmetatable, m, nil))}",
+	       "*3\r\n$3\r\nnil\r\n:3\r\n$5\r\nfalse\r\n");
+	expect(f, "return setfenv(function() return x end, {x = 7})()", ":7\r\n");
+	expect(f, "return getfenv(redis.call) == _G and getfenv(0) == _G and getfenv() == _G", ":1\r\n");
+	for (int i = 0; i < 2; i++)
+		expect(f,
+		       "local had = redis ~= nil and setfenv setfenv(0, {}) had(1, {}) "
+		       "return had and redis == nil and 1 or 0",
+		       ":1\r\n");
+	expect(f, "return loadstring('return redis ~= nil')()", ":1\r\n");
+	fixture_close(f);
+}
+
 /* ---- SCRIPT KILL ---- */
 
 struct loop {
