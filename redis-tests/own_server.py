@@ -27,10 +27,11 @@ class Server:
         self.program = program
         self.options = [str(option) for option in options]
         self.process = None
+        self.prefix = []  # of the command: a tool that runs it
 
     def start(self):
         port = [] if "--port" in self.options else ["--port", "0"]
-        command = [self.program, *port, "--unixsocket", self.socket, "--dir", self.directory]
+        command = [*self.prefix, self.program, *port, "--unixsocket", self.socket, "--dir", self.directory]
         self.process = subprocess.Popen(command + self.options, stdout=subprocess.DEVNULL)
         client = self.connect()
         wait_until("the server does not come up", lambda: self.answers(client))

@@ -1,0 +1,403 @@
+#!/usr/bin/python3
+"""What streams cost as they grow, and what they write.
+
+    tests/bench/streams.py SERVER growth [--svg FILE] [ENTRIES ...]
+    tests/bench/streams.py SERVER written [ENTRIES]
+    tests/bench/streams.py SERVER trimmed [ENTRIES]
+    tests/bench/streams.py SERVER threads [COMMANDS]
+
+growth: instructions (callgrind, threads that run commands) and blocks looked at, of one command on streams of so many
+entries, which have been written to tables; with `maxmemory 128mb`. Half of the entries, up to 10^6, are pending.
+Before that cold reads of entries that are not in memory, beside cold GETs, in turn.
+written: bytes written for each byte of the client's, flushes and compactions included.
+trimmed: a stream that is kept at 10^4 entries: the disk it takes, and the time of its parts.
+threads: XADD and XREADGROUP on one stream, beside SET of many keys, by clients of 1, 2 and 4 reactors: time of CPU for each.
+Figures that are times want a machine with nothing else to do.
+"""
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../redis-tests"))
+from own_server import Server, fail  # noqa: E402
+
+BATCH = 1000
+PENDING_MOST = 1000000
+SIZES = [10**4, 10**5, 10**6, 10**7]
+
+
+def command(*words):
+    words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+
+
+class Link:
+    """A connection that sends commands in batches, and looks at no more of the replies than has to be."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.connect(path)
+        self.socket.settimeout(600)
+
+    def run(self, commands):
+        self.send(commands)
+        return self.replies()
+
+    def send(self, commands):
+        """All at once, with a PING behind them."""
+        self.socket.sendall(b"".join(commands) + command("PING"))
+
+    def replies(self, end=b"PONG\r\n"):
+        """Reads until the PING is answered."""
+        data = b""
+        parts = []
+        while not data.endswith(end):
+            part = self.socket.recv(1 << 20)
+            if not part:
+                fail("the connection broke")
+            parts.append(part)
+            data = (data + part)[-64:]
+        replies = b"".join(parts)
+        if b"-ERR" in replies or b"-OOM" in replies or b"-NOGROUP" in replies:
+            fail(replies[:200])
+        return replies
+
+    def run_pipelined(self, commands, pipeline):
+        for at in range(0, len(commands), pipeline):
+            self.run(commands[at : at + pipeline])
+
+
+def run_beside(links, commands, total, pipeline):
+    """So many commands, of those given in turn, over all connections at once."""
+    at = 0
+    while at < total:
+        for link in links:
+            start = at % (len(commands) - pipeline + 1)
+            link.send(commands[start : start + pipeline])
+            at += pipeline
+        for link in links:
+            link.replies()
+    return at
+
+
+def figures(client):
+    return client.info("storage")
+
+
+def cpu_seconds(server):
+    """Of all threads, which must be the same ones from call to call."""
+    total = 0
+    folder = "/proc/%d/task" % server.process.pid
+    for thread in os.listdir(folder):
+        with open("%s/%s/schedstat" % (folder, thread)) as file:
+            total += int(file.read().split()[0])
+    return total / 1e9
+
+
+def settle(client):
+    """Waits until what was written is in tables, and merged."""
+    client.save()
+    before = None
+    while True:
+        now = figures(client)
+        state = now["flushes"], now["compactions"], now["bytes_written"]
+        if state == before and now["memtables_waiting"] == 0:
+            return now
+        before = state
+        time.sleep(2)
+
+
+def drop_page_cache(server):
+    os.sync()
+    for name in os.listdir(server.directory):
+        path = os.path.join(server.directory, name)
+        if os.path.isfile(path):
+            file = os.open(path, os.O_RDONLY)
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(file)
+
+
+# ---- streams of a size: entry k has the id k-1 ----
+
+def value_pool(size, count=4096):
+    source = random.Random(1)
+    return [bytes(source.randrange(33, 127) for _ in range(size)) for _ in range(count)]
+
+
+def load(server, entries):
+    """Entries, pending ones, and a tenth as many strings."""
+    link = Link(server.socket)
+    values = value_pool(20)
+    for first in range(1, entries + 1, BATCH):
+        numbers = range(first, min(first + BATCH, entries + 1))
+        link.run([command("XADD", "s", "%d-1" % k, "f", values[k % 4096]) for k in numbers])
+    link.run([command("XGROUP", "CREATE", "s", "g", "0")])
+    for _ in range(0, pending_of(entries), BATCH):
+        link.run([command("XREADGROUP", "GROUP", "g", "c", "COUNT", BATCH, "STREAMS", "s", ">")])
+    values = value_pool(100)
+    for first in range(0, entries // 10, BATCH):
+        numbers = range(first, min(first + BATCH, entries // 10))
+        link.run([command("SET", "key:%d" % k, values[k % 4096]) for k in numbers])
+
+
+def pending_of(entries):
+    return min(entries // 2, PENDING_MOST)
+
+
+def new_server(program, *options):
+    return Server(program, "--maxmemory", "128mb", "--io-threads", 1, "--appendfsync", "everysec", "--save", "",
+                  *options)
+
+
+# ---- cold ----
+
+def measure_cold(server, entries):
+    """Of entries that are not in memory, beside GETs of keys that are not; in turn."""
+    server.start()
+    drop_page_cache(server)
+    link, client = Link(server.socket), server.connect(timeout=600)
+    source = random.Random(3)
+    rows = {
+        "GET": lambda: command("GET", "key:%d" % source.randrange(1, entries // 10)),
+        "XRANGE COUNT 1": lambda: command("XRANGE", "s", "%d-1" % source.randrange(1, entries), "+", "COUNT", 1),
+    }
+    times = {name: [] for name in rows}
+    used = {name: [0, 0] for name in rows}
+    for _ in range(max(1, min(entries // 10 // 20, 2000) // 20)):
+        for name, text in rows.items():
+            cpu, before = cpu_seconds(server), figures(client)["block_cache_misses"]
+            for _ in range(20):
+                began = time.monotonic()
+                link.run([text()])
+                times[name].append(time.monotonic() - began)
+            used[name][0] += cpu_seconds(server) - cpu
+            used[name][1] += figures(client)["block_cache_misses"] - before
+    for name in rows:
+        taken = sorted(times[name])
+        print("cold %-14s %9d entries: p50 %.3f ms, p90 %.3f ms, %.1f us of CPU, %.2f blocks read"
+              % (name, entries, taken[len(taken) // 2] * 1e3, taken[len(taken) * 9 // 10] * 1e3,
+                 used[name][0] / len(taken) * 1e6, used[name][1] / len(taken)), flush=True)
+    server.stop()
+
+
+# ---- growth ----
+
+def growth_rows(entries):
+    """Name, pipeline, and a function that gives the i-th command. Entries are of one neighbourhood, whose blocks earlier
+    commands have brought to memory."""
+    middle = entries // 2
+    first = pending_of(entries) // 10
+    fields = [word for i in range(5) for word in ("field:%d" % i, "value of 20 bytes %d" % i)]
+
+    def near(i):
+        return "%d-1" % (middle + i * 7919 % 200)
+
+    def near_pending(i):
+        return "%d-1" % (first + 500 + i * 7919 % 200)
+
+    def pending(i):
+        """Another one each time, for as many as are measured, and those behind it are acknowledged first."""
+        return "%d-1" % (first + 400 - i)
+
+    return [
+        ("XADD", 16, lambda i: command("XADD", "s", "*", *fields)),
+        ("XADD MAXLEN ~", 16, lambda i: command("XADD", "s", "MAXLEN", "~", entries + 3200, "*", *fields)),
+        ("XRANGE COUNT 1", 1, lambda i: command("XRANGE", "s", near(i), "+", "COUNT", 1)),
+        ("XRANGE COUNT 100", 1, lambda i: command("XRANGE", "s", near(i), "+", "COUNT", 100)),
+        ("XREVRANGE COUNT 1", 1, lambda i: command("XREVRANGE", "s", "+", "-", "COUNT", 1)),
+        ("XREAD COUNT 10", 1, lambda i: command("XREAD", "COUNT", 10, "STREAMS", "s", near(i))),
+        ("XACK", 1, lambda i: command("XACK", "s", "g", pending(i))),
+        ("XPENDING", 1, lambda i: command("XPENDING", "s", "g")),
+        ("XPENDING 10", 1, lambda i: command("XPENDING", "s", "g", near_pending(i), "+", 10)),
+        ("XREADGROUP new", 1, lambda i: command("XREADGROUP", "GROUP", "g", "c", "COUNT", 10, "STREAMS", "s", ">")),
+        ("XINFO STREAM", 1, lambda i: command("XINFO", "STREAM", "s")),
+        ("XDEL", 1, lambda i: command("XDEL", "s", "%d-1" % (middle + 1000 + i))),
+        ("GET", 1, lambda i: command("GET", "key:%d" % (i % 100))),
+    ]
+
+
+def instructions(server, folder):
+    """Of the threads that have run commands since the last time."""
+    control = ["callgrind_control", "--dump", str(server.process.pid)]
+    subprocess.run(control, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=300)
+    total = 0
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        with open(path, errors="replace") as file:
+            text = file.read()
+        if ") command_" in text:
+            total += int(text.split("\ntotals: ")[1].split()[0])
+        os.unlink(path)
+    return total
+
+
+def start_in_valgrind(server, folder):
+    server.prefix = ["valgrind", "-q", "--tool=callgrind", "--separate-threads=yes",
+                     "--callgrind-out-file=%s/out" % folder]
+    server.start()
+
+
+def measure_row(server, link, client, folder, row, count):
+    name, pipeline, text = row
+    link.run_pipelined([text(i) for i in range(count)], pipeline)
+    instructions(server, folder)
+    before = figures(client)
+    idle = instructions(server, folder)
+    link.run_pipelined([text(i) for i in range(count, 2 * count)], pipeline)
+    used = instructions(server, folder)
+    after = figures(client)
+    blocks = sum(after[key] - before[key] for key in ("block_cache_hits", "block_cache_misses"))
+    return max(0, used - idle) / count, blocks / count
+
+
+def grown(program, entries):
+    """A server that has been loaded, and was stopped."""
+    server = new_server(program)
+    try:
+        server.start()
+        load(server, entries)
+        settle(server.connect(timeout=600))
+        server.stop()
+    except BaseException:
+        server.clean_up()
+        raise
+    return server
+
+
+def measure_growth(program, sizes, svg):
+    lines = []
+    for entries in sizes:
+        server = grown(program, entries)
+        with tempfile.TemporaryDirectory(prefix="sett-callgrind.") as folder:
+            try:
+                measure_cold(server, entries)
+                start_in_valgrind(server, folder)
+                link, client = Link(server.socket), server.connect(timeout=600)
+                for row in growth_rows(entries):
+                    count = 1600 if row[1] > 1 else 200
+                    used, blocks = measure_row(server, link, client, folder, row, count)
+                    lines.append("%s\t%d\t%.0f\t%.2f" % (row[0], entries, used, blocks))
+                    print("%-18s %9d entries: %9.0f instructions, %6.2f blocks" % (row[0], entries, used, blocks), flush=True)
+            finally:
+                server.clean_up()
+    if svg:
+        plot = os.path.join(os.path.dirname(os.path.abspath(__file__)), "growth-plot.awk")
+        with open(svg, "w") as file:
+            subprocess.run(["awk", "-f", plot], input="\n".join(lines) + "\n", text=True, stdout=file, check=True)
+
+
+# ---- what is written ----
+
+def measure_written(program, entries, maxmemory="1gb"):
+    server = new_server(program, "--maxmemory", maxmemory)
+    try:
+        server.start()
+        links, client = [Link(server.socket) for _ in range(8)], server.connect(timeout=600)
+        entries = run_beside(links, [command("XADD", "s", "*", "f", value) for value in value_pool(100)], entries, 16)
+        now = settle(client)
+        print("%d entries of 100 bytes: %.2f bytes written for each byte, %d flushes, %d compactions, %.1f MiB on disk"
+              % (entries, now["bytes_written"] / (100 * entries), now["flushes"], now["compactions"],
+                 now["disk_bytes"] / 2**20), flush=True)
+    finally:
+        server.clean_up()
+
+
+def measure_trimmed(program, entries):
+    parts = 10
+    server = new_server(program)
+    try:
+        server.start()
+        links, client = [Link(server.socket) for _ in range(4)], server.connect(timeout=600)
+        commands = [command("XADD", "s", "MAXLEN", 10000, "*", "f", value) for value in value_pool(20)]
+        most = 0
+        for part in range(parts):
+            began, cpu = time.monotonic(), cpu_seconds(server)
+            run_beside(links, commands, entries // parts, 100)
+            now = figures(client)
+            most = max(most, now["disk_bytes"])
+            print("%9d entries so far: %.2f us, %.2f us of CPU each; %.1f MiB on disk, of them log %.1f MiB"
+                  % ((part + 1) * entries // parts, (time.monotonic() - began) / (entries / parts) * 1e6,
+                     (cpu_seconds(server) - cpu) / (entries / parts) * 1e6, now["disk_bytes"] / 2**20,
+                     now["log_bytes"] / 2**20), flush=True)
+        now = settle(client)
+        print("%d entries are left; at most %.1f MiB on disk, in the end %.1f MiB"
+              % (client.xlen("s"), most / 2**20, now["disk_bytes"] / 2**20), flush=True)
+    finally:
+        server.clean_up()
+
+
+# ---- reactors ----
+
+def run_clients(server, clients, commands, total):
+    """Each in a process of its own, with its share of `total` commands at pipeline 16."""
+    processes = []
+    for _ in range(clients):
+        process = os.fork()
+        if process == 0:
+            link = Link(server.socket)
+            for at in range(0, total // clients, 16):
+                link.run(commands[at % 4096 : at % 4096 + 16])
+            os._exit(0)
+        processes.append(process)
+    for process in processes:
+        if os.waitpid(process, 0)[1] != 0:
+            fail("a client failed")
+
+
+def measure_threads(program, total):
+    values = value_pool(20)
+    adds = [command("XADD", "s", "*", "f", value) for value in values]
+    sets = [command("SET", "key:%d" % i, value) for i, value in enumerate(values)]
+    reads = [command("XREADGROUP", "GROUP", "g", "c", "COUNT", 1, "STREAMS", "s", ">")] * 4096
+    servers = {}
+    spent, conflicts = {}, {}
+    try:
+        for threads in (1, 2, 4):
+            servers[threads] = new_server(program, "--io-threads", threads)
+            servers[threads].start()
+            Link(servers[threads].socket).run([command("XGROUP", "CREATE", "s", "g", "0", "MKSTREAM")])
+        for _ in range(3):
+            for name, commands in ("SET", sets), ("XADD", adds), ("XREADGROUP", reads):
+                for threads, server in servers.items():
+                    cpu, before = cpu_seconds(server), figures(server.connect())["conflicts"]
+                    run_clients(server, 8, commands, total)
+                    spent.setdefault((name, threads), []).append((cpu_seconds(server) - cpu) / total * 1e6)
+                    conflicts[name, threads] = (figures(server.connect())["conflicts"] - before) / total
+        for (name, threads), each in sorted(spent.items()):
+            ratio = sorted(a / b for a, b in zip(each, spent[name, 1]))
+            print("%-10s %d reactors: %s us of CPU each, median %.2f x one reactor's; %.3f conflicts each"
+                  % (name, threads, " ".join("%.2f" % x for x in each), ratio[len(ratio) // 2],
+                     conflicts[name, threads]), flush=True)
+    finally:
+        for server in servers.values():
+            server.clean_up()
+
+
+def main():
+    if len(sys.argv) < 3:
+        print(__doc__)
+        sys.exit(2)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # servers are ended
+    program, what, rest = sys.argv[1], sys.argv[2], sys.argv[3:]
+    svg = None
+    if rest[:1] == ["--svg"]:
+        svg, rest = rest[1], rest[2:]
+    numbers = [int(word) for word in rest]
+    if what == "growth":
+        measure_growth(program, numbers or SIZES, svg)
+    elif what == "written":
+        measure_written(program, *(numbers or [2000000]))
+    elif what == "trimmed":
+        measure_trimmed(program, *(numbers or [50000000]))
+    elif what == "threads":
+        measure_threads(program, *(numbers or [200000]))
+    else:
+        fail("no such figure: " + what)
+
+
+main()
