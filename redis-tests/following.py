@@ -191,6 +191,21 @@ def check_restarted_alone(world, master, sett):
     expect_equal(world, "after a start alone", sett, master)
 
 
+def check_stale_scripts(client):
+    """Scripts while stale data are not served."""
+    stale = "Link with MASTER is down and replica-serve-stale-data is set to 'no'."
+    for script, said in (("return 1", stale), ("#!lua flags=no-writes\nreturn 1", stale),
+                         ("#!lua flags=allow-stale\nreturn 1", "You can't write against a read only replica."),
+                         ("#!lua flags=allow-stale,no-writes\nreturn redis.call('get','x')",
+                          "Can not execute the command on a stale replica")):
+        try:
+            fail("%r answers %r" % (script, client.eval(script, 0)))
+        except redis.ResponseError as error:
+            if said not in str(error):
+                fail("%r says %s" % (script, error))
+    expect("ECHO in a script", client.eval("#!lua flags=allow-stale,no-writes\nreturn redis.call('echo','e')", 0), b"e")
+
+
 def check_master_restart(world, master, sett):
     """A master that is gone and comes back, with another id."""
     master.connect().config_set("save", "900 1")
@@ -203,6 +218,7 @@ def check_master_restart(world, master, sett):
     except redis.ResponseError as error:
         expect("what is said without a link", str(error),
                "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.")
+    check_stale_scripts(sett.connect())
     sett.connect().config_set("replica-serve-stale-data", "yes")
     sett.connect().get("x")
     master.start()

@@ -270,10 +270,10 @@ find_replica_objection(const struct script_run *run, const struct command *comma
 	const struct command_context *c = run->context;
 	if (c->client->loads)
 		return NULL;
+	if ((command->flags & COMMAND_STALE) == 0 && admission_replica_is_stale(c->server))
+		return "Can not execute the command on a stale replica";
 	if ((command->flags & COMMAND_WRITE) != 0 && admission_replica_is_read_only(c->server))
 		return "-" ADMISSION_READ_ONLY_TEXT;
-	if ((command->flags & COMMAND_STALE) == 0 && admission_replica_is_stale(c->server))
-		return "-" ADMISSION_STALE_TEXT;
 	return NULL;
 }
 

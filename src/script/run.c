@@ -183,13 +183,13 @@ check_flags(struct command_context *c, const struct script_call *call)
 		: NULL;
 	if (objection != NULL)
 		return context_error(c, objection + 1);
-	if (!replica_role_is_active(&c->server->replica_role) || (call->flags & SCRIPT_SAYS_NOTHING) != 0 ||
-	    c->client->loads)
+	if (!replica_role_is_active(&c->server->replica_role) || c->client->loads)
 		return SETT_OK;
+	if ((call->flags & (SCRIPT_SAYS_NOTHING | SCRIPT_NO_WRITES)) == 0 &&
+	    admission_replica_is_read_only(c->server))
+		return context_error(c, ADMISSION_READ_ONLY_TEXT);
 	if ((call->flags & SCRIPT_ALLOW_STALE) == 0 && admission_replica_is_stale(c->server))
 		return context_error(c, ADMISSION_STALE_TEXT);
-	if ((call->flags & SCRIPT_NO_WRITES) == 0 && admission_replica_is_read_only(c->server))
-		return context_error(c, "READONLY Can not run script with write flag on readonly replica.");
 	return SETT_OK;
 }
 
