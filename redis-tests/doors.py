@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 import redis
 from own_server import Server, fail, wait_until
@@ -84,6 +85,9 @@ def change_addresses(program):
             control.config_set("bind", same)
             expect("another word for it: " + same, answers("127.0.0.1", port))
         served("127.0.0.1")
+        for addresses in ("127.0.0.1 127.1", "* 127.0.0.1", "127.0.0.2 0.0.0.0"):
+            refused(control, "Failed to bind to specified addresses.", bind=addresses)  # one is in the other's way
+        served("127.0.0.1")
         # Somebody else listens on one of the addresses that are asked for, or of all addresses.
         with listen("127.0.0.3", port):
             for addresses in ("127.0.0.1 127.0.0.3", "127.0.0.3", "*", "* -::*", "127.0.0.2 0.0.0.0"):
@@ -101,6 +105,7 @@ def change_addresses(program):
         control.config_set("bind", "127.0.0.1", "port", port)
         served("127.0.0.1")
         hammer(control, port)
+        refusals_disturb_nobody(control, port)
     finally:
         server.clean_up()
 
@@ -113,6 +118,26 @@ def hammer(control, port):
         control.config_set("bind", ("127.0.0.1 127.0.0.2", "*", "127.0.0.1")[count % 3])
         expect("an address that stays", answers("127.0.0.1", port))
         count += 1
+
+
+def refusals_disturb_nobody(control, port):
+    """Addresses that can't be had are asked for again and again: the old one takes connections all the time."""
+    end = time.monotonic() + 2
+    stop = threading.Event()
+
+    def ask():
+        while not stop.is_set():
+            refused(control, "Failed to bind to specified addresses.", bind="* 192.0.2.77")
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    try:
+        while time.monotonic() < end:
+            expect("the old address, while others are refused", answers("127.0.0.1", port))
+    finally:
+        stop.set()
+        asker.join()
+    expect("bind is kept", control.config_get("bind")["bind"] in ("*", "127.0.0.1", "127.0.0.1 127.0.0.2"))
 
 
 def passed_sockets(program):

@@ -3,9 +3,10 @@
  * One reactor accepts for all and hands each connection to the least loaded one. (SO_REUSEPORT would let the
  * kernel spread them, but by a hash of the addresses: with few connections some reactors get none.)
  *
- * Other addresses on the same port: two sockets can't listen on one address and port, nor on all addresses and one of them.
- * So sockets whose addresses stay are shared by the old and the new listeners. The other old ones stop to listen first, which
- * leaves them bound; should the new ones fail, they listen again. */
+ * Other addresses on the same port: sockets whose addresses stay are shared by the old and the new listeners. The others can be
+ * in each other's way, as all addresses and one of them are. For the moment in which new ones are bound, both sides carry
+ * SO_REUSEPORT, so that the old ones go on listening until the new ones do; a socket of another program is in the way all the
+ * same, as it has not that mark. */
 #include "net/listener.h"
 
 #include <assert.h>
@@ -27,6 +28,7 @@ enum {
 	ACCEPTS_PER_EVENT = 1000, /* then the other sockets get their turn */
 	ACCEPT_RETRY_MS = 100,    /* after running out of descriptors */
 	ADDRESS_TEXT = 256,
+	NO_LISTEN = -1,
 };
 
 static const char default_bind[] = "* -::*";
@@ -37,16 +39,16 @@ struct listener {
 	char *address;   /* in `bind`, for which it was opened, without a mark; NULL: none */
 	char *unix_path; /* NULL: TCP */
 	int fd;
-	bool stopped; /* listens no more, for now */
 };
 
 struct listeners {
 	struct listener_options options;
 	int port; /* of TCP, as is the next one */
 	char *bind;
+	int backlog;  /* NO_LISTEN: they are just bound */
 	bool is_shut; /* atomic: by another thread */
 	bool was_passed;
-	const struct listeners *old; /* while these are opened in its place, on the same port; or NULL */
+	const struct listeners *old; /* while these are opened beside it, on the same port; or NULL */
 	struct loop *loop;           /* while accepting */
 	struct timer retry;          /* accepting pauses when descriptors run out */
 	unsigned count;
@@ -73,10 +75,23 @@ add_listener(struct listeners *all, int fd, const char *address, const char *uni
 	return SETT_OK;
 }
 
-/* Opens and binds, and listens with a backlog of 0 and more; the descriptor, or -1 with the failed call's name in
- * `ret_call`. */
+/* Whether it may be bound beside others that may, too. */
+static bool
+set_shared_port(int fd, bool on)
+{
+	int value = on;
+	return setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &value, sizeof(value)) == 0;
+}
+
+/* How a socket is opened. */
+struct opening {
+	int backlog; /* or NO_LISTEN */
+	bool shares_port;
+};
+
+/* The descriptor, or -1 with the failed call's name in `ret_call`. */
 static int
-open_socket(const struct sockaddr *address, socklen_t size, int backlog, const char **ret_call)
+open_socket(const struct sockaddr *address, socklen_t size, struct opening how, const char **ret_call)
 {
 	int one = 1;
 	*ret_call = "socket";
@@ -87,15 +102,17 @@ open_socket(const struct sockaddr *address, socklen_t size, int backlog, const c
 	bool ok = true;
 	if (address->sa_family != AF_UNIX)
 		ok = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0;
+	if (ok && how.shares_port)
+		ok = set_shared_port(fd, true);
 	if (ok && address->sa_family == AF_INET6)
 		ok = setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) == 0;
 	if (ok) {
 		*ret_call = "bind";
 		ok = bind(fd, address, size) == 0;
 	}
-	if (ok && backlog >= 0) {
+	if (ok && how.backlog != NO_LISTEN) {
 		*ret_call = "listen";
-		ok = listen(fd, backlog) == 0;
+		ok = listen(fd, how.backlog) == 0;
 	}
 	if (ok)
 		return fd;
@@ -107,7 +124,7 @@ open_socket(const struct sockaddr *address, socklen_t size, int backlog, const c
 
 /* Binds one address. `text` is "*", "::*" or what getaddrinfo knows. */
 static int
-listen_on(const char *text, int port, int backlog, char *ret_why, size_t why_size)
+listen_on(const char *text, int port, struct opening how, char *ret_why, size_t why_size)
 {
 	const char *host = text;
 	int family = AF_UNSPEC;
@@ -131,7 +148,7 @@ listen_on(const char *text, int port, int backlog, char *ret_why, size_t why_siz
 	const char *call = "socket";
 	int fd = -1;
 	for (struct addrinfo *a = found; a != NULL && fd < 0; a = a->ai_next)
-		fd = open_socket(a->ai_addr, a->ai_addrlen, backlog, &call);
+		fd = open_socket(a->ai_addr, a->ai_addrlen, how, &call);
 	int saved = errno;
 	freeaddrinfo(found);
 	if (fd < 0)
@@ -158,29 +175,6 @@ is_tolerable(int error, bool optional)
 	}
 }
 
-/* What makes of each word of `bind` a socket, or a failure. `address` is the word without its mark. */
-typedef int (*word_function)(struct listeners *, const char *address, bool optional);
-
-static int
-each_word(struct listeners *all, word_function function)
-{
-	const char *next = all->port != 0 ? all->bind : "";
-	while (*(next += strspn(next, " \t")) != '\0') {
-		char word[ADDRESS_TEXT];
-		size_t size = strcspn(next, " \t");
-		if (size >= sizeof(word) || all->count == LISTENERS_MAX)
-			return SETT_INVALID;
-		memcpy(word, next, size);
-		word[size] = '\0';
-		next += size;
-		bool optional = word[0] == '-';
-		int status = function(all, optional ? word + 1 : word, optional);
-		if (status != SETT_OK)
-			return status;
-	}
-	return SETT_OK;
-}
-
 /* The failed opening of an address, of which errno says why. */
 static int
 refuse_word(const struct listeners *all, const char *address, bool optional, const char *why)
@@ -204,33 +198,75 @@ find_shared(const struct listeners *all, const char *address)
 	return NULL;
 }
 
+/* Whether two sockets of one port can't both listen. */
+static bool
+are_in_conflict(int a, int b)
+{
+	union {
+		struct sockaddr any;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} x = {0}, y = {0};
+	socklen_t x_size = sizeof(x), y_size = sizeof(y);
+	if (getsockname(a, &x.any, &x_size) != 0 || getsockname(b, &y.any, &y_size) != 0 ||
+	    x.any.sa_family != y.any.sa_family)
+		return false;
+	if (x.any.sa_family == AF_INET)
+		return x.in.sin_addr.s_addr == y.in.sin_addr.s_addr || x.in.sin_addr.s_addr == INADDR_ANY ||
+			y.in.sin_addr.s_addr == INADDR_ANY;
+	return IN6_ARE_ADDR_EQUAL(&x.in6.sin6_addr, &y.in6.sin6_addr) ||
+		IN6_IS_ADDR_UNSPECIFIED(&x.in6.sin6_addr) || IN6_IS_ADDR_UNSPECIFIED(&y.in6.sin6_addr);
+}
+
+/* While ports are shared the system does not look. */
+static bool
+is_taken(const struct listeners *all, int fd)
+{
+	for (unsigned i = 0; all->old != NULL && i < all->count; i++)
+		if (are_in_conflict(fd, all->items[i].fd))
+			return true;
+	return false;
+}
+
 static int
 open_word(struct listeners *all, const char *address, bool optional)
 {
 	char why[ADDRESS_TEXT] = "";
+	struct opening how = {.backlog = all->backlog, .shares_port = all->old != NULL};
 	const struct listener *shared = find_shared(all, address);
-	int fd = shared != NULL
-		? fcntl(shared->fd, F_DUPFD_CLOEXEC, 0)
-		: listen_on(address, all->port, all->options.config->tcp_backlog, why, sizeof(why));
+	int fd = shared != NULL ? fcntl(shared->fd, F_DUPFD_CLOEXEC, 0)
+				: listen_on(address, all->port, how, why, sizeof(why));
+	if (fd >= 0 && is_taken(all, fd)) {
+		close(fd);
+		fd = -1;
+		errno = EADDRINUSE;
+		snprintf(why, sizeof(why), "bind: %s", strerror(errno));
+	} else if (fd < 0 && shared != NULL) {
+		snprintf(why, sizeof(why), "%s", strerror(errno));
+	}
 	if (fd >= 0)
 		return add_listener(all, fd, address, NULL);
-	if (shared != NULL)
-		snprintf(why, sizeof(why), "%s", strerror(errno));
 	return refuse_word(all, address, optional, why);
 }
 
-/* Binds, and does not listen: that is met by whoever listens, and nobody can connect. */
+/* Each word of `bind`. */
 static int
-try_word(struct listeners *all, const char *address, bool optional)
+open_words(struct listeners *all)
 {
-	enum { NO_LISTEN = -1 };
-	char why[ADDRESS_TEXT] = "";
-	if (find_shared(all, address) != NULL)
-		return SETT_OK;
-	int fd = listen_on(address, all->port, NO_LISTEN, why, sizeof(why));
-	if (fd < 0)
-		return refuse_word(all, address, optional, why);
-	close(fd);
+	const char *next = all->port != 0 ? all->bind : "";
+	while (*(next += strspn(next, " \t")) != '\0') {
+		char word[ADDRESS_TEXT];
+		size_t size = strcspn(next, " \t");
+		if (size >= sizeof(word) || all->count == LISTENERS_MAX)
+			return SETT_INVALID;
+		memcpy(word, next, size);
+		word[size] = '\0';
+		next += size;
+		bool optional = word[0] == '-';
+		int status = open_word(all, optional ? word + 1 : word, optional);
+		if (status != SETT_OK)
+			return status;
+	}
 	return SETT_OK;
 }
 
@@ -262,8 +298,8 @@ open_unix(struct listeners *all, const char *path)
 	/* What a killed server left behind; if it is not there, all the better. */
 	unlink(path);
 	const char *call;
-	int fd = open_socket((struct sockaddr *)&address, sizeof(address), all->options.config->tcp_backlog,
-			     &call);
+	struct opening how = {.backlog = all->backlog};
+	int fd = open_socket((struct sockaddr *)&address, sizeof(address), how, &call);
 	if (fd < 0) {
 		log_sink_printf(&all->options.sink, LOG_LEVEL_WARNING, "Failed opening Unix socket: %s: %s",
 				call, strerror(errno));
@@ -285,6 +321,7 @@ listeners_make(const struct listener_options *options, int port, const char *add
 		return SETT_NO_MEMORY;
 	all->options = *options;
 	all->port = port;
+	all->backlog = options->config->tcp_backlog;
 	all->bind = strdup(addresses != NULL ? addresses : default_bind);
 	if (all->bind == NULL) {
 		listeners_close(all);
@@ -311,7 +348,7 @@ listeners_open_tcp(const struct listener_options *options, int port, const char 
 	int status = listeners_make(options, port, addresses, &all);
 	if (status != SETT_OK)
 		return status;
-	status = each_word(all, open_word);
+	status = open_words(all);
 	if (status == SETT_OK)
 		*ret = all;
 	else
@@ -354,64 +391,57 @@ stop_listening(struct listeners *all, const char *staying)
 {
 	__atomic_store_n(&all->is_shut, true, __ATOMIC_RELEASE); /* partner: accept_ready */
 	for (unsigned i = 0; i < all->count; i++) {
-		struct listener *l = &all->items[i];
-		l->stopped = l->address == NULL || !has_address(staying, l->address);
-		if (l->stopped)
+		const struct listener *l = &all->items[i];
+		if (l->address == NULL || !has_address(staying, l->address))
 			shutdown(l->fd, SHUT_RDWR);
 	}
 }
 
-/* Undoes that. */
 static void
-listen_again(struct listeners *all)
+share_ports(const struct listeners *all, bool on)
 {
-	for (unsigned i = 0; i < all->count; i++) {
-		struct listener *l = &all->items[i];
-		if (l->stopped && listen(l->fd, all->options.config->tcp_backlog) != 0)
-			log_sink_printf(&all->options.sink, LOG_LEVEL_WARNING,
-					"Can't listen on %s:%d any more: %s", l->address, all->port,
+	for (unsigned i = 0; i < all->count; i++)
+		if (!set_shared_port(all->items[i].fd, on))
+			log_sink_printf(&all->options.sink, LOG_LEVEL_WARNING, "setsockopt SO_REUSEPORT: %s",
 					strerror(errno));
-		l->stopped = false;
-	}
-	__atomic_store_n(&all->is_shut, false, __ATOMIC_RELEASE);
 }
 
-/* Listeners that are about to take the place of `old`, which stops to listen where it could be in their way. */
+/* Opens sockets beside `old`, which goes on listening. */
 static int
-begin_replacing(const struct listener_options *options, int port, const char *addresses,
-		struct listeners *old, struct listeners **ret)
+open_beside(const struct listener_options *options, int port, const char *addresses,
+	    const struct listeners *old, bool listens, struct listeners **ret)
 {
 	struct listeners *all;
 	int status = listeners_make(options, port, addresses, &all);
 	if (status != SETT_OK)
 		return status;
+	if (!listens)
+		all->backlog = NO_LISTEN;
 	if (port == old->port) {
 		all->old = old;
-		stop_listening(old, all->bind);
+		share_ports(old, true);
 	}
-	*ret = all;
-	return SETT_OK;
-}
-
-/* They don't take it. */
-static void
-end_replacing(struct listeners *all, struct listeners *old)
-{
-	if (all->old != NULL)
-		listen_again(old);
-	listeners_close(all);
+	status = open_words(all);
+	if (all->old != NULL) {
+		share_ports(all, false);
+		share_ports(old, false);
+		all->old = NULL;
+	}
+	if (status == SETT_OK)
+		*ret = all;
+	else
+		listeners_close(all);
+	return status;
 }
 
 int
 listeners_try_tcp(const struct listener_options *options, int port, const char *addresses,
-		  struct listeners *old)
+		  const struct listeners *old)
 {
-	struct listeners *all;
-	int status = begin_replacing(options, port, addresses, old, &all);
-	if (status != SETT_OK)
-		return status;
-	status = each_word(all, try_word);
-	end_replacing(all, old);
+	struct listeners *tried;
+	int status = open_beside(options, port, addresses, old, false, &tried);
+	if (status == SETT_OK)
+		listeners_close(tried);
 	return status;
 }
 
@@ -420,17 +450,10 @@ listeners_replace_tcp(const struct listener_options *options, int port, const ch
 		      struct listeners *old, struct listeners **ret)
 {
 	struct listeners *all;
-	int status = begin_replacing(options, port, addresses, old, &all);
+	int status = open_beside(options, port, addresses, old, true, &all);
 	if (status != SETT_OK)
 		return status;
-	status = each_word(all, open_word);
-	if (status != SETT_OK) {
-		end_replacing(all, old);
-		return status;
-	}
-	if (all->old == NULL)
-		stop_listening(old, "");
-	all->old = NULL;
+	stop_listening(old, port == old->port ? all->bind : "");
 	*ret = all;
 	return SETT_OK;
 }

@@ -36,8 +36,9 @@ int listeners_open_tcp(const struct listener_options *, int port, const char *bi
  * shared. `old` is to be closed then. If it fails, all is as before. */
 int listeners_replace_tcp(const struct listener_options *, int port, const char *bind, struct listeners *old,
 			  struct listeners **ret);
-/* Whether that would succeed. `old` may stop to listen for a moment, where both would be in each other's way. Likewise. */
-int listeners_try_tcp(const struct listener_options *, int port, const char *bind, struct listeners *old);
+/* Whether that would succeed. `old` goes on listening. Likewise. */
+int listeners_try_tcp(const struct listener_options *, int port, const char *bind,
+		      const struct listeners *old);
 /* Opens the unix socket that the configuration names, if it names one. Likewise. */
 int listeners_open_unix(const struct listener_options *, struct listeners **ret);
 /* None yet: to be filled by the next. `port` and `bind` are what the configuration says. SETT_NO_MEMORY. */

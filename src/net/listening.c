@@ -1,7 +1,7 @@
 /* Where the server listens: see listening.h.
  *
  * A change of `port`, `tls-port` or `bind` is asked for twice. The guard tries it when the command runs, and leaves nothing behind,
- * since a command may run again: it binds sockets and closes them. When the change is made, its thread opens the new
+ * since a command may run again: it binds sockets beside those that listen, and closes them. When the change is made, its thread opens the new
  * sockets and nobody can connect to the old ones any more, so the change holds before its reply leaves; the accepting reactor
  * then watches the new ones and closes the old.
  *
