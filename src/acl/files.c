@@ -358,8 +358,7 @@ static int
 load_lines(struct acl_users *users, struct acl_set *set, struct config *config, const struct log_sink *sink)
 {
 	mutex_lock(config_lock(config));
-	const char *password = config->require_password;
-	int status = acl_set_password(users, set, bytes_of_string(password != NULL ? password : ""));
+	int status = acl_set_password(users, set, config->require_password);
 	mutex_unlock(config_lock(config));
 	for (const struct config_user *u = config_users(config); u != NULL && status == SETT_OK; u = u->next)
 		status = load_line(users, set, u, sink);

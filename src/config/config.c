@@ -56,6 +56,8 @@ mirror(struct config *config, const struct directive *row, const struct directiv
 		*(double *)field = value->decimal;
 	else if (row->kind == KIND_EVENTS)
 		__atomic_store_n((unsigned *)field, (unsigned)value->number, __ATOMIC_RELAXED);
+	else if ((row->flags & DIRECTIVE_BINARY) != 0)
+		*(struct bytes *)field = bytes_of(value->text, value->size);
 	else if (row->kind >= KIND_STRING)
 		*(char **)field = value->text;
 	else if (row->width == 1)

@@ -92,10 +92,10 @@ struct config {
 	/* general */
 	char *dir; /* data directory as given; the process does not change into it for the engine: see
 		      data_directory */
-	char *require_password;    /* (runtime, under lock) NULL or empty = none */
-	char *acl_file;            /* "" = none */
-	int64_t acl_log_max_len;   /* (runtime) entries of ACL LOG */
-	int acl_channels_are_open; /* (runtime) acl-pubsub-default: users begin with all channels */
+	struct bytes require_password; /* (runtime, under lock) empty = none */
+	char *acl_file;                /* "" = none */
+	int64_t acl_log_max_len;       /* (runtime) entries of ACL LOG */
+	int acl_channels_are_open;     /* (runtime) acl-pubsub-default: users begin with all channels */
 	int databases;
 	char *log_file; /* "" = stdout */
 	int log_level;  /* (runtime) enum log_level */
@@ -132,14 +132,15 @@ struct config {
 	bool check_at_start, aof_load_truncated;
 	/* replication */
 	char *replica_of; /* (runtime, under lock) "host port", empty: none. Changed by config_note_replica_of alone */
-	char *master_user, *master_auth; /* (runtime, under lock) NULL = none */
-	char *replica_announce_ip;       /* (runtime, under lock) NULL = what the master sees */
-	int replica_announce_port;       /* (runtime) 0 = port */
-	bool replica_serve_stale_data;   /* (runtime) */
-	bool replica_read_only;          /* (runtime) */
-	bool replica_announced;          /* (runtime) */
-	int replica_priority;            /* (runtime) */
-	bool repl_disable_tcp_nodelay;   /* (runtime) */
+	char *master_user;             /* (runtime, under lock) NULL = none */
+	struct bytes master_auth;      /* (runtime, under lock) empty = none */
+	char *replica_announce_ip;     /* (runtime, under lock) NULL = what the master sees */
+	int replica_announce_port;     /* (runtime) 0 = port */
+	bool replica_serve_stale_data; /* (runtime) */
+	bool replica_read_only;        /* (runtime) */
+	bool replica_announced;        /* (runtime) */
+	int replica_priority;          /* (runtime) */
+	bool repl_disable_tcp_nodelay; /* (runtime) */
 	/* storage */
 	enum config_sync sync; /* (runtime) appendfsync */
 	uint64_t max_memory;   /* as set; 0 = a quarter of the machine's */

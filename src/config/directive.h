@@ -36,6 +36,7 @@ enum directive_flag {
 					   value it has */
 	DIRECTIVE_CUMULATIVE = 1 << 9, /* several lines of a file add up, the first replaces the default */
 	DIRECTIVE_SENSITIVE = 1 << 10, /* a secret: shown by CONFIG GET alone */
+	DIRECTIVE_BINARY = 1 << 12,    /* strings: may hold NULs; the field is a struct bytes */
 	DIRECTIVE_REREAD = 1 << 11,    /* names a file: set to the value that it has, the file is read anew */
 };
 
@@ -51,7 +52,8 @@ struct directive_value {
 	int64_t number; /* boolean, choice(s), integer (an unsigned one by its bits); of KIND_EVENTS: events_read,
 			   which says more than the text */
 	double decimal;
-	char *text; /* string and the textual kinds; NULL is a null string */
+	char *text;  /* string and the textual kinds, with a NUL behind; NULL is a null string */
+	size_t size; /* of the text */
 };
 
 struct directive {

@@ -20,6 +20,7 @@
 #define SENSITIVE DIRECTIVE_SENSITIVE
 #define FIXED DIRECTIVE_FIXED
 #define REREAD DIRECTIVE_REREAD
+#define BINARY DIRECTIVE_BINARY
 
 #define NO_EFFECT(why) .no_effect = (why)
 #define REFUSED(why) .refused = (why)
@@ -286,7 +287,7 @@ const struct directive directive_table[] = {
 
 	/* general */
 	{SPECIAL("dir", KIND_DIRECTORY, ".", PROTECTED | FIXED), FIELD(dir)},
-	{STRING("requirepass", NULL, NULLABLE | SENSITIVE), FIELD(require_password)},
+	{STRING("requirepass", NULL, NULLABLE | SENSITIVE | BINARY), FIELD(require_password)},
 	{INTEGER("databases", 1, INT_MAX, "16", IMMUTABLE), FIELD(databases)},
 	{STRING("logfile", "", IMMUTABLE), FIELD(log_file)},
 	{CHOICE("loglevel", level_choices, "notice", 0), FIELD(log_level)},
@@ -406,7 +407,7 @@ const struct directive directive_table[] = {
 	 SPECIAL("replicaof", KIND_REPLICA_OF, "", IMMUTABLE | MULTIPLE),
 	 FIELD(replica_of)},
 	{STRING("masteruser", NULL, NULLABLE | SENSITIVE), FIELD(master_user)},
-	{STRING("masterauth", NULL, NULLABLE | SENSITIVE), FIELD(master_auth)},
+	{STRING("masterauth", NULL, NULLABLE | SENSITIVE | BINARY), FIELD(master_auth)},
 	{.alias = "slave-serve-stale-data",
 	 BOOLEAN("replica-serve-stale-data", "yes", 0),
 	 FIELD(replica_serve_stale_data)},

@@ -231,7 +231,7 @@ append_value(const struct directive *row, const struct directive_value *value, s
 	bool quoted = row->kind == KIND_STRING || row->kind == KIND_DIRECTORY || row->kind == KIND_EVENTS;
 	bool empty = row->kind >= KIND_STRING && value->text[0] == '\0';
 	if (quoted || empty)
-		return words_append_quoted(line, bytes_of_string(value->text));
+		return words_append_quoted(line, bytes_of(value->text, value->size));
 	if (row->kind == KIND_INTEGER && (row->flags & DIRECTIVE_MEMORY) &&
 	    !((row->flags & DIRECTIVE_PERCENT) && value->number < 0)) {
 		char text[32];

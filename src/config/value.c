@@ -209,26 +209,27 @@ parse_decimal(const struct directive *row, struct bytes word, double *ret, char 
 }
 
 static int
-parse_string(const struct directive *row, struct bytes word, char **ret, char *reason)
+parse_string(const struct directive *row, struct bytes word, struct directive_value *ret, char *reason)
 {
-	if (word.size == 0 && (row->flags & DIRECTIVE_NULLABLE)) {
-		*ret = NULL;
+	if (word.size == 0 && (row->flags & DIRECTIVE_NULLABLE))
 		return SETT_OK;
-	}
-	if (word.size > 0 && memchr(word.data, '\0', word.size) != NULL)
+	if ((row->flags & DIRECTIVE_BINARY) == 0 && word.size > 0 &&
+	    memchr(word.data, '\0', word.size) != NULL)
 		return refuse(reason, "argument must not contain a NUL byte");
-	*ret = malloc(word.size + 1);
-	if (*ret == NULL)
+	char *text = malloc(word.size + 1);
+	if (text == NULL)
 		return SETT_NO_MEMORY;
 	if (word.size > 0)
-		memcpy(*ret, word.data, word.size);
-	(*ret)[word.size] = '\0';
+		memcpy(text, word.data, word.size);
+	text[word.size] = '\0';
+	ret->text = text;
+	ret->size = word.size;
 	return SETT_OK;
 }
 
 static int
-parse_text(const struct directive *row, const struct bytes *words, size_t count, const char *old, char **ret,
-	   char *reason)
+parse_text(const struct directive *row, const struct bytes *words, size_t count, const char *old,
+	   struct directive_value *ret, char *reason)
 {
 	struct buffer text = {0};
 	int status = directive_text_parsers[row->kind](row, words, count, old, &text, reason);
@@ -238,7 +239,8 @@ parse_text(const struct directive *row, const struct bytes *words, size_t count,
 		buffer_free(&text);
 		return status;
 	}
-	*ret = (char *)text.data;
+	ret->text = (char *)text.data;
+	ret->size = text.size - 1;
 	return SETT_OK;
 }
 
@@ -269,12 +271,12 @@ directive_parse(const struct directive *row, const struct bytes *words, size_t c
 		status = parse_decimal(row, words[0], &value.decimal, reason);
 		break;
 	case KIND_STRING:
-		status = parse_string(row, words[0], &value.text, reason);
+		status = parse_string(row, words[0], &value, reason);
 		break;
 	default: {
 		/* A limit changes one class of three; save lines of one file add up. */
 		bool keeps = row->kind == KIND_CLIENT_LIMITS || (append && row->kind == KIND_SAVE);
-		status = parse_text(row, words, count, keeps && old != NULL ? old->text : NULL, &value.text,
+		status = parse_text(row, words, count, keeps && old != NULL ? old->text : NULL, &value,
 				    reason);
 	}
 	}
@@ -339,7 +341,7 @@ directive_format(const struct directive *row, const struct directive_value *valu
 		snprintf(text, sizeof text, "%.6g", value->decimal);
 		return append_text(ret, text);
 	default:
-		return append_text(ret, value->text ? value->text : "");
+		return buffer_append(ret, value->text, value->size);
 	}
 }
 
@@ -348,6 +350,7 @@ directive_value_free(struct directive_value *value)
 {
 	free(value->text);
 	value->text = NULL;
+	value->size = 0;
 }
 
 bool
@@ -360,5 +363,5 @@ directive_value_equal(const struct directive *row, const struct directive_value 
 		return a->number == b->number;
 	if (a->text == NULL || b->text == NULL)
 		return a->text == b->text;
-	return strcmp(a->text, b->text) == 0;
+	return bytes_equal(bytes_of(a->text, a->size), bytes_of(b->text, b->size));
 }

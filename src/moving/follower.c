@@ -167,18 +167,22 @@ shake_hands(struct follower *f, struct sync_answer *ret, struct sett_error *erro
 {
 	struct config *config = f->server->config;
 	struct replication_state state;
-	char user[SECRET_SIZE], password[SECRET_SIZE], address[SECRET_SIZE];
+	char user[SECRET_SIZE], address[SECRET_SIZE];
+	struct buffer password = {0};
 	struct handshake h = {.timeout_ms = timeout_ms(f), .sink = f->server->sink};
 	mutex_lock(config_lock(config));
 	h.user = copy_setting(&config->master_user, user, sizeof(user));
-	h.password = copy_setting(&config->master_auth, password, sizeof(password));
+	int status = buffer_append(&password, config->master_auth.data, config->master_auth.size);
+	h.password = buffer_bytes(&password);
 	h.announced_ip = copy_setting(&config->replica_announce_ip, address, sizeof(address));
 	mutex_unlock(config_lock(config));
 	h.port = announced_port(f->server);
 	replication_get(f->server->replication, &state);
 	if (!state.streams || f->distrusts)
 		state.position.id[0] = '\0'; /* no master knows of it */
-	int status = handshake_introduce(&f->link, &h, error);
+	status = status == SETT_OK ? handshake_introduce(&f->link, &h, error)
+				   : sett_error_set(error, status, 0, "out of memory");
+	buffer_free(&password);
 	return status == SETT_OK ? handshake_ask(&f->link, &h, &state.position, ret, error) : status;
 }
 

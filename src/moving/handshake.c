@@ -111,14 +111,16 @@ static int
 authenticate(struct link *l, const struct handshake *h, struct sett_error *error)
 {
 	char line[LINE_SIZE];
-	const char *words[3] = {"AUTH"};
+	struct bytes words[3] = {BYTES_LITERAL("AUTH")};
 	size_t count = 1;
-	if (h->password == NULL)
+	if (h->password.size == 0)
 		return SETT_OK;
 	if (h->user != NULL)
-		words[count++] = h->user;
+		words[count++] = bytes_of_string(h->user);
 	words[count++] = h->password;
-	int status = ask(l, h, words, count, line, error);
+	int status = link_send_request(l, words, count, h->timeout_ms, error);
+	if (status == SETT_OK)
+		status = link_read_line(l, line, LINE_SIZE, h->timeout_ms, error);
 	if (status == SETT_OK && line[0] == '-')
 		status = sett_error_set(error, SETT_INVALID, 0, "Unable to AUTH to MASTER: %s", line);
 	return status;

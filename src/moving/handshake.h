@@ -36,10 +36,11 @@ bool payload_header_read(const char *line, struct payload_header *ret);
 /* ---- the exchange ---- */
 
 struct handshake {
-	const char *user, *password; /* NULL: none */
-	const char *announced_ip;    /* NULL: the master sees where the connection comes from */
-	unsigned port;               /* where clients find this server */
-	int timeout_ms;              /* for each answer */
+	const char *user;         /* NULL: none */
+	struct bytes password;    /* empty: none */
+	const char *announced_ip; /* NULL: the master sees where the connection comes from */
+	unsigned port;            /* where clients find this server */
+	int timeout_ms;           /* for each answer */
 	struct log_sink sink;
 };
 /* PING, AUTH, REPLCONF. SETT_INVALID: the master refuses; statuses of links. */

@@ -1,6 +1,7 @@
 /* See link.h. */
 #include "moving/link.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -168,19 +169,18 @@ link_send(struct link *l, struct bytes data, int timeout_ms, struct sett_error *
 }
 
 int
-link_send_words(struct link *l, const char *const *words, size_t count, int timeout_ms,
-		struct sett_error *error)
+link_send_request(struct link *l, const struct bytes *argv, size_t argc, int timeout_ms,
+		  struct sett_error *error)
 {
 	struct buffer text = {0};
 	char line[32];
-	snprintf(line, sizeof(line), "*%zu\r\n", count);
+	snprintf(line, sizeof(line), "*%zu\r\n", argc);
 	int status = buffer_append(&text, line, strlen(line));
-	for (size_t i = 0; i < count && status == SETT_OK; i++) {
-		size_t size = strlen(words[i]);
-		snprintf(line, sizeof(line), "$%zu\r\n", size);
+	for (size_t i = 0; i < argc && status == SETT_OK; i++) {
+		snprintf(line, sizeof(line), "$%zu\r\n", argv[i].size);
 		status = buffer_append(&text, line, strlen(line));
 		if (status == SETT_OK)
-			status = buffer_append(&text, words[i], size);
+			status = buffer_append(&text, argv[i].data, argv[i].size);
 		if (status == SETT_OK)
 			status = buffer_append(&text, "\r\n", 2);
 	}
@@ -188,6 +188,17 @@ link_send_words(struct link *l, const char *const *words, size_t count, int time
 				   : sett_error_set(error, status, 0, "out of memory");
 	buffer_free(&text);
 	return status;
+}
+
+int
+link_send_words(struct link *l, const char *const *words, size_t count, int timeout_ms,
+		struct sett_error *error)
+{
+	struct bytes argv[LINK_WORDS_MAX];
+	assert(count <= LINK_WORDS_MAX);
+	for (size_t i = 0; i < count; i++)
+		argv[i] = bytes_of_string(words[i]);
+	return link_send_request(l, argv, count, timeout_ms, error);
 }
 
 int

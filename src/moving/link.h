@@ -33,6 +33,10 @@ void link_close(struct link *);
 /* Each piece of it within the time. SETT_IO. */
 int link_send(struct link *, struct bytes, int timeout_ms, struct sett_error *);
 /* A command as an array of bulks. */
+int link_send_request(struct link *, const struct bytes *argv, size_t argc, int timeout_ms,
+		      struct sett_error *);
+/* The same of LINK_WORDS_MAX words at most. */
+enum { LINK_WORDS_MAX = 8 };
 int link_send_words(struct link *, const char *const *words, size_t count, int timeout_ms,
 		    struct sett_error *);
 /* Waits until something is there to be taken. SETT_NOT_FOUND: nothing came within the time; SETT_IO: it is closed. */

@@ -105,7 +105,7 @@ Test(config, defaults)
 	cr_assert_eq(config->sync, CONFIG_SYNC_EVERYSEC);
 	cr_assert_eq(config->log_level, LOG_LEVEL_NOTICE);
 	cr_assert_eq(config->max_clients, 10000);
-	cr_assert_null(config->require_password);
+	cr_assert_eq(config->require_password.size, 0);
 	cr_assert_null(config->unix_socket);
 	cr_assert_str_eq(config->log_file, "");
 	cr_assert(config->protected_mode && config->active_expire && !config->daemonize);
@@ -141,7 +141,7 @@ Test(config, file_and_command_line)
 	cr_assert(user != NULL && user->next == NULL && user->words.count == 7 && user->line_number == 9);
 	cr_assert(bytes_equal(user->words.items[1], BYTES_LITERAL("default")));
 	cr_assert_eq(config->port, 7001);
-	cr_assert_str_eq(config->require_password, "xA \"y");
+	cr_assert(bytes_equal(config->require_password, BYTES_LITERAL("xA \"y")));
 	cr_assert_eq(config->unix_socket_permission, 0770);
 	cr_assert_eq(config->sync, CONFIG_SYNC_ALWAYS);
 	cr_assert_eq(config_effective_memory(config), 1ULL << 30);
@@ -276,9 +276,9 @@ Test(config, set_is_all_or_nothing)
 	expect_value(config, "notify-keyspace-events", "AKE;");
 	expect_value(config, "maxmemory-clients", "5%;");
 	SET(config, NULL, "requirepass", "secret");
-	cr_assert_str_eq(config->require_password, "secret");
+	cr_assert(bytes_equal(config->require_password, BYTES_LITERAL("secret")));
 	SET(config, NULL, "requirepass", "");
-	cr_assert_null(config->require_password);
+	cr_assert_eq(config->require_password.size, 0);
 	config_destroy(config);
 }
 

@@ -26,13 +26,19 @@ start(const char *content)
 }
 
 static void
-set(struct config *config, const char *name, const char *value)
+set_bytes(struct config *config, const char *name, struct bytes value)
 {
-	struct bytes words[] = {bytes_of_string(name), bytes_of_string(value)};
+	struct bytes words[] = {bytes_of_string(name), value};
 	struct buffer error = {0};
 	cr_assert_eq(config_set(config, words, 2, &error), SETT_OK, "%.*s", (int)error.size,
 		     (char *)error.data);
 	buffer_free(&error);
+}
+
+static void
+set(struct config *config, const char *name, const char *value)
+{
+	set_bytes(config, name, bytes_of_string(value));
 }
 
 static void
@@ -82,7 +88,10 @@ Test(config_rewrite, what_was_written_loads_again)
 {
 	struct config *config = start("save 1 2\n");
 	set(config, "save", "10 20 30 40");
-	set(config, "requirepass", "with \"quotes\" and \x01 bytes\\");
+	struct bytes secret = BYTES_LITERAL("with \"quotes\" and \x01 bytes\\"),
+		     binary = BYTES_LITERAL("abc\0def\0");
+	set_bytes(config, "requirepass", secret);
+	set_bytes(config, "masterauth", binary);
 	set(config, "maxmemory", "3gb");
 	rewrite(config, true);
 	config_destroy(config);
@@ -90,7 +99,8 @@ Test(config_rewrite, what_was_written_loads_again)
 	char *argv[] = {(char *)"sett-server", path};
 	cr_assert_eq(config_load(2, argv, &config, &error), SETT_OK, "%.*s", (int)error.size,
 		     (char *)error.data);
-	cr_assert_str_eq(config->require_password, "with \"quotes\" and \x01 bytes\\");
+	cr_assert(bytes_equal(config->require_password, secret));
+	cr_assert(bytes_equal(config->master_auth, binary));
 	cr_assert_eq(config->max_memory, 3ULL << 30);
 	/* Written again, nothing changes: no second signature, no second lines. */
 	static char before[TEXT_MAX];
