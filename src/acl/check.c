@@ -41,27 +41,40 @@ rights_for(uint32_t key_flags)
 		((key_flags & (KEY_INSERT | KEY_DELETE | KEY_UPDATE)) != 0 ? ACL_WRITE : 0U);
 }
 
-static bool
-allows_key(const struct acl_selector *s, struct bytes key, unsigned rights)
+/* The bits of the patterns that a text with this head may match. */
+static inline uint64_t
+candidates(const struct acl_patterns *all, uint64_t head)
 {
-	uint64_t head = head_of(key);
-	for (size_t i = 0; i < s->keys.count; i++) {
-		const struct acl_pattern *p = &s->keys.items[i];
-		if (matches(p, key, head) && (p->rights & rights) == rights)
-			return true;
-	}
+	uint64_t bits = UINT64_MAX;
+	if (all->index == NULL)
+		return all->count < ACL_INDEX_BITS ? (1ULL << all->count) - 1 : bits;
+	for (unsigned i = 0; i < ACL_HALF_BYTES; i++)
+		bits &= all->index->rows[i][head >> 4 * i & 0xf];
+	return bits;
+}
+
+/* Whether one with these rights matches. */
+static bool
+some_match(const struct acl_patterns *all, struct bytes text, unsigned rights)
+{
+	uint64_t head = head_of(text);
+	for (uint64_t bits = candidates(all, head); bits != 0; bits &= bits - 1)
+		for (size_t i = (size_t)__builtin_ctzll(bits); i < all->count; i += ACL_INDEX_BITS) {
+			const struct acl_pattern *p = &all->items[i];
+			if (matches(p, text, head) && (p->rights & rights) == rights)
+				return true;
+		}
 	return false;
 }
 
 bool
 acl_allows_channel(const struct acl_patterns *channels, struct bytes name, bool is_pattern)
 {
-	uint64_t head = head_of(name);
-	for (size_t i = 0; i < channels->count; i++) {
-		const struct acl_pattern *p = &channels->items[i];
-		if (is_pattern ? bytes_equal(p->text, name) : matches(p, name, head))
+	if (!is_pattern)
+		return some_match(channels, name, 0);
+	for (size_t i = 0; i < channels->count; i++)
+		if (bytes_equal(channels->items[i].text, name))
 			return true;
-	}
 	return false;
 }
 
@@ -119,7 +132,7 @@ check_keys(const struct acl_selector *s, struct question *q, size_t *ret_positio
 	if (command->key_rule == NULL && command->key_spec_count == 1 && spec->begin == BEGIN_INDEX &&
 	    spec->find == FIND_RANGE && spec->last == 0 &&
 	    (spec->flags & (KEY_NOT_KEY | KEY_INCOMPLETE)) == 0 && (size_t)spec->index < q->argc) {
-		if (allows_key(s, q->argv[spec->index], rights_for(spec->flags)))
+		if (some_match(&s->keys, q->argv[spec->index], rights_for(spec->flags)))
 			return ACL_ALLOWED;
 		*ret_position = (size_t)spec->index;
 		return ACL_DENIED_KEY;
@@ -127,7 +140,8 @@ check_keys(const struct acl_selector *s, struct question *q, size_t *ret_positio
 	if (!find_keys(q))
 		return ACL_UNDECIDED;
 	for (size_t i = 0; i < q->key_count; i++)
-		if (!allows_key(s, q->argv[q->keys[i].position], rights_for(q->keys[i].flags))) {
+		if (!some_match(&s->keys, q->argv[q->keys[i].position],
+				rights_for(q->keys[i].flags))) {
 			*ret_position = q->keys[i].position;
 			return ACL_DENIED_KEY;
 		}

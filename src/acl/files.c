@@ -113,46 +113,43 @@ split(struct arena *arena, struct bytes line, struct bytes **ret, size_t *ret_co
 	return SETT_OK;
 }
 
+/* A line's faults. */
+struct line_faults {
+	const struct reading *reading;
+	size_t number;
+	bool is_complained_of;
+};
+
 /* All faults about names, and the first one of another kind, which may have led to others. */
 static int
-apply_rules(struct reading *r, struct acl_user *user, const struct bytes *rules, size_t count, size_t number)
+say_fault(void *arg, enum acl_fault fault, struct bytes rule)
 {
-	struct acl_terms terms = acl_terms_of(r->users);
-	bool is_complained_of = false;
-	int status = SETT_OK;
-	for (size_t i = 0; i < count && status == SETT_OK; i++) {
-		enum acl_fault fault = acl_user_apply(user, &terms, rules[i]);
-		if (fault == ACL_NO_MEMORY)
-			return SETT_NO_MEMORY;
-		if (fault == ACL_UNKNOWN_NAME) {
-			status = say(r->errors, "%s:%zu: Error in applying operation '%.*s': %s. ", r->path,
-				     number, shown(rules[i]), (const char *)rules[i].data,
-				     acl_fault_text(fault));
-		} else if (fault != ACL_FINE && !is_complained_of) {
-			status = say(r->errors, "%s:%zu: %s. ", r->path, number, acl_fault_text(fault));
-			is_complained_of = true;
-		}
-	}
-	return status;
+	struct line_faults *f = arg;
+	const struct reading *r = f->reading;
+	if (fault == ACL_NEVER_CLOSED)
+		return say(r->errors, "%s:%zu: Unmatched parenthesis in selector definition.", r->path,
+			   f->number);
+	if (fault == ACL_UNKNOWN_NAME)
+		return say(r->errors, "%s:%zu: Error in applying operation '%.*s': %s. ", r->path, f->number,
+			   shown(rule), (const char *)rule.data, acl_fault_text(fault));
+	if (f->is_complained_of)
+		return SETT_OK;
+	f->is_complained_of = true;
+	return say(r->errors, "%s:%zu: %s. ", r->path, f->number, acl_fault_text(fault));
 }
 
 static int
 define_user(struct reading *r, const struct bytes *words, size_t count, size_t number)
 {
-	struct bytes *rules = NULL;
-	size_t rule_count = 0, open;
+	struct acl_terms terms = acl_terms_of(r->users);
+	struct line_faults faults = {.reading = r, .number = number};
 	bool is_default = bytes_equal(words[1], BYTES_LITERAL("default"));
 	struct acl_user *user = acl_new_user(r->users, words[1]);
 	if (user == NULL)
 		return SETT_NO_MEMORY;
 	if (is_default)
 		user->id = acl_set_find(r->present, words[1])->id;
-	int status = acl_join_words(&r->arena, words + 2, count - 2, &rules, &rule_count, &open);
-	if (status == SETT_INVALID)
-		status = say(r->errors, "%s:%zu: Unmatched parenthesis in selector definition.", r->path,
-			     number);
-	else if (status == SETT_OK)
-		status = apply_rules(r, user, rules, rule_count, number);
+	int status = acl_user_apply_all(user, &terms, &r->arena, words + 2, count - 2, say_fault, &faults);
 	if (status == SETT_OK)
 		return acl_set_put(r->set, user);
 	acl_user_release(user);
@@ -268,14 +265,26 @@ rules_of(const struct config_user *line, size_t *ret_count)
 	return line->words.items + 2;
 }
 
-/* ACL_UNKNOWN_NAME is no fault yet. `set` has the users of the lines before. */
+/* An unknown name is no fault yet. */
+static int
+find_reason(void *arg, enum acl_fault fault, struct bytes rule)
+{
+	const char **reason = arg;
+	(void)rule;
+	if (fault == ACL_UNKNOWN_NAME)
+		return SETT_OK;
+	*reason = fault == ACL_NEVER_CLOSED ? "Unmatched parenthesis in acl selector" : acl_fault_text(fault);
+	return SETT_INVALID;
+}
+
+/* `set` has the users of the lines before. */
 static int
 check_line(struct acl_users *users, struct acl_set *set, const struct config_user *line, struct arena *arena,
 	   const char **ret_reason)
 {
 	struct acl_terms terms = acl_terms_of(users);
-	struct bytes name = line->words.items[1], *joined = NULL;
-	size_t count, joined_count = 0, open;
+	struct bytes name = line->words.items[1];
+	size_t count;
 	const struct bytes *rules = rules_of(line, &count);
 	if (acl_set_find(set, name) != NULL) {
 		*ret_reason = acl_fault_text(ACL_DUPLICATE_USER);
@@ -284,16 +293,7 @@ check_line(struct acl_users *users, struct acl_set *set, const struct config_use
 	struct acl_user *user = acl_new_user(users, name);
 	if (user == NULL)
 		return SETT_NO_MEMORY;
-	int status = acl_join_words(arena, rules, count, &joined, &joined_count, &open);
-	if (status == SETT_INVALID)
-		*ret_reason = "Unmatched parenthesis in acl selector";
-	for (size_t i = 0; i < joined_count && status == SETT_OK; i++) {
-		enum acl_fault fault = acl_user_apply(user, &terms, joined[i]);
-		if (fault == ACL_FINE || fault == ACL_UNKNOWN_NAME)
-			continue;
-		*ret_reason = acl_fault_text(fault);
-		status = fault == ACL_NO_MEMORY ? SETT_NO_MEMORY : SETT_INVALID;
-	}
+	int status = acl_user_apply_all(user, &terms, arena, rules, count, find_reason, ret_reason);
 	if (status == SETT_OK)
 		return acl_set_put(set, user);
 	acl_user_release(user);

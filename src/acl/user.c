@@ -23,6 +23,7 @@ acl_fault_text(enum acl_fault fault)
 		[ACL_NO_MEMORY] = "Out of memory",
 		[ACL_UNKNOWN_NAME] = "Unknown command or category name in ACL",
 		[ACL_SYNTAX] = "Syntax error",
+		[ACL_NEVER_CLOSED] = "Syntax error",
 		[ACL_KEYS_ARE_OPEN] = "Adding a pattern after the * pattern (or the 'allkeys' flag) is not "
 				      "valid and does not have any effect. Try 'resetkeys' to start with an "
 				      "empty list of patterns",
@@ -132,6 +133,12 @@ copy_patterns(struct arena *arena, const struct acl_patterns *from, struct acl_p
 	*to = (struct acl_patterns){.count = from->count, .capacity = from->count};
 	if (from->count == 0)
 		return true;
+	if (from->index != NULL) {
+		to->index = arena_allocate(arena, sizeof(*to->index), 8);
+		if (to->index == NULL)
+			return false;
+		*to->index = *from->index;
+	}
 	to->items = arena_allocate(arena, from->count * sizeof(*to->items), 8);
 	if (to->items == NULL)
 		return false;
@@ -361,6 +368,42 @@ look_at_pattern(struct acl_pattern *p)
 		p->form = PATTERN_PREFIX;
 }
 
+static void
+enter(struct acl_index *index, const struct acl_pattern *p, size_t number)
+{
+	for (unsigned i = 0; i < ACL_HALF_BYTES; i++)
+		for (unsigned value = 0; value < 16; value++)
+			if (((p->head >> 4 * i ^ value) & p->head_mask >> 4 * i & 0xf) == 0)
+				index->rows[i][value] |= 1ULL << number % ACL_INDEX_BITS;
+}
+
+/* Enters the last pattern. The index is made when there are some. False: out of memory. */
+static bool
+enter_last(struct arena *arena, struct acl_patterns *to)
+{
+	enum { INDEX_FROM = 4 };
+	size_t first = to->count - 1;
+	if (to->count < INDEX_FROM)
+		return true;
+	if (to->index == NULL) {
+		to->index = arena_allocate(arena, sizeof(*to->index), 8);
+		if (to->index == NULL)
+			return false;
+		*to->index = (struct acl_index){0};
+		first = 0;
+	}
+	for (size_t i = first; i < to->count; i++)
+		enter(to->index, &to->items[i], i);
+	return true;
+}
+
+static void
+forget_patterns(struct acl_patterns *of)
+{
+	of->count = 0;
+	of->index = NULL;
+}
+
 /* One that is there gets the rights besides. */
 static enum acl_fault
 add_pattern(struct acl_user *u, struct acl_patterns *to, struct bytes text, unsigned rights)
@@ -378,7 +421,7 @@ add_pattern(struct acl_user *u, struct acl_patterns *to, struct bytes text, unsi
 		return ACL_NO_MEMORY;
 	look_at_pattern(&added);
 	to->items[to->count++] = added;
-	return ACL_FINE;
+	return enter_last(&u->arena, to) ? ACL_FINE : ACL_NO_MEMORY;
 }
 
 /* The rights between '%' and '~'; where the pattern begins. False: they make no sense. */
@@ -439,16 +482,16 @@ apply_selector_word(struct acl_selector *s, struct bytes word)
 {
 	if (is_either(word, "allkeys", "~*")) {
 		s->flags |= ACL_ALL_KEYS;
-		s->keys.count = 0;
+		forget_patterns(&s->keys);
 	} else if (argument_is(word, "resetkeys")) {
 		s->flags &= ~(unsigned)ACL_ALL_KEYS;
-		s->keys.count = 0;
+		forget_patterns(&s->keys);
 	} else if (is_either(word, "allchannels", "&*")) {
 		s->flags |= ACL_ALL_CHANNELS;
-		s->channels.count = 0;
+		forget_patterns(&s->channels);
 	} else if (argument_is(word, "resetchannels")) {
 		s->flags &= ~(unsigned)ACL_ALL_CHANNELS;
-		s->channels.count = 0;
+		forget_patterns(&s->channels);
 	} else if (is_either(word, "allcommands", "+@all")) {
 		set_all_commands(s, true);
 	} else if (is_either(word, "nocommands", "-@all")) {
@@ -638,9 +681,11 @@ join(struct arena *arena, const struct bytes *words, size_t count, struct bytes 
 	return true;
 }
 
-int
-acl_join_words(struct arena *arena, const struct bytes *words, size_t count, struct bytes **ret,
-	       size_t *ret_count, size_t *ret_open)
+/* The array and what was joined are in the arena. SETT_NO_MEMORY; SETT_INVALID: the parenthesis that word `ret_open` begins is
+ * never closed. */
+static int
+join_words(struct arena *arena, const struct bytes *words, size_t count, struct bytes **ret,
+	   size_t *ret_count, size_t *ret_open)
 {
 	struct bytes *joined = arena_allocate(arena, (count + 1) * sizeof(*joined), 8);
 	size_t joined_count = 0;
@@ -670,4 +715,23 @@ acl_join_words(struct arena *arena, const struct bytes *words, size_t count, str
 	*ret = joined;
 	*ret_count = joined_count;
 	return SETT_OK;
+}
+
+int
+acl_user_apply_all(struct acl_user *u, const struct acl_terms *terms, struct arena *arena,
+		   const struct bytes *rules, size_t count, acl_fault_function function, void *arg)
+{
+	struct bytes *joined;
+	size_t joined_count, open;
+	int status = join_words(arena, rules, count, &joined, &joined_count, &open);
+	if (status == SETT_INVALID)
+		return function(arg, ACL_NEVER_CLOSED, rules[open]);
+	for (size_t i = 0; status == SETT_OK && i < joined_count; i++) {
+		enum acl_fault fault = acl_user_apply(u, terms, joined[i]);
+		if (fault == ACL_NO_MEMORY)
+			status = SETT_NO_MEMORY;
+		else if (fault != ACL_FINE)
+			status = function(arg, fault, joined[i]);
+	}
+	return status;
 }

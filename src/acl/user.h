@@ -40,9 +40,17 @@ struct acl_pattern {
 	enum { PATTERN_LITERAL, PATTERN_PREFIX, PATTERN_GLOB } form;
 };
 
+/* Which of many patterns may match, by the first eight bytes of a text: a row for each value of each half byte, with the bits of
+ * the patterns that allow it there. Pattern `i` has bit `i % 64`. */
+enum { ACL_HALF_BYTES = 16, ACL_INDEX_BITS = 64 };
+struct acl_index {
+	uint64_t rows[ACL_HALF_BYTES][16];
+};
+
 struct acl_patterns {
 	struct acl_pattern *items;
 	size_t count, capacity;
+	struct acl_index *index; /* NULL: they are few */
 };
 
 /* "+select|0": the command may be run with this first argument. */
@@ -97,6 +105,7 @@ enum acl_fault {
 	ACL_NO_MEMORY,
 	ACL_UNKNOWN_NAME,
 	ACL_SYNTAX,
+	ACL_NEVER_CLOSED, /* a parenthesis, by the end of all rules */
 	ACL_KEYS_ARE_OPEN,
 	ACL_CHANNELS_ARE_OPEN,
 	ACL_NO_SUCH_PASSWORD,
@@ -123,10 +132,13 @@ enum acl_fault acl_selector_apply(struct acl_user *, struct acl_selector *, cons
 /* Whether a name, or a pattern, holds white space or a NUL, which none may. */
 bool acl_has_spaces(struct bytes);
 
-/* Rules in parentheses may be spread over several words: joins them. The array and what was joined are in the arena.
- * SETT_NO_MEMORY; SETT_INVALID: the parenthesis that word `ret_open` begins is never closed. */
-int acl_join_words(struct arena *, const struct bytes *words, size_t count, struct bytes **ret,
-		   size_t *ret_count, size_t *ret_open);
+/* Told of a rule that can't be applied; it is the caller's, or in the arena. SETT_OK: go on with the next; else all ends with
+ * what it returns. */
+typedef int (*acl_fault_function)(void *arg, enum acl_fault, struct bytes rule);
+/* Applies rules one after the other. Those in parentheses may be spread over several words. The arena is scratch.
+ * SETT_NO_MEMORY, or what the function said. */
+int acl_user_apply_all(struct acl_user *, const struct acl_terms *, struct arena *, const struct bytes *rules,
+		       size_t count, acl_fault_function, void *arg);
 
 static inline bool
 acl_selector_has(const struct acl_selector *s, unsigned command)

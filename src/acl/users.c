@@ -270,27 +270,22 @@ acl_new_default_user(struct acl_users *users)
 
 /* ---- changes ---- */
 
+static int
+complain(void *arg, enum acl_fault fault, struct bytes rule)
+{
+	*(struct acl_complaint *)arg = (struct acl_complaint){.fault = fault, .rule = rule};
+	return SETT_INVALID;
+}
+
 /* Applies the rules to a user of the caller's own, who goes into the set, or is thrown away. */
 static int
 apply_and_put(struct acl_users *users, struct acl_set *set, struct acl_user *user, const struct bytes *rules,
 	      size_t count, struct arena *arena, struct acl_complaint *ret)
 {
 	struct acl_terms terms = acl_terms_of(users);
-	struct bytes *joined = NULL;
-	size_t joined_count = 0, open = 0;
 	if (user == NULL)
 		return SETT_NO_MEMORY;
-	int status = acl_join_words(arena, rules, count, &joined, &joined_count, &open);
-	if (status == SETT_INVALID)
-		*ret = (struct acl_complaint){
-			.fault = ACL_SYNTAX, .rule = rules[open], .is_never_closed = true};
-	for (size_t i = 0; i < joined_count && status == SETT_OK; i++) {
-		enum acl_fault fault = acl_user_apply(user, &terms, joined[i]);
-		if (fault == ACL_FINE)
-			continue;
-		status = fault == ACL_NO_MEMORY ? SETT_NO_MEMORY : SETT_INVALID;
-		*ret = (struct acl_complaint){.fault = fault, .rule = joined[i]};
-	}
+	int status = acl_user_apply_all(user, &terms, arena, rules, count, complain, ret);
 	if (status == SETT_OK)
 		return acl_set_put(set, user);
 	acl_user_release(user);

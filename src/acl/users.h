@@ -62,8 +62,7 @@ void acl_publish(struct acl_users *, struct acl_set *);
 /* A rule that can't be applied. */
 struct acl_complaint {
 	enum acl_fault fault;
-	struct bytes rule;    /* which one; the caller's, or in the arena */
-	bool is_never_closed; /* the parenthesis that it begins */
+	struct bytes rule; /* which one; the caller's, or in the arena */
 };
 /* Applies rules to the user of that name, who is made if he is not there: all of them, or none. The arena is scratch. SETT_OK,
  * SETT_NO_MEMORY, SETT_INVALID with what is wrong. */

@@ -26,7 +26,7 @@ refuse_rule(struct command_context *c, const struct acl_complaint *complaint)
 {
 	int size = (int)complaint->rule.size;
 	const char *text = (const char *)complaint->rule.data;
-	if (complaint->is_never_closed)
+	if (complaint->fault == ACL_NEVER_CLOSED)
 		return context_errorf(c, "ERR Unmatched parenthesis in acl selector starting at '%.*s'.",
 				      size, text);
 	return context_errorf(c, "ERR Error in ACL SETUSER modifier '%.*s': %s", size, text,
