@@ -325,10 +325,21 @@ note_time_locked(struct evictor *e, uint64_t now_ns) REQUIRES(&e->lock)
 	}
 }
 
+/* While nothing may be evicted. */
+static bool
+must_rest(const struct evictor *e)
+{
+	const struct server *server = e->server;
+	return loading_is_active(&server->loading) ||
+		(server->pause != NULL &&
+		 pause_mode_at(server->pause, clock_wall_ms(server->clock)) != PAUSE_NONE);
+}
+
+/* The time in which no room is made by order does not count. */
 static bool
 may_hold_locked(struct evictor *e, uint64_t now_ns) REQUIRES(&e->lock)
 {
-	if (e->held_since_ns == 0)
+	if (e->held_since_ns == 0 || must_rest(e))
 		e->held_since_ns = now_ns;
 	return now_ns - e->held_since_ns < HOLD_MOST_NS;
 }
@@ -412,15 +423,6 @@ run_watcher(void *arg)
 	return NULL;
 }
 
-static bool
-must_rest(const struct evictor *e)
-{
-	const struct server *server = e->server;
-	return loading_is_active(&server->loading) ||
-		(server->pause != NULL &&
-		 pause_mode_at(server->pause, clock_wall_ms(server->clock)) != PAUSE_NONE);
-}
-
 /* A batch of evictions where too much is alive; else sleeps until somebody has looked. */
 static void
 step_locked(struct evictor *e) REQUIRES(&e->lock)
@@ -483,7 +485,7 @@ open_parts(struct evictor *e)
 	return e->candidates != NULL ? status : SETT_NO_MEMORY;
 }
 
-/* How large a cache may grow, or that maxdisk bounds nothing. */
+/* How much may be alive, and what happens then; or that maxdisk bounds nothing. */
 static void
 log_limit(struct evictor *e)
 {
@@ -497,10 +499,11 @@ log_limit(struct evictor *e)
 				limit >> 20, sett_engine_least_disk(e->server->engine) >> 20);
 	else if (evicts && limit == 0)
 		log_sink_printf(sink, LOG_LEVEL_NOTICE, "maxdisk is 0: no key is evicted");
-	else if (evicts)
+	else if (limit != 0)
 		log_sink_printf(sink, LOG_LEVEL_NOTICE,
-				"Keys are evicted when their live data comes to %" PRIu64
-				" MB: the files may take %" PRIu64 " MB (maxdisk)",
+				"%s when their live data comes to %" PRIu64 " MB: the files may take %" PRIu64
+				" MB (maxdisk), garbage among them until it is collected",
+				evicts ? "Keys are evicted" : "Commands that give keys more space are refused",
 				e->room.live_limit >> 20, e->room.limit >> 20);
 }
 

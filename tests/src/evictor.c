@@ -86,11 +86,22 @@ Test(evictor, writers_wait_for_a_look_that_is_late)
 
 enum { VALUE = 100 * 1000, DISK = 130 * MB, TURNS = 2000 };
 
+/* The evictor's clock can be put forward. */
+static uint64_t forward_ns; /* atomic (relaxed: it stands for itself) */
+
+static uint64_t
+monotonic_forward(void *arg)
+{
+	(void)arg;
+	return clock_monotonic_ns(sett_system_clock()) + __atomic_load_n(&forward_ns, __ATOMIC_RELAXED);
+}
+
 static struct fixture *
 open_with(enum config_policy policy)
 {
 	struct fixture *f = fixture_open();
 	struct sett_error error;
+	f->clock.monotonic_ns = monotonic_forward;
 	f->server.config->max_disk = DISK;
 	f->server.config->max_memory_policy = (int)policy;
 	if (config_policy_is_lru(f->server.config) || config_policy_is_lfu(f->server.config))
@@ -340,7 +351,15 @@ Test(evictor, a_pause_of_clients_holds_evictions, .timeout = 120)
 	cr_assert_gt(figures(f).room.live, figures(f).room.live_limit);
 	usleep(300000);
 	cr_assert_eq(integer_of(f, "DBSIZE"), before);
+	/* However long it takes: writers wait, and are not refused. */
+	cr_assert(server_refuses(&f->server, HOLD_FULL_DISK));
+	__atomic_store_n(&forward_ns, 60ull * 1000000000, __ATOMIC_RELAXED);
+	evictor_look(f->server.evictor);
+	cr_assert(server_refuses(&f->server, HOLD_FULL_DISK) &&
+		  !server_refuses(&f->server, REFUSE_FULL_DISK));
 	pause_clear(f->server.pause);
+	evictor_look(f->server.evictor);
+	cr_assert(!server_refuses(&f->server, REFUSE_FULL_DISK));
 	for (int turn = 0; turn < TURNS && figures(f).room.live > figures(f).room.live_limit; turn++)
 		usleep(10000);
 	cr_assert_leq(figures(f).room.live, figures(f).room.live_limit);
