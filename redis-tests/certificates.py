@@ -54,3 +54,6 @@ class Certificates:
         if name is not None:
             context.load_cert_chain(self(name + ".crt"), self(name + ".key"))
         return context
+
+    def remove(self):
+        shutil.rmtree(self.directory, ignore_errors=True)

@@ -6,7 +6,6 @@ equal: compared as redis-server's DEBUG DIGEST of what Sett saves.
     following.py SETT_SERVER REDIS_SERVER [SEED]
 """
 import os
-import shutil
 import socket
 import sys
 import threading
@@ -371,7 +370,7 @@ def check_tls(world):
         for server in (master, sett):
             server.clean_up()
     finally:
-        shutil.rmtree(certificates.directory, ignore_errors=True)
+        certificates.remove()
 
 
 def main(sett_server, redis_server, seed=1):

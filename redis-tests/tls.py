@@ -498,7 +498,7 @@ def main():
         t.server.stop()
     finally:
         t.server.clean_up()
-        shutil.rmtree(t.certificates.directory, ignore_errors=True)
+        t.certificates.remove()
 
 
 main()

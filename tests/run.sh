@@ -96,6 +96,7 @@ run_soak() {
 	done
 	build-test/redis-tests/serializable build-test/src/sett-server --transfers 100000
 	/usr/bin/python3 redis-tests/acl_decisions.py build-test/src/sett-server "$(command -v redis-server)" 1000000
+	/usr/bin/python3 redis-tests/tls_scan.py build-test/src/sett-server
 	build-test/redis-tests/value_log build-test/src/sett-server --keys 200000 --rounds 10
 	build-test/redis-tests/cold build-test/src/sett-server --maxmemory 67108864
 	directory=$(mktemp -d)
