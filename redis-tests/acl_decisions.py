@@ -72,6 +72,7 @@ def random_case(rng, word):
 class Rules:
     def __init__(self, rng, commands, categories):
         self.rng, self.commands, self.categories = rng, commands, categories
+        self.containers = {name.split("|")[0] for name in commands if "|" in name}
 
     def pattern(self):
         rng = self.rng
@@ -108,13 +109,19 @@ class Rules:
             return self.selector_rule()
         if kind < 33:
             inner = " ".join(self.selector_rule() for _ in range(rng.randrange(5)))
-            return rng.choice(["(%s)", "(%s)", "(%s)", "(%s", "%s)", "( %s )"]) % inner
+            rule = rng.choice(["(%s)", "(%s)", "(%s)", "(%s", "%s)", "( %s )"]) % inner
+            return self.rule() if self.has_blank_in_first_argument(rule) else rule
         if kind < 36:
             return rng.choice([">", "<", "#", "!", ">", ">"]) + rng.choice(["p", "q", "secret word", "", "a" * 64, "A" * 64, "b" * 63])
         if kind < 39:
             return random_case(rng, rng.choice(["on", "off", "nopass", "resetpass", "reset", "clearselectors", "sanitize-payload",
                 "skip-sanitize-payload", ""]))
         return "".join(rng.choice("+-@~%&()<>#!ab |*R") for _ in range(rng.randrange(8)))
+
+    def has_blank_in_first_argument(self, rule):
+        """Redis takes that, and can't read it again from a file; Sett refuses it."""
+        before, _, after = rule.rpartition("|")
+        return before.startswith("+") and " " in after and before[1:].lower() not in self.containers
 
     def some(self):
         rules = [self.rule() for _ in range(self.rng.choice([1, 1, 1, 2, 3, 6]))]

@@ -140,8 +140,7 @@ check_keys(const struct acl_selector *s, struct question *q, size_t *ret_positio
 	if (!find_keys(q))
 		return ACL_UNDECIDED;
 	for (size_t i = 0; i < q->key_count; i++)
-		if (!some_match(&s->keys, q->argv[q->keys[i].position],
-				rights_for(q->keys[i].flags))) {
+		if (!some_match(&s->keys, q->argv[q->keys[i].position], rights_for(q->keys[i].flags))) {
 			*ret_position = q->keys[i].position;
 			return ACL_DENIED_KEY;
 		}

@@ -316,8 +316,7 @@ allow_command(struct acl_user *u, struct acl_selector *s, const struct acl_terms
 	struct bytes after = bytes_of(name.data + bar + 1, name.size - bar - 1);
 	if (memchr(before.data, '|', before.size) != NULL)
 		return ACL_FIRST_ARGUMENT_OF_SUBCOMMAND;
-	/* A blank would end the word where the users are written to a file. */
-	if (after.size == 0 || acl_has_spaces(after))
+	if (after.size == 0)
 		return ACL_SYNTAX;
 	if (command->subcommand_count > 0) {
 		command = command_find_full_name(terms->commands, name);
@@ -326,6 +325,9 @@ allow_command(struct acl_user *u, struct acl_selector *s, const struct acl_terms
 		set_command(s, command, true);
 		return ACL_FINE;
 	}
+	/* A blank would end the word where the users are written to a file. */
+	if (acl_has_spaces(after))
+		return ACL_SYNTAX;
 	log_sink_printf(terms->sink, LOG_LEVEL_WARNING,
 			"Deprecation warning: Allowing a first arg of an otherwise blocked command is a "
 			"misuse of ACL and may get disabled in the future (offender: +%.*s)",

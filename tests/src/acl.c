@@ -99,6 +99,8 @@ Test(acl, wrong_rules_are_refused)
 		     {"+|x", ACL_UNKNOWN_NAME},
 		     {"-get|x", ACL_UNKNOWN_NAME},
 		     {"+config|nosuch", ACL_UNKNOWN_NAME},
+		     {"+config|get ~a)", ACL_UNKNOWN_NAME},
+		     {"+get|a b", ACL_SYNTAX},
 		     {"+@nosuch", ACL_UNKNOWN_NAME},
 		     {"+get|", ACL_SYNTAX},
 		     {"+config|get|x", ACL_FIRST_ARGUMENT_OF_SUBCOMMAND},
