@@ -8,7 +8,7 @@
 
 #include "config/config.h"
 #include "info/facts.h"
-#include "storage/base/thread.h"
+#include "storage/base/stepper.h"
 
 #define LOOK_NS 100000000ULL
 #define NEAR_LOOK_NS 25000000ULL  /* where replies may take what is left in LOOK_NS */
@@ -27,15 +27,12 @@ int mallctl(const char *name, void *old, size_t *old_size, void *new, size_t new
 
 struct memory_keeper {
 	struct server *server;
-	pthread_t thread;
+	struct stepper stepper;
 	uint64_t budget;
 	uint64_t limit, limit_of; /* what maxmemory amounted to, when it was `limit_of` */
 	uint64_t next_warning_ns, next_second_ns;
 	uint64_t mapped;           /* of the engine, as of the last second */
 	uint64_t sampled_resident; /* at the last sample of used_memory */
-	struct mutex mutex;
-	struct condition wake;
-	bool stopping; /* under the mutex */
 };
 
 /* A quarter is for connections, transactions, background work, and the process itself. */
@@ -167,27 +164,16 @@ look(struct memory_keeper *keeper)
 	return limit - resident < NEAR_BYTES ? NEAR_LOOK_NS : LOOK_NS;
 }
 
-static void *
-run(void *arg)
+static uint64_t
+step(void *arg)
 {
-	struct memory_keeper *keeper = arg;
-	mutex_lock(&keeper->mutex);
-	while (!keeper->stopping) {
-		mutex_unlock(&keeper->mutex);
-		uint64_t pause_ns = look(keeper);
-		mutex_lock(&keeper->mutex);
-		if (!keeper->stopping)
-			(void)condition_wait_for(&keeper->wake, &keeper->mutex, pause_ns);
-	}
-	mutex_unlock(&keeper->mutex);
-	return NULL;
+	return look(arg);
 }
 
 static void
 destroy(struct memory_keeper *keeper)
 {
-	condition_destroy(&keeper->wake);
-	mutex_destroy(&keeper->mutex);
+	stepper_free(&keeper->stepper);
 	free(keeper);
 }
 
@@ -209,9 +195,8 @@ memory_keeper_start(struct server *server, struct memory_keeper **ret)
 	keeper->budget = memory_keeper_share(config_effective_memory(server->config));
 	limit_transactions(server, config_effective_memory(server->config));
 	memory_keeper_limit_changed(server);
-	mutex_init(&keeper->mutex);
-	condition_init(&keeper->wake);
-	int status = thread_start(&keeper->thread, "memory", run, keeper);
+	stepper_init(&keeper->stepper, NULL, step, keeper);
+	int status = stepper_start(&keeper->stepper, "memory");
 	if (status != SETT_OK) {
 		destroy(keeper);
 		return status;
@@ -225,10 +210,6 @@ memory_keeper_stop(struct memory_keeper *keeper)
 {
 	if (keeper == NULL)
 		return;
-	mutex_lock(&keeper->mutex);
-	keeper->stopping = true;
-	condition_signal(&keeper->wake);
-	mutex_unlock(&keeper->mutex);
-	thread_join(keeper->thread);
+	stepper_stop(&keeper->stepper);
 	destroy(keeper);
 }

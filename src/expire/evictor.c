@@ -26,7 +26,7 @@
 #include "keyspace/accesses.h"
 #include "keyspace/key.h"
 #include "repl/replication.h"
-#include "storage/base/thread.h"
+#include "storage/base/stepper.h"
 #include "storage/engine.h"
 #include "txn/pause.h"
 #include "types/type.h"
@@ -55,15 +55,12 @@ struct candidate {
 
 struct evictor {
 	struct server *server;
-	pthread_t watcher, thread;
+	struct stepper watcher, stepper;
 	uint64_t evicted; /* atomic (relaxed): a figure */
 	struct mutex looking;
 	uint64_t next_warning_ns; /* under `looking` */
 	/* under lock */
 	struct mutex lock;
-	struct condition looked; /* the evictor waits for it */
-	struct condition asked;  /* the watcher sleeps by it */
-	bool stop;
 	bool is_exhausted; /* nothing that the policy evicts was found */
 	struct disk_room room;
 	uint64_t exceeded_ns, exceeded_since_ns; /* the latter 0: it is not so now */
@@ -376,8 +373,8 @@ evictor_look(struct evictor *e)
 	bool holds = is_full && evicts && may_hold_locked(e, now_ns);
 	if (!is_full)
 		e->held_since_ns = 0;
-	condition_signal(&e->looked);
 	mutex_unlock(&e->lock);
+	stepper_wake(&e->stepper);
 	server_refuse(e->server, REFUSE_FULL_DISK, is_full && !holds);
 	server_refuse(e->server, HOLD_FULL_DISK, holds);
 	uint64_t time_ns = disk_room_time_ns(&room);
@@ -402,60 +399,39 @@ own_cpu_ns(void)
 	return (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec;
 }
 
-static void *
-run_watcher(void *arg)
+static uint64_t
+watch(void *arg)
+{
+	struct evictor *e = arg;
+	uint64_t start_ns = own_cpu_ns();
+	evictor_look(e);
+	uint64_t least_ns = LOOK_SHARE * (own_cpu_ns() - start_ns);
+	mutex_lock(&e->lock);
+	uint64_t pause_ns = disk_room_pause_ns(&e->room);
+	mutex_unlock(&e->lock);
+	return pause_ns > least_ns ? pause_ns : least_ns;
+}
+
+/* A batch of evictions where too much is alive; else rests until somebody has looked. */
+static uint64_t
+step(void *arg)
 {
 	struct evictor *e = arg;
 	mutex_lock(&e->lock);
-	while (!e->stop) {
-		mutex_unlock(&e->lock);
-		uint64_t start_ns = own_cpu_ns();
-		evictor_look(e);
-		uint64_t took_ns = own_cpu_ns() - start_ns;
-		mutex_lock(&e->lock);
-		uint64_t pause_ns = disk_room_pause_ns(&e->room);
-		if (pause_ns < LOOK_SHARE * took_ns)
-			pause_ns = LOOK_SHARE * took_ns;
-		if (!e->stop)
-			condition_wait_for(&e->asked, &e->lock, pause_ns);
-	}
-	mutex_unlock(&e->lock);
-	return NULL;
-}
-
-/* A batch of evictions where too much is alive; else sleeps until somebody has looked. */
-static void
-step_locked(struct evictor *e) REQUIRES(&e->lock)
-{
 	uint64_t excess = policy_of(e) != CONFIG_POLICY_NOEVICTION ? disk_room_excess(&e->room) : 0;
 	if (excess == 0)
 		e->is_exhausted = false;
-	if (excess == 0 || must_rest(e)) {
-		condition_wait_for(&e->looked, &e->lock, REST_NS);
-		return;
-	}
 	mutex_unlock(&e->lock);
+	if (excess == 0 || must_rest(e))
+		return REST_NS;
 	bool has_evicted = evict_some(e, excess);
 	mutex_lock(&e->lock);
 	e->is_exhausted = !has_evicted;
-	if (!has_evicted && !e->stop) {
-		condition_wait_for(&e->looked, &e->lock, REST_NS);
-		return;
-	}
 	mutex_unlock(&e->lock);
+	if (!has_evicted)
+		return REST_NS;
 	evictor_look(e);
-	mutex_lock(&e->lock);
-}
-
-static void *
-run_evictor(void *arg)
-{
-	struct evictor *e = arg;
-	mutex_lock(&e->lock);
-	while (!e->stop)
-		step_locked(e);
-	mutex_unlock(&e->lock);
-	return NULL;
+	return 0;
 }
 
 static void
@@ -464,8 +440,8 @@ free_all(struct evictor *e)
 	removal_close(&e->removal);
 	key_list_free(&e->victims);
 	free(e->candidates);
-	condition_destroy(&e->looked);
-	condition_destroy(&e->asked);
+	stepper_free(&e->watcher);
+	stepper_free(&e->stepper);
 	mutex_destroy(&e->lock);
 	mutex_destroy(&e->looking);
 	free(e);
@@ -503,7 +479,8 @@ log_limit(struct evictor *e)
 		log_sink_printf(sink, LOG_LEVEL_NOTICE,
 				"%s when their live data comes to %" PRIu64 " MB: the files may take %" PRIu64
 				" MB (maxdisk), garbage among them until it is collected",
-				evicts ? "Keys are evicted" : "Commands that give keys more space are refused",
+				evicts ? "Keys are evicted"
+				       : "Commands that give keys more space are refused",
 				e->room.live_limit >> 20, e->room.limit >> 20);
 }
 
@@ -521,26 +498,15 @@ evictor_allows(void *evictor, const struct config *planned, char *ret_reason, si
 	return false;
 }
 
-static void
-stop_watcher(struct evictor *e)
-{
-	mutex_lock(&e->lock);
-	e->stop = true;
-	condition_signal(&e->asked);
-	condition_signal(&e->looked);
-	mutex_unlock(&e->lock);
-	thread_join(e->watcher);
-}
-
 static int
 start_threads(struct evictor *e)
 {
-	int status = thread_start(&e->watcher, "sett-room", run_watcher, e);
+	int status = stepper_start(&e->watcher, "sett-room");
 	if (status != SETT_OK)
 		return status;
-	status = thread_start(&e->thread, "sett-evict", run_evictor, e);
+	status = stepper_start(&e->stepper, "sett-evict");
 	if (status != SETT_OK)
-		stop_watcher(e);
+		stepper_stop(&e->watcher);
 	return status;
 }
 
@@ -554,8 +520,8 @@ evictor_create(struct server *server, struct evictor **ret, struct sett_error *e
 	e->server = server;
 	mutex_init(&e->looking);
 	mutex_init(&e->lock);
-	condition_init(&e->looked);
-	condition_init(&e->asked);
+	stepper_init(&e->watcher, NULL, watch, e);
+	stepper_init(&e->stepper, NULL, step, e);
 	int status = open_parts(e);
 	if (status == SETT_OK && !evictor_allows(e, server->config, reason, sizeof(reason))) {
 		free_all(e);
@@ -579,8 +545,8 @@ evictor_destroy(struct evictor *e)
 {
 	if (e == NULL)
 		return;
-	stop_watcher(e);
-	thread_join(e->thread);
+	stepper_stop(&e->watcher);
+	stepper_stop(&e->stepper);
 	free_all(e);
 }
 

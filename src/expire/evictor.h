@@ -2,7 +2,7 @@
  * writers meanwhile; and where nothing is to be evicted, says that what takes space is refused (REFUSE_FULL_DISK). See
  * disk_room.h for when.
  *
- * One thread. Keys are drawn from random places; of those that are looked at there, the least used go, one in
+ * Two threads. Keys are drawn from random places; of those that are looked at there, the least used go, one in
  * maxmemory-samples. They go in ordinary transactions, with the event `evicted`. While CLIENT PAUSE holds writes, or
  * Redis' files are read, nothing is evicted. */
 #ifndef SETT_EXPIRE_EVICTOR_H
@@ -14,10 +14,10 @@
 
 struct evictor;
 
-/* Looks for the first time, and starts the thread. `server` needs engine, config, keyspace, interest, pause (may be NULL),
+/* Looks for the first time, and starts the threads. `server` needs engine, config, keyspace, interest, pause (may be NULL),
  * clock, sink. SETT_INVALID: maxdisk is less than a database needs. SETT_NO_MEMORY. */
 int evictor_create(struct server *, struct evictor **ret, struct sett_error *);
-/* Stops and joins it. NULL is fine. */
+/* Stops them. NULL is fine. */
 void evictor_destroy(struct evictor *);
 /* The configuration changed: looks, on this thread, so that what is refused is right at once. Any thread. */
 void evictor_look(struct evictor *);

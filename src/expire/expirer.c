@@ -22,7 +22,7 @@
 #include "expire/deadlines.h"
 #include "expire/removal.h"
 #include "keyspace/keyspace.h"
-#include "storage/base/thread.h"
+#include "storage/base/stepper.h"
 #include "storage/engine.h"
 #include "txn/pause.h"
 #include "types/type.h"
@@ -44,13 +44,11 @@ enum {
 
 struct expirer {
 	struct server *server;
-	pthread_t thread;
+	struct stepper stepper;
 	uint64_t expired;     /* atomic (relaxed): a figure */
 	uint64_t cpu_base_ns; /* atomic (relaxed): what the thread had used at the last reset */
 	/* under lock */
 	struct mutex lock;
-	struct condition changed;
-	bool stop;
 	struct deadlines *deadlines;
 	struct key_list met;
 	uint64_t wake_at; /* ms: the deadline the thread sleeps for; 0 while it is awake */
@@ -189,38 +187,37 @@ collect(struct expirer *e, uint64_t now_ms, bool active)
 	buffer_free(&key);
 }
 
-/* Sleeps until the nearest deadline, the next sweep or a signal. With the lock. */
-static void
-sleep_locked(struct expirer *e, uint64_t now_ms, bool active) REQUIRES(&e->lock)
+/* How long it may sleep: until the nearest deadline, or the next sweep. With the lock. */
+static uint64_t
+rest_locked(struct expirer *e, uint64_t now_ms, bool active) REQUIRES(&e->lock)
 {
 	uint64_t nearest = active ? deadlines_nearest(e->deadlines) : UINT64_MAX;
 	uint64_t wait_ns = SWEEP_PERIOD_NS;
 	if (nearest < now_ms)
-		return;
+		return 0;
 	if (nearest - now_ms < wait_ns / NS_PER_MS)
 		wait_ns = (nearest - now_ms + 1) * NS_PER_MS;
 	e->wake_at = nearest;
-	condition_wait_for(&e->changed, &e->lock, wait_ns);
-	e->wake_at = 0;
+	return wait_ns;
 }
 
 /* One batch: taken under the lock, deleted without it. */
-static void
-step_locked(struct expirer *e) REQUIRES(&e->lock)
+static uint64_t
+step(void *arg)
 {
+	struct expirer *e = arg;
 	const struct server *server = e->server;
 	uint64_t now_ms = clock_wall_ms(server->clock);
 	/* While Redis' files are read, the rest of a file may give a key past its deadline a new one. */
 	if (loading_is_active(&server->loading) ||
-	    (server->pause != NULL && pause_mode_at(server->pause, now_ms) != PAUSE_NONE)) {
-		condition_wait_for(&e->changed, &e->lock, PAUSE_PERIOD_NS);
-		return;
-	}
+	    (server->pause != NULL && pause_mode_at(server->pause, now_ms) != PAUSE_NONE))
+		return PAUSE_PERIOD_NS;
 	if (replica_role_is_active(&server->replica_role)) {
 		e->was_replica = true;
+		mutex_lock(&e->lock);
 		key_list_clear(&e->met);
-		condition_wait_for(&e->changed, &e->lock, SWEEP_PERIOD_NS);
-		return;
+		mutex_unlock(&e->lock);
+		return SWEEP_PERIOD_NS;
 	}
 	if (e->was_replica) {
 		e->was_replica = false;
@@ -228,27 +225,25 @@ step_locked(struct expirer *e) REQUIRES(&e->lock)
 		e->flushed_ns = e->swept_ns = 0;
 	}
 	bool active = __atomic_load_n(&server->config->active_expire, __ATOMIC_RELAXED);
+	mutex_lock(&e->lock);
+	e->wake_at = 0;
 	collect(e, now_ms, active);
-	bool more = e->batch.count > 0;
 	mutex_unlock(&e->lock);
+	bool more = e->batch.count > 0;
 	delete_batch(e);
 	if (!more && active)
 		more = sweep(e, clock_monotonic_ns(server->clock), now_ms) || e->swept.count > 0;
 	mutex_lock(&e->lock);
-	if (!more && !e->stop && e->met.count == 0)
-		sleep_locked(e, now_ms, active);
+	uint64_t rest_ns = more || e->met.count > 0 ? 0 : rest_locked(e, now_ms, active);
+	mutex_unlock(&e->lock);
+	return rest_ns;
 }
 
-static void *
-run_thread(void *arg)
+static void
+begin(void *arg)
 {
 	struct expirer *e = arg;
 	e->flush_wanted = has_deadlines(e);
-	mutex_lock(&e->lock);
-	while (!e->stop)
-		step_locked(e);
-	mutex_unlock(&e->lock);
-	return NULL;
 }
 
 static void
@@ -259,7 +254,7 @@ free_all(struct expirer *e)
 	key_list_free(&e->met);
 	key_list_free(&e->batch);
 	key_list_free(&e->swept);
-	condition_destroy(&e->changed);
+	stepper_free(&e->stepper);
 	mutex_destroy(&e->lock);
 	free(e);
 }
@@ -293,7 +288,7 @@ expirer_create(struct server *server, struct expirer **ret)
 		return SETT_NO_MEMORY;
 	e->server = server;
 	mutex_init(&e->lock);
-	condition_init(&e->changed);
+	stepper_init(&e->stepper, begin, step, e);
 	e->removal = (struct removal){.server = server,
 				      .arg = e,
 				      .begin = begin_batch,
@@ -303,7 +298,7 @@ expirer_create(struct server *server, struct expirer **ret)
 	if (status == SETT_OK)
 		status = removal_open(&e->removal);
 	if (status == SETT_OK)
-		status = thread_start(&e->thread, "sett-expire", run_thread, e);
+		status = stepper_start(&e->stepper, "sett-expire");
 	if (status != SETT_OK) {
 		free_all(e);
 		return status;
@@ -320,11 +315,7 @@ expirer_destroy(struct expirer *e)
 {
 	if (e == NULL)
 		return;
-	mutex_lock(&e->lock);
-	e->stop = true;
-	condition_signal(&e->changed);
-	mutex_unlock(&e->lock);
-	thread_join(e->thread);
+	stepper_stop(&e->stepper);
 	free_all(e);
 }
 
@@ -336,9 +327,10 @@ expirer_note(struct expirer *e, unsigned db, struct bytes key, uint64_t deadline
 		return;
 	mutex_lock(&e->lock);
 	deadlines_note(e->deadlines, db, key, deadline_ms);
-	if (deadline_ms < e->wake_at)
-		condition_signal(&e->changed);
+	bool wakes = deadline_ms < e->wake_at;
 	mutex_unlock(&e->lock);
+	if (wakes)
+		stepper_wake(&e->stepper);
 }
 
 void
@@ -348,16 +340,14 @@ expirer_met(struct expirer *e, unsigned db, struct bytes key)
 		return;
 	mutex_lock(&e->lock);
 	key_list_add(&e->met, MET_MAX, db, key);
-	condition_signal(&e->changed);
 	mutex_unlock(&e->lock);
+	stepper_wake(&e->stepper);
 }
 
 void
 expirer_kick(struct expirer *e)
 {
-	mutex_lock(&e->lock);
-	condition_signal(&e->changed);
-	mutex_unlock(&e->lock);
+	stepper_wake(&e->stepper);
 }
 
 uint64_t
@@ -371,7 +361,7 @@ thread_cpu_ns(const struct expirer *e)
 {
 	clockid_t clock;
 	struct timespec used;
-	if (pthread_getcpuclockid(e->thread, &clock) != 0 || clock_gettime(clock, &used) != 0)
+	if (pthread_getcpuclockid(e->stepper.thread, &clock) != 0 || clock_gettime(clock, &used) != 0)
 		return 0;
 	return (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec;
 }
