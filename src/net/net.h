@@ -95,8 +95,10 @@ struct request_handler {
 				       struct resp_writer *reply, uint64_t *ret_release);
 	/* Both or neither (NULL). A reactor asks of requests that it is about to execute whether they may share
 	 * a transaction, and then executes consecutive ones that may: those of one client in their order.
-	 * False: nothing happened, and each is to be executed by itself. */
-	bool (*may_share)(void *arg, void *thread, const struct client *, const struct request *);
+	 * False: nothing happened, and each is to be executed by itself. `is_first`: of those that are gathered; what
+	 * holds for the whole server is looked at then. */
+	bool (*may_share)(void *arg, void *thread, const struct client *, const struct request *,
+			  bool is_first);
 	bool (*execute_shared)(void *arg, void *thread, struct shared_request *, size_t count);
 	/* Both or neither (NULL: nothing answers REQUEST_BLOCKED). On the reactor: ends the client's wait; false:
 	 * another thread has or will, and calls net_wait_is_over. */

@@ -259,7 +259,7 @@ gather(struct reactor *r, struct connection *c, struct shared_request *shared, s
 		struct request request = request_of(r, c, p);
 		*bytes += p->argument_bytes;
 		if (*count == SHARED_REQUESTS_MAX || *bytes > SHARED_BYTES_MAX ||
-		    !handler->may_share(handler->arg, r->handler_thread, &c->client, &request))
+		    !handler->may_share(handler->arg, r->handler_thread, &c->client, &request, *count == 0))
 			return false;
 		shared[(*count)++] = (struct shared_request){
 			.client = &c->client, .reply = &c->output.writer, .request = request};

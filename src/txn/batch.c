@@ -53,13 +53,34 @@ may_run(const struct runner_thread *t, const struct client *client, const struct
 		acl_check(client->user, command, request->argv, request->argc, &position) == ACL_ALLOWED;
 }
 
+/* Flags of commands that go their own way for now, as the server is. */
+static uint32_t
+barred_flags(const struct server *server)
+{
+	uint32_t ret = 0;
+	bool is_paused = server->pause != NULL && pause_until(server->pause) != 0;
+	if (is_paused || loading_is_active(&server->loading))
+		ret |= COMMAND_BATCHABLE;
+	if (admission_objection_to_writes(server) != NULL)
+		ret |= COMMAND_WRITE;
+	if (replica_role_is_active(&server->replica_role))
+		ret |= admission_replica_is_stale(server) ? COMMAND_BATCHABLE : COMMAND_WRITE;
+	if (server_refuses(server, REFUSE_FULL_DISK | REFUSE_NO_MEMORY) || server_holds(server))
+		ret |= COMMAND_DENYOOM;
+	return ret;
+}
+
 bool
-batch_may_share(void *arg, void *thread, const struct client *client, const struct request *request)
+batch_may_share(void *arg, void *thread, const struct client *client, const struct request *request,
+		bool is_first)
 {
 	(void)arg;
 	struct runner_thread *t = thread;
+	if (is_first)
+		t->barred_flags = barred_flags(t->server);
 	const struct command *command = foresight_of(t->ahead, request->foreseen).command;
-	if (command == NULL || (command->flags & COMMAND_BATCHABLE) == 0 || request->argc > ARGUMENTS_MAX)
+	if (command == NULL || (command->flags & COMMAND_BATCHABLE) == 0 ||
+	    (command->flags & t->barred_flags) != 0 || request->argc > ARGUMENTS_MAX)
 		return false;
 	/* What it publishes, be it from a script, comes before its reply. */
 	if ((command->flags & (COMMAND_WRITE | COMMAND_READONLY)) == 0 && client_is_subscribed(client))
@@ -67,19 +88,12 @@ batch_may_share(void *arg, void *thread, const struct client *client, const stru
 	/* Its commit enters the keys that it reads. */
 	if (__builtin_expect((client->tracking & (TRACKING_ON | TRACKING_BROADCAST)) == TRACKING_ON, 0))
 		return false;
-	if (loading_is_active(&t->server->loading) || admission_objection_to_writes(t->server) != NULL ||
-	    (replica_role_is_active(&t->server->replica_role) &&
-	     ((command->flags & COMMAND_WRITE) != 0 || admission_replica_is_stale(t->server))))
-		return false;
-	if ((server_refuses(t->server, REFUSE_FULL_DISK | REFUSE_NO_MEMORY) || server_holds(t->server)) &&
-	    (command->flags & COMMAND_DENYOOM) != 0)
-		return false;
 	if (__builtin_expect(!rights_are_full(t->server, client), 0) && !may_run(t, client, command, request))
 		return false;
 	/* What admission_check would refuse, and what is not run at once, goes its own way. */
 	return command_arity_is_right(command, request->argc) && client->authenticated &&
 		!client_in_multi(client) && client->reply_flags == 0 && client->argument_bodies == NULL &&
-		!request->paced && (t->server->pause == NULL || pause_until(t->server->pause) == 0);
+		!request->paced;
 }
 
 /* What one request left behind, until the commit. */

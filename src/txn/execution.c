@@ -168,8 +168,9 @@ execution_run(struct command_context *c, const struct call *call)
 	c->bodies = call->bodies;
 	struct sett_read_mark reads = sett_txn_read_mark(c->view.txn);
 	int status = run(c);
-	/* Of what it has read, neither its reply nor what waits for the commit keeps anything. Alone, the transaction ends. */
-	if (c->in_multi)
+	/* Of what it has read, neither its reply nor what waits for the commit keeps anything, and what comes next finds the
+	 * memory in the processor's cache. Alone, the transaction ends. */
+	if (c->in_multi || c->in_batch)
 		sett_txn_forget_reads(c->view.txn, &reads);
 	c->command = outer.command;
 	c->argc = outer.argc;

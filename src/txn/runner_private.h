@@ -21,6 +21,7 @@ struct runner_thread {
 	uint64_t time_ns;             /* monotonic, of the last look */
 	uint64_t wall_ms, wall_at_ns; /* the wall clock at a monotonic moment of the batch */
 	bool deletes_expired;   /* the commits of the present request delete what it met past its deadline */
+	uint32_t barred_flags;  /* of commands that may not be in the batch that is gathered */
 	unsigned shared_losses; /* batches lost in a row */
 	unsigned shared_rest;   /* batches that are run request by request before the next one is shared */
 	struct script_vm *script_vm; /* script/script.h; NULL until it runs a script */
@@ -55,7 +56,7 @@ void serving_run(struct runner_thread *);
 void serving_forget(struct ready_key *);
 
 /* ---- batch.c: request_handler.may_share and execute_shared ---- */
-bool batch_may_share(void *arg, void *thread, const struct client *, const struct request *);
+bool batch_may_share(void *arg, void *thread, const struct client *, const struct request *, bool is_first);
 bool batch_execute(void *arg, void *thread, struct shared_request *, size_t count);
 
 #endif

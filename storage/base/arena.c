@@ -21,7 +21,6 @@
 #include <string.h>
 
 enum {
-	ARENA_MAX_ALIGN = 16,
 	/* Requests beyond block_size / ARENA_OWN_FRACTION don't evict the current block: at most that share
 	 * of it is ever wasted. */
 	ARENA_OWN_FRACTION = 4,
@@ -102,19 +101,9 @@ arena_init(struct arena *a, size_t block_size)
 }
 
 void *
-arena_allocate(struct arena *a, size_t size, size_t align)
+arena_allocate_elsewhere(struct arena *a, size_t size)
 {
-	assert(align > 0 && align <= ARENA_MAX_ALIGN && (align & (align - 1)) == 0);
-	/* No two allocations share an address, and NULL means failure alone. */
-	if (size == 0)
-		size = 1;
-	size_t padding = -(uintptr_t)a->next & (align - 1);
-	size_t room = (size_t)(a->end - a->next);
-	if (padding <= room && size <= room - padding) {
-		uint8_t *p = a->next + padding;
-		a->next = p + size;
-		return p;
-	}
+	assert(size > 0);
 	if (a->limit != 0 && a->allocated >= a->limit)
 		return NULL;
 	bool has_own = size > a->block_size / ARENA_OWN_FRACTION;

@@ -140,7 +140,7 @@ Test(waiting, a_batch_does_not_take_from_who_waits)
 							  requests[i].request.argc, requests[i].request.argv);
 	h->fetch(h->arg, f->reactor);
 	for (int i = 0; i < 2; i++)
-		cr_assert(h->may_share(h->arg, f->reactor, &f->clients[1], &requests[i].request));
+		cr_assert(h->may_share(h->arg, f->reactor, &f->clients[1], &requests[i].request, i == 0));
 	cr_assert(!h->execute_shared(h->arg, f->reactor, requests, 2));
 	cr_assert_eq(reply.size, 0);
 	EXPECT(f, 1, "RPUSH k x", ":1");

@@ -3,9 +3,12 @@
 #ifndef SETT_STORAGE_BASE_ARENA_H
 #define SETT_STORAGE_BASE_ARENA_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+enum { ARENA_MAX_ALIGN = 16 };
 
 struct arena_block;
 
@@ -24,8 +27,23 @@ void arena_init(struct arena *, size_t block_size);
 /* Makes sure of the memory for allocations of `size` bytes in all, with what their alignment takes: they
  * cannot fail. False if malloc fails. */
 bool arena_reserve(struct arena *, size_t size);
+/* arena_allocate where the current block has no room. */
+void *arena_allocate_elsewhere(struct arena *, size_t size);
 /* `align` is a power of two, at most 16. NULL if malloc fails, or the limit is reached. */
-void *arena_allocate(struct arena *, size_t size, size_t align);
+static inline void *
+arena_allocate(struct arena *a, size_t size, size_t align)
+{
+	assert(align > 0 && align <= ARENA_MAX_ALIGN && (align & (align - 1)) == 0);
+	/* No two allocations share an address, and NULL means failure alone. */
+	size += size == 0;
+	size_t padding = -(uintptr_t)a->next & (align - 1);
+	size_t room = (size_t)(a->end - a->next);
+	if (__builtin_expect(padding > room || size > room - padding, 0))
+		return arena_allocate_elsewhere(a, size);
+	uint8_t *p = a->next + padding;
+	a->next = p + size;
+	return p;
+}
 /* A copy of the bytes, unaligned. NULL as above. */
 void *arena_copy(struct arena *, const void *data, size_t size);
 /* Gives back what a reservation took and no allocation needed, if it is more than `keep` bytes. */
