@@ -5,6 +5,7 @@
 """
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -406,15 +407,78 @@ def check_waits(master, replica):
     expect("ROLE", (roles[0], len(roles[2]), int(roles[2][0][1])), (b"master", 1, replica.port))
 
 
+def add_field_deadline(client):
+    client.hset("fields", mapping={"a": 1, "b": 2})
+    client.execute_command("HPEXPIREAT", "fields", 4000000000000, "FIELDS", 1, "a")
+
+
+def check_field_deadlines(sett, redis_server):
+    """They are not lost in silence on a replica that does not know them."""
+    master, replica = Node(sett), Node(redis_server, "--save", "")
+    try:
+        for node in (master, replica):
+            node.start()
+        client = master.client()
+        add_field_deadline(client)
+        follow(replica, master.port)
+        wait_until("no full sync is tried", lambda: master.info("stats")["sync_full"] > 1)
+        expect("the link, which is refused", is_up(replica), False)
+        client.config_set("replica-field-deadlines", "leave-out")
+        expect_same("without deadlines of fields", master, replica)
+        client.execute_command("HPEXPIRE", "fields", 1, "FIELDS", 1, "a")
+        wait_until("a field stays past its deadline", lambda: replica.client().hgetall("fields") == {b"b": b"2"})
+    finally:
+        for node in (master, replica):
+            node.clean_up()
+
+
+def check_late_replica(master, replica):
+    """It runs commands when the deadlines that they gave have passed: the master says what went."""
+    client, other = master.client(), replica.client()
+    client.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+    client.set("text", 1)
+    payload = client.dump("text")
+    expect_same("before it is late", master, replica)
+    replica.process.send_signal(signal.SIGSTOP)
+    pipe = client.pipeline()
+    pipe.hset("late", mapping={"a": 1, "b": 5, "c": 3})
+    pipe.execute_command("HPEXPIRE", "late", 300, "FIELDS", 3, "a", "b", "c")
+    pipe.hincrby("late", "b", 1)
+    pipe.execute_command("HPERSIST", "late", "FIELDS", 2, "a", "b")
+    pipe.execute_command("HSETEX", "late", "PX", 300, "FIELDS", 1, "d", 4)
+    pipe.execute_command("HPERSIST", "late", "FIELDS", 1, "d")
+    pipe.restore("restored", 300, payload)
+    pipe.persist("restored")
+    pipe.set("set", 1, px=300)
+    pipe.execute_command("GETEX", "set", "PX", 300)
+    pipe.persist("set")
+    pipe.hset("gone", mapping={"a": 1})
+    pipe.execute_command("HPEXPIRE", "gone", 300, "FIELDS", 1, "a")
+    pipe.execute()
+    time.sleep(0.5)
+    replica.process.send_signal(signal.SIGCONT)
+    client.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", 1)
+    wait_until("a field stays past its deadline", lambda: client.dbsize() == 6)
+    expect_same("after it was late", master, replica)
+    expect("fields", other.hgetall("late"), {b"a": b"1", b"b": b"6", b"d": b"4"})
+    expect("counts", (other.hlen("late"), other.dbsize()), (3, client.dbsize()))
+
+
 def check_setts(sett):
     """What another Sett says of its disk; what REPLICAOF does to who waits, and beside writes of a MULTI block."""
     master, replica = Node(sett), Node(sett)
     try:
         for node in (master, replica):
             node.start()
+        client = master.client()
+        client.set("alone", 1)
+        expect("WAITAOF without replicas", client.execute_command("WAITAOF", 1, 0, 0), [1, 0])
+        add_field_deadline(client)
         follow(replica, master.port)
         wait_until("no link", lambda: is_up(replica))
-        client = master.client()
+        expect("deadlines of fields", replica.client().execute_command("HPEXPIRETIME", "fields", "FIELDS", 2, "a", "b"),
+               [4000000000000, -1])
+        check_late_replica(master, replica)
         for i in range(3):
             client.set("durable", i)
             expect("WAITAOF there", client.execute_command("WAITAOF", 1, 1, 60000), [1, 1])
@@ -466,6 +530,7 @@ def main():
     check_stuck_replica(sett)
     check_fork(sett, redis_server)
     check_setts(sett)
+    check_field_deadlines(sett, redis_server)
     print("ok")
 
 

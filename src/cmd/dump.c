@@ -155,7 +155,8 @@ settle_deadline(struct command_context *c, const struct restore_options *o, uint
 	int status = key_open(&c->view, c->db, c->argv[1], &k);
 	if (status != SETT_OK || !k.exists)
 		return status;
-	*ret_deadline = deadline > (int64_t)c->view.now_ms ? (uint64_t)deadline : 0;
+	*ret_deadline =
+		deadline > 0 && !keyspace_is_past(&c->view, (uint64_t)deadline) ? (uint64_t)deadline : 0;
 	return *ret_deadline != 0 ? key_set_expiry(&k, *ret_deadline) : key_delete(&k);
 }
 

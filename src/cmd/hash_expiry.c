@@ -62,7 +62,7 @@ static const char bad_count[] = "ERR Number of fields must be a positive integer
 static int
 set_deadline(struct open_hash *h, const struct hash_field *field, uint64_t deadline, bool *ret_deleted)
 {
-	bool deleted = deadline != 0 && deadline <= h->key.view->now_ms;
+	bool deleted = deadline != 0 && keyspace_is_past(h->key.view, deadline);
 	if (ret_deleted != NULL)
 		*ret_deleted = deleted;
 	return deleted ? hash_remove(&h->hash, field) : hash_set_deadline(&h->hash, field, deadline);
@@ -584,7 +584,7 @@ setex_field(struct command_context *c, struct open_hash *h, struct bytes name, s
 {
 	struct hash_field field;
 	uint64_t deadline = o->deadline;
-	bool is_past = o->has_deadline && deadline <= h->key.view->now_ms;
+	bool is_past = o->has_deadline && keyspace_is_past(h->key.view, deadline);
 	if (o->keep || is_past) {
 		int status = hash_find(&h->hash, name, &field);
 		if (status != SETT_OK && status != SETT_NOT_FOUND)
@@ -624,7 +624,7 @@ command_hsetex(struct command_context *c)
 		status = hash_save(&h.hash);
 	if (status != SETT_OK || !go)
 		return status;
-	bool has_passed = options.has_deadline && options.deadline <= c->view.now_ms;
+	bool has_passed = options.has_deadline && keyspace_is_past(&c->view, options.deadline);
 	status = key_event(&h.key, EVENT_HASH, "hset");
 	return tell_deadlines(status, &h, options.has_deadline && !has_passed ? "hexpire" : NULL, has_passed);
 }

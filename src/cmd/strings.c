@@ -357,7 +357,7 @@ command_getex(struct command_context *c)
 	status = context_reply_string(c, &k);
 	if (status != SETT_OK)
 		return status;
-	if (o.has_deadline && deadline <= c->view.now_ms)
+	if (o.has_deadline && keyspace_is_past(&c->view, deadline))
 		return delete_alone(c, &k);
 	if (o.has_deadline)
 		return change_deadline(c, &k, deadline, "expire");

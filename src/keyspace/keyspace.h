@@ -152,8 +152,8 @@ struct keyspace_view {
 	struct view_epoch *epochs; /* of the databases used so far; a hash table in the arena */
 	unsigned epoch_count, epoch_capacity;
 	struct touched_key *first_touched, *last_touched;
-	bool allow_expired; /* DEBUG and the expirer look at expired keys too */
-	uint64_t observed;  /* newest epoch change that was seen, or commit that was otherwise heard of: joins
+	bool allow_expired; /* DEBUG looks at expired keys too; who follows a master is told when they go (I27) */
+	uint64_t observed; /* newest epoch change that was seen, or commit that was otherwise heard of: joins
 			       sett_txn_observed (I1) */
 	struct expired_key *first_expired; /* met so far, newest first: hints for the expirer */
 	unsigned expired_count;
@@ -186,6 +186,13 @@ struct keyspace_view {
 	/* replacement.h: what the view sees and changes instead of what is served; NULL. Set after keyspace_begin */
 	struct replacement *replacement;
 };
+
+/* Whether what gets this deadline goes at once. A master's command gives it to what its next one may make last. */
+static inline bool
+keyspace_is_past(const struct keyspace_view *view, uint64_t deadline)
+{
+	return deadline <= view->now_ms && !view->allow_expired;
+}
 
 /* `txn` is running with SETT_TXN_MANUAL_CONFLICTS. */
 int keyspace_begin(struct keyspace_view *, struct keyspace *, struct sett_txn *txn, struct arena *);

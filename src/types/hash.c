@@ -10,11 +10,14 @@ enum { FIELDS_MAX = 5 * VARINT_MAX_SIZE + HASH_TAIL_MAX };
 
 /* ---- opening ---- */
 
-/* Whether a deadline has passed; all transactions agree on that (I18). */
+/* Whether a deadline has passed; all transactions agree on that (I18). Who follows a master, or reads a file, is told when a
+ * field goes (I27). */
 static bool
 judge_deadline(const struct hash *h, uint64_t deadline)
 {
 	const struct keyspace_view *view = h->key->view;
+	if (view->allow_expired)
+		return false;
 	bool passed = view->now_ms > deadline;
 	if (passed)
 		sett_txn_deadline_passed(view->txn, deadline);
