@@ -52,8 +52,12 @@ int
 acks_wait(struct replication *r, struct client *client, const struct ack_wish *wish)
 {
 	struct ack_wait *w = malloc(sizeof(*w));
-	if (w == NULL)
-		return SETT_NO_MEMORY;
+	/* Nobody else looks whether what was written here is durable. */
+	int status = w != NULL ? keeper_start(r) : SETT_NO_MEMORY;
+	if (status != SETT_OK) {
+		free(w);
+		return status;
+	}
 	*w = (struct ack_wait){.replication = r, .client = client, .wish = *wish};
 	client->ack_wait = w;
 	mutex_lock(&r->lock);

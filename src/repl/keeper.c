@@ -1,6 +1,7 @@
-/* The replication's thread. It runs from the first replica on, some times a second and when there is news: moves old bytes
- * of the history to the file, begins full syncs, asks for acknowledgements, keeps connections, drops replicas that are
- * silent, and ends the stream when nobody comes for it. */
+/* The replication's thread. It runs from the first replica on, or the first client that waits for acknowledgements, some
+ * times a second and when there is news: moves old bytes of the history to the file, begins full syncs, asks for
+ * acknowledgements, ends waits for the disk, keeps connections, drops replicas that are silent, and ends the stream when
+ * nobody comes for it. */
 #include <stdlib.h>
 
 #include "repl/full_sync.h"
@@ -79,6 +80,15 @@ ping_replicas(struct keeper *k)
 		say(r, ping, sizeof(ping) - 1);
 }
 
+/* What was written here becomes durable without a word from replicas. */
+static void
+settle_acks(struct replication *r)
+{
+	mutex_lock(&r->lock);
+	acks_settle_locked(r);
+	mutex_unlock(&r->lock);
+}
+
 /* ---- once a second ---- */
 
 static void
@@ -109,7 +119,6 @@ check_replicas(struct keeper *k)
 		check_replica_locked(r, list_entry(l, struct replica, link), now);
 	replicas_judge_locked(r);
 	replication_trim_locked(r);
-	acks_settle_locked(r);
 	mutex_unlock(&r->lock);
 	replication_wake(r);
 }
@@ -145,6 +154,7 @@ run(void *arg)
 		spill(r);
 		full_sync_begin(r);
 		ask_for_acks(r);
+		settle_acks(r);
 		ping_replicas(&k);
 		check_replicas(&k);
 		end_unwanted_stream(r);
