@@ -103,6 +103,8 @@ add_ability(struct command_context *c, struct replica *replica, struct bytes val
 		replica_add_ability(replica, REPLICA_CAN_EOF);
 	else if (argument_is(value, "psync2"))
 		replica_add_ability(replica, REPLICA_CAN_PSYNC2);
+	else if (argument_is(value, "field-deadlines"))
+		replica_add_ability(replica, REPLICA_KNOWS_FIELD_DEADLINES);
 	return SETT_OK;
 }
 

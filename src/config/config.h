@@ -33,7 +33,8 @@ struct config_output_limit {
 };
 
 enum config_sync { CONFIG_SYNC_NO, CONFIG_SYNC_EVERYSEC, CONFIG_SYNC_ALWAYS }; /* appendfsync */
-enum config_policy {                                                           /* maxmemory-policy */
+enum config_field_deadlines { CONFIG_FIELD_DEADLINES_REFUSE, CONFIG_FIELD_DEADLINES_LEAVE_OUT };
+enum config_policy { /* maxmemory-policy */
 		     CONFIG_POLICY_VOLATILE_LRU,
 		     CONFIG_POLICY_VOLATILE_LFU,
 		     CONFIG_POLICY_VOLATILE_RANDOM,
@@ -159,6 +160,7 @@ struct config {
 	int rdb_version;            /* (runtime) of files that are written */
 	int64_t key_load_delay;     /* (runtime) likewise, for each key that is loaded */
 	int64_t rdb_key_save_delay; /* (runtime) see rdb/database_writer.h */
+	enum config_field_deadlines replica_field_deadlines; /* (runtime) for those that don't know them */
 	int64_t repl_backlog_size; /* (runtime) bytes of the stream that are kept for replicas that come back */
 	int64_t repl_backlog_ttl, repl_timeout, repl_ping_replica_period; /* (runtime) seconds */
 	bool replica_ignore_maxmemory; /* (runtime) a replica evicts nothing by itself */

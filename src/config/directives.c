@@ -57,6 +57,8 @@ static const struct choice facility_choices[] = {{"user", LOG_USER},     {"local
 						 {"local3", LOG_LOCAL3}, {"local4", LOG_LOCAL4},
 						 {"local5", LOG_LOCAL5}, {"local6", LOG_LOCAL6},
 						 {"local7", LOG_LOCAL7}, {0}};
+static const struct choice field_deadline_choices[] = {
+	{"refuse", CONFIG_FIELD_DEADLINES_REFUSE}, {"leave-out", CONFIG_FIELD_DEADLINES_LEAVE_OUT}, {0}};
 static const struct choice diskless_load_choices[] = {
 	{"disabled", 0}, {"on-empty-db", 1}, {"swapdb", 2}, {0}};
 static const struct choice policy_choices[] = {{"volatile-lru", CONFIG_POLICY_VOLATILE_LRU},
@@ -236,6 +238,8 @@ const struct directive directive_table[] = {
 	{INTEGER("compression-level", 1, 19, "1", FIXED), FIELD(compression_level)},
 	{BOOLEAN("check-at-start", "no", FIXED), FIELD(check_at_start)},
 	{INTEGER("rdb-version", 10, 12, "10", 0), FIELD(rdb_version), .check = check_rdb_version},
+	{CHOICE("replica-field-deadlines", field_deadline_choices, "refuse", 0),
+	 FIELD(replica_field_deadlines)},
 	{BOOLEAN("ignore-redis-files", "no", IMMUTABLE | HIDDEN), FIELD(ignore_redis_files)},
 	{BOOLEAN("import-redis-files", "no", IMMUTABLE | HIDDEN), FIELD(import_redis_files)},
 

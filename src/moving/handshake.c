@@ -146,7 +146,7 @@ handshake_introduce(struct link *l, const struct handshake *h, struct sett_error
 	snprintf(port, sizeof(port), "%u", h->port);
 	const char *listens[] = {"REPLCONF", "listening-port", port};
 	const char *address[] = {"REPLCONF", "ip-address", h->announced_ip};
-	const char *can[] = {"REPLCONF", "capa", "eof", "capa", "psync2"};
+	const char *can[] = {"REPLCONF", "capa", "eof", "capa", "psync2", "capa", "field-deadlines"};
 	int status = ping(l, h, error);
 	if (status == SETT_OK)
 		status = authenticate(l, h, error);
@@ -155,7 +155,7 @@ handshake_introduce(struct link *l, const struct handshake *h, struct sett_error
 	if (status == SETT_OK && h->announced_ip != NULL)
 		status = configure(l, h, address, 3, error);
 	if (status == SETT_OK)
-		status = configure(l, h, can, 5, error);
+		status = configure(l, h, can, 7, error);
 	return status;
 }
 

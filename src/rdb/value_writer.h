@@ -10,6 +10,7 @@ struct lzf_state;
 struct rdb_writer {
 	struct buffer out;
 	bool compresses; /* long strings */
+	bool leaves_out_field_deadlines;
 	bool failed;
 	struct lzf_state *lzf; /* once it is needed */
 	/* What becomes of bytes that are ready; NULL: all stay in `out`. A failure is kept in `failure`. */

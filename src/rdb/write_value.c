@@ -68,6 +68,8 @@ survey_fields(struct value_write *v, struct hash *h, struct field_facts *ret)
 	hash_walk_close(&walk);
 	if (status != SETT_NOT_FOUND)
 		return status;
+	if (v->out->leaves_out_field_deadlines)
+		facts.first_deadline = 0;
 	*ret = facts;
 	return facts.count > 0 ? SETT_OK : SETT_NOT_FOUND;
 }

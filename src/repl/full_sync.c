@@ -7,6 +7,7 @@
 
 #include "rdb/crc64.h"
 #include "rdb/database_writer.h"
+#include "rdb/payload.h"
 #include "repl/private.h"
 #include "storage/base/random.h"
 
@@ -25,6 +26,12 @@ destroy(struct full_sync *s)
 	free(s);
 }
 
+static bool
+knows_field_deadlines(const struct replica *replica)
+{
+	return (replica->abilities & REPLICA_KNOWS_FIELD_DEADLINES) != 0;
+}
+
 struct full_sync *
 full_sync_join(struct replication *r, const struct replica *replica)
 {
@@ -32,7 +39,8 @@ full_sync_join(struct replication *r, const struct replica *replica)
 	if (s == NULL || s->id[0] == '\0' || __atomic_load_n(&s->failed, __ATOMIC_RELAXED) ||
 	    __atomic_load_n(&s->unwanted, __ATOMIC_RELAXED) || strcmp(s->id, r->position.id) != 0 ||
 	    s->leaves_out_keys != replica->leaves_out_keys ||
-	    s->leaves_out_functions != replica->leaves_out_functions || s->offset + 1 < r->history.start)
+	    s->leaves_out_functions != replica->leaves_out_functions ||
+	    s->has_field_deadlines != knows_field_deadlines(replica) || s->offset + 1 < r->history.start)
 		return NULL;
 	s->users++;
 	return s;
@@ -128,7 +136,10 @@ open_file(struct full_sync *s)
 	if (size < 0 || (size_t)size >= sizeof(path))
 		return sett_error_set(&s->error, SETT_INVALID, 0,
 				      "the path of the data directory is too long");
-	int status = vfs_remove(vfs, path, &s->error); /* of a process that was killed in between */
+	struct sett_error ignored;
+	int status = vfs_remove(vfs, path, &ignored); /* of a process that was killed in between */
+	if (status != SETT_OK && status != SETT_NOT_FOUND)
+		s->error = ignored;
 	if (status == SETT_OK || status == SETT_NOT_FOUND)
 		status = vfs_open(vfs, path, VFS_READ | VFS_WRITE | VFS_CREATE, &s->file, &s->error);
 	return status == SETT_OK ? vfs_remove(vfs, path, &s->error) : status;
@@ -195,8 +206,11 @@ static int
 write_databases(struct full_sync *s)
 {
 	const struct replication_options *o = &s->replication->options;
+	bool leaves_out = __atomic_load_n(&o->config->replica_field_deadlines, __ATOMIC_RELAXED) ==
+		CONFIG_FIELD_DEADLINES_LEAVE_OUT;
+	unsigned version = (unsigned)__atomic_load_n(&o->config->rdb_version, __ATOMIC_RELAXED);
 	struct rdb_database_options options = {
-		.version = (unsigned)__atomic_load_n(&o->config->rdb_version, __ATOMIC_RELAXED),
+		.version = s->has_field_deadlines ? (unsigned)RDB_VERSION_DEADLINES : version,
 		.created_ms = clock_wall_ms(o->clock),
 		.leaves_out_keys = s->leaves_out_keys,
 		.leaves_out_libraries = s->leaves_out_functions,
@@ -211,6 +225,7 @@ write_databases(struct full_sync *s)
 	struct rdb_writer writer;
 	struct sett_error error = {0};
 	rdb_writer_init(&writer, __atomic_load_n(&o->config->rdb_compression, __ATOMIC_RELAXED));
+	writer.leaves_out_field_deadlines = leaves_out && options.version < RDB_VERSION_DEADLINES;
 	writer.drain = write_bytes;
 	writer.drain_arg = s;
 	int status = rdb_write_databases(s->snapshot, &options, &writer, &error);
@@ -271,7 +286,10 @@ finish(struct full_sync *s, int status)
 		log_sink_printf(sink, LOG_LEVEL_NOTICE,
 				"Databases for replicas were written: %" PRIu64 " bytes", s->written);
 	else
-		log_sink_printf(sink, LOG_LEVEL_WARNING, "A full sync failed: %s", s->error.message);
+		log_sink_printf(sink, LOG_LEVEL_WARNING, "A full sync failed: %s%s", s->error.message,
+				s->error.status == SETT_INVALID && !s->has_field_deadlines
+					? ", or replica-field-deadlines to leave-out"
+					: "");
 	__atomic_store_n(&s->failed, status != SETT_OK, __ATOMIC_RELAXED);
 	if (status != SETT_OK)
 		drop_users(s);
@@ -353,6 +371,7 @@ full_sync_begin(struct replication *r)
 		s->users = 1;
 		s->leaves_out_keys = replica->leaves_out_keys;
 		s->leaves_out_functions = replica->leaves_out_functions;
+		s->has_field_deadlines = knows_field_deadlines(replica);
 		s->looked_ms = replication_now_ms(r);
 		for (unsigned i = 0; i < SYNC_MARK_SIZE; i += 8)
 			snprintf(s->mark + i, sizeof(s->mark) - i, "%08x", (unsigned)random_entropy());

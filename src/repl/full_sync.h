@@ -12,7 +12,7 @@ enum { SYNC_MARK_SIZE = 40 };
 struct full_sync {
 	struct replication *replication;
 	unsigned users; /* under the replication's lock: replicas, and the thread that makes it */
-	bool leaves_out_keys, leaves_out_functions;
+	bool leaves_out_keys, leaves_out_functions, has_field_deadlines;
 	char id[REPLICATION_ID_SIZE + 1];
 	uint64_t offset; /* of the moment; the next three likewise are set before anybody sees it */
 	uint64_t db;     /* selected then */

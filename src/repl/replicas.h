@@ -20,8 +20,9 @@
 enum replica_state { REPLICA_HANDSHAKE, REPLICA_WAITS, REPLICA_SYNCS, REPLICA_SENT, REPLICA_ONLINE };
 
 enum replica_ability {
-	REPLICA_CAN_EOF = 1 << 0,    /* it takes databases that end with a mark */
-	REPLICA_CAN_PSYNC2 = 1 << 1, /* and another id with +CONTINUE */
+	REPLICA_CAN_EOF = 1 << 0,               /* it takes databases that end with a mark */
+	REPLICA_CAN_PSYNC2 = 1 << 1,            /* and another id with +CONTINUE */
+	REPLICA_KNOWS_FIELD_DEADLINES = 1 << 2, /* in databases, and as commands: as Sett does */
 };
 
 enum { REPLICA_ADDRESS_SIZE = 256 };
