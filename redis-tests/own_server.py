@@ -23,7 +23,9 @@ def wait_until(what, condition, seconds=60):
 class Server:
     def __init__(self, program, *options):
         self.directory = tempfile.mkdtemp(prefix="sett-test.")
+        self.data = self.directory
         self.socket = self.directory + "/socket"
+        self.environment = None  # ours
         self.program = program
         self.options = [str(option) for option in options]
         self.process = None
@@ -31,8 +33,8 @@ class Server:
 
     def start(self):
         port = [] if "--port" in self.options else ["--port", "0"]
-        command = [*self.prefix, self.program, *port, "--unixsocket", self.socket, "--dir", self.directory]
-        self.process = subprocess.Popen(command + self.options, stdout=subprocess.DEVNULL)
+        command = [*self.prefix, self.program, *port, "--unixsocket", self.socket, "--dir", self.data]
+        self.process = subprocess.Popen(command + self.options, stdout=subprocess.DEVNULL, env=self.environment)
         client = self.connect()
         wait_until("the server does not come up", lambda: self.answers(client))
 

@@ -1,7 +1,8 @@
-"""A small proxy on a port of its own: a link that a test can cut."""
+"""A small proxy on a port of its own: a link that a test can cut, and slow."""
 import select
 import socket
 import threading
+import time
 
 
 class Relay:
@@ -15,6 +16,7 @@ class Relay:
         self.pairs = []
         self.accepted = 0
         self.open = True
+        self.pause = 0  # seconds before each piece goes on
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
@@ -44,6 +46,8 @@ class Relay:
                     data = ready.recv(65536)
                     if not data:
                         return
+                    if self.pause > 0:
+                        time.sleep(self.pause)
                     other[ready].sendall(data)
         except (OSError, ValueError):
             pass

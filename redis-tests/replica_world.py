@@ -78,7 +78,7 @@ class World:
         """What redis-server makes of Sett's content."""
         sett.connect(timeout=300).execute_command("SAVE")
         other = self.redis()
-        shutil.copy(sett.directory + "/dump.rdb", other.directory + "/dump.rdb")
+        shutil.copy(sett.data + "/dump.rdb", other.directory + "/dump.rdb")
         other.start()
         found = digest(other)
         other.clean_up()

@@ -99,6 +99,14 @@ run_soak() {
 	/usr/bin/python3 redis-tests/tls_scan.py build-test/src/sett-server
 	build-test/redis-tests/value_log build-test/src/sett-server --keys 200000 --rounds 10
 	build-test/redis-tests/cold build-test/src/sett-server --maxmemory 67108864
+	# A run that is stopped goes on where it was; one that has ended begins anew.
+	for mode in '--rounds 500' '--rounds 50 --sentinel'; do
+		progress=build-test/torture${mode##*[0-9]}.progress
+		# shellcheck disable=SC2086
+		/usr/bin/python3 redis-tests/replication_torture.py build-test/src/sett-server "$(command -v redis-server)" \
+			build-test/redis-tests/synced_files.so $mode --progress "$progress"
+		rm -f "$progress"
+	done
 	directory=$(mktemp -d)
 	build-test/tests/storage/drops --ids 2000000 --directory "$directory/db"
 	rm -rf "$directory"
