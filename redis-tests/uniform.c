@@ -5,7 +5,7 @@
  *	uniform SERVER [DRAWS_PER_MEMBER]
  *
  * The statistic of a fair server has ELEMENTS - 1 degrees of freedom, so it is normal as far as matters here; one beyond
- * DEVIATIONS_MAX standard deviations, on either side, comes once in five million times, and there are six.
+ * DEVIATIONS_MAX standard deviations, on either side, comes once in five million times, and there are seven.
  */
 #include <math.h>
 #include <stdio.h>
@@ -57,9 +57,8 @@ fill(struct tally *t, const char *command, const char *key, const char *before, 
 
 /* Counts the names of an array. */
 static struct reply *
-draw(struct tally *t, const char *command, const char *key, const char *count)
+count_names(struct tally *t, const char *command, struct reply *reply)
 {
-	struct reply *reply = client_command(t->client, command, key, count, NULL);
 	if (reply == NULL || reply->count != AT_ONCE)
 		give_up(command, reply == NULL ? t->client : NULL);
 	for (size_t i = 0; i < reply->count; i++) {
@@ -69,6 +68,21 @@ draw(struct tally *t, const char *command, const char *key, const char *count)
 		t->seen[n]++;
 	}
 	return reply;
+}
+
+static struct reply *
+draw(struct tally *t, const char *command, const char *key, const char *count)
+{
+	return count_names(t, command, client_command(t->client, command, key, count, NULL));
+}
+
+/* AT_ONCE pops in one transaction, each of which finds what those before it have written. */
+static struct reply *
+pop_one_by_one(struct tally *t)
+{
+	static const char script[] =
+		"local r = {} for i = 1, 1000 do r[i] = redis.call('SPOP', KEYS[1]) end return r";
+	return count_names(t, "SPOP", client_command(t->client, "EVAL", script, "1", "s", NULL));
 }
 
 /* `draws` in all; `variance` is that of an element's count, as a share of its mean. */
@@ -97,14 +111,14 @@ test_draws(struct tally *t, const char *command, const char *key, const char *co
 
 /* A tenth is popped, and put back: of what is drawn without being put back, counts vary less. */
 static bool
-test_pops(struct tally *t, int per_member)
+test_pops(struct tally *t, const char *what, bool one_by_one, int per_member)
 {
 	enum { TENTH = ELEMENTS / 10 };
 	int rounds = per_member * 10;
 	for (int round = 0; round < rounds; round++) {
 		struct reply *popped[TENTH / AT_ONCE];
 		for (int i = 0; i < TENTH / AT_ONCE; i++)
-			popped[i] = draw(t, "SPOP", "s", "1000");
+			popped[i] = one_by_one ? pop_one_by_one(t) : draw(t, "SPOP", "s", "1000");
 		for (int i = 0; i < TENTH / AT_ONCE; i++) {
 			t->argv[0] = "SADD";
 			t->argv[1] = "s";
@@ -117,7 +131,7 @@ test_pops(struct tally *t, int per_member)
 			reply_free(popped[i]);
 		}
 	}
-	return judge(t, "SPOP", (double)rounds * TENTH, 0.9);
+	return judge(t, what, (double)rounds * TENTH, 0.9);
 }
 
 /* `options` decide whether the keys get into tables. */
@@ -166,7 +180,8 @@ main(int argc, char **argv)
 	int unfair = !test_draws(&tally, "SRANDMEMBER", "s", "-1000", per_member);
 	unfair += !test_draws(&tally, "HRANDFIELD", "h", "-1000", per_member);
 	unfair += !test_draws(&tally, "ZRANDMEMBER", "z", "-1000", per_member);
-	unfair += !test_pops(&tally, per_member);
+	unfair += !test_pops(&tally, "SPOP", false, per_member);
+	unfair += !test_pops(&tally, "SPOP in a script", true, per_member);
 	client_close(tally.client);
 	server_process_free(server, unfair > 0);
 	static const char *const small[] = {"--maxmemory", "16mb", NULL};

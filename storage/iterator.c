@@ -26,6 +26,7 @@ struct sett_iterator {
 	unsigned misses;                    /* txn->ahead.misses that were seen to */
 	size_t range;                       /* index into txn->ranges */
 	bool tracks_range;
+	bool is_committed;
 	bool valid;
 };
 
@@ -101,6 +102,7 @@ sett_iterator_open(struct sett_txn *txn, const struct sett_iterator_options *opt
 	it->txn = txn;
 	int r = SETT_OK;
 	if (options) {
+		it->is_committed = options->is_committed;
 		r = set_key(&it->lower, options->lower);
 		if (r == SETT_OK)
 			r = set_key(&it->upper, options->upper);
@@ -110,7 +112,7 @@ sett_iterator_open(struct sett_txn *txn, const struct sett_iterator_options *opt
 		it->tracks_range = r == SETT_OK;
 	}
 	if (r == SETT_OK)
-		r = make_merge(txn, it, &txn->error, &it->merge);
+		r = make_merge(txn, it->is_committed ? NULL : it, &txn->error, &it->merge);
 	if (r != SETT_OK) {
 		buffer_free(&it->lower);
 		buffer_free(&it->upper);

@@ -2,7 +2,6 @@
 #include "cmd/commands.h"
 #include "cmd/hashes.h"
 #include "storage/base/hash.h"
-#include "types/member_draw.h"
 
 /* One of several chosen fields. */
 static int
@@ -26,8 +25,8 @@ walk_to(struct hash_walk *walk, uint64_t place, struct hash_field *ret)
 	return status;
 }
 
-int
-draw_field(struct command_context *c, struct hash_walk *walk, uint64_t live, struct hash_field *ret)
+static int
+draw_by_walk(struct command_context *c, struct hash_walk *walk, uint64_t live, struct hash_field *ret)
 {
 	struct hash *h = walk->hash;
 	if (context_is_given_up(c))
@@ -42,32 +41,23 @@ draw_field(struct command_context *c, struct hash_walk *walk, uint64_t live, str
 	return walk_to(walk, keyspace_random(c->server->keyspace) % live, ret);
 }
 
-/* Draws of fields that stay where they are: names alone, if that will do and is cheaper, else by a walk. */
-struct field_draws {
-	struct command_context *c;
-	struct hash *hash;
-	uint64_t live;
-	bool with_values;
-	bool by_name;
-	struct member_draw names; /* by_name */
-	struct hash_walk walk;    /* else */
-};
-
-static int
-begin_draws(struct command_context *c, struct hash *h, uint64_t live, bool with_values,
-	    struct field_draws *ret)
+int
+begin_draws(struct command_context *c, struct hash *h, uint64_t live, bool is_whole, struct field_draws *ret)
 {
+	struct member_counts counts = {.count = h->count,
+				       .dead = h->dead,
+				       .bytes = h->object_bytes,
+				       .is_committed = h->key->root.record.timestamp != UINT64_MAX};
 	ret->c = c;
 	ret->hash = h;
 	ret->live = live;
-	ret->with_values = with_values;
+	ret->is_whole = is_whole;
 	ret->by_name = h->object != 0 && h->with_deadline == 0 &&
-		h->key->root.record.timestamp != UINT64_MAX /* its own write */ &&
-		member_draw_begin(&h->members, h->key->root.record.timestamp, h->count, &ret->names);
+		member_draw_begin(&h->members, &counts, &ret->names);
 	return ret->by_name ? SETT_OK : hash_walk(h, &ret->walk);
 }
 
-static void
+void
 end_draws(struct field_draws *d)
 {
 	if (d->by_name)
@@ -76,37 +66,42 @@ end_draws(struct field_draws *d)
 		hash_walk_close(&d->walk);
 }
 
-/* The field of a name that was drawn. */
+/* SETT_NOT_FOUND: it takes a walk. */
 static int
-field_of_stored(struct field_draws *d, struct bytes stored, struct hash_field *ret)
+draw_by_name(struct field_draws *d, struct hash_field *ret)
 {
-	/* A long name is another than what is stored for it. */
-	if (!d->with_values && stored.size <= MEMBER_STORED_MAX) {
-		ret->name = stored;
-		return SETT_OK;
+	enum { TRIES = 64 };
+	struct bytes stored;
+	bool is_certain;
+	int status = SETT_NOT_FOUND;
+	for (int tries = 0; status == SETT_NOT_FOUND && tries < TRIES; tries++) {
+		status = member_draw_next(&d->names, &stored, &is_certain);
+		if (status != SETT_OK)
+			return status;
+		/* A long name is another than what is stored for it. */
+		if (!d->is_whole && is_certain && stored.size <= MEMBER_STORED_MAX) {
+			ret->name = stored;
+			return SETT_OK;
+		}
+		status = hash_find_stored(d->hash, stored, ret);
 	}
-	int status = hash_find_stored(d->hash, stored, ret);
-	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
+	return status;
 }
 
-/* `ret` until the next one; of a field without its value the name alone is set. */
-static int
+int
 next_draw(struct field_draws *d, struct hash_field *ret)
 {
-	struct bytes stored;
 	if (!d->by_name)
-		return draw_field(d->c, &d->walk, d->live, ret);
+		return draw_by_walk(d->c, &d->walk, d->live, ret);
 	if (context_is_given_up(d->c))
 		return context_give_up(d->c);
-	int status = member_draw_next(&d->names, &stored);
-	if (status == SETT_OK)
-		return field_of_stored(d, stored, ret);
+	int status = draw_by_name(d, ret);
 	if (status != SETT_NOT_FOUND)
 		return status;
 	member_draw_end(&d->names);
 	d->by_name = false;
 	status = hash_walk(d->hash, &d->walk);
-	return status == SETT_OK ? draw_field(d->c, &d->walk, d->live, ret) : status;
+	return status == SETT_OK ? draw_by_walk(d->c, &d->walk, d->live, ret) : status;
 }
 
 int

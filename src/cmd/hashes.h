@@ -5,6 +5,7 @@
 #include "cmd/lookup.h"
 #include "cmd/scan.h"
 #include "types/hash.h"
+#include "types/member_draw.h"
 #include "types/set_result.h"
 
 /* From the configuration. */
@@ -47,9 +48,23 @@ int reply_parts(struct command_context *, struct hash *, const struct hash_field
 /* HSCAN, SSCAN, ZSCAN. */
 int scan_hash(struct command_context *, struct open_hash *, uint64_t cursor, enum scan_kind);
 
-/* A field drawn from `live`, which is not 0: each with the same chance. Where most are past their deadlines, by walking to
- * it. The walk has been opened; it is moved. */
-int draw_field(struct command_context *, struct hash_walk *, uint64_t live, struct hash_field *ret);
+/* Draws of fields, each of those that are there with the same chance: by their names alone, if that will do and is cheaper, else by
+ * a walk; where most are past their deadlines, by walking to one. `live` are there, not 0. With `is_whole` all of a field is
+ * read, else its name. Between draws, fields that were drawn may be removed. */
+struct field_draws {
+	struct command_context *c;
+	struct hash *hash;
+	uint64_t live;
+	bool is_whole;
+	bool by_name;
+	struct member_draw names; /* by_name */
+	struct hash_walk walk;    /* else */
+};
+int begin_draws(struct command_context *, struct hash *, uint64_t live, bool is_whole,
+		struct field_draws *ret);
+/* `ret` until the next one. */
+int next_draw(struct field_draws *, struct hash_field *ret);
+void end_draws(struct field_draws *);
 /* The reply of HRANDFIELD and SRANDMEMBER, without a count and with one: negative, the same field may come again. */
 int reply_random_field(struct command_context *, struct open_hash *);
 int reply_random_fields(struct command_context *, struct open_hash *, int64_t count, bool with_values);

@@ -195,31 +195,37 @@ note_taken(struct command_context *c, const struct open_hash *set, struct propag
 
 /* Takes a member that is drawn, and appends it to the reply. */
 static int
-pop_drawn(struct command_context *c, struct open_hash *set, struct hash_walk *walk, struct propagated *taken)
+pop_drawn(struct command_context *c, struct open_hash *set, struct field_draws *draws,
+	  struct propagated *taken)
 {
 	struct hash_field member;
-	int status = draw_field(c, walk, set->hash.count, &member);
+	struct sett_read_mark reads = hash_read_mark(&set->hash);
+	draws->live = set->hash.count;
+	int status = next_draw(draws, &member);
 	if (status == SETT_OK)
 		status = reply_parts(c, &set->hash, &member, HASH_NAMES);
 	if (status == SETT_OK)
 		status = note_taken(c, set, taken, member.name);
-	return status == SETT_OK ? hash_remove(&set->hash, &member) : status;
+	if (status == SETT_OK)
+		status = hash_remove(&set->hash, &member);
+	hash_forget_reads(&set->hash, &reads);
+	return status;
 }
 
 static int
 pop_one(struct command_context *c, struct open_hash *set)
 {
-	struct hash_walk walk;
+	struct field_draws draws;
 	struct propagated taken = {0};
 	if (set->hash.count == 0) {
 		resp_null(c->reply);
 		return SETT_OK;
 	}
-	int status = hash_walk(&set->hash, &walk);
+	int status = begin_draws(c, &set->hash, set->hash.count, true, &draws);
 	if (status != SETT_OK)
 		return status;
-	status = pop_drawn(c, set, &walk, &taken);
-	hash_walk_close(&walk);
+	status = pop_drawn(c, set, &draws, &taken);
+	end_draws(&draws);
 	if (status == SETT_OK)
 		status = hash_save(&set->hash);
 	if (status == SETT_OK)
@@ -255,13 +261,13 @@ pop_selection(struct command_context *c, struct open_hash *set, uint64_t count, 
 static int
 pop_drawn_ones(struct command_context *c, struct open_hash *set, uint64_t count, struct propagated *taken)
 {
-	struct hash_walk walk;
-	int status = hash_walk(&set->hash, &walk);
+	struct field_draws draws;
+	int status = begin_draws(c, &set->hash, set->hash.count, true, &draws);
 	if (status != SETT_OK)
 		return status;
 	for (; count > 0 && status == SETT_OK; count--)
-		status = pop_drawn(c, set, &walk, taken);
-	hash_walk_close(&walk);
+		status = pop_drawn(c, set, &draws, taken);
+	end_draws(&draws);
 	return status;
 }
 

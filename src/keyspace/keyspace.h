@@ -142,6 +142,8 @@ struct prepared_key {
 	struct sett_key engine_key;
 };
 
+enum { ELEMENT_PREFIX_SIZE = 17 };
+
 /* One transaction's look at the keyspace. Lives in the command context; all zero but for what keyspace_begin
  * sets. */
 struct keyspace_view {
@@ -183,6 +185,12 @@ struct keyspace_view {
 	bool may_build; /* new collections may be built in commits of their own. Set after keyspace_begin */
 	struct object_build *builds; /* those of this transaction */
 	struct object_build *build;  /* of a view of elements: that which it belongs to */
+	/* types/member_draw.h: the collection that was drawn from last before the transaction wrote to it */
+	struct drawn_state {
+		uint8_t prefix[ELEMENT_PREFIX_SIZE];
+		uint64_t additions, dead;
+		uint32_t generation, moved;
+	} drawn;
 	/* replacement.h: what the view sees and changes instead of what is served; NULL. Set after keyspace_begin */
 	struct replacement *replacement;
 };
@@ -265,7 +273,6 @@ int keyspace_count_due(struct keyspace_view *, unsigned db, int64_t *ret);
  * renewed at once. */
 int keyspace_take_object(struct keyspace_view *, uint64_t *ret);
 /* The prefix of an object's elements. `ret` has room for ELEMENT_PREFIX_SIZE bytes. */
-enum { ELEMENT_PREFIX_SIZE = 17 };
 void keyspace_element_prefix(uint8_t *ret, uint64_t epoch, uint64_t object);
 /* What stands for a name that is too long for an engine key, after its beginning: 128 bits. */
 enum { NAME_HASH_SIZE = 16 };

@@ -1,26 +1,42 @@
-/* Draws of members' names from a spread collection that stays as it is meanwhile.
+/* Draws of members' names from a spread collection.
  *
- * The hashes of members are cut into ranges, and a draw asks for all names of a range. Those are kept as notes of the
- * engine (sett_txn_note), under the timestamp of the root, which every change of who is a member writes anew. So a collection
- * that is read and not changed is drawn from without a walk. */
+ * The hashes of members are cut into ranges, and a draw asks for all names of a range, which are kept as notes of the engine
+ * (sett_txn_note). They are kept under how many members there are and were removed, in sum: that tells one *addition* from
+ * another, and stays the same when members are removed. So the notes of a state have all members that it has now, and
+ * perhaps some that are gone: who draws a name of a note that is not the newest looks whether it is still there, and draws
+ * again if not. A collection that is read, or popped from, is drawn from without a walk.
+ *
+ * The names that are noted are those from before the transaction's own writes, which may come to nothing. If it has added
+ * members, or moved some to another generation, names are not drawn from notes. */
 #ifndef SETT_TYPES_MEMBER_DRAW_H
 #define SETT_TYPES_MEMBER_DRAW_H
 
 #include "types/members.h"
 
+/* Of a collection whose members have no deadlines. */
+struct member_counts {
+	uint64_t count;    /* of members */
+	uint64_t dead;     /* removed of this generation, see hash.h */
+	uint64_t bytes;    /* of all names and values, about */
+	bool is_committed; /* the transaction has not changed who is a member */
+};
+
 struct member_draw {
 	const struct members *members;
-	uint64_t state, count;
-	struct member_walk walk; /* its iterator is NULL: it was not needed yet */
-	struct buffer names;     /* of a range, each behind its size */
+	uint64_t additions, dead; /* now */
+	uint64_t noted_dead;      /* before the transaction's own writes */
+	uint64_t start;           /* members when its ranges were cut, not below those that are left */
+	unsigned halvings, width; /* enum draw_width */
+	struct member_walk walk;  /* its iterator is NULL: it was not needed yet */
+	struct buffer note, names;
 	struct buffer drawn;
 };
-/* `state`: the timestamp of the root, which this transaction has not changed. False: there are so few that a walk is cheaper,
- * or so many that their names would take the room of all else. */
-bool member_draw_begin(const struct members *, uint64_t state, uint64_t count, struct member_draw *ret);
-/* A member drawn at random, each with the same probability: its `stored`, until the next call. SETT_NOT_FOUND: none was hit in
- * as many tries as are reasonable. */
-int member_draw_next(struct member_draw *, struct bytes *ret_stored);
+/* False: there are so few that a walk is cheaper, or so many that their names would take the room of all else, or what the
+ * transaction has written is in the way. */
+bool member_draw_begin(const struct members *, const struct member_counts *, struct member_draw *ret);
+/* The `stored` of a member drawn at random, each with the same probability, until the next call. Not `ret_is_certain`: it may
+ * be gone; then draw again. SETT_NOT_FOUND: none was hit in as many tries as are reasonable, or a walk is cheaper. */
+int member_draw_next(struct member_draw *, struct bytes *ret_stored, bool *ret_is_certain);
 void member_draw_end(struct member_draw *);
 
 #endif

@@ -9,8 +9,8 @@ newest_generation(const struct members *m)
 	return m->generation + (m->moved != 0);
 }
 
-int
-members_walk(const struct members *m, uint32_t start, struct member_walk *ret)
+static int
+open_walk(const struct members *m, uint32_t start, bool is_committed, struct member_walk *ret)
 {
 	uint8_t lower[RENEWED_START], upper[RENEWED_START];
 	size_t lower_size = members_begin_generation(m, m->generation, lower);
@@ -20,9 +20,22 @@ members_walk(const struct members *m, uint32_t start, struct member_walk *ret)
 	for (size_t i = upper_size - 1; upper[i] == 0 && i > KIND_SIZE; i--)
 		upper[i - 1]++;
 	struct sett_iterator_options options = {.lower = bytes_of(lower, lower_size),
-						.upper = bytes_of(upper, upper_size)};
+						.upper = bytes_of(upper, upper_size),
+						.is_committed = is_committed};
 	*ret = (struct member_walk){.members = m, .start = start};
 	return sett_iterator_open(m->view->txn, &options, &ret->iterator);
+}
+
+int
+members_walk(const struct members *m, uint32_t start, struct member_walk *ret)
+{
+	return open_walk(m, start, false, ret);
+}
+
+int
+members_walk_committed(const struct members *m, struct member_walk *ret)
+{
+	return open_walk(m, 0, true, ret);
 }
 
 void
@@ -132,31 +145,35 @@ member_walk_seek(struct member_walk *walk, uint32_t hash, struct member *ret)
 }
 
 /* ---- drawing ----
- * The hashes are cut into ranges of about RANGE_MEMBERS members. A range and a place below PLACES in it are drawn, and
- * drawn again until a member is there: so each member has the same chance, as long as no range has more than
- * PLACES members. One in 10^5 has; its members from the last place on share the chance of that place. */
-enum { RANGE_MEMBERS = 8, PLACES = 22 };
+ * The hashes are cut into ranges of about so many members. A range and a place below `places` in it are drawn, and
+ * drawn again until a member is there: so each member has the same chance, as long as no range has more members
+ * than places. One in 10^5 has; its members from the last place on share the chance of that place. Walks want narrow
+ * ranges. Where the names of a range are kept, fewer tries are for nothing in wide ones. */
+static const struct {
+	uint64_t members, places;
+} widths[] = {[DRAW_NARROW] = {8, 22}, [DRAW_WIDE] = {64, 102}};
 
 bool
-members_have_ranges(uint64_t count)
+members_have_ranges(uint64_t count, enum draw_width width)
 {
-	return count / RANGE_MEMBERS > 1;
+	return count / widths[width].members > 1;
 }
 
 void
-draw_range(struct keyspace *keyspace, uint64_t count, struct draw_range *ret)
+draw_range(struct keyspace *keyspace, uint64_t count, enum draw_width width, struct draw_range *ret)
 {
-	uint64_t ranges = count / RANGE_MEMBERS;
+	uint64_t ranges = count / widths[width].members;
 	if (ranges > UINT32_MAX)
 		ranges = UINT32_MAX;
-	if (!members_have_ranges(count)) {
+	if (!members_have_ranges(count, width)) {
 		*ret = (struct draw_range){
 			.end = (uint64_t)1 << 32, .places = count > 0 ? count : 1, .is_all = true};
 		return;
 	}
 	uint64_t range = keyspace_random(keyspace) % ranges;
-	*ret = (struct draw_range){
-		.begin = (range << 32) / ranges, .end = ((range + 1) << 32) / ranges, .places = PLACES};
+	*ret = (struct draw_range){.begin = (range << 32) / ranges,
+				   .end = ((range + 1) << 32) / ranges,
+				   .places = widths[width].places};
 }
 
 /* `status` is that of a move of the iterator. SETT_NOT_FOUND past the range. */
@@ -199,7 +216,7 @@ member_walk_draw(struct member_walk *walk, uint64_t count, struct member *ret)
 	struct keyspace *keyspace = walk->members->view->keyspace;
 	for (int tries = 0; tries < DRAWS_MAX; tries++) {
 		struct draw_range range;
-		draw_range(keyspace, count, &range);
+		draw_range(keyspace, count, DRAW_NARROW, &range);
 		uint64_t place = keyspace_random(keyspace) % range.places;
 		int status = walk_to(walk, &range, place);
 		if (status == SETT_OK && place == range.places - 1 && !range.is_all)

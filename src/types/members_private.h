@@ -58,14 +58,17 @@ void member_key_in(const struct members *, uint32_t generation, uint32_t hash, s
 void member_key(const struct members *, uint32_t hash, struct bytes stored, struct element_key *ret);
 /* Range of hashes to draw from, chosen at random, and the number of places in it: see member_walk.c. */
 enum { DRAWS_MAX = 512 };
+enum draw_width { DRAW_NARROW, DRAW_WIDE };
 struct draw_range {
 	uint64_t begin, end; /* hashes */
 	uint64_t places;
 	bool is_all; /* there is but one range */
 };
-void draw_range(struct keyspace *, uint64_t count, struct draw_range *ret);
+void draw_range(struct keyspace *, uint64_t count, enum draw_width, struct draw_range *ret);
 /* Whether so many members have more than one. */
-bool members_have_ranges(uint64_t count);
+bool members_have_ranges(uint64_t count, enum draw_width);
+/* A walk over what was there before the transaction's own writes. */
+int members_walk_committed(const struct members *, struct member_walk *ret);
 /* Reads the head of `record`. SETT_CORRUPT. */
 int member_decode_head(struct member *);
 

@@ -390,6 +390,7 @@ void sett_txn_release_claim(struct sett_txn *);
 struct sett_iterator_options {
 	struct bytes lower; /* inclusive; empty = from the first key */
 	struct bytes upper; /* exclusive; empty = to the last key */
+	bool is_committed;  /* without the transaction's own writes */
 };
 
 /* Live entries in key order, at the transaction's snapshot with its own writes on top. Not positioned yet.
