@@ -3,7 +3,8 @@
 
     keyspace_events.py SERVER REDIS_SERVER [SEED]
 
-First every line of a script, in which each event has its line, then random commands. After each one a PUBLISH marks
+First every line of a script, in which each event has its line, then random commands, then what newer servers tell of
+keys that are overwritten (classes o and c, Redis 8.2), which redis-server 7 does not know. After each one a PUBLISH marks
 the end of what it may have told. Sett runs twice, the second time with small collections spread over entries.
 """
 import os
@@ -227,6 +228,56 @@ SET after v
 FLUSHALL
 """
 
+# Commands, and what they tell in the channels of events, if all classes and o and c are asked for.
+OVERWRITING = """
+SET s v : set s
+SET s w : overwritten s, set s
+SET s w XX EX 100 : overwritten s, set s, expire s
+SETEX s 100 w : overwritten s, set s, expire s
+GETSET s w : overwritten s, set s
+MSET s 1 t 2 : overwritten s, set s, set t
+SETNX s 1 :
+SET s w NX :
+APPEND s x : append s
+SETRANGE s 0 y : setrange s
+SETBIT b 7 1 : setbit b
+BITOP OR s b : overwritten s, set s
+BITOP OR s none : del s
+INCR i : incrby i
+INCR i : incrby i
+RPUSH l 3 1 2 : rpush l
+RPUSH l 4 : rpush l
+SET l v : overwritten l, type_changed l, set l
+DEL l : del l
+RPUSH l 3 1 2 : rpush l
+SORT l STORE i : overwritten i, type_changed i, sortstore i
+SORT l STORE i : overwritten i, sortstore i
+SORT none STORE i : del i
+SADD p a b : sadd p
+SUNIONSTORE t p : overwritten t, type_changed t, sunionstore t
+SDIFFSTORE t p : overwritten t, sdiffstore t
+SINTERSTORE t none : del t
+ZADD z 1 a 2 b : zadd z
+ZADD z 3 c : zadd z
+ZUNIONSTORE p 1 z : overwritten p, type_changed p, zunionstore p
+ZRANGESTORE p z 0 -1 : overwritten p, zrangestore p
+ZRANGESTORE p none 0 1 : del p
+GEOADD g 13.361389 38.115556 Palermo : zadd g
+GEOSEARCHSTORE b g FROMMEMBER Palermo BYRADIUS 1 km : overwritten b, type_changed b, geosearchstore b
+SET s v : set s
+COPY s z REPLACE : copy_to z, overwritten z, type_changed z
+COPY s z REPLACE : copy_to z, overwritten z
+COPY s s2 : copy_to s2
+RENAME l z : rename_from l, rename_to z, overwritten z, type_changed z
+RENAME z l : rename_from z, rename_to l
+RENAMENX l s :
+RESTORE s 0 DUMP s2 REPLACE : restore s, overwritten s
+RESTORE l 0 DUMP s2 REPLACE : restore l, overwritten l, type_changed l
+RESTORE new 0 DUMP s2 REPLACE : restore new
+HSET h f v : hset h
+SET h v : overwritten h, type_changed h, set h
+"""
+
 
 def fail(text):
 	raise SystemExit("FAILED: keyspace events: " + text)
@@ -240,7 +291,7 @@ class Client:
 		self.file = self.socket.makefile("rb")
 
 	def send(self, words):
-		words = [w.encode() for w in words]
+		words = [w if isinstance(w, bytes) else w.encode() for w in words]
 		self.socket.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
 
 	def read(self):
@@ -337,6 +388,27 @@ def compare(servers, words, where):
 	return 0
 
 
+def overwriting(server):
+	"""Returns how often it tells something else than OVERWRITING says."""
+	ask = server.client.ask
+	if ask("CONFIG", "SET", "notify-keyspace-events", "EAoc") != b"+OK" or ask("CONFIG", "GET", "notify-keyspace-events")[1] != b"AEoc":
+		fail("the classes o and c")
+	ask("FLUSHALL")
+	server.told(["PING"])
+	differences = 0
+	for line in OVERWRITING.strip().split("\n"):
+		command, wanted = line.split(" :")
+		words = command.split(" ")
+		if "DUMP" in words:
+			where = words.index("DUMP")
+			words[where:where + 2] = [ask("DUMP", words[where + 1])]
+		got = ", ".join(f"{channel.split(':', 1)[1]} {key}" for channel, key in server.told(words))
+		if got != wanted.strip():
+			print(f"{command}\n  wanted {wanted}\n  got    {got}")
+			differences += 1
+	return differences
+
+
 def main():
 	seed = int(sys.argv[3]) if len(sys.argv) > 3 else random.randrange(1 << 30)
 	print(f"seed {seed}")
@@ -363,6 +435,7 @@ def main():
 			for _ in range(3000):
 				differences += compare(servers, random_command(chance), "random")
 				commands += 1
+			differences += sum(overwriting(server) for server in servers[1:])
 		finally:
 			for server in servers:
 				server.stop()

@@ -74,6 +74,22 @@ def main():
     expect_closed(control, log, "normal 20mb 0 0", 100000, 1000)
     expect_closed(control, log, "normal 0 1mb 1", 2 << 20, 1)
 
+    # A reply that is never made to its end, as no memory would hold it.
+    control.config_set("client-output-buffer-limit", "normal 1mb 0 0")
+    control.hset("hash", "field", "value")
+    control.sadd("set", "member")
+    control.zadd("zset", {"member": 1})
+    for words in ((b"HRANDFIELD", b"hash"), (b"SRANDMEMBER", b"set"), (b"ZRANDMEMBER", b"zset")):
+        before = len(lines(log))
+        client = connect(path)
+        client.recv(5)
+        client.sendall(request(*words, b"-999999999"))
+        if client.recv(1) != b"":
+            fail("a reply of seven gigabytes is sent")
+        wait_until("no line in the log", lambda count=before: len(lines(log)) > count)
+    if control.info("memory")["used_memory_rss"] > 256 << 20:
+        fail("the memory of such replies")
+
     # Below the limit, or above it for a short time, nobody is closed.
     control.config_set("client-output-buffer-limit", "normal 8mb 1mb 3600")
     control.set("value", "v" * (2 << 20))

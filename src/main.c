@@ -241,6 +241,15 @@ on_progress(void *arg)
 		replication_on_progress(replication);
 }
 
+static void
+on_sync(void *arg, uint64_t duration_ns)
+{
+	struct server *server = arg;
+	/* Otherwise nobody waits for it. Relaxed: CONFIG SET may change it at any time. */
+	if (__atomic_load_n(&server->config->sync, __ATOMIC_RELAXED) == CONFIG_SYNC_ALWAYS)
+		server_took(server, WORK_SYNC_LOG, duration_ns);
+}
+
 static int
 open_database(struct program *p, struct sett_error *error)
 {
@@ -263,6 +272,8 @@ open_database(struct program *p, struct sett_error *error)
 		.workers = config->workers > 0 ? (unsigned)config->workers : 0,
 		.on_progress = on_progress,
 		.on_progress_arg = s,
+		.on_sync = on_sync,
+		.on_sync_arg = s,
 		.on_recovery = on_recovery,
 		.on_recovery_arg = p,
 	};

@@ -74,6 +74,9 @@ sync_log(struct sett_engine *engine, struct sett_error *error)
 			note_log_failure(engine, error);
 		return r;
 	}
+	if (log_durable(engine->log) > before && engine->options.on_sync)
+		engine->options.on_sync(engine->options.on_sync_arg,
+					clock_monotonic_ns(engine->clock) - began);
 	bool all = log_durable(engine->log) >= log_written(engine->log);
 	__atomic_store_n(&engine->unsynced_since_ns, all ? 0 : began, __ATOMIC_RELAXED);
 	if (log_durable(engine->log) > before && engine->options.on_progress)

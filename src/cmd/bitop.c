@@ -240,9 +240,10 @@ command_bitop(struct command_context *c)
 		status = context_enter_long_lane(c);
 	if (status != SETT_OK)
 		return status;
+	bool existed = target.exists;
 	if (w.size > 0)
-		status = tell(put_result(c, &target, &w), &target, EVENT_STRING, "set");
-	else if (target.exists)
+		status = tell_stored(put_result(c, &target, &w), &target, existed, VALUE_STRING, "set");
+	else if (existed)
 		status = delete_target(c, &target);
 	if (status == SETT_OK)
 		resp_integer(c->reply, (int64_t)w.size);

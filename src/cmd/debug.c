@@ -99,6 +99,19 @@ debug_set_skip_checksum_validation(struct command_context *c)
 	return defer_switch(c, set_skip_checksum_validation);
 }
 
+static void
+pause_cron(struct server *server, struct client *client, void *data)
+{
+	if (server->net != NULL)
+		net_pause_cron(server->net, data != NULL);
+}
+
+static int
+debug_pause_cron(struct command_context *c)
+{
+	return defer_switch(c, pause_cron);
+}
+
 static double
 decimal_argument(struct bytes argument)
 {
@@ -527,6 +540,20 @@ debug_packed_threshold(struct command_context *c)
 	return reply_ok(c);
 }
 
+/* Accepted for programs that keep the size of Redis' reply buffers as it is, to test what clients take in memory. Output is
+ * kept in pieces here, so none is ever resized. */
+static int
+debug_reply_buffer(struct command_context *c)
+{
+	int64_t number;
+	bool is_time = argument_is(c->argv[2], "PEAK-RESET-TIME");
+	if (!is_time && !argument_is(c->argv[2], "RESIZING"))
+		return context_syntax_error(c);
+	if (is_time && (argument_is(c->argv[3], "NEVER") || argument_is(c->argv[3], "RESET")))
+		return reply_ok(c);
+	return context_integer(c, c->argv[3], &number) ? reply_ok(c) : OUTCOME_FAILED;
+}
+
 static int
 debug_help(struct command_context *c)
 {
@@ -549,6 +576,8 @@ debug_help(struct command_context *c)
 		"    Show low level info about `key` and associated value.",
 		"PANIC",
 		"    Crash the server simulating a panic.",
+		"PAUSE-CRON <0|1>",
+		"    Stop what is done for connections from time to time, or go on with it.",
 		"POPULATE <count> [<prefix>] [<size>]",
 		"    Create <count> string keys named key:<num>. If <prefix> is specified then",
 		"    it is used instead of the 'key' prefix.",
@@ -563,6 +592,9 @@ debug_help(struct command_context *c)
 		"    * MERGE: keys that are there give way to those of the file;",
 		"    * NOFLUSH: the databases are not emptied before, so no key may be in both;",
 		"    * NOSAVE: the file is read as it is.",
+		"REPLYBUFFER PEAK-RESET-TIME <never|reset|milliseconds>",
+		"REPLYBUFFER RESIZING <0|1>",
+		"    Of no effect: there is no buffer that is resized.",
 		"SEGFAULT",
 		"    Crash the server with sigsegv.",
 		"SET-ACTIVE-EXPIRE <0|1>",
@@ -592,6 +624,8 @@ static const struct {
 	{"SLEEP", 3, 3, debug_sleep},
 	{"SEGFAULT", 2, 2, debug_segfault},
 	{"PANIC", 2, 2, debug_panic},
+	{"PAUSE-CRON", 3, 3, debug_pause_cron},
+	{"REPLYBUFFER", 4, 4, debug_reply_buffer},
 	{"ERROR", 3, 3, debug_error},
 	{"LOG", 3, 3, debug_log},
 	{"QUICKLIST-PACKED-THRESHOLD", 3, 3, debug_packed_threshold},

@@ -126,7 +126,7 @@ refuse_payload(struct command_context *c, const struct rdb_reader *reader)
 
 /* Stores the value under the key, which does not exist. */
 static int
-store_payload(struct command_context *c, struct key *k, struct bytes value)
+store_payload(struct command_context *c, struct key *k, struct bytes value, enum value_type *ret_type)
 {
 	struct rdb_limits limits = rdb_limits_of(c->server->config);
 	struct rdb_reader reader;
@@ -135,6 +135,7 @@ store_payload(struct command_context *c, struct key *k, struct bytes value)
 		return refuse_payload(c, &reader);
 	if (status != SETT_OK)
 		return status;
+	*ret_type = reader.type;
 	status = rdb_store_value(&reader, &limits, k);
 	/* Nothing may follow the value. */
 	if (status == RDB_MALFORMED || (status == SETT_OK && rdb_left(&reader.in) > 0))
@@ -204,15 +205,16 @@ restore(struct command_context *c, struct key *k, const struct restore_options *
 		return context_error(c, "ERR DUMP payload version or checksum are wrong");
 	bool existed = k->exists;
 	uint64_t deadline = 0;
+	enum value_type type = k->root.type;
 	int status = existed ? key_delete(k) : SETT_OK;
 	if (status == SETT_OK)
-		status = store_payload(c, k, value);
+		status = store_payload(c, k, value, &type);
 	if (status == SETT_OK && o->ttl != 0)
 		status = settle_deadline(c, o, &deadline);
 	if (status == SETT_OK && o->ttl != 0)
 		status = propagate_restored(c, o, existed, deadline);
 	if (status == SETT_OK && (o->ttl == 0 || deadline != 0))
-		status = key_event(k, EVENT_GENERIC, "restore");
+		status = tell_overwritten(key_event(k, EVENT_GENERIC, "restore"), k, existed, type);
 	else if (existed)
 		status = tell_deleted(status, k);
 	if (status == SETT_OK)

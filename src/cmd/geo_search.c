@@ -363,25 +363,17 @@ store_found(struct command_context *c, const struct search *s, const struct foun
 {
 	struct open_zset to;
 	int status = open_new_zset(c, *s->target, &to);
+	bool existed = status == SETT_OK && to.members.key.exists;
+	for (size_t i = 0; status == SETT_OK && i < f->count; i++) {
+		const struct found_place *p = &f->items[i];
+		double score = s->stores_distance ? p->distance / s->shape.unit : p->score;
+		status = zset_put(&to.zset, name_of(f, p), score, NULL);
+	}
 	if (status != SETT_OK)
 		return status;
-	if (f->count == 0) {
-		bool existed = to.members.key.exists;
-		status = existed ? tell_deleted(key_delete(&to.members.key), &to.members.key) : SETT_OK;
-	} else {
-		for (size_t i = 0; status == SETT_OK && i < f->count; i++) {
-			const struct found_place *p = &f->items[i];
-			double score = s->stores_distance ? p->distance / s->shape.unit : p->score;
-			status = zset_put(&to.zset, name_of(f, p), score, NULL);
-		}
-		if (status == SETT_OK)
-			status = zset_save(&to.zset);
-		status = tell(status, &to.members.key, EVENT_ZSET,
-			      s->form->is_search ? "geosearchstore" : "georadiusstore");
-	}
-	if (status == SETT_OK)
-		resp_integer(c->reply, (int64_t)f->count);
-	return status;
+	resp_integer(c->reply, (int64_t)f->count);
+	return tell_stored(zset_save(&to.zset), &to.members.key, existed, VALUE_ZSET,
+			   s->form->is_search ? "geosearchstore" : "georadiusstore");
 }
 
 static int

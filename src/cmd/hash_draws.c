@@ -1,7 +1,14 @@
 /* Random fields of a hash or members of a set: HRANDFIELD, SRANDMEMBER, and what SPOP chooses. */
 #include "cmd/commands.h"
 #include "cmd/hashes.h"
+
+#include <inttypes.h>
+
+#include "config/config.h"
+#include "net/client.h"
 #include "storage/base/hash.h"
+
+enum { DRAWS_LONG = 50000 /* of the smallest key: some milliseconds */ };
 
 /* One of several chosen fields. */
 static int
@@ -128,6 +135,24 @@ reply_random_field(struct command_context *c, struct open_hash *h)
 }
 
 /* `count` fields, perhaps the same ones again. */
+/* A reply may be of any length, whatever the size of the key. Past the limit for which its client is closed the rest is not
+ * made: nothing of it is sent. What a script is told has no such limit. */
+static bool
+ends_for_its_size(const struct command_context *c)
+{
+	enum config_client_class class =
+		client_is_subscribed(c->client) ? CONFIG_CLIENT_PUBSUB : CONFIG_CLIENT_NORMAL;
+	/* Relaxed: CONFIG SET may change it at any time. */
+	uint64_t limit = __atomic_load_n(&c->server->config->output_limits[class].hard, __ATOMIC_RELAXED);
+	if (!c->reply->failed && !c->in_script && limit != 0 && c->reply->size > limit) {
+		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING,
+				"Client id=%" PRIu64 " closed for overcoming of output buffer limits.",
+				c->client->id);
+		c->reply->failed = true;
+	}
+	return c->reply->failed;
+}
+
 static int
 reply_draws(struct command_context *c, struct open_hash *h, uint64_t live, uint64_t count, bool with_values)
 {
@@ -137,7 +162,7 @@ reply_draws(struct command_context *c, struct open_hash *h, uint64_t live, uint6
 	if (status != SETT_OK)
 		return status;
 	resp_array(c->reply, with_values && c->protocol == 2 ? 2 * count : count);
-	for (uint64_t i = 0; i < count && status == SETT_OK && !c->reply->failed; i++) {
+	for (uint64_t i = 0; i < count && status == SETT_OK && !ends_for_its_size(c); i++) {
 		struct sett_read_mark reads = hash_read_mark(&h->hash);
 		status = next_draw(&draws, &field);
 		if (status == SETT_OK)
@@ -244,6 +269,8 @@ reply_random_fields(struct command_context *c, struct open_hash *h, int64_t coun
 	int status = wanted > HASH_LONG_WALK ? enter_lane_for_hash(c, &h->hash) : SETT_OK;
 	if (status == SETT_OK)
 		status = count_live_fields(c, h, &live);
+	if (status == SETT_OK && count < 0 && live > 0 && wanted > DRAWS_LONG)
+		status = context_enter_long_lane(c);
 	if (status != SETT_OK)
 		return status;
 	if (live == 0 || count == 0) {

@@ -78,7 +78,8 @@ rename_and_tell(struct key *from, struct key *to)
 	int status = tell_replaced(key_rename(from, to), to, existed);
 	if (status == SETT_OK)
 		status = key_event(from, EVENT_GENERIC, "rename_from");
-	return tell(status, to, EVENT_GENERIC, "rename_to");
+	status = tell(status, to, EVENT_GENERIC, "rename_to");
+	return tell_overwritten(status, to, existed, from->root.type);
 }
 
 /* RENAME and RENAMENX. */
@@ -167,7 +168,8 @@ command_copy(struct command_context *c)
 		return status;
 	bool existed = to.exists;
 	status = tell_replaced(type_copy(&from, &to), &to, existed);
-	return tell(status, &to, EVENT_GENERIC, "copy_to");
+	status = tell(status, &to, EVENT_GENERIC, "copy_to");
+	return tell_overwritten(status, &to, existed, from.root.type);
 }
 
 /* ---- OBJECT ---- */

@@ -42,14 +42,29 @@ tell_deleted(int status, const struct key *k)
 	return status == SETT_OK ? key_event(k, EVENT_GENERIC, "del") : status;
 }
 
+/* Of a key of which a command has replaced all, not changed what it holds; as it was opened, it `existed`. */
+static inline int
+tell_overwritten(int status, const struct key *k, bool existed, enum value_type type)
+{
+	if (status == SETT_OK && existed)
+		status = key_event(k, EVENT_OVERWRITTEN, "overwritten");
+	if (status == SETT_OK && existed && k->root.type != type)
+		status = key_event(k, EVENT_TYPE_CHANGED, "type_changed");
+	return status;
+}
+
 /* Of a key that was replaced by what a command stores, or deleted if that is nothing; `existed` says whether it was
  * there before. */
 static inline int
-tell_stored(int status, const struct key *k, bool existed, enum event_class class, const char *event)
+tell_stored(int status, const struct key *k, bool existed, enum value_type type, const char *event)
 {
-	if (status != SETT_OK || k->exists)
-		return tell(status, k, class, event);
-	return existed ? tell_deleted(status, k) : SETT_OK;
+	static const enum event_class classes[VALUE_TYPE_END] = {[VALUE_STRING] = EVENT_STRING,
+								 [VALUE_LIST] = EVENT_LIST,
+								 [VALUE_SET] = EVENT_SET,
+								 [VALUE_ZSET] = EVENT_ZSET};
+	if (status == SETT_OK && k->exists)
+		return tell(tell_overwritten(status, k, existed, type), k, classes[type], event);
+	return existed ? tell_deleted(status, k) : status;
 }
 
 /* Opens a key to say something of it that is no use of its value: OBJECT IDLETIME does not begin anew. */

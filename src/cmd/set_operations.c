@@ -201,7 +201,7 @@ store_operation(struct command_context *c, enum set_operation operation)
 	if (status != SETT_OK)
 		return status;
 	resp_integer(c->reply, (int64_t)to.hash.count);
-	return tell_stored(hash_save(&to.hash), &to.key, existed, EVENT_SET, events[operation]);
+	return tell_stored(hash_save(&to.hash), &to.key, existed, VALUE_SET, events[operation]);
 }
 
 int

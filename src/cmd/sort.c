@@ -253,20 +253,21 @@ store_values(struct sort *s, size_t first)
 	uint64_t count = count_values(s, first);
 	context_allow_builds(s->c);
 	int status = key_open(&s->c->view, s->c->db, s->target, &target.key);
+	if (status != SETT_OK)
+		return status;
 	resp_integer(s->c->reply, (int64_t)count);
-	if (status == SETT_OK && target.key.exists) {
+	const struct key before = target.key;
+	if (before.exists)
 		status = key_delete(&target.key);
-		if (count == 0)
-			status = tell_deleted(status, &target.key);
-	}
 	if (status == SETT_OK && count > 0)
 		status = open_list(s->c, s->target, &target);
 	if (status != SETT_OK || count == 0)
-		return status;
+		return before.exists ? tell_deleted(status, &before) : status;
 	for (size_t i = first; i < s->items.count && status == SETT_OK; i++)
 		status = give_values(s, sort_items_element(&s->items, i), push_value, &target.list);
 	if (status == SETT_OK)
 		status = list_save(&target.list);
+	status = tell_overwritten(status, &before, before.exists, VALUE_LIST);
 	return tell(status, &target.key, EVENT_LIST, "sortstore");
 }
 

@@ -140,7 +140,11 @@ put_argument(struct command_context *c, struct key *k, size_t index, uint64_t de
 static inline int
 set_argument(struct command_context *c, struct key *k, size_t index, uint64_t deadline)
 {
-	return tell(put_argument(c, k, index, deadline), k, EVENT_STRING, "set");
+	bool existed = k->exists;
+	int status = put_argument(c, k, index, deadline);
+	if (__builtin_expect(c->view.events == 0, 1))
+		return status;
+	return tell_stored(status, k, existed, VALUE_STRING, "set");
 }
 
 /* With a new deadline. */

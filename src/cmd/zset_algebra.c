@@ -387,7 +387,7 @@ store_elements(struct command_context *c, enum operation operation, const struct
 	if (status != SETT_OK)
 		return status;
 	resp_integer(c->reply, (int64_t)r->count);
-	return tell_stored(zset_save(&to.zset), &to.members.key, existed, EVENT_ZSET, events[operation]);
+	return tell_stored(zset_save(&to.zset), &to.members.key, existed, VALUE_ZSET, events[operation]);
 }
 
 static int

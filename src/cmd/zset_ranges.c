@@ -403,5 +403,5 @@ command_zrangestore(struct command_context *c)
 	if (status != SETT_OK)
 		return status;
 	resp_integer(c->reply, (int64_t)range.count);
-	return tell_stored(zset_save(&to.zset), &to.members.key, existed, EVENT_ZSET, "zrangestore");
+	return tell_stored(zset_save(&to.zset), &to.members.key, existed, VALUE_ZSET, "zrangestore");
 }

@@ -66,7 +66,7 @@ struct config_tls {
 };
 
 /* Classes of keyspace events, and the channels in which they are told. */
-#define CONFIG_EVENT_LETTERS "g$lshzxetdKEmn"
+#define CONFIG_EVENT_LETTERS "g$lshzxetdKEmnoc"
 
 struct config {
 	/* network; set at start unless marked (runtime) */

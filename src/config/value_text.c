@@ -176,7 +176,7 @@ parse_score_values(const struct directive *row, const struct bytes *words, size_
 	return SETT_OK;
 }
 
-/* 'A' stands for all classes but m and n. */
+/* 'A' stands for all classes but m, n, o and c. */
 #define MOST_EVENTS "g$lshzxetd"
 static const char event_letters[] = CONFIG_EVENT_LETTERS;
 
@@ -202,7 +202,7 @@ parse_events(const struct directive *row, const struct bytes *words, size_t coun
 	for (size_t i = 0; i < words[0].size; i++) {
 		char c = (char)words[0].data[i];
 		if (c == 0 || (c != 'A' && strchr(event_letters, c) == NULL))
-			return refuse(reason, "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
+			return refuse(reason, "Invalid event class character. Use 'Ag$lshzxeKEtmdnoc'.");
 	}
 	unsigned events = events_read(words[0]);
 	bool has_all = (events & all) == all;

@@ -284,12 +284,14 @@ static bool
 evict_some(struct evictor *e, uint64_t excess)
 {
 	int status = SETT_OK;
+	uint64_t began = clock_monotonic_ns(e->server->clock);
 	for (int draws = 0; draws < DRAWS_MAX && e->victims.count == 0; draws++) {
 		status = draw(e, excess);
 		if (status != SETT_OK && status != SETT_CONFLICT)
 			break;
 	}
 	uint64_t evicted = removal_run(&e->removal, &e->victims);
+	server_took(e->server, WORK_EVICT, clock_monotonic_ns(e->server->clock) - began);
 	__atomic_add_fetch(&e->evicted, evicted, __ATOMIC_RELAXED);
 	return evicted > 0;
 }

@@ -97,7 +97,9 @@ try_later(void *arg, const struct listed_key *d)
 static void
 delete_batch(struct expirer *e)
 {
+	uint64_t began = clock_monotonic_ns(e->server->clock);
 	uint64_t deleted = removal_run(&e->removal, &e->batch);
+	server_took(e->server, WORK_EXPIRE, clock_monotonic_ns(e->server->clock) - began);
 	__atomic_add_fetch(&e->expired, deleted, __ATOMIC_RELAXED);
 }
 

@@ -19,7 +19,11 @@ struct latency_monitor {
 	struct ring rings[LATENCY_EVENTS];
 };
 
-static const char *const names[LATENCY_EVENTS] = {"command", "fast-command"};
+static const char *const names[LATENCY_EVENTS] = {
+	[LATENCY_COMMAND] = "command",           [LATENCY_FAST_COMMAND] = "fast-command",
+	[LATENCY_EXPIRE_CYCLE] = "expire-cycle", [LATENCY_EVICTION_CYCLE] = "eviction-cycle",
+	[LATENCY_LOG_WRITE] = "aof-write",       [LATENCY_LOG_SYNC] = "aof-fsync-always",
+};
 
 const char *
 latency_event_name(enum latency_event event)

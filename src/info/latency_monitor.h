@@ -10,8 +10,16 @@
 #include "config/config.h"
 #include "storage/base/bytes.h"
 
-enum latency_event { LATENCY_COMMAND, LATENCY_FAST_COMMAND, LATENCY_EVENTS };
-/* As Redis calls them: "command", "fast-command". */
+enum latency_event {
+	LATENCY_COMMAND,
+	LATENCY_FAST_COMMAND,
+	LATENCY_EXPIRE_CYCLE,
+	LATENCY_EVICTION_CYCLE,
+	LATENCY_LOG_WRITE,
+	LATENCY_LOG_SYNC,
+	LATENCY_EVENTS
+};
+/* As Redis calls them: "command", "fast-command", ..., "aof-fsync-always". */
 const char *latency_event_name(enum latency_event);
 /* LATENCY_EVENTS if there is none of that name. */
 enum latency_event latency_event_of(struct bytes name);

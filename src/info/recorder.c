@@ -44,6 +44,20 @@ hear_ran(struct server *server, const struct command_run *run)
 }
 
 static void
+hear_took(struct server *server, enum server_work work, uint64_t duration_ns)
+{
+	static const enum latency_event events[] = {
+		[WORK_EXPIRE] = LATENCY_EXPIRE_CYCLE,
+		[WORK_EVICT] = LATENCY_EVICTION_CYCLE,
+		[WORK_WRITE_LOG] = LATENCY_LOG_WRITE,
+		[WORK_SYNC_LOG] = LATENCY_LOG_SYNC,
+	};
+	if (latency_monitor_wants(server->config, duration_ns))
+		latency_monitor_record(server->latency_monitor, events[work], clock_wall_ms(server->clock),
+				       duration_ns);
+}
+
+static void
 hear_refused(struct server *server, const struct command *command, struct bytes error)
 {
 	if (command != NULL)
@@ -56,4 +70,6 @@ recorder_listen(struct server *server)
 {
 	server->listeners.ran = hear_ran;
 	server->listeners.refused = hear_refused;
+	/* release: partner server_took */
+	__atomic_store_n(&server->listeners.took, hear_took, __ATOMIC_RELEASE);
 }

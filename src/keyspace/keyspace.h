@@ -77,20 +77,22 @@ struct expired_key {
 
 /* The classes of keyspace events, in the order of config.h's letters of notify-keyspace-events. */
 enum event_class {
-	EVENT_GENERIC = 1 << 0,   /* g */
-	EVENT_STRING = 1 << 1,    /* $ */
-	EVENT_LIST = 1 << 2,      /* l */
-	EVENT_SET = 1 << 3,       /* s */
-	EVENT_HASH = 1 << 4,      /* h */
-	EVENT_ZSET = 1 << 5,      /* z */
-	EVENT_EXPIRED = 1 << 6,   /* x */
-	EVENT_EVICTED = 1 << 7,   /* e */
-	EVENT_STREAM = 1 << 8,    /* t */
-	EVENT_MODULE = 1 << 9,    /* d */
-	EVENT_BY_KEY = 1 << 10,   /* K: told in the channel of the key */
-	EVENT_BY_NAME = 1 << 11,  /* E: in that of the event */
-	EVENT_KEY_MISS = 1 << 12, /* m */
-	EVENT_NEW = 1 << 13,      /* n */
+	EVENT_GENERIC = 1 << 0,       /* g */
+	EVENT_STRING = 1 << 1,        /* $ */
+	EVENT_LIST = 1 << 2,          /* l */
+	EVENT_SET = 1 << 3,           /* s */
+	EVENT_HASH = 1 << 4,          /* h */
+	EVENT_ZSET = 1 << 5,          /* z */
+	EVENT_EXPIRED = 1 << 6,       /* x */
+	EVENT_EVICTED = 1 << 7,       /* e */
+	EVENT_STREAM = 1 << 8,        /* t */
+	EVENT_MODULE = 1 << 9,        /* d */
+	EVENT_BY_KEY = 1 << 10,       /* K: told in the channel of the key */
+	EVENT_BY_NAME = 1 << 11,      /* E: in that of the event */
+	EVENT_KEY_MISS = 1 << 12,     /* m */
+	EVENT_NEW = 1 << 13,          /* n */
+	EVENT_OVERWRITTEN = 1 << 14,  /* o */
+	EVENT_TYPE_CHANGED = 1 << 15, /* c */
 };
 /* Others that are told, beside the events in a view's `events` (keyspace_set_observed). */
 enum observer {

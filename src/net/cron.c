@@ -43,9 +43,8 @@ check_connection(struct reactor *r, struct connection *c)
 }
 
 static void
-run_cron(void *arg)
+check_share(struct reactor *r)
 {
-	struct reactor *r = arg;
 	uint64_t count = r->connection_count / CRON_SHARE + CRON_CONNECTIONS_MIN;
 	for (uint64_t i = 0; i < count && i < r->connection_count; i++) {
 		struct connection *c = list_entry(r->connections.next, struct connection, all_link);
@@ -56,6 +55,14 @@ run_cron(void *arg)
 	replies_close_held(r);
 	eviction_run(r);
 	pool_relieve(r->net->pool, loop_wall_ms(r->loop));
+}
+
+static void
+run_cron(void *arg)
+{
+	struct reactor *r = arg;
+	if (!__atomic_load_n(&r->net->cron_is_paused, __ATOMIC_RELAXED))
+		check_share(r);
 	if (r->connection_count > 0)
 		connections_arm_cron(r);
 }

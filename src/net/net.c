@@ -257,6 +257,13 @@ net_resume_paused(struct net *net)
 }
 
 void
+net_pause_cron(struct net *net, bool pause)
+{
+	/* Relaxed, partner run_cron: nothing but the switch itself matters. */
+	__atomic_store_n(&net->cron_is_paused, pause, __ATOMIC_RELAXED);
+}
+
+void
 net_wake_reactor(struct net *net, unsigned reactor)
 {
 	assert(reactor < net->reactor_count);

@@ -111,6 +111,9 @@ struct request_handler {
 	void (*deliver)(void *arg, unsigned reactor);
 	/* Whether deliver has anything to do. With it. On the reactor's thread. */
 	bool (*has_news)(void *arg, unsigned reactor);
+	/* A reactor has written the log, which took so long; it is told while latency-monitor-threshold is set. NULL:
+	 * nobody asks. */
+	void (*wrote_log)(void *arg, uint64_t duration_ns);
 	/* The connection is going: free what hangs on the client (transaction state). On the thread that owns
 	 * the client. */
 	void (*client_closed)(void *arg, struct client *);
@@ -149,6 +152,8 @@ int net_run_in_pool(struct net *, void (*run)(void *arg, void *thread), void *ar
 void net_wait_is_over(struct client *);
 /* Calls again what answered REQUEST_PAUSED. Any thread. */
 void net_resume_paused(struct net *);
+/* Whether the reactors' cron (cron.h) does nothing until told otherwise, for tests. Any thread. */
+void net_pause_cron(struct net *, bool pause);
 /* Makes a reactor's next tick begin soon, in which it delivers. Any thread. */
 void net_wake_reactor(struct net *, unsigned reactor);
 /* Appends a message, whole replies in the client's protocol, to what is sent to the client; it leaves once

@@ -30,8 +30,9 @@ struct net {
 	struct tls tls;
 	struct listening listening; /* the first reactor's thread accepts */
 
-	bool stopping;     /* atomic: nothing more is executed */
-	uint64_t accepted; /* atomic: connections alive, from accept to close: what maxclients bounds */
+	bool stopping;       /* atomic: nothing more is executed */
+	bool cron_is_paused; /* atomic: net_pause_cron */
+	uint64_t accepted;   /* atomic: connections alive, from accept to close: what maxclients bounds */
 
 	struct registry registry;
 

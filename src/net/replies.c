@@ -50,13 +50,26 @@ replies_frontier(struct reactor *r)
 	return r->frontier;
 }
 
+/* There is no look at the clock unless somebody wants to know. */
+static int
+write_log(struct net *net)
+{
+	bool is_timed = __atomic_load_n(&net->config->latency_monitor_threshold, __ATOMIC_RELAXED) > 0;
+	if (__builtin_expect(!is_timed || net->handler.wrote_log == NULL, 1))
+		return sett_engine_write_unsynced(net->engine);
+	uint64_t began = clock_monotonic_ns(net->clock);
+	int status = sett_engine_write_unsynced(net->engine);
+	net->handler.wrote_log(net->handler.arg, clock_monotonic_ns(net->clock) - began);
+	return status;
+}
+
 void
 replies_write_commits(struct reactor *r)
 {
 	struct net *net = r->net;
 	if (r->newest <= sett_engine_written(net->engine))
 		return;
-	int status = sett_engine_write_unsynced(net->engine);
+	int status = write_log(net);
 	uint64_t now_ms = loop_wall_ms(r->loop);
 	if (status == SETT_OK || now_ms - r->last_error_ms < ERROR_LOG_INTERVAL_MS)
 		return;

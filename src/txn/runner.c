@@ -689,6 +689,13 @@ deliver(void *arg, unsigned reactor)
 		replication_deliver(runner->server->replication, reactor);
 }
 
+static void
+wrote_log(void *arg, uint64_t duration_ns)
+{
+	const struct runner *runner = arg;
+	server_took(runner->server, WORK_WRITE_LOG, duration_ns);
+}
+
 static bool
 has_news(void *arg, unsigned reactor)
 {
@@ -723,6 +730,7 @@ runner_handler(struct runner *runner)
 					.take_wait_reply = take_wait_reply,
 					.deliver = deliver,
 					.has_news = has_news,
+					.wrote_log = wrote_log,
 					.client_closed = client_closed};
 }
 

@@ -54,6 +54,14 @@ struct command_run {
 	bool error_is_counted; /* as that of a command which it called */
 };
 
+/* What is done beside commands, and may hold them up. */
+enum server_work {
+	WORK_EXPIRE,    /* a transaction that deletes keys past their deadlines */
+	WORK_EVICT,     /* keys are chosen and evicted */
+	WORK_WRITE_LOG, /* a reactor writes the log file */
+	WORK_SYNC_LOG,  /* a sync that replies may wait for */
+};
+
 /* What the rooms above txn want to hear of requests. They enter themselves before the first request
  * (expirer_create, recorder_listen); NULL: nobody listens. Called by any thread, outside locks. */
 struct server_listeners {
@@ -66,6 +74,8 @@ struct server_listeners {
 	void (*ran)(struct server *, const struct command_run *);
 	/* It was not run: `command` is NULL where there is none of that name. */
 	void (*refused)(struct server *, const struct command *, struct bytes error);
+	/* Such work is done. Atomic, as some of it is done before requests are; called by server_took. */
+	void (*took)(struct server *, enum server_work, uint64_t duration_ns);
 	/* A thread ends that has run scripts. */
 	void (*script_thread_ends)(struct script_vm *);
 };
@@ -116,6 +126,17 @@ struct server {
 	uint64_t room_until_ns; /* atomic (relaxed: it stands for itself), monotonic: see HOLD_LATE_LOOK */
 	unsigned refusals;      /* atomic (relaxed: it stands for itself): enum refusal, or-ed */
 };
+
+/* Any thread. */
+static inline void
+server_took(struct server *server, enum server_work work, uint64_t duration_ns)
+{
+	/* acquire: what it records in is there; partner recorder_listen */
+	void (*took)(struct server *, enum server_work, uint64_t) =
+		__atomic_load_n(&server->listeners.took, __ATOMIC_ACQUIRE);
+	if (took != NULL)
+		took(server, work, duration_ns);
+}
 
 /* Why commands that take memory or space (COMMAND_DENYOOM) are refused, with EXECUTION_NO_MEMORY_TEXT, or held. */
 enum refusal {

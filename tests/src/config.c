@@ -248,7 +248,8 @@ Test(config, set_errors)
 	SET(config, FAILED("oom-score-adj-values") "wrong number of arguments", "oom-score-adj-values",
 	    "1 2");
 	SET(config, FAILED("appendonly") "argument must be 'yes' or 'no'", "appendonly", "maybe");
-	SET(config, FAILED("notify-keyspace-events") "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.",
+	SET(config,
+	    FAILED("notify-keyspace-events") "Invalid event class character. Use 'Ag$lshzxeKEtmdnoc'.",
 	    "notify-keyspace-events", "KQ");
 	config_destroy(config);
 }

@@ -90,6 +90,20 @@ has_news(void *arg, unsigned reactor)
 	return w->inner.has_news(w->inner.arg, reactor);
 }
 
+static bool
+end_wait(void *arg, struct client *client, enum wait_end end)
+{
+	struct world *w = arg;
+	return w->inner.end_wait(w->inner.arg, client, end);
+}
+
+static void
+take_wait_reply(void *arg, struct client *client, struct resp_writer *reply, uint64_t *ret_release)
+{
+	struct world *w = arg;
+	w->inner.take_wait_reply(w->inner.arg, client, reply, ret_release);
+}
+
 static void
 wake_reactor(void *arg, unsigned reactor)
 {
@@ -127,6 +141,7 @@ start_engine(struct world *w)
 	cr_assert_eq(interest_create(&server->interest), SETT_OK);
 	cr_assert_eq(pubsub_create(REACTORS, wake_reactor, w, &server->pubsub), SETT_OK);
 	pubsub_use_keyspace(server->pubsub, server->keyspace);
+	cr_assert_eq(waiting_create(net_wait_is_over, &server->waiting), SETT_OK);
 	cr_assert_eq(pause_create(&server->pause), SETT_OK);
 	cr_assert_eq(command_stats_create(sett_commands.row_count, &server->command_stats), SETT_OK);
 	cr_assert_eq(slowlog_create(server->config, &server->slowlog), SETT_OK);
@@ -144,6 +159,8 @@ start_net(struct world *w)
 						  .thread_start = world_thread_start,
 						  .thread_stop = world_thread_stop,
 						  .execute = execute,
+						  .end_wait = end_wait,
+						  .take_wait_reply = take_wait_reply,
 						  .deliver = deliver,
 						  .has_news = has_news,
 						  .client_closed = client_closed}};
@@ -265,6 +282,7 @@ close_world(struct world *w)
 	command_stats_destroy(server->command_stats);
 	pause_destroy(server->pause);
 	interest_destroy(server->interest);
+	waiting_destroy(server->waiting);
 	pubsub_destroy(server->pubsub);
 	keyspace_close(server->keyspace);
 	cr_assert_eq(sett_engine_close(server->engine, &error), SETT_OK, "%s", error.message);
@@ -455,6 +473,75 @@ Test(held_sync, no_message_is_told_before_the_sync)
 	close(publisher);
 	close(writer);
 	close_world(w);
+}
+
+/* Whoever waits or listens is told of a write as late as its writer, in whatever way he is told. */
+struct told {
+	const char *begin, *begun; /* what makes him listen, and its reply; NULL: none yet */
+	const char *write, *written;
+	const char *told;
+};
+
+static void
+check_told(const struct told *t)
+{
+	struct world *w = open_world();
+	int writer = dial(w), listeners[2 * REACTORS];
+
+	keyspace_set_events(w->base.server.keyspace, EVENT_BY_KEY | EVENT_STRING);
+	run(w, writer, "SET k old\r\n", 1);
+	expect(writer, "+OK\r\n");
+	for (int i = 0; i < 2 * REACTORS; i++) {
+		listeners[i] = dial(w);
+		put(listeners[i], t->begin);
+		let_ticks_pass(w);
+		if (t->begun != NULL)
+			expect(listeners[i], t->begun);
+	}
+	vfs_memory_hold_sync(w->base.vfs, true);
+	run(w, writer, t->write, 1);
+	for (int i = 0; i < 2 * REACTORS; i++)
+		expect_nothing(listeners[i], t->write);
+	expect_nothing(writer, t->write);
+	vfs_memory_hold_sync(w->base.vfs, false);
+	expect(writer, t->written);
+	for (int i = 0; i < 2 * REACTORS; i++) {
+		expect(listeners[i], t->told);
+		close(listeners[i]);
+	}
+	close(writer);
+	close_world(w);
+}
+
+Test(held_sync, no_event_is_told_before_the_sync)
+{
+	static const struct told t = {
+		.begin = "SUBSCRIBE __keyspace@0__:k\r\n",
+		.begun = "*3\r\n$9\r\nsubscribe\r\n$16\r\n__keyspace@0__:k\r\n:1\r\n",
+		.write = "SET k new\r\n",
+		.written = "+OK\r\n",
+		.told = "*3\r\n$7\r\nmessage\r\n$16\r\n__keyspace@0__:k\r\n$3\r\nset\r\n"};
+	check_told(&t);
+}
+
+Test(held_sync, no_cache_is_told_before_the_sync)
+{
+	static const struct told t = {
+		.begin = "CLIENT REPLY OFF\r\nHELLO 3\r\nCLIENT REPLY ON\r\nCLIENT TRACKING ON\r\nGET k\r\n",
+		.begun = "+OK\r\n+OK\r\n$3\r\nold\r\n",
+		.write = "SET k new\r\n",
+		.written = "+OK\r\n",
+		.told = ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n"};
+	check_told(&t);
+}
+
+Test(held_sync, nothing_is_handed_over_before_the_sync)
+{
+	static const struct told t = {.begin = "BLMPOP 0 1 queue LEFT\r\n",
+				      .write = "RPUSH queue x x x x\r\n",
+				      .written = ":4\r\n",
+				      .told = "*2\r\n$5\r\nqueue\r\n*1\r\n$1\r\nx\r\n"};
+	check_told(&t);
 }
 
 /* EXEC's null says that somebody wrote the watched key. */

@@ -50,6 +50,26 @@ Test(latency, event_names)
 	cr_assert_eq(latency_event_of(BYTES_LITERAL("")), LATENCY_EVENTS);
 }
 
+Test(latency, work_beside_commands_is_recorded)
+{
+	static const enum latency_event events[] = {[WORK_EXPIRE] = LATENCY_EXPIRE_CYCLE,
+						    [WORK_EVICT] = LATENCY_EVICTION_CYCLE,
+						    [WORK_WRITE_LOG] = LATENCY_LOG_WRITE,
+						    [WORK_SYNC_LOG] = LATENCY_LOG_SYNC};
+	struct fixture *f = fixture_open();
+	struct latency_history history;
+	f->server.config->latency_monitor_threshold = 2;
+	for (unsigned work = 0; work < sizeof(events) / sizeof(events[0]); work++) {
+		server_took(&f->server, (enum server_work)work, 1999999);
+		latency_monitor_get(f->server.latency_monitor, events[work], &history);
+		cr_assert_eq(history.count, 0);
+		server_took(&f->server, (enum server_work)work, 3000000);
+		latency_monitor_get(f->server.latency_monitor, events[work], &history);
+		cr_assert(history.count == 1 && history.samples[0].milliseconds == 3);
+	}
+	fixture_close(f);
+}
+
 /* As redis-server draws the same samples. */
 Test(latency, graph)
 {

@@ -86,6 +86,9 @@ struct sett_options {
 	 * the engine has failed. Must not block. */
 	void (*on_progress)(void *arg);
 	void *on_progress_arg;
+	/* The log was synced, which took so long. Called without locks by the thread that did it. */
+	void (*on_sync)(void *arg, uint64_t duration_ns);
+	void *on_sync_arg;
 	/* Recovery progress: replayed and total bytes of the log; called now and then. */
 	void (*on_recovery)(void *arg, uint64_t done, uint64_t total);
 	void *on_recovery_arg;
