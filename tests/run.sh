@@ -94,6 +94,8 @@ run_soak() {
 		build-test/redis-tests/kill build-test/src/sett-server --fsync $policy --rounds 100 --operations 10000 --seed 7 \
 			--check build-test/tool/sett-tool
 	done
+	/usr/bin/python3 redis-tests/blocking.py build-test/src/sett-server 300
+	/usr/bin/python3 redis-tests/waiting_order.py build-test/src/sett-server 300
 	build-test/redis-tests/serializable build-test/src/sett-server --transfers 100000
 	/usr/bin/python3 redis-tests/acl_decisions.py build-test/src/sett-server "$(command -v redis-server)" 1000000
 	/usr/bin/python3 redis-tests/tls_scan.py build-test/src/sett-server
