@@ -24,7 +24,7 @@ all_units="unit/protocol unit/keyspace unit/type/string unit/type/incr unit/type
 	unit/type/stream-cgroups unit/functions unit/scripting unit/pause unit/lazyfree"
 # Units that say more where the suite starts the server.
 drop_in_units="unit/info unit/limits unit/networking unit/oom-score-adj unit/pubsubshard unit/slowlog unit/introspection
-	unit/acl unit/acl-v2 unit/auth unit/wait integration/block-repl
+	unit/acl unit/acl-v2 unit/auth unit/wait integration/block-repl integration/failover unit/cluster-scripting
 	integration/redis-benchmark
 	integration/corrupt-dump integration/convert-zipmap-hash-on-load integration/convert-ziplist-hash-on-load
 	integration/convert-ziplist-zset-on-load"

@@ -11,6 +11,7 @@
 
 #include "acl/denials.h"
 #include "acl/files.h"
+#include "cluster/node.h"
 #include "cmd/commands.h"
 #include "config/config.h"
 #include "crash_report.h"
@@ -28,6 +29,7 @@
 #include "moving/follower.h"
 #include "moving/importer.h"
 #include "moving/saver.h"
+#include "moving/shutdown.h"
 #include "net/net.h"
 #include "oom_score.h"
 #include "process.h"
@@ -54,6 +56,7 @@ struct program {
 	struct server_log log;
 	struct server server;
 	struct signal_watch signals;
+	struct cluster_node cluster;
 	struct supervisor supervisor;
 	struct memory_keeper *memory_keeper;
 	struct descriptors descriptors;
@@ -117,8 +120,8 @@ static void
 show_process(struct program *p)
 {
 	char text[200];
-	log_sink_printf(&p->server.sink, LOG_LEVEL_NOTICE, "Running mode=standalone, port=%d.",
-			p->server.config->port);
+	log_sink_printf(&p->server.sink, LOG_LEVEL_NOTICE, "Running mode=%s, port=%d.",
+			config_mode(p->server.config), p->server.config->port);
 	snprintf(text, sizeof(text), "\n     Sett %s\n     Port: %d\n     PID: %d\n\n", SETT_VERSION,
 		 p->server.config->port, (int)getpid());
 	server_log_raw(&p->log, text);
@@ -421,6 +424,55 @@ create_rooms(struct program *p, struct sett_error *error)
 	return status;
 }
 
+/* ---- a cluster of one node ---- */
+
+static int
+join_cluster(struct program *p, struct sett_error *error)
+{
+	struct server *s = &p->server;
+	if (!s->config->cluster_enabled)
+		return SETT_OK;
+	if (follower_is_wanted(s->config))
+		return sett_error_set(error, SETT_INVALID, 0,
+				      "replicaof directive not allowed in cluster mode");
+	int status = cluster_node_open(&p->cluster, s->config, error);
+	if (status == SETT_OK) {
+		s->cluster = &p->cluster;
+		log_sink_printf(&s->sink, LOG_LEVEL_NOTICE, "Node configuration loaded, I'm %s",
+				p->cluster.id);
+	}
+	return status;
+}
+
+/* Clients could not get at keys of other databases than the first. */
+static int
+check_other_databases(struct server *s, struct sett_error *error)
+{
+	enum { BLOCK = 4096 };
+	struct sett_txn *txn = NULL;
+	struct arena arena;
+	struct keyspace_view view;
+	int64_t keys = 0, expires;
+	if (s->cluster == NULL)
+		return SETT_OK;
+	arena_init(&arena, BLOCK);
+	int status = sett_txn_create(s->engine, &txn);
+	if (status == SETT_OK)
+		status = sett_txn_begin(txn, SETT_TXN_MANUAL_CONFLICTS);
+	if (status == SETT_OK)
+		status = keyspace_begin(&view, s->keyspace, txn, &arena);
+	for (unsigned db = 1; db < keyspace_databases(s->keyspace) && status == SETT_OK && keys == 0; db++)
+		status = keyspace_count(&view, db, &keys, &expires);
+	sett_txn_destroy(txn);
+	arena_free(&arena);
+	if (status != SETT_OK)
+		return sett_error_set(error, status, 0, "counting keys: %s", sett_status_text(status));
+	if (keys > 0)
+		return sett_error_set(error, SETT_INVALID, 0,
+				      "You can't have keys in a DB different than DB 0 when in Cluster mode");
+	return SETT_OK;
+}
+
 /* ---- Redis' files ---- */
 
 static void
@@ -459,6 +511,8 @@ serve(struct program *p, const struct redis_files *files, struct sett_error *err
 	if (status == SETT_OK && imports)
 		status = import_files(p, files, error);
 	if (status == SETT_OK)
+		status = check_other_databases(s, error);
+	if (status == SETT_OK)
 		__atomic_store_n(&s->loading.active, false, __ATOMIC_RELAXED);
 	if (status == SETT_OK && follower_start(s->follower) != SETT_OK)
 		status = sett_error_set(error, SETT_NO_MEMORY, 0,
@@ -478,7 +532,9 @@ start(struct program *p)
 		status = open_net(p);
 	if (status != SETT_OK)
 		return status;
-	status = signal_watch_start(&p->signals, s->net, s->sink);
+	status = shutdown_create(s, &s->shutdown);
+	if (status == SETT_OK)
+		status = signal_watch_start(&p->signals, s->shutdown, s->sink);
 	if (status != SETT_OK)
 		sett_error_set(&error, status, 0, "starting the signal thread: %s", sett_status_text(status));
 	if (status == SETT_OK) {
@@ -501,6 +557,8 @@ start(struct program *p)
 			return status;
 		}
 	}
+	if (status == SETT_OK)
+		status = join_cluster(p, &error);
 	if (status == SETT_OK)
 		status = create_rooms(p, &error);
 	if (status == SETT_OK)
@@ -525,6 +583,8 @@ stop(struct program *p)
 	bool ok = true;
 	__atomic_store_n(&s->stopping, true, __ATOMIC_RELAXED);
 	follower_destroy(s->follower);
+	if (s->replication != NULL)
+		replication_end(s->replication);
 	if (p->serves)
 		net_stop(s->net);
 	signal_watch_stop(&p->signals);
@@ -552,6 +612,7 @@ stop(struct program *p)
 	net_destroy(s->net);
 	replication_destroy(s->replication);
 	runner_destroy(s->runner);
+	shutdown_destroy(s->shutdown);
 	acl_denials_destroy(s->denials);
 	acl_users_destroy(s->users);
 	return ok;
@@ -586,6 +647,10 @@ run(struct program *p)
 	process_write_pid_file(s->config, in_background, &s->sink);
 	supervisor_ready(&p->supervisor);
 	net_wait_for_shutdown(s->net);
+	while (!shutdown_carry_out(s->shutdown)) {
+		signal_watch_forget(&p->signals);
+		net_wait_for_shutdown(s->net);
+	}
 	supervisor_stopping(&p->supervisor);
 	bool ok = stop(p);
 	process_remove_pid_file(s->config, in_background);

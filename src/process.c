@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "moving/shutdown.h"
 #include "storage/base/thread.h"
 
 enum {
@@ -95,22 +96,21 @@ watch_signals(void *arg)
 			return NULL;
 		if (number < 0)
 			continue;
-		if (watch->asked && number == SIGINT) {
+		if (__atomic_load_n(&watch->asked, __ATOMIC_RELAXED) && number == SIGINT) {
 			log_sink_printf(&watch->sink, LOG_LEVEL_WARNING, "You insist... exiting now.");
 			_exit(1);
 		}
 		__atomic_store_n(&watch->asked, true, __ATOMIC_RELAXED); /* it stands for itself */
 		log_sink_printf(&watch->sink, LOG_LEVEL_WARNING, "Received %s scheduling shutdown...",
 				number == SIGINT ? "SIGINT" : "SIGTERM");
-		log_sink_printf(&watch->sink, LOG_LEVEL_WARNING, "User requested shutdown...");
-		net_request_shutdown(watch->net);
+		shutdown_ask_by_signal(watch->shutdown, number == SIGINT);
 	}
 }
 
 int
-signal_watch_start(struct signal_watch *watch, struct net *net, struct log_sink sink)
+signal_watch_start(struct signal_watch *watch, struct shutdown *shutdown, struct log_sink sink)
 {
-	*watch = (struct signal_watch){.net = net, .sink = sink};
+	*watch = (struct signal_watch){.shutdown = shutdown, .sink = sink};
 	int status = thread_start(&watch->thread, "signals", watch_signals, watch);
 	watch->started = status == SETT_OK;
 	return status;
@@ -120,6 +120,12 @@ bool
 signal_watch_is_asked(const struct signal_watch *watch)
 {
 	return __atomic_load_n(&watch->asked, __ATOMIC_RELAXED);
+}
+
+void
+signal_watch_forget(struct signal_watch *watch)
+{
+	__atomic_store_n(&watch->asked, false, __ATOMIC_RELAXED);
 }
 
 void

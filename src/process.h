@@ -6,7 +6,6 @@
 #include <stdbool.h>
 
 #include "config/config.h"
-#include "net/net.h"
 #include "storage/base/log_sink.h"
 
 /* Before any thread is started: blocks the signals that ask for an end (signal_watch waits for them) and
@@ -18,9 +17,11 @@ void process_prepare_signals(void);
  * and no less of the processor for any of them. */
 void process_shorten_slices(void);
 
-/* A thread that turns SIGTERM and SIGINT into net_request_shutdown. */
+struct shutdown;
+
+/* A thread that turns SIGTERM and SIGINT into shutdown_ask_by_signal. */
 struct signal_watch {
-	struct net *net;
+	struct shutdown *shutdown;
 	struct log_sink sink;
 	pthread_t thread;
 	bool ending; /* atomic */
@@ -28,9 +29,11 @@ struct signal_watch {
 	bool started;
 };
 /* The struct must stay where it is until the stop. SETT_NO_MEMORY, SETT_IO. */
-int signal_watch_start(struct signal_watch *, struct net *, struct log_sink);
+int signal_watch_start(struct signal_watch *, struct shutdown *, struct log_sink);
 /* Whether a signal has asked for the end. Any thread. */
 bool signal_watch_is_asked(const struct signal_watch *);
+/* The end was called off. */
+void signal_watch_forget(struct signal_watch *);
 /* No-op if it was not started. */
 void signal_watch_stop(struct signal_watch *);
 

@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 
 # The rooms of src/, from the ground up: each may include its own headers and those of rooms before it. main.c and the
 # files beside it may include all. A header named *private.h or *_private.h belongs to its room alone.
-rooms="loop config keyspace types rdb table acl net pubsub repl txn script expire moving info cmd"
+rooms="loop config keyspace types rdb table cluster acl net pubsub repl txn script expire moving info cmd"
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

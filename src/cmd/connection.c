@@ -58,6 +58,8 @@ command_select(struct command_context *c)
 	int64_t db;
 	if (!context_integer(c, c->argv[1], &db))
 		return OUTCOME_FAILED;
+	if (db != 0 && c->server->config->cluster_enabled)
+		return context_error(c, "ERR SELECT is not allowed in cluster mode");
 	if (db < 0 || db >= (int64_t)keyspace_databases(c->server->keyspace))
 		return context_error(c, "ERR DB index is out of range");
 	c->db = (unsigned)db;
@@ -181,7 +183,7 @@ reply_hello(struct command_context *c)
 	resp_bulk_string(c->reply, "id");
 	resp_integer(c->reply, (int64_t)c->client->id);
 	resp_bulk_string(c->reply, "mode");
-	resp_bulk_string(c->reply, "standalone");
+	resp_bulk_string(c->reply, config_mode(c->server->config));
 	resp_bulk_string(c->reply, "role");
 	resp_bulk_string(c->reply, "master");
 	resp_bulk_string(c->reply, "modules");

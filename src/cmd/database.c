@@ -1,6 +1,7 @@
 /* Whole databases, and moving a key between two. */
 #include "cmd/commands.h"
 #include "cmd/lookup.h"
+#include "config/config.h"
 #include "moving/saver.h"
 #include "txn/interest.h"
 #include "txn/propagation.h"
@@ -80,6 +81,8 @@ command_move(struct command_context *c)
 {
 	unsigned to;
 	struct key from, target;
+	if (c->server->config->cluster_enabled)
+		return context_error(c, "ERR MOVE is not allowed in cluster mode");
 	if (!database_number(c, c->argv[2], "ERR value is not an integer or out of range", &to))
 		return OUTCOME_FAILED;
 	if (to == c->db)
@@ -166,6 +169,8 @@ command_swapdb(struct command_context *c)
 {
 	unsigned a, b;
 	int64_t ignored;
+	if (c->server->config->cluster_enabled)
+		return context_error(c, "ERR SWAPDB is not allowed in cluster mode");
 	/* Both must be numbers before either is looked at. */
 	if (!context_integer_range(c, c->argv[1], INT32_MIN, INT32_MAX, "ERR invalid first DB index",
 				   &ignored) ||

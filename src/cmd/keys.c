@@ -150,6 +150,8 @@ command_copy(struct command_context *c)
 	struct key from, to;
 	if (!parse_copy_options(c, &db, &replace))
 		return OUTCOME_FAILED;
+	if (db != 0 && c->server->config->cluster_enabled)
+		return context_error(c, "ERR Copying to another database is not allowed in cluster mode");
 	if (db == c->db && bytes_equal(c->argv[1], c->argv[2]))
 		return context_error(c, "ERR source and destination objects are the same");
 	int status = open_key(c, c->argv[1], &from);

@@ -36,11 +36,16 @@ command_replicaof(struct command_context *c)
 {
 	int64_t port;
 	struct bytes host = c->argv[1];
+	struct follower *follower = c->server->follower;
+	if (c->server->config->cluster_enabled)
+		return context_error(c, "ERR REPLICAOF not allowed in cluster mode.");
+	if (follower != NULL && failover_stage(follower_failover(follower)) != FAILOVER_NONE)
+		return context_error(c, "ERR REPLICAOF not allowed while failing over.");
 	if (argument_is(host, "NO") && argument_is(c->argv[2], "ONE"))
 		return promote(c);
 	if (!context_integer_range(c, c->argv[2], 0, UINT16_MAX, "ERR Invalid master port", &port))
 		return OUTCOME_FAILED;
-	if (c->server->follower == NULL)
+	if (follower == NULL)
 		return context_error(c, "ERR this server can't be a replica");
 	if (host.size == 0 || host.size > REPLICAOF_HOST_MAX || memchr(host.data, '\0', host.size) != NULL ||
 	    memchr(host.data, ' ', host.size) != NULL)

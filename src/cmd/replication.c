@@ -7,6 +7,8 @@
 #include "repl/acks.h"
 #include "repl/replicas.h"
 
+enum { FAILOVER_PATIENCE_MS = 500, FAILOVER_LOOK_MS = 2 };
+
 /* ---- PSYNC, SYNC ---- */
 
 /* The stream follows the reply's line, and has no end. */
@@ -33,6 +35,17 @@ may_begin_stream(struct command_context *c)
 {
 	if (c->client->is_replica)
 		return false; /* it has it already */
+	struct follower *follower = c->server->follower;
+	if (follower != NULL && failover_stage(follower_failover(follower)) != FAILOVER_NONE) {
+		context_error(c, "NOMASTERLINK Can't SYNC while failing over");
+		return false;
+	}
+	return true;
+}
+
+static bool
+can_serve(struct command_context *c)
+{
 	if (!replication_can_serve(c->server->replication)) {
 		context_error(c, "NOMASTERLINK Can't SYNC while not connected with my master");
 		return false;
@@ -43,9 +56,46 @@ may_begin_stream(struct command_context *c)
 int
 command_sync(struct command_context *c)
 {
-	if (!may_begin_stream(c))
+	if (!may_begin_stream(c) || !can_serve(c))
 		return c->failed ? OUTCOME_FAILED : SETT_OK;
 	return begin_stream(c, &(struct replica_wish){.is_old = true});
+}
+
+/* The rest of the master's stream, which may be on its way over the other connection. */
+static void
+wait_for_stream(struct command_context *c, uint64_t offset)
+{
+	struct follower_facts facts;
+	struct timespec pause = {.tv_nsec = FAILOVER_LOOK_MS * 1000000L};
+	for (int ms = 0; ms < FAILOVER_PATIENCE_MS; ms += FAILOVER_LOOK_MS) {
+		follower_facts(c->server->follower, &facts);
+		if (facts.state != FOLLOWER_CONNECTED || facts.offset >= offset)
+			return;
+		nanosleep(&pause, NULL);
+	}
+}
+
+/* The master of this replica wants to follow it: this server is the master from here on. */
+static int
+take_over(struct command_context *c, const struct replica_wish *wish)
+{
+	struct replication_state state;
+	replication_get(c->server->replication, &state);
+	if (state.role != REPLICATION_REPLICA)
+		return context_error(c, "ERR PSYNC FAILOVER can't be sent to a master.");
+	if (wish->id == NULL || strcmp(wish->id, state.position.id) != 0)
+		return context_error(c, "ERR PSYNC FAILOVER replid must match my replid.");
+	int status = context_enter_long_lane(c);
+	if (status != SETT_OK)
+		return status;
+	log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING, "Failover request received for replid %s.",
+			wish->id);
+	wait_for_stream(c, wish->offset - (wish->offset > 0));
+	status = follower_switch(c->server->follower, "", 0, NULL);
+	if (status == SETT_OK)
+		log_sink_printf(&c->server->sink, LOG_LEVEL_NOTICE,
+				"MASTER MODE enabled (failover request from '%s')", c->client->address);
+	return status;
 }
 
 int
@@ -55,11 +105,9 @@ command_psync(struct command_context *c)
 	int64_t offset;
 	if (!may_begin_stream(c))
 		return c->failed ? OUTCOME_FAILED : SETT_OK;
-	if (c->argc > 3) {
-		bool is_failover = c->argc == 4 && argument_is(c->argv[3], "FAILOVER");
-		return is_failover ? context_error(c, "ERR PSYNC FAILOVER can't be sent to a master.")
-				   : context_syntax_error(c);
-	}
+	bool is_failover = c->argc == 4 && argument_is(c->argv[3], "FAILOVER");
+	if (c->argc > 3 && !is_failover)
+		return context_syntax_error(c);
 	if (!context_integer(c, c->argv[2], &offset))
 		return OUTCOME_FAILED;
 	struct replica_wish wish = {.offset = offset > 0 ? (uint64_t)offset : 0};
@@ -68,6 +116,11 @@ command_psync(struct command_context *c)
 		id[REPLICATION_ID_SIZE] = '\0';
 		wish.id = id;
 	}
+	int status = is_failover ? take_over(c, &wish) : SETT_OK;
+	if (status != SETT_OK)
+		return status;
+	if (!can_serve(c))
+		return OUTCOME_FAILED;
 	return begin_stream(c, &wish);
 }
 

@@ -8,7 +8,9 @@
 #include "info/info.h"
 #include "info/slowlog.h"
 #include "moving/saver.h"
+#include "moving/shutdown.h"
 #include "net/net.h"
+#include "repl/acks.h"
 
 int
 command_info(struct command_context *c)
@@ -211,46 +213,30 @@ parse_shutdown(struct command_context *c, struct shutdown_request *request)
 	return !(request->abort && c->argc > 2) && !(request->save && request->no_save);
 }
 
-static void
-shut_down(struct server *server, struct client *client, void *data)
-{
-	log_sink_printf(&server->sink, LOG_LEVEL_WARNING, "User requested shutdown...");
-	client->close_after_reply = true;
-	net_request_shutdown(server->net);
-}
-
-/* What was acknowledged is durable first, whatever the options; with SAVE it is also in an RDB file. */
-static int
-save_at_shutdown(struct command_context *c, const struct shutdown_request *request, struct sett_error *error)
-{
-	int status = sett_engine_sync(c->server->engine, error);
-	/* Not, as in Redis, while there is a part alone of what Redis' file holds. */
-	if (status == SETT_OK && request->save && !loading_is_active(&c->server->loading)) {
-		saver_end_background(c->server->saver);
-		status = saver_run(c->server->saver, 0, NULL, error);
-	}
-	if (status == SETT_LOCKED)
-		sett_error_set(error, status, 0, "it is being saved already");
-	return status;
-}
-
-/* No reply: the connection closes. */
+/* No reply: the connection closes with the server. */
 int
 command_shutdown(struct command_context *c)
 {
 	struct shutdown_request request = {0};
-	struct sett_error error = {0};
+	struct shutdown *shutdown = c->server->shutdown;
 	if (!parse_shutdown(c, &request))
 		return context_syntax_error(c);
-	/* It is over before another command could be read. */
-	if (request.abort)
-		return context_error(c, "ERR No shutdown in progress.");
-	if (save_at_shutdown(c, &request, &error) != SETT_OK) {
-		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING, "Error trying to save the DB: %s",
-				error.message);
-		__atomic_store_n(&c->server->shutdown_failed, 1, __ATOMIC_RELAXED);
-		if (!request.force && !request.no_save)
-			return context_error(c, "ERR Errors trying to SHUTDOWN. Check logs.");
+	if (request.abort) {
+		if (!shutdown_abort(shutdown))
+			return context_error(c, "ERR No shutdown in progress.");
+		resp_status(c->reply, "OK");
+		return SETT_OK;
 	}
-	return context_defer(c, shut_down, NULL);
+	if (c->in_multi && !request.now)
+		return context_error(
+			c, "ERR SHUTDOWN without NOW or ABORT isn't allowed for DENY BLOCKING client");
+	c->client->wait_until_ns = 0;
+	int status = acks_wait(c->server->replication, c->client, &(struct ack_wish){.shutdown = true});
+	if (status != SETT_OK)
+		return status;
+	shutdown_ask(shutdown,
+		     &(struct shutdown_wish){.save = request.save,
+					     .now = request.now,
+					     .force = request.force || request.no_save});
+	return OUTCOME_BLOCKED;
 }

@@ -9,6 +9,7 @@
 #include "cmd/sort_items.h"
 #include "cmd/sort_pattern.h"
 #include "cmd/sort_source.h"
+#include "config/config.h"
 #include "txn/rights.h"
 
 struct sort {
@@ -56,6 +57,15 @@ may_read_all(struct sort *s, const char *option)
 	return false;
 }
 
+static bool
+may_leave_slot(struct sort *s, const char *option)
+{
+	if (!s->c->server->config->cluster_enabled)
+		return true;
+	context_errorf(s->c, "ERR %s option of SORT denied in Cluster mode.", option);
+	return false;
+}
+
 /* The option at `i`; how many arguments it takes, 0 if it is none. */
 static size_t
 parse_option(struct sort *s, size_t i, bool may_store)
@@ -79,10 +89,12 @@ parse_option(struct sort *s, size_t i, bool may_store)
 	}
 	if (argument_is(argv[i], "BY") && left >= 1) {
 		parse_by(s, argv[i + 1]);
+		if (s->by.has_star && !may_leave_slot(s, "BY"))
+			return 0;
 		return !s->by.has_star || may_read_all(s, "BY") ? 2 : 0;
 	}
 	if (argument_is(argv[i], "GET") && left >= 1) {
-		if (!may_read_all(s, "GET"))
+		if (!may_leave_slot(s, "GET") || !may_read_all(s, "GET"))
 			return 0;
 		s->patterns[s->pattern_count++] = sort_pattern_parse(argv[i + 1]);
 		return 2;

@@ -68,6 +68,16 @@ struct config_tls {
 /* Classes of keyspace events, and the channels in which they are told. */
 #define CONFIG_EVENT_LETTERS "g$lshzxetdKEmnoc"
 
+enum config_endpoint { CONFIG_ENDPOINT_IP, CONFIG_ENDPOINT_HOSTNAME, CONFIG_ENDPOINT_UNKNOWN };
+
+/* What a signal that ends the server asks for. */
+enum {
+	CONFIG_SHUTDOWN_SAVE = 1 << 0,
+	CONFIG_SHUTDOWN_NOSAVE = 1 << 1,
+	CONFIG_SHUTDOWN_NOW = 1 << 2,
+	CONFIG_SHUTDOWN_FORCE = 1 << 3,
+};
+
 struct config {
 	/* network; set at start unless marked (runtime) */
 	int port;     /* (runtime) */
@@ -161,6 +171,13 @@ struct config {
 	int64_t key_load_delay;     /* (runtime) likewise, for each key that is loaded */
 	int64_t rdb_key_save_delay; /* (runtime) see rdb/database_writer.h */
 	enum config_field_deadlines replica_field_deadlines; /* (runtime) for those that don't know them */
+	bool cluster_enabled;
+	char *cluster_config_file;
+	char *cluster_announce_ip, *cluster_announce_hostname; /* (runtime, under lock) NULL: none */
+	int cluster_port, cluster_announce_port, cluster_announce_bus_port; /* the latter two (runtime) */
+	int cluster_endpoint;     /* (runtime) enum config_endpoint: what CLUSTER SLOTS calls a node by */
+	int64_t shutdown_timeout; /* (runtime) seconds that replicas are waited for */
+	int shutdown_on_sigint, shutdown_on_sigterm; /* (runtime) CONFIG_SHUTDOWN_..., or'ed */
 	int64_t repl_backlog_size; /* (runtime) bytes of the stream that are kept for replicas that come back */
 	int64_t repl_backlog_ttl, repl_timeout, repl_ping_replica_period; /* (runtime) seconds */
 	bool replica_ignore_maxmemory; /* (runtime) a replica evicts nothing by itself */
@@ -182,6 +199,12 @@ struct config {
  * ERROR (Redis 7.0.15) ***", "Reading the configuration file, at line 3", ">>> '...'", the reason). What
  * was accepted without effect is logged once there is a sink: config_print_warnings. */
 int config_load(int argc, char **argv, struct config **ret, struct buffer *ret_error);
+/* "cluster" or "standalone". */
+static inline const char *
+config_mode(const struct config *config)
+{
+	return config->cluster_enabled ? "cluster" : "standalone";
+}
 void config_destroy(struct config *);
 void config_print_warnings(struct config *, const struct log_sink *);
 struct mutex *config_lock(struct config *);

@@ -74,16 +74,22 @@ static const struct choice score_choices[] = {{"no", 0}, {"yes", 1}, {"relative"
 static const struct choice acl_pubsub_choices[] = {{"allchannels", 1}, {"resetchannels", 0}, {0}};
 static const struct choice sanitize_choices[] = {{"no", 0}, {"yes", 1}, {"clients", 2}, {0}};
 static const struct choice local_choices[] = {{"no", 0}, {"yes", 1}, {"local", 2}, {0}};
-static const struct choice endpoint_choices[] = {{"ip", 0}, {"hostname", 1}, {"unknown-endpoint", 2}, {0}};
+static const struct choice endpoint_choices[] = {{"ip", CONFIG_ENDPOINT_IP},
+						 {"hostname", CONFIG_ENDPOINT_HOSTNAME},
+						 {"unknown-endpoint", CONFIG_ENDPOINT_UNKNOWN},
+						 {0}};
 static const struct choice propagation_choices[] = {
 	{"ignore", 0}, {"panic", 1}, {"panic-on-replicas", 2}, {0}};
 static const struct choice tls_clients_choices[] = {{"no", CONFIG_TLS_CLIENTS_NO},
 						    {"yes", CONFIG_TLS_CLIENTS_YES},
 						    {"optional", CONFIG_TLS_CLIENTS_OPTIONAL},
 						    {0}};
-enum { SHUTDOWN_SAVE = 1, SHUTDOWN_NOSAVE = 2 };
-static const struct choice shutdown_choices[] = {
-	{"default", 0}, {"save", SHUTDOWN_SAVE}, {"nosave", SHUTDOWN_NOSAVE}, {"now", 4}, {"force", 8}, {0}};
+static const struct choice shutdown_choices[] = {{"default", 0},
+						 {"save", CONFIG_SHUTDOWN_SAVE},
+						 {"nosave", CONFIG_SHUTDOWN_NOSAVE},
+						 {"now", CONFIG_SHUTDOWN_NOW},
+						 {"force", CONFIG_SHUTDOWN_FORCE},
+						 {0}};
 
 static bool
 refuse(char *ret_reason, const char *text)
@@ -95,7 +101,7 @@ refuse(char *ret_reason, const char *text)
 static bool
 check_shutdown(struct directive_value *value, char *ret_reason)
 {
-	enum { BOTH = SHUTDOWN_SAVE | SHUTDOWN_NOSAVE };
+	enum { BOTH = CONFIG_SHUTDOWN_SAVE | CONFIG_SHUTDOWN_NOSAVE };
 	if ((value->number & BOTH) == BOTH)
 		return refuse(ret_reason, "shutdown options SAVE and NOSAVE can't be used simultaneously");
 	return true;
@@ -201,8 +207,6 @@ static const char NO_LOGO[] = "the log begins with a short banner instead";
 static const char NO_THP[] = "transparent huge pages are left as the system has them";
 static const char NO_CHECKS[] = "none of Redis' checks of the system are made";
 static const char NO_TICK[] = "there is no periodic task: work begins when it is due";
-static const char NO_WAIT[] = "a shutdown has no replicas to wait for";
-static const char ALWAYS_SYNCS[] = "every shutdown syncs the log, and nothing holds it up";
 static const char NO_PINNING[] = "threads are not bound to cores";
 static const char NO_TENACITY[] = "keys are evicted on a thread of their own, beside the commands";
 static const char NO_EFFORT[] = "expired keys are deleted when they are due, whatever that costs";
@@ -216,7 +220,7 @@ static const char TRIED_AGAIN[] = "what a replica can't write is tried again eac
 static const char PASSED_OVER[] = "a command of the master's that fails is logged and passed over";
 static const char BESIDE[] = "a replica receives a data set in a file, and reads it beside the old data, "
 			     "which are served meanwhile";
-static const char NO_CLUSTER[] = "there is no cluster mode";
+static const char ALONE[] = "a cluster is one node, which has no links to others";
 static const char OTHER_LAYOUT[] = "lists and streams are laid out in another way";
 
 const struct directive directive_table[] = {
@@ -316,21 +320,21 @@ const struct directive directive_table[] = {
 	{INTEGER("hz", 0, INT_MAX, "10", 0), .check = check_hz, NO_EFFECT(NO_TICK)},
 	{BOOLEAN("dynamic-hz", "yes", 0), NO_EFFECT(NO_TICK)},
 	{INTEGER("watchdog-period", 0, INT_MAX, "0", HIDDEN), NO_EFFECT(NO_REPORT)},
-	{INTEGER("shutdown-timeout", 0, INT_MAX, "10", 0), NO_EFFECT(NO_WAIT)},
+	{INTEGER("shutdown-timeout", 0, INT_MAX, "10", 0), FIELD(shutdown_timeout)},
 	{.name = "shutdown-on-sigint",
 	 .kind = KIND_CHOICES,
 	 .choices = shutdown_choices,
 	 .initial = "default",
 	 .flags = MULTIPLE,
 	 .check = check_shutdown,
-	 NO_EFFECT(ALWAYS_SYNCS)},
+	 FIELD(shutdown_on_sigint)},
 	{.name = "shutdown-on-sigterm",
 	 .kind = KIND_CHOICES,
 	 .choices = shutdown_choices,
 	 .initial = "default",
 	 .flags = MULTIPLE,
 	 .check = check_shutdown,
-	 NO_EFFECT(ALWAYS_SYNCS)},
+	 FIELD(shutdown_on_sigterm)},
 	{STRING("server_cpulist", NULL, IMMUTABLE | NULLABLE), NO_EFFECT(NO_PINNING)},
 	{STRING("bio_cpulist", NULL, IMMUTABLE | NULLABLE), NO_EFFECT(NO_PINNING)},
 	{STRING("aof_rewrite_cpulist", NULL, IMMUTABLE | NULLABLE), NO_EFFECT(NO_PINNING)},
@@ -452,29 +456,29 @@ const struct directive directive_table[] = {
 	{CHOICE("propagation-error-behavior", propagation_choices, "ignore", 0), NO_EFFECT(PASSED_OVER)},
 
 	/* cluster */
-	{BOOLEAN("cluster-enabled", "no", IMMUTABLE), REFUSED(NO_CLUSTER)},
-	{STRING("cluster-config-file", "nodes.conf", IMMUTABLE), NO_EFFECT(NO_CLUSTER)},
-	{INTEGER("cluster-port", 0, 65535, "0", IMMUTABLE), NO_EFFECT(NO_CLUSTER)},
-	{INTEGER("cluster-node-timeout", 0, LLONG_MAX, "15000", 0), NO_EFFECT(NO_CLUSTER)},
-	{INTEGER("cluster-migration-barrier", 0, INT_MAX, "1", 0), NO_EFFECT(NO_CLUSTER)},
+	{BOOLEAN("cluster-enabled", "no", IMMUTABLE), FIELD(cluster_enabled)},
+	{STRING("cluster-config-file", "nodes.conf", IMMUTABLE), FIELD(cluster_config_file)},
+	{INTEGER("cluster-port", 0, 65535, "0", IMMUTABLE), FIELD(cluster_port)},
+	{INTEGER("cluster-node-timeout", 0, LLONG_MAX, "15000", 0), NO_EFFECT(ALONE)},
+	{INTEGER("cluster-migration-barrier", 0, INT_MAX, "1", 0), NO_EFFECT(ALONE)},
 	{.alias = "cluster-slave-validity-factor",
 	 INTEGER("cluster-replica-validity-factor", 0, INT_MAX, "10", 0),
-	 NO_EFFECT(NO_CLUSTER)},
+	 NO_EFFECT(ALONE)},
 	{.alias = "cluster-slave-no-failover",
 	 BOOLEAN("cluster-replica-no-failover", "no", 0),
-	 NO_EFFECT(NO_CLUSTER)},
-	{BOOLEAN("cluster-require-full-coverage", "yes", 0), NO_EFFECT(NO_CLUSTER)},
-	{BOOLEAN("cluster-allow-reads-when-down", "no", 0), NO_EFFECT(NO_CLUSTER)},
-	{BOOLEAN("cluster-allow-pubsubshard-when-down", "yes", 0), NO_EFFECT(NO_CLUSTER)},
-	{BOOLEAN("cluster-allow-replica-migration", "yes", 0), NO_EFFECT(NO_CLUSTER)},
-	{STRING("cluster-announce-ip", NULL, NULLABLE), NO_EFFECT(NO_CLUSTER)},
+	 NO_EFFECT(ALONE)},
+	{BOOLEAN("cluster-require-full-coverage", "yes", 0), NO_EFFECT(ALONE)},
+	{BOOLEAN("cluster-allow-reads-when-down", "no", 0), NO_EFFECT(ALONE)},
+	{BOOLEAN("cluster-allow-pubsubshard-when-down", "yes", 0), NO_EFFECT(ALONE)},
+	{BOOLEAN("cluster-allow-replica-migration", "yes", 0), NO_EFFECT(ALONE)},
+	{STRING("cluster-announce-ip", NULL, NULLABLE), FIELD(cluster_announce_ip)},
 	{STRING("cluster-announce-hostname", NULL, NULLABLE), .check = check_announce_hostname,
-	 NO_EFFECT(NO_CLUSTER)},
-	{INTEGER("cluster-announce-port", 0, 65535, "0", 0), NO_EFFECT(NO_CLUSTER)},
-	{INTEGER("cluster-announce-tls-port", 0, 65535, "0", 0), NO_EFFECT(NO_CLUSTER)},
-	{INTEGER("cluster-announce-bus-port", 0, 65535, "0", 0), NO_EFFECT(NO_CLUSTER)},
-	{CHOICE("cluster-preferred-endpoint-type", endpoint_choices, "ip", 0), NO_EFFECT(NO_CLUSTER)},
-	{INTEGER("cluster-link-sendbuf-limit", 0, LLONG_MAX, "0", MEMORY), NO_EFFECT(NO_CLUSTER)},
+	 FIELD(cluster_announce_hostname)},
+	{INTEGER("cluster-announce-port", 0, 65535, "0", 0), FIELD(cluster_announce_port)},
+	{INTEGER("cluster-announce-tls-port", 0, 65535, "0", 0), NO_EFFECT(ALONE)},
+	{INTEGER("cluster-announce-bus-port", 0, 65535, "0", 0), FIELD(cluster_announce_bus_port)},
+	{CHOICE("cluster-preferred-endpoint-type", endpoint_choices, "ip", 0), FIELD(cluster_endpoint)},
+	{INTEGER("cluster-link-sendbuf-limit", 0, LLONG_MAX, "0", MEMORY), NO_EFFECT(ALONE)},
 
 	/* types */
 	{.alias = "hash-max-ziplist-entries",

@@ -10,6 +10,7 @@
 #include "expire/evictor.h"
 #include "expire/expirer.h"
 #include "keyspace/keyspace.h"
+#include "repl/replicas.h"
 
 /* jemalloc's, if the server is linked with it. */
 int mallctl(const char *name, void *old, size_t *old_size, void *new, size_t new_size) __attribute__((weak));
@@ -346,8 +347,12 @@ info_gather(struct server *server, struct info_facts *ret)
 		script_library_stats(server->scripts, &ret->scripts);
 	ret->script_bytes = ret->scripts.script_bytes + ret->scripts.function_bytes;
 	tracking_stats(server->pubsub, &ret->tracking);
-	if (server->replication != NULL)
+	ret->clients = ret->net.connections;
+	if (server->replication != NULL) {
+		uint64_t replicas = replicas_count(server->replication);
 		replication_get(server->replication, &ret->replication);
+		ret->clients -= replicas < ret->clients ? replicas : ret->clients;
+	}
 	command_stats_lookups(server->command_stats, &ret->keyspace_misses, &ret->keyspace_hits);
 	ret->total_errors = command_stats_total_errors(server->command_stats);
 	if (server->follower != NULL)

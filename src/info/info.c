@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "info/sections.h"
+#include "moving/shutdown.h"
 #include "txn/command.h"
 
 enum field_kind {
@@ -83,6 +84,18 @@ static void
 write_run_id(const struct info_facts *f, struct output *out)
 {
 	info_print(out, "%s", f->server->run_id);
+}
+
+static void
+write_mode(const struct info_facts *f, struct output *out)
+{
+	info_print(out, "%s", config_mode(f->server->config));
+}
+
+static void
+write_cluster_enabled(const struct info_facts *f, struct output *out)
+{
+	info_print(out, "%d", f->server->config->cluster_enabled);
 }
 
 static void
@@ -336,7 +349,7 @@ static const struct field server_fields[] = {
 	CONSTANT("redis_git_sha1", "00000000"),
 	CONSTANT("redis_git_dirty", "0"),
 	CONSTANT("redis_build_id", "0"),
-	CONSTANT("redis_mode", "standalone"),
+	FUNCTION("redis_mode", write_mode),
 	CONSTANT("sett_version", SETT_VERSION),
 	FUNCTION("os", write_os),
 	CONSTANT("arch_bits", sizeof(void *) == 8 ? "64" : "32"),
@@ -362,7 +375,7 @@ static const struct field server_fields[] = {
 };
 
 static const struct field client_fields[] = {
-	NUMBER("connected_clients", net.connections),
+	NUMBER("connected_clients", clients),
 	NONE("cluster_connections"),
 	NUMBER("maxclients", max_clients),
 	NUMBER("client_recent_max_input_buffer", max_input_buffer),
@@ -604,14 +617,25 @@ static const struct field cpu_fields[] = {
 };
 
 static const struct field cluster_fields[] = {
-	NONE("cluster_enabled"),
+	FUNCTION("cluster_enabled", write_cluster_enabled),
 	{0},
 };
 
 /* ---- the sections ---- */
 
+static int
+write_shutdown(const struct info_facts *f, struct keyspace_view *view, struct output *out)
+{
+	struct shutdown *shutdown = f->server->shutdown;
+	uint64_t left_ms = shutdown != NULL ? shutdown_left_ms(shutdown) : 0;
+	(void)view;
+	if (left_ms > 0)
+		info_print(out, "shutdown_in_milliseconds:%" PRIu64 "\r\n", left_ms);
+	return out->status;
+}
+
 static const struct section sections[] = {
-	{"server", "Server", true, server_fields, NULL},
+	{"server", "Server", true, server_fields, write_shutdown},
 	{"clients", "Clients", true, client_fields, NULL},
 	{"memory", "Memory", true, memory_fields, NULL},
 	{"persistence", "Persistence", true, persistence_fields, write_loading},

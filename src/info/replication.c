@@ -12,16 +12,11 @@ struct replica_lines {
 static void
 write_replica(void *arg, const struct replica_facts *replica)
 {
-	static const char *const states[] = {[REPLICA_HANDSHAKE] = "wait_bgsave",
-					     [REPLICA_WAITS] = "wait_bgsave",
-					     [REPLICA_SYNCS] = "send_bulk",
-					     [REPLICA_SENT] = "send_bulk",
-					     [REPLICA_ONLINE] = "online"};
 	struct replica_lines *lines = arg;
 	info_print(lines->out,
 		   "slave%u:ip=%s,port=%" PRId64 ",state=%s,offset=%" PRIu64 ",lag=%" PRId64 "\r\n",
-		   lines->number++, replica->ip, replica->port, states[replica->state], replica->acknowledged,
-		   replica->state == REPLICA_ONLINE ? replica->lag_seconds : 0);
+		   lines->number++, replica->ip, replica->port, replica_state_name(replica->state),
+		   replica->acknowledged, replica->state == REPLICA_ONLINE ? replica->lag_seconds : 0);
 }
 
 static void
@@ -81,7 +76,7 @@ info_write_replication(const struct info_facts *facts, struct keyspace_view *vie
 	    __atomic_load_n(&config->min_replicas_max_lag, __ATOMIC_RELAXED) > 0)
 		info_print(out, "min_slaves_good_slaves:%u\r\n", replicas_good(r));
 	replicas_each(r, write_replica, &lines);
-	info_print(out, "master_failover_state:no-failover\r\n");
+	info_print(out, "master_failover_state:%s\r\n", failover_stage_name(facts->follower.failover));
 	info_print(out, "master_replid:%s\r\n", s->position.id);
 	info_print(out, "master_replid2:%s\r\n", s->position.second_id);
 	info_print(out, "master_repl_offset:%" PRIu64 "\r\n", s->position.offset);

@@ -11,6 +11,7 @@
 
 #include "config/config.h"
 #include "expire/expirer.h"
+#include "moving/failover.h"
 #include "moving/handshake.h"
 #include "moving/link.h"
 #include "moving/master_stream.h"
@@ -23,6 +24,7 @@ enum {
 	MS_PER_SECOND = 1000,
 	SECRET_SIZE = 1024,
 	OWING_MS = 20, /* so often it is looked whether what was asked for is durable */
+	FAILOVER_STEP_MS = 10,
 };
 #define NS_PER_MS 1000000ull
 #define NS_PER_SECOND 1000000000ull
@@ -38,6 +40,7 @@ struct follower {
 	char host[FOLLOWER_HOST_SIZE]; /* empty: none is followed */
 	unsigned port;
 	bool stop;
+	struct failover failover; /* has a lock of its own */
 	/* Atomic: how often that has changed. Stored under the commit lock and the lock (release; partner: allegiance_holds). */
 	uint64_t orders;
 	/* atomic (relaxed): figures */
@@ -177,13 +180,21 @@ shake_hands(struct follower *f, struct sync_answer *ret, struct sett_error *erro
 	h.announced_ip = copy_setting(&config->replica_announce_ip, address, sizeof(address));
 	mutex_unlock(config_lock(config));
 	h.port = announced_port(f->server);
+	h.fails_over = failover_stage(&f->failover) == FAILOVER_HANDS_OVER;
 	replication_get(f->server->replication, &state);
 	if (!state.streams || f->distrusts)
 		state.position.id[0] = '\0'; /* no master knows of it */
 	status = status == SETT_OK ? handshake_introduce(&f->link, &h, error)
 				   : sett_error_set(error, status, 0, "out of memory");
 	buffer_free(&password);
-	return status == SETT_OK ? handshake_ask(&f->link, &h, &state.position, ret, error) : status;
+	if (status != SETT_OK)
+		return status;
+	status = handshake_ask(&f->link, &h, &state.position, ret, error);
+	if (status == SETT_OK)
+		failover_settle(&f->failover);
+	else if (h.fails_over && ret->kind != SYNC_UNANSWERED)
+		(void)failover_abort(&f->failover, "Failover target rejected psync request");
+	return status;
 }
 
 static void
@@ -348,7 +359,7 @@ static int
 run_link(struct follower *f, struct sett_error *error)
 {
 	const struct log_sink *sink = &f->server->sink;
-	struct sync_answer answer;
+	struct sync_answer answer = {.kind = SYNC_UNANSWERED};
 	set_state(f, FOLLOWER_CONNECTING);
 	log_sink_printf(sink, LOG_LEVEL_NOTICE, "Connecting to MASTER %s:%u", f->link_host, f->link_port);
 	log_sink_printf(sink, LOG_LEVEL_NOTICE, "MASTER <-> REPLICA sync started");
@@ -400,6 +411,7 @@ static void
 follow_once(struct follower *f)
 {
 	struct sett_error error = {0};
+	failover_follow(&f->failover);
 	if (run_link(f, &error) == SETT_CORRUPT)
 		f->distrusts = true;
 	bool was_connected = f->state == FOLLOWER_CONNECTED;
@@ -417,6 +429,21 @@ follow_once(struct follower *f)
 	mutex_unlock(&f->lock);
 }
 
+/* Until whom to follow may have changed; with a fail-over under way it goes on. */
+static void
+wait_idle_locked(struct follower *f) REQUIRES(&f->lock)
+{
+	mutex_unlock(&f->lock);
+	bool fails_over = failover_step(&f->failover);
+	mutex_lock(&f->lock);
+	if (f->stop || f->host[0] != '\0')
+		return;
+	if (fails_over)
+		(void)condition_wait_for(&f->changed, &f->lock, FAILOVER_STEP_MS * NS_PER_MS);
+	else if (failover_stage(&f->failover) == FAILOVER_NONE)
+		condition_wait(&f->changed, &f->lock);
+}
+
 static void *
 run_thread(void *arg)
 {
@@ -424,7 +451,7 @@ run_thread(void *arg)
 	for (;;) {
 		mutex_lock(&f->lock);
 		while (!f->stop && f->host[0] == '\0')
-			condition_wait(&f->changed, &f->lock);
+			wait_idle_locked(f);
 		bool stop = f->stop;
 		take_order_locked(f);
 		mutex_unlock(&f->lock);
@@ -456,6 +483,7 @@ struct order {
 	struct commit_participant participant;
 	struct follower *follower;
 	const struct keyspace_view *view; /* of its transaction */
+	const uint64_t *offset;           /* where the stream is to end, of this master's; NULL: anywhere */
 	char host[FOLLOWER_HOST_SIZE];
 	unsigned port;
 };
@@ -466,8 +494,12 @@ static bool
 may_commit(struct commit_participant *p)
 {
 	const struct order *o = (const struct order *)p;
-	bool promotes = o->host[0] == '\0' && replication_is_replica(o->follower->server->replication);
-	return !promotes || !sett_txn_has_writes(o->view->txn);
+	struct replication_state state;
+	replication_get(o->follower->server->replication, &state);
+	bool is_replica = state.role == REPLICATION_REPLICA;
+	if (o->offset != NULL && (is_replica || state.position.offset != *o->offset))
+		return false;
+	return o->host[0] != '\0' || !is_replica || !sett_txn_has_writes(o->view->txn);
 }
 
 static void
@@ -504,10 +536,8 @@ log_order(struct server *server, const struct client *client, const struct order
 
 /* What others see of it, outside of locks. */
 static void
-finish_order(struct server *server, struct client *client, void *data)
+settle_order(struct server *server, const struct order *o)
 {
-	const struct order *o = data;
-	log_order(server, client, o);
 	if (config_note_replica_of(server->config, o->host, o->port) != SETT_OK)
 		log_sink_printf(&server->sink, LOG_LEVEL_WARNING,
 				"No memory to keep `replicaof` for CONFIG REWRITE");
@@ -516,6 +546,38 @@ finish_order(struct server *server, struct client *client, void *data)
 		acks_end_all(server->replication);
 	}
 	expirer_kick(server->expirer);
+}
+
+static void
+finish_order(struct server *server, struct client *client, void *data)
+{
+	const struct order *o = data;
+	log_order(server, client, o);
+	settle_order(server, o);
+}
+
+int
+follower_switch(struct follower *f, const char *host, unsigned port, const uint64_t *offset)
+{
+	struct server *server = f->server;
+	struct keyspace_view view = {.keyspace = server->keyspace};
+	struct commit_participant *refuser;
+	uint64_t timestamp;
+	struct order o = {.participant = {.validate = may_commit, .apply = note_commit},
+			  .follower = f,
+			  .view = &view,
+			  .offset = offset,
+			  .port = port};
+	snprintf(o.host, sizeof(o.host), "%s", host);
+	int status = sett_txn_create(server->engine, &view.txn);
+	if (status == SETT_OK)
+		status = sett_txn_begin(view.txn, SETT_TXN_MANUAL_CONFLICTS);
+	if (status == SETT_OK)
+		status = commit_transaction(server, &view, &o.participant, &timestamp, &refuser);
+	sett_txn_destroy(view.txn);
+	if (status == SETT_OK)
+		settle_order(server, &o);
+	return status;
 }
 
 int
@@ -568,6 +630,7 @@ follower_create(struct server *server, struct follower **ret, struct sett_error 
 		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory");
 	f->server = server;
 	f->link.transport.fd = -1;
+	failover_init(&f->failover, server);
 	mutex_init(&f->lock);
 	condition_init(&f->changed);
 	f->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -611,11 +674,29 @@ follower_destroy(struct follower *f)
 	if (f->wake >= 0)
 		close(f->wake);
 	condition_destroy(&f->changed);
+	failover_free(&f->failover);
 	mutex_destroy(&f->lock);
 	free(f);
 }
 
 /* ---- for others ---- */
+
+struct failover *
+follower_failover(struct follower *f)
+{
+	return &f->failover;
+}
+
+bool
+follower_begin_failover(struct follower *f, const struct failover_wish *wish)
+{
+	if (!failover_begin(&f->failover, wish))
+		return false;
+	mutex_lock(&f->lock);
+	condition_broadcast(&f->changed);
+	mutex_unlock(&f->lock);
+	return true;
+}
 
 const char *
 follower_state_name(enum follower_state state)
@@ -665,6 +746,7 @@ follower_facts(struct follower *f, struct follower_facts *ret)
 				       .offset = state.position.offset};
 	snprintf(ret->host, sizeof(ret->host), "%s", f->host);
 	mutex_unlock(&f->lock);
+	ret->failover = failover_stage(&f->failover);
 	if (ret->host[0] == '\0')
 		ret->state = FOLLOWER_NONE; /* the thread may not know yet */
 	ret->received_offset = ret->offset + __atomic_load_n(&f->waiting_bytes, __ATOMIC_RELAXED);

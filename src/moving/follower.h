@@ -16,6 +16,7 @@
 #ifndef SETT_MOVING_FOLLOWER_H
 #define SETT_MOVING_FOLLOWER_H
 
+#include "moving/failover.h"
 #include "txn/command.h"
 
 struct follower;
@@ -46,7 +47,17 @@ void follower_destroy(struct follower *);
  * below FOLLOWER_HOST_SIZE. SETT_NO_MEMORY. */
 int follower_obey(struct command_context *, struct bytes host, unsigned port);
 
+/* The same in a commit of its own, which any thread may wait for. With `offset` given: if this is a master whose stream ends
+ * there, else SETT_ABORTED. SETT_NO_MEMORY, statuses of commits. */
+int follower_switch(struct follower *, const char *host, unsigned port, const uint64_t *offset);
+
+/* The way in which this master may hand over its role. */
+struct failover *follower_failover(struct follower *);
+/* False: one is under way. */
+bool follower_begin_failover(struct follower *, const struct failover_wish *);
+
 struct follower_facts {
+	enum failover_stage failover;
 	enum follower_state state;
 	char host[FOLLOWER_HOST_SIZE];
 	unsigned port;

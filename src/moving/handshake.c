@@ -177,12 +177,12 @@ handshake_ask(struct link *l, const struct handshake *h, const struct stream_pos
 	bool goes_on = p->id[0] != '\0';
 	if (goes_on)
 		snprintf(from, sizeof(from), "%" PRIu64, p->offset + 1);
-	const char *words[] = {"PSYNC", goes_on ? p->id : "?", from};
+	const char *words[] = {"PSYNC", goes_on ? p->id : "?", from, "FAILOVER"};
 	log_sink_printf(&h->sink, LOG_LEVEL_NOTICE,
 			goes_on ? "Trying a partial resynchronization (request %s:%s)."
 				: "Partial resynchronization not possible (no cached master)",
 			words[1], from);
-	int status = ask(l, h, words, 3, line, error);
+	int status = ask(l, h, words, h->fails_over ? 4 : 3, line, error);
 	if (status != SETT_OK)
 		return status;
 	sync_answer_read(line, ret);
@@ -193,5 +193,7 @@ handshake_ask(struct link *l, const struct handshake *h, const struct stream_pos
 		return sett_error_set(error, SETT_INVALID, 0,
 				      "Master is currently unable to PSYNC but should be in the future: %s",
 				      line);
+	if (ret->kind == SYNC_UNKNOWN && h->fails_over)
+		return sett_error_set(error, SETT_INVALID, 0, "Error reply to PSYNC FAILOVER: %s", line);
 	return ret->kind == SYNC_UNKNOWN ? fall_back(l, h, line, error) : SETT_OK;
 }

@@ -26,7 +26,7 @@ count_locked(struct replication *r, const struct ack_wish *wish, struct ack_coun
 		if (replica->state == REPLICA_ONLINE && has >= wish->offset)
 			ret->replicas++;
 	}
-	return ret->here && ret->replicas >= wish->replicas;
+	return !wish->shutdown && ret->here && ret->replicas >= wish->replicas;
 }
 
 bool
@@ -62,9 +62,9 @@ acks_wait(struct replication *r, struct client *client, const struct ack_wish *w
 	client->ack_wait = w;
 	mutex_lock(&r->lock);
 	list_append(&r->ack_waits, &w->link);
-	r->wants_acks = true;
+	r->wants_acks |= !wish->shutdown;
 	condition_signal(&r->news);
-	if (r->role == REPLICATION_REPLICA)
+	if (r->role == REPLICATION_REPLICA && !wish->shutdown)
 		refuse_locked(w); /* it is one since the command has looked */
 	mutex_unlock(&r->lock);
 	return SETT_OK;
@@ -76,6 +76,20 @@ acks_end_all(struct replication *r)
 	mutex_lock(&r->lock);
 	while (!list_is_empty(&r->ack_waits))
 		refuse_locked(list_entry(r->ack_waits.next, struct ack_wait, link));
+	mutex_unlock(&r->lock);
+}
+
+void
+acks_end_shutdown(struct replication *r)
+{
+	struct list_link *next;
+	mutex_lock(&r->lock);
+	for (struct list_link *l = r->ack_waits.next; l != &r->ack_waits; l = next) {
+		struct ack_wait *w = list_entry(l, struct ack_wait, link);
+		next = l->next;
+		if (w->wish.shutdown)
+			refuse_locked(w);
+	}
 	mutex_unlock(&r->lock);
 }
 
@@ -110,6 +124,11 @@ acks_reply(struct client *client, struct resp_writer *reply)
 {
 	struct ack_wait *w = client->ack_wait;
 	struct ack_count count;
+	if (w->wish.shutdown) {
+		resp_error(reply, "ERR Errors trying to SHUTDOWN. Check logs.");
+		acks_forget(client);
+		return;
+	}
 	if (w->is_refused) {
 		resp_error(reply,
 			   "UNBLOCKED force unblock from blocking operation, instance state changed "

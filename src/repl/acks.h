@@ -1,4 +1,4 @@
-/* WAIT and WAITAOF: clients that wait until replicas have acknowledged what they wrote.
+/* WAIT and WAITAOF: clients that wait until replicas have acknowledged what they wrote; and SHUTDOWN, which waits for the same.
  *
  * Such a wait belongs to its client, whose request is blocked (net/blocked.h). It ends when enough replicas have said so, or
  * by its time, or with the client, or when the server becomes a replica; an acknowledgement that ends it posts the client's
@@ -18,6 +18,7 @@ struct ack_wish {
 	bool durable;      /* WAITAOF: on their disks */
 	bool here;         /* WAITAOF: and on this server's, for which `timestamp` must be durable */
 	uint64_t timestamp;
+	bool shutdown; /* SHUTDOWN: until it comes to nothing */
 };
 struct ack_count {
 	bool here;
@@ -31,6 +32,8 @@ int acks_wait(struct replication *, struct client *, const struct ack_wish *);
 bool acks_end(struct client *);
 /* The server has become a replica: ends all, with an error, and closes the connections, as Redis does. */
 void acks_end_all(struct replication *);
+/* A shutdown has come to nothing. */
+void acks_end_shutdown(struct replication *);
 /* The reply of a wait that is over; forgets the wait. */
 void acks_reply(struct client *, struct resp_writer *reply);
 /* The client goes. */

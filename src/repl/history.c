@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { RING_MIN = 64, PATH_SIZE = 4096 };
 
@@ -30,10 +31,18 @@ place_of(const struct history *h, uint64_t number)
 }
 
 static void
+free_slot(struct history *h, uint64_t slot)
+{
+	h->used_slots[slot / 64] &= ~((uint64_t)1 << slot % 64);
+	while (h->slots > 0 && (h->used_slots[(h->slots - 1) / 64] >> (h->slots - 1) % 64 & 1) == 0)
+		h->slots--;
+}
+
+static void
 free_block(struct history *h, struct history_block *b)
 {
-	if (b->data == NULL && h->free_count < h->free_capacity)
-		h->free_slots[h->free_count++] = b->slot;
+	if (b->data == NULL)
+		free_slot(h, b->slot);
 	free(b->data);
 	free(b);
 }
@@ -63,7 +72,7 @@ history_free(struct history *h)
 		free_block(h, h->spare[--h->spare_count]);
 	free(h->ring);
 	free(h->spare);
-	free(h->free_slots);
+	free(h->used_slots);
 	free(h->directory);
 	if (h->file != NULL)
 		(void)vfs_close(h->file, NULL); /* it has no name, and nobody needs it any more */
@@ -245,22 +254,30 @@ history_release(struct history *h, const struct history_place *place)
 /* ---- the file ---- */
 
 static int
+grow_slots(struct history *h)
+{
+	uint64_t capacity = h->slot_capacity == 0 ? 1024 : 2 * h->slot_capacity;
+	uint64_t *slots = reallocarray(h->used_slots, capacity / 64, sizeof(*slots));
+	if (slots == NULL)
+		return SETT_NO_MEMORY;
+	memset(slots + h->slot_capacity / 64, 0, (capacity - h->slot_capacity) / 8);
+	h->used_slots = slots;
+	h->slot_capacity = capacity;
+	return SETT_OK;
+}
+
+static int
 take_slot(struct history *h, uint64_t *ret)
 {
-	if (h->free_count > 0) {
-		*ret = h->free_slots[--h->free_count];
-		return SETT_OK;
-	}
-	/* There is room to note each slot as free. */
-	if (h->slots >= h->free_capacity) {
-		size_t capacity = h->free_capacity == 0 ? 256 : 2 * h->free_capacity;
-		uint64_t *slots = reallocarray(h->free_slots, capacity, sizeof(*slots));
-		if (slots == NULL)
-			return SETT_NO_MEMORY;
-		h->free_slots = slots;
-		h->free_capacity = capacity;
-	}
-	*ret = h->slots++;
+	uint64_t word = 0;
+	while (word < h->slot_capacity / 64 && h->used_slots[word] == UINT64_MAX)
+		word++;
+	if (word == h->slot_capacity / 64 && grow_slots(h) != SETT_OK)
+		return SETT_NO_MEMORY;
+	*ret = word * 64 + (uint64_t)__builtin_ctzll(~h->used_slots[word]);
+	h->used_slots[word] |= (uint64_t)1 << *ret % 64;
+	if (*ret >= h->slots)
+		h->slots = *ret + 1;
 	return SETT_OK;
 }
 
@@ -296,7 +313,27 @@ history_write(struct history *h, struct history_block *b, struct sett_error *err
 {
 	struct iovec bytes = {b->data, HISTORY_BLOCK};
 	int status = h->file == NULL ? open_file(h, error) : SETT_OK;
-	return status == SETT_OK ? vfs_write(h->file, &bytes, 1, b->slot * HISTORY_BLOCK, error) : status;
+	if (status == SETT_OK)
+		status = vfs_write(h->file, &bytes, 1, b->slot * HISTORY_BLOCK, error);
+	if (status == SETT_OK && b->slot >= h->file_slots)
+		h->file_slots = b->slot + 1;
+	return status;
+}
+
+bool
+history_must_cut(struct history *h, uint64_t *ret_slots)
+{
+	*ret_slots = h->slots;
+	return h->file_slots > h->slots + HISTORY_SLACK;
+}
+
+int
+history_cut_file(struct history *h, uint64_t slots, struct sett_error *error)
+{
+	int status = vfs_truncate(h->file, slots * HISTORY_BLOCK, error);
+	if (status == SETT_OK)
+		h->file_slots = slots;
+	return status;
 }
 
 void
@@ -308,7 +345,7 @@ history_spilled(struct history *h, struct history_block *b, uint64_t number, int
 		h->memory_blocks--;
 		h->next_spill = number + 1;
 	} else {
-		h->free_slots[h->free_count++] = b->slot;
+		free_slot(h, b->slot);
 		if (status != SETT_OK && !b->forgotten)
 			history_trim(h, (number + 1) * HISTORY_BLOCK + 1);
 	}

@@ -24,6 +24,7 @@
 enum {
 	HISTORY_BLOCK = 64 * 1024,
 	HISTORY_MEMORY = 8 * 1024 * 1024,      /* more is to go to the file */
+	HISTORY_SLACK = 64,                    /* slots that the file may have too many */
 	HISTORY_MEMORY_MAX = 64 * 1024 * 1024, /* more, and than the largest commit there, is forgotten */
 };
 
@@ -51,9 +52,10 @@ struct history {
 		large_end; /* of appends of HISTORY_MEMORY and more: the largest of those that may be in
 					   memory, and the end of the last; 0: none is */
 	struct vfs_file *file;
-	uint64_t *free_slots;
-	size_t free_count, free_capacity;
-	uint64_t slots; /* the file has so many */
+	uint64_t *used_slots; /* a bit each: the lowest free one is taken, so that the file can be cut */
+	uint64_t slots,
+		slot_capacity; /* one past the last that is used; bits that there are, a multiple of 64 */
+	uint64_t file_slots;   /* the file is so long */
 };
 
 /* In `directory` the file is made when it is needed. SETT_NO_MEMORY. */
@@ -97,6 +99,10 @@ void history_release(struct history *, const struct history_place *);
 struct history_block *history_next_to_spill(struct history *, uint64_t *ret_number);
 /* Without the lock: writes it. */
 int history_write(struct history *, struct history_block *, struct sett_error *);
+/* Whether the file is to be cut, as it has grown beyond what is used by HISTORY_SLACK: so many slots stay. By the same thread,
+ * which then calls history_cut_file without the lock, and nothing of the spill in between. */
+bool history_must_cut(struct history *, uint64_t *ret_slots);
+int history_cut_file(struct history *, uint64_t slots, struct sett_error *);
 /* It was written, or not: then it and all before it is forgotten. */
 void history_spilled(struct history *, struct history_block *, uint64_t number, int status);
 

@@ -40,6 +40,20 @@ spill(struct replication *r)
 	mutex_unlock(&r->lock);
 }
 
+/* Space of what was forgotten goes back to the system. */
+static void
+cut_file(struct replication *r)
+{
+	uint64_t slots;
+	struct sett_error error = {0};
+	mutex_lock(&r->lock);
+	bool cuts = history_must_cut(&r->history, &slots);
+	mutex_unlock(&r->lock);
+	if (cuts && history_cut_file(&r->history, slots, &error) != SETT_OK)
+		log_sink_printf(r->options.sink, LOG_LEVEL_WARNING,
+				"The replication backlog's file can't be cut: %s", error.message);
+}
+
 /* ---- what the master says by itself ---- */
 
 static void
@@ -74,7 +88,7 @@ ping_replicas(struct keeper *k)
 		return;
 	k->ping_ms = now;
 	mutex_lock(&r->lock);
-	bool pings = r->role == REPLICATION_MASTER && r->streams && r->replica_count > 0;
+	bool pings = r->role == REPLICATION_MASTER && r->streams && r->replica_count > 0 && r->holds == 0;
 	mutex_unlock(&r->lock);
 	if (pings)
 		say(r, ping, sizeof(ping) - 1);
@@ -152,6 +166,7 @@ run(void *arg)
 	while (!r->stopping) {
 		mutex_unlock(&r->lock);
 		spill(r);
+		cut_file(r);
 		full_sync_begin(r);
 		ask_for_acks(r);
 		settle_acks(r);

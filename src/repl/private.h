@@ -38,12 +38,15 @@ struct replication {
 	struct list_link replicas;       /* struct replica, by their coming */
 	unsigned replica_count;
 	uint64_t alone_since_ms; /* when the last replica went; 0: there are some */
+	uint64_t lacking;        /* the least offset that a replica had when it went; UINT64_MAX: none went */
+	bool is_ending;          /* replication_end: what was sent is taken to arrive */
 	uint64_t syncs_full, syncs_partial, syncs_refused;
 	struct full_sync *sync; /* being made, or NULL */
 	pthread_t sync_thread;
 	bool has_sync_thread, sync_has_ended; /* it is to be joined; at once */
 	struct list_link ack_waits;           /* struct ack_wait (acks.c) */
 	bool wants_acks;                      /* replicas are to be asked */
+	unsigned holds;                       /* replication_hold */
 	/* the thread (keeper.c) */
 	bool has_keeper, stopping;
 	pthread_t keeper;

@@ -70,11 +70,21 @@ enter_locked(struct replication *r, struct replica *replica) REQUIRES(&r->lock)
 	note_listeners_locked(r);
 }
 
+/* It may come back, and then asks for what follows what it has. */
+static void
+note_lack_locked(struct replication *r, const struct replica *replica) REQUIRES(&r->lock)
+{
+	uint64_t has = r->is_ending && replica->gone == NULL ? replica->offset : replica->acknowledged;
+	if (replica->state == REPLICA_ONLINE && replica->acknowledged > 0 && has < r->lacking)
+		r->lacking = has;
+}
+
 void
 replica_end(struct replica *replica)
 {
 	struct replication *r = replica->replication;
 	mutex_lock(&r->lock);
+	note_lack_locked(r, replica);
 	list_remove(&replica->link);
 	if (--r->replica_count == 0)
 		r->alone_since_ms = replication_now_ms(r);
@@ -292,6 +302,17 @@ replica_refuse(struct client *client, const char *command)
 }
 
 /* ---- all of them ---- */
+
+const char *
+replica_state_name(enum replica_state state)
+{
+	static const char *const names[] = {[REPLICA_HANDSHAKE] = "wait_bgsave",
+					    [REPLICA_WAITS] = "wait_bgsave",
+					    [REPLICA_SYNCS] = "send_bulk",
+					    [REPLICA_SENT] = "send_bulk",
+					    [REPLICA_ONLINE] = "online"};
+	return names[state];
+}
 
 void
 replicas_judge_locked(struct replication *r)

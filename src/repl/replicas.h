@@ -89,6 +89,9 @@ void replica_acknowledge(struct client *, uint64_t offset, uint64_t durable);
 /* It has caused a reply, for which there is no place between the bytes of the stream: it is closed. */
 void replica_refuse(struct client *, const char *command);
 
+/* As INFO names it. */
+const char *replica_state_name(enum replica_state);
+
 /* Of one replica, for INFO and ROLE. */
 struct replica_facts {
 	char ip[REPLICA_ADDRESS_SIZE];

@@ -5,6 +5,7 @@
 
 #include "net/net.h"
 #include "repl/full_sync.h"
+#include "repl/kept_history.h"
 #include "repl/private.h"
 #include "storage/base/random.h"
 
@@ -21,12 +22,43 @@ static void
 start_history(struct replication *r)
 {
 	mutex_lock(&r->lock);
-	history_restart(&r->history, r->position.offset);
 	r->safe = r->position.offset;
 	r->streams = true;
 	r->alone_since_ms = replication_now_ms(r);
 	observe_locked(r);
 	mutex_unlock(&r->lock);
+}
+
+/* What the process before has kept for replicas, if the data stand where they stood then. */
+static void
+take_kept_history(struct replication *r)
+{
+	struct sett_error error = {0};
+	mutex_lock(&r->lock);
+	history_restart(&r->history, r->position.offset);
+	int status = kept_history_take(&r->history, &r->position, &error);
+	if (status == SETT_OK)
+		r->lacking = r->history.start - 1;
+	mutex_unlock(&r->lock);
+	if (status != SETT_OK && status != SETT_NOT_FOUND)
+		log_sink_printf(r->options.sink, LOG_LEVEL_WARNING,
+				"The kept replication backlog can't be read: %s", error.message);
+}
+
+static void
+keep_history(struct replication *r)
+{
+	struct sett_error error = {0};
+	mutex_lock(&r->lock);
+	bool keeps = r->is_ending && r->streams && r->lacking < r->position.offset;
+	int status = keeps ? kept_history_write(&r->history, &r->position, r->lacking, &error) : SETT_OK;
+	mutex_unlock(&r->lock);
+	if (status != SETT_OK)
+		log_sink_printf(
+			r->options.sink, LOG_LEVEL_WARNING,
+			"The replication backlog is not kept: %s; replicas that lack some of it will sync "
+			"fully",
+			error.message);
 }
 
 int
@@ -51,6 +83,9 @@ replication_create(const struct replication_options *options, struct replication
 	bool goes_on = status == SETT_OK && r->position.id[0] != '\0';
 	r->role = options->follows ? REPLICATION_REPLICA : REPLICATION_MASTER;
 	r->ids_are_kept = goes_on;
+	r->lacking = UINT64_MAX;
+	if (goes_on)
+		take_kept_history(r);
 	if (status == SETT_OK && !(goes_on && options->follows))
 		replication_shift(r);
 	if (goes_on) {
@@ -63,6 +98,14 @@ replication_create(const struct replication_options *options, struct replication
 	}
 	*ret = r;
 	return SETT_OK;
+}
+
+void
+replication_end(struct replication *r)
+{
+	mutex_lock(&r->lock);
+	r->is_ending = true;
+	mutex_unlock(&r->lock);
 }
 
 void
@@ -79,6 +122,7 @@ replication_destroy(struct replication *r)
 		return;
 	keeper_stop(r);
 	assert(list_is_empty(&r->replicas));
+	keep_history(r);
 	history_free(&r->history);
 	condition_destroy(&r->news);
 	mutex_destroy(&r->lock);
@@ -124,6 +168,25 @@ replication_can_serve(struct replication *r)
 	bool can = r->role == REPLICATION_MASTER || r->link_is_up;
 	mutex_unlock(&r->lock);
 	return can;
+}
+
+void
+replication_hold(struct replication *r)
+{
+	mutex_lock(&r->lock);
+	r->holds++;
+	r->wants_acks = true;
+	condition_signal(&r->news);
+	mutex_unlock(&r->lock);
+}
+
+void
+replication_release(struct replication *r)
+{
+	mutex_lock(&r->lock);
+	assert(r->holds > 0);
+	r->holds--;
+	mutex_unlock(&r->lock);
 }
 
 bool
@@ -196,6 +259,7 @@ replication_replace_apply(struct replication *r, const struct stream_position *p
 	r->ids++;
 	r->ids_are_kept = true;
 	history_restart(&r->history, p->offset);
+	r->lacking = UINT64_MAX;
 	r->safe = p->offset;
 	r->mark_count = 0;
 	r->newest = timestamp;
@@ -300,6 +364,7 @@ publish_stream(void *arg, uint64_t timestamp)
 		make_id(r->position.id);
 		r->ids++;
 		r->ids_are_kept = false;
+		r->lacking = UINT64_MAX;
 		history_restart(&r->history, r->position.offset);
 	}
 	observe_locked(r);

@@ -52,9 +52,11 @@ struct replication_options {
 /* Reads the position. If there is one, this server is a master with a new id, and its stream goes on. All that the
  * options name outlives it. SETT_NO_MEMORY, SETT_CORRUPT, ... */
 int replication_create(const struct replication_options *, struct replication **ret, struct sett_error *);
+/* The server ends in good order, and closes its clients next. */
+void replication_end(struct replication *);
 /* Ends its threads. Before the engine is closed. NULL is fine, as of the next. */
 void replication_stop(struct replication *);
-/* After the last client. */
+/* After the last client and the last commit. Behind replication_end what replicas lack is kept for the next process. */
 void replication_destroy(struct replication *);
 void replication_get(struct replication *, struct replication_state *ret);
 bool replication_is_replica(const struct replication *);
@@ -68,6 +70,10 @@ void replication_take_role(struct replication *, enum replication_role);
 void replication_set_link(struct replication *, bool is_up);
 /* Whether replicas may come: it is a master, or a replica whose link stands. */
 bool replication_can_serve(struct replication *);
+/* Writes are held back, until as many releases: replicas are asked how far they are, and the master says nothing by itself,
+ * so that they can have all. */
+void replication_hold(struct replication *);
+void replication_release(struct replication *);
 /* Counts of syncs begin again (CONFIG RESETSTAT). */
 void replication_reset_counts(struct replication *);
 

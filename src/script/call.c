@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <math.h>
 
+#include "cluster/hash_slot.h"
+#include "config/config.h"
 #include "config/slow_command.h"
 #include "script/private.h"
 #include "txn/admission.h"
@@ -299,6 +301,26 @@ find_denial(struct script_run *run, const struct call *call)
 	return texts[answer];
 }
 
+/* A script keeps to one slot, if it does not say otherwise, and so does each command of any script. */
+static const char *
+find_slot_objection(struct script_run *run, const struct call *call)
+{
+	static const char text[] = "Script attempted to access keys that do not hash to the same slot";
+	struct command_context *c = run->context;
+	int slot;
+	if (hash_slot_of_command(call->command, call->argv, call->argc, c->arena, &slot) != SETT_OK)
+		return "-" EXECUTION_NO_MEMORY_TEXT;
+	if (slot == HASH_SLOT_SEVERAL)
+		return "Script attempted to access a non local key in a cluster node"; /* as Redis calls it */
+	if ((run->call->flags & (SCRIPT_SAYS_NOTHING | SCRIPT_ALLOW_CROSS_SLOT_KEYS)) != 0)
+		return NULL;
+	int joined = hash_slot_join(run->slot, slot);
+	if (joined == HASH_SLOT_SEVERAL)
+		return text;
+	run->slot = joined;
+	return NULL;
+}
+
 /* Why the command may not run, as an error text (script_push_error); NULL: it may. */
 static const char *
 find_objection(struct script_run *run, const struct call *call)
@@ -316,6 +338,11 @@ find_objection(struct script_run *run, const struct call *call)
 		return denial;
 	if (run->read_only && (command->flags & (COMMAND_WRITE | COMMAND_MAY_REPLICATE)) != 0)
 		return "Write commands are not allowed from read-only scripts.";
+	const char *crossing = run->context->server->config->cluster_enabled && !run->context->client->loads
+		? find_slot_objection(run, call)
+		: NULL;
+	if (crossing != NULL)
+		return crossing;
 	if (run->refuses_oom && !run->has_written && (command->flags & COMMAND_DENYOOM) != 0)
 		return "-" EXECUTION_NO_MEMORY_TEXT;
 	if (replica_role_is_active(&run->context->server->replica_role))

@@ -28,6 +28,7 @@ struct script_run {
 	struct resp_writer *reply; /* of the script */
 	bool read_only;
 	bool refuses_oom; /* commands that take memory or space, until one has written (server_refuses) */
+	int slot;         /* of a cluster's node: of the keys so far, HASH_SLOT_NONE */
 	int protocol;     /* redis.setresp: of the replies of the commands that it calls */
 	int status;       /* not SETT_OK: it is given up, and no more commands run */
 	uint64_t started_ns;

@@ -4,6 +4,7 @@
  * again (script_give_up), until the run's own protected call is reached. */
 #include <assert.h>
 
+#include "cluster/hash_slot.h"
 #include "config/config.h"
 #include "script/private.h"
 #include "script/script_libraries.h"
@@ -171,6 +172,9 @@ refuses_oom(const struct command_context *c, const struct script_call *call)
 static int
 check_flags(struct command_context *c, const struct script_call *call)
 {
+	if (c->server->config->cluster_enabled && (call->flags & SCRIPT_SAYS_NOTHING) == 0 &&
+	    (call->flags & SCRIPT_NO_CLUSTER) != 0)
+		return context_error(c, "ERR Can not run script on cluster, 'no-cluster' flag is set.");
 	if ((call->flags & (SCRIPT_SAYS_NOTHING | SCRIPT_NO_WRITES)) == 0 && call->read_only)
 		return context_error(c, "ERR Can not execute a script with write flag using *_ro command.");
 	if (refuses_oom(c, call) && (call->flags & SCRIPT_SAYS_NOTHING) == 0)
@@ -284,6 +288,7 @@ script_run(struct command_context *c, struct script_vm *vm, const struct script_
 				 .argv = c->argv,
 				 .reply = c->reply,
 				 .protocol = 2,
+				 .slot = call->key_count > 0 ? hash_slot(call->keys[0]) : HASH_SLOT_NONE,
 				 .read_only = only_reads,
 				 .refuses_oom = refuses_oom(c, call),
 				 .started_ns = clock_monotonic_ns(c->server->clock)};

@@ -1,6 +1,7 @@
 /* See admission.h. Texts and their order are those of Redis' processCommand. */
 #include "txn/admission.h"
 
+#include "cluster/hash_slot.h"
 #include "config/config.h"
 #include "repl/replicas.h"
 #include "txn/execution.h"
@@ -8,6 +9,13 @@
 #include "txn/transaction.h"
 
 enum { UNKNOWN_NAME_MAX = 128 /* bytes of an unknown command and of its arguments that are repeated */ };
+
+static void
+tell_refused(struct command_context *c, size_t mark)
+{
+	if (c->server->listeners.refused != NULL)
+		c->server->listeners.refused(c->server, c->command, execution_error_text(c->reply, mark));
+}
 
 void
 admission_refuse(struct command_context *c, const char *text)
@@ -22,8 +30,7 @@ admission_refuse(struct command_context *c, const char *text)
 	} else {
 		context_error(c, text);
 	}
-	if (c->server->listeners.refused != NULL)
-		c->server->listeners.refused(c->server, c->command, execution_error_text(c->reply, mark));
+	tell_refused(c, mark);
 }
 
 /* Appends bytes as a C string would show them: up to the first NUL, `limit` at most. */
@@ -192,6 +199,49 @@ still_has_user(struct command_context *c)
 	return false;
 }
 
+/* ---- slots of a cluster ---- */
+
+static void
+refuse_slots(struct command_context *c)
+{
+	static const char text[] = "CROSSSLOT Keys in request don't hash to the same slot";
+	size_t mark = c->reply->size;
+	if (c->command->run != transaction_exec) {
+		admission_refuse(c, text);
+		return;
+	}
+	transaction_reset(c->server, c->client, NULL); /* the block is gone, but not by an EXECABORT */
+	context_error(c, text);
+	tell_refused(c, mark);
+}
+
+/* All keys of a command lie in one slot, and so do all of a MULTI block. */
+static bool
+keeps_to_slot(struct command_context *c)
+{
+	struct transaction_state *multi = client_in_multi(c->client) ? c->client->transaction : NULL;
+	int slot = HASH_SLOT_NONE;
+	if (multi != NULL && c->command->run == transaction_exec) {
+		if (!multi->has_slot || multi->slot != HASH_SLOT_SEVERAL)
+			return true;
+		refuse_slots(c);
+		return false;
+	}
+	if (hash_slot_of_command(c->command, c->argv, c->argc, c->arena, &slot) != SETT_OK) {
+		admission_refuse(c, EXECUTION_NO_MEMORY_TEXT);
+		return false;
+	}
+	if (slot == HASH_SLOT_SEVERAL) {
+		refuse_slots(c);
+		return false;
+	}
+	if (multi != NULL && slot != HASH_SLOT_NONE) {
+		multi->slot = multi->has_slot ? hash_slot_join(multi->slot, slot) : slot;
+		multi->has_slot = true;
+	}
+	return true;
+}
+
 bool
 admission_check_again(struct command_context *c)
 {
@@ -228,6 +278,8 @@ is_allowed(struct command_context *c, const struct command *container)
 		return false;
 	}
 	if (__builtin_expect(!rights_are_full(c->server, c->client), 0) && !has_rights(c))
+		return false;
+	if (__builtin_expect(c->server->config->cluster_enabled, 0) && !c->client->loads && !keeps_to_slot(c))
 		return false;
 	if (server_refuses(c->server, REFUSE_FULL_DISK | REFUSE_NO_MEMORY) && is_refused(c)) {
 		admission_refuse(c, EXECUTION_NO_MEMORY_TEXT);

@@ -90,6 +90,11 @@ batch_may_share(void *arg, void *thread, const struct client *client, const stru
 		return false;
 	if (__builtin_expect(!rights_are_full(t->server, client), 0) && !may_run(t, client, command, request))
 		return false;
+	/* Keys in several slots are refused: what has more than one key is looked at. */
+	if (__builtin_expect(t->server->config->cluster_enabled, 0) && command->key_spec_count > 0 &&
+	    (command->key_rule != NULL || command->key_spec_count > 1 || command->first_key == 0 ||
+	     command->first_key != command->last_key))
+		return false;
 	/* What admission_check would refuse, and what is not run at once, goes its own way. */
 	return command_arity_is_right(command, request->argc) && client->authenticated &&
 		!client_in_multi(client) && client->reply_flags == 0 && client->argument_bodies == NULL &&

@@ -1,7 +1,9 @@
 /* The pause is one word, so that commands read deadline and mode together without a lock: the deadline in
  * milliseconds shifted left by two, and the mode in the low bits. Writers take a mutex: they combine the old
- * state with the new one. The word orders nothing but itself (relaxed). */
+ * state with the new one. Holds are a number beside it. The word orders nothing but itself (relaxed). */
 #include "txn/pause.h"
+
+#include <assert.h>
 
 #include "storage/base/thread.h"
 #include "storage/status.h"
@@ -11,6 +13,7 @@ enum { MODE_BITS = 2, MODE_MASK = 3 };
 struct pause_state {
 	struct mutex lock; /* writers */
 	uint64_t word;     /* atomic */
+	unsigned holds;    /* atomic: of writes, by the server itself */
 };
 
 int
@@ -75,11 +78,28 @@ enum pause_mode
 pause_mode_at(const struct pause_state *p, uint64_t now_ms)
 {
 	uint64_t word = __atomic_load_n(&p->word, __ATOMIC_RELAXED);
-	return word == 0 || now_ms >= word >> MODE_BITS ? PAUSE_NONE : (enum pause_mode)(word & MODE_MASK);
+	if (word != 0 && now_ms < word >> MODE_BITS)
+		return (enum pause_mode)(word & MODE_MASK);
+	return __atomic_load_n(&p->holds, __ATOMIC_RELAXED) > 0 ? PAUSE_WRITE : PAUSE_NONE;
 }
 
 uint64_t
 pause_until(const struct pause_state *p)
 {
+	if (__atomic_load_n(&p->holds, __ATOMIC_RELAXED) > 0)
+		return UINT64_MAX >> MODE_BITS;
 	return __atomic_load_n(&p->word, __ATOMIC_RELAXED) >> MODE_BITS;
+}
+
+void
+pause_hold(struct pause_state *p)
+{
+	__atomic_add_fetch(&p->holds, 1, __ATOMIC_RELAXED);
+}
+
+void
+pause_release(struct pause_state *p)
+{
+	unsigned before = __atomic_fetch_sub(&p->holds, 1, __ATOMIC_RELAXED);
+	assert(before > 0);
 }

@@ -25,4 +25,8 @@ bool pause_expire(struct pause_state *, uint64_t now_ms);
 enum pause_mode pause_mode_at(const struct pause_state *, uint64_t now_ms);
 /* Deadline of the pause, 0 if there is none (it may be past). Any thread, lock-free. */
 uint64_t pause_until(const struct pause_state *);
+
+/* Beside CLIENT PAUSE: the server itself holds writes back until as many releases (a fail-over, a shutdown). Any thread. */
+void pause_hold(struct pause_state *);
+void pause_release(struct pause_state *);
 #endif

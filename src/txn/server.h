@@ -26,6 +26,8 @@ struct waiting_table;
 struct expirer;
 struct evictor;
 struct saver;
+struct shutdown;
+struct cluster_node;
 struct follower;
 struct runner;
 struct slowlog;
@@ -97,6 +99,8 @@ struct server {
 	struct evictor *evictor;              /* expire/evictor.h */
 	struct runner *runner;                /* txn/runner.h */
 	struct saver *saver;                  /* moving/saver.h */
+	struct cluster_node *cluster;         /* cluster/node.h; NULL: it is none (cluster-enabled) */
+	struct shutdown *shutdown;            /* moving/shutdown.h */
 	struct follower *follower;            /* moving/follower.h; NULL: it can't follow a master */
 	struct slowlog *slowlog;              /* info/slowlog.h */
 	struct latency_monitor *latency_monitor; /* info/latency_monitor.h */

@@ -19,6 +19,8 @@ struct transaction_state {
 	bool must_abort;        /* a command could not be queued: EXEC answers EXECABORT */
 	uint32_t flags;         /* of all queued commands, or-ed */
 	uint32_t lacking_flags; /* those that any of them does not have */
+	bool has_slot; /* of a cluster's node: `slot` is that of all keys so far (cluster/hash_slot.h) */
+	int slot;
 	struct queued_command *queue;
 	size_t count, capacity;
 	size_t queued_bytes, queued_arguments;

@@ -443,9 +443,8 @@ Test(config, what_protects_and_would_not_is_refused)
 {
 	expect_load_refused("shutdown-on-sigint\n",
 			    "argument(s) must be one of the following: default, save, nosave, now, force");
-	expect_load_refused("cluster-enabled yes\n", "there is no cluster mode");
 	expect_load_refused("loadmodule /usr/lib/module.so\n", "modules are not supported");
-	struct config *config = load_content("tls-port 0\ncluster-enabled no\naclfile \"\"\n");
+	struct config *config = load_content("tls-port 0\ncluster-enabled yes\naclfile \"\"\n");
 	config_destroy(config);
 }
 

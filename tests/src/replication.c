@@ -2,6 +2,7 @@
 #include "keyspace/position.h"
 #include "repl/encoding.h"
 #include "repl/history.h"
+#include "repl/kept_history.h"
 #include "repl/replicas.h"
 #include "server_support.h"
 
@@ -124,6 +125,135 @@ Test(replication, history_beyond_memory_lies_in_the_file)
 	cr_assert_eq(h.slots, slots);
 	expect_bytes(&h, h.start - 1);
 	history_free(&h);
+	vfs->operations->destroy(vfs);
+}
+
+Test(replication, history_gives_the_files_space_back)
+{
+	struct vfs *vfs = vfs_memory_create();
+	struct sett_error error = {0};
+	struct history h;
+	uint64_t slots, size;
+	cr_assert_eq(history_init(&h, vfs, "."), SETT_OK);
+	fill(&h, 4 * (uint64_t)HISTORY_MEMORY, 100000);
+	cr_assert_eq(spill_all(&h, &error), SETT_OK, "%s", error.message);
+	cr_assert_not(history_must_cut(&h, &slots));
+	/* What is left lies at the file's end; what comes next takes the places before it. */
+	history_trim(&h, h.end - HISTORY_MEMORY - 4 * HISTORY_BLOCK);
+	cr_assert_not(history_must_cut(&h, &slots));
+	fill(&h, h.end + HISTORY_MEMORY / 2, 100000);
+	cr_assert_eq(spill_all(&h, &error), SETT_OK, "%s", error.message);
+	history_trim(&h, h.end - HISTORY_MEMORY - 4 * HISTORY_BLOCK);
+	cr_assert(history_must_cut(&h, &slots));
+	cr_assert_eq(history_cut_file(&h, slots, &error), SETT_OK, "%s", error.message);
+	cr_assert_eq(vfs_size(h.file, &size, &error), SETT_OK);
+	cr_assert_leq(size, (uint64_t)HISTORY_MEMORY);
+	cr_assert_not(history_must_cut(&h, &slots));
+	cr_assert_gt(expect_bytes(&h, h.start - 1), 0);
+	fill(&h, h.end + 2 * (uint64_t)HISTORY_MEMORY, 100000);
+	cr_assert_eq(spill_all(&h, &error), SETT_OK, "%s", error.message);
+	expect_bytes(&h, h.start - 1);
+	history_free(&h);
+	vfs->operations->destroy(vfs);
+}
+
+/* ---- what one process keeps for the next ---- */
+
+static int
+take_kept(struct vfs *vfs, const char *id, uint64_t offset, struct history *ret)
+{
+	struct sett_error error = {0};
+	struct stream_position position = {.offset = offset};
+	snprintf(position.id, sizeof(position.id), "%s", id);
+	cr_assert_eq(history_init(ret, vfs, "."), SETT_OK);
+	history_restart(ret, offset);
+	return kept_history_take(ret, &position, &error);
+}
+
+static const char an_id[] = "0123456789012345678901234567890123456789",
+		  another_id[] = "0123456789012345678901234567890123456780";
+
+static void
+keep(struct vfs *vfs, uint64_t start, uint64_t end, uint64_t from)
+{
+	struct sett_error error = {0};
+	struct history h;
+	struct stream_position position = {.offset = end};
+	snprintf(position.id, sizeof(position.id), "%s", an_id);
+	cr_assert_eq(history_init(&h, vfs, "."), SETT_OK);
+	history_restart(&h, start);
+	fill(&h, end, 30000);
+	cr_assert_eq(spill_all(&h, &error), SETT_OK, "%s", error.message);
+	cr_assert_eq(kept_history_write(&h, &position, from, &error), SETT_OK, "%s", error.message);
+	history_free(&h);
+}
+
+Test(replication, a_kept_history_is_taken_once)
+{
+	struct vfs *vfs = vfs_memory_create();
+	struct history h;
+	const uint64_t end = 1000 + 2 * (uint64_t)HISTORY_MEMORY;
+	keep(vfs, 1000, end, 70000);
+	cr_assert_eq(take_kept(vfs, an_id, end, &h), SETT_OK);
+	cr_assert_eq(h.start, 70001);
+	cr_assert_eq(h.end, end);
+	expect_bytes(&h, 70000);
+	history_free(&h);
+	cr_assert_eq(take_kept(vfs, an_id, end, &h), SETT_NOT_FOUND, "it was taken already");
+	cr_assert_eq(history_size(&h), 0);
+	history_free(&h);
+	/* Of one that is too long its newest bytes are kept, and nothing where nobody lacks any. */
+	const uint64_t long_end = 4000 + 2 * (uint64_t)KEPT_HISTORY_MAX;
+	keep(vfs, 4000, long_end, 1);
+	cr_assert_eq(take_kept(vfs, an_id, long_end, &h), SETT_OK);
+	cr_assert_eq(history_size(&h), (uint64_t)KEPT_HISTORY_MAX);
+	expect_bytes(&h, h.start - 1);
+	history_free(&h);
+	keep(vfs, 1000, end, end);
+	cr_assert_eq(take_kept(vfs, an_id, end, &h), SETT_NOT_FOUND);
+	history_free(&h);
+	vfs->operations->destroy(vfs);
+}
+
+Test(replication, a_kept_history_of_another_position_is_not_taken)
+{
+	struct vfs *vfs = vfs_memory_create();
+	struct history h;
+	const struct {
+		const char *id;
+		uint64_t end;
+	} others[] = {{another_id, 100000}, {an_id, 99999}, {an_id, 100001}};
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		keep(vfs, 1000, 100000, 5000);
+		cr_assert_eq(take_kept(vfs, others[i].id, others[i].end, &h), SETT_NOT_FOUND);
+		cr_assert_eq(h.end, others[i].end);
+		cr_assert_eq(history_size(&h), 0);
+		history_free(&h);
+	}
+	vfs->operations->destroy(vfs);
+}
+
+Test(replication, a_damaged_kept_history_is_not_taken)
+{
+	struct vfs *vfs = vfs_memory_create();
+	struct sett_error error = {0};
+	struct history h;
+	for (uint64_t at = 0; at < 3000; at += at < 90 ? 1 : 97) {
+		struct vfs_file *file;
+		uint8_t byte;
+		size_t got;
+		keep(vfs, 1000, 4000, 1000);
+		cr_assert_eq(vfs_open(vfs, "./replication-backlog", VFS_READ | VFS_WRITE, &file, &error),
+			     SETT_OK);
+		cr_assert_eq(vfs_read(file, &byte, 1, at, 0, &got, &error), SETT_OK);
+		byte ^= 1;
+		struct iovec bytes = {&byte, 1};
+		cr_assert_eq(vfs_write(file, &bytes, 1, at, &error), SETT_OK);
+		cr_assert_eq(vfs_close(file, &error), SETT_OK);
+		cr_assert_eq(take_kept(vfs, an_id, 4000, &h), SETT_NOT_FOUND, "byte %d", (int)at);
+		cr_assert_eq(history_size(&h), 0);
+		history_free(&h);
+	}
 	vfs->operations->destroy(vfs);
 }
 

@@ -1,66 +1,7 @@
-/* FAILOVER, CLUSTER, READONLY, READWRITE, ASKING and MODULE, which need other servers or loaded code: the
- * replies of a stand-alone server without modules. */
+/* MODULE, which needs code that is built for another server: the replies of one that has no modules. */
 #include "cmd/commands.h"
 #include "cmd/help.h"
 #include "config/config.h"
-
-/* ---- replication ---- */
-
-struct failover_options {
-	bool has_target, has_timeout, force;
-};
-
-/* False: the error reply was given. */
-static bool
-parse_failover(struct command_context *c, struct failover_options *options)
-{
-	int64_t number;
-	for (size_t i = 1; i < c->argc; i++) {
-		size_t more = c->argc - i - 1;
-		if (argument_is(c->argv[i], "TIMEOUT") && more >= 1 && !options->has_timeout) {
-			if (!context_integer(c, c->argv[++i], &number))
-				return false;
-			if (number <= 0) {
-				context_error(c, "ERR FAILOVER timeout must be greater than 0");
-				return false;
-			}
-			options->has_timeout = true;
-		} else if (argument_is(c->argv[i], "TO") && more >= 2 && !options->has_target) {
-			if (!context_integer(c, c->argv[i + 2], &number))
-				return false;
-			options->has_target = true;
-			i += 2;
-		} else if (argument_is(c->argv[i], "FORCE") && !options->force) {
-			options->force = true;
-		} else {
-			context_syntax_error(c);
-			return false;
-		}
-	}
-	return true;
-}
-
-int
-command_failover(struct command_context *c)
-{
-	struct failover_options options = {0};
-	if (c->argc == 2 && argument_is(c->argv[1], "ABORT"))
-		return context_error(c, "ERR No failover in progress.");
-	if (!parse_failover(c, &options))
-		return OUTCOME_FAILED;
-	return context_error(c, "ERR FAILOVER requires connected replicas.");
-}
-
-/* ---- CLUSTER, READONLY, READWRITE, ASKING ---- */
-
-/* Clients compare this text, word for word, to find out that the server is no cluster node. */
-int
-command_needs_cluster(struct command_context *c)
-{
-	return context_error(c, "ERR This instance has cluster support disabled");
-}
-
-/* ---- MODULE ---- */
 
 static void
 keep_text(void *arg, struct bytes name, struct bytes value)

@@ -1,0 +1,265 @@
+#!/usr/bin/env python3
+"""Masters that end without losing what was acknowledged: FAILOVER to a replica under writes, between Setts and with redis-server on
+either side; and shutdowns, which wait for replicas.
+
+    handing_over.py SETT_SERVER REDIS_SERVER [SEED]
+"""
+import os
+import signal
+import sys
+import threading
+import time
+
+import redis
+
+from own_server import fail, wait_until
+from replica_world import World, count_syncs, expect, follow, free_port, link_of, wait_level
+from values import digest
+
+
+def server_with_port(world, make, *options):
+    server = make(*options)
+    if not hasattr(server, "port"):
+        server.port = free_port()
+        server.options += ["--port", str(server.port)]
+    server.start()
+    return server
+
+
+def state_of(server):
+    return link_of(server)["master_failover_state"]
+
+
+def answer(server, *words):
+    try:
+        return server.connect().execute_command(*words)
+    except redis.RedisError as error:
+        return str(error)
+
+
+class Counter(threading.Thread):
+    """Counts in one key of whoever is the master, and knows what was acknowledged."""
+
+    def __init__(self, servers):
+        super().__init__(daemon=True)
+        self.clients = [s.connect(timeout=60) for s in servers]
+        self.acknowledged, self.refused, self.failure = 0, 0, None
+        self.stopped = threading.Event()
+
+    def run(self):
+        at = 0
+        while not self.stopped.is_set():
+            try:
+                self.acknowledged = self.clients[at].incr("counter")
+            except redis.ReadOnlyError:
+                self.refused += 1
+                at = 1 - at
+                time.sleep(0.001)
+            except redis.RedisError as error:
+                self.failure = error
+                return
+
+    def stop(self):
+        self.stopped.set()
+        self.join(60)
+        if self.failure is not None:
+            fail("a write failed: %s" % self.failure)
+
+
+def check_hand_over(world, makes, back):
+    """The role goes to the replica and, with `back`, comes back; every acknowledged write is there, and nothing is sent anew."""
+    pair = [server_with_port(world, make) for make in makes]
+    follow(pair[1], pair[0].port)
+    pair[0].connect().set("counter", "0")
+    wait_level("before", pair[1], pair[0])
+    full = [count_syncs(s)[0] for s in pair]
+    counter = Counter(pair)
+    counter.start()
+    wait_until("nothing is written", lambda: counter.acknowledged > 100)
+    for old, new in (pair, pair[::-1])[:1 + back]:
+        reached = counter.acknowledged
+        expect("FAILOVER", answer(old, "FAILOVER", "TO", "127.0.0.1", new.port, "TIMEOUT", "20000"), b"OK")
+        wait_until("it does not end", lambda: state_of(old) == "no-failover")
+        expect("the old master", link_of(old)["role"], "slave")
+        expect("the new master", link_of(new)["role"], "master")
+        wait_until("no writes behind it", lambda: counter.acknowledged > reached + 100)
+    counter.stop()
+    wait_level("behind it", old, new)
+    for server in pair:
+        expect("the counter", int(server.connect().get("counter")), counter.acknowledged)
+    expect("full syncs", [count_syncs(s)[0] for s in pair], full)
+    for server in pair:
+        server.clean_up()
+
+
+def check_answers(world):
+    """Who may hand over, and to whom, as redis-server has it."""
+    sides = []
+    for make in (world.sett, world.redis):
+        master, replica = (server_with_port(world, make) for _ in range(2))
+        found = [answer(master, "FAILOVER"), answer(master, "FAILOVER", "ABORT")]
+        follow(replica, master.port)
+        wait_level("for answers", replica, master)
+        wait_until("it is not online", lambda: link_of(master)["slave0"]["state"] == "online")
+        for words in (["TO", "nohost", replica.port], ["TO", "127.0.0.1", "x"], ["TO", "127.0.0.1", "1"], ["FORCE", "TIMEOUT", "100"],
+                      ["TO", "127.0.0.1", replica.port, "FORCE"], ["TIMEOUT", "0"], ["TO", "127.0.0.1"], ["ABORT", "x"]):
+            found.append(answer(master, "FAILOVER", *words))
+        found.append(answer(replica, "FAILOVER"))
+        found.append(answer(master, "PSYNC", "0" * 40, "1", "FAILOVER"))
+        found.append(answer(replica, "PSYNC", "0" * 40, "1", "FAILOVER"))
+        # One that never comes level, as it does not run.
+        os.kill(replica.process.pid, signal.SIGSTOP)
+        master.connect().set("key", "value")
+        found.append(answer(master, "FAILOVER", "TO", "127.0.0.1", replica.port, "TIMEOUT", "60000"))
+        found += [answer(master, *words) for words in (["FAILOVER"], ["REPLICAOF", "NO", "ONE"], ["SYNC"], ["GET", "key"])]
+        found.append(state_of(master))
+        found.append(answer(master, "FAILOVER", "ABORT"))
+        found += [state_of(master), answer(master, "INCR", "number")]
+        found.append(answer(master, "FAILOVER", "TIMEOUT", "200"))
+        wait_until("its time does not end", lambda: state_of(master) == "no-failover")
+        found.append(answer(master, "INCR", "number"))
+        os.kill(replica.process.pid, signal.SIGCONT)
+        wait_level("after all", replica, master)
+        sides.append(found)
+    expect("answers", sides[0], sides[1])
+
+
+def check_refusal(world):
+    """The target takes no PSYNC: the master is one again, and writes that waited go on."""
+    master, replica = (server_with_port(world, world.sett) for _ in range(2))
+    follow(replica, master.port)
+    wait_level("before a refusal", replica, master)
+    answer(replica, "ACL", "SETUSER", "default", "-psync")
+    counter = Counter([master, replica])
+    counter.start()
+    expect("FAILOVER to it", answer(master, "FAILOVER"), b"OK")
+    wait_until("it does not end", lambda: state_of(master) == "no-failover")
+    reached = counter.acknowledged
+    wait_until("no writes behind it", lambda: counter.acknowledged > reached)
+    counter.stop()
+    expect("its log", "Failover target rejected psync request" in master.log_text(), True)
+    answer(replica, "ACL", "SETUSER", "default", "+psync")
+    wait_level("after a refusal", replica, master)
+    expect("the counter", int(replica.connect().get("counter")), counter.acknowledged)
+
+
+def check_force(world):
+    """What the target lacks is lost when its time is over, and the old master takes its branch."""
+    master, replica = (server_with_port(world, world.sett) for _ in range(2))
+    follow(replica, master.port)
+    wait_level("before force", replica, master)
+    os.kill(replica.process.pid, signal.SIGSTOP)
+    master.connect().set("key", "value")
+    expect("FAILOVER FORCE", answer(master, "FAILOVER", "TO", "127.0.0.1", replica.port, "FORCE", "TIMEOUT", "100"), b"OK")
+    wait_until("its time does not end", lambda: state_of(master) == "failover-in-progress")
+    expect("the old master meanwhile", link_of(master)["role"], "slave")
+    os.kill(replica.process.pid, signal.SIGCONT)
+    wait_until("it does not end", lambda: state_of(master) == "no-failover")
+    wait_level("after force", master, replica)
+    expect("the same data", digest(master), digest(replica))
+
+
+def check_shutdown(world, make):
+    """A shutdown waits for a replica that lags, and can be called off."""
+    master, replica = server_with_port(world, world.sett, "--shutdown-timeout", "50"), server_with_port(world, make)
+    follow(replica, master.port)
+    wait_level("before a shutdown", replica, master)
+    os.kill(replica.process.pid, signal.SIGSTOP)
+    master.connect().set("key", "last")
+    client = master.connect()
+    wait_until("replicas count as clients", lambda: client.info("clients")["connected_clients"] == 1)
+    answers = []
+
+    def shut_down():
+        answers.append(answer(master, "SHUTDOWN"))
+    thread = threading.Thread(target=shut_down)
+    thread.start()
+    left = lambda: int(master.connect().info("server").get("shutdown_in_milliseconds", 0))
+    wait_until("it does not wait", lambda: left() > 0)
+    expect("the client waits", master.connect().info("clients")["blocked_clients"], 1)
+    expect("SHUTDOWN ABORT", answer(master, "SHUTDOWN", "ABORT") in (True, b"OK"), True)
+    thread.join(30)
+    expect("the answer of the one that was called off", answers, ["Errors trying to SHUTDOWN. Check logs."])
+    wait_until("it still waits", lambda: left() == 0)
+    expect("writes go on", answer(master, "SET", "key", "very last"), True)
+    master.process.terminate()
+    wait_until("it does not wait for SIGTERM", lambda: left() > 0)
+    expect("SHUTDOWN ABORT of a signal", answer(master, "SHUTDOWN", "ABORT") in (True, b"OK"), True)
+    wait_until("it still waits", lambda: left() == 0)
+    master.process.terminate()
+    wait_until("it does not wait again", lambda: left() > 0)
+    os.kill(replica.process.pid, signal.SIGCONT)
+    expect("the exit code", master.process.wait(60), 0)
+    expect("the replica's", replica.connect().get("key"), b"very last")
+    expect("its log", "1 of 1 replicas are in sync when shutting down." in master.log_text(), True)
+    # NOW waits for nobody, and neither does the end of the time.
+    for words, timeout in ((["SHUTDOWN", "NOW"], "50"), (["SHUTDOWN"], "1")):
+        master.start()
+        wait_level("before the next", replica, master)
+        answer(master, "CONFIG", "SET", "shutdown-timeout", timeout)
+        os.kill(replica.process.pid, signal.SIGSTOP)
+        master.connect().incr("number")
+        began = time.monotonic()
+        answer(master, *words)
+        expect("the exit code", master.process.wait(60), 0)
+        expect("it takes no time", time.monotonic() - began < 25, True)
+        os.kill(replica.process.pid, signal.SIGCONT)
+        expect("its log", "0 of 1 replicas are in sync when shutting down." in master.log_text(), True)
+    replica.clean_up()
+
+
+def check_kept_backlog(world):
+    """A replica that lacks something when its master is restarted gets that alone; after a kill of the master all anew."""
+    master, replica = (server_with_port(world, world.sett) for _ in range(2))
+    follow(replica, master.port)
+    wait_level("before it is killed", replica, master)
+    master.connect().set("first", "1")
+    wait_level("with a first key", replica, master)
+    time.sleep(1.2)  # it has acknowledged that
+    for ends_well in (True, True, False):
+        replica.kill()
+        wait_until("it does not go", lambda: link_of(master)["connected_slaves"] == 0)
+        pipeline = master.connect().pipeline()
+        for i in range(3000):
+            pipeline.rpush("list:%d" % (i % 10), "x" * 100)
+        pipeline.execute()
+        if ends_well:
+            master.stop()
+        else:
+            time.sleep(1.5)  # durable
+            master.kill()
+        master.start()
+        expect("the file of the backlog", os.path.exists(master.directory + "/replication-backlog"), False)
+        if "--replicaof" not in replica.options:
+            replica.options += ["--replicaof", "127.0.0.1 %d" % master.port]
+        replica.start()
+        wait_level("after a restart", replica, master)
+        expect("syncs, ended well: %s" % ends_well, count_syncs(master), (0, 1) if ends_well else (1, 0))
+        expect("the same data", digest(master), digest(replica))
+        time.sleep(1.2)
+    for server in (master, replica):
+        server.clean_up()
+
+
+def main(sett_server, redis_server, seed=1):
+    world = World(sett_server, redis_server, int(seed))
+    try:
+        check_hand_over(world, (world.sett, world.sett), True)
+        check_hand_over(world, (world.sett, world.redis), False)
+        check_hand_over(world, (world.redis, world.sett), False)
+        check_answers(world)
+        check_refusal(world)
+        check_force(world)
+        check_kept_backlog(world)
+        check_shutdown(world, world.sett)
+        check_shutdown(world, world.redis)
+    except BaseException:
+        for server in [s for s in world.servers if s.log_text()][-4:]:
+            print("-- %s\n%s" % (server.program, server.log_text()[-2500:]))
+        raise
+    finally:
+        world.clean_up()
+    print("handed over")
+
+
+main(*sys.argv[1:])
