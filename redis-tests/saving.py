@@ -119,9 +119,16 @@ def check_failures(sett):
     client.execute_command("BGSAVE")
     sett.kill()
     expect("the file after a kill", open(file, "rb").read() == before, True)
+    beside = [sett.directory + "/temp-%s.rdb" % middle for middle in ("1", "x", "")]
+    for path in beside:
+        open(path, "w").close()
     sett.start()
+    expect("temporary files after a kill and a start",
+           sorted(n for n in os.listdir(sett.directory) if n.startswith("temp-")), sorted(map(os.path.basename, beside)))
+    for path in beside:
+        os.remove(path)
     client = sett.connect()
-    client.config_set("rdb-key-save-delay", 1000)
+    client.config_set("rdb-key-save-delay", 300000000)
     client.execute_command("BGSAVE")
     began = time.monotonic()
     sett.stop()

@@ -2,7 +2,7 @@
 """A directory in which Debian's redis-server has written its files is taken over by Sett, and back: what redis-server loads
 from Sett's SAVE is what it had. Also where the taking over is killed, the files are damaged, or a database is there.
 
-    taking_over.py SETT_SERVER REDIS_SERVER [KEYS [SEED]]
+    taking_over.py SETT_SERVER REDIS_SERVER SETT_TOOL [KEYS [SEED [KILLS]]]
 """
 import os
 import random
@@ -26,8 +26,9 @@ def expect(what, found, wanted):
 
 
 class World:
-    def __init__(self, sett_server, redis_server, keys, seed):
-        self.sett_server, self.redis_server, self.keys, self.seed = sett_server, redis_server, keys, seed
+    def __init__(self, sett_server, redis_server, sett_tool, keys, seed):
+        self.sett_server, self.redis_server, self.sett_tool = sett_server, redis_server, sett_tool
+        self.keys, self.seed = keys, seed
         self.servers = []
 
     def server(self, program, *options):
@@ -179,16 +180,35 @@ def check_deadlines(world):
                 ("SET", "stays", "v"))
     found = []
     for server in (world.server(world.redis_server, "--appendonly", "yes"), world.sett("--appendonly", "yes")):
-        with open(server.directory + "/appendonly.aof", "wb") as file:
-            for command in commands:
-                words = [str(word).encode() for word in command]
-                file.write(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
+        write_aof(server, *commands)
         server.start()
         client = server.connect()
         keys = ("renewed", "kept", "number", "list", "gone", "stays")
         found.append([(key, client.type(key), client.pexpiretime(key)) for key in keys] + client.lrange("list", 0, -1))
         server.clean_up()
     expect("keys with deadlines that passed", found[1], found[0])
+
+
+def write_aof(server, *commands):
+    with open(server.directory + "/appendonly.aof", "wb") as file:
+        for command in commands:
+            words = [str(word).encode() for word in command]
+            file.write(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
+
+
+def check_failing_commands(world):
+    """A command that fails is passed over; what stands around it counts, also in its MULTI block."""
+    commands = (("SELECT", 0), ("SET", "a", "x"), ("LPUSH", "a", "y"), ("SET", "b", "z"), ("MULTI",), ("SET", "c", 1),
+                ("LPUSH", "a", "y"), ("SET", "d", 1), ("EXEC",), ("INCR", "a"), ("XGROUP", "CREATE", "none", "g", "0"),
+                ("SET", "large", "x" * 300000), ("LPUSH", "a", "x" * 300000), ("SET", "e", 1))
+    found = []
+    for server in (world.server(world.redis_server, "--appendonly", "yes"), world.sett("--appendonly", "yes")):
+        write_aof(server, *commands)
+        server.start()
+        client = server.connect()
+        found.append(client.mget("a", "b", "c", "d", "e") + [client.strlen("large"), client.dbsize()])
+        server.clean_up()
+    expect("keys of an append-only file whose commands fail", found[1], found[0])
 
 
 def check_truncated_aof(world, source):
@@ -212,6 +232,51 @@ def check_truncated_aof(world, source):
     sett.clean_up()
 
 
+def run_tool(world, code, *arguments):
+    done = subprocess.run([world.sett_tool, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=3600)
+    said = done.stderr.decode(errors="replace")
+    if done.returncode != code:
+        fail("sett-tool %r ends with %d: %s" % (arguments, done.returncode, said))
+    return said
+
+
+def check_import_and_export(world, files, wanted, what):
+    """Out of the files, into a database, served, and out of that: always the same."""
+    sett, out = world.sett(), world.redis()
+    run_tool(world, 0, "import", files, sett.directory)
+    run_tool(world, 0, "export", sett.directory, out.directory + "/dump.rdb")
+    expect("what redis-server has from %s, there and back" % what, world.digest_of_file(out.directory + "/dump.rdb"), wanted)
+    run_tool(world, 2, "import", files, sett.directory)
+    sett.start()
+    expect("what a server has from " + what, world.digest_by_redis(sett), wanted)
+    if "has it open" not in run_tool(world, 2, "export", sett.directory, out.directory + "/dump.rdb"):
+        fail("an export beside a server says nothing of it")
+    sett.clean_up()
+    out.clean_up()
+
+
+def check_tool(world, source, wanted):
+    before = contents(source.directory)
+    check_import_and_export(world, source.directory + "/dump.rdb", wanted, "an RDB file")
+    check_import_and_export(world, source.directory, wanted, "a directory with an RDB file")
+    expect("files after imports", contents(source.directory) == before, True)
+    empty, whole = world.sett(), open(source.directory + "/dump.rdb", "rb").read()
+    run_tool(world, 2, "import", empty.directory, empty.directory + "/new")
+    run_tool(world, 2, "import", empty.directory + "/nothing", empty.directory + "/new")
+    run_tool(world, 2, "export", empty.directory, empty.directory + "/out.rdb")
+    expect("what is left of an export of nothing", os.listdir(empty.directory), [])
+    open(empty.directory + "/damaged.rdb", "wb").write(whole[:len(whole) // 2])
+    said = run_tool(world, 1, "import", empty.directory + "/damaged.rdb", empty.directory + "/new")
+    if "damaged.rdb" not in said or "at byte" not in said:
+        fail("an import of a damaged file says %r" % said)
+    empty.clean_up()
+
+
+def check_tool_with_append_files(world, source, wanted):
+    for files in (source.directory + "/appendonlydir/", source.directory):
+        check_import_and_export(world, files, wanted, "append-only files")
+
+
 def check_kills(world, source, wanted, count):
     sett = world.sett("--key-load-delay", "100")
     copy_files(source, sett)
@@ -222,8 +287,10 @@ def check_kills(world, source, wanted, count):
         command = [sett.program, "--port", "0", "--unixsocket", sett.socket, "--dir", sett.directory, *sett.options]
         sett.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         time.sleep(0.05 + pause.random() * world.keys / 10000)
+        answers = False
         try:
             persistence = sett.connect().info("persistence")
+            answers = True
             seen.add(persistence["loading"])
             if persistence["loading"] == 1:
                 expect("loading_total_bytes", persistence["loading_total_bytes"], len(before["/dump.rdb"]))
@@ -234,7 +301,7 @@ def check_kills(world, source, wanted, count):
                     pass
         except redis.ConnectionError:
             pass
-        if i % 4 == 3:
+        if i % 4 == 3 and answers:  # before that a signal may come before it is waited for
             sett.stop()
             expect("the exit code of a stop", sett.process.returncode, 0)
         else:
@@ -309,6 +376,18 @@ def check_beside_database(world, source, wanted):
     sett.options = options
     sett.start()
     expect("the database again", sett.connect().keys("*"), [b"mine"])
+    sett.stop()
+    # What was once ignored can be had later, once.
+    wanted_keys = source.connect().dbsize()
+    sett.options = options + ["--import-redis-files", "yes"]
+    for start in ("an import of what was ignored", "another start with the option"):
+        sett.start()
+        expect("keys after " + start, sett.connect().dbsize(), wanted_keys)
+        sett.connect().set("mine", "again")
+        wanted_keys += start.startswith("an import")
+        sett.stop()
+    sett.options = options
+    sett.start()
     sett.connect().save()
     sett.stop()
     shutil.copy(source.directory + "/dump.rdb", sett.directory)
@@ -411,6 +490,23 @@ def check_functions(world):
         sett.clean_up()
 
 
+def check_reload_of_functions(world):
+    """DEBUG RELOAD has the libraries of the file, and no others."""
+    found = []
+    for server in (world.redis(), world.sett()):
+        server.start()
+        client = server.connect()
+        client.function_load(LIBRARY % ("one", "one", "one"))
+        client.save()
+        client.function_load(LIBRARY % ("two", "two", "two"))
+        replies = [client.execute_command("DEBUG", "RELOAD", "NOSAVE"), client.fcall("one_f", 0, "!")]
+        client.function_load(LIBRARY % ("three", "three", "three"))
+        replies += [client.execute_command("DEBUG", "RELOAD"), client.fcall("three_f", 0, "!")]
+        found.append(replies + sorted(library[1] for library in client.execute_command("FUNCTION", "LIST")))
+        server.clean_up()
+    expect("libraries after DEBUG RELOAD", found[1], found[0])
+
+
 def check_pipe(world):
     """The other way in: redis-cli --pipe."""
     sett = world.sett()
@@ -423,20 +519,24 @@ def check_pipe(world):
     sett.clean_up()
 
 
-def main(sett_server, redis_server, keys=3000, seed=1):
-    world = World(sett_server, redis_server, int(keys), int(seed))
+def main(sett_server, redis_server, sett_tool, keys=3000, seed=1, kills=12):
+    world = World(sett_server, redis_server, sett_tool, int(keys), int(seed))
     try:
         source, wanted = check_rdb(world)
-        check_kills(world, source, wanted, 12)
+        check_tool(world, source, wanted)
+        check_kills(world, source, wanted, int(kills))
         check_shutdown_while_loading(world, source)
         check_damage(world, source, 12)
         check_beside_database(world, source, wanted)
         check_pipe(world)
         check_functions(world)
+        check_reload_of_functions(world)
         check_deadlines(world)
+        check_failing_commands(world)
         check_large(world)
         for preamble in ("yes", "no"):
             log, wanted = check_aof(world, preamble)
+            check_tool_with_append_files(world, log, wanted)
             check_old_aof(world, log, wanted)
             check_truncated_aof(world, log)
     finally:

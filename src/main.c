@@ -17,6 +17,7 @@
 #include "crash_report.h"
 #include "database_check.h"
 #include "descriptors.h"
+#include "engine_options.h"
 #include "expire/evictor.h"
 #include "expire/expirer.h"
 #include "info/command_stats.h"
@@ -175,24 +176,11 @@ check_database(struct program *p, struct sett_error *error)
 	return database_check(s->config->dir, &options, &s->sink, error);
 }
 
-static enum sett_sync_policy
-sync_policy(const struct config *config)
-{
-	switch (__atomic_load_n(&config->sync, __ATOMIC_RELAXED)) {
-	case CONFIG_SYNC_ALWAYS:
-		return SETT_SYNC_ALWAYS;
-	case CONFIG_SYNC_EVERYSEC:
-		return SETT_SYNC_EVERYSEC;
-	default:
-		return SETT_SYNC_NO;
-	}
-}
-
 static void
 sync_changed(void *arg)
 {
 	struct server *server = arg;
-	sett_engine_set_sync_policy(server->engine, sync_policy(server->config));
+	sett_engine_set_sync_policy(server->engine, engine_sync_policy(server->config));
 }
 
 static void
@@ -261,18 +249,7 @@ open_database(struct program *p, struct sett_error *error)
 	struct sett_options options = {
 		.clock = s->clock,
 		.sink = s->sink,
-		.memory_budget = (size_t)memory_keeper_share(config_effective_memory(config)),
-		.value_threshold = (size_t)config->value_threshold,
-		.value_log_file_size = config->value_log_file_size,
-		.space_amplification_limit = config->space_amplification_limit,
-		.table_compression = (enum sett_compression)config->table_compression,
-		.bottom_compression = (enum sett_compression)config->bottom_compression,
-		.value_compression = (enum sett_compression)config->value_compression,
-		.compression_level = config->compression_level,
-		.sync = sync_policy(config),
 		.open_files = (size_t)p->descriptors.files,
-		.never_cut_log = !config->aof_load_truncated,
-		.workers = config->workers > 0 ? (unsigned)config->workers : 0,
 		.on_progress = on_progress,
 		.on_progress_arg = s,
 		.on_sync = on_sync,
@@ -280,6 +257,7 @@ open_database(struct program *p, struct sett_error *error)
 		.on_recovery = on_recovery,
 		.on_recovery_arg = p,
 	};
+	engine_options_of(config, &options);
 	int status = check_database(p, error);
 	if (status == SETT_OK)
 		status = sett_engine_open(config->dir, &options, &s->engine, error);
@@ -412,6 +390,7 @@ create_rooms(struct program *p, struct sett_error *error)
 	tracking_limit_changed(s);
 	if (saver_create(s, &s->saver) != SETT_OK)
 		return out_of_memory(error);
+	saver_remove_leftovers(s->saver);
 	recorder_listen(s);
 	if (memory_keeper_start(s, &p->memory_keeper) != SETT_OK)
 		return out_of_memory(error);

@@ -99,6 +99,8 @@ run_soak() {
 	build-test/redis-tests/serializable build-test/src/sett-server --transfers 100000
 	/usr/bin/python3 redis-tests/acl_decisions.py build-test/src/sett-server "$(command -v redis-server)" 1000000
 	/usr/bin/python3 redis-tests/tls_scan.py build-test/src/sett-server
+	/usr/bin/python3 redis-tests/taking_over.py build-test/src/sett-server "$(command -v redis-server)" \
+		build-test/tool/sett-tool 1000000 7 100
 	build-test/redis-tests/value_log build-test/src/sett-server --keys 200000 --rounds 10
 	build-test/redis-tests/cold build-test/src/sett-server --maxmemory 67108864
 	# A run that is stopped goes on where it was; one that has ended begins anew.

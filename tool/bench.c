@@ -287,7 +287,7 @@ run(const struct command *command, int argc, char **argv)
 	return code != EXIT_WELL ? code : removed;
 }
 
-const struct command command_bench = {
+const struct command tool_bench = {
 	.name = "bench",
 	.summary = "how fast the storage engine is here, without a server",
 	.help = "usage: sett-tool bench [options] [DIRECTORY]\n"

@@ -175,7 +175,7 @@ run(const struct command *command, int argc, char **argv)
 	return code;
 }
 
-const struct command command_check = {
+const struct command tool_check = {
 	.name = "check",
 	.summary = "reads everything and says whether it is whole",
 	.help = "usage: sett-tool check [options] DIRECTORY\n"

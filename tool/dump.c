@@ -369,7 +369,7 @@ run(const struct command *command, int argc, char **argv)
 	return code == EXIT_WELL && d.is_damaged ? EXIT_DAMAGE : code;
 }
 
-const struct command command_dump = {
+const struct command tool_dump = {
 	.name = "dump",
 	.summary = "the content of log, table, manifest or value-log files",
 	.help = "usage: sett-tool dump [options] log|table|manifest|value-log FILE|DIRECTORY\n"

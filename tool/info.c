@@ -338,7 +338,7 @@ run(const struct command *command, int argc, char **argv)
 	return code;
 }
 
-const struct command command_info = {
+const struct command tool_info = {
 	.name = "info",
 	.summary = "what the database consists of: levels, value log, log, counters",
 	.help = "usage: sett-tool info [options] DIRECTORY\n"

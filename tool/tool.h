@@ -22,7 +22,7 @@ struct command {
 	int (*run)(const struct command *, int argc, char **argv);
 };
 
-extern const struct command command_info, command_check, command_dump, command_bench;
+extern const struct command tool_info, tool_check, tool_dump, tool_import, tool_export, tool_bench;
 
 /* One line on standard error: what is wrong with the command line, and how to learn more. Returns
  * EXIT_FAILED. */

@@ -130,13 +130,15 @@ store_payload(struct command_context *c, struct key *k, struct bytes value, enum
 {
 	struct rdb_limits limits = rdb_limits_of(c->server->config);
 	struct rdb_reader reader;
+	struct seen seen = {0};
 	int status = rdb_reader_open(&reader, value);
 	if (status == RDB_MALFORMED)
 		return refuse_payload(c, &reader);
 	if (status != SETT_OK)
 		return status;
 	*ret_type = reader.type;
-	status = rdb_store_value(&reader, &limits, k);
+	status = rdb_store_value(&reader, &limits, &seen, k);
+	seen_free(&seen);
 	/* Nothing may follow the value. */
 	if (status == RDB_MALFORMED || (status == SETT_OK && rdb_left(&reader.in) > 0))
 		status = refuse_payload(c, &reader);

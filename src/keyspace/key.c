@@ -64,14 +64,20 @@ keyspace_note_expired(struct keyspace_view *view, unsigned db, struct bytes key)
 	return SETT_OK;
 }
 
+static void
+set_absent(struct key *k)
+{
+	k->exists = k->is_stored = k->was_stored = k->has_due = false;
+	k->deadline = k->object = k->object_bytes = k->new_deadline = 0;
+}
+
 /* Reads the record; `exists` says that one is there, past its deadline or not. */
 static int
 read_root(struct key *k)
 {
 	struct sett_record record;
 	struct keyspace_view *view = k->view;
-	k->exists = k->is_stored = k->was_stored = k->has_due = false;
-	k->deadline = k->object = k->object_bytes = 0;
+	set_absent(k);
 	int status = sett_txn_read_conflict(view->txn, k->engine_key.hash);
 	if (status == SETT_OK)
 		status = sett_txn_get_hashed(view->txn, k->engine_key, &record);
@@ -107,6 +113,14 @@ key_open(struct keyspace_view *view, unsigned db, struct bytes name, struct key 
 		return SETT_OK;
 	ret->exists = false;
 	return keyspace_note_expired(view, db, name);
+}
+
+int
+key_open_absent(struct keyspace_view *view, unsigned db, struct bytes name, struct key *ret)
+{
+	*ret = (struct key){.view = view, .db = db, .name = name};
+	int status = keyspace_epoch(view, db, &ret->epoch);
+	return status == SETT_OK ? find_engine_key(view, ret) : status;
 }
 
 int

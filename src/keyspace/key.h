@@ -61,6 +61,8 @@ struct key {
 	bool has_due;                  /* a deadline among its elements */
 	uint64_t deadline;             /* its own; 0 = none */
 	uint64_t object, object_bytes; /* elements of that record; 0 = none */
+	uint64_t
+		new_deadline; /* of a key that does not exist: what a type gives it with its root; 0 = none */
 };
 
 /* Reads the root; joins the key to the read set. An absent or expired key is no failure (`exists`).
@@ -69,6 +71,14 @@ int key_open(struct keyspace_view *, unsigned db, struct bytes name, struct key 
 /* The same for a key as keyspace_parse_root_key gives it: the key itself up to KEYSPACE_MAX_KEY_SIZE. Of a key
  * past its deadline too `root` is read (`is_stored`), so that it can be deleted. */
 int key_open_stored(struct keyspace_view *, unsigned db, struct bytes stored, struct key *ret);
+/* The same without a look: nothing is stored under the key, and nobody else writes it. SETT_NO_MEMORY, ... */
+int key_open_absent(struct keyspace_view *, unsigned db, struct bytes name, struct key *ret);
+/* The deadline that a new root of the key is to have if it stays as it is. */
+static inline uint64_t
+key_kept_deadline(const struct key *k)
+{
+	return k->exists ? k->root.expires_at : k->new_deadline;
+}
 /* The key was met with elements past their deadlines: the runner or the expirer deletes them. SETT_NO_MEMORY. */
 int key_note_due(const struct key *);
 

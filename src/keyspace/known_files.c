@@ -1,10 +1,12 @@
-/* The entry's body: flags:u8 (1: importing), then size:u64le crc:u64le of each file, newest first. */
+/* The entry's body: flags:u8 (1: importing), then size:u64le crc:u64le of each file, newest first. The size's
+ * highest bit: it was ignored. */
 #include "keyspace/known_files.h"
 
 #include "keyspace/private.h"
 #include "storage/base/varint.h"
 
 enum { FILE_SIZE = 16, FLAG_IMPORTING = 1 };
+#define SIZE_IGNORED ((uint64_t)1 << 63)
 
 static const uint8_t entry_key[2] = {KIND_META, 'f'};
 
@@ -14,9 +16,12 @@ parse(struct bytes body, struct known_files *ret)
 	if (body.size < 1 || (body.size - 1) % FILE_SIZE != 0 || body.size > 1 + KNOWN_FILES_MAX * FILE_SIZE)
 		return SETT_CORRUPT;
 	*ret = (struct known_files){.importing = (body.data[0] & FLAG_IMPORTING) != 0};
-	for (size_t at = 1; at < body.size; at += FILE_SIZE)
-		ret->files[ret->count++] = (struct known_file){.size = get_le64(body.data + at),
-							       .crc = get_le64(body.data + at + 8)};
+	for (size_t at = 1; at < body.size; at += FILE_SIZE) {
+		uint64_t size = get_le64(body.data + at);
+		ret->files[ret->count++] = (struct known_file){.size = size & ~SIZE_IGNORED,
+							       .crc = get_le64(body.data + at + 8),
+							       .ignored = (size & SIZE_IGNORED) != 0};
+	}
 	return SETT_OK;
 }
 
@@ -58,7 +63,7 @@ known_files_write(struct sett_engine *engine, const struct known_files *files, s
 	struct sett_txn *txn = NULL;
 	size_t size = 1;
 	for (size_t i = 0; i < files->count; i++, size += FILE_SIZE) {
-		put_le64(body + size, files->files[i].size);
+		put_le64(body + size, files->files[i].size | (files->files[i].ignored ? SIZE_IGNORED : 0));
 		put_le64(body + size + 8, files->files[i].crc);
 	}
 	int status = sett_txn_create(engine, &txn);
@@ -76,20 +81,24 @@ known_files_write(struct sett_engine *engine, const struct known_files *files, s
 	return sett_engine_sync(engine, error);
 }
 
-bool
-known_files_have(const struct known_files *files, const struct known_file *file)
+const struct known_file *
+known_files_find(const struct known_files *files, const struct known_file *file)
 {
 	for (size_t i = 0; i < files->count; i++)
 		if (files->files[i].size == file->size && files->files[i].crc == file->crc)
-			return true;
-	return false;
+			return &files->files[i];
+	return NULL;
 }
 
 void
 known_files_add(struct known_files *files, const struct known_file *file)
 {
-	size_t kept = files->count < KNOWN_FILES_MAX ? files->count : (size_t)KNOWN_FILES_MAX - 1;
-	memmove(files->files + 1, files->files, kept * sizeof(files->files[0]));
+	const struct known_file *old = known_files_find(files, file);
+	size_t newer = old != NULL ? (size_t)(old - files->files) : files->count;
+	if (old == NULL && files->count < KNOWN_FILES_MAX)
+		files->count++;
+	else if (old == NULL)
+		newer--;
+	memmove(files->files + 1, files->files, newer * sizeof(files->files[0]));
 	files->files[0] = *file;
-	files->count = kept + 1;
 }

@@ -11,6 +11,7 @@
 /* A file is told from others by its size and the CRC-64 of what it begins and ends with (moving/redis_files.h). */
 struct known_file {
 	uint64_t size, crc;
+	bool ignored; /* a start was told to leave it alone: the database is not made from it */
 };
 enum { KNOWN_FILES_MAX = 64 };
 struct known_files {
@@ -23,8 +24,9 @@ struct known_files {
 int known_files_read(struct sett_engine *, struct known_files *ret, struct sett_error *);
 /* Replaces the entry, and is durable. */
 int known_files_write(struct sett_engine *, const struct known_files *, struct sett_error *);
-bool known_files_have(const struct known_files *, const struct known_file *);
-/* As the newest; the oldest may be forgotten. */
+/* What is known of a file; NULL: nothing. */
+const struct known_file *known_files_find(const struct known_files *, const struct known_file *);
+/* As the newest, in place of what was known of it; the oldest may be forgotten. */
 void known_files_add(struct known_files *, const struct known_file *);
 
 #endif

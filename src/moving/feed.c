@@ -36,19 +36,44 @@ skip_reply(struct bytes text, size_t at)
 	return at < text.size ? at : text.size;
 }
 
-/* The text of an error among the replies of a block, or the error that is the reply. */
-static const char *
-find_error(struct bytes reply)
+/* Whether the text of an error blames the command, and not the server's state. */
+static bool
+is_commands_own(const char *error)
+{
+	static const char *const of_commands[] = {"WRONGTYPE ", "ERR ",     "BUSYKEY ",
+						  "BUSYGROUP ", "NOGROUP ", "NOSCRIPT "};
+	/* txn/execution.c */
+	static const char *const of_server[] = {"ERR the transaction, ", "ERR stored data ",
+						"ERR internal error"};
+	bool is_own = false;
+	for (size_t i = 0; i < sizeof(of_commands) / sizeof(of_commands[0]); i++)
+		is_own = is_own || strncmp(error, of_commands[i], strlen(of_commands[i])) == 0;
+	for (size_t i = 0; i < sizeof(of_server) / sizeof(of_server[0]); i++)
+		is_own = is_own && strncmp(error, of_server[i], strlen(of_server[i])) != 0;
+	return is_own;
+}
+
+/* The errors among the replies of a block, or the one that is the reply. Kept is the first that is not the commands' own, or
+ * else the first. */
+static void
+note_errors(struct feed *f, struct bytes reply)
 {
 	size_t at = 0;
+	f->errors = 0;
+	f->is_own_failure = true;
 	if (reply.size > 0 && reply.data[0] == '*') {
 		const uint8_t *end = memchr(reply.data, '\n', reply.size);
 		at = end != NULL ? (size_t)(end - reply.data) + 1 : reply.size;
 	}
-	for (; at < reply.size; at = skip_reply(reply, at))
-		if (reply.data[at] == '-')
-			return (const char *)reply.data + at + 1;
-	return NULL;
+	for (; at < reply.size; at = skip_reply(reply, at)) {
+		if (reply.data[at] != '-')
+			continue;
+		const char *text = (const char *)reply.data + at + 1;
+		bool is_own = is_commands_own(text);
+		if (f->errors++ == 0 || (f->is_own_failure && !is_own))
+			snprintf(f->error, sizeof(f->error), "%.*s", (int)strcspn(text, "\r\n"), text);
+		f->is_own_failure = f->is_own_failure && is_own;
+	}
 }
 
 int
@@ -63,16 +88,14 @@ feed_run(struct feed *f, size_t argc, const struct bytes *argv)
 	f->client.reply_streams = NULL;
 	if (result != REQUEST_DONE) {
 		snprintf(f->error, sizeof(f->error), "it waits for something");
+		f->is_own_failure = false;
 		return SETT_INVALID;
 	}
 	if (!resp_reserve(&f->reply, 1))
 		return SETT_NO_MEMORY;
 	f->reply.data[f->reply.size] = '\0';
-	const char *error = find_error(bytes_of(f->reply.data, f->reply.size));
-	if (error == NULL)
-		return SETT_OK;
-	snprintf(f->error, sizeof(f->error), "%.*s", (int)strcspn(error, "\r\n"), error);
-	return SETT_INVALID;
+	note_errors(f, bytes_of(f->reply.data, f->reply.size));
+	return f->errors == 0 ? SETT_OK : SETT_INVALID;
 }
 
 void

@@ -13,12 +13,15 @@ struct feed {
 	void *thread; /* of the runner; may wait */
 	struct client client;
 	struct resp_writer reply;
-	char error[FEED_ERROR_SIZE]; /* of the last command that failed */
+	/* Of the last one that failed */
+	char error[FEED_ERROR_SIZE];
+	uint64_t errors; /* how many: of an EXEC those of its commands */
+	bool is_own_failure; /* the commands are to blame, as they would be at each try; what else an EXEC has took effect */
 };
 
 /* Its commands run while clients are told LOADING. SETT_NO_MEMORY. To be closed also then. */
 int feed_open(struct feed *, struct runner *);
-/* SETT_OK; SETT_INVALID: the command, or one of an EXEC, failed: `error`; SETT_NO_MEMORY. */
+/* SETT_OK; SETT_INVALID: the command, or some of an EXEC, failed: `error`; SETT_NO_MEMORY. */
 int feed_run(struct feed *, size_t argc, const struct bytes *argv);
 void feed_close(struct feed *);
 

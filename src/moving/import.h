@@ -13,6 +13,7 @@
 /* What is not carried over, for the log. */
 struct import_losses {
 	uint64_t functions;
+	uint64_t commands; /* of an append-only file that have failed */
 };
 
 /* A library of functions that is kept back (struct import). */
@@ -33,6 +34,8 @@ struct import {
 	/* Told now and then how far it is. May be NULL. */
 	void (*on_progress)(void *arg, uint64_t done, uint64_t total);
 	void *arg;
+	/* It goes into databases that are empty, and nobody else writes there. The next file finds what it has put in. */
+	bool fills_empty;
 	bool replaces;      /* a key that is there already gives way; else it is damage */
 	bool keeps_expired; /* commands that follow may give a key past its deadline a new one */
 	struct import_losses losses;

@@ -15,6 +15,7 @@ enum {
 	BLOCK_COMMANDS = 500,
 	BLOCK_BYTES = 256 * 1024,
 	ALONE_BYTES = 256 * 1024, /* a command that runs by itself */
+	FAILURES_NAMED_MAX = 10,  /* those of commands that the log names */
 };
 
 struct aof_import {
@@ -38,12 +39,18 @@ failed(struct aof_import *a, size_t at, const char *what, const char *detail)
 			      detail);
 }
 
+static bool
+command_is_there(const struct aof_import *a, const struct bytes *argv, size_t argc)
+{
+	const struct command *container;
+	return command_find(a->import->server->commands, argv, argc, &container) != NULL || container != NULL;
+}
+
 static int
 run_failed(struct aof_import *a, size_t argc, const struct bytes *argv)
 {
-	const struct command *container;
 	char what[128], detail[FEED_ERROR_SIZE + 64];
-	if (command_find(a->import->server->commands, argv, argc, &container) == NULL && container == NULL) {
+	if (!command_is_there(a, argv, argc)) {
 		snprintf(what, sizeof(what), "Unknown command '%.*s'",
 			 (int)(argv[0].size < 64 ? argv[0].size : 64), (const char *)argv[0].data);
 		return failed(a, a->reader.begin, what, "");
@@ -52,18 +59,35 @@ run_failed(struct aof_import *a, size_t argc, const struct bytes *argv)
 	return failed(a, a->block_at, "A command failed", detail);
 }
 
+/* Commands that ran and have failed are passed over, as by Redis: they did where the file was written. */
 static int
-run(struct aof_import *a, size_t argc, const struct bytes *argv)
+pass_over(struct aof_import *a)
+{
+	if (a->import->losses.commands < FAILURES_NAMED_MAX)
+		log_sink_printf(
+			&a->import->server->sink, LOG_LEVEL_WARNING,
+			"A command of the append only file %s fails, one of those from byte %zu on: %s",
+			a->file->path, a->block_at, a->feed.error);
+	a->import->losses.commands += a->feed.errors;
+	return SETT_OK;
+}
+
+/* `runs`: it is no command that is queued only. */
+static int
+run(struct aof_import *a, bool runs, size_t argc, const struct bytes *argv)
 {
 	int status = feed_run(&a->feed, argc, argv);
-	return status == SETT_INVALID ? run_failed(a, argc, argv) : status;
+	if (status != SETT_INVALID)
+		return status;
+	return runs && a->feed.is_own_failure && command_is_there(a, argv, argc) ? pass_over(a)
+										 : run_failed(a, argc, argv);
 }
 
 static int
 run_word(struct aof_import *a, const char *word)
 {
 	struct bytes name = bytes_of_string(word);
-	return run(a, 1, &name);
+	return run(a, true, 1, &name);
 }
 
 static int
@@ -119,7 +143,7 @@ take_command(struct aof_import *a)
 	a->block_bytes += bytes;
 	if (!a->in_block)
 		a->block_at = at;
-	status = run(a, a->reader.argc, a->reader.argv);
+	status = run(a, !a->in_block, a->reader.argc, a->reader.argv);
 	if (status == SETT_OK && !a->in_block)
 		status = sett_engine_write(a->import->server->engine);
 	return status;

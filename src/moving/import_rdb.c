@@ -25,6 +25,7 @@ enum {
 	TRIES_MAX = 100,
 	ARENA_BLOCK = 64 * 1024,
 	EMPTY_NAMED_MAX = 10, /* empty keys that the log names */
+	KEY_BYTES = 64,       /* of a key in a file, rather few */
 };
 
 struct rdb_import {
@@ -34,6 +35,9 @@ struct rdb_import {
 	struct arena arena;
 	struct rdb_limits limits;
 	struct rdb_room room, value_room;
+	struct seen
+		keys_seen; /* those that were not are stored without a look, where `import` fills what is empty */
+	struct seen elements_seen;
 	struct sett_body_writer *body; /* of the present transaction; NULL: none */
 	enum rdb_uses uses;
 	/* of the present transaction */
@@ -82,9 +86,9 @@ store_large_string(struct rdb_import *r, struct rdb_reader *value, struct key *k
 	if (string.name.size >= BODY_MIN && key_takes_body(k->name)) {
 		status = write_body(r, string.name);
 		if (status == SETT_OK)
-			status = key_put_body(k, r->body, 0);
+			status = key_put_body(k, r->body, k->new_deadline);
 	} else {
-		status = key_put_string(k, string.name, 0);
+		status = key_put_string(k, string.name, k->new_deadline);
 	}
 	if (status == SETT_OK)
 		status = rdb_reader_next(value, &more);
@@ -108,19 +112,32 @@ note_use(struct rdb_import *r, const struct key *k, const struct rdb_entry *e)
 	return SETT_OK;
 }
 
-/* What is stored gets its deadline; what is past it goes again. */
+/* What is past its deadline was read, and stored, like all, and goes again. */
 static int
-set_deadline(struct rdb_import *r, struct keyspace_view *view, unsigned db, struct bytes name,
-	     uint64_t deadline)
+delete_expired(struct rdb_import *r, struct keyspace_view *view, unsigned db, struct bytes name)
 {
 	struct key k;
 	int status = key_open(view, db, name, &k);
 	if (status != SETT_OK || !k.exists)
 		return status;
-	if (deadline > view->now_ms || r->import->keeps_expired)
-		return key_set_expiry(&k, deadline);
 	r->expired++;
 	return key_delete(&k);
+}
+
+/* The key, with nothing stored under it. */
+static int
+open_new_key(struct rdb_import *r, struct keyspace_view *view, struct rdb_database_reader *reader,
+	     unsigned db, struct bytes name, struct key *k)
+{
+	if (r->import->fills_empty) {
+		int status = key_open_absent(view, db, name, k);
+		if (status != SETT_OK || !seen_add(&r->keys_seen, k->engine_key.hash))
+			return status;
+	}
+	int status = key_open(view, db, name, k);
+	if (status == SETT_OK && k->is_stored && !r->import->replaces)
+		return damaged(r, reader, "a key comes twice");
+	return status == SETT_OK && k->exists ? key_delete(k) : status;
 }
 
 static int
@@ -135,16 +152,15 @@ store_key(struct rdb_import *r, struct keyspace_view *view, struct rdb_database_
 	if (copy == NULL)
 		return SETT_NO_MEMORY;
 	struct bytes name = bytes_of(copy, e->name.size);
-	int status = key_open(view, db, name, &k);
-	if (status == SETT_OK && k.is_stored && !r->import->replaces)
-		return damaged(r, reader, "a key comes twice");
-	if (status == SETT_OK && k.exists)
-		status = key_delete(&k);
-	if (status == SETT_OK)
-		status = value->rdb_type == RDB_STRING ? store_large_string(r, value, &k)
-						       : rdb_store_value(value, &r->limits, &k);
-	if (status == SETT_OK && e->deadline != 0)
-		status = set_deadline(r, view, db, name, e->deadline);
+	bool is_expired = e->deadline != 0 && e->deadline <= view->now_ms && !r->import->keeps_expired;
+	int status = open_new_key(r, view, reader, db, name, &k);
+	if (status != SETT_OK)
+		return status;
+	k.new_deadline = is_expired ? 0 : e->deadline;
+	status = value->rdb_type == RDB_STRING ? store_large_string(r, value, &k)
+					       : rdb_store_value(value, &r->limits, &r->elements_seen, &k);
+	if (status == SETT_OK && is_expired)
+		status = delete_expired(r, view, db, name);
 	if (status == SETT_OK)
 		status = note_use(r, &k, e);
 	rdb_database_value_read(reader, value->in);
@@ -343,7 +359,7 @@ run_until_committed(struct rdb_import *r, struct rdb_database_reader *reader)
 	r->import->empty += r->empty;
 	r->import->losses.functions += r->functions;
 	rdb_sleep_for_keys(__atomic_load_n(&r->import->server->config->key_load_delay, __ATOMIC_RELAXED),
-			   r->import->keys, r->keys - r->expired);
+			   r->import->keys, r->keys - r->expired, r->import->should_stop, r->import->arg);
 	int written = sett_engine_write(r->import->server->engine);
 	return written == SETT_OK ? status : written;
 }
@@ -377,6 +393,8 @@ import_rdb(struct import *i, struct import_file *file, size_t *ret_size)
 	i->stream_db = -1;
 	arena_init(&r.arena, ARENA_BLOCK);
 	int status = sett_txn_create(i->server->engine, &r.txn);
+	if (status == SETT_OK && i->fills_empty)
+		status = seen_begin(&r.keys_seen, file->content.size / KEY_BYTES);
 	if (status == SETT_OK)
 		status = read_file(&r, ret_size);
 	if (status != SETT_OK && i->error->status != status)
@@ -387,6 +405,8 @@ import_rdb(struct import *i, struct import_file *file, size_t *ret_size)
 	sett_txn_destroy(r.txn);
 	rdb_room_free(&r.room);
 	rdb_room_free(&r.value_room);
+	seen_free(&r.keys_seen);
+	seen_free(&r.elements_seen);
 	arena_free(&r.arena);
 	return status;
 }

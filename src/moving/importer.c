@@ -17,7 +17,7 @@ enum { MS_PER_SECOND = 1000, TRIES_MAX = 100, ARENA_BLOCK = 4096, CHECK_STEP = 8
 /* ---- emptying ---- */
 
 static int
-flush_databases(struct server *s, struct sett_txn *txn, struct arena *arena, bool with_functions)
+flush_databases(struct server *s, struct sett_txn *txn, struct arena *arena)
 {
 	struct keyspace_view view;
 	int status = sett_txn_begin(txn, SETT_TXN_MANUAL_CONFLICTS | SETT_TXN_ROOMY);
@@ -28,7 +28,7 @@ flush_databases(struct server *s, struct sett_txn *txn, struct arena *arena, boo
 	for (; status == SETT_OK && db < keyspace_databases(s->keyspace);
 	     db = keyspace_next_database(s->keyspace, db + 1))
 		status = keyspace_flush(&view, db);
-	if (status == SETT_OK && with_functions)
+	if (status == SETT_OK)
 		status = libraries_clear(&view);
 	if (status == SETT_OK)
 		return commit_transaction(s, &view, NULL, NULL, NULL);
@@ -37,7 +37,7 @@ flush_databases(struct server *s, struct sett_txn *txn, struct arena *arena, boo
 }
 
 static int
-empty(struct server *s, bool with_functions, struct sett_error *error)
+empty(struct server *s, struct sett_error *error)
 {
 	struct sett_txn *txn = NULL;
 	struct arena arena;
@@ -47,7 +47,7 @@ empty(struct server *s, bool with_functions, struct sett_error *error)
 		status = SETT_CONFLICT;
 	for (int tries = 0; status == SETT_CONFLICT && tries < TRIES_MAX; tries++) {
 		arena_reset(&arena);
-		status = flush_databases(s, txn, &arena, with_functions);
+		status = flush_databases(s, txn, &arena);
 	}
 	sett_txn_destroy(txn);
 	arena_free(&arena);
@@ -100,10 +100,20 @@ ignore(struct server *s, const struct redis_files *files, struct known_files *kn
 			"next start on",
 			files->files[0].path);
 	/* What was read of it before is half of something. */
-	int status = known->importing ? empty(s, true, error) : SETT_OK;
+	int status = known->importing ? empty(s, error) : SETT_OK;
 	known->importing = false;
-	known_files_add(known, &files->print);
+	struct known_file ignored = files->print;
+	ignored.ignored = true;
+	known_files_add(known, &ignored);
 	return status == SETT_OK ? known_files_write(s->engine, known, error) : status;
+}
+
+/* Whether there is nothing to be asked: what is served is what the file has, or what was chosen before it. */
+static bool
+is_settled(const struct config *config, const struct known_files *known, const struct redis_files *files)
+{
+	const struct known_file *file = known_files_find(known, &files->print);
+	return !known->importing && file != NULL && !(file->ignored && config->import_redis_files);
 }
 
 int
@@ -122,7 +132,7 @@ importer_decide(struct server *s, const struct redis_files *files, bool *ret_imp
 		return refuse_cut_off(config, error);
 	if (files->count == 0)
 		return SETT_OK;
-	if (!known.importing && known_files_have(&known, &files->print)) {
+	if (is_settled(config, &known, files)) {
 		log_sink_printf(
 			&s->sink, LOG_LEVEL_NOTICE,
 			"%s is not read: the database was made from it, wrote it, or was told to ignore it",
@@ -147,6 +157,7 @@ read_file(struct import *i, const struct redis_files *files, size_t index)
 {
 	struct import_file file;
 	size_t size;
+	i->fills_empty = index == 0;
 	bool is_last = index + 1 == files->count;
 	int status = import_file_open(&file, files->files[index].path, i->error);
 	if (status != SETT_OK)
@@ -179,6 +190,10 @@ report(const struct import *i, const struct redis_files *files)
 		log_sink_printf(&s->sink, LOG_LEVEL_WARNING,
 				"%" PRIu64 " libraries of functions were not taken over: load them again",
 				i->losses.functions);
+	if (i->losses.commands > 0)
+		log_sink_printf(&s->sink, LOG_LEVEL_WARNING,
+				"%" PRIu64 " commands of append-only files have failed, and were passed over",
+				i->losses.commands);
 	if (files->has_others)
 		log_sink_printf(&s->sink, LOG_LEVEL_WARNING,
 				"What else of Redis' files is in %s was not read: %s", s->config->dir,
@@ -188,7 +203,7 @@ report(const struct import *i, const struct redis_files *files)
 static int
 read_files(struct import *i, const struct redis_files *files)
 {
-	int status = empty(i->server, true, i->error);
+	int status = empty(i->server, i->error);
 	for (size_t f = 0; f < files->count && status == SETT_OK; f++)
 		status = read_file(i, files, f);
 	return status;
@@ -292,7 +307,7 @@ importer_reload(struct import *i, bool empties, struct sett_error *error)
 	if (empties)
 		status = note_importing(i->server, true, error);
 	if (status == SETT_OK && empties)
-		status = empty(i->server, false, error);
+		status = empty(i->server, error);
 	if (status == SETT_OK)
 		status = import_rdb(i, &file, &size);
 	if (status == SETT_OK && empties)

@@ -2,9 +2,14 @@
 #include "moving/saver.h"
 
 #include <assert.h>
+#include <ctype.h>
+#include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "config/config.h"
@@ -48,6 +53,40 @@ static uint64_t
 now_ms(const struct saver *s)
 {
 	return clock_wall_ms(s->server->clock);
+}
+
+/* ---- what a kill has left ---- */
+
+static int
+remove_leftover(void *arg, const char *name)
+{
+	struct saver *s = arg;
+	static const char prefix[] = "temp-";
+	char path[PATH_MAX], *end;
+	const char *number = name + sizeof(prefix) - 1;
+	if (strncmp(name, prefix, sizeof(prefix) - 1) != 0 || !isdigit((unsigned char)*number))
+		return 0;
+	long pid = strtol(number, &end, 10);
+	/* A number that is in use is a redis-server's that saves, or our own from before, as in a container. */
+	if (pid <= 0 || pid > INT_MAX || strcmp(end, ".rdb") != 0 ||
+	    (pid != getpid() && (kill((pid_t)pid, 0) == 0 || errno != ESRCH)))
+		return 0;
+	int size = snprintf(path, sizeof(path), "%s/%s", s->server->config->dir, name);
+	if (size > 0 && (size_t)size < sizeof(path) && unlink(path) == 0)
+		log_sink_printf(&s->server->sink, LOG_LEVEL_NOTICE, "%s, which a save has left, is removed",
+				path);
+	else
+		log_sink_printf(&s->server->sink, LOG_LEVEL_WARNING,
+				"%s, which a save has left, can't be removed: %s", name, strerror(errno));
+	return 0;
+}
+
+void
+saver_remove_leftovers(struct saver *s)
+{
+	struct sett_error error;
+	if (vfs_list(vfs_posix(), s->server->config->dir, remove_leftover, s, &error) != SETT_OK)
+		log_sink_printf(&s->server->sink, LOG_LEVEL_WARNING, "%s", error.message);
 }
 
 int

@@ -14,6 +14,8 @@ struct saver;
 
 /* SETT_NO_MEMORY. */
 int saver_create(struct server *, struct saver **ret);
+/* Files that saves of processes which are gone have left in `dir`, which nobody else uses. */
+void saver_remove_leftovers(struct saver *);
 /* Gives up what is being written. NULL is fine. */
 void saver_destroy(struct saver *);
 

@@ -292,6 +292,7 @@ sync_receiver_load(struct sync_receiver *f, const struct stream_position *positi
 				.should_stop = f->should_stop,
 				.arg = f->arg,
 				.keeps_expired = true,
+				.fills_empty = true,
 				.error = error};
 	__atomic_store_n(&f->facts->is_loading, true, __ATOMIC_RELAXED);
 	int status = replacement_create(f->server->engine, &import.replacement);

@@ -242,16 +242,26 @@ refuse(const struct database_write *d, const struct key *k, unsigned needed)
 }
 
 void
-rdb_sleep_for_keys(int64_t key_delay, uint64_t keys, uint64_t more)
+rdb_sleep_for_keys(int64_t key_delay, uint64_t keys, uint64_t more, bool (*stop)(void *arg), void *arg)
 {
-	enum { US_PER_SECOND = 1000000 };
+	enum { STEP_US = 10000, NS_PER_US = 1000 };
 	if (key_delay == 0)
 		return;
 	uint64_t each = (uint64_t)(key_delay < 0 ? -key_delay : key_delay);
 	uint64_t us = key_delay > 0 ? each * more : keys / each - (keys - more) / each;
-	struct timespec time = {.tv_sec = (time_t)(us / US_PER_SECOND),
-				.tv_nsec = (long)(us % US_PER_SECOND * 1000)};
-	nanosleep(&time, NULL);
+	while (us > 0 && (stop == NULL || !stop(arg))) {
+		uint64_t step = us < STEP_US ? us : STEP_US;
+		struct timespec time = {.tv_nsec = (long)(step * NS_PER_US)};
+		nanosleep(&time, NULL);
+		us -= step;
+	}
+}
+
+static bool
+is_given_up(void *arg)
+{
+	const struct rdb_database_options *options = arg;
+	return options->gone != NULL && __atomic_load_n(options->gone, __ATOMIC_RELAXED);
 }
 
 static int
@@ -283,7 +293,8 @@ write_key(struct database_write *d, struct key *k, uint64_t now_ms)
 	if (status == SETT_OK)
 		d->keys++;
 	if (status == SETT_OK)
-		rdb_sleep_for_keys(d->options->key_delay, d->keys, 1);
+		rdb_sleep_for_keys(d->options->key_delay, d->keys, 1, is_given_up,
+				   (void *)(uintptr_t)d->options);
 	return status;
 }
 

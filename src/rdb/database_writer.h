@@ -62,8 +62,8 @@ struct rdb_database_options {
 	int64_t key_delay; /* microseconds to sleep for a key; negative: so many keys for a microsecond. For tests */
 };
 
-/* Sleeps as `key_delay` says, after `keys` keys of which `more` are new. */
-void rdb_sleep_for_keys(int64_t key_delay, uint64_t keys, uint64_t more);
+/* Sleeps as `key_delay` says, after `keys` keys of which `more` are new; no longer once `stop` (may be NULL) says so. */
+void rdb_sleep_for_keys(int64_t key_delay, uint64_t keys, uint64_t more, bool (*stop)(void *arg), void *arg);
 
 /* Writes everything up to the checksum and hands it on to the writer's drain. SETT_ABORTED: `gone`; what `progress` said;
  * SETT_INVALID: the version can't hold a value, which the error names; statuses of reading. */

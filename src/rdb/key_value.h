@@ -2,6 +2,7 @@
 #ifndef SETT_RDB_KEY_VALUE_H
 #define SETT_RDB_KEY_VALUE_H
 
+#include "rdb/seen.h"
 #include "rdb/value_writer.h"
 #include "types/hash.h"
 #include "types/limits.h"
@@ -23,8 +24,8 @@ struct rdb_limits rdb_limits_of(const struct config *);
  * when nobody wants the value any more: SETT_ABORTED. Statuses of reading. */
 int rdb_write_value(struct key *, const bool *gone, struct rdb_writer *, unsigned *ret_version);
 
-/* Reads the value to its end and stores it under the key, which does not exist, without a deadline.
- * RDB_MALFORMED, SETT_NO_MEMORY, statuses of writing. */
-int rdb_store_value(struct rdb_reader *, const struct rdb_limits *, struct key *);
+/* Reads the value to its end and stores it under the key, which does not exist, with its `new_deadline`. `seen` is room for
+ * the names of elements, which may be used again for other values. RDB_MALFORMED, SETT_NO_MEMORY, statuses of writing. */
+int rdb_store_value(struct rdb_reader *, const struct rdb_limits *, struct seen *, struct key *);
 
 #endif

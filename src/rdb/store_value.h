@@ -7,6 +7,7 @@
 struct value_store {
 	struct rdb_reader *reader;
 	const struct rdb_limits *limits;
+	struct seen *seen; /* the names of elements so far: who was not seen is not looked up */
 	struct key *key;
 };
 

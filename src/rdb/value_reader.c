@@ -266,6 +266,16 @@ rdb_reader_weight(const struct rdb_reader *r)
 	}
 }
 
+uint64_t
+rdb_reader_elements(const struct rdb_reader *r)
+{
+	enum { ELEMENT_MIN = 2 }; /* bytes of one in a blob */
+	uint64_t most = rdb_left(&r->in);
+	if (r->form->layout == LAYOUT_BLOB)
+		return rdb_left(&r->blob.in) / ELEMENT_MIN;
+	return r->left < most ? r->left : most;
+}
+
 /* The next node of a list: a blob, or an element by itself (`ret_is_element`). */
 static int
 next_node(struct rdb_reader *r, struct rdb_element *ret, bool *ret_is_element)

@@ -90,6 +90,8 @@ int rdb_reader_open(struct rdb_reader *, struct bytes data);
 int rdb_reader_open_typed(struct rdb_reader *, uint8_t type, struct rdb_input);
 /* About how many bytes of elements it makes, from what its beginning says. */
 uint64_t rdb_reader_weight(const struct rdb_reader *);
+/* About how many elements a collection has, rather too many, before the first of them is read. */
+uint64_t rdb_reader_elements(const struct rdb_reader *);
 /* SETT_NOT_FOUND at the end; what follows the value is then `in`. RDB_MALFORMED (also for a collection without
  * elements), SETT_NO_MEMORY. */
 int rdb_reader_next(struct rdb_reader *, struct rdb_element *ret);

@@ -6,7 +6,10 @@
 #include "types/digest.h"
 #include "types/hash_private.h"
 
-enum { FIELDS_MAX = 5 * VARINT_MAX_SIZE + HASH_TAIL_MAX };
+enum {
+	FIELDS_MAX = 5 * VARINT_MAX_SIZE + HASH_TAIL_MAX,
+	OWN_MIN = 128, /* bytes of a body that is made */
+};
 
 /* ---- opening ---- */
 
@@ -279,7 +282,8 @@ own_body(struct hash *h, size_t more)
 	size_t wanted = h->body.size + more;
 	if (h->own != NULL && wanted <= h->own_capacity)
 		return SETT_OK;
-	size_t capacity = wanted < h->limits.packed_size ? h->limits.packed_size : wanted;
+	size_t most = h->limits.packed_size, twice = wanted < OWN_MIN ? OWN_MIN : 2 * wanted;
+	size_t capacity = wanted >= most ? wanted : twice < most ? twice : most;
 	uint8_t *own = arena_allocate(h->key->view->arena, capacity, 1);
 	if (own == NULL)
 		return SETT_NO_MEMORY;
@@ -301,6 +305,7 @@ resize_entry(struct hash *h, size_t offset, size_t old, size_t size)
 	size_t after = h->body.size - offset - old;
 	memmove(h->own + offset + size, h->own + offset + old, after);
 	h->body.size += size - old;
+	h->last_at = after == 0 && size > 0 ? offset : 0;
 	h->changed = true;
 	return SETT_OK;
 }
@@ -350,16 +355,30 @@ put_spread(struct hash *h, struct bytes name, struct bytes value, uint64_t deadl
 	return status == SETT_OK ? build_step(h->members.view, name.size + value.size) : status;
 }
 
+/* Whether an entry of a packed sorted set stands in front of one with this name and score. */
+static bool
+is_before(const struct packed_field *field, struct bytes name, struct bytes value)
+{
+	int order = bytes_compare(field->value, value);
+	return order < 0 || (order == 0 && bytes_compare(field->name, name) < 0);
+}
+
 /* Where an entry of a packed sorted set belongs, in the order of scores, which are the values, and names. */
 static int
 find_ordered_place(const struct hash *h, struct bytes name, struct bytes value, size_t *ret)
 {
 	struct packed_field field;
-	size_t offset = 0;
-	int status;
-	while ((status = packed_at(h->body, offset, &field)) == SETT_OK) {
-		int order = bytes_compare(field.value, value);
-		if (order > 0 || (order == 0 && bytes_compare(field.name, name) > 0))
+	size_t offset = h->last_at;
+	int status = SETT_OK;
+	/* Most that come many at a time come in their order: behind the last one. */
+	if (offset > 0 && (status = packed_at(h->body, offset, &field)) == SETT_OK &&
+	    is_before(&field, name, value)) {
+		*ret = h->body.size;
+		return SETT_OK;
+	}
+	offset = 0;
+	while (status == SETT_OK && (status = packed_at(h->body, offset, &field)) == SETT_OK) {
+		if (!is_before(&field, name, value))
 			break;
 		offset += field.size;
 	}
@@ -630,7 +649,7 @@ put_root(struct hash *h)
 	end = write_fields(h, fields);
 	struct root_content content = {.type = h->type,
 				       .encoding = h->encoding,
-				       .expires_at = key->exists && !h->replaces ? key->root.expires_at : 0,
+				       .expires_at = h->replaces ? 0 : key_kept_deadline(key),
 				       .due_at = h->due_at,
 				       .object = h->object,
 				       .object_bytes = h->object_bytes,

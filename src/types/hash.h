@@ -59,6 +59,7 @@ struct hash {
 	bool is_body_read;
 	uint8_t *own; /* packed: the body's memory once it is changed, in the view's arena */
 	size_t own_capacity;
+	size_t last_at; /* packed: offset of the last entry, 0: it is the first, or not known */
 };
 
 /* A field as read. Slices of it live until the hash is changed. */

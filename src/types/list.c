@@ -128,7 +128,7 @@ put_root(struct list *l)
 	assert(l->front_size <= l->body.size && is_sound(l));
 	struct root_content content = {.type = VALUE_LIST,
 				       .encoding = LIST_QUICKLIST,
-				       .expires_at = l->key->exists ? l->key->root.expires_at : 0,
+				       .expires_at = key_kept_deadline(l->key),
 				       .object = l->object,
 				       .object_bytes = l->tree.bytes,
 				       .fields = bytes_of(fields, encode_fields(l, fields)),

@@ -91,7 +91,7 @@ stream_save(struct stream *s)
 		p = varint_put(p, values[i]);
 	struct root_content content = {.type = VALUE_STREAM,
 				       .encoding = STREAM_RUNS,
-				       .expires_at = s->key->exists ? s->key->root.expires_at : 0,
+				       .expires_at = key_kept_deadline(s->key),
 				       .object = s->object,
 				       .object_bytes = s->object_bytes,
 				       .fields = bytes_of(fields, (size_t)(p - fields)),
