@@ -51,10 +51,12 @@ draw_by_walk(struct command_context *c, struct hash_walk *walk, uint64_t live, s
 int
 begin_draws(struct command_context *c, struct hash *h, uint64_t live, bool is_whole, struct field_draws *ret)
 {
+	uint64_t timestamp = h->key->root.record.timestamp;
 	struct member_counts counts = {.count = h->count,
 				       .dead = h->dead,
+				       .version = h->type == VALUE_ZSET ? timestamp : 0,
 				       .bytes = h->object_bytes,
-				       .is_committed = h->key->root.record.timestamp != UINT64_MAX};
+				       .is_committed = timestamp != UINT64_MAX};
 	ret->c = c;
 	ret->hash = h;
 	ret->live = live;
@@ -134,17 +136,16 @@ reply_random_field(struct command_context *c, struct open_hash *h)
 	return status;
 }
 
-/* `count` fields, perhaps the same ones again. */
 /* A reply may be of any length, whatever the size of the key. Past the limit for which its client is closed the rest is not
- * made: nothing of it is sent. What a script is told has no such limit. */
+ * made: nothing of it is sent. `start`: where it begins. What a script is told has no such limit. */
 static bool
-ends_for_its_size(const struct command_context *c)
+ends_for_its_size(const struct command_context *c, size_t start)
 {
 	enum config_client_class class =
 		client_is_subscribed(c->client) ? CONFIG_CLIENT_PUBSUB : CONFIG_CLIENT_NORMAL;
 	/* Relaxed: CONFIG SET may change it at any time. */
 	uint64_t limit = __atomic_load_n(&c->server->config->output_limits[class].hard, __ATOMIC_RELAXED);
-	if (!c->reply->failed && !c->in_script && limit != 0 && c->reply->size > limit) {
+	if (!c->reply->failed && !c->in_script && limit != 0 && c->reply->size - start > limit) {
 		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING,
 				"Client id=%" PRIu64 " closed for overcoming of output buffer limits.",
 				c->client->id);
@@ -153,6 +154,7 @@ ends_for_its_size(const struct command_context *c)
 	return c->reply->failed;
 }
 
+/* `count` fields, perhaps the same ones again. */
 static int
 reply_draws(struct command_context *c, struct open_hash *h, uint64_t live, uint64_t count, bool with_values)
 {
@@ -161,8 +163,9 @@ reply_draws(struct command_context *c, struct open_hash *h, uint64_t live, uint6
 	int status = begin_draws(c, &h->hash, live, with_values, &draws);
 	if (status != SETT_OK)
 		return status;
+	size_t start = c->reply->size;
 	resp_array(c->reply, with_values && c->protocol == 2 ? 2 * count : count);
-	for (uint64_t i = 0; i < count && status == SETT_OK && !ends_for_its_size(c); i++) {
+	for (uint64_t i = 0; i < count && status == SETT_OK && !ends_for_its_size(c, start); i++) {
 		struct sett_read_mark reads = hash_read_mark(&h->hash);
 		status = next_draw(&draws, &field);
 		if (status == SETT_OK)

@@ -5,13 +5,14 @@
 
 #include "types/members_private.h"
 
-/* A note's key: the collection's prefix, a kind that no entry has, the state, how the ranges were cut, the range's first hash;
+/* A note's key: the collection's prefix, a kind that no entry has, the state with its version, how the ranges were cut, the
+ * range's first hash;
  * its end follows. Without the last: the note that says that the state was drawn from before.
  *
  * A note: the number of removed members when it was made:u64le, count of names:u32le, the end of each:u32le, the names. */
 enum {
 	KIND_NOTE = 0xff,
-	STATE_KEY_SIZE = KIND_SIZE + 8 + GENERATION_SIZE + HASH_SIZE + 1,
+	STATE_KEY_SIZE = KIND_SIZE + 8 + 8 + GENERATION_SIZE + HASH_SIZE + 1,
 	NOTE_KEY_SIZE = STATE_KEY_SIZE + HASH_SIZE,
 	NOTE_HEAD = 8 + 4,
 	END_SIZE = 4,
@@ -27,6 +28,8 @@ committed_state(const struct members *m, const struct member_counts *counts)
 {
 	struct drawn_state *drawn = &m->view->drawn;
 	uint64_t additions = counts->count + counts->dead;
+	if (counts->version != 0 && !counts->is_committed)
+		return NULL;
 	if (counts->is_committed) {
 		*drawn = (struct drawn_state){.additions = additions,
 					      .dead = counts->dead,
@@ -59,6 +62,7 @@ member_draw_begin(const struct members *m, const struct member_counts *counts, s
 	*ret = (struct member_draw){.members = m,
 				    .additions = additions,
 				    .dead = counts->dead,
+				    .version = counts->version,
 				    .noted_dead = committed->dead,
 				    .start = start,
 				    .halvings = halvings,
@@ -84,9 +88,10 @@ note_key(const struct member_draw *d, uint32_t begin, uint8_t room[NOTE_KEY_SIZE
 	memcpy(room, m->prefix, ELEMENT_PREFIX_SIZE);
 	room[ELEMENT_PREFIX_SIZE] = KIND_NOTE;
 	put_be64(p, d->additions);
-	put_be32(p + 8, m->generation);
-	put_be32(p + 12, m->moved);
-	p[16] = (uint8_t)(d->halvings << 1 | d->width);
+	put_be64(p + 8, d->version);
+	put_be32(p + 16, m->generation);
+	put_be32(p + 20, m->moved);
+	p[24] = (uint8_t)(d->halvings << 1 | d->width);
 	put_be32(room + STATE_KEY_SIZE, begin);
 }
 

@@ -318,6 +318,21 @@ add_many(struct fixture *f)
 	}
 }
 
+/* Members drawn again and again come from notes (member_draw.h). */
+Test(zsets, a_removed_member_is_not_drawn_and_a_new_one_is)
+{
+	struct fixture *f = fixture_open();
+	add_many(f);
+	fixture_run_line(f, 0, "ZRANDMEMBER big -100000");
+	cr_assert_not_null(memmem(f->reply.data, f->reply.size, "m7\r\n", 4));
+	fixture_run_line(f, 0, "ZREM big m7");
+	fixture_run_line(f, 0, "ZADD big 7 new");
+	fixture_run_line(f, 0, "ZRANDMEMBER big -100000");
+	cr_assert_null(memmem(f->reply.data, f->reply.size, "\nm7\r\n", 5));
+	cr_assert_not_null(memmem(f->reply.data, f->reply.size, "\nnew\r\n", 6));
+	fixture_close(f);
+}
+
 static void
 expect_large_range(struct fixture *f, const char *line, int first, int step, int count)
 {
