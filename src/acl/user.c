@@ -540,7 +540,8 @@ reset(struct acl_user *u, const struct acl_terms *terms)
 	u->password_count = 0;
 	u->root->next = NULL;
 	u->root->flags = terms->channels_are_open ? ACL_ALL_CHANNELS : 0;
-	u->root->keys.count = u->root->channels.count = 0;
+	forget_patterns(&u->root->keys);
+	forget_patterns(&u->root->channels);
 	set_all_commands(u->root, false);
 }
 

@@ -80,6 +80,21 @@ Test(acl, rules_become_descriptions)
 	acl_users_destroy(users);
 }
 
+/* What finds patterns among many forgets those that are reset. */
+Test(acl, a_user_who_is_reset_gets_new_patterns)
+{
+	struct acl_users *users = make_users(&closed_channels);
+	struct acl_user *user = user_with(users, "~a*;~b*;~c*;~d*;~e*;reset;~foo:*;+@all", ACL_FINE);
+	struct bytes argv[] = {BYTES_LITERAL("get"), BYTES_LITERAL("foo:x")};
+	const struct command *get = command_find(&sett_commands, argv, 2, NULL);
+	size_t position;
+	cr_assert_eq(acl_check(user, get, argv, 2, &position), ACL_ALLOWED);
+	argv[1] = BYTES_LITERAL("ax");
+	cr_assert_neq(acl_check(user, get, argv, 2, &position), ACL_ALLOWED);
+	acl_user_release(user);
+	acl_users_destroy(users);
+}
+
 Test(acl, wrong_rules_are_refused)
 {
 	struct acl_users *users = make_users(&closed_channels);
