@@ -441,15 +441,23 @@ keyspace_publish(struct keyspace_view *view, uint64_t timestamp)
 	}
 }
 
+/* Where what comes before all else belongs. */
+static struct effect **
+front_of(struct keyspace_view *view)
+{
+	return view->front != NULL ? &view->front->next : &view->first_effect;
+}
+
 struct keyspace_savepoint
-keyspace_savepoint(const struct keyspace_view *view)
+keyspace_savepoint(struct keyspace_view *view)
 {
 	return (struct keyspace_savepoint){.txn = sett_txn_savepoint(view->txn),
 					   .change = view->last_change,
 					   .touched = view->last_touched,
 					   .tracked = view->last_tracked,
 					   .effect = view->last_effect,
-					   .front = view->front};
+					   .front = view->front,
+					   .behind_front = *front_of(view)};
 }
 
 void
@@ -469,6 +477,7 @@ keyspace_rollback(struct keyspace_view *view, const struct keyspace_savepoint *t
 	else
 		view->first_tracked = NULL;
 	view->front = to->front;
+	*front_of(view) = to->behind_front;
 	view->last_effect = to->effect;
 	if (to->effect != NULL)
 		to->effect->next = NULL;
@@ -533,13 +542,6 @@ keyspace_keep_lines(struct keyspace_view *view, struct effect *dropped)
 		if (e->kind == EFFECT_LINE)
 			append_effect(view, e);
 	}
-}
-
-/* Where what comes before all else belongs. */
-static struct effect **
-front_of(struct keyspace_view *view)
-{
-	return view->front != NULL ? &view->front->next : &view->first_effect;
 }
 
 void

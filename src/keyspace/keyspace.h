@@ -219,9 +219,9 @@ struct keyspace_savepoint {
 	struct epoch_change *change;
 	struct touched_key *touched;
 	struct tracked_read *tracked;
-	struct effect *effect, *front;
+	struct effect *effect, *front, *behind_front;
 };
-struct keyspace_savepoint keyspace_savepoint(const struct keyspace_view *);
+struct keyspace_savepoint keyspace_savepoint(struct keyspace_view *);
 void keyspace_rollback(struct keyspace_view *, const struct keyspace_savepoint *);
 
 /* Which events the transactions build that begin from now on: bits of enum event_class, or 0. One that began

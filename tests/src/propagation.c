@@ -213,6 +213,32 @@ Test(propagation, what_is_past_its_deadline_is_deleted_before)
 	fixture_close(f);
 }
 
+Test(propagation, a_command_that_is_taken_back_leaves_nothing_in_front)
+{
+	struct fixture *f = open_told();
+	struct runner_thread *t = f->thread;
+	struct buffer text = {0};
+	struct command_context c = {
+		.server = &f->server, .client = &f->clients[0], .reply = &f->reply, .arena = &t->arena};
+	const struct bytes set[] = {BYTES_LITERAL("SET"), BYTES_LITERAL("a"), BYTES_LITERAL("1")};
+	runner_look_at_clocks(t);
+	cr_assert_eq(runner_begin(t, &c), SETT_OK);
+	for (int i = 0; i < 2; i++) { /* at first behind nothing */
+		struct keyspace_savepoint start = keyspace_savepoint(&c.view);
+		cr_assert_eq(keyspace_propagate_expired(&c.view, 0, BYTES_LITERAL("k")), SETT_OK);
+		list_commands(&c.view, &text);
+		cr_assert_str_eq((const char *)text.data, i == 0 ? "DEL k" : "DEL k | SET a 1");
+		keyspace_rollback(&c.view, &start);
+		list_commands(&c.view, &text);
+		cr_assert_str_eq((const char *)text.data, i == 0 ? "" : "SET a 1");
+		if (i == 0)
+			cr_assert_eq(keyspace_propagate(&c.view, 0, 3, set), SETT_OK);
+	}
+	sett_txn_discard(t->txn);
+	buffer_free(&text);
+	fixture_close(f);
+}
+
 Test(propagation, all_that_was_met_past_its_deadline_is_deleted_before)
 {
 	enum { SETS = 40 };
