@@ -575,7 +575,6 @@ stop(struct program *p)
 	command_stats_destroy(s->command_stats);
 	accesses_destroy(s->accesses);
 	slowlog_destroy(s->slowlog);
-	latency_monitor_destroy(s->latency_monitor);
 	if (s->pause != NULL)
 		pause_destroy(s->pause);
 	interest_destroy(s->interest);
@@ -588,6 +587,8 @@ stop(struct program *p)
 		log_sink_printf(&s->sink, LOG_LEVEL_WARNING, "Closing the database: %s", error.message);
 		ok = false;
 	}
+	latency_monitor_destroy(
+		s->latency_monitor); /* the engine's log thread has recorded what its syncs took */
 	net_destroy(s->net);
 	replication_destroy(s->replication);
 	runner_destroy(s->runner);

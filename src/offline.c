@@ -61,7 +61,8 @@ split(const char *path, char directory[PATH_MAX], char name[NAME_MAX + 1], struc
 	return SETT_OK;
 }
 
-/* The name of the append-only files whose manifest lies in a directory; empty: there is none. */
+/* The name of the append-only files whose manifest lies in a directory; empty: there is none. A manifest is written under a
+ * temporary name first, which a crash leaves. */
 static int
 find_manifest(const char *directory, char name[NAME_MAX + 1], struct sett_error *error)
 {
@@ -69,13 +70,19 @@ find_manifest(const char *directory, char name[NAME_MAX + 1], struct sett_error 
 	if (d == NULL)
 		return sett_error_set(error, SETT_IO, errno, "opendir %s: %s", directory, strerror(errno));
 	const struct dirent *entry;
+	int status = SETT_OK;
 	name[0] = '\0';
-	while ((entry = readdir(d)) != NULL)
-		if (ends_with(entry->d_name, manifest_end))
-			snprintf(name, NAME_MAX + 1, "%.*s",
-				 (int)(strlen(entry->d_name) - strlen(manifest_end)), entry->d_name);
+	while (status == SETT_OK && (entry = readdir(d)) != NULL) {
+		if (!ends_with(entry->d_name, manifest_end) || strncmp(entry->d_name, "temp-", 5) == 0)
+			continue;
+		if (name[0] != '\0')
+			status =
+				sett_error_set(error, SETT_INVALID, 0, "%s has several manifests", directory);
+		snprintf(name, NAME_MAX + 1, "%.*s", (int)(strlen(entry->d_name) - strlen(manifest_end)),
+			 entry->d_name);
+	}
 	closedir(d);
-	return SETT_OK;
+	return status;
 }
 
 static int

@@ -105,7 +105,7 @@ static const struct bytes default_name = {(const uint8_t *)"default", 7};
 int
 command_auth(struct command_context *c)
 {
-	const struct acl_user *user;
+	const struct acl_user *user = NULL;
 	if (c->argc > 3)
 		return context_syntax_error(c);
 	const struct acl_set *set = rights_users(c);

@@ -210,6 +210,9 @@ step(void *arg)
 	struct expirer *e = arg;
 	const struct server *server = e->server;
 	uint64_t now_ms = clock_wall_ms(server->clock);
+	mutex_lock(&e->lock);
+	e->wake_at = 0;
+	mutex_unlock(&e->lock);
 	/* While Redis' files are read, the rest of a file may give a key past its deadline a new one. */
 	if (loading_is_active(&server->loading) ||
 	    (server->pause != NULL && pause_mode_at(server->pause, now_ms) != PAUSE_NONE))
@@ -228,7 +231,6 @@ step(void *arg)
 	}
 	bool active = __atomic_load_n(&server->config->active_expire, __ATOMIC_RELAXED);
 	mutex_lock(&e->lock);
-	e->wake_at = 0;
 	collect(e, now_ms, active);
 	mutex_unlock(&e->lock);
 	bool more = e->batch.count > 0;

@@ -214,7 +214,8 @@ are_in_conflict(int a, int b)
 	if (x.any.sa_family == AF_INET)
 		return x.in.sin_addr.s_addr == y.in.sin_addr.s_addr || x.in.sin_addr.s_addr == INADDR_ANY ||
 			y.in.sin_addr.s_addr == INADDR_ANY;
-	return IN6_ARE_ADDR_EQUAL(&x.in6.sin6_addr, &y.in6.sin6_addr) ||
+	return (IN6_ARE_ADDR_EQUAL(&x.in6.sin6_addr, &y.in6.sin6_addr) &&
+		x.in6.sin6_scope_id == y.in6.sin6_scope_id) ||
 		IN6_IS_ADDR_UNSPECIFIED(&x.in6.sin6_addr) || IN6_IS_ADDR_UNSPECIFIED(&y.in6.sin6_addr);
 }
 

@@ -16,9 +16,10 @@
 
 /* Of a collection whose members have no deadlines. */
 struct member_counts {
-	uint64_t count;    /* of members */
-	uint64_t dead;     /* removed of this generation, see hash.h */
-	uint64_t version;  /* of a collection that does not count what is removed (a sorted set): its newest commit; else 0 */
+	uint64_t count; /* of members */
+	uint64_t dead;  /* removed of this generation, see hash.h */
+	uint64_t
+		version; /* of a collection that does not count what is removed (a sorted set): its newest commit; else 0 */
 	uint64_t bytes;    /* of all names and values, about */
 	bool is_committed; /* the transaction has not changed who is a member */
 };
