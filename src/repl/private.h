@@ -39,7 +39,7 @@ struct replication {
 	unsigned replica_count;
 	uint64_t alone_since_ms; /* when the last replica went; 0: there are some */
 	uint64_t lacking;        /* the least offset that a replica had when it went; UINT64_MAX: none went */
-	bool is_ending;          /* replication_end: what was sent is taken to arrive */
+	bool is_ending;          /* replication_end: what replicas lack is kept */
 	uint64_t syncs_full, syncs_partial, syncs_refused;
 	struct full_sync *sync; /* being made, or NULL */
 	pthread_t sync_thread;

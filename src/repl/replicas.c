@@ -70,13 +70,13 @@ enter_locked(struct replication *r, struct replica *replica) REQUIRES(&r->lock)
 	note_listeners_locked(r);
 }
 
-/* It may come back, and then asks for what follows what it has. */
+/* It may come back, and then asks for what follows what it has: what it has acknowledged, or more. */
 static void
 note_lack_locked(struct replication *r, const struct replica *replica) REQUIRES(&r->lock)
 {
-	uint64_t has = r->is_ending && replica->gone == NULL ? replica->offset : replica->acknowledged;
-	if (replica->state == REPLICA_ONLINE && replica->acknowledged > 0 && has < r->lacking)
-		r->lacking = has;
+	if (replica->state == REPLICA_ONLINE && replica->acknowledged > 0 &&
+	    replica->acknowledged < r->lacking)
+		r->lacking = replica->acknowledged;
 }
 
 void
