@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Masters that end without losing what was acknowledged: FAILOVER to a replica under writes, between Setts and with redis-server on
-either side; and shutdowns, which wait for replicas.
+either side; and shutdowns, which wait for replicas, and end whatever has failed.
 
     handing_over.py SETT_SERVER REDIS_SERVER [SEED]
 """
 import os
+import resource
 import signal
 import sys
 import threading
@@ -208,6 +209,58 @@ def check_shutdown(world, make):
     replica.clean_up()
 
 
+def check_decided(world):
+    """From the end of the wait for replicas on: writes are held, ABORT comes too late, and a signal counts if the save fails."""
+    master, replica = (server_with_port(world, world.sett) for _ in range(2))
+    follow(replica, master.port)
+    pipeline = master.connect().pipeline()
+    for i in range(1500):
+        pipeline.set("key:%d" % i, "value")
+    pipeline.execute()
+    wait_level("before a decision", replica, master)
+    answer(master, "CONFIG", "SET", "rdb-key-save-delay", "2000")
+    os.makedirs(master.data + "/dump.rdb/is_in_the_way")
+    thread = threading.Thread(target=answer, args=(master, "SHUTDOWN", "SAVE"))
+    thread.start()
+    wait_until("it is not decided", lambda: "1 of 1 replicas are in sync when shutting down." in master.log_text())
+    expect("SHUTDOWN ABORT", answer(master, "SHUTDOWN", "ABORT"), "No shutdown in progress.")
+    try:
+        master.connect(timeout=0.3).set("key", "late")
+        fail("a write is acknowledged during a shutdown")
+    except redis.TimeoutError:
+        pass
+    master.process.terminate()
+    expect("the exit code", master.process.wait(60), 0)
+    thread.join(30)
+    log = master.log_text()
+    expect("the save failed", "Errors trying to shut down the server." in log, True)
+    expect("attempts", log.count("User requested shutdown..."), 2)
+    os.removedirs(master.data + "/dump.rdb/is_in_the_way")
+    replica.clean_up()
+
+
+def check_failed_log(world):
+    """A server whose log has failed stays for SHUTDOWN SAVE alone."""
+    for words in ([], ["SHUTDOWN", "NOSAVE"], ["SHUTDOWN"], ["SHUTDOWN", "SAVE", "FORCE"]):
+        server = world.sett()
+        server.prefix = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"]
+        server.start()
+        pipeline = server.connect().pipeline()
+        for i in range(2000):
+            pipeline.set("key:%d" % i, os.urandom(200))
+        pipeline.execute()
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (1 << 17, resource.RLIM_INFINITY))
+        wait_until("its log does not fail", lambda: answer(server, "SET", "key", os.urandom(200)) is not True)
+        expect("SHUTDOWN SAVE", answer(server, "SHUTDOWN", "SAVE"), "Errors trying to SHUTDOWN. Check logs.")
+        if words:
+            answer(server, *words)
+        else:
+            server.process.terminate()
+        expect("the exit code after %s" % words, server.process.wait(60), 1)
+        expect("its log", "can't be made durable" in server.log_text(), True)
+        server.process = None
+
+
 def check_kept_backlog(world):
     """A replica that lacks something when its master is restarted gets that alone; after a kill of the master all anew."""
     master, replica = (server_with_port(world, world.sett) for _ in range(2))
@@ -241,6 +294,30 @@ def check_kept_backlog(world):
         server.clean_up()
 
 
+def check_sent_backlog(world):
+    """What was sent to a replica that has never read it is kept, too."""
+    master, replica = (server_with_port(world, world.sett) for _ in range(2))
+    follow(replica, master.port)
+    wait_level("before the first key", replica, master)
+    master.connect().set("first", "1")
+    wait_level("before it stops", replica, master)
+    time.sleep(1.2)  # it has acknowledged that
+    os.kill(replica.process.pid, signal.SIGSTOP)
+    master.connect().set("second", "2")
+    time.sleep(0.2)  # it is sent
+    answer(master, "SHUTDOWN", "NOW")
+    expect("the exit code", master.process.wait(60), 0)
+    replica.kill()
+    replica.options += ["--replicaof", "127.0.0.1 %d" % master.port]
+    master.start()
+    replica.start()
+    wait_level("after a restart", replica, master)
+    expect("syncs", count_syncs(master), (0, 1))
+    expect("the same data", digest(master), digest(replica))
+    for server in (master, replica):
+        server.clean_up()
+
+
 def main(sett_server, redis_server, seed=1):
     world = World(sett_server, redis_server, int(seed))
     try:
@@ -251,8 +328,11 @@ def main(sett_server, redis_server, seed=1):
         check_refusal(world)
         check_force(world)
         check_kept_backlog(world)
+        check_sent_backlog(world)
         check_shutdown(world, world.sett)
         check_shutdown(world, world.redis)
+        check_decided(world)
+        check_failed_log(world)
     except BaseException:
         for server in [s for s in world.servers if s.log_text()][-4:]:
             print("-- %s\n%s" % (server.program, server.log_text()[-2500:]))

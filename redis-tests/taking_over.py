@@ -322,7 +322,7 @@ def check_kills(world, source, wanted, count):
 
 
 def check_shutdown_while_loading(world, source):
-    """SHUTDOWN SAVE does not write the part that was read over the file that it is read from."""
+    """SHUTDOWN SAVE does not write the part that was read over the file that it is read from, and can't be aborted."""
     sett = world.sett("--key-load-delay", "10000")
     copy_files(source, sett)
     before = contents(sett.directory)
@@ -341,10 +341,16 @@ def check_shutdown_while_loading(world, source):
         fail("DEBUG RELOAD while the dataset is loaded")
     except redis.exceptions.BusyLoadingError:
         pass
+    other, asking = sett.connect(), sett.connect().connection_pool.get_connection("SHUTDOWN")
+    other.info("server")
+    asking.send_command("SHUTDOWN", "SAVE")
+    time.sleep(0.003)  # it has come
     try:
-        sett.connect().execute_command("SHUTDOWN", "SAVE")
+        fail("SHUTDOWN ABORT says %r" % other.execute_command("SHUTDOWN", "ABORT"))
     except redis.ConnectionError:
         pass
+    except redis.ResponseError as error:
+        expect("SHUTDOWN ABORT", str(error), "No shutdown in progress.")
     expect("the exit code of SHUTDOWN SAVE", sett.process.wait(60), 0)
     expect("files after SHUTDOWN SAVE", contents(sett.directory) == before, True)
     sett.clean_up()

@@ -21,9 +21,10 @@ struct shutdown {
 	struct mutex lock;
 	struct condition changed;
 	/* under the lock */
-	struct shutdown_wish wish;
-	bool asked, aborted;
-	uint64_t until_ms; /* monotonic; 0: replicas are not waited for */
+	bool asked;                /* since the last decision, or abort */
+	struct shutdown_wish wish; /* then */
+	bool aborted;              /* what was asked for before that; main has yet to see it */
+	uint64_t until_ms;         /* monotonic; 0: replicas are not waited for */
 };
 
 int
@@ -85,9 +86,14 @@ bool
 shutdown_abort(struct shutdown *s)
 {
 	mutex_lock(&s->lock);
-	bool is_there = s->asked && !s->aborted;
-	s->aborted |= is_there;
-	condition_signal(&s->changed);
+	/* What is asked for while Redis' files are taken over ends that, and the server. */
+	bool is_there = s->asked && !loading_is_active(&s->server->loading);
+	if (is_there) {
+		s->asked = false;
+		s->wish = (struct shutdown_wish){0};
+		s->aborted = true;
+		condition_signal(&s->changed);
+	}
 	mutex_unlock(&s->lock);
 	if (is_there)
 		log_sink_printf(&s->server->sink, LOG_LEVEL_NOTICE, "Shutdown manually aborted.");
@@ -129,17 +135,46 @@ call_replica(void *arg, const struct replica_facts *replica)
 				is_online ? replica->lag_seconds : 0, replica_state_name(replica->state));
 }
 
-static bool
-replicas_have_all(struct shutdown *s, const struct log_sink *sink)
+static struct roll_call
+call_roll(struct shutdown *s, const struct log_sink *sink)
 {
 	struct replication_state state;
 	replication_get(s->server->replication, &state);
 	struct roll_call call = {.sink = sink, .offset = state.position.offset};
 	replicas_each(s->server->replication, call_replica, &call);
-	if (sink != NULL && call.count > 0)
+	return call;
+}
+
+static void
+log_roll(struct shutdown *s)
+{
+	const struct log_sink *sink = &s->server->sink;
+	struct roll_call call = call_roll(s, sink);
+	if (call.count > 0)
 		log_sink_printf(sink, LOG_LEVEL_NOTICE, "%u of %u replicas are in sync when shutting down.",
 				call.current, call.count);
-	return call.current == call.count;
+}
+
+/* Before replicas are looked at, and up to the end: what is acknowledged in between would be asked of nobody. False: nobody
+ * is waited for. */
+static bool
+hold_writes(struct shutdown *s)
+{
+	int64_t timeout = __atomic_load_n(&s->server->config->shutdown_timeout, __ATOMIC_RELAXED);
+	mutex_lock(&s->lock);
+	bool waits = !s->wish.now && timeout > 0;
+	mutex_unlock(&s->lock);
+	struct roll_call call = call_roll(s, NULL);
+	if (!waits || call.count == 0)
+		return false;
+	writes_hold(s->server);
+	if (call.current < call.count)
+		log_sink_printf(&s->server->sink, LOG_LEVEL_NOTICE,
+				"Waiting for replicas before shutting down.");
+	mutex_lock(&s->lock);
+	s->until_ms = now_ms(s) + (uint64_t)timeout * 1000;
+	mutex_unlock(&s->lock);
+	return true;
 }
 
 static bool
@@ -148,46 +183,69 @@ may_wait_locked(struct shutdown *s) REQUIRES(&s->lock)
 	return !s->aborted && !s->wish.now && s->until_ms > now_ms(s);
 }
 
-/* False: it was aborted. */
+/* The first look is some time after writes are held: those that had begun come to their end. */
+static void
+wait_for_replicas_locked(struct shutdown *s) REQUIRES(&s->lock)
+{
+	bool is_over = false;
+	while (!is_over && may_wait_locked(s)) {
+		(void)condition_wait_for(&s->changed, &s->lock, LOOK_MS * NS_PER_MS);
+		mutex_unlock(&s->lock);
+		struct roll_call call = call_roll(s, NULL);
+		is_over = call.current == call.count;
+		mutex_lock(&s->lock);
+	}
+}
+
+/* When the wait is over. True: it goes on as `ret` says, and can't be aborted any more. */
 static bool
-wait_for_replicas(struct shutdown *s)
+decide(struct shutdown *s, struct shutdown_wish *ret)
 {
 	mutex_lock(&s->lock);
-	while (may_wait_locked(s)) {
-		mutex_unlock(&s->lock);
-		bool is_over = replicas_have_all(s, NULL);
-		mutex_lock(&s->lock);
-		if (is_over)
-			break;
-		(void)condition_wait_for(&s->changed, &s->lock, LOOK_MS * NS_PER_MS);
-	}
+	wait_for_replicas_locked(s);
 	bool goes_on = !s->aborted;
+	if (goes_on) {
+		*ret = s->wish;
+		s->wish = (struct shutdown_wish){0};
+		s->asked = false;
+	}
+	s->aborted = false;
+	s->until_ms = 0;
 	mutex_unlock(&s->lock);
 	return goes_on;
 }
 
 /* ---- all of it ---- */
 
-/* What was acknowledged is durable first, whatever the wish; with SAVE it is also in an RDB file. */
-static int
-save(struct shutdown *s, const struct shutdown_wish *wish, struct sett_error *error)
+/* What was acknowledged becomes durable, whatever the wish. A log that has failed never does that again: the server ends all
+ * the same, and its exit code says so. */
+static void
+make_durable(struct shutdown *s)
 {
-	int status = sett_engine_sync(s->server->engine, error);
-	if (status == SETT_OK && wish->save) {
-		saver_end_background(s->server->saver);
-		status = saver_run(s->server->saver, 0, NULL, error);
-	}
+	struct sett_error error = {0};
+	if (sett_engine_sync(s->server->engine, &error) != SETT_OK)
+		log_sink_printf(&s->server->sink, LOG_LEVEL_WARNING,
+				"What was written last can't be made durable: %s", error.message);
+}
+
+static int
+save(struct shutdown *s, struct sett_error *error)
+{
+	saver_end_background(s->server->saver);
+	int status = saver_run(s->server->saver, 0, NULL, error);
 	if (status == SETT_LOCKED)
 		sett_error_set(error, status, 0, "it is being saved already");
 	return status;
 }
 
+/* False: the server is to stay. */
 static bool
 save_or_not(struct shutdown *s, const struct shutdown_wish *wish)
 {
 	struct server *server = s->server;
 	struct sett_error error = {0};
-	if (save(s, wish, &error) == SETT_OK)
+	make_durable(s);
+	if (!wish->save || save(s, &error) == SETT_OK)
 		return true;
 	log_sink_printf(&server->sink, LOG_LEVEL_WARNING, "Error trying to save the DB: %s", error.message);
 	__atomic_store_n(&server->shutdown_failed, 1, __ATOMIC_RELAXED);
@@ -198,52 +256,39 @@ save_or_not(struct shutdown *s, const struct shutdown_wish *wish)
 	return wish->force;
 }
 
-/* The end of one attempt, which has come to nothing. */
+/* The end of one attempt, which has come to nothing. What was asked for since is the next one's, and all clients wait for
+ * how that ends. */
 static void
-give_up(struct shutdown *s)
+give_up(struct shutdown *s, bool holds_writes)
 {
 	mutex_lock(&s->lock);
-	s->wish = (struct shutdown_wish){0};
-	s->asked = s->aborted = false;
-	s->until_ms = 0;
+	bool again = s->asked;
 	mutex_unlock(&s->lock);
-	acks_end_shutdown(s->server->replication);
+	if (again)
+		net_request_shutdown(s->server->net);
+	else
+		acks_end_shutdown(s->server->replication);
+	if (holds_writes)
+		writes_release(s->server);
 }
 
 bool
 shutdown_carry_out(struct shutdown *s)
 {
-	const struct log_sink *sink = &s->server->sink;
+	struct shutdown_wish wish;
 	mutex_lock(&s->lock);
-	bool asked = s->asked;
+	bool asked = s->asked || s->aborted;
 	mutex_unlock(&s->lock);
 	if (!asked)
-		return false; /* two have asked, and it was aborted for both */
-	int64_t timeout = __atomic_load_n(&s->server->config->shutdown_timeout, __ATOMIC_RELAXED);
-	log_sink_printf(sink, LOG_LEVEL_WARNING, "User requested shutdown...");
-	mutex_lock(&s->lock);
-	bool waits = !s->wish.now && timeout > 0;
-	mutex_unlock(&s->lock);
-	waits = waits && !replicas_have_all(s, NULL);
-	if (waits) {
-		writes_hold(s->server);
-		log_sink_printf(sink, LOG_LEVEL_NOTICE, "Waiting for replicas before shutting down.");
-	}
-	mutex_lock(&s->lock);
-	s->until_ms = waits ? now_ms(s) + (uint64_t)timeout * 1000 : 0;
-	mutex_unlock(&s->lock);
-	bool ends = wait_for_replicas(s);
-	mutex_lock(&s->lock);
-	struct shutdown_wish wish = s->wish;
-	mutex_unlock(&s->lock);
+		return false; /* an attempt has had it already */
+	log_sink_printf(&s->server->sink, LOG_LEVEL_WARNING, "User requested shutdown...");
+	bool holds_writes = hold_writes(s);
+	bool ends = decide(s, &wish);
 	if (ends) {
-		(void)replicas_have_all(s, sink);
+		log_roll(s);
 		ends = save_or_not(s, &wish);
 	}
-	if (ends)
-		return true;
-	give_up(s);
-	if (waits)
-		writes_release(s->server);
-	return false;
+	if (!ends)
+		give_up(s, holds_writes);
+	return ends;
 }

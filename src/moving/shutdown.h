@@ -4,7 +4,9 @@
  *        ^                                                                     |                |
  *        '---------------------- SHUTDOWN ABORT -------------------------------'   no success --'
  *
- * Writes are held back from the first wait on. Clients that have asked wait, and get an error if it comes to nothing. */
+ * If there are replicas to wait for, writes are held back up to the end. When the wait is over, so is what can be aborted.
+ * What is asked for from then on counts if that attempt comes to nothing. Clients that have asked wait, and get an error if
+ * it does. */
 #ifndef SETT_MOVING_SHUTDOWN_H
 #define SETT_MOVING_SHUTDOWN_H
 
@@ -13,7 +15,7 @@
 struct shutdown_wish {
 	bool save;  /* an RDB file, too */
 	bool now;   /* replicas are not waited for */
-	bool force; /* also if not all is durable, or saved */
+	bool force; /* also if it can't be saved */
 };
 
 /* SETT_NO_MEMORY. */
@@ -25,7 +27,7 @@ void shutdown_destroy(struct shutdown *);
 void shutdown_ask(struct shutdown *, const struct shutdown_wish *);
 /* As shutdown-on-sigint or shutdown-on-sigterm says. */
 void shutdown_ask_by_signal(struct shutdown *, bool is_sigint);
-/* False: none was under way. Any thread. */
+/* False: none is under way, or it is decided. Any thread. */
 bool shutdown_abort(struct shutdown *);
 /* How long replicas may yet be waited for; 0: it is not asked for, or is near. Any thread. */
 uint64_t shutdown_left_ms(struct shutdown *);
