@@ -73,6 +73,7 @@ def check_hand_over(world, makes, back):
     follow(pair[1], pair[0].port)
     pair[0].connect().set("counter", "0")
     wait_level("before", pair[1], pair[0])
+    wait_until("it is not online", lambda: link_of(pair[0])["slave0"]["state"] == "online")
     full = [count_syncs(s)[0] for s in pair]
     counter = Counter(pair)
     counter.start()
