@@ -313,6 +313,7 @@ try_once(struct migration *m, size_t *ret_found)
 	if (status != SETT_OK)
 		return status;
 	status = keyspace_begin(&m->view, server->keyspace, m->txn, &m->arena);
+	m->view.needs_master = !m->c->on_replica;
 	if (status == SETT_OK)
 		status = dump_keys(m, ret_found, &requests);
 	if (status == SETT_OK && requests > 0) {
@@ -343,6 +344,12 @@ migrate(struct migration *m)
 	int status = SETT_CONFLICT;
 	for (int tries = 1; status == SETT_CONFLICT && tries <= TRIES_MAX; tries++) {
 		status = try_once(m, &found);
+		/* The runner's next try is refused. */
+		if (status == SETT_CONFLICT && !m->c->on_replica &&
+		    replica_role_is_active(&m->c->server->replica_role)) {
+			sett_txn_release_claim(m->txn);
+			return status;
+		}
 		if (status == SETT_CONFLICT && tries >= CLAIM_AFTER)
 			sett_txn_claim(m->txn);
 	}

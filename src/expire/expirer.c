@@ -77,6 +77,7 @@ delete_expired(void *arg, struct keyspace_view *view, const struct listed_key *d
 	struct type_expired expired;
 	if (replica_role_is_active(&e->server->replica_role))
 		return SETT_OK; /* it has become one since the key was listed */
+	view->needs_master = true;
 	int status = type_expire(view, d->db, bytes_of(d->key, d->size), &e->elements, &expired);
 	if (status != SETT_OK)
 		return status;

@@ -176,9 +176,12 @@ struct keyspace_view {
 		stream; /* of a master's commands: the bytes that they came as (repl/replication.h); NULL: others. Set
 				       after keyspace_begin */
 	uint64_t stream_offset; /* the commit's: behind what it has put into the stream; 0: nothing */
-	bool shares;            /* several requests' commands are in it. Set after keyspace_begin */
-	bool begins_apart;      /* the next command among the effects is `apart` */
-	uint64_t client;        /* whose command runs, by id; 0: nobody's. Set after keyspace_begin */
+	/* What it writes has a place on a master alone: its commit is a conflict once this server is a replica. Set after
+	   keyspace_begin */
+	bool needs_master;
+	bool shares;       /* several requests' commands are in it. Set after keyspace_begin */
+	bool begins_apart; /* the next command among the effects is `apart` */
+	uint64_t client;   /* whose command runs, by id; 0: nobody's. Set after keyspace_begin */
 	struct tracked_read *first_tracked, *last_tracked; /* in order */
 	bool flushed; /* a database was flushed, be it that it was empty */
 	const struct prepared_key *prepared, *prepared_end; /* keys about to be used, in this order; may be

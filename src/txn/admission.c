@@ -245,7 +245,8 @@ keeps_to_slot(struct command_context *c)
 bool
 admission_check_again(struct command_context *c)
 {
-	return !replica_role_is_active(&c->server->replica_role) || may_run_on_replica(c);
+	c->on_replica = replica_role_is_active(&c->server->replica_role);
+	return !c->on_replica || may_run_on_replica(c);
 }
 
 static bool
@@ -300,7 +301,7 @@ is_allowed(struct command_context *c, const struct command *container)
 		admission_refuse(c, "ERR Replica can't interact with the keyspace"); /* as Redis calls it */
 		return false;
 	}
-	if (replica_role_is_active(&c->server->replica_role) && !may_run_on_replica(c))
+	if (!admission_check_again(c))
 		return false;
 	if (loading_is_active(&c->server->loading) && (command->flags & COMMAND_LOADING) == 0 &&
 	    !c->client->loads) {

@@ -55,7 +55,7 @@ may_run(const struct runner_thread *t, const struct client *client, const struct
 
 /* Flags of commands that go their own way for now, as the server is. */
 static uint32_t
-barred_flags(const struct server *server)
+barred_flags(const struct server *server, bool on_replica)
 {
 	uint32_t ret = 0;
 	bool is_paused = server->pause != NULL && pause_until(server->pause) != 0;
@@ -63,7 +63,7 @@ barred_flags(const struct server *server)
 		ret |= COMMAND_BATCHABLE;
 	if (admission_objection_to_writes(server) != NULL)
 		ret |= COMMAND_WRITE;
-	if (replica_role_is_active(&server->replica_role))
+	if (on_replica)
 		ret |= admission_replica_is_stale(server) ? COMMAND_BATCHABLE : COMMAND_WRITE;
 	if (server_refuses(server, REFUSE_FULL_DISK | REFUSE_NO_MEMORY) || server_holds(server))
 		ret |= COMMAND_DENYOOM;
@@ -76,8 +76,10 @@ batch_may_share(void *arg, void *thread, const struct client *client, const stru
 {
 	(void)arg;
 	struct runner_thread *t = thread;
-	if (is_first)
-		t->barred_flags = barred_flags(t->server);
+	if (is_first) {
+		t->on_replica = replica_role_is_active(&t->server->replica_role);
+		t->barred_flags = barred_flags(t->server, t->on_replica);
+	}
 	const struct command *command = foresight_of(t->ahead, request->foreseen).command;
 	if (command == NULL || (command->flags & COMMAND_BATCHABLE) == 0 ||
 	    (command->flags & t->barred_flags) != 0 || request->argc > ARGUMENTS_MAX)
@@ -322,6 +324,7 @@ batch_execute(void *arg, void *thread, struct shared_request *requests, size_t c
 				       .client = requests[0].client,
 				       .arena = &t->arena,
 				       .script_vm = &t->script_vm,
+				       .on_replica = t->on_replica,
 				       .in_batch = true};
 	t->paced = false;
 	if (t->time_ns == 0)

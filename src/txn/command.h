@@ -63,6 +63,7 @@ struct command_context {
 	bool in_script;
 	bool error_is_counted;        /* a script failed because a command did that it called */
 	bool script_has_read;         /* observers.h: it told a client that tracks of a key */
+	bool on_replica;              /* when it was looked at what it may do */
 	bool in_batch;                /* shares its transaction with other requests */
 	bool may_wait;                /* on a pool thread */
 	bool in_long_lane;            /* in the pool's lane for what takes long */

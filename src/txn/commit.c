@@ -24,6 +24,8 @@ validate(void *arg)
 {
 	struct commit *c = arg;
 	c->is_stale = c->writes && keyspace_events_are_stale(c->view);
+	/* It was admitted before this server became a replica, and what it writes would be in no stream. */
+	c->is_stale |= c->writes && c->view->needs_master && replica_role_is_active(&c->server->replica_role);
 	if (c->is_stale)
 		return SETT_ABORTED;
 	if (__builtin_expect(c->stream != NULL, 0) &&

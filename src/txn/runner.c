@@ -188,6 +188,7 @@ runner_begin(struct runner_thread *t, struct command_context *c)
 	c->view.allow_expired = c->client->loads;
 	c->view.propagates = c->view.propagates && !c->client->loads;
 	c->view.shares = c->in_batch;
+	c->view.needs_master = !c->client->loads && !c->on_replica;
 	return status;
 }
 

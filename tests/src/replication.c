@@ -5,6 +5,7 @@
 #include "repl/kept_history.h"
 #include "repl/replicas.h"
 #include "server_support.h"
+#include "storage/base/sync_point.h"
 
 #define expect(f, client, line, expected) fixture_expect_at(f, client, line, expected, __LINE__)
 
@@ -513,5 +514,62 @@ Test(replication, replconf)
 	expect(f, 0, "WAITAOF 2 0 0", "-ERR value is out of range, value must between 0 and 1\r\n");
 	expect(f, 0, "WAITAOF 0 0 0", "*2\r\n:0\r\n:0\r\n");
 	expect(f, 0, "ROLE", "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n");
+	fixture_close(f);
+}
+
+/* ---- a role that changes between the look at it and the commit ---- */
+
+static void
+become_replica(void *arg)
+{
+	struct fixture *f = arg;
+	__atomic_store_n(&f->server.replica_role.active, true, __ATOMIC_RELAXED);
+}
+
+/* Whether the write of a client lands, where this server becomes a replica just before its commit. */
+static void
+expect_demoted_write(bool read_only, const char *line, const char *reply, const char *value)
+{
+	struct fixture *f = fixture_open();
+	rcu_thread_register();
+	f->server.config->replica_read_only = read_only;
+	sync_point_arm(&(struct sync_point){.name = "commit: prepared", .run = become_replica, .arg = f});
+	expect(f, 0, line, reply);
+	sync_point_arm(NULL);
+	expect(f, 1, "GET key", value);
+	rcu_thread_unregister();
+	fixture_close(f);
+}
+
+#define READ_ONLY "-READONLY You can't write against a read only replica.\r\n"
+
+Test(replication, a_write_that_a_demotion_overtakes_is_refused)
+{
+	expect_demoted_write(true, "SET key value", READ_ONLY, "$-1\r\n");
+	expect_demoted_write(true, "MSET other 1 key 2", READ_ONLY, "$-1\r\n");
+	expect_demoted_write(false, "SET key value", "+OK\r\n", "$5\r\nvalue\r\n");
+}
+
+/* A batch is taken back, and its requests run one by one. */
+Test(replication, a_batch_that_a_demotion_overtakes_is_taken_back)
+{
+	struct fixture *f = fixture_open();
+	rcu_thread_register();
+	const struct request_handler *h = &f->handler;
+	struct bytes argv[] = {BYTES_LITERAL("SET"), BYTES_LITERAL("key"), BYTES_LITERAL("value")};
+	struct resp_writer reply;
+	resp_writer_init(&reply, 2);
+	struct shared_request r = {
+		.client = &f->clients[0], .reply = &reply, .request = {.argc = 3, .argv = argv}};
+	r.request.foreseen = h->foresee(h->arg, f->reactor, r.client, 3, argv);
+	h->fetch(h->arg, f->reactor);
+	cr_assert(h->may_share(h->arg, f->reactor, r.client, &r.request, true));
+	become_replica(f);
+	cr_assert_not(h->execute_shared(h->arg, f->reactor, &r, 1));
+	cr_assert_eq(reply.size, 0);
+	expect(f, 1, "GET key", "$-1\r\n");
+	expect(f, 0, "SET key value", READ_ONLY);
+	resp_writer_free(&reply);
+	rcu_thread_unregister();
 	fixture_close(f);
 }
