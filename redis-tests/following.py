@@ -335,6 +335,14 @@ def check_garbage(world, dump):
                        lambda: any(b"\r\n?\r\n" in request for request in false.asked[1:]))
         expect("REPLICAOF NO ONE", client.execute_command("REPLICAOF", "NO", "ONE"), b"OK")
         false.close()
+        # What is here counts once this server is a master: it says where it stands.
+        time.sleep(0.3)
+        false = FalseMaster(b"-LOADING not now\r\n")
+        follow(sett, false.port)
+        wait_until("it does not ask", lambda: false.asked)
+        expect("that it asks for everything", b"\r\n?\r\n" in false.asked[0], False)
+        expect("REPLICAOF NO ONE", client.execute_command("REPLICAOF", "NO", "ONE"), b"OK")
+        false.close()
     # What can't be run is passed over, as Redis does.
     open(sett.log, "w").close()
     false = FalseMaster(resync + b"$%d\r\n" % len(dump) + dump + b"*1\r\n$4\r\nWHAT\r\n"

@@ -433,6 +433,7 @@ follow_once(struct follower *f)
 static void
 wait_idle_locked(struct follower *f) REQUIRES(&f->lock)
 {
+	f->distrusts = false; /* a master's data are what its own stream says */
 	mutex_unlock(&f->lock);
 	bool fails_over = failover_step(&f->failover);
 	mutex_lock(&f->lock);
