@@ -31,11 +31,26 @@ def state_of(server):
     return link_of(server)["master_failover_state"]
 
 
+def wait_online(master):
+    wait_until("it is not online", lambda: link_of(master)["slave0"]["state"] == "online")
+
+
 def answer(server, *words):
     try:
         return server.connect().execute_command(*words)
     except redis.RedisError as error:
         return str(error)
+
+
+def in_multi(server, words, last):
+    client = redis.Redis(connection_pool=server.connect().connection_pool, single_connection_client=True)
+    connection = client.connection
+    found = []
+    for request in (["MULTI"], words, [last]):
+        connection.send_command(*request)
+        found.append(connection.read_response())
+    client.close()
+    return found
 
 
 class Counter(threading.Thread):
@@ -73,7 +88,7 @@ def check_hand_over(world, makes, back):
     follow(pair[1], pair[0].port)
     pair[0].connect().set("counter", "0")
     wait_level("before", pair[1], pair[0])
-    wait_until("it is not online", lambda: link_of(pair[0])["slave0"]["state"] == "online")
+    wait_online(pair[0])
     full = [count_syncs(s)[0] for s in pair]
     counter = Counter(pair)
     counter.start()
@@ -102,7 +117,7 @@ def check_answers(world):
         found = [answer(master, "FAILOVER"), answer(master, "FAILOVER", "ABORT")]
         follow(replica, master.port)
         wait_level("for answers", replica, master)
-        wait_until("it is not online", lambda: link_of(master)["slave0"]["state"] == "online")
+        wait_online(master)
         for words in (["TO", "nohost", replica.port], ["TO", "127.0.0.1", "x"], ["TO", "127.0.0.1", "1"], ["FORCE", "TIMEOUT", "100"],
                       ["TO", "127.0.0.1", replica.port, "FORCE"], ["TIMEOUT", "0"], ["TO", "127.0.0.1"], ["ABORT", "x"]):
             found.append(answer(master, "FAILOVER", *words))
@@ -117,6 +132,9 @@ def check_answers(world):
         found.append(state_of(master))
         found.append(answer(master, "FAILOVER", "ABORT"))
         found += [state_of(master), answer(master, "INCR", "number")]
+        # In a MULTI block it begins, and ends, with EXEC.
+        for words, last in ((["FAILOVER"], "DISCARD"), (["FAILOVER"], "EXEC"), (["FAILOVER", "ABORT"], "EXEC")):
+            found += in_multi(master, words, last) + [state_of(master)]
         found.append(answer(master, "FAILOVER", "TIMEOUT", "200"))
         wait_until("its time does not end", lambda: state_of(master) == "no-failover")
         found.append(answer(master, "INCR", "number"))
@@ -143,6 +161,48 @@ def check_refusal(world):
     answer(replica, "ACL", "SETUSER", "default", "+psync")
     wait_level("after a refusal", replica, master)
     expect("the counter", int(replica.connect().get("counter")), counter.acknowledged)
+
+
+def check_lost_answer(world):
+    """The target took over, and the old master hears nothing of that: it asks again, and there is one master."""
+    master, replica = (server_with_port(world, world.sett) for _ in range(2))
+    relay = world.relay(replica.port)
+    answer(replica, "CONFIG", "SET", "replica-announce-port", relay.port)
+    follow(replica, master.port)
+    wait_level("before an answer is lost", replica, master)
+    wait_online(master)
+    full = [count_syncs(s)[0] for s in (master, replica)]
+    relay.loses_answer_to = b"FAILOVER"
+    expect("FAILOVER", answer(master, "FAILOVER", "TO", "127.0.0.1", relay.port, "TIMEOUT", "20000"), b"OK")
+    wait_until("it does not end", lambda: state_of(master) == "no-failover")
+    expect("that an answer was lost", relay.loses_answer_to, None)
+    expect("the roles", [link_of(s)["role"] for s in (master, replica)], ["slave", "master"])
+    replica.connect().set("key", "behind it")
+    wait_level("after an answer was lost", master, replica)
+    expect("full syncs", [count_syncs(s)[0] for s in (master, replica)], full)
+    expect("its key", master.connect().get("key"), b"behind it")
+
+
+def check_waits_while_held(world):
+    """WAIT does not make the stream grow that a replica has to come level with."""
+    master, replica = (server_with_port(world, world.sett) for _ in range(2))
+    follow(replica, master.port)
+    wait_level("before waits", replica, master)
+    wait_online(master)
+    os.kill(replica.process.pid, signal.SIGSTOP)
+    client = master.connect()
+    client.set("key", "value")
+    expect("FAILOVER", answer(master, "FAILOVER"), b"OK")
+    offset = lambda: link_of(master)["master_repl_offset"]
+    time.sleep(0.3)  # its own question
+    before = offset()
+    for _ in range(10):
+        client.wait(1, 30)
+    time.sleep(0.3)
+    expect("the offset", offset(), before)
+    os.kill(replica.process.pid, signal.SIGCONT)
+    wait_until("it does not end", lambda: state_of(master) == "no-failover")
+    expect("the new master", link_of(replica)["role"], "master")
 
 
 def check_force(world):
@@ -327,6 +387,8 @@ def main(sett_server, redis_server, seed=1):
         check_hand_over(world, (world.redis, world.sett), False)
         check_answers(world)
         check_refusal(world)
+        check_lost_answer(world)
+        check_waits_while_held(world)
         check_force(world)
         check_kept_backlog(world)
         check_sent_backlog(world)

@@ -93,14 +93,64 @@ object(struct server *server, const struct failover_wish *wish)
 	return search.is_online ? NULL : "ERR FAILOVER target replica is not online.";
 }
 
+/* ---- what happens with the commit, and behind it ---- */
+
+struct order {
+	struct commit_participant participant;
+	struct server *server;
+	struct failover_wish wish;
+	bool begins;
+};
+
+/* Another may have come in between: the command runs again, and says so. */
+static bool
+still_may_begin(struct commit_participant *p)
+{
+	const struct order *o = (const struct order *)p;
+	return failover_stage(follower_failover(o->server->follower)) == FAILOVER_NONE &&
+		!replication_is_replica(o->server->replication);
+}
+
+static void
+begin(struct commit_participant *p, uint64_t timestamp)
+{
+	struct order *o = (struct order *)p;
+	(void)timestamp;
+	/* A REPLICAOF, or a FAILOVER, of the same MULTI block stands before it. */
+	o->begins = !replication_is_replica(o->server->replication) &&
+		follower_begin_failover(o->server->follower, &o->wish);
+}
+
+static void
+log_begin(struct server *server, struct client *client, void *data)
+{
+	const struct order *o = data;
+	(void)client;
+	if (!o->begins)
+		return;
+	if (o->wish.host[0] != '\0')
+		log_sink_printf(&server->sink, LOG_LEVEL_NOTICE, "FAILOVER requested to %s:%u.", o->wish.host,
+				o->wish.port);
+	else
+		log_sink_printf(&server->sink, LOG_LEVEL_NOTICE, "FAILOVER requested.");
+}
+
+static void
+abort_it(struct server *server, struct client *client, void *data)
+{
+	(void)client;
+	(void)data;
+	(void)failover_abort(follower_failover(server->follower), "Failover manually aborted");
+}
+
 static int
 abort_failover(struct command_context *c)
 {
 	struct follower *follower = c->server->follower;
-	if (follower == NULL || !failover_abort(follower_failover(follower), "Failover manually aborted"))
+	if (follower == NULL || failover_stage(follower_failover(follower)) == FAILOVER_NONE)
 		return context_error(c, "ERR No failover in progress.");
 	resp_status(c->reply, "OK");
-	return SETT_OK;
+	return context_defer(c, abort_it, NULL);
 }
 
 int
@@ -114,13 +164,17 @@ command_failover(struct command_context *c)
 		return abort_failover(c);
 	if (!parse(c, &wish))
 		return OUTCOME_FAILED;
-	if (c->server->follower == NULL)
-		return context_error(c, "ERR FAILOVER requires connected replicas.");
-	const char *objection = object(c->server, &wish);
-	if (objection == NULL && !follower_begin_failover(c->server->follower, &wish))
-		objection = "ERR FAILOVER already in progress.";
+	const char *objection = c->server->follower == NULL ? "ERR FAILOVER requires connected replicas."
+							    : object(c->server, &wish);
 	if (objection != NULL)
 		return context_error(c, objection);
+	struct order *o = arena_allocate(c->arena, sizeof(*o), _Alignof(struct order));
+	if (o == NULL)
+		return SETT_NO_MEMORY;
+	*o = (struct order){.participant = {.validate = still_may_begin, .apply = begin},
+			    .server = c->server,
+			    .wish = wish};
 	resp_status(c->reply, "OK");
-	return SETT_OK;
+	context_join_commit(c, &o->participant);
+	return context_defer(c, log_begin, o);
 }

@@ -75,12 +75,22 @@ wait_for_stream(struct command_context *c, uint64_t offset)
 	}
 }
 
+/* Its master has asked before, and has not heard that this server took over. */
+static bool
+took_over(const struct stream_position *p, const struct replica_wish *wish)
+{
+	return wish->id != NULL && strcmp(wish->id, p->second_id) == 0 && p->second_offset > 0 &&
+		wish->offset == (uint64_t)p->second_offset;
+}
+
 /* The master of this replica wants to follow it: this server is the master from here on. */
 static int
 take_over(struct command_context *c, const struct replica_wish *wish)
 {
 	struct replication_state state;
 	replication_get(c->server->replication, &state);
+	if (state.role == REPLICATION_MASTER && took_over(&state.position, wish))
+		return SETT_OK;
 	if (state.role != REPLICATION_REPLICA)
 		return context_error(c, "ERR PSYNC FAILOVER can't be sent to a master.");
 	if (wish->id == NULL || strcmp(wish->id, state.position.id) != 0)

@@ -55,14 +55,7 @@ failover_begin(struct failover *f, const struct failover_wish *wish)
 		writes_hold(f->server);
 	}
 	mutex_unlock(&f->lock);
-	if (!begins)
-		return false;
-	if (wish->host[0] != '\0')
-		log_sink_printf(&f->server->sink, LOG_LEVEL_NOTICE, "FAILOVER requested to %s:%u.",
-				wish->host, wish->port);
-	else
-		log_sink_printf(&f->server->sink, LOG_LEVEL_NOTICE, "FAILOVER requested.");
-	return true;
+	return begins;
 }
 
 /* From one stage to the next; false: another thread was first. */

@@ -39,7 +39,7 @@ enum failover_stage failover_stage(struct failover *);
 /* As INFO names it. */
 const char *failover_stage_name(enum failover_stage);
 
-/* False: one is under way. */
+/* False: one is under way. Under the commit lock. */
 bool failover_begin(struct failover *, const struct failover_wish *);
 /* False: none was under way. Behind it this server is a master, if no REPLICAOF has come in between. */
 bool failover_abort(struct failover *, const char *why);

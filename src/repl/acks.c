@@ -62,7 +62,8 @@ acks_wait(struct replication *r, struct client *client, const struct ack_wish *w
 	client->ack_wait = w;
 	mutex_lock(&r->lock);
 	list_append(&r->ack_waits, &w->link);
-	r->wants_acks |= !wish->shutdown;
+	/* While writes are held the hold's own question is the last one: with each the stream would grow. */
+	r->wants_acks |= !wish->shutdown && r->holds == 0;
 	condition_signal(&r->news);
 	if (r->role == REPLICATION_REPLICA && !wish->shutdown)
 		refuse_locked(w); /* it is one since the command has looked */
