@@ -209,6 +209,15 @@ def check_failing_commands(world):
         found.append(client.mget("a", "b", "c", "d", "e") + [client.strlen("large"), client.dbsize()])
         server.clean_up()
     expect("keys of an append-only file whose commands fail", found[1], found[0])
+    # What follows would go into the wrong database; and what may be a limit of this server's own is no failure of the data.
+    block = lambda *commands: (("MULTI",), *commands, ("EXEC",))
+    for commands, words in (((("SELECT", 99),), "SELECT"), ((("SELECT", "x"),), "SELECT"), (block(("SELECT", 16)), "SELECT"),
+                            ((("SETRANGE", "large", 600000000, "x"),), "maximum allowed size"),
+                            (block(("MOVE", "a", 99)), "DB index is out of range")):
+        sett = world.sett("--appendonly", "yes")
+        write_aof(sett, ("SELECT", 0), ("SET", "a", "x"), *commands, ("SET", "b", "x"))
+        expect_failure(sett, ("A command failed", "appendonly.aof", "at byte", words))
+        sett.clean_up()
 
 
 def check_truncated_aof(world, source):

@@ -36,31 +36,48 @@ skip_reply(struct bytes text, size_t at)
 	return at < text.size ? at : text.size;
 }
 
-/* Whether the text of an error blames the command, and not the server's state. */
+/* Whether the text of an error blames the data that the command met: it is one that Redis gives for the same data. What
+ * else there is may be a limit of this server's own. */
 static bool
-is_commands_own(const char *error)
+is_of_data(const char *error)
 {
-	static const char *const of_commands[] = {"WRONGTYPE ", "ERR ",     "BUSYKEY ",
-						  "BUSYGROUP ", "NOGROUP ", "NOSCRIPT "};
-	/* txn/execution.c */
-	static const char *const of_server[] = {"ERR the transaction, ", "ERR stored data ",
-						"ERR internal error"};
-	bool is_own = false;
-	for (size_t i = 0; i < sizeof(of_commands) / sizeof(of_commands[0]); i++)
-		is_own = is_own || strncmp(error, of_commands[i], strlen(of_commands[i])) == 0;
-	for (size_t i = 0; i < sizeof(of_server) / sizeof(of_server[0]); i++)
-		is_own = is_own && strncmp(error, of_server[i], strlen(of_server[i])) != 0;
-	return is_own;
+	static const char *const texts[] = {
+		"WRONGTYPE ",
+		"BUSYKEY ",
+		"BUSYGROUP ",
+		"NOGROUP ",
+		"ERR no such key",
+		"ERR index out of range",
+		"ERR value is not an integer or out of range",
+		"ERR value is not a valid float",
+		"ERR hash value is not an integer",
+		"ERR hash value is not a float",
+		"ERR increment or decrement would overflow",
+		"ERR decrement would overflow",
+		"ERR increment would produce NaN or Infinity",
+		"ERR resulting score is not a number (NaN)",
+		"ERR source and destination objects are the same",
+		"ERR could not decode requested zset member",
+		"ERR The XGROUP subcommand requires the key to exist",
+		"ERR The ID specified in XADD is equal or smaller",
+		"ERR The ID specified in XSETID is smaller",
+		"ERR The entries_added specified in XSETID is smaller",
+		"ERR The stream has exhausted the last possible ID",
+	};
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		if (strncmp(error, texts[i], strlen(texts[i])) == 0)
+			return true;
+	return false;
 }
 
-/* The errors among the replies of a block, or the one that is the reply. Kept is the first that is not the commands' own, or
+/* The errors among the replies of a block, or the one that is the reply. Kept is the first that is not of the data, or
  * else the first. */
 static void
 note_errors(struct feed *f, struct bytes reply)
 {
 	size_t at = 0;
 	f->errors = 0;
-	f->is_own_failure = true;
+	f->is_of_data = true;
 	if (reply.size > 0 && reply.data[0] == '*') {
 		const uint8_t *end = memchr(reply.data, '\n', reply.size);
 		at = end != NULL ? (size_t)(end - reply.data) + 1 : reply.size;
@@ -69,10 +86,10 @@ note_errors(struct feed *f, struct bytes reply)
 		if (reply.data[at] != '-')
 			continue;
 		const char *text = (const char *)reply.data + at + 1;
-		bool is_own = is_commands_own(text);
-		if (f->errors++ == 0 || (f->is_own_failure && !is_own))
+		bool of_data = is_of_data(text);
+		if (f->errors++ == 0 || (f->is_of_data && !of_data))
 			snprintf(f->error, sizeof(f->error), "%.*s", (int)strcspn(text, "\r\n"), text);
-		f->is_own_failure = f->is_own_failure && is_own;
+		f->is_of_data = f->is_of_data && of_data;
 	}
 }
 
@@ -88,7 +105,7 @@ feed_run(struct feed *f, size_t argc, const struct bytes *argv)
 	f->client.reply_streams = NULL;
 	if (result != REQUEST_DONE) {
 		snprintf(f->error, sizeof(f->error), "it waits for something");
-		f->is_own_failure = false;
+		f->is_of_data = false;
 		return SETT_INVALID;
 	}
 	if (!resp_reserve(&f->reply, 1))

@@ -16,7 +16,7 @@ struct feed {
 	/* Of the last one that failed */
 	char error[FEED_ERROR_SIZE];
 	uint64_t errors; /* how many: of an EXEC those of its commands */
-	bool is_own_failure; /* the commands are to blame, as they would be at each try; what else an EXEC has took effect */
+	bool is_of_data; /* they failed because of the data that they met, as in Redis; what else an EXEC has took effect */
 };
 
 /* Its commands run while clients are told LOADING. SETT_NO_MEMORY. To be closed also then. */

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "keyspace/integer.h"
 #include "moving/aof_reader.h"
 #include "moving/feed.h"
 #include "moving/import.h"
@@ -59,7 +60,7 @@ run_failed(struct aof_import *a, size_t argc, const struct bytes *argv)
 	return failed(a, a->block_at, "A command failed", detail);
 }
 
-/* Commands that ran and have failed are passed over, as by Redis: they did where the file was written. */
+/* Commands that ran and have failed because of the data are passed over, as by Redis: they did where the file was written. */
 static int
 pass_over(struct aof_import *a)
 {
@@ -79,8 +80,8 @@ run(struct aof_import *a, bool runs, size_t argc, const struct bytes *argv)
 	int status = feed_run(&a->feed, argc, argv);
 	if (status != SETT_INVALID)
 		return status;
-	return runs && a->feed.is_own_failure && command_is_there(a, argv, argc) ? pass_over(a)
-										 : run_failed(a, argc, argv);
+	return runs && a->feed.is_of_data && command_is_there(a, argv, argc) ? pass_over(a)
+									     : run_failed(a, argc, argv);
 }
 
 static int
@@ -110,6 +111,17 @@ begin_block(struct aof_import *a, size_t at)
 	return run_word(a, "MULTI");
 }
 
+/* What follows would go into the wrong database. */
+static bool
+selects_none(const struct aof_import *a)
+{
+	int64_t db;
+	if (a->reader.argc != 2 || !argument_is(a->reader.argv[0], "SELECT"))
+		return false;
+	return !parse_integer(a->reader.argv[1], &db) || db < 0 ||
+		db >= (int64_t)keyspace_databases(a->import->server->keyspace);
+}
+
 static bool
 is_word(const struct aof_import *a, const char *word)
 {
@@ -122,6 +134,9 @@ take_command(struct aof_import *a)
 {
 	size_t at = a->reader.begin, bytes = a->reader.at - at;
 	int status = SETT_OK;
+	if (selects_none(a))
+		return failed(a, at, "A command failed",
+			      ": SELECT of a database that is not there (`databases`)");
 	if (is_word(a, "MULTI") || is_word(a, "EXEC")) {
 		bool begins = is_word(a, "MULTI");
 		if (begins == a->is_files)
