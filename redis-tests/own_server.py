@@ -31,10 +31,11 @@ class Server:
         self.process = None
         self.prefix = []  # of the command: a tool that runs it
 
-    def start(self):
+    def start(self, *more):
+        """With its options, and more for this time."""
         port = [] if "--port" in self.options else ["--port", "0"]
         command = [*self.prefix, self.program, *port, "--unixsocket", self.socket, "--dir", self.data]
-        self.process = subprocess.Popen(command + self.options, stdout=subprocess.DEVNULL, env=self.environment)
+        self.process = subprocess.Popen(command + self.options + list(more), stdout=subprocess.DEVNULL, env=self.environment)
         client = self.connect()
         wait_until("the server does not come up", lambda: self.answers(client))
 
