@@ -6,7 +6,6 @@ either side; and shutdowns, which wait for replicas, and end whatever has failed
 """
 import os
 import resource
-import signal
 import sys
 import threading
 import time
@@ -14,7 +13,7 @@ import time
 import redis
 
 from own_server import fail, wait_until
-from replica_world import World, count_syncs, expect, follow, free_port, link_of, wait_level
+from replica_world import World, count_syncs, expect, follow, free_port, is_level, link_of, wait_level
 from values import digest
 
 
@@ -125,7 +124,7 @@ def check_answers(world):
         found.append(answer(master, "PSYNC", "0" * 40, "1", "FAILOVER"))
         found.append(answer(replica, "PSYNC", "0" * 40, "1", "FAILOVER"))
         # One that never comes level, as it does not run.
-        os.kill(replica.process.pid, signal.SIGSTOP)
+        replica.pause()
         master.connect().set("key", "value")
         found.append(answer(master, "FAILOVER", "TO", "127.0.0.1", replica.port, "TIMEOUT", "60000"))
         found += [answer(master, *words) for words in (["FAILOVER"], ["REPLICAOF", "NO", "ONE"], ["SYNC"], ["GET", "key"])]
@@ -138,10 +137,42 @@ def check_answers(world):
         found.append(answer(master, "FAILOVER", "TIMEOUT", "200"))
         wait_until("its time does not end", lambda: state_of(master) == "no-failover")
         found.append(answer(master, "INCR", "number"))
-        os.kill(replica.process.pid, signal.SIGCONT)
+        replica.resume()
         wait_level("after all", replica, master)
         sides.append(found)
     expect("answers", sides[0], sides[1])
+
+
+def check_aborts(world, rounds=40):
+    """An abort comes at any moment: in time, or after the switch, which it undoes, or it is refused. The log says the same."""
+    old, new = (server_with_port(world, world.sett) for _ in range(2))
+    follow(new, old.port)
+
+    def is_level_again():
+        if link_of(new)["role"] == "master":  # it took over what was undone
+            follow(new, old.port)
+        return is_level(new, old)
+    for i in range(rounds):
+        wait_until("it does not come level before an abort", is_level_again)
+        wait_online(old)
+        before = len(old.log_text())
+        expect("FAILOVER", answer(old, "FAILOVER"), b"OK")
+        time.sleep(world.random.random() * 0.012)  # its thread looks each 10 ms
+        found = answer(old, "FAILOVER", "ABORT")
+        wait_until("it does not end", lambda: state_of(old) == "no-failover")
+        said = lambda text: text in old.log_text()[before:]
+        if found == b"OK":
+            wait_until("it is not logged", lambda: said("Failover manually aborted"))
+        in_time, undone = said("while waiting-for-sync: Failover man"), said("while failover-in-progress: Failover man")
+        expect("how it ended", (found, in_time != undone), (b"OK", True) if found == b"OK" else ("No failover in progress.", False))
+        if in_time:
+            expect("the roles", (said("failing over."), [link_of(s)["role"] for s in (old, new)]), (False, ["master", "slave"]))
+        expect("the role", link_of(old)["role"], "master" if found == b"OK" else "slave")
+        expect("that writes go on", answer(old if found == b"OK" else new, "SET", "key", i), True)
+        if found != b"OK":
+            old, new = new, old
+    for server in (old, new):
+        server.clean_up()
 
 
 def check_refusal(world):
@@ -189,7 +220,7 @@ def check_waits_while_held(world):
     follow(replica, master.port)
     wait_level("before waits", replica, master)
     wait_online(master)
-    os.kill(replica.process.pid, signal.SIGSTOP)
+    replica.pause()
     client = master.connect()
     client.set("key", "value")
     expect("FAILOVER", answer(master, "FAILOVER"), b"OK")
@@ -200,7 +231,7 @@ def check_waits_while_held(world):
         client.wait(1, 30)
     time.sleep(0.3)
     expect("the offset", offset(), before)
-    os.kill(replica.process.pid, signal.SIGCONT)
+    replica.resume()
     wait_until("it does not end", lambda: state_of(master) == "no-failover")
     expect("the new master", link_of(replica)["role"], "master")
 
@@ -210,12 +241,12 @@ def check_force(world):
     master, replica = (server_with_port(world, world.sett) for _ in range(2))
     follow(replica, master.port)
     wait_level("before force", replica, master)
-    os.kill(replica.process.pid, signal.SIGSTOP)
+    replica.pause()
     master.connect().set("key", "value")
     expect("FAILOVER FORCE", answer(master, "FAILOVER", "TO", "127.0.0.1", replica.port, "FORCE", "TIMEOUT", "100"), b"OK")
     wait_until("its time does not end", lambda: state_of(master) == "failover-in-progress")
     expect("the old master meanwhile", link_of(master)["role"], "slave")
-    os.kill(replica.process.pid, signal.SIGCONT)
+    replica.resume()
     wait_until("it does not end", lambda: state_of(master) == "no-failover")
     wait_level("after force", master, replica)
     expect("the same data", digest(master), digest(replica))
@@ -226,7 +257,7 @@ def check_shutdown(world, make):
     master, replica = server_with_port(world, world.sett, "--shutdown-timeout", "50"), server_with_port(world, make)
     follow(replica, master.port)
     wait_level("before a shutdown", replica, master)
-    os.kill(replica.process.pid, signal.SIGSTOP)
+    replica.pause()
     master.connect().set("key", "last")
     client = master.connect()
     wait_until("replicas count as clients", lambda: client.info("clients")["connected_clients"] == 1)
@@ -250,7 +281,7 @@ def check_shutdown(world, make):
     wait_until("it still waits", lambda: left() == 0)
     master.process.terminate()
     wait_until("it does not wait again", lambda: left() > 0)
-    os.kill(replica.process.pid, signal.SIGCONT)
+    replica.resume()
     expect("the exit code", master.process.wait(60), 0)
     expect("the replica's", replica.connect().get("key"), b"very last")
     expect("its log", "1 of 1 replicas are in sync when shutting down." in master.log_text(), True)
@@ -259,13 +290,13 @@ def check_shutdown(world, make):
         master.start()
         wait_level("before the next", replica, master)
         answer(master, "CONFIG", "SET", "shutdown-timeout", timeout)
-        os.kill(replica.process.pid, signal.SIGSTOP)
+        replica.pause()
         master.connect().incr("number")
         began = time.monotonic()
         answer(master, *words)
         expect("the exit code", master.process.wait(60), 0)
         expect("it takes no time", time.monotonic() - began < 25, True)
-        os.kill(replica.process.pid, signal.SIGCONT)
+        replica.resume()
         expect("its log", "0 of 1 replicas are in sync when shutting down." in master.log_text(), True)
     replica.clean_up()
 
@@ -363,7 +394,7 @@ def check_sent_backlog(world):
     master.connect().set("first", "1")
     wait_level("before it stops", replica, master)
     time.sleep(1.2)  # it has acknowledged that
-    os.kill(replica.process.pid, signal.SIGSTOP)
+    replica.pause()
     master.connect().set("second", "2")
     time.sleep(0.2)  # it is sent
     answer(master, "SHUTDOWN", "NOW")
@@ -386,6 +417,7 @@ def main(sett_server, redis_server, seed=1):
         check_hand_over(world, (world.sett, world.redis), False)
         check_hand_over(world, (world.redis, world.sett), False)
         check_answers(world)
+        check_aborts(world)
         check_refusal(world)
         check_lost_answer(world)
         check_waits_while_held(world)

@@ -1,5 +1,7 @@
 """A server of a test's own, on a socket in a folder of its own."""
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -53,6 +55,25 @@ class Server:
     def kill(self):
         self.process.kill()
         self.process.wait()
+
+    def pause(self):
+        """It runs no more. The signal takes effect when one thread has had its turn, which may be later than another's."""
+        self.process.send_signal(signal.SIGSTOP)
+        wait_until("it does not stop", self.is_paused)
+
+    def is_paused(self):
+        tasks = "/proc/%d/task" % self.process.pid
+        for task in os.listdir(tasks):
+            try:
+                with open("%s/%s/stat" % (tasks, task)) as f:
+                    if f.read().rpartition(")")[2].split()[0] != "T":
+                        return False
+            except (FileNotFoundError, ProcessLookupError):
+                pass  # a thread that has ended
+        return True
+
+    def resume(self):
+        self.process.send_signal(signal.SIGCONT)
 
     def connect(self, timeout=30, db=0):
         return redis.Redis(unix_socket_path=self.socket, socket_timeout=timeout, db=db)

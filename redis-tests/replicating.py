@@ -5,7 +5,6 @@
 """
 import os
 import random
-import signal
 import socket
 import subprocess
 import sys
@@ -439,7 +438,7 @@ def check_late_replica(master, replica):
     client.set("text", 1)
     payload = client.dump("text")
     expect_same("before it is late", master, replica)
-    replica.process.send_signal(signal.SIGSTOP)
+    replica.pause()
     pipe = client.pipeline()
     pipe.hset("late", mapping={"a": 1, "b": 5, "c": 3})
     pipe.execute_command("HPEXPIRE", "late", 300, "FIELDS", 3, "a", "b", "c")
@@ -456,7 +455,7 @@ def check_late_replica(master, replica):
     pipe.execute_command("HPEXPIRE", "gone", 300, "FIELDS", 1, "a")
     pipe.execute()
     time.sleep(0.5)
-    replica.process.send_signal(signal.SIGCONT)
+    replica.resume()
     client.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", 1)
     wait_until("a field stays past its deadline", lambda: client.dbsize() == 6)
     expect_same("after it was late", master, replica)

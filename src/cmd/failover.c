@@ -136,21 +136,29 @@ log_begin(struct server *server, struct client *client, void *data)
 }
 
 static void
-abort_it(struct server *server, struct client *client, void *data)
+finish_abort(struct server *server, struct client *client, void *data)
 {
+	(void)server;
 	(void)client;
-	(void)data;
-	(void)failover_abort(follower_failover(server->follower), "Failover manually aborted");
+	failover_aborted(data, "Failover manually aborted");
 }
 
 static int
 abort_failover(struct command_context *c)
 {
 	struct follower *follower = c->server->follower;
-	if (follower == NULL || failover_stage(follower_failover(follower)) == FAILOVER_NONE)
+	struct failover_change *change =
+		arena_allocate(c->arena, sizeof(*change), _Alignof(struct failover_change));
+	if (change == NULL)
+		return SETT_NO_MEMORY;
+	if (follower == NULL || !failover_prepare_abort(follower_failover(follower), change))
 		return context_error(c, "ERR No failover in progress.");
 	resp_status(c->reply, "OK");
-	return context_defer(c, abort_it, NULL);
+	context_join_commit(c, &change->participant);
+	int status = SETT_OK;
+	if (change->from == FAILOVER_HANDS_OVER)
+		status = follower_obey(c, (struct bytes){0}, 0);
+	return status == SETT_OK ? context_defer(c, finish_abort, change) : status;
 }
 
 int

@@ -58,12 +58,12 @@ failover_begin(struct failover *f, const struct failover_wish *wish)
 	return begins;
 }
 
-/* From one stage to the next; false: another thread was first. */
+/* From one stage to the next; false: it was in another one. */
 static bool
 move_on(struct failover *f, enum failover_stage from, enum failover_stage to, struct failover_wish *ret)
 {
 	mutex_lock(&f->lock);
-	bool moves = f->stage == from && from != FAILOVER_NONE;
+	bool moves = f->stage == from;
 	if (moves)
 		f->stage = to;
 	*ret = f->wish;
@@ -83,29 +83,94 @@ log_abort(struct failover *f, enum failover_stage stage, const struct failover_w
 		log_sink_printf(sink, LOG_LEVEL_NOTICE, "Aborting failover while %s: %s", name, why);
 }
 
-static bool
-abort_stage(struct failover *f, enum failover_stage stage, const char *why)
+/* While it waits, on the follower's thread. */
+static void
+stop_waiting(struct failover *f, const char *why)
 {
 	struct failover_wish wish;
-	if (!move_on(f, stage, FAILOVER_NONE, &wish))
-		return false;
-	log_abort(f, stage, &wish, why);
-	if (stage == FAILOVER_HANDS_OVER) {
-		int status = follower_switch(f->server->follower, "", 0, NULL);
-		if (status != SETT_OK)
-			log_sink_printf(&f->server->sink, LOG_LEVEL_WARNING,
-					"This server stays a replica, REPLICAOF NO ONE ends that: %s",
-					sett_status_text(status));
-	}
+	if (!move_on(f, FAILOVER_WAITS, FAILOVER_NONE, &wish))
+		return;
+	log_abort(f, FAILOVER_WAITS, &wish, why);
 	writes_release(f->server);
-	return true;
+}
+
+/* ---- changes of the stage that are part of a commit ---- */
+
+/* Under the commit lock, as what a change is decided by: the stage, who is master, where the stream ends. */
+static bool
+may_change(struct commit_participant *p)
+{
+	const struct failover_change *change = (const struct failover_change *)p;
+	struct failover *f = change->failover;
+	struct replication_state state;
+	replication_get(f->server->replication, &state);
+	if (change->to == FAILOVER_HANDS_OVER && state.role != REPLICATION_MASTER)
+		return false;
+	if (change->offset != NULL && state.position.offset != *change->offset)
+		return false;
+	return failover_stage(f) == change->from;
+}
+
+static void
+make_change(struct commit_participant *p, uint64_t timestamp)
+{
+	struct failover_change *change = (struct failover_change *)p;
+	struct failover *f = change->failover;
+	(void)timestamp;
+	mutex_lock(&f->lock);
+	change->is_made = f->stage == change->from; /* not, if the same MULTI block has ended it before */
+	if (change->is_made) {
+		f->stage = change->to;
+		f->wish = change->wish;
+	}
+	mutex_unlock(&f->lock);
+}
+
+static void
+prepare_change(struct failover *f, enum failover_stage to, struct failover_change *ret)
+{
+	*ret = (struct failover_change){
+		.participant = {.validate = may_change, .apply = make_change}, .failover = f, .to = to};
+	mutex_lock(&f->lock);
+	ret->from = f->stage;
+	ret->wish = f->wish;
+	mutex_unlock(&f->lock);
 }
 
 bool
-failover_abort(struct failover *f, const char *why)
+failover_prepare_abort(struct failover *f, struct failover_change *ret)
 {
-	/* It may hand over in between. */
-	return abort_stage(f, FAILOVER_WAITS, why) || abort_stage(f, FAILOVER_HANDS_OVER, why);
+	prepare_change(f, FAILOVER_NONE, ret);
+	return ret->from != FAILOVER_NONE;
+}
+
+void
+failover_aborted(const struct failover_change *change, const char *why)
+{
+	if (!change->is_made)
+		return;
+	log_abort(change->failover, change->from, &change->wish, why);
+	writes_release(change->failover->server);
+}
+
+void
+failover_refused(struct failover *f)
+{
+	struct failover_change change;
+	struct failover_wish wish;
+	prepare_change(f, FAILOVER_NONE, &change);
+	if (change.from != FAILOVER_HANDS_OVER)
+		return;
+	int status = follower_switch(f->server->follower, "", 0, &change.participant);
+	/* A client's ABORT came before, or nothing can be committed. */
+	if (status != SETT_OK && status != SETT_ABORTED &&
+	    move_on(f, FAILOVER_HANDS_OVER, FAILOVER_NONE, &wish)) {
+		change.is_made = true;
+		log_sink_printf(&f->server->sink, LOG_LEVEL_WARNING,
+				"This server stays a replica, REPLICAOF NO ONE ends that: %s",
+				sett_status_text(status));
+	}
+	failover_aborted(&change, "Failover target rejected psync request");
 }
 
 /* ---- a replica that has all ---- */
@@ -132,37 +197,35 @@ look_at_replica(void *arg, const struct replica_facts *replica)
 	s->port = (unsigned)replica->port;
 }
 
-/* This server is the target's replica from now on. At `offset` alone, if that is given. */
+/* This server is the target's replica from now on, if it still waits for that. At `offset` alone, if that is given. */
 static bool
 hand_over(struct failover *f, const char *host, unsigned port, const uint64_t *offset)
 {
-	/* The stage is the next one before the follower's thread could see whom to follow: it is this one. */
-	int status = follower_switch(f->server->follower, host, port, offset);
-	if (status != SETT_OK)
-		return false; /* written to meanwhile: again */
-	mutex_lock(&f->lock);
-	bool goes_on = f->stage == FAILOVER_WAITS;
-	if (goes_on) {
-		f->stage = FAILOVER_HANDS_OVER;
-		snprintf(f->wish.host, sizeof(f->wish.host), "%s", host);
-		f->wish.port = port;
+	char why[128];
+	struct failover_change change;
+	prepare_change(f, FAILOVER_HANDS_OVER, &change);
+	if (change.from != FAILOVER_WAITS)
+		return false;
+	snprintf(change.wish.host, sizeof(change.wish.host), "%s", host);
+	change.wish.port = port;
+	change.offset = offset;
+	int status = follower_switch(f->server->follower, host, port, &change.participant);
+	if (status != SETT_OK && status != SETT_ABORTED) { /* written to, or ended: it is looked at again */
+		snprintf(why, sizeof(why), "This server can't become a replica: %s",
+			 sett_status_text(status));
+		stop_waiting(f, why);
 	}
-	mutex_unlock(&f->lock);
-	if (!goes_on) /* aborted in between */
-		(void)follower_switch(f->server->follower, "", 0, NULL);
-	return true;
+	return status == SETT_OK;
 }
 
 static void
 run_out_of_time(struct failover *f, const struct failover_wish *wish)
 {
-	if (!wish->force) {
-		(void)abort_stage(f, FAILOVER_WAITS, "Replica never caught up before timeout");
-		return;
-	}
-	log_sink_printf(&f->server->sink, LOG_LEVEL_NOTICE,
-			"Failover to %s:%u time out exceeded, failing over.", wish->host, wish->port);
-	(void)hand_over(f, wish->host, wish->port, NULL);
+	if (!wish->force)
+		stop_waiting(f, "Replica never caught up before timeout");
+	else if (hand_over(f, wish->host, wish->port, NULL))
+		log_sink_printf(&f->server->sink, LOG_LEVEL_NOTICE,
+				"Failover to %s:%u time out exceeded, failing over.", wish->host, wish->port);
 }
 
 static void
@@ -198,7 +261,7 @@ failover_step(struct failover *f)
 void
 failover_follow(struct failover *f)
 {
-	(void)abort_stage(f, FAILOVER_WAITS, "REPLICAOF came in between");
+	stop_waiting(f, "REPLICAOF came in between");
 }
 
 void

@@ -193,7 +193,7 @@ shake_hands(struct follower *f, struct sync_answer *ret, struct sett_error *erro
 	if (status == SETT_OK)
 		failover_settle(&f->failover);
 	else if (h.fails_over && ret->kind != SYNC_UNANSWERED)
-		(void)failover_abort(&f->failover, "Failover target rejected psync request");
+		failover_refused(&f->failover);
 	return status;
 }
 
@@ -484,7 +484,6 @@ struct order {
 	struct commit_participant participant;
 	struct follower *follower;
 	const struct keyspace_view *view; /* of its transaction */
-	const uint64_t *offset;           /* where the stream is to end, of this master's; NULL: anywhere */
 	char host[FOLLOWER_HOST_SIZE];
 	unsigned port;
 };
@@ -495,11 +494,7 @@ static bool
 may_commit(struct commit_participant *p)
 {
 	const struct order *o = (const struct order *)p;
-	struct replication_state state;
-	replication_get(o->follower->server->replication, &state);
-	bool is_replica = state.role == REPLICATION_REPLICA;
-	if (o->offset != NULL && (is_replica || state.position.offset != *o->offset))
-		return false;
+	bool is_replica = replication_is_replica(o->follower->server->replication);
 	return o->host[0] != '\0' || !is_replica || !sett_txn_has_writes(o->view->txn);
 }
 
@@ -558,7 +553,7 @@ finish_order(struct server *server, struct client *client, void *data)
 }
 
 int
-follower_switch(struct follower *f, const char *host, unsigned port, const uint64_t *offset)
+follower_switch(struct follower *f, const char *host, unsigned port, struct commit_participant *also)
 {
 	struct server *server = f->server;
 	struct keyspace_view view = {.keyspace = server->keyspace};
@@ -567,14 +562,16 @@ follower_switch(struct follower *f, const char *host, unsigned port, const uint6
 	struct order o = {.participant = {.validate = may_commit, .apply = note_commit},
 			  .follower = f,
 			  .view = &view,
-			  .offset = offset,
 			  .port = port};
 	snprintf(o.host, sizeof(o.host), "%s", host);
+	if (also != NULL)
+		also->next = &o.participant;
 	int status = sett_txn_create(server->engine, &view.txn);
 	if (status == SETT_OK)
 		status = sett_txn_begin(view.txn, SETT_TXN_MANUAL_CONFLICTS);
 	if (status == SETT_OK)
-		status = commit_transaction(server, &view, &o.participant, &timestamp, &refuser);
+		status = commit_transaction(server, &view, also != NULL ? also : &o.participant, &timestamp,
+					    &refuser);
 	sett_txn_destroy(view.txn);
 	if (status == SETT_OK)
 		settle_order(server, &o);

@@ -47,9 +47,9 @@ void follower_destroy(struct follower *);
  * below FOLLOWER_HOST_SIZE. SETT_NO_MEMORY. */
 int follower_obey(struct command_context *, struct bytes host, unsigned port);
 
-/* The same in a commit of its own, which any thread may wait for. With `offset` given: if this is a master whose stream ends
- * there, else SETT_ABORTED. SETT_NO_MEMORY, statuses of commits. */
-int follower_switch(struct follower *, const char *host, unsigned port, const uint64_t *offset);
+/* The same in a commit of its own, which any thread may wait for; `also` takes part in it, if it is not NULL, and comes first.
+ * SETT_ABORTED: it refused. SETT_NO_MEMORY, statuses of commits. */
+int follower_switch(struct follower *, const char *host, unsigned port, struct commit_participant *also);
 
 /* The way in which this master may hand over its role. */
 struct failover *follower_failover(struct follower *);
