@@ -72,6 +72,34 @@ def expired(server, control):
     client.disconnect()
 
 
+def claimed(server, control):
+    """An entry that nobody acknowledges goes from one who waits to the next, in turn, each time it is old enough, on
+    whichever reactors they are. Those that leave meanwhile get nothing."""
+    age, waiting = 20, 12
+    control.xgroup_create("jobs", "group", "$", mkstream=True)
+    control.xadd("jobs", {"a": "b"}, id="1-1")
+    control.xreadgroup("group", "lost", {"jobs": ">"})
+    clients = [server.connect().connection_pool.get_connection("XREADGROUP") for _ in range(waiting)]
+    for i, client in enumerate(clients):
+        client.send_command("XREADGROUP", "GROUP", "group", "c%d" % i, "CLAIM", age, "BLOCK", 0, "STREAMS", "jobs", ">")
+    for i, client in enumerate(clients):
+        if i % 4 == 3:
+            client.disconnect()
+    delivered = set()
+    for i, client in enumerate(clients):
+        if i % 4 == 3:
+            continue
+        [[name, [[entry, fields, idle, count]]]] = client.read_response()
+        if (name, entry, fields) != (b"jobs", b"1-1", [b"a", b"b"]) or idle < age:
+            fail("client %d got %r" % (i, (name, entry, fields, idle, count)))
+        delivered.add(count)
+        client.disconnect()
+    if len(delivered) != waiting - waiting // 4:
+        fail("the entry was delivered after %r deliveries" % sorted(delivered))
+    wait_until("clients that left still wait", lambda: blocked(control) == 0)
+    control.delete("jobs")
+
+
 class Run:
     def __init__(self, server, seconds, seed):
         self.server, self.seed = server, seed
@@ -186,6 +214,7 @@ def main():
         in_order(server, control)
         chain(server, control)
         expired(server, control)
+        claimed(server, control)
         Run(server, seconds, seed).run(control)
     finally:
         server.clean_up()

@@ -355,7 +355,7 @@ create_rooms(struct program *p, struct sett_error *error)
 	struct server *s = &p->server;
 	if (pubsub_create(net_reactor_count(s->net), wake_reactor, s->net, &s->pubsub) != SETT_OK ||
 	    interest_create(&s->interest) != SETT_OK ||
-	    waiting_create(net_wait_is_over, &s->waiting) != SETT_OK ||
+	    waiting_create(net_wait_has_news, &s->waiting) != SETT_OK ||
 	    script_library_create(s, &s->scripts) != SETT_OK || pause_create(&s->pause) != SETT_OK ||
 	    slowlog_create(s->config, &s->slowlog) != SETT_OK ||
 	    latency_monitor_create(&s->latency_monitor) != SETT_OK ||

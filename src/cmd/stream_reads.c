@@ -430,19 +430,38 @@ claim_idle(struct command_context *c, const struct xread *x, struct xread_stream
 	struct stream_consumer *consumer;
 	struct stream_pending *list;
 	size_t count = 0;
+	uint64_t before;
 	*ret = 0;
 	if (!x->claims || c->view.now_ms < x->claim_idle_ms)
 		return SETT_OK;
 	int status = g->pending > STREAM_LONG_PENDING && (g->oldest == 0 || most > STREAM_LONG_PENDING)
 		? context_enter_long_lane(c)
 		: SETT_OK;
-	if (status == SETT_OK)
-		status = stream_pending_oldest(g, c->view.now_ms - x->claim_idle_ms, most, &list, &count);
-	if (status == SETT_OK && count > 0)
-		status = use_group_consumer(c, g, x->group[1], true, &consumer);
-	for (size_t i = 0; i < count && status == SETT_OK; i++)
-		status = claim_entry(c, g, consumer, &list[i], ret);
+	/* Again if some were deleted: others may be as old. Each time fewer are pending that old; with CLAIM 0 those that were
+	 * claimed just now are, too. */
+	do {
+		before = *ret;
+		if (status == SETT_OK)
+			status = stream_pending_oldest(g, c->view.now_ms - x->claim_idle_ms, most - *ret,
+						       &list, &count);
+		if (status == SETT_OK && count > 0)
+			status = use_group_consumer(c, g, x->group[1], true, &consumer);
+		for (size_t i = 0; i < count && status == SETT_OK; i++)
+			status = claim_entry(c, g, consumer, &list[i], ret);
+	} while (status == SETT_OK && *ret - before < count && x->claim_idle_ms > 0);
 	return status;
+}
+
+/* Nothing is old enough: when the oldest will be. What is delivered later touches the key, so this runs again. */
+static void
+wake_for_oldest(struct command_context *c, const struct xread *x, const struct stream_group *g)
+{
+	uint64_t at;
+	/* Without ages it asks for what is older than time. */
+	if (!x->claims || !x->waits || g->pending == 0 || g->oldest == 0)
+		return;
+	if (!__builtin_add_overflow(g->oldest - 1, x->claim_idle_ms, &at))
+		context_wake_at(c, at > c->view.now_ms ? at : c->view.now_ms + 1);
 }
 
 static int
@@ -557,7 +576,8 @@ read_for_group(struct command_context *c, const struct xread *x, size_t i, uint6
 	if (i > 0)
 		status = open_read_group(c, x, i);
 	bool has_more = one->s.stream.count > 0 && stream_id_compare(one->s.stream.last, one->group.last) > 0;
-	bool may_claim = x->claims && one->group.pending > 0;
+	/* Ages are kept from the first one on who claims. */
+	bool may_claim = x->claims && (one->group.pending > 0 || one->group.oldest == 0);
 	if (status != SETT_OK || (one->is_new && !has_more && !may_claim))
 		return status;
 	size_t start = c->reply->size;
@@ -567,8 +587,10 @@ read_for_group(struct command_context *c, const struct xread *x, size_t i, uint6
 	reply_bytes(c, c->argv[x->first + i]);
 	status = one->is_new ? read_new(c, x, one, &count) : read_history(c, x, one);
 	bool is_empty = one->is_new && count == 0;
-	if (status == SETT_OK && is_empty)
+	if (status == SETT_OK && is_empty) {
 		resp_truncate(c->reply, start);
+		wake_for_oldest(c, x, &one->group);
+	}
 	*replied += !is_empty;
 	return status == SETT_OK ? save_group(&one->group) : status;
 }

@@ -14,6 +14,7 @@ finish(struct reactor *r, struct connection *c)
 	const struct request_handler *handler = &r->net->handler;
 	uint64_t start = c->output.base + c->output.writer.size, release = 0;
 	c->wait_is_over = false;
+	c->client.wait_wake_ns = 0;
 	__atomic_store_n(&c->client.is_served, false, __ATOMIC_RELAXED);
 	c->output.writer.protocol = c->client.protocol;
 	handler->take_wait_reply(handler->arg, &c->client, &c->output.writer, &release);
@@ -24,15 +25,44 @@ finish(struct reactor *r, struct connection *c)
 	connections_queue_run(r, c);
 }
 
+/* Whether it is to be woken before its time is over. */
+static bool
+wakes_first(const struct client *client)
+{
+	return client->wait_wake_ns != 0 &&
+		(client->wait_until_ns == 0 || client->wait_wake_ns < client->wait_until_ns);
+}
+
 static void
-unblock(struct mailbox_message *message)
+arm_timer(struct reactor *r, struct connection *c)
+{
+	const struct client *client = &c->client;
+	uint64_t due_ns = wakes_first(client) ? client->wait_wake_ns : client->wait_until_ns;
+	if (due_ns != 0 && timers_arm(loop_timers(r->loop), &c->wait_timer, due_ns) != SETT_OK) {
+		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING, "Out of memory for a timer");
+		connections_close(r, c);
+	}
+}
+
+static void
+take_news(struct mailbox_message *message)
 {
 	struct connection *c = list_entry(message, struct connection, wait_message);
 	struct reactor *r = c->reactor;
+	const struct request_handler *handler = &r->net->handler;
+	uint64_t wake_ns;
+	bool is_over = handler->wait_news(handler->arg, &c->client, &wake_ns);
+	if (!is_over)
+		c->client.wait_wake_ns = wake_ns;
 	if (c->state != CONNECTION_BLOCKED) {
 		/* Its request has not come back from the pool yet. */
 		assert(c->state == CONNECTION_IN_POOL);
-		c->wait_is_over = true;
+		c->wait_is_over = is_over;
+		return;
+	}
+	if (!is_over) {
+		if (!c->closing)
+			arm_timer(r, c);
 		return;
 	}
 	connections_leave_blocked(r, c);
@@ -43,11 +73,20 @@ unblock(struct mailbox_message *message)
 }
 
 static void
-time_out(void *arg)
+time_has_come(void *arg)
 {
 	struct connection *c = arg;
 	struct reactor *r = c->reactor;
-	if (!r->net->handler.end_wait(r->net->handler.arg, &c->client, WAIT_TIMED_OUT))
+	const struct request_handler *handler = &r->net->handler;
+	if (c->closing)
+		return; /* the message follows */
+	if (wakes_first(&c->client)) {
+		handler->wake_wait(handler->arg, r->handler_thread, &c->client);
+		c->client.wait_wake_ns = 0; /* until the news */
+		arm_timer(r, c);
+		return;
+	}
+	if (!handler->end_wait(handler->arg, &c->client, WAIT_TIMED_OUT))
 		return; /* the message follows */
 	connections_leave_blocked(r, c);
 	finish(r, c);
@@ -56,8 +95,8 @@ time_out(void *arg)
 void
 blocked_init(struct connection *c)
 {
-	c->wait_timer = (struct timer){.run = time_out, .arg = c};
-	c->wait_message.run = unblock;
+	c->wait_timer = (struct timer){.run = time_has_come, .arg = c};
+	c->wait_message.run = take_news;
 }
 
 static void
@@ -85,12 +124,9 @@ blocked_begin(struct reactor *r, struct connection *c)
 		connections_close(r, c); /* as in Redis: who has closed its side waits for nothing */
 		return;
 	}
-	if (c->client.wait_until_ns != 0 &&
-	    timers_arm(loop_timers(r->loop), &c->wait_timer, c->client.wait_until_ns) != SETT_OK) {
-		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING, "Out of memory for a timer");
-		connections_close(r, c);
+	arm_timer(r, c);
+	if (c->closing)
 		return;
-	}
 	connections_update_watch(r, c);
 	connections_account(r, c);
 }
@@ -107,7 +143,7 @@ blocked_begin_closing(struct reactor *r, struct connection *c)
 }
 
 void
-net_wait_is_over(struct client *client)
+net_wait_has_news(struct client *client)
 {
 	struct connection *c = client->connection;
 	loop_post(c->reactor->loop, &c->wait_message);

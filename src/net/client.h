@@ -103,6 +103,7 @@ struct client {
 	uint64_t missing;       /* of REQUEST_MISSED: for which bytes it waits; another number: for others */
 	uint64_t pause_ns;      /* of REQUEST_SLOWED: until its turn */
 	uint64_t wait_until_ns; /* of REQUEST_BLOCKED: when the wait ends by itself, monotonic; 0 = never */
+	uint64_t wait_wake_ns;  /* likewise: when it is to be woken, by wake_wait; 0 = never */
 	struct waiter *waiter;  /* txn/waiting.h: of the present wait, or NULL */
 	bool blocked;           /* shown: its request waits */
 	bool is_served; /* atomic: a commit has ended its wait; its reply follows. Set under the commit lock */

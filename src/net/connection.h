@@ -122,10 +122,11 @@ struct connection {
 	uint64_t over_soft_limit_ns; /* since when too many bytes are unsent; 0: they are not */
 	struct piece piece;
 	struct pool_request pool;
-	struct timer wait_timer;             /* blocked: when the wait ends by itself */
-	struct mailbox_message wait_message; /* blocked: another thread has ended the wait */
-	bool wait_is_over;                   /* that came before the request was back from the pool */
-	size_t accounted;                    /* buffer bytes that the reactor's sum holds for it */
+	struct timer wait_timer; /* blocked: when the wait ends by itself, or is to be woken */
+	struct mailbox_message
+		wait_message; /* blocked: another thread has ended the wait, or has other news */
+	bool wait_is_over;    /* that came before the request was back from the pool */
+	size_t accounted;     /* buffer bytes that the reactor's sum holds for it */
 
 	struct list_link all_link;      /* reactor: all its connections, in the cron's order */
 	struct list_link run_link;      /* reactor: has something to read or run */

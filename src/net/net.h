@@ -31,8 +31,8 @@ enum request_result {
 	REQUEST_PAUSED,         /* CLIENT PAUSE: nothing happened: keep the request, call again after
 				   net_resume_paused. It is also called again every now and then, so a pause
 				   that ends by its time needs no call */
-	REQUEST_BLOCKED,        /* it waits for something (client->wait_until_ns): see blocked.h */
-	REQUEST_LEFT, /* of execute_shared alone: it was not looked at, and is to be executed by itself */
+	REQUEST_BLOCKED, /* it waits for something (client->wait_until_ns, wait_wake_ns): see blocked.h */
+	REQUEST_LEFT,    /* of execute_shared alone: it was not looked at, and is to be executed by itself */
 };
 
 /* How a wait (REQUEST_BLOCKED) ends. */
@@ -100,9 +100,13 @@ struct request_handler {
 	bool (*may_share)(void *arg, void *thread, const struct client *, const struct request *,
 			  bool is_first);
 	bool (*execute_shared)(void *arg, void *thread, struct shared_request *, size_t count);
-	/* Both or neither (NULL: nothing answers REQUEST_BLOCKED). On the reactor: ends the client's wait; false:
-	 * another thread has or will, and calls net_wait_is_over. */
+	/* All four or none (NULL: nothing answers REQUEST_BLOCKED). On the reactor: ends the client's wait; false:
+	 * another thread has or will, and its news are called for or will be. */
 	bool (*end_wait)(void *arg, struct client *, enum wait_end);
+	/* On the reactor, after net_wait_has_news: whether the wait is over; else when it is to be woken (0 = never). */
+	bool (*wait_news)(void *arg, struct client *, uint64_t *ret_wake_ns);
+	/* On the reactor (its thread state), at client->wait_wake_ns: may end the wait, whose news follow. */
+	void (*wake_wait)(void *arg, void *thread, struct client *);
 	/* On the reactor: appends the reply of a wait that is over. */
 	void (*take_wait_reply)(void *arg, struct client *, struct resp_writer *reply, uint64_t *ret_release);
 	/* Hands on what others say to the clients of a reactor (client_push). On the reactor's thread: once a tick,
@@ -148,8 +152,9 @@ void net_on_progress(void *net);
 /* Runs `run(arg, thread)` on a pool thread, in the lane for long jobs; `thread` is what the handler's thread_start
  * gave. SETT_NO_MEMORY. */
 int net_run_in_pool(struct net *, void (*run)(void *arg, void *thread), void *arg);
-/* The client's wait, which nobody else has ended, is over. Any thread; the client may be gone when it returns. */
-void net_wait_is_over(struct client *);
+/* The client's wait, which nobody else has ended, is over, or is to be woken at another moment: see wait_news, which is asked
+ * once for each call, and must have been before the next one. Any thread; the client may be gone when it returns. */
+void net_wait_has_news(struct client *);
 /* Calls again what answered REQUEST_PAUSED. Any thread. */
 void net_resume_paused(struct net *);
 /* Whether the reactors' cron (cron.h) does nothing until told otherwise, for tests. Any thread. */

@@ -45,7 +45,7 @@ refuse_locked(struct ack_wait *w)
 {
 	w->is_refused = true;
 	list_remove(&w->link);
-	net_wait_is_over(w->client);
+	net_wait_has_news(w->client);
 }
 
 int
@@ -105,7 +105,7 @@ acks_settle_locked(struct replication *r)
 		if (!count_locked(r, &w->wish, &count))
 			continue;
 		list_remove(l);
-		net_wait_is_over(w->client);
+		net_wait_has_news(w->client);
 	}
 }
 

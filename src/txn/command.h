@@ -80,6 +80,7 @@ struct command_context {
 		*served; /* it has waited, and is run again for `served_key`; NULL: it has not */
 	struct bytes served_key;
 	bool behind_others; /* it left a key to those who waited for it before */
+	uint64_t wake_ns;   /* context_wake_at; 0 = never */
 	struct subscription_changes
 		*subscriptions;                    /* of the client, by this transaction; NULL: none so far */
 	struct tracking_changes *tracking_changes; /* likewise */
@@ -141,6 +142,9 @@ int context_wait(struct command_context *, const struct bytes *keys, size_t coun
  * `made`, which is copied. The null reply is an array. */
 int context_wait_with(struct command_context *, const struct bytes *argv, struct bytes made,
 		      const struct bytes *keys, size_t count, enum value_type, uint64_t until_ns);
+/* Of a command that is about to wait, or goes on waiting: by that time (wall clock, after the view's now) it may find
+ * something though nobody has touched a key, and is to be run again. Of several moments the earliest counts. */
+void context_wake_at(struct command_context *, uint64_t wall_ms);
 /* A body of `size` bytes to be written (storage/engine.h) and put; it is closed when the transaction is over.
  * On the pool alone: SETT_WOULD_BLOCK. SETT_NO_MEMORY, SETT_NO_SPACE, SETT_IO, SETT_FAILED. */
 int context_make_body(struct command_context *, uint64_t size, struct sett_body_writer **ret);

@@ -215,6 +215,20 @@ context_may_take(struct command_context *c, struct bytes key)
 	return false;
 }
 
+void
+context_wake_at(struct command_context *c, uint64_t wall_ms)
+{
+	enum { NS_PER_MS = 1000000 };
+	uint64_t now_ns = clock_monotonic_ns(c->server->clock);
+	assert(wall_ms > c->view.now_ms);
+	uint64_t ms = wall_ms - c->view.now_ms;
+	if (ms > (UINT64_MAX / 2 - now_ns) / NS_PER_MS)
+		return; /* in centuries */
+	uint64_t wake_ns = now_ns + ms * NS_PER_MS;
+	if (c->wake_ns == 0 || wake_ns < c->wake_ns)
+		c->wake_ns = wake_ns;
+}
+
 static int
 park(struct command_context *c, const struct wait_request *request, uint64_t until_ns)
 {
@@ -224,6 +238,7 @@ park(struct command_context *c, const struct wait_request *request, uint64_t unt
 	if (client->waiter == NULL)
 		return SETT_NO_MEMORY;
 	client->wait_until_ns = until_ns;
+	client->wait_wake_ns = request->wake_ns;
 	context_join_commit(c, waiting_entry(client->waiter));
 	sett_txn_validate_reads(c->view.txn);
 	SYNC_POINT("wait: nothing was found");
@@ -259,7 +274,8 @@ context_wait_with(struct command_context *c, const struct bytes *argv, struct by
 				       .keys = keys,
 				       .key_count = count,
 				       .type = type,
-				       .behind_others = c->behind_others};
+				       .behind_others = c->behind_others,
+				       .wake_ns = c->wake_ns};
 	return park(c, &request, until_ns);
 }
 

@@ -146,6 +146,7 @@ runner_enter(struct runner_thread *t, struct command_context *c)
 	c->reply_is_sifted = false;
 	c->error_is_counted = false;
 	c->behind_others = false;
+	c->wake_ns = 0;
 	c->first_effect = c->last_effect = NULL;
 	c->first_participant = c->last_participant = NULL;
 	if (__builtin_expect(c->served != NULL, 0))
@@ -629,6 +630,20 @@ end_wait(void *arg, struct client *client, enum wait_end end)
 	return client->ack_wait != NULL ? acks_end(client) : waiting_end(client->waiter, end);
 }
 
+static bool
+wait_news(void *arg, struct client *client, uint64_t *ret_wake_ns)
+{
+	(void)arg;
+	return client->ack_wait != NULL || waiting_news(client->waiter, ret_wake_ns);
+}
+
+static void
+wake_wait(void *arg, void *thread, struct client *client)
+{
+	(void)arg;
+	serving_wake(thread, client);
+}
+
 /* Whom a commit served has been reported as that run; the others count as a call that took no time. */
 static void
 record_unserved(struct server *server, struct client *client, struct bytes error)
@@ -728,6 +743,8 @@ runner_handler(struct runner *runner)
 					.may_share = batch_may_share,
 					.execute_shared = batch_execute,
 					.end_wait = end_wait,
+					.wait_news = wait_news,
+					.wake_wait = wake_wait,
 					.take_wait_reply = take_wait_reply,
 					.deliver = deliver,
 					.has_news = has_news,

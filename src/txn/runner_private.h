@@ -55,6 +55,8 @@ void serving_note(struct runner_thread *, const struct keyspace_view *);
 /* Serves their waiters. */
 void serving_run(struct runner_thread *);
 void serving_forget(struct ready_key *);
+/* On the client's reactor: the moment has come at which its waiter was to be woken. */
+void serving_wake(struct runner_thread *, struct client *);
 
 /* ---- batch.c: request_handler.may_share and execute_shared ---- */
 bool batch_may_share(void *arg, void *thread, const struct client *, const struct request *, bool is_first);

@@ -96,7 +96,7 @@ serve(struct runner_thread *t, struct waiter *w, struct bytes key, struct wait_s
 	if (result == REQUEST_DONE)
 		waiting_served(w, output_streams_reverse(c.streams), release, &again);
 	else
-		waiting_give_back(w, &again);
+		waiting_give_back(w, c.wake_ns, &again);
 	if (result == REQUEST_BLOCKED)
 		waiting_skip(&call, skip);
 	return result;
@@ -156,6 +156,14 @@ serving_run(struct runner_thread *t)
 		}
 		free(k);
 	}
+}
+
+void
+serving_wake(struct runner_thread *t, struct client *client)
+{
+	struct wait_again again = again_by(t);
+	waiting_wake(client->waiter, client->wait_wake_ns, &again);
+	serving_run(t);
 }
 
 void

@@ -6,6 +6,8 @@
  * - Places of a bucket are in the order in which they were entered, so the first one of a key came first.
  * - One thread at a time serves a waiter. Another that would serve it leaves its key to the first (`again`). So two
  *   threads never serve two waiters of one key in the wrong order.
+ * - A message is under way while `is_told`. A waiter that is over is freed by its reactor only: when it has ended the wait
+ *   itself and none is under way, or at the message that finds it done.
  * - Lock order: the engine's commit lock, then the table's. */
 #include "txn/waiting.h"
 
@@ -42,7 +44,10 @@ struct waiter {
 	enum waiter_state state;
 	bool again;     /* serving: other threads left keys of it to the one that does */
 	bool is_ending; /* serving: it is to end as `end` says */
+	bool is_done;   /* over, and its reply is complete */
+	bool is_told;   /* a message to its reactor is under way */
 	enum wait_end end;
+	uint64_t wake_ns; /* monotonic; 0: nobody is to wake it, or its keys are about to be served */
 	struct list_link all_link;
 	/* Written by who served it, read by its reactor once it is over. */
 	struct resp_writer reply;
@@ -55,7 +60,7 @@ struct waiter {
 };
 
 struct waiting_table {
-	void (*over)(struct client *);
+	void (*news)(struct client *);
 	uint64_t count; /* atomic: waiters; relaxed, as entering and looking are ordered by the commit lock */
 	struct mutex lock;
 	uint64_t entered; /* so many ever were */
@@ -64,12 +69,12 @@ struct waiting_table {
 };
 
 int
-waiting_create(void (*over)(struct client *), struct waiting_table **ret)
+waiting_create(void (*news)(struct client *), struct waiting_table **ret)
 {
 	struct waiting_table *t = calloc(1, sizeof(*t));
 	if (t == NULL)
 		return SETT_NO_MEMORY;
-	t->over = over;
+	t->news = news;
 	mutex_init(&t->lock);
 	list_init(&t->all);
 	for (unsigned i = 0; i < BUCKETS; i++)
@@ -197,6 +202,7 @@ waiting_prepare(struct waiting_table *t, struct client *client, const struct wai
 	w->db = r->db;
 	w->type = r->type;
 	w->behind_others = r->behind_others;
+	w->wake_ns = r->wake_ns;
 	w->argc = r->argc;
 	w->argv = (struct bytes *)(void *)((char *)w->places + places);
 	memcpy(w->argv, r->argv, r->argc * sizeof(*r->argv));
@@ -238,12 +244,22 @@ leave_locked(struct waiter *w, enum wait_end end)
 	__atomic_sub_fetch(&w->table->count, 1, __ATOMIC_RELAXED);
 }
 
+/* True: the caller is to post the message. */
+static bool
+tell_locked(struct waiter *w)
+{
+	bool was_told = w->is_told;
+	w->is_told = true;
+	return !was_told;
+}
+
 /* True: the wait is over by this call. */
 static bool
 end_locked(struct waiter *w, enum wait_end end)
 {
 	if (w->state == WAITER_PARKED) {
 		leave_locked(w, end);
+		w->is_done = true;
 		return true;
 	}
 	if (w->state == WAITER_SERVING && !w->is_ending) {
@@ -257,9 +273,21 @@ bool
 waiting_end(struct waiter *w, enum wait_end end)
 {
 	mutex_lock(&w->table->lock);
-	bool ended = end_locked(w, end);
+	bool ended = end_locked(w, end) && !w->is_told;
 	mutex_unlock(&w->table->lock);
 	return ended;
+}
+
+bool
+waiting_news(struct waiter *w, uint64_t *ret_wake_ns)
+{
+	mutex_lock(&w->table->lock);
+	assert(w->is_told);
+	w->is_told = false;
+	bool is_done = w->is_done;
+	*ret_wake_ns = w->wake_ns;
+	mutex_unlock(&w->table->lock);
+	return is_done;
 }
 
 const struct command *
@@ -415,29 +443,67 @@ void
 waiting_served(struct waiter *w, struct output_stream *streams, uint64_t release,
 	       const struct wait_again *again)
 {
-	mutex_lock(&w->table->lock);
+	struct waiting_table *t = w->table;
+	struct client *client = w->client;
+	w->streams = streams;
+	w->release = release;
+	mutex_lock(&t->lock);
 	if (w->state == WAITER_SERVING) /* its command failed without a commit: that is its answer */
 		leave_locked(w, WAIT_SERVED);
 	hand_on_locked(w, again);
-	mutex_unlock(&w->table->lock);
-	w->streams = streams;
-	w->release = release;
-	w->table->over(w->client);
+	w->is_done = true;
+	bool tells = tell_locked(w);
+	mutex_unlock(&t->lock);
+	if (tells)
+		t->news(client);
 }
 
 void
-waiting_give_back(struct waiter *w, const struct wait_again *again)
+waiting_give_back(struct waiter *w, uint64_t wake_ns, const struct wait_again *again)
+{
+	struct waiting_table *t = w->table;
+	struct client *client = w->client;
+	bool has_news;
+	mutex_lock(&t->lock);
+	hand_on_locked(w, again);
+	if (w->is_ending) {
+		leave_locked(w, w->end);
+		w->is_done = has_news = true;
+	} else {
+		w->state = WAITER_PARKED;
+		/* Of other keys of the waiter this run knows nothing: the earlier moment stays. */
+		has_news = wake_ns != 0 && (w->wake_ns == 0 || wake_ns < w->wake_ns);
+		if (has_news)
+			w->wake_ns = wake_ns;
+	}
+	bool tells = has_news && tell_locked(w);
+	mutex_unlock(&t->lock);
+	if (tells)
+		t->news(client);
+}
+
+/* Others that wait for this key alone, and are to be woken by then, are served with it. */
+static void
+wake_place_locked(struct place *p, uint64_t wake_ns)
+{
+	struct waiter *w = p->waiter;
+	for (struct place *q = NULL; (q = next_place(w->table, w->db, p->hash, p->key, q)) != NULL;)
+		if (q->waiter->place_count == 1 && q->waiter->wake_ns <= wake_ns)
+			q->waiter->wake_ns = 0;
+}
+
+void
+waiting_wake(struct waiter *w, uint64_t wake_ns, const struct wait_again *again)
 {
 	mutex_lock(&w->table->lock);
-	bool ends = w->is_ending;
-	hand_on_locked(w, again);
-	if (ends)
-		leave_locked(w, w->end);
-	else
-		w->state = WAITER_PARKED;
+	bool is_due = w->state != WAITER_OVER && w->wake_ns != 0 && w->wake_ns <= wake_ns;
+	for (size_t i = 0; is_due && i < w->place_count; i++) {
+		again->key(again->arg, w->db, w->places[i].key);
+		wake_place_locked(&w->places[i], wake_ns);
+	}
+	if (is_due)
+		w->wake_ns = 0;
 	mutex_unlock(&w->table->lock);
-	if (ends)
-		w->table->over(w->client);
 }
 
 /* ---- others ---- */
@@ -446,42 +512,42 @@ bool
 waiting_unblock(struct waiting_table *t, uint64_t client_id, enum wait_end end)
 {
 	struct waiter *found = NULL;
-	bool ended = false;
+	struct client *told = NULL;
 	mutex_lock(&t->lock);
 	for (struct list_link *link = t->all.next; link != &t->all && found == NULL; link = link->next) {
 		struct waiter *w = list_entry(link, struct waiter, all_link);
 		if (w->client->id == client_id)
 			found = w;
 	}
-	if (found != NULL)
-		ended = end_locked(found, end);
+	if (found != NULL && end_locked(found, end) && tell_locked(found))
+		told = found->client;
 	mutex_unlock(&t->lock);
-	if (ended)
-		t->over(found->client);
+	if (told != NULL)
+		t->news(told);
 	return found != NULL;
 }
 
-/* NULL: all are over, or about to be. */
-static struct waiter *
+/* Whom to tell; NULL: all are over, or about to be. */
+static struct client *
 end_first(struct waiting_table *t, enum wait_end end)
 {
-	struct waiter *ended = NULL;
+	struct client *told = NULL;
 	mutex_lock(&t->lock);
-	for (struct list_link *link = t->all.next, *next; link != &t->all && ended == NULL; link = next) {
+	for (struct list_link *link = t->all.next, *next; link != &t->all && told == NULL; link = next) {
 		next = link->next;
 		struct waiter *w = list_entry(link, struct waiter, all_link);
-		if (end_locked(w, end))
-			ended = w;
+		if (end_locked(w, end) && tell_locked(w))
+			told = w->client;
 	}
 	mutex_unlock(&t->lock);
-	return ended;
+	return told;
 }
 
 void
 waiting_end_all(struct waiting_table *t, enum wait_end end)
 {
-	for (struct waiter *w; (w = end_first(t, end)) != NULL;)
-		t->over(w->client);
+	for (struct client *told; (told = end_first(t, end)) != NULL;)
+		t->news(told);
 }
 
 void

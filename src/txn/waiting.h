@@ -9,9 +9,13 @@
  * touched, and its thread then serves their waiters, first come first served (txn/serving.c). Serving is itself a
  * commit: its validation refuses if the waiter is to end meanwhile, so that nothing is taken for who is gone (I24).
  *
+ * Time, too, may make a key of use (XREADGROUP CLAIM). Each run of such a command says when it is worth running again; at
+ * that moment the reactor of its connection serves the keys of the waiter, as a commit would.
+ *
  * A waiter belongs to its client's connection. Whoever makes it over, but the connection's reactor itself, then posts the
- * connection's message (`over`), and touches the waiter no more. While it is being served, its client's
- * connection is not freed. */
+ * connection's message (`news`), and touches the waiter no more. The same message says that the waiter is to be woken at
+ * another moment. At most one message is under way, and the waiter lives until it has come. While a waiter is being
+ * served, its client's connection is not freed. */
 #ifndef SETT_TXN_WAITING_H
 #define SETT_TXN_WAITING_H
 
@@ -22,9 +26,9 @@
 struct waiting_table;
 struct waiter;
 
-/* `over` is called, outside of locks, when a wait was ended by another thread than the client's reactor: it is
- * net_wait_is_over. SETT_NO_MEMORY. */
-int waiting_create(void (*over)(struct client *), struct waiting_table **ret);
+/* `news` is called, outside of locks, when another thread than the client's reactor has ended a wait, or has found when it
+ * is to be woken: it is net_wait_has_news. SETT_NO_MEMORY. */
+int waiting_create(void (*news)(struct client *), struct waiting_table **ret);
 /* Nobody waits any more. NULL is fine. */
 void waiting_destroy(struct waiting_table *);
 
@@ -41,6 +45,7 @@ struct wait_request {
 	size_t key_count;
 	enum value_type type; /* what a key must hold to be of use */
 	bool behind_others;   /* it found earlier waiters: it may only wait while there are some */
+	uint64_t wake_ns;     /* monotonic: when it is to be woken; 0: by commits alone */
 };
 /* NULL: out of memory. */
 struct waiter *waiting_prepare(struct waiting_table *, struct client *, const struct wait_request *);
@@ -50,6 +55,8 @@ struct commit_participant *waiting_entry(struct waiter *);
 void waiting_free(struct waiter *);
 /* Ends the wait, if nobody else has or is about to. False: the connection's message follows, or was posted. */
 bool waiting_end(struct waiter *, enum wait_end);
+/* The connection's message has come. True: the wait is over. Else when it is to be woken; 0: by commits alone. */
+bool waiting_news(struct waiter *, uint64_t *ret_wake_ns);
 /* The command of a wait that is over, if it timed out or was ended by an administrator; else NULL. */
 const struct command *waiting_unserved(const struct waiter *, size_t *ret_argc,
 				       const struct bytes **ret_argv);
@@ -100,8 +107,12 @@ struct wait_again {
 /* After its commit. `streams` belong to the reply. Wakes the client's connection. */
 void waiting_served(struct waiter *, struct output_stream *streams, uint64_t release,
 		    const struct wait_again *);
-/* It was not served: it is parked again, or over if it was to end meanwhile. */
-void waiting_give_back(struct waiter *, const struct wait_again *);
+/* It was not served: it is parked again, or over if it was to end meanwhile. `wake_ns`: when the run wants it woken; 0: it
+ * wants nothing. */
+void waiting_give_back(struct waiter *, uint64_t wake_ns, const struct wait_again *);
+/* The moment has come at which the waiter was to be woken (wake_ns as its reactor knows it): its keys are to be served,
+ * unless another thread has done so since, or is about to. */
+void waiting_wake(struct waiter *, uint64_t wake_ns, const struct wait_again *);
 
 /* ---- others ---- */
 

@@ -326,9 +326,9 @@ stream_pending_oldest(struct stream_group *g, uint64_t delivered_to, uint64_t mo
 	struct bytes *ages = NULL;
 	size_t count = 0;
 	*ret_count = 0;
-	if (g->pending == 0)
-		return SETT_OK;
 	int status = g->oldest == 0 ? begin_ages(g) : SETT_OK;
+	if (g->pending == 0)
+		return status;
 	group_key_begin(g->stream, KIND_AGE, &lower);
 	group_key_add_number(&lower, g->number);
 	size_t skip = lower.size;

@@ -97,6 +97,20 @@ end_wait(void *arg, struct client *client, enum wait_end end)
 	return w->inner.end_wait(w->inner.arg, client, end);
 }
 
+static bool
+wait_news(void *arg, struct client *client, uint64_t *ret_wake_ns)
+{
+	struct world *w = arg;
+	return w->inner.wait_news(w->inner.arg, client, ret_wake_ns);
+}
+
+static void
+wake_wait(void *arg, void *thread, struct client *client)
+{
+	struct world *w = arg;
+	w->inner.wake_wait(w->inner.arg, thread, client);
+}
+
 static void
 take_wait_reply(void *arg, struct client *client, struct resp_writer *reply, uint64_t *ret_release)
 {
@@ -141,7 +155,7 @@ start_engine(struct world *w)
 	cr_assert_eq(interest_create(&server->interest), SETT_OK);
 	cr_assert_eq(pubsub_create(REACTORS, wake_reactor, w, &server->pubsub), SETT_OK);
 	pubsub_use_keyspace(server->pubsub, server->keyspace);
-	cr_assert_eq(waiting_create(net_wait_is_over, &server->waiting), SETT_OK);
+	cr_assert_eq(waiting_create(net_wait_has_news, &server->waiting), SETT_OK);
 	cr_assert_eq(pause_create(&server->pause), SETT_OK);
 	cr_assert_eq(command_stats_create(sett_commands.row_count, &server->command_stats), SETT_OK);
 	cr_assert_eq(slowlog_create(server->config, &server->slowlog), SETT_OK);
@@ -160,6 +174,8 @@ start_net(struct world *w)
 						  .thread_stop = world_thread_stop,
 						  .execute = execute,
 						  .end_wait = end_wait,
+						  .wait_news = wait_news,
+						  .wake_wait = wake_wait,
 						  .take_wait_reply = take_wait_reply,
 						  .deliver = deliver,
 						  .has_news = has_news,

@@ -5,7 +5,7 @@ static void
 serve(struct world *w)
 {
 	w->wait.end = WAIT_SERVED;
-	net_wait_is_over(w->wait.client);
+	net_wait_has_news(w->wait.client);
 }
 
 static uint64_t
@@ -46,6 +46,30 @@ Test(net_blocked, time_ends_a_wait, .timeout = 60)
 	put(fd, "WAIT 20\r\nPING\r\n");
 	expect(fd, "+timed out\r\n+PONG\r\n");
 	cr_assert_geq(clock_monotonic_ns(sett_system_clock()) - begin, 20000000);
+	close(fd);
+	world_destroy(w);
+}
+
+/* News move the moment at which it is to be woken; the wait goes on, and its own end stays. */
+Test(net_blocked, a_wait_is_woken_when_its_news_say, .timeout = 60)
+{
+	struct world *w = world_create();
+	world_start(w);
+	int fd = dial(w);
+	for (int ends = 0; ends < 2; ends++) {
+		put(fd, ends ? "WAIT 100\r\nPING\r\n" : "WAIT 0\r\nPING\r\n");
+		wait_for(&w->wait.begun, 1 + (uint64_t)ends);
+		for (uint64_t ms = 2; ms > 0; ms--) {
+			uint64_t woken = load(&w->wait.woken), now = clock_monotonic_ns(sett_system_clock());
+			__atomic_store_n(&w->wait.wake_ns, now + ms * 1000000, __ATOMIC_SEQ_CST);
+			net_wait_has_news(w->wait.client);
+			wait_for(&w->wait.woken, woken + 1);
+			cr_assert_geq(clock_monotonic_ns(sett_system_clock()), now + ms * 1000000);
+		}
+		if (!ends)
+			serve(w);
+		expect(fd, ends ? "+timed out\r\n+PONG\r\n" : "+served\r\n+PONG\r\n");
+	}
 	close(fd);
 	world_destroy(w);
 }

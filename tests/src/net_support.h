@@ -155,6 +155,8 @@ enum { MISSED_CLIENTS = 64 };
 struct wait {
 	struct client *client;
 	uint64_t begun, asked; /* atomic: waits so far; calls of end_wait */
+	uint64_t woken;        /* atomic: calls of wake_wait */
+	uint64_t wake_ns;      /* atomic: the next news; 0: it is over */
 	bool served;           /* atomic: another thread ends it: end_wait refuses */
 	enum wait_end end;
 };
@@ -342,6 +344,27 @@ handler_end_wait(void *arg, struct client *client, enum wait_end end)
 	return true;
 }
 
+/* News that the wait goes on are a moment at which it is to be woken. */
+static bool
+handler_wait_news(void *arg, struct client *client, uint64_t *ret_wake_ns)
+{
+	struct world *w = arg;
+	cr_assert_eq(client, w->wait.client);
+	*ret_wake_ns = __atomic_exchange_n(&w->wait.wake_ns, 0, __ATOMIC_SEQ_CST);
+	return *ret_wake_ns == 0;
+}
+
+static void
+handler_wake_wait(void *arg, void *thread, struct client *client)
+{
+	struct world *w = arg;
+	void *running;
+	handler_start(arg, false, &running);
+	cr_assert_eq(thread, running);
+	cr_assert_eq(client, w->wait.client);
+	__atomic_add_fetch(&w->wait.woken, 1, __ATOMIC_SEQ_CST);
+}
+
 static void
 handler_take_wait_reply(void *arg, struct client *client, struct resp_writer *reply, uint64_t *ret_release)
 {
@@ -463,6 +486,8 @@ world_start(struct world *w)
 						  .large_argument = handler_large_argument,
 						  .execute = handler_execute,
 						  .end_wait = handler_end_wait,
+						  .wait_news = handler_wait_news,
+						  .wake_wait = handler_wake_wait,
 						  .take_wait_reply = handler_take_wait_reply,
 						  .client_closed = handler_closed}};
 	struct sett_error error = {0};

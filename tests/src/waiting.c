@@ -306,3 +306,136 @@ Test(waiting, a_group_that_goes_tells_its_consumers)
 	}
 	close_both(f);
 }
+
+/* The waiter's news, of a wait that goes on: when it is to be woken. */
+static uint64_t
+expect_to_be_woken(struct fixture *f, int client)
+{
+	uint64_t wake_ns;
+	struct client *c = &f->clients[client];
+	cr_assert_eq(fixture_waits_over[c->id], 1, "client %d has no news", client);
+	fixture_waits_over[c->id] = 0;
+	cr_assert(!f->handler.wait_news(f->handler.arg, c, &wake_ns));
+	c->wait_wake_ns = wake_ns;
+	return wake_ns;
+}
+
+/* What its reactor does at that moment. */
+static void
+wake(struct fixture *f, int client)
+{
+	f->handler.wake_wait(f->handler.arg, f->reactor, &f->clients[client]);
+	f->clients[client].wait_wake_ns = 0;
+}
+
+/* The moment was `ms` away at some time since `since_ns`; the monotonic clock is the system's. */
+static void
+expect_in_ms(struct fixture *f, uint64_t moment_ns, uint64_t since_ns, uint64_t ms)
+{
+	cr_assert_geq(moment_ns, since_ns + ms * 1000000);
+	cr_assert_leq(moment_ns, clock_monotonic_ns(&f->clock) + ms * 1000000);
+}
+
+static void
+begin_claims(struct fixture *f)
+{
+	EXPECT(f, 3, "XADD s 1-1 a b", "$3\r\n1-1");
+	EXPECT(f, 3, "XGROUP CREATE s g 0", "+OK");
+	EXPECT(f, 3, "XREADGROUP GROUP g one STREAMS s >",
+	       "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\na\r\n$1\r\nb");
+}
+
+#define CLAIMED(idle, count)                                                                               \
+	"*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*4\r\n$3\r\n1-1\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n:" idle "\r\n:" count \
+	"\r\n"
+
+/* Two that wait for the same one: who came first gets it, and the other waits for it from then on. */
+Test(waiting, who_claims_is_woken_by_age)
+{
+	struct fixture *f = open_both();
+	uint64_t began = clock_monotonic_ns(&f->clock);
+	begin_claims(f);
+	begin_wait(f, 0, "XREADGROUP GROUP g two CLAIM 20 BLOCK 0 STREAMS s >");
+	begin_wait(f, 1, "XREADGROUP GROUP g three CLAIM 20 BLOCK 0 STREAMS s >");
+	for (int i = 0; i < 2; i++)
+		expect_in_ms(f, f->clients[i].wait_wake_ns, began, 20);
+	fixture_advance(f, 20);
+	wake(f, 1);
+	expect_told(f, 0, CLAIMED("20", "1"));
+	expect_in_ms(f, expect_to_be_woken(f, 1), began, 20);
+	fixture_advance(f, 20);
+	wake(f, 1);
+	expect_told(f, 1, CLAIMED("20", "2"));
+	cr_assert(waiting_is_empty(f->server.waiting));
+	close_both(f);
+}
+
+/* Somebody who does not claim waits before one who does, and is given a new entry: so there is something to wait for. */
+static void
+begin_delivered_later(struct fixture *f, const char *claimer)
+{
+	EXPECT(f, 3, "XGROUP CREATE s g 0 MKSTREAM", "+OK");
+	EXPECT(f, 3, "XGROUP CREATE other g 0 MKSTREAM", "+OK");
+	begin_wait(f, 0, "XREADGROUP GROUP g one BLOCK 0 STREAMS s >");
+	begin_wait(f, 1, claimer);
+	cr_assert_eq(f->clients[1].wait_wake_ns, 0);
+	EXPECT(f, 3, "XADD s 1-1 a b", "$3\r\n1-1");
+	expect_told(f, 0, "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+}
+
+Test(waiting, who_claims_is_woken_for_what_is_delivered_later)
+{
+	struct fixture *f = open_both();
+	uint64_t began = clock_monotonic_ns(&f->clock);
+	begin_delivered_later(f, "XREADGROUP GROUP g two CLAIM 20 BLOCK 0 STREAMS other s > >");
+	uint64_t first = expect_to_be_woken(f, 1);
+	expect_in_ms(f, first, began, 20);
+	fixture_advance(f, 5);
+	EXPECT(f, 3, "XCLAIM s g one 0 1-1 JUSTID", "*1\r\n$3\r\n1-1");
+	fixture_advance(f, 5);
+	EXPECT(f, 3, "XCLAIM s g one 0 1-1 JUSTID", "*1\r\n$3\r\n1-1");
+	/* It knows of an earlier moment, and finds nothing then. */
+	fixture_advance(f, 10);
+	wake(f, 1);
+	uint64_t second = expect_to_be_woken(f, 1);
+	expect_in_ms(f, second, began, 10);
+	/* At a moment that was its own before nothing happens. */
+	f->clients[1].wait_wake_ns = second - 1;
+	wake(f, 1);
+	cr_assert_eq(fixture_waits_over[f->clients[1].id], 0);
+	fixture_advance(f, 10);
+	f->clients[1].wait_wake_ns = second;
+	wake(f, 1);
+	expect_told(f, 1, CLAIMED("20", "1"));
+	close_both(f);
+}
+
+/* Its time is over while the news of another moment are under way. */
+Test(waiting, a_wait_that_ends_with_news_under_way_is_over_when_they_have_come)
+{
+	struct fixture *f = open_both();
+	uint64_t wake_ns;
+	begin_delivered_later(f, "XREADGROUP GROUP g two CLAIM 20 BLOCK 5 STREAMS s >");
+	cr_assert(!f->handler.end_wait(f->handler.arg, &f->clients[1], WAIT_TIMED_OUT));
+	cr_assert(f->handler.wait_news(f->handler.arg, &f->clients[1], &wake_ns));
+	expect_told(f, 1, "*-1\r\n");
+	close_both(f);
+}
+
+/* Of what was deleted nothing is claimed, and it keeps nobody from what is as old. */
+Test(waiting, who_claims_passes_over_what_was_deleted)
+{
+	struct fixture *f = open_both();
+	EXPECT(f, 3, "XADD s 0-1 x y", "$3\r\n0-1");
+	EXPECT(f, 3, "XGROUP CREATE s g 0", "+OK");
+	EXPECT(f, 3, "XADD s 1-1 a b", "$3\r\n1-1");
+	fixture_run_line(f, 3, "XREADGROUP GROUP g one STREAMS s >");
+	EXPECT(f, 3, "XDEL s 0-1", ":1");
+	begin_wait(f, 0, "XREADGROUP GROUP g two COUNT 1 CLAIM 20 BLOCK 0 STREAMS s >");
+	fixture_advance(f, 20);
+	wake(f, 0);
+	expect_told(f, 0, CLAIMED("20", "1"));
+	EXPECT(f, 3, "XPENDING s g",
+	       "*4\r\n:1\r\n$3\r\n1-1\r\n$3\r\n1-1\r\n*1\r\n*2\r\n$3\r\ntwo\r\n$1\r\n1");
+	close_both(f);
+}
