@@ -153,13 +153,50 @@ def check_promotion(world, master, sett):
     # As a replica again it gets all anew, and who waits is told.
     waiting = threading.Thread(target=lambda: expect_unblocked(blocked), daemon=True)
     waiting.start()
+    blocks = queue_scripts(sett)
     wait_until("nobody waits", lambda: client.info("clients")["blocked_clients"] == 1)
     follow(sett, master.port)
     waiting.join(60)
     expect("whoever waits is told", waiting.is_alive(), False)
+    check_queued_scripts(blocks)
     master.connect().execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "1")
     expect_equal(world, "after following again", sett, master)
     expect("what was written meanwhile", client.get("x"), master.connect().get("x"))
+
+
+# Scripts in a MULTI block, each behind a command that only reads: what EXEC answers once the server is a replica.
+QUEUED_SCRIPTS = (
+    ("return 1", [None, 1]),
+    ("#!lua flags=no-writes\nreturn 1", [None, 1]),
+    ("#!lua\nreturn 1", "EXECABORT Transaction discarded because of: READONLY You can't write against a read only replica."),
+    ("#!lua flags=allow-oom\nreturn 1",
+     "EXECABORT Transaction discarded because of: READONLY You can't write against a read only replica."),
+)
+
+
+def queue_scripts(sett):
+    """Connections in MULTI, with their answers to be."""
+    blocks = []
+    for script, answer in QUEUED_SCRIPTS:
+        pipe = sett.connect().pipeline()
+        pipe.multi()
+        pipe.connection = pipe.connection_pool.get_connection("MULTI")
+        for command in (("MULTI",), ("GET", "absent"), ("EVAL", script, "0")):
+            pipe.connection.send_command(*command)
+            pipe.connection.read_response()
+        blocks.append((pipe.connection, answer))
+    return blocks
+
+
+def check_queued_scripts(blocks):
+    """A block with a script that may write is refused whole, by what the script says of itself."""
+    for connection, answer in blocks:
+        connection.send_command("EXEC")
+        try:
+            expect("EXEC with a script", connection.read_response(), answer)
+        except redis.ResponseError as error:
+            expect("EXEC with a script", "EXECABORT %s" % error if isinstance(error, redis.exceptions.ExecAbortError)
+                   else str(error), answer)
 
 
 def expect_unblocked(client):

@@ -76,6 +76,23 @@ sett_txn_begin(struct sett_txn *txn, unsigned flags)
 	return sett_txn_begin_at(txn, flags, clock_wall_ms(txn->engine->clock));
 }
 
+static void
+limit_memory(struct sett_txn *txn)
+{
+	/* relaxed: the number stands for itself */
+	txn->arena.limit = txn->reads_arena.limit =
+		__atomic_load_n(&txn->engine->transaction_memory, __ATOMIC_RELAXED) *
+		(txn->flags & SETT_TXN_ROOMY ? SETT_ROOMY_FACTOR : 1);
+}
+
+void
+sett_txn_leave_room(struct sett_txn *txn)
+{
+	assert(txn->running);
+	txn->flags &= ~(unsigned)SETT_TXN_ROOMY;
+	limit_memory(txn);
+}
+
 /* What every begin does after the slot has the snapshot. */
 static inline void
 begin(struct sett_txn *txn, unsigned flags)
@@ -89,10 +106,7 @@ begin(struct sett_txn *txn, unsigned flags)
 	txn->missing = txn->pause_ns = txn->unforeseen = 0;
 	txn_forget_keys(txn);
 	txn->range_count = 0;
-	/* relaxed: the number stands for itself */
-	txn->arena.limit = txn->reads_arena.limit =
-		__atomic_load_n(&engine->transaction_memory, __ATOMIC_RELAXED) *
-		(flags & SETT_TXN_ROOMY ? SETT_ROOMY_FACTOR : 1);
+	limit_memory(txn);
 	txn->live_until = UINT64_MAX;
 	txn->running = true;
 }

@@ -96,7 +96,8 @@ static int
 list_client(void *arg, struct client *client)
 {
 	struct listing *listing = arg;
-	if (!client_filter_means(&listing->filter, client))
+	/* What is closed may still be in the registry. */
+	if (__atomic_load_n(&client->gone, __ATOMIC_RELAXED) || !client_filter_means(&listing->filter, client))
 		return 0;
 	return write_client(client, listing->filter.now_ms, &listing->text);
 }
@@ -199,6 +200,8 @@ static void
 set_no_evict(struct server *server, struct client *client, void *data)
 {
 	__atomic_store_n(&client->no_evict, data != NULL, __ATOMIC_RELAXED);
+	if (data == NULL && server->net != NULL)
+		net_check_clients_memory(server->net);
 }
 
 int

@@ -53,16 +53,15 @@ write_buffers(const struct client *client, struct buffer *ret)
 	uint64_t output = __atomic_load_n(&client->output_bytes, __ATOMIC_RELAXED);
 	uint64_t arguments = __atomic_load_n(&client->argument_bytes, __ATOMIC_RELAXED);
 	uint64_t listed = output > OUTPUT_UNCOUNTED ? output - OUTPUT_UNCOUNTED : 0;
-	int size = snprintf(text, sizeof text,
-			    " qbuf=%" PRIu64 " qbuf-free=%" PRIu64 " argv-mem=%" PRIu64 " multi-mem=%" PRIu64
-			    " rbs=%" PRIu64 " rbp=%" PRIu64 " obl=%" PRIu64 " oll=%" PRIu64 " omem=%" PRIu64
-			    " tot-mem=%" PRIu64,
-			    input, input_free, arguments,
-			    __atomic_load_n(&client->queued_bytes, __ATOMIC_RELAXED), output - listed,
-			    output - listed, output - listed,
-			    (listed + OUTPUT_UNCOUNTED - 1) / OUTPUT_UNCOUNTED, listed,
-			    sizeof(struct connection) + input + input_free + output + arguments +
-				    client_kept_bytes(client));
+	int size =
+		snprintf(text, sizeof text,
+			 " qbuf=%" PRIu64 " qbuf-free=%" PRIu64 " argv-mem=%" PRIu64 " multi-mem=%" PRIu64
+			 " rbs=%" PRIu64 " rbp=%" PRIu64 " obl=%" PRIu64 " oll=%" PRIu64 " omem=%" PRIu64
+			 " tot-mem=%" PRIu64,
+			 input, input_free, arguments,
+			 __atomic_load_n(&client->queued_bytes, __ATOMIC_RELAXED), output - listed,
+			 output - listed, output - listed, (listed + OUTPUT_UNCOUNTED - 1) / OUTPUT_UNCOUNTED,
+			 listed, __atomic_load_n(&client->memory_bytes, __ATOMIC_RELAXED));
 	return buffer_append(ret, text, (size_t)size);
 }
 

@@ -76,6 +76,7 @@ struct client {
 	const char *last_command; /* shown: "get", "config|set"; static text, NULL before the first command */
 	uint64_t query_buffer_bytes, query_buffer_free, output_bytes,
 		argument_bytes;    /* shown: upkept by net once a command */
+	uint64_t memory_bytes;     /* shown: all that its connection takes, as of its last account */
 	unsigned multi_count;      /* shown: queued commands in MULTI, UINT_MAX outside of one */
 	uint64_t queued_bytes;     /* shown: what they take */
 	unsigned watch_count;      /* shown */

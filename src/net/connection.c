@@ -484,19 +484,34 @@ connection_unsent(const struct connection *c)
 }
 
 size_t
-connection_buffer_bytes(const struct connection *c)
+connection_memory(const struct connection *c)
 {
-	return c->transport.memory + c->input_capacity + backlog_memory(&c->backlog) +
+	return sizeof(*c) + c->transport.memory + c->input_capacity + backlog_memory(&c->backlog) +
 		c->output.writer.capacity + c->piece.bytes.capacity + c->pushes.capacity +
 		(c->upload != NULL ? sizeof(*c->upload) : 0) +
 		c->argument_capacity * sizeof(c->arguments[0]) + client_kept_bytes(&c->client);
+}
+
+/* Of a request whose large argument is arriving: the bytes in front of that, which Redis counts as arguments, not as
+ * its query buffer. */
+static size_t
+input_before_large(const struct connection *c, size_t *argument_bytes)
+{
+	if (connection_has_parsed(c) || c->parser.state != RESP_STATE_BULK ||
+	    c->parser.bulk_size < INPUT_BIG_ARGUMENT)
+		return 0;
+	for (size_t i = 0; i < c->parser.argc; i++)
+		*argument_bytes += c->arguments[c->argument_count + i].size;
+	return c->parse_start + c->parser.position - c->input_start;
 }
 
 void
 connection_show(struct connection *c, size_t argument_bytes, uint64_t now_ms)
 {
 	struct client *client = &c->client;
-	__atomic_store_n(&client->query_buffer_bytes, connection_waiting_input(c), __ATOMIC_RELAXED);
+	size_t before = input_before_large(c, &argument_bytes);
+	assert(before <= connection_waiting_input(c));
+	__atomic_store_n(&client->query_buffer_bytes, connection_waiting_input(c) - before, __ATOMIC_RELAXED);
 	__atomic_store_n(&client->query_buffer_free, c->input_capacity - c->input_end, __ATOMIC_RELAXED);
 	__atomic_store_n(&client->output_bytes, output_pending(&c->output), __ATOMIC_RELAXED);
 	__atomic_store_n(&client->argument_bytes, argument_bytes, __ATOMIC_RELAXED);

@@ -126,7 +126,7 @@ struct connection {
 	struct mailbox_message
 		wait_message; /* blocked: another thread has ended the wait, or has other news */
 	bool wait_is_over;    /* that came before the request was back from the pool */
-	size_t accounted;     /* buffer bytes that the reactor's sum holds for it */
+	size_t accounted;     /* connection_memory, as the reactor's sum holds it */
 
 	struct list_link all_link;      /* reactor: all its connections, in the cron's order */
 	struct list_link run_link;      /* reactor: has something to read or run */
@@ -221,8 +221,8 @@ connection_waiting_input(const struct connection *c)
 }
 /* Bytes of replies that have not left, large bodies included. No piece is being read. */
 uint64_t connection_unsent(const struct connection *);
-/* Bytes its buffers take. */
-size_t connection_buffer_bytes(const struct connection *);
+/* Bytes that it takes, with its buffers and what other rooms keep for it. */
+size_t connection_memory(const struct connection *);
 /* Updates the shown figures before a request runs. */
 void connection_show(struct connection *, size_t argument_bytes, uint64_t now_ms);
 

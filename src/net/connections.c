@@ -30,12 +30,13 @@ set_account(struct reactor *r, struct connection *c, size_t bytes)
 {
 	counter_add(&r->counters.buffer_bytes, (uint64_t)bytes - (uint64_t)c->accounted);
 	c->accounted = bytes;
+	__atomic_store_n(&c->client.memory_bytes, bytes, __ATOMIC_RELAXED);
 }
 
 void
 connections_account(struct reactor *r, struct connection *c)
 {
-	size_t bytes = connection_buffer_bytes(c);
+	size_t bytes = connection_memory(c);
 	r->buffers_grew |= bytes > c->accounted && bytes >= BUFFERS_LARGE;
 	set_account(r, c, bytes);
 }
@@ -283,6 +284,7 @@ connections_enter(struct reactor *r, struct connection *c)
 {
 	list_append(&r->connections, &c->all_link);
 	r->connection_count++;
+	connections_account(r, c);
 	if (!timer_is_armed(&r->cron))
 		connections_arm_cron(r);
 	/* A kill that came before this was not found by connections_close_killed. */

@@ -2,8 +2,8 @@
  *
  * Each reactor knows its own connections only, so it publishes the size of its largest one (`largest_buffers`)
  * whenever it looks. A reactor that finds the limit passed closes its largest connection if no other reactor has
- * published a larger one. That figure may be a cron's period old; then the other reactor's cron finds the limit
- * passed itself. */
+ * published a larger one; else it has that one look. Its figure may be old: then it publishes what is true, and if
+ * that is less it sends the first one on its way again. Two that look in turn come to the largest of both. */
 #include "net/eviction.h"
 
 #include <inttypes.h>
@@ -67,16 +67,21 @@ find_largest(struct reactor *r, uint64_t spared)
 	return largest;
 }
 
-static bool
-another_has_larger(const struct reactor *r, const struct connection *c)
+/* Another reactor whose largest one is larger than `bytes`, as far as it has told; or NULL. */
+static struct reactor *
+find_larger(const struct reactor *r, uint64_t bytes)
 {
 	const struct net *net = r->net;
-	for (unsigned i = 0; i < net->reactor_count; i++)
-		if (net->reactors[i] != r &&
-		    __atomic_load_n(&net->reactors[i]->counters.largest_buffers, __ATOMIC_RELAXED) >
-			    c->accounted)
-			return true;
-	return false;
+	struct reactor *found = NULL;
+	for (unsigned i = 0; i < net->reactor_count; i++) {
+		struct reactor *other = net->reactors[i];
+		uint64_t largest = __atomic_load_n(&other->counters.largest_buffers, __ATOMIC_RELAXED);
+		if (other != r && largest > bytes) {
+			bytes = largest;
+			found = other;
+		}
+	}
+	return found;
 }
 
 static void
@@ -100,8 +105,13 @@ void
 eviction_run(struct reactor *r)
 {
 	uint64_t limit = limit_of(r->net), spared = configured(r->net) != 0 ? 0 : EVICTION_SPARED;
-	struct connection *largest;
-	while (buffers_of_all(r->net) > limit && (largest = find_largest(r, spared)) != NULL &&
-	       !another_has_larger(r, largest))
+	while (buffers_of_all(r->net) > limit) {
+		struct connection *largest = find_largest(r, spared);
+		struct reactor *other = find_larger(r, largest != NULL ? largest->accounted : 0);
+		if (other != NULL)
+			reactor_control(other, REACTOR_EVICT);
+		if (other != NULL || largest == NULL)
+			break;
 		evict(r, largest);
+	}
 }

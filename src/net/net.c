@@ -257,6 +257,13 @@ net_resume_paused(struct net *net)
 }
 
 void
+net_check_clients_memory(struct net *net)
+{
+	for (unsigned i = 0; i < net->reactor_count; i++)
+		reactor_control(net->reactors[i], REACTOR_EVICT);
+}
+
+void
 net_pause_cron(struct net *net, bool pause)
 {
 	/* Relaxed, partner run_cron: nothing but the switch itself matters. */
@@ -320,6 +327,12 @@ listen_for_tls(void *arg)
 	listening_change(net);
 }
 
+static void
+check_clients_memory(void *arg)
+{
+	net_check_clients_memory(arg);
+}
+
 int
 net_follow_config(struct net *net)
 {
@@ -338,6 +351,8 @@ net_follow_config(struct net *net)
 		status = config_guard(config, "tls-port", tls_allows, &net->tls);
 	for (size_t i = 0; status == SETT_OK && i < 2; i++)
 		status = config_listen(config, addresses[i], listening_change, net);
+	if (status == SETT_OK)
+		status = config_listen(config, "maxmemory-clients", check_clients_memory, net);
 	return status == SETT_OK ? config_listen(config, "tls-port", listen_for_tls, net) : status;
 }
 

@@ -157,6 +157,8 @@ int net_run_in_pool(struct net *, void (*run)(void *arg, void *thread), void *ar
 void net_wait_has_news(struct client *);
 /* Calls again what answered REQUEST_PAUSED. Any thread. */
 void net_resume_paused(struct net *);
+/* The limit of the clients' memory, or whom it spares, has changed: looks at it again, soon. */
+void net_check_clients_memory(struct net *);
 /* Whether the reactors' cron (cron.h) does nothing until told otherwise, for tests. Any thread. */
 void net_pause_cron(struct net *, bool pause);
 /* Makes a reactor's next tick begin soon, in which it delivers. Any thread. */

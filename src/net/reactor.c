@@ -53,6 +53,8 @@ handle_control(struct reactor *r)
 		r->exiting = true;
 	if ((bits & REACTOR_LISTEN) && !r->stopping)
 		listening_follow(r->net, r->loop);
+	if (bits & REACTOR_EVICT)
+		eviction_run(r);
 	if (bits & REACTOR_RESUME)
 		parked_resume_paused(r);
 }

@@ -13,6 +13,7 @@ enum reactor_control {
 	REACTOR_RESUME = 2,  /* call paused requests again */
 	REACTOR_STOP = 4,    /* accept, read and execute nothing more */
 	REACTOR_LISTEN = 16, /* accept from the sockets that were opened anew */
+	REACTOR_EVICT = 32,  /* clients may take too much: eviction_run */
 	REACTOR_EXIT = 8,    /* send what may leave, close all, end; after all pool requests came back */
 };
 

@@ -380,6 +380,18 @@ note_call(struct script_run *run, const struct command_run *what, const struct c
 	return add_note(run, what, false);
 }
 
+/* Scripts may take as much as what frees space, until they call what takes it: then as much as that. */
+static void
+leave_room(struct command_context *c)
+{
+	/* relaxed: the number stands for itself */
+	size_t limit = (size_t)__atomic_load_n(&c->server->transaction_memory, __ATOMIC_RELAXED);
+	if (__builtin_expect(c->arena->limit <= limit, 1))
+		return;
+	c->arena->limit = limit;
+	sett_txn_leave_room(c->view.txn);
+}
+
 /* The reply is in the interpreter's buffer. Statuses of execution_run. */
 static int
 run_command(struct script_vm *vm, struct script_run *run, const struct call *call,
@@ -390,6 +402,8 @@ run_command(struct script_vm *vm, struct script_run *run, const struct call *cal
 	resp_truncate(&vm->reply, 0);
 	vm->reply.protocol = c->protocol = run->protocol;
 	int status = (call->command->flags & COMMAND_LONG) != 0 ? context_enter_long_lane(c) : SETT_OK;
+	if ((call->command->flags & COMMAND_DENYOOM) != 0)
+		leave_room(c);
 	bool propagates = c->view.propagates;
 	c->view.propagates = propagates && !run->hides;
 	if (status == SETT_OK)

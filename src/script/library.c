@@ -74,6 +74,7 @@ script_library_create(struct server *server, struct script_library **ret)
 	l->generation = 1;
 	l->newest = &l->oldest;
 	server->listeners.script_thread_ends = script_vm_free;
+	server->listeners.declared_flags = script_declared_flags;
 	*ret = l;
 	return SETT_OK;
 }

@@ -129,6 +129,11 @@ int script_call_returning(lua_State *); /* redis.pcall */
 /* The arguments on the stack as those of a command, in the context's arena. False: an error is on the stack. */
 bool script_take_arguments(lua_State *, struct script_run *, size_t *ret_argc, struct bytes **ret_argv);
 
+/* ---- declared.c ---- */
+/* The listener declared_flags. */
+int script_declared_flags(struct command_context *, const struct command *, const struct bytes *argv,
+			  uint32_t *ret);
+
 /* ---- api.c ---- */
 /* Pushes the table `redis`. */
 void script_push_api(lua_State *);

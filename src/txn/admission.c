@@ -156,6 +156,27 @@ admission_replica_is_stale(const struct server *s)
 		!__atomic_load_n(&s->config->replica_serve_stale_data, __ATOMIC_RELAXED);
 }
 
+bool
+admission_is_narrow(const struct command_context *c)
+{
+	return !c->client->loads &&
+		(replica_role_is_active(&c->server->replica_role) ||
+		 server_refuses(c->server, REFUSE_FULL_DISK | REFUSE_NO_MEMORY) ||
+		 admission_objection_to_writes(c->server) != NULL);
+}
+
+const char *
+admission_objection_to_flags(const struct command_context *c, uint32_t flags)
+{
+	if ((flags & COMMAND_DENYOOM) != 0 && server_refuses(c->server, REFUSE_FULL_DISK | REFUSE_NO_MEMORY))
+		return "-" EXECUTION_NO_MEMORY_TEXT;
+	if ((flags & COMMAND_WRITE) != 0 && admission_replica_is_read_only(c->server))
+		return "-" ADMISSION_READ_ONLY_TEXT;
+	if ((flags & COMMAND_STALE) == 0 && admission_replica_is_stale(c->server))
+		return "-" ADMISSION_STALE_TEXT;
+	return (flags & COMMAND_WRITE) != 0 ? admission_objection_to_writes(c->server) : NULL;
+}
+
 /* What a master sends is not asked. */
 static bool
 may_run_on_replica(struct command_context *c)

@@ -15,6 +15,11 @@ void admission_refuse(struct command_context *, const char *text);
 /* Why this server takes no writes of its clients now, as an error with its '-'; NULL: it does. */
 const char *admission_objection_to_writes(const struct server *);
 
+/* Of what runs scripts, its own flags say nothing: whether any flags may be refused now, for a reason of the server. */
+bool admission_is_narrow(const struct command_context *);
+/* Why a request with these flags is refused then, as an error with its '-'; NULL: it is not. */
+const char *admission_objection_to_flags(const struct command_context *, uint32_t flags);
+
 /* What a replica refuses, also to scripts: it takes writes of its master alone (replica-read-only), and without a link to
  * that it answers nothing (replica-serve-stale-data no). */
 #define ADMISSION_READ_ONLY_TEXT "READONLY You can't write against a read only replica."

@@ -589,9 +589,11 @@ large_argument(void *arg, const struct client *client, size_t argc, const struct
 	       uint64_t size)
 {
 	const struct runner *runner = arg;
+	if (argc == 0)
+		return ARGUMENT_WHOLE; /* a name: it counts for maxmemory-clients, as in Redis */
 	const struct command *command = command_find(runner->server->commands, argv, argc, NULL);
 	if (command == NULL)
-		return ARGUMENT_DROPPED; /* not even the name is of a command */
+		return ARGUMENT_DROPPED;
 	if (command->subcommands == NULL && !command_arity_is_right(command, total))
 		return ARGUMENT_DROPPED;
 	if (size < runner->server->config->value_threshold || !takes_body(command, argc, argv))

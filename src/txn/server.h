@@ -41,6 +41,7 @@ struct client;
 struct command;
 struct command_table;
 struct script_library;
+struct command_context; /* txn/command.h */
 struct script_vm;
 
 /* A command that ran, with what it was given. Borrowed for the call. */
@@ -80,6 +81,10 @@ struct server_listeners {
 	void (*took)(struct server *, enum server_work, uint64_t duration_ns);
 	/* A thread ends that has run scripts. */
 	void (*script_thread_ends)(struct script_vm *);
+	/* Asked for: the flags (COMMAND_WRITE, ...) of a request; of one that runs a script, those that its first line
+	 * declares. Within a transaction: statuses of reads, SETT_NO_MEMORY, OUTCOME_LONG. */
+	int (*declared_flags)(struct command_context *, const struct command *, const struct bytes *argv,
+			      uint32_t *ret);
 };
 
 struct server {

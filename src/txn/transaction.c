@@ -10,6 +10,7 @@
 
 #include <limits.h>
 
+#include "txn/admission.h"
 #include "txn/execution.h"
 #include "txn/propagation.h"
 #include "txn/rights.h"
@@ -406,6 +407,25 @@ run_queue(struct command_context *c, struct transaction_state *state)
 	return status == SETT_OK ? context_defer(c, record_outcomes, outcomes) : status;
 }
 
+/* Why the block is refused for what its scripts may do; NULL: it is not. Admission has looked at the flags of all commands, which
+ * say nothing of scripts. As in Redis, where a script's flags count when it is queued. */
+static int
+find_objection_to_scripts(struct command_context *c, const struct transaction_state *state, const char **ret)
+{
+	*ret = NULL;
+	if (__builtin_expect(!admission_is_narrow(c), 1) || c->server->listeners.declared_flags == NULL)
+		return SETT_OK;
+	int status = SETT_OK;
+	for (size_t i = 0; i < state->count && status == SETT_OK && *ret == NULL; i++) {
+		const struct queued_command *q = &state->queue[i];
+		uint32_t flags;
+		status = c->server->listeners.declared_flags(c, q->command, q->argv, &flags);
+		if (status == SETT_OK)
+			*ret = admission_objection_to_flags(c, flags);
+	}
+	return status;
+}
+
 /* The commit is refused if a watched key has changed by then. */
 static int
 guard_watched(struct command_context *c)
@@ -429,6 +449,12 @@ transaction_exec(struct command_context *c)
 		return context_error(c, "EXECABORT Transaction discarded because of previous errors.");
 	if (interest_is_marked(&state->watcher) || interest_has_expired(&state->watcher, c->view.now_ms))
 		return answer_touched(c);
-	int status = state->watcher.first != NULL ? guard_watched(c) : SETT_OK;
+	const char *objection;
+	int status = find_objection_to_scripts(c, state, &objection);
+	if (status != SETT_OK)
+		return status;
+	if (objection != NULL)
+		return transaction_answer_discarded(c, objection + 1);
+	status = state->watcher.first != NULL ? guard_watched(c) : SETT_OK;
 	return status == SETT_OK ? run_queue(c, state) : status;
 }

@@ -238,6 +238,41 @@ Test(evictor, a_queue_that_takes_space_is_refused_at_exec, .timeout = 120)
 }
 
 static void
+queue_script(struct fixture *f, int client, const char *script)
+{
+	struct bytes argv[] = {BYTES_LITERAL("EVAL"), bytes_of_string(script), BYTES_LITERAL("0")};
+	EXPECT(f, client, "MULTI", "+OK");
+	fixture_run(f, client, 3, argv);
+}
+
+/* As in Redis: what a script says of itself counts as a flag of the block; one that says nothing is asked by its commands. */
+Test(evictor, a_block_is_refused_for_what_its_scripts_may_take, .timeout = 120)
+{
+	struct fixture *f = open_with(CONFIG_POLICY_NOEVICTION);
+	struct bytes load[] = {BYTES_LITERAL("FUNCTION"), BYTES_LITERAL("LOAD"),
+			       BYTES_LITERAL("#!lua name=l\nredis.register_function('f', function() return 2 end)")};
+	fixture_run(f, 0, 3, load);
+	set_until_refused(f, "a");
+	queue_script(f, 0, "return 1");
+	EXPECT(f, 0, "EXEC", "*1\r\n:1");
+	queue_script(f, 0, "#!lua flags=allow-oom\nreturn 1");
+	EXPECT(f, 0, "EXEC", "*1\r\n:1");
+	queue_script(f, 0, "#!lua\nreturn 1");
+	EXPECT(f, 0, "EXEC",
+	       "-EXECABORT Transaction discarded because of: OOM command not allowed when used memory > "
+	       "'maxmemory'.");
+	EXPECT(f, 0, "EXEC", "-ERR EXEC without MULTI");
+	EXPECT(f, 0, "MULTI", "+OK");
+	EXPECT(f, 0, "FCALL f 0", "+QUEUED");
+	EXPECT(f, 0, "EXEC",
+	       "-EXECABORT Transaction discarded because of: OOM command not allowed when used memory > "
+	       "'maxmemory'.");
+	queue_script(f, 0, "#!lua what\nreturn 1");
+	EXPECT(f, 0, "EXEC", "*1\r\n-ERR Unknown lua shebang option: what");
+	close_all(f);
+}
+
+static void
 check_cache(enum config_policy policy)
 {
 	struct fixture *f = open_with(policy);

@@ -277,6 +277,28 @@ Test(scripts, calls_that_read_take_no_memory)
 	fixture_close(f);
 }
 
+/* A script may take as much as what frees space, until it calls what takes it. */
+Test(scripts, calls_that_write_take_as_much_as_a_block)
+{
+	enum { MEMORY = 100000 };
+	static const char fill[] = "for i = 1, 2000 do redis.call('set', 'key:' .. i, 'other') end return 1",
+			  drop[] = "for i = 1, 2000 do redis.call('del', 'key:' .. i) end return 1",
+			  oom[] = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
+	struct fixture *f = fixture_open();
+	expect(f, fill, ":1\r\n");
+	EXPECT(f, 0, "SET k 0", "+OK");
+	sett_engine_set_transaction_memory(f->server.engine, MEMORY);
+	f->server.transaction_memory = MEMORY;
+	expect(f, fill, oom);
+	expect(f, "for i = 1, 2000 do redis.call('incr', KEYS[1]) end return 1", oom);
+	expect(f, "redis.call('set', KEYS[1], 1) for i = 1, 2000 do redis.call('del', 'key:' .. i) end return 1",
+	       oom);
+	EXPECT(f, 0, "DBSIZE", ":2001");
+	expect(f, drop, ":1\r\n");
+	EXPECT(f, 0, "DBSIZE", ":1");
+	fixture_close(f);
+}
+
 /* What a call leaves behind for the commit stays, whatever is called after it. */
 Test(scripts, what_calls_leave_behind_stays)
 {

@@ -171,6 +171,8 @@ int sett_txn_begin(struct sett_txn *, unsigned flags);
 /* The same with the caller's look at the engine's wall clock, a moment ago, for those who begin many
  * transactions at once. */
 int sett_txn_begin_at(struct sett_txn *, unsigned flags, uint64_t now_ms);
+/* From now on it may take no more than one without SETT_TXN_ROOMY: it turns out that it takes space. */
+void sett_txn_leave_room(struct sett_txn *);
 /* A snapshot that outlives its transaction (I20): it keeps on the disk all that the transaction could see, so
  * whoever keeps one bounds how long. Release it before the engine is closed. */
 struct sett_snapshot;
