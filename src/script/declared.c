@@ -29,7 +29,8 @@ flags_of_script(struct command_context *c, struct script_vm *vm, bool by_text, s
 {
 	struct compiled_script *script;
 	size_t mark = c->reply->size;
-	int status = by_text ? script_compile(c, vm, argument, &script) : script_find(c, vm, argument, &script);
+	int status =
+		by_text ? script_compile(c, vm, argument, &script) : script_find(c, vm, argument, &script);
 	if (status == OUTCOME_FAILED) {
 		context_truncate_reply(c, mark);
 		c->failed = false;

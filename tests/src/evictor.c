@@ -249,8 +249,9 @@ queue_script(struct fixture *f, int client, const char *script)
 Test(evictor, a_block_is_refused_for_what_its_scripts_may_take, .timeout = 120)
 {
 	struct fixture *f = open_with(CONFIG_POLICY_NOEVICTION);
-	struct bytes load[] = {BYTES_LITERAL("FUNCTION"), BYTES_LITERAL("LOAD"),
-			       BYTES_LITERAL("#!lua name=l\nredis.register_function('f', function() return 2 end)")};
+	struct bytes load[] = {
+		BYTES_LITERAL("FUNCTION"), BYTES_LITERAL("LOAD"),
+		BYTES_LITERAL("#!lua name=l\nredis.register_function('f', function() return 2 end)")};
 	fixture_run(f, 0, 3, load);
 	set_until_refused(f, "a");
 	queue_script(f, 0, "return 1");

@@ -291,7 +291,8 @@ Test(scripts, calls_that_write_take_as_much_as_a_block)
 	f->server.transaction_memory = MEMORY;
 	expect(f, fill, oom);
 	expect(f, "for i = 1, 2000 do redis.call('incr', KEYS[1]) end return 1", oom);
-	expect(f, "redis.call('set', KEYS[1], 1) for i = 1, 2000 do redis.call('del', 'key:' .. i) end return 1",
+	expect(f,
+	       "redis.call('set', KEYS[1], 1) for i = 1, 2000 do redis.call('del', 'key:' .. i) end return 1",
 	       oom);
 	EXPECT(f, 0, "DBSIZE", ":2001");
 	expect(f, drop, ":1\r\n");
