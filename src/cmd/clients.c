@@ -97,7 +97,8 @@ list_client(void *arg, struct client *client)
 {
 	struct listing *listing = arg;
 	/* What is closed may still be in the registry. */
-	if (__atomic_load_n(&client->gone, __ATOMIC_RELAXED) || !client_filter_means(&listing->filter, client))
+	if (__atomic_load_n(&client->gone, __ATOMIC_RELAXED) ||
+	    !client_filter_means(&listing->filter, client))
 		return 0;
 	return write_client(client, listing->filter.now_ms, &listing->text);
 }
