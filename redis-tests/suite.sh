@@ -2,7 +2,7 @@
 # Redis' own test suite, from Debian's source package, in both of its modes: in external mode against a running server,
 # in drop-in mode on servers that it starts itself.
 #
-#     redis-tests/suite.sh SERVER [PART/PARTS]                 2/3: the second of three parts of the units below
+#     redis-tests/suite.sh SERVER [PART/PARTS]                 2/3: the second of three parts of suite-units.txt
 #     redis-tests/suite.sh SERVER [--tls] [external|drop-in] UNIT ...  without a mode: external
 #
 # --tls: all connections speak TLS; needs Debian's tcl-tls.
@@ -17,19 +17,7 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 list=$here/suite-expected-failures.txt
-all_units="unit/protocol unit/keyspace unit/type/string unit/type/incr unit/type/hash unit/dump unit/sort unit/expire unit/scan unit/multi unit/quit
-	unit/info-command unit/other unit/introspection unit/introspection-2 unit/latency-monitor unit/querybuf
-	unit/bitops unit/bitfield unit/type/zset unit/hyperloglog unit/geo unit/pubsub unit/tracking unit/slowlog
-	unit/type/set unit/type/list unit/type/list-2 unit/type/list-3 unit/type/stream
-	unit/type/stream-cgroups unit/functions unit/scripting unit/pause unit/lazyfree"
-# Units that say more where the suite starts the server.
-drop_in_units="unit/info unit/limits unit/networking unit/oom-score-adj unit/pubsubshard unit/slowlog unit/introspection
-	unit/acl unit/acl-v2 unit/auth unit/wait integration/block-repl integration/failover unit/cluster-scripting
-	integration/redis-benchmark
-	integration/corrupt-dump integration/convert-zipmap-hash-on-load integration/convert-ziplist-hash-on-load
-	integration/convert-ziplist-zset-on-load"
-# Those whose connections speak TLS.
-tls_units="unit/tls"
+known_units=$here/suite-units.txt
 # Of the tests that redis-server passes; asked for when all units run.
 least=1200
 
@@ -41,11 +29,7 @@ least=1200
 [ $# -ge 1 ] || fail "usage: suite.sh SERVER [PART/PARTS | [--tls] [external|drop-in] UNIT ...]"
 find_server "$1"
 shift
-work_list() {
-	for unit in $all_units; do echo "external $unit"; done
-	for unit in $drop_in_units; do echo "drop-in $unit"; done
-	for unit in $tls_units; do echo "drop-in $unit tls"; done
-}
+work_list() { grep -v '^#' "$known_units"; }
 case "${1:-}" in
 '') work_list >"$work/units" ;;
 [1-9]/[1-9])
@@ -58,7 +42,7 @@ case "${1:-}" in
 	[ "$1" != --tls ] || { with=tls && shift; }
 	case "${1:-}" in external | drop-in) mode=$1 && shift ;; esac
 	[ $# -ge 1 ] || fail "which units?"
-	for unit in "$@"; do echo "$mode $unit $with"; done >"$work/units"
+	for unit in "$@"; do echo "$mode $unit - $with"; done >"$work/units"
 	least=0
 	;;
 esac
@@ -67,9 +51,9 @@ prepare_suite
 take_ports
 passed=0
 total=0
-while read -r mode unit tls <&5; do
+while read -r mode unit count tls <&5; do
 	[ -z "$tls" ] || prepare_certificates
-	judge_unit "$mode" "$unit"
+	judge_unit "$mode" "$unit" "${count#-}"
 	passed=$((passed + unit_ok))
 	total=$((total + unit_want))
 done 5<"$work/units"

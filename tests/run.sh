@@ -28,7 +28,7 @@ run_suite() {
 	say "$name"
 	log="$folder/meson-logs/testlog.txt"
 	rm -f "$log"
-	meson test -C "$folder" --no-rebuild --num-processes 2 "$@" >"$folder/tests.log" 2>&1 || true
+	meson test -C "$folder" --no-rebuild "$@" >"$folder/tests.log" 2>&1 || true
 	grep -E '^ *[0-9]+/[0-9]+ ' "$folder/tests.log" || true
 	ok=$(sed -n 's/^Ok: *\([0-9]*\).*/\1/p' "$folder/tests.log")
 	bad=$(awk '/^(Fail|Timeout|Unexpected Pass):/ {n += $NF} END {print n + 0}' "$folder/tests.log")
@@ -59,16 +59,17 @@ run_tests() {
 	configure build-test --buildtype=debugoptimized -Dtests=true
 	compile build-test
 	if [ $# -gt 0 ]; then
-		run_suite build-test "the named tests" "$@"
+		run_suite build-test "the named tests" --num-processes 2 "$@"
 		finish
 		return
 	fi
-	run_suite build-test "unit tests" --no-suite redis --no-suite soak
-	run_suite build-test "tests over the socket" --suite redis
+	run_suite build-test "unit tests" --num-processes 2 --no-suite redis --no-suite soak
+	# Many of them wait more than they compute.
+	run_suite build-test "tests over the socket" --num-processes 3 --suite redis
 	say "building with address and undefined sanitizers"
 	configure build-asan --buildtype=debugoptimized -Dtests=true -Db_sanitize=address,undefined -Db_lundef=false
 	compile build-asan
-	run_suite build-asan "a subset under address+undefined" --suite sanitize --timeout-multiplier 4
+	run_suite build-asan "a subset under address+undefined" --num-processes 3 --suite sanitize --timeout-multiplier 4
 	finish
 }
 
@@ -76,11 +77,11 @@ run_sanitizers() {
 	say "building with address and undefined sanitizers"
 	configure build-asan --buildtype=debugoptimized -Dtests=true -Db_sanitize=address,undefined -Db_lundef=false
 	compile build-asan
-	run_suite build-asan "everything under address+undefined" --no-suite soak --timeout-multiplier 6
+	run_suite build-asan "everything under address+undefined" --num-processes 2 --no-suite soak --timeout-multiplier 6
 	say "building with the thread sanitizer"
 	configure build-tsan --buildtype=debugoptimized -Dtests=true -Db_sanitize=thread -Db_lundef=false
 	compile build-tsan
-	run_suite build-tsan "races" --suite thread --timeout-multiplier 6
+	run_suite build-tsan "races" --num-processes 2 --suite thread --timeout-multiplier 6
 	finish
 }
 
