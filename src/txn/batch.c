@@ -8,8 +8,8 @@
  *     begin  [a] [b] ...                                    conflict -> each by itself, as if nothing had been
  *
  * Invariants
- * - Only commands that do nothing but read and write keys, or publish, take part (COMMAND_BATCHABLE), so between two of
- *   them nothing needs to happen: no participant, no change of the client. Scripts and functions take part as long as they
+ * - Only commands that do nothing but read and write keys, publish or answer take part (COMMAND_BATCHABLE), so between
+ *   two of them nothing needs to happen: no participant, no change of the client. Scripts and functions take part as long as they
  *   call such commands alone; one that calls another is taken back, and runs by itself. What asks which keys there are
  *   (DBSIZE, SCAN) does not: each key that others make would cost the whole batch.
  * - Only scripts defer effects: lines of the log, and statistics of what they called. Those of each request follow the
