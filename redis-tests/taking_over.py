@@ -79,12 +79,17 @@ def contents(directory):
     return found
 
 
-def fails(server, *options):
-    """The last line of a start that fails."""
+def lines_of_failure(server, *options):
+    """What a start that fails says."""
     command = [server.program, "--port", "0", "--unixsocket", server.socket, "--dir", server.directory]
     done = subprocess.run(command + server.options + list(options), stdout=subprocess.PIPE, timeout=60)
     expect("the exit code of a start that must fail: %r" % done.stdout[-300:], done.returncode, 1)
-    lines = [line for line in done.stdout.decode(errors="replace").splitlines() if "Can't start" in line]
+    return done.stdout.decode(errors="replace").splitlines()
+
+
+def fails(server, *options):
+    """The last line of a start that fails."""
+    lines = [line for line in lines_of_failure(server, *options) if "Can't start" in line]
     expect("lines of a start that fails", len(lines), 1)
     return lines[0]
 
@@ -437,6 +442,52 @@ def check_beside_database(world, source, wanted):
     sett.clean_up()
 
 
+MODULE = b"\x81" + bytes(7) + b"\x03"  # the number of the type AAAAAAAAA
+MODULE_VALUE = MODULE + b"\x02\x05\x05\x02xy\x00"
+
+
+def command_bytes(*words):
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+
+
+def check_survey(world):
+    """All that can't be taken over is named, with counts, and nothing is replaced."""
+    rdb = b"REDIS0010" + b"".join(b"\x07\x01" + name + MODULE_VALUE for name in (b"m", b"n")) + \
+        b"\xfe\x3f\x00\x01a\x01x\xff" + bytes(8)
+    whole = b"REDIS0010\xfe\x00\x00\x01a\x01x\xff" + bytes(8)
+    unknown = command_bytes(b"SET", b"a", b"x") + command_bytes(b"JSON.SET", b"a", b"$", b"1") * 3 + command_bytes(b"FT.ADD", b"a")
+    module = ("at byte 9", "the key 'm'", "module type AAAAAAAAA", "2 times", "kinds of such things: 2")
+    commands = ("Unknown command 'JSON.SET' reading the append only file", "3 times", "kinds of such things: 2")
+    database = "a key in a database that is not there"
+    cases = (
+        ("dump.rdb", rdb, module, ("2 times can't be taken over: a value of the module", "1 times can't be taken over: " + database)),
+        ("appendonly.aof", unknown, commands, ("3 times can't be taken over: Unknown command 'JSON.SET'", "1 times can't be taken over: Unknown command 'FT.ADD'")),
+        ("appendonly.aof", rdb + unknown, module[:4] + ("kinds of such things: 4",), ("3 times can't be taken over: Unknown command 'JSON.SET'",)),
+        ("appendonly.aof", whole + command_bytes(b"SET", b"a", b"x") + b"*1\r\n$3\r\nxy", ("appendonly.aof", "at byte 52"), ()),
+        ("appendonly.aof", whole + command_bytes(b"MULTI") + command_bytes(b"MULTI"), ("Bad file format", "at byte 40"), ()),
+        ("appendonly.aof", whole[:-12], ("appendonly.aof", "ends too early"), ()),
+    )
+    for fresh in (True, False):
+        sett = world.sett("--appendonly", "yes", "--aof-load-truncated", "no")
+        if not fresh:
+            sett.start()
+            sett.connect().set("mine", "1")
+            sett.stop()
+        for name, content, words, lines in cases:
+            path = sett.directory + "/" + name
+            open(path, "wb").write(content)
+            expect_failure(sett, words + (() if fresh else ("as it was",)), "--import-redis-files", "yes")
+            said = "\n".join(lines_of_failure(sett, "--import-redis-files", "yes"))
+            for line in lines:
+                if line not in said:
+                    fail("the log lacks %r" % line)
+            os.remove(path)
+        if not fresh:
+            sett.start()
+            expect("the database after surveys", sett.connect().get("mine"), b"1")
+        sett.clean_up()
+
+
 def check_large(world):
     """Values that are read and written in pieces."""
     source = world.redis()
@@ -555,6 +606,7 @@ def main(sett_server, redis_server, sett_tool, keys=3000, seed=1, kills=12):
         check_reload_of_functions(world)
         check_deadlines(world)
         check_failing_commands(world)
+        check_survey(world)
         check_large(world)
         for preamble in ("yes", "no"):
             log, wanted = check_aof(world, preamble)

@@ -16,6 +16,8 @@ struct import_losses {
 	uint64_t commands; /* of an append-only file that have failed */
 };
 
+struct survey;
+
 /* A library of functions that is kept back (struct import). */
 struct import_library {
 	struct import_library *next;
@@ -28,6 +30,8 @@ struct import {
 	/* keyspace/replacement.h: where the keys go. Libraries of functions are then gathered in `libraries`, in order, for
 	 * the commit that serves them: import_free_libraries. NULL: keys are served as they come. RDB files alone. */
 	struct replacement *replacement;
+	/* survey.h: files are only looked at, and nothing is stored. NULL: they are taken over. */
+	struct survey *survey;
 	struct import_library *libraries, **last_library;
 	/* Asked now and then: whether to give up (SETT_ABORTED). May be NULL. */
 	bool (*should_stop)(void *arg);
@@ -56,8 +60,11 @@ struct import_file {
 int import_file_open(struct import_file *, const char *path, struct sett_error *);
 void import_file_close(struct import_file *);
 
-/* Counts on: `at` bytes of the file are read. SETT_ABORTED: to be given up. */
+/* Counts on: `at` bytes of the file are read, and their pages can be given back. SETT_ABORTED: to be given up. */
 int import_progress(struct import *, struct import_file *, size_t at);
+
+/* SETT_CORRUPT, with the line that says where and what. */
+int import_damaged(struct import *, const struct import_file *, uint64_t at, const char *what);
 
 /* An RDB file, or the one at the beginning of an append-only file. `ret_size`: its bytes. SETT_CORRUPT: damaged, or it has what can't be carried:
  * the error says where. SETT_ABORTED; statuses of commits. */

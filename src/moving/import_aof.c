@@ -9,6 +9,7 @@
 #include "moving/aof_reader.h"
 #include "moving/feed.h"
 #include "moving/import.h"
+#include "moving/survey.h"
 #include "rdb/database_reader.h"
 #include "txn/command.h"
 
@@ -43,19 +44,30 @@ failed(struct aof_import *a, size_t at, const char *what, const char *detail)
 static bool
 command_is_there(const struct aof_import *a, const struct bytes *argv, size_t argc)
 {
-	const struct command *container;
+	const struct command *container = NULL;
 	return command_find(a->import->server->commands, argv, argc, &container) != NULL || container != NULL;
+}
+
+static int
+unknown(struct aof_import *a, const struct bytes *argv)
+{
+	char what[128];
+	snprintf(what, sizeof(what), "Unknown command '%.*s'", (int)(argv[0].size < 64 ? argv[0].size : 64),
+		 (const char *)argv[0].data);
+	(void)failed(a, a->reader.begin, what, "");
+	if (a->import->survey == NULL)
+		return SETT_CORRUPT;
+	survey_note(a->import->survey, what, a->import->error->message);
+	*a->import->error = (struct sett_error){0};
+	return SETT_OK;
 }
 
 static int
 run_failed(struct aof_import *a, size_t argc, const struct bytes *argv)
 {
-	char what[128], detail[FEED_ERROR_SIZE + 64];
-	if (!command_is_there(a, argv, argc)) {
-		snprintf(what, sizeof(what), "Unknown command '%.*s'",
-			 (int)(argv[0].size < 64 ? argv[0].size : 64), (const char *)argv[0].data);
-		return failed(a, a->reader.begin, what, "");
-	}
+	char detail[FEED_ERROR_SIZE + 64];
+	if (!command_is_there(a, argv, argc))
+		return unknown(a, argv);
 	snprintf(detail, sizeof(detail), ": a command of those from there on fails: %s", a->feed.error);
 	return failed(a, a->block_at, "A command failed", detail);
 }
@@ -77,6 +89,8 @@ pass_over(struct aof_import *a)
 static int
 run(struct aof_import *a, bool runs, size_t argc, const struct bytes *argv)
 {
+	if (a->import->survey != NULL)
+		return command_is_there(a, argv, argc) ? SETT_OK : unknown(a, argv);
 	int status = feed_run(&a->feed, argc, argv);
 	if (status != SETT_INVALID)
 		return status;
@@ -182,6 +196,8 @@ end_early(struct aof_import *a, size_t at, bool takes_truncated)
 		return failed(a, at, "Unexpected end of file",
 			      ": it ends within a command or a MULTI block, and aof-load-truncated is no, or "
 			      "other files follow it");
+	if (a->import->survey != NULL)
+		return SETT_OK;
 	log_sink_printf(&a->import->server->sink, LOG_LEVEL_WARNING,
 			"%s ends within a command or a MULTI block: it is taken over up to byte %zu of %zu",
 			a->file->path, at, a->file->content.size);
@@ -217,7 +233,8 @@ import_aof(struct import *i, struct import_file *file, bool takes_truncated)
 	struct aof_import a = {.import = i, .file = file, .reader = {.file = file->content}};
 	int status = feed_open(&a.feed, i->server->runner);
 	if (status == SETT_OK && rdb_database_begins(file->content))
-		status = import_rdb(i, file, &a.reader.at);
+		status = i->survey != NULL ? survey_rdb(i, file, &a.reader.at)
+					   : import_rdb(i, file, &a.reader.at);
 	if (status == SETT_OK)
 		status = read_commands(&a, takes_truncated);
 	if (status == SETT_OK)

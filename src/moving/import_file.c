@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -52,16 +53,22 @@ import_file_close(struct import_file *f)
 	f->content = (struct bytes){0};
 }
 
-int
-import_progress(struct import *i, struct import_file *f, size_t at)
+static void
+count_progress(const struct import *i, uint64_t done)
 {
 	struct loading *l = &i->server->loading;
-	uint64_t done = i->done_before + at;
 	__atomic_store_n(&l->done_bytes, done, __ATOMIC_RELAXED);
 	__atomic_store_n(&l->keys, i->keys, __ATOMIC_RELAXED);
 	__atomic_store_n(&l->expired, i->expired, __ATOMIC_RELAXED);
 	if (i->on_progress != NULL)
 		i->on_progress(i->arg, done, __atomic_load_n(&l->total_bytes, __ATOMIC_RELAXED));
+}
+
+int
+import_progress(struct import *i, struct import_file *f, size_t at)
+{
+	if (i->survey == NULL)
+		count_progress(i, i->done_before + at);
 	size_t whole = at & ~(size_t)(RELEASE_STEP - 1);
 	if (whole > f->released) {
 		(void)madvise((void *)(uintptr_t)(f->content.data + f->released), whole - f->released,
@@ -71,4 +78,12 @@ import_progress(struct import *i, struct import_file *f, size_t at)
 	if (i->should_stop != NULL && i->should_stop(i->arg))
 		return sett_error_set(i->error, SETT_ABORTED, 0, "it was given up");
 	return SETT_OK;
+}
+
+int
+import_damaged(struct import *i, const struct import_file *f, uint64_t at, const char *what)
+{
+	return sett_error_set(i->error, SETT_CORRUPT, 0,
+			      "%s is damaged, or can't be taken over, at byte %" PRIu64 ": %s", f->path, at,
+			      what);
 }

@@ -3,7 +3,6 @@
 #include "moving/feed.h"
 #include "moving/import.h"
 
-#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,9 +47,7 @@ struct rdb_import {
 static int
 damaged(struct rdb_import *r, const struct rdb_database_reader *reader, const char *what)
 {
-	return sett_error_set(r->import->error, SETT_CORRUPT, 0,
-			      "%s is damaged, or can't be taken over, at byte %" PRIu64 ": %s", r->file->path,
-			      rdb_database_offset(reader), what);
+	return import_damaged(r->import, r->file, rdb_database_offset(reader), what);
 }
 
 static int

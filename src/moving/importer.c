@@ -8,11 +8,11 @@
 
 #include "config/config.h"
 #include "keyspace/libraries.h"
-#include "rdb/crc64.h"
+#include "moving/survey.h"
 #include "rdb/database_writer.h"
 #include "txn/commit.h"
 
-enum { MS_PER_SECOND = 1000, TRIES_MAX = 100, ARENA_BLOCK = 4096, CHECK_STEP = 8 << 20 };
+enum { MS_PER_SECOND = 1000, TRIES_MAX = 100, ARENA_BLOCK = 4096 };
 
 /* ---- emptying ---- */
 
@@ -209,51 +209,18 @@ read_files(struct import *i, const struct redis_files *files)
 	return status;
 }
 
-/* Whether an RDB file is whole, by its checksum: what it replaces goes before it is read. A file without a checksum (of
- * version 4 and before, or made with rdbchecksum no) is not looked at. */
+/* What is to be replaced stays if the files can't be taken over. */
 static int
-check_whole(struct import *i, const char *path)
+survey(struct import *i, const struct redis_files *files, struct sett_error *error)
 {
-	enum { HEADER_SIZE = 9, FOOTER_SIZE = 8 };
-	struct import_file file;
-	int status = import_file_open(&file, path, i->error);
-	if (status != SETT_OK)
-		return status;
-	struct bytes content = file.content;
-	bool has_header = content.size > HEADER_SIZE + FOOTER_SIZE && memcmp(content.data, "REDIS0", 6) == 0;
-	bool has_footer = has_header && memcmp(content.data + 5, "0005", 4) >= 0;
-	size_t checked = has_footer ? content.size - FOOTER_SIZE : 0;
-	uint64_t sum = 0, crc = 0;
-	if (has_footer)
-		memcpy(&sum, content.data + checked, FOOTER_SIZE); /* little-endian, as this system is */
-	for (size_t at = 0; sum != 0 && at < checked && status == SETT_OK;) {
-		size_t size = checked - at < CHECK_STEP ? checked - at : CHECK_STEP;
-		crc = crc64(crc, bytes_of(content.data + at, size));
-		at += size;
-		if (i->should_stop != NULL && i->should_stop(i->arg))
-			status = SETT_ABORTED;
-	}
-	import_file_close(&file);
-	if (status == SETT_OK && (!has_header || crc != sum))
-		status = sett_error_set(
-			i->error, SETT_CORRUPT, 0, "%s is damaged: %s. The database is as it was", path,
-			has_header ? "its checksum is wrong" : "it does not begin as an RDB file");
-	return status;
-}
-
-/* What is to be replaced stays if the file can't be read. */
-static int
-check_before_replacing(struct import *i, const struct redis_files *files)
-{
-	struct known_files known;
 	uint64_t keys = 0;
-	int status = known_files_read(i->server->engine, &known, i->error);
+	int status = count_keys(i->server, &keys, error);
 	if (status == SETT_OK)
-		status = count_keys(i->server, &keys, i->error);
-	for (size_t f = 0;
-	     status == SETT_OK && !files->is_aof && !known.importing && keys > 0 && f < files->count; f++)
-		status = check_whole(i, files->files[f].path);
-	return status;
+		status = survey_files(i, files, keys > 0, error);
+	if (status != SETT_CORRUPT || keys == 0)
+		return status;
+	struct sett_error found = *error;
+	return sett_error_set(error, status, 0, "%s. The database is as it was", found.message);
 }
 
 /* A database that is a part of the file says so, whatever becomes of the process. */
@@ -272,7 +239,7 @@ importer_run(struct import *i, const struct redis_files *files, struct sett_erro
 	struct server *s = i->server;
 	struct known_files known;
 	i->error = error;
-	int status = check_before_replacing(i, files);
+	int status = survey(i, files, error);
 	if (status == SETT_OK)
 		status = note_importing(s, true, error);
 	if (status == SETT_OK)
@@ -289,22 +256,31 @@ importer_run(struct import *i, const struct redis_files *files, struct sett_erro
 	return status;
 }
 
+/* Where dbfilename lies. */
+static void
+find_dump(struct config *config, char path[PATH_MAX])
+{
+	mutex_lock(config_lock(config));
+	snprintf(path, PATH_MAX, "%s/%s", config->dir, config->dump_file);
+	mutex_unlock(config_lock(config));
+}
+
 int
 importer_reload(struct import *i, bool empties, struct sett_error *error)
 {
-	struct config *config = i->server->config;
 	struct import_file file;
 	char path[PATH_MAX];
 	size_t size;
 	i->error = error;
-	mutex_lock(config_lock(config));
-	snprintf(path, sizeof(path), "%s/%s", config->dir, config->dump_file);
-	mutex_unlock(config_lock(config));
+	find_dump(i->server->config, path);
 	int status = import_file_open(&file, path, error);
 	if (status != SETT_OK)
 		return status;
+	struct redis_file dump = {.path = path};
 	__atomic_store_n(&i->server->loading.total_bytes, file.content.size, __ATOMIC_RELAXED);
 	if (empties)
+		status = survey(i, &(struct redis_files){.files = &dump, .count = 1}, error);
+	if (status == SETT_OK && empties)
 		status = note_importing(i->server, true, error);
 	if (status == SETT_OK && empties)
 		status = empty(i->server, error);

@@ -9,6 +9,7 @@
 
 #include "rdb/crc64.h"
 #include "rdb/payload.h"
+#include "rdb/skip.h"
 
 enum {
 	MAGIC_SIZE = 5,
@@ -68,6 +69,8 @@ rdb_database_open(struct rdb_database_reader *r, struct bytes file, struct rdb_r
 static void
 sum_up(struct rdb_database_reader *r)
 {
+	if (r->ignores_checksum)
+		return;
 	r->crc = crc64(r->crc, bytes_of(r->summed, (size_t)(r->in.at - r->summed)));
 	r->summed = r->in.at;
 }
@@ -82,26 +85,81 @@ end(struct rdb_database_reader *r)
 	int status = rdb_get_u64le(&r->in, &stored);
 	if (status != SETT_OK)
 		return status;
-	if (stored != 0 && stored != r->crc)
+	if (stored != 0 && stored != r->crc && !r->ignores_checksum)
 		return problem(r, "RDB CRC error: its checksum is not that of its content");
 	return SETT_NOT_FOUND;
 }
 
 /* ---- opcodes ---- */
 
+/* What can't be taken over, whose end is known: an entry for who surveys the file, else a problem. */
+static int
+meet_foreign(struct rdb_database_reader *r, const char *what, struct rdb_entry *e)
+{
+	enum { SHOWN_MAX = 60 };
+	if (!r->surveys && e->name.size > 0)
+		return problem(r, "the key '%.*s' holds %s",
+			       e->name.size < SHOWN_MAX ? (int)e->name.size : SHOWN_MAX,
+			       (const char *)e->name.data, what);
+	(void)problem(r, "%s", what);
+	if (!r->surveys)
+		return RDB_MALFORMED;
+	e->kind = RDB_ENTRY_FOREIGN;
+	e->value = bytes_of_string(r->problem);
+	return SETT_OK;
+}
+
 /* 64 bits: nine characters of six, then ten bits of a version. */
 static int
-refuse_module(struct rdb_database_reader *r, const char *what)
+get_module_name(struct rdb_database_reader *r, char ret[MODULE_NAME_SIZE + 1])
 {
 	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-	char name[MODULE_NAME_SIZE + 1] = {0};
 	uint64_t id;
 	int status = rdb_get_length(&r->in, &id);
 	if (status != SETT_OK)
 		return status;
 	for (int i = 0; i < MODULE_NAME_SIZE; i++)
-		name[i] = letters[id >> (10 + 6 * (MODULE_NAME_SIZE - 1 - i)) & 0x3f];
-	return problem(r, "%s of the module type %s, and there are no modules", what, name);
+		ret[i] = letters[id >> (10 + 6 * (MODULE_NAME_SIZE - 1 - i)) & 0x3f];
+	ret[MODULE_NAME_SIZE] = '\0';
+	return SETT_OK;
+}
+
+static int
+meet_module(struct rdb_database_reader *r, const char *what, struct rdb_entry *e)
+{
+	char name[MODULE_NAME_SIZE + 1], text[RDB_DATABASE_PROBLEM_SIZE];
+	int status = get_module_name(r, name);
+	if (status != SETT_OK)
+		return status;
+	snprintf(text, sizeof(text), "%s of the module type %s, and there are no modules", what, name);
+	return meet_foreign(r, text, e);
+}
+
+/* When the module wanted it to be loaded, then its data. */
+static int
+meet_module_data(struct rdb_database_reader *r, struct rdb_entry *e)
+{
+	uint64_t when;
+	int status = meet_module(r, "data", e);
+	for (int i = 0; i < 2 && status == SETT_OK; i++)
+		status = rdb_get_length(&r->in, &when);
+	return status == SETT_OK ? rdb_skip_module_data(&r->in) : status;
+}
+
+/* Name, engine, maybe a description, code. */
+static int
+meet_old_function(struct rdb_database_reader *r, struct rdb_entry *e)
+{
+	uint64_t has_description = 0;
+	int status =
+		meet_foreign(r, "a library of functions in the form of a release candidate of Redis 7.0", e);
+	for (int i = 0; i < 2 && status == SETT_OK; i++)
+		status = rdb_skip_string(&r->in);
+	if (status == SETT_OK)
+		status = rdb_get_length(&r->in, &has_description);
+	if (status == SETT_OK && has_description != 0)
+		status = rdb_skip_string(&r->in);
+	return status == SETT_OK ? rdb_skip_string(&r->in) : status;
 }
 
 static int
@@ -153,9 +211,11 @@ read_opcode(struct rdb_database_reader *r, uint8_t opcode, struct rdb_entry *e, 
 		e->kind = RDB_ENTRY_FUNCTION;
 		return rdb_get_string(&r->in, r->value_room, &e->value);
 	case RDB_OPCODE_FUNCTION_OLD:
-		return problem(r, "it has functions in the form of a release candidate of Redis 7.0");
+		*ret_is_entry = true;
+		return meet_old_function(r, e);
 	case RDB_OPCODE_MODULE:
-		return refuse_module(r, "there is data");
+		*ret_is_entry = true;
+		return meet_module_data(r, e);
 	case RDB_OPCODE_IDLE:
 		status = rdb_get_length(&r->in, &ignored);
 		e->idle = ignored < INT64_MAX ? (int64_t)ignored : INT64_MAX;
@@ -185,13 +245,11 @@ read_key(struct rdb_database_reader *r, uint8_t type, struct rdb_entry *e)
 	int status = rdb_get_string(&r->in, r->room, &e->name);
 	if (status != SETT_OK)
 		return status;
-	if (type == TYPE_MODULE || type == TYPE_MODULE_OLD) {
-		enum { SHOWN_MAX = 60, WHAT_SIZE = 100 };
-		char what[WHAT_SIZE];
-		snprintf(what, sizeof(what), "the key '%.*s' holds a value",
-			 e->name.size < SHOWN_MAX ? (int)e->name.size : SHOWN_MAX,
-			 (const char *)e->name.data);
-		return refuse_module(r, what);
+	if (type == TYPE_MODULE_OLD)
+		return problem(r, "it has values of modules in a form whose end can't be found");
+	if (type == TYPE_MODULE) {
+		status = meet_module(r, "a value", e);
+		return status == SETT_OK ? rdb_skip_module_data(&r->in) : status;
 	}
 	e->kind = RDB_ENTRY_KEY;
 	e->type = type;
@@ -205,6 +263,7 @@ rdb_database_next(struct rdb_database_reader *r, struct rdb_entry *ret)
 	struct rdb_entry e = {.idle = -1, .frequency = -1};
 	bool is_entry = false;
 	int status = SETT_OK;
+	r->problem[0] = '\0'; /* that of what was passed over */
 	sum_up(r);
 	while (status == SETT_OK && !is_entry) {
 		uint8_t byte;

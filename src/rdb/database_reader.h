@@ -22,15 +22,22 @@ struct rdb_database_reader {
 	struct rdb_room *value_room;
 	unsigned version;
 	uint64_t db;
+	/* Set after opening: what can't be taken over is an entry, not a problem; the checksum is not looked at. */
+	bool surveys, ignores_checksum;
 	char problem[RDB_DATABASE_PROBLEM_SIZE]; /* RDB_MALFORMED: what is wrong, for people; may be empty */
 };
 
-enum rdb_entry_kind { RDB_ENTRY_KEY, RDB_ENTRY_AUXILIARY, RDB_ENTRY_FUNCTION };
+enum rdb_entry_kind {
+	RDB_ENTRY_KEY,
+	RDB_ENTRY_AUXILIARY,
+	RDB_ENTRY_FUNCTION,
+	RDB_ENTRY_FOREIGN /* `surveys` alone: what can't be taken over, passed over. `value` says what it is */
+};
 
 /* Slices are valid until the next call. */
 struct rdb_entry {
 	enum rdb_entry_kind kind;
-	struct bytes name;  /* of the key or of the field */
+	struct bytes name;  /* of the key or of the field; empty: what can't be taken over is no key's */
 	struct bytes value; /* of an auxiliary field; the code of a function */
 	uint64_t db;
 	uint64_t deadline;       /* ms since 1970, 0 = none */

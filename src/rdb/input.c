@@ -211,3 +211,30 @@ rdb_get_string(struct rdb_input *in, struct rdb_room *room, struct bytes *ret)
 		*ret = bytes_of(p, (size_t)size);
 	return status;
 }
+
+int
+rdb_skip_bytes(struct rdb_input *in, uint64_t size)
+{
+	const uint8_t *p;
+	return take(in, size, &p);
+}
+
+int
+rdb_skip_string(struct rdb_input *in)
+{
+	uint8_t first;
+	uint64_t size, expanded;
+	int status = rdb_get_byte(in, &first);
+	if (status != SETT_OK)
+		return status;
+	if (first >= 0xc0 && first <= 0xc2)
+		return rdb_skip_bytes(in, (uint64_t)1 << (first - 0xc0));
+	if (first != 0xc3) {
+		status = get_rest_of_length(in, first, &size);
+	} else {
+		status = rdb_get_length(in, &size);
+		if (status == SETT_OK)
+			status = rdb_get_length(in, &expanded);
+	}
+	return status == SETT_OK ? rdb_skip_bytes(in, size) : status;
+}

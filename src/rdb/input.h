@@ -49,5 +49,8 @@ int rdb_get_old_double(struct rdb_input *, double *ret);
 int rdb_parse_double(struct bytes text, double *ret);
 /* `ret` is of the input or of the room. Also SETT_NO_MEMORY. What it takes is at most LZF_RATIO_MAX times the input. */
 int rdb_get_string(struct rdb_input *, struct rdb_room *, struct bytes *ret);
+/* The same string, passed over: what is compressed stays so. */
+int rdb_skip_string(struct rdb_input *);
+int rdb_skip_bytes(struct rdb_input *, uint64_t size);
 
 #endif

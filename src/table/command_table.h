@@ -175,7 +175,8 @@ struct command_table {
 };
 
 /* The row for argv (the subcommand's row where the command is a container with that subcommand), NULL if
- * unknown. `ret_container` (may be NULL) gets the container when only the subcommand is unknown. */
+ * unknown. `ret_container` (may be NULL) gets the container when only the subcommand is unknown, and is left
+ * as it was otherwise. */
 const struct command *command_find(const struct command_table *, const struct bytes *argv, size_t argc,
 				   const struct command **ret_container);
 /* By full name, "get" or "config|get"; NULL if unknown. */

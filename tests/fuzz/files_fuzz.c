@@ -1,11 +1,13 @@
 /*
  * Fuzz target of the readers of Redis' files: any bytes, taken as an RDB file, and from its end, or from the beginning, as
- * an append-only file. Reading twice gives the same; what is read lies within the bytes.
+ * an append-only file. Reading twice gives the same; what is read lies within the bytes. A survey of a file that can be read
+ * comes to the same end, with as many keys.
  */
 #include <stdlib.h>
 
 #include "moving/aof_reader.h"
 #include "rdb/database_reader.h"
+#include "rdb/skip.h"
 #include "rdb/stream_form.h"
 #include "storage/base/hash.h"
 
@@ -73,7 +75,7 @@ read_value(struct rdb_database_reader *r, const struct rdb_entry *e, uint64_t *h
 
 /* Where the file ends; 0 if it is damaged. */
 static size_t
-read_file(struct bytes file, uint64_t *hash)
+read_file(struct bytes file, uint64_t *hash, uint64_t *keys)
 {
 	struct rdb_room room = {0}, value_room = {0};
 	struct rdb_database_reader r;
@@ -83,8 +85,35 @@ read_file(struct bytes file, uint64_t *hash)
 		check(rdb_database_offset(&r) <= file.size);
 		mix(hash, e.name);
 		mix(hash, e.value);
-		if (e.kind == RDB_ENTRY_KEY)
+		if (e.kind == RDB_ENTRY_KEY) {
 			status = read_value(&r, &e, hash);
+			++*keys;
+		}
+	}
+	check(status == SETT_NOT_FOUND || status == RDB_MALFORMED || status == SETT_NO_MEMORY);
+	check(rdb_database_offset(&r) <= file.size);
+	rdb_room_free(&room);
+	rdb_room_free(&value_room);
+	return status == SETT_NOT_FOUND ? (size_t)rdb_database_offset(&r) : 0;
+}
+
+/* The same with values passed over. */
+static size_t
+survey_file(struct bytes file, uint64_t *keys)
+{
+	struct rdb_room room = {0}, value_room = {0};
+	struct rdb_database_reader r;
+	struct rdb_entry e;
+	int status = rdb_database_open(&r, file, &room, &value_room);
+	r.surveys = true;
+	while (status == SETT_OK && (status = rdb_database_next(&r, &e)) == SETT_OK) {
+		check(rdb_database_offset(&r) <= file.size);
+		if (e.kind == RDB_ENTRY_FOREIGN)
+			check(e.value.size > 0 && e.value.data[e.value.size] == '\0');
+		if (e.kind == RDB_ENTRY_KEY) {
+			status = rdb_skip_value(&r.in, e.type);
+			++*keys;
+		}
 	}
 	check(status == SETT_NOT_FOUND || status == RDB_MALFORMED || status == SETT_NO_MEMORY);
 	check(rdb_database_offset(&r) <= file.size);
@@ -115,7 +144,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	uint64_t hashes[2] = {0};
 	for (int i = 0; i < 2; i++) {
-		size_t end = read_file(bytes_of(data, size), &hashes[i]);
+		uint64_t read = 0, surveyed = 0;
+		size_t end = read_file(bytes_of(data, size), &hashes[i], &read);
+		if (end != 0)
+			check(survey_file(bytes_of(data, size), &surveyed) == end && surveyed == read);
+		else
+			(void)survey_file(bytes_of(data, size), &surveyed);
 		read_commands(bytes_of(data, size), end, &hashes[i]);
 	}
 	check(hashes[0] == hashes[1]);

@@ -1,12 +1,13 @@
 /*
  * Fuzz target of src/rdb/: any bytes, taken as a value (the byte of its type first) and as LZF. A value that is read to
  * its end is written anew, in the plain form and in a listpack, and must be read as the same elements; so are the entries
- * of a stream.
+ * of a stream. Who passes over a value comes to the same end.
  */
 #include <stdlib.h>
 
 #include "rdb/lzf.h"
 #include "rdb/payload.h"
+#include "rdb/skip.h"
 #include "rdb/stream_form.h"
 #include "storage/base/hash.h"
 #include "storage/base/varint.h"
@@ -18,6 +19,13 @@ check(bool holds)
 {
 	if (!holds)
 		abort();
+}
+
+static void
+check_skip(struct bytes data, const uint8_t *end)
+{
+	struct rdb_input in = {data.data + 1, data.data + data.size};
+	check(rdb_skip_value(&in, data.data[0]) == SETT_OK && in.at == end);
 }
 
 /* What was read, as one number, and as it would be written. */
@@ -152,6 +160,8 @@ check_stream(struct bytes data)
 		return;
 	rdb_stream_begin(&again);
 	bool is_read = reader.type == VALUE_STREAM && read_stream(&reader, &first, &again);
+	if (is_read)
+		check_skip(data, reader.in.at);
 	rdb_reader_close(&reader);
 	if (is_read) {
 		check(!w.failed && rdb_reader_open(&reader, buffer_bytes(&w.out)) == SETT_OK);
@@ -184,7 +194,10 @@ read_value(struct bytes data, enum value_type *ret_type, struct reading *r)
 	check(reader.type == VALUE_STREAM || status == SETT_NOT_FOUND || status == RDB_MALFORMED);
 	check(reader.in.at <= reader.in.end && reader.in.end == data.data + data.size);
 	rdb_reader_close(&reader);
-	return reader.type != VALUE_STREAM && status == SETT_NOT_FOUND;
+	if (reader.type == VALUE_STREAM || status != SETT_NOT_FOUND)
+		return false;
+	check_skip(data, reader.in.at);
+	return true;
 }
 
 static void

@@ -2,6 +2,7 @@
 #include "rdb/crc64.h"
 #include "rdb/lzf.h"
 #include "rdb/payload.h"
+#include "rdb/skip.h"
 #include "rdb_forms.h"
 #include "storage/base/random.h"
 
@@ -131,6 +132,11 @@ read_value(struct bytes data, struct told *t)
 	int status = rdb_reader_open(&reader, bytes_of(copy, data.size));
 	if (status == SETT_OK) {
 		status = read_elements(&reader, t);
+		if (status == SETT_NOT_FOUND) {
+			struct rdb_input in = {copy + 1, copy + data.size};
+			cr_assert_eq(rdb_skip_value(&in, copy[0]), SETT_OK);
+			cr_assert_eq(in.at, reader.in.at, "a value of type %u passed over", copy[0]);
+		}
 		if (status == SETT_NOT_FOUND && rdb_left(&reader.in) > 0)
 			status = RDB_MALFORMED;
 		rdb_reader_close(&reader);

@@ -143,6 +143,45 @@ Test(rdb_database, modules_are_refused_by_name)
 	expect_problem(data, sizeof(data), "ReJSON-RL");
 }
 
+/* A survey names them, and goes on behind them. */
+static void
+expect_foreign(struct world *w, const char *key, const char *said)
+{
+	cr_assert_eq(next(w), SETT_OK, "%s", w->reader.problem);
+	cr_assert_eq(w->entry.kind, RDB_ENTRY_FOREIGN);
+	cr_assert(bytes_equal(w->entry.name, bytes_of_string(key)));
+	cr_assert_str_eq((const char *)w->entry.value.data, said);
+}
+
+Test(rdb_database, a_survey_passes_over_modules_and_old_functions)
+{
+	struct world w = {0};
+	uint8_t id[] = {0x81, 0, 0, 0, 0, 0, 0, 0, 3}; /* nine times A */
+	uint8_t parts[] = {1, 5, 2, 0x40, 200, 3, 0, 0, 0, 0, 4, 1, 2, 3, 4, 5, 6, 7, 8, 5, 2, 'x', 'y', 0};
+	add(&w, "REDIS0010", 9);
+	add(&w, TEXT(247));
+	add(&w, id, sizeof(id));
+	add(&w, TEXT(2, 2));
+	add(&w, parts, sizeof(parts));
+	add(&w, TEXT(254, 1, 7, 1, 'k'));
+	add(&w, id, sizeof(id));
+	add(&w, parts, sizeof(parts));
+	add(&w, TEXT(246, 1, 'f', 3, 'L', 'U', 'A', 1, 1, 'd', 2, 'x', 'y'));
+	add(&w, TEXT(246, 1, 'g', 3, 'L', 'U', 'A', 0, 2, 'x', 'y'));
+	add(&w, TEXT(0, 1, 'a', 1, 'x', 255, 0, 0, 0, 0, 0, 0, 0, 1));
+	cr_assert_eq(open_file(&w), SETT_OK);
+	w.reader.surveys = w.reader.ignores_checksum = true;
+	expect_foreign(&w, "", "data of the module type AAAAAAAAA, and there are no modules");
+	expect_foreign(&w, "k", "a value of the module type AAAAAAAAA, and there are no modules");
+	for (int i = 0; i < 2; i++)
+		expect_foreign(&w, "",
+			       "a library of functions in the form of a release candidate of Redis 7.0");
+	expect_string(&w, 'a');
+	cr_assert_eq(next(&w), SETT_NOT_FOUND, "%s", w.reader.problem);
+	cr_assert_eq(rdb_database_offset(&w.reader), w.file.size);
+	close_world(&w);
+}
+
 Test(rdb_database, what_is_damaged_is_named)
 {
 	expect_problem(TEXT(200), "no type of value 200");
