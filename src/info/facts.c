@@ -360,6 +360,7 @@ info_gather(struct server *server, struct info_facts *ret)
 	if (server->saver != NULL)
 		saver_facts(server->saver, &ret->save);
 	ret->last_save_seconds = ret->save.last_save_ms / 1000;
-	ret->unsaved_commits =
-		ret->visible > ret->save.last_timestamp ? ret->visible - ret->save.last_timestamp : 0;
+	uint64_t changes = __atomic_load_n(&server->changes, __ATOMIC_RELAXED);
+	assert(changes >= ret->save.last_changes);
+	ret->unsaved_changes = changes - ret->save.last_changes;
 }

@@ -40,7 +40,7 @@ struct info_facts {
 	struct {
 		uint64_t is_active, began_ms, total_bytes, done_bytes, keys, expired;
 	} loading;
-	uint64_t undurable_commits, unsaved_commits, last_save_seconds, sync_lag_us;
+	uint64_t undurable_commits, unsaved_changes, last_save_seconds, sync_lag_us;
 	uint64_t visible, written, durable, oldest_snapshot_age;
 	uint64_t topics[SUBSCRIPTION_KINDS]; /* that anybody is subscribed to */
 	struct tracking_stats tracking;

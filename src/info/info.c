@@ -459,7 +459,7 @@ static const struct field persistence_fields[] = {
 	FUNCTION("current_fork_perc", write_save_percent),
 	NUMBER("current_save_keys_processed", save.keys_done),
 	NUMBER("current_save_keys_total", save.keys_all),
-	NUMBER("rdb_changes_since_last_save", unsaved_commits),
+	NUMBER("rdb_changes_since_last_save", unsaved_changes),
 	FUNCTION("rdb_bgsave_in_progress", write_saving),
 	NUMBER("rdb_last_save_time", last_save_seconds),
 	FUNCTION("rdb_last_bgsave_status", write_save_status),

@@ -644,7 +644,8 @@ keyspace_touch(struct keyspace_view *view, unsigned db, struct bytes key)
 	struct touched_key *t = arena_allocate(view->arena, sizeof(*t), _Alignof(struct touched_key));
 	if (t == NULL)
 		return NULL;
-	*t = (struct touched_key){.db = db, .key = key, .client = view->client};
+	uint32_t before = view->last_touched != NULL ? view->last_touched->number : 0;
+	*t = (struct touched_key){.db = db, .number = before + 1, .key = key, .client = view->client};
 	if (view->last_touched != NULL)
 		view->last_touched->next = t;
 	else

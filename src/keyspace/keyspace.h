@@ -50,6 +50,7 @@ unsigned keyspace_next_database(const struct keyspace *, unsigned db);
 struct touched_key {
 	struct touched_key *next;
 	unsigned db;
+	uint32_t number;     /* of the transaction's, from 1 on */
 	struct bytes key;    /* in the view's arena */
 	uint64_t expires_at; /* new deadline, 0 if none */
 	bool whole_database; /* FLUSHDB or SWAPDB of `db`; `key` is empty */

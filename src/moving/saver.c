@@ -26,8 +26,8 @@ struct save {
 	struct saver *saver;
 	struct rdb_snapshot *snapshot;
 	const bool *gone;
-	unsigned version;   /* 0: rdb-version */
-	uint64_t timestamp; /* of the moment */
+	unsigned version; /* 0: rdb-version */
+	uint64_t changes; /* by the moment */
 	struct sett_error error;
 	uint64_t logged_ms;
 };
@@ -99,7 +99,6 @@ saver_create(struct server *server, struct saver **ret)
 	mutex_init(&s->lock);
 	condition_init(&s->ended);
 	s->facts = (struct saver_facts){.last_seconds = -1, .last_save_ms = server->started_ms};
-	s->facts.last_timestamp = sett_engine_visible(server->engine);
 	*ret = s;
 	return SETT_OK;
 }
@@ -208,11 +207,10 @@ static int
 take_moment(struct saver *s, struct save *ret)
 {
 	*ret = (struct save){.saver = s, .logged_ms = now_ms(s)};
+	ret->changes = __atomic_load_n(&s->server->changes, __ATOMIC_RELAXED);
 	int status = rdb_snapshot_take(s->server->engine, s->server->keyspace, &ret->snapshot);
 	if (status != SETT_OK)
 		sett_error_set(&ret->error, status, 0, "%s", sett_status_text(status));
-	else
-		ret->timestamp = rdb_snapshot_timestamp(ret->snapshot);
 	return status;
 }
 
@@ -244,7 +242,7 @@ end_locked(struct saver *s, const struct save *save, int status) REQUIRES(&s->lo
 	if (status == SETT_OK) {
 		s->facts.saves++;
 		s->facts.last_save_ms = now;
-		s->facts.last_timestamp = save->timestamp + 1; /* and that of the note */
+		s->facts.last_changes = save->changes;
 		s->facts.last_failed = false;
 		log_sink_printf(sink, LOG_LEVEL_NOTICE, "DB saved on disk");
 	} else {

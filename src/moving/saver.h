@@ -33,7 +33,7 @@ struct saver_facts {
 	uint64_t keys_done, keys_all; /* of the present one */
 	uint64_t saves;               /* that succeeded */
 	uint64_t last_save_ms;        /* when the last one did, or the server was started */
-	uint64_t last_timestamp;      /* the newest commit that it has */
+	uint64_t last_changes;        /* server->changes by then, or a little less */
 };
 void saver_facts(struct saver *, struct saver_facts *ret);
 bool saver_is_busy(struct saver *);

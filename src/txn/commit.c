@@ -42,11 +42,20 @@ validate(void *arg)
 }
 
 static void
+count_changes(struct server *server, const struct keyspace_view *view)
+{
+	if (view->last_touched != NULL)
+		__atomic_store_n(&server->changes, server->changes + view->last_touched->number,
+				 __ATOMIC_RELAXED);
+}
+
+static void
 apply(void *arg, uint64_t timestamp)
 {
 	struct commit *c = arg;
 	if (timestamp != 0) {
 		keyspace_publish(c->view, timestamp);
+		count_changes(c->server, c->view);
 		interest_mark(c->server->interest, c->view->first_touched, timestamp);
 		waiting_mark(c->server->waiting, c->view->first_touched);
 	}

@@ -132,6 +132,9 @@ struct server {
 	uint64_t transaction_memory;
 	/* atomic: maxmemory is passed, and no cache is left to give way: queues must not grow large */
 	bool memory_is_short;
+	/* Keys changed by commits since the start, each as often as it was. Written under the commit lock; atomic (relaxed: a figure
+	 * that stands for itself). */
+	uint64_t changes;
 	uint64_t room_until_ns; /* atomic (relaxed: it stands for itself), monotonic: see HOLD_LATE_LOOK */
 	unsigned refusals;      /* atomic (relaxed: it stands for itself): enum refusal, or-ed */
 };
