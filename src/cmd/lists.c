@@ -5,12 +5,10 @@
 #include "config/config.h"
 #include "types/limits.h"
 
-/* A node made of a full body and one element more goes to the value log then, where it is written once: in the tree,
- * compactions would write it again and again. */
 size_t
 list_packed_size(const struct config *config)
 {
-	return limits_of_lists(config);
+	return limits_of_runs(config);
 }
 
 int

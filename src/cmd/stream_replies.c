@@ -2,14 +2,14 @@
 #include "cmd/streams.h"
 #include "config/config.h"
 #include "txn/propagation.h"
+#include "types/limits.h"
 
 int
 open_stream(struct command_context *c, struct bytes name, struct open_stream *ret)
 {
 	const struct config *config = c->server->config;
-	size_t packed_size = (size_t)__atomic_load_n(&config->packed_max_size, __ATOMIC_RELAXED);
 	int status = open_typed(c, name, VALUE_STREAM, &ret->key);
-	return status == SETT_OK ? stream_open(&ret->key, packed_size, &ret->stream) : status;
+	return status == SETT_OK ? stream_open(&ret->key, limits_of_runs(config), &ret->stream) : status;
 }
 
 /* ---- ids ---- */

@@ -13,7 +13,7 @@
 /* How collections are stored that are read. */
 struct rdb_limits {
 	struct hash_limits hash, zset;
-	size_t list_packed_size;
+	size_t run_size;
 	struct set_limits set;
 };
 

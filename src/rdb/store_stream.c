@@ -106,7 +106,7 @@ rdb_store_stream(struct value_store *v)
 	struct stream s;
 	int status = rdb_stream_open(&r, v->reader);
 	if (status == SETT_OK)
-		status = stream_open(v->key, v->limits->list_packed_size, &s);
+		status = stream_open(v->key, v->limits->run_size, &s);
 	if (status == SETT_OK)
 		status = store_entries(&r, &s);
 	while (status == SETT_OK && (status = rdb_stream_group(&r, &group)) == SETT_OK)

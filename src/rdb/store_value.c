@@ -46,7 +46,7 @@ store_list(struct value_store *v)
 {
 	struct list list;
 	struct rdb_element element;
-	int status = list_open(v->key, v->limits->list_packed_size, &list);
+	int status = list_open(v->key, v->limits->run_size, &list);
 	while (status == SETT_OK && (status = rdb_reader_next(v->reader, &element)) == SETT_OK)
 		status = list_push(&list, LIST_BACK, element.name);
 	if (status != SETT_NOT_FOUND)
@@ -109,7 +109,7 @@ rdb_limits_of(const struct config *config)
 	return (struct rdb_limits){.hash = limits_of_hashes(config),
 				   .zset = limits_of_zsets(config),
 				   .set = limits_of_sets(config),
-				   .list_packed_size = limits_of_lists(config)};
+				   .run_size = limits_of_runs(config)};
 }
 
 int

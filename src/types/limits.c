@@ -43,7 +43,7 @@ limits_of_sets(const struct config *config)
 }
 
 size_t
-limits_of_lists(const struct config *config)
+limits_of_runs(const struct config *config)
 {
 	size_t packed = size_within_root(config), threshold = (size_t)config->value_threshold;
 	return threshold > packed && threshold <= 2 * packed ? threshold - 1 : packed;

@@ -9,7 +9,8 @@
 struct hash_limits limits_of_hashes(const struct config *);
 struct hash_limits limits_of_zsets(const struct config *);
 struct set_limits limits_of_sets(const struct config *);
-/* Bytes that a list may have within its root. */
-size_t limits_of_lists(const struct config *);
+/* Bytes that a list or a stream may have within its root. One element more makes a node of it, which goes to the value log
+ * then, where it is written once: in the tree, compactions would write it again and again. */
+size_t limits_of_runs(const struct config *);
 
 #endif

@@ -225,8 +225,8 @@ stream_add_texts(struct stream *s, struct stream_id id, const struct stream_text
 {
 	int status = stream_read_body(s);
 	size_t size = stream_entry_size(s->base, id, texts);
-	if (status == SETT_OK && s->run_count > 0 && s->body.size + size > s->packed_size)
-		status = spill(s);
+	if (status == SETT_OK && s->run_count > 0 && size > s->packed_size)
+		status = spill(s); /* who reads a small entry does not read a large one with it */
 	if (s->run_count == 0) {
 		s->base = id;
 		size = stream_entry_size(s->base, id, texts);
@@ -243,7 +243,7 @@ stream_add_texts(struct stream *s, struct stream_id id, const struct stream_text
 	s->count++;
 	s->added++;
 	s->last = id;
-	return size > s->packed_size ? spill(s) : SETT_OK;
+	return s->body.size > s->packed_size ? spill(s) : SETT_OK;
 }
 
 int

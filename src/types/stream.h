@@ -1,8 +1,9 @@
 /* Streams: entries in the order of their ids, with an id that never goes back.
  *
- * The newest entries lie in the body of the root. Once the body would be larger than `packed_size`, all of it becomes a *node*,
- * an engine entry of its own, and the body begins anew; so in the long run an XADD writes the root and its share of a node. A
- * small stream has no nodes. An entry that is larger is a node by itself.
+ * The newest entries lie in the body of the root. Once the body would be larger than `packed_size`, all of it, the new entry
+ * included, becomes a *node*, an engine entry of its own, and the body begins anew; so in the long run an XADD writes the root
+ * and its share of a node, and a node is large enough for the value log (types/limits.h). A small stream has no nodes. An entry
+ * that is larger is a node by itself.
  *
  *     fields   count added last deleted first run-count base groups next-group nodes      all varints, ids two of them
  *     value  = run                                                                        (stream_run.h), of `base`
@@ -41,7 +42,7 @@ struct stream {
 	struct key *key;
 	struct keyspace_view
 		*elements;  /* through which nodes and groups are read and written: the key's, or a build's */
-	size_t packed_size; /* the body, or a node with several entries, is not larger */
+	size_t packed_size; /* the body is not larger, nor a node without its last entry */
 	uint64_t count, added;
 	struct stream_id last, deleted, first;
 	uint64_t run_count;

@@ -38,8 +38,9 @@ read_bulks(const struct fixture *f, struct bytes *ret, size_t most)
 
 /* Entries of collections that a transaction sees. */
 __attribute__((unused)) static size_t
-count_elements(struct fixture *f)
+look_at_elements(struct fixture *f, uint64_t *ret_smallest_body)
 {
+	struct sett_record record;
 	struct sett_txn *txn;
 	struct sett_iterator *iterator;
 	size_t count = 0;
@@ -48,10 +49,20 @@ count_elements(struct fixture *f)
 	cr_assert_eq(sett_txn_begin(txn, SETT_TXN_MANUAL_CONFLICTS), SETT_OK);
 	cr_assert_eq(sett_iterator_open(txn, &options, &iterator), SETT_OK);
 	for (int status = sett_iterator_first(iterator); status == SETT_OK;
-	     status = sett_iterator_next(iterator))
-		count++;
+	     status = sett_iterator_next(iterator)) {
+		cr_assert_eq(sett_iterator_record(iterator, &record), SETT_OK);
+		if (count++ == 0 || record.body_size < *ret_smallest_body)
+			*ret_smallest_body = record.body_size;
+	}
 	sett_txn_destroy(txn);
 	return count;
+}
+
+__attribute__((unused)) static size_t
+count_elements(struct fixture *f)
+{
+	uint64_t smallest;
+	return look_at_elements(f, &smallest);
 }
 
 /* ---- on disk ---- */

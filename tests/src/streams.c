@@ -243,6 +243,19 @@ add(struct fixture *f, size_t i)
 	fixture_run(f, 0, 5, argv);
 }
 
+/* There a node is written once. */
+Test(streams, nodes_of_small_entries_are_large_enough_for_the_value_log)
+{
+	struct fixture *f = fixture_open();
+	uint64_t smallest = 0, threshold = (uint64_t)f->server.config->value_threshold;
+	for (size_t i = 1; i <= 1000; i++)
+		add(f, i);
+	cr_assert_gt(look_at_elements(f, &smallest), 20);
+	cr_assert_geq(smallest, threshold);
+	cr_assert_lt(smallest, threshold + 100);
+	fixture_close(f);
+}
+
 Test(streams, nodes_that_are_trimmed_leave_nothing)
 {
 	struct fixture *f = fixture_open();
