@@ -48,8 +48,11 @@ candidates(const struct acl_patterns *all, uint64_t head)
 	uint64_t bits = UINT64_MAX;
 	if (all->index == NULL)
 		return all->count < ACL_INDEX_BITS ? (1ULL << all->count) - 1 : bits;
-	for (unsigned i = 0; i < ACL_HALF_BYTES; i++)
-		bits &= all->index->rows[i][head >> 4 * i & 0xf];
+	bits = all->index->all;
+	for (unsigned i = 0; i < all->index->place_count; i++) {
+		unsigned place = all->index->places[i];
+		bits &= all->index->rows[place][head >> 4 * place & 0xf];
+	}
 	return bits;
 }
 
@@ -174,7 +177,7 @@ check_selector(const struct acl_selector *s, struct question *q, size_t *ret_pos
 static void
 end_question(struct question *q)
 {
-	if (q->keys != q->here)
+	if (__builtin_expect(q->keys != NULL && q->keys != q->here, 0))
 		free(q->keys);
 }
 

@@ -377,6 +377,58 @@ enter(struct acl_index *index, const struct acl_pattern *p, size_t number)
 		for (unsigned value = 0; value < 16; value++)
 			if (((p->head >> 4 * i ^ value) & p->head_mask >> 4 * i & 0xf) == 0)
 				index->rows[i][value] |= 1ULL << number % ACL_INDEX_BITS;
+	index->all |= 1ULL << number % ACL_INDEX_BITS;
+}
+
+/* How many of the patterns are left for a text like one of these, if a place is looked at, too. */
+static unsigned
+count_left(const struct acl_patterns *of, const uint64_t *left, unsigned place)
+{
+	unsigned sum = 0;
+	for (size_t i = 0; i < of->count; i++) {
+		const struct acl_pattern *p = &of->items[i];
+		bool says = (p->head_mask >> 4 * place & 0xf) != 0;
+		uint64_t row = says ? of->index->rows[place][p->head >> 4 * place & 0xf] : UINT64_MAX;
+		sum += (unsigned)__builtin_popcountll(left[i] & row);
+	}
+	return sum;
+}
+
+static void
+take_place(const struct acl_patterns *of, uint64_t *left, unsigned place)
+{
+	of->index->places[of->index->place_count++] = (uint8_t)place;
+	for (size_t i = 0; i < of->count; i++)
+		if ((of->items[i].head_mask >> 4 * place & 0xf) != 0)
+			left[i] &= of->index->rows[place][of->items[i].head >> 4 * place & 0xf];
+}
+
+/* Place after place, each time the one that leaves least, as long as one helps. Patterns that share bits are told apart by all. */
+static void
+choose_places(const struct acl_patterns *of)
+{
+	struct acl_index *index = of->index;
+	uint64_t left[ACL_INDEX_BITS];
+	index->place_count = 0;
+	if (of->count > ACL_INDEX_BITS) {
+		for (unsigned i = 0; i < ACL_HALF_BYTES; i++)
+			index->places[index->place_count++] = (uint8_t)i;
+		return;
+	}
+	for (size_t i = 0; i < of->count; i++)
+		left[i] = index->all;
+	unsigned least = (unsigned)(of->count * of->count);
+	for (bool helps = true; helps;) {
+		unsigned best = ACL_HALF_BYTES;
+		for (unsigned place = 0; place < ACL_HALF_BYTES; place++) {
+			unsigned sum = count_left(of, left, place);
+			best = sum < least ? place : best;
+			least = sum < least ? sum : least;
+		}
+		helps = best < ACL_HALF_BYTES;
+		if (helps)
+			take_place(of, left, best);
+	}
 }
 
 /* Enters the last pattern. The index is made when there are some. False: out of memory. */
@@ -396,6 +448,7 @@ enter_last(struct arena *arena, struct acl_patterns *to)
 	}
 	for (size_t i = first; i < to->count; i++)
 		enter(to->index, &to->items[i], i);
+	choose_places(to);
 	return true;
 }
 

@@ -45,6 +45,10 @@ struct acl_pattern {
 enum { ACL_HALF_BYTES = 16, ACL_INDEX_BITS = 64 };
 struct acl_index {
 	uint64_t rows[ACL_HALF_BYTES][16];
+	uint64_t all; /* the bits that are in use */
+	/* The half bytes that are looked at: with the others no pattern would be told apart from more of the rest. */
+	uint8_t places[ACL_HALF_BYTES];
+	unsigned place_count;
 };
 
 struct acl_patterns {

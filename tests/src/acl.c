@@ -1,7 +1,9 @@
 /* Users and rights: rules, what they allow, how they are described; passwords; files; what follows for clients. */
 #include "acl/files.h"
 #include "acl/password.h"
+#include "keyspace/glob.h"
 #include "server_support.h"
+#include "storage/base/random.h"
 #include "txn/rights.h"
 
 #include <unistd.h>
@@ -23,7 +25,7 @@ user_with(struct acl_users *users, const char *rules, enum acl_fault last)
 {
 	struct acl_terms terms = acl_terms_of(users);
 	struct acl_user *user = acl_new_user(users, BYTES_LITERAL("u"));
-	char copy[512], *rest = copy, *rule;
+	char copy[4096], *rest = copy, *rule;
 	snprintf(copy, sizeof(copy), "%s", rules);
 	while ((rule = strsep(&rest, ";")) != NULL) {
 		enum acl_fault fault = acl_user_apply(user, &terms, bytes_of_string(rule));
@@ -92,6 +94,53 @@ Test(acl, a_user_who_is_reset_gets_new_patterns)
 	argv[1] = BYTES_LITERAL("ax");
 	cr_assert_neq(acl_check(user, get, argv, 2, &position), ACL_ALLOWED);
 	acl_user_release(user);
+	acl_users_destroy(users);
+}
+
+static size_t
+random_text(struct random *random, char *ret, size_t most, const char *letters)
+{
+	size_t size = 1 + random_below(random, most);
+	for (size_t i = 0; i < size; i++)
+		ret[i] = letters[random_below(random, strlen(letters))];
+	return size;
+}
+
+/* The index of patterns finds what matching them one by one finds, however many they are. */
+Test(acl, many_patterns_are_told_apart)
+{
+	enum { PATTERNS_MAX = 140, TEXT_MAX = 12 };
+	struct acl_users *users = make_users(&closed_channels);
+	struct random random;
+	char rules[PATTERNS_MAX * (TEXT_MAX + 3) + 16], texts[PATTERNS_MAX][TEXT_MAX + 1], key[TEXT_MAX];
+	size_t sizes[PATTERNS_MAX], position, allowed = 0, denied = 0;
+	random_seed(&random, 7);
+	for (size_t count = 1; count <= PATTERNS_MAX; count += 1 + count / 8) {
+		size_t at = (size_t)snprintf(rules, sizeof(rules), "+get");
+		for (size_t i = 0; i < count; i++) {
+			sizes[i] = random_text(&random, texts[i], TEXT_MAX - 1, "abcaX:");
+			if (random_below(&random, 3) > 0)
+				texts[i][sizes[i]++] = '*';
+			at += (size_t)snprintf(rules + at, sizeof(rules) - at, ";~%.*s", (int)sizes[i],
+					       texts[i]);
+		}
+		struct acl_user *user = user_with(users, rules, ACL_FINE);
+		for (int round = 0; round < 2000; round++) {
+			struct bytes argv[] = {BYTES_LITERAL("get"), bytes_of(key, 0)};
+			argv[1].size = random_text(&random, key, TEXT_MAX, "abcaX:");
+			bool wanted = false;
+			for (size_t i = 0; i < count && !wanted; i++)
+				wanted = glob_match(bytes_of(texts[i], sizes[i]), argv[1], false);
+			const struct command *get = command_find(&sett_commands, argv, 2, NULL);
+			enum acl_answer answer = acl_check(user, get, argv, 2, &position);
+			cr_assert_eq(answer == ACL_ALLOWED, wanted, "%zu patterns, %.*s", count,
+				     (int)argv[1].size, key);
+			allowed += wanted;
+			denied += !wanted;
+		}
+		acl_user_release(user);
+	}
+	cr_assert(allowed > 1000 && denied > 1000);
 	acl_users_destroy(users);
 }
 
