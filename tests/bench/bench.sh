@@ -172,7 +172,7 @@ fill() { # fill COMMAND: load its keys into both servers, once
 	HSET | HGET) what=HSET ;;
 	HSETKEY | HGETKEY) what=HSETKEY ;;
 	LPUSH | RPOP | LRANGE) what=LPUSH ;;
-	SADD | SRANDMEMBER) what=SADD ;;
+	SADD | SRANDMEMBER | SPOP) what=SADD ;;
 	XADD | XADDTRIM) what=XADD ;;
 	ZADD | ZPOPMIN | ZRANK | ZCOUNT | ZRANGEBYSCORE) what=ZADD ;;
 	*) what=SET ;;

@@ -17,117 +17,17 @@ Figures that are times want a machine with nothing else to do.
 import os
 import random
 import signal
-import socket
-import subprocess
 import sys
-import tempfile
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../redis-tests"))
-from own_server import Server, fail  # noqa: E402
+from growth import (
+    BATCH, SIZES, Link, command, cpu_seconds, drop_page_cache, fail, figures, grown, measure_rows, new_server, plot,
+    run_beside, settle, value_pool)
 
-BATCH = 1000
 PENDING_MOST = 1000000
-SIZES = [10**4, 10**5, 10**6, 10**7]
-
-
-def command(*words):
-    words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
-    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
-
-
-class Link:
-    """A connection that sends commands in batches, and looks at no more of the replies than has to be."""
-
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.connect(path)
-        self.socket.settimeout(600)
-
-    def run(self, commands):
-        self.send(commands)
-        return self.replies()
-
-    def send(self, commands):
-        """All at once, with a PING behind them."""
-        self.socket.sendall(b"".join(commands) + command("PING"))
-
-    def replies(self, end=b"PONG\r\n"):
-        """Reads until the PING is answered."""
-        data = b""
-        parts = []
-        while not data.endswith(end):
-            part = self.socket.recv(1 << 20)
-            if not part:
-                fail("the connection broke")
-            parts.append(part)
-            data = (data + part)[-64:]
-        replies = b"".join(parts)
-        if b"-ERR" in replies or b"-OOM" in replies or b"-NOGROUP" in replies:
-            fail(replies[:200])
-        return replies
-
-    def run_pipelined(self, commands, pipeline):
-        for at in range(0, len(commands), pipeline):
-            self.run(commands[at : at + pipeline])
-
-
-def run_beside(links, commands, total, pipeline):
-    """So many commands, of those given in turn, over all connections at once."""
-    at = 0
-    while at < total:
-        for link in links:
-            start = at % (len(commands) - pipeline + 1)
-            link.send(commands[start : start + pipeline])
-            at += pipeline
-        for link in links:
-            link.replies()
-    return at
-
-
-def figures(client):
-    return client.info("storage")
-
-
-def cpu_seconds(server):
-    """Of all threads, which must be the same ones from call to call."""
-    total = 0
-    folder = "/proc/%d/task" % server.process.pid
-    for thread in os.listdir(folder):
-        with open("%s/%s/schedstat" % (folder, thread)) as file:
-            total += int(file.read().split()[0])
-    return total / 1e9
-
-
-def settle(client):
-    """Waits until what was written is in tables, and merged."""
-    client.save()
-    before = None
-    while True:
-        now = figures(client)
-        state = now["flushes"], now["compactions"], now["bytes_written"]
-        if state == before and now["memtables_waiting"] == 0:
-            return now
-        before = state
-        time.sleep(2)
-
-
-def drop_page_cache(server):
-    os.sync()
-    for name in os.listdir(server.directory):
-        path = os.path.join(server.directory, name)
-        if os.path.isfile(path):
-            file = os.open(path, os.O_RDONLY)
-            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
-            os.close(file)
 
 
 # ---- streams of a size: entry k has the id k-1 ----
-
-def value_pool(size, count=4096):
-    source = random.Random(1)
-    return [bytes(source.randrange(33, 127) for _ in range(size)) for _ in range(count)]
-
 
 def load(server, entries):
     """Entries, pending ones, and a tenth as many strings."""
@@ -147,11 +47,6 @@ def load(server, entries):
 
 def pending_of(entries):
     return min(entries // 2, PENDING_MOST)
-
-
-def new_server(program, *options):
-    return Server(program, "--maxmemory", "128mb", "--io-threads", 1, "--appendfsync", "everysec", "--save", "",
-                  *options)
 
 
 # ---- cold ----
@@ -221,74 +116,17 @@ def growth_rows(entries):
     ]
 
 
-def instructions(server, folder):
-    """Of the threads that have run commands since the last time."""
-    control = ["callgrind_control", "--dump", str(server.process.pid)]
-    subprocess.run(control, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=300)
-    total = 0
-    for name in os.listdir(folder):
-        path = os.path.join(folder, name)
-        with open(path, errors="replace") as file:
-            text = file.read()
-        if ") command_" in text:
-            total += int(text.split("\ntotals: ")[1].split()[0])
-        os.unlink(path)
-    return total
-
-
-def start_in_valgrind(server, folder):
-    server.prefix = ["valgrind", "-q", "--tool=callgrind", "--separate-threads=yes",
-                     "--callgrind-out-file=%s/out" % folder]
-    server.start()
-
-
-def measure_row(server, link, client, folder, row, count):
-    name, pipeline, text = row
-    link.run_pipelined([text(i) for i in range(count)], pipeline)
-    instructions(server, folder)
-    before = figures(client)
-    idle = instructions(server, folder)
-    link.run_pipelined([text(i) for i in range(count, 2 * count)], pipeline)
-    used = instructions(server, folder)
-    after = figures(client)
-    blocks = sum(after[key] - before[key] for key in ("block_cache_hits", "block_cache_misses"))
-    return max(0, used - idle) / count, blocks / count
-
-
-def grown(program, entries):
-    """A server that has been loaded, and was stopped."""
-    server = new_server(program)
-    try:
-        server.start()
-        load(server, entries)
-        settle(server.connect(timeout=600))
-        server.stop()
-    except BaseException:
-        server.clean_up()
-        raise
-    return server
-
-
 def measure_growth(program, sizes, svg):
     lines = []
     for entries in sizes:
-        server = grown(program, entries)
-        with tempfile.TemporaryDirectory(prefix="sett-callgrind.") as folder:
-            try:
-                measure_cold(server, entries)
-                start_in_valgrind(server, folder)
-                link, client = Link(server.socket), server.connect(timeout=600)
-                for row in growth_rows(entries):
-                    count = 1600 if row[1] > 1 else 200
-                    used, blocks = measure_row(server, link, client, folder, row, count)
-                    lines.append("%s\t%d\t%.0f\t%.2f" % (row[0], entries, used, blocks))
-                    print("%-18s %9d entries: %9.0f instructions, %6.2f blocks" % (row[0], entries, used, blocks), flush=True)
-            finally:
-                server.clean_up()
+        server = grown(program, lambda server: load(server, entries))
+        try:
+            measure_cold(server, entries)
+            lines += measure_rows(server, entries, growth_rows(entries))
+        finally:
+            server.clean_up()
     if svg:
-        plot = os.path.join(os.path.dirname(os.path.abspath(__file__)), "growth-plot.awk")
-        with open(svg, "w") as file:
-            subprocess.run(["awk", "-f", plot], input="\n".join(lines) + "\n", text=True, stdout=file, check=True)
+        plot(lines, svg)
 
 
 # ---- what is written ----

@@ -180,4 +180,11 @@ Test(workload, a_put_and_a_pop_are_one_operation)
 	cr_assert_eq(CHECK(rank, "$-1\r\n"), WORKLOAD_WRONG);
 	workload_close(&pop);
 	workload_close(&rank);
+	struct workload draw = open_workload("SPOP", 10, 20);
+	size = (size_t)(workload_write(&draw, request, &key) - request);
+	cr_assert_arr_eq(request, "*3\r\n$4\r\nSADD\r\n$3\r\nset\r\n$12\r\n", 28);
+	cr_assert_not_null(memmem(request, size, "\r\n*2\r\n$4\r\nSPOP\r\n$3\r\nset\r\n", 25));
+	cr_assert_eq(CHECK(draw, ":0\r\n$1\r\na\r\n"), WORKLOAD_RIGHT);
+	cr_assert_eq(CHECK(draw, ":1\r\n$-1\r\n"), WORKLOAD_WRONG);
+	workload_close(&draw);
 }

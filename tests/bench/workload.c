@@ -40,6 +40,8 @@ static const struct workload_command commands[] = {
 	{"LRANGE", "LRANGE list 0 99", NULL, 0, "", WORKLOAD_REPLY_ELEMENTS, "LPUSH"},
 	{"SADD", "SADD set {key}", NULL, 0, "member:", WORKLOAD_REPLY_BINARY, "SADD"},
 	{"SRANDMEMBER", "SRANDMEMBER set", NULL, 0, "", WORKLOAD_REPLY_BULK, "SADD"},
+	{"SPOP", "SADD set {number} | SPOP set", NULL, 0, "", WORKLOAD_REPLY_BINARY, "SADD",
+	 WORKLOAD_REPLY_BULK},
 	{"ZADD", "ZADD zset {number} {key}", NULL, 0, "member:", WORKLOAD_REPLY_BINARY, "ZADD"},
 	{"ZPOPMIN", "ZADD zset {number} {number} | ZPOPMIN zset", NULL, 0, "", WORKLOAD_REPLY_BINARY, "ZADD",
 	 WORKLOAD_REPLY_ELEMENTS},

@@ -1,0 +1,195 @@
+#!/usr/bin/python3
+"""What lists, sets, sorted sets and hashes cost as they grow, and after much has moved through them.
+
+    tests/bench/collection_costs.py SERVER growth [--svg FILE] [ELEMENTS ...]
+    tests/bench/collection_costs.py SERVER queues [ELEMENTS]
+    tests/bench/collection_costs.py SERVER pivot [INSERTS]
+    tests/bench/collection_costs.py SERVER deleted [ELEMENTS]
+
+growth: instructions (callgrind, threads that run commands) and blocks looked at, of one command on collections of so many
+elements, which have been written to tables; with `maxmemory 128mb`.
+queues: so many elements have moved through a queue that never has more than 1,000: time of CPU of its parts, and the disk it takes.
+pivot: LINSERTs behind one element: time of CPU of its parts.
+deleted: DEL of collections of so many elements: its time, and how long their space takes to come back.
+Figures that are times want a machine with nothing else to do.
+"""
+import random
+import signal
+import sys
+import time
+
+from growth import (
+    BATCH, Link, command, cpu_seconds, fail, figures, grown, measure_rows, new_server, plot, settle, value_pool)
+
+SIZES = [10**3, 10**4, 10**5, 10**6]
+QUEUE_MOST = 1000
+PARTS = 10
+
+
+# ---- collections of a size ----
+
+def fills(values):
+    """Of each collection the command that adds its elements from number `first` to before `end`."""
+    return {
+        "list": lambda first, end: command("RPUSH", "list", *["element:%d" % k for k in range(first, end)]),
+        "set": lambda first, end: command("SADD", "set", *["member:%d" % k for k in range(first, end)]),
+        "zset": lambda first, end: command(
+            "ZADD", "zset", *[word for k in range(first, end) for word in (k, "member:%d" % k)]),
+        "hash": lambda first, end: command(
+            "HSET", "hash", *[word for k in range(first, end) for word in ("field:%d" % k, values[k % 4096])]),
+    }
+
+
+def load(server, elements):
+    link = Link(server.socket)
+    values = value_pool(20)
+    for fill in fills(values).values():
+        for first in range(0, elements, BATCH):
+            link.run([fill(first, min(first + BATCH, elements))])
+    link.run([command("SET", "key:%d" % k, values[k]) for k in range(100)])
+
+
+# ---- growth ----
+
+def growth_rows(elements):
+    """As in streams.py: elements are of one neighbourhood, but those that are drawn at random."""
+    middle = elements // 2
+
+    def near(i):
+        return middle + i * 7919 % 200
+
+    return [
+        ("ZADD new", 16, lambda i: command("ZADD", "zset", "%d.5" % near(i), "new:%d" % i)),
+        ("ZADD moved", 16, lambda i: command("ZADD", "zset", "%d.%d" % (near(i), i % 7), "member:%d" % near(i * 31))),
+        ("ZRANK", 1, lambda i: command("ZRANK", "zset", "member:%d" % near(i))),
+        ("ZREVRANK", 1, lambda i: command("ZREVRANK", "zset", "member:%d" % near(i))),
+        ("ZCOUNT", 1, lambda i: command("ZCOUNT", "zset", near(i), "+inf")),
+        ("ZRANGE of 10", 1, lambda i: command("ZRANGE", "zset", near(i), near(i) + 9)),
+        ("ZREMRANGEBYRANK of 1", 1, lambda i: command("ZREMRANGEBYRANK", "zset", middle, middle)),
+        ("HGET", 1, lambda i: command("HGET", "hash", "field:%d" % near(i))),
+        ("HSET new", 16, lambda i: command("HSET", "hash", "new:%d" % i, "value of 20 bytes")),
+        ("SISMEMBER", 1, lambda i: command("SISMEMBER", "set", "member:%d" % near(i))),
+        ("SADD new", 16, lambda i: command("SADD", "set", "new:%d" % i)),
+        ("SRANDMEMBER", 16, lambda i: command("SRANDMEMBER", "set")),
+        ("SPOP", 1, lambda i: command("SPOP", "set")),
+        ("LINDEX", 1, lambda i: command("LINDEX", "list", near(i))),
+        ("LINSERT near an end", 1, lambda i: command("LINSERT", "list", "AFTER", "element:10", "new:%d" % i)),
+        ("LPUSH", 16, lambda i: command("LPUSH", "list", "new:%d" % i)),
+        ("GET", 1, lambda i: command("GET", "key:%d" % (i % 100))),
+    ]
+
+
+def measure_growth(program, sizes, svg):
+    lines = []
+    for elements in sizes:
+        if elements < 1000:
+            fail("fewer than 1,000 elements have no neighbourhood")
+        server = grown(program, lambda server: load(server, elements))
+        try:
+            lines += measure_rows(server, elements, growth_rows(elements))
+        finally:
+            server.clean_up()
+    if svg:
+        plot(lines, svg)
+
+
+# ---- what moves through ----
+
+def measure_parts(program, title, total, step, make):
+    """`make(i)` is a batch of commands that moves elements i to before i + step."""
+    server = new_server(program)
+    try:
+        server.start()
+        link, client = Link(server.socket), server.connect(timeout=600)
+        each, most, at = [], 0, 0
+        for part in range(1, PARTS + 1):
+            cpu, began = cpu_seconds(server), at
+            while at < total * part // PARTS:
+                link.run(make(at))
+                at += step
+            each.append((cpu_seconds(server) - cpu) / max(1, at - began) * 1e6)
+            most = max(most, figures(client)["disk_bytes"])
+        settle(client)
+        print("%-24s %9d elements: %s us of CPU each in tenths, last / first %.2f; at most %.1f MiB on disk"
+              % (title, at, " ".join("%.1f" % x for x in each), each[-1] / each[0], most / 2**20), flush=True)
+        return client.keys()
+    finally:
+        server.clean_up()
+
+
+def measure_queues(program, total):
+    values = value_pool(20)
+    source = random.Random(5)
+    half = QUEUE_MOST // 2
+
+    def through(put, take):
+        return lambda i: [put(k) for k in range(i, i + half)] + [take] * half
+
+    queues = {
+        "LPUSH, RPOP": through(lambda k: command("LPUSH", "q", values[k % 4096]), command("RPOP", "q")),
+        "RPUSH, LPOP": through(lambda k: command("RPUSH", "q", values[k % 4096]), command("LPOP", "q")),
+        "ZADD at random, ZPOPMIN": through(
+            lambda k: command("ZADD", "q", source.randrange(10**6), "member:%d" % k), command("ZPOPMIN", "q")),
+        "SADD, SPOP": through(lambda k: command("SADD", "q", "member:%d" % k), command("SPOP", "q")),
+    }
+    for title, make in queues.items():
+        if measure_parts(program, title, total, half, make):
+            fail("elements are left in the queue of %s" % title)
+
+
+def measure_pivot(program, total):
+    values = value_pool(20)
+
+    def inserts(i):
+        first = [command("RPUSH", "list", "before", "pivot", "behind")] if i == 0 else []
+        return first + [command("LINSERT", "list", "AFTER", "pivot", values[k % 4096]) for k in range(i, i + BATCH)]
+
+    measure_parts(program, "LINSERT at one pivot", total, BATCH, inserts)
+
+
+# ---- what is deleted ----
+
+def measure_deleted(program, elements):
+    server = new_server(program)
+    try:
+        server.start()
+        load(server, elements)
+        link, client = Link(server.socket), server.connect(timeout=600)
+        before = settle(client)
+        for key in "list", "set", "zset", "hash":
+            cpu, began = cpu_seconds(server), time.monotonic()
+            link.run([command("DEL", key)])
+            print("DEL of a %-4s of %d elements: %.3f ms, %.3f ms of CPU"
+                  % (key, elements, (time.monotonic() - began) * 1e3, (cpu_seconds(server) - cpu) * 1e3), flush=True)
+        began = time.monotonic()
+        while figures(client)["disk_bytes"] > before["disk_bytes"] // 4 and time.monotonic() - began < 120:
+            time.sleep(0.5)
+        print("of %.1f MiB on disk %.1f are left after %.1f s"
+              % (before["disk_bytes"] / 2**20, figures(client)["disk_bytes"] / 2**20, time.monotonic() - began), flush=True)
+    finally:
+        server.clean_up()
+
+
+def main():
+    if len(sys.argv) < 3:
+        print(__doc__)
+        sys.exit(2)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # servers are ended
+    program, what, rest = sys.argv[1], sys.argv[2], sys.argv[3:]
+    svg = None
+    if rest[:1] == ["--svg"]:
+        svg, rest = rest[1], rest[2:]
+    numbers = [int(word) for word in rest]
+    if what == "growth":
+        measure_growth(program, numbers or SIZES, svg)
+    elif what == "queues":
+        measure_queues(program, *(numbers or [10**6]))
+    elif what == "pivot":
+        measure_pivot(program, *(numbers or [10**5]))
+    elif what == "deleted":
+        measure_deleted(program, *(numbers or [10**6]))
+    else:
+        fail("no such figure: " + what)
+
+
+main()
