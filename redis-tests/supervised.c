@@ -59,14 +59,21 @@ listen_at(struct world *w, const char *address)
 		     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size)) == 0;
 }
 
-/* SystemCallFilter=~@resources kills for these. */
+/* SystemCallFilter=@system-service with ~@resources kills for these. */
 static void
 filter_calls(void)
 {
-	static const int killed[] = {
-		SYS_sched_setattr, SYS_sched_setaffinity, SYS_sched_setparam, SYS_sched_setscheduler,
-		SYS_setpriority,   SYS_ioprio_set,        SYS_mbind,          SYS_set_mempolicy,
-		SYS_migrate_pages, SYS_move_pages};
+	static const int killed[] = {SYS_mincore,
+				     SYS_sched_setattr,
+				     SYS_sched_setaffinity,
+				     SYS_sched_setparam,
+				     SYS_sched_setscheduler,
+				     SYS_setpriority,
+				     SYS_ioprio_set,
+				     SYS_mbind,
+				     SYS_set_mempolicy,
+				     SYS_migrate_pages,
+				     SYS_move_pages};
 	struct sock_filter code[2 * sizeof killed / sizeof *killed + 2];
 	unsigned short n = 0;
 

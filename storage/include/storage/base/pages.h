@@ -11,7 +11,7 @@
 void *pages_allocate(size_t size);
 /* NULL is fine. */
 void pages_free(void *, size_t size);
-/* How many bytes of a range from pages_allocate take memory: whole pages. A system call for every 16 MiB. */
+/* How many bytes of a range from pages_allocate take memory: whole pages. A system call for every 8 MiB. */
 size_t pages_resident(const void *, size_t size);
 
 #endif
