@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "metrics.h"
 #include "net/net.h"
 #include "storage/limits.h"
 
@@ -116,8 +117,8 @@ bool
 descriptors_share(struct config *config, const struct log_sink *sink, struct descriptors *ret)
 {
 	uint64_t requested = (uint64_t)config->max_clients, before = current_limit();
-	uint64_t kept =
-		count_open(before) + net_descriptors(config) + SETT_KEPT_HANDLES + OPENED_FOR_A_MOMENT;
+	uint64_t kept = count_open(before) + net_descriptors(config) + metrics_descriptors(config) +
+		SETT_KEPT_HANDLES + OPENED_FOR_A_MOMENT;
 	int why;
 	uint64_t limit = raise_limit(kept + FILES_MOST + requested, &why);
 	if (limit > before)

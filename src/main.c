@@ -27,6 +27,7 @@
 #include "info/slowlog.h"
 #include "keyspace/keyspace.h"
 #include "memory_keeper.h"
+#include "metrics.h"
 #include "moving/follower.h"
 #include "moving/importer.h"
 #include "moving/saver.h"
@@ -60,6 +61,7 @@ struct program {
 	struct cluster_node cluster;
 	struct supervisor supervisor;
 	struct memory_keeper *memory_keeper;
+	struct metrics *metrics;
 	struct descriptors descriptors;
 	uint64_t progress_logged_ms; /* of check, recovery or import */
 	bool serves;                 /* net_start was called */
@@ -487,6 +489,8 @@ serve(struct program *p, const struct redis_files *files, struct sett_error *err
 	facts_note_start(s);
 	status = net_start(s->net, error);
 	p->serves = status == SETT_OK;
+	if (status == SETT_OK)
+		status = metrics_start(s, &p->metrics, error);
 	if (status == SETT_OK && imports)
 		status = import_files(p, files, error);
 	if (status == SETT_OK)
@@ -561,6 +565,7 @@ stop(struct program *p)
 	struct sett_error error = {0};
 	bool ok = true;
 	__atomic_store_n(&s->stopping, true, __ATOMIC_RELAXED);
+	metrics_stop(p->metrics);
 	follower_destroy(s->follower);
 	if (s->replication != NULL)
 		replication_end(s->replication);

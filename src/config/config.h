@@ -80,8 +80,9 @@ enum {
 
 struct config {
 	/* network; set at start unless marked (runtime) */
-	int port;     /* (runtime) */
-	int tls_port; /* (runtime) */
+	int port;         /* (runtime) */
+	int tls_port;     /* (runtime) */
+	int metrics_port; /* 0 = none */
 	struct config_tls tls;
 	char *bind; /* (runtime, under lock) space separated, as in the file; "*" and "-::*" forms as Redis */
 	int tcp_backlog;

@@ -240,6 +240,7 @@ const struct directive directive_table[] = {
 	{CHOICE("bottom-compression", compression_choices, "zstd", FIXED), FIELD(bottom_compression)},
 	{CHOICE("value-compression", compression_choices, "none", FIXED), FIELD(value_compression)},
 	{INTEGER("compression-level", 1, 19, "1", FIXED), FIELD(compression_level)},
+	{INTEGER("metrics-port", 0, 65535, "0", FIXED), FIELD(metrics_port)},
 	{BOOLEAN("check-at-start", "no", FIXED), FIELD(check_at_start)},
 	{INTEGER("rdb-version", 10, 12, "10", 0), FIELD(rdb_version), .check = check_rdb_version},
 	{CHOICE("replica-field-deadlines", field_deadline_choices, "refuse", 0),

@@ -275,7 +275,8 @@ unsigned
 listeners_count(const struct config *config)
 {
 	bool has_path = config->unix_socket != NULL && config->unix_socket[0] != '\0';
-	unsigned ports = (config->port != 0) + (config->tls_port != 0), words = 0;
+	unsigned ports = (config->port != 0) + (config->tls_port != 0) + (config->metrics_port != 0),
+		 words = 0;
 	const char *next = config->bind != NULL ? config->bind : default_bind;
 	while (*(next += strspn(next, " \t")) != '\0') {
 		next += strcspn(next, " \t");

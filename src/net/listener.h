@@ -53,7 +53,7 @@ int listeners_port(const struct listeners *);
 const char *listeners_bind(const struct listeners *);
 /* Whether listeners_add was called. */
 bool listeners_were_passed(const struct listeners *);
-/* How many sockets the configuration asks for at most. */
+/* How many sockets the configuration asks for at most, that of metrics-port included. */
 unsigned listeners_count(const struct config *);
 
 /* Accepts from now on, on the loop's thread. SETT_IO. */
