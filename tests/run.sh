@@ -85,6 +85,13 @@ run_sanitizers() {
 	finish
 }
 
+# The Debian folder is made once, and kept.
+run_package_test() {
+	say "building the packages"
+	tests/package/build.sh
+	/usr/bin/python3 tests/package/package_test.py build-package build-package-root
+}
+
 # With arguments only the engine's seeded runs.
 run_soak() {
 	say "building"
@@ -112,6 +119,7 @@ run_soak() {
 			build-test/redis-tests/synced_files.so $mode --progress "$progress"
 		rm -f "$progress"
 	done
+	run_package_test
 	directory=$(mktemp -d)
 	build-test/tests/storage/drops --ids 2000000 --directory "$directory/db"
 	rm -rf "$directory"
