@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Publish and subscribe over several reactors: every subscriber gets every message once, in one order for all.
 
-    pubsub.py SERVER [SEED]
+    pubsub.py SERVER [SECONDS [SEED]]
+
+Rounds follow each other until the seconds are over.
 
 Publishers send at the same time, alone and in MULTI, over connections of all reactors. Subscribers are told over RESP2
-and RESP3, by channel and by pattern, subscribe and leave while messages come, and one of them does not read.
+and RESP3, by channel and by pattern, subscribe and leave while messages come, and one of them does not read. MONITOR shows
+the same order.
 """
 import os
 import random
@@ -104,6 +107,13 @@ def listen(client, stop, got):
 		got.append(message[-1])
 
 
+def watch(client, stop, got):
+	"""As listen, from the lines of MONITOR."""
+	while (text := client.read().split(b'"')[-2]) != stop:
+		if b":" in text:
+			got.append(text)
+
+
 def check_order(path, seed):
 	subscribers, threads, counts = [], [], []
 	for i in range(12):
@@ -115,6 +125,9 @@ def check_order(path, seed):
 		subscribers.append((client, []))
 	for client, got in subscribers:
 		threads.append(threading.Thread(target=listen, args=(client, b"the end", got)))
+	monitor, watched = Client(path), []
+	monitor.ask("MONITOR")
+	threads.append(threading.Thread(target=watch, args=(monitor, b"the end", watched)))
 	publishers = [threading.Thread(target=publish, args=(path, n, seed, counts)) for n in range(PUBLISHERS)]
 	for thread in threads + publishers:
 		thread.start()
@@ -133,6 +146,8 @@ def check_order(path, seed):
 	for _, got in subscribers:
 		if got != first:
 			fail("two subscribers were told in different orders")
+	if watched != first:
+		fail("MONITOR shows another order")
 	last = [-1] * PUBLISHERS
 	for text in first:
 		number, i = map(int, text.split(b":"))
@@ -241,9 +256,31 @@ def check_own(path):
 		fail("a block does not hear itself: %r" % replies)
 
 
+def check_events(path):
+	"""In a pipeline, the events of each write come beside its reply: behind those of the requests before it, and in front of
+	those after it. Where Redis has them, in front of the reply or behind it, depends on the command."""
+	client, other = Client(path), Client(path)
+	client.ask("CONFIG", "SET", "notify-keyspace-events", "EA")
+	client.ask("HELLO", 3)
+	client.ask("PSUBSCRIBE", "__keyevent*")
+	client.send(("SET", "e", "1"), ("INCR", "e"), ("GET", "e"), ("DEL", "e"))
+	other.send(("SET", "o", "1"), ("INCR", "o"))
+	got = []
+	while len(got) < 9:
+		reply = client.read()
+		got.append(reply[-2:] if isinstance(reply, list) else reply)
+	got = [g for g in got if not isinstance(g, list) or g[1] != b"o"]
+	events = [[b"__keyevent@0__:" + name, b"e"] for name in (b"set", b"incrby", b"del")]
+	if got != [events[0], b"OK", events[1], 2, b"2", events[2], 1]:
+		fail("the events of a pipeline come as %r" % got)
+	client.ask("CONFIG", "SET", "notify-keyspace-events", "")
+
+
 def main():
 	server = os.path.abspath(sys.argv[1])
-	seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(1 << 30)
+	over = time.monotonic() + (float(sys.argv[2]) if len(sys.argv) > 2 else 0)
+	seed = int(sys.argv[3]) if len(sys.argv) > 3 else random.randrange(1 << 30)
+	visitors = rounds = 0
 	print(f"seed {seed}")
 	with tempfile.TemporaryDirectory(prefix="sett-pubsub.") as folder:
 		path = folder + "/socket"
@@ -259,15 +296,18 @@ def main():
 					if time.monotonic() > end or process.poll() is not None:
 						fail("the server does not come up")
 					time.sleep(0.05)
-			visitors = check_order(path, seed)
+			while rounds == 0 or time.monotonic() < over:
+				visitors += check_order(path, seed + rounds)
+				rounds += 1
 			check_own(path)
+			check_events(path)
 			check_slow(path)
 			check_busy(path)
 		finally:
 			process.terminate()
 			if process.wait(PATIENCE) != 0:
 				fail("the server ended badly")
-	print(f"{PUBLISHERS * MESSAGES} messages in one order, {visitors} visitors")
+	print(f"{rounds * PUBLISHERS * MESSAGES} messages in one order, {visitors} visitors")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Client-side caching over several reactors: no cached value is stale once its invalidation was due.
 
-    tracking.py SERVER [SEED]
+    tracking.py SERVER [SECONDS [SEED]]
 
 Writers count keys up. Cachers keep what they have read until they are told to forget it, each in a mode of its own. Now and
 then a cacher looks which counts the writers know of, asks for an answer (PING), and then holds nothing older: what was
 committed before a request is told before its reply. Connections are killed, the table of tracked keys is too small for
-all of them, and at last the server is killed: what a cacher has seen is still there.
+all of them, and at last the server is killed: what a cacher has seen is still there. Rounds follow each other until the
+seconds are over.
 """
 import os
 import random
@@ -229,23 +230,32 @@ def run_round(server, folder, seed, is_killed):
 	return counts
 
 
+def check_kept(server, folder, rounds):
+	"""After a kill."""
+	process = start(server, folder)
+	try:
+		client = Client(folder + "/s")
+		for n in range(KEYS):
+			value, seen = int(client.ask("GET", key(n)) or 0), max(max(r.seen[n], r.written[n]) for r in rounds)
+			if value < seen:
+				fail("%s is %d after the kill, and was seen as %d" % (key(n), value, seen))
+	finally:
+		process.kill()
+		process.wait()
+
+
 def main():
 	server = os.path.abspath(sys.argv[1])
-	seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
+	over = time.monotonic() + (float(sys.argv[2]) if len(sys.argv) > 2 else 0)
+	seed = int(sys.argv[3]) if len(sys.argv) > 3 else 1
+	told = kept = 0
 	with tempfile.TemporaryDirectory(prefix="sett-tracking.") as folder:
-		whole = run_round(server, folder, seed, False)
-		killed = run_round(server, folder, seed + 1, True)
-		process = start(server, folder)
-		try:
-			client = Client(folder + "/s")
-			for n in range(KEYS):
-				value, seen = int(client.ask("GET", key(n)) or 0), max(killed.seen[n], killed.written[n], whole.seen[n])
-				if value < seen:
-					fail("%s is %d after the kill, and was seen as %d" % (key(n), value, seen))
-		finally:
-			process.kill()
-			process.wait()
-	print("%d writes, %d invalidations, %d values kept at the end" % (sum(whole.written), whole.told, whole.kept))
+		while told == 0 or time.monotonic() < over:
+			whole = run_round(server, folder, seed, False)
+			killed = run_round(server, folder, seed + 1, True)
+			check_kept(server, folder, (whole, killed))
+			told, kept, seed = told + whole.told, kept + whole.kept, seed + 2
+	print("%d writes, %d invalidations, %d values kept at the end" % (sum(killed.written), told, kept))
 
 
 if __name__ == "__main__":

@@ -81,6 +81,8 @@ run_sanitizers() {
 	say "building with the thread sanitizer"
 	configure build-tsan --buildtype=debugoptimized -Dtests=true -Db_sanitize=thread -Db_lundef=false
 	compile build-tsan
+	# The first report ends the server, so that the test fails.
+	export TSAN_OPTIONS=halt_on_error=1
 	run_suite build-tsan "races" --num-processes 2 --suite thread --timeout-multiplier 6
 	finish
 }
@@ -104,6 +106,8 @@ run_soak() {
 	done
 	/usr/bin/python3 redis-tests/blocking.py build-test/src/sett-server 300
 	/usr/bin/python3 redis-tests/waiting_order.py build-test/src/sett-server 300
+	/usr/bin/python3 redis-tests/pubsub.py build-test/src/sett-server 300
+	/usr/bin/python3 redis-tests/tracking.py build-test/src/sett-server 300
 	build-test/redis-tests/serializable build-test/src/sett-server --transfers 100000
 	/usr/bin/python3 redis-tests/acl_decisions.py build-test/src/sett-server "$(command -v redis-server)" 1000000
 	/usr/bin/python3 redis-tests/tls_scan.py build-test/src/sett-server

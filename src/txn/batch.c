@@ -84,8 +84,8 @@ batch_may_share(void *arg, void *thread, const struct client *client, const stru
 	if (command == NULL || (command->flags & COMMAND_BATCHABLE) == 0 ||
 	    (command->flags & t->barred_flags) != 0 || request->argc > ARGUMENTS_MAX)
 		return false;
-	/* What it publishes, be it from a script, comes before its reply. */
-	if ((command->flags & (COMMAND_WRITE | COMMAND_READONLY)) == 0 && client_is_subscribed(client))
+	/* What it publishes, and the events of what it writes, come before its reply; those of what it reads, too. */
+	if (__builtin_expect(client_is_subscribed(client), 0))
 		return false;
 	/* Its commit enters the keys that it reads. */
 	if (__builtin_expect((client->tracking & (TRACKING_ON | TRACKING_BROADCAST)) == TRACKING_ON, 0))
