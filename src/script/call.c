@@ -28,49 +28,50 @@ format_number(lua_Number number, char ret[32])
 	return (size_t)snprintf(ret, 32, "%.17g", number);
 }
 
-/* The texts of arguments may be looked at until the transaction ends (struct effect): they are copied. */
+/* The text of an argument; false: it is none. */
 static bool
-copy_argument(lua_State *L, int index, struct arena *arena, struct bytes *ret)
+argument_text(lua_State *L, int index, char number[32], struct bytes *ret)
 {
-	char number[32];
-	size_t size;
-	const char *text;
-	if (lua_type(L, index) == LUA_TNUMBER) {
-		size = format_number(lua_tonumber(L, index), number);
-		text = number;
-	} else {
-		text = lua_tolstring(L, index, &size);
+	switch (lua_type(L, index)) {
+	case LUA_TNUMBER:
+		*ret = bytes_of(number, format_number(lua_tonumber(L, index), number));
+		return true;
+	case LUA_TSTRING: {
+		size_t size;
+		const char *text = lua_tolstring(L, index, &size);
+		*ret = bytes_of(text, size);
+		return true;
 	}
-	uint8_t *copy = arena_allocate(arena, size + 1, 1);
-	if (copy == NULL)
+	default:
 		return false;
-	memcpy(copy, text, size);
-	*ret = bytes_of(copy, size);
-	return true;
+	}
 }
 
+/* The texts of arguments may be looked at until the transaction ends (struct effect): they are copied. */
 bool
 script_take_arguments(lua_State *L, struct script_run *run, size_t *ret_argc, struct bytes **ret_argv)
 {
 	struct arena *arena = run->context->arena;
 	int count = lua_gettop(L);
+	char number[32];
 	if (count == 0) {
 		script_push_error_text(L, "Please specify at least one argument for this redis lib call");
 		return false;
 	}
-	for (int i = 1; i <= count; i++)
-		if (!lua_isstring(L, i)) {
+	struct bytes *argv = arena_allocate(arena, (size_t)count * sizeof(*argv), _Alignof(struct bytes));
+	if (argv == NULL)
+		script_give_up(L, run, SETT_NO_MEMORY);
+	for (int i = 0; i < count; i++) {
+		if (!argument_text(L, i + 1, number, &argv[i])) {
 			lua_settop(L, 0);
 			script_push_error_text(L,
 					       "Lua redis lib command arguments must be strings or integers");
 			return false;
 		}
-	struct bytes *argv = arena_allocate(arena, (size_t)count * sizeof(*argv), _Alignof(struct bytes));
-	bool is_copied = argv != NULL;
-	for (int i = 1; i <= count && is_copied; i++)
-		is_copied = copy_argument(L, i, arena, &argv[i - 1]);
-	if (!is_copied)
-		script_give_up(L, run, SETT_NO_MEMORY);
+		argv[i].data = arena_copy(arena, argv[i].data, argv[i].size);
+		if (argv[i].data == NULL)
+			script_give_up(L, run, SETT_NO_MEMORY);
+	}
 	lua_settop(L, 0);
 	*ret_argc = (size_t)count;
 	*ret_argv = argv;
