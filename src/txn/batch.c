@@ -84,11 +84,9 @@ batch_may_share(void *arg, void *thread, const struct client *client, const stru
 	if (command == NULL || (command->flags & COMMAND_BATCHABLE) == 0 ||
 	    (command->flags & t->barred_flags) != 0 || request->argc > ARGUMENTS_MAX)
 		return false;
-	/* What it publishes, and the events of what it writes, come before its reply; those of what it reads, too. */
-	if (__builtin_expect(client_is_subscribed(client), 0))
-		return false;
-	/* Its commit enters the keys that it reads. */
-	if (__builtin_expect((client->tracking & (TRACKING_ON | TRACKING_BROADCAST)) == TRACKING_ON, 0))
+	/* What it is told of comes before the replies of what it asks after that, and beside those of what it does itself. And
+	 * tracking enters the keys that it reads at its own commit. */
+	if (__builtin_expect(client_is_told(client), 0))
 		return false;
 	if (__builtin_expect(!rights_are_full(t->server, client), 0) && !may_run(t, client, command, request))
 		return false;

@@ -497,18 +497,32 @@ Test(batch, messages_take_part)
 	cr_assert_eq(calls_of(f, "publish"), 3);
 	batch_end(&b);
 	EXPECT(f, 2, "GET a", "$1\r\n2");
-	f->clients[0].subscriptions[SUBSCRIBED_CHANNEL] = 1;
-	batch_begin(&b, f);
-	add(&b, 0, "PUBLISH c m");
-	add(&b, 0, "EVAL return(1) 0");
-	add(&b, 0, "GET a");
-	f->handler.fetch(f->handler.arg, f->reactor);
-	for (size_t i = 0; i < 3; i++)
-		cr_assert_eq(f->handler.may_share(f->handler.arg, f->reactor, &f->clients[0],
-						  &b.requests[i].request, true),
-			     i == 2);
-	f->clients[0].subscriptions[SUBSCRIBED_CHANNEL] = 0;
-	batch_end(&b);
+	close_reactor(f);
+}
+
+/* Who is told of what others do, or he himself, is told before the replies of what he asks after that. */
+Test(batch, who_is_told_runs_alone)
+{
+	static const char *const lines[] = {"PUBLISH c m", "EVAL return(1) 0", "GET a", "SET a 1", "PING"};
+	enum { LINES = sizeof(lines) / sizeof(lines[0]) };
+	struct fixture *f = open_reactor();
+	struct client *told = &f->clients[0];
+	for (int kind = 0; kind < 4; kind++) {
+		struct batch_run b;
+		told->subscriptions[SUBSCRIBED_PATTERN] = kind == 1;
+		told->tracking = kind == 2 ? TRACKING_ON | TRACKING_BROADCAST : 0;
+		told->is_monitor = kind == 3;
+		batch_begin(&b, f);
+		for (int i = 0; i < LINES; i++)
+			add(&b, 0, lines[i]);
+		f->handler.fetch(f->handler.arg, f->reactor);
+		for (int i = 0; i < LINES; i++)
+			cr_assert_eq(f->handler.may_share(f->handler.arg, f->reactor, told,
+							  &b.requests[i].request, true),
+				     kind == 0, "%s, told in way %d", lines[i], kind);
+		batch_end(&b);
+	}
+	told->is_monitor = false;
 	close_reactor(f);
 }
 
