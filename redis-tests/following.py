@@ -392,6 +392,40 @@ def check_garbage(world, dump):
     sett.clean_up()
 
 
+def check_writable(world):
+    """A writable replica deletes what its own clients gave deadlines, not what is its master's; and Redis' log line of a command
+    that fails here."""
+    for make in (world.sett, world.redis):
+        master, replica = (make() for _ in range(2))
+        for server in (master, replica):
+            if not hasattr(server, "port"):
+                server.port = free_port()
+                server.options += ["--port", str(server.port)]
+            server.start()
+        follow(replica, master.port)
+        wait_until("it is not synced", lambda: link_of(replica)["master_link_status"] == "up")
+        client, other = master.connect(), replica.connect()
+        stop_expiring(master)
+        client.set("the master's", "1", px=1)
+        client.set("kept", "text")
+        expect("CONFIG SET", other.config_set("replica-read-only", "no"), True)
+        other.set("own", "1", px=300)
+        other.hset("renewed", "field", "1")
+        other.pexpire("renewed", 100)
+        other.persist("renewed")
+        wait_until("it does not come level", lambda: other.exists("kept"))
+        expect("keys before", other.dbsize(), 4)
+        wait_until("its own key stays", lambda: other.dbsize() == 3)
+        time.sleep(0.3)
+        expect("keys after", (other.dbsize(), other.hgetall("renewed"), other.get("the master's")), (3, {b"field": b"1"}, None))
+        expect("DEBUG REPLICATE", client.execute_command("DEBUG", "REPLICATE", "INCR", "kept"), b"OK")
+        wait_until("it is not logged", lambda: "after processing the command 'incr'" in replica.log_text())
+        expect("DEBUG REPLICATE", client.execute_command("DEBUG", "REPLICATE", "APPEND", "kept", " and more"), b"OK")
+        wait_until("it is not run", lambda: other.get("kept") == b"text and more")
+        for server in (master, replica):
+            server.clean_up()
+
+
 def check_tls(world):
     """The link over TLS, to a master that asks for certificates and shows its own."""
     certificates = Certificates()
@@ -430,6 +464,7 @@ def main(sett_server, redis_server, seed=1):
         check_kills_in_sync(world, master, 5)
         check_master_restart(world, master, sett)
         check_password(world, master, sett)
+        check_writable(world)
         check_tls(world)
         small = world.redis()
         small.start()

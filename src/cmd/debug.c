@@ -17,6 +17,7 @@
 #include "moving/saver.h"
 #include "net/net.h"
 #include "rdb/payload.h"
+#include "repl/replication.h"
 #include "txn/pause.h"
 #include "types/digest.h"
 #include "types/type.h"
@@ -554,6 +555,45 @@ debug_reply_buffer(struct command_context *c)
 	return context_integer(c, c->argv[3], &number) ? reply_ok(c) : OUTCOME_FAILED;
 }
 
+/* ---- REPLICATE ---- */
+
+/* The arguments as a request of the stream's; in the arena. */
+static int
+make_request(struct command_context *c, struct stream_part *ret)
+{
+	struct resp_writer text = {.protocol = 2};
+	resp_array(&text, c->argc - 2);
+	for (size_t i = 2; i < c->argc; i++)
+		resp_bulk(&text, c->argv[i].data, c->argv[i].size);
+	uint8_t *kept = text.failed ? NULL : arena_allocate(c->arena, text.size, 1);
+	if (kept != NULL)
+		memcpy(kept, text.data, text.size);
+	*ret = (struct stream_part){
+		.bytes = bytes_of(kept, text.size), .db_before = STREAM_DB_ANY, .db = STREAM_DB_SAME};
+	resp_writer_free(&text);
+	return kept != NULL ? SETT_OK : SETT_NO_MEMORY;
+}
+
+static void
+tell_replicas(struct server *server, struct client *client, void *data)
+{
+	(void)client;
+	int status = replication_commit(server->replication, data);
+	if (status != SETT_OK && status != SETT_ABORTED) /* nobody listens */
+		log_sink_printf(&server->sink, LOG_LEVEL_WARNING, "DEBUG REPLICATE: %s",
+				sett_status_text(status));
+}
+
+static int
+debug_replicate(struct command_context *c)
+{
+	struct stream_part *part = arena_allocate(c->arena, sizeof(*part), _Alignof(struct stream_part));
+	if (part == NULL || make_request(c, part) != SETT_OK)
+		return SETT_NO_MEMORY;
+	resp_status(c->reply, "OK");
+	return context_defer(c, tell_replicas, part);
+}
+
 static int
 debug_help(struct command_context *c)
 {
@@ -592,6 +632,8 @@ debug_help(struct command_context *c)
 		"    * MERGE: keys that are there give way to those of the file;",
 		"    * NOFLUSH: the databases are not emptied before, so no key may be in both;",
 		"    * NOSAVE: the file is read as it is.",
+		"REPLICATE <command> [<argument> ...]",
+		"    Send the command to replicas as it is.",
 		"REPLYBUFFER PEAK-RESET-TIME <never|reset|milliseconds>",
 		"REPLYBUFFER RESIZING <0|1>",
 		"    Of no effect: there is no buffer that is resized.",
@@ -625,6 +667,7 @@ static const struct {
 	{"SEGFAULT", 2, 2, debug_segfault},
 	{"PANIC", 2, 2, debug_panic},
 	{"PAUSE-CRON", 3, 3, debug_pause_cron},
+	{"REPLICATE", 3, SIZE_MAX, debug_replicate},
 	{"REPLYBUFFER", 4, 4, debug_reply_buffer},
 	{"ERROR", 3, 3, debug_error},
 	{"LOG", 3, 3, debug_log},

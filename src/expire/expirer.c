@@ -11,8 +11,9 @@
  *
  * Invariants
  * - A key, or an element, is deleted only by a transaction that read it past its deadline in its own snapshot.
- * - Nothing is deleted while CLIENT PAUSE holds writes, nor on a replica (I27). One that becomes a master begins as after a
- *   start: tables are swept for all that came due meanwhile.
+ * - Nothing is deleted while CLIENT PAUSE holds writes, nor on a replica (I27), but for keys to which clients of a writable
+ *   replica gave deadlines since its start, as in Redis: `own`. One that becomes a master begins as after a start: tables are
+ *   swept for all that came due meanwhile.
  * - A noted deadline that was renewed meanwhile is noted again, never dropped.
  *
  * Threads: one thread; `lock` guards the lists it is fed through and is never held during engine calls. */
@@ -32,11 +33,13 @@ enum {
 	ELEMENTS_MAX = 1024, /* of collections, in one transaction; the rest follows in the next */
 	MET_MAX = 4096,
 	NOTED_MAX = 512 * 1024,
+	OWN_MAX = 64 * 1024,
 	SWEEP_BYTES = 256 * 1024,
 	SWEPT_MAX = 128 * 1024,
 	RETRY_MS = 5000, /* after a failure */
 };
 #define NOTED_BYTES_MAX (32u * 1024 * 1024)
+#define OWN_BYTES_MAX (4u * 1024 * 1024)
 #define SWEEP_PERIOD_NS 1000000000ull
 #define FLUSH_PERIOD_NS 30000000000ull
 #define PAUSE_PERIOD_NS 50000000ull
@@ -50,8 +53,10 @@ struct expirer {
 	/* under lock */
 	struct mutex lock;
 	struct deadlines *deadlines;
+	struct deadlines *own; /* of keys that a replica's clients wrote; NULL until there are such */
 	struct key_list met;
-	uint64_t wake_at; /* ms: the deadline the thread sleeps for; 0 while it is awake */
+	uint64_t wake_at;   /* ms: the deadline the thread sleeps for; 0 while it is awake */
+	bool wakes_for_own; /* it is one of `own` */
 	/* the thread's */
 	struct removal removal;
 	size_t elements; /* of collections, that the present transaction may still delete */
@@ -59,6 +64,7 @@ struct expirer {
 	size_t swept_next;
 	uint64_t swept_ns, flushed_ns; /* when last; monotonic */
 	bool flush_wanted, was_replica;
+	bool deletes_own; /* the present batch is of `own` */
 };
 
 /* ---- deleting ---- */
@@ -75,15 +81,15 @@ delete_expired(void *arg, struct keyspace_view *view, const struct listed_key *d
 {
 	struct expirer *e = arg;
 	struct type_expired expired;
-	if (replica_role_is_active(&e->server->replica_role))
+	if (!e->deletes_own && replica_role_is_active(&e->server->replica_role))
 		return SETT_OK; /* it has become one since the key was listed */
-	view->needs_master = true;
+	view->needs_master = !e->deletes_own;
 	int status = type_expire(view, d->db, bytes_of(d->key, d->size), &e->elements, &expired);
 	if (status != SETT_OK)
 		return status;
 	*deleted += expired.key;
 	if (expired.deadline != 0)
-		expirer_note(e, d->db, bytes_of(d->key, d->size), expired.deadline);
+		expirer_note(e, d->db, bytes_of(d->key, d->size), expired.deadline, e->deletes_own);
 	return SETT_OK;
 }
 
@@ -92,7 +98,8 @@ static void
 try_later(void *arg, const struct listed_key *d)
 {
 	struct expirer *e = arg;
-	expirer_note(e, d->db, bytes_of(d->key, d->size), clock_wall_ms(e->server->clock) + RETRY_MS);
+	expirer_note(e, d->db, bytes_of(d->key, d->size), clock_wall_ms(e->server->clock) + RETRY_MS,
+		     e->deletes_own);
 }
 
 static void
@@ -115,7 +122,7 @@ on_swept(void *arg, struct bytes engine_key, uint64_t expires_at)
 	/* A table is not read twice for the same deadline: what does not fit here is kept elsewhere. */
 	if (keyspace_parse_root_key(e->server->keyspace, engine_key, &db, &key) &&
 	    !key_list_add(&e->swept, SWEPT_MAX, db, key))
-		expirer_note(e, db, key, expires_at);
+		expirer_note(e, db, key, expires_at, false);
 }
 
 /* Whether there is anything to sweep in, for the first time after a start. */
@@ -158,11 +165,25 @@ sweep(struct expirer *e, uint64_t now_ns, uint64_t now_ms)
 
 /* ---- the thread ---- */
 
-/* Moves what is due into the batch: what reads met, what was swept, what was noted. With the lock. */
+/* Moves what was noted and is due into the batch. With the lock. */
+static void
+collect_due(struct expirer *e, struct deadlines *deadlines, uint64_t now_ms)
+{
+	struct buffer key = {0};
+	while (deadlines_nearest(deadlines) < now_ms && e->batch.count < BATCH_MAX) {
+		unsigned db;
+		buffer_clear(&key);
+		if (!deadlines_take(deadlines, &db, &key))
+			break;
+		key_list_add(&e->batch, BATCH_MAX, db, buffer_bytes(&key));
+	}
+	buffer_free(&key);
+}
+
+/* Likewise what reads met, and what was swept. With the lock. */
 static void
 collect(struct expirer *e, uint64_t now_ms, bool active)
 {
-	struct buffer key = {0};
 	while (e->met.count > 0 && e->batch.count < BATCH_MAX) {
 		struct listed_key d = e->met.items[--e->met.count];
 		key_list_add(&e->batch, BATCH_MAX, d.db, bytes_of(d.key, d.size));
@@ -176,32 +197,45 @@ collect(struct expirer *e, uint64_t now_ms, bool active)
 		key_list_clear(&e->swept);
 		e->swept_next = 0;
 	}
-	while (active && deadlines_nearest(e->deadlines) < now_ms && e->batch.count < BATCH_MAX) {
-		unsigned db;
-		buffer_clear(&key);
-		if (!deadlines_take(e->deadlines, &db, &key))
-			break;
-		key_list_add(&e->batch, BATCH_MAX, db, buffer_bytes(&key));
-	}
+	if (active)
+		collect_due(e, e->deadlines, now_ms);
 	if (active && deadlines_lost(e->deadlines) < now_ms) {
 		deadlines_forget_lost(e->deadlines);
 		e->flush_wanted = true;
 	}
-	buffer_free(&key);
 }
 
-/* How long it may sleep: until the nearest deadline, or the next sweep. With the lock. */
+/* How long it may sleep: until the nearest of the deadlines (NULL: there are none), or the next sweep. With the lock. */
 static uint64_t
-rest_locked(struct expirer *e, uint64_t now_ms, bool active) REQUIRES(&e->lock)
+rest_locked(struct expirer *e, const struct deadlines *deadlines, uint64_t now_ms) REQUIRES(&e->lock)
 {
-	uint64_t nearest = active ? deadlines_nearest(e->deadlines) : UINT64_MAX;
+	uint64_t nearest = deadlines != NULL ? deadlines_nearest(deadlines) : UINT64_MAX;
 	uint64_t wait_ns = SWEEP_PERIOD_NS;
 	if (nearest < now_ms)
 		return 0;
 	if (nearest - now_ms < wait_ns / NS_PER_MS)
 		wait_ns = (nearest - now_ms + 1) * NS_PER_MS;
 	e->wake_at = nearest;
+	e->wakes_for_own = e->deletes_own;
 	return wait_ns;
+}
+
+/* A replica's step: the keys of its own clients alone. */
+static uint64_t
+step_on_replica(struct expirer *e, uint64_t now_ms, bool active)
+{
+	e->was_replica = e->deletes_own = true;
+	mutex_lock(&e->lock);
+	key_list_clear(&e->met);
+	if (active && e->own != NULL)
+		collect_due(e, e->own, now_ms);
+	mutex_unlock(&e->lock);
+	delete_batch(e);
+	mutex_lock(&e->lock);
+	uint64_t rest_ns = rest_locked(e, active ? e->own : NULL, now_ms);
+	mutex_unlock(&e->lock);
+	e->deletes_own = false;
+	return rest_ns;
 }
 
 /* One batch: taken under the lock, deleted without it. */
@@ -218,19 +252,15 @@ step(void *arg)
 	if (loading_is_active(&server->loading) ||
 	    (server->pause != NULL && pause_mode_at(server->pause, now_ms) != PAUSE_NONE))
 		return PAUSE_PERIOD_NS;
-	if (replica_role_is_active(&server->replica_role)) {
-		e->was_replica = true;
-		mutex_lock(&e->lock);
-		key_list_clear(&e->met);
-		mutex_unlock(&e->lock);
-		return SWEEP_PERIOD_NS;
-	}
+	bool active = __atomic_load_n(&server->config->active_expire, __ATOMIC_RELAXED);
+	if (replica_role_is_active(&server->replica_role))
+		return step_on_replica(e, now_ms, active);
 	if (e->was_replica) {
 		e->was_replica = false;
 		e->flush_wanted = true;
 		e->flushed_ns = e->swept_ns = 0;
+		expirer_forget_own(e);
 	}
-	bool active = __atomic_load_n(&server->config->active_expire, __ATOMIC_RELAXED);
 	mutex_lock(&e->lock);
 	collect(e, now_ms, active);
 	mutex_unlock(&e->lock);
@@ -239,7 +269,8 @@ step(void *arg)
 	if (!more && active)
 		more = sweep(e, clock_monotonic_ns(server->clock), now_ms) || e->swept.count > 0;
 	mutex_lock(&e->lock);
-	uint64_t rest_ns = more || e->met.count > 0 ? 0 : rest_locked(e, now_ms, active);
+	uint64_t rest_ns =
+		more || e->met.count > 0 ? 0 : rest_locked(e, active ? e->deadlines : NULL, now_ms);
 	mutex_unlock(&e->lock);
 	return rest_ns;
 }
@@ -256,6 +287,7 @@ free_all(struct expirer *e)
 {
 	removal_close(&e->removal);
 	deadlines_destroy(e->deadlines);
+	deadlines_destroy(e->own);
 	key_list_free(&e->met);
 	key_list_free(&e->batch);
 	key_list_free(&e->swept);
@@ -265,10 +297,10 @@ free_all(struct expirer *e)
 }
 
 static void
-hear_deadline(struct server *server, unsigned db, struct bytes key, uint64_t deadline_ms)
+hear_deadline(struct server *server, unsigned db, struct bytes key, uint64_t deadline_ms, bool is_own)
 {
 	if (server->expirer != NULL)
-		expirer_note(server->expirer, db, key, deadline_ms);
+		expirer_note(server->expirer, db, key, deadline_ms, is_own);
 }
 
 static void
@@ -325,17 +357,30 @@ expirer_destroy(struct expirer *e)
 }
 
 void
-expirer_note(struct expirer *e, unsigned db, struct bytes key, uint64_t deadline_ms)
+expirer_note(struct expirer *e, unsigned db, struct bytes key, uint64_t deadline_ms, bool is_own)
 {
 	/* Of a longer key the engine keeps another form, which the sweep finds. */
 	if (key.size > KEYSPACE_MAX_KEY_SIZE)
 		return;
 	mutex_lock(&e->lock);
-	deadlines_note(e->deadlines, db, key, deadline_ms);
-	bool wakes = deadline_ms < e->wake_at;
+	if (is_own && e->own == NULL)
+		(void)deadlines_create(OWN_MAX, OWN_BYTES_MAX, &e->own); /* without memory the key stays */
+	struct deadlines *deadlines = is_own ? e->own : e->deadlines;
+	if (deadlines != NULL)
+		deadlines_note(deadlines, db, key, deadline_ms);
+	bool wakes = deadline_ms < e->wake_at && is_own == e->wakes_for_own;
 	mutex_unlock(&e->lock);
 	if (wakes)
 		stepper_wake(&e->stepper);
+}
+
+void
+expirer_forget_own(struct expirer *e)
+{
+	mutex_lock(&e->lock);
+	deadlines_destroy(e->own);
+	e->own = NULL;
+	mutex_unlock(&e->lock);
 }
 
 void

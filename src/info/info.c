@@ -242,7 +242,8 @@ write_health(const struct info_facts *f, struct output *out)
 static void
 write_saving(const struct info_facts *f, struct output *out)
 {
-	info_print(out, "%d", f->save.in_background);
+	/* In Redis a full sync is such a save. */
+	info_print(out, "%d", f->save.in_background || f->replication.syncs);
 }
 
 static void

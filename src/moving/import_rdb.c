@@ -297,7 +297,7 @@ tell_of_deadlines(struct server *server, const struct keyspace_view *view)
 {
 	for (const struct touched_key *t = view->first_touched; t != NULL; t = t->next)
 		if (t->expires_at != 0 && server->listeners.deadline != NULL)
-			server->listeners.deadline(server, t->db, t->key, t->expires_at);
+			server->listeners.deadline(server, t->db, t->key, t->expires_at, false);
 }
 
 /* Nobody is told of what is not served. */

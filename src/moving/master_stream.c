@@ -11,6 +11,7 @@
 enum {
 	BATCH_COMMANDS = 512,
 	BATCH_BYTES = 256 * 1024,
+	LOGGED_MAX = 10,             /* failures that are logged in a period */
 	KEPT_CAPACITY = 1024 * 1024, /* of buffers that grew for a large command, so much stays */
 };
 #define LOG_PERIOD_NS 1000000000ull
@@ -332,20 +333,29 @@ add_position(void *arg, struct command_context *c)
 	return SETT_OK;
 }
 
+/* As Redis words it, with the command's name in lower case. */
 static void
 log_failure(struct master_stream *s, struct bytes command)
 {
+	char name[64];
 	uint64_t now = clock_monotonic_ns(s->server->clock);
 	s->failures++;
-	if (s->logged_at_ns != 0 && now - s->logged_at_ns < LOG_PERIOD_NS)
+	if (now - s->logged_since_ns >= LOG_PERIOD_NS) {
+		s->logged_since_ns = now;
+		s->logged = 0;
+	}
+	if (++s->logged > LOGGED_MAX)
 		return;
-	s->logged_at_ns = now;
+	snprintf(name, sizeof(name), "%.*s",
+		 command.size < sizeof(name) ? (int)command.size : (int)sizeof(name),
+		 (const char *)command.data);
+	for (char *c = name; *c != '\0'; c++)
+		*c = (char)(*c >= 'A' && *c <= 'Z' ? *c - 'A' + 'a' : *c);
 	log_sink_printf(
 		&s->server->sink, LOG_LEVEL_WARNING,
 		"== CRITICAL == This replica is sending an error to its master: '%s' after processing "
-		"the command '%.*s' (%" PRIu64 " such errors so far)",
-		s->feed.error, command.size < 64 ? (int)command.size : 64, (const char *)command.data,
-		s->failures);
+		"the command '%s' (%" PRIu64 " such errors so far)",
+		s->feed.error, name, s->failures);
 }
 
 /* Runs the request that commits. Whether it did. */

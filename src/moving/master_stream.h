@@ -53,9 +53,10 @@ struct master_stream {
 	struct commit_participant participant;
 	struct stream_part part;
 	bool is_committed;
-	bool wants_ack;        /* the master has asked: REPLCONF GETACK; the caller's to clear */
-	uint64_t failures;     /* commands that failed */
-	uint64_t logged_at_ns; /* when one was logged last */
+	bool wants_ack;           /* the master has asked: REPLCONF GETACK; the caller's to clear */
+	uint64_t failures;        /* commands that failed */
+	uint64_t logged_since_ns; /* when the present period began, in which few are logged */
+	unsigned logged;          /* in it */
 };
 
 /* SETT_NO_MEMORY. To be closed also then. */

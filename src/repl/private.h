@@ -71,8 +71,6 @@ reactor_bit(unsigned reactor)
 uint64_t replication_safe_locked(struct replication *r) REQUIRES(&r->lock);
 /* Forgets bytes that nobody needs. */
 void replication_trim_locked(struct replication *r) REQUIRES(&r->lock);
-/* Commits a part alone. Waits for the disk. */
-int replication_commit(struct replication *, struct stream_part *);
 static inline uint64_t
 replication_now_ms(const struct replication *r)
 {

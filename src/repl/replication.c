@@ -139,6 +139,7 @@ replication_get(struct replication *r, struct replication_state *ret)
 					  .history_start = r->history.start,
 					  .history_size = history_size(&r->history),
 					  .history_memory = history_memory(&r->history),
+					  .syncs = r->sync != NULL,
 					  .syncs_full = r->syncs_full,
 					  .syncs_partial = r->syncs_partial,
 					  .syncs_refused = r->syncs_refused};

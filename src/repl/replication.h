@@ -32,6 +32,7 @@ struct replication_state {
 	uint64_t history_start,
 		history_size; /* offset of the first byte that is kept, from 1; bytes that are kept */
 	uint64_t history_memory;
+	bool syncs;                                        /* databases are being made for a full sync */
 	uint64_t syncs_full, syncs_partial, syncs_refused; /* of replicas, since the start */
 };
 
@@ -118,6 +119,8 @@ void replication_append(struct replication *, struct stream_part *, uint64_t tim
 void replication_drop(struct replication *, const struct stream_part *);
 /* After the commit, without locks. */
 void replication_wake(struct replication *);
+/* Commits a part alone. Waits for the disk. SETT_ABORTED: nobody listens, or this is a replica. */
+int replication_commit(struct replication *, struct stream_part *);
 /* Which database a part may take as selected; STREAM_DB_ANY: it should select its own. A guess: replication_allows knows. */
 int64_t replication_selected(struct replication *);
 

@@ -57,10 +57,11 @@ runner_tell_of_deadlines(struct command_context *c)
 {
 	struct server *server = c->server;
 	const struct server_listeners *listeners = &server->listeners;
+	bool is_own = c->on_replica && !c->client->loads;
 	for (const struct touched_key *t = c->view.first_touched; t != NULL && listeners->deadline != NULL;
 	     t = t->next)
 		if (t->expires_at != 0)
-			listeners->deadline(server, t->db, t->key, t->expires_at);
+			listeners->deadline(server, t->db, t->key, t->expires_at, is_own);
 	for (const struct expired_key *e = c->view.first_expired; e != NULL && listeners->met_expired != NULL;
 	     e = e->next)
 		if (!e->deleted)

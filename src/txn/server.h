@@ -68,8 +68,8 @@ enum server_work {
 /* What the rooms above txn want to hear of requests. They enter themselves before the first request
  * (expirer_create, recorder_listen); NULL: nobody listens. Called by any thread, outside locks. */
 struct server_listeners {
-	/* A commit gave the key a deadline. */
-	void (*deadline)(struct server *, unsigned db, struct bytes key, uint64_t deadline_ms);
+	/* A commit gave the key a deadline. `is_own`: it is a replica's client's, so no master will delete the key. */
+	void (*deadline)(struct server *, unsigned db, struct bytes key, uint64_t deadline_ms, bool is_own);
 	/* A command met the key past its deadline, and its commit did not delete it. */
 	void (*met_expired)(struct server *, unsigned db, struct bytes key);
 	/* A commit deleted so many keys past their deadlines. */
