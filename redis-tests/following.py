@@ -106,7 +106,7 @@ def check_kills_in_sync(world, master, rounds):
     for i in range(rounds):
         before = sett.connect().dbsize()
         follow(sett, master.port)
-        wait_until("no sync begins", lambda: "Loading DB beside" in sett.log_text())
+        wait_until("no sync begins", lambda: "Loading DB in memory" in sett.log_text())
         time.sleep(world.random.random() * 0.4)
         found = sett.connect().dbsize()
         is_up = link_of(sett)["master_link_status"] == "up"

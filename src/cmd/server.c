@@ -16,7 +16,7 @@ int
 command_info(struct command_context *c)
 {
 	struct buffer text = {0};
-	int status = info_write(c->server, &c->view, c->argv + 1, c->argc - 1, &text);
+	int status = info_write(c->server, &c->view, c->first_participant, c->argv + 1, c->argc - 1, &text);
 	if (status == SETT_OK)
 		resp_verbatim(c->reply, "txt", text.data, text.size);
 	buffer_free(&text);

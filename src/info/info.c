@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "info/sections.h"
+#include "moving/follower.h"
 #include "moving/shutdown.h"
 #include "txn/command.h"
 
@@ -453,7 +454,7 @@ static const struct field memory_fields[] = {
 /* Every commit is logged: what Redis calls AOF is always on. */
 static const struct field persistence_fields[] = {
 	NUMBER("loading", loading.is_active),
-	NONE("async_loading"),
+	NUMBER("async_loading", follower.takes_data),
 	NONE("current_cow_peak"),
 	NONE("current_cow_size"),
 	NONE("current_cow_size_age"),
@@ -704,13 +705,14 @@ is_wanted(const struct section *section, const struct bytes *words, size_t count
 }
 
 int
-info_write(struct server *server, struct keyspace_view *view, const struct bytes *words, size_t count,
-	   struct buffer *ret)
+info_write(struct server *server, struct keyspace_view *view, const struct commit_participant *first,
+	   const struct bytes *words, size_t count, struct buffer *ret)
 {
 	struct info_facts facts;
 	struct output out = {.buffer = ret};
 	bool is_first = true;
 	info_gather(server, &facts);
+	follower_foresee(first, &facts.follower);
 	int status = view != NULL ? libraries_read(view, &facts.libraries) : SETT_OK;
 	if (status != SETT_OK)
 		return status;

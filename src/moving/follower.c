@@ -23,6 +23,7 @@
 enum {
 	MS_PER_SECOND = 1000,
 	SECRET_SIZE = 1024,
+	QUIET_MS = 10, /* after so long without a word of the master's it hears how far we are */
 	OWING_MS = 20, /* so often it is looked whether what was asked for is durable */
 	FAILOVER_STEP_MS = 10,
 };
@@ -57,6 +58,7 @@ struct follower {
 	unsigned link_port;
 	bool acknowledges;     /* the master knows of offsets */
 	bool distrusts;        /* the stream made no sense: what is here may not be what the offset says */
+	bool owes_offset;      /* more has come than it was told of */
 	uint64_t told_ns;      /* when it was told that we are alive */
 	uint64_t owed_offset;  /* it has asked lately, and is to hear when this is durable; 0: it has not */
 	uint64_t connected_ns; /* of the last link */
@@ -115,7 +117,7 @@ acknowledge(struct follower *f, struct sett_error *error)
 	snprintf(durable_offset, sizeof(durable_offset), "%" PRIu64, durable);
 	const char *words[] = {"REPLCONF", "ACK", offset, "FACK", durable_offset};
 	f->owed_offset = f->stream.wants_ack && durable < state.position.offset ? state.position.offset : 0;
-	f->stream.wants_ack = false;
+	f->stream.wants_ack = f->owes_offset = false;
 	f->told_ns = now_ns(f);
 	return f->acknowledges ? link_send_words(&f->link, words, 5, timeout_ms(f), error) : SETT_OK;
 }
@@ -238,8 +240,8 @@ sync_fully(struct follower *f, const struct sync_answer *answer, struct sett_err
 	int status = sync_receiver_receive(&sync, error);
 	if (status == SETT_OK) {
 		log_sink_printf(sink, LOG_LEVEL_NOTICE,
-				"MASTER <-> REPLICA sync: Loading DB beside the old data, which are served "
-				"meanwhile");
+				"MASTER <-> REPLICA sync: Loading DB in memory, beside the old data, which "
+				"are served meanwhile");
 		status = sync_receiver_load(&sync, &position, error);
 	}
 	sync_receiver_clean(f->server);
@@ -278,6 +280,7 @@ take_received(struct follower *f, struct sett_error *error)
 {
 	struct bytes received = link_received(&f->link);
 	note_io(f);
+	f->owes_offset = true;
 	int status = master_stream_add(&f->stream, received, error);
 	link_take(&f->link, received.size);
 	__atomic_store_n(&f->waiting_bytes, f->stream.size, __ATOMIC_RELAXED);
@@ -340,9 +343,14 @@ follow_stream(struct follower *f, struct sett_error *error)
 		int wait_ms = (int)((NS_PER_SECOND - since_ns) / NS_PER_MS) + 1;
 		if (f->owed_offset != 0 && wait_ms > OWING_MS)
 			wait_ms = OWING_MS;
+		/* It keeps what we may lack, and a fail-over or a shutdown waits for us. */
+		if (f->owes_offset && wait_ms > QUIET_MS)
+			wait_ms = QUIET_MS;
 		status = link_fill(&f->link, wait_ms, error);
 		if (status == SETT_OK)
 			status = take_received(f, error);
+		else if (status == SETT_NOT_FOUND && f->owes_offset)
+			status = report(f, error);
 		else if (status == SETT_NOT_FOUND)
 			status = now_ns(f) - f->last_io_ns < (uint64_t)timeout_ms(f) * NS_PER_MS
 				? SETT_OK
@@ -400,6 +408,8 @@ static void
 log_end(struct follower *f, bool was_connected, const struct sett_error *error)
 {
 	const struct log_sink *sink = &f->server->sink;
+	if (error->system_errno == ETIMEDOUT && f->state < FOLLOWER_SYNC)
+		log_sink_printf(sink, LOG_LEVEL_WARNING, "Timeout connecting to the MASTER...");
 	if (was_connected)
 		log_sink_printf(sink, LOG_LEVEL_NOTICE, "Connection with master lost.");
 	log_sink_printf(sink, LOG_LEVEL_WARNING,
@@ -717,6 +727,19 @@ follower_each_link(struct follower *f, int (*each)(void *arg, struct client *), 
 }
 
 void
+follower_foresee(const struct commit_participant *first, struct follower_facts *ret)
+{
+	for (const struct commit_participant *p = first; p != NULL; p = p->next) {
+		const struct order *o = (const struct order *)p;
+		if (p->apply != note_commit)
+			continue;
+		snprintf(ret->host, sizeof(ret->host), "%s", o->host);
+		ret->port = o->port;
+		ret->state = o->host[0] != '\0' ? FOLLOWER_CONNECT : FOLLOWER_NONE;
+	}
+}
+
+void
 follower_cut_locked(struct follower *f) NO_THREAD_SAFETY_ANALYSIS
 {
 	wake_locked(f);
@@ -755,6 +778,8 @@ follower_facts(struct follower *f, struct follower_facts *ret)
 	ret->down_seconds = seconds_since(f, __atomic_load_n(&f->down_since_ns, __ATOMIC_RELAXED));
 	ret->total_bytes = __atomic_load_n(&f->sync.total_bytes, __ATOMIC_RELAXED);
 	ret->read_bytes = __atomic_load_n(&f->sync.read_bytes, __ATOMIC_RELAXED);
+	ret->takes_data = __atomic_load_n(&f->sync.is_loading, __ATOMIC_RELAXED) ||
+		(ret->state == FOLLOWER_SYNC && ret->read_bytes > 0);
 	ret->full_syncs = __atomic_load_n(&f->full_syncs, __ATOMIC_RELAXED);
 	ret->partial_syncs = __atomic_load_n(&f->partial_syncs, __ATOMIC_RELAXED);
 }

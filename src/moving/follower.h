@@ -66,10 +66,13 @@ struct follower_facts {
 	int64_t down_seconds;             /* since there was a link; -1: there never was */
 	uint64_t total_bytes,
 		read_bytes; /* of the full sync under way; total: UINT64_MAX if it is not known */
+	bool takes_data;    /* a full sync's data set is being received or read, beside what is served */
 	uint64_t full_syncs, partial_syncs; /* that began a link */
 };
 /* NULL: it is no replica. */
 void follower_facts(struct follower *, struct follower_facts *ret);
+/* What a REPLICAOF makes of them that is among those who take part in the present transaction's commit. */
+void follower_foresee(const struct commit_participant *first, struct follower_facts *);
 /* Shows the link to the master, if there is one, as a client (CLIENT LIST), under the follower's lock; returns what `each`
  * does, or 0. `each` may end the link. */
 int follower_each_link(struct follower *, int (*each)(void *arg, struct client *), void *arg);

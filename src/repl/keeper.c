@@ -1,6 +1,6 @@
 /* The replication's thread. It runs from the first replica on, or the first client that waits for acknowledgements, some
  * times a second and when there is news: moves old bytes of the history to the file, begins full syncs, asks for
- * acknowledgements, ends waits for the disk, keeps connections, drops replicas that are silent, and ends the stream when
+ * acknowledgements, keeps new ids, ends waits for the disk, keeps connections, drops replicas that are silent, and ends the stream when
  * nobody comes for it. */
 #include <stdlib.h>
 
@@ -168,6 +168,7 @@ run(void *arg)
 		spill(r);
 		cut_file(r);
 		full_sync_begin(r);
+		(void)replication_keep_ids(r); /* again in a moment; why nothing can be written, others say */
 		ask_for_acks(r);
 		settle_acks(r);
 		ping_replicas(&k);

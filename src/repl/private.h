@@ -71,6 +71,9 @@ reactor_bit(unsigned reactor)
 uint64_t replication_safe_locked(struct replication *r) REQUIRES(&r->lock);
 /* Forgets bytes that nobody needs. */
 void replication_trim_locked(struct replication *r) REQUIRES(&r->lock);
+/* Replicas know this master's ids: they are kept, also before the first byte of a stream. SETT_ABORTED: they have changed
+ * meanwhile; statuses of commits. */
+int replication_keep_ids(struct replication *);
 static inline uint64_t
 replication_now_ms(const struct replication *r)
 {

@@ -236,6 +236,7 @@ replica_begin(struct replication *r, struct client *client, const struct replica
 	if (source == NULL)
 		return SETT_NO_MEMORY;
 	mutex_lock(&r->lock);
+	replication_trim_locked(r); /* CONFIG SET repl-backlog-size, replicas that have gone */
 	const char *why = refuse_partial_locked(r, wish);
 	replica->is_old = wish->is_old;
 	enter_locked(r, replica);

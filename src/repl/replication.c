@@ -279,6 +279,8 @@ struct change {
 	uint64_t timestamp;
 	bool streams;
 	enum replication_role role;
+	struct stream_position position; /* to be kept, of the state `ids` */
+	uint64_t ids;
 };
 
 static int
@@ -401,6 +403,49 @@ replication_end_stream(struct replication *r)
 {
 	struct change change = {.replication = r};
 	return commit_change(&change, prepare_end, nobody_listens, publish_stream);
+}
+
+static int
+prepare_ids(struct change *change, struct keyspace_view *view)
+{
+	struct replication *r = change->replication;
+	mutex_lock(&r->lock);
+	change->position = r->position;
+	change->ids = r->ids;
+	mutex_unlock(&r->lock);
+	return position_replace(view, change->position.offset, &change->position);
+}
+
+static int
+are_ids_present(void *arg)
+{
+	const struct change *change = arg;
+	struct replication *r = change->replication;
+	mutex_lock(&r->lock);
+	bool same = change->ids == r->ids && change->position.db == r->position.db && r->streams;
+	mutex_unlock(&r->lock);
+	return same ? SETT_OK : SETT_ABORTED;
+}
+
+static void
+publish_ids(void *arg, uint64_t timestamp)
+{
+	struct replication *r = ((struct change *)arg)->replication;
+	(void)timestamp;
+	mutex_lock(&r->lock);
+	r->ids_are_kept = true;
+	mutex_unlock(&r->lock);
+}
+
+int
+replication_keep_ids(struct replication *r)
+{
+	struct change change = {.replication = r};
+	mutex_lock(&r->lock);
+	bool keeps = !r->ids_are_kept && r->streams && r->role == REPLICATION_MASTER && r->replica_count > 0;
+	mutex_unlock(&r->lock);
+	int status = keeps ? commit_change(&change, prepare_ids, are_ids_present, publish_ids) : SETT_OK;
+	return keeps && status == SETT_OK ? sett_engine_write(r->options.engine) : status;
 }
 
 /* ---- parts ---- */

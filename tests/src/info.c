@@ -89,7 +89,7 @@ info(struct fixture *f, size_t count, const char *const *names)
 		words[i] = bytes_of_string(names[i]);
 	buffer_clear(&f->text);
 	begin(f);
-	cr_assert_eq(info_write(&f->server, &f->view, words, count, &f->text), SETT_OK);
+	cr_assert_eq(info_write(&f->server, &f->view, NULL, words, count, &f->text), SETT_OK);
 	sett_txn_discard(f->txn);
 	cr_assert_eq(buffer_append(&f->text, "", 1), SETT_OK);
 	return (const char *)f->text.data;
