@@ -201,6 +201,8 @@ history_trim(struct history *h, uint64_t from)
 		forget_first(h);
 		h->start = h->first_block * HISTORY_BLOCK + 1;
 	}
+	if (h->start < from && from <= h->end + 1)
+		h->start = from;
 }
 
 /* ---- reading ---- */

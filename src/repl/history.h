@@ -71,7 +71,7 @@ void history_unreserve(struct history *, uint64_t size);
 /* So much was reserved. */
 void history_append(struct history *, struct bytes);
 
-/* Forgets whole blocks of bytes before `from`. */
+/* Bytes before `from` are not there any more; whole blocks of them are given back. */
 void history_trim(struct history *, uint64_t from);
 /* Bytes that are there. */
 static inline uint64_t
