@@ -47,7 +47,7 @@ write_info(struct server *server, struct buffer *ret)
 	if (status == SETT_OK)
 		status = keyspace_begin(&view, server->keyspace, txn, &arena);
 	if (status == SETT_OK)
-		status = info_write(server, &view, &everything, 1, ret);
+		status = info_write(server, &view, NULL, &everything, 1, ret);
 	sett_txn_destroy(txn);
 	arena_free(&arena);
 	return status;
