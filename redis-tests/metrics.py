@@ -63,7 +63,8 @@ def figures(client, port):
     expect("keys", [found["sett_db_keys"][(("db", db),)] for db in "03"], [1, 1])
     expect("expires", found["sett_db_expires"][(("db", "3"),)], 1)
     seconds = found["sett_db_average_ttl_seconds"][(("db", "3"),)]
-    expect("a deadline", 900 < seconds <= 1000, True)
+    if not 900 < seconds < 1001:  # deadlines are summed up in steps of some milliseconds
+        fail("a deadline in %s seconds, INFO says %s" % (seconds, info["db3"]))
     expect("levels", len(found["sett_level_tables"]), 7)
     latency = found["sett_command_latency_seconds"]
     expect("latency", 0 < latency[(("command", "mget"), ("quantile", "0.5"))] < 30, True)
