@@ -6,15 +6,15 @@
 
 #include "tool.h"
 
-static const struct command *const commands[] = {&tool_info,   &tool_check,  &tool_dump,
-						 &tool_import, &tool_export, &tool_bench};
+static const struct command *const commands[] = {&tool_info,   &tool_check, &tool_dump, &tool_import,
+						 &tool_export, &tool_bench, &tool_top};
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 
 static void
 print_help(FILE *out)
 {
 	fputs("sett-tool looks at a database directory of Sett, makes one, or saves one, while no server has "
-	      "it open.\n"
+	      "it open; top looks at a running server.\n"
 	      "\n"
 	      "usage: sett-tool COMMAND [options] ...\n"
 	      "\n",

@@ -1,0 +1,555 @@
+/* sett-tool top: a picture of a running server, drawn anew every few seconds from two answers of INFO and what lies between them. */
+#include <errno.h>
+#include <inttypes.h>
+#include <netdb.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "storage/base/bytes.h"
+#include "text.h"
+#include "tool.h"
+
+enum {
+	COMMANDS_SHOWN = 10,
+	COMMANDS_MAX = 512,
+	NAME_SIZE = 48,
+	BAR = 24,
+	TIMEOUT_S = 10,
+	REPLY_MAX = 64 << 20,
+	LINE_LEAST = 3
+};
+
+struct top {
+	const char *host, *port, *socket;
+	const char *user, *password;
+	uint64_t seconds, count; /* count 0: until it is ended */
+	int fd;
+	bool is_terminal;
+	struct buffer before, now; /* INFO's text, with a NUL behind */
+	double elapsed;            /* between the two */
+};
+
+/* What a command did between the two. */
+struct command_row {
+	char name[NAME_SIZE];
+	double calls, microseconds;
+};
+
+static volatile sig_atomic_t is_ended;
+
+static void
+end(int number)
+{
+	(void)number;
+	is_ended = 1;
+}
+
+static int
+complain(const char *what, const char *why)
+{
+	fprintf(stderr, "sett-tool: %s: %s\n", what, why);
+	return EXIT_FAILED;
+}
+
+/* ---- the connection ---- */
+
+static int
+connect_unix(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	if (strlen(path) >= sizeof(address.sun_path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
+		int saved_errno = errno;
+		(void)close(fd);
+		errno = saved_errno;
+		return -1;
+	}
+	return fd;
+}
+
+static int
+connect_tcp(const char *host, const char *port)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
+	int why = getaddrinfo(host, port, &hints, &found), fd = -1;
+	if (why != 0) {
+		fprintf(stderr, "sett-tool: %s: %s\n", host, gai_strerror(why));
+		errno = EHOSTUNREACH;
+		return -1;
+	}
+	for (struct addrinfo *a = found; a != NULL && fd < 0; a = a->ai_next) {
+		fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
+		if (fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) != 0) {
+			int saved_errno = errno;
+			(void)close(fd);
+			errno = saved_errno;
+			fd = -1;
+		}
+	}
+	freeaddrinfo(found);
+	return fd;
+}
+
+static bool
+send_words(int fd, const char *const *words, size_t count)
+{
+	struct buffer request = {0};
+	char head[32];
+	int size = snprintf(head, sizeof(head), "*%zu\r\n", count);
+	int status = buffer_append(&request, head, (size_t)size);
+	for (size_t i = 0; i < count && status == SETT_OK; i++) {
+		size = snprintf(head, sizeof(head), "$%zu\r\n", strlen(words[i]));
+		status = buffer_append(&request, head, (size_t)size);
+		if (status == SETT_OK)
+			status = buffer_append(&request, words[i], strlen(words[i]));
+		if (status == SETT_OK)
+			status = buffer_append(&request, "\r\n", 2);
+	}
+	size_t done = 0;
+	while (status == SETT_OK && done < request.size) {
+		ssize_t sent = send(fd, request.data + done, request.size - done, MSG_NOSIGNAL);
+		if (sent < 0 && errno != EINTR)
+			status = SETT_IO;
+		done += sent > 0 ? (size_t)sent : 0;
+	}
+	buffer_free(&request);
+	return status == SETT_OK;
+}
+
+/* Receives more. False with errno: 0 if the server closed the connection. */
+static bool
+receive(int fd, struct buffer *reply)
+{
+	char piece[16384];
+	ssize_t got;
+	do
+		got = recv(fd, piece, sizeof(piece), 0);
+	while (got < 0 && errno == EINTR && !is_ended);
+	if (got == 0)
+		errno = 0;
+	if (got > 0 && buffer_append(reply, piece, (size_t)got) != SETT_OK) {
+		errno = ENOMEM;
+		return false;
+	}
+	return got > 0;
+}
+
+/* One reply, a line or a bulk string, without its frame and with a NUL behind. An exit code; the failure is told of. */
+static int
+ask(struct top *t, const char *const *words, size_t count, struct buffer *ret)
+{
+	buffer_clear(ret);
+	size_t line = 0, need = 0;
+	if (!send_words(t->fd, words, count))
+		return complain("asking the server", strerror(errno));
+	while (need == 0 || ret->size < need) {
+		if (!receive(t->fd, ret))
+			return complain("reading from the server",
+					errno == 0 ? "it closed the connection" : strerror(errno));
+		const char *end_of_line = memchr(ret->data, '\n', ret->size);
+		if (need > 0 || end_of_line == NULL)
+			continue;
+		line = (size_t)(end_of_line - (const char *)ret->data) + 1;
+		if (line < LINE_LEAST)
+			return complain("reading from the server",
+					"what answers there does not speak Redis' protocol");
+		unsigned long long size =
+			ret->data[0] == '$' ? strtoull((const char *)ret->data + 1, NULL, 10) : 0;
+		if (size > REPLY_MAX)
+			return complain("reading from the server", "no answer of INFO's is that long");
+		need = ret->data[0] == '$' ? line + (size_t)size + 2 : line;
+	}
+	if (ret->data[0] == '-') {
+		ret->data[line - 2] = '\0';
+		return complain("the server", (const char *)ret->data + 1);
+	}
+	ret->data[need - 2] = '\0';
+	memmove(ret->data, ret->data + (ret->data[0] == '$' ? line : 1),
+		need - (ret->data[0] == '$' ? line : 1));
+	return EXIT_WELL;
+}
+
+static int
+open_connection(struct top *t)
+{
+	struct timeval limit = {.tv_sec = TIMEOUT_S};
+	struct buffer reply = {0};
+	t->fd = t->socket != NULL ? connect_unix(t->socket) : connect_tcp(t->host, t->port);
+	if (t->fd < 0)
+		return complain(t->socket != NULL ? t->socket : t->port, strerror(errno));
+	if (setsockopt(t->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) != 0 ||
+	    setsockopt(t->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) != 0)
+		return complain("setsockopt", strerror(errno));
+	if (t->password == NULL)
+		return EXIT_WELL;
+	const char *words[] = {"AUTH", t->user, t->password};
+	int code = ask(t, words, 3, &reply);
+	buffer_free(&reply);
+	return code;
+}
+
+/* ---- figures ---- */
+
+/* What stands behind "name:" at the beginning of a line; NULL: there is no such line. */
+static const char *
+find(const struct buffer *info, const char *name)
+{
+	size_t size = strlen(name);
+	for (const char *at = (const char *)info->data; at != NULL; at = strchr(at, '\n')) {
+		at += *at == '\n';
+		if (strncmp(at, name, size) == 0 && at[size] == ':')
+			return at + size + 1;
+	}
+	return NULL;
+}
+
+static double
+number(const struct buffer *info, const char *name)
+{
+	const char *text = find(info, name);
+	return text != NULL ? strtod(text, NULL) : 0;
+}
+
+static int
+word_size(const char *text)
+{
+	return (int)strcspn(text, "\r\n");
+}
+
+/* A second. */
+static double
+rate(const struct top *t, const char *name)
+{
+	double grown = number(&t->now, name) - number(&t->before, name);
+	return grown > 0 && t->elapsed > 0 ? grown / t->elapsed : 0; /* CONFIG RESETSTAT takes figures back */
+}
+
+/* The figure behind "key=" in a line that is a list. */
+static double
+item(const char *line, const char *key)
+{
+	size_t size = strlen(key), end_of_line = strcspn(line, "\r\n");
+	for (const char *at = line; at < line + end_of_line; at += strcspn(at, ",\r\n") + 1)
+		if (strncmp(at, key, size) == 0 && at[size] == '=')
+			return strtod(at + size + 1, NULL);
+	return 0;
+}
+
+static double
+count_keys(const struct buffer *info)
+{
+	double keys = 0;
+	const char *at = strstr((const char *)info->data, "# Keyspace");
+	for (at = at != NULL ? strchr(at, '\n') : NULL; at != NULL && strncmp(at + 1, "db", 2) == 0;
+	     at = strchr(at + 1, '\n'))
+		keys += item(at + 1 + strcspn(at + 1, ":") + 1, "keys");
+	return keys;
+}
+
+static int
+more_time(const void *a, const void *b)
+{
+	const struct command_row *x = a, *y = b;
+	return (x->microseconds < y->microseconds) - (x->microseconds > y->microseconds);
+}
+
+/* Those that ran between the two, most time first. */
+static size_t
+find_commands(const struct top *t, struct command_row *rows)
+{
+	static const char prefix[] = "\ncmdstat_";
+	size_t count = 0;
+	const char *at = (const char *)t->now.data;
+	while ((at = strstr(at, prefix)) != NULL && count < COMMANDS_MAX) {
+		struct command_row *row = &rows[count];
+		char field[NAME_SIZE + sizeof(prefix)];
+		const char *name = at + sizeof(prefix) - 1;
+		at = name;
+		snprintf(row->name, sizeof(row->name), "%.*s", (int)strcspn(name, ":\r\n"), name);
+		snprintf(field, sizeof(field), "cmdstat_%s", row->name);
+		const char *now = find(&t->now, field), *before = find(&t->before, field);
+		if (now == NULL)
+			continue;
+		row->calls = item(now, "calls") - (before != NULL ? item(before, "calls") : 0);
+		row->microseconds = item(now, "usec") - (before != NULL ? item(before, "usec") : 0);
+		count += row->calls > 0;
+	}
+	qsort(rows, count, sizeof(*rows), more_time);
+	return count;
+}
+
+/* ---- the picture ---- */
+
+static struct size_text
+amount(double bytes)
+{
+	return size_text((uint64_t)(bytes > 0 ? bytes : 0));
+}
+
+static void
+draw_bar(double part, double whole)
+{
+	double share = whole > 0 ? part / whole : 0;
+	int full = (int)((share > 1 ? 1 : share) * BAR + 0.5);
+	printf(" [%.*s%*s] %3.0f%%\n", full, "########################", BAR - full, "", share * 100);
+}
+
+static void
+draw_head(const struct top *t)
+{
+	const char *version = find(&t->now, "sett_version"), *role = find(&t->now, "role"),
+		   *health = find(&t->now, "health");
+	unsigned long up = (unsigned long)number(&t->now, "uptime_in_seconds");
+	double hits = rate(t, "keyspace_hits"), misses = rate(t, "keyspace_misses");
+	if (version == NULL)
+		printf("not a Sett: some figures are missing\n");
+	else
+		printf("Sett %.*s, ", word_size(version), version);
+	printf("%.*s, up %lud %02lu:%02lu:%02lu, health %.*s\n", role != NULL ? word_size(role) : 1,
+	       role != NULL ? role : "?", up / 86400, up / 3600 % 24, up / 60 % 60, up % 60,
+	       health != NULL ? word_size(health) : 1, health != NULL ? health : "?");
+	printf("keys %.0f, clients %.0f (%.0f blocked), replicas %.0f; a second: expired %.0f, evicted %.0f, "
+	       "errors %.0f\n",
+	       count_keys(&t->now), number(&t->now, "connected_clients"), number(&t->now, "blocked_clients"),
+	       number(&t->now, "connected_slaves"), rate(t, "expired_keys"), rate(t, "evicted_keys"),
+	       rate(t, "total_error_replies"));
+	printf("commands %.0f/s, hits %.0f%%, in %s/s, out %s/s\n\n", rate(t, "total_commands_processed"),
+	       hits + misses > 0 ? 100 * hits / (hits + misses) : 100,
+	       amount(rate(t, "total_net_input_bytes")).text, amount(rate(t, "total_net_output_bytes")).text);
+}
+
+/* Percentiles are those since the start, or CONFIG RESETSTAT. */
+static void
+draw_commands(const struct top *t)
+{
+	static struct command_row rows[COMMANDS_MAX];
+	size_t count = find_commands(t, rows);
+	double all = 0;
+	for (size_t i = 0; i < count; i++)
+		all += rows[i].microseconds;
+	printf("%-20s %12s %8s %10s %10s %10s\n", "command", "calls/s", "time", "us/call", "p50 us",
+	       "p99 us");
+	for (size_t i = 0; i < count && i < COMMANDS_SHOWN; i++) {
+		char field[NAME_SIZE + 32];
+		snprintf(field, sizeof(field), "latency_percentiles_usec_%.*s", NAME_SIZE - 1, rows[i].name);
+		const char *latency = find(&t->now, field);
+		printf("%-20s %12.0f %7.0f%% %10.1f", rows[i].name, rows[i].calls / t->elapsed,
+		       all > 0 ? 100 * rows[i].microseconds / all : 0, rows[i].microseconds / rows[i].calls);
+		if (latency != NULL)
+			printf(" %10.1f %10.1f", item(latency, "p50"), item(latency, "p99"));
+		printf("\n");
+	}
+	if (count > COMMANDS_SHOWN)
+		printf("and %zu others\n", count - COMMANDS_SHOWN);
+	printf("\n");
+}
+
+static void
+draw_space(const struct top *t)
+{
+	double resident = number(&t->now, "used_memory_rss"), memory = number(&t->now, "memory_budget");
+	double disk = number(&t->now, "disk_bytes"), most = number(&t->now, "maxdisk");
+	double values = number(&t->now, "value_log_total_bytes"),
+	       garbage = number(&t->now, "value_log_garbage_bytes");
+	printf("memory     %10s of %10s", amount(resident).text, amount(memory).text);
+	draw_bar(resident, memory);
+	printf("disk       %10s of %10s", amount(disk).text, amount(most).text);
+	draw_bar(disk, most);
+	printf("live data  %10s of %10s", amount(number(&t->now, "live_bytes")).text,
+	       amount(number(&t->now, "maxdisk_live")).text);
+	draw_bar(number(&t->now, "live_bytes"), number(&t->now, "maxdisk_live"));
+	printf("garbage    %10s of %10s", amount(garbage).text, amount(values).text);
+	draw_bar(garbage, values);
+	printf("value log  %.0f files; log %s; memtables %s; space amplification %.2f\n",
+	       number(&t->now, "value_log_files"), amount(number(&t->now, "log_bytes")).text,
+	       amount(number(&t->now, "memtable_bytes")).text, number(&t->now, "space_amplification"));
+	printf("written %s/s; flushes %.1f/s, compactions %.1f/s, conflicts %.0f/s; not durable for %.0f "
+	       "ms\n\n",
+	       amount(rate(t, "bytes_written")).text, rate(t, "flushes"), rate(t, "compactions"),
+	       rate(t, "conflicts"), number(&t->now, "sync_lag_usec") / 1000);
+}
+
+static void
+draw_levels(const struct top *t)
+{
+	char name[16];
+	const char *level;
+	printf("%-8s %8s %12s %22s\n", "level", "tables", "bytes", "in the value log");
+	for (unsigned i = 0;
+	     snprintf(name, sizeof(name), "level%u", i), (level = find(&t->now, name)) != NULL; i++)
+		if (item(level, "tables") > 0)
+			printf("%-8u %8.0f %12s %22s\n", i, item(level, "tables"),
+			       amount(item(level, "bytes")).text,
+			       amount(item(level, "referenced_bytes")).text);
+}
+
+static bool
+draw(const struct top *t)
+{
+	if (t->is_terminal)
+		printf("\033[H\033[J");
+	draw_head(t);
+	draw_commands(t);
+	draw_space(t);
+	draw_levels(t);
+	printf(t->is_terminal ? "\nq ends it\n" : "\n");
+	return fflush(stdout) == 0;
+}
+
+/* ---- running ---- */
+
+static uint64_t
+now_ns(void)
+{
+	struct timespec time;
+	clock_gettime(CLOCK_MONOTONIC, &time); /* can't fail with this clock */
+	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+/* Until the time, or the key q. */
+static void
+sleep_until(const struct top *t, uint64_t then)
+{
+	struct pollfd keyboard = {.fd = t->is_terminal ? STDIN_FILENO : -1, .events = POLLIN};
+	for (uint64_t now = now_ns(); now < then && !is_ended; now = now_ns()) {
+		char key;
+		if (poll(&keyboard, 1, (int)((then - now) / 1000000) + 1) > 0) {
+			ssize_t got = read(STDIN_FILENO, &key, 1);
+			is_ended |= got == 1 && (key == 'q' || key == 'Q');
+			if (got <= 0)
+				keyboard.fd = -1;
+		}
+	}
+}
+
+static int
+watch(struct top *t)
+{
+	static const char *const info[] = {"INFO", "everything"};
+	uint64_t last = now_ns();
+	int code = ask(t, info, 2, &t->before);
+	for (uint64_t drawn = 0; code == EXIT_WELL && !is_ended && (t->count == 0 || drawn < t->count);
+	     drawn++) {
+		sleep_until(t, last + t->seconds * 1000000000);
+		if (is_ended)
+			break;
+		uint64_t now = now_ns();
+		code = ask(t, info, 2, &t->now);
+		if (code != EXIT_WELL)
+			break;
+		t->elapsed = (double)(now - last) / 1e9;
+		if (!draw(t))
+			code = complain("can't write the output", strerror(errno));
+		struct buffer swapped = t->before;
+		t->before = t->now;
+		t->now = swapped;
+		last = now;
+	}
+	return is_ended ? EXIT_WELL : code;
+}
+
+/* On a terminal: without an echo, key by key, on a screen of its own. */
+static int
+watch_on_terminal(struct top *t)
+{
+	struct termios saved, changed;
+	bool has_keyboard = tcgetattr(STDIN_FILENO, &saved) == 0;
+	if (has_keyboard) {
+		changed = saved;
+		changed.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+		has_keyboard = tcsetattr(STDIN_FILENO, TCSANOW, &changed) == 0;
+	}
+	printf("\033[?1049h\033[?25l");
+	int code = watch(t);
+	printf("\033[?25h\033[?1049l");
+	if (has_keyboard)
+		(void)tcsetattr(STDIN_FILENO, TCSANOW, &saved); /* it was its own a moment ago */
+	return code;
+}
+
+static int
+start(struct top *t)
+{
+	struct sigaction action = {.sa_handler = end};
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	t->is_terminal = isatty(STDOUT_FILENO) == 1;
+	int code = open_connection(t);
+	if (code == EXIT_WELL)
+		code = t->is_terminal ? watch_on_terminal(t) : watch(t);
+	if (t->fd >= 0)
+		(void)close(t->fd);
+	buffer_free(&t->before);
+	buffer_free(&t->now);
+	return code;
+}
+
+static int
+run(const struct command *command, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"help", no_argument, NULL, 'h'},        {"host", required_argument, NULL, 'H'},
+		{"port", required_argument, NULL, 'p'},  {"socket", required_argument, NULL, 's'},
+		{"user", required_argument, NULL, 'u'},  {"seconds", required_argument, NULL, 'n'},
+		{"count", required_argument, NULL, 'c'}, {0},
+	};
+	struct top t = {.host = "127.0.0.1", .port = "6379", .user = "default", .seconds = 1, .fd = -1};
+	int code = EXIT_WELL, option;
+	t.password = getenv("REDISCLI_AUTH"); /* as redis-cli; on the command line others could see it */
+	while ((option = next_option(command, argc, argv, options, &code)) != -1) {
+		if (option == '?')
+			return code;
+		if (option == 'H')
+			t.host = optarg;
+		else if (option == 'p')
+			t.port = optarg;
+		else if (option == 's')
+			t.socket = optarg;
+		else if (option == 'u')
+			t.user = optarg;
+		else if (option == 'n' && !parse_number(command, "seconds", optarg, 1, 86400, &t.seconds))
+			return EXIT_FAILED;
+		else if (option == 'c' && !parse_number(command, "count", optarg, 1, UINT32_MAX, &t.count))
+			return EXIT_FAILED;
+	}
+	if (optind != argc)
+		return usage_error(command, "it takes options alone, not '%s'", argv[optind]);
+	return start(&t);
+}
+
+const struct command tool_top = {
+	.name = "top",
+	.summary = "shows what a running server does",
+	.help = "usage: sett-tool top [options]\n"
+		"\n"
+		"Draws a picture of a running server every second, from its INFO: commands by the time that "
+		"they take, memory, disk,\n"
+		"garbage in the value log, levels. On a terminal the key q ends it; elsewhere pictures "
+		"follow one another.\n"
+		"\n"
+		"  --host NAME     of the server (127.0.0.1)\n"
+		"  --port N        its port (6379)\n"
+		"  --socket PATH   its unix socket, instead\n"
+		"  --user NAME     to log in as (default), with the password that the variable REDISCLI_AUTH "
+		"holds\n"
+		"  --seconds N     between pictures (1)\n"
+		"  --count N       ends after so many\n"
+		"\n"
+		"Calls and rates are those since the last picture; p50 and p99 those since the server's "
+		"start, or CONFIG RESETSTAT.\n"
+		"\n"
+		"Exit codes: 0; 2 the command line is wrong, or the server can't be asked.\n",
+	.run = run,
+};
