@@ -59,13 +59,18 @@ struct waiter {
 	struct place places[];
 };
 
+struct bucket {
+	struct list_link places;
+	unsigned of_type[VALUE_TYPE_END]; /* its places, by what they wait for */
+};
+
 struct waiting_table {
 	void (*news)(struct client *);
 	uint64_t count; /* atomic: waiters; relaxed, as entering and looking are ordered by the commit lock */
 	struct mutex lock;
 	uint64_t entered; /* so many ever were */
 	struct list_link all;
-	struct list_link buckets[BUCKETS];
+	struct bucket buckets[BUCKETS];
 };
 
 int
@@ -78,7 +83,7 @@ waiting_create(void (*news)(struct client *), struct waiting_table **ret)
 	mutex_init(&t->lock);
 	list_init(&t->all);
 	for (unsigned i = 0; i < BUCKETS; i++)
-		list_init(&t->buckets[i]);
+		list_init(&t->buckets[i].places);
 	*ret = t;
 	return SETT_OK;
 }
@@ -99,11 +104,17 @@ place_of(struct list_link *link)
 	return list_entry(link, struct place, link);
 }
 
+static struct bucket *
+bucket_of(struct waiting_table *t, uint64_t hash)
+{
+	return &t->buckets[hash % BUCKETS];
+}
+
 /* The first place of the key after `after` (NULL: of all), in its bucket. */
 static struct place *
 next_place(struct waiting_table *t, unsigned db, uint64_t hash, struct bytes key, struct place *after)
 {
-	struct list_link *head = &t->buckets[hash % BUCKETS];
+	struct list_link *head = &bucket_of(t, hash)->places;
 	struct list_link *link = after != NULL ? after->link.next : head->next;
 	for (; link != head; link = link->next) {
 		struct place *p = place_of(link);
@@ -162,8 +173,11 @@ enter(struct commit_participant *p, uint64_t timestamp)
 	client_keeps(w->client, KEPT_WAIT, w->size);
 	w->number = ++t->entered;
 	list_append(&t->all, &w->all_link);
-	for (size_t i = 0; i < w->place_count; i++)
-		list_append(&t->buckets[w->places[i].hash % BUCKETS], &w->places[i].link);
+	for (size_t i = 0; i < w->place_count; i++) {
+		struct bucket *b = bucket_of(t, w->places[i].hash);
+		list_append(&b->places, &w->places[i].link);
+		b->of_type[w->type]++;
+	}
 	__atomic_add_fetch(&t->count, 1, __ATOMIC_RELAXED);
 	mutex_unlock(&t->lock);
 }
@@ -239,8 +253,12 @@ leave_locked(struct waiter *w, enum wait_end end)
 	w->end = end;
 	client_keeps(w->client, KEPT_WAIT, 0);
 	list_remove(&w->all_link);
-	for (size_t i = 0; i < w->place_count; i++)
+	for (size_t i = 0; i < w->place_count; i++) {
+		struct bucket *b = bucket_of(w->table, w->places[i].hash);
 		list_remove(&w->places[i].link);
+		assert(b->of_type[w->type] > 0);
+		b->of_type[w->type]--;
+	}
 	__atomic_sub_fetch(&w->table->count, 1, __ATOMIC_RELAXED);
 }
 
@@ -351,6 +369,16 @@ is_skipped(const struct waiter *w, const struct wait_skip *skip)
 	return (skip->types & 1U << w->type) != 0 || (w->type == VALUE_STREAM && w->number <= skip->reader);
 }
 
+/* Whether all in a bucket are, so that none of them need be looked at: thousands may wait for one key. */
+static bool
+all_are_skipped(const struct bucket *b, const struct wait_skip *skip)
+{
+	for (unsigned type = 0; type < VALUE_TYPE_END; type++)
+		if (b->of_type[type] > 0 && (skip->types & 1U << type) == 0)
+			return false;
+	return true;
+}
+
 void
 waiting_skip(const struct wait_call *call, struct wait_skip *skip)
 {
@@ -368,7 +396,8 @@ waiting_take(struct waiting_table *t, unsigned db, struct bytes key, const struc
 	if (waiting_is_empty(t))
 		return NULL;
 	mutex_lock(&t->lock);
-	for (struct place *p = NULL; (p = next_place(t, db, hash, key, p)) != NULL;) {
+	bool has_more = !all_are_skipped(bucket_of(t, hash), skip);
+	for (struct place *p = NULL; has_more && (p = next_place(t, db, hash, key, p)) != NULL;) {
 		struct waiter *w = p->waiter;
 		if (is_skipped(w, skip))
 			continue;
