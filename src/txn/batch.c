@@ -137,9 +137,14 @@ client_waits(const struct batch *b, size_t index)
 static bool
 some_are_stale(const struct batch *b)
 {
-	for (size_t i = 0; i < b->count; i++)
-		if (rights_are_stale(b->thread->server, b->requests[i].client))
+	const struct client *before = NULL;
+	for (size_t i = 0; i < b->count; i++) {
+		/* Requests of one client mostly stand together. */
+		if (b->requests[i].client != before &&
+		    rights_are_stale(b->thread->server, b->requests[i].client))
 			return true;
+		before = b->requests[i].client;
+	}
 	return false;
 }
 
