@@ -1,9 +1,11 @@
 /* See eviction.h.
  *
- * Each reactor knows its own connections only, so it publishes the size of its largest one (`largest_buffers`)
- * whenever it looks. A reactor that finds the limit passed closes its largest connection if no other reactor has
- * published a larger one; else it has that one look. Its figure may be old: then it publishes what is true, and if
- * that is less it sends the first one on its way again. Two that look in turn come to the largest of both. */
+ * Each reactor knows its own connections only, so it publishes the size of its largest one (`largest_buffers`):
+ * what it is when it looks, and more when one has grown beyond that. A reactor that finds the limit passed closes its
+ * largest connection if no other reactor has published a larger one; else it has that one look. That one may have
+ * none as large any more, or none that may be closed: then it publishes what is true, and sends the first one on its
+ * way again. They choose one after the other (`eviction_mutex`): what one closes no longer counts when the next one
+ * looks, so no more are closed than need be. */
 #include "net/eviction.h"
 
 #include <inttypes.h>
@@ -101,17 +103,34 @@ evict(struct reactor *r, struct connection *c)
 	connections_forget_buffers(r, c);
 }
 
+/* The one that is to be closed, whose memory does not count any more; NULL: none of this reactor. */
+static struct connection *
+choose(struct reactor *r, uint64_t limit, uint64_t spared)
+{
+	struct connection *largest = NULL;
+	struct reactor *other = NULL;
+	mutex_lock(&r->net->eviction_mutex);
+	if (buffers_of_all(r->net) > limit) {
+		largest = find_largest(r, spared);
+		other = find_larger(r, largest != NULL ? largest->accounted : 0);
+	}
+	if (other != NULL)
+		largest = NULL;
+	if (largest != NULL) {
+		counter_add(&r->counters.buffer_bytes, -(uint64_t)largest->accounted);
+		largest->accounted = 0;
+	}
+	mutex_unlock(&r->net->eviction_mutex);
+	if (other != NULL)
+		reactor_control(other, REACTOR_EVICT);
+	return largest;
+}
+
 void
 eviction_run(struct reactor *r)
 {
 	uint64_t limit = limit_of(r->net), spared = configured(r->net) != 0 ? 0 : EVICTION_SPARED;
-	while (buffers_of_all(r->net) > limit) {
-		struct connection *largest = find_largest(r, spared);
-		struct reactor *other = find_larger(r, largest != NULL ? largest->accounted : 0);
-		if (other != NULL)
-			reactor_control(other, REACTOR_EVICT);
-		if (other != NULL || largest == NULL)
-			break;
-		evict(r, largest);
-	}
+	struct connection *chosen;
+	while (buffers_of_all(r->net) > limit && (chosen = choose(r, limit, spared)) != NULL)
+		evict(r, chosen);
 }

@@ -120,6 +120,7 @@ net_create(const struct net_options *options, struct net **ret, struct sett_erro
 	net->clock = sett_system_clock();
 	registry_init(&net->registry);
 	tls_init(&net->tls, net->config, net->sink);
+	mutex_init(&net->eviction_mutex);
 	mutex_init(&net->stats_mutex);
 	mutex_init(&net->listening.mutex);
 	mutex_init(&net->start_mutex);
@@ -148,6 +149,7 @@ net_destroy(struct net *net)
 	condition_destroy(&net->start_condition);
 	mutex_destroy(&net->start_mutex);
 	mutex_destroy(&net->listening.mutex);
+	mutex_destroy(&net->eviction_mutex);
 	mutex_destroy(&net->stats_mutex);
 	tls_free(&net->tls);
 	registry_destroy(&net->registry);

@@ -36,6 +36,7 @@ struct net {
 
 	struct registry registry;
 
+	struct mutex eviction_mutex; /* a reactor chooses a client to close: eviction.c */
 	struct mutex stats_mutex;
 	struct net_stats stats_base; /* under stats_mutex: what the counters were at the last reset */
 
