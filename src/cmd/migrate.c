@@ -4,8 +4,10 @@
  * knows what it has sent. A key that changed here between its dump and its deletion is sent again, in place of what it
  * has sent itself; one that was deleted here meanwhile is deleted there. Here goes only what the last try has sent. */
 #include "cmd/commands.h"
-#include "cmd/migrate_target.h"
+#include <errno.h>
+
 #include "config/config.h"
+#include "moving/link.h"
 #include "net/net.h"
 #include "rdb/key_value.h"
 #include "rdb/payload.h"
@@ -16,7 +18,9 @@ enum {
 	TRIES_MAX = 100,
 	CLAIM_AFTER = 3,
 	ARENA_BLOCK = 64 * 1024,
-	ERROR_SIZE = TARGET_LINE_SIZE + 64,
+	LINE_SIZE = 1024, /* of a reply; what is longer counts as none */
+	ERROR_SIZE = LINE_SIZE + 64,
+	HOST_MAX = 255,
 };
 
 struct migration {
@@ -34,7 +38,7 @@ struct migration {
 	struct key *handles;
 	bool *found;
 	struct rdb_writer requests;
-	struct target target;
+	struct link target;
 	char error[ERROR_SIZE];
 };
 
@@ -219,8 +223,9 @@ dump_keys(struct migration *m, size_t *ret_found, size_t *ret_requests)
 static bool
 read_reply(struct migration *m, bool *ret_ok)
 {
-	char line[TARGET_LINE_SIZE];
-	if (!target_read_line(&m->target, line)) {
+	char line[LINE_SIZE];
+	struct sett_error ignored;
+	if (link_read_line(&m->target, line, sizeof(line), (int)m->timeout, &ignored) != SETT_OK) {
 		snprintf(m->error, sizeof(m->error), "IOERR error or timeout reading to target instance");
 		return false;
 	}
@@ -230,20 +235,41 @@ read_reply(struct migration *m, bool *ret_ok)
 	return true;
 }
 
+/* False: `error` says what went wrong. */
+static bool
+connect_target(struct migration *m)
+{
+	struct command_context *c = m->c;
+	struct sett_error error = {.status = SETT_IO};
+	char host[HOST_MAX + 1];
+	int64_t port;
+	bool tls = __atomic_load_n(&c->server->config->tls.cluster, __ATOMIC_RELAXED);
+	struct link_peer peer = {.host = host, .tls = tls ? c->server->net : NULL};
+	snprintf(host, sizeof(host), "%.*s", (int)(c->argv[1].size <= HOST_MAX ? c->argv[1].size : 0),
+		 (const char *)c->argv[1].data);
+	if (host[0] != '\0' && parse_integer(c->argv[2], &port) && port > 0 && port <= UINT16_MAX) {
+		peer.port = (unsigned)port;
+		if (link_open(&m->target, -1, &peer, (int)m->timeout, &error) == SETT_OK) {
+			link_set_no_delay(&m->target, true);
+			return true;
+		}
+	}
+	/* As in Redis, a refusal is found by the first write. */
+	snprintf(m->error, sizeof(m->error), "IOERR error or timeout %s",
+		 error.system_errno == ECONNREFUSED ? "writing to target instance"
+						    : "connecting to the client");
+	return false;
+}
+
 /* Sends all, and learns which keys are there now. `error` says what went wrong. False: replies may still come. */
 static bool
 exchange(struct migration *m)
 {
 	bool ok = true;
-	struct command_context *c = m->c;
-	bool tls = __atomic_load_n(&c->server->config->tls.cluster, __ATOMIC_RELAXED);
-	if (!m->target.is_open &&
-	    !target_connect(&m->target, c->argv[1], c->argv[2], (int)m->timeout,
-			    tls ? c->server->net : NULL)) {
-		snprintf(m->error, sizeof(m->error), "IOERR error or timeout connecting to the client");
+	struct sett_error ignored;
+	if (!link_is_open(&m->target) && !connect_target(m))
 		return false;
-	}
-	if (!target_send(&m->target, buffer_bytes(&m->requests.out))) {
+	if (link_send(&m->target, buffer_bytes(&m->requests.out), (int)m->timeout, &ignored) != SETT_OK) {
 		snprintf(m->error, sizeof(m->error), "IOERR error or timeout writing to target instance");
 		return false;
 	}
@@ -266,7 +292,7 @@ restore_keys(struct migration *m)
 {
 	memset(m->sent, 0, m->count * sizeof(*m->sent));
 	if (!exchange(m))
-		target_close(&m->target);
+		link_close(&m->target);
 }
 
 /* ---- all of it ---- */
@@ -370,7 +396,7 @@ migrate(struct migration *m)
 int
 command_migrate(struct command_context *c)
 {
-	struct migration m = {.c = c};
+	struct migration m = {.c = c, .target.transport.fd = -1};
 	if (!parse(&m))
 		return OUTCOME_FAILED;
 	if (c->in_multi)
@@ -391,7 +417,7 @@ command_migrate(struct command_context *c)
 	if (status == SETT_OK)
 		status = migrate(&m);
 	sett_txn_destroy(m.txn);
-	target_close(&m.target);
+	link_close(&m.target);
 	rdb_writer_free(&m.requests);
 	arena_free(&m.arena);
 	free(m.placed);

@@ -144,10 +144,11 @@ struct config {
 	bool check_at_start, aof_load_truncated;
 	/* replication */
 	char *replica_of; /* (runtime, under lock) "host port", empty: none. Changed by config_note_replica_of alone */
-	char *master_user;             /* (runtime, under lock) NULL = none */
-	struct bytes master_auth;      /* (runtime, under lock) empty = none */
-	char *replica_announce_ip;     /* (runtime, under lock) NULL = what the master sees */
-	int replica_announce_port;     /* (runtime) 0 = port */
+	char *master_user;         /* (runtime, under lock) NULL = none */
+	struct bytes master_auth;  /* (runtime, under lock) empty = none */
+	char *bind_source;         /* (runtime, under lock) of links to masters; NULL = the system chooses */
+	char *replica_announce_ip; /* (runtime, under lock) NULL = what the master sees */
+	int replica_announce_port; /* (runtime) 0 = port */
 	bool replica_serve_stale_data; /* (runtime) */
 	bool replica_read_only;        /* (runtime) */
 	bool replica_announced;        /* (runtime) */

@@ -197,8 +197,6 @@ check_title(struct directive_value *value, char *ret_reason)
 }
 
 /* ---- why settings have no effect, or are refused ---- */
-static const char SYSTEM_CHOOSES[] =
-	"connections to other servers leave from the address that the system chooses";
 static const char NO_MARK[] = "sockets are not marked";
 static const char REACTORS_READ[] = "the threads of io-threads always read, too";
 static const char NO_MODULES[] = "there are no modules";
@@ -251,7 +249,7 @@ const struct directive directive_table[] = {
 	/* network */
 	{INTEGER("port", 0, 65535, "6379", 0), FIELD(port)},
 	{SPECIAL("bind", KIND_BIND, "* -::*", MULTIPLE), FIELD(bind)},
-	{STRING("bind-source-addr", NULL, NULLABLE), NO_EFFECT(SYSTEM_CHOOSES)},
+	{STRING("bind-source-addr", NULL, NULLABLE), FIELD(bind_source)},
 	{INTEGER("tcp-backlog", 0, INT_MAX, "511", IMMUTABLE), FIELD(tcp_backlog)},
 	{STRING("unixsocket", NULL, IMMUTABLE | NULLABLE), FIELD(unix_socket)},
 	{INTEGER("unixsocketperm", 0, 0777, "0", IMMUTABLE | DIRECTIVE_OCTAL), FIELD(unix_socket_permission)},

@@ -365,6 +365,20 @@ follow_stream(struct follower *f, struct sett_error *error)
 }
 
 static int
+open_link(struct follower *f, struct sett_error *error)
+{
+	struct config *config = f->server->config;
+	char source[SECRET_SIZE];
+	struct link_peer peer = {.host = f->link_host,
+				 .port = f->link_port,
+				 .tls = is_over_tls(config) ? f->server->net : NULL};
+	mutex_lock(config_lock(config));
+	peer.source = copy_setting(&config->bind_source, source, sizeof(source));
+	mutex_unlock(config_lock(config));
+	return link_open(&f->link, f->wake, &peer, timeout_ms(f), error);
+}
+
+static int
 run_link(struct follower *f, struct sett_error *error)
 {
 	const struct log_sink *sink = &f->server->sink;
@@ -372,8 +386,7 @@ run_link(struct follower *f, struct sett_error *error)
 	set_state(f, FOLLOWER_CONNECTING);
 	log_sink_printf(sink, LOG_LEVEL_NOTICE, "Connecting to MASTER %s:%u", f->link_host, f->link_port);
 	log_sink_printf(sink, LOG_LEVEL_NOTICE, "MASTER <-> REPLICA sync started");
-	struct net *tls = is_over_tls(f->server->config) ? f->server->net : NULL;
-	int status = link_open(&f->link, f->wake, f->link_host, f->link_port, tls, timeout_ms(f), error);
+	int status = open_link(f, error);
 	if (status != SETT_OK)
 		return status;
 	log_sink_printf(sink, LOG_LEVEL_NOTICE, "Non blocking connect for SYNC fired the event.");

@@ -44,8 +44,24 @@ wait_for(struct link *l, short events, int64_t until_ms, struct sett_error *erro
 	}
 }
 
+/* As in Redis, the system chooses where that is no address of this machine's, or of the other family. */
+static void
+bind_source(int fd, int family, const char *source)
+{
+	int on = 1;
+	struct addrinfo hints = {.ai_family = family, .ai_socktype = SOCK_STREAM}, *found = NULL;
+	if (source == NULL || getaddrinfo(source, NULL, &hints, &found) != 0)
+		return;
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	for (const struct addrinfo *a = found; a != NULL; a = a->ai_next)
+		if (bind(fd, a->ai_addr, a->ai_addrlen) == 0)
+			break;
+	freeaddrinfo(found);
+}
+
 static int
-connect_one(struct link *l, const struct addrinfo *address, int64_t until_ms, struct sett_error *error)
+connect_one(struct link *l, const struct addrinfo *address, const char *source, int64_t until_ms,
+	    struct sett_error *error)
 {
 	int failure = 0;
 	socklen_t size = sizeof(failure);
@@ -53,6 +69,7 @@ connect_one(struct link *l, const struct addrinfo *address, int64_t until_ms, st
 	if (fd < 0)
 		return sett_error_set(error, SETT_IO, errno, "socket: %s", strerror(errno));
 	l->transport = transport_socket(fd);
+	bind_source(fd, address->ai_family, source);
 	if (connect(fd, address->ai_addr, address->ai_addrlen) == 0)
 		return SETT_OK;
 	if (errno != EINPROGRESS)
@@ -107,26 +124,25 @@ begin_tls(struct link *l, struct net *tls, int64_t until_ms, struct sett_error *
 }
 
 int
-link_open(struct link *l, int wake, const char *host, unsigned port, struct net *tls, int timeout_ms,
-	  struct sett_error *error)
+link_open(struct link *l, int wake, const struct link_peer *peer, int timeout_ms, struct sett_error *error)
 {
 	char service[16];
 	struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *found = NULL;
 	*l = (struct link){.transport.fd = -1, .wake = wake, .room = malloc(LINK_ROOM)};
 	if (l->room == NULL)
 		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory");
-	snprintf(service, sizeof(service), "%u", port);
-	int failure = getaddrinfo(host, service, &hints, &found);
+	snprintf(service, sizeof(service), "%u", peer->port);
+	int failure = getaddrinfo(peer->host, service, &hints, &found);
 	if (failure != 0)
 		return sett_error_set(error, SETT_IO, 0, "%s", gai_strerror(failure));
 	int64_t until_ms = now_ms() + timeout_ms;
 	int status = SETT_IO;
 	for (const struct addrinfo *a = found; a != NULL && status == SETT_IO; a = a->ai_next) {
 		close_socket(l);
-		status = connect_one(l, a, until_ms, error);
+		status = connect_one(l, a, peer->source, until_ms, error);
 	}
 	freeaddrinfo(found);
-	return status == SETT_OK && tls != NULL ? begin_tls(l, tls, until_ms, error) : status;
+	return status == SETT_OK && peer->tls != NULL ? begin_tls(l, peer->tls, until_ms, error) : status;
 }
 
 void

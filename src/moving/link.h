@@ -25,10 +25,20 @@ struct link {
 	size_t begin, end;
 };
 
-/* `wake` is borrowed. Must be closed also after a failure. Over TLS where `tls` is given, whose certificates net has. SETT_IO: it
- * can't be reached within the time; SETT_INVALID: there are no certificates; SETT_NO_MEMORY. */
-int link_open(struct link *, int wake, const char *host, unsigned port, struct net *tls, int timeout_ms,
-	      struct sett_error *);
+struct link_peer {
+	const char *host;
+	unsigned port;
+	const char *source; /* the address of ours to come from, if that can be; NULL: the system chooses */
+	struct net *tls;    /* over TLS, with its certificates; NULL: without */
+};
+/* `wake` is borrowed. Must be closed also after a failure. SETT_IO: it can't be reached within the time (system_errno says why, if
+ * it was found); SETT_INVALID: there are no certificates; SETT_NO_MEMORY. */
+int link_open(struct link *, int wake, const struct link_peer *, int timeout_ms, struct sett_error *);
+static inline bool
+link_is_open(const struct link *l)
+{
+	return l->transport.fd >= 0;
+}
 void link_close(struct link *);
 /* Each piece of it within the time. SETT_IO. */
 int link_send(struct link *, struct bytes, int timeout_ms, struct sett_error *);
