@@ -426,6 +426,30 @@ def check_writable(world):
             server.clean_up()
 
 
+def check_paused(world):
+    """CLIENT PAUSE on a replica holds back what its master sends, too; it is received meanwhile."""
+    master, replica = (world.sett() for _ in range(2))
+    for server in (master, replica):
+        server.port = free_port()
+        server.options += ["--port", str(server.port), "--repl-ping-replica-period", "3600"]
+        server.start()
+    follow(replica, master.port)
+    wait_level("before a pause", replica, master)
+    client, other = master.connect(), replica.connect()
+    other.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
+    client.set("key", "value")
+    offset = link_of(master)["master_repl_offset"]
+    wait_until("it is not received", lambda: link_of(replica)["slave_read_repl_offset"] == offset)
+    expect("the key meanwhile", (other.get("key"), client.wait(1, 200)), (None, 0))
+    for _ in range(30):  # more than it receives meanwhile
+        client.append("long", "x" * 100000)
+    other.execute_command("CLIENT", "UNPAUSE")
+    wait_level("after a pause", replica, master)
+    expect("the key after it", (other.get("key"), other.strlen("long")), (b"value", 3000000))
+    for server in (master, replica):
+        server.clean_up()
+
+
 def check_tls(world):
     """The link over TLS, to a master that asks for certificates and shows its own."""
     certificates = Certificates()
@@ -465,6 +489,7 @@ def main(sett_server, redis_server, seed=1):
         check_master_restart(world, master, sett)
         check_password(world, master, sett)
         check_writable(world)
+        check_paused(world)
         check_tls(world)
         small = world.redis()
         small.start()

@@ -139,6 +139,12 @@ judge() {
 		count_reason "$1" "$2" "$reason"
 		return
 	fi
+	case "$2" in
+	*'#N '* | *'(x = N)'*)
+		report "fails" "$1" "$2" # it can't be asked for alone
+		return
+		;;
+	esac
 	unit_alone=$((unit_alone + 1))
 	if [ "$unit_alone" -gt "$most_alone" ]; then
 		if [ -n "$reason" ]; then count_reason "$1" "$2" "$reason"; else report "fails" "$1" "$2"; fi

@@ -18,6 +18,7 @@
 #include "moving/sync_receiver.h"
 #include "repl/acks.h"
 #include "storage/base/random.h"
+#include "txn/pause.h"
 #include "txn/waiting.h"
 
 enum {
@@ -26,6 +27,8 @@ enum {
 	QUIET_MS = 10, /* after so long without a word of the master's it hears how far we are */
 	OWING_MS = 20, /* so often it is looked whether what was asked for is durable */
 	FAILOVER_STEP_MS = 10,
+	PAUSE_STEP_MS = 20,         /* so often it is looked whether a CLIENT PAUSE is over */
+	PAUSED_BYTES = 1024 * 1024, /* are received meanwhile; the rest stays with the master */
 };
 #define NS_PER_MS 1000000ull
 #define NS_PER_SECOND 1000000000ull
@@ -58,6 +61,7 @@ struct follower {
 	unsigned link_port;
 	bool acknowledges;     /* the master knows of offsets */
 	bool distrusts;        /* the stream made no sense: what is here may not be what the offset says */
+	bool is_held_back;     /* by CLIENT PAUSE: what has come waits, as writes of clients do */
 	bool owes_offset;      /* more has come than it was told of */
 	uint64_t told_ns;      /* when it was told that we are alive */
 	uint64_t owed_offset;  /* it has asked lately, and is to hear when this is durable; 0: it has not */
@@ -274,6 +278,19 @@ go_on(struct follower *f, const struct sync_answer *answer)
 		log_sink_printf(sink, LOG_LEVEL_NOTICE, "Master replication ID changed to %s", answer->id);
 }
 
+static int
+apply_received(struct follower *f, struct sett_error *error)
+{
+	const struct server *server = f->server;
+	f->is_held_back = server->pause != NULL &&
+		pause_mode_at(server->pause, clock_wall_ms(server->clock)) != PAUSE_NONE;
+	if (f->is_held_back)
+		return SETT_OK;
+	int status = master_stream_apply(&f->stream, error);
+	__atomic_store_n(&f->waiting_bytes, f->stream.size, __ATOMIC_RELAXED);
+	return status;
+}
+
 /* What has come: applied, and the figures of it. */
 static int
 take_received(struct follower *f, struct sett_error *error)
@@ -284,10 +301,24 @@ take_received(struct follower *f, struct sett_error *error)
 	int status = master_stream_add(&f->stream, received, error);
 	link_take(&f->link, received.size);
 	__atomic_store_n(&f->waiting_bytes, f->stream.size, __ATOMIC_RELAXED);
+	return status == SETT_OK ? apply_received(f, error) : status;
+}
+
+/* Until the pause is over: a little more is received. */
+static int
+sit_out_pause(struct follower *f, struct sett_error *error)
+{
+	struct timespec step = {.tv_nsec = PAUSE_STEP_MS * NS_PER_MS};
+	int status = SETT_NOT_FOUND;
+	if (f->stream.size < PAUSED_BYTES)
+		status = link_fill(&f->link, PAUSE_STEP_MS, error);
+	else
+		nanosleep(&step, NULL);
+	if (!allegiance_holds(&f->allegiance))
+		return sett_error_set(error, SETT_ABORTED, 0, "it was given up");
 	if (status == SETT_OK)
-		status = master_stream_apply(&f->stream, error);
-	__atomic_store_n(&f->waiting_bytes, f->stream.size, __ATOMIC_RELAXED);
-	return status;
+		return take_received(f, error);
+	return status == SETT_NOT_FOUND ? apply_received(f, error) : status;
 }
 
 /* Each second, and when the master asks. */
@@ -332,12 +363,17 @@ follow_stream(struct follower *f, struct sett_error *error)
 	link_set_no_delay(&f->link, no_delay);
 	note_io(f);
 	f->connected_ns = now_ns(f);
+	f->is_held_back = false;
 	set_state(f, FOLLOWER_CONNECTED);
 	int status = acknowledge(f, error);
 	while (status == SETT_OK) {
 		uint64_t since_ns = now_ns(f) - f->told_ns;
 		if (f->stream.wants_ack || since_ns >= NS_PER_SECOND || owes_word(f)) {
 			status = report(f, error);
+			continue;
+		}
+		if (f->is_held_back) {
+			status = sit_out_pause(f, error);
 			continue;
 		}
 		int wait_ms = (int)((NS_PER_SECOND - since_ns) / NS_PER_MS) + 1;
