@@ -80,6 +80,7 @@ struct sett_engine {
 	size_t claimed_count;
 
 	/* the log thread (log_thread.c) */
+	bool sync_wanted; /* atomic: sett_engine_start_sync was called since the thread's last round */
 	struct mutex log_thread_lock; /* guards the group below */
 	struct condition log_thread_wake;
 	bool log_thread_stop, log_thread_kicked;

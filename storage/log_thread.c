@@ -8,7 +8,7 @@
  *
  * `always`: writers wake the thread, which syncs once over all that was written until then: while a sync is
  * under way, the next one's group gathers. `everysec`: once a second. `no`: never by itself, but what was
- * committed is written. */
+ * committed is written. Under the latter two a sync also comes when sett_engine_start_sync asks for one. */
 #include <stdlib.h>
 
 #include "engine_internal.h"
@@ -50,15 +50,17 @@ sett_engine_write_unsynced(struct sett_engine *engine)
 void
 sett_engine_start_sync(struct sett_engine *engine)
 {
-	if (__atomic_load_n(&engine->sync_policy, __ATOMIC_RELAXED) == SETT_SYNC_ALWAYS)
-		log_thread_kick(engine);
+	/* release: the thread that sees it sees what was written */
+	__atomic_store_n(&engine->sync_wanted, true, __ATOMIC_RELEASE);
+	log_thread_kick(engine);
 }
 
 int
 sett_engine_write(struct sett_engine *engine)
 {
 	int r = sett_engine_write_unsynced(engine);
-	if (r == SETT_OK && log_durable(engine->log) < log_written(engine->log))
+	bool always = __atomic_load_n(&engine->sync_policy, __ATOMIC_RELAXED) == SETT_SYNC_ALWAYS;
+	if (r == SETT_OK && always && log_durable(engine->log) < log_written(engine->log))
 		sett_engine_start_sync(engine);
 	return r;
 }
@@ -146,10 +148,12 @@ sync_if_due(struct sett_engine *engine, uint64_t now, uint64_t *last_sync_ns)
 	enum sett_sync_policy policy = __atomic_load_n(&engine->sync_policy, __ATOMIC_RELAXED);
 	bool behind = log_durable(engine->log) < sett_engine_visible(engine);
 	uint64_t due = *last_sync_ns + SECOND_NS;
-	if (policy == SETT_SYNC_ALWAYS) {
+	bool wanted = __atomic_exchange_n(&engine->sync_wanted, false, __ATOMIC_ACQUIRE);
+	if (policy == SETT_SYNC_ALWAYS || wanted) {
 		if (log_durable(engine->log) < log_written(engine->log))
 			sync_log(engine, &error);
-		return SECOND_NS;
+		if (policy == SETT_SYNC_ALWAYS)
+			return SECOND_NS;
 	}
 	if (now < due)
 		return due - now;

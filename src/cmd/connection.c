@@ -221,6 +221,36 @@ command_hello(struct command_context *c)
 	return SETT_OK;
 }
 
+/* ---- DURABILITY ---- */
+
+static const char *const durability_names[DURABILITIES] = {
+	[DURABILITY_DEFAULT] = "default", [DURABILITY_WRITTEN] = "written", [DURABILITY_SYNC] = "sync"};
+
+static void
+set_durability(struct server *server, struct client *client, void *data)
+{
+	(void)server;
+	const char *const *name = data;
+	__atomic_store_n(&client->durability, (enum durability)(name - durability_names), __ATOMIC_RELAXED);
+}
+
+int
+command_durability(struct command_context *c)
+{
+	if (c->argc > 2)
+		return context_wrong_arity(c);
+	if (c->argc == 1) {
+		resp_bulk_string(c->reply, durability_names[c->client->durability]);
+		return SETT_OK;
+	}
+	for (size_t i = 0; i < DURABILITIES; i++)
+		if (argument_is(c->argv[1], durability_names[i])) {
+			resp_status(c->reply, "OK");
+			return context_defer(c, set_durability, (void *)&durability_names[i]);
+		}
+	return context_syntax_error(c);
+}
+
 /* ---- RESET ---- */
 
 static void
@@ -233,6 +263,7 @@ reset_client(struct server *server, struct client *client, void *data)
 	/* A name cannot be kept for lack of memory: an empty one needs none. */
 	(void)net_set_client_name(server->net, client, (struct bytes){0});
 	__atomic_store_n(&client->no_evict, false, __ATOMIC_RELAXED);
+	__atomic_store_n(&client->durability, DURABILITY_DEFAULT, __ATOMIC_RELAXED);
 }
 
 int

@@ -148,7 +148,7 @@ static void
 say_goodbye(struct connection *c, const char *text, size_t size)
 {
 	resp_raw(&c->output.writer, text, size);
-	output_stamp(&c->output, 0, 0);
+	output_stamp_free(&c->output);
 	c->client.close_after_reply = true;
 }
 

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "net/durability.h"
 #include "storage/base/bytes.h"
 
 struct command;           /* txn/command.h */
@@ -65,7 +66,9 @@ struct client {
 	struct acl_user *user;
 	/* The set of users that he was last found in; the same if he may do all, else 0: txn/rights.h. */
 	uint64_t rights_number, full_rights_number;
-	bool no_evict;  /* shown: CLIENT NO-EVICT */
+	bool no_evict; /* shown: CLIENT NO-EVICT */
+	enum durability
+		durability; /* atomic (relaxed): of replies to it: its thread's, or the pool's while that has it */
 	bool loads;     /* it is none: its commands are read from a file, or come from a master (moving/) */
 	bool is_master; /* the latter */
 	bool close_after_reply; /* QUIT, CLIENT KILL of itself: send what is there, then close */

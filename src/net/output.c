@@ -4,9 +4,10 @@
  *     position      base       base + sent     released              .end             .end    base + size
  *
  * Invariants:
- * - A byte leaves only when every reply up to and with its own has reached its timestamp (I1): replies of one
- *   connection leave in order, so a mark's timestamp is larger than those before it; a reply that depends on
- *   less joins the mark before it.
+ * - A byte leaves only when what every reply up to and with its own depends on has got to where it must be (I1): replies
+ *   of one connection leave in order, so a reply that depends on less than the one before it joins its mark.
+ * - A mark may want its timestamp on the disk while its neighbour wants it written. Two such marks that become one want
+ *   the more of both.
  * - A client that pipelines without end gets its earlier replies: marks are released one by one, never only
  *   when all are. The queue has a fixed size; when it is full the newest mark takes the new reply in. That
  *   delays the replies under that one mark by at most one sync more, and releases of the older ones make
@@ -102,6 +103,26 @@ output_finish_stream(struct output *o)
 
 /* ---- marks ---- */
 
+/* What covers both. */
+static enum durability
+stronger(enum durability a, enum durability b)
+{
+	if (a == b)
+		return a;
+	return a == DURABILITY_SYNC || b == DURABILITY_SYNC ? DURABILITY_SYNC : DURABILITY_DEFAULT;
+}
+
+/* The first mark becomes part of the second. */
+static void
+merge_marks(struct output *o, const struct output_mark *first, struct output_mark *second)
+{
+	second->need = stronger(first->need, second->need);
+	if (first->timestamp > second->timestamp)
+		second->timestamp = first->timestamp;
+	if (second->need == DURABILITY_SYNC && second->timestamp > o->awaits_sync)
+		o->awaits_sync = second->timestamp;
+}
+
 /* Merges two neighbours: the first waits for the second. */
 static void
 make_mark_room(struct output *o)
@@ -109,41 +130,51 @@ make_mark_room(struct output *o)
 	uint64_t before = o->released_timestamp, smallest = UINT64_MAX;
 	unsigned choice = 0;
 	for (unsigned i = 0; i + 1 < o->mark_count; i++) {
-		uint64_t span = o->marks[i + 1].timestamp - before;
+		/* Of unlike marks the second may want an older commit: then they are merged at no cost. */
+		uint64_t after = o->marks[i + 1].timestamp, span = after > before ? after - before : 0;
 		if (span < smallest) {
 			smallest = span;
 			choice = i;
 		}
 		before = o->marks[i].timestamp;
 	}
+	merge_marks(o, &o->marks[choice], &o->marks[choice + 1]);
 	o->mark_count--;
 	memmove(&o->marks[choice], &o->marks[choice + 1], (o->mark_count - choice) * sizeof(o->marks[0]));
 }
 
 void
-output_stamp_to(struct output *o, size_t size, uint64_t timestamp, uint64_t frontier)
+output_stamp_to(struct output *o, size_t size, uint64_t timestamp, enum durability need,
+		const struct frontier *frontier)
 {
 	uint64_t end = o->base + size;
 	assert(size <= o->writer.size && end >= o->released);
+	bool is_there = timestamp <= frontier->reached[need];
 	if (o->mark_count == 0) {
-		if (timestamp <= frontier) {
+		if (is_there) {
 			o->released = end;
 			return;
 		}
-	} else if (timestamp <= o->marks[o->mark_count - 1].timestamp) {
-		o->marks[o->mark_count - 1].end = end;
-		return;
+	} else {
+		struct output_mark *last = &o->marks[o->mark_count - 1];
+		bool is_covered = timestamp <= last->timestamp && stronger(last->need, need) == last->need;
+		if (is_there || is_covered) {
+			last->end = end;
+			return;
+		}
 	}
 	if (o->mark_count == OUTPUT_MARKS)
 		make_mark_room(o);
-	o->marks[o->mark_count++] = (struct output_mark){.end = end, .timestamp = timestamp};
+	o->marks[o->mark_count++] = (struct output_mark){.end = end, .timestamp = timestamp, .need = need};
+	if (need == DURABILITY_SYNC && timestamp > o->awaits_sync)
+		o->awaits_sync = timestamp;
 }
 
 void
-output_release(struct output *o, uint64_t frontier)
+output_release(struct output *o, const struct frontier *frontier)
 {
 	unsigned count = 0;
-	while (count < o->mark_count && o->marks[count].timestamp <= frontier)
+	while (count < o->mark_count && o->marks[count].timestamp <= frontier->reached[o->marks[count].need])
 		count++;
 	if (count == 0)
 		return;

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "net/durability.h"
 #include "net/reply_source.h"
 #include "resp/writer.h"
 
@@ -17,10 +18,17 @@ enum {
 	OUTPUT_UNCOUNTED = 16 * 1024, /* unsent bytes that no limit counts: Redis' fixed reply buffer */
 };
 
-/* Bytes before stream position `end` that are behind the previous mark wait for `timestamp`. */
+/* Release frontiers: the newest timestamps that have got there. */
+struct frontier {
+	uint64_t reached[DURABILITIES];
+};
+
+/* Bytes before stream position `end` that are behind the previous mark wait until `timestamp` has got to where `need`
+ * says. */
 struct output_mark {
 	uint64_t end;
 	uint64_t timestamp;
+	enum durability need;
 };
 
 /* A large part of a reply: made and sent piece by piece when all before it has left. */
@@ -43,9 +51,10 @@ struct output {
 	size_t sent;
 	uint64_t base;                          /* stream position of writer.data[0] */
 	uint64_t released;                      /* stream position up to which bytes may leave */
-	uint64_t released_timestamp;            /* of the newest mark that was released */
+	uint64_t released_timestamp;            /* of the last mark that was released */
 	struct output_mark marks[OUTPUT_MARKS]; /* oldest first */
 	unsigned mark_count;
+	uint64_t awaits_sync;          /* the newest timestamp that any mark wanted, or wants, on the disk */
 	struct output_stream *streams; /* yet to be sent, by position */
 };
 
@@ -53,25 +62,33 @@ void output_init(struct output *);
 void output_free(struct output *);
 
 /* What was appended since the last stamp, up to `end` bytes of the writer, depends on `timestamp` (0: on nothing
- * of its own). `frontier` is a release frontier that was reached. */
-void output_stamp_to(struct output *, size_t end, uint64_t timestamp, uint64_t frontier);
+ * of its own). */
+void output_stamp_to(struct output *, size_t end, uint64_t timestamp, enum durability need,
+		     const struct frontier *);
 static inline void
-output_stamp(struct output *o, uint64_t timestamp, uint64_t frontier)
+output_stamp(struct output *o, uint64_t timestamp, enum durability need, const struct frontier *frontier)
 {
-	output_stamp_to(o, o->writer.size, timestamp, frontier);
+	output_stamp_to(o, o->writer.size, timestamp, need, frontier);
 }
-/* Releases what depends on timestamps up to `frontier`. */
-void output_release(struct output *, uint64_t frontier);
+/* The same for what depends on nothing of its own. */
+static inline void
+output_stamp_free(struct output *o)
+{
+	static const struct frontier nothing;
+	output_stamp(o, 0, DURABILITY_DEFAULT, &nothing);
+}
+/* Releases what the frontiers have reached. */
+void output_release(struct output *, const struct frontier *);
 static inline bool
 output_is_held(const struct output *o)
 {
 	return o->mark_count > 0;
 }
-/* The timestamp that the first held byte waits for. Only if something is held. */
-static inline uint64_t
-output_held_for(const struct output *o)
+/* Whether the frontiers have reached what the first held byte waits for. Only if something is held. */
+static inline bool
+output_may_go_on(const struct output *o, const struct frontier *frontier)
 {
-	return o->marks[0].timestamp;
+	return o->marks[0].timestamp <= frontier->reached[o->marks[0].need];
 }
 /* Unsent bytes, held or not. */
 static inline size_t

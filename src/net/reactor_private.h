@@ -83,12 +83,13 @@ struct reactor {
 	size_t argument_count, argument_capacity;
 
 	/* replies */
-	uint64_t frontier;   /* timestamps up to it may leave, as of the last look */
-	int policy;          /* the enum config_sync for which it was read */
-	uint64_t walked;     /* the frontier with which `held` was last walked */
-	uint64_t newest;     /* newest timestamp any reply has carried */
-	uint64_t sync_asked; /* a sync has been started for timestamps up to it */
-	bool sync_due;       /* a sync waits for the end of the present input, since sync_due_since_ns */
+	struct frontier frontier; /* as of the last look */
+	int policy;               /* the enum config_sync for which it was read */
+	struct frontier walked;   /* with which `held` was last walked */
+	uint64_t newest;          /* newest timestamp any reply has carried */
+	uint64_t newest_to_sync;  /* the newest that a reply wanted on the disk, whatever the policy */
+	uint64_t sync_asked;      /* a sync has been started for timestamps up to it */
+	bool sync_due;            /* a sync waits for the end of the present input, since sync_due_since_ns */
 	uint64_t sync_due_since_ns;
 	uint64_t last_error_ms;
 	bool failure_logged;

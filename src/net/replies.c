@@ -2,6 +2,7 @@
 #include "net/replies.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/epoll.h>
 
 #include "config/config.h"
@@ -24,30 +25,56 @@ static const uint64_t sync_delay_max_ns = 1000000;
 
 /* ---- the frontier ---- */
 
+/* How far `appendfsync` lets replies leave. */
 static uint64_t
-read_frontier(struct reactor *r)
+by_policy(const struct reactor *r, uint64_t written, uint64_t durable)
 {
-	struct net *net = r->net;
-	int sync = (int)__atomic_load_n(&net->config->sync, __ATOMIC_RELAXED);
-	r->policy = sync;
-	if (sync == CONFIG_SYNC_ALWAYS)
-		return sett_engine_durable(net->engine);
-	uint64_t written = sett_engine_written(net->engine);
-	if (sync == CONFIG_SYNC_EVERYSEC && written > r->frontier &&
-	    sett_engine_sync_lag_ns(net->engine) > sync_lag_max_ns) {
-		uint64_t durable = sett_engine_durable(net->engine);
-		return durable > r->frontier ? durable : r->frontier;
-	}
+	uint64_t before = r->frontier.reached[DURABILITY_DEFAULT];
+	if (r->policy == CONFIG_SYNC_ALWAYS)
+		return durable;
+	if (r->policy == CONFIG_SYNC_EVERYSEC && written > before &&
+	    sett_engine_sync_lag_ns(r->net->engine) > sync_lag_max_ns)
+		return durable > before ? durable : before;
 	return written;
 }
 
-uint64_t
+static struct frontier
+read_frontier(struct reactor *r)
+{
+	struct net *net = r->net;
+	uint64_t durable = sett_engine_durable(net->engine), written = sett_engine_written(net->engine);
+	r->policy = (int)__atomic_load_n(&net->config->sync, __ATOMIC_RELAXED);
+	return (struct frontier){{[DURABILITY_DEFAULT] = by_policy(r, written, durable),
+				  [DURABILITY_WRITTEN] = written,
+				  [DURABILITY_SYNC] = durable}};
+}
+
+static bool
+is_same(const struct frontier *a, const struct frontier *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+const struct frontier *
 replies_frontier(struct reactor *r)
 {
 	/* CONFIG SET appendfsync: what was enough for the old policy may not be for the new one. */
 	if (r->policy != (int)__atomic_load_n(&r->net->config->sync, __ATOMIC_RELAXED))
 		r->frontier = read_frontier(r);
-	return r->frontier;
+	return &r->frontier;
+}
+
+/* What was appended to the output, up to `end` bytes of the writer, depends on `timestamp`. */
+static void
+stamp(struct reactor *r, struct connection *c, size_t end, uint64_t timestamp)
+{
+	/* relaxed: one request's effect, seen by those behind it on the same thread */
+	enum durability need = __atomic_load_n(&c->client.durability, __ATOMIC_RELAXED);
+	if (timestamp > r->newest)
+		r->newest = timestamp;
+	output_stamp_to(&c->output, end, timestamp, need, replies_frontier(r));
+	if (__builtin_expect(c->output.awaits_sync > r->newest_to_sync, 0))
+		r->newest_to_sync = c->output.awaits_sync;
 }
 
 /* There is no look at the clock unless somebody wants to know. */
@@ -84,7 +111,8 @@ replies_start_sync(struct reactor *r, bool busy)
 	struct net *net = r->net;
 	uint64_t now = loop_now_ns(r->loop);
 	bool always = __atomic_load_n(&net->config->sync, __ATOMIC_RELAXED) == CONFIG_SYNC_ALWAYS;
-	if (!always || r->newest <= r->sync_asked || r->newest > sett_engine_written(net->engine)) {
+	uint64_t wanted = always ? r->newest : r->newest_to_sync;
+	if (wanted <= r->sync_asked || wanted > sett_engine_written(net->engine)) {
 		r->sync_due = false;
 		return;
 	}
@@ -93,8 +121,8 @@ replies_start_sync(struct reactor *r, bool busy)
 	r->sync_due = busy && now - r->sync_due_since_ns < sync_delay_max_ns;
 	if (r->sync_due)
 		return;
-	r->sync_asked = r->newest;
-	if (r->newest > sett_engine_durable(net->engine))
+	r->sync_asked = wanted;
+	if (wanted > sett_engine_durable(net->engine))
 		sett_engine_start_sync(net->engine);
 }
 
@@ -126,9 +154,7 @@ stamp_message(struct reactor *r, struct connection *c, uint64_t timestamp)
 		close_without_memory(r, c);
 		return;
 	}
-	if (timestamp > r->newest)
-		r->newest = timestamp;
-	output_stamp(&c->output, timestamp, replies_frontier(r));
+	stamp(r, c, c->output.writer.size, timestamp);
 	/* While a piece is made, the rest of the output belongs to the pool (the next message, or the cron, checks). */
 	if (c->state != CONNECTION_READING)
 		slow_reader_check(r, c);
@@ -224,9 +250,7 @@ replies_finish_request(struct reactor *r, struct connection *c, uint64_t reply_s
 		close_without_memory(r, c);
 		return;
 	}
-	if (release > r->newest)
-		r->newest = release;
-	output_stamp_to(&c->output, reply_end, release, replies_frontier(r));
+	stamp(r, c, reply_end, release);
 	connection_consume(c);
 	slow_reader_check(r, c);
 	connections_queue_send(r, c);
@@ -279,7 +303,7 @@ send_sources(struct reactor *r, struct connection *c)
 static void
 send_connection(struct reactor *r, struct connection *c)
 {
-	output_release(&c->output, r->frontier);
+	output_release(&c->output, &r->frontier);
 	if (output_is_held(&c->output) != list_is_linked(&c->held_link)) {
 		if (output_is_held(&c->output))
 			list_append(&r->held, &c->held_link);
@@ -309,12 +333,12 @@ send_connection(struct reactor *r, struct connection *c)
 static void
 send_queued(struct reactor *r)
 {
-	uint64_t frontier = r->frontier = read_frontier(r);
-	if (frontier != r->walked) {
-		r->walked = frontier;
+	r->frontier = read_frontier(r);
+	if (!is_same(&r->frontier, &r->walked)) {
+		r->walked = r->frontier;
 		for (struct list_link *l = r->held.next; l != &r->held; l = l->next) {
 			struct connection *c = list_entry(l, struct connection, held_link);
-			if (output_held_for(&c->output) <= frontier)
+			if (output_may_go_on(&c->output, &r->frontier))
 				connections_queue_send(r, c);
 		}
 	}
@@ -337,7 +361,8 @@ replies_send(struct reactor *r)
 	if (!holding)
 		return;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* partner: replies_on_progress */
-	if (read_frontier(r) != r->frontier)
+	struct frontier now = read_frontier(r);
+	if (!is_same(&now, &r->frontier))
 		loop_wake(r->loop); /* it moved in between: once more, at once */
 }
 

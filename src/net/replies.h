@@ -2,8 +2,8 @@
  * On the reactor's thread, except where said.
  *
  * Invariants:
- * - (I1) A reply leaves only when its timestamp is written (`everysec`, `no`) or durable (`always`): only
- *   replies_send calls connection_send, after output_release with a frontier read from the engine.
+ * - (I1) A reply leaves only when its timestamp is written (`everysec`, `no`) or durable (`always`), or what its client
+ *   has asked for instead (DURABILITY): only replies_send calls connection_send, after output_release with a frontier read from the engine.
  * - No wake-up for held replies is lost. The reactor sets `holding`, fences, reads the frontier again; the engine
  *   moves the frontier, replies_on_progress fences and reads `holding`. One of the two sees the other.
  *
@@ -21,6 +21,7 @@
 
 struct reactor;
 struct connection;
+struct frontier;
 
 /* The connection's next request has been answered: its reply lies in the output, up to `reply_end` bytes of the
  * writer, from stream position `start` on; it depends on timestamp `release`. Closes the connection if there was no
@@ -33,10 +34,11 @@ void replies_push(struct reactor *, struct connection *, struct bytes message, u
 /* What was held back to come behind a reply follows now. May close the connection. */
 void replies_add_pushes(struct reactor *, struct connection *);
 /* A frontier that was read for the present sync policy. */
-uint64_t replies_frontier(struct reactor *);
+const struct frontier *replies_frontier(struct reactor *);
 /* Writes all commits that replies wait for to the log. */
 void replies_write_commits(struct reactor *);
-/* Under `always`: starts a sync for what is written and was not synced, whoever wrote it. If connections had input in
+/* Under `always`: starts a sync for what is written and was not synced, whoever wrote it; else for what clients with
+ * DURABILITY SYNC wait for. If connections had input in
  * this tick (`busy`), the next tick will probably commit more, so the sync waits for that, within a bound. */
 void replies_start_sync(struct reactor *, bool busy);
 /* Sends what may leave, and makes sure that the reactor is woken for the rest. */

@@ -188,7 +188,7 @@ refuse_input(struct reactor *r, struct connection *c)
 	log_sink_printf(&r->net->sink, LOG_LEVEL_VERBOSE, "Protocol error (%s) from client: id=%llu addr=%s",
 			c->parser.error, (unsigned long long)c->client.id, c->client.address);
 	resp_error_format(&c->output.writer, "ERR %s", c->parser.error);
-	output_stamp(&c->output, 0, replies_frontier(r));
+	output_stamp_free(&c->output);
 	connections_queue_send(r, c);
 }
 

@@ -126,13 +126,14 @@ wake_reactor(void *arg, unsigned reactor)
 }
 
 static void
-start_engine(struct world *w)
+start_engine(struct world *w, const char *policy)
 {
 	struct server *server = &w->base.server;
 	struct sett_error error;
 	struct sett_options options = {.vfs = w->base.vfs,
 				       .seed = 1,
-				       .sync = SETT_SYNC_ALWAYS,
+				       .sync = strcmp(policy, "always") == 0 ? SETT_SYNC_ALWAYS
+									     : SETT_SYNC_NO,
 				       .on_progress = on_progress,
 				       .on_progress_arg = w};
 	char *arguments[] = {(char *)"sett-server",
@@ -143,7 +144,7 @@ start_engine(struct world *w)
 			     (char *)"--io-threads",
 			     (char *)"2",
 			     (char *)"--appendfsync",
-			     (char *)"always"};
+			     (char *)policy};
 
 	*server = (struct server){.clock = sett_system_clock(), .commands = &sett_commands};
 	cr_assert_eq(config_load(sizeof(arguments) / sizeof(arguments[0]), arguments, &server->config,
@@ -266,7 +267,7 @@ run(struct world *w, int fd, const char *text, unsigned commands)
 }
 
 static struct world *
-open_world(void)
+open_world_with(const char *policy)
 {
 	struct world *w = calloc(1, sizeof(*w));
 
@@ -276,11 +277,17 @@ open_world(void)
 	snprintf(w->directory, sizeof(w->directory), "/tmp/sett-held-XXXXXX");
 	cr_assert_not_null(mkdtemp(w->directory));
 	snprintf(w->path, sizeof(w->path), "%s/socket", w->directory);
-	start_engine(w);
+	start_engine(w, policy);
 	start_net(w);
 	for (int i = 0; i < PROBES; i++)
 		w->probes[i] = dial(w);
 	return w;
+}
+
+static struct world *
+open_world(void)
+{
+	return open_world_with("always");
 }
 
 static void
@@ -596,6 +603,69 @@ Test(held_sync, replies_that_depend_on_nothing_new_leave_at_once)
 	vfs_memory_hold_sync(w->base.vfs, false);
 	expect(writer, "+OK\r\n");
 	close(writer);
+	close(reader);
+	close_world(w);
+}
+
+/* Nothing syncs by itself here, so what comes at last comes because it was asked for. */
+Test(held_sync, who_wants_commits_on_the_disk_hears_of_none_before)
+{
+	struct world *w = open_world_with("no");
+	int careful = dial(w), other = dial(w);
+
+	put(careful, "DURABILITY SYNC\r\nDURABILITY\r\n");
+	expect(careful, "+OK\r\n$4\r\nsync\r\n");
+	vfs_memory_hold_sync(w->base.vfs, true);
+	run(w, careful, "SET k new\r\n", 1);
+	expect_nothing(careful, "SET");
+	put(other, "GET k\r\nSET k newer\r\n");
+	expect(other, "$3\r\nnew\r\n+OK\r\n");
+	run(w, careful, "GET k\r\n", 1);
+	expect_nothing(careful, "GET");
+	expect_after_cut(w, "k", "$-1\r\n");
+	vfs_memory_hold_sync(w->base.vfs, false);
+	expect(careful, "+OK\r\n$5\r\nnewer\r\n");
+	expect_after_cut(w, "k", "$5\r\nnewer\r\n");
+	close(careful);
+	close(other);
+	close_world(w);
+}
+
+Test(held_sync, a_choice_of_durability_is_for_the_requests_behind_it)
+{
+	struct world *w = open_world_with("no");
+	int fd = dial(w);
+
+	vfs_memory_hold_sync(w->base.vfs, true);
+	run(w, fd, "SET a 1\r\nDURABILITY SYNC\r\nSET b 1\r\nDURABILITY DEFAULT\r\nSET c 1\r\n", 5);
+	expect(fd, "+OK\r\n+OK\r\n");
+	expect_nothing(fd, "SET b");
+	vfs_memory_hold_sync(w->base.vfs, false);
+	expect(fd, "+OK\r\n+OK\r\n+OK\r\n");
+	vfs_memory_hold_sync(w->base.vfs, true);
+	put(fd, "SET d 1\r\nDURABILITY\r\n");
+	expect(fd, "+OK\r\n$7\r\ndefault\r\n");
+	vfs_memory_hold_sync(w->base.vfs, false);
+	close(fd);
+	close_world(w);
+}
+
+Test(held_sync, who_is_content_with_the_file_waits_for_no_sync_and_others_do)
+{
+	struct world *w = open_world();
+	int hasty = dial(w), reader = dial(w);
+
+	put(hasty, "DURABILITY written\r\n");
+	expect(hasty, "+OK\r\n");
+	vfs_memory_hold_sync(w->base.vfs, true);
+	put(hasty, "INCR n\r\nDURABILITY SOON\r\nDURABILITY SYNC now\r\n");
+	expect(hasty,
+	       ":1\r\n-ERR syntax error\r\n-ERR wrong number of arguments for 'durability' command\r\n");
+	run(w, reader, "GET n\r\n", 1);
+	expect_nothing(reader, "GET");
+	vfs_memory_hold_sync(w->base.vfs, false);
+	expect(reader, "$1\r\n1\r\n");
+	close(hasty);
 	close(reader);
 	close_world(w);
 }

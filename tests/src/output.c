@@ -8,7 +8,15 @@ static void
 append(struct output *o, const char *text, uint64_t timestamp, uint64_t frontier)
 {
 	resp_raw(&o->writer, text, strlen(text));
-	output_stamp(o, timestamp, frontier);
+	struct frontier reached = {{[DURABILITY_DEFAULT] = frontier}};
+	output_stamp(o, timestamp, DURABILITY_DEFAULT, &reached);
+}
+
+static void
+release(struct output *o, uint64_t frontier)
+{
+	struct frontier reached = {{[DURABILITY_DEFAULT] = frontier}};
+	output_release(o, &reached);
 }
 
 Test(output, what_depends_on_nothing_leaves_at_once_and_not_past_what_is_held)
@@ -21,10 +29,10 @@ Test(output, what_depends_on_nothing_leaves_at_once_and_not_past_what_is_held)
 	append(&o, "cc", 6, 5);
 	append(&o, "dd", 0, 5);
 	cr_assert_eq(output_sendable(&o), 4);
-	cr_assert(output_is_held(&o) && output_held_for(&o) == 6);
-	output_release(&o, 5);
+	cr_assert(output_is_held(&o));
+	release(&o, 5);
 	cr_assert_eq(output_sendable(&o), 4);
-	output_release(&o, 6);
+	release(&o, 6);
 	cr_assert_eq(output_sendable(&o), 8);
 	cr_assert(!output_is_held(&o));
 	output_free(&o);
@@ -40,20 +48,21 @@ Test(output, positions_survive_consumption)
 	output_consume(&o, 3);
 	cr_assert_eq(output_sendable(&o), 1);
 	cr_assert_eq(output_pending(&o), 9);
-	output_release(&o, 1);
+	release(&o, 1);
 	cr_assert_eq(output_sendable(&o), 5);
 	cr_assert_eq(memcmp(o.writer.data + o.sent, "abbbb", 5), 0);
 	output_consume(&o, 5);
 	cr_assert_eq(output_sendable(&o), 0);
-	output_release(&o, 2);
+	release(&o, 2);
 	output_consume(&o, 4);
 	cr_assert_eq(output_pending(&o), 0);
 	cr_assert_eq(o.base, 12);
 	output_free(&o);
 }
 
-/* Model: every byte carries the largest timestamp up to it; a byte is sendable only if that is reached. With
- * the queue full a byte may wait for more, never for less. */
+/* Model: every byte needs, in each place, the largest timestamp that a reply up to it needs there; a byte is sendable only
+ * if all are reached. With the queue full a byte may wait for more, never for less, and what it waits for on the disk is
+ * known. */
 Test(output, a_random_run_never_releases_too_early_and_in_the_end_everything)
 {
 	enum { REPLIES = 20000 };
@@ -61,34 +70,64 @@ Test(output, a_random_run_never_releases_too_early_and_in_the_end_everything)
 	random_seed(&random, 7);
 	struct output o;
 	output_init(&o);
-	static uint64_t needs[REPLIES * 8]; /* by stream position */
-	uint64_t total = 0, taken = 0, clock = 0, frontier = 0;
+	static struct frontier needs[REPLIES * 8]; /* by stream position */
+	struct frontier reached = {{0}}, need = {{0}};
+	uint64_t total = 0, taken = 0, clock = 0;
 	for (int i = 0; i < REPLIES; i++) {
 		size_t size = random_below(&random, 8);
+		enum durability where =
+			i < REPLIES / 2 ? DURABILITY_DEFAULT : random_below(&random, DURABILITIES);
 		uint64_t timestamp =
 			random_below(&random, 3) == 0 ? 0 : clock - random_below(&random, 5) % (clock + 1);
 		if (random_below(&random, 2) == 0)
 			timestamp = ++clock;
-		uint64_t need = total > 0 && needs[total - 1] > timestamp ? needs[total - 1] : timestamp;
+		if (timestamp > need.reached[where])
+			need.reached[where] = timestamp;
 		for (size_t k = 0; k < size; k++)
 			needs[total++] = need;
 		resp_raw(&o.writer, "xxxxxxxx", size);
-		output_stamp(&o, timestamp, frontier);
+		output_stamp(&o, timestamp, where, &reached);
+		cr_assert_geq(o.awaits_sync, o.marks[0].need == DURABILITY_SYNC ? o.marks[0].timestamp : 0);
 		if (random_below(&random, 10) == 0) {
-			frontier += random_below(&random, clock - frontier + 1);
-			output_release(&o, frontier);
+			/* As in the engine: what is on the disk is written, and the policy lies between. */
+			uint64_t *at = reached.reached;
+			at[DURABILITY_WRITTEN] += random_below(&random, clock - at[DURABILITY_WRITTEN] + 1);
+			at[DURABILITY_SYNC] +=
+				random_below(&random, at[DURABILITY_WRITTEN] - at[DURABILITY_SYNC] + 1);
+			at[DURABILITY_DEFAULT] = at[DURABILITY_SYNC];
+			output_release(&o, &reached);
 		}
 		size_t sendable = output_sendable(&o);
-		if (sendable > 0)
-			cr_assert_leq(needs[taken + sendable - 1], frontier);
+		for (size_t k = 0; sendable > 0 && k < DURABILITIES; k++)
+			cr_assert_leq(needs[taken + sendable - 1].reached[k], reached.reached[k]);
 		size_t size_out = random_below(&random, sendable + 1);
 		output_consume(&o, size_out);
 		taken += size_out;
 		cr_assert_eq(output_pending(&o), total - taken);
 	}
-	output_release(&o, clock);
+	output_release(&o, &(struct frontier){{clock, clock, clock}});
 	cr_assert_eq(output_sendable(&o), total - taken);
 	cr_assert(!output_is_held(&o));
+	output_free(&o);
+}
+
+/* A full queue of unlike marks: those that become one want the more of both. */
+Test(output, merged_marks_want_what_both_want)
+{
+	struct output o;
+	output_init(&o);
+	struct frontier reached = {{0}};
+	for (uint64_t t = 1; t <= 3 * OUTPUT_MARKS; t++) {
+		resp_raw(&o.writer, "x", 1);
+		output_stamp(&o, t, t % 2 == 0 ? DURABILITY_SYNC : DURABILITY_DEFAULT, &reached);
+	}
+	reached.reached[DURABILITY_DEFAULT] = reached.reached[DURABILITY_WRITTEN] = 3 * OUTPUT_MARKS;
+	output_release(&o, &reached);
+	cr_assert_leq(output_sendable(&o), 1);
+	cr_assert_eq(o.awaits_sync, 3 * OUTPUT_MARKS);
+	reached.reached[DURABILITY_SYNC] = 3 * OUTPUT_MARKS;
+	output_release(&o, &reached);
+	cr_assert_eq(output_sendable(&o), 3 * OUTPUT_MARKS);
 	output_free(&o);
 }
 
@@ -102,7 +141,7 @@ Test(output, a_full_queue_delays_no_reply_by_more_than_a_small_part)
 		append(&o, "x", t, 0);
 		if (t <= OUTSTANDING)
 			continue;
-		output_release(&o, t - OUTSTANDING);
+		release(&o, t - OUTSTANDING);
 		taken += output_sendable(&o);
 		output_consume(&o, output_sendable(&o));
 		cr_assert_leq(taken, t - OUTSTANDING);
@@ -147,7 +186,7 @@ Test(output, a_stream_takes_its_turn_between_the_bytes_around_it)
 	append(&o, "\r\n$9\r\n\r\nbb", 1, 0);
 	cr_assert_eq(output_sendable(&o), 0);
 	cr_assert_null(output_ready_stream(&o));
-	output_release(&o, 1);
+	release(&o, 1);
 	cr_assert_eq(output_sendable(&o), 4);
 	cr_assert_null(output_ready_stream(&o));
 	output_consume(&o, 4);
@@ -174,7 +213,7 @@ Test(output, a_stream_waits_for_its_reply_even_if_all_before_it_has_left)
 	append(&o, "\r\n", 1, 0);
 	cr_assert_null(output_ready_stream(&o));
 	cr_assert_eq(output_sendable(&o), 0);
-	output_release(&o, 1);
+	release(&o, 1);
 	cr_assert_not_null(output_ready_stream(&o));
 	output_free(&o);
 }

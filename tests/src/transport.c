@@ -131,7 +131,7 @@ Test(transport, a_connection_uses_nothing_but_the_transport)
 	cr_assert_eq(connection_waiting_input(c), 3);
 
 	resp_raw(&c->output.writer, "+PONG\r\n", 7);
-	output_stamp(&c->output, 0, 0);
+	output_stamp_free(&c->output);
 	for (int i = 0; i < 3 && output_pending(&c->output) > 0; i++) {
 		cr_assert(connection_send(c, &size));
 		c->writable = true;

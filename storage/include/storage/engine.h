@@ -116,7 +116,7 @@ int sett_engine_write(struct sett_engine *);
 /* The same, but under SETT_SYNC_ALWAYS no sync begins for it before sett_engine_start_sync, or a second
  * later: for who expects to write more at once, as every sync costs time of the processor too. */
 int sett_engine_write_unsynced(struct sett_engine *);
-/* Under SETT_SYNC_ALWAYS: what is written now will be durable soon. Does not wait. */
+/* What is written now will be durable soon, whatever the policy. Does not wait. */
 void sett_engine_start_sync(struct sett_engine *);
 /* Writes and syncs: on success every commit visible at the call is durable. Blocks for the disk. */
 int sett_engine_sync(struct sett_engine *, struct sett_error *);
