@@ -301,6 +301,7 @@ def main():
 				rounds += 1
 			check_own(path)
 			check_events(path)
+			Client(path).ask("INFO") # looks into all rooms, which must outlive the thread that did
 			check_slow(path)
 			check_busy(path)
 		finally:

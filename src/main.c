@@ -566,7 +566,7 @@ stop(struct program *p)
 	bool ok = true;
 	__atomic_store_n(&s->stopping, true, __ATOMIC_RELAXED);
 	metrics_stop(p->metrics);
-	follower_destroy(s->follower);
+	follower_stop(s->follower);
 	if (s->replication != NULL)
 		replication_end(s->replication);
 	if (p->serves)
@@ -577,6 +577,7 @@ stop(struct program *p)
 	evictor_destroy(s->evictor);
 	expirer_destroy(s->expirer);
 	memory_keeper_stop(p->memory_keeper);
+	follower_destroy(s->follower);
 	command_stats_destroy(s->command_stats);
 	accesses_destroy(s->accesses);
 	slowlog_destroy(s->slowlog);

@@ -1,6 +1,7 @@
 /* See follower.h. */
 #include "moving/follower.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -716,7 +717,7 @@ follower_start(struct follower *f)
 }
 
 void
-follower_destroy(struct follower *f)
+follower_stop(struct follower *f)
 {
 	if (f == NULL)
 		return;
@@ -728,6 +729,15 @@ follower_destroy(struct follower *f)
 	mutex_unlock(&f->lock);
 	if (f->has_thread)
 		thread_join(f->thread);
+	f->has_thread = false;
+}
+
+void
+follower_destroy(struct follower *f)
+{
+	if (f == NULL)
+		return;
+	assert(!f->has_thread);
 	master_stream_close(&f->stream);
 	if (f->wake >= 0)
 		close(f->wake);

@@ -40,7 +40,9 @@ bool follower_is_wanted(struct config *);
 int follower_create(struct server *, struct follower **ret, struct sett_error *);
 /* Begins to follow. The server has all its rooms, and serves. SETT_NO_MEMORY, SETT_IO. */
 int follower_start(struct follower *);
-/* NULL is fine. Before the rooms that commands use. */
+/* Ends its thread; commands may still ask it. NULL is fine. */
+void follower_stop(struct follower *);
+/* Once no thread runs commands any more, before the rooms that they use. It was stopped, or never started; NULL is fine. */
 void follower_destroy(struct follower *);
 
 /* For REPLICAOF, in its transaction: from its commit on this master is followed; none if the host is empty. Whose size is
