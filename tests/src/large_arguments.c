@@ -263,8 +263,8 @@ Test(large_arguments, only_values_that_are_stored_whole)
 					 "CONFIG SET x", "MGET",     "COMMAND GETKEYS SET k",
 					 "CONFIG",       "PING"};
 	/* Refused without a look at it. */
-	static const char *const dropped[] = {"",         "NOSUCH",  "NOSUCH k", "CONFIG NOSUCH", "GET",
-					      "GETSET k", "SETNX k", "APPEND k", "ECHO"};
+	static const char *const dropped[] = {"NOSUCH",   "NOSUCH k", "CONFIG NOSUCH", "GET",
+					      "GETSET k", "SETNX k",  "APPEND k",      "ECHO"};
 	for (size_t i = 0; i < sizeof(yes) / sizeof(yes[0]); i++)
 		cr_assert_eq(way_of(f, yes[i], yes_total[i], BIG), ARGUMENT_BODY, "%s", yes[i]);
 	for (size_t i = 0; i < sizeof(no) / sizeof(no[0]); i++)
@@ -272,6 +272,7 @@ Test(large_arguments, only_values_that_are_stored_whole)
 	for (size_t i = 0; i < sizeof(dropped) / sizeof(dropped[0]); i++)
 		cr_assert_eq(way_of(f, dropped[i], 5, BIG), ARGUMENT_DROPPED, "%s", dropped[i]);
 	cr_assert_eq(way_of(f, "ECHO", 2, BIG), ARGUMENT_WHOLE);
+	cr_assert_eq(way_of(f, "", 5, BIG), ARGUMENT_WHOLE, "a name");
 	cr_assert_eq(way_of(f, "SET k", 3, 1023), ARGUMENT_WHOLE, "below value-threshold");
 	/* A key's text that is too long to stand elsewhere stands before the value. */
 	for (size_t size = 65536 - 64; size < 65536 - 62; size++) {
