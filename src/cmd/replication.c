@@ -263,8 +263,8 @@ answer_or_wait(struct command_context *c, const struct ack_wish *wish, int64_t t
 	struct ack_count count;
 	if (!acks_count(c->server->replication, wish, &count) && !c->in_multi) {
 		uint64_t now = clock_monotonic_ns(c->server->clock);
-		c->client->wait_until_ns = timeout_ms == 0 ? 0 : now + (uint64_t)timeout_ms * 1000000;
-		int status = acks_wait(c->server->replication, c->client, wish);
+		uint64_t until_ns = timeout_ms == 0 ? 0 : now + (uint64_t)timeout_ms * 1000000;
+		int status = acks_wait(c->server->replication, c->client, wish, until_ns);
 		return status == SETT_OK ? OUTCOME_BLOCKED : status;
 	}
 	if (wish->durable) {

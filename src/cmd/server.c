@@ -230,8 +230,7 @@ command_shutdown(struct command_context *c)
 	if (c->in_multi && !request.now)
 		return context_error(
 			c, "ERR SHUTDOWN without NOW or ABORT isn't allowed for DENY BLOCKING client");
-	c->client->wait_until_ns = 0;
-	int status = acks_wait(c->server->replication, c->client, &(struct ack_wish){.shutdown = true});
+	int status = acks_wait(c->server->replication, c->client, &(struct ack_wish){.shutdown = true}, 0);
 	if (status != SETT_OK)
 		return status;
 	shutdown_ask(shutdown,

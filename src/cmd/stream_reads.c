@@ -437,8 +437,8 @@ claim_idle(struct command_context *c, const struct xread *x, struct xread_stream
 	int status = g->pending > STREAM_LONG_PENDING && (g->oldest == 0 || most > STREAM_LONG_PENDING)
 		? context_enter_long_lane(c)
 		: SETT_OK;
-	/* Again if some were deleted: others may be as old. Each time fewer are pending that old; with CLAIM 0 those that were
-	 * claimed just now are, too. */
+	/* Again if some were deleted: others may be as old. Each time fewer are pending that old. With CLAIM 0 those that were
+	 * claimed just now are, too, so it goes on until there is one. */
 	do {
 		before = *ret;
 		if (status == SETT_OK)
@@ -448,7 +448,7 @@ claim_idle(struct command_context *c, const struct xread *x, struct xread_stream
 			status = use_group_consumer(c, g, x->group[1], true, &consumer);
 		for (size_t i = 0; i < count && status == SETT_OK; i++)
 			status = claim_entry(c, g, consumer, &list[i], ret);
-	} while (status == SETT_OK && *ret - before < count && x->claim_idle_ms > 0);
+	} while (status == SETT_OK && *ret - before < count && (x->claim_idle_ms > 0 || *ret == 0));
 	return status;
 }
 

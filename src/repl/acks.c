@@ -1,6 +1,7 @@
 /* See acks.h. */
 #include "repl/acks.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "repl/private.h"
@@ -49,9 +50,10 @@ refuse_locked(struct ack_wait *w)
 }
 
 int
-acks_wait(struct replication *r, struct client *client, const struct ack_wish *wish)
+acks_wait(struct replication *r, struct client *client, const struct ack_wish *wish, uint64_t until_ns)
 {
 	struct ack_wait *w = malloc(sizeof(*w));
+	assert(client->ack_wait == NULL && client->waiter == NULL);
 	/* Nobody else looks whether what was written here is durable. */
 	int status = w != NULL ? keeper_start(r) : SETT_NO_MEMORY;
 	if (status != SETT_OK) {
@@ -60,6 +62,8 @@ acks_wait(struct replication *r, struct client *client, const struct ack_wish *w
 	}
 	*w = (struct ack_wait){.replication = r, .client = client, .wish = *wish};
 	client->ack_wait = w;
+	client->wait_until_ns = until_ns;
+	client->wait_wake_ns = 0;
 	mutex_lock(&r->lock);
 	list_append(&r->ack_waits, &w->link);
 	/* While writes are held the hold's own question is the last one: with each the stream would grow. */

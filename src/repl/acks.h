@@ -26,8 +26,9 @@ struct ack_count {
 };
 /* How many have it now. True: it is enough. */
 bool acks_count(struct replication *, const struct ack_wish *, struct ack_count *ret);
-/* Makes the client a waiter, and asks replicas; its request then answers that it is blocked. SETT_NO_MEMORY. */
-int acks_wait(struct replication *, struct client *, const struct ack_wish *);
+/* Makes the client a waiter until that time (monotonic; 0: for ever), and asks replicas; its request then answers that it is
+ * blocked. SETT_NO_MEMORY. */
+int acks_wait(struct replication *, struct client *, const struct ack_wish *, uint64_t until_ns);
 /* Ends the client's wait, if nobody else has: else its message follows, or was posted. On its reactor. */
 bool acks_end(struct client *);
 /* The server has become a replica: ends all, with an error, and closes the connections, as Redis does. */

@@ -233,7 +233,7 @@ static int
 park(struct command_context *c, const struct wait_request *request, uint64_t until_ns)
 {
 	struct client *client = c->client;
-	waiting_free(client->waiter); /* of an earlier run */
+	assert(client->waiter == NULL); /* one of an earlier run was freed when that was lost */
 	client->waiter = waiting_prepare(c->server->waiting, client, request);
 	if (client->waiter == NULL)
 		return SETT_NO_MEMORY;

@@ -279,6 +279,17 @@ runner_must_wait(struct runner_thread *t, struct client *client)
 					: REQUEST_MUST_WAIT;
 }
 
+/* The run is lost: the wait that it prepared does not begin, and its moment wakes nobody. */
+static void
+forget_wait(struct command_context *c)
+{
+	if (c->served != NULL)
+		return; /* its wait goes on */
+	waiting_free(c->client->waiter);
+	c->client->waiter = NULL;
+	c->client->wait_wake_ns = 0;
+}
+
 static enum request_result
 run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 {
@@ -294,6 +305,7 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 				sett_txn_release_claim(t->txn);
 			return REQUEST_DONE;
 		}
+		refuser = NULL; /* one of the run before is gone */
 		status = try_once(t, c, &refuser, ret_release);
 		if (status == SETT_OK)
 			break;
@@ -307,6 +319,7 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 		c->reply->protocol = c->client->protocol;
 		if (status == OUTCOME_BLOCKED)
 			break;
+		forget_wait(c);
 		if (status == OUTCOME_LONG)
 			return REQUEST_MUST_WAIT_LONG;
 		if (status == OUTCOME_PAUSED)

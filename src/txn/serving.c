@@ -162,6 +162,7 @@ void
 serving_wake(struct runner_thread *t, struct client *client)
 {
 	struct wait_again again = again_by(t);
+	assert(client->ack_wait == NULL); /* such a wait has no moment at which it is woken */
 	waiting_wake(client->waiter, client->wait_wake_ns, &again);
 	serving_run(t);
 }

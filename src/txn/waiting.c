@@ -525,6 +525,7 @@ void
 waiting_wake(struct waiter *w, uint64_t wake_ns, const struct wait_again *again)
 {
 	mutex_lock(&w->table->lock);
+	assert(w->state != WAITER_PREPARED);
 	bool is_due = w->state != WAITER_OVER && w->wake_ns != 0 && w->wake_ns <= wake_ns;
 	for (size_t i = 0; is_due && i < w->place_count; i++) {
 		again->key(again->arg, w->db, w->places[i].key);

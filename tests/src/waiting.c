@@ -422,6 +422,41 @@ Test(waiting, a_wait_that_ends_with_news_under_way_is_over_when_they_have_come)
 	close_both(f);
 }
 
+/* A run that found nothing lost to a commit, and the next one found an entry. Of the lost run nothing is left that could
+ * wake a later wait: its keys are those of a request that is gone. */
+Test(waiting, a_run_that_lost_leaves_no_moment_behind)
+{
+	static const char *const waits[] = {"WAIT 1 0", "WAITAOF 0 1 0"};
+	struct fixture *f = open_both();
+	struct step add = {.f = f, .line = "XADD s 2-1 c d", .expected = "$3\r\n2-1\r\n"};
+	begin_claims(f);
+	sync_point_arm(&(struct sync_point){.name = "wait: nothing was found", .run = run_step, .arg = &add});
+	EXPECT(f, 0, "XREADGROUP GROUP g two CLAIM 20000 BLOCK 0 STREAMS s >",
+	       "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*4\r\n$3\r\n2-1\r\n*2\r\n$1\r\nc\r\n$1\r\nd\r\n:0\r\n:0");
+	cr_assert_eq(add.ran, 1);
+	cr_assert_null(f->clients[0].waiter);
+	for (int i = 0; i < 2; i++) {
+		begin_wait(f, 0, waits[i]);
+		cr_assert_eq(f->clients[0].wait_wake_ns, 0);
+		cr_assert(f->handler.end_wait(f->handler.arg, &f->clients[0], WAIT_TIMED_OUT));
+		fixture_waits_over[f->clients[0].id]++;
+		expect_told(f, 0, i == 0 ? ":0\r\n" : "*2\r\n:0\r\n:0\r\n");
+	}
+	close_both(f);
+}
+
+/* Each wait sets both of its moments. */
+Test(waiting, a_wait_for_replicas_is_not_woken)
+{
+	struct fixture *f = open_both();
+	f->clients[0].wait_wake_ns = 1;
+	begin_wait(f, 0, "WAIT 1 0");
+	cr_assert_eq(f->clients[0].wait_wake_ns, 0);
+	cr_assert_eq(f->clients[0].wait_until_ns, 0);
+	cr_assert(f->handler.end_wait(f->handler.arg, &f->clients[0], WAIT_TIMED_OUT));
+	close_both(f);
+}
+
 /* Of what was deleted nothing is claimed, and it keeps nobody from what is as old. */
 Test(waiting, who_claims_passes_over_what_was_deleted)
 {
@@ -435,6 +470,28 @@ Test(waiting, who_claims_passes_over_what_was_deleted)
 	fixture_advance(f, 20);
 	wake(f, 0);
 	expect_told(f, 0, CLAIMED("20", "1"));
+	EXPECT(f, 3, "XPENDING s g",
+	       "*4\r\n:1\r\n$3\r\n1-1\r\n$3\r\n1-1\r\n*1\r\n*2\r\n$3\r\ntwo\r\n$1\r\n1");
+	close_both(f);
+}
+
+/* With any age, too, where nobody waits: else the reply would say that there is nothing. */
+Test(waiting, who_claims_whatever_its_age_passes_over_what_was_deleted)
+{
+	struct fixture *f = open_both();
+	for (int i = 1; i < 4; i++) {
+		char line[32], id[16];
+		snprintf(line, sizeof(line), "XADD s 0-%d x y", i);
+		snprintf(id, sizeof(id), "$3\r\n0-%d\r\n", i);
+		fixture_run_line(f, 3, line);
+		cr_assert_eq(memcmp(f->reply.data, id, f->reply.size), 0);
+	}
+	EXPECT(f, 3, "XGROUP CREATE s g 0", "+OK");
+	EXPECT(f, 3, "XADD s 1-1 a b", "$3\r\n1-1");
+	fixture_run_line(f, 3, "XREADGROUP GROUP g one STREAMS s >");
+	EXPECT(f, 3, "XDEL s 0-1 0-2 0-3", ":3");
+	EXPECT(f, 3, "XREADGROUP GROUP g two COUNT 2 CLAIM 0 STREAMS s >",
+	       "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*4\r\n$3\r\n1-1\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n:0\r\n:1");
 	EXPECT(f, 3, "XPENDING s g",
 	       "*4\r\n:1\r\n$3\r\n1-1\r\n$3\r\n1-1\r\n*1\r\n*2\r\n$3\r\ntwo\r\n$1\r\n1");
 	close_both(f);
