@@ -5,6 +5,7 @@ equal: compared as redis-server's DEBUG DIGEST of what Sett saves.
 
     following.py SETT_SERVER REDIS_SERVER [SEED]
 """
+import itertools
 import os
 import socket
 import sys
@@ -426,6 +427,28 @@ def check_writable(world):
             server.clean_up()
 
 
+def check_written_behind_sync(world):
+    """What clients of a writable replica write right behind the commit that puts the master's data in place of its own still
+    has its deadlines."""
+    master, sett = world.redis(), world.sett("--replica-read-only", "no")
+    master.start()
+    sett.start()
+    master.connect().execute_command("DEBUG", "POPULATE", 2, "big", 30000000)
+    client = sett.connect()
+    follow(sett, master.port)
+    synced = 0  # how many were written behind it
+    end = time.monotonic() + 60
+    for number in itertools.count():
+        found, _ = client.pipeline().exists("big:0").set("own:%d" % number, "1", px=100).execute()
+        synced += found
+        if synced == 200 or time.monotonic() > end:
+            break
+    expect("writes behind the sync", synced, 200)
+    wait_until("a client's key stays for ever", lambda: client.dbsize() == 2)
+    for server in (master, sett):
+        server.clean_up()
+
+
 def check_paused(world):
     """CLIENT PAUSE on a replica holds back what its master sends, too; it is received meanwhile."""
     master, replica = (world.sett() for _ in range(2))
@@ -489,6 +512,7 @@ def main(sett_server, redis_server, seed=1):
         check_master_restart(world, master, sett)
         check_password(world, master, sett)
         check_writable(world)
+        check_written_behind_sync(world)
         check_paused(world)
         check_tls(world)
         small = world.redis()

@@ -378,9 +378,10 @@ void
 expirer_forget_own(struct expirer *e)
 {
 	mutex_lock(&e->lock);
-	deadlines_destroy(e->own);
+	struct deadlines *own = e->own;
 	e->own = NULL;
 	mutex_unlock(&e->lock);
+	deadlines_destroy(own);
 }
 
 void

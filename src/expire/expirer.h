@@ -20,7 +20,7 @@ void expirer_destroy(struct expirer *);
 
 /* A commit gave the key a deadline. `is_own`: that of a client of a writable replica. The key is copied. Any thread, short. */
 void expirer_note(struct expirer *, unsigned db, struct bytes key, uint64_t deadline_ms, bool is_own);
-/* A full sync has replaced what this replica's clients wrote. Any thread. */
+/* A full sync replaces what this replica's clients wrote. From its commit, or any thread. */
 void expirer_forget_own(struct expirer *);
 /* A read met the key past its deadline: it is deleted soon, even if active expiry is off. Any thread, short.
  */

@@ -252,7 +252,6 @@ sync_fully(struct follower *f, const struct sync_answer *answer, struct sett_err
 	sync_receiver_clean(f->server);
 	if (status == SETT_OK) {
 		f->distrusts = false;
-		expirer_forget_own(f->server->expirer);
 		__atomic_add_fetch(&f->full_syncs, 1, __ATOMIC_RELAXED);
 		log_sink_printf(sink, LOG_LEVEL_NOTICE, "MASTER <-> REPLICA sync: Finished with success");
 	}

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "config/config.h"
+#include "expire/expirer.h"
 #include "keyspace/replacement.h"
 #include "moving/import.h"
 
@@ -221,6 +222,8 @@ note_commit(struct commit_participant *p, uint64_t timestamp)
 {
 	struct change_over *o = (struct change_over *)p;
 	replication_replace_apply(o->sync->server->replication, &o->position, timestamp);
+	/* Here, as what clients commit behind it is told of to be kept. */
+	expirer_forget_own(o->sync->server->expirer);
 	o->is_done = true;
 }
 
