@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,6 +198,41 @@ check_systemd(struct world *w, const char *name, const char *address, const char
 	stop(w, name);
 }
 
+/* A key with a value of 2 MiB, in a dump.rdb without a checksum. */
+static bool
+write_dump(struct world *w)
+{
+	static const uint8_t head[] = "REDIS0010\xfe\x00\x00\x01k\x80\x00\x20\x00\x00";
+	static const uint8_t end[] = {0xff, 0, 0, 0, 0, 0, 0, 0, 0};
+	static const uint8_t value[2 * 1024 * 1024];
+	char path[96];
+
+	snprintf(path, sizeof path, "%s/dump.rdb", w->directory);
+	FILE *file = fopen(path, "w");
+	if (file == NULL)
+		return false;
+	bool ok = fwrite(head, sizeof head - 1, 1, file) == 1 && fwrite(value, sizeof value, 1, file) == 1 &&
+		fwrite(end, sizeof end, 1, file) == 1;
+	return fclose(file) == 0 && ok;
+}
+
+/* A start that reads Redis' files says so while it looks through them, and asks for time. */
+static void
+check_taking_over(struct world *w, const char *address)
+{
+	const char *name = "systemd, Redis' files";
+	if (!write_dump(w) || !listen_at(w, address)) {
+		complain(w, name, strerror(errno));
+		return;
+	}
+	start(w, "systemd", "no");
+	if (!await(w, "STATUS=Looking through Redis' files: 2097171 of 2097180 bytes\nEXTEND_TIMEOUT_USEC="))
+		complain(w, name, "it asks for no time while the files are looked through");
+	if (!await(w, "READY=1"))
+		complain(w, name, "no READY=1");
+	stop(w, name);
+}
+
 static void
 check_without(struct world *w, const char *name, const char *supervised)
 {
@@ -243,6 +279,8 @@ main(int argc, char **argv)
 	snprintf(w.socket, sizeof w.socket, "%s/socket", w.directory);
 	snprintf(path, sizeof path, "%s/notify", w.directory);
 	snprintf(abstract, sizeof abstract, "@sett-supervised-%d", (int)getpid());
+	check_taking_over(&w, path);
+	unlink(path);
 	check_systemd(&w, "systemd", path, "systemd");
 	check_systemd(&w, "systemd, abstract address", abstract, "auto");
 	check_without(&w, "systemd without a socket", "systemd");

@@ -143,7 +143,7 @@ log_progress(struct program *p, const char *what, uint64_t done, uint64_t total)
 	p->progress_logged_ms = now;
 	log_sink_printf(&p->server.sink, LOG_LEVEL_NOTICE, "%s: %llu of %llu bytes", what,
 			(unsigned long long)done, (unsigned long long)total);
-	supervisor_recovering(&p->supervisor, done, total);
+	supervisor_progress(&p->supervisor, what, done, total);
 }
 
 static void
@@ -462,6 +462,12 @@ on_import(void *arg, uint64_t done, uint64_t total)
 	log_progress(arg, "Taking over Redis' files", done, total);
 }
 
+static void
+on_survey(void *arg, uint64_t done, uint64_t total)
+{
+	log_progress(arg, "Looking through Redis' files", done, total);
+}
+
 static bool
 should_stop_import(void *arg)
 {
@@ -471,8 +477,11 @@ should_stop_import(void *arg)
 static int
 import_files(struct program *p, const struct redis_files *files, struct sett_error *error)
 {
-	struct import import = {
-		.server = &p->server, .should_stop = should_stop_import, .on_progress = on_import, .arg = p};
+	struct import import = {.server = &p->server,
+				.should_stop = should_stop_import,
+				.on_progress = on_import,
+				.on_survey = on_survey,
+				.arg = p};
 	return importer_run(&import, files, error);
 }
 

@@ -111,14 +111,13 @@ supervisor_name(const struct supervisor *s)
 }
 
 void
-supervisor_recovering(const struct supervisor *s, uint64_t done, uint64_t total)
+supervisor_progress(const struct supervisor *s, const char *what, uint64_t done, uint64_t total)
 {
 	char text[160];
 	if (s->mode != CONFIG_SUPERVISED_SYSTEMD)
 		return;
 	snprintf(text, sizeof(text),
-		 "STATUS=Recovering the log: %" PRIu64 " of %" PRIu64
-		 " bytes\nEXTEND_TIMEOUT_USEC=" EXTENSION_US "\n",
+		 "STATUS=%s: %" PRIu64 " of %" PRIu64 " bytes\nEXTEND_TIMEOUT_USEC=" EXTENSION_US "\n", what,
 		 done, total);
 	tell_systemd(s, text);
 }

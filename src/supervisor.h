@@ -18,8 +18,9 @@ struct supervisor {
 void supervisor_find(struct supervisor *, const struct config *, struct log_sink);
 /* "no", "systemd" or "upstart", for INFO. */
 const char *supervisor_name(const struct supervisor *);
-/* Keeps a long recovery from running into the manager's time limit. Call at least every ten seconds. */
-void supervisor_recovering(const struct supervisor *, uint64_t done, uint64_t total);
+/* Keeps a long recovery, check or import (`what`, for people) from running into the manager's time limit. Call at least every ten
+ * seconds. */
+void supervisor_progress(const struct supervisor *, const char *what, uint64_t done, uint64_t total);
 /* The server accepts connections. Upstart: stops the process until the manager continues it. */
 void supervisor_ready(const struct supervisor *);
 void supervisor_stopping(const struct supervisor *);

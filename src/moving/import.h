@@ -35,8 +35,9 @@ struct import {
 	struct import_library *libraries, **last_library;
 	/* Asked now and then: whether to give up (SETT_ABORTED). May be NULL. */
 	bool (*should_stop)(void *arg);
-	/* Told now and then how far it is. May be NULL. */
+	/* Told now and then how far it is: the import; the survey before it. May be NULL. */
 	void (*on_progress)(void *arg, uint64_t done, uint64_t total);
+	void (*on_survey)(void *arg, uint64_t done, uint64_t total);
 	void *arg;
 	/* It goes into databases that are empty, and nobody else writes there. The next file finds what it has put in. */
 	bool fills_empty;
@@ -45,7 +46,7 @@ struct import {
 	struct import_losses losses;
 	uint64_t keys, expired,
 		empty; /* `empty`: collections without elements, which Redis once wrote, are left out */
-	uint64_t done_before; /* bytes of the files before this one */
+	uint64_t done_before; /* bytes of the files before this one, in the import or the survey */
 	int64_t stream_db; /* out: what a master's stream takes as selected behind the data; -1: not said */
 	struct sett_error *error;
 };

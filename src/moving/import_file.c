@@ -57,18 +57,23 @@ static void
 count_progress(const struct import *i, uint64_t done)
 {
 	struct loading *l = &i->server->loading;
+	uint64_t total = __atomic_load_n(&l->total_bytes, __ATOMIC_RELAXED);
+	if (i->survey != NULL) {
+		if (i->on_survey != NULL)
+			i->on_survey(i->arg, done, total);
+		return;
+	}
 	__atomic_store_n(&l->done_bytes, done, __ATOMIC_RELAXED);
 	__atomic_store_n(&l->keys, i->keys, __ATOMIC_RELAXED);
 	__atomic_store_n(&l->expired, i->expired, __ATOMIC_RELAXED);
 	if (i->on_progress != NULL)
-		i->on_progress(i->arg, done, __atomic_load_n(&l->total_bytes, __ATOMIC_RELAXED));
+		i->on_progress(i->arg, done, total);
 }
 
 int
 import_progress(struct import *i, struct import_file *f, size_t at)
 {
-	if (i->survey == NULL)
-		count_progress(i, i->done_before + at);
+	count_progress(i, i->done_before + at);
 	size_t whole = at & ~(size_t)(RELEASE_STEP - 1);
 	if (whole > f->released) {
 		(void)madvise((void *)(uintptr_t)(f->content.data + f->released), whole - f->released,

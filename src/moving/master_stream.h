@@ -1,5 +1,5 @@
 /* A master's stream of commands, applied: as many at once as are there, in one transaction, together with how far the
- * stream has come (I25). So whatever ends the process, what was applied and where to go on belong together.
+ * stream has come (I28). So whatever ends the process, what was applied and where to go on belong together.
  *
  *     received bytes -> commands -> MULTI ... EXEC of our own -> commit: data, and the position behind them
  *

@@ -1,6 +1,7 @@
 /* See survey.h. */
 #include "moving/survey.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -135,6 +136,7 @@ look_at_file(struct import *i, const struct redis_files *files, size_t index)
 		status = import_aof(i, &file, is_last && i->server->config->aof_load_truncated);
 	else
 		status = survey_rdb(i, &file, &size);
+	i->done_before += file.content.size;
 	import_file_close(&file);
 	return status;
 }
@@ -162,12 +164,14 @@ int
 survey_files(struct import *i, const struct redis_files *files, bool checks_sums, struct sett_error *error)
 {
 	struct survey survey = {.checks_sums = checks_sums};
+	assert(i->done_before == 0);
 	int status = SETT_OK;
 	i->survey = &survey;
 	i->error = error;
 	for (size_t f = 0; f < files->count && status == SETT_OK; f++)
 		status = look_at_file(i, files, f);
 	i->survey = NULL;
+	i->done_before = 0;
 	if (status == SETT_OK)
 		return name_losses(&survey, &i->server->sink, error);
 	if (error->status != status)
