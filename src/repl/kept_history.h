@@ -3,7 +3,7 @@
  *
  *     "SETTBKL1", 40 digits of the id, offset before the first byte, offset of the last, CRC-64 of the bytes, CRC-64 of this | bytes
  *
- * Numbers have 64 bits, the lowest first. The bytes count only if the stream's id and offset, as the data have them, are these:
+ * Numbers have 64 bits, the lowest first. The bytes count only if the stream's id and offset, as the data have them, are these (I29):
  * after a crash they are others, or the file is not there. */
 #ifndef SETT_REPL_KEPT_HISTORY_H
 #define SETT_REPL_KEPT_HISTORY_H
