@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Configurations that people have start the server, as they start redis-server: redis-tests/configs/, Debian's redis.conf, and what images
-and charts give as arguments. They are unmodified but for the folder in `dir`, which this machine need not have. Every directive shows the value that redis-server shows, and works, or the log names it as without
-effect. A module's line refuses the start.
+and charts give as arguments. They are unmodified but for the folder in `dir`, which this machine need not have. Every directive shows the value
+that redis-server shows. The log names those of WITHOUT_EFFECT, and no others; that the rest works is for the tests of each. A module's line
+refuses the start.
 
     configs.py SERVER REDIS-SERVER"""
 import glob
@@ -27,6 +28,8 @@ ARGUMENTS = {
     "bitnami-master.conf": [["--requirepass", "a-password", "--masterauth", "a-password"]],
     "redis-stack.conf": [[], ["--save", "900", "1", "--maxmemory", "1gb"]],
 }
+# Directives that the log names as without effect, with the values, of those that the files and arguments have.
+WITHOUT_EFFECT = {"appendonly": ("yes",), "save": ("60 1", "3600 1 300 100 60 10000 900 1")}
 
 
 class Run:
@@ -93,9 +96,11 @@ def compare(server, reference, path, arguments):
         if values[server][name] != values[reference][name] or not values[server][name]:
             fail("%s: %s is %s, redis-server has %s" % (path, name, values[server][name], values[reference][name]))
     without_effect = re.findall(r"Directive '([^']*)': accepted, has no effect: ", said[server])
+    expected = [name for name in named if values[server][name][name] in WITHOUT_EFFECT.get(name, ())]
+    if sorted(without_effect) != expected:
+        fail("%s %s: named as without effect: %s, expected %s" % (path, arguments, without_effect, expected))
     print("%s %s: %d directives, without effect: %s" % (os.path.basename(path), " ".join(arguments), len(named),
                                                        ", ".join(without_effect) or "none"))
-    return without_effect
 
 
 def renamed_commands_are_gone(server):

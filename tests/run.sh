@@ -111,7 +111,8 @@ run_soak() {
 	build-test/redis-tests/serializable build-test/src/sett-server --transfers 100000
 	/usr/bin/python3 redis-tests/acl_decisions.py build-test/src/sett-server "$(command -v redis-server)" 1000000
 	/usr/bin/python3 redis-tests/tls_scan.py build-test/src/sett-server
-	/usr/bin/python3 redis-tests/full_disk.py build-test/src/sett-server 600
+	# 77: it can't make a file system here, and was skipped.
+	/usr/bin/python3 redis-tests/full_disk.py build-test/src/sett-server 600 || [ $? -eq 77 ]
 	# The readers of Redis' files: about an hour.
 	build-test/tests/fuzz/rdb_fuzz --mutate 10000000 --seed 11 tests/fuzz/corpus/rdb
 	build-test/tests/fuzz/files_fuzz --mutate 20000000 --seed 11 tests/fuzz/corpus/files
