@@ -231,7 +231,8 @@ set_durability(struct server *server, struct client *client, void *data)
 {
 	(void)server;
 	const char *const *name = data;
-	__atomic_store_n(&client->durability, (enum durability)(name - durability_names), __ATOMIC_RELAXED);
+	__atomic_store_n(&client->next_durability, (enum durability)(name - durability_names),
+			 __ATOMIC_RELAXED);
 }
 
 int
@@ -240,7 +241,7 @@ command_durability(struct command_context *c)
 	if (c->argc > 2)
 		return context_wrong_arity(c);
 	if (c->argc == 1) {
-		resp_bulk_string(c->reply, durability_names[c->client->durability]);
+		resp_bulk_string(c->reply, durability_names[c->client->next_durability]);
 		return SETT_OK;
 	}
 	for (size_t i = 0; i < DURABILITIES; i++)
@@ -263,7 +264,7 @@ reset_client(struct server *server, struct client *client, void *data)
 	/* A name cannot be kept for lack of memory: an empty one needs none. */
 	(void)net_set_client_name(server->net, client, (struct bytes){0});
 	__atomic_store_n(&client->no_evict, false, __ATOMIC_RELAXED);
-	__atomic_store_n(&client->durability, DURABILITY_DEFAULT, __ATOMIC_RELAXED);
+	__atomic_store_n(&client->next_durability, DURABILITY_DEFAULT, __ATOMIC_RELAXED);
 }
 
 int

@@ -67,8 +67,9 @@ struct client {
 	/* The set of users that he was last found in; the same if he may do all, else 0: txn/rights.h. */
 	uint64_t rights_number, full_rights_number;
 	bool no_evict; /* shown: CLIENT NO-EVICT */
-	enum durability
-		durability; /* atomic (relaxed): of replies to it: its thread's, or the pool's while that has it */
+	/* Of what it is sent, and of what it is sent once its present request is answered (DURABILITY). Atomic (relaxed), the
+	 * latter: the thread's that runs its request. */
+	enum durability durability, next_durability;
 	bool loads;     /* it is none: its commands are read from a file, or come from a master (moving/) */
 	bool is_master; /* the latter */
 	bool close_after_reply; /* QUIT, CLIENT KILL of itself: send what is there, then close */

@@ -68,8 +68,7 @@ replies_frontier(struct reactor *r)
 static void
 stamp(struct reactor *r, struct connection *c, size_t end, uint64_t timestamp)
 {
-	/* relaxed: one request's effect, seen by those behind it on the same thread */
-	enum durability need = __atomic_load_n(&c->client.durability, __ATOMIC_RELAXED);
+	enum durability need = c->client.durability;
 	if (timestamp > r->newest)
 		r->newest = timestamp;
 	output_stamp_to(&c->output, end, timestamp, need, replies_frontier(r));
@@ -251,6 +250,8 @@ replies_finish_request(struct reactor *r, struct connection *c, uint64_t reply_s
 		return;
 	}
 	stamp(r, c, reply_end, release);
+	/* What a request chooses is for those behind it, also where it is a block that wrote before. */
+	c->client.durability = __atomic_load_n(&c->client.next_durability, __ATOMIC_RELAXED);
 	connection_consume(c);
 	slow_reader_check(r, c);
 	connections_queue_send(r, c);

@@ -86,7 +86,8 @@ batch_may_share(void *arg, void *thread, const struct client *client, const stru
 		return false;
 	/* What it is told of comes before the replies of what it asks after that, and beside those of what it does itself. And
 	 * tracking enters the keys that it reads at its own commit. */
-	if (__builtin_expect(client_is_told(client), 0))
+	if (__builtin_expect(client_is_told(client) || client->is_replica,
+			     0)) /* a replica is answered nothing */
 		return false;
 	if (__builtin_expect(!rights_are_full(t->server, client), 0) && !may_run(t, client, command, request))
 		return false;

@@ -523,6 +523,15 @@ Test(batch, who_is_told_runs_alone)
 		batch_end(&b);
 	}
 	told->is_monitor = false;
+	/* A replica that asks is not answered, but closed. */
+	struct batch_run b;
+	told->is_replica = true;
+	batch_begin(&b, f);
+	add(&b, 0, "PING");
+	f->handler.fetch(f->handler.arg, f->reactor);
+	cr_assert(!f->handler.may_share(f->handler.arg, f->reactor, told, &b.requests[0].request, true));
+	told->is_replica = false;
+	batch_end(&b);
 	close_reactor(f);
 }
 

@@ -637,6 +637,8 @@ Test(held_sync, a_choice_of_durability_is_for_the_requests_behind_it)
 	int fd = dial(w);
 
 	vfs_memory_hold_sync(w->base.vfs, true);
+	put(fd, "MULTI\r\nSET z 1\r\nDURABILITY SYNC\r\nDURABILITY DEFAULT\r\nEXEC\r\n");
+	expect(fd, "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n+OK\r\n+OK\r\n+OK\r\n");
 	run(w, fd, "SET a 1\r\nDURABILITY SYNC\r\nSET b 1\r\nDURABILITY DEFAULT\r\nSET c 1\r\n", 5);
 	expect(fd, "+OK\r\n+OK\r\n");
 	expect_nothing(fd, "SET b");
@@ -665,6 +667,12 @@ Test(held_sync, who_is_content_with_the_file_waits_for_no_sync_and_others_do)
 	expect_nothing(reader, "GET");
 	vfs_memory_hold_sync(w->base.vfs, false);
 	expect(reader, "$1\r\n1\r\n");
+	vfs_memory_hold_sync(w->base.vfs, true);
+	run(w, reader, "MULTI\r\nINCR n\r\nDURABILITY WRITTEN\r\nEXEC\r\n", 4);
+	expect(reader, "+OK\r\n+QUEUED\r\n+QUEUED\r\n");
+	expect_nothing(reader, "EXEC");
+	vfs_memory_hold_sync(w->base.vfs, false);
+	expect(reader, "*2\r\n:2\r\n+OK\r\n");
 	close(hasty);
 	close(reader);
 	close_world(w);

@@ -120,6 +120,9 @@ Test(output, merged_marks_want_what_both_want)
 	for (uint64_t t = 1; t <= 3 * OUTPUT_MARKS; t++) {
 		resp_raw(&o.writer, "x", 1);
 		output_stamp(&o, t, t % 2 == 0 ? DURABILITY_SYNC : DURABILITY_DEFAULT, &reached);
+		for (unsigned i = 0; i < o.mark_count; i++)
+			cr_assert(o.marks[i].need != DURABILITY_SYNC ||
+				  o.marks[i].timestamp <= o.awaits_sync);
 	}
 	reached.reached[DURABILITY_DEFAULT] = reached.reached[DURABILITY_WRITTEN] = 3 * OUTPUT_MARKS;
 	output_release(&o, &reached);
