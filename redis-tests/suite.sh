@@ -42,7 +42,7 @@ case "${1:-}" in
 	[ "$1" != --tls ] || { with=tls && shift; }
 	case "${1:-}" in external | drop-in) mode=$1 && shift ;; esac
 	[ $# -ge 1 ] || fail "which units?"
-	for unit in "$@"; do echo "$mode $unit - $with"; done >"$work/units"
+	for unit in "$@"; do echo "$mode $unit - - $with"; done >"$work/units"
 	least=0
 	;;
 esac
@@ -51,9 +51,9 @@ prepare_suite
 take_ports
 passed=0
 total=0
-while read -r mode unit count tls <&5; do
+while read -r mode unit count checksum tls <&5; do
 	[ -z "$tls" ] || prepare_certificates
-	judge_unit "$mode" "$unit" "${count#-}"
+	judge_unit "$mode" "$unit" "${count#-}" "${checksum#-}"
 	passed=$((passed + unit_ok))
 	total=$((total + unit_want))
 done 5<"$work/units"

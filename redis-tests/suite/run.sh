@@ -126,22 +126,32 @@ run_unit() {
 	! grep -q '^Forcing process .* to crash' "$run_output" || trouble="a server did not end in 10 s"
 }
 
-# passed_names OUTPUT: the names that are ok, one per line. integration/psync2 draws who follows whom, and how much is written: its
-# tests are there once each, with N for the numbers. A test that starts a server of its own is said to be ok even if what
-# it did there ended with an exception, since the run is --durable; an error that names no test comes before it then.
+# passed_names OUTPUT: the names that are ok, one per line. integration/psync2 draws who follows whom, and how much is written:
+# how often a test of its comes is drawn, too, so it is there once, with N for the numbers, if it was ok each time. A test
+# that starts a server of its own is said to be ok even if what it did there ended with an exception, since the run is
+# --durable; an error that names no test comes before it then.
 passed_names() {
-	awk '/^\[err\]: / { is_spoilt = !/ in tests\/[^ ]*\.tcl$/; next }
+	awk '
+		function undrawn(drawn) {
+			drawn = gsub(/#[0-9] as master/, "#N as master")
+			drawn += gsub(/#[0-9] to replicate from #[0-9]/, "#N to replicate from #N")
+			return drawn + gsub(/\(x = [0-9]+\)/, "(x = N)")
+		}
+		/^\[err\]: / {
+			is_spoilt = !sub(/ in tests\/[^ ]*\.tcl$/, "")
+			sub(/^\[err\]: /, "")
+			if (!is_spoilt && undrawn()) erred[$0] = 1
+			next
+		}
 		/^\[ok\]: .* \([0-9]+ ms\)$/ {
-			if (!is_spoilt) {
-				sub(/^\[ok\]: /, "")
-				sub(/ \([0-9]+ ms\)$/, "")
-				drawn = gsub(/#[0-9] as master/, "#N as master")
-				drawn += gsub(/#[0-9] to replicate from #[0-9]/, "#N to replicate from #N")
-				drawn += gsub(/\(x = [0-9]+\)/, "(x = N)")
-				if (!drawn || !seen[$0]++) print
-			}
+			sub(/^\[ok\]: /, "")
+			sub(/ \([0-9]+ ms\)$/, "")
+			drawn = undrawn()
+			if (is_spoilt && drawn) erred[$0] = 1
+			if (!is_spoilt && !(drawn && seen[$0]++)) names[++count] = $0
 			is_spoilt = 0
-		}' "$1"
+		}
+		END { for (i = 1; i <= count; i++) if (!(names[i] in erred)) print names[i] }' "$1"
 }
 
 # is_finished OUTPUT: it came to its end, whatever it said.
