@@ -1,11 +1,14 @@
 /* sett-tool top: a picture of a running server, drawn anew every few seconds from two answers of INFO and what lies between them. */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <math.h>
 #include <netdb.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <termios.h>
@@ -23,7 +26,9 @@ enum {
 	BAR = 24,
 	TIMEOUT_S = 10,
 	REPLY_MAX = 64 << 20,
-	LINE_LEAST = 3
+	LINE_LEAST = 3,
+	LINE_MAX_SIZE = 64 << 10, /* of a reply's first line */
+	WHY_SIZE = 512
 };
 
 struct top {
@@ -32,6 +37,7 @@ struct top {
 	uint64_t seconds, count; /* count 0: until it is ended */
 	int fd;
 	bool is_terminal;
+	FILE *out;                 /* the picture that is drawn */
 	struct buffer before, now; /* INFO's text, with a NUL behind */
 	double elapsed;            /* between the two */
 };
@@ -51,10 +57,14 @@ end(int number)
 	is_ended = 1;
 }
 
+/* What went wrong first. It is printed at the end: the terminal forgets what was printed on the other screen. */
+static char complaint[WHY_SIZE];
+
 static int
 complain(const char *what, const char *why)
 {
-	fprintf(stderr, "sett-tool: %s: %s\n", what, why);
+	if (complaint[0] == '\0')
+		snprintf(complaint, sizeof(complaint), "sett-tool: %s: %s", what, why);
 	return EXIT_FAILED;
 }
 
@@ -85,7 +95,7 @@ connect_tcp(const char *host, const char *port)
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
 	int why = getaddrinfo(host, port, &hints, &found), fd = -1;
 	if (why != 0) {
-		fprintf(stderr, "sett-tool: %s: %s\n", host, gai_strerror(why));
+		(void)complain(host, gai_strerror(why));
 		errno = EHOSTUNREACH;
 		return -1;
 	}
@@ -146,6 +156,15 @@ receive(int fd, struct buffer *reply)
 	return got > 0;
 }
 
+/* What a server says must not command the terminal. */
+static void
+disarm(uint8_t *data, size_t size, bool has_lines)
+{
+	for (size_t i = 0; i < size; i++)
+		if ((data[i] < ' ' || data[i] > '~') && !(has_lines && (data[i] == '\r' || data[i] == '\n')))
+			data[i] = '?';
+}
+
 /* One reply, a line or a bulk string, without its frame and with a NUL behind. An exit code; the failure is told of. */
 static int
 ask(struct top *t, const char *const *words, size_t count, struct buffer *ret)
@@ -159,6 +178,9 @@ ask(struct top *t, const char *const *words, size_t count, struct buffer *ret)
 			return complain("reading from the server",
 					errno == 0 ? "it closed the connection" : strerror(errno));
 		const char *end_of_line = memchr(ret->data, '\n', ret->size);
+		if (need == 0 && end_of_line == NULL && ret->size > LINE_MAX_SIZE)
+			return complain("reading from the server",
+					"what answers there does not speak Redis' protocol");
 		if (need > 0 || end_of_line == NULL)
 			continue;
 		line = (size_t)(end_of_line - (const char *)ret->data) + 1;
@@ -171,6 +193,8 @@ ask(struct top *t, const char *const *words, size_t count, struct buffer *ret)
 			return complain("reading from the server", "no answer of INFO's is that long");
 		need = ret->data[0] == '$' ? line + (size_t)size + 2 : line;
 	}
+	disarm(ret->data + (ret->data[0] == '$' ? line : 1), need - 2 - (ret->data[0] == '$' ? line : 1),
+	       ret->data[0] == '$');
 	if (ret->data[0] == '-') {
 		ret->data[line - 2] = '\0';
 		return complain("the server", (const char *)ret->data + 1);
@@ -216,10 +240,17 @@ find(const struct buffer *info, const char *name)
 }
 
 static double
+parse_figure(const char *text)
+{
+	double figure = strtod(text, NULL);
+	return isfinite(figure) ? figure : 0;
+}
+
+static double
 number(const struct buffer *info, const char *name)
 {
 	const char *text = find(info, name);
-	return text != NULL ? strtod(text, NULL) : 0;
+	return text != NULL ? parse_figure(text) : 0;
 }
 
 static int
@@ -243,7 +274,7 @@ item(const char *line, const char *key)
 	size_t size = strlen(key), end_of_line = strcspn(line, "\r\n");
 	for (const char *at = line; at < line + end_of_line; at += strcspn(at, ",\r\n") + 1)
 		if (strncmp(at, key, size) == 0 && at[size] == '=')
-			return strtod(at + size + 1, NULL);
+			return parse_figure(at + size + 1);
 	return 0;
 }
 
@@ -292,18 +323,26 @@ find_commands(const struct top *t, struct command_row *rows)
 
 /* ---- the picture ---- */
 
+/* From 0 to what is beyond all that can be. */
+static uint64_t
+whole(double figure)
+{
+	return figure > 0 ? (uint64_t)(figure < 1e18 ? figure : 1e18) : 0;
+}
+
 static struct size_text
 amount(double bytes)
 {
-	return size_text((uint64_t)(bytes > 0 ? bytes : 0));
+	return size_text(whole(bytes));
 }
 
 static void
-draw_bar(double part, double whole)
+draw_bar(const struct top *t, double part, double all)
 {
-	double share = whole > 0 ? part / whole : 0;
+	double share = all > 0 && part > 0 ? part / all : 0;
 	int full = (int)((share > 1 ? 1 : share) * BAR + 0.5);
-	printf(" [%.*s%*s] %3.0f%%\n", full, "########################", BAR - full, "", share * 100);
+	fprintf(t->out, " [%.*s%*s] %3.0f%%\n", full, "########################", BAR - full, "",
+		share * 100);
 }
 
 static void
@@ -311,49 +350,52 @@ draw_head(const struct top *t)
 {
 	const char *version = find(&t->now, "sett_version"), *role = find(&t->now, "role"),
 		   *health = find(&t->now, "health");
-	unsigned long up = (unsigned long)number(&t->now, "uptime_in_seconds");
+	unsigned long up = (unsigned long)whole(number(&t->now, "uptime_in_seconds"));
 	double hits = rate(t, "keyspace_hits"), misses = rate(t, "keyspace_misses");
 	if (version == NULL)
-		printf("not a Sett: some figures are missing\n");
+		fprintf(t->out, "not a Sett: some figures are missing\n");
 	else
-		printf("Sett %.*s, ", word_size(version), version);
-	printf("%.*s, up %lud %02lu:%02lu:%02lu, health %.*s\n", role != NULL ? word_size(role) : 1,
-	       role != NULL ? role : "?", up / 86400, up / 3600 % 24, up / 60 % 60, up % 60,
-	       health != NULL ? word_size(health) : 1, health != NULL ? health : "?");
-	printf("keys %.0f, clients %.0f (%.0f blocked), replicas %.0f; a second: expired %.0f, evicted %.0f, "
-	       "errors %.0f\n",
-	       count_keys(&t->now), number(&t->now, "connected_clients"), number(&t->now, "blocked_clients"),
-	       number(&t->now, "connected_slaves"), rate(t, "expired_keys"), rate(t, "evicted_keys"),
-	       rate(t, "total_error_replies"));
-	printf("commands %.0f/s, hits %.0f%%, in %s/s, out %s/s\n\n", rate(t, "total_commands_processed"),
-	       hits + misses > 0 ? 100 * hits / (hits + misses) : 100,
-	       amount(rate(t, "total_net_input_bytes")).text, amount(rate(t, "total_net_output_bytes")).text);
+		fprintf(t->out, "Sett %.*s, ", word_size(version), version);
+	fprintf(t->out, "%.*s, up %lud %02lu:%02lu:%02lu, health %.*s\n", role != NULL ? word_size(role) : 1,
+		role != NULL ? role : "?", up / 86400, up / 3600 % 24, up / 60 % 60, up % 60,
+		health != NULL ? word_size(health) : 1, health != NULL ? health : "?");
+	fprintf(t->out,
+		"keys %.0f, clients %.0f (%.0f blocked), replicas %.0f; a second: expired %.0f, evicted "
+		"%.0f, "
+		"errors %.0f\n",
+		count_keys(&t->now), number(&t->now, "connected_clients"), number(&t->now, "blocked_clients"),
+		number(&t->now, "connected_slaves"), rate(t, "expired_keys"), rate(t, "evicted_keys"),
+		rate(t, "total_error_replies"));
+	fprintf(t->out, "commands %.0f/s, hits %.0f%%, in %s/s, out %s/s\n\n",
+		rate(t, "total_commands_processed"), hits + misses > 0 ? 100 * hits / (hits + misses) : 100,
+		amount(rate(t, "total_net_input_bytes")).text,
+		amount(rate(t, "total_net_output_bytes")).text);
 }
 
 /* Percentiles are those since the start, or CONFIG RESETSTAT. */
 static void
-draw_commands(const struct top *t)
+draw_commands(const struct top *t, size_t shown)
 {
 	static struct command_row rows[COMMANDS_MAX];
 	size_t count = find_commands(t, rows);
 	double all = 0;
 	for (size_t i = 0; i < count; i++)
 		all += rows[i].microseconds;
-	printf("%-20s %12s %8s %10s %10s %10s\n", "command", "calls/s", "time", "us/call", "p50 us",
-	       "p99 us");
-	for (size_t i = 0; i < count && i < COMMANDS_SHOWN; i++) {
+	fprintf(t->out, "%-20s %12s %8s %10s %10s %10s\n", "command", "calls/s", "time", "us/call", "p50 us",
+		"p99 us");
+	for (size_t i = 0; i < count && i < shown; i++) {
 		char field[NAME_SIZE + 32];
 		snprintf(field, sizeof(field), "latency_percentiles_usec_%.*s", NAME_SIZE - 1, rows[i].name);
 		const char *latency = find(&t->now, field);
-		printf("%-20s %12.0f %7.0f%% %10.1f", rows[i].name, rows[i].calls / t->elapsed,
-		       all > 0 ? 100 * rows[i].microseconds / all : 0, rows[i].microseconds / rows[i].calls);
+		fprintf(t->out, "%-20s %12.0f %7.0f%% %10.1f", rows[i].name, rows[i].calls / t->elapsed,
+			all > 0 ? 100 * rows[i].microseconds / all : 0, rows[i].microseconds / rows[i].calls);
 		if (latency != NULL)
-			printf(" %10.1f %10.1f", item(latency, "p50"), item(latency, "p99"));
-		printf("\n");
+			fprintf(t->out, " %10.1f %10.1f", item(latency, "p50"), item(latency, "p99"));
+		fprintf(t->out, "\n");
 	}
-	if (count > COMMANDS_SHOWN)
-		printf("and %zu others\n", count - COMMANDS_SHOWN);
-	printf("\n");
+	if (count > shown)
+		fprintf(t->out, "and %zu others\n", count - shown);
+	fprintf(t->out, "\n");
 }
 
 static void
@@ -363,22 +405,23 @@ draw_space(const struct top *t)
 	double disk = number(&t->now, "disk_bytes"), most = number(&t->now, "maxdisk");
 	double values = number(&t->now, "value_log_total_bytes"),
 	       garbage = number(&t->now, "value_log_garbage_bytes");
-	printf("memory     %10s of %10s", amount(resident).text, amount(memory).text);
-	draw_bar(resident, memory);
-	printf("disk       %10s of %10s", amount(disk).text, amount(most).text);
-	draw_bar(disk, most);
-	printf("live data  %10s of %10s", amount(number(&t->now, "live_bytes")).text,
-	       amount(number(&t->now, "maxdisk_live")).text);
-	draw_bar(number(&t->now, "live_bytes"), number(&t->now, "maxdisk_live"));
-	printf("garbage    %10s of %10s", amount(garbage).text, amount(values).text);
-	draw_bar(garbage, values);
-	printf("value log  %.0f files; log %s; memtables %s; space amplification %.2f\n",
-	       number(&t->now, "value_log_files"), amount(number(&t->now, "log_bytes")).text,
-	       amount(number(&t->now, "memtable_bytes")).text, number(&t->now, "space_amplification"));
-	printf("written %s/s; flushes %.1f/s, compactions %.1f/s, conflicts %.0f/s; not durable for %.0f "
-	       "ms\n\n",
-	       amount(rate(t, "bytes_written")).text, rate(t, "flushes"), rate(t, "compactions"),
-	       rate(t, "conflicts"), number(&t->now, "sync_lag_usec") / 1000);
+	fprintf(t->out, "memory     %10s of %10s", amount(resident).text, amount(memory).text);
+	draw_bar(t, resident, memory);
+	fprintf(t->out, "disk       %10s of %10s", amount(disk).text, amount(most).text);
+	draw_bar(t, disk, most);
+	fprintf(t->out, "live data  %10s of %10s", amount(number(&t->now, "live_bytes")).text,
+		amount(number(&t->now, "maxdisk_live")).text);
+	draw_bar(t, number(&t->now, "live_bytes"), number(&t->now, "maxdisk_live"));
+	fprintf(t->out, "garbage    %10s of %10s", amount(garbage).text, amount(values).text);
+	draw_bar(t, garbage, values);
+	fprintf(t->out, "value log  %.0f files; log %s; memtables %s; space amplification %.2f\n",
+		number(&t->now, "value_log_files"), amount(number(&t->now, "log_bytes")).text,
+		amount(number(&t->now, "memtable_bytes")).text, number(&t->now, "space_amplification"));
+	fprintf(t->out,
+		"written %s/s; flushes %.1f/s, compactions %.1f/s, conflicts %.0f/s; not durable for %.0f "
+		"ms\n\n",
+		amount(rate(t, "bytes_written")).text, rate(t, "flushes"), rate(t, "compactions"),
+		rate(t, "conflicts"), number(&t->now, "sync_lag_usec") / 1000);
 }
 
 static void
@@ -386,25 +429,80 @@ draw_levels(const struct top *t)
 {
 	char name[16];
 	const char *level;
-	printf("%-8s %8s %12s %22s\n", "level", "tables", "bytes", "in the value log");
+	fprintf(t->out, "%-8s %8s %12s %22s\n", "level", "tables", "bytes", "in the value log");
 	for (unsigned i = 0;
 	     snprintf(name, sizeof(name), "level%u", i), (level = find(&t->now, name)) != NULL; i++)
 		if (item(level, "tables") > 0)
-			printf("%-8u %8.0f %12s %22s\n", i, item(level, "tables"),
-			       amount(item(level, "bytes")).text,
-			       amount(item(level, "referenced_bytes")).text);
+			fprintf(t->out, "%-8u %8.0f %12s %22s\n", i, item(level, "tables"),
+				amount(item(level, "bytes")).text,
+				amount(item(level, "referenced_bytes")).text);
 }
 
-static bool
-draw(const struct top *t)
+/* The picture, without its last line's end, to be freed; NULL with errno. */
+static char *
+make_picture(struct top *t, size_t shown)
 {
-	if (t->is_terminal)
-		printf("\033[H\033[J");
+	char *text = NULL;
+	size_t size;
+	t->out = open_memstream(&text, &size);
+	if (t->out == NULL)
+		return NULL;
 	draw_head(t);
-	draw_commands(t);
+	draw_commands(t, shown);
 	draw_space(t);
 	draw_levels(t);
-	printf(t->is_terminal ? "\nq ends it\n" : "\n");
+	if (t->is_terminal)
+		fprintf(t->out, "\nq ends it");
+	bool failed = ferror(t->out) != 0;
+	if (fclose(t->out) != 0 || failed) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+static size_t
+count_lines(const char *text)
+{
+	size_t lines = 1;
+	for (; (text = strchr(text, '\n')) != NULL; text++)
+		lines++;
+	return lines;
+}
+
+/* Over the one before, so that nothing flickers. What is too wide or too long is cut: a terminal would scroll. */
+static void
+show_on_terminal(const char *text, size_t lines, int columns)
+{
+	printf("\033[H");
+	for (size_t i = 0; i < lines && text != NULL; i++) {
+		int size = (int)strcspn(text, "\n");
+		printf("%s\033[K%.*s", i > 0 ? "\n" : "", size < columns ? size : columns, text);
+		text = text[size] == '\n' ? text + size + 1 : NULL;
+	}
+	printf("\033[J");
+}
+
+/* Of a terminal that is low, fewer commands are shown first. */
+static bool
+draw(struct top *t)
+{
+	struct winsize window;
+	bool has_size = t->is_terminal && ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 &&
+		window.ws_row > 0 && window.ws_col > 0;
+	size_t rows = has_size ? window.ws_row : SIZE_MAX, shown = COMMANDS_SHOWN;
+	char *text = make_picture(t, shown);
+	while (text != NULL && shown > 0 && count_lines(text) > rows) {
+		free(text);
+		text = make_picture(t, --shown);
+	}
+	if (text == NULL)
+		return false;
+	if (t->is_terminal)
+		show_on_terminal(text, rows, has_size ? window.ws_col : INT_MAX);
+	else
+		printf("%s\n", text);
+	free(text);
 	return fflush(stdout) == 0;
 }
 
@@ -469,11 +567,14 @@ watch_on_terminal(struct top *t)
 	if (has_keyboard) {
 		changed = saved;
 		changed.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+		/* These keys would leave the terminal as it is now. */
+		changed.c_cc[VSUSP] = changed.c_cc[VQUIT] = _POSIX_VDISABLE;
 		has_keyboard = tcsetattr(STDIN_FILENO, TCSANOW, &changed) == 0;
 	}
 	printf("\033[?1049h\033[?25l");
 	int code = watch(t);
 	printf("\033[?25h\033[?1049l");
+	(void)fflush(stdout); /* before what is printed at the end; a terminal that is gone needs nothing */
 	if (has_keyboard)
 		(void)tcsetattr(STDIN_FILENO, TCSANOW, &saved); /* it was its own a moment ago */
 	return code;
@@ -483,8 +584,9 @@ static int
 start(struct top *t)
 {
 	struct sigaction action = {.sa_handler = end};
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
+	static const int ends[] = {SIGINT, SIGTERM, SIGQUIT, SIGHUP};
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		sigaction(ends[i], &action, NULL);
 	t->is_terminal = isatty(STDOUT_FILENO) == 1;
 	int code = open_connection(t);
 	if (code == EXIT_WELL)
@@ -493,6 +595,8 @@ start(struct top *t)
 		(void)close(t->fd);
 	buffer_free(&t->before);
 	buffer_free(&t->now);
+	if (code != EXIT_WELL)
+		fprintf(stderr, "%s\n", complaint);
 	return code;
 }
 
