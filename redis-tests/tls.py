@@ -318,6 +318,7 @@ def broken_handshakes(t):
     idle = t.raw()
     expect("its time is over", select.select([idle], [], [], TIMEOUT)[0] and take(idle) == b"")
     idle.close()
+    t.control.connection_pool.disconnect()  # its time may be over, too
     t.set(timeout=0)
 
 
