@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "config/config.h"
+#include "net/eviction.h"
 #include "net/reactor_private.h"
 
 /* ---- queues ---- */
@@ -30,7 +31,7 @@ set_account(struct reactor *r, struct connection *c, size_t bytes)
 {
 	counter_add(&r->counters.buffer_bytes, (uint64_t)bytes - (uint64_t)c->accounted);
 	c->accounted = bytes;
-	if (__builtin_expect(bytes > r->counters.largest_buffers, 0))
+	if (__builtin_expect(bytes > r->counters.largest_buffers, 0) && eviction_may_close(c))
 		__atomic_store_n(&r->counters.largest_buffers, bytes, __ATOMIC_RELAXED);
 	__atomic_store_n(&c->client.memory_bytes, bytes, __ATOMIC_RELAXED);
 }

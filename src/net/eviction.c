@@ -1,11 +1,12 @@
 /* See eviction.h.
  *
- * Each reactor knows its own connections only, so it publishes the size of its largest one (`largest_buffers`):
- * what it is when it looks, and more when one has grown beyond that. A reactor that finds the limit passed closes its
- * largest connection if no other reactor has published a larger one; else it has that one look. That one may have
- * none as large any more, or none that may be closed: then it publishes what is true, and sends the first one on its
- * way again. They choose one after the other (`eviction_mutex`): what one closes no longer counts when the next one
- * looks, so no more are closed than need be. */
+ * Each reactor knows its own connections only, so it publishes the size of the largest one that may be closed
+ * (`largest_buffers`): what it is when it looks, and more when one has grown beyond that. One that may not be closed is
+ * not published: two reactors would wake each other for it, and close none. A reactor that finds the limit passed
+ * closes its largest connection if no other reactor has published a larger one; else it has that one look. That one
+ * may have none as large any more: then it publishes what is true, and sends the first one on its way again. They
+ * choose one after the other (`eviction_mutex`): what one closes no longer counts when the next one looks, so no more
+ * are closed than need be. */
 #include "net/eviction.h"
 
 #include <inttypes.h>
@@ -47,26 +48,26 @@ eviction_is_near(const struct net *net)
 	return buffers_of_all(net) > limit_of(net) / 2;
 }
 
-static bool
-may_be_closed(const struct connection *c, uint64_t spared)
+bool
+eviction_may_close(const struct connection *c)
 {
-	return !c->closing && !connection_is_in_pool(c) && !c->client.is_replica && c->accounted > spared &&
+	return !c->closing && !connection_is_in_pool(c) && !c->client.is_replica &&
 		!__atomic_load_n(&c->client.no_evict, __ATOMIC_RELAXED);
 }
 
-/* NULL: none may be closed. */
+/* Of those above `spared`; NULL: none may be closed. */
 static struct connection *
 find_largest(struct reactor *r, uint64_t spared)
 {
 	struct connection *largest = NULL;
 	for (struct list_link *link = r->connections.next; link != &r->connections; link = link->next) {
 		struct connection *c = list_entry(link, struct connection, all_link);
-		if (may_be_closed(c, spared) && (largest == NULL || c->accounted > largest->accounted))
+		if (eviction_may_close(c) && (largest == NULL || c->accounted > largest->accounted))
 			largest = c;
 	}
-	__atomic_store_n(&r->counters.largest_buffers, largest != NULL ? largest->accounted : 0,
-			 __ATOMIC_RELAXED);
-	return largest;
+	uint64_t bytes = largest != NULL ? largest->accounted : 0;
+	__atomic_store_n(&r->counters.largest_buffers, bytes, __ATOMIC_RELAXED);
+	return bytes > spared ? largest : NULL;
 }
 
 /* Another reactor whose largest one is larger than `bytes`, as far as it has told; or NULL. */
@@ -112,7 +113,7 @@ choose(struct reactor *r, uint64_t limit, uint64_t spared)
 	mutex_lock(&r->net->eviction_mutex);
 	if (buffers_of_all(r->net) > limit) {
 		largest = find_largest(r, spared);
-		other = find_larger(r, largest != NULL ? largest->accounted : 0);
+		other = find_larger(r, largest != NULL ? largest->accounted : spared);
 	}
 	if (other != NULL)
 		largest = NULL;

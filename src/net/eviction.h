@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 
+struct connection;
 struct net;
 struct reactor;
 
@@ -16,6 +17,8 @@ enum { EVICTION_SPARED = 128 * 1024 /* bytes */ };
 
 /* Whether the buffers of all clients take more than half of the limit. */
 bool eviction_is_near(const struct net *);
+/* Whether this connection of the reactor's may be closed, if it is not spared for its size. */
+bool eviction_may_close(const struct connection *);
 /* Closes clients of this reactor while the limit is passed and none of another reactor has larger buffers. */
 void eviction_run(struct reactor *);
 

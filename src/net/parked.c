@@ -209,6 +209,7 @@ pool_request_done(struct mailbox_message *message)
 		return;
 	}
 	if (c->pool.result == REQUEST_PAUSED) {
+		connections_account(r, c); /* it may be closed again (eviction.h) */
 		pause_request(r, c);
 		return;
 	}

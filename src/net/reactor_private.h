@@ -35,7 +35,7 @@ struct reactor_counters {
 	uint64_t connections_received, connections_rejected, commands_processed, bytes_in, bytes_out;
 	uint64_t reads, writes; /* that moved bytes */
 	uint64_t buffer_bytes, paused, blocked;
-	uint64_t largest_buffers; /* of one connection, or more: see eviction.c */
+	uint64_t largest_buffers; /* of one connection that may be closed, or more: see eviction.c */
 	uint64_t clients_evicted;
 	uint64_t replies_limited; /* connections closed by bodies_close_limited */
 };

@@ -1,4 +1,6 @@
 /* The buffers of all clients together: clients are throttled earlier, then the one with the most is closed. */
+#include "net/net_private.h"
+#include "net/reactor_private.h"
 #include "net_support.h"
 
 enum { MIB = 1 << 20 };
@@ -190,6 +192,35 @@ Test(net_eviction, maxmemory_clients_is_the_limit_and_no_evict_protects, .timeou
 	free(reply);
 	close(protected_one);
 	close(victim);
+	close(other);
+	world_destroy(w);
+}
+
+/* Another reactor would be woken for one that is published, and would find nothing to close. */
+Test(net_eviction, who_may_not_be_closed_is_not_published, .timeout = 60)
+{
+	struct world *w = world_create();
+	w->config.io_threads = 1;
+	world_start(w);
+	net_pause_cron(w->net, true);
+	const uint64_t *largest = &w->net->reactors[0]->counters.largest_buffers;
+	int protected_one = dial(w), other = dial(w);
+	char *reply = malloc(900002);
+	cr_assert_not_null(reply);
+	put(protected_one, "PROTECT\r\n");
+	expect(protected_one, "+OK\r\n");
+	put(protected_one, "BIG 900000\r\n");
+	expect(protected_one, "$900000\r\n");
+	get_bytes(protected_one, reply, 900002);
+	let_tick_pass(other);
+	cr_assert_lt(load(largest), 900000);
+	put(other, "BIG 900000\r\n");
+	expect(other, "$900000\r\n");
+	get_bytes(other, reply, 900002);
+	let_tick_pass(protected_one);
+	cr_assert_geq(load(largest), 900000);
+	free(reply);
+	close(protected_one);
 	close(other);
 	world_destroy(w);
 }
