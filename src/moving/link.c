@@ -44,7 +44,8 @@ wait_for(struct link *l, short events, int64_t until_ms, struct sett_error *erro
 	}
 }
 
-/* As in Redis, the system chooses where that is no address of this machine's, or of the other family. */
+/* As in Redis, the system chooses where that is no address of this machine's, or of the other family; and if connecting
+ * from it fails at once (connect_one). */
 static void
 bind_source(int fd, int family, const char *source)
 {
@@ -59,12 +60,18 @@ bind_source(int fd, int family, const char *source)
 	freeaddrinfo(found);
 }
 
-static int
-connect_one(struct link *l, const struct addrinfo *address, const char *source, int64_t until_ms,
-	    struct sett_error *error)
+static void
+close_socket(struct link *l)
 {
-	int failure = 0;
-	socklen_t size = sizeof(failure);
+	if (l->transport.fd >= 0)
+		transport_close(&l->transport);
+	l->transport.fd = -1;
+}
+
+/* SETT_NOT_FOUND: it is under way. */
+static int
+begin_connect(struct link *l, const struct addrinfo *address, const char *source, struct sett_error *error)
+{
 	int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, address->ai_protocol);
 	if (fd < 0)
 		return sett_error_set(error, SETT_IO, errno, "socket: %s", strerror(errno));
@@ -72,24 +79,33 @@ connect_one(struct link *l, const struct addrinfo *address, const char *source, 
 	bind_source(fd, address->ai_family, source);
 	if (connect(fd, address->ai_addr, address->ai_addrlen) == 0)
 		return SETT_OK;
-	if (errno != EINPROGRESS)
-		return sett_error_set(error, SETT_IO, errno, "%s", strerror(errno));
-	int status = wait_for(l, POLLOUT, until_ms, error);
+	if (errno == EINPROGRESS)
+		return SETT_NOT_FOUND;
+	return sett_error_set(error, SETT_IO, errno, "%s", strerror(errno));
+}
+
+static int
+connect_one(struct link *l, const struct addrinfo *address, const char *source, int64_t until_ms,
+	    struct sett_error *error)
+{
+	int failure = 0;
+	socklen_t size = sizeof(failure);
+	int status = begin_connect(l, address, source, error);
+	if (status == SETT_IO && source != NULL) {
+		/* As in Redis: from that address there may be no way to the peer. */
+		close_socket(l);
+		status = begin_connect(l, address, NULL, error);
+	}
+	if (status != SETT_NOT_FOUND)
+		return status;
+	status = wait_for(l, POLLOUT, until_ms, error);
 	if (status == SETT_NOT_FOUND)
 		return sett_error_set(error, SETT_IO, ETIMEDOUT, "Connection timed out");
 	if (status != SETT_OK)
 		return status;
-	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &size) != 0)
+	if (getsockopt(l->transport.fd, SOL_SOCKET, SO_ERROR, &failure, &size) != 0)
 		failure = errno;
 	return failure == 0 ? SETT_OK : sett_error_set(error, SETT_IO, failure, "%s", strerror(failure));
-}
-
-static void
-close_socket(struct link *l)
-{
-	if (l->transport.fd >= 0)
-		transport_close(&l->transport);
-	l->transport.fd = -1;
 }
 
 static int
