@@ -421,35 +421,58 @@ claim_entry(struct command_context *c, struct stream_group *g, struct stream_con
 				 : status;
 }
 
-/* Appends what has been pending for long enough, the oldest first. */
+/* Claims what has been pending for long enough, the oldest first, up to `most`. */
+static int
+claim_oldest(struct command_context *c, const struct xread *x, struct stream_group *g, uint64_t most,
+	     uint64_t *ret)
+{
+	/* A run removes no more, so that its transaction is not too large: the next one goes on. */
+	enum { REMOVED_MAX = 10000 };
+	struct stream_consumer *consumer;
+	struct stream_pending *list;
+	size_t count = 0;
+	uint64_t pending = g->pending, removed = 0, before;
+	int status;
+	/* Again if some were deleted: others may be as old. Each time fewer are pending that old. With CLAIM 0 those that were
+	 * claimed just now are, too, so it goes on until there is one. A list passes over all that was removed before, so each
+	 * is as long as that. */
+	do {
+		before = removed;
+		status = removed >= STREAM_LONG_PENDING ? context_enter_long_lane(c) : SETT_OK;
+		if (status == SETT_OK)
+			status = stream_pending_oldest(g, c->view.now_ms - x->claim_idle_ms,
+						       most - *ret > removed ? most - *ret : removed, &list,
+						       &count);
+		if (status == SETT_OK && count > 0)
+			status = use_group_consumer(c, g, x->group[1], true, &consumer);
+		for (size_t i = 0; i < count && status == SETT_OK && *ret < most && removed < REMOVED_MAX;
+		     i++) {
+			status = claim_entry(c, g, consumer, &list[i], ret);
+			removed = pending - g->pending;
+		}
+	} while (status == SETT_OK && removed > before && removed < REMOVED_MAX && *ret < most &&
+		 (x->claim_idle_ms > 0 || *ret == 0));
+	return status;
+}
+
+/* Appends what it claims. */
 static int
 claim_idle(struct command_context *c, const struct xread *x, struct xread_stream *one, uint64_t most,
 	   uint64_t *ret)
 {
-	struct stream_group *g = &one->group;
-	struct stream_consumer *consumer;
-	struct stream_pending *list;
-	size_t count = 0;
-	uint64_t before;
+	const struct stream_group *g = &one->group;
 	*ret = 0;
 	if (!x->claims || c->view.now_ms < x->claim_idle_ms)
 		return SETT_OK;
+	/* Time brings it here, too, while writes are paused: it looks again when they are not. */
+	if (c->served != NULL && context_is_paused(c, false)) {
+		context_wake_at(c, c->view.now_ms + 1);
+		return SETT_OK;
+	}
 	int status = g->pending > STREAM_LONG_PENDING && (g->oldest == 0 || most > STREAM_LONG_PENDING)
 		? context_enter_long_lane(c)
 		: SETT_OK;
-	/* Again if some were deleted: others may be as old. Each time fewer are pending that old. With CLAIM 0 those that were
-	 * claimed just now are, too, so it goes on until there is one. */
-	do {
-		before = *ret;
-		if (status == SETT_OK)
-			status = stream_pending_oldest(g, c->view.now_ms - x->claim_idle_ms, most - *ret,
-						       &list, &count);
-		if (status == SETT_OK && count > 0)
-			status = use_group_consumer(c, g, x->group[1], true, &consumer);
-		for (size_t i = 0; i < count && status == SETT_OK; i++)
-			status = claim_entry(c, g, consumer, &list[i], ret);
-	} while (status == SETT_OK && *ret - before < count && (x->claim_idle_ms > 0 || *ret == 0));
-	return status;
+	return status == SETT_OK ? claim_oldest(c, x, &one->group, most, ret) : status;
 }
 
 /* Nothing is old enough: when the oldest will be. What is delivered later touches the key, so this runs again. */
@@ -581,7 +604,7 @@ read_for_group(struct command_context *c, const struct xread *x, size_t i, uint6
 	if (status != SETT_OK || (one->is_new && !has_more && !may_claim))
 		return status;
 	size_t start = c->reply->size;
-	uint64_t count = 0;
+	uint64_t count = 0, pending = one->group.pending, oldest = one->group.oldest;
 	if (c->protocol == 2)
 		resp_array(c->reply, 2);
 	reply_bytes(c, c->argv[x->first + i]);
@@ -592,6 +615,9 @@ read_for_group(struct command_context *c, const struct xread *x, size_t i, uint6
 		wake_for_oldest(c, x, &one->group);
 	}
 	*replied += !is_empty;
+	/* Who goes on waiting and has but looked commits nothing: a mark that has moved does not matter. */
+	if (c->served != NULL && is_empty && one->group.pending == pending && oldest > 0)
+		return status;
 	return status == SETT_OK ? save_group(&one->group) : status;
 }
 

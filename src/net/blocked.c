@@ -38,7 +38,9 @@ arm_timer(struct reactor *r, struct connection *c)
 {
 	const struct client *client = &c->client;
 	uint64_t due_ns = wakes_first(client) ? client->wait_wake_ns : client->wait_until_ns;
-	if (due_ns != 0 && timers_arm(loop_timers(r->loop), &c->wait_timer, due_ns) != SETT_OK) {
+	if (due_ns == 0) {
+		timers_disarm(loop_timers(r->loop), &c->wait_timer);
+	} else if (timers_arm(loop_timers(r->loop), &c->wait_timer, due_ns) != SETT_OK) {
 		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING, "Out of memory for a timer");
 		connections_close(r, c);
 	}
@@ -82,10 +84,10 @@ time_has_come(void *arg)
 		return; /* the message follows */
 	if (wakes_first(&c->client)) {
 		handler->wake_wait(handler->arg, r->handler_thread, &c->client);
-		c->client.wait_wake_ns = 0; /* until the news */
 		arm_timer(r, c);
 		return;
 	}
+	assert(c->client.wait_until_ns != 0); /* each change of its moments arms the timer anew */
 	if (!handler->end_wait(handler->arg, &c->client, WAIT_TIMED_OUT))
 		return; /* the message follows */
 	connections_leave_blocked(r, c);

@@ -105,7 +105,8 @@ struct request_handler {
 	bool (*end_wait)(void *arg, struct client *, enum wait_end);
 	/* On the reactor, after net_wait_has_news: whether the wait is over; else when it is to be woken (0 = never). */
 	bool (*wait_news)(void *arg, struct client *, uint64_t *ret_wake_ns);
-	/* On the reactor (its thread state), at client->wait_wake_ns: may end the wait, whose news follow. */
+	/* On the reactor (its thread state), at client->wait_wake_ns: may end the wait, whose news follow. Sets the
+	 * next such moment: a later one, or 0 (none before its news). */
 	void (*wake_wait)(void *arg, void *thread, struct client *);
 	/* On the reactor: appends the reply of a wait that is over. */
 	void (*take_wait_reply)(void *arg, struct client *, struct resp_writer *reply, uint64_t *ret_release);

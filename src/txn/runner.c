@@ -70,8 +70,8 @@ runner_tell_of_deadlines(struct command_context *c)
 		listeners->expired(server, c->expired);
 }
 
-static bool
-is_pausing(const struct server *server, uint64_t now_ms)
+bool
+runner_is_pausing(const struct server *server, uint64_t now_ms)
 {
 	return server->pause != NULL && pause_mode_at(server->pause, now_ms) != PAUSE_NONE;
 }
@@ -84,7 +84,8 @@ runner_delete_expired(struct runner_thread *t, struct command_context *c)
 {
 	const struct server *server = t->server;
 	c->expired = 0;
-	if (c->view.first_expired == NULL || !t->deletes_expired || is_pausing(server, c->view.now_ms) ||
+	if (c->view.first_expired == NULL || !t->deletes_expired ||
+	    runner_is_pausing(server, c->view.now_ms) ||
 	    replica_role_is_active(&server->replica_role) || /* its master says when (I27) */
 	    sett_engine_health(server->engine, NULL) != SETT_OK)
 		return SETT_OK;
@@ -194,14 +195,14 @@ runner_begin(struct runner_thread *t, struct command_context *c)
 	return status;
 }
 
-/* Whether there is something to commit. Who has waited and goes on waiting has nothing but what it met past its deadline,
- * which goes; that does not end the wait. */
+/* Whether there is something to commit. Who has waited and goes on waiting has nothing but what it met that is to go: keys
+ * past their deadline, and deleted entries that were pending. That does not end the wait. */
 static bool
 is_committed(struct command_context *c, int status)
 {
 	if (status == OUTCOME_BLOCKED && c->served != NULL) {
 		context_drop_participants_after(c, NULL);
-		return c->view.first_expired != NULL;
+		return c->view.first_expired != NULL || sett_txn_has_writes(c->view.txn);
 	}
 	return status == SETT_OK || status == OUTCOME_FAILED || status == OUTCOME_BLOCKED;
 }

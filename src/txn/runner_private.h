@@ -39,6 +39,8 @@ int runner_begin(struct runner_thread *, struct command_context *);
 void runner_enter(struct runner_thread *, struct command_context *);
 /* Deletes keys that were met past their deadlines, in the same transaction. */
 int runner_delete_expired(struct runner_thread *, struct command_context *);
+/* Whether writes are held back, so that nothing may be written but what clients were allowed before. */
+bool runner_is_pausing(const struct server *, uint64_t now_ms);
 /* What follows a commit: the client's database and protocol, deadlines, deferred effects. */
 void runner_apply(struct command_context *);
 /* The client has written, with this commit: what WAIT and WAITAOF wait for. */
@@ -55,7 +57,7 @@ void serving_note(struct runner_thread *, const struct keyspace_view *);
 /* Serves their waiters. */
 void serving_run(struct runner_thread *);
 void serving_forget(struct ready_key *);
-/* On the client's reactor: the moment has come at which its waiter was to be woken. */
+/* On the client's reactor: the moment has come at which its waiter was to be woken. Sets the next one; 0: its news say. */
 void serving_wake(struct runner_thread *, struct client *);
 
 /* ---- batch.c: request_handler.may_share and execute_shared ---- */

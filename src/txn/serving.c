@@ -161,9 +161,15 @@ serving_run(struct runner_thread *t)
 void
 serving_wake(struct runner_thread *t, struct client *client)
 {
+	enum { PAUSE_NS = 50000000 };
 	struct wait_again again = again_by(t);
 	assert(client->ack_wait == NULL); /* such a wait has no moment at which it is woken */
+	if (runner_is_pausing(t->server, clock_wall_ms(t->server->clock))) {
+		client->wait_wake_ns = clock_monotonic_ns(t->server->clock) + PAUSE_NS;
+		return;
+	}
 	waiting_wake(client->waiter, client->wait_wake_ns, &again);
+	client->wait_wake_ns = 0;
 	serving_run(t);
 }
 

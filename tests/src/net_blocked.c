@@ -74,6 +74,32 @@ Test(net_blocked, a_wait_is_woken_when_its_news_say, .timeout = 60)
 	world_destroy(w);
 }
 
+/* The moment that it was armed for is not the end of a wait without one. */
+Test(net_blocked, a_wait_without_an_end_does_not_end_at_a_moment_taken_back, .timeout = 60)
+{
+	struct world *w = world_create();
+	world_start(w);
+	int fd = dial(w), other = dial(w);
+	put(fd, "WAIT 0\r\n");
+	wait_for(&w->wait.begun, 1);
+	uint64_t moment = clock_monotonic_ns(sett_system_clock()) + 30000000;
+	__atomic_store_n(&w->wait.wake_ns, moment, __ATOMIC_SEQ_CST);
+	net_wait_has_news(w->wait.client);
+	while (load(&w->wait.wake_ns) != 0)
+		ping(other);
+	__atomic_store_n(&w->wait.wake_ns, UINT64_MAX, __ATOMIC_SEQ_CST);
+	net_wait_has_news(w->wait.client);
+	while (clock_monotonic_ns(sett_system_clock()) < moment + 1000000)
+		ping(other);
+	ping(other);
+	cr_assert_eq(blocked(w), 1);
+	serve(w);
+	expect(fd, "+served\r\n");
+	close(fd);
+	close(other);
+	world_destroy(w);
+}
+
 /* Its time comes while another thread serves it. */
 Test(net_blocked, who_serves_is_waited_for, .timeout = 60)
 {

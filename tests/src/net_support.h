@@ -156,7 +156,7 @@ struct wait {
 	struct client *client;
 	uint64_t begun, asked; /* atomic: waits so far; calls of end_wait */
 	uint64_t woken;        /* atomic: calls of wake_wait */
-	uint64_t wake_ns;      /* atomic: the next news; 0: it is over */
+	uint64_t wake_ns;      /* atomic: the next news; 0: it is over; UINT64_MAX: nobody is to wake it */
 	bool served;           /* atomic: another thread ends it: end_wait refuses */
 	enum wait_end end;
 };
@@ -344,14 +344,15 @@ handler_end_wait(void *arg, struct client *client, enum wait_end end)
 	return true;
 }
 
-/* News that the wait goes on are a moment at which it is to be woken. */
+/* News that the wait goes on are a moment at which it is to be woken, or that there is none. */
 static bool
 handler_wait_news(void *arg, struct client *client, uint64_t *ret_wake_ns)
 {
 	struct world *w = arg;
 	cr_assert_eq(client, w->wait.client);
-	*ret_wake_ns = __atomic_exchange_n(&w->wait.wake_ns, 0, __ATOMIC_SEQ_CST);
-	return *ret_wake_ns == 0;
+	uint64_t news = __atomic_exchange_n(&w->wait.wake_ns, 0, __ATOMIC_SEQ_CST);
+	*ret_wake_ns = news != UINT64_MAX ? news : 0;
+	return news == 0;
 }
 
 static void
@@ -362,6 +363,7 @@ handler_wake_wait(void *arg, void *thread, struct client *client)
 	handler_start(arg, false, &running);
 	cr_assert_eq(thread, running);
 	cr_assert_eq(client, w->wait.client);
+	client->wait_wake_ns = 0;
 	__atomic_add_fetch(&w->wait.woken, 1, __ATOMIC_SEQ_CST);
 }
 

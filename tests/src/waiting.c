@@ -325,7 +325,6 @@ static void
 wake(struct fixture *f, int client)
 {
 	f->handler.wake_wait(f->handler.arg, f->reactor, &f->clients[client]);
-	f->clients[client].wait_wake_ns = 0;
 }
 
 /* The moment was `ms` away at some time since `since_ns`; the monotonic clock is the system's. */
@@ -494,5 +493,117 @@ Test(waiting, who_claims_whatever_its_age_passes_over_what_was_deleted)
 	       "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*4\r\n$3\r\n1-1\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n:0\r\n:1");
 	EXPECT(f, 3, "XPENDING s g",
 	       "*4\r\n:1\r\n$3\r\n1-1\r\n$3\r\n1-1\r\n*1\r\n*2\r\n$3\r\ntwo\r\n$1\r\n1");
+	close_both(f);
+}
+
+#define PENDING_OF(consumer) "*4\r\n:1\r\n$3\r\n1-1\r\n$3\r\n1-1\r\n*1\r\n*2\r\n$3\r\n" consumer "\r\n$1\r\n1"
+
+/* A consumer has read 10,001 entries, and all but the last are deleted. */
+static void
+begin_deleted(struct fixture *f)
+{
+	EXPECT(f, 3, "XGROUP CREATE s g 0 MKSTREAM", "+OK");
+	for (unsigned i = 0; i < 10000; i++)
+		fixture_run_line(f, 3, "XADD s 0-* x y");
+	EXPECT(f, 3, "XADD s 1-1 a b", "$3\r\n1-1");
+	fixture_run_line(f, 3, "XREADGROUP GROUP g one STREAMS s >");
+	EXPECT(f, 3, "XTRIM s MINID 1-1", ":10000");
+}
+
+/* A reactor leaves it to the pool's lane for what takes long. */
+static void
+expect_long(struct fixture *f, const struct bytes *argv, size_t argc)
+{
+	struct request request = {.argc = argc, .argv = argv};
+	cr_assert_eq(f->handler.execute(f->handler.arg, f->reactor, &f->clients[0], &request, &f->reply,
+					&f->release),
+		     REQUEST_MUST_WAIT_LONG);
+}
+
+/* What was deleted is removed by so many at a time, so that the transaction is not too large; never on a reactor. Who waits
+ * goes on at once. */
+Test(waiting, who_claims_removes_a_limited_number_of_deleted_ones_at_a_time)
+{
+	const struct bytes claim[] = {
+		BYTES_LITERAL("XREADGROUP"), BYTES_LITERAL("GROUP"), BYTES_LITERAL("g"),
+		BYTES_LITERAL("two"),        BYTES_LITERAL("COUNT"), BYTES_LITERAL("1"),
+		BYTES_LITERAL("CLAIM"),      BYTES_LITERAL("20"),    BYTES_LITERAL("STREAMS"),
+		BYTES_LITERAL("s"),          BYTES_LITERAL(">"),
+	};
+	struct fixture *f = open_both();
+	begin_deleted(f);
+	fixture_run_line(f, 3, "XREADGROUP GROUP g one COUNT 1 CLAIM 20000 STREAMS s >"); /* ages */
+	fixture_advance(f, 20);
+	expect_long(f, claim, sizeof(claim) / sizeof(claim[0]));
+	begin_wait(f, 0, "XREADGROUP GROUP g two COUNT 1 CLAIM 20 BLOCK 0 STREAMS s >");
+	EXPECT(f, 3, "XPENDING s g", PENDING_OF("one"));
+	cr_assert_neq(f->clients[0].wait_wake_ns, 0);
+	wake(f, 0);
+	expect_told(f, 0, CLAIMED("20", "1"));
+	EXPECT(f, 3, "XPENDING s g", PENDING_OF("two"));
+	close_both(f);
+}
+
+/* What is deleted while it waits is removed when it is woken, once for all: it is not woken for that again. */
+Test(waiting, who_claims_removes_what_was_deleted_while_it_waits)
+{
+	struct fixture *f = open_both();
+	begin_claims(f);
+	begin_wait(f, 0, "XREADGROUP GROUP g two CLAIM 20 BLOCK 0 STREAMS s >");
+	EXPECT(f, 3, "XDEL s 1-1", ":1");
+	EXPECT(f, 3, "XPENDING s g", PENDING_OF("one"));
+	fixture_advance(f, 20);
+	wake(f, 0);
+	EXPECT(f, 3, "XPENDING s g", "*4\r\n:0\r\n$-1\r\n$-1\r\n*-1");
+	expect_waiting(f, 0);
+	close_both(f);
+}
+
+/* Time claims nothing while writes are held back, by CLIENT PAUSE or by the server; the client is woken again later. */
+Test(waiting, who_claims_is_not_served_while_writes_are_paused)
+{
+	struct fixture *f = open_both();
+	begin_claims(f);
+	begin_wait(f, 0, "XREADGROUP GROUP g two CLAIM 20 BLOCK 0 STREAMS s >");
+	fixture_advance(f, 20);
+	for (int held = 0; held < 2; held++) {
+		if (held)
+			pause_hold(f->server.pause);
+		else
+			pause_set(f->server.pause, PAUSE_WRITE, f->now_ms, f->now_ms + 60000);
+		uint64_t moment = f->clients[0].wait_wake_ns;
+		wake(f, 0);
+		cr_assert_eq(fixture_waits_over[f->clients[0].id], 0);
+		cr_assert_gt(f->clients[0].wait_wake_ns, moment);
+		if (held)
+			pause_release(f->server.pause);
+		else
+			pause_clear(f->server.pause);
+	}
+	EXPECT(f, 3, "XPENDING s g", PENDING_OF("one"));
+	wake(f, 0);
+	expect_told(f, 0, CLAIMED("20", "1"));
+	close_both(f);
+}
+
+static void
+hold_writes(void *arg)
+{
+	pause_hold(((struct fixture *)arg)->server.pause);
+}
+
+/* The hold comes once it is being served already. */
+Test(waiting, who_claims_asks_again_whether_writes_are_paused_when_it_runs)
+{
+	struct fixture *f = open_both();
+	begin_claims(f);
+	begin_wait(f, 0, "XREADGROUP GROUP g two CLAIM 20 BLOCK 0 STREAMS s >");
+	fixture_advance(f, 20);
+	sync_point_arm(&(struct sync_point){.name = "serve: begins", .run = hold_writes, .arg = f});
+	wake(f, 0);
+	(void)expect_to_be_woken(f, 0);
+	pause_release(f->server.pause);
+	wake(f, 0);
+	expect_told(f, 0, CLAIMED("20", "1"));
 	close_both(f);
 }
