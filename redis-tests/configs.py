@@ -29,7 +29,7 @@ ARGUMENTS = {
     "redis-stack.conf": [[], ["--save", "900", "1", "--maxmemory", "1gb"]],
 }
 # Directives that the log names as without effect, with the values, of those that the files and arguments have.
-WITHOUT_EFFECT = {"appendonly": ("yes",), "save": ("60 1", "3600 1 300 100 60 10000 900 1")}
+WITHOUT_EFFECT = {"appendonly": ("yes",)}
 
 
 class Run:

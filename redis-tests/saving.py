@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """SAVE and BGSAVE write files that redis-server loads: the same content as in a redis-server that got the same
-commands, of the moment of the BGSAVE though commands go on, and whole whatever happens meanwhile.
+commands, of the moment of the BGSAVE though commands go on, and whole whatever happens meanwhile. Save points ask for them.
 
     saving.py SETT_SERVER REDIS_SERVER [KEYS [SEED]]
 """
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -177,6 +178,165 @@ def check_shutdown(sett, redis_server):
         other.clean_up()
 
 
+def loaded_keys(redis_server, file):
+    """The names of the keys that redis-server finds in the file."""
+    other = Server(redis_server, *REDIS_OPTIONS)
+    try:
+        shutil.copy(file, other.directory + "/dump.rdb")
+        other.start()
+        return sorted(other.connect().keys("*"))
+    finally:
+        other.clean_up()
+
+
+def log_of(sett):
+    with open(sett.directory + "/log") as log:
+        return log.read()
+
+
+def check_points(sett, redis_server):
+    client = sett.connect()
+    file = sett.directory + "/dump.rdb"
+    expect("save points, unless given", client.config_get("save"), {"save": ""})
+    client.set("a", "1")
+    client.config_set("save", "3600 100 1 1")
+    wait_until("no save begins at a save point", lambda: figure(client, "rdb_saves") == 1)
+    expect("changes since", figure(client, "rdb_changes_since_last_save"), 0)
+    expect("the log of a save point", "1 changes in 1 seconds. Saving..." in log_of(sett), True)
+    expect("keys of a save point", loaded_keys(redis_server, file), [b"a"])
+
+
+def check_flushall(sett, redis_server):
+    """With save points FLUSHALL leaves a file before its reply: what there is after the commit that it is in."""
+    client = sett.connect()
+    file = sett.directory + "/dump.rdb"
+    client.config_set("save", "3600 1")
+    client.set("a", "1")
+    client.config_set("rdb-key-save-delay", 300000000)
+    client.execute_command("BGSAVE")
+    client.flushall()  # that gives way
+    expect("changes since FLUSHALL", figure(client, "rdb_changes_since_last_save"), 0)
+    expect("keys after FLUSHALL", loaded_keys(redis_server, file), [])
+    client.config_set("rdb-key-save-delay", 0)
+    pipe = client.pipeline()
+    pipe.set("b", "1").flushall().set("c", "1").execute()
+    expect("keys after FLUSHALL in MULTI", loaded_keys(redis_server, file), [b"c"])
+    client.eval("redis.call('flushall') redis.call('set', 'd', '1')", 0)
+    expect("changes since FLUSHALL in a script", figure(client, "rdb_changes_since_last_save"), 0)
+    expect("keys after FLUSHALL in a script", loaded_keys(redis_server, file), [b"d"])
+
+
+def answer(client, *command):
+    try:
+        return client.execute_command(*command)
+    except redis.ResponseError as error:
+        return str(error).split()[0]
+
+
+def check_refusals(sett, reference):
+    """After a failure writes are refused as in Redis, while there are save points, and it is tried again."""
+    servers = sett, reference
+    clients = [server.connect() for server in servers]
+    for server, client in zip(servers, clients):
+        if os.path.exists(server.directory + "/dump.rdb"):
+            os.remove(server.directory + "/dump.rdb")
+        os.mkdir(server.directory + "/dump.rdb")
+        client.set("refused", "0")
+        client.config_set("save", "1 1")
+        wait_until("no save fails", lambda client=client: figure(client, "rdb_last_bgsave_status") == "err")
+        client.config_set("save", "3600 1000")
+    asked = (("SET", "refused", "1"), ("PING",), ("GET", "refused"), ("INCR", "refused"), ("FLUSHALL",),
+             ("EVAL", "return redis.call('set', 'refused', '2')", 0), ("EVAL", "return redis.call('get', 'refused')", 0),
+             ("EVAL", "#!lua\nreturn 1", 0), ("EVAL", "#!lua flags=no-writes\nreturn 1", 0),
+             ("MULTI",), ("SET", "refused", "3"), ("EXEC",), ("MULTI",), ("GET", "refused"), ("EXEC",))
+    for change in (("stop-writes-on-bgsave-error", "yes"), ("stop-writes-on-bgsave-error", "no"),
+                   ("stop-writes-on-bgsave-error", "yes"), ("save", ""), ("save", "3600 1000")):
+        found = []
+        for client in clients:
+            client.config_set(*change)
+            if change[1] in ("no", ""):
+                found.append([answer(client, "SET", "refused", "0"), answer(client, "PING")])
+            else:
+                # One connection: MULTI is among them.
+                with client.client() as one:
+                    found.append([answer(one, *command) for command in asked])
+        expect("answers after a failure, with %r" % (change,), found[0], found[1])
+        expect("the first, with %r" % (change,), found[0][0] == "MISCONF", change[1] not in ("no", ""))
+    # One that is given up in between tells nothing.
+    for client in clients:
+        client.config_set("stop-writes-on-bgsave-error", "no")
+        client.config_set("rdb-key-save-delay", 300000000)
+        client.set("refused", "0")
+        client.execute_command("BGSAVE")
+        client.flushall()
+        client.config_set("rdb-key-save-delay", 0)
+        client.config_set("stop-writes-on-bgsave-error", "yes")
+    texts = []
+    for client in clients:
+        texts.append([])
+        for command in (("SET", "refused", "1"), ("EVAL", "#!lua\nreturn 1", 0)):
+            try:
+                client.execute_command(*command)
+            except redis.ResponseError as error:
+                texts[-1].append(str(error))
+    expect("the texts", texts[0], texts[1])
+    client = clients[0]
+    os.rmdir(sett.directory + "/dump.rdb")
+    client.config_set("save", "1 1")
+    wait_until("it is not tried again", lambda: figure(client, "rdb_last_bgsave_status") == "ok")
+    expect("a write after that", client.set("refused", "4"), True)
+    client.config_set("save", "3600 1000")
+
+
+def check_end(sett, redis_server):
+    """With save points the end leaves a file, or there is none."""
+    client = sett.connect()
+    file = sett.directory + "/dump.rdb"
+    os.remove(file)
+    os.mkdir(file)
+    expect("SHUTDOWN", answer(client, "SHUTDOWN"), "Errors")
+    refused = log_of(sett).count("Error trying to save the DB, can't exit")
+    expect("times that the end is refused", refused, 1)
+    sett.process.send_signal(signal.SIGTERM)
+    wait_until("SIGTERM does not try to save",
+               lambda: log_of(sett).count("Errors trying to shut down the server.") == refused + 1)
+    expect("a server that stays", client.ping(), True)
+    client.config_set("shutdown-on-sigterm", "nosave")
+    sett.stop()
+    os.rmdir(file)
+    sett.start("--save", "3600", "1")
+    os.mkdir(file)
+    client = sett.connect()
+    client.flushdb()
+    client.set("force", "1")
+    try:
+        client.execute_command("SHUTDOWN", "FORCE")
+    except redis.ConnectionError:
+        pass
+    sett.process.wait(60)
+    expect("the log of FORCE", "Error trying to save the DB, exit anyway" in log_of(sett), True)
+    os.rmdir(file)
+    sett.start("--save", "3600", "1")
+    sett.stop()
+    expect("keys after SIGTERM", loaded_keys(redis_server, file), [b"force"])
+
+
+def check_save_points(sett_server, redis_server):
+    sett = Server(sett_server, "--enable-debug-command", "yes")
+    sett.options += ["--logfile", sett.directory + "/log"]
+    reference = Server(redis_server, "--save", "")
+    try:
+        sett.start()
+        reference.start()
+        check_points(sett, redis_server)
+        check_flushall(sett, redis_server)
+        check_refusals(sett, reference)
+        check_end(sett, redis_server)
+    finally:
+        sett.clean_up()
+        reference.clean_up()
+
+
 def main(sett_server, redis_server, keys=4000, seed=1):
     sett = Server(sett_server, "--enable-debug-command", "yes")
     reference = Server(redis_server, *REDIS_OPTIONS)
@@ -191,6 +351,7 @@ def main(sett_server, redis_server, keys=4000, seed=1):
     finally:
         sett.clean_up()
         reference.clean_up()
+    check_save_points(sett_server, redis_server)
     print("redis-server loads what was saved: %s keys" % keys)
 
 

@@ -390,7 +390,7 @@ create_rooms(struct program *p, struct sett_error *error)
 	policy_changed(s);
 	events_changed(s);
 	tracking_limit_changed(s);
-	if (saver_create(s, &s->saver) != SETT_OK)
+	if (saver_create(s, &s->saver) != SETT_OK || saver_follow_config(s->saver) != SETT_OK)
 		return out_of_memory(error);
 	saver_remove_leftovers(s->saver);
 	recorder_listen(s);
@@ -506,6 +506,9 @@ serve(struct program *p, const struct redis_files *files, struct sett_error *err
 		status = check_other_databases(s, error);
 	if (status == SETT_OK)
 		__atomic_store_n(&s->loading.active, false, __ATOMIC_RELAXED);
+	if (status == SETT_OK && saver_watch_points(s->saver) != SETT_OK)
+		status = sett_error_set(error, SETT_NO_MEMORY, 0,
+					"starting the thread that watches save points failed");
 	if (status == SETT_OK && follower_start(s->follower) != SETT_OK)
 		status = sett_error_set(error, SETT_NO_MEMORY, 0,
 					"starting the thread that follows a master failed");

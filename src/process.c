@@ -98,6 +98,7 @@ watch_signals(void *arg)
 			continue;
 		if (__atomic_load_n(&watch->asked, __ATOMIC_RELAXED) && number == SIGINT) {
 			log_sink_printf(&watch->sink, LOG_LEVEL_WARNING, "You insist... exiting now.");
+			shutdown_leave(watch->shutdown);
 			_exit(1);
 		}
 		__atomic_store_n(&watch->asked, true, __ATOMIC_RELAXED); /* it stands for itself */

@@ -45,19 +45,41 @@ give_up_save(struct server *server, struct client *client, void *data)
 	saver_give_up(server->saver);
 }
 
+/* As in Redis, where there are save points: the file is empty, too, before the reply. If it can't be written, the keys are
+ * gone all the same, and the points ask for it again. */
+static void
+save_at_once(struct server *server, struct client *client, void *data)
+{
+	struct sett_error error = {0};
+	saver_end_background(server->saver);
+	int status = saver_run(server->saver, 0, &client->gone, &error);
+	if (status == SETT_LOCKED) /* SAVE writes an older moment */
+		status = saver_start(server->saver, &error);
+	if (status != SETT_OK)
+		log_sink_printf(&server->sink, LOG_LEVEL_WARNING, "FLUSHALL has written no RDB file: %s",
+				error.message);
+}
+
 int
 command_flushall(struct command_context *c)
 {
 	if (!flush_arguments_are_right(c))
 		return OUTCOME_FAILED;
+	struct server *server = c->server;
+	bool saves = server->saver != NULL && saver_has_points(server->saver) &&
+		!loading_is_active(&server->loading);
+	int status = saves ? context_enter_long_lane(c) : SETT_OK;
+	if (status != SETT_OK)
+		return status;
 	resp_status(c->reply, "OK");
-	int status = SETT_OK;
-	const struct keyspace *keyspace = c->server->keyspace;
+	const struct keyspace *keyspace = server->keyspace;
 	unsigned db = keyspace_next_database(keyspace, 0);
 	for (; db < keyspace_databases(keyspace) && status == SETT_OK;
 	     db = keyspace_next_database(keyspace, db + 1))
 		status = keyspace_flush(&c->view, db);
-	if (status == SETT_OK && c->server->saver != NULL && saver_is_in_background(c->server->saver))
+	if (status == SETT_OK && saves)
+		status = context_defer(c, save_at_once, NULL);
+	else if (status == SETT_OK && server->saver != NULL && saver_is_in_background(server->saver))
 		status = context_defer(c, give_up_save, NULL);
 	return status == SETT_OK ? propagate_as_given(c) : status;
 }

@@ -235,6 +235,7 @@ command_shutdown(struct command_context *c)
 		return status;
 	shutdown_ask(shutdown,
 		     &(struct shutdown_wish){.save = request.save,
+					     .no_save = request.no_save,
 					     .now = request.now,
 					     .force = request.force || request.no_save});
 	return OUTCOME_BLOCKED;

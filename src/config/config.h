@@ -32,6 +32,11 @@ struct config_output_limit {
 	uint64_t soft_seconds;
 };
 
+/* A point of `save`: an RDB file is written after so many seconds with so many changes. */
+struct config_save_point {
+	int64_t seconds, changes;
+};
+
 enum config_sync { CONFIG_SYNC_NO, CONFIG_SYNC_EVERYSEC, CONFIG_SYNC_ALWAYS }; /* appendfsync */
 enum config_field_deadlines { CONFIG_FIELD_DEADLINES_REFUSE, CONFIG_FIELD_DEADLINES_LEAVE_OUT };
 enum config_policy { /* maxmemory-policy */
@@ -167,11 +172,13 @@ struct config {
 	/* types */
 	int64_t hash_max_listpack_entries, hash_max_listpack_value; /* (runtime) */
 	int64_t set_max_intset_entries;                             /* (runtime) */
-	bool rdb_compression;       /* (runtime) of strings in dumped values and RDB files */
-	bool rdb_checksum;          /* RDB files end with one */
-	int rdb_version;            /* (runtime) of files that are written */
-	int64_t key_load_delay;     /* (runtime) likewise, for each key that is loaded */
-	int64_t rdb_key_save_delay; /* (runtime) see rdb/database_writer.h */
+	char *save; /* (runtime, under lock) points, for config_next_save_point; empty: none */
+	bool stop_writes_on_bgsave_error; /* (runtime) */
+	bool rdb_compression;             /* (runtime) of strings in dumped values and RDB files */
+	bool rdb_checksum;                /* RDB files end with one */
+	int rdb_version;                  /* (runtime) of files that are written */
+	int64_t key_load_delay;           /* (runtime) likewise, for each key that is loaded */
+	int64_t rdb_key_save_delay;       /* (runtime) see rdb/database_writer.h */
 	enum config_field_deadlines replica_field_deadlines; /* (runtime) for those that don't know them */
 	bool cluster_enabled;
 	char *cluster_config_file;
@@ -273,6 +280,8 @@ int config_listen(struct config *, const char *directive, void (*changed)(void *
 int config_guard(struct config *, const char *directive,
 		 bool (*allows)(void *arg, const struct config *planned, char *ret_reason, size_t size),
 		 void *arg);
+/* The first point of `text`, which then begins after it. False: there is none. */
+bool config_next_save_point(const char **text, struct config_save_point *ret);
 /* The path CONFIG REWRITE writes to, NULL if none. */
 const char *config_file_path(const struct config *);
 

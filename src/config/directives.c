@@ -395,8 +395,7 @@ const struct directive directive_table[] = {
 	{BOOLEAN("aof-use-rdb-preamble", "yes", 0), NO_EFFECT(ALL_LOGGED)},
 	{BOOLEAN("aof-timestamp-enabled", "no", 0), NO_EFFECT(ALL_LOGGED)},
 	{BOOLEAN("aof-disable-auto-gc", "no", 0), NO_EFFECT(ALL_LOGGED)},
-	{SPECIAL("save", KIND_SAVE, "3600 1 300 100 60 10000", MULTIPLE | DIRECTIVE_CUMULATIVE),
-	 NO_EFFECT(ALL_SAVED)},
+	{SPECIAL("save", KIND_SAVE, "", MULTIPLE | DIRECTIVE_CUMULATIVE), FIELD(save)},
 	{STRING("dbfilename", "dump.rdb", PROTECTED), FIELD(dump_file), .check = check_dump_name},
 	{BOOLEAN("rdbchecksum", "yes", IMMUTABLE), FIELD(rdb_checksum)},
 	{BOOLEAN("rdbcompression", "yes", 0), FIELD(rdb_compression)},
@@ -407,7 +406,7 @@ const struct directive directive_table[] = {
 	{INTEGER("loading-process-events-interval-bytes", 1024, INT_MAX, "2mb", HIDDEN | MEMORY),
 	 NO_EFFECT(ALL_SAVED)},
 	{CHOICE("sanitize-dump-payload", sanitize_choices, "no", 0), NO_EFFECT(ALL_CHECKED)},
-	{BOOLEAN("stop-writes-on-bgsave-error", "yes", 0), NO_EFFECT(ALL_SAVED)},
+	{BOOLEAN("stop-writes-on-bgsave-error", "yes", 0), FIELD(stop_writes_on_bgsave_error)},
 
 	/* replication */
 	{.alias = "slaveof",

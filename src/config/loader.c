@@ -392,8 +392,6 @@ warn_of_unused(struct config *config)
 		if (!private->given[i] || row->no_effect == NULL ||
 		    directive_value_equal(row, &private->values[i], &private->initial[i]))
 			continue;
-		if (row->kind == KIND_SAVE && private->values[i].text[0] == '\0')
-			continue;
 		status = say(&private->warnings, "Directive '%s': accepted, has no effect: %s\n", row->name,
 			     row->no_effect);
 	}

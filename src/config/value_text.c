@@ -85,6 +85,18 @@ parse_save(const struct directive *row, const struct bytes *words, size_t count,
 	return SETT_OK;
 }
 
+bool
+config_next_save_point(const char **text, struct config_save_point *ret)
+{
+	struct config_save_point point;
+	int size = 0;
+	if (sscanf(*text, "%" SCNd64 " %" SCNd64 "%n", &point.seconds, &point.changes, &size) != 2)
+		return false;
+	*text += size;
+	*ret = point;
+	return true;
+}
+
 static const char *const limit_classes[CONFIG_CLIENT_CLASSES] = {"normal", "slave", "pubsub"};
 enum { LIMIT_WORDS = 4 }; /* class, hard, soft, seconds */
 

@@ -16,10 +16,13 @@
 #include "moving/redis_files.h"
 #include "rdb/database_writer.h"
 #include "rdb/file_writer.h"
+#include "storage/base/stepper.h"
 #include "storage/base/thread.h"
 #include "storage/engine.h"
 
-enum { MS_PER_SECOND = 1000, NAME_MAX_SIZE = 256, PROGRESS_LOG_MS = 5000 };
+enum { MS_PER_SECOND = 1000, NAME_MAX_SIZE = 256, PROGRESS_LOG_MS = 5000, RETRY_SECONDS = 5 };
+#define NS_PER_SECOND 1000000000ull
+#define NS_PER_HOUR (3600 * NS_PER_SECOND)
 
 /* One file being written. */
 struct save {
@@ -44,6 +47,10 @@ struct saver {
 	struct save background;
 	struct saver_facts facts;
 	uint64_t began_ms;
+	uint64_t tried_ms; /* when one in the background was to begin */
+	bool watches;      /* `points` runs; main's */
+	struct stepper points;
+	bool has_points;    /* atomic; written under lock */
 	uint64_t keys_done; /* atomic */
 	bool in_background; /* atomic */
 	bool given_up;      /* atomic: the one in the background */
@@ -56,6 +63,24 @@ now_ms(const struct saver *s)
 }
 
 /* ---- what a kill has left ---- */
+
+static void
+own_name(char ret[NAME_MAX_SIZE])
+{
+	/* Redis' own checks of a directory look for names of this form. */
+	snprintf(ret, NAME_MAX_SIZE, "temp-%d.rdb", (int)getpid());
+}
+
+void
+saver_remove_own(const struct server *server)
+{
+	char name[NAME_MAX_SIZE], path[PATH_MAX];
+	own_name(name);
+	int size = snprintf(path, sizeof(path), "%s/%s", server->config->dir, name);
+	if (size > 0 && (size_t)size < sizeof(path) && unlink(path) != 0 && errno != ENOENT)
+		log_sink_printf(&server->sink, LOG_LEVEL_WARNING,
+				"%s, which a save has left, can't be removed: %s", name, strerror(errno));
+}
 
 static int
 remove_leftover(void *arg, const char *name)
@@ -89,6 +114,8 @@ saver_remove_leftovers(struct saver *s)
 		log_sink_printf(&s->server->sink, LOG_LEVEL_WARNING, "%s", error.message);
 }
 
+static uint64_t look_at_points(void *arg);
+
 int
 saver_create(struct server *server, struct saver **ret)
 {
@@ -98,6 +125,7 @@ saver_create(struct server *server, struct saver **ret)
 	s->server = server;
 	mutex_init(&s->lock);
 	condition_init(&s->ended);
+	stepper_init(&s->points, NULL, look_at_points, s);
 	s->facts = (struct saver_facts){.last_seconds = -1, .last_save_ms = server->started_ms};
 	*ret = s;
 	return SETT_OK;
@@ -177,7 +205,6 @@ note_file(struct save *save, const struct rdb_file *file)
 	return known_files_write(engine, &known, &save->error);
 }
 
-/* Redis' own checks of a directory look for names of this form. */
 static int
 write_file(struct save *save)
 {
@@ -187,7 +214,7 @@ write_file(struct save *save)
 	mutex_lock(config_lock(config));
 	snprintf(name, sizeof(name), "%s", config->dump_file);
 	mutex_unlock(config_lock(config));
-	snprintf(temporary, sizeof(temporary), "temp-%d.rdb", (int)getpid());
+	own_name(temporary);
 	int status = rdb_file_create(&file, vfs_posix(), config->dir, temporary, &save->error);
 	if (status == SETT_OK)
 		status = write_databases(save, &file);
@@ -226,6 +253,16 @@ begin_locked(struct saver *s, const struct save *save, bool in_background) REQUI
 	__atomic_store_n(&s->keys_done, 0, __ATOMIC_RELAXED);
 }
 
+/* Redis asks for save points, as who has none does not count on the file. */
+static void
+judge_writes_locked(struct saver *s) REQUIRES(&s->lock)
+{
+	const struct config *config = s->server->config;
+	server_refuse(s->server, REFUSE_UNSAVED,
+		      saver_has_points(s) && s->facts.last_failed &&
+			      __atomic_load_n(&config->stop_writes_on_bgsave_error, __ATOMIC_RELAXED));
+}
+
 static void
 end_locked(struct saver *s, const struct save *save, int status) REQUIRES(&s->lock)
 {
@@ -234,7 +271,8 @@ end_locked(struct saver *s, const struct save *save, int status) REQUIRES(&s->lo
 	s->busy = false;
 	condition_broadcast(&s->ended);
 	if (s->facts.in_background) {
-		s->facts.last_failed = status != SETT_OK && status != SETT_ABORTED;
+		if (status != SETT_ABORTED) /* that says nothing of the next one */
+			s->facts.last_failed = status != SETT_OK;
 		s->facts.last_seconds = (int64_t)((now - s->began_ms) / MS_PER_SECOND);
 	}
 	s->facts.in_background = false;
@@ -248,6 +286,7 @@ end_locked(struct saver *s, const struct save *save, int status) REQUIRES(&s->lo
 	} else {
 		log_sink_printf(sink, LOG_LEVEL_WARNING, "Saving the DB failed: %s", save->error.message);
 	}
+	judge_writes_locked(s);
 }
 
 /* Writes the moment that was taken, and forgets it. */
@@ -282,6 +321,7 @@ run_thread(void *arg)
 					"The scheduled background save can't begin: %s",
 					s->background.error.message);
 			s->facts.last_failed = true;
+			judge_writes_locked(s);
 			more = false;
 		}
 		if (more)
@@ -298,6 +338,7 @@ start_locked(struct saver *s, struct sett_error *error) REQUIRES(&s->lock)
 	if (s->has_thread)
 		thread_join(s->thread); /* it is through, or about to be: it needs the lock no more */
 	s->has_thread = false;
+	s->tried_ms = now_ms(s);
 	int status = take_moment(s, &s->background);
 	if (status == SETT_OK) {
 		/* All is said before the thread may forget the moment. */
@@ -310,6 +351,7 @@ start_locked(struct saver *s, struct sett_error *error) REQUIRES(&s->lock)
 		s->busy = s->facts.in_background = false;
 		__atomic_store_n(&s->in_background, false, __ATOMIC_RELAXED);
 		s->facts.last_failed = true;
+		judge_writes_locked(s);
 		return sett_error_set(error, status, 0, "%s", sett_status_text(status));
 	}
 	s->has_thread = true;
@@ -360,11 +402,106 @@ saver_run(struct saver *s, unsigned version, const bool *gone, struct sett_error
 	return status;
 }
 
+/* ---- save points ---- */
+
+bool
+saver_has_points(const struct saver *s)
+{
+	/* relaxed: it stands for itself */
+	return __atomic_load_n(&s->has_points, __ATOMIC_RELAXED);
+}
+
+/* Under both locks, so that of two changes the later one stays. */
+static void
+config_changed(void *arg)
+{
+	struct saver *s = arg;
+	struct config *config = s->server->config;
+	mutex_lock(&s->lock);
+	mutex_lock(config_lock(config));
+	__atomic_store_n(&s->has_points, config->save[0] != '\0', __ATOMIC_RELAXED);
+	mutex_unlock(config_lock(config));
+	judge_writes_locked(s);
+	mutex_unlock(&s->lock);
+	stepper_wake(&s->points);
+}
+
+int
+saver_follow_config(struct saver *s)
+{
+	struct config *config = s->server->config;
+	int status = config_listen(config, "save", config_changed, s);
+	if (status == SETT_OK)
+		status = config_listen(config, "stop-writes-on-bgsave-error", config_changed, s);
+	if (status == SETT_OK)
+		config_changed(s);
+	return status;
+}
+
+/* Whole seconds, as Redis counts. A clock that was set back makes none. */
+static uint64_t
+seconds_since(const struct saver *s, uint64_t then_ms)
+{
+	uint64_t now = now_ms(s) / MS_PER_SECOND, then = then_ms / MS_PER_SECOND;
+	return now > then ? now - then : 0;
+}
+
+static bool
+find_due_point_locked(struct saver *s, struct config_save_point *ret) REQUIRES(&s->lock)
+{
+	struct config *config = s->server->config;
+	uint64_t seconds = seconds_since(s, s->facts.last_save_ms);
+	uint64_t changes = __atomic_load_n(&s->server->changes, __ATOMIC_RELAXED) - s->facts.last_changes;
+	bool is_due = false;
+	mutex_lock(config_lock(config));
+	const char *text = config->save;
+	while (!is_due && config_next_save_point(&text, ret))
+		is_due = seconds > (uint64_t)ret->seconds && changes >= (uint64_t)ret->changes;
+	mutex_unlock(config_lock(config));
+	return is_due;
+}
+
+/* A step of `points`. */
+static uint64_t
+look_at_points(void *arg)
+{
+	struct saver *s = arg;
+	const struct log_sink *sink = &s->server->sink;
+	struct config_save_point point;
+	struct sett_error error;
+	if (!saver_has_points(s))
+		return NS_PER_HOUR; /* config_changed wakes it */
+	mutex_lock(&s->lock);
+	bool may_try = !s->busy && !loading_is_active(&s->server->loading) &&
+		(!s->facts.last_failed || seconds_since(s, s->tried_ms) > RETRY_SECONDS);
+	if (may_try && find_due_point_locked(s, &point)) {
+		log_sink_printf(sink, LOG_LEVEL_NOTICE,
+				"%" PRId64 " changes in %" PRId64 " seconds. Saving...", point.changes,
+				point.seconds);
+		if (start_locked(s, &error) != SETT_OK)
+			log_sink_printf(sink, LOG_LEVEL_WARNING, "Can't save in background: %s",
+					error.message);
+	}
+	mutex_unlock(&s->lock);
+	return NS_PER_SECOND;
+}
+
+int
+saver_watch_points(struct saver *s)
+{
+	int status = stepper_start(&s->points, "sett-points");
+	s->watches = status == SETT_OK;
+	return status;
+}
+
 void
 saver_destroy(struct saver *s)
 {
 	if (s == NULL)
 		return;
+	if (s->watches)
+		stepper_stop(&s->points);
+	stepper_free(&s->points);
 	mutex_lock(&s->lock);
 	__atomic_store_n(&s->stop, true, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->given_up, true, __ATOMIC_RELAXED);

@@ -1,6 +1,8 @@
 /* SAVE and BGSAVE: all databases of one moment are written to an RDB file (dbfilename in dir) while commits go on; a whole
  * file replaces the one before. One at a time.
  *
+ * With save points (`save`) one begins by itself, after so many seconds with so many changes.
+ *
  * A snapshot is kept meanwhile (I20): what it keeps on the disk is bounded by snapshot-limit-bytes.
  *
  * Threads: any but reactors may call; the file is written on a thread of the saver's, or on the caller's. */
@@ -14,10 +16,20 @@ struct saver;
 
 /* SETT_NO_MEMORY. */
 int saver_create(struct server *, struct saver **ret);
+/* Follows `save` and stop-writes-on-bgsave-error. Before there are clients. SETT_NO_MEMORY. */
+int saver_follow_config(struct saver *);
+/* From now on saves begin at the points: not before all is loaded, as the file would lack what is not. Statuses of
+ * thread_start. */
+int saver_watch_points(struct saver *);
+/* Whether there are any. Any thread, also reactors. */
+bool saver_has_points(const struct saver *);
 /* Files that saves of processes which are gone have left in `dir`, which nobody else uses. */
 void saver_remove_leftovers(struct saver *);
 /* Gives up what is being written. NULL is fine. */
 void saver_destroy(struct saver *);
+
+/* What this process is writing, as it is about to end at once. Any thread. */
+void saver_remove_own(const struct server *);
 
 /* The present moment is written on a thread; or after what is being written now, as soon as that is done. Statuses of
  * starting alone: how it ended is for saver_facts and the log. */

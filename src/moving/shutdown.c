@@ -61,6 +61,7 @@ shutdown_ask(struct shutdown *s, const struct shutdown_wish *wish)
 {
 	mutex_lock(&s->lock);
 	s->wish.save |= wish->save;
+	s->wish.no_save |= wish->no_save;
 	s->wish.now |= wish->now;
 	s->wish.force |= wish->force;
 	s->asked = true;
@@ -78,8 +79,15 @@ shutdown_ask_by_signal(struct shutdown *s, bool is_sigint)
 				    __ATOMIC_RELAXED);
 	shutdown_ask(s,
 		     &(struct shutdown_wish){.save = (flags & CONFIG_SHUTDOWN_SAVE) != 0,
+					     .no_save = (flags & CONFIG_SHUTDOWN_NOSAVE) != 0,
 					     .now = (flags & CONFIG_SHUTDOWN_NOW) != 0,
 					     .force = (flags & CONFIG_SHUTDOWN_FORCE) != 0});
+}
+
+void
+shutdown_leave(const struct shutdown *s)
+{
+	saver_remove_own(s->server);
 }
 
 bool
@@ -231,8 +239,12 @@ make_durable(struct shutdown *s)
 static int
 save(struct shutdown *s, struct sett_error *error)
 {
-	saver_end_background(s->server->saver);
-	int status = saver_run(s->server->saver, 0, NULL, error);
+	struct saver *saver = s->server->saver;
+	int status;
+	do { /* again if another one has begun in the background since */
+		saver_end_background(saver);
+		status = saver_run(saver, 0, NULL, error);
+	} while (status == SETT_LOCKED && saver_is_in_background(saver));
 	if (status == SETT_LOCKED)
 		sett_error_set(error, status, 0, "it is being saved already");
 	return status;
@@ -245,9 +257,13 @@ save_or_not(struct shutdown *s, const struct shutdown_wish *wish)
 	struct server *server = s->server;
 	struct sett_error error = {0};
 	make_durable(s);
-	if (!wish->save || save(s, &error) == SETT_OK)
+	if (!wish->save && (wish->no_save || !saver_has_points(server->saver)))
 		return true;
-	log_sink_printf(&server->sink, LOG_LEVEL_WARNING, "Error trying to save the DB: %s", error.message);
+	log_sink_printf(&server->sink, LOG_LEVEL_NOTICE, "Saving the final RDB snapshot before exiting.");
+	if (save(s, &error) == SETT_OK)
+		return true;
+	log_sink_printf(&server->sink, LOG_LEVEL_WARNING, "Error trying to save the DB, %s: %s",
+			wish->force ? "exit anyway" : "can't exit", error.message);
 	__atomic_store_n(&server->shutdown_failed, 1, __ATOMIC_RELAXED);
 	if (!wish->force)
 		log_sink_printf(

@@ -1,6 +1,6 @@
 /* The end of the server, as SHUTDOWN and signals ask for it.
  *
- *     serving --asked for--> waiting until replicas have all, for shutdown-timeout --> saving, if asked for --> the end
+ *     serving --asked for--> waiting until replicas have all, for shutdown-timeout --> saving, if wanted ----> the end
  *        ^                                                                     |                |
  *        '---------------------- SHUTDOWN ABORT -------------------------------'   no success --'
  *
@@ -13,9 +13,10 @@
 #include "txn/server.h"
 
 struct shutdown_wish {
-	bool save;  /* an RDB file, too */
-	bool now;   /* replicas are not waited for */
-	bool force; /* also if it can't be saved */
+	bool save;    /* an RDB file, too */
+	bool no_save; /* none even if there are save points, which want one; `save` outdoes it */
+	bool now;     /* replicas are not waited for */
+	bool force;   /* also if it can't be saved */
 };
 
 /* SETT_NO_MEMORY. */
@@ -27,6 +28,8 @@ void shutdown_destroy(struct shutdown *);
 void shutdown_ask(struct shutdown *, const struct shutdown_wish *);
 /* As shutdown-on-sigint or shutdown-on-sigterm says. */
 void shutdown_ask_by_signal(struct shutdown *, bool is_sigint);
+/* For who ends the process at once: what a save has written so far goes. Any thread. */
+void shutdown_leave(const struct shutdown *);
 /* False: none is under way, or it is decided. Any thread. */
 bool shutdown_abort(struct shutdown *);
 /* How long replicas may yet be waited for; 0: it is not asked for, or is near. Any thread. */

@@ -346,9 +346,12 @@ find_objection(struct script_run *run, const struct call *call)
 		return crossing;
 	if (run->refuses_oom && !run->has_written && (command->flags & COMMAND_DENYOOM) != 0)
 		return "-" EXECUTION_NO_MEMORY_TEXT;
-	if (replica_role_is_active(&run->context->server->replica_role))
-		return find_replica_objection(run, command);
-	if ((command->flags & COMMAND_WRITE) != 0)
+	const char *objection = replica_role_is_active(&run->context->server->replica_role)
+		? find_replica_objection(run, command)
+		: NULL;
+	if (objection != NULL)
+		return objection;
+	if ((command->flags & COMMAND_WRITE) != 0 && !run->context->client->loads)
 		return admission_objection_to_writes(run->context->server);
 	return NULL;
 }

@@ -91,12 +91,27 @@ admission_objection_to_writes(const struct server *server)
 {
 	/* relaxed: numbers that stand for themselves */
 	const struct config *config = server->config;
+	if (server_refuses(server, REFUSE_UNSAVED))
+		return "-MISCONF Redis is configured to save RDB snapshots, but it's currently unable to "
+		       "persist to "
+		       "disk. Commands that may modify the data set are disabled, because this instance is "
+		       "configured to "
+		       "report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error "
+		       "option). "
+		       "Please check the Redis logs for details about the RDB error.";
 	int64_t least = __atomic_load_n(&config->min_replicas_to_write, __ATOMIC_RELAXED);
 	if (__builtin_expect(least > 0, 0) &&
 	    __atomic_load_n(&config->min_replicas_max_lag, __ATOMIC_RELAXED) > 0 &&
 	    !replication_is_replica(server->replication) && replicas_good(server->replication) < least)
 		return "-NOREPLICAS Not enough good replicas to write.";
 	return NULL;
+}
+
+/* As in Redis, PING says that writes are refused, so that what watches the server learns of it. */
+static bool
+is_refused_probe(const struct command_context *c)
+{
+	return server_refuses(c->server, REFUSE_UNSAVED) && strcmp(c->command->full_name, "ping") == 0;
 }
 
 /* Whether it, or a command of EXEC's queue, has one of the flags. */
@@ -330,7 +345,8 @@ is_allowed(struct command_context *c, const struct command *container)
 		return false;
 	}
 	const char *objection = admission_objection_to_writes(c->server);
-	if (__builtin_expect(objection != NULL, 0) && has_flags(c, COMMAND_WRITE) && !c->client->loads) {
+	if (__builtin_expect(objection != NULL, 0) && !c->client->loads &&
+	    (has_flags(c, COMMAND_WRITE) || is_refused_probe(c))) {
 		admission_refuse(c, objection + 1);
 		return false;
 	}

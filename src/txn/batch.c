@@ -59,7 +59,8 @@ barred_flags(const struct server *server, bool on_replica)
 {
 	uint32_t ret = 0;
 	bool is_paused = server->pause != NULL && pause_until(server->pause) != 0;
-	if (is_paused || loading_is_active(&server->loading))
+	/* The last refuses PING too, which has no flag of its own. */
+	if (is_paused || loading_is_active(&server->loading) || server_refuses(server, REFUSE_UNSAVED))
 		ret |= COMMAND_BATCHABLE;
 	if (admission_objection_to_writes(server) != NULL)
 		ret |= COMMAND_WRITE;

@@ -150,12 +150,14 @@ server_took(struct server *server, enum server_work work, uint64_t duration_ns)
 		took(server, work, duration_ns);
 }
 
-/* Why commands that take memory or space (COMMAND_DENYOOM) are refused, with EXECUTION_NO_MEMORY_TEXT, or held. */
+/* Why commands that take memory or space (COMMAND_DENYOOM) are refused, with EXECUTION_NO_MEMORY_TEXT, or held; the last is
+ * why all that write are refused. */
 enum refusal {
 	REFUSE_FULL_DISK = 1 << 0, /* maxdisk is reached, and nothing can be evicted: expire/evictor.h */
 	REFUSE_NO_MEMORY = 1 << 1, /* maxmemory is so small that no server keeps it: memory_keeper.h */
 	HOLD_FULL_DISK = 1 << 2,   /* maxdisk is reached, and room is being made: they wait */
 	HOLD_LATE_LOOK = 1 << 3,   /* maxdisk is near: they wait from `room_until_ns` on, for the next look */
+	REFUSE_UNSAVED = 1 << 4,   /* a save that `save` asks for has failed (stop-writes-on-bgsave-error) */
 };
 /* Whether any of these reasons is there. Any thread. */
 static inline bool

@@ -148,6 +148,11 @@ Test(config, file_and_command_line)
 	cr_assert_eq(config->slowlog_slower_than, -1);
 	cr_assert_str_eq(config->dir, "/tmp");
 	expect_value(config, "save", "1 2 3 4;");
+	const char *points = config->save;
+	struct config_save_point point;
+	cr_assert(config_next_save_point(&points, &point) && point.seconds == 1 && point.changes == 2);
+	cr_assert(config_next_save_point(&points, &point) && point.seconds == 3 && point.changes == 4);
+	cr_assert_not(config_next_save_point(&points, &point));
 	expect_value(config, "hz", "500;");
 	config_destroy(config);
 	buffer_free(&error);

@@ -148,7 +148,7 @@ Test(config_rewrite, needs_a_file)
 	config_destroy(config);
 }
 
-Test(config_rewrite, the_default_save_points_replace_others_as_a_whole)
+Test(config_rewrite, save_points_replace_others_as_a_whole)
 {
 	struct config *config = start("save 900 1\ndir /tmp\n");
 	set(config, "save", "3600 1 300 100 60 10000");
