@@ -57,7 +57,8 @@ Test(command_table, batchable_rows_work_on_keys_alone)
 		bool is_script = (row->categories & CATEGORY_SCRIPTING) != 0;
 		cr_assert_eq(row->flags & never & ~(is_script ? COMMAND_NOSCRIPT : 0), 0, "%s",
 			     row->full_name);
-		bool only_answers = strcmp(row->full_name, "ping") == 0 || strcmp(row->full_name, "echo") == 0;
+		bool only_answers =
+			strcmp(row->full_name, "ping") == 0 || strcmp(row->full_name, "echo") == 0;
 		cr_assert(row->key_spec_count > 0 || only_answers, "%s", row->full_name);
 	}
 }
