@@ -6,8 +6,9 @@ from an older package and from data of 0.1, moved to from Redis and back as docs
 
 With the word `image` the entry point of docker/ alone is tried.
 
-There is no systemd in the folder: `systemctl` is done here, by what the unit files say. Everything runs in a name space of
-mounts and of the network, so that port 6379 is free, and nothing outside is touched."""
+There is no systemd in the folder: `systemctl` is done here, by what the unit files say. What the packages' own scripts ask of it
+is noted, and looked at. Everything runs in a name space of mounts and of the network, so that port 6379 is free, and nothing
+outside is touched."""
 import ctypes
 import glob
 import os
@@ -28,6 +29,30 @@ SOURCE = os.path.dirname(os.path.dirname(HERE))
 WAIT_S = 120
 PR_SET_NO_NEW_PRIVS = 38
 libc = ctypes.CDLL(None, use_errno=True)
+# What packages meet as systemctl: all is enabled that has its link, all is active, and what else is asked is noted.
+SYSTEMCTL = """#!/bin/sh
+verb= units=
+for word; do
+	case $word in
+	-*) ;;
+	*) if [ -z "$verb" ]; then verb=$word; else units="$units $word"; fi ;;
+	esac
+done
+masked=false
+for unit in $units; do
+	[ "$(readlink "/etc/systemd/system/$unit")" != /dev/null ] || masked=true
+done
+case $verb in
+is-enabled) ! $masked && ls /etc/systemd/system/*.wants/"${units# }" >/dev/null 2>&1 && echo enabled ;;
+is-active) ;;
+preset)
+	mkdir -p /etc/systemd/system/multi-user.target.wants
+	ln -sf "/lib/systemd/system/${units# }" /etc/systemd/system/multi-user.target.wants/
+	;;
+start | restart) ! $masked && echo "$verb$units" >>/run/systemctl ;;
+*) echo "$verb$units" >>/run/systemctl ;;
+esac
+"""
 
 
 def fail(text):
@@ -170,14 +195,30 @@ class World:
             if code != 0:
                 fail("%s ended with %d\n%s" % (name, code, self.log(name)))
 
+    def asked(self, *words):
+        """What packages have asked of systemctl since the last call, of `words`, in order."""
+        path = self.path("/run/systemctl")
+        if not os.path.exists(path):
+            return []
+        with open(path) as file:
+            lines = file.read().splitlines()
+        os.unlink(path)
+        return [line for line in lines if any(word in line.split() for word in words)]
+
     def systemctl(self, words):
-        verbs = [word for word in words if not word.startswith("--")]
-        if verbs[0] in ("stop", "disable"):
-            self.stop(verbs[1])
-        elif verbs[0] in ("start", "enable"):
-            self.start(verbs[1])
-        else:
-            fail("systemctl " + " ".join(words))
+        verb, *units = [word for word in words if not word.startswith("--")]
+        for unit in units:
+            mask = self.path("/etc/systemd/system/%s.service" % unit)
+            if verb == "mask":
+                os.symlink("/dev/null", mask)
+            elif verb == "unmask":
+                os.unlink(mask)
+            elif verb in ("stop", "disable"):
+                self.stop(unit)
+            elif verb in ("start", "enable") and not os.path.lexists(mask):
+                self.start(unit)
+            else:
+                fail("systemctl " + " ".join(words))
 
     def end(self):
         for process in self.running.values():
@@ -190,15 +231,17 @@ def commands_of(page, heading):
     with open(os.path.join(SOURCE, page)) as file:
         part = file.read().split("\n## " + heading + "\n")[1].split("\n## ")[0]
     found = [line[4:] for line in part.splitlines() if line.startswith("    ")]
-    if len(found) < 5:
+    if len(found) < 4:
         fail("%s, %s: only %d commands" % (page, heading, len(found)))
     return found
 
 
 def follow(world, page, heading):
-    """Runs what the page says; what the last command prints."""
+    """Runs what the page says; what the last command prints. Clients write until the server stops."""
     printed = ""
-    for command in commands_of(page, heading):
+    for command in [part for line in commands_of(page, heading) for part in line.split(" && ")]:
+        if command.startswith(("systemctl stop ", "systemctl disable ")):
+            expect("a late write", world.redis("SET", "late", heading), "OK")
         if command.startswith("systemctl "):
             world.systemctl(command.split()[1:])
         else:
@@ -233,9 +276,10 @@ def prepare(packages, cache, folder):
     os.mkdir(root)
     run("tar", "-xf", plain, "-C", root)
     shutil.copy("/etc/resolv.conf", root + "/etc/resolv.conf")
-    with open(root + "/usr/sbin/policy-rc.d", "w") as file:
-        file.write("#!/bin/sh\nexit 101\n")
-    os.chmod(root + "/usr/sbin/policy-rc.d", 0o755)
+    os.makedirs(root + "/run/systemd/system")
+    with open(root + "/usr/bin/systemctl", "w") as file:
+        file.write(SYSTEMCTL)
+    os.chmod(root + "/usr/bin/systemctl", 0o755)
     for package in packages:
         shutil.copy(package, root + "/root/")
     # minbase's folder documents nothing: the manual is looked for.
@@ -261,6 +305,8 @@ def modes(world):
 def installed_and_upgraded(world, folder, package):
     shutil.copy(repacked(package, "0.1.0~old", folder), world.path("/root/old.deb"))
     world.shell("cd /root; apt-get install -q -y ./old.deb redis-tools")
+    expect("asked of systemd by the first install", world.asked("sett.service", "sett.socket"), ["start sett.service"])
+    expect("the time for a start", Unit(world.root, "sett").one("TimeoutStartSec"), "infinity")
     manual_and_completion(world)
     modes(world)
     world.start("sett")
@@ -271,6 +317,8 @@ def installed_and_upgraded(world, folder, package):
     modes(world)
     # As the package does it where there is systemd: files are exchanged first, then the service is restarted.
     world.shell("cd /root; apt-get install -q -y -o Dpkg::Options::=--force-confold ./sett_*.deb")
+    # The socket is let be: it holds connections meanwhile.
+    expect("asked of systemd by an upgrade", world.asked("sett.service", "sett.socket"), ["restart sett.service"])
     expect("while files are exchanged", world.redis("GET", "kept"), "value")
     world.stop("sett")
     world.start("sett")
@@ -278,8 +326,10 @@ def installed_and_upgraded(world, folder, package):
     expect("after an upgrade", world.redis("DBSIZE"), "2001")
     expect("the configuration", world.redis("CONFIG", "GET", "slowlog-max-len").split()[-1], "77")
     modes(world)
+    expect("a backup", "\nclean: " in "\n" + follow(world, "docs/operating.md", "Backup"), True)
+    expect("after a backup", world.redis("GET", "late"), "Backup")
     world.stop("sett")
-    expect("sett-tool check", world.shell("sett-tool check /var/lib/sett").split(":")[0], "clean")
+    expect("sett-tool check", "\nclean: " in "\n" + world.shell("sett-tool check /var/lib/sett"), True)
 
 
 def data_of_0_1(world):
@@ -296,13 +346,21 @@ def data_of_0_1(world):
 
 
 def removed_and_purged(world):
+    world.asked()
     world.shell("apt-get remove -q -y sett")
+    # Both at once: the socket alone would start the service again.
+    expect("asked of systemd first by a removal", world.asked("sett.service", "sett.socket")[0], "stop sett.socket sett.service")
     expect("after remove", world.shell("test ! -e /usr/bin/sett-server; ls /var/lib/sett | wc -l").strip() != "0", True)
     world.shell("cd /root; apt-get install -q -y ./sett_*.deb")
     world.start("sett")
     expect("installed again", world.redis("DBSIZE"), "309")
     world.stop("sett")
-    world.shell("apt-get purge -q -y sett")
+    run("mount", "-t", "tmpfs", "data", world.path("/var/lib/sett"))
+    world.shell("touch /var/lib/sett/file; apt-get purge -q -y sett")
+    expect("a mount point that was purged", os.listdir(world.path("/var/lib/sett")), [])
+    run("umount", world.path("/var/lib/sett"))
+    expect("what the mount hid", world.shell("ls /var/lib/sett | wc -l").strip() != "0", True)
+    world.shell("cd /root; apt-get install -q -y ./sett_*.deb; apt-get purge -q -y sett")
     left = world.shell("find / -xdev -name '*sett*' -not -path '/proc/*' -not -path '/root/*' -not -path '/run/*' "
                        "-not -path '/var/cache/*' -not -path '/var/lib/systemd/*' | grep -v -i setting || true").split()
     left = [path for path in left if re.search(r"(^|[/._-])(lib)?sett([/._-]|$)", path)]
@@ -316,12 +374,18 @@ def moved_and_moved_back(world):
     for i in range(3):
         world.redis("-n", str(i), "EVAL", "for i = 1, 500 do redis.call('RPUSH', 'list' .. i, i, 'x') end", "0")
     world.redis("SET", "soon", "gone", "EX", "100000")
-    expect("moved to Sett", follow(world, "docs/moving.md", "Moving from Redis"), "501")
+    # A redis.conf that saves nothing.
+    world.redis("CONFIG", "SET", "save", "")
+    world.asked()
+    expect("moved to Sett", follow(world, "docs/moving.md", "Moving from Redis"), "502")
+    expect("what the masked service was asked", world.asked("sett.service"), [])
+    expect("written until the stop", world.redis("GET", "late"), "Moving from Redis")
     expect("moved to Sett", world.redis("-n", "2", "LRANGE", "list7", "0", "-1").split(), ["7", "x"])
     expect("a deadline", 99000 < int(world.redis("TTL", "soon")) <= 100000, True)
     expect("who answers", "sett_version" in world.redis("INFO", "server") or "sett" in world.redis("INFO").lower(), True)
     world.redis("SET", "written", "here")
-    expect("moved back", follow(world, "docs/moving.md", "Moving back"), "502")
+    expect("moved back", follow(world, "docs/moving.md", "Moving back"), "503")
+    expect("written until the stop", world.redis("GET", "late"), "Moving back")
     expect("moved back", world.redis("GET", "written"), "here")
     expect("moved back", world.redis("-n", "1", "LRANGE", "list9", "0", "-1").split(), ["9", "x"])
     world.stop("redis-server")
