@@ -435,13 +435,15 @@ claim_oldest(struct command_context *c, const struct xread *x, struct stream_gro
 	int status;
 	/* Again if some were deleted: others may be as old. Each time fewer are pending that old. With CLAIM 0 those that were
 	 * claimed just now are, too, so it goes on until there is one. A list passes over all that was removed before, so each
-	 * is as long as that. */
+	 * is far longer than that. */
 	do {
+		uint64_t asked = most - *ret > 8 * removed ? most - *ret : 8 * removed;
 		before = removed;
-		status = removed >= STREAM_LONG_PENDING ? context_enter_long_lane(c) : SETT_OK;
+		status = asked > STREAM_LONG_PENDING && g->pending > STREAM_LONG_PENDING
+			? context_enter_long_lane(c)
+			: SETT_OK;
 		if (status == SETT_OK)
-			status = stream_pending_oldest(g, c->view.now_ms - x->claim_idle_ms,
-						       most - *ret > removed ? most - *ret : removed, &list,
+			status = stream_pending_oldest(g, c->view.now_ms - x->claim_idle_ms, asked, &list,
 						       &count);
 		if (status == SETT_OK && count > 0)
 			status = use_group_consumer(c, g, x->group[1], true, &consumer);
@@ -469,9 +471,9 @@ claim_idle(struct command_context *c, const struct xread *x, struct xread_stream
 		context_wake_at(c, c->view.now_ms + 1);
 		return SETT_OK;
 	}
-	int status = g->pending > STREAM_LONG_PENDING && (g->oldest == 0 || most > STREAM_LONG_PENDING)
-		? context_enter_long_lane(c)
-		: SETT_OK;
+	/* The first one who claims begins the ages of all. */
+	int status =
+		g->pending > STREAM_LONG_PENDING && g->oldest == 0 ? context_enter_long_lane(c) : SETT_OK;
 	return status == SETT_OK ? claim_oldest(c, x, &one->group, most, ret) : status;
 }
 
