@@ -47,6 +47,13 @@ def figures(client, port):
         fail("no error")
     except redis.ResponseError:
         pass
+    # Two that differ in bytes outside of ASCII alone are two series.
+    for code in (b"ODD\xc3\xa9", b"ODD\xc3\xa8"):
+        try:
+            client.eval(b"return redis.error_reply('" + code + b" words')", 0)
+            fail("no error")
+        except redis.ResponseError:
+            pass
     info, found = client.info("everything"), read(port)
     one = {name: values[()] for name, values in found.items() if () in values}
     for name, field in (("sett_maxclients", "maxclients"), ("sett_maxdisk", "maxdisk"), ("sett_commits_total", "commits"),
@@ -60,6 +67,8 @@ def figures(client, port):
     expect("calls", found["sett_command_calls_total"][(("command", "set"),)], 1)
     expect("a subcommand", found["sett_command_calls_total"][(("command", "config|get"),)], 1)
     expect("an odd code", found["sett_error_replies_by_code_total"][(("code", 'ODD"\\CODE'),)], 1)
+    for code in (r"ODD\xc3\xa9", r"ODD\xc3\xa8"):
+        expect(code, found["sett_error_replies_by_code_total"].get((("code", code),)), 1)
     expect("keys", [found["sett_db_keys"][(("db", db),)] for db in "03"], [1, 1])
     expect("expires", found["sett_db_expires"][(("db", "3"),)], 1)
     seconds = found["sett_db_average_ttl_seconds"][(("db", "3"),)]
@@ -88,6 +97,16 @@ def requests(port):
         expect(request, exchange(port, request)[9:12], status)
     head, body = exchange(port, b"HEAD /metrics HTTP/1.1\r\n\r\n").split(b"\r\n\r\n")
     expect("the body of HEAD", (body, b"Content-Length: " in head), (b"", True))
+    # What is sent behind the request, and read by nobody, does not cost the reply.
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as peer:
+        peer.sendall(b"POST /metrics HTTP/1.1\r\nContent-Length: 3000\r\n\r\n" + b"x" * 1000)
+        expect("the first byte", peer.recv(1, socket.MSG_PEEK), b"H")
+        reply = b""
+        for _ in range(2):
+            peer.sendall(b"x" * 1000)
+        while piece := peer.recv(65536):
+            reply += piece
+        expect("a request with a body", reply[9:12], b"405")
     # Neither a reply nor trouble.
     with socket.create_connection(("127.0.0.1", port), timeout=30) as peer:
         try:
@@ -95,6 +114,7 @@ def requests(port):
             expect("too long a request", peer.recv(1), b"")
         except ConnectionError:
             pass
+    expect("behind it", exchange(port, b"HEAD /metrics HTTP/1.1\r\n\r\n")[9:12], b"200")
 
 
 def silent_peers(port):

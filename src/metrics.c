@@ -1,7 +1,8 @@
 /* See metrics.h.
  *
- * HTTP as far as a collector needs it (RFC 9110, 9112): one GET or HEAD of /metrics, and the connection is closed. A peer that takes longer than
- * TIME_MS for its request, or as long for the reply, is closed: others wait behind it no longer than that. */
+ * HTTP as far as a collector needs it (RFC 9110, 9112): one GET or HEAD of /metrics, and the connection is closed. A peer has TIME_MS for its
+ * request, as long to take the reply, and DRAIN_MS to see the end of it. Others wait behind it for so long at most: each of several silent peers
+ * costs who comes behind them TIME_MS. */
 #include "metrics.h"
 
 #include <assert.h>
@@ -21,7 +22,14 @@
 #include "net/listener.h"
 #include "storage/engine.h"
 
-enum { TIME_MS = 2000, STEP_MS = 50, REQUEST_SIZE = 8192, BLOCK = 4096, LOOP_DESCRIPTORS = 2 };
+enum {
+	TIME_MS = 2000,
+	DRAIN_MS = 1000,
+	STEP_MS = 50,
+	REQUEST_SIZE = 8192,
+	BLOCK = 4096,
+	LOOP_DESCRIPTORS = 2
+};
 
 struct metrics {
 	struct server *server;
@@ -81,16 +89,16 @@ wait_for(struct metrics *m, int fd, short events, uint64_t end_ns)
 }
 
 static uint64_t
-deadline(const struct metrics *m)
+deadline(const struct metrics *m, uint64_t ms)
 {
-	return clock_monotonic_ns(m->server->clock) + TIME_MS * 1000000ULL;
+	return clock_monotonic_ns(m->server->clock) + ms * 1000000ULL;
 }
 
 /* The request up to its empty line, with a NUL behind it. False: there is none, or it is too long. */
 static bool
 read_request(struct metrics *m, int fd, char *request)
 {
-	uint64_t end_ns = deadline(m);
+	uint64_t end_ns = deadline(m, TIME_MS);
 	size_t size = 0;
 	while (size < REQUEST_SIZE - 1) {
 		ssize_t got = recv(fd, request + size, REQUEST_SIZE - 1 - size, 0);
@@ -111,9 +119,8 @@ read_request(struct metrics *m, int fd, char *request)
 
 /* False: the peer does not take it. */
 static bool
-send_all(struct metrics *m, int fd, struct bytes bytes)
+send_all(struct metrics *m, int fd, struct bytes bytes, uint64_t end_ns)
 {
-	uint64_t end_ns = deadline(m);
 	while (bytes.size > 0) {
 		ssize_t sent = send(fd, bytes.data, bytes.size, MSG_NOSIGNAL);
 		if (sent >= 0)
@@ -130,19 +137,38 @@ static void
 reply(struct metrics *m, int fd, const char *status, const char *type, struct bytes body, bool with_body)
 {
 	char head[512];
+	uint64_t end_ns = deadline(m, TIME_MS);
 	int size = snprintf(
 		head, sizeof(head),
 		"HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n", status,
 		type, body.size);
 	assert(size > 0 && (size_t)size < sizeof(head));
-	if (send_all(m, fd, bytes_of(head, (size_t)size)) && with_body)
-		(void)send_all(m, fd, body);
+	if (send_all(m, fd, bytes_of(head, (size_t)size), end_ns) && with_body)
+		(void)send_all(m, fd, body, end_ns);
 }
 
 static void
 refuse(struct metrics *m, int fd, const char *status)
 {
 	reply(m, fd, status, "text/plain", bytes_of_string(status), true);
+}
+
+/* What the peer has sent and nobody reads would cost it the reply: closing resets the connection then. So that is read until the
+ * peer closes, for a moment. */
+static void
+drain(struct metrics *m, int fd)
+{
+	char ignored[BLOCK];
+	uint64_t end_ns = deadline(m, DRAIN_MS);
+	(void)shutdown(fd, SHUT_WR); /* the peer sees the end of the reply */
+	for (;;) {
+		ssize_t got = recv(fd, ignored, sizeof(ignored), 0);
+		if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
+			return;
+		if (got > 0 ? clock_monotonic_ns(m->server->clock) >= end_ns
+			    : !wait_for(m, fd, POLLIN, end_ns))
+			return;
+	}
 }
 
 static bool
@@ -174,8 +200,7 @@ answer(struct metrics *m, int fd)
 			refuse(m, fd, "503 Service Unavailable");
 		buffer_free(&figures);
 	}
-	/* What the peer still sends must not cost it the reply, as closing at once would. */
-	(void)shutdown(fd, SHUT_WR);
+	drain(m, fd);
 }
 
 /* ---- the thread ---- */

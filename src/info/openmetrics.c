@@ -12,7 +12,7 @@
 
 #include "storage/status.h"
 
-enum { TEXT_SIZE = 1024, NUMBER_SIZE = 64 };
+enum { TEXT_SIZE = 1024, NUMBER_SIZE = 64, NAME_SIZE = 200 };
 
 struct writer {
 	struct bytes info;
@@ -197,10 +197,24 @@ print_label(struct writer *w, const char *label, struct bytes value)
 		uint8_t c = value.data[i];
 		if (c == '"' || c == '\\')
 			print(w, "\\%c", c);
+		else if (c >= ' ' && c < 0x7f)
+			print(w, "%c", c);
 		else
-			print(w, "%c", c >= ' ' && c < 0x7f ? c : '?');
+			print(w, "\\\\x%02x", c); /* not one sign for all: what differs stays apart */
 	}
 	print(w, "\"");
+}
+
+/* Whether it can be part of a figure's name, and of one line. */
+static bool
+is_name(struct bytes name)
+{
+	for (size_t i = 0; i < name.size; i++) {
+		uint8_t c = name.data[i];
+		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') && c != '_')
+			return false;
+	}
+	return name.size > 0 && name.size <= NAME_SIZE;
 }
 
 static void
@@ -215,7 +229,7 @@ print_scalar(struct writer *w, const struct line *line)
 			print(w, "# TYPE sett_%s_is_%s gauge\nsett_%s_is_%s %d\n", states[i].field,
 			      states[i].well, states[i].field, states[i].well,
 			      is_text(line->value, states[i].well));
-	if (!read_number(line->value, &number) ||
+	if (!is_name(line->name) || !read_number(line->value, &number) ||
 	    is_one_of(line->name, passed_over, sizeof(passed_over) / sizeof(*passed_over)))
 		return;
 	if (!is_one_of(line->name, counters, sizeof(counters) / sizeof(*counters))) {
