@@ -461,6 +461,7 @@ def check_survey(world):
     database = "a key in a database that is not there"
     cases = (
         ("dump.rdb", rdb, module, ("2 times can't be taken over: a value of the module", "1 times can't be taken over: " + database)),
+        ("dump.rdb", rdb[:-10], ("dump.rdb", "ends too early"), ("2 times can't be taken over: a value of the module",)),
         ("appendonly.aof", unknown, commands, ("3 times can't be taken over: Unknown command 'JSON.SET'", "1 times can't be taken over: Unknown command 'FT.ADD'")),
         ("appendonly.aof", rdb + unknown, module[:4] + ("kinds of such things: 4",), ("3 times can't be taken over: Unknown command 'JSON.SET'",)),
         ("appendonly.aof", whole + command_bytes(b"SET", b"a", b"x") + b"*1\r\n$3\r\nxy", ("appendonly.aof", "at byte 52"), ()),

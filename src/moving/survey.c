@@ -141,19 +141,24 @@ look_at_file(struct import *i, const struct redis_files *files, size_t index)
 	return status;
 }
 
-/* One kind of thing alone is the error as it is. */
-static int
-name_losses(const struct survey *s, const struct log_sink *sink, struct sett_error *error)
+static void
+log_losses(const struct survey *s, const struct log_sink *sink)
 {
-	const struct loss *first = &s->losses[0];
-	if (s->kinds == 0)
-		return SETT_OK;
 	for (size_t i = 0; i < s->kinds; i++)
 		log_sink_printf(sink, LOG_LEVEL_WARNING, "%" PRIu64 " times can't be taken over: %s",
 				s->losses[i].count, s->losses[i].what);
 	if (s->others > 0)
 		log_sink_printf(sink, LOG_LEVEL_WARNING,
 				"%" PRIu64 " times can't be taken over: things of other kinds", s->others);
+}
+
+/* One kind of thing alone is the error as it is. */
+static int
+name_losses(const struct survey *s, struct sett_error *error)
+{
+	const struct loss *first = &s->losses[0];
+	if (s->kinds == 0)
+		return SETT_OK;
 	if (s->kinds == 1 && first->count == 1)
 		return sett_error_set(error, SETT_CORRUPT, 0, "%s", first->said);
 	return sett_error_set(error, SETT_CORRUPT, 0, "%.280s (%" PRIu64 " times; kinds of such things: %zu)",
@@ -172,8 +177,9 @@ survey_files(struct import *i, const struct redis_files *files, bool checks_sums
 		status = look_at_file(i, files, f);
 	i->survey = NULL;
 	i->done_before = 0;
+	log_losses(&survey, &i->server->sink);
 	if (status == SETT_OK)
-		return name_losses(&survey, &i->server->sink, error);
+		return name_losses(&survey, error);
 	if (error->status != status)
 		sett_error_set(error, status, 0, "looking through Redis' files: %s",
 			       sett_status_text(status));

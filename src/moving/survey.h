@@ -10,7 +10,7 @@
 #include "moving/redis_files.h"
 
 /* `checks_sums`: the checksums of RDB files count, too, which takes a while. SETT_CORRUPT: they can't be taken over. The error is about the
- * first thing that can't; what else there is, and how much, are lines in the log. SETT_ABORTED, SETT_NO_MEMORY, SETT_IO. */
+ * damage at which it ended, or else about the first thing that can't; how much was found up to there are lines in the log. SETT_ABORTED, SETT_NO_MEMORY, SETT_IO. */
 int survey_files(struct import *, const struct redis_files *, bool checks_sums, struct sett_error *);
 
 /* For import_aof, as import_rdb. */

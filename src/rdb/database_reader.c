@@ -275,7 +275,8 @@ rdb_database_next(struct rdb_database_reader *r, struct rdb_entry *ret)
 			status = read_opcode(r, byte, &e, &is_entry);
 		}
 	}
-	if (status == RDB_MALFORMED && r->problem[0] == '\0')
+	/* Of what can't be taken over `problem` says what it is, not why its end is not found. */
+	if (status == RDB_MALFORMED && (r->problem[0] == '\0' || e.kind == RDB_ENTRY_FOREIGN))
 		problem(r, rdb_left(&r->in) < 16 ? "it ends too early" : "it makes no sense");
 	if (status != SETT_OK)
 		return status;

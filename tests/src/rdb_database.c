@@ -182,6 +182,22 @@ Test(rdb_database, a_survey_passes_over_modules_and_old_functions)
 	close_world(&w);
 }
 
+/* Not as what it would be if it were whole. */
+Test(rdb_database, what_is_foreign_and_cut_off_is_damaged)
+{
+	struct world w = {0};
+	uint8_t id[] = {0x81, 0, 0, 0, 0, 0, 0, 0, 3};
+	add(&w, "REDIS0010", 9);
+	add(&w, TEXT(7, 1, 'k'));
+	add(&w, id, sizeof(id));
+	add(&w, TEXT(5, 60, 'x'));
+	cr_assert_eq(open_file(&w), SETT_OK);
+	w.reader.surveys = w.reader.ignores_checksum = true;
+	cr_assert_eq(next(&w), RDB_MALFORMED);
+	cr_assert(strstr(w.reader.problem, "ends too early") != NULL, "%s", w.reader.problem);
+	close_world(&w);
+}
+
 Test(rdb_database, what_is_damaged_is_named)
 {
 	expect_problem(TEXT(200), "no type of value 200");
