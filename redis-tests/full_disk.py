@@ -137,8 +137,7 @@ def kill_while_writing(server, model):
 
 
 def one_round(program, policy, *options):
-    # Files of the value log that are small beside this disk, as the usual ones are beside a usual disk: GC has to move what lives in one.
-    server = Server(program, "--maxmemory", "32mb", "--appendfsync", policy, "--value-log-file-size", "1mb", *options)
+    server = Server(program, "--maxmemory", "32mb", "--appendfsync", policy, *options)
     disk = Disk(server)
     model = Model()
     try:

@@ -26,8 +26,10 @@
 
 enum {
 	TABLE_INITIAL = 64,      /* slots; a power of two */
-	FILES_OF_SMALL_LOG = 64, /* in about so many files stands what would fit into few */
-	SMALL_FILE = 16 << 20,   /* bytes; which then hold so much at least */
+	LEAST_FILE = 1 << 20,    /* bytes that a file is to hold at least; */
+	FILES_OF_TINY_LOG = 16,  /* from there on about so many files, up to */
+	SMALL_FILE = 16 << 20,   /* bytes in each, */
+	FILES_OF_SMALL_LOG = 64, /* and from there on about so many */
 	SMALL_READ = 4096,       /* records up to this size are read with one call into the stack */
 };
 
@@ -98,15 +100,24 @@ table_reserve_locked(struct value_log *log) REQUIRES(&log->lock)
 	return SETT_OK;
 }
 
+static uint64_t
+file_size_for(const struct value_log *log, uint64_t total)
+{
+	uint64_t tiny = total / FILES_OF_TINY_LOG, small = total / FILES_OF_SMALL_LOG;
+	uint64_t size = small > SMALL_FILE ? small : tiny < SMALL_FILE ? tiny : SMALL_FILE;
+	if (size < LEAST_FILE)
+		size = LEAST_FILE;
+	return size < log->options.file_size ? size : log->options.file_size;
+}
+
 static void
 choose_file_size_locked(struct value_log *log) REQUIRES(&log->lock)
 {
-	uint64_t total = 0, most = log->options.file_size, least = most < SMALL_FILE ? most : SMALL_FILE;
+	uint64_t total = 0;
 	for (size_t i = 0; i < log->file_count; i++)
 		total += log->files[i]->size;
-	uint64_t size = total / FILES_OF_SMALL_LOG;
 	/* relaxed: the number stands for itself */
-	__atomic_store_n(&log->file_size, size < least ? least : size > most ? most : size, __ATOMIC_RELAXED);
+	__atomic_store_n(&log->file_size, file_size_for(log, total), __ATOMIC_RELAXED);
 }
 
 uint64_t
@@ -706,7 +717,7 @@ value_log_open(const struct value_log_options *options, struct value_log **ret, 
 	if (log == NULL)
 		return no_memory(error);
 	log->options = *options;
-	log->file_size = options->file_size < SMALL_FILE ? options->file_size : SMALL_FILE;
+	log->file_size = file_size_for(log, 0);
 	memcpy(log->directory, options->directory, length + 1);
 	log->options.directory = log->directory;
 	mutex_init(&log->create_lock);

@@ -105,8 +105,8 @@ void value_log_each_file(struct value_log *, void (*each)(void *arg, const struc
 uint64_t value_log_total_bytes(struct value_log *);
 /* Sum of all files that were removed since the opening, those of which are counted that are about to be. */
 uint64_t value_log_removed_bytes(struct value_log *);
-/* What a file is to hold now: a sixty-fourth of the whole, from 16 MiB to `file_size`, so
- * that the files that are being filled or emptied take little beside the rest. */
+/* What a file is to hold now, so that the files that are being filled or emptied take little beside the rest: a
+ * sixteenth of the whole, from 1 MiB to 16 MiB, then a sixty-fourth; never more than `file_size`. */
 uint64_t value_log_file_size(struct value_log *);
 uint64_t value_log_bytes_written(struct value_log *); /* since opening, GC included */
 

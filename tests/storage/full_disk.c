@@ -17,7 +17,11 @@ enum {
 	ROUNDS_MAX = 500
 };
 
+/* What a file of the value log holds where there is enough for some. */
+static const uint64_t USUAL_FILE = 16 << 20;
+
 static struct vfs *vfs;
+static uint64_t file_size;
 static struct sett_engine *engine;
 static struct sett_txn *txn;
 
@@ -27,7 +31,7 @@ try_start(struct sett_error *error)
 	struct sett_options options = {.vfs = vfs,
 				       .seed = 42,
 				       .memory_budget = 2 << 20,
-				       .value_log_file_size = 256 << 10,
+				       .value_log_file_size = file_size,
 				       .manual_work = true};
 	return sett_engine_open("db", &options, &engine, error);
 }
@@ -53,6 +57,7 @@ set_up(void)
 {
 	vfs = vfs_memory_create();
 	vfs_memory_set_capacity(vfs, CAPACITY);
+	file_size = 256 << 10;
 	start();
 }
 
@@ -183,15 +188,9 @@ Test(full_disk, deletions_give_space_back)
 	check_all_is_well("after deletions");
 }
 
-/* The keys that stay have values among those that go. */
-Test(full_disk, half_of_the_keys_go)
+static void
+check_every_second_is_there(unsigned count)
 {
-	unsigned count = put_until_full("k", BODY);
-	for (unsigned i = 0; i < count; i += 2)
-		MUST(delete ("k", i));
-	settle();
-	cr_assert_gt(free_space(), (uint64_t)count * BODY / 5);
-	check_all_is_well("after deletions");
 	for (unsigned i = 0; i < count; i++) {
 		char text[24];
 		struct sett_record record;
@@ -203,6 +202,32 @@ Test(full_disk, half_of_the_keys_go)
 			MUST(sett_txn_body(txn, &record, &body));
 		sett_txn_discard(txn);
 	}
+}
+
+static void
+delete_every_second(void)
+{
+	unsigned count = put_until_full("k", BODY);
+	for (unsigned i = 0; i < count; i += 2)
+		MUST(delete ("k", i));
+	settle();
+	cr_assert_gt(free_space(), (uint64_t)count * BODY / 5);
+	check_all_is_well("after deletions");
+	check_every_second_is_there(count);
+}
+
+/* The keys that stay have values among those that go. */
+Test(full_disk, half_of_the_keys_go)
+{
+	delete_every_second();
+}
+
+/* The disk has room for few files of the usual size: half of one is more than all that may be spent for moving it. */
+Test(full_disk, half_of_the_keys_go_on_a_small_disk)
+{
+	file_size = USUAL_FILE;
+	restart_with(LARGE_CAPACITY);
+	delete_every_second();
 }
 
 /* Of `count` keys every second one below `deleted` is gone. */

@@ -35,26 +35,48 @@ Test(value_log, files_are_small_while_there_is_little)
 {
 	enum { MIB = 1 << 20 };
 	struct world w = world_make(64 * MIB);
-	cr_assert_eq(value_log_file_size(w.log), 16 * MIB);
+	cr_assert_eq(value_log_file_size(w.log), MIB);
 	uint64_t before = value_log_removed_bytes(w.log);
-	struct buffer body = make_body(1, 9 * MIB);
+	struct buffer body = make_body(1, 300 * 1024);
 	struct bytes slice = buffer_bytes(&body);
-	struct value_pointer pointers[4];
-	for (int i = 0; i < 4; i++) /* two fill a file */
+	struct value_pointer pointers[8];
+	for (int i = 0; i < 8; i++) /* four fill a file */
 		cr_assert_eq(value_log_write(w.log, &slice, 1, &pointers[i], NULL), SETT_OK);
-	cr_assert_eq(pointers[0].file, pointers[1].file);
-	cr_assert_neq(pointers[1].file, pointers[2].file);
+	cr_assert_eq(pointers[0].file, pointers[3].file);
+	cr_assert_neq(pointers[3].file, pointers[4].file);
+	cr_assert_eq(pointers[4].file, pointers[7].file);
 	uint64_t total = value_log_total_bytes(w.log);
-	value_log_release_number(w.log, pointers[0].file);
-	cr_assert_eq(value_log_removed_bytes(w.log), before);
-	value_log_release_number(w.log, pointers[1].file);
+	for (int i = 0; i < 4; i++) {
+		cr_assert_eq(value_log_removed_bytes(w.log), before);
+		value_log_release_number(w.log, pointers[i].file);
+	}
 	uint64_t removed = value_log_removed_bytes(w.log) - before;
-	cr_assert_gt(removed, 18 * MIB);
+	cr_assert_gt(removed, 4 * 300 * 1024);
 	cr_assert_eq(value_log_total_bytes(w.log), total - removed);
 	buffer_free(&body);
 	world_free(&w);
-	w = world_make(4 * MIB);
-	cr_assert_eq(value_log_file_size(w.log), 4 * MIB);
+	w = world_make(MIB / 4);
+	cr_assert_eq(value_log_file_size(w.log), MIB / 4);
+	world_free(&w);
+}
+
+Test(value_log, files_grow_with_the_whole)
+{
+	enum { MIB = 1 << 20, COUNT = 12 };
+	struct world w = world_make(2 * MIB);
+	struct buffer body = make_body(1, 4 * MIB);
+	struct bytes slice = buffer_bytes(&body);
+	/* Each fills a file, whose making set the size by those before it. */
+	for (uint64_t i = 0; i < COUNT; i++) {
+		struct value_pointer pointer;
+		uint64_t least = MIB > i * MIB / 4 ? MIB : i * MIB / 4;
+		cr_assert_eq(value_log_write(w.log, &slice, 1, &pointer, NULL), SETT_OK);
+		if (least > 2 * MIB)
+			least = 2 * MIB;
+		cr_assert_geq(value_log_file_size(w.log), least);
+		cr_assert_lt(value_log_file_size(w.log), least + 1000);
+	}
+	buffer_free(&body);
 	world_free(&w);
 }
 

@@ -66,8 +66,8 @@ struct sett_options {
 	/* 1 KiB; bodies of this size and more go to the value log. After a change, compaction moves those
 	 * that it meets in or out. */
 	size_t value_threshold;
-	/* 64 MiB, or a quarter of it for small budgets; while there is less than 64 times that in the value
-	 * log, its files are smaller, down to 16 MiB. */
+	/* 64 MiB, or a quarter of it for small budgets; while there is little in the value log its files are
+	 * smaller, down to 1 MiB. */
 	uint64_t value_log_file_size;
 	double space_amplification_limit; /* 1.5: bytes on disk per live byte */
 	/* What is written from now on; all kinds can be read at any time. */
