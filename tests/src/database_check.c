@@ -110,7 +110,7 @@ Test(database_check, damage_is_told_and_refused)
 {
 	struct world w;
 	make_world(&w);
-	cr_assert_eq(vfs_memory_damage(w.vfs, "db/000003.vlog", 5 << 20, 1), SETT_OK);
+	cr_assert_eq(vfs_memory_damage(w.vfs, "db/000003.vlog", 1 << 19, 1), SETT_OK);
 	cr_assert_eq(check(&w, "db"), SETT_CORRUPT);
 	cr_assert(has_line(&w, "Database check: damage: db/000003.vlog at offset "));
 	cr_assert(has_line(&w, "Database check: damaged: "));
