@@ -27,8 +27,8 @@ struct frontier {
  * says. */
 struct output_mark {
 	uint64_t end;
-	uint64_t timestamp;
-	enum durability need;
+	uint64_t timestamp : 62;
+	uint64_t need : 2; /* enum durability; packed, as idle connections have many marks */
 };
 
 /* A large part of a reply: made and sent piece by piece when all before it has left. */
