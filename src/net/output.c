@@ -163,6 +163,7 @@ output_stamp_to(struct output *o, size_t size, uint64_t timestamp, enum durabili
 			return;
 		}
 	}
+	assert(timestamp >> 62 == 0); /* the width that a mark has for it */
 	if (o->mark_count == OUTPUT_MARKS)
 		make_mark_room(o);
 	o->marks[o->mark_count++] = (struct output_mark){.end = end, .timestamp = timestamp, .need = need};

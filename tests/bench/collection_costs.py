@@ -14,12 +14,11 @@ deleted: DEL of collections of so many elements: its time, and how long their sp
 Figures that are times want a machine with nothing else to do.
 """
 import random
-import signal
-import sys
 import time
 
 from growth import (
-    BATCH, Link, command, cpu_seconds, fail, figures, grown, measure_rows, new_server, plot, settle, value_pool)
+    BATCH, Link, arguments, command, cpu_seconds, fail, figures, grown, measure_rows, new_server, plot, settle,
+    value_pool)
 
 SIZES = [10**3, 10**4, 10**5, 10**6]
 QUEUE_MOST = 1000
@@ -172,15 +171,7 @@ def measure_deleted(program, elements):
 
 
 def main():
-    if len(sys.argv) < 3:
-        print(__doc__)
-        sys.exit(2)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # servers are ended
-    program, what, rest = sys.argv[1], sys.argv[2], sys.argv[3:]
-    svg = None
-    if rest[:1] == ["--svg"]:
-        svg, rest = rest[1], rest[2:]
-    numbers = [int(word) for word in rest]
+    program, what, svg, numbers = arguments(__doc__)
     if what == "growth":
         measure_growth(program, numbers or SIZES, svg)
     elif what == "queues":

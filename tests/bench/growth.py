@@ -2,6 +2,7 @@
 grows."""
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +14,18 @@ from own_server import Server, fail  # noqa: E402
 
 BATCH = 1000
 SIZES = [10**4, 10**5, 10**6, 10**7]
+
+
+def arguments(usage):
+    """SERVER WHAT [--svg FILE] [NUMBER ...] of the command line. From then on SIGTERM ends the servers, too."""
+    if len(sys.argv) < 3:
+        print(usage)
+        sys.exit(2)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    rest, svg = sys.argv[3:], None
+    if rest[:1] == ["--svg"]:
+        svg, rest = rest[1], rest[2:]
+    return sys.argv[1], sys.argv[2], svg, [int(word) for word in rest]
 
 
 def command(*words):

@@ -16,13 +16,11 @@ Figures that are times want a machine with nothing else to do.
 """
 import os
 import random
-import signal
-import sys
 import time
 
 from growth import (
-    BATCH, SIZES, Link, command, cpu_seconds, drop_page_cache, fail, figures, grown, measure_rows, new_server, plot,
-    run_beside, settle, value_pool)
+    BATCH, SIZES, Link, arguments, command, cpu_seconds, drop_page_cache, fail, figures, grown, measure_rows,
+    new_server, plot, run_beside, settle, value_pool)
 
 PENDING_MOST = 1000000
 
@@ -217,15 +215,7 @@ def measure_threads(program, total):
 
 
 def main():
-    if len(sys.argv) < 3:
-        print(__doc__)
-        sys.exit(2)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # servers are ended
-    program, what, rest = sys.argv[1], sys.argv[2], sys.argv[3:]
-    svg = None
-    if rest[:1] == ["--svg"]:
-        svg, rest = rest[1], rest[2:]
-    numbers = [int(word) for word in rest]
+    program, what, svg, numbers = arguments(__doc__)
     if what == "growth":
         measure_growth(program, numbers or SIZES, svg)
     elif what == "written":

@@ -73,6 +73,18 @@ read_value(struct rdb_database_reader *r, const struct rdb_entry *e, uint64_t *h
 	return status == SETT_NOT_FOUND ? SETT_OK : status;
 }
 
+/* Returns where the file ends, 0 if it does not. */
+static size_t
+end_file(struct bytes file, const struct rdb_database_reader *r, int status, struct rdb_room *room,
+	 struct rdb_room *value_room)
+{
+	check(status == SETT_NOT_FOUND || status == RDB_MALFORMED || status == SETT_NO_MEMORY);
+	check(rdb_database_offset(r) <= file.size);
+	rdb_room_free(room);
+	rdb_room_free(value_room);
+	return status == SETT_NOT_FOUND ? (size_t)rdb_database_offset(r) : 0;
+}
+
 /* Where the file ends; 0 if it is damaged. */
 static size_t
 read_file(struct bytes file, uint64_t *hash, uint64_t *keys)
@@ -90,11 +102,7 @@ read_file(struct bytes file, uint64_t *hash, uint64_t *keys)
 			++*keys;
 		}
 	}
-	check(status == SETT_NOT_FOUND || status == RDB_MALFORMED || status == SETT_NO_MEMORY);
-	check(rdb_database_offset(&r) <= file.size);
-	rdb_room_free(&room);
-	rdb_room_free(&value_room);
-	return status == SETT_NOT_FOUND ? (size_t)rdb_database_offset(&r) : 0;
+	return end_file(file, &r, status, &room, &value_room);
 }
 
 /* The same with values passed over. */
@@ -115,11 +123,7 @@ survey_file(struct bytes file, uint64_t *keys)
 			++*keys;
 		}
 	}
-	check(status == SETT_NOT_FOUND || status == RDB_MALFORMED || status == SETT_NO_MEMORY);
-	check(rdb_database_offset(&r) <= file.size);
-	rdb_room_free(&room);
-	rdb_room_free(&value_room);
-	return status == SETT_NOT_FOUND ? (size_t)rdb_database_offset(&r) : 0;
+	return end_file(file, &r, status, &room, &value_room);
 }
 
 static void
