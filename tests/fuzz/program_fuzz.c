@@ -201,7 +201,7 @@ static const char *const bombs[] = {
 	"error(setmetatable({}, {__tostring = function() error('x') end, __index = error}))",
 	"return string.format(('%99.99f'):rep(60), unpack({}, 1, 60))",
 	"return setmetatable({}, {__index = function(t, k) return t[k .. 'x'] end}).y",
-	"local c = coroutine.wrap(function() while 1 do coroutine.yield(pcall(error)) end end) while 1 do c() end",
+	"local c = coroutine.wrap(function() while 1 do coroutine.yield() end end) repeat pcall(c) until nil",
 	"for w in ('a b c'):gmatch('%w') do coroutine.yield(w) end",
 	"collectgarbage('stop') collectgarbage('step', 1e9) collectgarbage('setpause', 0)",
 	"return struct.pack('!1024i32', 1)",
