@@ -4,8 +4,8 @@
  *	NAME_fuzz [--mutate N] [--seed S] FILE|DIRECTORY ...
  *
  * Every file is given to the target as it is, then N mutations of it, the same ones for the same seed. A
- *finding is a crash of the target; the input that led to it is written to crash-input first, when mutated, so
- *it can be kept as a new seed. With clang, link the target with -fsanitize=fuzzer and leave this file out.
+ * finding is a crash of the target; the input that led to it is written to crash-input first, when mutated, so
+ * it can be kept as a new seed. `./dev fuzz` leaves this file out and links the target with libFuzzer.
  */
 #include <dirent.h>
 #include <errno.h>
