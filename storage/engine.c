@@ -446,26 +446,6 @@ fill_defaults(struct sett_engine *engine, const struct sett_options *options)
 	engine->sync_policy = o->sync;
 }
 
-/* Makes the directory and its entry in the directory above durable. */
-static int
-make_directory(struct sett_engine *engine, struct sett_error *error)
-{
-	char parent[SETT_PATH_MAX];
-	int r = vfs_make_directory(engine->vfs, engine->directory, error);
-	if (r != SETT_OK)
-		return r;
-	size_t n = strlen(engine->directory);
-	while (n > 1 && engine->directory[n - 1] == '/')
-		n--;
-	while (n > 0 && engine->directory[n - 1] != '/')
-		n--;
-	if (n == 0)
-		snprintf(parent, sizeof(parent), ".");
-	else
-		snprintf(parent, sizeof(parent), "%.*s", (int)n, engine->directory);
-	return vfs_sync_directory(engine->vfs, parent, error);
-}
-
 static int
 open_directory(struct sett_engine *engine, struct sett_error *error)
 {
@@ -474,7 +454,7 @@ open_directory(struct sett_engine *engine, struct sett_error *error)
 		return sett_error_set(error, SETT_INVALID, 0, "The directory's path is too long: %s",
 				      engine->directory);
 	if (!engine->options.must_exist) {
-		int r = make_directory(engine, error);
+		int r = vfs_make_durable_directory(engine->vfs, engine->directory, error);
 		if (r != SETT_OK)
 			return r;
 	}
@@ -717,7 +697,7 @@ is_flushed(void *arg)
 }
 
 int
-sett_engine_flush(struct sett_engine *engine, struct sett_error *error)
+engine_end_newest(struct sett_engine *engine, uint64_t *ret_visible, struct sett_error *error)
 {
 	int r = SETT_OK;
 	/* A rotation by somebody else may take the spare between the two steps: bounded tries. */
@@ -727,13 +707,22 @@ sett_engine_flush(struct sett_engine *engine, struct sett_error *error)
 			return r;
 		mutex_lock(&engine->commit_lock);
 		r = engine_rotate_locked(engine);
+		*ret_visible = engine->visible;
 		mutex_unlock(&engine->commit_lock);
 		if (r != SETT_WOULD_BLOCK)
 			break;
 	}
 	if (r != SETT_OK)
 		return sett_error_set(error, r, 0, "can't start a new log segment: %s", sett_status_text(r));
-	return workers_wait(engine->workers, is_flushed, engine, error);
+	return SETT_OK;
+}
+
+int
+sett_engine_flush(struct sett_engine *engine, struct sett_error *error)
+{
+	uint64_t visible;
+	int r = engine_end_newest(engine, &visible, error);
+	return r == SETT_OK ? workers_wait(engine->workers, is_flushed, engine, error) : r;
 }
 
 int

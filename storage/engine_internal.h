@@ -122,6 +122,9 @@ int engine_install(struct sett_engine *);
 int engine_rotate_locked(struct sett_engine *engine) REQUIRES(&engine->commit_lock);
 /* The same from a thread that may wait for the disk: a log segment is made, from the reserve if need be. */
 void engine_rotate(struct sett_engine *);
+/* The same, and says so if it can't be done: every commit up to `*ret_visible`, that were visible, is in
+ * generations that wait for a flush, or in tables. Statuses of log_prepare. */
+int engine_end_newest(struct sett_engine *, uint64_t *ret_visible, struct sett_error *);
 void engine_note_failure(struct sett_engine *, int status, const struct sett_error *);
 void engine_note_recovered(struct sett_engine *);
 /* Whether memtables wait to be flushed. */

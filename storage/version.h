@@ -123,6 +123,12 @@ int version_set_next_file_number(struct version_set *, uint64_t *ret, struct set
 /* After log and value log were listed: numbers up to and including `number` count as used. */
 void version_set_note_file_number(struct version_set *, uint64_t number);
 
+/* The current version, with a reference for the caller, and the first record of a manifest that says just that: commits
+ * up to `*ret_flushed` in these tables, without a log, closed in good order. No edit falls between the two.
+ * SETT_NO_MEMORY. */
+int version_set_picture(struct version_set *, struct version **ret, struct buffer *ret_payload,
+			uint64_t *ret_flushed);
+
 /* What the manifest knew at open, or the last edit since. Thread-safe copies. */
 uint64_t version_set_log_segment(struct version_set *);
 uint64_t version_set_flushed(struct version_set *);

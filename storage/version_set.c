@@ -37,14 +37,21 @@ out_of_memory(const struct version_set *set, struct sett_error *error)
 
 /* ---- the manifest as a whole ---- */
 
+/* What a manifest says of the files beside the tables. */
+struct log_position {
+	uint64_t file_limit, log_segment, durable;
+	bool is_closed;
+};
+
 static int
-encode_state_locked(struct version_set *set, uint64_t file_limit, struct buffer *ret) REQUIRES(&set->lock)
+encode_state_locked(struct version_set *set, const struct log_position *position, struct buffer *ret)
+	REQUIRES(&set->lock)
 {
-	int r = manifest_put_file_limit(ret, file_limit);
+	int r = manifest_put_file_limit(ret, position->file_limit);
 	if (r == SETT_OK)
-		r = manifest_put_flush(ret, set->log_segment, set->flushed, set->now_ms);
+		r = manifest_put_flush(ret, position->log_segment, set->flushed, set->now_ms);
 	if (r == SETT_OK)
-		r = manifest_put_durable(ret, set->durable, set->is_closed);
+		r = manifest_put_durable(ret, position->durable, position->is_closed);
 	if (r == SETT_OK)
 		r = manifest_put_counters(ret, set->counters, set->counter_count);
 	if (r == SETT_OK)
@@ -78,7 +85,8 @@ rewrite_locked(struct version_set *set, struct sett_error *error) REQUIRES(&set-
 	struct buffer payload = {0};
 	mutex_lock(&set->lock);
 	uint64_t limit = set->next_file + NUMBER_LEASE;
-	int r = encode_state_locked(set, limit, &payload);
+	struct log_position position = {limit, set->log_segment, set->durable, set->is_closed};
+	int r = encode_state_locked(set, &position, &payload);
 	mutex_unlock(&set->lock);
 	if (r == SETT_OK)
 		r = encode_dead(set, &payload);
@@ -98,6 +106,33 @@ rewrite_locked(struct version_set *set, struct sett_error *error) REQUIRES(&set-
 	__atomic_store_n(&set->file_limit, limit, __ATOMIC_RELAXED); /* read without the lock */
 	set->first_size = manifest_size(m);
 	__atomic_store_n(&set->manifest_bytes, set->first_size, __ATOMIC_RELAXED);
+	return SETT_OK;
+}
+
+int
+version_set_picture(struct version_set *set, struct version **ret, struct buffer *ret_payload,
+		    uint64_t *ret_flushed)
+{
+	struct buffer payload = {0};
+	mutex_lock(&set->apply_lock);
+	mutex_lock(&set->lock);
+	struct version *version = set->current;
+	uint64_t flushed = set->flushed;
+	struct log_position position = {set->next_file, 0, flushed, true};
+	version_retain(version);
+	int r = encode_state_locked(set, &position, &payload);
+	mutex_unlock(&set->lock);
+	if (r == SETT_OK)
+		r = encode_dead(set, &payload);
+	mutex_unlock(&set->apply_lock);
+	if (r != SETT_OK) {
+		version_release(version);
+		buffer_free(&payload);
+		return r;
+	}
+	*ret = version;
+	*ret_payload = payload;
+	*ret_flushed = flushed;
 	return SETT_OK;
 }
 

@@ -237,6 +237,14 @@ fault_rename(struct vfs *v, const char *from, const char *to, struct sett_error 
 }
 
 static int
+fault_link(struct vfs *v, const char *from, const char *to, struct sett_error *error)
+{
+	if (strikes(v, VFS_FAULT_DIRECTORY))
+		return vfs_system_error(error, EIO, "link", to);
+	return vfs_link(fault_of(v)->inner, from, to, error);
+}
+
+static int
 fault_make_directory(struct vfs *v, const char *path, struct sett_error *error)
 {
 	return vfs_make_directory(fault_of(v)->inner, path, error);
@@ -276,6 +284,7 @@ static const struct vfs_operations fault_operations = {
 	.size = fault_size,
 	.remove = fault_remove,
 	.rename = fault_rename,
+	.link = fault_link,
 	.make_directory = fault_make_directory,
 	.list = fault_list,
 	.lock = fault_lock,

@@ -506,6 +506,12 @@ cache_rename(struct vfs *v, const char *from, const char *to, struct sett_error 
 }
 
 static int
+cache_link(struct vfs *v, const char *from, const char *to, struct sett_error *error)
+{
+	return vfs_link(cache_of(v)->inner, from, to, error);
+}
+
+static int
 cache_make_directory(struct vfs *v, const char *path, struct sett_error *error)
 {
 	return vfs_make_directory(cache_of(v)->inner, path, error);
@@ -563,6 +569,7 @@ static const struct vfs_operations cache_operations = {
 	.size = cache_size,
 	.remove = cache_remove,
 	.rename = cache_rename,
+	.link = cache_link,
 	.make_directory = cache_make_directory,
 	.list = cache_list,
 	.lock = cache_lock,

@@ -466,6 +466,34 @@ memory_rename(struct vfs *v, const char *from, const char *to, struct sett_error
 }
 
 static int
+link_locked(struct memory_vfs *m, const char *from, const char *to) REQUIRES(&m->mutex)
+{
+	char name[MEMORY_NAME_MAX + 1];
+	struct memory_node *node, *parent;
+	int error = find_locked(m, from, &node);
+	if (error == 0)
+		error = walk_locked(m, to, &parent, name);
+	if (error != 0)
+		return error;
+	if (node->is_directory)
+		return EPERM;
+	if (name[0] == '\0' || memory_entries_find(&parent->entries, name) != NULL)
+		return EEXIST;
+	return memory_directory_change(parent, NULL, name, node) == SETT_OK ? 0 : ENOMEM;
+}
+
+static int
+memory_link(struct vfs *v, const char *from, const char *to, struct sett_error *error)
+{
+	struct memory_vfs *m = memory_of(v);
+	count_operation(m);
+	mutex_lock(&m->mutex);
+	int system_errno = link_locked(m, from, to);
+	mutex_unlock(&m->mutex);
+	return system_errno == 0 ? SETT_OK : vfs_system_error(error, system_errno, "link", to);
+}
+
+static int
 make_directory_locked(struct memory_vfs *m, const char *path) REQUIRES(&m->mutex)
 {
 	char name[MEMORY_NAME_MAX + 1];
@@ -572,6 +600,7 @@ static const struct vfs_operations memory_operations = {
 	.size = memory_size,
 	.remove = memory_remove,
 	.rename = memory_rename,
+	.link = memory_link,
 	.make_directory = memory_make_directory,
 	.list = memory_list,
 	.lock = memory_lock,

@@ -305,6 +305,12 @@ posix_rename(struct vfs *v, const char *from, const char *to, struct sett_error 
 }
 
 static int
+posix_link(struct vfs *v, const char *from, const char *to, struct sett_error *error)
+{
+	return link(from, to) == 0 ? SETT_OK : vfs_system_error(error, errno, "link", to);
+}
+
+static int
 posix_make_directory(struct vfs *v, const char *path, struct sett_error *error)
 {
 	if (mkdir(path, POSIX_DIRECTORY_MODE) == 0)
@@ -417,6 +423,7 @@ vfs_posix(void)
 		.size = posix_size,
 		.remove = posix_remove,
 		.rename = posix_rename,
+		.link = posix_link,
 		.make_directory = posix_make_directory,
 		.list = posix_list,
 		.lock = posix_lock,

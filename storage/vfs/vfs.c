@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "storage/limits.h"
 #include "vfs/vfs_error.h"
 
 int
@@ -32,6 +34,27 @@ vfs_sync_directory(struct vfs *v, const char *path, struct sett_error *error)
 	status = vfs_sync(directory, error);
 	(void)vfs_close(directory, NULL); /* opened for reading: nothing can be lost */
 	return status;
+}
+
+int
+vfs_make_durable_directory(struct vfs *v, const char *path, struct sett_error *error)
+{
+	char parent[SETT_PATH_MAX];
+	int status = vfs_make_directory(v, path, error);
+	if (status != SETT_OK)
+		return status;
+	size_t n = strlen(path);
+	while (n > 1 && path[n - 1] == '/')
+		n--;
+	while (n > 0 && path[n - 1] != '/')
+		n--;
+	if (n >= sizeof(parent))
+		return sett_error_set(error, SETT_INVALID, ENAMETOOLONG, "The directory's path is too long");
+	if (n == 0)
+		snprintf(parent, sizeof(parent), ".");
+	else
+		snprintf(parent, sizeof(parent), "%.*s", (int)n, path);
+	return vfs_sync_directory(v, parent, error);
 }
 
 int

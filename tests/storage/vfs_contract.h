@@ -182,8 +182,23 @@ contract_directories(struct vfs *v, const char *d)
 	cr_assert(bytes_equal(buffer_bytes(&content), BYTES_LITERAL("A")));
 	buffer_free(&content);
 
+	/* A second name stands for the same bytes, and outlives the first. */
+	MUST(vfs_link(v, other, contract_path(path, d, "sub/c"), &error), &error);
+	MUST_FAIL(vfs_link(v, other, path, &error), SETT_IO);
+	MUST_FAIL(vfs_link(v, contract_path(path, d, "sub/no"), other, &error), SETT_NOT_FOUND);
+	MUST(vfs_open(v, other, VFS_READ | VFS_WRITE, &f, &error), &error);
+	MUST(vfs_write_bytes(f, "C", 1, 1, &error), &error);
+	MUST(vfs_close(f, &error), &error);
+	contract_path(path, d, "sub/c");
+	cr_assert(test_get_file(v, path, &content));
+	cr_assert(bytes_equal(buffer_bytes(&content), BYTES_LITERAL("AC")));
+	buffer_free(&content);
+
 	MUST(vfs_open(v, other, VFS_READ, &f, &error), &error);
 	MUST(vfs_remove(v, other, &error), &error);
+	cr_assert(test_get_file(v, path, &content));
+	buffer_free(&content);
+	MUST(vfs_remove(v, path, &error), &error);
 	MUST_FAIL(vfs_remove(v, other, &error), SETT_NOT_FOUND);
 	MUST(vfs_read_exact(f, &byte, 1, 0, 0, &error), &error);
 	cr_assert_eq(byte, 'A');

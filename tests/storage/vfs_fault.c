@@ -156,6 +156,7 @@ Test(vfs_fault, directory_faults_cover_each_call_and_change_nothing)
 	vfs_fault_arm(l.v, VFS_FAULT_DIRECTORY, 1, true);
 	MUST_FAIL(vfs_open(l.v, "d/g", VFS_WRITE | VFS_CREATE, &f, &error), SETT_IO);
 	MUST_FAIL(vfs_rename(l.v, "d/f", "d/g", &error), SETT_IO);
+	MUST_FAIL(vfs_link(l.v, "d/f", "d/g", &error), SETT_IO);
 	MUST_FAIL(vfs_remove(l.v, "d/f", &error), SETT_IO);
 	MUST_FAIL(vfs_sync_directory(l.v, "d", &error), SETT_IO);
 	cr_assert_null(f);

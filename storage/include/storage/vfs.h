@@ -62,6 +62,8 @@ struct vfs_operations {
 	/* SETT_NOT_FOUND if absent. */
 	int (*remove)(struct vfs *, const char *path, struct sett_error *);
 	int (*rename)(struct vfs *, const char *from, const char *to, struct sett_error *);
+	/* Gives the file `from` a second name on the same file system. SETT_IO if `to` is there already. */
+	int (*link)(struct vfs *, const char *from, const char *to, struct sett_error *);
 	/* Creates one directory; SETT_OK if it is there already. */
 	int (*make_directory)(struct vfs *, const char *path, struct sett_error *);
 	/* Calls `each` with every name in the directory except . and .. ; stops at its first non-zero result
@@ -151,6 +153,11 @@ vfs_rename(struct vfs *v, const char *from, const char *to, struct sett_error *e
 	return v->operations->rename(v, from, to, e);
 }
 static inline int
+vfs_link(struct vfs *v, const char *from, const char *to, struct sett_error *e)
+{
+	return v->operations->link(v, from, to, e);
+}
+static inline int
 vfs_make_directory(struct vfs *v, const char *path, struct sett_error *e)
 {
 	return v->operations->make_directory(v, path, e);
@@ -181,6 +188,8 @@ int vfs_read_exact(struct vfs_file *, void *buf, size_t size, uint64_t offset, u
 		   struct sett_error *);
 /* Opens the directory, syncs it and closes it. */
 int vfs_sync_directory(struct vfs *, const char *path, struct sett_error *);
+/* Makes the directory, if it is not there, and its entry in the directory above durable. */
+int vfs_make_durable_directory(struct vfs *, const char *path, struct sett_error *);
 /* Writes one run of bytes. */
 int vfs_write_bytes(struct vfs_file *, const void *data, size_t size, uint64_t offset, struct sett_error *);
 
@@ -201,7 +210,7 @@ enum vfs_crash_mode {
 /* A new in-memory vfs holding what a power cut now would leave. Safe while the original is in use. */
 struct vfs *vfs_memory_crash_clone(struct vfs *, enum vfs_crash_mode, uint64_t seed);
 /* Counts every operation that changes something (write, sync, allocate, truncate, remove, rename,
- * make_directory, open with VFS_CREATE), so that a test can cut after the n-th. When the
+ * link, make_directory, open with VFS_CREATE), so that a test can cut after the n-th. When the
  * count since creation reaches `n` (n > 0), `at(arg)` is called once, before the operation takes effect; it
  * may use the vfs. */
 void vfs_memory_on_operation(struct vfs *, uint64_t n, void (*at)(void *arg), void *arg);
@@ -212,7 +221,8 @@ void vfs_memory_hold_sync(struct vfs *, bool hold);
  * none).
  */
 void vfs_memory_set_cold(struct vfs *, unsigned percent, uint64_t seed);
-/* From now on files may have this many bytes in all (holes count); beyond, writes and allocations fail with
+/* From now on files may have this many bytes in all (holes count, a file with two
+ * names twice); beyond, writes and allocations fail with
  * SETT_NO_SPACE and change nothing. 0: no limit, as at first. */
 void vfs_memory_set_capacity(struct vfs *, uint64_t bytes);
 /* Flips the bits of `mask` in one byte of a file: damage for tests. SETT_NOT_FOUND, SETT_INVALID past the
@@ -226,7 +236,7 @@ enum vfs_fault_kind {
 	VFS_FAULT_SYNC,        /* of a file; nothing became durable: SETT_IO */
 	VFS_FAULT_NO_SPACE,    /* of write and allocate: SETT_NO_SPACE, nothing written */
 	VFS_FAULT_READ,
-	VFS_FAULT_DIRECTORY, /* open with VFS_CREATE, rename, remove, sync of a directory */
+	VFS_FAULT_DIRECTORY, /* open with VFS_CREATE, rename, link, remove, sync of a directory */
 	VFS_FAULT_RESIZE,    /* allocate, truncate: SETT_IO */
 	VFS_FAULT_OPEN,      /* open without VFS_CREATE: SETT_NO_HANDLES */
 	VFS_FAULT_KINDS
