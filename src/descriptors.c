@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "info/figure_history.h"
 #include "metrics.h"
 #include "net/net.h"
 #include "storage/limits.h"
@@ -118,7 +119,7 @@ descriptors_share(struct config *config, const struct log_sink *sink, struct des
 {
 	uint64_t requested = (uint64_t)config->max_clients, before = current_limit();
 	uint64_t kept = count_open(before) + net_descriptors(config) + metrics_descriptors(config) +
-		SETT_KEPT_HANDLES + OPENED_FOR_A_MOMENT;
+		FIGURE_HISTORY_DESCRIPTORS + SETT_KEPT_HANDLES + OPENED_FOR_A_MOMENT;
 	int why;
 	uint64_t limit = raise_limit(kept + FILES_MOST + requested, &why);
 	if (limit > before)

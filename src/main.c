@@ -22,6 +22,7 @@
 #include "expire/expirer.h"
 #include "info/command_stats.h"
 #include "info/facts.h"
+#include "info/figure_history.h"
 #include "info/latency_monitor.h"
 #include "info/recorder.h"
 #include "info/slowlog.h"
@@ -400,9 +401,14 @@ create_rooms(struct program *p, struct sett_error *error)
 	if (status != SETT_OK)
 		return sett_error_set(error, status, 0, "starting the expirer: %s", sett_status_text(status));
 	status = evictor_create(s, &s->evictor, error);
-	if (status == SETT_OK && config_guard(s->config, "maxdisk", evictor_allows, s->evictor) != SETT_OK)
+	if (status != SETT_OK)
+		return status;
+	if (config_guard(s->config, "maxdisk", evictor_allows, s->evictor) != SETT_OK)
 		return out_of_memory(error);
-	return status;
+	status = figure_history_start(s, &s->history);
+	return status == SETT_OK ? SETT_OK
+				 : sett_error_set(error, status, 0, "starting the thread of the history: %s",
+						  sett_status_text(status));
 }
 
 /* ---- a cluster of one node ---- */
@@ -586,6 +592,7 @@ stop(struct program *p)
 	signal_watch_stop(&p->signals);
 	replication_stop(s->replication);
 	saver_destroy(s->saver);
+	figure_history_stop(s->history);
 	evictor_destroy(s->evictor);
 	expirer_destroy(s->expirer);
 	memory_keeper_stop(p->memory_keeper);

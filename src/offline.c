@@ -14,6 +14,7 @@
 #include "cmd/commands.h"
 #include "config/config.h"
 #include "engine_options.h"
+#include "info/figure_ring.h"
 #include "keyspace/keyspace.h"
 #include "moving/importer.h"
 #include "moving/saver.h"
@@ -321,4 +322,22 @@ offline_export(const struct offline_options *options, struct sett_error *error)
 	if (status == SETT_OK)
 		status = save(&o, error);
 	return end(&o, status, error);
+}
+
+/* ---- figures ---- */
+
+int
+offline_history(const char *directory, uint64_t seconds, struct buffer *ret, struct sett_error *error)
+{
+	char path[PATH_MAX];
+	struct figure_ring *ring;
+	int size = snprintf(path, sizeof(path), "%s/%s", directory, FIGURE_RING_NAME);
+	if (size < 0 || (size_t)size >= sizeof(path))
+		return sett_error_set(error, SETT_INVALID, 0, "%s is too long a path", directory);
+	int status = figure_ring_open_to_read(vfs_posix(), path, &ring, error);
+	if (status != SETT_OK)
+		return status;
+	status = figure_ring_print(ring, seconds, 0, ret, error);
+	figure_ring_close(ring);
+	return status;
 }

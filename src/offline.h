@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#include "storage/base/bytes.h"
 #include "storage/base/log_sink.h"
 #include "storage/status.h"
 
@@ -28,5 +29,10 @@ int offline_import(const struct offline_options *, struct sett_error *);
 /* `file` is replaced as a whole, once it is complete. SETT_NOT_FOUND: there is no database; SETT_LOCKED: a server has it open; SETT_INVALID: the
  * version can't hold a value; ... */
 int offline_export(const struct offline_options *, struct sett_error *);
+
+/* Appends the figures that a server with this directory kept (info/figure_ring.h), of the last `seconds` before the newest, as HISTORY returns
+ * them. A server may have it open. SETT_NOT_FOUND: there are none; SETT_CORRUPT: they are of another version, or damaged; SETT_IO, ... */
+enum { OFFLINE_HISTORY_SECONDS = 86400 /* at most */ };
+int offline_history(const char *directory, uint64_t seconds, struct buffer *ret, struct sett_error *);
 
 #endif

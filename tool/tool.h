@@ -22,7 +22,8 @@ struct command {
 	int (*run)(const struct command *, int argc, char **argv);
 };
 
-extern const struct command tool_info, tool_check, tool_dump, tool_import, tool_export, tool_bench, tool_top;
+extern const struct command tool_info, tool_check, tool_dump, tool_import, tool_export, tool_bench, tool_top,
+	tool_plot;
 
 /* One line on standard error: what is wrong with the command line, and how to learn more. Returns
  * EXIT_FAILED. */

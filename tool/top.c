@@ -3,39 +3,25 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <math.h>
-#include <netdb.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "server_link.h"
 #include "storage/base/bytes.h"
 #include "text.h"
 #include "tool.h"
 
-enum {
-	COMMANDS_SHOWN = 10,
-	COMMANDS_MAX = 512,
-	NAME_SIZE = 48,
-	BAR = 24,
-	TIMEOUT_S = 10,
-	REPLY_MAX = 64 << 20,
-	LINE_LEAST = 3,
-	LINE_MAX_SIZE = 64 << 10, /* of a reply's first line */
-	WHY_SIZE = 512
-};
+enum { COMMANDS_SHOWN = 10, COMMANDS_MAX = 512, NAME_SIZE = 48, BAR = 24 };
 
 struct top {
-	const char *host, *port, *socket;
-	const char *user, *password;
+	struct server_link link;
 	uint64_t seconds, count; /* count 0: until it is ended */
-	int fd;
 	bool is_terminal;
 	FILE *out;                 /* the picture that is drawn */
 	struct buffer before, now; /* INFO's text, with a NUL behind */
@@ -48,180 +34,11 @@ struct command_row {
 	double calls, microseconds;
 };
 
-static volatile sig_atomic_t is_ended;
-
 static void
 end(int number)
 {
 	(void)number;
-	is_ended = 1;
-}
-
-/* What went wrong first. It is printed at the end: the terminal forgets what was printed on the other screen. */
-static char complaint[WHY_SIZE];
-
-static int
-complain(const char *what, const char *why)
-{
-	if (complaint[0] == '\0')
-		snprintf(complaint, sizeof(complaint), "sett-tool: %s: %s", what, why);
-	return EXIT_FAILED;
-}
-
-/* ---- the connection ---- */
-
-static int
-connect_unix(const char *path)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	if (strlen(path) >= sizeof(address.sun_path)) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
-	memcpy(address.sun_path, path, strlen(path) + 1);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
-		int saved_errno = errno;
-		(void)close(fd);
-		errno = saved_errno;
-		return -1;
-	}
-	return fd;
-}
-
-static int
-connect_tcp(const char *host, const char *port)
-{
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
-	int why = getaddrinfo(host, port, &hints, &found), fd = -1;
-	if (why != 0) {
-		(void)complain(host, gai_strerror(why));
-		errno = EHOSTUNREACH;
-		return -1;
-	}
-	for (struct addrinfo *a = found; a != NULL && fd < 0; a = a->ai_next) {
-		fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
-		if (fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) != 0) {
-			int saved_errno = errno;
-			(void)close(fd);
-			errno = saved_errno;
-			fd = -1;
-		}
-	}
-	freeaddrinfo(found);
-	return fd;
-}
-
-static bool
-send_words(int fd, const char *const *words, size_t count)
-{
-	struct buffer request = {0};
-	char head[32];
-	int size = snprintf(head, sizeof(head), "*%zu\r\n", count);
-	int status = buffer_append(&request, head, (size_t)size);
-	for (size_t i = 0; i < count && status == SETT_OK; i++) {
-		size = snprintf(head, sizeof(head), "$%zu\r\n", strlen(words[i]));
-		status = buffer_append(&request, head, (size_t)size);
-		if (status == SETT_OK)
-			status = buffer_append(&request, words[i], strlen(words[i]));
-		if (status == SETT_OK)
-			status = buffer_append(&request, "\r\n", 2);
-	}
-	size_t done = 0;
-	while (status == SETT_OK && done < request.size) {
-		ssize_t sent = send(fd, request.data + done, request.size - done, MSG_NOSIGNAL);
-		if (sent < 0 && errno != EINTR)
-			status = SETT_IO;
-		done += sent > 0 ? (size_t)sent : 0;
-	}
-	buffer_free(&request);
-	return status == SETT_OK;
-}
-
-/* Receives more. False with errno: 0 if the server closed the connection. */
-static bool
-receive(int fd, struct buffer *reply)
-{
-	char piece[16384];
-	ssize_t got;
-	do
-		got = recv(fd, piece, sizeof(piece), 0);
-	while (got < 0 && errno == EINTR && !is_ended);
-	if (got == 0)
-		errno = 0;
-	if (got > 0 && buffer_append(reply, piece, (size_t)got) != SETT_OK) {
-		errno = ENOMEM;
-		return false;
-	}
-	return got > 0;
-}
-
-/* What a server says must not command the terminal. */
-static void
-disarm(uint8_t *data, size_t size, bool has_lines)
-{
-	for (size_t i = 0; i < size; i++)
-		if ((data[i] < ' ' || data[i] > '~') && !(has_lines && (data[i] == '\r' || data[i] == '\n')))
-			data[i] = '?';
-}
-
-/* One reply, a line or a bulk string, without its frame and with a NUL behind. An exit code; the failure is told of. */
-static int
-ask(struct top *t, const char *const *words, size_t count, struct buffer *ret)
-{
-	buffer_clear(ret);
-	size_t line = 0, need = 0;
-	if (!send_words(t->fd, words, count))
-		return complain("asking the server", strerror(errno));
-	while (need == 0 || ret->size < need) {
-		if (!receive(t->fd, ret))
-			return complain("reading from the server",
-					errno == 0 ? "it closed the connection" : strerror(errno));
-		const char *end_of_line = memchr(ret->data, '\n', ret->size);
-		if (need == 0 && end_of_line == NULL && ret->size > LINE_MAX_SIZE)
-			return complain("reading from the server",
-					"what answers there does not speak Redis' protocol");
-		if (need > 0 || end_of_line == NULL)
-			continue;
-		line = (size_t)(end_of_line - (const char *)ret->data) + 1;
-		if (line < LINE_LEAST)
-			return complain("reading from the server",
-					"what answers there does not speak Redis' protocol");
-		unsigned long long size =
-			ret->data[0] == '$' ? strtoull((const char *)ret->data + 1, NULL, 10) : 0;
-		if (size > REPLY_MAX)
-			return complain("reading from the server", "no answer of INFO's is that long");
-		need = ret->data[0] == '$' ? line + (size_t)size + 2 : line;
-	}
-	disarm(ret->data + (ret->data[0] == '$' ? line : 1), need - 2 - (ret->data[0] == '$' ? line : 1),
-	       ret->data[0] == '$');
-	if (ret->data[0] == '-') {
-		ret->data[line - 2] = '\0';
-		return complain("the server", (const char *)ret->data + 1);
-	}
-	ret->data[need - 2] = '\0';
-	memmove(ret->data, ret->data + (ret->data[0] == '$' ? line : 1),
-		need - (ret->data[0] == '$' ? line : 1));
-	return EXIT_WELL;
-}
-
-static int
-open_connection(struct top *t)
-{
-	struct timeval limit = {.tv_sec = TIMEOUT_S};
-	struct buffer reply = {0};
-	t->fd = t->socket != NULL ? connect_unix(t->socket) : connect_tcp(t->host, t->port);
-	if (t->fd < 0)
-		return complain(t->socket != NULL ? t->socket : t->port, strerror(errno));
-	if (setsockopt(t->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) != 0 ||
-	    setsockopt(t->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) != 0)
-		return complain("setsockopt", strerror(errno));
-	if (t->password == NULL)
-		return EXIT_WELL;
-	const char *words[] = {"AUTH", t->user, t->password};
-	int code = ask(t, words, 3, &reply);
-	buffer_free(&reply);
-	return code;
+	server_link_is_ended = 1;
 }
 
 /* ---- figures ---- */
@@ -521,11 +338,11 @@ static void
 sleep_until(const struct top *t, uint64_t then)
 {
 	struct pollfd keyboard = {.fd = t->is_terminal ? STDIN_FILENO : -1, .events = POLLIN};
-	for (uint64_t now = now_ns(); now < then && !is_ended; now = now_ns()) {
+	for (uint64_t now = now_ns(); now < then && !server_link_is_ended; now = now_ns()) {
 		char key;
 		if (poll(&keyboard, 1, (int)((then - now) / 1000000) + 1) > 0) {
 			ssize_t got = read(STDIN_FILENO, &key, 1);
-			is_ended |= got == 1 && (key == 'q' || key == 'Q');
+			server_link_is_ended |= got == 1 && (key == 'q' || key == 'Q');
 			if (got <= 0)
 				keyboard.fd = -1;
 		}
@@ -537,25 +354,25 @@ watch(struct top *t)
 {
 	static const char *const info[] = {"INFO", "everything"};
 	uint64_t last = now_ns();
-	int code = ask(t, info, 2, &t->before);
-	for (uint64_t drawn = 0; code == EXIT_WELL && !is_ended && (t->count == 0 || drawn < t->count);
-	     drawn++) {
+	int code = server_link_ask(&t->link, info, 2, &t->before);
+	for (uint64_t drawn = 0;
+	     code == EXIT_WELL && !server_link_is_ended && (t->count == 0 || drawn < t->count); drawn++) {
 		sleep_until(t, last + t->seconds * 1000000000);
-		if (is_ended)
+		if (server_link_is_ended)
 			break;
 		uint64_t now = now_ns();
-		code = ask(t, info, 2, &t->now);
+		code = server_link_ask(&t->link, info, 2, &t->now);
 		if (code != EXIT_WELL)
 			break;
 		t->elapsed = (double)(now - last) / 1e9;
 		if (!draw(t))
-			code = complain("can't write the output", strerror(errno));
+			code = server_link_complain(&t->link, "can't write the output", strerror(errno));
 		struct buffer swapped = t->before;
 		t->before = t->now;
 		t->now = swapped;
 		last = now;
 	}
-	return is_ended ? EXIT_WELL : code;
+	return server_link_is_ended ? EXIT_WELL : code;
 }
 
 /* On a terminal: without an echo, key by key, on a screen of its own. */
@@ -588,44 +405,34 @@ start(struct top *t)
 	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
 		sigaction(ends[i], &action, NULL);
 	t->is_terminal = isatty(STDOUT_FILENO) == 1;
-	int code = open_connection(t);
+	int code = server_link_open(&t->link);
 	if (code == EXIT_WELL)
 		code = t->is_terminal ? watch_on_terminal(t) : watch(t);
-	if (t->fd >= 0)
-		(void)close(t->fd);
 	buffer_free(&t->before);
 	buffer_free(&t->now);
-	if (code != EXIT_WELL)
-		fprintf(stderr, "%s\n", complaint);
-	return code;
+	return server_link_close(&t->link, code);
 }
 
 static int
 run(const struct command *command, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"help", no_argument, NULL, 'h'},        {"host", required_argument, NULL, 'H'},
-		{"port", required_argument, NULL, 'p'},  {"socket", required_argument, NULL, 's'},
-		{"user", required_argument, NULL, 'u'},  {"seconds", required_argument, NULL, 'n'},
-		{"count", required_argument, NULL, 'c'}, {0},
+		{"help", no_argument, NULL, 'h'},
+		SERVER_LINK_OPTIONS,
+		{"seconds", required_argument, NULL, 'n'},
+		{"count", required_argument, NULL, 'c'},
+		{0},
 	};
-	struct top t = {.host = "127.0.0.1", .port = "6379", .user = "default", .seconds = 1, .fd = -1};
+	struct top t = {.link = SERVER_LINK_DEFAULTS, .seconds = 1};
 	int code = EXIT_WELL, option;
-	t.password = getenv("REDISCLI_AUTH"); /* as redis-cli; on the command line others could see it */
 	while ((option = next_option(command, argc, argv, options, &code)) != -1) {
 		if (option == '?')
 			return code;
-		if (option == 'H')
-			t.host = optarg;
-		else if (option == 'p')
-			t.port = optarg;
-		else if (option == 's')
-			t.socket = optarg;
-		else if (option == 'u')
-			t.user = optarg;
-		else if (option == 'n' && !parse_number(command, "seconds", optarg, 1, 86400, &t.seconds))
+		if (server_link_takes(&t.link, option, optarg))
+			continue;
+		if (option == 'n' && !parse_number(command, "seconds", optarg, 1, 86400, &t.seconds))
 			return EXIT_FAILED;
-		else if (option == 'c' && !parse_number(command, "count", optarg, 1, UINT32_MAX, &t.count))
+		if (option == 'c' && !parse_number(command, "count", optarg, 1, UINT32_MAX, &t.count))
 			return EXIT_FAILED;
 	}
 	if (optind != argc)
@@ -642,13 +449,7 @@ const struct command tool_top = {
 		"they take, memory, disk,\n"
 		"garbage in the value log, levels. On a terminal the key q ends it; elsewhere pictures "
 		"follow one another.\n"
-		"\n"
-		"  --host NAME     of the server (127.0.0.1)\n"
-		"  --port N        its port (6379)\n"
-		"  --socket PATH   its unix socket, instead\n"
-		"  --user NAME     to log in as (default), with the password that the variable REDISCLI_AUTH "
-		"holds\n"
-		"  --seconds N     between pictures (1)\n"
+		"\n" SERVER_LINK_HELP "  --seconds N     between pictures (1)\n"
 		"  --count N       ends after so many\n"
 		"\n"
 		"Calls and rates are those since the last picture; p50 and p99 those since the server's "

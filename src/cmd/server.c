@@ -1,10 +1,12 @@
-/* INFO, TIME, SLOWLOG, SAVE and its kin, SHUTDOWN, ROLE, LOLWUT: the server as a whole. */
+/* INFO, HISTORY, TIME, SLOWLOG, SAVE and its kin, SHUTDOWN, ROLE, LOLWUT: the server as a whole. */
 #include "cmd/commands.h"
 #include "cmd/help.h"
 #include "cmd/lookup.h"
 
 #include <inttypes.h>
 
+#include "info/figure_history.h"
+#include "info/figure_ring.h"
 #include "info/info.h"
 #include "info/slowlog.h"
 #include "moving/saver.h"
@@ -17,6 +19,25 @@ command_info(struct command_context *c)
 {
 	struct buffer text = {0};
 	int status = info_write(c->server, &c->view, c->first_participant, c->argv + 1, c->argc - 1, &text);
+	if (status == SETT_OK)
+		resp_verbatim(c->reply, "txt", text.data, text.size);
+	buffer_free(&text);
+	return status;
+}
+
+/* HISTORY [seconds] */
+int
+command_history(struct command_context *c)
+{
+	struct buffer text = {0};
+	int64_t seconds = 60;
+	if (c->argc > 2)
+		return context_wrong_arity(c);
+	if (c->argc == 2 &&
+	    !context_integer_range(c, c->argv[1], 1, FIGURE_SECONDS_MAX,
+				   "ERR seconds must be from 1 to 86400", &seconds))
+		return OUTCOME_FAILED;
+	int status = figure_history_print(c->server->history, (uint64_t)seconds, &text);
 	if (status == SETT_OK)
 		resp_verbatim(c->reply, "txt", text.data, text.size);
 	buffer_free(&text);

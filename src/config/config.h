@@ -88,6 +88,7 @@ struct config {
 	int port;         /* (runtime) */
 	int tls_port;     /* (runtime) */
 	int metrics_port; /* 0 = none */
+	bool history;     /* (runtime) figures of the last day are kept */
 	struct config_tls tls;
 	char *bind; /* (runtime, under lock) space separated, as in the file; "*" and "-::*" forms as Redis */
 	int tcp_backlog;

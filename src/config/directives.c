@@ -239,6 +239,7 @@ const struct directive directive_table[] = {
 	{CHOICE("value-compression", compression_choices, "none", FIXED), FIELD(value_compression)},
 	{INTEGER("compression-level", 1, 19, "1", FIXED), FIELD(compression_level)},
 	{INTEGER("metrics-port", 0, 65535, "0", FIXED), FIELD(metrics_port)},
+	{BOOLEAN("history", "yes", 0), FIELD(history)},
 	{BOOLEAN("check-at-start", "no", FIXED), FIELD(check_at_start)},
 	{INTEGER("rdb-version", 10, 12, "10", 0), FIELD(rdb_version), .check = check_rdb_version},
 	{CHOICE("replica-field-deadlines", field_deadline_choices, "refuse", 0),

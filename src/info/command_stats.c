@@ -237,20 +237,34 @@ sum_counters(struct command_stats *stats, unsigned index)
 	return sum;
 }
 
-/* Whether there was anything to add. */
+/* Whether there was anything to add to `sum`. */
 static bool
-sum_latencies(struct command_stats *stats, unsigned index, struct histogram *ret)
+add_latencies(struct command_stats *stats, unsigned index, struct histogram *sum)
 {
 	bool found = false;
-	memset(ret, 0, sizeof *ret);
 	for (struct thread_block *b = __atomic_load_n(&stats->blocks, __ATOMIC_ACQUIRE); b != NULL;
 	     b = b->next) {
 		const struct histogram *h = __atomic_load_n(&b->histograms[index], __ATOMIC_ACQUIRE);
 		for (unsigned i = 0; h != NULL && i < HISTOGRAM_BUCKETS; i++)
-			ret->counts[i] += __atomic_load_n(&h->counts[i], __ATOMIC_RELAXED);
+			sum->counts[i] += __atomic_load_n(&h->counts[i], __ATOMIC_RELAXED);
 		found = found || h != NULL;
 	}
 	return found;
+}
+
+static bool
+sum_latencies(struct command_stats *stats, unsigned index, struct histogram *ret)
+{
+	memset(ret, 0, sizeof *ret);
+	return add_latencies(stats, index, ret);
+}
+
+void
+command_stats_all_latencies(struct command_stats *stats, struct histogram *ret)
+{
+	memset(ret, 0, sizeof *ret);
+	for (unsigned i = 0; i < stats->commands; i++)
+		(void)add_latencies(stats, i, ret); /* a command that was not called adds nothing */
 }
 
 void

@@ -38,6 +38,8 @@ struct command_figures {
 void command_stats_get(struct command_stats *, unsigned index, struct command_figures *ret);
 /* The durations recorded since the last reset; false if there are none. */
 bool command_stats_latency(struct command_stats *, unsigned index, struct histogram *ret);
+/* The durations recorded of all commands together, since the start: a reset does not count. */
+void command_stats_all_latencies(struct command_stats *, struct histogram *ret);
 /* Keyspace misses and hits. */
 void command_stats_lookups(struct command_stats *, uint64_t *ret_misses, uint64_t *ret_hits);
 uint64_t command_stats_total_errors(struct command_stats *);

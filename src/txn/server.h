@@ -33,6 +33,7 @@ struct runner;
 struct slowlog;
 struct latency_monitor;
 struct command_stats;
+struct figure_history;
 struct pause_state;
 struct server;
 struct argument_body;
@@ -110,6 +111,7 @@ struct server {
 	struct slowlog *slowlog;              /* info/slowlog.h */
 	struct latency_monitor *latency_monitor; /* info/latency_monitor.h */
 	struct command_stats *command_stats;     /* info/command_stats.h: calls, failures, error counts */
+	struct figure_history *history;          /* info/figure_history.h */
 	struct accesses *accesses; /* keyspace/accesses.h; NULL: uses of keys are not noted. Atomic:
 						 released by server_note_accesses, acquired where keys are opened */
 	bool scripts_may_call_all; /* atomic (relaxed): DEBUG SET-DISABLE-DENY-SCRIPTS */
