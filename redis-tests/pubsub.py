@@ -256,6 +256,52 @@ def check_own(path):
 		fail("a block does not hear itself: %r" % replies)
 
 
+def take(client, expected, what):
+	"""The very bytes."""
+	while len(client.bytes) - client.at < len(expected):
+		client.fill()
+	got = client.bytes[client.at:client.at + len(expected)]
+	client.at += len(expected)
+	if got != expected:
+		at = next(i for i in range(len(got)) if got[i] != expected[i])
+		fail(f"{what}: byte {at} differs: {got[at:at + 60]}, not {expected[at:at + 60]}")
+
+
+def check_runs(path):
+	"""Messages that come in one go, over all lengths at which the server cuts them: in both protocols, to who is subscribed to a
+	pattern, too, and to who has subscribed between two of them."""
+	def message(kind, protocol, *words):
+		return kind + b"%d\r\n" % (len(words) + 1) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in (protocol, *words))
+
+	texts = [b"%d:" % i + b"x" * (i * i % 1500 if i % 50 else 70000) for i in range(700)]
+	old, new, publisher = Client(path), Client(path), Client(path)
+	new.ask("HELLO", 3)
+	for client in (old, new):
+		client.ask("SUBSCRIBE", "run")
+	publisher.ask("HELLO", 3)
+	# The publisher hears what follows its subscription.
+	middle = 333
+	publisher.send(*[("PUBLISH", "run", t) for t in texts[:middle]], ("MULTI",), ("PUBLISH", "run", "before"),
+		("SUBSCRIBE", "run"), ("PUBLISH", "run", "after"), ("PUBLISH", "run", "it"), ("EXEC",), ("UNSUBSCRIBE", "run"),
+		*[("PUBLISH", "run", t) for t in texts[middle:]])
+	heard = texts[:middle] + [b"before", b"after", b"it"] + texts[middle:]
+	for client, kind in ((old, b"*"), (new, b">")):
+		take(client, b"".join(message(kind, b"message", b"run", t) for t in heard), "a run")
+	for _ in range(middle + 5):
+		publisher.read()  # numbers, OK, QUEUED
+	replies = [publisher.read() for _ in range(4 + len(texts) - middle)]
+	if replies[1:3] != [[b"message", b"run", b"after"], [b"message", b"run", b"it"]]:
+		fail("in the middle of a run: %r" % replies[:4])
+	# With a pattern somewhere each message goes to all topics before the next one does.
+	old.ask("PSUBSCRIBE", "ru*")
+	new.ask("SSUBSCRIBE", "run")
+	publisher.send(*[("PUBLISH", "run", t) for t in texts[:40]], *[("SPUBLISH", "run", t) for t in texts[:40]])
+	take(old, b"".join(message(b"*", b"message", b"run", t) + message(b"*", b"pmessage", b"ru*", b"run", t)
+		for t in texts[:40]), "a run and a pattern")
+	take(new, b"".join(message(b">", kind, b"run", t) for kind in (b"message", b"smessage") for t in texts[:40]),
+		"a run of a shard")
+
+
 def check_events(path):
 	"""In a pipeline, the events of each write come beside its reply: behind those of the requests before it, and in front of
 	those after it. Where Redis has them, in front of the reply or behind it, depends on the command."""
@@ -300,6 +346,7 @@ def main():
 				visitors += check_order(path, seed + rounds)
 				rounds += 1
 			check_own(path)
+			check_runs(path)
 			check_events(path)
 			Client(path).ask("INFO") # looks into all rooms, which must outlive the thread that did
 			check_slow(path)

@@ -267,7 +267,7 @@ count(const struct key *k, int keys, uint64_t deadline, int due)
 }
 
 static int
-touch(struct key *k, uint64_t deadline)
+touch(struct key *k, uint64_t deadline, bool is_gone)
 {
 	struct bytes name;
 	int status = arena_name(k, &name);
@@ -277,6 +277,7 @@ touch(struct key *k, uint64_t deadline)
 	if (t == NULL)
 		return SETT_NO_MEMORY;
 	t->expires_at = deadline;
+	t->is_gone = is_gone;
 	return SETT_OK;
 }
 
@@ -323,7 +324,7 @@ account(struct key *k, const struct root_content *now)
 	    (now == NULL || now->object != k->object))
 		status = keyspace_drop_object(k->view, k->epoch, k->object, k->object_bytes);
 	if (status == SETT_OK)
-		status = touch(k, now != NULL ? first_deadline(now) : 0);
+		status = touch(k, now != NULL ? first_deadline(now) : 0, now == NULL);
 	if (status == SETT_OK && __builtin_expect(k->view->events != 0, 0))
 		status = tell_of_existence(k, now != NULL);
 	if (status != SETT_OK)
@@ -510,5 +511,5 @@ key_touch(struct key *k)
 {
 	assert(k->exists);
 	int status = sett_txn_write_conflict(k->view->txn, k->engine_key.hash);
-	return status == SETT_OK ? touch(k, 0) : status;
+	return status == SETT_OK ? touch(k, 0, false) : status;
 }

@@ -57,6 +57,7 @@ struct touched_key {
 	bool swapped;        /* whole_database: by SWAPDB, so keys may also have appeared */
 	uint64_t watches; /* swapped: those who watched by then (interest_generation) are told key by key */
 	bool expired;     /* removed because its deadline has passed */
+	bool is_gone;     /* this change has removed it; a later one of the list may say otherwise */
 	bool has_waiters; /* set at the commit: somebody waits for it, or for keys of that database */
 	uint64_t client;  /* the view's at that moment */
 };

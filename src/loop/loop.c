@@ -41,13 +41,12 @@ struct loop {
 	bool sleeping; /* atomic */
 };
 
+/* Each write is an event of its own, as the descriptor is edge-triggered: nothing need be read from it. */
 static void
 wake_ready(struct loop_watch *watch, uint32_t events)
 {
-	uint64_t count;
-	/* EAGAIN: there is nothing to clear, which is as good. */
-	ssize_t ignored = read(watch->fd, &count, sizeof(count));
-	(void)ignored;
+	(void)watch;
+	(void)events;
 }
 
 static void
@@ -69,7 +68,7 @@ loop_create(const struct sett_clock *clock, struct loop **ret, struct sett_error
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (loop->epoll_fd < 0 || loop->wake_fd < 0 ||
-	    loop_add(loop, &loop->wake_watch, loop->wake_fd, EPOLLIN, wake_ready) != SETT_OK) {
+	    loop_add(loop, &loop->wake_watch, loop->wake_fd, EPOLLIN | EPOLLET, wake_ready) != SETT_OK) {
 		int saved = errno;
 		loop_destroy(loop);
 		return sett_error_set(error, SETT_IO, saved, "creating an event loop: %s", strerror(saved));
@@ -176,6 +175,17 @@ collect(struct loop *loop, bool may_sleep, const struct loop_hooks *hooks)
 	return count;
 }
 
+bool
+loop_take_messages(struct loop *loop)
+{
+	/* Relaxed: a wake-up that is missed here is seen before the next sleep. */
+	if (!__atomic_load_n(&loop->woken, __ATOMIC_RELAXED) ||
+	    !__atomic_exchange_n(&loop->woken, false, __ATOMIC_SEQ_CST))
+		return false;
+	mailbox_run(&loop->mailbox);
+	return true;
+}
+
 void
 loop_wait(struct loop *loop, bool may_sleep, const struct loop_hooks *hooks)
 {
@@ -190,8 +200,7 @@ loop_wait(struct loop *loop, bool may_sleep, const struct loop_hooks *hooks)
 			watch->ready(watch, loop->batch[i].events);
 	}
 	timers_run(&loop->timers, loop->now_ns);
-	if (__atomic_exchange_n(&loop->woken, false, __ATOMIC_SEQ_CST))
-		mailbox_run(&loop->mailbox);
+	loop_take_messages(loop);
 }
 
 void
@@ -227,7 +236,7 @@ loop_wake(struct loop *loop)
 	if (!__atomic_load_n(&loop->sleeping, __ATOMIC_SEQ_CST))
 		return;
 	uint64_t one = 1;
-	/* EAGAIN: the counter is full, so the descriptor is readable already. */
+	/* It does not fail: the counter has room for 2^64 - 2 of them. */
 	ssize_t ignored = write(loop->wake_fd, &one, sizeof(one));
 	(void)ignored;
 }

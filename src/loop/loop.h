@@ -50,6 +50,9 @@ void loop_wait(struct loop *, bool may_sleep, const struct loop_hooks *);
 /* The next wait ends at this time of the monotonic clock at the latest, to the microsecond (timers are good
  * to the millisecond). */
 void loop_wait_until(struct loop *, uint64_t monotonic_ns);
+/* Runs the messages and takes the wake-ups since the last wait, so that the next one may sleep: what the loop's own thread has
+ * posted needs no wait. False: there were none. */
+bool loop_take_messages(struct loop *);
 struct timers *loop_timers(struct loop *);
 /* The clock as of the last loop_wait. */
 uint64_t loop_now_ns(const struct loop *);

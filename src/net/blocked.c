@@ -22,7 +22,10 @@ finish(struct reactor *r, struct connection *c)
 	if (c->closing)
 		return;
 	connections_update_watch(r, c);
-	connections_queue_run(r, c);
+	if (connection_has_input(c))
+		connections_queue_run(r, c);
+	else
+		connections_rest(r, c);
 }
 
 /* Whether it is to be woken before its time is over. */

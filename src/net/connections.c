@@ -10,6 +10,9 @@
 #include "net/eviction.h"
 #include "net/reactor_private.h"
 
+/* Watched where input is wanted. The second says that the peer will send no more. */
+enum { INPUT_EVENTS = EPOLLIN | EPOLLRDHUP };
+
 /* ---- queues ---- */
 
 void
@@ -185,6 +188,13 @@ connections_can_run(const struct reactor *r, const struct connection *c)
 		!c->client.close_after_reply && !r->stopping;
 }
 
+/* A peer that leaves meanwhile is noticed. */
+static bool
+waits_long(const struct connection *c)
+{
+	return c->state == CONNECTION_PAUSED || c->state == CONNECTION_BLOCKED;
+}
+
 void
 connections_update_watch(struct reactor *r, struct connection *c)
 {
@@ -197,13 +207,14 @@ connections_update_watch(struct reactor *r, struct connection *c)
 		}
 		return;
 	}
-	uint32_t events = c->watch.events & EPOLLIN;
+	/* Input that is not wanted for a while is watched on, as that costs no call: an event ends it (connection_ready). */
+	uint32_t events = c->watch.events & INPUT_EVENTS;
 	if (wants)
-		events = EPOLLIN;
+		events = INPUT_EVENTS;
 	else if (c->input_ended)
 		events = 0;
-	else if (c->state == CONNECTION_PAUSED || c->state == CONNECTION_BLOCKED)
-		events = EPOLLRDHUP; /* the wait may be long: notice a peer that leaves */
+	else if (waits_long(c))
+		events |= EPOLLRDHUP;
 	if (!c->writable)
 		events |= EPOLLOUT;
 	if (loop_change(r->loop, &c->watch, events) != SETT_OK)
@@ -220,6 +231,14 @@ connections_await_input(struct reactor *r, struct connection *c)
 	/* Bytes may have arrived while an earlier request was in the pool. */
 	if ((c->readable || c->backlog.size > 0) && connections_want_input(r, c))
 		connections_queue_run(r, c);
+}
+
+void
+connections_rest(struct reactor *r, struct connection *c)
+{
+	connection_show(c, 0, loop_wall_ms(r->loop));
+	connections_account(r, c);
+	connections_await_input(r, c);
 }
 
 void
@@ -258,18 +277,15 @@ connection_ready(struct loop_watch *watch, uint32_t events)
 		connections_queue_run(r, c);
 		return;
 	}
-	if (c->state == CONNECTION_PAUSED || c->state == CONNECTION_BLOCKED) {
-		if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-			connections_close(r, c);
-		return;
-	}
-	if (events & (EPOLLHUP | EPOLLERR)) {
+	if (waits_long(c) && (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
+		connections_close(r, c);
+	} else if (events & (EPOLLHUP | EPOLLERR)) {
 		/* It would be reported again and again. A send meets the error by itself. */
 		loop_remove(r->loop, watch);
 		c->hung_up = true;
 		c->writable = true;
 		connections_queue_send(r, c);
-	} else if (loop_change(r->loop, watch, watch->events & ~(uint32_t)EPOLLIN) != SETT_OK) {
+	} else if (loop_change(r->loop, watch, watch->events & ~(events & INPUT_EVENTS)) != SETT_OK) {
 		/* Input that is not wanted now is waited for again by connections_update_watch. */
 		connections_close(r, c);
 	}
@@ -278,7 +294,7 @@ connection_ready(struct loop_watch *watch, uint32_t events)
 void
 connections_watch(struct reactor *r, struct connection *c)
 {
-	if (loop_add(r->loop, &c->watch, c->transport.fd, EPOLLIN, connection_ready) != SETT_OK)
+	if (loop_add(r->loop, &c->watch, c->transport.fd, INPUT_EVENTS, connection_ready) != SETT_OK)
 		connections_close(r, c);
 }
 

@@ -54,6 +54,8 @@ bool connections_want_input(const struct reactor *, const struct connection *);
 bool connections_may_receive_ahead(const struct reactor *, const struct connection *);
 /* All complete requests have run: goes on when there is more input, or finishes at its end. */
 void connections_await_input(struct reactor *, struct connection *);
+/* The same, and what the client shows and takes is that of one with nothing to run. */
+void connections_rest(struct reactor *, struct connection *);
 /* Watches the socket for what the connection waits for now. */
 void connections_update_watch(struct reactor *, struct connection *);
 

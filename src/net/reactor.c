@@ -1,7 +1,7 @@
 /* A reactor: the tick and the thread.
  *
  *     collect  loop_wait: ready sockets, due timers, messages (adopted connections, requests from the pool)
- *     run      read all sockets that were reported, then run their requests (requests.c)
+ *     run      read all sockets that were reported, then run their requests (requests.c); then messages that came meanwhile
  *     write    one call of the engine for all commits; under `always` the sync starts once no socket is ready any
  *              more, so that it covers the commits of as many connections as there are (replies.c)
  *     send     what the frontier releases; the rest is held until net_on_progress wakes the reactor
@@ -73,6 +73,9 @@ tick(struct reactor *r)
 	parked_retry_due(r);
 	bool busy = !list_is_empty(&r->runnable);
 	requests_run(r);
+	/* Mostly its own, of waits that its commits have ended: they are answered in this tick. */
+	if (loop_take_messages(r->loop))
+		handle_control(r);
 	if (r->net->handler.deliver != NULL)
 		r->net->handler.deliver(r->net->handler.arg, r->index);
 	replies_write_commits(r);

@@ -325,9 +325,7 @@ run_connection(struct reactor *r, struct connection *c, enum parse_result parsed
 	case PARSE_MORE:
 		if (connection_awaits_large(c) && run_large(r, c))
 			return;
-		connection_show(c, 0, loop_wall_ms(r->loop));
-		connections_account(r, c);
-		connections_await_input(r, c);
+		connections_rest(r, c);
 		return;
 	case PARSE_ERROR:
 		refuse_input(r, c);

@@ -13,10 +13,10 @@ enum { MESSAGE_KEPT = 64 * 1024 /* bytes of a reactor's buffer between messages 
 /* The topics of a reactor's clients. */
 struct reactor_topics {
 	struct mutex lock;
-	struct topics topics;          /* under the lock, as are the subscriptions in them */
-	struct list_link monitors;     /* of its clients; under the lock */
-	struct resp_writer message;    /* as it is sent; the reactor's thread */
-	struct resp_writer notices[2]; /* of changed keys, likewise, in RESP2 and RESP3 */
+	struct topics topics;           /* under the lock, as are the subscriptions in them */
+	struct list_link monitors;      /* of its clients; under the lock */
+	struct resp_writer messages[2]; /* as they are sent, in RESP2 and RESP3; the reactor's thread */
+	struct resp_writer notices[2];  /* of changed keys, likewise */
 };
 
 struct pubsub {

@@ -348,7 +348,7 @@ tell_broken(struct notice *n, const struct tracker *t)
 	__atomic_store_n(&client->redirect_broken, true, __ATOMIC_RELAXED);
 	if (__atomic_load_n(&client->protocol, __ATOMIC_RELAXED) < 3)
 		return;
-	struct resp_writer *w = &n->own->message;
+	struct resp_writer *w = &n->own->messages[1];
 	resp_truncate(w, 0);
 	resp_push(w, 2);
 	resp_bulk_string(w, "tracking-redir-broken");

@@ -7,6 +7,7 @@
 #include "txn/runner.h"
 
 struct ready_key;
+struct serving_pass;
 
 struct runner_thread {
 	struct server *server;
@@ -28,6 +29,7 @@ struct runner_thread {
 	struct script_vm *script_vm; /* script/script.h; NULL until it runs a script */
 	/* Touched by its commits, and waited for: to be served before its next request. The last if there is one. */
 	struct ready_key *ready, *last_ready;
+	struct serving_pass *pass; /* the key whose waiters it is serving; NULL: it serves none */
 };
 
 /* Runs a command, again while it loses, and reports it. REQUEST_DONE, REQUEST_BLOCKED, or how it must wait. */

@@ -23,11 +23,24 @@ struct ready_key {
 	uint8_t name[];
 };
 
+/* The waiters of one key being served, and what has become of it since the last of them was taken. */
+struct serving_pass {
+	const struct ready_key *key;
+	struct wait_skip skip;
+	bool is_touched, is_gone;
+};
+
+static bool
+is_served_now(const struct runner_thread *t, unsigned db, struct bytes key)
+{
+	const struct serving_pass *p = t->pass;
+	return p != NULL && p->key->db == db && bytes_equal(bytes_of(p->key->name, p->key->size), key);
+}
+
 /* Behind those that are there: first come, first served. */
 static void
-add_key(void *arg, unsigned db, struct bytes key)
+add_key(struct runner_thread *t, unsigned db, struct bytes key)
 {
-	struct runner_thread *t = arg;
 	struct ready_key *k = malloc(sizeof(*k) + key.size);
 	if (k == NULL) {
 		log_sink_printf(&t->server->sink, LOG_LEVEL_WARNING,
@@ -44,10 +57,28 @@ add_key(void *arg, unsigned db, struct bytes key)
 	t->last_ready = k;
 }
 
+/* The key was touched. If its waiters are being served, their pass begins anew. */
+static void
+note_key(struct runner_thread *t, unsigned db, struct bytes key, bool is_gone)
+{
+	if (!is_served_now(t, db, key)) {
+		add_key(t, db, key);
+		return;
+	}
+	t->pass->is_touched = true;
+	t->pass->is_gone = is_gone;
+}
+
+static void
+note_again(void *arg, unsigned db, struct bytes key)
+{
+	note_key(arg, db, key, false);
+}
+
 static struct wait_again
 again_by(struct runner_thread *t)
 {
-	return (struct wait_again){.key = add_key, .arg = t};
+	return (struct wait_again){.key = note_again, .arg = t};
 }
 
 void
@@ -60,14 +91,14 @@ serving_note(struct runner_thread *t, const struct keyspace_view *view)
 		if (k->whole_database)
 			waiting_each_key(t->server->waiting, k->db, &again);
 		else
-			add_key(t, k->db, k->key);
+			note_key(t, k->db, k->key, k->is_gone);
 	}
 }
 
 /* ---- one waiter ---- */
 
 static enum request_result
-serve(struct runner_thread *t, struct waiter *w, struct bytes key, struct wait_skip *skip)
+serve(struct runner_thread *t, struct waiter *w, struct serving_pass *pass)
 {
 	struct wait_call call;
 	uint64_t release = 0;
@@ -86,10 +117,11 @@ serve(struct runner_thread *t, struct waiter *w, struct bytes key, struct wait_s
 				    .in_long_lane = t->may_wait,
 				    .arena = &t->arena,
 				    .served = &call,
-				    .served_key = key};
+				    .served_key = bytes_of(pass->key->name, pass->key->size)};
 	t->present = (struct foreseen){0};
 	t->time_ns = 0;
 	t->paced = true; /* what it takes away frees space */
+	pass->is_touched = pass->is_gone = false;
 	SYNC_POINT("serve: begins");
 	enum request_result result = runner_run(t, &c, &release);
 	struct wait_again again = again_by(t);
@@ -98,7 +130,11 @@ serve(struct runner_thread *t, struct waiter *w, struct bytes key, struct wait_s
 	else
 		waiting_give_back(w, c.wake_ns, &again);
 	if (result == REQUEST_BLOCKED)
-		waiting_skip(&call, skip);
+		waiting_skip(&call, &pass->skip);
+	if (pass->is_touched)
+		pass->skip = (struct wait_skip){0};
+	if (pass->is_gone)
+		waiting_skip_gone(&pass->skip);
 	return result;
 }
 
@@ -107,14 +143,16 @@ static bool
 serve_key(struct runner_thread *t, const struct ready_key *k, unsigned *budget)
 {
 	struct bytes name = bytes_of(k->name, k->size);
-	struct wait_skip skip = {0};
+	struct serving_pass pass = {.key = k};
+	bool all = true;
 	struct waiter *w;
-	while ((w = waiting_take(t->server->waiting, k->db, name, &skip)) != NULL) {
-		enum request_result result = serve(t, w, name, &skip);
-		if ((result != REQUEST_BLOCKED && result != REQUEST_DONE) || (!t->may_wait && --*budget == 0))
-			return false;
+	t->pass = &pass;
+	while (all && (w = waiting_take(t->server->waiting, k->db, name, &pass.skip)) != NULL) {
+		enum request_result result = serve(t, w, &pass);
+		all = (result == REQUEST_BLOCKED || result == REQUEST_DONE) && (t->may_wait || --*budget > 0);
 	}
-	return true;
+	t->pass = NULL;
+	return all;
 }
 
 static void serve_in_pool(void *arg, void *thread);

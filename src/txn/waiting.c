@@ -388,6 +388,12 @@ waiting_skip(const struct wait_call *call, struct wait_skip *skip)
 		skip->types |= 1U << call->type;
 }
 
+void
+waiting_skip_gone(struct wait_skip *skip)
+{
+	skip->types |= ~(1U << VALUE_STREAM);
+}
+
 struct waiter *
 waiting_take(struct waiting_table *t, unsigned db, struct bytes key, const struct wait_skip *skip)
 {

@@ -97,6 +97,8 @@ struct wait_skip {
 struct waiter *waiting_take(struct waiting_table *, unsigned db, struct bytes key, const struct wait_skip *);
 /* The waiter that was taken has found nothing. */
 void waiting_skip(const struct wait_call *, struct wait_skip *);
+/* The key is not there: of use to none but consumers of a group, who are told so. */
+void waiting_skip_gone(struct wait_skip *);
 void waiting_call(struct waiter *, struct wait_call *ret);
 /* What the caller has to serve next, because others left it to the thread that served a waiter: called for each key
  * of that waiter. With the lock held. */

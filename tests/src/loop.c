@@ -291,6 +291,31 @@ Test(loop, a_watch_removed_by_another_is_not_called_though_its_event_was_collect
 	loop_destroy(p.loop);
 }
 
+static void
+note_run(struct mailbox_message *message)
+{
+	message->next = message; /* it is the receiver's now */
+}
+
+Test(loop, what_its_own_thread_posts_is_run_without_a_wait, .timeout = 60)
+{
+	struct loop *loop;
+	const struct sett_clock *clock = sett_system_clock();
+	cr_assert_eq(loop_create(clock, &loop, NULL), SETT_OK);
+	struct mailbox_message message = {.run = note_run};
+	cr_assert(!loop_take_messages(loop));
+	loop_post(loop, &message);
+	cr_assert(loop_take_messages(loop));
+	cr_assert_eq(message.next, &message);
+	cr_assert(!loop_take_messages(loop));
+	/* The next wait sleeps. */
+	uint64_t until = clock_monotonic_ns(clock) + 5000000;
+	loop_wait_until(loop, until);
+	loop_wait(loop, true, NULL);
+	cr_assert_geq(loop_now_ns(loop), until);
+	loop_destroy(loop);
+}
+
 Test(loop, a_wait_ends_when_it_was_asked_to, .timeout = 60)
 {
 	struct loop *loop;

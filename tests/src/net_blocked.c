@@ -134,6 +134,34 @@ Test(net_blocked, a_client_that_leaves_waits_no_more, .timeout = 60)
 	world_destroy(w);
 }
 
+/* What it sends meanwhile waits in its socket: the reactor is not woken for it again and again, and notices its end. */
+Test(net_blocked, who_waits_may_send_on, .timeout = 60)
+{
+	enum { PINGS = 200 };
+	struct world *w = world_create();
+	world_start(w);
+	int fd = dial(w), other = dial(w);
+	for (int i = 0; i < 2; i++) {
+		put(fd, "WAIT 0\r\n");
+		wait_for(&w->wait.begun, 1 + (uint64_t)i);
+		put(fd, "ECHO x\r\n");
+		ping(other);
+		uint64_t before = load(&w->ticks);
+		for (int p = 0; p < PINGS; p++)
+			ping(other);
+		cr_assert_leq(load(&w->ticks) - before, 4 * PINGS);
+		if (i == 0) {
+			serve(w);
+			expect(fd, "+served\r\n$1\r\nx\r\n");
+		}
+	}
+	close(fd);
+	wait_for(&w->closed_clients, 1);
+	cr_assert_eq(w->wait.end, WAIT_CLOSED);
+	close(other);
+	world_destroy(w);
+}
+
 Test(net_blocked, a_client_that_leaves_while_it_is_served_is_kept_until_then, .timeout = 60)
 {
 	struct world *w = world_create();

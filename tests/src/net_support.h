@@ -171,7 +171,8 @@ struct world {
 	char directory[64], path[96];
 	int port;
 	/* the handler's */
-	uint64_t executed, pool_running, long_begun, closed_clients, paused; /* atomic */
+	uint64_t executed, pool_running, long_begun, closed_clients, paused; /* atomic, like the next */
+	uint64_t ticks;
 	struct mutex gate_mutex;
 	struct condition gate_changed;
 	bool gate_closed; /* under gate_mutex: pool requests wait */
@@ -355,6 +356,14 @@ handler_wait_news(void *arg, struct client *client, uint64_t *ret_wake_ns)
 	return news == 0;
 }
 
+/* Reactors call it with every tick. */
+static void
+handler_deliver(void *arg, unsigned reactor)
+{
+	struct world *w = arg;
+	__atomic_add_fetch(&w->ticks, 1, __ATOMIC_SEQ_CST);
+}
+
 static void
 handler_wake_wait(void *arg, void *thread, struct client *client)
 {
@@ -491,6 +500,7 @@ world_start(struct world *w)
 						  .wait_news = handler_wait_news,
 						  .wake_wait = handler_wake_wait,
 						  .take_wait_reply = handler_take_wait_reply,
+						  .deliver = handler_deliver,
 						  .client_closed = handler_closed}};
 	struct sett_error error = {0};
 	cr_assert_eq(net_create(&options, &w->net, &error), SETT_OK, "%s", error.message);

@@ -191,6 +191,76 @@ Test(waiting, a_key_touched_while_its_first_waiter_is_served_is_served_after)
 	close_both(f);
 }
 
+struct begin_count {
+	struct sync_point point;
+	unsigned served;
+};
+
+static void
+count_served(void *arg)
+{
+	struct begin_count *c = arg;
+	c->served++;
+	sync_point_arm(&c->point);
+}
+
+static void
+count_all_served(struct begin_count *c)
+{
+	*c = (struct begin_count){.point = {.name = "serve: begins", .run = count_served, .arg = c}};
+	sync_point_arm(&c->point);
+}
+
+/* Who takes the last element leaves nothing to the others: their commands are not run to find that out. */
+Test(waiting, of_a_key_that_is_gone_nobody_else_is_served)
+{
+	struct fixture *f = open_both();
+	struct begin_count c;
+	begin_wait(f, 0, "BLPOP k 0");
+	begin_wait(f, 1, "BLPOP k 0");
+	begin_wait(f, 2, "BZPOPMIN k 0");
+	count_all_served(&c);
+	EXPECT(f, 3, "RPUSH k x", ":1");
+	expect_told(f, 0, "*2\r\n$1\r\nk\r\n$1\r\nx\r\n");
+	cr_assert_eq(c.served, 1);
+	EXPECT(f, 3, "ZADD k 1 x", ":1");
+	expect_told(f, 2, "*3\r\n$1\r\nk\r\n$1\r\nx\r\n$1\r\n1\r\n");
+	cr_assert_eq(c.served, 3); /* the first was not to know the type */
+	EXPECT(f, 3, "RPUSH k y", ":1");
+	expect_told(f, 1, "*2\r\n$1\r\nk\r\n$1\r\ny\r\n");
+	cr_assert_eq(c.served, 4);
+	sync_point_arm(NULL);
+	close_both(f);
+}
+
+/* But a group that has gone tells its consumers, though somebody has taken what was in its place. */
+Test(waiting, of_a_key_that_is_gone_consumers_are_told)
+{
+	struct fixture *f = open_both();
+	begin_wait(f, 1, "BLPOP s 0");
+	EXPECT(f, 3, "XGROUP CREATE s g $ MKSTREAM", "+OK");
+	begin_wait(f, 0, "XREADGROUP GROUP g one BLOCK 0 STREAMS s >");
+	EXPECT(f, 3, "RPUSH list x", ":1");
+	EXPECT(f, 3, "RENAME list s", "+OK");
+	expect_told(f, 1, "*2\r\n$1\r\ns\r\n$1\r\nx\r\n");
+	expect_told(f, 0, "-UNBLOCKED the stream key no longer exists\r\n");
+	close_both(f);
+}
+
+/* What a waiter puts back into its own key is for those behind it. */
+Test(waiting, who_moves_within_a_key_serves_the_next)
+{
+	struct fixture *f = open_both();
+	begin_wait(f, 0, "BLMOVE k k LEFT RIGHT 0");
+	begin_wait(f, 1, "BLPOP k 0");
+	begin_wait(f, 2, "BLPOP k 0");
+	EXPECT(f, 3, "RPUSH k x", ":1");
+	expect_told(f, 0, "$1\r\nx\r\n");
+	expect_told(f, 1, "*2\r\n$1\r\nk\r\n$1\r\nx\r\n");
+	expect_waiting(f, 2);
+	close_both(f);
+}
+
 Test(waiting, an_administrator_ends_a_wait)
 {
 	struct fixture *f = open_both();
@@ -539,6 +609,19 @@ Test(waiting, who_claims_removes_a_limited_number_of_deleted_ones_at_a_time)
 	EXPECT(f, 3, "XPENDING s g", PENDING_OF("one"));
 	cr_assert_neq(f->clients[0].wait_wake_ns, 0);
 	wake(f, 0);
+	expect_told(f, 0, CLAIMED("20", "1"));
+	EXPECT(f, 3, "XPENDING s g", PENDING_OF("two"));
+	close_both(f);
+}
+
+/* The same of one that is woken: the run that has removed so many is followed by another. */
+Test(waiting, who_is_woken_to_remove_deleted_ones_goes_on_at_once)
+{
+	struct fixture *f = open_both();
+	begin_deleted(f);
+	begin_wait(f, 0, "XREADGROUP GROUP g two COUNT 1 CLAIM 20 BLOCK 0 STREAMS s >");
+	fixture_advance(f, 20);
+	f->handler.wake_wait(f->handler.arg, f->thread, &f->clients[0]); /* as a thread of the pool would */
 	expect_told(f, 0, CLAIMED("20", "1"));
 	EXPECT(f, 3, "XPENDING s g", PENDING_OF("two"));
 	close_both(f);
