@@ -150,6 +150,9 @@ class Tried:
         # Redis asks for no right to the target that is written where STORE is given more than once; Sett does.
         if name.startswith("georadius") and sum(word in ("STORE", "STOREDIST") for word in words) > 1:
             return self.some()
+        # With KEYS twice, which is an error, Redis asks for the right to the key in front, or for none, by where the words are.
+        if name == "migrate" and words.count("KEYS") > 1:
+            return self.some()
         return words
 
     def shaped(self, name, words):
@@ -165,7 +168,8 @@ class Tried:
             "xreadgroup": ["xreadgroup", "GROUP", "g", "c", "STREAMS", key(), ">"],
             "sort": ["sort", key(), "BY", key(), "GET", "#", "STORE", key()],
             "georadius": ["georadius", key(), "1", "2", "3", "m", "STORE", key()],
-            "migrate": ["migrate", "h", "1", "", "0", "5", "KEYS", key(), key()],
+            "migrate": ["migrate", "h", "1", *rng.choice([["", "0", "5", "KEYS", key(), key()], [key(), "0", "5", "KEYS"],
+                [key(), "0", "5", "KEYS", key()]])],
             "set": ["set", key(), "v", "GET"],
             "bitfield": ["bitfield", key(), rng.choice(["GET", "SET", "INCRBY"]), "u8", "0", "1"][:rng.choice([5, 6])],
             "lmpop": ["lmpop", "2", key(), key(), "LEFT"],

@@ -2,28 +2,37 @@
 """Clients that mean no good: slow, huge, random, half-closed. What each may keep in the server's memory is bounded.
 
     hostile.py SERVER [ATTACK ...]
+    hostile.py SERVER --for SECONDS [SEED]
 
 Each attack runs on many connections at once, for a bounded time, against a server with little memory. While it runs, what
 the process has resident is watched: it may pass maxmemory for a moment, but what clients keep must not. The server must
 answer others.
+
+With --for, the attacks come one after another, drawn at random, on one server, some of them over TLS, until the time is over. What
+the server has resident between two attacks, when all attackers are gone, must not grow.
 """
 import os
 import random
 import select
 import socket
+import ssl
+import subprocess
 import sys
 import threading
 import time
 
 import redis
 
-from own_server import Server, fail
+from certificates import Certificates
+from own_server import Server, fail, wait_until
 
 MB = 1 << 20
 MAXMEMORY = 64 * MB
 PEAK = MAXMEMORY * 5      # for a moment: buffers of many clients grow at once
 KEPT = MAXMEMORY * 3 // 2  # while the clients are there, but send no more
+KEPT_FOR_LONG = MAXMEMORY * 2  # the same with --for: what scripts and caches may keep is there as well
 CONNECTIONS = 40
+GROWTH = 16 * MB           # of what is resident at rest, with --for
 
 
 def request(*words):
@@ -31,12 +40,17 @@ def request(*words):
     return b'*%d\r\n' % len(words) + b''.join(b'$%d\r\n%s\r\n' % (len(word), word) for word in words)
 
 
-class Attacker:
-    """A connection that sends what `pieces` gives it, as fast as it is taken, and reads only if it `reads`."""
+def plain(path):
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(path)
+    return s
 
-    def __init__(self, path, pieces, reads=True, half_closes=False):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(path)
+
+class Attacker:
+    """A socket on which it sends what `pieces` gives it, as fast as it is taken, and reads only if it `reads`."""
+
+    def __init__(self, connected, pieces, reads=True, half_closes=False):
+        self.socket = connected
         self.socket.setblocking(False)
         self.pieces, self.reads, self.half_closes = iter(pieces), reads, half_closes
         self.waiting, self.is_open, self.has_more = b'', True, True
@@ -60,7 +74,7 @@ class Attacker:
                 self.send()
             if readable and len(self.socket.recv(256 * 1024)) == 0:
                 self.close()
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
         except OSError:
             self.close()
@@ -284,14 +298,14 @@ ATTACKS = {
 def answers(server):
     try:
         return server.connect(timeout=60).ping()
-    except (OSError, redis.ConnectionError):
+    except (OSError, redis.RedisError):
         return False
 
 
-def settle(watch):
+def settle(watch, kept):
     """What is resident when the allocator has given back what is free."""
     end = time.monotonic() + 20
-    while watch.resident() > KEPT and time.monotonic() < end:
+    while watch.resident() > kept and time.monotonic() < end:
         time.sleep(0.05)
     return watch.resident()
 
@@ -300,23 +314,27 @@ def clients_of(server):
     """Empty where the list is so long that whoever asks for it is closed."""
     try:
         return server.connect(timeout=60).client_list()
-    except (OSError, redis.ConnectionError):
+    except (OSError, redis.RedisError):
         return []
 
 
-def run(server, name):
+def run(server, name, connect, kept=KEPT):
+    """`connect` gives a connected socket, `kept` is what may be resident for long. What is wrong, or None."""
     attack = ATTACKS[name]
     watch = Watch(server.process.pid)
     before = watch.resident()
     try:
-        attackers = [Attacker(server.socket, attack['pieces'](i), attack.get('reads', True), attack.get('half_closes', False))
+        attackers = [Attacker(connect(), attack['pieces'](i), attack.get('reads', True), attack.get('half_closes', False))
                      for i in range(CONNECTIONS)]
         drive(attackers, 15)
         if 'others' in attack:
-            drive([Attacker(server.socket, attack['others'](i)) for i in range(4)], 15)
+            others = [Attacker(connect(), attack['others'](i)) for i in range(4)]
+            drive(others, 15)
+            for other in others:
+                other.close()
         is_alive = answers(server)
         counted = [int(c['tot-mem']) for c in clients_of(server)]
-        held = settle(watch)
+        held = settle(watch, kept)
         for attacker in attackers:
             attacker.close()
     finally:
@@ -326,25 +344,117 @@ def run(server, name):
         flush=True)
     if not is_alive or server.process.poll() is not None:
         fail('%s: the server does not answer' % name)
-    for what, bytes_there, limit in ('for a moment', watch.peak, PEAK), ('for long', held, KEPT):
+    for what, bytes_there, limit in ('for a moment', watch.peak, PEAK), ('for long', held, kept):
         if bytes_there > limit:
             return '%s: %s %d MB were resident under maxmemory %d MB' % (name, what, bytes_there // MB, MAXMEMORY // MB)
     return None
 
 
-def main():
+def new_server(program, *options):
+    server = Server(program, '--maxmemory', MAXMEMORY, '--io-threads', '2', *options)
+    server.options += ['--logfile', server.directory + '/log', '--loglevel', 'warning']
+    return server
+
+
+def each_on_its_own(program, names):
     complaints = []
-    for name in sys.argv[2:] or ATTACKS:
-        server = Server(sys.argv[1], '--maxmemory', MAXMEMORY, '--io-threads', '2')
-        server.options += ['--logfile', server.directory + '/log', '--loglevel', 'warning']
+    for name in names:
+        server = new_server(program)
         try:
             server.start()
             server.connect().set('large', b'x' * 100000)
-            complaint = run(server, name)
+            complaint = run(server, name, lambda: plain(server.socket))
             if complaint:
                 complaints.append(complaint)
         finally:
             server.clean_up()
+    return complaints
+
+
+class SecureConnections:
+    """To a port of TLS: what a client can do there beside sending."""
+
+    def __init__(self, port, certificates):
+        self.port, self.certificates, self.context = port, certificates, certificates.context()
+
+    def connect(self):
+        return self.context.wrap_socket(socket.create_connection(('127.0.0.1', self.port), 60))
+
+    def unfinished(self):
+        """Handshakes that stop in the middle, and what is none at all."""
+        sockets = [socket.create_connection(('127.0.0.1', self.port), 60) for _ in range(CONNECTIONS)]
+        for number, s in enumerate(sockets):
+            s.sendall(b'\x16\x03\x01\x40\x00' + bytes(100 * number))
+        time.sleep(0.2)
+        for s in sockets:
+            s.close()
+
+    def renegotiating(self):
+        """New keys (TLS 1.3) and new handshakes (1.2), again and again. openssl asks for them where a line says so."""
+        files = ['-cert', self.certificates('client.crt'), '-key', self.certificates('client.key')]
+        asked = [('-tls1_3', 'K\n'), ('-tls1_3', 'k\n'), ('-tls1_2', 'R\n')]
+        clients = [subprocess.Popen(['openssl', 's_client', '-connect', '127.0.0.1:%d' % self.port, '-quiet', '-no_ign_eof', version, *files],
+                                    stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
+                   for version, _ in asked for _ in range(3)]
+        for number, client in enumerate(clients):
+            try:
+                client.communicate(asked[number // 3][1] * 500 + 'Q\n', timeout=60)
+            except subprocess.TimeoutExpired:
+                client.kill()
+                client.communicate()
+
+
+def at_rest(server):
+    """What is resident when all attackers are gone; it looks for some seconds, as memory is given back by and by."""
+    wait_until('attackers are still listed', lambda: len(clients_of(server)) <= 2)
+    watch = Watch(server.process.pid)
+    least = watch.resident()
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        time.sleep(0.1)
+        least = min(least, watch.resident())
+    watch.stop()
+    return least
+
+
+def for_long(program, seconds, source):
+    """Rounds of all attacks, in an order of chance, on one server."""
+    certificates = Certificates()
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+    server = new_server(program, '--tls-port', port, '--bind', '127.0.0.1', *certificates.server_options())
+    secure = SecureConnections(port, certificates)
+    complaints, rests, end = [], [], time.monotonic() + seconds
+    try:
+        server.start()
+        server.connect().set('large', b'x' * 100000)
+        while time.monotonic() < end:
+            for name in source.sample(sorted(ATTACKS), len(ATTACKS)):
+                connect = secure.connect if source.random() < 0.3 else lambda: plain(server.socket)
+                complaint = run(server, name, connect, KEPT_FOR_LONG)
+                if complaint:
+                    complaints.append(complaint)
+            secure.unfinished()
+            secure.renegotiating()
+            rests.append(at_rest(server))
+            print('round %d: at rest %d MB' % (len(rests), rests[-1] // MB), flush=True)
+    finally:
+        server.clean_up()
+        certificates.remove()
+    third = max(len(rests) // 3, 1)  # the first round fills caches
+    if max(rests[-third:]) > max(rests[:third + 1]) + GROWTH:
+        complaints.append('it grows: %s MB at rest' % ' '.join(str(r // MB) for r in rests))
+    return complaints
+
+
+def main():
+    if sys.argv[2:3] == ['--for']:
+        seed = int(sys.argv[4]) if len(sys.argv) > 4 else random.randrange(1 << 32)
+        print('seed %d' % seed, flush=True)
+        complaints = for_long(sys.argv[1], int(sys.argv[3]), random.Random(seed))
+    else:
+        complaints = each_on_its_own(sys.argv[1], sys.argv[2:] or ATTACKS)
     if complaints:
         fail('\n'.join(complaints))
     print('all as it should be')

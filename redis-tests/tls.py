@@ -438,6 +438,17 @@ def renegotiation(t):
     expect("others", t.client().ping())
 
 
+def priorities(t):
+    """The threads that compute handshakes come after the reactors, by the system's priorities (nice)."""
+    nice = {}
+    tasks = "/proc/%d/task" % t.server.process.pid
+    for task in os.listdir(tasks):
+        with open("%s/%s/stat" % (tasks, task), encoding="ascii") as file:
+            begin, _, end = file.read().rpartition(")")
+        nice.setdefault(begin.partition("(")[2].split("-")[0], set()).add(int(end.split()[16]))
+    expect("the threads' nice: %s" % nice, min(nice["handshake"]) > max(nice["reactor"]) and nice["pool"] == nice["reactor"])
+
+
 def migrating(program, t):
     """MIGRATE over TLS, as a client with a certificate of its own, to a server that has to show one of the authority."""
     c = t.certificates
@@ -490,7 +501,7 @@ def main():
     t = Test(sys.argv[1])
     try:
         for part in (admission, protocols, sessions, settings, large_values, endings, broken_handshakes, reloads, many_connects,
-                     renegotiation, tools, ports):
+                     renegotiation, priorities, tools, ports):
             begin = time.monotonic()
             part(t)
             print("%s: %.1f s" % (part.__name__, time.monotonic() - begin), flush=True)

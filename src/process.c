@@ -53,19 +53,10 @@ process_prepare_signals(void)
 	signal(SIGHUP, SIG_IGN);
 }
 
-/* A seccomp filter may end a process for a call that it does not allow; Debian's unit of redis-server has one
- * that does so for sched_setattr. A child finds out, and sets its parent. */
 static void
-set_scheduling_from_child(const struct scheduling *s)
+ask_for_scheduling(pid_t thread, const void *arg)
 {
-	pid_t self = getpid(), child = fork();
-	if (child == 0) {
-		(void)prctl(PR_SET_DUMPABLE, 0); /* no core file of it */
-		(void)syscall(SYS_sched_setattr, self, s, 0);
-		_exit(0);
-	}
-	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
-		continue;
+	(void)syscall(SYS_sched_setattr, thread, arg, 0);
 }
 
 void
@@ -77,10 +68,7 @@ process_shorten_slices(void)
 		return;
 	s.runtime_ns = SLICE_NS;
 	/* Older systems take no notice, and some containers forbid it: it is a wish. */
-	if (prctl(PR_GET_SECCOMP) != 0)
-		set_scheduling_from_child(&s);
-	else
-		(void)syscall(SYS_sched_setattr, 0, &s, 0);
+	thread_ask_system(ask_for_scheduling, &s);
 }
 
 static void *

@@ -111,6 +111,7 @@ run_soak() {
 	build-test/redis-tests/serializable build-test/src/sett-server --transfers 100000
 	/usr/bin/python3 redis-tests/acl_decisions.py build-test/src/sett-server "$(command -v redis-server)" 1000000
 	/usr/bin/python3 redis-tests/tls_scan.py build-test/src/sett-server
+	/usr/bin/python3 redis-tests/hostile.py build-test/src/sett-server --for 3600
 	# 77: it can't make a file system here, and was skipped.
 	/usr/bin/python3 redis-tests/full_disk.py build-test/src/sett-server 600 || [ $? -eq 77 ]
 	# The readers of Redis' files: about an hour.

@@ -42,7 +42,7 @@ submit_waiting(struct reactor *r)
 		c->pool.job.run = take_step;
 		c->pool.message.run = step_done;
 		r->handshakes.in_pool++;
-		pool_submit(r->net->pool, POOL_SHORT, &c->pool.job);
+		pool_submit(r->net->handshake_pool, POOL_SHORT, &c->pool.job);
 	}
 }
 
@@ -118,6 +118,26 @@ handshakes_hand_over(struct reactor *r, struct connection *c)
 {
 	c->adopt_message.run = adopt;
 	connections_post(r, c);
+}
+
+static int
+start_thread(void *arg, bool waits, void **ret)
+{
+	thread_give_way();
+	*ret = NULL;
+	return SETT_OK;
+}
+
+static void
+stop_thread(void *arg, void *thread)
+{
+}
+
+int
+handshakes_create_pool(unsigned reactors, struct pool **ret)
+{
+	struct request_handler handler = {.thread_start = start_thread, .thread_stop = stop_thread};
+	return pool_create(&handler, "handshake", reactors, ret);
 }
 
 void

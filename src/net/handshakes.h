@@ -1,6 +1,6 @@
-/* What a connection does before its first byte, where its transport asks for it (TLS): a handshake. Its steps compute on the
- * pool, so that no reactor is held up; a reactor has a few of them there at a time, and the others wait in their order, so
- * that a crowd that connects holds up no cold read for long either.
+/* What a connection does before its first byte, where its transport asks for it (TLS): a handshake. Its steps compute on a pool
+ * of their own, whose threads give way to all others: where a crowd connects and there are too few cores, those who are there
+ * already come first. A reactor has a few steps there at a time, and the others wait in their order.
  *
  *     GREETING   the socket is waited for  --ready-->  queued  -->  SHAKING: a step is with the pool  --+--> OPEN
  *        ^                                                                                              |
@@ -15,12 +15,15 @@
 
 struct reactor;
 struct connection;
+struct pool;
 
 struct handshakes {
 	struct list_link waiting; /* ready for a step, by run_link */
 	unsigned in_pool;
 };
 
+/* The pool for the steps of so many reactors. SETT_NO_MEMORY. */
+int handshakes_create_pool(unsigned reactors, struct pool **ret);
 void handshakes_init(struct reactor *);
 /* Gives a registered connection, whose transport is not ready at once, to the reactor. Any thread. */
 void handshakes_hand_over(struct reactor *, struct connection *);

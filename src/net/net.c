@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "config/config.h"
+#include "net/handshakes.h"
 #include "net/net_private.h"
 #include "net/passed_sockets.h"
 #include "net/replies.h"
@@ -91,7 +92,9 @@ create_parts(struct net *net, struct sett_error *error)
 	if (net->shutdown_fd < 0)
 		return sett_error_set(error, SETT_IO, errno, "eventfd: %s", strerror(errno));
 	unsigned threads = clamp(net->config->pool_threads, 2, POOL_THREADS_MAX);
-	int status = pool_create(&net->handler, threads, &net->pool);
+	int status = pool_create(&net->handler, "pool", threads, &net->pool);
+	if (status == SETT_OK)
+		status = handshakes_create_pool(count_reactors(net->config), &net->handshake_pool);
 	if (status != SETT_OK)
 		return sett_error_set(error, status, 0, "out of memory");
 	status = create_reactors(net, error);
@@ -143,6 +146,7 @@ net_destroy(struct net *net)
 	for (unsigned i = 0; i < net->reactor_count; i++)
 		reactor_destroy(net->reactors[i]);
 	free(net->reactors);
+	pool_destroy(net->handshake_pool);
 	pool_destroy(net->pool);
 	if (net->shutdown_fd >= 0)
 		close(net->shutdown_fd);
@@ -174,6 +178,8 @@ int
 net_start(struct net *net, struct sett_error *error)
 {
 	int status = pool_start(net->pool);
+	if (status == SETT_OK)
+		status = pool_start(net->handshake_pool);
 	for (unsigned i = net->reactor_count; status == SETT_OK && i > 0; i--)
 		status = start_reactor(net, i - 1);
 	if (status == SETT_OK)
@@ -199,6 +205,7 @@ net_stop(struct net *net)
 		reactor_control(net->reactors[i], REACTOR_STOP);
 	registry_each(net, mark_gone, NULL); /* else the pool would end with the longest command */
 	pool_stop(net->pool);
+	pool_stop(net->handshake_pool);
 	struct sett_error error = {0};
 	if (sett_engine_sync(net->engine, &error) != SETT_OK)
 		log_sink_printf(&net->sink, LOG_LEVEL_WARNING, "Syncing the log: %s", error.message);

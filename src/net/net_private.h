@@ -23,7 +23,7 @@ struct net {
 	struct acl_users *users; /* NULL: clients are nobody in particular */
 	struct request_handler handler;
 	const struct sett_clock *clock;
-	struct pool *pool;
+	struct pool *pool, *handshake_pool;
 	int shutdown_fd; /* eventfd */
 	unsigned reactor_count;
 	struct reactor **reactors;

@@ -31,6 +31,7 @@ struct pool_worker {
 
 struct pool {
 	struct request_handler handler;
+	const char *name;
 	struct mutex mutex;
 	struct condition work[POOL_LANES]; /* the lane's threads sleep on it */
 	struct condition started;
@@ -49,7 +50,7 @@ struct pool {
 };
 
 int
-pool_create(const struct request_handler *handler, unsigned threads, struct pool **ret)
+pool_create(const struct request_handler *handler, const char *name, unsigned threads, struct pool **ret)
 {
 	if (threads < 2)
 		threads = 2; /* one a lane */
@@ -57,6 +58,7 @@ pool_create(const struct request_handler *handler, unsigned threads, struct pool
 	if (pool == NULL)
 		return SETT_NO_MEMORY;
 	pool->handler = *handler;
+	pool->name = name;
 	pool->worker_count = threads;
 	unsigned long_threads = threads / 4 > 0 ? threads / 4 : 1;
 	for (unsigned i = 0; i < threads + POOL_SPARES; i++) {
@@ -134,8 +136,9 @@ static int
 start_worker_locked(struct pool *pool) REQUIRES(&pool->mutex)
 {
 	struct pool_worker *worker = &pool->workers[pool->running];
-	int status = thread_start(&worker->thread, worker->lane == POOL_LONG ? "pool-long" : "pool",
-				  worker_main, worker);
+	char name[32];
+	snprintf(name, sizeof(name), "%s%s", pool->name, worker->lane == POOL_LONG ? "-long" : "");
+	int status = thread_start(&worker->thread, name, worker_main, worker);
 	pool->running += status == SETT_OK;
 	return status;
 }

@@ -1,6 +1,6 @@
 /* The blocking pool: threads that may wait for the disk. Two lanes, so that long jobs do not hold up short
  * ones: most threads run the short lane only; the others prefer the long lane and help out when it is empty.
- */
+ * Handshakes have a pool of their own (handshakes.h). */
 #ifndef SETT_NET_POOL_H
 #define SETT_NET_POOL_H
 
@@ -18,8 +18,9 @@ struct pool_job {
 
 struct pool;
 
-/* Starts no thread: jobs may be submitted and wait. The handler is copied. SETT_NO_MEMORY. */
-int pool_create(const struct request_handler *, unsigned threads, struct pool **ret);
+/* Starts no thread: jobs may be submitted and wait. The handler is copied; its thread_start and thread_stop alone are called.
+ * `name` is that of the threads, and stays. SETT_NO_MEMORY. */
+int pool_create(const struct request_handler *, const char *name, unsigned threads, struct pool **ret);
 /* Returns once each thread has its state. SETT_NO_MEMORY, SETT_IO, or what thread_start returned; the threads
  * that did start are stopped again. */
 int pool_start(struct pool *);

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #if defined(__clang__)
 #define THREAD_ANNOTATION(x) __attribute__((x))
@@ -50,5 +51,12 @@ void thread_block_signals(sigset_t *ret_before);
  * SETT_IO. */
 int thread_start(pthread_t *ret, const char *name, void *(*run)(void *), void *arg);
 void thread_join(pthread_t);
+
+/* Calls `ask`, which makes system calls about the calling thread, in this process or in a child of it: a seccomp filter may end
+ * a process for a call that it does not allow, so where there is a filter a child finds out. */
+void thread_ask_system(void (*ask)(pid_t thread, const void *arg), const void *arg);
+/* The calling thread gives way to the process's others from now on, where there are too few cores for all. A wish: the system
+ * may not grant it. It can't be taken back. */
+void thread_give_way(void);
 
 #endif
