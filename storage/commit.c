@@ -370,7 +370,7 @@ admit_write(struct sett_txn *txn)
 		if (r != SETT_OK)
 			return r;
 	}
-	for (;;) {
+	for (uint64_t waited_ns = 0;; waited_ns += WAIT_STEP_NS) {
 		double pressure = engine_pressure(engine);
 		if (pressure <= 0 && !is_overdue(engine))
 			return SETT_OK;
@@ -378,8 +378,12 @@ admit_write(struct sett_txn *txn)
 		if (nowait && stop)
 			return SETT_WOULD_BLOCK;
 		int failure = __atomic_load_n(&engine->failure, __ATOMIC_ACQUIRE);
-		if (failure != SETT_OK)
+		bool is_remedy =
+			failure == SETT_NO_SPACE && waited_ns < FLUSH_WAIT_NS && txn_frees_space(txn);
+		if (failure != SETT_OK && !is_remedy)
 			return sett_status_heals(failure) ? failure : SETT_FAILED;
+		if (is_remedy && !stop)
+			return SETT_OK; /* jobs are behind for want of what it frees: it is not slowed for them */
 		if (engine->options.manual_work) {
 			struct sett_error error;
 			int r = stop ? sett_engine_work(engine, &error) : SETT_OK;

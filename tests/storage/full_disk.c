@@ -314,6 +314,29 @@ Test(full_disk, deletions_go_through_on_the_last_byte)
 	delete_all("s", small);
 }
 
+/* A job has found no room, and writers are slowed: what frees space is not refused for it. */
+Test(full_disk, deletions_go_through_beside_a_job_without_room)
+{
+	struct sett_error error = {0};
+	int r = SETT_OK;
+	for (unsigned i = 0; i < 400; i++)
+		MUST(put("k", i, BODY));
+	vfs_memory_set_capacity(vfs, CAPACITY / 4);
+	for (unsigned i = 0; i < 200; i++)
+		MUST(delete ("k", i));
+	for (unsigned i = 0; r != SETT_NO_SPACE && i < ROUNDS_MAX; i++)
+		r = sett_engine_work(engine, &error);
+	cr_assert_eq(r, SETT_NO_SPACE);
+	sett_engine_slow_writers(engine, 0.5);
+	for (unsigned i = 200; i < 250; i++)
+		MUST(delete ("k", i));
+	cr_assert_eq(put("more", 0, 10), SETT_NO_SPACE);
+	sett_engine_slow_writers(engine, 0);
+	vfs_memory_set_capacity(vfs, CAPACITY);
+	settle();
+	check_all_is_well("with space");
+}
+
 Test(full_disk, a_dropped_prefix_goes_through_on_the_last_byte)
 {
 	unsigned count = put_until_full("k", BODY);
