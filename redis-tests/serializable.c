@@ -9,7 +9,9 @@
  * transaction reads both under WATCH and turns off its own, which snapshot isolation alone would let two do at
  * once. Two readers look at everything all the time, in MULTI with MGET and HMGET, and with single reads in
  * MULTI: the total is exact, no pair is off, and a clock whose EXEC was acknowledged before the look is not
- * behind. A third of the transfers, and some of the switches, are scripts that declare none of their keys. At the end every account is what the acknowledged transfers make it.
+ * behind. A third of the transfers, and some of the switches, are scripts that declare none of their keys. Others are interactive transactions,
+ * with the balances read in hand, some of which are rolled back; readers use BEGIN READ ONLY, too. At the end every account is what the
+ * acknowledged transfers make it.
  */
 #include <inttypes.h>
 #include <pthread.h>
@@ -47,7 +49,7 @@ struct teller {
 	unsigned number;
 	struct random random;
 	long long moved[ACCOUNTS]; /* what the acknowledged transfers sum up to */
-	uint64_t watched, blind, scripted, switched, refused;
+	uint64_t watched, blind, scripted, switched, refused, talked, rolled_back, conflicts;
 };
 
 struct auditor {
@@ -291,6 +293,81 @@ flip_by_script(struct teller *teller, redisContext *context)
 	return on >= 0;
 }
 
+/* A command of an interactive transaction. NULL: the transaction is lost to a conflict, or the connection is broken. */
+static redisReply *
+say(struct bank *bank, redisContext *context, const struct command *command, bool *ret_lost)
+{
+	redisReply *reply = load_append(context, command->argc, (const char **)command->argv, NULL)
+		? load_reply(context)
+		: NULL;
+
+	*ret_lost = false;
+	if (reply != NULL && reply->type != REDIS_REPLY_ERROR)
+		return reply;
+	*ret_lost = reply != NULL && strncmp(reply->str, "CONFLICT ", 9) == 0;
+	if (!*ret_lost)
+		fail(bank, "%s: %s", command->argv[0], reply != NULL ? reply->str : context->errstr);
+	if (reply != NULL)
+		freeReplyObject(reply);
+	return NULL;
+}
+
+static long long number_of(const redisReply *reply);
+
+/* Reads both balances and writes what follows from them, each command with the reply to the one before in hand. One in
+ * eight is rolled back. */
+static bool
+transfer_by_talk(struct teller *teller, redisContext *context)
+{
+	enum { BEGIN, READ_FROM, READ_TO, WRITE_FROM, WRITE_TO, CLOCK, END, STEPS };
+	struct bank *bank = teller->bank;
+	unsigned from = (unsigned)random_below(&teller->random, ACCOUNTS);
+	unsigned to = (from + 1 + (unsigned)random_below(&teller->random, ACCOUNTS - 1)) % ACCOUNTS;
+	long long amount = 1 + (long long)random_below(&teller->random, 50), balances[2] = {0};
+	bool commits = random_below(&teller->random, 8) != 0, is_lost;
+	uint64_t clock = __atomic_load_n(&bank->clocks[teller->number], __ATOMIC_RELAXED) + 1;
+	struct place places[2] = {account_place(from), account_place(to)};
+	char clock_name[TEXT], clock_text[TEXT], texts[2][TEXT];
+	struct command steps[STEPS] = {
+		[BEGIN] = {{"BEGIN"}, 1},
+		[CLOCK] = {{"SET", clock_name, clock_text}, 3},
+		[END] = {{commits ? "COMMIT" : "ROLLBACK"}, 1},
+	};
+
+	snprintf(clock_name, sizeof(clock_name), "clock:%u", teller->number);
+	snprintf(clock_text, sizeof(clock_text), "%" PRIu64, clock);
+	for (int i = 0; i < 2; i++) {
+		steps[READ_FROM + i].argc =
+			place_command(&places[i], "GET", "HGET", NULL, steps[READ_FROM + i].argv);
+		steps[WRITE_FROM + i].argc =
+			place_command(&places[i], "SET", "HSET", texts[i], steps[WRITE_FROM + i].argv);
+	}
+	for (int step = BEGIN; step < STEPS; step++) {
+		redisReply *reply = say(bank, context, &steps[step], &is_lost);
+		if (reply == NULL) {
+			static const struct command rollback = {{"ROLLBACK"}, 1};
+			teller->conflicts += is_lost;
+			reply = is_lost && step < END ? say(bank, context, &rollback, &is_lost) : NULL;
+			if (reply != NULL)
+				freeReplyObject(reply);
+			return reply != NULL || (is_lost && step == END);
+		}
+		if (step == READ_FROM || step == READ_TO)
+			balances[step - READ_FROM] = number_of(reply);
+		freeReplyObject(reply);
+		snprintf(texts[0], TEXT, "%lld", balances[0] - amount);
+		snprintf(texts[1], TEXT, "%lld", balances[1] + amount);
+	}
+	teller->rolled_back += !commits;
+	teller->talked += commits;
+	if (commits) {
+		__atomic_store_n(&bank->clocks[teller->number], clock, __ATOMIC_RELEASE);
+		teller->moved[from] -= amount;
+		teller->moved[to] += amount;
+	}
+	return true;
+}
+
 /* Turns one switch off if both are on, and on if it is off. */
 static bool
 flip(struct teller *teller, redisContext *context)
@@ -326,8 +403,9 @@ run_teller(void *argument)
 		return NULL;
 	}
 	for (uint64_t i = 0; i < teller->bank->transfers; i++) {
-		uint64_t kind = random_below(&teller->random, 6);
-		if (!(kind == 5           ? flip_by_script(teller, context)
+		uint64_t kind = random_below(&teller->random, 9);
+		if (!(kind >= 6           ? transfer_by_talk(teller, context)
+			      : kind == 5 ? flip_by_script(teller, context)
 			      : kind == 4 ? flip(teller, context)
 			      : kind >= 2 ? transfer_by_script(teller, context)
 					  : transfer(teller, context, kind == 1))) {
@@ -416,6 +494,27 @@ take_few(const redisReply *reply, long long ret[LOOK_KEYS])
 	return true;
 }
 
+/* All numbers in an interactive transaction, which nothing can make fail. */
+static bool
+look_by_talk(redisContext *context, long long ret[LOOK_KEYS])
+{
+	static const char *begin[] = {"BEGIN", "READ", "ONLY"}, *commit[] = {"COMMIT"};
+	struct place places[LOOK_KEYS];
+
+	look_places(places);
+	if (!load_append(context, 3, begin, NULL) || append_single(context, places) != LOOK_KEYS ||
+	    !load_append(context, 1, commit, NULL) || !load_expect_ok(load_reply(context)))
+		return false;
+	for (unsigned i = 0; i < LOOK_KEYS; i++) {
+		redisReply *reply = load_reply(context);
+		if (reply == NULL)
+			return false;
+		ret[i] = number_of(reply);
+		freeReplyObject(reply);
+	}
+	return load_expect_ok(load_reply(context));
+}
+
 /* All numbers at one moment. */
 static bool
 look(struct bank *bank, redisContext *context, bool single, long long ret[LOOK_KEYS])
@@ -475,7 +574,8 @@ run_auditor(void *argument)
 		uint64_t clocks[CONNECTIONS];
 		for (unsigned i = 0; i < CONNECTIONS; i++)
 			clocks[i] = __atomic_load_n(&bank->clocks[i], __ATOMIC_ACQUIRE);
-		if (!look(bank, context, auditor->looks % 2 == 1, numbers)) {
+		unsigned way = (unsigned)(auditor->looks % 3);
+		if (!(way == 2 ? look_by_talk(context, numbers) : look(bank, context, way == 1, numbers))) {
 			fail(bank, "a reader stopped: %s", context->errstr);
 			break;
 		}
@@ -568,7 +668,8 @@ main(int argc, char **argv)
 	struct bank bank = {0};
 	struct teller tellers[CONNECTIONS];
 	struct auditor auditors[READERS] = {0};
-	uint64_t watched = 0, blind = 0, scripted = 0, switched = 0, refused = 0;
+	uint64_t watched = 0, blind = 0, scripted = 0, switched = 0, refused = 0, talked = 0, rolled_back = 0,
+		 conflicts = 0;
 
 	if (!load_options(argc, argv, table, &path))
 		return 2;
@@ -591,11 +692,16 @@ main(int argc, char **argv)
 		scripted += tellers[i].scripted;
 		switched += tellers[i].switched;
 		refused += tellers[i].refused;
+		talked += tellers[i].talked;
+		rolled_back += tellers[i].rolled_back;
+		conflicts += tellers[i].conflicts;
 	}
 	printf("serializable: %" PRIu64 " reactors, %d connections: %" PRIu64
 	       " transfers under WATCH, %" PRIu64 " blind, %" PRIu64 " by scripts, %" PRIu64
+	       " by BEGIN and COMMIT, %" PRIu64 " rolled back, %" PRIu64 " lost, %" PRIu64
 	       " switches, %" PRIu64 " refused by EXEC, %" PRIu64 " looks, %.1f s: %" PRIu64 " failures\n",
-	       io_threads, CONNECTIONS, watched, blind, scripted, switched, refused,
-	       auditors[0].looks + auditors[1].looks, (double)(load_now_us() - start) / 1e6, bank.failures);
+	       io_threads, CONNECTIONS, watched, blind, scripted, talked, rolled_back, conflicts, switched,
+	       refused, auditors[0].looks + auditors[1].looks, (double)(load_now_us() - start) / 1e6,
+	       bank.failures);
 	return load_finish(server, bank.failures == 0);
 }

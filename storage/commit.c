@@ -17,6 +17,7 @@
  * (I17) A large write set (SETT_LARGE_WRITES) makes every key count as written instead of each of its own: whoever
  * runs beside it and has read something runs again.
  * (I18) A commit that took a deadline as still ahead is a conflict once another has treated it as passed. */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "batch.h"
@@ -284,6 +285,22 @@ point_at_bodies(struct sett_txn *txn)
 		version->encoded = bytes_of(data, size);
 	}
 	return SETT_OK;
+}
+
+/* For a commit that is made again: what it has written to the value log is garbage. */
+static void
+take_bodies_back(struct sett_txn *txn)
+{
+	for (struct write_node *n = NULL; (n = write_buffer_next(&txn->writes, n)) != NULL;) {
+		struct write_version *version = n->newest;
+		if (!version->whole.data)
+			continue;
+		version->encoded = version->whole;
+		version->whole = (struct bytes){0};
+		int r = entry_decode(version->encoded, &version->entry);
+		assert(r == SETT_OK && version->entry.kind == ENTRY_INLINE);
+		(void)r;
+	}
 }
 
 /* Writes the separated bodies and encodes the batch; `ret_count` pointers hold a reference on their file
@@ -617,6 +634,24 @@ commit_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, bool 
 	return SETT_OK;
 }
 
+int
+sett_txn_check_reads(struct sett_txn *txn, const struct sett_read_mark *since)
+{
+	struct sett_engine *engine = txn->engine;
+	bool changed = false;
+	if (!txn->validate_reads)
+		return SETT_OK;
+	/* The last one before the mark may stand for one after it: it is not appended again. */
+	mutex_lock(&engine->commit_lock);
+	for (size_t i = since->keys > 0 ? since->keys - 1 : 0; i < txn->read_count && !changed; i++)
+		changed = conflict_table_newest(&engine->conflicts, txn->reads[i]) > txn->snapshot;
+	mutex_unlock(&engine->commit_lock);
+	if (changed)
+		return SETT_CONFLICT;
+	txn->validate_reads = false;
+	return SETT_OK;
+}
+
 static int
 commit_writes(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint64_t *ret_timestamp)
 {
@@ -636,6 +671,13 @@ commit_writes(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint6
 		mutex_lock(&txn->engine->commit_lock);
 		r = commit_locked(txn, hooks, true, &claimer, ret_timestamp);
 		mutex_unlock(&txn->engine->commit_lock);
+		/* One that lasts can't be run again: what the claim's owner has not changed stays as it was read. */
+		if (claimer && (txn->flags & SETT_TXN_HELD) && !(txn->flags & SETT_TXN_NOWAIT) &&
+		    attempt < 8) {
+			wait_for_claim(engine, claimer);
+			claimer = NULL;
+			continue;
+		}
 		/* A full segment and no spare: somebody took the room that was made. */
 		if ((r != SETT_NO_SPACE && (r != SETT_WOULD_BLOCK || claimer)) || attempt == 8)
 			break;
@@ -644,6 +686,8 @@ commit_writes(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint6
 			break;
 	}
 	release_pointers(txn, pointer_count); /* the generation has its own by now */
+	if (r == SETT_WOULD_BLOCK && pointer_count > 0)
+		take_bodies_back(txn);
 	if (r == SETT_WOULD_BLOCK && !(txn->flags & SETT_TXN_NOWAIT)) {
 		if (claimer)
 			wait_for_claim(engine, claimer);
@@ -669,6 +713,8 @@ sett_txn_commit(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uin
 	}
 	if (r == SETT_OK && ret_timestamp)
 		*ret_timestamp = timestamp;
+	if (r == SETT_WOULD_BLOCK && (txn->flags & SETT_TXN_HELD))
+		return r; /* it goes on */
 	txn_end(txn);
 	if (r != SETT_CONFLICT) {
 		sett_txn_release_claim(txn);

@@ -206,6 +206,9 @@ struct sett_txn {
 	size_t range_count, range_capacity;
 	struct sett_iterator *iterators; /* those that are open */
 	struct value_ahead ahead;        /* values that iterators meet */
+	/* SETT_TXN_HELD: files of bodies that it has put by their records, one reference each */
+	uint64_t *held_files;
+	size_t held_count, held_capacity;
 	/* scratch of commits */
 	struct buffer batch;
 	struct weight garbage; /* of batch_encode */

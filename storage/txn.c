@@ -61,6 +61,7 @@ sett_txn_destroy(struct sett_txn *txn)
 		buffer_free(&txn->ranges[i].low);
 		buffer_free(&txn->ranges[i].high);
 	}
+	free(txn->held_files);
 	free(txn->ranges);
 	free(txn->reads);
 	free(txn->written);
@@ -93,14 +94,20 @@ sett_txn_leave_room(struct sett_txn *txn)
 	limit_memory(txn);
 }
 
+static inline void
+borrow(struct sett_txn *txn)
+{
+	struct sett_engine *engine = txn->engine;
+	txn->owns_superversion = !(txn->flags & SETT_TXN_NOWAIT);
+	txn->superversion = txn->owns_superversion ? engine_acquire(engine) : rcu_read(engine->current);
+}
+
 /* What every begin does after the slot has the snapshot. */
 static inline void
 begin(struct sett_txn *txn, unsigned flags)
 {
-	struct sett_engine *engine = txn->engine;
-	txn->owns_superversion = !(flags & SETT_TXN_NOWAIT);
-	txn->superversion = txn->owns_superversion ? engine_acquire(engine) : rcu_read(engine->current);
 	txn->flags = flags;
+	borrow(txn);
 	txn->observed = 0;
 	txn->observed_own = txn->validate_reads = false;
 	txn->missing = txn->pause_ns = txn->unforeseen = 0;
@@ -168,18 +175,22 @@ sett_snapshot_release(struct sett_snapshot *snapshot)
 	free(snapshot);
 }
 
-uint64_t
-sett_snapshot_held_bytes(const struct sett_snapshot *snapshot)
+static uint64_t
+held_bytes(struct sett_engine *engine, uint64_t own)
 {
-	struct sett_engine *engine = snapshot->engine;
-	/* relaxed: the slot is the caller's */
-	uint64_t own = __atomic_load_n(&snapshot->slot->timestamp, __ATOMIC_RELAXED);
 	if (snapshots_oldest(&engine->snapshots, &engine->visible) < own)
 		return 0;
 	struct superversion *sv = engine_acquire(engine);
 	uint64_t held = version_held_bytes(sv->version, own);
 	superversion_release(sv);
 	return held;
+}
+
+uint64_t
+sett_snapshot_held_bytes(const struct sett_snapshot *snapshot)
+{
+	/* relaxed: the slot is the caller's */
+	return held_bytes(snapshot->engine, __atomic_load_n(&snapshot->slot->timestamp, __ATOMIC_RELAXED));
 }
 
 int
@@ -232,18 +243,27 @@ shrink(struct sett_txn *txn)
 	SHRINK(writes->counters, writes->counter_capacity);
 }
 
-void
-txn_end(struct sett_txn *txn)
+/* What a thread borrows while it uses the transaction. */
+static inline void
+give_back(struct sett_txn *txn)
 {
 	while (txn->iterators)
 		sett_iterator_close(txn->iterators);
 	if (txn->owns_superversion)
 		superversion_release(txn->superversion);
 	txn->superversion = NULL;
-	snapshot_release(txn->slot);
-	write_buffer_clear(&txn->writes);
 	if (txn->ahead.runs[0].file || txn->ahead.counts_misses)
 		txn->ahead = (struct value_ahead){0};
+}
+
+void
+txn_end(struct sett_txn *txn)
+{
+	give_back(txn);
+	snapshot_release(txn->slot);
+	write_buffer_clear(&txn->writes);
+	while (__builtin_expect(txn->held_count > 0, 0))
+		value_log_release_number(txn->engine->value_log, txn->held_files[--txn->held_count]);
 	arena_reset(&txn->arena);
 	arena_reset(&txn->reads_arena);
 	shrink(txn);
@@ -257,6 +277,66 @@ sett_txn_discard(struct sett_txn *txn)
 {
 	if (txn->running)
 		txn_end(txn);
+}
+
+/* ---- transactions that last ---- */
+
+void
+sett_txn_suspend(struct sett_txn *txn)
+{
+	assert(txn->running && (txn->flags & SETT_TXN_HELD) != 0);
+	give_back(txn);
+	arena_reset(&txn->reads_arena);
+	txn->owns_superversion = false;
+}
+
+void
+sett_txn_resume(struct sett_txn *txn, unsigned flags)
+{
+	const unsigned changing = SETT_TXN_NOWAIT | SETT_TXN_PACED;
+	assert(txn->running && txn->superversion == NULL && (flags & ~changing) == 0);
+	txn->flags = (txn->flags & ~changing) | flags;
+	borrow(txn);
+	txn->missing = txn->pause_ns = 0;
+}
+
+/* (I9) The value stays where the pointer says until the commit, whatever compaction does meanwhile. */
+static int
+hold_file(struct sett_txn *txn, uint64_t file)
+{
+	for (size_t i = 0; i < txn->held_count; i++)
+		if (txn->held_files[i] == file)
+			return SETT_OK;
+	if (txn->held_count == txn->held_capacity) {
+		size_t capacity = txn->held_capacity ? 2 * txn->held_capacity : 8;
+		uint64_t *files = realloc(txn->held_files, capacity * sizeof(*files));
+		if (!files)
+			return SETT_NO_MEMORY;
+		txn->held_files = files;
+		txn->held_capacity = capacity;
+	}
+	int r = value_log_retain_number(txn->engine->value_log, file);
+	if (r != SETT_OK)
+		return SETT_CORRUPT; /* a pointer whose file is gone is damage */
+	txn->held_files[txn->held_count++] = file;
+	return SETT_OK;
+}
+
+size_t
+sett_txn_memory(const struct sett_txn *txn)
+{
+	const struct write_buffer *writes = &txn->writes;
+	return sizeof(*txn) + txn->arena.allocated + txn->reads_arena.allocated +
+		(txn->read_capacity + txn->written_capacity) * sizeof(uint64_t) +
+		writes->operation_capacity * sizeof(*writes->operations) +
+		writes->counter_capacity * sizeof(*writes->counters);
+}
+
+uint64_t
+sett_txn_held_bytes(const struct sett_txn *txn)
+{
+	assert(txn->running);
+	return held_bytes(txn->engine, txn->snapshot);
 }
 
 bool
@@ -566,7 +646,7 @@ read_body(struct sett_txn *txn, const struct sett_record *record, bool keeps, st
 struct sett_read_mark
 sett_txn_read_mark(const struct sett_txn *txn)
 {
-	return (struct sett_read_mark){arena_mark(&txn->reads_arena)};
+	return (struct sett_read_mark){.place = arena_mark(&txn->reads_arena), .keys = txn->read_count};
 }
 
 void
@@ -743,6 +823,11 @@ sett_txn_put_hashed(struct sett_txn *txn, struct sett_key key, const struct sett
 		if (!pointer)
 			return SETT_INVALID;
 		entry = (struct entry){.kind = ENTRY_POINTER, .pointer = *pointer};
+	}
+	if (__builtin_expect((txn->flags & SETT_TXN_HELD) != 0 && entry.kind == ENTRY_POINTER, 0)) {
+		r = hold_file(txn, entry.pointer.file);
+		if (r != SETT_OK)
+			return r;
 	}
 	entry.head = put->head;
 	entry.expires_at = put->expires_at;

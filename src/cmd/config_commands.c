@@ -128,6 +128,7 @@ reset_statistics(struct server *server, struct client *client, void *data)
 	command_stats_reset(server->command_stats);
 	if (server->net != NULL)
 		net_reset_stats(server->net);
+	server_reset_interactive_counts(server);
 	replication_reset_counts(server->replication);
 	if (server->expirer != NULL)
 		expirer_reset_stats(server->expirer);

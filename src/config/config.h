@@ -105,6 +105,8 @@ struct config {
 	int64_t client_query_buffer_limit; /* (runtime) */
 	int64_t snapshot_limit_seconds;    /* (runtime) of what holds a snapshot; 0 = no limit */
 	int64_t snapshot_limit_bytes;      /* (runtime) that it alone keeps on the disk; 0 = no limit */
+	int64_t transaction_timeout;       /* (runtime) seconds from BEGIN on; 0 = no limit */
+	int64_t transaction_idle_timeout; /* (runtime) seconds between two commands after BEGIN; 0 = no limit */
 	struct config_output_limit output_limits[CONFIG_CLIENT_CLASSES]; /* (runtime) */
 	unsigned notify_events; /* (runtime) a bit for each of CONFIG_EVENT_LETTERS, in their order */
 	/* general */

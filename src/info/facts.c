@@ -295,6 +295,7 @@ gather_net(struct info_facts *facts)
 	int port = net_tcp_port(net);
 	facts->tcp_port = port > 0 ? (uint64_t)port : 0;
 	net_each_client(net, look_at_client, facts);
+	facts->transactions = server_interactive_counts(facts->server);
 }
 
 void

@@ -32,6 +32,7 @@ struct info_facts {
 	uint64_t rss, system_memory, memory_budget, max_memory;
 	uint64_t clients; /* connections, without replicas */
 	uint64_t max_clients, max_input_buffer, max_output_buffer, watching_clients;
+	struct interactive_counts transactions;
 	uint64_t io_threads_active, threaded_reads, threaded_writes;
 	uint64_t startup_log_bytes, pending_syncs, expire_cpu_ms;
 	struct saver_facts save;

@@ -388,6 +388,7 @@ static const struct field client_fields[] = {
 	NUMBER("paused_clients", net.paused_clients),
 	NUMBER("watching_clients", watching_clients),
 	NUMBER("clients_closed_by_snapshot_limit", net.replies_limited),
+	NUMBER("transactions_open", transactions.open),
 	{0},
 };
 
@@ -582,6 +583,9 @@ static const struct field stats_fields[] = {
 	NUMBER("current_eviction_exceeded_time", eviction.present_exceeded_ms),
 	NUMBER("keyspace_hits", keyspace_hits),
 	NUMBER("keyspace_misses", keyspace_misses),
+	NUMBER("transactions_committed", transactions.committed),
+	NUMBER("transactions_conflicts", transactions.conflicts),
+	NUMBER("transactions_ended_by_limit", transactions.limited),
 	NUMBER("pubsub_channels", topics[SUBSCRIBED_CHANNEL]),
 	NUMBER("pubsub_patterns", topics[SUBSCRIBED_PATTERN]),
 	NUMBER("pubsubshard_channels", topics[SUBSCRIBED_SHARD]),

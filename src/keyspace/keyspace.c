@@ -768,6 +768,9 @@ keyspace_count(struct keyspace_view *view, unsigned db, int64_t *ret_keys, int64
 	/* The number of keys is guarded; that of deadlines alone may be a moment old when it is validated. */
 	if (status == SETT_OK)
 		status = sett_txn_read_conflict(view->txn, existence_conflict_key(epoch));
+	/* FLUSHDB drops the counter. Again, as it may have been read before the mark of sett_txn_check_reads. */
+	if (status == SETT_OK)
+		status = sett_txn_read_conflict(view->txn, epoch_conflict_key(db));
 	if (status == SETT_OK)
 		status = sett_txn_counter(view->txn, keys_counter(epoch), &keys);
 	if (status == SETT_OK)

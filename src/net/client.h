@@ -50,7 +50,15 @@ enum subscription_kind { SUBSCRIBED_CHANNEL, SUBSCRIBED_PATTERN, SUBSCRIBED_SHAR
 struct acl_user;
 
 /* What other rooms keep for a client, beside the queue of MULTI. */
-enum kept_kind { KEPT_NAME, KEPT_WATCHED, KEPT_SUBSCRIPTIONS, KEPT_PREFIXES, KEPT_WAIT, KEPT_KINDS };
+enum kept_kind {
+	KEPT_NAME,
+	KEPT_WATCHED,
+	KEPT_SUBSCRIPTIONS,
+	KEPT_PREFIXES,
+	KEPT_WAIT,
+	KEPT_TRANSACTION, /* of BEGIN */
+	KEPT_KINDS
+};
 
 struct client {
 	uint64_t id; /* from 1, never reused */
@@ -70,6 +78,8 @@ struct client {
 	/* Of what it is sent, and of what it is sent once its present request is answered (DURABILITY). Atomic (relaxed), the
 	 * latter: the thread's that runs its request. */
 	enum durability durability, next_durability;
+	unsigned
+		reply_durability; /* of the reply to the present request alone: enum durability + 1; 0: as above */
 	bool loads;     /* it is none: its commands are read from a file, or come from a master (moving/) */
 	bool is_master; /* the latter */
 	bool close_after_reply; /* QUIT, CLIENT KILL of itself: send what is there, then close */
@@ -79,12 +89,13 @@ struct client {
 	uint64_t created_ms, last_active_ms; /* shown */
 	const char *last_command; /* shown: "get", "config|set"; static text, NULL before the first command */
 	uint64_t query_buffer_bytes, query_buffer_free, output_bytes,
-		argument_bytes;    /* shown: upkept by net once a command */
-	uint64_t memory_bytes;     /* shown: all that its connection takes, as of its last account */
-	unsigned multi_count;      /* shown: queued commands in MULTI, UINT_MAX outside of one */
-	uint64_t queued_bytes;     /* shown: what they take */
-	unsigned watch_count;      /* shown */
-	uint64_t kept[KEPT_KINDS]; /* shown: bytes; client_keeps */
+		argument_bytes; /* shown: upkept by net once a command */
+	uint64_t memory_bytes;  /* shown: all that its connection takes, as of its last account */
+	unsigned
+		multi_count; /* shown: queued commands in MULTI, or those since BEGIN; UINT_MAX outside of both */
+	uint64_t queued_bytes;                      /* shown: what they take */
+	unsigned watch_count;                       /* shown */
+	uint64_t kept[KEPT_KINDS];                  /* shown: bytes; client_keeps */
 	unsigned subscriptions[SUBSCRIPTION_KINDS]; /* shown */
 	struct subscriber *subscriber;
 	uint64_t request;        /* number of the present request, or of the last one */

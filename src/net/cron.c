@@ -27,6 +27,8 @@ check_connection(struct reactor *r, struct connection *c)
 	slow_reader_check_again(r, c);
 	if ((c->state != CONNECTION_OPEN && c->state != CONNECTION_GREETING) || c->closing)
 		return;
+	if (__builtin_expect(client->transaction != NULL, 0) && r->net->handler.check_client != NULL)
+		r->net->handler.check_client(r->net->handler.arg, client);
 	uint64_t idle = now > client->last_active_ms ? now - client->last_active_ms : 0;
 	int64_t timeout = __atomic_load_n(&r->net->config->timeout_seconds, __ATOMIC_RELAXED);
 	if (timeout > 0 && !client_is_subscribed(client) && !client->is_replica &&

@@ -119,6 +119,9 @@ struct request_handler {
 	/* A reactor has written the log, which took so long; it is told while latency-monitor-threshold is set. NULL:
 	 * nobody asks. */
 	void (*wrote_log)(void *arg, uint64_t duration_ns);
+	/* Once a second or so, on the thread that owns a client with such state: ends what has lasted too long. NULL: nothing
+	 * does. */
+	void (*check_client)(void *arg, struct client *);
 	/* The connection is going: free what hangs on the client (transaction state). On the thread that owns
 	 * the client. */
 	void (*client_closed)(void *arg, struct client *);

@@ -249,6 +249,10 @@ replies_finish_request(struct reactor *r, struct connection *c, uint64_t reply_s
 		close_without_memory(r, c);
 		return;
 	}
+	if (__builtin_expect(c->client.reply_durability != 0, 0)) {
+		c->client.durability = (enum durability)(c->client.reply_durability - 1);
+		c->client.reply_durability = 0;
+	}
 	stamp(r, c, reply_end, release);
 	/* What a request chooses is for those behind it, also where it is a block that wrote before. */
 	c->client.durability = __atomic_load_n(&c->client.next_durability, __ATOMIC_RELAXED);

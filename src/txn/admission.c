@@ -5,6 +5,7 @@
 #include "config/config.h"
 #include "repl/replicas.h"
 #include "txn/execution.h"
+#include "txn/interactive.h"
 #include "txn/rights.h"
 #include "txn/transaction.h"
 
@@ -30,6 +31,8 @@ admission_refuse(struct command_context *c, const char *text)
 	} else {
 		context_error(c, text);
 	}
+	if (c->command != NULL && c->command->run == interactive_commit && client_in_interactive(c->client))
+		transaction_reset(c->server, c->client, NULL); /* whatever COMMIT answers, it is over */
 	tell_refused(c, mark);
 }
 
@@ -119,7 +122,7 @@ static bool
 has_flags(const struct command_context *c, uint32_t wanted)
 {
 	uint32_t flags = c->command->flags;
-	if (client_in_multi(c->client) && c->command->run == transaction_exec)
+	if (transaction_is_committed_by(c->client, c->command))
 		flags |= c->client->transaction->flags;
 	return (flags & wanted) != 0;
 }
@@ -128,7 +131,7 @@ has_flags(const struct command_context *c, uint32_t wanted)
 static bool
 lacks_flags(const struct command_context *c, uint32_t wanted)
 {
-	if (client_in_multi(c->client) && c->command->run == transaction_exec)
+	if (transaction_is_committed_by(c->client, c->command))
 		return (c->client->transaction->lacking_flags & wanted) != 0;
 	return (~c->command->flags & wanted) != 0;
 }
@@ -150,7 +153,7 @@ is_refused(const struct command_context *c)
 	bool in_multi = client_in_multi(c->client),
 	     queues = in_multi && (command->flags & COMMAND_RUNNER) == 0;
 	uint32_t flags = command->flags;
-	if (in_multi && command->run == transaction_exec)
+	if (transaction_is_committed_by(c->client, command))
 		flags |= c->client->transaction->flags;
 	return !c->client->loads &&
 		((flags & COMMAND_DENYOOM) != 0 || (queues && server_refuses(c->server, REFUSE_NO_MEMORY)));

@@ -99,8 +99,8 @@ batch_may_share(void *arg, void *thread, const struct client *client, const stru
 		return false;
 	/* What admission_check would refuse, and what is not run at once, goes its own way. */
 	return command_arity_is_right(command, request->argc) && client->authenticated &&
-		!client_in_multi(client) && client->reply_flags == 0 && client->argument_bodies == NULL &&
-		!request->paced;
+		!client_in_multi(client) && !client_in_interactive(client) && client->reply_flags == 0 &&
+		client->argument_bodies == NULL && !request->paced;
 }
 
 /* What one request left behind, until the commit. */
@@ -180,7 +180,7 @@ run_share(struct batch *b, size_t index)
 			status == OUTCOME_PAUSED;
 		r->result = is_left              ? REQUEST_LEFT
 			: status == OUTCOME_LONG ? REQUEST_MUST_WAIT_LONG
-						 : runner_must_wait(t, r->client);
+						 : runner_must_wait(t->txn, r->client);
 		context_truncate_reply(c, share->mark);
 		keyspace_rollback(&c->view, &start);
 		b->some_wait = true;

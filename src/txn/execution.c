@@ -74,17 +74,18 @@ execution_record(struct server *server, const struct command_run *run)
 
 /* ---- running ---- */
 
-/* What a failed command is taken back to, its reply apart. */
-struct savepoint {
-	struct keyspace_savepoint keyspace;
-	struct deferred_effect *effect;
-	struct commit_participant *participant;
-	unsigned db;
-	int protocol;
-};
+struct execution_savepoint
+execution_savepoint(struct command_context *c)
+{
+	return (struct execution_savepoint){.keyspace = keyspace_savepoint(&c->view),
+					    .effect = c->last_effect,
+					    .participant = c->last_participant,
+					    .db = c->db,
+					    .protocol = c->protocol};
+}
 
-static void
-take_back(struct command_context *c, const struct savepoint *to)
+void
+execution_take_back(struct command_context *c, const struct execution_savepoint *to)
 {
 	struct effect *last = to->keyspace.effect;
 	struct effect *dropped = last != NULL ? last->next : c->view.first_effect;
@@ -105,7 +106,7 @@ must_run_again(int status)
 
 /* What others are told of a command that ran, with this status. SETT_NO_MEMORY. */
 static int
-note(struct command_context *c, const struct savepoint *start, int status)
+note(struct command_context *c, const struct execution_savepoint *start, int status)
 {
 	int noted =
 		is_propagated(c) && status == SETT_OK ? propagation_end(c, start->keyspace.touched) : SETT_OK;
@@ -116,11 +117,7 @@ note(struct command_context *c, const struct savepoint *start, int status)
 static int
 run(struct command_context *c)
 {
-	struct savepoint start = {.keyspace = keyspace_savepoint(&c->view),
-				  .effect = c->last_effect,
-				  .participant = c->last_participant,
-				  .db = c->db,
-				  .protocol = c->protocol};
+	struct execution_savepoint start = execution_savepoint(c);
 	size_t mark = c->reply->size;
 	c->failed = false;
 	int status = is_propagated(c) ? propagation_begin(c) : SETT_OK;
@@ -142,13 +139,13 @@ run(struct command_context *c)
 	if (c->failed)
 		status = OUTCOME_FAILED;
 	if (status == OUTCOME_FAILED)
-		take_back(c, &start);
+		execution_take_back(c, &start);
 	if (__builtin_expect(observers_watch(c) || c->view.propagates, 0) &&
 	    note(c, &start, status) != SETT_OK) {
 		if (c->in_multi || c->in_batch)
 			return SETT_NO_MEMORY;
 		context_truncate_reply(c, mark);
-		take_back(c, &start);
+		execution_take_back(c, &start);
 		return execution_failure(c, SETT_NO_MEMORY);
 	}
 	if (status == OUTCOME_FAILED)

@@ -25,6 +25,18 @@ struct call {
  * Other failures of the engine, and elsewhere those of memory, are answered with an error here. */
 int execution_run(struct command_context *, const struct call *);
 
+/* What a failed command is taken back to, its reply apart. Savepoints nest. */
+struct execution_savepoint {
+	struct keyspace_savepoint keyspace;
+	struct deferred_effect *effect;
+	struct commit_participant *participant;
+	unsigned db;
+	int protocol;
+};
+struct execution_savepoint execution_savepoint(struct command_context *);
+/* The savepoint stays good. Lines for those that monitor stay, too. */
+void execution_take_back(struct command_context *, const struct execution_savepoint *);
+
 /* Where memory, or what of it a transaction may take, has run out; as Redis words it. */
 #define EXECUTION_NO_MEMORY_TEXT "OOM command not allowed when used memory > 'maxmemory'."
 /* The error reply for a failure of the engine or of memory. False: the failure is unexpected, and must be

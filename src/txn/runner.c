@@ -15,6 +15,8 @@
  * Threads: each reactor and pool thread has its own struct runner_thread. */
 #include "txn/runner.h"
 
+#include <assert.h>
+
 #include "config/config.h"
 #include "keyspace/build.h"
 #include "net/output.h"
@@ -25,6 +27,7 @@
 #include "storage/limits.h"
 #include "txn/admission.h"
 #include "txn/execution.h"
+#include "txn/interactive.h"
 #include "txn/pause.h"
 #include "txn/rights.h"
 #include "txn/runner_private.h"
@@ -120,11 +123,11 @@ runner_note_write(struct client *client, const struct keyspace_view *view, uint6
 		client->stream_offset = view->stream_offset;
 }
 
-static int
-commit(struct runner_thread *t, struct command_context *c, struct commit_participant **ret_refuser,
-       uint64_t *ret_release)
+int
+runner_commit(struct runner_thread *t, struct command_context *c, struct commit_participant **ret_refuser,
+	      uint64_t *ret_release)
 {
-	uint64_t release = sett_txn_observed(t->txn), timestamp = 0;
+	uint64_t release = sett_txn_observed(c->view.txn), timestamp = 0;
 	if (c->view.observed > release)
 		release = c->view.observed;
 	int status = commit_transaction(t->server, &c->view, c->first_participant, &timestamp, ret_refuser);
@@ -173,26 +176,37 @@ takes_memory(const struct command_context *c)
 	return (flags & COMMAND_DENYOOM) != 0;
 }
 
-int
-runner_begin(struct runner_thread *t, struct command_context *c)
+unsigned
+runner_txn_flags(const struct runner_thread *t)
 {
-	bool is_roomy = !takes_memory(c);
-	unsigned flags = SETT_TXN_MANUAL_CONFLICTS | (t->may_wait ? 0 : SETT_TXN_NOWAIT) |
-		(t->paced ? SETT_TXN_PACED : 0) | (is_roomy ? SETT_TXN_ROOMY : 0);
-	arena_reset(&t->arena);
-	/* relaxed: the number stands for itself */
-	t->arena.limit = __atomic_load_n(&t->server->transaction_memory, __ATOMIC_RELAXED) *
-		(is_roomy ? SETT_ROOMY_FACTOR : 1);
-	int status = sett_txn_begin_at(t->txn, flags,
+	return (t->may_wait ? 0 : SETT_TXN_NOWAIT) | (t->paced ? SETT_TXN_PACED : 0);
+}
+
+int
+runner_begin_in(struct runner_thread *t, struct command_context *c, struct sett_txn *txn, unsigned flags)
+{
+	int status = sett_txn_begin_at(txn, flags | SETT_TXN_MANUAL_CONFLICTS | runner_txn_flags(t),
 				       t->wall_ms + (t->time_ns - t->wall_at_ns) / NANOSECONDS_PER_MS);
 	if (status == SETT_OK)
-		status = keyspace_begin(&c->view, t->server->keyspace, t->txn, &t->arena);
+		status = keyspace_begin(&c->view, t->server->keyspace, txn, c->arena);
 	/* As in Redis: what follows in an append-only file decides what becomes of a key past its deadline. */
 	c->view.allow_expired = c->client->loads;
 	c->view.propagates = c->view.propagates && !c->client->loads;
 	c->view.shares = c->in_batch;
 	c->view.needs_master = !c->client->loads && !c->on_replica;
 	return status;
+}
+
+int
+runner_begin(struct runner_thread *t, struct command_context *c)
+{
+	bool is_roomy = !takes_memory(c);
+	assert(c->arena == &t->arena);
+	arena_reset(&t->arena);
+	/* relaxed: the number stands for itself */
+	t->arena.limit = __atomic_load_n(&t->server->transaction_memory, __ATOMIC_RELAXED) *
+		(is_roomy ? SETT_ROOMY_FACTOR : 1);
+	return runner_begin_in(t, c, t->txn, is_roomy ? SETT_TXN_ROOMY : 0);
 }
 
 /* Whether there is something to commit. Who has waited and goes on waiting has nothing but what it met that is to go: keys
@@ -225,7 +239,7 @@ try_once(struct runner_thread *t, struct command_context *c, struct commit_parti
 	if (__builtin_expect(c->client->before_commit != NULL, 0) && status == SETT_OK)
 		status = c->client->before_commit(c->client->before_commit_arg, c);
 	if (status == SETT_OK)
-		status = commit(t, c, ret_refuser, ret_release);
+		status = runner_commit(t, c, ret_refuser, ret_release);
 	else
 		sett_txn_discard(t->txn);
 	if (status == SETT_OK && blocks)
@@ -271,10 +285,10 @@ runner_look_at_clocks(struct runner_thread *t)
 
 /* On a reactor: nothing happened, because of what? */
 enum request_result
-runner_must_wait(struct runner_thread *t, struct client *client)
+runner_must_wait(const struct sett_txn *txn, struct client *client)
 {
-	client->missing = sett_txn_missing(t->txn);
-	client->pause_ns = sett_txn_pause_ns(t->txn);
+	client->missing = sett_txn_missing(txn);
+	client->pause_ns = sett_txn_pause_ns(txn);
 	return client->missing != 0     ? REQUEST_MISSED
 		: client->pause_ns != 0 ? REQUEST_SLOWED
 					: REQUEST_MUST_WAIT;
@@ -327,7 +341,7 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 			return REQUEST_PAUSED;
 		if (!t->may_wait &&
 		    (status == SETT_WOULD_BLOCK || (status == SETT_CONFLICT && tries == REACTOR_TRIES)))
-			return runner_must_wait(t, c->client);
+			return runner_must_wait(t->txn, c->client);
 		/* Also where a read met news that is not visible yet: to claim is to wait for the commit
 		 * under way. */
 		if (status == SETT_CONFLICT && ++losses >= CLAIM_AFTER && t->may_wait) {
@@ -357,13 +371,29 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 	return REQUEST_DONE;
 }
 
+void
+runner_report(struct runner_thread *t, struct command_context *c, uint64_t start_ns, size_t mark)
+{
+	t->time_ns = clock_monotonic_ns(t->server->clock);
+	struct command_run done = {.command = c->command,
+				   .client = c->client,
+				   .argc = c->argc,
+				   .argv = c->argv,
+				   .bodies = c->bodies,
+				   .duration_ns = t->time_ns - start_ns,
+				   .misses = c->view.misses,
+				   .hits = c->view.hits,
+				   .error = execution_error_text(c->reply, mark),
+				   .error_is_counted = c->error_is_counted};
+	execution_record(t->server, &done);
+}
+
 enum request_result
 runner_run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 {
 	if (t->time_ns == 0)
 		runner_look_at_clocks(t);
 	uint64_t start = t->time_ns;
-	const struct command *command = c->command;
 	size_t mark = c->reply->size;
 	enum request_result result = run(t, c, ret_release);
 	if (result != REQUEST_DONE) {
@@ -372,18 +402,7 @@ runner_run(struct runner_thread *t, struct command_context *c, uint64_t *ret_rel
 	}
 	if (__builtin_expect(c->denials != NULL, 0))
 		rights_log_notes(c);
-	t->time_ns = clock_monotonic_ns(t->server->clock);
-	struct command_run done = {.command = command,
-				   .client = c->client,
-				   .argc = c->argc,
-				   .argv = c->argv,
-				   .bodies = c->bodies,
-				   .duration_ns = t->time_ns - start,
-				   .misses = c->view.misses,
-				   .hits = c->view.hits,
-				   .error = execution_error_text(c->reply, mark),
-				   .error_is_counted = c->error_is_counted};
-	execution_record(t->server, &done);
+	runner_report(t, c, start, mark);
 	return result;
 }
 
@@ -424,7 +443,7 @@ static bool
 takes_long(const struct command_context *c, uint32_t flags)
 {
 	size_t arguments = c->argc;
-	if (client_in_multi(c->client) && c->command->run == transaction_exec)
+	if (transaction_is_committed_by(c->client, c->command))
 		arguments = c->client->transaction->queued_arguments;
 	return (flags & COMMAND_LONG) != 0 || arguments > LONG_ARGUMENTS;
 }
@@ -438,7 +457,7 @@ dispatch(struct runner_thread *t, struct command_context *c, const struct comman
 	const struct command *command = c->command;
 	bool in_multi = client_in_multi(c->client);
 	uint32_t flags = command->flags;
-	if (in_multi && command->run == transaction_exec)
+	if (transaction_is_committed_by(c->client, command))
 		flags |= c->client->transaction->flags;
 	if (is_paused(c, flags))
 		return REQUEST_PAUSED;
@@ -448,6 +467,8 @@ dispatch(struct runner_thread *t, struct command_context *c, const struct comman
 	}
 	if (takes_long(c, flags) && !c->in_long_lane)
 		return REQUEST_MUST_WAIT_LONG;
+	if (__builtin_expect(interactive_takes(c->client, command), 0))
+		return interactive_execute(t, c, ret_release);
 	enum request_result result = runner_run(t, c, ret_release);
 	/* Not with the deferred effects: those of a command that fails are dropped, and who reads an error in the
 	 * place of EXEC's reply must not go on queueing. */
@@ -574,6 +595,7 @@ stop_thread(void *arg, void *thread)
 	if (t->script_vm != NULL)
 		t->server->listeners.script_thread_ends(t->script_vm);
 	serving_forget(t->ready);
+	interactive_thread_ends(t);
 	foresight_destroy(t->ahead);
 	sett_txn_destroy(t->txn);
 	arena_free(&t->arena);
@@ -700,6 +722,13 @@ take_wait_reply(void *arg, struct client *client, struct resp_writer *reply, uin
 }
 
 static void
+check_client(void *arg, struct client *client)
+{
+	const struct runner *runner = arg;
+	interactive_check(runner->server, client);
+}
+
+static void
 client_closed(void *arg, struct client *client)
 {
 	struct runner *runner = arg;
@@ -766,6 +795,7 @@ runner_handler(struct runner *runner)
 					.deliver = deliver,
 					.has_news = has_news,
 					.wrote_log = wrote_log,
+					.check_client = check_client,
 					.client_closed = client_closed};
 }
 

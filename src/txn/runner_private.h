@@ -26,7 +26,9 @@ struct runner_thread {
 	bool on_replica;        /* when they were looked at */
 	unsigned shared_losses; /* batches lost in a row */
 	unsigned shared_rest;   /* batches that are run request by request before the next one is shared */
-	struct script_vm *script_vm; /* script/script.h; NULL until it runs a script */
+	struct script_vm *script_vm;           /* script/script.h; NULL until it runs a script */
+	struct interactive *spare_interactive; /* interactive.c: what the next BEGIN takes */
+	unsigned spare_interactives;
 	/* Touched by its commits, and waited for: to be served before its next request. The last if there is one. */
 	struct ready_key *ready, *last_ready;
 	struct serving_pass *pass; /* the key whose waiters it is serving; NULL: it serves none */
@@ -35,8 +37,17 @@ struct runner_thread {
 /* Runs a command, again while it loses, and reports it. REQUEST_DONE, REQUEST_BLOCKED, or how it must wait. */
 enum request_result runner_run(struct runner_thread *, struct command_context *, uint64_t *ret_release);
 void runner_look_at_clocks(struct runner_thread *);
+/* Reports a request that was answered, which began at `start_ns`; its reply begins at `mark`. Looks at the clock. */
+void runner_report(struct runner_thread *, struct command_context *, uint64_t start_ns, size_t mark);
 /* Begins the thread's transaction for the context. */
 int runner_begin(struct runner_thread *, struct command_context *);
+/* Begins another transaction for the context, whose arena is that of the transaction. */
+int runner_begin_in(struct runner_thread *, struct command_context *, struct sett_txn *, unsigned flags);
+/* Flags of transactions that depend on the thread and the present request. */
+unsigned runner_txn_flags(const struct runner_thread *);
+/* commit_transaction, for the context's client. */
+int runner_commit(struct runner_thread *, struct command_context *, struct commit_participant **ret_refuser,
+		  uint64_t *ret_release);
 /* Sets the context up for its client and call, within a transaction that runs. */
 void runner_enter(struct runner_thread *, struct command_context *);
 /* Deletes keys that were met past their deadlines, in the same transaction. */
@@ -51,7 +62,15 @@ void runner_tell_of_deadlines(struct command_context *);
 /* What one request, or a batch, has made grow would stay until this thread has its next one. */
 void runner_shrink(struct runner_thread *);
 /* On a reactor: nothing happened; which kind of waiting does the request need? */
-enum request_result runner_must_wait(struct runner_thread *, struct client *);
+enum request_result runner_must_wait(const struct sett_txn *, struct client *);
+
+/* ---- interactive.c ---- */
+/* Runs a command of a client that has begun a transaction, or begins one. REQUEST_DONE, or how it must wait. */
+enum request_result interactive_execute(struct runner_thread *, struct command_context *,
+					uint64_t *ret_release);
+/* Whether interactive_execute runs it: else it goes the way of all others. */
+bool interactive_takes(const struct client *, const struct command *);
+void interactive_thread_ends(struct runner_thread *);
 
 /* ---- serving.c ---- */
 /* After a commit: notes the keys that it touched and that somebody waits for. */

@@ -137,6 +137,10 @@ struct server {
 	/* Keys changed by commits since the start, each as often as it was. Written under the commit lock; atomic (relaxed: a figure
 	 * that stands for itself). */
 	uint64_t changes;
+	/* Of BEGIN: open now, ended by COMMIT, lost to another's commit, ended by a limit. Atomic (relaxed: figures) */
+	struct interactive_counts {
+		uint64_t open, committed, conflicts, limited;
+	} interactive;
 	uint64_t room_until_ns; /* atomic (relaxed: it stands for itself), monotonic: see HOLD_LATE_LOOK */
 	unsigned refusals;      /* atomic (relaxed: it stands for itself): enum refusal, or-ed */
 };
@@ -183,6 +187,24 @@ server_refuse(struct server *server, enum refusal reason, bool on)
 		__atomic_or_fetch(&server->refusals, (unsigned)reason, __ATOMIC_RELAXED);
 	else
 		__atomic_and_fetch(&server->refusals, ~(unsigned)reason, __ATOMIC_RELAXED);
+}
+/* Any thread. */
+static inline struct interactive_counts
+server_interactive_counts(const struct server *s)
+{
+	const struct interactive_counts *counts = &s->interactive;
+	return (struct interactive_counts){.open = __atomic_load_n(&counts->open, __ATOMIC_RELAXED),
+					   .committed = __atomic_load_n(&counts->committed, __ATOMIC_RELAXED),
+					   .conflicts = __atomic_load_n(&counts->conflicts, __ATOMIC_RELAXED),
+					   .limited = __atomic_load_n(&counts->limited, __ATOMIC_RELAXED)};
+}
+static inline void
+server_reset_interactive_counts(struct server *s)
+{
+	struct interactive_counts *counts = &s->interactive;
+	__atomic_store_n(&counts->committed, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&counts->conflicts, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&counts->limited, 0, __ATOMIC_RELAXED);
 }
 /* How uses of keys are counted, from the configuration. */
 struct access_rule server_access_rule(const struct server *);

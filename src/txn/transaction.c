@@ -12,6 +12,7 @@
 
 #include "txn/admission.h"
 #include "txn/execution.h"
+#include "txn/interactive.h"
 #include "txn/propagation.h"
 #include "txn/rights.h"
 
@@ -57,6 +58,7 @@ transaction_reset(struct server *server, struct client *client, void *data)
 	struct transaction_state *state = client->transaction;
 	if (state == NULL)
 		return;
+	interactive_free(client);
 	unwatch(server, client, data);
 	for (size_t i = 0; i < state->count; i++) {
 		argument_bodies_free(state->queue[i].bodies);
@@ -426,9 +428,8 @@ find_objection_to_scripts(struct command_context *c, const struct transaction_st
 	return status;
 }
 
-/* The commit is refused if a watched key has changed by then. */
-static int
-guard_watched(struct command_context *c)
+int
+transaction_guard_watched(struct command_context *c)
 {
 	struct watch_part *part = make_part(c);
 	if (part == NULL)
@@ -455,6 +456,6 @@ transaction_exec(struct command_context *c)
 		return status;
 	if (objection != NULL)
 		return transaction_answer_discarded(c, objection + 1);
-	status = state->watcher.first != NULL ? guard_watched(c) : SETT_OK;
+	status = state->watcher.first != NULL ? transaction_guard_watched(c) : SETT_OK;
 	return status == SETT_OK ? run_queue(c, state) : status;
 }

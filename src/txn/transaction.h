@@ -16,9 +16,10 @@ struct queued_command {
 
 struct transaction_state {
 	bool in_multi;
-	bool must_abort;        /* a command could not be queued: EXEC answers EXECABORT */
-	uint32_t flags;         /* of all queued commands, or-ed */
-	uint32_t lacking_flags; /* those that any of them does not have */
+	struct interactive *interactive; /* what BEGIN has begun: txn/interactive.c; NULL: nothing */
+	bool must_abort;                 /* a command could not be queued: EXEC answers EXECABORT */
+	uint32_t flags;                  /* of all queued commands, or those that ran since BEGIN, or-ed */
+	uint32_t lacking_flags;          /* those that any of them does not have */
 	bool has_slot; /* of a cluster's node: `slot` is that of all keys so far (cluster/hash_slot.h) */
 	int slot;
 	struct queued_command *queue;
@@ -28,6 +29,10 @@ struct transaction_state {
 	struct watched_key *prepared; /* WATCH's keys until it commits */
 };
 
+/* EXEC and COMMIT (rows in cmd/commands.toml). */
+int transaction_exec(struct command_context *);
+int interactive_commit(struct command_context *);
+
 /* The client's state, made on first use; NULL if out of memory. */
 struct transaction_state *transaction_state_of(struct client *);
 static inline bool
@@ -35,7 +40,21 @@ client_in_multi(const struct client *client)
 {
 	return client->transaction != NULL && client->transaction->in_multi;
 }
-/* Leaves MULTI and forgets the queue and all watched keys. `data` is unused: the signature
+/* Between BEGIN and COMMIT or ROLLBACK. */
+static inline bool
+client_in_interactive(const struct client *client)
+{
+	return client->transaction != NULL && client->transaction->interactive != NULL;
+}
+/* EXEC of a queue, or COMMIT: what it commits counts as its own, for who looks at flags. */
+static inline bool
+transaction_is_committed_by(const struct client *client, const struct command *command)
+{
+	return __builtin_expect(client->transaction != NULL, 0) &&
+		((client->transaction->in_multi && command->run == transaction_exec) ||
+		 (client->transaction->interactive != NULL && command->run == interactive_commit));
+}
+/* Ends what BEGIN has begun, without effect; leaves MULTI and forgets the queue and all watched keys. `data` is unused: the signature
  * is that of a deferred effect. */
 void transaction_reset(struct server *, struct client *, void *data);
 /* transaction_reset, and frees the state. */
@@ -45,13 +64,14 @@ void transaction_free(struct server *, struct client *);
 int transaction_queue(struct client *, const struct command *, size_t argc, const struct bytes *argv,
 		      uint64_t limit);
 
-/* MULTI, EXEC, DISCARD, WATCH, UNWATCH (rows in cmd/transactions.c). */
+/* MULTI, DISCARD, WATCH, UNWATCH (rows in cmd/commands.toml). */
 int transaction_multi(struct command_context *);
-int transaction_exec(struct command_context *);
 /* EXEC's reply where the whole block comes to nothing. `reason` begins with its code. OUTCOME_FAILED. */
 int transaction_answer_discarded(struct command_context *, const char *reason);
 int transaction_discard(struct command_context *);
 int transaction_watch(struct command_context *);
 int transaction_unwatch(struct command_context *);
+/* The commit is refused if a watched key has changed by then. SETT_NO_MEMORY. */
+int transaction_guard_watched(struct command_context *);
 
 #endif

@@ -274,7 +274,7 @@ fixture_run_beside(struct fixture *f, int client, const char *line, const char *
 	uint64_t release;
 	enum request_result result = f->handler.execute(f->handler.arg, f->reactor, &f->clients[client],
 							&request, &reply, &release);
-	cr_assert_eq(result, REQUEST_DONE);
+	cr_assert_eq(result, REQUEST_DONE, "%s: %d", (const char *)argv[0].data, result);
 	cr_assert(reply.size == strlen(expected) && memcmp(reply.data, expected, reply.size) == 0,
 		  "expected %s, got %.*s", expected, (int)reply.size, (const char *)reply.data);
 	resp_writer_free(&reply);

@@ -159,6 +159,7 @@ enum sett_txn_flags {
 	SETT_TXN_PACED = 4, /* its commit has waited as sett_txn_pause_ns said: it is not slowed down again */
 	SETT_TXN_ROOMY = 8, /* it may take SETT_ROOMY_FACTOR times sett_engine_set_transaction_memory: what
 			     * frees space must not be refused before what takes it */
+	SETT_TXN_HELD = 16, /* it lasts: see sett_txn_suspend */
 };
 
 /* A reusable transaction object: made once per thread, begun and ended any number of times. */
@@ -189,6 +190,19 @@ uint64_t sett_snapshot_held_bytes(const struct sett_snapshot *);
 int sett_txn_begin_kept(struct sett_txn *, const struct sett_snapshot *, unsigned flags);
 /* Ends it without effect: its iterators are closed, slices from it become invalid. No-op if not running. */
 void sett_txn_discard(struct sett_txn *);
+
+/* ---- transactions that last (SETT_TXN_HELD) ----
+ * One that waits for somebody, for a while, keeps its snapshot on the disk and what it has written in memory, and nothing
+ * else: no memtable, no table, no claim. Whoever holds one bounds how long (I20). */
+/* It is not used for a while. Records and bodies that it has read and read marks are void, its iterators are closed; what
+ * it has written and its savepoints stay. It may be discarded, or its object destroyed. */
+void sett_txn_suspend(struct sett_txn *);
+/* Goes on, on any thread. `flags`: SETT_TXN_NOWAIT and SETT_TXN_PACED, as at a begin, until it is suspended again. */
+void sett_txn_resume(struct sett_txn *, unsigned flags);
+/* Bytes of memory that it takes. */
+size_t sett_txn_memory(const struct sett_txn *);
+/* As sett_snapshot_held_bytes, of its snapshot. */
+uint64_t sett_txn_held_bytes(const struct sett_txn *);
 bool sett_txn_is_running(const struct sett_txn *);
 /* Whether it was begun without SETT_TXN_NOWAIT. */
 bool sett_txn_may_wait(const struct sett_txn *);
@@ -245,6 +259,7 @@ int sett_txn_body(struct sett_txn *, const struct sett_record *, struct bytes *r
  * read before, what iterators are at, and all that was written stay. Points are gone back to in the reverse order. */
 struct sett_read_mark {
 	struct arena_mark place;
+	size_t keys; /* conflict keys read so far: sett_txn_check_reads */
 };
 struct sett_read_mark sett_txn_read_mark(const struct sett_txn *);
 void sett_txn_forget_reads(struct sett_txn *, const struct sett_read_mark *);
@@ -363,6 +378,10 @@ int sett_txn_read_conflict(struct sett_txn *, uint64_t conflict_key);
 int sett_txn_write_conflict(struct sett_txn *, uint64_t conflict_key);
 /* Validate at commit even though nothing is written. */
 void sett_txn_validate_reads(struct sett_txn *);
+/* For what is told before the commit: if something read since the mark was asked to be validated (a counter was), whether the
+ * conflict keys read since are still as in the snapshot. Then that need not be validated again where nothing is written.
+ * SETT_CONFLICT: the transaction can't be as of its snapshot. */
+int sett_txn_check_reads(struct sett_txn *, const struct sett_read_mark *since);
 
 /* A position in the transaction's writes. Rolling back to it undoes puts, deletes, prefix drops and counters
  * made since (conflict keys stay). Marks nest; iterators must be repositioned after a rollback. */
@@ -383,7 +402,8 @@ struct sett_commit_hooks {
 /* Ends the transaction, whatever the outcome. SETT_OK; SETT_CONFLICT: nothing happened, begin and run again;
  * SETT_ABORTED: the check hook said no, or an id was not pending; SETT_WOULD_BLOCK (NOWAIT only: a claim is in
  * the way; run again where waiting is allowed); SETT_NO_SPACE, SETT_FAILED. `ret_timestamp` (may be NULL) gets the commit's timestamp, 0 if nothing was
- * written. */
+ * written. SETT_WOULD_BLOCK leaves one with SETT_TXN_HELD as it was: suspend it, and commit it again, where waiting is allowed or as
+ * sett_txn_pause_ns says. */
 int sett_txn_commit(struct sett_txn *, const struct sett_commit_hooks *, uint64_t *ret_timestamp);
 /* After SETT_CONFLICT, not with NOWAIT: waits for its turn, then keeps other transactions from committing
  * writes to the conflict keys that the last run read until the next commit that is not a conflict, or

@@ -11,7 +11,7 @@ enum {
 	SETT_ID_SIZE = 8,               /* bytes of an id, big-endian after its stem: sett_txn_drop_id */
 	SETT_MAX_PENDING = 4096,        /* ids that are pending at once: sett_txn_pend_id */
 	SETT_LEVELS = 7,                /* levels of the tree, L0 included */
-	SETT_MAX_TRANSACTIONS = 1024,   /* struct sett_txn alive at once in one engine */
+	SETT_MAX_TRANSACTIONS = 4096,   /* struct sett_txn alive at once in one engine */
 	SETT_MAX_SNAPSHOTS = 256,       /* struct sett_snapshot likewise, beside them */
 	SETT_PATH_MAX = 1024,           /* longest path of an engine file */
 	SETT_LARGE_WRITES = 32768, /* conflict keys of one commit; with more, all keys count as written */

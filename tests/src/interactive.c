@@ -1,0 +1,445 @@
+/* BEGIN, COMMIT and ROLLBACK, with several clients. */
+#include "txn/interactive.h"
+#include "net/durability.h"
+#include "server_support.h"
+
+#define CONFLICT                                                                                         \
+	"-CONFLICT The transaction was rolled back, as another commit changed what it has read. Please " \
+	"retry"
+#define READ_ONLY "-READONLY You can't write in a transaction that is READ ONLY."
+#define NOT_ALLOWED "-ERR Command not allowed inside a transaction"
+
+Test(interactive, commands_are_answered_and_nobody_else_sees_them)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "SET a 1", "+OK");
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "INCR a", ":2");
+	EXPECT(f, 0, "RPUSH list x y", ":2");
+	EXPECT(f, 0, "GET a", "$1\r\n2");
+	EXPECT(f, 0, "DBSIZE", ":2");
+	EXPECT(f, 1, "GET a", "$1\r\n1");
+	EXPECT(f, 1, "EXISTS list", ":0");
+	EXPECT(f, 0, "COMMIT", "+OK");
+	cr_assert_gt(f->release, 0);
+	EXPECT(f, 1, "GET a", "$1\r\n2");
+	EXPECT(f, 1, "LRANGE list 0 -1", "*2\r\n$1\r\nx\r\n$1\r\ny");
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "DEL a list", ":2");
+	EXPECT(f, 0, "DBSIZE", ":0");
+	EXPECT(f, 0, "ROLLBACK", "+OK");
+	EXPECT(f, 0, "GET a", "$1\r\n2");
+	EXPECT(f, 0, "DBSIZE", ":2");
+	fixture_close(f);
+}
+
+Test(interactive, what_is_read_is_as_of_begin)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "MSET a 1 b 1", "+OK");
+	EXPECT(f, 0, "BEGIN READ ONLY", "+OK");
+	EXPECT(f, 1, "MSET a 2 b 2", "+OK");
+	EXPECT(f, 0, "GET a", "$1\r\n1");
+	EXPECT(f, 1, "SET b 3", "+OK");
+	EXPECT(f, 1, "DEL a", ":1");
+	EXPECT(f, 0, "MGET a b", "*2\r\n$1\r\n1\r\n$1\r\n1");
+	EXPECT(f, 0, "COMMIT", "+OK"); /* it has written nothing: it is as of BEGIN */
+	EXPECT(f, 0, "MGET a b", "*2\r\n$-1\r\n$1\r\n3");
+	fixture_close(f);
+}
+
+Test(interactive, a_conflict_is_the_answer_to_commit)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "MSET a 1 b 1", "+OK");
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "GET a", "$1\r\n1");
+	EXPECT(f, 0, "SET b 2", "+OK");
+	EXPECT(f, 1, "SET a 5", "+OK");
+	EXPECT(f, 0, "GET a", "$1\r\n1");
+	EXPECT(f, 0, "COMMIT", CONFLICT);
+	EXPECT(f, 0, "COMMIT", "-ERR COMMIT without BEGIN");
+	EXPECT(f, 0, "MGET a b", "*2\r\n$1\r\n5\r\n$1\r\n1");
+	/* Two that read what the other writes: one of them commits. */
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 1, "BEGIN", "+OK");
+	EXPECT(f, 0, "GET a", "$1\r\n5");
+	EXPECT(f, 1, "GET b", "$1\r\n1");
+	EXPECT(f, 0, "SET b 7", "+OK");
+	EXPECT(f, 1, "SET a 7", "+OK");
+	EXPECT(f, 0, "COMMIT", "+OK");
+	EXPECT(f, 1, "COMMIT", CONFLICT);
+	/* What was only written is no conflict. */
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "SET c 1", "+OK");
+	EXPECT(f, 1, "SET d 2", "+OK");
+	EXPECT(f, 0, "COMMIT", "+OK");
+	cr_assert_eq(f->server.interactive.conflicts, 2);
+	cr_assert_eq(f->server.interactive.committed, 2);
+	cr_assert_eq(f->server.interactive.open, 0);
+	fixture_close(f);
+}
+
+/* It is known before COMMIT: from then on it answers nothing else. */
+Test(interactive, a_conflict_that_is_known_early_ends_it)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "SET a 1", "+OK");
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 1, "FLUSHALL", "+OK");
+	EXPECT(f, 0, "GET a", CONFLICT);
+	EXPECT(f, 0, "SET a 2", CONFLICT);
+	EXPECT(f, 0, "CONFIG GET port", CONFLICT);
+	EXPECT(f, 0, "COMMIT", CONFLICT);
+	EXPECT(f, 0, "GET a", "$-1");
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "SET b 1", "+OK");
+	EXPECT(f, 1, "SET other 1", "+OK");
+	EXPECT(f, 0, "DBSIZE", CONFLICT); /* a counter has no snapshot */
+	EXPECT(f, 0, "ROLLBACK", "+OK");
+	EXPECT(f, 0, "KEYS *", "*1\r\n$5\r\nother");
+	fixture_close(f);
+}
+
+/* A count that was told is that of the snapshot, and no reason for a conflict later, where nothing is written. */
+Test(interactive, counts_are_as_of_begin)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "MSET a 1 b 1", "+OK");
+	EXPECT(f, 0, "BEGIN READ ONLY", "+OK");
+	EXPECT(f, 0, "GET a", "$1\r\n1");
+	EXPECT(f, 0, "DBSIZE", ":2");
+	EXPECT(f, 1, "SET a 2", "+OK");
+	EXPECT(f, 0, "DBSIZE", ":2");
+	EXPECT(f, 1, "SET c 1", "+OK");
+	EXPECT(f, 0, "GET a", "$1\r\n1");
+	EXPECT(f, 0, "KEYS [abc]", "*2\r\n$1\r\na\r\n$1\r\nb");
+	EXPECT(f, 0, "COMMIT", "+OK");
+	/* The counter of a database that was flushed is gone. */
+	EXPECT(f, 0, "BEGIN READ ONLY", "+OK");
+	EXPECT(f, 0, "DBSIZE", ":3");
+	EXPECT(f, 0, "GET a", "$1\r\n2");
+	EXPECT(f, 1, "FLUSHALL", "+OK");
+	EXPECT(f, 0, "GET a", "$1\r\n2");
+	EXPECT(f, 0, "DBSIZE", CONFLICT);
+	EXPECT(f, 0, "ROLLBACK", "+OK");
+	fixture_close(f);
+}
+
+Test(interactive, a_failed_command_takes_back_only_itself)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "SET a x", "+OK");
+	EXPECT(f, 0, "INCR a", "-ERR value is not an integer or out of range");
+	EXPECT(f, 0, "NOSUCH", "-ERR unknown command 'NOSUCH', with args beginning with: ");
+	EXPECT(f, 0, "SET b", "-ERR wrong number of arguments for 'set' command");
+	EXPECT(f, 0, "SET b 1", "+OK");
+	EXPECT(f, 0, "COMMIT", "+OK");
+	EXPECT(f, 0, "MGET a b", "*2\r\n$1\r\nx\r\n$1\r\n1");
+	fixture_close(f);
+}
+
+Test(interactive, read_only_means_it)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "SET a 1", "+OK");
+	EXPECT(f, 0, "begin read only", "+OK");
+	EXPECT(f, 0, "SET a 2", READ_ONLY);
+	EXPECT(f, 0, "EVAL redis.call('set','a',2) 0", READ_ONLY);
+	EXPECT(f, 0, "GET a", "$1\r\n1");
+	EXPECT(f, 0, "COMMIT", "+OK");
+	EXPECT(f, 0, "GET a", "$1\r\n1");
+	EXPECT(f, 0, "BEGIN READ", "-ERR syntax error");
+	EXPECT(f, 0, "BEGIN READ ONLY x", "-ERR syntax error");
+	EXPECT(f, 0, "COMMIT", "-ERR COMMIT without BEGIN");
+	fixture_close(f);
+}
+
+Test(interactive, what_may_not_run_inside)
+{
+	static const char *const refused[] = {
+		"MULTI",      "WATCH a",          "SUBSCRIBE c",  "HELLO 3",
+		"AUTH x y",   "CLIENT LIST",      "CONFIG GET *", "DURABILITY SYNC",
+		"MONITOR",    "REPLICAOF NO ONE", "BGSAVE",       "SHUTDOWN",
+		"INFO",       "FUNCTION FLUSH",   "SCRIPT FLUSH", "WAIT 0 0",
+		"ACL WHOAMI", "SLOWLOG LEN",      "DEBUG JMAP"};
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "BEGIN", "+OK");
+	for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++)
+		EXPECT(f, 0, refused[i], NOT_ALLOWED);
+	EXPECT(f, 0, "BEGIN", "-ERR BEGIN calls can not be nested");
+	EXPECT(f, 0, "EXEC", "-ERR EXEC without MULTI");
+	EXPECT(f, 0, "DISCARD", "-ERR DISCARD without MULTI");
+	EXPECT(f, 0, "PING", "+PONG");
+	EXPECT(f, 0, "BLPOP none 0", "*-1");
+	EXPECT(f, 0, "SET a 1", "+OK");
+	EXPECT(f, 0, "COMMIT", "+OK");
+	EXPECT(f, 0, "GET a", "$1\r\n1");
+	EXPECT(f, 0, "MULTI", "+OK");
+	EXPECT(f, 0, "BEGIN", NOT_ALLOWED);
+	EXPECT(f, 0, "EXEC", "-EXECABORT Transaction discarded because of previous errors.");
+	EXPECT(f, 0, "EVAL return(redis.call('begin')) 0",
+	       "-ERR This Redis command is not allowed from script script: "
+	       "b2508802068762babd5c6ca9278c0675fb17e827, on @user_script:1.");
+	fixture_close(f);
+}
+
+Test(interactive, a_closed_connection_rolls_back)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 1, "BEGIN", "+OK");
+	EXPECT(f, 1, "SET a 1", "+OK");
+	f->handler.client_closed(f->handler.arg, &f->clients[1]);
+	EXPECT(f, 0, "GET a", "$-1");
+	cr_assert_eq(f->server.interactive.open, 0);
+	fixture_close(f);
+}
+
+/* COMMIT ends it, whatever it answers. */
+Test(interactive, commit_always_ends_it)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "SET a 1", "+OK");
+	EXPECT(f, 0, "COMMIT x", "-ERR syntax error");
+	EXPECT(f, 0, "COMMIT", "-ERR COMMIT without BEGIN");
+	EXPECT(f, 0, "GET a", "$-1");
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "SET a 1", "+OK");
+	EXPECT(f, 0, "ROLLBACK x", "-ERR syntax error");
+	EXPECT(f, 0, "COMMIT", "+OK");
+	EXPECT(f, 0, "GET a", "$1\r\n1");
+	fixture_close(f);
+}
+
+Test(interactive, watched_keys_count_from_watch_on)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "WATCH a", "+OK");
+	EXPECT(f, 1, "SET a 1", "+OK");
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "SET b 1", "+OK");
+	EXPECT(f, 0, "COMMIT", CONFLICT);
+	EXPECT(f, 0, "WATCH a", "+OK");
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "SET a 2", "+OK");
+	EXPECT(f, 0, "COMMIT", "+OK");
+	/* A transaction's commit is one for those that watch. */
+	EXPECT(f, 1, "WATCH a", "+OK");
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "SET a 3", "+OK");
+	EXPECT(f, 1, "MULTI", "+OK");
+	EXPECT(f, 1, "PING", "+QUEUED");
+	EXPECT(f, 0, "COMMIT", "+OK");
+	EXPECT(f, 1, "EXEC", "*-1");
+	fixture_close(f);
+}
+
+Test(interactive, a_database_is_selected_with_the_commit)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "SELECT 3", "+OK");
+	EXPECT(f, 0, "SET a 1", "+OK");
+	EXPECT(f, 0, "ROLLBACK", "+OK");
+	cr_assert_eq(f->clients[0].db, 0);
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "SELECT 3", "+OK");
+	EXPECT(f, 0, "SET a 1", "+OK");
+	EXPECT(f, 0, "COMMIT", "+OK");
+	cr_assert_eq(f->clients[0].db, 3);
+	EXPECT(f, 0, "GET a", "$1\r\n1");
+	fixture_close(f);
+}
+
+/* `now` is that of BEGIN. */
+Test(interactive, time_stands_still)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "SET a 1 PX 1000", "+OK");
+	EXPECT(f, 0, "SET b 1 PX 1000", "+OK");
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "PTTL a", ":1000");
+	fixture_advance(f, 5000);
+	EXPECT(f, 0, "PTTL a", ":1000");
+	EXPECT(f, 0, "SET c 1", "+OK");
+	EXPECT(f, 0, "COMMIT", "+OK"); /* nobody has seen it go */
+	EXPECT(f, 0, "GET a", "$-1");
+	EXPECT(f, 0, "SET a 1 PX 1000", "+OK");
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "GET a", "$1\r\n1");
+	EXPECT(f, 0, "SET c 2", "+OK");
+	fixture_advance(f, 5000);
+	EXPECT(f, 1, "GET a", "$-1");
+	EXPECT(f, 0, "COMMIT", CONFLICT); /* (I18) */
+	EXPECT(f, 0, "GET c", "$1\r\n1");
+	fixture_close(f);
+}
+
+Test(interactive, what_is_past_its_deadline_goes_with_the_commit)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "SET a 1 PX 1000", "+OK");
+	fixture_advance(f, 5000);
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "GET a", "$-1");
+	EXPECT(f, 0, "SET b 1", "+OK");
+	EXPECT(f, 0, "COMMIT", "+OK");
+	EXPECT(f, 0, "DBSIZE", ":1");
+	fixture_close(f);
+}
+
+Test(interactive, it_takes_no_more_memory_than_it_may)
+{
+	struct fixture *f = fixture_open();
+	char line[64];
+	int refused = 0;
+	EXPECT(f, 0, "SET before 1", "+OK");
+	f->server.transaction_memory = 100000;
+	sett_engine_set_transaction_memory(f->server.engine, 100000);
+	EXPECT(f, 0, "BEGIN", "+OK");
+	for (int i = 0; i < 5000; i++) {
+		snprintf(line, sizeof(line), "SET key:%d value", i);
+		fixture_run_line(f, 0, line);
+		refused += f->reply.data[0] == '-';
+	}
+	cr_assert_gt(refused, 1000);
+	cr_assert_lt(refused, 4950);
+	cr_assert_lt(client_kept_bytes(&f->clients[0]), 400000);
+	cr_assert_gt(client_kept_bytes(&f->clients[0]), 50000);
+	EXPECT(f, 0, "GET before", "-OOM command not allowed when used memory > 'maxmemory'.");
+	EXPECT(f, 0, "COMMIT", "+OK");
+	cr_assert_eq(client_kept_bytes(&f->clients[0]), 0);
+	fixture_run_line(f, 0, "DBSIZE");
+	cr_assert_eq(atoi((const char *)f->reply.data + 1), 5001 - refused);
+	fixture_close(f);
+}
+
+/* (I20) */
+Test(interactive, its_time_is_limited)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "SET a 1", "+OK");
+	f->handler.check_client(f->handler.arg, &f->clients[0]);
+	EXPECT(f, 0, "GET a", "$1\r\n1");
+	__atomic_store_n(&f->server.config->transaction_timeout, 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&f->server.config->transaction_idle_timeout, 0, __ATOMIC_RELAXED);
+	struct timespec wait = {1, 100000000};
+	nanosleep(&wait, NULL);
+	f->handler.check_client(f->handler.arg, &f->clients[0]);
+	cr_assert_eq(f->server.interactive.limited, 1);
+	cr_assert_eq(client_kept_bytes(&f->clients[0]), 0);
+	f->handler.check_client(f->handler.arg, &f->clients[0]);
+	cr_assert_eq(f->server.interactive.limited, 1);
+	EXPECT(f, 0, "GET a", "-TIMEOUT The transaction was rolled back: it has passed transaction-timeout");
+	EXPECT(f, 0, "COMMIT", "-TIMEOUT The transaction was rolled back: it has passed transaction-timeout");
+	EXPECT(f, 0, "GET a", "$-1");
+	__atomic_store_n(&f->server.config->transaction_timeout, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&f->server.config->transaction_idle_timeout, 1, __ATOMIC_RELAXED);
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "SET a 1", "+OK");
+	nanosleep(&wait, NULL);
+	EXPECT(f, 0, "SET b 1",
+	       "-TIMEOUT The transaction was rolled back: it has passed transaction-idle-timeout");
+	EXPECT(f, 0, "ROLLBACK", "+OK");
+	EXPECT(f, 0, "DBSIZE", ":0");
+	fixture_close(f);
+}
+
+/* Replicas are told of the whole, once, with its commit. */
+Test(interactive, effects_follow_the_commit)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 1, "SUBSCRIBE news", "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1");
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "PUBLISH news one", ":1");
+	EXPECT(f, 0, "ROLLBACK", "+OK");
+	cr_assert(!f->handler.has_news(f->handler.arg, 0));
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "PUBLISH news two", ":1");
+	cr_assert(!f->handler.has_news(f->handler.arg, 0));
+	EXPECT(f, 0, "COMMIT", "+OK");
+	cr_assert(f->handler.has_news(f->handler.arg, 0));
+	fixture_close(f);
+}
+
+Test(interactive, who_waits_is_served_by_the_commit)
+{
+	struct fixture *f = fixture_open();
+	fixture_run_line(f, 1, "BLPOP list 0");
+	cr_assert_eq(f->result, REQUEST_BLOCKED);
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "RPUSH list a", ":1");
+	EXPECT(f, 0, "LRANGE list 0 -1", "*1\r\n$1\r\na");
+	cr_assert_eq(fixture_waits_over[2], 0);
+	EXPECT(f, 0, "COMMIT", "+OK");
+	cr_assert_eq(fixture_waits_over[2], 1);
+	EXPECT(f, 0, "EXISTS list", ":0");
+	fixture_close(f);
+}
+
+/* It may go from a reactor to the pool and back. */
+Test(interactive, threads_take_turns)
+{
+	struct fixture *f = fixture_open();
+	rcu_thread_register();
+	EXPECT(f, 0, "SET a 1", "+OK");
+	fixture_run_beside(f, 0, "BEGIN", "+OK\r\n");
+	EXPECT(f, 0, "INCR a", ":2");
+	fixture_run_beside(f, 0, "INCR a", ":3\r\n");
+	EXPECT(f, 0, "KEYS *", "*1\r\n$1\r\na");
+	fixture_run_beside(f, 0, "COMMIT", "+OK\r\n");
+	fixture_run_beside(f, 0, "GET a", "$1\r\n3\r\n");
+	/* What is spare is of another thread each time. */
+	for (int i = 0; i < 3; i++) {
+		fixture_run_beside(f, 0, "BEGIN", "+OK\r\n");
+		EXPECT(f, 1, "BEGIN", "+OK");
+		EXPECT(f, 0, "ROLLBACK", "+OK");
+		fixture_run_beside(f, 1, "ROLLBACK", "+OK\r\n");
+	}
+	rcu_thread_unregister();
+	fixture_close(f);
+}
+
+Test(interactive, scripts_run_within)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "SET a 1", "+OK");
+	EXPECT(f, 0, "EVAL return(redis.call('incr',KEYS[1])) 1 a", ":2");
+	EXPECT(f, 1, "EVAL return(redis.call('get',KEYS[1])) 1 a", "$-1");
+	EXPECT(f, 0, "COMMIT", "+OK");
+	EXPECT(f, 1, "EVAL return(redis.call('get',KEYS[1])) 1 a", "$1\r\n2");
+	fixture_close(f);
+}
+
+/* Values that lie in the value log are moved and copied by their place. */
+Test(interactive, large_values_keep_their_place)
+{
+	struct fixture *f = fixture_open();
+	char *value = malloc(2001), *line = malloc(2100), *expected = malloc(2100);
+	memset(value, 'v', 2000);
+	value[2000] = 0;
+	snprintf(line, 2100, "SET a %s", value);
+	snprintf(expected, 2100, "$2000\r\n%s\r\n", value);
+	EXPECT(f, 0, line, "+OK");
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "RENAME a b", "+OK");
+	EXPECT(f, 0, "EXPIRE b 100", ":1");
+	EXPECT(f, 1, "DEL a", ":1");
+	fixture_expect_at(f, 0, "GET b", expected, __LINE__);
+	EXPECT(f, 0, "COMMIT", CONFLICT);
+	EXPECT(f, 0, line, "+OK");
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "COPY a b", ":1");
+	EXPECT(f, 0, "EXPIRE b 100", ":1");
+	EXPECT(f, 0, "COMMIT", "+OK");
+	EXPECT(f, 1, "DEL a", ":1");
+	fixture_expect_at(f, 0, "GET b", expected, __LINE__);
+	free(value);
+	free(line);
+	free(expected);
+	fixture_close(f);
+}
