@@ -368,6 +368,7 @@ read_stream(struct command_context *c, const struct xread *x, size_t i, uint64_t
 struct id_list {
 	struct stream_id *ids;
 	size_t count, capacity;
+	struct stream_id node; /* in which the last entry was found; zeros: in none */
 };
 
 static int
@@ -505,6 +506,8 @@ deliver(struct command_context *c, const struct xread *x, struct stream_group *g
 			status =
 				put_pending(c, g, consumer, list->ids[i], 1, status == SETT_OK ? &old : NULL);
 	}
+	if (list->count > 0)
+		stream_group_note_node(g, list->node);
 	/* Else the entries' XCLAIMs tell of it. */
 	return status == SETT_OK && list->count > 0 && x->noack ? propagate_position(c, g) : status;
 }
@@ -521,10 +524,12 @@ list_new(struct command_context *c, const struct xread *x, struct xread_stream *
 	if (!stream_id_increase(&from))
 		return SETT_OK;
 	stream_walk(&one->s.stream, from, (struct stream_id){UINT64_MAX, UINT64_MAX}, false, &walk);
+	stream_walk_behind(&walk, stream_group_node(&one->group));
 	while (list->count < most && (status = stream_walk_next(&walk, &entry)) == SETT_OK) {
 		status = x->claims ? reply_claimed_entry(c, &entry, 0, 0) : reply_stream_entry(c, &entry);
 		if (status == SETT_OK)
 			status = add_id(c, list, entry.id);
+		list->node = stream_walk_node(&walk);
 		if (status == SETT_OK && list->count % STREAM_LONG_PENDING == 0)
 			status = context_enter_long_lane(c);
 		if (status != SETT_OK)

@@ -153,15 +153,39 @@ stream_seek_node(struct stream *s, struct sett_iterator *iterator, struct stream
 }
 
 int
+stream_seek_node_from(struct stream *s, struct sett_iterator *iterator, struct stream_id base)
+{
+	uint8_t key[STREAM_NODE_KEY_SIZE];
+	stream_node_key(s, base, key);
+	return sett_iterator_seek(iterator, bytes_of(key, sizeof(key)));
+}
+
+static int
+read_count(struct stream_node *node)
+{
+	const uint8_t *head = node->record.head.data, *end = head + node->record.head.size;
+	return varint_get(head, end, &node->count) == end && node->count > 0 ? SETT_OK : SETT_CORRUPT;
+}
+
+int
+stream_get_node(struct stream *s, struct stream_id base, struct stream_node *ret)
+{
+	uint8_t key[STREAM_NODE_KEY_SIZE];
+	stream_node_key(s, base, key);
+	ret->base = base;
+	int status = sett_txn_get(s->elements->txn, bytes_of(key, sizeof(key)), &ret->record);
+	return status == SETT_OK ? read_count(ret) : status;
+}
+
+int
 stream_read_node(struct sett_iterator *iterator, struct stream_node *ret)
 {
 	struct bytes key = sett_iterator_key(iterator);
 	int status = sett_iterator_record(iterator, &ret->record);
+	if (status == SETT_OK)
+		status = key.size == STREAM_NODE_KEY_SIZE ? read_count(ret) : SETT_CORRUPT;
 	if (status != SETT_OK)
 		return status;
-	const uint8_t *head = ret->record.head.data, *end = head + ret->record.head.size;
-	if (key.size != STREAM_NODE_KEY_SIZE || varint_get(head, end, &ret->count) != end || ret->count == 0)
-		return SETT_CORRUPT;
 	ret->base = (struct stream_id){get_be64(key.data + ELEMENT_PREFIX_SIZE + 1),
 				       get_be64(key.data + ELEMENT_PREFIX_SIZE + 9)};
 	return SETT_OK;

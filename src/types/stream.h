@@ -87,7 +87,8 @@ struct stream_walk {
 	struct stream_id from, to;
 	bool backward;
 	enum { STREAM_WALK_BEGINS, STREAM_WALK_NODES, STREAM_WALK_BODY, STREAM_WALK_ENDS } state;
-	struct sett_iterator *iterator; /* over nodes */
+	struct stream_id node;          /* where it may begin; zeros: to be searched for */
+	struct sett_iterator *iterator; /* over nodes; NULL, too, in a node that was found without it */
 	struct stream_id base;          /* of the present run */
 	struct bytes run;
 	size_t offset;   /* of the next entry */
@@ -96,6 +97,11 @@ struct stream_walk {
 };
 void stream_walk(struct stream *, struct stream_id from, struct stream_id to, bool backward,
 		 struct stream_walk *ret);
+/* The entry before the first one of the walk, which goes forward, was found in this node (stream_walk_node). A hint: zeros, or that
+ * of a node which is gone, only cost a search. */
+void stream_walk_behind(struct stream_walk *, struct stream_id node);
+/* The node in which the present entry is; zeros: in none. */
+struct stream_id stream_walk_node(const struct stream_walk *);
 /* SETT_NOT_FOUND at the end. What it gives is valid until the next call. */
 int stream_walk_next(struct stream_walk *, struct stream_entry *ret);
 void stream_walk_close(struct stream_walk *);

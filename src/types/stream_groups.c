@@ -3,6 +3,12 @@
 
 static const struct stream_id last_possible = {UINT64_MAX, UINT64_MAX};
 
+static bool
+is_zero(struct stream_id id)
+{
+	return id.ms == 0 && id.seq == 0;
+}
+
 /* ---- groups ---- */
 
 int
@@ -10,11 +16,15 @@ stream_group_open(struct stream *s, struct bytes name, struct stream_group *ret)
 {
 	struct group_key k;
 	struct sett_record record;
-	uint64_t v[GROUP_FIELDS];
+	uint64_t v[GROUP_FIELDS_MAX] = {0};
 	if (s->groups == 0 || name.size > STREAM_NAME_MAX)
 		return SETT_NOT_FOUND;
 	group_key_of_group(s, name, &k);
-	int status = group_get_numbers(s, &k, v, GROUP_FIELDS, &record);
+	int status = sett_txn_get(s->elements->txn, bytes_of(k.bytes, k.size), &record);
+	if (status == SETT_OK && group_read_numbers(&record, v, GROUP_FIELDS_MAX) != SETT_OK) {
+		v[14] = v[15] = 0;
+		status = group_read_numbers(&record, v, GROUP_FIELDS);
+	}
 	if (status == SETT_OK)
 		*ret = (struct stream_group){.stream = s,
 					     .name = name,
@@ -28,7 +38,9 @@ stream_group_open(struct stream *s, struct bytes name, struct stream_group *ret)
 					     .oldest = v[9],
 					     .high = {v[10], v[11]},
 					     .removed = v[12],
-					     .owners = v[13] != 0};
+					     .owners = v[13] != 0,
+					     .node = {v[14], v[15]},
+					     .node_last = {v[1], v[2]}};
 	return status;
 }
 
@@ -92,12 +104,15 @@ stream_group_save(struct stream_group *g)
 		wrote = true;
 	}
 	if (g->changed && status == SETT_OK) {
-		const uint64_t numbers[GROUP_FIELDS] = {
-			g->number,  g->last.ms,       g->last.seq, g->read,    g->consumers,
-			g->pending, g->next_consumer, g->low.ms,   g->low.seq, g->oldest,
-			g->high.ms, g->high.seq,      g->removed,  g->owners};
+		struct stream_id node = stream_group_node(g);
+		const uint64_t numbers[GROUP_FIELDS_MAX] = {
+			g->number,        g->last.ms, g->last.seq, g->read,   g->consumers, g->pending,
+			g->next_consumer, g->low.ms,  g->low.seq,  g->oldest, g->high.ms,   g->high.seq,
+			g->removed,       g->owners,  node.ms,     node.seq};
 		group_key_of_group(g->stream, g->name, &k);
-		status = group_put_numbers(g->stream, &k, numbers, GROUP_FIELDS, (struct bytes){0});
+		status =
+			group_put_numbers(g->stream, &k, numbers,
+					  is_zero(node) ? GROUP_FIELDS : GROUP_FIELDS_MAX, (struct bytes){0});
 		g->changed = false;
 	}
 	/* The root is written else, which says the same. */
@@ -224,12 +239,6 @@ stream_consumer_names(struct stream_group *g, struct bytes **ret, size_t *ret_co
 
 /* ---- how much was read ---- */
 
-static bool
-is_zero(struct stream_id id)
-{
-	return id.ms == 0 && id.seq == 0;
-}
-
 /* Whether an entry that comes after the first one, and not before `from`, may have been deleted. */
 static bool
 has_gaps_from(const struct stream *s, struct stream_id from)
@@ -265,6 +274,20 @@ stream_group_read(struct stream_group *g, struct stream_id id)
 		g->read = stream_entries_up_to(g->stream, id, &count) ? count + 1 : 0;
 	g->last = id;
 	g->changed = true;
+}
+
+void
+stream_group_note_node(struct stream_group *g, struct stream_id node)
+{
+	g->changed |= stream_id_compare(g->node, node) != 0;
+	g->node = node;
+	g->node_last = g->last;
+}
+
+struct stream_id
+stream_group_node(const struct stream_group *g)
+{
+	return stream_id_compare(g->node_last, g->last) == 0 ? g->node : (struct stream_id){0};
 }
 
 bool

@@ -2,7 +2,7 @@
  * whatever the group has.
  *
  *     group      prefix 01 name                              head: number last read consumers pending next-consumer low oldest
- *                                                           high removed owners
+ *                                                           high removed owners node
  *     consumer   prefix 02 group:u64be name                  head: number seen pending
  *     pending    prefix 03 group:u64be id                    head: delivered count      body: the consumer's name
  *     its owner  prefix 04 group:u64be consumer:u64be id     empty; of groups with owners
@@ -20,6 +20,8 @@
  *     removed    pending entries, since low and high were found
  *     owners     whether there are such entries: from STREAM_OWNERS_FROM pending ones on until none is pending. Before, those
  *                of one consumer are found by looking at all
+ *     node       key of the node in which the entry `last` was found, two varints; absent where that is not known. A reader goes on
+ *                there without a search. It may be gone, and be changed, like any node
  *     seen       when the consumer last did something; delivered: when the entry last was; ms since 1970
  *     count      of deliveries
  *     id         ms:u64be seq:u64be
@@ -52,6 +54,8 @@ struct stream_group {
 	struct stream_id high;
 	uint64_t removed;
 	bool owners;
+	struct stream_id node,
+		node_last; /* zeros: not known; that of `last` only as long as `last` is `node_last` */
 	bool changed;
 	struct stream_consumer *used;
 };
@@ -118,6 +122,10 @@ int stream_groups_size(struct stream *, uint64_t *ret);
 bool stream_entries_up_to(const struct stream *, struct stream_id, uint64_t *ret);
 /* The group is given the entry: its last id and the number of entries read follow. */
 void stream_group_read(struct stream_group *, struct stream_id);
+/* The entry that it was given last was found in this node; zeros: in none. */
+void stream_group_note_node(struct stream_group *, struct stream_id node);
+/* That node, to begin a walk behind that entry; zeros: not known. */
+struct stream_id stream_group_node(const struct stream_group *);
 /* How many entries the group has not read; false: not known. */
 bool stream_group_lag(const struct stream_group *, int64_t *ret);
 

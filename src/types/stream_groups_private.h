@@ -11,8 +11,8 @@ enum {
 	KIND_OWNED = 4,
 	KIND_AGE = 5,
 	GROUP_KEY_MAX = ELEMENT_PREFIX_SIZE + 1 + 8 + 8 + 16 + STREAM_NAME_MAX,
-	GROUP_FIELDS = 14,
-	GROUP_FIELDS_MAX = GROUP_FIELDS,
+	GROUP_FIELDS = 14, /* without the node */
+	GROUP_FIELDS_MAX = GROUP_FIELDS + 2,
 };
 
 struct group_key {

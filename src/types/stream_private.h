@@ -36,6 +36,11 @@ void stream_node_key(const struct stream *, struct stream_id base, uint8_t ret[S
 int stream_open_nodes(struct stream *, struct sett_iterator **ret);
 /* Moves to the last node whose key is not above `id`: if an entry with this id is in a node, it is there. */
 int stream_seek_node(struct stream *, struct sett_iterator *, struct stream_id);
+/* Moves to the first node whose key is not below `base`. A search in the other direction would meet all the nodes that
+ * were trimmed. */
+int stream_seek_node_from(struct stream *, struct sett_iterator *, struct stream_id base);
+/* That under this key. SETT_NOT_FOUND. */
+int stream_get_node(struct stream *, struct stream_id base, struct stream_node *ret);
 /* That at which the iterator is. */
 int stream_read_node(struct sett_iterator *, struct stream_node *ret);
 /* `over`: the record that it takes the place of, or NULL. */

@@ -12,16 +12,6 @@ first_of_run(struct stream *s, struct bytes run, struct stream_id base, size_t o
 	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
 }
 
-/* Moves to the first node whose key is not below `base`. A search in the other direction would meet all the nodes that
- * were trimmed. */
-static int
-seek_node_from(struct stream *s, struct sett_iterator *iterator, struct stream_id base)
-{
-	uint8_t key[STREAM_NODE_KEY_SIZE];
-	stream_node_key(s, base, key);
-	return sett_iterator_seek(iterator, bytes_of(key, sizeof(key)));
-}
-
 /* Sets `first` when all runs up to that with this base are gone. */
 static int
 find_first_after(struct stream *s, struct stream_id base)
@@ -40,7 +30,7 @@ find_first_after(struct stream *s, struct stream_id base)
 	int status = stream_open_nodes(s, &iterator);
 	if (status != SETT_OK)
 		return status;
-	status = seek_node_from(s, iterator, base);
+	status = stream_seek_node_from(s, iterator, base);
 	if (status == SETT_OK)
 		status = stream_read_node(iterator, &node);
 	if (status == SETT_OK)
@@ -197,7 +187,7 @@ drop_nodes(struct stream *s, uint64_t *count)
 		if (status == SETT_OK && *count > 0) {
 			if (s->nodes == 0)
 				break;
-			status = seek_node_from(s, iterator, node.base);
+			status = stream_seek_node_from(s, iterator, node.base);
 		}
 	}
 	sett_iterator_close(iterator);

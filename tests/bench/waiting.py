@@ -171,6 +171,32 @@ def wait_gone(server):
 	time.sleep(0.1)
 
 
+def read_group(times):
+	"""Entries of five fields, delivered to a group and acknowledged one by one."""
+	texts = [w for i in range(5) for w in (f"field{i}", "v" * 16)]
+
+	def run(server):
+		client = server.connect()
+		ask(client, b":0\r\n", "DEL", "stream")
+		for i in range(1, times + 1):
+			client.sendall(request("XADD", "stream", f"{i}-1", *texts))
+			take(client, len(b"$%d\r\n%d-1\r\n" % (len(str(i)) + 2, i)))
+		ask(client, b"+OK\r\n", "XGROUP", "CREATE", "stream", "group", "0")
+		read, entry = request("XREADGROUP", "GROUP", "group", "consumer", "COUNT", 1, "STREAMS", "stream", ">"), request(*texts)
+		before = server.cpu()
+		for i in range(1, times + 1):
+			delivered = b"*1\r\n*2\r\n$6\r\nstream\r\n*1\r\n*2\r\n$%d\r\n%d-1\r\n" % (len(str(i)) + 2, i) + entry
+			client.sendall(read)
+			if take(client, len(delivered)) != delivered:
+				raise SystemExit("bench: another entry was delivered")
+			ask(client, b":1\r\n", "XACK", "stream", "group", f"{i}-1")
+		spent = server.cpu() - before
+		ask(client, b":1\r\n", "DEL", "stream")
+		client.close()
+		return spent / times * 1e6
+	return run
+
+
 ROWS = {
 	"publish-1": (1, publish(1, 1, 4000), 1.0),
 	"publish-100": (1, publish(100, 1, 400), 1.0),
@@ -182,6 +208,7 @@ ROWS = {
 	"hand-over-500": (1, hand_over(500, 4000), 1.0),
 	"hand-over-1-two-reactors": (2, hand_over(1, 4000), 1.0),
 	"hand-over-500-two-reactors": (2, hand_over(500, 4000), 1.0),
+	"read-group-1": (1, read_group(4000), 1.0),
 }
 
 

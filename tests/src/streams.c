@@ -19,6 +19,7 @@ struct model {
 	struct fixture *f;
 	struct random random;
 	struct stream_id last;
+	struct stream_id read; /* by the group */
 	size_t count;
 	struct model_entry entries[MODEL_MOST];
 };
@@ -151,6 +152,15 @@ append_entry(struct buffer *b, const struct model_entry *e)
 }
 
 static void
+expect_reply(struct model *m, const struct buffer *expected)
+{
+	cr_assert(m->f->reply.size == expected->size &&
+			  memcmp(m->f->reply.data, expected->data, expected->size) == 0,
+		  "%.*s\n%.*s", (int)m->f->reply.size, (const char *)m->f->reply.data, (int)expected->size,
+		  (const char *)expected->data);
+}
+
+static void
 check_range(struct model *m, struct stream_id from, struct stream_id to, bool backward, size_t most)
 {
 	char texts[3][64];
@@ -172,10 +182,42 @@ check_range(struct model *m, struct stream_id from, struct stream_id to, bool ba
 	append(&expected, '*', count);
 	buffer_append(&expected, entries.data, entries.size);
 	fixture_run(m->f, 0, 6, argv);
-	cr_assert(m->f->reply.size == expected.size &&
-			  memcmp(m->f->reply.data, expected.data, expected.size) == 0,
-		  "%.*s\n%.*s", (int)m->f->reply.size, (const char *)m->f->reply.data, (int)expected.size,
-		  (const char *)expected.data);
+	expect_reply(m, &expected);
+	buffer_free(&expected);
+	buffer_free(&entries);
+}
+
+/* The group reads on from where it is, which is set anew now and then. */
+static void
+step_read(struct model *m)
+{
+	char text[64], line[100];
+	struct buffer expected = {0}, entries = {0};
+	size_t count = 0, most = 1 + random_below(&m->random, 4);
+	if (random_below(&m->random, 100) == 0) {
+		m->read = any_id(m);
+		snprintf(line, sizeof(line), "XGROUP SETID s g %.*s", (int)id_text(m->read, text).size, text);
+		fixture_run_line(m->f, 0, line);
+	}
+	for (size_t i = 0; i < m->count && count < most; i++) {
+		if (stream_id_compare(m->entries[i].id, m->read) <= 0)
+			continue;
+		append_entry(&entries, &m->entries[i]);
+		m->read = m->entries[i].id;
+		count++;
+	}
+	if (count > 0) {
+		append(&expected, '*', 1);
+		append(&expected, '*', 2);
+		append_bulk(&expected, BYTES_LITERAL("s"));
+		append(&expected, '*', count);
+		buffer_append(&expected, entries.data, entries.size);
+	} else {
+		buffer_append(&expected, "*-1\r\n", 5);
+	}
+	snprintf(line, sizeof(line), "XREADGROUP GROUP g c COUNT %zu NOACK STREAMS s >", most);
+	fixture_run_line(m->f, 0, line);
+	expect_reply(m, &expected);
 	buffer_free(&expected);
 	buffer_free(&entries);
 }
@@ -201,6 +243,8 @@ model_step(struct model *m, bool grows)
 		step_trim(m, kind % 2 == 0);
 	else
 		check_range(m, any_id(m), any_id(m), kind % 2 == 0, count);
+	if (random_below(&m->random, 4) > 0)
+		step_read(m);
 }
 
 static void
@@ -210,6 +254,7 @@ run_model(uint64_t seed, int64_t packed_size)
 	m->f = fixture_open();
 	set_packed_size(m->f, packed_size);
 	random_seed(&m->random, seed);
+	EXPECT(m->f, 0, "XGROUP CREATE s g 0 MKSTREAM", "+OK");
 	for (size_t i = 0; i < 6000; i++) {
 		model_step(m, i / 1500 % 2 == 0);
 		if (i % 500 == 0)
