@@ -29,6 +29,7 @@
 #include "keyspace/keyspace.h"
 #include "memory_keeper.h"
 #include "metrics.h"
+#include "moving/backup.h"
 #include "moving/follower.h"
 #include "moving/importer.h"
 #include "moving/saver.h"
@@ -394,6 +395,8 @@ create_rooms(struct program *p, struct sett_error *error)
 	if (saver_create(s, &s->saver) != SETT_OK || saver_follow_config(s->saver) != SETT_OK)
 		return out_of_memory(error);
 	saver_remove_leftovers(s->saver);
+	if (backup_create(s, &s->backup, error) != SETT_OK)
+		return error->status;
 	recorder_listen(s);
 	if (memory_keeper_start(s, &p->memory_keeper) != SETT_OK)
 		return out_of_memory(error);
@@ -592,6 +595,7 @@ stop(struct program *p)
 	signal_watch_stop(&p->signals);
 	replication_stop(s->replication);
 	saver_destroy(s->saver);
+	backup_destroy(s->backup);
 	figure_history_stop(s->history);
 	evictor_destroy(s->evictor);
 	expirer_destroy(s->expirer);

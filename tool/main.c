@@ -6,15 +6,16 @@
 
 #include "tool.h"
 
-static const struct command *const commands[] = {&tool_info,   &tool_check, &tool_dump, &tool_import,
-						 &tool_export, &tool_bench, &tool_top,  &tool_plot};
+static const struct command *const commands[] = {&tool_info,   &tool_check,  &tool_dump,    &tool_import,
+						 &tool_export, &tool_backup, &tool_restore, &tool_bench,
+						 &tool_top,    &tool_plot};
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 
 static void
 print_help(FILE *out)
 {
 	fputs("sett-tool looks at a database directory of Sett, makes one, or saves one, while no server has "
-	      "it open; top and plot look at a running server.\n"
+	      "it open; top, plot and backup ask a running server.\n"
 	      "\n"
 	      "usage: sett-tool COMMAND [options] ...\n"
 	      "\n",

@@ -13,10 +13,9 @@
 #include "tool.h"
 
 enum {
-	TIMEOUT_S = 10,
 	REPLY_MAX = 64 << 20,
-	LINE_LEAST = 3,
-	LINE_MAX_SIZE = 64 << 10, /* of a reply's first line */
+	LINE_MAX_SIZE = 64 << 10,
+	DEPTH_MAX = 8, /* of arrays */
 };
 
 volatile sig_atomic_t server_link_is_ended;
@@ -97,22 +96,28 @@ send_words(int fd, const char *const *words, size_t count)
 	return status == SETT_OK;
 }
 
-/* Receives more. False with errno: 0 if the server closed the connection. */
+/* Nothing more comes. */
 static bool
-receive(int fd, struct buffer *reply)
+complain(struct server_link *l, const char *what, const char *why)
+{
+	return server_link_complain(l, what, why) == EXIT_WELL;
+}
+
+/* Receives more. */
+static bool
+receive(struct server_link *l, struct buffer *reply)
 {
 	char piece[16384];
 	ssize_t got;
 	do
-		got = recv(fd, piece, sizeof(piece), 0);
+		got = recv(l->fd, piece, sizeof(piece), 0);
 	while (got < 0 && errno == EINTR && !server_link_is_ended);
-	if (got == 0)
-		errno = 0;
-	if (got > 0 && buffer_append(reply, piece, (size_t)got) != SETT_OK) {
-		errno = ENOMEM;
-		return false;
-	}
-	return got > 0;
+	if (got <= 0)
+		return complain(l, "reading from the server",
+				got == 0 ? "it closed the connection" : strerror(errno));
+	if (buffer_append(reply, piece, (size_t)got) != SETT_OK)
+		return complain(l, "reading from the server", strerror(ENOMEM));
+	return true;
 }
 
 /* What a server says must not command the terminal. */
@@ -124,50 +129,129 @@ disarm(uint8_t *data, size_t size, bool has_lines)
 			data[i] = '?';
 }
 
+/* A reply that comes in, and where in it the next part begins. */
+struct reading {
+	struct server_link *link;
+	struct buffer raw;
+	size_t at;
+	struct buffer *parts;
+	size_t count;
+};
+
+static bool
+strange(struct server_link *l)
+{
+	return complain(l, "reading from the server", "what answers there does not speak Redis' protocol");
+}
+
+static bool
+await(struct reading *r, size_t size)
+{
+	while (r->raw.size - r->at < size) {
+		if (!receive(r->link, &r->raw))
+			return false;
+	}
+	return true;
+}
+
+static bool
+add_part(struct reading *r, size_t from, size_t size)
+{
+	r->count++;
+	if (buffer_append(r->parts, r->raw.data + from, size) != SETT_OK ||
+	    buffer_append(r->parts, "", 1) != SETT_OK)
+		return complain(r->link, "reading from the server", strerror(ENOMEM));
+	return true;
+}
+
+/* Bytes of the line at `at`, without its end. */
+static bool
+read_line(struct reading *r, size_t *ret)
+{
+	for (size_t looked = 0;;) {
+		if (!await(r, looked + 1))
+			return false;
+		const uint8_t *from = r->raw.data + r->at;
+		size_t size = r->raw.size - r->at;
+		const uint8_t *end = memchr(from + looked, '\n', size - looked);
+		if (end != NULL) {
+			*ret = (size_t)(end - from) - 1;
+			return (end - from >= 2 && end[-1] == '\r') || strange(r->link);
+		}
+		looked = size;
+		if (size > LINE_MAX_SIZE)
+			return strange(r->link);
+	}
+}
+
+static bool
+read_reply(struct reading *r, unsigned depth)
+{
+	size_t line, from = r->at;
+	if (depth > DEPTH_MAX || !read_line(r, &line))
+		return depth > DEPTH_MAX ? strange(r->link) : false;
+	r->raw.data[from + line] = '\0';
+	char kind = (char)r->raw.data[from];
+	const char *text = (const char *)r->raw.data + from + 1;
+	long long number = strtoll(text, NULL, 10);
+	r->at += line + 2;
+	switch (kind) {
+	case '-':
+		disarm(r->raw.data + from + 1, line - 1, false);
+		return complain(r->link, "the server", text);
+	case '+':
+	case ':':
+		return add_part(r, from + 1, line - 1);
+	case '$':
+		if (number < 0)
+			return add_part(r, from, 0);
+		if (number > REPLY_MAX)
+			return complain(r->link, "reading from the server", "no answer is that long");
+		if (!await(r, (size_t)number + 2) || !add_part(r, r->at, (size_t)number))
+			return false;
+		r->at += (size_t)number + 2;
+		return true;
+	case '*':
+		for (long long i = 0; i < number; i++) {
+			if (!read_reply(r, depth + 1))
+				return false;
+		}
+		return true;
+	default:
+		return strange(r->link);
+	}
+}
+
+int
+server_link_ask_parts(struct server_link *l, const char *const *words, size_t count, struct buffer *ret,
+		      size_t *ret_count)
+{
+	struct reading r = {.link = l, .parts = ret};
+	buffer_clear(ret);
+	if (!send_words(l->fd, words, count))
+		return server_link_complain(l, "asking the server", strerror(errno));
+	bool ok = read_reply(&r, 0);
+	buffer_free(&r.raw);
+	*ret_count = r.count;
+	return ok ? EXIT_WELL : EXIT_FAILED;
+}
+
 int
 server_link_ask(struct server_link *l, const char *const *words, size_t count, struct buffer *ret)
 {
-	buffer_clear(ret);
-	size_t line = 0, need = 0;
-	if (!send_words(l->fd, words, count))
-		return server_link_complain(l, "asking the server", strerror(errno));
-	while (need == 0 || ret->size < need) {
-		if (!receive(l->fd, ret))
-			return server_link_complain(l, "reading from the server",
-						    errno == 0 ? "it closed the connection"
-							       : strerror(errno));
-		const char *end_of_line = memchr(ret->data, '\n', ret->size);
-		if (need == 0 && end_of_line == NULL && ret->size > LINE_MAX_SIZE)
-			return server_link_complain(l, "reading from the server",
-						    "what answers there does not speak Redis' protocol");
-		if (need > 0 || end_of_line == NULL)
-			continue;
-		line = (size_t)(end_of_line - (const char *)ret->data) + 1;
-		if (line < LINE_LEAST)
-			return server_link_complain(l, "reading from the server",
-						    "what answers there does not speak Redis' protocol");
-		unsigned long long size =
-			ret->data[0] == '$' ? strtoull((const char *)ret->data + 1, NULL, 10) : 0;
-		if (size > REPLY_MAX)
-			return server_link_complain(l, "reading from the server", "no answer is that long");
-		need = ret->data[0] == '$' ? line + (size_t)size + 2 : line;
-	}
-	disarm(ret->data + (ret->data[0] == '$' ? line : 1), need - 2 - (ret->data[0] == '$' ? line : 1),
-	       ret->data[0] == '$');
-	if (ret->data[0] == '-') {
-		ret->data[line - 2] = '\0';
-		return server_link_complain(l, "the server", (const char *)ret->data + 1);
-	}
-	ret->data[need - 2] = '\0';
-	memmove(ret->data, ret->data + (ret->data[0] == '$' ? line : 1),
-		need - (ret->data[0] == '$' ? line : 1));
-	return EXIT_WELL;
+	size_t parts;
+	int code = server_link_ask_parts(l, words, count, ret, &parts);
+	if (code == EXIT_WELL && parts != 1)
+		return server_link_complain(l, "reading from the server", "it has answered something else");
+	if (code == EXIT_WELL)
+		disarm(ret->data, ret->size - 1, true);
+	return code;
 }
 
 int
 server_link_open(struct server_link *l)
 {
-	struct timeval limit = {.tv_sec = TIMEOUT_S};
+	struct timeval limit = {.tv_sec = (time_t)l->timeout_seconds};
 	struct buffer reply = {0};
 	l->fd = l->socket != NULL ? connect_unix(l->socket) : connect_tcp(l);
 	if (l->fd < 0)

@@ -13,15 +13,16 @@ enum { SERVER_LINK_COMPLAINT_SIZE = 512 };
 struct server_link {
 	const char *host, *port, *socket;           /* borrowed; `socket` NULL: host and port count */
 	const char *user, *password;                /* NULL: it does not log in */
+	unsigned timeout_seconds;                   /* of what does not come */
 	int fd;                                     /* -1: it is not open */
 	char complaint[SERVER_LINK_COMPLAINT_SIZE]; /* what went wrong first, a line */
 };
 
 /* As redis-cli: what could be seen by others on the command line is taken from the environment. */
-#define SERVER_LINK_DEFAULTS                                                      \
-	{                                                                         \
-		.host = "127.0.0.1", .port = "6379", .user = "default", .fd = -1, \
-		.password = getenv("REDISCLI_AUTH"),                              \
+#define SERVER_LINK_DEFAULTS                                                                             \
+	{                                                                                                \
+		.host = "127.0.0.1", .port = "6379", .user = "default", .fd = -1, .timeout_seconds = 10, \
+		.password = getenv("REDISCLI_AUTH"),                                                     \
 	}
 /* Of the command line, for getopt_long. */
 #define SERVER_LINK_OPTIONS                                                             \
@@ -47,6 +48,10 @@ int server_link_open(struct server_link *);
 /* One reply, a line or a bulk string, without its frame and with a NUL behind; nothing in it commands a terminal. An exit code; an error
  * of the server's is a failure. */
 int server_link_ask(struct server_link *, const char *const *words, size_t count, struct buffer *ret);
+/* Any reply: its lines and strings, one behind another, each with a NUL behind, as they came; numbers as they stand, null as an empty
+ * string. An exit code, as above. */
+int server_link_ask_parts(struct server_link *, const char *const *words, size_t count, struct buffer *ret,
+			  size_t *ret_count);
 /* Keeps the first complaint. EXIT_FAILED. */
 int server_link_complain(struct server_link *, const char *what, const char *why);
 /* Prints the complaint if `code`, which it returns, says that something went wrong: after all that is drawn, as a terminal forgets what

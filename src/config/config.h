@@ -147,7 +147,9 @@ struct config {
 	/* names in `dir` of what redis-server would load (redis_files.h) */
 	char *dump_file; /* (runtime, under lock) */
 	char *append_file, *append_directory;
-	bool append_only; /* which of them, where there are both kinds */
+	char *backup_directory;    /* name in `dir` */
+	int64_t backup_sealed_ttl; /* seconds; 0: for good (runtime) */
+	bool append_only;          /* which of them, where there are both kinds */
 	bool ignore_redis_files, import_redis_files;
 	bool check_at_start, aof_load_truncated;
 	/* replication */

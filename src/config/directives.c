@@ -155,6 +155,15 @@ check_append_file(struct directive_value *value, char *ret_reason)
 }
 
 static bool
+check_backup_directory(struct directive_value *value, char *ret_reason)
+{
+	if (value->text[0] == '\0' || strcmp(value->text, ".") == 0 || strcmp(value->text, "..") == 0)
+		return refuse(ret_reason, "backupdirname must be the name of a directory");
+	return strchr(value->text, '/') == NULL ||
+		refuse(ret_reason, "backupdirname can't be a path, just a dirname");
+}
+
+static bool
 check_append_directory(struct directive_value *value, char *ret_reason)
 {
 	if (value->text[0] == '\0')
@@ -390,6 +399,9 @@ const struct directive directive_table[] = {
 	 .check = check_append_file},
 	{STRING("appenddirname", "appendonlydir", IMMUTABLE), FIELD(append_directory),
 	 .check = check_append_directory},
+	{STRING("backupdirname", "backupdir", IMMUTABLE), FIELD(backup_directory),
+	 .check = check_backup_directory},
+	{INTEGER("backup-sealed-ttl", 0, INT_MAX, "0", 0), FIELD(backup_sealed_ttl)},
 	{BOOLEAN("no-appendfsync-on-rewrite", "no", 0), NO_EFFECT(ALL_LOGGED)},
 	{INTEGER("auto-aof-rewrite-percentage", 0, INT_MAX, "100", 0), NO_EFFECT(ALL_LOGGED)},
 	{INTEGER("auto-aof-rewrite-min-size", 0, LLONG_MAX, "64mb", MEMORY), NO_EFFECT(ALL_LOGGED)},

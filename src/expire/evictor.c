@@ -356,7 +356,7 @@ measure(const struct evictor *e, struct disk_room *ret)
 		return;
 	sett_engine_stats(engine, &stats);
 	ret->live_limit = sett_engine_live_limit(engine, ret->limit);
-	ret->files = stats.disk_bytes;
+	ret->files = stats.disk_bytes + __atomic_load_n(&e->server->backup_held_bytes, __ATOMIC_RELAXED);
 	ret->live = stats.live_bytes;
 }
 

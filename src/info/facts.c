@@ -360,6 +360,9 @@ info_gather(struct server *server, struct info_facts *ret)
 		follower_facts(server->follower, &ret->follower);
 	if (server->saver != NULL)
 		saver_facts(server->saver, &ret->save);
+	if (server->backup != NULL)
+		backup_facts(server->backup, &ret->backup);
+	ret->backup_is_in_progress = ret->backup.state == BACKUP_INCREMENTING;
 	ret->last_save_seconds = ret->save.last_save_ms / 1000;
 	uint64_t changes = __atomic_load_n(&server->changes, __ATOMIC_RELAXED);
 	assert(changes >= ret->save.last_changes);

@@ -8,6 +8,7 @@
 #include "expire/evictor.h"
 #include "info/command_stats.h"
 #include "keyspace/libraries.h"
+#include "moving/backup.h"
 #include "moving/follower.h"
 #include "moving/saver.h"
 #include "net/net.h"
@@ -36,6 +37,8 @@ struct info_facts {
 	uint64_t io_threads_active, threaded_reads, threaded_writes;
 	uint64_t startup_log_bytes, pending_syncs, expire_cpu_ms;
 	struct saver_facts save;
+	struct backup_facts backup;
+	uint64_t backup_is_in_progress;
 	struct follower_facts follower;
 	struct replication_state replication;
 	struct {

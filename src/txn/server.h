@@ -25,6 +25,7 @@ struct interest_table;
 struct waiting_table;
 struct expirer;
 struct evictor;
+struct backup;
 struct saver;
 struct shutdown;
 struct cluster_node;
@@ -105,6 +106,7 @@ struct server {
 	struct evictor *evictor;              /* expire/evictor.h */
 	struct runner *runner;                /* txn/runner.h */
 	struct saver *saver;                  /* moving/saver.h */
+	struct backup *backup;                /* moving/backup.h */
 	struct cluster_node *cluster;         /* cluster/node.h; NULL: it is none (cluster-enabled) */
 	struct shutdown *shutdown;            /* moving/shutdown.h */
 	struct follower *follower;            /* moving/follower.h; NULL: it can't follow a master */
@@ -141,6 +143,8 @@ struct server {
 	struct interactive_counts {
 		uint64_t open, committed, conflicts, limited;
 	} interactive;
+	/* Of files that a sealed backup alone keeps. Atomic (relaxed: it stands for itself) */
+	uint64_t backup_held_bytes;
 	uint64_t room_until_ns; /* atomic (relaxed: it stands for itself), monotonic: see HOLD_LATE_LOOK */
 	unsigned refusals;      /* atomic (relaxed: it stands for itself): enum refusal, or-ed */
 };

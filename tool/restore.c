@@ -1,0 +1,274 @@
+/* sett-tool restore: makes a database directory of a backup, once every file of it was read and is right. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "backup_manifest.h"
+#include "pour.h"
+#include "storage/vfs.h"
+#include "text.h"
+#include "tool.h"
+
+enum { PLACES_MAX = 1000 };
+
+struct restore {
+	const char *backup, *target;
+	bool only_checks;
+	struct pour pour;
+	struct backup_manifest manifest;
+	char *places[PLACES_MAX]; /* directories in which files are looked for, the backup first; owned */
+	size_t place_count;
+	size_t *found; /* of each file: which place has it whole */
+	uint64_t damages;
+	struct sett_error error;
+};
+
+/* ---- where files are looked for ---- */
+
+static int
+add_place(struct restore *r, const char *directory)
+{
+	for (size_t i = 0; i < r->place_count; i++) {
+		if (strcmp(r->places[i], directory) == 0)
+			return SETT_OK;
+	}
+	if (r->place_count == PLACES_MAX)
+		return sett_error_set(&r->error, SETT_TOO_LARGE, 0,
+				      "more than %d backups stand on each other", PLACES_MAX);
+	r->places[r->place_count] = strdup(directory);
+	if (r->places[r->place_count] == NULL)
+		return sett_error_set(&r->error, SETT_NO_MEMORY, 0, "out of memory");
+	r->place_count++;
+	return SETT_OK;
+}
+
+/* Those that the places name as theirs. One that is gone, or damaged, need not be needed. */
+static int
+add_bases(struct restore *r)
+{
+	int status = SETT_OK;
+	for (size_t i = 0; status == SETT_OK && i < r->place_count; i++) {
+		struct backup_manifest m = {0};
+		struct sett_error ignored = {0};
+		if (backup_manifest_read(r->places[i], &m, &ignored) == SETT_OK && m.base[0] != '\0')
+			status = add_place(r, m.base);
+		backup_manifest_free(&m);
+	}
+	return status;
+}
+
+/* ---- verifying ---- */
+
+/* SETT_OK: the place has the file whole; SETT_NOT_FOUND: not at all; SETT_CORRUPT: another, or damaged, which `what` says. */
+static int
+look(struct restore *r, const struct backup_entry *e, const char *place, char *what, size_t what_size)
+{
+	char path[PATH_MAX];
+	uint64_t size, sum;
+	struct stat st;
+	int status = pour_path(path, sizeof(path), place, e->name, "", &r->error);
+	if (status != SETT_OK)
+		return status;
+	if (stat(path, &st) != 0 && errno == ENOENT)
+		return SETT_NOT_FOUND;
+	status = pour_file(&r->pour, path, -1, NULL, &size, &sum, &r->error);
+	if (status == SETT_ABORTED || status == SETT_NOT_FOUND)
+		return status;
+	if (status != SETT_OK)
+		snprintf(what, what_size, "%s", r->error.message);
+	else if (size != e->size)
+		snprintf(what, what_size, "%s: %" PRIu64 " bytes, not %" PRIu64, path, size, e->size);
+	else if (sum != e->sum)
+		snprintf(what, what_size, "%s: the checksum is wrong", path);
+	else
+		return SETT_OK;
+	return SETT_CORRUPT;
+}
+
+static int
+verify_file(struct restore *r, size_t index)
+{
+	const struct backup_entry *e = &r->manifest.entries[index];
+	char what[PATH_MAX + 128] = "";
+	for (size_t i = 0; i < r->place_count; i++) {
+		char said[sizeof(what)];
+		int status = look(r, e, r->places[i], said, sizeof(said));
+		if (status == SETT_OK) {
+			r->found[index] = i;
+			return SETT_OK;
+		}
+		if (status == SETT_CORRUPT && what[0] == '\0')
+			memcpy(what, said, sizeof(what));
+		if (status != SETT_CORRUPT && status != SETT_NOT_FOUND)
+			return status;
+	}
+	if (what[0] != '\0')
+		printf("damage: %s\n", what);
+	else
+		printf("damage: %s is missing: it is in none of %zu directories, from %s on\n", e->name,
+		       r->place_count, r->places[0]);
+	r->damages++;
+	return SETT_OK;
+}
+
+static int
+verify(struct restore *r)
+{
+	r->found = calloc(r->manifest.count + 1, sizeof(*r->found));
+	if (r->found == NULL)
+		return sett_error_set(&r->error, SETT_NO_MEMORY, 0, "out of memory");
+	r->pour.total = r->manifest.bytes * (r->only_checks ? 1 : 2);
+	for (size_t i = 0; i < r->manifest.count; i++) {
+		int status = verify_file(r, i);
+		if (status != SETT_OK)
+			return status;
+	}
+	return SETT_OK;
+}
+
+/* ---- writing ---- */
+
+static int
+refuse_name(void *arg, const char *name)
+{
+	struct restore *r = arg;
+	return sett_error_set(&r->error, SETT_INVALID, 0, "%s is not empty: there is %s", r->target, name);
+}
+
+/* SETT_OK: absent or empty. */
+static int
+look_at_target(struct restore *r)
+{
+	int status = vfs_list(vfs_posix(), r->target, refuse_name, r, &r->error);
+	return status == SETT_NOT_FOUND ? SETT_OK : status;
+}
+
+static int
+write_file(struct restore *r, size_t index)
+{
+	const struct backup_entry *e = &r->manifest.entries[index];
+	char from[PATH_MAX];
+	uint64_t size = 0, sum = 0;
+	int status = pour_path(from, sizeof(from), r->places[r->found[index]], e->name, "", &r->error);
+	if (status == SETT_OK)
+		status = pour_copy(&r->pour, from, r->target, e->name, 0, &size, &sum, &r->error);
+	if (status == SETT_OK && (size != e->size || sum != e->sum))
+		status = sett_error_set(&r->error, SETT_CORRUPT, 0, "%s has changed meanwhile", from);
+	return status;
+}
+
+/* The database's manifest last: without it no server takes for a database what an end in the middle has left. */
+static int
+write_all(struct restore *r)
+{
+	size_t manifest = r->manifest.count;
+	int status = pour_make_directory(r->target, &r->error);
+	for (size_t i = 0; status == SETT_OK && i < r->manifest.count; i++) {
+		if (strcmp(r->manifest.entries[i].name, "MANIFEST") == 0)
+			manifest = i;
+		else
+			status = write_file(r, i);
+	}
+	if (status == SETT_OK)
+		status = pour_sync_directory(r->target, &r->error);
+	if (status == SETT_OK)
+		status = write_file(r, manifest);
+	return status == SETT_OK ? pour_sync_directory(r->target, &r->error) : status;
+}
+
+static int
+restore(struct restore *r)
+{
+	int status = backup_manifest_read(r->backup, &r->manifest, &r->error);
+	if (status == SETT_OK && backup_manifest_find(&r->manifest, "MANIFEST") == NULL)
+		status = sett_error_set(&r->error, SETT_CORRUPT, 0, "%s: it names no MANIFEST", r->backup);
+	if (status == SETT_OK && !r->only_checks)
+		status = look_at_target(r);
+	if (status == SETT_OK)
+		status = add_bases(r);
+	if (status == SETT_OK)
+		status = verify(r);
+	if (status == SETT_OK && r->damages == 0 && !r->only_checks)
+		status = write_all(r);
+	return status;
+}
+
+static int
+report(struct restore *r, int status)
+{
+	if (status == SETT_CORRUPT) {
+		printf("damage: %s\n", r->error.message);
+		r->damages++;
+	} else if (status != SETT_OK) {
+		return failure(status, &r->error);
+	}
+	if (r->damages > 0) {
+		printf("damaged: damages: %" PRIu64 "; nothing was restored\n", r->damages);
+		return EXIT_DAMAGE;
+	}
+	printf("%s: commits up to %" PRIu64 ", of %s; files %zu (%s)\n",
+	       r->only_checks ? "whole" : "restored", r->manifest.commit, time_text(r->manifest.time_ms).text,
+	       r->manifest.count, size_text(r->manifest.bytes).text);
+	return EXIT_WELL;
+}
+
+static int
+run(const struct command *command, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"help", no_argument, NULL, 'h'},
+		{"check", no_argument, NULL, 'c'},
+		{"quiet", no_argument, NULL, 'q'},
+		{0},
+	};
+	struct restore r = {0};
+	bool is_quiet = false;
+	int code = EXIT_WELL, option;
+	while ((option = next_option(command, argc, argv, options, &code)) != -1) {
+		if (option == '?')
+			return code;
+		is_quiet |= option == 'q';
+		r.only_checks |= option == 'c';
+	}
+	int paths = argc - optind;
+	if (paths < (r.only_checks ? 1 : 2))
+		return usage_error(command,
+				   r.only_checks ? "a backup is needed"
+						 : "a backup and a directory are needed");
+	r.backup = argv[optind];
+	r.target = argv[argc - 1];
+	int status = pour_init(&r.pour, is_quiet, r.only_checks ? "read" : "read and written", NULL);
+	for (int i = optind; status == SETT_OK && i < argc - !r.only_checks; i++)
+		status = add_place(&r, argv[i]);
+	if (status == SETT_OK)
+		status = restore(&r);
+	code = report(&r, status);
+	for (size_t i = 0; i < r.place_count; i++)
+		free(r.places[i]);
+	free(r.found);
+	backup_manifest_free(&r.manifest);
+	pour_free(&r.pour);
+	return code;
+}
+
+const struct command tool_restore = {
+	.name = "restore",
+	.summary = "makes a database directory of a backup",
+	.help = "usage: sett-tool restore [options] BACKUP [MORE ...] DIRECTORY\n"
+		"       sett-tool restore --check BACKUP [MORE ...]\n"
+		"\n"
+		"Reads all of BACKUP, and only if every file of it is there and has its checksum makes a "
+		"database of it in\n"
+		"DIRECTORY, which must be empty or not be there. A file that BACKUP lacks, as an incremental "
+		"one may, is taken\n"
+		"from MORE, or from the backup that it was made from, where that still is.\n"
+		"\n"
+		"  --check           reads, and writes nothing\n"
+		"  --quiet           does not say how far it is\n"
+		"\n"
+		"Exit codes: 0; 1 something is damaged or missing, and is named: nothing was written; 2 it "
+		"could not be done.\n",
+	.run = run,
+};
