@@ -3,6 +3,7 @@
     python3 NAME.py PHASE PORT JOURNAL
 
 The phases are described in ../programs.py. What a server has acknowledged goes into the journal, a line each."""
+import socket
 import sys
 import time
 import traceback
@@ -36,6 +37,13 @@ def until(what, condition, seconds=60):
     while not condition():
         holds(time.monotonic() < end, "never: " + what)
         time.sleep(0.02)
+
+
+def free_port():
+    """For another program that it starts."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
 
 def run(**phases):

@@ -2,6 +2,7 @@
 require "redis"
 
 PHASE, PORT = ARGV
+$stdout.sync = true
 
 def same(actual, wanted, what)
   return if actual == wanted

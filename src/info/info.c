@@ -445,6 +445,7 @@ static const struct field memory_fields[] = {
 	NONE("mem_clients_slaves"),
 	NUMBER("mem_clients_normal", net.client_buffer_bytes),
 	NONE("mem_cluster_links"),
+	NONE("mem_aof_buffer"),
 	TEXT("mem_allocator", allocator),
 	NONE("active_defrag_running"),
 	NONE("lazyfree_pending_objects"),
@@ -488,7 +489,9 @@ static const struct field persistence_fields[] = {
 	NUMBER("aof_current_size", storage.log_bytes),
 	NUMBER("aof_base_size", startup_log_bytes),
 	NONE("aof_pending_rewrite"),
+	NONE("aof_buffer_length"), /* what is logged is written in the tick that logged it */
 	NUMBER("aof_pending_bio_fsync", pending_syncs),
+	NONE("aof_delayed_fsync"), /* a late sync holds replies back, not writes */
 	{0},
 };
 
@@ -577,6 +580,7 @@ static const struct field stats_fields[] = {
 	NUMBER("sync_partial_ok", replication.syncs_partial),
 	NUMBER("sync_partial_err", replication.syncs_refused),
 	NUMBER("expired_keys", expired_keys),
+	CONSTANT("expired_stale_perc", "0.00"), /* keys are deleted when they are due */
 	NONE("expired_time_cap_reached_count"),
 	NUMBER("expire_cycle_cpu_milliseconds", expire_cpu_ms),
 	NUMBER("evicted_keys", eviction.evicted_keys),
