@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""Redis' unit/maxmemory with maxdisk in its place, test by test: the limit is of live bytes on the disk (INFO: live_bytes, maxdisk_live).
+
+    maxdisk_policies.py SERVER
+
+The names are those of the unit's tests. Its keys hold one byte; here they hold some thousand, so that the limit is met in a second.
+"""
+import sys
+
+import redis
+
+from maxdisk import LIMIT, VALUE, check, fill
+from own_server import Server, wait_until
+
+ALL = ('allkeys-random', 'allkeys-lru', 'allkeys-lfu')
+VOLATILE = ('volatile-lru', 'volatile-lfu', 'volatile-random', 'volatile-ttl')
+DEADLINE = 10000
+NEW = 1000000  # from here on: names that the first fill has not
+
+
+class Bound:
+    """A server with no keys, a policy, and its limit of live bytes."""
+
+    def __init__(self, server, policy):
+        self.client = server.connect()
+        self.client.config_set('maxmemory-policy', 'noeviction')
+        self.client.flushall()
+        wait_until('FLUSHALL gives nothing back', lambda: self.live() < VALUE * 10)
+        self.client.config_set('maxmemory-policy', policy)
+        self.evicted_before = self.client.info('stats')['evicted_keys']
+
+    def live(self):
+        return self.client.info('storage')['live_bytes']
+
+    def evicted(self):
+        return self.client.info('stats')['evicted_keys'] - self.evicted_before
+
+    def room(self):
+        """How much more may be alive; the limit moves with what the log and the reserve take."""
+        storage = self.client.info('storage')
+        return storage['maxdisk_live'] - storage['live_bytes']
+
+    def fill_up(self, fill_some):
+        """Until the limit is almost reached. How many keys that took."""
+        count = 0
+        while self.room() > 50 * VALUE:
+            check(fill_some(count) == 0, 'refused below the limit')
+            count += 40
+            check(count * VALUE < LIMIT, 'the limit is never met')
+        return count
+
+    def comes_to_the_limit(self):
+        wait_until('more than the limit is alive', lambda: self.room() >= 0)
+
+
+def is_the_limit_honoured(server, policy):
+    bound = Bound(server, policy)
+    count = bound.fill_up(lambda at: fill(bound.client, at, 40, DEADLINE))
+    check(fill(bound.client, NEW, count, DEADLINE) == 0, 'a cache refuses writes')
+    bound.comes_to_the_limit()
+    check(bound.evicted() > 0 and bound.client.dbsize() > count // 2, '%d evicted, %d left' % (bound.evicted(), bound.client.dbsize()))
+
+
+def only_allkeys_removes_keys_without_deadline(server, policy):
+    bound = Bound(server, policy)
+    count = bound.fill_up(lambda at: fill(bound.client, at, 40))
+    refused = fill(bound.client, NEW, count)
+    if policy in ALL:
+        check(refused == 0, 'a cache refuses writes')
+        bound.comes_to_the_limit()
+        check(bound.evicted() > 0, 'nothing is evicted')
+    else:
+        check(refused > 0, 'nothing is refused')
+        check(bound.evicted() == 0, '%d keys are evicted' % bound.evicted())
+
+
+def only_volatile_keys_are_removed(server, policy):
+    bound = Bound(server, policy)
+    count = bound.fill_up(lambda at: fill(bound.client, at, 20) + fill(bound.client, at + 20, 20, DEADLINE))
+    fill(bound.client, NEW, count // 2, DEADLINE)
+    bound.comes_to_the_limit()
+    check(bound.evicted() > 0, 'nothing is evicted')
+    lasting = ['key:%d' % (at + i) for at in range(0, count, 40) for i in range(20)]
+    check(bound.client.exists(*lasting) == len(lasting), 'keys without a deadline are gone')
+
+
+TESTS = {
+    'maxmemory - is the memory limit honoured? (policy %s)': (is_the_limit_honoured, ALL + VOLATILE),
+    'maxmemory - only allkeys-* should remove non-volatile keys (%s)': (only_allkeys_removes_keys_without_deadline, ALL + VOLATILE),
+    'maxmemory - policy %s should only remove volatile keys.': (only_volatile_keys_are_removed, VOLATILE),
+}
+
+
+def main():
+    server = Server(sys.argv[1], '--maxmemory', '32mb', '--maxdisk', LIMIT * 6 // 10, '--table-compression', 'none', '--bottom-compression', 'none')
+    server.options += ['--logfile', server.directory + '/log']
+    try:
+        server.start()
+        for name, (test, policies) in TESTS.items():
+            for policy in policies:
+                print(name % policy, flush=True)
+                test(server, policy)
+    finally:
+        server.clean_up()
+    print('all as it should be')
+
+
+if __name__ == '__main__':
+    main()
