@@ -55,6 +55,36 @@ def end_writers(server, client):
             fail("nothing is left to be killed")
 
 
+def hold_memory(server, client):
+    """Many that hold memory and don't end: together they take no more than half of maxmemory, and those that get none say so."""
+    holders = 14
+    body = "local t = {} for i = 1, 10000 do t[i] = string.rep('x', 1000) .. i end while true do end"
+    client.config_set("maxmemory", 64 << 20)
+    outcomes = []
+
+    def run():
+        try:
+            server.connect(timeout=120).eval(body, 0)
+        except redis.ResponseError as error:
+            outcomes.append(str(error))
+    threads = [threading.Thread(target=run) for _ in range(holders)]
+    for thread in threads:
+        thread.start()
+    most = 0
+
+    def are_decided():
+        nonlocal most
+        most = max(most, client.info("memory")["used_memory_vm_eval"])
+        return len(outcomes) >= holders - 3
+    wait_until("scripts that hold memory all get it", are_decided, 120)
+    if most > 64 << 20 or any("not enough memory" not in text for text in outcomes):
+        fail("%d MB in interpreters; %s" % (most >> 20, outcomes))
+    while len(outcomes) < holders:
+        kill_one(client)
+    for thread in threads:
+        thread.join(60)
+
+
 def answer(client, *command):
     try:
         reply = client.execute_command(*command)
@@ -88,6 +118,7 @@ def main():
         if not all("Script killed by user" in outcome for outcome in outcomes):
             fail("outcomes: %s" % outcomes)
         end_writers(server, client)
+        hold_memory(server, client)
         server.stop()
         print("%d endless scripts, all killed; others went on" % SCRIPTS)
     finally:

@@ -23,6 +23,7 @@ struct script_library {
 	struct script_vm *vms;
 	struct script_run *runs;
 	uint64_t last_run;
+	uint64_t shared_memory; /* atomic (relaxed): of running scripts */
 };
 
 static const struct {
@@ -164,6 +165,24 @@ forget_oldest(struct script_library *l, uint64_t limit) REQUIRES(l->lock)
 		if (--t->references == 0)
 			free(t);
 	}
+}
+
+bool
+script_library_take_memory(struct script_library *l, size_t size)
+{
+	enum { RUNS = 2 };
+	/* relaxed: a count */
+	uint64_t taken = __atomic_add_fetch(&l->shared_memory, size, __ATOMIC_RELAXED);
+	if (taken <= RUNS * (uint64_t)script_run_memory(l->server))
+		return true;
+	script_library_return_memory(l, size);
+	return false;
+}
+
+void
+script_library_return_memory(struct script_library *l, size_t size)
+{
+	__atomic_sub_fetch(&l->shared_memory, size, __ATOMIC_RELAXED);
 }
 
 /* Bytes of texts that may be kept. */

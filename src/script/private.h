@@ -19,6 +19,10 @@ enum {
 struct script_notes;
 struct function_load;
 
+enum {
+	SCRIPT_MEMORY_PIECE = 1 << 20
+}; /* what a run has from the start, and takes at once of what all share */
+
 /* The present run. On the stack of script_run. */
 struct script_run {
 	struct command_context *context;
@@ -47,6 +51,8 @@ struct script_vm {
 	struct server *server;
 	size_t memory;                   /* atomic (relaxed): taken by the interpreter */
 	size_t memory_limit;             /* 0: none */
+	size_t memory_most;              /* it may be raised to this, while a script runs */
+	size_t memory_shared;            /* of what all scripts share, this much has been taken for that */
 	uint64_t generation;             /* of the library, when the scripts below were compiled */
 	struct compiled_script *scripts; /* by the hash of their names: open addressing */
 	size_t script_count, script_slots;
@@ -95,6 +101,10 @@ void script_library_enter_vm(struct script_library *, struct script_vm *);
 void script_library_leave_vm(struct script_library *, struct script_vm *);
 void script_library_enter_run(struct script_library *, struct script_run *);
 void script_library_leave_run(struct script_library *, struct script_run *);
+/* What all scripts that run at once share: twice what one may take, beside a first piece that each has. False: not so much is
+ * left. Any thread. */
+bool script_library_take_memory(struct script_library *, size_t);
+void script_library_return_memory(struct script_library *, size_t);
 
 /* ---- vm.c ---- */
 /* Frees it: the listener script_thread_ends. */
@@ -141,6 +151,8 @@ int script_random(lua_State *);
 int script_random_seed(lua_State *);
 
 /* ---- run.c ---- */
+/* What one run may take; 0: no limit. */
+size_t script_run_memory(const struct server *);
 /* The limit of the interpreter's memory for one run; 0: none. */
 size_t script_memory_limit(const struct script_vm *);
 /* Gives the run up: it ends, whatever it catches. Does not return. */

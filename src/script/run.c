@@ -17,7 +17,8 @@
 enum {
 	REACTOR_MS = 2,              /* then it is run again on the pool, and others go on */
 	SHORT_LANE_MS = 20,          /* of the pool, where it may have waited for the disk */
-	BIG_HEAP = 16 * 1024 * 1024, /* what a run has left is collected at once */
+	BIG_HEAP = 16 * 1024 * 1024, /* what a run has left is collected at once, where memory is plenty */
+	SHARE_KEPT = 8,              /* of what a run may take */
 	HEAP_MIN = 8 * 1024 * 1024,  /* a script may take so much however small maxmemory is */
 };
 
@@ -198,13 +199,43 @@ check_flags(struct command_context *c, const struct script_call *call)
 }
 
 size_t
-script_memory_limit(const struct script_vm *vm)
+script_run_memory(const struct server *server)
 {
 	/* relaxed: the number stands for itself */
-	size_t limit = (size_t)__atomic_load_n(&vm->server->transaction_memory, __ATOMIC_RELAXED);
-	if (limit == 0)
-		return 0;
-	return vm->memory + (limit > HEAP_MIN ? limit : HEAP_MIN);
+	size_t limit = (size_t)__atomic_load_n(&server->transaction_memory, __ATOMIC_RELAXED);
+	return limit == 0 || limit > HEAP_MIN ? limit : HEAP_MIN;
+}
+
+size_t
+script_memory_limit(const struct script_vm *vm)
+{
+	size_t limit = script_run_memory(vm->server);
+	return limit == 0 ? 0 : vm->memory + limit;
+}
+
+static void
+limit_memory(struct script_vm *vm)
+{
+	assert(vm->memory_shared == 0);
+	vm->memory_most = script_memory_limit(vm);
+	vm->memory_limit = vm->memory_most == 0 ? 0 : vm->memory + SCRIPT_MEMORY_PIECE;
+}
+
+static void
+end_limit(struct script_vm *vm)
+{
+	vm->memory_limit = vm->memory_most = 0;
+	if (vm->memory_shared > 0)
+		script_library_return_memory(vm->server->scripts, vm->memory_shared);
+	vm->memory_shared = 0;
+}
+
+/* From here on what a run has left is collected at once: each thread's interpreter may keep so much. */
+static size_t
+big_heap(const struct server *server)
+{
+	size_t limit = script_run_memory(server) / SHARE_KEPT;
+	return limit != 0 && limit < BIG_HEAP ? limit : BIG_HEAP;
 }
 
 static int
@@ -235,11 +266,11 @@ clean_up(struct script_vm *vm, struct script_run *run)
 	if (__builtin_expect(vm->server->config->lua_enable_deprecated_api, 0))
 		restore_environments(vm, run->call);
 	vm->run = NULL;
-	vm->memory_limit = 0;
+	end_limit(vm);
 	lua_sethook(vm->state, NULL, 0, 0);
 	if (run->id != 0)
 		script_library_leave_run(vm->server->scripts, run);
-	if (vm->memory > BIG_HEAP)
+	if (vm->memory > big_heap(vm->server))
 		script_protect_call(vm, collect, NULL);
 }
 
@@ -300,7 +331,7 @@ script_run(struct command_context *c, struct script_vm *vm, const struct script_
 	assert(vm->run == NULL);
 	propagate_nothing(c); /* the commands that it calls are told of */
 	vm->run = &run;
-	vm->memory_limit = script_memory_limit(vm);
+	limit_memory(vm);
 	srand48_r((long)random_next(&vm->seeds), &vm->random);
 	script_json_reset(vm->state);
 	lua_sethook(vm->state, script_count_hook, LUA_MASKCOUNT, SCRIPT_HOOK_COUNT);

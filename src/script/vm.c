@@ -3,6 +3,22 @@
 
 #include "script/private.h"
 
+/* A run that needs more than it has asks for a piece of what all share. Most need none. */
+static bool
+raise_limit(struct script_vm *vm, size_t more)
+{
+	if (vm->memory > vm->memory_most || more > vm->memory_most - vm->memory)
+		return false;
+	size_t piece = vm->memory + more - vm->memory_limit, left = vm->memory_most - vm->memory_limit;
+	if (piece < SCRIPT_MEMORY_PIECE)
+		piece = left < SCRIPT_MEMORY_PIECE ? left : SCRIPT_MEMORY_PIECE;
+	if (!script_library_take_memory(vm->server->scripts, piece))
+		return false;
+	vm->memory_shared += piece;
+	vm->memory_limit += piece;
+	return true;
+}
+
 /* The interpreter's memory. It is limited only while a script runs: what the room itself needs must be there. */
 static void *
 allocate(void *arg, void *old, size_t old_size, size_t size)
@@ -14,7 +30,8 @@ allocate(void *arg, void *old, size_t old_size, size_t size)
 		return NULL;
 	}
 	if (size > old_size && vm->memory_limit != 0 &&
-	    (vm->memory > vm->memory_limit || size - old_size > vm->memory_limit - vm->memory))
+	    (vm->memory > vm->memory_limit || size - old_size > vm->memory_limit - vm->memory) &&
+	    !raise_limit(vm, size - old_size))
 		return NULL;
 	void *data = realloc(old, size);
 	if (data != NULL)

@@ -230,6 +230,24 @@ Test(full_disk, half_of_the_keys_go_on_a_small_disk)
 	delete_every_second();
 }
 
+/* Others have taken the last byte, and there are files of the usual size: collection has the reserve alone. */
+Test(full_disk, a_share_of_the_keys_goes_on_the_last_byte)
+{
+	static const unsigned shares[] = {3, 4, 10};
+	file_size = USUAL_FILE;
+	for (size_t s = 0; s < sizeof(shares) / sizeof(shares[0]); s++) {
+		restart_with(LARGE_CAPACITY);
+		unsigned count = put_until_full("k", BODY);
+		fill_to_the_last_byte();
+		(void)put_until_full("s", 100);
+		for (unsigned i = 0; i < count; i += shares[s])
+			MUST(delete ("k", i));
+		settle();
+		cr_assert_gt(free_space(), (uint64_t)count / shares[s] * BODY * 3 / 4);
+		check_all_is_well("after deletions");
+	}
+}
+
 /* Of `count` keys every second one below `deleted` is gone. */
 static void
 check_half_is_gone(unsigned count, unsigned deleted)
