@@ -5,6 +5,7 @@
 
 The names are those of the unit's tests. Its keys hold one byte; here they hold some thousand, so that the limit is met in a second.
 """
+import socket
 import sys
 
 import redis
@@ -15,6 +16,7 @@ from own_server import Server, wait_until
 ALL = ('allkeys-random', 'allkeys-lru', 'allkeys-lfu')
 VOLATILE = ('volatile-lru', 'volatile-lfu', 'volatile-random', 'volatile-ttl')
 DEADLINE = 10000
+MAXDISK = LIMIT * 6 // 10
 NEW = 1000000  # from here on: names that the first fill has not
 
 
@@ -24,6 +26,7 @@ class Bound:
     def __init__(self, server, policy):
         self.client = server.connect()
         self.client.config_set('maxmemory-policy', 'noeviction')
+        self.client.config_set('maxdisk', MAXDISK)
         self.client.flushall()
         wait_until('FLUSHALL gives nothing back', lambda: self.live() < VALUE * 10)
         self.client.config_set('maxmemory-policy', policy)
@@ -84,7 +87,57 @@ def only_volatile_keys_are_removed(server, policy):
     check(bound.client.exists(*lasting) == len(lasting), 'keys without a deadline are gone')
 
 
+class Stream:
+    """What a replica is told, after a full sync that it passes over."""
+
+    def __init__(self, server):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(60)
+        self.socket.connect(server.socket)
+        self.file = self.socket.makefile('rb')
+        self.socket.sendall(b'SYNC\r\n')
+        head = b'\n'
+        while head == b'\n':
+            head = self.file.readline()
+        check(head.startswith(b'$'), 'SYNC: %r' % head)
+        self.file.read(int(head[1:]))
+
+    def command(self):
+        line = self.file.readline()
+        check(line.startswith(b'*'), 'the stream: %r' % line)
+        words = []
+        for _ in range(int(line[1:])):
+            size = int(self.file.readline()[1:])
+            words.append(self.file.read(size + 2)[:-2])
+        return words
+
+
+def replicas_are_told(server, policy):
+    """What the stream says is what is there: each evicted key's deletion comes once, behind what set it."""
+    bound = Bound(server, policy)
+    stream = Stream(server)
+    count = bound.fill_up(lambda at: fill(bound.client, at, 40))
+    check(fill(bound.client, NEW, count) == 0, 'a cache refuses writes')
+    bound.comes_to_the_limit()
+    bound.client.config_set('maxdisk', 0)
+    bound.client.set('last', 'x')
+    there, deleted = set(), 0
+    while b'last' not in there:
+        words = stream.command()
+        if words[0].upper() == b'SET':
+            there.add(words[1])
+        elif words[0].upper() in (b'DEL', b'UNLINK'):
+            deleted += len(words) - 1
+            for key in words[1:]:
+                check(key in there, 'deleted twice, or before it was set: %r' % key)
+                there.remove(key)
+    check(there == set(bound.client.scan_iter(count=1000)), 'a replica would have other keys')
+    check(0 < deleted == bound.evicted(), '%d deletions are told of, %d keys evicted' % (deleted, bound.evicted()))
+    stream.socket.close()
+
+
 TESTS = {
+    'propagation with eviction (%s)': (replicas_are_told, ALL),
     'maxmemory - is the memory limit honoured? (policy %s)': (is_the_limit_honoured, ALL + VOLATILE),
     'maxmemory - only allkeys-* should remove non-volatile keys (%s)': (only_allkeys_removes_keys_without_deadline, ALL + VOLATILE),
     'maxmemory - policy %s should only remove volatile keys.': (only_volatile_keys_are_removed, VOLATILE),
@@ -92,7 +145,7 @@ TESTS = {
 
 
 def main():
-    server = Server(sys.argv[1], '--maxmemory', '32mb', '--maxdisk', LIMIT * 6 // 10, '--table-compression', 'none', '--bottom-compression', 'none')
+    server = Server(sys.argv[1], '--maxmemory', '32mb', '--maxdisk', MAXDISK, '--table-compression', 'none', '--bottom-compression', 'none')
     server.options += ['--logfile', server.directory + '/log']
     try:
         server.start()
