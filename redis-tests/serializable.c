@@ -10,7 +10,7 @@
  * once. Two readers look at everything all the time, in MULTI with MGET and HMGET, and with single reads in
  * MULTI: the total is exact, no pair is off, and a clock whose EXEC was acknowledged before the look is not
  * behind. A third of the transfers, and some of the switches, are scripts that declare none of their keys. Others are interactive transactions,
- * with the balances read in hand, some of which are rolled back; readers use BEGIN READ ONLY, too. At the end every account is what the
+ * with the balances read in hand, which delete both and go back to a savepoint first, and some of which are rolled back; readers use BEGIN READ ONLY, too. At the end every account is what the
  * acknowledged transfers make it.
  */
 #include <inttypes.h>
@@ -319,7 +319,7 @@ static long long number_of(const redisReply *reply);
 static bool
 transfer_by_talk(struct teller *teller, redisContext *context)
 {
-	enum { BEGIN, READ_FROM, READ_TO, WRITE_FROM, WRITE_TO, CLOCK, END, STEPS };
+	enum { BEGIN, READ_FROM, READ_TO, MARK, SPOIL, BACK, WRITE_FROM, WRITE_TO, CLOCK, END, STEPS };
 	struct bank *bank = teller->bank;
 	unsigned from = (unsigned)random_below(&teller->random, ACCOUNTS);
 	unsigned to = (from + 1 + (unsigned)random_below(&teller->random, ACCOUNTS - 1)) % ACCOUNTS;
@@ -330,6 +330,9 @@ transfer_by_talk(struct teller *teller, redisContext *context)
 	char clock_name[TEXT], clock_text[TEXT], texts[2][TEXT];
 	struct command steps[STEPS] = {
 		[BEGIN] = {{"BEGIN"}, 1},
+		[MARK] = {{"SAVEPOINT", "mark"}, 2},
+		[SPOIL] = {{"DEL", places[0].key, places[1].key}, 3},
+		[BACK] = {{"ROLLBACK", "TO", "mark"}, 3},
 		[CLOCK] = {{"SET", clock_name, clock_text}, 3},
 		[END] = {{commits ? "COMMIT" : "ROLLBACK"}, 1},
 	};

@@ -2,6 +2,7 @@
  *
  *     BEGIN      a transaction of the engine begins, and its context with it: the snapshot, and `now`
  *     GET, SET   each runs in it, from a savepoint of its own, and is answered at once
+ *     SAVEPOINT  a place to which ROLLBACK TO takes everything back, but what was read
  *     COMMIT     the reads are validated, the writes commit, effects follow: as of EXEC
  *
  * A MULTI block is run again if it loses. Here the client has seen replies, so a conflict ends the transaction, and the
@@ -49,14 +50,22 @@ static const uint64_t NANOSECONDS = 1000000000;
 #define TIMEOUT_TEXT(limit) "TIMEOUT The transaction was rolled back: it has passed " limit
 #define NOT_ALLOWED_TEXT "ERR Command not allowed inside a transaction"
 
+/* In the transaction's arena. */
+struct named_savepoint {
+	struct named_savepoint *older;
+	struct execution_savepoint place;
+	struct bytes name;
+};
+
 struct interactive {
 	struct interactive *next; /* of the spare ones */
 	struct sett_txn *txn;
 	struct arena arena;
-	struct command_context context; /* of all its commands, one after another */
-	struct argument_body *bodies;   /* large values that they have put */
-	const char *lost;               /* it is rolled back, and this is the answer; NULL: it goes on */
-	bool only_reads;                /* READ ONLY */
+	struct command_context context;     /* of all its commands, one after another */
+	struct argument_body *bodies;       /* large values that they have put */
+	struct named_savepoint *savepoints; /* the newest */
+	const char *lost;                   /* it is rolled back, and this is the answer; NULL: it goes on */
+	bool only_reads;                    /* READ ONLY */
 	unsigned commands;
 	uint64_t began_ns, active_ns;
 };
@@ -90,6 +99,7 @@ empty(struct interactive *i)
 	context_close_made(&i->context);
 	argument_bodies_free(i->bodies);
 	i->bodies = NULL;
+	i->savepoints = NULL;
 	arena_reset(&i->arena);
 }
 
@@ -563,16 +573,78 @@ commit(struct runner_thread *t, struct interactive *i, struct command_context *c
 	return REQUEST_DONE;
 }
 
-static enum request_result
-roll_back(struct runner_thread *t, struct command_context *c)
+/* ---- savepoints ---- */
+
+int
+interactive_savepoint(struct command_context *c)
 {
-	if (c->argc > 1) {
-		context_syntax_error(c);
-		return REQUEST_DONE;
-	}
-	finish(t, c->client);
+	return context_error(c, "ERR SAVEPOINT without BEGIN");
+}
+
+int
+interactive_release(struct command_context *c)
+{
+	return context_error(c, "ERR RELEASE without BEGIN");
+}
+
+/* Of those with the same name, the newest. */
+static struct named_savepoint *
+find_savepoint(const struct interactive *i, struct bytes name)
+{
+	struct named_savepoint *s = i->savepoints;
+	while (s != NULL && !bytes_equal(s->name, name))
+		s = s->older;
+	return s;
+}
+
+static int
+add_savepoint(struct interactive *i, struct command_context *c)
+{
+	struct bytes name = c->argv[1];
+	limit_memory(i);
+	struct named_savepoint *s =
+		arena_allocate(&i->arena, sizeof(*s) + name.size, _Alignof(struct named_savepoint));
+	if (s == NULL)
+		return execution_failure(c, SETT_NO_MEMORY);
+	if (name.size > 0)
+		memcpy(s + 1, name.data, name.size);
+	*s = (struct named_savepoint){.older = i->savepoints,
+				      .place = execution_savepoint(&i->context),
+				      .name = bytes_of(s + 1, name.size)};
+	i->savepoints = s;
 	resp_status(c->reply, "OK");
-	return REQUEST_DONE;
+	return SETT_OK;
+}
+
+/* RELEASE forgets the savepoint and those after it, and ROLLBACK TO those after it. */
+static int
+use_savepoint(struct interactive *i, struct command_context *c, struct bytes name, bool goes_back)
+{
+	struct named_savepoint *s = find_savepoint(i, name);
+	if (s == NULL)
+		return context_error(c, "ERR no such savepoint");
+	i->savepoints = goes_back ? s : s->older;
+	if (goes_back) {
+		enter(i, c);
+		execution_take_back(&i->context, &s->place);
+	}
+	resp_status(c->reply, "OK");
+	return SETT_OK;
+}
+
+static void
+roll_back(struct runner_thread *t, struct interactive *i, struct command_context *c, uint64_t *ret_release)
+{
+	if (c->argc == 1) {
+		finish(t, c->client);
+		resp_status(c->reply, "OK");
+	} else if (c->argc != 3 || !argument_is(c->argv[1], "to")) {
+		context_syntax_error(c);
+	} else if (i->lost != NULL) {
+		answer_lost(i, c, ret_release);
+	} else {
+		(void)use_savepoint(i, c, c->argv[2], true);
+	}
 }
 
 /* ---- what the runner calls ---- */
@@ -611,19 +683,21 @@ static enum request_result
 dispatch(struct runner_thread *t, struct interactive *i, struct command_context *c, uint64_t *ret_release)
 {
 	command_function run = c->command->run;
-	if (run == interactive_begin) {
-		(void)begin(t, c);
-		return REQUEST_DONE;
-	}
 	if (run == interactive_commit)
 		return commit(t, i, c, ret_release);
-	if (run == interactive_rollback)
-		return roll_back(t, c);
-	if (i->lost != NULL) {
+	if (run == interactive_begin)
+		(void)begin(t, c);
+	else if (run == interactive_rollback)
+		roll_back(t, i, c, ret_release);
+	else if (i->lost != NULL)
 		answer_lost(i, c, ret_release);
-		return REQUEST_DONE;
-	}
-	return run_command(t, i, c, ret_release);
+	else if (run == interactive_savepoint)
+		(void)add_savepoint(i, c);
+	else if (run == interactive_release)
+		(void)use_savepoint(i, c, c->argv[1], false);
+	else
+		return run_command(t, i, c, ret_release);
+	return REQUEST_DONE;
 }
 
 /* What is refused before it runs, as by admission. False: it is. */

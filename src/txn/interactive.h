@@ -11,6 +11,8 @@
 int interactive_begin(struct command_context *);
 int interactive_commit(struct command_context *);
 int interactive_rollback(struct command_context *);
+int interactive_savepoint(struct command_context *);
+int interactive_release(struct command_context *);
 
 /* Rolls back what the client has begun, if anything, and frees it. On the thread that owns the client. */
 void interactive_free(struct client *);

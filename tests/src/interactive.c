@@ -443,3 +443,154 @@ Test(interactive, large_values_keep_their_place)
 	free(expected);
 	fixture_close(f);
 }
+
+Test(interactive, savepoints)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "SAVEPOINT s", "-ERR SAVEPOINT without BEGIN");
+	EXPECT(f, 0, "RELEASE s", "-ERR RELEASE without BEGIN");
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "SET a 1", "+OK");
+	EXPECT(f, 0, "SAVEPOINT s", "+OK");
+	EXPECT(f, 0, "SET a 2", "+OK");
+	EXPECT(f, 0, "RPUSH l x", ":1");
+	EXPECT(f, 0, "SAVEPOINT t", "+OK");
+	EXPECT(f, 0, "SET a 3", "+OK");
+	EXPECT(f, 0, "ROLLBACK TO t", "+OK");
+	EXPECT(f, 0, "GET a", "$1\r\n2");
+	EXPECT(f, 0, "ROLLBACK TO s", "+OK");
+	EXPECT(f, 0, "MGET a l", "*2\r\n$1\r\n1\r\n$-1");
+	EXPECT(f, 0, "ROLLBACK TO t", "-ERR no such savepoint"); /* it came after s */
+	EXPECT(f, 0, "SET a 4", "+OK");
+	EXPECT(f, 0, "DBSIZE", ":1");
+	EXPECT(f, 0, "rollback to s", "+OK"); /* again */
+	EXPECT(f, 0, "GET a", "$1\r\n1");
+	EXPECT(f, 0, "SET a 5", "+OK");
+	EXPECT(f, 0, "RELEASE s", "+OK");
+	EXPECT(f, 0, "ROLLBACK TO s", "-ERR no such savepoint");
+	EXPECT(f, 0, "ROLLBACK TO", "-ERR syntax error");
+	EXPECT(f, 0, "ROLLBACK S s", "-ERR syntax error");
+	EXPECT(f, 0, "COMMIT", "+OK");
+	EXPECT(f, 0, "GET a", "$1\r\n5");
+	/* One may hide another. */
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "SAVEPOINT s", "+OK");
+	EXPECT(f, 0, "SET a 6", "+OK");
+	EXPECT(f, 0, "SELECT 1", "+OK");
+	EXPECT(f, 0, "SAVEPOINT s", "+OK");
+	EXPECT(f, 0, "SET a 7", "+OK");
+	EXPECT(f, 0, "ROLLBACK TO s", "+OK");
+	EXPECT(f, 0, "GET a", "$-1");
+	EXPECT(f, 0, "RELEASE s", "+OK");
+	EXPECT(f, 0, "ROLLBACK TO s", "+OK");
+	EXPECT(f, 0, "GET a", "$1\r\n5"); /* also the database is the one of that time */
+	EXPECT(f, 0, "COMMIT", "+OK");
+	cr_assert_eq(f->clients[0].db, 0);
+	EXPECT(f, 0, "GET a", "$1\r\n5");
+	fixture_close(f);
+}
+
+/* What was read stays read, and what is taken back tells nobody. */
+Test(interactive, a_savepoint_takes_back_effects_and_no_reads)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "MSET a 1 b 1", "+OK");
+	EXPECT(f, 1, "SUBSCRIBE news", "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1");
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "SAVEPOINT s", "+OK");
+	EXPECT(f, 0, "GET a", "$1\r\n1");
+	EXPECT(f, 0, "PUBLISH news x", ":1");
+	EXPECT(f, 0, "FLUSHALL", "+OK");
+	EXPECT(f, 0, "ROLLBACK TO s", "+OK");
+	EXPECT(f, 0, "SET b 2", "+OK");
+	EXPECT(f, 2, "SET a 2", "+OK");
+	EXPECT(f, 0, "COMMIT", CONFLICT);
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "SAVEPOINT s", "+OK");
+	EXPECT(f, 0, "FLUSHALL", "+OK");
+	EXPECT(f, 0, "PUBLISH news x", ":1");
+	EXPECT(f, 0, "ROLLBACK TO s", "+OK");
+	EXPECT(f, 0, "COMMIT", "+OK");
+	cr_assert(!f->handler.has_news(f->handler.arg, 0));
+	EXPECT(f, 0, "DBSIZE", ":2");
+	/* A lost transaction can't be gone back in. */
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "SAVEPOINT s", "+OK");
+	EXPECT(f, 2, "FLUSHALL", "+OK");
+	EXPECT(f, 0, "GET a", CONFLICT);
+	EXPECT(f, 0, "ROLLBACK TO s", CONFLICT);
+	EXPECT(f, 0, "SAVEPOINT t", CONFLICT);
+	EXPECT(f, 0, "RELEASE s", CONFLICT);
+	EXPECT(f, 0, "ROLLBACK", "+OK");
+	fixture_close(f);
+}
+
+static void
+word_change(unsigned kind, unsigned key, int step, char *ret, size_t size)
+{
+	static const char *const verbs[] = {"SET s",  "INCR n", "RPUSH l", "LPOP l",
+					    "HSET h", "DEL h",  "ZADD z"};
+	static const char *const rest[] = {" x", "", " x", "", " field", "", " 1 member"};
+	if (kind == 1 || kind == 3 || kind == 5)
+		snprintf(ret, size, "%s%u", verbs[kind], key);
+	else
+		snprintf(ret, size, "%s%u%s%d%s", verbs[kind], key, rest[kind], step, kind == 4 ? " v" : "");
+}
+
+/* Commands of several types and savepoints at random, against another database in which only what stays is done. */
+Test(interactive, savepoints_at_random_leave_what_stays)
+{
+	enum { STEPS = 60, NAMES = 4 };
+	struct fixture *f = fixture_open();
+	unsigned seed = 1;
+	f->clients[1].db = 1;
+	for (int round = 0; round < 60; round++) {
+		char stays[STEPS][64], line[64];
+		int count = 0, marks[NAMES];
+		for (int n = 0; n < NAMES; n++)
+			marks[n] = -1;
+		EXPECT(f, 0, "BEGIN", "+OK");
+		for (int step = 0; step < STEPS; step++) {
+			unsigned kind = (unsigned)rand_r(&seed) % 10, key = (unsigned)rand_r(&seed) % 3;
+			int name = rand_r(&seed) % NAMES;
+			if (kind == 7) {
+				snprintf(line, sizeof(line), "SAVEPOINT %d", name);
+				EXPECT(f, 0, line, "+OK");
+				marks[name] = count; /* hides an older one of its name */
+			} else if (kind == 8 && marks[name] >= 0) {
+				snprintf(line, sizeof(line), "ROLLBACK TO %d", name);
+				EXPECT(f, 0, line, "+OK");
+				count = marks[name];
+				for (int n = 0; n < NAMES; n++)
+					if (marks[n] > count)
+						marks[n] = -1;
+				/* Others as old may have come before it or after: none is used again. */
+				for (int n = 0; n < NAMES; n++)
+					if (n != name && marks[n] == count)
+						marks[n] = -1;
+			} else if (kind < 7) {
+				word_change(kind, key, step, stays[count], sizeof(stays[count]));
+				fixture_run_line(f, 0, stays[count]);
+				cr_assert_neq(f->reply.data[0], '-', "%s", stays[count]);
+				count++;
+			}
+		}
+		bool commits = rand_r(&seed) % 4 != 0;
+		fixture_expect_at(f, 0, commits ? "COMMIT" : "ROLLBACK", "+OK\r\n", __LINE__);
+		for (int i = 0; commits && i < count; i++)
+			fixture_run_line(f, 1, stays[i]);
+		for (unsigned key = 0; key < 3; key++) {
+			static const char *const looks[] = {"GET s", "GET n", "LRANGE l", "HGETALL h",
+							    "ZRANGE z"};
+			for (size_t l = 0; l < sizeof(looks) / sizeof(*looks); l++) {
+				snprintf(line, sizeof(line), "%s%u%s", looks[l], key,
+					 l == 2 || l == 4 ? " 0 -1" : "");
+				fixture_run_line(f, 1, line);
+				char *expected = strndup((const char *)f->reply.data, f->reply.size);
+				fixture_expect_at(f, 0, line, expected, __LINE__);
+				free(expected);
+			}
+		}
+	}
+	fixture_close(f);
+}
