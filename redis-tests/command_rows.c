@@ -137,7 +137,7 @@ compare_docs(const char *name, struct reply *ours, struct reply *theirs)
 static bool
 has_newer_form(const char *name)
 {
-	static const char *const names[] = {"zrank", "zrevrank", "script|kill", "function|kill"};
+	static const char *const names[] = {"zrank", "zrevrank", "script|kill", "function|kill", "exec"};
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (strcmp(names[i], name) == 0)
 			return true;

@@ -223,9 +223,6 @@ command_hello(struct command_context *c)
 
 /* ---- DURABILITY ---- */
 
-static const char *const durability_names[DURABILITIES] = {
-	[DURABILITY_DEFAULT] = "default", [DURABILITY_WRITTEN] = "written", [DURABILITY_SYNC] = "sync"};
-
 static void
 set_durability(struct server *server, struct client *client, void *data)
 {
@@ -244,12 +241,11 @@ command_durability(struct command_context *c)
 		resp_bulk_string(c->reply, durability_names[c->client->next_durability]);
 		return SETT_OK;
 	}
-	for (size_t i = 0; i < DURABILITIES; i++)
-		if (argument_is(c->argv[1], durability_names[i])) {
-			resp_status(c->reply, "OK");
-			return context_defer(c, set_durability, (void *)&durability_names[i]);
-		}
-	return context_syntax_error(c);
+	enum durability chosen;
+	if (!durability_find(c->argv[1], &chosen))
+		return context_syntax_error(c);
+	resp_status(c->reply, "OK");
+	return context_defer(c, set_durability, (void *)&durability_names[chosen]);
 }
 
 /* ---- RESET ---- */

@@ -548,7 +548,8 @@ static enum request_result
 commit(struct runner_thread *t, struct interactive *i, struct command_context *c, uint64_t *ret_release)
 {
 	struct client *client = c->client;
-	if (c->argc > 1) {
+	unsigned durability;
+	if (!transaction_parse_durability(c, &durability)) {
 		context_syntax_error(c);
 	} else if (i->lost != NULL) {
 		answer_lost(i, c, ret_release);
@@ -561,6 +562,7 @@ commit(struct runner_thread *t, struct interactive *i, struct command_context *c
 		if (status == SETT_OK) {
 			runner_apply(&i->context);
 			__atomic_add_fetch(&t->server->interactive.committed, 1, __ATOMIC_RELAXED);
+			client->reply_durability = durability;
 			resp_status(c->reply, "OK");
 		} else if (status == SETT_CONFLICT) {
 			lose_to_conflict(i);

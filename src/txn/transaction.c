@@ -440,10 +440,48 @@ transaction_guard_watched(struct command_context *c)
 	return SETT_OK;
 }
 
+bool
+transaction_parse_durability(const struct command_context *c, unsigned *ret)
+{
+	enum durability chosen;
+	*ret = 0;
+	if (c->argc == 1)
+		return true;
+	if (c->argc != 3 || !argument_is(c->argv[1], "durability") || !durability_find(c->argv[2], &chosen))
+		return false;
+	*ret = chosen + 1;
+	return true;
+}
+
+static void
+set_reply_durability(struct server *server, struct client *client, void *data)
+{
+	(void)server;
+	client->reply_durability = *(const unsigned *)data;
+}
+
+/* DURABILITY of EXEC's own. SETT_OK, or EXEC's error is given. */
+static int
+choose_durability(struct command_context *c)
+{
+	unsigned *chosen = arena_allocate(c->arena, sizeof(*chosen), _Alignof(unsigned));
+	if (chosen == NULL)
+		return SETT_NO_MEMORY;
+	if (!transaction_parse_durability(c, chosen))
+		return transaction_answer_discarded(
+			c,
+			c->argc == 3 ? "ERR syntax error"
+				     : "ERR wrong number of arguments for 'exec' command");
+	return context_defer(c, set_reply_durability, chosen);
+}
+
 int
 transaction_exec(struct command_context *c)
 {
 	struct transaction_state *state = c->client->transaction;
+	int status = c->argc > 1 ? choose_durability(c) : SETT_OK;
+	if (status != SETT_OK)
+		return status;
 	if (!client_in_multi(c->client))
 		return context_error(c, "ERR EXEC without MULTI");
 	if (state->must_abort)
@@ -451,7 +489,7 @@ transaction_exec(struct command_context *c)
 	if (interest_is_marked(&state->watcher) || interest_has_expired(&state->watcher, c->view.now_ms))
 		return answer_touched(c);
 	const char *objection;
-	int status = find_objection_to_scripts(c, state, &objection);
+	status = find_objection_to_scripts(c, state, &objection);
 	if (status != SETT_OK)
 		return status;
 	if (objection != NULL)

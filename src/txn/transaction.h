@@ -71,6 +71,8 @@ int transaction_answer_discarded(struct command_context *, const char *reason);
 int transaction_discard(struct command_context *);
 int transaction_watch(struct command_context *);
 int transaction_unwatch(struct command_context *);
+/* The option DURABILITY of EXEC and COMMIT, for client->reply_durability. False: a syntax error. */
+bool transaction_parse_durability(const struct command_context *, unsigned *ret);
 /* The commit is refused if a watched key has changed by then. SETT_NO_MEMORY. */
 int transaction_guard_watched(struct command_context *);
 

@@ -652,6 +652,38 @@ Test(held_sync, a_choice_of_durability_is_for_the_requests_behind_it)
 	close_world(w);
 }
 
+/* EXEC and COMMIT choose for their own reply. */
+Test(held_sync, a_block_may_choose_for_itself)
+{
+	struct world *w = open_world_with("no");
+	int fd = dial(w);
+
+	vfs_memory_hold_sync(w->base.vfs, true);
+	put(fd, "MULTI\r\nSET a 1\r\n");
+	expect(fd, "+OK\r\n+QUEUED\r\n");
+	run(w, fd, "EXEC DURABILITY SYNC\r\nDURABILITY\r\n", 2);
+	expect_nothing(fd, "EXEC");
+	vfs_memory_hold_sync(w->base.vfs, false);
+	expect(fd, "*1\r\n+OK\r\n$7\r\ndefault\r\n");
+	vfs_memory_hold_sync(w->base.vfs, true);
+	put(fd, "SET b 1\r\nBEGIN\r\nSET c 1\r\n");
+	expect(fd, "+OK\r\n+OK\r\n+OK\r\n");
+	run(w, fd, "COMMIT DURABILITY SYNC\r\n", 1);
+	expect_nothing(fd, "COMMIT");
+	vfs_memory_hold_sync(w->base.vfs, false);
+	expect(fd, "+OK\r\n");
+	vfs_memory_hold_sync(w->base.vfs, true);
+	put(fd,
+	    "BEGIN\r\nSET c 2\r\nCOMMIT DURABILITY DEFAULT\r\nMULTI\r\nPING\r\nEXEC DURABILITY "
+	    "soon\r\nEXEC\r\n");
+	expect(fd,
+	       "+OK\r\n+OK\r\n+OK\r\n+OK\r\n+QUEUED\r\n-EXECABORT Transaction discarded because of: syntax "
+	       "error\r\n-ERR EXEC without MULTI\r\n");
+	vfs_memory_hold_sync(w->base.vfs, false);
+	close(fd);
+	close_world(w);
+}
+
 Test(held_sync, who_is_content_with_the_file_waits_for_no_sync_and_others_do)
 {
 	struct world *w = open_world();
