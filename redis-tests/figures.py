@@ -50,7 +50,12 @@ def what_was_done(client):
         fail("a list in a string")
     except redis.ResponseError:
         pass
-    wait_until("what was done is not there", lambda: total(history(client, 600), "hits") >= 3000)
+
+    def is_there():
+        rows = history(client, 600)
+        return total(rows, "hits") >= 3000 and total(rows, "errors") >= 1
+
+    wait_until("what was done is not there", is_there)
     rows = history(client, 600)
     expect("what was there stays", rows[:len(before)], before)
     done = rows[len(before):]

@@ -329,9 +329,10 @@ choose_scale(struct drawing *d)
 	}
 	if (limit < high * 3)
 		high = fmax(high, limit);
-	d->step = choose_step(fmax(high * 1.02, d->panel->unit == UNIT_BYTES ? 1024 : 0.1), d->panel->unit);
+	high = high > 0 ? high * 1.02 : 1;
+	d->step = choose_step(d->panel->unit == UNIT_BYTES ? fmax(high, 1024) : high, d->panel->unit);
 	d->low = 0;
-	d->high = fmax(ceil(high * 1.02 / d->step), 1) * d->step;
+	d->high = fmax(ceil(high / d->step), 1) * d->step;
 }
 
 static double
