@@ -500,12 +500,12 @@ apply_batch_locked(struct sett_txn *txn, struct generation *generation, uint64_t
 {
 	struct sett_engine *engine = txn->engine;
 	const struct write_buffer *writes = &txn->writes;
-	bool is_large = writes->node_count > MEMTABLE_FETCH_MAX;
+	bool fetches = writes->node_count > MEMTABLE_FETCH_MAX && !txn->fetched;
 	size_t done = 0;
 	int r = SETT_OK;
 	for (struct write_node *n = NULL; r == SETT_OK && (n = write_buffer_next(writes, n)) != NULL;
 	     done++) {
-		if (is_large && done % MEMTABLE_FETCH_MAX == 0)
+		if (fetches && done % MEMTABLE_FETCH_MAX == 0)
 			fetch_group(txn, generation, n, timestamp);
 		struct bytes value = bytes_of(txn->batch.data + n->batch_at, n->batch_size);
 		record_cache_update(engine->records, n->hash, n->key, value, n->newest->whole, timestamp);
@@ -662,7 +662,7 @@ commit_writes(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint6
 		r = prepare_batch(txn, &pointer_count);
 	if (r != SETT_OK)
 		return r;
-	fetch_written(txn);
+	txn->fetched = fetch_written(txn);
 	struct sett_txn *claimer = NULL;
 	for (int attempt = 0;; attempt++) {
 		r = ensure_log_room(txn);

@@ -20,16 +20,16 @@
 
 enum {
 	LEVEL_RATIO = 10,
-	TOP_TRIGGER = 4,  /* tables in L0 that make it due */
 	DENSE_LEAST = 32, /* fewer tombstones in a table are not worth a job */
 };
 
 /* ---- sizes ---- */
 
 void
-level_plan_make(const struct version *v, uint64_t memtable_size, struct level_plan *ret)
+level_plan_make(const struct version *v, uint64_t memtable_size, unsigned gathered, struct level_plan *ret)
 {
-	uint64_t top = TOP_TRIGGER * (memtable_size ? memtable_size : 1), largest = 0;
+	uint64_t trigger = gathered > 0 ? gathered : TOP_TRIGGER;
+	uint64_t top = trigger * (memtable_size ? memtable_size : 1), largest = 0;
 	unsigned first = BOTTOM_LEVEL;
 	*ret = (struct level_plan){0};
 	for (unsigned l = 0; l < SETT_LEVELS; l++) {
@@ -46,7 +46,7 @@ level_plan_make(const struct version *v, uint64_t memtable_size, struct level_pl
 	ret->targets[base] = target > top ? target : top;
 	ret->targets[BOTTOM_LEVEL] = UINT64_MAX;
 	ret->base = base < first ? base : first; /* invariant 2 */
-	ret->scores[0] = (double)v->levels[0].count / TOP_TRIGGER;
+	ret->scores[0] = (double)v->levels[0].count / (double)trigger;
 	for (unsigned l = 1; l < BOTTOM_LEVEL; l++) {
 		if (v->levels[l].count > 0)
 			ret->scores[l] = ret->targets[l] ? (double)ret->weights[l] / (double)ret->targets[l]

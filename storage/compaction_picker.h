@@ -6,7 +6,10 @@
 
 #include "regulator.h"
 
-enum { BOTTOM_LEVEL = SETT_LEVELS - 1 };
+enum {
+	BOTTOM_LEVEL = SETT_LEVELS - 1,
+	TOP_TRIGGER = 4, /* tables in L0 that make it due */
+};
 
 /* How large the levels should be, from the bottom up. */
 struct level_plan {
@@ -16,7 +19,9 @@ struct level_plan {
 	double urgency[SETT_LEVELS];   /* the score, less what the level below is over: which is first */
 	unsigned base;                 /* where L0 goes */
 };
-void level_plan_make(const struct version *, uint64_t memtable_size, struct level_plan *ret);
+/* `gathered`: so many tables in L0 make it due; 0: the usual few. */
+void level_plan_make(const struct version *, uint64_t memtable_size, unsigned gathered,
+		     struct level_plan *ret);
 
 /* The tasks that run now, linked by `next`. */
 struct picker {

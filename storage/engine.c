@@ -492,6 +492,12 @@ sett_engine_set_transaction_memory(struct sett_engine *engine, size_t bytes)
 	__atomic_store_n(&engine->transaction_memory, bytes, __ATOMIC_RELAXED);
 }
 
+void
+sett_engine_gather(struct sett_engine *engine, unsigned tables)
+{
+	workers_gather(engine->workers, tables);
+}
+
 static int
 open_parts(struct sett_engine *engine, struct sett_error *error)
 {

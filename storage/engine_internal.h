@@ -200,6 +200,7 @@ struct sett_txn {
 	struct arena reads_arena; /* of what was read: sett_txn_forget_reads */
 	struct write_buffer writes;
 	uint64_t unforeseen; /* writes of keys without their hashes: sett_engine_fetch has not seen them */
+	bool fetched;        /* of its commit: what fetch_written said */
 	uint64_t *reads, *written; /* conflict keys; those read are kept until the next begin, for a claim */
 	size_t read_count, read_capacity, written_count, written_capacity;
 	struct read_range *ranges;
@@ -237,8 +238,9 @@ txn_observe(struct sett_txn *txn, uint64_t timestamp)
 	if (timestamp > txn->observed && timestamp != WRITE_OWN_TIMESTAMP)
 		txn->observed = timestamp;
 }
-/* fetch.c: a hint before a commit, if most of what it writes was not fetched. */
-void fetch_written(struct sett_txn *);
+/* fetch.c: a hint before a commit, if most of what it writes was not fetched. True: the processor will still have all of it when it
+ * is applied. */
+bool fetch_written(struct sett_txn *);
 /* A new read range for an iterator; its index. */
 int txn_add_range(struct sett_txn *, size_t *ret);
 

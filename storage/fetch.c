@@ -65,14 +65,17 @@ fetch_written_group(struct sett_txn *txn, struct write_node *const *nodes, size_
 		(void)record_cache_fetch_record(engine->records, nodes[i]->hash);
 }
 
-void
+bool
 fetch_written(struct sett_txn *txn)
 {
-	enum { WORTH_IT = 4 };
+	enum {
+		WORTH_IT = 4,
+		KEPT = 4096 /* what the processor's second cache keeps of them until they are applied */
+	};
 	struct write_node *nodes[MEMTABLE_FETCH_MAX];
 	size_t count = 0;
 	if (txn->unforeseen < WORTH_IT || txn->unforeseen < txn->writes.node_count / 2)
-		return;
+		return false;
 	for (struct write_node *n = NULL; (n = write_buffer_next(&txn->writes, n)) != NULL;) {
 		nodes[count++] = n;
 		if (count < MEMTABLE_FETCH_MAX)
@@ -81,4 +84,5 @@ fetch_written(struct sett_txn *txn)
 		count = 0;
 	}
 	fetch_written_group(txn, nodes, count);
+	return txn->writes.node_count <= KEPT;
 }

@@ -108,6 +108,53 @@ regulator_avoid_file(struct regulator *r, uint64_t file)
 	mutex_unlock(lock);
 }
 
+/* ---- gathering ---- */
+
+void
+regulator_gather(struct regulator *r, unsigned tables)
+{
+	/* relaxed: the numbers stand for themselves */
+	if (tables > 0)
+		__atomic_store_n(&r->gathered, tables, __ATOMIC_RELAXED);
+	__atomic_store_n(&r->gathered_until, tables > 0 ? 0 : version_set_sequence(r->options->versions),
+			 __ATOMIC_RELAXED);
+}
+
+/* Tables of L0 that came after gathering ended; they stand first. */
+static size_t
+count_newer(const struct version *v, uint64_t until)
+{
+	size_t count = 0;
+	while (count < v->levels[0].count && v->levels[0].tables[count]->created_sequence > until)
+		count++;
+	return count;
+}
+
+unsigned
+regulator_gathered(const struct regulator *r, const struct version *v)
+{
+	unsigned tables = __atomic_load_n(&r->gathered, __ATOMIC_RELAXED);
+	uint64_t until = __atomic_load_n(&r->gathered_until, __ATOMIC_RELAXED);
+	if (tables == 0 || until == 0)
+		return tables;
+	size_t left = v->levels[0].count - count_newer(v, until);
+	if (left < TOP_TRIGGER)
+		return 0;
+	return left < tables ? (unsigned)left : tables;
+}
+
+/* What counts for the pressure on writers: while tables are gathered a share, then those that came after. */
+static double
+top_that_counts(const struct regulator *r, const struct version *v)
+{
+	unsigned gathered = regulator_gathered(r, v);
+	uint64_t until = __atomic_load_n(&r->gathered_until, __ATOMIC_RELAXED);
+	if (gathered == 0)
+		return (double)v->levels[0].count;
+	return until > 0 ? (double)count_newer(v, until)
+			 : (double)v->levels[0].count * TOP_TRIGGER / gathered;
+}
+
 bool
 regulator_is_flushing(struct regulator *r)
 {
@@ -150,7 +197,7 @@ static int
 pick_due_top(struct regulator *r, const struct picker *p, void *arg, struct task **ret)
 {
 	struct level_plan plan;
-	level_plan_make(p->version, regulator_flush_bytes(r), &plan);
+	regulator_plan(r, p->version, &plan);
 	return plan.scores[0] >= 1 ? pick_top(p, plan.base, ret) : SETT_NOT_FOUND;
 }
 
@@ -158,7 +205,7 @@ static int
 pick_due_deep(struct regulator *r, const struct picker *p, void *arg, struct task **ret)
 {
 	struct level_plan plan;
-	level_plan_make(p->version, regulator_flush_bytes(r), &plan);
+	regulator_plan(r, p->version, &plan);
 	for (;;) {
 		unsigned best = 0;
 		for (unsigned l = 1; l < BOTTOM_LEVEL; l++) {
@@ -320,7 +367,7 @@ pick_all_of_level(struct regulator *r, const struct picker *p, void *arg, struct
 		/* Newest first: if the oldest is younger than the sequence, all are. */
 		if (top->count == 0 || top->tables[top->count - 1]->created_sequence > a->sequence)
 			return SETT_NOT_FOUND;
-		level_plan_make(p->version, regulator_flush_bytes(r), &plan);
+		regulator_plan(r, p->version, &plan);
 		return pick_top(p, plan.base, ret);
 	}
 	if (a->level < BOTTOM_LEVEL)
@@ -357,7 +404,7 @@ load_pressure(const struct load *l)
 double
 load_urgency(const struct load *l)
 {
-	if (l->calm || load_pressure(l) > 0)
+	if (l->calm || l->left || load_pressure(l) > 0)
 		return 1;
 	double u = ramp(l->space, (SPACE_DUE - 6) / 100., SPACE_PACED / 100.);
 	u = fmax(u, ramp(l->dead, (SPACE_DUE - 6) / 100., SPACE_PACED / 100.));
@@ -401,13 +448,14 @@ regulator_measure(struct regulator *r)
 	struct level_plan plan;
 	mutex_lock(version_set_lock(o->versions));
 	const struct version *v = version_set_current_locked(o->versions);
-	level_plan_make(v, regulator_flush_bytes(r), &plan);
-	size_t top = v->levels[0].count;
+	regulator_plan(r, v, &plan);
+	bool gathered = regulator_gathered(r, v) > 0;
+	double top = top_that_counts(r, v);
 	uint64_t tables = v->levels[BOTTOM_LEVEL].bytes;
 	struct version_weight weight = version_weigh(v);
 	for (unsigned l = 0; l < SETT_LEVELS; l++) {
 		referenced += v->levels[l].referenced_bytes;
-		upper += l < BOTTOM_LEVEL ? plan.weights[l] : 0;
+		upper += l < BOTTOM_LEVEL && !(l == 0 && gathered) ? plan.weights[l] : 0;
 	}
 	mutex_unlock(version_set_lock(o->versions));
 	uint64_t total = value_log_total_bytes(o->value_log);
@@ -431,9 +479,10 @@ regulator_measure(struct regulator *r)
 		.dead = (excess + (double)__atomic_load_n(&r->dead_bytes, __ATOMIC_RELAXED)) /
 			(double)(allowed ? allowed : 1),
 		.memtables = o->hooks.memtables(o->hooks.arg),
-		.top = (double)top,
+		.top = top,
 		.deep = deepest_score(&plan),
 		.calm = regulator_is_calm(r),
+		.left = gathered && __atomic_load_n(&r->gathered_until, __ATOMIC_RELAXED) > 0,
 	};
 	store_double(&r->pressure, load_pressure(&load));
 	store_double(&r->urgency, load_urgency(&load));

@@ -73,6 +73,9 @@ int regulator_mark_all(struct regulator *);
 /* A GC task of the files marked now; SETT_NOT_FOUND if none is left to pick. */
 int regulator_pick_marked(struct regulator *, struct task **ret);
 
+/* See sett_engine_gather. Any thread. */
+void regulator_gather(struct regulator *, unsigned tables);
+
 /* See workers_pressure; lock-free. */
 double regulator_pressure(struct regulator *);
 /* How much what is due hurries: 0 = not, 1 = it must not be held back. Lock-free. */

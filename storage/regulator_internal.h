@@ -19,6 +19,10 @@ struct regulator {
 	uint64_t flush_bytes; /* atomic: what a flush brings, with what it points at, of late; never below the
 				 memtable size */
 
+	unsigned gathered; /* atomic (relaxed): regulator_gather */
+	uint64_t
+		gathered_until; /* atomic (relaxed): a sequence: tables of L0 up to it are those; 0: it goes on */
+
 	/* Under the version set's lock. */
 	struct task *running;
 	bool flushing;
@@ -76,14 +80,24 @@ regulator_flush_bytes(const struct regulator *r)
 	return __atomic_load_n(&r->flush_bytes, __ATOMIC_RELAXED);
 }
 
+/* With how many tables L0 is due while some are gathered, or left of those; 0: none are. */
+unsigned regulator_gathered(const struct regulator *, const struct version *);
+
+static inline void
+regulator_plan(const struct regulator *r, const struct version *v, struct level_plan *ret)
+{
+	level_plan_make(v, regulator_flush_bytes(r), regulator_gathered(r, v), ret);
+}
+
 /* What pressure and urgency come from. */
 struct load {
 	double space;     /* garbage and what may be some, as a share of what is allowed */
 	double memtables; /* waiting, and the filled part of the newest */
-	double top;       /* tables in L0 */
+	double top;       /* tables in L0, as regulator_gather has them count */
 	double dead; /* the same with what is dead on the bottom: no reason to slow writers, but to hurry */
 	double deep; /* the highest score of a deeper level */
 	bool calm;   /* nobody writes much: the background disturbs nobody */
+	bool left;   /* gathering has ended, and what was gathered is to be merged */
 };
 double load_pressure(const struct load *);
 double load_urgency(const struct load *);

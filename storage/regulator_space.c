@@ -3,7 +3,7 @@
  * What is garbage, or may be:
  *
  *     upper     tables above the bottom level and what they point at: each byte may shadow one below. If a
- *               table shadows more, that instead
+ *               table shadows more, that instead; of tables that are gathered (regulator_gather) that alone
  *     memtable  the same of memtables: commits count what they shadow, so that deletions are known before a
  *               flush, and an idle memtable is flushed for them
  *     held      versions on the bottom that were kept for snapshots which are gone
@@ -64,6 +64,7 @@ static void
 measure_levels(const struct regulator *r, const struct version *v, struct space *s)
 {
 	struct version_weight weight = version_weigh(v);
+	bool gathered = regulator_gathered(r, v) > 0;
 	for (unsigned l = 0; l < SETT_LEVELS; l++) {
 		const struct level *level = &v->levels[l];
 		if (l == BOTTOM_LEVEL)
@@ -71,9 +72,9 @@ measure_levels(const struct regulator *r, const struct version *v, struct space 
 		for (size_t i = 0; i < level->count; i++) {
 			const struct table_file *f = level->tables[i];
 			struct weight shadowed = table_file_shadowed(f, &weight);
+			uint64_t bytes = l == 0 && gathered ? 0 : f->size + f->properties->referenced_bytes;
 			if (l < BOTTOM_LEVEL)
-				add_upper(s, &s->upper, f->size + f->properties->referenced_bytes,
-					  version_weight_bytes(&weight, shadowed));
+				add_upper(s, &s->upper, bytes, version_weight_bytes(&weight, shadowed));
 			else if (f->held_timestamp <= r->oldest)
 				s->held += f->held_bytes;
 		}
@@ -195,7 +196,7 @@ int
 regulator_pick_top_anew(struct regulator *r, const struct picker *p, struct task **ret)
 {
 	struct level_plan plan;
-	level_plan_make(p->version, regulator_flush_bytes(r), &plan);
+	regulator_plan(r, p->version, &plan);
 	int status = pick_top(p, plan.base, ret);
 	if (status == SETT_OK && (*ret)->kind == TASK_MOVE)
 		(*ret)->kind = TASK_COMPACT; /* what must move or go, must be written anew */
@@ -333,7 +334,7 @@ pick_lower_locked(struct regulator *r, const struct picker *p, void *arg, struct
 {
 	struct level_plan plan;
 	int found = SETT_NOT_FOUND;
-	level_plan_make(p->version, regulator_flush_bytes(r), &plan);
+	regulator_plan(r, p->version, &plan);
 	for (unsigned l = 0; l < BOTTOM_LEVEL; l++) {
 		int status = l == 0 ? pick_top(p, plan.base, ret) : pick_down(p, l, NULL, ret);
 		if (status == SETT_OK || status == SETT_NO_MEMORY)

@@ -609,6 +609,14 @@ workers_pressure(struct workers *w)
 	return regulator_pressure(w->regulator);
 }
 
+void
+workers_gather(struct workers *w, unsigned tables)
+{
+	regulator_gather(w->regulator, tables);
+	regulator_measure(w->regulator);
+	workers_kick(w);
+}
+
 uint64_t
 workers_memtable_limit(struct workers *w)
 {

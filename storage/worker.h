@@ -103,6 +103,9 @@ uint64_t workers_memtable_limit(struct workers *);
  * what it deletes. Lock-free read. */
 struct weight workers_average_entry(struct workers *);
 
+/* See sett_engine_gather. Any thread. */
+void workers_gather(struct workers *, unsigned tables);
+
 struct worker_figures {
 	uint64_t flushes, compactions, moved_value_bytes, table_bytes_written;
 	uint64_t value_log_live_bytes; /* sum of references of the current version's tables (upper bound) */

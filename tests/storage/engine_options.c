@@ -340,3 +340,63 @@ Test(engine_options, what_is_read_counts_until_it_is_forgotten)
 	MUST(sett_txn_commit(txn, NULL, NULL));
 	sett_txn_destroy(txn);
 }
+
+/* Flushes what is written, and does all that is due. */
+static struct sett_stats
+flushed(void)
+{
+	struct sett_error error = {0};
+	struct sett_stats stats;
+	int status;
+	MUST(sett_engine_flush(engine, &error));
+	while ((status = sett_engine_work(engine, &error)) == SETT_OK)
+		continue;
+	cr_assert_eq(status, SETT_NOT_FOUND, "%s", error.message);
+	sett_engine_stats(engine, &stats);
+	return stats;
+}
+
+/* Flushes so many times over what is there, and expects as many more tables in L0. */
+static uint64_t
+gather(unsigned flushes, uint64_t compactions)
+{
+	enum { STEP = 4 }; /* less than a memtable at a time */
+	struct sett_stats stats = {0};
+	for (unsigned i = 1; i <= flushes; i++) {
+		write_keys(STEP, i);
+		stats = flushed();
+		cr_assert_eq(stats.levels[0].tables, i);
+		cr_assert_eq(stats.compactions, compactions);
+	}
+	check_keys(STEP, flushes, 0);
+	write_keys(STEP, flushes + 1);
+	stats = flushed();
+	cr_assert_eq(stats.levels[0].tables, 0);
+	cr_assert_eq(stats.compactions, compactions + 1);
+	check_keys(STEP, flushes + 1, 0);
+	return stats.compactions;
+}
+
+Test(engine_options, what_is_gathered_is_merged_at_once)
+{
+	enum { GATHERED = 12, USUAL = 4, STEP = 4 };
+	struct sett_stats stats = {0};
+	open_with((struct sett_options){.value_threshold = 4096});
+	write_keys(1, 0);
+	uint64_t compactions = compacted().compactions;
+	sett_engine_gather(engine, GATHERED);
+	compactions = gather(GATHERED - 1, compactions);
+	compactions = gather(GATHERED - 1, compactions);
+	/* At the end with what there is. */
+	for (unsigned i = 1; i < GATHERED; i++) {
+		write_keys(STEP, i);
+		stats = flushed();
+	}
+	cr_assert_eq(stats.levels[0].tables, GATHERED - 1);
+	sett_engine_gather(engine, 0);
+	stats = flushed();
+	cr_assert_eq(stats.levels[0].tables, 0);
+	cr_assert_eq(stats.compactions, compactions + 1);
+	check_keys(STEP, GATHERED - 1, 0);
+	(void)gather(USUAL - 1, stats.compactions);
+}

@@ -34,28 +34,28 @@ Test(regulator, levels_are_sized_from_the_bottom_up)
 {
 	struct version v = {0};
 	struct level_plan plan;
-	level_plan_make(&v, 1000, &plan);
+	level_plan_make(&v, 1000, 0, &plan);
 	cr_assert_eq(plan.base, BOTTOM_LEVEL); /* nothing there: L0 goes all the way */
 	set_level(&v, 6, 10, 100000, 300000);
-	level_plan_make(&v, 1000, &plan);
+	level_plan_make(&v, 1000, 0, &plan);
 	/* 400,000 -> 40,000, ten times four flushes: L0 can go there */
 	cr_assert_eq(plan.targets[5], 40000);
 	cr_assert_eq(plan.targets[4], 0);
 	cr_assert_eq(plan.base, 5);
-	level_plan_make(&v, 100, &plan);
+	level_plan_make(&v, 100, 0, &plan);
 	cr_assert_eq(plan.targets[4], 4000);
 	cr_assert_eq(plan.base, 4);
 	set_level(&v, 5, 3, 40000, 40000);
-	level_plan_make(&v, 1000, &plan);
+	level_plan_make(&v, 1000, 0, &plan);
 	cr_assert_float_eq(plan.scores[5], 2.0, 0.001);
 	cr_assert_lt(plan.scores[4], 1);
 	/* A level above the base is drained, and nothing from L0 passes it by. */
 	set_level(&v, 2, 1, 10, 0);
-	level_plan_make(&v, 1000, &plan);
+	level_plan_make(&v, 1000, 0, &plan);
 	cr_assert_eq(plan.base, 2);
 	cr_assert_gt(plan.scores[2], plan.scores[5]);
 	set_level(&v, 0, 4, 10, 0);
-	level_plan_make(&v, 1000, &plan);
+	level_plan_make(&v, 1000, 0, &plan);
 	cr_assert_geq(plan.scores[0], 1);
 }
 
@@ -79,7 +79,7 @@ Test(regulator, a_level_is_less_urgent_the_fuller_the_next_one)
 		set_level(&v, 0, cases[i].top, 100, 0);
 		set_level(&v, 4, 1, cases[i].fourth, 0);
 		set_level(&v, 5, 1, cases[i].fifth, 0);
-		level_plan_make(&v, 100, &plan);
+		level_plan_make(&v, 100, 0, &plan);
 		cr_assert_eq(plan.base, 4);
 		unsigned first = 0;
 		for (unsigned l = 0; l < BOTTOM_LEVEL; l++) {

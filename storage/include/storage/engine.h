@@ -496,6 +496,11 @@ uint64_t sett_engine_least_disk(struct sett_engine *);
  * the next call; SETT_TXN_PACED goes its way. Any thread. */
 #define SETT_SLOWEST 0.98
 void sett_engine_slow_writers(struct sett_engine *, double pressure);
+/* Much is about to be written that is hardly read: what is flushed is gathered in so many tables before it is merged with what lies
+ * below, and so is written anew less often. 0, as at first: what was gathered is merged now, in the background, at once. Until
+ * that is done a read of what is not in memory looks at each of these tables; they neither slow writers down nor count for the
+ * space bound. Any thread, one at a time. */
+void sett_engine_gather(struct sett_engine *, unsigned tables);
 /* Memory in use that does not come from malloc. Never less than before. A system call for every 16 MiB. */
 uint64_t sett_engine_mapped_bytes(struct sett_engine *);
 /* Bytes a key's entry takes (key, head, body), without reading the body. */
