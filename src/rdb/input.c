@@ -14,7 +14,8 @@ static_assert(sizeof(((struct rdb_room *)NULL)->integer) >= RESP_INTEGER_MAX_SIZ
 void
 rdb_room_free(struct rdb_room *room)
 {
-	buffer_free(&room->expanded);
+	if (room->expanded.data != NULL) /* mostly it was not used */
+		buffer_free(&room->expanded);
 }
 
 struct bytes
@@ -31,16 +32,6 @@ take(struct rdb_input *in, uint64_t size, const uint8_t **ret)
 	*ret = in->at;
 	in->at += size;
 	return SETT_OK;
-}
-
-int
-rdb_get_byte(struct rdb_input *in, uint8_t *ret)
-{
-	const uint8_t *p;
-	int status = take(in, 1, &p);
-	if (status == SETT_OK)
-		*ret = *p;
-	return status;
 }
 
 int
@@ -227,6 +218,8 @@ rdb_skip_string(struct rdb_input *in)
 	int status = rdb_get_byte(in, &first);
 	if (status != SETT_OK)
 		return status;
+	if (first < 0x40)
+		return rdb_skip_bytes(in, first);
 	if (first >= 0xc0 && first <= 0xc2)
 		return rdb_skip_bytes(in, (uint64_t)1 << (first - 0xc0));
 	if (first != 0xc3) {

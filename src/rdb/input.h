@@ -40,7 +40,14 @@ rdb_left(const struct rdb_input *in)
 }
 
 /* All: SETT_OK or RDB_MALFORMED. */
-int rdb_get_byte(struct rdb_input *, uint8_t *ret);
+static inline int
+rdb_get_byte(struct rdb_input *in, uint8_t *ret)
+{
+	if (in->at == in->end)
+		return RDB_MALFORMED;
+	*ret = *in->at++;
+	return SETT_OK;
+}
 int rdb_get_u64le(struct rdb_input *, uint64_t *ret);
 int rdb_get_length(struct rdb_input *, uint64_t *ret);
 int rdb_get_double(struct rdb_input *, double *ret);

@@ -38,8 +38,8 @@ get_sized(struct blob *b, uint64_t high, size_t bytes, struct blob_element *ret)
 static int
 get_element(struct blob *b, struct blob_element *ret)
 {
-	uint64_t first;
-	int status = blob_get_unsigned(b, 1, &first);
+	uint8_t first;
+	int status = rdb_get_byte(&b->in, &first);
 	if (status != SETT_OK)
 		return status;
 	if (first < 0x80) {
@@ -52,7 +52,7 @@ get_element(struct blob *b, struct blob_element *ret)
 	if (first < 0xe0)
 		return get_short(b, first, ret);
 	if (first < 0xf0)
-		return get_sized(b, (first & 0xf) << 8, 1, ret);
+		return get_sized(b, (uint64_t)(first & 0xf) << 8, 1, ret);
 	switch (first) {
 	case 0xf0:
 		return get_sized(b, 0, 4, ret);
@@ -73,10 +73,11 @@ get_element(struct blob *b, struct blob_element *ret)
 static int
 check_back(struct blob *b, uint64_t size)
 {
-	uint64_t said = 0, byte;
+	uint64_t said = 0;
+	uint8_t byte;
 	size_t bytes = listpack_back_size(size);
 	for (size_t i = 0; i < bytes; i++) {
-		int status = blob_get_unsigned(b, 1, &byte);
+		int status = rdb_get_byte(&b->in, &byte);
 		if (status != SETT_OK)
 			return status;
 		if ((byte >= 0x80) != (i > 0))
