@@ -388,6 +388,19 @@ def check_damage(world, source, count):
         sett.clean_up()
 
 
+def check_key_twice(world):
+    """A key that comes twice is damage: in one transaction; in the next, which is filled while that is committed; far behind it."""
+    for first, second in ((0, 1), (0, 300), (100, 600), (511, 512), (0, 1024), (3, 1999)):
+        names = [b"key:%d" % i for i in range(2000)]
+        names[second] = names[first]
+        keys = b"".join(b"\x00" + bytes([len(name)]) + name + b"\x01v" for name in names)
+        sett = world.sett()
+        with open(sett.directory + "/dump.rdb", "wb") as file:
+            file.write(b"REDIS0010\xfe\x00" + keys + b"\xff" + bytes(8))
+        expect_failure(sett, ("dump.rdb", "at byte", "a key comes twice"))
+        sett.clean_up()
+
+
 def check_beside_database(world, source, wanted):
     sett = world.sett()
     sett.start()
@@ -601,6 +614,7 @@ def main(sett_server, redis_server, sett_tool, keys=3000, seed=1, kills=12):
         check_kills(world, source, wanted, int(kills))
         check_shutdown_while_loading(world, source)
         check_damage(world, source, 12)
+        check_key_twice(world)
         check_beside_database(world, source, wanted)
         check_pipe(world)
         check_functions(world)

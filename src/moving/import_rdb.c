@@ -1,5 +1,12 @@
 /* An RDB file's keys, some hundred in a transaction; a large one in a transaction of its own, with its elements in commits
- * before (keyspace/build.h). A transaction that loses to another is run again from the place in the file where it began. */
+ * before (keyspace/build.h).
+ *
+ *     this thread    | fill 1 | fill 2   | fill 3   | ...
+ *     the committer           | commit 1 | commit 2 | ...
+ *
+ * What fills databases that nobody serves is committed by a thread of its own, while the next transaction is filled: two of them take
+ * turns (struct rdb_part). A transaction that loses to another, be it the one before, is filled again from the place in the file where
+ * it began, and so is what was filled behind it. */
 #include "moving/feed.h"
 #include "moving/import.h"
 
@@ -13,6 +20,7 @@
 #include "keyspace/integer.h"
 #include "keyspace/replacement.h"
 #include "rdb/database_reader.h"
+#include "storage/base/thread.h"
 #include "txn/commit.h"
 
 enum {
@@ -25,23 +33,43 @@ enum {
 	ARENA_BLOCK = 64 * 1024,
 	EMPTY_NAMED_MAX = 10, /* empty keys that the log names */
 	KEY_BYTES = 64,       /* of a key in a file, rather few */
+	PARTS = 2,
+};
+
+/* A transaction. */
+struct rdb_part {
+	struct sett_txn *txn;
+	struct arena arena;
+	struct keyspace_view view;
+	struct sett_body_writer *body;         /* NULL: none */
+	struct rdb_database_reader begin, end; /* in the file */
+	uint64_t keys, expired, empty, functions;
+	bool is_large;
+	int status; /* of its commit */
+};
+
+/* The thread that commits. */
+struct committer {
+	struct mutex lock; /* guards the rest */
+	struct condition changed;
+	struct rdb_part *part; /* to be committed; NULL: none */
+	bool stop;
+	bool runs; /* there is such a thread; set before it starts */
+	pthread_t thread;
 };
 
 struct rdb_import {
 	struct import *import;
 	struct import_file *file;
-	struct sett_txn *txn;
-	struct arena arena;
 	struct rdb_limits limits;
 	struct rdb_room room, value_room;
 	struct seen
 		keys_seen; /* those that were not are stored without a look, where `import` fills what is empty */
 	struct seen elements_seen;
-	struct sett_body_writer *body; /* of the present transaction; NULL: none */
 	enum rdb_uses uses;
-	/* of the present transaction */
-	uint64_t keys, expired, empty, functions;
-	bool is_large;
+	struct rdb_part parts[PARTS];
+	struct rdb_part *part; /* that is being filled */
+	struct committer committer;
 };
 
 static int
@@ -64,13 +92,13 @@ static int
 write_body(struct rdb_import *r, struct bytes value)
 {
 	struct sett_engine *engine = r->import->server->engine;
-	int status = sett_body_writer_open(engine, value.size, &r->body, r->import->error);
+	int status = sett_body_writer_open(engine, value.size, &r->part->body, r->import->error);
 	for (size_t at = 0; status == SETT_OK && at < value.size; at += BODY_STEP) {
 		size_t left = value.size - at;
-		status = sett_body_writer_append(r->body, value.data + at,
+		status = sett_body_writer_append(r->part->body, value.data + at,
 						 left < BODY_STEP ? left : BODY_STEP, r->import->error);
 	}
-	return status == SETT_OK ? sett_body_writer_finish(r->body, r->import->error) : status;
+	return status == SETT_OK ? sett_body_writer_finish(r->part->body, r->import->error) : status;
 }
 
 static int
@@ -83,7 +111,7 @@ store_large_string(struct rdb_import *r, struct rdb_reader *value, struct key *k
 	if (string.name.size >= BODY_MIN && key_takes_body(k->name)) {
 		status = write_body(r, string.name);
 		if (status == SETT_OK)
-			status = key_put_body(k, r->body, k->new_deadline);
+			status = key_put_body(k, r->part->body, k->new_deadline);
 	} else {
 		status = key_put_string(k, string.name, k->new_deadline);
 	}
@@ -117,7 +145,7 @@ delete_expired(struct rdb_import *r, struct keyspace_view *view, unsigned db, st
 	int status = key_open(view, db, name, &k);
 	if (status != SETT_OK || !k.exists)
 		return status;
-	r->expired++;
+	r->part->expired++;
 	return key_delete(&k);
 }
 
@@ -145,7 +173,7 @@ store_key(struct rdb_import *r, struct keyspace_view *view, struct rdb_database_
 	unsigned db = (unsigned)e->db;
 	if (e->db >= keyspace_databases(view->keyspace))
 		return damaged(r, reader, "a key is in a database that is not there: raise `databases`");
-	const void *copy = arena_copy(&r->arena, e->name.data, e->name.size);
+	const void *copy = arena_copy(&r->part->arena, e->name.data, e->name.size);
 	if (copy == NULL)
 		return SETT_NO_MEMORY;
 	struct bytes name = bytes_of(copy, e->name.size);
@@ -161,7 +189,7 @@ store_key(struct rdb_import *r, struct keyspace_view *view, struct rdb_database_
 	if (status == SETT_OK)
 		status = note_use(r, &k, e);
 	rdb_database_value_read(reader, value->in);
-	r->keys += status == SETT_OK;
+	r->part->keys += status == SETT_OK;
 	return status;
 }
 
@@ -170,7 +198,7 @@ static int
 skip_empty(struct rdb_import *r, struct rdb_database_reader *reader, const struct rdb_entry *e,
 	   const struct rdb_reader *value)
 {
-	if (r->import->empty + r->empty++ < EMPTY_NAMED_MAX)
+	if (r->import->empty + r->part->empty++ < EMPTY_NAMED_MAX)
 		log_sink_printf(&r->import->server->sink, LOG_LEVEL_WARNING, "skipping empty key: %.*s",
 				(int)(e->name.size < INT_MAX ? e->name.size : INT_MAX),
 				(const char *)e->name.data);
@@ -220,7 +248,7 @@ load_functions(struct rdb_import *r, struct bytes text)
 	if (status == SETT_INVALID) {
 		log_sink_printf(&r->import->server->sink, LOG_LEVEL_WARNING,
 				"A library of functions is not taken over: %s", feed.error);
-		r->functions++;
+		r->part->functions++;
 		status = SETT_OK;
 	}
 	feed_close(&feed);
@@ -260,10 +288,11 @@ take_entry(struct rdb_import *r, struct keyspace_view *view, struct rdb_database
 		return damaged_value(r, reader, &value);
 	if (status != SETT_OK)
 		return status;
-	r->is_large = rdb_reader_weight(&value) >= LARGE_WEIGHT;
-	*ret_stop = r->is_large && r->keys > 0;
+	bool is_large = rdb_reader_weight(&value) >= LARGE_WEIGHT;
+	*ret_stop = is_large && r->part->keys > 0;
+	r->part->is_large = is_large;
 	if (!*ret_stop) {
-		view->may_build = r->is_large;
+		view->may_build = is_large;
 		status = store_key(r, view, reader, &e, &value);
 		if (status == RDB_MALFORMED)
 			status = value.is_empty ? skip_empty(r, reader, &e, &value)
@@ -275,17 +304,18 @@ take_entry(struct rdb_import *r, struct keyspace_view *view, struct rdb_database
 
 /* Entries until it is enough. SETT_NOT_FOUND: those were the last. */
 static int
-take_entries(struct rdb_import *r, struct keyspace_view *view, struct rdb_database_reader *reader)
+take_entries(struct rdb_import *r, struct rdb_database_reader *reader)
 {
+	struct rdb_part *p = r->part;
 	const uint8_t *begin = reader->in.at;
 	int status = SETT_OK;
-	r->keys = r->expired = r->empty = r->functions = 0;
-	r->is_large = false;
-	while (status == SETT_OK && !r->is_large && r->keys < BATCH_KEYS &&
+	p->keys = p->expired = p->empty = p->functions = 0;
+	p->is_large = false;
+	while (status == SETT_OK && !p->is_large && p->keys < BATCH_KEYS &&
 	       reader->in.at - begin < BATCH_BYTES) {
 		struct rdb_database_reader before = *reader;
 		bool stop = false;
-		status = take_entry(r, view, reader, &stop);
+		status = take_entry(r, &p->view, reader, &stop);
 		if (stop)
 			*reader = before;
 	}
@@ -309,56 +339,212 @@ hide(struct keyspace_view *view, struct replacement *replacement)
 	view->propagates = false;
 }
 
-/* SETT_NOT_FOUND: it was the last. */
-static int
-run_transaction(struct rdb_import *r, struct rdb_database_reader *reader)
+static bool
+is_filled(int status)
 {
-	struct server *server = r->import->server;
-	struct keyspace_view view;
-	arena_reset(&r->arena);
-	int status = sett_txn_begin(r->txn, SETT_TXN_MANUAL_CONFLICTS | SETT_TXN_ROOMY);
+	return status == SETT_OK || status == SETT_NOT_FOUND;
+}
+
+/* It is to be filled again. */
+static bool
+is_lost(int status)
+{
+	return status == SETT_CONFLICT || status == SETT_ABORTED;
+}
+
+/* What it holds beside its transaction. */
+static void
+close_part(struct rdb_part *p)
+{
+	build_close_all(&p->view);
+	sett_body_writer_close(p->body);
+	p->body = NULL;
+}
+
+static void
+discard_part(struct rdb_part *p)
+{
+	sett_txn_discard(p->txn);
+	close_part(p);
+}
+
+/* The entries behind `from`. SETT_NOT_FOUND: they are the last. Unless it is filled, nothing is left of it but where it began. */
+static int
+fill_part(struct rdb_import *r, struct rdb_part *p, const struct rdb_database_reader *from)
+{
+	r->part = p;
+	p->begin = p->end = *from;
+	p->view = (struct keyspace_view){0};
+	arena_reset(&p->arena);
+	int status = sett_txn_begin(p->txn, SETT_TXN_MANUAL_CONFLICTS | SETT_TXN_ROOMY);
 	if (status != SETT_OK)
 		return status;
-	status = keyspace_begin(&view, server->keyspace, r->txn, &r->arena);
+	status = keyspace_begin(&p->view, r->import->server->keyspace, p->txn, &p->arena);
 	if (r->import->replacement != NULL)
-		hide(&view, r->import->replacement);
+		hide(&p->view, r->import->replacement);
 	if (status == SETT_OK)
-		status = take_entries(r, &view, reader);
-	bool is_last = status == SETT_NOT_FOUND;
-	if (status == SETT_OK || is_last)
-		status = view.replacement != NULL ? replacement_commit(view.replacement, &view)
-						  : commit_transaction(server, &view, NULL, NULL, NULL);
-	else
-		sett_txn_discard(r->txn);
-	if (status == SETT_OK && view.replacement == NULL)
-		tell_of_deadlines(server, &view);
-	build_close_all(&view);
-	sett_body_writer_close(r->body);
-	r->body = NULL;
-	return status == SETT_OK && is_last ? SETT_NOT_FOUND : status;
+		status = take_entries(r, &p->end);
+	if (!is_filled(status))
+		discard_part(p);
+	return status;
+}
+
+/* ---- its commit ---- */
+
+/* On the committer's thread, if there is one. */
+static int
+commit_part(struct server *server, struct rdb_part *p)
+{
+	struct keyspace_view *view = &p->view;
+	int status = view->replacement != NULL ? replacement_commit(view->replacement, view)
+					       : commit_transaction(server, view, NULL, NULL, NULL);
+	if (status == SETT_OK && view->replacement == NULL)
+		tell_of_deadlines(server, view);
+	close_part(p);
+	return status == SETT_OK ? sett_engine_write(server->engine) : status;
+}
+
+static void *
+run_committer(void *arg)
+{
+	struct rdb_import *r = arg;
+	struct committer *c = &r->committer;
+	mutex_lock(&c->lock);
+	while (!c->stop || c->part != NULL) {
+		struct rdb_part *p = c->part;
+		if (p == NULL) {
+			condition_wait(&c->changed, &c->lock);
+			continue;
+		}
+		mutex_unlock(&c->lock);
+		p->status = commit_part(r->import->server, p);
+		mutex_lock(&c->lock);
+		c->part = NULL;
+		condition_broadcast(&c->changed);
+	}
+	mutex_unlock(&c->lock);
+	return NULL;
 }
 
 static int
-run_until_committed(struct rdb_import *r, struct rdb_database_reader *reader)
+start_committer(struct rdb_import *r)
 {
-	int status = SETT_CONFLICT;
-	for (int tries = 0; tries < TRIES_MAX && (status == SETT_CONFLICT || status == SETT_ABORTED);
-	     tries++) {
-		struct rdb_database_reader from = *reader;
-		status = run_transaction(r, &from);
-		if (status == SETT_OK || status == SETT_NOT_FOUND)
-			*reader = from;
+	struct committer *c = &r->committer;
+	mutex_init(&c->lock);
+	condition_init(&c->changed);
+	if (!r->import->fills_empty || r->import->replacement != NULL)
+		return SETT_OK;
+	c->runs = true;
+	int status = thread_start(&c->thread, "import-commit", run_committer, r);
+	c->runs = status == SETT_OK;
+	return status;
+}
+
+/* What it has is committed before. */
+static void
+stop_committer(struct rdb_import *r)
+{
+	struct committer *c = &r->committer;
+	mutex_lock(&c->lock);
+	c->stop = true;
+	condition_broadcast(&c->changed);
+	mutex_unlock(&c->lock);
+	if (c->runs)
+		thread_join(c->thread);
+	condition_destroy(&c->changed);
+	mutex_destroy(&c->lock);
+}
+
+/* Nothing else is being committed. */
+static void
+begin_commit(struct rdb_import *r, struct rdb_part *p)
+{
+	struct committer *c = &r->committer;
+	if (!c->runs) {
+		p->status = commit_part(r->import->server, p);
+		return;
 	}
-	if (status != SETT_OK && status != SETT_NOT_FOUND)
-		return status;
-	r->import->keys += r->keys - r->expired;
-	r->import->expired += r->expired;
-	r->import->empty += r->empty;
-	r->import->losses.functions += r->functions;
-	rdb_sleep_for_keys(__atomic_load_n(&r->import->server->config->key_load_delay, __ATOMIC_RELAXED),
-			   r->import->keys, r->keys - r->expired, r->import->should_stop, r->import->arg);
-	int written = sett_engine_write(r->import->server->engine);
-	return written == SETT_OK ? status : written;
+	mutex_lock(&c->lock);
+	assert(c->part == NULL);
+	c->part = p;
+	condition_broadcast(&c->changed);
+	mutex_unlock(&c->lock);
+}
+
+/* Waits for its commit, and counts what it brought. */
+static int
+end_commit(struct rdb_import *r, struct rdb_part *p)
+{
+	struct committer *c = &r->committer;
+	struct import *i = r->import;
+	mutex_lock(&c->lock);
+	while (c->part != NULL)
+		condition_wait(&c->changed, &c->lock);
+	mutex_unlock(&c->lock);
+	if (p->status != SETT_OK)
+		return p->status;
+	i->keys += p->keys - p->expired;
+	i->expired += p->expired;
+	i->empty += p->empty;
+	i->losses.functions += p->functions;
+	rdb_sleep_for_keys(__atomic_load_n(&i->server->config->key_load_delay, __ATOMIC_RELAXED), i->keys,
+			   p->keys - p->expired, i->should_stop, i->arg);
+	return SETT_OK;
+}
+
+/* ---- the file ---- */
+
+/* The status of one that could be neither filled nor committed. */
+static const char *
+failure_of(const struct rdb_import *r)
+{
+	for (size_t i = 0; i < PARTS; i++)
+		if (r->parts[i].txn != NULL && sett_txn_failure(r->parts[i].txn)[0] != '\0')
+			return sett_txn_failure(r->parts[i].txn);
+	return NULL;
+}
+
+/* All entries. SETT_NOT_FOUND: `reader` is at the end. */
+static int
+read_entries(struct rdb_import *r, struct rdb_database_reader *reader)
+{
+	struct rdb_part *next = &r->parts[0], *before = NULL; /* `before`: is being committed */
+	bool is_read = false;
+	for (int tries = 0; !is_read || before != NULL;) {
+		int filled = is_read ? SETT_OK : fill_part(r, next, reader);
+		bool has_next = !is_read && is_filled(filled);
+		int status = before != NULL ? end_commit(r, before) : SETT_OK;
+		const struct rdb_part *lost = status != SETT_OK ? before : next;
+		if (before != NULL && status == SETT_OK)
+			tries = 0;
+		if (status == SETT_OK && !is_filled(filled))
+			status = filled;
+		if (status != SETT_OK) {
+			if (has_next)
+				discard_part(next);
+			if (!is_lost(status) || ++tries == TRIES_MAX)
+				return status;
+			*r->import->error = (struct sett_error){0}; /* what was met behind it is met again */
+			*reader = lost->begin;
+			before = NULL;
+			is_read = false;
+			continue;
+		}
+		before = NULL;
+		if (!has_next)
+			continue;
+		*reader = next->end;
+		is_read = filled == SETT_NOT_FOUND;
+		status = import_progress(r->import, r->file, (size_t)rdb_database_offset(&next->begin));
+		if (status != SETT_OK) {
+			discard_part(next);
+			return status;
+		}
+		begin_commit(r, next);
+		before = next;
+		next = &r->parts[before == &r->parts[0]];
+	}
+	return SETT_NOT_FOUND;
 }
 
 static int
@@ -368,11 +554,7 @@ read_file(struct rdb_import *r, size_t *ret_size)
 	int status = rdb_database_open(&reader, r->file->content, &r->room, &r->value_room);
 	if (status != SETT_OK)
 		return damaged(r, &reader, reader.problem);
-	while (status == SETT_OK) {
-		status = run_until_committed(r, &reader);
-		if (status == SETT_OK)
-			status = import_progress(r->import, r->file, (size_t)rdb_database_offset(&reader));
-	}
+	status = read_entries(r, &reader);
 	if (status != SETT_NOT_FOUND)
 		return status;
 	*ret_size = (size_t)rdb_database_offset(&reader);
@@ -388,22 +570,27 @@ import_rdb(struct import *i, struct import_file *file, size_t *ret_size)
 		: config_policy_is_lru(config) ? RDB_USES_IDLE
 					       : RDB_USES_NONE;
 	i->stream_db = -1;
-	arena_init(&r.arena, ARENA_BLOCK);
-	int status = sett_txn_create(i->server->engine, &r.txn);
+	int status = start_committer(&r);
+	for (size_t p = 0; p < PARTS; p++) {
+		arena_init(&r.parts[p].arena, ARENA_BLOCK);
+		if (status == SETT_OK)
+			status = sett_txn_create(i->server->engine, &r.parts[p].txn);
+	}
 	if (status == SETT_OK && i->fills_empty)
 		status = seen_begin(&r.keys_seen, file->content.size / KEY_BYTES);
 	if (status == SETT_OK)
 		status = read_file(&r, ret_size);
+	stop_committer(&r);
 	if (status != SETT_OK && i->error->status != status)
 		sett_error_set(i->error, status, 0, "%s: %s", file->path,
-			       r.txn != NULL && sett_txn_failure(r.txn)[0] != '\0'
-				       ? sett_txn_failure(r.txn)
-				       : sett_status_text(status));
-	sett_txn_destroy(r.txn);
+			       failure_of(&r) != NULL ? failure_of(&r) : sett_status_text(status));
+	for (size_t p = 0; p < PARTS; p++) {
+		sett_txn_destroy(r.parts[p].txn);
+		arena_free(&r.parts[p].arena);
+	}
 	rdb_room_free(&r.room);
 	rdb_room_free(&r.value_room);
 	seen_free(&r.keys_seen);
 	seen_free(&r.elements_seen);
-	arena_free(&r.arena);
 	return status;
 }

@@ -12,7 +12,13 @@
 #include "rdb/database_writer.h"
 #include "txn/commit.h"
 
-enum { MS_PER_SECOND = 1000, TRIES_MAX = 100, ARENA_BLOCK = 4096 };
+enum {
+	MS_PER_SECOND = 1000,
+	TRIES_MAX = 100,
+	ARENA_BLOCK = 4096,
+	GATHERED_TABLES = 128,            /* nobody looks for a key in them while an RDB file is read; */
+	GATHERED_TABLES_OF_COMMANDS = 32, /* commands of an append-only file look in each of them */
+};
 
 /* ---- emptying ---- */
 
@@ -233,15 +239,13 @@ note_importing(struct server *s, bool importing, struct sett_error *error)
 	return status == SETT_OK ? known_files_write(s->engine, &known, error) : status;
 }
 
-int
-importer_run(struct import *i, const struct redis_files *files, struct sett_error *error)
+/* What the survey has not refused. */
+static int
+take_over(struct import *i, const struct redis_files *files, struct sett_error *error)
 {
 	struct server *s = i->server;
 	struct known_files known;
-	i->error = error;
-	int status = survey(i, files, error);
-	if (status == SETT_OK)
-		status = note_importing(s, true, error);
+	int status = note_importing(s, true, error);
 	if (status == SETT_OK)
 		status = known_files_read(s->engine, &known, error);
 	if (status == SETT_OK)
@@ -250,7 +254,21 @@ importer_run(struct import *i, const struct redis_files *files, struct sett_erro
 		return status;
 	known.importing = false;
 	known_files_add(&known, &files->print);
-	status = known_files_write(s->engine, &known, error);
+	return known_files_write(s->engine, &known, error);
+}
+
+/* Tables are merged late, in few passes, and those that are left at the end while clients are served. */
+int
+importer_run(struct import *i, const struct redis_files *files, struct sett_error *error)
+{
+	struct sett_engine *engine = i->server->engine;
+	i->error = error;
+	int status = survey(i, files, error);
+	if (status != SETT_OK)
+		return status;
+	sett_engine_gather(engine, files->is_aof ? GATHERED_TABLES_OF_COMMANDS : GATHERED_TABLES);
+	status = take_over(i, files, error);
+	sett_engine_gather(engine, 0);
 	if (status == SETT_OK)
 		report(i, files);
 	return status;
