@@ -15,6 +15,7 @@ from own_server import Server, fail, wait_until
 LISTS = ["list:%d" % i for i in range(3)]
 ZSETS = ["zset:%d" % i for i in range(2)]
 PRODUCERS, CONSUMERS = 3, 8
+BACKLOG = 2000  # elements that producers leave behind them: else a long run ends with more than consumers take in time
 QUEUE = 200  # clients in one queue
 
 
@@ -117,6 +118,9 @@ class Run:
     def produce(self, chance, number):
         client, count = self.server.connect(), 0
         while time.monotonic() < self.end:
+            if len(self.made) - len(self.got) > BACKLOG:
+                time.sleep(0.001)
+                continue
             names = ["%d-%d" % (number, count + i) for i in range(chance.randint(1, 4))]
             count += len(names)
             with self.lock:
