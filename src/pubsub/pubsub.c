@@ -196,7 +196,9 @@ write_run(struct run_text *text, const struct topic *t, const struct message_run
 				       [SUBSCRIBED_SHARD] = {"smessage", 3}};
 	struct resp_writer *w = text->writer;
 	const struct message *m = run->first;
-	for (size_t i = 0; i < run->count; i++, m = m->next) {
+	for (size_t i = 0; i < run->count; i++) {
+		if (i > 0)
+			m = m->next; /* not of the run's last one, which may be written just now */
 		text->starts[i] = w->size;
 		resp_push(w, forms[t->kind].elements);
 		resp_bulk_string(w, forms[t->kind].word);
