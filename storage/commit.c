@@ -133,14 +133,16 @@ ranges_conflict_locked(const struct sett_txn *txn) REQUIRES(&txn->engine->commit
 }
 
 static bool
-conflicts_locked(const struct sett_txn *txn) REQUIRES(&txn->engine->commit_lock)
+conflicts_locked(struct sett_txn *txn) REQUIRES(&txn->engine->commit_lock)
 {
 	const struct conflict_table *table = &txn->engine->conflicts;
 	for (size_t i = 0; i < txn->read_count; i++) {
 		if (i + FETCH_AHEAD < txn->read_count)
 			conflict_table_fetch(table, txn->reads[i + FETCH_AHEAD]);
-		if (conflict_table_newest(table, txn->reads[i]) > txn->snapshot)
+		if (conflict_table_newest(table, txn->reads[i]) > txn->snapshot) {
+			txn->lost_to = txn->reads[i];
 			return true;
+		}
 	}
 	return ranges_conflict_locked(txn);
 }
@@ -615,6 +617,7 @@ commit_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, bool 
 	struct sett_engine *engine = txn->engine;
 	if (writes && meets_claim_locked(txn)) {
 		*ret_claimer = engine->claim_owner;
+		txn->met_claim = true;
 		return SETT_WOULD_BLOCK;
 	}
 	/* Acquire: partner of the compare-and-swap in sett_txn_deadline_passed (I18). */

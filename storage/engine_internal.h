@@ -191,6 +191,8 @@ struct sett_txn {
 	uint64_t snapshot, now_ms, observed;
 	uint64_t missing;  /* see sett_txn_missing */
 	uint64_t pause_ns; /* see sett_txn_pause_ns */
+	uint64_t lost_to;  /* see sett_txn_lost_to */
+	bool met_claim;    /* see sett_txn_met_claim */
 	bool validate_reads;
 	bool observed_own;   /* see sett_txn_observed_own */
 	uint64_t live_until; /* the earliest deadline that it took as not passed yet; UINT64_MAX: none */

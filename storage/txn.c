@@ -110,7 +110,8 @@ begin(struct sett_txn *txn, unsigned flags)
 	borrow(txn);
 	txn->observed = 0;
 	txn->observed_own = txn->validate_reads = false;
-	txn->missing = txn->pause_ns = txn->unforeseen = 0;
+	txn->missing = txn->pause_ns = txn->unforeseen = txn->lost_to = 0;
+	txn->met_claim = false;
 	txn_forget_keys(txn);
 	txn->range_count = 0;
 	limit_memory(txn);
@@ -673,6 +674,18 @@ uint64_t
 sett_txn_pause_ns(const struct sett_txn *txn)
 {
 	return txn->pause_ns;
+}
+
+uint64_t
+sett_txn_lost_to(const struct sett_txn *txn)
+{
+	return txn->lost_to;
+}
+
+bool
+sett_txn_met_claim(const struct sett_txn *txn)
+{
+	return txn->met_claim;
 }
 
 const char *

@@ -116,8 +116,10 @@ struct client {
 	struct ack_wait *ack_wait;
 	unsigned reactor; /* the number of its reactor */
 	struct transaction_state *transaction;
-	uint64_t missing;       /* of REQUEST_MISSED: for which bytes it waits; another number: for others */
-	uint64_t pause_ns;      /* of REQUEST_SLOWED: until its turn */
+	uint64_t missing;  /* of REQUEST_MISSED: for which bytes it waits; another number: for others */
+	uint64_t pause_ns; /* of REQUEST_SLOWED: until its turn */
+	uint64_t
+		turn_key; /* of REQUEST_TURN: what it waits for, the same number for the same; 0: nobody knows */
 	uint64_t wait_until_ns; /* of REQUEST_BLOCKED: when the wait ends by itself, monotonic; 0 = never */
 	uint64_t wait_wake_ns;  /* likewise: when it is to be woken, by wake_wait; 0 = never */
 	struct waiter *waiter;  /* txn/waiting.h: of the present wait, or NULL */

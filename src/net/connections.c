@@ -109,7 +109,8 @@ connections_close(struct reactor *r, struct connection *c)
 		}
 		connections_leave_blocked(r, c);
 	}
-	if (c->state == CONNECTION_PAUSED || c->state == CONNECTION_COLD || c->state == CONNECTION_SLOWED) {
+	if (c->state == CONNECTION_PAUSED || c->state == CONNECTION_COLD || c->state == CONNECTION_SLOWED ||
+	    c->state == CONNECTION_TURN) {
 		list_remove(&c->parked_link);
 		if (c->state == CONNECTION_PAUSED)
 			counter_add(&r->counters.paused, (uint64_t)-1);

@@ -266,6 +266,13 @@ net_resume_paused(struct net *net)
 }
 
 void
+net_turn_came(struct net *net, unsigned reactor)
+{
+	assert(reactor < net->reactor_count);
+	reactor_control(net->reactors[reactor], REACTOR_TURN);
+}
+
+void
 net_check_clients_memory(struct net *net)
 {
 	for (unsigned i = 0; i < net->reactor_count; i++)

@@ -26,6 +26,8 @@ enum request_result {
 			      reactor again in a moment, it may go through there */
 	REQUEST_SLOWED,    /* likewise, and writers are slowed down: called on the reactor again with `paced`
 			      when its turn has come, it goes through there */
+	REQUEST_TURN, /* on a reactor alone: nothing happened, as another thread has its turn on a key: called on
+			 the reactor again after net_turn_came, or in a moment */
 	REQUEST_MUST_WAIT_LONG, /* nothing happened: call again in the pool's lane for what takes long. Also
 				   answered in the pool's other lane, where a request may find out */
 	REQUEST_PAUSED,         /* CLIENT PAUSE: nothing happened: keep the request, call again after
@@ -50,6 +52,7 @@ struct request {
 	unsigned foreseen;        /* what foresee returned for it, or 0 */
 	bool paced;               /* it answered REQUEST_SLOWED before */
 	bool in_long_lane;        /* it answered REQUEST_MUST_WAIT_LONG before */
+	bool overdue;             /* it has answered REQUEST_TURN for so long that it is to go without */
 };
 
 /* One of several requests that are executed together. */
@@ -84,6 +87,9 @@ struct request_handler {
 	unsigned (*foresee)(void *arg, void *thread, const struct client *, size_t argc,
 			    const struct bytes *argv);
 	void (*fetch)(void *arg, void *thread);
+	/* Whether a request that was foreseen under the number is to wait for its turn on a key (REQUEST_TURN): asked of a
+	 * client's first, before the others are foreseen, and only if it is not overdue. NULL: none is. */
+	bool (*waits_for_turn)(void *arg, void *thread, struct client *, unsigned foreseen);
 	/* What becomes of a large argument of a request: the one behind the first `argc` of `total`, `size`
 	 * bytes long. On the reactor. NULL: it comes like any other. */
 	enum argument_way (*large_argument)(void *arg, const struct client *, size_t argc,
@@ -116,6 +122,8 @@ struct request_handler {
 	void (*deliver)(void *arg, unsigned reactor);
 	/* Whether deliver has anything to do. With it. On the reactor's thread. */
 	bool (*has_news)(void *arg, unsigned reactor);
+	/* A reactor has executed what this tick's input has brought; the log is not written yet. NULL: nobody asks. */
+	void (*rest)(void *arg, void *thread);
 	/* A reactor has written the log, which took so long; it is told while latency-monitor-threshold is set. NULL:
 	 * nobody asks. */
 	void (*wrote_log)(void *arg, uint64_t duration_ns);
@@ -161,6 +169,8 @@ int net_run_in_pool(struct net *, void (*run)(void *arg, void *thread), void *ar
 void net_wait_has_news(struct client *);
 /* Calls again what answered REQUEST_PAUSED. Any thread. */
 void net_resume_paused(struct net *);
+/* Calls again what answered REQUEST_TURN on this reactor. Any thread. */
+void net_turn_came(struct net *, unsigned reactor);
 /* The limit of the clients' memory, or whom it spares, has changed: looks at it again, soon. */
 void net_check_clients_memory(struct net *);
 /* Whether the reactors' cron (cron.h) does nothing until told otherwise, for tests. Any thread. */

@@ -16,7 +16,9 @@ enum {
 	RETRY_PLACES_MAX = 4, /* reads of one request */
 	RETRY_TIMEOUTS_MAX = 16,
 	RETRY_REST_NS = 1000000000,
-	TURN_LATE_NS = 200 * 1000, /* the first turn may be this late, so that several are taken at once */
+	TURN_RETRY_NS = 2000000,     /* of who is not told that its turn has come */
+	TURN_PATIENCE_NS = 50000000, /* then it goes without */
+	PACE_LATE_NS = 200 * 1000,   /* the first turn may be this late, so that several are taken at once */
 };
 
 /* ---- paused ---- */
@@ -118,14 +120,30 @@ wait_for_disk(struct reactor *r, struct connection *c)
 	return true;
 }
 
-void
-parked_request_succeeded(struct reactor *r, struct connection *c)
+static void
+forget_turn(struct connection *c)
 {
-	if (__builtin_expect(c->misses > 0, 0)) {
+	c->turn_ns = 0;
+	c->overdue = false;
+}
+
+/* Apart, as nearly no request has waited. */
+static __attribute__((noinline)) void
+end_waits(struct reactor *r, struct connection *c)
+{
+	if (c->misses > 0) {
 		note_success(r, c);
 		c->places = 0;
 	}
+	forget_turn(c);
+}
+
+void
+parked_request_succeeded(struct reactor *r, struct connection *c)
+{
 	c->paced = false;
+	if (__builtin_expect((c->misses | c->turn_ns) != 0, 0))
+		end_waits(r, c);
 }
 
 /* ---- slowed ---- */
@@ -140,6 +158,31 @@ wait_for_turn(struct reactor *r, struct connection *c)
 	list_append(&r->parked.slowed, &c->parked_link);
 }
 
+/* ---- turns ---- */
+
+/* Whoever has the turn tells when it is over; the time is for turns that nobody gives up, as claims. */
+static void
+wait_for_key(struct reactor *r, struct connection *c)
+{
+	uint64_t now = loop_now_ns(r->loop);
+	if (c->turn_ns == 0)
+		c->turn_ns = now;
+	c->retry_ns = now + TURN_RETRY_NS;
+	c->state = CONNECTION_TURN;
+	r->parked.refused = c->client.turn_key;
+	list_append(&r->parked.turns, &c->parked_link);
+}
+
+bool
+parked_waits_on(struct reactor *r, struct connection *c)
+{
+	if (__builtin_expect(c->turn_ns == 0, 1) || c->overdue || c->client.turn_key == 0 ||
+	    c->client.turn_key != r->parked.refused)
+		return false;
+	wait_for_key(r, c);
+	return true;
+}
+
 /* ---- retrying ---- */
 
 static struct connection *
@@ -148,25 +191,34 @@ first_parked(struct list_link *list)
 	return list_is_empty(list) ? NULL : list_entry(list->next, struct connection, parked_link);
 }
 
+/* Those that are due at `until`. */
 static void
-retry_list(struct reactor *r, struct list_link *list)
+retry_list(struct reactor *r, struct list_link *list, uint64_t until)
 {
-	uint64_t now = loop_now_ns(r->loop);
 	struct connection *c;
-	while ((c = first_parked(list)) != NULL && c->retry_ns <= now) {
+	while ((c = first_parked(list)) != NULL && c->retry_ns <= until) {
 		list_remove(&c->parked_link);
 		c->state = CONNECTION_OPEN;
+		c->overdue = c->turn_ns != 0 && loop_now_ns(r->loop) - c->turn_ns > TURN_PATIENCE_NS;
 		connections_update_watch(r, c);
 		connections_queue_run(r, c);
 	}
 }
 
 void
+parked_take_turns(struct reactor *r)
+{
+	retry_list(r, &r->parked.turns, UINT64_MAX);
+}
+
+void
 parked_retry_due(struct reactor *r)
 {
+	uint64_t now = loop_now_ns(r->loop);
 	for (int i = 0; i < RETRIES_MAX; i++)
-		retry_list(r, &r->parked.cold[i]);
-	retry_list(r, &r->parked.slowed);
+		retry_list(r, &r->parked.cold[i], now);
+	retry_list(r, &r->parked.slowed, now);
+	retry_list(r, &r->parked.turns, now);
 }
 
 static void
@@ -182,7 +234,8 @@ parked_set_wakeup(struct reactor *r)
 {
 	for (int i = 0; i < RETRIES_MAX; i++)
 		wake_for(r, &r->parked.cold[i], 0);
-	wake_for(r, &r->parked.slowed, TURN_LATE_NS);
+	wake_for(r, &r->parked.slowed, PACE_LATE_NS);
+	wake_for(r, &r->parked.turns, 0);
 }
 
 /* ---- in the pool ---- */
@@ -294,6 +347,11 @@ park_request(struct reactor *r, struct connection *c, const struct request *requ
 	if (result == REQUEST_MISSED && wait_for_disk(r, c))
 		return;
 	c->misses = c->places = 0;
+	if (result == REQUEST_TURN) {
+		wait_for_key(r, c);
+		return;
+	}
+	forget_turn(c);
 	if (result == REQUEST_SLOWED) {
 		wait_for_turn(r, c);
 		return;
@@ -320,6 +378,7 @@ parked_init(struct reactor *r)
 	for (int i = 0; i < RETRIES_MAX; i++)
 		list_init(&r->parked.cold[i]);
 	list_init(&r->parked.slowed);
+	list_init(&r->parked.turns);
 	r->parked.delay.wait_ns = RETRY_DELAY_MIN_NS;
 	r->parked.paused_retry = (struct timer){.run = run_paused_retry, .arg = r};
 }

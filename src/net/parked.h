@@ -1,4 +1,4 @@
-/* Requests that wait, with their connections: paused, cold, slowed, or in the pool. On the reactor's thread.
+/* Requests that wait, with their connections: paused, cold, slowed, for their turn on a key, or in the pool. On the reactor's thread.
  *
  * Cold requests. A read that did not find its bytes in memory has asked the system to fetch them, and the reactor
  * retries the request a little later, when the disk has usually answered. (A pool thread that waits costs two
@@ -21,7 +21,11 @@ void parked_init(struct reactor *);
 void park_request(struct reactor *, struct connection *, const struct request *, enum request_result result);
 /* The next request, which may have been parked, has been answered. */
 void parked_request_succeeded(struct reactor *, struct connection *);
-/* Queues the cold and slowed requests whose time has come. */
+/* Queues all that wait for their turn on a key. */
+void parked_take_turns(struct reactor *);
+/* Whether the connection, which is about to be run, waits on instead, as another of this tick was refused the same turn. */
+bool parked_waits_on(struct reactor *, struct connection *);
+/* Queues the cold and slowed requests, and those that wait for a turn, whose time has come. */
 void parked_retry_due(struct reactor *);
 /* Makes the loop's next wait end when the next one's time comes. */
 void parked_set_wakeup(struct reactor *);

@@ -57,6 +57,8 @@ handle_control(struct reactor *r)
 		eviction_run(r);
 	if (bits & REACTOR_RESUME)
 		parked_resume_paused(r);
+	if (bits & REACTOR_TURN)
+		parked_take_turns(r);
 }
 
 static void
@@ -73,6 +75,8 @@ tick(struct reactor *r)
 	parked_retry_due(r);
 	bool busy = !list_is_empty(&r->runnable);
 	requests_run(r);
+	if (r->net->handler.rest != NULL)
+		r->net->handler.rest(r->net->handler.arg, r->handler_thread);
 	/* Mostly its own, of waits that its commits have ended: they are answered in this tick. */
 	if (loop_take_messages(r->loop))
 		handle_control(r);

@@ -14,6 +14,7 @@ enum reactor_control {
 	REACTOR_STOP = 4,    /* accept, read and execute nothing more */
 	REACTOR_LISTEN = 16, /* accept from the sockets that were opened anew */
 	REACTOR_EVICT = 32,  /* clients may take too much: eviction_run */
+	REACTOR_TURN = 64,   /* call again what waits for its turn on a key */
 	REACTOR_EXIT = 8,    /* send what may leave, close all, end; after all pool requests came back */
 };
 

@@ -56,7 +56,10 @@ struct parked {
 	 * the next one to be retried. */
 	struct list_link cold[RETRIES_MAX];
 	struct retry_delay delay;
-	struct list_link slowed; /* writers that wait for their turn, the next one first */
+	struct list_link slowed; /* writers that wait until they may go on, the next one first */
+	uint64_t
+		refused; /* client.turn_key of the last request of this tick that waits for its turn; 0: none */
+	struct list_link turns; /* requests that wait for their turn on a key, in the order they came */
 };
 
 struct reactor {

@@ -111,8 +111,11 @@ collect_arguments(struct reactor *r, struct connection *c, struct parsed_request
 static struct request
 request_of(const struct reactor *r, const struct connection *c, const struct parsed_request *p)
 {
-	return (struct request){
-		.argc = p->argc, .argv = r->argv + p->argv, .foreseen = p->foreseen, .paced = c->paced};
+	return (struct request){.argc = p->argc,
+				.argv = r->argv + p->argv,
+				.foreseen = p->foreseen,
+				.paced = c->paced,
+				.overdue = c->overdue};
 }
 
 /* The next request has been answered. */
@@ -221,8 +224,18 @@ run_large(struct reactor *r, struct connection *c)
 
 /* ---- batches ---- */
 
-/* Shows the handler what the connection is about to run. */
-static void
+/* Whether the connection's next request, which was foreseen, waits for its turn: to foresee what is behind it would be in
+ * vain. */
+static bool
+waits_for_turn(const struct reactor *r, struct connection *c, unsigned foreseen)
+{
+	const struct request_handler *handler = &r->net->handler;
+	return foreseen != 0 && handler->waits_for_turn != NULL && !c->overdue &&
+		handler->waits_for_turn(handler->arg, r->handler_thread, &c->client, foreseen);
+}
+
+/* Shows the handler what the connection is about to run. False: it is parked. */
+static bool
 look_ahead(struct reactor *r, struct connection *c)
 {
 	const struct request_handler *handler = &r->net->handler;
@@ -230,13 +243,20 @@ look_ahead(struct reactor *r, struct connection *c)
 	for (unsigned i = c->parsed_first; i < c->parsed_end; i++) {
 		struct parsed_request *p = &c->parsed[i];
 		if (!collect_arguments(r, c, p, start))
-			return;
+			return true;
 		if (handler->foresee != NULL)
 			p->foreseen = handler->foresee(handler->arg, r->handler_thread, &c->client, p->argc,
 						       r->argv + p->argv);
+		if (i == c->parsed_first && waits_for_turn(r, c, p->foreseen)) {
+			struct request request = request_of(r, c, p);
+			park_request(r, c, &request, REQUEST_TURN);
+			connections_account(r, c);
+			return false;
+		}
 		start += p->size;
 	}
 	c->batch = r->batch;
+	return true;
 }
 
 /* ---- requests that share a transaction ---- */
@@ -359,11 +379,11 @@ run_batch(struct reactor *r, struct list_link *waiting)
 	while (count < BATCH_CONNECTIONS && requests < BATCH_REQUESTS &&
 	       r->argument_count < BATCH_ARGUMENTS && (link = list_take_first(waiting)) != NULL) {
 		struct connection *c = list_entry(link, struct connection, run_link);
-		if (!connections_can_run(r, c))
+		if (!connections_can_run(r, c) || parked_waits_on(r, c))
 			continue;
 		enum parse_result parsed = connection_parse(c, bulk_max);
-		if (parsed == PARSE_REQUEST)
-			look_ahead(r, c);
+		if (parsed == PARSE_REQUEST && !look_ahead(r, c))
+			continue;
 		requests += c->parsed_end - c->parsed_first;
 		batch[count].connection = c;
 		batch[count++].parsed = parsed;
@@ -382,6 +402,7 @@ void
 requests_run(struct reactor *r)
 {
 	struct list_link ready, read;
+	r->parked.refused = 0;
 	list_init(&ready);
 	list_init(&read);
 	list_splice(&ready, &r->runnable);

@@ -40,6 +40,7 @@
 enum {
 	ARGUMENTS_MAX = 1024, /* of one request that takes part */
 	REST_MAX = 256,       /* batches run request by request after many losses */
+	BATCH_TRIES = 3,      /* until its requests are run one by one */
 	REPLIES_MAX = 1 << 20 /* bytes of replies after which no more requests take part */
 };
 
@@ -212,7 +213,7 @@ run_all(struct batch *b)
 	for (; i < b->count && status == SETT_OK && b->reply_bytes < REPLIES_MAX; i++) {
 		if (client_waits(b, i))
 			b->requests[i].result = REQUEST_LEFT;
-		else
+		else if (b->requests[i].result != REQUEST_TURN)
 			status = run_share(b, i);
 	}
 	for (size_t rest = i; rest < b->count; rest++)
@@ -312,6 +313,93 @@ report(struct batch *b, uint64_t timestamp)
 	}
 }
 
+/* Whether an earlier request of the same client waits for its turn. */
+static bool
+client_waits_for_turn(const struct batch *b, size_t index)
+{
+	for (size_t i = index; i-- > 0;)
+		if (b->requests[i].client == b->requests[index].client &&
+		    b->requests[i].result == REQUEST_TURN)
+			return true;
+	return false;
+}
+
+/* Whether one of the requests names the key. */
+static bool
+is_foreseen(const struct batch *b, uint64_t key)
+{
+	for (size_t i = 0; i < b->count; i++) {
+		struct foreseen seen = foresight_of(b->thread->ahead, b->requests[i].request.foreseen);
+		for (const struct prepared_key *k = seen.keys; k < seen.keys_end; k++)
+			if (k->engine_key.hash == key)
+				return true;
+	}
+	return false;
+}
+
+/* Takes turns on the hot keys of a batch that may write; what needs the turn of another is to wait. As all reads are validated,
+ * reads need their turns, too. False: all wait. */
+static bool
+take_turns(struct batch *b)
+{
+	struct runner_thread *t = b->thread;
+	bool writes = false;
+	for (size_t i = 0; i < b->count && !writes; i++) {
+		const struct command *command =
+			foresight_of(t->ahead, b->requests[i].request.foreseen).command;
+		writes = (command->flags & COMMAND_READONLY) == 0;
+	}
+	if (!writes)
+		return true;
+	size_t waiting = 0;
+	for (size_t i = 0; i < b->count; i++) {
+		struct shared_request *r = &b->requests[i];
+		if (b->some_wait && client_waits_for_turn(b, i))
+			waiting++;
+		else if (!r->request.overdue &&
+			 !runner_take_turns(t, foresight_of(t->ahead, r->request.foreseen))) {
+			r->result = runner_refused(t, r->client);
+			b->some_wait = true;
+			waiting++;
+		}
+	}
+	return waiting < b->count;
+}
+
+/* Runs them all once. SETT_OK: their results are set. Any other status: nothing happened. */
+static int
+try_batch(struct batch *b, uint64_t *ret_timestamp)
+{
+	struct runner_thread *t = b->thread;
+	b->c = (struct command_context){.server = t->server,
+					.client = b->requests[0].client,
+					.arena = &t->arena,
+					.script_vm = &t->script_vm,
+					.on_replica = t->on_replica,
+					.in_batch = true};
+	b->reply_bytes = 0;
+	b->some_wait = false;
+	for (size_t i = 0; i < b->count; i++)
+		b->requests[i].result = REQUEST_LEFT;
+	if (__builtin_expect(runner_has_hot_keys(t), 0) && !take_turns(b))
+		return SETT_OK;
+	int status = runner_begin(t, &b->c);
+	if (status != SETT_OK)
+		return status;
+	if (some_are_stale(b)) {
+		sett_txn_discard(t->txn);
+		return SETT_ABORTED;
+	}
+	status = run_all(b);
+	if (status == SETT_OK)
+		status = commit_all(b, ret_timestamp);
+	else
+		sett_txn_discard(t->txn);
+	if (status != SETT_OK)
+		take_back(b);
+	return status;
+}
+
 bool
 batch_execute(void *arg, void *thread, struct shared_request *requests, size_t count)
 {
@@ -325,31 +413,19 @@ batch_execute(void *arg, void *thread, struct shared_request *requests, size_t c
 		return false;
 	}
 	struct batch b = {.thread = t, .requests = requests, .shares = shares, .count = count};
-	b.c = (struct command_context){.server = t->server,
-				       .client = requests[0].client,
-				       .arena = &t->arena,
-				       .script_vm = &t->script_vm,
-				       .on_replica = t->on_replica,
-				       .in_batch = true};
-	t->paced = false;
+	t->paced = t->overdue = false;
+	t->turn_holder.reactor = requests[0].client->reactor;
 	if (t->time_ns == 0)
 		runner_look_at_clocks(t);
-	for (size_t i = 0; i < count; i++)
-		requests[i].result = REQUEST_LEFT;
-	if (runner_begin(t, &b.c) != SETT_OK)
-		return false;
-	if (some_are_stale(&b)) {
-		sett_txn_discard(t->txn);
-		t->time_ns = 0;
-		return false;
+	int status = try_batch(&b, &timestamp);
+	/* Once the key is hot it is foreseen, and those that need it run in their turn. */
+	for (int tries = 1; status == SETT_CONFLICT && tries < BATCH_TRIES; tries++) {
+		if (!runner_take_lost_turn(t, requests[0].client) &&
+		    !is_foreseen(&b, sett_txn_lost_to(t->txn)))
+			break;
+		status = try_batch(&b, &timestamp);
 	}
-	int status = run_all(&b);
-	if (status == SETT_OK)
-		status = commit_all(&b, &timestamp);
-	else
-		sett_txn_discard(t->txn);
 	if (status != SETT_OK) {
-		take_back(&b);
 		if (status == SETT_CONFLICT)
 			note_loss(t);
 		t->time_ns = 0;

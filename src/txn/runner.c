@@ -9,6 +9,8 @@
  * - Effects run once, after the commit, in the order in which they were deferred (I2).
  * - The release timestamp is the newest of: the own commit, the newest commit read, the newest change of an
  *   epoch that was used, and, where EXEC says that a watched key changed, the commit that changed it (I1).
+ * - A key that lost a run is hot, and reactors take turns on it (turns.h): a request that another's turn holds up is
+ *   handed back (REQUEST_TURN), as is one that a claim holds up.
  * - A reactor gives a conflict a few tries and then leaves it to the pool, where the third loss claims the
  *   conflict keys, so that the next run wins (I6). Waiting happens in sett_txn_claim only, on the pool.
  *
@@ -50,6 +52,7 @@ enum {
 
 struct runner {
 	struct server *server;
+	struct turns *turns;
 };
 
 /* ---- one run ---- */
@@ -283,6 +286,85 @@ runner_look_at_clocks(struct runner_thread *t)
 	t->wall_ms = clock_wall_ms(t->server->clock);
 }
 
+bool
+runner_has_hot_keys(struct runner_thread *t)
+{
+	uint64_t until = t->turns != NULL ? turns_hot_until(t->turns) : 0;
+	if (__builtin_expect(until == 0, 1))
+		return false;
+	if (t->time_ns == 0)
+		runner_look_at_clocks(t);
+	return t->time_ns < until;
+}
+
+static bool
+take_turns_of_queue(struct runner_thread *t, const struct client *client)
+{
+	const struct transaction_state *block = client->transaction;
+	bool taken = true;
+	arena_reset(&t->arena);
+	for (size_t q = 0; q < block->count && taken; q++) {
+		const struct queued_command *queued = &block->queue[q];
+		for (unsigned s = 0; s < queued->command->key_spec_count && taken; s++) {
+			struct key_range range;
+			struct prepared_key key;
+			if (key_spec_range(&queued->command->key_specs[s], queued->argv, queued->argc,
+					   &range) != SETT_OK)
+				continue;
+			for (size_t i = range.first; i < range.end && taken; i += range.step)
+				taken = !keyspace_prepare(t->server->keyspace, client->db, queued->argv[i],
+							  &t->arena, &key) ||
+					turns_take(t->turns, &t->turn_holder, key.engine_key.hash,
+						   t->time_ns);
+		}
+	}
+	return taken;
+}
+
+bool
+runner_take_turns(struct runner_thread *t, struct foreseen foreseen)
+{
+	turns_yield(t->turns, &t->turn_holder, t->time_ns);
+	bool taken = true;
+	for (const struct prepared_key *k = foreseen.keys; k < foreseen.keys_end && taken; k++)
+		taken = turns_take(t->turns, &t->turn_holder, k->engine_key.hash, t->time_ns);
+	return taken;
+}
+
+enum request_result
+runner_refused(const struct runner_thread *t, struct client *client)
+{
+	client->turn_key = t->turn_holder.refused;
+	return REQUEST_TURN;
+}
+
+/* Takes the turns of a request that is about to run by itself. */
+static bool
+take_turns(struct runner_thread *t, const struct client *client, const struct command *command,
+	   struct foreseen foreseen)
+{
+	t->turn_holder.reactor = client->reactor;
+	if ((command->flags & COMMAND_READONLY) != 0)
+		return true;
+	if (!runner_take_turns(t, foreseen))
+		return false;
+	return !client_in_multi(client) || command->run != transaction_exec ||
+		(client->transaction->lacking_flags & COMMAND_READONLY) == 0 ||
+		take_turns_of_queue(t, client);
+}
+
+bool
+runner_take_lost_turn(struct runner_thread *t, const struct client *client)
+{
+	uint64_t key = sett_txn_lost_to(t->txn);
+	if (t->turns == NULL || key == 0)
+		return true;
+	t->turn_holder.reactor = client->reactor;
+	runner_look_at_clocks(t);
+	turns_heat(t->turns, key, t->time_ns);
+	return t->overdue || turns_take(t->turns, &t->turn_holder, key, t->time_ns);
+}
+
 /* On a reactor: nothing happened, because of what? */
 enum request_result
 runner_must_wait(const struct sett_txn *txn, struct client *client)
@@ -339,9 +421,15 @@ run(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
 			return REQUEST_MUST_WAIT_LONG;
 		if (status == OUTCOME_PAUSED)
 			return REQUEST_PAUSED;
+		if (status == SETT_WOULD_BLOCK && sett_txn_met_claim(t->txn) && !t->overdue) {
+			c->client->turn_key = 0;
+			return REQUEST_TURN;
+		}
 		if (!t->may_wait &&
 		    (status == SETT_WOULD_BLOCK || (status == SETT_CONFLICT && tries == REACTOR_TRIES)))
 			return runner_must_wait(t->txn, c->client);
+		if (status == SETT_CONFLICT && !runner_take_lost_turn(t, c->client))
+			return runner_refused(t, c->client);
 		/* Also where a read met news that is not visible yet: to claim is to wait for the commit
 		 * under way. */
 		if (status == SETT_CONFLICT && ++losses >= CLAIM_AFTER && t->may_wait) {
@@ -469,6 +557,9 @@ dispatch(struct runner_thread *t, struct command_context *c, const struct comman
 		return REQUEST_MUST_WAIT_LONG;
 	if (__builtin_expect(interactive_takes(c->client, command), 0))
 		return interactive_execute(t, c, ret_release);
+	if (__builtin_expect(runner_has_hot_keys(t), 0) && !t->overdue &&
+	    !take_turns(t, c->client, command, t->present))
+		return runner_refused(t, c->client);
 	enum request_result result = runner_run(t, c, ret_release);
 	/* Not with the deferred effects: those of a command that fails are dropped, and who reads an error in the
 	 * place of EXEC's reply must not go on queueing. */
@@ -526,6 +617,7 @@ execute(void *arg, void *thread, struct client *client, const struct request *re
 	uint64_t release = 0;
 	t->present = foresight_of(t->ahead, request->foreseen);
 	t->paced = request->paced;
+	t->overdue = request->overdue;
 	if (request->foreseen == 0)
 		t->time_ns = 0; /* it may have waited */
 	const struct command *command = t->present.command;
@@ -585,6 +677,19 @@ fetch(void *arg, void *thread)
 	foresight_fetch(t->ahead);
 }
 
+static bool
+waits_for_turn(void *arg, void *thread, struct client *client, unsigned foreseen)
+{
+	(void)arg;
+	struct runner_thread *t = thread;
+	struct foreseen seen = foresight_of(t->ahead, foreseen);
+	if (!runner_has_hot_keys(t) || client_in_interactive(client) ||
+	    take_turns(t, client, seen.command, seen))
+		return false;
+	(void)runner_refused(t, client);
+	return true;
+}
+
 static void
 stop_thread(void *arg, void *thread)
 {
@@ -596,6 +701,8 @@ stop_thread(void *arg, void *thread)
 		t->server->listeners.script_thread_ends(t->script_vm);
 	serving_forget(t->ready);
 	interactive_thread_ends(t);
+	if (t->turn_holder.count > 0)
+		turns_give_up(t->turns, &t->turn_holder, clock_monotonic_ns(t->server->clock));
 	foresight_destroy(t->ahead);
 	sett_txn_destroy(t->txn);
 	arena_free(&t->arena);
@@ -650,6 +757,8 @@ start_thread(void *arg, bool may_wait, void **ret)
 	t->may_wait = may_wait;
 	arena_init(&t->arena, ARENA_BLOCK);
 	int status = sett_txn_create(runner->server->engine, &t->txn);
+	if (!may_wait)
+		t->turns = runner->turns;
 	if (status == SETT_OK && !may_wait && (t->ahead = foresight_create(runner->server)) == NULL)
 		status = SETT_NO_MEMORY;
 	if (status != SETT_OK) {
@@ -758,11 +867,29 @@ wrote_log(void *arg, uint64_t duration_ns)
 	server_took(runner->server, WORK_WRITE_LOG, duration_ns);
 }
 
+static void
+rest(void *arg, void *thread)
+{
+	(void)arg;
+	struct runner_thread *t = thread;
+	t->time_ns = 0; /* the next tick may be long after */
+	if (__builtin_expect(t->turn_holder.count > 0, 0))
+		turns_give_up(t->turns, &t->turn_holder, clock_monotonic_ns(t->server->clock));
+}
+
 static bool
 has_news(void *arg, unsigned reactor)
 {
 	const struct runner *runner = arg;
 	return pubsub_has_news(runner->server->pubsub, reactor);
+}
+
+static void
+wake_for_turn(void *arg, unsigned reactor)
+{
+	const struct runner *runner = arg;
+	if (runner->server->net != NULL)
+		net_turn_came(runner->server->net, reactor);
 }
 
 int
@@ -772,6 +899,10 @@ runner_create(struct server *server, struct runner **ret)
 	if (runner == NULL)
 		return SETT_NO_MEMORY;
 	runner->server = server;
+	if (turns_create(wake_for_turn, runner, &runner->turns) != SETT_OK) {
+		free(runner);
+		return SETT_NO_MEMORY;
+	}
 	*ret = runner;
 	return SETT_OK;
 }
@@ -784,6 +915,7 @@ runner_handler(struct runner *runner)
 					.thread_stop = stop_thread,
 					.foresee = foresee,
 					.fetch = fetch,
+					.waits_for_turn = waits_for_turn,
 					.large_argument = large_argument,
 					.execute = execute,
 					.may_share = batch_may_share,
@@ -794,6 +926,7 @@ runner_handler(struct runner *runner)
 					.take_wait_reply = take_wait_reply,
 					.deliver = deliver,
 					.has_news = has_news,
+					.rest = rest,
 					.wrote_log = wrote_log,
 					.check_client = check_client,
 					.client_closed = client_closed};
@@ -802,5 +935,7 @@ runner_handler(struct runner *runner)
 void
 runner_destroy(struct runner *runner)
 {
+	if (runner != NULL)
+		turns_destroy(runner->turns);
 	free(runner);
 }

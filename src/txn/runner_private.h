@@ -5,6 +5,7 @@
 #include "txn/command.h"
 #include "txn/foresight.h"
 #include "txn/runner.h"
+#include "txn/turns.h"
 
 struct ready_key;
 struct serving_pass;
@@ -16,7 +17,10 @@ struct runner_thread {
 	bool may_wait;
 	struct foresight *ahead; /* of reactors; NULL on the pool */
 	struct foreseen present; /* what is known of the present request */
-	bool paced;              /* it has waited for its turn */
+	bool paced;              /* it was slowed down */
+	bool overdue;            /* it takes no turns any more */
+	struct turns *turns;     /* of reactors; NULL on the pool */
+	struct turn_holder turn_holder;
 	/* A look at the clock costs as much as a tenth of a short command. In a batch the end of one command
 	 * is the beginning of the next; 0: the next one looks. */
 	uint64_t time_ns;             /* monotonic, of the last look */
@@ -71,6 +75,16 @@ enum request_result interactive_execute(struct runner_thread *, struct command_c
 /* Whether interactive_execute runs it: else it goes the way of all others. */
 bool interactive_takes(const struct client *, const struct command *);
 void interactive_thread_ends(struct runner_thread *);
+
+/* ---- turns on hot keys (turns.h), on a reactor ---- */
+/* Whether any key is hot. Looks at the clock if one was. */
+bool runner_has_hot_keys(struct runner_thread *);
+/* Takes the turns on the keys that were foreseen of a request. False: another has one. */
+bool runner_take_turns(struct runner_thread *, struct foreseen);
+/* The client's request waits for the key whose turn was refused last: REQUEST_TURN. */
+enum request_result runner_refused(const struct runner_thread *, struct client *);
+/* A run was lost: the key is hot from now on. False: another has its turn. */
+bool runner_take_lost_turn(struct runner_thread *, const struct client *);
 
 /* ---- serving.c ---- */
 /* After a commit: notes the keys that it touched and that somebody waits for. */

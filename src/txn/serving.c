@@ -120,7 +120,8 @@ serve(struct runner_thread *t, struct waiter *w, struct serving_pass *pass)
 				    .served_key = bytes_of(pass->key->name, pass->key->size)};
 	t->present = (struct foreseen){0};
 	t->time_ns = 0;
-	t->paced = true; /* what it takes away frees space */
+	t->paced = true;   /* what it takes away frees space */
+	t->overdue = true; /* who has pushed does not wait for turns */
 	pass->is_touched = pass->is_gone = false;
 	SYNC_POINT("serve: begins");
 	enum request_result result = runner_run(t, &c, &release);

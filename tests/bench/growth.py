@@ -130,6 +130,24 @@ def new_server(program, *options):
                   *options)
 
 
+# ---- reactors ----
+
+def run_clients(server, clients, commands, total):
+    """Each in a process of its own, with its share of `total` commands at pipeline 16."""
+    processes = []
+    for _ in range(clients):
+        process = os.fork()
+        if process == 0:
+            link = Link(server.socket)
+            for at in range(0, total // clients, 16):
+                link.run(commands[at % 4096 : at % 4096 + 16])
+            os._exit(0)
+        processes.append(process)
+    for process in processes:
+        if os.waitpid(process, 0)[1] != 0:
+            fail("a client failed")
+
+
 # ---- growth ----
 
 def instructions(server, folder):

@@ -14,13 +14,12 @@ trimmed: a stream that is kept at 10^4 entries: the disk it takes, and the time 
 threads: XADD and XREADGROUP on one stream, beside SET of many keys, by clients of 1, 2 and 4 reactors: time of CPU for each.
 Figures that are times want a machine with nothing else to do.
 """
-import os
 import random
 import time
 
 from growth import (
     BATCH, SIZES, Link, arguments, command, cpu_seconds, drop_page_cache, fail, figures, grown, measure_rows,
-    new_server, plot, run_beside, settle, value_pool)
+    new_server, plot, run_beside, run_clients, settle, value_pool)
 
 PENDING_MOST = 1000000
 
@@ -168,22 +167,6 @@ def measure_trimmed(program, entries):
 
 
 # ---- reactors ----
-
-def run_clients(server, clients, commands, total):
-    """Each in a process of its own, with its share of `total` commands at pipeline 16."""
-    processes = []
-    for _ in range(clients):
-        process = os.fork()
-        if process == 0:
-            link = Link(server.socket)
-            for at in range(0, total // clients, 16):
-                link.run(commands[at % 4096 : at % 4096 + 16])
-            os._exit(0)
-        processes.append(process)
-    for process in processes:
-        if os.waitpid(process, 0)[1] != 0:
-            fail("a client failed")
-
 
 def measure_threads(program, total):
     values = value_pool(20)

@@ -205,14 +205,34 @@ run_intruded(struct command_context *c)
 	return SETT_OK;
 }
 
-/* A lost batch leaves nothing, not even replies, and the requests can be executed one by one. After losses the
- * next batches are not tried. */
+/* A lost batch leaves nothing, not even replies, and is run again. */
 Test(batch, a_conflict_takes_all_back)
 {
 	struct fixture *f = open_reactor();
 	struct batch_run b;
 	intruder.f = f;
 	intruder.left = 1;
+	replace_touch(f, run_intruded);
+	batch_begin(&b, f);
+	add(&b, 0, "GET a");
+	add(&b, 0, "SET b 1");
+	add(&b, 0, "INCR c");
+	add(&b, 1, "TOUCH x");
+	cr_assert(run(&b));
+	expect_replies(&b, 0, "$8\r\nintruded\r\n+OK\r\n:1\r\n");
+	expect_replies(&b, 1, "+OK\r\n");
+	batch_end(&b);
+	close_reactor(f);
+}
+
+/* One that loses again and again leaves nothing either, and its requests can be executed one by one. The next batches are not
+ * tried. */
+Test(batch, a_conflict_each_time_takes_all_back)
+{
+	struct fixture *f = open_reactor();
+	struct batch_run b;
+	intruder.f = f;
+	intruder.left = 3;
 	replace_touch(f, run_intruded);
 	batch_begin(&b, f);
 	add(&b, 0, "GET a");
@@ -551,4 +571,195 @@ Test(batch, keys_that_are_asked_for_are_counted)
 	cr_assert(misses == 2 && hits == 3, "%d misses, %d hits", (int)misses, (int)hits);
 	batch_end(&b);
 	close_reactor(f);
+}
+
+/* ---- turns on hot keys (I19) ---- */
+
+/* Two reactors, of which the first has lost a run by `a`; the second has its turn on it. */
+struct two_reactors {
+	struct fixture *f;
+	void *first, *second;
+};
+
+static void
+open_two(struct two_reactors *two)
+{
+	struct fixture *f = two->f = open_reactor();
+	struct batch_run b;
+	two->first = f->reactor;
+	cr_assert_eq(f->handler.thread_start(f->handler.arg, false, &two->second), SETT_OK);
+	f->clients[2].reactor = 1;
+	intruder.f = f;
+	intruder.left = 1;
+	replace_touch(f, run_intruded);
+	batch_begin(&b, f);
+	add(&b, 0, "GET a");
+	add(&b, 0, "TOUCH x");
+	add(&b, 0, "SET a 1");
+	cr_assert(run(&b));
+	batch_end(&b);
+	f->handler.rest(f->handler.arg, two->first);
+	f->reactor = two->second;
+	batch_begin(&b, f);
+	add(&b, 2, "INCR a");
+	add(&b, 2, "INCR a");
+	cr_assert(run(&b));
+	expect_replies(&b, 2, ":2\r\n:3\r\n");
+	batch_end(&b);
+	f->reactor = two->first;
+}
+
+static void
+close_two(struct two_reactors *two)
+{
+	two->f->handler.thread_stop(two->f->handler.arg, two->second);
+	close_reactor(two->f);
+}
+
+static void
+end_turn(const struct two_reactors *two, void *reactor)
+{
+	two->f->handler.rest(two->f->handler.arg, reactor);
+}
+
+/* What needs the key waits, with its client's later requests; the rest is committed. */
+Test(batch, who_needs_anothers_turn_waits_and_the_rest_goes_on)
+{
+	struct two_reactors two;
+	struct batch_run b;
+	struct sett_stats before, after;
+	open_two(&two);
+	sett_engine_stats(two.f->server.engine, &before);
+	batch_begin(&b, two.f);
+	add(&b, 0, "INCR b");
+	add(&b, 0, "INCR a");
+	add(&b, 0, "INCR b");
+	add(&b, 1, "GET a");
+	add(&b, 3, "INCR c");
+	cr_assert(run(&b));
+	static const enum request_result expected[] = {REQUEST_DONE, REQUEST_TURN, REQUEST_LEFT, REQUEST_TURN,
+						       REQUEST_DONE};
+	for (size_t i = 0; i < b.count; i++)
+		cr_assert_eq(b.requests[i].result, expected[i], "%zu", i);
+	expect_replies(&b, 0, ":1\r\n");
+	expect_replies(&b, 1, "");
+	expect_replies(&b, 3, ":1\r\n");
+	sett_engine_stats(two.f->server.engine, &after);
+	cr_assert_eq(after.conflicts, before.conflicts, "Nothing is run in vain");
+	batch_end(&b);
+	end_turn(&two, two.second);
+	batch_begin(&b, two.f);
+	add(&b, 0, "INCR a");
+	add(&b, 1, "GET a");
+	cr_assert(run(&b));
+	expect_replies(&b, 0, ":4\r\n");
+	expect_replies(&b, 1, "$1\r\n4\r\n");
+	batch_end(&b);
+	close_two(&two);
+}
+
+/* Without a write there is nothing to lose. */
+Test(batch, who_only_reads_waits_for_no_turn)
+{
+	struct two_reactors two;
+	struct batch_run b;
+	open_two(&two);
+	batch_begin(&b, two.f);
+	add(&b, 0, "GET a");
+	add(&b, 1, "GET a");
+	cr_assert(run(&b));
+	expect_replies(&b, 0, "$1\r\n3\r\n");
+	batch_end(&b);
+	close_two(&two);
+}
+
+Test(batch, all_may_wait_for_their_turn_and_who_is_overdue_goes_without)
+{
+	struct two_reactors two;
+	struct batch_run b;
+	open_two(&two);
+	batch_begin(&b, two.f);
+	add(&b, 0, "INCR a");
+	add(&b, 1, "INCR a");
+	cr_assert(run(&b));
+	cr_assert_eq(b.requests[0].result, REQUEST_TURN);
+	cr_assert_eq(b.requests[1].result, REQUEST_TURN);
+	b.requests[1].request.overdue = true;
+	cr_assert(run(&b));
+	cr_assert_eq(b.requests[0].result, REQUEST_TURN);
+	expect_replies(&b, 1, ":4\r\n");
+	batch_end(&b);
+	close_two(&two);
+}
+
+static enum request_result
+run_alone(struct fixture *f, const char *line, bool overdue)
+{
+	struct batch_run b;
+	batch_begin(&b, f);
+	add(&b, 0, line);
+	f->handler.fetch(f->handler.arg, f->reactor);
+	b.requests[0].request.overdue = overdue;
+	resp_truncate(&f->reply, 0);
+	enum request_result result = f->handler.execute(f->handler.arg, f->reactor, b.requests[0].client,
+							&b.requests[0].request, &f->reply, &f->release);
+	batch_end(&b);
+	return result;
+}
+
+/* The same for requests that are executed by themselves, and for the keys of a MULTI queue. */
+Test(batch, requests_alone_and_multi_blocks_wait_for_their_turns)
+{
+	struct two_reactors two;
+	open_two(&two);
+	struct fixture *f = two.f;
+	cr_assert_eq(run_alone(f, "INCR a", false), REQUEST_TURN);
+	cr_assert_eq(f->reply.size, 0);
+	cr_assert_eq(run_alone(f, "GET a", false), REQUEST_DONE);
+	cr_assert_eq(run_alone(f, "INCR b", false), REQUEST_DONE);
+	EXPECT(f, 0, "MULTI", "+OK");
+	EXPECT(f, 0, "INCR b", "+QUEUED");
+	EXPECT(f, 0, "INCR a", "+QUEUED");
+	cr_assert_eq(run_alone(f, "EXEC", false), REQUEST_TURN);
+	cr_assert(f->clients[0].transaction->in_multi);
+	end_turn(&two, two.second);
+	cr_assert_eq(run_alone(f, "EXEC", false), REQUEST_DONE);
+	cr_assert_eq(run_alone(f, "INCR a", false), REQUEST_DONE);
+	/* Its turn is its own until the end of the tick. */
+	f->clients[0].reactor = 1;
+	f->reactor = two.second;
+	cr_assert_eq(run_alone(f, "GET a", false), REQUEST_DONE);
+	cr_assert_eq(run_alone(f, "INCR a", false), REQUEST_TURN);
+	cr_assert_eq(run_alone(f, "INCR a", true), REQUEST_DONE);
+	end_turn(&two, two.first);
+	cr_assert_eq(run_alone(f, "INCR a", false), REQUEST_DONE);
+	EXPECT(f, 2, "GET a", "$1\r\n7");
+	f->reactor = two.first;
+	close_two(&two);
+}
+
+/* Whom a claim holds up is parked on the reactor, too; who has waited for long goes to the pool. */
+Test(batch, who_meets_a_claim_waits_on_its_reactor)
+{
+	struct two_reactors two;
+	struct prepared_key key;
+	struct arena arena;
+	struct sett_txn *txn;
+	open_two(&two);
+	struct fixture *f = two.f;
+	arena_init(&arena, 4096);
+	cr_assert(keyspace_prepare(f->server.keyspace, 0, BYTES_LITERAL("k"), &arena, &key));
+	cr_assert_eq(sett_txn_create(f->server.engine, &txn), SETT_OK);
+	cr_assert_eq(sett_txn_begin(txn, SETT_TXN_MANUAL_CONFLICTS), SETT_OK);
+	cr_assert_eq(sett_txn_read_conflict(txn, key.engine_key.hash), SETT_OK);
+	sett_txn_discard(txn);
+	sett_txn_claim(txn);
+	cr_assert_eq(run_alone(f, "INCR k", false), REQUEST_TURN);
+	cr_assert_eq(run_alone(f, "INCR other", false), REQUEST_DONE);
+	cr_assert_eq(run_alone(f, "INCR k", true), REQUEST_MUST_WAIT);
+	sett_txn_release_claim(txn);
+	cr_assert_eq(run_alone(f, "INCR k", false), REQUEST_DONE);
+	sett_txn_destroy(txn);
+	arena_free(&arena);
+	close_two(&two);
 }

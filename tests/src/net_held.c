@@ -489,6 +489,64 @@ Test(net_slowed, clients_may_leave_or_be_killed_while_they_wait)
 	close(other);
 }
 
+/* Others go on meanwhile, and so do its own later requests once it has come. */
+Test(net_turn, requests_wait_for_their_turn_on_the_reactor)
+{
+	struct world *w = world_create();
+	world_start(w);
+	int first = dial(w), second = dial(w), other = dial(w);
+	put(first, "PING\r\nTURN\r\nECHO a\r\n");
+	put(second, "TURN\r\n");
+	expect(first, "+PONG\r\n");
+	ping(other);
+	store(&w->turn_is_free, 1);
+	net_turn_came(w->net, 0);
+	expect(first, "+OK\r\n$1\r\na\r\n");
+	expect(second, "+OK\r\n");
+	close(first);
+	close(second);
+	close(other);
+	world_destroy(w);
+}
+
+/* It is called again in a moment, and told when it is overdue. */
+Test(net_turn, who_is_not_told_of_his_turn_goes_on_in_the_end)
+{
+	struct world *w = world_create();
+	world_start(w);
+	int fd = dial(w);
+	put(fd, "TURN\r\nTURN\r\nPING\r\n");
+	expect(fd, "+OK\r\n+OK\r\n+PONG\r\n");
+	put(fd, "TURN\r\n");
+	store(&w->turn_is_free, 1);
+	expect(fd, "+OK\r\n");
+	close(fd);
+	world_destroy(w);
+}
+
+Test(net_turn, clients_may_leave_or_be_killed_while_they_wait)
+{
+	enum { COUNT = 10 };
+	struct world *w = world_create();
+	world_start(w);
+	int fds[COUNT], other = dial(w);
+	store(&w->turn_never_comes, 1);
+	ping(other);
+	for (int i = 0; i < COUNT; i++) {
+		fds[i] = dial(w);
+		put(fds[i], "TURN\r\n");
+	}
+	let_tick_pass(other);
+	leave_or_be_killed(w, fds, COUNT);
+	wait_for(&w->closed_clients, COUNT);
+	int last = dial(w);
+	put(last, "TURN\r\n");
+	let_tick_pass(other);
+	world_destroy(w); /* with one that waits */
+	close(last);
+	close(other);
+}
+
 Test(net_cold, a_server_may_stop_while_requests_wait)
 {
 	struct world *w = world_create();

@@ -171,7 +171,8 @@ struct world {
 	char directory[64], path[96];
 	int port;
 	/* the handler's */
-	uint64_t executed, pool_running, long_begun, closed_clients, paused; /* atomic, like the next */
+	/* atomic, like the next */
+	uint64_t executed, pool_running, long_begun, closed_clients, paused, turn_is_free, turn_never_comes;
 	uint64_t ticks;
 	struct mutex gate_mutex;
 	struct condition gate_changed;
@@ -411,6 +412,11 @@ handler_execute(void *arg, void *thread, struct client *client, const struct req
 	if (is_word(name, "SLOW") && !request->paced) {
 		client->pause_ns = number(x) * 1000000;
 		return REQUEST_SLOWED;
+	}
+	if (is_word(name, "TURN") && !load(&w->turn_is_free) &&
+	    (!request->overdue || load(&w->turn_never_comes))) {
+		resp_status(reply, "must be taken back");
+		return REQUEST_TURN;
 	}
 	if (is_word(name, "WAIT"))
 		return begin_wait(w, client, number(x));

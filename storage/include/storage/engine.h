@@ -410,6 +410,11 @@ int sett_txn_commit(struct sett_txn *, const struct sett_commit_hooks *, uint64_
  * sett_txn_release_claim (I6). */
 void sett_txn_claim(struct sett_txn *);
 void sett_txn_release_claim(struct sett_txn *);
+/* Until the next begin. After SETT_CONFLICT: a conflict key that it read and another has written meanwhile; 0: it
+ * lost for another reason. */
+uint64_t sett_txn_lost_to(const struct sett_txn *);
+/* After SETT_WOULD_BLOCK of a commit: whether a claim was in the way. */
+bool sett_txn_met_claim(const struct sett_txn *);
 
 /* ---- iterators ---- */
 struct sett_iterator_options {
