@@ -58,9 +58,10 @@ def pictures(server, tool):
     for picture in both:
         if not re.match(r"\S+, master, up 0d 00:0\d:\d\d, health ok\nkeys 2002, clients \d+ \(0 blocked\)", picture):
             fail("head: " + picture)
-        rates = {row[0]: (float(row[1]), float(row[2])) for row in re.findall(r"(?m)^(set|get) +(\d+) +(\d+)%", picture)}
-        expect("commands", sorted(rates), ["get", "set"])
-        if min(calls for calls, _ in rates.values()) < 1 or not 70 <= sum(share for _, share in rates.values()) <= 101:
+        rates = {row[0]: (float(row[1]), float(row[2])) for row in re.findall(r"(?m)^(\w+) +(\d+) +(\d+)% +\d", picture)}
+        # INFO, which top itself asks for, may have much of the time where others want the processor.
+        expect("commands", sorted(rates), ["get", "info", "set"])
+        if min(min(row) for row in rates.values()) < 1 or not 97 <= sum(share for _, share in rates.values()) <= 103:
             fail("rates: %s" % rates)
         bars = re.findall(r"(?m)^(memory|disk|live data|garbage) .*\[#* *\] +\d+%$", picture)
         expect("bars", bars, ["memory", "disk", "live data", "garbage"])
