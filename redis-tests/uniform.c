@@ -1,11 +1,11 @@
 /*
- * Random members are drawn with the same chance: a chi-squared test of SRANDMEMBER, HRANDFIELD, ZRANDMEMBER and SPOP on
- * collections of 100,000, and of RANDOMKEY on as many keys, all in memory or nearly all in tables.
+ * Random members are drawn with the same chance: a chi-squared test of SRANDMEMBER, HRANDFIELD, ZRANDMEMBER and SPOP, also in
+ * turn with SADD, on collections of 100,000, and of RANDOMKEY on as many keys, all in memory or nearly all in tables.
  *
  *	uniform SERVER [DRAWS_PER_MEMBER]
  *
  * The statistic of a fair server has ELEMENTS - 1 degrees of freedom, so it is normal as far as matters here; one beyond
- * DEVIATIONS_MAX standard deviations, on either side, comes once in five million times, and there are seven.
+ * DEVIATIONS_MAX standard deviations, on either side, comes once in five million times, and there are nine.
  */
 #include <math.h>
 #include <stdio.h>
@@ -55,11 +55,11 @@ fill(struct tally *t, const char *command, const char *key, const char *before, 
 	}
 }
 
-/* Counts the names of an array. */
+/* Counts the names of an array of so many. */
 static struct reply *
-count_names(struct tally *t, const char *command, struct reply *reply)
+count_names(struct tally *t, const char *command, size_t count, struct reply *reply)
 {
-	if (reply == NULL || reply->count != AT_ONCE)
+	if (reply == NULL || reply->count != count)
 		give_up(command, reply == NULL ? t->client : NULL);
 	for (size_t i = 0; i < reply->count; i++) {
 		long n = strtol(reply->children[i]->text + 1, NULL, 10);
@@ -73,7 +73,7 @@ count_names(struct tally *t, const char *command, struct reply *reply)
 static struct reply *
 draw(struct tally *t, const char *command, const char *key, const char *count)
 {
-	return count_names(t, command, client_command(t->client, command, key, count, NULL));
+	return count_names(t, command, AT_ONCE, client_command(t->client, command, key, count, NULL));
 }
 
 /* AT_ONCE pops in one transaction, each of which finds what those before it have written. */
@@ -82,7 +82,7 @@ pop_one_by_one(struct tally *t)
 {
 	static const char script[] =
 		"local r = {} for i = 1, 1000 do r[i] = redis.call('SPOP', KEYS[1]) end return r";
-	return count_names(t, "SPOP", client_command(t->client, "EVAL", script, "1", "s", NULL));
+	return count_names(t, "SPOP", AT_ONCE, client_command(t->client, "EVAL", script, "1", "s", NULL));
 }
 
 /* `draws` in all; `variance` is that of an element's count, as a share of its mean. */
@@ -134,6 +134,23 @@ test_pops(struct tally *t, const char *what, bool one_by_one, int per_member)
 	return judge(t, what, (double)rounds * TENTH, 0.9);
 }
 
+/* What is popped is put back at once: `turns` of a pop and an addition in one transaction. */
+static bool
+test_turns(struct tally *t, const char *what, int turns, int per_member)
+{
+	static const char script[] =
+		"local r = {} for i = 1, tonumber(ARGV[1]) do "
+		"r[i] = redis.call('SPOP', KEYS[1]) redis.call('SADD', KEYS[1], r[i]) end "
+		"return r";
+	char count[16];
+	long draws = (long)per_member * ELEMENTS;
+	snprintf(count, sizeof(count), "%d", turns);
+	for (long i = 0; i < draws; i += turns)
+		reply_free(count_names(t, what, (size_t)turns,
+				       client_command(t->client, "EVAL", script, "1", "s", count, NULL)));
+	return judge(t, what, (double)draws, 1);
+}
+
 /* `options` decide whether the keys get into tables. */
 static bool
 test_keys(struct tally *t, const char *path, const char *const *options, int per_member)
@@ -182,6 +199,9 @@ main(int argc, char **argv)
 	unfair += !test_draws(&tally, "ZRANDMEMBER", "z", "-1000", per_member);
 	unfair += !test_pops(&tally, "SPOP", false, per_member);
 	unfair += !test_pops(&tally, "SPOP in a script", true, per_member);
+	unfair += !test_turns(&tally, "SPOP and SADD in turn", 5, per_member);
+	unfair += !test_turns(&tally, "SPOP and SADD in turn, very often in a transaction", AT_ONCE,
+			      per_member);
 	client_close(tally.client);
 	server_process_free(server, unfair > 0);
 	static const char *const small[] = {"--maxmemory", "16mb", NULL};

@@ -514,6 +514,7 @@ apply_batch_locked(struct sett_txn *txn, struct generation *generation, uint64_t
 		r = generation_insert_entry(generation, (struct ikey){n->key, timestamp}, value,
 					    &n->newest->entry);
 	}
+	notes_apply(txn, timestamp);
 	for (size_t i = 0; i < writes->counter_count; i++) {
 		const struct counter_delta *c = &writes->counters[i];
 		if (c->dropped)

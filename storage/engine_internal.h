@@ -183,6 +183,13 @@ struct read_range {              /* keys a transaction without manual conflicts 
 	bool used;
 };
 
+/* What a transaction makes of notes (notes.c). */
+enum { NOTE_BUCKETS = 64 };
+struct note_changes {
+	struct note_change *buckets[NOTE_BUCKETS]; /* by hash */
+	unsigned count;
+};
+
 struct sett_txn {
 	struct sett_engine *engine;
 	struct snapshot_slot *slot;
@@ -201,6 +208,7 @@ struct sett_txn {
 	struct arena arena;       /* of what is written */
 	struct arena reads_arena; /* of what was read: sett_txn_forget_reads */
 	struct write_buffer writes;
+	struct note_changes note_changes;
 	uint64_t unforeseen; /* writes of keys without their hashes: sett_engine_fetch has not seen them */
 	bool fetched;        /* of its commit: what fetch_written said */
 	uint64_t *reads, *written; /* conflict keys; those read are kept until the next begin, for a claim */
@@ -243,6 +251,11 @@ txn_observe(struct sett_txn *txn, uint64_t timestamp)
 /* fetch.c: a hint before a commit, if most of what it writes was not fetched. True: the processor will still have all of it when it
  * is applied. */
 bool fetch_written(struct sett_txn *);
+/* notes.c: brings the changes of notes to the cache, under the commit lock, before the commit is visible. What they followed
+ * from is rolled back: nothing is kept of any changed note. Forgets the changes. */
+void notes_apply(const struct sett_txn *, uint64_t timestamp);
+void notes_roll_back(struct sett_txn *);
+void notes_clear(struct sett_txn *);
 /* A new read range for an iterator; its index. */
 int txn_add_range(struct sett_txn *, size_t *ret);
 

@@ -349,7 +349,7 @@ record_cache_update(struct record_cache *cache, uint64_t hash, struct bytes key,
 		if (whole.size && has_kind(old, ENTRY_INLINE) &&
 		    record_cache_takes(cache, key.size + whole.size))
 			value = whole;
-		if (!record_cache_takes(cache, key.size + value.size)) {
+		if (value.size == 0 || !record_cache_takes(cache, key.size + value.size)) {
 			replaced = old;
 			set_record(b, way, NULL);
 		} else if (key.size + value.size <= old->capacity) {

@@ -263,6 +263,7 @@ txn_end(struct sett_txn *txn)
 	give_back(txn);
 	snapshot_release(txn->slot);
 	write_buffer_clear(&txn->writes);
+	notes_clear(txn);
 	while (__builtin_expect(txn->held_count > 0, 0))
 		value_log_release_number(txn->engine->value_log, txn->held_files[--txn->held_count]);
 	arena_reset(&txn->arena);
@@ -739,47 +740,6 @@ sett_body_stream_open(struct sett_txn *txn, const struct sett_record *record, ui
 	return body_stream_open(txn->engine->value_log, &entry.pointer, offset, size, ret, &txn->error);
 }
 
-/* ---- notes ---- */
-
-bool
-sett_txn_note(struct sett_txn *txn, struct bytes key, struct bytes *ret)
-{
-	struct bytes value;
-	uint64_t timestamp;
-	struct entry entry;
-	struct sett_key hashed = with_hash(txn, key);
-	if (record_cache_get(txn->engine->records, hashed.hash, key, txn->snapshot, &txn->reads_arena, &value,
-			     &timestamp) != SETT_OK ||
-	    entry_decode(value, &entry) != SETT_OK)
-		return false;
-	*ret = entry.body;
-	return true;
-}
-
-void
-sett_txn_keep_note(struct sett_txn *txn, struct bytes key, struct bytes content)
-{
-	struct entry entry = {.kind = ENTRY_INLINE, .body = content};
-	struct arena_mark place = arena_mark(&txn->reads_arena);
-	size_t size = entry_encoded_size(&entry);
-	uint8_t *value = NULL;
-	if (record_cache_takes(txn->engine->records, key.size + size))
-		value = arena_allocate(&txn->reads_arena, size, 1);
-	if (!value)
-		return;
-	(void)entry_encode(&entry, value);
-	struct sett_key hashed = with_hash(txn, key);
-	record_cache_admit(txn->engine->records, hashed.hash, key, txn->snapshot, bytes_of(value, size),
-			   txn->snapshot);
-	arena_rewind(&txn->reads_arena, &place);
-}
-
-bool
-sett_txn_has_room_for_notes(const struct sett_txn *txn, uint64_t bytes)
-{
-	return bytes <= record_cache_capacity(txn->engine->records) / 4;
-}
-
 uint64_t
 sett_record_size(struct bytes key, const struct sett_record *record)
 {
@@ -971,6 +931,7 @@ void
 sett_txn_rollback_to(struct sett_txn *txn, size_t savepoint)
 {
 	write_buffer_rollback(&txn->writes, savepoint);
+	notes_roll_back(txn);
 }
 
 bool

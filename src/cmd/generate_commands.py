@@ -15,7 +15,8 @@ NOTICE = "/* Made from src/cmd/commands.toml by generate_commands.py: edit that.
 FIELDS = {
 	"summary", "complexity", "group", "since", "deprecated_since", "replaced_by", "doc_flags", "arity", "flags",
 	"categories", "tips", "keys", "history", "arguments",
-	"own_flags", "function", "key_rule", "first_value", "sensitive", "channels",
+	"own_flags", "function", "key_rule", "first_value", "first_element", "element_step", "sensitive",
+	"channels",
 }
 REQUIRED = {"summary", "group", "since", "arity"}
 KEY_FIELDS = {"index", "keyword", "start", "range", "keynum", "flags", "notes"}
@@ -194,6 +195,7 @@ class Command:
 			("key_specs", keys[0]), ("key_spec_count", keys[1]),
 			("first_key", first), ("last_key", last), ("key_step", step),
 			("first_value", entry.get("first_value", 0)),
+			("first_element", entry.get("first_element", 0)), ("element_step", entry.get("element_step", 1)),
 			("channels", "CHANNELS_" + entry["channels"].upper() if "channels" in entry else "0"),
 			("key_rule", entry.get("key_rule", "NULL")),
 			("sensitive", secrets[0]), ("sensitive_count", secrets[1]),

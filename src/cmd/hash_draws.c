@@ -51,12 +51,8 @@ draw_by_walk(struct command_context *c, struct hash_walk *walk, uint64_t live, s
 int
 begin_draws(struct command_context *c, struct hash *h, uint64_t live, bool is_whole, struct field_draws *ret)
 {
-	uint64_t timestamp = h->key->root.record.timestamp;
-	struct member_counts counts = {.count = h->count,
-				       .dead = h->dead,
-				       .version = h->type == VALUE_ZSET ? timestamp : 0,
-				       .bytes = h->object_bytes,
-				       .is_committed = timestamp != UINT64_MAX};
+	struct member_counts counts;
+	hash_member_counts(h, &counts);
 	ret->c = c;
 	ret->hash = h;
 	ret->live = live;
@@ -111,6 +107,12 @@ next_draw(struct field_draws *d, struct hash_field *ret)
 	d->by_name = false;
 	status = hash_walk(d->hash, &d->walk);
 	return status == SETT_OK ? draw_by_walk(d->c, &d->walk, d->live, ret) : status;
+}
+
+int
+draw_taken(struct field_draws *d)
+{
+	return d->by_name ? member_draw_taken(&d->names) : SETT_OK;
 }
 
 int

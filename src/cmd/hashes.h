@@ -64,6 +64,8 @@ int begin_draws(struct command_context *, struct hash *, uint64_t live, bool is_
 		struct field_draws *ret);
 /* `ret` until the next one. */
 int next_draw(struct field_draws *, struct hash_field *ret);
+/* The field that was drawn last has been removed. */
+int draw_taken(struct field_draws *);
 void end_draws(struct field_draws *);
 /* The reply of HRANDFIELD and SRANDMEMBER, without a count and with one: negative, the same field may come again. */
 int reply_random_field(struct command_context *, struct open_hash *);

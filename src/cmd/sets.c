@@ -208,6 +208,8 @@ pop_drawn(struct command_context *c, struct open_hash *set, struct field_draws *
 		status = note_taken(c, set, taken, member.name);
 	if (status == SETT_OK)
 		status = hash_remove(&set->hash, &member);
+	if (status == SETT_OK)
+		status = draw_taken(draws);
 	hash_forget_reads(&set->hash, &reads);
 	return status;
 }

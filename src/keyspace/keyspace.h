@@ -192,11 +192,14 @@ struct keyspace_view {
 	bool may_build; /* new collections may be built in commits of their own. Set after keyspace_begin */
 	struct object_build *builds; /* those of this transaction */
 	struct object_build *build;  /* of a view of elements: that which it belongs to */
-	/* types/member_draw.h: the collection that was drawn from last before the transaction wrote to it */
+	/* types/member_draw.h: what the transaction has found of the collection that was drawn from last, or added to */
 	struct drawn_state {
 		uint8_t prefix[ELEMENT_PREFIX_SIZE];
-		uint64_t additions, dead;
 		uint32_t generation, moved;
+		uint64_t version, dead;
+		uint64_t number, start; /* `start` 0: there is no state */
+		uint8_t width;
+		bool is_held, is_ended; /* by the transaction */
 	} drawn;
 	/* replacement.h: what the view sees and changes instead of what is served; NULL. Set after keyspace_begin */
 	struct replacement *replacement;

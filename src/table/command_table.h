@@ -151,6 +151,8 @@ struct command {
 	int first_key, last_key, key_step; /* COMMAND INFO's short form of key_specs; 0 = none */
 	int first_value; /* argument that is stored whole under the first key, and so may come as a body
 			    (net/argument_body.h), like those of the further keys; 0 = none */
+	/* The first argument that names an element of the first key, about, 0 = none; and each so many after it. For hints. */
+	int first_element, element_step;
 	enum command_channels channels; /* which arguments are channels that users need a right to */
 	command_key_rule key_rule;      /* finds the keys where key_specs are not exact; NULL: they are, or no
 				      rule is known */

@@ -36,6 +36,7 @@
 #include "txn/runner_private.h"
 #include "txn/transaction.h"
 #include "txn/waiting.h"
+#include "types/elements_ahead.h"
 
 enum {
 	ARGUMENTS_MAX = 1024, /* of one request that takes part */
@@ -203,6 +204,35 @@ run_share(struct batch *b, size_t index)
 	share->duration_ns = now_ns - t->time_ns;
 	t->time_ns = now_ns;
 	return SETT_OK;
+}
+
+/* Elements that the requests look at. Where each request has a key of its own their roots would be read twice for nothing. */
+static void
+foresee_elements(struct batch *b)
+{
+	struct elements_ahead ahead;
+	struct bytes last = {0};
+	size_t alike = 0;
+	for (size_t i = 0; i < b->count; i++) {
+		const struct request *r = &b->requests[i].request;
+		const struct command *command = foresight_of(b->thread->ahead, r->foreseen).command;
+		if (command->first_element == 0)
+			continue;
+		alike += last.data != NULL && bytes_equal(last, r->argv[1]);
+		last = r->argv[1];
+	}
+	if (alike < b->count / 2 || alike == 0)
+		return;
+	elements_ahead_begin(&ahead, b->thread->server->engine, &b->c.view);
+	for (size_t i = 0; i < b->count; i++) {
+		const struct request *r = &b->requests[i].request;
+		const struct command *command = foresight_of(b->thread->ahead, r->foreseen).command;
+		size_t first = (size_t)command->first_element;
+		if (first > 0 && first < r->argc)
+			elements_ahead_add(&ahead, b->requests[i].client->db, r->argv[1], r->argv + first,
+					   r->argc - first, (size_t)command->element_step);
+	}
+	elements_ahead_fetch(&ahead);
 }
 
 static int
@@ -390,6 +420,7 @@ try_batch(struct batch *b, uint64_t *ret_timestamp)
 		sett_txn_discard(t->txn);
 		return SETT_ABORTED;
 	}
+	foresee_elements(b);
 	status = run_all(b);
 	if (status == SETT_OK)
 		status = commit_all(b, ret_timestamp);

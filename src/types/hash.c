@@ -5,6 +5,7 @@
 #include "storage/base/varint.h"
 #include "types/digest.h"
 #include "types/hash_private.h"
+#include "types/member_draw.h"
 
 enum {
 	FIELDS_MAX = 5 * VARINT_MAX_SIZE + HASH_TAIL_MAX,
@@ -346,6 +347,47 @@ change_bytes(struct hash *h, uint64_t old, uint64_t now)
 		h->changed = true;
 }
 
+void
+hash_member_counts(const struct hash *h, struct member_counts *ret)
+{
+	uint64_t timestamp = h->key->root.record.timestamp;
+	*ret = (struct member_counts){.count = h->count,
+				      .dead = h->dead,
+				      .removed = h->removed,
+				      .version = h->type == VALUE_ZSET ? timestamp : 0,
+				      .bytes = h->object_bytes,
+				      .is_committed = timestamp != UINT64_MAX};
+}
+
+/* Whether its members may be drawn from: of a new object nobody knows. */
+static bool
+may_be_drawn(const struct hash *h)
+{
+	return h->type != VALUE_ZSET && h->object != 0 && h->key->exists && !h->replaces &&
+		h->object == h->key->root.object;
+}
+
+static int
+tell_added(const struct hash *h, struct bytes name)
+{
+	uint8_t room[MEMBER_STORED_MAX + NAME_HASH_SIZE];
+	struct member_counts counts;
+	if (!may_be_drawn(h))
+		return SETT_OK;
+	hash_member_counts(h, &counts);
+	return member_draw_added(&h->members, &counts, members_stored(name, room));
+}
+
+static int
+tell_shrunk(const struct hash *h)
+{
+	struct member_counts counts;
+	if (h->removed == 0 || !may_be_drawn(h))
+		return SETT_OK;
+	hash_member_counts(h, &counts);
+	return member_draw_shrunk(&h->members, &counts);
+}
+
 static int
 put_spread(struct hash *h, struct bytes name, struct bytes value, uint64_t deadline,
 	   const struct hash_field *old)
@@ -461,13 +503,14 @@ hash_put_over(struct hash *h, struct bytes name, struct bytes value, uint64_t de
 				: put_packed(h, name, value, deadline, old);
 	if (status != SETT_OK)
 		return status;
+	change_deadline(h, old != NULL ? old->deadline : 0, deadline);
 	if (old == NULL) {
 		h->count++;
 		h->changed = true;
+		status = tell_added(h, name);
 	}
-	change_deadline(h, old != NULL ? old->deadline : 0, deadline);
 	choose_encoding(h, name, value);
-	return SETT_OK;
+	return status;
 }
 
 int
@@ -640,6 +683,8 @@ put_root(struct hash *h)
 		status = build_finish(key->view, h->members.view);
 		h->members.view = key->view;
 	}
+	if (status == SETT_OK)
+		status = tell_shrunk(h);
 	if (status == SETT_OK && h->object != 0)
 		status = renew(h);
 	if (status == SETT_OK && h->object == 0)

@@ -23,6 +23,7 @@
 #include "types/packed.h"
 
 struct digest;
+struct member_counts;
 
 /* What OBJECT ENCODING says, by Redis' rules; how the hash is stored is another matter. In files. */
 enum hash_encoding { HASH_LISTPACK = 1, HASH_HASHTABLE = 2 };
@@ -109,6 +110,8 @@ int hash_remove(struct hash *, const struct hash_field *);
  * no longer than MEMBER_STORED_MAX. */
 int hash_remove_member(struct hash *, struct bytes name, uint64_t value_size);
 int hash_save(struct hash *);
+/* What draws of members' names ask for (member_draw.h). */
+void hash_member_counts(const struct hash *, struct member_counts *ret);
 
 /* ---- walking ----
  * The hash must not be changed meanwhile. */

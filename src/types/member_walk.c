@@ -1,6 +1,8 @@
 /* Walks over the members of spread collections, and draws; see members.h.
  *
  * While a generation is being made, a walk goes through the members that have been moved, then through the rest. */
+#include <assert.h>
+
 #include "types/members_private.h"
 
 static uint32_t
@@ -159,21 +161,49 @@ members_have_ranges(uint64_t count, enum draw_width width)
 	return count / widths[width].members > 1;
 }
 
+static uint64_t
+range_count(uint64_t count, enum draw_width width)
+{
+	uint64_t ranges = count / widths[width].members;
+	return ranges < UINT32_MAX ? ranges : UINT32_MAX;
+}
+
+static struct draw_range
+range_at(uint64_t i, uint64_t ranges, enum draw_width width)
+{
+	return (struct draw_range){
+		.begin = (i << 32) / ranges, .end = ((i + 1) << 32) / ranges, .places = widths[width].places};
+}
+
 void
 draw_range(struct keyspace *keyspace, uint64_t count, enum draw_width width, struct draw_range *ret)
 {
-	uint64_t ranges = count / widths[width].members;
-	if (ranges > UINT32_MAX)
-		ranges = UINT32_MAX;
+	uint64_t ranges = range_count(count, width);
 	if (!members_have_ranges(count, width)) {
 		*ret = (struct draw_range){
 			.end = (uint64_t)1 << 32, .places = count > 0 ? count : 1, .is_all = true};
 		return;
 	}
-	uint64_t range = keyspace_random(keyspace) % ranges;
-	*ret = (struct draw_range){.begin = (range << 32) / ranges,
-				   .end = ((range + 1) << 32) / ranges,
-				   .places = widths[width].places};
+	*ret = range_at(keyspace_random(keyspace) % ranges, ranges, width);
+}
+
+void
+draw_range_of(uint32_t hash, uint64_t count, enum draw_width width, struct draw_range *ret)
+{
+	uint64_t ranges = range_count(count, width);
+	assert(members_have_ranges(count, width));
+	/* The last one whose beginning, rounded down, is not beyond the hash. */
+	*ret = range_at((((uint64_t)hash + 1) * ranges - 1) >> 32, ranges, width);
+	assert(ret->begin <= hash && hash < ret->end);
+}
+
+uint64_t
+draw_places(uint64_t count, enum draw_width width, uint64_t most)
+{
+	uint64_t ranges = range_count(count, width), mean = (most + ranges - 1) / ranges, root = 1;
+	while (root * root < mean)
+		root++;
+	return mean + 5 * root + 1;
 }
 
 /* `status` is that of a move of the iterator. SETT_NOT_FOUND past the range. */

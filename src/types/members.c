@@ -22,8 +22,8 @@ members_init(struct members *ret, struct keyspace_view *view, uint64_t epoch, ui
 	keyspace_element_prefix(ret->prefix, epoch, object);
 }
 
-static uint32_t
-hash_of(const struct members *m, struct bytes stored)
+uint32_t
+members_hash(const struct members *m, struct bytes stored)
 {
 	return (uint32_t)(hash64_bytes(stored, m->seed) >> 32);
 }
@@ -138,7 +138,7 @@ find_stored(const struct members *m, struct bytes stored, struct member *ret)
 {
 	struct element_key key;
 	ret->stored = stored;
-	ret->hash = hash_of(m, stored);
+	ret->hash = members_hash(m, stored);
 	member_key(m, ret->hash, stored, &key);
 	int status = sett_txn_get(m->view->txn, element_key_bytes(&key), &ret->record);
 	return status == SETT_OK ? member_decode_head(ret) : status;
@@ -256,7 +256,7 @@ put_long(const struct members *m, struct bytes name, struct bytes value, uint64_
 		memcpy(body + name.size, value.data, value.size);
 	put.body = bytes_of(body, name.size + value.size);
 	*ret_stored = members_stored(name, room);
-	status = put_member(m, *ret_stored, hash_of(m, *ret_stored), &put);
+	status = put_member(m, *ret_stored, members_hash(m, *ret_stored), &put);
 out:
 	free(body);
 	return status;
@@ -275,7 +275,7 @@ members_put(const struct members *m, struct bytes name, struct bytes value, uint
 		struct sett_put put = {.head = encode_head(deadline, 0, head),
 				       .body = value,
 				       .over = old != NULL ? &old->record : NULL};
-		status = put_member(m, stored, old != NULL ? old->hash : hash_of(m, stored), &put);
+		status = put_member(m, stored, old != NULL ? old->hash : members_hash(m, stored), &put);
 	}
 	return status == SETT_OK ? move_deadline(m, stored, old != NULL ? old->deadline : 0, deadline)
 				 : status;
@@ -306,7 +306,7 @@ members_remove_stored(const struct members *m, struct bytes stored)
 {
 	struct element_key key;
 	assert(stored.size <= STORED_MAX);
-	member_key(m, hash_of(m, stored), stored, &key);
+	member_key(m, members_hash(m, stored), stored, &key);
 	return sett_txn_delete(m->view->txn, element_key_bytes(&key));
 }
 
@@ -320,7 +320,7 @@ members_copy(const struct members *from, const struct members *to)
 		return status;
 	while ((status = member_walk_next(&walk, &member)) == SETT_OK) {
 		struct sett_put put = {.head = member.record.head, .body_of = &member.record};
-		status = put_member(to, member.stored, hash_of(to, member.stored), &put);
+		status = put_member(to, member.stored, members_hash(to, member.stored), &put);
 		if (status == SETT_OK)
 			status = move_deadline(to, member.stored, 0, member.deadline);
 		if (status == SETT_OK)

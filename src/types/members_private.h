@@ -56,6 +56,7 @@ size_t members_begin_generation(const struct members *, uint32_t generation, uin
 void member_key_in(const struct members *, uint32_t generation, uint32_t hash, struct bytes stored,
 		   struct element_key *ret);
 void member_key(const struct members *, uint32_t hash, struct bytes stored, struct element_key *ret);
+uint32_t members_hash(const struct members *, struct bytes stored);
 /* Range of hashes to draw from, chosen at random, and the number of places in it: see member_walk.c. */
 enum { DRAWS_MAX = 512 };
 enum draw_width { DRAW_NARROW, DRAW_WIDE };
@@ -65,6 +66,10 @@ struct draw_range {
 	bool is_all; /* there is but one range */
 };
 void draw_range(struct keyspace *, uint64_t count, enum draw_width, struct draw_range *ret);
+/* The range that has this hash; there are several. */
+void draw_range_of(uint32_t hash, uint64_t count, enum draw_width, struct draw_range *ret);
+/* The places of a range of those for `count` members, while there are at most so many. */
+uint64_t draw_places(uint64_t count, enum draw_width, uint64_t most);
 /* Whether so many members have more than one. */
 bool members_have_ranges(uint64_t count, enum draw_width);
 /* A walk over what was there before the transaction's own writes. */

@@ -570,6 +570,80 @@ Test(sets, members_move_to_a_new_generation_as_others_are_removed)
 	fixture_close(s.f);
 }
 
+/* Far more draws than members: each of them comes, and nothing else. `p` is their array. */
+static void
+expect_all_drawn(const struct shrinking *s, const char *p, size_t draws)
+{
+	static bool seen[SHRINKING];
+	char *after;
+	memset(seen, 0, sizeof(seen));
+	expect_known(s, p, draws);
+	(void)strtoull(p + 1, &after, 10);
+	for (p = after + 2; draws > 0; draws--) {
+		size_t size = strtoull(p + 1, &after, 10);
+		seen[strtoull(after + 2 + 7, NULL, 10)] = true;
+		p = after + 2 + size + 2;
+	}
+	for (size_t i = 0; i < SHRINKING; i++)
+		cr_assert_eq(seen[i], s->has[i], "member %zu", i);
+}
+
+/* The transaction draws after an addition of its own; then perhaps nothing of it is. */
+static void
+add_in_a_block(struct shrinking *s, size_t draws, bool aborts)
+{
+	char line[64];
+	size_t i = random_below(&s->random, SHRINKING);
+	bool had = s->has[i];
+	fixture_run_line(s->f, 0, "WATCH other");
+	if (aborts)
+		fixture_run_line(s->f, 1, "INCR other");
+	fixture_run_line(s->f, 0, "MULTI");
+	snprintf(line, sizeof(line), "SADD s member-%zu", i);
+	fixture_run_line(s->f, 0, line);
+	snprintf(line, sizeof(line), "SRANDMEMBER s -%zu", draws);
+	fixture_run_line(s->f, 0, line);
+	run_long(s->f, "EXEC");
+	if (aborts)
+		return;
+	s->count += !had;
+	s->has[i] = true;
+	const char *reply = (const char *)s->f->reply.data, *first = had ? "*2\r\n:0\r\n" : "*2\r\n:1\r\n";
+	cr_assert_eq(strncmp(reply, first, strlen(first)), 0);
+	expect_all_drawn(s, reply + strlen(first), draws);
+}
+
+/* What is kept for draws follows what is added, taken and removed, by draws or by name, in narrow ranges and in wide ones. */
+static void
+check_turns(size_t members, size_t draws)
+{
+	static struct shrinking s;
+	char line[64];
+	s = (struct shrinking){.f = fixture_open()};
+	random_seed(&s.random, members);
+	set_packed_size(s.f, 64);
+	while (s.count < members)
+		change_known(&s, true);
+	for (int round = 0; round < 40; round++) {
+		for (int i = 0; i < 3; i++)
+			change_known(&s, random_below(&s.random, 2) == 0);
+		pop_known(&s, random_below(&s.random, 3) + 1);
+		for (int i = 0; i < 3; i++)
+			change_known(&s, true);
+		add_in_a_block(&s, draws, round % 3 == 0);
+		snprintf(line, sizeof(line), "SRANDMEMBER s -%zu", draws);
+		fixture_run_line(s.f, 0, line);
+		expect_all_drawn(&s, (const char *)s.f->reply.data, draws);
+	}
+	fixture_close(s.f);
+}
+
+Test(sets, what_is_kept_for_draws_follows_additions)
+{
+	check_turns(100, 6000);
+	check_turns(1500, 45000);
+}
+
 /* The example of docs/format-keyspace.md. */
 Test(sets, the_bytes_of_a_packed_set)
 {

@@ -265,11 +265,20 @@ struct sett_read_mark sett_txn_read_mark(const struct sett_txn *);
 void sett_txn_forget_reads(struct sett_txn *, const struct sett_read_mark *);
 
 /* Notes: what a caller has worked out from entries and may want again, kept beside records in memory as long as there is
- * room. The key is no entry's, and names the state that the content follows from (by the timestamp of a record that changes
- * with it, say): a note is never changed, and may be gone at any time. */
-/* True: there is one; the content is read memory, as a body. */
+ * room. The key is no entry's. A note may be gone at any time. It says what holds at the snapshot of who has kept it, and from
+ * then on, as far as the key names the state that it follows from (by the timestamp of a record that changes with it, say),
+ * or as long as every commit that makes it untrue changes it. */
+/* True: there is one; the content is read memory, as a body. What the transaction has changed it finds so, until it changes it
+ * again. */
 bool sett_txn_note(struct sett_txn *, struct bytes key, struct bytes *ret);
+/* Keeps one that holds at the transaction's snapshot; not if there is one, or a commit has changed it since. */
 void sett_txn_keep_note(struct sett_txn *, struct bytes key, struct bytes content);
+/* With the transaction's commit `content` takes the place of the note that is kept then, if there is one; NULL: it goes. And
+ * nobody whose snapshot is older keeps one afterwards. SETT_NO_MEMORY. */
+int sett_txn_change_note(struct sett_txn *, struct bytes key, const struct bytes *content);
+/* Whether the transaction changes this one; how many it changes. */
+bool sett_txn_changes_note(const struct sett_txn *, struct bytes key);
+unsigned sett_txn_changed_notes(const struct sett_txn *);
 /* Whether notes of so many bytes in all would take no more than a quarter of that memory. */
 bool sett_txn_has_room_for_notes(const struct sett_txn *, uint64_t bytes);
 
@@ -384,7 +393,7 @@ void sett_txn_validate_reads(struct sett_txn *);
 int sett_txn_check_reads(struct sett_txn *, const struct sett_read_mark *since);
 
 /* A position in the transaction's writes. Rolling back to it undoes puts, deletes, prefix drops and counters
- * made since (conflict keys stay). Marks nest; iterators must be repositioned after a rollback. */
+ * made since (conflict keys stay); of notes that were changed, before or since, none is kept. Marks nest; iterators must be repositioned after a rollback. */
 size_t sett_txn_savepoint(struct sett_txn *);
 void sett_txn_rollback_to(struct sett_txn *, size_t savepoint);
 /* Whether the commit would write anything. */
