@@ -82,6 +82,7 @@ batch_may_share(void *arg, void *thread, const struct client *client, const stru
 	if (is_first) {
 		t->on_replica = replica_role_is_active(&t->server->replica_role);
 		t->barred_flags = barred_flags(t->server, t->on_replica);
+		t->element_commands = 0;
 	}
 	const struct command *command = foresight_of(t->ahead, request->foreseen).command;
 	if (command == NULL || (command->flags & COMMAND_BATCHABLE) == 0 ||
@@ -99,6 +100,7 @@ batch_may_share(void *arg, void *thread, const struct client *client, const stru
 	    (command->key_rule != NULL || command->key_spec_count > 1 || command->first_key == 0 ||
 	     command->first_key != command->last_key))
 		return false;
+	t->element_commands += command->first_element != 0;
 	/* What admission_check would refuse, and what is not run at once, goes its own way. */
 	return command_arity_is_right(command, request->argc) && client->authenticated &&
 		!client_in_multi(client) && !client_in_interactive(client) && client->reply_flags == 0 &&
@@ -213,6 +215,8 @@ foresee_elements(struct batch *b)
 	struct elements_ahead ahead;
 	struct bytes last = {0};
 	size_t alike = 0;
+	if (b->thread->element_commands < 2)
+		return;
 	for (size_t i = 0; i < b->count; i++) {
 		const struct request *r = &b->requests[i].request;
 		const struct command *command = foresight_of(b->thread->ahead, r->foreseen).command;

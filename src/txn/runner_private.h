@@ -25,11 +25,12 @@ struct runner_thread {
 	 * is the beginning of the next; 0: the next one looks. */
 	uint64_t time_ns;             /* monotonic, of the last look */
 	uint64_t wall_ms, wall_at_ns; /* the wall clock at a monotonic moment of the batch */
-	bool deletes_expired;   /* the commits of the present request delete what it met past its deadline */
-	uint32_t barred_flags;  /* of commands that may not be in the batch that is gathered */
-	bool on_replica;        /* when they were looked at */
-	unsigned shared_losses; /* batches lost in a row */
-	unsigned shared_rest;   /* batches that are run request by request before the next one is shared */
+	bool deletes_expired;  /* the commits of the present request delete what it met past its deadline */
+	uint32_t barred_flags; /* of commands that may not be in the batch that is gathered */
+	unsigned element_commands; /* looked at for it that have elements as arguments */
+	bool on_replica;           /* when they were looked at */
+	unsigned shared_losses;    /* batches lost in a row */
+	unsigned shared_rest;      /* batches that are run request by request before the next one is shared */
 	struct script_vm *script_vm;           /* script/script.h; NULL until it runs a script */
 	struct interactive *spare_interactive; /* interactive.c: what the next BEGIN takes */
 	unsigned spare_interactives;
