@@ -296,9 +296,8 @@ load_text(struct loader *loader, struct bytes text)
 {
 	size_t line_number = 0;
 	int status = SETT_OK;
-	for (size_t start = 0; start <= text.size && status == SETT_OK; line_number++) {
-		const uint8_t *end =
-			start < text.size ? memchr(text.data + start, '\n', text.size - start) : NULL;
+	for (size_t start = 0; start < text.size && status == SETT_OK; line_number++) {
+		const uint8_t *end = memchr(text.data + start, '\n', text.size - start);
 		size_t size = end ? (size_t)(end - text.data) - start : text.size - start;
 		struct bytes line = trim(bytes_of(text.data + start, size));
 		if (line.size > 0 && line.data[0] != '#')

@@ -1,7 +1,7 @@
 /*
  * Fuzz target of the sandbox of scripts: the input chooses a program, a line of Lua for a few of its bytes, from what may get
  * out of the sandbox, change it for the next script, or bring the interpreter down: metatables, compiled code, other environments,
- * deep recursion, coroutines, patterns, proxies. Programs call no commands. Each runs as EVAL would run it, with the limits of time and
+ * deep recursion, coroutines, patterns, proxies. They find no command to call. Each runs as EVAL would run it, with the limits of time and
  * memory of a reactor. After it, a script walks over all that scripts can reach and must find what the first one found; now and
  * then all scripts are forgotten, and the interpreter must be as small as before.
  */
@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "script/private.h"
 #include "storage/engine.h"
+#include "storage/vfs.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -264,6 +265,7 @@ make_program(const uint8_t *data, size_t size)
 
 static struct world {
 	struct server server;
+	struct sett_txn *txn; /* of all runs */
 	struct command_context context;
 	struct arena arena;
 	struct script_vm *vm;
@@ -298,7 +300,15 @@ open_world(void)
 	struct world *w = &world;
 	struct buffer text = {0};
 	char program[] = "sett", *arguments[] = {program};
+	/* One slot, which is empty. */
+	static const uint16_t slot;
+	static const struct command_table commands = {.slots = &slot};
+	struct sett_options options = {.vfs = vfs_memory_create(), .manual_work = true};
+	struct sett_engine *engine = NULL;
+	check(options.vfs != NULL && sett_engine_open("data", &options, &engine, NULL) == SETT_OK);
+	check(sett_txn_create(engine, &w->txn) == SETT_OK && sett_txn_begin(w->txn, 0) == SETT_OK);
 	w->server.clock = sett_system_clock();
+	w->server.commands = &commands;
 	check(config_load(1, arguments, &w->server.config, &text) == SETT_OK);
 	w->server.config->lua_enable_deprecated_api = true;
 	w->server.transaction_memory = MEMORY;
@@ -320,6 +330,7 @@ run_text(struct bytes text)
 					      .client = &w->client,
 					      .arena = &w->arena,
 					      .script_vm = &w->vm,
+					      .view.txn = w->txn,
 					      .reply = &w->reply,
 					      .protocol = 3};
 	struct command_context *c = &w->context;
