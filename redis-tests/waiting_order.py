@@ -49,6 +49,7 @@ class Round:
     def __init__(self, server, chance, count, is_killed):
         self.server, self.chance, self.is_killed = server, chance, is_killed
         self.control = server.connect()
+        self.control.ping()  # connects before the others fill the queue of the socket
         self.waiters = [Waiter(server.socket, i) for i in range(count)]
         self.acknowledged = [0] * LISTS
         self.pushed = [0] * LISTS
