@@ -5,6 +5,7 @@ none; and sett-tool plot draws it, of a server and of a directory.
     figures.py SERVER TOOL"""
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -163,6 +164,16 @@ def switched(program):
         server.clean_up()
 
 
+def cut_meanwhile(server, client):
+    """A file that somebody cuts while the server runs has no samples behind its end: that is no damage to the database."""
+    wait_for_rows(client, 1)
+    os.truncate(server.data + "/" + FILE, 200)
+    history(client, 600)
+    wait_for_rows(client, 1)
+    server.stop()
+    server.start()
+
+
 def picture(tool, *arguments):
     done = subprocess.run([tool, "plot", *arguments], capture_output=True, text=True, timeout=60)
     expect("plot %s" % (arguments,), (done.returncode, done.stderr), (0, ""))
@@ -182,8 +193,32 @@ def picture(tool, *arguments):
     return texts
 
 
+def strange_times(server, tool, time_ms):
+    """A server that answers HISTORY with such a time: a picture or an error, but no crash, and no loop."""
+    path = server.directory + "/strange"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(1)
+        process = subprocess.Popen([tool, "plot", "--socket", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        listener.settimeout(30)
+        connection = listener.accept()[0]
+        connection.recv(1000)
+        text = ("time_ms,span_ms,commands\n%s,1000,1\n" % time_ms).encode()
+        connection.sendall(b"$%d\r\n%s\r\n" % (len(text), text))
+        connection.close()
+    os.unlink(path)
+    try:
+        process.communicate(timeout=20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        fail("a time of %s: it does not end" % time_ms)
+    expect("a time of %s" % time_ms, process.returncode in (0, 2), True)
+
+
 def pictures(server, client, tool):
     wait_for_rows(client, 3)
+    for time_ms in ("1e301", "18000000000000000000", "9007199254740992", "-5", "nan"):
+        strange_times(server, tool, time_ms)
     of = server.socket
     expect("of a server", of in picture(tool, "--socket", of)[0], True)
     picture(tool, "--last", "1d", server.data)
@@ -220,6 +255,7 @@ def main():
         what_was_done(client)
         refusals(client)
         client = kills_and_damage(server, client)
+        cut_meanwhile(server, client)
         pictures(server, client, tool)
     finally:
         server.clean_up()

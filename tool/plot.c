@@ -35,6 +35,9 @@ enum {
 	NAME_MAX_SIZE = 256
 };
 
+#define TIME_MAX_MS 0x1p53
+#define FIGURE_MAX 0x1p64
+
 /* ---- the table ---- */
 
 struct table {
@@ -75,7 +78,15 @@ read_names(struct table *t, char *text)
 	return begins_well ? end + 1 : NULL;
 }
 
-/* Rows whose cells are not as many as the names, or no numbers, end the table. */
+/* A figure is a number of 64 bits, and a time one that a double has exactly. */
+static bool
+is_figure(double number, bool is_time)
+{
+	return number >= 0 &&
+		(is_time ? number <= TIME_MAX_MS && number == floor(number) : number <= FIGURE_MAX);
+}
+
+/* Rows whose cells are not as many as the names, or no figures, end the table. */
 static bool
 read_row(struct table *t, char **text)
 {
@@ -83,7 +94,7 @@ read_row(struct table *t, char **text)
 	for (size_t i = 0; i < t->columns; i++) {
 		char *end;
 		row[i] = strtod(*text, &end);
-		if (end == *text || !isfinite(row[i]) || *end != (i + 1 < t->columns ? ',' : '\n'))
+		if (end == *text || !is_figure(row[i], i < 2) || *end != (i + 1 < t->columns ? ',' : '\n'))
 			return false;
 		*text = end + 1;
 	}
@@ -552,7 +563,7 @@ struct plot {
 	const char *directory; /* NULL: a server */
 	const char *output;    /* NULL: standard output */
 	uint64_t seconds;
-	char of[NAME_MAX_SIZE], host[NAME_MAX_SIZE], port[TEXT_SIZE];
+	char of[NAME_MAX_SIZE];
 	struct buffer text;
 };
 
@@ -576,22 +587,6 @@ parse_span(const char *text, uint64_t *ret)
 			return *ret >= 1 && *ret <= OFFLINE_HISTORY_SECONDS;
 		}
 	return false;
-}
-
-/* "HOST:PORT", "[ADDRESS]:PORT". */
-static bool
-parse_address(struct plot *p, const char *text)
-{
-	const char *colon = strrchr(text, ':');
-	size_t size = colon != NULL ? (size_t)(colon - text) : 0;
-	if (size == 0 || size >= sizeof(p->host) || strlen(colon + 1) >= sizeof(p->port) || colon[1] == '\0')
-		return false;
-	bool has_brackets = text[0] == '[' && colon[-1] == ']';
-	snprintf(p->host, sizeof(p->host), "%.*s", (int)size - 2 * has_brackets, text + has_brackets);
-	snprintf(p->port, sizeof(p->port), "%s", colon + 1);
-	p->link.host = p->host;
-	p->link.port = p->port;
-	return true;
 }
 
 static int
@@ -708,7 +703,7 @@ run(const struct command *command, int argc, char **argv)
 				   argv[optind + 1]);
 	if (optind < argc && is_directory(argv[optind]))
 		p.directory = argv[optind];
-	else if (optind < argc && !parse_address(&p, argv[optind]))
+	else if (optind < argc && !server_link_parse(&p.link, argv[optind]))
 		return usage_error(command, "'%s' is neither a directory nor HOST:PORT", argv[optind]);
 	return plot(&p);
 }

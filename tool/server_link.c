@@ -272,6 +272,7 @@ server_link_close(struct server_link *l, int code)
 {
 	if (l->fd >= 0)
 		(void)close(l->fd); /* nothing is on its way */
+	l->fd = -1;
 	if (code != EXIT_WELL)
 		fprintf(stderr, "%s\n", l->complaint);
 	return code;
@@ -290,5 +291,22 @@ server_link_takes(struct server_link *l, int option, const char *value)
 		l->user = value;
 	else
 		return false;
+	return true;
+}
+
+bool
+server_link_parse(struct server_link *l, const char *text)
+{
+	size_t size = strlen(text);
+	if (size >= sizeof(l->address))
+		return false;
+	memcpy(l->address, text, size + 1);
+	char *colon = strrchr(l->address, ':');
+	if (colon == NULL || colon[1] == '\0')
+		return false;
+	bool has_brackets = colon > l->address + 1 && l->address[0] == '[' && colon[-1] == ']';
+	colon[has_brackets ? -1 : 0] = '\0';
+	l->port = colon + 1;
+	l->host = colon != l->address ? l->address + has_brackets : "127.0.0.1";
 	return true;
 }

@@ -8,12 +8,13 @@
 
 #include "storage/base/bytes.h"
 
-enum { SERVER_LINK_COMPLAINT_SIZE = 512 };
+enum { SERVER_LINK_COMPLAINT_SIZE = 512, SERVER_LINK_ADDRESS_SIZE = 320 };
 
 struct server_link {
 	const char *host, *port, *socket;           /* borrowed; `socket` NULL: host and port count */
 	const char *user, *password;                /* NULL: it does not log in */
 	unsigned timeout_seconds;                   /* of what does not come */
+	char address[SERVER_LINK_ADDRESS_SIZE];     /* what host and port may lie in */
 	int fd;                                     /* -1: it is not open */
 	char complaint[SERVER_LINK_COMPLAINT_SIZE]; /* what went wrong first, a line */
 };
@@ -43,6 +44,8 @@ extern volatile sig_atomic_t server_link_is_ended;
 
 /* Whether it is one of SERVER_LINK_OPTIONS; it is noted then. */
 bool server_link_takes(struct server_link *, int option, const char *value);
+/* "HOST:PORT", "[ADDRESS]:PORT", ":PORT" on this machine; false: it is none. */
+bool server_link_parse(struct server_link *, const char *text);
 /* Connects, and logs in. An exit code, of which the complaint says why. */
 int server_link_open(struct server_link *);
 /* One reply, a line or a bulk string, without its frame and with a NUL behind; nothing in it commands a terminal. An exit code; an error

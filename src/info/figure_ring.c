@@ -342,10 +342,14 @@ print_range(const struct record *records, unsigned tier, struct range range, str
 	return status;
 }
 
+/* Somebody may have cut the file while it is open: there are no samples behind its end. */
 static int
 read_tier(struct figure_ring *ring, unsigned tier, struct record *ret, struct sett_error *error)
 {
-	return read_all(ring->file, ret, tiers[tier].count * sizeof(*ret), offset_of_tier(tier), error);
+	size_t size = tiers[tier].count * sizeof(*ret), got = 0;
+	int status = vfs_read(ring->file, ret, size, offset_of_tier(tier), 0, &got, error);
+	memset((uint8_t *)ret + got, 0, size - got);
+	return status;
 }
 
 /* `records` has room for a tier. */
