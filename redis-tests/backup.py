@@ -3,6 +3,7 @@
 
     backup.py SERVER TOOL
 """
+import fcntl
 import os
 import random
 import resource
@@ -459,8 +460,176 @@ def check_refusals():
         server.clean_up()
 
 
+# ---- what goes wrong beside it ----
+
+
+def restored_digest(server, backup, target):
+    run_tool("restore", backup, target)
+    return digest_of(server, target)
+
+
+def check_bases(server, place):
+    """What the earlier one has not, or not whole, is copied of the server, and nothing is left to it on one file system."""
+    client = server.connect()
+    digest = client.execute_command("DEBUG", "DIGEST")
+    run_tool("backup", server.socket, place + "/full")
+    big = max((name for name in os.listdir(place + "/full") if name.endswith((".vlog", ".sst"))),
+              key=lambda name: os.path.getsize("%s/full/%s" % (place, name)))
+    # copied without its times, by cp or tar: its files are read, and taken
+    shutil.copytree(place + "/full", place + "/copied", copy_function=shutil.copy)
+    said = run_tool("backup", server.socket, place + "/of-copied", "--incremental-from", place + "/copied")
+    expect("of a copied one", ("left to" in said, "shared with" in said), (False, True))
+    flip("%s/copied/%s" % (place, big), 5)  # the link goes with it: that is found
+    if big not in run_tool("restore", "--check", place + "/of-copied", code=1):
+        fail("damage to a shared file is not found")
+    said = run_tool("backup", server.socket, place + "/of-damaged", "--incremental-from", place + "/copied")
+    shutil.rmtree(place + "/copied")
+    expect("of a damaged copy", ("left to" in said, restored_digest(server, place + "/of-damaged", place + "/r1")), (False, digest))
+    # without one of its files
+    os.remove("%s/full/%s" % (place, big))
+    said = run_tool("backup", server.socket, place + "/of-less", "--incremental-from", place + "/full")
+    expect("of one that lacks a file", ("left to" in said, restored_digest(server, place + "/of-less", place + "/r2")), (False, digest))
+    with open(place + "/less.tar", "wb") as out:
+        subprocess.run([tool, "backup", "--quiet", server.socket, "-", "--incremental-from", place + "/full"], stdout=out,
+                       stderr=subprocess.DEVNULL, timeout=120, check=True)
+    with tarfile.open(place + "/less.tar") as archive:
+        expect("in the pipe", big in archive.getnames(), True)
+    # a manifest alone: what it names is left to who has it
+    os.mkdir(place + "/bare")
+    shutil.copy(place + "/of-less/backup.manifest", place + "/bare/its.manifest")
+    if "left to" not in run_tool("backup", server.socket, place + "/of-bare", "--incremental-from", place + "/bare/its.manifest"):
+        fail("a bare manifest")
+    run_tool("restore", "--check", place + "/of-bare", place + "/of-less")
+
+
+def slow_pipe(server, *arguments):
+    """A backup into a pipe that nobody reads: its files are sealed, and it waits for room."""
+    process = subprocess.Popen([tool, "backup", "--quiet", server.socket, "-", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    client = server.connect()
+    wait_until("it is not sealed", lambda: status(client)["state"] == "sealed")
+    return process
+
+
+def check_pipes(server, place):
+    client = server.connect()
+    # A signal ends one that waits for the pipe.
+    process = slow_pipe(server)
+    wait_until("it does not wait", lambda: open("/proc/%d/stat" % process.pid).read().rpartition(")")[2].split()[0] == "S")
+    process.send_signal(signal.SIGTERM)
+    expect("ended", (process.wait(20), b"interrupted" in process.communicate()[1]), (2, True))
+    expect("let go", status(client)["state"], "idle")
+    # Neither the time of what is sealed nor that of an idle connection ends while it is copied.
+    client.config_set("timeout", 1)
+    client.config_set("backup-sealed-ttl", 2)
+    process = slow_pipe(server)
+    time.sleep(5)  # more than both times
+    expect("sealed", status(server.connect())["state"], "sealed")
+    archive, said = process.communicate(timeout=60)
+    expect("a slow pipe", (process.returncode, said[:300]), (0, said[:300]))
+    wait_until("not let go", lambda: status(server.connect())["state"] == "idle")
+    with open(place + "/slow.tar", "wb") as out:
+        out.write(archive)
+    with tarfile.open(place + "/slow.tar") as tar:
+        tar.extractall(place + "/slow")
+    run_tool("restore", "--check", place + "/slow")
+    client.config_set("timeout", 0)
+    client.config_set("backup-sealed-ttl", 0)
+    # The server is killed meanwhile, and there again when the files are to be let go.
+    process = slow_pipe(server)
+    server.kill()
+    server.start()
+    client = server.connect()
+    expect("after a kill", (status(client)["state"], int(status(client)["commit"]) > 0), ("sealed", True))
+    said = process.communicate(timeout=60)[1]
+    expect("a server that was killed", (process.returncode, said[:300], status(client)["state"]), (0, said[:300], "idle"))
+
+
+def check_two(server, place):
+    """Two into one target, one that was cut whose files are no more sealed, and names that are not of a backup."""
+    client = server.connect()
+    target = place + "/twice"
+    os.mkdir(target)
+    with open(target + "/backup.part", "w") as mark:
+        fcntl.flock(mark, fcntl.LOCK_EX)
+        if "another backup" not in run_tool("backup", server.socket, target, code=2):
+            fail("two backups into one directory")
+    # What is sealed is of another: it stays.
+    client.execute_command("BACKUP", "START")
+    client.execute_command("BACKUP", "SEAL")
+    if "--sealed" not in run_tool("backup", server.socket, target, code=2):
+        fail("another's backup was taken")
+    expect("another's", status(client)["state"], "sealed")
+    # ... also if an earlier run with --sealed was cut.
+    def small():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    run_tool("backup", "--sealed", server.socket, target, code=2, preexec_fn=small)
+    run_tool("backup", server.socket, target, code=2)
+    expect("another's", status(client)["state"], "sealed")
+    client.execute_command("BACKUP", "CLEANUP")
+    os.mkdir(target + "/folder")
+    with open(target + "/notes.txt", "w") as notes:
+        notes.write("mine")
+    for stray in ("999999.sst", "999998.vlog.part"):
+        open("%s/%s" % (target, stray), "w").close()
+    run_tool("backup", server.socket, target)
+    expect("what stays", [os.path.exists("%s/%s" % (target, name)) for name in ("folder", "notes.txt", "999999.sst", "999998.vlog.part", "backup.part")],
+           [True, True, False, False, False])
+    run_tool("restore", "--check", target)
+    # A seal that was cut: the tool says what helps.
+    client.execute_command("BACKUP", "START")
+    client.execute_command("BACKUP", "SEAL")
+    server.kill()
+    os.remove(server.data + "/backupdir/MANIFEST")
+    server.start()
+    if "BACKUP CLEANUP" not in run_tool("backup", server.socket, place + "/cut-seal", code=2):
+        fail("it does not say what helps")
+    server.connect().execute_command("BACKUP", "CLEANUP")
+    # An address of IPv6 in brackets: it is tried, and nobody is there.
+    said = run_tool("backup", "[::1]:1", place + "/never", code=2)
+    if not any(words in said for words in ("refused", "Cannot assign", "not supported")):
+        fail("brackets: " + said)
+    # Under the path that the server names lies what another has sealed, as on another machine.
+    client = server.connect()
+    client.set("one more", "1")
+    client.execute_command("BACKUP", "START")
+    client.execute_command("BACKUP", "SEAL")
+    os.rename(server.data + "/backupdir", place + "/its-files")
+    shutil.copytree(target, server.data + "/backupdir")
+    if "not what that server has sealed" not in run_tool("backup", "--sealed", server.socket, place + "/not-its", code=2):
+        fail("another server's files were taken")
+    shutil.rmtree(server.data + "/backupdir")
+    os.rename(place + "/its-files", server.data + "/backupdir")
+    client.execute_command("BACKUP", "CLEANUP")
+
+
+def check_owner(server, place):
+    """Another user's directory is left as it is: what would be written there its server could not read."""
+    if os.geteuid() != 0:
+        return
+    server.stop()
+    before = sorted(os.listdir(server.data))
+    os.chown(server.data + "/MANIFEST", 65534, 65534)
+    if "belongs to user 65534" not in run_tool("backup", server.data, place + "/not-mine", code=2):
+        fail("a directory of another user")
+    expect("untouched", sorted(os.listdir(server.data)), before)
+
+
+def check_beside():
+    server = new_server()
+    try:
+        client = server.connect()
+        for number in range(300):
+            client.set("key:%d" % number, body(0, number))
+        for check in (check_bases, check_pipes, check_two, check_owner):
+            check(server, server.directory)
+    finally:
+        server.clean_up()
+
+
 check_states()
 check_load()
 check_refusals()
+check_beside()
 check_server_kills()
 print("backups: well")

@@ -214,3 +214,42 @@ backup_manifest_read(const char *path, struct backup_manifest *ret, struct sett_
 		backup_manifest_free(&m);
 	return status;
 }
+
+int
+backup_places_add(struct backup_places *places, const char *directory, struct sett_error *error)
+{
+	for (size_t i = 0; i < places->count; i++) {
+		if (strcmp(places->paths[i], directory) == 0)
+			return SETT_OK;
+	}
+	if (places->count == BACKUP_PLACES_MAX)
+		return sett_error_set(error, SETT_TOO_LARGE, 0, "more than %d backups stand on each other",
+				      BACKUP_PLACES_MAX);
+	places->paths[places->count] = strdup(directory);
+	if (places->paths[places->count] == NULL)
+		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory");
+	places->count++;
+	return SETT_OK;
+}
+
+int
+backup_places_add_bases(struct backup_places *places, struct sett_error *error)
+{
+	int status = SETT_OK;
+	for (size_t i = 0; status == SETT_OK && i < places->count; i++) {
+		struct backup_manifest m = {0};
+		struct sett_error ignored = {0};
+		if (backup_manifest_read(places->paths[i], &m, &ignored) == SETT_OK && m.base[0] != '\0')
+			status = backup_places_add(places, m.base, error);
+		backup_manifest_free(&m);
+	}
+	return status;
+}
+
+void
+backup_places_free(struct backup_places *places)
+{
+	for (size_t i = 0; i < places->count; i++)
+		free(places->paths[i]);
+	*places = (struct backup_places){0};
+}

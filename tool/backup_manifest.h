@@ -37,4 +37,16 @@ const struct backup_entry *backup_manifest_find(const struct backup_manifest *, 
 int backup_manifest_format(const struct backup_manifest *, struct buffer *ret);
 void backup_manifest_free(struct backup_manifest *);
 
+enum { BACKUP_PLACES_MAX = 1000 };
+/* Directories in which files of backups are looked for. All zero is none. */
+struct backup_places {
+	char *paths[BACKUP_PLACES_MAX]; /* owned */
+	size_t count;
+};
+/* At the end, if it is not there yet. SETT_TOO_LARGE, SETT_NO_MEMORY. */
+int backup_places_add(struct backup_places *, const char *directory, struct sett_error *);
+/* Those that backups in the places name as theirs. One that is gone, or damaged, need not be needed. Statuses as above. */
+int backup_places_add_bases(struct backup_places *, struct sett_error *);
+void backup_places_free(struct backup_places *);
+
 #endif

@@ -69,10 +69,28 @@ show(struct pour *p)
 		p->verb);
 }
 
+/* SETT_ABORTED: it is to end. */
+static int
+go_on(struct pour *p, struct sett_error *error)
+{
+	if (p->is_ended != NULL && *p->is_ended)
+		return sett_error_set(error, SETT_ABORTED, EINTR, "interrupted");
+	uint64_t now = clock_monotonic_ns(sett_system_clock());
+	if (p->tick != NULL && now - p->ticked_ns >= POUR_TICK_NS) {
+		p->ticked_ns = now;
+		p->tick(p->tick_arg);
+	}
+	return SETT_OK;
+}
+
 int
-pour_write(int to, const char *to_name, const void *data, size_t size, struct sett_error *error)
+pour_write(struct pour *p, int to, const char *to_name, const void *data, size_t size,
+	   struct sett_error *error)
 {
 	for (size_t done = 0; done < size;) {
+		int status = go_on(p, error);
+		if (status != SETT_OK)
+			return status;
 		ssize_t n = write(to, (const uint8_t *)data + done, size - done);
 		if (n < 0 && errno != EINTR)
 			return pour_failed("write", to_name, error);
@@ -87,8 +105,9 @@ pour_all(struct pour *p, int from, const char *from_name, int to, const char *to
 {
 	hash64_stream_reset(p->hash, 0);
 	for (*ret_size = 0;;) {
-		if (p->is_ended != NULL && *p->is_ended)
-			return sett_error_set(error, SETT_ABORTED, EINTR, "interrupted");
+		int status = go_on(p, error);
+		if (status != SETT_OK)
+			return status;
 		ssize_t n = read(from, p->room, ROOM_SIZE);
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -97,7 +116,7 @@ pour_all(struct pour *p, int from, const char *from_name, int to, const char *to
 		if (n == 0)
 			return SETT_OK;
 		hash64_stream_update(p->hash, p->room, (size_t)n);
-		int status = to < 0 ? SETT_OK : pour_write(to, to_name, p->room, (size_t)n, error);
+		status = to < 0 ? SETT_OK : pour_write(p, to, to_name, p->room, (size_t)n, error);
 		if (status != SETT_OK)
 			return status;
 		*ret_size += (uint64_t)n;
@@ -169,14 +188,15 @@ pour_copy(struct pour *p, const char *from, const char *directory, const char *n
 }
 
 int
-pour_bytes(const void *data, size_t size, const char *directory, const char *name, struct sett_error *error)
+pour_bytes(struct pour *p, const void *data, size_t size, const char *directory, const char *name,
+	   struct sett_error *error)
 {
 	char part[PATH_MAX], path[PATH_MAX];
 	int file;
 	int status = create_part(directory, name, part, path, &file, error);
 	if (status != SETT_OK)
 		return status;
-	status = pour_write(file, part, data, size, error);
+	status = pour_write(p, file, part, data, size, error);
 	return finish(file, status, part, path, 0, error);
 }
 

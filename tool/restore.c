@@ -11,53 +11,17 @@
 #include "text.h"
 #include "tool.h"
 
-enum { PLACES_MAX = 1000 };
-
 struct restore {
 	const char *backup, *target;
 	bool only_checks;
 	struct pour pour;
 	struct backup_manifest manifest;
-	char *places[PLACES_MAX]; /* directories in which files are looked for, the backup first; owned */
-	size_t place_count;
-	size_t *found; /* of each file: which place has it whole */
+	struct backup_places places; /* in which files are looked for, the backup first */
+	size_t *found;               /* of each file: which place has it whole */
+	bool writes;                 /* all was whole, and the target is being made */
 	uint64_t damages;
 	struct sett_error error;
 };
-
-/* ---- where files are looked for ---- */
-
-static int
-add_place(struct restore *r, const char *directory)
-{
-	for (size_t i = 0; i < r->place_count; i++) {
-		if (strcmp(r->places[i], directory) == 0)
-			return SETT_OK;
-	}
-	if (r->place_count == PLACES_MAX)
-		return sett_error_set(&r->error, SETT_TOO_LARGE, 0,
-				      "more than %d backups stand on each other", PLACES_MAX);
-	r->places[r->place_count] = strdup(directory);
-	if (r->places[r->place_count] == NULL)
-		return sett_error_set(&r->error, SETT_NO_MEMORY, 0, "out of memory");
-	r->place_count++;
-	return SETT_OK;
-}
-
-/* Those that the places name as theirs. One that is gone, or damaged, need not be needed. */
-static int
-add_bases(struct restore *r)
-{
-	int status = SETT_OK;
-	for (size_t i = 0; status == SETT_OK && i < r->place_count; i++) {
-		struct backup_manifest m = {0};
-		struct sett_error ignored = {0};
-		if (backup_manifest_read(r->places[i], &m, &ignored) == SETT_OK && m.base[0] != '\0')
-			status = add_place(r, m.base);
-		backup_manifest_free(&m);
-	}
-	return status;
-}
 
 /* ---- verifying ---- */
 
@@ -92,9 +56,9 @@ verify_file(struct restore *r, size_t index)
 {
 	const struct backup_entry *e = &r->manifest.entries[index];
 	char what[PATH_MAX + 128] = "";
-	for (size_t i = 0; i < r->place_count; i++) {
+	for (size_t i = 0; i < r->places.count; i++) {
 		char said[sizeof(what)];
-		int status = look(r, e, r->places[i], said, sizeof(said));
+		int status = look(r, e, r->places.paths[i], said, sizeof(said));
 		if (status == SETT_OK) {
 			r->found[index] = i;
 			return SETT_OK;
@@ -108,7 +72,7 @@ verify_file(struct restore *r, size_t index)
 		printf("damage: %s\n", what);
 	else
 		printf("damage: %s is missing: it is in none of %zu directories, from %s on\n", e->name,
-		       r->place_count, r->places[0]);
+		       r->places.count, r->places.paths[0]);
 	r->damages++;
 	return SETT_OK;
 }
@@ -151,7 +115,7 @@ write_file(struct restore *r, size_t index)
 	const struct backup_entry *e = &r->manifest.entries[index];
 	char from[PATH_MAX];
 	uint64_t size = 0, sum = 0;
-	int status = pour_path(from, sizeof(from), r->places[r->found[index]], e->name, "", &r->error);
+	int status = pour_path(from, sizeof(from), r->places.paths[r->found[index]], e->name, "", &r->error);
 	if (status == SETT_OK)
 		status = pour_copy(&r->pour, from, r->target, e->name, 0, &size, &sum, &r->error);
 	if (status == SETT_OK && (size != e->size || sum != e->sum))
@@ -164,6 +128,7 @@ static int
 write_all(struct restore *r)
 {
 	size_t manifest = r->manifest.count;
+	r->writes = true;
 	int status = pour_make_directory(r->target, &r->error);
 	for (size_t i = 0; status == SETT_OK && i < r->manifest.count; i++) {
 		if (strcmp(r->manifest.entries[i].name, "MANIFEST") == 0)
@@ -187,7 +152,7 @@ restore(struct restore *r)
 	if (status == SETT_OK && !r->only_checks)
 		status = look_at_target(r);
 	if (status == SETT_OK)
-		status = add_bases(r);
+		status = backup_places_add_bases(&r->places, &r->error);
 	if (status == SETT_OK)
 		status = verify(r);
 	if (status == SETT_OK && r->damages == 0 && !r->only_checks)
@@ -205,7 +170,8 @@ report(struct restore *r, int status)
 		return failure(status, &r->error);
 	}
 	if (r->damages > 0) {
-		printf("damaged: damages: %" PRIu64 "; nothing was restored\n", r->damages);
+		printf("damaged: damages: %" PRIu64 "; %s\n", r->damages,
+		       r->writes ? "what was written so far is no database" : "nothing was restored");
 		return EXIT_DAMAGE;
 	}
 	printf("%s: commits up to %" PRIu64 ", of %s; files %zu (%s)\n",
@@ -241,12 +207,11 @@ run(const struct command *command, int argc, char **argv)
 	r.target = argv[argc - 1];
 	int status = pour_init(&r.pour, is_quiet, r.only_checks ? "read" : "read and written", NULL);
 	for (int i = optind; status == SETT_OK && i < argc - !r.only_checks; i++)
-		status = add_place(&r, argv[i]);
+		status = backup_places_add(&r.places, argv[i], &r.error);
 	if (status == SETT_OK)
 		status = restore(&r);
 	code = report(&r, status);
-	for (size_t i = 0; i < r.place_count; i++)
-		free(r.places[i]);
+	backup_places_free(&r.places);
 	free(r.found);
 	backup_manifest_free(&r.manifest);
 	pour_free(&r.pour);

@@ -25,7 +25,8 @@ struct backup {
 	bool watches;
 	struct mutex lock;
 	/* under lock */
-	bool is_busy; /* files are made or removed: nobody else changes the state */
+	bool is_busy;       /* files are made or removed: nobody else changes the state */
+	uint64_t listed_ms; /* when its files were asked for: somebody copies them */
 	struct backup_facts facts;
 };
 
@@ -130,7 +131,7 @@ watch(void *arg)
 	uint64_t seconds = (uint64_t)__atomic_load_n(&b->server->config->backup_sealed_ttl, __ATOMIC_RELAXED);
 	mutex_lock(&b->lock);
 	bool is_sealed = b->facts.state == BACKUP_SEALED && !b->is_busy;
-	uint64_t end_ms = b->facts.end_ms, now = now_ms(b);
+	uint64_t end_ms = b->facts.end_ms > b->listed_ms ? b->facts.end_ms : b->listed_ms, now = now_ms(b);
 	mutex_unlock(&b->lock);
 	if (!is_sealed)
 		return NS_PER_HOUR; /* a seal wakes it */
@@ -166,10 +167,17 @@ adopt(struct backup *b)
 {
 	struct sett_error error = {0};
 	struct sum sum = {0};
+	struct sett_description d;
+	uint64_t commit = 0;
 	if (walk_files(b, add_file, &sum, &error) != SETT_OK || sum.files == 0)
 		return;
+	if (sum.has_manifest && sett_describe(b->directory, NULL, &d, &error) == SETT_OK) {
+		commit = d.last;
+		sett_description_free(&d);
+	}
 	mutex_lock(&b->lock);
 	publish_locked(b, &sum);
+	b->facts.commit = commit;
 	b->facts.state = sum.has_manifest ? BACKUP_SEALED : BACKUP_FAILED;
 	b->facts.end_ms = sum.manifest_ms;
 	if (!sum.has_manifest)
@@ -347,6 +355,8 @@ backup_list(struct backup *b, int (*each)(void *arg, const char *path), void *ar
 {
 	mutex_lock(&b->lock);
 	bool is_sealed = b->facts.state == BACKUP_SEALED;
+	if (is_sealed)
+		b->listed_ms = now_ms(b);
 	mutex_unlock(&b->lock);
 	return is_sealed ? walk_files(b, each, arg, error) : SETT_OK;
 }

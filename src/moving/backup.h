@@ -43,12 +43,13 @@ struct backup_facts {
 	enum backup_state state;
 	char error[sizeof(((struct sett_error *)0)->message)]; /* why it failed, or empty */
 	uint64_t start_ms, end_ms;                             /* 0: it did not, or not in this process */
-	/* of the sealed one; the commit is 0 if another process has sealed it */
+	/* of the sealed one; the commit is 0 if another process has sealed it, and it can't be read */
 	uint64_t commit, files, bytes;
 	uint64_t held_bytes; /* that are on the disk for it alone, as of some seconds ago */
 };
 void backup_facts(struct backup *, struct backup_facts *ret);
-/* Calls `each` with the absolute path of each file of the sealed one, the manifest last. SETT_OK, SETT_IO, SETT_NO_MEMORY, or what `each` said. Waits
+/* Calls `each` with the absolute path of each file of the sealed one, the manifest last; `backup-sealed-ttl` counts anew
+ * from then on. SETT_OK, SETT_IO, SETT_NO_MEMORY, or what `each` said. Waits
  * for the disk. */
 int backup_list(struct backup *, int (*each)(void *arg, const char *path), void *arg, struct sett_error *);
 
