@@ -32,14 +32,17 @@ next_wait_key(struct command_context *c, struct wait_keys *k, struct bytes *ret)
 	struct key key;
 	while (k->next < k->count) {
 		struct bytes name = k->keys[k->next++];
-		if (k->waits && !context_may_take(c, name))
+		if (c->served != NULL && !bytes_equal(c->served_key, name))
 			continue;
 		int status = key_open(&c->view, c->db, name, &key);
 		if (status != SETT_OK)
 			return status;
 		*ret = name;
-		if (key.exists && key.root.type == k->type)
-			return SETT_OK;
+		if (key.exists && key.root.type == k->type) {
+			if (!k->waits || context_may_take(c, name, k->type))
+				return SETT_OK;
+			continue;
+		}
 		/* Who has waited is not told that the key holds something else: it goes on waiting. */
 		if (key.exists && c->served == NULL)
 			return context_wrong_type(c);

@@ -266,7 +266,7 @@ nobody_waits(struct commit_participant *p)
 {
 	const struct batch *b = ((struct waited_part *)p)->batch;
 	for (const struct touched_key *k = b->c.view.first_touched; k != NULL; k = k->next)
-		if (waiting_has(b->c.server->waiting, k->db, k->key))
+		if (waiting_has(b->c.server->waiting, k->db, k->key, WAIT_ANY_TYPE))
 			return false;
 	return true;
 }

@@ -130,10 +130,11 @@ context_is_given_up(const struct command_context *c)
 }
 int context_give_up(struct command_context *);
 /* ---- commands that wait ----
- * BLPOP and its kin look at each key that context_may_take allows, and answer with the first that has something; if none
- * has, they return context_wait. When one of the keys changes, the command is run again, for that key. */
-/* False: another one is to be looked at, or others have waited for this one before. */
-bool context_may_take(struct command_context *, struct bytes key);
+ * BLPOP and its kin answer with the first key that holds something of their type and that context_may_take allows; if
+ * there is none, they return context_wait. When one of the keys changes, the command is run again, for that key alone
+ * (served_key). */
+/* Of a key that holds something of this type. False: it is for others, who have waited for it before. */
+bool context_may_take(struct command_context *, struct bytes key, enum value_type);
 /* Waits for keys to hold something of this type; until_ns is monotonic, 0 = for ever. The reply
  * of a time-out is a null array. In a MULTI block nothing waits: the null reply is given, an array or not. */
 int context_wait(struct command_context *, const struct bytes *keys, size_t count, enum value_type,

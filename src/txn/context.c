@@ -205,11 +205,9 @@ context_is_paused(const struct command_context *c, bool all)
 }
 
 bool
-context_may_take(struct command_context *c, struct bytes key)
+context_may_take(struct command_context *c, struct bytes key, enum value_type type)
 {
-	if (c->served != NULL)
-		return bytes_equal(c->served_key, key);
-	if (c->in_multi || !waiting_has(c->server->waiting, c->db, key))
+	if (c->served != NULL || c->in_multi || !waiting_has(c->server->waiting, c->db, key, 1U << type))
 		return true;
 	c->behind_others = true;
 	return false;

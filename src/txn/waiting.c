@@ -130,6 +130,17 @@ hash_of(unsigned db, struct bytes key)
 	return hash64_bytes(key, db);
 }
 
+/* Whether somebody in the bucket waits for a type that is not one of these: thousands may wait for one key, and are not
+ * looked at in vain. */
+static bool
+has_other_types(const struct bucket *b, unsigned types)
+{
+	for (unsigned type = 0; type < VALUE_TYPE_END; type++)
+		if (b->of_type[type] > 0 && (types & 1U << type) == 0)
+			return true;
+	return false;
+}
+
 bool
 waiting_is_empty(const struct waiting_table *t)
 {
@@ -137,14 +148,19 @@ waiting_is_empty(const struct waiting_table *t)
 }
 
 bool
-waiting_has(struct waiting_table *t, unsigned db, struct bytes key)
+waiting_has(struct waiting_table *t, unsigned db, struct bytes key, unsigned types)
 {
 	if (waiting_is_empty(t))
 		return false;
+	uint64_t hash = hash_of(db, key);
+	struct place *p = NULL;
 	mutex_lock(&t->lock);
-	bool has = next_place(t, db, hash_of(db, key), key, NULL) != NULL;
+	bool some_may = has_other_types(bucket_of(t, hash), ~types);
+	while (some_may && (p = next_place(t, db, hash, key, p)) != NULL &&
+	       (types & 1U << p->waiter->type) == 0)
+		;
 	mutex_unlock(&t->lock);
-	return has;
+	return p != NULL;
 }
 
 /* ---- the waiter's own side ---- */
@@ -156,7 +172,7 @@ may_enter(struct commit_participant *p)
 	if (!w->behind_others)
 		return true;
 	for (size_t i = 0; i < w->place_count; i++)
-		if (waiting_has(w->table, w->db, w->places[i].key))
+		if (waiting_has(w->table, w->db, w->places[i].key, 1U << w->type))
 			return true;
 	return false;
 }
@@ -358,7 +374,7 @@ waiting_mark(struct waiting_table *t, struct touched_key *first)
 	if (waiting_is_empty(t))
 		return;
 	for (struct touched_key *k = first; k != NULL; k = k->next)
-		k->has_waiters = k->whole_database || waiting_has(t, k->db, k->key);
+		k->has_waiters = k->whole_database || waiting_has(t, k->db, k->key, WAIT_ANY_TYPE);
 }
 
 /* ---- serving ---- */
@@ -367,16 +383,6 @@ static bool
 is_skipped(const struct waiter *w, const struct wait_skip *skip)
 {
 	return (skip->types & 1U << w->type) != 0 || (w->type == VALUE_STREAM && w->number <= skip->reader);
-}
-
-/* Whether all in a bucket are, so that none of them need be looked at: thousands may wait for one key. */
-static bool
-all_are_skipped(const struct bucket *b, const struct wait_skip *skip)
-{
-	for (unsigned type = 0; type < VALUE_TYPE_END; type++)
-		if (b->of_type[type] > 0 && (skip->types & 1U << type) == 0)
-			return false;
-	return true;
 }
 
 void
@@ -402,7 +408,7 @@ waiting_take(struct waiting_table *t, unsigned db, struct bytes key, const struc
 	if (waiting_is_empty(t))
 		return NULL;
 	mutex_lock(&t->lock);
-	bool has_more = !all_are_skipped(bucket_of(t, hash), skip);
+	bool has_more = has_other_types(bucket_of(t, hash), skip->types);
 	for (struct place *p = NULL; has_more && (p = next_place(t, db, hash, key, p)) != NULL;) {
 		struct waiter *w = p->waiter;
 		if (is_skipped(w, skip))

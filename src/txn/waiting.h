@@ -67,8 +67,9 @@ void waiting_reply(struct waiter *, struct resp_writer *reply, uint64_t *ret_rel
 
 /* Whether nobody waits for anything; a glance without a lock. A table of NULL is empty. */
 bool waiting_is_empty(const struct waiting_table *);
-/* Whether somebody waits for the key. */
-bool waiting_has(struct waiting_table *, unsigned db, struct bytes key);
+#define WAIT_ANY_TYPE (~0U)
+/* Whether somebody waits for the key to hold one of these types (bits 1 << enum value_type). */
+bool waiting_has(struct waiting_table *, unsigned db, struct bytes key, unsigned types);
 /* Under the commit lock: marks those of the touched keys that somebody waits for. */
 void waiting_mark(struct waiting_table *, struct touched_key *first);
 

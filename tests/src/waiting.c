@@ -100,6 +100,54 @@ Test(waiting, a_push_between_the_look_and_the_wait_is_seen)
 	close_both(f);
 }
 
+/* Who waits for another type is nobody to wait behind, and does not hide what the key holds. */
+Test(waiting, who_waits_for_another_type_leaves_what_is_there)
+{
+	struct fixture *f = open_both();
+	begin_wait(f, 0, "XREAD BLOCK 0 STREAMS k $");
+	begin_wait(f, 1, "BZPOPMIN k 0");
+	EXPECT(f, 3, "RPUSH k a b", ":2");
+	EXPECT(f, 2, "BLPOP k 0", "*2\r\n$1\r\nk\r\n$1\r\na");
+	EXPECT(f, 2, "BLMOVE k other LEFT RIGHT 0", "$1\r\nb");
+	EXPECT(f, 3, "XADD k 1-1 a b", "$3\r\n1-1");
+	expect_told(f, 0, "*1\r\n*2\r\n$1\r\nk\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+	begin_wait(f, 0, "XREAD BLOCK 0 STREAMS k $");
+	EXPECT(f, 2, "BLPOP k 0", "-WRONGTYPE Operation against a key holding the wrong kind of value");
+	expect_waiting(f, 0);
+	expect_waiting(f, 1);
+	close_both(f);
+}
+
+static void
+wait_while_served(void *arg)
+{
+	struct step *s = arg;
+	struct bytes argv[] = {BYTES_LITERAL("BLPOP"), BYTES_LITERAL("k"), BYTES_LITERAL("0")};
+	struct request request = {.argc = 3, .argv = argv};
+	struct resp_writer reply;
+	uint64_t release;
+	resp_writer_init(&reply, 2);
+	s->ran++;
+	cr_assert_eq(s->f->handler.execute(s->f->handler.arg, s->f->reactor, &s->f->clients[1], &request,
+					   &reply, &release),
+		     REQUEST_BLOCKED);
+	resp_writer_free(&reply);
+}
+
+/* Elements that have come for who waits are not taken by who comes before he is served. */
+Test(waiting, who_comes_while_another_is_served_waits_behind)
+{
+	struct fixture *f = open_both();
+	struct step wait = {.f = f};
+	begin_wait(f, 0, "BLPOP k 0");
+	sync_point_arm(&(struct sync_point){.name = "serve: begins", .run = wait_while_served, .arg = &wait});
+	EXPECT(f, 3, "RPUSH k a b", ":2");
+	cr_assert_eq(wait.ran, 1);
+	expect_told(f, 0, "*2\r\n$1\r\nk\r\n$1\r\na\r\n");
+	expect_told(f, 1, "*2\r\n$1\r\nk\r\n$1\r\nb\r\n");
+	close_both(f);
+}
+
 static void
 wait_behind(void *arg)
 {
