@@ -217,6 +217,25 @@ def check_slow(path):
 		fail("others suffered")
 
 
+def check_reader(path):
+	"""Messages that all come at once close nobody whose socket takes them: the limit counts what is left."""
+	control, reader = Client(path), Client(path)
+	control.ask("CONFIG", "SET", "client-output-buffer-limit", "pubsub 100kb 0 0")
+	reader.ask("SUBSCRIBE", "many")
+	text, count = b"x" * 400, 400
+	control.send(("MULTI",), *[("PUBLISH", "many", text)] * count, ("EXEC",))
+	for _ in range(count + 1):
+		control.read()
+	if control.read() != [1] * count:
+		fail("not all messages of a block were told")
+	try:
+		for _ in range(count):
+			if reader.read() != [b"message", b"many", text]:
+				fail("another message")
+	except (EOFError, ConnectionResetError):
+		fail("a subscriber whose socket took all was closed")
+
+
 def check_busy(path):
 	"""A client of RESP3 is told while it waits for a list, and while its command is in the pool."""
 	client, control = Client(path), Client(path)
@@ -349,6 +368,7 @@ def main():
 			check_runs(path)
 			check_events(path)
 			Client(path).ask("INFO") # looks into all rooms, which must outlive the thread that did
+			check_reader(path)
 			check_slow(path)
 			check_busy(path)
 		finally:

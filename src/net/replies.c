@@ -145,6 +145,24 @@ relieve(struct reactor *r)
 	eviction_run(r);
 }
 
+/* Sends once what may leave. False: the socket is broken, and the connection closed. */
+static bool
+send_once(struct reactor *r, struct connection *c)
+{
+	size_t size = 0;
+	if (c->writable && !connection_send(c, &size)) {
+		log_sink_printf(&r->net->sink, LOG_LEVEL_VERBOSE, "Error writing to client: %s",
+				strerror(errno));
+		connections_close(r, c);
+		return false;
+	}
+	if (size > 0) {
+		counter_add(&r->counters.bytes_out, size);
+		counter_add(&r->counters.writes, 1);
+	}
+	return true;
+}
+
 /* The output has grown by a message that depends on `timestamp`. */
 static void
 stamp_message(struct reactor *r, struct connection *c, uint64_t timestamp)
@@ -155,8 +173,15 @@ stamp_message(struct reactor *r, struct connection *c, uint64_t timestamp)
 	}
 	stamp(r, c, c->output.writer.size, timestamp);
 	/* While a piece is made, the rest of the output belongs to the pool (the next message, or the cron, checks). */
-	if (c->state != CONNECTION_READING)
+	if (c->state != CONNECTION_READING) {
+		if (slow_reader_takes_now(r, c)) {
+			replies_write_commits(r);
+			r->frontier = read_frontier(r);
+			output_release(&c->output, &r->frontier);
+			(void)send_once(r, c);
+		}
 		slow_reader_check(r, c);
+	}
 	connections_account(r, c);
 	connections_queue_send(r, c);
 	relieve(r);
@@ -271,24 +296,6 @@ is_finished(const struct reactor *r, const struct connection *c)
 		return false;
 	return c->client.close_after_reply || c->input_broken ||
 		(c->input_ended && !connection_has_input(c) && !list_is_linked(&c->run_link));
-}
-
-/* Sends once what may leave. False: the socket is broken, and the connection closed. */
-static bool
-send_once(struct reactor *r, struct connection *c)
-{
-	size_t size = 0;
-	if (c->writable && !connection_send(c, &size)) {
-		log_sink_printf(&r->net->sink, LOG_LEVEL_VERBOSE, "Error writing to client: %s",
-				strerror(errno));
-		connections_close(r, c);
-		return false;
-	}
-	if (size > 0) {
-		counter_add(&r->counters.bytes_out, size);
-		counter_add(&r->counters.writes, 1);
-	}
-	return true;
 }
 
 /* Pieces that are at hand are sent one behind the other. False: the connection is closed. */

@@ -121,6 +121,20 @@ slow_reader_check(struct reactor *r, struct connection *c)
 		check_unsent(r, c);
 }
 
+bool
+slow_reader_takes_now(const struct reactor *r, struct connection *c)
+{
+	enum { STEP = 64 * 1024 };
+	size_t pending = output_pending(&c->output);
+	if (__builtin_expect(pending <= OUTPUT_UNCOUNTED, 1) || c->closing || c->output.streams != NULL)
+		return false;
+	uint64_t hard = limit_of(r, c).hard;
+	/* It may have read since its socket was full, of which this tick has not heard. */
+	if (hard != 0 && pending - OUTPUT_UNCOUNTED >= hard)
+		c->writable = true;
+	return hard != 0 && c->writable && (pending >= STEP || pending >= hard / 4);
+}
+
 void
 slow_reader_check_again(struct reactor *r, struct connection *c)
 {
