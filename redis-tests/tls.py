@@ -497,6 +497,32 @@ def starts(program, t):
                    "Failed to configure TLS. Check logs for more info." in output)
 
 
+def stopping(program):
+    """Handshakes that wait for their turn when the server is told to stop are not computed any more."""
+    t, count = Test(program), 400
+    try:
+        base = t.clients()
+        waiting = [(t.raw(), hello(t)[2].read()) for _ in range(count)]
+        wait_until("not all are accepted", lambda: t.clients() >= base + count)
+        t.server.pause()
+        for s, first in waiting:
+            s.sendall(first)
+        t.server.process.terminate()
+        t.server.resume()
+        t.server.process.wait(TIMEOUT)
+        answered = 0
+        for s, _ in waiting:
+            try:
+                answered += len(s.recv(1)) > 0
+            except ConnectionResetError:
+                pass
+            s.close()
+        expect("%d of %d handshakes went on" % (answered, count), answered < count // 2)
+    finally:
+        t.server.clean_up()
+        t.certificates.remove()
+
+
 def main():
     t = Test(sys.argv[1])
     try:
@@ -507,6 +533,7 @@ def main():
             print("%s: %.1f s" % (part.__name__, time.monotonic() - begin), flush=True)
         migrating(sys.argv[1], t)
         starts(sys.argv[1], t)
+        stopping(sys.argv[1])
         t.server.stop()
     finally:
         t.server.clean_up()

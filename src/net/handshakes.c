@@ -34,6 +34,9 @@ static void
 submit_waiting(struct reactor *r)
 {
 	struct list_link *link;
+	/* The stop does not wait for them. */
+	while (r->stopping && (link = list_take_first(&r->handshakes.waiting)) != NULL)
+		connections_close(r, list_entry(link, struct connection, run_link));
 	while (r->handshakes.in_pool < STEPS_IN_POOL &&
 	       (link = list_take_first(&r->handshakes.waiting)) != NULL) {
 		struct connection *c = list_entry(link, struct connection, run_link);
