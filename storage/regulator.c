@@ -25,6 +25,20 @@ enum {
 /* Space alone never stops writers: some of it may be out of reach. */
 #define SPACE_PRESSURE 0.98
 
+/* Tables that a process before this one left say nothing of writers now: they are merged at once, as what was
+ * gathered, and slow nobody. Unless they are too few to slow anybody. */
+static void
+gather_what_is_there(struct regulator *r)
+{
+	struct version *v = version_set_current(r->options->versions);
+	size_t count = v->levels[0].count;
+	version_release(v);
+	if (count <= TOP_PACED)
+		return;
+	r->gathered = (unsigned)count;
+	r->gathered_until = version_set_sequence(r->options->versions);
+}
+
 int
 regulator_create(const struct worker_options *options, struct regulator **ret)
 {
@@ -35,6 +49,7 @@ regulator_create(const struct worker_options *options, struct regulator **ret)
 	r->flush_bytes = options->memtable_size ? options->memtable_size : 1;
 	r->memtable_limit = UINT64_MAX;
 	r->dead_changes = UINT64_MAX;
+	gather_what_is_there(r);
 	*ret = r;
 	return SETT_OK;
 }
@@ -143,16 +158,19 @@ regulator_gathered(const struct regulator *r, const struct version *v)
 	return left < tables ? (unsigned)left : tables;
 }
 
-/* What counts for the pressure on writers: while tables are gathered a share, then those that came after. */
+/* What counts for the pressure on writers: of tables that are gathered a share of those beyond what makes a merge
+ * due, so that as many again stop writers; then those that came after. */
 static double
 top_that_counts(const struct regulator *r, const struct version *v)
 {
 	unsigned gathered = regulator_gathered(r, v);
 	uint64_t until = __atomic_load_n(&r->gathered_until, __ATOMIC_RELAXED);
+	size_t count = v->levels[0].count;
 	if (gathered == 0)
-		return (double)v->levels[0].count;
-	return until > 0 ? (double)count_newer(v, until)
-			 : (double)v->levels[0].count * TOP_TRIGGER / gathered;
+		return (double)count;
+	if (until > 0)
+		return (double)count_newer(v, until);
+	return count > gathered ? (double)(count - gathered) * TOP_FULL / gathered : 0;
 }
 
 bool
@@ -396,7 +414,7 @@ ramp(double value, double from, double to)
 double
 load_pressure(const struct load *l)
 {
-	double p = ramp(l->top, 8, 20);
+	double p = ramp(l->top, TOP_PACED, TOP_FULL);
 	p = fmax(p, ramp(l->memtables, 2.5, 5));
 	return fmax(p, SPACE_PRESSURE * ramp(l->space, SPACE_PACED / 100., SPACE_FULL / 100.));
 }
@@ -408,7 +426,7 @@ load_urgency(const struct load *l)
 		return 1;
 	double u = ramp(l->space, (SPACE_DUE - 6) / 100., SPACE_PACED / 100.);
 	u = fmax(u, ramp(l->dead, (SPACE_DUE - 6) / 100., SPACE_PACED / 100.));
-	u = fmax(u, ramp(l->top, 3, 8));
+	u = fmax(u, ramp(l->top, 3, TOP_PACED));
 	u = fmax(u, ramp(l->memtables, 1.5, 2.5));
 	return fmax(u, ramp(l->deep, 0.8, 2));
 }

@@ -19,7 +19,7 @@ struct regulator {
 	uint64_t flush_bytes; /* atomic: what a flush brings, with what it points at, of late; never below the
 				 memtable size */
 
-	unsigned gathered; /* atomic (relaxed): regulator_gather */
+	unsigned gathered; /* atomic (relaxed): regulator_gather, or what was there at first */
 	uint64_t
 		gathered_until; /* atomic (relaxed): a sequence: tables of L0 up to it are those; 0: it goes on */
 
@@ -89,6 +89,9 @@ regulator_plan(const struct regulator *r, const struct version *v, struct level_
 	level_plan_make(v, regulator_flush_bytes(r), regulator_gathered(r, v), ret);
 }
 
+/* Tables of L0: from TOP_PACED on writers are slowed, with TOP_FULL they wait. */
+enum { TOP_PACED = 8, TOP_FULL = 20 };
+
 /* What pressure and urgency come from. */
 struct load {
 	double space;     /* garbage and what may be some, as a share of what is allowed */
@@ -97,7 +100,7 @@ struct load {
 	double dead; /* the same with what is dead on the bottom: no reason to slow writers, but to hurry */
 	double deep; /* the highest score of a deeper level */
 	bool calm;   /* nobody writes much: the background disturbs nobody */
-	bool left;   /* gathering has ended, and what was gathered is to be merged */
+	bool left;   /* what was gathered, or there at first, is to be merged */
 };
 double load_pressure(const struct load *);
 double load_urgency(const struct load *);

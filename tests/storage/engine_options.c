@@ -400,3 +400,72 @@ Test(engine_options, what_is_gathered_is_merged_at_once)
 	check_keys(STEP, GATHERED - 1, 0);
 	(void)gather(USUAL - 1, stats.compactions);
 }
+
+/* Writes one memtable after the other, with no work but their flushes, until a writer has to do some. Returns how many
+ * were admitted before. */
+static unsigned
+admitted(void)
+{
+	enum { STEP = 4, MANY = 100 };
+	struct sett_error error = {0};
+	struct sett_stats stats;
+	sett_engine_stats(engine, &stats);
+	uint64_t before = stats.compactions;
+	for (unsigned i = 0; i < MANY; i++) {
+		write_keys(STEP, i);
+		sett_engine_stats(engine, &stats);
+		if (stats.compactions != before)
+			return i;
+		MUST(sett_engine_flush(engine, &error));
+	}
+	return MANY;
+}
+
+/* Opens an engine with so many tables in L0. */
+static void
+open_with_tables(unsigned tables)
+{
+	enum { GATHERED = 64, STEP = 4 };
+	struct sett_options options = {.value_threshold = 4096};
+	struct sett_stats stats = {0};
+	open_with(options);
+	write_keys(1, 0);
+	(void)compacted();
+	sett_engine_gather(engine, GATHERED);
+	for (unsigned i = 0; i < tables; i++) {
+		write_keys(STEP, i);
+		stats = flushed();
+	}
+	cr_assert_eq(stats.levels[0].tables, tables);
+	open_with(options);
+}
+
+/* Those that come after do. */
+Test(engine_options, tables_of_before_an_open_slow_nobody)
+{
+	enum { THERE = 24, FEW = 3, STOP = 20, STEP = 4 };
+	struct sett_stats stats;
+	open_with_tables(THERE);
+	cr_assert_eq(admitted(), STOP);
+	/* A writer has merged all of it, and what comes then counts as ever. */
+	stats = flushed();
+	cr_assert_eq(stats.levels[0].tables, 1);
+	cr_assert_eq(admitted(), STOP - 1);
+	/* They are merged without writers, too; few are left as they are. */
+	open_with_tables(THERE);
+	stats = flushed();
+	cr_assert_eq(stats.levels[0].tables, 0);
+	cr_assert_eq(stats.compactions, 1);
+	check_keys(STEP, THERE - 1, 0);
+	open_with_tables(FEW);
+	cr_assert_eq(flushed().levels[0].tables, FEW);
+}
+
+/* A merge of what was gathered may be behind by as many tables again. */
+Test(engine_options, gathering_has_a_bound)
+{
+	enum { GATHERED = 12 };
+	open_with((struct sett_options){.value_threshold = 4096});
+	sett_engine_gather(engine, GATHERED);
+	cr_assert_eq(admitted(), 2 * GATHERED);
+}

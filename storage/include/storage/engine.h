@@ -513,7 +513,8 @@ void sett_engine_slow_writers(struct sett_engine *, double pressure);
 /* Much is about to be written that is hardly read: what is flushed is gathered in so many tables before it is merged with what lies
  * below, and so is written anew less often. 0, as at first: what was gathered is merged now, in the background, at once. Until
  * that is done a read of what is not in memory looks at each of these tables; they neither slow writers down nor count for the
- * space bound. Any thread, one at a time. */
+ * space bound. While tables are gathered, as many again may come before the merge ends: then writers wait. What an engine finds
+ * there when it is opened, if it would slow writers down, is taken as gathered until then. Any thread, one at a time. */
 void sett_engine_gather(struct sett_engine *, unsigned tables);
 /* Memory in use that does not come from malloc. Never less than before. A system call for every 16 MiB. */
 uint64_t sett_engine_mapped_bytes(struct sett_engine *);
