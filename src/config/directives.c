@@ -399,7 +399,7 @@ const struct directive directive_table[] = {
 	 .check = check_append_file},
 	{STRING("appenddirname", "appendonlydir", IMMUTABLE), FIELD(append_directory),
 	 .check = check_append_directory},
-	{STRING("backupdirname", "backupdir", IMMUTABLE), FIELD(backup_directory),
+	{STRING("backupdirname", "backupdir", FIXED), FIELD(backup_directory),
 	 .check = check_backup_directory},
 	{INTEGER("backup-sealed-ttl", 0, INT_MAX, "0", 0), FIELD(backup_sealed_ttl)},
 	{BOOLEAN("no-appendfsync-on-rewrite", "no", 0), NO_EFFECT(ALL_LOGGED)},
