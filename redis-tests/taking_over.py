@@ -401,6 +401,25 @@ def check_key_twice(world):
         sett.clean_up()
 
 
+def check_empty_keys(world):
+    """Of those in transactions that are filled one beside the other the log names the first ten, each once."""
+    empty = b"".join(b"\x01\x07empty:%d\x00" % i for i in range(10))
+    keys = b"".join(b"\x00\x09key:%05d\x01v" % i for i in range(1024))
+    half = len(keys) // 2
+    sett = world.sett()
+    sett.options += ["--logfile", sett.directory + "/log"]
+    with open(sett.directory + "/dump.rdb", "wb") as file:
+        file.write(b"REDIS0010\xfe\x00" + empty + keys[:half] + empty.replace(b"empty", b"other") + keys[half:] + b"\xff" + bytes(8))
+    sett.start()
+    wait_until("it does not end", lambda: sett.connect().info("persistence")["loading"] == 0)
+    log = open(sett.directory + "/log").read()
+    expect("keys beside empty ones", sett.connect().dbsize(), 1024)
+    expect("empty keys that are named", [line.split()[-1] for line in log.splitlines() if "skipping empty key" in line],
+           ["empty:%d" % i for i in range(10)])
+    expect("the count of empty keys", "empty keys skipped: 20" in log, True)
+    sett.clean_up()
+
+
 def check_beside_database(world, source, wanted):
     sett = world.sett()
     sett.start()
@@ -615,6 +634,7 @@ def main(sett_server, redis_server, sett_tool, keys=3000, seed=1, kills=12):
         check_shutdown_while_loading(world, source)
         check_damage(world, source, 12)
         check_key_twice(world)
+        check_empty_keys(world)
         check_beside_database(world, source, wanted)
         check_pipe(world)
         check_functions(world)

@@ -13,6 +13,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "config/config.h"
 #include "keyspace/accesses.h"
@@ -33,7 +34,15 @@ enum {
 	ARENA_BLOCK = 64 * 1024,
 	EMPTY_NAMED_MAX = 10, /* empty keys that the log names */
 	KEY_BYTES = 64,       /* of a key in a file, rather few */
+	LOSS_SHOWN = 1000,    /* bytes of a name or reason that go into the log */
 	PARTS = 2,
+};
+
+/* What is not taken over, for the log. */
+struct loss {
+	struct loss *next;
+	bool is_empty_key; /* `text` is its name; else why a library is not */
+	char text[];
 };
 
 /* A transaction. */
@@ -44,6 +53,7 @@ struct rdb_part {
 	struct sett_body_writer *body;         /* NULL: none */
 	struct rdb_database_reader begin, end; /* in the file */
 	uint64_t keys, expired, empty, functions;
+	struct loss *losses, **last_loss; /* in the arena, in order: told once it is committed */
 	bool is_large;
 	int status; /* of its commit */
 };
@@ -84,6 +94,41 @@ damaged_value(struct rdb_import *r, const struct rdb_database_reader *reader, co
 	char what[64];
 	snprintf(what, sizeof(what), "%s integrity check failed", rdb_reader_form_name(value));
 	return damaged(r, reader, what);
+}
+
+/* ---- losses ---- */
+
+/* Of the part that is being filled: it may be filled again, and then meets them again. */
+static int
+note_loss(struct rdb_import *r, bool is_empty_key, struct bytes text)
+{
+	struct rdb_part *p = r->part;
+	size_t size = text.size < LOSS_SHOWN ? text.size : LOSS_SHOWN;
+	struct loss *loss = arena_allocate(&p->arena, sizeof(*loss) + size + 1, _Alignof(struct loss));
+	if (loss == NULL)
+		return SETT_NO_MEMORY;
+	loss->next = NULL;
+	loss->is_empty_key = is_empty_key;
+	memcpy(loss->text, text.data, size);
+	loss->text[size] = '\0';
+	*p->last_loss = loss;
+	p->last_loss = &loss->next;
+	return SETT_OK;
+}
+
+/* Of all empty keys the log names the first few. */
+static void
+tell_losses(const struct import *i, const struct rdb_part *p)
+{
+	const struct log_sink *sink = &i->server->sink;
+	uint64_t empty = i->empty;
+	for (const struct loss *l = p->losses; l != NULL; l = l->next) {
+		if (!l->is_empty_key)
+			log_sink_printf(sink, LOG_LEVEL_WARNING,
+					"A library of functions is not taken over: %s", l->text);
+		else if (empty++ < EMPTY_NAMED_MAX)
+			log_sink_printf(sink, LOG_LEVEL_WARNING, "skipping empty key: %s", l->text);
+	}
 }
 
 /* ---- one key ---- */
@@ -198,12 +243,11 @@ static int
 skip_empty(struct rdb_import *r, struct rdb_database_reader *reader, const struct rdb_entry *e,
 	   const struct rdb_reader *value)
 {
-	if (r->import->empty + r->part->empty++ < EMPTY_NAMED_MAX)
-		log_sink_printf(&r->import->server->sink, LOG_LEVEL_WARNING, "skipping empty key: %.*s",
-				(int)(e->name.size < INT_MAX ? e->name.size : INT_MAX),
-				(const char *)e->name.data);
+	int status = SETT_OK;
+	if (r->part->empty++ < EMPTY_NAMED_MAX)
+		status = note_loss(r, true, e->name);
 	rdb_database_value_read(reader, value->in);
-	return SETT_OK;
+	return status;
 }
 
 /* ---- functions ---- */
@@ -246,10 +290,8 @@ load_functions(struct rdb_import *r, struct bytes text)
 	if (status == SETT_OK)
 		status = feed_run(&feed, sizeof(argv) / sizeof(argv[0]), argv);
 	if (status == SETT_INVALID) {
-		log_sink_printf(&r->import->server->sink, LOG_LEVEL_WARNING,
-				"A library of functions is not taken over: %s", feed.error);
+		status = note_loss(r, false, bytes_of_string(feed.error));
 		r->part->functions++;
-		status = SETT_OK;
 	}
 	feed_close(&feed);
 	return status;
@@ -310,6 +352,8 @@ take_entries(struct rdb_import *r, struct rdb_database_reader *reader)
 	const uint8_t *begin = reader->in.at;
 	int status = SETT_OK;
 	p->keys = p->expired = p->empty = p->functions = 0;
+	p->losses = NULL;
+	p->last_loss = &p->losses;
 	p->is_large = false;
 	while (status == SETT_OK && !p->is_large && p->keys < BATCH_KEYS &&
 	       reader->in.at - begin < BATCH_BYTES) {
@@ -483,6 +527,7 @@ end_commit(struct rdb_import *r, struct rdb_part *p)
 	mutex_unlock(&c->lock);
 	if (p->status != SETT_OK)
 		return p->status;
+	tell_losses(i, p);
 	i->keys += p->keys - p->expired;
 	i->expired += p->expired;
 	i->empty += p->empty;
