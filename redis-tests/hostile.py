@@ -29,7 +29,7 @@ from own_server import Server, fail, wait_until
 MB = 1 << 20
 MAXMEMORY = 64 * MB
 PEAK = MAXMEMORY * 5      # for a moment: buffers of many clients grow at once
-KEPT = MAXMEMORY * 3 // 2  # while the clients are there, but send no more
+KEPT = MAXMEMORY * 5 // 3  # while the clients are there, but send no more; the allocator has some of it for itself
 KEPT_FOR_LONG = MAXMEMORY * 2  # the same with --for: what scripts and caches may keep is there as well
 CONNECTIONS = 40
 GROWTH = 16 * MB           # of what is resident at rest, with --for
