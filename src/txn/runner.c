@@ -683,7 +683,10 @@ waits_for_turn(void *arg, void *thread, struct client *client, unsigned foreseen
 	(void)arg;
 	struct runner_thread *t = thread;
 	struct foreseen seen = foresight_of(t->ahead, foreseen);
-	if (!runner_has_hot_keys(t) || client_in_interactive(client) ||
+	if (!runner_has_hot_keys(t) || client_in_interactive(client))
+		return false;
+	/* Refused or paused, as execute finds, it needs none. */
+	if (!client->authenticated || runner_is_pausing(t->server, t->wall_ms) ||
 	    take_turns(t, client, seen.command, seen))
 		return false;
 	(void)runner_refused(t, client);

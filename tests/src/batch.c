@@ -738,6 +738,40 @@ Test(batch, requests_alone_and_multi_blocks_wait_for_their_turns)
 	close_two(&two);
 }
 
+static bool
+asks_for_turn(struct fixture *f, const char *line)
+{
+	struct batch_run b;
+	batch_begin(&b, f);
+	add(&b, 0, line);
+	bool waits = f->handler.waits_for_turn(f->handler.arg, f->reactor, &f->clients[0],
+					       b.requests[0].request.foreseen);
+	f->handler.fetch(f->handler.arg, f->reactor);
+	batch_end(&b);
+	return waits;
+}
+
+/* Who is about to be refused, held by CLIENT PAUSE or queued by MULTI needs no turn. */
+Test(batch, what_does_not_run_asks_for_no_turn)
+{
+	struct two_reactors two;
+	open_two(&two);
+	struct fixture *f = two.f;
+	cr_assert(asks_for_turn(f, "INCR a"));
+	cr_assert(!asks_for_turn(f, "INCR b"));
+	f->clients[0].authenticated = false;
+	cr_assert(!asks_for_turn(f, "INCR a"));
+	f->clients[0].authenticated = true;
+	pause_set(f->server.pause, PAUSE_WRITE, 1, INT64_MAX);
+	cr_assert(!asks_for_turn(f, "INCR a"));
+	pause_clear(f->server.pause);
+	EXPECT(f, 0, "MULTI", "+OK");
+	cr_assert(!asks_for_turn(f, "INCR a"));
+	EXPECT(f, 0, "DISCARD", "+OK");
+	cr_assert(asks_for_turn(f, "INCR a"));
+	close_two(&two);
+}
+
 /* Whom a claim holds up is parked on the reactor, too; who has waited for long goes to the pool. */
 Test(batch, who_meets_a_claim_waits_on_its_reactor)
 {
