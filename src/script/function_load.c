@@ -465,9 +465,9 @@ run_load(struct command_context *c, struct script_vm *vm, struct function_load *
 	load->started_ns = run.started_ns = clock_monotonic_ns(c->server->clock);
 	vm->load = load;
 	vm->run = load->is_again ? NULL : &run;
-	vm->memory_limit = script_memory_limit(vm);
+	script_limit_memory(vm);
 	bool is_protected = script_protect_call(vm, load_body, vm);
-	vm->memory_limit = 0;
+	script_end_limit(vm);
 	vm->run = NULL;
 	vm->load = NULL;
 	lua_sethook(vm->state, NULL, 0, 0);
@@ -477,6 +477,9 @@ run_load(struct command_context *c, struct script_vm *vm, struct function_load *
 		return run.status;
 	if (load->status != SETT_OK)
 		return load->status;
+	/* Others' runs have it just now: that says nothing about the library, which is tried again. */
+	if (load->is_again && vm->is_short)
+		return SETT_NO_MEMORY;
 	if (!is_protected &&
 	    buffer_append(load->error, BYTES_LITERAL("Error registering functions: not enough memory").data,
 			  sizeof("Error registering functions: not enough memory") - 1) != SETT_OK)

@@ -53,6 +53,7 @@ struct script_vm {
 	size_t memory_limit;             /* 0: none */
 	size_t memory_most;              /* it may be raised to this, while a script runs */
 	size_t memory_shared;            /* of what all scripts share, this much has been taken for that */
+	bool is_short;                   /* ... and it was refused more */
 	uint64_t generation;             /* of the library, when the scripts below were compiled */
 	struct compiled_script *scripts; /* by the hash of their names: open addressing */
 	size_t script_count, script_slots;
@@ -153,8 +154,10 @@ int script_random_seed(lua_State *);
 /* ---- run.c ---- */
 /* What one run may take; 0: no limit. */
 size_t script_run_memory(const struct server *);
-/* The limit of the interpreter's memory for one run; 0: none. */
-size_t script_memory_limit(const struct script_vm *);
+/* Around what a client's text does in the interpreter: it may take so much, of what all scripts share where it takes more
+ * than a piece. */
+void script_limit_memory(struct script_vm *);
+void script_end_limit(struct script_vm *);
 /* Gives the run up: it ends, whatever it catches. Does not return. */
 int script_give_up(lua_State *, struct script_run *, int status) __attribute__((noreturn));
 /* Looks at the clock, at SCRIPT KILL and at the client; gives the run up if need be. */

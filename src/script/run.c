@@ -206,23 +206,18 @@ script_run_memory(const struct server *server)
 	return limit == 0 || limit > HEAP_MIN ? limit : HEAP_MIN;
 }
 
-size_t
-script_memory_limit(const struct script_vm *vm)
+void
+script_limit_memory(struct script_vm *vm)
 {
 	size_t limit = script_run_memory(vm->server);
-	return limit == 0 ? 0 : vm->memory + limit;
-}
-
-static void
-limit_memory(struct script_vm *vm)
-{
 	assert(vm->memory_shared == 0);
-	vm->memory_most = script_memory_limit(vm);
-	vm->memory_limit = vm->memory_most == 0 ? 0 : vm->memory + SCRIPT_MEMORY_PIECE;
+	vm->memory_most = limit == 0 ? 0 : vm->memory + limit;
+	vm->memory_limit = limit == 0 ? 0 : vm->memory + SCRIPT_MEMORY_PIECE;
+	vm->is_short = false;
 }
 
-static void
-end_limit(struct script_vm *vm)
+void
+script_end_limit(struct script_vm *vm)
 {
 	vm->memory_limit = vm->memory_most = 0;
 	if (vm->memory_shared > 0)
@@ -266,7 +261,7 @@ clean_up(struct script_vm *vm, struct script_run *run)
 	if (__builtin_expect(vm->server->config->lua_enable_deprecated_api, 0))
 		restore_environments(vm, run->call);
 	vm->run = NULL;
-	end_limit(vm);
+	script_end_limit(vm);
 	lua_sethook(vm->state, NULL, 0, 0);
 	if (run->id != 0)
 		script_library_leave_run(vm->server->scripts, run);
@@ -331,7 +326,7 @@ script_run(struct command_context *c, struct script_vm *vm, const struct script_
 	assert(vm->run == NULL);
 	propagate_nothing(c); /* the commands that it calls are told of */
 	vm->run = &run;
-	limit_memory(vm);
+	script_limit_memory(vm);
 	srand48_r((long)random_next(&vm->seeds), &vm->random);
 	script_json_reset(vm->state);
 	lua_sethook(vm->state, script_count_hook, LUA_MASKCOUNT, SCRIPT_HOOK_COUNT);

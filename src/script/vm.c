@@ -12,8 +12,10 @@ raise_limit(struct script_vm *vm, size_t more)
 	size_t piece = vm->memory + more - vm->memory_limit, left = vm->memory_most - vm->memory_limit;
 	if (piece < SCRIPT_MEMORY_PIECE)
 		piece = left < SCRIPT_MEMORY_PIECE ? left : SCRIPT_MEMORY_PIECE;
-	if (!script_library_take_memory(vm->server->scripts, piece))
+	if (!script_library_take_memory(vm->server->scripts, piece)) {
+		vm->is_short = true;
 		return false;
+	}
 	vm->memory_shared += piece;
 	vm->memory_limit += piece;
 	return true;

@@ -1,5 +1,6 @@
 /* Functions: which interpreter has which of them when. What they return and how errors read is compared with
  * redis-server (redis-tests). */
+#include "script/private.h"
 #include "server_support.h"
 
 #define LIBRARY(name, code) "#!lua name=" name "\n" code
@@ -183,6 +184,33 @@ Test(functions, a_failed_load_changes_nothing)
 	cr_assert(!reply_is(f, "$1\r\na\r\n"));
 	EXPECT(f, 0, "FCALL x 0", "-ERR Function not found");
 	EXPECT(f, 0, "FCALL a 0", ":2");
+	fixture_close(f);
+}
+
+/* As a run does, a load takes what is beyond a piece of what all share. Who loads a library for itself, and lacks memory that
+ * others have, tries again. */
+Test(functions, loading_takes_of_what_scripts_share)
+{
+	enum { ALL = 16 << 20 };
+	static const char big[] =
+		LIBRARY("big",
+			"local s = 'x' for i = 1, 21 do s = s .. s end redis.register_function('big', "
+			"function() return #s end)");
+	static const char refused[] = "-ERR Error registering functions: ERR not enough memory\r\n";
+	struct fixture *f = fixture_open();
+	__atomic_store_n(&f->server.transaction_memory, 1024 * 1024, __ATOMIC_RELAXED);
+	cr_assert(script_library_take_memory(f->server.scripts, ALL));
+	load(f, 0, big);
+	expect(f, refused);
+	script_library_return_memory(f->server.scripts, ALL);
+	load(f, 0, big);
+	expect(f, "$3\r\nbig\r\n");
+	cr_assert(script_library_take_memory(f->server.scripts, ALL));
+	call_on_reactor(f, "big");
+	cr_assert_eq(f->reply.data[0], '-');
+	script_library_return_memory(f->server.scripts, ALL);
+	call_on_reactor(f, "big");
+	expect(f, ":2097152\r\n");
 	fixture_close(f);
 }
 
