@@ -171,6 +171,62 @@ def check_limits(server):
     other.config_set("transaction-timeout", 60)
 
 
+def check_scripts(server):
+    """A script ends with its transaction, and goes with its client, whatever it has written."""
+    loop = "redis.call('set', 'looped', 1) while true do pcall(function() while true do end end) end"
+    other, client = connection(server), connection(server)
+    other.config_set("transaction-timeout", 1)
+    client.execute_command("BEGIN")
+    expect_error("TIMEOUT", client.eval, loop, 0)
+    expect_error("TIMEOUT", client.execute_command, "COMMIT")
+    other.config_set("transaction-timeout", 0)
+    other.config_set("busy-reply-threshold", 0)
+    number = client.client_id()
+    client.execute_command("BEGIN")
+
+    def run():
+        try:
+            client.eval(loop, 0)
+        except redis.RedisError:
+            pass  # it was killed
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    wait_until("the script does not run", lambda: has_unkillable_script(other))
+    other.client_kill_filter(_id=number)
+    wait_until("a script in a transaction outlives its client",
+               lambda: int(other.info("clients")["transactions_open"]) == 0)
+    thread.join()
+    if other.exists("looped"):
+        fail("what a script wrote that was ended is there")
+    other.config_set("transaction-timeout", 60)
+    other.config_set("busy-reply-threshold", 5000)
+
+
+def has_unkillable_script(client):
+    """One that has written. (One that has not would be ended, so the script begins with its write.)"""
+    try:
+        client.script_kill()
+    except redis.ResponseError as error:
+        return "UNKILLABLE" in str(error)
+    fail("a script was killed that was to have written")
+
+
+def check_monitor(server):
+    """MONITOR shows a transaction with its COMMIT, and where it went back."""
+    client, other = connection(server), connection(server)
+    with other.monitor() as monitor:
+        for command in ("BEGIN", "SAVEPOINT s", "SET shown 1", "ROLLBACK TO s", "RELEASE s", "COMMIT"):
+            client.execute_command(*command.split())
+        client.ping()
+        shown = []
+        while shown[-1:] != ["PING"]:
+            shown.append(monitor.next_command()["command"])
+    expected = ["BEGIN", "SAVEPOINT s", "SET shown 1", "ROLLBACK TO s", "RELEASE s", "COMMIT", "PING"]
+    if shown != expected:
+        fail("MONITOR shows %r" % shown)
+
+
 def check_pool(server):
     """A transaction goes on where its commands run: KEYS on the pool, large values piece by piece, others on the reactor."""
     client, other = connection(server), connection(server)
@@ -215,7 +271,9 @@ def main():
         check_pipeline(server)
         check_ends(server)
         check_limits(server)
+        check_scripts(server)
         check_pool(server)
+        check_monitor(server)  # who ceases to monitor may be the reason for a conflict
         moves, conflicts = check_kills(server, rounds)
         server.stop()
         print("%d kills: %d moves, %d conflicts: all as acknowledged" % (rounds, moves, conflicts))

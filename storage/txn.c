@@ -94,6 +94,13 @@ sett_txn_leave_room(struct sett_txn *txn)
 	limit_memory(txn);
 }
 
+void
+sett_txn_lift_limit(struct sett_txn *txn)
+{
+	assert(txn->running);
+	txn->arena.limit = txn->reads_arena.limit = 0;
+}
+
 static inline void
 borrow(struct sett_txn *txn)
 {
@@ -298,6 +305,7 @@ sett_txn_resume(struct sett_txn *txn, unsigned flags)
 	const unsigned changing = SETT_TXN_NOWAIT | SETT_TXN_PACED;
 	assert(txn->running && txn->superversion == NULL && (flags & ~changing) == 0);
 	txn->flags = (txn->flags & ~changing) | flags;
+	limit_memory(txn);
 	borrow(txn);
 	txn->missing = txn->pause_ns = 0;
 }
@@ -407,13 +415,16 @@ sett_txn_observed_own(const struct sett_txn *txn)
 /* ---- conflict keys ---- */
 
 static int
-append_key(uint64_t **keys, size_t *count, size_t *capacity, uint64_t key)
+append_key(const struct sett_txn *txn, uint64_t **keys, size_t *count, size_t *capacity, uint64_t key)
 {
 	/* A command reads and then writes the same key: the commonest repetition. */
 	if (*count && (*keys)[*count - 1] == key)
 		return SETT_OK;
 	if (*count == *capacity) {
-		size_t more = *capacity ? *capacity * 2 : 16;
+		size_t more = *capacity ? *capacity * 2 : 16, limit = txn->arena.limit;
+		/* One that lasts goes on reading for as long as its client likes. */
+		if ((txn->flags & SETT_TXN_HELD) && limit != 0 && more * sizeof(**keys) > limit)
+			return SETT_NO_MEMORY;
 		uint64_t *bigger = realloc(*keys, more * sizeof(*bigger));
 		if (!bigger)
 			return SETT_NO_MEMORY;
@@ -427,13 +438,13 @@ append_key(uint64_t **keys, size_t *count, size_t *capacity, uint64_t key)
 int
 sett_txn_read_conflict(struct sett_txn *txn, uint64_t key)
 {
-	return append_key(&txn->reads, &txn->read_count, &txn->read_capacity, key);
+	return append_key(txn, &txn->reads, &txn->read_count, &txn->read_capacity, key);
 }
 
 int
 sett_txn_write_conflict(struct sett_txn *txn, uint64_t key)
 {
-	return append_key(&txn->written, &txn->written_count, &txn->written_capacity, key);
+	return append_key(txn, &txn->written, &txn->written_count, &txn->written_capacity, key);
 }
 
 void

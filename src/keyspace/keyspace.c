@@ -457,7 +457,8 @@ keyspace_savepoint(struct keyspace_view *view)
 					   .tracked = view->last_tracked,
 					   .effect = view->last_effect,
 					   .front = view->front,
-					   .behind_front = *front_of(view)};
+					   .behind_front = *front_of(view),
+					   .flushed = view->flushed};
 }
 
 void
@@ -478,6 +479,7 @@ keyspace_rollback(struct keyspace_view *view, const struct keyspace_savepoint *t
 		view->first_tracked = NULL;
 	view->front = to->front;
 	*front_of(view) = to->behind_front;
+	view->flushed = to->flushed;
 	view->last_effect = to->effect;
 	if (to->effect != NULL)
 		to->effect->next = NULL;

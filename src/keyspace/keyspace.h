@@ -228,6 +228,7 @@ struct keyspace_savepoint {
 	struct touched_key *touched;
 	struct tracked_read *tracked;
 	struct effect *effect, *front, *behind_front;
+	bool flushed;
 };
 struct keyspace_savepoint keyspace_savepoint(struct keyspace_view *);
 void keyspace_rollback(struct keyspace_view *, const struct keyspace_savepoint *);

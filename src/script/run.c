@@ -11,6 +11,7 @@
 #include "txn/admission.h"
 #include "txn/observers.h"
 #include "txn/propagation.h"
+#include "txn/transaction.h"
 
 #define MILLISECOND 1000000u
 
@@ -42,7 +43,7 @@ script_look_around(lua_State *L, struct script_run *run)
 {
 	struct command_context *c = run->context;
 	struct server *server = c->server;
-	uint64_t took_ns = clock_monotonic_ns(server->clock) - run->started_ns;
+	uint64_t now_ns = clock_monotonic_ns(server->clock), took_ns = now_ns - run->started_ns;
 	uint64_t limit_ms = c->may_wait ? SHORT_LANE_MS : REACTOR_MS;
 	if (took_ns < limit_ms * MILLISECOND)
 		return;
@@ -53,9 +54,13 @@ script_look_around(lua_State *L, struct script_run *run)
 		script_library_enter_run(server->scripts, run);
 	if (__atomic_load_n(&run->is_killed, __ATOMIC_RELAXED))
 		script_give_up(L, run, SCRIPT_KILLED);
-	/* What has written goes on: a client may send it and leave. Not if the server stops: nothing has happened yet. */
+	if (c->end_ns != 0 && now_ns >= c->end_ns)
+		script_give_up(L, run, SCRIPT_GIVEN_UP);
+	/* What has written goes on: a client may send it and leave. Not if the server stops, or a COMMIT is missing, which will
+	 * never come: nothing has happened yet. */
 	if (context_is_given_up(c) &&
-	    (!run->has_written || __atomic_load_n(&server->stopping, __ATOMIC_RELAXED)))
+	    (!run->has_written || client_in_interactive(c->client) ||
+	     __atomic_load_n(&server->stopping, __ATOMIC_RELAXED)))
 		script_give_up(L, run, SCRIPT_GIVEN_UP);
 }
 

@@ -254,7 +254,22 @@ refuse_slots(struct command_context *c)
 	tell_refused(c, mark);
 }
 
-/* All keys of a command lie in one slot, and so do all of a MULTI block. */
+/* Whether the slot is that of all keys since BEGIN; it is from now on, if there were none. */
+static bool
+keeps_to_slot_since_begin(struct transaction_state *state, int slot)
+{
+	if (slot == HASH_SLOT_NONE)
+		return true;
+	int joined = state->has_slot ? hash_slot_join(state->slot, slot) : slot;
+	if (joined == HASH_SLOT_SEVERAL)
+		return false;
+	state->slot = joined;
+	state->has_slot = true;
+	return true;
+}
+
+/* All keys of a command lie in one slot, and so do all of a MULTI block, and all since BEGIN: there the command that asks for
+ * another slot is refused, and the transaction goes on. */
 static bool
 keeps_to_slot(struct command_context *c)
 {
@@ -270,7 +285,8 @@ keeps_to_slot(struct command_context *c)
 		admission_refuse(c, EXECUTION_NO_MEMORY_TEXT);
 		return false;
 	}
-	if (slot == HASH_SLOT_SEVERAL) {
+	if (slot == HASH_SLOT_SEVERAL ||
+	    (client_in_interactive(c->client) && !keeps_to_slot_since_begin(c->client->transaction, slot))) {
 		refuse_slots(c);
 		return false;
 	}

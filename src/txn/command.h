@@ -81,6 +81,8 @@ struct command_context {
 	struct bytes served_key;
 	bool behind_others; /* it left a key to those who waited for it before */
 	uint64_t wake_ns;   /* context_wake_at; 0 = never */
+	uint64_t
+		end_ns; /* monotonic: its transaction of BEGIN lasts until then, and no script longer; 0: no limit */
 	struct subscription_changes
 		*subscriptions;                    /* of the client, by this transaction; NULL: none so far */
 	struct tracking_changes *tracking_changes; /* likewise */

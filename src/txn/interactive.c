@@ -20,7 +20,8 @@
  *   with the snapshot, and the transaction is lost if it differs.
  * - (I20) Its age, the time between commands and the bytes that its snapshot alone keeps on the disk are bounded; its memory is
  *   bounded as that of a MULTI block. Past a limit it is rolled back, with a line in the log.
- * - A transaction that is lost holds nothing any more. Its client is told with every command until it says ROLLBACK or COMMIT. */
+ * - A transaction that is lost holds nothing any more, and is not counted. Its client is told with every command until it says
+ *   ROLLBACK or COMMIT. */
 #include "txn/interactive.h"
 
 #include <inttypes.h>
@@ -59,7 +60,7 @@ struct named_savepoint {
 
 struct interactive {
 	struct interactive *next; /* of the spare ones */
-	struct sett_txn *txn;
+	struct sett_txn *txn;     /* NULL: it is lost */
 	struct arena arena;
 	struct command_context context;     /* of all its commands, one after another */
 	struct argument_body *bodies;       /* large values that they have put */
@@ -91,11 +92,12 @@ take(struct runner_thread *t)
 	return i;
 }
 
-/* Ends what runs, without effect if it has not committed. */
+/* Ends what is open, without effect if it has not committed. */
 static void
 empty(struct interactive *i)
 {
 	sett_txn_discard(i->txn);
+	__atomic_sub_fetch(&i->context.server->interactive.open, 1, __ATOMIC_RELAXED);
 	context_close_made(&i->context);
 	argument_bodies_free(i->bodies);
 	i->bodies = NULL;
@@ -116,8 +118,8 @@ static struct interactive *
 detach(struct client *client)
 {
 	struct interactive *i = client->transaction->interactive;
-	empty(i);
-	__atomic_sub_fetch(&i->context.server->interactive.open, 1, __ATOMIC_RELAXED);
+	if (i->lost == NULL)
+		empty(i);
 	client->transaction->interactive = NULL;
 	client_keeps(client, KEPT_TRANSACTION, 0);
 	return i;
@@ -136,7 +138,7 @@ finish(struct runner_thread *t, struct client *client)
 {
 	struct interactive *i = detach(client);
 	transaction_reset(t->server, client, NULL);
-	if (t->spare_interactives == SPARE_MAX || i->arena.allocated > ARENA_KEPT) {
+	if (i->lost != NULL || t->spare_interactives == SPARE_MAX || i->arena.allocated > ARENA_KEPT) {
 		destroy(i);
 		return;
 	}
@@ -159,15 +161,16 @@ static void
 lose(struct interactive *i, const char *text)
 {
 	empty(i);
+	sett_txn_destroy(i->txn); /* the engine has room for some thousands: those that are open need it */
+	i->txn = NULL;
 	i->lost = text;
 	client_keeps(i->context.client, KEPT_TRANSACTION, 0);
 }
 
 static void
-lose_to_conflict(struct interactive *i)
+count_conflict(const struct interactive *i)
 {
 	__atomic_add_fetch(&i->context.server->interactive.conflicts, 1, __ATOMIC_RELAXED);
-	lose(i, CONFLICT_TEXT);
 }
 
 /* ---- limits ---- */
@@ -185,48 +188,52 @@ is_over(uint64_t since_ns, uint64_t now_ns, uint64_t seconds)
 	return seconds != 0 && now_ns > since_ns && now_ns - since_ns >= seconds * NANOSECONDS;
 }
 
-/* The limit that it has passed, and the answer; NULL: none. */
-static const char *
-passed_limit(const struct server *server, const struct interactive *i, uint64_t now_ns, const char **ret_text)
+struct limit {
+	const char *name, *text; /* of its directive; of the answer */
+};
+#define LIMIT(name)                      \
+	{                                \
+		name, TIMEOUT_TEXT(name) \
+	}
+
+static const struct limit age_limit = LIMIT("transaction-timeout"),
+			  idle_limit = LIMIT("transaction-idle-timeout"),
+			  bytes_limit = LIMIT("snapshot-limit-bytes");
+
+/* The limit that it has passed; NULL: none. */
+static const struct limit *
+passed_limit(const struct server *server, const struct interactive *i, uint64_t now_ns)
 {
 	const struct config *config = server->config;
-	if (is_over(i->began_ns, now_ns, number_of(&config->transaction_timeout))) {
-		*ret_text = TIMEOUT_TEXT("transaction-timeout");
-		return "transaction-timeout";
-	}
-	if (is_over(i->active_ns, now_ns, number_of(&config->transaction_idle_timeout))) {
-		*ret_text = TIMEOUT_TEXT("transaction-idle-timeout");
-		return "transaction-idle-timeout";
-	}
-	return NULL;
+	if (is_over(i->began_ns, now_ns, number_of(&config->transaction_timeout)))
+		return &age_limit;
+	return is_over(i->active_ns, now_ns, number_of(&config->transaction_idle_timeout)) ? &idle_limit
+											   : NULL;
 }
 
 static void
-end_by_limit(struct server *server, struct interactive *i, const char *limit, const char *text)
+end_by_limit(struct server *server, struct interactive *i, const struct limit *limit)
 {
 	const struct client *client = i->context.client;
 	log_sink_printf(&server->sink, LOG_LEVEL_WARNING,
 			"A transaction of client id=%" PRIu64 " addr=%s is rolled back: it has passed %s",
-			client->id, client->address, limit);
+			client->id, client->address, limit->name);
 	__atomic_add_fetch(&server->interactive.limited, 1, __ATOMIC_RELAXED);
-	lose(i, text);
+	lose(i, limit->text);
 }
 
 void
 interactive_check(struct server *server, struct client *client)
 {
-	const char *text, *limit;
 	if (!client_in_interactive(client) || client->transaction->interactive->lost != NULL)
 		return;
 	struct interactive *i = client->transaction->interactive;
-	limit = passed_limit(server, i, clock_monotonic_ns(server->clock), &text);
+	const struct limit *limit = passed_limit(server, i, clock_monotonic_ns(server->clock));
 	uint64_t most = number_of(&server->config->snapshot_limit_bytes);
-	if (limit == NULL && most != 0 && sett_txn_held_bytes(i->txn) > most) {
-		limit = "snapshot-limit-bytes";
-		text = TIMEOUT_TEXT("snapshot-limit-bytes");
-	}
+	if (limit == NULL && most != 0 && sett_txn_held_bytes(i->txn) > most)
+		limit = &bytes_limit;
 	if (limit != NULL)
-		end_by_limit(server, i, limit, text);
+		end_by_limit(server, i, limit);
 }
 
 static void
@@ -282,6 +289,8 @@ enter(struct interactive *i, struct command_context *c)
 	own->denials = NULL;
 	own->error_is_counted = false;
 	own->view.client = c->client->id;
+	uint64_t seconds = number_of(&own->server->config->transaction_timeout);
+	own->end_ns = seconds != 0 ? i->began_ns + seconds * NANOSECONDS : 0;
 	limit_memory(i);
 }
 
@@ -298,6 +307,7 @@ start(struct runner_thread *t, struct interactive *i, struct command_context *c)
 	runner_enter(t, own);
 	own->view.prepared = own->view.prepared_end = NULL;
 	own->in_multi = true;
+	i->began_ns = t->time_ns;
 	enter(i, c);
 	status = observers_watch(own) ? observers_note(own) : SETT_OK;
 	if (status == SETT_OK)
@@ -333,7 +343,6 @@ begin(struct runner_thread *t, struct command_context *c)
 						: execution_failure(c, status);
 	}
 	i->only_reads = only_reads;
-	i->began_ns = t->time_ns;
 	state->interactive = i;
 	__atomic_store_n(&c->client->multi_count, 0, __ATOMIC_RELAXED);
 	resp_status(c->reply, "OK");
@@ -352,10 +361,16 @@ observed(const struct interactive *i)
 
 /* Any commit may be the one that it was lost to, and nobody is told of it before it is safe (I1). */
 static void
+tell_lost(struct command_context *c, const char *text, uint64_t *ret_release)
+{
+	context_error(c, text);
+	*ret_release = sett_engine_visible(c->server->engine);
+}
+
+static void
 answer_lost(struct interactive *i, struct command_context *c, uint64_t *ret_release)
 {
-	context_error(c, i->lost);
-	*ret_release = sett_engine_visible(c->server->engine);
+	tell_lost(c, i->lost, ret_release);
 }
 
 /* The arguments last as long as the transaction. */
@@ -406,7 +421,16 @@ run_in(struct runner_thread *t, struct interactive *i, uint64_t *ret_release)
 	rights_close(own);
 	if (status == SETT_CONFLICT) {
 		context_truncate_reply(own, mark);
-		lose_to_conflict(i);
+		count_conflict(i);
+		lose(i, CONFLICT_TEXT);
+		answer_lost(i, own, ret_release);
+		return REQUEST_DONE;
+	}
+	/* Of a script that was ended, or of what failed late: it is the same for the client. */
+	if (status == OUTCOME_FAILED && own->end_ns != 0 &&
+	    own->end_ns <= clock_monotonic_ns(t->server->clock)) {
+		context_truncate_reply(own, mark);
+		end_by_limit(t->server, i, &age_limit);
 		answer_lost(i, own, ret_release);
 		return REQUEST_DONE;
 	}
@@ -532,6 +556,8 @@ try_commit(struct runner_thread *t, struct interactive *i, uint64_t *ret_release
 	struct commit_participant *refuser = NULL;
 	struct execution_savepoint savepoint = execution_savepoint(own);
 	sett_txn_resume(i->txn, runner_txn_flags(t));
+	i->arena.limit = 0;
+	sett_txn_lift_limit(i->txn);
 	int status = prepare(t, own);
 	if (status == SETT_OK)
 		status = runner_commit(t, own, &refuser, ret_release);
@@ -565,8 +591,8 @@ commit(struct runner_thread *t, struct interactive *i, struct command_context *c
 			client->reply_durability = durability;
 			resp_status(c->reply, "OK");
 		} else if (status == SETT_CONFLICT) {
-			lose_to_conflict(i);
-			answer_lost(i, c, ret_release);
+			count_conflict(i);
+			tell_lost(c, CONFLICT_TEXT, ret_release);
 		} else {
 			execution_failure(c, status);
 		}
@@ -589,6 +615,13 @@ interactive_release(struct command_context *c)
 	return context_error(c, "ERR RELEASE without BEGIN");
 }
 
+/* Who monitors is shown what ran, be it that it was taken back: so he is shown where that was. */
+static int
+note_for_monitors(struct interactive *i)
+{
+	return observers_watch(&i->context) ? observers_note(&i->context) : SETT_OK;
+}
+
 /* Of those with the same name, the newest. */
 static struct named_savepoint *
 find_savepoint(const struct interactive *i, struct bytes name)
@@ -603,10 +636,10 @@ static int
 add_savepoint(struct interactive *i, struct command_context *c)
 {
 	struct bytes name = c->argv[1];
-	limit_memory(i);
+	enter(i, c);
 	struct named_savepoint *s =
 		arena_allocate(&i->arena, sizeof(*s) + name.size, _Alignof(struct named_savepoint));
-	if (s == NULL)
+	if (s == NULL || note_for_monitors(i) != SETT_OK)
 		return execution_failure(c, SETT_NO_MEMORY);
 	if (name.size > 0)
 		memcpy(s + 1, name.data, name.size);
@@ -626,10 +659,12 @@ use_savepoint(struct interactive *i, struct command_context *c, struct bytes nam
 	if (s == NULL)
 		return context_error(c, "ERR no such savepoint");
 	i->savepoints = goes_back ? s : s->older;
-	if (goes_back) {
-		enter(i, c);
+	enter(i, c);
+	i->arena.limit = 0; /* the line for who monitors: this is not refused */
+	if (goes_back)
 		execution_take_back(&i->context, &s->place);
-	}
+	if (note_for_monitors(i) != SETT_OK)
+		return execution_failure(c, SETT_NO_MEMORY);
 	resp_status(c->reply, "OK");
 	return SETT_OK;
 }
@@ -726,12 +761,12 @@ interactive_execute(struct runner_thread *t, struct command_context *c, uint64_t
 {
 	struct interactive *i = client_in_interactive(c->client) ? c->client->transaction->interactive : NULL;
 	size_t mark = c->reply->size;
-	const char *limit, *text;
+	const struct limit *limit;
 	if (t->time_ns == 0)
 		runner_look_at_clocks(t);
 	uint64_t start_ns = t->time_ns;
-	if (i != NULL && i->lost == NULL && (limit = passed_limit(t->server, i, start_ns, &text)) != NULL)
-		end_by_limit(t->server, i, limit, text);
+	if (i != NULL && i->lost == NULL && (limit = passed_limit(t->server, i, start_ns)) != NULL)
+		end_by_limit(t->server, i, limit);
 	if (i != NULL && !check(i, c))
 		return REQUEST_DONE;
 	enum request_result result = dispatch(t, i, c, ret_release);

@@ -316,6 +316,32 @@ Test(interactive, it_takes_no_more_memory_than_it_may)
 	fixture_close(f);
 }
 
+/* What a commit adds to what was admitted is not counted: the places of large values, the line for who monitors. */
+Test(interactive, what_was_admitted_can_be_committed)
+{
+	enum { SIZE = 300 };
+	struct fixture *f = fixture_open();
+	char key[16], value[SIZE];
+	int kept = -1, i = 0;
+	f->server.transaction_memory = 100000;
+	sett_engine_set_transaction_memory(f->server.engine, 100000);
+	memset(value, 'v', sizeof(value));
+	EXPECT(f, 0, "BEGIN", "+OK");
+	do {
+		int size = snprintf(key, sizeof(key), "key:%d", i++);
+		struct bytes argv[] = {BYTES_LITERAL("SET"), bytes_of(key, (size_t)size),
+				       bytes_of(value, sizeof(value))};
+		fixture_run(f, 0, 3, argv);
+		kept++;
+	} while (f->reply.data[0] == '+' && i < 5000);
+	cr_assert_gt(kept, 100);
+	cr_assert_lt(kept, 1000);
+	EXPECT(f, 0, "COMMIT", "+OK");
+	fixture_run_line(f, 0, "DBSIZE");
+	cr_assert_eq(atoi((const char *)f->reply.data + 1), kept);
+	fixture_close(f);
+}
+
 /* (I20) */
 Test(interactive, its_time_is_limited)
 {
@@ -330,6 +356,7 @@ Test(interactive, its_time_is_limited)
 	nanosleep(&wait, NULL);
 	f->handler.check_client(f->handler.arg, &f->clients[0]);
 	cr_assert_eq(f->server.interactive.limited, 1);
+	cr_assert_eq(f->server.interactive.open, 0); /* its client need not speak for that */
 	cr_assert_eq(client_kept_bytes(&f->clients[0]), 0);
 	f->handler.check_client(f->handler.arg, &f->clients[0]);
 	cr_assert_eq(f->server.interactive.limited, 1);
@@ -345,6 +372,7 @@ Test(interactive, its_time_is_limited)
 	       "-TIMEOUT The transaction was rolled back: it has passed transaction-idle-timeout");
 	EXPECT(f, 0, "ROLLBACK", "+OK");
 	EXPECT(f, 0, "DBSIZE", ":0");
+	cr_assert_eq(f->server.interactive.open, 0);
 	fixture_close(f);
 }
 
@@ -362,6 +390,56 @@ Test(interactive, effects_follow_the_commit)
 	cr_assert(!f->handler.has_news(f->handler.arg, 0));
 	EXPECT(f, 0, "COMMIT", "+OK");
 	cr_assert(f->handler.has_news(f->handler.arg, 0));
+	fixture_close(f);
+}
+
+/* A cache is told of no flush that was taken back. */
+Test(interactive, a_flush_that_is_taken_back_is_told_to_nobody)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "SET a 1", "+OK");
+	fixture_run_line(f, 1, "HELLO 3");
+	EXPECT(f, 1, "CLIENT TRACKING ON", "+OK");
+	EXPECT(f, 1, "GET a", "$1\r\n1");
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "SAVEPOINT s", "+OK");
+	EXPECT(f, 0, "FLUSHALL", "+OK");
+	EXPECT(f, 0, "ROLLBACK TO s", "+OK");
+	EXPECT(f, 0, "SET b 1", "+OK");
+	EXPECT(f, 0, "COMMIT", "+OK");
+	cr_assert(!f->handler.has_news(f->handler.arg, 0));
+	EXPECT(f, 0, "FLUSHALL", "+OK");
+	cr_assert(f->handler.has_news(f->handler.arg, 0));
+	fixture_close(f);
+}
+
+/* As a MULTI block's, a transaction's keys lie in one slot; who asks for another is refused, and it goes on. */
+Test(interactive, keys_lie_in_one_slot_of_a_cluster)
+{
+	struct fixture *f = fixture_open();
+	f->server.config->cluster_enabled = true;
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "SET {x}a 1", "+OK");
+	EXPECT(f, 0, "SET y 1", "-CROSSSLOT Keys in request don't hash to the same slot");
+	EXPECT(f, 0, "GET {x}a", "$1\r\n1");
+	EXPECT(f, 0, "PING", "+PONG");
+	EXPECT(f, 0, "COMMIT", "+OK");
+	EXPECT(f, 0, "GET y", "$-1");
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 0, "SET y 1", "+OK");
+	EXPECT(f, 0, "COMMIT", "+OK");
+	fixture_close(f);
+}
+
+/* SET, too, looks at what is there. */
+Test(interactive, what_a_write_looks_at_counts_as_read)
+{
+	struct fixture *f = fixture_open();
+	EXPECT(f, 0, "BEGIN", "+OK");
+	EXPECT(f, 1, "SET k 1", "+OK");
+	EXPECT(f, 0, "SET k 2", "+OK");
+	EXPECT(f, 0, "COMMIT", CONFLICT);
+	EXPECT(f, 0, "GET k", "$1\r\n1");
 	fixture_close(f);
 }
 

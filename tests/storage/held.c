@@ -209,6 +209,28 @@ Test(held, a_commit_that_would_block_can_be_made_again)
 	sett_txn_discard(txn);
 }
 
+/* (I20) Its reads and writes are bounded; what it has can be committed. */
+Test(held, its_conflict_keys_are_limited)
+{
+	enum { LIMIT = 100000 };
+	uint64_t key = 0;
+	int status = SETT_OK;
+	sett_engine_set_transaction_memory(engine, LIMIT);
+	MUST(sett_txn_begin(held, SETT_TXN_HELD | SETT_TXN_MANUAL_CONFLICTS));
+	while (status == SETT_OK && key < LIMIT)
+		status = sett_txn_read_conflict(held, ++key * 0x9e3779b97f4a7c15);
+	cr_assert_eq(status, SETT_NO_MEMORY);
+	cr_assert_gt(key, LIMIT / 32);
+	cr_assert_leq(key, LIMIT / 8 + 1);
+	MUST(sett_txn_put(held, BYTES_LITERAL("own"), &(struct sett_put){.body = bytes_of(body, 10)}));
+	sett_txn_lift_limit(held);
+	MUST(sett_txn_read_conflict(held, 1));
+	MUST(sett_txn_commit(held, NULL, NULL));
+	MUST(sett_txn_begin(txn, 0));
+	expect(txn, BYTES_LITERAL("own"), 0, 10);
+	sett_txn_discard(txn);
+}
+
 Test(held, a_counter_that_differs_from_the_snapshot_is_found)
 {
 	int64_t sum;

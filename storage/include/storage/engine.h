@@ -174,6 +174,9 @@ int sett_txn_begin(struct sett_txn *, unsigned flags);
 int sett_txn_begin_at(struct sett_txn *, unsigned flags, uint64_t now_ms);
 /* From now on it may take no more than one without SETT_TXN_ROOMY: it turns out that it takes space. */
 void sett_txn_leave_room(struct sett_txn *);
+/* From now on it may take any memory: it is about to be committed, and what that adds must not refuse what was let in. One that
+ * goes on is limited again by sett_txn_resume. */
+void sett_txn_lift_limit(struct sett_txn *);
 /* A snapshot that outlives its transaction (I20): it keeps on the disk all that the transaction could see, so
  * whoever keeps one bounds how long. Release it before the engine is closed. */
 struct sett_snapshot;
@@ -197,9 +200,10 @@ void sett_txn_discard(struct sett_txn *);
 /* It is not used for a while. Records and bodies that it has read and read marks are void, its iterators are closed; what
  * it has written and its savepoints stay. It may be discarded, or its object destroyed. */
 void sett_txn_suspend(struct sett_txn *);
-/* Goes on, on any thread. `flags`: SETT_TXN_NOWAIT and SETT_TXN_PACED, as at a begin, until it is suspended again. */
+/* Goes on, on any thread, with the memory that it may take by now. `flags`: SETT_TXN_NOWAIT and SETT_TXN_PACED, as at a begin, until it is suspended again. */
 void sett_txn_resume(struct sett_txn *, unsigned flags);
-/* Bytes of memory that it takes. */
+/* Bytes of memory that it takes. Here conflict keys are limited, too: each kind for itself may take what sett_engine_set_transaction_memory
+ * says. */
 size_t sett_txn_memory(const struct sett_txn *);
 /* As sett_snapshot_held_bytes, of its snapshot. */
 uint64_t sett_txn_held_bytes(const struct sett_txn *);
