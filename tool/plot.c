@@ -515,9 +515,10 @@ draw_panel(struct picture *p, size_t place)
 		p->failed = true;
 		return;
 	}
+	size_t row = place / PANELS_WIDE;
 	d->panel = &panels[place];
 	d->left = (double)(place % PANELS_WIDE) * (MARGIN_LEFT + PLOT_WIDTH + MARGIN_RIGHT) + MARGIN_LEFT;
-	d->top = TITLE + (double)(place / PANELS_WIDE) * (HEAD + PLOT_HEIGHT + FOOT) + HEAD;
+	d->top = TITLE + (double)row * (HEAD + PLOT_HEIGHT + FOOT) + HEAD;
 	fill(p, d);
 	choose_scale(d);
 	draw_grid(p, d);
