@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import termios
 import threading
 import time
 
@@ -502,11 +503,14 @@ def check_bases(server, place):
     run_tool("restore", "--check", place + "/of-bare", place + "/of-less")
 
 
+def waiting_bytes(pipe):
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
 def slow_pipe(server, *arguments):
     """A backup into a pipe that nobody reads: its files are sealed, and it waits for room."""
     process = subprocess.Popen([tool, "backup", "--quiet", server.socket, "-", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    client = server.connect()
-    wait_until("it is not sealed", lambda: status(client)["state"] == "sealed")
+    wait_until("it copies nothing", lambda: waiting_bytes(process.stdout) > 0)
     return process
 
 
