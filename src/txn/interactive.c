@@ -102,6 +102,7 @@ empty(struct interactive *i)
 	argument_bodies_free(i->bodies);
 	i->bodies = NULL;
 	i->savepoints = NULL;
+	i->context.denials = NULL;
 	arena_reset(&i->arena);
 }
 
