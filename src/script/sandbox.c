@@ -191,10 +191,20 @@ careful_setmetatable(lua_State *L)
 	return 1;
 }
 
+/* What the count hook does between instructions, for a long loop within one of them. It may raise an error. */
+static void
+look_around(lua_State *L)
+{
+	lua_Hook hook = lua_gethook(L);
+	if (hook != NULL)
+		hook(L, NULL);
+}
+
 /* table.insert: as Lua's, which writes past metatables. */
 static int
 careful_insert(lua_State *L)
 {
+	enum { LOOK_EVERY = 4096 }; /* elements */
 	luaL_checktype(L, 1, LUA_TTABLE);
 	if (push_hidden(L, 1))
 		return refuse_in_library(L);
@@ -209,6 +219,9 @@ careful_insert(lua_State *L)
 		for (int i = end; i > at; i--) {
 			lua_rawgeti(L, 1, i - 1);
 			lua_rawseti(L, 1, i);
+			/* A place far below 1 makes two thousand million steps. */
+			if (i % LOOK_EVERY == 0)
+				look_around(L);
 		}
 		break;
 	default:

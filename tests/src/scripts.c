@@ -87,6 +87,8 @@ Test(scripts, long_ones_leave_the_reactor)
 	cr_assert_eq(eval_on_reactor(f, "return 1"), REQUEST_DONE);
 	cr_assert_eq(eval_on_reactor(f, "redis.call('set','x','1') while true do end"),
 		     REQUEST_MUST_WAIT_LONG);
+	/* One instruction, of two thousand million steps. */
+	cr_assert_eq(eval_on_reactor(f, "table.insert({}, -2000000000, 1)"), REQUEST_MUST_WAIT_LONG);
 	cr_assert_eq(eval_on_reactor(f, "while true do pcall(function() while true do end end) end"),
 		     REQUEST_MUST_WAIT_LONG);
 	cr_assert_eq(
