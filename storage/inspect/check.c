@@ -7,7 +7,7 @@
  * The checks are those of the code that reads the files (table_examine, manifest_read, log_examine,
  * value_log_read); here is what they add up to. After damage the check goes on with what does not depend on
  * it. */
-#include "inspect/check.h"
+#include "check.h"
 
 #include <stdarg.h>
 #include <stdlib.h>

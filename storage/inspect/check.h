@@ -2,7 +2,7 @@
 #ifndef SETT_INSPECT_CHECK_H
 #define SETT_INSPECT_CHECK_H
 
-#include "inspect/directory.h"
+#include "directory.h"
 #include "storage/inspect.h"
 #include "value_log.h"
 #include "version_internal.h"

@@ -4,12 +4,12 @@
  * order, its values in the order they were written. Then each file is walked from front to back, past the
  * values that no key needs any more: damage there takes nothing away, but says something of the disk, so it
  * is a note. */
-#include "inspect/check.h"
+#include "check.h"
 
 #include <stdlib.h>
 
-#include "inspect/value_walk.h"
 #include "value_log_format.h"
+#include "value_walk.h"
 
 enum {
 	HELD_MAX = 1 << 18,

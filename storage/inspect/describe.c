@@ -2,14 +2,14 @@
  *
  * The log is read as recovery would (log_examine), so that counters, prefixes and references are those of the
  * newest commit that an open would show. */
-#include "inspect/describe.h"
+#include "describe.h"
 
 #include <stdlib.h>
 
 #include "batch.h"
 #include "counters.h"
+#include "directory.h"
 #include "drop_list.h"
-#include "inspect/directory.h"
 #include "log.h"
 #include "log_format.h"
 #include "manifest_format.h"

@@ -1,5 +1,5 @@
 /* Listing and locking a directory that is only looked at. */
-#include "inspect/directory.h"
+#include "directory.h"
 
 #include <stdlib.h>
 

@@ -4,14 +4,14 @@
 
 #include "batch.h"
 #include "codec.h"
-#include "inspect/describe.h"
-#include "inspect/value_walk.h"
+#include "describe.h"
 #include "log_format.h"
 #include "log_reader.h"
 #include "manifest.h"
 #include "pending_set.h"
 #include "storage/inspect.h"
 #include "value_log_format.h"
+#include "value_walk.h"
 
 struct reading {
 	struct vfs *vfs;

@@ -6,7 +6,7 @@
  * A search costs a checksum at each place that could begin a record, over as many bytes as it claims. Bytes
  * made for it could claim much at each place: so each file has a budget of bytes for searches; past it, the
  * rest of the file is one gap. */
-#include "inspect/value_walk.h"
+#include "value_walk.h"
 
 #include <stdlib.h>
 

@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "storage/base/thread.h"
-#include "vfs/vfs_error.h"
+#include "vfs_error.h"
 
 struct fault {
 	uint64_t count; /* calls so far */

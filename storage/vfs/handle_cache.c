@@ -24,7 +24,7 @@
  * - While `busy`, one thread opens or closes the file's handle; others wait for it.
  *
  * The lock is a leaf, and no I/O is done under it. */
-#include "vfs/handle_cache.h"
+#include "handle_cache.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -32,7 +32,7 @@
 #include <string.h>
 
 #include "storage/base/thread.h"
-#include "vfs/vfs_error.h"
+#include "vfs_error.h"
 
 #define STATE_OPEN (1ULL << 63)
 #define STATE_RECENT (1ULL << 62)   /* used since the clock's hand passed */

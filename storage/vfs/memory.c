@@ -15,10 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory_node.h"
 #include "storage/base/random.h"
 #include "storage/base/thread.h"
-#include "vfs/memory_node.h"
-#include "vfs/vfs_error.h"
+#include "vfs_error.h"
 
 /* What free_space says: as much as a large disk. */
 #define MEMORY_FREE_SPACE (1ULL << 40)

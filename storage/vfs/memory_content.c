@@ -1,7 +1,7 @@
 /* Sparse file content in pages.
  *
  * Invariant: every byte at or past `size` in a page that exists is zero, so growing never has to clear. */
-#include "vfs/memory_content.h"
+#include "memory_content.h"
 
 #include <stdlib.h>
 #include <string.h>

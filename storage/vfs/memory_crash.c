@@ -13,7 +13,7 @@
  * Real cuts are seldom an even mix, and an even mix over a hundred changes never shows "all but the last". So
  * each file first draws a temper: nearly all kept, nearly all lost, a mix, or kept up to a point and lost
  * from there. */
-#include "vfs/memory_node.h"
+#include "memory_node.h"
 
 #include <stdlib.h>
 

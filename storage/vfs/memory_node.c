@@ -3,7 +3,7 @@
  * Invariants
  *  - current = durable with all remembered changes applied in order; likewise for a directory's entries.
  *  - `last_change` points at the NULL that ends the list. */
-#include "vfs/memory_node.h"
+#include "memory_node.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -11,8 +11,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "memory_content.h"
 #include "storage/vfs.h"
-#include "vfs/memory_content.h"
 
 enum { MEMORY_NAME_MAX = 255 };
 

@@ -23,7 +23,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "vfs/vfs_error.h"
+#include "vfs_error.h"
 
 enum {
 	POSIX_FILE_MODE = 0644,

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "storage/limits.h"
-#include "vfs/vfs_error.h"
+#include "vfs_error.h"
 
 int
 vfs_read_exact(struct vfs_file *f, void *buf, size_t size, uint64_t offset, unsigned flags,

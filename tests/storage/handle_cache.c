@@ -1,6 +1,6 @@
 /* The handle cache over the in-memory vfs: its bound, what closing a handle must not lose, and what happens when
  * there are no handles. */
-#include "vfs/handle_cache.h"
+#include "handle_cache.h"
 
 #include <criterion/criterion.h>
 

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "handle_cache.h"
 #include "storage/base/random.h"
 #include "storage/base/thread.h"
-#include "vfs/handle_cache.h"
 
 enum { THREADS = 6, FILES_EACH = 8, BUDGET = 4, OPERATIONS = 100000, BLOCK = 64 };
 

@@ -4,15 +4,15 @@
 #ifndef SETT_CODEC_H
 #define SETT_CODEC_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #include "storage/base/bytes.h"
 #include "storage/base/thread.h"
-#include "storage/engine.h"
 
 enum codec { CODEC_RAW = 0, CODEC_LZ4 = 1, CODEC_ZSTD = 2, CODEC_KINDS };
 enum { CODEC_HEADER = 4, CODEC_MAX_LEVEL = 19 };
 
-/* What an option says, or `initial` if it says nothing. */
-enum codec codec_of(enum sett_compression, enum codec initial);
 /* Room that codec_pack needs for so many bytes. */
 size_t codec_bound(enum codec, size_t size);
 /* Packs into `out`; the bytes used, or 0 if that would not save an eighth (or memory ran out: raw is always

@@ -11,8 +11,8 @@
 #include <stdlib.h>
 
 #include "engine_internal.h"
+#include "handle_cache.h"
 #include "storage/base/sync_point.h"
-#include "vfs/handle_cache.h"
 
 enum {
 	LOG_SEGMENT_EXTRA = 64 << 10, /* bytes of a log segment beyond a memtable's */
@@ -496,6 +496,22 @@ void
 sett_engine_gather(struct sett_engine *engine, unsigned tables)
 {
 	workers_gather(engine->workers, tables);
+}
+
+/* What an option says, or `initial` if it says nothing. */
+static enum codec
+codec_of(enum sett_compression compression, enum codec initial)
+{
+	switch (compression) {
+	case SETT_COMPRESSION_NONE:
+		return CODEC_RAW;
+	case SETT_COMPRESSION_LZ4:
+		return CODEC_LZ4;
+	case SETT_COMPRESSION_ZSTD:
+		return CODEC_ZSTD;
+	default:
+		return initial;
+	}
 }
 
 static int

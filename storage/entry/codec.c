@@ -7,21 +7,6 @@
 #include "storage/base/varint.h"
 #include "storage/status.h"
 
-enum codec
-codec_of(enum sett_compression compression, enum codec initial)
-{
-	switch (compression) {
-	case SETT_COMPRESSION_NONE:
-		return CODEC_RAW;
-	case SETT_COMPRESSION_LZ4:
-		return CODEC_LZ4;
-	case SETT_COMPRESSION_ZSTD:
-		return CODEC_ZSTD;
-	default:
-		return initial;
-	}
-}
-
 size_t
 codec_bound(enum codec codec, size_t size)
 {

@@ -30,7 +30,7 @@ enum {
 	VALUE_LOG_FILE_HEADER_SIZE = 32,
 	VALUE_LOG_RECORD_HEADER_SIZE = 16,
 	VALUE_LOG_PLAIN = 0, /* how the body stands in the payload: the low byte of `flags`, an enum codec
-				(storage/codec.h); the other bits are 0, but for: */
+				(storage/entry/codec.h); the other bits are 0, but for: */
 	VALUE_LOG_PIECED = 0x100, /* the payload is a plain body and the table of its pieces' checksums */
 	VALUE_LOG_PIECE_SIZE = 64 * 1024, /* but for the last */
 	VALUE_LOG_SUM_SIZE = 8,           /* XXH3-64 of a piece, seed 0 */

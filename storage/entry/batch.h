@@ -15,8 +15,8 @@
 #ifndef SETT_BATCH_H
 #define SETT_BATCH_H
 
+#include "internal_key.h"
 #include "storage/base/bytes.h"
-#include "value_log.h"
 #include "write_buffer.h"
 
 /* Appends the batch to `ret`, and notes in each node where in `ret` its value is. `ret_garbage` is what its commit
