@@ -2,7 +2,7 @@
  * compaction_cuts.h. Cuts are user keys, so all versions of a key are in one part. */
 #include "compaction_cuts.h"
 
-#include "version_internal.h"
+#include "version.h"
 
 /* Each part writes value-log files of its own: they should not be much smaller than one of the commits. */
 enum { FILES_PER_PART_BYTES = 4 };

@@ -28,7 +28,7 @@
 #include "retention.h"
 #include "storage/base/sync_point.h"
 #include "table_output.h"
-#include "version_internal.h"
+#include "version.h"
 
 /* A pause every so many entries, or moved bytes. */
 enum { ENTRIES_PER_PAUSE = 128, BYTES_PER_PAUSE = 256 * 1024 };

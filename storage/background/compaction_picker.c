@@ -16,7 +16,7 @@
 
 #include <assert.h>
 
-#include "version_internal.h"
+#include "version.h"
 
 enum {
 	LEVEL_RATIO = 10,

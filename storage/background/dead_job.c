@@ -7,7 +7,7 @@
  * enough. An id within a dropped prefix that is in the set leaves, too: the prefix stands for it. */
 #include "dead_job.h"
 
-#include "version_internal.h"
+#include "version.h"
 
 enum {
 	SWALLOWERS_MAX = 64, /* a longer list is not searched for prefixes that enclose others' */

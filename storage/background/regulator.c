@@ -17,7 +17,7 @@
 #include <assert.h>
 #include <math.h>
 
-#include "regulator_internal.h"
+#include "regulator_private.h"
 
 enum {
 	MEMTABLES_ALLOWED = 12, /* so many memtables point at what garbage may be */

@@ -6,7 +6,10 @@
 #include "value_log_gc.h"
 #include "worker.h"
 
-enum { REGULATOR_BUSY_MEMTABLES = 6 /* a small database under load may have so many memtables of garbage */ };
+enum {
+	REGULATOR_BUSY_MEMTABLES = 6, /* a small database under load may have so many memtables of garbage */
+	RUN_BYTES = 64 * 1024 * 1024, /* bite of a task in place */
+};
 
 /* By falling priority. */
 enum work_class {

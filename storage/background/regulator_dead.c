@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 #include "dead_job.h"
-#include "regulator_internal.h"
+#include "regulator_private.h"
 
 enum { SHARE_BUSY = 4, SHARE_CALM = 1, SHARE_ANY = 0 }; /* least dead part of a table, in sixteenths */
 #define DEAD_CLEAN_NS (5 * 1000000000ULL) /* pause between two cleanings, in which more of it gathers */

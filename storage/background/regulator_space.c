@@ -24,7 +24,7 @@
 #include <assert.h>
 #include <math.h>
 
-#include "regulator_internal.h"
+#include "regulator_private.h"
 
 enum {
 	GC_FILES_PER_RUN = 2,                /* a GC task moves about so many files' worth */

@@ -21,7 +21,7 @@
  * is at or past the timestamp of the version that shadows it. */
 #include "retention.h"
 
-#include "version_internal.h"
+#include "version.h"
 
 /* The stripe of a commit, or the count of snapshots if it is in none. */
 static size_t

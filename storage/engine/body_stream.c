@@ -6,7 +6,7 @@
  * - Damage is never given out (value_log_pieces.h). */
 #include <stdlib.h>
 
-#include "engine_internal.h"
+#include "engine_private.h"
 #include "value_log_pieces.h"
 
 struct sett_body_stream {

@@ -15,7 +15,7 @@
  * - What the body takes is `promised` until it is closed: GC does not take it for garbage. */
 #include <stdlib.h>
 
-#include "engine_internal.h"
+#include "engine_private.h"
 #include "storage/base/sync_point.h"
 #include "value_log_pieces.h"
 

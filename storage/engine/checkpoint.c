@@ -19,11 +19,12 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "engine_internal.h"
+#include "engine_private.h"
 #include "file_names.h"
+#include "manifest.h"
 #include "storage/base/sync_point.h"
 #include "value_log_format.h"
-#include "version_internal.h"
+#include "version.h"
 
 enum { COPY_SIZE = 1 << 20 };
 

@@ -21,7 +21,7 @@
 #include <stdlib.h>
 
 #include "batch.h"
-#include "engine_internal.h"
+#include "engine_private.h"
 
 enum { FETCH_AHEAD = 16 }; /* so many conflict keys before they are looked at */
 

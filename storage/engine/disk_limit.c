@@ -8,8 +8,8 @@
  *             + some memtables of garbage + the log's segments + reserve
  *
  * The live bytes that fit are what is left by the larger of both. */
-#include "engine_internal.h"
-#include "regulator_internal.h"
+#include "engine_private.h"
+#include "regulator.h"
 
 enum {
 	LOG_SEGMENTS = 3, /* that are there as a rule: one in use, the spare, one that waits for its flush */

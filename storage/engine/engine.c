@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "engine_internal.h"
+#include "engine_private.h"
 #include "handle_cache.h"
 #include "storage/base/sync_point.h"
 

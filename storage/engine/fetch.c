@@ -3,7 +3,7 @@
  * memory some ten times, one after another: bucket, record, conflict bucket, the memtable's lower nodes; one
  * that is in no cache in each memtable and each table's filter besides. Keys that are known together wait
  * together: each pass below asks for what the pass before has brought. */
-#include "engine_internal.h"
+#include "engine_private.h"
 
 static void
 fetch_group(struct sett_engine *engine, const struct sett_fetch *fetches, size_t count)

@@ -12,7 +12,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "engine_internal.h"
+#include "engine_private.h"
 #include "iterator_prefetch.h"
 
 struct sett_iterator {

@@ -11,7 +11,7 @@
  * committed is written. Under the latter two a sync also comes when sett_engine_start_sync asks for one. */
 #include <stdlib.h>
 
-#include "engine_internal.h"
+#include "engine_private.h"
 #include "storage/base/sync_point.h"
 
 static const uint64_t SECOND_NS = 1000000000;

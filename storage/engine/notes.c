@@ -4,7 +4,7 @@
  * brought to the cache with its writes, as those are: so (I14) holds of notes, too. */
 #include <string.h>
 
-#include "engine_internal.h"
+#include "engine_private.h"
 
 /* Lives in the transaction's arena. */
 struct note_change {

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 
 #include "batch.h"
-#include "engine_internal.h"
+#include "engine_private.h"
 #include "log_format.h"
 
 enum { READ_BACK_WHOLE = 1024 * 1024 }; /* bytes of a value; a larger one is read in pieces */

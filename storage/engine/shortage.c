@@ -10,7 +10,7 @@
  * The reserve is a few MiB, and grows with what a flush has to write (about what the last log segment took) and
  * with the value log, a sixteenth of it up to one of its files: that much may have to move before one is free, and a
  * small value log has files of no more than a sixteenth (value_log_file_size). It grows with the tables too, up to one of them, for compaction in pieces (compaction_job.c). */
-#include "engine_internal.h"
+#include "engine_private.h"
 
 /* Of the value log and of the tables: what the reserve keeps free for moving values and for a table. */
 enum { VALUES_SHARE = 16, TABLES_SHARE = 16 };

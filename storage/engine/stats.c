@@ -4,9 +4,9 @@
  * expires with a dropped prefix, and tombstones; then scaled to bytes on the disk by the compression of the tables.
  * Commits count what they shadow, so a deletion shows at once. Entries that were overwritten unread count as live
  * until compaction meets them. */
-#include "engine_internal.h"
+#include "engine_private.h"
 #include "value_log_gc.h"
-#include "version_internal.h"
+#include "version.h"
 
 enum {
 	TABLE_SAMPLES = 16,

@@ -5,8 +5,8 @@
  * What is handed over may be out of date: the caller re-reads. */
 #include <stdlib.h>
 
-#include "engine_internal.h"
-#include "version_internal.h"
+#include "engine_private.h"
+#include "version.h"
 
 struct sweep {
 	uint64_t now_ms, budget, next_expiry;

@@ -7,7 +7,7 @@
 #include <endian.h>
 #include <stdlib.h>
 
-#include "engine_internal.h"
+#include "engine_private.h"
 #include "storage/base/hash.h"
 #include "value_log_pieces.h"
 

@@ -5,7 +5,7 @@
 #include "directory.h"
 #include "storage/inspect.h"
 #include "value_log.h"
-#include "version_internal.h"
+#include "version.h"
 
 enum { CHECK_NAME_MAX = 64 };
 

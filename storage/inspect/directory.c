@@ -5,7 +5,7 @@
 
 #include "log_format.h"
 #include "value_log_format.h"
-#include "version_internal.h"
+#include "version.h"
 
 #define MANIFEST_NAME "MANIFEST"
 

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 
 #include "table_filter.h"
-#include "table_internal.h"
+#include "table_private.h"
 #include "table_properties.h"
 
 enum {

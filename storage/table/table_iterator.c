@@ -14,7 +14,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "table_internal.h"
+#include "table_private.h"
 
 struct table_iterator {
 	struct internal_iterator base;

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 #include "table_filter.h"
-#include "table_internal.h"
+#include "table_private.h"
 #include "table_properties.h"
 
 struct verifier {

@@ -3,7 +3,7 @@
  *
  * Invariant: `child` iterates `tables[at]`, or is NULL. When the child runs off its table's end the iterator
  * goes on with the neighbour; tables are never empty, so at most one step is needed. */
-#include "version_internal.h"
+#include "version.h"
 
 struct level_iterator {
 	struct internal_iterator base;

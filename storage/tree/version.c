@@ -12,7 +12,7 @@
 #include <inttypes.h>
 
 #include "file_names.h"
-#include "version_internal.h"
+#include "version_private.h"
 
 /* ---- table files ---- */
 

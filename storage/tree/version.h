@@ -179,6 +179,32 @@ table_file_weight(const struct table_file *f)
 			       f->properties->referenced_bytes};
 }
 
+/* ---- where a key may be ---- */
+static inline struct bytes
+table_smallest(const struct table_file *f)
+{
+	return ikey_decode(buffer_bytes(&f->properties->smallest)).user;
+}
+
+static inline struct bytes
+table_largest(const struct table_file *f)
+{
+	return ikey_decode(buffer_bytes(&f->properties->largest)).user;
+}
+
+static inline bool
+table_spans(const struct table_file *f, struct bytes user_key)
+{
+	return bytes_compare(table_smallest(f), user_key) <= 0 &&
+		bytes_compare(user_key, table_largest(f)) <= 0;
+}
+
+/* Index of the first table of a deeper level whose largest key is not below `user_key`. */
+size_t level_find(const struct level *, struct bytes user_key);
+
+/* Sorts the tables as readers want them (their properties must be there). SETT_CORRUPT if they overlap. */
+int level_sort(const char *directory, struct level *, unsigned number, struct sett_error *);
+
 /* The current version with a reference for the caller. */
 struct version *version_set_current(struct version_set *);
 void version_retain(struct version *);
@@ -194,6 +220,8 @@ uint64_t version_set_sequence(
 struct version *version_set_current_locked(struct version_set *);
 /* Path of a table file: "DIRECTORY/NNNNNN.sst". */
 void table_path(const char *directory, uint64_t number, char ret[SETT_PATH_MAX]);
+/* The number in the name of a table file; false if it is none. */
+bool table_name_parse(const char *name, uint64_t *ret);
 /* Opens a finished, synced table file and wraps it; one reference. On failure nothing is left behind. */
 int table_file_open(struct version_set *, uint64_t number, uint64_t created_sequence, struct table_file **ret,
 		    struct sett_error *);

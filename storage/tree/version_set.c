@@ -24,7 +24,7 @@
 #include <inttypes.h>
 
 #include "file_names.h"
-#include "version_internal.h"
+#include "version_private.h"
 
 enum { NUMBER_LEASE = 4096 };     /* file numbers taken at once */
 #define REWRITE_SIZE (1ULL << 20) /* a manifest below is not worth writing anew */

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "engine_internal.h"
+#include "engine_private.h"
 #include "log_format.h"
 #include "oracle.h"
 #include "storage/inspect.h"

@@ -1,6 +1,6 @@
 /* The regulator: sizes of levels, order of work, dropped prefixes, pressure, and that it comes to rest. */
 #include "compaction_picker.h"
-#include "regulator_internal.h"
+#include "regulator_private.h"
 #include "tree_model.h"
 
 static struct tree *

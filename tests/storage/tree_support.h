@@ -8,7 +8,7 @@
 #include "memtable.h"
 #include "regulator.h"
 #include "storage/base/random.h"
-#include "version_internal.h"
+#include "version.h"
 #include "worker.h"
 
 #define DIRECTORY "db"

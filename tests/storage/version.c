@@ -1,5 +1,6 @@
 /* Versions: opening, reading, edits, file numbers, and what a power cut at any operation leaves. */
 #include "tree_model.h"
+#include "version_private.h"
 
 /* ---- power cuts ---- */
 

@@ -1,12 +1,10 @@
 /* What regulator.c (order of work) and regulator_space.c (garbage) share. */
-#ifndef SETT_REGULATOR_INTERNAL_H
-#define SETT_REGULATOR_INTERNAL_H
+#ifndef SETT_REGULATOR_PRIVATE_H
+#define SETT_REGULATOR_PRIVATE_H
 
 #include "compaction_picker.h"
 #include "regulator.h"
-#include "version_internal.h"
-
-enum { RUN_BYTES = 64 * 1024 * 1024 }; /* bite of a task in place */
+#include "version.h"
 
 struct regulator {
 	const struct worker_options *options;

@@ -1,6 +1,6 @@
 /* An open table, as its own files see it. */
-#ifndef SETT_TABLE_INTERNAL_H
-#define SETT_TABLE_INTERNAL_H
+#ifndef SETT_TABLE_PRIVATE_H
+#define SETT_TABLE_PRIVATE_H
 
 #include "table.h"
 #include "table_block.h"

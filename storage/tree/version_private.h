@@ -1,7 +1,7 @@
 /* What the files of this room share: version.c (pictures of the tree), version_set.c (the set and its
  * manifest). */
-#ifndef SETT_VERSION_INTERNAL_H
-#define SETT_VERSION_INTERNAL_H
+#ifndef SETT_VERSION_PRIVATE_H
+#define SETT_VERSION_PRIVATE_H
 
 #include "manifest.h"
 #include "version.h"
@@ -40,37 +40,10 @@ struct version_set {
 	uint64_t sequence;
 };
 
-static inline struct bytes
-table_smallest(const struct table_file *f)
-{
-	return ikey_decode(buffer_bytes(&f->properties->smallest)).user;
-}
-
-static inline struct bytes
-table_largest(const struct table_file *f)
-{
-	return ikey_decode(buffer_bytes(&f->properties->largest)).user;
-}
-
-static inline bool
-table_spans(const struct table_file *f, struct bytes user_key)
-{
-	return bytes_compare(table_smallest(f), user_key) <= 0 &&
-		bytes_compare(user_key, table_largest(f)) <= 0;
-}
-
-/* Index of the first table of a deeper level whose largest key is not below `user_key`. */
-size_t level_find(const struct level *, struct bytes user_key);
-
-/* Sorts the tables as readers want them (their properties must be there). SETT_CORRUPT if they overlap. */
-int level_sort(const char *directory, struct level *, unsigned number, struct sett_error *);
-
 /* A new version: `base` (may be NULL) changed by the edit's tables. SETT_CORRUPT if tables of a deeper level
  * overlap. One reference; each table in it gets one. */
 int version_build(struct version_set *, const struct version *base, const struct version_edit *,
 		  struct version **ret, struct sett_error *);
 void table_file_release(struct version_set *, struct table_file *);
-/* The number in the name of a table file; false if it is none. */
-bool table_name_parse(const char *name, uint64_t *ret);
 
 #endif

@@ -2,8 +2,8 @@
  * and log_thread.c.
  *
  * Lock order: docs/LOCKING.md. */
-#ifndef SETT_ENGINE_INTERNAL_H
-#define SETT_ENGINE_INTERNAL_H
+#ifndef SETT_ENGINE_PRIVATE_H
+#define SETT_ENGINE_PRIVATE_H
 
 #include "block_cache.h"
 #include "conflict_table.h"
