@@ -205,7 +205,7 @@ visit_prefixes(struct cursor *c, const struct batch_visitor *visitor)
 int
 batch_visit(struct bytes batch, const struct batch_visitor *visitor)
 {
-	struct cursor c = {batch.data, batch.data + batch.size};
+	struct cursor c = {batch.data, bytes_end(batch)};
 	int r = visit_entries(&c, visitor);
 	if (r == SETT_OK)
 		r = visit_counters(&c, visitor);
@@ -217,7 +217,7 @@ batch_visit(struct bytes batch, const struct batch_visitor *visitor)
 	if (c.p != c.end)
 		return SETT_CORRUPT;
 	if (extension.size > 0 && visitor->garbage) {
-		struct cursor e = {extension.data, extension.data + extension.size};
+		struct cursor e = {extension.data, bytes_end(extension)};
 		struct weight garbage = {.index = take_varint(&e)};
 		garbage.values = take_varint(&e);
 		if (e.p)

@@ -80,7 +80,7 @@ entry_decode(struct bytes value, struct entry *ret)
 {
 	if (value.size == 0)
 		return SETT_CORRUPT;
-	const uint8_t *p = value.data, *end = value.data + value.size;
+	const uint8_t *p = value.data, *end = bytes_end(value);
 	uint8_t tag = *p++;
 	if (tag == ENTRY_TOMBSTONE && p == end) {
 		*ret = (struct entry){.kind = ENTRY_TOMBSTONE};

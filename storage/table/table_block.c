@@ -282,7 +282,7 @@ block_get(const struct block_view *v, struct ikey target, struct block_entry *re
 			continue;
 		if (e.shared < matched)
 			return SETT_NOT_FOUND;
-		struct bytes rest = bytes_of(target.user.data + matched, target.user.size - matched);
+		struct bytes rest = bytes_from(target.user, matched);
 		struct bytes mine = bytes_of(e.key, e.unshared);
 		size_t common = common_prefix(mine, rest);
 		matched += common;

@@ -114,7 +114,7 @@ index_find(const struct index_view *v, struct ikey target)
 		return v->count;
 	if (c < 0 || n < v->prefix_size)
 		return 0;
-	struct ikey rest = {bytes_of(target.user.data + n, target.user.size - n), target.timestamp};
+	struct ikey rest = {bytes_from(target.user, n), target.timestamp};
 	uint64_t word = first_word(rest.user.data, rest.user.size);
 	uint32_t low = word_bound(v, 0, v->count, word, false);
 	if (low == v->count || word_of(v, low) != word)
@@ -207,7 +207,7 @@ index_builder_encode(const struct index_builder *b, size_t first, size_t count, 
 	uint32_t at = 0;
 	for (size_t i = 0; i < count; i++) {
 		struct ikey key = index_builder_separator(b, first + i);
-		struct bytes suffix = bytes_of(key.user.data + prefix, key.user.size - prefix);
+		struct bytes suffix = bytes_from(key.user, prefix);
 		put_le64(words + 8 * i, first_word(suffix.data, suffix.size));
 		put_le64(timestamps + 8 * i, key.timestamp);
 		put_le64(offsets + 8 * i, b->entries[first + i].offset);

@@ -190,7 +190,7 @@ decode_key(const uint8_t **p, const uint8_t *end, struct buffer *ret)
 int
 table_properties_decode(struct bytes payload, struct table_properties *ret, uint64_t *ret_data_blocks)
 {
-	const uint8_t *p = payload.data, *end = payload.data + payload.size;
+	const uint8_t *p = payload.data, *end = bytes_end(payload);
 	uint64_t fields[FIXED_FIELDS];
 	for (size_t i = 0; i < FIXED_FIELDS; i++)
 		if (!(p = varint_get(p, end, &fields[i])))

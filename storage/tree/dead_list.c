@@ -402,7 +402,7 @@ dead_list_decode(struct bytes data, struct dead_list **ret)
 {
 	struct dead_list_builder b = {0};
 	struct dead_range r = {0};
-	const uint8_t *p = data.data, *end = p + data.size;
+	const uint8_t *p = data.data, *end = bytes_end(data);
 	int status = SETT_OK;
 	while (status == SETT_OK && p < end) {
 		p = take_range(p, end, &r);

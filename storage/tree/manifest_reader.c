@@ -149,7 +149,7 @@ read_field(struct field_reader *r, struct manifest_field *ret)
 static int
 read_payload(struct bytes payload, const struct manifest_visitor *visitor)
 {
-	struct field_reader r = {payload.data, payload.data + payload.size};
+	struct field_reader r = {payload.data, bytes_end(payload)};
 	while (r.p < r.end) {
 		struct manifest_field field;
 		int status = read_field(&r, &field);

@@ -116,7 +116,7 @@ pending_set_encode(const struct pending_set *s, struct buffer *ret)
 int
 pending_set_decode(struct pending_set *s, struct bytes data)
 {
-	const uint8_t *p = data.data, *end = p + data.size;
+	const uint8_t *p = data.data, *end = bytes_end(data);
 	while (p < end) {
 		uint64_t size;
 		p = varint_get(p, end, &size);

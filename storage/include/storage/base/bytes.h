@@ -27,6 +27,20 @@ bytes_of_string(const char *text)
 	return bytes_of(text, strlen(text));
 }
 
+/* Where it ends, and what is left of it behind the first `n` bytes, which it must have. An empty slice may have no
+ * address, to which C lets nothing be added, not even 0. */
+static inline const uint8_t *
+bytes_end(struct bytes b)
+{
+	return b.size == 0 ? b.data : b.data + b.size;
+}
+
+static inline struct bytes
+bytes_from(struct bytes b, size_t n)
+{
+	return n == 0 ? b : bytes_of(b.data + n, b.size - n);
+}
+
 static inline bool
 bytes_equal(struct bytes a, struct bytes b)
 {
