@@ -6,6 +6,7 @@ either side; and shutdowns, which wait for replicas, and end whatever has failed
 """
 import os
 import resource
+import shutil
 import sys
 import threading
 import time
@@ -252,6 +253,39 @@ def check_force(world):
     expect("the same data", digest(master), digest(replica))
 
 
+def check_back_behind(world):
+    """A master whose last writes a power cut has taken comes back as a replica of the one in its place: what it lacks of the stream
+    goes to the database that is selected where its data end."""
+    old, heir = (server_with_port(world, world.sett) for _ in range(2))
+    follow(heir, old.port)
+    wait_level("before", heir, old)
+    first, third = old.connect(), old.connect(db=3)
+    first.set("here", "1")
+    third.set("there", "1")
+    first.execute_command("WAITAOF", 1, 0, 0)
+    old.pause()
+    kept = old.directory + ".kept"
+    shutil.copytree(old.data, kept, ignore=shutil.ignore_patterns("socket"))
+    old.resume()
+    for i in range(10):
+        third.incr("there")
+    wait_level("with all", heir, old)
+    old.kill()
+    heir.connect().execute_command("REPLICAOF", "NO", "ONE")
+    shutil.rmtree(old.data)
+    os.rename(kept, old.data)
+    old.options += ["--replicaof", "127.0.0.1 %d" % heir.port]
+    old.start()
+    wait_level("behind it", old, heir)
+    expect("full syncs", count_syncs(heir)[0], 0)
+    for db in (0, 3):
+        for key in ("here", "there"):
+            expect("%s in database %d" % (key, db), old.connect(db=db).get(key), heir.connect(db=db).get(key))
+    expect("digests", digest(old), digest(heir))
+    for server in (old, heir):
+        server.clean_up()
+
+
 def check_shutdown(world, make):
     """A shutdown waits for a replica that lags, and can be called off."""
     master, replica = server_with_port(world, world.sett, "--shutdown-timeout", "50"), server_with_port(world, make)
@@ -424,6 +458,7 @@ def main(sett_server, redis_server, seed=1):
         check_force(world)
         check_kept_backlog(world)
         check_sent_backlog(world)
+        check_back_behind(world)
         check_shutdown(world, world.sett)
         check_shutdown(world, world.redis)
         check_decided(world)

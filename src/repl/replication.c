@@ -463,14 +463,22 @@ replication_selected(struct replication *r)
 	return db;
 }
 
+/* Whether another database is selected behind it. A master's part is prepared beside others, so what counts is what it finds
+ * when it is committed; a replica's parts come one after another. */
+static bool
+changes_database_locked(const struct replication *r, const struct stream_part *part) REQUIRES(&r->lock)
+{
+	int64_t before = r->role == REPLICATION_REPLICA ? r->position.db : part->db_before;
+	return part->db != STREAM_DB_SAME && part->db != before;
+}
+
 int
 replication_prepare(struct replication *r, struct keyspace_view *view, struct stream_part *part)
 {
 	uint64_t size = part->bytes.size;
 	mutex_lock(&r->lock);
 	struct stream_position next = r->position;
-	bool changes_db = part->db != STREAM_DB_SAME && next.db != part->db;
-	bool keeps = !r->ids_are_kept || (r->role == REPLICATION_REPLICA && changes_db);
+	bool keeps = !r->ids_are_kept || changes_database_locked(r, part);
 	part->ids = r->ids;
 	int status = history_reserve(&r->history, size);
 	mutex_unlock(&r->lock);
@@ -478,8 +486,9 @@ replication_prepare(struct replication *r, struct keyspace_view *view, struct st
 		return status;
 	uint64_t before = next.offset;
 	next.offset += size;
-	if (changes_db)
+	if (part->db != STREAM_DB_SAME)
 		next.db = part->db;
+	part->kept_db = keeps ? next.db : STREAM_DB_SAME;
 	status = keeps ? position_replace(view, before, &next) : position_advance(view, size);
 	if (status != SETT_OK)
 		replication_drop(r, part);
@@ -493,7 +502,10 @@ replication_allows(struct replication *r, const struct stream_part *part)
 	bool db_is_right = part->db_before == STREAM_DB_ANY || part->db_before == r->position.db;
 	if (!db_is_right)
 		r->selects++;
-	bool allows = db_is_right && part->ids == r->ids && r->streams;
+	/* Who goes on from there as a replica is to know what is selected (I25). */
+	int64_t after = part->db != STREAM_DB_SAME ? part->db : r->position.db;
+	int64_t kept = part->kept_db != STREAM_DB_SAME ? part->kept_db : r->position.db;
+	bool allows = db_is_right && part->ids == r->ids && r->streams && kept == after;
 	mutex_unlock(&r->lock);
 	return allows;
 }

@@ -106,6 +106,7 @@ struct stream_part {
 	int64_t db_before; /* must be selected before it, or its commit is refused; STREAM_DB_ANY */
 	int64_t db;        /* selected after it; STREAM_DB_SAME */
 	uint64_t ids;      /* replication_prepare's: the state of the ids that it has seen */
+	int64_t kept_db;   /* likewise: what is kept as selected behind it; STREAM_DB_SAME: nothing new */
 	uint64_t end;      /* replication_append's: the offset behind it */
 };
 /* Before the commit lock: the transaction moves the position on, and there is room in memory. After success

@@ -446,6 +446,44 @@ Test(replication, offset_after_a_power_cut_is_that_of_the_data)
 	}
 }
 
+static uint64_t
+number_of(struct fixture *f, unsigned client)
+{
+	fixture_run_line(f, client, "GET n");
+	return strtoull(strchr((const char *)f->reply.data, '\n') + 1, NULL, 10);
+}
+
+/* A master that comes back as a replica goes on from there, in the database that is selected there. */
+Test(replication, selected_database_after_a_power_cut_is_that_of_the_data)
+{
+	for (uint64_t seed = 1; seed <= 20; seed++) {
+		struct fixture *f = fixture_open();
+		struct sett_error error;
+		struct stream_position position;
+		cr_assert_eq(replication_begin_stream(f->server.replication), SETT_OK);
+		fixture_run_line(f, 1, "SELECT 3");
+		for (uint64_t i = 0; i < 10 + seed; i++) {
+			fixture_run_line(f, i / 2 % 2, "INCR n");
+			cr_assert_eq(i == seed / 2 ? sett_engine_sync(f->server.engine, &error)
+						   : sett_engine_write(f->server.engine),
+				     SETT_OK);
+		}
+		struct vfs *before = f->vfs;
+		struct vfs *clone = vfs_memory_crash_clone(before, VFS_CRASH_RANDOM, seed);
+		fixture_stop(f);
+		f->vfs = clone;
+		fixture_start(f);
+		fixture_run_line(f, 1, "SELECT 3");
+		uint64_t n = number_of(f, 0) + number_of(f, 1);
+		cr_assert_geq(n, seed / 2 + 1);
+		cr_assert_eq(position_read(f->server.engine, &position, &error), SETT_OK);
+		cr_assert_eq(position.db, (n - 1) / 2 % 2 == 0 ? 0 : 3, "seed %llu, after %llu",
+			     (unsigned long long)seed, (unsigned long long)n);
+		fixture_close(f);
+		before->operations->destroy(before);
+	}
+}
+
 Test(replication, the_stream_selects_databases)
 {
 	struct fixture *f = fixture_open();
@@ -470,13 +508,18 @@ Test(replication, a_part_for_another_database_is_refused)
 	struct replication *r = f->server.replication;
 	cr_assert_eq(replication_begin_stream(r), SETT_OK);
 	fixture_run_line(f, 0, "INCR n");
-	struct stream_part part = {.db_before = 5, .db = 5};
+	struct stream_part part = {.db_before = 5, .db = 5, .kept_db = STREAM_DB_SAME};
 	cr_assert(!replication_allows(r, &part));
 	/* The next one is told to select its own. */
 	cr_assert_eq(replication_selected(r), STREAM_DB_ANY);
 	cr_assert_eq(replication_selected(r), 0);
+	/* Nor is one whose database would be known of in memory alone. */
+	part = (struct stream_part){.db_before = STREAM_DB_ANY, .db = 5, .kept_db = STREAM_DB_SAME};
+	cr_assert(!replication_allows(r, &part));
+	part = (struct stream_part){.db_before = STREAM_DB_ANY, .db = STREAM_DB_SAME, .kept_db = 5};
+	cr_assert(!replication_allows(r, &part));
 	replication_shift(r);
-	part.db_before = STREAM_DB_ANY;
+	part.kept_db = STREAM_DB_SAME;
 	cr_assert(!replication_allows(r, &part), "the ids have changed");
 	fixture_close(f);
 }
