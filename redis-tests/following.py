@@ -475,6 +475,81 @@ def check_paused(world):
         server.clean_up()
 
 
+def check_told_at_once(world):
+    """Who cuts the link, here or at the master, is told at once that it is down."""
+    master, sett = world.redis(), world.sett()
+    master.start()
+    sett.start()
+    follow(sett, master.port)
+    here, there = sett.connect(), master.connect()
+    for i in range(40):
+        wait_until("no link", lambda: here.info("replication")["master_link_status"] == "up")
+        before = count_syncs(master)
+        if i % 2:
+            there.execute_command("CLIENT", "KILL", "TYPE", "replica")
+            found = here.info("replication")
+        else:
+            pipeline = here.pipeline(transaction=False)
+            pipeline.execute_command("CLIENT", "KILL", "TYPE", "master")
+            pipeline.info("replication")
+            found = pipeline.execute()[1]
+        # Up again is fine, if the machine is that slow.
+        if found["master_link_status"] != "down" and count_syncs(master) == before:
+            fail("a link that was cut at %s is said to be up" % ("the master" if i % 2 else "the replica"))
+    for server in (master, sett):
+        server.clean_up()
+
+
+def send(server, *words):
+    """Does not wait for the answer."""
+    connection = server.connect().connection_pool.get_connection("_")
+    connection.send_command(*words)
+    return connection
+
+
+def check_sleep(world):
+    """DEBUG SLEEP stops all of it, as of Redis: other clients, and its link, whose cut in the same block takes effect before."""
+    master, sett = world.redis(), world.sett("--io-threads", "2")
+    master.start()
+    sett.start()
+    follow(sett, master.port)
+    wait_level("at first", sett, master)
+    others = [sett.connect() for _ in range(4)]
+    for other in others:
+        other.ping()
+    start = time.monotonic()
+    sleeper = send(sett, "DEBUG", "SLEEP", "1")
+    time.sleep(0.2)
+    connections = [send(sett, "PING") for _ in range(4)] + [other.connection_pool.get_connection("_") for other in others]
+    for connection in connections[4:]:
+        connection.send_command("PING")
+    for connection in connections:
+        connection.read_response()
+        if time.monotonic() - start < 0.9:
+            fail("a client is answered while the server sleeps")
+    expect("DEBUG SLEEP", sleeper.read_response(), b"OK")
+    master.connect().set("key", "1")
+    block = sett.connect().pipeline()
+    block.execute_command("CLIENT", "KILL", "TYPE", "master")
+    block.execute_command("DEBUG", "SLEEP", "2")
+    time.sleep(1.1)  # after so long a link that ends is made again at once
+    start = time.monotonic()
+    thread = threading.Thread(target=block.execute)
+    thread.start()
+    wait_until("the link is not cut", lambda: master.connect().info("replication")["connected_slaves"] == 0, 1.5)
+    syncs = count_syncs(master)
+    while time.monotonic() - start < 1.7:
+        expect("replicas", (master.connect().info("replication")["connected_slaves"], count_syncs(master)), (0, syncs))
+    thread.join()
+    wait_level("after its sleep", sett, master)
+    expect("full syncs", count_syncs(master)[0], 1)
+    send(sett, "DEBUG", "SLEEP", "600")
+    time.sleep(0.2)
+    sett.stop()
+    for server in (master, sett):
+        server.clean_up()
+
+
 def check_tls(world):
     """The link over TLS, to a master that asks for certificates and shows its own."""
     certificates = Certificates()
@@ -516,6 +591,8 @@ def main(sett_server, redis_server, seed=1):
         check_writable(world)
         check_written_behind_sync(world)
         check_paused(world)
+        check_told_at_once(world)
+        check_sleep(world)
         check_tls(world)
         small = world.redis()
         small.start()

@@ -252,7 +252,7 @@ def check_busy(path):
 	control.ask("RPUSH", "list", "v")
 	if client.read() != [b"list", b"v"]:
 		fail("BLPOP")
-	client.send(("DEBUG", "SLEEP", "0.2"))
+	client.send(("DEBUG", "POPULATE", "200000"))
 	control.ask("PUBLISH", "c", "in the pool")
 	if sorted([str(client.read()), str(client.read())]) != sorted([str([b"message", b"c", b"in the pool"]), "b'OK'"]):
 		fail("not told while it is in the pool")

@@ -4,9 +4,7 @@
 #include "cmd/help.h"
 #include "cmd/lookup.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <signal.h>
 #include <time.h>
 
@@ -122,20 +120,35 @@ decimal_argument(struct bytes argument)
 	return strtod(text, NULL);
 }
 
+/* In steps, as it ends with the server. */
+static void
+sleep_along(struct server *server, struct client *client, void *data)
+{
+	enum { STEP_NS = 10 * 1000 * 1000 };
+	uint64_t left;
+	(void)data;
+	while ((left = net_sleep_left_ns(server->net)) > 0 &&
+	       !__atomic_load_n(&client->gone, __ATOMIC_RELAXED))
+		nanosleep(&(struct timespec){.tv_nsec = left < STEP_NS ? (long)left : STEP_NS}, NULL);
+}
+
+/* As Redis' one thread, all sleep who speak to clients, to the master and to replicas; what is under way on other threads goes
+ * on. What was deferred before it in the same block happens before: the link is cut that CLIENT KILL has named. */
 static int
 debug_sleep(struct command_context *c)
 {
 	enum { SECONDS_MAX = 86400 };
 	double seconds = decimal_argument(c->argv[2]);
-	if (!(seconds > 0))
+	if (!(seconds > 0) || c->server->net == NULL)
 		return reply_ok(c);
 	if (seconds > SECONDS_MAX)
 		seconds = SECONDS_MAX;
-	struct timespec left = {.tv_sec = (time_t)seconds,
-				.tv_nsec = (long)((seconds - floor(seconds)) * 1e9)};
-	while (nanosleep(&left, &left) != 0 && errno == EINTR)
-		continue;
-	return reply_ok(c);
+	net_fall_asleep(c->server->net, (uint64_t)(seconds * 1e9));
+	resp_status(c->reply, "OK");
+	if (c->first_effect != NULL)
+		return context_defer(c, sleep_along, NULL);
+	sleep_along(c->server, c->client, NULL);
+	return SETT_OK;
 }
 
 static int

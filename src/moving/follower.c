@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -66,7 +67,7 @@ struct follower {
 	bool owes_offset;      /* more has come than it was told of */
 	uint64_t told_ns;      /* when it was told that we are alive */
 	uint64_t owed_offset;  /* it has asked lately, and is to hear when this is durable; 0: it has not */
-	uint64_t connected_ns; /* of the last link */
+	uint64_t connected_ns; /* when the link's stream began; 0: it has not */
 };
 
 static uint64_t
@@ -108,6 +109,17 @@ wake_locked(struct follower *f) REQUIRES(&f->lock)
 	condition_broadcast(&f->changed);
 }
 
+/* DEBUG SLEEP stops the link, too; but who cuts it is obeyed at once. */
+static void
+sleep_along(struct follower *f)
+{
+	struct pollfd cut = {.fd = f->wake, .events = POLLIN};
+	uint64_t left;
+	while ((left = net_sleep_left_ns(f->server->net)) > 0 &&
+	       poll(&cut, 1, (int)(left / NS_PER_MS) + 1) == 0)
+		continue;
+}
+
 /* ---- what is told to the master ---- */
 
 /* How much of the stream is written here, and how much is durable (WAITAOF). */
@@ -133,6 +145,7 @@ should_stop(void *arg)
 {
 	struct follower *f = arg;
 	struct sett_error ignored;
+	sleep_along(f);
 	if (!allegiance_holds(&f->allegiance))
 		return true;
 	if (now_ns(f) - f->told_ns >= NS_PER_SECOND) {
@@ -367,6 +380,7 @@ follow_stream(struct follower *f, struct sett_error *error)
 	set_state(f, FOLLOWER_CONNECTED);
 	int status = acknowledge(f, error);
 	while (status == SETT_OK) {
+		sleep_along(f);
 		uint64_t since_ns = now_ns(f) - f->told_ns;
 		if (f->stream.wants_ack || since_ns >= NS_PER_SECOND || owes_word(f)) {
 			status = report(f, error);
@@ -454,10 +468,12 @@ take_order_locked(struct follower *f) REQUIRES(&f->lock)
 }
 
 static void
-log_end(struct follower *f, bool was_connected, const struct sett_error *error)
+log_end(struct follower *f, const struct sett_error *error)
 {
 	const struct log_sink *sink = &f->server->sink;
-	if (error->system_errno == ETIMEDOUT && f->state < FOLLOWER_SYNC)
+	bool was_connected = f->connected_ns != 0;
+	enum follower_state state = __atomic_load_n(&f->state, __ATOMIC_RELAXED);
+	if (error->system_errno == ETIMEDOUT && !was_connected && state < FOLLOWER_SYNC)
 		log_sink_printf(sink, LOG_LEVEL_WARNING, "Timeout connecting to the MASTER...");
 	if (was_connected)
 		log_sink_printf(sink, LOG_LEVEL_NOTICE, "Connection with master lost.");
@@ -472,18 +488,21 @@ follow_once(struct follower *f)
 {
 	struct sett_error error = {0};
 	failover_follow(&f->failover);
+	f->connected_ns = 0;
 	if (run_link(f, &error) == SETT_CORRUPT)
 		f->distrusts = true;
-	bool was_connected = f->state == FOLLOWER_CONNECTED;
-	link_close(&f->link);
-	__atomic_store_n(&f->waiting_bytes, 0, __ATOMIC_RELAXED);
 	bool is_obeyed = allegiance_holds(&f->allegiance);
 	if (is_obeyed)
-		log_end(f, was_connected, &error);
+		log_end(f, &error);
 	/* After a good while at once, else as often as Redis. */
-	bool was_short = !was_connected || now_ns(f) - f->connected_ns < NS_PER_SECOND;
+	bool was_short = f->connected_ns == 0 || now_ns(f) - f->connected_ns < NS_PER_SECOND;
 	mutex_lock(&f->lock);
+	f->stream.feed.client.fd = -1;
 	set_state(f, f->host[0] != '\0' ? FOLLOWER_CONNECT : FOLLOWER_NONE);
+	mutex_unlock(&f->lock);
+	link_close(&f->link);
+	__atomic_store_n(&f->waiting_bytes, 0, __ATOMIC_RELAXED);
+	mutex_lock(&f->lock);
 	if (!f->stop && is_obeyed && was_short)
 		condition_wait_for(&f->changed, &f->lock, NS_PER_SECOND);
 	mutex_unlock(&f->lock);
@@ -513,6 +532,9 @@ run_thread(void *arg)
 		mutex_lock(&f->lock);
 		while (!f->stop && f->host[0] == '\0')
 			wait_idle_locked(f);
+		uint64_t left;
+		while (!f->stop && (left = net_sleep_left_ns(f->server->net)) > 0)
+			(void)condition_wait_for(&f->changed, &f->lock, left);
 		bool stop = f->stop;
 		take_order_locked(f);
 		mutex_unlock(&f->lock);
@@ -797,10 +819,21 @@ follower_foresee(const struct commit_participant *first, struct follower_facts *
 	}
 }
 
+/* Its thread will find out; clients are told at once. */
 void
 follower_cut_locked(struct follower *f) NO_THREAD_SAFETY_ANALYSIS
 {
+	set_state(f, FOLLOWER_CONNECT);
 	wake_locked(f);
+}
+
+/* Clients that have heard of it may ask before the link's thread has got to it. */
+static bool
+master_has_closed_locked(struct follower *f) REQUIRES(&f->lock)
+{
+	struct pollfd look = {.fd = f->stream.feed.client.fd,
+			      .events = POLLRDHUP}; /* -1: nothing is looked at */
+	return __atomic_load_n(&f->state, __ATOMIC_RELAXED) == FOLLOWER_CONNECTED && poll(&look, 1, 0) > 0;
 }
 
 static int64_t
@@ -824,16 +857,20 @@ follower_facts(struct follower *f, struct follower_facts *ret)
 	*ret = (struct follower_facts){.state = __atomic_load_n(&f->state, __ATOMIC_RELAXED),
 				       .port = f->port,
 				       .offset = state.position.offset};
+	bool is_ending = master_has_closed_locked(f);
 	snprintf(ret->host, sizeof(ret->host), "%s", f->host);
 	mutex_unlock(&f->lock);
 	ret->failover = failover_stage(&f->failover);
+	if (is_ending)
+		ret->state = FOLLOWER_CONNECT;
 	if (ret->host[0] == '\0')
 		ret->state = FOLLOWER_NONE; /* the thread may not know yet */
 	ret->received_offset = ret->offset + __atomic_load_n(&f->waiting_bytes, __ATOMIC_RELAXED);
 	ret->idle_seconds = -1;
 	if (ret->state >= FOLLOWER_SYNC)
 		ret->idle_seconds = seconds_since(f, __atomic_load_n(&f->last_io_ns, __ATOMIC_RELAXED));
-	ret->down_seconds = seconds_since(f, __atomic_load_n(&f->down_since_ns, __ATOMIC_RELAXED));
+	ret->down_seconds =
+		is_ending ? 0 : seconds_since(f, __atomic_load_n(&f->down_since_ns, __ATOMIC_RELAXED));
 	ret->total_bytes = __atomic_load_n(&f->sync.total_bytes, __ATOMIC_RELAXED);
 	ret->read_bytes = __atomic_load_n(&f->sync.read_bytes, __ATOMIC_RELAXED);
 	ret->takes_data = __atomic_load_n(&f->sync.is_loading, __ATOMIC_RELAXED) ||

@@ -286,6 +286,33 @@ net_pause_cron(struct net *net, bool pause)
 	__atomic_store_n(&net->cron_is_paused, pause, __ATOMIC_RELAXED);
 }
 
+/* Relaxed, all: the moment stands for itself. */
+void
+net_fall_asleep(struct net *net, uint64_t ns)
+{
+	uint64_t until = clock_monotonic_ns(net->clock) + ns;
+	uint64_t before = __atomic_load_n(&net->asleep_until_ns, __ATOMIC_RELAXED);
+	while (before < until &&
+	       !__atomic_compare_exchange_n(&net->asleep_until_ns, &before, until, false, __ATOMIC_RELAXED,
+					    __ATOMIC_RELAXED))
+		continue;
+}
+
+uint64_t
+net_sleep_left_ns(struct net *net)
+{
+	uint64_t until = __atomic_load_n(&net->asleep_until_ns, __ATOMIC_RELAXED);
+	if (__builtin_expect(until == 0, 1) || __atomic_load_n(&net->stopping, __ATOMIC_RELAXED))
+		return 0;
+	uint64_t now = clock_monotonic_ns(net->clock);
+	if (now < until)
+		return until - now;
+	/* Unless somebody has asked for more meanwhile. */
+	(void)__atomic_compare_exchange_n(&net->asleep_until_ns, &until, 0, false, __ATOMIC_RELAXED,
+					  __ATOMIC_RELAXED);
+	return 0;
+}
+
 void
 net_wake_reactor(struct net *net, unsigned reactor)
 {

@@ -175,6 +175,11 @@ void net_turn_came(struct net *, unsigned reactor);
 void net_check_clients_memory(struct net *);
 /* Whether the reactors' cron (cron.h) does nothing until told otherwise, for tests. Any thread. */
 void net_pause_cron(struct net *, bool pause);
+/* DEBUG SLEEP: for so long, or for as long as was asked for before if that is longer, the reactors take up nothing and send
+ * nothing. Any thread. */
+void net_fall_asleep(struct net *, uint64_t ns);
+/* How long that still is; 0: they are awake, or end. Any thread; one relaxed load while they are awake. */
+uint64_t net_sleep_left_ns(struct net *);
 /* Makes a reactor's next tick begin soon, in which it delivers. Any thread. */
 void net_wake_reactor(struct net *, unsigned reactor);
 /* Appends a message, whole replies in the client's protocol, to what is sent to the client; it leaves once

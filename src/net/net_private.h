@@ -30,9 +30,10 @@ struct net {
 	struct tls tls;
 	struct listening listening; /* the first reactor's thread accepts */
 
-	bool stopping;       /* atomic: nothing more is executed */
-	bool cron_is_paused; /* atomic: net_pause_cron */
-	uint64_t accepted;   /* atomic: connections alive, from accept to close: what maxclients bounds */
+	bool stopping;            /* atomic: nothing more is executed */
+	bool cron_is_paused;      /* atomic: net_pause_cron */
+	uint64_t asleep_until_ns; /* atomic: net_fall_asleep; monotonic, 0: awake */
+	uint64_t accepted; /* atomic: connections alive, from accept to close: what maxclients bounds */
 
 	struct registry registry;
 

@@ -13,6 +13,7 @@
 
 #include <sched.h>
 #include <sys/prctl.h>
+#include <time.h>
 
 #include "config/config.h"
 #include "net/connections.h"
@@ -24,19 +25,36 @@
 #include "net/requests.h"
 #include "storage/base/rcu.h"
 
+/* Until DEBUG SLEEP is over; in steps, as a stop ends it. RCU does not wait for the thread. */
+static void
+sleep_along(struct net *net)
+{
+	enum { STEP_NS = 10 * 1000 * 1000 };
+	uint64_t left;
+	while (__builtin_expect((left = net_sleep_left_ns(net)) > 0, 0))
+		nanosleep(&(struct timespec){.tv_nsec = left < STEP_NS ? (long)left : STEP_NS}, NULL);
+}
+
 static void
 before_sleep(void *arg)
 {
+	(void)arg;
 	rcu_thread_offline();
 }
 
+/* What has woken it is taken up by a server that is awake. */
 static void
 after_sleep(void *arg)
 {
+	sleep_along(arg);
 	rcu_thread_online();
 }
 
-static const struct loop_hooks hooks = {.before_sleep = before_sleep, .after_sleep = after_sleep};
+static struct loop_hooks
+hooks_of(struct reactor *r)
+{
+	return (struct loop_hooks){.before_sleep = before_sleep, .after_sleep = after_sleep, .arg = r->net};
+}
 
 static void
 handle_control(struct reactor *r)
@@ -66,6 +84,12 @@ tick(struct reactor *r)
 {
 	bool idle = list_is_empty(&r->runnable) && list_is_empty(&r->sending) && list_is_empty(&r->dead);
 	bool may_sleep = idle && !r->sync_due && !r->exiting;
+	struct loop_hooks hooks = hooks_of(r);
+	if (__builtin_expect(net_sleep_left_ns(r->net) > 0, 0)) {
+		rcu_thread_offline();
+		sleep_along(r->net);
+		rcu_thread_online();
+	}
 	parked_set_wakeup(r);
 	/* Relaxed: CONFIG SET may change it at any time. */
 	if (may_sleep && __atomic_load_n(&r->net->config->io_threads_yield, __ATOMIC_RELAXED))
@@ -123,6 +147,7 @@ reactor_main(void *arg)
 		loop_wake(r->loop); /* nothing else would: the last tick must not sleep */
 		tick(r); /* messages that came between the last wait and the look at the control bits */
 		connections_close_all(r);
+		struct loop_hooks hooks = hooks_of(r);
 		while (!list_is_empty(&r->connections)) {
 			/* Another thread is ending the wait of a blocked one. */
 			loop_wait(r->loop, true, &hooks);
