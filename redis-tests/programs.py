@@ -11,7 +11,8 @@ each a process that is given the phase, the port, and the path of a journal:
             is, too
     settle  after the server has started again: nothing of the journal is lost, and all that was begun comes to its end
 
-Those with a load have three kills, under each of the policies of `appendfsync`."""
+A program that starts servers itself finds the path of sett-server in SETT_SERVER; one whose server needs more options names them in
+a comment, "Server options: ...". Those with a load have three kills, under each of the policies of `appendfsync`."""
 import os
 import re
 import signal
@@ -24,7 +25,7 @@ from own_server import Server, wait_until
 
 HERE = os.path.dirname(os.path.abspath(__file__)) + "/programs"
 RUNS = {".py": "/usr/bin/python3", ".js": "node", ".php": "php", ".rb": "ruby"}
-HELPERS = {"program.py", "program.js", "rq_jobs.py", "celery_tasks.py"}
+HELPERS = {"program.py", "program.js", "rq_jobs.py", "celery_tasks.py", "sentinel_client.js"}
 SECONDS = 240  # for a phase
 NOTES = 30  # in the journal, before the kill
 PORTS = 24100
@@ -35,11 +36,14 @@ class Failure(Exception):
 
 
 class Program:
-    def __init__(self, file, modules):
+    def __init__(self, file, path, modules):
         self.file = file
         self.name = os.path.splitext(file)[0]
-        self.environment = dict(os.environ, NODE_PATH=modules + "/node_modules", NODE_NO_WARNINGS="1", PYTHONDONTWRITEBYTECODE="1")
+        self.environment = dict(os.environ, NODE_PATH=modules + "/node_modules", NODE_NO_WARNINGS="1", PYTHONDONTWRITEBYTECODE="1",
+                                SETT_SERVER=path)
         text = open(HERE + "/" + file).read()
+        options = re.search(r"^\W+Server options: (.*)$", text, re.MULTILINE)
+        self.options = options.group(1).split() if options else []
         self.has_load = re.search(r"\bsettle\b", text) is not None
 
     def start(self, phase, port, journal):
@@ -95,14 +99,15 @@ def kill_in_the_middle(program, server, port, journal):
 
 def run_program(program, path, port):
     noted = kills = 0
-    server = Server(path, "--bind", "127.0.0.1", "--port", port)
+    options = ["--bind", "127.0.0.1", "--port", str(port)] + program.options
+    server = Server(path, *options)
     try:
         server.start()
         journal = server.directory + "/journal"
         program.run("tour", port, journal)
         for policy in ("everysec", "always", "no") if program.has_load else ():
             server.stop()
-            server.options = ["--bind", "127.0.0.1", "--port", str(port), "--appendfsync", policy]
+            server.options = options + ["--appendfsync", policy]
             server.start()
             redis.Redis(port=port).flushall()
             noted += kill_in_the_middle(program, server, port, journal)
@@ -127,7 +132,7 @@ def free_port():
 
 def main():
     path, modules, names = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2]), sys.argv[3:]
-    programs = [Program(file, modules) for file in sorted(os.listdir(HERE))
+    programs = [Program(file, path, modules) for file in sorted(os.listdir(HERE))
                 if os.path.splitext(file)[1] in RUNS and file not in HELPERS]
     unknown = set(names) - {program.name for program in programs}
     if unknown:

@@ -4,7 +4,10 @@ import subprocess
 
 import redis
 
-from replica_world import free_port
+from own_server import wait_until
+from replica_world import World, follow, free_port, link_of
+
+SECONDS = 90
 
 
 def with_file(server):
@@ -27,6 +30,7 @@ class Sentinel:
 
     def __init__(self, redis_server, master, down_after_ms=1500, failover_timeout_ms=10000):
         port, directory = free_port(), master.directory
+        self.port = port
         path = directory + "/sentinel.conf"
         with open(path, "w") as f:
             f.write("port %d\ndir %s\nlogfile %s/sentinel.log\nsentinel monitor it 127.0.0.1 %d 1\n"
@@ -50,3 +54,48 @@ class Sentinel:
     def clean_up(self):
         self.process.kill()
         self.process.wait()
+
+
+class Watched:
+    """A master with two replicas, which a Sentinel watches."""
+
+    def __init__(self, sett_server, redis_server):
+        self.world = World(sett_server, redis_server, 1)
+        self.sentinel = None
+
+    def __enter__(self):
+        try:
+            self.nodes = [with_file(self.world.sett()) for _ in range(3)]
+            for node in self.nodes:
+                node.start()
+            for replica in self.nodes[1:]:
+                follow(replica, self.nodes[0].port)
+            for replica in self.nodes[1:]:
+                wait_until("no link", lambda: link_of(replica)["master_link_status"] == "up")
+            self.sentinel = Sentinel(self.world.redis_server, self.nodes[0])
+            wait_until("the sentinel does not come up", self.sentinel.answers)
+            wait_until("the sentinel does not find the replicas", lambda: self.sentinel.knows_replicas(2), SECONDS)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        if self.sentinel is not None:
+            self.sentinel.clean_up()
+        self.world.clean_up()
+
+    def node_at(self, port):
+        return [n for n in self.nodes if n.port == port][0]
+
+    def fail_over(self):
+        """The master is killed, another takes its place, and follows that once it is back. Returns the new one."""
+        old = self.node_at(self.sentinel.master_port())
+        old.kill()
+        wait_until("there is no failover", lambda: self.sentinel.master_port() != old.port, SECONDS)
+        new = self.node_at(self.sentinel.master_port())
+        wait_until("the new master is none", lambda: link_of(new)["role"] == "master")
+        old.start()
+        wait_until("the old master does not follow", lambda: link_of(old)["role"] == "slave" and
+                   link_of(old)["master_link_status"] == "up", SECONDS)
+        return new
