@@ -1,9 +1,9 @@
 #!/bin/sh
-# Redis' own test suite, from Debian's source package, in both of its modes: in external mode against a running server,
-# in drop-in mode on servers that it starts itself.
+# Redis' own test suite, from Debian's source package, in its modes: in external mode against a running server, in drop-in
+# mode on servers that it starts itself, in sentinel mode on those that redis-sentinel watches.
 #
 #     redis-tests/suite.sh SERVER [PART/PARTS]                 2/3: the second of three parts of suite-units.txt
-#     redis-tests/suite.sh SERVER [--tls] [external|drop-in] UNIT ...  without a mode: external
+#     redis-tests/suite.sh SERVER [--tls] [external|drop-in|sentinel] UNIT ...  without a mode: external
 #
 # --tls: all connections speak TLS; needs Debian's tcl-tls.
 #
@@ -13,6 +13,7 @@
 # Settings from the environment:
 #     SETT_CACHE       cache folder                        (default: ~/.cache/sett)
 #     SETT_SUITE_LOGS  keep the units' output in this folder
+#     SETT_SUITE_PORTS FIRST-LAST, for the servers that the suite starts
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -26,7 +27,7 @@ least=1200
 . "$here/suite/judge.sh"
 . "$here/suite/frame.sh"
 
-[ $# -ge 1 ] || fail "usage: suite.sh SERVER [PART/PARTS | [--tls] [external|drop-in] UNIT ...]"
+[ $# -ge 1 ] || fail "usage: suite.sh SERVER [PART/PARTS | [--tls] [external|drop-in|sentinel] UNIT ...]"
 find_server "$1"
 shift
 work_list() { grep -v '^#' "$known_units"; }
@@ -40,7 +41,7 @@ case "${1:-}" in
 	mode=external
 	with=
 	[ "$1" != --tls ] || { with=tls && shift; }
-	case "${1:-}" in external | drop-in) mode=$1 && shift ;; esac
+	case "${1:-}" in external | drop-in | sentinel) mode=$1 && shift ;; esac
 	[ $# -ge 1 ] || fail "which units?"
 	for unit in "$@"; do echo "$mode $unit - - $with"; done >"$work/units"
 	least=0

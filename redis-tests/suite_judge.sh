@@ -44,6 +44,26 @@ expect_names "another," <<'TEXT'
 [ok]: another (3 ms)
 TEXT
 
+# In sentinel mode a test's outcome stands at its line's end, or at that of a later one.
+sentinel_outcomes >"$work/sentinel" <<'TEXT'
+Starting redis #0 at port 30000
+12:00:01> (init) Restart killed instances: redis/0 sentinel/1 OK
+12:00:02> plain: OK
+12:00:03> with more lines: PONG
+and more OK
+12:00:04> it fails: FAILED: Expected 1 (a: b): OK
+12:00:05> it never ends: words
+12:00:06> last: OK
+WARNING 1 test(s) failed.
+TEXT
+expect_names "(init) Restart killed instances,plain,with more lines,last," <"$work/sentinel"
+expect "its end" "$(is_finished "$work/sentinel" && echo yes)" yes
+expect "its failures" "$(grep -c '^\[err\]: it fails in tests/.*\.tcl$' "$work/sentinel")" 1
+printf '12:00:01> a: \nno such thing\nCleaning up...\n' | sentinel_outcomes >"$work/sentinel"
+expect "its end by an exception" "$(grep -c '^\[exception\]' "$work/sentinel")" 1
+printf '12:00:01> a: OK\n' | sentinel_outcomes >"$work/sentinel"
+expect "its end by a limit of time" "$(is_finished "$work/sentinel" || echo no)" no
+
 # is_known GOT LISTED OUTPUT: their lines are divided by commas.
 is_known() {
 	echo "$1" | tr ',' '\n' >"$work/got"

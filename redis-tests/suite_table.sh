@@ -1,7 +1,7 @@
 #!/bin/sh
-# All of Redis' own test suite in both modes, as a table. `./dev suite` runs it.
+# All of Redis' own test suite in its modes (suite/run.sh), as a table. `./dev suite` runs it.
 #
-#     redis-tests/suite_table.sh SERVER COMMIT [--tls] [external|drop-in] [UNIT ...]
+#     redis-tests/suite_table.sh SERVER COMMIT [--tls] [external|drop-in|sentinel] [UNIT ...]
 #
 # It can be stopped at any time: what a unit gave is kept in the cache folder by commit, and a run without names goes on
 # where the one before it ended. Units that are named run anew. Columns: the tests that are ok; those that are ok for
@@ -25,8 +25,9 @@ find_server "$1"
 commit=$2
 shift 2
 [ "${1:-}" != --tls ] || { tls=yes && no_units=unit/printver && shift; }
-modes="external drop-in"
-case "${1:-}" in external | drop-in) modes=$1 && shift ;; esac
+modes="external drop-in sentinel"
+[ -z "$tls" ] || modes="external drop-in"
+case "${1:-}" in external | drop-in | sentinel) modes=$1 && shift ;; esac
 prepare_suite
 take_ports
 [ -z "$tls" ] || prepare_certificates
@@ -34,7 +35,19 @@ results=$cache/suite/$commit${tls:+-tls}
 mkdir -p "$results"
 units=$*
 again=${units:+yes}
-[ -n "$units" ] || units=$(cd "$work/suite" && ./runtest --list-tests)
+all_units=$(cd "$work/suite" && ./runtest --list-tests)
+sentinel_units=$(cd "$work/suite/tests" && printf '%s\n' sentinel/tests/*.tcl | sed 's/tests\///; s/\.tcl$//')
+
+# units_of MODE: those of it that are named, else all.
+units_of() {
+	for unit in ${units:-$all_units $sentinel_units}; do
+		case "$1:$unit" in
+		sentinel:sentinel/*) echo "$unit" ;;
+		sentinel:* | *:sentinel/*) ;;
+		*) echo "$unit" ;;
+		esac
+	done
+}
 
 # result_of MODE UNIT: its row; what it complained of is beside it, in .complaints.
 result_of() {
@@ -48,7 +61,7 @@ is_wanted() {
 
 run_all() {
 	for mode in $modes; do
-		for unit in $units; do
+		for unit in $(units_of "$mode"); do
 			result=$(result_of "$mode" "$unit")
 			is_wanted "$unit" || continue
 			[ -n "$again" ] || [ ! -f "$result" ] || continue
@@ -70,13 +83,13 @@ show_table() {
 	printf '\n| unit | mode | ok | redis-server | waits for | insides | BUSY | maxmemory | not asked | complaints | commit |\n'
 	printf '|---|---|---|---|---|---|---|---|---|---|---|\n'
 	for mode in $modes; do
-		for unit in $units; do
+		for unit in $(units_of "$mode"); do
 			! is_wanted "$unit" || printf '| %s | %s |\n' "$(cat "$(result_of "$mode" "$unit")")" "$commit"
 		done
 	done
 	printf '\n'
 	for mode in $modes; do
-		for unit in $units; do
+		for unit in $(units_of "$mode"); do
 			! is_wanted "$unit" || cat "$(result_of "$mode" "$unit").complaints"
 		done
 	done

@@ -2,7 +2,8 @@
 # shellcheck shell=sh
 #
 # In external mode the server runs beforehand and the suite connects to it; in drop-in mode the suite starts
-# src/redis-server itself, as often and with the options that it likes.
+# src/redis-server itself, as often and with the options that it likes. In sentinel mode a unit is one of those of
+# ./runtest-sentinel, as sentinel/NAME: five servers, watched by five of Debian's redis-sentinel.
 
 free_port() {
 	echo 'set s [socket -server none -myaddr 127.0.0.1 0]; puts [lindex [fconfigure $s -sockname] 2]' | tclsh
@@ -27,9 +28,15 @@ tls_words() {
 	esac
 }
 
-# take_ports: sets $server_ports. In drop-in mode the suite takes what is free of 1,900 ports, and wants the port 10,000 above
-# each free, too. Suites that run side by side have ranges of their own, of nine.
+# take_ports: sets $server_ports and $server_port_count. In drop-in mode the suite takes what is free of 1,900 ports, and wants
+# the port 10,000 above each free, too. Suites that run side by side have ranges of their own, of nine.
 take_ports() {
+	server_port_count=1900
+	if [ -n "${SETT_SUITE_PORTS:-}" ]; then
+		server_ports=${SETT_SUITE_PORTS%-*}
+		server_port_count=$((${SETT_SUITE_PORTS#*-} - server_ports + 1))
+		return
+	fi
 	range=0
 	while [ "$range" -lt 9 ]; do
 		exec 8>"$cache/ports-$range"
@@ -93,6 +100,35 @@ run_tests() {
 		sed "s/$(printf '\033')\[[0-9;]*m//g" >"$output"
 }
 
+# As the other modes say it: [ok], [err], and an end. A test's line may have other words before its outcome, or more lines.
+sentinel_outcomes() {
+	awk '
+		/^[0-9][0-9]:[0-9][0-9]:[0-9][0-9]> / {
+			name = substr($0, 11)
+			sub(/: .*/, "", name)
+			sub(/^[^>]*> [^:]*: /, "")
+		}
+		name != "" && /FAILED: / {
+			printf "[err]: %s in tests/sentinel/tests/x.tcl\n", name
+			sub(/.*FAILED: /, "")
+			name = ""
+		}
+		name != "" && /(^| )OK$/ { printf "[ok]: %s (0 ms)\n", name; name = ""; next }
+		/^GOOD! No errors|^WARNING [0-9]+ test\(s\) failed/ { print "[1/1 done]: all"; is_done = 1 }
+		/^Cleaning up/ { is_over = 1 }
+		{ print }
+		END { if (is_over && !is_done) print "[exception]: the run ended early" }'
+}
+
+# run_sentinel_tests SECONDS OUTPUT UNIT: the whole unit, always.
+run_sentinel_tests() {
+	sed -i "s/^set ::sentinel_base_port .*/set ::sentinel_base_port $server_ports/
+		s/^set ::redis_base_port .*/set ::redis_base_port $((server_ports + server_port_count / 2))/
+		s/^set ::redis_port_count .*/set ::redis_port_count $((server_port_count / 2))/" "$work/suite/tests/instances.tcl"
+	{ (cd "$work/suite" && exec timeout -k 10 "$1" ./runtest-sentinel --single "${3#sentinel/}") 2>&1 || true; } |
+		sed "s/$(printf '\033')\[[0-9;]*m//g" | sentinel_outcomes >"$2"
+}
+
 # The tests named in $work/not-run are left out where the server is not redis-server.
 #
 # run_unit MODE SERVER UNIT SECONDS OUTPUT [runtest arguments]: sets $trouble to what is wrong with the server itself.
@@ -118,9 +154,17 @@ run_unit() {
 		return
 	fi
 	ln -sfn "$run_server" "$work/suite/src/redis-server"
+	if [ "$run_mode" = sentinel ]; then
+		[ "$run_seconds" -ge "$unit_seconds" ] || run_seconds=$unit_seconds
+		run_sentinel_tests "$run_seconds" "$run_output" "$run_name"
+		end_left_servers
+		! grep -q '^Forcing process .* to crash' "$run_output" || trouble="a server did not end in 10 s"
+		! grep -q '^\*\*\* Crash report found' "$run_output" || trouble="a server crashed"
+		return
+	fi
 	# Tests put other files of Redis beside the database of a test before.
 	[ "$run_server" = "$reference_server" ] || set -- "$@" --config import-redis-files yes
-	run_tests "$run_seconds" "$run_output" --baseport "$server_ports" --portcount 1900 \
+	run_tests "$run_seconds" "$run_output" --baseport "$server_ports" --portcount "$server_port_count" \
 		${one_reactor:+--config io-threads 1} --single "$run_name" "$@"
 	end_left_servers
 	! grep -q '^Forcing process .* to crash' "$run_output" || trouble="a server did not end in 10 s"

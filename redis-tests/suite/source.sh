@@ -68,14 +68,16 @@ prepare_suite() {
 		[ -x "$cache/redis-$package_version/runtest" ] || (fetch_source)
 	) 9>"$cache/lock"
 	mkdir -p "$work/suite/src"
-	cp -R "$cache/redis-$package_version/runtest" "$cache/redis-$package_version/tests" "$work/suite/"
+	cp -R "$cache/redis-$package_version/runtest" "$cache/redis-$package_version/runtest-sentinel" \
+		"$cache/redis-$package_version/tests" "$work/suite/"
+	mkdir -p "$work/suite/tests/sentinel/tmp"
 	# Asked for outside any test, what Sett refuses (it has no debugger of scripts) would end the unit.
 	sed -i 's/^    r script debug sync$/    catch {r script debug sync}/' "$work/suite/tests/unit/scripting.tcl"
 	# A signal stops a process of several threads when one of them has had its turn; on a busy machine others may have worked
 	# meanwhile. The suite's own helper waits until it has stopped.
 	grep -rl 'exec kill -SIGSTOP' "$work/suite/tests/unit" "$work/suite/tests/integration" |
 		xargs sed -i 's/exec kill -SIGSTOP /pause_process /'
-	for program in redis-cli redis-benchmark redis-check-aof redis-check-rdb; do
+	for program in redis-cli redis-benchmark redis-check-aof redis-check-rdb redis-sentinel; do
 		ln -s "$(command -v $program)" "$work/suite/src/$program" || fail "no $program here"
 	done
 }
