@@ -26,7 +26,7 @@ from cut_disk import OnCutDisk
 from own_server import fail, wait_until
 from relay import Relay
 from replica_world import World, Writer, follow, free_port, link_of, stop_expiring
-from sentinel_world import Sentinel, with_file
+from sentinel_world import Sentinel, seen, with_file
 from values import digest
 
 ROUNDS_PER_WORLD = 10
@@ -512,7 +512,7 @@ class SentinelTorture(Torture):
         self.shut_master()
         wait_until("there is no failover", lambda: self.sentinel.master_port() != old.server.port, CATCH_UP_SECONDS)
         self.head = [n for n in self.nodes if n.server.port == self.sentinel.master_port()][0]
-        wait_until("the new master is none", lambda: link_of(self.head.server)["role"] == "master")
+        wait_until("the new master is none", seen(lambda: link_of(self.head.server)["role"] == "master"))
         self.say("%s leads" % self.name(self.head))
         self.check("the Sentinel has chosen another master", "everywhere")
         old.server.start()

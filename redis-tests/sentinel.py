@@ -14,7 +14,7 @@ from redis.sentinel import Sentinel as SentinelClient
 
 from own_server import fail, wait_until
 from replica_world import expect
-from sentinel_world import SECONDS, Watched
+from sentinel_world import SECONDS, Watched, seen
 
 NUMBERS = 30
 
@@ -61,10 +61,10 @@ def check_failover(watched):
     old.connect().set("before", "1")
     wait_until("nothing is replicated", lambda: all(s.connect().get("before") == b"1" for s in watched.nodes[1:]))
     new = watched.fail_over()
-    expect("what was there before", new.connect().get("before"), b"1")
-    new.connect().set("after", "2")
+    wait_until("what was there before is not", seen(lambda: new.connect().get("before") == b"1"))
+    wait_until("nothing can be written", seen(lambda: new.connect().set("after", "2")))
     others = [s for s in watched.nodes if s is not new]
-    wait_until("the others do not follow", lambda: all(s.connect().get("after") == b"2" for s in others), SECONDS)
+    wait_until("the others do not follow", seen(lambda: all(s.connect().get("after") == b"2" for s in others)), SECONDS)
     followed = ["replicaof 127.0.0.1 %d" % new.port]
     wait_until("the files do not say who is followed",
                lambda: directive(new) == [] and all(directive(s) == followed for s in others), SECONDS)

@@ -25,6 +25,16 @@ def with_file(server):
     return server
 
 
+def seen(look):
+    """What it returns, for wait_until. Sentinel closes the connections of clients where it has changed a role."""
+    def tried():
+        try:
+            return look()
+        except redis.ConnectionError:
+            return False
+    return tried
+
+
 class Sentinel:
     """One that watches `it`, whose master is given, and decides alone."""
 
@@ -94,8 +104,8 @@ class Watched:
         old.kill()
         wait_until("there is no failover", lambda: self.sentinel.master_port() != old.port, SECONDS)
         new = self.node_at(self.sentinel.master_port())
-        wait_until("the new master is none", lambda: link_of(new)["role"] == "master")
+        wait_until("the new master is none", seen(lambda: link_of(new)["role"] == "master"))
         old.start()
-        wait_until("the old master does not follow", lambda: link_of(old)["role"] == "slave" and
-                   link_of(old)["master_link_status"] == "up", SECONDS)
+        wait_until("the old master does not follow", seen(lambda: link_of(old)["role"] == "slave" and
+                   link_of(old)["master_link_status"] == "up"), SECONDS)
         return new
