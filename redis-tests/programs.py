@@ -62,12 +62,23 @@ class Program:
             raise Failure("%s: %s" % (phase, output.strip() or "status %d" % process.returncode))
 
 
-def end(process):
-    """With what it has started."""
+def session_of(pid):
     try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+        with open("/proc/%s/stat" % pid) as file:
+            return int(file.read().rpartition(")")[2].split()[3])
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def end(process):
+    """With what it has started, also in groups of their own, as browsers and daemons do. A session's number is no other's while one of it is there."""
+    for _ in range(2):
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            if session_of(pid) == process.pid:
+                try:
+                    os.kill(int(pid), signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
     process.wait()
     if process.stdout:
         process.stdout.close()
