@@ -5,6 +5,7 @@
     tests/bench/streams.py SERVER written [ENTRIES]
     tests/bench/streams.py SERVER trimmed [ENTRIES]
     tests/bench/streams.py SERVER threads [COMMANDS]
+    tests/bench/streams.py SERVER beside [COMMANDS [ROUNDS]]
 
 growth: instructions (callgrind, threads that run commands) and blocks looked at, of one command on streams of so many
 entries, which have been written to tables; with `maxmemory 128mb`. Half of the entries, up to 10^6, are pending.
@@ -12,16 +13,20 @@ Before that cold reads of entries that are not in memory, beside cold GETs, in t
 written: bytes written for each byte of the client's, flushes and compactions included.
 trimmed: a stream that is kept at 10^4 entries: the disk it takes, and the time of its parts.
 threads: XADD and XREADGROUP on one stream, beside SET of many keys, by clients of 1, 2 and 4 reactors: time of CPU for each.
+beside: one stream of 10^5 entries of five fields, commands at pipeline 16 by 8 connections, in turn with redis-server and its
+append-only file: time of CPU for each.
 Figures that are times want a machine with nothing else to do.
 """
 import random
+import re
 import time
 
 from growth import (
-    BATCH, SIZES, Link, arguments, command, cpu_seconds, drop_page_cache, fail, figures, grown, measure_rows,
+    BATCH, SIZES, Link, Server, arguments, command, cpu_seconds, drop_page_cache, fail, figures, grown, measure_rows,
     new_server, plot, run_beside, run_clients, settle, value_pool)
 
 PENDING_MOST = 1000000
+IDS = re.compile(rb"\d{10,}-\d+")
 
 
 # ---- streams of a size: entry k has the id k-1 ----
@@ -197,6 +202,82 @@ def measure_threads(program, total):
             server.clean_up()
 
 
+# ---- beside redis-server ----
+
+def measure_beside(program, total, rounds):
+    """Each connection has a consumer of its own."""
+    entries = 100000
+    fields = [word for i in range(5) for word in ("field:%d" % i, "x" * 16)]
+    adds = [command("XADD", "s", "*", *fields)] * 4096
+    trims = [command("XADD", "t", "MAXLEN", "~", 1000, "*", *fields)] * 4096
+
+    def read_and_acknowledge(count):
+        def run(server):
+            """Reads, then acknowledges what was delivered, in turn. Only then is known what the ids are."""
+            link = Link(server.socket)
+            for _ in range(total // 4 // (16 * count)):
+                replies = link.run([command("XREADGROUP", "GROUP", "g", "c", "COUNT", count, "STREAMS", "s", ">")] * 16)
+                ids = IDS.findall(replies)
+                if len(ids) != 16 * count:
+                    fail("%d entries were delivered" % len(ids))
+                link.run([command("XACK", "s", "g", *ids[at : at + count]) for at in range(0, len(ids), count)])
+            return total // 4 // (16 * count) * 16
+        return run
+
+    def prepared(server):
+        link = Link(server.socket)
+        link.run([command("FLUSHALL")])
+        link.run([command("XGROUP", "CREATE", "s", "g", "0", "MKSTREAM")])
+        for _ in range(entries // BATCH):
+            link.run([command("XADD", "s", "*", *fields)] * BATCH)
+
+    def spread(commands, count=total):
+        def run(server):
+            links = [Link(server.socket) for _ in range(8)]
+            return run_beside(links, commands, count, 16)
+        return run
+
+    def middle(server):
+        """An id in the middle of the stream."""
+        info = server.connect().xinfo_stream("s")
+        first, last = (int(info[which][0].split(b"-")[0]) for which in ("first-entry", "last-entry"))
+        return (first + last) // 2
+
+    def ranges(server):
+        return spread([command("XRANGE", "s", middle(server), "+", "COUNT", 100)] * 64, total // 10)(server)
+
+    rows = [
+        ("XADD", spread(adds)),
+        ("XADD MAXLEN ~", spread(trims)),
+        ("XRANGE COUNT 100", ranges),
+        ("XREVRANGE COUNT 1", spread([command("XREVRANGE", "s", "+", "-", "COUNT", 1)] * 4096)),
+        ("XREADGROUP+XACK of 10", read_and_acknowledge(10)),
+        ("XREADGROUP+XACK of 1", read_and_acknowledge(1)),
+    ]
+    servers = [
+        Server("redis-server", "--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", 0),
+        new_server(program, "--maxmemory", "1gb")]
+    spent = {}
+    try:
+        for server in servers:
+            server.start()
+        for _ in range(rounds):
+            for server in servers:
+                prepared(server)
+                for name, run in rows:
+                    cpu = cpu_seconds(server)
+                    count = run(server)
+                    spent.setdefault(name, {}).setdefault(server, []).append((cpu_seconds(server) - cpu) / count * 1e6)
+        for name, each in spent.items():
+            redis, sett = (each[server] for server in servers)
+            ratios = sorted(a / b for a, b in zip(redis, sett))
+            print("%-22s redis %6.2f us, sett %6.2f us of CPU each; %.2f times (%.2f to %.2f)"
+                  % (name, sorted(redis)[rounds // 2], sorted(sett)[rounds // 2], ratios[rounds // 2], ratios[0], ratios[-1]), flush=True)
+    finally:
+        for server in servers:
+            server.clean_up()
+
+
 def main():
     program, what, svg, numbers = arguments(__doc__)
     if what == "growth":
@@ -207,6 +288,8 @@ def main():
         measure_trimmed(program, *(numbers or [50000000]))
     elif what == "threads":
         measure_threads(program, *(numbers or [200000]))
+    elif what == "beside":
+        measure_beside(program, *numbers, *(200000, 5)[len(numbers):])
     else:
         fail("no such figure: " + what)
 
