@@ -19,8 +19,9 @@ struct rdb_file {
 	struct vfs *vfs;
 	struct vfs_file *file;
 	char directory[PATH_MAX], temporary[PATH_MAX];
-	uint64_t size, crc, synced;
-	bool is_there; /* under its temporary name */
+	uint64_t size, crc;
+	uint64_t synced, sync_begun; /* up to where it is on the device, or on its way */
+	bool is_there;               /* under its temporary name */
 	struct sett_error error;
 };
 

@@ -184,6 +184,15 @@ fault_write(struct vfs_file *file, const struct iovec *iov, int count, uint64_t 
 }
 
 static int
+fault_sync_range(struct vfs_file *file, uint64_t offset, uint64_t size, struct sett_error *error)
+{
+	struct fault_file *f = fault_file_of(file);
+	if (strikes(file->vfs, VFS_FAULT_SYNC))
+		return vfs_system_error(error, EIO, "sync_file_range", f->path);
+	return vfs_sync_range(f->inner, offset, size, error);
+}
+
+static int
 fault_sync(struct vfs_file *file, struct sett_error *error)
 {
 	struct fault_file *f = fault_file_of(file);
@@ -278,6 +287,7 @@ static const struct vfs_operations fault_operations = {
 	.prefetch = fault_prefetch,
 	.begin_sync = fault_begin_sync,
 	.write = fault_write,
+	.sync_range = fault_sync_range,
 	.sync = fault_sync,
 	.allocate = fault_allocate,
 	.truncate = fault_truncate,

@@ -388,6 +388,17 @@ is_settled(struct handle_cache *c, struct cached_file *f, int *ret, struct sett_
 }
 
 static int
+cache_sync_range(struct vfs_file *file, uint64_t offset, uint64_t size, struct sett_error *error)
+{
+	struct cached_file *f = file_of(file);
+	int status = enter(f) ? SETT_OK : open_for_use(cache_of(file->vfs), f, error);
+	if (status == SETT_OK)
+		status = vfs_sync_range(f->handle, offset, size, error);
+	leave(f);
+	return status;
+}
+
+static int
 cache_sync(struct vfs_file *file, struct sett_error *error)
 {
 	struct cached_file *f = file_of(file);
@@ -563,6 +574,7 @@ static const struct vfs_operations cache_operations = {
 	.prefetch = cache_prefetch,
 	.begin_sync = cache_begin_sync,
 	.write = cache_write,
+	.sync_range = cache_sync_range,
 	.sync = cache_sync,
 	.allocate = cache_allocate,
 	.truncate = cache_truncate,

@@ -557,6 +557,12 @@ memory_begin_sync(struct vfs_file *file, uint64_t offset, uint64_t size)
 }
 
 static int
+memory_sync_range(struct vfs_file *file, uint64_t offset, uint64_t size, struct sett_error *error)
+{
+	return SETT_OK; /* as above */
+}
+
+static int
 memory_free_space(struct vfs *v, const char *path, uint64_t *ret, struct sett_error *error)
 {
 	struct memory_vfs *m = memory_of(v);
@@ -594,6 +600,7 @@ static const struct vfs_operations memory_operations = {
 	.prefetch = memory_prefetch,
 	.begin_sync = memory_begin_sync,
 	.write = memory_write,
+	.sync_range = memory_sync_range,
 	.sync = memory_sync,
 	.allocate = memory_allocate,
 	.truncate = memory_truncate,

@@ -166,6 +166,22 @@ posix_begin_sync(struct vfs_file *file, uint64_t offset, uint64_t size)
 	(void)sync_file_range(posix_file_of(file)->fd, (off_t)offset, (off_t)size, SYNC_FILE_RANGE_WRITE);
 }
 
+/* It takes an error off the file, so it has to be told here. */
+static int
+posix_sync_range(struct vfs_file *file, uint64_t offset, uint64_t size, struct sett_error *error)
+{
+	struct posix_file *f = posix_file_of(file);
+	int result;
+	do
+		result = sync_file_range(f->fd, (off_t)offset, (off_t)size,
+					 SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+						 SYNC_FILE_RANGE_WAIT_AFTER);
+	while (result != 0 && errno == EINTR);
+	if (result != 0 && (errno == ENOSYS || errno == ESPIPE || errno == EINVAL || errno == EPERM))
+		return SETT_OK; /* not on this system, or not for this kind of file: `sync` will wait for all */
+	return result == 0 ? SETT_OK : vfs_system_error(error, errno, "sync_file_range", f->path);
+}
+
 /* Where in the caller's vector a write stands. */
 struct posix_cursor {
 	const struct iovec *iov;
@@ -417,6 +433,7 @@ vfs_posix(void)
 		.prefetch = posix_prefetch,
 		.begin_sync = posix_begin_sync,
 		.write = posix_write,
+		.sync_range = posix_sync_range,
 		.sync = posix_sync,
 		.allocate = posix_allocate,
 		.truncate = posix_truncate,

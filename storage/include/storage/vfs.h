@@ -53,6 +53,9 @@ struct vfs_operations {
 	/* A hint that these bytes, which were written, are synced soon: the device may begin with them.
 	 * Neither waits for it nor fails, and says nothing of the bytes' fate. */
 	void (*begin_sync)(struct vfs_file *, uint64_t offset, uint64_t size);
+	/* These bytes, which were written, reach the device: what one who writes much waits for, so that the device's queue
+	 * stays short. No promise that they are there after a power cut: that is `sync`'s. */
+	int (*sync_range)(struct vfs_file *, uint64_t offset, uint64_t size, struct sett_error *);
 	/* Data and length reach the device (fdatasync). */
 	int (*sync)(struct vfs_file *, struct sett_error *);
 	/* Reserves space for [0, size) and makes the file that long, filled with zeros (fallocate). */
@@ -121,6 +124,11 @@ static inline void
 vfs_begin_sync(struct vfs_file *f, uint64_t offset, uint64_t size)
 {
 	f->vfs->operations->begin_sync(f, offset, size);
+}
+static inline int
+vfs_sync_range(struct vfs_file *f, uint64_t offset, uint64_t size, struct sett_error *e)
+{
+	return f->vfs->operations->sync_range(f, offset, size, e);
 }
 static inline int
 vfs_sync(struct vfs_file *f, struct sett_error *e)
