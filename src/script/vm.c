@@ -35,7 +35,7 @@ allocate(void *arg, void *old, size_t old_size, size_t size)
 	    (vm->memory > vm->memory_limit || size - old_size > vm->memory_limit - vm->memory) &&
 	    !raise_limit(vm, size - old_size))
 		return NULL;
-	void *data = realloc(old, size);
+	void *data = old == NULL ? malloc(size) : realloc(old, size); /* the former is faster */
 	if (data != NULL)
 		__atomic_store_n(&vm->memory, vm->memory - old_size + size, __ATOMIC_RELAXED);
 	return data;

@@ -115,3 +115,30 @@ Test(rdb_file, without_a_checksum_it_ends_with_zeros)
 		memory->operations->destroy(memory);
 	}
 }
+
+/* What a step's sync has told, the one at the end does not tell again. */
+Test(rdb_file, a_failure_of_the_device_on_the_way_is_told)
+{
+	enum { PIECE = 1024 * 1024, PIECES = 20 };
+	static uint8_t piece[PIECE];
+	for (uint64_t n = 1;; n++) {
+		struct vfs *memory, *vfs = make_world(&memory);
+		struct rdb_file file;
+		struct sett_error error;
+		cr_assert_eq(rdb_file_create(&file, vfs, directory, "temp-1.rdb", &error), SETT_OK);
+		vfs_fault_arm(vfs, VFS_FAULT_SYNC, n, false);
+		int status = SETT_OK;
+		for (int i = 0; i < PIECES && status == SETT_OK; i++)
+			status = rdb_file_write(&file, bytes_of(piece, PIECE));
+		if (status == SETT_OK)
+			status = rdb_file_finish(&file, true, &error);
+		rdb_file_close(&file);
+		vfs->operations->destroy(vfs);
+		memory->operations->destroy(memory);
+		if (status == SETT_OK) {
+			cr_assert_gt(n, 4, "there were %d steps", (int)n - 1);
+			break;
+		}
+		cr_assert_eq(status, SETT_IO);
+	}
+}
