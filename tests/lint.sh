@@ -20,12 +20,12 @@ rooms="loop config keyspace types rdb table cluster acl net pubsub repl txn scri
 storage_rooms="base
 vfs
 entry
-log memtable table value_log
+archive log memtable table value_log
 tree
 background
 engine
 inspect"
-public_headers="status=base limits=base vfs=vfs engine=engine checkpoint=engine inspect=inspect"
+public_headers="status=base limits=base vfs=vfs engine=engine checkpoint=engine archive=engine inspect=inspect"
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

@@ -189,7 +189,7 @@ take_picture(struct checkpoint *c)
 	if (r != SETT_OK)
 		return r;
 	value_log_retire_active(engine->value_log);
-	r = workers_wait(engine->workers, is_flushed, c, c->error);
+	r = engine_wait_for_flush(engine, is_flushed, c, c->error);
 	if (r == SETT_OK)
 		r = version_set_picture(engine->versions, &c->version, &c->manifest, &c->commit);
 	if (r != SETT_OK)

@@ -184,7 +184,8 @@ reserve_pending_locked(struct sett_txn *txn) REQUIRES(&txn->engine->commit_lock)
 	size_t more = 0;
 	for (size_t at = 0; (c = write_buffer_next_prefix(&txn->writes, &at)) != NULL;)
 		more += c->kind == ID_PENDING;
-	if (more > 0 && set->count + more > SETT_MAX_PENDING)
+	/* A history has those, too, that were given up without a commit. */
+	if (more > 0 && set->count + more > SETT_MAX_PENDING && !txn->engine->options.replays)
 		return SETT_TOO_LARGE;
 	return pending_set_reserve(set, more);
 }
@@ -586,6 +587,7 @@ apply_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint64
 	r = log_append(engine->log, timestamp, txn->now_ms, buffer_bytes(&txn->batch));
 	if (r != SETT_OK)
 		return r;
+	uint64_t bytes = generation_bytes(generation);
 	r = apply_batch_locked(txn, generation, timestamp);
 	if (r != SETT_OK) {
 		/* Memory was reserved, so this is a fault of ours: the log has it, memory does not, and
@@ -594,6 +596,8 @@ apply_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint64
 		abort();
 	}
 	memtable_trim(generation->memtable);
+	bytes = generation_bytes(generation) - bytes;
+	__atomic_store_n(&engine->committed_bytes, engine->committed_bytes + bytes, __ATOMIC_RELAXED);
 	set_conflicts_locked(txn, timestamp);
 	remember_recent_locked(txn, timestamp);
 	__atomic_store_n(&generation->last, timestamp, __ATOMIC_RELAXED);

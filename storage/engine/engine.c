@@ -209,6 +209,7 @@ hook_flush_source(void *arg, struct flush_source *ret)
 	struct sett_engine *engine = arg;
 	int r = SETT_NOT_FOUND;
 	mutex_lock(&engine->install_lock);
+	size_t waiting = engine->generation_count - 1;
 	if (engine->generation_count > 1) {
 		struct generation *g = engine->generations[engine->generation_count - 1];
 		struct generation *newer = engine->generations[engine->generation_count - 2];
@@ -225,6 +226,9 @@ hook_flush_source(void *arg, struct flush_source *ret)
 		r = SETT_OK;
 	}
 	mutex_unlock(&engine->install_lock);
+	if (r == SETT_OK && log_health(engine->log, NULL) == SETT_OK &&
+	    !archive_lets_flush(engine->archive, ret->flushed, waiting))
+		return SETT_NOT_FOUND;
 	if (r == SETT_OK && log_written(engine->log) < ret->flushed) {
 		struct sett_error error;
 		r = log_write(engine->log, &error);
@@ -280,9 +284,8 @@ hook_memtable_weight(void *arg)
 	mutex_lock(&engine->install_lock);
 	for (size_t i = 0; i < engine->generation_count; i++) {
 		const struct generation *g = engine->generations[i];
-		sum.bytes += __atomic_load_n(&g->referenced_bytes, __ATOMIC_RELAXED) +
-			__atomic_load_n(&g->key_bytes, __ATOMIC_RELAXED) +
-			__atomic_load_n(&g->drops.count, __ATOMIC_RELAXED) * DROP_BYTES;
+		sum.bytes +=
+			generation_bytes(g) + __atomic_load_n(&g->drops.count, __ATOMIC_RELAXED) * DROP_BYTES;
 		weight_add(&sum.garbage, generation_garbage(g));
 		sum.dropped_bytes += __atomic_load_n(&g->drops.bytes, __ATOMIC_RELAXED);
 		sum.dropped_unknown += __atomic_load_n(&g->drops.unknown, __ATOMIC_RELAXED);
@@ -447,6 +450,24 @@ fill_defaults(struct sett_engine *engine, const struct sett_options *options)
 }
 
 static int
+refuse_half_restored(struct sett_engine *engine, struct sett_error *error)
+{
+	char path[SETT_PATH_MAX + 16];
+	struct vfs_file *file;
+	snprintf(path, sizeof(path), "%s/" SETT_RESTORING_NAME, engine->directory);
+	int r = engine->options.replays ? SETT_NOT_FOUND
+					: vfs_open(engine->vfs, path, VFS_READ, &file, error);
+	if (r != SETT_OK)
+		return r == SETT_NOT_FOUND ? SETT_OK : r;
+	(void)vfs_close(file, NULL); /* it was only looked for */
+	return sett_error_set(
+		error, SETT_CORRUPT, 0,
+		"%s: what is there was being restored, and that was cut short: restore it anew into an empty "
+		"directory",
+		path);
+}
+
+static int
 open_directory(struct sett_engine *engine, struct sett_error *error)
 {
 	char path[SETT_PATH_MAX];
@@ -459,6 +480,8 @@ open_directory(struct sett_engine *engine, struct sett_error *error)
 			return r;
 	}
 	int r = vfs_lock(engine->vfs, path, &engine->lock_file, error);
+	if (r == SETT_OK)
+		r = refuse_half_restored(engine, error);
 	if (r != SETT_OK)
 		return r;
 	size_t budget = engine->options.open_files ? engine->options.open_files : SIZE_MAX;
@@ -546,6 +569,8 @@ open_parts(struct sett_engine *engine, struct sett_error *error)
 	if (r != SETT_OK)
 		return r;
 	r = engine_recover(engine, error);
+	if (r == SETT_OK && o->archive)
+		r = archive_resume(engine->archive, o->archive, error);
 	if (r != SETT_OK)
 		return r;
 	struct worker_options workers = {
@@ -578,6 +603,9 @@ open_parts(struct sett_engine *engine, struct sett_error *error)
 	r = workers_create(&workers, &engine->workers, error);
 	if (r == SETT_OK && !o->manual_work)
 		r = log_thread_start(engine, error);
+	if (r == SETT_OK && o->archive && !o->manual_work)
+		r = archive_start_thread(engine->archive, error);
+	engine->options.archive = NULL; /* its bytes are the caller's */
 	return r;
 }
 
@@ -591,7 +619,9 @@ engine_create_log(struct sett_engine *engine, uint64_t last, struct sett_error *
 				      .next_file_number = next_file_number,
 				      .next_file_number_arg = engine,
 				      .sync_values = sync_values,
-				      .sync_values_arg = engine};
+				      .sync_values_arg = engine,
+				      .clock = engine->clock,
+				      .keeps_times = engine->options.archive != NULL};
 	return log_create(&options, last, &engine->log, error);
 }
 
@@ -614,7 +644,10 @@ static void
 dismantle(struct sett_engine *engine)
 {
 	struct sett_error ignored;
+	if (engine->archive)
+		archive_stop_thread(engine->archive);
 	workers_destroy(engine->workers);
+	archive_destroy(engine->archive);
 	if (engine->value_log)
 		value_log_keep_files(engine->value_log);
 	if (engine->current)
@@ -664,7 +697,11 @@ open_engine(const char *directory, const struct sett_options *options, bool is_s
 	fill_defaults(engine, options ? options : &(struct sett_options){0});
 	init_locks(engine);
 	engine->is_short = is_short;
-	int r = open_directory(engine, error);
+	int r = archive_create(engine, &engine->archive);
+	if (r != SETT_OK)
+		(void)sett_error_set(error, r, 0, "out of memory");
+	if (r == SETT_OK)
+		r = open_directory(engine, error);
 	if (r == SETT_OK && is_short)
 		reserve_give(engine->reserve, UINT64_MAX);
 	if (r == SETT_OK)
@@ -692,9 +729,12 @@ int
 sett_engine_close(struct sett_engine *engine, struct sett_error *error)
 {
 	log_thread_stop(engine);
+	archive_stop_thread(engine->archive);
 	workers_destroy(engine->workers);
 	engine->workers = NULL;
 	int r = log_sync(engine->log, error);
+	if (r == SETT_OK)
+		archive_finish(engine->archive);
 	if (r == SETT_OK)
 		engine_note_durable(engine, true);
 	dismantle(engine);
@@ -716,6 +756,28 @@ static bool
 is_flushed(void *arg)
 {
 	return !engine_is_flushing(arg);
+}
+
+struct flush_wait {
+	struct sett_engine *engine;
+	bool (*done)(void *arg);
+	void *arg;
+};
+
+static bool
+is_done_or_stuck(void *arg)
+{
+	const struct flush_wait *w = arg;
+	return w->done(w->arg) || archive_is_stuck(w->engine->archive, NULL);
+}
+
+int
+engine_wait_for_flush(struct sett_engine *engine, bool (*done)(void *arg), void *arg,
+		      struct sett_error *error)
+{
+	struct flush_wait w = {engine, done, arg};
+	int r = workers_wait(engine->workers, is_done_or_stuck, &w, error);
+	return r == SETT_OK && !done(arg) && archive_is_stuck(engine->archive, error) ? SETT_IO : r;
 }
 
 int
@@ -744,7 +806,7 @@ sett_engine_flush(struct sett_engine *engine, struct sett_error *error)
 {
 	uint64_t visible;
 	int r = engine_end_newest(engine, &visible, error);
-	return r == SETT_OK ? workers_wait(engine->workers, is_flushed, engine, error) : r;
+	return r == SETT_OK ? engine_wait_for_flush(engine, is_flushed, engine, error) : r;
 }
 
 int

@@ -5,6 +5,7 @@
 #ifndef SETT_ENGINE_PRIVATE_H
 #define SETT_ENGINE_PRIVATE_H
 
+#include "archive_private.h"
 #include "block_cache.h"
 #include "conflict_table.h"
 #include "counters.h"
@@ -45,6 +46,7 @@ struct sett_engine {
 	struct version_set *versions;
 	struct log *log;
 	struct workers *workers;
+	struct archive *archive;
 	struct snapshots snapshots;
 
 	/* the readable state */
@@ -65,6 +67,8 @@ struct sett_engine {
 	uint64_t recent_floor; /* newest timestamp that fell out of the ring, or the one before it began */
 	uint64_t seed;
 	uint64_t commits, conflict_count; /* atomic (relaxed) */
+	/* atomic (relaxed): keys, heads and bodies of all commits since the engine was opened */
+	uint64_t committed_bytes;
 
 	struct mutex install_lock;       /* guards the list of generations and `current` */
 	struct generation **generations; /* newest first */
@@ -129,6 +133,9 @@ void engine_note_failure(struct sett_engine *, int status, const struct sett_err
 void engine_note_recovered(struct sett_engine *);
 /* Whether memtables wait to be flushed. */
 bool engine_is_flushing(struct sett_engine *);
+/* Waits until `done` says so, as it will once memtables are flushed. Statuses of workers_wait; SETT_IO: they wait for an archive
+ * that takes nothing. */
+int engine_wait_for_flush(struct sett_engine *, bool (*done)(void *arg), void *arg, struct sett_error *);
 int engine_push_generation(struct sett_engine *, struct generation *);
 /* The current superversion with a reference. */
 struct superversion *engine_acquire(struct sett_engine *);

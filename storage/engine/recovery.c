@@ -199,7 +199,7 @@ take_over(struct sett_engine *engine, const struct log_recovered *recovered, str
 	engine->visible = recovered->last;
 	engine->recent_floor = recovered->last;
 	uint64_t now = version_set_now_ms(engine->versions);
-	engine->newest_now_ms = recovered->last_now_ms > now ? recovered->last_now_ms : now;
+	engine->newest_now_ms = recovered->newest_now_ms > now ? recovered->newest_now_ms : now;
 	if (conflict_table_init(&engine->conflicts, engine->options.memory_budget / 64, recovered->last) !=
 	    SETT_OK)
 		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory");
@@ -210,7 +210,7 @@ take_over(struct sett_engine *engine, const struct log_recovered *recovered, str
 		return r;
 	/* The newest generation, if replay left something in it, is ended: its commits are in old segments.
 	 */
-	r = drop_pending(engine);
+	r = engine->options.replays ? SETT_OK : drop_pending(engine);
 	if (r != SETT_OK)
 		return sett_error_set(error, r, 0, "out of memory");
 	struct generation *newest = engine->generations[0];

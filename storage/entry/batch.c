@@ -3,8 +3,8 @@
 
 #include "storage/limits.h"
 
-static int
-append_varint(struct buffer *buffer, uint64_t v)
+int
+batch_append_varint(struct buffer *buffer, uint64_t v)
 {
 	int r = buffer_reserve(buffer, VARINT_MAX_SIZE);
 	if (r == SETT_OK)
@@ -41,43 +41,54 @@ encode_entries(struct write_buffer *writes, struct buffer *ret, struct weight *r
 			*ret_deletes = true;
 		}
 	}
-	int r = append_varint(ret, count);
+	int r = batch_append_varint(ret, count);
 	for (struct write_node *n = NULL; r == SETT_OK && (n = write_buffer_next(writes, n)) != NULL;)
 		r = append_entry(ret, n);
 	return r;
 }
 
+int
+batch_append_counter(struct buffer *buffer, const struct batch_counter *c)
+{
+	uint8_t kind = c->forget;
+	int r = batch_append_varint(buffer, c->counter);
+	if (r == SETT_OK)
+		r = buffer_append(buffer, &kind, 1);
+	return r == SETT_OK
+		? batch_append_varint(buffer, ((uint64_t)c->delta << 1) ^ (uint64_t)(c->delta >> 63))
+		: r;
+}
+
 static int
 encode_counters(const struct write_buffer *writes, struct buffer *ret)
 {
-	int r = append_varint(ret, writes->counter_count);
+	int r = batch_append_varint(ret, writes->counter_count);
 	for (size_t i = 0; r == SETT_OK && i < writes->counter_count; i++) {
 		const struct counter_delta *c = &writes->counters[i];
-		r = append_varint(ret, c->counter);
-		uint8_t kind = c->dropped;
-		if (r == SETT_OK)
-			r = buffer_append(ret, &kind, 1);
-		if (r == SETT_OK)
-			r = append_varint(ret, ((uint64_t)c->delta << 1) ^ (uint64_t)(c->delta >> 63));
+		r = batch_append_counter(ret, &(struct batch_counter){c->counter, c->dropped, c->delta});
 	}
 	return r;
 }
 
 enum { PREFIX_KIND_SHIFT = 7, PREFIX_SIZE_MASK = (1 << PREFIX_KIND_SHIFT) - 1 };
 
+int
+batch_append_prefix(struct buffer *buffer, const struct prefix_change *c)
+{
+	int r = batch_append_varint(buffer, c->prefix.size | (uint64_t)c->kind << PREFIX_KIND_SHIFT);
+	if (r == SETT_OK && c->kind == ID_DROPPED)
+		r = batch_append_varint(buffer, c->bytes);
+	return r == SETT_OK ? buffer_append(buffer, c->prefix.data, c->prefix.size) : r;
+}
+
 static int
 encode_prefixes(const struct write_buffer *writes, struct buffer *ret)
 {
-	int r = append_varint(ret, writes->prefix_count - writes->check_count);
+	int r = batch_append_varint(ret, writes->prefix_count - writes->check_count);
 	const struct prefix_change *c;
 	for (size_t at = 0; r == SETT_OK && (c = write_buffer_next_prefix(writes, &at)) != NULL;) {
-		if (c->kind == ID_CHECKED)
-			continue;
-		r = append_varint(ret, c->prefix.size | (uint64_t)c->kind << PREFIX_KIND_SHIFT);
-		if (r == SETT_OK && c->kind == ID_DROPPED)
-			r = append_varint(ret, c->bytes);
-		if (r == SETT_OK)
-			r = buffer_append(ret, c->prefix.data, c->prefix.size);
+		if (c->kind != ID_CHECKED)
+			r = batch_append_prefix(ret, c);
 	}
 	return r;
 }
@@ -86,10 +97,10 @@ encode_prefixes(const struct write_buffer *writes, struct buffer *ret)
 static int
 encode_garbage(struct weight garbage, struct buffer *ret)
 {
-	int r = append_varint(ret, varint_size(garbage.index) + varint_size(garbage.values));
+	int r = batch_append_varint(ret, varint_size(garbage.index) + varint_size(garbage.values));
 	if (r == SETT_OK)
-		r = append_varint(ret, garbage.index);
-	return r == SETT_OK ? append_varint(ret, garbage.values) : r;
+		r = batch_append_varint(ret, garbage.index);
+	return r == SETT_OK ? batch_append_varint(ret, garbage.values) : r;
 }
 
 int
@@ -104,7 +115,7 @@ batch_encode(struct write_buffer *writes, struct buffer *ret, struct weight *ret
 		r = encode_prefixes(writes, ret);
 	if (r == SETT_OK)
 		r = deletes || ret_garbage->values > 0 ? encode_garbage(*ret_garbage, ret)
-						       : append_varint(ret, 0);
+						       : batch_append_varint(ret, 0);
 	if (r == SETT_OK && ret->size > SETT_MAX_BATCH_SIZE)
 		r = SETT_TOO_LARGE;
 	return r;

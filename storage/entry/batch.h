@@ -29,6 +29,11 @@ struct batch_counter {
 	int64_t delta;
 };
 
+/* For who puts batches together (archive_writer.c). SETT_NO_MEMORY. */
+int batch_append_varint(struct buffer *, uint64_t);
+int batch_append_counter(struct buffer *, const struct batch_counter *);
+int batch_append_prefix(struct buffer *, const struct prefix_change *);
+
 /* What a reader of batches does with each part; results other than SETT_OK end the walk. Slices are valid as
  * long as the batch. */
 struct batch_visitor {

@@ -128,6 +128,9 @@ check_manifest(struct check *c)
 		check_find(c, SETT_DAMAGE, "MANIFEST", no_key, error.message);
 	if (r != SETT_OK)
 		c->is_whole = false;
+	if (c->directory.is_half_restored)
+		find(c, SETT_DAMAGE, SETT_RESTORING_NAME,
+		     ": a restore was cut short; a start refuses what is there");
 	if (c->directory.has_new_manifest)
 		find(c, SETT_NOTE, "MANIFEST.tmp", ": left over; the next start removes it");
 	return SETT_OK;

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "archive_format.h"
 #include "log_format.h"
 #include "value_log_format.h"
 #include "version.h"
@@ -96,6 +97,12 @@ note_name(void *arg, const char *name)
 	uint64_t number, size = 0;
 	if (strcmp(name, "LOCK") == 0 || strcmp(name, "RESERVE") == 0)
 		return SETT_OK;
+	if (strcmp(name, ARCHIVE_STATE_NAME) == 0 || strcmp(name, ARCHIVE_STATE_NAME ".tmp") == 0)
+		return SETT_OK;
+	if (strcmp(name, SETT_RESTORING_NAME) == 0) {
+		d->is_half_restored = true;
+		return SETT_OK;
+	}
 	if (strcmp(name, MANIFEST_NAME ".tmp") == 0) {
 		d->has_new_manifest = true;
 		return SETT_OK;

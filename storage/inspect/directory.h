@@ -19,6 +19,7 @@ struct directory {
 	struct vfs_file *lock;
 	struct found_files tables, segments, value_files;
 	bool has_manifest, has_new_manifest; /* MANIFEST, MANIFEST.tmp */
+	bool is_half_restored;               /* SETT_RESTORING_NAME is there */
 	uint64_t manifest_size;
 	uint64_t bytes, file_count; /* of all the above */
 	struct buffer strangers;    /* names of other files, with ", " between; terminated if not empty */

@@ -127,7 +127,8 @@ log_append(struct log *log, uint64_t timestamp, uint64_t now_ms, struct bytes pa
 	if (payload.size > SETT_MAX_BATCH_SIZE)
 		return SETT_TOO_LARGE;
 	struct segment *segment = log->current;
-	uint64_t span = log_record_span(LOG_RECORD_HEADER_SIZE, payload.size);
+	uint16_t header_size = log->keeps_times ? LOG_RECORD_TIMED_SIZE : LOG_RECORD_HEADER_SIZE;
+	uint64_t span = log_record_span(header_size, payload.size);
 	if (span > __atomic_load_n(&segment->allocated, __ATOMIC_ACQUIRE) - segment->appended)
 		return SETT_NO_SPACE;
 	struct chunk *chunk = chunk_for(log, segment, span);
@@ -138,14 +139,15 @@ log_append(struct log *log, uint64_t timestamp, uint64_t now_ms, struct bytes pa
 	log_record_header_encode(p,
 				 &(struct log_record_header){
 					 .payload_size = (uint32_t)payload.size,
+					 .header_size = header_size,
 					 .timestamp = timestamp,
 					 .previous = log->appended,
 					 .durable = log_durable(log),
 					 .now_ms = now_ms,
 				 });
 	if (payload.size > 0)
-		memcpy(p + LOG_RECORD_HEADER_SIZE, payload.data, payload.size);
-	size_t used = LOG_RECORD_HEADER_SIZE + payload.size;
+		memcpy(p + header_size, payload.data, payload.size);
+	size_t used = header_size + payload.size;
 	memset(p + used, 0, span - used);
 
 	__atomic_store_n(&segment->appended, segment->appended + span, __ATOMIC_RELAXED);
@@ -177,13 +179,27 @@ log_segment(const struct log *log)
 	return __atomic_load_n(&log->current_number, __ATOMIC_ACQUIRE);
 }
 
+void
+log_position(const struct log *log, uint64_t *ret_segment, uint64_t *ret_offset)
+{
+	*ret_segment = log->current->number;
+	*ret_offset = log->current->appended;
+}
+
+void
+log_keep_times(struct log *log, bool keep)
+{
+	assert(!keep || log->options.clock != NULL);
+	log->keeps_times = keep;
+}
+
 bool
 log_is_full(const struct log *log, uint64_t more)
 {
 	const struct segment *segment = __atomic_load_n(&log->current, __ATOMIC_ACQUIRE);
 	uint64_t room = __atomic_load_n(&segment->allocated, __ATOMIC_ACQUIRE) -
 		__atomic_load_n(&segment->appended, __ATOMIC_RELAXED);
-	return more > SETT_MAX_BATCH_SIZE || room < log_record_span(LOG_RECORD_HEADER_SIZE, more);
+	return more > SETT_MAX_BATCH_SIZE || room < log_record_span(LOG_RECORD_TIMED_SIZE, more);
 }
 
 bool
@@ -194,16 +210,25 @@ log_has_spare(const struct log *log)
 
 /* ---- writing (flush_lock) ---- */
 
-/* Checksums the records in `size` bytes at `data`; returns the last one's timestamp. */
+/* Checksums the records in `size` bytes at `data`, and gives the time to those that ask for it; returns the last one's
+ * timestamp. The records are there already, so their commits were asked for before that time. */
 static uint64_t
-seal_records(uint8_t *data, size_t size, uint64_t seed)
+seal_records_locked(struct log *log, uint8_t *data, size_t size, uint64_t seed) REQUIRES(&log->flush_lock)
 {
 	uint64_t last = 0;
+	bool has_time = false;
 	for (size_t at = 0; at < size;) {
 		uint8_t *p = data + at;
+		if (log_record_is_timed(p)) {
+			uint64_t now = has_time ? 0 : clock_wall_ms(log->options.clock);
+			if (now > log->newest_ms)
+				log->newest_ms = now;
+			has_time = true;
+			put_le64(p + 56, log->newest_ms);
+		}
 		log_record_seal(p, seed + at);
 		last = get_le64(p + 24);
-		at += log_record_span(LOG_RECORD_HEADER_SIZE, get_le32(p + 8));
+		at += log_record_span(get_le16(p + 12), get_le32(p + 8));
 	}
 	return last;
 }
@@ -234,8 +259,8 @@ gather_locked(struct log *log, struct gathering *ret) REQUIRES(&log->flush_lock)
 			} else if (chunk->segment != ret->segment) {
 				break;
 			}
-			ret->last = seal_records(chunk->data + from, ready - from,
-						 chunk->segment->seed + chunk->offset + from);
+			ret->last = seal_records_locked(log, chunk->data + from, ready - from,
+							chunk->segment->seed + chunk->offset + from);
 			ret->vector[ret->count++] = (struct iovec){chunk->data + from, ready - from};
 			ret->size += ready - from;
 		}
@@ -439,6 +464,7 @@ log_create(const struct log_options *options, uint64_t last, struct log **ret, s
 	memcpy(log->directory, options->directory, length + 1);
 	log->options.directory = log->directory;
 	log->is_short = options->is_short;
+	log->keeps_times = options->keeps_times;
 	log->appended = log->written = log->durable = last;
 	mutex_init(&log->flush_lock);
 	mutex_init(&log->sync_lock);

@@ -11,12 +11,13 @@
  * (log_prepare), so rotation does no file work under the commit lock. A failed write or sync makes the log
  * fail for good (I12): nothing more is written, the frontiers stay.
  *
- * Each record carries the durable timestamp known when it was appended, the server's `now`, and room for
- * extensible fields. */
+ * Each record carries the durable timestamp known when it was appended, the server's `now`, while the log keeps times
+ * the time of its write, and room for extensible fields. */
 #ifndef SETT_LOG_H
 #define SETT_LOG_H
 
 #include "storage/base/bytes.h"
+#include "storage/base/clock.h"
 #include "storage/base/log_sink.h"
 #include "storage/vfs.h"
 
@@ -33,7 +34,9 @@ struct log_options {
 	 * durable first (I10). */
 	int (*sync_values)(void *arg, struct sett_error *);
 	void *sync_values_arg;
-	bool is_short; /* as log_set_short, for the first segments */
+	bool is_short;                  /* as log_set_short, for the first segments */
+	const struct sett_clock *clock; /* for log_keep_times; else it may be NULL */
+	bool keeps_times;               /* as log_keep_times, from the first record on */
 };
 
 /* Starts a log whose last used timestamp is `last` (as recovered: the next record names it as its
@@ -68,6 +71,13 @@ void log_set_short(struct log *, bool is_short);
 /* Bytes that the segment before the current one took. Lock-free read. */
 uint64_t log_last_used(const struct log *);
 
+/* Under the commit lock: from the next append on each record says when it was written: after its commit was asked for, and
+ * before anybody is told of it. */
+void log_keep_times(struct log *, bool keep);
+/* Under the commit lock: where the next record will lie. */
+void log_position(const struct log *, uint64_t *ret_segment, uint64_t *ret_offset);
+/* The segment behind `number`, in the order of use; false if there is none. The spare counts. Any thread. */
+bool log_next_segment(const struct log *, uint64_t number, uint64_t *ret);
 /* Writes all that was appended before the call. Any thread. */
 int log_write(struct log *, struct sett_error *);
 /* log_write, then the values' sync, then the segments'. Any thread; blocks for the disk. Concurrent calls
@@ -87,6 +97,7 @@ void log_figures(const struct log *, uint64_t *ret_segments, uint64_t *ret_bytes
 struct log_recovered;
 struct log_record {
 	uint64_t timestamp, durable, now_ms;
+	uint64_t written_ms;  /* when it was written; 0: the log kept no times */
 	uint64_t previous;    /* timestamp of the commit before it in the log */
 	struct bytes payload; /* valid during the callback */
 	uint64_t segment, offset;
@@ -132,7 +143,7 @@ struct log_recovered {
 	uint64_t cut_commits; /* of them that were whole */
 	char cut_reason[200];
 	uint64_t newest_segment; /* highest number seen, also of removed ones; 0 if there was none */
-	uint64_t last_now_ms;
+	uint64_t newest_now_ms;  /* of the records that were kept */
 };
 /* Reads the segments of a directory (I11): two passes, first to find the highest durable timestamp, then to
  * replay. Damage at or below it: SETT_CORRUPT, naming file and offset, nothing changed. Nothing is changed

@@ -3,7 +3,7 @@
  *     segment = header record* zeros anything
  *     header  = magic:8 version:u32 header_size:u32 number:u64 salt:u64 checksum:u64
  *     record  = checksum:u64 payload_size:u32 header_size:u16 flags:u16 payload_checksum:u64
- *               timestamp:u64 previous:u64 durable:u64 now_ms:u64 payload padding
+ *               timestamp:u64 previous:u64 durable:u64 now_ms:u64 [written_ms:u64] payload padding
  *
  * All integers are little-endian, records begin at multiples of 8. Both checksums of a record are seeded with
  * its segment's number and salt and with its offset, so zeros, bytes left over from another file, and records
@@ -28,6 +28,7 @@ enum {
 	LOG_VERSION = 1,
 	LOG_SEGMENT_HEADER_SIZE = 40,
 	LOG_RECORD_HEADER_SIZE = 56,
+	LOG_RECORD_TIMED_SIZE = 64,   /* with `written_ms` */
 	LOG_RECORD_HEADER_MAX = 1024, /* what a later version's header may grow to */
 	LOG_ALIGNMENT = 8,
 	LOG_PAGE = 4096,
@@ -42,6 +43,7 @@ struct log_record_header {
 	uint16_t header_size;
 	uint64_t payload_checksum;
 	uint64_t timestamp, previous, durable, now_ms;
+	uint64_t written_ms; /* 0 in headers that don't have it */
 };
 
 /* Bytes a record takes in the file. */
@@ -92,25 +94,36 @@ log_segment_header_decode(const uint8_t p[LOG_SEGMENT_HEADER_SIZE], uint32_t *re
 	return true;
 }
 
-/* Everything but the two checksums, which log_record_seal adds. */
+/* Everything but the two checksums, which log_record_seal adds. `header_size` is one of the two that are written. */
 static inline void
 log_record_header_encode(uint8_t *p, const struct log_record_header *h)
 {
+	assert(h->header_size == LOG_RECORD_HEADER_SIZE || h->header_size == LOG_RECORD_TIMED_SIZE);
 	put_le32(p + 8, h->payload_size);
-	put_le16(p + 12, LOG_RECORD_HEADER_SIZE);
+	put_le16(p + 12, h->header_size);
 	put_le16(p + 14, 0);
 	put_le64(p + 24, h->timestamp);
 	put_le64(p + 32, h->previous);
 	put_le64(p + 40, h->durable);
 	put_le64(p + 48, h->now_ms);
+	if (h->header_size >= LOG_RECORD_TIMED_SIZE)
+		put_le64(p + 56, h->written_ms);
+}
+
+/* Of an encoded header. */
+static inline bool
+log_record_is_timed(const uint8_t *p)
+{
+	return get_le16(p + 12) >= LOG_RECORD_TIMED_SIZE;
 }
 
 /* `seed`: the segment's plus the record's offset. */
 static inline void
 log_record_seal(uint8_t *p, uint64_t seed)
 {
-	put_le64(p + 16, hash64(p + LOG_RECORD_HEADER_SIZE, get_le32(p + 8), seed));
-	put_le64(p, hash64(p + 8, LOG_RECORD_HEADER_SIZE - 8, seed));
+	size_t header_size = get_le16(p + 12);
+	put_le64(p + 16, hash64(p + header_size, get_le32(p + 8), seed));
+	put_le64(p, hash64(p + 8, header_size - 8, seed));
 }
 
 /* The header size claimed by the first 16 bytes at `p`, or 0 if they cannot begin a record. */
@@ -136,6 +149,7 @@ log_record_header_decode(const uint8_t *p, size_t header_size, uint64_t seed, st
 		.previous = get_le64(p + 32),
 		.durable = get_le64(p + 40),
 		.now_ms = get_le64(p + 48),
+		.written_ms = header_size >= LOG_RECORD_TIMED_SIZE ? get_le64(p + 56) : 0,
 	};
 	return true;
 }

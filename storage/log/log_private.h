@@ -41,11 +41,13 @@ struct log {
 	uint64_t appended;       /* atomic; newest timestamp; release pairs with log_write's acquire */
 	uint64_t last_used;      /* atomic (relaxed): bytes that the segment before the current one took */
 	bool is_short;           /* atomic (relaxed): see log_set_short */
+	bool keeps_times;        /* see log_keep_times */
 
 	/* Flusher. */
 	struct mutex flush_lock;
 	struct chunk *head;
 	size_t flushed;         /* bytes of `head` already written */
+	uint64_t newest_ms;     /* newest time that a record was given */
 	uint64_t written;       /* atomic; release pairs with log_written's acquire */
 	uint64_t bytes_written; /* atomic */
 

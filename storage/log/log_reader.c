@@ -106,6 +106,7 @@ log_reader_look(struct log_reader *reader, uint64_t offset, enum log_found *ret_
 		.previous = h.previous,
 		.durable = h.durable,
 		.now_ms = h.now_ms,
+		.written_ms = h.written_ms,
 		.segment = reader->number,
 		.offset = offset,
 	};

@@ -62,7 +62,7 @@ struct recovery {
 	uint64_t whole;    /* intact records that tables do not have */
 	uint64_t replayed; /* of them */
 	uint64_t last;     /* end of the chain; 0 before its first record */
-	uint64_t last_now_ms;
+	uint64_t newest_now_ms;
 	bool is_cut;         /* the chain ends at: */
 	size_t cut_index;    /* this segment */
 	uint64_t cut_offset; /* here */
@@ -304,7 +304,8 @@ replay_record(struct recovery *r, size_t index, struct log_record *record)
 		return value_is_gone(r, index, record);
 	if (status == SETT_OK) {
 		r->last = record->timestamp;
-		r->last_now_ms = record->now_ms;
+		if (record->now_ms > r->newest_now_ms)
+			r->newest_now_ms = record->now_ms;
 	}
 	return status;
 }
@@ -415,7 +416,7 @@ report(const struct recovery *r, struct log_recovered *ret)
 		.cut_bytes = bytes_to_cut(r),
 		.cut_commits = r->is_cut ? r->whole - r->replayed : 0,
 		.newest_segment = r->newest,
-		.last_now_ms = r->last_now_ms,
+		.newest_now_ms = r->newest_now_ms,
 	};
 	if (r->is_cut)
 		memcpy(ret->cut_reason, r->cut_reason, sizeof(ret->cut_reason));

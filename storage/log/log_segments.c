@@ -223,7 +223,7 @@ log_reserve(struct log *log, uint64_t bytes, struct sett_error *error)
 	mutex_lock(&log->grow_lock);
 	struct segment *segment = __atomic_load_n(&log->current, __ATOMIC_ACQUIRE);
 	uint64_t end = __atomic_load_n(&segment->appended, __ATOMIC_RELAXED) +
-		log_record_span(LOG_RECORD_HEADER_SIZE, bytes);
+		log_record_span(LOG_RECORD_TIMED_SIZE, bytes);
 	if (end > segment->allocated) {
 		/* Ahead of what is asked, as other commits may come first. */
 		uint64_t size = (end / GROWTH_STEP + 2) * GROWTH_STEP;
@@ -321,6 +321,21 @@ log_figures(const struct log *log, uint64_t *ret_segments, uint64_t *ret_bytes)
 		bytes += log->retired->allocated;
 	mutex_unlock(lock);
 	*ret_bytes = bytes;
+}
+
+bool
+log_next_segment(const struct log *log, uint64_t number, uint64_t *ret)
+{
+	struct mutex *lock = (struct mutex *)&log->list_lock;
+	bool found = false;
+	mutex_lock(lock);
+	for (size_t i = 0; i < log->segment_count && !found; i++) {
+		found = log->segments[i]->number > number;
+		if (found)
+			*ret = log->segments[i]->number;
+	}
+	mutex_unlock(lock);
+	return found;
 }
 
 /* Enters a segment that an earlier run left, so that log_remove_before finds it. */

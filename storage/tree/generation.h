@@ -49,6 +49,13 @@ int generation_insert_entry(struct generation *, struct ikey key, struct bytes v
 			    const struct entry *entry);
 /* What a commit makes garbage (batch_encode). */
 void generation_add_garbage(struct generation *, struct weight);
+/* Any thread: keys, heads, bodies, and what its pointers name. */
+static inline uint64_t
+generation_bytes(const struct generation *g)
+{
+	return __atomic_load_n(&g->referenced_bytes, __ATOMIC_RELAXED) +
+		__atomic_load_n(&g->key_bytes, __ATOMIC_RELAXED);
+}
 /* Any thread. */
 struct weight generation_garbage(const struct generation *);
 static inline bool

@@ -55,6 +55,7 @@ put_record(uint8_t segment[SEGMENT_SIZE], uint64_t number, uint64_t offset, stru
 	if (end > SEGMENT_SIZE)
 		return offset;
 	uint8_t *p = segment + offset;
+	header.header_size = LOG_RECORD_HEADER_SIZE;
 	log_record_header_encode(p, &header);
 	for (size_t i = 0; i < header.payload_size; i++)
 		p[LOG_RECORD_HEADER_SIZE + i] = body_byte(header.timestamp, i);

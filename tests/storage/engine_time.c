@@ -56,6 +56,31 @@ Test(engine_time, now_never_goes_back_behind_a_commit)
 	test_vfs_destroy(vfs);
 }
 
+/* The last commit of the log is not the one with the newest time. */
+Test(engine_time, a_start_knows_the_newest_time_of_all_commits)
+{
+	struct vfs *vfs = vfs_memory_create();
+	struct sett_error error = {0};
+	struct test_clock clock;
+	struct sett_txn *early;
+	test_clock_init(&clock, 5000000);
+	struct sett_engine *engine = open_engine(vfs, &clock);
+	MUST_FAIL(sett_txn_create(engine, &early), SETT_OK);
+	MUST_FAIL(sett_txn_begin(early, 0), SETT_OK);
+	MUST_FAIL(sett_txn_put(early, BYTES_LITERAL("e"), &(struct sett_put){.body = BYTES_LITERAL("v")}),
+		  SETT_OK);
+	test_clock_set_wall_ms(&clock, 6000000);
+	cr_assert_eq(now_of(engine, true), 6000000);
+	MUST_FAIL(sett_txn_commit(early, NULL, NULL), SETT_OK);
+	sett_txn_destroy(early);
+	test_clock_set_wall_ms(&clock, 5500000);
+	MUST(sett_engine_close(engine, &error), &error);
+	engine = open_engine(vfs, &clock);
+	cr_assert_eq(now_of(engine, false), 6000000);
+	MUST(sett_engine_close(engine, &error), &error);
+	test_vfs_destroy(vfs);
+}
+
 static struct sett_txn *
 begin_at(struct sett_engine *engine, uint64_t now_ms)
 {

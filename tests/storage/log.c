@@ -87,7 +87,7 @@ Test(log, rotates_into_the_spare_and_removes_old_segments)
 	cr_assert_eq(test_recover(vfs, 6, 6, &replay, &recovered), SETT_OK);
 	cr_assert_eq(replay.first, 7);
 	cr_assert_eq(recovered.last, 10);
-	cr_assert_eq(recovered.last_now_ms, 1010);
+	cr_assert_eq(recovered.newest_now_ms, 1010);
 	cr_assert_eq(recovered.newest_segment, third);
 	test_destroy(vfs);
 }

@@ -360,7 +360,8 @@ Test(log_recovery, a_forged_record_in_a_payload_is_not_found)
 	struct vfs *vfs = test_memory();
 	struct log *log = test_log(vfs, &numbers, SEGMENT, 0);
 	uint8_t forged[LOG_RECORD_HEADER_SIZE];
-	struct log_record_header header = {.timestamp = 99, .durable = 98};
+	struct log_record_header header = {
+		.header_size = LOG_RECORD_HEADER_SIZE, .timestamp = 99, .durable = 98};
 	log_record_header_encode(forged, &header);
 	/* All that the forger can't know is the segment's salt. */
 	uint64_t offset = LOG_SEGMENT_HEADER_SIZE + LOG_RECORD_HEADER_SIZE;

@@ -42,6 +42,7 @@
 struct sett_engine;
 struct sett_txn;
 struct sett_iterator;
+struct sett_archive_options;
 
 enum sett_sync_policy {
 	SETT_SYNC_NO,       /* the operating system decides */
@@ -82,6 +83,11 @@ struct sett_options {
 	bool manual_work;   /* no threads at all: sett_engine_work runs jobs, sett_engine_sync syncs */
 	bool must_exist;    /* SETT_NOT_FOUND rather than a new, empty database */
 	bool never_cut_log; /* SETT_CORRUPT rather than cutting off an end of the log that may be torn */
+	/* Commits are archived: storage/archive.h. NULL: they are not. Its bytes are needed until the open returns. */
+	const struct sett_archive_options *archive;
+	/* For sett_archive_apply: ids that are pending stay so, and any number may be; and a directory is opened that says that
+	 * its restore has not come to its end (SETT_RESTORING_NAME), which is refused otherwise. */
+	bool replays;
 	/* Called, from any thread and without locks, whenever the durable or written frontier has moved or
 	 * the engine has failed. Must not block. */
 	void (*on_progress)(void *arg);

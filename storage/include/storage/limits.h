@@ -17,15 +17,17 @@ enum {
 	SETT_LARGE_WRITES = 32768, /* conflict keys of one commit; with more, all keys count as written */
 	SETT_ROOMY_FACTOR = 4,     /* how much more a transaction with SETT_TXN_ROOMY may take */
 	/* File handles beside those of sett_options.open_files: lock, directory, two manifests while one is
-	 * written anew, log segments (current, spare, retired, and one for each memtable that waits), and what
-	 * recovery and a first directory need for a moment. */
-	SETT_KEPT_HANDLES = 16,
+	 * written anew, log segments (current, spare, retired, and one for each memtable that waits), the archive
+	 * (lock, file, what is copied, state), and what recovery and a first directory need for a moment. */
+	SETT_KEPT_HANDLES = 20,
 };
 
 #define SETT_MAX_BODY_SIZE (1ULL << 30) /* body of an entry */
 #define SETT_MAX_PACKED_SIZE \
 	(1ULL << 20) /* bodies of this size and more are not compressed: they can be read in pieces */
-#define SETT_MAX_BATCH_SIZE (1ULL << 31)    /* encoded commit, separated bodies not counted */
+#define SETT_MAX_BATCH_SIZE (1ULL << 31) /* encoded commit, separated bodies not counted */
+/* While this file is in a database's directory it is being restored: it is refused (sett_options.replays). */
+#define SETT_RESTORING_NAME "RESTORING"
 #define SETT_MAX_TIMESTAMP (UINT64_MAX - 1) /* commit timestamps start at 1 */
 
 #endif
