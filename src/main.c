@@ -42,6 +42,7 @@
 #include "repl/replication.h"
 #include "script/script.h"
 #include "server_log.h"
+#include "storage/archive.h"
 #include "storage/base/random.h"
 #include "storage/engine.h"
 #include "supervisor.h"
@@ -188,6 +189,16 @@ sync_changed(void *arg)
 }
 
 static void
+archive_changed(void *arg)
+{
+	struct server *server = arg;
+	char path[SETT_PATH_MAX];
+	struct sett_archive_options options;
+	if (engine_archive_options(server->config, path, &options))
+		sett_engine_set_archive(server->engine, &options);
+}
+
+static void
 room_changed(void *arg)
 {
 	struct server *server = arg;
@@ -261,7 +272,11 @@ open_database(struct program *p, struct sett_error *error)
 		.on_recovery = on_recovery,
 		.on_recovery_arg = p,
 	};
+	char archive_path[SETT_PATH_MAX];
+	struct sett_archive_options archive;
 	engine_options_of(config, &options);
+	if (engine_archive_options(config, archive_path, &archive))
+		options.archive = &archive;
 	int status = check_database(p, error);
 	if (status == SETT_OK)
 		status = sett_engine_open(config->dir, &options, &s->engine, error);
@@ -365,6 +380,10 @@ create_rooms(struct program *p, struct sett_error *error)
 	    latency_monitor_create(&s->latency_monitor) != SETT_OK ||
 	    command_stats_create(s->commands->row_count, &s->command_stats) != SETT_OK ||
 	    config_listen(s->config, "appendfsync", sync_changed, s) != SETT_OK ||
+	    config_listen(s->config, "archive-interval", archive_changed, s) != SETT_OK ||
+	    config_listen(s->config, "archive-limit-bytes", archive_changed, s) != SETT_OK ||
+	    config_listen(s->config, "archive-retention-seconds", archive_changed, s) != SETT_OK ||
+	    config_listen(s->config, "archive-retention-bytes", archive_changed, s) != SETT_OK ||
 	    config_listen(s->config, "maxmemory-policy", policy_changed, s) != SETT_OK ||
 	    config_listen(s->config, "maxdisk", room_changed, s) != SETT_OK ||
 	    config_listen(s->config, "maxmemory", memory_keeper_limit_changed, s) != SETT_OK ||

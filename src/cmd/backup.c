@@ -2,6 +2,7 @@
 #include "moving/backup.h"
 #include "cmd/commands.h"
 #include "cmd/help.h"
+#include "storage/archive.h"
 
 static void
 begin(struct server *server, struct client *client, void *data)
@@ -60,7 +61,9 @@ command_backup_status(struct command_context *c)
 					     [BACKUP_FAILED] = "failed"};
 	enum { MS_PER_SECOND = 1000 };
 	struct backup_facts facts;
+	struct sett_archive_facts archive;
 	backup_facts(c->server->backup, &facts);
+	sett_engine_archive_facts(c->server->engine, &archive);
 	const struct {
 		const char *name;
 		uint64_t value;
@@ -69,13 +72,23 @@ command_backup_status(struct command_context *c)
 		       {"commit", facts.commit},
 		       {"files", facts.files},
 		       {"bytes", facts.bytes},
-		       {"held_bytes", facts.held_bytes}};
+		       {"held_bytes", facts.held_bytes},
+		       {"archive_commit", archive.commit},
+		       {"archive_time", archive.time_ms / MS_PER_SECOND},
+		       {"archive_since_commit", archive.since_commit},
+		       {"archive_breaks", archive.breaks}};
 	size_t count = sizeof(figures) / sizeof(*figures);
-	resp_map(c->reply, 2 + count);
+	resp_map(c->reply, 5 + count);
 	resp_bulk_string(c->reply, "state");
 	resp_bulk_string(c->reply, states[facts.state]);
 	resp_bulk_string(c->reply, "error");
 	resp_bulk_string(c->reply, facts.error);
+	resp_bulk_string(c->reply, "archive_state");
+	resp_bulk_string(c->reply, sett_archive_state(&archive));
+	resp_bulk_string(c->reply, "archive_error");
+	resp_bulk_string(c->reply, archive.error);
+	resp_bulk_string(c->reply, "archive_broken_by");
+	resp_bulk_string(c->reply, archive.broken_by);
 	for (size_t i = 0; i < count; i++) {
 		resp_bulk_string(c->reply, figures[i].name);
 		resp_bulk_integer(c->reply, (int64_t)figures[i].value);

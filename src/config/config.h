@@ -149,7 +149,10 @@ struct config {
 	char *append_file, *append_directory;
 	char *backup_directory;    /* name in `dir` */
 	int64_t backup_sealed_ttl; /* seconds; 0: for good (runtime) */
-	bool append_only;          /* which of them, where there are both kinds */
+	char *archive_directory;   /* absolute, or in `dir`; empty: nothing is archived */
+	int64_t archive_interval, archive_retention_seconds;  /* (runtime) seconds */
+	int64_t archive_limit_bytes, archive_retention_bytes; /* (runtime) */
+	bool append_only;                                     /* which of them, where there are both kinds */
 	bool ignore_redis_files, import_redis_files;
 	bool check_at_start, aof_load_truncated;
 	/* replication */

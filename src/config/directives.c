@@ -164,6 +164,13 @@ check_backup_directory(struct directive_value *value, char *ret_reason)
 }
 
 static bool
+check_archive_directory(struct directive_value *value, char *ret_reason)
+{
+	return (strcmp(value->text, ".") != 0 && strcmp(value->text, "..") != 0) ||
+		refuse(ret_reason, "archive-dir must be a directory of its own");
+}
+
+static bool
 check_append_directory(struct directive_value *value, char *ret_reason)
 {
 	if (value->text[0] == '\0')
@@ -402,6 +409,11 @@ const struct directive directive_table[] = {
 	{STRING("backupdirname", "backupdir", FIXED), FIELD(backup_directory),
 	 .check = check_backup_directory},
 	{INTEGER("backup-sealed-ttl", 0, INT_MAX, "0", 0), FIELD(backup_sealed_ttl)},
+	{STRING("archive-dir", "", IMMUTABLE), FIELD(archive_directory), .check = check_archive_directory},
+	{INTEGER("archive-interval", 1, INT_MAX, "5", 0), FIELD(archive_interval)},
+	{INTEGER("archive-limit-bytes", 1, LLONG_MAX, "1gb", MEMORY), FIELD(archive_limit_bytes)},
+	{INTEGER("archive-retention-seconds", 0, INT_MAX, "0", 0), FIELD(archive_retention_seconds)},
+	{INTEGER("archive-retention-bytes", 0, LLONG_MAX, "0", MEMORY), FIELD(archive_retention_bytes)},
 	{BOOLEAN("no-appendfsync-on-rewrite", "no", 0), NO_EFFECT(ALL_LOGGED)},
 	{INTEGER("auto-aof-rewrite-percentage", 0, INT_MAX, "100", 0), NO_EFFECT(ALL_LOGGED)},
 	{INTEGER("auto-aof-rewrite-min-size", 0, LLONG_MAX, "64mb", MEMORY), NO_EFFECT(ALL_LOGGED)},

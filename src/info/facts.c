@@ -363,6 +363,7 @@ info_gather(struct server *server, struct info_facts *ret)
 	if (server->backup != NULL)
 		backup_facts(server->backup, &ret->backup);
 	ret->backup_is_in_progress = ret->backup.state == BACKUP_INCREMENTING;
+	sett_engine_archive_facts(server->engine, &ret->archive);
 	ret->last_save_seconds = ret->save.last_save_ms / 1000;
 	uint64_t changes = __atomic_load_n(&server->changes, __ATOMIC_RELAXED);
 	assert(changes >= ret->save.last_changes);

@@ -15,6 +15,7 @@
 #include "pubsub/tracking.h"
 #include "repl/replication.h"
 #include "script/script.h"
+#include "storage/archive.h"
 #include "storage/engine.h"
 #include "txn/server.h"
 
@@ -39,6 +40,7 @@ struct info_facts {
 	struct saver_facts save;
 	struct backup_facts backup;
 	uint64_t backup_is_in_progress;
+	struct sett_archive_facts archive;
 	struct follower_facts follower;
 	struct replication_state replication;
 	struct {

@@ -254,6 +254,12 @@ write_save_status(const struct info_facts *f, struct output *out)
 }
 
 static void
+write_archive_state(const struct info_facts *f, struct output *out)
+{
+	info_print(out, "%s", sett_archive_state(&f->archive));
+}
+
+static void
 write_save_seconds(const struct info_facts *f, struct output *out)
 {
 	info_print(out, "%" PRId64, f->save.last_seconds);
@@ -536,6 +542,15 @@ static const struct field storage_fields[] = {
 	NUMBER("maxdisk_refuses", maxdisk_refuses),
 	NUMBER("held_bytes", storage.held_bytes),
 	NUMBER("backup_held_bytes", backup.held_bytes),
+	FUNCTION("archive_state", write_archive_state),
+	NUMBER("archive_commit", archive.commit),
+	NUMBER("archive_time_ms", archive.time_ms),
+	NUMBER("archive_since_commit", archive.since_commit),
+	NUMBER("archive_since_ms", archive.since_ms),
+	NUMBER("archive_behind_commits", archive.behind),
+	NUMBER("archive_files", archive.files),
+	NUMBER("archive_bytes", archive.bytes),
+	NUMBER("archive_breaks", archive.breaks),
 	FUNCTION("space_amplification", write_space_amplification),
 	NUMBER("log_segments", storage.log_segments),
 	NUMBER("log_bytes", storage.log_bytes),
