@@ -57,6 +57,7 @@ class Place:
     def __init__(self, server, tool):
         self.root = tempfile.mkdtemp(prefix="sett-docs.")
         self.server, self.port, self.process, self.writer = server, free_port(), None, None
+        self.more, self.moment, self.commit = [], None, None  # options of the server; what stands for the pages' moment
         self.client = redis.Redis(port=self.port, single_connection_client=False)
         for path in ("/bin", "/home", "/srv", "/var/lib/sett", "/var/lib/redis", "/tmp", "/mnt/tue"):
             os.makedirs(self.root + path)
@@ -70,8 +71,8 @@ class Place:
 
     def start(self):
         if self.process is None:
-            self.process = subprocess.Popen([self.server, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.root + "/var/lib/sett"],
-                                            stdout=subprocess.DEVNULL)
+            self.process = subprocess.Popen([self.server, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.root + "/var/lib/sett",
+                                             *self.more], stdout=subprocess.DEVNULL)
             wait_until("the server does not come up", self.answers)
 
     def answers(self):
@@ -98,6 +99,8 @@ class Place:
 
     def inside(self, text):
         """What a page says, for here."""
+        if self.moment is not None:
+            text = text.replace("2026-11-29T12:34:56.789", self.moment).replace("--to-commit 81233", "--to-commit %d" % self.commit)
         return re.sub(r"(?<![\w/])/(?=(srv|var/lib|tmp|mnt)\b)", self.root + "/", text).replace("6379", str(self.port))
 
     def shell(self, command):
@@ -185,6 +188,29 @@ def damaged_backup(place):
     damage(max(glob.glob(place.root + "/srv/backup/tue/*.vlog"), key=os.path.getsize), 1000)
 
 
+def archived(place):
+    """Two backups of a server that archives, and a moment behind them."""
+    shutil.rmtree(place.root + "/srv/backup", ignore_errors=True)
+    os.mkdir(place.root + "/srv/backup")
+    place.empty()
+    place.more = ["--archive-dir", place.root + "/srv/archive", "--archive-interval", "1"]
+    written(place)
+    for day in "mon", "tue":
+        place.client.set("day", day)
+        if place.shell("sett-tool backup :6379 /srv/backup/" + day)[0] != 0:
+            fail("a backup")
+    place.client.set("before", "it")
+    time.sleep(0.01)
+    now = time.time_ns() // 1000000
+    place.moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 1000)) + ".%03d" % (now % 1000)
+    place.commit = place.client.info("storage")["visible_timestamp"]
+    time.sleep(0.01)
+    place.client.set("after", "it")
+    wait_until("all is archived", lambda: place.client.info("storage")["archive_commit"] > place.commit)
+    place.empty()
+    place.more = []
+
+
 def redis_file(place):
     fresh(place)
     written(place)
@@ -233,6 +259,7 @@ def some_figures(place):
 BEFORE = {
     ("README.md", 'SET greeting "hello from the den"'): [fresh],
     ("README.md", "MGET greeting visits"): [killed],
+    ("README.md", "sett-tool restore /srv/backup/mon /srv/backup/tue --archive /srv/archive --to 2026-11-29T12:34:56.789 /srv/then"): [archived],
     ("docs/transactions.md", "SET stock 5"): [fresh],
     ("docs/backup.md", "mkdir -p /srv/backup"): [first_backup],
     ("docs/backup.md", "sett-tool backup :6379 /srv/backup/tue --incremental-from /srv/backup/mon"): [written],
@@ -242,6 +269,7 @@ BEFORE = {
     ("docs/backup.md", "ssh db1 sett-tool backup :6379 - --incremental-from mon.manifest | (mkdir tue && tar xf - -C tue)"): [manifest_at_hand],
     ("docs/backup.md", "sett-tool restore tue mon /var/lib/sett"): [empty_directory],
     ("docs/backup.md", "sett-tool restore /srv/backup/tue /tmp/new"): [damaged_backup],
+    ("docs/backup.md", "sett-tool restore /srv/backup/mon /srv/backup/tue --archive /srv/archive --to 2026-11-29T12:34:56.789 /var/lib/sett"): [archived],
     ("docs/backup.md", "BACKUP START"): [fresh_and_written],
     ("docs/SETT-TOOL.md", "sett-tool import /var/lib/redis/dump.rdb /var/lib/sett"): [redis_file],
     ("docs/SETT-TOOL.md", "mkdir -p /srv/backup"): [first_backup],

@@ -4,9 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "backup_manifest.h"
+#include "moment.h"
 #include "pour.h"
+#include "storage/archive.h"
 #include "storage/vfs.h"
 #include "text.h"
 #include "tool.h"
@@ -14,6 +17,9 @@
 struct restore {
 	const char *backup, *target;
 	bool only_checks;
+	const char *archive; /* NULL: the backup alone */
+	struct sett_moment moment;
+	struct sett_archive_point point; /* in the archive */
 	struct pour pour;
 	struct backup_manifest manifest;
 	struct backup_places places; /* in which files are looked for, the backup first */
@@ -22,6 +28,87 @@ struct restore {
 	uint64_t damages;
 	struct sett_error error;
 };
+
+/* ---- an archive ---- */
+
+/* The newest backup among the places that the archive leads from to the moment. */
+static int
+choose_backup(struct restore *r)
+{
+	uint64_t newest = 0;
+	r->backup = NULL;
+	for (size_t i = 0; i < r->places.count; i++) {
+		struct backup_manifest m;
+		if (backup_manifest_read(r->places.paths[i], &m, &r->error) != SETT_OK)
+			continue; /* it may be there for its files alone */
+		if (m.commit >= r->point.since_commit && m.commit <= r->point.commit &&
+		    (!r->backup || m.commit > newest)) {
+			r->backup = r->places.paths[i];
+			newest = m.commit;
+		}
+		backup_manifest_free(&m);
+	}
+	if (r->backup)
+		return SETT_OK;
+	return sett_error_set(&r->error, SETT_NOT_FOUND, 0,
+			      "%s: commit %" PRIu64 ", of %s, is reached from a backup of commits %" PRIu64
+			      " to %" PRIu64 ", and none of them is given",
+			      r->archive, r->point.commit, time_text(r->point.time_ms).text,
+			      r->point.since_commit, r->point.commit);
+}
+
+static bool
+is_ended(void *arg)
+{
+	const struct restore *r = arg;
+	return r->pour.is_ended && *r->pour.is_ended;
+}
+
+static struct sett_archive_replay
+replay_of(struct restore *r)
+{
+	return (struct sett_archive_replay){.directory = r->archive,
+					    .chain = r->point.chain,
+					    .from = r->manifest.commit,
+					    .from_now_ms = r->manifest.time_ms,
+					    .to = r->point.commit,
+					    .should_stop = is_ended,
+					    .arg = r};
+}
+
+static int
+check_archive(struct restore *r)
+{
+	struct sett_archive_replay replay = replay_of(r);
+	return r->archive ? sett_archive_check(&replay, &r->error) : SETT_OK;
+}
+
+static int
+apply_archive(struct restore *r)
+{
+	struct sett_archive_replay replay = replay_of(r);
+	struct sett_options options = {.must_exist = true, .replays = true};
+	struct sett_engine *engine;
+	int status = sett_engine_open(r->target, &options, &engine, &r->error);
+	if (status != SETT_OK)
+		return status;
+	status = sett_archive_apply(engine, &replay, &r->error);
+	int closed = sett_engine_close(engine, status == SETT_OK ? &r->error : NULL);
+	return status == SETT_OK ? closed : status;
+}
+
+/* While it is there no server opens what is there. */
+static int
+mark_target(struct restore *r, bool is_there)
+{
+	char path[PATH_MAX];
+	if (is_there)
+		return pour_bytes(&r->pour, "", 0, r->target, SETT_RESTORING_NAME, &r->error);
+	int status = pour_path(path, sizeof(path), r->target, SETT_RESTORING_NAME, "", &r->error);
+	if (status == SETT_OK && unlink(path) != 0)
+		status = pour_failed("unlink", path, &r->error);
+	return status == SETT_OK ? pour_sync_directory(r->target, &r->error) : status;
+}
 
 /* ---- verifying ---- */
 
@@ -130,6 +217,10 @@ write_all(struct restore *r)
 	size_t manifest = r->manifest.count;
 	r->writes = true;
 	int status = pour_make_directory(r->target, &r->error);
+	if (status == SETT_OK && r->archive)
+		status = mark_target(r, true);
+	if (status == SETT_OK && r->archive)
+		status = pour_sync_directory(r->target, &r->error);
 	for (size_t i = 0; status == SETT_OK && i < r->manifest.count; i++) {
 		if (strcmp(r->manifest.entries[i].name, "MANIFEST") == 0)
 			manifest = i;
@@ -140,19 +231,30 @@ write_all(struct restore *r)
 		status = pour_sync_directory(r->target, &r->error);
 	if (status == SETT_OK)
 		status = write_file(r, manifest);
-	return status == SETT_OK ? pour_sync_directory(r->target, &r->error) : status;
+	if (status == SETT_OK)
+		status = pour_sync_directory(r->target, &r->error);
+	if (status == SETT_OK && r->archive)
+		status = apply_archive(r);
+	return status == SETT_OK && r->archive ? mark_target(r, false) : status;
 }
 
 static int
 restore(struct restore *r)
 {
-	int status = backup_manifest_read(r->backup, &r->manifest, &r->error);
+	int status =
+		r->archive ? sett_archive_find(NULL, r->archive, &r->moment, &r->point, &r->error) : SETT_OK;
+	if (status == SETT_OK && r->archive)
+		status = choose_backup(r);
+	if (status == SETT_OK)
+		status = backup_manifest_read(r->backup, &r->manifest, &r->error);
 	if (status == SETT_OK && backup_manifest_find(&r->manifest, "MANIFEST") == NULL)
 		status = sett_error_set(&r->error, SETT_CORRUPT, 0, "%s: it names no MANIFEST", r->backup);
 	if (status == SETT_OK && !r->only_checks)
 		status = look_at_target(r);
 	if (status == SETT_OK)
 		status = backup_places_add_bases(&r->places, &r->error);
+	if (status == SETT_OK)
+		status = check_archive(r);
 	if (status == SETT_OK)
 		status = verify(r);
 	if (status == SETT_OK && r->damages == 0 && !r->only_checks)
@@ -174,10 +276,43 @@ report(struct restore *r, int status)
 		       r->writes ? "what was written so far is no database" : "nothing was restored");
 		return EXIT_DAMAGE;
 	}
-	printf("%s: commits up to %" PRIu64 ", of %s; files %zu (%s)\n",
-	       r->only_checks ? "whole" : "restored", r->manifest.commit, time_text(r->manifest.time_ms).text,
-	       r->manifest.count, size_text(r->manifest.bytes).text);
+	printf("%s: commits up to %" PRIu64 ", of %s; files %zu (%s)", r->only_checks ? "whole" : "restored",
+	       r->archive ? r->point.commit : r->manifest.commit,
+	       time_text(r->archive ? r->point.time_ms : r->manifest.time_ms).text, r->manifest.count,
+	       size_text(r->manifest.bytes).text);
+	if (r->archive)
+		printf("; from %s, commits up to %" PRIu64 ", and %" PRIu64 " commits of the archive",
+		       r->backup, r->manifest.commit, r->point.commit - r->manifest.commit);
+	printf("\n");
 	return EXIT_WELL;
+}
+
+/* False, and says so, if the value is wrong. */
+static bool
+take_option(const struct command *command, struct restore *r, int option)
+{
+	uint64_t value = 0;
+	if (option == 'c')
+		r->only_checks = true;
+	if (option == 'a')
+		r->archive = optarg;
+	if (option != 't' && option != 'n')
+		return true;
+	if (r->moment.kind != SETT_MOMENT_END) {
+		usage_error(command, "--to and --to-commit: one moment is enough");
+		return false;
+	}
+	if (option == 't' && !moment_parse(optarg, &value)) {
+		usage_error(command,
+			    "--to takes a time as 2026-11-29T12:34:56.789, of UTC unless it ends in +hh:mm, "
+			    "not '%s'",
+			    optarg);
+		return false;
+	}
+	if (option == 'n' && !parse_number(command, "to-commit", optarg, 0, UINT64_MAX, &value))
+		return false;
+	r->moment = (struct sett_moment){option == 't' ? SETT_MOMENT_TIME : SETT_MOMENT_COMMIT, value};
+	return true;
 }
 
 static int
@@ -187,17 +322,21 @@ run(const struct command *command, int argc, char **argv)
 		{"help", no_argument, NULL, 'h'},
 		{"check", no_argument, NULL, 'c'},
 		{"quiet", no_argument, NULL, 'q'},
+		{"archive", required_argument, NULL, 'a'},
+		{"to", required_argument, NULL, 't'},
+		{"to-commit", required_argument, NULL, 'n'},
 		{0},
 	};
-	struct restore r = {0};
+	struct restore r = {.moment.kind = SETT_MOMENT_END};
 	bool is_quiet = false;
 	int code = EXIT_WELL, option;
 	while ((option = next_option(command, argc, argv, options, &code)) != -1) {
-		if (option == '?')
-			return code;
+		if (option == '?' || !take_option(command, &r, option))
+			return option == '?' ? code : EXIT_FAILED;
 		is_quiet |= option == 'q';
-		r.only_checks |= option == 'c';
 	}
+	if (!r.archive && r.moment.kind != SETT_MOMENT_END)
+		return usage_error(command, "--to and --to-commit need --archive");
 	int paths = argc - optind;
 	if (paths < (r.only_checks ? 1 : 2))
 		return usage_error(command,
@@ -222,7 +361,10 @@ const struct command tool_restore = {
 	.name = "restore",
 	.summary = "makes a database directory of a backup",
 	.help = "usage: sett-tool restore [options] BACKUP [MORE ...] DIRECTORY\n"
-		"       sett-tool restore --check BACKUP [MORE ...]\n"
+		"       sett-tool restore [options] BACKUP [MORE ...] --archive ARCHIVE [--to TIME | "
+		"--to-commit N] "
+		"DIRECTORY\n"
+		"       sett-tool restore --check BACKUP [MORE ...] [--archive ...]\n"
 		"\n"
 		"Reads all of BACKUP, and only if every file of it is there and has its checksum makes a "
 		"database of it in\n"
@@ -230,6 +372,16 @@ const struct command tool_restore = {
 		"one may, is taken\n"
 		"from MORE, or from the backup that it was made from, where that still is.\n"
 		"\n"
+		"With an archive (directive archive-dir), the newest of the backups at or before that "
+		"moment, and "
+		"then the\n"
+		"commits of the archive up to it: exactly those.\n"
+		"\n"
+		"  --archive ARCHIVE the archive's directory; without a moment up to its end\n"
+		"  --to TIME         all commits up to then, and none after: 2026-11-29T12:34:56.789 (UTC; "
+		"or with "
+		"+hh:mm)\n"
+		"  --to-commit N     all commits up to number N\n"
 		"  --check           reads, and writes nothing\n"
 		"  --quiet           does not say how far it is\n"
 		"\n"
