@@ -179,7 +179,7 @@ close_world(struct world *w)
 static void
 add_checkpoint(struct world *w)
 {
-	char name[8];
+	char name[16];
 	struct sett_error error = {0};
 	snprintf(name, sizeof(name), "cp%u", w->checkpoint_count);
 	MUST(sett_checkpoint(w->engine, name, &w->checkpoints[w->checkpoint_count], &error), &error);
@@ -342,7 +342,7 @@ must_restore(struct world *w, struct vfs *vfs, struct sett_moment moment, uint64
 	struct sett_error error = {0};
 	struct sett_archive_point point;
 	struct vfs *scratch = vfs_memory_crash_clone(vfs, VFS_CRASH_KEEP, 1);
-	char name[8];
+	char name[16];
 	unsigned from = 0;
 	MUST(sett_archive_find(scratch, "archive", &moment, &point, &error), &error);
 	cr_assert_eq(point.commit, expected, "%llu, not %llu", (unsigned long long)point.commit,
