@@ -7,6 +7,7 @@ either side; and shutdowns, which wait for replicas, and end whatever has failed
 import os
 import resource
 import shutil
+import socket
 import sys
 import threading
 import time
@@ -286,6 +287,55 @@ def check_back_behind(world):
         server.clean_up()
 
 
+def replica_by_hand(server):
+    """A socket over which the stream comes, and nothing that was there before."""
+    s = socket.create_connection(("127.0.0.1", server.port))
+    s.sendall(b"PSYNC ? -1\r\n")
+    def is_online():
+        s.sendall(b"REPLCONF ACK 0\r\n")
+        return link_of(server).get("slave0", {}).get("state") == "online"
+
+    wait_until("it gets no stream", is_online)
+    return s
+
+
+def check_killed_in_block(world):
+    """A replica that is killed in a MULTI block gets nothing that the block writes behind that."""
+    master = server_with_port(world, lambda: world.sett("--io-threads", "2", "--repl-diskless-sync-delay", "0"))
+    stopped = threading.Event()
+
+    def write():
+        client = master.connect()
+        while not stopped.is_set():
+            client.incr("other")
+
+    writers = [threading.Thread(target=write) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    try:
+        for i in range(60):
+            replica = replica_by_hand(master)
+            block = master.connect().pipeline()
+            block.execute_command("CLIENT", "KILL", "TYPE", "replica")
+            block.set("behind", "what comes behind it")
+            block.execute()
+            received = b""
+            replica.settimeout(30)
+            try:
+                while data := replica.recv(65536):
+                    received += data
+            except ConnectionError:
+                pass
+            expect("round %d" % i, b"what comes behind it" in received, False)
+            replica.close()
+            master.connect().delete("behind")
+    finally:
+        stopped.set()
+        for writer in writers:
+            writer.join()
+    master.clean_up()
+
+
 def check_shutdown(world, make):
     """A shutdown waits for a replica that lags, and can be called off."""
     master, replica = server_with_port(world, world.sett, "--shutdown-timeout", "50"), server_with_port(world, make)
@@ -459,6 +509,7 @@ def main(sett_server, redis_server, seed=1):
         check_kept_backlog(world)
         check_sent_backlog(world)
         check_back_behind(world)
+        check_killed_in_block(world)
         check_shutdown(world, world.sett)
         check_shutdown(world, world.redis)
         check_decided(world)

@@ -14,7 +14,8 @@ async function keys(cluster) {
 	same(found, Array.from({ length: 300 }, (_, i) => String(i)), "keys of all slots");
 	same(await cluster.mset("{tag}a", 1, "{tag}b", 2), "OK", "MSET of one slot");
 	same(await cluster.mget("{tag}a", "{tag}b"), ["1", "2"], "MGET");
-	same(await cluster.mget("a", "b").catch((error) => error.message), "CROSSSLOT Keys in request don't hash to the same slot", "MGET of two");
+	// With automatic pipelines the client refuses it by itself.
+	holds((await cluster.mget("a", "b").catch((error) => error.message)).includes("same slot"), "MGET of two");
 	same(await cluster.cluster("KEYSLOT", "{tag}x"), await cluster.cluster("KEYSLOT", "tag"), "slots");
 	same((await cluster.cluster("INFO")).includes("cluster_state:ok"), true, "its state");
 	same(cluster.nodes("master").length, 1, "masters");

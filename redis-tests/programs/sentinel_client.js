@@ -11,16 +11,19 @@ const open = (more) => new Redis({
 	retryStrategy: () => 100, sentinelRetryStrategy: () => 100, ...more,
 }).on("error", () => {});
 
+// A pipeline whose connection ends may be left without an answer.
+const within = (promise) => Promise.race([promise, new Promise((_, refuse) => setTimeout(refuse, 5000))]);
+
 (async () => {
 	const master = open(), replica = open({ role: "slave" });
 	for (let n = 0; ; n++) {
 		try {
-			const replies = await master.pipeline().sadd("seen", n).wait(2, 1000).exec();
+			const replies = await within(master.pipeline().sadd("seen", n).wait(2, 1000).exec());
 			const [[refused], [unconfirmed, count]] = replies;
 			if (refused || unconfirmed || count < 2)
 				continue;
 			fs.appendFileSync(journal, "confirmed " + n + "\n");
-			if (await replica.sismember("seen", n) !== 1)
+			if (await within(replica.sismember("seen", n)) !== 1)
 				fs.appendFileSync(journal, "lacking " + n + "\n");
 		} catch {
 			await new Promise((resolve) => setTimeout(resolve, 50));

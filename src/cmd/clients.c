@@ -8,6 +8,7 @@
 #include "cmd/client_filter.h"
 #include "moving/follower.h"
 #include "net/net.h"
+#include "repl/replicas.h"
 #include "txn/pause.h"
 
 /* ---- names ---- */
@@ -130,11 +131,43 @@ command_client_info(struct command_context *c)
 
 /* ---- CLIENT KILL ---- */
 
+struct killed_replica {
+	uint64_t id;
+	struct killed_replica *next;
+};
+
 struct kill_request {
 	struct client_filter filter;
 	struct server *server; /* NULL: only count */
 	int64_t matched;
+	struct command_context *context; /* while they are counted */
+	/* They take part in the commit: what it says to replicas is not for them. */
+	struct killed_replica *replicas;
+	struct commit_participant participant;
+	struct replication *replication;
 };
+
+/* Without memory it is closed behind the commit, as other clients are. */
+static void
+note_replica(struct kill_request *request, const struct client *client)
+{
+	struct killed_replica *note =
+		arena_allocate(request->context->arena, sizeof(*note), _Alignof(struct killed_replica));
+	if (note == NULL)
+		return;
+	*note = (struct killed_replica){.id = client->id, .next = request->replicas};
+	request->replicas = note;
+}
+
+static void
+close_replicas(struct commit_participant *p, uint64_t timestamp)
+{
+	const struct kill_request *request =
+		(struct kill_request *)((char *)p - offsetof(struct kill_request, participant));
+	(void)timestamp;
+	for (const struct killed_replica *note = request->replicas; note != NULL; note = note->next)
+		replicas_close(request->replication, note->id, "it was killed");
+}
 
 static int
 kill_matching(void *arg, struct client *client)
@@ -143,6 +176,8 @@ kill_matching(void *arg, struct client *client)
 	if (!client_filter_means(&request->filter, client))
 		return 0;
 	request->matched++;
+	if (request->server == NULL && client->is_replica && client != request->filter.self)
+		note_replica(request, client);
 	if (request->server == NULL)
 		return 0;
 	/* Its own reply is sent before it goes. */
@@ -174,7 +209,10 @@ command_client_kill(struct command_context *c)
 		arena_allocate(c->arena, sizeof *request, _Alignof(struct kill_request));
 	if (copy == NULL || request == NULL)
 		return SETT_NO_MEMORY;
-	*request = (struct kill_request){.filter.skip_self = !is_old_form};
+	*request = (struct kill_request){.filter.skip_self = !is_old_form,
+					 .context = c,
+					 .participant = {.apply = close_replicas},
+					 .replication = c->server->replication};
 	c->argv = copy; /* what is parsed outlives the call */
 	int status = SETT_OK;
 	if (is_old_form)
@@ -192,6 +230,8 @@ command_client_kill(struct command_context *c)
 		resp_status(c->reply, "OK");
 	else
 		resp_integer(c->reply, request->matched);
+	if (request->replicas != NULL)
+		context_join_commit(c, &request->participant);
 	return request->matched > 0 ? context_defer(c, kill_clients, request) : SETT_OK;
 }
 

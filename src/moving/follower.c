@@ -26,6 +26,7 @@
 enum {
 	MS_PER_SECOND = 1000,
 	SECRET_SIZE = 1024,
+	CUT_REST_MS = 100,
 	QUIET_MS = 10, /* after so long without a word of the master's it hears how far we are */
 	OWING_MS = 20, /* so often it is looked whether what was asked for is durable */
 	FAILOVER_STEP_MS = 10,
@@ -489,12 +490,15 @@ follow_once(struct follower *f)
 	struct sett_error error = {0};
 	failover_follow(&f->failover);
 	f->connected_ns = 0;
-	if (run_link(f, &error) == SETT_CORRUPT)
+	int status = run_link(f, &error);
+	if (status == SETT_CORRUPT)
 		f->distrusts = true;
 	bool is_obeyed = allegiance_holds(&f->allegiance);
 	if (is_obeyed)
 		log_end(f, &error);
-	/* After a good while at once, else as often as Redis. */
+	/* After a good while at once; where the master has cut the stream, as Redis, soon; else in a second. */
+	uint64_t rest_ns =
+		status == SETT_IO && f->connected_ns != 0 ? CUT_REST_MS * NS_PER_MS : NS_PER_SECOND;
 	bool was_short = f->connected_ns == 0 || now_ns(f) - f->connected_ns < NS_PER_SECOND;
 	mutex_lock(&f->lock);
 	f->stream.feed.client.fd = -1;
@@ -504,7 +508,7 @@ follow_once(struct follower *f)
 	__atomic_store_n(&f->waiting_bytes, 0, __ATOMIC_RELAXED);
 	mutex_lock(&f->lock);
 	if (!f->stop && is_obeyed && was_short)
-		condition_wait_for(&f->changed, &f->lock, NS_PER_SECOND);
+		condition_wait_for(&f->changed, &f->lock, rest_ns);
 	mutex_unlock(&f->lock);
 }
 

@@ -377,6 +377,19 @@ replicas_each(struct replication *r, void (*each)(void *arg, const struct replic
 }
 
 void
+replicas_close(struct replication *r, uint64_t client_id, const char *why)
+{
+	mutex_lock(&r->lock);
+	for (struct list_link *l = r->replicas.next; l != &r->replicas; l = l->next) {
+		struct replica *replica = list_entry(l, struct replica, link);
+		if (replica->client != NULL && replica->client->id == client_id)
+			replica->gone = why;
+	}
+	replicas_judge_locked(r);
+	mutex_unlock(&r->lock);
+}
+
+void
 replicas_drop_locked(struct replication *r, const char *why)
 {
 	for (struct list_link *l = r->replicas.next; l != &r->replicas; l = l->next)

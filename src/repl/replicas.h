@@ -108,6 +108,8 @@ unsigned replicas_count(struct replication *);
 unsigned replicas_good(const struct replication *);
 /* Looks anew which those are, after one of the two has changed. */
 void replicas_judge(struct replication *);
+/* Closes the one that is this client, before any byte that comes next. Also under the commit lock. */
+void replicas_close(struct replication *, uint64_t client_id, const char *why);
 /* Closes all, so that they sync anew. */
 void replicas_drop(struct replication *, const char *why);
 
