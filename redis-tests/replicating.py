@@ -301,18 +301,19 @@ def check_slow_replica(master):
     with socket.create_connection(("127.0.0.1", master.port)) as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.sendall(b"SYNC\r\n")
-        count = master.info()["connected_slaves"]
-        wait_until("SYNC is not served", lambda: master.info()["connected_slaves"] >= count)
-        wait_until("no databases", lambda: any(
-            line.get("flags") == "S" for line in client.client_list()))
-        total = len([line for line in client.client_list() if "S" in line["flags"]])
+        address = "%s:%d" % slow.getsockname()
+
+        def is_there():
+            return any(line["addr"] == address and "S" in line["flags"] for line in client.client_list())
+
+        wait_until("SYNC is not served", is_there)
 
         def is_closed():
             pipe = client.pipeline(transaction=False)
             for _ in range(100):
                 pipe.set("slow", "s" * 10000)
             pipe.execute()
-            return len([line for line in client.client_list() if "S" in line["flags"]]) < total
+            return not is_there()
 
         wait_until("a replica that does not read stays", is_closed)
     client.config_set("client-output-buffer-limit", "replica 256mb 64mb 60")
