@@ -1,6 +1,6 @@
 /*
  * Random commands, the same ones from one seed, over three connections (one of them in RESP3) to the server
- * under test and to redis-server: every reply must be equal. After each round the server under test is killed
+ * under test and to redis-server, one at a time or several at once: every reply must be equal. After each round the server under test is killed
  * (SIGKILL) and started again, and both must hold the same keys, values and deadlines. In every other round
  * collections leave their roots as soon as they can.
  *
@@ -25,6 +25,7 @@
 #define ARGUMENTS_MAX 16
 #define VALUE_MAX 6000
 #define DIFFERENCES_MAX 20
+#define PIPELINE_MAX 12
 
 struct side {
 	struct server_process *server;
@@ -36,6 +37,9 @@ struct run {
 	uint64_t random;
 	size_t commands, differences;
 	const char *only; /* what a template has to have, but those of transactions; NULL: nothing */
+	/* For a while: likewise, and the number of all keys. */
+	const char *theme;
+	uint64_t key;
 };
 
 /* %k key, %n field of a hash, %e member of a set, %z key of a sorted set, %l of one whose scores are all 0, %q key of a
@@ -437,6 +441,13 @@ below(struct run *run, uint64_t bound)
 	return (x * 2685821657736338717u >> 11) % bound;
 }
 
+/* One of so many keys. */
+static int
+key_number(struct run *run, uint64_t count)
+{
+	return (int)(run->theme != NULL ? run->key % count : below(run, count));
+}
+
 static size_t
 make_value(struct run *run, char *text)
 {
@@ -475,9 +486,9 @@ make_argument(struct run *run, char letter, char *text)
 
 	switch (letter) {
 	case 'k':
-		return (size_t)snprintf(text, VALUE_MAX, "key:%d", (int)below(run, KEYS));
+		return (size_t)snprintf(text, VALUE_MAX, "key:%d", key_number(run, KEYS));
 	case 'g':
-		return (size_t)snprintf(text, VALUE_MAX, "geo:%d", (int)below(run, 4));
+		return (size_t)snprintf(text, VALUE_MAX, "geo:%d", key_number(run, 4));
 	case 'G':
 		return (size_t)snprintf(text, VALUE_MAX, "%.6f",
 					((double)below(run, 3600001) - 1800000) / 10000);
@@ -495,13 +506,13 @@ make_argument(struct run *run, char letter, char *text)
 		return (size_t)snprintf(text, VALUE_MAX, below(run, 3) > 0 ? "%d" : "m%d",
 					(int)below(run, FIELDS));
 	case 'z':
-		return (size_t)snprintf(text, VALUE_MAX, "zset:%d", (int)below(run, 6));
+		return (size_t)snprintf(text, VALUE_MAX, "zset:%d", key_number(run, 6));
 	case 'l':
-		return (size_t)snprintf(text, VALUE_MAX, "names:%d", (int)below(run, 3));
+		return (size_t)snprintf(text, VALUE_MAX, "names:%d", key_number(run, 3));
 	case 'q':
-		return (size_t)snprintf(text, VALUE_MAX, "list:%d", (int)below(run, 4));
+		return (size_t)snprintf(text, VALUE_MAX, "list:%d", key_number(run, 4));
 	case 'y':
-		return (size_t)snprintf(text, VALUE_MAX, "stream:%d", (int)below(run, 3));
+		return (size_t)snprintf(text, VALUE_MAX, "stream:%d", key_number(run, 3));
 	case 'A':
 		return (size_t)snprintf(text, VALUE_MAX, "%zu-%d", run->commands / 16 + 1,
 					(int)below(run, 8));
@@ -560,9 +571,9 @@ make_word(struct run *run, const char *word, size_t size, char *text)
 
 /* Splits the template at blanks and fills in. Returns the number of arguments. */
 static size_t
-make_command(struct run *run, const char *template, const char **argv, size_t *sizes)
+make_command(struct run *run, const char *template, char texts[ARGUMENTS_MAX][VALUE_MAX], const char **argv,
+	     size_t *sizes)
 {
-	static char texts[ARGUMENTS_MAX][VALUE_MAX];
 	size_t argc = 0;
 
 	while (*template != '\0' && argc < ARGUMENTS_MAX) {
@@ -654,13 +665,13 @@ sort_reply(struct reply *reply, enum order order)
 		reply_sort(reply->children[i], 1);
 }
 
-/* Runs one command on both sides; returns the reference's reply. */
+/* Reads the replies of a command that both sides were asked for; returns the reference's. */
 static struct reply *
-both(struct run *run, size_t connection, size_t argc, const char *const *argv, const size_t *sizes,
-     enum order order)
+compare_replies(struct run *run, size_t connection, size_t argc, const char *const *argv, const size_t *sizes,
+		enum order order)
 {
-	struct reply *a = client_call(run->reference.clients[connection], argc, argv, sizes);
-	struct reply *b = client_call(run->subject.clients[connection], argc, argv, sizes);
+	struct reply *a = client_read(run->reference.clients[connection]);
+	struct reply *b = client_read(run->subject.clients[connection]);
 	char *text_a = NULL, *text_b = NULL;
 
 	run->commands++;
@@ -683,6 +694,22 @@ both(struct run *run, size_t connection, size_t argc, const char *const *argv, c
 	free(text_b);
 	reply_free(b);
 	return a;
+}
+
+static void
+ask_both(struct run *run, size_t connection, size_t argc, const char *const *argv, const size_t *sizes)
+{
+	client_append(run->reference.clients[connection], argc, argv, sizes);
+	client_append(run->subject.clients[connection], argc, argv, sizes);
+}
+
+/* Runs one command on both sides; returns the reference's reply. */
+static struct reply *
+both(struct run *run, size_t connection, size_t argc, const char *const *argv, const size_t *sizes,
+     enum order order)
+{
+	ask_both(run, connection, argc, argv, sizes);
+	return compare_replies(run, connection, argc, argv, sizes, order);
 }
 
 static void
@@ -751,10 +778,63 @@ draw_template(struct run *run)
 {
 	for (;;) {
 		const char *template = templates[below(run, sizeof(templates) / sizeof(templates[0]))];
+		if (run->theme != NULL && strstr(template, run->theme) == NULL)
+			continue;
 		if (run->only == NULL || strstr(template, run->only) != NULL ||
 		    strcmp(template, "MULTI") == 0 || strcmp(template, "EXEC") == 0)
 			return template;
 	}
+}
+
+struct random_command {
+	char texts[ARGUMENTS_MAX][VALUE_MAX];
+	const char *argv[ARGUMENTS_MAX];
+	size_t sizes[ARGUMENTS_MAX], argc;
+	enum order order;
+};
+
+static void
+draw_command(struct run *run, struct random_command *ret)
+{
+	const char *template = draw_template(run);
+	ret->order = template[0] == '~'         ? UNORDERED
+		: template[0] == '^'            ? TIMED
+		: strcmp(template, "EXEC") == 0 ? INNER_UNORDERED
+						: ORDERED;
+	template += ret->order == UNORDERED || ret->order == TIMED;
+	ret->argc = make_command(run, template, ret->texts, ret->argv, ret->sizes);
+}
+
+/* Commands on one key, so that they go by what the ones before them have left in memory. */
+static void
+choose_theme(struct run *run)
+{
+	static const char *const themes[] = {"%z", "%l", "%n", "%e", "%q", "%k"};
+	run->theme = run->only != NULL ? run->only : themes[below(run, sizeof(themes) / sizeof(themes[0]))];
+	run->key = below(run, KEYS);
+}
+
+/* Some commands of one connection, sent at once: those of a pipeline share transactions. */
+static size_t
+run_some(struct run *run)
+{
+	static struct random_command commands[PIPELINE_MAX];
+	size_t count = below(run, 3) > 0 ? 1 : (size_t)below(run, PIPELINE_MAX) + 1;
+	/* The first connection does most, so that transactions get somewhere. */
+	size_t connection = (size_t)(below(run, 4) > 0 ? 0 : below(run, CONNECTIONS));
+	if (count > 1 && below(run, 2) > 0)
+		choose_theme(run);
+	for (size_t i = 0; i < count; i++) {
+		struct random_command *c = &commands[i];
+		draw_command(run, c);
+		ask_both(run, connection, c->argc, c->argv, c->sizes);
+	}
+	run->theme = NULL;
+	for (size_t i = 0; i < count && run->differences < DIFFERENCES_MAX; i++) {
+		struct random_command *c = &commands[i];
+		reply_free(compare_replies(run, connection, c->argc, c->argv, c->sizes, c->order));
+	}
+	return count;
 }
 
 static void
@@ -762,20 +842,8 @@ run_round(struct run *run, size_t commands, bool spread)
 {
 	const char *config[] = {"CONFIG", "SET", "packed-max-size", spread ? "64" : "1000"};
 	ask(run->subject.clients[0], 4, config);
-	for (size_t i = 0; i < commands && run->differences < DIFFERENCES_MAX; i++) {
-		const char *argv[ARGUMENTS_MAX];
-		size_t sizes[ARGUMENTS_MAX];
-		const char *template = draw_template(run);
-		enum order order = template[0] == '~'   ? UNORDERED
-			: template[0] == '^'            ? TIMED
-			: strcmp(template, "EXEC") == 0 ? INNER_UNORDERED
-							: ORDERED;
-		size_t argc =
-			make_command(run, template + (order == UNORDERED || order == TIMED), argv, sizes);
-		/* The first connection does most, so that transactions get somewhere. */
-		size_t connection = (size_t)(below(run, 4) > 0 ? 0 : below(run, CONNECTIONS));
-		reply_free(both(run, connection, argc, argv, sizes, order));
-	}
+	for (size_t i = 0; i < commands && run->differences < DIFFERENCES_MAX;)
+		i += run_some(run);
 	if (run->differences >= DIFFERENCES_MAX)
 		return;
 	server_process_stop(run->subject.server, SIGKILL, TIMEOUT_MS);
