@@ -5,12 +5,17 @@
     tests/bench/collection_costs.py SERVER queues [ELEMENTS]
     tests/bench/collection_costs.py SERVER pivot [INSERTS]
     tests/bench/collection_costs.py SERVER deleted [ELEMENTS]
+    tests/bench/collection_costs.py SERVER cold [ELEMENTS]
+    tests/bench/collection_costs.py SERVER small [COLLECTIONS]
 
 growth: instructions (callgrind, threads that run commands) and blocks looked at, of one command on collections of so many
 elements, which have been written to tables; with `maxmemory 128mb`.
 queues: so many elements have moved through a queue that never has more than 1,000: time of CPU of its parts, and the disk it takes.
 pivot: LINSERTs behind one element: time of CPU of its parts.
 deleted: DEL of collections of so many elements: its time, and how long their space takes to come back.
+cold: reads of random elements of collections of so many, each right after a start with nothing in memory, beside GETs of as many keys.
+small: disk of so many hashes of 5 fields, sets of 10 and lists of 10, beside what an eighth of them takes in redis-server's memory; cold HGET
+beside cold GET.
 Figures that are times want a machine with nothing else to do.
 """
 import random
@@ -170,6 +175,105 @@ def measure_deleted(program, elements):
         server.clean_up()
 
 
+# ---- what is not in memory ----
+
+COLD_READS = 2000
+
+
+def cold_reads(server, name, make):
+    """Of single commands, one after the other, behind a start with caches that have nothing."""
+    settle(server.connect(timeout=600))
+    server.stop()
+    drop_page_cache(server)
+    server.start()
+    link, client, source = Link(server.socket), server.connect(timeout=600), random.Random(11)
+    before, cpu, began = figures(client), cpu_seconds(server), time.monotonic()
+    for _ in range(COLD_READS):
+        link.run([make(source)])
+    took, used, after = time.monotonic() - began, cpu_seconds(server) - cpu, figures(client)
+    missed = (after["block_cache_misses"] - before["block_cache_misses"]) / COLD_READS
+    print("%-28s %7.1f us, %6.1f us of CPU, %5.2f blocks that were not in memory"
+          % (name, took / COLD_READS * 1e6, used / COLD_READS * 1e6, missed), flush=True)
+    return took
+
+
+def measure_cold(program, elements):
+    server, values = new_server(program), value_pool(20)
+    try:
+        server.start()
+        load(server, elements)
+        link = Link(server.socket)
+        for first in range(0, elements, BATCH):
+            last = min(first + BATCH, elements)
+            link.run([command("SET", "string:%d" % k, values[k % 4096]) for k in range(first, last)])
+        middle = elements // 2
+        rows = [
+            ("GET", lambda r: command("GET", "string:%d" % r.randrange(elements))),
+            ("HGET", lambda r: command("HGET", "hash", "field:%d" % r.randrange(elements))),
+            ("SISMEMBER", lambda r: command("SISMEMBER", "set", "member:%d" % r.randrange(elements))),
+            ("ZSCORE", lambda r: command("ZSCORE", "zset", "member:%d" % r.randrange(elements))),
+            ("ZRANK", lambda r: command("ZRANK", "zset", "member:%d" % r.randrange(elements))),
+            ("ZCOUNT", lambda r: command("ZCOUNT", "zset", r.randrange(elements), "+inf")),
+            ("ZRANGE of 1", lambda r: command("ZRANGE", "zset", *[r.randrange(middle)] * 2)),
+            ("SRANDMEMBER", lambda r: command("SRANDMEMBER", "set")),
+            ("LINDEX", lambda r: command("LINDEX", "list", r.randrange(elements))),
+            ("GET", lambda r: command("GET", "string:%d" % r.randrange(elements))),
+        ]
+        took = [cold_reads(server, name, make) for name, make in rows]
+        get = (took[0] + took[-1]) / 2
+        print("in GETs: " + ", ".join("%s %.2f" % (row[0], t / get) for row, t in zip(rows[1:-1], took[1:-1])))
+    finally:
+        server.clean_up()
+
+
+# ---- small ones ----
+
+def small_commands(values):
+    """Of each kind, what makes collection k."""
+    def of(k, count):
+        return [values[(k * 7 + i * 131) % 4096] for i in range(count)]
+
+    return {
+        "hash of 5": lambda k: command("HSET", "h:%d" % k, *[w for i, v in enumerate(of(k, 5)) for w in ("field:%d" % i, v)]),
+        "set of 10": lambda k: command("SADD", "s:%d" % k, *of(k, 10)),
+        "list of 10": lambda k: command("RPUSH", "l:%d" % k, *of(k, 10)),
+    }
+
+
+def measure_small(program, collections):
+    values = value_pool(20)
+    for name, make in small_commands(values).items():
+        ours, theirs = new_server(program), Server("redis-server", "--save", "", "--appendonly", "no")
+        try:
+            ours.start()
+            link, client = Link(ours.socket), ours.connect(timeout=600)
+            empty = settle(client)["disk_bytes"]
+            for first in range(0, collections, BATCH):
+                link.run([make(k) for k in range(first, first + BATCH)])
+            disk = (settle(client)["disk_bytes"] - empty) / collections
+            some = collections // 8
+            theirs.start()
+            link, other = Link(theirs.socket), theirs.connect(timeout=600)
+            empty = other.info("memory")["used_memory"]
+            for first in range(0, some, BATCH):
+                link.run([make(k) for k in range(first, first + BATCH)])
+            memory = (other.info("memory")["used_memory"] - empty) / some
+            theirs.kill()
+            print("%-12s %9d: %.1f bytes each on disk, redis-server %.1f in memory, %.2f"
+                  % (name, collections, disk, memory, disk / memory), flush=True)
+            if name == "hash of 5":
+                link = Link(ours.socket)
+                for first in range(0, collections, BATCH):
+                    link.run([command("SET", "string:%d" % k, values[k % 4096]) for k in range(first, first + BATCH)])
+                get = cold_reads(ours, "GET", lambda r: command("GET", "string:%d" % r.randrange(collections)))
+                hget = cold_reads(ours, "HGET", lambda r: command(
+                    "HGET", "h:%d" % r.randrange(collections), "field:%d" % r.randrange(5)))
+                print("cold HGET %.2f times a cold GET" % (hget / get), flush=True)
+        finally:
+            ours.clean_up()
+            theirs.clean_up()
+
+
 def main():
     program, what, svg, numbers = arguments(__doc__)
     if what == "growth":
@@ -180,6 +284,10 @@ def main():
         measure_pivot(program, *(numbers or [10**5]))
     elif what == "deleted":
         measure_deleted(program, *(numbers or [10**6]))
+    elif what == "cold":
+        measure_cold(program, *(numbers or [10**6]))
+    elif what == "small":
+        measure_small(program, *(numbers or [10**6]))
     else:
         fail("no such figure: " + what)
 
