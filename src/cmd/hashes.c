@@ -51,6 +51,26 @@ reply_field_value(struct command_context *c, struct hash *h, const struct hash_f
 
 /* ---- writing ---- */
 
+int
+open_to_change(struct command_context *c, struct bytes name, enum value_type type, struct open_hash *room,
+	       struct open_hash **ret)
+{
+	struct open_hash *held = may_hold(c) ? hash_held(&c->view, c->db, name, type) : NULL;
+	if (held != NULL) {
+		note_access(c, &held->key);
+		*ret = held;
+		return SETT_OK;
+	}
+	*ret = room;
+	return type == VALUE_SET ? open_set(c, name, room) : open_hash(c, name, room);
+}
+
+int
+save_changed(const struct command_context *c, struct open_hash *h)
+{
+	return may_hold(c) ? hash_save_or_hold(&h->hash) : hash_save(&h->hash);
+}
+
 static int
 set_pairs(struct command_context *c, struct open_hash *h, int64_t *ret_created)
 {
@@ -63,17 +83,17 @@ set_pairs(struct command_context *c, struct open_hash *h, int64_t *ret_created)
 		created += !existed;
 	}
 	*ret_created = created;
-	return tell(hash_save(&h->hash), &h->key, EVENT_HASH, "hset");
+	return tell(save_changed(c, h), &h->key, EVENT_HASH, "hset");
 }
 
 static int
 set_fields(struct command_context *c, int64_t *ret_created)
 {
-	struct open_hash h;
+	struct open_hash room, *h;
 	if (c->argc % 2 != 0)
 		return context_wrong_arity(c);
-	int status = open_hash(c, c->argv[1], &h);
-	return status == SETT_OK ? set_pairs(c, &h, ret_created) : status;
+	int status = open_to_change(c, c->argv[1], VALUE_HASH, &room, &h);
+	return status == SETT_OK ? set_pairs(c, h, ret_created) : status;
 }
 
 int
@@ -133,16 +153,16 @@ remove_named(struct command_context *c, struct open_hash *h, enum event_class cl
 			return status;
 	}
 	resp_integer(c->reply, removed);
-	int status = hash_save(&h->hash);
+	int status = save_changed(c, h);
 	return removed > 0 ? tell(status, &h->key, class, event) : status;
 }
 
 int
 command_hdel(struct command_context *c)
 {
-	struct open_hash h;
-	int status = open_hash(c, c->argv[1], &h);
-	return status == SETT_OK ? remove_named(c, &h, EVENT_HASH, "hdel") : status;
+	struct open_hash room, *h;
+	int status = open_to_change(c, c->argv[1], VALUE_HASH, &room, &h);
+	return status == SETT_OK ? remove_named(c, h, EVENT_HASH, "hdel") : status;
 }
 
 /* ---- numbers ---- */

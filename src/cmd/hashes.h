@@ -11,14 +11,21 @@
 /* From the configuration. */
 struct hash_limits hash_limits_of(const struct command_context *);
 
-/* A key with the hash or set that it holds; an absent key is an empty one. */
-struct open_hash {
-	struct key key;
-	struct hash hash;
-};
 /* If the key holds another type: OUTCOME_FAILED, with the error reply. */
 int open_hash(struct command_context *, struct bytes name, struct open_hash *ret);
 int open_set(struct command_context *, struct bytes name, struct open_hash *ret);
+
+/* The same to change one of this type, in rows of the command table that are marked `holds`: `ret` is what earlier requests of the
+ * batch have changed, or `room`. It is saved with save_changed alone. */
+int open_to_change(struct command_context *, struct bytes name, enum value_type, struct open_hash *room,
+		   struct open_hash **ret);
+int save_changed(const struct command_context *, struct open_hash *);
+/* Whether the transaction may hold what the command has changed. */
+static inline bool
+may_hold(const struct command_context *c)
+{
+	return c->in_batch && !c->in_multi;
+}
 
 /* HDEL and SREM: removes the fields that are named from argument 2 on, saves, replies how many there were, and tells of
  * them (tell). */

@@ -25,27 +25,27 @@ open_set(struct command_context *c, struct bytes name, struct open_hash *ret)
 int
 command_sadd(struct command_context *c)
 {
-	struct open_hash set;
+	struct open_hash room, *set;
 	int64_t added = 0;
-	int status = open_set(c, c->argv[1], &set);
+	int status = open_to_change(c, c->argv[1], VALUE_SET, &room, &set);
 	for (size_t i = 2; i < c->argc && status == SETT_OK; i++) {
 		bool existed;
-		status = set_add(&set.hash, c->argv[i], &existed);
+		status = set_add(&set->hash, c->argv[i], &existed);
 		added += status == SETT_OK && !existed;
 	}
 	if (status != SETT_OK)
 		return status;
 	resp_integer(c->reply, added);
-	status = hash_save(&set.hash);
-	return added > 0 ? tell(status, &set.key, EVENT_SET, "sadd") : status;
+	status = save_changed(c, set);
+	return added > 0 ? tell(status, &set->key, EVENT_SET, "sadd") : status;
 }
 
 int
 command_srem(struct command_context *c)
 {
-	struct open_hash set;
-	int status = open_set(c, c->argv[1], &set);
-	return status == SETT_OK ? remove_named(c, &set, EVENT_SET, "srem") : status;
+	struct open_hash room, *set;
+	int status = open_to_change(c, c->argv[1], VALUE_SET, &room, &set);
+	return status == SETT_OK ? remove_named(c, set, EVENT_SET, "srem") : status;
 }
 
 static int
@@ -229,7 +229,7 @@ pop_one(struct command_context *c, struct open_hash *set)
 	status = pop_drawn(c, set, &draws, &taken);
 	end_draws(&draws);
 	if (status == SETT_OK)
-		status = hash_save(&set->hash);
+		status = save_changed(c, set);
 	if (status == SETT_OK)
 		status = propagate_taken(c, &taken);
 	return tell(status, &set->key, EVENT_SET, "spop");
@@ -311,7 +311,7 @@ pop_some(struct command_context *c, struct open_hash *set, uint64_t count)
 int
 command_spop(struct command_context *c)
 {
-	struct open_hash set;
+	struct open_hash room, *set = &room;
 	int64_t count;
 	if (c->argc > 3)
 		return context_syntax_error(c);
@@ -319,8 +319,9 @@ command_spop(struct command_context *c)
 	    !context_integer_range(c, c->argv[2], 0, INT64_MAX, "ERR value is out of range, must be positive",
 				   &count))
 		return OUTCOME_FAILED;
-	int status = open_set(c, c->argv[1], &set);
+	int status = c->argc == 3 ? open_set(c, c->argv[1], set)
+				  : open_to_change(c, c->argv[1], VALUE_SET, &room, &set);
 	if (status != SETT_OK)
 		return status;
-	return c->argc == 3 ? pop_some(c, &set, (uint64_t)count) : pop_one(c, &set);
+	return c->argc == 3 ? pop_some(c, set, (uint64_t)count) : pop_one(c, set);
 }

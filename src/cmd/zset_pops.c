@@ -28,9 +28,8 @@ reply_elements(struct command_context *c, struct zset *z, const struct zset_rang
 
 /* Without a header of their own. */
 static int
-pop_elements(struct command_context *c, struct open_zset *o, uint64_t count, bool from_top, bool nested)
+pop_elements(struct command_context *c, struct zset *z, uint64_t count, bool from_top, bool nested)
 {
-	struct zset *z = &o->zset;
 	uint64_t size = zset_count(z);
 	struct zset_range range = {.start = from_top ? size - 1 : 0, .count = count, .backwards = from_top};
 	int status = count > ZSET_LONG_WALK ? context_enter_long_lane(c) : SETT_OK;
@@ -40,8 +39,8 @@ pop_elements(struct command_context *c, struct open_zset *o, uint64_t count, boo
 	if (status == SETT_OK)
 		status = zset_remove_ranks(z, from_top ? size - count : 0, count);
 	if (status == SETT_OK)
-		status = zset_save(z);
-	return tell(status, &o->members.key, EVENT_ZSET, from_top ? "zpopmax" : "zpopmin");
+		status = save_changed_zset(c, z);
+	return tell(status, zset_key(z), EVENT_ZSET, from_top ? "zpopmax" : "zpopmin");
 }
 
 /* Of those that take from the first of several keys, or wait; `count` is 0 for those that take one. */
@@ -55,7 +54,7 @@ propagate_pop(struct command_context *c, int status, struct bytes key, bool from
 }
 
 static int
-pop(struct command_context *c, struct open_zset *z, uint64_t count, bool from_top, bool nested)
+pop(struct command_context *c, struct zset *z, uint64_t count, bool from_top, bool nested)
 {
 	resp_array(c->reply, nested ? count : 2 * count);
 	return pop_elements(c, z, count, from_top, nested);
@@ -64,7 +63,8 @@ pop(struct command_context *c, struct open_zset *z, uint64_t count, bool from_to
 static int
 pop_one_key(struct command_context *c, bool from_top)
 {
-	struct open_zset z;
+	struct open_zset room;
+	struct zset *z;
 	int64_t count = 1;
 	if (c->argc > 3)
 		return context_syntax_error(c);
@@ -72,15 +72,15 @@ pop_one_key(struct command_context *c, bool from_top)
 	    !context_integer_range(c, c->argv[2], 0, INT64_MAX, "ERR value is out of range, must be positive",
 				   &count))
 		return OUTCOME_FAILED;
-	int status = open_zset(c, c->argv[1], &z);
+	int status = open_zset_to_change(c, c->argv[1], &room, &z);
 	if (status != SETT_OK)
 		return status;
-	uint64_t size = zset_count(&z.zset), wanted = (uint64_t)count < size ? (uint64_t)count : size;
+	uint64_t size = zset_count(z), wanted = (uint64_t)count < size ? (uint64_t)count : size;
 	if (wanted == 0) {
 		resp_array(c->reply, 0);
 		return SETT_OK;
 	}
-	return pop(c, &z, wanted, from_top, c->argc == 3 && c->protocol == 3);
+	return pop(c, z, wanted, from_top, c->argc == 3 && c->protocol == 3);
 }
 
 int
@@ -119,7 +119,7 @@ wait_and_pop(struct command_context *c, bool from_top)
 		return status;
 	resp_array(c->reply, 3);
 	reply_bytes(c, name);
-	status = pop_elements(c, &z, 1, from_top, false);
+	status = pop_elements(c, &z.zset, 1, from_top, false);
 	return propagate_pop(c, status, name, from_top, 0);
 }
 
@@ -187,7 +187,7 @@ pop_first(struct command_context *c, size_t first, struct wait_keys *keys)
 	uint64_t size = zset_count(&z.zset), taken = (uint64_t)count < size ? (uint64_t)count : size;
 	resp_array(c->reply, 2);
 	reply_bytes(c, name);
-	status = pop(c, &z, taken, from_top, true);
+	status = pop(c, &z.zset, taken, from_top, true);
 	return propagate_pop(c, status, name, from_top, taken);
 }
 

@@ -26,6 +26,25 @@ open_zset(struct command_context *c, struct bytes name, struct open_zset *ret)
 }
 
 int
+open_zset_to_change(struct command_context *c, struct bytes name, struct open_zset *room, struct zset **ret)
+{
+	struct zset *held = may_hold(c) ? zset_held(&c->view, c->db, name) : NULL;
+	if (held != NULL) {
+		note_access(c, zset_key(held));
+		*ret = held;
+		return SETT_OK;
+	}
+	*ret = &room->zset;
+	return open_zset(c, name, room);
+}
+
+int
+save_changed_zset(const struct command_context *c, struct zset *z)
+{
+	return may_hold(c) ? zset_save_or_hold(z) : zset_save(z);
+}
+
+int
 open_new_zset(struct command_context *c, struct bytes name, struct open_zset *ret)
 {
 	struct hash_limits limits = zset_limits_of(c);
@@ -177,13 +196,14 @@ add_members(struct command_context *c, struct adding *a, struct zset *z, const d
 	int status = SETT_OK;
 	for (size_t i = 0; i < a->pairs && status == SETT_OK; i++)
 		status = add_member(c, a, z, c->argv[a->first + 2 * i + 1], scores[i]);
-	return status == SETT_OK ? zset_save(z) : status;
+	return status == SETT_OK ? save_changed_zset(c, z) : status;
 }
 
 static int
 add(struct command_context *c, struct adding *a)
 {
-	struct open_zset z;
+	struct open_zset room;
+	struct zset *z;
 	double few[8], *scores = few;
 	if (a->pairs > sizeof(few) / sizeof(few[0])) {
 		scores = arena_allocate(c->arena, a->pairs * sizeof(*scores), _Alignof(double));
@@ -194,12 +214,12 @@ add(struct command_context *c, struct adding *a)
 		if (!context_score(c, c->argv[a->first + 2 * i], "ERR value is not a valid float",
 				   &scores[i]))
 			return OUTCOME_FAILED;
-	int status = open_zset(c, c->argv[1], &z);
+	int status = open_zset_to_change(c, c->argv[1], &room, &z);
 	if (status == SETT_OK)
-		status = add_members(c, a, &z.zset, scores);
+		status = add_members(c, a, z, scores);
 	if (a->added + a->updated == 0)
 		return status;
-	return tell(status, &z.members.key, EVENT_ZSET, a->increments ? "zincr" : "zadd");
+	return tell(status, zset_key(z), EVENT_ZSET, a->increments ? "zincr" : "zadd");
 }
 
 int
@@ -235,24 +255,25 @@ command_zincrby(struct command_context *c)
 int
 command_zrem(struct command_context *c)
 {
-	struct open_zset z;
+	struct open_zset room;
+	struct zset *z;
 	int64_t removed = 0;
-	int status = open_zset(c, c->argv[1], &z);
+	int status = open_zset_to_change(c, c->argv[1], &room, &z);
 	if (status != SETT_OK)
 		return status;
-	for (size_t i = 2; i < c->argc && zset_count(&z.zset) > 0; i++) {
+	for (size_t i = 2; i < c->argc && zset_count(z) > 0; i++) {
 		struct zset_member member;
-		status = zset_find(&z.zset, c->argv[i], &member);
+		status = zset_find(z, c->argv[i], &member);
 		if (status == SETT_OK) {
-			status = zset_remove(&z.zset, &member);
+			status = zset_remove(z, &member);
 			removed++;
 		}
 		if (status != SETT_OK && status != SETT_NOT_FOUND)
 			return status;
 	}
 	resp_integer(c->reply, removed);
-	status = zset_save(&z.zset);
-	return removed > 0 ? tell(status, &z.members.key, EVENT_ZSET, "zrem") : status;
+	status = save_changed_zset(c, z);
+	return removed > 0 ? tell(status, zset_key(z), EVENT_ZSET, "zrem") : status;
 }
 
 /* ---- reading ---- */

@@ -16,6 +16,16 @@ struct open_zset {
 };
 /* If the key holds another type: OUTCOME_FAILED, with the error reply. */
 int open_zset(struct command_context *, struct bytes name, struct open_zset *ret);
+/* The same to change it, in rows of the command table that are marked `holds`: `ret` is the set that earlier requests of the batch
+ * have changed, or that of `room`; its key is zset_key. It is saved with save_changed_zset alone. */
+int open_zset_to_change(struct command_context *, struct bytes name, struct open_zset *room,
+			struct zset **ret);
+int save_changed_zset(const struct command_context *, struct zset *);
+static inline const struct key *
+zset_key(const struct zset *z)
+{
+	return z->hash->key;
+}
 /* A key's new content, whatever it holds now: open_key, then an empty set. */
 int open_new_zset(struct command_context *, struct bytes name, struct open_zset *ret);
 

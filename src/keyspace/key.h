@@ -122,6 +122,9 @@ struct root_content {
 };
 /* Elements of another object than `content->object` that the key had are dropped. */
 int key_put(struct key *, const struct root_content *content);
+/* Of a key that was touched (key_touch), with its deadlines and its object as they are, and a name of up to
+ * KEYSPACE_MAX_KEY_SIZE: a root without a body. Nothing else is told of it. */
+int key_rewrite(struct key *, const struct root_content *content);
 /* A string, with the encoding that its text gives; with one of the caller's choice (APPEND and SETRANGE leave
  * raw strings). `expires_at` 0 = no deadline. */
 int key_put_string(struct key *, struct bytes value, uint64_t expires_at);

@@ -458,6 +458,7 @@ keyspace_savepoint(struct keyspace_view *view)
 					   .effect = view->last_effect,
 					   .front = view->front,
 					   .behind_front = *front_of(view),
+					   .held_steps = view->held_steps,
 					   .flushed = view->flushed};
 }
 
@@ -480,6 +481,7 @@ keyspace_rollback(struct keyspace_view *view, const struct keyspace_savepoint *t
 	view->front = to->front;
 	*front_of(view) = to->behind_front;
 	view->flushed = to->flushed;
+	view->held_is_lost |= view->held_steps != to->held_steps;
 	view->last_effect = to->effect;
 	if (to->effect != NULL)
 		to->effect->next = NULL;

@@ -133,6 +133,7 @@ struct effect {
 };
 
 struct epoch_change;
+struct held_value;
 struct object_build;
 struct replacement;
 struct view_epoch;
@@ -192,6 +193,11 @@ struct keyspace_view {
 	bool may_build; /* new collections may be built in commits of their own. Set after keyspace_begin */
 	struct object_build *builds; /* those of this transaction */
 	struct object_build *build;  /* of a view of elements: that which it belongs to */
+	/* held.h */
+	struct held_value
+		*held;       /* what commands that share the transaction change in memory; NULL: nothing */
+	uint64_t held_steps; /* changes of such values, and their writes */
+	bool held_is_lost;   /* a rollback met some, which it can't undo: no commit */
 	/* types/member_draw.h: what the transaction has found of the collection that was drawn from last, or added to */
 	struct drawn_state {
 		uint8_t prefix[ELEMENT_PREFIX_SIZE];
@@ -228,6 +234,7 @@ struct keyspace_savepoint {
 	struct touched_key *touched;
 	struct tracked_read *tracked;
 	struct effect *effect, *front, *behind_front;
+	uint64_t held_steps;
 	bool flushed;
 };
 struct keyspace_savepoint keyspace_savepoint(struct keyspace_view *);

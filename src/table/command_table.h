@@ -47,6 +47,8 @@ enum command_flag {
 	COMMAND_ENDS_MULTI = 1 << 26, /* EXEC, DISCARD, RESET: MULTI is over after it, even if it failed */
 	COMMAND_BATCHABLE = 1 << 27,  /* may share a transaction with other commands (I16) */
 	COMMAND_FOR_SUBSCRIBERS = 1 << 28, /* a RESP2 client that is subscribed may run no others */
+	COMMAND_HOLDS =
+		1 << 29, /* of a batch: what it changes of its key may be held in memory (keyspace/held.h) */
 };
 
 /* ACL categories, in the order in which ACL CAT and COMMAND INFO name them. */

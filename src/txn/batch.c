@@ -22,12 +22,15 @@
  * - A batch that touches a key that somebody waits for is lost: its requests run one by one, each followed by the
  *   waiters it serves.
  * - A request that must wait is taken back to its savepoint, and so are those of its client that follow it.
+ * - What requests hold in memory (keyspace/held.h) is written before one that does not take part in that, and before the commit. If
+ *   a request is taken back that has changed it, the batch is lost.
  *
  * A batch that is lost to a conflict costs its runs, so after losses more and more batches are run request by
  * request. */
 #include <assert.h>
 
 #include "config/config.h"
+#include "keyspace/held.h"
 #include "net/output.h"
 #include "txn/admission.h"
 #include "txn/execution.h"
@@ -154,6 +157,18 @@ some_are_stale(const struct batch *b)
 	return false;
 }
 
+/* What is held stays for a request that changes one element of it, and so is taken back, if at all, before it has changed
+ * something. It is written before any other, also in front of its savepoint. */
+static int
+prepare_held(struct command_context *c, const struct command *command, const struct shared_request *r)
+{
+	size_t argc = r->request.argc, first = (size_t)command->first_element;
+	size_t most = first > 0 ? first + (size_t)command->element_step : 2;
+	bool goes_on = (command->flags & COMMAND_HOLDS) != 0 && argc > 1 && argc <= most &&
+		keyspace_holds(&c->view, c->db, r->request.argv[1]);
+	return goes_on ? SETT_OK : keyspace_write_held(&c->view);
+}
+
 /* Runs one request. SETT_OK: its result is set. Any other status: the batch is lost. */
 static int
 run_share(struct batch *b, size_t index)
@@ -167,15 +182,21 @@ run_share(struct batch *b, size_t index)
 	t->present = foresight_of(t->ahead, r->request.foreseen);
 	runner_enter(t, c);
 	share->mark = r->reply->size;
+	int status =
+		__builtin_expect(c->view.held != NULL, 0) ? prepare_held(c, t->present.command, r) : SETT_OK;
+	if (status != SETT_OK)
+		return status;
 	struct keyspace_savepoint start = keyspace_savepoint(&c->view);
 	struct call call = {.command = t->present.command, .argc = r->request.argc, .argv = r->request.argv};
 	size_t writes = sett_txn_savepoint(t->txn);
 	uint64_t misses = c->view.misses, hits = c->view.hits;
 	sett_txn_observe_anew(t->txn);
-	int status = execution_run(c, &call);
+	status = execution_run(c, &call);
 	assert(c->first_participant == NULL && c->made == NULL);
 	if (status == SETT_CONFLICT)
 		return status;
+	if (c->view.held_is_lost)
+		return SETT_ABORTED;
 	bool is_answered = status == SETT_OK || status == OUTCOME_FAILED;
 	if (!is_answered || c->streams != NULL) {
 		/* A large value is sent as a stream, which hangs on one request alone. Memory may be there for
@@ -188,7 +209,7 @@ run_share(struct batch *b, size_t index)
 		context_truncate_reply(c, share->mark);
 		keyspace_rollback(&c->view, &start);
 		b->some_wait = true;
-		return SETT_OK;
+		return c->view.held_is_lost ? SETT_ABORTED : SETT_OK;
 	}
 	__atomic_store_n(&r->client->last_command, call.command->full_name, __ATOMIC_RELAXED);
 	r->result = REQUEST_DONE;
@@ -276,7 +297,9 @@ commit_all(struct batch *b, uint64_t *ret_timestamp)
 {
 	struct commit_participant *refuser;
 	b->thread->deletes_expired = true;
-	int status = runner_delete_expired(b->thread, &b->c);
+	int status = keyspace_write_held(&b->c.view);
+	if (status == SETT_OK)
+		status = runner_delete_expired(b->thread, &b->c);
 	if (status != SETT_OK) {
 		sett_txn_discard(b->thread->txn);
 		return status;

@@ -127,6 +127,7 @@ commit_transaction(struct server *server, struct keyspace_view *view, struct com
 		   uint64_t *ret_timestamp, struct commit_participant **ret_refuser)
 {
 	struct commit c = {.server = server, .view = view, .first = first};
+	assert(view->held == NULL && !view->held_is_lost);
 	struct tracking_part tracking; /* set where it is used */
 	struct stream_part stream;     /* likewise */
 	struct resp_writer stream_bytes = {.protocol = 2};

@@ -2,6 +2,7 @@
 #include "types/hash.h"
 
 #include "keyspace/build.h"
+#include "keyspace/held.h"
 #include "storage/base/varint.h"
 #include "types/digest.h"
 #include "types/hash_private.h"
@@ -10,6 +11,8 @@
 enum {
 	FIELDS_MAX = 5 * VARINT_MAX_SIZE + HASH_TAIL_MAX,
 	OWN_MIN = 128, /* bytes of a body that is made */
+	DEAD_SHARE = 4,
+	DEAD_MIN = 64,
 };
 
 /* ---- opening ---- */
@@ -258,6 +261,14 @@ propagate_expired_member(const struct hash *h, const struct member *member, stru
 
 /* ---- changing ---- */
 
+/* Before the first change of those that belong together. */
+static void
+begin_change(struct hash *h)
+{
+	if (h->changes != NULL)
+		++*h->changes;
+}
+
 static void
 change_deadline(struct hash *h, uint64_t old, uint64_t now)
 {
@@ -356,7 +367,7 @@ hash_member_counts(const struct hash *h, struct member_counts *ret)
 				      .removed = h->removed,
 				      .version = h->type == VALUE_ZSET ? timestamp : 0,
 				      .bytes = h->object_bytes,
-				      .is_committed = timestamp != UINT64_MAX};
+				      .is_committed = timestamp != UINT64_MAX && h->changes == NULL};
 }
 
 /* Whether its members may be drawn from: of a new object nobody knows. */
@@ -491,6 +502,7 @@ hash_put_over(struct hash *h, struct bytes name, struct bytes value, uint64_t de
 	      struct hash_field *old)
 {
 	int status = SETT_OK;
+	begin_change(h);
 	if (h->object == 0 && is_too_large(h, name, value, deadline, old)) {
 		status = spread(h);
 		/* The field has another place now. */
@@ -571,6 +583,7 @@ hash_set_deadline(struct hash *h, const struct hash_field *field, uint64_t deadl
 		return SETT_OK;
 	if (!field->is_spread)
 		return rewrite_packed(h, &field->packed, deadline);
+	begin_change(h);
 	int status = members_set_deadline(&h->members, &field->member, deadline);
 	if (status == SETT_OK)
 		change_deadline(h, field->deadline, deadline);
@@ -590,6 +603,7 @@ int
 hash_remove_member(struct hash *h, struct bytes name, uint64_t value_size)
 {
 	assert(h->count > 0 && h->object != 0 && h->with_deadline == 0 && name.size <= MEMBER_STORED_MAX);
+	begin_change(h);
 	count_removal(h, name, value_size);
 	h->count--;
 	h->changed = true;
@@ -601,6 +615,7 @@ hash_remove(struct hash *h, const struct hash_field *field)
 {
 	int status;
 	assert(h->count > 0);
+	begin_change(h);
 	if (field->is_spread) {
 		status = members_remove(&h->members, &field->member);
 		count_removal(h, field->name, field->value_size);
@@ -637,20 +652,23 @@ find_first_deadline(struct hash *h)
 	return status == SETT_NOT_FOUND ? SETT_OK : status;
 }
 
+static bool
+is_to_be_renewed(const struct hash *h)
+{
+	/* Random members of sorted sets are found by rank. */
+	return h->type != VALUE_ZSET && (h->members.moved != 0 || h->dead > h->count * DEAD_SHARE + DEAD_MIN);
+}
+
 /* Moves members to a new generation of keys once many more were removed from this one than are left in it: MOVES
  * for each removal, so that it is made long before as many are removed again. */
 static int
 renew(struct hash *h)
 {
-	enum { DEAD_SHARE = 4, DEAD_MIN = 64, MOVES = 8 };
-	/* Random members of sorted sets are found by rank. */
-	if (h->removed == 0 || h->type == VALUE_ZSET)
+	enum { MOVES = 8 };
+	if (h->removed == 0 || !is_to_be_renewed(h))
 		return SETT_OK;
-	if (h->members.moved == 0) {
-		if (h->dead <= h->count * DEAD_SHARE + DEAD_MIN)
-			return SETT_OK;
+	if (h->members.moved == 0)
 		h->dead = 0;
-	}
 	uint64_t most = h->removed * MOVES;
 	h->removed = 0;
 	return members_renew(&h->members, most);
@@ -700,7 +718,7 @@ put_root(struct hash *h)
 				       .object_bytes = h->object_bytes,
 				       .fields = bytes_of(fields, (size_t)(end - fields)),
 				       .value = h->body};
-	return key_put(key, &content);
+	return h->changes != NULL ? key_rewrite(key, &content) : key_put(key, &content);
 }
 
 int
@@ -716,6 +734,95 @@ hash_save(struct hash *h)
 		status = key_touch(h->key);
 	h->changed = h->touched = h->replaces = false;
 	return status;
+}
+
+/* ---- between commands of a batch ---- */
+
+struct held_hash {
+	struct held_value base;
+	struct open_hash open;
+};
+
+/* One that is new, or packed, or has a name that its root does not have beside it, is written at once; and so is one whose
+ * saving reads: what is held is written where nothing may wait for the disk any more. */
+bool
+hash_may_be_held(const struct hash *h)
+{
+	const struct key *key = h->key;
+	return key->view->shares && h->object != 0 && h->count > 0 && h->with_deadline == 0 && key->exists &&
+		!h->replaces && h->object == key->root.object && h->members.view == key->view &&
+		key->name.size <= KEYSPACE_MAX_KEY_SIZE && !is_to_be_renewed(h);
+}
+
+void
+hash_hold(const struct hash *h, struct open_hash *ret)
+{
+	ret->key = *h->key;
+	ret->key.root.record = sett_record_to_go_over(&h->key->root.record);
+	ret->key.root.fields = (struct bytes){0};
+	ret->hash = *h;
+	ret->hash.key = &ret->key;
+	ret->hash.tail = (struct bytes){0};
+	ret->hash.owes_root = h->changed;
+	ret->hash.changed = ret->hash.touched = false;
+	ret->hash.changes = &h->key->view->held_steps;
+}
+
+int
+hash_stay_held(struct hash *h)
+{
+	h->owes_root |= h->changed;
+	h->changed = h->touched = false;
+	return key_touch(h->key);
+}
+
+void
+hash_end_hold(struct hash *h)
+{
+	keyspace_let_go(h->key->view);
+	h->changes = NULL;
+	h->changed = true;
+}
+
+static int
+write_held(struct held_value *base)
+{
+	struct hash *h = &((struct held_hash *)base)->open.hash;
+	h->changed = h->owes_root;
+	return hash_save(h);
+}
+
+int
+hash_save_or_hold(struct hash *h)
+{
+	bool is_held = h->changes != NULL;
+	struct keyspace_view *view = h->key->view;
+	if (!h->changed && !h->touched)
+		return SETT_OK;
+	if (!hash_may_be_held(h)) {
+		if (is_held)
+			hash_end_hold(h);
+		return hash_save(h);
+	}
+	if (is_held)
+		return hash_stay_held(h);
+	struct held_hash *held = arena_allocate(view->arena, sizeof(*held), _Alignof(struct held_hash));
+	int status = held != NULL ? key_touch(h->key) : SETT_NO_MEMORY;
+	if (status != SETT_OK)
+		return status;
+	held->base = (struct held_value){.key = &held->open.key, .write = write_held};
+	hash_hold(h, &held->open);
+	keyspace_hold(view, &held->base);
+	return SETT_OK;
+}
+
+struct open_hash *
+hash_held(struct keyspace_view *view, unsigned db, struct bytes name, enum value_type type)
+{
+	struct held_value *held = keyspace_held(view, db, name);
+	if (held == NULL || held->write != write_held || ((struct held_hash *)held)->open.hash.type != type)
+		return NULL;
+	return &((struct held_hash *)held)->open;
 }
 
 /* ---- for the table of types ---- */

@@ -49,6 +49,9 @@ struct hash {
 	bool changed;           /* the root has to be written */
 	bool touched;           /* only elements were changed */
 	bool replaces;          /* the key's old content goes with hash_save */
+	uint64_t *
+		changes; /* of a held one (hash_save_or_hold): one more for each change, before it is made; else NULL */
+	bool owes_root; /* held: what was changed is not in the root yet */
 	uint8_t encoding;
 	struct bytes tail;     /* of a VALUE_ZSET: what follows in the root's fields (zset.h) */
 	uint64_t object;       /* 0: packed */
@@ -61,6 +64,12 @@ struct hash {
 	uint8_t *own; /* packed: the body's memory once it is changed, in the view's arena */
 	size_t own_capacity;
 	size_t last_at; /* packed: offset of the last entry, 0: it is the first, or not known */
+};
+
+/* A key with the hash, set or sorted set that it holds; an absent key is an empty one. */
+struct open_hash {
+	struct key key;
+	struct hash hash;
 };
 
 /* A field as read. Slices of it live until the hash is changed. */
@@ -110,6 +119,11 @@ int hash_remove(struct hash *, const struct hash_field *);
  * no longer than MEMBER_STORED_MAX. */
 int hash_remove_member(struct hash *, struct bytes name, uint64_t value_size);
 int hash_save(struct hash *);
+/* The same within a batch: a spread one without deadlines goes on in memory (keyspace/held.h), for commands that find it by
+ * hash_held. This handle is not used any more, unless it is the held one. */
+int hash_save_or_hold(struct hash *);
+/* What is held under this key, or NULL. It may be changed, and read. */
+struct open_hash *hash_held(struct keyspace_view *, unsigned db, struct bytes name, enum value_type);
 /* What draws of members' names ask for (member_draw.h). */
 void hash_member_counts(const struct hash *, struct member_counts *ret);
 

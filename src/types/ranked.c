@@ -24,6 +24,7 @@ ranked_init(struct ranked *ret, struct keyspace_view *view, uint64_t epoch, uint
 	ret->page_max = page_max == 0        ? RANKED_PAGE_MAX
 		: page_max < RANKED_PAGE_MIN ? RANKED_PAGE_MIN
 					     : page_max;
+	ret->changes = NULL;
 	ret->height = 0;
 	ret->root = ret->weight = 0;
 	ret->next = 1;
@@ -65,6 +66,14 @@ ranked_save(struct ranked *t, uint8_t *ret, uint8_t **ret_end)
 	return SETT_OK;
 }
 
+/* Before the first change of those that belong together. */
+static void
+begin_change(struct ranked *t)
+{
+	if (t->changes != NULL)
+		++*t->changes;
+}
+
 /* ---- the way to a key ---- */
 
 /* Pages by level, for changes, and which entry of each is on the way; of the leaf: where the key is or would be. */
@@ -84,10 +93,10 @@ struct target {
 };
 
 static int
-choose_child(struct bytes page, struct target *target, struct page_child *ret)
+choose_child(struct ranked *t, struct ranked_page *page, struct target *target, struct page_child *ret)
 {
-	return target->by_rank ? ranked_find_child_at(page, &target->rank, ret)
-			       : ranked_find_child(page, target->key, ret, NULL);
+	return target->by_rank ? ranked_find_child_at(page_bytes(page), &target->rank, ret)
+			       : ranked_find_child_edited(t, page, target->key, ret);
 }
 
 /* All but the place in the leaf. The tree is not empty. */
@@ -104,7 +113,7 @@ find_way(struct ranked *t, struct target *target, struct way *ret)
 		ret->step[level].page = page;
 		if (status != SETT_OK || level == 0)
 			break;
-		status = choose_child(page_bytes(page), target, &child);
+		status = choose_child(t, page, target, &child);
 		ret->step[level].at = child.at;
 		ret->is_first = ret->is_first && child.at == PAGE_START;
 		ret->is_last = ret->is_last && child.end == page->size;
@@ -113,18 +122,73 @@ find_way(struct ranked *t, struct target *target, struct way *ret)
 	return status;
 }
 
+/* The place in the leaf, where the key is or would be. */
+static int
+end_way(struct way *way, struct bytes key)
+{
+	uint64_t before;
+	struct bytes leaf = page_bytes(way->step[0].page);
+	int status = ranked_find_item(leaf, key, &way->step[0].at, &before);
+	way->is_first = way->is_first && way->step[0].at == PAGE_START;
+	way->is_last = way->is_last && way->step[0].at == leaf.size;
+	return status;
+}
+
 static int
 way_to_key(struct ranked *t, struct bytes key, struct way *ret)
 {
 	struct target target = {.key = key};
-	uint64_t before;
 	int status = find_way(t, &target, ret);
-	if (status != SETT_OK)
+	return status == SETT_OK ? end_way(ret, key) : status;
+}
+
+/* Takes the page at `level` of a way to a key; `*number` becomes that of the page below. */
+static int
+step_down(struct ranked *t, unsigned level, struct bytes key, struct way *way, uint64_t *number)
+{
+	struct page_child child;
+	struct ranked_page *page;
+	int status = ranked_edit_page(t, *number, level, &page);
+	way->step[level].page = page;
+	if (status != SETT_OK || level == 0)
 		return status;
-	struct bytes leaf = page_bytes(ret->step[0].page);
-	status = ranked_find_item(leaf, key, &ret->step[0].at, &before);
-	ret->is_first = ret->is_first && ret->step[0].at == PAGE_START;
-	ret->is_last = ret->is_last && ret->step[0].at == leaf.size;
+	status = ranked_find_child_edited(t, page, key, &child);
+	way->step[level].at = child.at;
+	*number = child.number;
+	return status;
+}
+
+/* The ways to two keys, of which the pages of a level are waited for together. Whether they are the first or last keys is not
+ * set. */
+static int
+ways_to_keys(struct ranked *t, struct bytes one_key, struct bytes other_key, struct way *one,
+	     struct way *other)
+{
+	uint64_t one_number = t->root, other_number = t->root;
+	int status = SETT_OK;
+	one->is_first = one->is_last = other->is_first = other->is_last = false;
+	for (unsigned level = t->height; level-- > 0 && status == SETT_OK;) {
+		if (one_number != other_number)
+			ranked_fetch_pages(t, one_number, other_number);
+		status = step_down(t, level, one_key, one, &one_number);
+		if (status == SETT_OK)
+			status = step_down(t, level, other_key, other, &other_number);
+	}
+	if (status == SETT_OK)
+		status = end_way(one, one_key);
+	return status == SETT_OK ? end_way(other, other_key) : status;
+}
+
+/* Whether the leaf has the key at the end of its way. */
+static int
+look_at_end(const struct way *way, struct bytes key, struct page_item *ret, bool *ret_found)
+{
+	struct bytes leaf = page_bytes(way->step[0].page);
+	size_t at = way->step[0].at;
+	*ret_found = false;
+	int status = at < leaf.size ? page_item_at(leaf, at, ret) : SETT_OK;
+	if (status == SETT_OK && at < leaf.size)
+		*ret_found = bytes_equal(ret->key, key);
 	return status;
 }
 
@@ -160,9 +224,22 @@ set_weight(struct ranked *t, struct ranked_page *page, const struct page_child *
 	if (varint_size(child->weight) == varint_size(weight)) {
 		size_t at = (size_t)(child->bound.data - page->data) + child->bound.size;
 		varint_put(page->data + at, weight);
+		page->is_changed = true;
 		return SETT_OK;
 	}
 	return put_child(t, page, child->at, child->end - child->at, weight, child->number, child->bound);
+}
+
+/* That of the child on the way at one level. */
+static int
+add_weight_at(struct ranked *t, const struct way *way, unsigned level, uint64_t more, uint64_t less)
+{
+	struct ranked_page *page = way->step[level].page;
+	struct page_child child;
+	int status = page_child_at(page_bytes(page), way->step[level].at, &child);
+	if (status == SETT_OK && child.weight < less)
+		status = SETT_CORRUPT;
+	return status == SETT_OK ? set_weight(t, page, &child, child.weight + more - less) : status;
 }
 
 /* The weights of all children on the way. */
@@ -173,14 +250,36 @@ add_weight(struct ranked *t, const struct way *way, uint64_t more, uint64_t less
 	if (t->weight < less)
 		return SETT_CORRUPT;
 	t->weight += more - less;
+	for (unsigned level = 1; level < t->height && status == SETT_OK; level++)
+		status = add_weight_at(t, way, level, more, less);
+	return status;
+}
+
+/* The same for the child of one way, while `other` is to stay right. */
+static int
+add_weight_beside(struct ranked *t, const struct way *way, struct way *other, unsigned level, uint64_t more,
+		  uint64_t less)
+{
+	const struct ranked_page *page = way->step[level].page;
+	size_t before = page->size;
+	int status = add_weight_at(t, way, level, more, less);
+	if (other->step[level].page == page && other->step[level].at > way->step[level].at)
+		other->step[level].at += page->size - before;
+	return status;
+}
+
+/* A key has left the leaf of one way for that of the other: below the page where they part, weights change. */
+static int
+shift_weight(struct ranked *t, struct way *from, struct way *to)
+{
+	int status = SETT_OK;
 	for (unsigned level = 1; level < t->height && status == SETT_OK; level++) {
-		struct ranked_page *page = way->step[level].page;
-		struct page_child child;
-		status = page_child_at(page_bytes(page), way->step[level].at, &child);
-		if (status == SETT_OK && child.weight < less)
-			status = SETT_CORRUPT;
+		if (from->step[level].page == to->step[level].page &&
+		    from->step[level].at == to->step[level].at)
+			continue;
+		status = add_weight_beside(t, from, to, level, 0, 1);
 		if (status == SETT_OK)
-			status = set_weight(t, page, &child, child.weight + more - less);
+			status = add_weight_beside(t, to, from, level, 1, 0);
 	}
 	return status;
 }
@@ -346,7 +445,7 @@ split(struct ranked *t, struct way *way, unsigned level)
 	if (status == SETT_OK && level > 0)
 		status = strip_first_bound(t, right);
 	if (status == SETT_OK)
-		left->size = cut.at;
+		status = ranked_splice(t, left, cut.at, left->size - cut.at, (struct bytes){0});
 	return status;
 }
 
@@ -367,37 +466,49 @@ put_first(struct ranked *t, struct bytes item)
 	return SETT_OK;
 }
 
-int
-ranked_put(struct ranked *t, struct bytes key)
+/* Pages on the way that have become too large. */
+static int
+split_on_way(struct ranked *t, struct way *way)
 {
-	uint8_t bytes[ITEM_MAX], *p = varint_put(bytes, key.size);
-	struct page_item found;
-	struct way way;
+	int status = SETT_OK;
+	for (unsigned level = 0; level < t->height && status == SETT_OK; level++) {
+		if (way->step[level].page->size <= t->page_max)
+			break;
+		status = split(t, way, level);
+	}
+	return status;
+}
+
+static struct bytes
+encode_item(uint8_t room[ITEM_MAX], struct bytes key)
+{
+	uint8_t *p = varint_put(room, key.size);
 	assert(key.size <= RANKED_KEY_MAX);
 	if (key.size > 0)
 		memcpy(p, key.data, key.size);
-	struct bytes item = bytes_of(bytes, (size_t)(p - bytes) + key.size);
+	return bytes_of(room, (size_t)(p - room) + key.size);
+}
+
+int
+ranked_put(struct ranked *t, struct bytes key)
+{
+	uint8_t room[ITEM_MAX];
+	struct page_item found;
+	struct way way;
+	bool is_there = false;
+	struct bytes item = encode_item(room, key);
 	if (t->height == 0)
 		return put_first(t, item);
 	int status = way_to_key(t, key, &way);
-	if (status != SETT_OK)
-		return status;
-	struct ranked_page *leaf = way.step[0].page;
-	size_t at = way.step[0].at;
-	if (at < leaf->size)
-		status = page_item_at(page_bytes(leaf), at, &found);
-	if (status == SETT_OK && at < leaf->size && bytes_equal(found.key, key))
-		status = SETT_CORRUPT;
 	if (status == SETT_OK)
-		status = ranked_splice(t, leaf, at, 0, item);
+		status = look_at_end(&way, key, &found, &is_there);
+	if (status != SETT_OK || is_there)
+		return is_there ? SETT_CORRUPT : status;
+	begin_change(t);
+	status = ranked_splice(t, way.step[0].page, way.step[0].at, 0, item);
 	if (status == SETT_OK)
 		status = add_weight(t, &way, 1, 0);
-	for (unsigned level = 0; level < t->height && status == SETT_OK; level++) {
-		if (way.step[level].page->size <= t->page_max)
-			break;
-		status = split(t, &way, level);
-	}
-	return status;
+	return status == SETT_OK ? split_on_way(t, &way) : status;
 }
 
 /* ---- deleting ---- */
@@ -448,6 +559,8 @@ join(struct ranked *t, unsigned level, struct ranked_page *parent, const struct 
 	int status = ranked_get_page(t, one->number, level, &first);
 	if (status == SETT_OK)
 		status = ranked_get_page(t, other->number, level, &second);
+	if (status == SETT_WOULD_BLOCK && t->changes != NULL)
+		return SETT_OK;
 	if (status != SETT_OK || first.size + second.size + other->bound.size > t->page_max / 4 * 3)
 		return status;
 	status = ranked_edit_page(t, one->number, level, &kept);
@@ -475,7 +588,8 @@ child_before(struct bytes page, size_t at, struct page_child *ret)
 	return status;
 }
 
-/* The small page at `level` on the way joins one beside it. */
+/* The small page at `level` on the way joins one beside it. Of a held tree, which can't go back, only where no disk is to be
+ * waited for: a small page may stay. */
 static int
 join_neighbour(struct ranked *t, const struct way *way, unsigned level, bool *ret_joined)
 {
@@ -558,21 +672,66 @@ ranked_delete(struct ranked *t, struct bytes key)
 {
 	struct page_item item;
 	struct way way;
+	bool is_there = false;
 	if (t->height == 0)
 		return SETT_CORRUPT;
 	int status = way_to_key(t, key, &way);
-	if (status != SETT_OK)
-		return status;
-	struct ranked_page *leaf = way.step[0].page;
-	size_t at = way.step[0].at;
-	status = at < leaf->size ? page_item_at(page_bytes(leaf), at, &item) : SETT_CORRUPT;
-	if (status == SETT_OK && !bytes_equal(item.key, key))
-		status = SETT_CORRUPT;
 	if (status == SETT_OK)
-		status = ranked_splice(t, leaf, at, item.end - at, (struct bytes){0});
+		status = look_at_end(&way, key, &item, &is_there);
+	if (status != SETT_OK || !is_there)
+		return status == SETT_OK ? SETT_CORRUPT : status;
+	begin_change(t);
+	status = ranked_splice(t, way.step[0].page, item.at, item.end - item.at, (struct bytes){0});
 	if (status == SETT_OK)
 		status = add_weight(t, &way, 0, 1);
 	return status == SETT_OK ? settle(t, &way) : status;
+}
+
+/* ---- moving ---- */
+
+/* The item at the end of one way goes, and another comes to the end of the other. Coming first, it is what may fail. */
+static int
+move_item(struct ranked *t, const struct way *from, const struct page_item *old, const struct way *to,
+	  struct bytes item)
+{
+	struct ranked_page *source = from->step[0].page, *target = to->step[0].page;
+	size_t at = old->at, size = old->end - old->at; /* `old` is a slice of what moves */
+	int status = ranked_splice(t, target, to->step[0].at, 0, item);
+	if (status != SETT_OK)
+		return status;
+	if (source == target && to->step[0].at <= at)
+		at += item.size;
+	return ranked_splice(t, source, at, size, (struct bytes){0});
+}
+
+int
+ranked_move(struct ranked *t, struct bytes from, struct bytes to)
+{
+	uint8_t room[ITEM_MAX];
+	struct page_item old, found;
+	struct way source, target;
+	bool is_there = false, is_taken = false;
+	struct bytes item = encode_item(room, to);
+	if (t->height == 0)
+		return SETT_CORRUPT;
+	int status = ways_to_keys(t, from, to, &source, &target);
+	if (status == SETT_OK)
+		status = look_at_end(&source, from, &old, &is_there);
+	if (status == SETT_OK)
+		status = look_at_end(&target, to, &found, &is_taken);
+	if (status != SETT_OK || !is_there || is_taken)
+		return status == SETT_OK ? SETT_CORRUPT : status;
+	begin_change(t);
+	status = move_item(t, &source, &old, &target, item);
+	if (status == SETT_OK)
+		status = shift_weight(t, &source, &target);
+	/* What comes now may move what the other way goes by. */
+	bool splits = target.step[0].page->size > t->page_max;
+	if (status == SETT_OK)
+		status = settle(t, &source);
+	if (status == SETT_OK && splits)
+		status = way_to_key(t, to, &target);
+	return status == SETT_OK && splits ? split_on_way(t, &target) : status;
 }
 
 /* Deletes keys of one leaf from `rank` on; `*count` is lessened. */
@@ -591,6 +750,8 @@ delete_run_in_leaf(struct ranked *t, uint64_t rank, uint64_t *count, ranked_gone
 	for (uint64_t i = 0; i < target.rank && status == SETT_OK; i++)
 		status = item.end < page.size ? page_item_at(page, item.end, &item) : SETT_CORRUPT;
 	size_t from = item.end;
+	if (status == SETT_OK)
+		begin_change(t);
 	while (status == SETT_OK && item.end < page.size && deleted < *count) {
 		status = page_item_at(page, item.end, &item);
 		if (status == SETT_OK)

@@ -25,6 +25,9 @@
  * ranked_save. A page of more than `page_max` bytes is split, at its end where the new key is at an end of the tree, so
  * that keys which come in order leave full pages behind. An empty page goes, a small one joins a neighbour.
  *
+ * Between two writes, what is changed again is found in memory. So a tree may be held in memory by several commands (keyspace/held.h):
+ * then its owner is told of a change before it is made, and until then a change only reads.
+ *
  * Functions return statuses of the engine, as members.h says; SETT_CORRUPT also if pages contradict each other.
  * Conflicts are the root's: the caller has opened the key. */
 #ifndef SETT_TYPES_RANKED_H
@@ -47,6 +50,7 @@ struct ranked_page;
 struct ranked {
 	struct keyspace_view *view;
 	size_t page_max;
+	uint64_t *changes; /* of a held tree: one more for each change, before it is made; else NULL */
 	/* The top. */
 	unsigned height; /* levels of pages; 0: no key */
 	uint64_t root, next, weight;
@@ -78,6 +82,8 @@ ranked_weight(const struct ranked *t)
 int ranked_put(struct ranked *, struct bytes key);
 /* The key is there (else SETT_CORRUPT). */
 int ranked_delete(struct ranked *, struct bytes key);
+/* Both at once, of a key that is there and another, which is not: pages above both places are not written. */
+int ranked_move(struct ranked *, struct bytes from, struct bytes to);
 /* Deletes the keys at `count` ranks from `rank` on, page by page. Calls `gone` for each, in their order; it does not use the
  * tree. */
 typedef int (*ranked_gone)(void *arg, struct bytes key);

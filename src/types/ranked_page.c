@@ -52,6 +52,73 @@ ranked_find_child(struct bytes page, struct bytes key, struct page_child *ret, u
 	return page_child_at(page, found, ret);
 }
 
+/* SETT_NO_MEMORY; SETT_CORRUPT. */
+static int
+make_index(struct ranked *t, struct ranked_page *page)
+{
+	struct page_index *index = &page->index;
+	struct bytes bytes = page_bytes(page), bound;
+	size_t most = bytes.size / CHILD_MIN + 1, next;
+	if (index->capacity < most) {
+		index->heads = arena_allocate(t->view->arena, most * sizeof(*index->heads), 8);
+		index->at = arena_allocate(t->view->arena, most * sizeof(*index->at), 4);
+		if (index->heads == NULL || index->at == NULL) {
+			index->capacity = 0;
+			return SETT_NO_MEMORY;
+		}
+		index->capacity = most;
+	}
+	index->count = 0;
+	for (size_t at = PAGE_START; at < bytes.size; at = next) {
+		int status = page_bound_at(bytes, at, &bound, &next);
+		if (status != SETT_OK || index->count == index->capacity)
+			return SETT_CORRUPT;
+		index->at[index->count] = (uint32_t)at;
+		index->heads[index->count++] = page_text_head(bound, bytes.data + bytes.size);
+	}
+	page->is_indexed = true;
+	return SETT_OK;
+}
+
+/* The number of the last child whose bound is not beyond the key. */
+static int
+search_index(const struct ranked_page *page, const struct wanted *wanted, size_t *ret)
+{
+	const struct page_index *index = &page->index;
+	size_t low = 1, high = index->count, next;
+	struct bytes bound;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		bool is_beyond = index->heads[middle] > wanted->head;
+		if (index->heads[middle] == wanted->head) {
+			int status = page_bound_at(page_bytes(page), index->at[middle], &bound, &next);
+			if (status != SETT_OK)
+				return status;
+			is_beyond = bytes_compare(bound, wanted->key) > 0;
+		}
+		if (is_beyond)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	*ret = low - 1;
+	return SETT_OK;
+}
+
+int
+ranked_find_child_edited(struct ranked *t, struct ranked_page *page, struct bytes key, struct page_child *ret)
+{
+	enum { INDEXED_FROM = 4 /* searches */ };
+	struct wanted wanted = wanted_of(key);
+	size_t found;
+	if (!page->is_indexed && ++page->searches < INDEXED_FROM)
+		return ranked_find_child(page_bytes(page), key, ret, NULL);
+	int status = page->is_indexed ? SETT_OK : make_index(t, page);
+	if (status == SETT_OK)
+		status = search_index(page, &wanted, &found);
+	return status == SETT_OK ? page_child_at(page_bytes(page), page->index.at[found], ret) : status;
+}
+
 int
 ranked_find_child_at(struct bytes page, uint64_t *rank, struct page_child *ret)
 {
@@ -142,7 +209,7 @@ get_stored(struct ranked *t, uint64_t number, unsigned level, struct sett_record
 	uint8_t room[PAGE_KEY_MAX];
 	int status = sett_txn_get(t->view->txn, ranked_page_key(t, number, room), ret);
 	if (status == SETT_OK)
-		status = ranked_check_page(ret->head, level);
+		status = ret->body_size == 0 ? ranked_check_page(ret->head, level) : SETT_CORRUPT;
 	return status == SETT_NOT_FOUND ? SETT_CORRUPT : status;
 }
 
@@ -226,11 +293,12 @@ hold_page(struct ranked *t, uint64_t number, size_t size, struct ranked_page **r
 		if (page == NULL)
 			return SETT_NO_MEMORY;
 		page->data = NULL;
-		page->capacity = 0;
+		page->capacity = page->index.capacity = 0;
 	}
 	page->number = number;
 	page->size = 0;
-	page->is_stored = false;
+	page->is_stored = page->is_changed = page->is_indexed = false;
+	page->searches = 0;
 	if (reserve(t, page, size) != SETT_OK) {
 		page->next = t->spare;
 		t->spare = page;
@@ -258,10 +326,21 @@ ranked_edit_page(struct ranked *t, uint64_t number, unsigned level, struct ranke
 	if (status != SETT_OK)
 		return status;
 	memcpy(page->data, record.head.data, page->size = record.head.size);
-	page->old = record;
+	page->old = sett_record_to_go_over(&record);
 	page->is_stored = true;
 	*ret = page;
 	return SETT_OK;
+}
+
+void
+ranked_fetch_pages(struct ranked *t, uint64_t one, uint64_t other)
+{
+	uint8_t rooms[2][PAGE_KEY_MAX];
+	if (ranked_edited(t, one) != NULL || ranked_edited(t, other) != NULL)
+		return;
+	struct sett_key keys[] = {{.bytes = ranked_page_key(t, one, rooms[0])},
+				  {.bytes = ranked_page_key(t, other, rooms[1])}};
+	sett_txn_fetch(t->view->txn, keys, 2);
 }
 
 int
@@ -273,6 +352,7 @@ ranked_add_page(struct ranked *t, unsigned level, struct ranked_page **ret)
 	t->next++;
 	(*ret)->data[0] = (uint8_t)level;
 	(*ret)->size = PAGE_START;
+	(*ret)->is_changed = true;
 	return SETT_OK;
 }
 
@@ -309,6 +389,9 @@ ranked_splice(struct ranked *t, struct ranked_page *page, size_t at, size_t size
 	if (by.size > 0)
 		memcpy(page->data + at, by.data, by.size);
 	page->size += by.size - size;
+	page->is_changed = true;
+	page->is_indexed = false;
+	page->searches = 0;
 	return SETT_OK;
 }
 
@@ -328,7 +411,7 @@ ranked_flush(struct ranked *t)
 	for (size_t i = 0; t->edited_count > 0 && i < t->bucket_count; i++) {
 		while (buckets[i] != NULL) {
 			struct ranked_page *page = buckets[i];
-			int status = write_page(t, page);
+			int status = page->is_changed ? write_page(t, page) : SETT_OK;
 			if (status != SETT_OK)
 				return status;
 			buckets[i] = page->next;

@@ -12,7 +12,15 @@ enum {
 	PAGE_START = 1, /* where entries begin */
 	PAGE_KEY_MAX = ELEMENT_PREFIX_SIZE + 2 + 8,
 	CHILD_MAX = 4 * VARINT_MAX_SIZE + RANKED_KEY_MAX,
+	CHILD_MIN = 4, /* bytes of an entry without a bound, with small numbers */
 	ITEM_MAX = VARINT_MAX_SIZE + RANKED_KEY_MAX,
+};
+
+/* Where the children of a page are, and the first bytes of their bounds (page_text_head). */
+struct page_index {
+	size_t count, capacity;
+	uint32_t *at;
+	uint64_t *heads;
 };
 
 /* A page that was changed. */
@@ -21,8 +29,12 @@ struct ranked_page {
 	uint64_t number;
 	uint8_t *data;
 	size_t size, capacity;
-	bool is_stored; /* `old` is what the transaction has of it */
-	struct sett_record old;
+	bool is_stored;         /* `old` is what the transaction has of it */
+	bool is_changed;        /* it has to be written */
+	struct sett_record old; /* to be gone over */
+	unsigned searches;      /* since `index` was last of no use */
+	bool is_indexed;
+	struct page_index index; /* of a page above the leaves */
 };
 
 static inline struct bytes
@@ -137,6 +149,8 @@ page_child_at(struct bytes page, size_t at, struct page_child *ret)
 
 /* The child that has `key`, if it is there; and the weight of those before it, unless `ret_before` is NULL. */
 int ranked_find_child(struct bytes page, struct bytes key, struct page_child *ret, uint64_t *ret_before);
+/* The same in a page that is edited, which is searched again and again. */
+int ranked_find_child_edited(struct ranked *, struct ranked_page *, struct bytes key, struct page_child *ret);
 /* The child that has the key at `*rank`, which is lessened by those before it. SETT_CORRUPT: there are not so many. */
 int ranked_find_child_at(struct bytes page, uint64_t *rank, struct page_child *ret);
 /* Where the first item is that is not below `key`, or the page's end; and how many are before it. */
@@ -153,10 +167,12 @@ int ranked_check_page(struct bytes page, unsigned level);
 int ranked_get_page(struct ranked *, uint64_t number, unsigned level, struct bytes *ret);
 /* The same for changes. It stays where it is in memory, but not its bytes. */
 int ranked_edit_page(struct ranked *, uint64_t number, unsigned level, struct ranked_page **ret);
+/* Both are about to be edited. */
+void ranked_fetch_pages(struct ranked *, uint64_t one, uint64_t other);
 /* A new page, empty. */
 int ranked_add_page(struct ranked *, unsigned level, struct ranked_page **ret);
 int ranked_drop_page(struct ranked *, struct ranked_page *);
-/* Replaces `size` bytes at `at`. `by` is not of the page. */
+/* Replaces `size` bytes at `at`. `by` is not of the page. What gets no larger does not fail. */
 int ranked_splice(struct ranked *, struct ranked_page *, size_t at, size_t size, struct bytes by);
 /* Writes all pages that were changed. */
 int ranked_flush(struct ranked *);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 
 #include "keyspace/build.h"
+#include "keyspace/held.h"
+#include "types/hash_private.h"
 #include "types/zset_private.h"
 
 enum {
@@ -173,23 +175,32 @@ delete_from_tree(struct zset *z, const struct zset_member *member)
 	struct zset_key key;
 	struct bytes stored = member->field.member.stored;
 	zset_key_of(member->score, stored, &key);
-	zset_tree_shrinks(z, stored);
-	return ranked_delete(&z->tree, zset_key_bytes(&key));
+	int status = ranked_delete(&z->tree, zset_key_bytes(&key));
+	if (status == SETT_OK)
+		zset_tree_shrinks(z, stored);
+	return status;
 }
 
 static int
 put_in_tree(struct zset *z, struct bytes name, double score, const struct zset_member *old)
 {
 	uint8_t room[MEMBER_STORED_MAX + NAME_HASH_SIZE];
-	struct zset_key key;
+	struct zset_key key, old_key;
+	struct hash *h = z->hash;
 	struct bytes stored = old != NULL ? old->field.member.stored : members_stored(name, room);
-	int status = old != NULL ? delete_from_tree(z, old) : SETT_OK;
+	int status;
+	zset_key_of(score, stored, &key);
+	if (old != NULL) {
+		zset_key_of(old->score, stored, &old_key);
+		status = ranked_move(&z->tree, zset_key_bytes(&old_key), zset_key_bytes(&key));
+	} else {
+		status = ranked_put(&z->tree, zset_key_bytes(&key));
+	}
 	if (status != SETT_OK)
 		return status;
-	z->hash->changed = true;
-	z->hash->object_bytes += ORDER_OVERHEAD + stored.size;
-	zset_key_of(score, stored, &key);
-	return ranked_put(&z->tree, zset_key_bytes(&key));
+	h->changed = true;
+	h->object_bytes += old == NULL ? ORDER_OVERHEAD + stored.size : 0;
+	return SETT_OK;
 }
 
 int
@@ -202,11 +213,12 @@ zset_put(struct zset *z, struct bytes name, double score, struct zset_member *ol
 		return SETT_OK;
 	z->elements = NULL;
 	put_be64(value, score_to_bits(score));
-	int status = hash_put_over(z->hash, name, bytes_of(value, sizeof(value)), 0,
-				   old != NULL ? &old->field : NULL);
-	if (status != SETT_OK || z->hash->object == 0)
-		return status;
-	return was_packed ? plant_tree(z) : put_in_tree(z, name, score, old);
+	/* The tree first: it may have to wait for the disk, and a held set can't go back once something was changed. */
+	int status = was_packed ? SETT_OK : put_in_tree(z, name, score, old);
+	if (status == SETT_OK)
+		status = hash_put_over(z->hash, name, bytes_of(value, sizeof(value)), 0,
+				       old != NULL ? &old->field : NULL);
+	return status == SETT_OK && was_packed && z->hash->object != 0 ? plant_tree(z) : status;
 }
 
 int
@@ -229,6 +241,58 @@ zset_save(struct zset *z)
 		h->tail = bytes_of(z->saved, (size_t)(end - z->saved));
 	}
 	return hash_save(h);
+}
+
+/* ---- between commands of a batch ---- */
+
+struct held_zset {
+	struct held_value base;
+	struct open_hash members;
+	struct zset zset;
+};
+
+static int
+write_held(struct held_value *base)
+{
+	struct zset *z = &((struct held_zset *)base)->zset;
+	z->tree.changes = NULL;
+	z->hash->changed = true;
+	return zset_save(z);
+}
+
+int
+zset_save_or_hold(struct zset *z)
+{
+	struct hash *h = z->hash;
+	struct keyspace_view *view = h->key->view;
+	bool is_held = h->changes != NULL;
+	if (!h->changed && !h->touched)
+		return SETT_OK;
+	if (!z->has_tree || !hash_may_be_held(h)) {
+		if (is_held)
+			hash_end_hold(h);
+		return zset_save(z);
+	}
+	if (is_held)
+		return hash_stay_held(h);
+	struct held_zset *held = arena_allocate(view->arena, sizeof(*held), _Alignof(struct held_zset));
+	int status = held != NULL ? key_touch(h->key) : SETT_NO_MEMORY;
+	if (status != SETT_OK)
+		return status;
+	held->base = (struct held_value){.key = &held->members.key, .write = write_held};
+	hash_hold(h, &held->members);
+	held->zset = *z;
+	held->zset.hash = &held->members.hash;
+	held->zset.tree.changes = &view->held_steps;
+	keyspace_hold(view, &held->base);
+	return SETT_OK;
+}
+
+struct zset *
+zset_held(struct keyspace_view *view, unsigned db, struct bytes name)
+{
+	struct held_value *held = keyspace_held(view, db, name);
+	return held != NULL && held->write == write_held ? &((struct held_zset *)held)->zset : NULL;
 }
 
 /* ---- for the table of types ---- */

@@ -69,6 +69,10 @@ int zset_score(struct hash *, const struct hash_field *, double *ret);
 int zset_put(struct zset *, struct bytes name, double score, struct zset_member *old);
 int zset_remove(struct zset *, const struct zset_member *);
 int zset_save(struct zset *);
+/* As hash_save_or_hold. */
+int zset_save_or_hold(struct zset *);
+/* The handle of the set that is held under this key, or NULL. It may be changed, and read. */
+struct zset *zset_held(struct keyspace_view *, unsigned db, struct bytes name);
 
 /* ---- order ---- */
 

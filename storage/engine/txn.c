@@ -412,6 +412,12 @@ sett_txn_observed_own(const struct sett_txn *txn)
 	return txn->observed_own;
 }
 
+void
+sett_txn_observe_own(struct sett_txn *txn)
+{
+	txn->observed_own = true;
+}
+
 /* ---- conflict keys ---- */
 
 static int
@@ -627,6 +633,18 @@ sett_txn_get_hashed(struct sett_txn *txn, struct sett_key key, struct sett_recor
 	return r;
 }
 
+void
+sett_txn_fetch(struct sett_txn *txn, struct sett_key *keys, size_t count)
+{
+	const struct record_cache *records = txn->engine->records;
+	for (size_t i = 0; i < count; i++) {
+		keys[i] = with_hash(txn, keys[i].bytes);
+		record_cache_fetch_bucket(records, keys[i].hash);
+	}
+	for (size_t i = 0; i < count; i++)
+		(void)record_cache_fetch_record(records, keys[i].hash);
+}
+
 /* `keeps`: the caller is not through with the body at once. */
 static int
 read_body(struct sett_txn *txn, const struct sett_record *record, bool keeps, struct bytes *ret)
@@ -759,12 +777,23 @@ sett_record_size(struct bytes key, const struct sett_record *record)
 
 /* ---- writing ---- */
 
+/* The encoding's size is left of it, without the bytes. */
+struct sett_record
+sett_record_to_go_over(const struct sett_record *record)
+{
+	assert(record->body_size == 0);
+	return (struct sett_record){.timestamp = record->timestamp,
+				    .reserved_value = bytes_of(NULL, record->reserved_value.size)};
+}
+
 /* Of a committed entry that was read; 0 of an own write, which is not committed. */
 static struct weight
 record_weight(const struct sett_txn *txn, struct bytes key, const struct sett_record *record)
 {
 	if (record->timestamp == WRITE_OWN_TIMESTAMP)
 		return (struct weight){0};
+	if (record->reserved_value.data == NULL)
+		return (struct weight){.index = key.size + IKEY_TRAILER_SIZE + record->reserved_value.size};
 	struct weight w = entry_weight(key, record->reserved_value);
 	/* The record cache may have the body of a value that lies in the log. */
 	if (w.values == 0 && record->body_size >= txn->engine->options.value_threshold) {

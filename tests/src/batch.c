@@ -1,5 +1,9 @@
 /* Requests that share a transaction (I16), each clause. */
 #include "server_support.h"
+
+#include <stdio.h>
+
+#include "storage/base/random.h"
 #include "storage/limits.h"
 
 enum { BATCH_MAX = 16 };
@@ -163,9 +167,263 @@ Test(batch, replies_are_released_each_by_what_it_tells)
 	close_reactor(f);
 }
 
-/* Replaces what TOUCH runs, in a copy of the table. */
+/* ---- what is held in memory between requests (keyspace/held.h) ---- */
+
+enum { HELD_MEMBERS = 600 };
+
+/* A spread set. */
 static void
-replace_touch(struct fixture *f, command_function function)
+fill_zset(struct fixture *f, const char *key)
+{
+	char line[64];
+	for (int i = 0; i < HELD_MEMBERS; i++) {
+		snprintf(line, sizeof(line), "ZADD %s %d member:%d", key, i * 7919 % 1000, i);
+		fixture_run_line(f, 2, line);
+	}
+}
+
+static uint64_t
+memtable_bytes(const struct fixture *f)
+{
+	struct sett_stats stats;
+	sett_engine_stats(f->server.engine, &stats);
+	return stats.memtable_bytes;
+}
+
+/* Of a batch each page of the order is written once, and so is the root. */
+Test(batch, a_sorted_set_is_written_once)
+{
+	enum { ROUNDS = 50 };
+	struct fixture *f = open_reactor();
+	char lines[BATCH_MAX][64];
+	uint64_t together = 0, alone = 0;
+	fill_zset(f, "z");
+	for (int round = 0; round < ROUNDS; round++) {
+		struct batch_run b;
+		uint64_t before = memtable_bytes(f);
+		for (int i = 0; i < BATCH_MAX; i++) {
+			snprintf(lines[i], sizeof(lines[i]), "ZADD z %d.%d member:%d", 500 + i, round, i);
+			fixture_run_line(f, 2, lines[i]);
+		}
+		alone += memtable_bytes(f) - before;
+		before = memtable_bytes(f);
+		batch_begin(&b, f);
+		for (int i = 0; i < BATCH_MAX; i++) {
+			snprintf(lines[i], sizeof(lines[i]), "ZADD z %d.%d member:%d", 300 + i, round, i);
+			add(&b, 0, lines[i]);
+		}
+		cr_assert(run(&b));
+		cr_assert(b.all_may_share);
+		together += memtable_bytes(f) - before;
+		batch_end(&b);
+	}
+	cr_assert_lt(3 * together, alone, "%llu bytes, alone %llu", (unsigned long long)together,
+		     (unsigned long long)alone);
+	EXPECT(f, 2, "ZCARD z", ":600");
+	close_reactor(f);
+}
+
+/* Whoever looks at the set in between, or at another one, sees what is so by then. */
+Test(batch, what_is_held_is_seen_by_all)
+{
+	struct fixture *f = open_reactor();
+	struct batch_run b;
+	fill_zset(f, "z");
+	fill_zset(f, "other");
+	batch_begin(&b, f);
+	add(&b, 0, "ZADD z -1 member:9");
+	add(&b, 0, "ZRANK z member:9");
+	add(&b, 0, "ZADD z -2 new");
+	add(&b, 0, "ZADD other -2 new");
+	add(&b, 0, "ZCARD z");
+	add(&b, 0, "ZPOPMIN z");
+	add(&b, 0,
+	    "EVAL return{redis.call('zrange',KEYS[1],0,0)[1],redis.call('zadd',KEYS[1],-3,'last')} 1 z");
+	add(&b, 0, "ZPOPMIN z");
+	add(&b, 0, "ZREM z no");
+	add(&b, 0, "RENAME z y");
+	add(&b, 0, "ZADD z 1 a");
+	add(&b, 0, "ZPOPMIN y");
+	add(&b, 0, "DEL y");
+	add(&b, 0, "ZCARD z");
+	cr_assert(run(&b));
+	expect_replies(&b, 0,
+		       ":0\r\n:0\r\n:1\r\n:1\r\n:601\r\n*2\r\n$3\r\nnew\r\n$2\r\n-2\r\n*2\r\n$8\r\nmember:"
+		       "9\r\n:1\r\n"
+		       "*2\r\n$4\r\nlast\r\n$2\r\n-3\r\n:0\r\n+OK\r\n:1\r\n*2\r\n$8\r\nmember:9\r\n$2\r\n-"
+		       "1\r\n:1\r\n:1\r\n");
+	EXPECT(f, 2, "EXISTS y", ":0");
+	EXPECT(f, 2, "ZRANGE other 0 0", "*1\r\n$3\r\nnew");
+	batch_end(&b);
+	close_reactor(f);
+}
+
+/* Popped to the last one, the key goes; what comes then is another set. */
+Test(batch, a_held_set_may_end)
+{
+	struct fixture *f = open_reactor();
+	struct batch_run b;
+	fill_zset(f, "z");
+	fixture_run_line(f, 2, "ZPOPMAX z 598");
+	batch_begin(&b, f);
+	add(&b, 0, "ZADD z 1001 new");
+	add(&b, 0, "ZREM z new");
+	add(&b, 0, "ZPOPMIN z");
+	add(&b, 0, "ZPOPMIN z");
+	add(&b, 0, "ZPOPMIN z");
+	add(&b, 0, "ZADD z 2 b");
+	add(&b, 0, "ZADD z 1 a");
+	cr_assert(run(&b));
+	expect_replies(&b, 0,
+		       ":1\r\n:1\r\n*2\r\n$8\r\nmember:0\r\n$1\r\n0\r\n*2\r\n$10\r\nmember:358\r\n$1\r\n2\r\n"
+		       "*0\r\n:1\r\n:1\r\n");
+	EXPECT(f, 2, "ZRANGE z 0 -1", "*2\r\n$1\r\na\r\n$1\r\nb");
+	EXPECT(f, 2, "DBSIZE", ":1");
+	batch_end(&b);
+	close_reactor(f);
+}
+
+/* A line for a key, with a random member for each 'M' and a random score for each 'S'. */
+static void
+fill_in(const char *template, char key, struct random *random, char *ret, size_t capacity)
+{
+	size_t size = 0;
+	for (const char *t = template; *t != 0; t++) {
+		char text[16] = {*t};
+		if (*t == 'K')
+			text[0] = key;
+		else if (*t == 'M')
+			snprintf(text, sizeof(text), "member:%d", (int)random_below(random, 300));
+		else if (*t == 'S')
+			snprintf(text, sizeof(text), "%d.%d", (int)random_below(random, 1000),
+				 (int)random_below(random, 100));
+		size += (size_t)snprintf(ret + size, capacity - size, "%s", text);
+		cr_assert_lt(size, capacity);
+	}
+}
+
+/* What is done to a collection, and what shows all of it. */
+struct requests {
+	const char *fill, *all;
+	const char *templates[16]; /* the first three come twice as often */
+};
+
+static void
+fill_both(struct fixture *f, const char *fill, struct random *random)
+{
+	char line[64];
+	for (int i = 0; i < HELD_MEMBERS; i++) {
+		struct random same = *random;
+		fill_in(fill, 'a', &same, line, sizeof(line));
+		fixture_run_line(f, 2, line);
+		fill_in(fill, 'b', random, line, sizeof(line));
+		fixture_run_line(f, 2, line);
+	}
+}
+
+/* Random requests in batches and, on another key, one by one. */
+static void
+compare_batches(const struct requests *r, uint64_t seed)
+{
+	enum { ROUNDS = 60, LINE = 128, ANY = sizeof(r->templates) / sizeof(r->templates[0]) };
+	struct fixture *f = open_reactor();
+	struct random random;
+	struct resp_writer all;
+	char lines[2][BATCH_MAX][LINE];
+	size_t kinds = 0;
+	while (kinds < ANY && r->templates[kinds] != NULL)
+		kinds++;
+	random_seed(&random, seed);
+	fill_both(f, r->fill, &random);
+	for (int round = 0; round < ROUNDS; round++) {
+		struct batch_run b;
+		size_t count = 2 + random_below(&random, BATCH_MAX - 1);
+		batch_begin(&b, f);
+		resp_writer_init(&all, 2);
+		for (size_t i = 0; i < count; i++) {
+			const char *t = r->templates[random_below(&random, kinds + 3) % kinds];
+			struct random same = random;
+			fill_in(t, 'a', &same, lines[0][i], LINE);
+			fill_in(t, 'b', &random, lines[1][i], LINE);
+			add(&b, 0, lines[0][i]);
+			fixture_run_line(f, 2, lines[1][i]);
+			resp_raw(&all, f->reply.data, f->reply.size);
+		}
+		cr_assert(run(&b));
+		resp_raw(&all, "", 1);
+		expect_replies(&b, 0, (const char *)all.data);
+		resp_writer_free(&all);
+		batch_end(&b);
+	}
+	fill_in(r->all, 'a', &random, lines[0][0], LINE);
+	fixture_run_line(f, 2, lines[0][0]);
+	resp_writer_init(&all, 2);
+	resp_raw(&all, f->reply.data, f->reply.size);
+	fill_in(r->all, 'b', &random, lines[0][0], LINE);
+	fixture_run_line(f, 2, lines[0][0]);
+	cr_assert_eq(all.size, f->reply.size);
+	cr_assert_eq(memcmp(all.data, f->reply.data, all.size), 0);
+	resp_writer_free(&all);
+	close_reactor(f);
+}
+
+Test(batch, what_is_held_is_as_after_single_requests)
+{
+	static const struct requests kinds[] = {
+		{"zadd K S M",
+		 "zrange K 0 -1 withscores",
+		 {"zadd K S M", "zincrby K S M", "zadd K gt S M", "zadd K ch lt S M", "zadd K S M S new S M",
+		  "zrem K M", "zrem K M M", "zpopmin K", "zpopmax K", "zpopmax K 3", "zrank K M",
+		  "zcount K 100 (S", "zadd K x M", "zscore K M", "zremrangebyrank K 3 5"}},
+		{"sadd K M",
+		 "smembers K",
+		 {"sadd K M", "srem K M", "sadd K S", "srem K S", "sadd K M M S", "sismember K M", "scard K",
+		  "smove K other M", "pexpire K 100000", "srem K M M M M M M"}},
+		{"hset K M S",
+		 "hgetall K",
+		 {"hset K M S", "hdel K M", "hset K S M", "hset K M S M S", "hget K M", "hlen K",
+		  "hincrbyfloat K M S", "hset K M MMMMMMMM", "hexpire K 100000 fields 1 M",
+		  "hpersist K fields 1 M", "hdel K M M M M"}},
+	};
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		for (uint64_t seed = 1; seed <= 3; seed++)
+			compare_batches(&kinds[i], seed);
+}
+
+/* A draw goes by what the requests before it have added and taken. */
+Test(batch, members_are_drawn_of_a_held_set)
+{
+	struct fixture *f = open_reactor();
+	struct random random;
+	char size[32];
+	random_seed(&random, 3);
+	fill_both(f, "sadd K M", &random);
+	fixture_run_line(f, 2, "SCARD a");
+	cr_assert_lt(f->reply.size, sizeof(size));
+	snprintf(size, sizeof(size), "%.*s", (int)f->reply.size, (const char *)f->reply.data);
+	for (int round = 0; round < 100; round++) {
+		struct batch_run b;
+		char lines[BATCH_MAX][64];
+		batch_begin(&b, f);
+		for (int i = 0; i < BATCH_MAX; i++) {
+			snprintf(lines[i], sizeof(lines[i]), "SADD a new:%d", round * BATCH_MAX + i);
+			if (i % 2 != 0)
+				snprintf(lines[i], sizeof(lines[i]), "SPOP a");
+			add(&b, 0, lines[i]);
+		}
+		cr_assert(run(&b));
+		batch_end(&b);
+		fixture_run_line(f, 2, "SCARD a");
+		cr_assert_eq(memcmp(f->reply.data, size, strlen(size)), 0);
+		fixture_run_line(f, 2, "SMEMBERS a");
+		cr_assert_eq(memcmp(f->reply.data + 1, size + 1, strlen(size) - 1), 0);
+	}
+	close_reactor(f);
+}
+
+/* Replaces what a command runs, in a copy of the table. */
+static void
+replace_command(struct fixture *f, const char *name, command_function function)
 {
 	static struct command rows[512];
 	static struct command_table table;
@@ -174,8 +432,14 @@ replace_touch(struct fixture *f, command_function function)
 	table = sett_commands;
 	table.rows = rows;
 	f->server.commands = &table;
-	struct bytes name = BYTES_LITERAL("touch");
-	((struct command *)command_find(&table, &name, 1, NULL))->run = function;
+	struct bytes word = bytes_of_string(name);
+	((struct command *)command_find(&table, &word, 1, NULL))->run = function;
+}
+
+static void
+replace_touch(struct fixture *f, command_function function)
+{
+	replace_command(f, "touch", function);
 }
 
 static struct {
@@ -284,6 +548,48 @@ Test(batch, who_must_wait_leaves_the_others_alone)
 	EXPECT(f, 2, "GET a", "$1\r\n2");
 	EXPECT(f, 2, "EXISTS half", ":0");
 	batch_end(&b);
+	close_reactor(f);
+}
+
+/* ZADD that finds out late, having changed the set, that it has to wait; and one that finds out before. */
+static int
+run_zadd_waiting(struct command_context *c)
+{
+	bool is_late = bytes_equal(c->argv[3], BYTES_LITERAL("late"));
+	if (!c->may_wait && bytes_equal(c->argv[3], BYTES_LITERAL("early")))
+		return SETT_WOULD_BLOCK;
+	int status = command_zadd(c);
+	return c->may_wait || !is_late || status != SETT_OK ? status : SETT_WOULD_BLOCK;
+}
+
+Test(batch, a_held_set_is_not_written_where_it_cant_go_back)
+{
+	struct fixture *f = open_reactor();
+	struct batch_run b;
+	fill_zset(f, "z");
+	replace_command(f, "zadd", run_zadd_waiting);
+	batch_begin(&b, f);
+	add(&b, 0, "SET a 1");
+	add(&b, 0, "ZADD z 5000 one");
+	add(&b, 1, "ZADD z 5001 early");
+	add(&b, 2, "ZADD z 5002 two");
+	cr_assert(run(&b));
+	cr_assert_eq(b.requests[1].result, REQUEST_DONE);
+	cr_assert_eq(b.requests[2].result, REQUEST_MUST_WAIT);
+	cr_assert_eq(b.requests[3].result, REQUEST_DONE);
+	batch_end(&b);
+	EXPECT(f, 3, "ZRANGE z 600 -1", "*2\r\n$3\r\none\r\n$3\r\ntwo");
+	batch_begin(&b, f);
+	add(&b, 0, "INCR a");
+	add(&b, 0, "ZADD z 5005 four");
+	add(&b, 1, "ZADD z 5006 late");
+	cr_assert(!run(&b), "they are to be run one by one");
+	expect_replies(&b, 0, "");
+	expect_replies(&b, 1, "");
+	batch_end(&b);
+	EXPECT(f, 3, "GET a", "$1\r\n1");
+	EXPECT(f, 3, "ZRANGE z 600 -1", "*2\r\n$3\r\none\r\n$3\r\ntwo");
+	EXPECT(f, 3, "ZCARD z", ":602");
 	close_reactor(f);
 }
 

@@ -138,6 +138,30 @@ delete_at(struct world *w, size_t i)
 	forget(w, i, 1);
 }
 
+/* What happens before the tree says that a change begins is not held against it: pages that it only reads. */
+static void
+move(struct world *w, size_t i, struct bytes to)
+{
+	struct model_key old;
+	size_t place = model_seek(w, to);
+	uint64_t changes = 0;
+	bool exists = place < w->count && bytes_equal(model_key(w, place), to);
+	cr_assert_lt(i, w->count);
+	w->tree.changes = &changes;
+	cr_assert_eq(ranked_move(&w->tree, model_key(w, i), to), exists ? SETT_CORRUPT : SETT_OK);
+	cr_assert_eq(changes, exists ? 0 : 1);
+	w->tree.changes = NULL;
+	if (exists)
+		return;
+	old = w->model[i];
+	memcpy(old.bytes, to.data, old.size = to.size);
+	forget(w, i, 1);
+	place = model_seek(w, to);
+	memmove(&w->model[place + 1], &w->model[place], (w->count - place) * sizeof(w->model[0]));
+	w->model[place] = old;
+	w->count++;
+}
+
 struct expected_run {
 	const struct world *world;
 	size_t next;
@@ -289,7 +313,7 @@ read_all(struct world *w)
 
 /* ---- patterns ---- */
 
-enum pattern { GROW, SHRINK, APPEND, PREPEND, POP_FIRST, POP_LAST, RUN, QUEUE, CHURN, PATTERN_END };
+enum pattern { GROW, SHRINK, APPEND, PREPEND, POP_FIRST, POP_LAST, RUN, QUEUE, CHURN, MOVE, PATTERN_END };
 
 static struct bytes
 counter_key(uint64_t n, uint8_t *room)
@@ -320,6 +344,8 @@ step(struct world *w, enum pattern pattern, uint64_t n)
 		put(w, counter_key(random_below(&w->random, 1000), room));
 	} else if (put_more) {
 		put(w, random_key(w, room));
+	} else if (pattern == MOVE) {
+		move(w, random_below(&w->random, w->count), random_key(w, room));
 	} else if (pattern == POP_FIRST || pattern == QUEUE) {
 		delete_at(w, 0);
 	} else if (pattern == POP_LAST) {
@@ -414,6 +440,29 @@ Test(ranked, a_put_writes_a_page_a_level)
 	world_close(w);
 }
 
+/* A move writes the pages below the one where its ways part, and changes the weights in that. */
+Test(ranked, a_move_leaves_pages_above_both_places)
+{
+	struct world *w = world_open(8, 0);
+	uint8_t room[KEY_ROOM];
+	for (uint64_t i = 1; i <= MODEL_MAX; i++)
+		put(w, counter_key(i * 1000, room));
+	cr_assert_geq(w->tree.height, 3);
+	commit(w);
+	begin(w);
+	size_t before = sett_txn_savepoint(w->txn);
+	move(w, 2, counter_key(3500, room));
+	save(w);
+	cr_assert_eq(sett_txn_savepoint(w->txn) - before, 1, "within a leaf");
+	before = sett_txn_savepoint(w->txn);
+	move(w, 2, counter_key(MODEL_MAX * 1000 - 500, room));
+	save(w);
+	cr_assert_leq(sett_txn_savepoint(w->txn) - before, 2 * w->tree.height, "from one end to the other");
+	check_tree(w);
+	commit(w);
+	world_close(w);
+}
+
 /* A removal of many writes what stays of the pages at its ends, and deletes the others. */
 Test(ranked, a_run_is_deleted_page_by_page)
 {
@@ -499,6 +548,9 @@ Test(ranked, a_key_that_is_there_or_not_there)
 	cr_assert_eq(ranked_put(&w->tree, counter_key(20, room)), SETT_CORRUPT);
 	cr_assert_eq(ranked_delete(&w->tree, counter_key(21, room)), SETT_CORRUPT);
 	cr_assert_eq(ranked_delete(&w->tree, counter_key(200, room)), SETT_CORRUPT);
+	uint8_t other[KEY_ROOM];
+	cr_assert_eq(ranked_move(&w->tree, counter_key(21, room), counter_key(23, other)), SETT_CORRUPT);
+	cr_assert_eq(ranked_move(&w->tree, counter_key(20, room), counter_key(22, other)), SETT_CORRUPT);
 	check_tree(w);
 	commit(w);
 	world_close(w);

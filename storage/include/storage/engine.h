@@ -242,6 +242,8 @@ uint64_t sett_txn_observed(const struct sett_txn *);
  * them; and whether since then a read met a write of the transaction itself. */
 void sett_txn_observe_anew(struct sett_txn *);
 bool sett_txn_observed_own(const struct sett_txn *);
+/* A request goes by what another of them has changed, and has not put yet. */
+void sett_txn_observe_own(struct sett_txn *);
 
 /* An entry as read. The slices live until the transaction ends, or its reads are forgotten (sett_txn_forget_reads). */
 struct sett_record {
@@ -261,6 +263,11 @@ struct sett_record {
 /* SETT_OK, SETT_NOT_FOUND, SETT_WOULD_BLOCK, SETT_CORRUPT, SETT_IO. Sees the transaction's own writes. */
 int sett_txn_get(struct sett_txn *, struct bytes key, struct sett_record *ret);
 int sett_txn_get_hashed(struct sett_txn *, struct sett_key, struct sett_record *ret);
+/* Sets the keys' hashes, and asks for the memory of what the transaction is about to read under them: a hint. */
+void sett_txn_fetch(struct sett_txn *, struct sett_key *keys, size_t count);
+/* What a put or a deletion wants of a record without a body (`over`): it stays when reads are forgotten, and is good for nothing
+ * else. */
+struct sett_record sett_record_to_go_over(const struct sett_record *);
 /* The body of a record read in this transaction, checksum verified. SETT_WOULD_BLOCK, ... as above. */
 int sett_txn_body(struct sett_txn *, const struct sett_record *, struct bytes *ret);
 
