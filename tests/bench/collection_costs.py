@@ -22,7 +22,7 @@ import random
 import time
 
 from growth import (
-    BATCH, Link, arguments, command, cpu_seconds, fail, figures, grown, measure_rows, new_server, plot, settle,
+    BATCH, Link, Server, arguments, command, cpu_seconds, fail, figures, grown, measure_rows, new_server, plot, settle,
     value_pool)
 
 SIZES = [10**3, 10**4, 10**5, 10**6]
