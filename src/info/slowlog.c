@@ -83,8 +83,7 @@ store(const struct slowlog_record *record)
 {
 	size_t shown = record->argc < SLOWLOG_ARGUMENTS_MAX ? record->argc : SLOWLOG_ARGUMENTS_MAX;
 	struct bytes address = bytes_of_string(record->client_address);
-	size_t room =
-		shown * (SLOWLOG_ARGUMENT_SIZE_MAX + NOTE_SIZE_MAX) + address.size + record->client_name.size;
+	size_t room = (shown + 1) * (SLOWLOG_ARGUMENT_SIZE_MAX + NOTE_SIZE_MAX) + address.size;
 	struct stored_entry *stored = malloc(sizeof *stored + room);
 	if (stored == NULL)
 		return NULL;
@@ -108,7 +107,9 @@ store(const struct slowlog_record *record)
 					       .argc = shown,
 					       .argv = stored->arguments,
 					       .client_address = copy_text(address, &at)};
-	stored->entry.client_name = copy_text(record->client_name, &at);
+	/* The log outlives the client, whose memory is bounded: a long name is cut as an argument is. */
+	stored->entry.client_name =
+		bytes_of(at, copy_argument(record->client_name, record->client_name.size, at));
 	return stored;
 }
 

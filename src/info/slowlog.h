@@ -16,7 +16,7 @@ struct slowlog;
 
 enum { SLOWLOG_ARGUMENTS_MAX = 32, SLOWLOG_ARGUMENT_SIZE_MAX = 128 };
 
-/* What to record. Nothing is kept by reference: arguments are copied, cut as Redis cuts them. */
+/* What to record. Nothing is kept by reference: arguments are copied, cut as Redis cuts them, and so is the name. */
 struct slowlog_record {
 	uint64_t duration_ns;
 	uint64_t wall_ms;              /* when it was run */

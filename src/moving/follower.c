@@ -603,7 +603,7 @@ static void
 log_order(struct server *server, const struct client *client, const struct order *o)
 {
 	struct buffer who = {0};
-	int status = client_describe(client, clock_wall_ms(server->clock), &who);
+	int status = client_describe_for_log(client, clock_wall_ms(server->clock), &who);
 	int size = status == SETT_OK ? (int)who.size : 0;
 	if (o->host[0] != '\0')
 		log_sink_printf(&server->sink, LOG_LEVEL_NOTICE,

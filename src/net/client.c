@@ -65,8 +65,8 @@ write_buffers(const struct client *client, struct buffer *ret)
 	return buffer_append(ret, text, (size_t)size);
 }
 
-int
-client_describe(const struct client *client, uint64_t now_ms, struct buffer *ret)
+static int
+describe(const struct client *client, uint64_t now_ms, size_t name_size, struct buffer *ret)
 {
 	char text[512], flags[CLIENT_FLAGS_SIZE];
 	unsigned multi = __atomic_load_n(&client->multi_count, __ATOMIC_RELAXED);
@@ -77,7 +77,7 @@ client_describe(const struct client *client, uint64_t now_ms, struct buffer *ret
 			    client->address, client->local_address, client->fd);
 	int status = buffer_append(ret, text, (size_t)size);
 	if (status == SETT_OK)
-		status = buffer_append(ret, client->name.data, client->name.size);
+		status = buffer_append(ret, client->name.data, name_size);
 	size = snprintf(text, sizeof text,
 			" age=%" PRIu64 " idle=%" PRIu64 " flags=%s db=%u sub=%u psub=%u ssub=%u multi=%d",
 			now_ms > client->created_ms ? (now_ms - client->created_ms) / 1000 : 0,
@@ -102,4 +102,17 @@ client_describe(const struct client *client, uint64_t now_ms, struct buffer *ret
 	size = snprintf(text, sizeof text, " redir=%" PRId64 " resp=%d", tracks ? (int64_t)redirect : -1,
 			__atomic_load_n(&client->protocol, __ATOMIC_RELAXED));
 	return status == SETT_OK ? buffer_append(ret, text, (size_t)size) : status;
+}
+
+int
+client_describe(const struct client *client, uint64_t now_ms, struct buffer *ret)
+{
+	return describe(client, now_ms, client->name.size, ret);
+}
+
+int
+client_describe_for_log(const struct client *client, uint64_t now_ms, struct buffer *ret)
+{
+	size_t size = client->name.size < CLIENT_NAME_SHOWN ? client->name.size : CLIENT_NAME_SHOWN;
+	return describe(client, now_ms, size, ret);
 }

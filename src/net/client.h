@@ -164,5 +164,8 @@ void client_write_flags(const struct client *, char ret[CLIENT_FLAGS_SIZE]);
 /* Appends the client's line of CLIENT LIST, without its end. Under the registry's lock, or on the client's
  * own thread. SETT_NO_MEMORY. */
 int client_describe(const struct client *, uint64_t now_ms, struct buffer *ret);
+enum { CLIENT_NAME_SHOWN = 1024 /* bytes */ };
+/* The same for logs, which outlive the client: of a long name its beginning. */
+int client_describe_for_log(const struct client *, uint64_t now_ms, struct buffer *ret);
 
 #endif

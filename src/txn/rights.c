@@ -160,7 +160,7 @@ enter_denial(struct server *server, struct client *client, struct acl_denial *de
 {
 	struct buffer text = {0};
 	denial->time_ms = clock_wall_ms(server->clock);
-	int status = client_describe(client, denial->time_ms, &text);
+	int status = client_describe_for_log(client, denial->time_ms, &text);
 	denial->client = buffer_bytes(&text);
 	/* relaxed: the directive stands for itself */
 	int64_t most = __atomic_load_n(&server->config->acl_log_max_len, __ATOMIC_RELAXED);

@@ -325,3 +325,23 @@ Test(acl, scripts_have_the_rights_of_who_runs_them)
 	cr_assert_not_null(memmem(f->reply.data, f->reply.size, "$3\r\nlua\r\n", 9));
 	fixture_close(f);
 }
+
+/* The log outlives its clients. */
+Test(acl, the_log_cuts_the_names_of_clients)
+{
+	enum { SIZE = 100000 };
+	struct fixture *f = fixture_open();
+	char *name = malloc(SIZE);
+	cr_assert_not_null(name);
+	memset(name, 'n', SIZE);
+	EXPECT(f, 0, "ACL SETUSER u on nopass ~a +get", "+OK");
+	EXPECT(f, 1, "AUTH u p", "+OK");
+	cr_assert_eq(buffer_append(&f->clients[1].name, name, SIZE), SETT_OK);
+	fixture_run_line(f, 1, "GET b");
+	fixture_run_line(f, 0, "ACL LOG");
+	cr_assert_not_null(memmem(f->reply.data, f->reply.size, "name=nnn", 8));
+	cr_assert_lt(f->reply.size, 4096);
+	buffer_free(&f->clients[1].name);
+	free(name);
+	fixture_close(f);
+}

@@ -106,6 +106,36 @@ Test(slowlog, cuts_what_is_long)
 	slowlog_destroy(log);
 }
 
+static void
+check_name(void *arg, const struct slowlog_entry *entry)
+{
+	++*(unsigned *)arg;
+	cr_assert_eq(entry->client_name.size, 128 + 21);
+	cr_assert(memcmp(entry->client_name.data + 128, "... (4872 more bytes)", 21) == 0);
+}
+
+/* The log outlives its clients. */
+Test(slowlog, cuts_the_names_of_clients)
+{
+	struct config config = {.slowlog_max_len = 3};
+	struct slowlog *log;
+	char name[5000];
+	static const struct command command = {.name = "ping"};
+	struct bytes argv[] = {BYTES_LITERAL("ping")};
+	unsigned count = 0;
+	memset(name, 'n', sizeof name);
+	cr_assert_eq(slowlog_create(&config, &log), SETT_OK);
+	slowlog_record(log,
+		       &(struct slowlog_record){.command = &command,
+						.argc = 1,
+						.argv = argv,
+						.client_address = "127.0.0.1:1",
+						.client_name = bytes_of(name, sizeof name)});
+	slowlog_each(log, 1, check_name, &count);
+	cr_assert_eq(count, 1);
+	slowlog_destroy(log);
+}
+
 Test(slowlog, keeps_no_secrets)
 {
 	static const struct sensitive_argument sensitive = {
