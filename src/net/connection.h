@@ -123,6 +123,8 @@ struct connection {
 	struct resp_writer pushes;   /* what comes behind the reply of the request that is in the pool */
 	uint64_t pushes_timestamp;   /* the newest of theirs */
 	uint64_t over_soft_limit_ns; /* since when too many bytes are unsent; 0: they are not */
+	/* Since when its socket is full both ways, with so many bytes unsent; 0: it is not. */
+	uint64_t stuck_since_ns, stuck_unsent;
 	struct piece piece;
 	struct pool_request pool;
 	struct timer wait_timer; /* blocked: when the wait ends by itself, or is to be woken */

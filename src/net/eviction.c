@@ -49,6 +49,12 @@ eviction_is_near(const struct net *net)
 }
 
 bool
+eviction_awaits(const struct net *net, const struct connection *c, uint64_t size)
+{
+	return configured(net) != 0 && size >= limit_of(net) && eviction_may_close(c);
+}
+
+bool
 eviction_may_close(const struct connection *c)
 {
 	return !c->closing && !connection_is_in_pool(c) && !c->client.is_replica &&
@@ -91,7 +97,7 @@ static void
 evict(struct reactor *r, struct connection *c)
 {
 	struct buffer text = {0};
-	if (client_describe(&c->client, loop_wall_ms(r->loop), &text) == SETT_OK)
+	if (client_describe_for_log(&c->client, loop_wall_ms(r->loop), &text) == SETT_OK)
 		log_sink_printf(&r->net->sink, LOG_LEVEL_NOTICE, "Evicting client: %.*s", (int)text.size,
 				(const char *)text.data);
 	else

@@ -8,6 +8,7 @@
 #define SETT_NET_EVICTION_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct connection;
 struct net;
@@ -17,6 +18,9 @@ enum { EVICTION_SPARED = 128 * 1024 /* bytes */ };
 
 /* Whether the buffers of all clients take more than half of the limit. */
 bool eviction_is_near(const struct net *);
+/* Whether an argument of so many bytes, large as it is, is to be in memory: where maxmemory-clients is set and is no more than
+ * that, the connection is closed for it, as in Redis. */
+bool eviction_awaits(const struct net *, const struct connection *, uint64_t size);
 /* Whether this connection of the reactor's may be closed, if it is not spared for its size. */
 bool eviction_may_close(const struct connection *);
 /* Closes clients of this reactor while the limit is passed and none of another reactor has larger buffers. */

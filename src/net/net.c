@@ -120,7 +120,7 @@ net_create(const struct net_options *options, struct net **ret, struct sett_erro
 	net->sink = options->sink;
 	net->handler = options->handler;
 	net->users = options->users;
-	net->clock = sett_system_clock();
+	net->clock = options->clock != NULL ? options->clock : sett_system_clock();
 	registry_init(&net->registry);
 	tls_init(&net->tls, net->config, net->sink);
 	mutex_init(&net->eviction_mutex);

@@ -2,6 +2,7 @@
 #include "net/parked.h"
 
 #include <assert.h>
+#include <stdlib.h>
 
 #include "net/blocked.h"
 #include "net/connections.h"
@@ -19,6 +20,8 @@ enum {
 	TURN_RETRY_NS = 2000000,     /* of who is not told that its turn has come */
 	TURN_PATIENCE_NS = 50000000, /* then it goes without */
 	PACE_LATE_NS = 200 * 1000,   /* the first turn may be this late, so that several are taken at once */
+	POOL_ARGUMENTS_KEPT = 64,    /* of a request that is back from the pool, for the next one */
+	POOL_REPLY_KEPT = 16 * 1024, /* likewise bytes */
 };
 
 /* ---- paused ---- */
@@ -240,6 +243,19 @@ parked_set_wakeup(struct reactor *r)
 
 /* ---- in the pool ---- */
 
+/* What large requests have left to the next one counts nowhere. */
+static void
+trim_pool_request(struct pool_request *p)
+{
+	if (p->argument_capacity > POOL_ARGUMENTS_KEPT) {
+		free(p->argv);
+		p->argv = NULL;
+		p->argument_capacity = 0;
+	}
+	if (p->reply.capacity > POOL_REPLY_KEPT)
+		resp_writer_free(&p->reply);
+}
+
 /* On the reactor: the pool has finished with the request. */
 static void
 pool_request_done(struct mailbox_message *message)
@@ -261,6 +277,8 @@ pool_request_done(struct mailbox_message *message)
 		connections_close(r, c);
 		return;
 	}
+	if (c->pool.result != REQUEST_DONE)
+		trim_pool_request(&c->pool);
 	if (c->pool.result == REQUEST_PAUSED) {
 		connections_account(r, c); /* it may be closed again (eviction.h) */
 		pause_request(r, c);
@@ -278,6 +296,7 @@ pool_request_done(struct mailbox_message *message)
 		connections_close(r, c);
 		return;
 	}
+	trim_pool_request(&c->pool);
 	replies_finish_request(r, c, start, c->output.writer.size, c->pool.release);
 	if (c->closing)
 		return;

@@ -12,7 +12,8 @@
  * always, each time most of the output has left.
  *
  * Bounds of the memory of one client. Of replies: OUTPUT_HIGH, and the last reply or batch. Of requests:
- * client-query-buffer-limit; at that a throttled connection's socket is left unread. Of all clients together:
+ * client-query-buffer-limit; at that a throttled connection's socket is left unread. Who then reads nothing for STUCK_NS
+ * would wait for ever, with what he still writes, and is closed as one that has reached the limit. Of all clients together:
  * eviction.h. Before clients are closed for that, while eviction_is_near, they are throttled earlier
  * (OUTPUT_NEAR_HIGH, OUTPUT_NEAR_LOW).
  *
@@ -22,6 +23,7 @@
  * connection is throttled no earlier than there: otherwise no client would ever reach it. */
 #include "net/slow_reader.h"
 
+#include <errno.h>
 #include <inttypes.h>
 
 #include "config/config.h"
@@ -29,6 +31,7 @@
 #include "net/eviction.h"
 #include "net/reactor_private.h"
 
+#define STUCK_NS 60000000000ULL
 enum { UNAUTHENTICATED_UNSENT_MAX = 1024 /* bytes that a client may leave unread before it authenticates */ };
 
 static struct config_output_limit
@@ -72,7 +75,7 @@ close_over_limit(struct reactor *r, struct connection *c, uint64_t unsent, const
 	uint64_t now_ms = loop_wall_ms(r->loop);
 	__atomic_store_n(&c->client.output_bytes, unsent, __ATOMIC_RELAXED);
 	/* While a request is in the pool, its thread may change the client. */
-	if (!connection_is_in_pool(c) && client_describe(&c->client, now_ms, &text) == SETT_OK)
+	if (!connection_is_in_pool(c) && client_describe_for_log(&c->client, now_ms, &text) == SETT_OK)
 		log_sink_printf(&r->net->sink, LOG_LEVEL_WARNING,
 				"Client %.*s %s for overcoming of output buffer limits.", (int)text.size,
 				(const char *)text.data, how);
@@ -135,6 +138,21 @@ slow_reader_takes_now(const struct reactor *r, struct connection *c)
 	return hard != 0 && c->writable && (pending >= STEP || pending >= hard / 4);
 }
 
+/* Whether its socket has been full both ways for a while, and none of its replies has left. */
+static bool
+is_stuck(const struct reactor *r, struct connection *c, uint64_t unsent)
+{
+	if (!c->throttled || c->writable || c->backlog_ended || connections_may_receive_ahead(r, c)) {
+		c->stuck_since_ns = 0;
+		return false;
+	}
+	if (c->stuck_since_ns == 0 || unsent != c->stuck_unsent) {
+		c->stuck_since_ns = loop_now_ns(r->loop);
+		c->stuck_unsent = unsent;
+	}
+	return loop_now_ns(r->loop) - c->stuck_since_ns >= STUCK_NS;
+}
+
 void
 slow_reader_check_again(struct reactor *r, struct connection *c)
 {
@@ -142,8 +160,12 @@ slow_reader_check_again(struct reactor *r, struct connection *c)
 	uint64_t unsent = connection_unsent(c);
 	uint64_t counted = unsent > OUTPUT_UNCOUNTED ? unsent - OUTPUT_UNCOUNTED : 0;
 	__atomic_store_n(&c->client.output_bytes, unsent, __ATOMIC_RELAXED);
-	if (is_over(c, &limit, counted, loop_now_ns(r->loop)))
+	if (is_over(c, &limit, counted, loop_now_ns(r->loop))) {
 		close_over_limit(r, c, unsent, "closed");
+	} else if (is_stuck(r, c, unsent)) {
+		errno = EMSGSIZE;
+		connections_input_failed(r, c);
+	}
 }
 
 bool

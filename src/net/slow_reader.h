@@ -14,7 +14,7 @@ void slow_reader_check(struct reactor *, struct connection *);
 bool slow_reader_takes_now(const struct reactor *, struct connection *);
 /* Whether so much of a throttled connection's output has left that its requests run again. */
 bool slow_reader_may_go_on(const struct reactor *, const struct connection *);
-/* From the cron: closes it if it has been over a limit for too long. It is not in the pool. */
+/* From the cron: closes it if it has been over a limit for too long, or would wait for ever. It is not in the pool. */
 void slow_reader_check_again(struct reactor *, struct connection *);
 /* Closes a client that has not authenticated and leaves replies unread. True if it did. */
 bool slow_reader_close_unauthenticated(struct reactor *, struct connection *);

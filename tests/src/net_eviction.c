@@ -196,6 +196,47 @@ Test(net_eviction, maxmemory_clients_is_the_limit_and_no_evict_protects, .timeou
 	world_destroy(w);
 }
 
+static void
+expect_body(int fd, size_t size)
+{
+	char text[80];
+	snprintf(text, sizeof(text), "*1\r\n-body %zu %zu, shown 128 %d\r\n", size, size * 'x', 128 * 'x');
+	expect(fd, text);
+}
+
+/* As in Redis; else it comes a piece at a time. */
+Test(net_eviction, a_value_that_passes_maxmemory_clients_closes_its_client, .timeout = 60)
+{
+	enum { SIZE = 3000000 };
+	struct world *w = world_create();
+	w->config.max_memory_clients = SIZE;
+	world_start(w);
+	int protected_one = dial(w), victim = dial(w), other = dial(w);
+	char *value = repeat("x", SIZE), text[64];
+	put(victim, "*2\r\n$5\r\nSTORE\r\n$2000000\r\n");
+	put_bytes(victim, value, 2000000);
+	put(victim, "\r\n");
+	expect_body(victim, 2000000);
+	put(protected_one, "PROTECT\r\n");
+	expect(protected_one, "+OK\r\n");
+	snprintf(text, sizeof(text), "*2\r\n$5\r\nSTORE\r\n$%d\r\n", SIZE);
+	put(protected_one, text);
+	put_bytes(protected_one, value, SIZE);
+	put(protected_one, "\r\n");
+	cr_assert_eq(load(&w->closed_clients), 0);
+	put(victim, text);
+	send_what_it_takes(victim, other, value, SIZE);
+	wait_for(&w->closed_clients, 1);
+	cr_assert(world_logged(w, "Evicting client: id=2 "));
+	expect_body(protected_one, SIZE);
+	cr_assert_eq(load(&w->engine.body_opened), 2);
+	free(value);
+	close(protected_one);
+	close(victim);
+	close(other);
+	world_destroy(w);
+}
+
 /* Another reactor would be woken for one that is published, and would find nothing to close. */
 Test(net_eviction, who_may_not_be_closed_is_not_published, .timeout = 60)
 {
@@ -222,5 +263,50 @@ Test(net_eviction, who_may_not_be_closed_is_not_published, .timeout = 60)
 	free(reply);
 	close(protected_one);
 	close(other);
+	world_destroy(w);
+}
+
+static int
+check_pool_request(void *arg, struct client *client)
+{
+	const struct pool_request *p = &client->connection->pool;
+	if (client->id == 1) {
+		++*(unsigned *)arg;
+		cr_assert_lt(p->reply.capacity, 100000);
+		cr_assert_lt(p->argument_capacity, 100000);
+	}
+	return 0;
+}
+
+/* What a request through the pool has taken counts nowhere, so none of it stays. */
+Test(net_eviction, a_large_request_leaves_nothing_that_is_not_counted, .timeout = 60)
+{
+	enum { COUNT = 200000, SIZE = 900000 };
+	struct world *w = world_create();
+	world_start(w);
+	net_pause_cron(w->net, true);
+	int fd = dial(w);
+	char *text = repeat("x", SIZE), *many = repeat("$1\r\nx\r\n", COUNT * 7), line[64];
+	/* The second reply is taken in exchange for the buffer of the first. */
+	for (int i = 0; i < 2; i++) {
+		snprintf(line, sizeof(line), "*2\r\n$4\r\nPOOL\r\n$%d\r\n", SIZE);
+		put(fd, line);
+		put_bytes(fd, text, SIZE);
+		put(fd, "\r\n");
+		snprintf(line, sizeof(line), "$%d\r\n", SIZE);
+		expect(fd, line);
+		get_bytes(fd, text, SIZE);
+		expect(fd, "\r\n");
+	}
+	snprintf(line, sizeof(line), "*%d\r\n$4\r\nPOOL\r\n", COUNT + 1);
+	put(fd, line);
+	put_bytes(fd, many, COUNT * 7);
+	expect(fd, "$1\r\nx\r\n");
+	unsigned seen = 0;
+	net_each_client(w->net, check_pool_request, &seen);
+	cr_assert_eq(seen, 1);
+	free(many);
+	free(text);
+	close(fd);
 	world_destroy(w);
 }

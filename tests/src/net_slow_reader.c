@@ -161,6 +161,66 @@ Test(net_slow_reader, the_query_buffer_limit_bounds_what_waits, .timeout = 60)
 	expect_bounded(w, 1 << 20);
 }
 
+/* ---- who reads nothing ---- */
+
+static uint64_t
+wall(void *ahead)
+{
+	return clock_wall_ms(sett_system_clock()) + load(ahead) / 1000000;
+}
+
+static uint64_t
+monotonic(void *ahead)
+{
+	return clock_monotonic_ns(sett_system_clock()) + load(ahead);
+}
+
+/* Time goes on by so many seconds; before and after it the cron has time to look. */
+static void
+let_pass(uint64_t *ahead, uint64_t seconds)
+{
+	enum { CRON_MS = 300 };
+	(void)poll(NULL, 0, CRON_MS);
+	store(ahead, load(ahead) + seconds * 1000000000);
+	(void)poll(NULL, 0, CRON_MS);
+}
+
+/* It is closed once nothing of it has moved for a minute, and not before. */
+Test(net_slow_reader, who_writes_to_the_limit_and_reads_nothing_is_closed, .timeout = 60)
+{
+	enum { SIZE = 16 << 20, SOME = 2 << 20 };
+	uint64_t ahead = 0;
+	struct sett_clock clock = {.wall_ms = wall, .monotonic_ns = monotonic, .arg = &ahead};
+	struct world *w = world_create();
+	w->clock = &clock;
+	w->config.client_query_buffer_limit = 1 << 20;
+	world_start(w);
+	int fd = dial(w), other = dial(w);
+	char *requests = filler(SIZE), *replies = malloc(SOME), text[32];
+	cr_assert_not_null(replies);
+	snprintf(text, sizeof(text), "BIG %d\r\n", REPLIES_SIZE);
+	put(fd, text);
+	put(fd, "ECHO "); /* whose argument does not end */
+	cr_assert_lt(send_until_full(fd, other, requests, SIZE), SIZE);
+	let_pass(&ahead, 50);
+	cr_assert_eq(load(&w->closed_clients), 0);
+	snprintf(text, sizeof(text), "$%d\r\n", REPLIES_SIZE);
+	expect(fd, text);
+	get_bytes(fd, replies, SOME);
+	let_pass(&ahead, 50);
+	let_pass(&ahead, 5);
+	cr_assert_eq(load(&w->closed_clients), 0);
+	let_pass(&ahead, 60);
+	wait_for(&w->closed_clients, 1);
+	cr_assert(world_logged(w, "Closing client that reached max query buffer length: id=1 addr="));
+	ping(other);
+	free(replies);
+	free(requests);
+	close(fd);
+	close(other);
+	world_destroy(w);
+}
+
 /* ---- client-output-buffer-limit ---- */
 
 static const char scheduled[] = " scheduled to be closed ASAP for overcoming of output buffer limits.";

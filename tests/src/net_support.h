@@ -167,7 +167,8 @@ struct world {
 	struct wait wait;
 	struct sett_engine engine;
 	struct net *net;
-	struct acl_users *users; /* NULL: clients are nobody in particular */
+	struct acl_users *users;        /* NULL: clients are nobody in particular */
+	const struct sett_clock *clock; /* NULL: the system's */
 	char directory[64], path[96];
 	int port;
 	/* the handler's */
@@ -496,6 +497,7 @@ world_start(struct world *w)
 	struct net_options options = {.config = &w->config,
 				      .users = w->users,
 				      .engine = &w->engine,
+				      .clock = w->clock,
 				      .sink = {.write = world_log, .arg = w},
 				      .handler = {.arg = w,
 						  .thread_start = handler_start,
