@@ -217,7 +217,12 @@ command_xgroup_setid(struct command_context *c)
 	g.changed = true;
 	resp_status(c->reply, "OK");
 	status = key_event(&s.key, EVENT_STREAM, "xgroup-setid");
-	return status == SETT_OK ? save_group(&g) : status;
+	if (status == SETT_OK)
+		status = save_group(&g);
+	/* As in Redis: what the group is to read again comes with the next entry. */
+	if (status == SETT_OK)
+		c->view.last_touched->serves_nobody = true;
+	return status;
 }
 
 int

@@ -55,11 +55,12 @@ struct touched_key {
 	uint64_t expires_at; /* new deadline, 0 if none */
 	bool whole_database; /* FLUSHDB or SWAPDB of `db`; `key` is empty */
 	bool swapped;        /* whole_database: by SWAPDB, so keys may also have appeared */
-	uint64_t watches; /* swapped: those who watched by then (interest_generation) are told key by key */
-	bool expired;     /* removed because its deadline has passed */
-	bool is_gone;     /* this change has removed it; a later one of the list may say otherwise */
-	bool has_waiters; /* set at the commit: somebody waits for it, or for keys of that database */
-	uint64_t client;  /* the view's at that moment */
+	uint64_t watches;   /* swapped: those who watched by then (interest_generation) are told key by key */
+	bool expired;       /* removed because its deadline has passed */
+	bool is_gone;       /* this change has removed it; a later one of the list may say otherwise */
+	bool serves_nobody; /* this change is nothing that somebody waits for */
+	bool has_waiters;   /* set at the commit: somebody waits for it, or for keys of that database */
+	uint64_t client;    /* the view's at that moment */
 };
 
 /* A key of which the running transaction tells a client, who wants to hear of the next change (CLIENT TRACKING). */

@@ -87,9 +87,9 @@ struct request_handler {
 	unsigned (*foresee)(void *arg, void *thread, const struct client *, size_t argc,
 			    const struct bytes *argv);
 	void (*fetch)(void *arg, void *thread);
-	/* Whether a request that was foreseen under the number is to wait for its turn on a key (REQUEST_TURN): asked of a
-	 * client's first, before the others are foreseen, and only if it is not overdue. NULL: none is. */
-	bool (*waits_for_turn)(void *arg, void *thread, struct client *, unsigned foreseen);
+	/* Whether a request that was foreseen is to wait for its turn on a key (REQUEST_TURN): asked of a client's first, before
+	 * the others are foreseen, and only if it is not overdue. NULL: none is. */
+	bool (*waits_for_turn)(void *arg, void *thread, struct client *, const struct request *);
 	/* What becomes of a large argument of a request: the one behind the first `argc` of `total`, `size`
 	 * bytes long. On the reactor. NULL: it comes like any other. */
 	enum argument_way (*large_argument)(void *arg, const struct client *, size_t argc,
@@ -141,6 +141,7 @@ struct net_options {
 	struct sett_engine *engine; /* may be NULL: see net_set_engine */
 	struct log_sink sink;
 	struct request_handler handler;
+	const struct sett_clock *clock; /* borrowed; NULL: the system's */
 };
 
 /* Opens the listening sockets (`Failed listening on port %d ...` through the sink as Redis words it) but

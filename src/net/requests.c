@@ -14,6 +14,7 @@
 #include "config/config.h"
 #include "net/bodies.h"
 #include "net/connections.h"
+#include "net/eviction.h"
 #include "net/parked.h"
 #include "net/reactor_private.h"
 #include "net/replies.h"
@@ -204,7 +205,8 @@ begin_upload(struct reactor *r, struct connection *c)
 {
 	const struct request_handler *handler = &r->net->handler;
 	struct parsed_request begun = {.argc = c->parser.argc, .first_argument = c->argument_count};
-	if (handler->large_argument == NULL || !collect_arguments(r, c, &begun, c->parse_start))
+	if (handler->large_argument == NULL || eviction_awaits(r->net, c, c->parser.bulk_size) ||
+	    !collect_arguments(r, c, &begun, c->parse_start))
 		return false;
 	enum argument_way way =
 		handler->large_argument(handler->arg, &c->client, begun.argc, r->argv + begun.argv,
@@ -224,14 +226,19 @@ run_large(struct reactor *r, struct connection *c)
 
 /* ---- batches ---- */
 
-/* Whether the connection's next request, which was foreseen, waits for its turn: to foresee what is behind it would be in
- * vain. */
+/* Parks the connection if its next request waits for its turn: to foresee what is behind it would be in vain. */
 static bool
-waits_for_turn(const struct reactor *r, struct connection *c, unsigned foreseen)
+parks_for_turn(struct reactor *r, struct connection *c, const struct parsed_request *p)
 {
 	const struct request_handler *handler = &r->net->handler;
-	return foreseen != 0 && handler->waits_for_turn != NULL && !c->overdue &&
-		handler->waits_for_turn(handler->arg, r->handler_thread, &c->client, foreseen);
+	if (p->foreseen == 0 || handler->waits_for_turn == NULL || c->overdue)
+		return false;
+	struct request request = request_of(r, c, p);
+	if (!handler->waits_for_turn(handler->arg, r->handler_thread, &c->client, &request))
+		return false;
+	park_request(r, c, &request, REQUEST_TURN);
+	connections_account(r, c);
+	return true;
 }
 
 /* Shows the handler what the connection is about to run. False: it is parked. */
@@ -247,12 +254,8 @@ look_ahead(struct reactor *r, struct connection *c)
 		if (handler->foresee != NULL)
 			p->foreseen = handler->foresee(handler->arg, r->handler_thread, &c->client, p->argc,
 						       r->argv + p->argv);
-		if (i == c->parsed_first && waits_for_turn(r, c, p->foreseen)) {
-			struct request request = request_of(r, c, p);
-			park_request(r, c, &request, REQUEST_TURN);
-			connections_account(r, c);
+		if (i == c->parsed_first && parks_for_turn(r, c, p))
 			return false;
-		}
 		start += p->size;
 	}
 	c->batch = r->batch;

@@ -245,8 +245,11 @@ try_once(struct runner_thread *t, struct command_context *c, struct commit_parti
 		status = runner_commit(t, c, ret_refuser, ret_release);
 	else
 		sett_txn_discard(t->txn);
-	if (status == SETT_OK && blocks)
+	if (status == SETT_OK && blocks) {
+		if (c->behind_others)
+			serving_note_entered(t, c->client);
 		status = OUTCOME_BLOCKED;
+	}
 	if (!wrote && c->expired > 0 &&
 	    (status == SETT_NO_SPACE || status == SETT_NO_HANDLES || status == SETT_FAILED ||
 	     status == SETT_IO)) {
@@ -678,15 +681,12 @@ fetch(void *arg, void *thread)
 }
 
 static bool
-waits_for_turn(void *arg, void *thread, struct client *client, unsigned foreseen)
+waits_for_turn(void *arg, void *thread, struct client *client, const struct request *request)
 {
-	(void)arg;
 	struct runner_thread *t = thread;
-	struct foreseen seen = foresight_of(t->ahead, foreseen);
-	if (!runner_has_hot_keys(t) || client_in_interactive(client))
-		return false;
-	/* Refused or paused, as execute finds, it needs none. */
-	if (!client->authenticated || runner_is_pausing(t->server, t->wall_ms) ||
+	struct foreseen seen = foresight_of(t->ahead, request->foreseen);
+	/* What execute may find refused, paused or queued needs none: that is looked at first there. */
+	if (!runner_has_hot_keys(t) || !batch_may_share(arg, t, client, request, true) ||
 	    take_turns(t, client, seen.command, seen))
 		return false;
 	(void)runner_refused(t, client);

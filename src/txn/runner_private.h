@@ -90,6 +90,8 @@ bool runner_take_lost_turn(struct runner_thread *, const struct client *);
 /* ---- serving.c ---- */
 /* After a commit: notes the keys that it touched and that somebody waits for. */
 void serving_note(struct runner_thread *, const struct keyspace_view *);
+/* After the commit by which a client waits, of one that is behind others: notes its keys if there is nobody left to hand them on. */
+void serving_note_entered(struct runner_thread *, const struct client *);
 /* Serves their waiters. */
 void serving_run(struct runner_thread *);
 void serving_forget(struct ready_key *);

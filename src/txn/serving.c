@@ -95,6 +95,13 @@ serving_note(struct runner_thread *t, const struct keyspace_view *view)
 	}
 }
 
+void
+serving_note_entered(struct runner_thread *t, const struct client *client)
+{
+	struct wait_again again = again_by(t);
+	waiting_entered(client->waiter, &again);
+}
+
 /* ---- one waiter ---- */
 
 static enum request_result

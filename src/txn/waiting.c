@@ -3,6 +3,8 @@
  * Invariants
  * - A waiter is entered under the engine's commit lock only, so a commit either comes before, and the waiter's
  *   validated reads include it, or finds the waiter.
+ * - What an earlier waiter leaves of a key comes to the next one, by the thread that serves them. Who has left a key to one
+ *   who is gone when he enters has his own thread serve his keys.
  * - Places of a bucket are in the order in which they were entered, so the first one of a key came first.
  * - One thread at a time serves a waiter. Another that would serve it leaves its key to the first (`again`). So two
  *   threads never serve two waiters of one key in the wrong order.
@@ -39,7 +41,9 @@ struct waiter {
 	unsigned db;
 	enum value_type type;
 	bool behind_others;
-	uint64_t number; /* by the order of entering; set by then */
+	/* By the order of entering, and whether one of its keys had nobody to wait behind; set by then. */
+	uint64_t number;
+	bool is_unattended;
 	/* Under the table's lock. */
 	enum waiter_state state;
 	bool again;     /* serving: other threads left keys of it to the one that does */
@@ -165,14 +169,13 @@ waiting_has(struct waiting_table *t, unsigned db, struct bytes key, unsigned typ
 
 /* ---- the waiter's own side ---- */
 
+/* Whether somebody waits for the same at a key of the waiter's. */
 static bool
-may_enter(struct commit_participant *p)
+has_predecessor_locked(struct waiter *w, const struct place *of)
 {
-	struct waiter *w = (struct waiter *)p;
-	if (!w->behind_others)
-		return true;
-	for (size_t i = 0; i < w->place_count; i++)
-		if (waiting_has(w->table, w->db, w->places[i].key, 1U << w->type))
+	struct place *p = NULL;
+	while ((p = next_place(w->table, w->db, of->hash, of->key, p)) != NULL)
+		if (p->waiter->type == w->type)
 			return true;
 	return false;
 }
@@ -191,6 +194,7 @@ enter(struct commit_participant *p, uint64_t timestamp)
 	list_append(&t->all, &w->all_link);
 	for (size_t i = 0; i < w->place_count; i++) {
 		struct bucket *b = bucket_of(t, w->places[i].hash);
+		w->is_unattended |= w->behind_others && !has_predecessor_locked(w, &w->places[i]);
 		list_append(&b->places, &w->places[i].link);
 		b->of_type[w->type]++;
 	}
@@ -224,7 +228,7 @@ waiting_prepare(struct waiting_table *t, struct client *client, const struct wai
 	if (w == NULL)
 		return NULL;
 	w->size = size;
-	w->entry = (struct commit_participant){.validate = may_enter, .apply = enter};
+	w->entry = (struct commit_participant){.apply = enter};
 	w->serving = (struct commit_participant){.validate = may_serve, .apply = end_served};
 	w->table = t;
 	w->client = client;
@@ -248,6 +252,13 @@ struct commit_participant *
 waiting_entry(struct waiter *w)
 {
 	return &w->entry;
+}
+
+void
+waiting_entered(struct waiter *w, const struct wait_again *again)
+{
+	for (size_t i = 0; w->is_unattended && i < w->place_count; i++)
+		again->key(again->arg, w->db, w->places[i].key);
 }
 
 void
@@ -374,7 +385,8 @@ waiting_mark(struct waiting_table *t, struct touched_key *first)
 	if (waiting_is_empty(t))
 		return;
 	for (struct touched_key *k = first; k != NULL; k = k->next)
-		k->has_waiters = k->whole_database || waiting_has(t, k->db, k->key, WAIT_ANY_TYPE);
+		k->has_waiters = k->whole_database ||
+			(!k->serves_nobody && waiting_has(t, k->db, k->key, WAIT_ANY_TYPE));
 }
 
 /* ---- serving ---- */

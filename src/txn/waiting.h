@@ -44,13 +44,17 @@ struct wait_request {
 	const struct bytes *keys; /* of argv, the client's */
 	size_t key_count;
 	enum value_type type; /* what a key must hold to be of use */
-	bool behind_others;   /* it found earlier waiters: it may only wait while there are some */
+	bool behind_others;   /* it has left keys to those who waited for them before */
 	uint64_t wake_ns;     /* monotonic: when it is to be woken; 0: by commits alone */
 };
 /* NULL: out of memory. */
 struct waiter *waiting_prepare(struct waiting_table *, struct client *, const struct wait_request *);
 /* Enters it at the commit. */
 struct commit_participant *waiting_entry(struct waiter *);
+/* After that commit, of one that is behind others: names its keys, which are to be served, if of one of them the others had
+ * left by then. */
+struct wait_again;
+void waiting_entered(struct waiter *, const struct wait_again *);
 /* It was not entered, or its wait is over. NULL is fine. */
 void waiting_free(struct waiter *);
 /* Ends the wait, if nobody else has or is about to. False: the connection's message follows, or was posted. */

@@ -1050,14 +1050,14 @@ asks_for_turn(struct fixture *f, const char *line)
 	struct batch_run b;
 	batch_begin(&b, f);
 	add(&b, 0, line);
-	bool waits = f->handler.waits_for_turn(f->handler.arg, f->reactor, &f->clients[0],
-					       b.requests[0].request.foreseen);
+	bool waits =
+		f->handler.waits_for_turn(f->handler.arg, f->reactor, &f->clients[0], &b.requests[0].request);
 	f->handler.fetch(f->handler.arg, f->reactor);
 	batch_end(&b);
 	return waits;
 }
 
-/* Who is about to be refused, held by CLIENT PAUSE or queued by MULTI needs no turn. */
+/* Who is about to be refused, for whatever reason, held by CLIENT PAUSE or queued by MULTI needs no turn. */
 Test(batch, what_does_not_run_asks_for_no_turn)
 {
 	struct two_reactors two;
@@ -1074,6 +1074,15 @@ Test(batch, what_does_not_run_asks_for_no_turn)
 	EXPECT(f, 0, "MULTI", "+OK");
 	cr_assert(!asks_for_turn(f, "INCR a"));
 	EXPECT(f, 0, "DISCARD", "+OK");
+	EXPECT(f, 2, "ACL SETUSER narrow on nopass ~b +@all", "+OK");
+	EXPECT(f, 0, "AUTH narrow x", "+OK");
+	EXPECT(f, 0, "INCR b", ":1");
+	cr_assert(!asks_for_turn(f, "INCR a"));
+	EXPECT(f, 0, "AUTH default x", "+OK");
+	EXPECT(f, 0, "PING", "+PONG");
+	server_refuse(&f->server, REFUSE_FULL_DISK, true);
+	cr_assert(!asks_for_turn(f, "INCR a"));
+	server_refuse(&f->server, REFUSE_FULL_DISK, false);
 	cr_assert(asks_for_turn(f, "INCR a"));
 	close_two(&two);
 }

@@ -26,7 +26,7 @@
 #include "txn/transaction.h"
 #include "txn/waiting.h"
 
-enum { FIXTURE_CLIENTS = 4, FIXTURE_ARGUMENTS = 64 };
+enum { FIXTURE_CLIENTS = 5, FIXTURE_ARGUMENTS = 64 };
 
 struct fixture {
 	struct vfs *vfs;

@@ -2,6 +2,7 @@
  * (I24). */
 #include "server_support.h"
 #include "storage/base/sync_point.h"
+#include "storage/base/thread.h"
 
 static void
 begin_wait(struct fixture *f, int client, const char *line)
@@ -168,6 +169,100 @@ Test(waiting, who_finds_others_waiting_waits_behind_them_only)
 		&(struct sync_point){.name = "wait: nothing was found", .run = wait_behind, .arg = &leave});
 	EXPECT(f, 1, "BLPOP k 0", "*2\r\n$1\r\nk\r\n$1\r\nx");
 	cr_assert_eq(leave.ran, 1);
+	close_both(f);
+}
+
+/* A thread that pushes to c, a and b, and serves those who wait for them, stopped before c and before b. */
+struct pushes {
+	struct fixture *f;
+	pthread_t thread;
+	struct mutex mutex;
+	struct condition moved;
+	unsigned stops, goes; /* so often it stopped, and may go on */
+	struct sync_point serves, waits;
+};
+
+static void
+stop_there(void *arg)
+{
+	struct pushes *p = arg;
+	mutex_lock(&p->mutex);
+	p->stops++;
+	condition_broadcast(&p->moved);
+	while (p->goes < p->stops)
+		condition_wait(&p->moved, &p->mutex);
+	mutex_unlock(&p->mutex);
+}
+
+static void
+await_stop(struct pushes *p, unsigned stops)
+{
+	mutex_lock(&p->mutex);
+	while (p->stops < stops)
+		condition_wait(&p->moved, &p->mutex);
+	mutex_unlock(&p->mutex);
+}
+
+static void
+let_go(struct pushes *p)
+{
+	mutex_lock(&p->mutex);
+	p->goes++;
+	condition_broadcast(&p->moved);
+	mutex_unlock(&p->mutex);
+}
+
+static void *
+push_to_all(void *arg)
+{
+	struct pushes *p = arg;
+	rcu_thread_register();
+	fixture_run_beside(p->f, 3, "EXEC", "*3\r\n:1\r\n:1\r\n:1\r\n");
+	rcu_thread_unregister();
+	return NULL;
+}
+
+/* Who waits for a leaves, what came for him finds nobody, and b is still to be served. */
+static void
+leave_to_nobody(void *arg)
+{
+	struct pushes *p = arg;
+	cr_assert(p->f->handler.end_wait(p->f->handler.arg, &p->f->clients[0], WAIT_CLOSED));
+	p->f->handler.client_closed(p->f->handler.arg, &p->f->clients[0]);
+	sync_point_arm(&p->serves);
+	let_go(p);
+	await_stop(p, 2);
+}
+
+/* He waits behind others for b, and there is nobody left to hand him what a has. */
+Test(waiting, what_who_left_was_to_get_comes_to_who_waits_behind_others)
+{
+	struct fixture *f = open_both();
+	struct pushes p = {.f = f};
+	mutex_init(&p.mutex);
+	condition_init(&p.moved);
+	p.serves = (struct sync_point){.name = "serve: begins", .run = stop_there, .arg = &p};
+	p.waits = (struct sync_point){.name = "wait: nothing was found", .run = leave_to_nobody, .arg = &p};
+	begin_wait(f, 0, "BLPOP a 0");
+	begin_wait(f, 1, "BLPOP b 0");
+	begin_wait(f, 4, "BLPOP c 0");
+	EXPECT(f, 3, "MULTI", "+OK");
+	EXPECT(f, 3, "RPUSH c z", "+QUEUED");
+	EXPECT(f, 3, "RPUSH a x", "+QUEUED");
+	EXPECT(f, 3, "RPUSH b y", "+QUEUED");
+	sync_point_arm(&p.serves);
+	cr_assert_eq(pthread_create(&p.thread, NULL, push_to_all, &p), 0);
+	await_stop(&p, 1);
+	sync_point_arm(&p.waits);
+	begin_wait(f, 2, "BLPOP a b 0");
+	expect_told(f, 2, "*2\r\n$1\r\na\r\n$1\r\nx\r\n");
+	let_go(&p);
+	cr_assert_eq(pthread_join(p.thread, NULL), 0);
+	expect_told(f, 4, "*2\r\n$1\r\nc\r\n$1\r\nz\r\n");
+	expect_told(f, 1, "*2\r\n$1\r\nb\r\n$1\r\ny\r\n");
+	cr_assert(waiting_is_empty(f->server.waiting));
+	condition_destroy(&p.moved);
+	mutex_destroy(&p.mutex);
 	close_both(f);
 }
 
@@ -403,6 +498,22 @@ Test(waiting, consumers_of_a_group_are_served_in_turn)
 	EXPECT(f, 3, "XADD s 1-2 a b", "$3\r\n1-2");
 	expect_told(f, 1, "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-2\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n");
 	EXPECT(f, 3, "XACK s g 1-1 1-2", ":2");
+	close_both(f);
+}
+
+/* As in Redis. */
+Test(waiting, a_group_that_is_to_read_again_does_so_with_the_next_entry)
+{
+	struct fixture *f = open_both();
+	EXPECT(f, 3, "XADD s 1-1 a b", "$3\r\n1-1");
+	EXPECT(f, 3, "XGROUP CREATE s g $", "+OK");
+	begin_wait(f, 0, "XREADGROUP GROUP g one BLOCK 0 STREAMS s >");
+	EXPECT(f, 3, "XGROUP SETID s g 0", "+OK");
+	cr_assert_eq(fixture_waits_over[f->clients[0].id], 0);
+	EXPECT(f, 3, "XADD s 1-2 a b", "$3\r\n1-2");
+	expect_told(f, 0,
+		    "*1\r\n*2\r\n$1\r\ns\r\n*2\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n"
+		    "*2\r\n$3\r\n1-2\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n");
 	close_both(f);
 }
 
