@@ -5,6 +5,7 @@
 
 #include "oracle.h"
 #include "storage/checkpoint.h"
+#include "storage/inspect.h"
 #include "support.h"
 
 enum { COMMITS = 300, CHECKPOINTS = 4, FIRST_MS = 1000000 };
@@ -1090,5 +1091,96 @@ Test(archive, threads_archive_by_themselves)
 	struct sett_moment end = {.kind = SETT_MOMENT_END};
 	MUST(sett_archive_find(memory, "archive", &end, &point, &error), &error);
 	cr_assert_eq(point.commit, 3000);
+	test_vfs_destroy(memory);
+}
+
+struct beside {
+	struct sett_engine *engine;
+	unsigned number;
+	bool stop; /* atomic */
+};
+
+static void *
+write_beside(void *arg)
+{
+	struct beside *b = arg;
+	struct sett_txn *txn;
+	uint8_t body[700];
+	memset(body, (int)b->number, sizeof(body));
+	MUST_FAIL(sett_txn_create(b->engine, &txn), SETT_OK);
+	for (unsigned i = 0; !__atomic_load_n(&b->stop, __ATOMIC_RELAXED); i++) {
+		char name[24];
+		snprintf(name, sizeof(name), "%u:%u", b->number, i % 300);
+		MUST_FAIL(sett_txn_begin(txn, 0), SETT_OK);
+		MUST_FAIL(sett_txn_put(txn, bytes_of_string(name),
+				       &(struct sett_put){.body = bytes_of(body, i % sizeof(body))}),
+			  SETT_OK);
+		int r = sett_txn_commit(txn, NULL, NULL);
+		cr_assert(r == SETT_OK || r == SETT_CONFLICT, "%d", r);
+	}
+	sett_txn_destroy(txn);
+	return NULL;
+}
+
+/* Under the thread sanitizer, too. What the last chain has is all that was committed since. */
+Test(archive, it_is_turned_on_and_off_beside_writers)
+{
+	struct sett_error error = {0};
+	struct sett_archive_options archive = {.directory = "archive", .file_size = 50000, .interval_ms = 5};
+	struct vfs *memory = vfs_memory_create();
+	struct sett_options options = {
+		.vfs = memory, .memory_budget = 1 << 20, .value_threshold = 256, .archive = &archive};
+	struct sett_engine *engine;
+	struct sett_archive_facts f;
+	struct beside writers[2];
+	pthread_t threads[2];
+	MUST(sett_engine_open("db", &options, &engine, &error), &error);
+	for (unsigned i = 0; i < 2; i++) {
+		writers[i] = (struct beside){.engine = engine, .number = i + 1};
+		MUST_FAIL(thread_start(&threads[i], "writer", write_beside, &writers[i]), SETT_OK);
+	}
+	for (unsigned i = 0; i < 12; i++) {
+		struct timespec pause = {0, 20000000};
+		if (i % 3 == 2)
+			MUST(sett_engine_archive_to(engine, NULL, &error), &error);
+		if (i % 3 == 2 || i % 3 == 0)
+			MUST(sett_engine_archive_to(engine, &archive, &error), &error);
+		archive.interval_ms = 1 + i;
+		sett_engine_set_archive(engine, &archive);
+		sett_engine_archive_facts(engine, &f);
+		cr_assert(f.is_on && !f.is_broken);
+		if (i == 7)
+			MUST(sett_engine_flush(engine, &error), &error);
+		nanosleep(&pause, NULL);
+	}
+	uint64_t base;
+	MUST(sett_checkpoint(engine, "cp", &base, &error), &error);
+	struct timespec pause = {0, 50000000};
+	nanosleep(&pause, NULL);
+	for (unsigned i = 0; i < 2; i++) {
+		__atomic_store_n(&writers[i].stop, true, __ATOMIC_RELAXED);
+		thread_join(threads[i]);
+	}
+	uint64_t all = sett_engine_visible(engine);
+	MUST(sett_engine_close(engine, &error), &error);
+	struct sett_archive_point point;
+	struct sett_moment end = {.kind = SETT_MOMENT_END};
+	MUST(sett_archive_find(memory, "archive", &end, &point, &error), &error);
+	cr_assert_eq(point.commit, all);
+	cr_assert_leq(point.since_commit, base);
+	options = (struct sett_options){.vfs = memory, .memory_budget = 1 << 20, .replays = true};
+	struct sett_description d;
+	MUST(sett_describe("cp", memory, &d, &error), &error);
+	struct sett_archive_replay replay = {.vfs = memory,
+					     .directory = "archive",
+					     .chain = point.chain,
+					     .from = base,
+					     .from_now_ms = d.now_ms,
+					     .to = all};
+	sett_description_free(&d);
+	MUST(sett_engine_open("cp", &options, &engine, &error), &error);
+	MUST(sett_archive_apply(engine, &replay, &error), &error);
+	cr_assert_eq(sett_engine_visible(engine), all);
+	MUST(sett_engine_close(engine, &error), &error);
 	test_vfs_destroy(memory);
 }
