@@ -10,6 +10,8 @@
  * - Lock order: the engine's commit lock, then one bucket lock. */
 #include "txn/interest.h"
 
+#include <assert.h>
+
 #include "storage/base/hash.h"
 #include "storage/base/thread.h"
 
@@ -80,10 +82,25 @@ interest_is_watched(const struct watcher *watcher, unsigned db, struct bytes key
 	return false;
 }
 
+/* Relaxed: partner of has_none. */
+static void
+set_link(struct watched_key **link, struct watched_key *w)
+{
+	__atomic_store_n(link, w, __ATOMIC_RELAXED);
+}
+
+/* Without the bucket's lock: under the commit lock nobody enters a key, and who leaves has no use for a mark. */
+static bool
+has_none(struct interest_table *t, uint64_t hash)
+{
+	return __atomic_load_n(&t->buckets[hash % BUCKETS], __ATOMIC_RELAXED) == NULL;
+}
+
 void
 interest_enter(struct interest_table *t, struct watcher *watcher, struct watched_key *w)
 {
 	struct watched_key **bucket = &t->buckets[w->hash % BUCKETS];
+	assert(w->watcher == NULL);
 	w->watcher = watcher;
 	w->next_of_watcher = watcher->first;
 	watcher->first = w;
@@ -94,7 +111,7 @@ interest_enter(struct interest_table *t, struct watcher *watcher, struct watched
 	w->link = bucket;
 	if (w->next != NULL)
 		w->next->link = &w->next;
-	*bucket = w;
+	set_link(bucket, w);
 	mutex_unlock(lock_of(t, w->hash));
 	__atomic_add_fetch(&t->entered, 1, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&t->generation, 1, __ATOMIC_RELAXED);
@@ -107,7 +124,8 @@ interest_leave(struct interest_table *t, struct watcher *watcher)
 	for (struct watched_key *w = watcher->first; w != NULL; w = next) {
 		next = w->next_of_watcher;
 		mutex_lock(lock_of(t, w->hash));
-		*w->link = w->next;
+		assert(*w->link == w && w->watcher == watcher);
+		set_link(w->link, w->next);
 		if (w->next != NULL)
 			w->next->link = w->link;
 		mutex_unlock(lock_of(t, w->hash));
@@ -132,6 +150,8 @@ static void
 mark_key(struct interest_table *t, const struct touched_key *touched, uint64_t timestamp)
 {
 	uint64_t hash = hash64_bytes(touched->key, touched->db);
+	if (has_none(t, hash))
+		return;
 	mutex_lock(lock_of(t, hash));
 	for (struct watched_key *w = t->buckets[hash % BUCKETS]; w != NULL; w = w->next) {
 		if (!is_key(w, hash, touched->db, touched->key))

@@ -151,20 +151,28 @@ waiting_is_empty(const struct waiting_table *t)
 	return t == NULL || __atomic_load_n(&t->count, __ATOMIC_RELAXED) == 0;
 }
 
+static bool
+has_locked(struct waiting_table *t, unsigned db, struct bytes key, unsigned types) REQUIRES(&t->lock)
+{
+	assert(mutex_is_mine(&t->lock));
+	uint64_t hash = hash_of(db, key);
+	struct place *p = NULL;
+	bool some_may = has_other_types(bucket_of(t, hash), ~types);
+	while (some_may && (p = next_place(t, db, hash, key, p)) != NULL &&
+	       (types & 1U << p->waiter->type) == 0)
+		;
+	return p != NULL;
+}
+
 bool
 waiting_has(struct waiting_table *t, unsigned db, struct bytes key, unsigned types)
 {
 	if (waiting_is_empty(t))
 		return false;
-	uint64_t hash = hash_of(db, key);
-	struct place *p = NULL;
 	mutex_lock(&t->lock);
-	bool some_may = has_other_types(bucket_of(t, hash), ~types);
-	while (some_may && (p = next_place(t, db, hash, key, p)) != NULL &&
-	       (types & 1U << p->waiter->type) == 0)
-		;
+	bool has = has_locked(t, db, key, types);
 	mutex_unlock(&t->lock);
-	return p != NULL;
+	return has;
 }
 
 /* ---- the waiter's own side ---- */
@@ -222,6 +230,7 @@ own_made(struct waiter *w, const struct wait_request *r)
 struct waiter *
 waiting_prepare(struct waiting_table *t, struct client *client, const struct wait_request *r)
 {
+	assert(r->key_count > 0 && r->argc > 0);
 	size_t places = r->key_count * sizeof(struct place);
 	size_t size = sizeof(struct waiter) + places + r->argc * sizeof(*r->argv) + r->made.size;
 	struct waiter *w = calloc(1, size);
@@ -275,6 +284,7 @@ waiting_free(struct waiter *w)
 static void
 leave_locked(struct waiter *w, enum wait_end end)
 {
+	assert(mutex_is_mine(&w->table->lock));
 	assert(w->state == WAITER_PARKED || w->state == WAITER_SERVING);
 	w->state = WAITER_OVER;
 	w->end = end;
@@ -286,6 +296,7 @@ leave_locked(struct waiter *w, enum wait_end end)
 		assert(b->of_type[w->type] > 0);
 		b->of_type[w->type]--;
 	}
+	assert(!waiting_is_empty(w->table));
 	__atomic_sub_fetch(&w->table->count, 1, __ATOMIC_RELAXED);
 }
 
@@ -293,6 +304,7 @@ leave_locked(struct waiter *w, enum wait_end end)
 static bool
 tell_locked(struct waiter *w)
 {
+	assert(mutex_is_mine(&w->table->lock));
 	bool was_told = w->is_told;
 	w->is_told = true;
 	return !was_told;
@@ -302,6 +314,7 @@ tell_locked(struct waiter *w)
 static bool
 end_locked(struct waiter *w, enum wait_end end)
 {
+	assert(mutex_is_mine(&w->table->lock));
 	if (w->state == WAITER_PARKED) {
 		leave_locked(w, end);
 		w->is_done = true;
@@ -384,9 +397,11 @@ waiting_mark(struct waiting_table *t, struct touched_key *first)
 {
 	if (waiting_is_empty(t))
 		return;
+	mutex_lock(&t->lock); /* once: there may be many keys (I17) */
 	for (struct touched_key *k = first; k != NULL; k = k->next)
 		k->has_waiters = k->whole_database ||
-			(!k->serves_nobody && waiting_has(t, k->db, k->key, WAIT_ANY_TYPE));
+			(!k->serves_nobody && has_locked(t, k->db, k->key, WAIT_ANY_TYPE));
+	mutex_unlock(&t->lock);
 }
 
 /* ---- serving ---- */
@@ -426,6 +441,7 @@ waiting_take(struct waiting_table *t, unsigned db, struct bytes key, const struc
 		if (is_skipped(w, skip))
 			continue;
 		if (w->state == WAITER_PARKED) {
+			assert(!w->is_ending);
 			w->state = WAITER_SERVING;
 			w->again = false;
 			found = w;
@@ -487,6 +503,7 @@ end_served(struct commit_participant *p, uint64_t timestamp)
 static void
 hand_on_locked(struct waiter *w, const struct wait_again *again)
 {
+	assert(mutex_is_mine(&w->table->lock));
 	for (size_t i = 0; w->again && i < w->place_count; i++)
 		again->key(again->arg, w->db, w->places[i].key);
 	w->again = false;
@@ -501,6 +518,7 @@ waiting_served(struct waiter *w, struct output_stream *streams, uint64_t release
 	w->streams = streams;
 	w->release = release;
 	mutex_lock(&t->lock);
+	assert(w->state == WAITER_SERVING || (w->state == WAITER_OVER && w->end == WAIT_SERVED));
 	if (w->state == WAITER_SERVING) /* its command failed without a commit: that is its answer */
 		leave_locked(w, WAIT_SERVED);
 	hand_on_locked(w, again);
@@ -518,6 +536,7 @@ waiting_give_back(struct waiter *w, uint64_t wake_ns, const struct wait_again *a
 	struct client *client = w->client;
 	bool has_news;
 	mutex_lock(&t->lock);
+	assert(w->state == WAITER_SERVING);
 	hand_on_locked(w, again);
 	if (w->is_ending) {
 		leave_locked(w, w->end);
@@ -539,6 +558,7 @@ waiting_give_back(struct waiter *w, uint64_t wake_ns, const struct wait_again *a
 static void
 wake_place_locked(struct place *p, uint64_t wake_ns)
 {
+	assert(mutex_is_mine(&p->waiter->table->lock));
 	struct waiter *w = p->waiter;
 	for (struct place *q = NULL; (q = next_place(w->table, w->db, p->hash, p->key, q)) != NULL;)
 		if (q->waiter->place_count == 1 && q->waiter->wake_ns <= wake_ns)

@@ -2,6 +2,7 @@
  * initialized, or unlocked by another thread), and going on would corrupt what it guards. */
 #include "storage/base/thread.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -29,10 +30,19 @@ must(int error)
 		abort();
 }
 
+_Thread_local char thread_mark;
+
+static void
+set_owner(struct mutex *m, const void *owner)
+{
+	__atomic_store_n(&m->owner, owner, __ATOMIC_RELAXED);
+}
+
 void
 mutex_init(struct mutex *m)
 {
 	must(pthread_mutex_init(&m->handle, NULL));
+	m->owner = NULL;
 }
 
 void
@@ -45,6 +55,7 @@ NO_THREAD_SAFETY_ANALYSIS void
 mutex_lock(struct mutex *m)
 {
 	must(pthread_mutex_lock(&m->handle));
+	set_owner(m, &thread_mark);
 }
 
 NO_THREAD_SAFETY_ANALYSIS bool
@@ -54,12 +65,14 @@ mutex_try_lock(struct mutex *m)
 	if (error == EBUSY)
 		return false;
 	must(error);
+	set_owner(m, &thread_mark);
 	return true;
 }
 
 NO_THREAD_SAFETY_ANALYSIS void
 mutex_unlock(struct mutex *m)
 {
+	set_owner(m, NULL);
 	must(pthread_mutex_unlock(&m->handle));
 }
 
@@ -82,7 +95,10 @@ condition_destroy(struct condition *c)
 void
 condition_wait(struct condition *c, struct mutex *m)
 {
+	assert(mutex_is_mine(m));
+	set_owner(m, NULL);
 	must(pthread_cond_wait(&c->handle, &m->handle));
+	set_owner(m, &thread_mark);
 }
 
 bool
@@ -98,7 +114,10 @@ condition_wait_for(struct condition *c, struct mutex *m, uint64_t timeout_ns)
 		deadline.tv_nsec -= (long)NANOSECONDS;
 		deadline.tv_sec++;
 	}
+	assert(mutex_is_mine(m));
+	set_owner(m, NULL);
 	int error = pthread_cond_timedwait(&c->handle, &m->handle, &deadline);
+	set_owner(m, &thread_mark);
 	if (error == ETIMEDOUT)
 		return false;
 	must(error);

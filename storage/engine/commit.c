@@ -14,8 +14,9 @@
  * (I10) Bodies are in the value-log file before the log record that points at them is appended.
  * (I12) Room in the log is made sure of before validation, so a full disk is an error on writes only and heals
  * by itself.
- * (I17) A large write set (SETT_LARGE_WRITES) makes every key count as written instead of each of its own: whoever
- * runs beside it and has read something runs again.
+ * (I17) Of a large write set (SETT_LARGE_WRITES) nothing is done for each entry under the lock: its memtable and its log
+ * record are made before (large_commit.c), and every key counts as written instead of each of its own: whoever runs
+ * beside it and has read something runs again.
  * (I18) A commit that took a deadline as still ahead is a conflict once another has treated it as passed. */
 #include <assert.h>
 #include <stdlib.h>
@@ -37,9 +38,32 @@ compare_keys(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+static void
+conflict_keys_sort(uint64_t *keys, size_t count)
+{
+	if (count > 1)
+		qsort(keys, count, sizeof(*keys), compare_keys);
+}
+
+/* Both are sorted. */
+static bool
+have_common(const uint64_t *a, size_t a_count, const uint64_t *b, size_t b_count)
+{
+	for (size_t i = 0, k = 0; i < a_count && k < b_count;) {
+		if (a[i] == b[k])
+			return true;
+		if (a[i] < b[k])
+			i++;
+		else
+			k++;
+	}
+	return false;
+}
+
 void
 sett_txn_claim(struct sett_txn *txn)
 {
+	assert(!txn->running);
 	struct sett_engine *engine = txn->engine;
 	size_t count = txn->read_count;
 	uint64_t *keys = malloc((count ? count : 1) * sizeof(*keys));
@@ -47,11 +71,12 @@ sett_txn_claim(struct sett_txn *txn)
 		return; /* no claim: the transaction just tries again */
 	if (count)
 		memcpy(keys, txn->reads, count * sizeof(*keys));
-	qsort(keys, count, sizeof(*keys), compare_keys);
+	conflict_keys_sort(keys, count);
 	mutex_lock(&engine->claim_lock);
 	while (engine->claim_owner && engine->claim_owner != txn)
 		condition_wait(&engine->claim_free, &engine->claim_lock);
 	mutex_lock(&engine->commit_lock);
+	assert(engine->claim_owner || engine->claimed_count == 0);
 	free(engine->claimed);
 	engine->claimed = keys;
 	engine->claimed_count = count;
@@ -83,6 +108,8 @@ meets_claim_locked(const struct sett_txn *txn) REQUIRES(&txn->engine->commit_loc
 	const struct sett_engine *engine = txn->engine;
 	if (!engine->claim_owner || engine->claim_owner == txn)
 		return false;
+	if (large_commit_is_due(txn))
+		return have_common(txn->written, txn->written_count, engine->claimed, engine->claimed_count);
 	for (size_t i = 0; i < txn->written_count; i++)
 		if (bsearch(&txn->written[i], engine->claimed, engine->claimed_count, sizeof(uint64_t),
 			    compare_keys))
@@ -207,6 +234,10 @@ remember_recent_locked(struct sett_txn *txn, uint64_t timestamp) REQUIRES(&txn->
 	struct sett_engine *engine = txn->engine;
 	if (txn->flags & SETT_TXN_MANUAL_CONFLICTS)
 		return;
+	if (txn->writes.node_count > RECENT_WRITES) { /* none of them before would be left */
+		engine->recent_floor = timestamp;
+		return;
+	}
 	for (struct write_node *n = NULL; (n = write_buffer_next(&txn->writes, n)) != NULL;) {
 		struct recent_write *slot = &engine->recent[engine->recent_next++ % RECENT_WRITES];
 		if (slot->timestamp > engine->recent_floor)
@@ -264,6 +295,7 @@ collect_bodies(struct sett_txn *txn, size_t *ret_count)
 static void
 release_pointers(struct sett_txn *txn, size_t count)
 {
+	assert(count <= txn->body_capacity);
 	for (size_t i = 0; i < count; i++)
 		value_log_release_number(txn->engine->value_log, txn->pointers[i].file);
 }
@@ -273,6 +305,7 @@ static int
 point_at_bodies(struct sett_txn *txn)
 {
 	const struct value_pointer *pointer = txn->pointers;
+	assert(pointer != NULL);
 	for (struct write_node *n = NULL; (n = write_buffer_next(&txn->writes, n)) != NULL;) {
 		if (!is_separate(txn, n))
 			continue;
@@ -435,7 +468,8 @@ static int
 find_log_room(struct sett_txn *txn)
 {
 	struct sett_engine *engine = txn->engine;
-	if (txn->batch.size < engine->memtable_size / 2 && log_has_spare(engine->log))
+	if (txn->batch.size < engine->memtable_size / 2 && log_has_spare(engine->log) &&
+	    !large_commit_is_due(txn))
 		return SETT_OK; /* rotation under the lock will do if this segment is full */
 	if (engine->options.manual_work && !log_has_spare(engine->log)) {
 		int r = log_prepare(engine->log, &txn->error);
@@ -496,9 +530,8 @@ fetch_group(const struct sett_txn *txn, const struct generation *generation, con
 	memtable_fetch(generation->memtable, keys, count, timestamp, true);
 }
 
-/* What recovery does with the batch, from the writes themselves. */
 static int
-apply_batch_locked(struct sett_txn *txn, struct generation *generation, uint64_t timestamp)
+insert_entries_locked(struct sett_txn *txn, struct generation *generation, uint64_t timestamp)
 	REQUIRES(&txn->engine->commit_lock)
 {
 	struct sett_engine *engine = txn->engine;
@@ -510,23 +543,48 @@ apply_batch_locked(struct sett_txn *txn, struct generation *generation, uint64_t
 	     done++) {
 		if (fetches && done % MEMTABLE_FETCH_MAX == 0)
 			fetch_group(txn, generation, n, timestamp);
+		assert(n->batch_size > 0 && n->batch_at + n->batch_size <= txn->batch.size);
 		struct bytes value = bytes_of(txn->batch.data + n->batch_at, n->batch_size);
 		record_cache_update(engine->records, n->hash, n->key, value, n->newest->whole, timestamp);
 		r = generation_insert_entry(generation, (struct ikey){n->key, timestamp}, value,
 					    &n->newest->entry);
 	}
-	notes_apply(txn, timestamp);
-	for (size_t i = 0; i < writes->counter_count; i++) {
-		const struct counter_delta *c = &writes->counters[i];
-		if (c->dropped)
-			counters_forget(&engine->counters, c->counter);
-		if (!c->dropped || c->delta != 0)
-			counters_add(&engine->counters, c->counter, c->delta);
-	}
-	const struct prefix_change *change;
-	for (size_t at = 0; r == SETT_OK && (change = write_buffer_next_prefix(writes, &at)) != NULL;)
-		r = engine_change_prefix(engine, generation, change);
 	return r;
+}
+
+static int
+note_drops_locked(struct sett_txn *txn, struct generation *generation) REQUIRES(&txn->engine->commit_lock)
+{
+	const struct prefix_change *change;
+	int r = SETT_OK;
+	for (size_t at = 0; r == SETT_OK && (change = write_buffer_next_prefix(&txn->writes, &at)) != NULL;)
+		if (prefix_change_drops(change))
+			r = drop_list_add(&generation->drops, change);
+	return r;
+}
+
+static void
+apply_counters_locked(struct sett_txn *txn) REQUIRES(&txn->engine->commit_lock)
+{
+	struct counters *counters = &txn->engine->counters;
+	for (size_t i = 0; i < txn->writes.counter_count; i++) {
+		const struct counter_delta *c = &txn->writes.counters[i];
+		if (c->dropped)
+			counters_forget(counters, c->counter);
+		if (!c->dropped || c->delta != 0)
+			counters_add(counters, c->counter, c->delta);
+	}
+}
+
+/* There is memory: reserve_pending_locked. */
+static void
+apply_pending_locked(struct sett_txn *txn) REQUIRES(&txn->engine->commit_lock)
+{
+	const struct prefix_change *change;
+	if (txn->writes.prefix_count == 0)
+		return;
+	for (size_t at = 0; (change = write_buffer_next_prefix(&txn->writes, &at)) != NULL;)
+		pending_set_apply(&txn->engine->pending, change);
 }
 
 /* The generation to write to, rotated if it is full. */
@@ -565,30 +623,30 @@ set_conflicts_locked(struct sett_txn *txn, uint64_t timestamp) REQUIRES(&txn->en
 	}
 }
 
+static void
+count_bytes_locked(struct sett_engine *engine, uint64_t bytes) REQUIRES(&engine->commit_lock)
+{
+	__atomic_store_n(&engine->committed_bytes, engine->committed_bytes + bytes, __ATOMIC_RELAXED);
+}
+
+/* The writes, into the newest generation. */
 static int
-apply_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint64_t *ret_timestamp)
-	REQUIRES(&txn->engine->commit_lock)
+write_locked(struct sett_txn *txn, uint64_t timestamp) REQUIRES(&txn->engine->commit_lock)
 {
 	struct sett_engine *engine = txn->engine;
-	int r = counters_reserve(&engine->counters, txn->writes.counter_count);
-	if (r == SETT_OK)
-		r = prepare_recent_locked(txn);
-	if (r == SETT_OK)
-		r = make_room_locked(txn);
+	int r = make_room_locked(txn);
 	struct generation *generation = engine->generations[0];
 	size_t operations = txn->writes.operation_count, prefixes = txn->writes.prefix_count;
 	if (r == SETT_OK)
 		r = generation_reserve(generation, operations, operations, prefixes, txn->batch.size);
-	if (r == SETT_OK && prefixes)
-		r = reserve_pending_locked(txn);
-	if (r != SETT_OK)
-		return r;
-	uint64_t timestamp = engine->visible + 1;
-	r = log_append(engine->log, timestamp, txn->now_ms, buffer_bytes(&txn->batch));
+	if (r == SETT_OK)
+		r = log_append(engine->log, timestamp, txn->now_ms, buffer_bytes(&txn->batch));
 	if (r != SETT_OK)
 		return r;
 	uint64_t bytes = generation_bytes(generation);
-	r = apply_batch_locked(txn, generation, timestamp);
+	r = insert_entries_locked(txn, generation, timestamp);
+	if (r == SETT_OK && prefixes)
+		r = note_drops_locked(txn, generation);
 	if (r != SETT_OK) {
 		/* Memory was reserved, so this is a fault of ours: the log has it, memory does not, and
 		 * only a restart brings both together. */
@@ -596,12 +654,55 @@ apply_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint64
 		abort();
 	}
 	memtable_trim(generation->memtable);
-	bytes = generation_bytes(generation) - bytes;
-	__atomic_store_n(&engine->committed_bytes, engine->committed_bytes + bytes, __ATOMIC_RELAXED);
-	set_conflicts_locked(txn, timestamp);
-	remember_recent_locked(txn, timestamp);
+	count_bytes_locked(engine, generation_bytes(generation) - bytes);
 	__atomic_store_n(&generation->last, timestamp, __ATOMIC_RELAXED);
 	generation_add_garbage(generation, txn->garbage);
+	return SETT_OK;
+}
+
+/* The same of a large write set: they are in a generation already. */
+static int
+link_locked(struct sett_txn *txn, struct large_commit *large, uint64_t timestamp)
+	REQUIRES(&txn->engine->commit_lock)
+{
+	assert(mutex_is_mine(&txn->engine->commit_lock));
+	struct sett_engine *engine = txn->engine;
+	uint64_t bytes = generation_bytes(large->generation);
+	int r = log_is_full(engine->log, txn->batch.size)
+		? SETT_NO_SPACE
+		: engine_link_filled_locked(engine, large->generation, large->record, timestamp, txn->now_ms);
+	if (r != SETT_OK)
+		return r;
+	count_bytes_locked(engine, bytes);
+	large->generation = NULL;
+	large->record = NULL;
+	return SETT_OK;
+}
+
+static int
+apply_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, struct large_commit *large,
+	     uint64_t *ret_timestamp) REQUIRES(&txn->engine->commit_lock)
+{
+	struct sett_engine *engine = txn->engine;
+	int r = counters_reserve(&engine->counters, txn->writes.counter_count);
+	if (r == SETT_OK)
+		r = prepare_recent_locked(txn);
+	if (r == SETT_OK && txn->writes.prefix_count > 0)
+		r = reserve_pending_locked(txn);
+	if (r != SETT_OK)
+		return r;
+	uint64_t timestamp = engine->visible + 1;
+	assert(timestamp > txn->snapshot);
+	r = large->generation ? link_locked(txn, large, timestamp) : write_locked(txn, timestamp);
+	if (r != SETT_OK)
+		return r;
+	notes_apply(txn, timestamp);
+	apply_counters_locked(txn);
+	apply_pending_locked(txn);
+	set_conflicts_locked(txn, timestamp);
+	remember_recent_locked(txn, timestamp);
+	struct generation *generation = engine->generations[0];
+	assert(__atomic_load_n(&generation->last, __ATOMIC_RELAXED) == timestamp);
 	if (txn->now_ms > generation->now_ms)
 		generation->now_ms = txn->now_ms;
 	if (txn->now_ms > __atomic_load_n(&engine->newest_now_ms, __ATOMIC_RELAXED))
@@ -614,12 +715,16 @@ apply_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint64
 	return SETT_OK;
 }
 
-/* SETT_WOULD_BLOCK: a claim is in the way (then `ret_claimer` is set), or the log has no room after all. */
+/* `writes`: NULL if it writes nothing. SETT_WOULD_BLOCK: a claim is in the way (then `ret_claimer` is set), or the log has no room after all. */
 static int
-commit_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, bool writes,
+commit_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, struct large_commit *writes,
 	      struct sett_txn **ret_claimer, uint64_t *ret_timestamp) REQUIRES(&txn->engine->commit_lock)
 {
+	assert(mutex_is_mine(&txn->engine->commit_lock));
 	struct sett_engine *engine = txn->engine;
+	/* Too many keys to be looked for one by one: with a claim there they are sorted first, outside the lock. */
+	if (writes && writes->generation && engine->claim_owner && !txn->written_is_sorted)
+		return SETT_WOULD_BLOCK;
 	if (writes && meets_claim_locked(txn)) {
 		*ret_claimer = engine->claim_owner;
 		txn->met_claim = true;
@@ -636,7 +741,7 @@ commit_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, bool 
 	if (hooks && hooks->check && hooks->check(hooks->arg) != 0)
 		return SETT_ABORTED;
 	if (writes)
-		return apply_locked(txn, hooks, ret_timestamp);
+		return apply_locked(txn, hooks, writes, ret_timestamp);
 	if (hooks && hooks->publish)
 		hooks->publish(hooks->arg, 0);
 	return SETT_OK;
@@ -665,19 +770,34 @@ commit_writes(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint6
 {
 	struct sett_engine *engine = txn->engine;
 	size_t pointer_count = 0;
+	struct large_commit large = {0};
 	int r = admit_write(txn);
 	if (r == SETT_OK)
 		r = prepare_batch(txn, &pointer_count);
 	if (r != SETT_OK)
 		return r;
-	txn->fetched = fetch_written(txn);
+	if (__builtin_expect(large_commit_is_due(txn), 0)) {
+		txn->written_is_sorted = false;
+		r = large_commit_prepare(txn, &large);
+		if (r != SETT_OK) {
+			release_pointers(txn, pointer_count);
+			return r;
+		}
+	} else {
+		txn->fetched = fetch_written(txn);
+	}
 	struct sett_txn *claimer = NULL;
 	for (int attempt = 0;; attempt++) {
 		r = ensure_log_room(txn);
 		if (r != SETT_OK)
 			break;
+		/* Acquire: partner of sett_txn_claim; one that comes later is found under the lock. */
+		if (large.generation && __atomic_load_n(&engine->claim_owner, __ATOMIC_ACQUIRE)) {
+			conflict_keys_sort(txn->written, txn->written_count);
+			txn->written_is_sorted = true;
+		}
 		mutex_lock(&txn->engine->commit_lock);
-		r = commit_locked(txn, hooks, true, &claimer, ret_timestamp);
+		r = commit_locked(txn, hooks, &large, &claimer, ret_timestamp);
 		mutex_unlock(&txn->engine->commit_lock);
 		/* One that lasts can't be run again: what the claim's owner has not changed stays as it was read. */
 		if (claimer && (txn->flags & SETT_TXN_HELD) && !(txn->flags & SETT_TXN_NOWAIT) &&
@@ -693,6 +813,8 @@ commit_writes(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint6
 		if (r != SETT_OK && r != SETT_NO_SPACE)
 			break;
 	}
+	if (__builtin_expect(large.holds, 0))
+		large_commit_end(txn, &large, r == SETT_OK ? *ret_timestamp : 0);
 	release_pointers(txn, pointer_count); /* the generation has its own by now */
 	if (r == SETT_WOULD_BLOCK && pointer_count > 0)
 		take_bodies_back(txn);
@@ -716,7 +838,7 @@ sett_txn_commit(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uin
 	} else if (txn->validate_reads || (hooks && hooks->check)) {
 		struct sett_txn *claimer = NULL;
 		mutex_lock(&txn->engine->commit_lock);
-		r = commit_locked(txn, hooks, false, &claimer, &timestamp);
+		r = commit_locked(txn, hooks, NULL, &claimer, &timestamp);
 		mutex_unlock(&txn->engine->commit_lock);
 	}
 	if (r == SETT_OK && ret_timestamp)

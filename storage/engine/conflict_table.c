@@ -1,6 +1,8 @@
 /* Conflict detection for commits; see conflict_table.h. */
 #include "conflict_table.h"
 
+#include <assert.h>
+
 #include "storage/base/pages.h"
 #include "storage/status.h"
 
@@ -57,6 +59,7 @@ conflict_table_newest(const struct conflict_table *table, uint64_t key)
 void
 conflict_table_set_all(struct conflict_table *table, uint64_t timestamp)
 {
+	assert(timestamp > table->floor);
 	table->floor = timestamp;
 }
 
@@ -71,6 +74,7 @@ conflict_table_fetch(const struct conflict_table *table, uint64_t key)
 void
 conflict_table_set(struct conflict_table *table, uint64_t key, uint64_t timestamp)
 {
+	assert(timestamp > table->floor);
 	struct conflict_bucket *bucket = bucket_of(table, key);
 	int oldest = 0;
 	for (int i = 0; i < SLOTS; i++) {

@@ -7,6 +7,7 @@
  * A superversion is rebuilt whenever the list of generations or the version changes. A flush first installs
  * the version that has the new table and then drops the generation: for a moment both hold the same entries,
  * which readers do not mind: equal internal keys carry equal values. */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -18,6 +19,7 @@ enum {
 	LOG_SEGMENT_EXTRA = 64 << 10, /* bytes of a log segment beyond a memtable's */
 	DROP_BYTES = 32,              /* that a drop counts for among those of a memtable */
 };
+static const double LEAST_SHARE = 0.25; /* of a generation that ended before it was full */
 static const size_t MIN_MEMTABLE = 256 << 10, MAX_MEMTABLE = 64 << 20, MIN_CACHE = 256 << 10;
 
 /* ---- generations and superversions ---- */
@@ -43,13 +45,23 @@ let_go(const struct sett_engine *engine, struct superversion *old)
 		superversion_release_later(old);
 }
 
+/* Of the generations and the version that there are. */
+static int
+make_superversion(struct sett_engine *engine, struct superversion **ret) REQUIRES(&engine->install_lock)
+{
+	assert(mutex_is_mine(&engine->install_lock));
+	struct version *version = version_set_current(engine->versions);
+	int r = superversion_create(version, engine->generations, engine->generation_count, ret);
+	version_release(version);
+	return r;
+}
+
 static int
 install_locked(struct sett_engine *engine) REQUIRES(&engine->install_lock)
 {
+	assert(mutex_is_mine(&engine->install_lock));
 	struct superversion *sv, *old = engine->current;
-	struct version *version = version_set_current(engine->versions);
-	int r = superversion_create(version, engine->generations, engine->generation_count, &sv);
-	version_release(version);
+	int r = make_superversion(engine, &sv);
 	if (r != SETT_OK)
 		return r;
 	rcu_publish(engine->current, sv);
@@ -68,8 +80,10 @@ engine_install(struct sett_engine *engine)
 }
 
 static int
-push_locked(struct sett_engine *engine, struct generation *generation) REQUIRES(&engine->install_lock)
+insert_newest(struct sett_engine *engine, struct generation *generation) REQUIRES(&engine->install_lock)
 {
+	assert(engine->generation_count <= engine->generation_capacity);
+	assert(mutex_is_mine(&engine->install_lock));
 	if (engine->generation_count == engine->generation_capacity) {
 		size_t capacity = engine->generation_capacity ? engine->generation_capacity * 2 : 8;
 		struct generation **list = realloc(engine->generations, capacity * sizeof(*list));
@@ -80,13 +94,90 @@ push_locked(struct sett_engine *engine, struct generation *generation) REQUIRES(
 	}
 	memmove(engine->generations + 1, engine->generations,
 		engine->generation_count * sizeof(engine->generations[0]));
+	assert(engine->generation_count < engine->generation_capacity);
 	engine->generations[0] = generation;
 	engine->generation_count++;
-	int r = install_locked(engine);
+	return SETT_OK;
+}
+
+static void
+remove_newest(struct sett_engine *engine) REQUIRES(&engine->install_lock)
+{
+	assert(engine->generation_count > 0);
+	assert(mutex_is_mine(&engine->install_lock));
+	engine->generation_count--;
+	memmove(engine->generations, engine->generations + 1,
+		engine->generation_count * sizeof(engine->generations[0]));
+}
+
+static int
+push_locked(struct sett_engine *engine, struct generation *generation) REQUIRES(&engine->install_lock)
+{
+	assert(mutex_is_mine(&engine->install_lock));
+	int r = insert_newest(engine, generation);
+	if (r != SETT_OK)
+		return r;
+	r = install_locked(engine);
+	if (r != SETT_OK)
+		remove_newest(engine);
+	return r;
+}
+
+/* An empty generation gives its place away: there would be nothing to flush. */
+static int
+link_locked(struct sett_engine *engine, struct generation *filled, struct log_record_copy *record,
+	    uint64_t timestamp, uint64_t now_ms) REQUIRES(&engine->install_lock)
+{
+	assert(mutex_is_mine(&engine->install_lock));
+	struct generation *before = engine->generations[0];
+	bool replaces = generation_is_empty(before);
+	struct superversion *sv = NULL, *old = engine->current;
+	int r = replaces ? SETT_OK : insert_newest(engine, filled);
+	if (r != SETT_OK)
+		return r;
+	engine->generations[0] = filled;
+	r = make_superversion(engine, &sv);
+	if (r == SETT_OK)
+		r = log_append_copy(engine->log, timestamp, now_ms, record);
 	if (r != SETT_OK) {
-		engine->generation_count--;
-		memmove(engine->generations, engine->generations + 1,
-			engine->generation_count * sizeof(engine->generations[0]));
+		superversion_release(sv);
+		if (!replaces)
+			remove_newest(engine);
+		engine->generations[0] = before;
+		return r;
+	}
+	/* Nobody has seen it yet, and no snapshot sees its entries before the commit is visible. */
+	memtable_stamp(filled->memtable, timestamp);
+	filled->log_segment = log_segment(engine->log);
+	__atomic_store_n(&filled->last, timestamp, __ATOMIC_RELAXED);
+	rcu_publish(engine->current, sv);
+	let_go(engine, old);
+	if (replaces) {
+		generation_release(before);
+		return SETT_OK;
+	}
+	double share = (double)generation_memory(before) / (double)engine->memtable_size;
+	before->share = share > 1 ? 1 : share < LEAST_SHARE ? LEAST_SHARE : share;
+	return SETT_OK;
+}
+
+int
+engine_link_filled_locked(struct sett_engine *engine, struct generation *filled,
+			  struct log_record_copy *record, uint64_t timestamp, uint64_t now_ms)
+{
+	struct generation *ending = engine->generations[0];
+	assert(generation_is_empty(filled) && timestamp > engine->visible);
+	assert(mutex_is_mine(&engine->commit_lock));
+	/* First: once there is a newer generation, a flush may take this one. */
+	int r = generation_is_empty(ending) ? SETT_OK : engine_end_generation(engine, ending);
+	if (r != SETT_OK)
+		return r;
+	mutex_lock(&engine->install_lock);
+	r = link_locked(engine, filled, record, timestamp, now_ms);
+	mutex_unlock(&engine->install_lock);
+	if (r == SETT_OK) {
+		__atomic_store_n(&engine->memtable_memory, generation_memory(filled), __ATOMIC_RELAXED);
+		workers_kick(engine->workers);
 	}
 	return r;
 }
@@ -125,6 +216,8 @@ engine_end_generation(struct sett_engine *engine, struct generation *ending)
 int
 engine_rotate_locked(struct sett_engine *engine)
 {
+	assert(mutex_is_mine(&engine->commit_lock));
+	assert(engine->generation_count > 0);
 	struct generation *ending = engine->generations[0], *next;
 	if (generation_is_empty(ending))
 		return SETT_OK;
@@ -169,6 +262,7 @@ engine_change_prefix(struct sett_engine *engine, struct generation *generation,
 static int
 abandon_locked(struct sett_engine *engine, struct bytes prefix) REQUIRES(&engine->commit_lock)
 {
+	assert(mutex_is_mine(&engine->commit_lock));
 	struct generation *g = engine->generations[0];
 	struct prefix_change drop = {.kind = ID_DROPPED, .prefix = prefix};
 	if (!pending_set_has(&engine->pending, prefix))
@@ -213,6 +307,7 @@ hook_flush_source(void *arg, struct flush_source *ret)
 	if (engine->generation_count > 1) {
 		struct generation *g = engine->generations[engine->generation_count - 1];
 		struct generation *newer = engine->generations[engine->generation_count - 2];
+		assert(g->last > 0 && newer->log_segment >= g->log_segment);
 		*ret = (struct flush_source){.memtable = g->memtable,
 					     .log_segment = newer->log_segment,
 					     .flushed = g->last,
@@ -245,7 +340,9 @@ hook_flushed(void *arg, const struct flush_source *source)
 {
 	struct sett_engine *engine = arg;
 	mutex_lock(&engine->install_lock);
+	assert(engine->generation_count > 1);
 	struct generation *done = engine->generations[engine->generation_count - 1];
+	assert(done->memtable == source->memtable);
 	engine->generation_count--;
 	/* Out of memory: readers keep the old superversion, which still holds the generation; the next change
 	 * makes a new one. */
@@ -299,10 +396,12 @@ hook_memtables(void *arg)
 {
 	struct sett_engine *engine = arg;
 	mutex_lock(&engine->install_lock);
-	size_t waiting = engine->generation_count - 1;
+	double waiting = 0;
+	for (size_t i = 1; i < engine->generation_count; i++)
+		waiting += engine->generations[i]->share;
 	mutex_unlock(&engine->install_lock);
 	uint64_t filled = __atomic_load_n(&engine->memtable_memory, __ATOMIC_RELAXED);
-	return (double)waiting + (double)filled / (double)engine->memtable_size;
+	return waiting + (double)filled / (double)engine->memtable_size;
 }
 
 static void
@@ -426,6 +525,8 @@ fill_defaults(struct sett_engine *engine, const struct sett_options *options)
 		o->seed = random_entropy();
 	if (!o->memory_budget)
 		o->memory_budget = 64 << 20;
+	if (!o->large_commit)
+		o->large_commit = SETT_LARGE_WRITES;
 	if (!o->value_threshold)
 		o->value_threshold = 1024;
 	if (!o->space_amplification_limit)

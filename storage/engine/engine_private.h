@@ -137,6 +137,10 @@ bool engine_is_flushing(struct sett_engine *);
  * that takes nothing. */
 int engine_wait_for_flush(struct sett_engine *, bool (*done)(void *arg), void *arg, struct sett_error *);
 int engine_push_generation(struct sett_engine *, struct generation *);
+/* (I17) Appends the record to the log and puts a generation in front that has the same commit, with this timestamp, and
+ * nothing else. Takes over both, or changes nothing: SETT_NO_MEMORY, or what log_append_copy says. */
+int engine_link_filled_locked(struct sett_engine *engine, struct generation *, struct log_record_copy *,
+			      uint64_t timestamp, uint64_t now_ms) REQUIRES(&engine->commit_lock);
 /* The current superversion with a reference. */
 struct superversion *engine_acquire(struct sett_engine *);
 /* What a commit, or its record in the log, says of a prefix; under the commit lock or at recovery. Memory was
@@ -203,10 +207,11 @@ struct sett_txn {
 	bool running;
 	unsigned flags;
 	uint64_t snapshot, now_ms, observed;
-	uint64_t missing;  /* see sett_txn_missing */
-	uint64_t pause_ns; /* see sett_txn_pause_ns */
-	uint64_t lost_to;  /* see sett_txn_lost_to */
-	bool met_claim;    /* see sett_txn_met_claim */
+	uint64_t missing;       /* see sett_txn_missing */
+	uint64_t pause_ns;      /* see sett_txn_pause_ns */
+	uint64_t lost_to;       /* see sett_txn_lost_to */
+	bool met_claim;         /* see sett_txn_met_claim */
+	bool written_is_sorted; /* of a large commit: for the look at a claim */
 	bool validate_reads;
 	bool observed_own;   /* see sett_txn_observed_own */
 	uint64_t live_until; /* the earliest deadline that it took as not passed yet; UINT64_MAX: none */
@@ -258,6 +263,21 @@ txn_observe(struct sett_txn *txn, uint64_t timestamp)
 /* fetch.c: a hint before a commit, if most of what it writes was not fetched. True: the processor will still have all of it when it
  * is applied. */
 bool fetch_written(struct sett_txn *);
+/* large_commit.c: what a large write set has ready before the commit lock is taken (I17). */
+struct large_commit {
+	struct generation *generation; /* NULL: the write set is not large, or it was taken over */
+	struct log_record_copy *record;
+	bool holds; /* the record cache */
+};
+static inline bool
+large_commit_is_due(const struct sett_txn *txn)
+{
+	return txn->writes.node_count + txn->writes.prefix_count > txn->engine->options.large_commit;
+}
+/* After the batch is encoded. Statuses of generation_insert; nothing to end then. */
+int large_commit_prepare(struct sett_txn *, struct large_commit *ret);
+/* Outside the lock. `timestamp`: of the commit, 0 if it failed. */
+void large_commit_end(struct sett_txn *, struct large_commit *, uint64_t timestamp);
 /* notes.c: brings the changes of notes to the cache, under the commit lock, before the commit is visible. What they followed
  * from is rolled back: nothing is kept of any changed note. Forgets the changes. */
 void notes_apply(const struct sett_txn *, uint64_t timestamp);

@@ -36,6 +36,7 @@ static int
 collect_children(struct sett_txn *txn, const struct sett_iterator *own, struct sett_error *detail,
 		 struct internal_iterator ***ret, size_t *ret_count)
 {
+	assert(txn->running && txn->superversion != NULL);
 	struct superversion *sv = txn->superversion;
 	size_t bound = 1 + sv->generation_count + version_iterator_bound(sv->version), count = 0;
 	struct internal_iterator **children = calloc(bound, sizeof(struct internal_iterator *));
@@ -66,6 +67,7 @@ collect_children(struct sett_txn *txn, const struct sett_iterator *own, struct s
 		free(children);
 		return r;
 	}
+	assert(count <= bound);
 	*ret = children;
 	*ret_count = count;
 	return SETT_OK;
@@ -169,6 +171,7 @@ static int
 cover_end(struct sett_iterator *it, bool at_upper)
 {
 	struct bytes bound = buffer_bytes(at_upper ? &it->upper : &it->lower);
+	assert(!it->tracks_range || it->range < it->txn->range_count);
 	if (!it->tracks_range)
 		return SETT_OK;
 	if (bound.size)
@@ -206,6 +209,7 @@ end_at(struct sett_iterator *it, int status, bool at_upper)
 static int
 take(struct sett_iterator *it)
 {
+	assert(it->merge->valid && is_visible(it, it->merge->key.timestamp));
 	int r = set_key(&it->key, it->merge->key.user);
 	if (r == SETT_OK)
 		r = cover(it, it->merge->key.user);
@@ -322,6 +326,7 @@ step_prefetch(struct sett_iterator *it)
 int
 sett_iterator_seek(struct sett_iterator *it, struct bytes target)
 {
+	assert(it->txn->running);
 	end_prefetch(it);
 	struct bytes lower = buffer_bytes(&it->lower);
 	if (lower.size && bytes_compare(target, lower) < 0)

@@ -7,10 +7,15 @@
  *     > S that has visited the bucket is seen in `newest`; one that has not will replace what is admitted
  *     now. So a record with a timestamp at or below a reader's snapshot is what the tree would answer.
  *
+ *   - a large commit (I17) visits its buckets before it has a timestamp, and takes the records out. From before
+ *     that until it is visible, or has failed, nobody admits anything (`holds`); afterwards only readers that
+ *     see it do (`floor`). So what it replaced does not come back.
+ *
  * The lock is held for a probe and a copy of at most RECORD_MAX bytes; memory is taken and given back outside
  * of it. */
 #include "record_cache.h"
 
+#include <assert.h>
 #include <sched.h>
 #include <stdlib.h>
 
@@ -53,6 +58,8 @@ struct record_cache {
 	size_t bytes;          /* atomic (relaxed): of records */
 	uint64_t hand;         /* atomic (relaxed): next bucket to evict from */
 	uint64_t hits, misses; /* atomic (relaxed), lossy */
+	uint64_t holds;        /* atomic: large commits between record_cache_hold and record_cache_release */
+	uint64_t floor;        /* atomic: readers at older snapshots admit nothing */
 };
 
 static void
@@ -150,6 +157,7 @@ record_new(uint64_t hash, struct bytes key, struct bytes value, uint64_t timesta
 	struct record *r = malloc(sizeof(*r) + capacity);
 	if (!r)
 		return NULL;
+	assert(key.size + value.size <= capacity);
 	r->hash = hash;
 	r->timestamp = timestamp;
 	r->capacity = (uint32_t)capacity;
@@ -298,6 +306,16 @@ way_to_admit(struct bucket *b, const struct record *record)
 	return adds_body && old->timestamp == record->timestamp ? way : -1;
 }
 
+/* Under the bucket's lock it is right until that goes: a large commit visits the bucket after it has counted itself. */
+static bool
+may_admit(const struct record_cache *cache, const struct bucket *b, uint64_t snapshot)
+{
+	/* Acquire: partner of record_cache_release; who sees its hold gone sees its floor. */
+	return __atomic_load_n(&b->newest, __ATOMIC_RELAXED) <= snapshot &&
+		__builtin_expect(__atomic_load_n(&cache->holds, __ATOMIC_ACQUIRE) == 0, 1) &&
+		__atomic_load_n(&cache->floor, __ATOMIC_RELAXED) <= snapshot;
+}
+
 void
 record_cache_admit(struct record_cache *cache, uint64_t hash, struct bytes key, uint64_t snapshot,
 		   struct bytes value, uint64_t timestamp)
@@ -306,8 +324,7 @@ record_cache_admit(struct record_cache *cache, uint64_t hash, struct bytes key, 
 	if (value.size == 0)
 		value = bytes_of(&tombstone, 1);
 	struct bucket *b = bucket_of(cache, hash);
-	if (!record_cache_takes(cache, key.size + value.size) ||
-	    __atomic_load_n(&b->newest, __ATOMIC_RELAXED) > snapshot)
+	if (!record_cache_takes(cache, key.size + value.size) || !may_admit(cache, b, snapshot))
 		return;
 	if (is_full(cache)) {
 		evict(cache);
@@ -319,7 +336,7 @@ record_cache_admit(struct record_cache *cache, uint64_t hash, struct bytes key, 
 		return;
 	SYNC_POINT("admit: before the lock");
 	bucket_lock(b);
-	int way = b->newest <= snapshot ? way_to_admit(b, record) : -1;
+	int way = may_admit(cache, b, snapshot) ? way_to_admit(b, record) : -1;
 	if (way >= 0) {
 		replaced = b->records[way];
 		set_record(b, way, record);
@@ -367,6 +384,45 @@ record_cache_update(struct record_cache *cache, uint64_t hash, struct bytes key,
 	}
 	bucket_unlock(b);
 	free(replaced);
+}
+
+/* ---- large commits ---- */
+
+void
+record_cache_hold(struct record_cache *cache)
+{
+	__atomic_add_fetch(&cache->holds, 1, __ATOMIC_SEQ_CST);
+}
+
+void
+record_cache_forget(struct record_cache *cache, uint64_t hash, struct bytes key)
+{
+	struct bucket *b = bucket_of(cache, hash);
+	struct record *gone = NULL;
+	assert(__atomic_load_n(&cache->holds, __ATOMIC_RELAXED) > 0);
+	bucket_lock(b);
+	int way = find_way(b, hash, key);
+	if (way >= 0) {
+		gone = b->records[way];
+		set_record(b, way, NULL);
+		count_bytes(cache, NULL, gone);
+	}
+	bucket_unlock(b);
+	free(gone);
+}
+
+void
+record_cache_release(struct record_cache *cache, uint64_t timestamp)
+{
+	uint64_t floor = __atomic_load_n(&cache->floor, __ATOMIC_RELAXED);
+	while (floor < timestamp &&
+	       !__atomic_compare_exchange_n(&cache->floor, &floor, timestamp, false, __ATOMIC_RELAXED,
+					    __ATOMIC_RELAXED))
+		;
+	/* Release: partner of may_admit. */
+	uint64_t left = __atomic_sub_fetch(&cache->holds, 1, __ATOMIC_RELEASE);
+	assert(left != UINT64_MAX);
+	(void)left;
 }
 
 /* ---- hints ---- */

@@ -49,6 +49,13 @@ bool record_cache_takes(const struct record_cache *, size_t size);
 void record_cache_update(struct record_cache *, uint64_t hash, struct bytes key, struct bytes value,
 			 struct bytes whole, uint64_t timestamp);
 
+/* A large commit (I17), outside the commit lock: nobody admits anything from record_cache_hold to record_cache_release,
+ * whose `timestamp` is that of the commit, which is visible by now, or 0 if it failed. In between it has the cache
+ * forget each key that it writes. */
+void record_cache_hold(struct record_cache *);
+void record_cache_forget(struct record_cache *, uint64_t hash, struct bytes key);
+void record_cache_release(struct record_cache *, uint64_t timestamp);
+
 /* Hints to the processor: first ask for the bucket, later, once it is there, for the record. The latter says
  * whether there is one, or was a moment ago. */
 void record_cache_fetch_bucket(const struct record_cache *, uint64_t hash);

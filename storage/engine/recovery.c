@@ -11,6 +11,7 @@
  * nobody needs, as the manifest that was read may have been in the page cache alone (I10).
  *
  * Replay fills generations as commits do; all but the last wait to be flushed. */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "batch.h"
@@ -196,6 +197,7 @@ drop_pending(struct sett_engine *engine)
 static int
 take_over(struct sett_engine *engine, const struct log_recovered *recovered, struct sett_error *error)
 {
+	assert(engine->generation_count > 0 && recovered->last >= version_set_flushed(engine->versions));
 	engine->visible = recovered->last;
 	engine->recent_floor = recovered->last;
 	uint64_t now = version_set_now_ms(engine->versions);

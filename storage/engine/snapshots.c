@@ -44,6 +44,7 @@ take(struct snapshots *snapshots, struct snapshot_slots *of)
 			continue;
 		of->taken[i] = true;
 		slot = &of->slots[i];
+		assert(__atomic_load_n(&slot->timestamp, __ATOMIC_RELAXED) == 0);
 		if (i >= of->high)
 			__atomic_store_n(&of->high, i + 1, __ATOMIC_SEQ_CST);
 	}
@@ -71,6 +72,7 @@ snapshots_return_slot(struct snapshots *snapshots, struct snapshot_slot *slot)
 {
 	assert(__atomic_load_n(&slot->timestamp, __ATOMIC_RELAXED) == 0);
 	mutex_lock(&snapshots->lock);
+	assert(snapshots->taken[slot - snapshots->slots]);
 	snapshots->taken[slot - snapshots->slots] = false;
 	mutex_unlock(&snapshots->lock);
 }
@@ -95,6 +97,7 @@ snapshot_acquire(struct snapshot_slot *slot, const uint64_t *visible, uint64_t c
 uint64_t
 snapshot_join(struct snapshot_slot *slot, const struct snapshot_slot *kept)
 {
+	assert(slot != kept);
 	uint64_t timestamp = __atomic_load_n(&kept->timestamp, __ATOMIC_RELAXED);
 	assert(timestamp != 0);
 	__atomic_store_n(&slot->timestamp, timestamp, __ATOMIC_SEQ_CST);

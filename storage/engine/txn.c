@@ -113,6 +113,7 @@ borrow(struct sett_txn *txn)
 static inline void
 begin(struct sett_txn *txn, unsigned flags)
 {
+	assert(txn->iterators == NULL && txn->superversion == NULL);
 	txn->flags = flags;
 	borrow(txn);
 	txn->observed = 0;
@@ -267,6 +268,7 @@ give_back(struct sett_txn *txn)
 void
 txn_end(struct sett_txn *txn)
 {
+	assert(txn->running);
 	give_back(txn);
 	snapshot_release(txn->slot);
 	write_buffer_clear(&txn->writes);
@@ -388,6 +390,7 @@ sett_txn_deadline_passed(struct sett_txn *txn, uint64_t deadline_ms)
 void
 sett_txn_deadline_ahead(struct sett_txn *txn, uint64_t deadline_ms)
 {
+	assert(txn->running);
 	assert(deadline_ms >= txn->now_ms);
 	if (deadline_ms < txn->live_until)
 		txn->live_until = deadline_ms;
@@ -462,6 +465,7 @@ sett_txn_validate_reads(struct sett_txn *txn)
 int
 txn_add_range(struct sett_txn *txn, size_t *ret)
 {
+	assert(txn->running);
 	if (txn->range_count == txn->range_capacity) {
 		size_t capacity = txn->range_capacity ? txn->range_capacity * 2 : 4;
 		struct read_range *ranges = realloc(txn->ranges, capacity * sizeof(*ranges));
@@ -503,7 +507,9 @@ record_from_value(struct bytes value, uint64_t timestamp, struct sett_record *re
 static int
 find_in_tree(struct sett_txn *txn, struct bytes key, struct bytes *ret_value, uint64_t *ret_timestamp)
 {
+	assert(txn->running);
 	struct superversion *sv = txn->superversion;
+	assert(sv != NULL);
 	for (size_t i = 0; i < sv->generation_count; i++)
 		if (memtable_get(sv->generations[i]->memtable, key, txn->snapshot, ret_value,
 				 ret_timestamp) == SETT_OK)
@@ -609,6 +615,7 @@ sett_txn_get(struct sett_txn *txn, struct bytes key, struct sett_record *ret)
 int
 sett_txn_get_hashed(struct sett_txn *txn, struct sett_key key, struct sett_record *ret)
 {
+	assert(txn->running);
 	if (!(txn->flags & SETT_TXN_MANUAL_CONFLICTS)) {
 		int r = sett_txn_read_conflict(txn, key.hash);
 		if (r != SETT_OK)
@@ -823,6 +830,7 @@ sett_txn_put(struct sett_txn *txn, struct bytes key, const struct sett_put *put)
 int
 sett_txn_put_hashed(struct sett_txn *txn, struct sett_key key, const struct sett_put *put)
 {
+	assert(txn->running);
 	int r = check_key(txn, key);
 	if (r != SETT_OK)
 		return r;
@@ -869,6 +877,7 @@ sett_txn_delete_over(struct sett_txn *txn, struct bytes key, const struct sett_r
 int
 sett_txn_delete_hashed(struct sett_txn *txn, struct sett_key key, const struct sett_record *over)
 {
+	assert(txn->running);
 	int r = check_key(txn, key);
 	struct entry tombstone = {.kind = ENTRY_TOMBSTONE};
 	struct weight shadowed =
@@ -879,6 +888,7 @@ sett_txn_delete_hashed(struct sett_txn *txn, struct sett_key key, const struct s
 int
 sett_txn_drop_prefix(struct sett_txn *txn, struct bytes prefix)
 {
+	assert(txn->running);
 	if (prefix.size == 0 || prefix.size > SETT_MAX_PREFIX_SIZE)
 		return SETT_INVALID;
 	return write_buffer_change_prefix(&txn->writes, &(struct prefix_change){PREFIX_DROPPED, prefix, 0});
@@ -946,6 +956,7 @@ sett_txn_counter_drop(struct sett_txn *txn, uint64_t counter)
 int
 sett_txn_counter(struct sett_txn *txn, uint64_t counter, int64_t *ret)
 {
+	assert(txn->running);
 	struct sett_engine *engine = txn->engine;
 	const struct counter_delta *own = write_buffer_counter(&txn->writes, counter);
 	int64_t sum = 0;

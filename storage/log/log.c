@@ -34,6 +34,8 @@
  * held during I/O. */
 #include "log_private.h"
 
+#include <assert.h>
+
 enum {
 	CHUNK_SIZE = 256 * 1024, /* larger records get a chunk of their own */
 	WRITE_VECTOR = 32,       /* chunks in one write */
@@ -70,6 +72,18 @@ log_health(const struct log *log, struct sett_error *error)
 /* ---- chunks ---- */
 
 static struct chunk *
+chunk_new(size_t capacity)
+{
+	struct chunk *chunk = malloc(sizeof(*chunk) + capacity);
+	if (chunk == NULL)
+		return NULL;
+	chunk->next = NULL;
+	chunk->capacity = capacity;
+	chunk->ready = 0;
+	return chunk;
+}
+
+static struct chunk *
 chunk_obtain(struct log *log, size_t size)
 {
 	struct chunk *chunk = NULL;
@@ -77,11 +91,8 @@ chunk_obtain(struct log *log, size_t size)
 	for (int i = 0; capacity == CHUNK_SIZE && chunk == NULL && i < CHUNKS_KEPT; i++)
 		chunk = __atomic_exchange_n(&log->kept[i], NULL, __ATOMIC_ACQUIRE);
 	if (chunk == NULL)
-		chunk = malloc(sizeof(*chunk) + capacity);
-	if (chunk == NULL)
-		return NULL;
+		return chunk_new(capacity);
 	chunk->next = NULL;
-	chunk->capacity = capacity;
 	chunk->ready = 0;
 	return chunk;
 }
@@ -98,6 +109,17 @@ chunk_recycle(struct log *log, struct chunk *chunk)
 	free(chunk);
 }
 
+/* Puts a chunk behind the tail. */
+static void
+chunk_link(struct log *log, struct segment *segment, struct chunk *chunk)
+{
+	assert(chunk->next == NULL && chunk->ready == 0);
+	chunk->segment = segment;
+	chunk->offset = segment->appended;
+	__atomic_store_n(&log->tail->next, chunk, __ATOMIC_RELEASE);
+	log->tail = chunk;
+}
+
 /* Room for `size` more bytes of the current segment: the tail, or a new chunk behind it. */
 static struct chunk *
 chunk_for(struct log *log, struct segment *segment, size_t size)
@@ -108,55 +130,139 @@ chunk_for(struct log *log, struct segment *segment, size_t size)
 	struct chunk *chunk = chunk_obtain(log, size);
 	if (chunk == NULL)
 		return NULL;
-	chunk->segment = segment;
-	chunk->offset = segment->appended;
-	__atomic_store_n(&tail->next, chunk, __ATOMIC_RELEASE);
-	log->tail = chunk;
+	chunk_link(log, segment, chunk);
 	return chunk;
 }
 
 /* ---- appending (commit lock) ---- */
 
-int
-log_append(struct log *log, uint64_t timestamp, uint64_t now_ms, struct bytes payload)
+static uint16_t
+header_size_of(const struct log *log)
 {
+	/* Relaxed: who copies a record without the commit lock is told later if it was changed. */
+	bool keeps = __atomic_load_n(&log->keeps_times, __ATOMIC_RELAXED);
+	return keeps ? LOG_RECORD_TIMED_SIZE : LOG_RECORD_HEADER_SIZE;
+}
+
+/* The payload, and what stands behind it up to the next record. */
+static inline void
+put_payload(uint8_t *p, uint16_t header_size, struct bytes payload, uint64_t span)
+{
+	size_t used = header_size + payload.size;
+	assert(used <= span);
+	if (payload.size > 0)
+		memcpy(p + header_size, payload.data, payload.size);
+	memset(p + used, 0, span - used);
+}
+
+static inline int
+admit_record(const struct log *log, uint64_t timestamp, uint64_t span)
+{
+	const struct segment *segment = log->current;
 	if (log_has_failed(log))
 		return SETT_FAILED;
 	if (timestamp <= log->appended)
 		return SETT_INVALID;
-	if (payload.size > SETT_MAX_BATCH_SIZE)
-		return SETT_TOO_LARGE;
-	struct segment *segment = log->current;
-	uint16_t header_size = log->keeps_times ? LOG_RECORD_TIMED_SIZE : LOG_RECORD_HEADER_SIZE;
-	uint64_t span = log_record_span(header_size, payload.size);
-	if (span > __atomic_load_n(&segment->allocated, __ATOMIC_ACQUIRE) - segment->appended)
-		return SETT_NO_SPACE;
-	struct chunk *chunk = chunk_for(log, segment, span);
-	if (chunk == NULL)
-		return SETT_NO_MEMORY;
+	bool fits = span <= __atomic_load_n(&segment->allocated, __ATOMIC_ACQUIRE) - segment->appended;
+	return fits ? SETT_OK : SETT_NO_SPACE;
+}
 
-	uint8_t *p = chunk->data + chunk->ready;
+/* The record whose payload stands behind `p` belongs to the flusher from now on. */
+static inline void
+finish_record(struct log *log, uint8_t *p, uint16_t header_size, size_t payload_size, uint64_t timestamp,
+	      uint64_t now_ms)
+{
+	struct segment *segment = log->current;
+	struct chunk *chunk = log->tail;
+	uint64_t span = log_record_span(header_size, payload_size);
+	assert(chunk->segment == segment && p == chunk->data + chunk->ready &&
+	       chunk->ready + span <= chunk->capacity);
 	log_record_header_encode(p,
 				 &(struct log_record_header){
-					 .payload_size = (uint32_t)payload.size,
+					 .payload_size = (uint32_t)payload_size,
 					 .header_size = header_size,
 					 .timestamp = timestamp,
 					 .previous = log->appended,
 					 .durable = log_durable(log),
 					 .now_ms = now_ms,
 				 });
-	if (payload.size > 0)
-		memcpy(p + header_size, payload.data, payload.size);
-	size_t used = header_size + payload.size;
-	memset(p + used, 0, span - used);
-
 	__atomic_store_n(&segment->appended, segment->appended + span, __ATOMIC_RELAXED);
 	__atomic_store_n(&chunk->ready, chunk->ready + span, __ATOMIC_RELEASE);
 	__atomic_store_n(&log->appended, timestamp, __ATOMIC_RELEASE);
+}
+
+int
+log_append(struct log *log, uint64_t timestamp, uint64_t now_ms, struct bytes payload)
+{
+	if (payload.size > SETT_MAX_BATCH_SIZE)
+		return SETT_TOO_LARGE;
+	uint16_t header_size = header_size_of(log);
+	uint64_t span = log_record_span(header_size, payload.size);
+	int status = admit_record(log, timestamp, span);
+	if (status != SETT_OK)
+		return status;
+	struct segment *segment = log->current;
+	struct chunk *chunk = chunk_for(log, segment, span);
+	if (chunk == NULL)
+		return SETT_NO_MEMORY;
+	uint8_t *p = chunk->data + chunk->ready;
+	put_payload(p, header_size, payload, span);
+	finish_record(log, p, header_size, payload.size, timestamp, now_ms);
 	/* A chunk that a large record filled can go once it is written if there is one behind it; else it would
 	 * stay until the next commit. Out of memory: so it does. */
 	if (__builtin_expect(chunk->capacity > CHUNK_SIZE, 0))
 		(void)chunk_for(log, segment, LOG_RECORD_HEADER_SIZE);
+	return SETT_OK;
+}
+
+struct log_record_copy {
+	size_t payload_size;
+	uint16_t header_size;
+	struct chunk *chunk; /* not linked yet, nothing in it is ready */
+};
+
+int
+log_copy_record(const struct log *log, struct bytes payload, struct log_record_copy **ret)
+{
+	if (payload.size > SETT_MAX_BATCH_SIZE)
+		return SETT_TOO_LARGE;
+	uint16_t header_size = header_size_of(log);
+	uint64_t span = log_record_span(header_size, payload.size);
+	struct log_record_copy *copy = malloc(sizeof(*copy));
+	struct chunk *chunk = chunk_new(span);
+	if (copy == NULL || chunk == NULL) {
+		free(copy);
+		free(chunk);
+		return SETT_NO_MEMORY;
+	}
+	put_payload(chunk->data, header_size, payload, span);
+	*copy = (struct log_record_copy){payload.size, header_size, chunk};
+	*ret = copy;
+	return SETT_OK;
+}
+
+void
+log_free_copy(struct log_record_copy *copy)
+{
+	if (copy == NULL)
+		return;
+	free(copy->chunk);
+	free(copy);
+}
+
+int
+log_append_copy(struct log *log, uint64_t timestamp, uint64_t now_ms, struct log_record_copy *copy)
+{
+	if (copy->header_size != header_size_of(log))
+		return SETT_CONFLICT;
+	int status = admit_record(log, timestamp, log_record_span(copy->header_size, copy->payload_size));
+	if (status != SETT_OK)
+		return status;
+	chunk_link(log, log->current, copy->chunk);
+	finish_record(log, copy->chunk->data, copy->header_size, copy->payload_size, timestamp, now_ms);
+	free(copy);
+	/* As in log_append. */
+	(void)chunk_for(log, log->current, LOG_RECORD_HEADER_SIZE);
 	return SETT_OK;
 }
 
@@ -166,6 +272,7 @@ log_rotate(struct log *log, uint64_t *ret_segment)
 	struct segment *spare = __atomic_exchange_n(&log->spare, NULL, __ATOMIC_ACQUIRE);
 	if (spare == NULL)
 		return SETT_WOULD_BLOCK;
+	assert(spare->number > log->current->number && spare->appended == LOG_SEGMENT_HEADER_SIZE);
 	__atomic_store_n(&log->last_used, log->current->appended, __ATOMIC_RELAXED);
 	__atomic_store_n(&log->current, spare, __ATOMIC_RELEASE);
 	__atomic_store_n(&log->current_number, spare->number, __ATOMIC_RELEASE);
@@ -190,7 +297,7 @@ void
 log_keep_times(struct log *log, bool keep)
 {
 	assert(!keep || log->options.clock != NULL);
-	log->keeps_times = keep;
+	__atomic_store_n(&log->keeps_times, keep, __ATOMIC_RELAXED);
 }
 
 bool
@@ -227,6 +334,7 @@ seal_records_locked(struct log *log, uint8_t *data, size_t size, uint64_t seed) 
 			put_le64(p + 56, log->newest_ms);
 		}
 		log_record_seal(p, seed + at);
+		assert(get_le64(p + 24) > last);
 		last = get_le64(p + 24);
 		at += log_record_span(get_le16(p + 12), get_le32(p + 8));
 	}
@@ -304,6 +412,7 @@ advance_locked(struct log *log, uint64_t size) REQUIRES(&log->flush_lock)
 static int
 flush_locked(struct log *log, uint64_t target, struct sett_error *error) REQUIRES(&log->flush_lock)
 {
+	assert(mutex_is_mine(&log->flush_lock));
 	struct gathering g;
 	while (log->written < target) {
 		if (log_has_failed(log))
@@ -322,6 +431,7 @@ flush_locked(struct log *log, uint64_t target, struct sett_error *error) REQUIRE
 		}
 		if (padding > 0)
 			g.segment->clean_end = end + padding;
+		assert(g.last > log->written && end > g.segment->written_end);
 		__atomic_store_n(&g.segment->written_end, end, __ATOMIC_RELEASE);
 		__atomic_store_n(&log->written, g.last, __ATOMIC_RELEASE);
 		__atomic_fetch_add(&log->bytes_written, g.size + padding, __ATOMIC_RELAXED);
@@ -380,6 +490,7 @@ next_unsynced(struct log *log, uint64_t number)
 static int
 sync_locked(struct log *log, struct sett_error *error) REQUIRES(&log->sync_lock)
 {
+	assert(mutex_is_mine(&log->sync_lock));
 	if (log_has_failed(log))
 		return log_health(log, error);
 	/* Taken first: what is covered below is at least this. */
@@ -400,6 +511,7 @@ sync_locked(struct log *log, struct sett_error *error) REQUIRES(&log->sync_lock)
 			cause.status = status;
 			return fail(log, "sync", &cause, error);
 		}
+		assert(end > s->synced_end);
 		s->synced_end = end;
 	}
 	/* A write that failed meanwhile freezes the frontier where it is. */
@@ -445,6 +557,7 @@ start(struct log *log, struct sett_error *error)
 	log->head = log->tail = chunk_obtain(log, CHUNK_SIZE);
 	if (log->head == NULL)
 		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory for the log");
+	assert(log->current->appended == LOG_SEGMENT_HEADER_SIZE);
 	log->head->segment = log->current;
 	log->head->offset = log->current->appended;
 	return log_prepare(log, error);

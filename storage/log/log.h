@@ -50,6 +50,14 @@ void log_destroy(struct log *);
  * SETT_NO_MEMORY, SETT_FAILED; SETT_NO_SPACE if the current segment has no room for it (ask log_is_full
  * first, then log_rotate, or log_reserve outside the lock). On failure nothing was appended. */
 int log_append(struct log *, uint64_t timestamp, uint64_t now_ms, struct bytes payload);
+/* A record that is copied before the commit lock is taken: for large payloads. 0, SETT_NO_MEMORY or SETT_TOO_LARGE. */
+struct log_record_copy;
+int log_copy_record(const struct log *, struct bytes payload, struct log_record_copy **ret);
+/* NULL is fine. */
+void log_free_copy(struct log_record_copy *);
+/* log_append of it, which costs the same whatever its size, and takes no memory. It is the log's then; on failure it
+ * still is the caller's. SETT_CONFLICT: log_keep_times was called in between, and it must be copied anew. */
+int log_append_copy(struct log *, uint64_t timestamp, uint64_t now_ms, struct log_record_copy *);
 /* Under the commit lock: later appends go to the spare segment. SETT_WOULD_BLOCK if no spare is ready (call
  * log_prepare outside the lock), else 0 and the new segment's number. */
 int log_rotate(struct log *, uint64_t *ret_segment);

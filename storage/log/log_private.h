@@ -41,7 +41,7 @@ struct log {
 	uint64_t appended;       /* atomic; newest timestamp; release pairs with log_write's acquire */
 	uint64_t last_used;      /* atomic (relaxed): bytes that the segment before the current one took */
 	bool is_short;           /* atomic (relaxed): see log_set_short */
-	bool keeps_times;        /* see log_keep_times */
+	bool keeps_times;        /* atomic (relaxed): see log_keep_times */
 
 	/* Flusher. */
 	struct mutex flush_lock;

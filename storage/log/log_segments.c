@@ -9,6 +9,8 @@
  * log.c. */
 #include "log_private.h"
 
+#include <assert.h>
+
 #include "storage/base/random.h"
 
 /* What a segment grows by at least when it must. */
@@ -79,6 +81,7 @@ segment_path(const struct log *log, uint64_t number, char ret[SETT_PATH_MAX], st
 static int
 write_header(struct vfs_file *file, struct segment *segment, struct sett_error *error)
 {
+	assert(segment->allocated > LOG_SEGMENT_HEADER_SIZE);
 	uint8_t page[LOG_PAGE] = {0};
 	uint64_t salt = random_entropy();
 	segment->seed = log_segment_seed(segment->number, salt);

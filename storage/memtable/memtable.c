@@ -19,6 +19,9 @@
  *
  * Threads: one writer (the caller's commit lock), any number of readers without locks.
  *
+ * A table that one large commit fills before it has a timestamp (memtable_stamp) holds no two versions of a key, so
+ * no node decides at a symbol of a timestamp: that those entries have another one later changes no order.
+ *
  * Invariants
  * - An entry or a node is complete before a release store makes it reachable (memtable_node.h).
  * - All entries below a node have the same symbols before its depth; a node has at least two children.
@@ -52,6 +55,7 @@ static const size_t NO_DIFFERENCE = SIZE_MAX;
 struct memtable {
 	tree_ref root;      /* atomic */
 	uint64_t entries;   /* atomic (relaxed): a figure, orders nothing */
+	uint64_t stamp;     /* of entries whose own timestamp is 0; constant before the first reader comes */
 	struct arena arena; /* the writer's */
 };
 
@@ -69,10 +73,16 @@ struct memtable_iterator {
 
 /* ---- keys ---- */
 
-static struct ikey
-entry_key(const struct memtable_entry *e)
+static inline uint64_t
+entry_timestamp(const struct memtable *t, const struct memtable_entry *e)
 {
-	return (struct ikey){bytes_of(e->data, e->key_size), e->timestamp};
+	return __builtin_expect(e->timestamp != 0, 1) ? e->timestamp : t->stamp;
+}
+
+static inline struct ikey
+entry_key(const struct memtable *t, const struct memtable_entry *e)
+{
+	return (struct ikey){bytes_of(e->data, e->key_size), entry_timestamp(t, e)};
 }
 
 static struct bytes
@@ -119,6 +129,7 @@ first_difference(struct ikey a, struct ikey b)
 static struct place
 edge_of(struct tree_node *parent, tree_ref r, bool forwards)
 {
+	assert(r != 0);
 	while (!ref_is_entry(r)) {
 		parent = ref_node(r);
 		r = node_sibling(parent, forwards ? SYMBOL_BEFORE_ALL : SYMBOL_AFTER_ALL, forwards);
@@ -219,7 +230,7 @@ find(struct memtable *t, struct ikey target, bool forwards)
 	descend(t, target, &r, &parent);
 	if (!r)
 		return (struct place){NULL, NULL};
-	struct ikey other = entry_key(any_entry(r));
+	struct ikey other = entry_key(t, any_entry(r));
 	size_t depth = first_difference(target, other);
 	if (depth == NO_DIFFERENCE)
 		return forwards ? (struct place){ref_entry(r), parent}
@@ -268,6 +279,12 @@ memtable_root(const struct memtable *t)
 }
 
 uint64_t
+memtable_entry_timestamp(const struct memtable *t, const struct memtable_entry *e)
+{
+	return entry_timestamp(t, e);
+}
+
+uint64_t
 memtable_entries(const struct memtable *t)
 {
 	return __atomic_load_n(&t->entries, __ATOMIC_RELAXED);
@@ -310,7 +327,7 @@ tree_insert(struct memtable *t, struct ikey key, tree_ref entry)
 		ref_publish(slot, entry);
 		return true;
 	}
-	struct ikey other = entry_key(any_entry(r));
+	struct ikey other = entry_key(t, any_entry(r));
 	size_t depth = first_difference(key, other);
 	if (depth == NO_DIFFERENCE) {
 		ref_publish(slot, entry);
@@ -363,6 +380,7 @@ memtable_trim(struct memtable *t)
 int
 memtable_insert(struct memtable *t, struct ikey key, struct bytes value)
 {
+	assert(t->stamp == 0 || key.timestamp > t->stamp);
 	/* Depths are 32 bits wide. */
 	if (key.user.size > UINT32_MAX - END_SYMBOLS || value.size > UINT32_MAX)
 		return SETT_TOO_LARGE;
@@ -371,6 +389,13 @@ memtable_insert(struct memtable *t, struct ikey key, struct bytes value)
 		return SETT_NO_MEMORY;
 	__atomic_store_n(&t->entries, t->entries + 1, __ATOMIC_RELAXED);
 	return SETT_OK;
+}
+
+void
+memtable_stamp(struct memtable *t, uint64_t timestamp)
+{
+	assert(t->stamp == 0 && timestamp != 0);
+	t->stamp = timestamp;
 }
 
 /* ---- reading ---- */
@@ -387,19 +412,19 @@ memtable_get(struct memtable *t, struct bytes user_key, uint64_t snapshot, struc
 	if (!r || (!ref_is_entry(r) && ref_node(r)->depth <= user_key.size))
 		return SETT_NOT_FOUND;
 	struct memtable_entry *e = any_entry(r);
-	if (!bytes_equal(entry_key(e).user, user_key))
+	if (!bytes_equal(entry_key(t, e).user, user_key))
 		return SETT_NOT_FOUND;
 	if (!ref_is_entry(r) || (parent && parent->depth > user_key.size)) {
 		/* There are several. They sort newest first: the first at or behind (key, snapshot) is the
 		 * newest visible one. */
 		e = find(t, target, true).entry;
-		if (!e || !bytes_equal(entry_key(e).user, user_key))
+		if (!e || !bytes_equal(entry_key(t, e).user, user_key))
 			return SETT_NOT_FOUND;
-	} else if (e->timestamp > snapshot) {
+	} else if (entry_timestamp(t, e) > snapshot) {
 		return SETT_NOT_FOUND;
 	}
 	*ret_value = entry_value(e);
-	*ret_timestamp = e->timestamp;
+	*ret_timestamp = entry_timestamp(t, e);
 	return SETT_OK;
 }
 
@@ -419,6 +444,7 @@ fetch_ref(tree_ref r)
 void
 memtable_fetch(struct memtable *t, const struct bytes *keys, size_t count, uint64_t timestamp, bool to_insert)
 {
+	assert(count <= MEMTABLE_FETCH_MAX);
 	tree_ref at[MEMTABLE_FETCH_MAX];
 	tree_ref root = ref_load(&t->root);
 	uint32_t astray = 0; /* bit per key: where its symbols end, there is no entry */
@@ -456,7 +482,7 @@ settle(struct internal_iterator *base, struct place place)
 	base->valid = place.entry != NULL;
 	if (!place.entry)
 		return SETT_NOT_FOUND;
-	base->key = entry_key(place.entry);
+	base->key = entry_key(((struct memtable_iterator *)base)->table, place.entry);
 	base->value = entry_value(place.entry);
 	return SETT_OK;
 }

@@ -18,8 +18,12 @@ void memtable_destroy(struct memtable *);
 int memtable_reserve(struct memtable *, size_t count, size_t bytes);
 /* The insertions are made: gives back what was reserved for the worst case, where that was much. */
 void memtable_trim(struct memtable *);
-/* Key and value (encoded entry) are copied. The key is not in it yet. 0 or SETT_NO_MEMORY. */
+/* Key and value (encoded entry) are copied. The key is not in it yet. A table that nobody reads yet may be filled before
+ * its entries have a timestamp: each has 0, no two have the same user key, and memtable_stamp comes before the first
+ * reader and before any other insertion. 0 or SETT_NO_MEMORY. */
 int memtable_insert(struct memtable *, struct ikey key, struct bytes value);
+/* The timestamp of all entries that were put in with 0. Once. */
+void memtable_stamp(struct memtable *, uint64_t timestamp);
 /* Newest version of `user_key` at or before `snapshot`: SETT_OK or SETT_NOT_FOUND. The value lives as long as
  * the memtable. */
 int memtable_get(struct memtable *, struct bytes user_key, uint64_t snapshot, struct bytes *ret_value,

@@ -148,6 +148,7 @@ grown_copy(struct arena *arena, struct tree_node *n)
 struct tree_node *
 node_create(struct arena *arena, uint32_t depth, int symbol1, tree_ref child1, int symbol2, tree_ref child2)
 {
+	assert(symbol1 != symbol2 && child1 != 0 && child2 != 0);
 	struct tree_node *n = node_allocate(arena, NODE_4, depth);
 	if (!n)
 		return NULL;
@@ -159,6 +160,7 @@ node_create(struct arena *arena, uint32_t depth, int symbol1, tree_ref child1, i
 bool
 node_add(struct arena *arena, tree_ref *slot, int symbol, tree_ref child)
 {
+	assert(child != 0);
 	struct tree_node *n = ref_node(*slot);
 	assert(!node_child(n, symbol));
 	if (!is_full(n, symbol)) {

@@ -25,8 +25,8 @@
 struct memtable_entry {
 	uint32_t key_size;
 	uint32_t value_size;
-	uint64_t timestamp;
-	uint8_t data[]; /* key bytes, then value bytes */
+	uint64_t timestamp; /* 0: the table's stamp */
+	uint8_t data[];     /* key bytes, then value bytes */
 };
 
 /* Nothing (0), a node, or an entry (the lowest bit set). */
@@ -116,6 +116,8 @@ ref_publish(tree_ref *slot, tree_ref r)
 struct memtable;
 /* Where a memtable's tree begins. */
 tree_ref memtable_root(const struct memtable *);
+/* See memtable_stamp. */
+uint64_t memtable_entry_timestamp(const struct memtable *, const struct memtable_entry *);
 
 /* ---- looking at a node ---- */
 

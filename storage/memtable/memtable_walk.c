@@ -127,7 +127,8 @@ walk_on(struct memtable_walk *walk, tree_ref r)
 			walk->length--;
 	}
 	const struct memtable_entry *e = ref_entry(r);
-	walk->base.key = (struct ikey){bytes_of(e->data, e->key_size), e->timestamp};
+	walk->base.key =
+		(struct ikey){bytes_of(e->data, e->key_size), memtable_entry_timestamp(walk->table, e)};
 	walk->base.value = bytes_of(e->data + e->key_size, e->value_size);
 	walk->base.valid = true;
 	return SETT_OK;

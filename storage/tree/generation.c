@@ -4,6 +4,7 @@
  * from the first pointer until its memtable is freed, and by then the flushed table holds its own. */
 #include "generation.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 int
@@ -23,6 +24,7 @@ generation_create(struct value_log *value_log, uint64_t log_segment, struct gene
 	g->log_segment = log_segment;
 	g->smallest_expiry = UINT64_MAX;
 	g->garbage_is_known = true;
+	g->share = 1;
 	*ret = g;
 	return SETT_OK;
 }
@@ -30,13 +32,19 @@ generation_create(struct value_log *value_log, uint64_t log_segment, struct gene
 void
 generation_retain(struct generation *g)
 {
-	__atomic_add_fetch(&g->references, 1, __ATOMIC_RELAXED);
+	uint64_t now = __atomic_add_fetch(&g->references, 1, __ATOMIC_RELAXED);
+	assert(now > 1);
+	(void)now;
 }
 
 void
 generation_release(struct generation *g)
 {
-	if (!g || __atomic_sub_fetch(&g->references, 1, __ATOMIC_ACQ_REL) != 0)
+	if (!g)
+		return;
+	uint64_t left = __atomic_sub_fetch(&g->references, 1, __ATOMIC_ACQ_REL);
+	assert(left != UINT64_MAX);
+	if (left != 0)
 		return;
 	memtable_destroy(g->memtable);
 	for (size_t i = 0; i < g->value_file_count; i++)
@@ -82,6 +90,7 @@ hold_file(struct generation *g, uint64_t file)
 		r = value_log_retain_number(g->value_log, file);
 	if (r != SETT_OK)
 		return r;
+	assert(g->value_file_count < g->value_file_capacity);
 	g->value_files[g->value_file_count++] = file;
 	return SETT_OK;
 }

@@ -22,7 +22,8 @@ struct generation {
 	uint64_t key_bytes;        /* atomic: its internal keys, heads and inline bodies */
 	struct weight garbage; /* atomic fields: what its commits shadow, here or in older places, and their
 				      tombstones. The flush hands what is left of it to the table */
-	bool garbage_is_known; /* false: commits were replayed from a log that does not say */
+	double share; /* of a full one: what it counts for while it waits for a flush; under install_lock */
+	bool garbage_is_known;    /* false: commits were replayed from a log that does not say */
 	uint64_t smallest_expiry; /* atomic: of entries not looked at by a sweep; UINT64_MAX if none */
 	uint64_t *value_files;    /* each retained once */
 	size_t value_file_count, value_file_capacity;

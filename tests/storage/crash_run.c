@@ -27,6 +27,7 @@ open_engine(struct run *run)
 					       (enum sett_compression)random_below(&run->random, 4),
 				       .value_log_file_size = 4 << 10 << random_below(&run->random, 3),
 				       .open_files = 1 + random_below(&run->random, 4),
+				       .large_commit = 1 + random_below(&run->random, 12),
 				       .manual_work = true};
 	struct sett_error error = {0};
 	int r = sett_engine_open("db", &options, &run->engine, &error);

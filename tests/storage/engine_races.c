@@ -1,5 +1,6 @@
 /* Moments at which two threads meet, each held by a sync point, so that the meeting takes place in every run.
  */
+#include "storage/base/rcu.h"
 #include "storage/base/sync_point.h"
 #include "storage/engine.h"
 #include "support.h"
@@ -15,6 +16,7 @@ open_engine(void)
 				       .seed = 7,
 				       .memory_budget = 2 << 20,
 				       .value_threshold = 4096,
+				       .large_commit = 8,
 				       .manual_work = true};
 	MUST(sett_engine_open("db", &options, &engine, &error), &error);
 }
@@ -67,6 +69,16 @@ expect(struct sett_txn *txn, const char *key, const char *value)
 		  (const char *)body.data, value);
 }
 
+static int64_t
+counter(uint64_t number)
+{
+	struct sett_txn *txn = begin();
+	int64_t sum;
+	MUST_FAIL(sett_txn_counter(txn, number, &sum), SETT_OK);
+	sett_txn_destroy(txn);
+	return sum;
+}
+
 /* ---- a reader's admission to the record cache and a commit (I14) ---- */
 
 static void
@@ -91,6 +103,180 @@ Test(engine_races, what_a_commit_has_replaced_meanwhile_is_not_admitted)
 	sett_txn_destroy(later);
 }
 
+/* ---- a large commit, before it has the commit lock, and others (I17) ---- */
+
+enum { LARGE = 20 }; /* past large_commit */
+
+static struct sett_txn *
+prepare_large(const char *value, unsigned flags)
+{
+	struct sett_txn *txn;
+	char key[16];
+	MUST_FAIL(sett_txn_create(engine, &txn), SETT_OK);
+	MUST_FAIL(sett_txn_begin(txn, flags), SETT_OK);
+	for (int i = 0; i < LARGE; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		MUST_FAIL(sett_txn_put(txn, bytes_of_string(key),
+				       &(struct sett_put){.body = bytes_of_string(value)}),
+			  SETT_OK);
+	}
+	MUST_FAIL(sett_txn_counter_add(txn, 1, LARGE), SETT_OK);
+	return txn;
+}
+
+static void
+expect_all(const char *value)
+{
+	char key[16];
+	struct sett_txn *txn = begin();
+	for (int i = 0; i < LARGE; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		expect(txn, key, value);
+	}
+	sett_txn_destroy(txn);
+}
+
+static void
+commit_large(const char *value)
+{
+	struct sett_txn *txn = prepare_large(value, 0);
+	MUST_FAIL(sett_txn_commit(txn, NULL, NULL), SETT_OK);
+	sett_txn_destroy(txn);
+}
+
+struct meeting {
+	struct sett_txn *reader; /* older than the commit */
+	int came;
+};
+
+static void
+read_old(void *arg)
+{
+	struct meeting *m = arg;
+	m->came++;
+	expect(m->reader, "k3", "old");
+	struct sett_txn *newer = begin();
+	expect(newer, "k3", "old");
+	expect(newer, "k4", "old");
+	sett_txn_destroy(newer);
+}
+
+/* Its records left the cache; what is read meanwhile, and later at an older snapshot, must not bring the old ones back. */
+Test(engine_races, what_a_large_commit_replaces_is_not_admitted)
+{
+	struct meeting m = {0};
+	struct sync_point point = {"large commit: prepared", read_old, &m};
+	commit_large("old");
+	expect_all("old"); /* which brings them into the cache */
+	m.reader = begin();
+	sync_point_arm(&point);
+	commit_large("new");
+	cr_assert_eq(m.came, 1);
+	expect(m.reader, "k3", "old");
+	expect(m.reader, "k5", "old");
+	sett_txn_destroy(m.reader);
+	expect_all("new");
+}
+
+static void
+commit_small(void *arg)
+{
+	*(bool *)arg = true;
+	put("k3", BYTES_LITERAL("between"), 1);
+	struct sett_txn *reader = begin();
+	expect(reader, "k3", "between");
+	sett_txn_destroy(reader);
+}
+
+/* Of two blind writes the later one counts, in every place where it is looked for, and after a restart. */
+Test(engine_races, a_large_commit_follows_what_was_committed_while_it_was_prepared)
+{
+	bool came = false;
+	struct sett_error error = {0};
+	struct sync_point point = {"large commit: prepared", commit_small, &came};
+	commit_large("old");
+	sync_point_arm(&point);
+	commit_large("new");
+	cr_assert(came);
+	expect_all("new");
+	expect_all("new");
+	cr_assert_eq(counter(1), 2 * LARGE + 1);
+	put("k7", BYTES_LITERAL("later"), 1);
+	struct sett_txn *reader = begin();
+	expect(reader, "k7", "later");
+	expect(reader, "k8", "new");
+	sett_txn_destroy(reader);
+	put("k7", BYTES_LITERAL("new"), 1);
+	/* The generation before it is flushed, with the counters as of then; it itself is in the log alone. */
+	MUST(sett_engine_work(engine, &error), &error);
+	for (int turn = 0; turn < 3; turn++) {
+		MUST(sett_engine_close(engine, &error), &error);
+		open_engine();
+		expect_all("new");
+		cr_assert_eq(counter(1), 2 * LARGE + 3);
+		MUST(sett_engine_flush(engine, &error), &error);
+		expect_all("new");
+	}
+}
+
+static int
+refuse(void *arg)
+{
+	(void)arg;
+	return 1;
+}
+
+Test(engine_races, a_large_commit_that_is_refused_leaves_nothing)
+{
+	struct sett_commit_hooks hooks = {.check = refuse};
+	commit_large("old");
+	uint64_t visible = sett_engine_visible(engine);
+	struct sett_txn *txn = prepare_large("new", 0);
+	MUST_FAIL(sett_txn_commit(txn, &hooks, NULL), SETT_ABORTED);
+	sett_txn_destroy(txn);
+	cr_assert_eq(sett_engine_visible(engine), visible);
+	expect_all("old");
+	/* Who reads is admitted again. */
+	struct sett_stats before, after;
+	sett_engine_stats(engine, &before);
+	expect_all("old");
+	sett_engine_stats(engine, &after);
+	cr_assert_geq(after.record_cache_hits - before.record_cache_hits, LARGE);
+	cr_assert_eq(counter(1), LARGE);
+}
+
+static void
+claim(void *owner)
+{
+	sett_txn_claim(owner);
+}
+
+/* A claim that comes while it is prepared holds it back as it does any other commit; one on other keys does not. */
+Test(engine_races, a_large_commit_meets_a_claim)
+{
+	for (int turn = 0; turn < 2; turn++) {
+		const char *key = turn == 0 ? "k19" : "other";
+		put(key, BYTES_LITERAL("old"), 1);
+		struct sett_txn *owner = begin();
+		struct sync_point point = {"large commit: prepared", claim, owner};
+		expect(owner, key, "old");
+		MUST_FAIL(sett_txn_put(owner, bytes_of_string(key),
+				       &(struct sett_put){.body = BYTES_LITERAL("x")}),
+			  SETT_OK);
+		put(key, BYTES_LITERAL("newer"), 1);
+		MUST_FAIL(sett_txn_commit(owner, NULL, NULL), SETT_CONFLICT);
+		rcu_thread_register();
+		struct sett_txn *txn = prepare_large("new", SETT_TXN_NOWAIT);
+		sync_point_arm(&point);
+		MUST_FAIL(sett_txn_commit(txn, NULL, NULL), turn == 0 ? SETT_WOULD_BLOCK : SETT_OK);
+		cr_assert_eq(sett_txn_met_claim(txn), turn == 0);
+		sett_txn_destroy(txn);
+		rcu_thread_unregister();
+		sett_txn_destroy(owner);
+	}
+	expect_all("new");
+}
+
 /* ---- a new generation and the flush of the one before it ---- */
 
 static void
@@ -99,16 +285,6 @@ flush_at_once(void *arg)
 	struct sett_error error = {0};
 	*(bool *)arg = true;
 	MUST(sett_engine_work(engine, &error), &error);
-}
-
-static int64_t
-counter(uint64_t number)
-{
-	struct sett_txn *txn = begin();
-	int64_t sum;
-	MUST_FAIL(sett_txn_counter(txn, number, &sum), SETT_OK);
-	sett_txn_destroy(txn);
-	return sum;
 }
 
 /* The manifest must say what the counters were: the log segments that told of them go with the flush. */

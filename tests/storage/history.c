@@ -580,7 +580,8 @@ run(uint64_t seed, size_t count, const char *edn)
 				       .seed = seed,
 				       .memory_budget = 2 << 20,
 				       .value_threshold = 512,
-				       .value_log_file_size = 256 << 10};
+				       .value_log_file_size = 256 << 10,
+				       .large_commit = seed % 2 ? 2 : 0};
 	h.transactions = calloc(count, sizeof(*h.transactions));
 	if (!vfs || !h.transactions || sett_engine_open("db", &options, &shared.engine, &error) != SETT_OK)
 		return error.message[0] ? "the database does not open" : "out of memory";

@@ -60,11 +60,19 @@ test_log(struct vfs *vfs, uint64_t *numbers, uint64_t segment_size, uint64_t las
 	return log;
 }
 
+/* One of three was copied before. */
 static inline int
 test_append(struct log *log, uint64_t timestamp)
 {
 	uint8_t room[128];
-	return log_append(log, timestamp, timestamp + 1000, test_payload(timestamp, room));
+	struct log_record_copy *copy;
+	if (timestamp % 3 != 0)
+		return log_append(log, timestamp, timestamp + 1000, test_payload(timestamp, room));
+	cr_assert_eq(log_copy_record(log, test_payload(timestamp, room), &copy), SETT_OK);
+	int status = log_append_copy(log, timestamp, timestamp + 1000, copy);
+	if (status != SETT_OK)
+		log_free_copy(copy);
+	return status;
 }
 
 /* What a replay was given. `refuse`: say SETT_NOT_FOUND to this timestamp. */

@@ -155,8 +155,6 @@ Test(memtable, get_finds_the_newest_version_in_the_snapshot)
 	model_free(&m);
 }
 
-/* ---- shapes of the tree ---- */
-
 static void
 add_entry(struct model *m, const void *key, size_t size, uint64_t timestamp)
 {
@@ -166,6 +164,45 @@ add_entry(struct model *m, const void *key, size_t size, uint64_t timestamp)
 	cr_assert_not_null(m->entries);
 	m->entries[m->count++] = (struct model_entry){{model_copy(key, size), timestamp}, model_encode(&e)};
 }
+
+/* A large commit's table: filled before its timestamp is known; then others follow. */
+Test(memtable, entries_are_stamped_once_their_timestamp_is_known)
+{
+	enum { KEYS = 3000, STAMP = 500 };
+	struct model m = {0};
+	struct memtable *t;
+	struct internal_iterator *i;
+	char key[24];
+	cr_assert_eq(memtable_create(&t), SETT_OK);
+	for (int k = 0; k < KEYS; k++) {
+		/* Some begin others. */
+		int size = snprintf(key, sizeof(key), "%.*s", 1 + k % 20, "aaaaaaaaaaaaaaaaaaaaaaaa");
+		if (k >= 20)
+			size = snprintf(key, sizeof(key), "%d", k * 7);
+		add_entry(&m, key, (size_t)size, STAMP);
+		cr_assert_eq(memtable_insert(t, (struct ikey){m.entries[k].key.user, 0}, m.entries[k].value),
+			     SETT_OK);
+	}
+	memtable_stamp(t, STAMP);
+	for (int k = 0; k < KEYS; k += 3) {
+		for (uint64_t later = 1; later <= 2; later++) {
+			add_entry(&m, m.entries[k].key.user.data, m.entries[k].key.user.size,
+				  STAMP + later * 300);
+			struct model_entry *e = &m.entries[m.count - 1];
+			cr_assert_eq(memtable_insert(t, e->key, e->value), SETT_OK);
+		}
+	}
+	qsort(m.entries, m.count, sizeof(*m.entries), model_compare);
+	cr_assert_eq(memtable_iterator_create(t, &i), SETT_OK);
+	model_check_iterator(&m, i, 9, 20000);
+	check_gets(t, &m, 9, 20000);
+	check_walk(t, &m);
+	iiter_destroy(i);
+	memtable_destroy(t);
+	model_free(&m);
+}
+
+/* ---- shapes of the tree ---- */
 
 /* Sorts the model, puts it into a table in random order and compares all that can be asked of both. The model
  * is checked half full, too, and is freed. */

@@ -734,6 +734,7 @@ open_engine(struct run *run)
 				       .bottom_compression = (enum sett_compression)below(run, 4),
 				       .value_compression = (enum sett_compression)below(run, 4),
 				       .open_files = below(run, 2) ? 0 : 1 + below(run, 4),
+				       .large_commit = below(run, 2) ? 0 : 1 + below(run, 20),
 				       .manual_work = true};
 	int r = sett_engine_open("db", &options, &run->engine, &error);
 	if (r != SETT_OK)

@@ -80,6 +80,9 @@ struct sett_options {
 	unsigned workers;                         /* 2; threads for flush, compaction and value-log GC */
 	size_t open_files; /* no bound; of tables and value-log files so many are open at once. Beside them up to
 			    * SETT_KEPT_HANDLES are: lock, directory, manifest, log */
+	/* SETT_LARGE_WRITES; a commit of more entries and dropped prefixes makes its memtable and its log record before it
+	 * takes the commit lock. */
+	size_t large_commit;
 	bool manual_work;   /* no threads at all: sett_engine_work runs jobs, sett_engine_sync syncs */
 	bool must_exist;    /* SETT_NOT_FOUND rather than a new, empty database */
 	bool never_cut_log; /* SETT_CORRUPT rather than cutting off an end of the log that may be torn */

@@ -14,8 +14,10 @@ enum {
 	SETT_MAX_TRANSACTIONS = 4096,   /* struct sett_txn alive at once in one engine */
 	SETT_MAX_SNAPSHOTS = 256,       /* struct sett_snapshot likewise, beside them */
 	SETT_PATH_MAX = 1024,           /* longest path of an engine file */
-	SETT_LARGE_WRITES = 32768, /* conflict keys of one commit; with more, all keys count as written */
-	SETT_ROOMY_FACTOR = 4,     /* how much more a transaction with SETT_TXN_ROOMY may take */
+	/* Conflict keys of one commit; with more, all keys count as written. And entries, unless sett_options says
+	 * otherwise: see its large_commit. */
+	SETT_LARGE_WRITES = 32768,
+	SETT_ROOMY_FACTOR = 4, /* how much more a transaction with SETT_TXN_ROOMY may take */
 	/* File handles beside those of sett_options.open_files: lock, directory, two manifests while one is
 	 * written anew, log segments (current, spare, retired, and one for each memtable that waits), the archive
 	 * (lock, file, what is copied, state), and what recovery and a first directory need for a moment. */

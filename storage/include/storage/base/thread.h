@@ -24,6 +24,7 @@
 
 struct CAPABILITY("mutex") mutex {
 	pthread_mutex_t handle;
+	const void *owner; /* atomic (relaxed): mutex_is_mine */
 };
 
 struct condition {
@@ -35,6 +36,15 @@ void mutex_destroy(struct mutex *);
 void mutex_lock(struct mutex *m) ACQUIRES(m);
 bool mutex_try_lock(struct mutex *m) TRY_ACQUIRES(true, m);
 void mutex_unlock(struct mutex *m) RELEASES(m);
+/* Its address stands for the calling thread. */
+extern _Thread_local char thread_mark;
+/* For assertions: whether the calling thread holds it. */
+static inline bool
+mutex_is_mine(const struct mutex *m)
+{
+	/* Relaxed: a thread compares with its own mark, which no other stores. */
+	return __atomic_load_n(&m->owner, __ATOMIC_RELAXED) == &thread_mark;
+}
 
 void condition_init(struct condition *);
 void condition_destroy(struct condition *);
