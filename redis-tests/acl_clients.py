@@ -7,12 +7,7 @@ served, if they wait for a key that is no longer theirs.
 import os
 import sys
 import redis
-from own_server import Server, fail, wait_until
-
-
-def expect(what, got, wanted):
-    if got != wanted:
-        fail("%s: %r, expected %r" % (what, got, wanted))
+from own_server import Server, expect, fail, wait_until
 
 
 def as_user(server, name):

@@ -18,16 +18,11 @@ import time
 
 import redis
 
-from own_server import Server, fail, wait_until
+from own_server import Server, expect, fail, wait_until
 
 server_program, tool = sys.argv[1], sys.argv[2]
 RING = 211  # keys of a writer
 COLORS = 7
-
-
-def expect(what, seen, expected):
-    if seen != expected:
-        fail("%s: expected %r, got %r" % (what, expected, seen))
 
 
 def expect_error(what, words, call):

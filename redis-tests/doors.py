@@ -12,14 +12,9 @@ import sys
 import threading
 import time
 import redis
-from own_server import Server, fail, wait_until
+from own_server import Server, expect, fail, wait_until
 
 TIMEOUT = 60
-
-
-def expect(what, condition):
-    if not condition:
-        fail(what)
 
 
 def listen(host, port=0):

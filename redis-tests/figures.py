@@ -11,14 +11,9 @@ import sys
 import time
 import xml.etree.ElementTree as xml
 import redis
-from own_server import Server, fail, wait_until
+from own_server import Server, expect, fail, wait_until
 
 FILE = "sett-history"
-
-
-def expect(what, seen, expected):
-    if seen != expected:
-        fail("%s: expected %r, got %r" % (what, expected, seen))
 
 
 def history(client, *arguments):

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tarfile
 import redis
-from own_server import Server, fail
+from own_server import Server, expect
 
 FAR = 4102444800000  # the year 2100
 LIBRARY = """#!lua name=golden
@@ -69,11 +69,6 @@ def write_half(client, half):
         client.flushdb()
         client.set("after a flush", "z")
     client.select(0)
-
-
-def expect(what, seen, expected):
-    if seen != expected:
-        fail("%s: expected %.200r, got %.200r" % (what, expected, seen))
 
 
 def check_strings(client):

@@ -10,18 +10,7 @@ import urllib.request
 import redis
 sys.path.insert(0, "/usr/lib/python3/dist-packages")
 from prometheus_client.openmetrics.parser import text_string_to_metric_families  # noqa: E402
-from own_server import Server, fail  # noqa: E402
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def expect(what, seen, expected):
-    if seen != expected:
-        fail("%s: expected %r, got %r" % (what, expected, seen))
+from own_server import Server, expect, fail, free_port  # noqa: E402
 
 
 def read(port):

@@ -9,19 +9,8 @@ import threading
 
 import redis
 
-from own_server import Server, fail
+from own_server import Server, expect, free_port
 from values import Maker, digest, fill
-
-
-def expect(what, found, wanted):
-    if found != wanted:
-        fail("%s: %r instead of %r" % (what, found, wanted))
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def server(program, *options):

@@ -2,6 +2,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,21 @@ import redis
 def fail(text):
     print("FAILED: " + text)
     sys.exit(1)
+
+
+def expect(what, found, *wanted):
+    """That it is what is wanted; without that, that there is something."""
+    if wanted and found != wanted[0]:
+        fail("%s: %.200r instead of %.200r" % (what, found, wanted[0]))
+    if not wanted and not found:
+        fail(what)
+
+
+def free_port():
+    """For another program that it starts: nobody has it now."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
 
 def wait_until(what, condition, seconds=60):

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import redis
-from own_server import Server, fail, wait_until
+from own_server import Server, fail, free_port, wait_until
 
 DATABASES = 3
 # Beside those of random_commands.c. %p: milliseconds that pass soon, or do not.
@@ -225,13 +225,6 @@ def main():
     finally:
         master.clean_up()
         replica.clean_up()
-
-
-def free_port():
-    import socket
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 if __name__ == "__main__":

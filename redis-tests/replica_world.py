@@ -1,25 +1,14 @@
 """Masters and replicas, Sett's and redis-server's, for tests that compare them at equal offsets."""
 import random
 import shutil
-import socket
 import threading
 import time
 
 import redis
 
-from own_server import Server, fail, wait_until
+from own_server import Server, expect, fail, free_port, wait_until
 from relay import Relay
 from values import digest
-
-
-def expect(what, found, wanted):
-    if found != wanted:
-        fail("%s: %r instead of %r" % (what, found, wanted))
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        return s.getsockname()[1]
 
 
 class Logged(Server):

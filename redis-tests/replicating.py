@@ -13,20 +13,9 @@ import time
 
 import redis
 
-from own_server import Server, fail, wait_until
+from own_server import Server, expect, fail, free_port, wait_until
 from relay import Relay
 from values import Maker, fill
-
-
-def expect(what, found, wanted):
-    if found != wanted:
-        fail("%s: %r instead of %r" % (what, found, wanted))
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Node(Server):

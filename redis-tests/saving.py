@@ -13,15 +13,10 @@ import time
 
 import redis
 
-from own_server import Server, fail, wait_until
+from own_server import Server, expect, fail, wait_until
 from values import Maker, digest, fill
 
 REDIS_OPTIONS = ("--save", "", "--enable-debug-command", "yes")
-
-
-def expect(what, found, wanted):
-    if found != wanted:
-        fail("%s: %r instead of %r" % (what, found, wanted))
 
 
 def expect_error(client, text, *command):

@@ -13,16 +13,11 @@ import time
 
 import redis
 
-from own_server import Server, fail, wait_until
+from own_server import Server, expect, fail, wait_until
 from values import Maker, digest, fill
 
 REDIS_OPTIONS = ("--save", "", "--enable-debug-command", "yes")
 SETT_OPTIONS = ("--enable-debug-command", "yes")
-
-
-def expect(what, found, wanted):
-    if found != wanted:
-        fail("%s: %r instead of %r" % (what, found, wanted))
 
 
 class World:

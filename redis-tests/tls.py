@@ -15,15 +15,10 @@ import time
 import warnings
 import redis
 from certificates import Certificates
-from own_server import Server, fail, wait_until
+from own_server import Server, expect, fail, wait_until
 
 TIMEOUT = 60
 warnings.simplefilter("ignore", DeprecationWarning)  # old protocols are named to be refused
-
-
-def expect(what, condition):
-    if not condition:
-        fail(what)
 
 
 class Test:

@@ -16,12 +16,7 @@ import termios
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from own_server import Server, fail
-
-
-def expect(what, seen, expected):
-    if seen != expected:
-        fail("%s: expected %r, got %r" % (what, expected, seen))
+from own_server import Server, expect, fail
 
 
 class Load(threading.Thread):
