@@ -315,6 +315,7 @@ warn(struct evictor *e, const struct disk_room *room, uint64_t now_ns)
 static void
 note_time_locked(struct evictor *e, uint64_t now_ns) REQUIRES(&e->lock)
 {
+	assert(mutex_is_mine(&e->lock));
 	bool exceeds = e->room.limit != 0 && e->room.live > e->room.live_limit;
 	if (exceeds && e->exceeded_since_ns == 0)
 		e->exceeded_since_ns = now_ns;
@@ -338,6 +339,7 @@ must_rest(const struct evictor *e)
 static bool
 may_hold_locked(struct evictor *e, uint64_t now_ns) REQUIRES(&e->lock)
 {
+	assert(mutex_is_mine(&e->lock));
 	if (e->held_since_ns == 0 || must_rest(e))
 		e->held_since_ns = now_ns;
 	return now_ns - e->held_since_ns < HOLD_MOST_NS;

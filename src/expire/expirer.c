@@ -19,6 +19,8 @@
  * Threads: one thread; `lock` guards the lists it is fed through and is never held during engine calls. */
 #include "expire/expirer.h"
 
+#include <assert.h>
+
 #include "config/config.h"
 #include "expire/deadlines.h"
 #include "expire/removal.h"
@@ -209,6 +211,7 @@ collect(struct expirer *e, uint64_t now_ms, bool active)
 static uint64_t
 rest_locked(struct expirer *e, const struct deadlines *deadlines, uint64_t now_ms) REQUIRES(&e->lock)
 {
+	assert(mutex_is_mine(&e->lock));
 	uint64_t nearest = deadlines != NULL ? deadlines_nearest(deadlines) : UINT64_MAX;
 	uint64_t wait_ns = SWEEP_PERIOD_NS;
 	if (nearest < now_ms)

@@ -116,6 +116,7 @@ store(const struct slowlog_record *record)
 static void
 cut_locked(struct slowlog *log, size_t length) REQUIRES(&log->lock)
 {
+	assert(mutex_is_mine(&log->lock));
 	while (log->length > length) {
 		struct stored_entry *oldest = log->oldest;
 		log->oldest = oldest->newer;

@@ -1,6 +1,7 @@
 /* See backup.h. */
 #include "moving/backup.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -273,6 +274,7 @@ take(struct backup *b, enum backup_state one, enum backup_state other)
 static void
 fail_locked(struct backup *b, const char *why) REQUIRES(&b->lock)
 {
+	assert(mutex_is_mine(&b->lock));
 	uint64_t start_ms = b->facts.start_ms;
 	b->facts = (struct backup_facts){.state = BACKUP_FAILED, .start_ms = start_ms};
 	snprintf(b->facts.error, sizeof(b->facts.error), "%s", why);

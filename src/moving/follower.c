@@ -105,6 +105,7 @@ timeout_ms(const struct follower *f)
 static void
 wake_locked(struct follower *f) REQUIRES(&f->lock)
 {
+	assert(mutex_is_mine(&f->lock));
 	uint64_t one = 1;
 	(void)!write(f->wake, &one, sizeof(one)); /* it fails only where it is set already */
 	condition_broadcast(&f->changed);
@@ -459,6 +460,7 @@ run_link(struct follower *f, struct sett_error *error)
 static void
 take_order_locked(struct follower *f) REQUIRES(&f->lock)
 {
+	assert(mutex_is_mine(&f->lock));
 	uint64_t count;
 	f->allegiance = (struct allegiance){.orders = &f->orders,
 					    .order = __atomic_load_n(&f->orders, __ATOMIC_RELAXED)};
@@ -516,6 +518,7 @@ follow_once(struct follower *f)
 static void
 wait_idle_locked(struct follower *f) REQUIRES(&f->lock)
 {
+	assert(mutex_is_mine(&f->lock));
 	f->distrusts = false; /* a master's data are what its own stream says */
 	mutex_unlock(&f->lock);
 	bool fails_over = failover_step(&f->failover);

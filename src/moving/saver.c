@@ -244,6 +244,7 @@ take_moment(struct saver *s, struct save *ret)
 static void
 begin_locked(struct saver *s, const struct save *save, bool in_background) REQUIRES(&s->lock)
 {
+	assert(mutex_is_mine(&s->lock));
 	s->busy = true;
 	s->began_ms = now_ms(s);
 	s->facts.in_background = in_background;
@@ -257,6 +258,7 @@ begin_locked(struct saver *s, const struct save *save, bool in_background) REQUI
 static void
 judge_writes_locked(struct saver *s) REQUIRES(&s->lock)
 {
+	assert(mutex_is_mine(&s->lock));
 	const struct config *config = s->server->config;
 	server_refuse(s->server, REFUSE_UNSAVED,
 		      saver_has_points(s) && s->facts.last_failed &&
@@ -266,6 +268,7 @@ judge_writes_locked(struct saver *s) REQUIRES(&s->lock)
 static void
 end_locked(struct saver *s, const struct save *save, int status) REQUIRES(&s->lock)
 {
+	assert(mutex_is_mine(&s->lock));
 	uint64_t now = now_ms(s);
 	const struct log_sink *sink = &s->server->sink;
 	s->busy = false;
@@ -335,6 +338,7 @@ run_thread(void *arg)
 static int
 start_locked(struct saver *s, struct sett_error *error) REQUIRES(&s->lock)
 {
+	assert(mutex_is_mine(&s->lock));
 	if (s->has_thread)
 		thread_join(s->thread); /* it is through, or about to be: it needs the lock no more */
 	s->has_thread = false;
@@ -449,6 +453,7 @@ seconds_since(const struct saver *s, uint64_t then_ms)
 static bool
 find_due_point_locked(struct saver *s, struct config_save_point *ret) REQUIRES(&s->lock)
 {
+	assert(mutex_is_mine(&s->lock));
 	struct config *config = s->server->config;
 	uint64_t seconds = seconds_since(s, s->facts.last_save_ms);
 	uint64_t changes = __atomic_load_n(&s->server->changes, __ATOMIC_RELAXED) - s->facts.last_changes;

@@ -1,6 +1,7 @@
 /* See shutdown.h. */
 #include "moving/shutdown.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -188,6 +189,7 @@ hold_writes(struct shutdown *s)
 static bool
 may_wait_locked(struct shutdown *s) REQUIRES(&s->lock)
 {
+	assert(mutex_is_mine(&s->lock));
 	return !s->aborted && !s->wish.now && s->until_ms > now_ms(s);
 }
 
@@ -195,6 +197,7 @@ may_wait_locked(struct shutdown *s) REQUIRES(&s->lock)
 static void
 wait_for_replicas_locked(struct shutdown *s) REQUIRES(&s->lock)
 {
+	assert(mutex_is_mine(&s->lock));
 	bool is_over = false;
 	while (!is_over && may_wait_locked(s)) {
 		(void)condition_wait_for(&s->changed, &s->lock, LOOK_MS * NS_PER_MS);

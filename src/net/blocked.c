@@ -39,6 +39,7 @@ wakes_first(const struct client *client)
 static void
 arm_timer(struct reactor *r, struct connection *c)
 {
+	assert(!c->closing);
 	const struct client *client = &c->client;
 	uint64_t due_ns = wakes_first(client) ? client->wait_wake_ns : client->wait_until_ns;
 	if (due_ns == 0) {
@@ -56,6 +57,7 @@ take_news(struct mailbox_message *message)
 	struct reactor *r = c->reactor;
 	const struct request_handler *handler = &r->net->handler;
 	uint64_t wake_ns;
+	assert(reactor_is_here(r));
 	bool is_over = handler->wait_news(handler->arg, &c->client, &wake_ns);
 	if (!is_over)
 		c->client.wait_wake_ns = wake_ns;
@@ -107,6 +109,7 @@ blocked_init(struct connection *c)
 static void
 enter(struct reactor *r, struct connection *c)
 {
+	assert(reactor_is_here(r) && !list_is_linked(&c->parked_link));
 	c->state = CONNECTION_BLOCKED;
 	counter_add(&r->counters.blocked, 1);
 	__atomic_store_n(&c->client.blocked, true, __ATOMIC_RELAXED);

@@ -56,6 +56,7 @@ static void
 make_piece(struct pool_job *job, void *thread)
 {
 	struct connection *c = list_entry(job, struct connection, pool.job);
+	assert(c->state == CONNECTION_READING && c->output.streams != NULL);
 	struct reply_source *source = c->output.streams->source;
 	struct piece *p = &c->piece;
 	begin_piece(c);
@@ -92,6 +93,7 @@ bodies_next_piece(struct reactor *r, struct connection *c)
 		if (state != SOURCE_ON_DISK)
 			return take_at_hand(r, c, state);
 	}
+	assert(c->state == CONNECTION_OPEN);
 	c->pool.job.run = make_piece;
 	c->pool.message.run = piece_done;
 	c->state = CONNECTION_READING;
@@ -126,6 +128,7 @@ piece_stored(struct mailbox_message *message)
 	struct connection *c = list_entry(message, struct connection, pool.message);
 	struct reactor *r = c->reactor;
 	const struct upload *u = c->upload;
+	assert(reactor_is_here(r) && c->state == CONNECTION_STORING && u != NULL);
 	c->state = CONNECTION_OPEN;
 	if (c->closing) {
 		connections_queue_free(r, c);
@@ -145,6 +148,7 @@ static void
 store_piece(struct pool_job *job, void *thread)
 {
 	struct connection *c = list_entry(job, struct connection, pool.job);
+	assert(c->state == CONNECTION_STORING && c->upload != NULL);
 	upload_store(c->upload, c->reactor->net->engine);
 	loop_post(c->reactor->loop, &c->pool.message);
 }
@@ -172,6 +176,7 @@ bodies_advance(struct reactor *r, struct connection *c)
 		}
 		connections_queue_run(r, c);
 	} else if (upload_is_ready(u)) {
+		assert(c->state == CONNECTION_OPEN);
 		c->pool.job.run = store_piece;
 		c->pool.message.run = piece_stored;
 		c->state = CONNECTION_STORING;

@@ -71,12 +71,16 @@ connections_arm_cron(struct reactor *r)
 void
 connections_queue_free(struct reactor *r, struct connection *c)
 {
+	assert(reactor_is_here(r) && c->closing && !connection_is_in_pool(c) &&
+	       c->state != CONNECTION_BLOCKED);
+	assert(!list_is_linked(&c->parked_link));
 	list_append(&r->dead, &c->parked_link);
 }
 
 void
 connections_leave_blocked(struct reactor *r, struct connection *c)
 {
+	assert(reactor_is_here(r));
 	assert(c->state == CONNECTION_BLOCKED);
 	timers_disarm(loop_timers(r->loop), &c->wait_timer);
 	counter_add(&r->counters.blocked, (uint64_t)-1);
@@ -87,6 +91,7 @@ connections_leave_blocked(struct reactor *r, struct connection *c)
 void
 connections_close(struct reactor *r, struct connection *c)
 {
+	assert(reactor_is_here(r) && c->reactor == r);
 	if (c->closing)
 		return;
 	c->closing = true;
@@ -129,6 +134,7 @@ connections_free_closed(struct reactor *r)
 		assert(c->closing && !list_is_linked(&c->run_link) && !list_is_linked(&c->send_link));
 		registry_remove(net, c);
 		list_remove(&c->all_link);
+		assert(r->connection_count > 0 && !list_is_linked(&c->held_link));
 		r->connection_count--;
 		net->handler.client_closed(net->handler.arg, &c->client);
 		set_account(r, c, 0);
@@ -152,6 +158,7 @@ connections_close_killed(struct reactor *r)
 void
 connections_close_all(struct reactor *r)
 {
+	assert(reactor_is_here(r));
 	for (struct list_link *link = r->connections.next; link != &r->connections; link = link->next) {
 		struct connection *c = list_entry(link, struct connection, all_link);
 		if (connection_is_in_pool(c)) {
@@ -302,6 +309,7 @@ connections_watch(struct reactor *r, struct connection *c)
 bool
 connections_enter(struct reactor *r, struct connection *c)
 {
+	assert(reactor_is_here(r) && c->reactor == r && !list_is_linked(&c->all_link));
 	list_append(&r->connections, &c->all_link);
 	r->connection_count++;
 	connections_account(r, c);
@@ -325,6 +333,7 @@ adopt(struct mailbox_message *message)
 void
 connections_post(struct reactor *r, struct connection *c)
 {
+	assert(c->reactor == r);
 	__atomic_fetch_add(&r->load, 1, __ATOMIC_RELAXED);
 	loop_post(r->loop, &c->adopt_message);
 }

@@ -9,6 +9,7 @@
  * are closed than need be. */
 #include "net/eviction.h"
 
+#include <assert.h>
 #include <inttypes.h>
 
 #include "config/config.h"
@@ -136,6 +137,7 @@ choose(struct reactor *r, uint64_t limit, uint64_t spared)
 void
 eviction_run(struct reactor *r)
 {
+	assert(reactor_is_here(r));
 	uint64_t limit = limit_of(r->net), spared = configured(r->net) != 0 ? 0 : EVICTION_SPARED;
 	struct connection *chosen;
 	while (buffers_of_all(r->net) > limit && (chosen = choose(r, limit, spared)) != NULL)

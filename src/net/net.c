@@ -354,6 +354,7 @@ net_wait_for_shutdown(struct net *net)
 void
 client_kill_locked(struct net *net, struct client *client) REQUIRES(&net->registry.mutex)
 {
+	assert(mutex_is_mine(&net->registry.mutex));
 	struct connection *c = client->connection;
 	/* Released by reactor_control. The connection is alive: it leaves the registry before it is freed. */
 	__atomic_store_n(&c->killed, true, __ATOMIC_RELAXED);

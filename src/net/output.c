@@ -88,13 +88,16 @@ output_add_streams(struct output *o, struct output_stream *streams, uint64_t sta
 	while (*end != NULL)
 		end = &(*end)->next;
 	*end = streams;
-	for (; streams != NULL; streams = streams->next)
+	for (; streams != NULL; streams = streams->next) {
+		assert(streams->source != NULL);
 		streams->position += start;
+	}
 }
 
 void
 output_finish_stream(struct output *o)
 {
+	assert(o->streams != NULL);
 	struct output_stream *done = o->streams;
 	o->streams = done->next;
 	done->next = NULL;
@@ -127,6 +130,7 @@ merge_marks(struct output *o, const struct output_mark *first, struct output_mar
 static void
 make_mark_room(struct output *o)
 {
+	assert(o->mark_count == OUTPUT_MARKS);
 	uint64_t before = o->released_timestamp, smallest = UINT64_MAX;
 	unsigned choice = 0;
 	for (unsigned i = 0; i + 1 < o->mark_count; i++) {
@@ -163,6 +167,7 @@ output_stamp_to(struct output *o, size_t size, uint64_t timestamp, enum durabili
 			return;
 		}
 	}
+	assert(o->mark_count == 0 || end >= o->marks[o->mark_count - 1].end);
 	assert(timestamp >> 62 == 0); /* the width that a mark has for it */
 	if (o->mark_count == OUTPUT_MARKS)
 		make_mark_room(o);
@@ -179,6 +184,7 @@ output_release(struct output *o, const struct frontier *frontier)
 		count++;
 	if (count == 0)
 		return;
+	assert(o->marks[count - 1].end >= o->released);
 	o->released = o->marks[count - 1].end;
 	o->released_timestamp = o->marks[count - 1].timestamp;
 	o->mark_count -= count;
@@ -188,6 +194,7 @@ output_release(struct output *o, const struct frontier *frontier)
 void
 output_consume(struct output *o, size_t size)
 {
+	assert(size <= output_pending(o) && o->base + o->sent + size <= o->released);
 	o->sent += size;
 	size_t left = output_pending(o);
 	if (left > 0 && (o->sent < OUTPUT_MOVE_MIN || o->sent < left))

@@ -29,6 +29,7 @@ enum {
 static void
 pause_request(struct reactor *r, struct connection *c)
 {
+	assert(c->state == CONNECTION_OPEN && !c->closing && !list_is_linked(&c->parked_link));
 	c->state = CONNECTION_PAUSED;
 	list_append(&r->parked.paused, &c->parked_link);
 	counter_add(&r->counters.paused, 1);
@@ -42,6 +43,7 @@ pause_request(struct reactor *r, struct connection *c)
 static void
 unpause(struct reactor *r, struct connection *c)
 {
+	assert(c->state == CONNECTION_PAUSED);
 	list_remove(&c->parked_link);
 	c->state = CONNECTION_OPEN;
 	counter_add(&r->counters.paused, (uint64_t)-1);
@@ -118,6 +120,7 @@ wait_for_disk(struct reactor *r, struct connection *c)
 	if (c->misses++ == 0)
 		c->missed_ns = now;
 	c->retry_ns = now + wait;
+	assert(c->misses >= 1 && c->misses <= RETRIES_MAX && !list_is_linked(&c->parked_link));
 	c->state = CONNECTION_COLD;
 	list_append(&r->parked.cold[c->misses - 1], &c->parked_link);
 	return true;
@@ -155,6 +158,7 @@ parked_request_succeeded(struct reactor *r, struct connection *c)
 static void
 wait_for_turn(struct reactor *r, struct connection *c)
 {
+	assert(c->state == CONNECTION_OPEN && !list_is_linked(&c->parked_link));
 	c->paced = true;
 	c->retry_ns = loop_now_ns(r->loop) + c->client.pause_ns;
 	c->state = CONNECTION_SLOWED;
@@ -167,6 +171,7 @@ wait_for_turn(struct reactor *r, struct connection *c)
 static void
 wait_for_key(struct reactor *r, struct connection *c)
 {
+	assert(c->state == CONNECTION_OPEN && !list_is_linked(&c->parked_link));
 	uint64_t now = loop_now_ns(r->loop);
 	if (c->turn_ns == 0)
 		c->turn_ns = now;
@@ -200,6 +205,7 @@ retry_list(struct reactor *r, struct list_link *list, uint64_t until)
 {
 	struct connection *c;
 	while ((c = first_parked(list)) != NULL && c->retry_ns <= until) {
+		assert(c->reactor == r && !c->closing && c->state != CONNECTION_OPEN);
 		list_remove(&c->parked_link);
 		c->state = CONNECTION_OPEN;
 		c->overdue = c->turn_ns != 0 && loop_now_ns(r->loop) - c->turn_ns > TURN_PATIENCE_NS;
@@ -262,6 +268,8 @@ pool_request_done(struct mailbox_message *message)
 {
 	struct connection *c = list_entry(message, struct connection, pool.message);
 	struct reactor *r = c->reactor;
+	assert(reactor_is_here(r) && c->state == CONNECTION_IN_POOL);
+	assert(r->parked.delay.in_pool >= (unsigned)c->pool.missed);
 	c->state = CONNECTION_OPEN;
 	r->parked.delay.in_pool -= c->pool.missed;
 	bool blocked = !c->pool.cancelled && c->pool.result == REQUEST_BLOCKED;
@@ -312,6 +320,7 @@ run_in_pool(struct pool_job *job, void *thread)
 	struct connection *c = list_entry(job, struct connection, pool.job);
 	struct pool_request *p = &c->pool;
 	struct net *net = c->reactor->net;
+	assert(c->state == CONNECTION_IN_POOL);
 	/* Acquire pairs with net_stop's store; late is harmless: one request more is executed. */
 	p->cancelled = __atomic_load_n(&net->stopping, __ATOMIC_ACQUIRE);
 	if (!p->cancelled) {
@@ -336,6 +345,7 @@ send_to_pool(struct reactor *r, struct connection *c, enum request_result result
 	     const struct request *request)
 {
 	struct pool_request *p = &c->pool;
+	assert(reactor_is_here(r) && c->state == CONNECTION_OPEN);
 	size_t argc = request->argc;
 	if (p->argument_capacity < argc) {
 		struct bytes *grown = realloc(p->argv, argc * sizeof(*grown));

@@ -11,6 +11,8 @@
  * Lock order: the pool's mutex is a leaf; jobs run without it. */
 #include "net/pool.h"
 
+#include <assert.h>
+
 #include "storage/base/thread.h"
 
 enum {
@@ -83,6 +85,7 @@ take_from(struct pool *pool, enum pool_lane lane)
 	queue->first = job->next;
 	if (queue->first == NULL)
 		queue->last = NULL;
+	assert(queue->count > 0);
 	queue->count--;
 	pool->long_taken += lane == POOL_LONG;
 	return job;
@@ -91,6 +94,7 @@ take_from(struct pool *pool, enum pool_lane lane)
 static struct pool_job *
 take_locked(struct pool *pool, enum pool_lane lane) REQUIRES(&pool->mutex)
 {
+	assert(mutex_is_mine(&pool->mutex));
 	struct pool_job *job = take_from(pool, lane);
 	return job == NULL && lane == POOL_LONG ? take_from(pool, POOL_SHORT) : job;
 }
@@ -135,6 +139,8 @@ worker_main(void *arg)
 static int
 start_worker_locked(struct pool *pool) REQUIRES(&pool->mutex)
 {
+	assert(pool->running < pool->worker_count + POOL_SPARES);
+	assert(mutex_is_mine(&pool->mutex));
 	struct pool_worker *worker = &pool->workers[pool->running];
 	char name[32];
 	snprintf(name, sizeof(name), "%s%s", pool->name, worker->lane == POOL_LONG ? "-long" : "");
@@ -163,6 +169,7 @@ pool_start(struct pool *pool)
 void
 pool_submit(struct pool *pool, enum pool_lane lane, struct pool_job *job)
 {
+	assert(job->run != NULL);
 	job->next = NULL;
 	mutex_lock(&pool->mutex);
 	struct pool_queue *queue = &pool->queues[lane];

@@ -11,6 +11,7 @@
  * each tick and is offline while it sleeps. */
 #include "net/reactor.h"
 
+#include <assert.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -82,6 +83,7 @@ handle_control(struct reactor *r)
 static void
 tick(struct reactor *r)
 {
+	assert(reactor_is_here(r));
 	bool idle = list_is_empty(&r->runnable) && list_is_empty(&r->sending) && list_is_empty(&r->dead);
 	bool may_sleep = idle && !r->sync_due && !r->exiting;
 	struct loop_hooks hooks = hooks_of(r);
@@ -133,6 +135,7 @@ reactor_main(void *arg)
 {
 	struct reactor *r = arg;
 	struct net *net = r->net;
+	r->owner = &thread_mark;
 	rcu_thread_register();
 	/* Waits for the disk are short: without this they would be 50 us longer than asked for. */
 	(void)prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);
@@ -157,6 +160,7 @@ reactor_main(void *arg)
 	if (prepared)
 		net->handler.thread_stop(net->handler.arg, r->handler_thread);
 	rcu_thread_unregister();
+	r->owner = NULL;
 	return NULL;
 }
 

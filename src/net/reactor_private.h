@@ -19,6 +19,7 @@
 
 #include "net/handshakes.h"
 #include "net/net_private.h"
+#include "storage/base/thread.h"
 
 enum {
 	OUTPUT_HIGH = 4 * 1024 * 1024, /* a connection is throttled when it has more unsent bytes than this */
@@ -69,6 +70,7 @@ struct reactor {
 	bool started, stopping, exiting;
 	bool buffers_grew; /* in this tick, of a connection with large ones */
 	pthread_t thread;
+	const void *owner; /* the thread_mark of its thread, as long as that runs */
 	void *handler_thread;
 
 	struct list_link connections; /* all; those that the cron has not checked for longest come first */
@@ -104,6 +106,13 @@ struct reactor {
 	uint64_t load; /* atomic, relaxed: a hint for the choice of a reactor */
 	struct reactor_counters counters __attribute__((aligned(64)));
 };
+
+/* For assertions: the caller is the reactor's thread, or there is none. */
+static inline bool
+reactor_is_here(const struct reactor *r)
+{
+	return r->owner == &thread_mark || r->owner == NULL;
+}
 
 static inline void
 counter_add(uint64_t *counter, uint64_t n)

@@ -1,6 +1,7 @@
 /* When replies may leave (I1), and their sending: see replies.h. */
 #include "net/replies.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -214,6 +215,7 @@ void
 replies_push(struct reactor *r, struct connection *c, struct bytes message, uint64_t timestamp,
 	     bool behind_reply)
 {
+	assert(reactor_is_here(r) && c->reactor == r);
 	if (c->closing)
 		return;
 	if (message.size == 0) {
@@ -389,6 +391,7 @@ replies_on_progress(struct reactor *r)
 void
 replies_close_held(struct reactor *r)
 {
+	assert(reactor_is_here(r));
 	struct sett_error error = {0};
 	if (list_is_empty(&r->held) || sett_engine_health(r->net->engine, &error) != SETT_FAILED)
 		return;

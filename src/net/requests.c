@@ -9,6 +9,7 @@
  * into it, too. */
 #include "net/requests.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #include "config/config.h"
@@ -156,6 +157,7 @@ execute(struct reactor *r, struct connection *c)
 {
 	struct net *net = r->net;
 	struct parsed_request *p = connection_next(c);
+	assert(c->state == CONNECTION_OPEN && !c->closing);
 	if (c->batch != r->batch && !collect_arguments(r, c, p, c->input_start)) {
 		log_sink_printf(&net->sink, LOG_LEVEL_WARNING, "Out of memory for a request");
 		connections_close(r, c);
@@ -189,6 +191,7 @@ execute(struct reactor *r, struct connection *c)
 static void
 refuse_input(struct reactor *r, struct connection *c)
 {
+	assert(c->parser.error != NULL && !c->closing);
 	log_sink_printf(&r->net->sink, LOG_LEVEL_VERBOSE, "Protocol error (%s) from client: id=%llu addr=%s",
 			c->parser.error, (unsigned long long)c->client.id, c->client.address);
 	resp_error_format(&c->output.writer, "ERR %s", c->parser.error);

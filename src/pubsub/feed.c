@@ -34,6 +34,7 @@ feed_free(struct feed *feed)
 static unsigned
 show_locked(struct feed *feed, struct message *first) REQUIRES(&feed->lock)
 {
+	assert(mutex_is_mine(&feed->lock));
 	unsigned count = 0;
 	for (unsigned i = 0; i < feed->reader_count; i++) {
 		struct feed_reader *reader = &feed->readers[i];

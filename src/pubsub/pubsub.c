@@ -4,6 +4,7 @@
  * that is subscribed; consecutive ones of a channel together. */
 #include "pubsub/pubsub.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "keyspace/glob.h"
@@ -83,6 +84,7 @@ pubsub_use_keyspace(struct pubsub *p, struct keyspace *k)
 static uint64_t
 subscribers_locked(struct pubsub *p, enum subscription_kind kind, struct bytes name) REQUIRES(&p->lock)
 {
+	assert(mutex_is_mine(&p->lock));
 	const struct topic *t = topics_find(&p->topics, kind, name, topic_hash(name));
 	return t != NULL ? t->count : 0;
 }

@@ -43,6 +43,7 @@ trackers_find_locked(struct tracking *t, uint64_t id)
 static struct tracker *
 tracker_of_locked(struct tracking *t, struct client *client) REQUIRES(&t->lock)
 {
+	assert(mutex_is_mine(&t->lock));
 	if (client->tracker != NULL)
 		return client->tracker;
 	struct tracker *tracker = calloc(1, sizeof(*tracker));

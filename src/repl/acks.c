@@ -19,6 +19,7 @@ struct ack_wait {
 static bool
 count_locked(struct replication *r, const struct ack_wish *wish, struct ack_count *ret) REQUIRES(&r->lock)
 {
+	assert(mutex_is_mine(&r->lock));
 	*ret = (struct ack_count){.here = !wish->here ||
 					  sett_engine_durable(r->options.engine) >= wish->timestamp};
 	for (const struct list_link *l = r->replicas.next; l != &r->replicas; l = l->next) {

@@ -1,6 +1,7 @@
 /* See full_sync.h. */
 #include "repl/full_sync.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -333,6 +334,7 @@ run(void *arg)
 static const struct replica *
 find_due_locked(struct replication *r, uint64_t now) REQUIRES(&r->lock)
 {
+	assert(mutex_is_mine(&r->lock));
 	const struct config *config = r->options.config;
 	int64_t delay = __atomic_load_n(&config->repl_diskless_sync_delay, __ATOMIC_RELAXED);
 	int64_t most = __atomic_load_n(&config->repl_diskless_sync_max_replicas, __ATOMIC_RELAXED);

@@ -2,6 +2,7 @@
  * times a second and when there is news: moves old bytes of the history to the file, begins full syncs, asks for
  * acknowledgements, keeps new ids, ends waits for the disk, keeps connections, drops replicas that are silent, and ends the stream when
  * nobody comes for it. */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "repl/full_sync.h"
@@ -108,6 +109,7 @@ settle_acks(struct replication *r)
 static void
 check_replica_locked(struct replication *r, struct replica *replica, uint64_t now) REQUIRES(&r->lock)
 {
+	assert(mutex_is_mine(&r->lock));
 	uint64_t timeout = (uint64_t)__atomic_load_n(&r->options.config->repl_timeout, __ATOMIC_RELAXED);
 	replica->wants_line = replica->state == REPLICA_WAITS || replica->state == REPLICA_SYNCS;
 	bool is_silent = replica->state >= REPLICA_SENT && replica->client != NULL &&

@@ -7,6 +7,7 @@
  *     stream     from the moment of the databases on, or from where a partial sync goes on */
 #include "repl/replica_source.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,6 +58,7 @@ put_empty_line(struct replica *replica, struct resp_writer *piece)
 static enum source_state
 end_databases(struct replica_source *s, struct replication *r, struct resp_writer *piece) REQUIRES(&r->lock)
 {
+	assert(mutex_is_mine(&r->lock));
 	struct replica *replica = s->replica;
 	struct full_sync *sync = replica->sync;
 	if (s->with_mark)
@@ -79,6 +81,7 @@ static enum source_state
 next_of_databases(struct replica_source *s, struct replication *r, struct resp_writer *piece)
 	REQUIRES(&r->lock)
 {
+	assert(mutex_is_mine(&r->lock));
 	struct replica *replica = s->replica;
 	struct full_sync *sync = replica->sync;
 	/* Acquire: partners of the releases in full_sync.c, the end first. */
@@ -114,6 +117,7 @@ next_of_databases(struct replica_source *s, struct replication *r, struct resp_w
 static enum source_state
 next_of_stream(struct replica_source *s, struct replication *r, struct resp_writer *piece) REQUIRES(&r->lock)
 {
+	assert(mutex_is_mine(&r->lock));
 	struct replica *replica = s->replica;
 	struct history *h = &r->history;
 	uint64_t bit = reactor_bit(replica->reactor);

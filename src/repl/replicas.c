@@ -51,6 +51,7 @@ replica_forget(struct client *client)
 static void
 note_listeners_locked(struct replication *r) REQUIRES(&r->lock)
 {
+	assert(mutex_is_mine(&r->lock));
 	uint64_t reactors = 0;
 	for (const struct list_link *l = r->replicas.next; l != &r->replicas; l = l->next)
 		reactors |= reactor_bit(list_entry(l, struct replica, link)->reactor);
@@ -60,6 +61,7 @@ note_listeners_locked(struct replication *r) REQUIRES(&r->lock)
 static void
 enter_locked(struct replication *r, struct replica *replica) REQUIRES(&r->lock)
 {
+	assert(mutex_is_mine(&r->lock));
 	list_append(&r->replicas, &replica->link);
 	r->replica_count++;
 	r->alone_since_ms = 0;
@@ -74,6 +76,7 @@ enter_locked(struct replication *r, struct replica *replica) REQUIRES(&r->lock)
 static void
 note_lack_locked(struct replication *r, const struct replica *replica) REQUIRES(&r->lock)
 {
+	assert(mutex_is_mine(&r->lock));
 	if (replica->state == REPLICA_ONLINE && replica->acknowledged > 0 &&
 	    replica->acknowledged < r->lacking)
 		r->lacking = replica->acknowledged;
@@ -147,6 +150,7 @@ replica_set_filter(struct replica *replica, bool leaves_out_keys, bool leaves_ou
 static const char *
 refuse_partial_locked(struct replication *r, const struct replica_wish *wish) REQUIRES(&r->lock)
 {
+	assert(mutex_is_mine(&r->lock));
 	const struct stream_position *p = &r->position;
 	bool is_first = wish->id != NULL && strcmp(wish->id, p->id) == 0;
 	bool is_second = wish->id != NULL && !is_first && strcmp(wish->id, p->second_id) == 0;
@@ -186,6 +190,7 @@ static void
 begin_partial_locked(struct replication *r, struct replica *replica, const struct replica_wish *wish,
 		     struct resp_writer *reply) REQUIRES(&r->lock)
 {
+	assert(mutex_is_mine(&r->lock));
 	char name[REPLICA_ADDRESS_SIZE + 32];
 	replica->state = REPLICA_ONLINE;
 	replica->offset = wish->offset - 1;
@@ -207,6 +212,7 @@ static void
 begin_full_locked(struct replication *r, struct replica *replica, const struct replica_wish *wish,
 		  const char *why) REQUIRES(&r->lock)
 {
+	assert(mutex_is_mine(&r->lock));
 	char name[REPLICA_ADDRESS_SIZE + 32];
 	port_text(replica, name);
 	if (wish->id != NULL) {

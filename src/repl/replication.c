@@ -14,6 +14,7 @@
 static void
 observe_locked(struct replication *r) REQUIRES(&r->lock)
 {
+	assert(mutex_is_mine(&r->lock));
 	keyspace_set_observed(r->options.keyspace, OBSERVER_REPLICATION,
 			      r->streams && r->role == REPLICATION_MASTER);
 }
@@ -209,6 +210,7 @@ make_id(char ret[REPLICATION_ID_SIZE + 1])
 static void
 change_id_locked(struct replication *r, const char *id) REQUIRES(&r->lock)
 {
+	assert(mutex_is_mine(&r->lock));
 	struct stream_position *p = &r->position;
 	if (p->id[0] != '\0') {
 		memcpy(p->second_id, p->id, sizeof(p->id));
@@ -513,6 +515,7 @@ replication_allows(struct replication *r, const struct stream_part *part)
 static void
 add_mark_locked(struct replication *r, uint64_t timestamp) REQUIRES(&r->lock)
 {
+	assert(mutex_is_mine(&r->lock));
 	struct safety_mark *last = &r->marks[(r->mark_first + r->mark_count - 1) % MARKS];
 	if (r->mark_count == 0 || (r->mark_count < MARKS && last->timestamp != timestamp))
 		last = &r->marks[(r->mark_first + r->mark_count++) % MARKS];

@@ -81,8 +81,9 @@ script_library_create(struct server *server, struct script_library **ret)
 }
 
 static void
-forget_all(struct script_library *l) REQUIRES(l->lock)
+forget_all(struct script_library *l) REQUIRES(&l->lock)
 {
+	assert(mutex_is_mine(&l->lock));
 	for (size_t i = 0; i < l->bucket_count; i++)
 		while (l->buckets[i] != NULL) {
 			struct script_text *t = l->buckets[i];
@@ -121,8 +122,9 @@ bucket_of(struct script_text **buckets, size_t count, const char *sha)
 }
 
 static struct script_text *
-find(struct script_library *l, const char *sha) REQUIRES(l->lock)
+find(struct script_library *l, const char *sha) REQUIRES(&l->lock)
 {
+	assert(mutex_is_mine(&l->lock));
 	struct script_text *t = *bucket_of(l->buckets, l->bucket_count, sha);
 	while (t != NULL && memcmp(t->sha, sha, SHA1_HEX_SIZE) != 0)
 		t = t->next;
@@ -131,8 +133,9 @@ find(struct script_library *l, const char *sha) REQUIRES(l->lock)
 
 /* Without memory for more buckets it stays as it is. */
 static void
-grow(struct script_library *l) REQUIRES(l->lock)
+grow(struct script_library *l) REQUIRES(&l->lock)
 {
+	assert(mutex_is_mine(&l->lock));
 	size_t count = l->bucket_count * 2;
 	struct script_text **buckets = calloc(count, sizeof(struct script_text *));
 	if (buckets == NULL)
@@ -152,8 +155,9 @@ grow(struct script_library *l) REQUIRES(l->lock)
 
 /* Clients may send any number of scripts: those that came first give way, as if they had never been loaded. */
 static void
-forget_oldest(struct script_library *l, uint64_t limit) REQUIRES(l->lock)
+forget_oldest(struct script_library *l, uint64_t limit) REQUIRES(&l->lock)
 {
+	assert(mutex_is_mine(&l->lock));
 	while (l->bytes > limit && l->count > 1) {
 		struct script_text *t = l->oldest, **at = bucket_of(l->buckets, l->bucket_count, t->sha);
 		while (*at != t)

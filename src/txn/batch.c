@@ -213,6 +213,7 @@ run_share(struct batch *b, size_t index)
 	}
 	__atomic_store_n(&r->client->last_command, call.command->full_name, __ATOMIC_RELAXED);
 	r->result = REQUEST_DONE;
+	assert(r->reply->size >= share->mark);
 	r->reply_end = r->reply->size;
 	b->reply_bytes += r->reply_end - share->mark;
 	share->observed = sett_txn_observed(t->txn);

@@ -87,6 +87,7 @@ execution_savepoint(struct command_context *c)
 void
 execution_take_back(struct command_context *c, const struct execution_savepoint *to)
 {
+	assert(sett_txn_is_running(c->view.txn));
 	struct effect *last = to->keyspace.effect;
 	struct effect *dropped = last != NULL ? last->next : c->view.first_effect;
 	keyspace_rollback(&c->view, &to->keyspace);

@@ -69,6 +69,7 @@ turns_hot_until(const struct turns *all)
 static void
 heat_locked(struct turns *all, struct turn *t, uint64_t now_ns) REQUIRES(&all->lock)
 {
+	assert(mutex_is_mine(&all->lock));
 	t->hot_until_ns = now_ns + HOT_NS;
 	if (t->hot_until_ns > turns_hot_until(all))
 		__atomic_store_n(&all->hot_until_ns, t->hot_until_ns, __ATOMIC_RELAXED);
@@ -100,6 +101,7 @@ turns_heat(struct turns *all, uint64_t key, uint64_t now_ns)
 static void
 set_waiting_locked(struct turn *t, uint64_t bit, bool waits)
 {
+	assert((bit & (bit - 1)) == 0);
 	__atomic_store_n(&t->waiting, waits ? t->waiting | bit : t->waiting & ~bit, __ATOMIC_RELAXED);
 }
 
@@ -107,6 +109,7 @@ static bool
 take_locked(struct turns *all, struct turn *t, struct turn_holder *h, uint64_t key, uint64_t now_ns)
 	REQUIRES(&all->lock)
 {
+	assert(mutex_is_mine(&all->lock));
 	uint64_t own = 1ULL << h->reactor;
 	if (t->key != key)
 		return true;
@@ -125,6 +128,7 @@ take_locked(struct turns *all, struct turn *t, struct turn_holder *h, uint64_t k
 	t->next = 0;
 	t->since_ns = now_ns;
 	__atomic_store_n(&t->holder, h, __ATOMIC_RELAXED);
+	assert(h->count < TURNS_HELD_MAX && t->key == key);
 	h->held[h->count++] = t;
 	return true;
 }
@@ -155,6 +159,7 @@ give_up_locked(struct turn *t, const struct turn_holder *h, uint64_t now_ns)
 	uint64_t above = t->waiting & ~((2ULL << h->reactor) - 1);
 	uint64_t from = above != 0 ? above : t->waiting;
 	t->next = from & -from;
+	assert(t->next != 0);
 	t->kept_until_ns = now_ns + KEPT_NS;
 	set_waiting_locked(t, t->next, false); /* it waits anew if it comes too late */
 	return t->next;

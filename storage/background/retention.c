@@ -21,6 +21,8 @@
  * is at or past the timestamp of the version that shadows it. */
 #include "retention.h"
 
+#include <assert.h>
+
 #include "version.h"
 
 /* The stripe of a commit, or the count of snapshots if it is in none. */
@@ -81,6 +83,7 @@ retention_judge(struct retention *r, struct ikey key, struct bytes value, bool *
 		if (status != SETT_OK)
 			return status;
 	}
+	assert(new_key || key.timestamp < r->newer);
 	size_t stripe = stripe_of(r, key.timestamp), before = r->stripe;
 	uint64_t newer = r->newer;
 	bool tombstone = value.size > 0 && (value.data[0] & ENTRY_KIND_MASK) == ENTRY_TOMBSTONE;

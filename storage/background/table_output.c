@@ -5,6 +5,8 @@
  * is synced by version_set_apply. */
 #include "table_output.h"
 
+#include <assert.h>
+
 /* A table is also full when it points at this many times its size in the value log, so that GC and compaction
  * take bites of about one size; but not below a few entries. */
 enum { REFERENCE_FACTOR = 8, MINIMUM_ENTRIES = 16 };
@@ -84,6 +86,7 @@ table_outputs_set_shadowed(struct table_output *const *outputs, size_t count, st
 		}
 	}
 	for (size_t i = 0; i < count; i++) {
+		assert(!outputs[i]->builder); /* all are finished */
 		for (size_t t = 0; t < outputs[i]->count; t++) {
 			struct table_file *f = outputs[i]->tables[t];
 			double share = (double)f->properties->entries / (double)entries;
@@ -158,6 +161,7 @@ table_output_finish(struct table_output *o, struct sett_error *error)
 	}
 	table->held_bytes = o->held_bytes;
 	table->held_timestamp = o->held_timestamp;
+	assert(o->count < o->capacity && table->size == size);
 	o->tables[o->count++] = table;
 	o->bytes_written += size;
 	return SETT_OK;

@@ -18,6 +18,8 @@
  * with its task's other tables (quarantine); after anything else no job runs any more. */
 #include "worker.h"
 
+#include <assert.h>
+
 #include "compaction_job.h"
 #include "compaction_picker.h"
 #include "flush_job.h"
@@ -157,9 +159,11 @@ pause_job(void *arg, uint64_t written)
 static bool
 run_part_locked(struct workers *w, struct shared_work *s) REQUIRES(&w->lock)
 {
+	assert(mutex_is_mine(&w->lock));
 	if (s->next == s->count)
 		return false;
 	size_t index = s->next++;
+	assert(index < s->count);
 	s->active++;
 	mutex_unlock(&w->lock);
 	s->run(s->arg, index);
@@ -185,6 +189,7 @@ share_work(void *share_arg, unsigned classes, void (*run)(void *arg, size_t inde
 		;
 	while (s.active > 0)
 		condition_wait(&w->changed, &w->lock);
+	assert(s.next == s.count);
 	for (struct shared_work **at = &w->shared; count > 1 && *at; at = &(*at)->link) {
 		if (*at == &s) {
 			*at = s.link;

@@ -1,6 +1,8 @@
 /* Encoding of commits; the grammar is in batch.h. */
 #include "batch.h"
 
+#include <assert.h>
+
 #include "storage/limits.h"
 
 int
@@ -27,6 +29,7 @@ append_entry(struct buffer *buffer, struct write_node *node)
 	node->batch_at = (size_t)(p - buffer->data);
 	node->batch_size = value.size;
 	buffer->size = node->batch_at + value.size;
+	assert(buffer->size <= buffer->capacity);
 	return SETT_OK;
 }
 

@@ -1,6 +1,7 @@
 /* LZ4 and zstd, and a few contexts to share; see codec.h. */
 #include "codec.h"
 
+#include <assert.h>
 #include <lz4.h>
 #include <zstd.h>
 
@@ -19,6 +20,7 @@ size_t
 codec_pack(enum codec codec, int level, void **context, struct bytes raw, uint8_t *out, size_t room)
 {
 	size_t limit = raw.size - raw.size / 8, size = 0;
+	assert(codec == CODEC_RAW || room >= codec_bound(codec, raw.size));
 	if (codec == CODEC_LZ4) {
 		int n = LZ4_compress_default((const char *)raw.data, (char *)out + CODEC_HEADER,
 					     (int)raw.size, (int)(room - CODEC_HEADER));

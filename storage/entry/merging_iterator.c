@@ -32,6 +32,7 @@ goes_first(const struct merging_iterator *m, const struct internal_iterator *a,
 static void
 sift_down(struct merging_iterator *m, size_t at)
 {
+	assert(at < m->size && m->size <= m->count);
 	struct internal_iterator *moving = m->heap[at];
 	for (;;) {
 		size_t child = 2 * at + 1;
@@ -62,6 +63,7 @@ settle(struct merging_iterator *m)
 	m->base.valid = m->size > 0;
 	if (!m->base.valid)
 		return SETT_NOT_FOUND;
+	assert(m->heap[0]->valid);
 	m->base.key = m->heap[0]->key;
 	m->base.value = m->heap[0]->value;
 	return SETT_OK;
@@ -188,6 +190,7 @@ merge_skip_to(struct internal_iterator *base, struct ikey target)
 	assert(base->valid);
 	if (m->backwards)
 		return merge_seek(base, target);
+	assert(!m->backwards);
 	while (m->size > 0 && ikey_compare(m->heap[0]->key, target) < 0) {
 		int r = iiter_skip_to(m->heap[0], target);
 		if (r == SETT_NOT_FOUND)

@@ -90,6 +90,7 @@ random_height(struct write_buffer *buffer)
 static int
 link_in_order(struct write_buffer *buffer, struct write_node *node)
 {
+	assert(!node->next);
 	struct write_node *previous[WRITE_BUFFER_MAX_HEIGHT] = {0};
 	unsigned height = random_height(buffer);
 	node->next = arena_allocate(buffer->arena, height * sizeof(struct write_node *), 8);
@@ -159,11 +160,13 @@ find_hashed(const struct write_buffer *buffer, struct bytes key, uint64_t hash)
 static void
 add_buckets(struct write_buffer *buffer)
 {
+	assert(buffer->node_count >= buffer->bucket_count);
 	size_t count = 4 * buffer->bucket_count;
 	struct write_node **buckets = arena_allocate(buffer->arena, count * sizeof(*buckets), 8);
 	if (!buckets)
 		return;
 	memset(buckets, 0, count * sizeof(*buckets));
+	assert((count & (count - 1)) == 0);
 	buffer->buckets = buckets;
 	buffer->bucket_count = count;
 	for (struct write_node *node = buffer->first; node; node = node->later) {
@@ -254,6 +257,7 @@ reserve_operation(struct write_buffer *buffer)
 static void
 remember(struct write_buffer *buffer, struct write_operation operation)
 {
+	assert(buffer->operation_count < buffer->operation_capacity);
 	buffer->operations[buffer->operation_count++] = operation;
 }
 
@@ -373,6 +377,7 @@ write_buffer_counter_add(struct write_buffer *buffer, uint64_t counter, int64_t 
 	if (!slot)
 		return SETT_NO_MEMORY;
 	if (slot->added_at > buffer->savepoint) {
+		assert(slot->added_at <= buffer->operation_count);
 		buffer->operations[slot->added_at - 1].counter->delta += delta;
 		slot->delta += delta;
 		return SETT_OK;
@@ -452,6 +457,7 @@ undo_counter(struct write_buffer *buffer, const struct write_operation *o)
 void
 write_buffer_rollback(struct write_buffer *buffer, size_t savepoint)
 {
+	assert(savepoint <= buffer->operation_count);
 	while (buffer->operation_count > savepoint) {
 		struct write_operation *o = &buffer->operations[--buffer->operation_count];
 		switch (o->kind) {

@@ -110,12 +110,15 @@ charge_of(const struct block *b)
 static uint32_t *
 bucket_locked(struct shard *s, uint64_t hash) REQUIRES(&s->lock)
 {
+	assert((s->capacity & (s->capacity - 1)) == 0);
+	assert(mutex_is_mine(&s->lock));
 	return &s->buckets[(uint32_t)hash & (s->capacity - 1)];
 }
 
 static struct slot *
 find_locked(struct shard *s, uint64_t hash, uint64_t table, uint64_t offset) REQUIRES(&s->lock)
 {
+	assert(mutex_is_mine(&s->lock));
 	if (s->capacity == 0)
 		return NULL;
 	for (uint32_t i = *bucket_locked(s, hash); i != NONE; i = s->slots[i].next)
@@ -128,6 +131,8 @@ find_locked(struct shard *s, uint64_t hash, uint64_t table, uint64_t offset) REQ
 static bool
 grow_locked(struct shard *s) REQUIRES(&s->lock)
 {
+	assert(s->free == NONE && s->used == s->capacity);
+	assert(mutex_is_mine(&s->lock));
 	if (s->capacity > UINT32_MAX / 4)
 		return false;
 	uint32_t capacity = s->capacity ? s->capacity * 2 : FIRST_SLOTS;
@@ -160,6 +165,8 @@ grow_locked(struct shard *s) REQUIRES(&s->lock)
 static struct block *
 remove_locked(struct shard *s, uint32_t i) REQUIRES(&s->lock)
 {
+	assert(i < s->capacity && s->slots[i].block && s->used > 0);
+	assert(mutex_is_mine(&s->lock));
 	struct slot *slot = &s->slots[i];
 	uint32_t *link = bucket_locked(s, hash_of(slot->table, slot->offset));
 	while (*link != i)
@@ -177,6 +184,7 @@ remove_locked(struct shard *s, uint32_t i) REQUIRES(&s->lock)
 static struct block *
 evict_locked(struct shard *s) REQUIRES(&s->lock)
 {
+	assert(mutex_is_mine(&s->lock));
 	if (s->used == 0)
 		return NULL;
 	for (uint64_t steps = 0; steps <= 2 * (uint64_t)s->capacity; steps++) {
@@ -210,6 +218,7 @@ make_room(struct block_cache *c, unsigned n, unsigned stride)
 		}
 		empty = 0;
 		n += stride;
+		assert(__atomic_load_n(&c->bytes, __ATOMIC_RELAXED) >= charge_of(b));
 		__atomic_sub_fetch(&c->bytes, charge_of(b), __ATOMIC_RELAXED);
 		block_release(b);
 	}
@@ -283,6 +292,7 @@ static bool
 insert_locked(struct shard *s, uint64_t hash, uint64_t table, uint64_t offset, struct block *b)
 	REQUIRES(&s->lock)
 {
+	assert(mutex_is_mine(&s->lock));
 	if (find_locked(s, hash, table, offset))
 		return false;
 	if (s->free == NONE && !grow_locked(s))

@@ -126,6 +126,7 @@ finish_data_block(struct table_builder *b, struct sett_error *error)
 	int r = block_builder_finish(&b->block);
 	if (r != SETT_OK)
 		return fail(b, r, error);
+	assert(!b->separator_due && b->block.data.size > 0);
 	b->last_block_offset = b->offset + b->out.size;
 	b->separator_due = true;
 	r = put_block(b, buffer_bytes(&b->block.data), b->options.compression, error);
@@ -155,6 +156,7 @@ separator_between(struct ikey last, struct bytes next_user, uint8_t room[SETT_MA
 static int
 add_separator(struct table_builder *b, const struct bytes *next_user, struct sett_error *error)
 {
+	assert(b->separator_due);
 	uint8_t room[SETT_MAX_KEY_SIZE];
 	struct ikey last = {buffer_bytes(&b->block.last_user), b->block.last_timestamp};
 	struct ikey separator = next_user ? separator_between(last, *next_user, room) : last;
@@ -229,6 +231,7 @@ put_index(struct table_builder *b, struct table_footer *footer, struct sett_erro
 		if (r == SETT_OK)
 			r = put_block(b, buffer_bytes(&payload), TABLE_RAW, error);
 	}
+	assert(here(b) >= footer->data_end);
 	footer->index_end = here(b);
 	buffer_clear(&payload);
 	if (r == SETT_OK)
@@ -298,6 +301,9 @@ table_builder_finish(struct table_builder *b, struct table_properties *ret, uint
 	    (r = put_properties(b, &footer, error)) != SETT_OK ||
 	    (r = put_footer(b, &footer, error)) != SETT_OK)
 		return r;
+	assert(footer.data_end <= footer.index_end && footer.index_end < footer.top_end);
+	assert(footer.top_end < footer.filter_end && footer.filter_end < footer.properties_end);
+	assert(b->out.size == 0 && b->offset == footer.properties_end + TABLE_FOOTER_SIZE);
 	*ret = b->properties.properties;
 	b->properties.properties = (struct table_properties){0};
 	*ret_size = b->offset;

@@ -8,6 +8,7 @@
  */
 #include "table_index.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "table_format.h"
@@ -157,6 +158,7 @@ index_builder_add(struct index_builder *b, struct ikey separator, uint64_t child
 		b->entries = grown;
 		b->capacity = capacity;
 	}
+	assert(b->count == 0 || child_offset > b->entries[b->count - 1].offset);
 	size_t at = b->keys.size;
 	int r = buffer_append(&b->keys, separator.user.data, separator.user.size);
 	if (r != SETT_OK)
@@ -169,6 +171,7 @@ index_builder_add(struct index_builder *b, struct ikey separator, uint64_t child
 struct ikey
 index_builder_separator(const struct index_builder *b, size_t i)
 {
+	assert(i < b->count);
 	const struct index_separator_entry *e = &b->entries[i];
 	return (struct ikey){bytes_of(b->keys.data ? b->keys.data + e->key : NULL, e->key_size),
 			     e->timestamp};
@@ -188,6 +191,7 @@ int
 index_builder_encode(const struct index_builder *b, size_t first, size_t count, uint64_t end,
 		     struct buffer *out)
 {
+	assert(count > 0 && first + count <= b->count);
 	struct bytes front = index_builder_separator(b, first).user;
 	size_t prefix = shared_by_all(front, index_builder_separator(b, first + count - 1).user);
 	size_t total = HEADER_SIZE + 8 + count * FIXED_PER_ENTRY + prefix;
@@ -216,6 +220,8 @@ index_builder_encode(const struct index_builder *b, size_t first, size_t count, 
 		at += (uint32_t)suffix.size;
 		put_le32(ends + 4 * i, at);
 	}
+	assert(end > b->entries[first + count - 1].offset);
+	assert(area + at <= p + total); /* eight bytes stand behind */
 	put_le64(offsets + 8 * count, end);
 	out->size += total;
 	return SETT_OK;

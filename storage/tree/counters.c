@@ -1,6 +1,7 @@
 /* Named sums; see counters.h. */
 #include "counters.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "version.h"
@@ -40,6 +41,7 @@ counters_add(struct counters *counters, uint64_t counter, int64_t delta)
 {
 	struct counter_value *v = find(counters, counter);
 	if (!v) {
+		assert(counters->count < counters->capacity);
 		v = &counters->values[counters->count++];
 		*v = (struct counter_value){.counter = counter};
 	}

@@ -121,8 +121,11 @@ struct dead_list *
 dead_list_retain(struct dead_list *list)
 {
 	/* relaxed: the caller holds a reference, or the lock that keeps the list */
-	if (list)
-		__atomic_fetch_add(&list->references, 1, __ATOMIC_RELAXED);
+	if (!list)
+		return NULL;
+	uint64_t before = __atomic_fetch_add(&list->references, 1, __ATOMIC_RELAXED);
+	assert(before > 0);
+	(void)before;
 	return list;
 }
 
@@ -130,7 +133,11 @@ void
 dead_list_release(struct dead_list *list)
 {
 	/* acq_rel: the last one to let go sees all that the others did with it */
-	if (!list || __atomic_fetch_sub(&list->references, 1, __ATOMIC_ACQ_REL) > 1)
+	if (!list)
+		return;
+	uint64_t before = __atomic_fetch_sub(&list->references, 1, __ATOMIC_ACQ_REL);
+	assert(before > 0);
+	if (before > 1)
 		return;
 	free(list->data);
 	free(list->blocks);

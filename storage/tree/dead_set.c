@@ -35,6 +35,7 @@ count_list(struct dead_set *s, const struct dead_list *list, bool added)
 static void
 note_change_locked(struct dead_set *s) REQUIRES(&s->lock)
 {
+	assert(mutex_is_mine(&s->lock));
 	/* release: with the acquire load of dead_set_changes */
 	__atomic_fetch_add(&s->changes, 1, __ATOMIC_RELEASE);
 }
@@ -81,6 +82,7 @@ dead_set_advance(struct dead_set *s, uint64_t oldest_snapshot, uint64_t (*sequen
 		/* A job whose sequence is later asks for its view after this, so it has the cohort. */
 		if (now == DEAD_WAITING)
 			now = sequence(arg);
+		assert(now != DEAD_WAITING);
 		c->sequence = now;
 	}
 	if (now != DEAD_WAITING)
@@ -91,6 +93,7 @@ dead_set_advance(struct dead_set *s, uint64_t oldest_snapshot, uint64_t (*sequen
 static struct dead_cohort *
 find_locked(struct dead_set *s, uint64_t number) REQUIRES(&s->lock)
 {
+	assert(mutex_is_mine(&s->lock));
 	for (size_t i = 0; i < s->count; i++) {
 		if (s->cohorts[i].number == number)
 			return &s->cohorts[i];
@@ -101,6 +104,8 @@ find_locked(struct dead_set *s, uint64_t number) REQUIRES(&s->lock)
 static void
 remove_locked(struct dead_set *s, struct dead_cohort *c) REQUIRES(&s->lock)
 {
+	assert(c >= s->cohorts && c < s->cohorts + s->count);
+	assert(mutex_is_mine(&s->lock));
 	size_t at = (size_t)(c - s->cohorts);
 	memmove(c, c + 1, (s->count - at - 1) * sizeof(*c));
 	s->count--;
@@ -130,6 +135,7 @@ dead_set_replace(struct dead_set *s, uint64_t number, struct dead_list *list)
 bool
 dead_set_unite(struct dead_set *s, uint64_t first, uint64_t second, struct dead_list *list)
 {
+	assert(first != second);
 	mutex_lock(&s->lock);
 	struct dead_cohort *a = find_locked(s, first), *b = find_locked(s, second);
 	if (!a || !b || (a->sequence == DEAD_WAITING) != (b->sequence == DEAD_WAITING)) {

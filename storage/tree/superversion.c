@@ -1,12 +1,14 @@
 /* Superversions; see superversion.h. */
 #include "superversion.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 int
 superversion_create(struct version *version, struct generation *const *newest_first, size_t count,
 		    struct superversion **ret)
 {
+	assert(count > 0);
 	struct superversion *sv = malloc(sizeof(*sv) + count * sizeof(sv->generations[0]));
 	if (!sv)
 		return SETT_NO_MEMORY;
@@ -25,13 +27,19 @@ superversion_create(struct version *version, struct generation *const *newest_fi
 void
 superversion_retain(struct superversion *sv)
 {
-	__atomic_add_fetch(&sv->references, 1, __ATOMIC_RELAXED);
+	uint64_t now = __atomic_add_fetch(&sv->references, 1, __ATOMIC_RELAXED);
+	assert(now > 1);
+	(void)now;
 }
 
 void
 superversion_release(struct superversion *sv)
 {
-	if (!sv || __atomic_sub_fetch(&sv->references, 1, __ATOMIC_ACQ_REL) != 0)
+	if (!sv)
+		return;
+	uint64_t left = __atomic_sub_fetch(&sv->references, 1, __ATOMIC_ACQ_REL);
+	assert(left != UINT64_MAX);
+	if (left != 0)
 		return;
 	for (size_t i = 0; i < sv->generation_count; i++)
 		generation_release(sv->generations[i]);

@@ -57,6 +57,7 @@ int
 table_file_open(struct version_set *set, uint64_t number, uint64_t created_sequence, struct table_file **ret,
 		struct sett_error *error)
 {
+	assert(number > 0);
 	char path[SETT_PATH_MAX];
 	table_path(set->directory, number, path);
 	struct table_file *f = calloc(1, sizeof(*f));
@@ -104,7 +105,9 @@ void
 table_file_release(struct version_set *set, struct table_file *f)
 {
 	/* acq_rel: the last one to let go sees all that the others did */
-	if (__atomic_fetch_sub(&f->references, 1, __ATOMIC_ACQ_REL) > 1)
+	uint64_t before = __atomic_fetch_sub(&f->references, 1, __ATOMIC_ACQ_REL);
+	assert(before > 0);
+	if (before > 1)
 		return;
 	uint64_t number = f->number;
 	/* acquire: with the release store of version_set_apply */
@@ -204,6 +207,7 @@ build_level(const struct version_set *set, const struct level *base, unsigned nu
 		ret->bytes += ret->tables[i]->size;
 		ret->referenced_bytes += ret->tables[i]->properties->referenced_bytes;
 	}
+	assert(ret->count <= old + edit->added_count);
 	return level_sort(set->directory, ret, number, error);
 }
 
@@ -232,14 +236,20 @@ void
 version_retain(struct version *v)
 {
 	/* relaxed: the caller holds a reference, or the lock that keeps the current version */
-	__atomic_fetch_add(&v->references, 1, __ATOMIC_RELAXED);
+	uint64_t before = __atomic_fetch_add(&v->references, 1, __ATOMIC_RELAXED);
+	assert(before > 0);
+	(void)before;
 }
 
 void
 version_release(struct version *v)
 {
+	if (!v)
+		return;
 	/* acq_rel: the last one to let go sees all that the others did */
-	if (!v || __atomic_fetch_sub(&v->references, 1, __ATOMIC_ACQ_REL) > 1)
+	uint64_t before = __atomic_fetch_sub(&v->references, 1, __ATOMIC_ACQ_REL);
+	assert(before > 0);
+	if (before > 1)
 		return;
 	for (unsigned l = 0; l < SETT_LEVELS; l++) {
 		for (size_t i = 0; i < v->levels[l].count; i++)

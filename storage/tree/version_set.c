@@ -47,6 +47,7 @@ static int
 encode_state_locked(struct version_set *set, const struct log_position *position, struct buffer *ret)
 	REQUIRES(&set->lock)
 {
+	assert(mutex_is_mine(&set->lock));
 	int r = manifest_put_file_limit(ret, position->file_limit);
 	if (r == SETT_OK)
 		r = manifest_put_flush(ret, position->log_segment, set->flushed, set->now_ms);
@@ -82,6 +83,7 @@ encode_dead(struct version_set *set, struct buffer *ret)
 static int
 rewrite_locked(struct version_set *set, struct sett_error *error) REQUIRES(&set->manifest_lock)
 {
+	assert(mutex_is_mine(&set->manifest_lock));
 	struct buffer payload = {0};
 	mutex_lock(&set->lock);
 	uint64_t limit = set->next_file + NUMBER_LEASE;
@@ -140,6 +142,7 @@ static int
 append_locked(struct version_set *set, struct bytes payload, struct sett_error *error)
 	REQUIRES(&set->manifest_lock)
 {
+	assert(mutex_is_mine(&set->manifest_lock));
 	assert(set->manifest != NULL); /* taken over */
 	if (set->failed != SETT_OK)
 		return sett_error_set(error, SETT_FAILED, 0, "%s/MANIFEST: an earlier write failed",
@@ -155,6 +158,7 @@ append_locked(struct version_set *set, struct bytes payload, struct sett_error *
 static int
 lease_locked(struct version_set *set, struct sett_error *error) REQUIRES(&set->manifest_lock)
 {
+	assert(mutex_is_mine(&set->manifest_lock));
 	mutex_lock(&set->lock);
 	uint64_t limit = set->next_file + NUMBER_LEASE;
 	mutex_unlock(&set->lock);
@@ -476,7 +480,8 @@ static int
 prepare(struct version_set *set, const struct version_edit *edit, struct prepared *p,
 	struct sett_error *error)
 {
-	/* `current` changes only under the apply lock, which the caller holds. */
+	/* `current` changes only under the apply lock. */
+	assert(mutex_is_mine(&set->apply_lock));
 	int r = version_build(set, set->current, edit, &p->version, error);
 	if (r != SETT_OK)
 		return r;
@@ -499,6 +504,7 @@ static int
 commit_locked(struct version_set *set, struct prepared *p, struct sett_error *error)
 	REQUIRES(&set->manifest_lock)
 {
+	assert(mutex_is_mine(&set->manifest_lock));
 	mutex_lock(&set->lock);
 	uint64_t limit = set->next_file + NUMBER_LEASE;
 	mutex_unlock(&set->lock);
@@ -535,10 +541,13 @@ static void
 install(struct version_set *set, const struct version_edit *edit, struct prepared *p)
 {
 	struct version *old;
+	assert(mutex_is_mine(&set->apply_lock) &&
+	       (!set->current || p->version->number > set->current->number));
 	mutex_lock(&set->lock);
 	old = set->current;
 	set->current = p->version;
 	if (edit->has_flush) {
+		assert(edit->flushed >= set->flushed && edit->log_segment >= set->log_segment);
 		set->log_segment = edit->log_segment;
 		set->flushed = edit->flushed;
 		set->now_ms = edit->now_ms > set->now_ms ? edit->now_ms : set->now_ms;
@@ -572,6 +581,7 @@ install(struct version_set *set, const struct version_edit *edit, struct prepare
 static bool
 is_due_for_rewrite_locked(struct version_set *set) REQUIRES(&set->manifest_lock)
 {
+	assert(mutex_is_mine(&set->manifest_lock));
 	uint64_t size = manifest_size(set->manifest);
 	__atomic_store_n(&set->manifest_bytes, size, __ATOMIC_RELAXED);
 	return set->failed == SETT_OK && size > REWRITE_SIZE && size > 4 * set->first_size;
@@ -581,6 +591,7 @@ is_due_for_rewrite_locked(struct version_set *set) REQUIRES(&set->manifest_lock)
 static void
 maybe_rewrite(struct version_set *set)
 {
+	assert(mutex_is_mine(&set->apply_lock));
 	struct sett_error error = {0};
 	mutex_lock(&set->manifest_lock);
 	if (is_due_for_rewrite_locked(set) && rewrite_locked(set, &error) != SETT_OK)
@@ -621,6 +632,8 @@ static int
 note_durable_locked(struct version_set *set, uint64_t durable, bool is_closed, struct sett_error *error)
 	REQUIRES(&set->manifest_lock)
 {
+	assert(durable >= set->durable);
+	assert(mutex_is_mine(&set->manifest_lock));
 	struct buffer payload = {0};
 	mutex_lock(&set->lock);
 	uint64_t next = set->next_file;
@@ -751,6 +764,7 @@ version_set_current(struct version_set *set)
 struct version *
 version_set_current_locked(struct version_set *set)
 {
+	assert(mutex_is_mine(&set->lock));
 	return set->current;
 }
 

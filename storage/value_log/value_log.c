@@ -22,6 +22,8 @@
  * Lock order: create_lock or sync_lock, then lock. */
 #include "value_log.h"
 
+#include <assert.h>
+
 #include "value_log_pieces.h"
 
 enum {
@@ -64,6 +66,7 @@ table_find(const struct file_table *table, uint64_t number)
 static void
 table_put(struct file_table *table, struct value_log_file *file)
 {
+	assert(file->number != 0 && 2 * table->used < table->capacity + 1);
 	size_t at = slot_of(file->number, table->capacity);
 	while (table->slots[at].number != 0)
 		at = (at + 1) & (table->capacity - 1);
@@ -82,6 +85,7 @@ table_free(struct rcu_deferred *deferred)
 static int
 table_reserve_locked(struct value_log *log) REQUIRES(&log->lock)
 {
+	assert(mutex_is_mine(&log->lock));
 	struct file_table *old = log->table;
 	if (old != NULL && 2 * (old->used + 1) <= old->capacity)
 		return SETT_OK;
@@ -113,6 +117,7 @@ file_size_for(const struct value_log *log, uint64_t total)
 static void
 choose_file_size_locked(struct value_log *log) REQUIRES(&log->lock)
 {
+	assert(mutex_is_mine(&log->lock));
 	uint64_t total = 0;
 	for (size_t i = 0; i < log->file_count; i++)
 		total += log->files[i]->size;
@@ -129,6 +134,7 @@ value_log_file_size(struct value_log *log)
 static int
 enter_locked(struct value_log *log, struct value_log_file *file) REQUIRES(&log->lock)
 {
+	assert(mutex_is_mine(&log->lock));
 	if (log->file_count == log->file_capacity) {
 		size_t capacity = log->file_capacity ? 2 * log->file_capacity : 16;
 		struct value_log_file **grown = realloc(log->files, capacity * sizeof(file));
@@ -163,6 +169,8 @@ unlink_dirty(struct value_log_file **list, const struct value_log_file *file)
 static void
 leave_locked(struct value_log *log, struct value_log_file *file) REQUIRES(&log->lock)
 {
+	assert(file->references == 0 && file->in_flight == 0 && file->sealed);
+	assert(mutex_is_mine(&log->lock));
 	size_t at = slot_of(file->number, log->table->capacity);
 	while (log->table->slots[at].number != file->number)
 		at = (at + 1) & (log->table->capacity - 1);
@@ -262,6 +270,7 @@ value_log_seal_locked(struct value_log_file *file)
 void
 value_log_mark_dirty_locked(struct value_log *log, struct value_log_file *file)
 {
+	assert(mutex_is_mine(&log->lock));
 	if (file->dirty)
 		return;
 	file->dirty = true;
@@ -273,6 +282,7 @@ value_log_mark_dirty_locked(struct value_log *log, struct value_log_file *file)
 static struct value_log_file *
 take_if_unused_locked(struct value_log *log, uint64_t number) REQUIRES(&log->lock)
 {
+	assert(mutex_is_mine(&log->lock));
 	struct value_log_file *file = table_find(log->table, number);
 	if (log->keeping || file == NULL || !file->sealed || file->is_kept || file->references > 0 ||
 	    file->in_flight > 0)

@@ -10,6 +10,8 @@
  * the job is over; by then the tables that point into it hold their own, or nobody does and the file goes. */
 #include "value_log.h"
 
+#include <assert.h>
+
 #include "value_log_ahead.h"
 #include "value_log_pieces.h"
 
@@ -80,6 +82,7 @@ value_log_reserve(struct value_log *log, uint64_t total, size_t count, struct va
 		mutex_lock(&log->lock);
 		struct value_log_file *file = log->active;
 		if (file != NULL && file->size < value_log_file_size(log)) {
+			assert(!file->sealed && !file->retiring);
 			*ret_file = file;
 			*ret_offset = file->size;
 			__atomic_store_n(&file->size, file->size + total, __ATOMIC_RELEASE);
@@ -101,10 +104,12 @@ value_log_conclude(struct value_log *log, struct value_log_file *file, uint64_t 
 {
 	uint64_t number = file->number;
 	mutex_lock(&log->lock);
+	assert(file->in_flight > 0 && !file->sealed && offset + total <= file->size);
 	file->in_flight--;
 	if (is_written) {
 		value_log_mark_dirty_locked(log, file);
 	} else {
+		assert(file->references >= count);
 		file->references -= count;
 		if (file->size == offset + total && !file->retiring)
 			__atomic_store_n(&file->size, offset, __ATOMIC_RELEASE);
@@ -152,6 +157,7 @@ payload_make(struct value_log *log, struct bytes body, struct buffer *scratch)
 {
 	enum codec codec = log->options.compression;
 	struct payload payload = {.bytes = body, .flags = VALUE_LOG_PLAIN};
+	assert(scratch->capacity - scratch->size >= payload_room(log, body));
 	uint8_t *at = scratch->data + scratch->size;
 	size_t size = 0;
 	if (value_log_is_pieced(body.size)) {
@@ -317,7 +323,9 @@ static int
 writer_put(struct value_log_writer *writer, const struct iovec *vector, int count, uint64_t size,
 	   struct sett_error *error)
 {
+	assert(writer->count > 0);
 	struct value_log_file *file = writer->files[writer->count - 1];
+	assert(!file->sealed);
 	int status = vfs_write(file->handle, vector, count, file->size, error);
 	if (status != SETT_OK)
 		return status;

@@ -87,6 +87,8 @@ file_of(struct vfs_file *f)
 static void
 ring_insert_locked(struct handle_cache *c, struct cached_file *f) REQUIRES(&c->lock)
 {
+	assert(f->next == NULL && f->previous == NULL);
+	assert(mutex_is_mine(&c->lock));
 	struct cached_file *hand = c->hand;
 	if (hand == NULL) {
 		c->hand = f->next = f->previous = f;
@@ -101,6 +103,8 @@ ring_insert_locked(struct handle_cache *c, struct cached_file *f) REQUIRES(&c->l
 static void
 ring_remove_locked(struct handle_cache *c, struct cached_file *f) REQUIRES(&c->lock)
 {
+	assert(f->next != NULL && c->hand != NULL);
+	assert(mutex_is_mine(&c->lock));
 	if (c->hand == f)
 		c->hand = f->next == f ? NULL : f->next;
 	f->previous->next = f->next;
@@ -128,6 +132,7 @@ take_handle(struct cached_file *f)
 static struct cached_file *
 take_victim_locked(struct handle_cache *c) REQUIRES(&c->lock)
 {
+	assert(mutex_is_mine(&c->lock));
 	enum { ROUNDS = 2 }; /* the second meets no marks but those of files used meanwhile */
 	for (int unsynced = 0; unsynced <= 1; unsynced++) {
 		size_t steps = c->hand != NULL ? ROUNDS * c->open : 0;
@@ -151,6 +156,7 @@ take_victim_locked(struct handle_cache *c) REQUIRES(&c->lock)
 static void
 close_victim(struct cached_file *f)
 {
+	assert(f->busy);
 	struct sett_error error = {0};
 	/* Nobody writes to it meanwhile: it is busy. */
 	if (__atomic_fetch_and(&f->state, ~STATE_UNSYNCED, __ATOMIC_RELAXED) & STATE_UNSYNCED) {
@@ -178,6 +184,7 @@ is_out_of_handles(int status, const struct sett_error *error)
 static bool
 find_room_locked(struct handle_cache *c, bool is_short) REQUIRES(&c->lock)
 {
+	assert(mutex_is_mine(&c->lock));
 	if (!is_short && c->open < c->budget) {
 		c->open++;
 		return true;
@@ -190,6 +197,7 @@ find_room_locked(struct handle_cache *c, bool is_short) REQUIRES(&c->lock)
 	mutex_lock(&c->lock);
 	victim->busy = false;
 	condition_broadcast(&c->changed);
+	assert(c->open > 0);
 	return true; /* the victim's place in `open` */
 }
 
@@ -199,6 +207,7 @@ static int
 open_inner_locked(struct handle_cache *c, struct cached_file *f, unsigned flags, struct sett_error *error)
 	REQUIRES(&c->lock)
 {
+	assert(mutex_is_mine(&c->lock));
 	struct sett_error cause;
 	int status;
 	do {
@@ -218,6 +227,7 @@ open_inner_locked(struct handle_cache *c, struct cached_file *f, unsigned flags,
 		 * Release: partner of the acquire in enter. */
 		__atomic_fetch_or(&f->state, STATE_OPEN, __ATOMIC_RELEASE);
 	} else {
+		assert(c->open > 0);
 		c->open--;
 		if (error != NULL)
 			*error = cause;

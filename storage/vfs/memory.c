@@ -143,6 +143,7 @@ static int
 walk_locked(struct memory_vfs *m, const char *path, struct memory_node **ret_parent,
 	    char name[MEMORY_NAME_MAX + 1]) REQUIRES(&m->mutex)
 {
+	assert(mutex_is_mine(&m->mutex));
 	struct memory_node *at = m->root;
 	int more = next_component(&path, name);
 	if (more <= 0)
@@ -167,6 +168,7 @@ walk_locked(struct memory_vfs *m, const char *path, struct memory_node **ret_par
 static int
 find_locked(struct memory_vfs *m, const char *path, struct memory_node **ret) REQUIRES(&m->mutex)
 {
+	assert(mutex_is_mine(&m->mutex));
 	char name[MEMORY_NAME_MAX + 1];
 	struct memory_node *parent, *node;
 	int error = walk_locked(m, path, &parent, name);
@@ -184,6 +186,7 @@ static int
 create_locked(struct memory_vfs *m, struct memory_node *parent, const char *name, bool is_directory,
 	      struct memory_node **ret) REQUIRES(&m->mutex)
 {
+	assert(mutex_is_mine(&m->mutex));
 	struct memory_node *node = memory_node_new(is_directory, m->next_id++);
 	if (node == NULL)
 		return ENOMEM;
@@ -202,6 +205,7 @@ static int
 open_node_locked(struct memory_vfs *m, const char *path, bool create, bool exclusive,
 		 struct memory_node **ret) REQUIRES(&m->mutex)
 {
+	assert(mutex_is_mine(&m->mutex));
 	char name[MEMORY_NAME_MAX + 1];
 	struct memory_node *parent;
 	int error = walk_locked(m, path, &parent, name);
@@ -401,6 +405,7 @@ memory_size(struct vfs_file *file, uint64_t *ret, struct sett_error *error)
 static int
 remove_locked(struct memory_vfs *m, const char *path) REQUIRES(&m->mutex)
 {
+	assert(mutex_is_mine(&m->mutex));
 	char name[MEMORY_NAME_MAX + 1];
 	struct memory_node *parent;
 	int error = walk_locked(m, path, &parent, name);
@@ -429,6 +434,7 @@ memory_remove(struct vfs *v, const char *path, struct sett_error *error)
 static int
 rename_locked(struct memory_vfs *m, const char *from, const char *to) REQUIRES(&m->mutex)
 {
+	assert(mutex_is_mine(&m->mutex));
 	char from_name[MEMORY_NAME_MAX + 1], to_name[MEMORY_NAME_MAX + 1];
 	struct memory_node *from_parent, *to_parent;
 	int error = walk_locked(m, from, &from_parent, from_name);
@@ -468,6 +474,7 @@ memory_rename(struct vfs *v, const char *from, const char *to, struct sett_error
 static int
 link_locked(struct memory_vfs *m, const char *from, const char *to) REQUIRES(&m->mutex)
 {
+	assert(mutex_is_mine(&m->mutex));
 	char name[MEMORY_NAME_MAX + 1];
 	struct memory_node *node, *parent;
 	int error = find_locked(m, from, &node);
@@ -496,6 +503,7 @@ memory_link(struct vfs *v, const char *from, const char *to, struct sett_error *
 static int
 make_directory_locked(struct memory_vfs *m, const char *path) REQUIRES(&m->mutex)
 {
+	assert(mutex_is_mine(&m->mutex));
 	char name[MEMORY_NAME_MAX + 1];
 	struct memory_node *parent, *made;
 	int error = walk_locked(m, path, &parent, name);
