@@ -22,8 +22,8 @@ import random
 import time
 
 from growth import (
-    BATCH, Link, Server, arguments, command, cpu_seconds, fail, figures, grown, measure_rows, new_server, plot, settle,
-    value_pool)
+    BATCH, Link, Server, arguments, command, cpu_seconds, drop_page_cache, fail, figures, grown, measure_rows, new_server, plot,
+    settle, value_pool)
 
 SIZES = [10**3, 10**4, 10**5, 10**6]
 QUEUE_MOST = 1000
