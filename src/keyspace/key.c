@@ -13,6 +13,7 @@
 #include "keyspace/integer.h"
 #include "keyspace/private.h"
 #include "keyspace/root.h"
+#include "keyspace/seen.h"
 
 enum {
 	EMBSTR_MAX = 44, /* Redis' limit between embstr and raw */
@@ -93,6 +94,8 @@ read_root(struct key *k)
 	int status = __builtin_expect(view->held != NULL, 0) ? write_if_held(k) : SETT_OK;
 	if (status == SETT_OK)
 		status = sett_txn_read_conflict(view->txn, k->engine_key.hash);
+	if (__builtin_expect(view->keys_seen != NULL, 0) && !seen_has(view->keys_seen, k->engine_key.hash))
+		return status;
 	if (status == SETT_OK)
 		status = sett_txn_get_hashed(view->txn, k->engine_key, &record);
 	if (status != SETT_OK)
@@ -391,6 +394,8 @@ key_put(struct key *k, const struct root_content *content)
 	int status = root_encode_head(content, k->name, k->view->arena, room, &put.head, &text_in_body);
 	if (status != SETT_OK)
 		return status;
+	if (__builtin_expect(k->view->keys_seen != NULL, 0))
+		(void)seen_add(k->view->keys_seen, k->engine_key.hash);
 	if (__builtin_expect(text_in_body, 0)) {
 		assert(content->body_of == NULL && content->written == NULL);
 		status = put_joined(k, content, &put);

@@ -208,6 +208,9 @@ struct keyspace_view {
 		uint8_t width;
 		bool is_held, is_ended; /* by the transaction */
 	} drawn;
+	/* Where one alone fills what was empty: keys that may be there. Others are not looked for; each that is put is added. NULL: any
+	   may be. Set after keyspace_begin */
+	struct seen *keys_seen;
 	/* replacement.h: what the view sees and changes instead of what is served; NULL. Set after keyspace_begin */
 	struct replacement *replacement;
 };

@@ -10,6 +10,8 @@
 #include "txn/runner.h"
 #include "txn/server.h"
 
+enum { IMPORT_KEY_BYTES = 64 /* of a key in a file, rather few */ };
+
 /* What is not carried over, for the log. */
 struct import_losses {
 	uint64_t functions;
@@ -41,6 +43,8 @@ struct import {
 	void *arg;
 	/* It goes into databases that are empty, and nobody else writes there. The next file finds what it has put in. */
 	bool fills_empty;
+	/* Keys that may be there already, in all files, where several fill what was empty; NULL: each file for itself. */
+	struct seen *keys_seen;
 	bool replaces;      /* a key that is there already gives way; else it is damage */
 	bool keeps_expired; /* commands that follow may give a key past its deadline a new one */
 	struct import_losses losses;
@@ -63,6 +67,9 @@ void import_file_close(struct import_file *);
 
 /* Counts on: `at` bytes of the file are read, and their pages can be given back. SETT_ABORTED: to be given up. */
 int import_progress(struct import *, struct import_file *, size_t at);
+
+/* SETT_ABORTED, with its text. */
+int import_given_up(struct import *);
 
 /* SETT_CORRUPT, with the line that says where and what. */
 int import_damaged(struct import *, const struct import_file *, uint64_t at, const char *what);

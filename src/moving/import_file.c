@@ -71,6 +71,12 @@ count_progress(const struct import *i, uint64_t done)
 }
 
 int
+import_given_up(struct import *i)
+{
+	return sett_error_set(i->error, SETT_ABORTED, 0, "it was given up");
+}
+
+int
 import_progress(struct import *i, struct import_file *f, size_t at)
 {
 	count_progress(i, i->done_before + at);
@@ -80,9 +86,7 @@ import_progress(struct import *i, struct import_file *f, size_t at)
 			      MADV_DONTNEED);
 		f->released = whole;
 	}
-	if (i->should_stop != NULL && i->should_stop(i->arg))
-		return sett_error_set(i->error, SETT_ABORTED, 0, "it was given up");
-	return SETT_OK;
+	return i->should_stop != NULL && i->should_stop(i->arg) ? import_given_up(i) : SETT_OK;
 }
 
 int

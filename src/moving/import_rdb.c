@@ -9,6 +9,7 @@
  * it began, and so is what was filled behind it. */
 #include "moving/feed.h"
 #include "moving/import.h"
+#include "moving/second_thread.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -21,7 +22,6 @@
 #include "keyspace/integer.h"
 #include "keyspace/replacement.h"
 #include "rdb/database_reader.h"
-#include "storage/base/thread.h"
 #include "txn/commit.h"
 
 enum {
@@ -33,7 +33,6 @@ enum {
 	TRIES_MAX = 100,
 	ARENA_BLOCK = 64 * 1024,
 	EMPTY_NAMED_MAX = 10, /* empty keys that the log names */
-	KEY_BYTES = 64,       /* of a key in a file, rather few */
 	LOSS_SHOWN = 1000,    /* bytes of a name or reason that go into the log */
 	PARTS = 2,
 };
@@ -55,17 +54,8 @@ struct rdb_part {
 	uint64_t keys, expired, empty, functions;
 	struct loss *losses, **last_loss; /* in the arena, in order: told once it is committed */
 	bool is_large;
-	int status; /* of its commit */
-};
-
-/* The thread that commits. */
-struct committer {
-	struct mutex lock; /* guards the rest */
-	struct condition changed;
-	struct rdb_part *part; /* to be committed; NULL: none */
-	bool stop;
-	bool runs; /* there is such a thread; set before it starts */
-	pthread_t thread;
+	struct server *server; /* whose commit it is */
+	int status;            /* of that */
 };
 
 struct rdb_import {
@@ -73,13 +63,13 @@ struct rdb_import {
 	struct import_file *file;
 	struct rdb_limits limits;
 	struct rdb_room room, value_room;
-	struct seen
-		keys_seen; /* those that were not are stored without a look, where `import` fills what is empty */
+	struct seen *keys_seen; /* those that were not are stored without a look; NULL: each is looked for */
+	struct seen own_keys_seen;
 	struct seen elements_seen;
 	enum rdb_uses uses;
 	struct rdb_part parts[PARTS];
 	struct rdb_part *part; /* that is being filled */
-	struct committer committer;
+	struct second_thread committer;
 };
 
 static int
@@ -199,9 +189,9 @@ static int
 open_new_key(struct rdb_import *r, struct keyspace_view *view, struct rdb_database_reader *reader,
 	     unsigned db, struct bytes name, struct key *k)
 {
-	if (r->import->fills_empty) {
+	if (r->keys_seen != NULL) {
 		int status = key_open_absent(view, db, name, k);
-		if (status != SETT_OK || !seen_add(&r->keys_seen, k->engine_key.hash))
+		if (status != SETT_OK || !seen_add(r->keys_seen, k->engine_key.hash))
 			return status;
 	}
 	int status = key_open(view, db, name, k);
@@ -448,83 +438,29 @@ commit_part(struct server *server, struct rdb_part *p)
 	return status == SETT_OK ? sett_engine_write(server->engine) : status;
 }
 
-static void *
-run_committer(void *arg)
+static void
+run_commit(void *job)
 {
-	struct rdb_import *r = arg;
-	struct committer *c = &r->committer;
-	mutex_lock(&c->lock);
-	while (!c->stop || c->part != NULL) {
-		struct rdb_part *p = c->part;
-		if (p == NULL) {
-			condition_wait(&c->changed, &c->lock);
-			continue;
-		}
-		mutex_unlock(&c->lock);
-		p->status = commit_part(r->import->server, p);
-		mutex_lock(&c->lock);
-		c->part = NULL;
-		condition_broadcast(&c->changed);
-	}
-	mutex_unlock(&c->lock);
-	return NULL;
+	struct rdb_part *p = job;
+	p->status = commit_part(p->server, p);
 }
 
+/* Transactions that fill what is empty, one of which is committed while the next is filled. */
 static int
 start_committer(struct rdb_import *r)
 {
-	struct committer *c = &r->committer;
-	mutex_init(&c->lock);
-	condition_init(&c->changed);
+	second_thread_init(&r->committer, run_commit);
 	if (!r->import->fills_empty || r->import->replacement != NULL)
 		return SETT_OK;
-	c->runs = true;
-	int status = thread_start(&c->thread, "import-commit", run_committer, r);
-	c->runs = status == SETT_OK;
-	return status;
-}
-
-/* What it has is committed before. */
-static void
-stop_committer(struct rdb_import *r)
-{
-	struct committer *c = &r->committer;
-	mutex_lock(&c->lock);
-	c->stop = true;
-	condition_broadcast(&c->changed);
-	mutex_unlock(&c->lock);
-	if (c->runs)
-		thread_join(c->thread);
-	condition_destroy(&c->changed);
-	mutex_destroy(&c->lock);
-}
-
-/* Nothing else is being committed. */
-static void
-begin_commit(struct rdb_import *r, struct rdb_part *p)
-{
-	struct committer *c = &r->committer;
-	if (!c->runs) {
-		p->status = commit_part(r->import->server, p);
-		return;
-	}
-	mutex_lock(&c->lock);
-	assert(c->part == NULL);
-	c->part = p;
-	condition_broadcast(&c->changed);
-	mutex_unlock(&c->lock);
+	return second_thread_start(&r->committer, "import-commit");
 }
 
 /* Waits for its commit, and counts what it brought. */
 static int
 end_commit(struct rdb_import *r, struct rdb_part *p)
 {
-	struct committer *c = &r->committer;
 	struct import *i = r->import;
-	mutex_lock(&c->lock);
-	while (c->part != NULL)
-		condition_wait(&c->changed, &c->lock);
-	mutex_unlock(&c->lock);
+	second_thread_wait(&r->committer);
 	if (p->status != SETT_OK)
 		return p->status;
 	tell_losses(i, p);
@@ -585,7 +521,7 @@ read_entries(struct rdb_import *r, struct rdb_database_reader *reader)
 			discard_part(next);
 			return status;
 		}
-		begin_commit(r, next);
+		second_thread_begin(&r->committer, next);
 		before = next;
 		next = &r->parts[before == &r->parts[0]];
 	}
@@ -618,14 +554,17 @@ import_rdb(struct import *i, struct import_file *file, size_t *ret_size)
 	int status = start_committer(&r);
 	for (size_t p = 0; p < PARTS; p++) {
 		arena_init(&r.parts[p].arena, ARENA_BLOCK);
+		r.parts[p].server = i->server;
 		if (status == SETT_OK)
 			status = sett_txn_create(i->server->engine, &r.parts[p].txn);
 	}
-	if (status == SETT_OK && i->fills_empty)
-		status = seen_begin(&r.keys_seen, file->content.size / KEY_BYTES);
+	if (i->keys_seen != NULL || i->fills_empty)
+		r.keys_seen = i->keys_seen != NULL ? i->keys_seen : &r.own_keys_seen;
+	if (status == SETT_OK && r.keys_seen == &r.own_keys_seen)
+		status = seen_begin(r.keys_seen, file->content.size / IMPORT_KEY_BYTES);
 	if (status == SETT_OK)
 		status = read_file(&r, ret_size);
-	stop_committer(&r);
+	second_thread_stop(&r.committer);
 	if (status != SETT_OK && i->error->status != status)
 		sett_error_set(i->error, status, 0, "%s: %s", file->path,
 			       failure_of(&r) != NULL ? failure_of(&r) : sett_status_text(status));
@@ -635,7 +574,7 @@ import_rdb(struct import *i, struct import_file *file, size_t *ret_size)
 	}
 	rdb_room_free(&r.room);
 	rdb_room_free(&r.value_room);
-	seen_free(&r.keys_seen);
+	seen_free(&r.own_keys_seen);
 	seen_free(&r.elements_seen);
 	return status;
 }

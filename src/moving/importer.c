@@ -209,9 +209,16 @@ report(const struct import *i, const struct redis_files *files)
 static int
 read_files(struct import *i, const struct redis_files *files)
 {
+	struct seen seen = {0};
 	int status = empty(i->server, i->error);
+	if (status == SETT_OK && files->is_aof) {
+		i->keys_seen = &seen;
+		status = seen_begin(&seen, files->size / IMPORT_KEY_BYTES);
+	}
 	for (size_t f = 0; f < files->count && status == SETT_OK; f++)
 		status = read_file(i, files, f);
+	i->keys_seen = NULL;
+	seen_free(&seen);
 	return status;
 }
 
@@ -257,7 +264,15 @@ take_over(struct import *i, const struct redis_files *files, struct sett_error *
 	return known_files_write(s->engine, &known, error);
 }
 
-/* Tables are merged late, in few passes, and those that are left at the end while clients are served. */
+static bool
+is_given_up(void *arg)
+{
+	const struct import *i = arg;
+	return i->should_stop != NULL && i->should_stop(i->arg);
+}
+
+/* Tables are merged late, in few passes, and those that are left at the end while clients are served. A commit that waits for a
+ * merge is refused once the import is given up, as are those that a large value takes. */
 int
 importer_run(struct import *i, const struct redis_files *files, struct sett_error *error)
 {
@@ -267,10 +282,14 @@ importer_run(struct import *i, const struct redis_files *files, struct sett_erro
 	if (status != SETT_OK)
 		return status;
 	sett_engine_gather(engine, files->is_aof ? GATHERED_TABLES_OF_COMMANDS : GATHERED_TABLES);
+	sett_engine_stop_writes(engine, is_given_up, i);
 	status = take_over(i, files, error);
+	sett_engine_stop_writes(engine, NULL, NULL);
 	sett_engine_gather(engine, 0);
 	if (status == SETT_OK)
 		report(i, files);
+	else if (is_given_up(i))
+		return import_given_up(i);
 	return status;
 }
 

@@ -108,7 +108,8 @@ struct client {
 	 * it writes. What it returns but SETT_OK ends the run as a failing command's status does. NULL: nothing to add */
 	int (*before_commit)(void *arg, struct command_context *);
 	void *before_commit_arg;
-	bool is_monitor; /* shown */
+	struct seen *keys_seen; /* likewise: that of its transactions' views (keyspace/keyspace.h) */
+	bool is_monitor;        /* shown */
 	struct replica *replica;
 	bool is_replica;          /* shown: it gets the stream, and no replies */
 	uint64_t stream_offset;   /* of the stream: behind what it wrote last; 0: nothing */

@@ -2,7 +2,7 @@
 #ifndef SETT_RDB_KEY_VALUE_H
 #define SETT_RDB_KEY_VALUE_H
 
-#include "rdb/seen.h"
+#include "keyspace/seen.h"
 #include "rdb/value_writer.h"
 #include "types/hash.h"
 #include "types/limits.h"

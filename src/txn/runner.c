@@ -197,6 +197,7 @@ runner_begin_in(struct runner_thread *t, struct command_context *c, struct sett_
 	c->view.propagates = c->view.propagates && !c->client->loads;
 	c->view.shares = c->in_batch;
 	c->view.needs_master = !c->client->loads && !c->on_replica;
+	c->view.keys_seen = c->client->keys_seen;
 	return status;
 }
 

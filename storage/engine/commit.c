@@ -410,6 +410,28 @@ admit_while_short(struct sett_txn *txn)
 	return !engine_is_short(engine) || txn_frees_space(txn) ? SETT_OK : SETT_NO_SPACE;
 }
 
+void
+sett_engine_stop_writes(struct sett_engine *engine, bool (*stop)(void *arg), void *arg)
+{
+	mutex_lock(&engine->stop_lock);
+	engine->stop_writes = stop;
+	engine->stop_arg = arg;
+	mutex_unlock(&engine->stop_lock);
+	/* relaxed: who sees it late asks one commit later */
+	__atomic_store_n(&engine->asks_stop, stop != NULL, __ATOMIC_RELAXED);
+}
+
+static bool
+writes_are_stopped(struct sett_engine *engine)
+{
+	if (__builtin_expect(!__atomic_load_n(&engine->asks_stop, __ATOMIC_RELAXED), 1))
+		return false;
+	mutex_lock(&engine->stop_lock);
+	bool stopped = engine->stop_writes != NULL && engine->stop_writes(engine->stop_arg);
+	mutex_unlock(&engine->stop_lock);
+	return stopped;
+}
+
 /* Slows writers down as flush and compaction fall behind: not at all, a little (pacer.h), or until there is
  * room. Reactors never sleep: they are told when to come back, or to do so from the pool. */
 static int
@@ -424,6 +446,8 @@ admit_write(struct sett_txn *txn)
 			return r;
 	}
 	for (uint64_t waited_ns = 0;; waited_ns += WAIT_STEP_NS) {
+		if (writes_are_stopped(engine))
+			return SETT_READ_ONLY;
 		double pressure = engine_pressure(engine);
 		if (pressure <= 0 && !is_overdue(engine))
 			return SETT_OK;

@@ -731,6 +731,7 @@ init_locks(struct sett_engine *engine)
 {
 	mutex_init(&engine->commit_lock);
 	mutex_init(&engine->install_lock);
+	mutex_init(&engine->stop_lock);
 	mutex_init(&engine->claim_lock);
 	condition_init(&engine->claim_free);
 	mutex_init(&engine->log_thread_lock);
@@ -779,6 +780,7 @@ dismantle(struct sett_engine *engine)
 	mutex_destroy(&engine->commit_lock);
 	mutex_destroy(&engine->install_lock);
 	mutex_destroy(&engine->claim_lock);
+	mutex_destroy(&engine->stop_lock);
 	condition_destroy(&engine->claim_free);
 	mutex_destroy(&engine->log_thread_lock);
 	condition_destroy(&engine->log_thread_wake);

@@ -77,6 +77,11 @@ struct sett_engine {
 	struct pacer pacer;        /* of writers */
 	uint64_t outside_pressure; /* atomic: the bits of a double; sett_engine_slow_writers */
 
+	bool asks_stop;         /* atomic: there is a stop_writes */
+	struct mutex stop_lock; /* guards the group below; the innermost */
+	bool (*stop_writes)(void *arg);
+	void *stop_arg;
+
 	struct mutex claim_lock; /* guards the group below (I6) */
 	struct condition claim_free;
 	struct sett_txn *claim_owner; /* atomic; stored under claim_lock and commit_lock */

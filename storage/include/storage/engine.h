@@ -536,6 +536,10 @@ void sett_engine_slow_writers(struct sett_engine *, double pressure);
  * space bound. While tables are gathered, as many again may come before the merge ends: then writers wait. What an engine finds
  * there when it is opened, if it would slow writers down, is taken as gathered until then. Any thread, one at a time. */
 void sett_engine_gather(struct sett_engine *, unsigned tables);
+/* Each commit that writes asks `stop` first, and again while it waits for its turn: once that says so, it fails with SETT_READ_ONLY. So
+ * who writes very much can be stopped at any time. It is called on the committing thread, and no more once this has been called
+ * again. NULL: none is asked, as at first. */
+void sett_engine_stop_writes(struct sett_engine *, bool (*stop)(void *arg), void *arg);
 /* Memory in use that does not come from malloc. Never less than before. A system call for every 16 MiB. */
 uint64_t sett_engine_mapped_bytes(struct sett_engine *);
 /* Bytes a key's entry takes (key, head, body), without reading the body. */

@@ -1,5 +1,5 @@
 /* Four bits for each name, and a word for each four names: of a hundred new ones about one is called seen. */
-#include "rdb/seen.h"
+#include "keyspace/seen.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -26,18 +26,29 @@ seen_begin(struct seen *s, uint64_t names)
 	return SETT_OK;
 }
 
+static uint64_t
+bits_of(uint64_t hash)
+{
+	uint64_t bits = 0, left = hash >> 32;
+	for (unsigned i = 0; i < BITS; i++, left >>= BIT_SHIFT)
+		bits |= 1ULL << (left & 63);
+	return bits;
+}
+
 bool
 seen_add(struct seen *s, uint64_t hash)
 {
-	uint64_t bits = 0, left = hash >> 32;
-	if (s->count == 0)
-		return true;
-	for (unsigned i = 0; i < BITS; i++, left >>= BIT_SHIFT)
-		bits |= 1ULL << (left & 63);
-	uint64_t *word = &s->words[hash & (s->count - 1)];
-	bool was_there = (*word & bits) == bits;
-	*word |= bits;
+	bool was_there = seen_has(s, hash);
+	if (!was_there)
+		s->words[hash & (s->count - 1)] |= bits_of(hash);
 	return was_there;
+}
+
+bool
+seen_has(const struct seen *s, uint64_t hash)
+{
+	uint64_t bits = bits_of(hash);
+	return s->count == 0 || (s->words[hash & (s->count - 1)] & bits) == bits;
 }
 
 void

@@ -4,8 +4,8 @@
  * "maybe" costs a look-up, there is no wrong "never".
  *
  * Threads: one at a time. */
-#ifndef SETT_RDB_SEEN_H
-#define SETT_RDB_SEEN_H
+#ifndef SETT_KEYSPACE_SEEN_H
+#define SETT_KEYSPACE_SEEN_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,6 +21,8 @@ struct seen {
 int seen_begin(struct seen *, uint64_t names);
 /* False: a name with this hash has not come since. */
 bool seen_add(struct seen *, uint64_t hash);
+/* The same, without adding it. */
+bool seen_has(const struct seen *, uint64_t hash);
 void seen_free(struct seen *);
 
 #endif
