@@ -332,6 +332,83 @@ def check_save_points(sett_server, redis_server):
         reference.clean_up()
 
 
+MEMORY = 8  # MiB
+LARGE = 3 * MEMORY * 2**20  # bytes of a value
+
+
+def fill_large(servers):
+    """A value of each type that is several times maxmemory, of elements that are small."""
+    size = 250
+    texts = ["element %d of many " % i for i in range(LARGE // size)]
+    texts = [text + "x" * (size - len(text)) for text in texts]
+    for server in servers:
+        client = server.connect(timeout=120)
+        for at in range(0, len(texts), 1000):
+            some = texts[at:at + 1000]
+            pipeline = client.pipeline(transaction=False)
+            pipeline.rpush("list", *some)
+            pipeline.sadd("set", *some)
+            pipeline.zadd("zset", {text: i for i, text in enumerate(some, at)})
+            pipeline.hset("hash", mapping={text[:20]: text for text in some})
+            for i, text in enumerate(some, at):
+                pipeline.xadd("stream", {"field": text}, id="%d-1" % (i + 1))
+            pipeline.execute()
+        for i in range(150):
+            client.xgroup_create("stream", "group %d" % i, "0")
+        for i in range(150):
+            client.xgroup_createconsumer("stream", "group 7", "consumer %d" % i)
+        for consumer in ("one", "two"):
+            for _ in range(10):
+                client.xreadgroup("group 7", consumer, {"stream": ">"}, count=1000)
+        for id in range(1, 3000, 7):  # holes
+            client.xdel("stream", "%d-1" % id)
+
+
+def groups_of(server):
+    client = server.connect(timeout=120)
+    groups = client.xinfo_groups("stream")
+    consumers = [(c["name"], c["pending"]) for c in client.xinfo_consumers("stream", "group 7")]
+    pending = [(p["message_id"], p["consumer"], p["times_delivered"])
+               for p in client.xpending_range("stream", "group 7", "-", "+", 30000)]
+    return groups, consumers, pending
+
+
+def peak(pid):
+    for line in open("/proc/%d/status" % pid):
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return fail("no VmHWM")
+
+
+def check_larger_than_memory(sett_server, redis_server):
+    sett = Server(sett_server, "--enable-debug-command", "yes", "--rdbcompression", "no", "--maxmemory", "%dmb" % MEMORY)
+    reference, back = Server(redis_server, *REDIS_OPTIONS), Server(redis_server, *REDIS_OPTIONS)
+    try:
+        sett.start()
+        reference.start()
+        fill_large((sett, reference))
+        client = sett.connect(timeout=600)
+        for key in ("list", "set", "zset", "hash", "stream"):  # a payload is in memory whole
+            expect_error(client, "OOM ", "DUMP", key)
+        open("/proc/%d/clear_refs" % sett.process.pid, "w").write("5")  # its peak begins anew
+        before = peak(sett.process.pid)
+        client.save()
+        grown = peak(sett.process.pid) - before
+        if grown > LARGE // 2:
+            fail("SAVE took %d MiB" % (grown >> 20))
+        shutil.copy(sett.directory + "/dump.rdb", back.directory)
+        back.start()
+        expect("values that are larger than maxmemory", digest(back), digest(reference))
+        expect("groups of a stream", groups_of(back), groups_of(reference))
+        own = client.execute_command("DEBUG", "DIGEST")
+        client.execute_command("DEBUG", "RELOAD")
+        expect("the digest after DEBUG RELOAD", client.execute_command("DEBUG", "DIGEST"), own)
+    finally:
+        for server in (sett, reference, back):
+            server.clean_up()
+    return grown
+
+
 def main(sett_server, redis_server, keys=4000, seed=1):
     sett = Server(sett_server, "--enable-debug-command", "yes")
     reference = Server(redis_server, *REDIS_OPTIONS)
@@ -347,7 +424,8 @@ def main(sett_server, redis_server, keys=4000, seed=1):
         sett.clean_up()
         reference.clean_up()
     check_save_points(sett_server, redis_server)
-    print("redis-server loads what was saved: %s keys" % keys)
+    grown = check_larger_than_memory(sett_server, redis_server)
+    print("redis-server loads what was saved: %s keys; values of %d MiB took %d MiB more" % (keys, LARGE >> 20, grown >> 20))
 
 
 main(*sys.argv[1:])

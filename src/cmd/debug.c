@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "config/directive.h"
 #include "expire/expirer.h"
+#include "keyspace/view_reads.h"
 #include "moving/importer.h"
 #include "moving/saver.h"
 #include "net/net.h"
@@ -296,11 +297,13 @@ digest_database(struct command_context *c, unsigned db, struct digest *sum)
 		return status;
 	while ((status = keyspace_cursor_next(cursor, &k)) == SETT_OK) {
 		struct digest one = {{0}};
+		struct view_reads reads = view_reads_mark(&c->view);
 		digest_mix(&one, 4 + (uint64_t)db, k.name);
 		status = type_digest(&k, &one);
 		if (status != SETT_OK)
 			break;
 		digest_add(sum, &one);
+		view_reads_forget(&reads);
 	}
 	keyspace_cursor_close(cursor);
 	return status == SETT_NOT_FOUND ? SETT_OK : status;

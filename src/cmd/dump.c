@@ -60,6 +60,7 @@ command_dump(struct command_context *c)
 	if (status != SETT_OK)
 		return status;
 	rdb_writer_init(&w, __atomic_load_n(&c->server->config->rdb_compression, __ATOMIC_RELAXED));
+	w.limit = __atomic_load_n(&c->server->transaction_memory, __ATOMIC_RELAXED);
 	status = k.exists ? write_payload(c, &k, &w) : SETT_NOT_FOUND;
 	if (status == SETT_OK)
 		reply_bytes(c, buffer_bytes(&w.out));

@@ -165,6 +165,7 @@ put_restore(struct migration *m, size_t i)
 	int64_t ttl = k->root.expires_at != 0 ? (int64_t)(k->root.expires_at - m->view.now_ms) : 0;
 	bool replaces = m->replaces || m->placed[i];
 	rdb_writer_init(&payload, m->requests.compresses);
+	payload.limit = m->requests.limit;
 	int status = rdb_write_value(k, NULL, &payload, &version);
 	if (status == SETT_OK)
 		rdb_payload_seal(&payload, version);
@@ -406,6 +407,8 @@ command_migrate(struct command_context *c)
 		return status;
 	arena_init(&m.arena, ARENA_BLOCK);
 	rdb_writer_init(&m.requests, __atomic_load_n(&c->server->config->rdb_compression, __ATOMIC_RELAXED));
+	m.requests.limit =
+		SETT_ROOMY_FACTOR * __atomic_load_n(&c->server->transaction_memory, __ATOMIC_RELAXED);
 	m.placed = calloc(m.count + 1, sizeof(*m.placed));
 	m.sent = calloc(m.count + 1, sizeof(*m.sent));
 	m.found = calloc(m.count + 1, sizeof(*m.found));

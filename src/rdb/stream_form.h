@@ -78,9 +78,12 @@ int rdb_stream_owned(struct rdb_stream_reader *, struct rdb_stream_pending *ret)
 
 /* ---- writing ---- */
 
-/* Gathers nodes as Redis 7.0 does with its default sizes. All zero, but for `out`, at the beginning. */
+/* Gathers nodes as Redis 7.0 does with its default sizes. All zero, but for `out` and `expected`, at the beginning. */
 struct rdb_stream_writer {
 	struct rdb_writer *out;
+	/* How many nodes there will be: then they end where rdb_stream_end_node says so, and nothing waits in `out` for their
+	 * number. 0: not known. */
+	uint64_t expected;
 	size_t length_at;
 	uint64_t nodes;
 	struct stream_id node;
@@ -93,6 +96,8 @@ struct rdb_stream_writer {
 void rdb_stream_begin(struct rdb_stream_writer *);
 /* SETT_CORRUPT: the entry is. */
 int rdb_stream_put(struct rdb_stream_writer *, const struct stream_entry *);
+/* Of an expected one, which has an entry at least. */
+void rdb_stream_end_node(struct rdb_stream_writer *);
 /* After the last entry. */
 void rdb_stream_end(struct rdb_stream_writer *);
 void rdb_stream_writer_free(struct rdb_stream_writer *);

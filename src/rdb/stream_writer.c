@@ -1,6 +1,8 @@
 /* Streams written (stream_form.h). */
 #include "rdb/stream_form.h"
 
+#include <assert.h>
+
 #include "storage/base/varint.h"
 
 enum {
@@ -30,7 +32,10 @@ void
 rdb_stream_begin(struct rdb_stream_writer *w)
 {
 	rdb_put_type(w->out, RDB_STREAM_2);
-	w->length_at = rdb_put_length_space(w->out);
+	if (w->expected > 0)
+		rdb_put_length(w->out, w->expected);
+	else
+		w->length_at = rdb_put_length_space(w->out);
 	listpack_begin(&w->master);
 	listpack_begin(&w->body);
 }
@@ -137,7 +142,7 @@ rdb_stream_put(struct rdb_stream_writer *w, const struct stream_entry *entry)
 	int status = survey(entry, &w->others, &size);
 	if (status != SETT_OK)
 		return status;
-	if (w->entries > 0 && is_full(w, size))
+	if (w->entries > 0 && w->expected == 0 && is_full(w, size))
 		put_node(w);
 	if (w->entries > 0) {
 		same_names = bytes_equal(buffer_bytes(&w->others), buffer_bytes(&w->names));
@@ -151,11 +156,19 @@ rdb_stream_put(struct rdb_stream_writer *w, const struct stream_entry *entry)
 }
 
 void
+rdb_stream_end_node(struct rdb_stream_writer *w)
+{
+	assert(w->expected > 0 && w->entries > 0);
+	put_node(w);
+}
+
+void
 rdb_stream_end(struct rdb_stream_writer *w)
 {
 	if (w->entries > 0)
 		put_node(w);
-	rdb_set_length(w->out, w->length_at, w->nodes);
+	if (w->expected == 0)
+		rdb_set_length(w->out, w->length_at, w->nodes);
 }
 
 void

@@ -22,10 +22,16 @@ rdb_writer_free(struct rdb_writer *w)
 	w->lzf = NULL;
 }
 
+static bool
+has_room(const struct rdb_writer *w, size_t size)
+{
+	return w->limit == 0 || (w->out.size <= w->limit && size <= w->limit - w->out.size);
+}
+
 static void
 put(struct rdb_writer *w, const void *data, size_t size)
 {
-	if (!w->failed && buffer_append(&w->out, data, size) != SETT_OK)
+	if (!w->failed && (!has_room(w, size) || buffer_append(&w->out, data, size) != SETT_OK))
 		w->failed = true;
 }
 
@@ -172,7 +178,7 @@ rdb_put_string(struct rdb_writer *w, struct bytes text)
 uint8_t *
 rdb_put_space(struct rdb_writer *w, size_t size)
 {
-	if (!w->failed && buffer_reserve(&w->out, size) != SETT_OK)
+	if (!w->failed && (!has_room(w, size) || buffer_reserve(&w->out, size) != SETT_OK))
 		w->failed = true;
 	if (w->failed)
 		return NULL;

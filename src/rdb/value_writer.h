@@ -17,6 +17,7 @@ struct rdb_writer {
 	int (*drain)(void *arg, struct bytes);
 	void *drain_arg;
 	int failure;
+	size_t limit; /* of what is in `out`: past it, it fails as where there is no memory; 0: none */
 	unsigned open_lengths; /* lengths that are not known yet: nothing can be drained */
 	struct bytes name;     /* of a key of a file: it stands behind the type of the next value */
 	bool has_name;

@@ -46,6 +46,14 @@ struct field_facts {
 	uint64_t count, first_deadline;
 };
 
+/* Those of a packed hash lie in its body, which stays. */
+static void
+forget_fields(const struct hash *h, const struct view_reads *since)
+{
+	if (h->object != 0 && view_reads_are_many(since))
+		view_reads_forget(since);
+}
+
 static int
 survey_fields(struct value_write *v, struct hash *h, struct field_facts *ret)
 {
@@ -58,11 +66,13 @@ survey_fields(struct value_write *v, struct hash *h, struct field_facts *ret)
 	}
 	facts.count = 0;
 	int status = hash_walk(h, &walk);
+	struct view_reads reads = view_reads_mark(v->key->view);
 	while (status == SETT_OK && (status = hash_walk_next(&walk, &field)) == SETT_OK) {
 		facts.count++;
 		if (field.deadline != 0 &&
 		    (facts.first_deadline == 0 || field.deadline < facts.first_deadline))
 			facts.first_deadline = field.deadline;
+		forget_fields(h, &reads);
 		status = value_write_go_on(v);
 	}
 	hash_walk_close(&walk);
@@ -101,6 +111,7 @@ static int
 write_plain_fields(struct value_write *v, struct hash_walk *walk, const struct field_facts *facts)
 {
 	struct hash_field field;
+	struct view_reads reads = view_reads_mark(v->key->view);
 	uint64_t count = 0;
 	int status;
 	rdb_put_type(v->out, facts->first_deadline != 0 ? RDB_HASH_DEADLINES : RDB_HASH);
@@ -118,6 +129,7 @@ write_plain_fields(struct value_write *v, struct hash_walk *walk, const struct f
 		status = put_field_value(v, walk->hash, &field);
 		if (status != SETT_OK)
 			return status;
+		forget_fields(walk->hash, &reads);
 		count++;
 	}
 	return status == SETT_NOT_FOUND && count != facts->count ? SETT_CORRUPT : status;
@@ -170,19 +182,26 @@ write_hash(struct value_write *v)
 
 /* ---- lists ---- */
 
+/* Between two nodes, as nothing is kept of those that were left; the root's body was read before. */
+static void
+forget_elements(const struct list_walk *walk, const struct view_reads *since)
+{
+	if (list_walk_is_between(walk) && view_reads_are_many(since))
+		view_reads_forget(since);
+}
+
 /* What Redis makes of a list: nodes of about 8 KiB, a larger element in one of its own. */
 static int
-write_nodes(struct value_write *v, struct list *list, struct listpack_writer *node, uint64_t *ret_nodes)
+write_nodes(struct value_write *v, struct list_walk *walk, struct listpack_writer *node, uint64_t *ret_nodes)
 {
 	enum { NODE_MAX = 8192, ENTRY_MAX = 11 /* beside the element's own bytes, the end included */ };
-	struct list_walk walk;
+	struct view_reads reads = view_reads_mark(v->key->view);
 	struct list_element element;
 	struct bytes value;
 	int status;
-	list_walk(list, 0, false, &walk);
 	listpack_begin(node);
-	while ((status = list_walk_next(&walk, &element)) == SETT_OK) {
-		status = list_value(list, &element, &value);
+	while ((status = list_walk_next(walk, &element)) == SETT_OK) {
+		status = list_value(walk->list, &element, &value);
 		if (status == SETT_OK)
 			status = value_write_go_on(v);
 		if (status != SETT_OK)
@@ -194,6 +213,7 @@ write_nodes(struct value_write *v, struct list *list, struct listpack_writer *no
 			++*ret_nodes;
 		}
 		listpack_add(node, value);
+		forget_elements(walk, &reads);
 	}
 	rdb_put_length(v->out, QUICKLIST_PACKED);
 	rdb_put_listpack(v->out, node);
@@ -203,21 +223,22 @@ write_nodes(struct value_write *v, struct list *list, struct listpack_writer *no
 
 /* The older form, whose only length is known beforehand: for what is written to its file piece by piece. */
 static int
-write_elements(struct value_write *v, struct list *list)
+write_elements(struct value_write *v, struct list_walk *walk)
 {
-	struct list_walk walk;
+	const struct list *list = walk->list;
+	struct view_reads reads = view_reads_mark(v->key->view);
 	struct list_element element;
 	struct bytes value;
 	uint64_t count = 0;
 	int status;
 	rdb_put_type(v->out, RDB_LIST);
 	rdb_put_length(v->out, list->count);
-	list_walk(list, 0, false, &walk);
-	while ((status = list_walk_next(&walk, &element)) == SETT_OK) {
+	while ((status = list_walk_next(walk, &element)) == SETT_OK) {
 		status = list_value(list, &element, &value);
 		if (status != SETT_OK)
 			return status;
 		rdb_put_string(v->out, value);
+		forget_elements(walk, &reads);
 		count++;
 		if ((status = value_write_go_on(v)) != SETT_OK)
 			return status;
@@ -229,20 +250,26 @@ static int
 write_list(struct value_write *v)
 {
 	struct list list;
+	struct list_walk walk;
 	struct listpack_writer node = {0};
 	uint64_t nodes = 0;
 	int status = list_open(v->key, 0, &list);
+	if (status == SETT_OK)
+		status = list_read_body(&list);
+	if (status == SETT_OK)
+		status = list_walk_by(&list, 0, false, &walk);
 	if (status != SETT_OK)
 		return status;
 	if (v->out->drain != NULL && v->key->root.object_bytes > RDB_PIECE_SIZE) {
-		status = write_elements(v, &list);
-		return status == SETT_NOT_FOUND ? SETT_OK : status;
+		status = write_elements(v, &walk);
+	} else {
+		rdb_put_type(v->out, RDB_LIST_QUICKLIST_2);
+		size_t length = rdb_put_length_space(v->out);
+		status = write_nodes(v, &walk, &node, &nodes);
+		rdb_set_length(v->out, length, nodes);
+		listpack_free(&node);
 	}
-	rdb_put_type(v->out, RDB_LIST_QUICKLIST_2);
-	size_t length = rdb_put_length_space(v->out);
-	status = write_nodes(v, &list, &node, &nodes);
-	rdb_set_length(v->out, length, nodes);
-	listpack_free(&node);
+	list_walk_close(&walk);
 	return status == SETT_NOT_FOUND ? SETT_OK : status;
 }
 
@@ -252,6 +279,7 @@ static int
 write_members(struct value_write *v, struct hash *set, struct hash_walk *walk)
 {
 	struct hash_field member;
+	struct view_reads reads = view_reads_mark(v->key->view);
 	uint64_t count = 0;
 	int status;
 	rdb_put_type(v->out, RDB_SET);
@@ -259,6 +287,7 @@ write_members(struct value_write *v, struct hash *set, struct hash_walk *walk)
 	while ((status = hash_walk_next(walk, &member)) == SETT_OK &&
 	       (status = value_write_go_on(v)) == SETT_OK) {
 		rdb_put_string(v->out, member.name);
+		forget_fields(set, &reads);
 		count++;
 	}
 	return status == SETT_NOT_FOUND && count != set->count ? SETT_CORRUPT : status;
@@ -370,10 +399,27 @@ write_packed_scores(struct value_write *v, struct zset_walk *walk)
 	return status;
 }
 
+/* The walk is in pages of the tree that were read: it begins anew behind the element that it has given last. */
+static int
+forget_scores(struct value_write *v, struct zset_walk *walk, const struct view_reads *since)
+{
+	struct zset *z = walk->zset;
+	if (!z->has_tree || !view_reads_are_many(since))
+		return SETT_OK;
+	struct bytes key = zset_walk_key(walk);
+	buffer_clear(&v->value);
+	int status = buffer_append(&v->value, key.data, key.size);
+	zset_walk_close(walk);
+	view_reads_forget(since);
+	zset_walk(z, 0, false, walk);
+	return status == SETT_OK ? zset_walk_resume(walk, buffer_bytes(&v->value)) : status;
+}
+
 static int
 write_plain_scores(struct value_write *v, struct zset_walk *walk, uint64_t expected)
 {
 	struct zset_element element;
+	struct view_reads reads = view_reads_mark(v->key->view);
 	uint64_t count = 0;
 	int status;
 	rdb_put_type(v->out, RDB_ZSET);
@@ -383,6 +429,8 @@ write_plain_scores(struct value_write *v, struct zset_walk *walk, uint64_t expec
 		rdb_put_string(v->out, element.name);
 		rdb_put_double(v->out, element.score);
 		count++;
+		if ((status = forget_scores(v, walk, &reads)) != SETT_OK)
+			return status;
 	}
 	return status == SETT_NOT_FOUND && count != expected ? SETT_CORRUPT : status;
 }

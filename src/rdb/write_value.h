@@ -2,6 +2,7 @@
 #ifndef SETT_RDB_WRITE_VALUE_H
 #define SETT_RDB_WRITE_VALUE_H
 
+#include "keyspace/view_reads.h"
 #include "rdb/key_value.h"
 
 struct value_write {

@@ -3,6 +3,7 @@
 
 #include "keyspace/build.h"
 #include "keyspace/held.h"
+#include "keyspace/view_reads.h"
 #include "storage/base/varint.h"
 #include "types/digest.h"
 #include "types/hash_private.h"
@@ -892,6 +893,7 @@ hash_digest(struct key *key, struct digest *digest)
 		status = hash_walk(&h, &walk);
 	if (status != SETT_OK)
 		return status;
+	struct view_reads reads = view_reads_mark(key->view);
 	while ((status = hash_walk_next(&walk, &field)) == SETT_OK) {
 		struct digest one = {{0}};
 		struct bytes value;
@@ -903,6 +905,8 @@ hash_digest(struct key *key, struct digest *digest)
 		if (field.deadline != 0)
 			digest_mix(&one, 3, BYTES_LITERAL("expires"));
 		digest_add(&sum, &one);
+		if (h.object != 0 && view_reads_are_many(&reads))
+			view_reads_forget(&reads);
 	}
 	hash_walk_close(&walk);
 	digest_mix(digest, 2, bytes_of(sum.lanes, sizeof(sum.lanes)));

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "keyspace/build.h"
+#include "keyspace/view_reads.h"
 #include "storage/base/varint.h"
 #include "types/digest.h"
 #include "types/list_private.h"
@@ -706,15 +707,20 @@ list_digest(struct key *key, struct digest *digest)
 	int status = list_open(key, 0, &l);
 	if (status != SETT_OK)
 		return status;
-	status = list_walk_by(&l, 0, false, &walk);
+	status = list_read_body(&l);
+	if (status == SETT_OK)
+		status = list_walk_by(&l, 0, false, &walk);
 	if (status != SETT_OK)
 		return status;
+	struct view_reads reads = view_reads_mark(key->view);
 	while ((status = list_walk_next(&walk, &element)) == SETT_OK) {
 		struct bytes value;
 		status = list_value(&l, &element, &value);
 		if (status != SETT_OK)
 			break;
 		digest_mix(digest, 1, value);
+		if (list_walk_is_between(&walk) && view_reads_are_many(&reads))
+			view_reads_forget(&reads);
 	}
 	list_walk_close(&walk);
 	return status == SETT_NOT_FOUND ? SETT_OK : status;

@@ -106,6 +106,13 @@ void list_walk(struct list *, uint64_t index, bool backward, struct list_walk *r
  * SETT_NO_MEMORY. */
 int list_walk_by(struct list *, uint64_t index, bool backward, struct list_walk *ret);
 void list_walk_close(struct list_walk *);
+/* Whether the next element is not of the node that the last one was of. What was read of that may be forgotten, where the root's
+ * body was read before. */
+static inline bool
+list_walk_is_between(const struct list_walk *w)
+{
+	return w->left == 0;
+}
 /* SETT_NOT_FOUND at the end. */
 int list_walk_next(struct list_walk *, struct list_element *ret);
 /* Whether an element equals `value`. Reads a large one only if the sizes are equal. */

@@ -102,6 +102,13 @@ void stream_walk(struct stream *, struct stream_id from, struct stream_id to, bo
 void stream_walk_behind(struct stream_walk *, struct stream_id node);
 /* The node in which the present entry is; zeros: in none. */
 struct stream_id stream_walk_node(const struct stream_walk *);
+/* Whether the next entry is not of the node that the last one was of: then nothing that was read of that is needed any more. Of a walk
+ * that goes forward. */
+static inline bool
+stream_walk_is_between(const struct stream_walk *w)
+{
+	return w->offset == w->run.size;
+}
 /* SETT_NOT_FOUND at the end. What it gives is valid until the next call. */
 int stream_walk_next(struct stream_walk *, struct stream_entry *ret);
 void stream_walk_close(struct stream_walk *);

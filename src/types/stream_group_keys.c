@@ -25,7 +25,7 @@ group_key_add_id(struct group_key *k, struct stream_id id)
 	group_key_add_number(k, id.seq);
 }
 
-static void
+void
 group_key_add_name(struct group_key *k, struct bytes name)
 {
 	assert(name.size <= STREAM_NAME_MAX);

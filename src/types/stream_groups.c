@@ -121,16 +121,37 @@ stream_group_save(struct stream_group *g)
 	return status;
 }
 
-int
-stream_group_names(struct stream *s, struct bytes **ret, size_t *ret_count)
+/* The names behind these bytes of keys. */
+static int
+list_names(struct stream *s, struct group_key *lower, const struct bytes *after, size_t most,
+	   struct bytes **ret, size_t *ret_count)
 {
-	struct group_key lower, upper;
+	struct group_key upper;
+	size_t skip = lower->size;
+	group_key_after(lower, &upper);
+	if (after != NULL) {
+		group_key_add_name(lower, *after);
+		lower->bytes[lower->size++] = 0; /* that one is left out */
+	}
+	return group_list_keys(s, lower, &upper, skip, most, ret, ret_count);
+}
+
+int
+stream_group_names_after(struct stream *s, const struct bytes *after, size_t most, struct bytes **ret,
+			 size_t *ret_count)
+{
+	struct group_key lower;
 	*ret_count = 0;
 	if (s->groups == 0)
 		return SETT_OK;
 	group_key_begin(s, KIND_GROUP, &lower);
-	group_key_after(&lower, &upper);
-	return group_list_keys(s, &lower, &upper, lower.size, UINT64_MAX, ret, ret_count);
+	return list_names(s, &lower, after, most, ret, ret_count);
+}
+
+int
+stream_group_names(struct stream *s, struct bytes **ret, size_t *ret_count)
+{
+	return stream_group_names_after(s, NULL, SIZE_MAX, ret, ret_count);
 }
 
 int
@@ -228,13 +249,19 @@ stream_consumer_delete(struct stream_group *g, struct stream_consumer *c, uint64
 }
 
 int
-stream_consumer_names(struct stream_group *g, struct bytes **ret, size_t *ret_count)
+stream_consumer_names_after(struct stream_group *g, const struct bytes *after, size_t most,
+			    struct bytes **ret, size_t *ret_count)
 {
-	struct group_key lower, upper;
+	struct group_key lower;
 	group_key_begin(g->stream, KIND_CONSUMER, &lower);
 	group_key_add_number(&lower, g->number);
-	group_key_after(&lower, &upper);
-	return group_list_keys(g->stream, &lower, &upper, lower.size, UINT64_MAX, ret, ret_count);
+	return list_names(g->stream, &lower, after, most, ret, ret_count);
+}
+
+int
+stream_consumer_names(struct stream_group *g, struct bytes **ret, size_t *ret_count)
+{
+	return stream_consumer_names_after(g, NULL, SIZE_MAX, ret, ret_count);
 }
 
 /* ---- how much was read ---- */

@@ -115,6 +115,11 @@ int stream_pending_last(struct stream_group *, struct stream_id *ret);
 /* Names of all groups; of all consumers of a group. In order, in arrays in the view's arena. */
 int stream_group_names(struct stream *, struct bytes **ret, size_t *ret_count);
 int stream_consumer_names(struct stream_group *, struct bytes **ret, size_t *ret_count);
+/* Up to `most` of them: the first ones, or those after this name. */
+int stream_group_names_after(struct stream *, const struct bytes *after, size_t most, struct bytes **ret,
+			     size_t *ret_count);
+int stream_consumer_names_after(struct stream_group *, const struct bytes *after, size_t most,
+				struct bytes **ret, size_t *ret_count);
 
 /* About the bytes that all groups take with what they have. */
 int stream_groups_size(struct stream *, uint64_t *ret);

@@ -21,6 +21,7 @@ struct group_key {
 };
 void group_key_begin(const struct stream *, unsigned kind, struct group_key *);
 void group_key_add_number(struct group_key *, uint64_t);
+void group_key_add_name(struct group_key *, struct bytes name);
 void group_key_add_id(struct group_key *, struct stream_id);
 void group_key_of_group(const struct stream *, struct bytes name, struct group_key *);
 void group_key_of_consumer(const struct stream_group *, struct bytes name, struct group_key *);

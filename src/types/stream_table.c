@@ -1,5 +1,6 @@
 /* What the table of types wants of streams: their names, copies and digests, groups included. */
 #include "keyspace/build.h"
+#include "keyspace/view_reads.h"
 #include "storage/base/varint.h"
 #include "types/digest.h"
 #include "types/stream_groups.h"
@@ -119,12 +120,17 @@ mix_entries(struct digest *digest, struct stream *s)
 {
 	struct stream_walk walk;
 	struct stream_entry entry;
-	int status;
+	int status = stream_read_body(s);
+	if (status != SETT_OK)
+		return status;
+	struct view_reads reads = view_reads_mark(s->key->view);
 	stream_walk(s, (struct stream_id){0}, last_possible, false, &walk);
 	while ((status = stream_walk_next(&walk, &entry)) == SETT_OK) {
 		status = mix_entry(digest, &entry);
 		if (status != SETT_OK)
 			break;
+		if (stream_walk_is_between(&walk) && view_reads_are_many(&reads))
+			view_reads_forget(&reads);
 	}
 	stream_walk_close(&walk);
 	return status == SETT_NOT_FOUND ? SETT_OK : status;
@@ -135,12 +141,15 @@ mix_pending(struct digest *digest, struct stream_group *g)
 {
 	struct stream_pending_walk walk;
 	struct stream_pending pending;
+	struct view_reads reads = view_reads_mark(g->stream->key->view);
 	int status = stream_pending_walk(g, NULL, (struct stream_id){0}, last_possible, &walk);
 	while (status == SETT_OK && (status = stream_pending_walk_next(&walk, &pending)) == SETT_OK) {
 		mix_id(digest, pending.id);
 		digest_mix(digest, MIX_CONSUMER, pending.consumer);
 		mix_number(digest, pending.delivered);
 		mix_number(digest, pending.count);
+		if (view_reads_are_many(&reads))
+			view_reads_forget(&reads);
 	}
 	stream_pending_walk_close(&walk);
 	return status == SETT_NOT_FOUND ? SETT_OK : status;

@@ -95,6 +95,17 @@ fetch(struct value_log *log, struct value_ahead_run *run, const struct value_poi
 	return holds(run, pointer);
 }
 
+static int
+no_memory(const struct arena *arena, struct sett_error *error)
+{
+	if (arena->limit != 0 && arena->allocated >= arena->limit)
+		return sett_error_set(error, SETT_NO_MEMORY, 0,
+				      "what one transaction has read takes more than the %zu bytes of memory "
+				      "that it may take",
+				      arena->limit);
+	return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory for a value");
+}
+
 /* The record at its place in the run. */
 static int
 take(struct value_log *log, struct value_ahead_run *run, const struct value_pointer *pointer,
@@ -108,7 +119,7 @@ take(struct value_log *log, struct value_ahead_run *run, const struct value_poin
 	if (r == SETT_OK && encoding != CODEC_RAW) {
 		uint8_t *unpacked = arena_allocate(arena, (size_t)pointer->body_size, 1);
 		r = unpacked ? value_log_unpack(log, pointer, encoding, body, unpacked, error)
-			     : SETT_NO_MEMORY;
+			     : no_memory(arena, error);
 		body = bytes_of(unpacked, (size_t)pointer->body_size);
 	}
 	if (r != SETT_OK)
@@ -125,7 +136,7 @@ read_alone(struct value_log *log, struct value_ahead *ahead, const struct value_
 {
 	uint8_t *body = arena_allocate(arena, (size_t)pointer->body_size, 1);
 	if (!body)
-		return sett_error_set(error, SETT_NO_MEMORY, 0, "out of memory for the value log");
+		return no_memory(arena, error);
 	int r = value_log_read_into(log, pointer, ahead->counts_misses ? flags | VFS_NOWAIT : flags, body,
 				    error);
 	if (r == SETT_WOULD_BLOCK && ahead->counts_misses && !(flags & VFS_NOWAIT)) {
