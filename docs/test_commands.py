@@ -22,12 +22,13 @@ PAGES = ("README.md", "docs/backup.md", "docs/moving.md", "docs/operating.md", "
          "docs/CONFIGURATION.md", "docs/COMPATIBILITY.md")
 PROMPT = re.compile(r"127\.0\.0\.1:6379(?:\(TX\))?> (.*)")
 # Lines that begin like this are commands, also where no prompt stands in front.
-COMMANDS = re.compile(r"(mkdir|redis-cli|systemctl|apt-get|sett-tool|sett-server|sed|cp|mv|rm|cd|chown|docker|buildah|debootstrap|export|git|\./dev|container=)\b")
+COMMANDS = re.compile(r"(mkdir|redis-cli|systemctl|apt-get|sett-tool|sett-server|sed|cp|mv|rm|cd|chown|chmod|docker|buildah|debootstrap|export|git|\./dev|container=)\b")
 # A page's part, and the test that follows it line by line.
 RUN_ELSEWHERE = {
     ("docs/moving.md", "Moving from Redis"): "tests/package/package_test.py",
     ("docs/moving.md", "Moving back"): "tests/package/package_test.py",
     ("docs/operating.md", "Backup"): "tests/package/package_test.py",
+    ("docs/operating.md", "Restore"): "tests/package/package_test.py",
 }
 WAIT_S = 60
 

@@ -2,7 +2,8 @@
 """The packages on a plain Debian 12 folder: installed, started as the service's user under its filter of system calls, upgraded
 from an older package and from data of 0.1, moved to from Redis and back as docs/moving.md says, removed and purged. Root only.
 
-    package_test.py PACKAGES CACHE [image]      (folders: of the .deb files; of the Debian folder that is kept, as a tar file)
+    package_test.py PACKAGES CACHE [OLDER-PACKAGES] [image]      (folders: of the .deb files; of the Debian folder that is kept, as a tar
+                                                                 file; of an older version's .deb files, else upgrades begin with the same)
 
 With the word `image` the entry point of docker/ alone is tried.
 
@@ -65,8 +66,8 @@ def expect(what, seen, expected):
         fail("%s: expected %r, got %r" % (what, expected, seen))
 
 
-def run(*command, **how):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900, **how)
+def run(*command, timeout_s=900, **how):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout_s, **how)
     if done.returncode != 0:
         fail("%s: exit %d\n%s" % (" ".join(command), done.returncode, done.stdout[-4000:]))
     return done.stdout
@@ -249,8 +250,19 @@ def follow(world, page, heading):
     return printed.strip()
 
 
+def keys_of(keyspace):
+    """INFO keyspace's numbers of keys."""
+    return [int(number) for number in re.findall(r"(?m)^db\d+:keys=(\d+),", keyspace)]
+
+
+def package_in(folder):
+    """The package `sett` in a folder; None if there is none."""
+    found = [path for path in glob.glob(folder + "/sett_*.deb") if "-dbgsym_" not in path]
+    return found[0] if found else None
+
+
 def repacked(package, version, folder):
-    """The same package with an older number: what an upgrade goes from."""
+    """The package with another number: what an upgrade goes from, though its version has the number of ours."""
     inside = os.path.join(folder, "repacked")
     run("dpkg-deb", "-R", package, inside)
     control = inside + "/DEBIAN/control"
@@ -264,17 +276,22 @@ def repacked(package, version, folder):
     return target
 
 
-def prepare(packages, cache, folder):
-    """With the network: the folder, and in its cache what the packages and redis-server depend on."""
-    plain = os.path.join(cache, "debian-12.tar")
-    if not os.path.exists(plain):
+def plain_folder(cache, name="debian-12", more=""):
+    """A Debian 12, and more packages of it, as a tar file that is kept."""
+    path = os.path.join(cache, name + ".tar")
+    if not os.path.exists(path):
         print("== making a plain Debian 12 folder", flush=True)
         os.makedirs(cache, exist_ok=True)
-        run("mmdebstrap", "--variant=minbase", "--components=main", "bookworm", plain + ".new.tar")
-        os.rename(plain + ".new.tar", plain)
+        run("mmdebstrap", "--variant=minbase", "--components=main", *(["--include=" + more] if more else []), "bookworm", path + ".new.tar")
+        os.rename(path + ".new.tar", path)
+    return path
+
+
+def prepare(packages, cache, folder):
+    """With the network: the folder, and in its cache what the packages and redis-server depend on."""
     root = os.path.join(folder, "root")
     os.mkdir(root)
-    run("tar", "-xf", plain, "-C", root)
+    run("tar", "-xf", plain_folder(cache), "-C", root)
     shutil.copy("/etc/resolv.conf", root + "/etc/resolv.conf")
     os.makedirs(root + "/run/systemd/system")
     with open(root + "/usr/bin/systemctl", "w") as file:
@@ -302,8 +319,8 @@ def modes(world):
            ["sett:sett 2770 /etc/sett", "sett:sett 640 /etc/sett/sett.conf", "sett:sett 750 /var/lib/sett"])
 
 
-def installed_and_upgraded(world, folder, package):
-    shutil.copy(repacked(package, "0.1.0~old", folder), world.path("/root/old.deb"))
+def installed_and_upgraded(world, folder, older):
+    shutil.copy(repacked(older, "0.1.0~old", folder), world.path("/root/old.deb"))
     world.shell("cd /root; apt-get install -q -y ./old.deb redis-tools")
     expect("asked of systemd by the first install", world.asked("sett.service", "sett.socket"), ["start sett.service"])
     expect("the time for a start", Unit(world.root, "sett").one("TimeoutStartSec"), "infinity")
@@ -326,8 +343,12 @@ def installed_and_upgraded(world, folder, package):
     expect("after an upgrade", world.redis("DBSIZE"), "2001")
     expect("the configuration", world.redis("CONFIG", "GET", "slowlog-max-len").split()[-1], "77")
     modes(world)
-    expect("a backup", "\nclean: " in "\n" + follow(world, "docs/operating.md", "Backup"), True)
-    expect("after a backup", world.redis("GET", "late"), "Backup")
+    expect("a backup", follow(world, "docs/operating.md", "Backup").startswith("restored: "), True)
+    expect("after a restore", follow(world, "docs/operating.md", "Restore"), "2001")
+    expect("what was written after the backup", world.redis("GET", "late"), "")
+    expect("after a restore", world.redis("GET", "kept"), "value")
+    modes(world)
+    world.shell("rm -r /var/lib/sett.before")
     world.stop("sett")
     expect("sett-tool check", "\nclean: " in "\n" + world.shell("sett-tool check /var/lib/sett"), True)
 
@@ -377,14 +398,14 @@ def moved_and_moved_back(world):
     # A redis.conf that saves nothing.
     world.redis("CONFIG", "SET", "save", "")
     world.asked()
-    expect("moved to Sett", follow(world, "docs/moving.md", "Moving from Redis"), "502")
+    expect("moved to Sett", keys_of(follow(world, "docs/moving.md", "Moving from Redis")), [502, 500, 500])
     expect("what the masked service was asked", world.asked("sett.service"), [])
     expect("written until the stop", world.redis("GET", "late"), "Moving from Redis")
     expect("moved to Sett", world.redis("-n", "2", "LRANGE", "list7", "0", "-1").split(), ["7", "x"])
     expect("a deadline", 99000 < int(world.redis("TTL", "soon")) <= 100000, True)
     expect("who answers", "sett_version" in world.redis("INFO", "server") or "sett" in world.redis("INFO").lower(), True)
     world.redis("SET", "written", "here")
-    expect("moved back", follow(world, "docs/moving.md", "Moving back"), "503")
+    expect("moved back", keys_of(follow(world, "docs/moving.md", "Moving back")), [503, 500, 500])
     expect("written until the stop", world.redis("GET", "late"), "Moving back")
     expect("moved back", world.redis("GET", "written"), "here")
     expect("moved back", world.redis("-n", "1", "LRANGE", "list9", "0", "-1").split(), ["9", "x"])
@@ -481,7 +502,7 @@ def hardening(world):
         fail("the unit is hardened less than redis-server's")
 
 
-def tests(root, folder, only_image, packages):
+def tests(root, folder, older, only_image, packages):
     main = next(p for p in packages if os.path.basename(p).startswith("sett_"))
     development = next(p for p in packages if os.path.basename(p).startswith("libsett-dev_"))
     run("ip", "link", "set", "lo", "up")
@@ -494,7 +515,7 @@ def tests(root, folder, only_image, packages):
 
     try:
         for name, part in (("libsett-dev", lambda: library(development, folder)),
-                           ("install, upgrade", lambda: installed_and_upgraded(world, folder, main)),
+                           ("install, upgrade", lambda: installed_and_upgraded(world, folder, older or main)),
                            ("data of 0.1", lambda: data_of_0_1(world)),
                            ("remove, purge", lambda: removed_and_purged(world)),
                            ("docs/moving.md", lambda: moved_and_moved_back(world)),
@@ -513,16 +534,18 @@ def main():
     if os.geteuid() != 0:
         fail("this test makes name spaces: run it as root")
     if sys.argv[1] == "--inside":
-        return tests(sys.argv[2], sys.argv[3], sys.argv[4] == "image", sys.argv[5:])
+        return tests(sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5] == "image", sys.argv[6:])
     packages = sorted(path for path in glob.glob(os.path.abspath(sys.argv[1]) + "/*.deb") if "-dbgsym_" not in path)
     if len(packages) != 2:
         fail("%s has these packages: %s" % (sys.argv[1], packages))
+    words = sys.argv[3:]
+    older = package_in(os.path.abspath(words[0])) if words and words[0] != "image" else None
     folder = tempfile.mkdtemp(prefix="sett-package.")
     os.chmod(folder, 0o755)
     try:
         root = prepare(packages, os.path.abspath(sys.argv[2]), folder)
         done = subprocess.run(["unshare", "--mount", "--net", sys.executable, os.path.abspath(__file__), "--inside", root, folder,
-                               sys.argv[3] if len(sys.argv) > 3 else "all", *packages])
+                               older or "", "image" if "image" in words else "all", *packages])
     finally:
         shutil.rmtree(folder)
     sys.exit(done.returncode)
