@@ -89,8 +89,9 @@ stale_names() {
 # learn_reference UNIT: fills $reference with the names; a run that lacks a listed test is done again.
 learn_reference() {
 	version=$("$reference_server" --version | sed -n 's/.* v=\([^ ]*\).*/\1/p')
-	kept=$cache/reference-$version/${tls:+tls/}$1
-	[ "$mode" = external ] || kept=$cache/reference-$version/${tls:+tls/}$mode/$1
+	file=$(echo "$1" | sed 's|/|-|2') # unit/cluster is a unit, and unit/cluster/misc is one
+	kept=$cache/reference-$version/${tls:+tls/}$file
+	[ "$mode" = external ] || kept=$cache/reference-$version/${tls:+tls/}$mode/$file
 	reference=$work/reference
 	: >"$reference"
 	[ ! -f "$kept" ] || cp "$kept" "$reference"
