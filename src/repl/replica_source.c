@@ -238,7 +238,8 @@ next(struct reply_source *source, void *thread, struct resp_writer *piece, bool 
 	return status;
 }
 
-/* Of one whose socket is full, which therefore is not asked for more. The keeper asks all others each second. */
+/* Of one whose socket is full, which therefore is not asked for more: what waits for it meanwhile counts for its limit, too. The
+ * keeper asks all others each second. */
 static const char *
 limit(struct reply_source *source)
 {
@@ -249,6 +250,8 @@ limit(struct reply_source *source)
 	mutex_lock(&r->lock);
 	bool is_wanted = replica->gone == NULL && replica->state != REPLICA_SYNCS;
 	bool is_stuck = !is_wanted && replication_now_ms(r) - replica->took_ms > timeout * MS_PER_SECOND;
+	if (replica->state >= REPLICA_SYNCS)
+		source->remaining = r->history.end - replica->offset;
 	mutex_unlock(&r->lock);
 	return is_stuck ? "repl-timeout" : NULL;
 }
