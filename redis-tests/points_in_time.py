@@ -177,8 +177,27 @@ def check_moments():
             shutil.rmtree(where)
         check_refusals(server, client, moments)
         server.stop()
+        check_newest(server)
     finally:
         server.clean_up()
+
+
+def check_newest(server):
+    """Damage in the newest file, behind which nothing begins. A clean stop has left a mark behind the last commit."""
+    copy = server.directory + "/newest"
+    shutil.copytree(server.archive, copy)
+    newest = max(name for name in os.listdir(copy) if name.endswith(".arc"))
+    mon = server.directory + "/mon"
+    if "whole:" not in run_tool("restore", "--check", mon, "--archive", copy, "--quiet"):
+        fail("--check")
+    with open(copy + "/" + newest, "r+b") as f:
+        f.seek(100)
+        byte = f.read(1)
+        f.seek(-1, 1)
+        f.write(bytes([byte[0] ^ 1]))
+    damaged = run_tool("restore", "--check", mon, "--archive", copy, "--quiet", code=1)
+    if newest + " is damaged at offset 80" not in damaged:
+        fail("damage in the newest file: " + damaged)
 
 
 def check_refusals(server, client, moments):

@@ -284,6 +284,12 @@ report(struct restore *r, int status)
 		printf("; from %s, commits up to %" PRIu64 ", and %" PRIu64 " commits of the archive",
 		       r->backup, r->manifest.commit, r->point.commit - r->manifest.commit);
 	printf("\n");
+	if (r->archive && r->point.unread_bytes > 0)
+		printf("note: the archive's last %" PRIu64 " bytes, from offset %" PRIu64 " of %06" PRIu64
+		       ".arc on, are no whole block, and nothing of them was read: a write that was cut "
+		       "short, or "
+		       "damage\n",
+		       r->point.unread_bytes, r->point.unread_offset, r->point.unread_number);
 	return EXIT_WELL;
 }
 

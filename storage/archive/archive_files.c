@@ -2,7 +2,8 @@
  *
  * A file of a chain begins behind a commit that the one before it has, so whatever stands behind the last whole block of
  * a file is of no meaning: a failed write, a power cut, or damage. If it was damage, the next file begins later than the
- * last whole commit, and that is a gap. What the next file repeats is passed over.
+ * last whole commit, and that is a gap. What the next file repeats is passed over. Behind the last file nothing
+ * begins: `look_at_tails` tells what it can.
  *
  * Every length read from a file is checked against the file's size before it is used. */
 #include "archive_files.h"
@@ -256,6 +257,65 @@ gap(struct walk *w, const struct archive_header *next)
 			      w->ended_offset, next->number);
 }
 
+/* Blocks behind the place that are whole. A step ends in a mark and a sync, and nothing is written before that is done. So what
+ * stands in front of a mark that another block follows was durable. */
+static int
+look_behind(struct archive_reader *reader, uint64_t offset, bool *ret_was_durable)
+{
+	bool has_mark = false;
+	*ret_was_durable = false;
+	reader->offset = offset;
+	while (reader->offset < reader->bytes.size) {
+		struct archive_block block;
+		struct bytes payload;
+		int r = archive_reader_next(reader, &block, &payload);
+		if (r == SETT_OK && has_mark) {
+			*ret_was_durable = true;
+			return SETT_OK;
+		}
+		if (r == SETT_OK)
+			has_mark = block.kind == ARCHIVE_MARK;
+		else if (r == SETT_NOT_FOUND)
+			reader->offset++;
+		else
+			return r;
+	}
+	return SETT_OK;
+}
+
+/* What was damaged is told rather than what may have been cut short. */
+static int
+look_at_tail(struct walk *w, const struct archive_header *h, uint64_t offset, struct archive_tail *tail)
+{
+	struct archive_reader reader;
+	bool was_durable;
+	int r = archive_reader_open(&reader, w->vfs, w->directory, h, w->error);
+	if (r != SETT_OK)
+		return r;
+	uint64_t size = reader.bytes.size;
+	r = look_behind(&reader, offset < ARCHIVE_HEADER_SIZE ? ARCHIVE_HEADER_SIZE : offset, &was_durable);
+	archive_reader_close(&reader);
+	if (r == SETT_OK && offset < size && !tail->is_damage && (was_durable || tail->bytes == 0))
+		*tail = (struct archive_tail){h->number, offset, size - offset, was_durable};
+	return r;
+}
+
+/* The end of the file that was walked last, and files behind it whose headers are not right: they may be of the chain. */
+static int
+look_at_tails(struct walk *w, const struct archive_files *files, uint64_t chain, struct archive_tail *tail)
+{
+	int r = SETT_OK;
+	for (size_t i = 0; r == SETT_OK && i < files->count; i++) {
+		const struct archive_file *f = &files->files[i];
+		struct archive_header h = {.number = f->header.number, .chain = chain};
+		if (h.number == w->ended_number && w->ended_offset < w->ended_size)
+			r = look_at_tail(w, &h, w->ended_offset, tail);
+		else if (h.number > w->ended_number && f->is_unreadable)
+			r = look_at_tail(w, &h, 0, tail);
+	}
+	return r;
+}
+
 /* The last file that begins at or before the commit; `count` if there is none. */
 static size_t
 find_start(const struct archive_files *files, uint64_t chain, uint64_t from,
@@ -278,7 +338,7 @@ find_start(const struct archive_files *files, uint64_t chain, uint64_t from,
 int
 archive_walk(struct vfs *vfs, const char *directory, const struct archive_files *files, uint64_t chain,
 	     uint64_t from, const struct archive_visitor *visitor, struct archive_place *ret_end,
-	     struct sett_error *error)
+	     struct archive_tail *ret_tail, struct sett_error *error)
 {
 	struct sett_error ignored;
 	struct walk w = {
@@ -299,6 +359,10 @@ archive_walk(struct vfs *vfs, const char *directory, const struct archive_files 
 			continue;
 		r = f->header.after <= w.place.commit ? walk_file(&w, &f->header) : gap(&w, &f->header);
 	}
+	if (ret_tail)
+		*ret_tail = (struct archive_tail){0};
+	if (r == SETT_OK && ret_tail)
+		r = look_at_tails(&w, files, chain, ret_tail);
 	if (r != SETT_OK && r != ARCHIVE_ENOUGH)
 		return r;
 	*ret_end = w.place;

@@ -47,6 +47,11 @@ struct archive_commit {
 	uint64_t now_ms;            /* its own */
 	struct bytes batch;
 };
+/* What stands behind the last whole block of a chain. */
+struct archive_tail {
+	uint64_t number, offset, bytes; /* file, place in it, and how much; 0 bytes: nothing */
+	bool is_damage; /* it was durable once. If not, a write that was cut short looks the same. */
+};
 enum { ARCHIVE_ENOUGH = 1 }; /* what a visitor says to end the walk */
 struct archive_visitor {
 	/* Where the walk begins: at `from` or before it. May be NULL, as all but `commit`. */
@@ -60,9 +65,10 @@ struct archive_visitor {
 };
 /* Shows the commits of the chain in order, from the file on that begins at or before commit `from`. `ret_end`: behind the last
  * that was shown. SETT_OK: to the archive's end, or as a visitor said; SETT_NOT_FOUND: it begins later; SETT_CORRUPT: a file
- * is missing or damaged, and others follow; what a visitor said; SETT_IO, SETT_NO_MEMORY. */
+ * is missing or damaged, and others follow; what a visitor said; SETT_IO, SETT_NO_MEMORY. `ret_tail` may be NULL; nothing if a
+ * visitor ended the walk. */
 int archive_walk(struct vfs *, const char *directory, const struct archive_files *, uint64_t chain,
 		 uint64_t from, const struct archive_visitor *, struct archive_place *ret_end,
-		 struct sett_error *);
+		 struct archive_tail *ret_tail, struct sett_error *);
 
 #endif

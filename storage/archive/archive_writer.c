@@ -47,7 +47,7 @@ archive_writer_open(struct archive_writer *w, struct vfs *vfs, const char *direc
 	archive_header_encode(bytes, h);
 	r = append_bytes(w, bytes_of(bytes, sizeof(bytes)), error);
 	if (r != SETT_OK)
-		archive_writer_close(w);
+		(void)archive_writer_abandon(w);
 	return r;
 }
 
@@ -114,7 +114,25 @@ archive_writer_sync(struct archive_writer *w, struct sett_error *error)
 		r = vfs_sync_directory(w->vfs, w->directory, error);
 		w->is_new = r != SETT_OK;
 	}
+	if (r == SETT_OK)
+		w->synced = w->size;
 	return r == SETT_OK ? look_for_file(w, error) : r;
+}
+
+uint64_t
+archive_writer_abandon(struct archive_writer *w)
+{
+	char path[SETT_PATH_MAX];
+	uint64_t left = w->synced;
+	if (left > 0 && vfs_truncate(w->file, left, NULL) != SETT_OK)
+		left = w->size; /* at most; a reader passes over it */
+	archive_writer_close(w);
+	if (left > 0)
+		return left;
+	int r = file_name_make(w->directory, w->header.number, ARCHIVE_SUFFIX, path);
+	if (r == SETT_OK)
+		r = vfs_remove(w->vfs, path, NULL);
+	return r == SETT_OK || r == SETT_NOT_FOUND ? 0 : w->size;
 }
 
 void

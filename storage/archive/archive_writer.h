@@ -12,6 +12,7 @@ struct archive_writer {
 	struct vfs_file *file; /* NULL: none is open */
 	struct archive_header header;
 	uint64_t seed, size; /* of what was appended, `out` included */
+	uint64_t synced;     /* so much of it is durable */
 	struct buffer out;   /* not written yet: the end of the file */
 	bool is_new;         /* its directory entry is not durable yet */
 };
@@ -26,5 +27,8 @@ int archive_writer_append(struct archive_writer *, enum archive_block_kind, uint
 int archive_writer_sync(struct archive_writer *, struct sett_error *);
 /* If none is open, nothing happens. What was not synced may be there or not. */
 void archive_writer_close(struct archive_writer *);
+/* Closes the open file without what was not synced, if it can: on a full disk that is what another try needs. A file of which
+ * nothing was synced is removed. Returns the bytes that are left of it. */
+uint64_t archive_writer_abandon(struct archive_writer *);
 
 #endif

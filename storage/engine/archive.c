@@ -33,6 +33,7 @@
 #define MS_NS 1000000ULL
 #define PATIENCE_NS 10000000000ULL /* without progress it is stuck */
 enum {
+	RETRY_MS = 1000,      /* so long after a failure it is tried again */
 	IDLE_MARK_MS = 60000, /* how often a file says that nothing was committed */
 	MEMTABLES_HELD =
 		4, /* so many wait for an archive that is stuck; with five, writers stop (regulator.c) */
@@ -57,6 +58,9 @@ struct archive {
 	/* of who looks whether it is stuck, under `lock` */
 	uint64_t seen_progress, seen_ns;
 
+	/* atomic (relaxed): after a failure, when it may be tried again; 0: at once */
+	uint64_t retry_ns;
+
 	struct mutex step_lock; /* guards the group below: one step at a time */
 	bool is_on;
 	char directory[SETT_PATH_MAX];
@@ -73,15 +77,41 @@ struct archive {
 
 /* ---- what is told ---- */
 
+/* The chain's first file, as far as it is there; NULL: its first is still to be begun. */
+static const struct archive_header *
+first_of_chain(const struct archive *a)
+{
+	for (size_t i = 0; i < a->files.count; i++) {
+		const struct archive_file *f = &a->files.files[i];
+		if (!f->is_unreadable && f->header.chain == a->chain)
+			return &f->header;
+	}
+	return NULL;
+}
+
 static void
-publish(struct archive *a)
+publish_files(struct archive *a)
 {
 	mutex_lock(&a->lock);
-	a->facts.commit = a->done.place.commit;
-	a->facts.time_ms = a->done.place.known_ms;
 	a->facts.files = a->files.count;
 	a->facts.bytes = a->files.bytes;
 	mutex_unlock(&a->lock);
+}
+
+static void
+publish(struct archive *a)
+{
+	const struct archive_header *first = first_of_chain(a);
+	mutex_lock(&a->lock);
+	if (first) {
+		a->facts.since_commit = first->after;
+		a->facts.since_ms = first->after_ms;
+	}
+	a->facts.commit = a->done.place.commit;
+	/* In the millisecond `known_ms` another commit may come. */
+	a->facts.time_ms = a->done.place.known_ms - (a->done.place.known_ms > 0);
+	mutex_unlock(&a->lock);
+	publish_files(a);
 }
 
 /* The first of several in a row is logged. */
@@ -118,6 +148,15 @@ kick(struct archive *a)
 {
 	if (a->has_thread)
 		stepper_wake(&a->stepper);
+}
+
+/* For who needs a step soon: not at once after one that failed. That one told the workers, who come here again. */
+static void
+kick_unless_it_failed(struct archive *a)
+{
+	uint64_t retry = __atomic_load_n(&a->retry_ns, __ATOMIC_RELAXED);
+	if (retry == 0 || clock_monotonic_ns(a->engine->clock) >= retry)
+		kick(a);
 }
 
 /* What is held is let go. Any thread. */
@@ -222,13 +261,29 @@ open_file(struct archive *a, struct sett_error *error)
 	if (r != SETT_OK)
 		return r;
 	a->next_number++;
-	a->previous = f.header.number;
 	r = archive_files_add(&a->files, &f);
 	if (r != SETT_OK) {
-		archive_writer_close(&a->writer);
+		(void)archive_writer_abandon(&a->writer);
 		return sett_error_set(error, r, 0, "out of memory for the archive");
 	}
+	a->previous = f.header.number;
 	return SETT_OK;
+}
+
+/* After a failure. What it has written beyond what is durable is of no use, and takes room. */
+static void
+abandon_file(struct archive *a)
+{
+	if (!a->writer.file)
+		return;
+	struct archive_file *f = &a->files.files[a->files.count - 1];
+	uint64_t left = archive_writer_abandon(&a->writer);
+	a->files.bytes += left - f->size;
+	f->size = left;
+	if (left > 0)
+		return;
+	a->previous = f->header.previous;
+	a->files.count--;
 }
 
 /* What the newest file takes now. */
@@ -256,7 +311,18 @@ remove_oldest(struct archive *a, struct sett_error *error)
 	return SETT_OK;
 }
 
-/* The oldest files go whole, the newest one never. */
+/* When the oldest file has ended: where the next one that can be read begins. UINT64_MAX: there is none. */
+static uint64_t
+end_of_oldest(const struct archive *a)
+{
+	for (size_t i = 1; i < a->files.count; i++) {
+		if (!a->files.files[i].is_unreadable)
+			return a->files.files[i].header.after_ms;
+	}
+	return UINT64_MAX;
+}
+
+/* The oldest files go whole, the newest one that can be read never. */
 static void
 retain(struct archive *a)
 {
@@ -266,9 +332,10 @@ retain(struct archive *a)
 	uint64_t bytes = __atomic_load_n(&a->retention_bytes, __ATOMIC_RELAXED);
 	int r = SETT_OK;
 	while (r == SETT_OK && a->files.count > 1) {
-		/* Where the next file begins, this one has ended. */
-		const struct archive_file *next = &a->files.files[1];
-		bool is_old = ms > 0 && !next->is_unreadable && next->header.after_ms + ms < now;
+		uint64_t end = end_of_oldest(a);
+		if (end == UINT64_MAX)
+			break;
+		bool is_old = ms > 0 && end < now && now - end > ms;
 		if (!is_old && (bytes == 0 || a->files.bytes <= bytes))
 			break;
 		r = remove_oldest(a, &error);
@@ -301,10 +368,6 @@ take_position(struct archive *a)
 static void
 tell_beginning(struct archive *a)
 {
-	mutex_lock(&a->lock);
-	a->facts.since_commit = a->done.place.commit;
-	a->facts.since_ms = a->done.place.time_ms;
-	mutex_unlock(&a->lock);
 	log_sink_printf(&a->engine->sink, LOG_LEVEL_NOTICE,
 			"Commits are archived in %s from now on: every moment behind commit %" PRIu64
 			" can be restored, with a backup that is made from now on",
@@ -336,7 +399,7 @@ begin_chain(struct archive *a, struct sett_error *error)
 	if (r == SETT_OK)
 		r = archive_writer_sync(&a->writer, error);
 	if (r != SETT_OK) {
-		archive_writer_close(&a->writer);
+		abandon_file(a);
 		__atomic_store_n(&a->holds, false, __ATOMIC_RELEASE);
 		return r;
 	}
@@ -361,7 +424,7 @@ settle_newest(struct archive *a, const struct archive_header *h, struct archive_
 	struct vfs_file *file;
 	struct archive_visitor visitor = {.commit = pass_commit};
 	/* Of this file alone: a later one may have begun before its end, and been cut short. */
-	int r = archive_walk(a->vfs, a->directory, &a->files, h->chain, h->after, &visitor, ret, error);
+	int r = archive_walk(a->vfs, a->directory, &a->files, h->chain, h->after, &visitor, ret, NULL, error);
 	if (r == SETT_OK)
 		r = file_name_make(a->directory, h->number, ARCHIVE_SUFFIX, path);
 	if (r == SETT_OK)
@@ -372,22 +435,6 @@ settle_newest(struct archive *a, const struct archive_header *h, struct archive_
 	int closed = vfs_close(file, r == SETT_OK ? error : NULL);
 	r = r == SETT_OK ? closed : r;
 	return r == SETT_OK ? vfs_sync_directory(a->vfs, a->directory, error) : r;
-}
-
-/* The chain's first file, as far as it is there. */
-static void
-tell_chain(struct archive *a)
-{
-	const struct archive_file *first = NULL;
-	for (size_t i = 0; i < a->files.count && !first; i++) {
-		const struct archive_file *f = &a->files.files[i];
-		first = !f->is_unreadable && f->header.chain == a->chain ? f : NULL;
-	}
-	assert(first);
-	mutex_lock(&a->lock);
-	a->facts.since_commit = first->header.after;
-	a->facts.since_ms = first->header.after_ms;
-	mutex_unlock(&a->lock);
 }
 
 /* Goes on behind the chain's end, which the log has the commits behind. */
@@ -410,7 +457,6 @@ go_on(struct archive *a, const struct archive_header *newest, const struct archi
 	(void)found;
 	__atomic_store_n(&a->archived, end->commit, __ATOMIC_RELEASE);
 	__atomic_store_n(&a->holds, true, __ATOMIC_RELEASE);
-	tell_chain(a);
 	publish(a);
 	return SETT_OK;
 }
@@ -548,7 +594,7 @@ copy(struct archive *a, uint64_t to, uint64_t known_ms, struct sett_error *error
 	if (r == SETT_OK)
 		r = archive_writer_sync(&a->writer, error);
 	if (r != SETT_OK) {
-		archive_writer_close(&a->writer);
+		abandon_file(a);
 		return r;
 	}
 	count_file(a);
@@ -566,8 +612,9 @@ is_hopeless(int status)
 	return status == SETT_CORRUPT || status == SETT_NOT_FOUND || status == SETT_INVALID;
 }
 
+/* `marks`: even if nothing was committed it says so. */
 static int
-advance(struct archive *a, struct sett_error *error)
+advance(struct archive *a, bool marks, struct sett_error *error)
 {
 	/* Before the sync: what is committed at or after it is later than this. */
 	uint64_t now = clock_wall_ms(a->engine->clock);
@@ -576,7 +623,7 @@ advance(struct archive *a, struct sett_error *error)
 	if (r != SETT_OK)
 		return r;
 	uint64_t to = log_durable(a->engine->log);
-	bool is_due = to > a->done.place.commit || now >= a->done.place.known_ms + IDLE_MARK_MS;
+	bool is_due = marks || to > a->done.place.commit || now >= a->done.place.known_ms + IDLE_MARK_MS;
 	r = is_due ? copy(a, to, now, error) : SETT_OK;
 	if (r == SETT_OK)
 		__atomic_store_n(&a->archived_bytes, bytes, __ATOMIC_RELAXED);
@@ -587,19 +634,23 @@ advance(struct archive *a, struct sett_error *error)
 }
 
 static int
-step_locked(struct archive *a, struct sett_error *error) REQUIRES(&a->step_lock)
+step_locked(struct archive *a, bool marks, struct sett_error *error) REQUIRES(&a->step_lock)
 {
 	if (!a->is_on)
 		return SETT_OK;
 	error->message[0] = '\0';
-	int r = __atomic_load_n(&a->holds, __ATOMIC_ACQUIRE) ? advance(a, error) : begin_chain(a, error);
+	int r = __atomic_load_n(&a->holds, __ATOMIC_ACQUIRE) ? advance(a, marks, error)
+							     : begin_chain(a, error);
+	uint64_t retry = r == SETT_OK ? 0 : clock_monotonic_ns(a->engine->clock) + RETRY_MS * MS_NS;
+	__atomic_store_n(&a->retry_ns, retry, __ATOMIC_RELAXED);
+	retain(a); /* after a failure, too: the disk may be full */
 	/* relaxed: see tell_progress in archive_copy.c */
 	if (r == SETT_OK) {
 		__atomic_fetch_add(&a->progress, 1, __ATOMIC_RELAXED);
-		retain(a);
 		publish(a);
 		note_success(a);
 	} else {
+		publish_files(a);
 		note_failure(a, r, error);
 	}
 	if (a->engine->workers)
@@ -613,7 +664,7 @@ sett_engine_archive(struct sett_engine *engine, struct sett_error *error)
 	struct archive *a = engine->archive;
 	struct sett_error ignored = {0};
 	mutex_lock(&a->step_lock);
-	int r = step_locked(a, error ? error : &ignored);
+	int r = step_locked(a, false, error ? error : &ignored);
 	mutex_unlock(&a->step_lock);
 	return r;
 }
@@ -624,13 +675,12 @@ work(void *arg)
 	struct archive *a = arg;
 	struct sett_error error = {0};
 	mutex_lock(&a->step_lock);
-	int r = step_locked(a, &error);
+	int r = step_locked(a, false, &error);
 	bool is_on = a->is_on;
 	mutex_unlock(&a->step_lock);
 	if (!is_on)
 		return FOREVER_NS;
 	uint64_t ns = __atomic_load_n(&a->interval_ms, __ATOMIC_RELAXED) * MS_NS;
-	enum { RETRY_MS = 1000 };
 	return r != SETT_OK && ns > RETRY_MS * MS_NS ? RETRY_MS * MS_NS : ns;
 }
 
@@ -677,7 +727,7 @@ archive_lets_flush(struct archive *a, uint64_t last, size_t waiting)
 		return true;
 	if (a->engine->options.manual_work && sett_engine_archive(a->engine, NULL) == SETT_OK)
 		return archive_lets_flush(a, last, waiting);
-	kick(a);
+	kick_unless_it_failed(a);
 	bool is_stuck = archive_is_stuck(a, &error);
 	uint64_t bytes = bytes_behind(a);
 	if (bytes > __atomic_load_n(&a->limit_bytes, __ATOMIC_RELAXED)) {
@@ -725,12 +775,22 @@ archive_stop_thread(struct archive *a)
 	a->has_thread = false;
 }
 
+/* The last steps before it ends. The mark of the second says up to when nothing more was committed, and shows a reader that
+ * what is in front of it was durable. */
+static void
+last_steps_locked(struct archive *a) REQUIRES(&a->step_lock)
+{
+	struct sett_error error = {0};
+	/* Failures are logged there. */
+	if (step_locked(a, false, &error) == SETT_OK)
+		(void)step_locked(a, true, &error);
+}
+
 void
 archive_finish(struct archive *a)
 {
-	struct sett_error error = {0};
 	mutex_lock(&a->step_lock);
-	(void)step_locked(a, &error); /* it says so itself; the next start goes on */
+	last_steps_locked(a); /* if it fails, the next start goes on */
 	mutex_unlock(&a->step_lock);
 }
 
@@ -751,10 +811,9 @@ archive_destroy(struct archive *a)
 static void
 stop_locked(struct archive *a) REQUIRES(&a->step_lock)
 {
-	struct sett_error error = {0};
 	if (!a->is_on)
 		return;
-	(void)step_locked(a, &error); /* it says so itself */
+	last_steps_locked(a);
 	__atomic_store_n(&a->holds, false, __ATOMIC_RELEASE);
 	mutex_lock(&a->engine->commit_lock);
 	log_keep_times(a->engine->log, false);

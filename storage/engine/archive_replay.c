@@ -94,7 +94,7 @@ moment_text(uint64_t ms)
 
 static int
 out_of_reach(const char *directory, const struct archive_files *files, const struct sett_moment *moment,
-	     const struct archive_place *end, struct sett_error *error)
+	     const struct archive_place *end, const struct archive_tail *tail, struct sett_error *error)
 {
 	for (size_t i = 0; !end && i < files->count; i++) {
 		const struct archive_header *h = &files->files[i].header;
@@ -104,13 +104,38 @@ out_of_reach(const char *directory, const struct archive_files *files, const str
 					      ", at %s",
 					      directory, h->after, moment_text(h->after_ms).text);
 	}
+	for (size_t i = 0; !end && i < files->count; i++) {
+		if (files->files[i].size >= ARCHIVE_HEADER_SIZE)
+			return sett_error_set(error, SETT_CORRUPT, 0,
+					      "%s/%06" PRIu64 ARCHIVE_SUFFIX
+					      " is damaged at offset 0, and no "
+					      "file there has a header that is whole",
+					      directory, files->files[i].header.number);
+	}
 	if (!end)
 		return sett_error_set(error, SETT_NOT_FOUND, 0, "%s: nothing is archived there", directory);
+	char unread[120] = "";
+	if (tail->bytes > 0)
+		snprintf(unread, sizeof(unread),
+			 "; %" PRIu64 " bytes from offset %" PRIu64 " of %06" PRIu64 ARCHIVE_SUFFIX
+			 " on are no whole block",
+			 tail->bytes, tail->offset, tail->number);
 	return sett_error_set(error, SETT_NOT_FOUND, 0,
 			      "%s: what is archived %sends before that, with commit %" PRIu64
-			      "; it knows of no later one before %s",
+			      "; it knows of no later one before %s%s",
 			      directory, moment->kind == SETT_MOMENT_TIME ? "by then " : "", end->commit,
-			      moment_text(end->known_ms).text);
+			      moment_text(end->known_ms).text, unread);
+}
+
+static int
+damaged_end(const char *directory, const struct archive_place *end, const struct archive_tail *tail,
+	    struct sett_error *error)
+{
+	return sett_error_set(error, SETT_CORRUPT, 0,
+			      "%s/%06" PRIu64 ARCHIVE_SUFFIX " is damaged at offset %" PRIu64
+			      ": the commits from there on, in %" PRIu64
+			      " bytes, can't be read; what can ends with commit %" PRIu64,
+			      directory, tail->number, tail->offset, tail->bytes, end->commit);
 }
 
 int
@@ -119,6 +144,7 @@ sett_archive_find(struct vfs *vfs, const char *directory, const struct sett_mome
 {
 	struct archive_files files;
 	struct archive_place end;
+	struct archive_tail tail = {0};
 	struct finding f = {.moment = moment};
 	const struct archive_header *first;
 	vfs = vfs ? vfs : vfs_posix();
@@ -127,16 +153,25 @@ sett_archive_find(struct vfs *vfs, const char *directory, const struct sett_mome
 		return r;
 	const struct archive_header *h = choose_chain(&files, moment, &first);
 	struct archive_visitor visitor = {.begin = find_begin, .commit = find_commit, .arg = &f};
-	r = h ? archive_walk(vfs, directory, &files, h->chain, h->after, &visitor, &end, error)
-	      : out_of_reach(directory, &files, moment, NULL, error);
+	r = h ? archive_walk(vfs, directory, &files, h->chain, h->after, &visitor, &end, &tail, error)
+	      : out_of_reach(directory, &files, moment, NULL, &tail, error);
 	/* A commit of the same millisecond may still be missing. */
-	bool is_known = moment->kind == SETT_MOMENT_END || f.is_past ||
+	bool is_known = f.is_past || (moment->kind == SETT_MOMENT_END && !tail.is_damage) ||
 		(moment->kind == SETT_MOMENT_TIME && end.known_ms > moment->value);
 	if (r == SETT_OK && !is_known)
-		r = out_of_reach(directory, &files, moment, &end, error);
+		r = tail.is_damage ? damaged_end(directory, &end, &tail, error)
+				   : out_of_reach(directory, &files, moment, &end, &tail, error);
 	if (r == SETT_OK)
-		*ret = (struct sett_archive_point){h->chain, f.place.commit, f.place.time_ms, first->after,
-						   first->after_ms};
+		*ret = (struct sett_archive_point){.chain = h->chain,
+						   .commit = f.place.commit,
+						   .time_ms = f.place.time_ms,
+						   .since_commit = first->after,
+						   .since_ms = first->after_ms};
+	if (r == SETT_OK && moment->kind == SETT_MOMENT_END) {
+		ret->unread_bytes = tail.bytes;
+		ret->unread_offset = tail.offset;
+		ret->unread_number = tail.number;
+	}
 	archive_files_free(&files);
 	return r;
 }
@@ -375,7 +410,7 @@ run(struct replay *p)
 	int r = archive_files_list(vfs, o->directory, &files, p->error);
 	if (r != SETT_OK)
 		return r;
-	r = archive_walk(vfs, o->directory, &files, o->chain, o->from, &visitor, &end, p->error);
+	r = archive_walk(vfs, o->directory, &files, o->chain, o->from, &visitor, &end, NULL, p->error);
 	if (r == SETT_OK && (!p->is_ours || end.commit < o->to))
 		r = sett_error_set(p->error, SETT_CORRUPT, 0,
 				   "%s: what is archived ends with commit %" PRIu64 ", not %" PRIu64,

@@ -70,6 +70,9 @@ struct sett_archive_point {
 	uint64_t commit;
 	uint64_t time_ms; /* of this commit; where the chain begins behind it, that of the beginning */
 	uint64_t since_commit, since_ms; /* what the chain's files begin behind */
+	/* SETT_MOMENT_END: bytes behind that end that are no whole block, from this offset of this file on. A write that was cut
+	 * short leaves such; damage of what was written last can't be told from it. */
+	uint64_t unread_bytes, unread_offset, unread_number;
 };
 /* Which commit that is. Of several chains the newest that has begun by then counts. SETT_NOT_FOUND: the archive does not
  * reach there; SETT_CORRUPT: a file on the way is missing or damaged; the text says which. SETT_IO, SETT_NO_MEMORY. The vfs
