@@ -678,7 +678,7 @@ write_locked(struct sett_txn *txn, uint64_t timestamp) REQUIRES(&txn->engine->co
 		abort();
 	}
 	memtable_trim(generation->memtable);
-	count_bytes_locked(engine, generation_bytes(generation) - bytes);
+	count_bytes_locked(txn->engine, generation_bytes(generation) - bytes);
 	__atomic_store_n(&generation->last, timestamp, __ATOMIC_RELAXED);
 	generation_add_garbage(generation, txn->garbage);
 	return SETT_OK;
@@ -694,10 +694,11 @@ link_locked(struct sett_txn *txn, struct large_commit *large, uint64_t timestamp
 	uint64_t bytes = generation_bytes(large->generation);
 	int r = log_is_full(engine->log, txn->batch.size)
 		? SETT_NO_SPACE
-		: engine_link_filled_locked(engine, large->generation, large->record, timestamp, txn->now_ms);
+		: engine_link_filled_locked(txn->engine, large->generation, large->record, timestamp,
+					    txn->now_ms);
 	if (r != SETT_OK)
 		return r;
-	count_bytes_locked(engine, bytes);
+	count_bytes_locked(txn->engine, bytes);
 	large->generation = NULL;
 	large->record = NULL;
 	return SETT_OK;
