@@ -11,7 +11,7 @@
  *     the process: recovery replays it, from the same segments.
  *  3. A chain has no gap, and one history: an engine goes on with it only if the directory's newest file was begun by this
  *     database (the *tip* in it is one of the two that the state file names), and its last commit is neither beyond the
- *     database's newest nor below what was flushed. Else a new chain begins, and the log says so.
+ *     database's newest nor below what was flushed, and the newest time up to it is the same in both. Else a new chain begins, and the log says so.
  *  4. A file is never appended to after a failure or by another process: the next one begins behind what is known to be
  *     durable, and repeats what the last one may have beyond that.
  *  5. What is held is bounded: past `limit_bytes`, or once writers would have to stop for an archive that can't be written,
@@ -467,6 +467,7 @@ reason_to_begin(struct archive *a, const struct archive_header *newest, struct a
 		int *ret_status, struct sett_error *error)
 {
 	struct state state;
+	uint64_t now_ms;
 	int r = read_state(a, &state, error);
 	*ret_status = r == SETT_NOT_FOUND ? SETT_OK : r;
 	if (r != SETT_OK)
@@ -482,7 +483,14 @@ reason_to_begin(struct archive *a, const struct archive_header *newest, struct a
 		return "the archive has commits that the database does not have";
 	if (ret_end->commit < version_set_flushed(a->engine->versions))
 		return "the log does not have the commits any more that follow: the database was open "
-		       "without it";
+		       "without it, or the archive's newest file is damaged";
+	*ret_status = archive_now_at(a->engine, ret_end->commit, &now_ms, error);
+	if (*ret_status != SETT_OK)
+		return "";
+	if (now_ms != ret_end->now_ms)
+		return "its last commit is not the database's of that number: this one is an older copy that "
+		       "has gone "
+		       "its own way";
 	return NULL;
 }
 

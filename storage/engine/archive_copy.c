@@ -273,3 +273,44 @@ archive_copy_up_to(struct archive_copy *copy, uint64_t to, struct archive_writer
 	buffer_free(&c.body);
 	return r;
 }
+
+/* Those of one segment up to the commit. */
+static int
+look_for_times(struct sett_engine *engine, uint64_t segment, uint64_t commit, uint64_t *now_ms,
+	       struct sett_error *error)
+{
+	char path[SETT_PATH_MAX];
+	struct log_reader reader;
+	enum log_header header;
+	enum log_found found = LOG_FOUND_RECORD;
+	struct log_record record;
+	uint64_t offset = LOG_SEGMENT_HEADER_SIZE;
+	int r = file_name_make(engine->directory, segment, LOG_SUFFIX, path);
+	if (r == SETT_OK)
+		r = log_reader_open(&reader, engine->options.vfs, path, segment, error);
+	if (r != SETT_OK)
+		return r;
+	r = log_reader_header(&reader, &header);
+	while (r == SETT_OK && header == LOG_HEADER_INTACT && offset < reader.bytes.size) {
+		r = log_reader_look(&reader, offset, &found, &record, &offset);
+		if (r != SETT_OK || found != LOG_FOUND_RECORD || record.timestamp > commit)
+			break;
+		if (record.now_ms > *now_ms)
+			*now_ms = record.now_ms;
+	}
+	log_reader_close(&reader);
+	return r;
+}
+
+int
+archive_now_at(struct sett_engine *engine, uint64_t commit, uint64_t *ret, struct sett_error *error)
+{
+	uint64_t segment = 0;
+	int r = SETT_OK;
+	*ret = version_set_now_ms(engine->versions);
+	if (commit == version_set_flushed(engine->versions))
+		return SETT_OK;
+	while (r == SETT_OK && log_next_segment(engine->log, segment, &segment))
+		r = look_for_times(engine, segment, commit, ret, error);
+	return r;
+}

@@ -18,4 +18,7 @@ struct archive_copy {
  * don't have it, or not whole; SETT_IO, SETT_NO_SPACE, SETT_NO_MEMORY. */
 int archive_copy_up_to(struct archive_copy *, uint64_t to, struct archive_writer *, struct sett_error *);
 
+/* The newest `now` of the engine's commits up to this one, which is not below what was flushed. When the engine is opened. SETT_IO, ... */
+int archive_now_at(struct sett_engine *, uint64_t commit, uint64_t *ret, struct sett_error *);
+
 #endif

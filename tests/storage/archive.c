@@ -1056,6 +1056,52 @@ Test(archive, a_copy_that_goes_its_own_way_begins_a_chain)
 	free_world(w);
 }
 
+/* An older copy with the same tip, which has meanwhile made as many commits without an archive. */
+Test(archive, a_copy_that_has_overtaken_the_archive_begins_a_chain)
+{
+	struct sett_error error = {0};
+	struct world *w = make_archived(25);
+	MUST(sett_engine_sync(w->engine, &error), &error);
+	struct vfs *old = vfs_memory_crash_clone(w->memory, VFS_CRASH_KEEP, 1);
+	for (int i = 0; i < 20; i++) {
+		uint64_t timestamp;
+		test_clock_advance_ms(&w->clock, 1);
+		MUST_FAIL(oracle_prepare(&w->oracle, &w->random, w->txn), SETT_OK);
+		MUST_FAIL(sett_txn_commit(w->txn, NULL, &timestamp), SETT_OK);
+	}
+	MUST(sett_engine_archive(w->engine, &error), &error);
+	struct listing l = {.vfs = w->memory};
+	MUST(vfs_list(w->memory, "archive", list_file, &l, &error), &error);
+	for (unsigned i = 0; i < l.count; i++) {
+		struct buffer content;
+		cr_assert(test_get_file(w->memory, l.paths[i], &content));
+		(void)vfs_remove(old, l.paths[i], NULL);
+		test_put_file(old, l.paths[i], buffer_bytes(&content));
+		buffer_free(&content);
+	}
+	w->clone = old;
+	take_clone(w);
+	test_clock_advance_ms(&w->clock, 5);
+	w->oracle.count = w->timed = 100;
+	struct sett_options options = options_of(w, w->vfs, false);
+	MUST(sett_engine_open("db", &options, &w->engine, &error), &error);
+	cr_assert_eq(sett_engine_visible(w->engine), 100);
+	w->oracle.engine = w->engine;
+	w->oracle.life++;
+	MUST_FAIL(sett_txn_create(w->engine, &w->txn), SETT_OK);
+	for (int i = 0; i < 40; i++) {
+		uint64_t timestamp;
+		MUST_FAIL(oracle_prepare(&w->oracle, &w->random, w->txn), SETT_OK);
+		MUST_FAIL(sett_txn_commit(w->txn, NULL, &timestamp), SETT_OK);
+	}
+	close_world(w);
+	open_world(w);
+	cr_assert_eq(facts(w).breaks, 1);
+	cr_assert_eq(facts(w).since_commit, 140);
+	cr_assert(test_log_contains(&w->log, "gone its own way"));
+	free_world(w);
+}
+
 /* Commits made without the archive leave a gap. */
 Test(archive, commits_made_without_it_break_the_chain)
 {
