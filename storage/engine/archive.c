@@ -11,11 +11,13 @@
  *     the process: recovery replays it, from the same segments.
  *  3. A chain has no gap, and one history: an engine goes on with it only if the directory's newest file was begun by this
  *     database (the *tip* in it is one of the two that the state file names), and its last commit is neither beyond the
- *     database's newest nor below what was flushed, and the newest time up to it is the same in both. Else a new chain begins, and the log says so.
+ *     database's newest nor below what was flushed, and the newest time up to it is the same in both. Else a new chain
+ *     begins, and the log says so.
  *  4. A file is never appended to after a failure or by another process: the next one begins behind what is known to be
  *     durable, and repeats what the last one may have beyond that.
- *  5. What is held is bounded: past `limit_bytes`, or once writers would have to stop for an archive that can't be written,
- *     the chain is *broken*: the flush goes on, and a new chain begins as soon as that can be written.
+ *  5. What is held is bounded: past `limit_bytes`, if a step does not help, or once writers would have to stop for an
+ *     archive that can't be written, the chain is *broken*: the flush goes on, and a new chain begins as soon as that can be
+ *     written.
  *
  * The state file, ARCHIVE in the database's directory, is durable before a file with its tip is begun. It is in no
  * checkpoint, so a restored database begins a chain of its own.
@@ -55,8 +57,13 @@ struct archive {
 	uint64_t progress; /* atomic (relaxed): grows while a step is at work */
 	uint64_t
 		archived_bytes; /* atomic (relaxed): what `committed_bytes` was when all up to there was archived */
+	bool hurries; /* atomic (relaxed): it was woken for the bytes that are behind, and no step has ended since */
+	/* Steps by number: the newest that was begun, and the newest that went well. Atomic; release when one ended. */
+	uint64_t begun, ended;
 	/* of who looks whether it is stuck, under `lock` */
 	uint64_t seen_progress, seen_ns;
+	uint64_t
+		over_until; /* the first step that was begun when the limit was passed already; 0: it is not passed */
 
 	/* atomic (relaxed): after a failure, when it may be tried again; 0: at once */
 	uint64_t retry_ns;
@@ -517,6 +524,22 @@ close_directory(struct archive *a)
 	a->is_on = false;
 }
 
+/* It has a LOCK, too. */
+static int
+refuse_database(const struct archive *a, struct sett_error *error)
+{
+	char path[SETT_PATH_MAX + 16];
+	struct vfs_file *file;
+	snprintf(path, sizeof(path), "%s/MANIFEST", a->directory);
+	int r = vfs_open(a->vfs, path, VFS_READ, &file, error);
+	if (r != SETT_OK)
+		return r == SETT_NOT_FOUND ? SETT_OK : r;
+	(void)vfs_close(file, NULL); /* it was only looked for */
+	return sett_error_set(error, SETT_INVALID, 0,
+			      "%s: a database is there; an archive needs a directory of its own",
+			      a->directory);
+}
+
 static int
 open_directory(struct archive *a, const struct sett_archive_options *o, struct sett_error *error)
 {
@@ -525,9 +548,11 @@ open_directory(struct archive *a, const struct sett_archive_options *o, struct s
 	if (size == 0 || size >= SETT_PATH_MAX - 32)
 		return sett_error_set(error, SETT_INVALID, 0, "the archive's path is empty or too long");
 	memcpy(a->directory, o->directory, size + 1);
-	snprintf(path, sizeof(path), "%s/LOCK", a->directory);
 	take_numbers(a, o);
 	int r = vfs_make_durable_directory(a->vfs, a->directory, error);
+	if (r == SETT_OK)
+		r = refuse_database(a, error);
+	snprintf(path, sizeof(path), "%s/LOCK", a->directory);
 	if (r == SETT_OK)
 		r = vfs_lock(a->vfs, path, &a->lock_file, error);
 	if (r == SETT_LOCKED)
@@ -647,6 +672,7 @@ step_locked(struct archive *a, bool marks, struct sett_error *error) REQUIRES(&a
 	if (!a->is_on)
 		return SETT_OK;
 	error->message[0] = '\0';
+	uint64_t number = __atomic_add_fetch(&a->begun, 1, __ATOMIC_ACQ_REL);
 	int r = __atomic_load_n(&a->holds, __ATOMIC_ACQUIRE) ? advance(a, marks, error)
 							     : begin_chain(a, error);
 	uint64_t retry = r == SETT_OK ? 0 : clock_monotonic_ns(a->engine->clock) + RETRY_MS * MS_NS;
@@ -655,6 +681,8 @@ step_locked(struct archive *a, bool marks, struct sett_error *error) REQUIRES(&a
 	/* relaxed: see tell_progress in archive_copy.c */
 	if (r == SETT_OK) {
 		__atomic_fetch_add(&a->progress, 1, __ATOMIC_RELAXED);
+		__atomic_store_n(&a->ended, number, __ATOMIC_RELEASE);
+		__atomic_store_n(&a->hurries, false, __ATOMIC_RELAXED);
 		publish(a);
 		note_success(a);
 	} else {
@@ -726,6 +754,35 @@ bytes_behind(const struct archive *a)
 	return __atomic_load_n(&a->engine->committed_bytes, __ATOMIC_RELAXED) - archived;
 }
 
+/* Past the limit though a step was begun since and went well, or as none goes well. One that can't keep up is not waited for. */
+static bool
+is_past_limit(struct archive *a, bool is_stuck, uint64_t *ret_bytes)
+{
+	/* Before the bytes: a step that ends in between has made them fewer. */
+	uint64_t ended = __atomic_load_n(&a->ended, __ATOMIC_ACQUIRE);
+	uint64_t bytes = bytes_behind(a);
+	mutex_lock(&a->lock);
+	bool is_over = bytes > __atomic_load_n(&a->limit_bytes, __ATOMIC_RELAXED);
+	if (!is_over)
+		a->over_until = 0;
+	else if (a->over_until == 0)
+		a->over_until = __atomic_load_n(&a->begun, __ATOMIC_ACQUIRE) + 1;
+	bool is_past = is_over && (is_stuck || a->facts.is_failing || ended >= a->over_until);
+	mutex_unlock(&a->lock);
+	*ret_bytes = bytes;
+	return is_past;
+}
+
+void
+archive_hurry(struct archive *a)
+{
+	if (!__atomic_load_n(&a->holds, __ATOMIC_RELAXED) || __atomic_load_n(&a->hurries, __ATOMIC_RELAXED) ||
+	    bytes_behind(a) <= __atomic_load_n(&a->limit_bytes, __ATOMIC_RELAXED) / 2)
+		return;
+	__atomic_store_n(&a->hurries, true, __ATOMIC_RELAXED);
+	kick_unless_it_failed(a);
+}
+
 bool
 archive_lets_flush(struct archive *a, uint64_t last, size_t waiting)
 {
@@ -737,8 +794,8 @@ archive_lets_flush(struct archive *a, uint64_t last, size_t waiting)
 		return archive_lets_flush(a, last, waiting);
 	kick_unless_it_failed(a);
 	bool is_stuck = archive_is_stuck(a, &error);
-	uint64_t bytes = bytes_behind(a);
-	if (bytes > __atomic_load_n(&a->limit_bytes, __ATOMIC_RELAXED)) {
+	uint64_t bytes;
+	if (is_past_limit(a, is_stuck, &bytes)) {
 		char why[120];
 		snprintf(why, sizeof(why),
 			 "%" PRIu64 " bytes are not archived yet, more than the limit allows", bytes);

@@ -24,6 +24,8 @@ void archive_destroy(struct archive *);
 /* Whether commits up to `last` may leave the log. If not, they are archived soon, and the workers are kicked then. `waiting`
  * memtables wait to be flushed. Under the pick lock. */
 bool archive_lets_flush(struct archive *, uint64_t last, size_t waiting);
+/* After a commit: begins a step early if half of what the limit allows is behind. */
+void archive_hurry(struct archive *);
 /* Nothing was archived for a while though there is something, since it failed or hangs: with its reason. */
 bool archive_is_stuck(struct archive *, struct sett_error *);
 

@@ -21,6 +21,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "archive_private.h"
 #include "batch.h"
 #include "engine_private.h"
 
@@ -651,6 +652,7 @@ static void
 count_bytes_locked(struct sett_engine *engine, uint64_t bytes) REQUIRES(&engine->commit_lock)
 {
 	__atomic_store_n(&engine->committed_bytes, engine->committed_bytes + bytes, __ATOMIC_RELAXED);
+	archive_hurry(engine->archive);
 }
 
 /* The writes, into the newest generation. */

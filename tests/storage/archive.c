@@ -804,6 +804,48 @@ Test(archive, past_the_bound_the_chain_is_broken_and_said_to_be)
 	free_world(w);
 }
 
+/* Half of the bound calls for a step; past it, one that helps is waited for. */
+Test(archive, a_healthy_one_is_hurried_not_broken)
+{
+	struct sett_error error = {0};
+	struct sett_archive_options archive = {
+		.directory = "archive", .interval_ms = 3600000, .limit_bytes = 400000};
+	struct vfs *memory = vfs_memory_create();
+	struct sett_options options = {
+		.vfs = memory, .memory_budget = 1 << 20, .value_threshold = 256, .archive = &archive};
+	struct sett_engine *engine;
+	struct sett_txn *txn;
+	struct sett_archive_facts f;
+	uint8_t body[1000];
+	memset(body, 'x', sizeof(body));
+	MUST(sett_engine_open("db", &options, &engine, &error), &error);
+	MUST_FAIL(sett_txn_create(engine, &txn), SETT_OK);
+	for (int i = 0; i < 500; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "k%d", i);
+		MUST_FAIL(sett_txn_begin(txn, 0), SETT_OK);
+		MUST_FAIL(sett_txn_put(txn, bytes_of_string(name),
+				       &(struct sett_put){.body = bytes_of(body, sizeof(body))}),
+			  SETT_OK);
+		MUST_FAIL(sett_txn_commit(txn, NULL, NULL), SETT_OK);
+	}
+	sett_txn_destroy(txn);
+	for (int i = 0; i < 1000; i++) {
+		sett_engine_archive_facts(engine, &f);
+		if (f.commit > 0)
+			break;
+		struct timespec pause = {0, 10000000};
+		nanosleep(&pause, NULL);
+	}
+	cr_assert_gt(f.commit, 0, "nobody began a step");
+	MUST(sett_engine_flush(engine, &error), &error);
+	sett_engine_archive_facts(engine, &f);
+	cr_assert_eq(f.breaks, 0, "%s", f.broken_by);
+	cr_assert_eq(f.commit, 500);
+	MUST(sett_engine_close(engine, &error), &error);
+	test_vfs_destroy(memory);
+}
+
 /* A directory that takes nothing: who waits for a flush is told, and in the end the chain breaks, before writers stop. */
 Test(archive, one_that_takes_nothing_stops_nobody)
 {
@@ -1010,6 +1052,10 @@ Test(archive, that_of_another_database_is_refused)
 	options.archive = archive_options();
 	MUST_FAIL(sett_engine_open("other", &options, &other, &error), SETT_LOCKED);
 	cr_assert(strstr(error.message, "another server"), "%s", error.message);
+	struct sett_archive_options same = {.directory = "other"};
+	options.archive = &same;
+	MUST_FAIL(sett_engine_open("other", &options, &other, &error), SETT_INVALID);
+	cr_assert(strstr(error.message, "a directory of its own"), "%s", error.message);
 	free_world(w);
 }
 

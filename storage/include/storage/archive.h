@@ -19,7 +19,8 @@
 struct sett_archive_options {
 	const char *directory; /* made if it is not there; no other engine archives there meanwhile */
 	uint64_t interval_ms;  /* 5,000: how often it is looked for new commits */
-	/* 1 GiB: with more that is not copied yet, the chain is broken, and what is on the disk is let go. It is also broken
+	/* 1 GiB: with half of it not copied yet, a step begins early; with more than all of it the chain is broken unless a step
+	 * helps, and what is on the disk is let go. It is also broken
 	 * once writers would have to stop since nothing can be copied. */
 	uint64_t limit_bytes;
 	/* A file is removed once all in it is older, or all files take more. 0: for good. */
