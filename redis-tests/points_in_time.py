@@ -357,6 +357,23 @@ def check_ends():
         where, _ = restore(server, "new", backups=[server.directory + "/tue"])
         with Over(where) as other:
             expect("what was written since", other.get("e"), b"1")
+        # A backup of another history with a number that fits is passed over; alone it is refused.
+        with Over(where) as other:
+            commit = storage(other)["visible_timestamp"]
+            other.set("another", "history")
+            run_tool("backup", other.connection_pool.connection_kwargs["path"], server.directory + "/other", "--quiet")
+            last = storage(other)["visible_timestamp"]
+            if last <= commit:
+                fail("nothing was committed")
+        while storage(client)["visible_timestamp"] < last + 2:
+            client.set("e", 2)
+        wait_for_archive(client, now_ms())
+        both, text = restore(server, "both", backups=[server.directory + "/other", server.directory + "/tue"])
+        if "/tue," not in text:
+            fail("from the backup of another history: " + text)
+        text = run_tool("restore", server.directory + "/other", "--archive", server.archive, server.directory + "/none", code=2)
+        if "another database's archive" not in text:
+            fail("a backup of another history: " + text)
         # A second server may not archive there.
         done = subprocess.run([server_program, "--dir", where, "--port", "0", "--unixsocket", server.directory + "/second", "--archive-dir", server.archive], capture_output=True,
                               timeout=60)

@@ -20,6 +20,8 @@ struct restore {
 	const char *archive; /* NULL: the backup alone */
 	struct sett_moment moment;
 	struct sett_archive_point point; /* in the archive */
+	bool *refused; /* of the places that were given: the archive is another database's than the backup there */
+	size_t given;
 	struct pour pour;
 	struct backup_manifest manifest;
 	struct backup_places places; /* in which files are looked for, the backup first */
@@ -37,9 +39,9 @@ choose_backup(struct restore *r)
 {
 	uint64_t newest = 0;
 	r->backup = NULL;
-	for (size_t i = 0; i < r->places.count; i++) {
+	for (size_t i = 0; i < r->given; i++) {
 		struct backup_manifest m;
-		if (backup_manifest_read(r->places.paths[i], &m, &r->error) != SETT_OK)
+		if (r->refused[i] || backup_manifest_read(r->places.paths[i], &m, &r->error) != SETT_OK)
 			continue; /* it may be there for its files alone */
 		if (m.commit >= r->point.since_commit && m.commit <= r->point.commit &&
 		    (!r->backup || m.commit > newest)) {
@@ -77,10 +79,36 @@ replay_of(struct restore *r)
 }
 
 static int
+read_manifest(struct restore *r)
+{
+	int status = backup_manifest_read(r->backup, &r->manifest, &r->error);
+	if (status == SETT_OK && backup_manifest_find(&r->manifest, "MANIFEST") == NULL)
+		status = sett_error_set(&r->error, SETT_CORRUPT, 0, "%s: it names no MANIFEST", r->backup);
+	return status;
+}
+
+/* A backup of another history may have a number that fits: then the next older one is taken. */
+static int
 check_archive(struct restore *r)
 {
+	struct sett_error first = {0};
 	struct sett_archive_replay replay = replay_of(r);
-	return r->archive ? sett_archive_check(&replay, &r->error) : SETT_OK;
+	int status = r->archive ? sett_archive_check(&replay, &r->error) : SETT_OK;
+	while (status == SETT_INVALID) {
+		first = first.message[0] == '\0' ? r->error : first;
+		for (size_t i = 0; i < r->given; i++)
+			r->refused[i] |= r->places.paths[i] == r->backup;
+		if (choose_backup(r) != SETT_OK) {
+			r->error = first;
+			return SETT_INVALID;
+		}
+		backup_manifest_free(&r->manifest);
+		status = read_manifest(r);
+		replay = replay_of(r);
+		if (status == SETT_OK)
+			status = sett_archive_check(&replay, &r->error);
+	}
+	return status;
 }
 
 static int
@@ -246,9 +274,7 @@ restore(struct restore *r)
 	if (status == SETT_OK && r->archive)
 		status = choose_backup(r);
 	if (status == SETT_OK)
-		status = backup_manifest_read(r->backup, &r->manifest, &r->error);
-	if (status == SETT_OK && backup_manifest_find(&r->manifest, "MANIFEST") == NULL)
-		status = sett_error_set(&r->error, SETT_CORRUPT, 0, "%s: it names no MANIFEST", r->backup);
+		status = read_manifest(r);
 	if (status == SETT_OK && !r->only_checks)
 		status = look_at_target(r);
 	if (status == SETT_OK)
@@ -353,11 +379,16 @@ run(const struct command *command, int argc, char **argv)
 	int status = pour_init(&r.pour, is_quiet, r.only_checks ? "read" : "read and written", NULL);
 	for (int i = optind; status == SETT_OK && i < argc - !r.only_checks; i++)
 		status = backup_places_add(&r.places, argv[i], &r.error);
+	r.given = r.places.count;
+	r.refused = calloc(r.given + 1, sizeof(*r.refused));
+	if (status == SETT_OK && r.refused == NULL)
+		status = sett_error_set(&r.error, SETT_NO_MEMORY, 0, "out of memory");
 	if (status == SETT_OK)
 		status = restore(&r);
 	code = report(&r, status);
 	backup_places_free(&r.places);
 	free(r.found);
+	free(r.refused);
 	backup_manifest_free(&r.manifest);
 	pour_free(&r.pour);
 	return code;
