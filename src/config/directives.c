@@ -409,7 +409,7 @@ const struct directive directive_table[] = {
 	{STRING("backupdirname", "backupdir", FIXED), FIELD(backup_directory),
 	 .check = check_backup_directory},
 	{INTEGER("backup-sealed-ttl", 0, INT_MAX, "0", 0), FIELD(backup_sealed_ttl)},
-	{STRING("archive-dir", "", IMMUTABLE), FIELD(archive_directory), .check = check_archive_directory},
+	{STRING("archive-dir", "", FIXED), FIELD(archive_directory), .check = check_archive_directory},
 	{INTEGER("archive-interval", 1, INT_MAX, "5", 0), FIELD(archive_interval)},
 	{INTEGER("archive-limit-bytes", 1, LLONG_MAX, "1gb", MEMORY), FIELD(archive_limit_bytes)},
 	{INTEGER("archive-retention-seconds", 0, INT_MAX, "0", 0), FIELD(archive_retention_seconds)},

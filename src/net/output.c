@@ -88,10 +88,8 @@ output_add_streams(struct output *o, struct output_stream *streams, uint64_t sta
 	while (*end != NULL)
 		end = &(*end)->next;
 	*end = streams;
-	for (; streams != NULL; streams = streams->next) {
-		assert(streams->source != NULL);
+	for (; streams != NULL; streams = streams->next)
 		streams->position += start;
-	}
 }
 
 void

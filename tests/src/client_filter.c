@@ -3,6 +3,8 @@
 #include "cmd/client_filter.h"
 #include "server_support.h"
 
+enum { CLIENTS = 4 }; /* of the fixture's */
+
 static void
 set_up(struct fixture *f)
 {
@@ -10,11 +12,11 @@ set_up(struct fixture *f)
 		const char *address, *name;
 		uint64_t age, idle;
 		unsigned db, tracking;
-	} rows[FIXTURE_CLIENTS] = {{"127.0.0.1:1000", "", 100, 50, 0, 0},
-				   {"127.0.0.1:1001", "worker", 10, 10, 1, TRACKING_ON},
-				   {"[::1]:1000", "worker", 5, 0, 0, TRACKING_ON | TRACKING_BROADCAST},
-				   {"/tmp/s:0", "", 0, 0, 3, 0}};
-	for (int i = 0; i < FIXTURE_CLIENTS; i++) {
+	} rows[CLIENTS] = {{"127.0.0.1:1000", "", 100, 50, 0, 0},
+			   {"127.0.0.1:1001", "worker", 10, 10, 1, TRACKING_ON},
+			   {"[::1]:1000", "worker", 5, 0, 0, TRACKING_ON | TRACKING_BROADCAST},
+			   {"/tmp/s:0", "", 0, 0, 3, 0}};
+	for (int i = 0; i < CLIENTS; i++) {
 		struct client *c = &f->clients[i];
 		snprintf(c->address, CLIENT_ADDRESS_SIZE, "%s", rows[i].address);
 		cr_assert_eq(buffer_append(&c->name, rows[i].name, strlen(rows[i].name)), SETT_OK);
@@ -33,7 +35,7 @@ expect_meant(struct fixture *f, const char *line, const char *expected)
 	struct bytes argv[FIXTURE_ARGUMENTS];
 	struct client_filter filter = {0};
 	struct arena arena;
-	char meant[FIXTURE_CLIENTS + 1] = "", *end = meant;
+	char meant[CLIENTS + 1] = "", *end = meant;
 	size_t argc = 0;
 	for (const char *at = line; *at != 0; at += strspn(at, " ")) {
 		argv[argc++] = bytes_of(at, strcspn(at, " "));
@@ -48,7 +50,7 @@ expect_meant(struct fixture *f, const char *line, const char *expected)
 				    .reply = &f->reply,
 				    .arena = &arena};
 	int status = client_filter_parse(&c, 0, "ERR Invalid client ID", &filter);
-	for (int i = 0; i < FIXTURE_CLIENTS && status == SETT_OK; i++)
+	for (int i = 0; i < CLIENTS && status == SETT_OK; i++)
 		if (client_filter_means(&filter, &f->clients[i]))
 			*end++ = (char)('1' + i);
 	if (status == OUTCOME_FAILED)
@@ -107,7 +109,7 @@ Test(client_filter, who_is_meant)
 	set_up(f);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		expect_meant(f, rows[i].line, rows[i].expected);
-	for (int i = 0; i < FIXTURE_CLIENTS; i++) {
+	for (int i = 0; i < CLIENTS; i++) {
 		f->clients[i].tracking = 0;
 		buffer_free(&f->clients[i].name);
 	}

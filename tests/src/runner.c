@@ -282,13 +282,14 @@ add_many(void *arg)
 Test(runner, concurrent_increments_are_all_there)
 {
 	struct fixture *f = fixture_open();
-	pthread_t threads[FIXTURE_CLIENTS];
-	struct race races[FIXTURE_CLIENTS];
-	for (int i = 0; i < FIXTURE_CLIENTS; i++) {
+	enum { RACES = 4 };
+	pthread_t threads[RACES];
+	struct race races[RACES];
+	for (int i = 0; i < RACES; i++) {
 		races[i] = (struct race){f, i};
 		cr_assert_eq(pthread_create(&threads[i], NULL, add_many, &races[i]), 0);
 	}
-	for (int i = 0; i < FIXTURE_CLIENTS; i++) {
+	for (int i = 0; i < RACES; i++) {
 		void *result;
 		pthread_join(threads[i], &result);
 		cr_assert_null(result);
