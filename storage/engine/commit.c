@@ -493,8 +493,7 @@ static int
 find_log_room(struct sett_txn *txn)
 {
 	struct sett_engine *engine = txn->engine;
-	if (txn->batch.size < engine->memtable_size / 2 && log_has_spare(engine->log) &&
-	    !large_commit_is_due(txn))
+	if (txn->batch.size < engine->memtable_size / 2 && log_has_spare(engine->log))
 		return SETT_OK; /* rotation under the lock will do if this segment is full */
 	if (engine->options.manual_work && !log_has_spare(engine->log)) {
 		int r = log_prepare(engine->log, &txn->error);
@@ -612,9 +611,20 @@ apply_pending_locked(struct sett_txn *txn) REQUIRES(&txn->engine->commit_lock)
 		pending_set_apply(&txn->engine->pending, change);
 }
 
-/* The generation to write to, rotated if it is full. */
+/* Whether a segment has taken a memtable's bytes, or does with this commit. Large commits end their generations early, so no
+ * generation tells. */
+static bool
+segment_is_spent_locked(struct sett_txn *txn) REQUIRES(&txn->engine->commit_lock)
+{
+	uint64_t segment, offset;
+	log_position(txn->engine->log, &segment, &offset);
+	return offset + txn->batch.size > txn->engine->memtable_size;
+}
+
+/* The generation to write to, rotated if it is full. A large commit has its own, but may need the next segment: without
+ * a rotation no flush would ever free this one. */
 static int
-make_room_locked(struct sett_txn *txn) REQUIRES(&txn->engine->commit_lock)
+make_room_locked(struct sett_txn *txn, bool is_large) REQUIRES(&txn->engine->commit_lock)
 {
 	struct sett_engine *engine = txn->engine;
 	struct generation *g = engine->generations[0];
@@ -624,7 +634,7 @@ make_room_locked(struct sett_txn *txn) REQUIRES(&txn->engine->commit_lock)
 		memory = engine->memtable_size;
 	__atomic_store_n(&engine->memtable_memory, memory, __ATOMIC_RELAXED);
 	bool log_full = log_is_full(engine->log, txn->batch.size);
-	if (memory < engine->memtable_size && !log_full)
+	if (memory < engine->memtable_size && !log_full && !(is_large && segment_is_spent_locked(txn)))
 		return SETT_OK;
 	int r = engine_rotate_locked(txn->engine);
 	if (r == SETT_WOULD_BLOCK)
@@ -660,7 +670,7 @@ static int
 write_locked(struct sett_txn *txn, uint64_t timestamp) REQUIRES(&txn->engine->commit_lock)
 {
 	struct sett_engine *engine = txn->engine;
-	int r = make_room_locked(txn);
+	int r = make_room_locked(txn, false);
 	struct generation *generation = engine->generations[0];
 	size_t operations = txn->writes.operation_count, prefixes = txn->writes.prefix_count;
 	if (r == SETT_OK)
@@ -694,10 +704,12 @@ link_locked(struct sett_txn *txn, struct large_commit *large, uint64_t timestamp
 	assert(mutex_is_mine(&txn->engine->commit_lock));
 	struct sett_engine *engine = txn->engine;
 	uint64_t bytes = generation_bytes(large->generation);
-	int r = log_is_full(engine->log, txn->batch.size)
-		? SETT_NO_SPACE
-		: engine_link_filled_locked(txn->engine, large->generation, large->record, timestamp,
-					    txn->now_ms);
+	int r = make_room_locked(txn, true);
+	if (r == SETT_OK && log_is_full(engine->log, txn->batch.size))
+		r = SETT_NO_SPACE; /* of the next segment, too */
+	if (r == SETT_OK)
+		r = engine_link_filled_locked(txn->engine, large->generation, large->record, timestamp,
+					      txn->now_ms);
 	if (r != SETT_OK)
 		return r;
 	count_bytes_locked(txn->engine, bytes);

@@ -8,7 +8,8 @@
  *
  * Entries of the generation have no timestamp of their own: it is known under the lock alone (memtable_stamp). The
  * generation goes on as the newest one and takes the commits that follow; the one before it ends, full or not, and its
- * flush may make a small table. The log's segment is not changed with it: both generations need that segment.
+ * flush may make a small table. Several generations share a segment of the log, and it goes with the last of them: the
+ * next segment is begun as soon as this one is full, or has taken a memtable's bytes (make_room_locked in commit.c).
  *
  * Invariants
  * - Until the commit is linked nobody else knows of its generation, so a commit that is refused only frees it.

@@ -12,10 +12,16 @@ enum {
 	SMALL_KEYS = 5000,
 	SLACK = 64 * 1024, /* bytes in which a figure may be wrong: tables' own, tombstones */
 	ROUNDS_MAX = 10000,
+	MEMTABLE = 256 << 10, /* of the memory budget below */
+	LARGE = 40,           /* entries of a commit that is large, */
+	LARGE_BODY = 1000,    /* and of each the body, which is no value of the value log */
+	LARGE_SETS = 5,
+	LARGE_COMMITS = 60,
 };
 
 static struct vfs *vfs;
 static struct sett_engine *engine;
+static size_t large_commit;
 static struct sett_txn *txn;
 static uint8_t body[KEYS * BODY];
 
@@ -27,6 +33,7 @@ start(void)
 				       .seed = 42,
 				       .memory_budget = 2 << 20,
 				       .value_log_file_size = 256 << 10,
+				       .large_commit = large_commit,
 				       .manual_work = true};
 	int r = sett_engine_open("db", &options, &engine, &error);
 	cr_assert_eq(r, SETT_OK, "%s", error.message);
@@ -315,4 +322,115 @@ Test(engine_space, an_empty_database_has_no_amplification)
 	settle();
 	cr_assert_eq(stats().space_amplification, 1);
 	cr_assert_eq(stats().value_log_live_bytes, 0);
+}
+
+/* ---- the log behind large commits (I17) ---- */
+
+static void
+commit_large(unsigned round, unsigned entries)
+{
+	MUST(sett_txn_begin(txn, 0));
+	for (unsigned i = 0; i < entries; i++) {
+		char text[24];
+		struct sett_key key = key_of("k", round % LARGE_SETS * entries + i, text);
+		MUST(sett_txn_put_hashed(txn, key,
+					 &(struct sett_put){.body = bytes_of(body + round, LARGE_BODY)}));
+	}
+	MUST(sett_txn_commit(txn, NULL, NULL));
+}
+
+static unsigned
+newest_round(unsigned rounds, unsigned set)
+{
+	return rounds - 1 - (rounds - 1 - set) % LARGE_SETS;
+}
+
+/* Of each set the newest commit, and all of it. */
+static void
+check_large(unsigned rounds, unsigned entries)
+{
+	MUST(sett_txn_begin(txn, 0));
+	for (unsigned set = 0; set < LARGE_SETS; set++)
+		for (unsigned i = 0; i < entries; i++) {
+			char text[24];
+			struct sett_record record;
+			struct bytes found;
+			MUST(sett_txn_get_hashed(txn, key_of("k", set * entries + i, text), &record));
+			MUST(sett_txn_body(txn, &record, &found));
+			cr_assert(bytes_equal(found, bytes_of(body + newest_round(rounds, set), LARGE_BODY)),
+				  "%s after %u rounds", text, rounds);
+		}
+	MUST(sett_txn_commit(txn, NULL, NULL));
+}
+
+static void
+restart_with_large_commits(void)
+{
+	stop();
+	large_commit = 8;
+	start();
+}
+
+/* Only those: what settles everything ends the newest memtable, too, and begins a segment with it. */
+static void
+flush_waiting(void)
+{
+	struct sett_error error = {0};
+	for (unsigned i = 0; stats().memtables_waiting > 0 && i < ROUNDS_MAX; i++) {
+		int r = sett_engine_work(engine, &error);
+		cr_assert_eq(r, SETT_OK, "%s", error.message);
+	}
+}
+
+/* The segment in use, the spare, one that is kept, one that waits for its last flush. */
+static void
+check_log(unsigned round, uint64_t commit_bytes)
+{
+	uint64_t bytes = stats().log_bytes, growth = commit_bytes > MEMTABLE ? 3 << 20 : 0;
+	uint64_t bound = 4 * (MEMTABLE + SLACK) + growth;
+	cr_assert_leq(bytes, bound, "%llu bytes of log after %u commits", (unsigned long long)bytes,
+		      round + 1);
+}
+
+/* Small beside a memtable, so that many share a segment; and larger than half of one, which no segment may hold. */
+Test(engine_space, large_commits_leave_a_bounded_log)
+{
+	static const struct {
+		unsigned entries, commits;
+	} cases[] = {{LARGE, 800}, {5 * LARGE, 160}, {10 * LARGE, 80}};
+	restart_with_large_commits();
+	for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
+		for (unsigned round = 0; round < cases[c].commits; round++) {
+			commit_large(round, cases[c].entries);
+			flush_waiting();
+			check_log(round, cases[c].entries * LARGE_BODY);
+		}
+		check_large(cases[c].commits, cases[c].entries);
+	}
+}
+
+/* A power cut finds what was synced, wherever segments began, and whether flushes took some of it or none. */
+Test(engine_space, large_commits_in_several_segments_are_recovered)
+{
+	enum { CUT_AFTER = 15 }; /* commits: more than two segments of them */
+	restart_with_large_commits();
+	for (unsigned round = 0; round < LARGE_COMMITS; round++) {
+		struct sett_error error = {0};
+		commit_large(round, LARGE);
+		bool flushes = round / CUT_AFTER % 2;
+		if (flushes && round % 4 == 3)
+			flush_waiting();
+		if (round % CUT_AFTER != CUT_AFTER - 1)
+			continue;
+		cr_assert(flushes || stats().log_segments > 3, "%llu segments",
+			  (unsigned long long)stats().log_segments);
+		MUST(sett_engine_sync(engine, &error));
+		struct vfs *after = vfs_memory_crash_clone(vfs, VFS_CRASH_DROP, round);
+		cr_assert_not_null(after);
+		stop();
+		vfs->operations->destroy(vfs);
+		vfs = after;
+		start();
+		check_large(round + 1, LARGE);
+	}
 }

@@ -23,6 +23,7 @@ static const uint64_t USUAL_FILE = 16 << 20;
 static struct vfs *vfs;
 static uint64_t file_size;
 static struct sett_engine *engine;
+static size_t large_commit;
 static struct sett_txn *txn;
 
 static int
@@ -32,6 +33,7 @@ try_start(struct sett_error *error)
 				       .seed = 42,
 				       .memory_budget = 2 << 20,
 				       .value_log_file_size = file_size,
+				       .large_commit = large_commit,
 				       .manual_work = true};
 	return sett_engine_open("db", &options, &engine, error);
 }
@@ -351,6 +353,42 @@ Test(full_disk, deletions_go_through_beside_a_job_without_room)
 	cr_assert_eq(put("more", 0, 10), SETT_NO_SPACE);
 	sett_engine_slow_writers(engine, 0);
 	vfs_memory_set_capacity(vfs, CAPACITY);
+	settle();
+	check_all_is_well("with space");
+}
+
+static int
+put_several(unsigned from, unsigned count)
+{
+	char text[24];
+	static uint8_t body[1000];
+	MUST(sett_txn_begin(txn, 0));
+	for (unsigned i = from; i < from + count; i++)
+		MUST(sett_txn_put_hashed(txn, key_of("l", i, text),
+					 &(struct sett_put){.body = bytes_of(body, sizeof(body))}));
+	return sett_txn_commit(txn, NULL, NULL);
+}
+
+/* (I17) The segment can't grow, but the next one is there: a large commit goes to it. */
+Test(full_disk, a_large_commit_goes_to_the_segment_that_is_ready)
+{
+	struct sett_stats stats;
+	enum { LARGE = 60 }; /* entries: five such commits are a segment's */
+	stop();
+	large_commit = 8;
+	start();
+	unsigned done = 0;
+	for (; done < 3; done++)
+		MUST(put_several(done * LARGE, LARGE));
+	sett_engine_stats(engine, &stats);
+	cr_assert_eq(stats.log_segments, 2, "one in use and one ready");
+	fill_to_the_last_byte();
+	for (; done < 8; done++) {
+		int r = put_several(done * LARGE, LARGE);
+		cr_assert_eq(r, SETT_OK, "commit %u: %s", done, sett_status_text(r));
+	}
+	cr_assert_eq(free_space(), 0);
+	MUST(vfs_remove(vfs, "filler", NULL));
 	settle();
 	check_all_is_well("with space");
 }
