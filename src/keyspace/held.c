@@ -10,16 +10,17 @@ keyspace_hold(struct keyspace_view *view, struct held_value *value)
 }
 
 bool
-keyspace_holds(const struct keyspace_view *view, unsigned db, struct bytes name)
+keyspace_holds(const struct keyspace_view *view, unsigned db, struct bytes name, enum value_type type)
 {
 	const struct held_value *held = view->held;
-	return held != NULL && held->key->db == db && bytes_equal(held->key->name, name);
+	return held != NULL && held->type == type && held->key->db == db &&
+		bytes_equal(held->key->name, name);
 }
 
 struct held_value *
-keyspace_held(struct keyspace_view *view, unsigned db, struct bytes name)
+keyspace_held(struct keyspace_view *view, unsigned db, struct bytes name, enum value_type type)
 {
-	if (!keyspace_holds(view, db, name))
+	if (!keyspace_holds(view, db, name, type))
 		return NULL;
 	sett_txn_observe_own(view->txn);
 	return view->held;

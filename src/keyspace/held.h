@@ -11,14 +11,15 @@
 
 struct held_value {
 	struct key *key; /* of the commands; in the view's arena, as all that the value keeps */
+	enum value_type type;
 	int (*write)(struct held_value *);
 };
 
 /* From now on `held_steps` counts each change of the value before it is made. There is no other. */
 void keyspace_hold(struct keyspace_view *, struct held_value *);
-bool keyspace_holds(const struct keyspace_view *, unsigned db, struct bytes name);
-/* The value under the key, or NULL. The command goes by what others have left in it. */
-struct held_value *keyspace_held(struct keyspace_view *, unsigned db, struct bytes name);
+bool keyspace_holds(const struct keyspace_view *, unsigned db, struct bytes name, enum value_type);
+/* The value of this type under the key, or NULL. The command goes by what others have left in it. */
+struct held_value *keyspace_held(struct keyspace_view *, unsigned db, struct bytes name, enum value_type);
 /* Lets go of the held value, if there is one: without a write; with one (SETT_NO_MEMORY, ...). */
 void keyspace_let_go(struct keyspace_view *);
 int keyspace_write_held(struct keyspace_view *);

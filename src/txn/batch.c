@@ -157,15 +157,24 @@ some_are_stale(const struct batch *b)
 	return false;
 }
 
-/* What is held stays for a request that changes one element of it, and so is taken back, if at all, before it has changed
- * something. It is written before any other, also in front of its savepoint. */
+/* Of a command that `holds`. */
+static enum value_type
+changed_type(const struct command *command)
+{
+	uint32_t category = command->categories & (CATEGORY_HASH | CATEGORY_SET | CATEGORY_SORTEDSET);
+	assert(category == CATEGORY_HASH || category == CATEGORY_SET || category == CATEGORY_SORTEDSET);
+	return category == CATEGORY_HASH ? VALUE_HASH : category == CATEGORY_SET ? VALUE_SET : VALUE_ZSET;
+}
+
+/* What is held stays for a request of its type that changes one element of it, and so is taken back, if at all, before it has
+ * changed something. It is written before any other, also in front of its savepoint. */
 static int
 prepare_held(struct command_context *c, const struct command *command, const struct shared_request *r)
 {
 	size_t argc = r->request.argc, first = (size_t)command->first_element;
 	size_t most = first > 0 ? first + (size_t)command->element_step : 2;
 	bool goes_on = (command->flags & COMMAND_HOLDS) != 0 && argc > 1 && argc <= most &&
-		keyspace_holds(&c->view, c->db, r->request.argv[1]);
+		keyspace_holds(&c->view, c->db, r->request.argv[1], changed_type(command));
 	return goes_on ? SETT_OK : keyspace_write_held(&c->view);
 }
 

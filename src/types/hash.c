@@ -811,7 +811,7 @@ hash_save_or_hold(struct hash *h)
 	int status = held != NULL ? key_touch(h->key) : SETT_NO_MEMORY;
 	if (status != SETT_OK)
 		return status;
-	held->base = (struct held_value){.key = &held->open.key, .write = write_held};
+	held->base = (struct held_value){.key = &held->open.key, .type = h->type, .write = write_held};
 	hash_hold(h, &held->open);
 	keyspace_hold(view, &held->base);
 	return SETT_OK;
@@ -820,10 +820,9 @@ hash_save_or_hold(struct hash *h)
 struct open_hash *
 hash_held(struct keyspace_view *view, unsigned db, struct bytes name, enum value_type type)
 {
-	struct held_value *held = keyspace_held(view, db, name);
-	if (held == NULL || held->write != write_held || ((struct held_hash *)held)->open.hash.type != type)
-		return NULL;
-	return &((struct held_hash *)held)->open;
+	struct held_value *held = keyspace_held(view, db, name, type);
+	assert(held == NULL || held->write == write_held);
+	return held != NULL ? &((struct held_hash *)held)->open : NULL;
 }
 
 /* ---- for the table of types ---- */

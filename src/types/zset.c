@@ -279,7 +279,7 @@ zset_save_or_hold(struct zset *z)
 	int status = held != NULL ? key_touch(h->key) : SETT_NO_MEMORY;
 	if (status != SETT_OK)
 		return status;
-	held->base = (struct held_value){.key = &held->members.key, .write = write_held};
+	held->base = (struct held_value){.key = &held->members.key, .type = VALUE_ZSET, .write = write_held};
 	hash_hold(h, &held->members);
 	held->zset = *z;
 	held->zset.hash = &held->members.hash;
@@ -291,8 +291,9 @@ zset_save_or_hold(struct zset *z)
 struct zset *
 zset_held(struct keyspace_view *view, unsigned db, struct bytes name)
 {
-	struct held_value *held = keyspace_held(view, db, name);
-	return held != NULL && held->write == write_held ? &((struct held_zset *)held)->zset : NULL;
+	struct held_value *held = keyspace_held(view, db, name, VALUE_ZSET);
+	assert(held == NULL || held->write == write_held);
+	return held != NULL ? &((struct held_zset *)held)->zset : NULL;
 }
 
 /* ---- for the table of types ---- */

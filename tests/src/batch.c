@@ -593,6 +593,38 @@ Test(batch, a_held_set_is_not_written_where_it_cant_go_back)
 	close_reactor(f);
 }
 
+/* A command of another type is refused by itself: it loses no batch, whatever is held under its key. */
+Test(batch, a_held_value_of_another_type_is_refused_alone)
+{
+	static const struct {
+		const char *fill, *change, *wrong[2];
+	} cases[] = {
+		{"zadd K S M", "ZADD a -1 new", {"SADD a x", "HSET a x y"}},
+		{"sadd K M", "SADD a new", {"ZADD a 1 x", "HDEL a x"}},
+		{"hset K M S", "HSET a new 1", {"SREM a x", "ZPOPMIN a"}},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct fixture *f = open_reactor();
+		struct batch_run b;
+		struct random random;
+		random_seed(&random, 5);
+		fill_both(f, cases[i].fill, &random);
+		batch_begin(&b, f);
+		for (int j = 0; j < 2; j++) {
+			add(&b, 0, cases[i].change);
+			add(&b, 1, cases[i].wrong[j]);
+		}
+		cr_assert(run(&b), "%s", cases[i].change);
+		cr_assert(b.all_may_share);
+		expect_replies(&b, 0, ":1\r\n:0\r\n");
+		expect_replies(&b, 1,
+			       "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"
+			       "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n");
+		batch_end(&b);
+		close_reactor(f);
+	}
+}
+
 /* What must not join. */
 Test(batch, others_go_their_own_way)
 {
