@@ -50,7 +50,8 @@ rdb_file_write(void *arg, struct bytes data)
 	if (f->size - f->sync_begun < SYNC_STEP)
 		return SETT_OK;
 	vfs_begin_sync(f->file, f->sync_begun, f->size - f->sync_begun);
-	status = vfs_sync_range(f->file, f->synced, f->sync_begun - f->synced, &f->error);
+	if (f->sync_begun > f->synced) /* not in the first step */
+		status = vfs_sync_range(f->file, f->synced, f->sync_begun - f->synced, &f->error);
 	f->synced = f->sync_begun;
 	f->sync_begun = f->size;
 	return status;

@@ -8,6 +8,7 @@
 #ifndef SETT_STORAGE_VFS_H
 #define SETT_STORAGE_VFS_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -51,7 +52,8 @@ struct vfs_operations {
 	int (*write)(struct vfs_file *, const struct iovec *, int count, uint64_t offset,
 		     struct sett_error *);
 	/* A hint that these bytes, which were written, are synced soon: the device may begin with them.
-	 * Neither waits for it nor fails, and says nothing of the bytes' fate. */
+	 * Neither waits for it nor fails, and says nothing of the bytes' fate. Never of no bytes: to the system 0 means all
+	 * from the offset on; so for sync_range. */
 	void (*begin_sync)(struct vfs_file *, uint64_t offset, uint64_t size);
 	/* These bytes, which were written, reach the device: what one who writes much waits for, so that the device's queue
 	 * stays short. No promise that they are there after a power cut: that is `sync`'s. */
@@ -123,11 +125,13 @@ vfs_write(struct vfs_file *f, const struct iovec *iov, int count, uint64_t offse
 static inline void
 vfs_begin_sync(struct vfs_file *f, uint64_t offset, uint64_t size)
 {
+	assert(size > 0);
 	f->vfs->operations->begin_sync(f, offset, size);
 }
 static inline int
 vfs_sync_range(struct vfs_file *f, uint64_t offset, uint64_t size, struct sett_error *e)
 {
+	assert(size > 0);
 	return f->vfs->operations->sync_range(f, offset, size, e);
 }
 static inline int
