@@ -507,6 +507,26 @@ def send(server, *words):
     return connection
 
 
+def fall_asleep(server, seconds):
+    """DEBUG SLEEP on a connection, others whose PINGs have had no answer since, and the moment before which nobody has one."""
+    others, waiting = [server.connect().connection_pool.get_connection("_") for _ in range(4)], []
+    wakes = time.monotonic() + seconds
+    sleeper = send(server, "DEBUG", "SLEEP", seconds)
+    while True:
+        for other in others:
+            if other not in waiting:
+                other.send_command("PING")
+        time.sleep(0.5)
+        waiting = [other for other in others if not other.can_read(0)]
+        if len(waiting) == len(others):
+            return sleeper, others, wakes
+        if time.monotonic() > wakes:
+            fail("the server does not sleep")
+        for other in others:
+            if other not in waiting:
+                other.read_response()
+
+
 def check_sleep(world):
     """DEBUG SLEEP stops all of it, as of Redis: other clients, and its link, whose cut in the same block takes effect before."""
     master, sett = world.redis(), world.sett("--io-threads", "2")
@@ -514,37 +534,35 @@ def check_sleep(world):
     sett.start()
     follow(sett, master.port)
     wait_level("at first", sett, master)
-    others = [sett.connect() for _ in range(4)]
-    for other in others:
-        other.ping()
-    start = time.monotonic()
-    sleeper = send(sett, "DEBUG", "SLEEP", "1")
-    time.sleep(0.2)
-    connections = [send(sett, "PING") for _ in range(4)] + [other.connection_pool.get_connection("_") for other in others]
-    for connection in connections[4:]:
-        connection.send_command("PING")
-    for connection in connections:
+    sleeper, others, wakes = fall_asleep(sett, 4)
+    for connection in [send(sett, "PING") for _ in range(4)] + others:
         connection.read_response()
-        if time.monotonic() - start < 0.9:
+        if time.monotonic() < wakes:
             fail("a client is answered while the server sleeps")
     expect("DEBUG SLEEP", sleeper.read_response(), b"OK")
     master.connect().set("key", "1")
     block = sett.connect().pipeline()
     block.execute_command("CLIENT", "KILL", "TYPE", "master")
-    block.execute_command("DEBUG", "SLEEP", "2")
+    block.execute_command("DEBUG", "SLEEP", "5")
     time.sleep(1.1)  # after so long a link that ends is made again at once
-    start = time.monotonic()
+    syncs = count_syncs(master)
+    wakes = time.monotonic() + 5
     thread = threading.Thread(target=block.execute)
     thread.start()
-    wait_until("the link is not cut", lambda: master.connect().info("replication")["connected_slaves"] == 0, 1.5)
-    syncs = count_syncs(master)
-    while time.monotonic() - start < 1.7:
-        expect("replicas", (master.connect().info("replication")["connected_slaves"], count_syncs(master)), (0, syncs))
+    cut = False
+    while True:
+        found = (master.connect().info("replication")["connected_slaves"], count_syncs(master))
+        if time.monotonic() > wakes:
+            break
+        if cut or found[0] == 0:
+            expect("replicas", found, (0, syncs))
+            cut = True
+        time.sleep(0.01)
+    expect("the link was cut before the sleep", cut, True)
     thread.join()
     wait_level("after its sleep", sett, master)
     expect("full syncs", count_syncs(master)[0], 1)
-    send(sett, "DEBUG", "SLEEP", "600")
-    time.sleep(0.2)
+    fall_asleep(sett, 600)
     sett.stop()
     for server in (master, sett):
         server.clean_up()
