@@ -338,6 +338,34 @@ def check_stuck_replica(sett):
         master.clean_up()
 
 
+def check_words_of_replicas(master):
+    """What a replica asks that has an answer ends it, whenever it comes: also while the database is read for it."""
+    master.client().flushall()
+    for number in range(60):
+        begin = (b"*1\r\n$4\r\nSYNC\r\n", b"*3\r\n$5\r\nPSYNC\r\n$1\r\n?\r\n$2\r\n-1\r\n")[number % 2]
+        with socket.create_connection(("127.0.0.1", master.port), 60) as replica:
+            replica.sendall(b"PING\r\n")
+            replica.recv(100)
+            replica.sendall(begin)
+            time.sleep(number % 20 * 0.0005)
+            replica.sendall(b"*1\r\n$4\r\nPING\r\n")
+            end = time.monotonic() + 60
+            try:
+                while replica.recv(1 << 16):
+                    if time.monotonic() > end:
+                        fail("a replica that pings stays")
+            except TimeoutError:
+                fail("a replica that pings stays")
+            except ConnectionResetError:
+                pass
+    client = master.client()
+    try:
+        client.execute_command("PSYNC", "?", "x")
+        fail("PSYNC takes a wrong offset")
+    except redis.ResponseError as error:
+        expect("what PSYNC says of its offset", str(error), "value is not an integer or out of range")
+
+
 def check_tools(master):
     """redis-cli as a replica, and its dumps."""
     master.client().set("tool", "1")
@@ -512,6 +540,7 @@ def main():
             check(master, replica)
             print("%s: %.1f s" % (check.__name__, time.monotonic() - began), flush=True)
         check_slow_replica(master)
+        check_words_of_replicas(master)
         check_tools(master)
     finally:
         for node in (master, replica):

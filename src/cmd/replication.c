@@ -118,8 +118,12 @@ command_psync(struct command_context *c)
 	bool is_failover = c->argc == 4 && argument_is(c->argv[3], "FAILOVER");
 	if (c->argc > 3 && !is_failover)
 		return context_syntax_error(c);
-	if (!context_integer(c, c->argv[2], &offset))
+	if (!context_integer(c, c->argv[2], &offset)) {
+		log_sink_printf(&c->server->sink, LOG_LEVEL_WARNING,
+				"Replica %s asks for synchronization but with a wrong offset",
+				c->client->address);
 		return OUTCOME_FAILED;
+	}
 	struct replica_wish wish = {.offset = offset > 0 ? (uint64_t)offset : 0};
 	if (c->argv[1].size == REPLICATION_ID_SIZE) {
 		memcpy(id, c->argv[1].data, REPLICATION_ID_SIZE);

@@ -38,6 +38,9 @@ piece_done(struct mailbox_message *message)
 	connections_account(r, c);
 	__atomic_store_n(&c->client.last_active_ms, loop_wall_ms(r->loop), __ATOMIC_RELAXED);
 	connections_queue_send(r, c);
+	/* What has arrived meanwhile was left lying, and the watch that told of it has ended. */
+	connections_update_watch(r, c);
+	connections_queue_run(r, c);
 }
 
 static void

@@ -10,6 +10,8 @@
 #include "repl/private.h"
 #include "repl/replica_source.h"
 
+enum { LOGGED_ERROR_MAX = 512 };
+
 /* ---- a replica's life ---- */
 
 int
@@ -295,10 +297,17 @@ replica_acknowledge(struct client *client, uint64_t offset, uint64_t durable)
 }
 
 void
-replica_refuse(struct client *client, const char *command)
+replica_refuse(struct client *client, const char *command, struct bytes error)
 {
 	struct replica *replica = client->replica;
 	struct replication *r = replica->replication;
+	if (error.size > 0)
+		log_sink_printf(r->options.sink, LOG_LEVEL_WARNING,
+				"== CRITICAL == This master is sending an error to its replica: '%.*s' after "
+				"processing "
+				"the command '%s'",
+				error.size < LOGGED_ERROR_MAX ? (int)error.size : LOGGED_ERROR_MAX,
+				(const char *)error.data, command != NULL ? command : "NULL");
 	log_sink_printf(r->options.sink, LOG_LEVEL_WARNING,
 			"Replica generated a reply to command '%s', disconnecting it: addr=%s",
 			command != NULL ? command : "NULL", client->address);

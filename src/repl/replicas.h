@@ -86,8 +86,9 @@ void replica_end(struct replica *);
 /* REPLCONF ACK: `durable` 0: not said. */
 void replica_acknowledge(struct client *, uint64_t offset, uint64_t durable);
 
-/* It has caused a reply, for which there is no place between the bytes of the stream: it is closed. */
-void replica_refuse(struct client *, const char *command);
+/* It has caused a reply, for which there is no place between the bytes of the stream: it is closed. `error`:
+ * what it would have been told; empty if it was no error. */
+void replica_refuse(struct client *, const char *command, struct bytes error);
 
 /* As INFO names it. */
 const char *replica_state_name(enum replica_state);

@@ -655,8 +655,8 @@ execute(void *arg, void *thread, struct client *client, const struct request *re
 		apply_reply_flags(&c, mark);
 	if (__builtin_expect(client->is_replica, 0) && c.streams == NULL && reply->size > mark) {
 		/* Between the bytes of the stream there is no place for it. */
+		replica_refuse(client, client->last_command, execution_error_text(reply, mark));
 		context_truncate_reply(&c, mark);
-		replica_refuse(client, client->last_command);
 	}
 	if (__builtin_expect(c.streams != NULL, 0))
 		client->reply_streams = output_streams_reverse(c.streams);
