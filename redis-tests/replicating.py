@@ -339,7 +339,8 @@ def check_stuck_replica(sett):
 
 
 def check_words_of_replicas(master):
-    """What a replica asks that has an answer ends it, whenever it comes: also while the database is read for it."""
+    """What a replica asks that has an answer ends it, whenever it comes: also while the database is read for it. It may not
+    write."""
     master.client().flushall()
     for number in range(60):
         begin = (b"*1\r\n$4\r\nSYNC\r\n", b"*3\r\n$5\r\nPSYNC\r\n$1\r\n?\r\n$2\r\n-1\r\n")[number % 2]
@@ -348,7 +349,7 @@ def check_words_of_replicas(master):
             replica.recv(100)
             replica.sendall(begin)
             time.sleep(number % 20 * 0.0005)
-            replica.sendall(b"*1\r\n$4\r\nPING\r\n")
+            replica.sendall((b"*1\r\n$4\r\nPING\r\n", b"*3\r\n$3\r\nSET\r\n$4\r\nmine\r\n$1\r\n1\r\n")[number % 3 % 2])
             end = time.monotonic() + 60
             try:
                 while replica.recv(1 << 16):
@@ -359,6 +360,7 @@ def check_words_of_replicas(master):
             except ConnectionResetError:
                 pass
     client = master.client()
+    expect("what a replica has written", client.get("mine"), None)
     try:
         client.execute_command("PSYNC", "?", "x")
         fail("PSYNC takes a wrong offset")

@@ -352,8 +352,8 @@ is_allowed(struct command_context *c, const struct command *container)
 		admission_refuse(c, text);
 		return false;
 	}
-	if (c->client->is_monitor && touches_keys(c)) {
-		admission_refuse(c, "ERR Replica can't interact with the keyspace"); /* as Redis calls it */
+	if ((c->client->is_monitor || c->client->is_replica) && touches_keys(c)) {
+		admission_refuse(c, "ERR Replica can't interact with the keyspace"); /* as Redis calls both */
 		return false;
 	}
 	if (!admission_check_again(c))
