@@ -280,7 +280,7 @@ same(struct reply *a, struct reply *b, const struct modifiers *modifiers)
 		return true;
 	if (modifiers->type || modifiers->save[0] != '\0')
 		return same_type(a, b);
-	if (modifiers->near > 0 && a->type == ':' && b->type == ':')
+	if (modifiers->near > 0 && a->type == ':' && b->type == ':' && a->integer >= 0 && b->integer >= 0)
 		return llabs((long long)(a->integer - b->integer)) <= modifiers->near;
 	for (size_t i = 0; i < modifiers->without_count; i++) {
 		reply_remove(a, modifiers->without[i]);

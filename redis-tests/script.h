@@ -13,7 +13,7 @@
  *	[type]       only the type is compared, and the code of an error
  *	[sorted]     the elements have no order; [deep]: on no level
  *	[numbers]    digits do not matter
- *	[near N]     integers may differ by N
+ *	[near N]     integers may differ by N, but for what is below 0
  *	[keys]       of pairs (also in a flat array) only the keys are compared, on every level
  *	[without K]  on every level, the pair with key K is left out (also of a flat array)
  *	[save NAME]  the reply is kept for ${NAME}; only its type is compared
