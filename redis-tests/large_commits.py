@@ -213,7 +213,7 @@ def measure_others(server, keys, bound):
 
 
 def main():
-    server = Server(sys.argv[1], "--io-threads", "2", "--appendfsync", "no", "--maxmemory", "512mb")
+    server = Server(sys.argv[1], "--io-threads", "2", "--appendfsync", "no", "--maxmemory", "2gb")
     try:
         server.start()
         check_kills(server, option("--rounds", 6), names(option("--keys", 60000)))

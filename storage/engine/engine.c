@@ -217,7 +217,6 @@ int
 engine_rotate_locked(struct sett_engine *engine)
 {
 	assert(mutex_is_mine(&engine->commit_lock));
-	assert(engine->generation_count > 0);
 	struct generation *ending = engine->generations[0], *next;
 	if (generation_is_empty(ending))
 		return SETT_OK;
