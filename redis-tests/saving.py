@@ -380,6 +380,12 @@ def peak(pid):
     return fail("no VmHWM")
 
 
+def keeps_freed_memory(pid):
+    """A build with the address sanitizer keeps it for a while, so what is resident says nothing."""
+    with open("/proc/%d/maps" % pid) as file:
+        return "libasan" in file.read()
+
+
 def check_larger_than_memory(sett_server, redis_server):
     sett = Server(sett_server, "--enable-debug-command", "yes", "--rdbcompression", "no", "--maxmemory", "%dmb" % MEMORY)
     reference, back = Server(redis_server, *REDIS_OPTIONS), Server(redis_server, *REDIS_OPTIONS)
@@ -394,7 +400,7 @@ def check_larger_than_memory(sett_server, redis_server):
         before = peak(sett.process.pid)
         client.save()
         grown = peak(sett.process.pid) - before
-        if grown > LARGE // 2:
+        if grown > LARGE // 2 and not keeps_freed_memory(sett.process.pid):
             fail("SAVE took %d MiB" % (grown >> 20))
         shutil.copy(sett.directory + "/dump.rdb", back.directory)
         back.start()
