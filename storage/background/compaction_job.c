@@ -74,7 +74,7 @@ open_inputs(struct part *p)
 	size_t count = 0;
 	int r = children ? SETT_OK : SETT_NO_MEMORY;
 	if (r == SETT_OK && t->input_level > 0) {
-		r = level_iterator_create(t->inputs, t->input_count, TABLE_NO_FILL, &children[0]);
+		r = level_iterator_create(t->inputs, t->input_count, 0, TABLE_NO_FILL, &children[0]);
 		count += r == SETT_OK;
 	}
 	for (size_t i = 0; r == SETT_OK && t->input_level == 0 && i < t->input_count; i++) {
@@ -82,7 +82,7 @@ open_inputs(struct part *p)
 		count += r == SETT_OK;
 	}
 	if (r == SETT_OK && t->overlap_count > 0) {
-		r = level_iterator_create(t->overlaps, t->overlap_count, TABLE_NO_FILL, &children[count]);
+		r = level_iterator_create(t->overlaps, t->overlap_count, 0, TABLE_NO_FILL, &children[count]);
 		count += r == SETT_OK;
 	}
 	for (size_t i = 0; i < count; i++)
@@ -144,6 +144,7 @@ begin_part(struct part *p)
 		.snapshot_count = c->snapshot_count,
 		.version = t->version,
 		.first_level = t->output_level + 1,
+		.keep_versions = o->keep_versions,
 	};
 	int r = dead_walk_init(&p->retention.dead, c->dead, NULL);
 	if (r == SETT_OK)

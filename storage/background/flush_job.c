@@ -50,7 +50,7 @@ write_table(const struct job_context *c, const struct flush_source *source, cons
 	struct internal_iterator *i = NULL;
 	uint64_t *snapshots = NULL;
 	struct dead_view *dead = NULL;
-	struct retention retention = {.first_level = 0};
+	struct retention retention = {.first_level = 0, .keep_versions = c->options->keep_versions};
 	/* The sequence comes first: what took effect before it, this job sees. */
 	output->sequence = version_set_sequence(output->versions);
 	struct version *version = version_set_current(output->versions);

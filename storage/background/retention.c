@@ -9,7 +9,8 @@
  *
  * Rules, for the versions of one key from the newest on:
  *  1. Within a stripe only the newest stays: a reader at or past the stripe's end sees that one (or a
- *     newer), and there is no reader within it.
+ *     newer), and there is no reader within it. The newest `keep_versions` of a key stay all the same, up to its newest
+ *     tombstone: with that one gone (rule 3) they would be read.
  *  2. A version in no stripe stays: a snapshot may begin between it and the next one.
  *  3. A tombstone in stripe 0 goes, if nothing older can stand below: then reading nothing is the same as
  *     reading it. Below means deeper than what is merged; all that stood there when the job began is in
@@ -70,6 +71,7 @@ enter_key(struct retention *r, struct bytes user_key)
 	r->is_dead = dead_walk_covers(&r->dead, user_key);
 	r->stripe = SIZE_MAX;
 	r->newer = 0;
+	r->spared = r->keep_versions;
 	return SETT_OK;
 }
 
@@ -83,15 +85,18 @@ retention_judge(struct retention *r, struct ikey key, struct bytes value, bool *
 		if (status != SETT_OK)
 			return status;
 	}
-	assert(new_key || key.timestamp < r->newer);
+	assert(new_key || key.timestamp <= r->newer); /* equal: compaction_job.c, on pieces */
 	size_t stripe = stripe_of(r, key.timestamp), before = r->stripe;
 	uint64_t newer = r->newer;
 	bool tombstone = value.size > 0 && (value.data[0] & ENTRY_KIND_MASK) == ENTRY_TOMBSTONE;
-	bool keep = true;
-	uint64_t held_until = new_key ? 0 : newer;
+	if (tombstone)
+		r->spared = 0;
+	bool keep = true, is_spared = r->spared > 0 && (new_key || key.timestamp < newer);
+	uint64_t held_until = new_key || is_spared ? 0 : newer;
 	r->stripe = stripe;
 	r->newer = key.timestamp;
-	if (stripe < r->snapshot_count && stripe == before)
+	r->spared -= is_spared;
+	if (stripe < r->snapshot_count && stripe == before && !is_spared)
 		keep = false; /* rule 1 */
 	else if (r->is_dead)
 		keep = false; /* rule 4 */

@@ -9,6 +9,8 @@ struct retention {
 	const uint64_t *snapshots; /* ascending, the visible timestamp last; at least one */
 	size_t snapshot_count;
 	struct dead_walk dead; /* what is erased; retention_free frees it */
+	unsigned
+		keep_versions; /* of each key that stay in any case, but for those before a deletion; 0 is 1 */
 	/* Older versions of a key may stand in levels `first_level` and deeper of `version`. */
 	const struct version *version;
 	unsigned first_level;
@@ -16,8 +18,9 @@ struct retention {
 	/* The walk's state. */
 	struct buffer key;
 	bool has_key, is_dead;
-	size_t stripe;  /* of the version before, SIZE_MAX if none */
-	uint64_t newer; /* timestamp of the version before */
+	unsigned spared; /* versions of the key that are still to stay whatever snapshots see */
+	size_t stripe;   /* of the version before, SIZE_MAX if none */
+	uint64_t newer;  /* timestamp of the version before */
 };
 
 /* Whether the entry, the next one in key order, stays. If so, `ret_held_until` is the timestamp at which the

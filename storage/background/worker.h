@@ -75,6 +75,7 @@ struct worker_options {
 				   what flushes turn out to be */
 	uint64_t table_size;    /* target size of an output table */
 	size_t value_threshold;
+	unsigned keep_versions;                           /* of each key: struct retention */
 	enum codec upper_compression, bottom_compression; /* of tables */
 	int compression_level;
 	double space_amplification_limit;

@@ -897,6 +897,8 @@ sett_engine_archive_to(struct sett_engine *engine, const struct sett_archive_opt
 {
 	struct archive *a = engine->archive;
 	int r = SETT_OK;
+	if (engine->options.read_only)
+		return sett_error_set(error, SETT_READ_ONLY, 0, "the database is open for reading alone");
 	mutex_lock(&a->step_lock);
 	stop_locked(a);
 	if (o) {

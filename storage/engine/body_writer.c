@@ -44,7 +44,9 @@ sett_body_writer_open(struct sett_engine *engine, uint64_t size, struct sett_bod
 	uint64_t offset, total = value_log_plain_size(size);
 	if (size > SETT_MAX_BODY_SIZE)
 		return sett_error_set(error, SETT_TOO_LARGE, 0, "a value of %" PRIu64 " bytes", size);
-	int r = log_health(engine->log, error);
+	int r = engine->options.read_only
+		? sett_error_set(error, SETT_READ_ONLY, 0, "the database is open for reading alone")
+		: log_health(engine->log, error);
 	if (r != SETT_OK)
 		return r; /* nothing could ever commit it */
 	if (engine_is_short(engine)) {

@@ -419,7 +419,7 @@ sett_engine_stop_writes(struct sett_engine *engine, bool (*stop)(void *arg), voi
 	engine->stop_arg = arg;
 	mutex_unlock(&engine->stop_lock);
 	/* relaxed: who sees it late asks one commit later */
-	__atomic_store_n(&engine->asks_stop, stop != NULL, __ATOMIC_RELAXED);
+	__atomic_store_n(&engine->asks_stop, stop != NULL || engine->options.read_only, __ATOMIC_RELAXED);
 }
 
 static bool
@@ -428,7 +428,8 @@ writes_are_stopped(struct sett_engine *engine)
 	if (__builtin_expect(!__atomic_load_n(&engine->asks_stop, __ATOMIC_RELAXED), 1))
 		return false;
 	mutex_lock(&engine->stop_lock);
-	bool stopped = engine->stop_writes != NULL && engine->stop_writes(engine->stop_arg);
+	bool stopped = engine->options.read_only ||
+		(engine->stop_writes != NULL && engine->stop_writes(engine->stop_arg));
 	mutex_unlock(&engine->stop_lock);
 	return stopped;
 }

@@ -13,6 +13,7 @@
 
 #include "engine_private.h"
 #include "handle_cache.h"
+#include "overlay.h"
 #include "storage/base/sync_point.h"
 
 enum {
@@ -280,6 +281,8 @@ sett_engine_abandon_id(struct sett_engine *engine, struct bytes stem, uint64_t i
 	size_t size = sett_id_prefix(stem, id, prefix);
 	if (size == 0)
 		return SETT_INVALID;
+	if (engine->options.read_only)
+		return SETT_READ_ONLY;
 	mutex_lock(&engine->commit_lock);
 	int r = abandon_locked(engine, bytes_of(prefix, size));
 	mutex_unlock(&engine->commit_lock);
@@ -453,7 +456,8 @@ next_file_number(void *arg, uint64_t *ret, struct sett_error *error)
 static int
 sync_values(void *arg, struct sett_error *error)
 {
-	return value_log_sync(((struct sett_engine *)arg)->value_log, error);
+	struct sett_engine *engine = arg;
+	return engine->options.read_only ? SETT_OK : value_log_sync(engine->value_log, error);
 }
 
 /* ---- health ---- */
@@ -532,6 +536,10 @@ fill_defaults(struct sett_engine *engine, const struct sett_options *options)
 		o->space_amplification_limit = 1.5;
 	if (!o->workers)
 		o->workers = 2;
+	if (!o->keep_versions)
+		o->keep_versions = 1;
+	o->must_exist |= o->read_only;
+	o->manual_work |= o->read_only; /* there is nothing to do */
 	if (o->manual_work)
 		o->workers = 0;
 	size_t memtable = o->memory_budget / 8;
@@ -547,6 +555,30 @@ fill_defaults(struct sett_engine *engine, const struct sett_options *options)
 	engine->sink = o->sink;
 	engine->seed = o->seed;
 	engine->sync_policy = o->sync;
+	engine->asks_stop = o->read_only;
+}
+
+/* The file system that the engine is to have, where it is not the caller's. */
+static int
+make_own_vfs(struct sett_engine *engine, struct sett_error *error)
+{
+	struct sett_options *o = &engine->options;
+	int r = SETT_OK;
+	if (o->read_only && (o->in_memory || o->archive || o->replays))
+		return sett_error_set(
+			error, SETT_INVALID, 0,
+			"a database that is open for reading alone is neither archived nor in memory");
+	if (o->in_memory) {
+		engine->own_vfs = vfs_memory_create();
+		r = engine->own_vfs ? SETT_OK : SETT_NO_MEMORY;
+	} else if (o->read_only) {
+		r = overlay_create(o->vfs, engine->directory, &engine->own_vfs);
+	}
+	if (r != SETT_OK)
+		return sett_error_set(error, r, 0, "out of memory");
+	if (engine->own_vfs)
+		engine->vfs = o->vfs = engine->own_vfs;
+	return SETT_OK;
 }
 
 static int
@@ -568,6 +600,20 @@ refuse_half_restored(struct sett_engine *engine, struct sett_error *error)
 }
 
 static int
+refuse_absent(struct sett_engine *engine, struct sett_error *error)
+{
+	char path[SETT_PATH_MAX + 16];
+	struct vfs_file *file;
+	snprintf(path, sizeof(path), "%s/MANIFEST", engine->directory);
+	int r = vfs_open(engine->vfs, path, VFS_READ, &file, error);
+	if (r == SETT_OK)
+		(void)vfs_close(file, NULL); /* it was only looked for */
+	return r == SETT_NOT_FOUND
+		? sett_error_set(error, r, 0, "%s: there is no database in it", engine->directory)
+		: r;
+}
+
+static int
 open_directory(struct sett_engine *engine, struct sett_error *error)
 {
 	char path[SETT_PATH_MAX];
@@ -582,6 +628,8 @@ open_directory(struct sett_engine *engine, struct sett_error *error)
 	int r = vfs_lock(engine->vfs, path, &engine->lock_file, error);
 	if (r == SETT_OK)
 		r = refuse_half_restored(engine, error);
+	if (r == SETT_OK && engine->options.read_only)
+		r = refuse_absent(engine, error);
 	if (r != SETT_OK)
 		return r;
 	size_t budget = engine->options.open_files ? engine->options.open_files : SIZE_MAX;
@@ -694,6 +742,7 @@ open_parts(struct sett_engine *engine, struct sett_error *error)
 		.memtable_size = engine->memtable_size,
 		.table_size = engine_table_size(engine),
 		.value_threshold = o->value_threshold,
+		.keep_versions = o->keep_versions,
 		.upper_compression = codec_of(o->table_compression, CODEC_LZ4),
 		.bottom_compression = codec_of(o->bottom_compression, CODEC_ZSTD),
 		.compression_level = o->compression_level,
@@ -767,6 +816,8 @@ dismantle(struct sett_engine *engine)
 		engine->handles->operations->destroy(engine->handles);
 	if (engine->lock_file)
 		vfs_close(engine->lock_file, &ignored);
+	if (engine->own_vfs)
+		engine->own_vfs->operations->destroy(engine->own_vfs);
 	conflict_table_free(&engine->conflicts);
 	counters_free(&engine->counters);
 	pending_set_free(&engine->pending);
@@ -799,9 +850,12 @@ open_engine(const char *directory, const struct sett_options *options, bool is_s
 	fill_defaults(engine, options ? options : &(struct sett_options){0});
 	init_locks(engine);
 	engine->is_short = is_short;
-	int r = archive_create(engine, &engine->archive);
-	if (r != SETT_OK)
-		(void)sett_error_set(error, r, 0, "out of memory");
+	int r = make_own_vfs(engine, error);
+	if (r == SETT_OK) {
+		r = archive_create(engine, &engine->archive);
+		if (r != SETT_OK)
+			(void)sett_error_set(error, r, 0, "out of memory");
+	}
 	if (r == SETT_OK)
 		r = open_directory(engine, error);
 	if (r == SETT_OK && is_short)
@@ -820,6 +874,8 @@ int
 sett_engine_open(const char *directory, const struct sett_options *options, struct sett_engine **ret,
 		 struct sett_error *error)
 {
+	if (options && options->in_memory)
+		directory = "memory";
 	if (strlen(directory) >= SETT_PATH_MAX - 32)
 		return sett_error_set(error, SETT_INVALID, ENAMETOOLONG, "The directory's path is too long");
 	int r = open_engine(directory, options, false, ret, error);
@@ -886,6 +942,8 @@ int
 engine_end_newest(struct sett_engine *engine, uint64_t *ret_visible, struct sett_error *error)
 {
 	int r = SETT_OK;
+	if (engine->options.read_only)
+		return sett_error_set(error, SETT_READ_ONLY, 0, "the database is open for reading alone");
 	/* A rotation by somebody else may take the spare between the two steps: bounded tries. */
 	for (int i = 0; i < 100; i++) {
 		r = log_prepare(engine->log, error);
@@ -921,6 +979,8 @@ sett_engine_compact(struct sett_engine *engine, struct sett_error *error)
 int
 sett_engine_work(struct sett_engine *engine, struct sett_error *error)
 {
+	if (engine->options.read_only)
+		return SETT_NOT_FOUND;
 	engine_fill_reserve(engine);
 	if (!log_has_spare(engine->log)) {
 		int r = log_prepare(engine->log, error);

@@ -32,7 +32,9 @@ enum { RECENT_WRITES = 4096 };
 
 struct sett_engine {
 	/* set at open */
-	struct vfs *vfs;     /* `handles`, once it is there */
+	struct vfs *vfs; /* `handles`, once it is there */
+	struct vfs *
+		own_vfs; /* memory, or what shows a directory read-only; NULL: the caller's is used as it is */
 	struct vfs *handles; /* the directory's files within a budget of handles: vfs/handle_cache.h */
 	const struct sett_clock *clock;
 	struct log_sink sink;

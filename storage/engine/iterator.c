@@ -8,6 +8,10 @@
  * newest possible version, which gives some version of the key before it, then look that key up forward. Two
  * seeks a step, and no state beyond the current key.
  *
+ * Of all versions each visible one is an entry, tombstones among them; what is not after `since` is passed over, and the
+ * tables that have nothing newer are not opened: the newest version of a key decides, so an older one that is not met
+ * there can't be missed.
+ *
  * The range walked over joins the read set of transactions without manual conflicts (as one convex range). */
 #include <assert.h>
 #include <stdlib.h>
@@ -20,7 +24,11 @@ struct sett_iterator {
 	struct sett_iterator *next, **link; /* in txn->iterators; `link` is what points here */
 	struct internal_iterator *merge;
 	struct buffer lower, upper; /* empty = none */
-	struct buffer key;          /* of the current entry, or the one to skip from */
+	uint64_t since;
+	bool all_versions;
+	bool is_deletion; /* the current entry */
+	uint64_t timestamp;
+	struct buffer key; /* of the current entry, or the one to skip from */
 	struct sett_record record;
 	struct iterator_prefetch *prefetch; /* NULL as long as values are found in memory */
 	unsigned misses;                    /* txn->ahead.misses that were seen to */
@@ -30,12 +38,13 @@ struct sett_iterator {
 	bool valid;
 };
 
-/* Everything that the transaction sees; its own writes only for `own`, within its bounds. Words of failed reads go to
+/* Everything that the transaction sees within the iterator's bounds, its own writes if `own`. Words of failed reads go to
  * `detail`. */
 static int
-collect_children(struct sett_txn *txn, const struct sett_iterator *own, struct sett_error *detail,
+collect_children(const struct sett_iterator *it, bool own, struct sett_error *detail,
 		 struct internal_iterator ***ret, size_t *ret_count)
 {
+	struct sett_txn *txn = it->txn;
 	assert(txn->running && txn->superversion != NULL);
 	struct superversion *sv = txn->superversion;
 	size_t bound = 1 + sv->generation_count + version_iterator_bound(sv->version), count = 0;
@@ -44,8 +53,8 @@ collect_children(struct sett_txn *txn, const struct sett_iterator *own, struct s
 		return SETT_NO_MEMORY;
 	int r = SETT_OK;
 	if (own) {
-		r = write_buffer_iterator_create(&txn->writes, buffer_bytes(&own->lower),
-						 buffer_bytes(&own->upper), &children[0]);
+		r = write_buffer_iterator_create(&txn->writes, buffer_bytes(&it->lower),
+						 buffer_bytes(&it->upper), &children[0]);
 		count = r == SETT_OK;
 	}
 	for (size_t i = 0; r == SETT_OK && i < sv->generation_count; i++) {
@@ -54,7 +63,8 @@ collect_children(struct sett_txn *txn, const struct sett_iterator *own, struct s
 	}
 	if (r == SETT_OK) {
 		size_t more = 0;
-		r = version_iterators(sv->version, txn->flags & SETT_TXN_NOWAIT ? TABLE_NOWAIT : 0,
+		struct version_range range = {buffer_bytes(&it->lower), buffer_bytes(&it->upper), it->since};
+		r = version_iterators(sv->version, &range, txn->flags & SETT_TXN_NOWAIT ? TABLE_NOWAIT : 0,
 				      children + count, &more);
 		for (size_t i = 0; r == SETT_OK && i < more; i++)
 			children[count + i]->detail = detail;
@@ -74,12 +84,12 @@ collect_children(struct sett_txn *txn, const struct sett_iterator *own, struct s
 }
 
 static int
-make_merge(struct sett_txn *txn, const struct sett_iterator *own, struct sett_error *detail,
+make_merge(const struct sett_iterator *it, bool own, struct sett_error *detail,
 	   struct internal_iterator **ret)
 {
 	struct internal_iterator **children;
 	size_t count;
-	int r = collect_children(txn, own, detail, &children, &count);
+	int r = collect_children(it, own, detail, &children, &count);
 	if (r == SETT_OK) {
 		r = merging_iterator_create(children, count, ret);
 		free(children);
@@ -94,6 +104,32 @@ set_key(struct buffer *buffer, struct bytes key)
 	return key.size ? buffer_append(buffer, key.data, key.size) : SETT_OK;
 }
 
+/* Makes the buffer the first key after all those that begin with what it holds; empty if there is none. */
+static void
+pass_prefix(struct buffer *b)
+{
+	while (b->size > 0 && b->data[b->size - 1] == 0xff)
+		b->size--;
+	if (b->size > 0)
+		b->data[b->size - 1]++;
+}
+
+static int
+set_bounds(struct sett_iterator *it, const struct sett_iterator_options *options)
+{
+	struct bytes prefix = options->prefix, upper = options->upper;
+	bool is_narrower = bytes_compare(options->lower, prefix) > 0;
+	int r = set_key(&it->lower, is_narrower ? options->lower : prefix);
+	if (r == SETT_OK)
+		r = set_key(&it->upper, prefix);
+	if (r != SETT_OK)
+		return r;
+	pass_prefix(&it->upper);
+	if (upper.size > 0 && (it->upper.size == 0 || bytes_compare(upper, buffer_bytes(&it->upper)) < 0))
+		r = set_key(&it->upper, upper);
+	return r;
+}
+
 int
 sett_iterator_open(struct sett_txn *txn, const struct sett_iterator_options *options,
 		   struct sett_iterator **ret)
@@ -105,16 +141,16 @@ sett_iterator_open(struct sett_txn *txn, const struct sett_iterator_options *opt
 	int r = SETT_OK;
 	if (options) {
 		it->is_committed = options->is_committed;
-		r = set_key(&it->lower, options->lower);
-		if (r == SETT_OK)
-			r = set_key(&it->upper, options->upper);
+		it->since = options->since;
+		it->all_versions = options->all_versions;
+		r = set_bounds(it, options);
 	}
 	if (r == SETT_OK && !(txn->flags & SETT_TXN_MANUAL_CONFLICTS)) {
 		r = txn_add_range(txn, &it->range);
 		it->tracks_range = r == SETT_OK;
 	}
 	if (r == SETT_OK)
-		r = make_merge(txn, it->is_committed ? NULL : it, &txn->error, &it->merge);
+		r = make_merge(it, !it->is_committed, &txn->error, &it->merge);
 	if (r != SETT_OK) {
 		buffer_free(&it->lower);
 		buffer_free(&it->upper);
@@ -216,9 +252,21 @@ take(struct sett_iterator *it)
 	if (r != SETT_OK)
 		return r;
 	txn_observe(it->txn, it->merge->key.timestamp);
-	r = record_from_value(it->merge->value, it->merge->key.timestamp, &it->record);
+	it->timestamp = it->merge->key.timestamp;
+	r = record_from_value(it->merge->value, it->timestamp, &it->record);
+	it->is_deletion = r == SETT_NOT_FOUND;
+	if (it->is_deletion && it->all_versions)
+		r = SETT_OK;
 	it->valid = r == SETT_OK;
 	return r;
+}
+
+/* Past the current entry. The same version may be there twice, in a memtable and in the table that it was flushed to. */
+static int
+skip_entry(struct sett_iterator *it)
+{
+	uint64_t older = it->all_versions ? it->timestamp - 1 : 0;
+	return iiter_skip_to(it->merge, (struct ikey){buffer_bytes(&it->key), older});
 }
 
 /* Past all other versions of it->key: none has the timestamp 0. A key that is written again and again has thousands of them in a memtable. */
@@ -238,6 +286,16 @@ skip_invisible(struct sett_iterator *it)
 		: r;
 }
 
+/* Past the key that the merge stands on: what is left of it is not after `since`. */
+static int
+pass_key(struct sett_iterator *it)
+{
+	int r = set_key(&it->key, it->merge->key.user);
+	if (r == SETT_OK)
+		r = cover(it, it->merge->key.user);
+	return r == SETT_OK ? skip_versions(it) : r;
+}
+
 /* From where the merge stands (`status` is the result of its last move) to the next live entry. */
 static int
 settle_forward(struct sett_iterator *it, int status)
@@ -248,6 +306,10 @@ settle_forward(struct sett_iterator *it, int status)
 			return end_at(it, SETT_NOT_FOUND, true);
 		if (!is_visible(it, key.timestamp)) {
 			status = skip_invisible(it);
+			continue;
+		}
+		if (key.timestamp <= it->since) {
+			status = pass_key(it);
 			continue;
 		}
 		int r = take(it);
@@ -279,7 +341,8 @@ settle_backward(struct sett_iterator *it, const struct bytes *target)
 		if (status == SETT_OK && !is_visible(it, it->merge->key.timestamp) &&
 		    bytes_equal(it->merge->key.user, key))
 			status = iiter_skip_to(it->merge, (struct ikey){key, it->txn->snapshot});
-		if (status == SETT_OK && bytes_equal(it->merge->key.user, key)) {
+		if (status == SETT_OK && bytes_equal(it->merge->key.user, key) &&
+		    it->merge->key.timestamp > it->since) {
 			r = take(it);
 			if (r != SETT_NOT_FOUND) {
 				if (r != SETT_OK)
@@ -312,12 +375,12 @@ step_prefetch(struct sett_iterator *it)
 		iterator_prefetch_step(it->prefetch);
 		return;
 	}
-	if (it->misses == it->txn->ahead.misses)
+	if (it->misses == it->txn->ahead.misses || it->all_versions)
 		return;
 	struct internal_iterator *merge;
 	it->misses = it->txn->ahead.misses;
-	if (make_merge(it->txn, NULL, NULL, &merge) == SETT_OK &&
-	    iterator_prefetch_create(it->txn->engine->value_log, merge, it->txn->snapshot,
+	if (make_merge(it, false, NULL, &merge) == SETT_OK &&
+	    iterator_prefetch_create(it->txn->engine->value_log, merge, it->txn->snapshot, it->since,
 				     buffer_bytes(&it->key), buffer_bytes(&it->upper),
 				     &it->prefetch) != SETT_OK)
 		it->prefetch = NULL;
@@ -352,6 +415,8 @@ sett_iterator_first(struct sett_iterator *it)
 int
 sett_iterator_seek_before(struct sett_iterator *it, struct bytes target)
 {
+	if (it->all_versions)
+		return SETT_INVALID;
 	end_prefetch(it);
 	struct bytes upper = buffer_bytes(&it->upper);
 	if (upper.size && bytes_compare(target, upper) > 0)
@@ -373,6 +438,8 @@ sett_iterator_seek_before(struct sett_iterator *it, struct bytes target)
 int
 sett_iterator_last(struct sett_iterator *it)
 {
+	if (it->all_versions)
+		return SETT_INVALID;
 	if (it->upper.size)
 		return sett_iterator_seek_before(it, buffer_bytes(&it->upper));
 	end_prefetch(it);
@@ -388,7 +455,7 @@ sett_iterator_next(struct sett_iterator *it)
 	if (!it->valid)
 		return SETT_INVALID;
 	it->valid = false;
-	int r = settle_forward(it, skip_versions(it));
+	int r = settle_forward(it, skip_entry(it));
 	if (r == SETT_OK)
 		step_prefetch(it);
 	return r;
@@ -397,7 +464,7 @@ sett_iterator_next(struct sett_iterator *it)
 int
 sett_iterator_previous(struct sett_iterator *it)
 {
-	if (!it->valid)
+	if (!it->valid || it->all_versions)
 		return SETT_INVALID;
 	it->valid = false;
 	return sett_iterator_seek_before(it, buffer_bytes(&it->key));
@@ -420,6 +487,20 @@ sett_iterator_record(struct sett_iterator *it, struct sett_record *ret)
 {
 	if (!it->valid)
 		return SETT_INVALID;
+	if (it->is_deletion)
+		return SETT_NOT_FOUND;
 	*ret = it->record;
 	return SETT_OK;
+}
+
+uint64_t
+sett_iterator_timestamp(const struct sett_iterator *it)
+{
+	return it->timestamp;
+}
+
+bool
+sett_iterator_is_deletion(const struct sett_iterator *it)
+{
+	return it->is_deletion;
 }

@@ -8,7 +8,8 @@
  *
  * A start that is refused changes nothing. The order: all is read (manifest, tables, log); the log is cut; what
  * is kept, values and log, is made durable; the manifest is written anew and says so; only then is removed what
- * nobody needs, as the manifest that was read may have been in the page cache alone (I10).
+ * nobody needs, as the manifest that was read may have been in the page cache alone (I10). Where the database is opened
+ * for reading alone, nothing is cut or synced, and what is written anew or removed is so in memory (overlay.h).
  *
  * Replay fills generations as commits do; all but the last wait to be flushed. */
 #include <assert.h>
@@ -168,6 +169,8 @@ on_kept(void *arg, const struct log_recovered *recovered)
 	if (recovered->newest_segment)
 		version_set_note_file_number(engine->versions, recovered->newest_segment);
 	value_log_each_file(engine->value_log, note_value_file, engine->versions);
+	if (engine->options.read_only)
+		return version_set_take_over(engine->versions, recovered->last, replay->error);
 	/* Values that the kept records point at may never have been synced before the process was killed. */
 	int r = value_log_sync(engine->value_log, replay->error);
 	if (r != SETT_OK)
@@ -315,7 +318,13 @@ engine_recover(struct sett_engine *engine, struct sett_error *error)
 					.must_be_whole = version_set_was_closed(engine->versions) ||
 						engine->options.never_cut_log};
 	struct log_recovered recovered;
-	r = log_recover(engine->vfs, engine->directory, &recovery, &recovered, error);
+	if (engine->options.read_only) {
+		r = log_examine(engine->vfs, engine->directory, &recovery, &recovered, error);
+		if (r == SETT_OK)
+			r = on_kept(&replay, &recovered);
+	} else {
+		r = log_recover(engine->vfs, engine->directory, &recovery, &recovered, error);
+	}
 	buffer_free(&replay.body);
 	if (r == SETT_CORRUPT)
 		return explain_refusal(engine, error);

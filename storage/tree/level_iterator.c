@@ -2,7 +2,7 @@
  * in.
  *
  * Invariant: `child` iterates `tables[at]`, or is NULL. When the child runs off its table's end the iterator
- * goes on with the neighbour; tables are never empty, so at most one step is needed. */
+ * goes on with the neighbour that is not passed over; tables are never empty, so it has something. */
 #include "version.h"
 
 struct level_iterator {
@@ -10,6 +10,7 @@ struct level_iterator {
 	struct table_file *const *tables; /* the caller's */
 	size_t count, at;
 	unsigned flags;
+	uint64_t since; /* tables without a later commit are passed over */
 	struct internal_iterator *child;
 };
 
@@ -48,9 +49,17 @@ settle(struct level_iterator *l, int status)
 	return status;
 }
 
+static bool
+is_passed_over(const struct level_iterator *l, size_t at)
+{
+	return l->tables[at]->properties->largest_timestamp <= l->since;
+}
+
 static int
 first_of(struct level_iterator *l, size_t at)
 {
+	while (at < l->count && is_passed_over(l, at))
+		at++;
 	if (at >= l->count)
 		return settle(l, SETT_NOT_FOUND);
 	int r = open_child(l, at);
@@ -61,6 +70,8 @@ first_of(struct level_iterator *l, size_t at)
 static int
 last_of(struct level_iterator *l, size_t above)
 {
+	while (above > 0 && is_passed_over(l, above - 1))
+		above--;
 	if (above == 0)
 		return settle(l, SETT_NOT_FOUND);
 	int r = open_child(l, above - 1);
@@ -100,8 +111,8 @@ level_seek(struct internal_iterator *i, struct ikey target)
 {
 	struct level_iterator *l = self_of(i);
 	size_t at = find_table(l, target);
-	if (at == l->count)
-		return settle(l, SETT_NOT_FOUND);
+	if (at == l->count || is_passed_over(l, at))
+		return first_of(l, at);
 	int r = open_child(l, at);
 	return settle(l, r == SETT_OK ? iiter_seek(l->child, target) : r);
 }
@@ -111,8 +122,8 @@ level_seek_before(struct internal_iterator *i, struct ikey target)
 {
 	struct level_iterator *l = self_of(i);
 	size_t at = find_table(l, target);
-	if (at == l->count)
-		return last_of(l, l->count);
+	if (at == l->count || is_passed_over(l, at))
+		return last_of(l, at);
 	int r = open_child(l, at);
 	if (r == SETT_OK)
 		r = iiter_seek_before(l->child, target);
@@ -153,7 +164,7 @@ static const struct internal_iterator_operations level_operations = {
 };
 
 int
-level_iterator_create(struct table_file *const *tables, size_t count, unsigned flags,
+level_iterator_create(struct table_file *const *tables, size_t count, uint64_t since, unsigned flags,
 		      struct internal_iterator **ret)
 {
 	struct level_iterator *l = calloc(1, sizeof(*l));
@@ -162,6 +173,7 @@ level_iterator_create(struct table_file *const *tables, size_t count, unsigned f
 	l->base.operations = &level_operations;
 	l->tables = tables;
 	l->count = count;
+	l->since = since;
 	l->flags = flags;
 	*ret = &l->base;
 	return SETT_OK;

@@ -331,19 +331,46 @@ version_iterator_bound(const struct version *v)
 	return v->levels[0].count + SETT_LEVELS - 1;
 }
 
+static bool
+table_meets(const struct table_file *f, const struct version_range *range)
+{
+	return f->properties->largest_timestamp > range->since &&
+		(range->upper.size == 0 || bytes_compare(table_smallest(f), range->upper) < 0) &&
+		bytes_compare(table_largest(f), range->lower) >= 0;
+}
+
+/* The tables of a deeper level whose keys meet the range: `*ret_first` and so many from there on. */
+static size_t
+find_tables(const struct level *level, const struct version_range *range, size_t *ret_first)
+{
+	size_t first = range->lower.size > 0 ? level_find(level, range->lower) : 0, end = level->count;
+	if (range->upper.size > 0) {
+		end = level_find(level, range->upper);
+		if (end < level->count && bytes_compare(table_smallest(level->tables[end]), range->upper) < 0)
+			end++;
+	}
+	*ret_first = first;
+	return end > first ? end - first : 0;
+}
+
 int
-version_iterators(struct version *v, unsigned flags, struct internal_iterator **children, size_t *ret_count)
+version_iterators(struct version *v, const struct version_range *range, unsigned flags,
+		  struct internal_iterator **children, size_t *ret_count)
 {
 	size_t count = 0;
 	int r = SETT_OK;
 	for (size_t i = 0; r == SETT_OK && i < v->levels[0].count; i++) {
+		if (!table_meets(v->levels[0].tables[i], range))
+			continue;
 		r = table_iterator_create(v->levels[0].tables[i]->table, flags, &children[count]);
 		count += r == SETT_OK;
 	}
 	for (unsigned l = 1; r == SETT_OK && l < SETT_LEVELS; l++) {
-		if (v->levels[l].count == 0)
+		size_t first, tables = find_tables(&v->levels[l], range, &first);
+		if (tables == 0)
 			continue;
-		r = level_iterator_create(v->levels[l].tables, v->levels[l].count, flags, &children[count]);
+		r = level_iterator_create(v->levels[l].tables + first, tables, range->since, flags,
+					  &children[count]);
 		count += r == SETT_OK;
 	}
 	if (r == SETT_OK) {

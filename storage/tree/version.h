@@ -239,13 +239,20 @@ int version_get(struct version *, struct bytes user_key, uint64_t snapshot, unsi
 		struct table_hit *ret, struct sett_error *);
 /* A hint: the keys are about to be looked for, all versions of them. */
 void version_fetch(const struct version *, const struct bytes *keys, size_t count);
-/* Puts one iterator per L0 table and one per non-empty deeper level into children[0] and on (room for
- * version_iterator_bound()); `ret_count` is how many. `flags`: enum table_iterator_flags. */
+/* What a walk wants to see. All zero: everything. */
+struct version_range {
+	struct bytes lower, upper; /* user keys: from `lower` to before `upper`; empty: no bound */
+	uint64_t since;            /* commits after this one */
+};
+/* Puts one iterator per L0 table and one per deeper level into children[0] and on (room for
+ * version_iterator_bound()), but of tables alone that may have something of the range: what they show of it is all that
+ * is there, and they may show more. `ret_count` is how many. `flags`: enum table_iterator_flags. */
 size_t version_iterator_bound(const struct version *);
-int version_iterators(struct version *, unsigned flags, struct internal_iterator **children,
-		      size_t *ret_count);
-/* One iterator over a run of disjoint tables in key order (the caller keeps them alive). */
-int level_iterator_create(struct table_file *const *tables, size_t count, unsigned flags,
+int version_iterators(struct version *, const struct version_range *, unsigned flags,
+		      struct internal_iterator **children, size_t *ret_count);
+/* One iterator over a run of disjoint tables in key order (the caller keeps them alive). Tables without a commit after
+ * `since` are passed over. */
+int level_iterator_create(struct table_file *const *tables, size_t count, uint64_t since, unsigned flags,
 			  struct internal_iterator **ret);
 
 #endif

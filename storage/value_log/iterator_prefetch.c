@@ -21,7 +21,7 @@ enum {
 struct iterator_prefetch {
 	struct value_log *log;
 	struct internal_iterator *merge; /* NULL once it is through */
-	uint64_t snapshot;
+	uint64_t snapshot, since;
 	struct buffer upper;
 	struct buffer key; /* of the entry last seen: its older versions are passed over */
 	unsigned window;
@@ -77,7 +77,7 @@ extend(struct iterator_prefetch *p)
 			stop(p);
 			return;
 		}
-		bool found = fresh && request(p);
+		bool found = fresh && key.timestamp > p->since && request(p);
 		if (iiter_next(p->merge) != SETT_OK) {
 			stop(p);
 			return;
@@ -97,7 +97,7 @@ fill(struct iterator_prefetch *p)
 
 int
 iterator_prefetch_create(struct value_log *log, struct internal_iterator *merge, uint64_t snapshot,
-			 struct bytes key, struct bytes upper, struct iterator_prefetch **ret)
+			 uint64_t since, struct bytes key, struct bytes upper, struct iterator_prefetch **ret)
 {
 	struct iterator_prefetch *p = calloc(1, sizeof(*p));
 	if (!p || buffer_append(&p->upper, upper.data, upper.size) != SETT_OK ||
@@ -109,6 +109,7 @@ iterator_prefetch_create(struct value_log *log, struct internal_iterator *merge,
 	p->log = log;
 	p->merge = merge;
 	p->snapshot = snapshot;
+	p->since = since;
 	p->window = WINDOW_MIN;
 	if (iiter_seek(merge, (struct ikey){key, 0}) != SETT_OK)
 		stop(p);

@@ -12,10 +12,11 @@
 struct iterator_prefetch;
 
 /* Starts behind `key`. `merge` (committed entries, no own writes) is taken over, also on failure; its entries
- * later than `snapshot` are passed over; it goes no further than `upper` (exclusive; empty: to the end). 0 or
- * SETT_NO_MEMORY. */
+ * later than `snapshot` are passed over, and keys whose newest one is not after `since`; it goes no further than `upper`
+ * (exclusive; empty: to the end). 0 or SETT_NO_MEMORY. */
 int iterator_prefetch_create(struct value_log *, struct internal_iterator *merge, uint64_t snapshot,
-			     struct bytes key, struct bytes upper, struct iterator_prefetch **ret);
+			     uint64_t since, struct bytes key, struct bytes upper,
+			     struct iterator_prefetch **ret);
 /* The iterator has moved on by one entry. What goes wrong here is no failure: the iterator will meet it. */
 void iterator_prefetch_step(struct iterator_prefetch *);
 /* NULL is fine. */

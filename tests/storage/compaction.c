@@ -9,7 +9,7 @@ check_scan(struct tree *t, const struct model *m, uint64_t snapshot)
 	struct version *v = version_set_current(t->set);
 	struct internal_iterator **children = calloc(version_iterator_bound(v), sizeof(*children)), *i;
 	size_t count = 0, seen = 0, expected = 0;
-	cr_assert_eq(version_iterators(v, 0, children, &count), SETT_OK);
+	cr_assert_eq(version_iterators(v, &(struct version_range){0}, 0, children, &count), SETT_OK);
 	cr_assert_eq(merging_iterator_create(children, count, &i), SETT_OK);
 	struct buffer last = {0};
 	bool any = false;

@@ -70,6 +70,10 @@ struct sett_options {
 	/* 64 MiB, or a quarter of it for small budgets; while there is little in the value log its files are
 	 * smaller, down to 1 MiB. */
 	uint64_t value_log_file_size;
+	/* 1: versions of each key that stay for walks over all versions, at least; those before a deletion don't. Beyond them
+	 * versions go as flush and compaction meet them, unless a snapshot sees them. Not recorded in the files; those that stay
+	 * count as live. */
+	unsigned keep_versions;
 	double space_amplification_limit; /* 1.5: bytes on disk per live byte */
 	/* What is written from now on; all kinds can be read at any time. */
 	enum sett_compression table_compression;  /* LZ4: tables above the bottom level */
@@ -83,8 +87,14 @@ struct sett_options {
 	/* SETT_LARGE_WRITES; a commit of more entries and dropped prefixes makes its memtable and its log record before it
 	 * takes the commit lock. */
 	size_t large_commit;
-	bool manual_work;   /* no threads at all: sett_engine_work runs jobs, sett_engine_sync syncs */
-	bool must_exist;    /* SETT_NOT_FOUND rather than a new, empty database */
+	bool manual_work; /* no threads at all: sett_engine_work runs jobs, sett_engine_sync syncs */
+	bool must_exist;  /* SETT_NOT_FOUND rather than a new, empty database */
+	/* Shows what is in the directory, also of one whose process was killed: its log is read into memory, whatever that takes.
+	 * Nothing is written, made, cut or removed there. Writes fail with SETT_READ_ONLY, at the commit. Any number may have a
+	 * directory open so at once, but nobody who writes (SETT_LOCKED). No threads; nothing is archived. */
+	bool read_only;
+	/* The database is in memory, and gone when it is closed; `vfs` and the directory's name are not looked at. */
+	bool in_memory;
 	bool never_cut_log; /* SETT_CORRUPT rather than cutting off an end of the log that may be torn */
 	/* Commits are archived: storage/archive.h. NULL: they are not. Its bytes are needed until the open returns. */
 	const struct sett_archive_options *archive;
@@ -447,13 +457,21 @@ bool sett_txn_met_claim(const struct sett_txn *);
 
 /* ---- iterators ---- */
 struct sett_iterator_options {
-	struct bytes lower; /* inclusive; empty = from the first key */
-	struct bytes upper; /* exclusive; empty = to the last key */
-	bool is_committed;  /* without the transaction's own writes */
+	struct bytes lower;  /* inclusive; empty = from the first key */
+	struct bytes upper;  /* exclusive; empty = to the last key */
+	bool is_committed;   /* without the transaction's own writes */
+	struct bytes prefix; /* only keys that begin with it; empty = all */
+	/* Only entries whose commit came after this one; a key that was deleted since shows nothing, unless all_versions. Tables
+	 * without a later commit are not read. 0 = all. */
+	uint64_t since;
+	/* Every version that is still kept (sett_options.keep_versions), deletions too, is an entry: of each key the newest first.
+	 * Only forwards: what goes backwards says SETT_INVALID. */
+	bool all_versions;
 };
 
 /* Live entries in key order, at the transaction's snapshot with its own writes on top. Not positioned yet.
- * The bounds are copied. */
+ * The bounds are copied. Bodies are read by sett_txn_body alone: a walk over keys reads none. Tables outside the bounds are
+ * not read. SETT_NO_MEMORY. */
 int sett_iterator_open(struct sett_txn *, const struct sett_iterator_options *, struct sett_iterator **ret);
 /* Iterators that are still open when their transaction ends are closed by it. NULL is fine. */
 void sett_iterator_close(struct sett_iterator *);
@@ -468,8 +486,13 @@ int sett_iterator_previous(struct sett_iterator *);
 bool sett_iterator_is_valid(const struct sett_iterator *);
 /* Valid until the iterator moves or closes. */
 struct bytes sett_iterator_key(const struct sett_iterator *);
-/* The record's slices are valid until the iterator moves or closes; sett_txn_body works on it until then. */
+/* The record's slices are valid until the iterator moves or closes; sett_txn_body works on it until then. SETT_INVALID: it is
+ * not valid; SETT_NOT_FOUND: a deletion. */
 int sett_iterator_record(struct sett_iterator *, struct sett_record *ret);
+/* Of the entry that it is at: the commit (UINT64_MAX for the transaction's own write); whether it is a deletion, which only
+ * walks over all versions meet. */
+uint64_t sett_iterator_timestamp(const struct sett_iterator *);
+bool sett_iterator_is_deletion(const struct sett_iterator *);
 
 /* A stretch of the keys in [lower, upper), for sampling: the blocks of all tables cut them into `ret_stretches`, each as
  * likely. It is what stands behind `ret_low` up to and with `ret_high`; neither need be a key, and what is left empty is
