@@ -24,8 +24,9 @@ archive log memtable table value_log
 tree
 background
 engine
-inspect"
-public_headers="status=base limits=base vfs=vfs engine=engine checkpoint=engine archive=engine inspect=inspect"
+inspect embed"
+public_headers="status=base limits=base vfs=vfs engine=engine checkpoint=engine archive=engine inspect=inspect
+	committer=embed drop=embed expiry=embed merge=embed sequence=embed write_batch=embed"
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

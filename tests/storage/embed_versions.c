@@ -19,7 +19,7 @@ show(struct sett_txn *txn, const char *what, const struct sett_iterator_options 
 {
 	struct sett_iterator *it;
 	int count = 0;
-	printf("%s:", what);
+	printf("\n%s:", what);
 	int r = sett_txn_begin(txn, 0);
 	if (r == SETT_OK)
 		r = sett_iterator_open(txn, options, &it);
@@ -29,7 +29,6 @@ show(struct sett_txn *txn, const char *what, const struct sett_iterator_options 
 		printf(" %.*s@%llu", (int)sett_iterator_key(it).size,
 		       (const char *)sett_iterator_key(it).data,
 		       (unsigned long long)sett_iterator_timestamp(it));
-	printf("\n");
 	sett_txn_discard(txn); /* closes the iterator, too */
 	return r == SETT_NOT_FOUND ? count : -1;
 }
@@ -42,7 +41,7 @@ main(int argc, char **argv)
 	struct sett_txn *txn;
 	struct sett_options options = {.keep_versions = 2};
 	if (argc != 2)
-		return fprintf(stderr, "usage: embed_versions DIRECTORY\n"), 2;
+		return 2;
 	int r = sett_engine_open(argv[1], &options, &engine, &error);
 	if (r == SETT_OK)
 		r = sett_txn_create(engine, &txn);

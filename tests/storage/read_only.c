@@ -66,14 +66,13 @@ static void
 write_round(struct sett_engine *e, unsigned round)
 {
 	struct sett_txn *txn;
-	MUST_FAIL(sett_txn_create(e, &txn), SETT_OK);
+	SUCCEED(sett_txn_create(e, &txn));
 	for (unsigned i = 0; i < KEYS; i++) {
 		char key[16], body[160] = {0};
-		MUST_FAIL(sett_txn_begin(txn, 0), SETT_OK);
-		MUST_FAIL(sett_txn_put(txn, key_of(i, key),
-				       &(struct sett_put){.body = body_of(i, round, body)}),
-			  SETT_OK);
-		MUST_FAIL(sett_txn_commit(txn, NULL, NULL), SETT_OK);
+		SUCCEED(sett_txn_begin(txn, 0));
+		SUCCEED(sett_txn_put(txn, key_of(i, key),
+				     &(struct sett_put){.body = body_of(i, round, body)}));
+		SUCCEED(sett_txn_commit(txn, NULL, NULL));
 	}
 	sett_txn_destroy(txn);
 }
@@ -84,14 +83,14 @@ check_rounds(struct sett_engine *e, unsigned round, bool is_whole)
 {
 	struct sett_txn *txn;
 	bool before = false;
-	MUST_FAIL(sett_txn_create(e, &txn), SETT_OK);
-	MUST_FAIL(sett_txn_begin(txn, 0), SETT_OK);
+	SUCCEED(sett_txn_create(e, &txn));
+	SUCCEED(sett_txn_begin(txn, 0));
 	for (unsigned i = 0; i < KEYS; i++) {
 		char key[16], room[160] = {0};
 		struct sett_record record;
 		struct bytes body;
-		MUST_FAIL(sett_txn_get(txn, key_of(i, key), &record), SETT_OK);
-		MUST_FAIL(sett_txn_body(txn, &record, &body), SETT_OK);
+		SUCCEED(sett_txn_get(txn, key_of(i, key), &record));
+		SUCCEED(sett_txn_body(txn, &record, &body));
 		before = before || !bytes_equal(body, body_of(i, round, room));
 		memset(room, 0, sizeof(room));
 		cr_assert(bytes_equal(body, body_of(i, before ? round - 1 : round, room)));
@@ -115,9 +114,9 @@ picture_file(void *arg, const char *name)
 	struct buffer content;
 	snprintf(path, sizeof(path), "db/%s", name);
 	cr_assert(test_get_file(p->vfs, path, &content));
-	MUST_FAIL(buffer_append(&p->text, name, strlen(name) + 1), SETT_OK);
-	MUST_FAIL(buffer_append(&p->text, &content.size, sizeof(content.size)), SETT_OK);
-	MUST_FAIL(buffer_append(&p->text, content.data, content.size), SETT_OK);
+	SUCCEED(buffer_append(&p->text, name, strlen(name) + 1));
+	SUCCEED(buffer_append(&p->text, &content.size, sizeof(content.size)));
+	SUCCEED(buffer_append(&p->text, content.data, content.size));
 	buffer_free(&content);
 	return SETT_OK;
 }
@@ -126,7 +125,7 @@ static struct buffer
 picture(struct vfs *files)
 {
 	struct picture p = {.vfs = files};
-	MUST_FAIL(vfs_list(files, "db", picture_file, &p, NULL), SETT_OK);
+	SUCCEED(vfs_list(files, "db", picture_file, &p, NULL));
 	return p.text;
 }
 
@@ -175,7 +174,7 @@ Test(read_only, a_directory_whose_process_was_killed)
 	write_round(engine, 1);
 	MUST(sett_engine_compact(engine, &error), &error);
 	write_round(engine, 2);
-	MUST_FAIL(sett_engine_write(engine), SETT_OK);
+	SUCCEED(sett_engine_write(engine));
 	struct vfs *killed = vfs_memory_crash_clone(vfs, VFS_CRASH_KEEP, 1);
 	check_read_only(killed, 2, true);
 	test_vfs_destroy(killed);
@@ -188,7 +187,7 @@ Test(read_only, what_power_cuts_leave)
 	write_round(engine, 1);
 	MUST(sett_engine_sync(engine, &error), &error);
 	write_round(engine, 2);
-	MUST_FAIL(sett_engine_write(engine), SETT_OK);
+	SUCCEED(sett_engine_write(engine));
 	for (uint64_t seed = 1; seed <= 40; seed++) {
 		struct vfs *cut = vfs_memory_crash_clone(vfs, VFS_CRASH_RANDOM, seed);
 		check_read_only(cut, 2, false);
@@ -219,16 +218,15 @@ Test(read_only, nothing_can_be_written)
 	options.read_only = true;
 	MUST(sett_engine_open("db", &options, &reader, &error), &error);
 	sett_engine_stop_writes(reader, NULL, NULL);
-	MUST_FAIL(sett_txn_create(reader, &txn), SETT_OK);
-	MUST_FAIL(sett_txn_begin(txn, 0), SETT_OK);
-	MUST_FAIL(sett_txn_put(txn, BYTES_LITERAL("a"), &(struct sett_put){.body = BYTES_LITERAL("b")}),
-		  SETT_OK);
+	SUCCEED(sett_txn_create(reader, &txn));
+	SUCCEED(sett_txn_begin(txn, 0));
+	SUCCEED(sett_txn_put(txn, BYTES_LITERAL("a"), &(struct sett_put){.body = BYTES_LITERAL("b")}));
 	MUST_FAIL(sett_txn_commit(txn, NULL, NULL), SETT_READ_ONLY);
-	MUST_FAIL(sett_txn_begin(txn, 0), SETT_OK);
-	MUST_FAIL(sett_txn_drop_prefix(txn, BYTES_LITERAL("key")), SETT_OK);
+	SUCCEED(sett_txn_begin(txn, 0));
+	SUCCEED(sett_txn_drop_prefix(txn, BYTES_LITERAL("key")));
 	MUST_FAIL(sett_txn_commit(txn, NULL, NULL), SETT_READ_ONLY);
-	MUST_FAIL(sett_txn_begin(txn, 0), SETT_OK);
-	MUST_FAIL(sett_txn_counter_add(txn, 1, 1), SETT_OK);
+	SUCCEED(sett_txn_begin(txn, 0));
+	SUCCEED(sett_txn_counter_add(txn, 1, 1));
 	MUST_FAIL(sett_txn_commit(txn, NULL, NULL), SETT_READ_ONLY);
 	MUST_FAIL(sett_body_writer_open(reader, 1000, &writer, &error), SETT_READ_ONLY);
 	MUST_FAIL(sett_engine_flush(reader, &error), SETT_READ_ONLY);
@@ -293,7 +291,7 @@ Test(read_only, damage_is_refused)
 	options.read_only = true;
 	write_round(engine, 1);
 	close_engine();
-	MUST_FAIL(vfs_memory_damage(vfs, "db/MANIFEST", 40, 0xff), SETT_OK);
+	SUCCEED(vfs_memory_damage(vfs, "db/MANIFEST", 40, 0xff));
 	uint64_t operations = vfs_memory_operation_count(vfs);
 	MUST_FAIL(sett_engine_open("db", &options, &reader, &error), SETT_CORRUPT);
 	cr_assert_eq(vfs_memory_operation_count(vfs), operations);

@@ -31,6 +31,9 @@ enum { SETT_TEST_PATH = 512 }; /* room for paths that tests put together */
 			     sett_status_text(must_status), sett_status_text(expected)); \
 	} while (0)
 
+/* One that takes no error, and must succeed. */
+#define SUCCEED(call) MUST_FAIL(call, SETT_OK)
+
 /* ---- a clock that stands still until it is moved; any thread may move it ---- */
 
 struct test_clock {
