@@ -6,6 +6,7 @@ the largest buffers are closed for it, and the others get every reply.
 import socket
 import sys
 import redis
+from links import request
 
 MIB = 1 << 20
 MEMORY = 64 * MIB
@@ -16,13 +17,6 @@ SLACK = 8 * MIB  # one client's last step before the server looks
 def fail(text):
     print("FAILED: crowd: " + text)
     sys.exit(1)
-
-
-def request(*words):
-    parts = [b"*%d\r\n" % len(words)]
-    for word in words:
-        parts.append(b"$%d\r\n%s\r\n" % (len(word), word))
-    return b"".join(parts)
 
 
 def send_what_it_takes(client, data):

@@ -24,6 +24,7 @@ import time
 import redis
 
 from certificates import Certificates
+from links import request
 from own_server import Server, fail, wait_until
 
 MB = 1 << 20
@@ -33,11 +34,6 @@ KEPT = MAXMEMORY * 5 // 3  # while the clients are there, but send no more; the 
 KEPT_FOR_LONG = MAXMEMORY * 2  # the same with --for: what scripts and caches may keep is there as well
 CONNECTIONS = 40
 GROWTH = 16 * MB           # of what is resident at rest, with --for
-
-
-def request(*words):
-    words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
-    return b'*%d\r\n' % len(words) + b''.join(b'$%d\r\n%s\r\n' % (len(word), word) for word in words)
 
 
 def plain(path):

@@ -14,6 +14,7 @@ import select
 import socket
 import sys
 import time
+from links import request
 from own_server import Server, fail, wait_until
 
 CLIENTS, PIPELINE, ACCOUNTS, INITIAL = 12, 16, 3, 1000
@@ -24,11 +25,6 @@ if tonumber(redis.call('GET', from)) < 1 then return 0 end
 redis.call('DECR', from) redis.call('INCR', to)
 return 1
 """
-
-
-def request(*words):
-    words = [str(word).encode() for word in words]
-    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
 
 
 class Link:

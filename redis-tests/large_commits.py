@@ -10,10 +10,10 @@ commits is told. Only with a bound does that fail, if one is longer.
 import os
 import random
 import signal
-import socket
 import sys
 import time
 import redis
+from links import LineLink, LongestCommits, forked, is_broken, joined, request
 from own_server import Server, fail, wait_until
 
 
@@ -21,71 +21,20 @@ def option(name, default):
     return int(sys.argv[sys.argv.index(name) + 1]) if name in sys.argv else default
 
 
-def command(*words):
-    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
-
-
 def names(count):
     return [b"key:%d" % i for i in range(count)]
 
 
 def mset(keys, value):
-    return command(b"MSET", *[word for key in keys for word in (key, value)]), 1
+    return request(b"MSET", *[word for key in keys for word in (key, value)]), 1
 
 
 def multi(keys, value):
-    return command(b"MULTI") + b"".join(command(b"SET", key, value) for key in keys) + command(b"EXEC"), len(keys) + 2
+    return request(b"MULTI") + b"".join(request(b"SET", key, value) for key in keys) + request(b"EXEC"), len(keys) + 2
 
 
 def delete(keys, value):
-    return command(b"DEL", *keys), 1
-
-
-class Link:
-    def __init__(self, server):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(server.socket)
-        self.socket.settimeout(120)
-
-    def run(self, request, lines):
-        """Sends it, and takes replies of so many lines, none of them an error; those of EXEC come behind its own."""
-        self.socket.sendall(request)
-        found, before = 0, b"\n"
-        while found < lines:
-            data = self.socket.recv(1 << 16)
-            if not data:
-                raise ConnectionError
-            found += data.count(b"\n")
-            data = before + data
-            at = data.find(b"\n-")  # an error is a line of its own, wherever it was cut
-            if at >= 0:
-                fail("a reply is %r" % data[at + 1:at + 100])
-            before = data[-1:]
-
-
-def is_broken(error):
-    """What redis-py makes of a connection that ends between WATCH and EXEC."""
-    return isinstance(error, redis.WatchError) and "ConnectionError" in str(error)
-
-
-def forked(run):
-    child = os.fork()
-    if child == 0:
-        try:
-            run()
-        except (ConnectionError, redis.ConnectionError, redis.TimeoutError):
-            pass
-        except BaseException as error:  # whatever it is, the parent is to hear of it
-            if not is_broken(error):
-                print("FAILED: in a client: %r" % error, flush=True)
-                os._exit(1)
-        os._exit(0)
-    return child
-
-
-def joined(child):
-    if os.waitpid(child, 0)[1] != 0:
-        fail("a client met something wrong")
+    return request(b"DEL", *keys), 1
 
 
 def note(path, number):
@@ -101,11 +50,11 @@ def noted(path):
 
 def write_rounds(server, keys, first, notes):
     """Round by round until the server goes; the last acknowledged round is in the notes."""
-    link = Link(server)
+    link = LineLink(server)
     for number in range(first, first + 1000):
         make = (mset, multi)[number % 2]
-        request, lines = make(keys, b"%d" % number)
-        link.run(request, lines + (len(keys) if make is multi else 0))
+        requests, lines = make(keys, b"%d" % number)
+        link.run(requests, lines + (len(keys) if make is multi else 0))
         note(notes, number)
 
 
@@ -167,49 +116,26 @@ def check_kills(server, rounds, keys):
     print("%d kills, %d commits of %d keys" % (rounds, acknowledged, len(keys)))
 
 
-def worst_beside(server, seconds, ready):
-    """The longest commits to another key, in milliseconds."""
-    link = Link(server)
-    request = command(b"SET", b"other", b"x")
-    longest = [0.0] * 3
-    end = time.monotonic() + seconds
-    os.write(ready, b".")
-    while time.monotonic() < end:
-        began = time.monotonic()
-        link.run(request, 1)
-        longest = sorted(longest + [(time.monotonic() - began) * 1000])[1:]
-    return longest
-
-
 def measure_others(server, keys, bound):
     """Without a bound it only tells how long commits beside large ones take, which is the machine's, too."""
-    link = Link(server)
+    link = LineLink(server)
     for what, make, extra in (("nothing", None, 0), ("MSET", mset, 0), ("MULTI", multi, len(keys)), ("DEL", delete, 0)):
-        read, write = os.pipe()
-        notes = server.directory + "/longest"
-
-        def beside():
-            with open(notes, "w") as file:
-                file.write(" ".join("%.1f" % ms for ms in worst_beside(server, 6, write)))
-        request, lines = make(keys, b"value") if make is not None else (b"", 0)
+        requests, lines = make(keys, b"value") if make is not None else (b"", 0)
         again, again_lines = mset(keys, b"again")
-        child = forked(beside)
-        os.read(read, 1)
         end = time.monotonic() + 5
         count = 0
-        while make is not None and time.monotonic() < end:
-            link.run(request, lines + extra)
-            count += 1
-            if make is delete:
-                link.run(again, again_lines)
-        joined(child)
-        os.close(read)
-        os.close(write)
-        with open(notes) as file:
-            longest = [float(word) for word in file.read().split()]
-        print("beside %d times %s of %d keys: the longest commits took %s ms" % (count, what, len(keys), longest))
-        if bound and make is not None and longest[-1] > bound:
-            fail("a commit to another key took %.1f ms beside %s" % (longest[-1], what))
+        with LongestCommits(server) as beside:
+            while time.monotonic() < end:
+                if make is None:
+                    time.sleep(0.1)
+                    continue
+                link.run(requests, lines + extra)
+                count += 1
+                if make is delete:
+                    link.run(again, again_lines)
+        print("beside %d times %s of %d keys: the longest commits took %s ms" % (count, what, len(keys), beside.longest))
+        if bound and make is not None and beside.longest[-1] > bound:
+            fail("a commit to another key took %.1f ms beside %s" % (beside.longest[-1], what))
 
 
 def main():

@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 import redis
+from links import request
 
 PATIENCE = 30  # seconds
 LINE = "for overcoming of output buffer limits."
@@ -14,13 +15,6 @@ LINE = "for overcoming of output buffer limits."
 def fail(text):
     print("FAILED: unread replies: " + text)
     sys.exit(1)
-
-
-def request(*words):
-    parts = [b"*%d\r\n" % len(words)]
-    for word in words:
-        parts.append(b"$%d\r\n%s\r\n" % (len(word), word))
-    return b"".join(parts)
 
 
 def connect(path):

@@ -14,14 +14,10 @@ import select
 import socket
 import sys
 import time
+from links import request
 from own_server import Server, fail, wait_until
 
 LISTS, GROUPS = 7, 5
-
-
-def request(*words):
-    words = [str(word).encode() for word in words]
-    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
 
 
 class Waiter:

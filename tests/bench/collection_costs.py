@@ -22,8 +22,8 @@ import random
 import time
 
 from growth import (
-    BATCH, Link, Server, arguments, command, cpu_seconds, drop_page_cache, fail, figures, grown, measure_rows, new_server, plot,
-    settle, value_pool)
+    BATCH, Link, Server, arguments, cpu_seconds, drop_page_cache, fail, figures, grown, measure_rows, new_server, plot,
+    request, settle, value_pool)
 
 SIZES = [10**3, 10**4, 10**5, 10**6]
 QUEUE_MOST = 1000
@@ -35,11 +35,11 @@ PARTS = 10
 def fills(values):
     """Of each collection the command that adds its elements from number `first` to before `end`."""
     return {
-        "list": lambda first, end: command("RPUSH", "list", *["element:%d" % k for k in range(first, end)]),
-        "set": lambda first, end: command("SADD", "set", *["member:%d" % k for k in range(first, end)]),
-        "zset": lambda first, end: command(
+        "list": lambda first, end: request("RPUSH", "list", *["element:%d" % k for k in range(first, end)]),
+        "set": lambda first, end: request("SADD", "set", *["member:%d" % k for k in range(first, end)]),
+        "zset": lambda first, end: request(
             "ZADD", "zset", *[word for k in range(first, end) for word in (k, "member:%d" % k)]),
-        "hash": lambda first, end: command(
+        "hash": lambda first, end: request(
             "HSET", "hash", *[word for k in range(first, end) for word in ("field:%d" % k, values[k % 4096])]),
     }
 
@@ -50,7 +50,7 @@ def load(server, elements):
     for fill in fills(values).values():
         for first in range(0, elements, BATCH):
             link.run([fill(first, min(first + BATCH, elements))])
-    link.run([command("SET", "key:%d" % k, values[k]) for k in range(100)])
+    link.run([request("SET", "key:%d" % k, values[k]) for k in range(100)])
 
 
 # ---- growth ----
@@ -63,23 +63,23 @@ def growth_rows(elements):
         return middle + i * 7919 % 200
 
     return [
-        ("ZADD new", 16, lambda i: command("ZADD", "zset", "%d.5" % near(i), "new:%d" % i)),
-        ("ZADD moved", 16, lambda i: command("ZADD", "zset", "%d.%d" % (near(i), i % 7), "member:%d" % near(i * 31))),
-        ("ZRANK", 1, lambda i: command("ZRANK", "zset", "member:%d" % near(i))),
-        ("ZREVRANK", 1, lambda i: command("ZREVRANK", "zset", "member:%d" % near(i))),
-        ("ZCOUNT", 1, lambda i: command("ZCOUNT", "zset", near(i), "+inf")),
-        ("ZRANGE of 10", 1, lambda i: command("ZRANGE", "zset", near(i), near(i) + 9)),
-        ("ZREMRANGEBYRANK of 1", 1, lambda i: command("ZREMRANGEBYRANK", "zset", middle, middle)),
-        ("HGET", 1, lambda i: command("HGET", "hash", "field:%d" % near(i))),
-        ("HSET new", 16, lambda i: command("HSET", "hash", "new:%d" % i, "value of 20 bytes")),
-        ("SISMEMBER", 1, lambda i: command("SISMEMBER", "set", "member:%d" % near(i))),
-        ("SADD new", 16, lambda i: command("SADD", "set", "new:%d" % i)),
-        ("SRANDMEMBER", 16, lambda i: command("SRANDMEMBER", "set")),
-        ("SPOP", 1, lambda i: command("SPOP", "set")),
-        ("LINDEX", 1, lambda i: command("LINDEX", "list", near(i))),
-        ("LINSERT near an end", 1, lambda i: command("LINSERT", "list", "AFTER", "element:10", "new:%d" % i)),
-        ("LPUSH", 16, lambda i: command("LPUSH", "list", "new:%d" % i)),
-        ("GET", 1, lambda i: command("GET", "key:%d" % (i % 100))),
+        ("ZADD new", 16, lambda i: request("ZADD", "zset", "%d.5" % near(i), "new:%d" % i)),
+        ("ZADD moved", 16, lambda i: request("ZADD", "zset", "%d.%d" % (near(i), i % 7), "member:%d" % near(i * 31))),
+        ("ZRANK", 1, lambda i: request("ZRANK", "zset", "member:%d" % near(i))),
+        ("ZREVRANK", 1, lambda i: request("ZREVRANK", "zset", "member:%d" % near(i))),
+        ("ZCOUNT", 1, lambda i: request("ZCOUNT", "zset", near(i), "+inf")),
+        ("ZRANGE of 10", 1, lambda i: request("ZRANGE", "zset", near(i), near(i) + 9)),
+        ("ZREMRANGEBYRANK of 1", 1, lambda i: request("ZREMRANGEBYRANK", "zset", middle, middle)),
+        ("HGET", 1, lambda i: request("HGET", "hash", "field:%d" % near(i))),
+        ("HSET new", 16, lambda i: request("HSET", "hash", "new:%d" % i, "value of 20 bytes")),
+        ("SISMEMBER", 1, lambda i: request("SISMEMBER", "set", "member:%d" % near(i))),
+        ("SADD new", 16, lambda i: request("SADD", "set", "new:%d" % i)),
+        ("SRANDMEMBER", 16, lambda i: request("SRANDMEMBER", "set")),
+        ("SPOP", 1, lambda i: request("SPOP", "set")),
+        ("LINDEX", 1, lambda i: request("LINDEX", "list", near(i))),
+        ("LINSERT near an end", 1, lambda i: request("LINSERT", "list", "AFTER", "element:10", "new:%d" % i)),
+        ("LPUSH", 16, lambda i: request("LPUSH", "list", "new:%d" % i)),
+        ("GET", 1, lambda i: request("GET", "key:%d" % (i % 100))),
     ]
 
 
@@ -130,11 +130,11 @@ def measure_queues(program, total):
         return lambda i: [put(k) for k in range(i, i + half)] + [take] * half
 
     queues = {
-        "LPUSH, RPOP": through(lambda k: command("LPUSH", "q", values[k % 4096]), command("RPOP", "q")),
-        "RPUSH, LPOP": through(lambda k: command("RPUSH", "q", values[k % 4096]), command("LPOP", "q")),
+        "LPUSH, RPOP": through(lambda k: request("LPUSH", "q", values[k % 4096]), request("RPOP", "q")),
+        "RPUSH, LPOP": through(lambda k: request("RPUSH", "q", values[k % 4096]), request("LPOP", "q")),
         "ZADD at random, ZPOPMIN": through(
-            lambda k: command("ZADD", "q", source.randrange(10**6), "member:%d" % k), command("ZPOPMIN", "q")),
-        "SADD, SPOP": through(lambda k: command("SADD", "q", "member:%d" % k), command("SPOP", "q")),
+            lambda k: request("ZADD", "q", source.randrange(10**6), "member:%d" % k), request("ZPOPMIN", "q")),
+        "SADD, SPOP": through(lambda k: request("SADD", "q", "member:%d" % k), request("SPOP", "q")),
     }
     for title, make in queues.items():
         if measure_parts(program, title, total, half, make):
@@ -145,8 +145,8 @@ def measure_pivot(program, total):
     values = value_pool(20)
 
     def inserts(i):
-        first = [command("RPUSH", "list", "before", "pivot", "behind")] if i == 0 else []
-        return first + [command("LINSERT", "list", "AFTER", "pivot", values[k % 4096]) for k in range(i, i + BATCH)]
+        first = [request("RPUSH", "list", "before", "pivot", "behind")] if i == 0 else []
+        return first + [request("LINSERT", "list", "AFTER", "pivot", values[k % 4096]) for k in range(i, i + BATCH)]
 
     measure_parts(program, "LINSERT at one pivot", total, BATCH, inserts)
 
@@ -162,7 +162,7 @@ def measure_deleted(program, elements):
         before = settle(client)
         for key in "list", "set", "zset", "hash":
             cpu, began = cpu_seconds(server), time.monotonic()
-            link.run([command("DEL", key)])
+            link.run([request("DEL", key)])
             print("DEL of a %-4s of %d elements: %.3f ms, %.3f ms of CPU"
                   % (key, elements, (time.monotonic() - began) * 1e3, (cpu_seconds(server) - cpu) * 1e3), flush=True)
         began = time.monotonic()
@@ -205,19 +205,19 @@ def measure_cold(program, elements):
         link = Link(server.socket)
         for first in range(0, elements, BATCH):
             last = min(first + BATCH, elements)
-            link.run([command("SET", "string:%d" % k, values[k % 4096]) for k in range(first, last)])
+            link.run([request("SET", "string:%d" % k, values[k % 4096]) for k in range(first, last)])
         middle = elements // 2
         rows = [
-            ("GET", lambda r: command("GET", "string:%d" % r.randrange(elements))),
-            ("HGET", lambda r: command("HGET", "hash", "field:%d" % r.randrange(elements))),
-            ("SISMEMBER", lambda r: command("SISMEMBER", "set", "member:%d" % r.randrange(elements))),
-            ("ZSCORE", lambda r: command("ZSCORE", "zset", "member:%d" % r.randrange(elements))),
-            ("ZRANK", lambda r: command("ZRANK", "zset", "member:%d" % r.randrange(elements))),
-            ("ZCOUNT", lambda r: command("ZCOUNT", "zset", r.randrange(elements), "+inf")),
-            ("ZRANGE of 1", lambda r: command("ZRANGE", "zset", *[r.randrange(middle)] * 2)),
-            ("SRANDMEMBER", lambda r: command("SRANDMEMBER", "set")),
-            ("LINDEX", lambda r: command("LINDEX", "list", r.randrange(elements))),
-            ("GET", lambda r: command("GET", "string:%d" % r.randrange(elements))),
+            ("GET", lambda r: request("GET", "string:%d" % r.randrange(elements))),
+            ("HGET", lambda r: request("HGET", "hash", "field:%d" % r.randrange(elements))),
+            ("SISMEMBER", lambda r: request("SISMEMBER", "set", "member:%d" % r.randrange(elements))),
+            ("ZSCORE", lambda r: request("ZSCORE", "zset", "member:%d" % r.randrange(elements))),
+            ("ZRANK", lambda r: request("ZRANK", "zset", "member:%d" % r.randrange(elements))),
+            ("ZCOUNT", lambda r: request("ZCOUNT", "zset", r.randrange(elements), "+inf")),
+            ("ZRANGE of 1", lambda r: request("ZRANGE", "zset", *[r.randrange(middle)] * 2)),
+            ("SRANDMEMBER", lambda r: request("SRANDMEMBER", "set")),
+            ("LINDEX", lambda r: request("LINDEX", "list", r.randrange(elements))),
+            ("GET", lambda r: request("GET", "string:%d" % r.randrange(elements))),
         ]
         took = [cold_reads(server, name, make) for name, make in rows]
         get = (took[0] + took[-1]) / 2
@@ -234,9 +234,9 @@ def small_commands(values):
         return [values[(k * 7 + i * 131) % 4096] for i in range(count)]
 
     return {
-        "hash of 5": lambda k: command("HSET", "h:%d" % k, *[w for i, v in enumerate(of(k, 5)) for w in ("field:%d" % i, v)]),
-        "set of 10": lambda k: command("SADD", "s:%d" % k, *of(k, 10)),
-        "list of 10": lambda k: command("RPUSH", "l:%d" % k, *of(k, 10)),
+        "hash of 5": lambda k: request("HSET", "h:%d" % k, *[w for i, v in enumerate(of(k, 5)) for w in ("field:%d" % i, v)]),
+        "set of 10": lambda k: request("SADD", "s:%d" % k, *of(k, 10)),
+        "list of 10": lambda k: request("RPUSH", "l:%d" % k, *of(k, 10)),
     }
 
 
@@ -264,9 +264,9 @@ def measure_small(program, collections):
             if name == "hash of 5":
                 link = Link(ours.socket)
                 for first in range(0, collections, BATCH):
-                    link.run([command("SET", "string:%d" % k, values[k % 4096]) for k in range(first, first + BATCH)])
-                get = cold_reads(ours, "GET", lambda r: command("GET", "string:%d" % r.randrange(collections)))
-                hget = cold_reads(ours, "HGET", lambda r: command(
+                    link.run([request("SET", "string:%d" % k, values[k % 4096]) for k in range(first, first + BATCH)])
+                get = cold_reads(ours, "GET", lambda r: request("GET", "string:%d" % r.randrange(collections)))
+                hget = cold_reads(ours, "HGET", lambda r: request(
                     "HGET", "h:%d" % r.randrange(collections), "field:%d" % r.randrange(5)))
                 print("cold HGET %.2f times a cold GET" % (hget / get), flush=True)
         finally:

@@ -10,6 +10,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../redis-tests"))
+from links import request  # noqa: E402
 from own_server import Server, fail  # noqa: E402
 
 BATCH = 1000
@@ -28,11 +29,6 @@ def arguments(usage):
     return sys.argv[1], sys.argv[2], svg, [int(word) for word in rest]
 
 
-def command(*words):
-    words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
-    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
-
-
 class Link:
     """A connection that sends commands in batches, and looks at no more of the replies than has to be."""
 
@@ -47,7 +43,7 @@ class Link:
 
     def send(self, commands):
         """All at once, with a PING behind them."""
-        self.socket.sendall(b"".join(commands) + command("PING"))
+        self.socket.sendall(b"".join(commands) + request("PING"))
 
     def replies(self, end=b"PONG\r\n"):
         """Reads until the PING is answered."""

@@ -18,9 +18,8 @@ import sys
 import tempfile
 import time
 
-import redis
 
-from growth import Link, Server, command, fail, value_pool
+from growth import Link, Server, fail, request, value_pool
 from own_server import wait_until
 
 BATCH = 1000
@@ -50,7 +49,7 @@ def write(link, keys):
         return "HSET", "hash:%d" % k, *(word for i, e in enumerate(elements[:5]) for word in ("field:%d" % i, e))
 
     for first in range(0, keys, BATCH):
-        link.run([command(*words(k)) for k in range(first, min(first + BATCH, keys))])
+        link.run([request(*words(k)) for k in range(first, min(first + BATCH, keys))])
 
 
 def cpu_seconds(pid):
@@ -167,7 +166,7 @@ def measure_bgsave(program, keys, options):
         client = server.connect(timeout=LOAD_SECONDS)
         time.sleep(20)  # for merges
         pool = value_pool(STRING)
-        commands = [command("SET", "string:%d" % (k * 10), pool[k % 4096]) for k in range(0, keys // 10, max(1, keys // 1000000))]
+        commands = [request("SET", "string:%d" % (k * 10), pool[k % 4096]) for k in range(0, keys // 10, max(1, keys // 1000000))]
         began, count = time.monotonic(), 0
         while time.monotonic() < began + 2:
             link.socket.sendall(commands[count * 7919 % len(commands)])

@@ -22,8 +22,8 @@ import re
 import time
 
 from growth import (
-    BATCH, SIZES, Link, Server, arguments, command, cpu_seconds, drop_page_cache, fail, figures, grown, measure_rows,
-    new_server, plot, run_beside, run_clients, settle, value_pool)
+    BATCH, SIZES, Link, Server, arguments, cpu_seconds, drop_page_cache, fail, figures, grown, measure_rows,
+    new_server, plot, request, run_beside, run_clients, settle, value_pool)
 
 PENDING_MOST = 1000000
 IDS = re.compile(rb"\d{10,}-\d+")
@@ -37,14 +37,14 @@ def load(server, entries):
     values = value_pool(20)
     for first in range(1, entries + 1, BATCH):
         numbers = range(first, min(first + BATCH, entries + 1))
-        link.run([command("XADD", "s", "%d-1" % k, "f", values[k % 4096]) for k in numbers])
-    link.run([command("XGROUP", "CREATE", "s", "g", "0")])
+        link.run([request("XADD", "s", "%d-1" % k, "f", values[k % 4096]) for k in numbers])
+    link.run([request("XGROUP", "CREATE", "s", "g", "0")])
     for _ in range(0, pending_of(entries), BATCH):
-        link.run([command("XREADGROUP", "GROUP", "g", "c", "COUNT", BATCH, "STREAMS", "s", ">")])
+        link.run([request("XREADGROUP", "GROUP", "g", "c", "COUNT", BATCH, "STREAMS", "s", ">")])
     values = value_pool(100)
     for first in range(0, entries // 10, BATCH):
         numbers = range(first, min(first + BATCH, entries // 10))
-        link.run([command("SET", "key:%d" % k, values[k % 4096]) for k in numbers])
+        link.run([request("SET", "key:%d" % k, values[k % 4096]) for k in numbers])
 
 
 def pending_of(entries):
@@ -60,8 +60,8 @@ def measure_cold(server, entries):
     link, client = Link(server.socket), server.connect(timeout=600)
     source = random.Random(3)
     rows = {
-        "GET": lambda: command("GET", "key:%d" % source.randrange(1, entries // 10)),
-        "XRANGE COUNT 1": lambda: command("XRANGE", "s", "%d-1" % source.randrange(1, entries), "+", "COUNT", 1),
+        "GET": lambda: request("GET", "key:%d" % source.randrange(1, entries // 10)),
+        "XRANGE COUNT 1": lambda: request("XRANGE", "s", "%d-1" % source.randrange(1, entries), "+", "COUNT", 1),
     }
     times = {name: [] for name in rows}
     used = {name: [0, 0] for name in rows}
@@ -102,19 +102,19 @@ def growth_rows(entries):
         return "%d-1" % (first + 400 - i)
 
     return [
-        ("XADD", 16, lambda i: command("XADD", "s", "*", *fields)),
-        ("XADD MAXLEN ~", 16, lambda i: command("XADD", "s", "MAXLEN", "~", entries + 3200, "*", *fields)),
-        ("XRANGE COUNT 1", 1, lambda i: command("XRANGE", "s", near(i), "+", "COUNT", 1)),
-        ("XRANGE COUNT 100", 1, lambda i: command("XRANGE", "s", near(i), "+", "COUNT", 100)),
-        ("XREVRANGE COUNT 1", 1, lambda i: command("XREVRANGE", "s", "+", "-", "COUNT", 1)),
-        ("XREAD COUNT 10", 1, lambda i: command("XREAD", "COUNT", 10, "STREAMS", "s", near(i))),
-        ("XACK", 1, lambda i: command("XACK", "s", "g", pending(i))),
-        ("XPENDING", 1, lambda i: command("XPENDING", "s", "g")),
-        ("XPENDING 10", 1, lambda i: command("XPENDING", "s", "g", near_pending(i), "+", 10)),
-        ("XREADGROUP new", 1, lambda i: command("XREADGROUP", "GROUP", "g", "c", "COUNT", 10, "STREAMS", "s", ">")),
-        ("XINFO STREAM", 1, lambda i: command("XINFO", "STREAM", "s")),
-        ("XDEL", 1, lambda i: command("XDEL", "s", "%d-1" % (middle + 1000 + i))),
-        ("GET", 1, lambda i: command("GET", "key:%d" % (i % 100))),
+        ("XADD", 16, lambda i: request("XADD", "s", "*", *fields)),
+        ("XADD MAXLEN ~", 16, lambda i: request("XADD", "s", "MAXLEN", "~", entries + 3200, "*", *fields)),
+        ("XRANGE COUNT 1", 1, lambda i: request("XRANGE", "s", near(i), "+", "COUNT", 1)),
+        ("XRANGE COUNT 100", 1, lambda i: request("XRANGE", "s", near(i), "+", "COUNT", 100)),
+        ("XREVRANGE COUNT 1", 1, lambda i: request("XREVRANGE", "s", "+", "-", "COUNT", 1)),
+        ("XREAD COUNT 10", 1, lambda i: request("XREAD", "COUNT", 10, "STREAMS", "s", near(i))),
+        ("XACK", 1, lambda i: request("XACK", "s", "g", pending(i))),
+        ("XPENDING", 1, lambda i: request("XPENDING", "s", "g")),
+        ("XPENDING 10", 1, lambda i: request("XPENDING", "s", "g", near_pending(i), "+", 10)),
+        ("XREADGROUP new", 1, lambda i: request("XREADGROUP", "GROUP", "g", "c", "COUNT", 10, "STREAMS", "s", ">")),
+        ("XINFO STREAM", 1, lambda i: request("XINFO", "STREAM", "s")),
+        ("XDEL", 1, lambda i: request("XDEL", "s", "%d-1" % (middle + 1000 + i))),
+        ("GET", 1, lambda i: request("GET", "key:%d" % (i % 100))),
     ]
 
 
@@ -138,7 +138,7 @@ def measure_written(program, entries, maxmemory="1gb"):
     try:
         server.start()
         links, client = [Link(server.socket) for _ in range(8)], server.connect(timeout=600)
-        entries = run_beside(links, [command("XADD", "s", "*", "f", value) for value in value_pool(100)], entries, 16)
+        entries = run_beside(links, [request("XADD", "s", "*", "f", value) for value in value_pool(100)], entries, 16)
         now = settle(client)
         print("%d entries of 100 bytes: %.2f bytes written for each byte, %d flushes, %d compactions, %.1f MiB on disk"
               % (entries, now["bytes_written"] / (100 * entries), now["flushes"], now["compactions"],
@@ -153,7 +153,7 @@ def measure_trimmed(program, entries):
     try:
         server.start()
         links, client = [Link(server.socket) for _ in range(4)], server.connect(timeout=600)
-        commands = [command("XADD", "s", "MAXLEN", 10000, "*", "f", value) for value in value_pool(20)]
+        commands = [request("XADD", "s", "MAXLEN", 10000, "*", "f", value) for value in value_pool(20)]
         most = 0
         for part in range(parts):
             began, cpu = time.monotonic(), cpu_seconds(server)
@@ -175,16 +175,16 @@ def measure_trimmed(program, entries):
 
 def measure_threads(program, total):
     values = value_pool(20)
-    adds = [command("XADD", "s", "*", "f", value) for value in values]
-    sets = [command("SET", "key:%d" % i, value) for i, value in enumerate(values)]
-    reads = [command("XREADGROUP", "GROUP", "g", "c", "COUNT", 1, "STREAMS", "s", ">")] * 4096
+    adds = [request("XADD", "s", "*", "f", value) for value in values]
+    sets = [request("SET", "key:%d" % i, value) for i, value in enumerate(values)]
+    reads = [request("XREADGROUP", "GROUP", "g", "c", "COUNT", 1, "STREAMS", "s", ">")] * 4096
     servers = {}
     spent, conflicts = {}, {}
     try:
         for threads in (1, 2, 4):
             servers[threads] = new_server(program, "--io-threads", threads)
             servers[threads].start()
-            Link(servers[threads].socket).run([command("XGROUP", "CREATE", "s", "g", "0", "MKSTREAM")])
+            Link(servers[threads].socket).run([request("XGROUP", "CREATE", "s", "g", "0", "MKSTREAM")])
         for _ in range(3):
             for name, commands in ("SET", sets), ("XADD", adds), ("XREADGROUP", reads):
                 for threads, server in servers.items():
@@ -208,28 +208,28 @@ def measure_beside(program, total, rounds):
     """Each connection has a consumer of its own."""
     entries = 100000
     fields = [word for i in range(5) for word in ("field:%d" % i, "x" * 16)]
-    adds = [command("XADD", "s", "*", *fields)] * 4096
-    trims = [command("XADD", "t", "MAXLEN", "~", 1000, "*", *fields)] * 4096
+    adds = [request("XADD", "s", "*", *fields)] * 4096
+    trims = [request("XADD", "t", "MAXLEN", "~", 1000, "*", *fields)] * 4096
 
     def read_and_acknowledge(count):
         def run(server):
             """Reads, then acknowledges what was delivered, in turn. Only then is known what the ids are."""
             link = Link(server.socket)
             for _ in range(total // 4 // (16 * count)):
-                replies = link.run([command("XREADGROUP", "GROUP", "g", "c", "COUNT", count, "STREAMS", "s", ">")] * 16)
+                replies = link.run([request("XREADGROUP", "GROUP", "g", "c", "COUNT", count, "STREAMS", "s", ">")] * 16)
                 ids = IDS.findall(replies)
                 if len(ids) != 16 * count:
                     fail("%d entries were delivered" % len(ids))
-                link.run([command("XACK", "s", "g", *ids[at : at + count]) for at in range(0, len(ids), count)])
+                link.run([request("XACK", "s", "g", *ids[at : at + count]) for at in range(0, len(ids), count)])
             return total // 4 // (16 * count) * 16
         return run
 
     def prepared(server):
         link = Link(server.socket)
-        link.run([command("FLUSHALL")])
-        link.run([command("XGROUP", "CREATE", "s", "g", "0", "MKSTREAM")])
+        link.run([request("FLUSHALL")])
+        link.run([request("XGROUP", "CREATE", "s", "g", "0", "MKSTREAM")])
         for _ in range(entries // BATCH):
-            link.run([command("XADD", "s", "*", *fields)] * BATCH)
+            link.run([request("XADD", "s", "*", *fields)] * BATCH)
 
     def spread(commands, count=total):
         def run(server):
@@ -244,13 +244,13 @@ def measure_beside(program, total, rounds):
         return (first + last) // 2
 
     def ranges(server):
-        return spread([command("XRANGE", "s", middle(server), "+", "COUNT", 100)] * 64, total // 10)(server)
+        return spread([request("XRANGE", "s", middle(server), "+", "COUNT", 100)] * 64, total // 10)(server)
 
     rows = [
         ("XADD", spread(adds)),
         ("XADD MAXLEN ~", spread(trims)),
         ("XRANGE COUNT 100", ranges),
-        ("XREVRANGE COUNT 1", spread([command("XREVRANGE", "s", "+", "-", "COUNT", 1)] * 4096)),
+        ("XREVRANGE COUNT 1", spread([request("XREVRANGE", "s", "+", "-", "COUNT", 1)] * 4096)),
         ("XREADGROUP+XACK of 10", read_and_acknowledge(10)),
         ("XREADGROUP+XACK of 1", read_and_acknowledge(1)),
     ]
