@@ -120,6 +120,7 @@ run_soak() {
 	/usr/bin/python3 redis-tests/taking_over.py build-test/src/sett-server "$(command -v redis-server)" \
 		build-test/tool/sett-tool 1000000 7 100
 	build-test/redis-tests/value_log build-test/src/sett-server --keys 200000 --rounds 10
+	/usr/bin/python3 redis-tests/dropped.py build-test/src/sett-server 2000000
 	build-test/redis-tests/cold build-test/src/sett-server --maxmemory 67108864
 	# A run that is stopped goes on where it was; one that has ended begins anew.
 	for mode in '--rounds 500' '--rounds 50 --sentinel'; do
