@@ -750,6 +750,8 @@ apply_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, struct
 	if (hooks && hooks->publish)
 		hooks->publish(hooks->arg, timestamp);
 	__atomic_store_n(&engine->visible, timestamp, __ATOMIC_SEQ_CST);
+	if (__builtin_expect(engine->subscriptions != NULL, 0))
+		subscriptions_tell_locked(txn, timestamp);
 	__atomic_add_fetch(&engine->commits, 1, __ATOMIC_RELAXED);
 	*ret_timestamp = timestamp;
 	return SETT_OK;

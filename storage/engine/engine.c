@@ -886,6 +886,7 @@ sett_engine_open(const char *directory, const struct sett_options *options, stru
 int
 sett_engine_close(struct sett_engine *engine, struct sett_error *error)
 {
+	assert(engine->subscriptions == NULL); /* they are closed first */
 	log_thread_stop(engine);
 	archive_stop_thread(engine->archive);
 	workers_destroy(engine->workers);

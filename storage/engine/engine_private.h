@@ -67,6 +67,7 @@ struct sett_engine {
 	struct recent_write *recent; /* ring; NULL until a transaction without manual conflicts writes */
 	size_t recent_next;
 	uint64_t recent_floor; /* newest timestamp that fell out of the ring, or the one before it began */
+	struct sett_subscription *subscriptions; /* NULL: nobody wants to hear of changes */
 	uint64_t seed;
 	uint64_t commits, conflict_count; /* atomic (relaxed) */
 	/* atomic (relaxed): keys, heads and bodies of all commits since the engine was opened */
@@ -290,6 +291,9 @@ void large_commit_end(struct sett_txn *, struct large_commit *, uint64_t timesta
 void notes_apply(const struct sett_txn *, uint64_t timestamp);
 void notes_roll_back(struct sett_txn *);
 void notes_clear(struct sett_txn *);
+/* subscriptions.c: what the transaction changes, to all who want to hear of it, once the commit is visible. */
+void subscriptions_tell_locked(const struct sett_txn *txn, uint64_t timestamp)
+	REQUIRES(&txn->engine->commit_lock);
 /* A new read range for an iterator; its index. */
 int txn_add_range(struct sett_txn *, size_t *ret);
 
