@@ -120,7 +120,7 @@ choose_file_size_locked(struct value_log *log) REQUIRES(&log->lock)
 	assert(mutex_is_mine(&log->lock));
 	uint64_t total = 0;
 	for (size_t i = 0; i < log->file_count; i++)
-		total += log->files[i]->size;
+		total += __atomic_load_n(&log->files[i]->size, __ATOMIC_RELAXED); /* some are being written */
 	/* relaxed: the number stands for itself */
 	__atomic_store_n(&log->file_size, file_size_for(log, total), __ATOMIC_RELAXED);
 }
