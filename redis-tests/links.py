@@ -72,17 +72,25 @@ class LongestCommits:
         self.ended, self.end = os.pipe()
         self.told, self.tell = os.pipe()
         self.child = forked(self.commit)
-        os.read(self.told, 1)
+        os.close(self.tell)
+        os.close(self.ended)
+        self.hear()
         return self
 
+    def hear(self):
+        data = os.read(self.told, 200)
+        if not data:
+            fail("the client that commits beside has ended")
+        return data
+
     def __exit__(self, *_):
-        os.write(self.end, b".")
+        os.close(self.end)
+        self.longest = [float(word) for word in self.hear().split()]
         joined(self.child)
-        self.longest = [float(word) for word in os.read(self.told, 200).split()]
-        for descriptor in self.ended, self.end, self.told, self.tell:
-            os.close(descriptor)
+        os.close(self.told)
 
     def commit(self):
+        os.close(self.end)
         link = LineLink(self.server)
         os.set_blocking(self.ended, False)
         longest = [0.0] * 3
