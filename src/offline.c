@@ -24,6 +24,7 @@
 #include "txn/runner.h"
 #include "txn/server.h"
 #include "txn/waiting.h"
+#include "types/mend.h"
 
 enum { DATABASES_OF_EXPORT = 16384, NUMBER_SIZE = 24, POLL_NS = 100000000 };
 static const char manifest_end[] = ".manifest";
@@ -229,7 +230,8 @@ make_directory(const char *path, struct sett_error *error)
 	int status = vfs_list(vfs_posix(), path, meet_entry, &entries, error);
 	if (status == SETT_OK && entries > 0)
 		return sett_error_set(error, SETT_INVALID, 0,
-				      "%s is not empty: an import goes into a directory of its own", path);
+				      "%s is not empty: a new database goes into a directory of its own",
+				      path);
 	return status;
 }
 
@@ -322,6 +324,68 @@ offline_export(const struct offline_options *options, struct sett_error *error)
 	if (status == SETT_OK)
 		status = save(&o, error);
 	return end(&o, status, error);
+}
+
+/* ---- salvage ---- */
+
+/* While it is there no server opens what is there. */
+static int
+mark_target(const char *target, bool is_there, struct sett_error *error)
+{
+	char path[PATH_MAX];
+	struct vfs_file *file;
+	int size = snprintf(path, sizeof(path), "%s/%s", target, SETT_RESTORING_NAME);
+	if (size < 0 || (size_t)size >= sizeof(path))
+		return sett_error_set(error, SETT_INVALID, 0, "%s is too long a path", target);
+	if (!is_there) {
+		int status = vfs_remove(vfs_posix(), path, error);
+		return status == SETT_OK ? vfs_sync_directory(vfs_posix(), target, error) : status;
+	}
+	int status = vfs_open(vfs_posix(), path, VFS_WRITE | VFS_CREATE, &file, error);
+	if (status == SETT_OK)
+		status = vfs_close(file, error);
+	return status == SETT_OK ? vfs_sync_directory(vfs_posix(), target, error) : status;
+}
+
+static int
+salvage_into(struct offline *o, struct salvage_options *options, struct salvage_figures *ret,
+	     struct sett_error *error)
+{
+	struct server *s = &o->server;
+	struct sett_options engine = {.clock = s->clock, .sink = s->sink, .replays = true};
+	engine_options_of(s->config, &engine);
+	int status = sett_engine_open(o->options->directory, &engine, &s->engine, error);
+	if (status != SETT_OK)
+		return status;
+	options->engine = s->engine;
+	options->config = s->config;
+	status = salvage_all(options, ret, error);
+	return status == SETT_OK ? sett_engine_sync(s->engine, error) : status;
+}
+
+int
+offline_salvage(struct salvage_options *options, const char *target, uint64_t memory,
+		struct salvage_figures *ret, struct sett_error *error)
+{
+	struct offline o;
+	struct place place = {
+		.dump = "dump.rdb", .append_directory = "appendonlydir", .append_file = "appendonly.aof"};
+	const struct offline_options own = {.directory = target, .memory = memory};
+	struct stat state;
+	begin(&o, &own);
+	if (stat(options->directory, &state) != 0)
+		return sett_error_set(error, errno == ENOENT ? SETT_NOT_FOUND : SETT_IO, errno, "%s: %s",
+				      options->directory, strerror(errno));
+	snprintf(place.directory, sizeof(place.directory), "%s", target);
+	int status = make_directory(target, error);
+	if (status == SETT_OK)
+		status = configure(&o, &place, false, 16, error);
+	if (status == SETT_OK)
+		status = mark_target(target, true, error);
+	if (status == SETT_OK)
+		status = salvage_into(&o, options, ret, error);
+	status = end(&o, status, error);
+	return status == SETT_OK ? mark_target(target, false, error) : status;
 }
 
 /* ---- figures ---- */

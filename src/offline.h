@@ -30,6 +30,14 @@ int offline_import(const struct offline_options *, struct sett_error *);
  * version can't hold a value; ... */
 int offline_export(const struct offline_options *, struct sett_error *);
 
+/* A new database in `target`, which is made, or is empty, of what is whole in options->directory: keyspace/salvage.h. `options` but for
+ * `engine` and `config`, which are made here. What a failure has left in `target` is no database, and a start refuses it. Statuses of
+ * salvage_all; SETT_INVALID: it is not empty. */
+struct salvage_options;
+struct salvage_figures;
+int offline_salvage(struct salvage_options *options, const char *target, uint64_t memory,
+		    struct salvage_figures *ret, struct sett_error *);
+
 /* Appends the figures that a server with this directory kept (info/figure_ring.h), of the last `seconds` before the newest, as HISTORY returns
  * them. A server may have it open. SETT_NOT_FOUND: there are none; SETT_CORRUPT: they are of another version, or damaged; SETT_IO, ... */
 enum { OFFLINE_HISTORY_SECONDS = 86400 /* at most */ };

@@ -25,7 +25,7 @@ tree
 background
 engine
 inspect embed"
-public_headers="status=base limits=base vfs=vfs engine=engine checkpoint=engine archive=engine subscription=engine key_ranges=engine bulk_load=engine inspect=inspect
+public_headers="status=base limits=base vfs=vfs engine=engine checkpoint=engine archive=engine subscription=engine key_ranges=engine bulk_load=engine inspect=inspect salvage=inspect
 	committer=embed drop=embed expiry=embed merge=embed sequence=embed stream=embed write_batch=embed"
 
 scratch=$(mktemp -d)

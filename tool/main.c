@@ -7,8 +7,8 @@
 #include "tool.h"
 
 static const struct command *const commands[] = {&tool_info,   &tool_check,  &tool_dump,    &tool_import,
-						 &tool_export, &tool_backup, &tool_restore, &tool_bench,
-						 &tool_top,    &tool_plot};
+						 &tool_export, &tool_backup, &tool_restore, &tool_salvage,
+						 &tool_bench,  &tool_top,    &tool_plot};
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 
 static void

@@ -23,7 +23,7 @@ struct command {
 };
 
 extern const struct command tool_info, tool_check, tool_dump, tool_import, tool_export, tool_bench, tool_top,
-	tool_plot, tool_backup, tool_restore;
+	tool_plot, tool_backup, tool_restore, tool_salvage;
 
 /* One line on standard error: what is wrong with the command line, and how to learn more. Returns
  * EXIT_FAILED. */

@@ -187,8 +187,8 @@ delete_node(struct list_tree *t, const struct list_node *node)
 
 /* ---- pages ---- */
 
-static int
-get_page(const struct list_tree *t, uint64_t number, struct list_page *ret)
+int
+list_tree_page(const struct list_tree *t, uint64_t number, struct list_page *ret)
 {
 	struct sett_record record;
 	int status = get_entry(t, KIND_PAGE, number, &record);
@@ -287,7 +287,7 @@ descend(const struct list_tree *t, uint64_t rank, struct list_place *ret)
 	ret->height = t->height;
 	for (unsigned level = t->height; level-- > 0;) {
 		struct list_page *page = &ret->page[level];
-		int status = get_page(t, number, page);
+		int status = list_tree_page(t, number, page);
 		if (status == SETT_OK)
 			status = choose_child(page, &within);
 		if (status != SETT_OK)
@@ -324,7 +324,7 @@ follow_edge(const struct list_tree *t, struct list_place *place, unsigned level,
 	while (level > 0) {
 		const struct list_page *above = &place->page[level--];
 		struct list_page *page = &place->page[level];
-		int status = get_page(t, above->child[above->at].number, page);
+		int status = list_tree_page(t, above->child[above->at].number, page);
 		if (status != SETT_OK)
 			return status;
 		page->at = last ? page->children - 1 : 0;
@@ -475,7 +475,7 @@ join_neighbour(struct list_tree *t, struct list_place *place, unsigned level, bo
 	*ret_joined = false;
 	if (above->children < 2)
 		return SETT_OK;
-	int status = get_page(t, above->child[left == above->at ? left + 1 : left].number, &other);
+	int status = list_tree_page(t, above->child[left == above->at ? left + 1 : left].number, &other);
 	if (status != SETT_OK || page->children + other.children > t->fan_out / 2)
 		return status;
 	struct list_page *first = left == above->at ? page : &other, *second = first == page ? &other : page;

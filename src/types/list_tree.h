@@ -94,6 +94,8 @@ int list_node_body(const struct list_tree *, const struct list_node *, struct by
 enum { LIST_SCRATCH = 4 * 1024 };
 int list_node_body_in(const struct list_tree *, const struct list_node *, uint8_t *scratch,
 		      struct bytes *ret);
+/* A page by its number, as part of no way. SETT_CORRUPT: it is not there, or makes no sense. */
+int list_tree_page(const struct list_tree *, uint64_t number, struct list_page *ret);
 /* The node with element `rank`, which is less than tree->elements. */
 int list_tree_find(const struct list_tree *, uint64_t rank, struct list_place *ret);
 /* From now on the place's nodes are good until it moves, and nothing is kept of those that it has left. */

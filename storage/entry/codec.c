@@ -4,9 +4,12 @@
 #include <assert.h>
 #include <lz4.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "storage/base/varint.h"
 #include "storage/status.h"
+
+enum { FRAME_HEADER_MAX = 18 /* no header of a frame is longer (RFC 8878, 3.1.1.1) */ };
 
 size_t
 codec_bound(enum codec codec, size_t size)
@@ -51,6 +54,84 @@ uint32_t
 codec_raw_size(struct bytes packed)
 {
 	return packed.size > CODEC_HEADER ? get_le32(packed.data) : 0;
+}
+
+/* A length of an LZ4 sequence: 15 goes on in the bytes that follow, up to one below 255. NULL: they end before. */
+static const uint8_t *
+lz4_length(const uint8_t *p, const uint8_t *end, size_t *length)
+{
+	uint8_t more = 255;
+	if (*length != 15)
+		return p;
+	for (; more == 255; *length += more) {
+		if (p == end)
+			return NULL;
+		more = *p++;
+	}
+	return p;
+}
+
+/* An LZ4 block (lz4_Block_format.md of the LZ4 project) is a row of sequences, of literals and a copy of what came before; the
+ * last has literals alone, and ends with the last raw byte. */
+static int
+lz4_size(const uint8_t *p, const uint8_t *end, size_t raw, const uint8_t **ret)
+{
+	enum { OFFSET = 2, LEAST_COPY = 4 };
+	for (size_t made = 0;;) {
+		if (p == end)
+			return SETT_NOT_FOUND;
+		size_t literals = *p >> 4, copied = *p & 15;
+		p = lz4_length(p + 1, end, &literals);
+		if (p == NULL)
+			return SETT_NOT_FOUND;
+		made += literals;
+		if (made > raw)
+			return SETT_CORRUPT;
+		if (literals > (size_t)(end - p))
+			return SETT_NOT_FOUND;
+		p += literals;
+		if (made == raw) {
+			*ret = p;
+			return copied == 0 ? SETT_OK : SETT_CORRUPT;
+		}
+		if (end - p < OFFSET)
+			return SETT_NOT_FOUND;
+		size_t back = get_le16(p);
+		p = lz4_length(p + OFFSET, end, &copied);
+		made += copied + LEAST_COPY;
+		if (back == 0 || back > made - copied - LEAST_COPY || made >= raw)
+			return SETT_CORRUPT;
+		if (p == NULL)
+			return SETT_NOT_FOUND;
+	}
+}
+
+int
+codec_packed_size(enum codec codec, size_t most, struct bytes packed, size_t *ret)
+{
+	if (packed.size <= CODEC_HEADER)
+		return SETT_NOT_FOUND;
+	size_t raw = codec_raw_size(packed), size = packed.size - CODEC_HEADER;
+	const uint8_t *p = packed.data + CODEC_HEADER, *end = bytes_end(packed);
+	if (raw == 0 || raw > most)
+		return SETT_CORRUPT;
+	if (codec == CODEC_LZ4) {
+		int status = lz4_size(p, end, raw, &end);
+		if (status == SETT_OK)
+			*ret = (size_t)(end - packed.data);
+		return status;
+	}
+	assert(codec == CODEC_ZSTD);
+	unsigned long long claimed = ZSTD_getFrameContentSize(p, size);
+	if (claimed == ZSTD_CONTENTSIZE_ERROR)
+		return size >= FRAME_HEADER_MAX ? SETT_CORRUPT : SETT_NOT_FOUND;
+	if (claimed != ZSTD_CONTENTSIZE_UNKNOWN && claimed != raw)
+		return SETT_CORRUPT;
+	size_t n = ZSTD_findFrameCompressedSize(p, size);
+	if (ZSTD_isError(n))
+		return ZSTD_getErrorCode(n) == ZSTD_error_srcSize_wrong ? SETT_NOT_FOUND : SETT_CORRUPT;
+	*ret = n + CODEC_HEADER;
+	return SETT_OK;
 }
 
 void *

@@ -21,6 +21,9 @@ size_t codec_pack(enum codec, int level, void **context, struct bytes raw, uint8
 void codec_context_free(void *context);
 /* The raw size that packed bytes claim; 0 if they are too few. */
 uint32_t codec_raw_size(struct bytes packed);
+/* How many of the bytes, which begin as packed ones do, belong to these: for who does not know where they end. The raw size
+ * is `most` at most. SETT_NOT_FOUND: more bytes are needed to tell; SETT_CORRUPT: they begin nothing that was packed. */
+int codec_packed_size(enum codec, size_t most, struct bytes, size_t *ret);
 /* Unpacks into exactly `size` bytes. `context`: an unpacker (NULL if memory runs out), or NULL for one of its
  * own. SETT_CORRUPT, SETT_NO_MEMORY. */
 void *codec_unpacker_create(void);

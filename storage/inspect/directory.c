@@ -9,6 +9,7 @@
 #include "version.h"
 
 #define MANIFEST_NAME "MANIFEST"
+#define HISTORY_NAME "sett-history" /* the server's, beside the database (docs/format-history.md) */
 
 bool
 array_grow(void **array, size_t count, size_t *capacity, size_t element)
@@ -96,6 +97,8 @@ note_name(void *arg, const char *name)
 	enum sett_file_kind kind;
 	uint64_t number, size = 0;
 	if (strcmp(name, "LOCK") == 0 || strcmp(name, "RESERVE") == 0)
+		return SETT_OK;
+	if (strcmp(name, HISTORY_NAME) == 0)
 		return SETT_OK;
 	if (strcmp(name, ARCHIVE_STATE_NAME) == 0 || strcmp(name, ARCHIVE_STATE_NAME ".tmp") == 0)
 		return SETT_OK;

@@ -13,6 +13,7 @@
 #include "engine_private.h"
 #include "log_format.h"
 #include "oracle.h"
+#include "salvage_check.h"
 #include "storage/inspect.h"
 #include "support.h"
 #include "table_format.h"
@@ -50,6 +51,7 @@ struct database {
 	uint64_t durable; /* commits that a record of the newest log segment calls durable, or the manifest */
 	uint64_t noted;   /* commits that the manifest calls durable */
 	uint64_t notes;   /* what sett_check has to say of it undamaged */
+	struct salvage_check *salvage;
 	struct file files[MAX_FILES];
 	size_t file_count;
 };
@@ -58,6 +60,7 @@ struct outcome {
 	unsigned refused, unreadable, cut, none;
 	unsigned unnoticed; /* by sett_check: neither damage nor a note that was not there before */
 	unsigned found;     /* damage that sett_check found, and the engine did not stumble over */
+	unsigned salvaged_whole, salvaged_in_part;
 };
 
 static int
@@ -231,6 +234,7 @@ make_database(uint64_t seed, enum ending ending)
 	cr_assert_eq(figures.cuts, 0);
 	db->notes = figures.notes;
 	cr_assert_gt(note_meaning_ends(db), 0);
+	db->salvage = salvage_check_create(db->vfs);
 	return db;
 }
 
@@ -238,6 +242,7 @@ static void
 free_database(struct database *db)
 {
 	test_vfs_destroy(db->vfs);
+	salvage_check_destroy(db->salvage);
 	free(db);
 }
 
@@ -324,6 +329,9 @@ examine(struct database *db, struct vfs *vfs, const char *file, uint64_t least, 
 	struct sett_engine *engine;
 	struct sett_txn *txn;
 	struct inspected inspected = inspect(vfs, damage);
+	bool is_lost = salvage_check_run(db->salvage, vfs, damage);
+	outcome->salvaged_in_part += is_lost;
+	outcome->salvaged_whole += !is_lost;
 	outcome->unnoticed +=
 		has_meaning && inspected.damages + inspected.cuts == 0 && inspected.notes <= db->notes;
 	cr_assert(has_meaning || inspected.damages == 0, "%s: means nothing, and yet was found", damage);
@@ -467,6 +475,8 @@ Test(engine_damage, a_flipped_bit_is_detected_or_has_no_effect_or_cuts_the_tail)
 		  "%u refused, %u unreadable, %u cut, %u without effect", outcome.refused, outcome.unreadable,
 		  outcome.cut, outcome.none);
 	cr_assert_eq(outcome.unnoticed, 0, "%u flips went unnoticed", outcome.unnoticed);
+	cr_assert(outcome.salvaged_whole > 50 && outcome.salvaged_in_part > 50,
+		  "%u salvaged whole, %u in part", outcome.salvaged_whole, outcome.salvaged_in_part);
 	free_database(db);
 }
 
