@@ -135,6 +135,8 @@ merge_all(struct sett_merge *m, struct addition *list)
 	for (unsigned losses = 0; (r = merge_once(m, list, &timestamp)) == SETT_CONFLICT;)
 		if (++losses == PATIENCE)
 			sett_txn_claim(m->txn);
+	if (r != SETT_OK)
+		sett_txn_release_claim(m->txn); /* a read or a put may have failed: no commit has ended it */
 	for (struct addition *a = list; a; a = a->next) {
 		a->status = r == SETT_OK ? a->status : r;
 		a->timestamp = timestamp;

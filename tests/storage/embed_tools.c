@@ -555,6 +555,54 @@ Test(embed_tools, an_operand_that_is_refused_leaves_the_others)
 	sett_merge_close(m);
 }
 
+/* Somebody else is always quicker; once the merge has lost so often that it claims the key, no read works any more. */
+struct quicker {
+	struct sett_txn *txn;
+	struct vfs *faults;
+	unsigned folds;
+};
+
+static int
+lose_then_fail(void *arg, struct bytes before, struct bytes operand, struct buffer *ret)
+{
+	enum { LOSSES = 3 };        /* before a claim */
+	static char large[8 << 20]; /* is not in memory once it is written */
+	struct quicker *q = arg;
+	memset(large, 'x', sizeof(large));
+	if (++q->folds <= LOSSES) {
+		SUCCEED(sett_txn_begin(q->txn, 0));
+		SUCCEED(sett_txn_put(q->txn, BYTES_LITERAL("sum"),
+				     &(struct sett_put){.body = bytes_of(large, sizeof(large))}));
+		SUCCEED(sett_txn_commit(q->txn, NULL, NULL));
+	}
+	if (q->folds == LOSSES)
+		vfs_fault_arm(q->faults, VFS_FAULT_READ, 1, true);
+	return buffer_append(ret, operand.data, operand.size);
+}
+
+Test(embed_tools, a_merge_that_fails_claims_nothing_any_more, .timeout = 60)
+{
+	struct vfs *memory = vfs;
+	struct quicker q = {.faults = vfs_fault_create(vfs)};
+	struct sett_merge_operator operator= {lose_then_fail, &q};
+	struct sett_merge *m;
+	close_engine();
+	vfs = q.faults;
+	open_engine();
+	SUCCEED(sett_txn_create(engine, &q.txn));
+	SUCCEED(sett_merge_open(engine, BYTES_LITERAL("sum"), &operator, & m));
+	MUST_FAIL(sett_merge_add(m, BYTES_LITERAL("1"), NULL), SETT_IO);
+	cr_assert_eq(q.folds, 3U);
+	vfs_fault_arm(q.faults, VFS_FAULT_READ, 0, false);
+	put("sum", "another's"); /* waits for nobody */
+	sett_txn_destroy(q.txn);
+	sett_merge_close(m);
+	close_engine();
+	vfs = memory;
+	test_vfs_destroy(q.faults);
+	open_engine();
+}
+
 /* ---- deadlines ---- */
 
 static void
