@@ -87,11 +87,14 @@ run_sanitizers() {
 	finish
 }
 
-# The Debian folder is made once, and kept.
+# All, or the part that is named. The Debian folders are made once, and kept.
 run_package_test() {
+	part=${1:-all}
+	case "$part" in all | folder | boot) ;; *) fail "package-test has these parts: folder, boot" ;; esac
 	say "building the packages"
 	tests/package/build.sh
-	/usr/bin/python3 tests/package/package_test.py build-package build-package-root
+	[ "$part" = boot ] || /usr/bin/python3 tests/package/package_test.py build-package build-package-root
+	[ "$part" = folder ] || /usr/bin/python3 tests/package/boot_test.py build-package build-package-root
 }
 
 # With arguments only the engine's seeded runs.
