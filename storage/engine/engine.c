@@ -569,7 +569,7 @@ make_own_vfs(struct sett_engine *engine, struct sett_error *error)
 			error, SETT_INVALID, 0,
 			"a database that is open for reading alone is neither archived nor in memory");
 	if (o->in_memory) {
-		engine->own_vfs = vfs_memory_create();
+		engine->own_vfs = vfs_memory_create_volatile();
 		r = engine->own_vfs ? SETT_OK : SETT_NO_MEMORY;
 	} else if (o->read_only) {
 		r = overlay_create(o->vfs, engine->directory, &engine->own_vfs);

@@ -237,7 +237,7 @@ overlay_create(struct vfs *base, const char *directory, struct vfs **ret)
 	o->base = base;
 	mutex_init(&o->lock);
 	memcpy(o->directory, directory, strlen(directory) + 1);
-	o->memory = vfs_memory_create();
+	o->memory = vfs_memory_create_volatile();
 	int r = o->memory ? vfs_make_directory(o->memory, MEMORY_DIRECTORY, NULL) : SETT_NO_MEMORY;
 	/* Room that is kept on the disk for writes: none come. */
 	mutex_lock(&o->lock);

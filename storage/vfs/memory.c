@@ -190,6 +190,7 @@ create_locked(struct memory_vfs *m, struct memory_node *parent, const char *name
 	struct memory_node *node = memory_node_new(is_directory, m->next_id++);
 	if (node == NULL)
 		return ENOMEM;
+	node->is_volatile = m->root->is_volatile;
 	int status = memory_directory_change(parent, NULL, name, node);
 	memory_node_unref(node); /* the entry holds it now */
 	if (status != SETT_OK)
@@ -651,9 +652,19 @@ vfs_memory_create(void)
 }
 
 struct vfs *
+vfs_memory_create_volatile(void)
+{
+	struct memory_node *root = memory_node_new(true, 0);
+	if (root != NULL)
+		root->is_volatile = true;
+	return memory_vfs_over(root, 1);
+}
+
+struct vfs *
 vfs_memory_crash_clone(struct vfs *v, enum vfs_crash_mode mode, uint64_t seed)
 {
 	struct memory_vfs *m = memory_of(v);
+	assert(!m->root->is_volatile);
 	mutex_lock(&m->mutex);
 	struct memory_node *root = memory_crash_tree(m->root, mode, seed, m->next_pass++);
 	uint64_t next_id = m->next_id;

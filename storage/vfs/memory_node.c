@@ -97,11 +97,24 @@ add_change(struct memory_node *n, struct memory_file_change *c)
 		free(c);
 		return status;
 	}
+	assert(!n->is_volatile);
 	c->next = NULL;
 	c->number = ++n->changes;
 	*n->last_change = c;
 	n->last_change = &c->next;
 	return SETT_OK;
+}
+
+static int
+write_through(struct memory_node *n, const struct iovec *iov, int count, uint64_t offset)
+{
+	int status = SETT_OK;
+	for (int i = 0; status == SETT_OK && i < count; i++) {
+		if (iov[i].iov_len > 0)
+			status = memory_content_write(&n->current, iov[i].iov_base, iov[i].iov_len, offset);
+		offset += iov[i].iov_len;
+	}
+	return status;
 }
 
 int
@@ -115,6 +128,8 @@ memory_file_write(struct memory_node *n, const struct iovec *iov, int count, uin
 	}
 	if (size == 0)
 		return SETT_OK;
+	if (n->is_volatile)
+		return write_through(n, iov, count, offset);
 	struct memory_file_change *c = malloc(sizeof *c + size);
 	if (c == NULL)
 		return SETT_NO_MEMORY;
@@ -133,6 +148,9 @@ memory_file_write(struct memory_node *n, const struct iovec *iov, int count, uin
 int
 memory_file_resize(struct memory_node *n, enum memory_change_kind kind, uint64_t size)
 {
+	if (n->is_volatile)
+		return memory_change_apply(&(struct memory_file_change){.kind = kind, .size = size},
+					   &n->current);
 	struct memory_file_change *c = malloc(sizeof *c);
 	if (c == NULL)
 		return SETT_NO_MEMORY;
@@ -290,6 +308,10 @@ memory_directory_change(struct memory_node *directory, const char *from, const c
 		c->node = memory_node_ref(node);
 	if (memory_directory_change_apply(c, &directory->entries) != SETT_OK)
 		goto no_memory;
+	if (directory->is_volatile) {
+		directory_change_free(c);
+		return SETT_OK;
+	}
 	*directory->last_entry_change = c;
 	directory->last_entry_change = &c->next;
 	return SETT_OK;
@@ -301,6 +323,8 @@ no_memory:
 int
 memory_directory_sync(struct memory_node *directory)
 {
+	if (directory->is_volatile)
+		return SETT_OK;
 	struct memory_entries copy;
 	int status = memory_entries_copy(&copy, &directory->entries);
 	if (status != SETT_OK)

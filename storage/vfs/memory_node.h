@@ -55,7 +55,8 @@ struct memory_directory_change {
 struct memory_node {
 	unsigned references;
 	bool is_directory;
-	uint64_t id; /* in the order of creation: a crash draws its luck from it */
+	bool is_volatile; /* no power cut comes: what is not synced is not remembered, and `durable` stays empty */
+	uint64_t id;      /* in the order of creation: a crash draws its luck from it */
 
 	/* a file */
 	struct memory_content current, durable;

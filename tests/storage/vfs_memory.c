@@ -1,6 +1,7 @@
 /* The in-memory vfs: the contract, and that a crash clone is what a power cut could leave, no more and no
  * less. */
 #include <criterion/criterion.h>
+#include <malloc.h>
 #include <sched.h>
 
 #include "vfs_contract.h"
@@ -31,6 +32,40 @@ Test(vfs_memory, lock)
 {
 	struct vfs *v = test_memory_vfs("d");
 	contract_lock(v, "d");
+	test_vfs_destroy(v);
+}
+
+/* The whole contract holds without memory of what was not synced, and for half of the bytes. */
+Test(vfs_memory, a_volatile_one_keeps_each_byte_once)
+{
+	enum { SIZE = 8 << 20, PIECE = 64 << 10 };
+	struct vfs *v = vfs_memory_create_volatile();
+	struct sett_error error = {0};
+	struct vfs_file *f;
+	static uint8_t piece[PIECE];
+	MUST(vfs_make_directory(v, "d", &error), &error);
+	contract_open(v, "d");
+	for (uint64_t seed = 1; seed <= 3; seed++)
+		contract_content(v, "d", seed);
+	contract_lock(v, "d");
+	memset(piece, 'x', sizeof(piece));
+	size_t before = mallinfo2().uordblks + mallinfo2().hblkhd;
+	for (int round = 0; round < 2; round++) {
+		MUST(vfs_open(v, "d/large", VFS_READ | VFS_WRITE | VFS_CREATE, &f, &error), &error);
+		for (uint64_t at = 0; at < SIZE; at += PIECE)
+			MUST(vfs_write_bytes(f, piece, PIECE, at, &error), &error);
+		size_t unsynced = mallinfo2().uordblks + mallinfo2().hblkhd - before;
+		MUST(vfs_sync(f, &error), &error);
+		MUST(vfs_sync_directory(v, "d", &error), &error);
+		size_t synced = mallinfo2().uordblks + mallinfo2().hblkhd - before;
+		cr_assert(unsynced < SIZE * 5 / 4 && synced < SIZE * 5 / 4, "%zu, %zu", unsynced, synced);
+		MUST(vfs_close(f, &error), &error);
+		MUST(vfs_remove(v, "d/large", &error), &error); /* and gives them back at once */
+	}
+	test_vfs_destroy(v);
+	v = vfs_memory_create_volatile();
+	MUST(vfs_make_directory(v, "d", &error), &error);
+	contract_directories(v, "d");
 	test_vfs_destroy(v);
 }
 

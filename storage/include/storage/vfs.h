@@ -210,6 +210,8 @@ struct vfs *vfs_posix(void);
 
 /* ---- in memory ---- */
 struct vfs *vfs_memory_create(void); /* NULL if out of memory */
+/* The same, of which no crash clone can be made: it takes half of the memory, as nothing is kept of what was not synced. */
+struct vfs *vfs_memory_create_volatile(void);
 
 /* What a power cut does to writes and directory changes that were not synced. A directory is an entry of its
  * parent like any other: it may vanish with all in it until the parent is synced. */
