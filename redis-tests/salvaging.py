@@ -18,7 +18,7 @@ from own_server import Server, fail
 
 server_program, tool = sys.argv[1], sys.argv[2]
 rest = dict(zip(sys.argv[3::2], sys.argv[4::2]))
-ROUNDS = int(rest.get("--rounds", 12))
+ROUNDS = int(rest.get("--rounds", 6))
 SEED = int(rest.get("--seed", 1))
 ONLY = rest.get("--only", "")
 FILLERS = 8000

@@ -58,6 +58,7 @@ struct lost_range {
 	uint8_t *from, *to; /* owned; `to` NULL: up to the last key */
 	size_t from_size, to_size;
 };
+enum { LOST_RANGES_MAX = 4096 /* with more, any key may be: each key is held against all of them */ };
 struct lost_ranges {
 	struct lost_range *ranges;
 	size_t count, capacity;

@@ -19,7 +19,7 @@ lost_ranges_add(struct lost_ranges *l, const struct sett_salvage_finding *f)
 	struct bytes from = is_key ? f->key : f->from, to = is_key ? f->key : f->to;
 	if (f->kind == SETT_SALVAGE_NOTE)
 		return SETT_OK;
-	if (from.data == NULL) {
+	if (from.data == NULL || l->count == LOST_RANGES_MAX) {
 		l->any = true;
 		return SETT_OK;
 	}
