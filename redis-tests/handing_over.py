@@ -385,6 +385,22 @@ def check_shutdown(world, make):
     replica.clean_up()
 
 
+def check_sync_under_way(world, make):
+    """What a master says of a full sync that is being made while it is sent."""
+    master, replica = server_with_port(world, make), server_with_port(world, world.sett)
+    client = master.connect()
+    client.mset({"key:%d" % i: "value" for i in range(1000)})
+    client.config_set("repl-diskless-sync", "yes")
+    client.config_set("repl-diskless-sync-delay", 0)
+    client.config_set("rdb-key-save-delay", 100000)
+    follow(replica, master.port)
+    wait_until("no full sync comes", lambda: link_of(replica).get("master_sync_in_progress") == 1)
+    expect("a save", client.info("persistence")["rdb_bgsave_in_progress"], 1)
+    expect("its state", client.info("replication")["slave0"]["state"], "wait_bgsave")
+    master.kill()
+    replica.kill()
+
+
 def check_decided(world):
     """From the end of the wait for replicas on: writes are held, ABORT comes too late, and a signal counts if the save fails."""
     master, replica = (server_with_port(world, world.sett) for _ in range(2))
@@ -512,6 +528,8 @@ def main(sett_server, redis_server, seed=1):
         check_killed_in_block(world)
         check_shutdown(world, world.sett)
         check_shutdown(world, world.redis)
+        check_sync_under_way(world, world.redis)
+        check_sync_under_way(world, world.sett)
         check_decided(world)
         check_failed_log(world)
     except BaseException:

@@ -322,9 +322,10 @@ replica_refuse(struct client *client, const char *command, struct bytes error)
 const char *
 replica_state_name(enum replica_state state)
 {
+	/* As Redis names them with repl-diskless-sync: what is being made is on its way already. */
 	static const char *const names[] = {[REPLICA_HANDSHAKE] = "wait_bgsave",
 					    [REPLICA_WAITS] = "wait_bgsave",
-					    [REPLICA_SYNCS] = "send_bulk",
+					    [REPLICA_SYNCS] = "wait_bgsave",
 					    [REPLICA_SENT] = "send_bulk",
 					    [REPLICA_ONLINE] = "online"};
 	return names[state];
