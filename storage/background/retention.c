@@ -10,7 +10,8 @@
  * Rules, for the versions of one key from the newest on:
  *  1. Within a stripe only the newest stays: a reader at or past the stripe's end sees that one (or a
  *     newer), and there is no reader within it. The newest `keep_versions` of a key stay all the same, up to its newest
- *     tombstone: with that one gone (rule 3) they would be read.
+ *     tombstone: with that one gone (rule 3) they would be read. The tombstone itself stays as one of them while an older
+ *     version may be somewhere: else a walk over all versions shows that one as if it had never been deleted.
  *  2. A version in no stripe stays: a snapshot may begin between it and the next one.
  *  3. A tombstone in stripe 0 goes, if nothing older can stand below: then reading nothing is the same as
  *     reading it. Below means deeper than what is merged; all that stood there when the job began is in
@@ -89,13 +90,13 @@ retention_judge(struct retention *r, struct ikey key, struct bytes value, bool *
 	size_t stripe = stripe_of(r, key.timestamp), before = r->stripe;
 	uint64_t newer = r->newer;
 	bool tombstone = value.size > 0 && (value.data[0] & ENTRY_KIND_MASK) == ENTRY_TOMBSTONE;
-	if (tombstone)
-		r->spared = 0;
 	bool keep = true, is_spared = r->spared > 0 && (new_key || key.timestamp < newer);
+	if (is_spared && tombstone)
+		is_spared = !new_key && (stripe > 0 || may_stand_below(r, key.user));
 	uint64_t held_until = new_key || is_spared ? 0 : newer;
 	r->stripe = stripe;
 	r->newer = key.timestamp;
-	r->spared -= is_spared;
+	r->spared = tombstone ? 0 : r->spared - is_spared;
 	if (stripe < r->snapshot_count && stripe == before && !is_spared)
 		keep = false; /* rule 1 */
 	else if (r->is_dead)

@@ -361,6 +361,41 @@ Test(versions, what_is_kept_is_not_compacted_for_ever)
 	cr_assert_geq(after.value_log_live_bytes, 4U * 20 * 299);
 }
 
+/* Of three versions to keep the second is a deletion: what stands deeper than a flush or a compaction can see does not come
+ * back without it. */
+Test(versions, what_was_deleted_does_not_come_back)
+{
+	reopen(3);
+	write_key("a", "1");
+	flush();
+	compact();
+	write_key("a", NULL);
+	write_key("a", "3");
+	flush();
+	EXPECT("a=3 a=- a=1 ", .all_versions = true);
+	compact();
+	EXPECT("a=3 ", .all_versions = true);
+}
+
+Test(versions, what_a_snapshot_holds_stays_deleted)
+{
+	struct sett_snapshot *snapshot;
+	reopen(3);
+	write_key("a", "1");
+	SUCCEED(sett_txn_begin(txn, 0));
+	SUCCEED(sett_snapshot_keep(txn, &snapshot));
+	sett_txn_discard(txn);
+	write_key("a", NULL);
+	write_key("a", "3");
+	compact();
+	EXPECT("a=3 a=- a=1 ", .all_versions = true);
+	EXPECT("a=3 ", .since = 0);
+	sett_snapshot_release(snapshot);
+	write_key("b", "1");
+	compact();
+	EXPECT("a=3 b=1 ", .all_versions = true);
+}
+
 /* ---- beside a model ---- */
 
 struct model_version {
@@ -372,9 +407,11 @@ struct model_key {
 	unsigned count;
 };
 
-/* What is shown must have been committed, newest first, and begin with what must be kept. */
+/* What is shown must have been committed, newest first, and begin with what must be kept. A deletion that is among those comes
+ * before anything older, and `is_compacted` has left nothing else. */
 static void
-check_key(const struct model_key *k, const struct model_version *shown, unsigned count, unsigned keep)
+check_key(const struct model_key *k, const struct model_version *shown, unsigned count, unsigned keep,
+	  bool is_compacted)
 {
 	unsigned at = k->count, must = 0;
 	for (unsigned i = 0; i < count; i++) {
@@ -389,10 +426,15 @@ check_key(const struct model_key *k, const struct model_version *shown, unsigned
 	cr_assert_geq(count, must);
 	for (unsigned i = 0; i < must; i++)
 		cr_assert_eq(shown[i].timestamp, k->versions[k->count - 1 - i].timestamp);
+	if (must < keep && count > must)
+		cr_assert(shown[must].is_deletion &&
+			  shown[must].timestamp == k->versions[k->count - 1 - must].timestamp);
+	if (is_compacted)
+		cr_assert_eq(count, must);
 }
 
 static void
-check_all(struct model_key *model, unsigned keep)
+check_all(struct model_key *model, unsigned keep, bool is_compacted)
 {
 	struct sett_iterator *it;
 	unsigned counts[KEYS] = {0};
@@ -411,7 +453,7 @@ check_all(struct model_key *model, unsigned keep)
 	cr_assert_eq(r, SETT_NOT_FOUND);
 	sett_txn_discard(txn);
 	for (unsigned k = 0; k < KEYS; k++)
-		check_key(&model[k], shown[k], counts[k], keep);
+		check_key(&model[k], shown[k], counts[k], keep, is_compacted);
 }
 
 /* Since a commit: the keys whose newest version came after it, without the deleted. */
@@ -435,11 +477,55 @@ check_since(const struct model_key *model, uint64_t since)
 	sett_txn_discard(txn);
 }
 
+/* A snapshot that is held sees of each key the newest version up to its commit. */
+struct held {
+	struct sett_snapshot *snapshot;
+	uint64_t at;
+};
+
+static void
+check_held(const struct model_key *model, const struct held *held)
+{
+	char key[8];
+	struct sett_record record;
+	SUCCEED(sett_txn_begin_kept(txn, held->snapshot, SETT_TXN_MANUAL_CONFLICTS));
+	for (unsigned k = 0; k < KEYS; k++) {
+		unsigned at = model[k].count;
+		while (at > 0 && model[k].versions[at - 1].timestamp > held->at)
+			at--;
+		snprintf(key, sizeof(key), "k%02u", k);
+		int r = sett_txn_get(txn, bytes_of_string(key), &record);
+		if (at == 0 || model[k].versions[at - 1].is_deletion) {
+			cr_assert_eq(r, SETT_NOT_FOUND);
+			continue;
+		}
+		SUCCEED(r);
+		cr_assert_eq(record.timestamp, model[k].versions[at - 1].timestamp);
+	}
+	sett_txn_discard(txn);
+}
+
+/* Lets one go that is held, or holds one. */
+static void
+change_held(struct held *held)
+{
+	if (held->snapshot) {
+		sett_snapshot_release(held->snapshot);
+		held->snapshot = NULL;
+		return;
+	}
+	SUCCEED(sett_txn_begin(txn, 0));
+	held->at = sett_txn_snapshot(txn);
+	SUCCEED(sett_snapshot_keep(txn, &held->snapshot));
+	sett_txn_discard(txn);
+}
+
 static void
 run_model(uint64_t seed, unsigned keep)
 {
 	static struct model_key model[KEYS];
 	struct random random;
+	struct held held = {0};
 	memset(model, 0, sizeof(model));
 	random_seed(&random, seed);
 	reopen(keep);
@@ -456,19 +542,28 @@ run_model(uint64_t seed, unsigned keep)
 			bool is_deletion = what >= 70;
 			model[k].versions[model[k].count++] = (struct model_version){
 				write_key(key, is_deletion ? NULL : value), is_deletion};
-		} else if (what < 94) {
+		} else if (what < 93) {
 			flush();
+		} else if (what < 94) {
+			change_held(&held);
 		} else if (what < 95) {
 			compact();
+			check_all(model, keep, !held.snapshot);
 		} else if (what < 96) {
+			if (held.snapshot)
+				change_held(&held);
 			reopen(keep);
 		} else if (what < 98) {
-			check_all(model, keep);
+			check_all(model, keep, false);
+			if (held.snapshot)
+				check_held(model, &held);
 		} else {
 			check_since(model, random_next(&random) % (sett_engine_visible(engine) + 1));
 		}
 	}
-	check_all(model, keep);
+	if (held.snapshot)
+		change_held(&held);
+	check_all(model, keep, false);
 }
 
 Test(versions, beside_a_model)
