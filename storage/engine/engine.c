@@ -271,6 +271,8 @@ abandon_locked(struct sett_engine *engine, struct bytes prefix) REQUIRES(&engine
 	/* So that a flush takes it, also if nothing is committed any more. */
 	if (r == SETT_OK && generation_is_empty(g))
 		__atomic_store_n(&g->last, engine->visible, __ATOMIC_RELAXED);
+	if (r == SETT_OK)
+		subscriptions_tell_drop_locked(engine, prefix);
 	return r;
 }
 

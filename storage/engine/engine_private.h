@@ -294,6 +294,9 @@ void notes_clear(struct sett_txn *);
 /* subscriptions.c: what the transaction changes, to all who want to hear of it, once the commit is visible. */
 void subscriptions_tell_locked(const struct sett_txn *txn, uint64_t timestamp)
 	REQUIRES(&txn->engine->commit_lock);
+/* Of an id that was abandoned. */
+void subscriptions_tell_drop_locked(struct sett_engine *engine, struct bytes prefix)
+	REQUIRES(&engine->commit_lock);
 /* A new read range for an iterator; its index. */
 int txn_add_range(struct sett_txn *, size_t *ret);
 

@@ -108,23 +108,32 @@ tell_write_locked(struct sett_subscription *s, const struct write_node *n, uint6
 }
 
 static void
+tell_drop_locked(struct sett_subscription *s, struct bytes prefix, uint64_t timestamp) REQUIRES(&s->lock)
+{
+	struct change_header h = {
+		.timestamp = timestamp, .key = (uint32_t)prefix.size, .kind = SETT_CHANGE_DROP};
+	if (wants_drop(s, prefix))
+		append_locked(s, &h, prefix, (struct bytes){0}, (struct bytes){0});
+}
+
+static void
 tell_one(struct sett_subscription *s, const struct sett_txn *txn, uint64_t timestamp)
 {
 	const struct prefix_change *change;
 	mutex_lock(&s->lock);
 	size_t before = s->coming.size;
-	bool was_behind = s->is_behind;
+	if (s->is_behind) { /* it hears of nothing any more */
+		mutex_unlock(&s->lock);
+		return;
+	}
 	for (struct write_node *n = NULL; (n = write_buffer_next(&txn->writes, n)) != NULL;)
 		if (wants_key(s, n->key))
 			tell_write_locked(s, n, timestamp);
 	for (size_t at = 0; (change = write_buffer_next_prefix(&txn->writes, &at)) != NULL;) {
-		struct change_header h = {.timestamp = timestamp,
-					  .key = (uint32_t)change->prefix.size,
-					  .kind = SETT_CHANGE_DROP};
-		if (prefix_change_drops(change) && wants_drop(s, change->prefix))
-			append_locked(s, &h, change->prefix, (struct bytes){0}, (struct bytes){0});
+		if (prefix_change_drops(change))
+			tell_drop_locked(s, change->prefix, timestamp);
 	}
-	if (s->coming.size > before || s->is_behind != was_behind)
+	if (s->coming.size > before || s->is_behind)
 		condition_signal(&s->changed);
 	mutex_unlock(&s->lock);
 }
@@ -135,6 +144,18 @@ subscriptions_tell_locked(const struct sett_txn *txn, uint64_t timestamp)
 	assert(mutex_is_mine(&txn->engine->commit_lock));
 	for (struct sett_subscription *s = txn->engine->subscriptions; s; s = s->next)
 		tell_one(s, txn, timestamp);
+}
+
+void
+subscriptions_tell_drop_locked(struct sett_engine *engine, struct bytes prefix)
+{
+	assert(mutex_is_mine(&engine->commit_lock));
+	for (struct sett_subscription *s = engine->subscriptions; s; s = s->next) {
+		mutex_lock(&s->lock);
+		tell_drop_locked(s, prefix, engine->visible);
+		condition_signal(&s->changed);
+		mutex_unlock(&s->lock);
+	}
 }
 
 /* ---- who takes it ---- */

@@ -307,6 +307,32 @@ read_copy(struct copied *copy)
 	}
 }
 
+Test(subscription, an_id_that_is_given_up_is_dropped)
+{
+	struct sett_subscription *s = subscribe("", 0);
+	struct bytes stem = BYTES_LITERAL("s");
+	char key[SETT_MAX_PREFIX_SIZE + 1];
+	SUCCEED(sett_txn_begin(txn, 0));
+	SUCCEED(sett_txn_pend_id(txn, stem, 7));
+	commit();
+	size_t n = sett_id_prefix(stem, 7, (uint8_t *)key);
+	key[n] = 'k';
+	SUCCEED(sett_txn_begin(txn, 0));
+	SUCCEED(sett_txn_check_pending(txn, stem, 7));
+	SUCCEED(sett_txn_put(txn, bytes_of(key, n + 1), &(struct sett_put){.body = BYTES_LITERAL("v")}));
+	commit();
+	struct sett_change change;
+	SUCCEED(sett_subscription_next(s, 0, &change));
+	cr_assert_eq(change.kind, SETT_CHANGE_PUT);
+	SUCCEED(sett_engine_abandon_id(engine, stem, 7));
+	SUCCEED(sett_subscription_next(s, 0, &change));
+	cr_assert_eq(change.kind, SETT_CHANGE_DROP);
+	cr_assert(bytes_equal(change.key, bytes_of(key, n)));
+	cr_assert_eq(change.timestamp, sett_engine_visible(engine));
+	MUST_FAIL(sett_subscription_next(s, 0, &change), SETT_NOT_FOUND);
+	sett_subscription_close(s);
+}
+
 Test(subscription, a_copy_follows_writers)
 {
 	struct copied copy[KEYS], final[KEYS];

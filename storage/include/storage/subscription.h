@@ -9,7 +9,8 @@
  * that he promises (sett_engine_written, sett_engine_durable) to reach its timestamp.
  *
  * A commit copies what it changes to each subscription that wants it, under the commit lock; without subscriptions it costs a
- * comparison. What waits to be taken has a bound: who falls behind it has missed something, is told so, and begins anew. */
+ * comparison. So with one, others wait for as long as a commit of very many writes takes to be copied, or, where no prefix
+ * matches, to be looked through. One that is behind costs a comparison again. What waits to be taken has a bound: who falls behind it has missed something, is told so, and begins anew. */
 #ifndef SETT_STORAGE_SUBSCRIPTION_H
 #define SETT_STORAGE_SUBSCRIPTION_H
 
@@ -21,20 +22,21 @@ struct sett_subscription_options {
 	const struct bytes *prefixes; /* copied; none: all keys */
 	size_t count;
 	bool without_bodies;
-	size_t limit; /* 16 MiB: bytes that may wait to be taken */
+	size_t limit; /* 16 MiB: bytes that may wait to be taken; beside them as much again may be with the taker */
 };
 
 enum sett_change_kind {
 	SETT_CHANGE_PUT,
 	SETT_CHANGE_DELETE,
-	SETT_CHANGE_DROP, /* sett_txn_drop_prefix, sett_txn_drop_id: all keys that begin with `key`, which may be less than a prefix
-			   * that was asked for */
+	SETT_CHANGE_DROP, /* sett_txn_drop_prefix, sett_txn_drop_id, sett_engine_abandon_id: all keys that begin with `key`, which
+			   * may be less than a prefix that was asked for */
 };
 
 /* Slices are valid until the next call on the subscription. */
 struct sett_change {
 	enum sett_change_kind kind;
-	uint64_t timestamp; /* of the commit: all its changes have it */
+	uint64_t timestamp; /* of the commit: all its changes have it. sett_engine_abandon_id has that of
+			     * the last before it: heed it whatever the snapshot, as an id comes once */
 	struct bytes key;
 	/* Of a put: */
 	struct bytes head, body;
@@ -52,7 +54,8 @@ int sett_subscribe(struct sett_engine *, const struct sett_subscription_options 
  * waited than the limit allows, or memory was short), and none will come: subscribe anew; SETT_ABORTED: sett_subscription_cancel
  * was called. One thread at a time. */
 int sett_subscription_next(struct sett_subscription *, uint64_t timeout_ns, struct sett_change *ret);
-/* Whoever waits in sett_subscription_next returns, and so does every later call. Any thread. */
+/* Whoever waits in sett_subscription_next returns, and so does every later call: SETT_ABORTED, once the changes that it had
+ * already taken from the engine are handed over. Any thread. */
 void sett_subscription_cancel(struct sett_subscription *);
 /* Nobody is in sett_subscription_next any more. Before the engine; NULL is fine. */
 void sett_subscription_close(struct sett_subscription *);
