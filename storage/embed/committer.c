@@ -1,5 +1,6 @@
-/* Waiting for commits; see storage/committer.h. The thread takes all that wait, calls back those that want no sync once the
- * log is written, syncs once for the others, and looks again: what came meanwhile is the next group. */
+/* Waiting for commits; see storage/committer.h. The thread takes all that wait, calls back those that want no file, then
+ * those that want no sync once the log is written, syncs once for the others, and looks again: what came meanwhile is the
+ * next group. */
 #include "storage/committer.h"
 
 #include <assert.h>
@@ -91,10 +92,13 @@ run(void *arg)
 		c->first = NULL;
 		c->last = &c->first;
 		mutex_unlock(&c->lock);
-		int r = bring_about(c->engine, SETT_UNTIL_WRITTEN, NULL);
-		list = call_back(c, list, SETT_UNTIL_WRITTEN, r);
+		list = call_back(c, list, SETT_UNTIL_VISIBLE, SETT_OK); /* they are */
 		if (list) {
-			r = bring_about(c->engine, SETT_UNTIL_DURABLE, NULL);
+			int r = bring_about(c->engine, SETT_UNTIL_WRITTEN, NULL);
+			list = call_back(c, list, SETT_UNTIL_WRITTEN, r);
+		}
+		if (list) {
+			int r = bring_about(c->engine, SETT_UNTIL_DURABLE, NULL);
 			list = call_back(c, list, SETT_UNTIL_DURABLE, r);
 		}
 		assert(!list);

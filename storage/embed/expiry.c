@@ -3,7 +3,7 @@
 
 #include "storage/base/varint.h"
 
-enum { KEYS_PER_COMMIT = 512 };
+enum { KEYS_PER_COMMIT = 512, PATIENCE = 3 /* conflicts before others are kept off the keys */ };
 
 bool
 sett_txn_is_expired(struct sett_txn *txn, const struct sett_record *record)
@@ -65,9 +65,9 @@ static int
 delete_some(struct sett_txn *txn, struct bytes *rest, uint64_t *deleted)
 {
 	struct bytes left;
-	unsigned count;
+	unsigned count, losses = 0;
 	int r;
-	do {
+	for (;;) {
 		left = *rest;
 		count = 0;
 		r = sett_txn_begin(txn, 0);
@@ -76,7 +76,11 @@ delete_some(struct sett_txn *txn, struct bytes *rest, uint64_t *deleted)
 		if (r == SETT_OK)
 			r = sett_txn_commit(txn, NULL, NULL);
 		sett_txn_discard(txn);
-	} while (r == SETT_CONFLICT);
+		if (r != SETT_CONFLICT)
+			break;
+		if (++losses == PATIENCE)
+			sett_txn_claim(txn);
+	}
 	if (r == SETT_OK) {
 		*rest = left;
 		*deleted += count;

@@ -3,6 +3,8 @@
  *
  * Invariant: `child` iterates `tables[at]`, or is NULL. When the child runs off its table's end the iterator
  * goes on with the neighbour that is not passed over; tables are never empty, so it has something. */
+#include <assert.h>
+
 #include "version.h"
 
 struct level_iterator {
@@ -52,6 +54,7 @@ settle(struct level_iterator *l, int status)
 static bool
 is_passed_over(const struct level_iterator *l, size_t at)
 {
+	assert(at < l->count);
 	return l->tables[at]->properties->largest_timestamp <= l->since;
 }
 

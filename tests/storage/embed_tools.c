@@ -242,6 +242,40 @@ Test(embed_tools, a_conflict_is_told_at_once)
 	sett_txn_destroy(other);
 }
 
+static void
+keep_status(void *arg, int status, uint64_t timestamp)
+{
+	*(int *)arg = status;
+}
+
+Test(embed_tools, what_is_visible_needs_no_file)
+{
+	struct vfs *memory = vfs, *faults = vfs_fault_create(vfs);
+	struct sett_committer *c;
+	struct sett_error error = {0};
+	int visible = -1, written = -1;
+	close_engine();
+	vfs = faults;
+	open_engine();
+	SUCCEED(sett_committer_open(engine, &c));
+	vfs_fault_arm(faults, VFS_FAULT_WRITE, 1, true);
+	SUCCEED(sett_txn_begin(txn, 0));
+	SUCCEED(sett_txn_put(txn, BYTES_LITERAL("a"), &(struct sett_put){.body = BYTES_LITERAL("x")}));
+	SUCCEED(sett_committer_commit(c, txn, SETT_UNTIL_VISIBLE, keep_status, &visible));
+	SUCCEED(sett_txn_begin(txn, 0));
+	SUCCEED(sett_txn_put(txn, BYTES_LITERAL("b"), &(struct sett_put){.body = BYTES_LITERAL("x")}));
+	SUCCEED(sett_committer_commit(c, txn, SETT_UNTIL_WRITTEN, keep_status, &written));
+	sett_committer_close(c);
+	cr_assert_eq(visible, SETT_OK);
+	cr_assert_neq(written, SETT_OK);
+	vfs_fault_arm(faults, VFS_FAULT_WRITE, 0, false);
+	sett_txn_destroy(txn);
+	(void)sett_engine_close(engine, &error); /* may tell of the fault */
+	vfs = memory;
+	test_vfs_destroy(faults);
+	open_engine();
+}
+
 /* ---- batches ---- */
 
 Test(embed_tools, a_batch_of_any_number)

@@ -45,7 +45,8 @@ void sett_bulk_load_abandon(struct sett_bulk_load *);
 
 /* Any thread; each stream is one thread's at a time. SETT_NO_MEMORY. */
 int sett_bulk_stream_open(struct sett_bulk_load *, struct sett_bulk_stream **ret);
-/* Keys ascend; none comes twice. Of `put` its head, body and expires_at count; with one of the others set: SETT_INVALID, as if
+/* Keys ascend; none comes twice. One that does not ascend from the last of a table that is full is found by
+ * sett_bulk_load_finish, if tables overlap by it; else the database has what was added, in its order. Of `put` its head, body and expires_at count; with one of the others set: SETT_INVALID, as if
  * keys don't ascend. SETT_TOO_LARGE, SETT_IO, SETT_NO_SPACE, SETT_NO_MEMORY. After a failure it is only to be closed. */
 int sett_bulk_stream_add(struct sett_bulk_stream *, struct bytes key, const struct sett_put *put,
 			 struct sett_error *);

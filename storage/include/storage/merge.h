@@ -7,7 +7,8 @@
 #include "storage/engine.h"
 
 struct sett_merge_operator {
-	/* Appends to `ret`, which is empty, what the body becomes; `before` is empty where there is no entry yet. The same call may
+	/* An addition leaves the entry without a head and without a deadline, whatever it had.
+	 * Appends to `ret`, which is empty, what the body becomes; `before` is empty where there is no entry yet. The same call may
 	 * be made again, so it has no other effect. Any status but SETT_OK refuses this operand alone, and sett_merge_add returns
 	 * it. Called by a thread that adds, one at a time for each struct sett_merge, without locks of the caller. */
 	int (*fold)(void *arg, struct bytes before, struct bytes operand, struct buffer *ret);

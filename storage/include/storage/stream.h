@@ -9,7 +9,7 @@ struct sett_stream_options {
 	struct bytes prefix;
 	uint64_t since; /* as in struct sett_iterator_options, as is the next */
 	bool all_versions;
-	unsigned threads; /* 4 */
+	unsigned threads; /* 4; more than 64 are 64 */
 	unsigned ranges;  /* eight for each thread; fewer where there is little */
 	/* Each entry, in order within its range; ranges are numbered in the order of keys, and may come at once on several threads.
 	 * `it` is at the entry; bodies are read in `txn`, and forgotten after the call. A status other than SETT_OK ends the stream.
