@@ -3,7 +3,7 @@
  *     make the directory, sync the one above
  *     end the newest generation, retire the active value-log file, wait for the flush
  *     take a picture: a version, and the manifest that says just that (version_set_picture)
- *     link its tables and the value-log files they point into; copy what is not sealed yet
+ *     make LOCK; link its tables and the value-log files they point into; copy what is not sealed yet
  *     sync the directory
  *     write MANIFEST beside, sync, rename, sync the directory
  *
@@ -64,6 +64,9 @@ static int
 make_directory(struct checkpoint *c)
 {
 	struct vfs *vfs = c->engine->vfs;
+	if (c->engine->options.in_memory)
+		return sett_error_set(c->error, SETT_INVALID, 0,
+				      "a database in memory has no files for a checkpoint");
 	if (strlen(c->directory) >= SETT_PATH_MAX - 32)
 		return sett_error_set(c->error, SETT_INVALID, 0, "%s: the path is too long", c->directory);
 	int r = vfs_make_durable_directory(vfs, c->directory, c->error);
@@ -254,10 +257,23 @@ put_table(struct checkpoint *c, const struct table_file *f)
 	return put_file(c, f->number, ".sst", true, f->size);
 }
 
+/* Who opens it for reading alone makes no file: this is what tells a writer of him. */
+static int
+put_lock(struct checkpoint *c)
+{
+	char path[SETT_PATH_MAX];
+	struct vfs_file *lock;
+	snprintf(path, sizeof(path), "%s/LOCK", c->directory); /* there is room: make_directory */
+	int r = vfs_lock(c->engine->vfs, path, &lock, c->error);
+	return r == SETT_OK ? vfs_close(lock, c->error) : r;
+}
+
 static int
 put_files(struct checkpoint *c)
 {
-	int r = each_table(c, put_table);
+	int r = put_lock(c);
+	if (r == SETT_OK)
+		r = each_table(c, put_table);
 	for (size_t i = 0; r == SETT_OK && i < c->value_count; i++) {
 		const struct value_file *f = &c->values[i];
 		if (f->is_needed)

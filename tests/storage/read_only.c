@@ -253,14 +253,34 @@ Test(read_only, it_shares_the_directory_with_readers_alone)
 	MUST(sett_engine_open("db", &options, &engine, &error), &error);
 }
 
-Test(read_only, a_checkpoint_has_no_lock_to_take)
+Test(read_only, a_checkpoint_is_read_without_a_writer)
+{
+	struct sett_error error = {0};
+	struct sett_engine *reader, *writer;
+	struct sett_options options = options_for(vfs), reading = options;
+	write_round(engine, 1);
+	MUST(sett_checkpoint(engine, "copy", NULL, &error), &error);
+	write_round(engine, 2);
+	reading.read_only = true;
+	uint64_t operations = vfs_memory_operation_count(vfs);
+	MUST(sett_engine_open("copy", &reading, &reader, &error), &error);
+	MUST_FAIL(sett_engine_open("copy", &options, &writer, &error), SETT_LOCKED);
+	check_rounds(reader, 1, true);
+	MUST(sett_engine_close(reader, &error), &error);
+	cr_assert_eq(vfs_memory_operation_count(vfs), operations);
+	MUST(sett_engine_open("copy", &options, &writer, &error), &error);
+	MUST(sett_engine_close(writer, &error), &error);
+}
+
+/* A copy of the files alone, as another program may make one. */
+Test(read_only, a_copy_has_no_lock_to_take)
 {
 	struct sett_error error = {0};
 	struct sett_engine *reader;
 	struct sett_options options = options_for(vfs);
 	write_round(engine, 1);
 	MUST(sett_checkpoint(engine, "copy", NULL, &error), &error);
-	write_round(engine, 2);
+	MUST(vfs_remove(vfs, "copy/LOCK", &error), &error);
 	options.read_only = true;
 	MUST(sett_engine_open("copy", &options, &reader, &error), &error);
 	check_rounds(reader, 1, true);
@@ -340,6 +360,8 @@ Test(read_only, a_database_in_memory)
 	MUST(sett_engine_close(memory, &error), &error);
 	MUST(sett_engine_open(NULL, &options, &memory, &error), &error);
 	cr_assert_eq(sett_engine_visible(memory), 0U);
+	MUST_FAIL(sett_checkpoint(memory, "copy", NULL, &error), SETT_INVALID);
+	cr_assert_str_eq(error.message, "a database in memory has no files for a checkpoint");
 	MUST(sett_engine_close(memory, &error), &error);
 	cr_assert_eq(vfs_memory_operation_count(vfs), operations);
 }

@@ -14,7 +14,7 @@
  * sett_checkpoint_discard removes it (on failure that was tried). Flushes first, and waits for the disk; one
  * thread at a time for one directory.
  *
- * SETT_INVALID: the directory is not empty, or its path too long; SETT_IO, also if it lies on another file system
+ * SETT_INVALID: the directory is not empty, or its path too long, or the database is in memory; SETT_IO, also if it lies on another file system
  * or that one has no hard links; statuses of sett_engine_flush; SETT_NO_SPACE, SETT_NO_MEMORY. */
 int sett_checkpoint(struct sett_engine *, const char *directory, uint64_t *ret_commit, struct sett_error *);
 

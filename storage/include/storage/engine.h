@@ -70,8 +70,9 @@ struct sett_options {
 	/* 64 MiB, or a quarter of it for small budgets; while there is little in the value log its files are
 	 * smaller, down to 1 MiB. */
 	uint64_t value_log_file_size;
-	/* 1: versions of each key that stay for walks over all versions, at least; those before a deletion don't. Beyond them
-	 * versions go as flush and compaction meet them, unless a snapshot sees them. Not recorded in the files; those that stay
+	/* 1: versions of each key that stay for walks over all versions, at least; those before a deletion don't, and a deletion
+	 * among them is shown while anything older is. Beyond them versions, deletions too, go as flush and compaction meet them,
+	 * unless a snapshot sees them. Not recorded in the files; those that stay
 	 * count as live. */
 	unsigned keep_versions;
 	double space_amplification_limit; /* 1.5: bytes on disk per live byte */
@@ -91,7 +92,9 @@ struct sett_options {
 	bool must_exist;  /* SETT_NOT_FOUND rather than a new, empty database */
 	/* Shows what is in the directory, also of one whose process was killed: its log is read into memory, whatever that takes.
 	 * Nothing is written, made, cut or removed there. Writes fail with SETT_READ_ONLY, at the commit. Any number may have a
-	 * directory open so at once, but nobody who writes (SETT_LOCKED). No threads; nothing is archived. */
+	 * directory open so at once, but nobody who writes (SETT_LOCKED). Where there is no file LOCK, as in a copy of the files
+	 * that some other program made, a writer is not kept out, and takes from under the reader what it reads: make an empty
+	 * one. No threads; nothing is archived. */
 	bool read_only;
 	/* The database is in memory, and gone when it is closed; `vfs` and the directory's name are not looked at. */
 	bool in_memory;
