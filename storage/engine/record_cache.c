@@ -352,6 +352,17 @@ record_cache_admit(struct record_cache *cache, uint64_t hash, struct bytes key, 
 
 /* ---- commits ---- */
 
+/* Where somebody has read the key, or there is room: bodies that nobody asked for leave a quarter to heads, of which many more
+ * fit, and without which a write has to look for what it replaces. */
+static bool
+keeps_body(const struct record_cache *cache, const struct record *old, size_t size)
+{
+	size_t capacity = record_cache_capacity(cache);
+	/* relaxed: a record more or less */
+	bool has_room = __atomic_load_n(&cache->bytes, __ATOMIC_RELAXED) < capacity - capacity / 4;
+	return (has_room || has_kind(old, ENTRY_INLINE)) && record_cache_takes(cache, size);
+}
+
 void
 record_cache_update(struct record_cache *cache, uint64_t hash, struct bytes key, struct bytes value,
 		    struct bytes whole, uint64_t timestamp)
@@ -363,8 +374,7 @@ record_cache_update(struct record_cache *cache, uint64_t hash, struct bytes key,
 	int way = find_way(b, hash, key);
 	if (way >= 0) {
 		struct record *old = b->records[way];
-		if (whole.size && has_kind(old, ENTRY_INLINE) &&
-		    record_cache_takes(cache, key.size + whole.size))
+		if (whole.size && keeps_body(cache, old, key.size + whole.size))
 			value = whole;
 		if (value.size == 0 || !record_cache_takes(cache, key.size + value.size)) {
 			replaced = old;

@@ -45,7 +45,7 @@ size_t record_cache_capacity(const struct record_cache *);
 bool record_cache_takes(const struct record_cache *, size_t size);
 /* A commit wrote the key: called under the commit lock, before the commit is visible, in timestamp order.
  * `whole`: the same entry with its body, if `value` has a pointer and the body is at hand; it is kept where
- * the record held a body before, that is, where somebody reads the key. An empty `value`: no record is right. */
+ * the record held a body before, or while three quarters of the memory are not used. An empty `value`: no record is right. */
 void record_cache_update(struct record_cache *, uint64_t hash, struct bytes key, struct bytes value,
 			 struct bytes whole, uint64_t timestamp);
 

@@ -137,14 +137,39 @@ Test(record_cache, a_pointer_gives_way_to_the_body_of_its_version)
 	record_cache_update(cache, hash, k, pointer, bytes_of(NULL, 0), 10);
 	cr_assert_str_eq(get("k", 10, &timestamp), "");
 	cr_assert_eq(timestamp, 10);
-	/* A commit that has the body leaves it where there was one, and where there was none does not. */
-	uint8_t whole[64];
-	record_cache_update(cache, hash, k, pointer, inline_value("not read", whole), 11);
-	cr_assert_str_eq(get("k", 11, &timestamp), "");
-	admit("k", 11, "read", 11);
-	record_cache_update(cache, hash, k, pointer, inline_value("written then", whole), 12);
-	cr_assert_str_eq(get("k", 12, &timestamp), "written then");
-	cr_assert_eq(timestamp, 12);
+}
+
+Test(record_cache, a_commit_leaves_its_body_where_one_was_or_there_is_room)
+{
+	uint64_t timestamp, bytes, hits, misses;
+	uint8_t buffer[64], whole[64], long_value[1100];
+	char key[32], text[1001] = {0};
+	struct entry entry = {.kind = ENTRY_POINTER, .pointer = {1, 16, 5000, 4984}};
+	struct bytes pointer = bytes_of(buffer, (size_t)(entry_encode(&entry, buffer) - buffer));
+	struct bytes k = BYTES_LITERAL("k");
+	uint64_t hash = record_cache_hash(cache, k);
+	memset(text, 'x', sizeof(text) - 1);
+	admit("k", 3, NULL, 0);
+	record_cache_update(cache, hash, k, pointer, inline_value("there is room", whole), 4);
+	cr_assert_str_eq(get("k", 4, &timestamp), "there is room");
+	cr_assert_eq(timestamp, 4);
+	record_cache_update(cache, hash, k, pointer, bytes_of(NULL, 0), 5);
+	cr_assert_str_eq(get("k", 5, &timestamp), "", "no body is at hand");
+	for (int i = 0; i < 850; i++) {
+		snprintf(key, sizeof(key), "other%d", i);
+		struct bytes other = bytes_of_string(key);
+		record_cache_admit(cache, record_cache_hash(cache, other), other, 5,
+				   inline_value(text, long_value), 1);
+	}
+	record_cache_stats(cache, &bytes, &hits, &misses);
+	cr_assert_gt(bytes, record_cache_capacity(cache) / 8 * 7);
+	(void)get("k", 5, &timestamp);
+	record_cache_update(cache, hash, k, pointer, inline_value("not read", whole), 6);
+	cr_assert_str_eq(get("k", 6, &timestamp), "");
+	admit("k", 6, "read", 6);
+	record_cache_update(cache, hash, k, pointer, inline_value("written then", whole), 7);
+	cr_assert_str_eq(get("k", 7, &timestamp), "written then");
+	cr_assert_eq(timestamp, 7);
 }
 
 Test(record_cache, large_records_do_not_take_it_over)
