@@ -164,12 +164,15 @@ line(struct resp_writer *writer, char type, const char *text, size_t size)
 {
 	if (size > SIZE_MAX - HEADER_MAX || !reserve(writer, size + 3))
 		return;
-	writer->data[writer->size++] = (uint8_t)type;
+	uint8_t *at = writer->data + writer->size;
+	*at++ = (uint8_t)type;
 	for (size_t i = 0; i < size; i++) {
 		char c = text[i];
-		writer->data[writer->size++] = (uint8_t)(c == '\r' || c == '\n' ? ' ' : c);
+		*at++ = (uint8_t)(c == '\r' || c == '\n' ? ' ' : c);
 	}
-	put(writer, "\r\n", 2);
+	*at++ = '\r';
+	*at++ = '\n';
+	writer->size = (size_t)(at - writer->data);
 }
 
 void

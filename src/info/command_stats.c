@@ -150,32 +150,9 @@ add(uint64_t *counter, uint64_t amount)
 	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + amount, __ATOMIC_RELAXED);
 }
 
-void
-command_stats_record(struct command_stats *stats, const struct command *command, uint64_t duration_ns,
-		     bool failed, bool rejected)
+static void
+record_latency(struct thread_block *block, const struct command *command, uint64_t duration_ns)
 {
-	struct thread_block *block = own_block(stats);
-	assert(command->index < stats->commands);
-	if (block == NULL)
-		return;
-	struct counters *counters = &block->counters[command->index];
-	if (rejected) {
-		add(&counters->rejected, 1);
-		return;
-	}
-	add(&counters->calls, 1);
-	add(&counters->nanoseconds, duration_ns);
-	if (failed)
-		add(&counters->failed, 1);
-}
-
-void
-command_stats_record_latency(struct command_stats *stats, const struct command *command, uint64_t duration_ns)
-{
-	struct thread_block *block = own_block(stats);
-	assert(command->index < stats->commands);
-	if (block == NULL)
-		return;
 	struct histogram *histogram = block->histograms[command->index];
 	if (__builtin_expect(histogram == NULL, 0)) {
 		histogram = calloc(1, sizeof *histogram);
@@ -187,15 +164,33 @@ command_stats_record_latency(struct command_stats *stats, const struct command *
 }
 
 void
-command_stats_record_lookups(struct command_stats *stats, uint64_t misses, uint64_t hits)
+command_stats_record(struct command_stats *stats, const struct command *command,
+		     const struct command_outcome *outcome)
 {
 	struct thread_block *block = own_block(stats);
+	assert(command->index < stats->commands);
 	if (block == NULL)
 		return;
-	if (misses > 0)
-		add(&block->lookups.misses, misses);
-	if (hits > 0)
-		add(&block->lookups.hits, hits);
+	struct counters *counters = &block->counters[command->index];
+	add(&counters->calls, 1);
+	add(&counters->nanoseconds, outcome->duration_ns);
+	if (outcome->failed)
+		add(&counters->failed, 1);
+	if (outcome->misses > 0)
+		add(&block->lookups.misses, outcome->misses);
+	if (outcome->hits > 0)
+		add(&block->lookups.hits, outcome->hits);
+	if (outcome->tracks_latency)
+		record_latency(block, command, outcome->duration_ns);
+}
+
+void
+command_stats_record_rejected(struct command_stats *stats, const struct command *command)
+{
+	struct thread_block *block = own_block(stats);
+	assert(command->index < stats->commands);
+	if (block != NULL)
+		add(&block->counters[command->index].rejected, 1);
 }
 
 /* ---- reading ---- */

@@ -20,15 +20,17 @@ int command_stats_create(size_t commands, struct command_stats **ret);
 /* NULL is fine. */
 void command_stats_destroy(struct command_stats *);
 
-/* Once a request. `rejected`: it was refused before it ran (arity, NOAUTH, ...), and counts as no call;
- * `failed`: it ran and replied with an error. */
-void command_stats_record(struct command_stats *, const struct command *, uint64_t duration_ns, bool failed,
-			  bool rejected);
-/* Once a call whose duration counts in INFO latencystats (latency-tracking). The first of a command on a thread
- * takes 24 KiB. */
-void command_stats_record_latency(struct command_stats *, const struct command *, uint64_t duration_ns);
-/* Keys that a request read, absent and there. */
-void command_stats_record_lookups(struct command_stats *, uint64_t misses, uint64_t hits);
+/* What a request that ran leaves behind. */
+struct command_outcome {
+	uint64_t duration_ns;
+	uint64_t misses, hits; /* keys that it read, absent and there */
+	bool failed;           /* it replied with an error */
+	bool tracks_latency;   /* its duration counts in INFO latencystats (latency-tracking) */
+};
+/* Once a request. The first of a command on a thread whose latency is tracked takes 24 KiB. */
+void command_stats_record(struct command_stats *, const struct command *, const struct command_outcome *);
+/* It was refused before it ran (arity, NOAUTH, ...), and counts as no call. */
+void command_stats_record_rejected(struct command_stats *, const struct command *);
 /* Once an error reply: its text without '-', e.g. "ERR no such key"; also for unknown commands. */
 void command_stats_record_error(struct command_stats *, struct bytes error_text);
 

@@ -26,11 +26,13 @@ record_slow(struct server *server, const struct command_run *run)
 static void
 hear_ran(struct server *server, const struct command_run *run)
 {
-	command_stats_record(server->command_stats, run->command, run->duration_ns, run->error.size > 0,
-			     false);
-	command_stats_record_lookups(server->command_stats, run->misses, run->hits);
-	if (__atomic_load_n(&server->config->latency_tracking, __ATOMIC_RELAXED))
-		command_stats_record_latency(server->command_stats, run->command, run->duration_ns);
+	struct command_outcome outcome = {
+		.duration_ns = run->duration_ns,
+		.misses = run->misses,
+		.hits = run->hits,
+		.failed = run->error.size > 0,
+		.tracks_latency = __atomic_load_n(&server->config->latency_tracking, __ATOMIC_RELAXED)};
+	command_stats_record(server->command_stats, run->command, &outcome);
 	if (run->error.size > 0 && !run->error_is_counted)
 		command_stats_record_error(server->command_stats, run->error);
 	if (slowlog_wants(server->config, run->duration_ns) &&
@@ -61,7 +63,7 @@ static void
 hear_refused(struct server *server, const struct command *command, struct bytes error)
 {
 	if (command != NULL)
-		command_stats_record(server->command_stats, command, 0, false, true);
+		command_stats_record_rejected(server->command_stats, command);
 	command_stats_record_error(server->command_stats, error);
 }
 

@@ -195,12 +195,11 @@ run_share(struct batch *b, size_t index)
 		__builtin_expect(c->view.held != NULL, 0) ? prepare_held(c, t->present.command, r) : SETT_OK;
 	if (status != SETT_OK)
 		return status;
-	struct keyspace_savepoint start = keyspace_savepoint(&c->view);
+	struct execution_savepoint start = execution_savepoint(c);
 	struct call call = {.command = t->present.command, .argc = r->request.argc, .argv = r->request.argv};
-	size_t writes = sett_txn_savepoint(t->txn);
 	uint64_t misses = c->view.misses, hits = c->view.hits;
 	sett_txn_observe_anew(t->txn);
-	status = execution_run(c, &call);
+	status = execution_run_from(c, &call, &start);
 	assert(c->first_participant == NULL && c->made == NULL);
 	if (status == SETT_CONFLICT)
 		return status;
@@ -216,7 +215,7 @@ run_share(struct batch *b, size_t index)
 			: status == OUTCOME_LONG ? REQUEST_MUST_WAIT_LONG
 						 : runner_must_wait(t->txn, r->client);
 		context_truncate_reply(c, share->mark);
-		keyspace_rollback(&c->view, &start);
+		keyspace_rollback(&c->view, &start.keyspace);
 		b->some_wait = true;
 		return c->view.held_is_lost ? SETT_ABORTED : SETT_OK;
 	}
@@ -226,7 +225,8 @@ run_share(struct batch *b, size_t index)
 	r->reply_end = r->reply->size;
 	b->reply_bytes += r->reply_end - share->mark;
 	share->observed = sett_txn_observed(t->txn);
-	share->needs_commit = sett_txn_savepoint(t->txn) != writes || sett_txn_observed_own(t->txn);
+	share->needs_commit =
+		sett_txn_savepoint(t->txn) != start.keyspace.txn || sett_txn_observed_own(t->txn);
 	share->misses = c->view.misses - misses;
 	share->hits = c->view.hits - hits;
 	share->first_effect = c->first_effect;

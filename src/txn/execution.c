@@ -116,9 +116,8 @@ note(struct command_context *c, const struct execution_savepoint *start, int sta
 
 /* Runs the context's own call. */
 static int
-run(struct command_context *c)
+run(struct command_context *c, const struct execution_savepoint *start)
 {
-	struct execution_savepoint start = execution_savepoint(c);
 	size_t mark = c->reply->size;
 	c->failed = false;
 	int status = is_propagated(c) ? propagation_begin(c) : SETT_OK;
@@ -140,13 +139,13 @@ run(struct command_context *c)
 	if (c->failed)
 		status = OUTCOME_FAILED;
 	if (status == OUTCOME_FAILED)
-		execution_take_back(c, &start);
+		execution_take_back(c, start);
 	if (__builtin_expect(observers_watch(c) || c->view.propagates, 0) &&
-	    note(c, &start, status) != SETT_OK) {
+	    note(c, start, status) != SETT_OK) {
 		if (c->in_multi || c->in_batch)
 			return SETT_NO_MEMORY;
 		context_truncate_reply(c, mark);
-		execution_take_back(c, &start);
+		execution_take_back(c, start);
 		return execution_failure(c, SETT_NO_MEMORY);
 	}
 	if (status == OUTCOME_FAILED)
@@ -156,7 +155,8 @@ run(struct command_context *c)
 }
 
 int
-execution_run(struct command_context *c, const struct call *call)
+execution_run_from(struct command_context *c, const struct call *call,
+		   const struct execution_savepoint *start)
 {
 	struct call outer = {.command = c->command, .argc = c->argc, .argv = c->argv, .bodies = c->bodies};
 	bool outer_has_propagated = c->has_propagated;
@@ -165,7 +165,7 @@ execution_run(struct command_context *c, const struct call *call)
 	c->argv = call->argv;
 	c->bodies = call->bodies;
 	struct sett_read_mark reads = sett_txn_read_mark(c->view.txn);
-	int status = run(c);
+	int status = run(c, start);
 	/* Of what it has read, neither its reply nor what waits for the commit keeps anything, and what comes next finds the
 	 * memory in the processor's cache. Alone, the transaction ends. */
 	if (c->in_multi || c->in_batch)
@@ -177,4 +177,11 @@ execution_run(struct command_context *c, const struct call *call)
 	c->has_propagated = outer_has_propagated;
 	c->failed = false; /* the caller goes by the status */
 	return status;
+}
+
+int
+execution_run(struct command_context *c, const struct call *call)
+{
+	struct execution_savepoint start = execution_savepoint(c);
+	return execution_run_from(c, call, &start);
 }

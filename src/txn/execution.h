@@ -24,6 +24,10 @@ struct call {
  *                    itself
  * Other failures of the engine, and elsewhere those of memory, are answered with an error here. */
 int execution_run(struct command_context *, const struct call *);
+struct execution_savepoint;
+/* The same from a savepoint that the caller has just made. */
+int execution_run_from(struct command_context *, const struct call *,
+		       const struct execution_savepoint *start);
 
 /* What a failed command is taken back to, its reply apart. Savepoints nest. */
 struct execution_savepoint {

@@ -2,6 +2,8 @@
  * those of commands that don't say where their keys are, are left to the command itself. */
 #include "txn/foresight.h"
 
+#include <assert.h>
+
 #include "txn/transaction.h"
 
 enum {
@@ -15,7 +17,10 @@ struct foresight {
 	struct arena arena; /* of the engine keys */
 	bool fetched;       /* the batch is complete */
 	unsigned request_count;
-	size_t key_count;
+	size_t key_count, fetch_count;
+	/* Of the last key. The name is that which its engine key ends with: requests of a batch that was not fetched may be gone. */
+	unsigned last_db;
+	struct bytes last_name;
 	struct foreseen requests[REQUESTS_MAX];
 	struct prepared_key keys[KEYS_MAX];
 	struct sett_fetch fetches[KEYS_MAX];
@@ -41,6 +46,41 @@ foresight_destroy(struct foresight *f)
 	free(f);
 }
 
+/* Whether the last key is this one: of one that is hot nothing is made again, nor asked for. Keys mostly differ at their
+ * ends. */
+static inline bool
+is_last(const struct foresight *f, unsigned db, struct bytes key)
+{
+	struct bytes last = f->last_name;
+	return f->key_count > 0 && f->last_db == db && last.size == key.size && key.size > 0 &&
+		last.data[key.size - 1] == key.data[key.size - 1] &&
+		memcmp(last.data, key.data, key.size) == 0;
+}
+
+/* False: it is left to its command. */
+static bool
+add_key(struct foresight *f, unsigned db, struct bytes key, bool writes)
+{
+	struct prepared_key *prepared = &f->keys[f->key_count];
+	if (is_last(f, db, key)) {
+		*prepared = prepared[-1];
+		prepared->key = key;
+		assert(f->fetch_count > 0);
+		f->fetches[f->fetch_count - 1].writes |= writes;
+	} else {
+		if (!keyspace_prepare(f->server->keyspace, db, key, &f->arena, prepared))
+			return false;
+		struct bytes made = prepared->engine_key.bytes;
+		assert(made.size > key.size);
+		f->last_db = db;
+		f->last_name = bytes_of(made.data + made.size - key.size, key.size);
+		f->fetches[f->fetch_count++] =
+			(struct sett_fetch){.key = prepared->engine_key, .writes = writes};
+	}
+	f->key_count++;
+	return true;
+}
+
 static void
 add_keys(struct foresight *f, const struct command *command, unsigned db, size_t argc,
 	 const struct bytes *argv)
@@ -49,13 +89,9 @@ add_keys(struct foresight *f, const struct command *command, unsigned db, size_t
 		struct key_range range;
 		if (key_spec_range(&command->key_specs[s], argv, argc, &range) != SETT_OK)
 			continue;
-		for (size_t i = range.first; i < range.end && f->key_count < KEYS_MAX; i += range.step) {
-			struct prepared_key *prepared = &f->keys[f->key_count];
-			if (!keyspace_prepare(f->server->keyspace, db, argv[i], &f->arena, prepared))
+		for (size_t i = range.first; i < range.end && f->key_count < KEYS_MAX; i += range.step)
+			if (!add_key(f, db, argv[i], (command->flags & COMMAND_WRITE) != 0))
 				return;
-			f->fetches[f->key_count++] = (struct sett_fetch){
-				.key = prepared->engine_key, .writes = (command->flags & COMMAND_WRITE) != 0};
-		}
 	}
 }
 
@@ -65,7 +101,7 @@ foresight_add(struct foresight *f, const struct client *client, size_t argc, con
 	if (f->fetched) {
 		arena_reset(&f->arena);
 		f->request_count = 0;
-		f->key_count = 0;
+		f->key_count = f->fetch_count = 0;
 		f->fetched = false;
 	}
 	const struct command *command =
@@ -84,7 +120,7 @@ foresight_add(struct foresight *f, const struct client *client, size_t argc, con
 void
 foresight_fetch(struct foresight *f)
 {
-	sett_engine_fetch(f->server->engine, f->fetches, f->key_count);
+	sett_engine_fetch(f->server->engine, f->fetches, f->fetch_count);
 	f->fetched = true;
 }
 

@@ -165,14 +165,14 @@ Test(info, counts_keys_commands_and_errors)
 	struct bytes argv[] = {BYTES_LITERAL("config"), BYTES_LITERAL("get")};
 	const struct command *command = command_find(&sett_commands, argv, 2, NULL);
 	cr_assert_not_null(command);
-	command_stats_record(f.server.command_stats, command, 3000, false, false);
-	command_stats_record(f.server.command_stats, command, 5000, true, false);
-	command_stats_record(f.server.command_stats, command, 0, false, true);
+	struct command_outcome outcome = {.duration_ns = 3000, .tracks_latency = true};
+	command_stats_record(f.server.command_stats, command, &outcome);
+	outcome = (struct command_outcome){.duration_ns = 6000, .failed = true, .tracks_latency = true};
+	command_stats_record(f.server.command_stats, command, &outcome);
+	command_stats_record_rejected(f.server.command_stats, command);
 	cr_assert_str_eq(INFO(&f, "commandstats"),
-			 "# Commandstats\r\ncmdstat_config|get:calls=2,usec=8,usec_per_call=4.00,"
+			 "# Commandstats\r\ncmdstat_config|get:calls=2,usec=9,usec_per_call=4.50,"
 			 "rejected_calls=1,failed_calls=1\r\n");
-	command_stats_record_latency(f.server.command_stats, command, 3000);
-	command_stats_record_latency(f.server.command_stats, command, 6000);
 	cr_assert_str_eq(
 		INFO(&f, "latencystats"),
 		"# Latencystats\r\nlatency_percentiles_usec_config|get:p50=3.007,p99=6.015,p99.9=6.015\r\n");
