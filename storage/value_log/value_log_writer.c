@@ -158,7 +158,7 @@ payload_make(struct value_log *log, struct bytes body, struct buffer *scratch)
 	enum codec codec = log->options.compression;
 	struct payload payload = {.bytes = body, .flags = VALUE_LOG_PLAIN};
 	assert(scratch->capacity - scratch->size >= payload_room(log, body));
-	uint8_t *at = scratch->data + scratch->size;
+	uint8_t *at = scratch->data ? scratch->data + scratch->size : NULL; /* it may have no room */
 	size_t size = 0;
 	if (value_log_is_pieced(body.size)) {
 		size = (size_t)value_log_table_size(body.size);
