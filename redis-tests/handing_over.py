@@ -401,6 +401,20 @@ def check_sync_under_way(world, make):
     replica.kill()
 
 
+def check_memory_of_link(world):
+    """What a master keeps for a replica does not stay as large as the largest value that it has sent."""
+    master, replica = server_with_port(world, world.sett), server_with_port(world, world.sett)
+    follow(replica, master.port)
+    wait_level("before a large value", replica, master)
+    client = master.connect()
+    client.set("key", "x" * 2**18)
+    client.set("key", "small")
+    wait_level("after a large value", replica, master)
+    wait_until("the memory for a replica stays large", lambda: int(client.client_list(_type="replica")[0]["tot-mem"]) < 2**17, 10)
+    master.kill()
+    replica.kill()
+
+
 def check_decided(world):
     """From the end of the wait for replicas on: writes are held, ABORT comes too late, and a signal counts if the save fails."""
     master, replica = (server_with_port(world, world.sett) for _ in range(2))
@@ -530,6 +544,7 @@ def main(sett_server, redis_server, seed=1):
         check_shutdown(world, world.redis)
         check_sync_under_way(world, world.redis)
         check_sync_under_way(world, world.sett)
+        check_memory_of_link(world)
         check_decided(world)
         check_failed_log(world)
     except BaseException:

@@ -29,6 +29,7 @@ enum {
 	ARGUMENTS_INITIAL = 16,
 	ARGUMENTS_KEEP = 64,            /* larger arrays are freed when idle */
 	OUTPUT_KEEP = 1024,             /* an idle client keeps output buffers up to this size */
+	PIECE_KEEP = 64 * 1024,         /* bytes of a source whose next piece is not at hand */
 	INPUT_GROWTH_MAX = 1024 * 1024, /* most bytes added at once for small arguments */
 };
 
@@ -454,11 +455,24 @@ shrink_arguments(struct connection *c)
 	c->argument_capacity = ARGUMENTS_INITIAL;
 }
 
+/* A source that goes on for as long as the connection does, as a replica's stream, has left a large piece once: such a
+ * client is never idle. */
+static void
+shrink_piece(struct connection *c)
+{
+	struct piece *p = &c->piece;
+	if (c->state == CONNECTION_OPEN && p->start == p->bytes.size && p->bytes.capacity > PIECE_KEEP) {
+		resp_writer_free(&p->bytes);
+		p->start = 0;
+	}
+}
+
 void
 connection_shrink(struct connection *c, bool idle)
 {
 	if (connection_has_parsed(c))
 		return; /* they point into the buffers */
+	shrink_piece(c);
 	size_t peak = c->input_peak;
 	c->input_peak = c->input_end - c->input_start;
 	if (idle) {
