@@ -383,11 +383,13 @@ def check_refusals(world):
     os.mkdir(full)
     open(full + "/something", "w").close()
     for arguments, words in (((world.whole, full), "not empty"), ((world.scratch + "/none", full + "/x"), "none"),
-                             ((full, world.scratch + "/y"), "there is no database in it")):
+                             ((full, world.scratch + "/y"), "there is no database in it"),
+                             ((world.whole, world.whole + "/new"), "nothing is changed")):
         text = run_tool("salvage", *arguments, codes=(2,))[1]
         if words not in text:
             fail("%r: %s" % (arguments, text))
     expect("what was there", os.listdir(full), ["something"])
+    expect("a target in the source", os.path.exists(world.whole + "/new"), False)
     with Over(world.whole):
         text = run_tool("salvage", world.whole, world.scratch + "/z", codes=(2,))[1]
         if "stop it first" not in text:

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -347,6 +348,28 @@ mark_target(const char *target, bool is_there, struct sett_error *error)
 	return status == SETT_OK ? vfs_sync_directory(vfs_posix(), target, error) : status;
 }
 
+/* Nothing in the source is changed, so the new database is not made in it. A target that is not there yet stands for its
+ * parent. */
+static int
+refuse_inside(const char *source, const char *target, struct sett_error *error)
+{
+	char outer[PATH_MAX], inner[PATH_MAX], parent[PATH_MAX];
+	int n = snprintf(parent, sizeof(parent), "%s", target);
+	if (n < 0 || (size_t)n >= sizeof(parent))
+		return sett_error_set(error, SETT_INVALID, 0, "%s is too long a path", target);
+	if (realpath(source, outer) == NULL)
+		return sett_error_set(error, SETT_IO, errno, "%s: %s", source, strerror(errno));
+	if (realpath(target, inner) == NULL && realpath(dirname(parent), inner) == NULL)
+		return sett_error_set(error, errno == ENOENT ? SETT_NOT_FOUND : SETT_IO, errno, "%s: %s",
+				      target, strerror(errno));
+	size_t size = strcmp(outer, "/") == 0 ? 0 : strlen(outer);
+	if (strncmp(inner, outer, size) != 0 || (inner[size] != '\0' && inner[size] != '/'))
+		return SETT_OK;
+	return sett_error_set(error, SETT_INVALID, 0,
+			      "%s is in %s, in which nothing is changed: another target is needed", target,
+			      source);
+}
+
 static int
 salvage_into(struct offline *o, struct salvage_options *options, struct salvage_figures *ret,
 	     struct sett_error *error)
@@ -377,7 +400,9 @@ offline_salvage(struct salvage_options *options, const char *target, uint64_t me
 		return sett_error_set(error, errno == ENOENT ? SETT_NOT_FOUND : SETT_IO, errno, "%s: %s",
 				      options->directory, strerror(errno));
 	snprintf(place.directory, sizeof(place.directory), "%s", target);
-	int status = make_directory(target, error);
+	int status = refuse_inside(options->directory, target, error);
+	if (status == SETT_OK)
+		status = make_directory(target, error);
 	if (status == SETT_OK)
 		status = configure(&o, &place, false, 16, error);
 	if (status == SETT_OK)
