@@ -14,7 +14,7 @@ import tempfile
 
 import redis
 
-from own_server import Server, fail
+from own_server import Server, fail, wait_until
 
 server_program, tool = sys.argv[1], sys.argv[2]
 rest = dict(zip(sys.argv[3::2], sys.argv[4::2]))
@@ -378,6 +378,28 @@ def check_random(world):
         world.round("random %d of seed %d" % (number, SEED), damage)
 
 
+def check_flushed(world):
+    """What was written after a FLUSHALL comes into database 0, also when the entry that says so is lost."""
+    source, target = world.scratch + "/flushed", world.scratch + "/unflushed"
+    os.mkdir(source)
+    with Over(source) as server:
+        client = server.connect()
+        client.set("old", 1)
+        client.flushall()
+        client.mset({"new%d" % i: "w" * 50 for i in range(500)})
+        wait_until("no table is written", lambda: any(f.endswith(".sst") for f in os.listdir(source)))
+        client.shutdown(save=True)
+    name = max(f for f in os.listdir(source) if f.endswith(".sst"))
+    flip(source + "/" + name, 20, 7)
+    text = run_tool("salvage", source, target, codes=(1,))[1]
+    if "are in database 0:" not in text:
+        fail("not in database 0: " + text)
+    with Over(target) as server:
+        client = server.connect()
+        expect("a key after the flush", client.get("new99"), b"w" * 50)
+        expect("the databases with keys", list(client.info("keyspace")), ["db0"])
+
+
 def check_refusals(world):
     full = world.scratch + "/full"
     os.mkdir(full)
@@ -401,7 +423,7 @@ def main():
     world = World()
     try:
         world.round("nothing", lambda d: None, codes=(0,), is_all=True)
-        for check in (check_tables, check_manifest, check_log, check_values, check_random, check_refusals):
+        for check in (check_tables, check_manifest, check_log, check_values, check_flushed, check_random, check_refusals):
             if ONLY in check.__name__:
                 check(world)
     finally:

@@ -171,7 +171,7 @@ on_progress(void *arg, uint64_t done, uint64_t total)
 static int
 report(const struct salvage_figures *f)
 {
-	uint64_t lost = f->files.lost + f->files.lost_keys + f->left_out;
+	uint64_t lost = f->files.lost + f->files.lost_keys + f->left_out + f->strangers;
 	printf("%s: keys %" PRIu64 ", elements %" PRIu64 ", libraries %" PRIu64 " (%s) of files %" PRIu64
 	       " (%s); tables %" PRIu64 ", commits of the log %" PRIu64,
 	       lost > 0 ? "in part" : "whole", f->keys, f->elements, f->libraries, size_text(f->bytes).text,
@@ -182,6 +182,8 @@ report(const struct salvage_figures *f)
 		       f->files.lost, f->files.lost_keys, f->left_out, f->mended);
 	if (f->orphans > 0)
 		printf("; entries without a key %" PRIu64, f->orphans);
+	if (f->strangers > 0)
+		printf("; entries that no server writes, left out %" PRIu64, f->strangers);
 	printf("\n");
 	if (f->files.lost > 0)
 		printf("What was overwritten or deleted by what is lost may be there again.\n");

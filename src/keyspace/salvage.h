@@ -51,6 +51,7 @@ struct salvage_figures {
 	uint64_t keys, elements, libraries, bytes; /* taken; bytes of keys and values */
 	uint64_t mended, left_out;                 /* keys */
 	uint64_t orphans;                          /* entries of objects without a key */
+	uint64_t strangers;                        /* entries that no server writes: left out */
 };
 
 /* Engine keys that may be lost, or be older ones: from `from` to `to`, without these two where they are of whole entries. */

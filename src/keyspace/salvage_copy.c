@@ -6,6 +6,7 @@
  *
  * and then writes anew what counts all that. Left out: cursors of SCAN, which begin anew; which of Redis' files were read, as it was
  * this database that had; and the place in a replication stream, as the target has a history of its own. */
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "keyspace/describe.h"
@@ -57,6 +58,7 @@ struct copy {
 	const struct object *present; /* of the element before; NULL: it had none */
 	uint64_t present_epoch, present_id, present_entries;
 	bool has_present, adopts, has_seed;
+	bool has_own; /* an entry that a server writes */
 	uint64_t next_epoch, next_object, functions, library_bytes;
 	uint8_t *piece;
 };
@@ -472,17 +474,57 @@ take_element(struct copy *c, const struct engine_key *k, const struct sett_salva
 
 /* ---- what counts it all ---- */
 
-/* A database for an epoch that has none: that which it was made for, if nobody else has that, or the first without an
- * epoch. */
+/* Databases that there are: more than LEAST_DATABASES only if an entry says so. */
 static unsigned
-choose_database(const struct copy *c, uint64_t epoch)
+count_databases(const struct copy *c)
+{
+	unsigned count = LEAST_DATABASES;
+	for (size_t i = 0; i < c->database_count; i++)
+		if (c->databases[i].db < NUMBERED_DATABASES && c->databases[i].db >= count)
+			count = c->databases[i].db + 1;
+	return count;
+}
+
+/* Whether the database has an entry that leads to keys. */
+static bool
+has_keys(struct copy *c, unsigned db)
+{
+	for (size_t i = 0; i < c->database_count; i++) {
+		const struct epoch *e = find_epoch(c, c->databases[i].epoch);
+		if (c->databases[i].db == db && e != NULL && e->keys > 0)
+			return true;
+	}
+	return false;
+}
+
+/* A database for an epoch that has none: that which it was made for, if there is such a one and nobody else has that, or
+ * the first that has no entry or whose entry leads to no key. By its number an epoch after a flush is of no database. */
+static unsigned
+choose_database(struct copy *c, uint64_t epoch)
 {
 	unsigned db = 0;
-	if (epoch - 1 < NUMBERED_DATABASES && !has_entry(c, (unsigned)(epoch - 1)))
+	if (epoch - 1 < count_databases(c) && !has_entry(c, (unsigned)(epoch - 1)))
 		return (unsigned)(epoch - 1);
-	while (has_entry(c, db))
+	while (has_keys(c, db))
 		db++;
 	return db;
+}
+
+/* In the place of the entry that there is. */
+static int
+enter_database(struct copy *c, unsigned db, uint64_t epoch)
+{
+	for (size_t i = 0; i < c->database_count; i++) {
+		if (c->databases[i].db != db)
+			continue;
+		c->databases[i].epoch = epoch;
+		return SETT_OK;
+	}
+	int status =
+		grow((void **)&c->databases, c->database_count, &c->database_capacity, sizeof(*c->databases));
+	if (status == SETT_OK)
+		c->databases[c->database_count++] = (struct database_entry){db, epoch};
+	return status;
 }
 
 static int
@@ -498,10 +540,7 @@ settle_epochs(struct copy *c)
 			s.kind = SALVAGED_ADOPTED;
 			s.db = e->db = choose_database(c, e->number);
 			e->has_database = true;
-			status = grow((void **)&c->databases, c->database_count, &c->database_capacity,
-				      sizeof(*c->databases));
-			if (status == SETT_OK)
-				c->databases[c->database_count++] = (struct database_entry){e->db, e->number};
+			status = enter_database(c, e->db, e->number);
 		}
 		salvage_tell(c->run, &s);
 	}
@@ -618,10 +657,16 @@ take_entry(struct copy *c, const struct sett_salvage_entry *e)
 	struct engine_key k = keyspace_describe_key(e->key);
 	switch (k.kind) {
 	case ENGINE_KEY_ROOT:
+		c->has_own = true;
 		return take_root(c, &k, e);
 	case ENGINE_KEY_ELEMENT:
+		c->has_own = true;
 		return take_element(c, &k, e);
+	case ENGINE_KEY_OTHER:
+		c->run->figures->strangers++;
+		return SETT_OK;
 	default:
+		c->has_own = true;
 		return take_meta(c, &k, e);
 	}
 }
@@ -636,6 +681,11 @@ copy_all(struct copy *c)
 		if (status != SETT_OK)
 			return status;
 	}
+	if (status == SETT_NOT_FOUND && c->run->figures->strangers > 0 && !c->has_own)
+		return sett_error_set(c->run->error, SETT_INVALID, 0,
+				      "%s: none of its %" PRIu64
+				      " keys is one that a server writes: it is another program's database",
+				      c->run->options->directory, c->run->figures->strangers);
 	return status == SETT_NOT_FOUND ? finish(c) : status;
 }
 
