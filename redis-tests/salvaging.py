@@ -331,6 +331,9 @@ def check_manifest(world):
     world.round("manifest, gone", lambda d: os.remove(d + "/MANIFEST"), codes=(1,), is_all=True)
     for offset in (3, 40, size // 2):
         world.round("manifest at %d" % offset, lambda d: flip(d + "/MANIFEST", offset), codes=(1,), is_all=True)
+    text = world.round("a mark of a restore", lambda d: open(d + "/RESTORING", "w").close(), codes=(1,), is_all=True)
+    if "has not come to its end" not in text:
+        fail("no word of the mark: " + text)
     world.round("manifest, cut", lambda d: os.truncate(d + "/MANIFEST", size // 2), codes=(0, 1))
     world.round("manifest, empty", lambda d: os.truncate(d + "/MANIFEST", 0), codes=(1,), is_all=True)
 
@@ -359,6 +362,11 @@ def check_values(world):
     name = largest(world, ".vlog")
     size = os.stat(world.whole + "/" + name).st_size
     world.round("value log, header", lambda d: flip(d + "/" + name, 5), codes=(0,), is_all=True)
+    for what, damage in (("a copy of another name", lambda d: shutil.copy(d + "/" + name, d + "/999999.vlog")),
+                         ("a directory of such a name", lambda d: os.mkdir(d + "/999999.vlog"))):
+        text = world.round("value log, " + what, damage, codes=(0,), is_all=True)
+        if "999999.vlog is left out" not in text:
+            fail("no word of 999999.vlog: " + text)
     for part in (0.05, 0.3, 0.7):
         world.round("value log at %.2f" % part, lambda d: flip(d + "/" + name, int(size * part)), codes=(0, 1), most=1)
     world.round("value log, cut", lambda d: os.truncate(d + "/" + name, size // 2), codes=(1,))

@@ -337,12 +337,24 @@ add_tables(struct sett_salvage *s)
 	return r;
 }
 
-/* Its other files are looked at when a pointer leads there. */
+/* Each value that it has had is told of where a key leads there. */
+static void
+on_bad_values(void *arg, uint64_t number, const struct sett_error *why)
+{
+	char name[SALVAGE_NAME_MAX];
+	salvage_name(number, VALUE_LOG_SUFFIX, name);
+	salvage_find(arg, SETT_SALVAGE_NOTE, name, any, any, " is left out: %s", why->message);
+}
+
+/* Records are looked at when a pointer leads there. */
 static int
 open_values(struct sett_salvage *s)
 {
 	struct sett_error error = {0};
-	struct value_log_options options = {.vfs = s->directory.vfs, .directory = s->path};
+	struct value_log_options options = {.vfs = s->directory.vfs,
+					    .directory = s->path,
+					    .on_bad_file = on_bad_values,
+					    .on_bad_file_arg = s};
 	int r = value_log_open(&options, &s->values, &error);
 	if (r == SETT_NO_MEMORY)
 		return salvage_no_memory(s);
@@ -371,6 +383,10 @@ begin(struct sett_salvage *s)
 {
 	s->figures.files = s->directory.file_count;
 	s->figures.bytes = s->total = s->directory.bytes;
+	if (s->directory.is_half_restored)
+		salvage_find(s, SETT_SALVAGE_LOST, SETT_RESTORING_NAME, any, any,
+			     " is there: the restore or salvage that made this database has not come to its "
+			     "end");
 	int r = read_manifest(s);
 	if (r == SETT_OK)
 		r = salvage_read_log(s, s->figures.has_manifest ? s->manifest.log_segment : 0);

@@ -677,14 +677,10 @@ struct adoption {
 };
 
 static int
-adopt(void *arg, const char *name)
+adopt_file(struct adoption *adoption, uint64_t number)
 {
-	struct adoption *adoption = arg;
 	struct value_log *log = adoption->log;
-	uint64_t number;
 	char path[SETT_PATH_MAX];
-	if (!file_name_parse(name, VALUE_LOG_SUFFIX, &number))
-		return SETT_OK;
 	struct value_log_file *file = calloc(1, sizeof(*file));
 	if (file == NULL)
 		return no_memory(adoption->error);
@@ -715,6 +711,22 @@ adopt(void *arg, const char *name)
 		free(file);
 	}
 	return status;
+}
+
+static int
+adopt(void *arg, const char *name)
+{
+	struct adoption *adoption = arg;
+	const struct value_log_options *options = &adoption->log->options;
+	uint64_t number;
+	if (!file_name_parse(name, VALUE_LOG_SUFFIX, &number))
+		return SETT_OK;
+	int status = adopt_file(adoption, number);
+	if (status == SETT_OK || status == SETT_NO_MEMORY || options->on_bad_file == NULL)
+		return status;
+	options->on_bad_file(options->on_bad_file_arg, number, adoption->error);
+	*adoption->error = (struct sett_error){0};
+	return SETT_OK;
 }
 
 int

@@ -24,6 +24,9 @@ struct value_log_options {
 	int (*next_file_number)(void *arg, uint64_t *ret, struct sett_error *);
 	void *next_file_number_arg;
 	struct log_sink sink;
+	/* A file that can't be opened, or is not this log's, is told of and left out; NULL: then nothing is opened. */
+	void (*on_bad_file)(void *arg, uint64_t number, const struct sett_error *);
+	void *on_bad_file_arg;
 };
 
 /* Finds the files in the directory (all sealed). Changes nothing. SETT_CORRUPT: one is of another version, or
