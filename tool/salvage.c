@@ -20,6 +20,7 @@ enum line {
 	LINE_LOST,
 	LINE_KEY,
 	LINE_NOTE,
+	LINE_DOUBT,
 	LINE_SALVAGED,
 	LINE_KINDS = LINE_SALVAGED + SALVAGED_HOMELESS + 1
 };
@@ -79,6 +80,11 @@ on_finding(void *arg, const struct sett_salvage_finding *f)
 		printf("lost: ");
 		print_key(stdout, f->key, s->is_raw);
 		printf(": its value: %s", f->text);
+		break;
+	case SETT_SALVAGE_DOUBT:
+		if (!begin_line(s, LINE_DOUBT))
+			return;
+		printf("doubt: %s", f->text);
 		break;
 	case SETT_SALVAGE_NOTE:
 		if (s->is_quiet || !begin_line(s, LINE_NOTE))
@@ -171,15 +177,18 @@ on_progress(void *arg, uint64_t done, uint64_t total)
 static int
 report(const struct salvage_figures *f)
 {
-	uint64_t lost = f->files.lost + f->files.lost_keys + f->left_out + f->strangers;
+	uint64_t lost = f->files.lost + f->files.lost_keys + f->files.doubts + f->left_out + f->strangers;
 	printf("%s: keys %" PRIu64 ", elements %" PRIu64 ", libraries %" PRIu64 " (%s) of files %" PRIu64
 	       " (%s); tables %" PRIu64 ", commits of the log %" PRIu64,
-	       lost > 0 ? "in part" : "whole", f->keys, f->elements, f->libraries, size_text(f->bytes).text,
-	       f->files.files, size_text(f->files.bytes).text, f->files.tables, f->files.commits);
+	       lost > 0                     ? "in part"
+		       : f->files.is_closed ? "whole"
+					    : "whole, as far as can be told",
+	       f->keys, f->elements, f->libraries, size_text(f->bytes).text, f->files.files,
+	       size_text(f->files.bytes).text, f->files.tables, f->files.commits);
 	if (lost > 0)
-		printf("; damaged places %" PRIu64 ", values lost %" PRIu64 ", keys left out %" PRIu64
-		       ", collections mended %" PRIu64,
-		       f->files.lost, f->files.lost_keys, f->left_out, f->mended);
+		printf("; damaged places %" PRIu64 ", in doubt %" PRIu64 ", values lost %" PRIu64
+		       ", keys left out %" PRIu64 ", collections mended %" PRIu64,
+		       f->files.lost, f->files.doubts, f->files.lost_keys, f->left_out, f->mended);
 	if (f->orphans > 0)
 		printf("; entries without a key %" PRIu64, f->orphans);
 	if (f->strangers > 0)
@@ -253,6 +262,7 @@ const struct command tool_salvage = {
 		"  damage: ...   a place that can't be read, and which keys may be lost by it, or be older\n"
 		"  lost: ...     a key, or an element of one, that is left out\n"
 		"  mended: ...   a collection that lacks something\n"
+		"  doubt: ...    the log may have had more here; it can't be told\n"
 		"  older: ...    a long string of which an edit may be missing\n"
 		"  note: ...     takes nothing away\n"
 		"\n"
@@ -263,7 +273,8 @@ const struct command tool_salvage = {
 		"  --raw          keys as the engine has them, not as Redis keys\n"
 		"  --quiet        no notes, and not how far it is\n"
 		"\n"
-		"Exit codes: 0 all was whole; 1 something is lost; 2 it could not be done: what is in TARGET "
+		"Exit codes: 0 all was whole, or nothing shows else; 1 something is lost, or may be; 2 it "
+		"could not be done: what is in TARGET "
 		"then is no "
 		"database,\n"
 		"and to be removed before it is tried again.\n",

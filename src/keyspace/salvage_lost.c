@@ -17,7 +17,7 @@ lost_ranges_add(struct lost_ranges *l, const struct sett_salvage_finding *f)
 {
 	bool is_key = f->kind == SETT_SALVAGE_KEY;
 	struct bytes from = is_key ? f->key : f->from, to = is_key ? f->key : f->to;
-	if (f->kind == SETT_SALVAGE_NOTE)
+	if (f->kind == SETT_SALVAGE_NOTE || f->kind == SETT_SALVAGE_DOUBT)
 		return SETT_OK;
 	if (from.data == NULL || l->count == LOST_RANGES_MAX) {
 		l->any = true;

@@ -35,6 +35,7 @@ give_finding(struct sett_salvage *s, const struct sett_salvage_finding *f)
 	s->figures.lost += f->kind == SETT_SALVAGE_LOST;
 	s->figures.lost_keys += f->kind == SETT_SALVAGE_KEY;
 	s->figures.notes += f->kind == SETT_SALVAGE_NOTE;
+	s->figures.doubts += f->kind == SETT_SALVAGE_DOUBT;
 	if (s->options.on_finding)
 		s->options.on_finding(s->options.arg, f);
 }
@@ -135,6 +136,7 @@ read_manifest(struct sett_salvage *s)
 	if (r == SETT_NO_MEMORY)
 		return salvage_no_memory(s);
 	s->figures.has_manifest = r == SETT_OK && manifest_fits(s);
+	s->figures.is_closed = s->figures.has_manifest && s->manifest.is_closed;
 	if (r == SETT_NOT_FOUND)
 		salvage_find(s, SETT_SALVAGE_LOST, "MANIFEST", any, any,
 			     " is missing: all tables and log segments that are there are taken for the "

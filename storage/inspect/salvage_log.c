@@ -93,7 +93,7 @@ pass_gap(struct segment_walk *w, struct log_reader *reader, uint64_t offset, enu
 			     " at offset %" PRIu64 ": %" PRIu64 " bytes are no record, and records follow",
 			     offset, *ret_next - offset);
 	else if (found == LOG_FOUND_NOISE)
-		salvage_find(s, SETT_SALVAGE_NOTE, w->name, any, any,
+		salvage_find(s, SETT_SALVAGE_DOUBT, w->name, any, any,
 			     " at offset %" PRIu64 ": what stands here is no record: the end of what was "
 			     "written, torn or damaged; commits "
 			     "behind commit %" PRIu64 " that nothing else shows may be missing",
@@ -163,9 +163,12 @@ read_segment(struct segment_walk *w, struct log_reader *reader)
 	if (has_salt)
 		salvage_find(s, SETT_SALVAGE_NOTE, w->name, any, any,
 			     ": the segment's header is damaged, but what its records need of it is not");
-	else if (header == LOG_HEADER_DAMAGED && first == LOG_FOUND_ZEROS)
-		salvage_find(s, SETT_SALVAGE_NOTE, w->name, any, any,
-			     ": the segment's header is damaged, and no record was written behind it");
+	else if (header == LOG_HEADER_DAMAGED && first == LOG_FOUND_ZEROS &&
+		 reader->number != s->manifest.log_segment)
+		salvage_find(
+			s, SETT_SALVAGE_DOUBT, w->name, any, any,
+			": the segment's header is damaged, and no record begins behind it, but something "
+			"stands there: what the file held before, or records");
 	else if (header == LOG_HEADER_DAMAGED)
 		salvage_find(s, SETT_SALVAGE_LOST, w->name, any, any,
 			     ": the segment's header is damaged, and without it no record can be told to be "
@@ -193,6 +196,12 @@ salvage_read_log(struct sett_salvage *s, uint64_t first)
 	const struct found_files *segments = &s->directory.segments;
 	char path[SETT_PATH_MAX];
 	int r = SETT_OK;
+	if (first != 0 && !found_files_find(segments, first)) {
+		char name[SALVAGE_NAME_MAX];
+		salvage_name(first, LOG_SUFFIX, name);
+		salvage_find(s, SETT_SALVAGE_LOST, name, any, any,
+			     ": the manifest names this segment, and it is missing");
+	}
 	for (size_t i = 0; r == SETT_OK && i < segments->count; i++) {
 		struct segment_walk w = {.salvage = s};
 		struct log_reader reader;

@@ -25,9 +25,10 @@
 struct sett_salvage;
 
 enum sett_salvage_kind {
-	SETT_SALVAGE_LOST, /* a part of a file can't be read: what it held is lost */
-	SETT_SALVAGE_KEY,  /* the newest version of `key` is there, but not its value: the key is left out */
-	SETT_SALVAGE_NOTE, /* damage that takes nothing away */
+	SETT_SALVAGE_LOST,  /* a part of a file can't be read: what it held is lost */
+	SETT_SALVAGE_KEY,   /* the newest version of `key` is there, but not its value: the key is left out */
+	SETT_SALVAGE_DOUBT, /* the log may have had commits here: a torn end looks the same */
+	SETT_SALVAGE_NOTE,  /* damage that takes nothing away */
 };
 struct sett_salvage_finding {
 	enum sett_salvage_kind kind;
@@ -51,6 +52,8 @@ struct sett_salvage_figures {
 	uint64_t tables, blocks, versions; /* that were read */
 	uint64_t commits;                  /* of the log */
 	uint64_t lost, lost_keys, notes;   /* findings */
+	uint64_t doubts;                   /* findings */
+	bool is_closed;    /* it was closed in good order, so it is known where the log ends */
 	bool has_manifest; /* it was whole: which files count, and what was dropped, is known */
 };
 
