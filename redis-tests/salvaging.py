@@ -165,7 +165,7 @@ def unescape(text):
 
 class Losses:
     def __init__(self, text):
-        self.ranges, self.any = [], "any key may lack" in text
+        self.ranges, self.any = [], "any key may lack" in text or "doubt: " in text
         self.keys = set()
         for line in text.split("\n"):
             quoted = [unescape(q) for q in re.findall(r'"((?:[^"\\]|\\.)*)"', line)]
