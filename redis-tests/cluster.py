@@ -11,17 +11,16 @@ import sys
 import redis
 from redis.cluster import ClusterNode, RedisCluster
 
-from own_server import fail, wait_until
-from replica_world import World, expect, free_port
+from own_server import HIGHEST_CLUSTER_PORT, fail, free_port, wait_until
+from replica_world import World, expect
 
 REDIS_ALONE = re.compile(rb"[0-9a-f]{40}")
 
 
 def with_port(world, make, *options):
     server = make("--cluster-enabled", "yes", *options)
-    if not hasattr(server, "port"):
-        server.port = free_port()
-        server.options += ["--port", str(server.port)]
+    server.port = free_port(HIGHEST_CLUSTER_PORT)
+    server.options += ["--port", str(server.port)]
     server.start()
     server.connect().execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
     wait_until("it has no slots", lambda: server.connect().execute_command("CLUSTER INFO")["cluster_state"] == "ok")

@@ -23,11 +23,19 @@ def expect(what, found, *wanted):
         fail(what)
 
 
-def free_port():
+# redis-server in cluster mode has a second port, 10,000 above.
+HIGHEST_CLUSTER_PORT = 55535
+
+
+def free_port(highest=65535):
     """For another program that it starts: nobody has it now."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    for _ in range(100):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        if port <= highest:
+            return port
+    fail("there is no free port up to %d" % highest)
 
 
 def wait_until(what, condition, seconds=60):

@@ -267,7 +267,15 @@ failover_follow(struct failover *f)
 void
 failover_settle(struct failover *f)
 {
+	struct failover_change change;
 	struct failover_wish wish;
-	if (move_on(f, FAILOVER_HANDS_OVER, FAILOVER_NONE, &wish))
+	prepare_change(f, FAILOVER_NONE, &change);
+	if (change.from != FAILOVER_HANDS_OVER)
+		return;
+	/* In a commit, so that a client's ABORT comes before or after, not in between. */
+	int status = commit_alone(f->server, &change.participant);
+	if (status != SETT_OK && status != SETT_ABORTED)
+		change.is_made = move_on(f, FAILOVER_HANDS_OVER, FAILOVER_NONE, &wish);
+	if (change.is_made)
 		writes_release(f->server);
 }

@@ -572,7 +572,7 @@ set_master(struct follower *f, const char *host, unsigned port)
 struct order {
 	struct commit_participant participant;
 	struct follower *follower;
-	const struct keyspace_view *view; /* of its transaction */
+	const struct keyspace_view *view; /* of its transaction; NULL: it writes nothing else */
 	char host[FOLLOWER_HOST_SIZE];
 	unsigned port;
 };
@@ -584,7 +584,7 @@ may_commit(struct commit_participant *p)
 {
 	const struct order *o = (const struct order *)p;
 	bool is_replica = replication_is_replica(o->follower->server->replication);
-	return o->host[0] != '\0' || !is_replica || !sett_txn_has_writes(o->view->txn);
+	return o->host[0] != '\0' || !is_replica || o->view == NULL || !sett_txn_has_writes(o->view->txn);
 }
 
 static void
@@ -645,23 +645,12 @@ int
 follower_switch(struct follower *f, const char *host, unsigned port, struct commit_participant *also)
 {
 	struct server *server = f->server;
-	struct keyspace_view view = {.keyspace = server->keyspace};
-	struct commit_participant *refuser;
-	uint64_t timestamp;
-	struct order o = {.participant = {.validate = may_commit, .apply = note_commit},
-			  .follower = f,
-			  .view = &view,
-			  .port = port};
+	struct order o = {
+		.participant = {.validate = may_commit, .apply = note_commit}, .follower = f, .port = port};
 	snprintf(o.host, sizeof(o.host), "%s", host);
 	if (also != NULL)
 		also->next = &o.participant;
-	int status = sett_txn_create(server->engine, &view.txn);
-	if (status == SETT_OK)
-		status = sett_txn_begin(view.txn, SETT_TXN_MANUAL_CONFLICTS);
-	if (status == SETT_OK)
-		status = commit_transaction(server, &view, also != NULL ? also : &o.participant, &timestamp,
-					    &refuser);
-	sett_txn_destroy(view.txn);
+	int status = commit_alone(server, also != NULL ? also : &o.participant);
 	if (status == SETT_OK)
 		settle_order(server, &o);
 	return status;

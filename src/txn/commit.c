@@ -165,3 +165,19 @@ commit_transaction(struct server *server, struct keyspace_view *view, struct com
 		*ret_refuser = c.refuser;
 	return status;
 }
+
+int
+commit_alone(struct server *server, struct commit_participant *first)
+{
+	struct keyspace_view view = {.keyspace = server->keyspace};
+	struct commit_participant *refuser;
+	uint64_t timestamp;
+	assert(first != NULL);
+	int status = sett_txn_create(server->engine, &view.txn);
+	if (status == SETT_OK)
+		status = sett_txn_begin(view.txn, SETT_TXN_MANUAL_CONFLICTS);
+	if (status == SETT_OK)
+		status = commit_transaction(server, &view, first, &timestamp, &refuser);
+	sett_txn_destroy(view.txn);
+	return status;
+}

@@ -34,5 +34,8 @@ struct commit_participant {
  * participants or effects, or with sett_txn_validate_reads. */
 int commit_transaction(struct server *, struct keyspace_view *, struct commit_participant *first,
 		       uint64_t *ret_timestamp, struct commit_participant **ret_refuser);
+/* The participants in a commit of their own that writes nothing. SETT_ABORTED: one of them refused. SETT_NO_MEMORY, statuses of
+ * commits. */
+int commit_alone(struct server *, struct commit_participant *first);
 
 #endif
