@@ -4,7 +4,9 @@
 
 #include <stdlib.h>
 
-enum { KEYS_PER_COMMIT = 512, PATIENCE = 3 };
+#include "retry.h"
+
+enum { KEYS_PER_COMMIT = 512 };
 
 struct drop {
 	struct sett_txn *txn;
@@ -50,9 +52,10 @@ gather(struct drop *d)
 }
 
 static int
-delete_once(struct drop *d, uint64_t *ret_deleted)
+delete_once(void *arg)
 {
-	*ret_deleted = 0;
+	struct drop *d = arg;
+	uint64_t deleted = 0;
 	int r = sett_txn_begin(d->txn, 0);
 	for (size_t i = 0; r == SETT_OK && i < d->count; i++) {
 		struct sett_record record;
@@ -60,7 +63,7 @@ delete_once(struct drop *d, uint64_t *ret_deleted)
 		r = sett_txn_get(d->txn, key, &record);
 		if (r == SETT_OK && record.timestamp <= d->before) {
 			r = sett_txn_delete_over(d->txn, key, &record);
-			++*ret_deleted;
+			deleted++;
 		}
 		if (r == SETT_NOT_FOUND)
 			r = SETT_OK;
@@ -68,17 +71,6 @@ delete_once(struct drop *d, uint64_t *ret_deleted)
 	if (r == SETT_OK)
 		r = sett_txn_commit(d->txn, NULL, NULL);
 	sett_txn_discard(d->txn);
-	return r;
-}
-
-static int
-delete_gathered(struct drop *d)
-{
-	uint64_t deleted;
-	int r;
-	for (unsigned losses = 0; (r = delete_once(d, &deleted)) == SETT_CONFLICT;)
-		if (++losses == PATIENCE)
-			sett_txn_claim(d->txn);
 	if (r == SETT_OK)
 		d->deleted += deleted;
 	return r;
@@ -108,7 +100,9 @@ sett_drop_prefix(struct sett_engine *engine, struct bytes prefix, uint64_t *ret_
 		r = begin(d);
 	while (r == SETT_OK && gathered == SETT_OK) {
 		gathered = gather(d); /* SETT_NOT_FOUND: these are the last */
-		r = gathered == SETT_OK || gathered == SETT_NOT_FOUND ? delete_gathered(d) : gathered;
+		r = gathered == SETT_OK || gathered == SETT_NOT_FOUND
+			? retry_conflicts(d->txn, delete_once, d)
+			: gathered;
 	}
 	if (r != SETT_OK) {
 		const char *why = d->txn ? sett_txn_failure(d->txn) : "";

@@ -1,9 +1,10 @@
 /* Deadlines; see storage/expiry.h. The sweep hands over keys that may be out of date: each is read again, some in a transaction. */
 #include "storage/expiry.h"
 
+#include "retry.h"
 #include "storage/base/varint.h"
 
-enum { KEYS_PER_COMMIT = 512, PATIENCE = 3 /* conflicts before others are kept off the keys */ };
+enum { KEYS_PER_COMMIT = 512 };
 
 bool
 sett_txn_is_expired(struct sett_txn *txn, const struct sett_record *record)
@@ -60,30 +61,28 @@ delete_if_expired(struct sett_txn *txn, struct bytes key, unsigned *deleted)
 	return r;
 }
 
+struct deletion {
+	struct sett_txn *txn;
+	struct bytes rest; /* of the keys */
+	uint64_t deleted;
+};
+
 /* Some of the keys, in one commit. */
 static int
-delete_some(struct sett_txn *txn, struct bytes *rest, uint64_t *deleted)
+delete_some(void *arg)
 {
-	struct bytes left;
-	unsigned count, losses = 0;
-	int r;
-	for (;;) {
-		left = *rest;
-		count = 0;
-		r = sett_txn_begin(txn, 0);
-		for (unsigned i = 0; r == SETT_OK && left.size > 0 && i < KEYS_PER_COMMIT; i++)
-			r = delete_if_expired(txn, next_key(&left), &count);
-		if (r == SETT_OK)
-			r = sett_txn_commit(txn, NULL, NULL);
-		sett_txn_discard(txn);
-		if (r != SETT_CONFLICT)
-			break;
-		if (++losses == PATIENCE)
-			sett_txn_claim(txn);
-	}
+	struct deletion *d = arg;
+	struct bytes left = d->rest;
+	unsigned count = 0;
+	int r = sett_txn_begin(d->txn, 0);
+	for (unsigned i = 0; r == SETT_OK && left.size > 0 && i < KEYS_PER_COMMIT; i++)
+		r = delete_if_expired(d->txn, next_key(&left), &count);
+	if (r == SETT_OK)
+		r = sett_txn_commit(d->txn, NULL, NULL);
+	sett_txn_discard(d->txn);
 	if (r == SETT_OK) {
-		*rest = left;
-		*deleted += count;
+		d->rest = left;
+		d->deleted += count;
 	}
 	return r;
 }
@@ -93,7 +92,6 @@ sett_delete_expired(struct sett_engine *engine, uint64_t max_bytes, uint64_t *re
 {
 	struct found_keys found = {.status = SETT_OK};
 	struct sett_txn *txn;
-	uint64_t deleted = 0;
 	int r = sett_txn_create(engine, &txn);
 	if (r != SETT_OK)
 		return r;
@@ -103,15 +101,15 @@ sett_delete_expired(struct sett_engine *engine, uint64_t max_bytes, uint64_t *re
 	sett_txn_discard(txn);
 	if (r == SETT_OK && now_ms > 0)
 		r = sett_engine_sweep_expired(engine, now_ms - 1, max_bytes, gather, &found);
-	struct bytes rest = buffer_bytes(&found.keys);
-	int deletion = SETT_OK;
-	while (deletion == SETT_OK && rest.size > 0)
-		deletion = delete_some(txn, &rest, &deleted);
-	if (deletion != SETT_OK || found.status != SETT_OK)
-		r = deletion != SETT_OK ? deletion : found.status;
+	struct deletion d = {.txn = txn, .rest = buffer_bytes(&found.keys)};
+	int status = SETT_OK;
+	while (status == SETT_OK && d.rest.size > 0)
+		status = retry_conflicts(txn, delete_some, &d);
+	if (status != SETT_OK || found.status != SETT_OK)
+		r = status != SETT_OK ? status : found.status;
 	buffer_free(&found.keys);
 	sett_txn_destroy(txn);
 	if (ret_deleted)
-		*ret_deleted = deleted;
+		*ret_deleted = d.deleted;
 	return r;
 }

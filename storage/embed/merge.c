@@ -8,9 +8,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "retry.h"
 #include "storage/base/thread.h"
-
-enum { PATIENCE = 3 }; /* conflicts before others are kept off the key */
 
 struct addition {
 	struct addition *next;
@@ -24,9 +23,11 @@ struct sett_merge {
 	struct sett_engine *engine;
 	struct sett_merge_operator operator;
 	struct buffer key;
-	struct sett_txn *txn;     /* of who is at work, as the next two */
+	struct sett_txn *txn;     /* of who is at work, as the next four */
 	struct buffer body, next; /* what it is folded to so far; what it becomes */
-	struct mutex lock;        /* guards the group below */
+	struct addition *work;
+	uint64_t timestamp; /* of their commit */
+	struct mutex lock;  /* guards the group below */
 	struct condition changed;
 	struct addition *first, **last;
 	bool is_at_work;
@@ -103,8 +104,9 @@ fold_all(struct sett_merge *m, struct addition *list)
 }
 
 static int
-merge_once(struct sett_merge *m, struct addition *list, uint64_t *ret_timestamp)
+merge_once(void *arg)
 {
+	struct sett_merge *m = arg;
 	struct bytes key = buffer_bytes(&m->key);
 	struct sett_record record;
 	buffer_clear(&m->body);
@@ -115,13 +117,13 @@ merge_once(struct sett_merge *m, struct addition *list, uint64_t *ret_timestamp)
 	bool exists = r == SETT_OK;
 	if (r == SETT_OK || r == SETT_NOT_FOUND) {
 		r = SETT_OK;
-		if (fold_all(m, list) > 0)
+		if (fold_all(m, m->work) > 0)
 			r = sett_txn_put(m->txn, key,
 					 &(struct sett_put){.body = buffer_bytes(&m->body),
 							    .over = exists ? &record : NULL});
 	}
 	if (r == SETT_OK)
-		r = sett_txn_commit(m->txn, NULL, ret_timestamp);
+		r = sett_txn_commit(m->txn, NULL, &m->timestamp);
 	sett_txn_discard(m->txn);
 	return r;
 }
@@ -130,16 +132,12 @@ merge_once(struct sett_merge *m, struct addition *list, uint64_t *ret_timestamp)
 static void
 merge_all(struct sett_merge *m, struct addition *list)
 {
-	uint64_t timestamp = 0;
-	int r;
-	for (unsigned losses = 0; (r = merge_once(m, list, &timestamp)) == SETT_CONFLICT;)
-		if (++losses == PATIENCE)
-			sett_txn_claim(m->txn);
-	if (r != SETT_OK)
-		sett_txn_release_claim(m->txn); /* a read or a put may have failed: no commit has ended it */
+	m->work = list;
+	m->timestamp = 0;
+	int r = retry_conflicts(m->txn, merge_once, m);
 	for (struct addition *a = list; a; a = a->next) {
 		a->status = r == SETT_OK ? a->status : r;
-		a->timestamp = timestamp;
+		a->timestamp = m->timestamp;
 	}
 }
 

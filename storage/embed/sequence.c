@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "retry.h"
 #include "storage/base/thread.h"
 #include "storage/base/varint.h"
 
@@ -16,6 +17,7 @@ struct sett_sequence {
 	struct mutex lock; /* guards the group below; held while a lease is made durable */
 	struct sett_txn *txn;
 	uint64_t next, end; /* what is left of the lease */
+	uint64_t first;     /* of the one that is being taken */
 };
 
 int
@@ -83,30 +85,30 @@ write_number(struct sett_sequence *s, uint64_t number, const struct sett_record 
 	return sett_txn_put(s->txn, buffer_bytes(&s->key), &put);
 }
 
-/* One try. */
+/* One try. Under the lock. */
 static int
-lease_once(struct sett_sequence *s, uint64_t *ret) REQUIRES(&s->lock)
+lease_once(void *arg) NO_THREAD_SAFETY_ANALYSIS
 {
+	struct sett_sequence *s = arg;
 	struct sett_record record;
-	uint64_t first = 0;
 	int r = sett_txn_begin(s->txn, 0);
 	if (r == SETT_OK)
-		r = read_number(s, &first, &record);
-	if (r == SETT_OK && s->lease > UINT64_MAX - first)
+		r = read_number(s, &s->first, &record);
+	if (r == SETT_OK && s->lease > UINT64_MAX - s->first)
 		r = SETT_TOO_LARGE;
 	if (r == SETT_OK)
-		r = write_number(s, first + s->lease, &record);
+		r = write_number(s, s->first + s->lease, &record);
 	if (r == SETT_OK)
 		r = sett_txn_commit(s->txn, NULL, NULL);
 	sett_txn_discard(s->txn);
-	*ret = first;
 	return r;
 }
 
-/* Gives back [next, end), unless somebody has leased behind it. */
+/* Gives back [next, end), unless somebody has leased behind it. Under the lock. */
 static int
-give_back_once(struct sett_sequence *s) REQUIRES(&s->lock)
+give_back_once(void *arg) NO_THREAD_SAFETY_ANALYSIS
 {
+	struct sett_sequence *s = arg;
 	struct sett_record record;
 	uint64_t first;
 	int r = sett_txn_begin(s->txn, 0);
@@ -131,19 +133,15 @@ explain(int status, const struct sett_sequence *s, struct sett_error *error)
 static int
 lease(struct sett_sequence *s, struct sett_error *error) REQUIRES(&s->lock)
 {
-	uint64_t first;
-	int r;
-	do
-		r = lease_once(s, &first);
-	while (r == SETT_CONFLICT);
+	int r = retry_conflicts(s->txn, lease_once, s);
 	if (r != SETT_OK)
 		return explain(r, s, error);
 	/* Only now may its numbers leave: after a power cut an older lease would give them out again. */
 	r = sett_engine_sync(s->engine, error);
 	if (r != SETT_OK)
 		return r;
-	s->next = first;
-	s->end = first + s->lease;
+	s->next = s->first;
+	s->end = s->first + s->lease;
 	return SETT_OK;
 }
 
@@ -166,9 +164,7 @@ sett_sequence_release(struct sett_sequence *s, struct sett_error *error)
 	int r = SETT_OK;
 	mutex_lock(&s->lock);
 	if (s->next < s->end) {
-		do
-			r = give_back_once(s);
-		while (r == SETT_CONFLICT);
+		r = retry_conflicts(s->txn, give_back_once, s);
 		if (r != SETT_OK)
 			(void)explain(r, s, error);
 		/* Whatever became of the commit: these are not given out again from here. */

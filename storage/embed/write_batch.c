@@ -5,6 +5,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "retry.h"
+
 enum {
 	DEFAULT_BYTES = 1 << 20,
 	MOST_WRITES = 4096 /* of one commit: others wait for no longer than that takes */
@@ -69,8 +71,9 @@ write_one(struct sett_write_batch *b, const uint8_t **at)
 }
 
 static int
-commit_once(struct sett_write_batch *b)
+commit_once(void *arg)
 {
+	struct sett_write_batch *b = arg;
 	const uint8_t *at = b->writes.data, *end = bytes_end(buffer_bytes(&b->writes));
 	int r = sett_txn_begin(b->txn, 0);
 	while (r == SETT_OK && at != end)
@@ -85,12 +88,9 @@ commit_once(struct sett_write_batch *b)
 static int
 commit(struct sett_write_batch *b)
 {
-	int r;
 	if (b->status != SETT_OK || b->writes.size == 0)
 		return b->status;
-	do
-		r = commit_once(b);
-	while (r == SETT_CONFLICT);
+	int r = retry_conflicts(b->txn, commit_once, b);
 	if (r != SETT_OK) {
 		const char *why = sett_txn_failure(b->txn);
 		b->status = sett_error_set(&b->error, r, 0, "a batch can't be committed: %s",
