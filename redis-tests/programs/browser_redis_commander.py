@@ -55,7 +55,7 @@ class Commander:
         with open(self.folder.name + "/log") as file:
             return file.read()[-3000:]
 
-    def see(self, path, condition=lambda element: element.is_displayed()):
+    def see(self, path, condition=lambda element: element.is_displayed(), seconds=60):
         """What there is at the path, once it is shown."""
         found = []
 
@@ -67,7 +67,7 @@ class Commander:
             return found
 
         try:
-            until("the page shows " + path, is_there)
+            until("the page shows " + path, is_there, seconds)
         except AssertionError as error:
             raise AssertionError("%s; it shows: %s" % (error, self.browser.find_element(By.TAG_NAME, "body").text[:2000]))
         return found[0]
@@ -87,6 +87,23 @@ class Commander:
 
     def click(self, path):
         self.act(path, lambda element: element.click())
+
+    def click_on_page(self, name, path):
+        """On the page of a key, or of the server. After it has saved, redis-commander draws the page anew that was selected then: if the answer
+        to that comes late, it takes the place of the one that was asked for since. So it is asked for again."""
+        def done():
+            self.click(key_in_tree(name))
+            try:
+                self.see(path, seconds=5).click()
+                return True
+            except AssertionError:
+                return False
+            except WebDriverException as error:
+                if "alert" in str(error):
+                    raise
+                return False
+
+        until("%s is clicked on the page of %s" % (path, name), done, 120)
 
     def type(self, path, text):
         def put(element):
@@ -111,8 +128,7 @@ class Commander:
 
     def add_string(self, name, value):
         """On the server's page."""
-        self.click(key_in_tree("local"))
-        self.click("//button[contains(., 'Add New Key')]")
+        self.click_on_page("local", "//button[contains(., 'Add New Key')]")
         self.type("//*[@id='keyValue']", name)
         self.act("//*[@id='keyType']", lambda element: Select(element).select_by_value("string"))
         self.type("//*[@id='newStringValue']", value)
@@ -164,15 +180,13 @@ def changes(page):
     until("it is saved", lambda: page.redis.get("text") == "other words")
     page.add_string("added", "by hand")
     same(page.redis.get("added"), "by hand", "added")
-    page.click(key_in_tree("hash"))
-    page.click("//button[contains(., 'Add New Field')]")
+    page.click_on_page("hash", "//button[contains(., 'Add New Field')]")
     page.type("//*[@id='addHashFieldName']", "another")
     page.type("//*[@id='addHashFieldValue']", "one")
     page.click("//*[@id='saveHashFieldButton']")
     until("the field is there", lambda: page.redis.hgetall("hash") == {"field": "of the hash", "another": "one"})
     until("the form closes", lambda: not page.browser.find_element(By.ID, "addHashFieldModal").is_displayed())
-    page.click(key_in_tree("set"))
-    page.click("//button[contains(., 'Delete Key')]")
+    page.click_on_page("set", "//button[contains(., 'Delete Key') and contains(@onclick, \"'set'\")]")
     until("it asks", lambda: "set" in page.browser.switch_to.alert.text)
     page.browser.switch_to.alert.accept()
     until("it is gone", lambda: not page.redis.exists("set"))
