@@ -86,6 +86,11 @@ def settle():
     # Those that were running: RQ takes them for failed once they have not been heard of.
     for job_id in StartedJobRegistry(queue=queue).get_job_ids():
         queue.enqueue_job(Job.fetch(job_id, connection=connection))
+    added = [Job.fetch(job_id, connection=connection) for job_id in noted("added")]
+    # RQ 1.13 takes a job from its queue, and notes later that it runs. In between it is nowhere; it is the oldest of those that are left.
+    oldest = next(job for job in added if job.get_status() == "queued")
+    if oldest.id not in queue.job_ids:
+        queue.enqueue_job(oldest)
     worker(queue).work(burst=True)
     for job_id in noted("added"):
         job = Job.fetch(job_id, connection=connection)

@@ -71,7 +71,7 @@ run({
 			one = await ask("/visit", one.cookie);
 			note("visits " + one.cookie + " " + one.body.visits);
 			const other = await ask("/visit");
-			note("visits " + other.cookie + " 1");
+			note("visits " + other.cookie + " " + other.body.visits);
 		}
 	},
 	async settle() {
