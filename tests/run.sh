@@ -90,11 +90,12 @@ run_sanitizers() {
 # All, or the part that is named. The Debian folders are made once, and kept.
 run_package_test() {
 	part=${1:-all}
-	case "$part" in all | folder | boot) ;; *) fail "package-test has these parts: folder, boot" ;; esac
+	case "$part" in all | folder | boot | power) ;; *) fail "package-test has these parts: folder, boot, power" ;; esac
 	say "building the packages"
 	tests/package/build.sh
-	[ "$part" = boot ] || /usr/bin/python3 tests/package/package_test.py build-package build-package-root
-	[ "$part" = folder ] || /usr/bin/python3 tests/package/boot_test.py build-package build-package-root
+	for one in folder:package boot:boot power:power; do
+		[ "$part" != all ] && [ "$part" != "${one%:*}" ] || /usr/bin/python3 "tests/package/${one#*:}_test.py" build-package build-package-root
+	done
 }
 
 # With arguments only the engine's seeded runs.

@@ -30,16 +30,18 @@ def write(path, text, mode=0o644):
     os.chmod(path, mode)
 
 
-def boot_folder(cache, packages):
-    """A Debian 12 that boots, with `packages`, as a tar file that is kept until other packages are asked for."""
+def boot_folder(cache, packages, name="boot-12", hooks=()):
+    """A Debian 12 that boots, with `packages`, as a tar file that is kept until other packages are asked for. `hooks`: commands that are given
+    the folder."""
     packages = ["systemd-sysv", "procps", *packages]
-    path = os.path.join(cache, "boot-12.tar")
+    path = os.path.join(cache, name + ".tar")
     known = path + ".packages"
     if os.path.exists(path) and os.path.exists(known) and open(known).read() == " ".join(packages):
         return path
     print("== making a Debian 12 that boots", flush=True)
     os.makedirs(cache, exist_ok=True)
-    run("mmdebstrap", "--variant=minbase", "--components=main", "--include=" + ",".join(packages), "bookworm", path + ".new.tar")
+    run("mmdebstrap", "--variant=minbase", "--components=main", "--include=" + ",".join(packages),
+        *["--customize-hook=" + hook for hook in hooks], "bookworm", path + ".new.tar")
     os.rename(path + ".new.tar", path)
     write(known, " ".join(packages))
     return path
