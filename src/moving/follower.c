@@ -726,7 +726,9 @@ follower_create(struct server *server, struct follower **ret, struct sett_error 
 int
 follower_start(struct follower *f)
 {
+	mutex_lock(&f->lock); /* commands may ask already */
 	int status = master_stream_open(&f->stream, f->server, &f->orders);
+	mutex_unlock(&f->lock);
 	if (status == SETT_OK)
 		status = thread_start(&f->thread, "sett-follow", run_thread, f);
 	f->has_thread = status == SETT_OK;

@@ -27,8 +27,9 @@
 
 enum {
 	WAYS = 6,
-	RECORD_MAX = 20 << 10, /* key and value; larger ones are not kept, nor what takes a 256th of all */
-	TYPICAL_RECORD = 192,  /* bytes, for the number of buckets */
+	RECORD_MAX = 20 << 10,   /* key and value; larger ones are not kept, nor what takes a 256th of all */
+	BUCKETS_PER_PART = 8192, /* whose memory is looked at in one go */
+	TYPICAL_RECORD = 192,    /* bytes, for the number of buckets */
 	SPINS_BEFORE_YIELD = 200,
 	EVICTION_STEPS = 64, /* buckets looked at for one insertion, at most */
 	CACHE_LINE = 64,
@@ -122,20 +123,6 @@ record_cache_create(size_t memory, uint64_t seed, struct record_cache **ret)
 	return SETT_OK;
 }
 
-void
-record_cache_destroy(struct record_cache *cache)
-{
-	if (!cache)
-		return;
-	/* An empty cache is not walked: that would fetch a page for each part of the table. */
-	for (uint64_t i = 0; cache->bytes > 0 && i <= cache->mask; i++)
-		for (int w = 0; w < WAYS; w++)
-			if (cache->buckets[i].records[w])
-				free(cache->buckets[i].records[w]);
-	pages_free(cache->buckets, (cache->mask + 1) * sizeof(struct bucket));
-	free(cache);
-}
-
 uint64_t
 record_cache_hash(const struct record_cache *cache, struct bytes key)
 {
@@ -195,6 +182,38 @@ count_bytes(struct record_cache *cache, const struct record *added, const struct
 {
 	size_t more = added ? record_bytes(added) : 0, less = removed ? record_bytes(removed) : 0;
 	__atomic_add_fetch(&cache->bytes, more - less, __ATOMIC_RELAXED);
+}
+
+static void
+free_records(struct record_cache *cache, bool only_resident)
+{
+	for (uint64_t i = 0; cache->bytes > 0 && i <= cache->mask; i++) {
+		struct bucket *b = &cache->buckets[i];
+		uint64_t left = cache->mask + 1 - i, part = left < BUCKETS_PER_PART ? left : BUCKETS_PER_PART;
+		if (only_resident && i % BUCKETS_PER_PART == 0 && pages_resident(b, part * sizeof(*b)) == 0) {
+			i += part - 1;
+			continue;
+		}
+		for (int w = 0; w < WAYS; w++) {
+			struct record *r = b->records[w];
+			count_bytes(cache, NULL, r);
+			free(r);
+			b->records[w] = NULL;
+		}
+	}
+}
+
+void
+record_cache_destroy(struct record_cache *cache)
+{
+	if (!cache)
+		return;
+	/* Parts that were never written are passed over: to read them would fetch their pages. What was swapped out the second
+	 * round finds. */
+	free_records(cache, true);
+	free_records(cache, false);
+	pages_free(cache->buckets, (cache->mask + 1) * sizeof(struct bucket));
+	free(cache);
 }
 
 /* Under the lock. Relaxed: hints look at it without, and take what they find for nothing but an address. */

@@ -1,5 +1,6 @@
 /* The record cache: what it may answer, what it may keep (I14), and that it stays within its bound. */
 #include <criterion/criterion.h>
+#include <sys/resource.h>
 
 #include "internal_key.h"
 #include "record_cache.h"
@@ -220,4 +221,24 @@ Test(record_cache, memory_is_bounded_and_hot_records_stay)
 	cr_assert_leq(bytes + record_cache_table_memory(cache), (1 << 20) + 8192);
 	cr_assert_gt(bytes, 1 << 19);
 	cr_assert_gt(found, 49000, "found %d", (int)found);
+}
+
+static long
+page_faults(void)
+{
+	struct rusage usage;
+	cr_assert_eq(getrusage(RUSAGE_SELF, &usage), 0);
+	return usage.ru_minflt;
+}
+
+/* Its table is large even where little is kept. */
+Test(record_cache, to_destroy_it_touches_what_was_used_alone)
+{
+	record_cache_destroy(cache);
+	cr_assert_eq(record_cache_create((size_t)1 << 30, 7, &cache), SETT_OK);
+	admit("key", 9, "value", 5);
+	long before = page_faults();
+	record_cache_destroy(cache);
+	cr_assert_lt(page_faults() - before, 2000);
+	cache = NULL;
 }
