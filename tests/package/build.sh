@@ -1,26 +1,41 @@
 #!/bin/sh
-# Builds the Debian packages from the files that git knows, as they are now, and looks them over with lintian. They end up
-# in build-package/. debian/ says how they are made.
+# Builds the Debian packages and looks them over with lintian. debian/ says how they are made. They end up in build-package/, made from
+# the files that git knows, as they are now; with a commit in build-package-older/, made from the files of that commit, under a number
+# that is lower than today's. Those are built once, and quickly: what they write matters, not how fast.
 #
-#     build.sh
+#     build.sh [COMMIT]
 set -eu
 cd "$(dirname "$0")/../.."
 
-version=$(dpkg-parsechangelog -SVersion)
-made_by=$(sed -n "s/^  version: '\(.*\)',/\1/p" meson.build)
+commit=${1:-}
+folder=build-package
+[ -z "$commit" ] || folder=build-package-older
+if [ -n "$commit" ] && [ "$(cat "$folder/commit" 2>/dev/null)" = "$commit" ]; then
+	ls "$folder"/*.deb
+	exit
+fi
+rm -rf "$folder"
+source=$folder/source
+mkdir -p "$source"
+if [ -n "$commit" ]; then
+	git archive "$commit" | tar -xf - -C "$source"
+	sed -i "1s/(\(.*\))/(\1~$commit)/" "$source/debian/changelog"
+	sed -i -e 's/ optimize=+lto//' -e 's/-O3/-O1/' "$source/debian/rules"
+else
+	git ls-files -z | tar --null --files-from=- -cf - | tar -xf - -C "$source"
+fi
+version=$(dpkg-parsechangelog -l"$source/debian/changelog" -SVersion)
+made_by=$(sed -n "s/^  version: '\(.*\)',/\1/p" "$source/meson.build")
 case "$version" in
 "$made_by"*) ;;
 *) echo "build.sh: debian/changelog says $version, meson.build $made_by" >&2; exit 1 ;;
 esac
-rm -rf build-package
-source=build-package/sett-$version
-mkdir -p "$source"
-git ls-files -z | tar --null --files-from=- -cf - | tar -xf - -C "$source"
-(cd "$source" && DEB_BUILD_OPTIONS="parallel=$(nproc)" dpkg-buildpackage -b -us -uc) >build-package/log 2>&1 || {
-	tail -40 build-package/log >&2
-	echo "build.sh: the build failed: build-package/log" >&2
+(cd "$source" && DEB_BUILD_OPTIONS="parallel=$(nproc)" dpkg-buildpackage -b -us -uc) >"$folder/log" 2>&1 || {
+	tail -40 "$folder/log" >&2
+	echo "build.sh: the build failed: $folder/log" >&2
 	exit 1
 }
-lintian --fail-on error,warning --display-info build-package/*.changes
+[ -n "$commit" ] || lintian --fail-on error,warning --display-info "$folder"/*.changes
 rm -rf "$source"
-ls build-package/*.deb
+[ -z "$commit" ] || echo "$commit" >"$folder/commit"
+ls "$folder"/*.deb

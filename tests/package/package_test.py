@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """The packages on a plain Debian 12 folder: installed, started as the service's user under its filter of system calls, upgraded
-from an older package and from data of 0.1, moved to from Redis and back as docs/moving.md says, removed and purged. Root only.
+from an earlier commit's package and from data of 0.1, moved to from Redis and back as docs/moving.md says, removed and purged. Root only.
 
     package_test.py PACKAGES CACHE [OLDER-PACKAGES] [image]      (folders: of the .deb files; of the Debian folder that is kept, as a tar
-                                                                 file; of an older version's .deb files, else upgrades begin with the same)
+                                                                 file; of an earlier commit's .deb files, else upgrades begin with the
+                                                                 same package under a lower number)
 
 With the word `image` the entry point of docker/ alone is tried.
 
@@ -262,7 +263,7 @@ def package_in(folder):
 
 
 def repacked(package, version, folder):
-    """The package with another number: what an upgrade goes from, though its version has the number of ours."""
+    """The package under another number: what an upgrade goes from where no earlier commit is at hand."""
     inside = os.path.join(folder, "repacked")
     run("dpkg-deb", "-R", package, inside)
     control = inside + "/DEBIAN/control"
@@ -319,18 +320,53 @@ def modes(world):
            ["sett:sett 2770 /etc/sett", "sett:sett 640 /etc/sett/sett.conf", "sett:sett 750 /var/lib/sett"])
 
 
-def installed_and_upgraded(world, folder, older):
-    shutil.copy(repacked(older, "0.1.0~old", folder), world.path("/root/old.deb"))
+def golden_types():
+    """What redis-tests keep directories of earlier versions for, and a connection to the service."""
+    sys.path.insert(0, os.path.join(SOURCE, "redis-tests"))
+    import golden_types as module
+    import redis
+    return module, redis.Redis(socket_timeout=WAIT_S, decode_responses=True)
+
+
+def types_written(world):
+    """By the older version: what it wrote before a restart lies in tables, the rest in the log."""
+    types, client = golden_types()
+    types.write_half(client, 0)
+    world.stop("sett")
+    world.start("sett")
+    types.write_half(client, 1)
+    types.check_all(client)
+
+
+def types_there(world, more):
+    """In the newer one, which changes them, too."""
+    types, client = golden_types()
+    types.check_all(client, more)
+    types.change(client)
+    world.stop("sett")
+    world.start("sett")
+    types.check_changed(client)
+    # Redis 7.0, and so `redis-cli --rdb`, knows no deadlines of fields: a full sync is refused to it.
+    for key, fields in (("small", (0, 4)), ("many", (0, 600))):
+        client.execute_command("HPERSIST", "hash:" + key, "FIELDS", 2, *["field:%d" % i for i in fields])
+
+
+def installed_and_upgraded(world, folder, older, ours):
+    old = older or repacked(ours, "0.1.0~old", folder)
+    print("   from %s to %s" % tuple(run("dpkg-deb", "-f", path, "Version").strip() for path in (old, ours)), flush=True)
+    shutil.copy(old, world.path("/root/old.deb"))
     world.shell("cd /root; apt-get install -q -y ./old.deb redis-tools")
     expect("asked of systemd by the first install", world.asked("sett.service", "sett.socket"), ["start sett.service"])
     expect("the time for a start", Unit(world.root, "sett").one("TimeoutStartSec"), "infinity")
     manual_and_completion(world)
     modes(world)
     world.start("sett")
+    types_written(world)
     expect("SET", world.redis("SET", "kept", "value"), "OK")
     world.redis("EVAL", "for i = 1, 2000 do redis.call('SET', 'k' .. i, string.rep('v', i)) end", "0")
     expect("CONFIG REWRITE", world.redis("CONFIG", "SET", "slowlog-max-len", "77"), "OK")
     expect("CONFIG REWRITE", world.redis("CONFIG", "REWRITE"), "OK")
+    keys = world.redis("DBSIZE")
     modes(world)
     # As the package does it where there is systemd: files are exchanged first, then the service is restarted.
     world.shell("cd /root; apt-get install -q -y -o Dpkg::Options::=--force-confold ./sett_*.deb")
@@ -340,11 +376,12 @@ def installed_and_upgraded(world, folder, older):
     world.stop("sett")
     world.start("sett")
     expect("after an upgrade", world.redis("GET", "kept"), "value")
-    expect("after an upgrade", world.redis("DBSIZE"), "2001")
+    expect("after an upgrade", world.redis("DBSIZE"), keys)
+    types_there(world, 2001)
     expect("the configuration", world.redis("CONFIG", "GET", "slowlog-max-len").split()[-1], "77")
     modes(world)
     expect("a backup", follow(world, "docs/operating.md", "Backup").startswith("restored: "), True)
-    expect("after a restore", follow(world, "docs/operating.md", "Restore"), "2001")
+    expect("after a restore", follow(world, "docs/operating.md", "Restore"), keys)
     expect("what was written after the backup", world.redis("GET", "late"), "")
     expect("after a restore", world.redis("GET", "kept"), "value")
     modes(world)
@@ -515,7 +552,7 @@ def tests(root, folder, older, only_image, packages):
 
     try:
         for name, part in (("libsett-dev", lambda: library(development, folder)),
-                           ("install, upgrade", lambda: installed_and_upgraded(world, folder, older or main)),
+                           ("install, upgrade", lambda: installed_and_upgraded(world, folder, older, main)),
                            ("data of 0.1", lambda: data_of_0_1(world)),
                            ("remove, purge", lambda: removed_and_purged(world)),
                            ("docs/moving.md", lambda: moved_and_moved_back(world)),
