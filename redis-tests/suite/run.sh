@@ -171,7 +171,8 @@ run_unit() {
 }
 
 # passed_names OUTPUT: the names that are ok, one per line. integration/psync2 draws who follows whom, and how much is written:
-# how often a test of its comes is drawn, too, so it is there once, with N for the numbers, if it was ok each time. A test
+# how often a test of its comes is drawn, too, so it is there once, with N for the numbers, if it was ok each time; which replica
+# becomes Sentinel's new master is drawn likewise. A test
 # that starts a server of its own is said to be ok even if what it did there ended with an exception, since the run is
 # --durable; an error that names no test comes before it then.
 passed_names() {
@@ -179,6 +180,7 @@ passed_names() {
 		function undrawn(drawn) {
 			drawn = gsub(/#[0-9] as master/, "#N as master")
 			drawn += gsub(/#[0-9] to replicate from #[0-9]/, "#N to replicate from #N")
+			drawn += gsub(/New master [0-9.]+:[0-9]+ role/, "New master #N role")
 			return drawn + gsub(/\(x = [0-9]+\)/, "(x = N)")
 		}
 		/^\[err\]: / {
