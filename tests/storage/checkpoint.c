@@ -111,7 +111,7 @@ must_hold(struct world *w, struct vfs *vfs, const char *directory, uint64_t comm
 static int
 refuse_any(void *arg, const char *name)
 {
-	cr_log_error("%s", name);
+	fprintf(stderr, "%s is in the way\n", name);
 	return SETT_INVALID;
 }
 
