@@ -17,7 +17,7 @@ struct run {
 	bool failed;
 };
 
-static void
+__attribute__((format(printf, 2, 3))) static void
 note(struct run *run, const char *format, ...)
 {
 	va_list arguments;

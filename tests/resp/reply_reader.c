@@ -12,7 +12,7 @@ struct transcript {
 	size_t calls;
 };
 
-static int
+__attribute__((format(printf, 2, 3))) static int
 note(struct transcript *t, const char *format, ...)
 {
 	va_list arguments;

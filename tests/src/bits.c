@@ -73,7 +73,7 @@ set_value(struct fixture *f, const char *key, const uint8_t *value, size_t size)
 	cr_assert_eq(f->reply.data[0], '+');
 }
 
-static void
+__attribute__((format(printf, 3, 4))) static void
 expect_integer(struct fixture *f, int64_t expected, const char *format, ...)
 {
 	char line[200];

@@ -161,8 +161,7 @@ Test(scripts, known_holes_are_closed)
 		"return string.gsub(('a'):rep(300000), ('a?'):rep(300000), '')",
 		"return ('a'):rep(300000):match(('a?'):rep(300000))",
 		"return loadstring(string.dump(function() return 1 end))()",
-		"local n = 0 return load(function() n = n + 1 return n == 1 and '\\27' or n == 2 and 'Lua' "
-		"or nil end)()",
+		"local n = 0 return load(function() n = n + 1 return ({'\\27', 'Lua'})[n] end)()",
 		"getmetatable('').__index = {}",
 		"getmetatable('').__index.rep = 1",
 		"string.rep = 1",

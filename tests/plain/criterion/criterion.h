@@ -69,6 +69,9 @@ void plain_fail(const char *file, int line, const char *condition, const char *f
 #define cr_assert_arr_eq(a, b, size, ...) cr_assert(memcmp((a), (b), (size)) == 0, __VA_ARGS__)
 #define cr_assert_arr_neq(a, b, size, ...) cr_assert(memcmp((a), (b), (size)) != 0, __VA_ARGS__)
 #define cr_assert_float_eq(a, b, epsilon, ...) cr_assert(fabs((double)((a) - (b))) <= (epsilon), __VA_ARGS__)
+/* The first one that fails ends the run here. */
+#define cr_expect(condition, ...) cr_assert(condition, __VA_ARGS__)
+#define cr_expect_str_eq(a, b, ...) cr_assert_str_eq(a, b, __VA_ARGS__)
 #define cr_assert_fail(...) plain_fail(__FILE__, __LINE__, "reached", " " __VA_ARGS__)
 
 #endif
