@@ -85,7 +85,7 @@ write_number(struct sett_sequence *s, uint64_t number, const struct sett_record 
 	return sett_txn_put(s->txn, buffer_bytes(&s->key), &put);
 }
 
-/* One try. Under the lock. */
+/* One try. The caller holds the lock. */
 static int
 lease_once(void *arg) NO_THREAD_SAFETY_ANALYSIS
 {
@@ -104,7 +104,7 @@ lease_once(void *arg) NO_THREAD_SAFETY_ANALYSIS
 	return r;
 }
 
-/* Gives back [next, end), unless somebody has leased behind it. Under the lock. */
+/* Gives the numbers [next, end) back, unless another lease begins at `end`. The caller holds the lock. */
 static int
 give_back_once(void *arg) NO_THREAD_SAFETY_ANALYSIS
 {

@@ -208,8 +208,8 @@ record_cache_destroy(struct record_cache *cache)
 {
 	if (!cache)
 		return;
-	/* Parts that were never written are passed over: to read them would fetch their pages. What was swapped out the second
-	 * round finds. */
+	/* The first round skips parts that are not in memory: reading a part that was never written would allocate its pages. The
+	 * second round frees records in parts that were swapped out, if there are any. */
 	free_records(cache, true);
 	free_records(cache, false);
 	pages_free(cache->buckets, (cache->mask + 1) * sizeof(struct bucket));
