@@ -11,7 +11,8 @@ from links import request
 MIB = 1 << 20
 MEMORY = 64 * MIB
 BOUND = MEMORY // 4 * 3  # of the buffers of all clients
-SLACK = 8 * MIB  # one client's last step before the server looks
+ANNOUNCED = 16_000_000  # bytes of an argument: the server has a buffer for it whole as soon as it has read its size
+SLACK = 16 * MIB  # what one client may add before the server looks, at the end of a round of its loop
 
 
 def fail(text):
@@ -72,7 +73,7 @@ def main():
         fail("%d of %d got their replies, %d were closed" % (whole, len(clients), evicted))
     for client in clients:
         client.close()
-    half = b"*4\r\n$4\r\nHSET\r\n$4\r\nhash\r\n$5\r\nfield\r\n$16000000\r\n" + b"y" * (8 * MIB)
+    half = b"*4\r\n$4\r\nHSET\r\n$4\r\nhash\r\n$5\r\nfield\r\n$%d\r\n" % ANNOUNCED + b"y" * (8 * MIB)
     clients = crowd(control, 20, half)
     if control.info("stats")["evicted_clients"] - before - evicted < 10:
         fail("requests that are still arriving are not bounded")
