@@ -8,9 +8,8 @@
  * Before the line everything may fail, and nothing has happened then. What could fail after it is done or
  * reserved before.
  *
- * (I6) A transaction that lost several times claims the conflict keys that its last run read: others' writes to keys
- * that it only writes are no conflicts (I19). While there is a claim, commits that write one of them wait outside the
- * lock (or answer SETT_WOULD_BLOCK), and then count as conflicts. There is one claim at a time.
+ * (I6, I19) A transaction that lost several times claims the conflict keys that its last run read (claims.h). Commits that
+ * write one of them wait outside the lock (or answer SETT_WOULD_BLOCK), and then count as conflicts.
  * (I10) Bodies are in the value-log file before the log record that points at them is appended.
  * (I12) Room in the log is made sure of before validation, so a full disk is an error on writes only and heals
  * by itself.
@@ -29,103 +28,6 @@ enum { FETCH_AHEAD = 16 }; /* so many conflict keys before they are looked at */
 
 static const uint64_t WAIT_STEP_NS = 2000000;        /* of a commit that is held back */
 static const uint64_t FLUSH_WAIT_NS = 5000000000ULL; /* for room in the log of a full disk */
-
-/* ---- claims ---- */
-
-static int
-compare_keys(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-	return x < y ? -1 : x > y;
-}
-
-static void
-conflict_keys_sort(uint64_t *keys, size_t count)
-{
-	if (count > 1)
-		qsort(keys, count, sizeof(*keys), compare_keys);
-}
-
-/* Both are sorted. */
-static bool
-have_common(const uint64_t *a, size_t a_count, const uint64_t *b, size_t b_count)
-{
-	for (size_t i = 0, k = 0; i < a_count && k < b_count;) {
-		if (a[i] == b[k])
-			return true;
-		if (a[i] < b[k])
-			i++;
-		else
-			k++;
-	}
-	return false;
-}
-
-void
-sett_txn_claim(struct sett_txn *txn)
-{
-	assert(!txn->running);
-	struct sett_engine *engine = txn->engine;
-	size_t count = txn->read_count;
-	uint64_t *keys = malloc((count ? count : 1) * sizeof(*keys));
-	if (!keys)
-		return; /* no claim: the transaction just tries again */
-	if (count)
-		memcpy(keys, txn->reads, count * sizeof(*keys));
-	conflict_keys_sort(keys, count);
-	mutex_lock(&engine->claim_lock);
-	while (engine->claim_owner && engine->claim_owner != txn)
-		condition_wait(&engine->claim_free, &engine->claim_lock);
-	mutex_lock(&engine->commit_lock);
-	assert(engine->claim_owner || engine->claimed_count == 0);
-	free(engine->claimed);
-	engine->claimed = keys;
-	engine->claimed_count = count;
-	__atomic_store_n(&engine->claim_owner, txn, __ATOMIC_RELEASE);
-	mutex_unlock(&engine->commit_lock);
-	mutex_unlock(&engine->claim_lock);
-}
-
-void
-sett_txn_release_claim(struct sett_txn *txn)
-{
-	struct sett_engine *engine = txn->engine;
-	if (__atomic_load_n(&engine->claim_owner, __ATOMIC_ACQUIRE) != txn)
-		return;
-	mutex_lock(&engine->claim_lock);
-	mutex_lock(&engine->commit_lock);
-	__atomic_store_n(&engine->claim_owner, NULL, __ATOMIC_RELEASE);
-	free(engine->claimed);
-	engine->claimed = NULL;
-	engine->claimed_count = 0;
-	mutex_unlock(&engine->commit_lock);
-	condition_broadcast(&engine->claim_free);
-	mutex_unlock(&engine->claim_lock);
-}
-
-static bool
-meets_claim_locked(const struct sett_txn *txn) REQUIRES(&txn->engine->commit_lock)
-{
-	const struct sett_engine *engine = txn->engine;
-	if (!engine->claim_owner || engine->claim_owner == txn)
-		return false;
-	if (large_commit_is_due(txn))
-		return have_common(txn->written, txn->written_count, engine->claimed, engine->claimed_count);
-	for (size_t i = 0; i < txn->written_count; i++)
-		if (bsearch(&txn->written[i], engine->claimed, engine->claimed_count, sizeof(uint64_t),
-			    compare_keys))
-			return true;
-	return false;
-}
-
-static void
-wait_for_claim(struct sett_engine *engine, struct sett_txn *owner)
-{
-	mutex_lock(&engine->claim_lock);
-	while (owner && engine->claim_owner == owner)
-		condition_wait(&engine->claim_free, &engine->claim_lock);
-	mutex_unlock(&engine->claim_lock);
-}
 
 /* ---- validation ---- */
 
@@ -757,18 +659,19 @@ apply_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, struct
 	return SETT_OK;
 }
 
-/* `writes`: NULL if it writes nothing. SETT_WOULD_BLOCK: a claim is in the way (then `ret_claimer` is set), or the log has no room after all. */
+/* `writes`: NULL if it writes nothing. SETT_WOULD_BLOCK: a claim is in the way (then `ret_claim` gets its number), or the log
+ * has no room after all. */
 static int
 commit_locked(struct sett_txn *txn, const struct sett_commit_hooks *hooks, struct large_commit *writes,
-	      struct sett_txn **ret_claimer, uint64_t *ret_timestamp) REQUIRES(&txn->engine->commit_lock)
+	      uint64_t *ret_claim, uint64_t *ret_timestamp) REQUIRES(&txn->engine->commit_lock)
 {
 	assert(mutex_is_mine(&txn->engine->commit_lock));
 	struct sett_engine *engine = txn->engine;
 	/* Too many keys to be looked for one by one: with a claim there they are sorted first, outside the lock. */
-	if (writes && writes->generation && engine->claim_owner && !txn->written_is_sorted)
+	if (writes && writes->generation && claims_are_held(&engine->claims) && !txn->written_is_sorted)
 		return SETT_WOULD_BLOCK;
-	if (writes && meets_claim_locked(txn)) {
-		*ret_claimer = engine->claim_owner;
+	*ret_claim = writes ? claims_meet_locked(txn, txn->written_is_sorted) : 0;
+	if (*ret_claim) {
 		txn->met_claim = true;
 		return SETT_WOULD_BLOCK;
 	}
@@ -818,8 +721,8 @@ commit_writes(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint6
 		r = prepare_batch(txn, &pointer_count);
 	if (r != SETT_OK)
 		return r;
+	txn->written_is_sorted = false;
 	if (__builtin_expect(large_commit_is_due(txn), 0)) {
-		txn->written_is_sorted = false;
 		r = large_commit_prepare(txn, &large);
 		if (r != SETT_OK) {
 			release_pointers(txn, pointer_count);
@@ -828,28 +731,26 @@ commit_writes(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint6
 	} else {
 		txn->fetched = fetch_written(txn);
 	}
-	struct sett_txn *claimer = NULL;
+	uint64_t claim = 0;
 	for (int attempt = 0;; attempt++) {
 		r = ensure_log_room(txn);
 		if (r != SETT_OK)
 			break;
-		/* Acquire: partner of sett_txn_claim; one that comes later is found under the lock. */
-		if (large.generation && __atomic_load_n(&engine->claim_owner, __ATOMIC_ACQUIRE)) {
-			conflict_keys_sort(txn->written, txn->written_count);
+		/* One that comes later is found under the lock. */
+		if (large.generation && claims_are_held(&engine->claims)) {
+			claims_sort_keys(txn->written, txn->written_count);
 			txn->written_is_sorted = true;
 		}
 		mutex_lock(&txn->engine->commit_lock);
-		r = commit_locked(txn, hooks, &large, &claimer, ret_timestamp);
+		r = commit_locked(txn, hooks, &large, &claim, ret_timestamp);
 		mutex_unlock(&txn->engine->commit_lock);
 		/* One that lasts can't be run again: what the claim's owner has not changed stays as it was read. */
-		if (claimer && (txn->flags & SETT_TXN_HELD) && !(txn->flags & SETT_TXN_NOWAIT) &&
-		    attempt < 8) {
-			wait_for_claim(engine, claimer);
-			claimer = NULL;
+		if (claim && (txn->flags & SETT_TXN_HELD) && !(txn->flags & SETT_TXN_NOWAIT) && attempt < 8) {
+			claims_wait_for(txn, claim);
 			continue;
 		}
 		/* A full segment and no spare: somebody took the room that was made. */
-		if ((r != SETT_NO_SPACE && (r != SETT_WOULD_BLOCK || claimer)) || attempt == 8)
+		if ((r != SETT_NO_SPACE && (r != SETT_WOULD_BLOCK || claim)) || attempt == 8)
 			break;
 		r = log_reserve(engine->log, txn->batch.size, &txn->error);
 		if (r != SETT_OK && r != SETT_NO_SPACE)
@@ -861,8 +762,8 @@ commit_writes(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uint6
 	if (r == SETT_WOULD_BLOCK && pointer_count > 0)
 		take_bodies_back(txn);
 	if (r == SETT_WOULD_BLOCK && !(txn->flags & SETT_TXN_NOWAIT)) {
-		if (claimer)
-			wait_for_claim(engine, claimer);
+		if (claim)
+			claims_wait_for(txn, claim);
 		r = SETT_CONFLICT; /* what held it back has passed: run again */
 	}
 	return r;
@@ -878,9 +779,9 @@ sett_txn_commit(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uin
 	if (!write_buffer_is_empty(&txn->writes)) {
 		r = commit_writes(txn, hooks, &timestamp);
 	} else if (txn->validate_reads || (hooks && hooks->check)) {
-		struct sett_txn *claimer = NULL;
+		uint64_t claim = 0;
 		mutex_lock(&txn->engine->commit_lock);
-		r = commit_locked(txn, hooks, NULL, &claimer, &timestamp);
+		r = commit_locked(txn, hooks, NULL, &claim, &timestamp);
 		mutex_unlock(&txn->engine->commit_lock);
 	}
 	if (r == SETT_OK && ret_timestamp)

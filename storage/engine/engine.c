@@ -826,7 +826,7 @@ dismantle(struct sett_engine *engine)
 	for (size_t i = 0; engine->recent && i < RECENT_WRITES; i++)
 		buffer_free(&engine->recent[i].key);
 	free(engine->recent);
-	free(engine->claimed);
+	assert(engine->claims.first == NULL);
 	buffer_free(&engine->sweep_resume);
 	snapshots_destroy(&engine->snapshots);
 	mutex_destroy(&engine->commit_lock);

@@ -7,6 +7,7 @@
 
 #include "archive_private.h"
 #include "block_cache.h"
+#include "claims.h"
 #include "conflict_table.h"
 #include "counters.h"
 #include "log.h"
@@ -85,11 +86,9 @@ struct sett_engine {
 	bool (*stop_writes)(void *arg);
 	void *stop_arg;
 
-	struct mutex claim_lock; /* guards the group below (I6) */
+	struct mutex claim_lock; /* see claims.h */
 	struct condition claim_free;
-	struct sett_txn *claim_owner; /* atomic; stored under claim_lock and commit_lock */
-	uint64_t *claimed;            /* sorted conflict keys; under commit_lock */
-	size_t claimed_count;
+	struct claims claims;
 
 	/* the log thread (log_thread.c) */
 	bool sync_wanted; /* atomic: sett_engine_start_sync was called since the thread's last round */
@@ -219,7 +218,8 @@ struct sett_txn {
 	uint64_t pause_ns;      /* see sett_txn_pause_ns */
 	uint64_t lost_to;       /* see sett_txn_lost_to */
 	bool met_claim;         /* see sett_txn_met_claim */
-	bool written_is_sorted; /* of a large commit: for the look at a claim */
+	bool written_is_sorted; /* of a large commit: for the look at claims */
+	struct claim claim;
 	bool validate_reads;
 	bool observed_own;   /* see sett_txn_observed_own */
 	uint64_t live_until; /* the earliest deadline that it took as not passed yet; UINT64_MAX: none */

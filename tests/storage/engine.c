@@ -567,6 +567,147 @@ Test(engine, a_claim_holds_others_back_until_its_owner_is_through)
 	set("k", "free again");
 }
 
+/* A transaction that has read `key`, and claims it. */
+static struct sett_txn *
+begin_claim(const char *key)
+{
+	struct sett_txn *txn = begin(0);
+	get(txn, key);
+	sett_txn_discard(txn);
+	sett_txn_claim(txn);
+	return txn;
+}
+
+static int
+try_set(const char *key, unsigned flags)
+{
+	rcu_thread_register();
+	struct sett_txn *txn = begin(SETT_TXN_NOWAIT | flags);
+	MUST(put(txn, key, "other"));
+	int r = sett_txn_commit(txn, NULL, NULL);
+	sett_txn_destroy(txn);
+	rcu_thread_unregister();
+	return r;
+}
+
+static void
+set_in(struct sett_txn *txn, const char *key, const char *value)
+{
+	MUST(sett_txn_begin(txn, 0));
+	MUST(put(txn, key, value));
+	MUST(sett_txn_commit(txn, NULL, NULL));
+}
+
+/* One thread holds both: a claim that had to wait for the other would never come. */
+Test(engine, claims_without_a_common_key_are_held_side_by_side, .timeout = 60)
+{
+	struct sett_txn *a = begin_claim("a"), *b = begin_claim("b");
+	cr_assert_eq(try_set("a", 0), SETT_WOULD_BLOCK);
+	cr_assert_eq(try_set("b", 0), SETT_WOULD_BLOCK);
+	MUST(try_set("c", 0));
+	set_in(a, "a", "of a");
+	MUST(try_set("a", 0));
+	cr_assert_eq(try_set("b", 0), SETT_WOULD_BLOCK);
+	set_in(b, "b", "of b");
+	MUST(try_set("b", 0));
+	sett_txn_destroy(a);
+	sett_txn_destroy(b);
+}
+
+static void *
+claim_and_read(void *arg)
+{
+	struct sett_txn *txn = begin_claim(arg);
+	MUST(sett_txn_begin(txn, 0));
+	cr_assert_str_eq(get(txn, arg), "first");
+	sett_txn_destroy(txn);
+	return NULL;
+}
+
+Test(engine, a_claim_with_a_common_key_waits_for_the_earlier_one, .timeout = 60)
+{
+	struct sett_txn *first = begin_claim("k");
+	pthread_t second;
+	cr_assert_eq(pthread_create(&second, NULL, claim_and_read, "k"), 0);
+	set_in(first, "k", "first");
+	pthread_join(second, NULL);
+	sett_txn_destroy(first);
+	MUST(try_set("k", 0));
+}
+
+enum { CROSSINGS = 300 };
+
+/* Reads one key and writes the other, always under a claim. */
+static void *
+cross(void *arg)
+{
+	const char *const *keys = arg;
+	struct sett_record record;
+	struct sett_txn *txn = begin(0);
+	sett_txn_discard(txn);
+	for (int i = 0; i < CROSSINGS; i++) {
+		int r, tries = 0;
+		do {
+			MUST(sett_txn_begin(txn, 0));
+			r = sett_txn_get(txn, bytes_of_string(keys[0]), &record);
+			cr_assert(r == SETT_OK || r == SETT_NOT_FOUND);
+			MUST(put(txn, keys[1], keys[0]));
+			if (tries++ == 0) {
+				sett_txn_discard(txn);
+				sett_txn_claim(txn);
+				r = SETT_CONFLICT;
+				continue;
+			}
+			r = sett_txn_commit(txn, NULL, NULL);
+			if (r == SETT_CONFLICT)
+				sett_txn_claim(txn);
+		} while (r == SETT_CONFLICT);
+		MUST(r);
+	}
+	sett_txn_destroy(txn);
+	return NULL;
+}
+
+/* Each meets the other's claim at its commit, and gives its own up before it waits. */
+Test(engine, claims_that_cross_do_not_wait_for_each_other, .timeout = 60)
+{
+	const char *there[] = {"x", "y"}, *back[] = {"y", "x"};
+	pthread_t a, b;
+	cr_assert_eq(pthread_create(&a, NULL, cross, there), 0);
+	cr_assert_eq(pthread_create(&b, NULL, cross, back), 0);
+	pthread_join(a, NULL);
+	pthread_join(b, NULL);
+	expect("x", "y");
+	expect("y", "x");
+}
+
+Test(engine, the_third_claim_in_a_row_is_of_all_keys)
+{
+	struct sett_txn *loser = begin(0);
+	for (int claims = 0; claims < 3; claims++) {
+		MUST(try_set("unrelated", 0));
+		if (claims > 0)
+			MUST(sett_txn_begin(loser, 0));
+		get(loser, "k");
+		MUST(put(loser, "written", "x"));
+		sett_txn_discard(loser);
+		sett_txn_claim(loser);
+		cr_assert_eq(try_set("k", 0), SETT_WOULD_BLOCK);
+		cr_assert_eq(try_set("written", 0), claims > 0 ? SETT_WOULD_BLOCK : SETT_OK);
+	}
+	cr_assert_eq(try_set("unrelated", 0), SETT_WOULD_BLOCK);
+	MUST(try_set("no conflict key", SETT_TXN_MANUAL_CONFLICTS));
+	set_in(loser, "k", "v");
+	MUST(try_set("unrelated", 0));
+	/* It begins anew with its keys alone. */
+	MUST(sett_txn_begin(loser, 0));
+	get(loser, "k");
+	sett_txn_discard(loser);
+	sett_txn_claim(loser);
+	MUST(try_set("unrelated", 0));
+	sett_txn_destroy(loser);
+}
+
 Test(engine, two_openers_are_one_too_many)
 {
 	struct sett_engine *second;

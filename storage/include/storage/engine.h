@@ -447,9 +447,9 @@ struct sett_commit_hooks {
  * written. SETT_WOULD_BLOCK leaves one with SETT_TXN_HELD as it was: suspend it, and commit it again, where waiting is allowed or as
  * sett_txn_pause_ns says. */
 int sett_txn_commit(struct sett_txn *, const struct sett_commit_hooks *, uint64_t *ret_timestamp);
-/* After SETT_CONFLICT, not with NOWAIT: waits for its turn, then keeps other transactions from committing
- * writes to the conflict keys that the last run read until the next commit that is not a conflict, or
- * sett_txn_release_claim (I6). */
+/* After SETT_CONFLICT, not with NOWAIT: waits until no earlier claim has a conflict key in common, then keeps other
+ * transactions from committing writes to the conflict keys that the last run read until the next commit that is not a
+ * conflict, or sett_txn_release_claim (I6). The second claim in a row is also of what it wrote, the third of all keys. */
 void sett_txn_claim(struct sett_txn *);
 void sett_txn_release_claim(struct sett_txn *);
 /* Until the next begin. After SETT_CONFLICT: a conflict key that it read and another has written meanwhile; 0: it
