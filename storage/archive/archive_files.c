@@ -8,6 +8,7 @@
  * Every length read from a file is checked against the file's size before it is used. */
 #include "archive_files.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 /* ---- the list ---- */
@@ -50,6 +51,7 @@ archive_files_add(struct archive_files *list, const struct archive_file *f)
 		list->files = grown;
 		list->capacity = capacity;
 	}
+	assert(list->count < list->capacity);
 	list->files[list->count++] = *f;
 	list->bytes += f->size;
 	return SETT_OK;
@@ -141,6 +143,7 @@ archive_reader_next(struct archive_reader *reader, struct archive_block *ret, st
 	struct bytes payload = bytes_of(p + ARCHIVE_BLOCK_SIZE, (size_t)b.size);
 	if (hash64_bytes(payload, seed) != b.payload_checksum)
 		return SETT_NOT_FOUND;
+	assert(b.size <= size - offset - ARCHIVE_BLOCK_SIZE);
 	reader->offset = offset + ARCHIVE_BLOCK_SIZE + b.size;
 	*ret = b;
 	*ret_payload = payload;
@@ -189,6 +192,7 @@ show_commit(struct walk *w, const struct archive_block *b, struct bytes payload)
 	const uint8_t *end = payload.data + payload.size, *p = varint_get(payload.data, end, &now_ms);
 	if (!p)
 		return SETT_CORRUPT;
+	assert(b->commit == w->place.commit + 1);
 	w->place.commit = b->commit;
 	w->place.time_ms = b->time_ms;
 	if (now_ms > w->place.now_ms)
@@ -351,6 +355,7 @@ archive_walk(struct vfs *vfs, const char *directory, const struct archive_files 
 				      ", not at %" PRIu64,
 				      directory, first ? first->after : 0, from);
 	const struct archive_header *h = &files->files[start].header;
+	assert(h->chain == chain && h->after <= from);
 	w.place = (struct archive_place){h->after, h->after_ms, h->after_now_ms, h->after_ms};
 	int r = visitor->begin ? visitor->begin(visitor->arg, &w.place) : SETT_OK;
 	for (size_t i = start; r == SETT_OK && i < files->count; i++) {

@@ -1,6 +1,8 @@
 /* See archive_writer.h. */
 #include "archive_writer.h"
 
+#include <assert.h>
+
 enum { WRITTEN_AT_ONCE = 1 << 20 }; /* bytes that are gathered before they are written */
 
 static int
@@ -8,6 +10,7 @@ write_out(struct archive_writer *w, struct sett_error *error)
 {
 	if (w->out.size == 0)
 		return SETT_OK;
+	assert(w->file && w->size - w->out.size >= w->synced);
 	int r = vfs_write_bytes(w->file, w->out.data, w->out.size, w->size - w->out.size, error);
 	if (r == SETT_OK)
 		buffer_clear(&w->out);
@@ -29,6 +32,7 @@ archive_writer_open(struct archive_writer *w, struct vfs *vfs, const char *direc
 {
 	char path[SETT_PATH_MAX];
 	uint8_t bytes[ARCHIVE_HEADER_SIZE];
+	assert(!w->file);
 	struct buffer out = w->out;
 	buffer_clear(&out);
 	if (file_name_make(directory, h->number, ARCHIVE_SUFFIX, path) != SETT_OK)
@@ -72,6 +76,7 @@ archive_writer_append(struct archive_writer *w, enum archive_block_kind kind, ui
 {
 	uint8_t bytes[ARCHIVE_BLOCK_SIZE];
 	uint64_t seed = w->seed + w->size;
+	assert(w->file && w->size >= ARCHIVE_HEADER_SIZE);
 	int r = SETT_OK;
 	struct archive_block b = {
 		.size = first.size + second.size, .kind = kind, .commit = commit, .time_ms = time_ms};
@@ -114,6 +119,7 @@ archive_writer_sync(struct archive_writer *w, struct sett_error *error)
 		r = vfs_sync_directory(w->vfs, w->directory, error);
 		w->is_new = r != SETT_OK;
 	}
+	assert(r != SETT_OK || w->out.size == 0);
 	if (r == SETT_OK)
 		w->synced = w->size;
 	return r == SETT_OK ? look_for_file(w, error) : r;
@@ -124,6 +130,7 @@ archive_writer_abandon(struct archive_writer *w)
 {
 	char path[SETT_PATH_MAX];
 	uint64_t left = w->synced;
+	assert(w->file && left <= w->size);
 	if (left > 0 && vfs_truncate(w->file, left, NULL) != SETT_OK)
 		left = w->size; /* at most; a reader passes over it */
 	archive_writer_close(w);

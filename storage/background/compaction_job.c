@@ -22,6 +22,8 @@
  *     next start removes. */
 #include "compaction_job.h"
 
+#include <assert.h>
+
 #include "compaction_cuts.h"
 #include "compaction_picker.h"
 #include "dead_job.h"
@@ -165,7 +167,8 @@ maybe_pause(struct part *p)
 	if (__atomic_load_n(&p->compaction->failed, __ATOMIC_RELAXED))
 		return SETT_ABORTED;
 	uint64_t written = p->mover.moved_bytes + table_output_bytes(&p->output);
-	uint64_t more = written - p->written_at_pause;
+	/* A table that is finished may be smaller than its builder took it to be. */
+	uint64_t more = written > p->written_at_pause ? written - p->written_at_pause : 0;
 	p->written_at_pause = written;
 	return context->pause(context->pause_arg, more);
 }
@@ -219,6 +222,7 @@ run_part(void *arg, size_t index)
 {
 	struct compaction *c = arg;
 	struct part *p = &c->parts[index];
+	assert(index <= c->cuts.count && !p->merged);
 	p->status = __atomic_load_n(&c->failed, __ATOMIC_RELAXED) ? SETT_ABORTED : begin_part(p);
 	if (p->status == SETT_OK)
 		p->status = merge(p);
@@ -245,6 +249,7 @@ static struct table_file **
 replaced_tables(const struct compaction *c, size_t *ret_count)
 {
 	struct table_file **tables = task_replaced(c->task, ret_count);
+	assert(!c->is_piece || *ret_count > 0);
 	if (c->is_piece)
 		*ret_count = 1;
 	return tables;
@@ -297,6 +302,7 @@ apply(struct compaction *c, struct sett_error *error)
 		for (size_t i = 0; i < o->count; i++)
 			tables[n++] = (struct version_edit_table){t->output_level, o->tables[i]};
 	}
+	assert(n == removed_count + added_count);
 	struct version_edit edit = {
 		.removed = tables,
 		.removed_count = removed_count,
@@ -314,6 +320,7 @@ set_piece_range(const struct compaction *c, struct part *p)
 {
 	size_t count;
 	struct table_file **replaced = task_replaced(c->task, &count);
+	assert(count > (c->is_last ? 0 : 1));
 	if (c->task->pieces_done > 0)
 		p->low = table_smallest(replaced[0]);
 	p->has_high = !c->is_last;
@@ -416,6 +423,7 @@ run_pieces(const struct job_context *context, struct task *t, uint64_t *ret_unre
 {
 	struct version_set *versions = context->options->versions;
 	for (;;) {
+		assert(t->pieces_done < t->pieces);
 		bool is_last = t->pieces_done + 1 == t->pieces;
 		int r = run_merge(context, t, ret_unreadable, error);
 		if (r != SETT_OK || is_last)
@@ -431,6 +439,7 @@ run_pieces(const struct job_context *context, struct task *t, uint64_t *ret_unre
 static int
 run_move(const struct job_context *context, const struct task *t, struct sett_error *error)
 {
+	assert(t->input_count > 0 && t->input_level != t->output_level);
 	struct version_edit_table *tables = calloc(2 * t->input_count, sizeof(*tables));
 	if (!tables)
 		return sett_error_set(error, SETT_NO_MEMORY, 0, "compaction: out of memory");
@@ -456,6 +465,7 @@ compaction_job_run(const struct job_context *context, struct task *t, uint64_t *
 		   struct sett_error *error)
 {
 	*ret_unreadable = 0;
+	assert(t->kind == TASK_MOVE || t->kind == TASK_DROP || t->kind == TASK_COMPACT);
 	if (t->kind == TASK_MOVE)
 		return run_move(context, t, error);
 	if (t->kind == TASK_DROP)

@@ -9,6 +9,8 @@
  *     segments said is durable elsewhere before they go. */
 #include "flush_job.h"
 
+#include <assert.h>
+
 #include "memtable.h"
 #include "retention.h"
 #include "table_output.h"
@@ -81,6 +83,7 @@ apply(const struct job_context *c, const struct flush_source *source, struct dea
       struct table_output *output, struct sett_error *error)
 {
 	struct version_edit_table added = {0};
+	assert(output->count <= 1); /* it has no size at which it is full */
 	if (source->garbage_is_known)
 		table_outputs_set_shadowed(&output, 1, source->garbage);
 	if (output->count > 0)

@@ -104,8 +104,10 @@ regulator_done(struct regulator *r, struct task *t, bool quarantine)
 	}
 	if (!quarantine)
 		task_mark(t, false);
-	if (t->kind == TASK_FLUSH)
+	if (t->kind == TASK_FLUSH) {
+		assert(r->flushing);
 		r->flushing = false;
+	}
 	mutex_unlock(lock);
 	task_free(t);
 }
@@ -199,10 +201,12 @@ pick_flush(struct regulator *r, struct task **ret)
 	struct task *t = task_create(TASK_FLUSH, NULL);
 	if (!t)
 		return SETT_NO_MEMORY;
+	assert(source.memtable && source.flushed >= version_set_flushed(r->options->versions));
 	t->source = source;
 	r->rotated_at_bytes = 0;
 	__atomic_store_n(&r->last_flush_ns, clock_monotonic_ns(r->options->clock), __ATOMIC_RELAXED);
 	mutex_lock(lock);
+	assert(!r->flushing);
 	r->flushing = true;
 	t->next = r->running;
 	r->running = t;
@@ -276,6 +280,7 @@ look_around(struct regulator *r, bool in_steps)
 	assert(count > 0);
 	r->oldest = snapshots[0];
 	r->visible = snapshots[count - 1];
+	assert(r->oldest <= r->visible);
 	free(snapshots);
 	r->in_steps = in_steps;
 	status = regulator_weigh_dead(r);
@@ -380,6 +385,7 @@ pick_all_of_level(struct regulator *r, const struct picker *p, void *arg, struct
 	struct level_arg *a = arg;
 	struct table_filter filter = {measure_older, a};
 	struct level_plan plan;
+	assert(a->level < SETT_LEVELS);
 	if (a->level == 0) {
 		const struct level *top = &p->version->levels[0];
 		/* Newest first: if the oldest is younger than the sequence, all are. */
@@ -407,6 +413,7 @@ regulator_pick_level(struct regulator *r, unsigned level, uint64_t sequence, str
 static double
 ramp(double value, double from, double to)
 {
+	assert(from < to);
 	double x = (value - from) / (to - from);
 	return x < 0 ? 0 : x > 1 ? 1 : x;
 }

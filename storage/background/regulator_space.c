@@ -87,6 +87,7 @@ static void
 measure_dead(const struct regulator *r, struct space *s)
 {
 	uint64_t dead = __atomic_load_n(&r->dead_bytes, __ATOMIC_RELAXED);
+	assert(s->dead == 0 && s->dropped == 0);
 	s->dead = dead < s->bottom ? dead : s->bottom;
 	s->bottom -= s->dead;
 	s->dropped = r->memtable.dropped_bytes < s->bottom ? r->memtable.dropped_bytes : s->bottom;

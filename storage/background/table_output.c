@@ -16,6 +16,7 @@ begin_table(struct table_output *o, struct sett_error *error)
 {
 	char path[SETT_PATH_MAX];
 	uint64_t number;
+	assert(!o->file && !o->builder);
 	int r = version_set_next_file_number(o->versions, &number, error);
 	if (r != SETT_OK)
 		return r;
@@ -140,6 +141,7 @@ table_output_finish(struct table_output *o, struct sett_error *error)
 	struct table_properties properties;
 	uint64_t size;
 	struct table_file *table;
+	assert(o->file && table_builder_entries(o->builder) > 0);
 	int r = reserve_slot(o);
 	if (r != SETT_OK)
 		return sett_error_set(error, r, 0, "out of memory");
@@ -176,6 +178,7 @@ table_output_bytes(const struct table_output *o)
 void
 table_output_forget(struct table_output *o)
 {
+	assert(!o->file && !o->builder); /* what is not finished has no edit */
 	o->count = 0;
 }
 

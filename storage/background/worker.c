@@ -168,6 +168,7 @@ run_part_locked(struct workers *w, struct shared_work *s) REQUIRES(&w->lock)
 	mutex_unlock(&w->lock);
 	s->run(s->arg, index);
 	mutex_lock(&w->lock);
+	assert(s->active > 0);
 	if (--s->active == 0)
 		condition_broadcast(&w->changed);
 	return true;
@@ -246,6 +247,7 @@ bytes_needed(const struct task *t)
 	shadowed.values = 0;
 	uint64_t freed = version_weight_bytes(&weight, shadowed);
 	uint64_t needed = (bytes > freed ? bytes - freed : 0) + moved;
+	assert(t->pieces == 0 || t->pieces_done < t->pieces);
 	return t->pieces > 0 ? needed / (t->pieces - t->pieces_done) : needed;
 }
 
@@ -304,6 +306,7 @@ run_task(struct workers *w, struct task *t, struct sett_error *error)
 	if (r != SETT_OK && r != SETT_ABORTED)
 		report(w, r, error, quarantine);
 	mutex_lock(&w->lock);
+	assert(w->running > 0);
 	w->running--;
 	if (r == SETT_OK)
 		w->retry_at_ns = 0;
@@ -360,6 +363,7 @@ work(void *arg)
 static void
 free_workers(struct workers *w)
 {
+	assert(w->running == 0 && !w->shared);
 	regulator_destroy(w->regulator);
 	mutex_destroy(&w->pick_lock);
 	mutex_destroy(&w->lock);
@@ -581,6 +585,7 @@ compact_all(struct workers *w, struct sett_error *error)
 	int r = hooks->snapshots(hooks->arg, &snapshots, &count);
 	if (r != SETT_OK)
 		return sett_error_set(error, r, 0, "compaction: cannot begin");
+	assert(count > 0);
 	struct phase flush = {.pick = pick_flush_phase, .flushed = snapshots[count - 1]};
 	free(snapshots);
 	hooks->rotate(hooks->arg);

@@ -114,6 +114,7 @@ static void
 chunk_link(struct log *log, struct segment *segment, struct chunk *chunk)
 {
 	assert(chunk->next == NULL && chunk->ready == 0);
+	assert(chunk != log->tail);
 	chunk->segment = segment;
 	chunk->offset = segment->appended;
 	__atomic_store_n(&log->tail->next, chunk, __ATOMIC_RELEASE);
@@ -163,6 +164,7 @@ admit_record(const struct log *log, uint64_t timestamp, uint64_t span)
 		return SETT_FAILED;
 	if (timestamp <= log->appended)
 		return SETT_INVALID;
+	assert(segment->appended <= __atomic_load_n(&segment->allocated, __ATOMIC_ACQUIRE));
 	bool fits = span <= __atomic_load_n(&segment->allocated, __ATOMIC_ACQUIRE) - segment->appended;
 	return fits ? SETT_OK : SETT_NO_SPACE;
 }
@@ -258,6 +260,7 @@ log_append_copy(struct log *log, uint64_t timestamp, uint64_t now_ms, struct log
 	int status = admit_record(log, timestamp, log_record_span(copy->header_size, copy->payload_size));
 	if (status != SETT_OK)
 		return status;
+	assert(copy->chunk->ready == 0); /* it is appended once */
 	chunk_link(log, log->current, copy->chunk);
 	finish_record(log, copy->chunk->data, copy->header_size, copy->payload_size, timestamp, now_ms);
 	free(copy);
@@ -326,6 +329,7 @@ seal_records_locked(struct log *log, uint8_t *data, size_t size, uint64_t seed) 
 	bool has_time = false;
 	for (size_t at = 0; at < size;) {
 		uint8_t *p = data + at;
+		assert(size - at >= LOG_RECORD_HEADER_SIZE);
 		if (log_record_is_timed(p)) {
 			uint64_t now = has_time ? 0 : clock_wall_ms(log->options.clock);
 			if (now > log->newest_ms)
@@ -367,6 +371,7 @@ gather_locked(struct log *log, struct gathering *ret) REQUIRES(&log->flush_lock)
 			} else if (chunk->segment != ret->segment) {
 				break;
 			}
+			assert(chunk->offset + from == ret->offset + ret->size); /* without a gap */
 			ret->last = seal_records_locked(log, chunk->data + from, ready - from,
 							chunk->segment->seed + chunk->offset + from);
 			ret->vector[ret->count++] = (struct iovec){chunk->data + from, ready - from};
@@ -385,6 +390,7 @@ padding_of(const struct segment *segment, uint64_t end)
 		return 0;
 	uint64_t allocated = __atomic_load_n(&segment->allocated, __ATOMIC_ACQUIRE);
 	uint64_t page_end = log_page_end(end);
+	assert(end <= allocated && page_end >= end);
 	return (size_t)((page_end < allocated ? page_end : allocated) - end);
 }
 
@@ -397,6 +403,7 @@ advance_locked(struct log *log, uint64_t size) REQUIRES(&log->flush_lock)
 		struct chunk *next = __atomic_load_n(&head->next, __ATOMIC_ACQUIRE);
 		size_t ready = __atomic_load_n(&head->ready, __ATOMIC_ACQUIRE);
 		size_t step = ready - log->flushed < size ? ready - log->flushed : size;
+		assert(log->flushed <= ready);
 		log->flushed += step;
 		size -= step;
 		if (next == NULL || log->flushed < ready)
@@ -490,7 +497,7 @@ next_unsynced(struct log *log, uint64_t number)
 static int
 sync_locked(struct log *log, struct sett_error *error) REQUIRES(&log->sync_lock)
 {
-	assert(mutex_is_mine(&log->sync_lock));
+	assert(mutex_is_mine(&log->sync_lock) && log->durable <= log_written(log));
 	if (log_has_failed(log))
 		return log_health(log, error);
 	/* Taken first: what is covered below is at least this. */
@@ -578,6 +585,7 @@ log_create(const struct log_options *options, uint64_t last, struct log **ret, s
 	log->options.directory = log->directory;
 	log->is_short = options->is_short;
 	log->keeps_times = options->keeps_times;
+	assert(log->options.clock != NULL || !log->keeps_times);
 	log->appended = log->written = log->durable = last;
 	mutex_init(&log->flush_lock);
 	mutex_init(&log->sync_lock);

@@ -336,6 +336,7 @@ tree_insert(struct memtable *t, struct ikey key, tree_ref entry)
 	if (parent && parent->depth > depth) /* it went by symbols that are not the key's */
 		slot = descend_to(t, key, depth, &r, &parent);
 	int symbol = symbol_at(key, depth);
+	assert(symbol != symbol_at(other, depth));
 	if (!ref_is_entry(r) && ref_node(r)->depth == depth)
 		return node_add(&t->arena, slot, symbol, entry);
 	struct tree_node *n =

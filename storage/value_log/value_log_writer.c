@@ -171,6 +171,7 @@ payload_make(struct value_log *log, struct bytes body, struct buffer *scratch)
 			payload = (struct payload){.bytes = bytes_of(at, size), .flags = codec};
 	}
 	scratch->size += size;
+	assert(scratch->size <= scratch->capacity);
 	return payload;
 }
 
@@ -237,6 +238,7 @@ write_payloads(struct value_log_file *file, const struct payloads *payloads, siz
 			add_to_vector(vector, &used, p.table);
 			offset += stored_size(&p);
 		}
+		assert(used >= 1 && used <= 3 * BODIES_PER_WRITE);
 		int status = vfs_write(file->handle, vector, used, start, error);
 		if (status != SETT_OK)
 			return status;
@@ -340,6 +342,7 @@ writer_flush(struct value_log_writer *writer, struct sett_error *error)
 {
 	if (writer->buffer.size == 0)
 		return SETT_OK;
+	assert(writer->buffer.size <= WRITER_BUFFER_SIZE);
 	struct iovec vector = {writer->buffer.data, writer->buffer.size};
 	int status = writer_put(writer, &vector, 1, writer->buffer.size, error);
 	if (status == SETT_OK)
@@ -399,6 +402,7 @@ value_log_writer_add(struct value_log_writer *writer, struct bytes body, struct 
 	uint64_t offset = file->size + writer->buffer.size;
 	encode_header(header, file->number, offset, &p);
 	if (stored > WRITER_BUFFER_SIZE) {
+		assert(writer->buffer.size == 0);
 		struct iovec vector[3];
 		int used = 0;
 		add_to_vector(vector, &used, bytes_of(header, RECORD_HEADER));
@@ -435,6 +439,7 @@ value_log_writer_copy(struct value_log_writer *writer, const struct value_pointe
 	if (status != SETT_OK)
 		return status;
 	struct value_log_file *file = writer->files[writer->count - 1];
+	assert(from->stored_size > WRITER_BUFFER_SIZE && writer->buffer.size == 0);
 	status = record_copy(writer->log, from, file, file->size, ret, error);
 	if (status == SETT_OK)
 		__atomic_store_n(&file->size, file->size + ret->stored_size, __ATOMIC_RELEASE);
@@ -453,8 +458,10 @@ value_log_writer_finish(struct value_log_writer *writer, struct sett_error *erro
 	if (status != SETT_OK)
 		return status;
 	mutex_lock(&log->lock);
-	for (size_t i = 0; i < writer->count; i++)
+	for (size_t i = 0; i < writer->count; i++) {
+		assert(!writer->files[i]->sealed && writer->files[i]->references > 0);
 		writer->files[i]->sealed = true;
+	}
 	mutex_unlock(&log->lock);
 	return SETT_OK;
 }

@@ -628,7 +628,8 @@ Test(engine, a_claim_with_a_common_key_waits_for_the_earlier_one, .timeout = 60)
 {
 	struct sett_txn *first = begin_claim("k");
 	pthread_t second;
-	cr_assert_eq(pthread_create(&second, NULL, claim_and_read, "k"), 0);
+	char key[] = "k";
+	cr_assert_eq(pthread_create(&second, NULL, claim_and_read, key), 0);
 	set_in(first, "k", "first");
 	pthread_join(second, NULL);
 	sett_txn_destroy(first);
