@@ -26,10 +26,11 @@ enum {
 	ARGUMENTS_FIRST = 64,
 	ARGUMENTS_KEPT = 65536,   /* slots of the reactor's array between ticks */
 	REQUESTS_PER_TICK = 1000, /* of one connection; then the others get their turn */
-	BATCH_REQUESTS = 64,      /* about as many are looked at before the first of them runs */
+	/* About as many are looked at before the first of them runs. More share more of what a commit costs; with many more the
+	 * first lines that were prefetched leave the cache before they are used. */
+	BATCH_REQUESTS = 112,
 	BATCH_CONNECTIONS = 64,
-	BATCH_ARGUMENTS =
-		128, /* likewise: with more, the first prefetched lines are evicted before they are used */
+	BATCH_ARGUMENTS = 512, /* likewise */
 	SHARED_BYTES_MAX = 1024 * 1024, /* arguments of requests that share a transaction */
 };
 

@@ -27,7 +27,7 @@ struct claim {
 	struct claim *next; /* the one that came after it */
 	uint64_t number;    /* 0: none; else it is held or waits for its turn */
 	bool held, of_all_keys;
-	unsigned made; /* since the transaction last had its way, or gave up */
+	unsigned made;  /* since the transaction last had its way, or gave up */
 	uint64_t *keys; /* sorted */
 	size_t count;
 };
