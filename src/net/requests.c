@@ -30,7 +30,7 @@ enum {
 	 * first lines that were prefetched leave the cache before they are used. */
 	BATCH_REQUESTS = 112,
 	BATCH_CONNECTIONS = 64,
-	BATCH_ARGUMENTS = 512, /* likewise */
+	BATCH_ARGUMENTS = 512,          /* likewise */
 	SHARED_BYTES_MAX = 1024 * 1024, /* arguments of requests that share a transaction */
 };
 
