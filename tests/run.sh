@@ -93,9 +93,11 @@ older_commit=a47ad56
 # All, or the part that is named. The Debian folders, and the older packages, are made once, and kept.
 run_package_test() {
 	part=${1:-all}
-	case "$part" in all | folder | boot | power) ;; *) fail "package-test has these parts: folder, boot, power" ;; esac
-	say "building the packages"
-	tests/package/build.sh
+	case "$part" in all | folder | boot | power | image) ;; *) fail "package-test has these parts: folder, boot, power, image" ;; esac
+	if [ "$part" != image ]; then
+		say "building the packages"
+		tests/package/build.sh
+	fi
 	if [ "$part" = all ] || [ "$part" = folder ]; then
 		older=
 		if git cat-file -e "$older_commit^{commit}" 2>/dev/null; then
@@ -110,6 +112,7 @@ run_package_test() {
 	fi
 	[ "$part" != all ] && [ "$part" != boot ] || /usr/bin/python3 tests/package/boot_test.py build-package build-package-root
 	[ "$part" != all ] && [ "$part" != power ] || /usr/bin/python3 tests/package/power_test.py build-package build-package-root
+	[ "$part" != all ] && [ "$part" != image ] || /usr/bin/python3 tests/package/image_test.py build-package-root
 }
 
 # With arguments only the engine's seeded runs.

@@ -2,11 +2,9 @@
 """The packages on a plain Debian 12 folder: installed, started as the service's user under its filter of system calls, upgraded
 from an earlier commit's package and from data of 0.1, moved to from Redis and back as docs/moving.md says, removed and purged. Root only.
 
-    package_test.py PACKAGES CACHE [OLDER-PACKAGES] [image]      (folders: of the .deb files; of the Debian folder that is kept, as a tar
-                                                                 file; of an earlier commit's .deb files, else upgrades begin with the
-                                                                 same package under a lower number)
-
-With the word `image` the entry point of docker/ alone is tried.
+    package_test.py PACKAGES CACHE [OLDER-PACKAGES]      (folders: of the .deb files; of the Debian folder that is kept, as a tar
+                                                         file; of an earlier commit's .deb files, else upgrades begin with the
+                                                         same package under a lower number)
 
 There is no systemd in the folder: `systemctl` is done here, by what the unit files say. What the packages' own scripts ask of it
 is noted, and looked at. Everything runs in a name space of mounts and of the network, so that port 6379 is free, and nothing
@@ -24,7 +22,6 @@ import time
 
 sys.path.insert(0, "/usr/lib/python3/dist-packages")
 import seccomp  # noqa: E402
-import yaml  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.dirname(os.path.dirname(HERE))
@@ -449,61 +446,6 @@ def moved_and_moved_back(world):
     world.stop("redis-server")
 
 
-def image_entry(world):
-    """docker/entrypoint.sh with the arguments of redis' image, as root and not, in the folder where the package's programs are."""
-    world.shell("cd /root; apt-get install -q -y ./sett_*.deb redis-tools")
-    shutil.copy(os.path.join(SOURCE, "docker/entrypoint.sh"), world.path("/usr/local/bin/"))
-    shutil.copy(os.path.join(SOURCE, "docker/sett.conf"), world.path("/etc/sett/sett.conf"))
-    world.shell("chmod 644 /etc/sett/sett.conf; chmod 755 /etc/sett; install -d -o sett -g sett -m 750 /data; touch /data/of-root; "
-                "printf 'slowlog-max-len 5\\n' >/etc/mine.conf; printf 'protected-mode yes\\n' >/etc/protected.conf")
-    account = [int(word) for word in world.shell("id -u sett; id -g sett").split()]
-
-    def answers(arguments, questions, as_user=False, **environment):
-        def enter():
-            os.chroot(world.root)
-            os.chdir("/data")
-            if as_user:
-                os.setgroups([])
-                os.setgid(account[1])
-                os.setuid(account[0])
-
-        log = open(world.path("/run/image.log"), "w")
-        environment = dict(environment, PATH="/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-        process = world.running["image"] = subprocess.Popen(["/usr/local/bin/entrypoint.sh", *arguments], preexec_fn=enter, stdout=log,
-                                                            stderr=log, env=environment)
-        ready = subprocess.run(["chroot", world.root, "/bin/sh", "-c", "for i in $(seq 600); do redis-cli ping 2>&1 | "
-                                "grep -q -e PONG -e NOAUTH && exit 0; sleep 0.1; done; exit 1"], timeout=300)
-        expect("%s answers:\n%s" % (arguments, world.log("image")), ready.returncode, 0)
-        for question, answer in questions:
-            expect("%s: %s" % (arguments, question), world.redis(*question.split()).split()[-1], answer)
-        with open("/proc/%d/status" % process.pid) as file:
-            status = file.read()
-        expect("it is the process that was started", re.search(r"Name:\s+(\S+)", status)[1], "sett-server")
-        expect("its user", int(re.search(r"Uid:\s+(\d+)", status)[1]), account[0])
-        world.stop("image")
-
-    mode, length = "CONFIG GET protected-mode", "CONFIG GET slowlog-max-len"
-    answers([], [(mode, "no"), ("CONFIG GET dir", "/data"), ("SET image kept", "OK")])
-    expect("files of root", world.shell("stat -c %U /data/of-root").strip(), "sett")
-    answers(["--slowlog-max-len", "7"], [(length, "7"), ("GET image", "kept")], as_user=True)
-    answers(["redis-server", "--save", "60", "1", "--loglevel", "warning"], [(mode, "no"), ("CONFIG GET loglevel", "warning")])
-    answers(["/etc/mine.conf"], [(mode, "no"), (length, "5")])
-    answers(["redis-server", "/etc/protected.conf", "--slowlog-max-len", "9"], [(mode, "yes"), (length, "9")], as_user=True)
-    answers(["sett-server"], [(length, "11"), ("GET image", "kept")], REDIS_ARGS="--slowlog-max-len 11")
-    # What the compose files start of ours.
-    started = 0
-    for path in sorted(glob.glob(os.path.join(SOURCE, "docker/compose*.yaml"))):
-        with open(path) as file:
-            services = yaml.safe_load(file)["services"]
-        for service in services.values():
-            if service["image"] == "sett":
-                answers(service["command"], [("CONFIG GET maxmemory", str(256 << 20))])
-                started += 1
-    expect("services", started, 4)
-    for command, text in (("redis-cli --version", "redis-cli 7"), ("--version", "Sett server"), ("sett-tool check /data", "clean")):
-        expect(command, text in world.shell("cd /data; /usr/local/bin/entrypoint.sh " + command), True)
-
-
 def library(package, folder):
     """libsett-dev: each header alone, and a program that is built by pkg-config."""
     root = os.path.join(folder, "library")
@@ -539,7 +481,7 @@ def hardening(world):
         fail("the unit is hardened less than redis-server's")
 
 
-def tests(root, folder, older, only_image, packages):
+def tests(root, folder, older, packages):
     main = next(p for p in packages if os.path.basename(p).startswith("sett_"))
     development = next(p for p in packages if os.path.basename(p).startswith("libsett-dev_"))
     run("ip", "link", "set", "lo", "up")
@@ -547,20 +489,15 @@ def tests(root, folder, older, only_image, packages):
     run("mount", "-t", "proc", "proc", root + "/proc")
     world = World(root)
 
-    def image():
-        image_entry(world)
-
     try:
         for name, part in (("libsett-dev", lambda: library(development, folder)),
                            ("install, upgrade", lambda: installed_and_upgraded(world, folder, older, main)),
                            ("data of 0.1", lambda: data_of_0_1(world)),
                            ("remove, purge", lambda: removed_and_purged(world)),
                            ("docs/moving.md", lambda: moved_and_moved_back(world)),
-                           ("the image's entry point", image),
                            ("hardening", lambda: hardening(world))):
-            if not only_image or part == image:
-                print("== " + name, flush=True)
-                part()
+            print("== " + name, flush=True)
+            part()
     finally:
         world.end()
         run("umount", root + "/proc")
@@ -571,18 +508,17 @@ def main():
     if os.geteuid() != 0:
         fail("this test makes name spaces: run it as root")
     if sys.argv[1] == "--inside":
-        return tests(sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5] == "image", sys.argv[6:])
+        return tests(sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:])
     packages = sorted(path for path in glob.glob(os.path.abspath(sys.argv[1]) + "/*.deb") if "-dbgsym_" not in path)
     if len(packages) != 2:
         fail("%s has these packages: %s" % (sys.argv[1], packages))
-    words = sys.argv[3:]
-    older = package_in(os.path.abspath(words[0])) if words and words[0] != "image" else None
+    older = package_in(os.path.abspath(sys.argv[3])) if len(sys.argv) > 3 else None
     folder = tempfile.mkdtemp(prefix="sett-package.")
     os.chmod(folder, 0o755)
     try:
         root = prepare(packages, os.path.abspath(sys.argv[2]), folder)
         done = subprocess.run(["unshare", "--mount", "--net", sys.executable, os.path.abspath(__file__), "--inside", root, folder,
-                               older or "", "image" if "image" in words else "all", *packages])
+                               older or "", *packages])
     finally:
         shutil.rmtree(folder)
     sys.exit(done.returncode)
