@@ -1,9 +1,10 @@
 /*
  * Random values of every type and size, made on one server, dumped, restored on the other, dumped there and restored on
  * the first: all three must have the same content, and the two that were restored the same encoding. The limits of
- * encodings, the compression, and the size at which Sett spreads a collection, change from round to round.
+ * encodings, the compression, and the size at which Sett spreads a collection, change from lot to lot: so many values take
+ * each step together, in one pipeline.
  *
- *	dump_exchange SERVER REDIS_SERVER [ROUNDS [SEED]]
+ *	dump_exchange SERVER REDIS_SERVER [VALUES [SEED]]
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -20,19 +21,22 @@ enum {
 	TEXT_MAX = 20000,
 	ENTRY_PAIRS = 3,
 	DIFFERENCES_MAX = 10,
-	ROUNDS_PER_LIMITS = 20
+	LOT = 20,
+	NAME_MAX_SIZE = 16
 };
 
 struct side {
 	const char *name;
 	struct server_process *server;
 	struct client *client;
+	size_t unheard; /* replies to what it was told */
 };
 
 struct run {
 	struct side reference, subject;
 	struct random random;
-	size_t rounds, differences, bytes;
+	char key[NAME_MAX_SIZE]; /* of the value that is being made */
+	size_t values, differences, bytes;
 };
 
 static uint64_t
@@ -133,16 +137,32 @@ static const struct type types[] = {
 	{.read = {"XINFO", "STREAM", "%", "FULL", "COUNT", "0"}, .make = make_stream},
 };
 
-static struct reply *
-call(struct side *side, size_t argc, const char *const *argv, const size_t *sizes)
+/* Queued, with its reply still to be heard. */
+static void
+tell(struct side *side, size_t argc, const char *const *argv, const size_t *sizes)
 {
-	struct reply *reply = client_call(side->client, argc, argv, sizes);
+	client_append(side->client, argc, argv, sizes);
+	side->unheard++;
+}
+
+/* The next reply, which must be no error. */
+static struct reply *
+hear(struct side *side)
+{
+	struct reply *reply = client_read(side->client);
 	if (reply == NULL || reply->type == '-') {
-		printf("%s: %s: %s\n", side->name, argv[0],
-		       reply != NULL ? reply->text : client_error(side->client));
+		printf("%s: %s\n", side->name, reply != NULL ? reply->text : client_error(side->client));
 		exit(1);
 	}
+	side->unheard--;
 	return reply;
+}
+
+static void
+hear_all(struct side *side)
+{
+	while (side->unheard > 0)
+		reply_free(hear(side));
 }
 
 /* One command with several elements. */
@@ -150,15 +170,15 @@ static void
 add_elements(struct run *run, struct side *side, const struct type *type, size_t count)
 {
 	static char texts[BATCH_ARGUMENTS][TEXT_MAX];
-	const char *argv[2 + BATCH_ARGUMENTS] = {type->add, "k"};
-	size_t sizes[2 + BATCH_ARGUMENTS] = {strlen(type->add), 1}, argc = 2;
+	const char *argv[2 + BATCH_ARGUMENTS] = {type->add, run->key};
+	size_t sizes[2 + BATCH_ARGUMENTS] = {strlen(type->add), strlen(run->key)}, argc = 2;
 	for (size_t i = 0; i < count; i++)
 		for (size_t part = 0; part < 2 && type->arguments[part] != NULL; part++) {
 			argv[argc] = texts[argc - 2];
 			sizes[argc] = type->arguments[part](run, texts[argc - 2]);
 			argc++;
 		}
-	reply_free(call(side, argc, argv, sizes));
+	tell(side, argc, argv, sizes);
 }
 
 static void
@@ -171,7 +191,7 @@ make_value(struct run *run, struct side *side, const struct type *type)
 	}
 	if (below(run, 3) == 0)
 		size = 1 + below(run, 150);
-	if (below(run, 12) == 0)
+	if (below(run, 60) == 0)
 		size = 1 + below(run, 2000);
 	if (type->is_single)
 		size = 1;
@@ -190,29 +210,29 @@ add_entry(struct run *run, struct side *side, const char *id)
 {
 	static char texts[2 * ENTRY_PAIRS][TEXT_MAX];
 	static size_t sizes[3 + 2 * ENTRY_PAIRS], pairs;
-	const char *argv[3 + 2 * ENTRY_PAIRS] = {"XADD", "k", id};
+	const char *argv[3 + 2 * ENTRY_PAIRS] = {"XADD", run->key, id};
 	bool new_names = pairs == 0 || below(run, 5) == 0;
 	if (new_names)
 		pairs = 1 + (size_t)below(run, ENTRY_PAIRS);
 	sizes[0] = 4;
-	sizes[1] = 1;
+	sizes[1] = strlen(run->key);
 	sizes[2] = strlen(id);
 	for (size_t i = 0; i < 2 * pairs; i++) {
 		if (new_names || i % 2 == 1)
 			sizes[3 + i] = make_element(run, texts[i]);
 		argv[3 + i] = texts[i];
 	}
-	reply_free(call(side, 3 + 2 * pairs, argv, sizes));
+	tell(side, 3 + 2 * pairs, argv, sizes);
 }
 
 /* The words end with a NULL. */
 static void
-call_words(struct side *side, const char *const *words)
+tell_words(struct side *side, const char *const *words)
 {
 	size_t argc = 0;
 	while (words[argc] != NULL)
 		argc++;
-	reply_free(call(side, argc, words, NULL));
+	tell(side, argc, words, NULL);
 }
 
 static const char *
@@ -226,19 +246,19 @@ static void
 make_group(struct run *run, struct side *side, const char *name, uint64_t entries)
 {
 	char id[64], count[32];
-	call_words(side,
-		   (const char *[]){"XGROUP", "CREATE", "k", name,
+	tell_words(side,
+		   (const char *[]){"XGROUP", "CREATE", run->key, name,
 				    below(run, 2) == 0 ? "0" : any_id(run, entries, id), NULL});
 	for (uint64_t reads = below(run, 5); reads > 0; reads--) {
 		snprintf(count, sizeof(count), "%llu", (unsigned long long)below(run, entries + 1) + 1);
-		call_words(side,
+		tell_words(side,
 			   (const char *[]){"XREADGROUP", "GROUP", name, reads % 2 == 0 ? "even" : "odd",
-					    "COUNT", count, "STREAMS", "k", ">", NULL});
+					    "COUNT", count, "STREAMS", run->key, ">", NULL});
 	}
 	for (uint64_t acks = below(run, 10); acks > 0; acks--)
-		call_words(side, (const char *[]){"XACK", "k", name, any_id(run, entries, id), NULL});
+		tell_words(side, (const char *[]){"XACK", run->key, name, any_id(run, entries, id), NULL});
 	if (below(run, 3) == 0)
-		call_words(side, (const char *[]){"XGROUP", "CREATECONSUMER", "k", name, "none", NULL});
+		tell_words(side, (const char *[]){"XGROUP", "CREATECONSUMER", run->key, name, "none", NULL});
 }
 
 static void
@@ -246,7 +266,7 @@ make_stream(struct run *run, struct side *side)
 {
 	char id[64];
 	uint64_t entries = below(run, 10), jump = below(run, 3) == 0 ? UINT64_MAX / 4000 : 1;
-	if (below(run, 4) == 0)
+	if (below(run, 20) == 0)
 		entries = below(run, 1000);
 	for (uint64_t i = 0; i < entries; i++) {
 		if (jump == 1)
@@ -257,11 +277,12 @@ make_stream(struct run *run, struct side *side)
 		add_entry(run, side, id);
 	}
 	if (entries == 0) {
-		call_words(side, (const char *[]){"XGROUP", "CREATE", "k", "first", "$", "MKSTREAM", NULL});
+		tell_words(side,
+			   (const char *[]){"XGROUP", "CREATE", run->key, "first", "$", "MKSTREAM", NULL});
 		return;
 	}
 	for (uint64_t deletions = below(run, 1 + entries / 3); deletions > 0; deletions--)
-		call_words(side, (const char *[]){"XDEL", "k", any_id(run, entries, id), NULL});
+		tell_words(side, (const char *[]){"XDEL", run->key, any_id(run, entries, id), NULL});
 	make_group(run, side, "a", entries);
 	if (below(run, 3) == 0)
 		make_group(run, side, "longer:name", entries);
@@ -269,28 +290,42 @@ make_stream(struct run *run, struct side *side)
 
 /* ---- exchange ---- */
 
-static struct reply *
-dump(struct side *side, const char *key)
-{
-	const char *argv[] = {"DUMP", key};
-	struct reply *reply = call(side, 2, argv, NULL);
-	if (reply->type != '$' || reply->size == 0) {
-		printf("%s: no payload\n", side->name);
-		exit(1);
-	}
-	return reply;
-}
+/* A value of a lot, under these names. */
+struct value {
+	const struct type *type;
+	char made[NAME_MAX_SIZE], there[NAME_MAX_SIZE], back[NAME_MAX_SIZE];
+	char *content, *encoding; /* as it was made; as the other has it */
+	struct reply *payload;    /* the last dump */
+};
 
-/* Each in one line; the caller frees it. */
-static char *
-describe_content(struct side *side, const struct type *type, const char *key)
+static void
+ask_content(struct side *side, const struct type *type, const char *key)
 {
 	const char *read[6];
 	size_t argc = 0;
 	for (; argc < 6 && type->read[argc] != NULL; argc++)
 		read[argc] = strcmp(type->read[argc], "%") == 0 ? key : type->read[argc];
-	struct reply *content = call(side, argc, read, NULL);
-	if (argc == 2)
+	tell(side, argc, read, NULL);
+}
+
+static void
+ask_dump(struct side *side, const char *key)
+{
+	tell_words(side, (const char *[]){"DUMP", key, NULL});
+}
+
+static void
+ask_encoding(struct side *side, const char *key)
+{
+	tell_words(side, (const char *[]){"OBJECT", "ENCODING", key, NULL});
+}
+
+/* In one line; the caller frees it. */
+static char *
+hear_content(struct side *side, const struct type *type)
+{
+	struct reply *content = hear(side);
+	if (type->read[2] == NULL)
 		reply_sort(content, 0);
 	/* How it is laid out. */
 	reply_remove(content, "radix-tree-keys");
@@ -301,13 +336,24 @@ describe_content(struct side *side, const struct type *type, const char *key)
 }
 
 static char *
-describe_encoding(struct side *side, const char *key)
+hear_encoding(struct side *side)
 {
-	const char *encoding[] = {"OBJECT", "ENCODING", key};
-	struct reply *reply = call(side, 3, encoding, NULL);
+	struct reply *reply = hear(side);
 	char *text = reply_render(reply);
 	reply_free(reply);
 	return text;
+}
+
+static void
+hear_dump(struct run *run, struct side *side, struct value *v)
+{
+	reply_free(v->payload);
+	v->payload = hear(side);
+	if (v->payload->type != '$' || v->payload->size == 0) {
+		printf("%s: no payload\n", side->name);
+		exit(1);
+	}
+	run->bytes += v->payload->size;
 }
 
 static void
@@ -315,7 +361,7 @@ restore(struct side *side, const char *key, const struct reply *payload)
 {
 	const char *argv[] = {"RESTORE", key, "0", payload->text, "REPLACE"};
 	size_t sizes[] = {7, strlen(key), 1, payload->size, 7};
-	reply_free(call(side, 5, argv, sizes));
+	tell(side, 5, argv, sizes);
 }
 
 static void
@@ -327,33 +373,78 @@ compare(struct run *run, const char *what, const char *expected, char *found)
 			same++;
 		same = same > 40 ? same - 40 : 0;
 		run->differences++;
-		printf("round %zu, %s: from byte %zu on\n  made:  %.400s\n  found: %.400s\n", run->rounds,
-		       what, same, expected + same, found + same);
+		printf("lot of value %zu, %s: from byte %zu on\n  made:  %.400s\n  found: %.400s\n",
+		       run->values, what, same, expected + same, found + same);
 	}
 	free(found);
 }
 
 static void
-exchange(struct run *run, struct side *from, struct side *to, const struct type *type)
+make_lot(struct run *run, struct side *side, struct value *values, size_t count)
 {
-	const char *del[] = {"DEL", "k"};
-	reply_free(call(from, 2, del, NULL));
-	make_value(run, from, type);
-	char *made = describe_content(from, type, "k");
-	struct reply *there = dump(from, "k");
-	restore(to, "there", there);
-	compare(run, "restored by the other", made, describe_content(to, type, "there"));
-	struct reply *back = dump(to, "there");
-	restore(from, "back", back);
-	compare(run, "restored from the other's dump", made, describe_content(from, type, "back"));
-	/* That of what was made depends on what was there before its elements got their last values. */
-	char *encoding = describe_encoding(to, "there");
-	compare(run, "encoding", encoding, describe_encoding(from, "back"));
-	free(encoding);
-	run->bytes += there->size + back->size;
-	reply_free(there);
-	reply_free(back);
-	free(made);
+	for (size_t i = 0; i < count; i++) {
+		struct value *v = &values[i];
+		*v = (struct value){.type = &types[below(run, sizeof(types) / sizeof(types[0]))]};
+		snprintf(v->made, sizeof(v->made), "made:%zu", i);
+		snprintf(v->there, sizeof(v->there), "there:%zu", i);
+		snprintf(v->back, sizeof(v->back), "back:%zu", i);
+		tell_words(side, (const char *[]){"DEL", v->made, NULL});
+		memcpy(run->key, v->made, sizeof(run->key));
+		make_value(run, side, v->type);
+	}
+	hear_all(side);
+	for (size_t i = 0; i < count; i++) {
+		ask_content(side, values[i].type, values[i].made);
+		ask_dump(side, values[i].made);
+	}
+	for (size_t i = 0; i < count; i++) {
+		values[i].content = hear_content(side, values[i].type);
+		hear_dump(run, side, &values[i]);
+	}
+}
+
+/* What the first side has dumped goes to the other and back. */
+static void
+exchange(struct run *run, struct side *from, struct side *to, struct value *values, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		restore(to, values[i].there, values[i].payload);
+		ask_content(to, values[i].type, values[i].there);
+		ask_encoding(to, values[i].there);
+		ask_dump(to, values[i].there);
+	}
+	for (size_t i = 0; i < count; i++) {
+		reply_free(hear(to));
+		compare(run, "restored by the other", values[i].content, hear_content(to, values[i].type));
+		values[i].encoding = hear_encoding(to);
+		hear_dump(run, to, &values[i]);
+	}
+	for (size_t i = 0; i < count; i++) {
+		restore(from, values[i].back, values[i].payload);
+		ask_content(from, values[i].type, values[i].back);
+		ask_encoding(from, values[i].back);
+	}
+	for (size_t i = 0; i < count; i++) {
+		reply_free(hear(from));
+		compare(run, "restored from the other's dump", values[i].content,
+			hear_content(from, values[i].type));
+		/* That of what was made depends on what was there before its elements got their last values. */
+		compare(run, "encoding", values[i].encoding, hear_encoding(from));
+	}
+}
+
+static void
+run_lot(struct run *run, struct side *from, struct side *to, size_t count)
+{
+	static struct value values[LOT];
+	make_lot(run, from, values, count);
+	exchange(run, from, to, values, count);
+	for (size_t i = 0; i < count; i++) {
+		free(values[i].content);
+		free(values[i].encoding);
+		reply_free(values[i].payload);
+	}
+	run->values += count;
 }
 
 /* ---- limits ---- */
@@ -362,7 +453,8 @@ static void
 configure(struct side *side, const char *directive, const char *value)
 {
 	const char *argv[] = {"CONFIG", "SET", directive, value};
-	reply_free(call(side, 4, argv, NULL));
+	tell(side, 4, argv, NULL);
+	hear_all(side);
 }
 
 static void
@@ -404,27 +496,26 @@ connect_side(struct side *side, const char *path, const char *name)
 int
 main(int argc, char **argv)
 {
-	size_t rounds = argc > 3 ? strtoull(argv[3], NULL, 10) : 2000;
+	size_t wanted = argc > 3 ? strtoull(argv[3], NULL, 10) : 2000;
 	uint64_t seed = argc > 4 ? strtoull(argv[4], NULL, 10) : 1;
 	struct run run = {.random = {.state = seed}};
 
 	if (argc < 3) {
-		fprintf(stderr, "usage: %s SERVER REDIS_SERVER [ROUNDS [SEED]]\n", argv[0]);
+		fprintf(stderr, "usage: %s SERVER REDIS_SERVER [VALUES [SEED]]\n", argv[0]);
 		return 2;
 	}
 	bool up = connect_side(&run.subject, argv[1], "subject") &&
 		connect_side(&run.reference, argv[2], "reference");
-	for (; up && run.rounds < rounds && run.differences < DIFFERENCES_MAX; run.rounds++) {
-		const struct type *type = &types[below(&run, sizeof(types) / sizeof(types[0]))];
-		if (run.rounds % ROUNDS_PER_LIMITS == 0)
-			choose_limits(&run);
+	while (up && run.values < wanted && run.differences < DIFFERENCES_MAX) {
+		size_t left = wanted - run.values, count = left < LOT ? left : LOT;
+		choose_limits(&run);
 		if (below(&run, 2) == 0)
-			exchange(&run, &run.subject, &run.reference, type);
+			run_lot(&run, &run.subject, &run.reference, count);
 		else
-			exchange(&run, &run.reference, &run.subject, type);
+			run_lot(&run, &run.reference, &run.subject, count);
 	}
 	printf("seed %llu: %zu values, %zu bytes of payloads, %zu differences\n", (unsigned long long)seed,
-	       run.rounds, run.bytes, run.differences);
+	       run.values, run.bytes, run.differences);
 	client_close(run.subject.client);
 	client_close(run.reference.client);
 	server_process_free(run.subject.server, !up || run.differences > 0);
