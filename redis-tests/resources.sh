@@ -120,12 +120,12 @@ look() {
 
 # ---- large transactions ----
 
-# await_memory NAME: what a client that is gone took must come back, within 5 seconds.
+# await_memory NAME: what a client that is gone took must come back, within a minute.
 await_memory() {
 	tries=0
 	until [ "$(info memory used_memory)" -le $((24 * mib)) ]; do
 		tries=$((tries + 1))
-		[ $tries -lt 50 ] || { complain "after $1: used_memory is $(info memory used_memory)"; return; }
+		[ $tries -lt 600 ] || { complain "after $1: used_memory is $(info memory used_memory)"; return; }
 		sleep 0.1
 	done
 	used_peak=$(info memory used_memory_peak)

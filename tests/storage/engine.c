@@ -871,9 +871,12 @@ Test(engine, writers_go_on_when_a_late_log_segment_comes)
 	cr_assert(now < FLOOD_COMMITS, "nothing held the writer up");
 	uint64_t start = clock_monotonic_ns(sett_system_clock());
 	vfs_memory_hold_sync(vfs, false);
+	/* A memtable that nobody ends is ended by its idleness, seconds later, if at all. Only its first step counts: how long the
+	 * rest takes is the machine's. */
+	while (__atomic_load_n(&flood.committed, __ATOMIC_RELAXED) == now)
+		cr_assert(clock_monotonic_ns(sett_system_clock()) - start < 3000000000,
+			  "the writer went on late");
 	cr_assert_eq(pthread_join(writer, NULL), 0);
 	MUST(flood.status);
-	/* A memtable that nobody ends is ended by its idleness, seconds later, if at all. */
-	cr_assert(clock_monotonic_ns(sett_system_clock()) - start < 3000000000, "the writer went on late");
 	cr_assert_eq(flood.committed, FLOOD_COMMITS);
 }
