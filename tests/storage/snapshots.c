@@ -2,6 +2,7 @@
  */
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
 
@@ -17,7 +18,7 @@ static struct interruption {
 	struct snapshots snapshots;
 	uint64_t visible;
 	uint64_t horizon; /* atomic: what the newest job kept: older versions that are shadowed are gone */
-	uint64_t count;   /* atomic: jobs so far */
+	sem_t handled;    /* posted by each job, which may be in a signal handler */
 	bool stop;        /* atomic */
 	pthread_t reader;
 } interruption;
@@ -28,7 +29,7 @@ commit_and_look(int signal_number)
 	struct interruption *i = &interruption;
 	__atomic_add_fetch(&i->visible, 1, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&i->horizon, snapshots_oldest(&i->snapshots, &i->visible), __ATOMIC_SEQ_CST);
-	__atomic_add_fetch(&i->count, 1, __ATOMIC_SEQ_CST);
+	sem_post(&i->handled);
 }
 
 static void *
@@ -37,8 +38,8 @@ interrupt(void *arg)
 	struct interruption *i = arg;
 	for (uint64_t n = 0; n < INTERRUPTIONS; n++) {
 		pthread_kill(i->reader, SIGUSR1);
-		while (__atomic_load_n(&i->count, __ATOMIC_SEQ_CST) <= n)
-			sched_yield();
+		while (sem_wait(&i->handled) != 0)
+			; /* a signal of somebody else's */
 	}
 	__atomic_store_n(&i->stop, true, __ATOMIC_SEQ_CST);
 	return NULL;
@@ -53,6 +54,7 @@ Test(snapshots, a_job_keeps_what_a_reader_that_registers_meanwhile_sees)
 	i->reader = pthread_self();
 	snapshots_init(&i->snapshots);
 	struct snapshot_slot *slot = snapshots_take_slot(&i->snapshots);
+	cr_assert_eq(sem_init(&i->handled, 0, 0), 0);
 	cr_assert_eq(sigaction(SIGUSR1, &(struct sigaction){.sa_handler = commit_and_look}, NULL), 0);
 	cr_assert_eq(pthread_create(&thread, NULL, interrupt, i), 0);
 	while (!__atomic_load_n(&i->stop, __ATOMIC_SEQ_CST)) {
@@ -61,6 +63,7 @@ Test(snapshots, a_job_keeps_what_a_reader_that_registers_meanwhile_sees)
 		snapshot_release(slot);
 	}
 	pthread_join(thread, NULL);
+	sem_destroy(&i->handled);
 	cr_assert_eq(missed, 0, "%llu of %d times", (unsigned long long)missed, INTERRUPTIONS);
 	snapshots_return_slot(&i->snapshots, slot);
 	snapshots_destroy(&i->snapshots);
@@ -68,7 +71,7 @@ Test(snapshots, a_job_keeps_what_a_reader_that_registers_meanwhile_sees)
 
 Test(snapshots, a_list_is_sorted_has_each_once_and_ends_in_the_visible)
 {
-	struct snapshots snapshots;
+	struct snapshots snapshots = {0};
 	uint64_t visible = 9, *list;
 	size_t count;
 	snapshots_init(&snapshots);
