@@ -17,6 +17,7 @@
 #include "crash_report.h"
 #include "database_check.h"
 #include "descriptors.h"
+#include "encryption.h"
 #include "engine_options.h"
 #include "expire/evictor.h"
 #include "expire/expirer.h"
@@ -173,7 +174,7 @@ check_database(struct program *p, struct sett_error *error)
 {
 	struct server *s = &p->server;
 	struct sett_check_options options = {
-		.on_progress = on_check, .should_stop = should_stop_check, .arg = p};
+		.vfs = s->vfs, .on_progress = on_check, .should_stop = should_stop_check, .arg = p};
 	if (!s->config->check_at_start)
 		return SETT_OK;
 	log_sink_printf(&s->sink, LOG_LEVEL_NOTICE, "Database check: reading all of %s before it is served",
@@ -262,6 +263,7 @@ open_database(struct program *p, struct sett_error *error)
 	struct server *s = &p->server;
 	const struct config *config = s->config;
 	struct sett_options options = {
+		.vfs = s->vfs,
 		.clock = s->clock,
 		.sink = s->sink,
 		.open_files = (size_t)p->descriptors.files,
@@ -397,6 +399,7 @@ create_rooms(struct program *p, struct sett_error *error)
 						  .keyspace = s->keyspace,
 						  .config = s->config,
 						  .clock = s->clock,
+						  .vfs = s->vfs,
 						  .sink = &s->sink,
 						  .reactors = net_reactor_count(s->net),
 						  .follows = follower_is_wanted(s->config),
@@ -562,7 +565,10 @@ start(struct program *p)
 		sett_error_set(&error, status, 0, "starting the signal thread: %s", sett_status_text(status));
 	if (status == SETT_OK) {
 		show_process(p);
-		status = redis_files_find(s->config, vfs_posix(), &files, &error);
+		status = encryption_begin(s, &error);
+	}
+	if (status == SETT_OK) {
+		status = redis_files_find(s->config, s->vfs, &files, &error);
 	}
 	if (status == SETT_OK) {
 		status = open_database(p, &error);
@@ -643,6 +649,7 @@ stop(struct program *p)
 	shutdown_destroy(s->shutdown);
 	acl_denials_destroy(s->denials);
 	acl_users_destroy(s->users);
+	encryption_end(s);
 	return ok;
 }
 

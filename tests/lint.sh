@@ -19,13 +19,13 @@ rooms="loop config keyspace types rdb table cluster acl net pubsub repl txn scri
 # base), and calls.
 storage_rooms="base
 vfs
-entry
+crypt entry
 archive log memtable table value_log
 tree
 background
 engine
 inspect embed"
-public_headers="status=base limits=base vfs=vfs engine=engine checkpoint=engine archive=engine subscription=engine key_ranges=engine bulk_load=engine inspect=inspect salvage=inspect
+public_headers="status=base limits=base vfs=vfs keyring=crypt engine=engine checkpoint=engine archive=engine subscription=engine key_ranges=engine bulk_load=engine inspect=inspect salvage=inspect
 	committer=embed drop=embed expiry=embed merge=embed sequence=embed stream=embed write_batch=embed"
 
 scratch=$(mktemp -d)

@@ -152,6 +152,10 @@ struct config {
 	char *archive_directory;   /* absolute, or in `dir`; empty: nothing is archived */
 	int64_t archive_interval, archive_retention_seconds;  /* (runtime) seconds */
 	int64_t archive_limit_bytes, archive_retention_bytes; /* (runtime) */
+	/* where the master key comes from: one of them, or neither: nothing is encrypted (encryption.h) */
+	char *encryption_key_file, *encryption_key_command;
+	bool encryption_convert;   /* a database that is not encrypted is opened, and becomes it */
+	bool encryption_plain_rdb; /* (runtime) dumps are not encrypted, so that redis-server can read them */
 	bool append_only;                                     /* which of them, where there are both kinds */
 	bool ignore_redis_files, import_redis_files;
 	bool check_at_start, aof_load_truncated;

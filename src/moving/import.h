@@ -61,8 +61,9 @@ struct import_file {
 	struct bytes content;
 	size_t released; /* up to here the pages are given back */
 };
-/* SETT_NOT_FOUND, SETT_IO, SETT_NO_MEMORY. */
-int import_file_open(struct import_file *, const char *path, struct sett_error *);
+/* One that is sealed (storage/keyring.h) is in memory as a whole. SETT_NOT_FOUND, SETT_IO, SETT_NO_MEMORY, SETT_CORRUPT;
+ * SETT_INVALID: it is sealed, and `vfs` has no keys. */
+int import_file_open(struct import_file *, struct vfs *, const char *path, struct sett_error *);
 void import_file_close(struct import_file *);
 
 /* Counts on: `at` bytes of the file are read, and their pages can be given back. SETT_ABORTED: to be given up. */

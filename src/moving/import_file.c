@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "storage/keyring.h"
+
 enum { RELEASE_STEP = 8 * 1024 * 1024 };
 
 static int
@@ -31,8 +33,44 @@ map(int fd, struct import_file *f, struct sett_error *error)
 	return SETT_OK;
 }
 
+/* What was mapped is encrypted: puts what it says in its place. */
+static int
+decrypt(struct import_file *f, struct vfs *vfs, struct sett_error *error)
+{
+	struct vfs_file *file;
+	uint64_t size = 0;
+	import_file_close(f);
+	if (vfs->keys == NULL)
+		return sett_error_set(error, SETT_INVALID, 0, "%s is encrypted, and no key was given", f->path);
+	int status = vfs_open(vfs, f->path, VFS_READ | VFS_SEALED, &file, error);
+	if (status != SETT_OK)
+		return status;
+	status = vfs_size(file, &size, error);
+	if (status == SETT_OK && size > 0) {
+		void *p = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (p == MAP_FAILED)
+			status = sett_error_set(error, SETT_NO_MEMORY, errno, "%s is encrypted, and memory lacks for its %" PRIu64 " bytes",
+						f->path, size);
+		else
+			f->content = bytes_of(p, (size_t)size);
+		if (status == SETT_OK)
+			status = vfs_read_exact(file, p, (size_t)size, 0, 0, error);
+	}
+	(void)vfs_close(file, NULL); /* it was only read */
+	if (status != SETT_OK)
+		import_file_close(f);
+	return status;
+}
+
+static bool
+is_sealed(const struct import_file *f)
+{
+	enum { MAGIC_SIZE = 8 };
+	return f->content.size > MAGIC_SIZE && memcmp(f->content.data, SETT_SEALED_MAGIC, MAGIC_SIZE) == 0;
+}
+
 int
-import_file_open(struct import_file *f, const char *path, struct sett_error *error)
+import_file_open(struct import_file *f, struct vfs *vfs, const char *path, struct sett_error *error)
 {
 	*f = (struct import_file){0};
 	snprintf(f->path, sizeof(f->path), "%s", path);
@@ -42,7 +80,7 @@ import_file_open(struct import_file *f, const char *path, struct sett_error *err
 				      path, strerror(errno));
 	int status = map(fd, f, error);
 	close(fd);
-	return status;
+	return status == SETT_OK && is_sealed(f) ? decrypt(f, vfs, error) : status;
 }
 
 void

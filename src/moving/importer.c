@@ -165,7 +165,7 @@ read_file(struct import *i, const struct redis_files *files, size_t index)
 	size_t size;
 	i->fills_empty = index == 0;
 	bool is_last = index + 1 == files->count;
-	int status = import_file_open(&file, files->files[index].path, i->error);
+	int status = import_file_open(&file, server_vfs(i->server), files->files[index].path, i->error);
 	if (status != SETT_OK)
 		return status;
 	log_sink_printf(&i->server->sink, LOG_LEVEL_NOTICE, "Taking over %s, %zu bytes", file.path,
@@ -310,7 +310,7 @@ importer_reload(struct import *i, bool empties, struct sett_error *error)
 	size_t size;
 	i->error = error;
 	find_dump(i->server->config, path);
-	int status = import_file_open(&file, path, error);
+	int status = import_file_open(&file, server_vfs(i->server), path, error);
 	if (status != SETT_OK)
 		return status;
 	struct redis_file dump = {.path = path};

@@ -215,7 +215,10 @@ write_file(struct save *save)
 	snprintf(name, sizeof(name), "%s", config->dump_file);
 	mutex_unlock(config_lock(config));
 	own_name(temporary);
-	int status = rdb_file_create(&file, vfs_posix(), config->dir, temporary, &save->error);
+	/* Relaxed: CONFIG SET may change it at any time. */
+	bool is_plain = __atomic_load_n(&config->encryption_plain_rdb, __ATOMIC_RELAXED);
+	struct vfs *vfs = is_plain ? vfs_posix() : server_vfs(save->saver->server);
+	int status = rdb_file_create(&file, vfs, config->dir, temporary, &save->error);
 	if (status == SETT_OK)
 		status = write_databases(save, &file);
 	if (status == SETT_OK)

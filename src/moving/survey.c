@@ -129,7 +129,7 @@ look_at_file(struct import *i, const struct redis_files *files, size_t index)
 	struct import_file file;
 	size_t size;
 	bool is_last = index + 1 == files->count;
-	int status = import_file_open(&file, files->files[index].path, i->error);
+	int status = import_file_open(&file, server_vfs(i->server), files->files[index].path, i->error);
 	if (status != SETT_OK)
 		return status;
 	if (files->is_aof)

@@ -173,7 +173,7 @@ sync_receiver_receive(struct sync_receiver *f, struct sett_error *error)
 		__atomic_store_n(&f->facts->total_bytes, header.size, __ATOMIC_RELAXED);
 	sync_receiver_clean(f->server);
 	path_of(f->server, path);
-	status = vfs_open(vfs_posix(), path, VFS_WRITE | VFS_CREATE, &file, error);
+	status = vfs_open(server_vfs(f->server), path, VFS_WRITE | VFS_CREATE | VFS_SEALED, &file, error);
 	if (status != SETT_OK)
 		return status;
 	status = receive(f, &header, file, error);
@@ -190,7 +190,7 @@ read_file(struct sync_receiver *f, struct import *import)
 	struct import_file file;
 	size_t size = 0;
 	path_of(f->server, path);
-	int status = import_file_open(&file, path, import->error);
+	int status = import_file_open(&file, server_vfs(f->server), path, import->error);
 	if (status != SETT_OK)
 		return status;
 	status = import_rdb(import, &file, &size);

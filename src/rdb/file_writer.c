@@ -31,7 +31,7 @@ rdb_file_create(struct rdb_file *f, struct vfs *vfs, const char *directory, cons
 		return status;
 	status = vfs_remove(vfs, f->temporary, NULL);
 	if (status == SETT_OK || status == SETT_NOT_FOUND)
-		status = vfs_open(vfs, f->temporary, VFS_WRITE | VFS_CREATE, &f->file, error);
+		status = vfs_open(vfs, f->temporary, VFS_WRITE | VFS_CREATE | VFS_SEALED, &f->file, error);
 	else
 		sett_error_set(error, status, 0, "%s can't be removed", f->temporary);
 	f->is_there = status == SETT_OK;

@@ -105,7 +105,7 @@ write_file(struct kept *k, const struct stream_position *position, struct sett_e
 	if (status == SETT_OK)
 		status = vfs_remove(vfs, temporary, error); /* of a process that was killed */
 	if (status == SETT_OK || status == SETT_NOT_FOUND)
-		status = vfs_open(vfs, temporary, VFS_READ | VFS_WRITE | VFS_CREATE, &k->file, error);
+		status = vfs_open(vfs, temporary, VFS_READ | VFS_WRITE | VFS_CREATE | VFS_SEALED, &k->file, error);
 	if (status != SETT_OK)
 		return status;
 	status = write_bytes(k, error);
@@ -195,7 +195,7 @@ kept_history_take(struct history *h, const struct stream_position *position, str
 	struct sett_error ignored;
 	int status = name_file(&k, "", k.path, error);
 	if (status == SETT_OK)
-		status = vfs_open(h->vfs, k.path, VFS_READ, &k.file, error);
+		status = vfs_open(h->vfs, k.path, VFS_READ | VFS_SEALED, &k.file, error);
 	if (status != SETT_OK)
 		return status;
 	status = read_header(&k, position, error);

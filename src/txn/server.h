@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "storage/vfs.h"
 #include "keyspace/accesses.h"
 #include "storage/base/bytes.h"
 #include "storage/base/clock.h"
@@ -91,6 +92,8 @@ struct server_listeners {
 
 struct server {
 	struct sett_engine *engine;
+	struct keyring *keys; /* encryption.h; NULL: nothing is encrypted */
+	struct vfs *vfs;      /* of the data directory: with the keys, if there are any; NULL: vfs_posix() */
 	struct config *config;
 	struct keyspace *keyspace;
 	struct net *net;
@@ -222,5 +225,12 @@ server_trusts_payloads(const struct server *s)
 
 /* From now on uses of keys are noted. Any thread; does nothing from the second time on. SETT_NO_MEMORY. */
 int server_note_accesses(struct server *);
+
+/* The data directory's file system. */
+static inline struct vfs *
+server_vfs(const struct server *s)
+{
+	return s->vfs != NULL ? s->vfs : vfs_posix();
+}
 
 #endif

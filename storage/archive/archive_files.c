@@ -113,7 +113,9 @@ archive_reader_open(struct archive_reader *reader, struct vfs *vfs, const char *
 {
 	char path[SETT_PATH_MAX];
 	*reader = (struct archive_reader){.seed = archive_seed(h->chain, h->number),
-					  .offset = ARCHIVE_HEADER_SIZE};
+					  .offset = ARCHIVE_HEADER_SIZE,
+					  .number = h->number,
+					  .chain = h->chain};
 	int r = file_name_make(directory, h->number, ARCHIVE_SUFFIX, path);
 	return r == SETT_OK ? file_window_open(&reader->bytes, vfs, path, error) : r;
 }
@@ -122,6 +124,30 @@ void
 archive_reader_close(struct archive_reader *reader)
 {
 	file_window_close(&reader->bytes);
+	buffer_free(&reader->clear);
+}
+
+/* SETT_IO: the key is not there. What has a wrong seal is not what was written: damage, as everywhere. */
+static int
+decrypt(struct archive_reader *reader, const struct archive_block *b, uint64_t offset, struct bytes *payload)
+{
+	const char *why = "its seal is cut off";
+	int r = SETT_CORRUPT;
+	uint8_t also[20];
+	if (payload->size >= SEAL_SIZE) {
+		struct bytes sealed = bytes_of(payload->data, payload->size - SEAL_SIZE);
+		struct seal_place place = archive_place_of(reader->number, reader->chain, offset, b, also);
+		buffer_clear(&reader->clear);
+		if (buffer_reserve(&reader->clear, sealed.size + 1) != SETT_OK)
+			return SETT_NO_MEMORY;
+		r = seal_open(reader->bytes.file->vfs->keys, &place, sealed, bytes_end(sealed), reader->clear.data, &why);
+		if (r == SETT_OK)
+			*payload = bytes_of(reader->clear.data, sealed.size);
+	}
+	return r == SETT_OK ? r
+			    : sett_error_set(reader->bytes.error, r, 0,
+					     "%06" PRIu64 ARCHIVE_SUFFIX " of the archive at offset %" PRIu64 ": %s",
+					     reader->number, offset, why);
 }
 
 int
@@ -145,6 +171,12 @@ archive_reader_next(struct archive_reader *reader, struct archive_block *ret, st
 		return SETT_NOT_FOUND;
 	assert(b.size <= size - offset - ARCHIVE_BLOCK_SIZE);
 	reader->offset = offset + ARCHIVE_BLOCK_SIZE + b.size;
+	if (b.kind & ARCHIVE_SEALED) {
+		b.kind &= ~(uint32_t)ARCHIVE_SEALED;
+		r = decrypt(reader, &b, offset, &payload);
+		if (r != SETT_OK)
+			return r;
+	}
 	*ret = b;
 	*ret_payload = payload;
 	return SETT_OK;

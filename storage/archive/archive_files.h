@@ -27,6 +27,8 @@ void archive_files_free(struct archive_files *);
 struct archive_reader {
 	struct file_window bytes;
 	uint64_t seed, offset;
+	uint64_t number, chain;
+	struct buffer clear; /* the payload that was decrypted last */
 };
 int archive_reader_open(struct archive_reader *, struct vfs *, const char *directory,
 			const struct archive_header *, struct sett_error *);

@@ -70,10 +70,41 @@ checksum_of(struct bytes first, struct bytes second, uint64_t seed, struct buffe
 	return sum;
 }
 
+/* The block is put together where it will stand, and encrypted there. */
+static int
+append_sealed(struct archive_writer *w, enum archive_block_kind kind, uint64_t commit, uint64_t time_ms,
+	      struct bytes first, struct bytes second, struct sett_error *error)
+{
+	uint8_t also[20];
+	size_t size = first.size + second.size;
+	uint64_t seed = w->seed + w->size;
+	struct archive_block b = {.kind = kind, .commit = commit, .time_ms = time_ms};
+	struct seal_place place = archive_place_of(w->header.number, w->header.chain, w->size, &b, also);
+	int r = buffer_reserve(&w->out, ARCHIVE_BLOCK_SIZE + size + SEAL_SIZE);
+	if (r == SETT_OK) {
+		uint8_t *header = w->out.data + w->out.size, *p = header + ARCHIVE_BLOCK_SIZE;
+		memcpy(p, first.data, first.size);
+		if (second.size > 0)
+			memcpy(p + first.size, second.data, second.size);
+		r = seal_make(w->file->vfs->keys, &place, bytes_of(p, size), p, p + size);
+		b.kind |= ARCHIVE_SEALED;
+		b.size = size + SEAL_SIZE;
+		b.payload_checksum = hash64(p, (size_t)b.size, seed);
+		archive_block_encode(header, &b, seed);
+	}
+	if (r != SETT_OK)
+		return sett_error_set(error, r, 0, "a block of the archive cannot be encrypted: %s", sett_status_text(r));
+	w->out.size += ARCHIVE_BLOCK_SIZE + (size_t)b.size;
+	w->size += ARCHIVE_BLOCK_SIZE + b.size;
+	return w->out.size >= WRITTEN_AT_ONCE ? write_out(w, error) : SETT_OK;
+}
+
 int
 archive_writer_append(struct archive_writer *w, enum archive_block_kind kind, uint64_t commit,
 		      uint64_t time_ms, struct bytes first, struct bytes second, struct sett_error *error)
 {
+	if (vfs_seals(w->file->vfs) && first.size + second.size > 0)
+		return append_sealed(w, kind, commit, time_ms, first, second, error);
 	uint8_t bytes[ARCHIVE_BLOCK_SIZE];
 	uint64_t seed = w->seed + w->size;
 	assert(w->file && w->size >= ARCHIVE_HEADER_SIZE);

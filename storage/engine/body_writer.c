@@ -41,7 +41,7 @@ sett_body_writer_open(struct sett_engine *engine, uint64_t size, struct sett_bod
 {
 	struct value_log *log = engine->value_log;
 	struct value_log_file *file;
-	uint64_t offset, total = value_log_plain_size(size);
+	uint64_t offset, total = value_log_streamed_size(engine->value_log, size);
 	if (size > SETT_MAX_BODY_SIZE)
 		return sett_error_set(error, SETT_TOO_LARGE, 0, "a value of %" PRIu64 " bytes", size);
 	int r = engine->options.read_only

@@ -23,6 +23,7 @@
 #include "file_names.h"
 #include "manifest.h"
 #include "storage/base/sync_point.h"
+#include "storage/keyring.h"
 #include "value_log_format.h"
 #include "version.h"
 
@@ -99,7 +100,7 @@ int
 sett_checkpoint_discard(struct vfs *vfs, const char *directory, struct sett_error *error)
 {
 	/* What an open has made of the checkpoint goes too. */
-	static const char *const others[] = {"MANIFEST.tmp", "RESERVE", "LOCK"};
+	static const char *const others[] = {"MANIFEST.tmp", "RESERVE", "LOCK", SETT_KEYS_NAME, SETT_KEYS_NAME ".tmp"};
 	struct discard d = {vfs, directory, error};
 	int r = discard_name(&d, "MANIFEST");
 	if (r == SETT_OK)
@@ -272,6 +273,8 @@ static int
 put_files(struct checkpoint *c)
 {
 	int r = put_lock(c);
+	if (r == SETT_OK && c->engine->vfs->keys)
+		r = sett_keyring_copy(c->engine->vfs->keys, c->directory, c->error);
 	if (r == SETT_OK)
 		r = each_table(c, put_table);
 	for (size_t i = 0; r == SETT_OK && i < c->value_count; i++) {

@@ -14,6 +14,7 @@
 #include "engine_private.h"
 #include "handle_cache.h"
 #include "overlay.h"
+#include "storage/keyring.h"
 #include "storage/base/sync_point.h"
 
 enum {
@@ -615,6 +616,29 @@ refuse_absent(struct sett_engine *engine, struct sett_error *error)
 		: r;
 }
 
+/* Whether the directory and the caller agree about encryption; then all that is written is sealed. */
+static int
+settle_keys(struct sett_engine *engine, struct sett_error *error)
+{
+	struct keyring *keys = engine->vfs->keys;
+	bool has_keys, is_plain = false;
+	int r = sett_keys_exist(engine->vfs, engine->directory, &has_keys, error);
+	if (r != SETT_OK)
+		return r;
+	if (!keys && has_keys)
+		return sett_error_set(error, SETT_INVALID, 0, "%s: the database is encrypted, and no key was given",
+				      engine->directory);
+	if (keys && !has_keys) {
+		struct sett_error ignored;
+		r = refuse_absent(engine, &ignored);
+		is_plain = r == SETT_OK;
+	}
+	if (is_plain && !sett_keyring_converts(keys))
+		return sett_error_set(error, SETT_INVALID, 0, "%s: a key was given, and the database is not encrypted",
+				      engine->directory);
+	return keys && !engine->options.read_only ? sett_keyring_add_key(keys, error) : SETT_OK;
+}
+
 static int
 open_directory(struct sett_engine *engine, struct sett_error *error)
 {
@@ -632,6 +656,8 @@ open_directory(struct sett_engine *engine, struct sett_error *error)
 		r = refuse_half_restored(engine, error);
 	if (r == SETT_OK && engine->options.read_only)
 		r = refuse_absent(engine, error);
+	if (r == SETT_OK)
+		r = settle_keys(engine, error);
 	if (r != SETT_OK)
 		return r;
 	size_t budget = engine->options.open_files ? engine->options.open_files : SIZE_MAX;

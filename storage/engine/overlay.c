@@ -234,6 +234,7 @@ overlay_create(struct vfs *base, const char *directory, struct vfs **ret)
 	if (!o)
 		return SETT_NO_MEMORY;
 	o->vfs.operations = &overlay_operations;
+	o->vfs.keys = base->keys;
 	o->base = base;
 	mutex_init(&o->lock);
 	memcpy(o->directory, directory, strlen(directory) + 1);

@@ -145,6 +145,13 @@ header_size_of(const struct log *log)
 	return keeps ? LOG_RECORD_TIMED_SIZE : LOG_RECORD_HEADER_SIZE;
 }
 
+/* What a payload takes in the file. */
+static inline size_t
+stored_size(const struct log *log, size_t payload_size)
+{
+	return payload_size + (log->seals ? SEAL_SIZE : 0);
+}
+
 /* The payload, and what stands behind it up to the next record. */
 static inline void
 put_payload(uint8_t *p, uint16_t header_size, struct bytes payload, uint64_t span)
@@ -175,6 +182,7 @@ finish_record(struct log *log, uint8_t *p, uint16_t header_size, size_t payload_
 	      uint64_t now_ms)
 {
 	struct segment *segment = log->current;
+	payload_size = stored_size(log, payload_size);
 	struct chunk *chunk = log->tail;
 	uint64_t span = log_record_span(header_size, payload_size);
 	assert(chunk->segment == segment && p == chunk->data + chunk->ready &&
@@ -183,6 +191,7 @@ finish_record(struct log *log, uint8_t *p, uint16_t header_size, size_t payload_
 				 &(struct log_record_header){
 					 .payload_size = (uint32_t)payload_size,
 					 .header_size = header_size,
+					 .flags = log->seals ? LOG_SEALED : 0,
 					 .timestamp = timestamp,
 					 .previous = log->appended,
 					 .durable = log_durable(log),
@@ -199,7 +208,7 @@ log_append(struct log *log, uint64_t timestamp, uint64_t now_ms, struct bytes pa
 	if (payload.size > SETT_MAX_BATCH_SIZE)
 		return SETT_TOO_LARGE;
 	uint16_t header_size = header_size_of(log);
-	uint64_t span = log_record_span(header_size, payload.size);
+	uint64_t span = log_record_span(header_size, stored_size(log, payload.size));
 	int status = admit_record(log, timestamp, span);
 	if (status != SETT_OK)
 		return status;
@@ -229,7 +238,7 @@ log_copy_record(const struct log *log, struct bytes payload, struct log_record_c
 	if (payload.size > SETT_MAX_BATCH_SIZE)
 		return SETT_TOO_LARGE;
 	uint16_t header_size = header_size_of(log);
-	uint64_t span = log_record_span(header_size, payload.size);
+	uint64_t span = log_record_span(header_size, stored_size(log, payload.size));
 	struct log_record_copy *copy = malloc(sizeof(*copy));
 	struct chunk *chunk = chunk_new(span);
 	if (copy == NULL || chunk == NULL) {
@@ -257,7 +266,8 @@ log_append_copy(struct log *log, uint64_t timestamp, uint64_t now_ms, struct log
 {
 	if (copy->header_size != header_size_of(log))
 		return SETT_CONFLICT;
-	int status = admit_record(log, timestamp, log_record_span(copy->header_size, copy->payload_size));
+	uint64_t span = log_record_span(copy->header_size, stored_size(log, copy->payload_size));
+	int status = admit_record(log, timestamp, span);
 	if (status != SETT_OK)
 		return status;
 	assert(copy->chunk->ready == 0); /* it is appended once */
@@ -309,7 +319,7 @@ log_is_full(const struct log *log, uint64_t more)
 	const struct segment *segment = __atomic_load_n(&log->current, __ATOMIC_ACQUIRE);
 	uint64_t room = __atomic_load_n(&segment->allocated, __ATOMIC_ACQUIRE) -
 		__atomic_load_n(&segment->appended, __ATOMIC_RELAXED);
-	return more > SETT_MAX_BATCH_SIZE || room < log_record_span(LOG_RECORD_TIMED_SIZE, more);
+	return more > SETT_MAX_BATCH_SIZE || room < log_record_span(LOG_RECORD_TIMED_SIZE, stored_size(log, more));
 }
 
 bool
@@ -320,12 +330,25 @@ log_has_spare(const struct log *log)
 
 /* ---- writing (flush_lock) ---- */
 
-/* Checksums the records in `size` bytes at `data`, and gives the time to those that ask for it; returns the last one's
- * timestamp. The records are there already, so their commits were asked for before that time. */
-static uint64_t
-seal_records_locked(struct log *log, uint8_t *data, size_t size, uint64_t seed) REQUIRES(&log->flush_lock)
+/* Encrypts the payload in its place. Once: what a write that failed has left in memory is not written any more. */
+static int
+encrypt_record(const struct log *log, uint8_t *p, uint64_t segment, uint64_t offset)
 {
-	uint64_t last = 0;
+	uint8_t room[LOG_RECORD_HEADER_MAX], *payload = p + get_le16(p + 12);
+	size_t size = get_le32(p + 8) - SEAL_SIZE;
+	struct seal_place place = {
+		.kind = SEAL_LOG, .file = segment, .offset = offset, .also = log_record_sealed_header(p, room)};
+	return seal_make(log->options.vfs->keys, &place, bytes_of(payload, size), payload, payload + size);
+}
+
+/* Encrypts and checksums the records in `size` bytes at `data`, which will stand at `offset` of the segment, and gives the
+ * time to those that ask for it; `ret_last` is the last one's timestamp. The records are there already, so their commits
+ * were asked for before that time. */
+static int
+seal_records_locked(struct log *log, uint8_t *data, size_t size, const struct segment *segment, uint64_t offset,
+		    uint64_t *ret_last) REQUIRES(&log->flush_lock)
+{
+	uint64_t last = 0, seed = segment->seed + offset;
 	bool has_time = false;
 	for (size_t at = 0; at < size;) {
 		uint8_t *p = data + at;
@@ -337,12 +360,18 @@ seal_records_locked(struct log *log, uint8_t *data, size_t size, uint64_t seed) 
 			has_time = true;
 			put_le64(p + 56, log->newest_ms);
 		}
+		if (__builtin_expect(log->seals, 0)) {
+			int status = encrypt_record(log, p, segment->number, offset + at);
+			if (status != SETT_OK)
+				return status;
+		}
 		log_record_seal(p, seed + at);
 		assert(get_le64(p + 24) > last);
 		last = get_le64(p + 24);
 		at += log_record_span(get_le16(p + 12), get_le32(p + 8));
 	}
-	return last;
+	*ret_last = last;
+	return SETT_OK;
 }
 
 /* One write's worth of what is ready, all in one segment. */
@@ -353,8 +382,9 @@ struct gathering {
 	uint64_t offset, size, last;
 };
 
-/* Gathers what is ready, from `head` on, and seals it. Nothing is marked as written: see advance_locked. */
-static void
+/* Gathers what is ready, from `head` on, and seals it. Nothing is marked as written: see advance_locked. SETT_NO_MEMORY,
+ * SETT_IO: it cannot be encrypted. */
+static int
 gather_locked(struct log *log, struct gathering *ret) REQUIRES(&log->flush_lock)
 {
 	ret->count = 0;
@@ -372,13 +402,16 @@ gather_locked(struct log *log, struct gathering *ret) REQUIRES(&log->flush_lock)
 				break;
 			}
 			assert(chunk->offset + from == ret->offset + ret->size); /* without a gap */
-			ret->last = seal_records_locked(log, chunk->data + from, ready - from,
-							chunk->segment->seed + chunk->offset + from);
+			int status = seal_records_locked(log, chunk->data + from, ready - from, chunk->segment,
+							 chunk->offset + from, &ret->last);
+			if (status != SETT_OK)
+				return status;
 			ret->vector[ret->count++] = (struct iovec){chunk->data + from, ready - from};
 			ret->size += ready - from;
 		}
 		chunk = next;
 	}
+	return SETT_OK;
 }
 
 /* Zeros to write behind the records that end at `end`, so that the log ends in zeros wherever it ends. They
@@ -424,9 +457,11 @@ flush_locked(struct log *log, uint64_t target, struct sett_error *error) REQUIRE
 	while (log->written < target) {
 		if (log_has_failed(log))
 			return log_health(log, error);
-		gather_locked(log, &g);
-		assert(g.count > 0);
 		struct sett_error cause = {0};
+		cause.status = gather_locked(log, &g);
+		if (cause.status != SETT_OK)
+			return fail(log, "encryption", &cause, error);
+		assert(g.count > 0);
 		uint64_t end = g.offset + g.size;
 		size_t padding = padding_of(g.segment, end);
 		if (padding > 0)
@@ -586,6 +621,7 @@ log_create(const struct log_options *options, uint64_t last, struct log **ret, s
 	log->is_short = options->is_short;
 	log->keeps_times = options->keeps_times;
 	assert(log->options.clock != NULL || !log->keeps_times);
+	log->seals = vfs_seals(options->vfs);
 	log->appended = log->written = log->durable = last;
 	mutex_init(&log->flush_lock);
 	mutex_init(&log->sync_lock);

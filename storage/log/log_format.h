@@ -5,6 +5,8 @@
  *     record  = checksum:u64 payload_size:u32 header_size:u16 flags:u16 payload_checksum:u64
  *               timestamp:u64 previous:u64 durable:u64 now_ms:u64 [written_ms:u64] payload padding
  *
+ * A record whose flags say LOG_SEALED has a payload that ends in its seal (storage/crypt/seal.h).
+ *
  * All integers are little-endian, records begin at multiples of 8. Both checksums of a record are seeded with
  * its segment's number and salt and with its offset, so zeros, bytes left over from another file, and records
  * quoted inside a payload never look like a record. The zeros reach to the end of the page; behind them may
@@ -32,6 +34,7 @@ enum {
 	LOG_RECORD_HEADER_MAX = 1024, /* what a later version's header may grow to */
 	LOG_ALIGNMENT = 8,
 	LOG_PAGE = 4096,
+	LOG_SEALED = 1, /* of a record's flags: the payload is encrypted, and ends in its seal */
 };
 
 static_assert(sizeof(LOG_MAGIC) == 9, "the magic is 8 bytes");
@@ -41,6 +44,7 @@ static_assert(LOG_RECORD_HEADER_SIZE % LOG_ALIGNMENT == 0, "payloads begin align
 struct log_record_header {
 	uint32_t payload_size;
 	uint16_t header_size;
+	uint16_t flags;
 	uint64_t payload_checksum;
 	uint64_t timestamp, previous, durable, now_ms;
 	uint64_t written_ms; /* 0 in headers that don't have it */
@@ -101,7 +105,7 @@ log_record_header_encode(uint8_t *p, const struct log_record_header *h)
 	assert(h->header_size == LOG_RECORD_HEADER_SIZE || h->header_size == LOG_RECORD_TIMED_SIZE);
 	put_le32(p + 8, h->payload_size);
 	put_le16(p + 12, h->header_size);
-	put_le16(p + 14, 0);
+	put_le16(p + 14, h->flags);
 	put_le64(p + 24, h->timestamp);
 	put_le64(p + 32, h->previous);
 	put_le64(p + 40, h->durable);
@@ -132,7 +136,7 @@ log_record_header_claim(const uint8_t *p)
 {
 	size_t n = get_le16(p + 12);
 	bool plausible = n >= LOG_RECORD_HEADER_SIZE && n <= LOG_RECORD_HEADER_MAX && n % LOG_ALIGNMENT == 0;
-	return plausible && get_le16(p + 14) == 0 ? n : 0;
+	return plausible && (get_le16(p + 14) & ~LOG_SEALED) == 0 ? n : 0;
 }
 
 /* `p` has `header_size` bytes, as claimed. False if the checksum is wrong. */
@@ -144,6 +148,7 @@ log_record_header_decode(const uint8_t *p, size_t header_size, uint64_t seed, st
 	*ret = (struct log_record_header){
 		.payload_size = get_le32(p + 8),
 		.header_size = (uint16_t)header_size,
+		.flags = get_le16(p + 14),
 		.payload_checksum = get_le64(p + 16),
 		.timestamp = get_le64(p + 24),
 		.previous = get_le64(p + 32),
@@ -152,6 +157,16 @@ log_record_header_decode(const uint8_t *p, size_t header_size, uint64_t seed, st
 		.written_ms = header_size >= LOG_RECORD_TIMED_SIZE ? get_le64(p + 56) : 0,
 	};
 	return true;
+}
+
+/* What a record's seal covers beside its payload: the header but for the two checksums, in `room`. */
+static inline struct bytes
+log_record_sealed_header(const uint8_t *p, uint8_t room[LOG_RECORD_HEADER_MAX])
+{
+	size_t n = get_le16(p + 12);
+	memcpy(room, p + 8, 8);
+	memcpy(room + 8, p + 24, n - 24);
+	return bytes_of(room, n - 16);
 }
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "log.h"
 #include "log_format.h"
+#include "seal.h"
 #include "storage/base/thread.h"
 
 enum { CHUNKS_KEPT = 8 }; /* empty ones kept for reuse */
@@ -42,6 +43,7 @@ struct log {
 	uint64_t last_used;      /* atomic (relaxed): bytes that the segment before the current one took */
 	bool is_short;           /* atomic (relaxed): see log_set_short */
 	bool keeps_times;        /* atomic (relaxed): see log_keep_times */
+	bool seals;              /* payloads are encrypted; constant */
 
 	/* Flusher. */
 	struct mutex flush_lock;

@@ -4,6 +4,7 @@
 #include "log_reader.h"
 
 #include "log_format.h"
+#include "seal.h"
 
 enum { SCAN_STEP = 64 * 1024 }; /* bytes searched at once for a record behind damage */
 
@@ -19,6 +20,7 @@ void
 log_reader_close(struct log_reader *reader)
 {
 	file_window_close(&reader->bytes);
+	buffer_free(&reader->clear);
 }
 
 static int
@@ -77,6 +79,32 @@ log_reader_header(struct log_reader *reader, enum log_header *ret)
 	return status;
 }
 
+/* Decrypts the payload of a record that is intact. One whose seal is wrong is as good as damaged: then the status is
+ * SETT_CORRUPT. SETT_IO: the key is not there, which says nothing of the record. */
+static int
+decrypt(struct log_reader *reader, const uint8_t *record, struct log_record *r)
+{
+	uint8_t room[LOG_RECORD_HEADER_MAX];
+	const char *why = "";
+	if (r->payload.size < SEAL_SIZE)
+		return SETT_CORRUPT;
+	struct bytes sealed = bytes_of(r->payload.data, r->payload.size - SEAL_SIZE);
+	buffer_clear(&reader->clear);
+	if (buffer_reserve(&reader->clear, sealed.size + 1) != SETT_OK)
+		return SETT_NO_MEMORY;
+	struct seal_place place = {.kind = SEAL_LOG,
+				   .file = reader->number,
+				   .offset = r->offset,
+				   .also = log_record_sealed_header(record, room)};
+	int status = seal_open(reader->bytes.file->vfs->keys, &place, sealed, bytes_end(sealed), reader->clear.data, &why);
+	if (status == SETT_IO)
+		return sett_error_set(reader->bytes.error, SETT_IO, 0, "%06" PRIu64 LOG_SUFFIX " at offset %" PRIu64 ": %s",
+				      reader->number, r->offset, why);
+	if (status == SETT_OK)
+		r->payload = bytes_of(reader->clear.data, sealed.size);
+	return status;
+}
+
 int
 log_reader_look(struct log_reader *reader, uint64_t offset, enum log_found *ret_found, struct log_record *ret,
 		uint64_t *ret_next)
@@ -120,7 +148,12 @@ log_reader_look(struct log_reader *reader, uint64_t offset, enum log_found *ret_
 	ret->payload = bytes_of(p + header_size, h.payload_size);
 	if (hash64_bytes(ret->payload, seed) == h.payload_checksum && is_zero(p + used, span - used))
 		*ret_found = LOG_FOUND_RECORD;
-	return SETT_OK;
+	if (!(h.flags & LOG_SEALED) || *ret_found != LOG_FOUND_RECORD)
+		return SETT_OK;
+	status = decrypt(reader, p, ret);
+	if (status == SETT_CORRUPT)
+		*ret_found = LOG_FOUND_DAMAGED;
+	return status == SETT_CORRUPT ? SETT_OK : status;
 }
 
 /* Looks at each place in [offset, end), of which `p` are the bytes, for what could begin a record; where

@@ -226,7 +226,7 @@ log_reserve(struct log *log, uint64_t bytes, struct sett_error *error)
 	mutex_lock(&log->grow_lock);
 	struct segment *segment = __atomic_load_n(&log->current, __ATOMIC_ACQUIRE);
 	uint64_t end = __atomic_load_n(&segment->appended, __ATOMIC_RELAXED) +
-		log_record_span(LOG_RECORD_TIMED_SIZE, bytes);
+		log_record_span(LOG_RECORD_TIMED_SIZE, bytes + (log->seals ? SEAL_SIZE : 0));
 	if (end > segment->allocated) {
 		/* Ahead of what is asked, as other commits may come first. */
 		uint64_t size = (end / GROWTH_STEP + 2) * GROWTH_STEP;

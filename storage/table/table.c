@@ -16,6 +16,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "seal.h"
 #include "table_filter.h"
 #include "table_private.h"
 #include "table_properties.h"
@@ -27,11 +28,17 @@ enum {
 	READAHEAD_MAX = 256 * 1024,
 };
 
+static int
+table_refuse(const struct table *t, int status, uint64_t offset, const char *why, struct sett_error *error)
+{
+	return sett_error_set(error, status, 0, "%s at offset %llu: %s", t->path,
+			      (unsigned long long)offset, why);
+}
+
 int
 table_corrupt(const struct table *t, uint64_t offset, const char *why, struct sett_error *error)
 {
-	return sett_error_set(error, SETT_CORRUPT, 0, "%s at offset %llu: %s", t->path,
-			      (unsigned long long)offset, why);
+	return table_refuse(t, SETT_CORRUPT, offset, why, error);
 }
 
 static int
@@ -115,9 +122,9 @@ load_block(struct table *t, uint64_t offset, size_t size, const struct table_acc
 	}
 	if (r == SETT_OK) {
 		const char *why = "a block cannot be read";
-		r = block_unpack(bytes_of(stored, size), t->number, offset, t->cache, ret, &why);
-		if (r == SETT_CORRUPT)
-			table_corrupt(t, offset, why, error);
+		r = block_unpack(bytes_of(stored, size), t->number, offset, t->keys, t->cache, ret, &why);
+		if (r == SETT_CORRUPT || r == SETT_IO)
+			table_refuse(t, r, offset, why, error);
 		else if (r != SETT_OK)
 			no_memory(t, error);
 	}
@@ -224,9 +231,20 @@ table_read_raw(const struct table *t, uint64_t offset, uint64_t end, uint8_t *me
 	if (r != SETT_OK)
 		return r;
 	if (get_le64(memory + payload + 1) != hash64(memory, payload + 1, table_seed(t->number, offset)) ||
-	    memory[payload] != TABLE_RAW)
+	    memory[payload] != (t->keys ? TABLE_RAW | TABLE_SEALED : TABLE_RAW))
 		return table_corrupt(t, offset, what, error);
-	return SETT_OK;
+	if (!t->keys)
+		return SETT_OK;
+	r = block_decrypt(bytes_of(memory, payload), memory[payload], t->number, offset, t->keys, memory, &what);
+	return r == SETT_OK ? r : table_refuse(t, r, offset, what, error);
+}
+
+/* Bytes of what is stored raw in `size` bytes. */
+static size_t
+raw_size(const struct table *t, uint64_t size)
+{
+	uint64_t beside = TABLE_TRAILER_SIZE + (t->keys ? SEAL_SIZE : 0);
+	return size > beside ? (size_t)(size - beside) : 0;
 }
 
 static int
@@ -244,7 +262,12 @@ read_footer(struct table *t, struct sett_error *error)
 		return r;
 	const char *why;
 	r = table_footer_decode(footer, t->file_size, t->number, &t->footer, &why);
-	return r == SETT_OK ? r : table_corrupt(t, offset, why, error);
+	if (r != SETT_OK)
+		return table_corrupt(t, offset, why, error);
+	t->keys = t->footer.version == TABLE_SEALED_VERSION ? t->file->vfs->keys : NULL;
+	if (t->footer.version == TABLE_SEALED_VERSION && !t->keys)
+		return table_refuse(t, SETT_IO, offset, "it is encrypted, and no key was given", error);
+	return SETT_OK;
 }
 
 static int
@@ -258,7 +281,7 @@ read_properties(struct table *t, struct sett_error *error)
 	int r = table_read_raw(t, offset, t->footer.properties_end, memory,
 			       "the properties' checksum is wrong", error);
 	if (r == SETT_OK) {
-		r = table_properties_decode(bytes_of(memory, size - TABLE_TRAILER_SIZE), &t->properties,
+		r = table_properties_decode(bytes_of(memory, raw_size(t, size)), &t->properties,
 					    &t->data_blocks);
 		if (r == SETT_CORRUPT)
 			table_corrupt(t, offset, "the properties are malformed", error);
@@ -273,7 +296,7 @@ static int
 read_filter(struct table *t, struct sett_error *error)
 {
 	uint64_t offset = t->footer.top_end, size = t->footer.filter_end - offset;
-	uint64_t payload = size - TABLE_TRAILER_SIZE;
+	uint64_t payload = raw_size(t, size);
 	if (payload % TABLE_FILTER_LINE != 0 || payload / TABLE_FILTER_LINE > UINT32_MAX)
 		return table_corrupt(t, offset, "the filter's size is out of range", error);
 	size_t room = (size_t)(size + TABLE_FILTER_LINE - 1) / TABLE_FILTER_LINE * TABLE_FILTER_LINE;
@@ -301,7 +324,7 @@ read_top(struct table *t, struct sett_error *error)
 			       "the top index's checksum is wrong", error);
 	if (r != SETT_OK)
 		return r;
-	if (index_view_parse(bytes_of(t->top_block->data, size - TABLE_TRAILER_SIZE), &t->top) != SETT_OK)
+	if (index_view_parse(bytes_of(t->top_block->data, raw_size(t, size)), &t->top) != SETT_OK)
 		return table_corrupt(t, f->index_end, "the top index is malformed", error);
 	uint64_t blocks = t->data_blocks / f->index_fanout + (t->data_blocks % f->index_fanout != 0);
 	if (index_offset(&t->top, 0) != f->data_end || index_offset(&t->top, t->top.count) != f->index_end ||

@@ -10,7 +10,10 @@
  * matched   only the unshared bytes need to be compared. */
 #include "table_block.h"
 
+#include <stdlib.h>
+
 #include "codec.h"
+#include "seal.h"
 
 enum { RAW_AFTER_MAX = 31 }; /* blocks between two that are tried, where none shrinks */
 
@@ -120,6 +123,12 @@ note_try(struct block_packer *packer, bool shrank)
 	packer->raw_due = packer->raw_after;
 }
 
+static struct seal_place
+block_place(uint8_t compression, uint64_t number, uint64_t offset)
+{
+	return (struct seal_place){.kind = SEAL_TABLE, .file = number, .offset = offset, .part = compression};
+}
+
 int
 block_pack(struct block_packer *packer, struct bytes payload, enum table_compression compression,
 	   uint64_t number, uint64_t offset, struct buffer *out)
@@ -127,7 +136,7 @@ block_pack(struct block_packer *packer, struct bytes payload, enum table_compres
 	if (compression != TABLE_RAW && (payload.size > TABLE_MAX_COMPRESSED || !is_worth_trying(packer)))
 		compression = TABLE_RAW;
 	size_t room = codec_bound((enum codec)compression, payload.size);
-	int r = buffer_reserve(out, room + TABLE_TRAILER_SIZE);
+	int r = buffer_reserve(out, room + SEAL_SIZE + TABLE_TRAILER_SIZE);
 	if (r != SETT_OK)
 		return r;
 	uint8_t *p = out->data + out->size;
@@ -141,7 +150,16 @@ block_pack(struct block_packer *packer, struct bytes payload, enum table_compres
 		size = payload.size;
 		memcpy(p, payload.data, size);
 	}
-	table_trailer_put(p, size, (uint8_t)compression, number, offset);
+	uint8_t kind = (uint8_t)compression;
+	if (packer->keys != NULL) {
+		struct seal_place place = block_place(kind, number, offset);
+		r = seal_make(packer->keys, &place, bytes_of(p, size), p, p + size);
+		if (r != SETT_OK)
+			return r;
+		size += SEAL_SIZE;
+		kind |= TABLE_SEALED;
+	}
+	table_trailer_put(p, size, kind, number, offset);
 	out->size += size + TABLE_TRAILER_SIZE;
 	return SETT_OK;
 }
@@ -183,7 +201,56 @@ inflate(struct bytes payload, uint8_t compression, struct block_cache *cache, st
 }
 
 int
-block_unpack(struct bytes stored, uint64_t number, uint64_t offset, struct block_cache *cache,
+block_decrypt(struct bytes payload, uint8_t compression, uint64_t number, uint64_t offset, struct keyring *keys,
+	      uint8_t *to, const char **ret_why)
+{
+	struct seal_place place = block_place(compression & ~TABLE_SEALED, number, offset);
+	if (payload.size <= SEAL_SIZE || !(compression & TABLE_SEALED)) {
+		*ret_why = "a block is not encrypted, though the table is";
+		return SETT_CORRUPT;
+	}
+	struct bytes sealed = bytes_of(payload.data, payload.size - SEAL_SIZE);
+	return seal_open(keys, &place, sealed, bytes_end(sealed), to, ret_why);
+}
+
+static int
+decrypt_and_inflate(struct bytes payload, uint8_t compression, uint64_t number, uint64_t offset, struct keyring *keys,
+		    struct block_cache *cache, struct block **ret, const char **ret_why)
+{
+	uint8_t *clear = malloc(payload.size);
+	if (clear == NULL)
+		return SETT_NO_MEMORY;
+	int r = block_decrypt(payload, compression, number, offset, keys, clear, ret_why);
+	if (r == SETT_OK)
+		r = inflate(bytes_of(clear, payload.size - SEAL_SIZE), compression & ~TABLE_SEALED, cache, ret, ret_why);
+	free(clear);
+	return r;
+}
+
+/* Of a block whose checksum is right. */
+static int
+unseal(struct bytes payload, uint8_t compression, uint64_t number, uint64_t offset, struct keyring *keys,
+       struct block_cache *cache, struct block **ret, const char **ret_why)
+{
+	if (compression == (TABLE_LZ4 | TABLE_SEALED) || compression == (TABLE_ZSTD | TABLE_SEALED))
+		return decrypt_and_inflate(payload, compression, number, offset, keys, cache, ret, ret_why);
+	if (compression != (TABLE_RAW | TABLE_SEALED) || payload.size <= SEAL_SIZE) {
+		*ret_why = "a block's encryption is unknown";
+		return SETT_CORRUPT;
+	}
+	struct block *b = block_allocate((uint32_t)(payload.size - SEAL_SIZE));
+	if (!b)
+		return SETT_NO_MEMORY;
+	int r = block_decrypt(payload, compression, number, offset, keys, b->data, ret_why);
+	if (r == SETT_OK)
+		*ret = b;
+	else
+		block_release(b);
+	return r;
+}
+
+int
+block_unpack(struct bytes stored, uint64_t number, uint64_t offset, struct keyring *keys, struct block_cache *cache,
 	     struct block **ret, const char **ret_why)
 {
 	if (stored.size <= TABLE_TRAILER_SIZE || stored.size > TABLE_MAX_BLOCK_SIZE) {
@@ -196,6 +263,8 @@ block_unpack(struct bytes stored, uint64_t number, uint64_t offset, struct block
 		*ret_why = "a block's checksum is wrong";
 		return SETT_CORRUPT;
 	}
+	if (keys != NULL)
+		return unseal(bytes_of(stored.data, size), compression, number, offset, keys, cache, ret, ret_why);
 	if (compression == TABLE_LZ4 || compression == TABLE_ZSTD)
 		return inflate(bytes_of(stored.data, size), compression, cache, ret, ret_why);
 	if (compression != TABLE_RAW) {

@@ -39,6 +39,7 @@ void block_builder_free(struct block_builder *);
 struct block_packer {
 	void *zstd; /* ZSTD_CCtx */
 	int level;
+	struct keyring *keys; /* by which blocks are sealed; NULL: by none */
 	unsigned raw_due;   /* blocks that are not tried, since those before them did not shrink */
 	unsigned raw_after; /* how many that will be after the next one that does not */
 };
@@ -49,10 +50,14 @@ int block_pack(struct block_packer *, struct bytes payload, enum table_compressi
 void block_packer_free(struct block_packer *);
 
 /* ---- reading ---- */
-/* Verifies the checksum of `stored` (payload and trailer, as in the file) and makes a block of it. `cache`
- * may be NULL; it lends decompression contexts. SETT_CORRUPT (a phrase in `ret_why`) or SETT_NO_MEMORY. */
-int block_unpack(struct bytes stored, uint64_t number, uint64_t offset, struct block_cache *cache,
+/* Verifies the checksum of `stored` (payload and trailer, as in the file) and makes a block of it. `keys`: of a table
+ * whose blocks are sealed, NULL of others. `cache` may be NULL; it lends decompression contexts. SETT_CORRUPT or SETT_IO
+ * (a phrase in `ret_why`), or SETT_NO_MEMORY. */
+int block_unpack(struct bytes stored, uint64_t number, uint64_t offset, struct keyring *keys, struct block_cache *cache,
 		 struct block **ret, const char **ret_why);
+/* Decrypts the payload of a sealed block, whose checksum is right, to `to`. `payload` ends in the seal. Errors likewise. */
+int block_decrypt(struct bytes payload, uint8_t compression, uint64_t number, uint64_t offset, struct keyring *keys,
+		  uint8_t *to, const char **ret_why);
 
 /* The parts of a data block. */
 struct block_view {

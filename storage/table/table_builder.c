@@ -14,6 +14,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "seal.h"
 #include "table_block.h"
 #include "table_filter.h"
 #include "table_index.h"
@@ -48,6 +49,7 @@ table_builder_create(struct vfs_file *file, const struct table_builder_options *
 	if (b->options.block_size == 0)
 		b->options.block_size = DEFAULT_BLOCK_SIZE;
 	b->packer.level = options->zstd_level;
+	b->packer.keys = vfs_seals(file->vfs) ? file->vfs->keys : NULL;
 	property_collector_init(&b->properties);
 	*ret = b;
 	return SETT_OK;
@@ -294,7 +296,7 @@ table_builder_finish(struct table_builder *b, struct table_properties *ret, uint
 	if ((r = property_collector_finish(&b->properties, last)) != SETT_OK)
 		return fail(b, r, error);
 	struct table_footer footer = {.number = b->options.number,
-				      .version = TABLE_VERSION,
+				      .version = b->packer.keys ? TABLE_SEALED_VERSION : TABLE_VERSION,
 				      .index_fanout = TABLE_INDEX_FANOUT,
 				      .data_end = here(b)};
 	if ((r = put_index(b, &footer, error)) != SETT_OK || (r = put_filter(b, &footer, error)) != SETT_OK ||

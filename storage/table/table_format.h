@@ -18,6 +18,8 @@
 
 enum {
 	TABLE_VERSION = 1,
+	TABLE_SEALED_VERSION = 2, /* each block is encrypted, and its payload ends in its seal */
+	TABLE_SEALED = 0x80,      /* of the byte that says how a block is packed */
 	TABLE_FOOTER_SIZE = 72,
 	TABLE_TRAILER_SIZE = 9, /* compression:u8 checksum:u64 */
 	TABLE_RESTART_INTERVAL = 16,

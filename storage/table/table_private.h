@@ -12,6 +12,7 @@ struct table {
 	char *path; /* for error texts */
 	uint64_t number, file_size;
 	struct block_cache *cache; /* may be NULL */
+	struct keyring *keys;      /* of a table whose blocks are sealed, NULL of others */
 	struct table_footer footer;
 	struct table_properties properties;
 	uint64_t data_blocks;

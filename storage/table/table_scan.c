@@ -145,7 +145,7 @@ try_block(struct table_scan *s, const uint8_t *p, uint64_t offset, size_t payloa
 	struct block_view view;
 	if (p[payload] != codec || !spend(s, payload))
 		return SETT_OK;
-	int r = block_unpack(bytes_of(p, payload + TABLE_TRAILER_SIZE), s->number, offset, NULL, &block,
+	int r = block_unpack(bytes_of(p, payload + TABLE_TRAILER_SIZE), s->number, offset, NULL, NULL, &block,
 			     &why);
 	if (r == SETT_CORRUPT)
 		return SETT_OK;

@@ -19,11 +19,13 @@
 #include <assert.h>
 
 #include "manifest_format.h"
+#include "seal.h"
 
 struct manifest {
 	struct vfs_file *file;
 	uint64_t size; /* of the good records */
 	bool failed;
+	struct keyring *keys; /* by which edits are sealed; NULL: by none */
 };
 
 static void
@@ -120,6 +122,22 @@ manifest_put_durable(struct buffer *b, uint64_t durable, bool is_closed)
 	return put_numbers(b, (uint64_t[]){MANIFEST_DURABLE, durable, is_closed}, 3);
 }
 
+/* The payload as it will stand at the end of the file, in memory that the caller frees. */
+static int
+seal_payload(const struct manifest *m, struct bytes payload, struct bytes *ret)
+{
+	uint8_t *p = malloc(payload.size + SEAL_SIZE);
+	struct seal_place place = {.kind = SEAL_MANIFEST, .offset = m->size};
+	if (!p)
+		return SETT_NO_MEMORY;
+	int r = seal_make(m->keys, &place, payload, p, p + payload.size);
+	if (r == SETT_OK)
+		*ret = bytes_of(p, payload.size + SEAL_SIZE);
+	else
+		free(p);
+	return r;
+}
+
 static void
 encode_record_header(uint8_t *p, uint64_t offset, struct bytes payload)
 {
@@ -129,27 +147,38 @@ encode_record_header(uint8_t *p, uint64_t offset, struct bytes payload)
 }
 
 static int
-write_record(struct manifest *m, struct bytes payload, struct sett_error *error)
+write_record(struct manifest *m, struct bytes payload, uint64_t *ret_size, struct sett_error *error)
 {
 	uint8_t header[MANIFEST_RECORD_HEADER_SIZE];
+	bool is_sealed = m->keys && payload.size > 0;
+	if (is_sealed) {
+		int r = seal_payload(m, payload, &payload);
+		if (r != SETT_OK)
+			return sett_error_set(error, r, 0, "MANIFEST: an edit cannot be encrypted: %s", sett_status_text(r));
+	}
 	encode_record_header(header, m->size, payload);
 	struct iovec iov[2] = {{header, sizeof(header)}, {(void *)(uintptr_t)payload.data, payload.size}};
-	return vfs_write(m->file, iov, payload.size ? 2 : 1, m->size, error);
+	int r = vfs_write(m->file, iov, payload.size ? 2 : 1, m->size, error);
+	if (is_sealed)
+		free((void *)(uintptr_t)payload.data);
+	*ret_size = MANIFEST_RECORD_HEADER_SIZE + payload.size;
+	return r;
 }
 
 static int
 write_new_file(struct manifest *m, struct bytes payload, struct sett_error *error)
 {
 	uint8_t header[MANIFEST_HEADER_SIZE];
-	manifest_header_encode(header);
+	manifest_header_encode(header, m->keys ? MANIFEST_SEALED_VERSION : MANIFEST_VERSION);
 	int r = vfs_write_bytes(m->file, header, sizeof(header), 0, error);
 	if (r != SETT_OK)
 		return r;
+	uint64_t size;
 	m->size = MANIFEST_HEADER_SIZE;
-	r = write_record(m, payload, error);
+	r = write_record(m, payload, &size, error);
 	if (r != SETT_OK)
 		return r;
-	m->size += MANIFEST_RECORD_HEADER_SIZE + payload.size;
+	m->size += size;
 	return vfs_sync(m->file, error);
 }
 
@@ -171,6 +200,7 @@ manifest_create(struct vfs *vfs, const char *directory, struct bytes payload, st
 	r = vfs_open(vfs, temporary, VFS_READ | VFS_WRITE | VFS_CREATE, &m->file, error);
 	if (r != SETT_OK)
 		goto out;
+	m->keys = vfs_seals(m->file->vfs) ? m->file->vfs->keys : NULL;
 	r = write_new_file(m, payload, error);
 	if (r == SETT_OK)
 		r = vfs_rename(vfs, temporary, path, error);
@@ -209,7 +239,8 @@ manifest_append(struct manifest *m, struct bytes payload, struct sett_error *err
 		return sett_error_set(error, SETT_FAILED, 0, "MANIFEST: an earlier write failed");
 	if (payload.size > MANIFEST_MAX_SIZE / 2)
 		return sett_error_set(error, SETT_TOO_LARGE, 0, "MANIFEST: the edit is too large");
-	int r = write_record(m, payload, error);
+	uint64_t size;
+	int r = write_record(m, payload, &size, error);
 	if (r != SETT_OK) {
 		take_back(m);
 		return m->failed ? SETT_FAILED : r;
@@ -221,10 +252,10 @@ manifest_append(struct manifest *m, struct bytes payload, struct sett_error *err
 			error->status = SETT_FAILED;
 		return SETT_FAILED;
 	}
-	m->size += MANIFEST_RECORD_HEADER_SIZE + payload.size;
+	m->size += size;
 	/* The mark (invariant 2). If it cannot be written, the next edit takes its place. */
-	if (write_record(m, (struct bytes){0}, NULL) == SETT_OK)
-		m->size += MANIFEST_RECORD_HEADER_SIZE;
+	if (write_record(m, (struct bytes){0}, &size, NULL) == SETT_OK)
+		m->size += size;
 	return SETT_OK;
 }
 

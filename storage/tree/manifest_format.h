@@ -13,6 +13,7 @@ enum {
 	MANIFEST_HEADER_SIZE = 16,
 	MANIFEST_RECORD_HEADER_SIZE = 16,
 	MANIFEST_VERSION = 2,        /* what is written */
+	MANIFEST_SEALED_VERSION = 3, /* or this: payloads are encrypted, and end in their seals (storage/crypt/seal.h) */
 	MANIFEST_OLDEST_VERSION = 1, /* what can be read: fields 1 to 7 alone */
 };
 #define MANIFEST_MAGIC "settmani"
@@ -20,10 +21,10 @@ enum {
 #define MANIFEST_MAX_SIZE (1ULL << 30)
 
 static inline void
-manifest_header_encode(uint8_t p[MANIFEST_HEADER_SIZE])
+manifest_header_encode(uint8_t p[MANIFEST_HEADER_SIZE], uint32_t version)
 {
 	memcpy(p, MANIFEST_MAGIC, 8);
-	put_le32(p + 8, MANIFEST_VERSION);
+	put_le32(p + 8, version);
 	put_le32(p + 12, (uint32_t)hash64(p, 12, 0));
 }
 

@@ -8,6 +8,7 @@
 
 #include "manifest.h"
 #include "manifest_format.h"
+#include "seal.h"
 
 /* ---- fields ---- */
 
@@ -227,7 +228,7 @@ pass_damage(const char *path, struct bytes file, uint64_t offset, const struct m
 }
 
 static int
-read_header(const char *path, struct bytes file, const struct manifest_visitor *visitor,
+read_header(const char *path, struct bytes file, const struct manifest_visitor *visitor, bool *ret_is_sealed,
 	    struct sett_error *error)
 {
 	uint32_t version;
@@ -237,21 +238,39 @@ read_header(const char *path, struct bytes file, const struct manifest_visitor *
 				      file.size);
 	if (!manifest_header_decode(file.data, &version))
 		return sett_error_set(error, SETT_CORRUPT, 0, "%s at offset 0: the header is damaged", path);
-	if (version < MANIFEST_OLDEST_VERSION || version > MANIFEST_VERSION)
+	if (version < MANIFEST_OLDEST_VERSION || version > MANIFEST_SEALED_VERSION)
 		return sett_error_set(error, SETT_CORRUPT, 0,
 				      "%s at offset 0: a manifest of version %" PRIu32
 				      "; this program reads versions %d to %d",
-				      path, version, MANIFEST_OLDEST_VERSION, MANIFEST_VERSION);
+				      path, version, MANIFEST_OLDEST_VERSION, MANIFEST_SEALED_VERSION);
+	*ret_is_sealed = version == MANIFEST_SEALED_VERSION;
+	/* Encrypted or not, it says the same. */
 	if (visitor->version)
-		visitor->version(visitor->arg, version);
+		visitor->version(visitor->arg, *ret_is_sealed ? MANIFEST_VERSION : version);
 	return SETT_OK;
 }
 
+/* Decrypts the payload of the record at `offset`, in its place: it is read once. */
 static int
-read_records(const char *path, struct bytes file, const struct manifest_visitor *visitor,
+unseal(const char *path, struct keyring *keys, uint64_t offset, struct bytes *payload, struct sett_error *error)
+{
+	struct seal_place place = {.kind = SEAL_MANIFEST, .offset = offset};
+	const char *why = "the edit is not encrypted, though the manifest is";
+	int r = SETT_CORRUPT;
+	if (payload->size > SEAL_SIZE) {
+		*payload = bytes_of(payload->data, payload->size - SEAL_SIZE);
+		uint8_t *p = (uint8_t *)(uintptr_t)payload->data;
+		r = seal_open(keys, &place, *payload, p + payload->size, p, &why);
+	}
+	return r == SETT_OK ? r : sett_error_set(error, r, 0, "%s at offset %llu: %s", path, (unsigned long long)offset, why);
+}
+
+static int
+read_records(const char *path, struct keyring *keys, struct bytes file, const struct manifest_visitor *visitor,
 	     struct sett_error *error)
 {
-	int status = read_header(path, file, visitor, error);
+	bool is_sealed = false;
+	int status = read_header(path, file, visitor, &is_sealed, error);
 	if (status != SETT_OK)
 		return status;
 	for (uint64_t offset = MANIFEST_HEADER_SIZE; offset < file.size || offset == MANIFEST_HEADER_SIZE;) {
@@ -263,13 +282,19 @@ read_records(const char *path, struct bytes file, const struct manifest_visitor 
 				return r;
 			continue;
 		}
+		uint64_t span = MANIFEST_RECORD_HEADER_SIZE + payload.size;
 		r = tell(visitor, offset, payload.size ? MANIFEST_EDIT : MANIFEST_MARK, payload.size);
+		if (r == SETT_OK && is_sealed && payload.size > 0) {
+			r = unseal(path, keys, offset, &payload, error);
+			if (r != SETT_OK)
+				return r;
+		}
 		if (r == SETT_OK)
 			r = read_payload(payload, visitor);
 		if (r != SETT_OK)
 			return sett_error_set(error, r, 0, "%s at offset %llu: the edit makes no sense", path,
 					      (unsigned long long)offset);
-		offset += MANIFEST_RECORD_HEADER_SIZE + payload.size;
+		offset += span;
 	}
 	return SETT_OK;
 }
@@ -295,7 +320,7 @@ manifest_read(struct vfs *vfs, const char *path, const struct manifest_visitor *
 	r = data ? vfs_read_exact(file, data, size, 0, 0, error)
 		 : sett_error_set(error, SETT_NO_MEMORY, 0, "%s: out of memory", path);
 	if (r == SETT_OK)
-		r = read_records(path, bytes_of(data, size), visitor, error);
+		r = read_records(path, file->vfs->keys, bytes_of(data, size), visitor, error);
 out:
 	free(data);
 	(void)vfs_close(file, NULL);

@@ -466,12 +466,19 @@ value_log_sync(struct value_log *log, struct sett_error *error)
 /* ---- reading ---- */
 
 int
+value_log_refuse(const struct value_log *log, const struct value_pointer *pointer, int status, const char *what,
+		 struct sett_error *error)
+{
+	return sett_error_set(error, status, 0,
+			      "%s/%06" PRIu64 VALUE_LOG_SUFFIX " at offset %" PRIu64 ": %s", log->directory,
+			      pointer->file, pointer->offset, what);
+}
+
+int
 value_log_damaged(const struct value_log *log, const struct value_pointer *pointer, const char *what,
 		  struct sett_error *error)
 {
-	return sett_error_set(error, SETT_CORRUPT, 0,
-			      "%s/%06" PRIu64 VALUE_LOG_SUFFIX " at offset %" PRIu64 ": %s", log->directory,
-			      pointer->file, pointer->offset, what);
+	return value_log_refuse(log, pointer, SETT_CORRUPT, what, error);
 }
 
 /* Reads header and payload: a small record with one call, by way of the stack. */
@@ -522,11 +529,29 @@ value_log_check(const struct value_log *log, const struct value_pointer *pointer
 	if (!value_log_record_is_valid(header, pointer->file, pointer->offset, payload))
 		return value_log_damaged(log, pointer, "the value's checksum is wrong", error);
 	/* A body that is packed is smaller, by the rule of writers. */
-	uint32_t encoding = get_le32(header + 12);
-	if (encoding >= CODEC_KINDS || (encoding != VALUE_LOG_PLAIN) != value_log_is_packed(pointer))
+	bool is_sealed = (get_le32(header + 12) & VALUE_LOG_SEALED) != 0;
+	uint32_t encoding = get_le32(header + 12) & ~(uint32_t)VALUE_LOG_SEALED;
+	bool has_room = pointer->stored_size == value_log_sealed_size(pointer->body_size);
+	if (encoding >= CODEC_KINDS || (encoding != VALUE_LOG_PLAIN) != value_log_is_packed(pointer) ||
+	    (encoding == VALUE_LOG_PLAIN && is_sealed != has_room))
 		return value_log_damaged(log, pointer, "the value's encoding is unknown", error);
 	*ret = (enum codec)encoding;
 	return SETT_OK;
+}
+
+int
+value_log_decrypt(const struct value_log *log, const struct value_pointer *pointer, const uint8_t *header,
+		  struct bytes payload, uint8_t *to, struct bytes *ret, struct sett_error *error)
+{
+	const char *why = "";
+	if (payload.size < SEAL_SIZE)
+		return value_log_damaged(log, pointer, "the value's encryption is unknown", error);
+	struct bytes sealed = bytes_of(payload.data, payload.size - SEAL_SIZE);
+	struct seal_place place = value_log_place(pointer->file, pointer->offset, 0);
+	int status = seal_open(log->options.vfs->keys, &place, sealed, bytes_end(sealed), to, &why);
+	if (status == SETT_OK)
+		*ret = bytes_of(to, sealed.size);
+	return status == SETT_OK ? status : value_log_refuse(log, pointer, status, why, error);
 }
 
 int
@@ -546,16 +571,22 @@ read_checked(struct value_log *log, struct value_log_file *file, const struct va
 	uint8_t header[VALUE_LOG_RECORD_HEADER_SIZE];
 	enum codec encoding;
 	size_t size = (size_t)pointer->stored_size - sizeof(header);
-	/* Packed bodies come by way of a buffer of their own. */
-	uint8_t *packed = value_log_is_packed(pointer) ? malloc(size + 1) : NULL;
-	if (value_log_is_packed(pointer) && packed == NULL)
+	/* Packed bodies come by way of a buffer of their own, and so do those that stand before a seal. */
+	bool is_other = size != pointer->body_size;
+	uint8_t *packed = is_other ? malloc(size + 1) : NULL;
+	if (is_other && packed == NULL)
 		return no_memory(error);
 	uint8_t *at = packed != NULL ? packed : ret;
 	int status = read_record(file->handle, pointer, flags, header, at, error);
 	if (status == SETT_OK)
 		status = value_log_check(log, pointer, header, bytes_of(at, size), &encoding, error);
-	if (status == SETT_OK && packed != NULL)
-		status = value_log_unpack(log, pointer, encoding, bytes_of(at, size), ret, error);
+	struct bytes body = bytes_of(at, size);
+	if (status == SETT_OK && (get_le32(header + 12) & VALUE_LOG_SEALED)) {
+		/* What is not packed goes to its place at once. */
+		status = value_log_decrypt(log, pointer, header, body, encoding == CODEC_RAW ? ret : at, &body, error);
+	}
+	if (status == SETT_OK && encoding != CODEC_RAW)
+		status = value_log_unpack(log, pointer, encoding, body, ret, error);
 	free(packed);
 	return status;
 }
@@ -739,6 +770,7 @@ value_log_open(const struct value_log_options *options, struct value_log **ret, 
 	if (log == NULL)
 		return no_memory(error);
 	log->options = *options;
+	log->seals = vfs_seals(options->vfs);
 	log->file_size = file_size_for(log, 0);
 	memcpy(log->directory, options->directory, length + 1);
 	log->options.directory = log->directory;

@@ -7,7 +7,8 @@
  * All integers are little-endian. A record's checksum is seeded with the number of its file, its offset and
  * its own header, so bytes that are whole but in the wrong place are found. It covers the payload; of a body
  * that stands in pieces, only the table of their checksums, which ends the payload: so a part of it can be
- * read, and proves itself, without the rest. The file's header names the file for people and tools; a record
+ * read, and proves itself, without the rest. A sealed record has seals (storage/crypt/seal.h) in place of checksums: one of
+ * each piece, or of its whole payload. The file's header names the file for people and tools; a record
  * proves itself without it. */
 #ifndef SETT_VALUE_LOG_FORMAT_H
 #define SETT_VALUE_LOG_FORMAT_H
@@ -20,6 +21,7 @@
 #include "storage/base/bytes.h"
 #include "storage/base/hash.h"
 #include "storage/base/varint.h"
+#include "seal.h"
 #include "storage/limits.h"
 
 #define VALUE_LOG_SUFFIX ".vlog"
@@ -32,6 +34,7 @@ enum {
 	VALUE_LOG_PLAIN = 0, /* how the body stands in the payload: the low byte of `flags`, an enum codec
 				(storage/entry/codec.h); the other bits are 0, but for: */
 	VALUE_LOG_PIECED = 0x100, /* the payload is a plain body and the table of its pieces' checksums */
+	VALUE_LOG_SEALED = 0x200, /* what stands before the seals, which end the payload, is encrypted */
 	VALUE_LOG_PIECE_SIZE = 64 * 1024, /* but for the last */
 	VALUE_LOG_SUM_SIZE = 8,           /* XXH3-64 of a piece, seed 0 */
 };
@@ -73,6 +76,47 @@ static inline uint64_t
 value_log_plain_size(uint64_t body_size)
 {
 	return VALUE_LOG_RECORD_HEADER_SIZE + body_size + value_log_table_size(body_size);
+}
+
+/* Bytes of the seals of a sealed record. */
+static inline uint64_t
+value_log_seals_size(uint64_t body_size)
+{
+	return value_log_is_pieced(body_size) ? value_log_piece_count(body_size) * SEAL_SIZE : SEAL_SIZE;
+}
+
+/* Bytes of a record whose body is not packed, sealed or not. A sealed one that is packed is smaller than a plain one that
+ * is not, by the rule of writers; so the sizes of a pointer say whether its body is packed. */
+static inline uint64_t
+value_log_sealed_size(uint64_t body_size)
+{
+	return VALUE_LOG_RECORD_HEADER_SIZE + body_size + value_log_seals_size(body_size);
+}
+
+static inline struct seal_place
+value_log_place(uint64_t file, uint64_t offset, uint64_t piece)
+{
+	return (struct seal_place){.kind = SEAL_VALUE, .file = file, .offset = offset, .part = piece};
+}
+
+/* Seals a body, or what it was packed to, to `to`, and makes its seals. SETT_NO_MEMORY, SETT_IO. */
+static inline int
+value_log_seal(struct keyring *keys, uint64_t file, uint64_t offset, struct bytes from, bool is_pieced, uint8_t *to,
+	       uint8_t *seals)
+{
+	size_t step = is_pieced ? (size_t)VALUE_LOG_PIECE_SIZE : from.size;
+	uint64_t piece = 0;
+	size_t at = 0;
+	do {
+		struct seal_place place = value_log_place(file, offset, piece++);
+		size_t left = from.size - at, size = left < step ? left : step;
+		int status = seal_make(keys, &place, bytes_of(from.data + at, size), to + at, seals);
+		if (status != SETT_OK)
+			return status;
+		seals += SEAL_SIZE;
+		at += size;
+	} while (at < from.size);
+	return SETT_OK;
 }
 
 /* The checksums of the body's pieces, in the form in which they are stored. */

@@ -45,7 +45,8 @@ read_table(struct record_reader *r, const uint8_t header[HEADER], uint8_t *table
 	const struct value_pointer *p = &r->pointer;
 	int status = vfs_read_exact(r->file->handle, table, size, p->offset + p->stored_size - size, r->flags,
 				    error);
-	if (status == SETT_OK &&
+	/* The seal of a single piece proves itself. */
+	if (status == SETT_OK && (!r->is_sealed || value_log_is_pieced(p->body_size)) &&
 	    value_log_checksum(p->file, p->offset, header, bytes_of(table, size)) != get_le64(header))
 		return damaged(r, error);
 	return status;
@@ -61,14 +62,18 @@ read_sums(struct record_reader *r, struct sett_error *error)
 	int status = vfs_read_exact(r->file->handle, header, HEADER, p->offset, r->flags, error);
 	if (status != SETT_OK)
 		return status;
-	if (get_le32(header + 8) != p->stored_size - HEADER ||
-	    get_le32(header + 12) != (is_pieced ? VALUE_LOG_PIECED : VALUE_LOG_PLAIN))
+	r->is_sealed = p->stored_size == value_log_sealed_size(p->body_size);
+	uint32_t flags = (is_pieced ? (uint32_t)VALUE_LOG_PIECED : (uint32_t)VALUE_LOG_PLAIN) |
+		(r->is_sealed ? VALUE_LOG_SEALED : 0);
+	if (get_le32(header + 8) != p->stored_size - HEADER || get_le32(header + 12) != flags)
 		return damaged(r, error);
-	size_t size = is_pieced ? (size_t)value_log_table_size(p->body_size) : VALUE_LOG_SUM_SIZE;
+	size_t size = r->is_sealed ? (size_t)value_log_seals_size(p->body_size)
+		: is_pieced        ? (size_t)value_log_table_size(p->body_size)
+				   : VALUE_LOG_SUM_SIZE;
 	uint8_t *sums = malloc(size);
 	if (sums == NULL)
 		return no_memory(error);
-	if (is_pieced) {
+	if (is_pieced || r->is_sealed) {
 		status = read_table(r, header, sums, size, error);
 	} else {
 		memcpy(sums, header, size);
@@ -81,6 +86,25 @@ read_sums(struct record_reader *r, struct sett_error *error)
 	return status;
 }
 
+/* Decrypts whole pieces in their place. */
+static int
+decrypt_pieces(struct record_reader *r, uint64_t first, uint8_t *data, size_t size, struct sett_error *error)
+{
+	size_t step = (size_t)piece_size(r), at = 0;
+	do {
+		const char *why = "";
+		size_t part = size - at < step ? size - at : step;
+		struct seal_place place = value_log_place(r->pointer.file, r->pointer.offset, first);
+		int status = seal_open(r->log->options.vfs->keys, &place, bytes_of(data + at, part),
+				       r->sums + first * SEAL_SIZE, data + at, &why);
+		if (status != SETT_OK)
+			return value_log_refuse(r->log, &r->pointer, status, why, error);
+		first++;
+		at += part;
+	} while (at < size);
+	return SETT_OK;
+}
+
 /* Whole pieces from number `first` on: `size` bytes in all. */
 static int
 read_pieces(struct record_reader *r, uint64_t first, uint8_t *data, size_t size, struct sett_error *error)
@@ -90,6 +114,8 @@ read_pieces(struct record_reader *r, uint64_t first, uint8_t *data, size_t size,
 				    r->flags, error);
 	if (status != SETT_OK)
 		return status;
+	if (r->is_sealed)
+		return decrypt_pieces(r, first, data, size, error);
 	const uint8_t *sum = r->sums + first * VALUE_LOG_SUM_SIZE;
 	for (size_t at = 0; at < size; at += step, sum += VALUE_LOG_SUM_SIZE)
 		if (hash64(data + at, size - at < step ? size - at : step, r->seed) != get_le64(sum))
@@ -137,6 +163,8 @@ record_reader_read(struct record_reader *r, void *data, size_t size, struct sett
 	uint8_t *at = data;
 	assert(size <= record_reader_remaining(r));
 	int status = r->sums == NULL ? read_sums(r, error) : SETT_OK;
+	if (status == SETT_OK && r->pointer.body_size == 0 && r->is_sealed)
+		return decrypt_pieces(r, 0, data, 0, error);
 	if (status == SETT_OK && r->pointer.body_size == 0)
 		return hash64("", 0, r->seed) == get_le64(r->sums) ? SETT_OK : damaged(r, error);
 	while (status == SETT_OK && size > 0) {
@@ -179,23 +207,33 @@ int
 record_writer_open(struct record_writer *w, struct value_log *log, struct value_log_file *file,
 		   uint64_t offset, uint64_t body_size)
 {
-	size_t table = (size_t)value_log_table_size(body_size);
+	bool is_pieced = value_log_is_pieced(body_size);
+	size_t table = (size_t)(log->seals ? value_log_seals_size(body_size) : value_log_table_size(body_size));
+	size_t piece = !log->seals ? 0 : is_pieced ? (size_t)PIECE : (size_t)body_size;
 	struct hash64_stream *hash = hash64_stream_create();
-	uint8_t *sums = table > 0 ? malloc(table) : NULL;
-	if (hash == NULL || (table > 0 && sums == NULL)) {
+	uint8_t *sums = table > 0 ? malloc(table) : NULL, *clear = NULL;
+	/* The piece as it comes, and behind it encrypted, with its seal if it is the only one. */
+	if (log->seals)
+		clear = malloc(2 * piece + SEAL_SIZE);
+	if (hash == NULL || (table > 0 && sums == NULL) || (log->seals && clear == NULL)) {
 		hash64_stream_free(hash);
 		free(sums);
+		free(clear);
 		return SETT_NO_MEMORY;
 	}
 	*w = (struct record_writer){.log = log,
 				    .file = file,
 				    .pointer = {file->number, offset, HEADER + body_size + table, body_size},
 				    .sums = sums,
+				    .clear = clear,
+				    .sealed = clear != NULL ? clear + piece : NULL,
 				    .hash = hash};
 	put_le32(w->header + 8, (uint32_t)(body_size + table));
-	put_le32(w->header + 12, sums != NULL ? VALUE_LOG_PIECED : VALUE_LOG_PLAIN);
+	put_le32(w->header + 12,
+		 (is_pieced ? (uint32_t)VALUE_LOG_PIECED : (uint32_t)VALUE_LOG_PLAIN) |
+			 (log->seals ? VALUE_LOG_SEALED : 0));
 	hash64_stream_reset(hash,
-			    sums != NULL ? 0 : value_log_checksum_seed(file->number, offset, w->header));
+			    is_pieced ? 0 : value_log_checksum_seed(file->number, offset, w->header));
 	return SETT_OK;
 }
 
@@ -226,12 +264,50 @@ write_at(struct record_writer *w, const void *data, size_t size, uint64_t offset
 	return status;
 }
 
+/* Encrypts the piece that ends at `done` and writes it. */
+static int
+put_sealed_piece(struct record_writer *w, size_t size, struct sett_error *error)
+{
+	bool is_pieced = value_log_is_pieced(w->pointer.body_size);
+	uint64_t start = w->done - size, number = is_pieced ? start / PIECE : 0;
+	struct seal_place place = value_log_place(w->pointer.file, w->pointer.offset, number);
+	uint8_t *seal = w->sums + number * SEAL_SIZE;
+	int status = seal_make(w->log->options.vfs->keys, &place, bytes_of(w->clear, size), w->sealed, seal);
+	if (status != SETT_OK)
+		return sett_error_set(error, status, 0, "a value cannot be encrypted: %s", sett_status_text(status));
+	if (!is_pieced)
+		hash64_stream_update(w->hash, w->sealed, size);
+	return size > 0 ? write_at(w, w->sealed, size, HEADER + start, error) : SETT_OK;
+}
+
+static int
+append_sealed(struct record_writer *w, const uint8_t *data, size_t size, struct sett_error *error)
+{
+	bool is_pieced = value_log_is_pieced(w->pointer.body_size);
+	size_t step = is_pieced ? (size_t)PIECE : (size_t)w->pointer.body_size;
+	while (size > 0) {
+		size_t held = (size_t)(w->done % step), part = size < step - held ? size : step - held;
+		memcpy(w->clear + held, data, part);
+		data += part;
+		size -= part;
+		w->done += part;
+		if (held + part < step && w->done < w->pointer.body_size)
+			continue;
+		int status = put_sealed_piece(w, held + part, error);
+		if (status != SETT_OK)
+			return status;
+	}
+	return SETT_OK;
+}
+
 int
 record_writer_append(struct record_writer *w, const void *data, size_t size, struct sett_error *error)
 {
 	assert(size <= w->pointer.body_size - w->done);
 	if (size == 0)
 		return SETT_OK;
+	if (w->clear != NULL)
+		return append_sealed(w, data, size, error);
 	int status = write_at(w, data, size, HEADER + w->done, error);
 	if (status != SETT_OK)
 		return status;
@@ -251,7 +327,15 @@ record_writer_finish(struct record_writer *w, struct sett_error *error)
 	uint64_t table = p->stored_size - HEADER - p->body_size, checksum;
 	int status = SETT_OK;
 	assert(w->done == p->body_size);
-	if (w->sums != NULL) {
+	if (w->clear != NULL && p->body_size == 0)
+		status = put_sealed_piece(w, 0, error);
+	if (status != SETT_OK)
+		return status;
+	if (w->clear != NULL && !value_log_is_pieced(p->body_size)) {
+		hash64_stream_update(w->hash, w->sums, SEAL_SIZE);
+		checksum = hash64_stream_digest(w->hash);
+		status = write_at(w, w->sums, SEAL_SIZE, HEADER + p->body_size, error);
+	} else if (w->sums != NULL) {
 		checksum =
 			value_log_checksum(p->file, p->offset, w->header, bytes_of(w->sums, (size_t)table));
 		status = write_at(w, w->sums, (size_t)table, HEADER + p->body_size, error);
@@ -267,6 +351,9 @@ record_writer_close(struct record_writer *w)
 {
 	hash64_stream_free(w->hash);
 	free(w->sums);
+	if (w->clear != NULL)
+		seal_forget(w->clear, (size_t)(w->sealed - w->clear));
+	free(w->clear);
 }
 
 /* ---- both ---- */

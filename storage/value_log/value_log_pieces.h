@@ -17,7 +17,8 @@ struct record_reader {
 	unsigned flags;    /* of reads: VFS_NOWAIT */
 	uint64_t position; /* in the body, of the next byte that is given out */
 	uint64_t seed;     /* of a piece's checksum */
-	uint8_t *sums;     /* of the pieces, as they are stored; NULL: not read yet */
+	uint8_t *sums;     /* of the pieces, as they are stored, or their seals; NULL: not read yet */
+	bool is_sealed;    /* known once the sums are */
 	uint8_t *piece;    /* one of which a part was wanted */
 	uint64_t held;     /* its number, if `is_held` */
 	bool is_held;
@@ -43,7 +44,8 @@ struct record_writer {
 	struct value_log_file *file;
 	struct value_pointer pointer; /* valid once it is finished */
 	uint64_t done;                /* bytes of the body that were written */
-	uint8_t *sums;                /* of the pieces, as they are stored; NULL: it is a single one */
+	uint8_t *sums;                /* of the pieces, as they are stored, or seals; NULL: it is a single one */
+	uint8_t *clear, *sealed;      /* of a record that is sealed: a piece as it comes, and encrypted; else NULL */
 	struct hash64_stream *hash;   /* of the present piece */
 	uint8_t header[VALUE_LOG_RECORD_HEADER_SIZE];
 };

@@ -58,6 +58,7 @@ struct value_log {
 	struct value_log_file *dirty;   /* written since their last sync */
 	struct value_log_file *syncing; /* the rest of those that the sync under way took over */
 	bool keeping;                   /* no file is removed any more */
+	bool seals;                     /* what is written is encrypted; constant */
 	bool directory_dirty;   /* a file of the commits is newer than the last sync of the directory */
 	uint64_t bytes_written; /* atomic */
 	uint64_t file_size;     /* atomic: what is to be in a file */
@@ -80,25 +81,39 @@ int value_log_locate(struct value_log *, const struct value_pointer *, struct va
 /* SETT_CORRUPT, with the record's place and a phrase. */
 int value_log_damaged(const struct value_log *, const struct value_pointer *, const char *what,
 		      struct sett_error *);
+/* The same with another status. */
+int value_log_refuse(const struct value_log *, const struct value_pointer *, int status, const char *what,
+		     struct sett_error *);
 /* Whether header and payload are what was written at the pointer's place; `ret`: how the body stands there.
  */
 int value_log_check(const struct value_log *, const struct value_pointer *, const uint8_t *header,
 		    struct bytes payload, enum codec *ret, struct sett_error *);
+/* What a record takes whose body comes in pieces. */
+static inline uint64_t
+value_log_streamed_size(const struct value_log *log, uint64_t body_size)
+{
+	return log->seals ? value_log_sealed_size(body_size) : value_log_plain_size(body_size);
+}
+/* Decrypts the payload of a record that is not in pieces, which value_log_check has seen, if its header says that it is
+ * encrypted: to `to`, of payload.size bytes, where `ret` lies then. */
+int value_log_decrypt(const struct value_log *, const struct value_pointer *, const uint8_t *header, struct bytes payload,
+		      uint8_t *to, struct bytes *ret, struct sett_error *);
 /* The body of a payload that is packed, into body_size bytes at `ret`. SETT_CORRUPT, SETT_NO_MEMORY. */
 int value_log_unpack(struct value_log *, const struct value_pointer *, enum codec, struct bytes payload,
 		     uint8_t *ret, struct sett_error *);
 static inline bool
 value_log_is_packed(const struct value_pointer *p)
 {
-	return p->stored_size != value_log_plain_size(p->body_size);
+	return p->stored_size < value_log_plain_size(p->body_size);
 }
 /* Whether the pointer's sizes can be true together. */
 static inline bool
 value_log_sizes_fit(const struct value_pointer *p)
 {
 	return p->body_size <= SETT_MAX_BODY_SIZE && p->stored_size >= VALUE_LOG_RECORD_HEADER_SIZE &&
-		p->stored_size <= value_log_plain_size(p->body_size) &&
-		!(value_log_is_pieced(p->body_size) && value_log_is_packed(p));
+		(p->stored_size == value_log_sealed_size(p->body_size) ||
+		 p->stored_size == value_log_plain_size(p->body_size) ||
+		 (!value_log_is_pieced(p->body_size) && value_log_is_packed(p)));
 }
 /* Seals the file if it is retiring and nothing is in flight. */
 void value_log_seal_locked(struct value_log_file *);

@@ -124,8 +124,9 @@ value_log_conclude(struct value_log *log, struct value_log_file *file, uint64_t 
 /* How a body stands in the file: as it is, packed, or in pieces. */
 struct payload {
 	struct bytes bytes;
-	struct bytes table; /* behind it, of the checksums of its pieces; empty if it is not in pieces */
+	struct bytes table; /* behind it, of the checksums of its pieces, or of seals; empty if it has neither */
 	uint32_t flags;
+	uint8_t *sealed; /* where it is encrypted to, with the seals behind it, once its place is known; NULL: never */
 };
 
 static uint64_t
@@ -141,13 +142,44 @@ encode_header(uint8_t header[RECORD_HEADER], uint64_t file, uint64_t offset, con
 				p->table.size > 0 ? p->table : p->bytes);
 }
 
+/* Encrypts the payload for its place. Then what is not in pieces has its seal among its bytes, so that the checksum
+ * covers both. */
+static int
+payload_seal(struct value_log *log, struct payload *p, uint64_t file, uint64_t offset, struct sett_error *error)
+{
+	bool is_pieced = (p->flags & VALUE_LOG_PIECED) != 0;
+	uint8_t *seals = p->sealed + p->bytes.size;
+	int status = value_log_seal(log->options.vfs->keys, file, offset, p->bytes, is_pieced, p->sealed, seals);
+	if (status != SETT_OK)
+		return sett_error_set(error, status, 0, "a value cannot be encrypted: %s", sett_status_text(status));
+	p->bytes = bytes_of(p->sealed, p->bytes.size + (is_pieced ? 0 : p->table.size));
+	p->table = bytes_of(seals, is_pieced ? p->table.size : 0);
+	return SETT_OK;
+}
+
 /* What making its payload takes of the scratch. */
 static size_t
 payload_room(const struct value_log *log, struct bytes body)
 {
+	size_t seals = log->seals ? body.size + (size_t)value_log_seals_size(body.size) : 0;
 	if (value_log_is_pieced(body.size))
-		return (size_t)value_log_table_size(body.size);
-	return log->options.compression == CODEC_RAW ? 0 : codec_bound(log->options.compression, body.size);
+		return log->seals ? seals : (size_t)value_log_table_size(body.size);
+	return seals +
+		(log->options.compression == CODEC_RAW ? 0 : codec_bound(log->options.compression, body.size));
+}
+
+/* Leaves room for the payload and its seals. Packed, it is only taken if it is smaller with them than the body. */
+static struct payload
+payload_plan_seal(struct payload payload, struct bytes body, struct buffer *scratch)
+{
+	if (payload.flags != VALUE_LOG_PLAIN && payload.bytes.size + SEAL_SIZE >= body.size)
+		payload = (struct payload){.bytes = body, .flags = VALUE_LOG_PLAIN};
+	uint64_t seals = value_log_seals_size(body.size);
+	payload.sealed = scratch->data + scratch->size;
+	payload.table = bytes_of(payload.sealed + payload.bytes.size, (size_t)seals);
+	payload.flags |= VALUE_LOG_SEALED | (value_log_is_pieced(body.size) ? VALUE_LOG_PIECED : 0);
+	scratch->size += payload.bytes.size + (size_t)seals;
+	return payload;
 }
 
 /* What is made is put behind what `scratch` holds, which has room. The body stays as it is if packing saves
@@ -160,10 +192,12 @@ payload_make(struct value_log *log, struct bytes body, struct buffer *scratch)
 	assert(scratch->capacity - scratch->size >= payload_room(log, body));
 	uint8_t *at = scratch->data ? scratch->data + scratch->size : NULL; /* it may have no room */
 	size_t size = 0;
-	if (value_log_is_pieced(body.size)) {
+	if (log->seals && value_log_is_pieced(body.size)) {
+		/* it has seals for checksums */
+	} else if (value_log_is_pieced(body.size)) {
 		size = (size_t)value_log_table_size(body.size);
 		value_log_table_encode(body, at);
-		payload = (struct payload){body, bytes_of(at, size), VALUE_LOG_PIECED};
+		payload = (struct payload){.bytes = body, .table = bytes_of(at, size), .flags = VALUE_LOG_PIECED};
 	} else if (codec != CODEC_RAW) {
 		size = codec_pool_pack(&log->codecs, codec, log->options.compression_level, body, at,
 				       scratch->capacity - scratch->size);
@@ -172,7 +206,7 @@ payload_make(struct value_log *log, struct bytes body, struct buffer *scratch)
 	}
 	scratch->size += size;
 	assert(scratch->size <= scratch->capacity);
-	return payload;
+	return log->seals ? payload_plan_seal(payload, body, scratch) : payload;
 }
 
 struct payloads {
@@ -222,7 +256,7 @@ add_to_vector(struct iovec *vector, int *used, struct bytes b)
 }
 
 static int
-write_payloads(struct value_log_file *file, const struct payloads *payloads, size_t count, uint64_t offset,
+write_payloads(struct value_log *log, struct value_log_file *file, const struct payloads *payloads, size_t count, uint64_t offset,
 	       struct sett_error *error)
 {
 	uint8_t headers[BODIES_PER_WRITE][RECORD_HEADER];
@@ -232,6 +266,11 @@ write_payloads(struct value_log_file *file, const struct payloads *payloads, siz
 		int used = 0;
 		for (size_t i = 0; i < BODIES_PER_WRITE && done < count; i++, done++) {
 			struct payload p = payload_at(payloads, done);
+			if (p.sealed != NULL) {
+				int status = payload_seal(log, &p, file->number, offset, error);
+				if (status != SETT_OK)
+					return status;
+			}
 			encode_header(headers[i], file->number, offset, &p);
 			add_to_vector(vector, &used, bytes_of(headers[i], RECORD_HEADER));
 			add_to_vector(vector, &used, p.bytes);
@@ -261,7 +300,7 @@ write_reserved(struct value_log *log, const struct payloads *payloads, size_t co
 	if (status != SETT_OK)
 		return status;
 	uint64_t number = file->number;
-	status = write_payloads(file, payloads, count, offset, error);
+	status = write_payloads(log, file, payloads, count, offset, error);
 	value_log_conclude(log, file, offset, total, count, status == SETT_OK);
 	if (status != SETT_OK)
 		return status;
@@ -400,6 +439,8 @@ value_log_writer_add(struct value_log_writer *writer, struct bytes body, struct 
 
 	struct value_log_file *file = writer->files[writer->count - 1];
 	uint64_t offset = file->size + writer->buffer.size;
+	if (p.sealed != NULL && (status = payload_seal(writer->log, &p, file->number, offset, error)) != SETT_OK)
+		return status;
 	encode_header(header, file->number, offset, &p);
 	if (stored > WRITER_BUFFER_SIZE) {
 		assert(writer->buffer.size == 0);
@@ -435,7 +476,7 @@ value_log_writer_copy(struct value_log_writer *writer, const struct value_pointe
 						  error);
 		return status == SETT_OK ? value_log_writer_add(writer, body, ret, error) : status;
 	}
-	int status = writer_make_room(writer, from->stored_size, error);
+	int status = writer_make_room(writer, value_log_streamed_size(writer->log, from->body_size), error);
 	if (status != SETT_OK)
 		return status;
 	struct value_log_file *file = writer->files[writer->count - 1];

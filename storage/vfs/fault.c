@@ -310,6 +310,7 @@ vfs_fault_create(struct vfs *inner)
 	if (f == NULL)
 		return NULL;
 	f->base.operations = &fault_operations;
+	f->base.keys = inner->keys;
 	f->inner = inner;
 	mutex_init(&f->mutex);
 	return &f->base;

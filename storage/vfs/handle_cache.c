@@ -620,6 +620,7 @@ handle_cache_create(struct vfs *inner, const char *directory, size_t budget, str
 	}
 	c->directory->state = STATE_OPEN;
 	c->base.operations = &cache_operations;
+	c->base.keys = inner->keys;
 	c->inner = inner;
 	c->budget = budget;
 	mutex_init(&c->lock);

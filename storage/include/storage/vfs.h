@@ -32,6 +32,9 @@ enum vfs_open_flags {
 	/* The file keeps its name as long as it is open: who bounds open handles (vfs/handle_cache.h) may close
 	 * the handle, and open it again by its path. */
 	VFS_CLOSABLE = 32,
+	/* The file system seals the file's pages, if it has keys (storage/keyring.h): for files that are written
+	 * whole before they count, and for those that nobody needs after a crash. */
+	VFS_SEALED = 64,
 };
 
 enum vfs_read_flags {
@@ -88,8 +91,10 @@ struct vfs_operations {
 };
 
 /* First member of every implementation's own struct. */
+struct keyring;
 struct vfs {
 	const struct vfs_operations *operations;
+	struct keyring *keys; /* by which what is written here is sealed; NULL: by none */
 };
 struct vfs_file {
 	struct vfs *vfs;
