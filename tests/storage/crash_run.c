@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "oracle.h"
+#include "storage/keyring.h"
 
 enum { CUTS = 3 };
 
@@ -14,12 +15,20 @@ struct run {
 	struct sett_engine *engine;
 	struct vfs *clone;
 	uint64_t clone_seed, durable_at_cut;
+	bool is_encrypted;
+	struct keyring *keys; /* of the engine that is open */
 };
+
+static const uint8_t master[SETT_MASTER_KEY_SIZE] = "a master key of thirty-two bytes";
 
 static int
 open_engine(struct run *run)
 {
-	struct sett_options options = {.vfs = run->vfs,
+	struct sett_error error = {0};
+	int r = run->is_encrypted ? sett_keyring_open(run->vfs, "db", master, &run->keys, &error) : SETT_OK;
+	if (r != SETT_OK)
+		return oracle_complain(&run->oracle, "keys failed: %d %s", r, error.message);
+	struct sett_options options = {.vfs = run->keys ? sett_keyring_vfs(run->keys) : run->vfs,
 				       .seed = 1 + random_next(&run->random) / 2,
 				       .memory_budget = 1 << 20,
 				       .value_threshold = 256 << random_below(&run->random, 3),
@@ -29,8 +38,7 @@ open_engine(struct run *run)
 				       .open_files = 1 + random_below(&run->random, 4),
 				       .large_commit = 1 + random_below(&run->random, 12),
 				       .manual_work = true};
-	struct sett_error error = {0};
-	int r = sett_engine_open("db", &options, &run->engine, &error);
+	r = sett_engine_open("db", &options, &run->engine, &error);
 	run->oracle.engine = r == SETT_OK ? run->engine : NULL;
 	run->oracle.life++;
 	return r == SETT_OK ? 0 : oracle_complain(&run->oracle, "open failed: %d %s", r, error.message);
@@ -158,6 +166,8 @@ take_clone(struct run *run)
 	if (run->engine)
 		sett_engine_close(run->engine, &error);
 	run->engine = NULL;
+	sett_keyring_close(run->keys);
+	run->keys = NULL;
 	vfs_memory_on_operation(run->vfs, 0, NULL, NULL);
 	run->vfs->operations->destroy(run->vfs);
 	run->vfs = run->clone;
@@ -189,12 +199,13 @@ recover_and_check(struct run *run)
 	return oracle_check_engine(&run->oracle, run->engine, kept);
 }
 
-int
-crash_run(uint64_t seed, char *ret_why, size_t size)
+static int
+run_seed(uint64_t seed, bool is_encrypted, char *ret_why, size_t size)
 {
 	struct run *run = calloc(1, sizeof(*run));
 	if (!run)
 		return -1;
+	run->is_encrypted = is_encrypted;
 	run->oracle.why = ret_why;
 	run->oracle.why_size = size;
 	random_seed(&run->random, seed);
@@ -210,10 +221,23 @@ crash_run(uint64_t seed, char *ret_why, size_t size)
 	oracle_let_go(&run->oracle);
 	if (run->engine)
 		sett_engine_close(run->engine, &error);
+	sett_keyring_close(run->keys);
 	if (run->clone)
 		run->clone->operations->destroy(run->clone);
 	if (run->vfs)
 		run->vfs->operations->destroy(run->vfs);
 	free(run);
 	return r;
+}
+
+int
+crash_run(uint64_t seed, char *ret_why, size_t size)
+{
+	return run_seed(seed, false, ret_why, size);
+}
+
+int
+crash_run_encrypted(uint64_t seed, char *ret_why, size_t size)
+{
+	return run_seed(seed, true, ret_why, size);
 }

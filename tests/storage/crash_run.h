@@ -10,5 +10,7 @@
 
 /* 0, or -1 with the reason in `ret_why`. */
 int crash_run(uint64_t seed, char *ret_why, size_t size);
+/* The same of a database that is encrypted: each open has a keyring of its own. */
+int crash_run_encrypted(uint64_t seed, char *ret_why, size_t size);
 
 #endif

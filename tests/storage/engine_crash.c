@@ -6,9 +6,9 @@
 #include "crash_run.h"
 
 #ifdef __SANITIZE_ADDRESS__
-enum { SEEDS = 400 };
+enum { SEEDS = 400, ENCRYPTED_SEEDS = 80 };
 #else
-enum { SEEDS = 2000 };
+enum { SEEDS = 2000, ENCRYPTED_SEEDS = 400 };
 #endif
 
 Test(engine_crash, what_is_recovered_is_a_prefix_that_covers_the_durable)
@@ -18,4 +18,11 @@ Test(engine_crash, what_is_recovered_is_a_prefix_that_covers_the_durable)
 		cr_assert_eq(crash_run(seed, why, sizeof(why)), 0,
 			     "seed %llu: %s; again with: soak --only crash --seeds 1 --from %llu",
 			     (unsigned long long)seed, why, (unsigned long long)seed);
+}
+
+Test(engine_crash, nor_does_encryption_change_that)
+{
+	char why[300];
+	for (uint64_t seed = 1; seed <= ENCRYPTED_SEEDS; seed++)
+		cr_assert_eq(crash_run_encrypted(seed, why, sizeof(why)), 0, "seed %llu: %s", (unsigned long long)seed, why);
 }

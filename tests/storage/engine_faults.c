@@ -12,6 +12,19 @@ enum { STRIDE = 29, OTHERS_STRIDE = 29 };
 enum { STRIDE = 1, OTHERS_STRIDE = 4 };
 #endif
 
+/* Encrypted, every n-th call does: the keys' own calls are among the first. */
+enum { ENCRYPTED_STRIDE = 4 * STRIDE + 1 };
+
+static void
+expect_no_loss_encrypted(uint64_t seed)
+{
+	char why[500];
+	uint64_t runs = 0;
+	int r = fault_sweep_encrypted(seed, ENCRYPTED_STRIDE, &runs, why, sizeof(why));
+	cr_assert_eq(r, 0, "encrypted, seed %llu: %s", (unsigned long long)seed, why);
+	cr_assert_gt(runs, 500 / ENCRYPTED_STRIDE, "the sweep is empty");
+}
+
 static void
 expect_no_loss(uint64_t seed, uint64_t stride)
 {
@@ -40,3 +53,8 @@ Test(engine_faults, nor_in_a_third)
 	expect_no_loss(3, OTHERS_STRIDE);
 }
 #endif
+
+Test(engine_faults, nor_where_all_is_encrypted)
+{
+	expect_no_loss_encrypted(1);
+}

@@ -1,14 +1,18 @@
 /* A workload with one fault in it; see fault_run.h. */
 #include "fault_run.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "allocation_fault.h"
 #include "oracle.h"
+#include "storage/keyring.h"
 
 enum { STEPS = 70 };
+
+enum { MAX_OPENINGS = 64 };
 
 struct run {
 	struct random random;
@@ -21,7 +25,11 @@ struct run {
 	struct sett_txn *txn;
 	unsigned openings;
 	uint64_t written, durable; /* newest that the engine has reported */
+	struct keyring *rings[MAX_OPENINGS]; /* of all engines, until the end */
+	unsigned ring_count;
 };
+
+static const uint8_t master[SETT_MASTER_KEY_SIZE] = "a master key of thirty-two bytes";
 
 static uint64_t
 wall_ms(void *arg)
@@ -50,7 +58,18 @@ open_engine(struct run *run, struct vfs *vfs, struct sett_error *error)
 				       .open_files = 3,
 				       .large_commit = opening % 2 ? 3 : 0,
 				       .manual_work = true};
-	int r = sett_engine_open("db", &options, &run->engine, error);
+	int r = SETT_OK;
+	if (run->plan->is_encrypted) {
+		assert(run->ring_count < MAX_OPENINGS);
+		struct keyring *ring = NULL;
+		r = sett_keyring_open(vfs, "db", master, &ring, error);
+		if (r == SETT_OK) {
+			run->rings[run->ring_count++] = ring;
+			options.vfs = sett_keyring_vfs(ring);
+		}
+	}
+	if (r == SETT_OK)
+		r = sett_engine_open("db", &options, &run->engine, error);
 	run->oracle.engine = r == SETT_OK ? run->engine : NULL;
 	run->oracle.life++;
 	return r;
@@ -411,6 +430,8 @@ fault_run(uint64_t seed, const struct fault_plan *plan, uint64_t *ret_calls, cha
 		oracle_let_go(&run->oracle);
 		sett_engine_close(run->engine, &error);
 	}
+	for (unsigned i = 0; r == 0 && i < run->ring_count; i++)
+		sett_keyring_close(run->rings[i]);
 	if (r == 0) {
 		run->faulty->operations->destroy(run->faulty);
 		run->memory->operations->destroy(run->memory);
@@ -421,12 +442,12 @@ fault_run(uint64_t seed, const struct fault_plan *plan, uint64_t *ret_calls, cha
 	return r;
 }
 
-int
-fault_sweep(uint64_t seed, uint64_t stride, uint64_t *ret_runs, char *ret_why, size_t size)
+static int
+sweep(uint64_t seed, uint64_t stride, bool is_encrypted, uint64_t *ret_runs, char *ret_why, size_t size)
 {
 	char why[400];
 	for (unsigned kind = 0; kind < FAULT_KINDS; kind++) {
-		struct fault_plan plan = {.kind = kind};
+		struct fault_plan plan = {.kind = kind, .is_encrypted = is_encrypted};
 		uint64_t calls;
 		if (fault_run(seed, &plan, &calls, why, sizeof(why)) != 0) {
 			snprintf(ret_why, size, "without a fault: %s", why);
@@ -446,4 +467,16 @@ fault_sweep(uint64_t seed, uint64_t stride, uint64_t *ret_runs, char *ret_why, s
 		}
 	}
 	return 0;
+}
+
+int
+fault_sweep(uint64_t seed, uint64_t stride, uint64_t *ret_runs, char *ret_why, size_t size)
+{
+	return sweep(seed, stride, false, ret_runs, ret_why, size);
+}
+
+int
+fault_sweep_encrypted(uint64_t seed, uint64_t stride, uint64_t *ret_runs, char *ret_why, size_t size)
+{
+	return sweep(seed, stride, true, ret_runs, ret_why, size);
 }

@@ -24,6 +24,7 @@ struct fault_plan {
 	unsigned kind;
 	uint64_t n;  /* which call fails, from 1; 0: none */
 	bool sticky; /* and all later ones */
+	bool is_encrypted; /* the database is, each open with a keyring of its own */
 };
 
 /* 0, or -1 with the reason in `ret_why`. `ret_calls` (may be NULL): calls of the plan's kind that the
@@ -32,5 +33,6 @@ int fault_run(uint64_t seed, const struct fault_plan *, uint64_t *ret_calls, cha
 
 /* All plans of a seed: every kind, once and sticky, every `stride`-th call. */
 int fault_sweep(uint64_t seed, uint64_t stride, uint64_t *ret_runs, char *ret_why, size_t size);
+int fault_sweep_encrypted(uint64_t seed, uint64_t stride, uint64_t *ret_runs, char *ret_why, size_t size);
 
 #endif

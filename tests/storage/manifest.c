@@ -241,7 +241,7 @@ write_header(struct vfs *vfs, uint32_t version, uint32_t checksum)
 {
 	uint8_t header[MANIFEST_HEADER_SIZE];
 	struct vfs_file *file;
-	manifest_header_encode(header);
+	manifest_header_encode(header, MANIFEST_VERSION);
 	put_le32(header + 8, version);
 	put_le32(header + 12, (uint32_t)hash64(header, 12, 0) + checksum);
 	cr_assert_eq(vfs_open(vfs, PATH, VFS_WRITE, &file, NULL), SETT_OK);
@@ -259,7 +259,7 @@ Test(manifest, prefixes_of_version_1_are_read)
 	struct manifest_state state;
 	struct dead_list *dead;
 	struct vfs_file *file;
-	manifest_header_encode(bytes);
+	manifest_header_encode(bytes, MANIFEST_VERSION);
 	put_le32(record, MANIFEST_RECORD_MAGIC);
 	put_le32(record + 4, sizeof(payload));
 	put_le64(record + 8, manifest_record_checksum(MANIFEST_HEADER_SIZE, payload, sizeof(payload)));
