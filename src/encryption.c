@@ -9,6 +9,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "storage/base/thread.h"
+#include "storage/engine.h"
 #include "txn/server.h"
 
 int
@@ -66,4 +68,118 @@ encryption_end(struct server *s)
 	sett_keyring_close(s->keys);
 	s->keys = NULL;
 	s->vfs = vfs_posix();
+}
+
+/* ---- rotation ---- */
+
+static bool
+should_stop(void *arg)
+{
+	/* Acquire: partner of the release in encryption_stop. */
+	return __atomic_load_n(&((struct server *)arg)->encryption.is_stopping, __ATOMIC_ACQUIRE);
+}
+
+static void
+conclude(struct server *s, const char *what, int status, const struct sett_error *error)
+{
+	/* relaxed: a figure */
+	__atomic_store_n(&s->encryption.last_failed, status != SETT_OK, __ATOMIC_RELAXED);
+	if (status == SETT_OK)
+		log_sink_printf(&s->sink, LOG_LEVEL_NOTICE, "Encryption: %s", what);
+	else if (status != SETT_ABORTED)
+		log_sink_printf(&s->sink, LOG_LEVEL_WARNING, "Encryption: the rotation has failed: %s", error->message);
+}
+
+static int
+rotate_master(struct server *s, struct sett_error *error)
+{
+	uint8_t master[SETT_MASTER_KEY_SIZE];
+	bool is_named = false;
+	int status = encryption_master_key(s->config, master, &is_named, error);
+	if (status == SETT_OK && is_named)
+		status = sett_keyring_set_master(s->keys, master, error);
+	OPENSSL_cleanse(master, sizeof(master));
+	return status;
+}
+
+static void *
+rewrite(void *arg)
+{
+	struct server *s = arg;
+	struct sett_error error = {0};
+	log_sink_printf(&s->sink, LOG_LEVEL_NOTICE, "Encryption: all is written anew by a new data key");
+	int status = sett_engine_rewrite(s->engine, should_stop, s, &error);
+	conclude(s, "all was written anew by a new data key", status, &error);
+	__atomic_store_n(&s->encryption.is_rewriting, false, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* One at a time. */
+static void
+begin_rewriting(struct server *s)
+{
+	struct encryption_state *e = &s->encryption;
+	bool was = __atomic_exchange_n(&e->is_rewriting, true, __ATOMIC_ACQ_REL);
+	if (was) {
+		log_sink_printf(&s->sink, LOG_LEVEL_NOTICE, "Encryption: all is being written anew already");
+		return;
+	}
+	if (e->has_thread)
+		thread_join(e->thread);
+	e->has_thread = thread_start(&e->thread, "sett-rewrite", rewrite, s) == SETT_OK;
+	if (e->has_thread)
+		return;
+	__atomic_store_n(&e->is_rewriting, false, __ATOMIC_RELEASE);
+	log_sink_printf(&s->sink, LOG_LEVEL_WARNING, "Encryption: the thread that rewrites can't be started");
+}
+
+static void
+rotate(void *arg)
+{
+	struct server *s = arg;
+	struct sett_error error = {0};
+	/* relaxed: the number stands for itself */
+	int what = __atomic_load_n(&s->config->encryption_rotate, __ATOMIC_RELAXED);
+	if (what == CONFIG_ROTATE_NOTHING)
+		return;
+	mutex_lock(&s->encryption.lock);
+	if (s->keys == NULL)
+		log_sink_printf(&s->sink, LOG_LEVEL_WARNING, "Encryption: there is no key to rotate");
+	else if (what == CONFIG_ROTATE_MASTER)
+		conclude(s, "the data keys are wrapped by the new master key", rotate_master(s, &error), &error);
+	else if (what == CONFIG_ROTATE_DATA)
+		conclude(s, "what is written from now on has a new data key", sett_keyring_add_key(s->keys, &error), &error);
+	else
+		begin_rewriting(s);
+	mutex_unlock(&s->encryption.lock);
+}
+
+int
+encryption_listen(struct server *s)
+{
+	mutex_init(&s->encryption.lock);
+	if (config_listen(s->config, "encryption-rotate", rotate, s) != SETT_OK)
+		return SETT_NO_MEMORY;
+	s->encryption.listens = true;
+	/* What a conversion, or one that was cut short, has left. */
+	if (s->keys != NULL && sett_keyring_has_plain(s->keys)) {
+		mutex_lock(&s->encryption.lock);
+		begin_rewriting(s);
+		mutex_unlock(&s->encryption.lock);
+	}
+	return SETT_OK;
+}
+
+void
+encryption_stop(struct server *s)
+{
+	struct encryption_state *e = &s->encryption;
+	if (!e->listens)
+		return;
+	__atomic_store_n(&e->is_stopping, true, __ATOMIC_RELEASE);
+	mutex_lock(&e->lock);
+	if (e->has_thread)
+		thread_join(e->thread);
+	e->has_thread = false;
+	mutex_unlock(&e->lock);
 }

@@ -420,6 +420,8 @@ create_rooms(struct program *p, struct sett_error *error)
 	if (backup_create(s, &s->backup, error) != SETT_OK)
 		return error->status;
 	recorder_listen(s);
+	if (encryption_listen(s) != SETT_OK)
+		return out_of_memory(error);
 	if (memory_keeper_start(s, &p->memory_keeper) != SETT_OK)
 		return out_of_memory(error);
 	int status = expirer_create(s, &s->expirer);
@@ -619,6 +621,7 @@ stop(struct program *p)
 		net_stop(s->net);
 	signal_watch_stop(&p->signals);
 	replication_stop(s->replication);
+	encryption_stop(s);
 	saver_destroy(s->saver);
 	backup_destroy(s->backup);
 	figure_history_stop(s->history);

@@ -37,6 +37,7 @@ struct config_save_point {
 	int64_t seconds, changes;
 };
 
+enum config_rotate { CONFIG_ROTATE_NOTHING, CONFIG_ROTATE_MASTER, CONFIG_ROTATE_DATA, CONFIG_ROTATE_REWRITE };
 enum config_sync { CONFIG_SYNC_NO, CONFIG_SYNC_EVERYSEC, CONFIG_SYNC_ALWAYS }; /* appendfsync */
 enum config_field_deadlines { CONFIG_FIELD_DEADLINES_REFUSE, CONFIG_FIELD_DEADLINES_LEAVE_OUT };
 enum config_policy { /* maxmemory-policy */
@@ -154,6 +155,7 @@ struct config {
 	int64_t archive_limit_bytes, archive_retention_bytes; /* (runtime) */
 	/* where the master key comes from: one of them, or neither: nothing is encrypted (encryption.h) */
 	char *encryption_key_file, *encryption_key_command;
+	int encryption_rotate;     /* (runtime) enum config_rotate: what was asked for last */
 	bool encryption_convert;   /* a database that is not encrypted is opened, and becomes it */
 	bool encryption_plain_rdb; /* (runtime) dumps are not encrypted, so that redis-server can read them */
 	bool append_only;                                     /* which of them, where there are both kinds */

@@ -40,6 +40,11 @@
 
 static const struct choice sync_choices[] = {
 	{"everysec", CONFIG_SYNC_EVERYSEC}, {"always", CONFIG_SYNC_ALWAYS}, {"no", CONFIG_SYNC_NO}, {0}};
+static const struct choice rotate_choices[] = {{"no", CONFIG_ROTATE_NOTHING},
+					       {"master", CONFIG_ROTATE_MASTER},
+					       {"data", CONFIG_ROTATE_DATA},
+					       {"rewrite", CONFIG_ROTATE_REWRITE},
+					       {0}};
 static const struct choice compression_choices[] = {
 	{"none", SETT_COMPRESSION_NONE}, {"lz4", SETT_COMPRESSION_LZ4}, {"zstd", SETT_COMPRESSION_ZSTD}, {0}};
 static const struct choice level_choices[] = {{"debug", LOG_LEVEL_DEBUG},
@@ -417,6 +422,7 @@ const struct directive directive_table[] = {
 	{STRING("encryption-key-file", "", FIXED), FIELD(encryption_key_file)},
 	{STRING("encryption-key-command", "", FIXED), FIELD(encryption_key_command)},
 	{BOOLEAN("encryption-convert", "no", FIXED), FIELD(encryption_convert)},
+	{CHOICE("encryption-rotate", rotate_choices, "no", 0), FIELD(encryption_rotate)},
 	{BOOLEAN("encryption-plain-rdb", "no", 0), FIELD(encryption_plain_rdb)},
 	{BOOLEAN("no-appendfsync-on-rewrite", "no", 0), NO_EFFECT(ALL_LOGGED)},
 	{INTEGER("auto-aof-rewrite-percentage", 0, INT_MAX, "100", 0), NO_EFFECT(ALL_LOGGED)},

@@ -319,6 +319,25 @@ gather_loading(struct info_facts *facts)
 	facts->loading.expired = __atomic_load_n(&l->expired, __ATOMIC_RELAXED);
 }
 
+static void
+find_encryption(struct server *server, struct encryption_facts *ret)
+{
+	struct keyring_figures f;
+	*ret = (struct encryption_facts){0};
+	if (server->keys == NULL)
+		return;
+	sett_keyring_figures(server->keys, &f);
+	/* relaxed: figures */
+	*ret = (struct encryption_facts){
+		.is_on = 1,
+		.keys = f.keys,
+		.refusals = f.refusals,
+		.is_rewriting = __atomic_load_n(&server->encryption.is_rewriting, __ATOMIC_RELAXED),
+		.has_plain = sett_keyring_has_plain(server->keys),
+		.last_failed = __atomic_load_n(&server->encryption.last_failed, __ATOMIC_RELAXED),
+	};
+}
+
 void
 info_gather(struct server *server, struct info_facts *ret)
 {
@@ -364,6 +383,7 @@ info_gather(struct server *server, struct info_facts *ret)
 		backup_facts(server->backup, &ret->backup);
 	ret->backup_is_in_progress = ret->backup.state == BACKUP_INCREMENTING;
 	sett_engine_archive_facts(server->engine, &ret->archive);
+	find_encryption(server, &ret->encryption);
 	ret->last_save_seconds = ret->save.last_save_ms / 1000;
 	uint64_t changes = __atomic_load_n(&server->changes, __ATOMIC_RELAXED);
 	assert(changes >= ret->save.last_changes);

@@ -17,6 +17,7 @@
 #include "script/script.h"
 #include "storage/archive.h"
 #include "storage/engine.h"
+#include "storage/keyring.h"
 #include "txn/server.h"
 
 struct info_facts {
@@ -41,6 +42,9 @@ struct info_facts {
 	struct backup_facts backup;
 	uint64_t backup_is_in_progress;
 	struct sett_archive_facts archive;
+	struct encryption_facts {
+		uint64_t is_on, keys, refusals, is_rewriting, has_plain, last_failed;
+	} encryption;
 	struct follower_facts follower;
 	struct replication_state replication;
 	struct {

@@ -11,6 +11,7 @@
 #include "storage/base/bytes.h"
 #include "storage/base/clock.h"
 #include "storage/base/log_sink.h"
+#include "storage/base/thread.h"
 #include "txn/loading.h"
 #include "txn/replica_role.h"
 
@@ -90,9 +91,18 @@ struct server_listeners {
 			      uint32_t *ret);
 };
 
+/* encryption.h: what runs of a rotation. */
+struct encryption_state {
+	struct mutex lock; /* one change at a time: what follows, but for the atomics */
+	pthread_t thread;
+	bool has_thread, listens;
+	bool is_rewriting, is_stopping, last_failed; /* atomic */
+};
+
 struct server {
 	struct sett_engine *engine;
 	struct keyring *keys; /* encryption.h; NULL: nothing is encrypted */
+	struct encryption_state encryption;
 	struct vfs *vfs;      /* of the data directory: with the keys, if there are any; NULL: vfs_posix() */
 	struct config *config;
 	struct keyspace *keyspace;

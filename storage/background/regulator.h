@@ -73,6 +73,9 @@ int regulator_pick_dropped(struct regulator *, struct task **ret);
 bool regulator_is_flushing(struct regulator *);
 /* Marks every file that is worth it. SETT_NOT_FOUND if none is. Not while a task is being picked. */
 int regulator_mark_all(struct regulator *);
+/* Tables with a number below `below`, and those that point into value-log files below it, are written anew, and such
+ * values with them. Takes the place of what was marked. As regulator_pick. */
+int regulator_pick_older(struct regulator *, uint64_t below, struct task **ret);
 /* A GC task of the files marked now; SETT_NOT_FOUND if none is left to pick. */
 int regulator_pick_marked(struct regulator *, struct task **ret);
 

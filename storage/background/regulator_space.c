@@ -263,6 +263,60 @@ regulator_pick_marked(struct regulator *r, struct task **ret)
 	return status;
 }
 
+struct older_arg {
+	uint64_t below;
+	const struct gc_marks *marks;
+};
+
+static uint64_t
+measure_outdated(void *arg, const struct table_file *f)
+{
+	const struct older_arg *a = arg;
+	return f->number < a->below || gc_marks_bytes_of(a->marks, f) > 0 ? f->size + 1 : 0;
+}
+
+static int
+pick_older_locked(struct regulator *r, const struct picker *p, void *arg, struct task **ret)
+{
+	struct table_filter filter = {measure_outdated, arg};
+	uint64_t limit = GC_FILES_PER_RUN * value_log_file_size(r->options->value_log);
+	int found = SETT_NOT_FOUND;
+	for (unsigned l = BOTTOM_LEVEL; l > 0; l--) {
+		int status = pick_run(p, l, &filter, limit ? limit : 1, ret);
+		if (status == SETT_OK || status == SETT_NO_MEMORY)
+			return status;
+		if (status == SETT_WOULD_BLOCK)
+			found = status;
+	}
+	const struct level *top = &p->version->levels[0];
+	for (size_t i = 0; i < top->count; i++)
+		if (measure_outdated(arg, top->tables[i]) > 0)
+			return regulator_pick_top_anew(r, p, ret);
+	return found;
+}
+
+int
+regulator_pick_older(struct regulator *r, uint64_t below, struct task **ret)
+{
+	struct mutex *lock = version_set_lock(r->options->versions);
+	mutex_lock(lock);
+	struct gc_marks *avoid = gc_marks_retain(r->avoid), *marks = NULL;
+	mutex_unlock(lock);
+	int status = gc_marks_older(r->options->value_log, below, avoid, &marks);
+	gc_marks_release(avoid);
+	if (status != SETT_OK)
+		return status;
+	gc_marks_release(r->marks);
+	r->marks = marks; /* what is picked moves what it meets there */
+	struct older_arg arg = {below, marks};
+	status = regulator_enter(r, pick_older_locked, &arg, ret);
+	if (status == SETT_NOT_FOUND) {
+		gc_marks_release(r->marks);
+		r->marks = NULL;
+	}
+	return status;
+}
+
 static int
 choose_marks(struct regulator *r, const struct gc_account *account, uint64_t wanted, uint64_t live_limit)
 {

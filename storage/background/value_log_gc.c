@@ -200,6 +200,24 @@ gc_marks_choose(const struct gc_account *a, uint64_t wanted, uint64_t live_limit
 }
 
 int
+gc_marks_older(struct value_log *log, uint64_t below, const struct gc_marks *avoid, struct gc_marks **ret)
+{
+	struct collector c = {0};
+	value_log_each_file(log, collect_file, &c);
+	struct gc_marks *m = c.failed ? NULL : marks_allocate(c.account.count);
+	for (size_t i = 0; m && i < c.account.count; i++) { /* by number */
+		const struct gc_file *f = &c.account.files[i];
+		if (f->sealed && f->number < below && !gc_marks_has(avoid, f->number))
+			m->files[m->count++] = f->number;
+	}
+	gc_account_free(&c.account);
+	if (!m)
+		return SETT_NO_MEMORY;
+	*ret = m;
+	return SETT_OK;
+}
+
+int
 gc_marks_with(const struct gc_marks *from, uint64_t file, struct gc_marks **ret)
 {
 	size_t count = from ? from->count : 0;

@@ -37,6 +37,8 @@ struct gc_marks {
  * SETT_NOT_FOUND if no file is worth it. */
 int gc_marks_choose(const struct gc_account *, uint64_t wanted, uint64_t live_limit,
 		    const struct gc_marks *avoid, struct gc_marks **ret);
+/* All sealed files with a number below `below`, but for those of `avoid`; the set may be empty. SETT_NO_MEMORY. */
+int gc_marks_older(struct value_log *, uint64_t below, const struct gc_marks *avoid, struct gc_marks **ret);
 /* The union of a set (may be NULL) and one file. */
 int gc_marks_with(const struct gc_marks *, uint64_t file, struct gc_marks **ret);
 struct gc_marks *gc_marks_retain(struct gc_marks *);

@@ -498,7 +498,9 @@ workers_wait(struct workers *w, bool (*done)(void *arg), void *arg, struct sett_
 struct phase {
 	int (*pick)(struct workers *w, const struct phase *, struct task **ret);
 	unsigned level;
-	uint64_t sequence, flushed;
+	uint64_t sequence, flushed, below;
+	bool (*should_stop)(void *arg);
+	void *arg;
 };
 
 static int
@@ -609,6 +611,22 @@ workers_compact_all(struct workers *w, struct sett_error *error)
 	int r = compact_all(w, error);
 	__atomic_sub_fetch(&w->hurried, 1, __ATOMIC_RELAXED);
 	return r;
+}
+
+static int
+pick_older_phase(struct workers *w, const struct phase *phase, struct task **ret)
+{
+	if (phase->should_stop && phase->should_stop(phase->arg))
+		return SETT_NOT_FOUND;
+	return regulator_pick_older(w->regulator, phase->below, ret);
+}
+
+int
+workers_rewrite(struct workers *w, uint64_t below, bool (*should_stop)(void *arg), void *arg, struct sett_error *error)
+{
+	struct sett_error local = {0};
+	struct phase phase = {.pick = pick_older_phase, .below = below, .should_stop = should_stop, .arg = arg};
+	return run_phase(w, &phase, error ? error : &local);
 }
 
 /* ---- figures ---- */

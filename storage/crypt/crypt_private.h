@@ -14,7 +14,8 @@ struct data_key {
 	uint64_t made_ms; /* since 1970 */
 	uint64_t next;    /* atomic: the counter of the next nonce; of keys of this process alone */
 	uint8_t bytes[DATA_KEY_SIZE];
-	bool is_dropped; /* keyring's lock */
+	bool is_dropped; /* keyring's lock, as the next */
+	bool is_needed;  /* of sett_keyring_drop_old */
 	struct data_key *before;
 };
 
@@ -25,6 +26,7 @@ struct keyring {
 	struct data_key *present; /* atomic: release by sett_keyring_add_key, acquire by who seals; NULL: nothing is sealed */
 	uint64_t opens, refusals; /* atomic */
 	bool converts;            /* set before the keyring is used */
+	bool has_plain;           /* atomic; changed under the lock: the directory has files that are not encrypted */
 	void (*observe)(void *arg, uint64_t key, uint64_t nonce);
 	void *observe_arg;
 
@@ -36,6 +38,9 @@ struct keyring {
 
 /* NULL if it is not known. */
 const struct data_key *keyring_find(struct keyring *, uint64_t id);
+/* Calls `each` with the key of every page of a file that VFS_SEALED has made; of others never. A directory passes. */
+int sealed_file_each_key(struct vfs *, const char *path, int (*each)(void *arg, uint64_t key), void *arg,
+			 struct sett_error *);
 /* The file system with the keys attached. NULL: out of memory. */
 struct vfs *sealed_vfs_create(struct vfs *inner, struct keyring *);
 

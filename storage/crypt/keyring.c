@@ -26,7 +26,8 @@ enum {
 	VERSION = 1,
 	SALT_SIZE = 32,
 	TAG_SIZE = 16,
-	HEAD_SIZE = 16 + SALT_SIZE + TAG_SIZE,
+	CLEAR_SIZE = 24, /* magic, version, count, whether there is something plain */
+	HEAD_SIZE = CLEAR_SIZE + SALT_SIZE + TAG_SIZE,
 	KEY_RECORD = 16 + DATA_KEY_SIZE,
 	SUM_SIZE = 8,
 	KEYS_MAX = 1 << 20, /* data keys in a file: what a start that reads it may take */
@@ -78,14 +79,14 @@ static bool
 wrap(uint8_t *p, size_t size, const uint8_t master[SETT_MASTER_KEY_SIZE], bool is_sealing)
 {
 	static const uint8_t nonce[12]; /* invariant 3 */
-	uint8_t key[32], message[9 + SALT_SIZE] = "sett-keys", *tag = p + 16 + SALT_SIZE, *body = p + HEAD_SIZE;
+	uint8_t key[32], message[9 + SALT_SIZE] = "sett-keys", *tag = p + CLEAR_SIZE + SALT_SIZE, *body = p + HEAD_SIZE;
 	unsigned key_size = sizeof(key);
 	int n;
-	memcpy(message + 9, p + 16, SALT_SIZE);
+	memcpy(message + 9, p + CLEAR_SIZE, SALT_SIZE);
 	bool is_fine = HMAC(EVP_sha256(), master, SETT_MASTER_KEY_SIZE, message, sizeof(message), key, &key_size) != NULL;
 	EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
 	is_fine = is_fine && c != NULL && EVP_CipherInit_ex(c, EVP_aes_256_gcm(), NULL, key, nonce, is_sealing) == 1 &&
-		EVP_CipherUpdate(c, NULL, &n, p, 16) == 1 && EVP_CipherUpdate(c, body, &n, body, (int)size) == 1;
+		EVP_CipherUpdate(c, NULL, &n, p, CLEAR_SIZE) == 1 && EVP_CipherUpdate(c, body, &n, body, (int)size) == 1;
 	if (is_fine && !is_sealing)
 		is_fine = EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_SET_TAG, TAG_SIZE, tag) == 1;
 	is_fine = is_fine && EVP_CipherFinal_ex(c, body + size, &n) == 1;
@@ -178,7 +179,7 @@ read_file(struct vfs *vfs, const char *path, struct buffer *ret, struct sett_err
 }
 
 static int
-decode_locked(struct keyring *ring, const char *path, struct buffer *b, struct sett_error *error)
+decode_locked(struct keyring *ring, bool is_own, const char *path, struct buffer *b, struct sett_error *error)
 	REQUIRES(&ring->lock)
 {
 	uint8_t *p = b->data;
@@ -195,6 +196,8 @@ decode_locked(struct keyring *ring, const char *path, struct buffer *b, struct s
 	if (!wrap(p, count * KEY_RECORD, ring->master, false))
 		return sett_error_set(error, SETT_INVALID, 0, "%s: the key that was given is not the one that this directory was encrypted with",
 				      path);
+	if (is_own)
+		ring->has_plain = get_le64(p + 16) != 0;
 	int status = SETT_OK;
 	for (size_t i = 0; i < count && status == SETT_OK; i++) {
 		const uint8_t *r = p + HEAD_SIZE + i * KEY_RECORD;
@@ -214,7 +217,7 @@ load_locked(struct keyring *ring, struct vfs *vfs, const char *directory, struct
 	if (status == SETT_OK)
 		status = read_file(vfs, path, &b, error);
 	if (status == SETT_OK)
-		status = decode_locked(ring, path, &b, error);
+		status = decode_locked(ring, strcmp(directory, ring->directory) == 0, path, &b, error);
 	if (b.data != NULL)
 		OPENSSL_cleanse(b.data, b.capacity);
 	buffer_free(&b);
@@ -242,7 +245,8 @@ encode_locked(const struct keyring *ring, const uint8_t master[SETT_MASTER_KEY_S
 		memcpy(at + 16, k->bytes, DATA_KEY_SIZE);
 	}
 	assert(at == p + HEAD_SIZE);
-	if (RAND_bytes(p + 16, SALT_SIZE) != 1 || !wrap(p, body, master, true)) {
+	put_le64(p + 16, ring->has_plain);
+	if (RAND_bytes(p + CLEAR_SIZE, SALT_SIZE) != 1 || !wrap(p, body, master, true)) {
 		OPENSSL_cleanse(p, size);
 		return openssl_failed(error);
 	}
@@ -413,19 +417,63 @@ sett_keyring_converts(const struct keyring *ring)
 	return ring->converts;
 }
 
+void
+sett_keyring_note_plain(struct keyring *ring)
+{
+	mutex_lock(&ring->lock);
+	__atomic_store_n(&ring->has_plain, true, __ATOMIC_RELAXED);
+	mutex_unlock(&ring->lock);
+}
+
+bool
+sett_keyring_has_plain(const struct keyring *ring)
+{
+	return __atomic_load_n(&ring->has_plain, __ATOMIC_RELAXED);
+}
+
+/* What each file of the directory that is sealed in pages was sealed by. */
+struct survey {
+	struct keyring *ring;
+	struct sett_error *error;
+};
+
+static int
+note_key(void *arg, uint64_t id)
+{
+	struct survey *s = arg;
+	for (struct data_key *k = s->ring->newest; k != NULL; k = k->before)
+		k->is_needed |= k->id == id;
+	return SETT_OK;
+}
+
+static int
+survey_file(void *arg, const char *name)
+{
+	struct survey *s = arg;
+	char path[SETT_PATH_MAX];
+	int status = path_of(s->ring->directory, name, path, s->error);
+	return status == SETT_OK ? sealed_file_each_key(s->ring->inner, path, note_key, s, s->error) : status;
+}
+
 /* Their bytes stay in memory until the keyring is closed: a reader may be about to use one. */
 int
 sett_keyring_drop_old(struct keyring *ring, struct sett_error *error)
 {
+	struct survey survey = {ring, error};
 	mutex_lock(&ring->lock);
-	const struct data_key *present = ring->present;
-	size_t before = ring->count;
-	for (struct data_key *k = ring->newest; present != NULL && k != NULL; k = k->before) {
-		ring->count -= k != present && !k->is_dropped;
-		k->is_dropped = k != present;
+	struct data_key *present = ring->present;
+	for (struct data_key *k = ring->newest; k != NULL; k = k->before)
+		k->is_needed = k == present;
+	int status = present == NULL ? SETT_OK : vfs_list(ring->inner, ring->directory, survey_file, &survey, error);
+	if (status == SETT_OK && present != NULL) {
+		for (struct data_key *k = ring->newest; k != NULL; k = k->before) {
+			ring->count -= !k->is_needed && !k->is_dropped;
+			k->is_dropped |= !k->is_needed;
+		}
+		__atomic_store_n(&ring->has_plain, false, __ATOMIC_RELAXED);
+		/* If it fails the file has more than it must. */
+		status = save_locked(ring, ring->master, ring->inner, ring->directory, error);
 	}
-	int status = before == ring->count ? SETT_OK
-					   : save_locked(ring, ring->master, ring->inner, ring->directory, error);
 	mutex_unlock(&ring->lock);
 	return status;
 }

@@ -119,6 +119,12 @@ keyring_seals(const struct keyring *ring)
 	return __atomic_load_n(&ring->present, __ATOMIC_RELAXED) != NULL;
 }
 
+bool
+keyring_takes_plain(const struct keyring *ring)
+{
+	return !keyring_seals(ring) || __atomic_load_n(&ring->has_plain, __ATOMIC_RELAXED);
+}
+
 int
 seal_make(struct keyring *ring, const struct seal_place *place, struct bytes plain, uint8_t *to,
 	  uint8_t seal[SEAL_SIZE])

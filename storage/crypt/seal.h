@@ -29,6 +29,13 @@ struct seal_place {
 
 /* Whether what is written here is sealed. */
 bool keyring_seals(const struct keyring *);
+/* Whether what is not sealed is read: before the directory has been rewritten as a whole, and by who only reads. */
+bool keyring_takes_plain(const struct keyring *);
+static inline bool
+vfs_takes_plain(const struct vfs *v)
+{
+	return v->keys == NULL || keyring_takes_plain(v->keys);
+}
 static inline bool
 vfs_seals(const struct vfs *v)
 {

@@ -503,3 +503,27 @@ sealed_vfs_create(struct vfs *inner, struct keyring *keys)
 	v->inner = inner;
 	return &v->base;
 }
+
+int
+sealed_file_each_key(struct vfs *v, const char *path, int (*each)(void *arg, uint64_t key), void *arg,
+		     struct sett_error *error)
+{
+	uint8_t bytes[HEAD];
+	struct vfs_file *file;
+	size_t got = 0;
+	int status = vfs_open(v, path, VFS_READ, &file, error);
+	if (status == SETT_NOT_FOUND)
+		return SETT_OK; /* it was just removed */
+	if (status != SETT_OK)
+		return status;
+	/* What can't be read is no such file (a directory). */
+	bool is_sealed = vfs_read(file, bytes, HEAD, 0, 0, &got, NULL) == SETT_OK && got == HEAD &&
+		memcmp(bytes, SETT_SEALED_MAGIC, 8) == 0;
+	for (uint64_t at = HEAD; is_sealed && status == SETT_OK && got == HEAD; at += STRIDE) {
+		status = vfs_read(file, bytes, HEAD, at, 0, &got, error);
+		if (status == SETT_OK && got == HEAD)
+			status = each(arg, get_le64(bytes));
+	}
+	(void)vfs_close(file, NULL); /* it was only read */
+	return status;
+}

@@ -636,6 +636,8 @@ settle_keys(struct sett_engine *engine, struct sett_error *error)
 	if (is_plain && !sett_keyring_converts(keys))
 		return sett_error_set(error, SETT_INVALID, 0, "%s: a key was given, and the database is not encrypted",
 				      engine->directory);
+	if (is_plain)
+		sett_keyring_note_plain(keys);
 	return keys && !engine->options.read_only ? sett_keyring_add_key(keys, error) : SETT_OK;
 }
 

@@ -148,6 +148,8 @@ log_reader_look(struct log_reader *reader, uint64_t offset, enum log_found *ret_
 	ret->payload = bytes_of(p + header_size, h.payload_size);
 	if (hash64_bytes(ret->payload, seed) == h.payload_checksum && is_zero(p + used, span - used))
 		*ret_found = LOG_FOUND_RECORD;
+	if (!(h.flags & LOG_SEALED) && !vfs_takes_plain(reader->bytes.file->vfs))
+		*ret_found = LOG_FOUND_DAMAGED;
 	if (!(h.flags & LOG_SEALED) || *ret_found != LOG_FOUND_RECORD)
 		return SETT_OK;
 	status = decrypt(reader, p, ret);

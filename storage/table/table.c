@@ -267,6 +267,8 @@ read_footer(struct table *t, struct sett_error *error)
 	t->keys = t->footer.version == TABLE_SEALED_VERSION ? t->file->vfs->keys : NULL;
 	if (t->footer.version == TABLE_SEALED_VERSION && !t->keys)
 		return table_refuse(t, SETT_IO, offset, "it is encrypted, and no key was given", error);
+	if (!t->keys && !vfs_takes_plain(t->file->vfs))
+		return table_corrupt(t, offset, "it is not encrypted, though the database is", error);
 	return SETT_OK;
 }
 

@@ -228,7 +228,7 @@ pass_damage(const char *path, struct bytes file, uint64_t offset, const struct m
 }
 
 static int
-read_header(const char *path, struct bytes file, const struct manifest_visitor *visitor, bool *ret_is_sealed,
+read_header(const char *path, struct bytes file, const struct manifest_visitor *visitor, bool takes_plain, bool *ret_is_sealed,
 	    struct sett_error *error)
 {
 	uint32_t version;
@@ -244,6 +244,8 @@ read_header(const char *path, struct bytes file, const struct manifest_visitor *
 				      "; this program reads versions %d to %d",
 				      path, version, MANIFEST_OLDEST_VERSION, MANIFEST_SEALED_VERSION);
 	*ret_is_sealed = version == MANIFEST_SEALED_VERSION;
+	if (!*ret_is_sealed && !takes_plain)
+		return sett_error_set(error, SETT_CORRUPT, 0, "%s at offset 0: it is not encrypted, though the database is", path);
 	/* Encrypted or not, it says the same. */
 	if (visitor->version)
 		visitor->version(visitor->arg, *ret_is_sealed ? MANIFEST_VERSION : version);
@@ -270,7 +272,7 @@ read_records(const char *path, struct keyring *keys, struct bytes file, const st
 	     struct sett_error *error)
 {
 	bool is_sealed = false;
-	int status = read_header(path, file, visitor, &is_sealed, error);
+	int status = read_header(path, file, visitor, keys == NULL || keyring_takes_plain(keys), &is_sealed, error);
 	if (status != SETT_OK)
 		return status;
 	for (uint64_t offset = MANIFEST_HEADER_SIZE; offset < file.size || offset == MANIFEST_HEADER_SIZE;) {

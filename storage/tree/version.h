@@ -143,6 +143,8 @@ int version_set_counters(struct version_set *, struct counter_value **ret, size_
 /* Appends the pending set, encoded. SETT_NO_MEMORY. */
 int version_set_pending(struct version_set *, struct buffer *ret);
 
+/* Writes the manifest anew, whatever its size. SETT_IO, ...: as it was; SETT_FAILED likewise as below. */
+int version_set_rewrite_manifest(struct version_set *, struct sett_error *);
 /* Order on disk (I10): the caller has synced the tables' files and the value-log files they point into; this
  * syncs the directory, appends the edit, syncs the manifest, then installs the new version and marks removed
  * tables obsolete. One edit at a time (lock inside). On failure nothing changed, or, if the manifest could

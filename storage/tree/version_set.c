@@ -601,6 +601,17 @@ maybe_rewrite(struct version_set *set)
 }
 
 int
+version_set_rewrite_manifest(struct version_set *set, struct sett_error *error)
+{
+	mutex_lock(&set->apply_lock);
+	mutex_lock(&set->manifest_lock);
+	int r = rewrite_locked(set, error);
+	mutex_unlock(&set->manifest_lock);
+	mutex_unlock(&set->apply_lock);
+	return r;
+}
+
+int
 version_set_apply(struct version_set *set, const struct version_edit *edit, struct sett_error *error)
 {
 	struct prepared p = {0};

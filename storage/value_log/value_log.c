@@ -531,6 +531,8 @@ value_log_check(const struct value_log *log, const struct value_pointer *pointer
 	/* A body that is packed is smaller, by the rule of writers. */
 	bool is_sealed = (get_le32(header + 12) & VALUE_LOG_SEALED) != 0;
 	uint32_t encoding = get_le32(header + 12) & ~(uint32_t)VALUE_LOG_SEALED;
+	if (!is_sealed && !vfs_takes_plain(log->options.vfs))
+		return value_log_damaged(log, pointer, "the value is not encrypted, though the database is", error);
 	bool has_room = pointer->stored_size == value_log_sealed_size(pointer->body_size);
 	if (encoding >= CODEC_KINDS || (encoding != VALUE_LOG_PLAIN) != value_log_is_packed(pointer) ||
 	    (encoding == VALUE_LOG_PLAIN && is_sealed != has_room))

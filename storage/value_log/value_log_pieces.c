@@ -63,6 +63,8 @@ read_sums(struct record_reader *r, struct sett_error *error)
 	if (status != SETT_OK)
 		return status;
 	r->is_sealed = p->stored_size == value_log_sealed_size(p->body_size);
+	if (!r->is_sealed && !vfs_takes_plain(r->log->options.vfs))
+		return value_log_damaged(r->log, p, "the value is not encrypted, though the database is", error);
 	uint32_t flags = (is_pieced ? (uint32_t)VALUE_LOG_PIECED : (uint32_t)VALUE_LOG_PLAIN) |
 		(r->is_sealed ? VALUE_LOG_SEALED : 0);
 	if (get_le32(header + 8) != p->stored_size - HEADER || get_le32(header + 12) != flags)

@@ -444,3 +444,132 @@ Test(encryption, a_checkpoint_has_the_keys_and_goes_on_by_its_own)
 	free(nonces.all);
 	test_vfs_destroy(v);
 }
+
+/* ---- rewriting ---- */
+
+static uint64_t
+keys_of(struct keyring *ring)
+{
+	struct keyring_figures f;
+	sett_keyring_figures(ring, &f);
+	return f.keys;
+}
+
+Test(encryption, a_rewriting_leaves_one_key_and_nothing_plain, .timeout = 60)
+{
+	struct vfs *v = test_memory_vfs("db");
+	struct sett_error error = {0};
+	struct sett_engine *engine = open_engine(v);
+	put(engine, 0, 150);
+	MUST(sett_engine_close(engine, &error), &error);
+
+	struct keyring *ring = open_ring(v, "db", master);
+	sett_keyring_set_converts(ring, true);
+	engine = open_engine(sett_keyring_vfs(ring));
+	cr_assert(sett_keyring_has_plain(ring));
+	put(engine, 150, 200);
+	MUST(sett_engine_rewrite(engine, NULL, NULL, &error), &error);
+	cr_assert(!sett_keyring_has_plain(ring));
+	cr_assert_eq(keys_of(ring), 1);
+	expect_all(engine, 200);
+	expect_nowhere(v, "db", "MARKER-0000");
+	MUST(sett_engine_close(engine, &error), &error);
+	sett_keyring_close(ring);
+
+	for (unsigned life = 0; life < 3; life++) {
+		ring = open_ring(v, "db", master);
+		engine = open_engine(sett_keyring_vfs(ring));
+		expect_all(engine, 200);
+		cr_assert_eq(keys_of(ring), 2 + life);
+		MUST(sett_engine_close(engine, &error), &error);
+		sett_keyring_close(ring);
+	}
+	ring = open_ring(v, "db", master);
+	engine = open_engine(sett_keyring_vfs(ring));
+	MUST(sett_engine_rewrite(engine, NULL, NULL, &error), &error);
+	cr_assert_eq(keys_of(ring), 1);
+	expect_all(engine, 200);
+	MUST(sett_engine_close(engine, &error), &error);
+	sett_keyring_close(ring);
+	ring = open_ring(v, "db", master);
+	engine = open_engine(sett_keyring_vfs(ring));
+	expect_all(engine, 200);
+	MUST(sett_engine_close(engine, &error), &error);
+	sett_keyring_close(ring);
+	test_vfs_destroy(v);
+}
+
+/* A power cut at each operation of a rewriting that encrypts a plain database: all is there, and another one ends it. */
+static void
+expect_cuts_harmless(enum vfs_crash_mode mode)
+{
+	enum { KEYS = 30, STEP = 3 };
+	bool was_cut = true;
+	unsigned cuts = 0;
+	for (uint64_t n = 1; was_cut; n += STEP, cuts++) {
+		struct vfs *v = test_memory_vfs("db");
+		struct sett_error error = {0};
+		struct sett_engine *engine = open_engine(v);
+		put(engine, 0, KEYS);
+		MUST(sett_engine_close(engine, &error), &error);
+		struct keyring *ring = open_ring(v, "db", master);
+		sett_keyring_set_converts(ring, true);
+		struct test_cut cut;
+		test_cut_arm(&cut, v, n, mode, n);
+		engine = open_engine(sett_keyring_vfs(ring));
+		MUST(sett_engine_rewrite(engine, NULL, NULL, &error), &error);
+		was_cut = cut.clone != NULL;
+		MUST(sett_engine_close(engine, &error), &error);
+		sett_keyring_close(ring);
+		if (was_cut) {
+			vfs_memory_on_operation(v, 0, NULL, NULL);
+			ring = open_ring(cut.clone, "db", master);
+			sett_keyring_set_converts(ring, true);
+			engine = open_engine(sett_keyring_vfs(ring));
+			expect_all(engine, KEYS);
+			MUST(sett_engine_rewrite(engine, NULL, NULL, &error), &error);
+			expect_all(engine, KEYS);
+			cr_assert_eq(keys_of(ring), 1);
+			expect_nowhere(cut.clone, "db", "MARKER-0000");
+			MUST(sett_engine_close(engine, &error), &error);
+			sett_keyring_close(ring);
+			test_vfs_destroy(cut.clone);
+		}
+		test_vfs_destroy(v);
+	}
+	cr_assert_gt(cuts, 10);
+}
+
+Test(encryption, a_rewriting_that_is_cut_loses_nothing, .timeout = 60)
+{
+	expect_cuts_harmless(VFS_CRASH_DROP);
+	expect_cuts_harmless(VFS_CRASH_RANDOM);
+}
+
+Test(encryption, what_is_not_sealed_is_refused_where_all_is)
+{
+	struct vfs *v = test_memory_vfs("db");
+	struct sett_error error = {0};
+	struct keyring *ring = open_ring(v, "db", master);
+	struct sett_engine *engine = open_engine(sett_keyring_vfs(ring));
+	put(engine, 0, 20);
+	MUST(sett_engine_close(engine, &error), &error);
+	sett_keyring_close(ring);
+	/* Somebody puts another database in its place. */
+	struct vfs *plain = test_memory_vfs("db");
+	engine = open_engine(plain);
+	put(engine, 0, 20);
+	MUST(sett_engine_close(engine, &error), &error);
+	struct buffer content = {0};
+	cr_assert(test_get_file(plain, "db/MANIFEST", &content));
+	MUST(vfs_remove(v, "db/MANIFEST", &error), &error);
+	test_put_file(v, "db/MANIFEST", buffer_bytes(&content));
+	buffer_free(&content);
+	ring = open_ring(v, "db", master);
+	struct sett_options options = {.vfs = sett_keyring_vfs(ring), .memory_budget = 1 << 20, .manual_work = true};
+	MUST_FAIL(sett_engine_open("db", &options, &engine, &error), SETT_CORRUPT);
+	cr_assert_str_eq(error.message, "db/MANIFEST at offset 0: it is not encrypted, though the database is");
+	sett_keyring_close(ring);
+	test_vfs_destroy(plain);
+	test_vfs_destroy(v);
+}

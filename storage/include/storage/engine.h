@@ -514,6 +514,11 @@ int sett_engine_sweep_expired(struct sett_engine *, uint64_t now_ms, uint64_t ma
 /* ---- upkeep and figures ---- */
 /* Rotates the memtable and waits until everything is in tables (SETT_FAILED, SETT_IO, ...). */
 int sett_engine_flush(struct sett_engine *, struct sett_error *);
+/* Of an encrypted database (its `vfs` is a keyring's, storage/keyring.h): adds a data key, writes all anew that is not sealed by
+ * it, and drops the others. Blocks, for as long as that takes; commits and reads go on. `should_stop` (may be NULL) ends it early
+ * (SETT_ABORTED). SETT_WOULD_BLOCK: a reader has held an old file for too long, again later; SETT_INVALID: it is not
+ * encrypted; SETT_IO, ... Whenever it ends early, or is cut, another call does the rest. */
+int sett_engine_rewrite(struct sett_engine *, bool (*should_stop)(void *arg), void *arg, struct sett_error *);
 /* Flushes and compacts everything to the bottom level, reclaiming all garbage that no snapshot needs. */
 int sett_engine_compact(struct sett_engine *, struct sett_error *);
 /* manual_work only: runs one pending job; SETT_NOT_FOUND if there is none. */

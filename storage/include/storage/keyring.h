@@ -56,7 +56,11 @@ int sett_keyring_read(struct keyring *, const char *directory, struct sett_error
 /* Whether an engine may open a directory that is not encrypted: what is written from then on is (at first: no). */
 void sett_keyring_set_converts(struct keyring *, bool converts);
 bool sett_keyring_converts(const struct keyring *);
-/* Drops the data keys that were made before the present one: nothing that they have sealed is there any more. */
+/* Notes, with the next key, that the directory has files that are not encrypted: they are read until all was rewritten. */
+void sett_keyring_note_plain(struct keyring *);
+bool sett_keyring_has_plain(const struct keyring *);
+/* Drops the data keys that were made before the present one, but for those of files that were opened with VFS_SEALED
+ * (dumps): nothing else that they have sealed is there any more, and nothing that is not encrypted. */
 int sett_keyring_drop_old(struct keyring *, struct sett_error *);
 
 /* Whether a directory is encrypted: it has keys. `inner` NULL: the machine's. */
