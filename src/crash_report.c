@@ -30,6 +30,7 @@ enum { PATH_BYTES = 4096, FRAMES = 100, THREAD_NAME_SIZE = 16 };
 
 static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 /* Written before the handlers are set. */
+static bool hides_registers;
 static char log_path[PATH_BYTES];
 
 static void __attribute__((format(printf, 2, 3))) line(int fd, const char *format, ...)
@@ -104,7 +105,8 @@ report(int number, siginfo_t *info, void *context)
 	if (prctl(PR_GET_NAME, thread) != 0)
 		thread[0] = '\0';
 	line(fd, "%d:M # Thread: %d, %s\n", (int)getpid(), (int)gettid(), thread);
-	print_registers(fd, context);
+	if (!hides_registers)
+		print_registers(fd, context);
 	line(fd, "\n------ STACK TRACE ------\n");
 	int count = backtrace(frames, FRAMES);
 	backtrace_symbols_fd(frames, count, fd);
@@ -134,6 +136,8 @@ crash_report_start(struct config *config)
 	if (HAS_SANITIZER)
 		return SETT_OK;
 	snprintf(log_path, sizeof(log_path), "%s", config->log_file);
+	/* They may hold bytes of keys and values, of which nothing is to be in any file. */
+	hides_registers = config->encryption_key_file[0] != '\0' || config->encryption_key_command[0] != '\0';
 	(void)backtrace(frame, 1);
 	changed(config);
 	return config_listen(config, "crash-log-enabled", changed, config);

@@ -21,11 +21,13 @@
 #include "moving/saver.h"
 #include "rdb/payload.h"
 #include "script/script.h"
+#include "storage/keyring.h"
 #include "txn/interest.h"
 #include "txn/runner.h"
 #include "txn/server.h"
 #include "txn/waiting.h"
 #include "types/mend.h"
+
 
 enum { DATABASES_OF_EXPORT = 16384, NUMBER_SIZE = 24, POLL_NS = 100000000 };
 static const char manifest_end[] = ".manifest";
@@ -140,7 +142,9 @@ configure(struct offline *o, const struct place *place, bool has_append_files, u
 			       "--maxmemory",
 			       memory,
 			       "--rdb-version",
-			       version};
+			       version,
+			       "--encryption-plain-rdb", /* an export is for others */
+			       "yes"};
 	struct buffer text = {0};
 	int status = config_load((int)(sizeof(words) / sizeof(words[0])), (char **)(uintptr_t)words,
 				 &o->server.config, &text);
@@ -162,7 +166,7 @@ static int
 open_rooms(struct offline *o, struct sett_error *error)
 {
 	struct server *s = &o->server;
-	struct sett_options options = {.clock = s->clock, .sink = s->sink};
+	struct sett_options options = {.vfs = s->vfs, .clock = s->clock, .sink = s->sink};
 	engine_options_of(s->config, &options);
 	int status = sett_engine_open(o->options->directory, &options, &s->engine, error);
 	if (status == SETT_LOCKED)
@@ -188,6 +192,8 @@ begin(struct offline *o, const struct offline_options *options)
 	o->server.started_ms = clock_wall_ms(o->server.clock);
 	o->server.commands = &sett_commands;
 	o->server.sink = options->sink;
+	o->server.keys = options->keys;
+	o->server.vfs = options->keys != NULL ? sett_keyring_vfs(options->keys) : NULL;
 }
 
 /* What was begun; says what of it failed if nothing did before. */

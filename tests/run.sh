@@ -84,7 +84,7 @@ run_tests() {
 	say "building with address and undefined sanitizers"
 	configure build-asan --buildtype=debugoptimized -Dtests=true -Db_sanitize=address,undefined -Db_lundef=false
 	compile_suite build-asan sanitize
-	# Freed memory is fetched anew from the system page by page; a smaller quarantine than 256 MB spares half of that. What is
+	# Freed memory is fetched anew from the system page by page; a smaller quarantine than 256 MB spares a quarter of that. What is
 	# freed stays poisoned until 16 MB more are; `./dev sanitize` keeps all 256.
 	ASAN_OPTIONS=quarantine_size_mb=16${ASAN_OPTIONS:+:$ASAN_OPTIONS}
 	export ASAN_OPTIONS

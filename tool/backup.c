@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "keys.h"
 #include "backup_manifest.h"
 #include "pour.h"
 #include "server_link.h"
@@ -52,7 +53,8 @@ struct backup {
 	/* The server's one that the files are copied of: when it began, in seconds (0: not known), and its commit (0: not sealed). */
 	uint64_t start_s, commit;
 	struct server_link link;
-	struct sett_engine *engine; /* of a directory */
+	struct sett_engine *engine;
+	struct keyring *keys; /* of an encrypted one */ /* of a directory */
 	bool owns;                  /* what was begun is to be cleaned up */
 	char files[PATH_MAX];       /* the directory of the checkpoint */
 	char base_directory[PATH_MAX];
@@ -325,6 +327,9 @@ open_directory(struct backup *b)
 			manifest, (unsigned)st.st_uid);
 	if (status == SETT_OK)
 		status = pour_path(b->files, sizeof(b->files), b->source, OFFLINE_NAME, "", &b->error);
+	if (status == SETT_OK)
+		status = keys_open(b->source, &b->keys, &b->error);
+	options.vfs = status == SETT_OK ? keys_vfs(b->keys) : NULL;
 	if (status == SETT_OK)
 		status = sett_engine_open(b->source, &options, &b->engine, &b->error);
 	if (status == SETT_OK) /* what one that was killed has left */
@@ -681,7 +686,9 @@ take_files(struct backup *b)
 	struct sett_description d;
 	int status = vfs_list(vfs_posix(), b->files, add_name, b, &b->error);
 	if (status == SETT_OK)
-		status = sett_describe(b->files, NULL, &d, &b->error);
+		status = b->keys == NULL ? keys_open(b->files, &b->keys, &b->error) : SETT_OK;
+	if (status == SETT_OK)
+		status = sett_describe(b->files, keys_vfs(b->keys), &d, &b->error);
 	if (status != SETT_OK)
 		return status;
 	b->new.commit = d.last;

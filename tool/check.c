@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "keys.h"
 #include "storage/inspect.h"
 #include "text.h"
 #include "tool.h"
@@ -111,7 +112,11 @@ check(struct printing *p, const char *directory)
 	struct sett_check_options options = {.on_finding = on_finding, .on_progress = on_progress, .arg = p};
 	struct sett_check_figures figures;
 	struct sett_error error = {0};
-	int r = sett_check(directory, &options, &figures, &error);
+	struct keyring *keys;
+	int r = keys_open(directory, &keys, &error);
+	options.vfs = r == SETT_OK ? keys_vfs(keys) : NULL;
+	if (r == SETT_OK)
+		r = sett_check(directory, &options, &figures, &error);
 	clear_progress(p);
 	for (size_t i = 0; p->json && i < KINDS; i++) {
 		if (fclose(p->lists[i].file) != 0)

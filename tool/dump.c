@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "keys.h"
 #include "storage/inspect.h"
 #include "text.h"
 #include "tool.h"
@@ -223,7 +224,12 @@ dump_file(const struct command *command, struct dump *d, const char *path)
 		return usage_error(command, "by its name, %s is no %s", path, kinds[d->kind].title);
 	struct sett_error error = {0};
 	d->path = path;
-	int r = sett_read_file(NULL, path, kind, number, on_item, d, &error);
+	struct keyring *keys;
+	char directory[SETT_PATH_MAX];
+	snprintf(directory, sizeof(directory), "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+	int r = keys_open(slash == path ? "/" : directory, &keys, &error);
+	if (r == SETT_OK)
+		r = sett_read_file(keys_vfs(keys), path, kind, number, on_item, d, &error);
 	return r == SETT_OK || r == SETT_ABORTED ? EXIT_WELL : failure(r, &error);
 }
 

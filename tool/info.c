@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "keys.h"
 #include "storage/inspect.h"
 #include "text.h"
 #include "tool.h"
@@ -324,7 +325,10 @@ run(const struct command *command, int argc, char **argv)
 		return usage_error(command, "one directory is needed");
 	struct sett_description d;
 	struct sett_error error = {0};
-	int r = sett_describe(argv[optind], NULL, &d, &error);
+	struct keyring *keys;
+	int r = keys_open(argv[optind], &keys, &error);
+	if (r == SETT_OK)
+		r = sett_describe(argv[optind], keys_vfs(keys), &d, &error);
 	if (r != SETT_OK) {
 		(void)failure(r, &error);
 		return r == SETT_CORRUPT ? EXIT_DAMAGE : EXIT_FAILED;

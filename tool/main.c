@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "keys.h"
 #include "tool.h"
 
 static const struct command *const commands[] = {&tool_info,   &tool_check,  &tool_dump,    &tool_import,
@@ -23,6 +24,8 @@ print_help(FILE *out)
 	for (size_t i = 0; i < COMMANDS; i++)
 		fprintf(out, "  %-7s %s\n", commands[i]->name, commands[i]->summary);
 	fputs("\n"
+	      "  --encryption-key-file FILE, --encryption-key-command COMMAND: the key of an encrypted database\n"
+	      "\n"
 	      "sett-tool COMMAND --help says more; sett-tool --version which version this is.\n"
 	      "\n"
 	      "Exit codes: 0 it is well; 1 damage was found; 2 the command line is wrong, or it could not "
@@ -114,6 +117,8 @@ help(int argc, char **argv)
 static int
 run(int argc, char **argv)
 {
+	if (!keys_take_options(&argc, argv))
+		return EXIT_FAILED;
 	if (argc < 2) {
 		print_help(stderr);
 		return EXIT_FAILED;

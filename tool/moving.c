@@ -3,6 +3,7 @@
 
 #include "offline.h"
 #include "storage/base/clock.h"
+#include "keys.h"
 #include "tool.h"
 
 enum { MIB = 1 << 20, MEMORY_MAX_MIB = 1 << 24, DATABASES_MAX = INT32_MAX, PROGRESS_NS = 1000000000 };
@@ -89,7 +90,9 @@ run(const struct command *command, int argc, char **argv)
 	o.file = argv[imports ? optind : optind + 1];
 	o.directory = argv[imports ? optind + 1 : optind];
 	m.shown_ns = clock_monotonic_ns(sett_system_clock());
-	int status = imports ? offline_import(&o, &error) : offline_export(&o, &error);
+	int status = keys_open(o.directory, &o.keys, &error);
+	if (status == SETT_OK)
+		status = imports ? offline_import(&o, &error) : offline_export(&o, &error);
 	if (status == SETT_OK)
 		return EXIT_WELL;
 	(void)failure(status, &error);

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "keys.h"
 #include "backup_manifest.h"
 #include "moment.h"
 #include "pour.h"
@@ -20,6 +21,7 @@ struct restore {
 	const char *archive; /* NULL: the backup alone */
 	struct sett_moment moment;
 	struct sett_archive_point point; /* in the archive */
+	struct keyring *archive_keys;    /* of an encrypted one */
 	bool *refused; /* of the places that were given: the archive is another database's than the backup there */
 	size_t given;
 	struct pour pour;
@@ -69,7 +71,8 @@ is_ended(void *arg)
 static struct sett_archive_replay
 replay_of(struct restore *r)
 {
-	return (struct sett_archive_replay){.directory = r->archive,
+	return (struct sett_archive_replay){.vfs = keys_vfs(r->archive_keys),
+					    .directory = r->archive,
 					    .chain = r->point.chain,
 					    .from = r->manifest.commit,
 					    .from_now_ms = r->manifest.time_ms,
@@ -117,7 +120,11 @@ apply_archive(struct restore *r)
 	struct sett_archive_replay replay = replay_of(r);
 	struct sett_options options = {.must_exist = true, .replays = true};
 	struct sett_engine *engine;
-	int status = sett_engine_open(r->target, &options, &engine, &r->error);
+	struct keyring *keys;
+	int status = keys_open(r->target, &keys, &r->error);
+	options.vfs = status == SETT_OK ? keys_vfs(keys) : NULL;
+	if (status == SETT_OK)
+		status = sett_engine_open(r->target, &options, &engine, &r->error);
 	if (status != SETT_OK)
 		return status;
 	status = sett_archive_apply(engine, &replay, &r->error);
@@ -269,8 +276,9 @@ write_all(struct restore *r)
 static int
 restore(struct restore *r)
 {
-	int status =
-		r->archive ? sett_archive_find(NULL, r->archive, &r->moment, &r->point, &r->error) : SETT_OK;
+	int status = r->archive ? keys_open(r->archive, &r->archive_keys, &r->error) : SETT_OK;
+	if (status == SETT_OK && r->archive)
+		status = sett_archive_find(keys_vfs(r->archive_keys), r->archive, &r->moment, &r->point, &r->error);
 	if (status == SETT_OK && r->archive)
 		status = choose_backup(r);
 	if (status == SETT_OK)

@@ -31,6 +31,7 @@ struct keyring {
 	void *observe_arg;
 
 	struct mutex lock; /* what follows; held while `keys` is written */
+	char followed[SETT_PATH_MAX]; /* a directory that has all keys; empty: none */
 	struct data_key *newest;
 	size_t count; /* of those that are not dropped */
 	uint8_t master[SETT_MASTER_KEY_SIZE];

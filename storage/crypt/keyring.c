@@ -22,6 +22,7 @@
 #include "storage/base/varint.h"
 
 #define KEYS_MAGIC "SETTKEYS"
+#define KEYS_NEXT SETT_KEYS_NAME ".next"
 enum {
 	VERSION = 1,
 	SALT_SIZE = 32,
@@ -208,12 +209,12 @@ decode_locked(struct keyring *ring, bool is_own, const char *path, struct buffer
 
 /* Takes in the keys of a directory; SETT_NOT_FOUND if it has none. */
 static int
-load_locked(struct keyring *ring, struct vfs *vfs, const char *directory, struct sett_error *error)
+load_locked(struct keyring *ring, struct vfs *vfs, const char *name, const char *directory, struct sett_error *error)
 	REQUIRES(&ring->lock)
 {
 	char path[SETT_PATH_MAX];
 	struct buffer b = {0};
-	int status = path_of(directory, SETT_KEYS_NAME, path, error);
+	int status = path_of(directory, name, path, error);
 	if (status == SETT_OK)
 		status = read_file(vfs, path, &b, error);
 	if (status == SETT_OK)
@@ -225,19 +226,22 @@ load_locked(struct keyring *ring, struct vfs *vfs, const char *directory, struct
 }
 
 static int
-encode_locked(const struct keyring *ring, const uint8_t master[SETT_MASTER_KEY_SIZE], struct buffer *ret,
+encode_locked(const struct keyring *ring, bool has_dropped, const uint8_t master[SETT_MASTER_KEY_SIZE], struct buffer *ret,
 	      struct sett_error *error) REQUIRES(&ring->lock)
 {
-	size_t body = ring->count * KEY_RECORD, size = HEAD_SIZE + body + SUM_SIZE;
+	size_t count = 0;
+	for (const struct data_key *k = ring->newest; k != NULL; k = k->before)
+		count += has_dropped || !k->is_dropped;
+	size_t body = count * KEY_RECORD, size = HEAD_SIZE + body + SUM_SIZE;
 	if (buffer_reserve(ret, size) != SETT_OK)
 		return no_memory(error);
 	uint8_t *p = ret->data, *at = p + HEAD_SIZE + body;
 	memcpy(p, KEYS_MAGIC, 8);
 	put_le32(p + 8, VERSION);
-	put_le32(p + 12, (uint32_t)ring->count);
+	put_le32(p + 12, (uint32_t)count);
 	/* The newest stand last: they are entered in the order in which they were made. */
 	for (const struct data_key *k = ring->newest; k != NULL; k = k->before) {
-		if (k->is_dropped)
+		if (k->is_dropped && !has_dropped)
 			continue;
 		at -= KEY_RECORD;
 		put_le64(at, k->id);
@@ -271,18 +275,19 @@ write_file(struct vfs *vfs, const char *path, struct bytes b, struct sett_error 
 	return status == SETT_OK ? closed : status;
 }
 
-/* Invariant 2. */
+/* Invariant 2. `name`: of the file. */
 static int
-save_locked(const struct keyring *ring, const uint8_t master[SETT_MASTER_KEY_SIZE], struct vfs *vfs,
-	    const char *directory, struct sett_error *error) REQUIRES(&ring->lock)
+save_as_locked(const struct keyring *ring, const char *name, bool has_dropped, const uint8_t master[SETT_MASTER_KEY_SIZE],
+	       const char *directory, struct sett_error *error) REQUIRES(&ring->lock)
 {
+	struct vfs *vfs = ring->inner;
 	char path[SETT_PATH_MAX], temporary[SETT_PATH_MAX];
 	struct buffer b = {0};
-	int status = path_of(directory, SETT_KEYS_NAME, path, error);
+	int status = path_of(directory, name, path, error);
 	if (status == SETT_OK)
 		status = path_of(directory, SETT_KEYS_NAME ".tmp", temporary, error);
 	if (status == SETT_OK)
-		status = encode_locked(ring, master, &b, error);
+		status = encode_locked(ring, has_dropped, master, &b, error);
 	if (status == SETT_OK)
 		status = write_file(vfs, temporary, buffer_bytes(&b), error);
 	if (status == SETT_OK)
@@ -291,6 +296,30 @@ save_locked(const struct keyring *ring, const uint8_t master[SETT_MASTER_KEY_SIZ
 		status = vfs_sync_directory(vfs, directory, error);
 	buffer_free(&b);
 	return status;
+}
+
+/* The directory's own keys, and before them those of the one that follows. */
+static int
+save_locked(const struct keyring *ring, struct sett_error *error) REQUIRES(&ring->lock)
+{
+	int status = ring->followed[0] == '\0'
+		? SETT_OK
+		: save_as_locked(ring, SETT_KEYS_NAME, true, ring->master, ring->followed, error);
+	return status == SETT_OK ? save_as_locked(ring, SETT_KEYS_NAME, false, ring->master, ring->directory, error)
+				 : status;
+}
+
+/* Keys under a name that only counts if those under the usual one are of another master. */
+static int
+promote_locked(const struct keyring *ring, struct sett_error *error) REQUIRES(&ring->lock)
+{
+	char next[SETT_PATH_MAX], path[SETT_PATH_MAX];
+	int status = path_of(ring->followed, KEYS_NEXT, next, error);
+	if (status == SETT_OK)
+		status = path_of(ring->followed, SETT_KEYS_NAME, path, error);
+	if (status == SETT_OK)
+		status = vfs_rename(ring->inner, next, path, error);
+	return status == SETT_OK ? vfs_sync_directory(ring->inner, ring->followed, error) : status;
 }
 
 /* ---- what others call ---- */
@@ -314,7 +343,7 @@ sett_keyring_open(struct vfs *inner, const char *directory, const uint8_t master
 		status = no_memory(error);
 	if (status == SETT_OK) {
 		mutex_lock(&ring->lock);
-		status = load_locked(ring, ring->inner, directory, error);
+		status = load_locked(ring, ring->inner, SETT_KEYS_NAME, directory, error);
 		mutex_unlock(&ring->lock);
 	}
 	if (status != SETT_OK && status != SETT_NOT_FOUND) {
@@ -361,7 +390,7 @@ sett_keyring_add_key(struct keyring *ring, struct sett_error *error)
 	if (status != SETT_OK || fresh == NULL) {
 		status = no_memory(error);
 	} else {
-		status = save_locked(ring, ring->master, ring->inner, ring->directory, error);
+		status = save_locked(ring, error);
 		if (status == SETT_OK) { /* invariant 1 */
 			__atomic_store_n(&ring->present, fresh, __ATOMIC_RELEASE);
 		} else {
@@ -378,9 +407,15 @@ int
 sett_keyring_set_master(struct keyring *ring, const uint8_t master[SETT_MASTER_KEY_SIZE], struct sett_error *error)
 {
 	mutex_lock(&ring->lock);
-	int status = save_locked(ring, master, ring->inner, ring->directory, error);
+	/* A cut in between leaves the follower with both: the one that the directory itself has opens it. */
+	bool is_followed = ring->followed[0] != '\0';
+	int status = is_followed ? save_as_locked(ring, KEYS_NEXT, true, master, ring->followed, error) : SETT_OK;
 	if (status == SETT_OK)
+		status = save_as_locked(ring, SETT_KEYS_NAME, false, master, ring->directory, error);
+	if (status == SETT_OK) {
 		memcpy(ring->master, master, sizeof(ring->master));
+		status = is_followed ? promote_locked(ring, error) : SETT_OK;
+	}
 	mutex_unlock(&ring->lock);
 	return status;
 }
@@ -389,9 +424,35 @@ int
 sett_keyring_copy(struct keyring *ring, const char *directory, struct sett_error *error)
 {
 	mutex_lock(&ring->lock);
-	int status = load_locked(ring, ring->inner, directory, error);
+	int status = load_locked(ring, ring->inner, SETT_KEYS_NAME, directory, error);
 	if (status == SETT_OK || status == SETT_NOT_FOUND)
-		status = save_locked(ring, ring->master, ring->inner, directory, error);
+		status = save_as_locked(ring, SETT_KEYS_NAME, false, ring->master, directory, error);
+	mutex_unlock(&ring->lock);
+	return status;
+}
+
+int
+sett_keyring_follow(struct keyring *ring, const char *directory, struct sett_error *error)
+{
+	int status = SETT_OK;
+	mutex_lock(&ring->lock);
+	struct data_key *own = ring->newest;
+	if ((size_t)snprintf(ring->followed, sizeof(ring->followed), "%s", directory) >= sizeof(ring->followed))
+		status = sett_error_set(error, SETT_INVALID, 0, "%s: the path is too long", directory);
+	if (status == SETT_OK)
+		status = load_locked(ring, ring->inner, SETT_KEYS_NAME, directory, error);
+	if (status == SETT_INVALID && load_locked(ring, ring->inner, KEYS_NEXT, directory, NULL) == SETT_OK)
+		status = promote_locked(ring, error);
+	if (status == SETT_NOT_FOUND)
+		status = SETT_OK;
+	for (struct data_key *k = ring->newest; k != own; k = k->before) {
+		k->is_dropped = true; /* by the database itself */
+		ring->count--;
+	}
+	if (status == SETT_OK)
+		status = save_as_locked(ring, SETT_KEYS_NAME, true, ring->master, directory, error);
+	if (status != SETT_OK)
+		ring->followed[0] = '\0';
 	mutex_unlock(&ring->lock);
 	return status;
 }
@@ -400,7 +461,7 @@ int
 sett_keyring_read(struct keyring *ring, const char *directory, struct sett_error *error)
 {
 	mutex_lock(&ring->lock);
-	int status = load_locked(ring, ring->inner, directory, error);
+	int status = load_locked(ring, ring->inner, SETT_KEYS_NAME, directory, error);
 	mutex_unlock(&ring->lock);
 	return status == SETT_NOT_FOUND ? SETT_OK : status;
 }
@@ -472,7 +533,7 @@ sett_keyring_drop_old(struct keyring *ring, struct sett_error *error)
 		}
 		__atomic_store_n(&ring->has_plain, false, __ATOMIC_RELAXED);
 		/* If it fails the file has more than it must. */
-		status = save_locked(ring, ring->master, ring->inner, ring->directory, error);
+		status = save_locked(ring, error);
 	}
 	mutex_unlock(&ring->lock);
 	return status;

@@ -30,6 +30,7 @@
 #include "archive_copy.h"
 #include "archive_private.h"
 #include "log_format.h"
+#include "storage/keyring.h"
 #include "storage/base/stepper.h"
 
 #define MS_NS 1000000ULL
@@ -555,6 +556,8 @@ open_directory(struct archive *a, const struct sett_archive_options *o, struct s
 	snprintf(path, sizeof(path), "%s/LOCK", a->directory);
 	if (r == SETT_OK)
 		r = vfs_lock(a->vfs, path, &a->lock_file, error);
+	if (r == SETT_OK && a->vfs->keys)
+		r = sett_keyring_follow(a->vfs->keys, a->directory, error);
 	if (r == SETT_LOCKED)
 		(void)sett_error_set(error, r, 0, "%s: another server archives there", a->directory);
 	if (r == SETT_OK)

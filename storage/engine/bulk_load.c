@@ -7,6 +7,7 @@
  * Invariants:
  *  1. There is no MANIFEST before all that it names is durable (I10). An open refuses files without one.
  *  2. All entries have the timestamp 1, and the manifest says that commits up to it are in tables: there is no log. */
+#include "storage/keyring.h"
 #include "storage/bulk_load.h"
 
 #include <assert.h>
@@ -185,6 +186,8 @@ sett_bulk_load_open(const char *directory, const struct sett_bulk_options *optio
 	load->next_number = 1;
 	mutex_init(&load->lock);
 	int r = open_directory(load, error);
+	if (r == SETT_OK && load->vfs->keys)
+		r = sett_keyring_add_key(load->vfs->keys, error);
 	if (r == SETT_OK)
 		r = open_values(load, error);
 	if (r != SETT_OK) {

@@ -5,6 +5,7 @@
 
 #include "archive_format.h"
 #include "log_format.h"
+#include "storage/keyring.h"
 #include "value_log_format.h"
 #include "version.h"
 
@@ -96,7 +97,8 @@ note_name(void *arg, const char *name)
 	struct directory *d = arg;
 	enum sett_file_kind kind;
 	uint64_t number, size = 0;
-	if (strcmp(name, "LOCK") == 0 || strcmp(name, "RESERVE") == 0)
+	if (strcmp(name, "LOCK") == 0 || strcmp(name, "RESERVE") == 0 ||
+	    strcmp(name, SETT_KEYS_NAME) == 0 || strcmp(name, SETT_KEYS_NAME ".tmp") == 0)
 		return SETT_OK;
 	if (strcmp(name, HISTORY_NAME) == 0)
 		return SETT_OK;
@@ -150,11 +152,23 @@ lock_directory(struct directory *d, struct sett_error *error)
 	return r == SETT_NOT_FOUND ? SETT_OK : r;
 }
 
+static int
+refuse_without_key(const struct directory *d, struct sett_error *error)
+{
+	bool is_encrypted = false;
+	int r = d->vfs->keys ? SETT_OK : sett_keys_exist(d->vfs, d->path, &is_encrypted, error);
+	return r == SETT_OK && is_encrypted
+		? sett_error_set(error, SETT_INVALID, 0, "%s: the database is encrypted, and no key was given", d->path)
+		: r;
+}
+
 int
 directory_open(struct vfs *vfs, const char *path, struct directory *ret, struct sett_error *error)
 {
 	struct directory d = {.vfs = vfs ? vfs : vfs_posix(), .path = path};
-	int r = lock_directory(&d, error);
+	int r = refuse_without_key(&d, error);
+	if (r == SETT_OK)
+		r = lock_directory(&d, error);
 	if (r == SETT_OK)
 		r = vfs_list(d.vfs, path, note_name, &d, error);
 	if (r == SETT_NOT_FOUND)

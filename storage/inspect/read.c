@@ -402,9 +402,11 @@ on_value(void *arg, uint64_t offset, uint64_t size, uint32_t flags, struct bytes
 	struct reading *r = arg;
 	struct sett_item item = {.kind = SETT_ITEM_VALUE, .offset = offset, .size = size, .key = payload};
 	uint32_t encoding = flags & 0xff;
-	item.count = size - VALUE_LOG_RECORD_HEADER_SIZE;
+	item.count = payload.size;
 	if (flags == VALUE_LOG_PIECED)
-		item.count = value_log_pieced_body_size(item.count);
+		item.count = value_log_pieced_body_size(size - VALUE_LOG_RECORD_HEADER_SIZE);
+	if (flags == (VALUE_LOG_PIECED | VALUE_LOG_SEALED))
+		item.count = value_log_sealed_body_size(size - VALUE_LOG_RECORD_HEADER_SIZE);
 	if (encoding == CODEC_RAW)
 		return give(r, &item);
 	uint32_t raw = codec_raw_size(payload);

@@ -22,6 +22,7 @@ struct walker {
 	struct file_window bytes;
 	uint64_t number;
 	uint64_t budget;
+	struct buffer clear; /* what was decrypted last */
 	const struct value_walk *walk;
 };
 
@@ -38,8 +39,15 @@ claim(struct walker *w, uint64_t offset, uint64_t *ret)
 		return r;
 	uint64_t payload = get_le32(p + 8), span = HEADER + payload;
 	uint32_t flags = get_le32(p + 12);
-	if (span > w->bytes.size - offset || span > value_log_plain_size(SETT_MAX_BODY_SIZE))
+	if (span > w->bytes.size - offset || span > value_log_sealed_size(SETT_MAX_BODY_SIZE))
 		return SETT_OK;
+	if (flags & VALUE_LOG_SEALED) {
+		flags &= ~(uint32_t)VALUE_LOG_SEALED;
+		if (flags == VALUE_LOG_PIECED ? value_log_sealed_body_size(payload) > 0
+					      : flags <= 0xff && payload >= SEAL_SIZE && payload < SETT_MAX_PACKED_SIZE + SEAL_SIZE)
+			*ret = span;
+		return SETT_OK;
+	}
 	if (flags == VALUE_LOG_PIECED ? value_log_pieced_body_size(payload) > 0
 				      : flags <= 0xff && payload < SETT_MAX_PACKED_SIZE)
 		*ret = span;
@@ -53,6 +61,57 @@ struct looked {
 	uint32_t flags;
 	struct bytes payload; /* the first FILE_WINDOW_SIZE bytes of it, until the next call */
 };
+
+static int
+make_room(struct walker *w, size_t size)
+{
+	buffer_clear(&w->clear);
+	if (buffer_reserve(&w->clear, size + 1) == SETT_OK)
+		return SETT_OK;
+	return sett_error_set(w->bytes.error, SETT_NO_MEMORY, 0, "out of memory for a value");
+}
+
+/* Decrypts a piece to the end of `clear`, which has room. What has a wrong seal is not whole. */
+static int
+decrypt(struct walker *w, uint64_t offset, uint64_t piece, struct bytes sealed, const uint8_t *seal, bool *ret_whole)
+{
+	const char *why = "";
+	struct seal_place place = value_log_place(w->number, offset, piece);
+	int r = seal_open(w->bytes.file->vfs->keys, &place, sealed, seal, w->clear.data + w->clear.size, &why);
+	*ret_whole = r == SETT_OK;
+	w->clear.size += r == SETT_OK ? sealed.size : 0;
+	return r == SETT_OK || r == SETT_CORRUPT ? SETT_OK : sett_error_set(w->bytes.error, r, 0, "a value: %s", why);
+}
+
+/* An encrypted body in pieces; its first FILE_WINDOW_SIZE bytes are in `clear` then. */
+static int
+look_at_sealed_pieces(struct walker *w, uint64_t offset, uint64_t span, const uint8_t header[HEADER], bool *ret_whole)
+{
+	const uint8_t *p;
+	uint64_t body = value_log_sealed_body_size(span - HEADER);
+	size_t size = (size_t)value_log_seals_size(body), kept_size = 0;
+	int r = file_window_fetch(&w->bytes, offset + HEADER + body, size, &p);
+	if (r != SETT_OK || value_log_checksum(w->number, offset, header, bytes_of(p, size)) != get_le64(header))
+		return r;
+	uint8_t *seals = malloc(size);
+	if (seals == NULL)
+		return sett_error_set(w->bytes.error, SETT_NO_MEMORY, 0, "out of memory for a value");
+	memcpy(seals, p, size);
+	r = make_room(w, FILE_WINDOW_SIZE + VALUE_LOG_PIECE_SIZE);
+	*ret_whole = r == SETT_OK;
+	for (uint64_t i = 0; r == SETT_OK && i < value_log_piece_count(body) && *ret_whole; i++) {
+		uint64_t at = i * VALUE_LOG_PIECE_SIZE, left = body - at;
+		size_t part = left < VALUE_LOG_PIECE_SIZE ? (size_t)left : VALUE_LOG_PIECE_SIZE;
+		r = file_window_fetch(&w->bytes, offset + HEADER + at, part, &p);
+		if (r == SETT_OK)
+			r = decrypt(w, offset, i, bytes_of(p, part), seals + i * SEAL_SIZE, ret_whole);
+		if (kept_size + part <= FILE_WINDOW_SIZE)
+			kept_size = w->clear.size;
+		w->clear.size = kept_size;
+	}
+	free(seals);
+	return r;
+}
 
 /* A body in pieces: its table, and then each by that. */
 static int
@@ -99,6 +158,11 @@ look(struct walker *w, uint64_t offset, struct looked *ret)
 	memcpy(header, p, HEADER);
 	ret->flags = get_le32(header + 12);
 	size_t size = (size_t)(ret->span - HEADER);
+	if (ret->flags == (VALUE_LOG_PIECED | VALUE_LOG_SEALED)) {
+		r = look_at_sealed_pieces(w, offset, ret->span, header, &ret->is_whole);
+		ret->payload = buffer_bytes(&w->clear);
+		return r;
+	}
 	bool is_pieced = ret->flags == VALUE_LOG_PIECED;
 	if (is_pieced) {
 		r = look_at_pieces(w, offset, ret->span, header, &ret->is_whole);
@@ -111,7 +175,13 @@ look(struct walker *w, uint64_t offset, struct looked *ret)
 	ret->payload = bytes_of(p, size);
 	if (!is_pieced)
 		ret->is_whole = value_log_record_is_valid(header, w->number, offset, ret->payload);
-	return SETT_OK;
+	if (!ret->is_whole || !(ret->flags & VALUE_LOG_SEALED))
+		return SETT_OK;
+	r = make_room(w, size);
+	if (r == SETT_OK)
+		r = decrypt(w, offset, 0, bytes_of(p, size - SEAL_SIZE), p + size - SEAL_SIZE, &ret->is_whole);
+	ret->payload = buffer_bytes(&w->clear);
+	return r;
 }
 
 /* The next whole record from `offset` on; the end of the file if there is none, or looking costs too much. */
@@ -214,5 +284,6 @@ value_walk(struct vfs *vfs, const char *path, uint64_t number, const struct valu
 	w.budget = BUDGET_FACTOR * w.bytes.size;
 	r = walk_records(&w);
 	file_window_close(&w.bytes);
+	buffer_free(&w.clear);
 	return r;
 }

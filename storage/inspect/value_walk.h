@@ -7,7 +7,7 @@
 
 struct value_walk {
 	/* A whole record of `size` bytes; how the body stands in the payload is in the low byte of `flags`.
-	 * Of a payload larger than 1 MiB its beginning alone. Any may be NULL; results other than SETT_OK end
+	 * An encrypted one is decrypted, its seals apart. Of a payload larger than 1 MiB its beginning alone. Any may be NULL; results other than SETT_OK end
 	 * the walk. */
 	int (*record)(void *arg, uint64_t offset, uint64_t size, uint32_t flags, struct bytes payload);
 	/* Bytes that are no whole record: a hole, a torn write, or damage. `text` says which, as far as one

@@ -93,6 +93,16 @@ value_log_sealed_size(uint64_t body_size)
 	return VALUE_LOG_RECORD_HEADER_SIZE + body_size + value_log_seals_size(body_size);
 }
 
+/* The body of a sealed payload that is one in pieces; 0 if it cannot be. */
+static inline uint64_t
+value_log_sealed_body_size(uint64_t payload_size)
+{
+	enum { BOTH = VALUE_LOG_PIECE_SIZE + SEAL_SIZE };
+	uint64_t seals = (payload_size + BOTH - 1) / BOTH * SEAL_SIZE;
+	uint64_t body = payload_size > seals ? payload_size - seals : 0;
+	return value_log_is_pieced(body) && value_log_seals_size(body) == seals ? body : 0;
+}
+
 static inline struct seal_place
 value_log_place(uint64_t file, uint64_t offset, uint64_t piece)
 {

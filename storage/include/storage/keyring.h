@@ -51,6 +51,9 @@ int sett_keyring_add_key(struct keyring *, struct sett_error *);
 int sett_keyring_set_master(struct keyring *, const uint8_t master[SETT_MASTER_KEY_SIZE], struct sett_error *);
 /* Writes the keys to another directory, where copies of files lie, and joins them with those that stand there. */
 int sett_keyring_copy(struct keyring *, const char *directory, struct sett_error *);
+/* From now on the directory has every key, too, before it is used, and keeps those that are dropped: an archive, which is read without
+ * the database. Takes in what it has. One directory. Errors as of sett_keyring_open, and of sett_keyring_add_key. */
+int sett_keyring_follow(struct keyring *, const char *directory, struct sett_error *);
 /* Takes in the keys of another directory (an archive, a backup), if it has any. Errors as of sett_keyring_open. */
 int sett_keyring_read(struct keyring *, const char *directory, struct sett_error *);
 /* Whether an engine may open a directory that is not encrypted: what is written from then on is (at first: no). */
