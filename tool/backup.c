@@ -472,7 +472,8 @@ remove_stray(void *arg, const char *name)
 	size_t size = strlen(name), cut = sizeof(suffix) - 1;
 	bool is_part = size > cut && strcmp(name + size - cut, suffix) == 0;
 	snprintf(stem, sizeof(stem), "%.*s", (int)(is_part ? size - cut : size), name);
-	bool is_ours = sett_file_classify(stem, &kind, &number) || strcmp(stem, BACKUP_MANIFEST_NAME) == 0;
+	bool is_ours = sett_file_classify(stem, &kind, &number) || strcmp(stem, BACKUP_MANIFEST_NAME) == 0 ||
+		strcmp(stem, SETT_KEYS_NAME) == 0;
 	if (!is_ours || backup_manifest_find(&b->new, name) != NULL)
 		return SETT_OK;
 	int status = pour_path(path, sizeof(path), b->target, name, "", &b->error);
@@ -638,7 +639,8 @@ add_name(void *arg, const char *name)
 	uint64_t number;
 	char path[PATH_MAX];
 	struct stat st;
-	if (!sett_file_classify(name, &kind, &number) || strlen(name) >= sizeof(e.name))
+	bool is_ours = sett_file_classify(name, &kind, &number) || strcmp(name, SETT_KEYS_NAME) == 0;
+	if (!is_ours || strlen(name) >= sizeof(e.name))
 		return SETT_OK;
 	int status = pour_path(path, sizeof(path), b->files, name, "", &b->error);
 	if (status != SETT_OK)

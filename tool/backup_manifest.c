@@ -17,6 +17,7 @@
 
 #include "storage/base/hash.h"
 #include "storage/inspect.h"
+#include "storage/keyring.h"
 #include "storage/vfs.h"
 
 #define MANIFEST_FIRST "sett-backup 1\n"
@@ -117,7 +118,8 @@ parse_file(const char *line, struct backup_manifest *m, int *status)
 	_Static_assert(BACKUP_NAME_SIZE == 32, "as the format says");
 	if (sscanf(line, "file %" SCNu64 " %" SCNd64 " %16" SCNx64 " %31s%c", &e.size, &e.mtime_ns, &e.sum,
 		   e.name, &end) != 4 ||
-	    !sett_file_classify(e.name, &kind, &number) || backup_manifest_find(m, e.name) != NULL)
+	    (!sett_file_classify(e.name, &kind, &number) && strcmp(e.name, SETT_KEYS_NAME) != 0) ||
+	    backup_manifest_find(m, e.name) != NULL)
 		return false;
 	*status = backup_manifest_add(m, &e);
 	return true;
