@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -72,11 +73,18 @@ encryption_end(struct server *s)
 
 /* ---- rotation ---- */
 
+struct rotation {
+	struct mutex lock; /* one change at a time */
+	pthread_t thread;  /* of a rewriting */
+	bool has_thread;
+	bool is_stopping; /* atomic */
+};
+
 static bool
 should_stop(void *arg)
 {
 	/* Acquire: partner of the release in encryption_stop. */
-	return __atomic_load_n(&((struct server *)arg)->encryption.is_stopping, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&((struct rotation *)arg)->is_stopping, __ATOMIC_ACQUIRE);
 }
 
 static void
@@ -108,7 +116,7 @@ rewrite(void *arg)
 	struct server *s = arg;
 	struct sett_error error = {0};
 	log_sink_printf(&s->sink, LOG_LEVEL_NOTICE, "Encryption: all is written anew by a new data key");
-	int status = sett_engine_rewrite(s->engine, should_stop, s, &error);
+	int status = sett_engine_rewrite(s->engine, should_stop, s->rotation, &error);
 	conclude(s, "all was written anew by a new data key", status, &error);
 	__atomic_store_n(&s->encryption.is_rewriting, false, __ATOMIC_RELEASE);
 	return NULL;
@@ -118,18 +126,18 @@ rewrite(void *arg)
 static void
 begin_rewriting(struct server *s)
 {
-	struct encryption_state *e = &s->encryption;
-	bool was = __atomic_exchange_n(&e->is_rewriting, true, __ATOMIC_ACQ_REL);
+	struct rotation *r = s->rotation;
+	bool was = __atomic_exchange_n(&s->encryption.is_rewriting, true, __ATOMIC_ACQ_REL);
 	if (was) {
 		log_sink_printf(&s->sink, LOG_LEVEL_NOTICE, "Encryption: all is being written anew already");
 		return;
 	}
-	if (e->has_thread)
-		thread_join(e->thread);
-	e->has_thread = thread_start(&e->thread, "sett-rewrite", rewrite, s) == SETT_OK;
-	if (e->has_thread)
+	if (r->has_thread)
+		thread_join(r->thread);
+	r->has_thread = thread_start(&r->thread, "sett-rewrite", rewrite, s) == SETT_OK;
+	if (r->has_thread)
 		return;
-	__atomic_store_n(&e->is_rewriting, false, __ATOMIC_RELEASE);
+	__atomic_store_n(&s->encryption.is_rewriting, false, __ATOMIC_RELEASE);
 	log_sink_printf(&s->sink, LOG_LEVEL_WARNING, "Encryption: the thread that rewrites can't be started");
 }
 
@@ -142,7 +150,7 @@ rotate(void *arg)
 	int what = __atomic_load_n(&s->config->encryption_rotate, __ATOMIC_RELAXED);
 	if (what == CONFIG_ROTATE_NOTHING)
 		return;
-	mutex_lock(&s->encryption.lock);
+	mutex_lock(&s->rotation->lock);
 	if (s->keys == NULL)
 		log_sink_printf(&s->sink, LOG_LEVEL_WARNING, "Encryption: there is no key to rotate");
 	else if (what == CONFIG_ROTATE_MASTER)
@@ -151,35 +159,38 @@ rotate(void *arg)
 		conclude(s, "what is written from now on has a new data key", sett_keyring_add_key(s->keys, &error), &error);
 	else
 		begin_rewriting(s);
-	mutex_unlock(&s->encryption.lock);
+	mutex_unlock(&s->rotation->lock);
 }
 
 int
 encryption_listen(struct server *s)
 {
-	mutex_init(&s->encryption.lock);
+	s->rotation = calloc(1, sizeof(*s->rotation));
+	if (s->rotation == NULL)
+		return SETT_NO_MEMORY;
+	mutex_init(&s->rotation->lock);
 	if (config_listen(s->config, "encryption-rotate", rotate, s) != SETT_OK)
 		return SETT_NO_MEMORY;
-	s->encryption.listens = true;
 	/* What a conversion, or one that was cut short, has left. */
 	if (s->keys != NULL && sett_keyring_has_plain(s->keys)) {
-		mutex_lock(&s->encryption.lock);
+		mutex_lock(&s->rotation->lock);
 		begin_rewriting(s);
-		mutex_unlock(&s->encryption.lock);
+		mutex_unlock(&s->rotation->lock);
 	}
 	return SETT_OK;
 }
 
+/* Clients are gone: nobody asks for a rotation any more. */
 void
 encryption_stop(struct server *s)
 {
-	struct encryption_state *e = &s->encryption;
-	if (!e->listens)
+	struct rotation *r = s->rotation;
+	if (r == NULL)
 		return;
-	__atomic_store_n(&e->is_stopping, true, __ATOMIC_RELEASE);
-	mutex_lock(&e->lock);
-	if (e->has_thread)
-		thread_join(e->thread);
-	e->has_thread = false;
-	mutex_unlock(&e->lock);
+	__atomic_store_n(&r->is_stopping, true, __ATOMIC_RELEASE);
+	if (r->has_thread)
+		thread_join(r->thread);
+	mutex_destroy(&r->lock);
+	free(r);
+	s->rotation = NULL;
 }

@@ -11,7 +11,6 @@
 #include "storage/base/bytes.h"
 #include "storage/base/clock.h"
 #include "storage/base/log_sink.h"
-#include "storage/base/thread.h"
 #include "txn/loading.h"
 #include "txn/replica_role.h"
 
@@ -91,18 +90,15 @@ struct server_listeners {
 			      uint32_t *ret);
 };
 
-/* encryption.h: what runs of a rotation. */
-struct encryption_state {
-	struct mutex lock; /* one change at a time: what follows, but for the atomics */
-	pthread_t thread;
-	bool has_thread, listens;
-	bool is_rewriting, is_stopping, last_failed; /* atomic */
-};
+struct rotation; /* encryption.c */
 
 struct server {
 	struct sett_engine *engine;
 	struct keyring *keys; /* encryption.h; NULL: nothing is encrypted */
-	struct encryption_state encryption;
+	struct rotation *rotation;
+	struct encryption_state {
+		bool is_rewriting, last_failed; /* atomic: what INFO shows of rotations */
+	} encryption;
 	struct vfs *vfs;      /* of the data directory: with the keys, if there are any; NULL: vfs_posix() */
 	struct config *config;
 	struct keyspace *keyspace;
