@@ -102,7 +102,7 @@ def digest(client):
 
 
 def refuse(server, words, *options):
-    command = [server_program, "--port", "0", "--dir", server.data, *options]
+    command = [server_program, "--port", "0", "--unixsocket", server.socket, "--dir", server.data, *options]
     done = subprocess.run(command, capture_output=True, timeout=60)
     lines = [line for line in (done.stdout + done.stderr).decode().splitlines() if words in line]
     if done.returncode == 0 or len(lines) != 1:
