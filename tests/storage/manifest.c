@@ -288,7 +288,9 @@ Test(manifest, a_version_that_is_not_known_is_no_damage_and_an_older_one_is_read
 	struct sett_error error = {0};
 	cr_assert_eq(append(m, 1), SETT_OK);
 	manifest_close(m);
-	for (uint32_t version = 0; version <= MANIFEST_VERSION + 1; version++) {
+	for (uint32_t version = 0; version <= MANIFEST_SEALED_VERSION + 1; version++) {
+		if (version == MANIFEST_SEALED_VERSION)
+			continue; /* tests/storage/encryption.c */
 		write_header(vfs, version, 0);
 		int r = manifest_load(vfs, DIRECTORY, &state, &error);
 		if (version >= MANIFEST_OLDEST_VERSION && version <= MANIFEST_VERSION) {
