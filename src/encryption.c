@@ -18,9 +18,11 @@ int
 encryption_master_key(const struct config *config, uint8_t ret[SETT_MASTER_KEY_SIZE], bool *ret_is_named,
 		      struct sett_error *error)
 {
-	bool has_file = config->encryption_key_file[0] != '\0', has_command = config->encryption_key_command[0] != '\0';
+	bool has_file = config->encryption_key_file[0] != '\0',
+	     has_command = config->encryption_key_command[0] != '\0';
 	if (has_file && has_command)
-		return sett_error_set(error, SETT_INVALID, 0, "encryption-key-file and encryption-key-command are both set");
+		return sett_error_set(error, SETT_INVALID, 0,
+				      "encryption-key-file and encryption-key-command are both set");
 	int status = has_file ? sett_master_key_from_file(config->encryption_key_file, ret, error)
 		: has_command ? sett_master_key_from_command(config->encryption_key_command, ret, error)
 			      : SETT_OK;
@@ -41,7 +43,8 @@ forbid_cores(const struct log_sink *sink)
 	if (fd >= 0)
 		(void)close(fd);
 	if (setrlimit(RLIMIT_CORE, &none) != 0 || !is_done)
-		log_sink_printf(sink, LOG_LEVEL_WARNING, "Encryption: core files can't be switched off: %s", strerror(errno));
+		log_sink_printf(sink, LOG_LEVEL_WARNING, "Encryption: core files can't be switched off: %s",
+				strerror(errno));
 }
 
 int
@@ -95,7 +98,8 @@ conclude(struct server *s, const char *what, int status, const struct sett_error
 	if (status == SETT_OK)
 		log_sink_printf(&s->sink, LOG_LEVEL_NOTICE, "Encryption: %s", what);
 	else if (status != SETT_ABORTED)
-		log_sink_printf(&s->sink, LOG_LEVEL_WARNING, "Encryption: the rotation has failed: %s", error->message);
+		log_sink_printf(&s->sink, LOG_LEVEL_WARNING, "Encryption: the rotation has failed: %s",
+				error->message);
 }
 
 static int
@@ -154,9 +158,11 @@ rotate(void *arg)
 	if (s->keys == NULL)
 		log_sink_printf(&s->sink, LOG_LEVEL_WARNING, "Encryption: there is no key to rotate");
 	else if (what == CONFIG_ROTATE_MASTER)
-		conclude(s, "the data keys are wrapped by the new master key", rotate_master(s, &error), &error);
+		conclude(s, "the data keys are wrapped by the new master key", rotate_master(s, &error),
+			 &error);
 	else if (what == CONFIG_ROTATE_DATA)
-		conclude(s, "what is written from now on has a new data key", sett_keyring_add_key(s->keys, &error), &error);
+		conclude(s, "what is written from now on has a new data key",
+			 sett_keyring_add_key(s->keys, &error), &error);
 	else
 		begin_rewriting(s);
 	mutex_unlock(&s->rotation->lock);

@@ -28,7 +28,6 @@
 #include "txn/waiting.h"
 #include "types/mend.h"
 
-
 enum { DATABASES_OF_EXPORT = 16384, NUMBER_SIZE = 24, POLL_NS = 100000000 };
 static const char manifest_end[] = ".manifest";
 

@@ -18,7 +18,8 @@ struct offline_options {
 	uint64_t memory;      /* bytes, as maxmemory; 0: as a server without that directive */
 	uint64_t rdb_version; /* of an export; 0: that of Redis 7.0 */
 	struct log_sink sink;
-	struct keyring *keys; /* of the database, and of an RDB file that is taken over; NULL: neither is encrypted. An export is not */
+	struct keyring *
+		keys; /* of the database, and of an RDB file that is taken over; NULL: neither is encrypted. An export is not */
 	/* Told now and then: bytes of the files, or keys. May be NULL. */
 	void (*on_progress)(void *arg, uint64_t done, uint64_t total);
 	void *arg;

@@ -21,8 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "keys.h"
 #include "backup_manifest.h"
+#include "keys.h"
 #include "pour.h"
 #include "server_link.h"
 #include "storage/checkpoint.h"
@@ -55,8 +55,8 @@ struct backup {
 	struct server_link link;
 	struct sett_engine *engine;
 	struct keyring *keys; /* of an encrypted one */ /* of a directory */
-	bool owns;                  /* what was begun is to be cleaned up */
-	char files[PATH_MAX];       /* the directory of the checkpoint */
+	bool owns;                                      /* what was begun is to be cleaned up */
+	char files[PATH_MAX];                           /* the directory of the checkpoint */
 	char base_directory[PATH_MAX];
 	bool is_base_bare; /* a manifest alone: its files are not looked for */
 	struct backup_places places;

@@ -13,13 +13,16 @@ keys_take_options(int *argc, char **argv)
 	static const char file[] = "--encryption-key-file", command[] = "--encryption-key-command";
 	int kept = 1;
 	for (int i = 1; i < *argc; i++) {
-		bool is_file = strncmp(argv[i], file, sizeof(file) - 1) == 0, is_command = strncmp(argv[i], command, sizeof(command) - 1) == 0;
+		bool is_file = strncmp(argv[i], file, sizeof(file) - 1) == 0,
+		     is_command = strncmp(argv[i], command, sizeof(command) - 1) == 0;
 		size_t size = is_file ? sizeof(file) - 1 : sizeof(command) - 1;
 		if ((!is_file && !is_command) || (argv[i][size] != '=' && argv[i][size] != '\0')) {
 			argv[kept++] = argv[i];
 			continue;
 		}
-		const char *value = argv[i][size] == '=' ? argv[i] + size + 1 : i + 1 < *argc ? argv[++i] : NULL;
+		const char *value = argv[i][size] == '=' ? argv[i] + size + 1
+			: i + 1 < *argc                  ? argv[++i]
+							 : NULL;
 		if (value == NULL) {
 			fprintf(stderr, "sett-tool: %s needs a value\n", argv[i]);
 			return false;
@@ -41,7 +44,8 @@ keys_open(const char *directory, struct keyring **ret, struct sett_error *error)
 		int status = sett_keys_exist(NULL, directory, &is_encrypted, error);
 		return status == SETT_OK && is_encrypted
 			? sett_error_set(error, SETT_INVALID, 0,
-					 "%s is encrypted: --encryption-key-file or --encryption-key-command must name its key",
+					 "%s is encrypted: --encryption-key-file or --encryption-key-command "
+					 "must name its key",
 					 directory)
 			: status;
 	}

@@ -24,7 +24,8 @@ print_help(FILE *out)
 	for (size_t i = 0; i < COMMANDS; i++)
 		fprintf(out, "  %-7s %s\n", commands[i]->name, commands[i]->summary);
 	fputs("\n"
-	      "  --encryption-key-file FILE, --encryption-key-command COMMAND: the key of an encrypted database\n"
+	      "  --encryption-key-file FILE, --encryption-key-command COMMAND: the key of an encrypted "
+	      "database\n"
 	      "\n"
 	      "sett-tool COMMAND --help says more; sett-tool --version which version this is.\n"
 	      "\n"

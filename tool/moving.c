@@ -1,9 +1,9 @@
 /* sett-tool import and export: Redis' files into a new database, and a database into an RDB file (src/offline.h). */
 #include <inttypes.h>
 
+#include "keys.h"
 #include "offline.h"
 #include "storage/base/clock.h"
-#include "keys.h"
 #include "tool.h"
 
 enum { MIB = 1 << 20, MEMORY_MAX_MIB = 1 << 24, DATABASES_MAX = INT32_MAX, PROGRESS_NS = 1000000000 };

@@ -6,8 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "keys.h"
 #include "backup_manifest.h"
+#include "keys.h"
 #include "moment.h"
 #include "pour.h"
 #include "storage/archive.h"
@@ -278,7 +278,8 @@ restore(struct restore *r)
 {
 	int status = r->archive ? keys_open(r->archive, &r->archive_keys, &r->error) : SETT_OK;
 	if (status == SETT_OK && r->archive)
-		status = sett_archive_find(keys_vfs(r->archive_keys), r->archive, &r->moment, &r->point, &r->error);
+		status = sett_archive_find(keys_vfs(r->archive_keys), r->archive, &r->moment, &r->point,
+					   &r->error);
 	if (status == SETT_OK && r->archive)
 		status = choose_backup(r);
 	if (status == SETT_OK)

@@ -158,7 +158,7 @@ struct config {
 	int encryption_rotate;     /* (runtime) enum config_rotate: what was asked for last */
 	bool encryption_convert;   /* a database that is not encrypted is opened, and becomes it */
 	bool encryption_plain_rdb; /* (runtime) dumps are not encrypted, so that redis-server can read them */
-	bool append_only;                                     /* which of them, where there are both kinds */
+	bool append_only;          /* which of them, where there are both kinds */
 	bool ignore_redis_files, import_redis_files;
 	bool check_at_start, aof_load_truncated;
 	/* replication */

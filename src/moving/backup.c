@@ -10,10 +10,10 @@
 #include <sys/stat.h>
 
 #include "config/config.h"
-#include "storage/keyring.h"
 #include "storage/base/stepper.h"
 #include "storage/checkpoint.h"
 #include "storage/inspect.h"
+#include "storage/keyring.h"
 
 #define NS_PER_SECOND 1000000000ull
 #define NS_PER_HOUR (3600 * NS_PER_SECOND)
@@ -54,7 +54,8 @@ visit_name(void *arg, const char *name)
 	enum sett_file_kind kind;
 	uint64_t number;
 	char path[PATH_MAX];
-	bool is_ours = sett_file_classify(name, &kind, &number) ? kind != SETT_FILE_MANIFEST : strcmp(name, SETT_KEYS_NAME) == 0;
+	bool is_ours = sett_file_classify(name, &kind, &number) ? kind != SETT_FILE_MANIFEST
+								: strcmp(name, SETT_KEYS_NAME) == 0;
 	if (!is_ours)
 		return SETT_OK;
 	int size = snprintf(path, sizeof(path), "%s/%s", w->directory, name);

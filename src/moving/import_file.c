@@ -41,15 +41,18 @@ decrypt(struct import_file *f, struct vfs *vfs, struct sett_error *error)
 	uint64_t size = 0;
 	import_file_close(f);
 	if (vfs->keys == NULL)
-		return sett_error_set(error, SETT_INVALID, 0, "%s is encrypted, and no key was given", f->path);
+		return sett_error_set(error, SETT_INVALID, 0, "%s is encrypted, and no key was given",
+				      f->path);
 	int status = vfs_open(vfs, f->path, VFS_READ | VFS_SEALED, &file, error);
 	if (status != SETT_OK)
 		return status;
 	status = vfs_size(file, &size, error);
 	if (status == SETT_OK && size > 0) {
-		void *p = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		void *p =
+			mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		if (p == MAP_FAILED)
-			status = sett_error_set(error, SETT_NO_MEMORY, errno, "%s is encrypted, and memory lacks for its %" PRIu64 " bytes",
+			status = sett_error_set(error, SETT_NO_MEMORY, errno,
+						"%s is encrypted, and memory lacks for its %" PRIu64 " bytes",
 						f->path, size);
 		else
 			f->content = bytes_of(p, (size_t)size);

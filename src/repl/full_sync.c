@@ -142,7 +142,8 @@ open_file(struct full_sync *s)
 	if (status != SETT_OK && status != SETT_NOT_FOUND)
 		s->error = ignored;
 	if (status == SETT_OK || status == SETT_NOT_FOUND)
-		status = vfs_open(vfs, path, VFS_READ | VFS_WRITE | VFS_CREATE | VFS_SEALED, &s->file, &s->error);
+		status = vfs_open(vfs, path, VFS_READ | VFS_WRITE | VFS_CREATE | VFS_SEALED, &s->file,
+				  &s->error);
 	return status == SETT_OK ? vfs_remove(vfs, path, &s->error) : status;
 }
 

@@ -306,7 +306,8 @@ open_file(struct history *h, struct sett_error *error)
 		return sett_error_set(error, SETT_INVALID, 0, "the path of the data directory is too long");
 	int status = vfs_remove(h->vfs, path, error); /* of a process that was killed in between */
 	if (status == SETT_OK || status == SETT_NOT_FOUND)
-		status = vfs_open(h->vfs, path, VFS_READ | VFS_WRITE | VFS_CREATE | VFS_SEALED, &h->file, error);
+		status = vfs_open(h->vfs, path, VFS_READ | VFS_WRITE | VFS_CREATE | VFS_SEALED, &h->file,
+				  error);
 	return status == SETT_OK ? vfs_remove(h->vfs, path, error) : status;
 }
 

@@ -105,7 +105,8 @@ write_file(struct kept *k, const struct stream_position *position, struct sett_e
 	if (status == SETT_OK)
 		status = vfs_remove(vfs, temporary, error); /* of a process that was killed */
 	if (status == SETT_OK || status == SETT_NOT_FOUND)
-		status = vfs_open(vfs, temporary, VFS_READ | VFS_WRITE | VFS_CREATE | VFS_SEALED, &k->file, error);
+		status = vfs_open(vfs, temporary, VFS_READ | VFS_WRITE | VFS_CREATE | VFS_SEALED, &k->file,
+				  error);
 	if (status != SETT_OK)
 		return status;
 	status = write_bytes(k, error);

@@ -6,11 +6,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "storage/vfs.h"
 #include "keyspace/accesses.h"
 #include "storage/base/bytes.h"
 #include "storage/base/clock.h"
 #include "storage/base/log_sink.h"
+#include "storage/vfs.h"
 #include "txn/loading.h"
 #include "txn/replica_role.h"
 
@@ -99,7 +99,7 @@ struct server {
 	struct encryption_state {
 		bool is_rewriting, last_failed; /* atomic: what INFO shows of rotations */
 	} encryption;
-	struct vfs *vfs;      /* of the data directory: with the keys, if there are any; NULL: vfs_posix() */
+	struct vfs *vfs; /* of the data directory: with the keys, if there are any; NULL: vfs_posix() */
 	struct config *config;
 	struct keyspace *keyspace;
 	struct net *net;

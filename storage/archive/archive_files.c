@@ -140,14 +140,16 @@ decrypt(struct archive_reader *reader, const struct archive_block *b, uint64_t o
 		buffer_clear(&reader->clear);
 		if (buffer_reserve(&reader->clear, sealed.size + 1) != SETT_OK)
 			return SETT_NO_MEMORY;
-		r = seal_open(reader->bytes.file->vfs->keys, &place, sealed, bytes_end(sealed), reader->clear.data, &why);
+		r = seal_open(reader->bytes.file->vfs->keys, &place, sealed, bytes_end(sealed),
+			      reader->clear.data, &why);
 		if (r == SETT_OK)
 			*payload = bytes_of(reader->clear.data, sealed.size);
 	}
-	return r == SETT_OK ? r
-			    : sett_error_set(reader->bytes.error, r, 0,
-					     "%06" PRIu64 ARCHIVE_SUFFIX " of the archive at offset %" PRIu64 ": %s",
-					     reader->number, offset, why);
+	return r == SETT_OK
+		? r
+		: sett_error_set(reader->bytes.error, r, 0,
+				 "%06" PRIu64 ARCHIVE_SUFFIX " of the archive at offset %" PRIu64 ": %s",
+				 reader->number, offset, why);
 }
 
 int

@@ -13,8 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "seal.h"
 #include "file_names.h"
+#include "seal.h"
 #include "storage/base/hash.h"
 #include "storage/base/varint.h"
 
@@ -29,7 +29,8 @@ enum {
 	ARCHIVE_BLOCK_SIZE = 48, /* of its header */
 	ARCHIVE_STATE_SIZE = 40,
 	ARCHIVE_PIECE = 1 << 20, /* bytes of a body in one block, at most */
-	ARCHIVE_SEALED = 0x100,  /* of a block's kind: the payload is encrypted, and ends in its seal (storage/crypt/seal.h) */
+	ARCHIVE_SEALED =
+		0x100, /* of a block's kind: the payload is encrypted, and ends in its seal (storage/crypt/seal.h) */
 };
 
 enum archive_block_kind {
@@ -99,13 +100,17 @@ archive_header_decode(const uint8_t p[ARCHIVE_HEADER_SIZE], uint32_t *ret_versio
 
 /* What a block's seal covers beside its payload, in `also`. */
 static inline struct seal_place
-archive_place_of(uint64_t number, uint64_t chain, uint64_t offset, const struct archive_block *b, uint8_t also[20])
+archive_place_of(uint64_t number, uint64_t chain, uint64_t offset, const struct archive_block *b,
+		 uint8_t also[20])
 {
 	put_le32(also, b->kind);
 	put_le64(also + 4, b->commit);
 	put_le64(also + 12, b->time_ms);
-	return (struct seal_place){
-		.kind = SEAL_ARCHIVE, .file = number, .offset = offset, .part = chain, .also = bytes_of(also, 20)};
+	return (struct seal_place){.kind = SEAL_ARCHIVE,
+				   .file = number,
+				   .offset = offset,
+				   .part = chain,
+				   .also = bytes_of(also, 20)};
 }
 
 /* `seed`: the file's plus the block's offset. */

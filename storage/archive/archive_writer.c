@@ -93,7 +93,8 @@ append_sealed(struct archive_writer *w, enum archive_block_kind kind, uint64_t c
 		archive_block_encode(header, &b, seed);
 	}
 	if (r != SETT_OK)
-		return sett_error_set(error, r, 0, "a block of the archive cannot be encrypted: %s", sett_status_text(r));
+		return sett_error_set(error, r, 0, "a block of the archive cannot be encrypted: %s",
+				      sett_status_text(r));
 	w->out.size += ARCHIVE_BLOCK_SIZE + (size_t)b.size;
 	w->size += ARCHIVE_BLOCK_SIZE + b.size;
 	return w->out.size >= WRITTEN_AT_ONCE ? write_out(w, error) : SETT_OK;

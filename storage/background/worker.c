@@ -622,10 +622,12 @@ pick_older_phase(struct workers *w, const struct phase *phase, struct task **ret
 }
 
 int
-workers_rewrite(struct workers *w, uint64_t below, bool (*should_stop)(void *arg), void *arg, struct sett_error *error)
+workers_rewrite(struct workers *w, uint64_t below, bool (*should_stop)(void *arg), void *arg,
+		struct sett_error *error)
 {
 	struct sett_error local = {0};
-	struct phase phase = {.pick = pick_older_phase, .below = below, .should_stop = should_stop, .arg = arg};
+	struct phase phase = {
+		.pick = pick_older_phase, .below = below, .should_stop = should_stop, .arg = arg};
 	return run_phase(w, &phase, error ? error : &local);
 }
 

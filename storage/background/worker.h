@@ -94,7 +94,8 @@ int workers_wait(struct workers *, bool (*done)(void *arg), void *arg, struct se
 /* Compacts everything to the bottom and drops all garbage no snapshot holds. Blocks. */
 int workers_compact_all(struct workers *, struct sett_error *);
 /* Writes anew what stands in tables or value-log files with numbers below `below`. Blocks. `should_stop` may end it early. */
-int workers_rewrite(struct workers *, uint64_t below, bool (*should_stop)(void *arg), void *arg, struct sett_error *);
+int workers_rewrite(struct workers *, uint64_t below, bool (*should_stop)(void *arg), void *arg,
+		    struct sett_error *);
 /* How much writers should be slowed, from L0 count, waiting memtables and pending bytes: 0 = not, 1 = stop.
  * Smooth. Lock-free read. */
 double workers_pressure(struct workers *);

@@ -23,14 +23,15 @@ struct keyring {
 	struct vfs *inner;
 	struct vfs *vfs;
 	char directory[SETT_PATH_MAX];
-	struct data_key *present; /* atomic: release by sett_keyring_add_key, acquire by who seals; NULL: nothing is sealed */
+	struct data_key *
+		present; /* atomic: release by sett_keyring_add_key, acquire by who seals; NULL: nothing is sealed */
 	uint64_t opens, refusals; /* atomic */
 	bool converts;            /* set before the keyring is used */
-	bool has_plain;           /* atomic; changed under the lock: the directory has files that are not encrypted */
+	bool has_plain; /* atomic; changed under the lock: the directory has files that are not encrypted */
 	void (*observe)(void *arg, uint64_t key, uint64_t nonce);
 	void *observe_arg;
 
-	struct mutex lock; /* what follows; held while `keys` is written */
+	struct mutex lock;            /* what follows; held while `keys` is written */
 	char followed[SETT_PATH_MAX]; /* a directory that has all keys; empty: none */
 	struct data_key *newest;
 	size_t count; /* of those that are not dropped */

@@ -80,14 +80,18 @@ static bool
 wrap(uint8_t *p, size_t size, const uint8_t master[SETT_MASTER_KEY_SIZE], bool is_sealing)
 {
 	static const uint8_t nonce[12]; /* invariant 3 */
-	uint8_t key[32], message[9 + SALT_SIZE] = "sett-keys", *tag = p + CLEAR_SIZE + SALT_SIZE, *body = p + HEAD_SIZE;
+	uint8_t key[32], message[9 + SALT_SIZE] = "sett-keys", *tag = p + CLEAR_SIZE + SALT_SIZE,
+				     *body = p + HEAD_SIZE;
 	unsigned key_size = sizeof(key);
 	int n;
 	memcpy(message + 9, p + CLEAR_SIZE, SALT_SIZE);
-	bool is_fine = HMAC(EVP_sha256(), master, SETT_MASTER_KEY_SIZE, message, sizeof(message), key, &key_size) != NULL;
+	bool is_fine = HMAC(EVP_sha256(), master, SETT_MASTER_KEY_SIZE, message, sizeof(message), key,
+			    &key_size) != NULL;
 	EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
-	is_fine = is_fine && c != NULL && EVP_CipherInit_ex(c, EVP_aes_256_gcm(), NULL, key, nonce, is_sealing) == 1 &&
-		EVP_CipherUpdate(c, NULL, &n, p, CLEAR_SIZE) == 1 && EVP_CipherUpdate(c, body, &n, body, (int)size) == 1;
+	is_fine = is_fine && c != NULL &&
+		EVP_CipherInit_ex(c, EVP_aes_256_gcm(), NULL, key, nonce, is_sealing) == 1 &&
+		EVP_CipherUpdate(c, NULL, &n, p, CLEAR_SIZE) == 1 &&
+		EVP_CipherUpdate(c, body, &n, body, (int)size) == 1;
 	if (is_fine && !is_sealing)
 		is_fine = EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_SET_TAG, TAG_SIZE, tag) == 1;
 	is_fine = is_fine && EVP_CipherFinal_ex(c, body + size, &n) == 1;
@@ -189,14 +193,17 @@ decode_locked(struct keyring *ring, bool is_own, const char *path, struct buffer
 	    get_le64(p + size - SUM_SIZE) != hash64(p, size - SUM_SIZE, 0))
 		return sett_error_set(error, SETT_CORRUPT, 0, "%s: the file of keys is damaged", path);
 	if (get_le32(p + 8) != VERSION)
-		return sett_error_set(error, SETT_CORRUPT, 0, "%s: keys of version %u; this program reads version %d", path,
+		return sett_error_set(error, SETT_CORRUPT, 0,
+				      "%s: keys of version %u; this program reads version %d", path,
 				      (unsigned)get_le32(p + 8), VERSION);
 	size_t count = get_le32(p + 12);
 	if (count > KEYS_MAX || size != HEAD_SIZE + SUM_SIZE + count * KEY_RECORD)
 		return sett_error_set(error, SETT_CORRUPT, 0, "%s: the file of keys is damaged", path);
 	if (!wrap(p, count * KEY_RECORD, ring->master, false))
-		return sett_error_set(error, SETT_INVALID, 0, "%s: the key that was given is not the one that this directory was encrypted with",
-				      path);
+		return sett_error_set(
+			error, SETT_INVALID, 0,
+			"%s: the key that was given is not the one that this directory was encrypted with",
+			path);
 	if (is_own)
 		ring->has_plain = get_le64(p + 16) != 0;
 	int status = SETT_OK;
@@ -209,8 +216,8 @@ decode_locked(struct keyring *ring, bool is_own, const char *path, struct buffer
 
 /* Takes in the keys of a directory; SETT_NOT_FOUND if it has none. */
 static int
-load_locked(struct keyring *ring, struct vfs *vfs, const char *name, const char *directory, struct sett_error *error)
-	REQUIRES(&ring->lock)
+load_locked(struct keyring *ring, struct vfs *vfs, const char *name, const char *directory,
+	    struct sett_error *error) REQUIRES(&ring->lock)
 {
 	char path[SETT_PATH_MAX];
 	struct buffer b = {0};
@@ -226,8 +233,8 @@ load_locked(struct keyring *ring, struct vfs *vfs, const char *name, const char 
 }
 
 static int
-encode_locked(const struct keyring *ring, bool has_dropped, const uint8_t master[SETT_MASTER_KEY_SIZE], struct buffer *ret,
-	      struct sett_error *error) REQUIRES(&ring->lock)
+encode_locked(const struct keyring *ring, bool has_dropped, const uint8_t master[SETT_MASTER_KEY_SIZE],
+	      struct buffer *ret, struct sett_error *error) REQUIRES(&ring->lock)
 {
 	size_t count = 0;
 	for (const struct data_key *k = ring->newest; k != NULL; k = k->before)
@@ -277,8 +284,9 @@ write_file(struct vfs *vfs, const char *path, struct bytes b, struct sett_error 
 
 /* Invariant 2. `name`: of the file. */
 static int
-save_as_locked(const struct keyring *ring, const char *name, bool has_dropped, const uint8_t master[SETT_MASTER_KEY_SIZE],
-	       const char *directory, struct sett_error *error) REQUIRES(&ring->lock)
+save_as_locked(const struct keyring *ring, const char *name, bool has_dropped,
+	       const uint8_t master[SETT_MASTER_KEY_SIZE], const char *directory, struct sett_error *error)
+	REQUIRES(&ring->lock)
 {
 	struct vfs *vfs = ring->inner;
 	char path[SETT_PATH_MAX], temporary[SETT_PATH_MAX];
@@ -305,8 +313,9 @@ save_locked(const struct keyring *ring, struct sett_error *error) REQUIRES(&ring
 	int status = ring->followed[0] == '\0'
 		? SETT_OK
 		: save_as_locked(ring, SETT_KEYS_NAME, true, ring->master, ring->followed, error);
-	return status == SETT_OK ? save_as_locked(ring, SETT_KEYS_NAME, false, ring->master, ring->directory, error)
-				 : status;
+	return status == SETT_OK
+		? save_as_locked(ring, SETT_KEYS_NAME, false, ring->master, ring->directory, error)
+		: status;
 }
 
 /* Keys under a name that only counts if those under the usual one are of another master. */
@@ -404,12 +413,14 @@ sett_keyring_add_key(struct keyring *ring, struct sett_error *error)
 }
 
 int
-sett_keyring_set_master(struct keyring *ring, const uint8_t master[SETT_MASTER_KEY_SIZE], struct sett_error *error)
+sett_keyring_set_master(struct keyring *ring, const uint8_t master[SETT_MASTER_KEY_SIZE],
+			struct sett_error *error)
 {
 	mutex_lock(&ring->lock);
 	/* A cut in between leaves the follower with both: the one that the directory itself has opens it. */
 	bool is_followed = ring->followed[0] != '\0';
-	int status = is_followed ? save_as_locked(ring, KEYS_NEXT, true, master, ring->followed, error) : SETT_OK;
+	int status =
+		is_followed ? save_as_locked(ring, KEYS_NEXT, true, master, ring->followed, error) : SETT_OK;
 	if (status == SETT_OK)
 		status = save_as_locked(ring, SETT_KEYS_NAME, false, master, ring->directory, error);
 	if (status == SETT_OK) {
@@ -437,7 +448,8 @@ sett_keyring_follow(struct keyring *ring, const char *directory, struct sett_err
 	int status = SETT_OK;
 	mutex_lock(&ring->lock);
 	struct data_key *own = ring->newest;
-	if ((size_t)snprintf(ring->followed, sizeof(ring->followed), "%s", directory) >= sizeof(ring->followed))
+	if ((size_t)snprintf(ring->followed, sizeof(ring->followed), "%s", directory) >=
+	    sizeof(ring->followed))
 		status = sett_error_set(error, SETT_INVALID, 0, "%s: the path is too long", directory);
 	if (status == SETT_OK)
 		status = load_locked(ring, ring->inner, SETT_KEYS_NAME, directory, error);
@@ -525,7 +537,8 @@ sett_keyring_drop_old(struct keyring *ring, struct sett_error *error)
 	struct data_key *present = ring->present;
 	for (struct data_key *k = ring->newest; k != NULL; k = k->before)
 		k->is_needed = k == present;
-	int status = present == NULL ? SETT_OK : vfs_list(ring->inner, ring->directory, survey_file, &survey, error);
+	int status = present == NULL ? SETT_OK
+				     : vfs_list(ring->inner, ring->directory, survey_file, &survey, error);
 	if (status == SETT_OK && present != NULL) {
 		for (struct data_key *k = ring->newest; k != NULL; k = k->before) {
 			ring->count -= !k->is_needed && !k->is_dropped;

@@ -33,15 +33,17 @@ read_all(int fd, uint8_t *room, size_t size)
 
 /* `from` names the source for people; the text is wiped. */
 static int
-take(const char *from, uint8_t *text, ssize_t size, uint8_t ret[SETT_MASTER_KEY_SIZE], struct sett_error *error)
+take(const char *from, uint8_t *text, ssize_t size, uint8_t ret[SETT_MASTER_KEY_SIZE],
+     struct sett_error *error)
 {
 	int status = SETT_INVALID;
 	if (size >= 0)
 		status = sett_master_key_parse(text, (size_t)size, ret);
 	OPENSSL_cleanse(text, TEXT_MAX);
-	return status == SETT_OK ? status
-				 : sett_error_set(error, SETT_INVALID, 0,
-						  "%s holds no key: 64 hexadecimal digits or 32 bytes are one", from);
+	return status == SETT_OK
+		? status
+		: sett_error_set(error, SETT_INVALID, 0,
+				 "%s holds no key: 64 hexadecimal digits or 32 bytes are one", from);
 }
 
 int
@@ -55,7 +57,8 @@ sett_master_key_from_file(const char *path, uint8_t ret[SETT_MASTER_KEY_SIZE], s
 	int system_errno = errno;
 	(void)close(fd); /* it was only read */
 	if (size < 0)
-		return sett_error_set(error, SETT_IO, system_errno, "the key file %s: %s", path, strerror(system_errno));
+		return sett_error_set(error, SETT_IO, system_errno, "the key file %s: %s", path,
+				      strerror(system_errno));
 	return take(path, text, size, ret, error);
 }
 
@@ -65,7 +68,7 @@ start(const char *command, int *ret_fd, pid_t *ret_pid)
 {
 	int ends[2];
 	posix_spawn_file_actions_t actions;
-	char *argv[] = {(char *)(uintptr_t)"sh", (char *)(uintptr_t)"-c", (char *)(uintptr_t)command, NULL};
+	char *argv[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c", (char *)(uintptr_t)command, NULL};
 	if (pipe2(ends, O_CLOEXEC) != 0)
 		return errno;
 	int failed = posix_spawn_file_actions_init(&actions);
@@ -91,7 +94,8 @@ sett_master_key_from_command(const char *command, uint8_t ret[SETT_MASTER_KEY_SI
 	pid_t pid, waited;
 	int failed = start(command, &fd, &pid);
 	if (failed != 0)
-		return sett_error_set(error, SETT_IO, failed, "the key command does not start: %s", strerror(failed));
+		return sett_error_set(error, SETT_IO, failed, "the key command does not start: %s",
+				      strerror(failed));
 	ssize_t size = read_all(fd, text, sizeof(text));
 	(void)close(fd); /* it was only read */
 	do
@@ -101,7 +105,7 @@ sett_master_key_from_command(const char *command, uint8_t ret[SETT_MASTER_KEY_SI
 		OPENSSL_cleanse(text, sizeof(text));
 		return sett_error_set(error, SETT_INVALID, 0, "the key command has failed (%s %d)",
 				      waited >= 0 && WIFSIGNALED(state) ? "signal" : "exit code",
-				      waited < 0               ? -1
+				      waited < 0                   ? -1
 					      : WIFSIGNALED(state) ? WTERMSIG(state)
 								   : WEXITSTATUS(state));
 	}

@@ -138,7 +138,8 @@ seal_make(struct keyring *ring, const struct seal_place *place, struct bytes pla
 		return SETT_NO_MEMORY;
 	if (c->sealer.key != key->id && (status = prepare(&c->sealer, key, true)) != SETT_OK)
 		return status;
-	uint64_t counter = __atomic_fetch_add(&key->next, 1, __ATOMIC_RELAXED); /* each is given out once: that is all */
+	uint64_t counter =
+		__atomic_fetch_add(&key->next, 1, __ATOMIC_RELAXED); /* each is given out once: that is all */
 	if (ring->observe != NULL)
 		ring->observe(ring->observe_arg, key->id, counter);
 	EVP_CIPHER_CTX *context = c->sealer.context;
@@ -172,8 +173,8 @@ opener_of(struct keyring *ring, uint64_t id, struct slot **ret)
 }
 
 int
-seal_open(struct keyring *ring, const struct seal_place *place, struct bytes sealed, const uint8_t seal[SEAL_SIZE],
-	  uint8_t *to, const char **ret_why)
+seal_open(struct keyring *ring, const struct seal_place *place, struct bytes sealed,
+	  const uint8_t seal[SEAL_SIZE], uint8_t *to, const char **ret_why)
 {
 	struct slot *slot;
 	uint8_t nothing[16], tag[TAG_SIZE];

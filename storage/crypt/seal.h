@@ -43,11 +43,12 @@ vfs_seals(const struct vfs *v)
 }
 
 /* `to` has the size of `plain`, and may be where it stands. SETT_NO_MEMORY, SETT_IO (OpenSSL failed). */
-int seal_make(struct keyring *, const struct seal_place *, struct bytes plain, uint8_t *to, uint8_t seal[SEAL_SIZE]);
+int seal_make(struct keyring *, const struct seal_place *, struct bytes plain, uint8_t *to,
+	      uint8_t seal[SEAL_SIZE]);
 /* The other way round. With a phrase in `ret_why`: SETT_CORRUPT, the seal is wrong; SETT_IO, the key is not there, or
  * `keys` is NULL. SETT_NO_MEMORY. */
-int seal_open(struct keyring *keys, const struct seal_place *, struct bytes sealed, const uint8_t seal[SEAL_SIZE],
-	      uint8_t *to, const char **ret_why);
+int seal_open(struct keyring *keys, const struct seal_place *, struct bytes sealed,
+	      const uint8_t seal[SEAL_SIZE], uint8_t *to, const char **ret_why);
 
 /* Overwrites bytes in clear before their memory goes. */
 void seal_forget(void *bytes, size_t size);

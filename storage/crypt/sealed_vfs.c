@@ -96,18 +96,22 @@ load(struct sealed_file *f, uint64_t number, unsigned flags, struct sett_error *
 	size_t size = page_size(p, number);
 	const char *why = "";
 	p->held = UINT64_MAX;
-	int status = vfs_read_exact(f->inner, p->stored, SEAL_SIZE + size, HEAD + number * STRIDE, flags, error);
+	int status =
+		vfs_read_exact(f->inner, p->stored, SEAL_SIZE + size, HEAD + number * STRIDE, flags, error);
 	if (status != SETT_OK)
 		return status;
 	struct seal_place place = place_of(p, number, size);
 	if (memcmp(p->stored, hole, sizeof(hole)) == 0)
 		memset(p->clear, 0, size);
 	else
-		status = seal_open(f->base.vfs->keys, &place, bytes_of(p->stored + SEAL_SIZE, size), p->stored, p->clear, &why);
+		status = seal_open(f->base.vfs->keys, &place, bytes_of(p->stored + SEAL_SIZE, size),
+				   p->stored, p->clear, &why);
 	if (status == SETT_CORRUPT || status == SETT_IO)
-		return sett_error_set(error, status, 0, "page %llu of a sealed file: %s", (unsigned long long)number, why);
+		return sett_error_set(error, status, 0, "page %llu of a sealed file: %s",
+				      (unsigned long long)number, why);
 	if (status != SETT_OK)
-		return sett_error_set(error, status, 0, "a sealed file cannot be read: %s", sett_status_text(status));
+		return sett_error_set(error, status, 0, "a sealed file cannot be read: %s",
+				      sett_status_text(status));
 	p->held = number;
 	return SETT_OK;
 }
@@ -118,9 +122,11 @@ store(struct sealed_file *f, size_t size, struct sett_error *error)
 {
 	struct pages *p = f->pages;
 	struct seal_place place = place_of(p, p->held, size);
-	int status = seal_make(f->base.vfs->keys, &place, bytes_of(p->clear, size), p->stored + SEAL_SIZE, p->stored);
+	int status = seal_make(f->base.vfs->keys, &place, bytes_of(p->clear, size), p->stored + SEAL_SIZE,
+			       p->stored);
 	if (status != SETT_OK)
-		return sett_error_set(error, status, 0, "a page cannot be sealed: %s", sett_status_text(status));
+		return sett_error_set(error, status, 0, "a page cannot be sealed: %s",
+				      sett_status_text(status));
 	return vfs_write_bytes(f->inner, p->stored, SEAL_SIZE + size, HEAD + p->held * STRIDE, error);
 }
 
@@ -173,7 +179,8 @@ put(struct sealed_file *f, uint64_t offset, const uint8_t *data, size_t n, struc
 /* ---- operations ---- */
 
 static int
-wrap(struct vfs *v, struct vfs_file *inner, struct pages *pages, struct vfs_file **ret, struct sett_error *error)
+wrap(struct vfs *v, struct vfs_file *inner, struct pages *pages, struct vfs_file **ret,
+     struct sett_error *error)
 {
 	struct sealed_file *f = calloc(1, sizeof(*f));
 	if (f == NULL) {
@@ -293,7 +300,8 @@ sealed_read(struct vfs_file *file, void *buf, size_t size, uint64_t offset, unsi
 }
 
 static int
-sealed_write(struct vfs_file *file, const struct iovec *iov, int count, uint64_t offset, struct sett_error *error)
+sealed_write(struct vfs_file *file, const struct iovec *iov, int count, uint64_t offset,
+	     struct sett_error *error)
 {
 	struct sealed_file *f = file_of(file);
 	struct pages *p = f->pages;
@@ -436,7 +444,8 @@ sealed_make_directory(struct vfs *v, const char *path, struct sett_error *error)
 }
 
 static int
-sealed_list(struct vfs *v, const char *path, int (*each)(void *, const char *), void *arg, struct sett_error *error)
+sealed_list(struct vfs *v, const char *path, int (*each)(void *, const char *), void *arg,
+	    struct sett_error *error)
 {
 	return vfs_list(inner_of(v), path, each, arg, error);
 }

@@ -30,8 +30,8 @@
 #include "archive_copy.h"
 #include "archive_private.h"
 #include "log_format.h"
-#include "storage/keyring.h"
 #include "storage/base/stepper.h"
+#include "storage/keyring.h"
 
 #define MS_NS 1000000ULL
 #define PATIENCE_NS 10000000000ULL /* without progress it is stuck */

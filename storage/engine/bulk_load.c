@@ -7,8 +7,8 @@
  * Invariants:
  *  1. There is no MANIFEST before all that it names is durable (I10). An open refuses files without one.
  *  2. All entries have the timestamp 1, and the manifest says that commits up to it are in tables: there is no log. */
-#include "storage/keyring.h"
 #include "storage/bulk_load.h"
+#include "storage/keyring.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -100,7 +100,8 @@ int
 sett_checkpoint_discard(struct vfs *vfs, const char *directory, struct sett_error *error)
 {
 	/* What an open has made of the checkpoint goes too. */
-	static const char *const others[] = {"MANIFEST.tmp", "RESERVE", "LOCK", SETT_KEYS_NAME, SETT_KEYS_NAME ".tmp"};
+	static const char *const others[] = {"MANIFEST.tmp", "RESERVE", "LOCK", SETT_KEYS_NAME,
+					     SETT_KEYS_NAME ".tmp"};
 	struct discard d = {vfs, directory, error};
 	int r = discard_name(&d, "MANIFEST");
 	if (r == SETT_OK)

@@ -14,8 +14,8 @@
 #include "engine_private.h"
 #include "handle_cache.h"
 #include "overlay.h"
-#include "storage/keyring.h"
 #include "storage/base/sync_point.h"
+#include "storage/keyring.h"
 
 enum {
 	LOG_SEGMENT_EXTRA = 64 << 10, /* bytes of a log segment beyond a memtable's */
@@ -626,7 +626,8 @@ settle_keys(struct sett_engine *engine, struct sett_error *error)
 	if (r != SETT_OK)
 		return r;
 	if (!keys && has_keys)
-		return sett_error_set(error, SETT_INVALID, 0, "%s: the database is encrypted, and no key was given",
+		return sett_error_set(error, SETT_INVALID, 0,
+				      "%s: the database is encrypted, and no key was given",
 				      engine->directory);
 	if (keys && !has_keys) {
 		struct sett_error ignored;
@@ -634,7 +635,8 @@ settle_keys(struct sett_engine *engine, struct sett_error *error)
 		is_plain = r == SETT_OK;
 	}
 	if (is_plain && !sett_keyring_converts(keys))
-		return sett_error_set(error, SETT_INVALID, 0, "%s: a key was given, and the database is not encrypted",
+		return sett_error_set(error, SETT_INVALID, 0,
+				      "%s: a key was given, and the database is not encrypted",
 				      engine->directory);
 	if (is_plain)
 		sett_keyring_note_plain(keys);

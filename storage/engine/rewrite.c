@@ -55,7 +55,8 @@ rewrite_once(struct sett_engine *engine, uint64_t below, bool (*should_stop)(voi
 }
 
 int
-sett_engine_rewrite(struct sett_engine *engine, bool (*should_stop)(void *arg), void *arg, struct sett_error *error)
+sett_engine_rewrite(struct sett_engine *engine, bool (*should_stop)(void *arg), void *arg,
+		    struct sett_error *error)
 {
 	const struct timespec pause = {.tv_nsec = PAUSE_NS};
 	struct keyring *keys = engine->vfs->keys;
@@ -77,7 +78,8 @@ sett_engine_rewrite(struct sett_engine *engine, bool (*should_stop)(void *arg), 
 		return r;
 	if (left != 0)
 		return sett_error_set(error, SETT_WOULD_BLOCK, 0,
-				      "file %06" PRIu64 " is still there: a reader holds it, or a value in it is damaged",
+				      "file %06" PRIu64
+				      " is still there: a reader holds it, or a value in it is damaged",
 				      left);
 	r = version_set_rewrite_manifest(engine->versions, error);
 	return r == SETT_OK ? sett_keyring_drop_old(keys, error) : r;

@@ -97,8 +97,8 @@ note_name(void *arg, const char *name)
 	struct directory *d = arg;
 	enum sett_file_kind kind;
 	uint64_t number, size = 0;
-	if (strcmp(name, "LOCK") == 0 || strcmp(name, "RESERVE") == 0 ||
-	    strcmp(name, SETT_KEYS_NAME) == 0 || strcmp(name, SETT_KEYS_NAME ".tmp") == 0)
+	if (strcmp(name, "LOCK") == 0 || strcmp(name, "RESERVE") == 0 || strcmp(name, SETT_KEYS_NAME) == 0 ||
+	    strcmp(name, SETT_KEYS_NAME ".tmp") == 0)
 		return SETT_OK;
 	if (strcmp(name, HISTORY_NAME) == 0)
 		return SETT_OK;
@@ -158,7 +158,8 @@ refuse_without_key(const struct directory *d, struct sett_error *error)
 	bool is_encrypted = false;
 	int r = d->vfs->keys ? SETT_OK : sett_keys_exist(d->vfs, d->path, &is_encrypted, error);
 	return r == SETT_OK && is_encrypted
-		? sett_error_set(error, SETT_INVALID, 0, "%s: the database is encrypted, and no key was given", d->path)
+		? sett_error_set(error, SETT_INVALID, 0,
+				 "%s: the database is encrypted, and no key was given", d->path)
 		: r;
 }
 

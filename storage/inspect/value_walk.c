@@ -44,7 +44,8 @@ claim(struct walker *w, uint64_t offset, uint64_t *ret)
 	if (flags & VALUE_LOG_SEALED) {
 		flags &= ~(uint32_t)VALUE_LOG_SEALED;
 		if (flags == VALUE_LOG_PIECED ? value_log_sealed_body_size(payload) > 0
-					      : flags <= 0xff && payload >= SEAL_SIZE && payload < SETT_MAX_PACKED_SIZE + SEAL_SIZE)
+					      : flags <= 0xff && payload >= SEAL_SIZE &&
+				    payload < SETT_MAX_PACKED_SIZE + SEAL_SIZE)
 			*ret = span;
 		return SETT_OK;
 	}
@@ -73,25 +74,30 @@ make_room(struct walker *w, size_t size)
 
 /* Decrypts a piece to the end of `clear`, which has room. What has a wrong seal is not whole. */
 static int
-decrypt(struct walker *w, uint64_t offset, uint64_t piece, struct bytes sealed, const uint8_t *seal, bool *ret_whole)
+decrypt(struct walker *w, uint64_t offset, uint64_t piece, struct bytes sealed, const uint8_t *seal,
+	bool *ret_whole)
 {
 	const char *why = "";
 	struct seal_place place = value_log_place(w->number, offset, piece);
-	int r = seal_open(w->bytes.file->vfs->keys, &place, sealed, seal, w->clear.data + w->clear.size, &why);
+	int r = seal_open(w->bytes.file->vfs->keys, &place, sealed, seal, w->clear.data + w->clear.size,
+			  &why);
 	*ret_whole = r == SETT_OK;
 	w->clear.size += r == SETT_OK ? sealed.size : 0;
-	return r == SETT_OK || r == SETT_CORRUPT ? SETT_OK : sett_error_set(w->bytes.error, r, 0, "a value: %s", why);
+	return r == SETT_OK || r == SETT_CORRUPT ? SETT_OK
+						 : sett_error_set(w->bytes.error, r, 0, "a value: %s", why);
 }
 
 /* An encrypted body in pieces; its first FILE_WINDOW_SIZE bytes are in `clear` then. */
 static int
-look_at_sealed_pieces(struct walker *w, uint64_t offset, uint64_t span, const uint8_t header[HEADER], bool *ret_whole)
+look_at_sealed_pieces(struct walker *w, uint64_t offset, uint64_t span, const uint8_t header[HEADER],
+		      bool *ret_whole)
 {
 	const uint8_t *p;
 	uint64_t body = value_log_sealed_body_size(span - HEADER);
 	size_t size = (size_t)value_log_seals_size(body), kept_size = 0;
 	int r = file_window_fetch(&w->bytes, offset + HEADER + body, size, &p);
-	if (r != SETT_OK || value_log_checksum(w->number, offset, header, bytes_of(p, size)) != get_le64(header))
+	if (r != SETT_OK ||
+	    value_log_checksum(w->number, offset, header, bytes_of(p, size)) != get_le64(header))
 		return r;
 	uint8_t *seals = malloc(size);
 	if (seals == NULL)
@@ -179,7 +185,8 @@ look(struct walker *w, uint64_t offset, struct looked *ret)
 		return SETT_OK;
 	r = make_room(w, size);
 	if (r == SETT_OK)
-		r = decrypt(w, offset, 0, bytes_of(p, size - SEAL_SIZE), p + size - SEAL_SIZE, &ret->is_whole);
+		r = decrypt(w, offset, 0, bytes_of(p, size - SEAL_SIZE), p + size - SEAL_SIZE,
+			    &ret->is_whole);
 	ret->payload = buffer_bytes(&w->clear);
 	return r;
 }

@@ -319,7 +319,8 @@ log_is_full(const struct log *log, uint64_t more)
 	const struct segment *segment = __atomic_load_n(&log->current, __ATOMIC_ACQUIRE);
 	uint64_t room = __atomic_load_n(&segment->allocated, __ATOMIC_ACQUIRE) -
 		__atomic_load_n(&segment->appended, __ATOMIC_RELAXED);
-	return more > SETT_MAX_BATCH_SIZE || room < log_record_span(LOG_RECORD_TIMED_SIZE, stored_size(log, more));
+	return more > SETT_MAX_BATCH_SIZE ||
+		room < log_record_span(LOG_RECORD_TIMED_SIZE, stored_size(log, more));
 }
 
 bool
@@ -336,8 +337,10 @@ encrypt_record(const struct log *log, uint8_t *p, uint64_t segment, uint64_t off
 {
 	uint8_t room[LOG_RECORD_HEADER_MAX], *payload = p + get_le16(p + 12);
 	size_t size = get_le32(p + 8) - SEAL_SIZE;
-	struct seal_place place = {
-		.kind = SEAL_LOG, .file = segment, .offset = offset, .also = log_record_sealed_header(p, room)};
+	struct seal_place place = {.kind = SEAL_LOG,
+				   .file = segment,
+				   .offset = offset,
+				   .also = log_record_sealed_header(p, room)};
 	return seal_make(log->options.vfs->keys, &place, bytes_of(payload, size), payload, payload + size);
 }
 
@@ -345,8 +348,8 @@ encrypt_record(const struct log *log, uint8_t *p, uint64_t segment, uint64_t off
  * time to those that ask for it; `ret_last` is the last one's timestamp. The records are there already, so their commits
  * were asked for before that time. */
 static int
-seal_records_locked(struct log *log, uint8_t *data, size_t size, const struct segment *segment, uint64_t offset,
-		    uint64_t *ret_last) REQUIRES(&log->flush_lock)
+seal_records_locked(struct log *log, uint8_t *data, size_t size, const struct segment *segment,
+		    uint64_t offset, uint64_t *ret_last) REQUIRES(&log->flush_lock)
 {
 	uint64_t last = 0, seed = segment->seed + offset;
 	bool has_time = false;
@@ -402,8 +405,8 @@ gather_locked(struct log *log, struct gathering *ret) REQUIRES(&log->flush_lock)
 				break;
 			}
 			assert(chunk->offset + from == ret->offset + ret->size); /* without a gap */
-			int status = seal_records_locked(log, chunk->data + from, ready - from, chunk->segment,
-							 chunk->offset + from, &ret->last);
+			int status = seal_records_locked(log, chunk->data + from, ready - from,
+							 chunk->segment, chunk->offset + from, &ret->last);
 			if (status != SETT_OK)
 				return status;
 			ret->vector[ret->count++] = (struct iovec){chunk->data + from, ready - from};

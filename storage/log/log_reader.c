@@ -96,10 +96,12 @@ decrypt(struct log_reader *reader, const uint8_t *record, struct log_record *r)
 				   .file = reader->number,
 				   .offset = r->offset,
 				   .also = log_record_sealed_header(record, room)};
-	int status = seal_open(reader->bytes.file->vfs->keys, &place, sealed, bytes_end(sealed), reader->clear.data, &why);
+	int status = seal_open(reader->bytes.file->vfs->keys, &place, sealed, bytes_end(sealed),
+			       reader->clear.data, &why);
 	if (status == SETT_IO)
-		return sett_error_set(reader->bytes.error, SETT_IO, 0, "%06" PRIu64 LOG_SUFFIX " at offset %" PRIu64 ": %s",
-				      reader->number, r->offset, why);
+		return sett_error_set(reader->bytes.error, SETT_IO, 0,
+				      "%06" PRIu64 LOG_SUFFIX " at offset %" PRIu64 ": %s", reader->number,
+				      r->offset, why);
 	if (status == SETT_OK)
 		r->payload = bytes_of(reader->clear.data, sealed.size);
 	return status;

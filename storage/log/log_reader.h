@@ -9,8 +9,8 @@
 
 struct log_reader {
 	struct file_window bytes;
-	uint64_t number; /* as the file's name has it */
-	uint64_t seed;   /* of its checksums; set by log_reader_header, or by who knows it */
+	uint64_t number;     /* as the file's name has it */
+	uint64_t seed;       /* of its checksums; set by log_reader_header, or by who knows it */
 	struct buffer clear; /* the payload that was decrypted last */
 };
 

@@ -31,8 +31,8 @@ enum {
 static int
 table_refuse(const struct table *t, int status, uint64_t offset, const char *why, struct sett_error *error)
 {
-	return sett_error_set(error, status, 0, "%s at offset %llu: %s", t->path,
-			      (unsigned long long)offset, why);
+	return sett_error_set(error, status, 0, "%s at offset %llu: %s", t->path, (unsigned long long)offset,
+			      why);
 }
 
 int
@@ -235,7 +235,8 @@ table_read_raw(const struct table *t, uint64_t offset, uint64_t end, uint8_t *me
 		return table_corrupt(t, offset, what, error);
 	if (!t->keys)
 		return SETT_OK;
-	r = block_decrypt(bytes_of(memory, payload), memory[payload], t->number, offset, t->keys, memory, &what);
+	r = block_decrypt(bytes_of(memory, payload), memory[payload], t->number, offset, t->keys, memory,
+			  &what);
 	return r == SETT_OK ? r : table_refuse(t, r, offset, what, error);
 }
 

@@ -201,8 +201,8 @@ inflate(struct bytes payload, uint8_t compression, struct block_cache *cache, st
 }
 
 int
-block_decrypt(struct bytes payload, uint8_t compression, uint64_t number, uint64_t offset, struct keyring *keys,
-	      uint8_t *to, const char **ret_why)
+block_decrypt(struct bytes payload, uint8_t compression, uint64_t number, uint64_t offset,
+	      struct keyring *keys, uint8_t *to, const char **ret_why)
 {
 	struct seal_place place = block_place(compression & ~TABLE_SEALED, number, offset);
 	if (payload.size <= SEAL_SIZE || !(compression & TABLE_SEALED)) {
@@ -214,15 +214,16 @@ block_decrypt(struct bytes payload, uint8_t compression, uint64_t number, uint64
 }
 
 static int
-decrypt_and_inflate(struct bytes payload, uint8_t compression, uint64_t number, uint64_t offset, struct keyring *keys,
-		    struct block_cache *cache, struct block **ret, const char **ret_why)
+decrypt_and_inflate(struct bytes payload, uint8_t compression, uint64_t number, uint64_t offset,
+		    struct keyring *keys, struct block_cache *cache, struct block **ret, const char **ret_why)
 {
 	uint8_t *clear = malloc(payload.size);
 	if (clear == NULL)
 		return SETT_NO_MEMORY;
 	int r = block_decrypt(payload, compression, number, offset, keys, clear, ret_why);
 	if (r == SETT_OK)
-		r = inflate(bytes_of(clear, payload.size - SEAL_SIZE), compression & ~TABLE_SEALED, cache, ret, ret_why);
+		r = inflate(bytes_of(clear, payload.size - SEAL_SIZE), compression & ~TABLE_SEALED, cache,
+			    ret, ret_why);
 	free(clear);
 	return r;
 }
@@ -250,8 +251,8 @@ unseal(struct bytes payload, uint8_t compression, uint64_t number, uint64_t offs
 }
 
 int
-block_unpack(struct bytes stored, uint64_t number, uint64_t offset, struct keyring *keys, struct block_cache *cache,
-	     struct block **ret, const char **ret_why)
+block_unpack(struct bytes stored, uint64_t number, uint64_t offset, struct keyring *keys,
+	     struct block_cache *cache, struct block **ret, const char **ret_why)
 {
 	if (stored.size <= TABLE_TRAILER_SIZE || stored.size > TABLE_MAX_BLOCK_SIZE) {
 		*ret_why = "a block's size is out of range";
@@ -264,7 +265,8 @@ block_unpack(struct bytes stored, uint64_t number, uint64_t offset, struct keyri
 		return SETT_CORRUPT;
 	}
 	if (keys != NULL)
-		return unseal(bytes_of(stored.data, size), compression, number, offset, keys, cache, ret, ret_why);
+		return unseal(bytes_of(stored.data, size), compression, number, offset, keys, cache, ret,
+			      ret_why);
 	if (compression == TABLE_LZ4 || compression == TABLE_ZSTD)
 		return inflate(bytes_of(stored.data, size), compression, cache, ret, ret_why);
 	if (compression != TABLE_RAW) {

@@ -40,8 +40,8 @@ struct block_packer {
 	void *zstd; /* ZSTD_CCtx */
 	int level;
 	struct keyring *keys; /* by which blocks are sealed; NULL: by none */
-	unsigned raw_due;   /* blocks that are not tried, since those before them did not shrink */
-	unsigned raw_after; /* how many that will be after the next one that does not */
+	unsigned raw_due;     /* blocks that are not tried, since those before them did not shrink */
+	unsigned raw_after;   /* how many that will be after the next one that does not */
 };
 /* Appends `payload`, compressed if that saves an eighth, and its trailer to `out`; the block will stand at
  * `offset`. Where blocks don't shrink, only some are tried: one in 32 in the end. 0 or SETT_NO_MEMORY. */
@@ -53,11 +53,11 @@ void block_packer_free(struct block_packer *);
 /* Verifies the checksum of `stored` (payload and trailer, as in the file) and makes a block of it. `keys`: of a table
  * whose blocks are sealed, NULL of others. `cache` may be NULL; it lends decompression contexts. SETT_CORRUPT or SETT_IO
  * (a phrase in `ret_why`), or SETT_NO_MEMORY. */
-int block_unpack(struct bytes stored, uint64_t number, uint64_t offset, struct keyring *keys, struct block_cache *cache,
-		 struct block **ret, const char **ret_why);
+int block_unpack(struct bytes stored, uint64_t number, uint64_t offset, struct keyring *keys,
+		 struct block_cache *cache, struct block **ret, const char **ret_why);
 /* Decrypts the payload of a sealed block, whose checksum is right, to `to`. `payload` ends in the seal. Errors likewise. */
-int block_decrypt(struct bytes payload, uint8_t compression, uint64_t number, uint64_t offset, struct keyring *keys,
-		  uint8_t *to, const char **ret_why);
+int block_decrypt(struct bytes payload, uint8_t compression, uint64_t number, uint64_t offset,
+		  struct keyring *keys, uint8_t *to, const char **ret_why);
 
 /* The parts of a data block. */
 struct block_view {

@@ -46,7 +46,9 @@ table_footer_decode(const uint8_t p[TABLE_FOOTER_SIZE], uint64_t file_size, uint
 		why = "no table magic at its end (cut off, or not a table)";
 	else if (get_le64(p + 56) != hash64(p, 56, table_seed(number, start)))
 		why = f.number == number ? "the footer's checksum is wrong" : "it is not this table's file";
-	else if (f.version != TABLE_VERSION && f.version != TABLE_SEALED_VERSION) /* after the checksum: a damaged byte is no other version */
+	else if (f.version != TABLE_VERSION &&
+		 f.version !=
+			 TABLE_SEALED_VERSION) /* after the checksum: a damaged byte is no other version */
 		why = "a table of another version than this program reads";
 	else if (f.number != number)
 		why = "it is another table's file";

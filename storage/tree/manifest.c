@@ -154,7 +154,8 @@ write_record(struct manifest *m, struct bytes payload, uint64_t *ret_size, struc
 	if (is_sealed) {
 		int r = seal_payload(m, payload, &payload);
 		if (r != SETT_OK)
-			return sett_error_set(error, r, 0, "MANIFEST: an edit cannot be encrypted: %s", sett_status_text(r));
+			return sett_error_set(error, r, 0, "MANIFEST: an edit cannot be encrypted: %s",
+					      sett_status_text(r));
 	}
 	encode_record_header(header, m->size, payload);
 	struct iovec iov[2] = {{header, sizeof(header)}, {(void *)(uintptr_t)payload.data, payload.size}};

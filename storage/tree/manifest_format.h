@@ -12,8 +12,9 @@
 enum {
 	MANIFEST_HEADER_SIZE = 16,
 	MANIFEST_RECORD_HEADER_SIZE = 16,
-	MANIFEST_VERSION = 2,        /* what is written */
-	MANIFEST_SEALED_VERSION = 3, /* or this: payloads are encrypted, and end in their seals (storage/crypt/seal.h) */
+	MANIFEST_VERSION = 2, /* what is written */
+	MANIFEST_SEALED_VERSION =
+		3, /* or this: payloads are encrypted, and end in their seals (storage/crypt/seal.h) */
 	MANIFEST_OLDEST_VERSION = 1, /* what can be read: fields 1 to 7 alone */
 };
 #define MANIFEST_MAGIC "settmani"

@@ -228,8 +228,8 @@ pass_damage(const char *path, struct bytes file, uint64_t offset, const struct m
 }
 
 static int
-read_header(const char *path, struct bytes file, const struct manifest_visitor *visitor, bool takes_plain, bool *ret_is_sealed,
-	    struct sett_error *error)
+read_header(const char *path, struct bytes file, const struct manifest_visitor *visitor, bool takes_plain,
+	    bool *ret_is_sealed, struct sett_error *error)
 {
 	uint32_t version;
 	if (file.size < MANIFEST_HEADER_SIZE)
@@ -245,7 +245,8 @@ read_header(const char *path, struct bytes file, const struct manifest_visitor *
 				      path, version, MANIFEST_OLDEST_VERSION, MANIFEST_SEALED_VERSION);
 	*ret_is_sealed = version == MANIFEST_SEALED_VERSION;
 	if (!*ret_is_sealed && !takes_plain)
-		return sett_error_set(error, SETT_CORRUPT, 0, "%s at offset 0: it is not encrypted, though the database is", path);
+		return sett_error_set(error, SETT_CORRUPT, 0,
+				      "%s at offset 0: it is not encrypted, though the database is", path);
 	/* Encrypted or not, it says the same. */
 	if (visitor->version)
 		visitor->version(visitor->arg, *ret_is_sealed ? MANIFEST_VERSION : version);
@@ -254,7 +255,8 @@ read_header(const char *path, struct bytes file, const struct manifest_visitor *
 
 /* Decrypts the payload of the record at `offset`, in its place: it is read once. */
 static int
-unseal(const char *path, struct keyring *keys, uint64_t offset, struct bytes *payload, struct sett_error *error)
+unseal(const char *path, struct keyring *keys, uint64_t offset, struct bytes *payload,
+       struct sett_error *error)
 {
 	struct seal_place place = {.kind = SEAL_MANIFEST, .offset = offset};
 	const char *why = "the edit is not encrypted, though the manifest is";
@@ -264,15 +266,18 @@ unseal(const char *path, struct keyring *keys, uint64_t offset, struct bytes *pa
 		uint8_t *p = (uint8_t *)(uintptr_t)payload->data;
 		r = seal_open(keys, &place, *payload, p + payload->size, p, &why);
 	}
-	return r == SETT_OK ? r : sett_error_set(error, r, 0, "%s at offset %llu: %s", path, (unsigned long long)offset, why);
+	return r == SETT_OK
+		? r
+		: sett_error_set(error, r, 0, "%s at offset %llu: %s", path, (unsigned long long)offset, why);
 }
 
 static int
-read_records(const char *path, struct keyring *keys, struct bytes file, const struct manifest_visitor *visitor,
-	     struct sett_error *error)
+read_records(const char *path, struct keyring *keys, struct bytes file,
+	     const struct manifest_visitor *visitor, struct sett_error *error)
 {
 	bool is_sealed = false;
-	int status = read_header(path, file, visitor, keys == NULL || keyring_takes_plain(keys), &is_sealed, error);
+	int status = read_header(path, file, visitor, keys == NULL || keyring_takes_plain(keys), &is_sealed,
+				 error);
 	if (status != SETT_OK)
 		return status;
 	for (uint64_t offset = MANIFEST_HEADER_SIZE; offset < file.size || offset == MANIFEST_HEADER_SIZE;) {

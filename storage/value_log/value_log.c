@@ -466,12 +466,11 @@ value_log_sync(struct value_log *log, struct sett_error *error)
 /* ---- reading ---- */
 
 int
-value_log_refuse(const struct value_log *log, const struct value_pointer *pointer, int status, const char *what,
-		 struct sett_error *error)
+value_log_refuse(const struct value_log *log, const struct value_pointer *pointer, int status,
+		 const char *what, struct sett_error *error)
 {
-	return sett_error_set(error, status, 0,
-			      "%s/%06" PRIu64 VALUE_LOG_SUFFIX " at offset %" PRIu64 ": %s", log->directory,
-			      pointer->file, pointer->offset, what);
+	return sett_error_set(error, status, 0, "%s/%06" PRIu64 VALUE_LOG_SUFFIX " at offset %" PRIu64 ": %s",
+			      log->directory, pointer->file, pointer->offset, what);
 }
 
 int
@@ -532,7 +531,8 @@ value_log_check(const struct value_log *log, const struct value_pointer *pointer
 	bool is_sealed = (get_le32(header + 12) & VALUE_LOG_SEALED) != 0;
 	uint32_t encoding = get_le32(header + 12) & ~(uint32_t)VALUE_LOG_SEALED;
 	if (!is_sealed && !vfs_takes_plain(log->options.vfs))
-		return value_log_damaged(log, pointer, "the value is not encrypted, though the database is", error);
+		return value_log_damaged(log, pointer, "the value is not encrypted, though the database is",
+					 error);
 	bool has_room = pointer->stored_size == value_log_sealed_size(pointer->body_size);
 	if (encoding >= CODEC_KINDS || (encoding != VALUE_LOG_PLAIN) != value_log_is_packed(pointer) ||
 	    (encoding == VALUE_LOG_PLAIN && is_sealed != has_room))
@@ -585,7 +585,8 @@ read_checked(struct value_log *log, struct value_log_file *file, const struct va
 	struct bytes body = bytes_of(at, size);
 	if (status == SETT_OK && (get_le32(header + 12) & VALUE_LOG_SEALED)) {
 		/* What is not packed goes to its place at once. */
-		status = value_log_decrypt(log, pointer, header, body, encoding == CODEC_RAW ? ret : at, &body, error);
+		status = value_log_decrypt(log, pointer, header, body, encoding == CODEC_RAW ? ret : at,
+					   &body, error);
 	}
 	if (status == SETT_OK && encoding != CODEC_RAW)
 		status = value_log_unpack(log, pointer, encoding, body, ret, error);

@@ -119,7 +119,8 @@ take(struct value_log *log, struct value_ahead_run *run, const struct value_poin
 	if (r == SETT_OK && (get_le32(record + 12) & VALUE_LOG_SEALED)) {
 		/* Not in its place: it may be asked for again. */
 		uint8_t *clear = arena_allocate(arena, body.size, 1);
-		r = clear ? value_log_decrypt(log, pointer, record, body, clear, &body, error) : no_memory(arena, error);
+		r = clear ? value_log_decrypt(log, pointer, record, body, clear, &body, error)
+			  : no_memory(arena, error);
 	}
 	if (r == SETT_OK && encoding != CODEC_RAW) {
 		uint8_t *unpacked = arena_allocate(arena, (size_t)pointer->body_size, 1);

@@ -18,10 +18,10 @@
 #include <stdint.h>
 
 #include "file_names.h"
+#include "seal.h"
 #include "storage/base/bytes.h"
 #include "storage/base/hash.h"
 #include "storage/base/varint.h"
-#include "seal.h"
 #include "storage/limits.h"
 
 #define VALUE_LOG_SUFFIX ".vlog"
@@ -111,8 +111,8 @@ value_log_place(uint64_t file, uint64_t offset, uint64_t piece)
 
 /* Seals a body, or what it was packed to, to `to`, and makes its seals. SETT_NO_MEMORY, SETT_IO. */
 static inline int
-value_log_seal(struct keyring *keys, uint64_t file, uint64_t offset, struct bytes from, bool is_pieced, uint8_t *to,
-	       uint8_t *seals)
+value_log_seal(struct keyring *keys, uint64_t file, uint64_t offset, struct bytes from, bool is_pieced,
+	       uint8_t *to, uint8_t *seals)
 {
 	size_t step = is_pieced ? (size_t)VALUE_LOG_PIECE_SIZE : from.size;
 	uint64_t piece = 0;

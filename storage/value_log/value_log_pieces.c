@@ -64,7 +64,8 @@ read_sums(struct record_reader *r, struct sett_error *error)
 		return status;
 	r->is_sealed = p->stored_size == value_log_sealed_size(p->body_size);
 	if (!r->is_sealed && !vfs_takes_plain(r->log->options.vfs))
-		return value_log_damaged(r->log, p, "the value is not encrypted, though the database is", error);
+		return value_log_damaged(r->log, p, "the value is not encrypted, though the database is",
+					 error);
 	uint32_t flags = (is_pieced ? (uint32_t)VALUE_LOG_PIECED : (uint32_t)VALUE_LOG_PLAIN) |
 		(r->is_sealed ? VALUE_LOG_SEALED : 0);
 	if (get_le32(header + 8) != p->stored_size - HEADER || get_le32(header + 12) != flags)
@@ -210,7 +211,8 @@ record_writer_open(struct record_writer *w, struct value_log *log, struct value_
 		   uint64_t offset, uint64_t body_size)
 {
 	bool is_pieced = value_log_is_pieced(body_size);
-	size_t table = (size_t)(log->seals ? value_log_seals_size(body_size) : value_log_table_size(body_size));
+	size_t table =
+		(size_t)(log->seals ? value_log_seals_size(body_size) : value_log_table_size(body_size));
 	size_t piece = !log->seals ? 0 : is_pieced ? (size_t)PIECE : (size_t)body_size;
 	struct hash64_stream *hash = hash64_stream_create();
 	uint8_t *sums = table > 0 ? malloc(table) : NULL, *clear = NULL;
@@ -234,8 +236,7 @@ record_writer_open(struct record_writer *w, struct value_log *log, struct value_
 	put_le32(w->header + 12,
 		 (is_pieced ? (uint32_t)VALUE_LOG_PIECED : (uint32_t)VALUE_LOG_PLAIN) |
 			 (log->seals ? VALUE_LOG_SEALED : 0));
-	hash64_stream_reset(hash,
-			    is_pieced ? 0 : value_log_checksum_seed(file->number, offset, w->header));
+	hash64_stream_reset(hash, is_pieced ? 0 : value_log_checksum_seed(file->number, offset, w->header));
 	return SETT_OK;
 }
 
@@ -276,7 +277,8 @@ put_sealed_piece(struct record_writer *w, size_t size, struct sett_error *error)
 	uint8_t *seal = w->sums + number * SEAL_SIZE;
 	int status = seal_make(w->log->options.vfs->keys, &place, bytes_of(w->clear, size), w->sealed, seal);
 	if (status != SETT_OK)
-		return sett_error_set(error, status, 0, "a value cannot be encrypted: %s", sett_status_text(status));
+		return sett_error_set(error, status, 0, "a value cannot be encrypted: %s",
+				      sett_status_text(status));
 	if (!is_pieced)
 		hash64_stream_update(w->hash, w->sealed, size);
 	return size > 0 ? write_at(w, w->sealed, size, HEADER + start, error) : SETT_OK;

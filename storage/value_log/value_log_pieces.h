@@ -44,9 +44,10 @@ struct record_writer {
 	struct value_log_file *file;
 	struct value_pointer pointer; /* valid once it is finished */
 	uint64_t done;                /* bytes of the body that were written */
-	uint8_t *sums;                /* of the pieces, as they are stored, or seals; NULL: it is a single one */
-	uint8_t *clear, *sealed;      /* of a record that is sealed: a piece as it comes, and encrypted; else NULL */
-	struct hash64_stream *hash;   /* of the present piece */
+	uint8_t *sums; /* of the pieces, as they are stored, or seals; NULL: it is a single one */
+	uint8_t *clear,
+		*sealed; /* of a record that is sealed: a piece as it comes, and encrypted; else NULL */
+	struct hash64_stream *hash; /* of the present piece */
 	uint8_t header[VALUE_LOG_RECORD_HEADER_SIZE];
 };
 

@@ -96,8 +96,8 @@ value_log_streamed_size(const struct value_log *log, uint64_t body_size)
 }
 /* Decrypts the payload of a record that is not in pieces, which value_log_check has seen, if its header says that it is
  * encrypted: to `to`, of payload.size bytes, where `ret` lies then. */
-int value_log_decrypt(const struct value_log *, const struct value_pointer *, const uint8_t *header, struct bytes payload,
-		      uint8_t *to, struct bytes *ret, struct sett_error *);
+int value_log_decrypt(const struct value_log *, const struct value_pointer *, const uint8_t *header,
+		      struct bytes payload, uint8_t *to, struct bytes *ret, struct sett_error *);
 /* The body of a payload that is packed, into body_size bytes at `ret`. SETT_CORRUPT, SETT_NO_MEMORY. */
 int value_log_unpack(struct value_log *, const struct value_pointer *, enum codec, struct bytes payload,
 		     uint8_t *ret, struct sett_error *);

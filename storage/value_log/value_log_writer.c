@@ -124,9 +124,11 @@ value_log_conclude(struct value_log *log, struct value_log_file *file, uint64_t 
 /* How a body stands in the file: as it is, packed, or in pieces. */
 struct payload {
 	struct bytes bytes;
-	struct bytes table; /* behind it, of the checksums of its pieces, or of seals; empty if it has neither */
+	struct bytes
+		table; /* behind it, of the checksums of its pieces, or of seals; empty if it has neither */
 	uint32_t flags;
-	uint8_t *sealed; /* where it is encrypted to, with the seals behind it, once its place is known; NULL: never */
+	uint8_t *
+		sealed; /* where it is encrypted to, with the seals behind it, once its place is known; NULL: never */
 };
 
 static uint64_t
@@ -145,13 +147,16 @@ encode_header(uint8_t header[RECORD_HEADER], uint64_t file, uint64_t offset, con
 /* Encrypts the payload for its place. Then what is not in pieces has its seal among its bytes, so that the checksum
  * covers both. */
 static int
-payload_seal(struct value_log *log, struct payload *p, uint64_t file, uint64_t offset, struct sett_error *error)
+payload_seal(struct value_log *log, struct payload *p, uint64_t file, uint64_t offset,
+	     struct sett_error *error)
 {
 	bool is_pieced = (p->flags & VALUE_LOG_PIECED) != 0;
 	uint8_t *seals = p->sealed + p->bytes.size;
-	int status = value_log_seal(log->options.vfs->keys, file, offset, p->bytes, is_pieced, p->sealed, seals);
+	int status =
+		value_log_seal(log->options.vfs->keys, file, offset, p->bytes, is_pieced, p->sealed, seals);
 	if (status != SETT_OK)
-		return sett_error_set(error, status, 0, "a value cannot be encrypted: %s", sett_status_text(status));
+		return sett_error_set(error, status, 0, "a value cannot be encrypted: %s",
+				      sett_status_text(status));
 	p->bytes = bytes_of(p->sealed, p->bytes.size + (is_pieced ? 0 : p->table.size));
 	p->table = bytes_of(seals, is_pieced ? p->table.size : 0);
 	return SETT_OK;
@@ -165,7 +170,8 @@ payload_room(const struct value_log *log, struct bytes body)
 	if (value_log_is_pieced(body.size))
 		return log->seals ? seals : (size_t)value_log_table_size(body.size);
 	return seals +
-		(log->options.compression == CODEC_RAW ? 0 : codec_bound(log->options.compression, body.size));
+		(log->options.compression == CODEC_RAW ? 0
+						       : codec_bound(log->options.compression, body.size));
 }
 
 /* Leaves room for the payload and its seals. Packed, it is only taken if it is smaller with them than the body. */
@@ -197,7 +203,8 @@ payload_make(struct value_log *log, struct bytes body, struct buffer *scratch)
 	} else if (value_log_is_pieced(body.size)) {
 		size = (size_t)value_log_table_size(body.size);
 		value_log_table_encode(body, at);
-		payload = (struct payload){.bytes = body, .table = bytes_of(at, size), .flags = VALUE_LOG_PIECED};
+		payload = (struct payload){
+			.bytes = body, .table = bytes_of(at, size), .flags = VALUE_LOG_PIECED};
 	} else if (codec != CODEC_RAW) {
 		size = codec_pool_pack(&log->codecs, codec, log->options.compression_level, body, at,
 				       scratch->capacity - scratch->size);
@@ -256,8 +263,8 @@ add_to_vector(struct iovec *vector, int *used, struct bytes b)
 }
 
 static int
-write_payloads(struct value_log *log, struct value_log_file *file, const struct payloads *payloads, size_t count, uint64_t offset,
-	       struct sett_error *error)
+write_payloads(struct value_log *log, struct value_log_file *file, const struct payloads *payloads,
+	       size_t count, uint64_t offset, struct sett_error *error)
 {
 	uint8_t headers[BODIES_PER_WRITE][RECORD_HEADER];
 	struct iovec vector[3 * BODIES_PER_WRITE];
@@ -439,7 +446,8 @@ value_log_writer_add(struct value_log_writer *writer, struct bytes body, struct 
 
 	struct value_log_file *file = writer->files[writer->count - 1];
 	uint64_t offset = file->size + writer->buffer.size;
-	if (p.sealed != NULL && (status = payload_seal(writer->log, &p, file->number, offset, error)) != SETT_OK)
+	if (p.sealed != NULL &&
+	    (status = payload_seal(writer->log, &p, file->number, offset, error)) != SETT_OK)
 		return status;
 	encode_header(header, file->number, offset, &p);
 	if (stored > WRITER_BUFFER_SIZE) {

@@ -38,7 +38,8 @@ Test(encryption, master_keys_are_hexadecimal_or_raw)
 	cr_assert_arr_eq(key, master, sizeof(master));
 	MUST_FAIL(sett_master_key_parse(hex, 40, key), SETT_INVALID);
 	MUST_FAIL(sett_master_key_parse("", 0, key), SETT_INVALID);
-	MUST_FAIL(sett_master_key_parse("g0112233445566778899aabbccddeeffFFEEDDCCBBAA99887766554433221100", 64, key),
+	MUST_FAIL(sett_master_key_parse("g0112233445566778899aabbccddeeffFFEEDDCCBBAA99887766554433221100",
+					64, key),
 		  SETT_INVALID);
 }
 
@@ -66,7 +67,8 @@ Test(encryption, a_unit_opens_at_its_place_alone)
 			++*fields[i];
 		else
 			elsewhere.kind = SEAL_VALUE;
-		MUST_FAIL(seal_open(ring, &elsewhere, bytes_of(sealed, sizeof(sealed)), seal, back, &why), SETT_CORRUPT);
+		MUST_FAIL(seal_open(ring, &elsewhere, bytes_of(sealed, sizeof(sealed)), seal, back, &why),
+			  SETT_CORRUPT);
 	}
 	for (size_t i = 0; i < SEAL_SIZE; i++) {
 		seal[i] ^= 1;
@@ -93,8 +95,9 @@ Test(encryption, keys_come_back_with_their_master_alone)
 	sett_keyring_close(ring);
 
 	MUST_FAIL(sett_keyring_open(v, "db", other, &ring, &error), SETT_INVALID);
-	cr_assert_str_eq(error.message,
-			 "db/keys: the key that was given is not the one that this directory was encrypted with");
+	cr_assert_str_eq(
+		error.message,
+		"db/keys: the key that was given is not the one that this directory was encrypted with");
 
 	ring = open_ring(v, "db", master);
 	MUST(sett_keyring_set_master(ring, other, &error), &error);
@@ -143,7 +146,8 @@ Test(encryption, a_rotation_that_is_cut_leaves_one_of_the_two)
 				int r = sett_keyring_open(cut.clone, "db", master, &after, &error);
 				if (r != SETT_OK)
 					r = sett_keyring_open(cut.clone, "db", other, &after, &error);
-				cr_assert_eq(r, SETT_OK, "cut %llu: %s", (unsigned long long)n, error.message);
+				cr_assert_eq(r, SETT_OK, "cut %llu: %s", (unsigned long long)n,
+					     error.message);
 				SUCCEED(seal_open(after, &place, bytes_of(sealed, 5), seal, back, &why));
 				add_key(after); /* whatever the cut has left beside */
 				sett_keyring_close(after);
@@ -194,7 +198,8 @@ Test(encryption, a_sealed_file_is_like_another)
 		uint64_t said;
 		size_t got;
 		MUST(vfs_size(f, &said, &error), &error);
-		cr_assert_eq(said, size, "step %d: %llu, not %llu", i, (unsigned long long)said, (unsigned long long)size);
+		cr_assert_eq(said, size, "step %d: %llu, not %llu", i, (unsigned long long)said,
+			     (unsigned long long)size);
 		MUST(vfs_read(f, back, SIZE, 0, 0, &got, &error), &error);
 		cr_assert_eq(got, size);
 		cr_assert(memcmp(back, model, size) == 0, "step %d", i);
@@ -255,8 +260,9 @@ expect_no_nonce_twice(struct nonces *n)
 	cr_assert_gt(n->count, 100);
 	qsort(n->all, n->count, sizeof(*n->all), compare_nonces);
 	for (size_t i = 1; i < n->count; i++)
-		cr_assert(compare_nonces(&n->all[i - 1], &n->all[i]) != 0, "nonce %llu of key %llx is used twice",
-			  (unsigned long long)n->all[i].counter, (unsigned long long)n->all[i].key);
+		cr_assert(compare_nonces(&n->all[i - 1], &n->all[i]) != 0,
+			  "nonce %llu of key %llx is used twice", (unsigned long long)n->all[i].counter,
+			  (unsigned long long)n->all[i].key);
 }
 
 struct search {
@@ -274,7 +280,8 @@ look_into(void *arg, const char *name)
 	snprintf(path, sizeof(path), "%s/%s", s->directory, name);
 	cr_assert(test_get_file(s->vfs, path, &content));
 	void *found = memmem(content.data, content.size, s->marker, strlen(s->marker));
-	cr_assert_null(found, "%s has '%s' at %zu", path, s->marker, (size_t)((uint8_t *)found - content.data));
+	cr_assert_null(found, "%s has '%s' at %zu", path, s->marker,
+		       (size_t)((uint8_t *)found - content.data));
 	s->files++;
 	buffer_free(&content);
 	return 0;
@@ -294,7 +301,8 @@ open_engine(struct vfs *v)
 {
 	struct sett_error error = {0};
 	struct sett_engine *engine = NULL;
-	struct sett_options options = {.vfs = v, .memory_budget = 1 << 20, .value_threshold = 256, .manual_work = true, .seed = 7};
+	struct sett_options options = {
+		.vfs = v, .memory_budget = 1 << 20, .value_threshold = 256, .manual_work = true, .seed = 7};
 	MUST(sett_engine_open("db", &options, &engine, &error), &error);
 	return engine;
 }
@@ -325,7 +333,8 @@ put(struct sett_engine *engine, unsigned from, unsigned to)
 		fill(value, i);
 		SUCCEED(sett_txn_begin(txn, 0));
 		SUCCEED(sett_txn_put(txn, bytes_of(key, (size_t)n),
-				     &(struct sett_put){.head = BYTES_LITERAL("HEAD-MARKER"), .body = bytes_of(value, value_size(i))}));
+				     &(struct sett_put){.head = BYTES_LITERAL("HEAD-MARKER"),
+							.body = bytes_of(value, value_size(i))}));
 		SUCCEED(sett_txn_commit(txn, NULL, NULL));
 		free(value);
 	}
@@ -431,7 +440,8 @@ Test(encryption, a_checkpoint_has_the_keys_and_goes_on_by_its_own)
 	expect_nowhere(v, "copy", "MARKER-0000");
 	copy = open_ring(v, "copy", master);
 	sett_keyring_observe(copy, note_nonce, &nonces);
-	struct sett_options options = {.vfs = sett_keyring_vfs(copy), .memory_budget = 1 << 20, .manual_work = true};
+	struct sett_options options = {
+		.vfs = sett_keyring_vfs(copy), .memory_budget = 1 << 20, .manual_work = true};
 	MUST(sett_engine_open("copy", &options, &second, &error), &error);
 	expect_all(second, 100);
 	put(second, 100, 120);
@@ -566,9 +576,11 @@ Test(encryption, what_is_not_sealed_is_refused_where_all_is)
 	test_put_file(v, "db/MANIFEST", buffer_bytes(&content));
 	buffer_free(&content);
 	ring = open_ring(v, "db", master);
-	struct sett_options options = {.vfs = sett_keyring_vfs(ring), .memory_budget = 1 << 20, .manual_work = true};
+	struct sett_options options = {
+		.vfs = sett_keyring_vfs(ring), .memory_budget = 1 << 20, .manual_work = true};
 	MUST_FAIL(sett_engine_open("db", &options, &engine, &error), SETT_CORRUPT);
-	cr_assert_str_eq(error.message, "db/MANIFEST at offset 0: it is not encrypted, though the database is");
+	cr_assert_str_eq(error.message,
+			 "db/MANIFEST at offset 0: it is not encrypted, though the database is");
 	sett_keyring_close(ring);
 	test_vfs_destroy(plain);
 	test_vfs_destroy(v);

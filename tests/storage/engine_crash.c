@@ -24,5 +24,6 @@ Test(engine_crash, nor_does_encryption_change_that)
 {
 	char why[300];
 	for (uint64_t seed = 1; seed <= ENCRYPTED_SEEDS; seed++)
-		cr_assert_eq(crash_run_encrypted(seed, why, sizeof(why)), 0, "seed %llu: %s", (unsigned long long)seed, why);
+		cr_assert_eq(crash_run_encrypted(seed, why, sizeof(why)), 0, "seed %llu: %s",
+			     (unsigned long long)seed, why);
 }

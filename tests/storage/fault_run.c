@@ -24,7 +24,7 @@ struct run {
 	struct sett_engine *engine;
 	struct sett_txn *txn;
 	unsigned openings;
-	uint64_t written, durable; /* newest that the engine has reported */
+	uint64_t written, durable;           /* newest that the engine has reported */
 	struct keyring *rings[MAX_OPENINGS]; /* of all engines, until the end */
 	unsigned ring_count;
 };

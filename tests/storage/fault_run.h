@@ -22,8 +22,8 @@ enum { FAULT_ALLOCATION = VFS_FAULT_KINDS, FAULT_KINDS }; /* the kinds of vfs.h,
 
 struct fault_plan {
 	unsigned kind;
-	uint64_t n;  /* which call fails, from 1; 0: none */
-	bool sticky; /* and all later ones */
+	uint64_t n;        /* which call fails, from 1; 0: none */
+	bool sticky;       /* and all later ones */
 	bool is_encrypted; /* the database is, each open with a keyring of its own */
 };
 

@@ -48,7 +48,8 @@ struct vfs *sett_keyring_vfs(struct keyring *);
 int sett_keyring_add_key(struct keyring *, struct sett_error *);
 /* Wraps the keys by another master key, durably: one file is replaced. Until it returns the old one opens the directory,
  * or, after a power cut, one of the two. */
-int sett_keyring_set_master(struct keyring *, const uint8_t master[SETT_MASTER_KEY_SIZE], struct sett_error *);
+int sett_keyring_set_master(struct keyring *, const uint8_t master[SETT_MASTER_KEY_SIZE],
+			    struct sett_error *);
 /* Writes the keys to another directory, where copies of files lie, and joins them with those that stand there. */
 int sett_keyring_copy(struct keyring *, const char *directory, struct sett_error *);
 /* From now on the directory has every key, too, before it is used, and keeps those that are dropped: an archive, which is read without
@@ -70,11 +71,11 @@ int sett_keyring_drop_old(struct keyring *, struct sett_error *);
 int sett_keys_exist(struct vfs *inner, const char *directory, bool *ret, struct sett_error *);
 
 struct keyring_figures {
-	uint64_t keys;      /* data keys that are known */
-	uint64_t present;   /* id of the one that seals; 0: none, all is open for reading alone */
-	uint64_t seals;     /* what was sealed since the opening, */
-	uint64_t opens;     /* and what was unsealed by the keys' own search, not from a thread's memory */
-	uint64_t refusals;  /* seals that were wrong */
+	uint64_t keys;     /* data keys that are known */
+	uint64_t present;  /* id of the one that seals; 0: none, all is open for reading alone */
+	uint64_t seals;    /* what was sealed since the opening, */
+	uint64_t opens;    /* and what was unsealed by the keys' own search, not from a thread's memory */
+	uint64_t refusals; /* seals that were wrong */
 };
 void sett_keyring_figures(struct keyring *, struct keyring_figures *ret);
 
