@@ -574,11 +574,12 @@ read_checked(struct value_log *log, struct value_log_file *file, const struct va
 	enum codec encoding;
 	size_t size = (size_t)pointer->stored_size - sizeof(header);
 	/* Packed bodies come by way of a buffer of their own, and so do those that stand before a seal. */
-	bool is_other = size != pointer->body_size;
-	uint8_t *packed = is_other ? malloc(size + 1) : NULL;
-	if (is_other && packed == NULL)
+	bool is_other = size != pointer->body_size, is_small = size <= SMALL_READ;
+	uint8_t room[SMALL_READ];
+	uint8_t *packed = is_other && !is_small ? malloc(size + 1) : NULL;
+	if (is_other && !is_small && packed == NULL)
 		return no_memory(error);
-	uint8_t *at = packed != NULL ? packed : ret;
+	uint8_t *at = !is_other ? ret : is_small ? room : packed;
 	int status = read_record(file->handle, pointer, flags, header, at, error);
 	if (status == SETT_OK)
 		status = value_log_check(log, pointer, header, bytes_of(at, size), &encoding, error);
