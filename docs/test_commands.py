@@ -60,7 +60,7 @@ class Place:
         self.server, self.port, self.process, self.writer = server, free_port(), None, None
         self.more, self.moment, self.commit = [], None, None  # options of the server; what stands for the pages' moment
         self.client = redis.Redis(port=self.port, single_connection_client=False)
-        for path in ("/bin", "/home", "/srv", "/var/lib/sett", "/var/lib/redis", "/tmp", "/mnt/tue"):
+        for path in ("/bin", "/etc/sett", "/home", "/srv", "/var/lib/sett", "/var/lib/redis", "/tmp", "/mnt/tue"):
             os.makedirs(self.root + path)
         for name, text in (("redis-cli", 'exec /usr/bin/redis-cli -p %d "$@"' % self.port), ("sett-tool", 'exec %s "$@"' % tool),
                            ("ssh", 'shift; exec sh -c "$*"')):
@@ -102,7 +102,7 @@ class Place:
         """What a page says, for here."""
         if self.moment is not None:
             text = text.replace("2026-11-29T12:34:56.789", self.moment).replace("--to-commit 81233", "--to-commit %d" % self.commit)
-        return re.sub(r"(?<![\w/])/(?=(srv|var/lib|tmp|mnt)\b)", self.root + "/", text).replace("6379", str(self.port))
+        return re.sub(r"(?<![\w/])/(?=(etc/sett|srv|var/lib|tmp|mnt)\b)", self.root + "/", text).replace("6379", str(self.port))
 
     def shell(self, command):
         """Its exit status; what it prints, as the page would show it."""
@@ -256,11 +256,28 @@ def some_figures(place):
     wait_until("there are figures", lambda: len(place.client.execute_command("HISTORY", 600).splitlines()) > 3)
 
 
+SERVER_WITH_KEY = "sett-server --encryption-key-file /etc/sett/master.key        # or --encryption-key-command 'your key store'"
+
+
+def encrypted(place):
+    place.empty()
+    place.more = ["--encryption-key-file", place.root + "/etc/sett/master.key"]
+    place.start()
+    place.client.set("greeting", "hello")
+
+
+def ended(place):
+    place.stop()
+    place.more = []
+
+
 # By page and the first command of a session or the command: what is done before, each time in turn.
 BEFORE = {
     ("README.md", 'SET greeting "hello from the den"'): [fresh],
     ("README.md", "MGET greeting visits"): [killed],
     ("README.md", "sett-tool restore /srv/backup/mon /srv/backup/tue --archive /srv/archive --to 2026-11-29T12:34:56.789 /srv/then"): [archived],
+    ("README.md", SERVER_WITH_KEY): [encrypted],
+    ("README.md", "sett-tool check --encryption-key-file /etc/sett/master.key /var/lib/sett"): [ended],
     ("docs/transactions.md", "SET stock 5"): [fresh],
     ("docs/backup.md", "mkdir -p /srv/backup"): [first_backup],
     ("docs/backup.md", "sett-tool backup :6379 /srv/backup/tue --incremental-from /srv/backup/mon"): [written],
@@ -281,7 +298,7 @@ BEFORE = {
     ("docs/SETT-TOOL.md", "sett-tool top --port 6379"): [some_figures],
 }
 # What is run in place of what would not end by itself.
-INSTEAD = {"sett-tool top --port 6379": "sett-tool top --port 6379 --count 2"}
+INSTEAD = {"sett-tool top --port 6379": "sett-tool top --port 6379 --count 2", SERVER_WITH_KEY: "redis-cli ping"}
 
 
 def form_of(line):
