@@ -331,12 +331,12 @@ tracking_end(struct pubsub *p, struct client *client)
 void
 tracking_free(struct pubsub *p, struct client *client)
 {
-	struct tracking *t = &p->tracking;
 	/* Acquire: partner of tracker_of_locked. It is in no registry any more, so nobody else makes one now. */
 	struct tracker *tracker = __atomic_load_n(&client->tracker, __ATOMIC_ACQUIRE);
 	if (tracker == NULL)
 		return;
 	tracking_end(p, client);
+	struct tracking *t = &p->tracking;
 	mutex_lock(&t->lock);
 	list_remove(&tracker->link);
 	mutex_unlock(&t->lock);
