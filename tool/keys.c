@@ -1,11 +1,16 @@
 /* See keys.h. */
 #include "keys.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "tool.h"
 
+enum { OPENED_MAX = 8 }; /* a subcommand has one, or two */
+
 static const char *key_file, *key_command;
+static struct keyring *opened[OPENED_MAX];
+static size_t opened_count;
 
 bool
 keys_take_options(int *argc, char **argv)
@@ -34,6 +39,13 @@ keys_take_options(int *argc, char **argv)
 	return true;
 }
 
+void
+keys_close_all(void)
+{
+	while (opened_count > 0)
+		sett_keyring_close(opened[--opened_count]);
+}
+
 int
 keys_open(const char *directory, struct keyring **ret, struct sett_error *error)
 {
@@ -51,5 +63,11 @@ keys_open(const char *directory, struct keyring **ret, struct sett_error *error)
 	}
 	int status = key_file != NULL ? sett_master_key_from_file(key_file, master, error)
 				      : sett_master_key_from_command(key_command, master, error);
-	return status == SETT_OK ? sett_keyring_open(NULL, directory, master, ret, error) : status;
+	if (status == SETT_OK)
+		status = sett_keyring_open(NULL, directory, master, ret, error);
+	if (status == SETT_OK) {
+		assert(opened_count < OPENED_MAX);
+		opened[opened_count++] = *ret;
+	}
+	return status;
 }

@@ -142,6 +142,7 @@ int
 main(int argc, char **argv)
 {
 	int code = run(argc, argv);
+	keys_close_all();
 	/* What could not be printed was not said. */
 	if (fflush(stdout) != 0 || ferror(stdout)) {
 		fprintf(stderr, "sett-tool: can't write the output: %s\n", strerror(errno));
