@@ -53,10 +53,10 @@ struct backup {
 	/* The server's one that the files are copied of: when it began, in seconds (0: not known), and its commit (0: not sealed). */
 	uint64_t start_s, commit;
 	struct server_link link;
-	struct sett_engine *engine;
-	struct keyring *keys; /* of an encrypted one */ /* of a directory */
-	bool owns;                                      /* what was begun is to be cleaned up */
-	char files[PATH_MAX];                           /* the directory of the checkpoint */
+	struct sett_engine *engine; /* of a directory */
+	struct keyring *keys;       /* of an encrypted one */
+	bool owns;                  /* what was begun is to be cleaned up */
+	char files[PATH_MAX];       /* the directory of the checkpoint */
 	char base_directory[PATH_MAX];
 	bool is_base_bare; /* a manifest alone: its files are not looked for */
 	struct backup_places places;
