@@ -1,8 +1,8 @@
 /*
  * Random values of every type and size, made on one server, dumped, restored on the other, dumped there and restored on
  * the first: all three must have the same content, and the two that were restored the same encoding. The limits of
- * encodings, the compression, and the size at which Sett spreads a collection, change from lot to lot: so many values take
- * each step together, in one pipeline.
+ * encodings, the compression, and the size at which Sett spreads a collection, change from lot to lot. The values of a lot
+ * take each step together, in one pipeline.
  *
  *	dump_exchange SERVER REDIS_SERVER [VALUES [SEED]]
  */

@@ -65,6 +65,7 @@ keys_open(const char *directory, struct keyring **ret, struct sett_error *error)
 				      : sett_master_key_from_command(key_command, master, error);
 	if (status == SETT_OK)
 		status = sett_keyring_open(NULL, directory, master, ret, error);
+	explicit_bzero(master, sizeof(master)); /* also where it was read in part */
 	if (status == SETT_OK) {
 		assert(opened_count < OPENED_MAX);
 		opened[opened_count++] = *ret;
