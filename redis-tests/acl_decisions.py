@@ -34,7 +34,7 @@ class Connection:
 
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(60)
+        self.socket.settimeout(180)
         self.socket.connect(path)
         self.file = self.socket.makefile("rb")
 

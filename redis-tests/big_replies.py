@@ -11,7 +11,7 @@ import tempfile
 import time
 import redis
 
-WAIT = 60  # seconds
+WAIT = 180  # seconds
 VALUE = 150
 MAXMEMORY = 64 << 20
 

@@ -11,7 +11,8 @@ import sys
 import redis
 from redis.cluster import ClusterNode, RedisCluster
 
-from own_server import HIGHEST_CLUSTER_PORT, fail, free_port, wait_until
+from own_server import fail, wait_until
+from ports import CLUSTER_PORTS, free_port
 from replica_world import World, expect
 
 REDIS_ALONE = re.compile(rb"[0-9a-f]{40}")
@@ -19,7 +20,7 @@ REDIS_ALONE = re.compile(rb"[0-9a-f]{40}")
 
 def with_port(world, make, *options):
     server = make("--cluster-enabled", "yes", *options)
-    server.port = free_port(HIGHEST_CLUSTER_PORT)
+    server.port = free_port(CLUSTER_PORTS)
     server.options += ["--port", str(server.port)]
     server.start()
     server.connect().execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
@@ -32,7 +33,7 @@ class Side:
 
     def __init__(self, server):
         self.server = server
-        pool = redis.ConnectionPool(host="127.0.0.1", port=server.port, socket_timeout=30)
+        pool = redis.ConnectionPool(host="127.0.0.1", port=server.port, socket_timeout=180)
         self.connection = pool.get_connection("_")
 
     def ask(self, *words):
@@ -170,8 +171,8 @@ def check_clients(server):
     expect("its slots", cluster.cluster_keyslot("a"), 15495)
     cluster.close()
     cli = ["redis-cli", "-c", "-h", "127.0.0.1", "-p", str(server.port)]
-    expect("redis-cli -c", subprocess.run(cli + ["SET", "from cli", "1"], capture_output=True, timeout=30).stdout, b"OK\n")
-    check = subprocess.run(["redis-cli", "--cluster", "check", "127.0.0.1:%d" % server.port], capture_output=True, timeout=30)
+    expect("redis-cli -c", subprocess.run(cli + ["SET", "from cli", "1"], capture_output=True, timeout=180).stdout, b"OK\n")
+    check = subprocess.run(["redis-cli", "--cluster", "check", "127.0.0.1:%d" % server.port], capture_output=True, timeout=180)
     expect("redis-cli --cluster check", (check.returncode, b"[OK] All 16384 slots covered." in check.stdout), (0, True))
 
 
@@ -199,7 +200,7 @@ def check_starts(world):
     for more, text in ((["--replicaof", "127.0.0.1 1"], "replicaof directive not allowed in cluster mode"),
                        ([], "You can't have keys in a DB different than DB 0 when in Cluster mode")):
         command = [server.program, "--unixsocket", server.socket, "--dir", server.directory, *options, *more]
-        expect("the exit code", subprocess.run(command, timeout=60).returncode, 1)
+        expect("the exit code", subprocess.run(command, timeout=180).returncode, 1)
         expect("the log", text in server.log_text(), True)
 
 

@@ -8,7 +8,6 @@ Every command's entry, as command_entry.py prints it, goes through generate_comm
 Entries with mistakes must be refused, by name.
 """
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ sys.dont_write_bytecode = True
 sys.path += [os.path.join(ROOT, "redis-tests"), os.path.join(ROOT, "src/cmd")]
 import command_entry  # noqa: E402
 import generate_commands  # noqa: E402
+from ports import free_port  # noqa: E402
 
 failures = 0
 
@@ -30,12 +30,10 @@ def complain(*what):
 
 
 def start_server(folder):
-	with socket.socket() as probe:
-		probe.bind(("127.0.0.1", 0))
-		port = str(probe.getsockname()[1])
+	port = str(free_port())
 	server = subprocess.Popen([REDIS_SERVER, "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", folder],
 		stdout=subprocess.DEVNULL)
-	for _ in range(200):
+	for _ in range(1200):
 		if subprocess.run(["redis-cli", "-p", port, "ping"], capture_output=True).stdout.strip() == b"PONG":
 			return server, port
 		time.sleep(0.05)

@@ -18,7 +18,7 @@
 #include "client.h"
 #include "server_process.h"
 
-enum { TIMEOUT_MS = 60000, NAME_SIZE = 64, NEWEST_MAJOR = 7 };
+enum { TIMEOUT_MS = 180000, NAME_SIZE = 64, NEWEST_MAJOR = 7 };
 
 struct side {
 	const char *path;

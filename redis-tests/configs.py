@@ -59,19 +59,19 @@ class Run:
         if self.process.poll() is not None:
             fail("%s ended: %s%s" % (self.process.args, self.process.stdout.read(), self.said()))
         try:
-            return redis.Redis(unix_socket_path=self.socket, socket_timeout=30).ping()
+            return redis.Redis(unix_socket_path=self.socket, socket_timeout=180).ping()
         except redis.AuthenticationError:
             return True
         except redis.RedisError:
             return False
 
     def values(self, names, password):
-        client = redis.Redis(unix_socket_path=self.socket, password=password, socket_timeout=30)
+        client = redis.Redis(unix_socket_path=self.socket, password=password, socket_timeout=180)
         return {name: client.config_get(name) for name in names}
 
     def end(self):
         self.process.terminate()
-        self.process.wait(60)
+        self.process.wait(180)
         self.folder.cleanup()
 
 
@@ -105,7 +105,7 @@ def compare(server, reference, path, arguments):
 
 def renamed_commands_are_gone(server):
     run = Run(server, HERE + "/configs/bitnami-master.conf", [])
-    client = redis.Redis(unix_socket_path=run.socket, socket_timeout=30)
+    client = redis.Redis(unix_socket_path=run.socket, socket_timeout=180)
     client.set("kept", "yes")
     for command in ("FLUSHALL", "FLUSHDB"):
         try:
@@ -121,7 +121,7 @@ def renamed_commands_are_gone(server):
 
 def named_user_may_log_in(server):
     run = Run(server, HERE + "/configs/django.conf", [])
-    client = redis.Redis(unix_socket_path=run.socket, username="username", password="password", socket_timeout=30)
+    client = redis.Redis(unix_socket_path=run.socket, username="username", password="password", socket_timeout=180)
     if client.execute_command("ACL", "WHOAMI") != b"username":
         fail("the user of django.conf")
     run.end()
@@ -131,7 +131,7 @@ def modules_are_refused(server):
     """One line that says which, and nothing is started."""
     for arguments in (["--loadmodule", "/opt/redis-stack/lib/redisearch.so"], ["--loadmodule", "x.so", "MAXSEARCHRESULTS", "10000"]):
         with tempfile.TemporaryDirectory() as folder:
-            done = subprocess.run([server, "--port", "0", "--dir", folder, *arguments], capture_output=True, text=True, timeout=60)
+            done = subprocess.run([server, "--port", "0", "--dir", folder, *arguments], capture_output=True, text=True, timeout=180)
             if done.returncode != 1 or os.listdir(folder):
                 fail("%s: exit %d, files %s" % (arguments, done.returncode, os.listdir(folder)))
             if "modules are not supported" not in done.stderr or arguments[1] not in done.stderr:

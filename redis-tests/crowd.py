@@ -3,6 +3,7 @@ the largest buffers are closed for it, and the others get every reply.
 
     crowd.py SOCKET
 """
+import select
 import socket
 import sys
 import redis
@@ -21,15 +22,15 @@ def fail(text):
 
 
 def send_what_it_takes(client, data):
-    """False: the server closed it."""
+    """What it does not take is returned."""
     client.settimeout(0.2)
+    data = memoryview(data)
     try:
-        client.sendall(data)
-    except TimeoutError:
-        return True
+        while data:
+            data = data[client.send(data):]
     except OSError:
-        return False
-    return True
+        pass  # it takes no more, or has closed it
+    return data
 
 
 def crowd(control, count, data):
@@ -37,19 +38,24 @@ def crowd(control, count, data):
     for _ in range(count):
         client = socket.socket(socket.AF_UNIX)
         client.connect(sys.argv[1])
-        send_what_it_takes(client, data)
-        clients.append(client)
+        clients.append((client, send_what_it_takes(client, data)))
         peak = max(peak, control.info("memory")["mem_clients_normal"])
     if peak > BOUND + SLACK:
         fail("the buffers of %d clients took %d MiB" % (count, peak // MIB))
     return clients
 
 
-def read_all(client, size):
-    """False: it was closed before."""
-    client.settimeout(30)
+def read_all(client, rest, size):
+    """Sends the rest meanwhile. False: it was closed before."""
     while size > 0:
+        readable, writable, _ = select.select([client], [client] if rest else [], [], 180)
+        if not readable and not writable:
+            fail("%d bytes of replies do not come" % size)
         try:
+            if writable:
+                rest = rest[client.send(rest[:4096]):]
+            if not readable:
+                continue
             got = client.recv(1 << 16)
         except ConnectionError:
             return False
@@ -67,17 +73,17 @@ def main():
     control.set("value", value)
     before = control.info("stats")["evicted_clients"]
     clients = crowd(control, 60, request(b"GET", b"value") * gets)
-    whole = sum(read_all(c, gets * (len(value) + 9)) for c in clients)
+    whole = sum(read_all(c, rest, gets * (len(value) + 9)) for c, rest in clients)
     evicted = control.info("stats")["evicted_clients"] - before
     if whole + evicted < len(clients) or whole < 30:
         fail("%d of %d got their replies, %d were closed" % (whole, len(clients), evicted))
-    for client in clients:
+    for client, _ in clients:
         client.close()
     half = b"*4\r\n$4\r\nHSET\r\n$4\r\nhash\r\n$5\r\nfield\r\n$%d\r\n" % ANNOUNCED + b"y" * (8 * MIB)
     clients = crowd(control, 20, half)
     if control.info("stats")["evicted_clients"] - before - evicted < 10:
         fail("requests that are still arriving are not bounded")
-    for client in clients:
+    for client, _ in clients:
         client.close()
     control.config_set("maxmemory", 4 * MEMORY)
 

@@ -25,7 +25,7 @@ complain() {
 	failures=$((failures + 1))
 }
 
-# start BINARY LOG ARGUMENT...: waits until it serves; at most 20 seconds.
+# start BINARY LOG ARGUMENT...: waits until it serves; at most three minutes.
 start() {
 	binary=$1 log=$2
 	shift 2
@@ -35,7 +35,7 @@ start() {
 	tries=0
 	until grep -q 'eady to accept connections' "$log"; do
 		tries=$((tries + 1))
-		if [ $tries -ge 400 ] || ! kill -0 "$running" 2>/dev/null; then
+		if [ $tries -ge 3600 ] || ! kill -0 "$running" 2>/dev/null; then
 			complain "does not come up: $binary $*"
 			cat "$log"
 			exit 1
@@ -106,7 +106,7 @@ awk '$2 == "refused" { printf "%s", $1; for (i = 3; i <= NF; i++) printf " %s", 
 printf '%s\n' 'user alice on nopass ~* everything' 'loadmodule /nonexistent.so' >>refused
 while IFS= read -r line; do
 	printf 'port 0\nunixsocket %s\ndir data\n%s\n' "$work/sett.socket" "$line" >one.conf
-	timeout 20 "$server" one.conf >out 2>&1
+	timeout 180 "$server" one.conf >out 2>&1
 	[ $? -eq 1 ] || complain "'$line' is not refused"
 	# A user's line may hold a password.
 	case $line in
@@ -174,12 +174,12 @@ start "$server" sett.log --port 0 --unixsocket "$work/sett.socket" --dir data
 stop
 for line in 'rename-command NOSUCH x' 'rename-command config|get x' 'rename-command GET SET' 'rename-command GET'; do
 	printf 'port 0\n%s\n' "$line" >one.conf
-	timeout 20 "$server" one.conf >out 2>&1
+	timeout 180 "$server" one.conf >out 2>&1
 	[ $? -eq 1 ] || complain "'$line' is not refused"
 	case $line in
 	*'|'*) ;; # Redis ends with an assertion
 	*)
-		timeout 20 "$reference" one.conf 2>&1 | sed -n '/^>>>/,$p' >redis.out
+		timeout 180 "$reference" one.conf 2>&1 | sed -n '/^>>>/,$p' >redis.out
 		sed -n '/^>>>/,$p' out | diff redis.out - >difference || { complain "'$line'"; cat difference; }
 		;;
 	esac

@@ -3,7 +3,6 @@ unix socket; what is said to syslog, and what in a crash.
 
     doors.py SERVER [no-crash]"""
 import os
-import random
 import signal
 import socket
 import stat
@@ -12,9 +11,9 @@ import sys
 import threading
 import time
 import redis
-from own_server import Server, expect, fail, wait_until
+from own_server import Server, expect, fail, free_port, wait_until
 
-TIMEOUT = 60
+TIMEOUT = 180
 
 
 def listen(host, port=0):
@@ -23,17 +22,6 @@ def listen(host, port=0):
     s.bind((host, port))
     s.listen(16)
     return s
-
-
-def free_port():
-    """Below those that the system gives to connections: it is free again and again here."""
-    for port in random.sample(range(21000, 21500), 100):
-        try:
-            with listen("0.0.0.0", port):
-                return port
-        except OSError:
-            continue
-    fail("no port")
 
 
 def answers(host, port):

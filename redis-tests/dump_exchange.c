@@ -16,7 +16,7 @@
 #include "values.h"
 
 enum {
-	TIMEOUT_MS = 20000,
+	TIMEOUT_MS = 180000,
 	BATCH_ARGUMENTS = 200,
 	TEXT_MAX = 20000,
 	ENTRY_PAIRS = 3,

@@ -103,7 +103,7 @@ def digest(client):
 
 def refuse(server, words, *options):
     command = [server_program, "--port", "0", "--unixsocket", server.socket, "--dir", server.data, *options]
-    done = subprocess.run(command, capture_output=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, timeout=180)
     lines = [line for line in (done.stdout + done.stderr).decode().splitlines() if words in line]
     if done.returncode == 0 or len(lines) != 1:
         fail("%r: exit %d, %d lines with %r: %s" % (options, done.returncode, len(lines), words, done.stdout.decode()[-1500:]))
@@ -162,7 +162,7 @@ def check_files_and_keys():
 def rotate(server, client, what):
     client.config_set("encryption-rotate", what)
     if what == "rewrite":
-        wait_until("it is not rewritten", lambda: client.info("storage")["encryption_rewriting"] == 0, 120)
+        wait_until("it is not rewritten", lambda: client.info("storage")["encryption_rewriting"] == 0)
     expect("rotation %s" % what, client.info("storage")["encryption_last_rotation_failed"], 0)
 
 
@@ -222,7 +222,7 @@ def check_conversion():
         server.options += ["--encryption-key-file", server.key]
         server.start("--encryption-convert", "yes")
         client = server.connect()
-        wait_until("it is not converted", lambda: client.info("storage")["encryption_plain"] == 0, 120)
+        wait_until("it is not converted", lambda: client.info("storage")["encryption_plain"] == 0)
         expect("converted", digest(client), before)
         search(server)
         server.kill()

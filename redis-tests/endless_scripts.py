@@ -13,7 +13,7 @@ SCRIPTS = 5  # more than the long lane of the pool has threads
 
 def run_endless(server, outcomes):
     try:
-        server.connect(timeout=120).eval("while true do end", 0)
+        server.connect().eval("while true do end", 0)
         outcomes.append("it ended by itself")
     except redis.ResponseError as error:
         outcomes.append(str(error))
@@ -37,18 +37,22 @@ def end_writers(server, client):
 
         def run():
             try:
-                server.connect(timeout=120).execute_command(*command)
+                server.connect().execute_command(*command)
             except redis.ResponseError as error:
                 ended.append(str(error))
 
-        thread = threading.Thread(target=run)
-        thread.start()
-        wait_until("%s KILL says so" % word, lambda: answer(client, word, "KILL").startswith("UNKILLABLE"))
+        thread = None
+        while thread is None or not thread.is_alive():  # one that has not written yet is ended
+            ended.clear()
+            thread = threading.Thread(target=run)
+            thread.start()
+            wait_until("%s KILL says so" % word,
+                       lambda: answer(client, word, "KILL").startswith("UNKILLABLE") or not thread.is_alive())
         if client.exists("written") or not client.exists("key1"):
             fail("what a script has written is seen before its end")
         if answer(client, word, "KILL", "ROLLBACK") != "OK":
             fail("%s KILL ROLLBACK" % word)
-        thread.join(60)
+        thread.join(180)
         if not ended or "killed by user" not in ended[0] or client.exists("written") or not client.exists("key1"):
             fail("%s KILL ROLLBACK: %s" % (word, ended))
         if not answer(client, word, "KILL", "ROLLBACK").startswith("NOTBUSY"):
@@ -64,7 +68,7 @@ def hold_memory(server, client):
 
     def run():
         try:
-            server.connect(timeout=120).eval(body, 0)
+            server.connect().eval(body, 0)
         except redis.ResponseError as error:
             outcomes.append(str(error))
     threads = [threading.Thread(target=run) for _ in range(holders)]
@@ -76,13 +80,13 @@ def hold_memory(server, client):
         nonlocal most
         most = max(most, client.info("memory")["used_memory_vm_eval"])
         return len(outcomes) >= holders - 3
-    wait_until("scripts that hold memory all get it", are_decided, 120)
+    wait_until("scripts that hold memory all get it", are_decided)
     if most > 64 << 20 or any("not enough memory" not in text for text in outcomes):
         fail("%d MB in interpreters; %s" % (most >> 20, outcomes))
     while len(outcomes) < holders:
         kill_one(client)
     for thread in threads:
-        thread.join(60)
+        thread.join(180)
 
 
 def answer(client, *command):
@@ -99,7 +103,7 @@ def main():
     outcomes = []
     threads = [threading.Thread(target=run_endless, args=(server, outcomes)) for _ in range(SCRIPTS)]
     try:
-        client = server.connect(timeout=60)
+        client = server.connect()
         client.mset({"key%d" % i: i for i in range(1000)})
         for thread in threads:
             thread.start()
@@ -114,7 +118,7 @@ def main():
             wait_until("no script was killed", lambda: kill_one(client))
             wait_until("a killed script did not end", lambda: len(outcomes) > before)
         for thread in threads:
-            thread.join(60)
+            thread.join(180)
         if not all("Script killed by user" in outcome for outcome in outcomes):
             fail("outcomes: %s" % outcomes)
         end_writers(server, client)

@@ -15,7 +15,7 @@ import time
 import redis
 
 from certificates import Certificates
-from own_server import fail, wait_until
+from own_server import PATIENCE, fail, wait_until
 from replica_world import (World, Writer, count_syncs, expect, expect_equal, follow, free_port, link_of,
                            stop_expiring, wait_level)
 from values import Maker, fill
@@ -116,7 +116,9 @@ def check_kills_in_sync(world, master, rounds):
         sett.start()
         if is_up:
             break
-        expect("keys while a sync is under way", found, before)
+        if found != before:  # the sync's commit came before the look, and its link after
+            expect("keys while a sync is under way", found, master.connect().dbsize())
+            break
         after = sett.connect().dbsize()
         expect("keys after a kill in a sync: %d" % after, after == before or after >= KEYS // 2, True)
     follow(sett, master.port)
@@ -157,7 +159,7 @@ def check_promotion(world, master, sett):
     blocks = queue_scripts(sett)
     wait_until("nobody waits", lambda: client.info("clients")["blocked_clients"] == 1)
     follow(sett, master.port)
-    waiting.join(60)
+    waiting.join(180)
     expect("whoever waits is told", waiting.is_alive(), False)
     check_queued_scripts(blocks)
     master.connect().execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "1")
@@ -410,9 +412,9 @@ def check_writable(world):
         client.set("the master's", "1", px=1)
         client.set("kept", "text")
         expect("CONFIG SET", other.config_set("replica-read-only", "no"), True)
-        other.hset("renewed", "field", "1")
-        other.pexpire("renewed", 600)
-        other.persist("renewed")
+        with other.pipeline() as block:  # nothing is between them, so that it does not go
+            block.hset("renewed", "field", "1").pexpire("renewed", 300).persist("renewed")
+            block.execute()
         wait_until("it does not come level", lambda: other.exists("kept"))
         with other.pipeline() as block:
             block.set("own", "1", px=300)
@@ -439,7 +441,7 @@ def check_written_behind_sync(world):
     client = sett.connect()
     follow(sett, master.port)
     synced = 0  # how many were written behind it
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     for number in itertools.count():
         found, _ = client.pipeline().exists("big:0").set("own:%d" % number, "1", px=100).execute()
         synced += found
@@ -509,7 +511,7 @@ def send(server, *words):
 
 def fall_asleep(server, seconds):
     """DEBUG SLEEP on a connection, others whose PINGs have had no answer since, and the moment before which nobody has one."""
-    others, waiting = [server.connect().connection_pool.get_connection("_") for _ in range(4)], []
+    others, waiting, looks = [server.connect().connection_pool.get_connection("_") for _ in range(4)], [], 0
     wakes = time.monotonic() + seconds
     sleeper = send(server, "DEBUG", "SLEEP", seconds)
     while True:
@@ -518,7 +520,8 @@ def fall_asleep(server, seconds):
                 other.send_command("PING")
         time.sleep(0.5)
         waiting = [other for other in others if not other.can_read(0)]
-        if len(waiting) == len(others):
+        looks = looks + 1 if len(waiting) == len(others) else 0
+        if looks == 4:  # once, it may only be slow
             return sleeper, others, wakes
         if time.monotonic() > wakes:
             fail("the server does not sleep")
@@ -534,7 +537,7 @@ def check_sleep(world):
     sett.start()
     follow(sett, master.port)
     wait_level("at first", sett, master)
-    sleeper, others, wakes = fall_asleep(sett, 4)
+    sleeper, others, wakes = fall_asleep(sett, 6)
     for connection in [send(sett, "PING") for _ in range(4)] + others:
         connection.read_response()
         if time.monotonic() < wakes:

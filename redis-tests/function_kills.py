@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import redis
-from own_server import Server, fail
+from own_server import Server, fail, wait_until
 
 CALLERS = 3
 TEXT = """#!lua name=editions
@@ -80,9 +80,11 @@ class Run:
     def until_killed(self):
         threads = [threading.Thread(target=self.guarded, args=(self.change,))]
         threads += [threading.Thread(target=self.caller) for _ in range(CALLERS)]
+        begun = self.sent
         for thread in threads:
             thread.start()
-        time.sleep(self.chance.uniform(0.05, 0.6))
+        wait_until("too little happens", lambda: self.error is not None or self.calls > 1 and self.answered > begun)
+        time.sleep(self.chance.uniform(0, 0.5))
         self.over = True
         self.server.kill()
         for thread in threads:

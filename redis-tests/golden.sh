@@ -21,7 +21,7 @@ clean_up() {
 trap clean_up EXIT
 mkdir "$work/data" && tar -xzf "$archive" -C "$work/data" || exit 1
 
-cli() { timeout 20 redis-cli -s "$socket" "$@"; }
+cli() { timeout 180 redis-cli -s "$socket" "$@"; }
 
 # is EXPECTED COMMAND...
 is() {
@@ -41,7 +41,7 @@ running=$!
 tries=0
 until grep -q 'Ready to accept connections' "$work/log"; do
 	tries=$((tries + 1))
-	if [ $tries -ge 400 ] || ! kill -0 "$running" 2>/dev/null; then
+	if [ $tries -ge 3600 ] || ! kill -0 "$running" 2>/dev/null; then
 		cat "$work/log"
 		exit 1
 	fi

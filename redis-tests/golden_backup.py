@@ -17,7 +17,7 @@ LAST = ("behind both", "backups")
 
 
 def run(tool, *words):
-    done = subprocess.run([tool, *words], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([tool, *words], capture_output=True, text=True, timeout=180)
     expect("%s: %s%s" % (" ".join(words), done.stdout, done.stderr), done.returncode, 0)
 
 

@@ -159,7 +159,7 @@ def check_changed(client):
 
 
 def connect(server):
-    return redis.Redis(unix_socket_path=server.socket, socket_timeout=60, decode_responses=True)
+    return redis.Redis(unix_socket_path=server.socket, socket_timeout=180, decode_responses=True)
 
 
 def make(program, archive):
@@ -190,7 +190,7 @@ def open_copy(program, tool, archive):
     try:
         with tarfile.open(archive) as file:
             file.extractall(server.data)
-        done = subprocess.run([tool, "check", "--quiet", server.data], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([tool, "check", "--quiet", server.data], capture_output=True, text=True, timeout=180)
         expect("sett-tool check " + archive, done.returncode, 0)
         server.start()
         client = connect(server)
@@ -200,7 +200,7 @@ def open_copy(program, tool, archive):
         server.start()
         check_changed(connect(server))
         server.stop()
-        done = subprocess.run([tool, "check", "--quiet", server.data], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([tool, "check", "--quiet", server.data], capture_output=True, text=True, timeout=180)
         expect("sett-tool check, changed", (done.returncode, done.stdout), (0, ""))
     finally:
         server.clean_up()

@@ -18,7 +18,7 @@ from links import request
 from own_server import Server, fail, wait_until
 
 CLIENTS, PIPELINE, ACCOUNTS, INITIAL = 12, 16, 3, 1000
-LONGEST = 10  # seconds that a reply may take, on a machine that does much else
+LONGEST = 60  # seconds that a reply may take, on a machine that does much else
 TRANSFER = """
 local from, to = KEYS[1] or ARGV[1], KEYS[2] or ARGV[2]
 if tonumber(redis.call('GET', from)) < 1 then return 0 end
@@ -31,7 +31,7 @@ class Link:
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(path)
-        self.socket.settimeout(60)
+        self.socket.settimeout(180)
         self.data = b""
 
     def line(self):
@@ -192,7 +192,7 @@ def check_stop(server):
     wait_until("nobody counts", lambda: int(control.get("counter")) > before + 1000)
     began = time.monotonic()
     server.stop()
-    if time.monotonic() - began > 30:
+    if time.monotonic() - began > 120:
         fail("the server took %.1f s to stop" % (time.monotonic() - began))
     if 1 in ended(processes):
         fail("a client failed")

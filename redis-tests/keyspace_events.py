@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 
-PATIENCE = 30  # seconds
+PATIENCE = 180  # seconds
 
 # Of random members none is asked for by number: they would differ.
 SCRIPT = """

@@ -24,7 +24,7 @@
 #include "server_process.h"
 #include "values.h"
 
-enum { PIECE = 64 * 1024, LINE = 128, CONNECTIONS_MAX = 16, TIMEOUT_S = 120 };
+enum { PIECE = 64 * 1024, LINE = 128, CONNECTIONS_MAX = 16, TIMEOUT_S = 180 };
 
 struct trial {
 	struct server_process *server;

@@ -61,7 +61,7 @@ def write_rounds(server, keys, first, notes):
 def look(server, keys, seed):
     """Pairs of keys have one value at any moment; and a watched one is not changed behind an EXEC's back."""
     chance = random.Random(seed)
-    client = redis.Redis(unix_socket_path=server.socket, socket_timeout=120)
+    client = redis.Redis(unix_socket_path=server.socket, socket_timeout=180)
     while True:
         one, other = chance.sample(keys, 2)
         values = client.mget(one, other)

@@ -11,8 +11,8 @@
 
 #include "server_process.h"
 
-#define TIMEOUT_S 60
-#define STOP_TIMEOUT_MS 60000
+#define TIMEOUT_S 180
+#define STOP_TIMEOUT_MS 180000
 
 static bool
 take_option(const struct load_option *table, const char *name, const char *value)

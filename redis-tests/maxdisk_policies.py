@@ -92,7 +92,7 @@ class Stream:
 
     def __init__(self, server):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(60)
+        self.socket.settimeout(180)
         self.socket.connect(server.socket)
         self.file = self.socket.makefile('rb')
         self.socket.sendall(b'SYNC\r\n')

@@ -15,7 +15,7 @@ from own_server import Server, expect, fail, free_port  # noqa: E402
 
 def read(port):
     """name -> labels -> value."""
-    with urllib.request.urlopen("http://127.0.0.1:%d/metrics" % port, timeout=30) as reply:
+    with urllib.request.urlopen("http://127.0.0.1:%d/metrics" % port, timeout=180) as reply:
         expect("type", reply.headers["Content-Type"], "application/openmetrics-text; version=1.0.0; charset=utf-8")
         text = reply.read().decode()
     found = {}
@@ -71,7 +71,7 @@ def figures(client, port):
 
 
 def exchange(port, request):
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as peer:
+    with socket.create_connection(("127.0.0.1", port), timeout=180) as peer:
         peer.sendall(request)
         reply = b""
         while piece := peer.recv(65536):
@@ -87,7 +87,7 @@ def requests(port):
     head, body = exchange(port, b"HEAD /metrics HTTP/1.1\r\n\r\n").split(b"\r\n\r\n")
     expect("the body of HEAD", (body, b"Content-Length: " in head), (b"", True))
     # What is sent behind the request, and read by nobody, does not cost the reply.
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as peer:
+    with socket.create_connection(("127.0.0.1", port), timeout=180) as peer:
         peer.sendall(b"POST /metrics HTTP/1.1\r\nContent-Length: 3000\r\n\r\n" + b"x" * 1000)
         expect("the first byte", peer.recv(1, socket.MSG_PEEK), b"H")
         reply = b""
@@ -97,7 +97,7 @@ def requests(port):
             reply += piece
         expect("a request with a body", reply[9:12], b"405")
     # Neither a reply nor trouble.
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as peer:
+    with socket.create_connection(("127.0.0.1", port), timeout=180) as peer:
         try:
             peer.sendall(b"x" * 100000)
             expect("too long a request", peer.recv(1), b"")
@@ -132,7 +132,7 @@ def main():
         server.start()
         expect("the default", server.connect().config_get("metrics-port"), {"metrics-port": "0"})
         try:
-            urllib.request.urlopen("http://127.0.0.1:%d/metrics" % port, timeout=30)
+            urllib.request.urlopen("http://127.0.0.1:%d/metrics" % port, timeout=180)
             fail("it is served though nobody asked")
         except urllib.error.URLError:
             pass

@@ -33,24 +33,24 @@ def check_all_types(source, target, name):
     for client in (source.connect(), target.connect()):
         client.flushall()
     fill((source,), Maker(6), 400)
-    client = source.connect(timeout=60)
+    client = source.connect()
     keys = client.keys("*")
     wanted = {key: call(client, "DEBUG", "DIGEST-VALUE", key)[0] for key in keys}
     for key in keys[:20]:
-        expect("MIGRATE of one key", call(client, "MIGRATE", "127.0.0.1", target.port, key, 3, 5000), "OK")
+        expect("MIGRATE of one key", call(client, "MIGRATE", "127.0.0.1", target.port, key, 3, 60000), "OK")
     rest = [key for key in keys[20:]]
-    expect("COPY", call(client, "MIGRATE", "127.0.0.1", target.port, "", 3, 5000, "COPY", "KEYS", *rest[:100]), "OK")
+    expect("COPY", call(client, "MIGRATE", "127.0.0.1", target.port, "", 3, 60000, "COPY", "KEYS", *rest[:100]), "OK")
     expect("keys after COPY", client.exists(*rest[:100]), 100)
-    reply = call(client, "MIGRATE", "127.0.0.1", target.port, "", 3, 5000, "KEYS", *rest)
+    reply = call(client, "MIGRATE", "127.0.0.1", target.port, "", 3, 60000, "KEYS", *rest)
     expect("a key that is there", reply,
            "error: Target instance replied with error: BUSYKEY Target key name already exists.")
     expect("keys that could not move", client.exists(*rest), 100)
-    expect("REPLACE", call(client, "MIGRATE", "127.0.0.1", target.port, "", 3, 5000, "REPLACE", "KEYS", *rest), "OK")
+    expect("REPLACE", call(client, "MIGRATE", "127.0.0.1", target.port, "", 3, 60000, "REPLACE", "KEYS", *rest), "OK")
     expect("keys that stayed", client.dbsize(), 0)
-    there = target.connect(db=3, timeout=60)
+    there = target.connect(db=3)
     expect("keys that arrived", there.dbsize(), len(keys))
     # Back again, so that the same server makes the digests.
-    expect("back", call(there, "MIGRATE", "127.0.0.1", source.port, "", 0, 5000, "KEYS", *keys), "OK")
+    expect("back", call(there, "MIGRATE", "127.0.0.1", source.port, "", 0, 60000, "KEYS", *keys), "OK")
     found = {key: call(client, "DEBUG", "DIGEST-VALUE", key)[0] for key in keys}
     expect("values after " + name, found, wanted)
 
@@ -58,7 +58,7 @@ def check_all_types(source, target, name):
 def check_deadline(source, target):
     client, there = source.connect(), target.connect(db=3)
     client.set("volatile", "x", px=100000)
-    call(client, "MIGRATE", "127.0.0.1", target.port, "volatile", 3, 5000)
+    call(client, "MIGRATE", "127.0.0.1", target.port, "volatile", 3, 60000)
     expect("a deadline moves", 0 < there.pttl("volatile") <= 100000, True)
 
 
@@ -69,20 +69,20 @@ def check_errors(sett, other, closed_port, silent_port, secret):
         client.set("k", "v")
         client.set("k2", "v")
         replies.append([call(client, "MIGRATE", *words) for words in (
-            ("127.0.0.1", closed_port, "k", 0, 500),
+            ("127.0.0.1", closed_port, "k", 0, 60000),
             ("127.0.0.1", silent_port, "k", 0, 100),
-            ("127.0.0.1", closed_port, "none", 0, 500),
-            ("127.0.0.1", secret, "k", 0, 500),
-            ("127.0.0.1", secret, "k", 0, 500, "AUTH", "wrong"),
-            ("127.0.0.1", secret, "k", 0, 500, "AUTH"),
-            ("127.0.0.1", secret, "k", 0, 500, "AUTH2", "x"),
-            ("127.0.0.1", secret, "k", 99, 500, "AUTH", "right"),
-            ("127.0.0.1", secret, "k", 0, 500, "KEYS", "a"),
-            ("127.0.0.1", secret, "", 0, 500, "NONE"),
-            ("127.0.0.1", secret, "k", "x", 500),
+            ("127.0.0.1", closed_port, "none", 0, 60000),
+            ("127.0.0.1", secret, "k", 0, 60000),
+            ("127.0.0.1", secret, "k", 0, 60000, "AUTH", "wrong"),
+            ("127.0.0.1", secret, "k", 0, 60000, "AUTH"),
+            ("127.0.0.1", secret, "k", 0, 60000, "AUTH2", "x"),
+            ("127.0.0.1", secret, "k", 99, 60000, "AUTH", "right"),
+            ("127.0.0.1", secret, "k", 0, 60000, "KEYS", "a"),
+            ("127.0.0.1", secret, "", 0, 60000, "NONE"),
+            ("127.0.0.1", secret, "k", "x", 60000),
             ("127.0.0.1", secret, "k", 0, "x"),
-            ("127.0.0.1", secret, "k", 0, 500, "REPLACE", "AUTH", "right"),
-            ("127.0.0.1", secret, "", 0, 500, "REPLACE", "AUTH2", "default", "right", "KEYS", "k", "k2"),
+            ("127.0.0.1", secret, "k", 0, 60000, "REPLACE", "AUTH", "right"),
+            ("127.0.0.1", secret, "", 0, 60000, "REPLACE", "AUTH2", "default", "right", "KEYS", "k", "k2"),
         )])
         expect("what is left", client.exists("k", "k2"), 0)
     for i, (ours, theirs) in enumerate(zip(*replies)):
@@ -91,7 +91,7 @@ def check_errors(sett, other, closed_port, silent_port, secret):
 
 def check_writers(sett, target):
     """A key that others change all the time is there or here, never older there than here was."""
-    client = sett.connect(timeout=60)
+    client = sett.connect()
     target.connect(db=5).flushdb()
     stop = threading.Event()
 
@@ -104,7 +104,7 @@ def check_writers(sett, target):
     writers = [threading.Thread(target=write) for _ in range(2)]
     for writer in writers:
         writer.start()
-    replies = {call(client, "MIGRATE", "127.0.0.1", target.port, "hot", 5, 5000, "REPLACE") for _ in range(20)}
+    replies = {call(client, "MIGRATE", "127.0.0.1", target.port, "hot", 5, 60000, "REPLACE") for _ in range(20)}
     stop.set()
     for writer in writers:
         writer.join()
@@ -149,13 +149,13 @@ def check_changes_between_tries(sett):
     client.set("k", "old")
     target = Target([change, lambda: b"-ERR no\r\n"])
     target.start()
-    expect("a refused second value", call(client, "MIGRATE", "127.0.0.1", target.port, "k", 0, 5000),
+    expect("a refused second value", call(client, "MIGRATE", "127.0.0.1", target.port, "k", 0, 60000),
            "error: Target instance replied with error: ERR no")
     expect("what is here", client.get("k"), b"new")
     expect("that the second try replaces", target.requests[1][-1], b"REPLACE")
     target = Target([delete, lambda: b":1\r\n"])
     target.start()
-    expect("a key that went meanwhile", call(client, "MIGRATE", "127.0.0.1", target.port, "k", 0, 5000), "NOKEY")
+    expect("a key that went meanwhile", call(client, "MIGRATE", "127.0.0.1", target.port, "k", 0, 60000), "NOKEY")
     expect("what is sent after it", target.requests[1], [b"DEL", b"k"])
 
 

@@ -16,7 +16,7 @@ def fail(text):
 
 
 def main():
-    client = redis.Redis(unix_socket_path=sys.argv[1], socket_timeout=60)
+    client = redis.Redis(unix_socket_path=sys.argv[1], socket_timeout=180)
     client.flushall()
     client.mset({"key:%d" % i: VALUE for i in range(1000)})
 

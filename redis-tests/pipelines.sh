@@ -24,14 +24,14 @@ complain() {
 	printf 'FAILED: %s\n' "$*"
 	failures=$((failures + 1))
 }
-cli() { timeout 20 redis-cli -s "$socket" "$@"; }
+cli() { timeout 120 redis-cli -s "$socket" "$@"; }
 
 "$server" --port 0 --unixsocket "$socket" --dir "$work" --maxmemory 256mb --save "" >log 2>&1 &
 running=$!
 tries=0
 until [ "$(cli PING 2>/dev/null)" = PONG ]; do
 	tries=$((tries + 1))
-	if [ $tries -ge 200 ] || ! kill -0 "$running" 2>/dev/null; then
+	if [ $tries -ge 600 ] || ! kill -0 "$running" 2>/dev/null; then
 		cat log
 		echo "FAILED: the server does not come up"
 		exit 1
@@ -41,10 +41,10 @@ done
 
 for client in ${*:-python php raw crowd}; do
 	case "$client" in
-	python) timeout 120 /usr/bin/python3 "$here/pipelines.py" "$socket" || complain "redis-py (code $?)" ;;
-	php) timeout 120 php -d memory_limit=1G "$here/pipelines.php" "$socket" || complain "phpredis (code $?)" ;;
-	raw) timeout 120 /usr/bin/python3 "$here/unread_replies.py" "$socket" "$work/log" || complain "unread replies (code $?)" ;;
-	crowd) timeout 120 /usr/bin/python3 "$here/crowd.py" "$socket" || complain "crowd (code $?)" ;;
+	python) timeout 400 /usr/bin/python3 "$here/pipelines.py" "$socket" || complain "redis-py (code $?)" ;;
+	php) timeout 400 php -d memory_limit=1G "$here/pipelines.php" "$socket" || complain "phpredis (code $?)" ;;
+	raw) timeout 400 /usr/bin/python3 "$here/unread_replies.py" "$socket" "$work/log" || complain "unread replies (code $?)" ;;
+	crowd) timeout 400 /usr/bin/python3 "$here/crowd.py" "$socket" || complain "crowd (code $?)" ;;
 	*) complain "no such client: $client" ;;
 	esac
 done

@@ -243,7 +243,7 @@ def check_refusals(server, client, moments):
     open(where + "/RESTORING", "w").close()
     if "a restore was cut short" not in run_tool("check", where, code=1):
         fail("check of a half restored directory")
-    done = subprocess.run([server_program, "--dir", where, "--port", "0", "--unixsocket", server.directory + "/second"], capture_output=True, timeout=60)
+    done = subprocess.run([server_program, "--dir", where, "--port", "0", "--unixsocket", server.directory + "/second"], capture_output=True, timeout=180)
     if done.returncode == 0 or b"restore it anew" not in done.stdout + done.stderr:
         fail("a half restored directory was opened: %r" % (done.stdout + done.stderr)[-500:])
 
@@ -337,13 +337,13 @@ def check_ends():
         time.sleep(1.5)
         client.set("c", 1)
         wait_until("old files are not removed", lambda: storage(client)["archive_files"] < files)
-        names = [name for name in os.listdir(server.archive) if name.endswith(".arc")]
-        expect("files that are there", len(names), storage(client)["archive_files"])
+        names = lambda: [name for name in os.listdir(server.archive) if name.endswith(".arc")]
+        wait_until("the files that are there are others", lambda: len(names()) == storage(client)["archive_files"])
         text = run_tool("restore", server.directory + "/mon", "--archive", server.archive, server.directory + "/none", code=2)
         if "is reached from a backup" not in text:
             fail("files that are not there any more: " + text)
         # Somebody removes all of it.
-        for name in names:
+        for name in names():
             os.remove(server.archive + "/" + name)
         client.set("d", 1)
         wait_until("the break is not told", lambda: storage(client)["archive_breaks"] == 1)

@@ -26,7 +26,7 @@ def keys_of(value, before):
 
 
 def tool_says(tool, *words):
-    done = subprocess.run([tool, *words], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([tool, *words], capture_output=True, text=True, timeout=180)
     expect("%s: %s" % (words, done.stderr), done.returncode, 0)
     return keys_of(json.loads(done.stdout), "tool " + words[0])
 
@@ -41,7 +41,7 @@ def names(program, tool):
         client = server.connect()
         client.mset({"key:%d" % i: "v" * 2000 for i in range(2000)})
         found = {"info " + name for name in client.info("everything")}
-        told = urllib.request.urlopen("http://127.0.0.1:%d/metrics" % port, timeout=30).read().decode()
+        told = urllib.request.urlopen("http://127.0.0.1:%d/metrics" % port, timeout=180).read().decode()
         found |= {"metrics %s %s" % pair for pair in re.findall(r"(?m)^# TYPE (\S+) (\S+)$", told)}
         found |= {"history " + column for column in client.execute_command("HISTORY").decode().splitlines()[0].split(",")}
         server.stop()

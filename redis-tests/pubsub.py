@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 
-PATIENCE = 60  # seconds
+PATIENCE = 180  # seconds
 PUBLISHERS, MESSAGES = 6, 3000
 
 

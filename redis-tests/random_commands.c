@@ -17,7 +17,7 @@
 #include "client.h"
 #include "server_process.h"
 
-#define TIMEOUT_MS 60000
+#define TIMEOUT_MS 180000
 #define CONNECTIONS 3
 #define DATABASES 3
 #define KEYS 12

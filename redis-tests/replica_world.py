@@ -133,7 +133,7 @@ class Writer(threading.Thread):
 
     def stop(self):
         self.stopped.set()
-        self.join(60)
+        self.join(180)
         if self.failure is not None:
             fail("a write failed: %s" % self.failure)
 

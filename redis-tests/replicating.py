@@ -13,7 +13,7 @@ import time
 
 import redis
 
-from own_server import Server, expect, fail, free_port, wait_until
+from own_server import PATIENCE, Server, expect, fail, free_port, wait_until
 from relay import Relay
 from values import Maker, fill
 
@@ -27,7 +27,7 @@ class Node(Server):
                          "--repl-diskless-sync-delay", 0, *options)
 
     def client(self):
-        return self.connect(timeout=60)
+        return self.connect()
 
     def info(self, section="replication"):
         return self.client().info(section)
@@ -72,7 +72,7 @@ def contents_of(node):
     """What every key holds, and its deadline."""
     contents = {}
     for db in (0, 3, 9, 15):
-        client = node.connect(timeout=60, db=db)
+        client = node.connect(db=db)
         keys = client.keys()
         pipe = client.pipeline(transaction=False)
         for key in keys:
@@ -118,7 +118,7 @@ class Writer(threading.Thread):
             pipe.execute_command("DEL", key, key + ":l")
 
     def run(self):
-        clients = [self.node.connect(timeout=60, db=db) for db in (0, 0, 3)]
+        clients = [self.node.connect(db=db) for db in (0, 0, 3)]
         try:
             while not self.stopped.is_set():
                 pipe = self.random.choice(clients).pipeline(transaction=self.random.randrange(2) == 0)
@@ -131,7 +131,7 @@ class Writer(threading.Thread):
 
     def finish(self):
         self.stopped.set()
-        self.join(60)
+        self.join(180)
         if self.error is not None:
             fail("a writer: %s" % self.error)
 
@@ -236,7 +236,7 @@ def check_restarts(master, replica):
         old = master.info()["master_replid"]
         master.kill()
         writer.stopped.set()
-        writer.join(60)
+        writer.join(180)
         master.start()
         state = master.info()
         if state["master_replid"] == old:
@@ -271,11 +271,10 @@ def check_fork(sett, redis_server):
         subprocess.run(["rm", "-rf", master.directory], check=True)
         os.rename(copy, master.directory)
         master.start()
-        before = master.info("stats")
         master.client().set("c", 3)
         wait_until("the replica does not come back", lambda: is_up(replica))
         expect_same("after the master went back", master, replica)
-        expect("full syncs", master.info("stats")["sync_full"], before["sync_full"] + 1)
+        expect("full syncs", master.info("stats")["sync_full"], 1)
         expect("b is gone", replica.client().get("b"), None)
     finally:
         for node in (master, replica):
@@ -344,13 +343,13 @@ def check_words_of_replicas(master):
     master.client().flushall()
     for number in range(60):
         begin = (b"*1\r\n$4\r\nSYNC\r\n", b"*3\r\n$5\r\nPSYNC\r\n$1\r\n?\r\n$2\r\n-1\r\n")[number % 2]
-        with socket.create_connection(("127.0.0.1", master.port), 60) as replica:
+        with socket.create_connection(("127.0.0.1", master.port), PATIENCE) as replica:
             replica.sendall(b"PING\r\n")
             replica.recv(100)
             replica.sendall(begin)
             time.sleep(number % 20 * 0.0005)
             replica.sendall((b"*1\r\n$4\r\nPING\r\n", b"*3\r\n$3\r\nSET\r\n$4\r\nmine\r\n$1\r\n1\r\n")[number % 3 % 2])
-            end = time.monotonic() + 60
+            end = time.monotonic() + PATIENCE
             try:
                 while replica.recv(1 << 16):
                     if time.monotonic() > end:
@@ -373,7 +372,7 @@ def check_tools(master):
     master.client().set("tool", "1")
     path = master.directory + "/tool.rdb"
     for option in ("--rdb", "--functions-rdb"):
-        done = subprocess.run(["redis-cli", "-p", str(master.port), option, path], capture_output=True, timeout=60)
+        done = subprocess.run(["redis-cli", "-p", str(master.port), option, path], capture_output=True, timeout=180)
         expect("redis-cli " + option, done.returncode, 0)
         with open(path, "rb") as file:
             data = file.read()
@@ -386,7 +385,7 @@ def check_tools(master):
             line["flags"] == "S" and line["cmd"] in ("sync", "replconf", "psync")
             for line in master.client().client_list()))
         seen = b""
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         os.set_blocking(follower.stdout.fileno(), False)
         while b'"tool-key"' not in seen:
             if time.monotonic() > end:
@@ -396,7 +395,7 @@ def check_tools(master):
             time.sleep(0.05)
     finally:
         follower.terminate()
-        follower.wait(30)
+        follower.wait(PATIENCE)
 
 
 def check_waits(master, replica):
@@ -513,7 +512,7 @@ def check_setts(sett):
             expect("the error", "can't become a master" in str(error), True)
         expect("the write", other.get("beside"), None)
         expect("the role", replica.info()["role"], "slave")
-        with socket.create_connection(("127.0.0.1", master.port), 60) as waiting:
+        with socket.create_connection(("127.0.0.1", master.port), PATIENCE) as waiting:
             waiting.sendall(b"SET waited 1\r\nWAIT 5 0\r\n")
             wait_until("nobody waits", lambda: client.info("clients")["blocked_clients"] == 1)
             pipe = other.pipeline()

@@ -23,10 +23,10 @@ complain() {
 	failures=$((failures + 1))
 }
 
-cli() { timeout 60 redis-cli -s "$socket" "$@"; }
+cli() { timeout 180 redis-cli -s "$socket" "$@"; }
 info() { cli INFO "$1" | tr -d '\r' | sed -n "s/^$2://p"; }
 
-# start ARGUMENT...: an empty database, in ./data; waits until it serves, at most 20 seconds.
+# start ARGUMENT...: an empty database, in ./data; waits until it serves, at most three minutes.
 start() {
 	rm -rf data
 	mkdir data
@@ -46,7 +46,7 @@ start_again() {
 	tries=0
 	until grep -q 'Ready to accept connections' log; do
 		tries=$((tries + 1))
-		if [ $tries -ge 400 ] || ! kill -0 "$running" 2>/dev/null; then
+		if [ $tries -ge 3600 ] || ! kill -0 "$running" 2>/dev/null; then
 			complain "does not come up: $*"
 			cat log
 			return 1

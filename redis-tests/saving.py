@@ -48,7 +48,7 @@ def wait_for_save(client):
 
 
 def check_contents(sett, reference, redis_server, keys, seed):
-    client = sett.connect(timeout=120)
+    client = sett.connect()
     fill((sett, reference), Maker(seed), keys)
     file = sett.directory + "/dump.rdb"
     wanted = digest(reference)
@@ -63,8 +63,8 @@ def check_contents(sett, reference, redis_server, keys, seed):
 
 def check_moment(sett, redis_server, wanted):
     """What is written during a BGSAVE, and a FLUSHDB and a SWAPDB, is not in its file."""
-    client = sett.connect(timeout=120)
-    client.config_set("rdb-key-save-delay", 100)
+    client = sett.connect()
+    client.config_set("rdb-key-save-delay", 500)
     stop = threading.Event()
 
     def write():
@@ -75,12 +75,14 @@ def check_moment(sett, redis_server, wanted):
             other.set("key:%d" % (i % 1000), "changed %d" % i)
             other.delete("key:%d" % ((i * 7) % 1000))
 
-    expect("BGSAVE", client.execute_command("BGSAVE"), True)
+    # At once, so that it does not end meanwhile.
+    together = client.pipeline(transaction=False).bgsave().info("persistence").bgsave().save().execute(raise_on_error=False)
     writer = threading.Thread(target=write)
     writer.start()
-    expect("rdb_bgsave_in_progress", figure(client, "rdb_bgsave_in_progress"), 1)
-    expect_error(client, "Background save already in progress", "BGSAVE")
-    expect_error(client, "Background save already in progress", "SAVE")
+    expect("BGSAVE", together[0], True)
+    expect("rdb_bgsave_in_progress", together[1]["rdb_bgsave_in_progress"], 1)
+    for reply in together[2:]:
+        expect("another save beside it", "Background save already in progress" in str(reply), True)
     sett.connect(db=15).flushdb()
     client.execute_command("SWAPDB", 0, 9)
     wait_until("the writer does not write", lambda: client.dbsize() > 0)
@@ -111,7 +113,7 @@ def check_failures(sett):
     client.delete("with deadlines")
     client.execute_command("SAVE")
     before = open(file, "rb").read()
-    client.config_set("rdb-key-save-delay", 1000)
+    client.config_set("rdb-key-save-delay", 100000)
     client.execute_command("BGSAVE")
     sett.kill()
     expect("the file after a kill", open(file, "rb").read() == before, True)
@@ -128,13 +130,13 @@ def check_failures(sett):
     client.execute_command("BGSAVE")
     began = time.monotonic()
     sett.stop()
-    expect("a shutdown that does not wait for a save", time.monotonic() - began < 20, True)
+    expect("a shutdown that does not wait for a save", time.monotonic() - began < 150, True)
     expect("the file after a shutdown", open(file, "rb").read() == before, True)
     expect("temporary files", [n for n in os.listdir(sett.directory) if n.startswith("temp-%d" % sett.process.pid)], [])
 
 
 def check_reload(sett):
-    client = sett.connect(timeout=120)
+    client = sett.connect()
     client.execute_command("HSET", "with deadlines", "a", "1", "b", "2")
     client.execute_command("HEXPIRE", "with deadlines", 1000, "FIELDS", 1, "a")
     before = digest(sett)
@@ -162,7 +164,7 @@ def check_shutdown(sett, redis_server):
         client.shutdown(save=True)
     except redis.ConnectionError:
         pass
-    sett.process.wait(60)
+    sett.process.wait(180)
     other = Server(redis_server, *REDIS_OPTIONS)
     try:
         shutil.copy(sett.directory + "/dump.rdb", other.directory + "/dump.rdb")
@@ -308,7 +310,7 @@ def check_end(sett, redis_server):
         client.execute_command("SHUTDOWN", "FORCE")
     except redis.ConnectionError:
         pass
-    sett.process.wait(60)
+    sett.process.wait(180)
     expect("the log of FORCE", "Error trying to save the DB, exit anyway" in log_of(sett), True)
     os.rmdir(file)
     sett.start("--save", "3600", "1")
@@ -342,7 +344,7 @@ def fill_large(servers):
     texts = ["element %d of many " % i for i in range(LARGE // size)]
     texts = [text + "x" * (size - len(text)) for text in texts]
     for server in servers:
-        client = server.connect(timeout=120)
+        client = server.connect()
         for at in range(0, len(texts), 1000):
             some = texts[at:at + 1000]
             pipeline = client.pipeline(transaction=False)
@@ -365,7 +367,7 @@ def fill_large(servers):
 
 
 def groups_of(server):
-    client = server.connect(timeout=120)
+    client = server.connect()
     groups = client.xinfo_groups("stream")
     consumers = [(c["name"], c["pending"]) for c in client.xinfo_consumers("stream", "group 7")]
     pending = [(p["message_id"], p["consumer"], p["times_delivered"])

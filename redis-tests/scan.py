@@ -16,7 +16,7 @@ STABLE = 400  # of each kind of name
 KILLS = 3
 SEED = 11
 BATCH = 50  # scans that make a call in one pipeline
-DEADLINE = 100  # seconds, for all
+DEADLINE = 500  # seconds, for all
 
 
 def names(kind, i):

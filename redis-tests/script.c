@@ -18,8 +18,8 @@
 #define CONNECTIONS 10
 #define ARGUMENTS_MAX 256
 #define VARIABLES 16
-#define TIMEOUT_MS 60000
-#define STOP_TIMEOUT_MS 60000
+#define TIMEOUT_MS 180000
+#define STOP_TIMEOUT_MS 180000
 #define POLL_SECONDS 5
 /* Differences printed per run; further ones are counted. */
 #define SHOWN_MAX 400

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import redis
-from own_server import Server, fail
+from own_server import Server, fail, wait_until
 
 WRITERS = 3
 SCRIPT = """
@@ -74,12 +74,14 @@ class Run:
         if popped is not None:
             self.taken.append(int(popped[1]))
 
-    def until_killed(self, seconds):
+    def until_killed(self, seconds, takes):
+        """So many seconds after something was done, and, if it `takes`, handed over."""
         threads = [threading.Thread(target=self.guarded, args=(self.write, random.Random(self.seed * 10 + i)))
                    for i in range(WRITERS)]
         threads += [threading.Thread(target=self.guarded, args=(body,)) for body in (self.listen, self.take)]
         for thread in threads:
             thread.start()
+        wait_until("too little happens", lambda: self.error is not None or self.calls > 1 and (self.taken or not takes))
         time.sleep(seconds)
         self.over = True
         self.server.kill()
@@ -127,7 +129,7 @@ def main():
             server.options = ["--io-threads", "3", "--appendfsync", chance.choice(("always", "everysec", "no"))]
             server.start()
             run = Run(server, seed * 1000 + i)
-            run.until_killed(chance.uniform(0.05, 0.6))
+            run.until_killed(chance.uniform(0, 0.5), not taken)
             calls += run.calls
             taken += run.taken
             server.start()

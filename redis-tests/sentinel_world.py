@@ -7,7 +7,7 @@ import redis
 from own_server import wait_until
 from replica_world import World, follow, free_port, link_of
 
-SECONDS = 90
+SECONDS = 240
 
 
 def with_file(server):
@@ -38,7 +38,7 @@ def seen(look):
 class Sentinel:
     """One that watches `it`, whose master is given, and decides alone."""
 
-    def __init__(self, redis_server, master, down_after_ms=1500, failover_timeout_ms=10000):
+    def __init__(self, redis_server, master, down_after_ms=5000, failover_timeout_ms=10000):
         port, directory = free_port(), master.directory
         self.port = port
         path = directory + "/sentinel.conf"
@@ -47,7 +47,7 @@ class Sentinel:
                     "sentinel down-after-milliseconds it %d\nsentinel failover-timeout it %d\n"
                     % (port, directory, directory, master.port, down_after_ms, failover_timeout_ms))
         self.process = subprocess.Popen([redis_server, path, "--sentinel"], stdout=subprocess.DEVNULL)
-        self.client = redis.Redis(port=port, socket_timeout=30)
+        self.client = redis.Redis(port=port, socket_timeout=180)
 
     def answers(self):
         try:

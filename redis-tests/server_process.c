@@ -11,19 +11,24 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define READY_TEXT "Ready to accept connections"
-#define READY_TIMEOUT_S 60
-#define START_ATTEMPTS 3
+#define READY_TIMEOUT_S 180
+/* As in ports.py. */
+#define FIRST_PORT 29000
+#define PORT_COUNT 3768
 #define OUTPUT_SIZE 65536
 /* Of that, printed on demand. */
 #define OUTPUT_SHOWN 6000
@@ -35,7 +40,8 @@ struct server_process {
 	bool temporary;
 	const char *arguments[ARGUMENTS_MAX];
 	int port;
-	pid_t pid; /* 0: none runs */
+	int port_fd; /* keeps it from other tests */
+	pid_t pid;   /* 0: none runs */
 	int status;
 	int output_fd;
 	pthread_t drain;
@@ -88,21 +94,53 @@ drain_output(void *context)
 	return NULL;
 }
 
-static int
-free_port(void)
+static bool
+is_free(int port)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t size = sizeof(address);
-	int port = -1;
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_addr.s_addr = htonl(INADDR_ANY),
+				      .sin_port = htons((uint16_t)port)};
+	int yes = 1;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
-		return -1;
-	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
-	    getsockname(fd, (struct sockaddr *)&address, &size) == 0)
-		port = ntohs(address.sin_port);
+		return false;
+	bool is_bound = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) == 0 &&
+		bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(fd, 1) == 0;
 	close(fd);
-	return port;
+	return is_bound;
+}
+
+/* A socket whose name tells other tests, those of ports.py among them, that the port is taken; -1 if another has it. */
+static int
+hold_port(int port)
+{
+	struct sockaddr_un name = {.sun_family = AF_UNIX};
+	int length = snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "sett-test-port-%d", port);
+	socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -1;
+	if (bind(fd, (struct sockaddr *)&name, size) == 0 && is_free(port))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+/* Below those that the system gives to connections, so that no connection has it while the server is down. */
+static bool
+take_port(struct server_process *server)
+{
+	uint16_t draw;
+
+	for (int attempt = 0; attempt < PORT_COUNT && server->port_fd < 0; attempt++) {
+		if (getrandom(&draw, sizeof(draw), 0) != sizeof(draw))
+			return false;
+		server->port = FIRST_PORT + draw % PORT_COUNT;
+		server->port_fd = hold_port(server->port);
+	}
+	return server->port_fd >= 0;
 }
 
 static void
@@ -206,6 +244,7 @@ server_process_start(const char *path, const char *directory, const char *const 
 
 	if (server == NULL)
 		return NULL;
+	server->port_fd = -1;
 	pthread_mutex_init(&server->lock, NULL);
 	pthread_cond_init(&server->changed, NULL);
 	snprintf(server->path, sizeof(server->path), "%s", path);
@@ -223,12 +262,8 @@ server_process_start(const char *path, const char *directory, const char *const 
 		}
 		server->temporary = true;
 	}
-	/* Another process may take the port between our look and the server's bind. */
-	for (int attempt = 0; attempt < START_ATTEMPTS; attempt++) {
-		server->port = free_port();
-		if (server->port > 0 && start_once(server))
-			return server;
-	}
+	if (take_port(server) && start_once(server))
+		return server;
 	fprintf(stderr, "%s does not come up; its output:\n%s\n", path, server->output);
 	server_process_free(server, false);
 	return NULL;
@@ -365,6 +400,8 @@ server_process_free(struct server_process *server, bool show_output)
 	}
 	if (server->temporary && nftw(server->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS) < 0)
 		fprintf(stderr, "%s: %s\n", server->directory, strerror(errno));
+	if (server->port_fd >= 0)
+		close(server->port_fd);
 	pthread_mutex_destroy(&server->lock);
 	pthread_cond_destroy(&server->changed);
 	free(server);

@@ -23,9 +23,9 @@ complain() {
 	failures=$((failures + 1))
 }
 
-cli() { timeout 20 redis-cli -s "$socket" "$@"; }
+cli() { timeout 180 redis-cli -s "$socket" "$@"; }
 
-# start ARGUMENT...: waits until it serves; at most 20 seconds.
+# start ARGUMENT...: waits until it serves; at most three minutes.
 start() {
 	# Emptied here: the child may not have come to it before the first look.
 	: >log
@@ -34,7 +34,7 @@ start() {
 	tries=0
 	until grep -q 'Ready to accept connections' log; do
 		tries=$((tries + 1))
-		if [ $tries -ge 400 ] || ! kill -0 "$running" 2>/dev/null; then
+		if [ $tries -ge 3600 ] || ! kill -0 "$running" 2>/dev/null; then
 			complain "does not come up: $*"
 			cat log
 			return 1
@@ -55,7 +55,7 @@ stop() {
 refuse() {
 	name=$1 lines=$2
 	shift 2
-	timeout 20 "$server" "$@" >out 2>&1
+	timeout 180 "$server" "$@" >out 2>&1
 	code=$?
 	[ $code -eq 1 ] || complain "$name: exit code $code"
 	printf '%s\n' "$lines" >lines

@@ -19,7 +19,7 @@
 #include "client.h"
 #include "server_process.h"
 
-#define TIMEOUT_MS 60000
+#define TIMEOUT_MS 180000
 #define PIPELINE 10000
 #define CONNECTIONS 1000
 #define LARGEST (256u << 20)

@@ -43,7 +43,7 @@ def pictures(server, tool):
     client.set("other", "y")
     load = Load(server)
     load.start()
-    done = subprocess.run([tool, "top", "--socket", server.socket, "--count", "2"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([tool, "top", "--socket", server.socket, "--count", "2"], capture_output=True, text=True, timeout=180)
     load.ends = True
     load.join()
     expect("exit", (done.returncode, done.stderr), (0, ""))
@@ -56,7 +56,7 @@ def pictures(server, tool):
         rates = {row[0]: (float(row[1]), float(row[2])) for row in re.findall(r"(?m)^(\w+) +(\d+) +(\d+)% +\d", picture)}
         # INFO, which top itself asks for, may have much of the time where others want the processor.
         expect("commands", sorted(rates), ["get", "info", "set"])
-        if min(min(row) for row in rates.values()) < 1 or not 97 <= sum(share for _, share in rates.values()) <= 103:
+        if min(rates["get"] + rates["set"]) < 1 or not 97 <= sum(share for _, share in rates.values()) <= 103:
             fail("rates: %s" % rates)
         bars = re.findall(r"(?m)^(memory|disk|live data|garbage) .*\[#* *\] +\d+%$", picture)
         expect("bars", bars, ["memory", "disk", "live data", "garbage"])
@@ -78,7 +78,7 @@ class Terminal:
                                         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
 
     def read_until(self, is_enough):
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while not is_enough() and time.monotonic() < end:
             if select.select([self.master], [], [], 0.05)[0]:
                 self.seen += os.read(self.master, 65536)
@@ -115,7 +115,7 @@ def on_a_small_terminal(server, tool):
     client = server.connect()
     terminal = Terminal(tool, ["--socket", server.socket], 24, 60)
     pictures = 0
-    while terminal.seen.count(b"\033[J") < 3 and pictures < 600:
+    while terminal.seen.count(b"\033[J") < 3 and pictures < 3000:
         pictures += 1
         for command in ["GET", "STRLEN", "TTL", "TYPE", "EXISTS", "LLEN", "SCARD", "ZCARD", "HLEN", "XLEN", "PTTL"]:
             client.execute_command(command, "none")
@@ -172,7 +172,7 @@ def bulk(text):
 
 def hostile_servers(tool):
     def run(answers):
-        done = subprocess.run([tool, "top", "--port", fake_server(answers)[0], "--count", "1"], capture_output=True, timeout=60)
+        done = subprocess.run([tool, "top", "--port", fake_server(answers)[0], "--count", "1"], capture_output=True, timeout=180)
         if re.search(rb"[^\n -~]", done.stdout + done.stderr) or len(done.stdout) > 100000:
             fail("hostile: %r" % done.stdout[:1000])
         return done.returncode, done.stdout.decode(), done.stderr.decode()
@@ -204,7 +204,7 @@ def ended_while_it_asks(tool):
 
 def failures(server, tool):
     def one_line(arguments, text, **environment):
-        done = subprocess.run([tool, "top", *arguments], capture_output=True, text=True, timeout=60,
+        done = subprocess.run([tool, "top", *arguments], capture_output=True, text=True, timeout=180,
                               env=dict(os.environ, **environment))
         expect(arguments, (done.returncode, done.stdout, done.stderr.count("\n"), text in done.stderr), (2, "", 1, True))
 
@@ -216,7 +216,7 @@ def failures(server, tool):
     server.connect().config_set("requirepass", "secret")
     one_line(["--socket", server.socket], "NOAUTH")
     one_line(["--socket", server.socket], "WRONGPASS", REDISCLI_AUTH="wrong")
-    done = subprocess.run([tool, "top", "--socket", server.socket, "--count", "1"], capture_output=True, text=True, timeout=60,
+    done = subprocess.run([tool, "top", "--socket", server.socket, "--count", "1"], capture_output=True, text=True, timeout=180,
                           env=dict(os.environ, REDISCLI_AUTH="secret"))
     expect("with the password", (done.returncode, "health ok" in done.stdout), (0, True))
 

@@ -15,7 +15,7 @@
 #include "client.h"
 #include "server_process.h"
 
-enum { ELEMENTS = 100000, AT_ONCE = 1000, TIMEOUT_MS = 60000, NAME_SIZE = 16 };
+enum { ELEMENTS = 100000, AT_ONCE = 1000, TIMEOUT_MS = 180000, NAME_SIZE = 16 };
 #define DEVIATIONS_MAX 5.2
 
 struct tally {

@@ -8,7 +8,7 @@ import time
 import redis
 from links import request
 
-PATIENCE = 30  # seconds
+PATIENCE = 180  # seconds
 LINE = "for overcoming of output buffer limits."
 
 

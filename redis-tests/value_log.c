@@ -25,7 +25,7 @@
 #define POLL_MS 100
 #define KEY_SIZE 12
 
-static uint64_t keys = 10000, rounds = 10, size = 4096, seconds = 60, memory = 64 << 20, seed = 1;
+static uint64_t keys = 10000, rounds = 10, size = 4096, seconds = 180, memory = 64 << 20, seed = 1;
 
 /* A prime step makes i -> i * step + start a different order each round; keys is not a multiple of it. */
 static uint64_t

@@ -24,7 +24,7 @@ class Waiter:
     def __init__(self, path, number):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(path)  # waits while many others do
-        self.socket.settimeout(60)
+        self.socket.settimeout(180)
         self.list, self.group, self.data = number % LISTS, None, b""
 
     def wait(self, group, seconds):

@@ -5,10 +5,6 @@
 # src/redis-server itself, as often and with the options that it likes. In sentinel mode a unit is one of those of
 # ./runtest-sentinel, as sentinel/NAME: five servers, watched by five of Debian's redis-sentinel.
 
-free_port() {
-	echo 'set s [socket -server none -myaddr 127.0.0.1 0]; puts [lindex [fconfigure $s -sockname] 2]' | tclsh
-}
-
 # Some tests send requests over several connections and take it for granted that they are executed in that order, as
 # by Redis' one thread ("BRPOPLPUSH with multiple blocked clients"). Several reactors may execute them in another
 # order, and then such a test fails or waits for ever. Set: Sett runs with one.
@@ -29,12 +25,14 @@ tls_words() {
 }
 
 # take_ports: sets $server_ports and $server_port_count. In drop-in mode the suite takes what is free of 1,900 ports, and wants
-# the port 10,000 above each free, too. Suites that run side by side have ranges of their own, of nine.
+# the port 10,000 above each free, too. Suites that run side by side have ranges of their own, of nine. External mode has some of the
+# hundred behind them, which are given to no connection while a server is down, as those are that the system chooses.
 take_ports() {
+	own_port=0
 	server_port_count=1900
 	if [ -n "${SETT_SUITE_PORTS:-}" ]; then
 		server_ports=${SETT_SUITE_PORTS%-*}
-		server_port_count=$((${SETT_SUITE_PORTS#*-} - server_ports + 1))
+		server_port_count=$((${SETT_SUITE_PORTS#*-} - server_ports + 1 - 100))
 		return
 	fi
 	range=0
@@ -48,7 +46,8 @@ take_ports() {
 
 # start_server PATH: a fresh server in an empty directory, on $port.
 start_server() {
-	port=$(free_port)
+	own_port=$(((own_port + 1) % 16))
+	port=$((server_ports + server_port_count + own_port))
 	rm -rf "$work/data"
 	mkdir -p "$work/data"
 	# shellcheck disable=SC2046
@@ -59,7 +58,7 @@ start_server() {
 	# shellcheck disable=SC2046
 	until [ "$(redis-cli -p "$port" $(tls_words CLI) ping 2>/dev/null)" = PONG ]; do
 		tries=$((tries + 1))
-		if [ "$tries" -gt 300 ] || ! kill -0 "$server_pid" 2>/dev/null; then
+		if [ "$tries" -gt 1200 ] || ! kill -0 "$server_pid" 2>/dev/null; then
 			tail -20 "$work/server.log" >&2
 			fail "$1 does not come up"
 		fi
@@ -71,11 +70,11 @@ start_server() {
 stop_server() {
 	kill -TERM "$server_pid" 2>/dev/null || trouble="the server was gone"
 	tries=0
-	while kill -0 "$server_pid" 2>/dev/null && [ "$tries" -lt 200 ]; do
+	while kill -0 "$server_pid" 2>/dev/null && [ "$tries" -lt 1200 ]; do
 		tries=$((tries + 1))
 		sleep 0.1
 	done
-	kill -9 "$server_pid" 2>/dev/null && trouble="the server did not end in 20 s"
+	kill -9 "$server_pid" 2>/dev/null && trouble="the server did not end in two minutes"
 	wait "$server_pid" 2>/dev/null || trouble=${trouble:-"the server ended with status $?"}
 	server_pid=
 	! grep -qE 'Sanitizer|runtime error' "$work/server.log" || trouble="a sanitizer spoke"
@@ -146,7 +145,7 @@ run_unit() {
 	if [ "$run_mode" = external ]; then
 		start_server "$run_server"
 		# The suite talks to itself over the port 32 below this one; another suite may run on this machine.
-		base_port=$(($(free_port) + 32))
+		base_port=$((port + 16 + 32))
 		# Skipped: it wants the server's pid, and upsets what follows where the suite did not start the server.
 		run_tests "$run_seconds" "$run_output" --host 127.0.0.1 --port "$port" --baseport "$base_port" \
 			--tags "-needs:repl" --skiptest "SRANDMEMBER with a dict containing long chain" --single "$run_name" "$@"

@@ -376,7 +376,7 @@ Test(builds, a_lost_build_is_dropped)
 }
 
 /* A build that loses again and again claims what it reads (I6); its own commits are not held up by that. */
-Test(builds, a_build_that_lost_often_gets_through, .timeout = 60)
+Test(builds, a_build_that_lost_often_gets_through, .timeout = 300)
 {
 	struct fixture *f = fixture_open();
 	fill(f);

@@ -194,7 +194,7 @@ count_evicted(struct fixture *f, uint64_t count)
 	return 0;
 }
 
-Test(evictor, without_a_policy_what_takes_space_is_refused, .timeout = 120)
+Test(evictor, without_a_policy_what_takes_space_is_refused, .timeout = 400)
 {
 	struct fixture *f = open_with(CONFIG_POLICY_NOEVICTION);
 	unsigned count = set_until_refused(f, "a");
@@ -224,7 +224,7 @@ Test(evictor, without_a_policy_what_takes_space_is_refused, .timeout = 120)
 	close_all(f);
 }
 
-Test(evictor, a_queue_that_takes_space_is_refused_at_exec, .timeout = 120)
+Test(evictor, a_queue_that_takes_space_is_refused_at_exec, .timeout = 400)
 {
 	struct fixture *f = open_with(CONFIG_POLICY_NOEVICTION);
 	EXPECT(f, 1, "MULTI", "+OK");
@@ -246,7 +246,7 @@ queue_script(struct fixture *f, int client, const char *script)
 }
 
 /* As in Redis: what a script says of itself counts as a flag of the block; one that says nothing is asked by its commands. */
-Test(evictor, a_block_is_refused_for_what_its_scripts_may_take, .timeout = 120)
+Test(evictor, a_block_is_refused_for_what_its_scripts_may_take, .timeout = 400)
 {
 	struct fixture *f = open_with(CONFIG_POLICY_NOEVICTION);
 	struct bytes load[] = {
@@ -364,7 +364,7 @@ Test(evictor, the_nearest_deadlines_go_first, .timeout = 240)
 	close_all(f);
 }
 
-Test(evictor, nothing_with_a_deadline_is_nothing_to_evict, .timeout = 120)
+Test(evictor, nothing_with_a_deadline_is_nothing_to_evict, .timeout = 400)
 {
 	struct fixture *f = open_with(CONFIG_POLICY_VOLATILE_LRU);
 	unsigned count = set_until_refused(f, "a");
@@ -373,7 +373,7 @@ Test(evictor, nothing_with_a_deadline_is_nothing_to_evict, .timeout = 120)
 	close_all(f);
 }
 
-Test(evictor, a_pause_of_clients_holds_evictions, .timeout = 120)
+Test(evictor, a_pause_of_clients_holds_evictions, .timeout = 400)
 {
 	struct fixture *f = open_with(CONFIG_POLICY_ALLKEYS_RANDOM);
 	uint64_t limit = figures(f).room.live_limit;

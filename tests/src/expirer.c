@@ -73,7 +73,7 @@ await_size(struct fixture *f, int64_t expected)
 {
 	char text[32];
 	snprintf(text, sizeof(text), ":%lld\r\n", (long long)expected);
-	for (int i = 0; i < 500; i++) {
+	for (int i = 0; i < 6000; i++) {
 		fixture_run_line(f, 0, "DBSIZE");
 		if (f->reply.size == strlen(text) && memcmp(f->reply.data, text, f->reply.size) == 0)
 			return;
@@ -98,7 +98,7 @@ Test(expirer, removes_keys)
 	expirer_kick(f->server.expirer);
 	await_size(f, 2);
 	/* Counted after the commit that DBSIZE shows. */
-	for (int i = 0; i < 500 && expirer_expired_keys(f->server.expirer) != 200; i++)
+	for (int i = 0; i < 6000 && expirer_expired_keys(f->server.expirer) != 200; i++)
 		usleep(10000);
 	cr_assert_eq(expirer_expired_keys(f->server.expirer), 200);
 	fixture_advance(f, 1000000);

@@ -332,7 +332,7 @@ Test(hash_expiry, deadlines_stay_with_their_fields)
 static void
 await(struct fixture *f, const char *line, const char *expected)
 {
-	for (int i = 0; i < 1000; i++) {
+	for (int i = 0; i < 6000; i++) {
 		fixture_run_line(f, 0, line);
 		if (f->reply.size == strlen(expected) && memcmp(f->reply.data, expected, f->reply.size) == 0)
 			return;

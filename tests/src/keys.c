@@ -253,7 +253,7 @@ live_bytes(struct fixture *f)
 static bool
 soon_has_no_live_bytes(struct fixture *f)
 {
-	enum { TRIES = 2000 };
+	enum { TRIES = 6000 };
 	for (int i = 0; i < TRIES; i++) {
 		if (live_bytes(f) < 10000)
 			return true;

@@ -147,7 +147,7 @@ produce(void *arg)
 }
 
 /* The loop sleeps without a timer: a lost wake-up hangs the test. */
-Test(loop, messages_of_several_producers_all_arrive_in_their_order, .timeout = 60)
+Test(loop, messages_of_several_producers_all_arrive_in_their_order, .timeout = 300)
 {
 	struct receiver *r = calloc(1, sizeof(*r));
 	cr_assert_not_null(r);
@@ -192,7 +192,7 @@ run_second(void *arg)
 }
 
 /* Each side sleeps until the other posts: every post meets a loop that is falling asleep. */
-Test(loop, no_wake_up_is_lost, .timeout = 60)
+Test(loop, no_wake_up_is_lost, .timeout = 300)
 {
 	struct ping_pong p = {.message.run = hop};
 	struct sett_error error;
@@ -297,7 +297,7 @@ note_run(struct mailbox_message *message)
 	message->next = message; /* it is the receiver's now */
 }
 
-Test(loop, what_its_own_thread_posts_is_run_without_a_wait, .timeout = 60)
+Test(loop, what_its_own_thread_posts_is_run_without_a_wait, .timeout = 300)
 {
 	struct loop *loop;
 	const struct sett_clock *clock = sett_system_clock();
@@ -316,7 +316,7 @@ Test(loop, what_its_own_thread_posts_is_run_without_a_wait, .timeout = 60)
 	loop_destroy(loop);
 }
 
-Test(loop, a_wait_ends_when_it_was_asked_to, .timeout = 60)
+Test(loop, a_wait_ends_when_it_was_asked_to, .timeout = 300)
 {
 	struct loop *loop;
 	const struct sett_clock *clock = sett_system_clock();

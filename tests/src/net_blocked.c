@@ -16,7 +16,7 @@ blocked(struct world *w)
 	return stats.blocked_clients;
 }
 
-Test(net_blocked, another_thread_ends_a_wait_and_what_follows_it_runs, .timeout = 60)
+Test(net_blocked, another_thread_ends_a_wait_and_what_follows_it_runs, .timeout = 300)
 {
 	struct world *w = world_create();
 	world_start(w);
@@ -37,7 +37,7 @@ Test(net_blocked, another_thread_ends_a_wait_and_what_follows_it_runs, .timeout 
 	world_destroy(w);
 }
 
-Test(net_blocked, time_ends_a_wait, .timeout = 60)
+Test(net_blocked, time_ends_a_wait, .timeout = 300)
 {
 	struct world *w = world_create();
 	world_start(w);
@@ -51,7 +51,7 @@ Test(net_blocked, time_ends_a_wait, .timeout = 60)
 }
 
 /* News move the moment at which it is to be woken; the wait goes on, and its own end stays. */
-Test(net_blocked, a_wait_is_woken_when_its_news_say, .timeout = 60)
+Test(net_blocked, a_wait_is_woken_when_its_news_say, .timeout = 300)
 {
 	struct world *w = world_create();
 	world_start(w);
@@ -75,7 +75,7 @@ Test(net_blocked, a_wait_is_woken_when_its_news_say, .timeout = 60)
 }
 
 /* The moment that it was armed for is not the end of a wait without one. */
-Test(net_blocked, a_wait_without_an_end_does_not_end_at_a_moment_taken_back, .timeout = 60)
+Test(net_blocked, a_wait_without_an_end_does_not_end_at_a_moment_taken_back, .timeout = 300)
 {
 	struct world *w = world_create();
 	world_start(w);
@@ -101,7 +101,7 @@ Test(net_blocked, a_wait_without_an_end_does_not_end_at_a_moment_taken_back, .ti
 }
 
 /* Its time comes while another thread serves it. */
-Test(net_blocked, who_serves_is_waited_for, .timeout = 60)
+Test(net_blocked, who_serves_is_waited_for, .timeout = 300)
 {
 	struct world *w = world_create();
 	world_start(w);
@@ -115,7 +115,7 @@ Test(net_blocked, who_serves_is_waited_for, .timeout = 60)
 	world_destroy(w);
 }
 
-Test(net_blocked, a_client_that_leaves_waits_no_more, .timeout = 60)
+Test(net_blocked, a_client_that_leaves_waits_no_more, .timeout = 300)
 {
 	struct world *w = world_create();
 	world_start(w);
@@ -135,7 +135,7 @@ Test(net_blocked, a_client_that_leaves_waits_no_more, .timeout = 60)
 }
 
 /* What it sends meanwhile waits in its socket: the reactor is not woken for it again and again, and notices its end. */
-Test(net_blocked, who_waits_may_send_on, .timeout = 60)
+Test(net_blocked, who_waits_may_send_on, .timeout = 300)
 {
 	enum { PINGS = 200 };
 	struct world *w = world_create();
@@ -162,7 +162,7 @@ Test(net_blocked, who_waits_may_send_on, .timeout = 60)
 	world_destroy(w);
 }
 
-Test(net_blocked, a_client_that_leaves_while_it_is_served_is_kept_until_then, .timeout = 60)
+Test(net_blocked, a_client_that_leaves_while_it_is_served_is_kept_until_then, .timeout = 300)
 {
 	struct world *w = world_create();
 	world_start(w);
@@ -180,7 +180,7 @@ Test(net_blocked, a_client_that_leaves_while_it_is_served_is_kept_until_then, .t
 	world_destroy(w);
 }
 
-Test(net_blocked, a_wait_that_begins_in_the_pool_may_be_over_before_it_is_back, .timeout = 60)
+Test(net_blocked, a_wait_that_begins_in_the_pool_may_be_over_before_it_is_back, .timeout = 300)
 {
 	struct world *w = world_create();
 	world_start(w);
@@ -211,7 +211,7 @@ serve_late(void *arg)
 	return NULL;
 }
 
-Test(net_blocked, stopping_waits_for_who_serves, .timeout = 60)
+Test(net_blocked, stopping_waits_for_who_serves, .timeout = 300)
 {
 	struct world *w = world_create();
 	world_start(w);

@@ -41,7 +41,7 @@ buffers(struct world *w)
 	return stats.client_buffer_bytes;
 }
 
-Test(net_eviction, who_holds_the_most_is_closed, .timeout = 60)
+Test(net_eviction, who_holds_the_most_is_closed, .timeout = 300)
 {
 	struct world *w = world_create();
 	w->config.max_memory = 16 * MIB; /* of which the buffers have twelve */
@@ -70,7 +70,7 @@ Test(net_eviction, who_holds_the_most_is_closed, .timeout = 60)
 }
 
 /* A request that is still arriving counts, too. */
-Test(net_eviction, large_requests_that_arrive_are_bounded, .timeout = 60)
+Test(net_eviction, large_requests_that_arrive_are_bounded, .timeout = 300)
 {
 	enum { CLIENTS = 8, PART = 3 * MIB };
 	struct world *w = world_create();
@@ -95,7 +95,7 @@ Test(net_eviction, large_requests_that_arrive_are_bounded, .timeout = 60)
 }
 
 /* Many that do not read hold little each, and all of them get every reply when they read. */
-Test(net_eviction, near_the_limit_replies_are_held_back_earlier, .timeout = 60)
+Test(net_eviction, near_the_limit_replies_are_held_back_earlier, .timeout = 300)
 {
 	enum { CLIENTS = 40, COUNT = 3000, SIZE = 1000 };
 	struct world *w = world_create();
@@ -160,14 +160,14 @@ check_lowered_limit(int reactors)
 	world_destroy(w);
 }
 
-Test(net_eviction, a_lowered_limit_closes_the_largest, .timeout = 60)
+Test(net_eviction, a_lowered_limit_closes_the_largest, .timeout = 300)
 {
 	check_lowered_limit(1);
 	for (int i = 0; i < 10; i++)
 		check_lowered_limit(2);
 }
 
-Test(net_eviction, maxmemory_clients_is_the_limit_and_no_evict_protects, .timeout = 60)
+Test(net_eviction, maxmemory_clients_is_the_limit_and_no_evict_protects, .timeout = 300)
 {
 	struct world *w = world_create();
 	w->config.max_memory_clients = 1 * MIB;
@@ -205,7 +205,7 @@ expect_body(int fd, size_t size)
 }
 
 /* As in Redis; else it comes a piece at a time. */
-Test(net_eviction, a_value_that_passes_maxmemory_clients_closes_its_client, .timeout = 60)
+Test(net_eviction, a_value_that_passes_maxmemory_clients_closes_its_client, .timeout = 300)
 {
 	enum { SIZE = 3000000 };
 	struct world *w = world_create();
@@ -238,7 +238,7 @@ Test(net_eviction, a_value_that_passes_maxmemory_clients_closes_its_client, .tim
 }
 
 /* Another reactor would be woken for one that is published, and would find nothing to close. */
-Test(net_eviction, who_may_not_be_closed_is_not_published, .timeout = 60)
+Test(net_eviction, who_may_not_be_closed_is_not_published, .timeout = 300)
 {
 	struct world *w = world_create();
 	w->config.io_threads = 1;
@@ -279,7 +279,7 @@ check_pool_request(void *arg, struct client *client)
 }
 
 /* What a request through the pool has taken counts nowhere, so none of it stays. */
-Test(net_eviction, a_large_request_leaves_nothing_that_is_not_counted, .timeout = 60)
+Test(net_eviction, a_large_request_leaves_nothing_that_is_not_counted, .timeout = 300)
 {
 	enum { COUNT = 200000, SIZE = 900000 };
 	struct world *w = world_create();

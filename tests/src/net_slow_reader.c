@@ -29,7 +29,7 @@ take_figures(void *arg, struct client *client)
 	return 0;
 }
 
-Test(net_slow_reader, a_pipeline_is_written_as_a_whole_before_its_replies_are_read, .timeout = 60)
+Test(net_slow_reader, a_pipeline_is_written_as_a_whole_before_its_replies_are_read, .timeout = 300)
 {
 	enum { COUNT = 200000, ARGUMENT = 92 };
 	struct world *w = world_create();
@@ -58,7 +58,7 @@ Test(net_slow_reader, a_pipeline_is_written_as_a_whole_before_its_replies_are_re
 }
 
 /* What waits holds every kind of argument, cut anywhere, and the end of the input. */
-Test(net_slow_reader, what_waits_is_run_like_any_input, .timeout = 60)
+Test(net_slow_reader, what_waits_is_run_like_any_input, .timeout = 300)
 {
 	enum { LARGE = 3 << 20, MEDIUM = 300000 };
 	struct world *w = world_create();
@@ -153,7 +153,7 @@ expect_bounded(struct world *w, uint64_t bound)
 	world_destroy(w);
 }
 
-Test(net_slow_reader, the_query_buffer_limit_bounds_what_waits, .timeout = 60)
+Test(net_slow_reader, the_query_buffer_limit_bounds_what_waits, .timeout = 300)
 {
 	struct world *w = world_create();
 	w->config.client_query_buffer_limit = 1 << 20;
@@ -186,7 +186,7 @@ let_pass(uint64_t *ahead, uint64_t seconds)
 }
 
 /* It is closed once nothing of it has moved for a minute, and not before. */
-Test(net_slow_reader, who_writes_to_the_limit_and_reads_nothing_is_closed, .timeout = 60)
+Test(net_slow_reader, who_writes_to_the_limit_and_reads_nothing_is_closed, .timeout = 300)
 {
 	enum { SIZE = 16 << 20, SOME = 2 << 20 };
 	uint64_t ahead = 0;
@@ -251,7 +251,7 @@ Test(net_slow_reader, the_hard_limit_closes_at_once)
 }
 
 /* A limit beyond the bytes at which a connection is throttled by itself is reached, too. */
-Test(net_slow_reader, a_large_hard_limit_closes_who_reads_nothing, .timeout = 60)
+Test(net_slow_reader, a_large_hard_limit_closes_who_reads_nothing, .timeout = 300)
 {
 	struct world *w = world_create();
 	w->config.output_limits[CONFIG_CLIENT_NORMAL].hard = 32 << 20;
@@ -270,7 +270,7 @@ Test(net_slow_reader, a_large_hard_limit_closes_who_reads_nothing, .timeout = 60
 	world_destroy(w);
 }
 
-Test(net_slow_reader, the_soft_limit_closes_after_its_seconds, .timeout = 60)
+Test(net_slow_reader, the_soft_limit_closes_after_its_seconds, .timeout = 300)
 {
 	struct world *w = world_create();
 	w->config.output_limits[CONFIG_CLIENT_NORMAL].soft = 1 << 20;

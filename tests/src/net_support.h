@@ -544,7 +544,7 @@ make_durable(struct world *w, uint64_t timestamp)
 SUPPORT void
 wait_for(const uint64_t *what, uint64_t value)
 {
-	uint64_t end = clock_monotonic_ns(sett_system_clock()) + 30000000000ull;
+	uint64_t end = clock_monotonic_ns(sett_system_clock()) + 120000000000ull;
 	while (load(what) < value) {
 		cr_assert(clock_monotonic_ns(sett_system_clock()) < end, "waited in vain for %llu",
 			  (unsigned long long)value);
@@ -562,7 +562,7 @@ dial(struct world *w)
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	cr_assert(fd >= 0);
 	cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0, "%s", strerror(errno));
-	struct timeval limit = {.tv_sec = 30};
+	struct timeval limit = {.tv_sec = 120};
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	return fd;

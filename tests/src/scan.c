@@ -274,32 +274,32 @@ check_shape(enum shape shape, unsigned stable, size_t scans, unsigned steps)
 	fixture_close(f);
 }
 
-Test(scan, numbers, .timeout = 120)
+Test(scan, numbers, .timeout = 400)
 {
 	check_shape(NUMBERS, 300, 2000, 5000);
 }
 
-Test(scan, long_common_beginnings, .timeout = 120)
+Test(scan, long_common_beginnings, .timeout = 400)
 {
 	check_shape(LONG_PREFIX, 300, 500, 4000);
 }
 
-Test(scan, pairs, .timeout = 120)
+Test(scan, pairs, .timeout = 400)
 {
 	check_shape(PAIRS, 100, 150, 2000);
 }
 
-Test(scan, chains, .timeout = 120)
+Test(scan, chains, .timeout = 400)
 {
 	check_shape(CHAIN, 300, 300, 3000);
 }
 
-Test(scan, any_bytes, .timeout = 120)
+Test(scan, any_bytes, .timeout = 400)
 {
 	check_shape(BYTES, 300, 1000, 4000);
 }
 
-Test(scan, names_longer_than_engine_keys, .timeout = 120)
+Test(scan, names_longer_than_engine_keys, .timeout = 400)
 {
 	check_shape(HUGE, 40, 100, 1000);
 }
@@ -315,7 +315,7 @@ add_numbers(struct fixture *f, unsigned count)
 }
 
 /* Other scans, however many, take nothing from a cursor. */
-Test(scan, seventy_thousand_other_scans, .timeout = 120)
+Test(scan, seventy_thousand_other_scans, .timeout = 400)
 {
 	struct fixture *f = fixture_open();
 	add_numbers(f, 5000);
@@ -333,7 +333,7 @@ Test(scan, seventy_thousand_other_scans, .timeout = 120)
 	fixture_close(f);
 }
 
-Test(scan, a_restart_after_each_call, .timeout = 120)
+Test(scan, a_restart_after_each_call, .timeout = 400)
 {
 	struct fixture *f = fixture_open();
 	add_numbers(f, 2000);
@@ -392,7 +392,7 @@ Test(scan, match_seeks_and_may_change)
 }
 
 /* Keys are made ahead of the scan faster than it goes on, and deleted at the other end. */
-Test(scan, a_scan_arrives_although_keys_are_made_ahead_of_it, .timeout = 120)
+Test(scan, a_scan_arrives_although_keys_are_made_ahead_of_it, .timeout = 400)
 {
 	enum { WINDOW = 3000, AHEAD = 30 };
 	struct fixture *f = fixture_open();
@@ -414,7 +414,7 @@ Test(scan, a_scan_arrives_although_keys_are_made_ahead_of_it, .timeout = 120)
 }
 
 /* Stems are dropped while scans need them: they go back to the beginning, and end all the same. */
-Test(scan, lost_stems_cost_duplicates_only, .timeout = 120)
+Test(scan, lost_stems_cost_duplicates_only, .timeout = 400)
 {
 	struct fixture *f = fixture_open();
 	scan_cursors_set_generation_size(f->server.keyspace->cursors, 4);
@@ -463,7 +463,7 @@ fill_log(struct fixture *f, const char *line)
 	cr_assert_eq(f->reply.data[0], '-');
 }
 
-Test(scan, a_disk_that_takes_no_stem, .timeout = 120)
+Test(scan, a_disk_that_takes_no_stem, .timeout = 400)
 {
 	struct fixture *f = open_on_a_failing_disk();
 	add_numbers(f, 5000);
@@ -479,7 +479,7 @@ Test(scan, a_disk_that_takes_no_stem, .timeout = 120)
 }
 
 /* With a key that was made and never written: it is not shown, and keeps nobody from the others. */
-Test(scan, a_log_that_has_stopped, .timeout = 120)
+Test(scan, a_log_that_has_stopped, .timeout = 400)
 {
 	struct fixture *f = open_on_a_failing_disk();
 	add_numbers(f, 20000);

@@ -24,7 +24,7 @@ complain() {
 	failures=$((failures + 1))
 }
 
-# start ARGUMENT...: in the background, with its lines in `log`, until it serves; at most 20 seconds.
+# start ARGUMENT...: in the background, with its lines in `log`, until it serves; at most three minutes.
 start() {
 	: >log
 	"$server" --port 0 --unixsocket "$socket" "$@" >log 2>&1 &
@@ -32,7 +32,7 @@ start() {
 	tries=0
 	until grep -q 'Ready to accept connections' log; do
 		tries=$((tries + 1))
-		if [ $tries -ge 400 ] || ! kill -0 "$running" 2>/dev/null; then
+		if [ $tries -ge 3600 ] || ! kill -0 "$running" 2>/dev/null; then
 			complain "does not come up: $*"
 			cat log
 			exit 1
@@ -64,7 +64,7 @@ refuse() {
 	before=$(fingerprint damaged)
 	name=$1 text=$2
 	shift 2
-	timeout 20 "$server" --port 0 --unixsocket "$socket" --dir damaged "$@" >out 2>&1
+	timeout 180 "$server" --port 0 --unixsocket "$socket" --dir damaged "$@" >out 2>&1
 	code=$?
 	[ $code -eq 1 ] || complain "$name: exit code $code"
 	grep -F "Can't open the database" out | grep -qF -- "$text" || {

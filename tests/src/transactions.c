@@ -330,7 +330,7 @@ queue_intruded(struct fixture *f)
 }
 
 /* (I2) */
-Test(transactions, effects_of_a_lost_run_do_not_happen, .timeout = 60)
+Test(transactions, effects_of_a_lost_run_do_not_happen, .timeout = 300)
 {
 	struct fixture *f = fixture_open();
 	struct command_figures figures;

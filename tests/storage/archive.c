@@ -838,7 +838,7 @@ Test(archive, a_healthy_one_is_hurried_not_broken)
 		MUST_FAIL(sett_txn_commit(txn, NULL, NULL), SETT_OK);
 	}
 	sett_txn_destroy(txn);
-	for (int i = 0; i < 1000; i++) {
+	for (int i = 0; i < 6000; i++) {
 		sett_engine_archive_facts(engine, &f);
 		if (f.commit > 0)
 			break;

@@ -614,7 +614,7 @@ lose_then_fail(void *arg, struct bytes before, struct bytes operand, struct buff
 	return buffer_append(ret, operand.data, operand.size);
 }
 
-Test(embed_tools, a_merge_that_fails_claims_nothing_any_more, .timeout = 60)
+Test(embed_tools, a_merge_that_fails_claims_nothing_any_more, .timeout = 300)
 {
 	struct vfs *memory = vfs;
 	struct quicker q = {.faults = vfs_fault_create(vfs)};

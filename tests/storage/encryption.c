@@ -365,7 +365,7 @@ expect_all(struct sett_engine *engine, unsigned to)
 	sett_txn_destroy(txn);
 }
 
-Test(encryption, nothing_of_keys_and_values_is_in_any_file, .timeout = 60)
+Test(encryption, nothing_of_keys_and_values_is_in_any_file, .timeout = 300)
 {
 	enum { KEYS = 300 };
 	static const char *const markers[] = {"KEY-MARKER", "VALUE-MARKER", "HEAD-MARKER", "MARKER-0000"};
@@ -465,7 +465,7 @@ keys_of(struct keyring *ring)
 	return f.keys;
 }
 
-Test(encryption, a_rewriting_leaves_one_key_and_nothing_plain, .timeout = 60)
+Test(encryption, a_rewriting_leaves_one_key_and_nothing_plain, .timeout = 300)
 {
 	struct vfs *v = test_memory_vfs("db");
 	struct sett_error error = {0};
@@ -550,7 +550,7 @@ expect_cuts_harmless(enum vfs_crash_mode mode)
 	cr_assert_gt(cuts, 10);
 }
 
-Test(encryption, a_rewriting_that_is_cut_loses_nothing, .timeout = 60)
+Test(encryption, a_rewriting_that_is_cut_loses_nothing, .timeout = 300)
 {
 	expect_cuts_harmless(VFS_CRASH_DROP);
 	expect_cuts_harmless(VFS_CRASH_RANDOM);

@@ -599,7 +599,7 @@ set_in(struct sett_txn *txn, const char *key, const char *value)
 }
 
 /* One thread holds both: a claim that had to wait for the other would never come. */
-Test(engine, claims_without_a_common_key_are_held_side_by_side, .timeout = 60)
+Test(engine, claims_without_a_common_key_are_held_side_by_side, .timeout = 300)
 {
 	struct sett_txn *a = begin_claim("a"), *b = begin_claim("b");
 	cr_assert_eq(try_set("a", 0), SETT_WOULD_BLOCK);
@@ -624,7 +624,7 @@ claim_and_read(void *arg)
 	return NULL;
 }
 
-Test(engine, a_claim_with_a_common_key_waits_for_the_earlier_one, .timeout = 60)
+Test(engine, a_claim_with_a_common_key_waits_for_the_earlier_one, .timeout = 300)
 {
 	struct sett_txn *first = begin_claim("k");
 	pthread_t second;
@@ -670,7 +670,7 @@ cross(void *arg)
 }
 
 /* Each meets the other's claim at its commit, and gives its own up before it waits. */
-Test(engine, claims_that_cross_do_not_wait_for_each_other, .timeout = 60)
+Test(engine, claims_that_cross_do_not_wait_for_each_other, .timeout = 300)
 {
 	const char *there[] = {"x", "y"}, *back[] = {"y", "x"};
 	pthread_t a, b;

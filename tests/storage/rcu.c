@@ -127,7 +127,7 @@ sleeping_reader(void *arg)
 }
 
 /* Would hang otherwise, and run into the test's time limit. */
-Test(rcu, a_run_does_not_wait_for_a_reader_that_is_offline, .timeout = 60)
+Test(rcu, a_run_does_not_wait_for_a_reader_that_is_offline, .timeout = 300)
 {
 	struct waiting w = {0};
 	pthread_t thread;
