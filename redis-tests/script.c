@@ -20,7 +20,7 @@
 #define VARIABLES 16
 #define TIMEOUT_MS 180000
 #define STOP_TIMEOUT_MS 180000
-#define POLL_SECONDS 5
+#define POLL_SECONDS 120
 /* Differences printed per run; further ones are counted. */
 #define SHOWN_MAX 400
 
