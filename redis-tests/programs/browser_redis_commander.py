@@ -36,7 +36,7 @@ class Commander:
                          "--disable-background-networking", "--disable-component-update", "--user-data-dir=" + self.folder.name + "/profile"):
             options.add_argument(argument)
         self.browser = webdriver.Chrome(service=Service("/usr/bin/chromedriver"), options=options)
-        self.browser.set_page_load_timeout(60)
+        self.browser.set_page_load_timeout(300)
         until("redis-commander answers", self.opens)
         self.see(key_in_tree("local"))
         return self
@@ -55,7 +55,7 @@ class Commander:
         with open(self.folder.name + "/log") as file:
             return file.read()[-3000:]
 
-    def see(self, path, condition=lambda element: element.is_displayed(), seconds=60):
+    def see(self, path, condition=lambda element: element.is_displayed(), seconds=300):
         """What there is at the path, once it is shown."""
         found = []
 
@@ -94,7 +94,7 @@ class Commander:
         def done():
             self.click(key_in_tree(name))
             try:
-                self.see(path, seconds=5).click()
+                self.see(path, seconds=10).click()
                 return True
             except AssertionError:
                 return False
@@ -103,7 +103,7 @@ class Commander:
                     raise
                 return False
 
-        until("%s is clicked on the page of %s" % (path, name), done, 120)
+        until("%s is clicked on the page of %s" % (path, name), done, 600)
 
     def type(self, path, text):
         def put(element):

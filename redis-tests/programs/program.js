@@ -18,7 +18,7 @@ exports.noted = (word) => fs.readFileSync(journal, "utf8").split("\n")
 exports.same = (actual, wanted, what) => assert.deepStrictEqual(actual, wanted, what);
 exports.holds = (value, what) => assert.ok(value, what);
 exports.sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-exports.until = async (what, condition, seconds = 60) => {
+exports.until = async (what, condition, seconds = 300) => {
 	const end = Date.now() + 1000 * seconds;
 	while (!(await condition())) {
 		if (Date.now() > end)

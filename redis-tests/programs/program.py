@@ -32,7 +32,7 @@ def holds(value, what):
         raise AssertionError(what)
 
 
-def until(what, condition, seconds=60):
+def until(what, condition, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         holds(time.monotonic() < end, "never: " + what)

@@ -31,16 +31,16 @@ def worker():
 
 def tour():
     with worker():
-        same(add.delay(2, 3).get(timeout=60), 5, "a task")
-        same(group(add.s(i, i) for i in range(10))().get(timeout=60), [2 * i for i in range(10)], "a group")
-        same(chain(add.s(1, 2), add.s(3), add.s(4))().get(timeout=60), 10, "a chain")
-        same(chord((add.s(i, 1) for i in range(20)), total.s())().get(timeout=60), 210, "a chord")
-        same(third_time.delay().get(timeout=60), "done", "retries")
-        same(add.apply_async((1, 1), countdown=0.3).get(timeout=60), 2, "a countdown")
-        error = fail.delay().get(timeout=60, propagate=False)
+        same(add.delay(2, 3).get(timeout=300), 5, "a task")
+        same(group(add.s(i, i) for i in range(10))().get(timeout=300), [2 * i for i in range(10)], "a group")
+        same(chain(add.s(1, 2), add.s(3), add.s(4))().get(timeout=300), 10, "a chain")
+        same(chord((add.s(i, 1) for i in range(20)), total.s())().get(timeout=300), 210, "a chord")
+        same(third_time.delay().get(timeout=300), "done", "retries")
+        same(add.apply_async((1, 1), countdown=0.3).get(timeout=300), 2, "a countdown")
+        error = fail.delay().get(timeout=300, propagate=False)
         holds(isinstance(error, ValueError), "a failure is kept")
         forgotten = add.delay(1, 2)
-        forgotten.get(timeout=60)
+        forgotten.get(timeout=300)
         forgotten.forget()
         same(AsyncResult(forgotten.id, app=app).status, "PENDING", "it is forgotten")
 
@@ -56,7 +56,7 @@ def load():
 def settle():
     with worker():
         for task_id in noted("added"):
-            AsyncResult(task_id, app=app).get(timeout=120)
+            AsyncResult(task_id, app=app).get(timeout=300)
 
 
 run(tour=tour, load=load, settle=settle)
