@@ -18,11 +18,14 @@ rm -rf "$folder"
 source=$folder/source
 mkdir -p "$source"
 if [ -n "$commit" ]; then
-	git archive "$commit" | tar -xf - -C "$source"
+	git archive --output="$folder/source.tar" "$commit"
+	tar -xf "$folder/source.tar" -C "$source"
 	sed -i "1s/(\(.*\))/(\1~$commit)/" "$source/debian/changelog"
 	sed -i -e 's/ optimize=+lto//' -e 's/-O3/-O1/' "$source/debian/rules"
 else
-	git ls-files -z | tar --null --files-from=- -cf - | tar -xf - -C "$source"
+	# First of all a list: of a pipe's first command nobody sees that it has failed, as git does in a clone of another user's.
+	git ls-files -z >"$folder/files"
+	tar --null --files-from="$folder/files" -cf - | tar -xf - -C "$source"
 fi
 version=$(dpkg-parsechangelog -l"$source/debian/changelog" -SVersion)
 made_by=$(sed -n "s/^  version: '\(.*\)',/\1/p" "$source/meson.build")
