@@ -57,7 +57,7 @@ Test(net_blocked, a_wait_is_woken_when_its_news_say, .timeout = 300)
 	world_start(w);
 	int fd = dial(w);
 	for (int ends = 0; ends < 2; ends++) {
-		put(fd, ends ? "WAIT 100\r\nPING\r\n" : "WAIT 0\r\nPING\r\n");
+		put(fd, ends ? "WAIT 2000\r\nPING\r\n" : "WAIT 0\r\nPING\r\n");
 		wait_for(&w->wait.begun, 1 + (uint64_t)ends);
 		for (uint64_t ms = 2; ms > 0; ms--) {
 			uint64_t woken = load(&w->wait.woken), now = clock_monotonic_ns(sett_system_clock());
