@@ -152,6 +152,17 @@ def check_states():
         expect("half a seal", status(client)["state"], "failed")
         expect_error("start over it", "not empty", lambda: command("START"))
         expect("cleanup", command("CLEANUP"), b"OK")
+        # Nor is it more than the seal's first file at times.
+        server.kill()
+        for name in ("LOCK", "MANIFEST.tmp", "000001.vlog"):
+            open("%s/%s" % (directory, name), "w").close()
+            server.start()
+            client = server.connect()
+            expect("a seal cut behind " + name, status(client)["state"], "failed")
+            expect("cleanup", (command("CLEANUP"), os.listdir(directory)), (b"OK", []))
+            server.kill()
+        server.start()
+        client = server.connect()
         expect("start", command("START"), b"OK")
     finally:
         server.clean_up()

@@ -165,7 +165,16 @@ time_changed(void *arg)
 		stepper_wake(&b->watcher);
 }
 
-/* What another process has left. */
+static int
+note_own(void *arg, const char *name)
+{
+	bool *ret = arg;
+	*ret = *ret || sett_checkpoint_has_name(name);
+	return SETT_OK;
+}
+
+/* What another process has left: a seal that was cut may have made its lock file alone, and no file that a backup
+ * lists. */
 static void
 adopt(struct backup *b)
 {
@@ -173,7 +182,9 @@ adopt(struct backup *b)
 	struct sum sum = {0};
 	struct sett_description d;
 	uint64_t commit = 0;
-	if (walk_files(b, add_file, &sum, &error) != SETT_OK || sum.files == 0)
+	bool has_own = false;
+	if (vfs_list(vfs_posix(), b->directory, note_own, &has_own, &error) != SETT_OK || !has_own ||
+	    walk_files(b, add_file, &sum, &error) != SETT_OK)
 		return;
 	if (sum.has_manifest && sett_describe(b->directory, NULL, &d, &error) == SETT_OK) {
 		commit = d.last;

@@ -90,18 +90,27 @@ discard_name(const struct discard *d, const char *name)
 	return r == SETT_NOT_FOUND ? SETT_OK : r;
 }
 
-static int
-discard_numbered(void *arg, const char *name)
+bool
+sett_checkpoint_has_name(const char *name)
 {
-	return file_name_is_numbered(name) ? discard_name(arg, name) : SETT_OK;
+	/* What an open has made of the checkpoint goes too. */
+	static const char *const names[] = {"MANIFEST", "MANIFEST.tmp",  "RESERVE",
+					    "LOCK",     SETT_KEYS_NAME, SETT_KEYS_NAME ".tmp"};
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	return file_name_is_numbered(name);
+}
+
+static int
+discard_own(void *arg, const char *name)
+{
+	return sett_checkpoint_has_name(name) ? discard_name(arg, name) : SETT_OK;
 }
 
 int
 sett_checkpoint_discard(struct vfs *vfs, const char *directory, struct sett_error *error)
 {
-	/* What an open has made of the checkpoint goes too. */
-	static const char *const others[] = {"MANIFEST.tmp", "RESERVE", "LOCK", SETT_KEYS_NAME,
-					     SETT_KEYS_NAME ".tmp"};
 	struct discard d = {vfs, directory, error};
 	int r = discard_name(&d, "MANIFEST");
 	if (r == SETT_OK)
@@ -109,9 +118,7 @@ sett_checkpoint_discard(struct vfs *vfs, const char *directory, struct sett_erro
 	if (r == SETT_NOT_FOUND)
 		return SETT_OK;
 	if (r == SETT_OK)
-		r = vfs_list(vfs, directory, discard_numbered, &d, error);
-	for (size_t i = 0; r == SETT_OK && i < sizeof(others) / sizeof(*others); i++)
-		r = discard_name(&d, others[i]);
+		r = vfs_list(vfs, directory, discard_own, &d, error);
 	return r;
 }
 

@@ -18,6 +18,10 @@
  * or that one has no hard links; statuses of sett_engine_flush; SETT_NO_SPACE, SETT_NO_MEMORY. */
 int sett_checkpoint(struct sett_engine *, const char *directory, uint64_t *ret_commit, struct sett_error *);
 
+/* Whether sett_checkpoint, or an open of what it made, gives a file this name: whether sett_checkpoint_discard
+ * removes it. */
+bool sett_checkpoint_has_name(const char *name);
+
 /* Removes the files of a checkpoint, whole or not, that nobody has open; the directory stays. Its MANIFEST goes
  * first. SETT_OK if there is none. Files that are no checkpoint's stay. SETT_IO, SETT_NO_MEMORY. */
 int sett_checkpoint_discard(struct vfs *, const char *directory, struct sett_error *);
