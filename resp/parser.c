@@ -146,33 +146,6 @@ parse_count(struct resp_parser *parser, const uint8_t *data, size_t size)
 	return RESP_REQUEST;
 }
 
-/* The header of nearly every bulk: "$" and one to four digits that are there as a whole with their line end.
- * False: anything else, for parse_bulk_header to judge; nothing has changed then. It accepts nothing that
- * parse_bulk_header would not, and looks only at bytes not searched before. */
-static inline bool
-parse_short_bulk_header(struct resp_parser *parser, const uint8_t *data, size_t size)
-{
-	size_t position = parser->position;
-	if (parser->scanned != position || size - position < 7 || data[position] != '$')
-		return false;
-	const uint8_t *at = data + position + 1;
-	unsigned length = (unsigned)(*at++ - '0');
-	if (length > 9 || (length == 0 && *at != '\r'))
-		return false;
-	for (int more = 0; more < 3 && *at != '\r'; more++, at++) {
-		unsigned digit = (unsigned)(*at - '0');
-		if (digit > 9)
-			return false;
-		length = length * 10 + digit;
-	}
-	if (*at != '\r' || length > parser->bulk_max)
-		return false;
-	parser->position = parser->scanned = (size_t)(at - data) + 2;
-	parser->bulk_size = length;
-	parser->state = RESP_STATE_BULK;
-	return true;
-}
-
 static enum resp_result
 fail_dollar(struct resp_parser *parser, uint8_t got)
 {
@@ -398,12 +371,61 @@ begin_request(struct resp_parser *parser, uint8_t first)
 	parser->state = first == '*' ? RESP_STATE_COUNT : RESP_STATE_INLINE_LINE;
 }
 
+/* The header of a bulk: "$" and one to four digits with their line end. Returns where its bytes begin, NULL if it is
+ * anything else. Seven bytes are there. */
+static inline const uint8_t *
+parse_short_header(const uint8_t *at, unsigned *ret_length)
+{
+	if (*at++ != '$')
+		return NULL;
+	unsigned length = (unsigned)(*at++ - '0');
+	if (length > 9 || (length == 0 && *at != '\r'))
+		return NULL;
+	for (int more = 0; more < 3 && *at != '\r'; more++, at++) {
+		unsigned digit = (unsigned)(*at - '0');
+		if (digit > 9)
+			return NULL;
+		length = length * 10 + digit;
+	}
+	*ret_length = length;
+	return *at == '\r' ? at + 2 : NULL;
+}
+
+/* Nearly every request: at most nine short arguments, which are there as a whole. False: anything else, for the states
+ * to judge; nothing has changed then. It accepts nothing that they would not. */
+static inline bool
+parse_short_request(struct resp_parser *parser, const uint8_t *data, size_t size)
+{
+	static_assert(RESP_UNAUTHENTICATED_ARGUMENTS_MAX >= 9 && RESP_UNAUTHENTICATED_BULK_MAX >= 9999,
+		      "the limits of a connection that has yet to authenticate hold for short requests");
+	const uint8_t *at = data + 4, *end = data + size;
+	if (size < 4 || data[0] != '*' || data[2] != '\r')
+		return false;
+	size_t count = (size_t)(data[1] - '0');
+	if (count - 1 >= 9 || count > parser->argument_capacity)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		unsigned length;
+		if (end - at < 7 || (at = parse_short_header(at, &length)) == NULL ||
+		    length > parser->bulk_max || end - at < (ptrdiff_t)length + 2)
+			return false;
+		parser->arguments[i] = (struct resp_argument){.offset = (size_t)(at - data), .size = length};
+		at += length + 2;
+	}
+	parser->argc = count;
+	parser->remaining = 0;
+	parser->consumed = parser->position = parser->scanned = (size_t)(at - data);
+	return true;
+}
+
 enum resp_result
 resp_parse(struct resp_parser *parser, uint8_t *data, size_t size)
 {
 	enum resp_result result = RESP_REQUEST;
 
 	if (parser->state == RESP_STATE_START) {
+		if (parse_short_request(parser, data, size))
+			return RESP_REQUEST;
 		parser->argc = 0;
 		if (size == 0)
 			return need_more(parser, 1);
@@ -417,10 +439,6 @@ resp_parse(struct resp_parser *parser, uint8_t *data, size_t size)
 			result = parse_count(parser, data, size);
 			break;
 		case RESP_STATE_BULK_HEADER:
-			if (parse_short_bulk_header(parser, data, size)) {
-				result = parse_bulk(parser, size);
-				break;
-			}
 			result = parse_bulk_header(parser, data, size);
 			break;
 		case RESP_STATE_BULK:

@@ -176,9 +176,21 @@ line(struct resp_writer *writer, char type, const char *text, size_t size)
 }
 
 void
-resp_status(struct resp_writer *writer, const char *text)
+resp_status_data(struct resp_writer *writer, const void *text, size_t size)
 {
-	line(writer, '+', text, strlen(text));
+	line(writer, '+', text, size);
+}
+
+void
+resp_status_clean(struct resp_writer *writer, const char *text, size_t size)
+{
+	if (!reserve(writer, size + 3))
+		return;
+	uint8_t *at = writer->data + writer->size;
+	*at++ = '+';
+	memcpy(at, text, size);
+	memcpy(at + size, "\r\n", 2);
+	writer->size += size + 3;
 }
 
 void

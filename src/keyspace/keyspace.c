@@ -448,20 +448,6 @@ front_of(struct keyspace_view *view)
 	return view->front != NULL ? &view->front->next : &view->first_effect;
 }
 
-struct keyspace_savepoint
-keyspace_savepoint(struct keyspace_view *view)
-{
-	return (struct keyspace_savepoint){.txn = sett_txn_savepoint(view->txn),
-					   .change = view->last_change,
-					   .touched = view->last_touched,
-					   .tracked = view->last_tracked,
-					   .effect = view->last_effect,
-					   .front = view->front,
-					   .behind_front = *front_of(view),
-					   .held_steps = view->held_steps,
-					   .flushed = view->flushed};
-}
-
 void
 keyspace_rollback(struct keyspace_view *view, const struct keyspace_savepoint *to)
 {

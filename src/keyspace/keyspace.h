@@ -241,7 +241,19 @@ struct keyspace_savepoint {
 	uint64_t held_steps;
 	bool flushed;
 };
-struct keyspace_savepoint keyspace_savepoint(struct keyspace_view *);
+static inline void
+keyspace_savepoint(const struct keyspace_view *view, struct keyspace_savepoint *ret)
+{
+	ret->txn = sett_txn_savepoint(view->txn);
+	ret->change = view->last_change;
+	ret->touched = view->last_touched;
+	ret->tracked = view->last_tracked;
+	ret->effect = view->last_effect;
+	ret->front = view->front;
+	ret->behind_front = view->front != NULL ? view->front->next : view->first_effect;
+	ret->held_steps = view->held_steps;
+	ret->flushed = view->flushed;
+}
 void keyspace_rollback(struct keyspace_view *, const struct keyspace_savepoint *);
 
 /* Which events the transactions build that begin from now on: bits of enum event_class, or 0. One that began

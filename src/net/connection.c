@@ -325,11 +325,8 @@ connection_arguments(const struct connection *c, const struct parsed_request *re
 }
 
 void
-connection_consume(struct connection *c)
+connection_consume_last(struct connection *c)
 {
-	c->input_start += connection_next(c)->size;
-	if (++c->parsed_first < c->parsed_end)
-		return;
 	c->parsed_first = c->parsed_end = 0;
 	if (c->request_started && c->argument_count > 0 && c->parser.argc > 0)
 		memmove(c->arguments, c->arguments + c->argument_count,

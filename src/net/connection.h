@@ -187,8 +187,16 @@ size_t connection_arguments(const struct connection *, const struct parsed_reque
 			    struct bytes *argv);
 /* Room for `extra` bytes behind those that are there. False if out of memory. */
 bool connection_reserve_input(struct connection *, size_t extra);
+/* connection_consume of the last parsed request. */
+void connection_consume_last(struct connection *);
 /* The next request is done: its bytes are dropped. */
-void connection_consume(struct connection *);
+static inline void
+connection_consume(struct connection *c)
+{
+	c->input_start += connection_next(c)->size;
+	if (++c->parsed_first == c->parsed_end)
+		connection_consume_last(c);
+}
 /* Whether there are requests, or bytes that were not parsed yet. */
 static inline bool
 connection_has_input(const struct connection *c)

@@ -259,6 +259,16 @@ client_resume(struct client *client, uint64_t timestamp)
 
 /* ---- sending ---- */
 
+/* The output has grown by replies. */
+static void
+finish(struct reactor *r, struct connection *c)
+{
+	slow_reader_check(r, c);
+	connections_queue_send(r, c);
+	if (__builtin_expect(c->pushes.size > 0, 0) && !c->closing)
+		replies_add_pushes(r, c);
+}
+
 void
 replies_finish_request(struct reactor *r, struct connection *c, uint64_t reply_start, size_t reply_end,
 		       uint64_t release)
@@ -284,10 +294,26 @@ replies_finish_request(struct reactor *r, struct connection *c, uint64_t reply_s
 	/* What a request chooses is for those behind it, also where it is a block that wrote before. */
 	c->client.durability = __atomic_load_n(&c->client.next_durability, __ATOMIC_RELAXED);
 	connection_consume(c);
-	slow_reader_check(r, c);
-	connections_queue_send(r, c);
-	if (__builtin_expect(c->pushes.size > 0, 0) && !c->closing)
-		replies_add_pushes(r, c);
+	finish(r, c);
+}
+
+void
+replies_add_shared(struct reactor *r, struct connection *c, size_t reply_end, uint64_t release)
+{
+	assert(c->client.reply_streams == NULL && c->client.argument_bodies == NULL &&
+	       c->client.reply_durability == 0);
+	stamp(r, c, reply_end, release);
+	connection_consume(c);
+}
+
+void
+replies_finish_shared(struct reactor *r, struct connection *c, size_t count)
+{
+	counter_add(&r->counters.commands_processed, count);
+	if (c->output.writer.failed)
+		close_without_memory(r, c);
+	else
+		finish(r, c);
 }
 
 /* Whether no request will add output any more, and all of it has left. */

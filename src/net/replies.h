@@ -28,6 +28,10 @@ struct frontier;
  * memory for the reply. */
 void replies_finish_request(struct reactor *, struct connection *, uint64_t start, size_t reply_end,
 			    uint64_t release);
+/* The same for each of several requests that shared a transaction (they have neither large values nor a durability of their
+ * own): replies_add_shared for one after the other, then replies_finish_shared once for `count` of one connection. */
+void replies_add_shared(struct reactor *, struct connection *, size_t reply_end, uint64_t release);
+void replies_finish_shared(struct reactor *, struct connection *, size_t count);
 /* client_push: see net.h. */
 void replies_push(struct reactor *, struct connection *, struct bytes message, uint64_t timestamp,
 		  bool behind_reply);

@@ -294,20 +294,30 @@ gather(struct reactor *r, struct connection *c, struct shared_request *shared, s
 	return true;
 }
 
-/* Settles what was executed together. */
-static void
-settle(struct reactor *r, const struct shared_request *shared, size_t count)
+/* Settles what was executed together for one connection, which comes first. Returns how many requests are its own. */
+static size_t
+settle_connection(struct reactor *r, const struct shared_request *shared, size_t count)
 {
-	for (size_t i = 0; i < count; i++) {
-		struct connection *c = shared[i].client->connection;
-		if (c->closing || c->state != CONNECTION_OPEN || shared[i].result == REQUEST_LEFT)
-			continue;
-		c->ran++;
-		if (shared[i].result == REQUEST_DONE)
-			complete(r, c, shared[i].reply_end, shared[i].release);
-		else
-			park_request(r, c, &shared[i].request, shared[i].result);
+	struct connection *c = shared[0].client->connection;
+	size_t own = 0, done = 0;
+	if (c->closing || c->state != CONNECTION_OPEN)
+		return 1;
+	for (; own < count && shared[own].client == &c->client && shared[own].result == REQUEST_DONE; own++) {
+		parked_request_succeeded(r, c);
+		replies_add_shared(r, c, shared[own].reply_end, shared[own].release);
+		done++;
 	}
+	c->ran += (unsigned)done;
+	if (done > 0)
+		replies_finish_shared(r, c, done);
+	if (own == count || shared[own].client != &c->client)
+		return own;
+	/* What is behind one that waits is left. */
+	if (shared[own].result != REQUEST_LEFT && !c->closing) {
+		c->ran++;
+		park_request(r, c, &shared[own].request, shared[own].result);
+	}
+	return own + 1;
 }
 
 /* Runs requests beginning with the first member's, as far as consecutive ones may share a transaction. execute
@@ -334,7 +344,8 @@ run_shared(struct reactor *r, const struct batch_member *members, size_t member_
 			break;
 	}
 	if (count > 1 && handler->execute_shared(handler->arg, r->handler_thread, shared, count))
-		settle(r, shared, count);
+		for (size_t i = 0; i < count;)
+			i += settle_connection(r, shared + i, count - i);
 }
 
 /* ---- the run phase of a tick ---- */

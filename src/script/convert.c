@@ -324,6 +324,14 @@ append_array(lua_State *L, struct resp_writer *reply, int protocol)
 	resp_deferred_array_end(reply, token, count);
 }
 
+/* As in Redis, up to a byte 0. */
+static void
+append_status(lua_State *L, struct resp_writer *reply)
+{
+	const char *text = lua_tostring(L, -1);
+	resp_status_data(reply, text, strlen(text));
+}
+
 /* The table on the top of the stack, where a field says that it is something else than an array. What is pushed remains
  * on the stack. */
 static bool
@@ -332,7 +340,7 @@ append_named(lua_State *L, struct resp_writer *reply, int protocol)
 	if (has_field(L, "err", LUA_TSTRING))
 		resp_error(reply, lua_tostring(L, -1));
 	else if (has_field(L, "ok", LUA_TSTRING))
-		resp_status(reply, lua_tostring(L, -1));
+		append_status(L, reply);
 	else if (has_field(L, "double", LUA_TNUMBER))
 		resp_double(reply, lua_tonumber(L, -1));
 	else if (has_field(L, "big_number", LUA_TSTRING))

@@ -6,7 +6,6 @@
 #include "table/command_table.h"
 
 #include <assert.h>
-#include <endian.h>
 
 static const uint64_t every_byte = 0x0101010101010101;
 
@@ -20,26 +19,10 @@ fold(uint64_t bytes)
 	return bytes | is_upper >> 2;
 }
 
-static uint64_t
-load(const uint8_t *from, size_t size)
-{
-	uint64_t word = 0;
-	memcpy(&word, from, size);
-	return le64toh(word);
-}
-
 uint64_t
 command_name_head(struct bytes name)
 {
-	const uint8_t *data = name.data;
-	size_t size = name.size;
-	if (size >= 8)
-		return fold(load(data, 8));
-	if (size >= 4)
-		return fold(load(data, 4) | load(data + size - 4, 4) << 8 * (size - 4));
-	size_t middle = size / 2;
-	return fold(data[0] | (uint64_t)data[middle] << 8 * middle |
-		    (uint64_t)data[size - 1] << 8 * (size - 1));
+	return fold(command_name_word(name));
 }
 
 static bool

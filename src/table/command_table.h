@@ -4,9 +4,12 @@
 #ifndef SETT_TABLE_COMMAND_TABLE_H
 #define SETT_TABLE_COMMAND_TABLE_H
 
+#include <assert.h>
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "storage/base/bytes.h"
 #include "storage/status.h"
@@ -183,13 +186,40 @@ struct command_table {
  * as it was otherwise. */
 const struct command *command_find(const struct command_table *, const struct bytes *argv, size_t argc,
 				   const struct command **ret_container);
+/* Whether a row is that of a command, and not of a subcommand. */
+static inline bool
+command_is_top(const struct command_table *table, const struct command *row)
+{
+	assert(row >= table->rows && row < table->rows + table->row_count);
+	return row < table->rows + table->top_count;
+}
 /* By full name, "get" or "config|get"; NULL if unknown. */
 const struct command *command_find_full_name(const struct command_table *, struct bytes name);
 
 /* Case-insensitive match of an argument with an upper- or lower-case word. */
 bool argument_is(struct bytes argument, const char *word);
 
-/* The first eight bytes in lower case, the first one lowest; zeros after a shorter name. `name` is not empty. */
+/* The first eight bytes, the first one lowest; zeros after a shorter name. `name` is not empty. */
+static inline uint64_t
+command_name_word(struct bytes name)
+{
+	const uint8_t *data = name.data;
+	size_t size = name.size;
+	uint64_t word;
+	uint32_t low, high;
+	if (size >= 8) {
+		memcpy(&word, data, 8);
+		return le64toh(word);
+	}
+	if (size >= 4) {
+		memcpy(&low, data, 4);
+		memcpy(&high, data + size - 4, 4);
+		return le32toh(low) | (uint64_t)le32toh(high) << 8 * (size - 4);
+	}
+	size_t middle = size / 2;
+	return data[0] | (uint64_t)data[middle] << 8 * middle | (uint64_t)data[size - 1] << 8 * (size - 1);
+}
+/* The same in lower case. */
 uint64_t command_name_head(struct bytes name);
 /* Where the search for a name with this head and size begins. */
 size_t command_first_slot(const struct command_table *, uint64_t head, size_t size);

@@ -54,7 +54,7 @@ may_run(const struct runner_thread *t, const struct client *client, const struct
 	const struct request *request)
 {
 	size_t position;
-	return !rights_are_stale(t->server, client) && command_arity_is_right(command, request->argc) &&
+	return !rights_are_stale(t->server, client) &&
 		acl_check(client->user, command, request->argv, request->argc, &position) == ACL_ALLOWED;
 }
 
@@ -76,6 +76,20 @@ barred_flags(const struct server *server, bool on_replica)
 	return ret;
 }
 
+/* What holds for all requests of a client that are gathered: none of them runs meanwhile. */
+static void
+look_at_client(struct runner_thread *t, const struct client *client)
+{
+	t->gathered = client;
+	/* What it is told of comes before the replies of what it asks after that, and beside those of what it does itself. And
+	 * tracking enters the keys that it reads at its own commit. A replica is answered nothing. What admission_check would
+	 * refuse goes its own way. */
+	t->gathered_may_share = !client_is_told(client) && !client->is_replica && client->authenticated &&
+		!client_in_multi(client) && !client_in_interactive(client) && client->reply_flags == 0 &&
+		client->argument_bodies == NULL;
+	t->gathered_may_do_all = rights_are_full(t->server, client);
+}
+
 bool
 batch_may_share(void *arg, void *thread, const struct client *client, const struct request *request,
 		bool is_first)
@@ -86,17 +100,16 @@ batch_may_share(void *arg, void *thread, const struct client *client, const stru
 		t->on_replica = replica_role_is_active(&t->server->replica_role);
 		t->barred_flags = barred_flags(t->server, t->on_replica);
 		t->element_commands = 0;
+		t->gathered = NULL;
 	}
-	const struct command *command = foresight_of(t->ahead, request->foreseen).command;
-	if (command == NULL || (command->flags & COMMAND_BATCHABLE) == 0 ||
-	    (command->flags & t->barred_flags) != 0 || request->argc > ARGUMENTS_MAX)
+	if (client != t->gathered)
+		look_at_client(t, client);
+	const struct command *command = foresight_of(t->ahead, request->foreseen)->command;
+	if (!t->gathered_may_share || command == NULL || (command->flags & COMMAND_BATCHABLE) == 0 ||
+	    (command->flags & t->barred_flags) != 0 || request->argc > ARGUMENTS_MAX || request->paced ||
+	    !command_arity_is_right(command, request->argc))
 		return false;
-	/* What it is told of comes before the replies of what it asks after that, and beside those of what it does itself. And
-	 * tracking enters the keys that it reads at its own commit. */
-	if (__builtin_expect(client_is_told(client) || client->is_replica,
-			     0)) /* a replica is answered nothing */
-		return false;
-	if (__builtin_expect(!rights_are_full(t->server, client), 0) && !may_run(t, client, command, request))
+	if (__builtin_expect(!t->gathered_may_do_all, 0) && !may_run(t, client, command, request))
 		return false;
 	/* Keys in several slots are refused: what has more than one key is looked at. */
 	if (__builtin_expect(t->server->config->cluster_enabled, 0) && command->key_spec_count > 0 &&
@@ -104,10 +117,7 @@ batch_may_share(void *arg, void *thread, const struct client *client, const stru
 	     command->first_key != command->last_key))
 		return false;
 	t->element_commands += command->first_element != 0;
-	/* What admission_check would refuse, and what is not run at once, goes its own way. */
-	return command_arity_is_right(command, request->argc) && client->authenticated &&
-		!client_in_multi(client) && !client_in_interactive(client) && client->reply_flags == 0 &&
-		client->argument_bodies == NULL && !request->paced;
+	return true;
 }
 
 /* What one request left behind, until the commit. */
@@ -188,18 +198,21 @@ run_share(struct batch *b, size_t index)
 	struct share *share = &b->shares[index];
 	c->client = r->client;
 	c->reply = r->reply;
-	t->present = foresight_of(t->ahead, r->request.foreseen);
+	t->present = *foresight_of(t->ahead, r->request.foreseen);
 	runner_enter(t, c);
 	share->mark = r->reply->size;
 	int status =
 		__builtin_expect(c->view.held != NULL, 0) ? prepare_held(c, t->present.command, r) : SETT_OK;
 	if (status != SETT_OK)
 		return status;
-	struct execution_savepoint start = execution_savepoint(c);
-	struct call call = {.command = t->present.command, .argc = r->request.argc, .argv = r->request.argv};
+	struct execution_savepoint start;
+	execution_savepoint(c, &start);
+	c->command = t->present.command;
+	c->argc = r->request.argc;
+	c->argv = r->request.argv;
 	uint64_t misses = c->view.misses, hits = c->view.hits;
 	sett_txn_observe_anew(t->txn);
-	status = execution_run_from(c, &call, &start);
+	status = execution_run_own(c, &start);
 	assert(c->first_participant == NULL && c->made == NULL);
 	if (status == SETT_CONFLICT)
 		return status;
@@ -219,7 +232,7 @@ run_share(struct batch *b, size_t index)
 		b->some_wait = true;
 		return c->view.held_is_lost ? SETT_ABORTED : SETT_OK;
 	}
-	__atomic_store_n(&r->client->last_command, call.command->full_name, __ATOMIC_RELAXED);
+	__atomic_store_n(&r->client->last_command, c->command->full_name, __ATOMIC_RELAXED);
 	r->result = REQUEST_DONE;
 	assert(r->reply->size >= share->mark);
 	r->reply_end = r->reply->size;
@@ -250,7 +263,7 @@ foresee_elements(struct batch *b)
 		return;
 	for (size_t i = 0; i < b->count; i++) {
 		const struct request *r = &b->requests[i].request;
-		const struct command *command = foresight_of(b->thread->ahead, r->foreseen).command;
+		const struct command *command = foresight_of(b->thread->ahead, r->foreseen)->command;
 		if (command->first_element == 0)
 			continue;
 		alike += last.data != NULL && bytes_equal(last, r->argv[1]);
@@ -261,7 +274,7 @@ foresee_elements(struct batch *b)
 	elements_ahead_begin(&ahead, b->thread->server->engine, &b->c.view);
 	for (size_t i = 0; i < b->count; i++) {
 		const struct request *r = &b->requests[i].request;
-		const struct command *command = foresight_of(b->thread->ahead, r->foreseen).command;
+		const struct command *command = foresight_of(b->thread->ahead, r->foreseen)->command;
 		size_t first = (size_t)command->first_element;
 		if (first > 0 && first < r->argc)
 			elements_ahead_add(&ahead, b->requests[i].client->db, r->argv[1], r->argv + first,
@@ -283,6 +296,7 @@ run_all(struct batch *b)
 	}
 	for (size_t rest = i; rest < b->count; rest++)
 		b->requests[rest].result = REQUEST_LEFT;
+	b->c.command = NULL; /* what follows is of all of them */
 	return status;
 }
 
@@ -366,7 +380,7 @@ report(struct batch *b, uint64_t timestamp)
 		r->release = share->needs_commit && timestamp > observed ? timestamp : observed;
 		runner_note_write(r->client, &b->c.view, timestamp);
 		struct command_run done = {
-			.command = foresight_of(b->thread->ahead, r->request.foreseen).command,
+			.command = foresight_of(b->thread->ahead, r->request.foreseen)->command,
 			.client = r->client,
 			.argc = r->request.argc,
 			.argv = r->request.argv,
@@ -396,8 +410,8 @@ static bool
 is_foreseen(const struct batch *b, uint64_t key)
 {
 	for (size_t i = 0; i < b->count; i++) {
-		struct foreseen seen = foresight_of(b->thread->ahead, b->requests[i].request.foreseen);
-		for (const struct prepared_key *k = seen.keys; k < seen.keys_end; k++)
+		const struct foreseen *seen = foresight_of(b->thread->ahead, b->requests[i].request.foreseen);
+		for (const struct prepared_key *k = seen->keys; k < seen->keys_end; k++)
 			if (k->engine_key.hash == key)
 				return true;
 	}
@@ -413,7 +427,7 @@ take_turns(struct batch *b)
 	bool writes = false;
 	for (size_t i = 0; i < b->count && !writes; i++) {
 		const struct command *command =
-			foresight_of(t->ahead, b->requests[i].request.foreseen).command;
+			foresight_of(t->ahead, b->requests[i].request.foreseen)->command;
 		writes = (command->flags & COMMAND_READONLY) == 0;
 	}
 	if (!writes)
@@ -424,7 +438,7 @@ take_turns(struct batch *b)
 		if (b->some_wait && client_waits_for_turn(b, i))
 			waiting++;
 		else if (!r->request.overdue &&
-			 !runner_take_turns(t, foresight_of(t->ahead, r->request.foreseen))) {
+			 !runner_take_turns(t, *foresight_of(t->ahead, r->request.foreseen))) {
 			r->result = runner_refused(t, r->client);
 			b->some_wait = true;
 			waiting++;

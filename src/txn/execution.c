@@ -55,34 +55,14 @@ execution_failure(struct command_context *c, int status)
 }
 
 struct bytes
-execution_error_text(const struct resp_writer *reply, size_t mark)
+execution_error_line(const struct resp_writer *reply, size_t start)
 {
-	if (reply->failed || reply->size <= mark || reply->data[mark] != '-')
-		return (struct bytes){0};
-	const uint8_t *text = reply->data + mark + 1;
-	const uint8_t *end = memchr(text, '\r', reply->size - mark - 1);
+	const uint8_t *text = reply->data + start;
+	const uint8_t *end = memchr(text, '\r', reply->size - start);
 	return end != NULL ? bytes_of(text, (size_t)(end - text)) : (struct bytes){0};
 }
 
-void
-execution_record(struct server *server, const struct command_run *run)
-{
-	/* What is loaded was counted by the server that wrote it; a replica counts what it applies, too. */
-	if (server->listeners.ran != NULL && (!run->client->loads || run->client->is_master))
-		server->listeners.ran(server, run);
-}
-
 /* ---- running ---- */
-
-struct execution_savepoint
-execution_savepoint(struct command_context *c)
-{
-	return (struct execution_savepoint){.keyspace = keyspace_savepoint(&c->view),
-					    .effect = c->last_effect,
-					    .participant = c->last_participant,
-					    .db = c->db,
-					    .protocol = c->protocol};
-}
 
 void
 execution_take_back(struct command_context *c, const struct execution_savepoint *to)
@@ -155,26 +135,14 @@ run(struct command_context *c, const struct execution_savepoint *start)
 }
 
 int
-execution_run_from(struct command_context *c, const struct call *call,
-		   const struct execution_savepoint *start)
+execution_run_own(struct command_context *c, const struct execution_savepoint *start)
 {
-	struct call outer = {.command = c->command, .argc = c->argc, .argv = c->argv, .bodies = c->bodies};
-	bool outer_has_propagated = c->has_propagated;
-	c->command = call->command;
-	c->argc = call->argc;
-	c->argv = call->argv;
-	c->bodies = call->bodies;
 	struct sett_read_mark reads = sett_txn_read_mark(c->view.txn);
 	int status = run(c, start);
 	/* Of what it has read, neither its reply nor what waits for the commit keeps anything, and what comes next finds the
 	 * memory in the processor's cache. Alone, the transaction ends. */
 	if (c->in_multi || c->in_batch)
 		sett_txn_forget_reads(c->view.txn, &reads);
-	c->command = outer.command;
-	c->argc = outer.argc;
-	c->argv = outer.argv;
-	c->bodies = outer.bodies;
-	c->has_propagated = outer_has_propagated;
 	c->failed = false; /* the caller goes by the status */
 	return status;
 }
@@ -182,6 +150,19 @@ execution_run_from(struct command_context *c, const struct call *call,
 int
 execution_run(struct command_context *c, const struct call *call)
 {
-	struct execution_savepoint start = execution_savepoint(c);
-	return execution_run_from(c, call, &start);
+	struct execution_savepoint start;
+	struct call outer = {.command = c->command, .argc = c->argc, .argv = c->argv, .bodies = c->bodies};
+	bool outer_has_propagated = c->has_propagated;
+	execution_savepoint(c, &start);
+	c->command = call->command;
+	c->argc = call->argc;
+	c->argv = call->argv;
+	c->bodies = call->bodies;
+	int status = execution_run_own(c, &start);
+	c->command = outer.command;
+	c->argc = outer.argc;
+	c->argv = outer.argv;
+	c->bodies = outer.bodies;
+	c->has_propagated = outer_has_propagated;
+	return status;
 }

@@ -25,9 +25,8 @@ struct call {
  * Other failures of the engine, and elsewhere those of memory, are answered with an error here. */
 int execution_run(struct command_context *, const struct call *);
 struct execution_savepoint;
-/* The same from a savepoint that the caller has just made. */
-int execution_run_from(struct command_context *, const struct call *,
-		       const struct execution_savepoint *start);
+/* The same of the context's own call, from a savepoint that the caller has just made. */
+int execution_run_own(struct command_context *, const struct execution_savepoint *start);
 
 /* What a failed command is taken back to, its reply apart. Savepoints nest. */
 struct execution_savepoint {
@@ -37,7 +36,15 @@ struct execution_savepoint {
 	unsigned db;
 	int protocol;
 };
-struct execution_savepoint execution_savepoint(struct command_context *);
+static inline void
+execution_savepoint(const struct command_context *c, struct execution_savepoint *ret)
+{
+	keyspace_savepoint(&c->view, &ret->keyspace);
+	ret->effect = c->last_effect;
+	ret->participant = c->last_participant;
+	ret->db = c->db;
+	ret->protocol = c->protocol;
+}
 /* The savepoint stays good. Lines for those that monitor stay, too. */
 void execution_take_back(struct command_context *, const struct execution_savepoint *);
 
@@ -50,9 +57,22 @@ bool execution_word_failure(const struct server *, int status, char ret[FAILURE_
 /* Answers such a failure, and logs it where it concerns the operator. */
 int execution_failure(struct command_context *, int status);
 /* Reports a command that ran to statistics and slow log. */
-void execution_record(struct server *, const struct command_run *);
+static inline void
+execution_record(struct server *server, const struct command_run *run)
+{
+	/* What is loaded was counted by the server that wrote it; a replica counts what it applies, too. */
+	if (server->listeners.ran != NULL && (!run->client->loads || run->client->is_master))
+		server->listeners.ran(server, run);
+}
+/* The text of an error reply, which begins behind its '-', without its line end. */
+struct bytes execution_error_line(const struct resp_writer *, size_t start);
 /* The text of the error reply that begins at `mark`, without '-' and line end; empty if it is none. Borrowed
  * from the reply. */
-struct bytes execution_error_text(const struct resp_writer *, size_t mark);
+static inline struct bytes
+execution_error_text(const struct resp_writer *reply, size_t mark)
+{
+	bool is_error = !reply->failed && reply->size > mark && reply->data[mark] == '-';
+	return __builtin_expect(is_error, 0) ? execution_error_line(reply, mark + 1) : (struct bytes){0};
+}
 
 #endif

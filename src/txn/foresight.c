@@ -18,6 +18,11 @@ struct foresight {
 	bool fetched;       /* the batch is complete */
 	unsigned request_count;
 	size_t key_count, fetch_count;
+	/* The last command that was found by a name of at most eight bytes alone, and this name as it was typed: mostly the
+	 * next one is the same. */
+	const struct command *last_command;
+	uint64_t last_word;
+	size_t last_size;
 	/* Of the last key. The name is that which its engine key ends with: requests of a batch that was not fetched may be gone. */
 	unsigned last_db;
 	struct bytes last_name;
@@ -95,6 +100,24 @@ add_keys(struct foresight *f, const struct command *command, unsigned db, size_t
 	}
 }
 
+static inline const struct command *
+find(struct foresight *f, size_t argc, const struct bytes *argv)
+{
+	size_t size = argc > 0 ? argv[0].size : 0;
+	bool is_short = size - 1 < sizeof(f->last_word);
+	uint64_t word = is_short ? command_name_word(argv[0]) : 0;
+	if (is_short && word == f->last_word && size == f->last_size)
+		return f->last_command;
+	const struct command *command = command_find(f->server->commands, argv, argc, NULL);
+	if (command != NULL && is_short && command->subcommands == NULL &&
+	    command_is_top(f->server->commands, command)) {
+		f->last_command = command;
+		f->last_word = word;
+		f->last_size = size;
+	}
+	return command;
+}
+
 unsigned
 foresight_add(struct foresight *f, const struct client *client, size_t argc, const struct bytes *argv)
 {
@@ -104,8 +127,7 @@ foresight_add(struct foresight *f, const struct client *client, size_t argc, con
 		f->key_count = f->fetch_count = 0;
 		f->fetched = false;
 	}
-	const struct command *command =
-		f->request_count < REQUESTS_MAX ? command_find(f->server->commands, argv, argc, NULL) : NULL;
+	const struct command *command = f->request_count < REQUESTS_MAX ? find(f, argc, argv) : NULL;
 	if (command == NULL)
 		return 0;
 	struct foreseen *seen = &f->requests[f->request_count++];
@@ -124,8 +146,10 @@ foresight_fetch(struct foresight *f)
 	f->fetched = true;
 }
 
-struct foreseen
+const struct foreseen *
 foresight_of(const struct foresight *f, unsigned number)
 {
-	return number > 0 ? f->requests[number - 1] : (struct foreseen){0};
+	static const struct foreseen nothing; /* also where there is no foresight, on the pool */
+	assert(number <= REQUESTS_MAX);
+	return number > 0 ? &f->requests[number - 1] : &nothing;
 }

@@ -22,7 +22,7 @@ struct foreseen {
 	const struct command *command;
 	const struct prepared_key *keys, *keys_end;
 };
-/* What is known of a request of the present batch; all NULL for number 0. */
-struct foreseen foresight_of(const struct foresight *, unsigned number);
+/* What is known of a request of the present batch; all NULL for number 0. Borrowed until a new batch begins. */
+const struct foreseen *foresight_of(const struct foresight *, unsigned number);
 
 #endif

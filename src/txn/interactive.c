@@ -415,7 +415,8 @@ run_in(struct runner_thread *t, struct interactive *i, uint64_t *ret_release)
 {
 	struct command_context *own = &i->context;
 	size_t mark = own->reply->size;
-	struct execution_savepoint savepoint = execution_savepoint(own);
+	struct execution_savepoint savepoint;
+	execution_savepoint(own, &savepoint);
 	bool wrote = sett_txn_has_writes(i->txn);
 	sett_txn_resume(i->txn, runner_txn_flags(t));
 	int status = run_call(i);
@@ -555,7 +556,8 @@ try_commit(struct runner_thread *t, struct interactive *i, uint64_t *ret_release
 {
 	struct command_context *own = &i->context;
 	struct commit_participant *refuser = NULL;
-	struct execution_savepoint savepoint = execution_savepoint(own);
+	struct execution_savepoint savepoint;
+	execution_savepoint(own, &savepoint);
 	sett_txn_resume(i->txn, runner_txn_flags(t));
 	i->arena.limit = 0;
 	sett_txn_lift_limit(i->txn);
@@ -644,9 +646,8 @@ add_savepoint(struct interactive *i, struct command_context *c)
 		return execution_failure(c, SETT_NO_MEMORY);
 	if (name.size > 0)
 		memcpy(s + 1, name.data, name.size);
-	*s = (struct named_savepoint){.older = i->savepoints,
-				      .place = execution_savepoint(&i->context),
-				      .name = bytes_of(s + 1, name.size)};
+	*s = (struct named_savepoint){.older = i->savepoints, .name = bytes_of(s + 1, name.size)};
+	execution_savepoint(&i->context, &s->place);
 	i->savepoints = s;
 	resp_status(c->reply, "OK");
 	return SETT_OK;

@@ -619,7 +619,7 @@ execute(void *arg, void *thread, struct client *client, const struct request *re
 	const struct command *container = NULL;
 	size_t mark = reply->size;
 	uint64_t release = 0;
-	t->present = foresight_of(t->ahead, request->foreseen);
+	t->present = *foresight_of(t->ahead, request->foreseen);
 	t->paced = request->paced;
 	t->overdue = request->overdue;
 	if (request->foreseen == 0)
@@ -685,7 +685,7 @@ static bool
 waits_for_turn(void *arg, void *thread, struct client *client, const struct request *request)
 {
 	struct runner_thread *t = thread;
-	struct foreseen seen = foresight_of(t->ahead, request->foreseen);
+	struct foreseen seen = *foresight_of(t->ahead, request->foreseen);
 	/* What execute may find refused, paused or queued needs none: that is looked at first there. */
 	if (!runner_has_hot_keys(t) || !batch_may_share(arg, t, client, request, true) ||
 	    take_turns(t, client, seen.command, seen))

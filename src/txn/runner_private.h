@@ -27,10 +27,12 @@ struct runner_thread {
 	uint64_t wall_ms, wall_at_ns; /* the wall clock at a monotonic moment of the batch */
 	bool deletes_expired;  /* the commits of the present request delete what it met past its deadline */
 	uint32_t barred_flags; /* of commands that may not be in the batch that is gathered */
-	unsigned element_commands; /* looked at for it that have elements as arguments */
-	bool on_replica;           /* when they were looked at */
-	unsigned shared_losses;    /* batches lost in a row */
-	unsigned shared_rest;      /* batches that are run request by request before the next one is shared */
+	const struct client *gathered; /* whose requests were looked at for it last; NULL: nobody's */
+	bool gathered_may_share, gathered_may_do_all; /* what was found of him */
+	unsigned element_commands;                    /* looked at for it that have elements as arguments */
+	bool on_replica;                              /* when they were looked at */
+	unsigned shared_losses;                       /* batches lost in a row */
+	unsigned shared_rest; /* batches that are run request by request before the next one is shared */
 	struct script_vm *script_vm;           /* script/script.h; NULL until it runs a script */
 	struct interactive *spare_interactive; /* interactive.c: what the next BEGIN takes */
 	unsigned spare_interactives;

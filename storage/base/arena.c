@@ -135,7 +135,7 @@ arena_trim(struct arena *a, size_t keep)
 }
 
 void
-arena_rewind(struct arena *a, const struct arena_mark *to)
+arena_rewind_far(struct arena *a, const struct arena_mark *to)
 {
 	if (to->newest == NULL) {
 		arena_reset(a);

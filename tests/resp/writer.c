@@ -70,7 +70,7 @@ Test(writer, an_error_is_one_line)
 	BOTH(resp_error(&w, "ERR a\r\nb\nc\r\n"), "-ERR a  b c\r\n", "-ERR a  b c\r\n");
 	BOTH(resp_error_format(&w, "ERR unknown command '%s', at %d\n", "a\nb", 5),
 	     "-ERR unknown command 'a b', at 5\r\n", "-ERR unknown command 'a b', at 5\r\n");
-	BOTH(resp_status(&w, "a\nb"), "+a b\r\n", "+a b\r\n");
+	BOTH(resp_status_data(&w, "a\nb", 3), "+a b\r\n", "+a b\r\n");
 	BOTH(resp_error(&w, "\r\n"), "-\r\n", "-\r\n");
 }
 

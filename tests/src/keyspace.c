@@ -125,7 +125,8 @@ Test(keyspace, rollback_restores_epochs_and_counts)
 	int64_t keys, expires;
 	session_open(f, &s);
 	cr_assert_eq(put(&s, "a", "1"), SETT_OK);
-	struct keyspace_savepoint point = keyspace_savepoint(&s.view);
+	struct keyspace_savepoint point;
+	keyspace_savepoint(&s.view, &point);
 	cr_assert_eq(keyspace_flush(&s.view, 0), SETT_OK);
 	cr_assert_eq(keyspace_swap(&s.view, 0, 1), SETT_OK);
 	cr_assert_eq(put(&s, "b", "1"), SETT_OK);

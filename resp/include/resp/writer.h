@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct resp_writer {
 	uint8_t *data;   /* owned; may move with every call */
@@ -33,8 +34,15 @@ bool resp_reserve(struct resp_writer *writer, size_t extra);
  */
 void resp_truncate(struct resp_writer *writer, size_t size);
 
-/* "+text". text has no line end: any is replaced by a space. */
-void resp_status(struct resp_writer *writer, const char *text);
+/* "+text". text has no line end: of resp_status_data any is replaced by a space, of the other there is none. */
+void resp_status_data(struct resp_writer *writer, const void *text, size_t size);
+void resp_status_clean(struct resp_writer *writer, const char *text, size_t size);
+/* A string of the program's own. */
+static inline void
+resp_status(struct resp_writer *writer, const char *text)
+{
+	resp_status_clean(writer, text, strlen(text)); /* mostly a constant */
+}
 /* "-text". text starts with its code ("ERR no such key"), without the '-'. Line ends become spaces. */
 void resp_error(struct resp_writer *writer, const char *text);
 void resp_error_data(struct resp_writer *writer, const void *text, size_t size);

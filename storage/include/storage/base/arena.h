@@ -59,8 +59,15 @@ arena_mark(const struct arena *a)
 {
 	return (struct arena_mark){.newest = a->blocks, .next = a->next, .end = a->end};
 }
+/* arena_rewind where something was allocated. */
+void arena_rewind_far(struct arena *, const struct arena_mark *);
 /* One ordinary block is kept, as by a reset. */
-void arena_rewind(struct arena *, const struct arena_mark *);
+static inline void
+arena_rewind(struct arena *a, const struct arena_mark *to)
+{
+	if (a->next != to->next || a->blocks != to->newest)
+		arena_rewind_far(a, to);
+}
 /* Forgets all allocations but keeps one ordinary block for reuse. */
 void arena_reset(struct arena *);
 /* Frees all. */
