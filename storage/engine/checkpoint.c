@@ -94,7 +94,7 @@ bool
 sett_checkpoint_has_name(const char *name)
 {
 	/* What an open has made of the checkpoint goes too. */
-	static const char *const names[] = {"MANIFEST", "MANIFEST.tmp",  "RESERVE",
+	static const char *const names[] = {"MANIFEST", "MANIFEST.tmp", "RESERVE",
 					    "LOCK",     SETT_KEYS_NAME, SETT_KEYS_NAME ".tmp"};
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		if (strcmp(name, names[i]) == 0)
