@@ -470,6 +470,15 @@ def library(package, folder):
         fail("embed printed %r, then %r" % (first, second))
 
 
+def replication_of_two_versions(folder, older, ours):
+    """Both servers run here, not in the folder; a replica and its master are of different versions."""
+    servers = []
+    for name, package in (("newer", ours), ("older", older)):
+        run("dpkg-deb", "-x", package, os.path.join(folder, name))
+        servers.append(os.path.join(folder, name, "usr/bin/sett-server"))
+    run(sys.executable, os.path.join(SOURCE, "redis-tests/two_versions.py"), *servers)
+
+
 def hardening(world):
     """Not worse than Debian's redis-server."""
     scores = {}
@@ -493,6 +502,7 @@ def tests(root, folder, older, packages):
         for name, part in (("libsett-dev", lambda: library(development, folder)),
                            ("install, upgrade", lambda: installed_and_upgraded(world, folder, older, main)),
                            ("data of 0.1", lambda: data_of_0_1(world)),
+                           *([("replication with the older version", lambda: replication_of_two_versions(folder, older, main))] if older else []),
                            ("remove, purge", lambda: removed_and_purged(world)),
                            ("docs/moving.md", lambda: moved_and_moved_back(world)),
                            ("hardening", lambda: hardening(world))):
