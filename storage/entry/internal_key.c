@@ -82,6 +82,14 @@ entry_decode(struct bytes value, struct entry *ret)
 		return SETT_CORRUPT;
 	const uint8_t *p = value.data, *end = bytes_end(value);
 	uint8_t tag = *p++;
+	/* Most are these, and each read decodes one: a body, no deadline, and a head whose size takes a byte. */
+	if (tag == ENTRY_INLINE && p < end && *p < 0x80 && *p < end - p) {
+		size_t size = *p++;
+		*ret = (struct entry){.kind = ENTRY_INLINE,
+				      .head = bytes_of(p, size),
+				      .body = bytes_of(p + size, (size_t)(end - p) - size)};
+		return SETT_OK;
+	}
 	if (tag == ENTRY_TOMBSTONE && p == end) {
 		*ret = (struct entry){.kind = ENTRY_TOMBSTONE};
 		return SETT_OK;
