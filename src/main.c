@@ -50,6 +50,7 @@
 #include "txn/command.h"
 #include "txn/command_rename.h"
 #include "txn/interest.h"
+#include "txn/moments.h"
 #include "txn/pause.h"
 #include "txn/runner.h"
 #include "txn/server.h"
@@ -424,7 +425,11 @@ create_rooms(struct program *p, struct sett_error *error)
 		return out_of_memory(error);
 	if (memory_keeper_start(s, &p->memory_keeper) != SETT_OK)
 		return out_of_memory(error);
-	int status = expirer_create(s, &s->expirer);
+	int status = moments_create(s, &s->moments);
+	if (status != SETT_OK)
+		return sett_error_set(error, status, 0, "starting the thread of the past: %s",
+				      sett_status_text(status));
+	status = expirer_create(s, &s->expirer);
 	if (status != SETT_OK)
 		return sett_error_set(error, status, 0, "starting the expirer: %s", sett_status_text(status));
 	status = evictor_create(s, &s->evictor, error);
@@ -628,6 +633,7 @@ stop(struct program *p)
 	evictor_destroy(s->evictor);
 	expirer_destroy(s->expirer);
 	memory_keeper_stop(p->memory_keeper);
+	moments_destroy(s->moments);
 	follower_destroy(s->follower);
 	command_stats_destroy(s->command_stats);
 	accesses_destroy(s->accesses);

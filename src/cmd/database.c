@@ -11,7 +11,9 @@ int
 command_dbsize(struct command_context *c)
 {
 	int64_t keys, expires;
-	int status = keyspace_count(&c->view, c->db, &keys, &expires);
+	int status = sett_txn_is_as_of(c->view.txn) ? context_enter_long_lane(c) : SETT_OK;
+	if (status == SETT_OK)
+		status = keyspace_count(&c->view, c->db, &keys, &expires);
 	if (status == SETT_OK)
 		resp_integer(c->reply, keys);
 	return status;

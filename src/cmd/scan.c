@@ -196,7 +196,9 @@ int
 command_randomkey(struct command_context *c)
 {
 	struct bytes key;
-	int status = keyspace_random_key(&c->view, c->db, &key);
+	int status = sett_txn_is_as_of(c->view.txn) ? context_enter_long_lane(c) : SETT_OK;
+	if (status == SETT_OK)
+		status = keyspace_random_key(&c->view, c->db, &key);
 	if (status == SETT_OK)
 		reply_bytes(c, key);
 	else if (status == SETT_NOT_FOUND)

@@ -108,6 +108,7 @@ struct config {
 	int64_t snapshot_limit_bytes;      /* (runtime) that it alone keeps on the disk; 0 = no limit */
 	int64_t transaction_timeout;       /* (runtime) seconds from BEGIN on; 0 = no limit */
 	int64_t transaction_idle_timeout; /* (runtime) seconds between two commands after BEGIN; 0 = no limit */
+	int64_t as_of_window; /* (runtime) seconds for which the past can be read (txn/moments.h); 0 = not at all */
 	struct config_output_limit output_limits[CONFIG_CLIENT_CLASSES]; /* (runtime) */
 	unsigned notify_events; /* (runtime) a bit for each of CONFIG_EVENT_LETTERS, in their order */
 	/* general */

@@ -286,6 +286,7 @@ const struct directive directive_table[] = {
 	{INTEGER("snapshot-limit-bytes", 0, LONG_MAX, "1gb", MEMORY), FIELD(snapshot_limit_bytes)},
 	{INTEGER("transaction-timeout", 0, INT_MAX, "60", 0), FIELD(transaction_timeout)},
 	{INTEGER("transaction-idle-timeout", 0, INT_MAX, "30", 0), FIELD(transaction_idle_timeout)},
+	{INTEGER("as-of-window", 0, INT_MAX, "0", 0), FIELD(as_of_window)},
 	{SPECIAL("client-output-buffer-limit", KIND_CLIENT_LIMITS,
 		 "normal 0 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60", MULTIPLE),
 	 FIELD(output_limits)},

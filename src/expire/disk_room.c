@@ -79,6 +79,12 @@ disk_room_is_full(const struct disk_room *r, bool evicts)
 	return r->files >= r->limit || r->live >= (evicts ? part(r->live_limit, FULL) : r->live_limit);
 }
 
+bool
+disk_room_files_are_many(const struct disk_room *r)
+{
+	return r->limit != 0 && r->files > part(r->limit, FILES_SLOW);
+}
+
 static uint64_t
 lesser(uint64_t a, uint64_t b)
 {

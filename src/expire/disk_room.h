@@ -29,6 +29,8 @@ uint64_t disk_room_excess(const struct disk_room *);
 double disk_room_pressure(const struct disk_room *, bool evicts);
 /* Whether what takes space is to be refused. */
 bool disk_room_is_full(const struct disk_room *, bool evicts);
+/* Whether writers are slowed for the files, whatever is alive. */
+bool disk_room_files_are_many(const struct disk_room *);
 /* For how long writers may go on without another look, which may be late on a busy machine: UINT64_MAX, where there is
  * much room. */
 uint64_t disk_room_time_ns(const struct disk_room *);

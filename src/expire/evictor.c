@@ -384,6 +384,7 @@ evictor_look(struct evictor *e)
 	uint64_t time_ns = disk_room_time_ns(&room);
 	__atomic_store_n(&e->server->room_until_ns, now_ns + time_ns, __ATOMIC_RELAXED);
 	server_refuse(e->server, HOLD_LATE_LOOK, time_ns != UINT64_MAX);
+	__atomic_store_n(&e->server->disk_is_short, disk_room_files_are_many(&room), __ATOMIC_RELAXED);
 	/* A slow replica would only fall behind. */
 	sett_engine_slow_writers(e->server->engine, follows(e) ? 0 : disk_room_pressure(&room, evicts));
 	if (is_full && !holds)

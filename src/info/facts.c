@@ -275,6 +275,7 @@ gather_storage(struct info_facts *facts)
 	facts->oldest_snapshot_age = facts->visible > facts->storage.oldest_snapshot
 		? facts->visible - facts->storage.oldest_snapshot
 		: 0;
+	moments_figures(facts->server->moments, &facts->past);
 	facts->pending_syncs = facts->undurable_commits > 0 &&
 		__atomic_load_n(&facts->server->config->sync, __ATOMIC_RELAXED) != CONFIG_SYNC_NO;
 	facts->health_status = sett_engine_health(engine, &facts->health);

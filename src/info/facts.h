@@ -18,6 +18,7 @@
 #include "storage/archive.h"
 #include "storage/engine.h"
 #include "storage/keyring.h"
+#include "txn/moments.h"
 #include "txn/server.h"
 
 struct info_facts {
@@ -54,6 +55,7 @@ struct info_facts {
 	uint64_t visible, written, durable, oldest_snapshot_age;
 	uint64_t topics[SUBSCRIPTION_KINDS]; /* that anybody is subscribed to */
 	struct tracking_stats tracking;
+	struct moments_figures past;
 	struct evictor_figures eviction;
 	uint64_t maxdisk_refuses; /* 1: commands that take space are refused for it */
 	uint64_t expired_keys, total_errors, keyspace_misses, keyspace_hits;

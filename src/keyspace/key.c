@@ -54,6 +54,8 @@ int
 keyspace_note_expired(struct keyspace_view *view, unsigned db, struct bytes key)
 {
 	const struct expired_key *newest = view->first_expired;
+	if (sett_txn_is_as_of(view->txn))
+		return SETT_OK; /* it says nothing of now */
 	if ((view->expired_count >= HINTS_MAX && !view->propagates) ||
 	    (newest != NULL && newest->db == db && bytes_equal(newest->key, key)))
 		return SETT_OK;

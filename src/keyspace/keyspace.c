@@ -9,7 +9,9 @@
  *   it in `00 'e'`).
  * - A transaction uses one epoch per database, the one of its snapshot: the epochs in memory carry the
  *   timestamp of the commit that made them, and one newer than the snapshot is a conflict (the transaction is
- *   run again). A writer joins the database's epoch in its read set, so it cannot commit into an old epoch.
+ *   run again). A writer joins the database's epoch in its read set, so it cannot commit into an old epoch. Who reads as of a
+ *   moment of the past takes the epoch from the entry, as memory has that of now; counters are not kept of then, so keys are
+ *   counted by a walk.
  * - Epochs in memory change under the commit lock, before the commit is visible: a snapshot that includes the
  *   commit finds the new epoch, and one that finds the old one does not include it.
  * - What a reply says of an empty database depends on the commit that emptied it: `observed` carries its
@@ -392,6 +394,24 @@ read_replaced_epoch(struct keyspace_view *view, unsigned db, uint64_t *ret)
 	return status;
 }
 
+/* As of a moment of the past: what is in memory is that of now. */
+static int
+read_past_epoch(struct keyspace_view *view, unsigned db, uint64_t *ret)
+{
+	uint8_t room[META_KEY_SIZE];
+	uint64_t epoch = EPOCHS_BY_DATABASE + db;
+	int status = read_number(view->txn, epoch_meta_key(room, db), &epoch);
+	if (status == SETT_NOT_FOUND && db >= NUMBERED_DATABASES)
+		status = SETT_OK;
+	if (status == SETT_NOT_FOUND)
+		return SETT_CORRUPT; /* each start makes sure of them */
+	if (status == SETT_OK)
+		status = enter_epoch(view, db, epoch);
+	if (status == SETT_OK)
+		*ret = epoch;
+	return status;
+}
+
 /* The first use of a database: its epoch joins the read set and the view. */
 static int
 read_epoch(struct keyspace_view *view, unsigned db, uint64_t *ret)
@@ -399,6 +419,8 @@ read_epoch(struct keyspace_view *view, unsigned db, uint64_t *ret)
 	struct keyspace *k = view->keyspace;
 	if (__builtin_expect(view->replacement != NULL, 0))
 		return read_replaced_epoch(view, db, ret);
+	if (__builtin_expect(sett_txn_is_as_of(view->txn), 0))
+		return read_past_epoch(view, db, ret);
 	uint64_t epoch = database_epoch(k, db);
 	uint64_t since = __atomic_load_n(&k->databases[db].since, __ATOMIC_RELAXED);
 	if (since > sett_txn_snapshot(view->txn))
@@ -749,12 +771,42 @@ keyspace_swap(struct keyspace_view *view, unsigned a, unsigned b)
 	return status == SETT_OK ? change_epoch(view, b, epoch_b, epoch_a, true) : status;
 }
 
+static int
+count_past(struct keyspace_view *view, uint64_t epoch, int64_t *ret_keys, int64_t *ret_expires)
+{
+	struct sett_iterator *iterator;
+	struct sett_iterator_options options = {.lower = {0}};
+	int64_t keys = 0, expires = 0;
+	int status = keyspace_prefix_bounds(view, epoch, (struct bytes){0}, &options.lower, &options.upper);
+	if (status == SETT_OK)
+		status = sett_iterator_open(view->txn, &options, &iterator);
+	if (status != SETT_OK)
+		return status;
+	for (status = sett_iterator_first(iterator); status == SETT_OK;
+	     status = sett_iterator_next(iterator)) {
+		struct sett_record record;
+		status = sett_iterator_record(iterator, &record);
+		if (status != SETT_OK)
+			break;
+		keys++;
+		expires += record.expires_at != 0;
+	}
+	sett_iterator_close(iterator);
+	if (status != SETT_NOT_FOUND)
+		return status;
+	*ret_keys = keys;
+	*ret_expires = expires;
+	return SETT_OK;
+}
+
 int
 keyspace_count(struct keyspace_view *view, unsigned db, int64_t *ret_keys, int64_t *ret_expires)
 {
 	uint64_t epoch;
 	int64_t keys, expires;
 	int status = keyspace_epoch(view, db, &epoch);
+	if (status == SETT_OK && sett_txn_is_as_of(view->txn))
+		return count_past(view, epoch, ret_keys, ret_expires);
 	/* The number of keys is guarded; that of deadlines alone may be a moment old when it is validated. */
 	if (status == SETT_OK)
 		status = sett_txn_read_conflict(view->txn, existence_conflict_key(epoch));

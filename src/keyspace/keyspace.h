@@ -295,7 +295,7 @@ int keyspace_swap(struct keyspace_view *, unsigned a, unsigned b);
  * stands for. The key is copied. */
 int keyspace_touch_key(struct keyspace_view *, unsigned db, struct bytes key);
 /* Exact number of keys (as Redis counts: expired ones that are not yet deleted too), and of keys with an
- * expiry. */
+ * expiry. As of a moment of the past (sett_txn_begin_as_of) it walks over all of them. */
 int keyspace_count(struct keyspace_view *, unsigned db, int64_t *ret_keys, int64_t *ret_expires);
 /* Time that the keys with a deadline have left, on average; 0 if there are none. Deadlines after 2106 count as of
  * then. Like the number of such keys it may be a moment old when it is validated. */

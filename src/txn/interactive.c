@@ -20,6 +20,8 @@
  *   with the snapshot, and the transaction is lost if it differs.
  * - (I20) Its age, the time between commands and the bytes that its snapshot alone keeps on the disk are bounded; its memory is
  *   bounded as that of a MULTI block. Past a limit it is rolled back, with a line in the log.
+ * - One that reads as of a moment of the past (AS OF) is a READ ONLY whose snapshot and `now` are that moment's; nothing of it is
+ *   compared with what was committed since.
  * - A transaction that is lost holds nothing any more, and is not counted. Its client is told with every command until it says
  *   ROLLBACK or COMMIT. */
 #include "txn/interactive.h"
@@ -30,6 +32,7 @@
 #include "config/config.h"
 #include "net/output.h"
 #include "txn/admission.h"
+#include "txn/as_of.h"
 #include "txn/execution.h"
 #include "txn/observers.h"
 #include "txn/rights.h"
@@ -257,19 +260,30 @@ interactive_begin(struct command_context *c)
 			     NOT_ALLOWED_TEXT); /* interactive_execute runs it, but for clients that load */
 }
 
+struct beginning {
+	bool only_reads;
+	struct as_of as_of;
+	struct moment moment; /* of the past */
+};
+
 /* SETT_OK, or the error is given. */
 static int
-parse_begin(struct command_context *c, bool *ret_only_reads)
+parse_begin(struct command_context *c, struct beginning *ret)
 {
-	*ret_only_reads = c->argc == 3 && argument_is(c->argv[1], "read") && argument_is(c->argv[2], "only");
-	if (c->argc > 1 && !*ret_only_reads)
+	enum { READ_ONLY_END = 3 };
+	*ret = (struct beginning){.only_reads = c->argc >= READ_ONLY_END && argument_is(c->argv[1], "read") &&
+					  argument_is(c->argv[2], "only")};
+	if (c->argc > 1 && !ret->only_reads)
 		return context_syntax_error(c);
+	int status = ret->only_reads ? as_of_parse(c, READ_ONLY_END, &ret->as_of) : SETT_OK;
+	if (status != SETT_OK)
+		return status;
 	if (client_in_interactive(c->client))
 		return context_error(c, "ERR BEGIN calls can not be nested");
 	/* It would be told of changes of what it has read, as of the commit; but it caches what it is told before. */
 	if ((c->tracking & TRACKING_ON) != 0)
 		return context_error(c, "ERR BEGIN is not possible while CLIENT TRACKING is on");
-	return SETT_OK;
+	return ret->as_of.kind == AS_OF_NOW ? SETT_OK : as_of_find(c, &ret->as_of, &ret->moment);
 }
 
 /* What is the present request's, in the transaction's context. */
@@ -296,13 +310,15 @@ enter(struct interactive *i, struct command_context *c)
 }
 
 static int
-start(struct runner_thread *t, struct interactive *i, struct command_context *c)
+start(struct runner_thread *t, struct interactive *i, struct command_context *c, const struct beginning *b)
 {
 	struct command_context *own = &i->context;
 	*own = (struct command_context){
 		.server = t->server, .client = c->client, .arena = &i->arena, .on_replica = c->on_replica};
 	limit_memory(i);
-	int status = runner_begin_in(t, own, i->txn, SETT_TXN_HELD);
+	int status = b->as_of.kind == AS_OF_NOW
+		? runner_begin_in(t, own, i->txn, SETT_TXN_HELD)
+		: runner_begin_as_of(t, own, i->txn, SETT_TXN_HELD, &b->moment);
 	if (status != SETT_OK)
 		return status;
 	runner_enter(t, own);
@@ -319,10 +335,23 @@ start(struct runner_thread *t, struct interactive *i, struct command_context *c)
 }
 
 static int
-begin(struct runner_thread *t, struct command_context *c)
+refuse_begin(struct command_context *c, int status)
 {
-	bool only_reads;
-	int status = parse_begin(c, &only_reads);
+	if (status == SETT_TOO_LARGE)
+		return context_error(c, "ERR too many transactions are open");
+	if (status == SETT_NOT_FOUND)
+		return as_of_is_gone(c);
+	return execution_failure(c, status == SETT_INVALID ? SETT_FAILED : status);
+}
+
+static int
+begin(struct runner_thread *t, struct command_context *c, uint64_t *ret_release)
+{
+	struct beginning b;
+	int status = parse_begin(c, &b);
+	/* (I1) What is told of moments may name any commit. */
+	if (b.as_of.kind != AS_OF_NOW)
+		*ret_release = sett_engine_visible(t->server->engine);
 	if (status != SETT_OK)
 		return status;
 	struct transaction_state *state = transaction_state_of(c->client);
@@ -335,18 +364,20 @@ begin(struct runner_thread *t, struct command_context *c)
 	else if ((i = take(t)) == NULL)
 		status = SETT_NO_MEMORY;
 	else
-		status = start(t, i, c);
+		status = start(t, i, c, &b);
 	if (status != SETT_OK) {
 		__atomic_sub_fetch(open, 1, __ATOMIC_RELAXED);
 		if (i != NULL)
 			destroy(i);
-		return status == SETT_TOO_LARGE ? context_error(c, "ERR too many transactions are open")
-						: execution_failure(c, status);
+		return refuse_begin(c, status);
 	}
-	i->only_reads = only_reads;
+	i->only_reads = b.only_reads;
 	state->interactive = i;
 	__atomic_store_n(&c->client->multi_count, 0, __ATOMIC_RELAXED);
-	resp_status(c->reply, "OK");
+	if (b.as_of.kind == AS_OF_NOW)
+		resp_status(c->reply, "OK");
+	else
+		as_of_reply(c, &b.moment);
 	return SETT_OK;
 }
 
@@ -725,7 +756,7 @@ dispatch(struct runner_thread *t, struct interactive *i, struct command_context 
 	if (run == interactive_commit)
 		return commit(t, i, c, ret_release);
 	if (run == interactive_begin)
-		(void)begin(t, c);
+		(void)begin(t, c, ret_release);
 	else if (run == interactive_rollback)
 		roll_back(t, i, c, ret_release);
 	else if (i->lost != NULL)

@@ -185,19 +185,36 @@ runner_txn_flags(const struct runner_thread *t)
 	return (t->may_wait ? 0 : SETT_TXN_NOWAIT) | (t->paced ? SETT_TXN_PACED : 0);
 }
 
-int
-runner_begin_in(struct runner_thread *t, struct command_context *c, struct sett_txn *txn, unsigned flags)
+static int
+begin_view(struct runner_thread *t, struct command_context *c, struct sett_txn *txn)
 {
-	int status = sett_txn_begin_at(txn, flags | SETT_TXN_MANUAL_CONFLICTS | runner_txn_flags(t),
-				       t->wall_ms + (t->time_ns - t->wall_at_ns) / NANOSECONDS_PER_MS);
-	if (status == SETT_OK)
-		status = keyspace_begin(&c->view, t->server->keyspace, txn, c->arena);
+	int status = keyspace_begin(&c->view, t->server->keyspace, txn, c->arena);
 	/* As in Redis: what follows in an append-only file decides what becomes of a key past its deadline. */
 	c->view.allow_expired = c->client->loads;
 	c->view.propagates = c->view.propagates && !c->client->loads;
 	c->view.shares = c->in_batch;
 	c->view.needs_master = !c->client->loads && !c->on_replica;
 	c->view.keys_seen = c->client->keys_seen;
+	return status;
+}
+
+int
+runner_begin_in(struct runner_thread *t, struct command_context *c, struct sett_txn *txn, unsigned flags)
+{
+	int status = sett_txn_begin_at(txn, flags | SETT_TXN_MANUAL_CONFLICTS | runner_txn_flags(t),
+				       t->wall_ms + (t->time_ns - t->wall_at_ns) / NANOSECONDS_PER_MS);
+	return status == SETT_OK ? begin_view(t, c, txn) : status;
+}
+
+int
+runner_begin_as_of(struct runner_thread *t, struct command_context *c, struct sett_txn *txn, unsigned flags,
+		   const struct moment *moment)
+{
+	int status = sett_txn_begin_as_of(txn, moment->commit, moment->ms,
+					  flags | SETT_TXN_MANUAL_CONFLICTS | runner_txn_flags(t));
+	if (status == SETT_OK)
+		status = begin_view(t, c, txn);
+	c->view.propagates = false; /* it is not what replicas have */
 	return status;
 }
 

@@ -4,6 +4,7 @@
 
 #include "txn/command.h"
 #include "txn/foresight.h"
+#include "txn/moments.h"
 #include "txn/runner.h"
 #include "txn/turns.h"
 
@@ -50,6 +51,9 @@ void runner_report(struct runner_thread *, struct command_context *, uint64_t st
 int runner_begin(struct runner_thread *, struct command_context *);
 /* Begins another transaction for the context, whose arena is that of the transaction. */
 int runner_begin_in(struct runner_thread *, struct command_context *, struct sett_txn *, unsigned flags);
+/* The same as of a moment of the past. SETT_NOT_FOUND: it is not kept any more; SETT_INVALID: the log has failed before it. */
+int runner_begin_as_of(struct runner_thread *, struct command_context *, struct sett_txn *, unsigned flags,
+		       const struct moment *);
 /* Flags of transactions that depend on the thread and the present request. */
 unsigned runner_txn_flags(const struct runner_thread *);
 /* commit_transaction, for the context's client. */

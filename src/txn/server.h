@@ -32,6 +32,7 @@ struct shutdown;
 struct cluster_node;
 struct follower;
 struct runner;
+struct moments;
 struct slowlog;
 struct latency_monitor;
 struct command_stats;
@@ -114,6 +115,7 @@ struct server {
 	struct expirer *expirer;              /* expire/expirer.h */
 	struct evictor *evictor;              /* expire/evictor.h */
 	struct runner *runner;                /* txn/runner.h */
+	struct moments *moments;              /* txn/moments.h; NULL: the past can't be read */
 	struct saver *saver;                  /* moving/saver.h */
 	struct backup *backup;                /* moving/backup.h */
 	struct cluster_node *cluster;         /* cluster/node.h; NULL: it is none (cluster-enabled) */
@@ -154,6 +156,7 @@ struct server {
 	} interactive;
 	/* Of files that a sealed backup alone keeps. Atomic (relaxed: it stands for itself) */
 	uint64_t backup_held_bytes;
+	bool disk_is_short; /* atomic (relaxed: it stands for itself): the files are near maxdisk, so that writers are slowed */
 	uint64_t room_until_ns; /* atomic (relaxed: it stands for itself), monotonic: see HOLD_LATE_LOOK */
 	unsigned refusals;      /* atomic (relaxed: it stands for itself): enum refusal, or-ed */
 };

@@ -776,7 +776,9 @@ sett_txn_commit(struct sett_txn *txn, const struct sett_commit_hooks *hooks, uin
 	int r = SETT_OK;
 	if (!txn->running)
 		return SETT_INVALID;
-	if (!write_buffer_is_empty(&txn->writes)) {
+	if (__builtin_expect(txn->is_as_of, 0) && !write_buffer_is_empty(&txn->writes)) {
+		r = SETT_INVALID;
+	} else if (!write_buffer_is_empty(&txn->writes)) {
 		r = commit_writes(txn, hooks, &timestamp);
 	} else if (txn->validate_reads || (hooks && hooks->check)) {
 		uint64_t claim = 0;

@@ -222,6 +222,7 @@ struct sett_txn {
 	struct claim claim;
 	bool validate_reads;
 	bool observed_own;   /* see sett_txn_observed_own */
+	bool is_as_of;       /* sett_txn_begin_as_of */
 	uint64_t live_until; /* the earliest deadline that it took as not passed yet; UINT64_MAX: none */
 	struct superversion *superversion;
 	bool owns_superversion;   /* a reference to give back; otherwise borrowed under RCU */

@@ -7,13 +7,19 @@
  *
  * A kept slot takes its timestamp over from a transaction that still has it, and jobs read the slots of
  * transactions first, kept ones second: so a job that no longer sees the one sees the other. Transactions that
- * join a kept snapshot end before it is given back. */
+ * join a kept snapshot end before it is given back.
+ *
+ * A job takes all from the horizon on for snapshots in use. It reads the visible timestamp first, then the horizon, then the
+ * slots. Who begins in the past publishes its timestamp, at or past the horizon, under the lock under which that is moved: so a job
+ * that reads a later horizon sees the slot. And where a job has read no horizon yet, the visible timestamp that it has read is not
+ * newer than the one that is read once the horizon is set, which is where it is said to begin. */
 #include "snapshots.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "storage/base/sync_point.h"
 #include "storage/status.h"
 
 void
@@ -21,6 +27,7 @@ snapshots_init(struct snapshots *snapshots)
 {
 	memset(snapshots, 0, sizeof(*snapshots));
 	mutex_init(&snapshots->lock);
+	snapshots->horizon = UINT64_MAX;
 	snapshots->of_transactions = (struct snapshot_slots){
 		.slots = snapshots->slots, .taken = snapshots->taken, .count = SETT_MAX_TRANSACTIONS};
 	snapshots->kept = (struct snapshot_slots){.slots = snapshots->slots + SETT_MAX_TRANSACTIONS,
@@ -110,6 +117,72 @@ snapshot_release(struct snapshot_slot *slot)
 	__atomic_store_n(&slot->timestamp, 0, __ATOMIC_RELEASE);
 }
 
+/* ---- the horizon ---- */
+
+uint64_t
+snapshots_horizon(const struct snapshots *snapshots)
+{
+	return __atomic_load_n(&snapshots->horizon, __ATOMIC_SEQ_CST);
+}
+
+uint64_t
+snapshots_set_horizon(struct snapshots *snapshots, const uint64_t *visible)
+{
+	mutex_lock(&snapshots->lock);
+	if (snapshots->horizon == UINT64_MAX) {
+		uint64_t before = __atomic_load_n(visible, __ATOMIC_SEQ_CST);
+		SYNC_POINT("horizon: a job knows of none");
+		__atomic_store_n(&snapshots->horizon, before, __ATOMIC_SEQ_CST);
+		/* Jobs that began without a horizon keep all that is newer than this. */
+		uint64_t begin = __atomic_load_n(visible, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&snapshots->horizon, begin, __ATOMIC_SEQ_CST);
+	}
+	uint64_t horizon = snapshots->horizon;
+	mutex_unlock(&snapshots->lock);
+	return horizon;
+}
+
+void
+snapshots_move_horizon(struct snapshots *snapshots, const uint64_t *visible, uint64_t to)
+{
+	uint64_t newest = __atomic_load_n(visible, __ATOMIC_SEQ_CST);
+	if (to > newest)
+		to = newest;
+	mutex_lock(&snapshots->lock);
+	if (snapshots->horizon != UINT64_MAX && snapshots->horizon < to)
+		__atomic_store_n(&snapshots->horizon, to, __ATOMIC_SEQ_CST);
+	mutex_unlock(&snapshots->lock);
+}
+
+void
+snapshots_end_horizon(struct snapshots *snapshots)
+{
+	mutex_lock(&snapshots->lock);
+	__atomic_store_n(&snapshots->horizon, UINT64_MAX, __ATOMIC_SEQ_CST);
+	mutex_unlock(&snapshots->lock);
+}
+
+bool
+snapshot_acquire_past(struct snapshots *snapshots, struct snapshot_slot *slot, uint64_t timestamp)
+{
+	mutex_lock(&snapshots->lock);
+	bool is_kept = snapshots->horizon <= timestamp;
+	if (is_kept)
+		__atomic_store_n(&slot->timestamp, timestamp, __ATOMIC_SEQ_CST);
+	mutex_unlock(&snapshots->lock);
+	return is_kept;
+}
+
+/* ---- what jobs ask ---- */
+
+/* Up to there snapshots are listed, and from there on all are in use. */
+static uint64_t
+end_of_list(const struct snapshots *snapshots, const uint64_t *visible)
+{
+	uint64_t newest = __atomic_load_n(visible, __ATOMIC_SEQ_CST), horizon = snapshots_horizon(snapshots);
+	return horizon < newest ? horizon : newest;
+}
+
 static int
 compare_timestamps(const void *a, const void *b)
 {
@@ -133,7 +206,7 @@ list_older(const struct snapshot_slots *of, uint64_t newest, uint64_t *ret)
 int
 snapshots_list(struct snapshots *snapshots, const uint64_t *visible, uint64_t **ret, size_t *ret_count)
 {
-	uint64_t newest = __atomic_load_n(visible, __ATOMIC_SEQ_CST);
+	uint64_t newest = end_of_list(snapshots, visible);
 	uint64_t *list = malloc((SETT_MAX_TRANSACTIONS + SETT_MAX_SNAPSHOTS + 1) * sizeof(*list));
 	if (list == NULL)
 		return SETT_NO_MEMORY;
@@ -165,7 +238,7 @@ oldest_of(const struct snapshot_slots *of, uint64_t oldest)
 uint64_t
 snapshots_oldest(struct snapshots *snapshots, const uint64_t *visible)
 {
-	uint64_t oldest = __atomic_load_n(visible, __ATOMIC_SEQ_CST);
+	uint64_t oldest = end_of_list(snapshots, visible);
 	oldest = oldest_of(&snapshots->of_transactions, oldest);
 	return oldest_of(&snapshots->kept, oldest);
 }

@@ -1,5 +1,5 @@
-/* Which snapshots are in use: one slot per transaction object (I8), and one for each that is kept without one
- * (I20). */
+/* Which snapshots are in use: one slot per transaction object (I8), one for each that is kept without one (I20), and all from
+ * the horizon on, if there is one (storage/engine.h: the past). */
 #ifndef SETT_SNAPSHOTS_H
 #define SETT_SNAPSHOTS_H
 
@@ -26,6 +26,9 @@ struct snapshot_slots {
 struct snapshots {
 	struct mutex lock;
 	struct snapshot_slots of_transactions, kept;
+	/* Any commit from here on may become a snapshot; UINT64_MAX: the visible one alone, and later ones. Changed under the lock;
+	 * atomic (seq_cst), read by jobs between the visible timestamp and the slots */
+	uint64_t horizon;
 	struct snapshot_slot slots[SETT_MAX_TRANSACTIONS + SETT_MAX_SNAPSHOTS];
 	bool taken[SETT_MAX_TRANSACTIONS + SETT_MAX_SNAPSHOTS];
 };
@@ -47,8 +50,18 @@ uint64_t snapshot_acquire(struct snapshot_slot *, const uint64_t *visible, uint6
 uint64_t snapshot_join(struct snapshot_slot *, const struct snapshot_slot *kept);
 void snapshot_release(struct snapshot_slot *);
 
-/* Timestamps in use, ascending, distinct, with the newest visible one (read before the slots) last. malloc'd
- * for the caller. 0 or SETT_NO_MEMORY. */
+/* Sets a horizon, or leaves the one that there is; it. */
+uint64_t snapshots_set_horizon(struct snapshots *, const uint64_t *visible);
+/* Moves it forwards, at most to the visible timestamp; never back. Does nothing if there is none. */
+void snapshots_move_horizon(struct snapshots *, const uint64_t *visible, uint64_t to);
+void snapshots_end_horizon(struct snapshots *);
+/* UINT64_MAX: there is none. */
+uint64_t snapshots_horizon(const struct snapshots *);
+/* Takes a snapshot of the past, or of now, which is visible. False: it is before the horizon, or there is none. */
+bool snapshot_acquire_past(struct snapshots *, struct snapshot_slot *, uint64_t timestamp);
+
+/* Timestamps in use, ascending, distinct; the last is the horizon, or, if there is none, the newest visible one (read before
+ * the slots). From there on all are in use. malloc'd for the caller. 0 or SETT_NO_MEMORY. */
 int snapshots_list(struct snapshots *, const uint64_t *visible, uint64_t **ret, size_t *ret_count);
 /* The oldest in use, or the visible timestamp. */
 uint64_t snapshots_oldest(struct snapshots *, const uint64_t *visible);

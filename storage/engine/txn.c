@@ -117,7 +117,7 @@ begin(struct sett_txn *txn, unsigned flags)
 	txn->flags = flags;
 	borrow(txn);
 	txn->observed = 0;
-	txn->observed_own = txn->validate_reads = false;
+	txn->observed_own = txn->validate_reads = txn->is_as_of = false;
 	txn->missing = txn->pause_ns = txn->unforeseen = txn->lost_to = 0;
 	txn->met_claim = false;
 	txn_forget_keys(txn);
@@ -212,6 +212,34 @@ sett_txn_begin_kept(struct sett_txn *txn, const struct sett_snapshot *snapshot, 
 	begin(txn, flags);
 	txn->now_ms = snapshot->now_ms;
 	return SETT_OK;
+}
+
+/* ---- the past ---- */
+
+int
+sett_txn_begin_as_of(struct sett_txn *txn, uint64_t commit, uint64_t now_ms, unsigned flags)
+{
+	struct sett_engine *engine = txn->engine;
+	if (txn->running)
+		return SETT_INVALID;
+	uint64_t newest = __atomic_load_n(&engine->visible, __ATOMIC_SEQ_CST);
+	if (log_health(engine->log, NULL) != SETT_OK && log_written(engine->log) < newest)
+		newest = log_written(engine->log); /* (I12) */
+	if (commit > newest)
+		return SETT_INVALID;
+	if (!snapshot_acquire_past(&engine->snapshots, txn->slot, commit))
+		return SETT_NOT_FOUND;
+	txn->snapshot = commit;
+	begin(txn, flags);
+	txn->now_ms = now_ms;
+	txn->is_as_of = true;
+	return SETT_OK;
+}
+
+bool
+sett_txn_is_as_of(const struct sett_txn *txn)
+{
+	return txn->is_as_of;
 }
 
 /* Gives back an array that one large transaction has made grow. */
@@ -380,6 +408,8 @@ sett_txn_deadline_passed(struct sett_txn *txn, uint64_t deadline_ms)
 {
 	uint64_t *passed = &txn->engine->passed_ms, before = __atomic_load_n(passed, __ATOMIC_RELAXED);
 	assert(deadline_ms < txn->now_ms);
+	if (txn->is_as_of)
+		return; /* its moment is not that of others */
 	/* Release: partners are the load of sett_txn_begin_at and that of a commit. */
 	while (before < deadline_ms &&
 	       !__atomic_compare_exchange_n(passed, &before, deadline_ms, true, __ATOMIC_RELEASE,
@@ -426,6 +456,8 @@ sett_txn_observe_own(struct sett_txn *txn)
 static int
 append_key(const struct sett_txn *txn, uint64_t **keys, size_t *count, size_t *capacity, uint64_t key)
 {
+	if (txn->is_as_of)
+		return SETT_OK;
 	/* A command reads and then writes the same key: the commonest repetition. */
 	if (*count && (*keys)[*count - 1] == key)
 		return SETT_OK;
@@ -957,6 +989,8 @@ int
 sett_txn_counter(struct sett_txn *txn, uint64_t counter, int64_t *ret)
 {
 	assert(txn->running);
+	if (txn->is_as_of)
+		return SETT_INVALID; /* no earlier sums are kept */
 	struct sett_engine *engine = txn->engine;
 	const struct counter_delta *own = write_buffer_counter(&txn->writes, counter);
 	int64_t sum = 0;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "snapshots.h"
+#include "storage/base/sync_point.h"
 #include "storage/limits.h"
 #include "storage/status.h"
 
@@ -67,6 +68,73 @@ Test(snapshots, a_job_keeps_what_a_reader_that_registers_meanwhile_sees)
 	cr_assert_eq(missed, 0, "%llu of %d times", (unsigned long long)missed, INTERRUPTIONS);
 	snapshots_return_slot(&i->snapshots, slot);
 	snapshots_destroy(&i->snapshots);
+}
+
+struct job {
+	struct snapshots *snapshots;
+	uint64_t *visible, oldest;
+};
+
+static void
+look_without_horizon(void *arg)
+{
+	struct job *job = arg;
+	++*job->visible;
+	job->oldest = snapshots_oldest(job->snapshots, job->visible);
+}
+
+/* What a job that knows of no horizon lets go is older than what the horizon promises. */
+Test(snapshots, a_horizon_promises_what_a_job_keeps_that_began_before)
+{
+	struct snapshots snapshots = {0};
+	uint64_t visible = 9;
+	struct job job = {.snapshots = &snapshots, .visible = &visible};
+	struct sync_point point = {"horizon: a job knows of none", look_without_horizon, &job};
+	snapshots_init(&snapshots);
+	sync_point_arm(&point);
+	uint64_t promised = snapshots_set_horizon(&snapshots, &visible);
+	cr_assert(job.oldest == 10 && promised >= job.oldest, "%llu", (unsigned long long)promised);
+	cr_assert_eq(snapshots_oldest(&snapshots, &visible), promised);
+	snapshots_end_horizon(&snapshots);
+	snapshots_destroy(&snapshots);
+}
+
+Test(snapshots, a_list_ends_at_the_horizon)
+{
+	struct snapshots snapshots = {0};
+	uint64_t visible = 9, *list;
+	size_t count;
+	snapshots_init(&snapshots);
+	struct snapshot_slot *slots[3];
+	for (int i = 0; i < 3; i++)
+		slots[i] = snapshots_take_slot(&snapshots);
+	cr_assert_eq(snapshots_horizon(&snapshots), UINT64_MAX);
+	cr_assert(!snapshot_acquire_past(&snapshots, slots[0], 9), "there is no horizon");
+	cr_assert_eq(snapshots_set_horizon(&snapshots, &visible), 9);
+	visible = 20;
+	cr_assert(!snapshot_acquire_past(&snapshots, slots[0], 8));
+	cr_assert(snapshot_acquire_past(&snapshots, slots[0], 11));
+	cr_assert(snapshot_acquire_past(&snapshots, slots[1], 15));
+	cr_assert_eq(snapshots_oldest(&snapshots, &visible), 9);
+	snapshots_move_horizon(&snapshots, &visible, 13);
+	snapshots_move_horizon(&snapshots, &visible, 12);
+	cr_assert_eq(snapshots_horizon(&snapshots), 13);
+	cr_assert(!snapshot_acquire_past(&snapshots, slots[2], 12));
+	cr_assert_eq(snapshots_list(&snapshots, &visible, &list, &count), SETT_OK);
+	cr_assert(count == 2 && list[0] == 11 && list[1] == 13);
+	free(list);
+	snapshots_move_horizon(&snapshots, &visible, 100);
+	cr_assert_eq(snapshots_horizon(&snapshots), 20, "not past what is visible");
+	snapshots_end_horizon(&snapshots);
+	visible = 21;
+	cr_assert_eq(snapshots_list(&snapshots, &visible, &list, &count), SETT_OK);
+	cr_assert(count == 3 && list[0] == 11 && list[1] == 15 && list[2] == 21);
+	free(list);
+	snapshot_release(slots[0]);
+	snapshot_release(slots[1]);
+	for (int i = 0; i < 3; i++)
+		snapshots_return_slot(&snapshots, slots[i]);
+	snapshots_destroy(&snapshots);
 }
 
 Test(snapshots, a_list_is_sorted_has_each_once_and_ends_in_the_visible)

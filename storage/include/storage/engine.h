@@ -216,6 +216,23 @@ int sett_txn_begin_kept(struct sett_txn *, const struct sett_snapshot *, unsigne
 /* Ends it without effect: its iterators are closed, slices from it become invalid. No-op if not running. */
 void sett_txn_discard(struct sett_txn *);
 
+/* ---- the past ----
+ * Once it has a *horizon*, an engine keeps every version that anybody could see who reads as of the horizon's commit or a later
+ * one: what was overwritten, deleted or dropped since stays on the disk. So whoever sets one moves it on. It is not recorded: an
+ * open has none. */
+/* From now on, or since it was set before. The commit from which on all can be read. Any thread, as of all of these. */
+uint64_t sett_engine_set_horizon(struct sett_engine *);
+/* What only earlier commits see may go. At most to the visible commit; never back; nothing if there is none. */
+void sett_engine_move_horizon(struct sett_engine *, uint64_t commit);
+void sett_engine_end_horizon(struct sett_engine *);
+/* About how many bytes of tables and values would be kept for it if the horizon were there: as of sett_snapshot_held_bytes, but
+ * with dropped prefixes and ids. Takes time in proportion to the number of tables. SETT_NO_MEMORY. */
+int sett_engine_horizon_bytes(struct sett_engine *, uint64_t commit, uint64_t *ret);
+/* Begins a transaction that reads as of a commit; its `now` is the caller's. It must not write, has no counters, and is never in
+ * conflict. SETT_NOT_FOUND: the commit is before the horizon, or there is none; SETT_INVALID: there is no such commit yet. */
+int sett_txn_begin_as_of(struct sett_txn *, uint64_t commit, uint64_t now_ms, unsigned flags);
+bool sett_txn_is_as_of(const struct sett_txn *);
+
 /* ---- transactions that last (SETT_TXN_HELD) ----
  * One that waits for somebody, for a while, keeps its snapshot on the disk and what it has written in memory, and nothing
  * else: no memtable, no table, no claim. Whoever holds one bounds how long (I20). */
@@ -546,10 +563,11 @@ struct sett_stats {
 	uint64_t mapped_bytes; /* of them: see sett_engine_mapped_bytes */
 	uint64_t commits, conflicts;
 	uint64_t flushes, compactions, value_log_moved_bytes, bytes_written;
-	uint64_t dead_ids;        /* dropped prefixes and ids that tables may still hold something of */
-	uint64_t dead_bytes;      /* about what the dead hold in tables of the bottom level */
-	uint64_t dead_memory;     /* bytes that keep track of them; part of memory_bytes */
-	uint64_t oldest_snapshot; /* of a running transaction; the visible timestamp if none */
+	uint64_t dead_ids;    /* dropped prefixes and ids that tables may still hold something of */
+	uint64_t dead_bytes;  /* about what the dead hold in tables of the bottom level */
+	uint64_t dead_memory; /* bytes that keep track of them; part of memory_bytes */
+	uint64_t
+		oldest_snapshot; /* of a running transaction, or the horizon; the visible timestamp if none */
 };
 void sett_engine_stats(struct sett_engine *, struct sett_stats *ret);
 /* How many live bytes (struct sett_stats) there may be so that all files stay within `disk_bytes`: garbage that the
