@@ -150,7 +150,9 @@ compare(uint64_t commit)
 	for (int r = sett_iterator_first(it); r == SETT_OK; r = sett_iterator_next(it)) {
 		unsigned key;
 		struct bytes name = sett_iterator_key(it);
-		cr_assert_eq(sscanf((const char *)name.data + 7, "key%4u", &key), 1);
+		char key_text[32] = {0};
+		memcpy(key_text, name.data, name.size < sizeof(key_text) ? name.size : sizeof(key_text) - 1);
+		cr_assert_eq(sscanf(key_text + 7, "key%4u", &key), 1);
 		SUCCEED(sett_iterator_record(it, &record));
 		compare_body(&record, state->contents[key]);
 		walked++;
