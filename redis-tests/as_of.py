@@ -455,6 +455,71 @@ def check_space(server, log):
           (full["value_log_total_bytes"] // 1000, storage(client)["value_log_total_bytes"] // 1000))
 
 
+def scan_all(client, count, keys):
+    """What SCAN gives, in a bounded number of calls."""
+    cursor, found = 0, []
+    for _ in range(keys):
+        cursor, names = client.scan(cursor, count=count)
+        found += names
+        if cursor == 0:
+            return found
+    fail("SCAN does not end: %d calls gave %d names" % (keys, len(found)))
+
+
+def check_scans(server):
+    """A scan's cursors name stems that are newer than the transaction."""
+    client, keys = connection(server), 3000
+    client.flushall()
+    client.mset({"scanned:%d" % n: n for n in range(keys)})
+    commit = storage(client)["visible_timestamp"]
+    wanted = sorted(b"scanned:%d" % n for n in range(keys))
+    client.execute_command("BEGIN", "READ", "ONLY")
+    expect("SCAN in a transaction", sorted(scan_all(client, 20, keys)), wanted)
+    client.execute_command("COMMIT")
+    client.flushall()
+    client.mset({"other:%d" % n: n for n in range(keys)})
+    begin(client, "COMMIT", commit)
+    expect("SCAN of the past", sorted(scan_all(client, 10, keys)), wanted)
+    client.execute_command("COMMIT")
+    # In a script, with names that nobody has scanned.
+    found = client.eval("""local cursor, found, calls = '0', 0, 0
+        repeat
+            local reply = redis.call('SCAN', cursor, 'COUNT', 20)
+            cursor, found, calls = reply[1], found + #reply[2], calls + 1
+        until cursor == '0' or calls == 3000
+        return {found, cursor}""", 0)
+    expect("SCAN in a script", found, [keys, b"0"])
+
+
+def check_long_window(server):
+    """Its moments lie minutes apart; its limit counts at once. A commit keeps the time that it was given."""
+    client = connection(server)
+    client.config_set("as-of-window", 0)
+    client.config_set("as-of-window", 365 * 86400)
+    client.set("before", "x", px=500)
+    first = storage(client)["visible_timestamp"]
+    seen = begin(client, "COMMIT", first)
+    if seen[1] < client.pexpiretime("before"):  # else the machine took its time
+        expect("a key that lives for a moment", client.get("before"), b"x")
+    client.execute_command("COMMIT")
+    client.set("later", "y")
+    wait_until("the key does not go", lambda: client.get("before") is None)
+    expect("the time of the same commit, later", begin(client, "COMMIT", first), seen)
+    client.execute_command("COMMIT")
+    client.config_set("snapshot-limit-bytes", 500000)
+
+    def gives_up():
+        pipeline = client.pipeline(transaction=False)
+        for key in range(100):
+            pipeline.set("value:%d" % key, "%.9f " % time.time() * 200)
+        pipeline.execute()
+        client.execute_command("DEBUG", "LOADAOF")
+        return storage(client)["as_of_oldest_commit"] > first
+    wait_until("a window of a year passes snapshot-limit-bytes", gives_up)
+    client.config_set("snapshot-limit-bytes", "1gb")
+    client.config_set("as-of-window", 3600)
+
+
 def main():
     steps = int(sys.argv[sys.argv.index("--steps") + 1]) if "--steps" in sys.argv else 350
     seed = random.randrange(10**9)
@@ -474,6 +539,9 @@ def main():
         check_words(server)
         check_deadlines(server)
         check_space(server, log)
+        client.config_set("as-of-window", 3600)
+        check_scans(server)
+        check_long_window(server)
         check_monitor(server)
         server.stop()
         expect("a good end", server.process.returncode, 0)

@@ -357,7 +357,7 @@ struct keyspace_scan {
 	unsigned effort;
 	uint64_t looked, best_looked, more;
 	uint8_t *last;
-	size_t last_size;
+	size_t last_size, last_capacity;
 	struct bytes best;
 };
 enum scan_step {

@@ -288,6 +288,47 @@ read_stem(struct scan_cursors *s, struct sett_txn *txn, struct arena *arena, uin
 	return status;
 }
 
+static int
+begin_anew(struct scan_cursors *s, const struct keyspace_view *view)
+{
+	return sett_txn_begin(
+		s->txn, SETT_TXN_MANUAL_CONFLICTS | (sett_txn_may_wait(view->txn) ? 0 : SETT_TXN_NOWAIT));
+}
+
+static int
+lock(struct scan_cursors *s, const struct keyspace_view *view)
+{
+	if (sett_txn_may_wait(view->txn))
+		mutex_lock(&s->lock);
+	else if (!mutex_try_lock(&s->lock))
+		return SETT_WOULD_BLOCK;
+	return SETT_OK;
+}
+
+/* The stem that the view does not see, as there is now: a transaction of several scans, or of the past, is older than the stems
+ * that its own scans have made. */
+static int
+read_newer_stem(struct scan_cursors *s, struct keyspace_view *view, uint64_t id, struct bytes *ret)
+{
+	int status = lock(s, view);
+	if (status != SETT_OK)
+		return status;
+	status = begin_anew(s, view);
+	if (status == SETT_OK) {
+		status = read_stem(s, s->txn, view->arena, id, ret);
+		const void *copy = status == SETT_OK ? arena_copy(view->arena, ret->data, ret->size) : NULL;
+		if (status == SETT_OK && copy == NULL)
+			status = SETT_NO_MEMORY;
+		if (status == SETT_OK)
+			*ret = bytes_of(copy, ret->size);
+		if (sett_txn_observed(s->txn) > view->observed)
+			view->observed = sett_txn_observed(s->txn);
+		sett_txn_discard(s->txn);
+	}
+	mutex_unlock(&s->lock);
+	return status;
+}
+
 /* SETT_OK: the stem has this id. SETT_NOT_FOUND: it has none, and `ret` is a free one. SETT_TOO_LARGE: no id
  * near its hash is free. */
 static int
@@ -329,10 +370,7 @@ static int
 make_stem_locked(struct scan_cursors *s, struct keyspace_view *view, struct bytes stem, uint64_t *ret_id)
 {
 	uint64_t timestamp = 0;
-	unsigned flags = SETT_TXN_MANUAL_CONFLICTS;
-	if (!sett_txn_may_wait(view->txn))
-		flags |= SETT_TXN_NOWAIT;
-	int status = sett_txn_begin(s->txn, flags);
+	int status = begin_anew(s, view);
 	if (status != SETT_OK)
 		return status;
 	bool is_new = false;
@@ -362,11 +400,9 @@ make_stem(struct keyspace_view *view, struct bytes stem, uint64_t *ret_id)
 {
 	struct scan_cursors *s = view->keyspace->cursors;
 	uint64_t id = UINT64_MAX;
-	int status;
-	if (sett_txn_may_wait(view->txn))
-		mutex_lock(&s->lock);
-	else if (!mutex_try_lock(&s->lock))
-		return SETT_WOULD_BLOCK;
+	int status = lock(s, view);
+	if (status != SETT_OK)
+		return status;
 	status = make_stem_locked(s, view, stem, &id);
 	/* The disk takes nothing: keys can be walked all the same. */
 	if (status == SETT_NO_SPACE || status == SETT_IO || status == SETT_FAILED || status == SETT_READ_ONLY)
@@ -433,10 +469,12 @@ find_place(struct keyspace_view *view, uint64_t cursor, struct bytes *ret)
 	} else {
 		uint64_t newest = generation_of(s),
 			 number = cursor >> TAIL_BITS & ((UINT64_C(1) << NUMBER_BITS) - 1);
-		uint64_t older = (cursor >> GENERATION_SHIFT ^ newest) & 1;
-		int status = older > newest
-			? SETT_NOT_FOUND
-			: read_stem(s, view->txn, view->arena, stem_id(newest - older, number), &stem);
+		uint64_t older = (cursor >> GENERATION_SHIFT ^ newest) & 1,
+			 id = stem_id(newest - older, number);
+		int status =
+			older > newest ? SETT_NOT_FOUND : read_stem(s, view->txn, view->arena, id, &stem);
+		if (status == SETT_NOT_FOUND && older <= newest)
+			status = read_newer_stem(s, view, id, &stem);
 		if (status == SETT_NOT_FOUND) {
 			*ret = (struct bytes){0};
 			return SETT_OK;
@@ -482,10 +520,15 @@ keyspace_scan_begin(struct keyspace_view *view, unsigned db, uint64_t cursor, ui
 static int
 keep_last(struct keyspace_scan *scan, struct bytes key)
 {
-	enum { SIZE = EPOCH_PREFIX_SIZE + LONG_KEY_STORED_SIZE };
+	enum { SIZE = EPOCH_PREFIX_SIZE + LONG_KEY_STORED_SIZE, FIRST = 256 };
 	assert(key.size <= SIZE);
-	if (scan->last == NULL && (scan->last = arena_allocate(scan->view->arena, SIZE, 1)) == NULL)
-		return SETT_NO_MEMORY;
+	/* A transaction of many scans keeps what each has taken. */
+	if (scan->last_capacity < key.size) {
+		size_t capacity = 2 * key.size > FIRST ? 2 * key.size : FIRST;
+		if ((scan->last = arena_allocate(scan->view->arena, capacity, 1)) == NULL)
+			return SETT_NO_MEMORY;
+		scan->last_capacity = capacity;
+	}
 	memcpy(scan->last, key.data, key.size);
 	scan->last_size = key.size;
 	return SETT_OK;

@@ -478,6 +478,8 @@ void
 context_note_access(struct command_context *c, struct accesses *accesses, const struct key *k)
 {
 	uint64_t hash = k->engine_key.hash, now_ms = c->view.now_ms;
+	if (sett_txn_is_as_of(c->view.txn))
+		return; /* it is not used now */
 	if (k->exists)
 		accesses_note(accesses, hash, now_ms, server_access_rule(c->server),
 			      keyspace_random(c->server->keyspace));

@@ -51,6 +51,22 @@ at_locked(struct moments *m, size_t i) REQUIRES(&m->lock)
 	return &m->ring[(m->first + i) & (m->capacity - 1)];
 }
 
+/* The number of the first moment behind the time, or with the commit or one after it; `count` if there is none. */
+static size_t
+find_locked(struct moments *m, const uint64_t *ms, uint64_t commit) REQUIRES(&m->lock)
+{
+	size_t low = 0, high = m->count;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct moment *moment = &at_locked(m, middle)->moment;
+		if (ms != NULL ? moment->ms <= *ms : moment->commit < commit)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 /* ---- noting ---- */
 
 static bool
@@ -136,6 +152,22 @@ close_locked(struct moments *m) REQUIRES(&m->lock)
 	m->is_open = false;
 }
 
+/* How far moments are apart. */
+static uint64_t
+step_ns(const struct moments *m)
+{
+	uint64_t ns = window_ns(m) / MOMENTS_OF_WINDOW;
+	return ns > STEP_NS ? ns : STEP_NS;
+}
+
+/* The thread may be a little early. */
+static bool
+is_due_locked(struct moments *m) REQUIRES(&m->lock)
+{
+	uint64_t now_ns = clock_monotonic_ns(m->server->clock);
+	return m->count == 0 || now_ns - at_locked(m, m->count - 1)->at_ns + STEP_NS / 2 >= step_ns(m);
+}
+
 /* One stays that is as old as the window, so that all times within it can be read. */
 static void
 forget_old_locked(struct moments *m, uint64_t window) REQUIRES(&m->lock)
@@ -158,7 +190,8 @@ follow_window(struct moments *m)
 	else if (window != 0 && !m->is_open)
 		open_locked(m);
 	if (m->is_open) {
-		note_locked(m);
+		if (is_due_locked(m))
+			note_locked(m);
 		forget_old_locked(m, window);
 	}
 	mutex_unlock(&m->lock);
@@ -200,10 +233,10 @@ held_from(const struct moments *m, uint64_t commit)
 	return bytes;
 }
 
-/* How many of the oldest are to go so that no more than `limit` is kept for the others; all but one if it must be. Moments are
- * noted meanwhile, and may be closed, but only this thread forgets the oldest ones: their numbers stay. */
-static size_t
-too_many(struct moments *m, size_t count, uint64_t limit)
+/* The commit of the oldest that may stay so that no more than `limit` is kept for it and the later ones; the newest if it must be.
+ * Moments come and go meanwhile. */
+static uint64_t
+first_to_stay(struct moments *m, size_t count, uint64_t limit)
 {
 	size_t low = 0, high = count - 1;
 	while (low < high) {
@@ -213,7 +246,7 @@ too_many(struct moments *m, size_t count, uint64_t limit)
 		else
 			high = middle;
 	}
-	return low;
+	return commit_at(m, low);
 }
 
 static void
@@ -229,13 +262,15 @@ warn(struct moments *m, const char *why, uint64_t oldest_ms)
 			oldest_ms, why);
 }
 
+/* Gives up the moments before that of `commit`, if that is there yet. */
 static void
-shorten(struct moments *m, const char *why, size_t number)
+shorten(struct moments *m, const char *why, uint64_t commit)
 {
 	struct moment oldest = {0};
 	mutex_lock(&m->lock);
-	if (number >= m->count)
-		number = m->count > 0 ? m->count - 1 : 0;
+	size_t number = find_locked(m, NULL, commit);
+	if (number == m->count)
+		number = 0;
 	if (number > 0) {
 		forget_locked(m, number);
 		oldest = at_locked(m, 0)->moment;
@@ -250,17 +285,20 @@ weigh(struct moments *m)
 {
 	uint64_t limit =
 		(uint64_t)__atomic_load_n(&m->server->config->snapshot_limit_bytes, __ATOMIC_RELAXED);
+	uint64_t held = held_from(m, commit_at(m, 0));
+	bool is_full = held > 0 && disk_is_full(m->server), is_too_much = limit != 0 && held > limit;
 	mutex_lock(&m->lock);
+	if (m->count > 0 && (is_full || is_too_much))
+		note_locked(m); /* one that may stay: the last may be long ago */
 	size_t count = m->count;
 	mutex_unlock(&m->lock);
 	if (count == 0)
 		return;
-	uint64_t held = held_from(m, commit_at(m, 0));
-	if (held > 0 && disk_is_full(m->server)) {
-		shorten(m, "the disk is nearly full, or maxdisk reached", count - 1);
-	} else if (limit != 0 && held > limit) {
+	if (is_full) {
+		shorten(m, "the disk is nearly full, or maxdisk reached", commit_at(m, count - 1));
+	} else if (is_too_much) {
 		shorten(m, "what it keeps on the disk has passed snapshot-limit-bytes",
-			too_many(m, count, limit));
+			first_to_stay(m, count, limit));
 		held = held_from(m, commit_at(m, 0));
 	}
 	mutex_lock(&m->lock);
@@ -279,8 +317,7 @@ step(void *arg)
 		m->next_weigh_ns = now_ns + WEIGH_NS;
 		weigh(m);
 	}
-	uint64_t step_ns = window_ns(m) / MOMENTS_OF_WINDOW;
-	return step_ns > STEP_NS ? step_ns : STEP_NS;
+	return step_ns(m) < WEIGH_NS ? step_ns(m) : WEIGH_NS;
 }
 
 /* ---- life ---- */
@@ -328,22 +365,6 @@ moments_destroy(struct moments *m)
 
 /* ---- looking ---- */
 
-/* The number of the first moment behind the time, or with the commit or one after it; `count` if there is none. */
-static size_t
-find_locked(struct moments *m, const uint64_t *ms, uint64_t commit) REQUIRES(&m->lock)
-{
-	size_t low = 0, high = m->count;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		const struct moment *moment = &at_locked(m, middle)->moment;
-		if (ms != NULL ? moment->ms <= *ms : moment->commit < commit)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
 static enum moments_answer
 at_time_locked(struct moments *m, uint64_t ms, struct moment *ret) REQUIRES(&m->lock)
 {
@@ -364,6 +385,10 @@ static enum moments_answer
 at_commit_locked(struct moments *m, uint64_t commit, struct moment *ret) REQUIRES(&m->lock)
 {
 	struct moment now = look_locked(m).moment, oldest = at_locked(m, 0)->moment;
+	/* The next one who asks is to be told the same time. So it is noted, unless that could drive out the oldest moments. */
+	if (commit > at_locked(m, m->count - 1)->moment.commit && commit <= now.commit &&
+	    m->count < MOMENTS_MAX / 4 * 3)
+		note_locked(m);
 	if (commit > now.commit || commit < oldest.commit) {
 		*ret = commit < oldest.commit ? oldest : now;
 		return commit < oldest.commit ? MOMENTS_GONE : MOMENTS_TO_COME;

@@ -1,7 +1,7 @@
 /* Which versions stay: the drop rules of flush and compaction.
  *
  * The snapshots cut time into stripes; the newest of them is the visible timestamp, read before the others
- * (I8), so a snapshot that begins after that is at or past it:
+ * (I8), so a snapshot that begins after that is at or past it. Where the past is kept it is the horizon:
  *
  *        s0         s1                 visible
  *     ----|----------|--------------------|--------->  commit time

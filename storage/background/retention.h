@@ -6,7 +6,7 @@
 
 /* Set up by the caller; what it points at is the caller's until retention_free, but for the walk. */
 struct retention {
-	const uint64_t *snapshots; /* ascending, the visible timestamp last; at least one */
+	const uint64_t *snapshots; /* ascending, the visible timestamp or the horizon last; at least one */
 	size_t snapshot_count;
 	struct dead_walk dead; /* what is erased; retention_free frees it */
 	unsigned

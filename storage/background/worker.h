@@ -16,7 +16,8 @@ struct flush_source;
 
 struct worker_hooks {
 	void *arg;
-	/* Timestamps of live snapshots, ascending, the newest visible timestamp last (read first, I8).
+	/* Timestamps of live snapshots, ascending, the newest visible timestamp last (read first, I8), or the
+	 * horizon, if that is older.
 	 * malloc'd for the caller. */
 	int (*snapshots)(void *arg, uint64_t **ret, size_t *ret_count);
 	/* The oldest memtable waiting to be flushed; SETT_NOT_FOUND if none. Held by the engine until

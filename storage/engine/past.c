@@ -50,6 +50,17 @@ dropped_bytes(const struct table_file *f, const struct dead_view *view)
 	return sum.unknown > 0 && bytes < weight / 2 ? weight / 2 : bytes;
 }
 
+/* Some of what was overwritten may have been dropped since: all that it has, at most. */
+static uint64_t
+kept_bytes(const struct table_file *f, const struct dead_view *view, uint64_t commit)
+{
+	uint64_t weight = f->size + f->properties->referenced_bytes;
+	uint64_t bytes = f->held_timestamp > commit ? f->held_bytes : 0;
+	if (view->count > 0)
+		bytes += dropped_bytes(f, view);
+	return bytes < weight ? bytes : weight;
+}
+
 int
 sett_engine_horizon_bytes(struct sett_engine *engine, uint64_t commit, uint64_t *ret)
 {
@@ -59,11 +70,11 @@ sett_engine_horizon_bytes(struct sett_engine *engine, uint64_t commit, uint64_t 
 		return r;
 	leave_dropped_after(view, commit);
 	struct superversion *sv = engine_acquire(engine);
-	uint64_t bytes = version_held_bytes(sv->version, commit);
-	for (unsigned l = 0; l < SETT_LEVELS && view->count > 0; l++) {
+	uint64_t bytes = 0;
+	for (unsigned l = 0; l < SETT_LEVELS; l++) {
 		const struct level *level = &sv->version->levels[l];
 		for (size_t i = 0; i < level->count; i++)
-			bytes += dropped_bytes(level->tables[i], view);
+			bytes += kept_bytes(level->tables[i], view, commit);
 	}
 	superversion_release(sv);
 	dead_view_free(view);
