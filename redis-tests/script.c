@@ -111,7 +111,13 @@ read_reply(struct runner *runner, struct side *side, size_t number)
 
 	if (reply != NULL)
 		return reply;
-	reply = error_reply(runner->backend->error(connection));
+	const char *error = runner->backend->error(connection);
+	reply = error_reply(error);
+	/* That both do not answer is no likeness: the line waits for a reply that does not come. */
+	if (strcmp(error, "timeout") == 0) {
+		printf("connection %zu: no reply of the %s\n", number, side->name);
+		runner->differences++;
+	}
 	runner->backend->close(connection);
 	side->connections[number] = NULL;
 	return reply;
