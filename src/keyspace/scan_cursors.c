@@ -321,6 +321,7 @@ read_newer_stem(struct scan_cursors *s, struct keyspace_view *view, uint64_t id,
 			status = SETT_NO_MEMORY;
 		if (status == SETT_OK)
 			*ret = bytes_of(copy, ret->size);
+		assert(status != SETT_OK || ret->size > 0);
 		if (sett_txn_observed(s->txn) > view->observed)
 			view->observed = sett_txn_observed(s->txn);
 		sett_txn_discard(s->txn);

@@ -300,6 +300,7 @@ settle_connection(struct reactor *r, const struct shared_request *shared, size_t
 {
 	struct connection *c = shared[0].client->connection;
 	size_t own = 0, done = 0;
+	assert(count > 0);
 	if (c->closing || c->state != CONNECTION_OPEN)
 		return 1;
 	for (; own < count && shared[own].client == &c->client && shared[own].result == REQUEST_DONE; own++) {

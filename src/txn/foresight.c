@@ -106,8 +106,10 @@ find(struct foresight *f, size_t argc, const struct bytes *argv)
 	size_t size = argc > 0 ? argv[0].size : 0;
 	bool is_short = size - 1 < sizeof(f->last_word);
 	uint64_t word = is_short ? command_name_word(argv[0]) : 0;
-	if (is_short && word == f->last_word && size == f->last_size)
+	if (is_short && word == f->last_word && size == f->last_size) {
+		assert(f->last_command != NULL);
 		return f->last_command;
+	}
 	const struct command *command = command_find(f->server->commands, argv, argc, NULL);
 	if (command != NULL && is_short && command->subcommands == NULL &&
 	    command_is_top(f->server->commands, command)) {

@@ -9,9 +9,10 @@
  *   any time since is its state.
  *
  * Commits are dense, moments are not: a time is found as exactly as moments are apart (STEP_NS, or a longer step where the window
- * is so long that there would be too many). */
+ * is so long that there would be too many; closer where somebody has asked for a commit). */
 #include "txn/moments.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -91,6 +92,7 @@ forget_locked(struct moments *m, size_t number) REQUIRES(&m->lock)
 {
 	if (number == 0)
 		return;
+	assert(m->is_open && number < m->count);
 	m->first = (m->first + number) & (m->capacity - 1);
 	m->count -= number;
 	sett_engine_move_horizon(m->server->engine, at_locked(m, 0)->moment.commit);

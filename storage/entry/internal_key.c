@@ -82,7 +82,7 @@ entry_decode(struct bytes value, struct entry *ret)
 		return SETT_CORRUPT;
 	const uint8_t *p = value.data, *end = bytes_end(value);
 	uint8_t tag = *p++;
-	/* Most are these, and each read decodes one: a body, no deadline, and a head whose size takes a byte. */
+	/* Most entries are like this, and each read decodes one: a body, no deadline, and a head whose size takes a byte. */
 	if (tag == ENTRY_INLINE && p < end && *p < 0x80 && *p < end - p) {
 		size_t size = *p++;
 		*ret = (struct entry){.kind = ENTRY_INLINE,

@@ -18,7 +18,7 @@ import threading
 import time
 
 from growth import Link, Server, fail, request
-from imports import delays
+from imports import delays, half_rate
 
 BATCH = 512
 PARTS = (0.5, 0.99, 0.999)
@@ -26,15 +26,6 @@ PARTS = (0.5, 0.99, 0.999)
 
 def commands_of(keys, source):
     return [request("SET", "key:%d" % k, source.randbytes(1024)) for k in keys]
-
-
-def half_rate(link, commands):
-    began, count = time.monotonic(), 0
-    while time.monotonic() < began + 2:
-        link.socket.sendall(commands[count * 7919 % len(commands)])
-        link.socket.recv(64)
-        count += 1
-    return count / 4
 
 
 def bytes_in(directory):

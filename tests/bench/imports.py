@@ -139,6 +139,16 @@ def measure_imports(program, kind, keys, rounds):
         files.clean_up()
 
 
+def half_rate(link, commands):
+    """Half of what a connection reaches, a second."""
+    began, count = time.monotonic(), 0
+    while time.monotonic() < began + 2:
+        link.socket.sendall(commands[count * 7919 % len(commands)])
+        link.socket.recv(64)
+        count += 1
+    return count / 4
+
+
 def delays(link, rate, seconds, commands, meanwhile):
     """Milliseconds from when each was due, sorted. Goes on while `meanwhile()`."""
     found, chance = [], random.Random(1)
@@ -167,12 +177,7 @@ def measure_bgsave(program, keys, options):
         time.sleep(20)  # for merges
         pool = value_pool(STRING)
         commands = [request("SET", "string:%d" % (k * 10), pool[k % 4096]) for k in range(0, keys // 10, max(1, keys // 1000000))]
-        began, count = time.monotonic(), 0
-        while time.monotonic() < began + 2:
-            link.socket.sendall(commands[count * 7919 % len(commands)])
-            link.socket.recv(64)
-            count += 1
-        rate = count / 4
+        rate = half_rate(link, commands)
         for name in "without", "BGSAVE", "without", "BGSAVE":
             saving = lambda: False  # noqa: E731
             if name == "BGSAVE":

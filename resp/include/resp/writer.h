@@ -34,7 +34,7 @@ bool resp_reserve(struct resp_writer *writer, size_t extra);
  */
 void resp_truncate(struct resp_writer *writer, size_t size);
 
-/* "+text". text has no line end: of resp_status_data any is replaced by a space, of the other there is none. */
+/* "+text". resp_status_data replaces line ends by spaces; the text of the other two has none. */
 void resp_status_data(struct resp_writer *writer, const void *text, size_t size);
 void resp_status_clean(struct resp_writer *writer, const char *text, size_t size);
 /* A string of the program's own. */
