@@ -33,7 +33,11 @@
 #include "version.h"
 
 /* A pause every so many entries, or moved bytes. */
-enum { ENTRIES_PER_PAUSE = 128, BYTES_PER_PAUSE = 256 * 1024 };
+enum {
+	ENTRIES_PER_PAUSE = 128,
+	BYTES_PER_PAUSE = 256 * 1024,
+	TABLES_SHARE = 8, /* parts are no smaller than this share of a full table */
+};
 
 /* What all parts share; set before the first begins. */
 struct compaction {
@@ -328,6 +332,14 @@ set_piece_range(const struct compaction *c, struct part *p)
 		p->high = table_smallest(replaced[1]);
 }
 
+/* What a part is worth: files of the value log are small while that is, and each part makes tables of its own. */
+static uint64_t
+part_bytes(const struct worker_options *o)
+{
+	uint64_t least = o->table_size / TABLES_SHARE, file = value_log_file_size(o->value_log);
+	return file > least ? file : least;
+}
+
 static int
 begin(struct compaction *c, struct sett_error *error)
 {
@@ -338,7 +350,7 @@ begin(struct compaction *c, struct sett_error *error)
 	if (r == SETT_OK)
 		r = job_snapshots(c->context, &c->snapshots, &c->snapshot_count);
 	if (!c->is_piece)
-		compaction_cuts_make(c->task, value_log_file_size(o->value_log), &c->cuts);
+		compaction_cuts_make(c->task, part_bytes(o), &c->cuts);
 	c->parts = calloc(c->cuts.count + 1, sizeof(*c->parts));
 	if (r == SETT_OK && !c->parts)
 		r = SETT_NO_MEMORY;

@@ -249,22 +249,30 @@ pick_due_dense(struct regulator *r, const struct picker *p, void *arg, struct ta
 	return pick_dense(p, r->oldest, RUN_BYTES, ret);
 }
 
-/* A memtable ends by its memory, and what it points at may be many times that: the levels are sized by what
- * flushes really bring. */
+/* A memtable ends by its memory. What it points at may be many times that, and what it takes in a table a
+ * tenth: the levels are sized by what flushes really bring. (Sized by the memory, L0 would go straight to a
+ * bottom level of compressed data that is a hundred times as large, and write all of it anew.) Flushes may end
+ * early, so a full memtable is what counts at least. */
 static void
 learn_flush_bytes(struct regulator *r)
 {
-	uint64_t bytes = regulator_flush_bytes(r),
-		 least = r->options->memtable_size ? r->options->memtable_size : 1;
 	mutex_lock(version_set_lock(r->options->versions));
-	const struct level *top = &version_set_current_locked(r->options->versions)->levels[0];
-	if (top->count > 0 && top->tables[0]->number != r->newest_top) {
-		const struct table_file *f = top->tables[0];
-		r->newest_top = f->number;
-		bytes = (3 * bytes + f->size + f->properties->referenced_bytes) / 4;
+	const struct version *v = version_set_current_locked(r->options->versions);
+	const struct table_file *f = v->levels[0].count > 0 ? v->levels[0].tables[0] : NULL;
+	bool is_new = f != NULL && f->number != r->newest_top;
+	if (is_new || !r->flush_is_known) {
+		struct version_weight weight = version_weigh(v);
+		uint64_t full =
+			version_weight_bytes(&weight, (struct weight){.index = r->options->memtable_size});
+		uint64_t bytes = r->flush_is_known ? regulator_flush_bytes(r) : full;
+		if (is_new) {
+			r->newest_top = f->number;
+			bytes = (3 * bytes + f->size + f->properties->referenced_bytes) / 4;
+		}
+		r->flush_is_known = true;
+		__atomic_store_n(&r->flush_bytes, bytes > full ? bytes : full, __ATOMIC_RELAXED);
 	}
 	mutex_unlock(version_set_lock(r->options->versions));
-	__atomic_store_n(&r->flush_bytes, bytes > least ? bytes : least, __ATOMIC_RELAXED);
 }
 
 /* Reads the snapshots (once a pick); dropped prefixes that no snapshot sees any more take effect. */

@@ -71,10 +71,11 @@ struct worker_options {
 	struct version_set *versions;
 	struct value_log *value_log;
 	struct worker_hooks hooks;
-	unsigned threads;       /* 0: none, workers_step runs the jobs */
-	uint64_t memtable_size; /* least bytes of an ordinary flush (keys and values): sizes the levels, with
-				   what flushes turn out to be */
-	uint64_t table_size;    /* target size of an output table */
+	unsigned threads; /* 0: none, workers_step runs the jobs */
+	uint64_t
+		memtable_size; /* bytes of an ordinary flush before compression (keys and values), at least: sizes
+				   the levels, with what flushes turn out to be */
+	uint64_t table_size; /* target size of an output table */
 	size_t value_threshold;
 	unsigned keep_versions;                           /* of each key: struct retention */
 	enum codec upper_compression, bottom_compression; /* of tables */
