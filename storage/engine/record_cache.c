@@ -32,6 +32,7 @@ enum {
 	TYPICAL_RECORD = 192,    /* bytes, for the number of buckets */
 	SPINS_BEFORE_YIELD = 200,
 	EVICTION_STEPS = 64, /* buckets looked at for one insertion, at most */
+	REMEMBERED = 4,      /* misses of a bucket */
 	CACHE_LINE = 64,
 };
 
@@ -54,6 +55,8 @@ _Static_assert(sizeof(struct bucket) == CACHE_LINE, "one cache line");
 
 struct record_cache {
 	struct bucket *buckets;
+	uint8_t *
+		missed; /* REMEMBERED of each bucket, atomic (relaxed): tags of keys that were not admitted */
 	uint64_t mask, seed;
 	size_t capacity;       /* atomic (relaxed) */
 	size_t bytes;          /* atomic (relaxed): of records */
@@ -91,7 +94,7 @@ bucket_of(const struct record_cache *cache, uint64_t hash)
 static size_t
 capacity_of(const struct record_cache *cache, size_t memory)
 {
-	size_t overhead = (cache->mask + 1) * sizeof(struct bucket);
+	size_t overhead = (cache->mask + 1) * (sizeof(struct bucket) + REMEMBERED);
 	return memory > overhead ? memory - overhead : 0;
 }
 
@@ -111,11 +114,15 @@ record_cache_create(size_t memory, uint64_t seed, struct record_cache **ret)
 		count *= 2;
 	/* Page-aligned, so a bucket is one cache line; taken as buckets are first used. */
 	struct bucket *buckets = cache ? pages_allocate(count * sizeof(*buckets)) : NULL;
-	if (!buckets) {
+	uint8_t *missed = buckets ? calloc(count, REMEMBERED) : NULL;
+	if (!missed) {
+		if (buckets)
+			pages_free(buckets, count * sizeof(*buckets));
 		free(cache);
 		return SETT_NO_MEMORY;
 	}
 	cache->buckets = buckets;
+	cache->missed = missed;
 	cache->mask = count - 1;
 	cache->seed = seed;
 	cache->capacity = capacity_of(cache, memory);
@@ -213,6 +220,7 @@ record_cache_destroy(struct record_cache *cache)
 	free_records(cache, true);
 	free_records(cache, false);
 	pages_free(cache->buckets, (cache->mask + 1) * sizeof(struct bucket));
+	free(cache->missed);
 	free(cache);
 }
 
@@ -335,6 +343,28 @@ may_admit(const struct record_cache *cache, const struct bucket *b, uint64_t sna
 		__atomic_load_n(&cache->floor, __ATOMIC_RELAXED) <= snapshot;
 }
 
+/* Without the lock: as good as a guess. */
+static bool
+has_room(const struct record_cache *cache, const struct bucket *b)
+{
+	bool has = false;
+	for (int w = 0; w < WAYS; w++)
+		has |= __atomic_load_n(&b->records[w], __ATOMIC_RELAXED) == NULL;
+	return has && !is_full(cache);
+}
+
+/* Whether the key was missed of late; remembers that it is now. While there is no room, what is read at random from far more
+ * keys than are kept is not worth an eviction (as in the block cache). */
+static bool
+was_missed(struct record_cache *cache, uint64_t hash)
+{
+	uint64_t place = (hash & cache->mask) * REMEMBERED + (hash >> 32) % REMEMBERED;
+	bool was = __atomic_load_n(&cache->missed[place], __ATOMIC_RELAXED) == tag_of(hash);
+	if (!was)
+		__atomic_store_n(&cache->missed[place], tag_of(hash), __ATOMIC_RELAXED);
+	return was;
+}
+
 void
 record_cache_admit(struct record_cache *cache, uint64_t hash, struct bytes key, uint64_t snapshot,
 		   struct bytes value, uint64_t timestamp)
@@ -344,6 +374,8 @@ record_cache_admit(struct record_cache *cache, uint64_t hash, struct bytes key, 
 		value = bytes_of(&tombstone, 1);
 	struct bucket *b = bucket_of(cache, hash);
 	if (!record_cache_takes(cache, key.size + value.size) || !may_admit(cache, b, snapshot))
+		return;
+	if (!has_room(cache, b) && !was_missed(cache, hash))
 		return;
 	if (is_full(cache)) {
 		evict(cache);

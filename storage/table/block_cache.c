@@ -7,6 +7,11 @@
  * slot it finds without one. A new block comes unmarked, so a scan that touches blocks once does not push out
  * those in use.
  *
+ * While there is no room, a block is taken at its second miss of late: what is read at random from far more than
+ * the cache holds is not worth the eviction and the memory that comes cold. Misses are remembered by a tag of
+ * the hash, as many as there are slots, each until another one falls on its place (a doorkeeper: Einziger,
+ * Friedman, Manes, "TinyLFU", 2017).
+ *
  * The bound is one for all shards: `bytes` is raised before a block goes in, and whoever raised it past the
  * capacity evicts until it is not: from the shard its block goes to, then from the others.
  *
@@ -39,6 +44,7 @@ struct shard {
 	/* under the lock */
 	struct slot *slots;
 	uint32_t *buckets; /* as many as slots: a power of two */
+	uint16_t *missed;  /* as many: tags of blocks that were not taken */
 	uint32_t capacity, used, free, hand;
 	uint64_t hits, misses;
 } __attribute__((aligned(64)));
@@ -104,7 +110,7 @@ _Static_assert(SHARDS == 16, "shard_of takes four bits");
 static uint64_t
 charge_of(const struct block *b)
 {
-	return sizeof(*b) + b->size + sizeof(struct slot) + sizeof(uint32_t);
+	return sizeof(*b) + b->size + sizeof(struct slot) + sizeof(uint32_t) + sizeof(uint16_t);
 }
 
 static uint32_t *
@@ -137,13 +143,17 @@ grow_locked(struct shard *s) REQUIRES(&s->lock)
 		return false;
 	uint32_t capacity = s->capacity ? s->capacity * 2 : FIRST_SLOTS;
 	uint32_t *buckets = malloc(capacity * sizeof(*buckets));
-	struct slot *slots = buckets ? realloc(s->slots, capacity * sizeof(*slots)) : NULL;
+	uint16_t *missed = calloc(capacity, sizeof(*missed));
+	struct slot *slots = buckets && missed ? realloc(s->slots, capacity * sizeof(*slots)) : NULL;
 	if (!slots) {
 		free(buckets);
+		free(missed);
 		return false;
 	}
 	free(s->buckets);
+	free(s->missed);
 	s->buckets = buckets;
+	s->missed = missed;
 	s->slots = slots;
 	memset(buckets, 0xff, capacity * sizeof(*buckets));
 	uint32_t old = s->capacity;
@@ -253,6 +263,7 @@ block_cache_destroy(struct block_cache *c)
 			block_release(s->slots[i].block);
 		free(s->slots);
 		free(s->buckets);
+		free(s->missed);
 		mutex_destroy(&s->lock);
 	}
 	for (unsigned i = 0; i < CONTEXTS; i++)
@@ -307,16 +318,35 @@ insert_locked(struct shard *s, uint64_t hash, uint64_t table, uint64_t offset, s
 	return true;
 }
 
+/* Whether the block was missed of late; remembers that it is now. */
+static bool
+was_missed(struct shard *s, uint64_t hash)
+{
+	uint16_t tag = (uint16_t)(hash >> 40); /* none of the bits that choose shard and place */
+	mutex_lock(&s->lock);
+	bool was = true;
+	if (s->capacity > 0) {
+		uint16_t *place = &s->missed[(uint32_t)hash & (s->capacity - 1)];
+		was = *place == tag;
+		*place = tag;
+	}
+	mutex_unlock(&s->lock);
+	return was;
+}
+
 void
 block_cache_insert(struct block_cache *c, uint64_t table, uint64_t offset, struct block *b)
 {
 	uint64_t charge = charge_of(b), hash = hash_of(table, offset);
+	uint64_t capacity = __atomic_load_n(&c->capacity, __ATOMIC_RELAXED);
 	/* One block may take an eighth of the cache. */
-	if (charge > __atomic_load_n(&c->capacity, __ATOMIC_RELAXED) / 8)
+	if (charge > capacity / 8)
+		return;
+	struct shard *s = shard_of(c, hash);
+	if (__atomic_load_n(&c->bytes, __ATOMIC_RELAXED) + charge > capacity && !was_missed(s, hash))
 		return;
 	__atomic_add_fetch(&c->bytes, charge, __ATOMIC_RELAXED);
 	make_room(c, (unsigned)(hash >> 60), 0);
-	struct shard *s = shard_of(c, hash);
 	mutex_lock(&s->lock);
 	bool inserted = insert_locked(s, hash, table, offset, b);
 	mutex_unlock(&s->lock);

@@ -127,6 +127,43 @@ Test(block_cache, a_scan_does_not_push_out_what_is_in_use)
 	block_cache_destroy(c);
 }
 
+static bool
+holds(struct block_cache *c, uint64_t table, uint64_t offset)
+{
+	struct block *b = block_cache_lookup(c, table, offset);
+	block_release(b);
+	return b != NULL;
+}
+
+Test(block_cache, a_full_cache_takes_what_is_missed_again)
+{
+	enum { FIRST = 1000, OTHERS = 5000 };
+	struct block_cache *c;
+	cr_assert_eq(block_cache_create(2 << 20, &c), SETT_OK);
+	for (unsigned i = 0; i < FIRST; i++)
+		insert(c, 1, i, 4096, 1);
+	uint64_t full = bytes_of_cache(c);
+	unsigned kept = 0, before = 0, taken = 0;
+	for (unsigned i = 0; i < FIRST; i++)
+		before += holds(c, 1, i);
+	cr_assert_gt(before, 400);
+	for (unsigned i = 0; i < OTHERS; i++) { /* each once */
+		insert(c, 2, i, 4096, 2);
+		taken += holds(c, 2, i);
+	}
+	for (unsigned i = 0; i < FIRST; i++)
+		kept += holds(c, 1, i);
+	cr_assert_leq(taken, OTHERS / 100);
+	cr_assert_geq(kept + taken, before);
+	cr_assert_leq(bytes_of_cache(c), full + 4096 + 100);
+	for (unsigned i = 0; i < 20; i++) {
+		insert(c, 3, i, 4096, 3);
+		insert(c, 3, i, 4096, 3);
+		cr_assert(holds(c, 3, i));
+	}
+	block_cache_destroy(c);
+}
+
 Test(block_cache, forget_drops_one_table)
 {
 	struct block_cache *c;

@@ -223,6 +223,31 @@ Test(record_cache, memory_is_bounded_and_hot_records_stay)
 	cr_assert_gt(found, 49000, "found %d", (int)found);
 }
 
+Test(record_cache, a_full_cache_takes_what_is_missed_again)
+{
+	enum { FILL = 20000, OTHERS = 5000 };
+	static const char value[] = "some value of a usual length, which is not short";
+	char key[32];
+	uint64_t timestamp, before, hits, misses;
+	unsigned taken = 0;
+	for (int i = 0; i < FILL; i++) {
+		snprintf(key, sizeof(key), "key%d", i);
+		admit(key, 9, value, 5);
+	}
+	record_cache_stats(cache, &before, &hits, &misses);
+	cr_assert_gt(before, 1 << 19);
+	for (int i = 0; i < OTHERS; i++) { /* each once */
+		snprintf(key, sizeof(key), "other%d", i);
+		admit(key, 9, value, 5);
+		taken += get(key, 9, &timestamp) != NULL;
+		arena_reset(&arena);
+	}
+	cr_assert_leq(taken, OTHERS / 10, "%u", taken);
+	admit("again", 9, value, 5);
+	admit("again", 9, value, 5);
+	cr_assert_not_null(get("again", 9, &timestamp));
+}
+
 static long
 page_faults(void)
 {
