@@ -2,7 +2,9 @@
 """sett-tool salvage: a database of all types, damaged at each place that is different, and at random ones. What the damage has not
 touched must be there as it was, nothing may be there that never was, the new database must be whole, and a server serves it.
 
-    salvaging.py SERVER TOOL [--rounds N] [--seed N] [--only CHECK]
+    salvaging.py SERVER TOOL [--rounds N] [--seed N] [--only CHECK] [--encrypted yes]
+
+Encrypted, the same holds, what a word of every value begins with is in no file, and without the right key nothing is done.
 """
 import os
 import random
@@ -21,6 +23,8 @@ rest = dict(zip(sys.argv[3::2], sys.argv[4::2]))
 ROUNDS = int(rest.get("--rounds", 6))
 SEED = int(rest.get("--seed", 1))
 ONLY = rest.get("--only", "")
+ENCRYPTED = rest.get("--encrypted") == "yes"
+KEY_FILE = []  # of an encrypted database: the option that names its key
 FILLERS = 8000
 EPOCHS = {0: 1, 3: 4}  # of a new directory's databases, which are not flushed
 
@@ -31,7 +35,7 @@ def expect(what, seen, expected):
 
 
 def run_tool(*arguments, codes=(0,)):
-    done = subprocess.run([tool, *map(str, arguments)], capture_output=True, timeout=300)
+    done = subprocess.run([tool, *map(str, arguments), *KEY_FILE], capture_output=True, timeout=300)
     text = (done.stdout + done.stderr).decode(errors="replace")
     if done.returncode not in codes:
         fail("%r: exit %d, not of %r: %s" % (arguments, done.returncode, codes, text[-3000:]))
@@ -79,7 +83,7 @@ class Over:
     """A server over a directory."""
 
     def __init__(self, directory):
-        self.server = Server(server_program, "--enable-debug-command", "yes", "--maxmemory", "64mb", "--history", "no")
+        self.server = Server(server_program, "--enable-debug-command", "yes", "--maxmemory", "64mb", "--history", "no", *KEY_FILE)
         self.server.data = directory
 
     def __enter__(self):
@@ -241,12 +245,29 @@ def compare(what, found, model, losses, text):
     return exact
 
 
+def expect_sealed(directory):
+    """Of what all values of a kind have in common nothing is in any file, and the keys of the new database are its own."""
+    for name in os.listdir(directory):
+        with open(directory + "/" + name, "rb") as f:
+            text = f.read()
+        for word in (b"ffffffff", b"late:", b"filler:", b"field:", b"database 3,", b"changed in place", b"a long name", b"kkkkkkkk"):
+            if word in text:
+                fail("%s/%s has %r in clear" % (directory, name, word))
+    with open(directory + "/keys", "rb") as f:
+        if not f.read().startswith(b"SETTKEYS"):
+            fail("no keys in " + directory)
+
+
 # ---- rounds ----
 
 
 class World:
     def __init__(self):
         self.scratch = tempfile.mkdtemp(prefix="sett-salvage.")
+        if ENCRYPTED:
+            with open(self.scratch + "/master", "w") as f:
+                f.write("5a" * 32)
+            KEY_FILE[:] = ["--encryption-key-file", self.scratch + "/master"]
         self.whole = self.scratch + "/whole"
         os.mkdir(self.whole)
         self.model = make(self.whole)
@@ -268,6 +289,8 @@ class World:
         after = {f: (os.stat(damaged + "/" + f).st_mtime_ns, os.stat(damaged + "/" + f).st_size) for f in os.listdir(damaged)}
         expect(what + ": files that were only read", after, before)
         run_tool("check", "--quiet", target)
+        if ENCRYPTED:
+            expect_sealed(target)
         losses = Losses(text)
         with Over(target) as server:
             found = read_all(server)
@@ -433,11 +456,48 @@ def check_refusals(world):
     text = run_tool("check", world.scratch + "/z", codes=(0, 1, 2))[1]
 
 
+def check_keys(world):
+    """One line, no target, and nothing changed."""
+    if not ENCRYPTED:
+        return
+    right, damaged, target = KEY_FILE[:], world.scratch + "/damaged", world.scratch + "/no-target"
+
+    def refused(what, words):
+        text = run_tool("salvage", damaged, target, codes=(2,))[1]
+        if words not in text or len(text.strip().split("\n")) != 1:
+            fail("%s: %s" % (what, text))
+        expect(what + ": a target", os.path.exists(target), False)
+
+    def again():
+        shutil.rmtree(damaged, ignore_errors=True)
+        shutil.copytree(world.whole, damaged)
+
+    again()
+    with open(world.scratch + "/another", "w") as f:
+        f.write("a5" * 32)
+    KEY_FILE[:] = []
+    refused("no key", "is encrypted")
+    KEY_FILE[:] = ["--encryption-key-file", world.scratch + "/another"]
+    refused("a wrong key", "is not the one that this directory was encrypted with")
+    KEY_FILE[:] = right
+    flip(damaged + "/keys", 100)
+    refused("damaged keys", "is damaged, and without it nothing can be read")
+    os.truncate(damaged + "/keys", 50)
+    refused("keys that were cut", "is damaged, and without it nothing can be read")
+    os.remove(damaged + "/keys")
+    refused("no keys", "has no file keys")
+    KEY_FILE[:] = []
+    text = run_tool("salvage", damaged, target, codes=(2,))[1]
+    if "is encrypted, and the file keys is missing" not in text:
+        fail("no keys and no key: " + text)
+    KEY_FILE[:] = right
+
+
 def main():
     world = World()
     try:
         world.round("nothing", lambda d: None, codes=(0,), is_all=True)
-        for check in (check_tables, check_manifest, check_log, check_values, check_flushed, check_random, check_refusals):
+        for check in (check_tables, check_manifest, check_log, check_values, check_flushed, check_random, check_refusals, check_keys):
             if ONLY in check.__name__:
                 check(world)
     finally:

@@ -380,7 +380,7 @@ salvage_into(struct offline *o, struct salvage_options *options, struct salvage_
 	     struct sett_error *error)
 {
 	struct server *s = &o->server;
-	struct sett_options engine = {.clock = s->clock, .sink = s->sink, .replays = true};
+	struct sett_options engine = {.vfs = s->vfs, .clock = s->clock, .sink = s->sink, .replays = true};
 	engine_options_of(s->config, &engine);
 	int status = sett_engine_open(o->options->directory, &engine, &s->engine, error);
 	if (status != SETT_OK)
@@ -398,7 +398,8 @@ offline_salvage(struct salvage_options *options, const char *target, uint64_t me
 	struct offline o;
 	struct place place = {
 		.dump = "dump.rdb", .append_directory = "appendonlydir", .append_file = "appendonly.aof"};
-	const struct offline_options own = {.directory = target, .memory = memory};
+	const struct offline_options own = {
+		.directory = target, .memory = memory, .keys = options->target_keys};
 	struct stat state;
 	begin(&o, &own);
 	if (stat(options->directory, &state) != 0)

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <unistd.h>
 
+#include "keys.h"
 #include "keyspace/salvage.h"
 #include "offline.h"
 #include "storage/base/clock.h"
@@ -199,6 +200,30 @@ report(const struct salvage_figures *f)
 	return lost > 0 ? EXIT_DAMAGE : EXIT_WELL;
 }
 
+/* The keys of both directories: what is encrypted stays so, by keys of the new database's own. */
+static int
+open_keys(const char *directory, const char *target, struct salvage_options *o, struct sett_error *error)
+{
+	struct keyring *keys;
+	bool is_encrypted = false;
+	int status = keys_open(directory, &keys, error);
+	if (status == SETT_CORRUPT)
+		return sett_error_set(error, SETT_INVALID, 0,
+				      "%s/" SETT_KEYS_NAME " is damaged, and without it nothing can be read",
+				      directory);
+	if (status != SETT_OK || keys == NULL)
+		return status;
+	status = sett_keys_exist(NULL, directory, &is_encrypted, error);
+	if (status == SETT_OK && !is_encrypted)
+		return sett_error_set(error, SETT_INVALID, 0,
+				      "%s has no file " SETT_KEYS_NAME
+				      ": without it nothing encrypted can be read, and what is not encrypted "
+				      "needs no key",
+				      directory);
+	o->vfs = keys_vfs(keys);
+	return status == SETT_OK ? keys_open(target, &o->target_keys, error) : status;
+}
+
 static int
 run(const struct command *command, int argc, char **argv)
 {
@@ -230,7 +255,9 @@ run(const struct command *command, int argc, char **argv)
 	if (argc - optind != 2)
 		return usage_error(command, "two directories are needed");
 	o.directory = argv[optind];
-	int status = offline_salvage(&o, argv[optind + 1], mib * MIB, &figures, &error);
+	int status = open_keys(o.directory, argv[optind + 1], &o, &error);
+	if (status == SETT_OK)
+		status = offline_salvage(&o, argv[optind + 1], mib * MIB, &figures, &error);
 	return status == SETT_OK ? report(&figures) : failure(status, &error);
 }
 
@@ -256,6 +283,10 @@ const struct command tool_salvage = {
 		"back where "
 		"that which\n"
 		"said so is lost.\n"
+		"\n"
+		"An encrypted database becomes an encrypted one, by the same key and data keys of its own. Its "
+		"file `keys` must\n"
+		"be whole: without it nothing can be read.\n"
 		"\n"
 		"Prints a line for each thing found, and a summary that begins with \"whole\" or \"in "
 		"part\":\n"

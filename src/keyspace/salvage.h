@@ -37,6 +37,8 @@ struct salvaged {
 
 struct salvage_options {
 	const char *directory;
+	struct vfs *vfs;             /* of the directory; NULL: it is not encrypted */
+	struct keyring *target_keys; /* of the target; NULL: it is not to be encrypted */
 	struct sett_engine *engine; /* of the target: empty, and nobody else uses it */
 	const struct config *config;
 	/* As in struct sett_salvage_options; texts and slices are valid during the call. */

@@ -50,6 +50,9 @@ int seal_make(struct keyring *, const struct seal_place *, struct bytes plain, u
 int seal_open(struct keyring *keys, const struct seal_place *, struct bytes sealed,
 	      const uint8_t seal[SEAL_SIZE], uint8_t *to, const char **ret_why);
 
+/* Whether these bytes, which are of no known kind, look like a seal by one of the keys: by chance none do. */
+bool seal_may_be(struct keyring *keys, const uint8_t bytes[SEAL_SIZE]);
+
 /* Overwrites bytes in clear before their memory goes. */
 void seal_forget(void *bytes, size_t size);
 

@@ -17,6 +17,7 @@
 #include "log_format.h"
 #include "manifest_format.h"
 #include "salvage_private.h"
+#include "storage/keyring.h"
 #include "value_log_format.h"
 
 static const struct bytes any = {0};
@@ -114,11 +115,16 @@ refuse_other_version(struct sett_salvage *s, const char *path)
 	bool is_header = vfs_read_exact(file, header, sizeof(header), 0, 0, &ignored) == SETT_OK &&
 		manifest_header_decode(header, &version);
 	(void)vfs_close(file, NULL);
-	if (!is_header || (version >= MANIFEST_OLDEST_VERSION && version <= MANIFEST_VERSION))
+	if (is_header && version == MANIFEST_SEALED_VERSION && s->directory.vfs->keys == NULL)
+		return sett_error_set(s->error, SETT_INVALID, 0,
+				      "%s is encrypted, and the file " SETT_KEYS_NAME
+				      " is missing, without which nothing can be read",
+				      path);
+	if (!is_header || (version >= MANIFEST_OLDEST_VERSION && version <= MANIFEST_SEALED_VERSION))
 		return SETT_OK;
 	return sett_error_set(s->error, SETT_INVALID, 0,
 			      "%s is of version %" PRIu32 "; this program reads versions %d to %d", path,
-			      version, MANIFEST_OLDEST_VERSION, MANIFEST_VERSION);
+			      version, MANIFEST_OLDEST_VERSION, MANIFEST_SEALED_VERSION);
 }
 
 /* Of a damaged one what stands before the damage is true: what was dropped stays so. */

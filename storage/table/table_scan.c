@@ -7,12 +7,15 @@
  *   1. What is given out stood in a block whose checksum was right, at its own place of its own file, whose entries
  *      decode and whose keys ascend, also from block to block.
  *   2. A search costs a checksum at each place that could begin a block, over as many bytes as that claims. Bytes made
- *      for it could claim much at each place, so each file has a budget; past it the rest of the file is one gap. */
+ *      for it could claim much at each place, so each file has a budget; past it the rest of the file is one gap.
+ *   3. A sealed block ends at the first seal behind its beginning. It begins where another one ends: behind the seal of
+ *      that, or, if that seal is damaged, behind a byte that says how a block is packed and a checksum. */
 #include "table_scan.h"
 
 #include <assert.h>
 
 #include "codec.h"
+#include "seal.h"
 #include "table_index.h"
 
 enum {
@@ -21,6 +24,10 @@ enum {
 	HEADER_MAX = 4 * VARINT_MAX_SIZE,
 	INDEX_HEADER = 8,
 	INDEX_PER_ENTRY = 8 + 8 + 8 + 4,
+	SEALED_BUDGET_FACTOR = 64,
+	SEALED_BUDGET_LEAST = 16 << 20,
+	SEAL_BESIDE = SEAL_SIZE + TABLE_TRAILER_SIZE,
+	SEAL_REACH = 64 * 1024, /* before a seal, where a block's beginning is searched for if no larger block was seen */
 };
 
 /* ---- how long a block is ---- */
@@ -112,6 +119,7 @@ is_in_order(struct table_scan *s, const struct block *block, struct block_view *
 	struct ikey last = {buffer_bytes(&s->user), s->timestamp};
 	bool has_last = s->has_key;
 	size_t size = 0;
+	uint64_t entries = 0;
 	if (block_view_parse(block, ret) != SETT_OK)
 		return false;
 	for (const uint8_t *p = ret->data; p < ret->limit;) {
@@ -130,9 +138,11 @@ is_in_order(struct table_scan *s, const struct block *block, struct block_view *
 			return false;
 		last = key;
 		has_last = true;
+		entries++;
 		p = e.next;
 	}
-	return true;
+	/* Other kinds of blocks are sealed like those of data. */
+	return ret->restart_count == (entries + TABLE_RESTART_INTERVAL - 1) / TABLE_RESTART_INTERVAL;
 }
 
 /* The block of `payload` bytes and its trailer, if that is what stands there. `ret->block` stays NULL if not. */
@@ -193,9 +203,101 @@ try_raw(struct table_scan *s, const uint8_t *p, size_t have, uint64_t offset, st
 	}
 }
 
+/* ---- sealed blocks ---- */
+
+static uint64_t
+end_of_search(const struct table_scan *s)
+{
+	return s->end_is_known ? s->end : s->size;
+}
+
+/* Where the block that begins at `offset` would end; 0: there is no seal behind it. */
+static int
+find_seal(struct table_scan *s, uint64_t offset, uint64_t *ret)
+{
+	uint64_t at = offset + 1, end = end_of_search(s);
+	*ret = 0;
+	if (s->seal_from != 0 && at >= s->seal_from && (s->seal_end == 0 || at + SEAL_BESIDE <= s->seal_end)) {
+		*ret = s->seal_end <= end ? s->seal_end : 0;
+		return SETT_OK;
+	}
+	s->last_seal_end = s->seal_end;
+	s->seal_from = at;
+	s->seal_end = 0;
+	while (at + SEAL_BESIDE <= end) {
+		const uint8_t *p;
+		size_t size = end - at < LOOK ? (size_t)(end - at) : LOOK;
+		int r = fetch(s, at, size, &p);
+		if (r != SETT_OK)
+			return r;
+		for (size_t i = 0; i + SEAL_BESIDE <= size; i++) {
+			if (seal_may_be(s->keys, p + i)) {
+				*ret = s->seal_end = at + i + SEAL_BESIDE;
+				return SETT_OK;
+			}
+		}
+		at += size - SEAL_BESIDE + 1;
+	}
+	return SETT_OK;
+}
+
+static bool
+is_sealed_packing(uint8_t packing)
+{
+	return (packing & TABLE_SEALED) && (packing & ~TABLE_SEALED) < CODEC_KINDS;
+}
+
+/* Whether a block may begin at `offset`, which ends at `end`: where the one before ended, or seems to. */
+static int
+may_begin_sealed(struct table_scan *s, uint64_t offset, uint64_t end, bool *ret)
+{
+	const uint8_t *p;
+	uint64_t reach = 2 * s->largest > SEAL_REACH ? 2 * s->largest : SEAL_REACH;
+	*ret = offset == s->offset || offset == s->last_seal_end;
+	if (*ret || offset < TABLE_TRAILER_SIZE || end - offset > reach)
+		return SETT_OK;
+	int r = fetch(s, offset - TABLE_TRAILER_SIZE, 1, &p);
+	if (r == SETT_OK)
+		*ret = is_sealed_packing(*p);
+	return r;
+}
+
+/* Unseals what stands between, if that is a block. `ret->block` stays NULL if not. */
+static int
+unseal(struct table_scan *s, uint64_t offset, uint64_t end, struct block **ret)
+{
+	const char *why;
+	const uint8_t *p;
+	*ret = NULL;
+	if (end - offset > TABLE_MAX_BLOCK_SIZE || !spend(s, end - offset))
+		return SETT_OK;
+	int r = fetch(s, offset, (size_t)(end - offset), &p);
+	if (r != SETT_OK || !is_sealed_packing(p[end - offset - TABLE_TRAILER_SIZE]))
+		return r;
+	r = block_unpack(bytes_of(p, (size_t)(end - offset)), s->number, offset, s->keys, NULL, ret, &why);
+	if (r == SETT_NO_MEMORY)
+		return sett_error_set(s->error, r, 0, "%s: out of memory", s->path);
+	return SETT_OK; /* damaged, or its key is not there */
+}
+
+/* The sealed block at `offset`, of any kind. */
+static int
+look_sealed(struct table_scan *s, uint64_t offset, struct block **ret, uint64_t *ret_end)
+{
+	bool may;
+	*ret = NULL;
+	int r = find_seal(s, offset, ret_end);
+	if (r != SETT_OK || *ret_end == 0)
+		return r;
+	r = may_begin_sealed(s, offset, *ret_end, &may);
+	if (r == SETT_OK && may)
+		r = unseal(s, offset, *ret_end, ret);
+	return r;
+}
+
 /* The block at `offset`; none if `ret->block` is NULL. */
 static int
-look(struct table_scan *s, uint64_t offset, struct place *ret)
+look_plain(struct table_scan *s, uint64_t offset, struct place *ret)
 {
 	uint64_t left = (s->end_is_known ? s->end : s->size) - offset;
 	size_t have = left < LOOK ? (size_t)left : LOOK;
@@ -249,6 +351,47 @@ is_first_index(struct table_scan *s, uint64_t offset, bool *ret)
 	return r;
 }
 
+/* Whether that is the first of the index blocks, which stands at `offset`. */
+static bool
+is_sealed_index(const struct block *block, uint64_t offset)
+{
+	struct index_view v;
+	return index_view_parse(bytes_of(block->data, block->size), &v) == SETT_OK && v.count > 0 &&
+		index_offset(&v, 0) == 0 && index_offset(&v, v.count) <= offset;
+}
+
+/* The data block at `offset`, if one stands there; or whether the data end there, where that is not known. */
+static int
+look(struct table_scan *s, uint64_t offset, struct place *ret, bool *ret_is_index)
+{
+	struct block *block;
+	struct block_view view;
+	uint64_t end;
+	*ret = (struct place){0};
+	*ret_is_index = false;
+	if (s->may_be_sealed) {
+		int r = look_sealed(s, offset, &block, &end);
+		if (r != SETT_OK)
+			return r;
+		if (block != NULL && is_in_order(s, block, &view)) {
+			*ret = (struct place){end - offset, block};
+			s->may_be_plain = false;
+			s->largest = ret->span > s->largest ? ret->span : s->largest;
+			return SETT_OK;
+		}
+		*ret_is_index = block != NULL && !s->end_is_known && is_sealed_index(block, offset);
+		block_release(block);
+	}
+	if (*ret_is_index || !s->may_be_plain)
+		return SETT_OK;
+	int r = look_plain(s, offset, ret);
+	if (r == SETT_OK && ret->block != NULL)
+		s->may_be_sealed = false;
+	else if (r == SETT_OK && !s->end_is_known && s->budget > 0)
+		r = is_first_index(s, offset, ret_is_index);
+	return r;
+}
+
 /* ---- from block to block ---- */
 
 static void
@@ -266,12 +409,6 @@ tell_gap(struct table_scan *s, uint64_t from, uint64_t to, const struct block_vi
 	s->on_gap(s->arg, s, &gap);
 }
 
-static uint64_t
-end_of_search(const struct table_scan *s)
-{
-	return s->end_is_known ? s->end : s->size;
-}
-
 /* The next whole block from `s->offset` on becomes the present one. SETT_NOT_FOUND: there is none. */
 static int
 next_block(struct table_scan *s)
@@ -283,12 +420,8 @@ next_block(struct table_scan *s)
 	s->block = NULL;
 	for (; at < end_of_search(s); at++) {
 		bool is_index = false;
-		r = look(s, at, &place);
+		r = look(s, at, &place, &is_index);
 		if (r != SETT_OK || place.block != NULL || s->budget == 0)
-			break;
-		if (!s->end_is_known)
-			r = is_first_index(s, at, &is_index);
-		if (r != SETT_OK)
 			break;
 		if (is_index) {
 			s->end_is_known = true;
@@ -349,6 +482,8 @@ read_footer(struct table_scan *s)
 	if (r == SETT_OK && table_footer_decode(p, s->size, s->number, &footer, &why) == SETT_OK) {
 		s->has_footer = s->end_is_known = true;
 		s->end = footer.data_end;
+		s->may_be_sealed &= footer.version == TABLE_SEALED_VERSION;
+		s->may_be_plain &= footer.version != TABLE_SEALED_VERSION;
 	}
 	return r;
 }
@@ -365,7 +500,11 @@ table_scan_open(struct table_scan *ret, struct vfs *vfs, const char *path, uint6
 		return r;
 	ret->is_open = true;
 	ret->size = ret->bytes.size;
-	ret->budget = BUDGET_FACTOR * ret->size;
+	ret->keys = vfs->keys;
+	ret->may_be_sealed = vfs->keys != NULL;
+	ret->may_be_plain = vfs_takes_plain(vfs);
+	ret->budget = ret->keys ? SEALED_BUDGET_FACTOR * ret->size + SEALED_BUDGET_LEAST
+				: BUDGET_FACTOR * ret->size;
 	r = read_footer(ret);
 	if (r != SETT_OK)
 		table_scan_close(ret);

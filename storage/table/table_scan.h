@@ -3,7 +3,10 @@
  * Data blocks stand one behind another from the beginning of the file on. How long one is follows from its own
  * bytes: of a packed one from what was packed, of another from its entries. Its checksum, which is seeded with the
  * file's number and the block's place, then says whether it is one. Where none is, the next is searched for byte by
- * byte. Footer, index, filter and properties may all be damaged. One thread at a time. */
+ * byte. Footer, index, filter and properties may all be damaged. One thread at a time.
+ *
+ * Of a sealed block nothing can be told by its bytes but where it ends: it ends in its seal, which begins with the id of a
+ * data key that the directory's keys have (docs/format-encryption.md). */
 #ifndef SETT_TABLE_SCAN_H
 #define SETT_TABLE_SCAN_H
 
@@ -35,6 +38,12 @@ struct table_scan {
 	struct vfs *vfs;
 	char path[SETT_PATH_MAX];
 	uint64_t end, budget;
+	struct keyring *keys; /* NULL: no block can be sealed */
+	bool may_be_plain, may_be_sealed; /* not both once a whole block or the footer was seen */
+	/* The search for seals: the first one that begins at `seal_from` or behind it ends there, with the block's trailer; 0: there is
+	   none. Before the first search all are 0. */
+	uint64_t seal_from, seal_end, last_seal_end;
+	uint64_t largest; /* sealed block so far */
 	struct file_window bytes;
 	bool is_open;
 	struct block *block;

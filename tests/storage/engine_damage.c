@@ -15,6 +15,7 @@
 #include "oracle.h"
 #include "salvage_check.h"
 #include "storage/inspect.h"
+#include "storage/keyring.h"
 #include "support.h"
 #include "table_format.h"
 
@@ -61,6 +62,7 @@ struct database {
 	uint64_t noted;   /* commits that the manifest calls durable */
 	uint64_t notes;   /* what sett_check has to say of it undamaged */
 	struct salvage_check *salvage;
+	bool is_encrypted;
 	struct file files[MAX_FILES];
 	size_t file_count;
 };
@@ -84,6 +86,8 @@ open_engine(struct vfs *vfs, struct test_log *log, struct sett_engine **ret, str
 				       .manual_work = true};
 	return sett_engine_open("db", &options, ret, error);
 }
+
+static const uint8_t master_key[SETT_MASTER_KEY_SIZE] = {7, 1, 2, 3};
 
 /* Operations of an open that ends at once, since the directory is locked: it makes sure of the directory. */
 static uint64_t
@@ -132,6 +136,8 @@ note_file(void *arg, const char *name)
 	struct vfs_file *f;
 	if (strcmp(name, "RESERVE") == 0)
 		return 0; /* space, no data */
+	if (strcmp(name, SETT_KEYS_NAME) == 0)
+		return 0; /* without it there is no salvage */
 	cr_assert_lt(db->file_count, MAX_FILES);
 	struct file *file = &db->files[db->file_count++];
 	snprintf(file->path, sizeof(file->path), "db/%s", name);
@@ -192,7 +198,7 @@ commit(struct database *db, struct random *random, struct sett_txn *txn)
 
 /* On return `db->vfs` is what the ending has left. */
 static struct database *
-make_database(uint64_t seed, enum ending ending)
+make_database_with(uint64_t seed, enum ending ending, bool is_encrypted)
 {
 	struct database *db = calloc(1, sizeof(*db));
 	struct sett_error error = {0};
@@ -206,7 +212,11 @@ make_database(uint64_t seed, enum ending ending)
 	random_seed(&random, seed);
 	test_log_init(&log);
 	struct vfs *vfs = vfs_memory_create();
-	MUST(open_engine(vfs, &log, &engine, &error), &error);
+	struct keyring *keys = NULL;
+	if (is_encrypted)
+		MUST(sett_keyring_open(vfs, "db", master_key, &keys, &error), &error);
+	db->is_encrypted = is_encrypted;
+	MUST(open_engine(keys ? sett_keyring_vfs(keys) : vfs, &log, &engine, &error), &error);
 	MUST_FAIL(sett_txn_create(engine, &txn), SETT_OK);
 	for (int i = 0; i < COMMITS; i++) {
 		commit(db, &random, txn);
@@ -234,17 +244,26 @@ make_database(uint64_t seed, enum ending ending)
 	MUST(sett_engine_close(engine, &error), &error);
 	if (ending == CLOSED)
 		db->vfs = vfs_memory_crash_clone(vfs, VFS_CRASH_KEEP, 0);
+	sett_keyring_close(keys);
 	test_vfs_destroy(vfs);
 	test_log_free(&log);
 	MUST(vfs_list(db->vfs, "db", note_file, db, &error), &error);
+	db->salvage = salvage_check_create(db->vfs, is_encrypted ? master_key : NULL);
+	if (is_encrypted) /* what looks at the files by other ways is held against those in clear */
+		return db;
 	struct sett_check_figures figures;
 	MUST(sett_check("db", &(struct sett_check_options){.vfs = db->vfs}, &figures, &error), &error);
 	cr_assert_eq(figures.damages, 0);
 	cr_assert_eq(figures.cuts, 0);
 	db->notes = figures.notes;
 	cr_assert_gt(note_meaning_ends(db), 0);
-	db->salvage = salvage_check_create(db->vfs);
 	return db;
+}
+
+static struct database *
+make_database(uint64_t seed, enum ending ending)
+{
+	return make_database_with(seed, ending, false);
 }
 
 static void
@@ -337,10 +356,12 @@ examine(struct database *db, struct vfs *vfs, const char *file, uint64_t least, 
 	struct test_log log;
 	struct sett_engine *engine;
 	struct sett_txn *txn;
-	struct inspected inspected = inspect(vfs, damage);
 	bool is_lost = salvage_check_run(db->salvage, vfs, damage);
 	outcome->salvaged_in_part += is_lost;
 	outcome->salvaged_whole += !is_lost;
+	if (db->is_encrypted)
+		return;
+	struct inspected inspected = inspect(vfs, damage);
 	outcome->unnoticed +=
 		has_meaning && inspected.damages + inspected.cuts == 0 && inspected.notes <= db->notes;
 	cr_assert(has_meaning || inspected.damages == 0, "%s: means nothing, and yet was found", damage);
@@ -513,6 +534,24 @@ Test(engine_damage, a_truncated_file_is_detected_or_has_no_effect_or_cuts_the_ta
 		  "%u refused, %u unreadable, %u cut, %u without effect", outcome.refused, outcome.unreadable,
 		  outcome.cut, outcome.none);
 	free_database(db);
+}
+
+/* The same damages, and the same of a salvage: each costs what it has met alone. */
+Test(engine_damage, an_encrypted_database_is_salvaged_as_one_in_clear)
+{
+	for (enum ending ending = KILLED; ending <= CLOSED; ending += CLOSED) {
+		struct database *db = make_database_with(1, ending, true);
+		struct outcome outcome = {0};
+		uint64_t stride = total_used(db) / tries() + 1;
+		struct vfs *clone = vfs_memory_crash_clone(db->vfs, VFS_CRASH_KEEP, 0);
+		cr_assert(!salvage_check_run(db->salvage, clone, "nothing"));
+		test_vfs_destroy(clone);
+		flip_everywhere(db, stride, &outcome);
+		truncate_everywhere(db, 8 * stride, &outcome);
+		cr_assert(outcome.salvaged_whole > ENOUGH && outcome.salvaged_in_part > ENOUGH,
+			  "%u salvaged whole, %u in part", outcome.salvaged_whole, outcome.salvaged_in_part);
+		free_database(db);
+	}
 }
 
 Test(engine_damage, a_missing_file_is_detected_or_held_nothing)

@@ -5,6 +5,7 @@
 
 #include "storage/base/hash.h"
 #include "storage/inspect.h"
+#include "storage/keyring.h"
 #include "storage/salvage.h"
 #include "support.h"
 
@@ -24,7 +25,8 @@ struct versions {
 };
 
 struct salvage_check {
-	struct vfs *vfs;
+	struct vfs *vfs;       /* that of the keyring, while the undamaged directory is read */
+	const uint8_t *master; /* NULL: it is not encrypted */
 	struct versions all;   /* in tables and log */
 	struct versions given; /* by a salvage */
 	uint64_t commits;      /* of the log */
@@ -186,18 +188,35 @@ free_salvaging(struct salvaging *s)
 	free(s->given.list);
 }
 
-struct salvage_check *
-salvage_check_create(struct vfs *vfs)
+/* The file system to read it by; `ret` NULL: it is not encrypted. */
+static struct vfs *
+open_keys(struct vfs *vfs, const uint8_t *master, const char *damage, struct keyring **ret)
 {
+	struct sett_error error = {0};
+	*ret = NULL;
+	if (master == NULL)
+		return vfs;
+	int r = sett_keyring_open(vfs, "db", master, ret, &error);
+	cr_assert_eq(r, SETT_OK, "%s: %s", damage, error.message);
+	return sett_keyring_vfs(*ret);
+}
+
+struct salvage_check *
+salvage_check_create(struct vfs *vfs, const uint8_t *master)
+{
+	struct keyring *keys;
 	struct salvage_check *c = calloc(1, sizeof(*c));
 	struct sett_error error = {0};
 	struct salvaging s = {0};
 	cr_assert_not_null(c);
-	c->vfs = vfs;
+	c->master = master;
+	c->vfs = open_keys(vfs, master, "nothing", &keys);
 	MUST(vfs_list(vfs, "db", read_file, c, &error), &error);
 	cr_assert_gt(c->all.count, 0);
 	qsort(c->all.list, c->all.count, sizeof(*c->all.list), compare);
-	run(vfs, "nothing", &s);
+	run(c->vfs, "nothing", &s);
+	c->vfs = NULL;
+	sett_keyring_close(keys);
 	cr_assert_eq(s.figures.lost + s.figures.lost_keys, 0);
 	cr_assert(s.figures.has_manifest);
 	c->given = s.given;
@@ -219,8 +238,10 @@ bool
 salvage_check_run(const struct salvage_check *c, struct vfs *damaged, const char *damage)
 {
 	struct salvaging s = {0};
+	struct keyring *keys;
 	uint64_t operations = vfs_memory_operation_count(damaged);
-	run(damaged, damage, &s);
+	run(open_keys(damaged, c->master, damage, &keys), damage, &s);
+	sett_keyring_close(keys);
 	cr_assert_eq(vfs_memory_operation_count(damaged), operations, "%s: something was changed", damage);
 	for (size_t i = 0; i < s.given.count; i++) {
 		const struct version *v = &s.given.list[i], *there = find(&c->all, key_of(v), v->timestamp);

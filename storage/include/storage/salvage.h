@@ -11,6 +11,8 @@
  * what was written last is lost, what it had overwritten or deleted comes back, and what a commit wrote may be there
  * in part. What was dropped by a prefix or an id stays away as far as manifest and log say so.
  *
+ * Of an encrypted directory the file `keys` must be whole: nothing can be read without it. A wrong seal is damage.
+ *
  * Nothing in the directory is changed. It is locked as by sett_check (inspect.h). One thread at a time. */
 #ifndef SETT_STORAGE_SALVAGE_H
 #define SETT_STORAGE_SALVAGE_H
@@ -40,7 +42,7 @@ struct sett_salvage_finding {
 	struct bytes from, to;
 };
 struct sett_salvage_options {
-	struct vfs *vfs; /* NULL: vfs_posix() */
+	struct vfs *vfs; /* NULL: vfs_posix(); that of a keyring of the directory if it is encrypted (keyring.h) */
 	/* May be NULL, as the next. Slices and texts are valid during the call. */
 	void (*on_finding)(void *arg, const struct sett_salvage_finding *);
 	void (*on_progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes); /* after every few MiB */
@@ -58,7 +60,7 @@ struct sett_salvage_figures {
 };
 
 /* Reads the manifest and the log, whose entries stay in memory, and looks at each table's end. SETT_NOT_FOUND: there is
- * no file of a database; SETT_LOCKED, SETT_IO, SETT_NO_MEMORY, SETT_ABORTED. Options are copied. */
+ * no file of a database; SETT_INVALID: it is encrypted, and no key was given, or its keys are gone; SETT_LOCKED, SETT_IO, SETT_NO_MEMORY, SETT_ABORTED. Options are copied. */
 int sett_salvage_open(const char *directory, const struct sett_salvage_options *, struct sett_salvage **ret,
 		      struct sett_error *);
 /* NULL is fine. */
