@@ -442,7 +442,7 @@ def check_refusals(world):
     os.mkdir(full)
     open(full + "/something", "w").close()
     for arguments, words in (((world.whole, full), "not empty"), ((world.scratch + "/none", full + "/x"), "none"),
-                             ((full, world.scratch + "/y"), "there is no database in it"),
+                             ((full, world.scratch + "/y"), "has no file keys" if ENCRYPTED else "there is no database in it"),
                              ((world.whole, world.whole + "/new"), "nothing is changed")):
         text = run_tool("salvage", *arguments, codes=(2,))[1]
         if words not in text:

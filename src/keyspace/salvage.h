@@ -39,7 +39,7 @@ struct salvage_options {
 	const char *directory;
 	struct vfs *vfs;             /* of the directory; NULL: it is not encrypted */
 	struct keyring *target_keys; /* of the target; NULL: it is not to be encrypted */
-	struct sett_engine *engine; /* of the target: empty, and nobody else uses it */
+	struct sett_engine *engine;  /* of the target: empty, and nobody else uses it */
 	const struct config *config;
 	/* As in struct sett_salvage_options; texts and slices are valid during the call. */
 	void (*on_finding)(void *arg, const struct sett_salvage_finding *);

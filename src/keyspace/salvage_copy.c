@@ -692,8 +692,11 @@ copy_all(struct copy *c)
 int
 salvage_copy(struct salvage_run *run)
 {
-	const struct sett_salvage_options options = {
-		.vfs = run->options->vfs, .on_finding = on_finding, .on_progress = on_progress, .should_stop = should_stop, .arg = run};
+	const struct sett_salvage_options options = {.vfs = run->options->vfs,
+						     .on_finding = on_finding,
+						     .on_progress = on_progress,
+						     .should_stop = should_stop,
+						     .arg = run};
 	struct copy c = {.run = run, .next_epoch = 1, .next_object = 1, .piece = malloc(PIECE)};
 	run->databases = LEAST_DATABASES;
 	int status = c.piece != NULL ? sett_txn_create(run->options->engine, &c.txn) : SETT_NO_MEMORY;

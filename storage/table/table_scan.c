@@ -27,7 +27,8 @@ enum {
 	SEALED_BUDGET_FACTOR = 64,
 	SEALED_BUDGET_LEAST = 16 << 20,
 	SEAL_BESIDE = SEAL_SIZE + TABLE_TRAILER_SIZE,
-	SEAL_REACH = 64 * 1024, /* before a seal, where a block's beginning is searched for if no larger block was seen */
+	SEAL_REACH = 64 *
+		1024, /* before a seal, where a block's beginning is searched for if no larger block was seen */
 };
 
 /* ---- how long a block is ---- */
@@ -217,7 +218,8 @@ find_seal(struct table_scan *s, uint64_t offset, uint64_t *ret)
 {
 	uint64_t at = offset + 1, end = end_of_search(s);
 	*ret = 0;
-	if (s->seal_from != 0 && at >= s->seal_from && (s->seal_end == 0 || at + SEAL_BESIDE <= s->seal_end)) {
+	if (s->seal_from != 0 && at >= s->seal_from &&
+	    (s->seal_end == 0 || at + SEAL_BESIDE <= s->seal_end)) {
 		*ret = s->seal_end <= end ? s->seal_end : 0;
 		return SETT_OK;
 	}

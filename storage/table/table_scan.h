@@ -38,7 +38,7 @@ struct table_scan {
 	struct vfs *vfs;
 	char path[SETT_PATH_MAX];
 	uint64_t end, budget;
-	struct keyring *keys; /* NULL: no block can be sealed */
+	struct keyring *keys;             /* NULL: no block can be sealed */
 	bool may_be_plain, may_be_sealed; /* not both once a whole block or the footer was seen */
 	/* The search for seals: the first one that begins at `seal_from` or behind it ends there, with the block's trailer; 0: there is
 	   none. Before the first search all are 0. */

@@ -42,7 +42,8 @@ struct sett_salvage_finding {
 	struct bytes from, to;
 };
 struct sett_salvage_options {
-	struct vfs *vfs; /* NULL: vfs_posix(); that of a keyring of the directory if it is encrypted (keyring.h) */
+	struct vfs *
+		vfs; /* NULL: vfs_posix(); that of a keyring of the directory if it is encrypted (keyring.h) */
 	/* May be NULL, as the next. Slices and texts are valid during the call. */
 	void (*on_finding)(void *arg, const struct sett_salvage_finding *);
 	void (*on_progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes); /* after every few MiB */
