@@ -9,7 +9,20 @@
 
 #include "table.h"
 
-enum { BITS_PER_KEY = 10, PROBES = 6, LINE_BITS = TABLE_FILTER_LINE * 8, PROBE_BITS = 9 };
+enum {
+	BITS_PER_KEY = 10,
+	PROBES = 6,
+	LINE_BITS = TABLE_FILTER_LINE * 8,
+	PROBE_BITS = 9,
+	PART_HASHES = 1022, /* 8 KiB */
+	AHEAD = 16,
+};
+
+struct filter_part {
+	struct filter_part *next;
+	size_t count;
+	uint64_t hashes[PART_HASHES];
+};
 
 _Static_assert(1 << PROBE_BITS == LINE_BITS, "a probe addresses a line");
 _Static_assert(PROBES *PROBE_BITS <= 64, "the remix has bits enough");
@@ -62,18 +75,32 @@ filter_may_contain(const uint8_t *lines, uint32_t count, uint64_t hash)
 int
 filter_builder_add(struct filter_builder *b, uint64_t hash)
 {
-	if (b->count && b->hashes[b->count - 1] == hash)
+	if (b->count > 0 && b->last_hash == hash)
 		return SETT_OK;
-	if (b->count == b->capacity) {
-		size_t capacity = b->capacity ? b->capacity * 2 : 256;
-		uint64_t *grown = realloc(b->hashes, capacity * sizeof(*grown));
-		if (!grown)
+	struct filter_part *part = b->last;
+	if (part == NULL || part->count == PART_HASHES) {
+		part = malloc(sizeof(*part));
+		if (part == NULL)
 			return SETT_NO_MEMORY;
-		b->hashes = grown;
-		b->capacity = capacity;
+		part->next = NULL;
+		part->count = 0;
+		*(b->last != NULL ? &b->last->next : &b->first) = part;
+		b->last = part;
 	}
-	b->hashes[b->count++] = hash;
+	part->hashes[part->count++] = hash;
+	b->last_hash = hash;
+	b->count++;
 	return SETT_OK;
+}
+
+static void
+set_bits(uint8_t *line, uint64_t hash)
+{
+	uint64_t bits = remix(hash);
+	for (int i = 0; i < PROBES; i++, bits <<= PROBE_BITS) {
+		unsigned bit = (unsigned)(bits >> (64 - PROBE_BITS));
+		line[bit / 8] |= (uint8_t)(1u << bit % 8);
+	}
 }
 
 int
@@ -87,12 +114,14 @@ filter_builder_encode(const struct filter_builder *b, struct buffer *out)
 		return r;
 	uint8_t *area = out->data + out->size;
 	memset(area, 0, size);
-	for (size_t k = 0; k < b->count; k++) {
-		uint8_t *line = area + (size_t)TABLE_FILTER_LINE * line_of(b->hashes[k], (uint32_t)lines);
-		uint64_t bits = remix(b->hashes[k]);
-		for (int i = 0; i < PROBES; i++, bits <<= PROBE_BITS) {
-			unsigned bit = (unsigned)(bits >> (64 - PROBE_BITS));
-			line[bit / 8] |= (uint8_t)(1u << bit % 8);
+	for (const struct filter_part *part = b->first; part != NULL; part = part->next) {
+		for (size_t k = 0; k < part->count; k++) {
+			/* A filter is larger than the processor's nearer caches, and its lines come in no order. */
+			if (k + AHEAD < part->count)
+				__builtin_prefetch(line_at(area, (uint32_t)lines, part->hashes[k + AHEAD]),
+						   1);
+			set_bits(area + (size_t)TABLE_FILTER_LINE * line_of(part->hashes[k], (uint32_t)lines),
+				 part->hashes[k]);
 		}
 	}
 	out->size += size;
@@ -102,6 +131,9 @@ filter_builder_encode(const struct filter_builder *b, struct buffer *out)
 void
 filter_builder_free(struct filter_builder *b)
 {
-	free(b->hashes);
+	for (struct filter_part *part = b->first, *next; part != NULL; part = next) {
+		next = part->next;
+		free(part);
+	}
 	*b = (struct filter_builder){0};
 }

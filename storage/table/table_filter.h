@@ -8,10 +8,13 @@
 #include "storage/base/bytes.h"
 #include "table_format.h"
 
-/* Hashes of the distinct user keys of a table that is being written. */
+/* Hashes of the distinct user keys of a table that is being written, in parts that malloc has at hand: one array would be large, and so
+ * be mapped, moved as it grows, and given back with each table, and be paid for page by page. */
+struct filter_part;
 struct filter_builder {
-	uint64_t *hashes; /* owned */
-	size_t count, capacity;
+	struct filter_part *first, *last; /* owned */
+	uint64_t last_hash;
+	size_t count;
 };
 /* Keys come in order: the hash of the key before is dropped again. 0 or SETT_NO_MEMORY. */
 int filter_builder_add(struct filter_builder *, uint64_t hash);
