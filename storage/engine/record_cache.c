@@ -55,8 +55,8 @@ _Static_assert(sizeof(struct bucket) == CACHE_LINE, "one cache line");
 
 struct record_cache {
 	struct bucket *buckets;
-	uint8_t *
-		missed; /* REMEMBERED of each bucket, atomic (relaxed): tags of keys that were not admitted */
+	/* REMEMBERED for each bucket, behind the buckets; atomic (relaxed): tags of keys that were not admitted. */
+	uint8_t *missed;
 	uint64_t mask, seed;
 	size_t capacity;       /* atomic (relaxed) */
 	size_t bytes;          /* atomic (relaxed): of records */
@@ -90,11 +90,18 @@ bucket_of(const struct record_cache *cache, uint64_t hash)
 	return &cache->buckets[hash & cache->mask];
 }
 
+/* Bytes of so many buckets, with what is remembered for them. */
+static size_t
+table_size(uint64_t buckets)
+{
+	return buckets * (sizeof(struct bucket) + REMEMBERED);
+}
+
 /* For records. */
 static size_t
 capacity_of(const struct record_cache *cache, size_t memory)
 {
-	size_t overhead = (cache->mask + 1) * (sizeof(struct bucket) + REMEMBERED);
+	size_t overhead = table_size(cache->mask + 1);
 	return memory > overhead ? memory - overhead : 0;
 }
 
@@ -113,16 +120,13 @@ record_cache_create(size_t memory, uint64_t seed, struct record_cache **ret)
 	while (count * 2 * (sizeof(struct bucket) + (WAYS - 2) * TYPICAL_RECORD) <= memory)
 		count *= 2;
 	/* Page-aligned, so a bucket is one cache line; taken as buckets are first used. */
-	struct bucket *buckets = cache ? pages_allocate(count * sizeof(*buckets)) : NULL;
-	uint8_t *missed = buckets ? calloc(count, REMEMBERED) : NULL;
-	if (!missed) {
-		if (buckets)
-			pages_free(buckets, count * sizeof(*buckets));
+	struct bucket *buckets = cache ? pages_allocate(table_size(count)) : NULL;
+	if (!buckets) {
 		free(cache);
 		return SETT_NO_MEMORY;
 	}
 	cache->buckets = buckets;
-	cache->missed = missed;
+	cache->missed = (uint8_t *)(buckets + count);
 	cache->mask = count - 1;
 	cache->seed = seed;
 	cache->capacity = capacity_of(cache, memory);
@@ -219,8 +223,7 @@ record_cache_destroy(struct record_cache *cache)
 	 * second round frees records in parts that were swapped out, if there are any. */
 	free_records(cache, true);
 	free_records(cache, false);
-	pages_free(cache->buckets, (cache->mask + 1) * sizeof(struct bucket));
-	free(cache->missed);
+	pages_free(cache->buckets, table_size(cache->mask + 1));
 	free(cache);
 }
 
@@ -343,7 +346,7 @@ may_admit(const struct record_cache *cache, const struct bucket *b, uint64_t sna
 		__atomic_load_n(&cache->floor, __ATOMIC_RELAXED) <= snapshot;
 }
 
-/* Without the lock: as good as a guess. */
+/* A guess: it is made without the lock. */
 static bool
 has_room(const struct record_cache *cache, const struct bucket *b)
 {
@@ -353,12 +356,13 @@ has_room(const struct record_cache *cache, const struct bucket *b)
 	return has && !is_full(cache);
 }
 
-/* Whether the key was missed of late; remembers that it is now. While there is no room, what is read at random from far more
- * keys than are kept is not worth an eviction (as in the block cache). */
+/* Whether the key was missed of late; remembers that it is now. A full cache admits a key at its second miss, as the block cache
+ * does. */
 static bool
 was_missed(struct record_cache *cache, uint64_t hash)
 {
 	uint64_t place = (hash & cache->mask) * REMEMBERED + (hash >> 32) % REMEMBERED;
+	assert(place < (cache->mask + 1) * REMEMBERED);
 	bool was = __atomic_load_n(&cache->missed[place], __ATOMIC_RELAXED) == tag_of(hash);
 	if (!was)
 		__atomic_store_n(&cache->missed[place], tag_of(hash), __ATOMIC_RELAXED);
@@ -516,7 +520,7 @@ record_cache_fetch_record(const struct record_cache *cache, uint64_t hash)
 size_t
 record_cache_table_memory(const struct record_cache *cache)
 {
-	return pages_resident(cache->buckets, (cache->mask + 1) * sizeof(struct bucket));
+	return pages_resident(cache->buckets, table_size(cache->mask + 1));
 }
 
 void

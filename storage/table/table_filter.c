@@ -5,6 +5,7 @@
  * since lines fill unevenly. */
 #include "table_filter.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "table.h"
@@ -75,9 +76,10 @@ filter_may_contain(const uint8_t *lines, uint32_t count, uint64_t hash)
 int
 filter_builder_add(struct filter_builder *b, uint64_t hash)
 {
-	if (b->count > 0 && b->last_hash == hash)
-		return SETT_OK;
 	struct filter_part *part = b->last;
+	assert((part == NULL) == (b->count == 0) && (part == NULL || part->count > 0));
+	if (part != NULL && part->hashes[part->count - 1] == hash)
+		return SETT_OK;
 	if (part == NULL || part->count == PART_HASHES) {
 		part = malloc(sizeof(*part));
 		if (part == NULL)
@@ -88,7 +90,6 @@ filter_builder_add(struct filter_builder *b, uint64_t hash)
 		b->last = part;
 	}
 	part->hashes[part->count++] = hash;
-	b->last_hash = hash;
 	b->count++;
 	return SETT_OK;
 }
@@ -113,8 +114,10 @@ filter_builder_encode(const struct filter_builder *b, struct buffer *out)
 	if (r != SETT_OK)
 		return r;
 	uint8_t *area = out->data + out->size;
+	size_t encoded = 0;
 	memset(area, 0, size);
 	for (const struct filter_part *part = b->first; part != NULL; part = part->next) {
+		encoded += part->count;
 		for (size_t k = 0; k < part->count; k++) {
 			/* A filter is larger than the processor's nearer caches, and its lines come in no order. */
 			if (k + AHEAD < part->count)
@@ -124,6 +127,7 @@ filter_builder_encode(const struct filter_builder *b, struct buffer *out)
 				 part->hashes[k]);
 		}
 	}
+	assert(encoded == b->count);
 	out->size += size;
 	return SETT_OK;
 }

@@ -8,12 +8,11 @@
 #include "storage/base/bytes.h"
 #include "table_format.h"
 
-/* Hashes of the distinct user keys of a table that is being written, in parts that malloc has at hand: one array would be large, and so
- * be mapped, moved as it grows, and given back with each table, and be paid for page by page. */
+/* Hashes of the distinct user keys of a table that is being written, in small parts. malloc maps a large
+ * array anew for each table, and moves it as it grows; each page of it costs a fault. */
 struct filter_part;
 struct filter_builder {
-	struct filter_part *first, *last; /* owned */
-	uint64_t last_hash;
+	struct filter_part *first, *last; /* owned; none is empty */
 	size_t count;
 };
 /* Keys come in order: the hash of the key before is dropped again. 0 or SETT_NO_MEMORY. */
