@@ -187,7 +187,7 @@ size_t connection_arguments(const struct connection *, const struct parsed_reque
 			    struct bytes *argv);
 /* Room for `extra` bytes behind those that are there. False if out of memory. */
 bool connection_reserve_input(struct connection *, size_t extra);
-/* What connection_consume does behind the last parsed request. */
+/* Ends connection_consume when the last parsed request is gone: the buffer of the input starts anew. */
 void connection_consume_last(struct connection *);
 /* The next request is done: its bytes are dropped. */
 static inline void

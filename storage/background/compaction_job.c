@@ -332,7 +332,8 @@ set_piece_range(const struct compaction *c, struct part *p)
 		p->high = table_smallest(replaced[1]);
 }
 
-/* What a part is worth: files of the value log are small while that is, and each part makes tables of its own. */
+/* A part is as large as a file of the value log, of which it writes its own. Those are small while the value log is: each part
+ * makes tables of its own too, which should not be tiny. */
 static uint64_t
 part_bytes(const struct worker_options *o)
 {

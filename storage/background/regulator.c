@@ -25,14 +25,22 @@ enum {
 /* Space alone never stops writers: some of it may be out of reach. */
 #define SPACE_PRESSURE 0.98
 
+/* What the flush of a full memtable brings, if it packs as the tables of `v` do. Flushes that end early do not count as
+ * less. */
+static uint64_t
+full_flush_bytes(const struct regulator *r, const struct version *v)
+{
+	struct version_weight weight = version_weigh(v);
+	uint64_t bytes = version_weight_bytes(&weight, (struct weight){.index = r->options->memtable_size});
+	return bytes > 0 ? bytes : 1;
+}
+
 /* Tables that a process before this one left say nothing of writers now: they are merged at once, as what was
  * gathered, and slow nobody. Unless they are too few to slow anybody. */
 static void
-gather_what_is_there(struct regulator *r)
+gather_what_is_there(struct regulator *r, const struct version *v)
 {
-	struct version *v = version_set_current(r->options->versions);
 	size_t count = v->levels[0].count;
-	version_release(v);
 	if (count <= TOP_PACED)
 		return;
 	r->gathered = (unsigned)count;
@@ -45,11 +53,13 @@ regulator_create(const struct worker_options *options, struct regulator **ret)
 	struct regulator *r = calloc(1, sizeof(*r));
 	if (!r)
 		return SETT_NO_MEMORY;
+	struct version *v = version_set_current(options->versions);
 	r->options = options;
-	r->flush_bytes = options->memtable_size ? options->memtable_size : 1;
+	r->flush_bytes = full_flush_bytes(r, v);
 	r->memtable_limit = UINT64_MAX;
 	r->dead_changes = UINT64_MAX;
-	gather_what_is_there(r);
+	gather_what_is_there(r, v);
+	version_release(v);
 	*ret = r;
 	return SETT_OK;
 }
@@ -249,28 +259,21 @@ pick_due_dense(struct regulator *r, const struct picker *p, void *arg, struct ta
 	return pick_dense(p, r->oldest, RUN_BYTES, ret);
 }
 
-/* A memtable ends by its memory. What it points at may be many times that, and what it takes in a table a
- * tenth: the levels are sized by what flushes really bring. (Sized by the memory, L0 would go straight to a
- * bottom level of compressed data that is a hundred times as large, and write all of it anew.) Flushes may end
- * early, so a full memtable is what counts at least. */
+/* The levels are sized by what flushes really bring. A memtable ends by its memory: the values that it points at
+ * may be many times that, and its table a tenth, if the data pack well. (Where the memory was the measure, L0 of
+ * packed data went straight to a bottom level a hundred times as large, and all of that was written anew.) */
 static void
 learn_flush_bytes(struct regulator *r)
 {
 	mutex_lock(version_set_lock(r->options->versions));
 	const struct version *v = version_set_current_locked(r->options->versions);
 	const struct table_file *f = v->levels[0].count > 0 ? v->levels[0].tables[0] : NULL;
-	bool is_new = f != NULL && f->number != r->newest_top;
-	if (is_new || !r->flush_is_known) {
-		struct version_weight weight = version_weigh(v);
-		uint64_t full =
-			version_weight_bytes(&weight, (struct weight){.index = r->options->memtable_size});
-		uint64_t bytes = r->flush_is_known ? regulator_flush_bytes(r) : full;
-		if (is_new) {
-			r->newest_top = f->number;
-			bytes = (3 * bytes + f->size + f->properties->referenced_bytes) / 4;
-		}
-		r->flush_is_known = true;
-		__atomic_store_n(&r->flush_bytes, bytes > full ? bytes : full, __ATOMIC_RELAXED);
+	if (f != NULL && f->number != r->newest_top) {
+		uint64_t least = full_flush_bytes(r, v);
+		uint64_t bytes =
+			(3 * regulator_flush_bytes(r) + f->size + f->properties->referenced_bytes) / 4;
+		r->newest_top = f->number;
+		__atomic_store_n(&r->flush_bytes, bytes > least ? bytes : least, __ATOMIC_RELAXED);
 	}
 	mutex_unlock(version_set_lock(r->options->versions));
 }

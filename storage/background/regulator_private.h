@@ -14,10 +14,8 @@ struct regulator {
 	uint64_t pinned_removed;     /* atomic: when so much had been removed of the value log */
 	uint64_t memtable_limit;     /* atomic */
 	struct weight average_entry; /* atomic fields (relaxed) */
-	uint64_t
-		flush_bytes; /* atomic: what a flush brings, with what it points at, of late; never below what a
-				 memtable takes as packed as the tables are */
-	bool flush_is_known; /* not before the first pick */
+	/* Atomic: what a flush brings, with what it points at, of late; no less than the table of a full memtable takes. */
+	uint64_t flush_bytes;
 
 	unsigned gathered; /* atomic (relaxed): regulator_gather, or what was there at first */
 	uint64_t

@@ -72,9 +72,9 @@ struct worker_options {
 	struct value_log *value_log;
 	struct worker_hooks hooks;
 	unsigned threads; /* 0: none, workers_step runs the jobs */
-	uint64_t
-		memtable_size; /* bytes of an ordinary flush before compression (keys and values), at least: sizes
-				   the levels, with what flushes turn out to be */
+	/* Least bytes of an ordinary flush (keys and values), before compression. With what flushes turn out to be it
+	 * sizes the levels. */
+	uint64_t memtable_size;
 	uint64_t table_size; /* target size of an output table */
 	size_t value_threshold;
 	unsigned keep_versions;                           /* of each key: struct retention */

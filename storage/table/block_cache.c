@@ -7,10 +7,10 @@
  * slot it finds without one. A new block comes unmarked, so a scan that touches blocks once does not push out
  * those in use.
  *
- * While there is no room, a block is taken at its second miss of late: what is read at random from far more than
- * the cache holds is not worth the eviction and the memory that comes cold. Misses are remembered by a tag of
- * the hash, as many as there are slots, each until another one falls on its place (a doorkeeper: Einziger,
- * Friedman, Manes, "TinyLFU", 2017).
+ * A full cache takes a block only at its second miss of late. When far more is read at random than the cache
+ * holds, taking each block would cost an eviction and memory that is not in the processor's caches, and bring
+ * few hits. A shard remembers as many misses as it has slots, each by a tag of its hash, until another miss
+ * falls on the same place (a doorkeeper: Einziger, Friedman, Manes, "TinyLFU", 2017).
  *
  * The bound is one for all shards: `bytes` is raised before a block goes in, and whoever raised it past the
  * capacity evicts until it is not: from the shard its block goes to, then from the others.

@@ -28,8 +28,8 @@ void block_cache_destroy(struct block_cache *);
 void block_cache_set_capacity(struct block_cache *, size_t capacity);
 /* A pinned block, or NULL. `table` is the table's file number, never reused. */
 struct block *block_cache_lookup(struct block_cache *, uint64_t table, uint64_t offset);
-/* Takes a reference of its own, or none: if there is no room, unless the block was offered before, of late. If
- * the key is there already, keeps the old one. */
+/* Takes a reference of its own. A full cache takes none the first time that the block is offered. If the key is
+ * there already, keeps the old block. */
 void block_cache_insert(struct block_cache *, uint64_t table, uint64_t offset, struct block *);
 /* Drops all blocks of a removed table. */
 void block_cache_forget(struct block_cache *, uint64_t table);

@@ -217,6 +217,7 @@ static int
 find_seal(struct table_scan *s, uint64_t offset, uint64_t *ret)
 {
 	uint64_t at = offset + 1, end = end_of_search(s);
+	assert(s->keys != NULL && offset < end);
 	*ret = 0;
 	if (s->seal_from != 0 && at >= s->seal_from &&
 	    (s->seal_end == 0 || at + SEAL_BESIDE <= s->seal_end)) {
@@ -271,6 +272,7 @@ unseal(struct table_scan *s, uint64_t offset, uint64_t end, struct block **ret)
 	const char *why;
 	const uint8_t *p;
 	*ret = NULL;
+	assert(end - offset > SEAL_BESIDE);
 	if (end - offset > TABLE_MAX_BLOCK_SIZE || !spend(s, end - offset))
 		return SETT_OK;
 	int r = fetch(s, offset, (size_t)(end - offset), &p);
@@ -292,6 +294,7 @@ look_sealed(struct table_scan *s, uint64_t offset, struct block **ret, uint64_t 
 	if (r != SETT_OK || *ret_end == 0)
 		return r;
 	r = may_begin_sealed(s, offset, *ret_end, &may);
+	assert(*ret_end <= end_of_search(s));
 	if (r == SETT_OK && may)
 		r = unseal(s, offset, *ret_end, ret);
 	return r;
