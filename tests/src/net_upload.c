@@ -53,8 +53,9 @@ Test(net_upload, bodies_of_any_size_arrive_whole)
 				       5 * PIECE - 1, 5 * PIECE + 1, 9 * MIB + 77};
 	struct world *w = world_create();
 	world_start(w);
-	int fd = dial(w);
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		/* In a buffer that has grown, an argument may come whole with one read. Then it is no body. */
+		int fd = dial(w);
 		uint8_t *data = make_data(sizes[i]);
 		put(fd, "PING\r\n*4\r\n$5\r\nSTORE\r\n$3\r\nkey\r\n");
 		put_header(fd, sizes[i]);
@@ -69,9 +70,9 @@ Test(net_upload, bodies_of_any_size_arrive_whole)
 		expect_bytes(fd, (const uint8_t *)"after", 5);
 		expect(fd, "+PONG\r\n");
 		free(data);
+		close(fd);
 	}
 	cr_assert_eq(load(&w->engine.body_opened), sizeof(sizes) / sizeof(sizes[0]) - 1);
-	close(fd);
 	world_destroy(w);
 }
 
