@@ -117,8 +117,9 @@ struct client {
 	struct ack_wait *ack_wait;
 	unsigned reactor; /* the number of its reactor */
 	struct transaction_state *transaction;
-	uint64_t missing;  /* of REQUEST_MISSED: for which bytes it waits; another number: for others */
-	uint64_t pause_ns; /* of REQUEST_SLOWED: until its turn */
+	uint64_t missing; /* of REQUEST_MISSED: for which bytes it waits; another number: for others */
+	/* Writers are slowed down: so long its next request is to wait. Set with the reply, reset by net. */
+	uint64_t pause_ns;
 	uint64_t
 		turn_key; /* of REQUEST_TURN: what it waits for, the same number for the same; 0: nobody knows */
 	uint64_t wait_until_ns; /* of REQUEST_BLOCKED: when the wait ends by itself, monotonic; 0 = never */

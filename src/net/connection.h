@@ -31,7 +31,7 @@ enum connection_state {
 	CONNECTION_READING,  /* the next piece of a large reply is with the pool; no request of it is */
 	CONNECTION_STORING,  /* likewise a piece of a large argument */
 	CONNECTION_COLD,     /* its request answered REQUEST_MISSED */
-	CONNECTION_SLOWED,   /* its request answered REQUEST_SLOWED */
+	CONNECTION_SLOWED,   /* its next request waits, as writers are slowed down */
 	CONNECTION_TURN,     /* its request answered REQUEST_TURN */
 	CONNECTION_PAUSED,   /* its request answered REQUEST_PAUSED */
 	CONNECTION_BLOCKED,  /* its request answered REQUEST_BLOCKED */
@@ -112,7 +112,6 @@ struct connection {
 	uint64_t missing; /* as the client's, at the last miss */
 	uint64_t missed_ns, retry_ns; /* when it missed that first; when it is to be tried again */
 	uint64_t turn_ns;             /* since when it waits for its turn on a key; 0: it does not */
-	bool paced;                   /* it was slowed down */
 	bool overdue;                 /* it has waited so long for its turn that it goes without */
 	struct upload *upload; /* the argument that the parser stands in goes to the value log; NULL: none */
 

@@ -24,8 +24,6 @@ enum request_result {
 	REQUEST_MUST_WAIT, /* nothing happened: call again on the pool, where waiting is allowed */
 	REQUEST_MISSED,    /* likewise, and what it has to wait for is on its way from the disk: called on the
 			      reactor again in a moment, it may go through there */
-	REQUEST_SLOWED,    /* likewise, and writers are slowed down: called on the reactor again with `paced`
-			      when its turn has come, it goes through there */
 	REQUEST_TURN, /* on a reactor alone: nothing happened, as another thread has its turn on a key: called on
 			 the reactor again after net_turn_came, or in a moment */
 	REQUEST_MUST_WAIT_LONG, /* nothing happened: call again in the pool's lane for what takes long. Also
@@ -50,7 +48,6 @@ struct request {
 	size_t argc;
 	const struct bytes *argv; /* valid during the call */
 	unsigned foreseen;        /* what foresee returned for it, or 0 */
-	bool paced;               /* it answered REQUEST_SLOWED before */
 	bool in_long_lane;        /* it answered REQUEST_MUST_WAIT_LONG before */
 	bool overdue;             /* it has answered REQUEST_TURN for so long that it is to go without */
 };

@@ -147,7 +147,6 @@ end_waits(struct reactor *r, struct connection *c)
 void
 parked_request_succeeded(struct reactor *r, struct connection *c)
 {
-	c->paced = false;
 	if (__builtin_expect((c->misses | c->turn_ns) != 0, 0))
 		end_waits(r, c);
 }
@@ -155,12 +154,15 @@ parked_request_succeeded(struct reactor *r, struct connection *c)
 /* ---- slowed ---- */
 
 /* Delays grow while others are given out, so the list is in order, except where the longest delay is capped. */
-static void
-wait_for_turn(struct reactor *r, struct connection *c)
+void
+park_slowed(struct reactor *r, struct connection *c)
 {
-	assert(c->state == CONNECTION_OPEN && !list_is_linked(&c->parked_link));
-	c->paced = true;
-	c->retry_ns = loop_now_ns(r->loop) + c->client.pause_ns;
+	uint64_t pause_ns = c->client.pause_ns;
+	c->client.pause_ns = 0;
+	if (c->closing || c->state != CONNECTION_OPEN || c->client.close_after_reply)
+		return;
+	assert(pause_ns > 0 && !list_is_linked(&c->parked_link));
+	c->retry_ns = loop_now_ns(r->loop) + pause_ns;
 	c->state = CONNECTION_SLOWED;
 	list_append(&r->parked.slowed, &c->parked_link);
 }
@@ -209,6 +211,8 @@ retry_list(struct reactor *r, struct list_link *list, uint64_t until)
 		list_remove(&c->parked_link);
 		c->state = CONNECTION_OPEN;
 		c->overdue = c->turn_ns != 0 && loop_now_ns(r->loop) - c->turn_ns > TURN_PATIENCE_NS;
+		if (__builtin_expect(c->output.streams != NULL, 0))
+			connections_queue_send(r, c); /* no piece of a large reply was made meanwhile */
 		connections_update_watch(r, c);
 		connections_queue_run(r, c);
 	}
@@ -381,11 +385,6 @@ park_request(struct reactor *r, struct connection *c, const struct request *requ
 		return;
 	}
 	forget_turn(c);
-	if (result == REQUEST_SLOWED) {
-		wait_for_turn(r, c);
-		return;
-	}
-	c->paced = false;
 	if (result == REQUEST_PAUSED)
 		pause_request(r, c);
 	else if (result == REQUEST_BLOCKED)

@@ -19,13 +19,15 @@ struct connection;
 void parked_init(struct reactor *);
 /* The next request has no answer yet: its connection waits as `result` says, which is not REQUEST_DONE. */
 void park_request(struct reactor *, struct connection *, const struct request *, enum request_result result);
+/* The connection has written while writers are slowed down: its next request waits as client.pause_ns says. */
+void park_slowed(struct reactor *, struct connection *);
 /* The next request, which may have been parked, has been answered. */
 void parked_request_succeeded(struct reactor *, struct connection *);
 /* Queues all that wait for their turn on a key. */
 void parked_take_turns(struct reactor *);
 /* Whether the connection, which is about to be run, waits on instead, as another of this tick was refused the same turn. */
 bool parked_waits_on(struct reactor *, struct connection *);
-/* Queues the cold and slowed requests, and those that wait for a turn, whose time has come. */
+/* Queues the cold requests, the slowed connections, and those that wait for a turn, whose time has come. */
 void parked_retry_due(struct reactor *);
 /* Makes the loop's next wait end when the next one's time comes. */
 void parked_set_wakeup(struct reactor *);

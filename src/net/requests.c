@@ -114,11 +114,8 @@ collect_arguments(struct reactor *r, struct connection *c, struct parsed_request
 static struct request
 request_of(const struct reactor *r, const struct connection *c, const struct parsed_request *p)
 {
-	return (struct request){.argc = p->argc,
-				.argv = r->argv + p->argv,
-				.foreseen = p->foreseen,
-				.paced = c->paced,
-				.overdue = c->overdue};
+	return (struct request){
+		.argc = p->argc, .argv = r->argv + p->argv, .foreseen = p->foreseen, .overdue = c->overdue};
 }
 
 /* The next request has been answered. */
@@ -127,6 +124,8 @@ complete(struct reactor *r, struct connection *c, size_t reply_end, uint64_t rel
 {
 	parked_request_succeeded(r, c);
 	replies_finish_request(r, c, c->output.base, reply_end, release);
+	if (__builtin_expect(c->client.pause_ns != 0, 0))
+		park_slowed(r, c);
 }
 
 /* As in Redis, a client that publishes to itself is told before it is answered: what is said by now comes before the reply,
@@ -311,14 +310,16 @@ settle_connection(struct reactor *r, const struct shared_request *shared, size_t
 	c->ran += (unsigned)done;
 	if (done > 0)
 		replies_finish_shared(r, c, done);
-	if (own == count || shared[own].client != &c->client)
-		return own;
 	/* What is behind one that waits is left. */
-	if (shared[own].result != REQUEST_LEFT && !c->closing) {
+	bool waits = own < count && shared[own].client == &c->client;
+	if (waits && shared[own].result != REQUEST_LEFT && !c->closing) {
 		c->ran++;
+		c->client.pause_ns = 0; /* it waits anyway */
 		park_request(r, c, &shared[own].request, shared[own].result);
+	} else if (__builtin_expect(c->client.pause_ns != 0, 0)) {
+		park_slowed(r, c);
 	}
-	return own + 1;
+	return waits ? own + 1 : own;
 }
 
 /* Runs requests beginning with the first member's, as far as consecutive ones may share a transaction. execute

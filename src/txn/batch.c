@@ -106,7 +106,7 @@ batch_may_share(void *arg, void *thread, const struct client *client, const stru
 		look_at_client(t, client);
 	const struct command *command = foresight_of(t->ahead, request->foreseen)->command;
 	if (!t->gathered_may_share || command == NULL || (command->flags & COMMAND_BATCHABLE) == 0 ||
-	    (command->flags & t->barred_flags) != 0 || request->argc > ARGUMENTS_MAX || request->paced ||
+	    (command->flags & t->barred_flags) != 0 || request->argc > ARGUMENTS_MAX ||
 	    !command_arity_is_right(command, request->argc))
 		return false;
 	if (__builtin_expect(!t->gathered_may_do_all, 0) && !may_run(t, client, command, request))
@@ -370,6 +370,7 @@ run_effects(struct command_context *c, struct client *client, const struct share
 static void
 report(struct batch *b, uint64_t timestamp)
 {
+	uint64_t pause_ns = sett_txn_pause_ns(b->thread->txn);
 	for (size_t i = 0; i < b->count; i++) {
 		struct shared_request *r = &b->requests[i];
 		const struct share *share = &b->shares[i];
@@ -379,6 +380,8 @@ report(struct batch *b, uint64_t timestamp)
 			share->observed > b->c.view.observed ? share->observed : b->c.view.observed;
 		r->release = share->needs_commit && timestamp > observed ? timestamp : observed;
 		runner_note_write(r->client, &b->c.view, timestamp);
+		if (share->needs_commit)
+			r->client->pause_ns = pause_ns;
 		struct command_run done = {
 			.command = foresight_of(b->thread->ahead, r->request.foreseen)->command,
 			.client = r->client,

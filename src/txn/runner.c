@@ -137,6 +137,7 @@ runner_commit(struct runner_thread *t, struct command_context *c, struct commit_
 	if (status == SETT_OK) {
 		*ret_release = timestamp > release ? timestamp : release;
 		runner_note_write(c->client, &c->view, timestamp);
+		c->client->pause_ns = sett_txn_pause_ns(c->view.txn);
 		if (__builtin_expect(!waiting_is_empty(t->server->waiting), 0))
 			serving_note(t, &c->view);
 	}
@@ -391,10 +392,7 @@ enum request_result
 runner_must_wait(const struct sett_txn *txn, struct client *client)
 {
 	client->missing = sett_txn_missing(txn);
-	client->pause_ns = sett_txn_pause_ns(txn);
-	return client->missing != 0     ? REQUEST_MISSED
-		: client->pause_ns != 0 ? REQUEST_SLOWED
-					: REQUEST_MUST_WAIT;
+	return client->missing != 0 ? REQUEST_MISSED : REQUEST_MUST_WAIT;
 }
 
 /* The run is lost: the wait that it prepared does not begin, and its moment wakes nobody. */
@@ -637,7 +635,7 @@ execute(void *arg, void *thread, struct client *client, const struct request *re
 	size_t mark = reply->size;
 	uint64_t release = 0;
 	t->present = *foresight_of(t->ahead, request->foreseen);
-	t->paced = request->paced;
+	t->paced = false;
 	t->overdue = request->overdue;
 	if (request->foreseen == 0)
 		t->time_ns = 0; /* it may have waited */

@@ -18,7 +18,7 @@ struct runner_thread {
 	bool may_wait;
 	struct foresight *ahead; /* of reactors; NULL on the pool */
 	struct foreseen present; /* what is known of the present request */
-	bool paced;              /* it was slowed down */
+	bool paced;              /* its commit is not slowed down */
 	bool overdue;            /* it takes no turns any more */
 	struct turns *turns;     /* of reactors; NULL on the pool */
 	struct turn_holder turn_holder;

@@ -337,7 +337,9 @@ writes_are_stopped(struct sett_engine *engine)
 }
 
 /* Slows writers down as flush and compaction fall behind: not at all, a little (pacer.h), or until there is
- * room. Reactors never sleep: they are told when to come back, or to do so from the pool. */
+ * room. Reactors never sleep. They pay later: their commit goes ahead, and they are told how long to wait before the next. (A
+ * commit that was refused until its time had come would have been run in vain, and would be run alone where it had been one of a
+ * batch.) Where writers wait for room they are told to come back from the pool. */
 static int
 admit_write(struct sett_txn *txn)
 {
@@ -383,7 +385,7 @@ admit_write(struct sett_txn *txn)
 					       written_bytes(txn), pacer_writers_rate(pressure));
 		txn->pause_ns = nowait ? pause_ns : 0;
 		if (nowait || pause_ns == 0)
-			return pause_ns == 0 ? SETT_OK : SETT_WOULD_BLOCK;
+			return SETT_OK;
 		struct timespec pause = {0, (long)pause_ns};
 		nanosleep(&pause, NULL);
 		if (!stop)

@@ -7,7 +7,7 @@
  *
  * Requests of the handler: PING; ECHO x; COMMIT (the next timestamp); READ t (depends on timestamp t); BIG n;
  * COLD n p (misses n times on the reactor, p times the same bytes, then says where it ran; waits at the gate
- * in the pool); SLOW ms (says the first time that it has its turn then); SIZE x (length and sum of the
+ * in the pool); SLOW ms (the client's next request waits so long); SIZE x (length and sum of the
  * bytes); STORE x, whose argument may come as a body (the same); POOL x, LONG x (echo from the pool, once the
  * gate is open); GROWN x (the same, but asks for the long lane only once it is in the pool); PAUSABLE; QUIT.
  */
@@ -410,10 +410,6 @@ handler_execute(void *arg, void *thread, struct client *client, const struct req
 		resp_status(reply, "must be taken back");
 		return REQUEST_PAUSED;
 	}
-	if (is_word(name, "SLOW") && !request->paced) {
-		client->pause_ns = number(x) * 1000000;
-		return REQUEST_SLOWED;
-	}
 	if (is_word(name, "TURN") && !load(&w->turn_is_free) &&
 	    (!request->overdue || load(&w->turn_never_comes))) {
 		resp_status(reply, "must be taken back");
@@ -433,7 +429,8 @@ handler_execute(void *arg, void *thread, struct client *client, const struct req
 	if (pool || lane_long || is_word(name, "ECHO")) {
 		resp_bulk(reply, x.data, x.size);
 	} else if (is_word(name, "SLOW")) {
-		resp_status(reply, thread == waiting ? "pool" : "reactor");
+		client->pause_ns = number(x) * 1000000;
+		resp_status(reply, "OK");
 	} else if (is_word(name, "PING")) {
 		resp_status(reply, "PONG");
 	} else if (is_word(name, "COMMIT")) {

@@ -178,7 +178,7 @@ enum sett_txn_flags {
 	SETT_TXN_NOWAIT = 1, /* SETT_WOULD_BLOCK instead of waiting for the disk or a claim (see Threads) */
 	SETT_TXN_MANUAL_CONFLICTS =
 		2,          /* only what sett_txn_read_conflict / write_conflict name is validated */
-	SETT_TXN_PACED = 4, /* its commit has waited as sett_txn_pause_ns said: it is not slowed down again */
+	SETT_TXN_PACED = 4, /* its commit is not slowed down: it makes the room that others are slowed for */
 	SETT_TXN_ROOMY = 8, /* it may take SETT_ROOMY_FACTOR times sett_engine_set_transaction_memory: what
 			     * frees space must not be refused before what takes it */
 	SETT_TXN_HELD = 16, /* it lasts: see sett_txn_suspend */
@@ -255,9 +255,8 @@ const char *sett_txn_failure(const struct sett_txn *);
  * is another one for other bytes, as a rule. The system has been asked for them, if it is Linux as of 5.9: in
  * a moment the same read may go through. */
 uint64_t sett_txn_missing(const struct sett_txn *);
-/* Not 0: the commit of this transaction said SETT_WOULD_BLOCK because writers are slowed down, and has its
- * turn in so many nanoseconds. Who then begins the same with SETT_TXN_PACED need not wait for one elsewhere.
- */
+/* After a commit with SETT_TXN_NOWAIT: writers are slowed down, and so many nanoseconds are to pass before the caller writes
+ * again. (Without NOWAIT the commit itself waits.) 0: no need. */
 uint64_t sett_txn_pause_ns(const struct sett_txn *);
 /* Deadlines are the caller's business, but all transactions must agree which have passed (I18). One that treats
  * a deadline as passed says so: from then on no transaction begins with a `now` at or before it, and none that
@@ -461,8 +460,7 @@ struct sett_commit_hooks {
 /* Ends the transaction, whatever the outcome. SETT_OK; SETT_CONFLICT: nothing happened, begin and run again;
  * SETT_ABORTED: the check hook said no, or an id was not pending; SETT_WOULD_BLOCK (NOWAIT only: a claim is in
  * the way; run again where waiting is allowed); SETT_NO_SPACE, SETT_FAILED. `ret_timestamp` (may be NULL) gets the commit's timestamp, 0 if nothing was
- * written. SETT_WOULD_BLOCK leaves one with SETT_TXN_HELD as it was: suspend it, and commit it again, where waiting is allowed or as
- * sett_txn_pause_ns says. */
+ * written. SETT_WOULD_BLOCK leaves one with SETT_TXN_HELD as it was: suspend it, and commit it again, where waiting is allowed. */
 int sett_txn_commit(struct sett_txn *, const struct sett_commit_hooks *, uint64_t *ret_timestamp);
 /* After SETT_CONFLICT, not with NOWAIT: waits until no earlier claim has a conflict key in common, then keeps other
  * transactions from committing writes to the conflict keys that the last run read until the next commit that is not a
