@@ -79,6 +79,10 @@ int regulator_pick_older(struct regulator *, uint64_t below, struct task **ret);
 /* A GC task of the files marked now; SETT_NOT_FOUND if none is left to pick. */
 int regulator_pick_marked(struct regulator *, struct task **ret);
 
+/* Counts the value-log files that the task which ended has emptied: they wait for their removal, which writers are not
+ * slowed for. Not while a task is being picked. */
+void regulator_see_emptied(struct regulator *);
+
 /* See sett_engine_gather. Any thread. */
 void regulator_gather(struct regulator *, unsigned tables);
 

@@ -120,6 +120,41 @@ note_active(struct regulator *r, uint64_t size)
 	r->active_since_ns = clock_monotonic_ns(r->options->clock);
 }
 
+/* Whether no table refers to the file, and readers or memtables alone hold it. */
+static bool
+is_pinned(const struct gc_file *f)
+{
+	return f->referenced == 0 && f->unflushed == 0 && (f->sealed || !f->by_commits);
+}
+
+/* `removed`: how much had been removed of the value log before the account was made. */
+static uint64_t
+note_pinned(struct regulator *r, const struct gc_account *account, uint64_t removed)
+{
+	uint64_t pinned = 0;
+	for (size_t i = 0; i < account->count; i++)
+		pinned += is_pinned(&account->files[i]) ? gc_file_garbage(&account->files[i]) : 0;
+	/* relaxed: the numbers stand for themselves */
+	__atomic_store_n(&r->pinned, pinned, __ATOMIC_RELAXED);
+	__atomic_store_n(&r->pinned_removed, removed, __ATOMIC_RELAXED);
+	return pinned;
+}
+
+void
+regulator_see_emptied(struct regulator *r)
+{
+	const struct worker_options *o = r->options;
+	uint64_t removed = value_log_removed_bytes(o->value_log);
+	struct version *v = version_set_current(o->versions);
+	struct gc_account account;
+	int status = gc_account_make(o->value_log, v, r->memtable.bytes, &account);
+	version_release(v);
+	if (status != SETT_OK)
+		return; /* out of memory: the next pick sees them */
+	(void)note_pinned(r, &account, removed);
+	gc_account_free(&account);
+}
+
 int
 regulator_space(struct regulator *r, const struct version *v, struct space *ret,
 		struct gc_account *ret_account)
@@ -148,13 +183,9 @@ regulator_space(struct regulator *r, const struct version *v, struct space *ret,
 			if (!f->sealed && f->by_commits) {
 				s.active += gc_file_garbage(f);
 				note_active(r, f->size);
-			} else if (f->referenced == 0 && f->unflushed == 0) {
-				s.pinned += gc_file_garbage(f);
 			}
 		}
-		/* relaxed: the numbers stand for themselves */
-		__atomic_store_n(&r->pinned, s.pinned, __ATOMIC_RELAXED);
-		__atomic_store_n(&r->pinned_removed, removed, __ATOMIC_RELAXED);
+		s.pinned = note_pinned(r, ret_account, removed);
 	}
 	*ret = s;
 	return SETT_OK;

@@ -302,6 +302,11 @@ run_task(struct workers *w, struct task *t, struct sett_error *error)
 		regulator_avoid_file(w->regulator, unreadable);
 	bool quarantine = r == SETT_CORRUPT && !job.is_flush;
 	regulator_done(w->regulator, t, quarantine);
+	if (!job.is_flush) {
+		mutex_lock(&w->pick_lock);
+		regulator_see_emptied(w->regulator);
+		mutex_unlock(&w->pick_lock);
+	}
 	regulator_measure(w->regulator);
 	if (r != SETT_OK && r != SETT_ABORTED)
 		report(w, r, error, quarantine);
