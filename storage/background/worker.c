@@ -27,6 +27,7 @@
 #include "regulator.h"
 
 #define POLL_NS 1000000000ULL
+#define WATCH_NS 10000000ULL /* an idle thread looks at the pressure so often while others work */
 #define RETRY_NS 1000000000ULL
 #define WAIT_NS 20000000ULL /* how often a waiter looks by itself */
 enum { PAUSES_PER_LOOK = 8, MAX_ROUNDS = 1000000 };
@@ -296,6 +297,7 @@ run_task(struct workers *w, struct task *t, struct sett_error *error)
 	uint64_t unreadable = 0;
 	mutex_lock(&w->lock);
 	w->running++;
+	condition_broadcast(&w->changed); /* to those that are idle: see rest */
 	mutex_unlock(&w->lock);
 	int r = run_job(w, &context, t, &unreadable, error);
 	if (unreadable)
@@ -335,6 +337,32 @@ step(struct workers *w, unsigned classes, bool in_steps, struct sett_error *erro
 		: sett_error_set(error, r, 0, "workers: looking for work: %s", sett_status_text(r));
 }
 
+/* Until there may be something to do. A job does not look at the pressure on writers while it waits for the device; they
+ * write as fast as they can meanwhile, or wait in vain. So an idle thread looks. */
+static void
+rest(struct worker_thread *self, uint64_t generation)
+{
+	struct workers *w = self->workers;
+	mutex_lock(&w->lock);
+	for (uint64_t rested = 0; rested < POLL_NS && w->generation == generation && !is_stopping(w);) {
+		bool others = w->running > 0;
+		if (!others && !self->polls) {
+			condition_wait(&w->changed, &w->lock);
+			continue;
+		}
+		uint64_t step = others ? WATCH_NS : POLL_NS;
+		if (condition_wait_for(&w->changed, &w->lock, step))
+			continue;
+		rested += self->polls ? step : 0;
+		if (others) {
+			mutex_unlock(&w->lock);
+			regulator_measure(w->regulator);
+			mutex_lock(&w->lock);
+		}
+	}
+	mutex_unlock(&w->lock);
+}
+
 static void *
 work(void *arg)
 {
@@ -350,15 +378,7 @@ work(void *arg)
 			continue;
 		if (r == SETT_NOT_FOUND)
 			regulator_measure(w->regulator);
-		mutex_lock(&w->lock);
-		bool asleep = true;
-		while (asleep && w->generation == seen && !is_stopping(w)) {
-			if (self->polls)
-				asleep = condition_wait_for(&w->changed, &w->lock, POLL_NS);
-			else
-				condition_wait(&w->changed, &w->lock);
-		}
-		mutex_unlock(&w->lock);
+		rest(self, seen);
 	}
 	return NULL;
 }
