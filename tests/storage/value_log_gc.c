@@ -168,6 +168,28 @@ Test(value_log_gc, runs_by_itself)
 	destroy(t);
 }
 
+/* What a reader still holds of them is on the disk, but writers can't do anything about it. */
+Test(value_log_gc, writers_are_not_slowed_for_files_that_were_just_emptied)
+{
+	struct tree *t = make(0);
+	struct sett_error error = {0};
+	write_round(t, 0, false);
+	tree_hook_rotate(t);
+	(void)tree_settle(t);
+	struct version *held = version_set_current(t->set);
+	write_round(t, 1, false);
+	tree_hook_rotate(t);
+	double pressure = 0;
+	unsigned steps = 0;
+	for (; workers_step(t->workers, &error) == SETT_OK; steps++)
+		pressure = workers_pressure(t->workers);
+	cr_assert_gt(steps, 0);
+	cr_assert_gt(value_log_total_bytes(t->log), (uint64_t)KEYS * BODY * 19 / 10);
+	cr_assert_eq(pressure, 0, "%f", pressure);
+	version_release(held);
+	destroy(t);
+}
+
 Test(value_log_gc, deleted_keys_leave_nothing)
 {
 	struct tree *t = make(0);
