@@ -469,6 +469,41 @@ run_intruded(struct command_context *c)
 	return SETT_OK;
 }
 
+/* They are not refused and run again: who has written waits with its next request. */
+Test(batch, slowed_writers_pay_after_their_commit)
+{
+	struct fixture *f = open_reactor();
+	struct batch_run b;
+	struct sett_stats before, after;
+	char line[4096] = "SET a ";
+	memset(line + strlen(line), 'x', 3000);
+	sett_engine_slow_writers(f->server.engine, SETT_SLOWEST);
+	batch_begin(&b, f);
+	sett_engine_stats(f->server.engine, &before);
+	add(&b, 0, line);
+	add(&b, 1, "SET b 1");
+	add(&b, 2, "GET c");
+	cr_assert(run(&b));
+	expect_replies(&b, 0, "+OK\r\n");
+	expect_replies(&b, 1, "+OK\r\n");
+	expect_replies(&b, 2, "$-1\r\n");
+	sett_engine_stats(f->server.engine, &after);
+	cr_assert_eq(after.commits, before.commits + 1);
+	cr_assert_gt(f->clients[0].pause_ns, 0);
+	cr_assert_eq(f->clients[1].pause_ns, f->clients[0].pause_ns);
+	cr_assert_eq(f->clients[2].pause_ns, 0);
+	batch_end(&b);
+	sett_engine_slow_writers(f->server.engine, 0);
+	batch_begin(&b, f);
+	add(&b, 0, line);
+	add(&b, 1, "SET b 1");
+	f->clients[0].pause_ns = f->clients[1].pause_ns = 0; /* as a reactor does */
+	cr_assert(run(&b));
+	cr_assert_eq(f->clients[0].pause_ns, 0);
+	batch_end(&b);
+	close_reactor(f);
+}
+
 /* A lost batch leaves nothing, not even replies, and is run again. */
 Test(batch, a_conflict_takes_all_back)
 {
