@@ -118,7 +118,7 @@ struct client {
 	unsigned reactor; /* the number of its reactor */
 	struct transaction_state *transaction;
 	uint64_t missing; /* of REQUEST_MISSED: for which bytes it waits; another number: for others */
-	/* Writers are slowed down: so long its next request is to wait. Set with the reply, reset by net. */
+	/* Nanoseconds that its next request must wait, as writers are slowed down. Set with the reply, reset by net. */
 	uint64_t pause_ns;
 	uint64_t
 		turn_key; /* of REQUEST_TURN: what it waits for, the same number for the same; 0: nobody knows */

@@ -158,6 +158,7 @@ void
 park_slowed(struct reactor *r, struct connection *c)
 {
 	uint64_t pause_ns = c->client.pause_ns;
+	assert(reactor_is_here(r) && c->reactor == r);
 	c->client.pause_ns = 0;
 	if (c->closing || c->state != CONNECTION_OPEN || c->client.close_after_reply)
 		return;

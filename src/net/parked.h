@@ -19,7 +19,7 @@ struct connection;
 void parked_init(struct reactor *);
 /* The next request has no answer yet: its connection waits as `result` says, which is not REQUEST_DONE. */
 void park_request(struct reactor *, struct connection *, const struct request *, enum request_result result);
-/* The connection has written while writers are slowed down: its next request waits as client.pause_ns says. */
+/* The connection has written while writers are slowed down: its next request waits for client.pause_ns. */
 void park_slowed(struct reactor *, struct connection *);
 /* The next request, which may have been parked, has been answered. */
 void parked_request_succeeded(struct reactor *, struct connection *);

@@ -298,18 +298,17 @@ static size_t
 settle_connection(struct reactor *r, const struct shared_request *shared, size_t count)
 {
 	struct connection *c = shared[0].client->connection;
-	size_t own = 0, done = 0;
+	size_t own = 0;
 	assert(count > 0);
 	if (c->closing || c->state != CONNECTION_OPEN)
 		return 1;
 	for (; own < count && shared[own].client == &c->client && shared[own].result == REQUEST_DONE; own++) {
 		parked_request_succeeded(r, c);
 		replies_add_shared(r, c, shared[own].reply_end, shared[own].release);
-		done++;
 	}
-	c->ran += (unsigned)done;
-	if (done > 0)
-		replies_finish_shared(r, c, done);
+	c->ran += (unsigned)own;
+	if (own > 0)
+		replies_finish_shared(r, c, own);
 	/* What is behind one that waits is left. */
 	bool waits = own < count && shared[own].client == &c->client;
 	if (waits && shared[own].result != REQUEST_LEFT && !c->closing) {

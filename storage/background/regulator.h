@@ -79,8 +79,8 @@ int regulator_pick_older(struct regulator *, uint64_t below, struct task **ret);
 /* A GC task of the files marked now; SETT_NOT_FOUND if none is left to pick. */
 int regulator_pick_marked(struct regulator *, struct task **ret);
 
-/* Counts the value-log files that the task which ended has emptied: they wait for their removal, which writers are not
- * slowed for. Not while a task is being picked. */
+/* After a compaction: finds the value-log files that no table refers to any more. They wait for their removal, and no longer
+ * count for the pressure on writers. Not while a task is being picked. */
 void regulator_see_emptied(struct regulator *);
 
 /* See sett_engine_gather. Any thread. */

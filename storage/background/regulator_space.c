@@ -120,7 +120,7 @@ note_active(struct regulator *r, uint64_t size)
 	r->active_since_ns = clock_monotonic_ns(r->options->clock);
 }
 
-/* Whether no table refers to the file, and readers or memtables alone hold it. */
+/* Whether no table refers to the file: readers hold it, or a task is still writing it. */
 static bool
 is_pinned(const struct gc_file *f)
 {
@@ -134,7 +134,7 @@ note_pinned(struct regulator *r, const struct gc_account *account, uint64_t remo
 	uint64_t pinned = 0;
 	for (size_t i = 0; i < account->count; i++)
 		pinned += is_pinned(&account->files[i]) ? gc_file_garbage(&account->files[i]) : 0;
-	/* relaxed: the numbers stand for themselves */
+	/* relaxed: each number is used by itself */
 	__atomic_store_n(&r->pinned, pinned, __ATOMIC_RELAXED);
 	__atomic_store_n(&r->pinned_removed, removed, __ATOMIC_RELAXED);
 	return pinned;

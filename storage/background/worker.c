@@ -27,7 +27,7 @@
 #include "regulator.h"
 
 #define POLL_NS 1000000000ULL
-#define WATCH_NS 10000000ULL /* an idle thread looks at the pressure so often while others work */
+#define WATCH_NS 10000000ULL /* how often an idle thread measures the pressure while others work */
 #define RETRY_NS 1000000000ULL
 #define WAIT_NS 20000000ULL /* how often a waiter looks by itself */
 enum { PAUSES_PER_LOOK = 8, MAX_ROUNDS = 1000000 };
@@ -297,7 +297,7 @@ run_task(struct workers *w, struct task *t, struct sett_error *error)
 	uint64_t unreadable = 0;
 	mutex_lock(&w->lock);
 	w->running++;
-	condition_broadcast(&w->changed); /* to those that are idle: see rest */
+	condition_broadcast(&w->changed); /* idle threads measure the pressure meanwhile: see rest */
 	mutex_unlock(&w->lock);
 	int r = run_job(w, &context, t, &unreadable, error);
 	if (unreadable)
@@ -337,8 +337,8 @@ step(struct workers *w, unsigned classes, bool in_steps, struct sett_error *erro
 		: sett_error_set(error, r, 0, "workers: looking for work: %s", sett_status_text(r));
 }
 
-/* Until there may be something to do. A job does not look at the pressure on writers while it waits for the device; they
- * write as fast as they can meanwhile, or wait in vain. So an idle thread looks. */
+/* Returns when there may be something to do. A job does not measure the pressure on writers while it waits for the device.
+ * Writers would go by an old figure for that long, so an idle thread measures it. */
 static void
 rest(struct worker_thread *self, uint64_t generation)
 {

@@ -337,9 +337,9 @@ writes_are_stopped(struct sett_engine *engine)
 }
 
 /* Slows writers down as flush and compaction fall behind: not at all, a little (pacer.h), or until there is
- * room. Reactors never sleep. They pay later: their commit goes ahead, and they are told how long to wait before the next. (A
- * commit that was refused until its time had come would have been run in vain, and would be run alone where it had been one of a
- * batch.) Where writers wait for room they are told to come back from the pool. */
+ * room. Reactors never sleep. They pay later: the commit goes ahead, and the reactor is told how long the writer must wait before
+ * its next one. (If the commit were refused instead, a whole batch would have to be run again.) Where writers wait for room, the
+ * reactor is told to run the request on the pool. */
 static int
 admit_write(struct sett_txn *txn)
 {
@@ -383,6 +383,7 @@ admit_write(struct sett_txn *txn)
 		if (!stop)
 			pause_ns = pacer_admit(&engine->pacer, clock_monotonic_ns(engine->clock),
 					       written_bytes(txn), pacer_writers_rate(pressure));
+		assert(!nowait || !stop);
 		txn->pause_ns = nowait ? pause_ns : 0;
 		if (nowait || pause_ns == 0)
 			return SETT_OK;

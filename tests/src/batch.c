@@ -469,7 +469,7 @@ run_intruded(struct command_context *c)
 	return SETT_OK;
 }
 
-/* They are not refused and run again: who has written waits with its next request. */
+/* The batch commits at once, and the next request of each client that wrote waits. */
 Test(batch, slowed_writers_pay_after_their_commit)
 {
 	struct fixture *f = open_reactor();

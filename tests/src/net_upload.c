@@ -54,7 +54,7 @@ Test(net_upload, bodies_of_any_size_arrive_whole)
 	struct world *w = world_create();
 	world_start(w);
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		/* In a buffer that has grown, an argument may come whole with one read. Then it is no body. */
+		/* A connection's buffer may have grown so that one read takes a whole argument, which then is no body. */
 		int fd = dial(w);
 		uint8_t *data = make_data(sizes[i]);
 		put(fd, "PING\r\n*4\r\n$5\r\nSTORE\r\n$3\r\nkey\r\n");

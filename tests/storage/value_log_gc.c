@@ -168,7 +168,7 @@ Test(value_log_gc, runs_by_itself)
 	destroy(t);
 }
 
-/* What a reader still holds of them is on the disk, but writers can't do anything about it. */
+/* A reader still holds them, so they are on the disk. Slower writers would not change that. */
 Test(value_log_gc, writers_are_not_slowed_for_files_that_were_just_emptied)
 {
 	struct tree *t = make(0);

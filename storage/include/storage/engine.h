@@ -255,8 +255,8 @@ const char *sett_txn_failure(const struct sett_txn *);
  * is another one for other bytes, as a rule. The system has been asked for them, if it is Linux as of 5.9: in
  * a moment the same read may go through. */
 uint64_t sett_txn_missing(const struct sett_txn *);
-/* After a commit with SETT_TXN_NOWAIT: writers are slowed down, and so many nanoseconds are to pass before the caller writes
- * again. (Without NOWAIT the commit itself waits.) 0: no need. */
+/* After a commit with SETT_TXN_NOWAIT: the caller should wait so many nanoseconds before it writes again, as writers are slowed
+ * down. 0: they are not. (Without NOWAIT the commit itself waits.) */
 uint64_t sett_txn_pause_ns(const struct sett_txn *);
 /* Deadlines are the caller's business, but all transactions must agree which have passed (I18). One that treats
  * a deadline as passed says so: from then on no transaction begins with a `now` at or before it, and none that
