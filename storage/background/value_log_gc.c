@@ -316,14 +316,25 @@ move_body(struct gc_mover *m, struct entry *e, struct sett_error *error)
 	return SETT_OK;
 }
 
+static bool
+is_marked(struct gc_mover *m, uint64_t file)
+{
+	size_t place = file % KNOWN_FILES;
+	if (m->known[place].file != file) {
+		m->known[place].file = file;
+		m->known[place].is_marked = gc_marks_has(m->marks, file);
+	}
+	return m->known[place].is_marked;
+}
+
 /* Whether the entry's body should lie elsewhere. */
 static bool
-is_misplaced(const struct gc_mover *m, const struct entry *e)
+is_misplaced(struct gc_mover *m, const struct entry *e)
 {
 	if (e->kind == ENTRY_INLINE)
 		return e->body.size >= m->threshold;
 	return e->kind == ENTRY_POINTER &&
-		(e->pointer.body_size < m->threshold || gc_marks_has(m->marks, e->pointer.file));
+		(e->pointer.body_size < m->threshold || is_marked(m, e->pointer.file));
 }
 
 static int

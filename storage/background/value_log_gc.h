@@ -48,6 +48,8 @@ bool gc_marks_has(const struct gc_marks *, uint64_t file);
 uint64_t gc_marks_bytes_of(const struct gc_marks *, const struct table_file *);
 
 /* ---- moving, within a compaction (one thread) ---- */
+enum { KNOWN_FILES = 64 };
+
 struct gc_mover {
 	struct value_log *value_log; /* set by the caller, with the next three */
 	const struct gc_marks *marks;
@@ -55,6 +57,11 @@ struct gc_mover {
 	struct log_sink sink;
 	struct value_log_writer *writer;
 	struct buffer body, entry;
+	/* By their numbers: files that were looked for among the marks, and whether they are. No file has the number 0. */
+	struct {
+		uint64_t file;
+		bool is_marked;
+	} known[KNOWN_FILES];
 	uint64_t moved_bytes;
 	uint64_t unreadable; /* a marked file that holds a damaged value; 0 = none */
 };

@@ -52,8 +52,9 @@ static struct table_reference *
 reference_of(struct property_collector *c, uint64_t file)
 {
 	struct table_properties *p = &c->properties;
-	if (c->last_reference < p->reference_count && p->references[c->last_reference].file == file)
-		return &p->references[c->last_reference];
+	uint32_t *place = &c->places[file % REFERENCE_PLACES];
+	if (*place < p->reference_count && p->references[*place].file == file)
+		return &p->references[*place];
 	size_t low = 0, high = p->reference_count;
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
@@ -62,7 +63,7 @@ reference_of(struct property_collector *c, uint64_t file)
 		else
 			high = middle;
 	}
-	c->last_reference = low;
+	*place = (uint32_t)low;
 	if (low < p->reference_count && p->references[low].file == file)
 		return &p->references[low];
 	if (p->reference_count == c->reference_capacity) {

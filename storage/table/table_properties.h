@@ -4,10 +4,14 @@
 
 #include "table.h"
 
+enum { REFERENCE_PLACES = 64 };
+
 struct property_collector {
 	struct table_properties properties; /* smallest_timestamp is UINT64_MAX before the first entry */
 	size_t reference_capacity;
-	size_t last_reference; /* the file of the entry before: usually this one's too */
+	/* Where the reference of a file was, by the file's number: those of an entry and the next are rarely the same, and a
+	 * search costs more than all else here. */
+	uint32_t places[REFERENCE_PLACES];
 };
 
 void property_collector_init(struct property_collector *);
