@@ -23,6 +23,8 @@ enum {
 };
 static const double LEAST_SHARE = 0.25; /* of a generation that ended before it was full */
 static const size_t MIN_MEMTABLE = 256 << 10, MAX_MEMTABLE = 64 << 20, MIN_CACHE = 256 << 10;
+/* What the cache of blocks may grow by before the next look at what it lends. */
+static const size_t LENDING_RESERVE = 64 << 20;
 
 /* ---- generations and superversions ---- */
 
@@ -672,7 +674,7 @@ open_directory(struct sett_engine *engine, struct sett_error *error)
 	return reserve_open(engine->vfs, engine->directory, &engine->reserve, error);
 }
 
-/* Of what memtables leave the block cache has a half and the record cache a quarter; the rest is for filters
+/* Of what memtables leave the block cache may take a half and the record cache has a quarter; the rest is for filters
  * and indexes. */
 static size_t
 cache_budget(const struct sett_engine *engine, size_t budget)
@@ -681,12 +683,22 @@ cache_budget(const struct sett_engine *engine, size_t budget)
 	return budget > memtables + MIN_CACHE ? budget - memtables : MIN_CACHE;
 }
 
+size_t
+engine_record_memory(size_t cache, uint64_t blocks)
+{
+	size_t most = cache / 2, reserve = cache / 8 > LENDING_RESERVE ? cache / 8 : LENDING_RESERVE;
+	uint64_t kept = blocks + reserve;
+	return cache / 4 + (kept < most ? most - (size_t)kept : 0);
+}
+
 void
 sett_engine_set_memory_budget(struct sett_engine *engine, size_t budget)
 {
 	size_t cache = cache_budget(engine, budget);
+	uint64_t blocks, hits, misses;
 	block_cache_set_capacity(engine->cache, cache / 2);
-	record_cache_set_memory(engine->records, cache / 4);
+	block_cache_stats(engine->cache, &blocks, &hits, &misses);
+	record_cache_set_memory(engine->records, engine_record_memory(cache, blocks));
 }
 
 void

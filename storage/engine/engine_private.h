@@ -250,6 +250,9 @@ struct sett_txn {
 	struct sett_error error; /* detail of the last failed read; not reported yet */
 };
 
+/* engine.c: what the record cache may take of the memory for all caches, where the cache of blocks takes `blocks` of its half. */
+size_t engine_record_memory(size_t cache, uint64_t blocks);
+
 /* Ends a running transaction: gives back the superversion, the snapshot, and memory beyond what most
  * transactions need. The conflict keys stay, for a claim. */
 void txn_end(struct sett_txn *);

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <sys/resource.h>
 
+#include "engine_private.h"
 #include "internal_key.h"
 #include "record_cache.h"
 #include "storage/status.h"
@@ -35,7 +36,7 @@ inline_value(const char *text, uint8_t *buffer)
 static void
 admit(const char *key, uint64_t snapshot, const char *text, uint64_t timestamp)
 {
-	uint8_t buffer[128];
+	uint8_t buffer[1024];
 	struct bytes k = bytes_of_string(key);
 	struct bytes value = text ? inline_value(text, buffer) : bytes_of(NULL, 0);
 	record_cache_admit(cache, record_cache_hash(cache, k), k, snapshot, value, timestamp);
@@ -246,6 +247,52 @@ Test(record_cache, a_full_cache_takes_what_is_missed_again)
 	admit("again", 9, value, 5);
 	admit("again", 9, value, 5);
 	cr_assert_not_null(get("again", 9, &timestamp));
+}
+
+static uint64_t
+bytes_kept(void)
+{
+	uint64_t bytes, hits, misses;
+	record_cache_stats(cache, &bytes, &hits, &misses);
+	return bytes;
+}
+
+static void
+fill(const char *prefix, int count)
+{
+	char key[32], value[1000];
+	memset(value, 'v', sizeof(value));
+	value[sizeof(value) - 1] = 0;
+	for (int i = 0; i < count; i++) {
+		snprintf(key, sizeof(key), "%s%d", prefix, i);
+		admit(key, 9, value, 5);
+	}
+}
+
+Test(record_cache, takes_more_memory_and_gives_it_back)
+{
+	fill("first", 20000);
+	uint64_t before = bytes_kept();
+	record_cache_set_memory(cache, 2 << 20);
+	fill("second", 20000);
+	cr_assert_gt(bytes_kept(), before + (before >> 3));
+	record_cache_set_memory(cache, 1 << 20);
+	cr_assert_leq(bytes_kept(), before);
+}
+
+Test(record_cache, has_what_the_cache_of_blocks_leaves)
+{
+	const size_t mib = 1 << 20;
+	/* Little memory: each has its part. */
+	cr_assert_eq(engine_record_memory(32 * mib, 0), 8 * mib);
+	cr_assert_eq(engine_record_memory(128 * mib, 0), 32 * mib);
+	/* Of the rest an eighth, or 64 MiB, is not lent. */
+	cr_assert_eq(engine_record_memory(256 * mib, 0), (64 + 128 - 64) * mib);
+	cr_assert_eq(engine_record_memory(4096 * mib, 0), (1024 + 2048 - 512) * mib);
+	cr_assert_eq(engine_record_memory(4096 * mib, 100 * mib), (1024 + 2048 - 512 - 100) * mib);
+	cr_assert_eq(engine_record_memory(4096 * mib, 2048 * mib), 1024 * mib);
+	cr_assert_eq(engine_record_memory(4096 * mib, 4096 * mib),
+		     1024 * mib); /* pinned blocks come on top */
 }
 
 static long

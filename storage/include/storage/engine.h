@@ -143,7 +143,8 @@ void sett_engine_start_sync(struct sett_engine *);
 /* Writes and syncs: on success every commit visible at the call is durable. Blocks for the disk. */
 int sett_engine_sync(struct sett_engine *, struct sett_error *);
 /* Caches have what `memory_budget` of the options leaves beside memtables; from now on, what this budget
- * leaves. Memtables stay as they are. Any thread. */
+ * leaves. Memtables stay as they are. Each call lends what the cache of blocks does not use to that of records, so a
+ * program with much memory may call it several times a second with the same budget. Any thread. */
 void sett_engine_set_memory_budget(struct sett_engine *, size_t budget);
 /* What one transaction may take for what it writes, and as much again for what it has read and not forgotten
  * (sett_txn_forget_reads), from its next begin on: past it, reads and writes
