@@ -34,7 +34,10 @@ enum {
 	EVICTION_STEPS = 64, /* buckets looked at for one insertion, at most */
 	REMEMBERED = 4,      /* misses of a bucket */
 	CACHE_LINE = 64,
+	USED = (1 << WAYS) - 1, /* of bucket.state; above it is the size */
 };
+/* Lines that a hint asks for, by a bucket's size: up to some 1,100 bytes. What is behind them the processor sees coming. */
+static const uint8_t lines_of_size[1 << (8 - WAYS)] = {3, 6, 12, 18};
 
 struct record {
 	uint64_t hash, timestamp;
@@ -44,8 +47,8 @@ struct record {
 };
 
 struct bucket {
-	uint8_t lock;       /* 0 free, 1 held: exchange (acquire), store (release) */
-	uint8_t used;       /* bit per way: read since the clock's hand passed */
+	uint8_t lock; /* 0 free, 1 held: exchange (acquire), store (release) */
+	uint8_t state; /* atomic (relaxed): bit per way: read since the clock's hand passed; size of the newest record */
 	uint8_t tags[WAYS]; /* tag_of the record's hash, where there is a record */
 	uint64_t newest;    /* commit that last wrote a key of this bucket */
 	struct record *records[WAYS];
@@ -227,10 +230,34 @@ record_cache_destroy(struct record_cache *cache)
 	free(cache);
 }
 
-/* Under the lock. Relaxed: hints look at it without, and take what they find for nothing but an address. */
+static unsigned
+used_of(const struct bucket *b)
+{
+	return b->state & USED;
+}
+
+static void
+set_used(struct bucket *b, unsigned used)
+{
+	__atomic_store_n(&b->state, (uint8_t)((b->state & ~USED) | used), __ATOMIC_RELAXED);
+}
+
+static unsigned
+size_of(const struct record *r)
+{
+	unsigned size = 0, last = sizeof(lines_of_size) - 1;
+	while (size < last && record_bytes(r) > (size_t)lines_of_size[size] * CACHE_LINE)
+		size++;
+	return size;
+}
+
+/* Relaxed: hints take what they find for nothing but an address, and how much to ask for there. */
 static void
 set_record(struct bucket *b, int way, struct record *record)
 {
+	if (record)
+		__atomic_store_n(&b->state, (uint8_t)(used_of(b) | size_of(record) << WAYS),
+				 __ATOMIC_RELAXED);
 	__atomic_store_n(&b->records[way], record, __ATOMIC_RELAXED);
 }
 
@@ -242,9 +269,9 @@ choose_way(struct bucket *b)
 		if (!b->records[w])
 			return w;
 	for (int w = 0; w < WAYS; w++)
-		if (!(b->used & 1U << w))
+		if (!(used_of(b) & 1U << w))
 			return w;
-	b->used = 0;
+	set_used(b, 0);
 	return 0;
 }
 
@@ -258,12 +285,12 @@ evict(struct record_cache *cache)
 		struct bucket *b = &cache->buckets[at & cache->mask];
 		bucket_lock(b);
 		for (int w = 0; w < WAYS; w++) {
-			if (!b->records[w] || b->used & 1U << w)
+			if (!b->records[w] || used_of(b) & 1U << w)
 				continue;
 			gone[w] = b->records[w];
 			set_record(b, w, NULL);
 		}
-		b->used = 0;
+		set_used(b, 0);
 		bucket_unlock(b);
 		for (int w = 0; w < WAYS; w++) {
 			if (gone[w])
@@ -295,7 +322,7 @@ record_cache_get(struct record_cache *cache, uint64_t hash, struct bytes key, ui
 	if (way >= 0 && b->records[way]->timestamp <= snapshot) {
 		const struct record *r = b->records[way];
 		const void *copy = arena_copy(arena, r->data + r->key_size, r->value_size);
-		b->used |= (uint8_t)(1U << way);
+		set_used(b, used_of(b) | 1U << way);
 		*ret_timestamp = r->timestamp;
 		*ret_value = bytes_of(copy, r->value_size);
 		status = copy ? SETT_OK : SETT_NO_MEMORY;
@@ -397,7 +424,7 @@ record_cache_admit(struct record_cache *cache, uint64_t hash, struct bytes key, 
 		set_record(b, way, record);
 		/* Relaxed, as in set_record. */
 		__atomic_store_n(&b->tags[way], tag_of(hash), __ATOMIC_RELAXED);
-		b->used &= (uint8_t) ~(1U << way); /* the first read after this one earns the bit */
+		set_used(b, used_of(b) & ~(1U << way)); /* the first read after this one earns the bit */
 		/* Before the lock goes: after it another thread may free the new record. */
 		count_bytes(cache, record, replaced);
 	}
@@ -503,15 +530,15 @@ bool
 record_cache_fetch_record(const struct record_cache *cache, uint64_t hash)
 {
 	const struct bucket *b = bucket_of(cache, hash);
+	unsigned lines = lines_of_size[__atomic_load_n(&b->state, __ATOMIC_RELAXED) >> WAYS];
 	for (int w = 0; w < WAYS; w++) {
 		if (__atomic_load_n(&b->tags[w], __ATOMIC_RELAXED) != tag_of(hash))
 			continue;
 		const char *record = (const char *)__atomic_load_n(&b->records[w], __ATOMIC_RELAXED);
 		if (!record)
 			continue;
-		__builtin_prefetch(record);
-		__builtin_prefetch(record + CACHE_LINE);
-		__builtin_prefetch(record + 2 * CACHE_LINE);
+		for (unsigned i = 0; i < lines; i++)
+			__builtin_prefetch(record + (size_t)i * CACHE_LINE);
 		return true;
 	}
 	return false;
