@@ -43,17 +43,17 @@ class Side:
         except redis.RedisError as error:
             return "%s %s" % (type(error).__name__, error)
 
-    def plain(self, found):
+    def plain(self, found, in_list=False):
         """Without what is each server's own."""
         if isinstance(found, list):
-            return [self.plain(f) for f in found]
+            return [self.plain(f, True) for f in found]
         if isinstance(found, Exception):
             return str(found)
         if isinstance(found, bytes):
             found = REDIS_ALONE.sub(b"ID", found)
             found = found.replace(b"127.0.0.1:", b":").replace(b"%d@%d" % (self.server.port, self.server.port + 10000), b"PORT")
             return b"" if found == b"127.0.0.1" else found
-        return "PORT" if found == self.server.port else found
+        return "PORT" if in_list and found == self.server.port else found  # a number by itself may be a slot
 
 
 def compare(what, sides, *words):
