@@ -150,8 +150,8 @@ look(struct memory_keeper *keeper)
 	if (resident == 0)
 		return LOOK_NS;
 	uint64_t budget = memory_keeper_next(limit, resident, keeper->budget);
-	sett_engine_set_memory_budget(keeper->server->engine,
-				      budget); /* also if it is as before: see there */
+	/* Also where the budget is the same: each call lends anew what the block cache does not use. */
+	sett_engine_set_memory_budget(keeper->server->engine, budget);
 	__atomic_store_n(&keeper->server->memory_is_short, memory_keeper_is_short(limit, resident, budget),
 			 __ATOMIC_RELAXED);
 	if (resident > limit / 100 * HIGH)

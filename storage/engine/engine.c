@@ -23,7 +23,7 @@ enum {
 };
 static const double LEAST_SHARE = 0.25; /* of a generation that ended before it was full */
 static const size_t MIN_MEMTABLE = 256 << 10, MAX_MEMTABLE = 64 << 20, MIN_CACHE = 256 << 10;
-/* What the cache of blocks may grow by before the next look at what it lends. */
+/* The block cache may grow by this many bytes before the record cache gives back what it has borrowed. */
 static const size_t LENDING_RESERVE = 64 << 20;
 
 /* ---- generations and superversions ---- */
@@ -674,8 +674,8 @@ open_directory(struct sett_engine *engine, struct sett_error *error)
 	return reserve_open(engine->vfs, engine->directory, &engine->reserve, error);
 }
 
-/* Of what memtables leave the block cache may take a half and the record cache has a quarter; the rest is for filters
- * and indexes. */
+/* What memtables leave. The block cache may take a half of it; the record cache has a quarter, and borrows from the block
+ * cache (engine_record_memory); filters and indexes have the rest. */
 static size_t
 cache_budget(const struct sett_engine *engine, size_t budget)
 {

@@ -250,7 +250,8 @@ struct sett_txn {
 	struct sett_error error; /* detail of the last failed read; not reported yet */
 };
 
-/* engine.c: what the record cache may take of the memory for all caches, where the cache of blocks takes `blocks` of its half. */
+/* engine.c: how many of the `cache` bytes for all caches the record cache may take while the block cache holds `blocks`: a
+ * quarter, and what the block cache does not use of its half, but for a reserve. */
 size_t engine_record_memory(size_t cache, uint64_t blocks);
 
 /* Ends a running transaction: gives back the superversion, the snapshot, and memory beyond what most

@@ -36,7 +36,8 @@ enum {
 	CACHE_LINE = 64,
 	USED = (1 << WAYS) - 1, /* of bucket.state; above it is the size */
 };
-/* Lines that a hint asks for, by a bucket's size: up to some 1,100 bytes. What is behind them the processor sees coming. */
+/* How many cache lines a hint asks for, by the size in a bucket's state. 18 lines are 1,152 bytes: the processor fetches the rest of
+ * a longer record by itself, as it is read in order. */
 static const uint8_t lines_of_size[1 << (8 - WAYS)] = {3, 6, 12, 18};
 
 struct record {
@@ -47,8 +48,8 @@ struct record {
 };
 
 struct bucket {
-	uint8_t lock; /* 0 free, 1 held: exchange (acquire), store (release) */
-	uint8_t state; /* atomic (relaxed): bit per way: read since the clock's hand passed; size of the newest record */
+	uint8_t lock;  /* 0 free, 1 held: exchange (acquire), store (release) */
+	uint8_t state; /* atomic (relaxed): a bit for each way that was read since the clock's hand passed; above them the size of the newest record */
 	uint8_t tags[WAYS]; /* tag_of the record's hash, where there is a record */
 	uint64_t newest;    /* commit that last wrote a key of this bucket */
 	struct record *records[WAYS];
@@ -251,7 +252,7 @@ size_of(const struct record *r)
 	return size;
 }
 
-/* Relaxed: hints take what they find for nothing but an address, and how much to ask for there. */
+/* Relaxed: hints read both without the lock, and use them only to choose what memory to ask for. */
 static void
 set_record(struct bucket *b, int way, struct record *record)
 {

@@ -286,7 +286,7 @@ Test(record_cache, has_what_the_cache_of_blocks_leaves)
 	/* Little memory: each has its part. */
 	cr_assert_eq(engine_record_memory(32 * mib, 0), 8 * mib);
 	cr_assert_eq(engine_record_memory(128 * mib, 0), 32 * mib);
-	/* Of the rest an eighth, or 64 MiB, is not lent. */
+	/* With more memory an eighth stays with the block cache, at least 64 MiB. */
 	cr_assert_eq(engine_record_memory(256 * mib, 0), (64 + 128 - 64) * mib);
 	cr_assert_eq(engine_record_memory(4096 * mib, 0), (1024 + 2048 - 512) * mib);
 	cr_assert_eq(engine_record_memory(4096 * mib, 100 * mib), (1024 + 2048 - 512 - 100) * mib);

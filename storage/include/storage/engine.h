@@ -143,8 +143,8 @@ void sett_engine_start_sync(struct sett_engine *);
 /* Writes and syncs: on success every commit visible at the call is durable. Blocks for the disk. */
 int sett_engine_sync(struct sett_engine *, struct sett_error *);
 /* Caches have what `memory_budget` of the options leaves beside memtables; from now on, what this budget
- * leaves. Memtables stay as they are. Each call lends what the cache of blocks does not use to that of records, so a
- * program with much memory may call it several times a second with the same budget. Any thread. */
+ * leaves. Memtables stay as they are. Each call lends the record cache what the block cache does not use just then.
+ * So a program may call it several times a second, with the same budget, too. Any thread. */
 void sett_engine_set_memory_budget(struct sett_engine *, size_t budget);
 /* What one transaction may take for what it writes, and as much again for what it has read and not forgotten
  * (sett_txn_forget_reads), from its next begin on: past it, reads and writes
@@ -256,8 +256,8 @@ const char *sett_txn_failure(const struct sett_txn *);
  * is another one for other bytes, as a rule. The system has been asked for them, if it is Linux as of 5.9: in
  * a moment the same read may go through. */
 uint64_t sett_txn_missing(const struct sett_txn *);
-/* After a commit with SETT_TXN_NOWAIT: the caller should wait so many nanoseconds before it writes again, as writers are slowed
- * down. 0: they are not. (Without NOWAIT the commit itself waits.) */
+/* After a commit with SETT_TXN_NOWAIT: how many nanoseconds the caller should wait before it writes again; 0 if writers are
+ * not slowed down. Without NOWAIT the commit itself waits. */
 uint64_t sett_txn_pause_ns(const struct sett_txn *);
 /* Deadlines are the caller's business, but all transactions must agree which have passed (I18). One that treats
  * a deadline as passed says so: from then on no transaction begins with a `now` at or before it, and none that
