@@ -24,6 +24,8 @@ enum {
 };
 /* Space alone never stops writers: some of it may be out of reach. */
 #define SPACE_PRESSURE 0.98
+/* So much more garbage, as a share of what is allowed, is worth another look for work. */
+#define SPACE_STEP 0.01
 
 /* What the flush of a full memtable brings, if it packs as the tables of `v` do. Flushes that end early do not count as
  * less. */
@@ -73,6 +75,26 @@ regulator_destroy(struct regulator *r)
 	gc_marks_release(r->marks);
 	gc_marks_release(r->avoid);
 	free(r);
+}
+
+/* ---- numbers that other threads read ---- */
+
+static void
+store_double(uint64_t *to, double value)
+{
+	uint64_t bits;
+	memcpy(&bits, &value, sizeof(bits));
+	/* relaxed: the number stands for itself */
+	__atomic_store_n(to, bits, __ATOMIC_RELAXED);
+}
+
+static double
+load_double(const uint64_t *from)
+{
+	uint64_t bits = __atomic_load_n(from, __ATOMIC_RELAXED);
+	double value;
+	memcpy(&value, &bits, sizeof(value));
+	return value;
 }
 
 /* ---- tasks ---- */
@@ -357,6 +379,8 @@ regulator_pick(struct regulator *r, unsigned classes, bool in_steps, struct task
 		status = pick_flush(r, ret);
 	if (status != SETT_NOT_FOUND)
 		return status;
+	if (classes & WORK_SPACE)
+		store_double(&r->space_at_pick, load_double(&r->space));
 	status = look_around(r, in_steps);
 	if (status != SETT_OK)
 		return status;
@@ -458,24 +482,6 @@ deepest_score(const struct level_plan *plan)
 	return score;
 }
 
-static void
-store_double(uint64_t *to, double value)
-{
-	uint64_t bits;
-	memcpy(&bits, &value, sizeof(bits));
-	/* relaxed: the number stands for itself */
-	__atomic_store_n(to, bits, __ATOMIC_RELAXED);
-}
-
-static double
-load_double(const uint64_t *from)
-{
-	uint64_t bits = __atomic_load_n(from, __ATOMIC_RELAXED);
-	double value;
-	memcpy(&value, &bits, sizeof(value));
-	return value;
-}
-
 void
 regulator_measure(struct regulator *r)
 {
@@ -520,8 +526,16 @@ regulator_measure(struct regulator *r)
 		.calm = regulator_is_calm(r),
 		.left = gathered && __atomic_load_n(&r->gathered_until, __ATOMIC_RELAXED) > 0,
 	};
+	store_double(&r->space, load.space);
 	store_double(&r->pressure, load_pressure(&load));
 	store_double(&r->urgency, load_urgency(&load));
+}
+
+bool
+regulator_space_grew(struct regulator *r)
+{
+	double space = load_double(&r->space);
+	return space * 100 > SPACE_DUE && space - load_double(&r->space_at_pick) > SPACE_STEP;
 }
 
 uint64_t

@@ -90,6 +90,10 @@ void regulator_gather(struct regulator *, unsigned tables);
 double regulator_pressure(struct regulator *);
 /* How much what is due hurries: 0 = not, 1 = it must not be held back. Lock-free. */
 double regulator_urgency(struct regulator *);
+/* Whether garbage is due, and has grown enough since the last pick that another may find work. Lock-free. */
+bool regulator_space_grew(struct regulator *);
+/* Whether no flush has begun for a while: nobody writes much. Any thread. */
+bool regulator_is_calm(const struct regulator *);
 /* See workers_memtable_limit; lock-free. */
 uint64_t regulator_memtable_limit(struct regulator *);
 /* See workers_average_entry; lock-free. */

@@ -8,9 +8,11 @@
 
 struct regulator {
 	const struct worker_options *options;
-	uint64_t pressure; /* atomic: the bits of a double */
-	uint64_t urgency;  /* atomic: as well */
-	uint64_t pinned;   /* atomic: bytes of value-log files that no table of the version referred to, */
+	uint64_t pressure;      /* atomic: the bits of a double */
+	uint64_t urgency;       /* atomic: as well */
+	uint64_t space;         /* atomic: as well: garbage as a share of what is allowed, */
+	uint64_t space_at_pick; /* atomic: as well: the same when a pick looked for work on it last */
+	uint64_t pinned; /* atomic: bytes of value-log files that no table of the version referred to, */
 	uint64_t pinned_removed;     /* atomic: when so much had been removed of the value log */
 	uint64_t memtable_limit;     /* atomic */
 	struct weight average_entry; /* atomic fields (relaxed) */
@@ -103,8 +105,6 @@ struct load {
 double load_pressure(const struct load *);
 double load_urgency(const struct load *);
 
-/* Whether no flush has begun for a while: nobody writes much. Any thread. */
-bool regulator_is_calm(const struct regulator *);
 /* Shares of what is allowed, in percent. Collection begins at SPACE_DUE, gently, and hurries soon after: what
  * it moves takes space before what it frees is gone. From SPACE_PACED on writers are slowed, to a crawl at
  * SPACE_FULL. Beyond SPACE_URGENT it goes before the deeper levels: else a steady load would starve it. Each

@@ -5,7 +5,7 @@
  * With two threads and more the first takes flushes and L0 work alone, so that a long compaction or GC never
  * keeps a flush waiting; and every long job looks now and then whether a flush waits that nobody runs, and
  * runs it in between. One thread wakes once a second by itself: memtables become idle, snapshots end and full
- * disks heal without a kick.
+ * disks heal without a kick. While there are writers it wakes a hundred times a second: what they shadow kicks nobody.
  *
  * A large compaction is shared: its parts are taken by whoever has nothing of his own to do. The first thread
  * helps with L0 alone. Parts look for waiting flushes like jobs do, and an owner waits for its helpers, which
@@ -337,27 +337,31 @@ step(struct workers *w, unsigned classes, bool in_steps, struct sett_error *erro
 		: sett_error_set(error, r, 0, "workers: looking for work: %s", sett_status_text(r));
 }
 
-/* Returns when there may be something to do. A job does not measure the pressure on writers while it waits for the device.
- * Writers would go by an old figure for that long, so an idle thread measures it. */
+/* Returns when there may be something to do. An idle thread measures the pressure on writers: a job does not while it waits
+ * for the device, and between two jobs nobody else does. Without it writers would go by an old figure for that long, and
+ * garbage would be found at the next flush at the earliest. */
 static void
 rest(struct worker_thread *self, uint64_t generation)
 {
 	struct workers *w = self->workers;
 	mutex_lock(&w->lock);
 	for (uint64_t rested = 0; rested < POLL_NS && w->generation == generation && !is_stopping(w);) {
-		bool others = w->running > 0;
-		if (!others && !self->polls) {
+		bool watches = w->running > 0 || (self->polls && !regulator_is_calm(w->regulator));
+		if (!watches && !self->polls) {
 			condition_wait(&w->changed, &w->lock);
 			continue;
 		}
-		uint64_t step = others ? WATCH_NS : POLL_NS;
+		uint64_t step = watches ? WATCH_NS : POLL_NS;
 		if (condition_wait_for(&w->changed, &w->lock, step))
 			continue;
 		rested += self->polls ? step : 0;
-		if (others) {
+		if (watches) {
 			mutex_unlock(&w->lock);
 			regulator_measure(w->regulator);
+			bool found = self->polls && regulator_space_grew(w->regulator);
 			mutex_lock(&w->lock);
+			if (found)
+				break;
 		}
 	}
 	mutex_unlock(&w->lock);

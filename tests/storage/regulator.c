@@ -413,6 +413,32 @@ Test(regulator, flushes_come_first)
 	destroy(t);
 }
 
+/* An idle worker asks this: nobody tells it what commits write between two flushes. */
+Test(regulator, garbage_that_grew_since_the_last_pick_is_noticed)
+{
+	struct tree *t = make(0);
+	struct worker_options options = tree_worker_options(t);
+	struct regulator *r;
+	struct task *task;
+	fill(t, "k", 300, 1000);
+	tree_hook_rotate(t);
+	(void)tree_settle(t);
+	cr_assert_eq(regulator_create(&options, &r), SETT_OK);
+	regulator_measure(r);
+	cr_assert_not(regulator_space_grew(r));
+	for (uint64_t written = 0; written < 2 * REGULATOR_BUSY_MEMTABLES * t->memtable_size;
+	     written += 300 * 1000)
+		fill(t, "k", 300, 1000);
+	regulator_measure(r);
+	cr_assert(regulator_space_grew(r));
+	if (regulator_pick(r, WORK_SPACE, true, &task) == SETT_OK)
+		regulator_done(r, task, false);
+	cr_assert_not(regulator_space_grew(r)); /* else an idle worker would look again and again */
+	regulator_destroy(r);
+	(void)tree_settle(t);
+	destroy(t);
+}
+
 static bool
 never(void *arg)
 {

@@ -225,11 +225,10 @@ tree_try_open(struct tree *t, struct sett_error *error)
 	return value_log_remove_unreferenced(t->log, error);
 }
 
-static inline void
-tree_start_workers(struct tree *t)
+static inline struct worker_options
+tree_worker_options(struct tree *t)
 {
-	struct sett_error error = {0};
-	struct worker_options options = {
+	return (struct worker_options){
 		.vfs = t->vfs,
 		.directory = DIRECTORY,
 		.clock = sett_system_clock(),
@@ -246,6 +245,13 @@ tree_start_workers(struct tree *t)
 		.bottom_compression = CODEC_ZSTD,
 		.space_amplification_limit = 1.5,
 	};
+}
+
+static inline void
+tree_start_workers(struct tree *t)
+{
+	struct sett_error error = {0};
+	struct worker_options options = tree_worker_options(t);
 	cr_assert_eq(workers_create(&options, &t->workers, &error), SETT_OK, "%s", error.message);
 }
 
