@@ -204,8 +204,11 @@ build_level(const struct version_set *set, const struct level *base, unsigned nu
 	for (size_t i = 0; i < ret->count; i++) {
 		/* relaxed: the caller holds a reference, directly or through `base` */
 		__atomic_fetch_add(&ret->tables[i]->references, 1, __ATOMIC_RELAXED);
+		struct weight weight = table_file_weight(ret->tables[i]);
 		ret->bytes += ret->tables[i]->size;
-		ret->referenced_bytes += ret->tables[i]->properties->referenced_bytes;
+		ret->referenced_bytes += weight.values;
+		ret->index_bytes += weight.index;
+		ret->entries += ret->tables[i]->properties->entries;
 	}
 	assert(ret->count <= old + edit->added_count);
 	return level_sort(set->directory, ret, number, error);
@@ -401,10 +404,8 @@ version_weigh(const struct version *v)
 	struct version_weight w = {0};
 	for (unsigned l = 0; l < SETT_LEVELS; l++) {
 		const struct level *level = &v->levels[l];
-		for (size_t i = 0; i < level->count; i++) {
-			w.entries += level->tables[i]->properties->entries;
-			weight_add(&w.weight, table_file_weight(level->tables[i]));
-		}
+		weight_add(&w.weight, (struct weight){level->index_bytes, level->referenced_bytes});
+		w.entries += level->entries;
 		w.table_bytes += level->bytes;
 	}
 	return w;

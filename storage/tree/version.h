@@ -45,7 +45,8 @@ struct table_file {
 struct level {
 	struct table_file **tables; /* L0: newest first; others: by smallest key, disjoint user-key ranges */
 	size_t count;
-	uint64_t bytes, referenced_bytes;
+	/* Sums over the tables. index_bytes: keys and entries before they are packed. */
+	uint64_t bytes, referenced_bytes, index_bytes, entries;
 };
 
 struct version {
