@@ -84,7 +84,7 @@ store_double(uint64_t *to, double value)
 {
 	uint64_t bits;
 	memcpy(&bits, &value, sizeof(bits));
-	/* relaxed: the number stands for itself */
+	/* relaxed: a reader needs this number alone, and no memory that was written before it */
 	__atomic_store_n(to, bits, __ATOMIC_RELAXED);
 }
 

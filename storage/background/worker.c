@@ -5,7 +5,8 @@
  * With two threads and more the first takes flushes and L0 work alone, so that a long compaction or GC never
  * keeps a flush waiting; and every long job looks now and then whether a flush waits that nobody runs, and
  * runs it in between. One thread wakes once a second by itself: memtables become idle, snapshots end and full
- * disks heal without a kick. While there are writers it wakes a hundred times a second: what they shadow kicks nobody.
+ * disks heal without a kick. While there are writers it wakes a hundred times a second, because commits make garbage
+ * without a kick.
  *
  * A large compaction is shared: its parts are taken by whoever has nothing of his own to do. The first thread
  * helps with L0 alone. Parts look for waiting flushes like jobs do, and an owner waits for its helpers, which
