@@ -134,13 +134,14 @@ rcu_run_deferred(struct rcu_head *head)
 }
 
 /* liburcu starts its thread at the first call_rcu; it must not inherit an open signal mask, or the main
- * thread's signals could end up there. */
+ * thread's signals could end up there. Without a name of its own it would have the caller's. */
 static void
 rcu_start_thread(void)
 {
 	sigset_t before;
 	thread_block_signals(&before);
-	(void)urcu_qsbr_get_default_call_rcu_data();
+	struct call_rcu_data *data = urcu_qsbr_get_default_call_rcu_data();
+	(void)pthread_setname_np(urcu_qsbr_get_call_rcu_thread(data), "rcu");
 	if (pthread_sigmask(SIG_SETMASK, &before, NULL) != 0)
 		abort();
 }
