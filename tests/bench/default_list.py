@@ -57,7 +57,7 @@ def measure(options, servers, row, pipeline):
             server.resume()
             before = cpu_seconds(server)
             speeds[name].append(benchmark(options, server.options[1], row, pipeline, count))
-            # redis-server's, which writes its file anew, would run on beside the other server.
+            # A child that writes redis-server's file anew would run on beside the other server.
             wait_until("its child does not end", lambda: has_no_child(server), 60)
             spent[name].append((cpu_seconds(server) - before) / count)
             server.pause()

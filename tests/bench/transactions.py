@@ -4,22 +4,15 @@
 each connection's own: nobody loses. Quoted is the server's CPU time for a transaction, the median of the rounds, and how many times MULTI's number of
 transactions BEGIN does with the same CPU time.
 """
-import os
 import selectors
 import socket
 import statistics
 import sys
 
-from growth import Server, command, fail
+from growth import Server, command, cpu_seconds, fail
 
 CONNECTIONS, ROUNDS, TRANSACTIONS = 50, 9, 12000
 WAYS = {"MULTI": ("MULTI", "EXEC"), "BEGIN": ("BEGIN", "COMMIT")}
-
-
-def cpu_seconds(process):
-    with open("/proc/%d/stat" % process.pid) as f:
-        fields = f.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Talker:
@@ -46,7 +39,7 @@ class Talker:
 def run(server, talkers, selector, way):
     """CPU microseconds of the server for a transaction."""
     begun = done = 0
-    before = cpu_seconds(server.process)
+    before = cpu_seconds(server)
     for talker in talkers:
         talker.say(way)
         begun += 1
@@ -59,7 +52,7 @@ def run(server, talkers, selector, way):
                 continue
             begun += over
             talker.say(way)
-    return (cpu_seconds(server.process) - before) / TRANSACTIONS * 1e6
+    return (cpu_seconds(server) - before) / TRANSACTIONS * 1e6
 
 
 def main():
