@@ -10,7 +10,7 @@ reactors cost where nobody meets.
 import os
 import sys
 
-from growth import Link, command, cpu_seconds, figures, new_server, run_clients, value_pool
+from growth import Link, cpu_seconds, figures, new_server, request, run_clients, value_pool
 
 GET_SET = "local n = redis.call('GET', KEYS[1]) redis.call('SET', KEYS[1], (n or 0) + 1) return 1"
 REACTORS = (1, 2, 4)
@@ -21,16 +21,16 @@ def rows():
     values = value_pool(20)
     numbered = list(enumerate(values))
     return [
-        ("SET, many keys", [command("SET", "key:%d" % i, value) for i, value in numbered]),
-        ("SET", [command("SET", "string", value) for value in values]),
-        ("INCR", [command("INCR", "counter")] * 4096),
-        ("HSET", [command("HSET", "hash", "field:%d" % (i % 1000), value) for i, value in numbered]),
-        ("LPUSH", [command("LPUSH", "list", value) for value in values]),
-        ("ZADD", [command("ZADD", "zset", i * 7919 % 1000, "member:%d" % (i % 1000)) for i, _ in numbered]),
-        ("SADD", [command("SADD", "set", "member:%d" % (i % 1000)) for i, _ in numbered]),
-        ("XADD", [command("XADD", "stream", "*", "f", value) for value in values]),
-        ("XREADGROUP", [command("XREADGROUP", "GROUP", "g", "c", "COUNT", 1, "STREAMS", "stream", ">")] * 4096),
-        ("script, GET and SET", [command("EVAL", GET_SET, 1, "scripted")] * 4096),
+        ("SET, many keys", [request("SET", "key:%d" % i, value) for i, value in numbered]),
+        ("SET", [request("SET", "string", value) for value in values]),
+        ("INCR", [request("INCR", "counter")] * 4096),
+        ("HSET", [request("HSET", "hash", "field:%d" % (i % 1000), value) for i, value in numbered]),
+        ("LPUSH", [request("LPUSH", "list", value) for value in values]),
+        ("ZADD", [request("ZADD", "zset", i * 7919 % 1000, "member:%d" % (i % 1000)) for i, _ in numbered]),
+        ("SADD", [request("SADD", "set", "member:%d" % (i % 1000)) for i, _ in numbered]),
+        ("XADD", [request("XADD", "stream", "*", "f", value) for value in values]),
+        ("XREADGROUP", [request("XREADGROUP", "GROUP", "g", "c", "COUNT", 1, "STREAMS", "stream", ">")] * 4096),
+        ("script, GET and SET", [request("EVAL", GET_SET, 1, "scripted")] * 4096),
     ]
 
 
@@ -44,7 +44,7 @@ def measure(program, total, rounds):
         for reactors in REACTORS:
             servers[reactors] = new_server(program, "--io-threads", reactors)
             servers[reactors].start()
-            Link(servers[reactors].socket).run([command("XGROUP", "CREATE", "stream", "g", "0", "MKSTREAM")])
+            Link(servers[reactors].socket).run([request("XGROUP", "CREATE", "stream", "g", "0", "MKSTREAM")])
         for name, commands in rows():
             for _ in range(rounds):
                 for reactors, server in servers.items():

@@ -9,7 +9,7 @@ import socket
 import statistics
 import sys
 
-from growth import Server, command, cpu_seconds, fail
+from growth import Server, cpu_seconds, fail, request
 
 CONNECTIONS, ROUNDS, TRANSACTIONS = 50, 9, 12000
 WAYS = {"MULTI": ("MULTI", "EXEC"), "BEGIN": ("BEGIN", "COMMIT")}
@@ -21,7 +21,7 @@ class Talker:
         self.socket.connect(path)
         a, b = "a:%d" % number, "b:%d" % number
         work = [("GET", a), ("SET", a, "x" * 100), ("GET", b), ("SET", b, "y" * 100)]
-        self.steps = {way: [command(first), *(command(*words) for words in work), command(last)] for way, (first, last) in WAYS.items()}
+        self.steps = {way: [request(first), *(request(*words) for words in work), request(last)] for way, (first, last) in WAYS.items()}
         self.step = 0
 
     def say(self, way):
