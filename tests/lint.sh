@@ -3,6 +3,7 @@
 #
 #     format      clang-format leaves every source as it is
 #     layers      who may include whom (below), and that a planted break is seen
+#     scripts     what Python scripts import from one another is there, and that a planted gap is seen
 #     links       no room of src/ or storage/ calls a function, or uses a variable, of a room that it may not know (in what
 #                 analysis has built)
 #     analysis    clang builds everything with its thread-safety analysis, warnings as errors
@@ -272,6 +273,14 @@ links() {
 	links_of storage "$storage_rooms" "U tree storage/tree/version.c workers_pressure"
 }
 
+scripts() {
+	git ls-files '*.py' | xargs /usr/bin/python3 tests/script_imports.py >&2 || complain "lint: a script imports what is not there"
+	echo 'from growth import what_is_not_there' >"$scratch/planted.py"
+	/usr/bin/python3 tests/script_imports.py tests/bench/growth.py "$scratch/planted.py" >/dev/null &&
+		complain "lint: a planted import was not seen"
+	return 0
+}
+
 tidy() {
 	git ls-files 'storage/*.c' 'resp/*.c' 'src/*.c' 'tool/*.c' | xargs -P "$(nproc)" -n 8 clang-tidy -p build-lint --quiet 2>/dev/null ||
 		complain "lint: clang-tidy objects"
@@ -280,7 +289,7 @@ tidy() {
 if [ "${1:-}" = quick ] && ! command -v clang-format >/dev/null; then
 	format() { :; }
 fi
-for part in $(if [ "${1:-}" = quick ]; then echo format layers; else echo format layers analysis links tidy; fi); do
+for part in $(if [ "${1:-}" = quick ]; then echo format layers scripts; else echo format layers scripts analysis links tidy; fi); do
 	[ "${1:-}" = quick ] || echo "== $part"
 	"$part"
 done
